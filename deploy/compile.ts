@@ -1,0 +1,176 @@
+/**
+ * `deno task compile`: writes one executable that holds Wirestack and everything it needs.
+ *
+ * Two kinds, the same from outside. `denort` is what `deno compile` makes; it has to download its runtime, or be told of
+ * one by DENORT_BIN. `deno` is the self-contained script of pack.ts, for where that cannot be had.
+ *
+ * @module
+ */
+
+import { chmod, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { pack } from "./pack.ts";
+import config from "../deno.json" with { type: "json" };
+
+const usage = `usage: deno task compile [--runtime=denort|deno] [--target=TRIPLE] [--output=FILE]
+
+  --runtime   denort: what deno compile makes. deno: self-contained, carries the deno executable.
+              Default: denort, and deno where denort's runtime cannot be had.
+  --target    for another platform than this one, by denort only: see deno compile --help
+  --output    default: dist/wirestack
+`;
+
+const root = resolve(import.meta.dirname!, "..");
+const entry = join(root, "main.ts");
+
+if (import.meta.main) process.exitCode = await main(Deno.args);
+
+/** @returns the exit status: 2 for wrong arguments, 1 for what cannot be had or made */
+async function main(args: string[]): Promise<number> {
+  let options;
+  try {
+    options = parse(args);
+  } catch (error) {
+    console.error(`compile: ${(error as Error).message}\n\n${usage}`);
+    return 2;
+  }
+  if (options.help) {
+    console.log(usage);
+    return 0;
+  }
+  const { runtime, target } = options;
+  const output = resolve(options.output);
+  await mkdir(dirname(output), { recursive: true });
+
+  // `deno bundle` does not check types, and a failed `deno compile` shall mean its runtime.
+  if (!(await deno(["check", "--quiet", entry])).success) return 1;
+  if (runtime !== "deno") {
+    const made = await compile(output, target);
+    if (made.success) {
+      console.log(`wrote ${output} (denort${target === undefined ? "" : `, ${target}`})`);
+      return 0;
+    }
+    if (!made.noRuntime) return 1;
+    if (runtime === "denort" || target !== undefined) {
+      console.error(`compile: denort cannot be had: ${made.noRuntime}`);
+      return 1;
+    }
+    console.error(
+      `compile: denort cannot be had (${made.noRuntime}): writing a self-contained executable that carries deno`,
+    );
+  }
+  const size = await bundleAndPack(output);
+  if (size === undefined) return 1;
+  console.log(`wrote ${output} (deno ${Deno.version.deno}, ${(size / 1e6).toFixed(1)} MB)`);
+  return 0;
+}
+
+function parse(args: string[]) {
+  const { values } = parseArgs({
+    args,
+    options: {
+      runtime: { type: "string" },
+      target: { type: "string" },
+      output: { type: "string", default: join(root, "dist", "wirestack") },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.runtime !== undefined && values.runtime !== "denort" && values.runtime !== "deno") {
+    throw new TypeError(`--runtime: ${values.runtime}: expected denort or deno`);
+  }
+  if (values.runtime === "deno" && values.target !== undefined) {
+    throw new TypeError(
+      "--target: needs --runtime=denort: deno carries this machine's own executable",
+    );
+  }
+  return values;
+}
+
+/** What `deno task start` may do is what the executable may do. */
+export function permissions(): string[] {
+  const words = config.tasks.start.command.split(" ");
+  return [
+    ...words.filter((word) => word.startsWith("--")),
+    ...config.unstable.map((feature) => `--unstable-${feature}`),
+  ];
+}
+
+async function compile(
+  output: string,
+  target: string | undefined,
+): Promise<{ success: boolean; noRuntime?: string }> {
+  const { success, errors } = await deno([
+    "compile",
+    "--quiet",
+    "--no-check",
+    ...permissions(),
+    ...(target === undefined ? [] : ["--target", target]),
+    "--output",
+    output,
+    entry,
+  ], { hold: true });
+  if (success) return { success };
+  // The one failure that has a way out; whatever else is wrong is shown as it came.
+  const reason = errors.match(/Setting up base binary\.\s+(?:\d+: )?(.*)/)?.[1] ??
+    errors.match(/Could not find denort.*/)?.[0];
+  // A DENORT_BIN that was asked for and is not there is a mistake to show, not to work around.
+  if (reason === undefined || process.env.DENORT_BIN) {
+    console.error(errors.trimEnd());
+    return { success };
+  }
+  return { success, noRuntime: reason };
+}
+
+async function bundleAndPack(output: string): Promise<number | undefined> {
+  const bundle = `${output}.${process.pid}.js`;
+  const temporary = `${output}.${process.pid}`;
+  try {
+    const arguments_ = ["bundle", "--quiet", "--platform", "deno", "--output", bundle, entry];
+    const { success, errors } = await deno(arguments_, { hold: true });
+    if (!success) {
+      console.error(errors.trimEnd());
+      return undefined;
+    }
+    const pieces = pack({
+      program: await readFile(bundle),
+      runtime: await readFile(Deno.execPath()),
+      flags: [...selfContained, ...permissions()],
+      launcher: await readFile(join(import.meta.dirname!, "launcher.sh"), "utf8"),
+    });
+    await using file = await open(temporary, "w");
+    for (const piece of pieces) await file.writeFile(piece);
+    await chmod(temporary, 0o755);
+    await rename(temporary, output);
+    return pieces.reduce((sum, piece) => sum + piece.length, 0);
+  } finally {
+    await rm(bundle, { force: true });
+    await rm(temporary, { force: true });
+  }
+}
+
+/** The program is one file: nothing beside it, above it or in the network is looked for. */
+const selfContained = [
+  "--no-config",
+  "--no-lock",
+  "--no-npm",
+  "--no-remote",
+  "--cached-only",
+  "--no-code-cache",
+];
+
+/** Runs this deno. Its messages go to our standard error, or are held back for the caller. */
+async function deno(
+  args: string[],
+  { hold = false } = {},
+): Promise<{ success: boolean; errors: string }> {
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+    args,
+    cwd: root,
+    env: { NO_COLOR: "1" },
+    stdout: "null",
+    stderr: hold ? "piped" : "inherit",
+  }).output();
+  return { success, errors: hold ? new TextDecoder().decode(stderr) : "" };
+}
