@@ -14,12 +14,11 @@ import { parseArgs } from "node:util";
 import { pack } from "./pack.ts";
 import config from "../deno.json" with { type: "json" };
 
-const usage = `usage: deno task compile [--runtime=denort|deno] [--target=TRIPLE] [--output=FILE]
+const usage = `usage: deno task compile [--runtime=denort|deno] [--target=TRIPLE]
 
   --runtime   denort: what deno compile makes. deno: self-contained, carries the deno executable.
               Default: denort, and deno where denort's runtime cannot be had.
   --target    for another platform than this one, by denort only: see deno compile --help
-  --output    default: dist/wirestack
 `;
 
 const root = resolve(import.meta.dirname!, "..");
@@ -28,7 +27,10 @@ const entry = join(root, "main.ts");
 if (import.meta.main) process.exitCode = await main(Deno.args);
 
 /** @returns the exit status: 2 for wrong arguments, 1 for what cannot be had or made */
-async function main(args: string[]): Promise<number> {
+export async function main(
+  args: string[],
+  output = join(root, "dist", "wirestack"),
+): Promise<number> {
   let options;
   try {
     options = parse(args);
@@ -41,7 +43,6 @@ async function main(args: string[]): Promise<number> {
     return 0;
   }
   const { runtime, target } = options;
-  const output = resolve(options.output);
   await mkdir(dirname(output), { recursive: true });
 
   // `deno bundle` does not check types, and a failed `deno compile` shall mean its runtime.
@@ -73,7 +74,6 @@ function parse(args: string[]) {
     options: {
       runtime: { type: "string" },
       target: { type: "string" },
-      output: { type: "string", default: join(root, "dist", "wirestack") },
       help: { type: "boolean", default: false },
     },
   });
