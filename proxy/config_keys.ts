@@ -1,0 +1,267 @@
+/**
+ * Every key of the configuration, once: its name in the file, in an embedder's object and on the
+ * command line.
+ *
+ * @module
+ */
+
+import type { InterfaceInput, PeerInput, ProxyInput } from "./config.ts";
+
+/** The sections, by their name in {@link ConfigInput}. */
+export type Section = "interface" | "peers" | "proxy";
+
+/** The sections, by their name in the file. */
+export const SECTION_NAMES: Readonly<Record<Section, string>> = {
+  interface: "Interface",
+  peers: "Peer",
+  proxy: "Proxy",
+};
+
+export interface Key {
+  readonly section: Section;
+  /** In the file. Compared without regard to case, as `wg` and `wg-quick` do. */
+  readonly name: string;
+  /** In {@link ConfigInput}. */
+  readonly field: string;
+  /**
+   * A key that may be repeated: its values add up. `comma`: one line may hold several. `line`: a
+   * line is one value, whatever is in it.
+   */
+  readonly list?: "comma" | "line";
+  /** Its value is never shown. */
+  readonly secret?: true;
+  /** Accepted because wg-quick has it; nothing happens. */
+  readonly inert?: true;
+  /** On the command line, without the dashes. */
+  readonly flag?: string;
+  /** Name of the flag's value in `--help`. */
+  readonly argument?: string;
+  readonly help?: string;
+}
+
+function keys<Input>(
+  section: Section,
+  specs: readonly (Omit<Key, "section" | "field"> & { readonly field: keyof Input & string })[],
+): readonly Key[] {
+  return specs.map((spec) => ({ section, ...spec }));
+}
+
+export const KEYS: readonly Key[] = [
+  ...keys<InterfaceInput>("interface", [
+    {
+      name: "PrivateKey",
+      field: "privateKey",
+      secret: true,
+      flag: "private-key-file",
+      argument: "FILE",
+      help: "file with the gateway's private key",
+    },
+    {
+      name: "Address",
+      field: "address",
+      list: "comma",
+      flag: "address",
+      argument: "ADDRESS/LENGTH",
+      help: "the gateway's addresses in the tunnel",
+    },
+    {
+      name: "ListenPort",
+      field: "listenPort",
+      flag: "listen-port",
+      argument: "PORT",
+      help: "UDP port; any free one when not given",
+    },
+    {
+      name: "ListenAddress",
+      field: "listenAddress",
+      flag: "listen-address",
+      argument: "ADDRESS",
+      help: "address of this host to listen on; all when not given",
+    },
+    {
+      name: "MTU",
+      field: "mtu",
+      flag: "mtu",
+      argument: "BYTES",
+      help: "largest packet in the tunnel (default 1420)",
+    },
+    {
+      name: "RekeyAfter",
+      field: "rekeyAfter",
+      flag: "rekey-after",
+      argument: "SECONDS",
+      help: "make new session keys earlier than after 120 seconds; a lower figure only",
+    },
+    { name: "DNS", field: "dns", list: "comma", inert: true },
+    { name: "Table", field: "table", inert: true },
+    { name: "FwMark", field: "fwMark", inert: true },
+    { name: "PreUp", field: "preUp", list: "line", inert: true },
+    { name: "PostUp", field: "postUp", list: "line", inert: true },
+    { name: "PreDown", field: "preDown", list: "line", inert: true },
+    { name: "PostDown", field: "postDown", list: "line", inert: true },
+    { name: "SaveConfig", field: "saveConfig", inert: true },
+  ]),
+  ...keys<PeerInput>("peers", [
+    {
+      name: "PublicKey",
+      field: "publicKey",
+      flag: "peer",
+      argument: "PUBLICKEY",
+      help: "a peer; the options below that follow it are this peer's",
+    },
+    {
+      name: "PresharedKey",
+      field: "presharedKey",
+      secret: true,
+      flag: "preshared-key-file",
+      argument: "FILE",
+      help: "file with the key shared with the peer",
+    },
+    {
+      name: "AllowedIPs",
+      field: "allowedIps",
+      list: "comma",
+      flag: "allowed-ips",
+      argument: "PREFIX,…",
+      help: "addresses the peer may use",
+    },
+    {
+      name: "Endpoint",
+      field: "endpoint",
+      flag: "endpoint",
+      argument: "HOST:PORT",
+      help: "where the peer is; learnt from its packets when not given",
+    },
+    {
+      name: "PersistentKeepalive",
+      field: "persistentKeepalive",
+      flag: "persistent-keepalive",
+      argument: "SECONDS",
+      help: "a packet at least this often, 0 or off for none (default)",
+    },
+  ]),
+  ...keys<ProxyInput>("proxy", [
+    {
+      name: "Subnets",
+      field: "subnets",
+      list: "comma",
+      flag: "proxy-subnet",
+      argument: "PREFIX,…",
+      help: "targets that peers may reach",
+    },
+    {
+      name: "Protocols",
+      field: "protocols",
+      list: "comma",
+      flag: "protocols",
+      argument: "tcp,udp",
+      help: "what is forwarded (default both)",
+    },
+    {
+      name: "Map",
+      field: "map",
+      list: "comma",
+      flag: "map",
+      argument: "FROM=TO",
+      help: "dial TO for targets in FROM; `FROM -> TO` is the same",
+    },
+    {
+      name: "Interface",
+      field: "interface",
+      flag: "proxy-interface",
+      argument: "nic1|nic2",
+      help: "nic1: forward on the tunnel's own interface (default nic2)",
+    },
+    {
+      name: "TcpDialTimeout",
+      field: "tcpDialTimeout",
+      flag: "tcp-dial-timeout",
+      argument: "SECONDS",
+      help: "for a connection to a target (default 5)",
+    },
+    {
+      name: "TcpHalfCloseTimeout",
+      field: "tcpHalfCloseTimeout",
+      flag: "tcp-half-close-timeout",
+      argument: "SECONDS",
+      help: "without data once one side has ended (default 60)",
+    },
+    {
+      name: "TcpKeepaliveIdle",
+      field: "tcpKeepaliveIdle",
+      flag: "tcp-keepalive-idle",
+      argument: "SECONDS",
+      help: "without a segment before probes begin (default 60)",
+    },
+    {
+      name: "TcpKeepaliveInterval",
+      field: "tcpKeepaliveInterval",
+      flag: "tcp-keepalive-interval",
+      argument: "SECONDS",
+      help: "between probes (default 30)",
+    },
+    {
+      name: "TcpKeepaliveCount",
+      field: "tcpKeepaliveCount",
+      flag: "tcp-keepalive-count",
+      argument: "N",
+      help: "unanswered probes that end a connection (default 9)",
+    },
+    {
+      name: "UdpIdleTimeout",
+      field: "udpIdleTimeout",
+      flag: "udp-idle-timeout",
+      argument: "SECONDS",
+      help: "without a datagram before a session ends (default 60)",
+    },
+    {
+      name: "UdpDnsIdleTimeout",
+      field: "udpDnsIdleTimeout",
+      flag: "udp-dns-idle-timeout",
+      argument: "SECONDS",
+      help: "the same for port 53 (default 30)",
+    },
+    {
+      name: "MaxDials",
+      field: "maxDials",
+      flag: "max-dials",
+      argument: "N",
+      help: "connections to targets being made at once (default 2048)",
+    },
+    {
+      name: "MaxTcpConnections",
+      field: "maxTcpConnections",
+      flag: "max-tcp-connections",
+      argument: "N",
+      help: "forwarded connections at once (default 16384)",
+    },
+    {
+      name: "MaxUdpSessions",
+      field: "maxUdpSessions",
+      flag: "max-udp-sessions",
+      argument: "N",
+      help: "UDP sessions at once (default 4096)",
+    },
+  ]),
+];
+
+/** The key of a section by its name in the file, in any case. */
+export function findKey(section: Section, name: string): Key | undefined {
+  return FILE_KEYS.get(`${section}.${name.toLowerCase()}`);
+}
+
+/** The key of a section by its name in {@link ConfigInput}. */
+export function findField(section: Section, field: string): Key | undefined {
+  return FIELD_KEYS.get(`${section}.${field}`);
+}
+
+/** The section by its name in the file, in any case. */
+export function findSection(name: string): Section | undefined {
+  return SECTIONS.get(name.toLowerCase());
+}
+
+const FILE_KEYS = new Map(KEYS.map((key) => [`${key.section}.${key.name.toLowerCase()}`, key]));
+const FIELD_KEYS = new Map(KEYS.map((key) => [`${key.section}.${key.field}`, key]));
+const SECTIONS = new Map(
+  Object.entries(SECTION_NAMES).map(([section, name]) => [name.toLowerCase(), section as Section]),
+);

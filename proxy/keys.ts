@@ -1,0 +1,64 @@
+/**
+ * Keys as `wg` writes them: 32 bytes in 44 characters of base64.
+ *
+ * @module
+ */
+
+import { createPrivateKey, createPublicKey } from "node:crypto";
+
+/** Bytes in a private, public or preshared key. */
+export const KEY_LENGTH = 32;
+
+/** Characters in the text of a key. */
+export const KEY_TEXT_LENGTH = 44;
+
+export function encodeKey(key: Uint8Array): string {
+  return key.toBase64();
+}
+
+/**
+ * @returns undefined unless `text` is exactly what {@link encodeKey} writes for some key: padding
+ * there, unused bits zero, nothing around it.
+ */
+export function decodeKey(text: string): Uint8Array | undefined {
+  if (!/^[A-Za-z0-9+/]{43}=$/.test(text)) return undefined;
+  try {
+    return Uint8Array.fromBase64(text, { lastChunkHandling: "strict" });
+  } catch {
+    return undefined;
+  }
+}
+
+/** A fresh private key, clamped as `wg genkey` does (RFC 7748 §5). */
+export function generatePrivateKey(): Uint8Array {
+  const key = generatePresharedKey();
+  key[0]! &= 248;
+  key[31] = key[31]! & 127 | 64;
+  return key;
+}
+
+/** A fresh preshared key: 32 random bytes. */
+export function generatePresharedKey(): Uint8Array {
+  return crypto.getRandomValues(new Uint8Array(KEY_LENGTH));
+}
+
+// What stands before the 32 bytes of an X25519 private key in PKCS #8 (RFC 8410 §7).
+const PKCS8_HEADER = Uint8Array.fromHex("302e020100300506032b656e04220420");
+
+/**
+ * The X25519 public key. A private key that is not clamped is clamped.
+ *
+ * @throws {RangeError} if the key is not 32 bytes long.
+ */
+export function publicKeyOf(privateKey: Uint8Array): Uint8Array {
+  if (privateKey.length !== KEY_LENGTH) {
+    throw new RangeError(`a private key has ${KEY_LENGTH} bytes, got ${privateKey.length}`);
+  }
+  const der = new Uint8Array(PKCS8_HEADER.length + KEY_LENGTH);
+  der.set(PKCS8_HEADER);
+  der.set(privateKey, PKCS8_HEADER.length);
+  const key = createPrivateKey({ key: der as never, format: "der", type: "pkcs8" });
+  der.fill(0);
+  const spki = createPublicKey(key).export({ format: "der", type: "spki" });
+  return new Uint8Array(spki.subarray(spki.length - KEY_LENGTH));
+}
