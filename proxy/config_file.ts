@@ -56,7 +56,7 @@ class Parser {
     const name = /^\[\s*([A-Za-z][A-Za-z0-9]{0,23})\s*\]$/.exec(content)?.[1];
     this.#path = null;
     if (name === undefined) {
-      this.#source.problemAt(origin, "section", `malformed, expected ${SECTIONS_EXPECTED}`);
+      this.#source.problemAt(origin, `section: malformed, expected ${SECTIONS_EXPECTED}`);
       return;
     }
     const section = findSection(name);
@@ -64,8 +64,9 @@ class Parser {
       const near = suggest(name, Object.values(SECTION_NAMES));
       this.#source.problemAt(
         origin,
-        `[${name}]`,
-        `unknown section, ${near ? `did you mean [${near}]?` : `expected ${SECTIONS_EXPECTED}`}`,
+        `[${name}]: unknown section, ${
+          near ? `did you mean [${near}]?` : `expected ${SECTIONS_EXPECTED}`
+        }`,
       );
       return;
     }
@@ -73,8 +74,9 @@ class Parser {
     if (first !== undefined && "line" in first) {
       this.#source.problemAt(
         origin,
-        `[${SECTION_NAMES[section]}]`,
-        `second section of this name, expected one (the first is on line ${first.line})`,
+        `[${
+          SECTION_NAMES[section]
+        }]: second section of this name, expected one (the first is on line ${first.line})`,
       );
       return;
     }
@@ -89,19 +91,19 @@ class Parser {
     if (path === undefined) {
       this.#source.problemAt(
         origin,
-        nameToShow(name),
-        "stands before the first section, expected [Interface] above it",
+        `${nameToShow(name)}: stands before the first section, expected [Interface] above it`,
       );
       return;
     }
     const section = path[0] as Section;
     const key = findKey(section, name);
     if (key === undefined) {
-      this.#source.problemAt(origin, nameToShow(name), unknownKey(section, name, equals >= 0));
+      const message = unknownKey(section, name, equals >= 0);
+      this.#source.problemAt(origin, `${nameToShow(name)}: ${message}`);
       return;
     }
     if (equals < 0) {
-      this.#source.problemAt(origin, key.name, `has no value, expected ${key.name} = VALUE`);
+      this.#source.problemAt(origin, `${key.name}: has no value, expected ${key.name} = VALUE`);
       return;
     }
     this.#value(path, key, content.slice(equals + 1).trim(), origin);
@@ -122,8 +124,7 @@ class Parser {
       const line = first !== undefined && "line" in first ? first.line : 0;
       this.#source.problemAt(
         origin,
-        key.name,
-        `given twice, expected it once (the first is on line ${line})`,
+        `${key.name}: given twice, expected it once (the first is on line ${line})`,
       );
     } else {
       this.#source.set(path, key, value, origin);

@@ -31,6 +31,7 @@ export class ConfigSource {
   proxy: unknown = undefined;
 
   readonly #origins = new Map<string, Origin>();
+  readonly #faulty = new Set<string>();
   readonly #problems: Note[] = [];
   readonly #warnings: Note[] = [];
 
@@ -126,17 +127,26 @@ export class ConfigSource {
     return "flag" in origin ? origin.flag : `${origin.file}:${origin.line}`;
   }
 
-  /** @param message `what is wrong, what was expected`. Never with the value of a key. */
+  /**
+   * The first problem of a value counts; what is said of the same value later is not kept.
+   *
+   * @param message `what is wrong, what was expected`. Never with the value of a key.
+   */
   problem(path: ConfigPath, message: string): void {
+    const name = path.join(".");
+    if (this.#faulty.has(name)) return;
+    this.#faulty.add(name);
     this.#problems.push({ line: this.#line(path), text: `${this.label(path)}: ${message}` });
   }
 
-  /** A problem that belongs to no key: an unknown one, say. */
-  problemAt(origin: { file: string; line: number }, name: string, message: string): void {
-    this.#problems.push({
-      line: origin.line,
-      text: `${origin.file}:${origin.line}: ${name}: ${message}`,
-    });
+  /**
+   * A problem that is no known value's: an unknown key, say.
+   *
+   * @param message Begins with the name of what is wrong.
+   */
+  problemAt(origin: Origin, message: string): void {
+    const place = "flag" in origin ? origin.flag : `${origin.file}:${origin.line}`;
+    this.#problems.push({ line: lineOf(origin), text: `${place}: ${message}` });
   }
 
   warn(path: ConfigPath, message: string): void {
@@ -161,9 +171,13 @@ export class ConfigSource {
   }
 
   #line(path: ConfigPath): number {
-    const { origin } = this.#nearest(path);
-    return origin !== undefined && "line" in origin ? origin.line : Infinity;
+    return lineOf(this.#nearest(path).origin);
   }
+}
+
+/** For the order of messages: those without a line come last. */
+function lineOf(origin: Origin | undefined): number {
+  return origin !== undefined && "line" in origin ? origin.line : Infinity;
 }
 
 function inOrder(notes: readonly Note[]): string[] {

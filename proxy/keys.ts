@@ -4,7 +4,7 @@
  * @module
  */
 
-import { createPrivateKey, createPublicKey } from "node:crypto";
+import process from "node:process";
 
 /** Bytes in a private, public or preshared key. */
 export const KEY_LENGTH = 32;
@@ -57,6 +57,8 @@ export function publicKeyOf(privateKey: Uint8Array): Uint8Array {
   const der = new Uint8Array(PKCS8_HEADER.length + KEY_LENGTH);
   der.set(PKCS8_HEADER);
   der.set(privateKey, PKCS8_HEADER.length);
+  // Loaded here, and not above, because it takes longer than all of `genkey`.
+  const { createPrivateKey, createPublicKey } = process.getBuiltinModule("node:crypto");
   const key = createPrivateKey({ key: der as never, format: "der", type: "pkcs8" });
   der.fill(0);
   const spki = createPublicKey(key).export({ format: "der", type: "spki" });

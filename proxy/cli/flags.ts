@@ -1,0 +1,98 @@
+/**
+ * Configuration by flags: one for every key that has an effect. They override the file's values.
+ * Keys are read from files: an argument list can be read by every user of the machine.
+ *
+ * @module
+ */
+
+import { type Command, Option } from "commander";
+import { ConfigError, type ConfigPath } from "../config_error.ts";
+import { type Key, KEYS } from "../config_keys.ts";
+import type { ConfigSource, RawSection } from "../config_source.ts";
+import { splitList } from "../config_values.ts";
+import { readText } from "./read.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** A flag and its value, as they stand on the command line. */
+export interface FlagValue {
+  readonly key: Key;
+  readonly value: string;
+}
+
+const HEADINGS = { interface: "Tunnel:", peers: "Peers:", proxy: "Proxy:" };
+
+/**
+ * Declares the flags.
+ *
+ * @returns the values in the order given, filled while the command line is parsed.
+ */
+export function addConfigFlags(command: Command): readonly FlagValue[] {
+  const values: FlagValue[] = [];
+  for (const key of KEYS) {
+    if (key.flag === undefined) continue;
+    const option = new Option(`--${key.flag} <${key.argument}>`, key.help)
+      .helpGroup(HEADINGS[key.section])
+      .argParser((value: string) => {
+        values.push({ key, value });
+        return value;
+      });
+    command.addOption(option);
+  }
+  return values;
+}
+
+/** Puts the flags' values over those of a file, or into an empty source. */
+export async function applyFlags(
+  source: ConfigSource,
+  flags: readonly FlagValue[],
+  terminal: Terminal,
+): Promise<void> {
+  const given = new Set<string>();
+  let peer: ConfigPath | undefined;
+  for (const { key, value } of flags) {
+    const origin = { flag: `--${key.flag}` };
+    if (key.section === "peers" && key.field === "publicKey") {
+      peer = findPeer(source, value) ?? source.open("peers", origin);
+      source.set(peer, key, value, origin);
+      continue;
+    }
+    const path = key.section === "peers" ? peer : [key.section];
+    if (path === undefined) {
+      source.problemAt(origin, `stands before any --peer, expected behind its peer`);
+      continue;
+    }
+    if (key.section === "proxy" && source.proxy === undefined) source.open("proxy", origin);
+    const name = [...path, key.field].join(".");
+    if (key.secret) {
+      await setFromFile(source, path, key, value, terminal);
+    } else if (key.list === undefined) {
+      source.set(path, key, value, origin);
+    } else {
+      if (!given.has(name)) source.set(path, key, [], origin);
+      source.append(path, key, splitList(value), origin);
+    }
+    given.add(name);
+  }
+}
+
+function findPeer(source: ConfigSource, publicKey: string): ConfigPath | undefined {
+  const index = (source.peers as RawSection[]).findIndex((peer) => peer.publicKey === publicKey);
+  return index < 0 ? undefined : ["peers", index];
+}
+
+async function setFromFile(
+  source: ConfigSource,
+  section: ConfigPath,
+  key: Key,
+  file: string,
+  terminal: Terminal,
+): Promise<void> {
+  const origin = { flag: `--${key.flag}` };
+  try {
+    source.set(section, key, await readText(file, "a file with a key", terminal), origin);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    source.set(section, key, "", origin);
+    source.problem([...section, key.field], error.message);
+  }
+}

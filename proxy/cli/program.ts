@@ -1,0 +1,126 @@
+/**
+ * The command line. What a command needs is loaded when it runs: `genkey` is fast.
+ *
+ * Exit statuses: 0 all is well, 1 failed at run time, 2 wrong usage or configuration.
+ *
+ * @module
+ */
+
+import { Command, CommanderError, Option } from "commander";
+import { ConfigError } from "../config_error.ts";
+import { VERSION } from "../version.ts";
+import { addConfigFlags, applyFlags, type FlagValue } from "./flags.ts";
+import { genkey, genpsk, pubkey } from "./keys.ts";
+import { processTerminal, type Terminal } from "./terminal.ts";
+
+/**
+ * Runs one command.
+ *
+ * @param args Without the name of the program.
+ * @returns the exit status.
+ */
+export async function run(
+  args: readonly string[],
+  terminal: Terminal = processTerminal,
+): Promise<number> {
+  let status = 0;
+  const program = makeProgram(terminal, (result) => status = result);
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return status;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    if (!(error instanceof ConfigError)) throw error;
+    terminal.error(`${error.message}\n`);
+    return 2;
+  }
+}
+
+function makeProgram(terminal: Terminal, done: (status: number) => void): Command {
+  const program = new Command("wirestack")
+    .description("A WireGuard gateway in user space: no root, no kernel module, no TUN device.")
+    .version(VERSION, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .helpCommand("help [command]", "print the help of a command")
+    .showHelpAfterError("(wirestack --help says more)")
+    .exitOverride()
+    .configureOutput({
+      writeOut: terminal.out,
+      writeErr: terminal.error,
+      // An unknown argument is shown; a key given as one is not.
+      outputError: (text, write) => write(text.replace(/[A-Za-z0-9+/]{43}=/g, "(withheld)")),
+      getOutHelpWidth: () => terminal.columns() ?? 100,
+      getErrHelpWidth: () => terminal.columns() ?? 100,
+      // The defaults look into the environment.
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    });
+
+  const upCommand = program.command("up")
+    .summary("run a gateway")
+    .description(
+      "Runs a gateway until SIGINT or SIGTERM. CONFIG is a wg-quick file with our [Proxy] section, " +
+        "or - for standard input. Every key that has an effect is also a flag; flags override the " +
+        "file, and are enough without one. SIGUSR1 logs the counters.",
+    )
+    .argument("[CONFIG]", "wg-quick file, or -")
+    .addOption(
+      new Option("--log-level <LEVEL>", "least that is logged")
+        .choices(["trace", "debug", "info", "warning", "error"]).default("info").helpGroup("Log:"),
+    )
+    .addOption(
+      new Option("--log-format <FORMAT>", "form of the log on standard error")
+        .choices(["text", "json"]).default("text").helpGroup("Log:"),
+    );
+  const upFlags = addConfigFlags(upCommand);
+  upCommand.action(async (file: string | undefined, options) => {
+    const loaded = await load(file, upFlags, terminal);
+    const { up } = await import("./up.ts");
+    const { Gateway } = await import("../gateway.ts");
+    done(await up(loaded, { ...options, start: (config) => Gateway.start(config) }, terminal));
+  });
+
+  const checkCommand = program.command("check")
+    .summary("check a configuration")
+    .description("Prints every problem of a configuration, or what it amounts to.")
+    .argument("[CONFIG]", "wg-quick file, or -");
+  const checkFlags = addConfigFlags(checkCommand);
+  checkCommand.action(async (file: string | undefined) => {
+    const { config, warnings } = await load(file, checkFlags, terminal);
+    const { summarize } = await import("../config_summary.ts");
+    for (const warning of warnings) terminal.error(`warning: ${warning}\n`);
+    terminal.out(`${file ?? "flags"}: ok\n${summarize(config)}\n`);
+  });
+
+  program.command("genkey")
+    .description("Prints a new private key, as wg genkey does.")
+    .action(() => done(genkey(terminal)));
+  program.command("pubkey")
+    .description("Reads a private key from standard input and prints its public key.")
+    .action(async () => done(await pubkey(terminal)));
+  program.command("genpsk")
+    .description("Prints a new preshared key, as wg genpsk does.")
+    .action(() => done(genpsk(terminal)));
+  program.command("demo")
+    .description("Fetches a page through a tunnel between two processes on this machine.")
+    .action(async () => done(await (await import("../demo.ts")).demo()));
+  return program;
+}
+
+async function load(file: string | undefined, flags: readonly FlagValue[], terminal: Terminal) {
+  if (file === undefined && flags.length === 0) {
+    throw new ConfigError(["CONFIG: missing, expected a file, - or flags (see --help)"]);
+  }
+  const { loadSource } = await import("../config.ts");
+  const { ConfigSource } = await import("../config_source.ts");
+  const { parseConfigFile } = await import("../config_file.ts");
+  const { isWorldAccessible, readText } = await import("./read.ts");
+  const source = file === undefined
+    ? new ConfigSource({ flag: "flags" })
+    : parseConfigFile(await readText(file, "a wg-quick file", terminal), file);
+  await applyFlags(source, flags, terminal);
+  const loaded = loadSource(source);
+  if (file === undefined || !await isWorldAccessible(file)) return loaded;
+  const warning = `${file}: is world accessible, expected mode 600`;
+  return { ...loaded, warnings: [warning, ...loaded.warnings] };
+}

@@ -1,0 +1,64 @@
+/**
+ * The files a command line names.
+ *
+ * @module
+ */
+
+import { ConfigError } from "../config_error.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** The name that stands for standard input. */
+export const STANDARD_INPUT = "-";
+
+/**
+ * @param expected What the file should be, for the message.
+ * @throws {ConfigError} if there is no such file, or it cannot be read, or is not text.
+ */
+export async function readText(
+  path: string,
+  expected: string,
+  terminal: Terminal,
+): Promise<string> {
+  const bytes = path === STANDARD_INPUT
+    ? await terminal.readInput()
+    : await readFile(path, expected);
+  if (bytes.includes(0)) throw new ConfigError([`${path}: is not text, expected ${expected}`]);
+  return new TextDecoder().decode(bytes);
+}
+
+async function readFile(path: string, expected: string): Promise<Uint8Array> {
+  try {
+    const status = await Deno.stat(path);
+    if (status.isDirectory) {
+      throw new ConfigError([`${path}: is a directory, expected ${expected}`]);
+    }
+    if (!status.isFile && !status.isFifo) {
+      throw new ConfigError([`${path}: is not a file, expected ${expected}`]);
+    }
+    return await Deno.readFile(path);
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    throw new ConfigError([`${path}: ${whyUnreadable(error)}, expected ${expected}`]);
+  }
+}
+
+function whyUnreadable(error: unknown): string {
+  if (error instanceof Deno.errors.NotFound) return "no such file";
+  if (error instanceof Deno.errors.NotADirectory) return "no such file";
+  if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
+  if (error instanceof Deno.errors.NotCapable) return "not covered by --allow-read";
+  return `cannot be read (${error instanceof Error ? error.message : error})`;
+}
+
+/** Whether other users may get at the file: it and its folder let them, as wg-quick judges it. */
+export async function isWorldAccessible(path: string): Promise<boolean> {
+  if (path === STANDARD_INPUT) return false;
+  try {
+    const real = await Deno.realPath(path);
+    const file = await Deno.stat(real);
+    const folder = await Deno.stat(real.replace(/[^/\\]*$/, "") || "/");
+    return file.isFile && ((file.mode ?? 0) & (folder.mode ?? 0) & 0o007) !== 0;
+  } catch {
+    return false; // Reading the file says it better.
+  }
+}

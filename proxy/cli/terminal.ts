@@ -1,0 +1,44 @@
+/**
+ * What a command uses of its process, in one place so that tests can stand in for it.
+ *
+ * @module
+ */
+
+import { fstatSync } from "node:fs";
+
+export interface Terminal {
+  out(text: string): void;
+  error(text: string): void;
+  /** Standard input to its end. */
+  readInput(): Promise<Uint8Array>;
+  /** Whether standard output is a file that every user may read or write. */
+  outputIsWorldAccessible(): boolean;
+  /** Columns of standard output, if it is a terminal. */
+  columns(): number | undefined;
+}
+
+export const processTerminal: Terminal = {
+  out: (text) => writeAll(Deno.stdout, text),
+  error: (text) => writeAll(Deno.stderr, text),
+  readInput: async () => await new Response(Deno.stdin.readable).bytes(),
+  outputIsWorldAccessible() {
+    try {
+      const status = fstatSync(1);
+      return status.isFile() && (status.mode & 0o007) !== 0;
+    } catch {
+      return false;
+    }
+  },
+  columns: () => Deno.stdout.isTerminal() ? Deno.consoleSize().columns : undefined,
+};
+
+const encoder = new TextEncoder();
+
+function writeAll(stream: { writeSync(bytes: Uint8Array): number }, text: string): void {
+  const bytes = encoder.encode(text);
+  try {
+    for (let sent = 0; sent < bytes.length;) sent += stream.writeSync(bytes.subarray(sent));
+  } catch (error) {
+    if (!(error instanceof Deno.errors.BrokenPipe)) throw error; // `| head`
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * `up`: runs a gateway until a signal ends it.
+ *
+ * @module
+ */
+
+import { getLogger } from "@logtape/logtape";
+import { type GatewayConfig, type LoadedConfig, SettingError } from "../config.ts";
+import { summarizeProxy } from "../config_summary.ts";
+import { encodeKey } from "../keys.ts";
+import { configureLog, type LogFormat, type LogLevel } from "../log.ts";
+import { listenForSignals, StopRequests } from "./signals.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** How long connections may go on after the first signal. */
+const GRACE_MS = 5000;
+
+/** What `up` needs of a gateway. */
+export interface RunningGateway {
+  /** Bound UDP port. */
+  readonly port: number;
+  readonly publicKey: Uint8Array;
+  /** Resolves once closed; rejects if the gateway cannot go on. */
+  readonly closed: Promise<void>;
+  stats(): unknown;
+  close(options: { graceMs: number }): Promise<void>;
+}
+
+export interface UpOptions {
+  readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
+  readonly start: (config: GatewayConfig) => Promise<RunningGateway>;
+}
+
+/** @returns the exit status. */
+export async function up(
+  loaded: LoadedConfig,
+  options: UpOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const { config, source } = loaded;
+  configureLog({ level: options.logLevel, format: options.logFormat, write: terminal.error });
+  const log = getLogger(["wirestack"]);
+  for (const warning of loaded.warnings) getLogger(["wirestack", "config"]).warn(literal(warning));
+
+  const stopped = Promise.withResolvers<void>();
+  const requests = new StopRequests();
+  let gateway: RunningGateway | undefined;
+  const unlisten = listenForSignals({
+    stop() {
+      const request = requests.receive(performance.now());
+      if (request === "exit") Deno.exit(1);
+      if (request === "ignore") return;
+      log.info("stopping, connections have {seconds} s", { seconds: GRACE_MS / 1000 });
+      stopped.resolve();
+    },
+    report: () => log.info("stats", { stats: gateway?.stats() }),
+    reload: () => log.warn("reload is not available yet, the configuration stays as it is"),
+  });
+  try {
+    gateway = await options.start(config);
+    logListening(gateway, config);
+    await Promise.race([stopped.promise, gateway.closed]);
+    await gateway.close({ graceMs: GRACE_MS });
+    log.info("stopped");
+    return 0;
+  } catch (error) {
+    if (error instanceof SettingError) {
+      terminal.error(`${source.label(error.path)}: ${error.message}\n`);
+      return 2;
+    }
+    log.error("failed: {error}", { error });
+    return 1;
+  } finally {
+    unlisten();
+  }
+}
+
+function logListening(gateway: RunningGateway, config: GatewayConfig): void {
+  getLogger(["wirestack"]).info(
+    "listening on UDP port {port}, public key {publicKey}, address {address}, peers {peers}, {proxy}",
+    {
+      port: gateway.port,
+      publicKey: encodeKey(gateway.publicKey),
+      address: config.addresses.map(({ address, length }) => `${address}/${length}`).join(" ") ||
+        "none",
+      peers: config.peers.length,
+      proxy: config.proxy ? summarizeProxy(config.proxy) : "no proxy",
+    },
+  );
+}
+
+/** Text that LogTape takes as it is. */
+function literal(text: string): string {
+  return text.replace(/[{}]/g, "$&$&");
+}
