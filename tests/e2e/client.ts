@@ -1,0 +1,233 @@
+/**
+ * What a program on the client's host does that curl cannot:
+ *
+ *   deno run … client.ts COMMAND ARGS…
+ *
+ * Prints one JSON object; status 0 also when the network said no.
+ *
+ * @module
+ */
+
+import { createHash } from "node:crypto";
+import { Buffer } from "node:buffer";
+import { createConnection } from "node:net";
+
+const [command, hostname, portText, ...args] = Deno.args;
+const target = { hostname: hostname!, port: Number(portText) };
+const CHUNK = 65536;
+
+const commands: Record<string, () => Promise<unknown>> = {
+  connect,
+  digest,
+  duplex,
+  reset,
+  "read-reset": readReset,
+  many,
+  hold,
+  udp,
+  "udp-ask": udpAsk,
+};
+console.log(JSON.stringify(await commands[command!]!()));
+
+/** How a connection attempt ends, and after how long. */
+async function connect(): Promise<unknown> {
+  const start = performance.now();
+  let error: string | null = null;
+  try {
+    (await Deno.connect(target)).close();
+  } catch (thrown) {
+    error = (thrown as { code?: string }).code ?? String(thrown);
+  }
+  return { error, ms: performance.now() - start };
+}
+
+/** Uploads a file, half-closes, reads the answer. */
+async function digest(): Promise<unknown> {
+  using conn = await Deno.connect(target);
+  await send(conn, await Deno.readFile(args[0]!));
+  await conn.closeWrite();
+  return { answer: new TextDecoder().decode(await receive(conn)) };
+}
+
+/** Uploads and downloads at once on one connection. */
+async function duplex(): Promise<unknown> {
+  using conn = await Deno.connect(target);
+  const file = await Deno.readFile(args[0]!);
+  const upload = async () => {
+    await send(conn, file);
+    await conn.closeWrite();
+  };
+  const [received] = await Promise.all([receive(conn), upload()]);
+  const body = received.subarray(0, file.length);
+  return {
+    downloaded: createHash("sha256").update(body).digest("hex"),
+    uploaded: received.subarray(file.length).toHex(),
+  };
+}
+
+/** Resets a connection that is up and has carried data both ways. */
+async function reset(): Promise<unknown> {
+  const socket = createConnection(target.port, target.hostname);
+  await new Promise((resolve, reject) => {
+    socket.once("data", resolve);
+    socket.once("error", reject);
+  });
+  await new Promise((resolve) => socket.write("payload", resolve));
+  // The data and the RST apart, or the kernel may drop the data unsent.
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  socket.resetAndDestroy();
+  return {};
+}
+
+/** How the other side ends a connection on which something was sent. */
+async function readReset(): Promise<unknown> {
+  using conn = await Deno.connect(target);
+  await conn.write(new Uint8Array(1));
+  try {
+    return { end: await conn.read(new Uint8Array(1)) === null ? "end of file" : "data" };
+  } catch (error) {
+    return { end: (error as { code?: string }).code ?? String(error) };
+  }
+}
+
+/** `COUNT BYTES`: all connected first, then each has BYTES echoed, then all are closed. */
+async function many(): Promise<unknown> {
+  const [count, size] = args.map(Number) as [number, number];
+  const failures: Record<string, number> = {};
+  const failed = (error: unknown) => {
+    const reason = String(error);
+    failures[reason] = (failures[reason] ?? 0) + 1;
+  };
+  const start = performance.now();
+  const settled = await Promise.allSettled(
+    Array.from({ length: count }, () => Deno.connect(target)),
+  );
+  const conns = settled.flatMap((result) => {
+    if (result.status === "fulfilled") return [result.value];
+    failed(result.reason);
+    return [];
+  });
+  let completed = 0;
+  await Promise.all(conns.map(async (conn, index) => {
+    const sent = new Uint8Array(size).map((_, offset) => (offset * 31 + index) & 0xff);
+    try {
+      const upload = async () => {
+        await send(conn, sent);
+        await conn.closeWrite();
+      };
+      const [received] = await Promise.all([receive(conn), upload()]);
+      if (Buffer.compare(sent, received) !== 0) throw new Error("other bytes came back");
+      completed++;
+    } catch (error) {
+      failed(error);
+    } finally {
+      conn.close();
+    }
+  }));
+  return { connected: conns.length, completed, failures, ms: performance.now() - start };
+}
+
+/**
+ * One connection that has a line echoed every 50 ms until standard input ends; prints `echo N` for
+ * each. An error of the connection is an error of the process.
+ */
+async function hold(): Promise<unknown> {
+  using conn = await Deno.connect(target);
+  let done = false;
+  const input = (async () => {
+    for await (const _ of Deno.stdin.readable);
+    done = true;
+  })();
+  const buffer = new Uint8Array(64);
+  let echoes = 0;
+  let longestMs = 0;
+  while (!done) {
+    const start = performance.now();
+    const line = new TextEncoder().encode(`line ${echoes}`.padEnd(64));
+    await send(conn, line);
+    for (let got = 0; got < line.length;) {
+      const count = await conn.read(buffer.subarray(got));
+      if (count === null) throw new Error(`end of file after ${echoes} echoes`);
+      got += count;
+    }
+    if (Buffer.compare(buffer, line) !== 0) throw new Error("other bytes came back");
+    longestMs = Math.max(longestMs, performance.now() - start);
+    console.log(`echo ${++echoes}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  await input;
+  return { echoes, longestMs };
+}
+
+/** `SIZE…`: datagrams of these sizes, each echoed byte for byte within 2 s. */
+async function udp(): Promise<unknown> {
+  using socket = openDatagram();
+  const failures: string[] = [];
+  for (const size of args.map(Number)) {
+    const sent = new Uint8Array(size).map((_, offset) => (offset * 7 + size) & 0xff);
+    await socket.send(sent, { transport: "udp", ...target });
+    const received = await socket.receive();
+    if (received === undefined) failures.push(`${size}: no answer`);
+    else if (Buffer.compare(sent, received.data) !== 0) failures.push(`${size}: other bytes`);
+  }
+  return { failures };
+}
+
+/**
+ * `SOURCE-PORT TEXT WAIT-MS`: asks the target from a given port (0: any) and lists everything that
+ * arrives within WAIT-MS.
+ */
+async function udpAsk(): Promise<unknown> {
+  const [sourcePort, text, waitMs] = args as [string, string, string];
+  using socket = openDatagram(Number(sourcePort));
+  await socket.send(new TextEncoder().encode(text), { transport: "udp", ...target });
+  const deadline = performance.now() + Number(waitMs);
+  const answers: { text: string; from: string }[] = [];
+  while (true) {
+    const received = await socket.receive(deadline - performance.now());
+    if (received === undefined) return { answers };
+    const { hostname, port } = received.from;
+    answers.push({ text: new TextDecoder().decode(received.data), from: `${hostname} ${port}` });
+  }
+}
+
+function openDatagram(port = 0) {
+  const socket = Deno.listenDatagram({
+    hostname: target.hostname.includes(":") ? "::" : "0.0.0.0",
+    port,
+    transport: "udp",
+  });
+  return {
+    send: (data: Uint8Array, to: Deno.NetAddr) => socket.send(data, to),
+    /** The next datagram, or undefined after `waitMs`; then the socket is of no more use. */
+    async receive(waitMs = 2000): Promise<{ data: Uint8Array; from: Deno.NetAddr } | undefined> {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const timeout = new Promise<undefined>((resolve) => {
+        timer = setTimeout(() => resolve(undefined), Math.max(0, waitMs));
+      });
+      const received = socket.receive(new Uint8Array(65536))
+        .then(([data, from]) => ({ data, from: from as Deno.NetAddr }), () => undefined);
+      const first = await Promise.race([received, timeout]);
+      clearTimeout(timer);
+      return first;
+    },
+    [Symbol.dispose]: () => socket.close(),
+  };
+}
+
+async function send(conn: Deno.Conn, data: Uint8Array): Promise<void> {
+  for (let sent = 0; sent < data.length;) {
+    sent += await conn.write(data.subarray(sent, sent + CHUNK));
+  }
+}
+
+/** Everything up to the end of file. */
+async function receive(conn: Deno.Conn): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  while (true) {
+    const chunk = new Uint8Array(CHUNK);
+    const count = await conn.read(chunk);
+    if (count === null) return Buffer.concat(chunks);
+    chunks.push(chunk.subarray(0, count));
+  }
+}

@@ -1,0 +1,169 @@
+/**
+ * The gateway under test, run as its users run it: as an ordinary user without privileges, by
+ * `deno task start` or as the one file `dist/wirestack`.
+ *
+ * @module
+ */
+
+import { fileURLToPath } from "node:url";
+import type { Host } from "./lab.ts";
+import { output, type Process } from "./process.ts";
+
+/** How the gateway is started. */
+export type Subject = "deno task start" | "dist/wirestack";
+
+/** `nobody`, who owns nothing on the machine but what {@link installation} gives it. */
+const USER = 65534;
+
+/**
+ * Starts `wirestack up` on a host with a configuration file of this text.
+ *
+ * @param args further arguments, before the file's name
+ * @returns once it listens
+ */
+export async function startGateway(
+  host: Host,
+  directory: string,
+  config: string,
+  { subject = "deno task start", args = [] }: { subject?: Subject; args?: string[] } = {},
+): Promise<Gateway> {
+  const { root, deno, env } = await installation();
+  const file = `${directory}/${host.namespace}.conf`;
+  await Deno.writeTextFile(file, config, { mode: 0o600 });
+  await Deno.chown(file, USER, USER);
+  const program = subject === "deno task start" ? [deno, "task", "start"] : [await binary()];
+  const process = host.spawn("gateway", [
+    ...unprivileged(),
+    ...program,
+    ...["up", "--log-format", "json", ...args, file],
+  ], { cwd: `${root}/source`, env });
+  await process.line(/listening/, { timeoutMs: 30_000 });
+  return new Gateway(process);
+}
+
+/** A gateway that runs. */
+export class Gateway {
+  readonly process: Process;
+
+  constructor(process: Process) {
+    this.process = process;
+  }
+
+  /** What it logs about itself on SIGUSR2. */
+  async stats(): Promise<Stats> {
+    const from = this.process.lines.length;
+    Deno.kill(this.process.worker, "SIGUSR2");
+    const [line] = await this.process.line(/^\{.*"stats".*\}$/, { from });
+    return statsOf(JSON.parse(line))!;
+  }
+
+  /** Resident memory in bytes. */
+  residentBytes(): number {
+    const status = Deno.readTextFileSync(`/proc/${this.process.worker}/status`);
+    return Number(status.match(/^VmRSS:\s+(\d+) kB$/m)![1]) * 1024;
+  }
+
+  /** As an operator stops it. @returns its exit status */
+  async stop(): Promise<number> {
+    this.process.signal("SIGTERM");
+    return (await this.process.exit()).code;
+  }
+}
+
+/** Numbers by name, nested. */
+export interface Stats {
+  readonly [name: string]: Stats | number | string | readonly unknown[];
+}
+
+/** The object under the key `stats`, wherever a log format puts properties. */
+function statsOf(record: Stats): Stats | undefined {
+  for (const [name, value] of Object.entries(record)) {
+    if (typeof value !== "object" || Array.isArray(value)) continue;
+    if (name === "stats") return value as Stats;
+    const nested = statsOf(value as Stats);
+    if (nested !== undefined) return nested;
+  }
+  return undefined;
+}
+
+function unprivileged(): string[] {
+  return [
+    "setpriv",
+    `--reuid=${USER}`,
+    `--regid=${USER}`,
+    "--clear-groups",
+    "--no-new-privs",
+    "--",
+  ];
+}
+
+interface Installation {
+  readonly root: string;
+  readonly deno: string;
+  readonly env: Record<string, string>;
+}
+
+let installed: Promise<Installation> | undefined;
+let compiled: Promise<string> | undefined;
+
+/**
+ * A copy of the sources, of Deno and of its cache that {@link USER} can read: the originals may lie
+ * in root's home. One for each test file, removed when its tests have ended.
+ */
+function installation(): Promise<Installation> {
+  return installed ??= install();
+}
+
+async function install(): Promise<Installation> {
+  const root = await Deno.makeTempDir({ prefix: `wirestack-${Deno.pid}-` });
+  globalThis.addEventListener("unload", () => Deno.removeSync(root, { recursive: true }));
+  await Deno.chmod(root, 0o755);
+  const source = fileURLToPath(new URL("../..", import.meta.url));
+  await Deno.mkdir(`${root}/source`);
+  await Deno.mkdir(`${root}/home`);
+  const parts = [
+    ...["deno.json", "deno.lock", "main.ts", "mod.ts"],
+    ...["deploy", "ffi", "netstack", "proxy", "wireguard"],
+  ];
+  await output([
+    "cp",
+    "--recursive",
+    ...parts.map((part) => `${source}/${part}`),
+    `${root}/source`,
+  ]);
+  const deno = `${root}/deno`;
+  await Deno.link(Deno.execPath(), deno).catch(() => Deno.copyFile(Deno.execPath(), deno));
+  // The packages that are already here need not be fetched again.
+  const info = JSON.parse(await output([Deno.execPath(), "info", "--json"]));
+  await Deno.mkdir(`${root}/cache`);
+  await output(["cp", "--recursive", info.npmCache, `${root}/cache/npm`]);
+  await output([deno, "cache", "main.ts"], {
+    cwd: `${root}/source`,
+    env: { ...Deno.env.toObject(), DENO_DIR: `${root}/cache` },
+  });
+  await output(["chown", "--recursive", `${USER}:${USER}`, root]);
+  return {
+    root,
+    deno,
+    env: {
+      PATH: "/usr/bin:/bin",
+      HOME: `${root}/home`,
+      DENO_DIR: `${root}/cache`,
+      DENO_NO_UPDATE_CHECK: "1",
+      NO_COLOR: "1",
+    },
+  };
+}
+
+/** `dist/wirestack`, made by `deno task compile` once for each test file. */
+function binary(): Promise<string> {
+  return compiled ??= (async () => {
+    const { root, deno, env } = await installation();
+    await output([...unprivileged(), deno, "task", "compile"], {
+      cwd: `${root}/source`,
+      env: { ...Deno.env.toObject(), ...env, PATH: Deno.env.get("PATH")! },
+      timeoutMs: 300_000,
+    });
+    return `${root}/source/dist/wirestack`;
+  })();
+}

@@ -1,0 +1,184 @@
+/**
+ * Hosts as Linux network namespaces, joined by veth pairs. Everything a lab makes is gone when it
+ * is disposed, and carries this process's id in its name, so that `sweep.sh` can remove it should
+ * the process be killed.
+ *
+ * @module
+ */
+
+import { type Output, output, Process, type ProcessOptions, run } from "./process.ts";
+
+/** Debian's programs that the lab itself cannot do without. */
+const REQUIRED = ["ip", "nft", "setpriv", "sysctl", "wg", "wireguard-go"];
+
+/**
+ * Registers a test that needs the lab, root and `programs`. Where something is missing its name says
+ * so and it is skipped; in CI (`CI=true`) it runs, and fails.
+ */
+export function labTest(name: string, fn: () => Promise<void>, programs: string[] = []): void {
+  const reason = missing([...REQUIRED, ...programs]);
+  const ignore = reason !== undefined && Deno.env.get("CI") !== "true";
+  Deno.test({ name: ignore ? `${name} [skipped: ${reason}]` : name, ignore, fn });
+}
+
+function missing(programs: string[]): string | undefined {
+  if (Deno.build.os !== "linux") return "network namespaces are Linux's";
+  if (Deno.uid() !== 0) return "needs root";
+  const path = (Deno.env.get("PATH") ?? "").split(":");
+  const absent = programs.filter((program) =>
+    !path.some((directory) => {
+      try {
+        return Deno.statSync(`${directory}/${program}`).isFile;
+      } catch {
+        return false;
+      }
+    })
+  );
+  return absent.length > 0 ? `not installed: ${absent.join(", ")}` : undefined;
+}
+
+let serial = 0;
+
+export class Lab implements AsyncDisposable {
+  /** Removed with the lab; readable by every user. */
+  readonly directory: string;
+  readonly #hosts: Host[] = [];
+
+  private constructor(directory: string) {
+    this.directory = directory;
+  }
+
+  static async create(): Promise<Lab> {
+    await output([new URL("./sweep.sh", import.meta.url).pathname]);
+    const directory = await Deno.makeTempDir({ prefix: `wirestack-${Deno.pid}-` });
+    await Deno.chmod(directory, 0o755);
+    return new Lab(directory);
+  }
+
+  /** A new host with nothing but loopback. */
+  async host(label: string): Promise<Host> {
+    const namespace = `wirestack-${Deno.pid}-${Date.now().toString(36)}${serial++}`;
+    await output(["ip", "netns", "add", namespace]);
+    const host = new Host(label, namespace);
+    this.#hosts.push(host);
+    await host.ip("link set lo up");
+    return host;
+  }
+
+  /**
+   * A cable between two hosts.
+   *
+   * @param device the interface's name on either host
+   * @param addresses with prefix lengths
+   */
+  async connect(
+    a: { host: Host; device: string; addresses: string[] },
+    b: { host: Host; device: string; addresses: string[] },
+  ): Promise<void> {
+    await output([
+      ...["ip", "link", "add", a.device, "netns", a.host.namespace, "type", "veth"],
+      ...["peer", "name", b.device, "netns", b.host.namespace],
+    ]);
+    for (const { host, device, addresses } of [a, b]) {
+      await host.ip(...addresses.map((address) => addAddress(address, device)));
+      await host.ip(`link set ${device} up`);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#hosts.map((host) => host[Symbol.asyncDispose]()));
+    await Deno.remove(this.directory, { recursive: true });
+  }
+}
+
+export class Host implements AsyncDisposable {
+  readonly label: string;
+  readonly namespace: string;
+  readonly #processes: Process[] = [];
+  readonly #files: string[] = [];
+
+  constructor(label: string, namespace: string) {
+    this.label = label;
+    this.namespace = namespace;
+  }
+
+  /** `ip` subcommands, in one process. */
+  async ip(...commands: string[]): Promise<void> {
+    if (commands.length === 0) return;
+    await output(["ip", "-netns", this.namespace, "-batch", "-"], { input: commands.join("\n") });
+  }
+
+  async addAddresses(device: string, addresses: string[]): Promise<void> {
+    await this.ip(...addresses.map((address) => addAddress(address, device)));
+  }
+
+  async sysctl(...settings: string[]): Promise<void> {
+    await this.output(["sysctl", "-qw", ...settings]);
+  }
+
+  /** A file that replaces /etc/`name` for processes started on this host from now on. */
+  async etc(name: string, text: string): Promise<void> {
+    await Deno.mkdir(`/etc/netns/${this.namespace}`, { recursive: true });
+    await Deno.writeTextFile(`/etc/netns/${this.namespace}/${name}`, text);
+  }
+
+  /** Runs a command on this host to its end. */
+  run(
+    command: readonly string[],
+    options?: ProcessOptions & { readonly timeoutMs?: number },
+  ): Promise<Output> {
+    return run(this.#here(command), options);
+  }
+
+  /** Standard output of a command that must succeed. */
+  output(
+    command: readonly string[],
+    options?: ProcessOptions & { readonly timeoutMs?: number },
+  ): Promise<string> {
+    return output(this.#here(command), options);
+  }
+
+  /** Starts a process on this host; it ends with the lab at the latest. */
+  spawn(name: string, command: readonly string[], options?: ProcessOptions): Process {
+    const process = new Process(`${this.label}/${name}`, this.#here(command), options);
+    this.#processes.push(process);
+    return process;
+  }
+
+  /** A file that a process on this host makes and that shall go with the lab. */
+  disposeFile(path: string): void {
+    this.#files.push(path);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#processes.map((process) => process[Symbol.asyncDispose]()));
+    await run(["ip", "netns", "delete", this.namespace]);
+    for (const path of [`/etc/netns/${this.namespace}`, ...this.#files]) {
+      await Deno.remove(path, { recursive: true }).catch(() => {});
+    }
+  }
+
+  #here(command: readonly string[]): string[] {
+    return ["ip", "netns", "exec", this.namespace, ...command];
+  }
+}
+
+/** Polls until `condition` returns something other than `undefined` or `false`. */
+export async function eventually<T>(
+  what: string,
+  condition: () => T | undefined | false | Promise<T | undefined | false>,
+  { timeoutMs = 10_000, intervalMs = 100 } = {},
+): Promise<T> {
+  const deadline = performance.now() + timeoutMs;
+  while (true) {
+    const value = await condition();
+    if (value !== undefined && value !== false) return value;
+    if (performance.now() > deadline) throw new Error(`${what}: not within ${timeoutMs} ms`);
+    await new Promise((resolve) => setTimeout(resolve, intervalMs));
+  }
+}
+
+/** Duplicate address detection would leave an IPv6 address unusable for a second. */
+function addAddress(address: string, device: string): string {
+  return `address add ${address} dev ${device}${address.includes(":") ? " nodad" : ""}`;
+}

@@ -1,0 +1,133 @@
+/**
+ * The services of the site behind the gateway, in one process on the target host:
+ *
+ *   deno run … services.ts FILE ADDRESS…
+ *
+ * Prints `ready`, then one JSON object a line for what a service has seen.
+ *
+ * @module
+ */
+
+import { createHash } from "node:crypto";
+import { createServer, type Socket } from "node:net";
+import { PORTS } from "./ports.ts";
+
+const [path, ...addresses] = Deno.args;
+const file = await Deno.readFile(path!);
+
+function report(event: Record<string, unknown>): void {
+  console.log(JSON.stringify(event));
+}
+
+/** `GET /file`, `GET /file/I/N` (the I-th of N equal parts), `PUT` anything: its SHA-256. */
+async function http(request: Request): Promise<Response> {
+  const [, , index = "0", count = "1"] = new URL(request.url).pathname.split("/");
+  if (request.method !== "PUT") {
+    const size = file.length / Number(count);
+    return new Response(file.subarray(Number(index) * size, (Number(index) + 1) * size));
+  }
+  const hash = createHash("sha256");
+  for await (const chunk of request.body ?? []) hash.update(chunk);
+  return new Response(hash.digest("hex"));
+}
+
+async function serve(
+  hostname: string,
+  port: number,
+  handle: (conn: Deno.TcpConn) => Promise<void>,
+): Promise<void> {
+  for await (const conn of Deno.listen({ hostname, port })) {
+    handle(conn).catch((error) => report({ port, error: String(error) }));
+  }
+}
+
+async function echo(conn: Deno.TcpConn): Promise<void> {
+  using _ = conn;
+  for await (const chunk of chunks(conn)) await send(conn, chunk);
+}
+
+/** Reads to the end of file, and only then answers. */
+async function digest(conn: Deno.TcpConn): Promise<void> {
+  using _ = conn;
+  const hash = await sha256(conn);
+  await send(conn, new TextEncoder().encode(hash.toHex()));
+}
+
+/** Sends the file while it reads; the digest of what was read comes last. */
+async function duplex(conn: Deno.TcpConn): Promise<void> {
+  using _ = conn;
+  const [hash] = await Promise.all([sha256(conn), send(conn, file)]);
+  await send(conn, hash);
+}
+
+/** Reports how a connection ended. Answers `hello` first, so that the client knows it is up. */
+function observe(socket: Socket): void {
+  let bytes = 0;
+  let how = "closed";
+  socket.write("hello");
+  socket.on("data", (chunk) => bytes += chunk.length);
+  socket.on("end", () => how = "end of file");
+  socket.on("error", (error: Error & { code?: string }) => how = error.code ?? error.message);
+  socket.on("close", () => report({ service: "observe", how, bytes }));
+}
+
+/** Ends every connection with a reset as soon as it has received something. */
+function reset(socket: Socket): void {
+  socket.on("data", () => socket.resetAndDestroy());
+  socket.on("error", () => {});
+}
+
+/** What arrives until the end of file, in one buffer used again. */
+async function* chunks(conn: Deno.TcpConn): AsyncGenerator<Uint8Array> {
+  const buffer = new Uint8Array(65536);
+  while (true) {
+    const count = await conn.read(buffer);
+    if (count === null) return;
+    yield buffer.subarray(0, count);
+  }
+}
+
+async function sha256(conn: Deno.TcpConn): Promise<Uint8Array> {
+  const hash = createHash("sha256");
+  for await (const chunk of chunks(conn)) hash.update(chunk);
+  return hash.digest();
+}
+
+async function send(conn: Deno.TcpConn, data: Uint8Array): Promise<void> {
+  for (let sent = 0; sent < data.length;) {
+    sent += await conn.write(data.subarray(sent, sent + 65536));
+  }
+}
+
+async function udp(
+  hostname: string,
+  port: number,
+  handle: (socket: Deno.DatagramConn, data: Uint8Array, from: Deno.NetAddr) => void,
+): Promise<void> {
+  const socket = Deno.listenDatagram({ hostname, port, transport: "udp" });
+  while (true) {
+    const [data, from] = await socket.receive(new Uint8Array(65536));
+    handle(socket, data, from as Deno.NetAddr);
+  }
+}
+
+for (const address of addresses) {
+  Deno.serve({ hostname: address, port: PORTS.http, onListen() {} }, http);
+  serve(address, PORTS.echo, echo);
+  serve(address, PORTS.digest, digest);
+  serve(address, PORTS.duplex, duplex);
+  createServer({ allowHalfOpen: true }, observe).listen(PORTS.observe, address);
+  createServer(reset).listen(PORTS.reset, address);
+  udp(address, PORTS.echo, (socket, data, from) => socket.send(data, from));
+  // The source as seen here: one per client address and port (RFC 4787 §4.1).
+  udp(address, PORTS.who, (socket, _, from) => {
+    socket.send(new TextEncoder().encode(`${from.hostname} ${from.port}`), from);
+  });
+  // First an answer from a port that was not asked, which the client must not see.
+  const stranger = Deno.listenDatagram({ hostname: address, port: 0, transport: "udp" });
+  udp(address, PORTS.stranger, async (socket, data, from) => {
+    await stranger.send(new TextEncoder().encode("from a stranger"), from);
+    await socket.send(data, from);
+  });
+}
+report({ ready: true });

@@ -1,0 +1,144 @@
+/**
+ * Debian's `wireguard-go`, configured by Debian's `wg`: the other side of every tunnel here.
+ *
+ * @module
+ */
+
+import { type Host } from "./lab.ts";
+import { output, type Process } from "./process.ts";
+
+export interface KeyPair {
+  readonly privateKey: string;
+  readonly publicKey: string;
+}
+
+export async function keyPair(): Promise<KeyPair> {
+  const privateKey = (await output(["wg", "genkey"])).trim();
+  return { privateKey, publicKey: (await output(["wg", "pubkey"], { input: privateKey })).trim() };
+}
+
+export async function presharedKey(): Promise<string> {
+  return (await output(["wg", "genpsk"])).trim();
+}
+
+export interface PeerSettings {
+  readonly publicKey: string;
+  readonly presharedKey?: string;
+  readonly allowedIps: string[];
+  readonly endpoint?: string;
+  readonly persistentKeepalive?: number;
+}
+
+export interface InterfaceSettings {
+  readonly privateKey: string;
+  readonly addresses: string[];
+  readonly listenPort?: number;
+  readonly mtu?: number;
+  readonly peers: PeerSettings[];
+  /** Prefixes routed into the tunnel. */
+  readonly routes?: string[];
+}
+
+/** Peers of `wg setconf` and of a wg-quick file. */
+export function peerSections(peers: readonly PeerSettings[]): string {
+  return peers.map((peer) =>
+    [
+      "[Peer]",
+      `PublicKey = ${peer.publicKey}`,
+      ...optional("PresharedKey", peer.presharedKey),
+      `AllowedIPs = ${peer.allowedIps.join(", ")}`,
+      ...optional("Endpoint", peer.endpoint),
+      ...optional("PersistentKeepalive", peer.persistentKeepalive),
+      "",
+    ].join("\n")
+  ).join("\n");
+}
+
+function optional(key: string, value: string | number | undefined): string[] {
+  return value === undefined ? [] : [`${key} = ${value}`];
+}
+
+let serial = 0;
+
+/** A WireGuard interface on a host. */
+export class WireguardGo {
+  /** Unique among all hosts: `wg` finds it by its socket's name in a directory they share. */
+  readonly device = `wst${Deno.pid}n${serial++}`;
+  readonly host: Host;
+  readonly settings: InterfaceSettings;
+  #process: Process | undefined;
+
+  private constructor(host: Host, settings: InterfaceSettings) {
+    this.host = host;
+    this.settings = settings;
+  }
+
+  static async start(host: Host, settings: InterfaceSettings): Promise<WireguardGo> {
+    const peer = new WireguardGo(host, settings);
+    host.disposeFile(peer.#socketPath);
+    await peer.start();
+    return peer;
+  }
+
+  /** Again after {@link stop}, with the same settings and no memory of sessions. */
+  async start(): Promise<void> {
+    const { privateKey, listenPort, addresses, mtu = 1420, peers, routes = [] } = this.settings;
+    this.#process = this.host.spawn("wireguard-go", ["wireguard-go", "-f", this.device], {
+      env: { PATH: Deno.env.get("PATH")!, WG_PROCESS_FOREGROUND: "1", LOG_LEVEL: "error" },
+    });
+    await this.#socket();
+    const text = [
+      "[Interface]",
+      `PrivateKey = ${privateKey}`,
+      ...optional("ListenPort", listenPort),
+      "",
+      peerSections(peers),
+    ].join("\n");
+    await this.host.addAddresses(this.device, addresses);
+    await this.host.ip(
+      `link set ${this.device} mtu ${mtu} up`,
+      ...routes.map((route) => `route add ${route} dev ${this.device}`),
+    );
+    await this.host.output(["wg", "setconf", this.device, "/dev/stdin"], { input: text });
+  }
+
+  /** Kills it: nothing is said to its peers. */
+  async stop(): Promise<void> {
+    await this.#process![Symbol.asyncDispose]();
+    await Deno.remove(this.#socketPath).catch(() => {});
+  }
+
+  async set(...args: string[]): Promise<void> {
+    await this.host.output(["wg", "set", this.device, ...args]);
+  }
+
+  /** What `wg show` says of the only peer. */
+  async peer(): Promise<
+    { endpoint: string; latestHandshake: number; received: number; sent: number }
+  > {
+    const dump = await this.host.output(["wg", "show", this.device, "dump"]);
+    const fields = dump.trim().split("\n")[1]!.split("\t");
+    return {
+      endpoint: fields[2]!,
+      latestHandshake: Number(fields[4]),
+      received: Number(fields[5]),
+      sent: Number(fields[6]),
+    };
+  }
+
+  get #socketPath(): string {
+    return `/var/run/wireguard/${this.device}.sock`;
+  }
+
+  async #socket(): Promise<void> {
+    const deadline = performance.now() + 10_000;
+    while (true) {
+      const { code } = await this.host.run(["wg", "show", this.device]);
+      if (code === 0) return;
+      if (performance.now() > deadline) {
+        throw new Error(`wireguard-go: no socket\n${this.#process}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
