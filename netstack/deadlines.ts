@@ -1,106 +1,100 @@
-/** Something that wants to be called at a time. */
+/** What {@link Deadlines} keeps on the items it orders. */
 export interface Timed {
-  /** Position in the heap; -1 when not in it. Owned by {@link Deadlines}. */
-  heapIndex: number;
-  /** The time the heap sorts it by, ms. Owned by {@link Deadlines}. */
-  heapKey: number;
-  /** When it is really due, ms; Infinity = not at all. May be moved later at any time, without telling. */
+  /** When the item is due, ms. Changed only through {@link Deadlines.set}. Starts as Infinity. */
   deadline: number;
+  /** Place in the heap, -1 = not in it. Starts as -1. */
+  heapIndex: number;
 }
 
 /**
- * A binary heap of deadlines. A deadline that moves later stays where it is until it comes up: a
- * retransmission timer that is restarted by every ACK costs a number.
+ * Which of many items is due next: a binary heap.
+ *
+ * Moving a deadline later costs nothing until the item comes to the top; that is the common case of
+ * a retransmission timer that every ACK pushes out.
  */
 export class Deadlines<T extends Timed> {
-  readonly #heap: T[] = [];
+  readonly #items: T[] = [];
+  /** What the heap is ordered by: at most the deadline of the item in the same place. */
+  readonly #keys: number[] = [];
 
+  /** Items with a deadline. */
   get size(): number {
-    return this.#heap.length;
+    return this.#items.length;
   }
 
-  /** Takes note of `item.deadline`. To be called when it was set or moved earlier. */
-  update(item: T): void {
+  /** Sets or moves the deadline of `item`; Infinity removes it. */
+  set(item: T, deadline: number): void {
+    if (deadline === Infinity) {
+      this.remove(item);
+      return;
+    }
+    item.deadline = deadline;
     if (item.heapIndex < 0) {
-      if (item.deadline === Infinity) return;
-      item.heapKey = item.deadline;
-      item.heapIndex = this.#heap.length;
-      this.#heap.push(item);
-      this.#up(item.heapIndex);
-    } else if (item.deadline < item.heapKey) {
-      item.heapKey = item.deadline;
-      this.#up(item.heapIndex);
+      this.#items.push(item);
+      this.#keys.push(deadline);
+      this.#siftUp(this.#items.length - 1, item, deadline);
+    } else if (deadline < this.#keys[item.heapIndex]!) {
+      this.#siftUp(item.heapIndex, item, deadline);
     }
   }
 
+  /** Takes `item` out; harmless if it is not in. */
   remove(item: T): void {
+    item.deadline = Infinity;
     const index = item.heapIndex;
     if (index < 0) return;
     item.heapIndex = -1;
-    const last = this.#heap.pop()!;
+    const last = this.#items.pop()!;
+    const key = this.#keys.pop()!;
     if (last === item) return;
-    this.#place(last, index);
-    this.#up(index);
-    this.#down(last.heapIndex);
+    if (index > 0 && key < this.#keys[(index - 1) >> 1]!) this.#siftUp(index, last, key);
+    else this.#siftDown(index, last, key);
   }
 
-  /** Earliest deadline, ms, or earlier; Infinity if there is none. */
+  /** The earliest deadline, ms; Infinity if there is none. */
   next(): number {
-    return this.#settle()?.deadline ?? Infinity;
-  }
-
-  /** Takes out one item that is due, or undefined. */
-  popDue(now: number): T | undefined {
-    const first = this.#settle();
-    if (first === undefined || first.deadline > now) return undefined;
-    this.remove(first);
-    return first;
-  }
-
-  /** Brings what was moved later to its place, until the top is what it says. */
-  #settle(): T | undefined {
-    for (;;) {
-      const first = this.#heap[0];
-      if (first === undefined || first.deadline <= first.heapKey) return first;
-      if (first.deadline === Infinity) {
-        this.remove(first);
-      } else {
-        first.heapKey = first.deadline;
-        this.#down(0);
-      }
+    while (this.#items.length > 0) {
+      const top = this.#items[0]!;
+      if (top.deadline <= this.#keys[0]!) return top.deadline;
+      this.#siftDown(0, top, top.deadline);
     }
+    return Infinity;
   }
 
-  #up(index: number): void {
-    const heap = this.#heap;
-    const item = heap[index]!;
+  /** Takes out an item whose deadline is at or before `now`, the earliest first. */
+  popDue(now: number): T | undefined {
+    if (this.next() > now) return undefined;
+    const top = this.#items[0]!;
+    this.remove(top);
+    return top;
+  }
+
+  #siftUp(index: number, item: T, key: number): void {
     while (index > 0) {
       const parent = (index - 1) >> 1;
-      const other = heap[parent]!;
-      if (other.heapKey <= item.heapKey) break;
-      this.#place(other, index);
+      if (this.#keys[parent]! <= key) break;
+      this.#place(index, this.#items[parent]!, this.#keys[parent]!);
       index = parent;
     }
-    this.#place(item, index);
+    this.#place(index, item, key);
   }
 
-  #down(index: number): void {
-    const heap = this.#heap;
-    const item = heap[index]!;
+  #siftDown(index: number, item: T, key: number): void {
+    const size = this.#items.length;
     for (;;) {
       let child = 2 * index + 1;
-      if (child >= heap.length) break;
-      if (child + 1 < heap.length && heap[child + 1]!.heapKey < heap[child]!.heapKey) child++;
-      const other = heap[child]!;
-      if (other.heapKey >= item.heapKey) break;
-      this.#place(other, index);
+      if (child >= size) break;
+      if (child + 1 < size && this.#keys[child + 1]! < this.#keys[child]!) child++;
+      if (key <= this.#keys[child]!) break;
+      this.#place(index, this.#items[child]!, this.#keys[child]!);
       index = child;
     }
-    this.#place(item, index);
+    this.#place(index, item, key);
   }
 
-  #place(item: T, index: number): void {
-    this.#heap[index] = item;
+  #place(index: number, item: T, key: number): void {
+    this.#items[index] = item;
+    this.#keys[index] = key;
     item.heapIndex = index;
   }
 }

@@ -1,59 +1,111 @@
-import type { IpAddress, IpVersion } from "./address.ts";
+import { IpAddress, type IpVersion, Prefix } from "./address.ts";
 import type { Link } from "./link.ts";
 
+/** RFC 791 §3.2: what every host must be able to receive; smaller links are not worth the care. */
+const MIN_MTU = 576;
+/** RFC 8200 §5. */
+const MIN_IPV6_MTU = 1280;
+/** The most an IPv4 total length can say. */
+const MAX_MTU = 65_535;
+
+/** An address of a NIC with the length of the network it is in. */
 export interface NicAddress {
-  readonly address: IpAddress;
-  /** Bits of the on-link prefix. */
-  readonly length: number;
+  address: IpAddress;
+  length: number;
 }
 
 export interface NicOptions {
+  /** For people: logs and statistics. */
   name: string;
-  /** Largest IP packet, bytes. */
+  /** Largest IP packet the link takes, bytes, 576 to 65,535; from 1,280 with an IPv6 address. */
   mtu: number;
   link: Link;
   addresses?: readonly NicAddress[];
-  /** Delivers packets for any destination that is routed here, as if it owned the address. */
+  /** Packets for any address are delivered here, not only those for its own. */
   promiscuous?: boolean;
-  /** May send from any source address. */
+  /** Forwarders on this NIC may answer from addresses that are not its own. */
   spoofing?: boolean;
-  /** Passes routed packets on to its link. */
+  /** Packets routed to this NIC leave by its link. */
   forwarding?: boolean;
 }
 
-/** A network interface of the stack. */
+/** A network interface: addresses, flags and the link that carries its packets. */
 export class Nic {
   readonly id: number;
   readonly name: string;
   readonly mtu: number;
   readonly link: Link;
-  addresses: readonly NicAddress[];
+  readonly addresses: readonly NicAddress[];
   promiscuous: boolean;
   spoofing: boolean;
   forwarding: boolean;
+  readonly #broadcasts: readonly IpAddress[];
 
+  /** @throws {RangeError} for an MTU out of range. Made by `Stack.addNic`. */
   constructor(id: number, options: NicOptions) {
+    const { name, mtu, link, addresses = [] } = options;
+    const hasIpv6 = addresses.some(({ address }) => address.version === 6);
+    const least = hasIpv6 ? MIN_IPV6_MTU : MIN_MTU;
+    if (!Number.isInteger(mtu) || mtu < least || mtu > MAX_MTU) {
+      throw new RangeError(`the MTU of ${name} must be ${least} to ${MAX_MTU}, got ${mtu}`);
+    }
     this.id = id;
-    this.name = options.name;
-    this.mtu = options.mtu;
-    this.link = options.link;
-    this.addresses = options.addresses ?? [];
+    this.name = name;
+    this.mtu = mtu;
+    this.link = link;
+    this.addresses = [...addresses];
     this.promiscuous = options.promiscuous ?? false;
     this.spoofing = options.spoofing ?? false;
     this.forwarding = options.forwarding ?? false;
+    this.#broadcasts = addresses.flatMap(directedBroadcast);
   }
 
   /** Whether the address at `offset` of a packet is one of this NIC's own. */
   owns(buffer: Uint8Array, offset: number, version: IpVersion): boolean {
-    const addresses = this.addresses;
-    for (let i = 0; i < addresses.length; i++) {
-      if (addresses[i]!.address.matches(buffer, offset, version)) return true;
+    for (let i = 0; i < this.addresses.length; i++) {
+      if (this.addresses[i]!.address.matches(buffer, offset, version)) return true;
     }
     return false;
   }
 
-  /** The first own address of a family. */
-  address(version: IpVersion): IpAddress | undefined {
-    return this.addresses.find(({ address }) => address.version === version)?.address;
+  /** Whether the IPv4 address at `offset` is the broadcast address of one of its networks. */
+  isBroadcast(buffer: Uint8Array, offset: number): boolean {
+    for (let i = 0; i < this.#broadcasts.length; i++) {
+      if (this.#broadcasts[i]!.matches(buffer, offset, 4)) return true;
+    }
+    return false;
   }
+
+  /**
+   * The own address to send from: one in a network that holds `destination`, else the first of the
+   * family.
+   */
+  sourceFor(destination: IpAddress): IpAddress | undefined {
+    let first: IpAddress | undefined;
+    for (const { address, length } of this.addresses) {
+      if (address.version !== destination.version) continue;
+      first ??= address;
+      if (new Prefix(address, length).contains(destination)) return address;
+    }
+    return first;
+  }
+
+  /** The first own address of a family. */
+  firstAddress(version: IpVersion): IpAddress | undefined {
+    for (let i = 0; i < this.addresses.length; i++) {
+      const { address } = this.addresses[i]!;
+      if (address.version === version) return address;
+    }
+    return undefined;
+  }
+}
+
+/** RFC 919 §7; none in the two-address networks of RFC 3021 and for single hosts. */
+function directedBroadcast({ address, length }: NicAddress): IpAddress[] {
+  if (address.version !== 4 || length > 30) return [];
+  const bytes = address.bytes.map((byte, i) => {
+    const kept = Math.min(8, Math.max(0, length - 8 * i));
+    return byte | 0xff >> kept;
+  });
+  return [new IpAddress(bytes)];
 }

@@ -1,73 +1,49 @@
 /**
- * The seam between IP and what is carried by it.
+ * The boundary between IP and what stands on it: what a transport protocol is handed, and what it
+ * sends with.
  *
  * @module
  */
 
 import type { IpAddress, IpVersion } from "./address.ts";
+import { sum } from "./checksum.ts";
 import type { Nic } from "./nic.ts";
 
-/** IANA protocol numbers. */
+/** IANA protocol numbers, the same in IPv6's Next Header. */
 export const PROTOCOL_ICMP = 1;
 export const PROTOCOL_TCP = 6;
 export const PROTOCOL_UDP = 17;
 export const PROTOCOL_ICMPV6 = 58;
 
-/** A packet on its way up. One object per stack, refilled for every packet: valid until the call returns. */
+/**
+ * A packet on its way up: IP header read, fragments put together. One object per stack, refilled
+ * for every packet and valid until the call returns.
+ */
 export interface Inbound {
-  /** The NIC it is delivered on. */
-  nic: Nic;
-  /** The NIC it came in on; answers leave there. */
-  ingress: Nic;
-  version: IpVersion;
-  buffer: Uint8Array;
-  /** Offset of the IP header. */
-  ipOffset: number;
-  /** Offsets of the addresses. */
-  source: number;
-  destination: number;
-  /** Offset and length of what IP carries. */
-  payload: number;
-  length: number;
-  hopLimit: number;
-  trafficClass: number;
-}
-
-/** The fixed part of what a connection sends: made once, used for every packet. */
-export class Path {
+  /** Where the packet is delivered: for proxied addresses NIC 2. */
   readonly nic: Nic;
-  readonly protocol: number;
-  readonly source: IpAddress;
-  readonly destination: IpAddress;
+  /** Where it came in, and where answers leave. */
+  readonly ingress: Nic;
   readonly version: IpVersion;
-  /** Bytes of the IP header. */
-  readonly headerLength: 20 | 40;
-  /** Unfolded sum of the pseudo header without the length (RFC 9293 §3.1, RFC 8200 §8.1). */
-  readonly pseudoSum: number;
-  hopLimit = 64;
-  trafficClass = 0;
-  dontFragment = true;
-
-  /** @throws {TypeError} if the addresses are of two families. */
-  constructor(nic: Nic, protocol: number, source: IpAddress, destination: IpAddress) {
-    if (source.version !== destination.version) {
-      throw new TypeError(`no path from ${source} to ${destination}: two address families`);
-    }
-    this.nic = nic;
-    this.protocol = protocol;
-    this.source = source;
-    this.destination = destination;
-    this.version = source.version;
-    this.headerLength = source.version === 4 ? 20 : 40;
-    let sum = protocol;
-    for (const { bytes } of [source, destination]) {
-      for (let i = 0; i < bytes.length; i += 2) sum += bytes[i]! << 8 | bytes[i + 1]!;
-    }
-    this.pseudoSum = sum;
-  }
+  /** Whether the destination is an own address of {@link nic}; otherwise only forwarders answer. */
+  readonly local: boolean;
+  readonly buffer: Uint8Array;
+  /** Offset of the IP header in {@link buffer}. */
+  readonly ipOffset: number;
+  /** Offset of the source address. */
+  readonly source: number;
+  /** Offset of the destination address. */
+  readonly destination: number;
+  /** Offset of the transport header. */
+  readonly payload: number;
+  /** Of transport header and data, bytes. */
+  readonly length: number;
+  /** What is left of it after this gateway's hop. */
+  readonly hopLimit: number;
+  readonly trafficClass: number;
 }
 
-/** What an ICMP error says about a packet of ours, the same for both versions. */
+/** What ICMP reported about a packet we sent, the same for both versions. */
 export type IcmpErrorKind =
   | "net-unreachable"
   | "host-unreachable"
@@ -78,30 +54,87 @@ export type IcmpErrorKind =
   | "time-exceeded"
   | "parameter-problem";
 
-/** What we say about a packet of others. */
+/** What we can report about a packet we received. */
 export type UnreachableKind = "net" | "host" | "port" | "prohibited" | "no-route";
 
-/** What IP does for the transport protocols. */
+/** The fixed part of what a flow sends: made once, reused for every packet. */
+export class Path {
+  readonly nic: Nic;
+  readonly protocol: number;
+  readonly source: IpAddress;
+  readonly destination: IpAddress;
+  readonly version: IpVersion;
+  /** Of the IP header, bytes. */
+  readonly headerLength: 20 | 40;
+  /**
+   * Unfolded sum of the pseudo header without the length (RFC 9293 §3.1, RFC 8200 §8.1): add the
+   * length of transport header and data, and their own sum.
+   */
+  readonly pseudoSum: number;
+  /** Of the NIC. What a path further on takes is the transport's own business. */
+  readonly mtu: number;
+  hopLimit: number;
+  /** IPv4's DF. IPv6 has no other way. */
+  dontFragment = true;
+
+  /** @throws {TypeError} if the addresses are of different families. */
+  constructor(
+    nic: Nic,
+    protocol: number,
+    source: IpAddress,
+    destination: IpAddress,
+    hopLimit = 64,
+  ) {
+    if (source.version !== destination.version) {
+      throw new TypeError(`no path from ${source} to ${destination}: different address families`);
+    }
+    this.nic = nic;
+    this.protocol = protocol;
+    this.source = source;
+    this.destination = destination;
+    this.version = source.version;
+    this.headerLength = source.version === 4 ? 20 : 40;
+    const addressLength = source.bytes.length;
+    this.pseudoSum = sum(
+      destination.bytes,
+      0,
+      addressLength,
+      sum(source.bytes, 0, addressLength, protocol),
+    );
+    this.mtu = nic.mtu;
+    this.hopLimit = hopLimit;
+  }
+}
+
+/** What a transport protocol sends with. */
 export interface IpOutput {
   /**
-   * Takes a slot for one segment.
+   * Takes a slot of `path.nic`'s link for a transport segment.
    *
-   * @returns Offset of the transport header in `path.nic.link.buffer`; -1 if the link has no slot.
+   * @returns Offset of the transport header in `path.nic.link.buffer`; -1 if the link has none free.
    */
   allocate(path: Path): number;
+
   /**
-   * Writes the IP header in front and hands the packet to the link.
+   * Writes the IP header in front of the segment at `offset` and hands the packet to the link.
    *
-   * @param length Transport header and payload, with the IP header at most the NIC's MTU.
+   * @param length Transport header and data, bytes; with the IP header at most the MTU.
    */
   transmit(path: Path, offset: number, length: number, now: number): void;
+
+  /** Gives back a slot unsent. `offset` as {@link allocate} returned it. */
   release(path: Path, offset: number): void;
-  /** Where packets to a destination leave, and from which address; undefined if there is no route. */
+
+  /** Which NIC leads to `destination` and what to send from; undefined if no route does. */
   route(destination: IpAddress): { nic: Nic; source: IpAddress } | undefined;
+
   /**
-   * An ICMP error about a packet that came in by `ingress`, under the rate limit.
+   * Reports a packet as undeliverable to its sender; left out when ICMP must stay silent about it,
+   * or over the rate limit.
    *
-   * @param original The packet or its beginning, from the IP header on.
+   * @param ingress Where the packet came in and the report leaves.
+   * @param original Buffer with the packet's IP header at `offset`, or a copy of its beginning.
+   * @param length Bytes there. At least the IP header and the first 8 bytes of the transport's.
    */
   sendUnreachable(
     kind: UnreachableKind,
@@ -111,20 +144,29 @@ export interface IpOutput {
     length: number,
     now: number,
   ): void;
+
+  /** Fills `out` with unpredictable bytes. */
   random(out: Uint8Array): void;
-  /** Asks for a flush. */
+
+  /** Asks for a flush. Wakes the engine when the call comes from outside of its turn. */
   markDirty(): void;
 }
 
 /** What IP calls. */
 export interface TransportProtocol {
+  /** A segment for this protocol. Sends nothing; marks what has to be sent at {@link flush}. */
   handlePacket(inbound: Inbound, now: number): void;
+
   /**
-   * An ICMP error about a packet of ours.
+   * An ICMP error about a packet we may have sent. Anybody can forge one: the transport checks
+   * ports and sequence numbers (RFC 5927).
    *
-   * @param mtu Of the next hop, for "too-big"; 0 if it was not told.
-   * @param source Offsets of the addresses in the quoted IP header: `source` was ours.
-   * @param transport Offset of the quoted transport header, of which `length` bytes are there.
+   * @param mtu Next-hop MTU for "too-big", 0 if not told.
+   * @param buffer Holds the quoted packet at the following offsets.
+   * @param source Offset of the quoted source address: ours.
+   * @param destination Offset of the quoted destination address.
+   * @param transport Offset of the quoted transport header.
+   * @param length Bytes quoted from `transport` on, at least 8.
    */
   handleIcmpError(
     kind: IcmpErrorKind,
@@ -137,8 +179,21 @@ export interface TransportProtocol {
     length: number,
     now: number,
   ): void;
-  /** Dispatches events, then sends. @returns whether something is left to send. */
+
+  /**
+   * Dispatches events to the application, then emits what is due.
+   *
+   * @param budget Segments to emit at most.
+   * @returns Whether work remains.
+   */
   flush(now: number, budget: number): boolean;
+
+  /** When {@link handleTimeout} is due, ms; Infinity = never. */
   pollTimeout(): number;
+
+  /** Marks what has to be sent; {@link flush} sends it. */
   handleTimeout(now: number): void;
+
+  /** Deadlines armed. Zero when nothing is going on. */
+  readonly timers: number;
 }
