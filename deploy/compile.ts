@@ -24,6 +24,16 @@ const usage = `usage: deno task compile [--runtime=denort|deno] [--target=TRIPLE
 const root = resolve(import.meta.dirname!, "..");
 const entry = join(root, "main.ts");
 
+/** The program is one file: nothing beside it, above it or in the network is looked for. */
+const selfContained = [
+  "--no-config",
+  "--no-lock",
+  "--no-npm",
+  "--no-remote",
+  "--cached-only",
+  "--no-code-cache",
+];
+
 if (import.meta.main) process.exitCode = await main(Deno.args);
 
 /** @returns the exit status: 2 for wrong arguments, 1 for what cannot be had or made */
@@ -46,7 +56,11 @@ export async function main(
   await mkdir(dirname(output), { recursive: true });
 
   // `deno bundle` does not check types, and a failed `deno compile` shall mean its runtime.
-  if (!(await deno(["check", "--quiet", entry])).success) return 1;
+  const checked = await deno(["check", "--quiet", entry]);
+  if (!checked.success) {
+    console.error(checked.errors);
+    return 1;
+  }
   if (runtime !== "deno") {
     const made = await compile(output, target);
     if (made.success) {
@@ -110,14 +124,14 @@ async function compile(
     "--output",
     output,
     entry,
-  ], { hold: true });
+  ]);
   if (success) return { success };
   // The one failure that has a way out; whatever else is wrong is shown as it came.
   const reason = errors.match(/Setting up base binary\.\s+(?:\d+: )?(.*)/)?.[1] ??
     errors.match(/Could not find denort.*/)?.[0];
   // A DENORT_BIN that was asked for and is not there is a mistake to show, not to work around.
   if (reason === undefined || process.env.DENORT_BIN) {
-    console.error(errors.trimEnd());
+    console.error(errors);
     return { success };
   }
   return { success, noRuntime: reason };
@@ -128,9 +142,9 @@ async function bundleAndPack(output: string): Promise<number | undefined> {
   const temporary = `${output}.${process.pid}`;
   try {
     const arguments_ = ["bundle", "--quiet", "--platform", "deno", "--output", bundle, entry];
-    const { success, errors } = await deno(arguments_, { hold: true });
+    const { success, errors } = await deno(arguments_);
     if (!success) {
-      console.error(errors.trimEnd());
+      console.error(errors);
       return undefined;
     }
     const pieces = pack({
@@ -150,27 +164,14 @@ async function bundleAndPack(output: string): Promise<number | undefined> {
   }
 }
 
-/** The program is one file: nothing beside it, above it or in the network is looked for. */
-const selfContained = [
-  "--no-config",
-  "--no-lock",
-  "--no-npm",
-  "--no-remote",
-  "--cached-only",
-  "--no-code-cache",
-];
-
-/** Runs this deno. Its messages go to our standard error, or are held back for the caller. */
-async function deno(
-  args: string[],
-  { hold = false } = {},
-): Promise<{ success: boolean; errors: string }> {
+/** Runs this deno, silently. */
+async function deno(args: string[]): Promise<{ success: boolean; errors: string }> {
   const { success, stderr } = await new Deno.Command(Deno.execPath(), {
     args,
     cwd: root,
     env: { NO_COLOR: "1" },
     stdout: "null",
-    stderr: hold ? "piped" : "inherit",
+    stderr: "piped",
   }).output();
-  return { success, errors: hold ? new TextDecoder().decode(stderr) : "" };
+  return { success, errors: new TextDecoder().decode(stderr).trimEnd() };
 }

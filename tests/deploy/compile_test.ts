@@ -76,7 +76,7 @@ Deno.test("with a DENORT_BIN the executable is deno compile's", async () => {
   assert.ok((await Deno.stat(output)).size > (await Deno.stat("/bin/sh")).size);
 });
 
-Deno.test("the self-contained executable needs no home, no network and no deno", async () => {
+Deno.test("the self-contained executable runs without a home and without deno on the machine", async () => {
   await using directory = await temporary();
   const { status, out, err, output } = await compile(directory.path, ["--runtime=deno"]);
   assert.equal(status, 0, err);
