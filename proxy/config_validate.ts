@@ -145,7 +145,10 @@ function checkProxy(source: ConfigSource, proxy: ProxyValues): void {
     const first = seen.get(`${from}`);
     if (first !== undefined) {
       const where = source.place(["proxy", "map", first]);
-      source.problem(["proxy", "map", i], `${from} is mapped twice (the first is at ${where})`);
+      source.problem(
+        ["proxy", "map", i],
+        `${from} is mapped twice, expected once (the first is at ${where})`,
+      );
     }
     seen.set(`${from}`, first ?? i);
     const reachable = subnets.some((subnet) =>

@@ -64,13 +64,20 @@ function unnamedProperties(record: LogRecord): string {
   let text = "";
   for (const [name, value] of Object.entries(record.properties)) {
     if (typeof record.rawMessage === "string" && record.rawMessage.includes(`{${name}}`)) continue;
-    text += ` ${name}=${typeof value === "string" ? JSON.stringify(value) : textOf(value)}`;
+    text += ` ${name}=${oneLine(JSON.stringify(value) ?? String(value))}`;
   }
   return text;
 }
 
 function textOf(value: unknown): string {
-  return typeof value === "string" ? value : JSON.stringify(value) ?? String(value);
+  return oneLine(typeof value === "string" ? value : JSON.stringify(value) ?? String(value));
+}
+
+/** Control characters escaped: LogTape leaves that to whoever renders the values. */
+function oneLine(text: string): string {
+  return text.replace(/\p{Cc}/gu, (character) => {
+    return `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
+  });
 }
 
 const SECRET_NAME = /private|preshared|psk|secret|password/i;

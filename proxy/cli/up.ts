@@ -30,6 +30,9 @@ export interface UpOptions {
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
   readonly start: (config: GatewayConfig) => Promise<RunningGateway>;
+  /** Tests send their own. */
+  readonly listen?: typeof listenForSignals;
+  readonly exit?: (status: number) => void;
 }
 
 /** @returns the exit status. */
@@ -46,11 +49,11 @@ export async function up(
   const stopped = Promise.withResolvers<void>();
   const requests = new StopRequests();
   let gateway: RunningGateway | undefined;
-  const unlisten = listenForSignals({
+  const unlisten = (options.listen ?? listenForSignals)({
     stop() {
       const request = requests.receive(performance.now());
-      if (request === "exit") Deno.exit(1);
-      if (request === "ignore") return;
+      if (request === "exit") (options.exit ?? Deno.exit)(1);
+      if (request !== "stop") return;
       log.info("stopping, connections have {seconds} s", { seconds: GRACE_MS / 1000 });
       stopped.resolve();
     },
