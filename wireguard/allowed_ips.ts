@@ -1,0 +1,209 @@
+/**
+ * Cryptokey routing (whitepaper §2): which peer owns an address, by the longest prefix.
+ *
+ * @module
+ */
+
+/** An address block, as in `AllowedIPs`. Bits behind the length are ignored. */
+export interface AllowedIp {
+  /** 4 or 16 bytes, network order. */
+  readonly address: Uint8Array;
+  /** Number of leading bits that count. */
+  readonly length: number;
+}
+
+/** Two path-compressed binary tries, one per address family. A lookup reads the packet itself. */
+export class AllowedIps<T> {
+  #v4: Node<T> | undefined;
+  #v6: Node<T> | undefined;
+  #size = 0;
+
+  /** Number of prefixes. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /**
+   * Gives a prefix to `value`.
+   *
+   * @returns whom it belonged to before.
+   * @throws {RangeError} if address or length is out of range.
+   */
+  insert(address: Uint8Array, length: number, value: T): T | undefined {
+    const leaf = prefixNode<T>(address, length);
+    leaf.value = value;
+    const v4 = address.length === 4;
+    let parent: Node<T> | undefined;
+    let node = v4 ? this.#v4 : this.#v6;
+    while (node !== undefined) {
+      const common = Math.min(commonBits(node, leaf.w0, leaf.w1, leaf.w2, leaf.w3), length);
+      if (common < node.length) break;
+      if (node.length === length) {
+        const previous = node.value;
+        node.value = value;
+        if (previous === undefined) this.#size++;
+        return previous;
+      }
+      parent = node;
+      node = bitAt(leaf.w0, leaf.w1, leaf.w2, leaf.w3, node.length) === 0 ? node.zero : node.one;
+    }
+    this.#size++;
+    this.#replaceChild(parent, leaf, node === undefined ? leaf : join(leaf, node), v4);
+    return undefined;
+  }
+
+  /** Takes a prefix away from whoever has it. @returns who had it. */
+  remove(address: Uint8Array, length: number): T | undefined {
+    const key = prefixNode<T>(address, length);
+    const v4 = address.length === 4;
+    let grandparent: Node<T> | undefined;
+    let parent: Node<T> | undefined;
+    let node = v4 ? this.#v4 : this.#v6;
+    while (node !== undefined && node.length < length) {
+      grandparent = parent;
+      parent = node;
+      node = bitAt(key.w0, key.w1, key.w2, key.w3, node.length) === 0 ? node.zero : node.one;
+    }
+    if (node === undefined || node.length !== length || node.value === undefined) return undefined;
+    if (commonBits(node, key.w0, key.w1, key.w2, key.w3) < length) return undefined;
+    const previous = node.value;
+    node.value = undefined;
+    this.#size--;
+    if (node.zero !== undefined && node.one !== undefined) return previous;
+    this.#replaceChild(parent, node, node.zero ?? node.one, v4);
+    // A branch that only joined two subtrees is not needed for one.
+    if (parent !== undefined && parent.value === undefined) {
+      const only = parent.zero === undefined ? parent.one : parent.zero;
+      if (parent.zero === undefined || parent.one === undefined) {
+        this.#replaceChild(grandparent, parent, only, v4);
+      }
+    }
+    return previous;
+  }
+
+  /** The owner of the address at `offset`, by its longest prefix. Allocates nothing. */
+  lookup(buffer: Uint8Array, offset: number, version: 4 | 6): T | undefined {
+    const w0 = word(buffer, offset);
+    let w1 = 0, w2 = 0, w3 = 0;
+    let bits = 32;
+    let node = this.#v4;
+    if (version === 6) {
+      w1 = word(buffer, offset + 4);
+      w2 = word(buffer, offset + 8);
+      w3 = word(buffer, offset + 12);
+      bits = 128;
+      node = this.#v6;
+    }
+    let found: T | undefined;
+    while (node !== undefined && commonBits(node, w0, w1, w2, w3) >= node.length) {
+      if (node.value !== undefined) found = node.value;
+      if (node.length === bits) break;
+      node = bitAt(w0, w1, w2, w3, node.length) === 0 ? node.zero : node.one;
+    }
+    return found;
+  }
+
+  #replaceChild(
+    parent: Node<T> | undefined,
+    key: Node<T>,
+    child: Node<T> | undefined,
+    v4: boolean,
+  ): void {
+    if (parent === undefined) {
+      if (v4) this.#v4 = child;
+      else this.#v6 = child;
+    } else if (bitAt(key.w0, key.w1, key.w2, key.w3, parent.length) === 0) {
+      parent.zero = child;
+    } else {
+      parent.one = child;
+    }
+  }
+}
+
+/** @throws {RangeError} if this is no IPv4 or IPv6 prefix. */
+export function checkPrefix(address: Uint8Array, length: number): void {
+  if (address.length !== 4 && address.length !== 16) {
+    throw new RangeError(`an IP address has 4 or 16 bytes, got ${address.length}`);
+  }
+  if (!Number.isInteger(length) || length < 0 || length > address.length * 8) {
+    throw new RangeError(`a prefix length is 0 to ${address.length * 8}, got ${length}`);
+  }
+}
+
+/** A prefix of up to 128 bits in four words; IPv4 uses the first. */
+class Node<T> {
+  value: T | undefined = undefined;
+  zero: Node<T> | undefined = undefined;
+  one: Node<T> | undefined = undefined;
+
+  constructor(
+    readonly w0: number,
+    readonly w1: number,
+    readonly w2: number,
+    readonly w3: number,
+    readonly length: number,
+  ) {}
+}
+
+/** The subtree that holds both `leaf` and `node`, of which neither contains the other or leaf does. */
+function join<T>(leaf: Node<T>, node: Node<T>): Node<T> {
+  const common = Math.min(
+    commonBits(node, leaf.w0, leaf.w1, leaf.w2, leaf.w3),
+    leaf.length,
+    node.length,
+  );
+  const top = common === leaf.length ? leaf : masked<T>(leaf.w0, leaf.w1, leaf.w2, leaf.w3, common);
+  setChild(top, node);
+  if (top !== leaf) setChild(top, leaf);
+  return top;
+}
+
+function setChild<T>(parent: Node<T>, child: Node<T>): void {
+  if (bitAt(child.w0, child.w1, child.w2, child.w3, parent.length) === 0) parent.zero = child;
+  else parent.one = child;
+}
+
+function prefixNode<T>(address: Uint8Array, length: number): Node<T> {
+  checkPrefix(address, length);
+  if (address.length === 4) return masked(word(address, 0), 0, 0, 0, length);
+  return masked(word(address, 0), word(address, 4), word(address, 8), word(address, 12), length);
+}
+
+function masked<T>(w0: number, w1: number, w2: number, w3: number, length: number): Node<T> {
+  return new Node<T>(
+    w0 & mask(length),
+    w1 & mask(length - 32),
+    w2 & mask(length - 64),
+    w3 & mask(length - 96),
+    length,
+  );
+}
+
+/** A word with the first `bits` bits set. */
+function mask(bits: number): number {
+  if (bits <= 0) return 0;
+  return bits >= 32 ? -1 : ~(-1 >>> bits);
+}
+
+/** How many leading bits the node and an address have in common. Bits of the node's tail are zero. */
+function commonBits<T>(node: Node<T>, w0: number, w1: number, w2: number, w3: number): number {
+  if (w0 !== node.w0) return Math.clz32(w0 ^ node.w0);
+  if (w1 !== node.w1) return 32 + Math.clz32(w1 ^ node.w1);
+  if (w2 !== node.w2) return 64 + Math.clz32(w2 ^ node.w2);
+  if (w3 !== node.w3) return 96 + Math.clz32(w3 ^ node.w3);
+  return 128;
+}
+
+/** The bit at `position`, 0 being the most significant. */
+function bitAt(w0: number, w1: number, w2: number, w3: number, position: number): number {
+  if (position < 32) return w0 >>> (31 - position) & 1;
+  if (position < 64) return w1 >>> (63 - position) & 1;
+  if (position < 96) return w2 >>> (95 - position) & 1;
+  return w3 >>> (127 - position) & 1;
+}
+
+/** Big-endian and signed. */
+function word(buffer: Uint8Array, offset: number): number {
+  return buffer[offset]! << 24 | buffer[offset + 1]! << 16 | buffer[offset + 2]! << 8 |
+    buffer[offset + 3]!;
+}

@@ -1,0 +1,78 @@
+/**
+ * What a device shares with its peers.
+ *
+ * @module
+ */
+
+import type { AllowedIps } from "./allowed_ips.ts";
+import type { CookieChecker } from "./cookie.ts";
+import type { DeviceCounters } from "./counters.ts";
+import type { Crypto } from "./crypto.ts";
+import type { Deadlines } from "./deadlines.ts";
+import type { Endpoint } from "./endpoint.ts";
+import type { IndexTable } from "./index_table.ts";
+import type { StaticIdentity } from "./noise.ts";
+import type { Peer } from "./peer.ts";
+import type { TimerSettings } from "./settings.ts";
+
+/** Where a device's output goes. */
+export interface DeviceSink {
+  /**
+   * A datagram to send. Of a packet that was given to `Device.sendPacket` it is the same buffer, 16
+   * bytes before the packet. Any other buffer is borrowed until the call returns.
+   */
+  transmit(endpoint: Endpoint, buffer: Uint8Array, offset: number, length: number): void;
+
+  /**
+   * An inner packet: authenticated, its source one of the peer's allowed IPs, padding cut off.
+   * Borrowed until the call returns; it may be modified, and sent again in place.
+   */
+  receive(peer: Peer, buffer: Uint8Array, offset: number, length: number, now: number): void;
+
+  /** Rare things, for logs and embedders. */
+  event?(event: DeviceEvent): void;
+}
+
+export type DeviceEvent =
+  /** A session is ready for data both ways. */
+  | { readonly type: "handshake-complete"; readonly peer: Peer; readonly initiator: boolean }
+  /** An initiation was not answered in time and is sent again, for the nth time. */
+  | { readonly type: "handshake-retry"; readonly peer: Peer; readonly attempt: number }
+  /** No answer for REKEY_ATTEMPT_TIME: given up, waiting packets dropped. */
+  | { readonly type: "handshake-failed"; readonly peer: Peer }
+  /** The peer has been heard from a new address. */
+  | { readonly type: "endpoint-changed"; readonly peer: Peer }
+  /** Nothing for 540 s: the peer's keys have been wiped. */
+  | { readonly type: "session-expired"; readonly peer: Peer };
+
+export interface Context {
+  readonly crypto: Crypto;
+  readonly random: (out: Uint8Array) => void;
+  readonly wallClock: () => number;
+  readonly sink: DeviceSink;
+  readonly settings: TimerSettings;
+  /** Of inner packets; padding never passes it. */
+  readonly mtu: number;
+  readonly counters: DeviceCounters;
+  readonly indices: IndexTable;
+  readonly deadlines: Deadlines;
+  readonly allowedIps: AllowedIps<Peer>;
+  readonly cookies: CookieChecker;
+  /** Peers whose initiation is due, in turn. */
+  readonly initiations: Set<Peer>;
+  /** Replaced when the private key changes. */
+  identity: StaticIdentity;
+}
+
+/** Sends a datagram and counts it. */
+export function transmit(
+  context: Context,
+  endpoint: Endpoint,
+  buffer: Uint8Array,
+  offset: number,
+  length: number,
+): void {
+  context.counters.datagramsSent++;
+  context.counters.bytesSent += length;
+  context.sink.transmit(endpoint, buffer, offset, length);
+}

@@ -1,0 +1,386 @@
+/**
+ * A WireGuard interface without its sockets and clocks.
+ *
+ * @module
+ */
+
+import { AllowedIps } from "./allowed_ips.ts";
+import { readI32, readU32, wipe } from "./bytes.ts";
+import { type Context, type DeviceSink, transmit } from "./context.ts";
+import { CookieChecker } from "./cookie.ts";
+import { DeviceCounters } from "./counters.ts";
+import type { Crypto } from "./crypto.ts";
+import { Deadlines } from "./deadlines.ts";
+import type { Endpoint } from "./endpoint.ts";
+import {
+  handleCookieReply,
+  handleInitiation,
+  handleResponse,
+  sendInitiation,
+} from "./handshake.ts";
+import { HandshakeQueue } from "./handshake_queue.ts";
+import { IndexTable } from "./index_table.ts";
+import {
+  innerLength,
+  innerVersion,
+  IPV4_DESTINATION,
+  IPV4_SOURCE,
+  IPV6_DESTINATION,
+  IPV6_SOURCE,
+} from "./inner.ts";
+import { checkKey, clampPrivateKey } from "./keys.ts";
+import { isRejectedCounter, type Keypair } from "./keypair.ts";
+import {
+  COOKIE_REPLY_SIZE,
+  DATA_COUNTER,
+  DATA_HEADER_SIZE,
+  DATA_PAYLOAD,
+  DATA_RECEIVER,
+  INITIATION_SIZE,
+  KEEPALIVE_SIZE,
+  OFFSET_TYPE,
+  RESPONSE_SIZE,
+  TAG_SIZE,
+  TYPE_COOKIE_REPLY,
+  TYPE_DATA,
+  TYPE_INITIATION,
+  TYPE_RESPONSE,
+} from "./messages.ts";
+import type { StaticIdentity } from "./noise.ts";
+import { Peer, type PeerOptions, SendResult } from "./peer.ts";
+import { RateLimiter } from "./rate_limiter.ts";
+import { type TimerSettings, timerSettings } from "./settings.ts";
+
+export interface DeviceOptions {
+  /** 32 bytes; copied and clamped. */
+  readonly privateKey: Uint8Array;
+  readonly crypto: Crypto;
+  /** Fills an array with secret random bytes. */
+  readonly random: (out: Uint8Array) => void;
+  /** Milliseconds since the Unix epoch. Only for handshake timestamps and `lastHandshake`. */
+  readonly wallClock: () => number;
+  readonly sink: DeviceSink;
+  /** Of inner packets, 1420 by default. */
+  readonly mtu?: number;
+  readonly timers?: Partial<TimerSettings>;
+  /** Milliseconds, monotonic, of the same clock as every later `now`. */
+  readonly now: number;
+}
+
+/** Largest UDP payload over IPv4; no sealed packet can be longer. */
+const MAX_DATAGRAM = 65507;
+
+/** A message that is cheap to drop uses up this part of a handshake's turn. */
+const CHEAP = 1 / 16;
+
+/**
+ * Datagrams in, inner packets out, and the reverse. Sans-IO: output goes to the sink during the calls
+ * below, and `pollTimeout` says when `handleTimeout` is due. Bytes from the network never throw.
+ */
+export class Device {
+  readonly counters: DeviceCounters = new DeviceCounters();
+  readonly #context: Context;
+  readonly #peers = new Map<string, Peer>();
+  readonly #queue: HandshakeQueue;
+  readonly #limiter = new RateLimiter();
+  readonly #cookieReply = new Uint8Array(COOKIE_REPLY_SIZE);
+  readonly #peerOf = (publicKey: Uint8Array) => this.peer(publicKey);
+
+  /** @throws {RangeError} if a key, the MTU or a time is out of range. */
+  constructor(options: DeviceOptions) {
+    const { crypto, random, wallClock, sink, mtu = 1420 } = options;
+    if (!Number.isInteger(mtu) || mtu < 68 || mtu > 65535) {
+      throw new RangeError(`an MTU is 68 to 65535 bytes, got ${mtu}`);
+    }
+    const settings = timerSettings(options.timers);
+    const identity = identityOf(crypto, options.privateKey);
+    this.#context = {
+      crypto,
+      random,
+      wallClock,
+      sink,
+      settings,
+      mtu,
+      identity,
+      counters: this.counters,
+      indices: new IndexTable(random),
+      deadlines: new Deadlines(),
+      allowedIps: new AllowedIps<Peer>(),
+      cookies: new CookieChecker(identity.publicKey, random, settings.cookieSecretMs),
+      initiations: new Set<Peer>(),
+    };
+    this.#queue = new HandshakeQueue(settings.underLoadMs);
+  }
+
+  get publicKey(): Uint8Array {
+    return this.#context.identity.publicKey;
+  }
+
+  /**
+   * Changes the device's own key. Sessions stop sending, so that the next packet brings a handshake
+   * under the new key. A peer that has this key is removed.
+   */
+  setPrivateKey(key: Uint8Array, now: number): void {
+    const identity = identityOf(this.#context.crypto, key);
+    wipe(this.#context.identity.privateKey);
+    this.#context.identity = identity;
+    this.#context.cookies.setPublicKey(identity.publicKey);
+    const self = this.peer(identity.publicKey);
+    if (self !== undefined) this.removePeer(self, now);
+    for (const peer of this.#peers.values()) peer.identityChanged();
+  }
+
+  /**
+   * @throws {RangeError} if a key, prefix or keepalive is out of range.
+   * @throws {TypeError} if the key is the device's own, or a peer's already.
+   */
+  addPeer(options: PeerOptions, now: number): Peer {
+    checkKey("public key", options.publicKey);
+    const publicKey = options.publicKey.slice();
+    const name = keyName(publicKey);
+    if (name === keyName(this.publicKey)) {
+      throw new TypeError("the device's own public key cannot be a peer's");
+    }
+    if (this.#peers.has(name)) throw new TypeError("a peer with this public key exists already");
+    const peer = new Peer(this.#context, publicKey);
+    try {
+      peer.setEndpoint(options.endpoint);
+      peer.setPresharedKey(options.presharedKey);
+      peer.setPersistentKeepalive(options.persistentKeepalive ?? 0, now);
+      peer.replaceAllowedIps(options.allowedIps ?? []); // last: it takes prefixes from others
+    } catch (error) {
+      peer.destroy();
+      throw error;
+    }
+    this.#peers.set(name, peer);
+    return peer;
+  }
+
+  /** Wipes the peer's keys and drops what it has staged. */
+  removePeer(peer: Peer, _now: number): void {
+    if (this.#peers.get(keyName(peer.publicKey)) !== peer) return;
+    this.#peers.delete(keyName(peer.publicKey));
+    peer.destroy();
+  }
+
+  peer(publicKey: Uint8Array): Peer | undefined {
+    return this.#peers.get(keyName(publicKey));
+  }
+
+  peers(): Iterable<Peer> {
+    return this.#peers.values();
+  }
+
+  /**
+   * A datagram from the network. Data is decrypted in place and goes to the sink at once; handshake
+   * messages are copied into a queue, for {@link handleHandshakes}.
+   */
+  handleDatagram(
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    from: Endpoint,
+    now: number,
+  ): void {
+    const { counters } = this;
+    counters.datagramsReceived++;
+    counters.bytesReceived += length;
+    const type = length < 4 ? 0 : readI32(buffer, offset + OFFSET_TYPE);
+    if (type === TYPE_DATA && length >= KEEPALIVE_SIZE) {
+      this.#handleData(buffer, offset, length, from, now);
+    } else if (
+      (type === TYPE_INITIATION && length === INITIATION_SIZE) ||
+      (type === TYPE_RESPONSE && length === RESPONSE_SIZE)
+    ) {
+      // Before the queue, so that garbage of those who do not even know our key cannot fill it.
+      if (!this.#context.cookies.checkMac1(buffer, offset, length)) counters.droppedBadMac++;
+      else if (!this.#queue.push(buffer, offset, length, from)) counters.droppedQueueFull++;
+    } else if (type === TYPE_COOKIE_REPLY && length === COOKIE_REPLY_SIZE) {
+      handleCookieReply(this.#context, buffer, offset, now);
+    } else {
+      counters.droppedMalformed++;
+    }
+  }
+
+  /**
+   * Does waiting handshake work: messages that arrived, and initiations that are due.
+   *
+   * @param budget How many at most; each is some milliseconds of plain TypeScript.
+   * @returns whether more waits.
+   */
+  handleHandshakes(now: number, budget: number): boolean {
+    const { initiations } = this.#context;
+    let left = budget;
+    // In turns, so that a flood of arriving messages does not keep this side from initiating.
+    while (left > 0 && (this.#queue.size > 0 || initiations.size > 0)) {
+      for (const peer of initiations) {
+        initiations.delete(peer);
+        sendInitiation(this.#context, peer, now);
+        left--;
+        break;
+      }
+      if (left > 0 && this.#queue.size > 0) {
+        left -= this.#handleQueued(now);
+        this.#queue.shift();
+      }
+    }
+    return this.#queue.size > 0 || initiations.size > 0;
+  }
+
+  /**
+   * An inner packet out, to the peer that owns its destination. It is sealed in place: 16 bytes in
+   * front of `offset` and 32 behind the packet are overwritten. A staged packet is copied.
+   */
+  sendPacket(buffer: Uint8Array, offset: number, length: number, now: number): SendResult {
+    const version = innerVersion(buffer, offset, length);
+    if (version === 0 || length > MAX_DATAGRAM - DATA_HEADER_SIZE - 15 - TAG_SIZE) {
+      this.counters.droppedInvalid++;
+      return SendResult.Invalid;
+    }
+    const destination = offset + (version === 4 ? IPV4_DESTINATION : IPV6_DESTINATION);
+    const peer = this.#context.allowedIps.lookup(buffer, destination, version);
+    if (peer === undefined) {
+      this.counters.droppedNoPeer++;
+      return SendResult.NoPeer;
+    }
+    return peer.send(buffer, offset, length, now);
+  }
+
+  /**
+   * When {@link handleTimeout} is due next, in ms; Infinity if never. 0 while handshakes wait: give
+   * {@link handleHandshakes} another turn.
+   */
+  pollTimeout(): number {
+    if (this.#queue.size > 0 || this.#context.initiations.size > 0) return 0;
+    return Math.min(this.#context.deadlines.next(), this.#limiter.pollTimeout());
+  }
+
+  /** Runs the timers that are due. Call it early or late, it does what is due by `now`. */
+  handleTimeout(now: number): void {
+    this.#context.deadlines.handleTimeout(now);
+    this.#limiter.collect(now);
+  }
+
+  /** Removes all peers and wipes all keys. The device must not be used again. */
+  close(now: number): void {
+    for (const peer of [...this.#peers.values()]) this.removePeer(peer, now);
+    this.#queue.clear();
+    this.#context.cookies.destroy();
+    wipe(this.#context.identity.privateKey);
+  }
+
+  /** @returns the part of the budget it took. */
+  #handleQueued(now: number): number {
+    const queue = this.#queue;
+    const { cookies } = this.#context;
+    const { buffer, offset, length, from } = queue;
+    if (queue.isUnderLoad(now)) {
+      // §5.3: a proof of address first, and then still not too often.
+      if (!cookies.checkMac2(buffer, offset, length, from, now)) {
+        cookies.writeReply(buffer, offset, length, from, this.#cookieReply, now);
+        this.counters.droppedUnderLoad++;
+        this.counters.cookieRepliesSent++;
+        transmit(this.#context, from, this.#cookieReply, 0, COOKIE_REPLY_SIZE);
+        return CHEAP;
+      }
+      if (!this.#limiter.allow(from.address, now)) {
+        this.counters.droppedRateLimited++;
+        return CHEAP;
+      }
+    }
+    if (length === INITIATION_SIZE) {
+      handleInitiation(this.#context, this.#peerOf, buffer, offset, from, now);
+    } else {
+      handleResponse(this.#context, buffer, offset, from, now);
+    }
+    return 1;
+  }
+
+  #handleData(
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    from: Endpoint,
+    now: number,
+  ): void {
+    const { counters } = this;
+    const keypair = this.#context.indices.keypair(readI32(buffer, offset + DATA_RECEIVER));
+    if (keypair === undefined) {
+      counters.droppedUnknownIndex++;
+      return;
+    }
+    const low = readU32(buffer, offset + DATA_COUNTER);
+    const high = readU32(buffer, offset + DATA_COUNTER + 4);
+    if (
+      now >= keypair.created + this.#context.settings.rejectAfterMs || isRejectedCounter(high, low)
+    ) {
+      counters.droppedExpired++;
+      return;
+    }
+    if (!keypair.replay.isFresh(high, low)) {
+      counters.droppedReplayed++;
+      return;
+    }
+    if (!keypair.receive.open(high, low, buffer, offset + DATA_PAYLOAD, length - DATA_PAYLOAD)) {
+      counters.droppedBadTag++;
+      return;
+    }
+    keypair.replay.mark(high, low); // only now: a forged counter must not move the window
+    this.#handleAuthenticated(keypair, buffer, offset + DATA_PAYLOAD, length, from, now);
+  }
+
+  /** @param size Of the datagram; the inner packet is 32 bytes less, padding included. */
+  #handleAuthenticated(
+    keypair: Keypair,
+    buffer: Uint8Array,
+    offset: number,
+    size: number,
+    from: Endpoint,
+    now: number,
+  ): void {
+    const { counters } = this;
+    const { peer } = keypair;
+    peer.heardFrom(from);
+    if (keypair === peer.session.next) {
+      peer.session.confirmNext();
+      peer.completeHandshake(false);
+      peer.sendStaged(now);
+    }
+    peer.keepFreshReceiving(now);
+    peer.timers.anyAuthenticatedPacketReceived();
+    peer.timers.anyAuthenticatedPacketTraversal(now);
+    const length = size - KEEPALIVE_SIZE;
+    if (length === 0) {
+      counters.keepalivesReceived++;
+      peer.receivedBytes += size;
+      return; // never answered by another (§6.5)
+    }
+    peer.timers.dataReceived(now);
+
+    const version = innerVersion(buffer, offset, length);
+    const total = version === 0 ? -1 : innerLength(buffer, offset, length, version);
+    if (version === 0 || total < 0) {
+      counters.droppedInnerMalformed++;
+      return;
+    }
+    const source = offset + (version === 4 ? IPV4_SOURCE : IPV6_SOURCE);
+    if (this.#context.allowedIps.lookup(buffer, source, version) !== peer) {
+      counters.droppedInnerSource++;
+      return;
+    }
+    counters.packetsReceived++;
+    peer.receivedBytes += size;
+    this.#context.sink.receive(peer, buffer, offset, total, now);
+  }
+}
+
+function identityOf(crypto: Crypto, privateKey: Uint8Array): StaticIdentity {
+  checkKey("private key", privateKey);
+  const clamped = clampPrivateKey(privateKey.slice());
+  return { privateKey: clamped, publicKey: crypto.x25519.publicKey(clamped) };
+}
+
+/** A map key for 32 bytes. */
+function keyName(key: Uint8Array): string {
+  return String.fromCharCode(...key);
+}

@@ -1,0 +1,235 @@
+/**
+ * Handshake messages out and in: what surrounds the Noise messages (whitepaper §5.4.2, §5.4.3,
+ * §5.4.7), and the session that comes of them.
+ *
+ * @module
+ */
+
+import { EMPTY, readI32, wipe, writeU32 } from "./bytes.ts";
+import { type Context, transmit } from "./context.ts";
+import type { Endpoint } from "./endpoint.ts";
+import { Keypair } from "./keypair.ts";
+import {
+  COOKIE_RECEIVER,
+  INITIATION_EPHEMERAL,
+  INITIATION_SIZE,
+  INITIATION_TIMESTAMP,
+  KEY_SIZE,
+  MAC1_FROM_END,
+  OFFSET_SENDER,
+  OFFSET_TYPE,
+  RESPONSE_EPHEMERAL,
+  RESPONSE_RECEIVER,
+  RESPONSE_SIZE,
+  TAG_SIZE,
+  TYPE_INITIATION,
+  TYPE_RESPONSE,
+} from "./messages.ts";
+import { NoiseInitiator, NoiseResponder, type TransportKeys } from "./noise.ts";
+import type { Peer } from "./peer.ts";
+import { isAfter, TAI64N_SIZE } from "./tai64n.ts";
+
+/** An initiation that has been sent and not been answered yet. */
+export interface PendingInitiation {
+  readonly noise: NoiseInitiator;
+  readonly localIndex: number;
+}
+
+/** A peer may initiate 50 times per second. */
+const INITIATION_INTERVAL_MS = 1000 / 50;
+
+/** §5.4.2: sends the first message, unless the last is younger than REKEY_TIMEOUT. */
+export function sendInitiation(context: Context, peer: Peer, now: number): void {
+  const endpoint = peer.endpoint;
+  if (endpoint === undefined || peer.removed) return;
+  if (now < peer.lastSentHandshake + context.settings.rekeyTimeoutMs) return;
+  peer.lastSentHandshake = now;
+
+  const message = new Uint8Array(INITIATION_SIZE);
+  const ephemeral = freshKey(context);
+  const noise = new NoiseInitiator(
+    context.crypto.x25519,
+    context.identity,
+    peer.publicKey,
+    ephemeral,
+  );
+  wipe(ephemeral);
+  const timestamp = peer.nextTimestamp();
+  if (!noise.writeInitiation(peer.staticStatic, timestamp, message, INITIATION_EPHEMERAL)) return;
+
+  if (peer.pending !== undefined) {
+    context.indices.remove(peer.pending.localIndex);
+    peer.pending.noise.destroy();
+  }
+  const localIndex = context.indices.addHandshake(peer);
+  peer.pending = { noise, localIndex };
+  writeU32(message, OFFSET_TYPE, TYPE_INITIATION);
+  writeU32(message, OFFSET_SENDER, localIndex); // msg.sender := Iᵢ
+  peer.macs.addMacs(message, INITIATION_SIZE, now);
+
+  context.counters.initiationsSent++;
+  peer.sentBytes += INITIATION_SIZE;
+  peer.timers.anyAuthenticatedPacketTraversal(now);
+  peer.timers.anyAuthenticatedPacketSent();
+  peer.timers.handshakeInitiated(now);
+  transmit(context, endpoint, message, 0, INITIATION_SIZE);
+}
+
+/** The first message from a peer: checked, and answered with the second. */
+export function handleInitiation(
+  context: Context,
+  peerOf: (publicKey: Uint8Array) => Peer | undefined,
+  buffer: Uint8Array,
+  offset: number,
+  from: Endpoint,
+  now: number,
+): void {
+  const { counters } = context;
+  const noise = new NoiseResponder(context.crypto.x25519, context.identity);
+  const publicKey = noise.readStatic(buffer, offset + INITIATION_EPHEMERAL);
+  const peer = publicKey === undefined ? undefined : peerOf(publicKey);
+  const timestamp = peer === undefined ? undefined : noise.readPayload(
+    buffer,
+    offset + INITIATION_TIMESTAMP,
+    TAI64N_SIZE + TAG_SIZE,
+    peer.staticStatic,
+  );
+  if (peer === undefined || timestamp === undefined) {
+    counters.droppedBadInitiation++;
+    return;
+  }
+  if (!isAfter(timestamp, peer.lastTimestamp)) {
+    counters.droppedReplayedInitiation++;
+    return;
+  }
+  if (now < peer.lastInitiation + INITIATION_INTERVAL_MS) {
+    counters.droppedInitiationFlood++;
+    return;
+  }
+  peer.lastTimestamp = timestamp;
+  peer.lastInitiation = now;
+  counters.initiationsReceived++;
+  heard(peer, INITIATION_SIZE, from, now);
+  sendResponse(context, peer, noise, readI32(buffer, offset + OFFSET_SENDER), from, now);
+}
+
+/** §5.4.3: sends the second message and derives a session that waits for its confirmation. */
+function sendResponse(
+  context: Context,
+  peer: Peer,
+  noise: NoiseResponder,
+  remoteIndex: number,
+  endpoint: Endpoint,
+  now: number,
+): void {
+  const message = new Uint8Array(RESPONSE_SIZE);
+  const ephemeral = freshKey(context);
+  const written = noise.writeResponse(
+    ephemeral,
+    peer.presharedKey,
+    EMPTY,
+    message,
+    RESPONSE_EPHEMERAL,
+  );
+  wipe(ephemeral);
+  if (!written) return;
+  const localIndex = context.indices.unused();
+  peer.session.addAsResponder(
+    makeKeypair(context, peer, false, localIndex, remoteIndex, noise.split(), now),
+  );
+  writeU32(message, OFFSET_TYPE, TYPE_RESPONSE);
+  writeU32(message, OFFSET_SENDER, localIndex); // msg.sender := Iᵣ
+  writeU32(message, RESPONSE_RECEIVER, remoteIndex); // msg.receiver := Iᵢ
+  peer.macs.addMacs(message, RESPONSE_SIZE, now);
+
+  context.counters.responsesSent++;
+  peer.sentBytes += RESPONSE_SIZE;
+  peer.lastSentHandshake = now;
+  peer.timers.sessionDerived(now);
+  peer.timers.anyAuthenticatedPacketTraversal(now);
+  peer.timers.anyAuthenticatedPacketSent();
+  transmit(context, endpoint, message, 0, RESPONSE_SIZE);
+}
+
+/** The second message: the session is ready, and the responder is told so by the first packet. */
+export function handleResponse(
+  context: Context,
+  buffer: Uint8Array,
+  offset: number,
+  from: Endpoint,
+  now: number,
+): void {
+  const peer = context.indices.handshake(readI32(buffer, offset + RESPONSE_RECEIVER));
+  const pending = peer?.pending;
+  if (peer === undefined || pending === undefined) {
+    context.counters.droppedUnknownIndex++;
+    return;
+  }
+  const length = RESPONSE_SIZE - MAC1_FROM_END - RESPONSE_EPHEMERAL;
+  if (
+    pending.noise.readResponse(buffer, offset + RESPONSE_EPHEMERAL, length, peer.presharedKey) ===
+      undefined
+  ) {
+    context.counters.droppedBadResponse++;
+    return;
+  }
+  peer.pending = undefined;
+  const remoteIndex = readI32(buffer, offset + OFFSET_SENDER);
+  const keys = pending.noise.split();
+  peer.session.addAsInitiator(
+    makeKeypair(context, peer, true, pending.localIndex, remoteIndex, keys, now),
+  );
+  context.counters.responsesReceived++;
+  heard(peer, RESPONSE_SIZE, from, now);
+  peer.timers.sessionDerived(now);
+  peer.completeHandshake(true);
+  peer.sendKeepalive(now); // or what is staged: either confirms the session to the responder
+}
+
+/** §5.4.7. A cookie reply never tells where a peer is: its sender is not authenticated by a session. */
+export function handleCookieReply(
+  context: Context,
+  buffer: Uint8Array,
+  offset: number,
+  now: number,
+): void {
+  const index = readI32(buffer, offset + COOKIE_RECEIVER);
+  const peer = context.indices.handshake(index) ?? context.indices.keypair(index)?.peer;
+  if (peer === undefined) {
+    context.counters.droppedUnknownIndex++;
+  } else if (peer.macs.handleReply(buffer, offset, now)) {
+    context.counters.cookieRepliesReceived++;
+  } else {
+    context.counters.droppedBadCookie++;
+  }
+}
+
+function heard(peer: Peer, size: number, from: Endpoint, now: number): void {
+  peer.receivedBytes += size;
+  peer.heardFrom(from);
+  peer.timers.anyAuthenticatedPacketReceived();
+  peer.timers.anyAuthenticatedPacketTraversal(now);
+}
+
+function makeKeypair(
+  context: Context,
+  peer: Peer,
+  isInitiator: boolean,
+  localIndex: number,
+  remoteIndex: number,
+  keys: TransportKeys,
+  now: number,
+): Keypair {
+  const { aead } = context.crypto;
+  const send = aead.importKey(keys.send);
+  const receive = aead.importKey(keys.receive);
+  wipe(keys.send, keys.receive);
+  return new Keypair(peer, isInitiator, localIndex, remoteIndex, send, receive, now);
+}
+
+/** DH-GENERATE(), its private half. */
+function freshKey(context: Context): Uint8Array {
+  const key = new Uint8Array(KEY_SIZE);
+  context.random(key);
+  return key;
+}

@@ -1,0 +1,104 @@
+/**
+ * Handshake messages wait here behind data: each costs a hundred times a data packet. How full the
+ * queue is also tells whether the device is under load (whitepaper §5.3).
+ *
+ * @module
+ */
+
+import type { Endpoint } from "./endpoint.ts";
+import { INITIATION_SIZE } from "./messages.ts";
+
+/** Messages kept at most. */
+export const HANDSHAKE_QUEUE_LIMIT = 4096;
+
+const FIRST_CAPACITY = 64;
+
+/** A ring of copied messages, grown on demand. */
+export class HandshakeQueue {
+  readonly #underLoadMs: number;
+  #bytes = new Uint8Array(FIRST_CAPACITY * INITIATION_SIZE);
+  #lengths: number[] = new Array(FIRST_CAPACITY).fill(0);
+  #from: (Endpoint | undefined)[] = new Array(FIRST_CAPACITY).fill(undefined);
+  #capacity = FIRST_CAPACITY;
+  #head = 0;
+  #size = 0;
+  #lastUnderLoad = -Infinity;
+
+  constructor(underLoadMs: number) {
+    this.#underLoadMs = underLoadMs;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Where the oldest message is, until the next {@link push} or {@link shift}. */
+  get buffer(): Uint8Array {
+    return this.#bytes;
+  }
+
+  get offset(): number {
+    return this.#head * INITIATION_SIZE;
+  }
+
+  get length(): number {
+    return this.#lengths[this.#head]!;
+  }
+
+  get from(): Endpoint {
+    return this.#from[this.#head]!;
+  }
+
+  /** Copies a message. @returns false if the queue is full. */
+  push(buffer: Uint8Array, offset: number, length: number, from: Endpoint): boolean {
+    if (this.#size === this.#capacity) {
+      if (this.#capacity === HANDSHAKE_QUEUE_LIMIT) return false;
+      this.#grow();
+    }
+    const slot = (this.#head + this.#size) % this.#capacity;
+    this.#bytes.set(buffer.subarray(offset, offset + length), slot * INITIATION_SIZE);
+    this.#lengths[slot] = length;
+    this.#from[slot] = from;
+    this.#size++;
+    return true;
+  }
+
+  /** Removes the oldest message. */
+  shift(): void {
+    this.#from[this.#head] = undefined;
+    this.#head = (this.#head + 1) % this.#capacity;
+    this.#size--;
+  }
+
+  clear(): void {
+    while (this.#size > 0) this.shift();
+  }
+
+  /** Whether the queue is an eighth full, or was within the last second. Ask before every message. */
+  isUnderLoad(now: number): boolean {
+    if (this.#size >= HANDSHAKE_QUEUE_LIMIT / 8) this.#lastUnderLoad = now;
+    return now < this.#lastUnderLoad + this.#underLoadMs;
+  }
+
+  #grow(): void {
+    const capacity = this.#capacity * 2;
+    const bytes = new Uint8Array(capacity * INITIATION_SIZE);
+    const headBytes = this.#head * INITIATION_SIZE;
+    bytes.set(this.#bytes.subarray(headBytes));
+    bytes.set(this.#bytes.subarray(0, headBytes), this.#bytes.length - headBytes);
+    const unused = capacity - this.#capacity;
+    this.#lengths = [
+      ...this.#lengths.slice(this.#head),
+      ...this.#lengths.slice(0, this.#head),
+      ...new Array(unused).fill(0),
+    ];
+    this.#from = [
+      ...this.#from.slice(this.#head),
+      ...this.#from.slice(0, this.#head),
+      ...new Array(unused).fill(undefined),
+    ];
+    this.#bytes = bytes;
+    this.#head = 0;
+    this.#capacity = capacity;
+  }
+}

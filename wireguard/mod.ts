@@ -1,0 +1,46 @@
+/**
+ * The WireGuard protocol as a state machine: no sockets, no clock, no randomness of its own.
+ *
+ * A {@link Device} is given datagrams and inner packets together with the time, and answers through
+ * the {@link DeviceSink} it was made with. `pollTimeout` says when it wants to be called again.
+ *
+ * @example Two devices that shake hands by calling each other
+ * ```ts
+ * import { Device, generatePrivateKey, nobleCrypto } from "./wireguard/mod.ts";
+ *
+ * const random = (out: Uint8Array) => crypto.getRandomValues(out);
+ * const endpoint = { address: Uint8Array.of(192, 0, 2, 1), port: 51820 };
+ * const make = (other: () => Device) =>
+ *   new Device({
+ *     privateKey: generatePrivateKey(random),
+ *     crypto: nobleCrypto,
+ *     random,
+ *     wallClock: Date.now,
+ *     sink: {
+ *       transmit: (_to, buffer, offset, length) =>
+ *         other().handleDatagram(buffer.slice(offset, offset + length), 0, length, endpoint, 0),
+ *       receive: (_peer, _buffer, _offset, length) => console.log(`${length} bytes`),
+ *       event: (event) => console.log(event.type),
+ *     },
+ *     now: 0,
+ *   });
+ * const a: Device = make(() => b);
+ * const b: Device = make(() => a);
+ * a.addPeer({ publicKey: b.publicKey, endpoint }, 0).initiate(0);
+ * b.addPeer({ publicKey: a.publicKey }, 0);
+ * while (a.handleHandshakes(0, 1) || b.handleHandshakes(0, 1));
+ * ```
+ *
+ * @module
+ */
+
+export { type AllowedIp, AllowedIps } from "./allowed_ips.ts";
+export type { DeviceEvent, DeviceSink } from "./context.ts";
+export type { DeviceCounters } from "./counters.ts";
+export type { Aead, AeadKey, Crypto, X25519 } from "./crypto.ts";
+export { Device, type DeviceOptions } from "./device.ts";
+export type { Endpoint } from "./endpoint.ts";
+export { clampPrivateKey, derivePublicKey, generatePrivateKey } from "./keys.ts";
+export { nobleCrypto } from "./noble.ts";
+export { Peer, type PeerOptions, SendResult } from "./peer.ts";
+export { DEFAULT_TIMERS, type TimerSettings } from "./settings.ts";

@@ -1,0 +1,418 @@
+/**
+ * One peer: what is configured for it, and what a session with it needs.
+ *
+ * @module
+ */
+
+import { type AllowedIp, checkPrefix } from "./allowed_ips.ts";
+import { isZero, readI32, wipe, writeU32 } from "./bytes.ts";
+import { type Context, transmit } from "./context.ts";
+import { CookieGenerator } from "./cookie.ts";
+import type { Endpoint } from "./endpoint.ts";
+import type { PendingInitiation } from "./handshake.ts";
+import { checkKey } from "./keys.ts";
+import type { Keypair } from "./keypair.ts";
+import {
+  DATA_COUNTER,
+  DATA_HEADER_SIZE,
+  DATA_RECEIVER,
+  KEEPALIVE_SIZE,
+  KEY_SIZE,
+  OFFSET_TYPE,
+  TAG_SIZE,
+  TYPE_DATA,
+} from "./messages.ts";
+import { paddingOf } from "./padding.ts";
+import { Session } from "./session.ts";
+import { packetLength, StagedPackets } from "./staged.ts";
+import { TimestampSource } from "./tai64n.ts";
+import { PeerTimers, type TimerActions } from "./timers.ts";
+
+/** What became of a packet given to `Device.sendPacket`. */
+export const SendResult = {
+  /** Sealed and handed to the sink. */
+  Sent: 0,
+  /** Copied; it leaves when a handshake completes, or is dropped when that fails. */
+  Staged: 1,
+  /** No peer owns the destination address. */
+  NoPeer: 2,
+  /** The peer's address is not known (yet). */
+  NoEndpoint: 3,
+  /** Not an IP packet. */
+  Invalid: 4,
+} as const;
+export type SendResult = typeof SendResult[keyof typeof SendResult];
+
+/** How a peer is configured. */
+export interface PeerOptions {
+  /** 32 bytes. */
+  readonly publicKey: Uint8Array;
+  /** 32 bytes; all zero is the same as none. */
+  readonly presharedKey?: Uint8Array;
+  readonly allowedIps?: readonly AllowedIp[];
+  readonly endpoint?: Endpoint;
+  /** Seconds, 0 (off) to 65535. */
+  readonly persistentKeepalive?: number;
+}
+
+const NO_PRESHARED_KEY = new Uint8Array(KEY_SIZE);
+
+/** Made by `Device.addPeer`. */
+export class Peer implements TimerActions {
+  /** 32 bytes. Not to be written to. */
+  readonly publicKey: Uint8Array;
+
+  /** Whole datagrams of this peer, handshakes and keepalives included, as `wg show` counts them. */
+  receivedBytes = 0;
+  sentBytes = 0;
+  /** When the last handshake completed: ms since the Unix epoch, 0 for never. */
+  lastHandshake = 0;
+
+  /** @internal */
+  readonly session: Session;
+  /** @internal */
+  readonly timers: PeerTimers;
+  /** @internal An initiation that waits for its response. */
+  pending: PendingInitiation | undefined = undefined;
+  /** @internal When the last initiation or response was sent. */
+  lastSentHandshake = -Infinity;
+  /** @internal Greatest timestamp received, empty for none. */
+  lastTimestamp: Uint8Array = new Uint8Array(0);
+  /** @internal When the last valid initiation was received. */
+  lastInitiation = -Infinity;
+  /** @internal */
+  removed = false;
+
+  readonly #context: Context;
+  readonly #staged = new StagedPackets();
+  readonly #allowedIps = new Map<string, AllowedIp>();
+  #endpoint: Endpoint | undefined;
+  #presharedKey: Uint8Array = NO_PRESHARED_KEY;
+  #staticStatic: Uint8Array | undefined;
+  #macs: CookieGenerator | undefined;
+  #timestamps: TimestampSource | undefined;
+  #keepalive: Uint8Array | undefined;
+
+  /** @internal Use `Device.addPeer`. */
+  constructor(context: Context, publicKey: Uint8Array) {
+    this.#context = context;
+    this.publicKey = publicKey;
+    this.session = new Session(context.indices);
+    this.timers = new PeerTimers(
+      this,
+      context.deadlines,
+      context.settings,
+      () => randomFraction(context) * context.settings.rekeyJitterMs,
+    );
+  }
+
+  /** Where this peer is, or was last heard. */
+  get endpoint(): Endpoint | undefined {
+    return this.#endpoint;
+  }
+
+  /** Sets the address by configuration. The next authenticated packet from elsewhere overrides it. */
+  setEndpoint(endpoint: Endpoint | undefined): void {
+    this.#endpoint = endpoint;
+  }
+
+  /**
+   * Used from the next handshake on. The array is copied.
+   *
+   * @throws {RangeError} unless it has 32 bytes.
+   */
+  setPresharedKey(key: Uint8Array | undefined): void {
+    if (key !== undefined) checkKey("preshared key", key);
+    if (this.#presharedKey !== NO_PRESHARED_KEY) wipe(this.#presharedKey);
+    this.#presharedKey = key === undefined || isZero(key) ? NO_PRESHARED_KEY : key.slice();
+  }
+
+  /** Seconds; 0 is off. */
+  get persistentKeepalive(): number {
+    return this.timers.persistentKeepaliveMs / 1000;
+  }
+
+  /**
+   * Switched on, the first keepalive leaves at once, and with it, if need be, a handshake.
+   *
+   * @throws {RangeError} unless it is an integer from 0 to 65535.
+   */
+  setPersistentKeepalive(seconds: number, now: number): void {
+    if (!Number.isInteger(seconds) || seconds < 0 || seconds > 65535) {
+      throw new RangeError(`a persistent keepalive is 0 to 65535 s, got ${seconds}`);
+    }
+    const wasOff = this.timers.persistentKeepaliveMs === 0;
+    this.timers.persistentKeepaliveMs = seconds * 1000;
+    if (seconds > 0 && wasOff) this.timers.firePersistentKeepalive(now);
+  }
+
+  /** The prefixes routed to this peer. */
+  get allowedIps(): AllowedIp[] {
+    return [...this.#allowedIps.values()];
+  }
+
+  /**
+   * Routes a prefix to this peer, away from any other that has it.
+   *
+   * @throws {RangeError} if address or length is out of range.
+   */
+  addAllowedIp(prefix: AllowedIp): void {
+    const own = { address: prefix.address.slice(), length: prefix.length };
+    const previous = this.#context.allowedIps.insert(own.address, own.length, this);
+    if (previous !== undefined) previous.#allowedIps.delete(prefixKey(own));
+    this.#allowedIps.set(prefixKey(own), own);
+  }
+
+  /** @returns false if the prefix is not routed to this peer. */
+  removeAllowedIp(prefix: AllowedIp): boolean {
+    if (!this.#allowedIps.delete(prefixKey(prefix))) return false;
+    this.#context.allowedIps.remove(prefix.address, prefix.length);
+    return true;
+  }
+
+  /**
+   * Makes this the whole list. Prefixes that stay are never unrouted in between.
+   *
+   * @throws {RangeError} if any address or length is out of range; then nothing has changed.
+   */
+  replaceAllowedIps(prefixes: readonly AllowedIp[]): void {
+    for (const prefix of prefixes) checkPrefix(prefix.address, prefix.length);
+    const gone = new Map(this.#allowedIps);
+    for (const prefix of prefixes) {
+      this.addAllowedIp(prefix);
+      gone.delete(prefixKey(prefix));
+    }
+    for (const prefix of gone.values()) this.removeAllowedIp(prefix);
+  }
+
+  /** Whether there is a session to send under. It may have to be renewed first if it is old. */
+  get hasSession(): boolean {
+    return this.session.current !== undefined && this.session.current.sendable;
+  }
+
+  /** Packets that wait for a handshake. */
+  get stagedPackets(): number {
+    return this.#staged.length;
+  }
+
+  /** Starts a handshake, unless one was started within the last 5 s. */
+  initiate(now: number): void {
+    this.timers.handshakeWanted();
+    this.requestInitiation(now);
+  }
+
+  /** @internal Asks for a turn to send an initiation. */
+  requestInitiation(now: number): void {
+    if (this.#endpoint === undefined || this.removed) return;
+    const earliest = this.lastSentHandshake + this.#context.settings.rekeyTimeoutMs;
+    if (now < earliest) this.timers.handshakeDeferred(earliest);
+    else this.#context.initiations.add(this);
+  }
+
+  /** @internal Sends an inner packet, or stages it. Room as for `Device.sendPacket`. */
+  send(buffer: Uint8Array, offset: number, length: number, now: number): SendResult {
+    const endpoint = this.#endpoint;
+    if (endpoint === undefined) {
+      this.#context.counters.droppedNoEndpoint++;
+      return SendResult.NoEndpoint;
+    }
+    const keypair = this.#sendingKeypair(now);
+    if (keypair === undefined) {
+      if (!this.#staged.push(buffer, offset, length)) this.#context.counters.droppedStaged++;
+      this.initiate(now);
+      return SendResult.Staged;
+    }
+    this.#seal(keypair, endpoint, buffer, offset, length, now);
+    return SendResult.Sent;
+  }
+
+  /** @internal An empty packet; or the staged ones, if there are any, which serve as well. */
+  sendKeepalive(now: number): void {
+    if (this.#staged.length > 0) {
+      this.sendStaged(now);
+      return;
+    }
+    const endpoint = this.#endpoint;
+    if (endpoint === undefined) return;
+    const keypair = this.#sendingKeypair(now);
+    if (keypair === undefined) {
+      this.initiate(now);
+      return;
+    }
+    this.#keepalive ??= new Uint8Array(KEEPALIVE_SIZE);
+    this.#seal(keypair, endpoint, this.#keepalive, DATA_HEADER_SIZE, 0, now);
+  }
+
+  /** @internal Sends what has been waiting for a session, in order. */
+  sendStaged(now: number): void {
+    while (this.#staged.length > 0) {
+      const endpoint = this.#endpoint;
+      const keypair = this.#sendingKeypair(now);
+      if (endpoint === undefined || keypair === undefined) {
+        this.initiate(now);
+        return;
+      }
+      const slot = this.#staged.shift()!;
+      this.#seal(keypair, endpoint, slot, DATA_HEADER_SIZE, packetLength(slot), now);
+    }
+  }
+
+  /** @internal Something authenticated came from `from` (whitepaper §2.1, roaming). */
+  heardFrom(from: Endpoint): void {
+    if (from === this.#endpoint) return;
+    this.#endpoint = from;
+    this.#context.sink.event?.({ type: "endpoint-changed", peer: this });
+  }
+
+  /** @internal A session is confirmed. */
+  completeHandshake(initiator: boolean): void {
+    this.timers.handshakeComplete();
+    this.lastHandshake = this.#context.wallClock();
+    this.#context.sink.event?.({ type: "handshake-complete", peer: this, initiator });
+  }
+
+  /** @internal §6.2: the initiator renews a key that would soon be too old to receive under. */
+  keepFreshReceiving(now: number): void {
+    const keypair = this.session.current;
+    if (keypair === undefined || !keypair.sendable || !keypair.isInitiator) return;
+    const { rejectAfterMs, keepaliveTimeoutMs, rekeyTimeoutMs } = this.#context.settings;
+    if (now < keypair.created + rejectAfterMs - keepaliveTimeoutMs - rekeyTimeoutMs) return;
+    if (this.timers.takeLastMinuteHandshake()) this.initiate(now);
+  }
+
+  /** @internal DH(S^priv, S^pub of the peer), computed on first use; all zero for a low-order key. */
+  get staticStatic(): Uint8Array {
+    this.#staticStatic ??= this.#context.crypto.x25519.sharedSecret(
+      this.#context.identity.privateKey,
+      this.publicKey,
+    );
+    return this.#staticStatic;
+  }
+
+  /** @internal Q */
+  get presharedKey(): Uint8Array {
+    return this.#presharedKey;
+  }
+
+  /** @internal */
+  get macs(): CookieGenerator {
+    this.#macs ??= new CookieGenerator(this.publicKey, this.#context.settings.cookieSecretMs);
+    return this.#macs;
+  }
+
+  /** @internal TIMESTAMP() */
+  nextTimestamp(): Uint8Array {
+    this.#timestamps ??= new TimestampSource();
+    return this.#timestamps.next(this.#context.wallClock());
+  }
+
+  /** @internal */
+  giveUpHandshake(_now: number): void {
+    this.#context.counters.droppedStaged += this.#staged.clear();
+    this.#context.sink.event?.({ type: "handshake-failed", peer: this });
+  }
+
+  /** @internal */
+  retryingHandshake(attempt: number): void {
+    this.#context.sink.event?.({ type: "handshake-retry", peer: this, attempt });
+  }
+
+  /** @internal */
+  zeroKeys(): void {
+    this.#clearHandshake();
+    this.session.clear();
+    this.#context.sink.event?.({ type: "session-expired", peer: this });
+  }
+
+  /** @internal The device's own key is another one: nothing more may be sent under the old. */
+  identityChanged(): void {
+    if (this.#staticStatic !== undefined) wipe(this.#staticStatic);
+    this.#staticStatic = undefined;
+    this.#clearHandshake();
+    this.session.expire();
+    this.lastSentHandshake = -Infinity;
+  }
+
+  /** @internal Forgets everything; the peer is no longer part of the device. */
+  destroy(): void {
+    this.removed = true;
+    this.timers.stop();
+    this.#context.initiations.delete(this);
+    this.#clearHandshake();
+    this.session.clear();
+    this.replaceAllowedIps([]);
+    this.#context.counters.droppedStaged += this.#staged.clear();
+    if (this.#staticStatic !== undefined) wipe(this.#staticStatic);
+    this.setPresharedKey(undefined);
+  }
+
+  #clearHandshake(): void {
+    if (this.pending === undefined) return;
+    this.#context.indices.remove(this.pending.localIndex);
+    this.pending.noise.destroy();
+    this.pending = undefined;
+  }
+
+  #sendingKeypair(now: number): Keypair | undefined {
+    const keypair = this.session.current;
+    if (keypair === undefined) return undefined;
+    return keypair.maySend(now, this.#context.settings.rejectAfterMs) ? keypair : undefined;
+  }
+
+  /** §5.4.6: header, padding and tag around the packet, in place. A keepalive has length 0. */
+  #seal(
+    keypair: Keypair,
+    endpoint: Endpoint,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+  ): void {
+    const context = this.#context;
+    const padded = length + paddingOf(length, context.mtu);
+    for (let i = offset + length; i < offset + padded; i++) buffer[i] = 0;
+    const start = offset - DATA_HEADER_SIZE;
+    const high = keypair.sendHigh;
+    const low = keypair.sendLow;
+    keypair.advance();
+    writeU32(buffer, start + OFFSET_TYPE, TYPE_DATA); // msg.type := 0x4, msg.reserved := 0³
+    writeU32(buffer, start + DATA_RECEIVER, keypair.remoteIndex); // msg.receiver := I_m′
+    writeU32(buffer, start + DATA_COUNTER, low); // msg.counter := N_m^send
+    writeU32(buffer, start + DATA_COUNTER + 4, high);
+    keypair.send.seal(high, low, buffer, offset, padded); // msg.packet := AEAD(T, N, P, ε)
+
+    const size = DATA_HEADER_SIZE + padded + TAG_SIZE;
+    this.sentBytes += size;
+    this.timers.anyAuthenticatedPacketTraversal(now);
+    this.timers.anyAuthenticatedPacketSent();
+    if (length === 0) {
+      context.counters.keepalivesSent++;
+    } else {
+      context.counters.packetsSent++;
+      this.timers.dataSent(now);
+    }
+    // §6.2: either side after REKEY_AFTER_MESSAGES, only the initiator after REKEY_AFTER_TIME.
+    if (
+      keypair.isWornOut ||
+      (keypair.isInitiator && now >= keypair.created + context.settings.rekeyAfterMs)
+    ) {
+      this.initiate(now);
+    }
+    transmit(context, endpoint, buffer, start, size);
+  }
+}
+
+function prefixKey(prefix: AllowedIp): string {
+  const kept = prefix.address.slice();
+  for (let i = 0; i < kept.length; i++) {
+    kept[i]! &= 0xff << (8 - Math.min(8, Math.max(0, prefix.length - 8 * i)));
+  }
+  return `${kept.join(".")}/${prefix.length}`;
+}
+
+/** At least 0, less than 1. */
+function randomFraction(context: Context): number {
+  const bytes = new Uint8Array(4);
+  context.random(bytes);
+  return (readI32(bytes, 0) >>> 0) / 2 ** 32;
+}
