@@ -73,6 +73,7 @@ export async function up(
       return 2;
     }
     log.error("failed: {error}", { error });
+    if (error instanceof Error) log.debug("{stack}", { stack: error.stack });
     return 1;
   } finally {
     unlisten();
