@@ -10,7 +10,8 @@ import type { Host } from "./lab.ts";
 import { output, type Process } from "./process.ts";
 
 /** How the gateway is started. */
-export type Subject = "deno task start" | "dist/wirestack";
+export const SUBJECTS = ["deno task start", "dist/wirestack"] as const;
+export type Subject = (typeof SUBJECTS)[number];
 
 /** `nobody`, who owns nothing on the machine but what {@link installation} gives it. */
 const USER = 65534;

@@ -50,6 +50,8 @@ export interface SiteOptions {
   /** Beside what both sides always have. */
   readonly gatewaySidePeer?: Partial<PeerSettings>;
   readonly clientSidePeer?: Partial<PeerSettings>;
+  /** Peers of the gateway beside the client. */
+  readonly furtherPeers?: PeerSettings[];
   /** Prefixes beside the tunnel's and the target's that the client routes into the tunnel. */
   readonly routes?: string[];
   /** Of the outer addresses. */
@@ -66,6 +68,7 @@ export class Site implements AsyncDisposable {
   readonly file: { path: string; bytes: number; sha256: string };
   wireguard!: WireguardGo;
   gateway!: Gateway;
+  gatewayPublicKey!: string;
   readonly #subject: Subject;
   #config = "";
 
@@ -129,9 +132,10 @@ export class Site implements AsyncDisposable {
         presharedKey: psk,
         allowedIps: ["10.9.0.2/32", "fd09::2/128"],
         ...options.gatewaySidePeer,
-      }],
+      }, ...options.furtherPeers ?? []],
       proxy: options.proxy,
     });
+    this.gatewayPublicKey = ours.publicKey;
     await this.startGateway();
     this.wireguard = await WireguardGo.start(this.client, {
       privateKey: theirs.privateKey,

@@ -1,0 +1,135 @@
+/** Targets that cannot be had, and targets that must not be had. */
+
+import assert from "node:assert/strict";
+import { SUBJECTS } from "../gateway.ts";
+import { type Host, labTest } from "../lab.ts";
+import { PORTS } from "../ports.ts";
+import { ABSENT, type Family, SILENT, Site, TARGET } from "../site.ts";
+
+/** The gateway's default, in ms, and what the test's own processes may take beside it. */
+const DIAL_LIMIT = 5000;
+const MARGIN = 1500;
+
+/** Where a client's kernel may report what the gateway says: by RST or by an ICMP unreachable. */
+const REFUSED = /^(?:ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|EACCES)$/;
+
+for (const subject of SUBJECTS) {
+  labTest(`${subject}: a closed port is refused in one round trip`, async () => {
+    await using site = await Site.start({ subject });
+    for (const target of Object.values(TARGET)) {
+      await countSyns(site.client);
+      const { error, ms } = await site.ask("connect", target, PORTS.closed);
+      assert.equal(error, "ECONNREFUSED");
+      // RFC 6298 §2.1: a second SYN would have left after one second.
+      assert.ok(ms < 1000, `${ms} ms`);
+      assert.equal(await syns(site.client), 1);
+    }
+  });
+
+  labTest(`${subject}: an unreachable target is answered within the dial limit`, async () => {
+    await using site = await Site.start({ subject });
+    await Promise.all(
+      Object.values(ABSENT).map(async (target) => {
+        const { error, ms } = await site.ask("connect", target, PORTS.echo);
+        assert.match(error, REFUSED);
+        assert.ok(ms < DIAL_LIMIT + MARGIN, `${ms} ms`);
+      }),
+    );
+  });
+
+  labTest(`${subject}: a silent target is answered at the dial limit`, async () => {
+    await using site = await Site.start({ subject });
+    await Promise.all(
+      Object.values(SILENT).map(async (target) => {
+        const { error, ms } = await site.ask("connect", target, PORTS.echo);
+        assert.match(error, REFUSED);
+        assert.ok(ms > DIAL_LIMIT - MARGIN && ms < DIAL_LIMIT + MARGIN, `${ms} ms`);
+      }),
+    );
+  });
+
+  labTest(`${subject}: a target in a refused range is refused, whatever Subnets says`, async () => {
+    const refused = ["127.0.0.1", "127.1.2.3", "169.254.169.254", "::1", "fe80::1"];
+    await using site = await Site.start({
+      subject,
+      proxy: ["Subnets = 0.0.0.0/0, ::/0"],
+      routes: ["0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1"],
+    });
+    // What a careless gateway would reach: services of its own host, and a metadata service.
+    await site.gatewayHost.addAddresses("lo", ["169.254.169.254/32"]);
+    const inside = serve(site.gatewayHost, site);
+    await inside.line(/ready/);
+    // The client's kernel sends these out only when told that they are not its own.
+    await site.client.sysctl("net.ipv4.conf.all.route_localnet=1");
+    const { device } = site.wireguard;
+    await site.client.ip(
+      "route del local 127.0.0.0/8 dev lo table local",
+      "route del local 127.0.0.1 dev lo table local",
+      "-6 route del local ::1 dev lo table local",
+      `route add 127.0.0.0/8 dev ${device} src 10.9.0.2`,
+      `-6 route add ::1/128 dev ${device} src fd09::2`,
+      `-6 route add fe80::1/128 dev ${device} src fd09::2 metric 1`,
+    );
+    for (const target of refused) {
+      const hostname = target === "fe80::1" ? `${target}%${device}` : target;
+      const { error, ms } = await site.ask("connect", hostname, PORTS.echo);
+      assert.match(String(error), REFUSED, target);
+      assert.ok(ms < 1000, `${target}: ${ms} ms`);
+    }
+    assert.equal(inside.lines.filter((line) => /accepted/.test(line)).length, 0);
+    // And the exit node works for the rest.
+    for (const target of Object.values(TARGET)) {
+      assert.equal((await site.ask("connect", target, PORTS.echo)).error, null);
+    }
+  });
+}
+
+labTest("a Map reaches the gateway's own host on purpose", async () => {
+  await using site = await Site.start({
+    proxy: ["Subnets = 10.50.0.0/16, fd50::/64", "Map = 10.50.9.9/32 -> 127.0.0.1/32"],
+  });
+  const inside = serve(site.gatewayHost, site);
+  await inside.line(/ready/);
+  assert.equal((await site.ask("connect", "10.50.9.9", PORTS.echo)).error, null);
+  await inside.line(/accepted/);
+});
+
+labTest("an address outside Subnets is never dialled", async () => {
+  await using site = await Site.start({ proxy: ["Subnets = 10.50.9.0/24, fd50:0:0:9::/64"] });
+  await countSyns(site.target);
+  for (const family of [4, 6] as Family[]) {
+    const { error, ms } = await site.ask("connect", TARGET[family], PORTS.echo);
+    assert.match(String(error), REFUSED);
+    assert.ok(ms < 1000, `${ms} ms`);
+  }
+  assert.equal(await syns(site.target, "input"), 0);
+});
+
+/** Something that listens on every address of the gateway's own host. */
+function serve(host: Host, site: Site) {
+  const program = `
+    const serve = async (hostname) => {
+      for await (const conn of Deno.listen({ hostname, port: ${PORTS.echo} })) {
+        console.log("accepted");
+        conn.close();
+      }
+    };
+    serve("0.0.0.0"); serve("::1");
+    console.log("ready");`;
+  return host.spawn("inside", [Deno.execPath(), "eval", program], { cwd: site.lab.directory });
+}
+
+/** Counts TCP connection requests, from now on. */
+async function countSyns(host: Host): Promise<void> {
+  const chain = (hook: string) =>
+    `chain ${hook} { type filter hook ${hook} priority 0; tcp flags & (syn | ack) == syn counter; }`;
+  const table = `table inet syns {\n${chain("input")}\n${chain("output")}\n}\n`;
+  await host.output(["nft", "-f", "-"], {
+    input: `table inet syns\ndelete table inet syns\n${table}`,
+  });
+}
+
+async function syns(host: Host, hook: "input" | "output" = "output"): Promise<number> {
+  const text = await host.output(["nft", "list", "chain", "inet", "syns", hook]);
+  return Number(text.match(/counter packets (\d+)/)![1]);
+}

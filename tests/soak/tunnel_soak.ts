@@ -1,0 +1,114 @@
+/**
+ * What takes long: WireGuard's real times, minutes of absence, ten minutes of traffic. Some 20
+ * minutes in all.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { eventually, labTest } from "../e2e/lab.ts";
+import { NatSite } from "../e2e/nat_site.ts";
+import { PORTS } from "../e2e/ports.ts";
+import { Site, TARGET } from "../e2e/site.ts";
+
+const MINUTE = 60_000;
+
+labTest(
+  "ten minutes at 50 Mbit/s: every byte, no growth, rekeys by the client unnoticed",
+  async () => {
+    await using site = await Site.start();
+    const server = site.target.spawn("iperf3", ["iperf3", "--server", "--forceflush"]);
+    await server.line(/listening/);
+    const first = (await site.wireguard.peer()).latestHandshake;
+    const seconds = 600;
+    const transfer = site.client.output(
+      ["iperf3", "--client", TARGET[4], "--bidir", "--bitrate", "25M", "--json"]
+        .concat(["--time", `${seconds}`]),
+      { timeoutMs: (seconds + 60) * 1000 },
+    );
+    await sleep(2 * MINUTE);
+    const early = site.gateway.residentBytes();
+    const { end } = JSON.parse(await transfer);
+    for (const { bytes } of [end.sum_received, end.sum_received_bidir_reverse]) {
+      assert.ok(bytes * 8 > 0.98 * 25e6 * seconds, `${bytes} bytes`);
+    }
+    // Whitepaper §6.2: the client began, so it renews every 120 s.
+    const last = (await site.wireguard.peer()).latestHandshake;
+    assert.ok(
+      last - first >= 4 * 120,
+      `${last - first} s between the first and the last handshake`,
+    );
+    const late = site.gateway.residentBytes();
+    assert.ok(late < early * 1.1, `${early} bytes after two minutes, ${late} after ten`);
+  },
+  ["iperf3"],
+);
+
+labTest("the gateway renews its sessions every 120 s and no connection notices", async () => {
+  await using site = await Site.start({
+    gatewaySidePeer: { endpoint: "192.0.2.2:51821", persistentKeepalive: 25 },
+    clientSidePeer: { endpoint: undefined },
+  });
+  const held = site.spawnClient("hold", TARGET[4], PORTS.echo);
+  const handshakes = new Set<number>();
+  const end = performance.now() + 4.5 * MINUTE;
+  while (performance.now() < end) {
+    handshakes.add((await site.wireguard.peer()).latestHandshake);
+    await sleep(1000);
+  }
+  held.endInput();
+  assert.equal((await held.exit()).code, 0, String(held));
+  const { longestMs } = JSON.parse(held.lines.at(-1)!);
+  assert.ok(longestMs < 1000, `an echo took ${longestMs} ms`);
+  const times = [...handshakes].sort((a, b) => a - b);
+  assert.equal(times.length, 3, `${times}`);
+  for (let index = 1; index < times.length; index++) {
+    const age = times[index]! - times[index - 1]!;
+    assert.ok(age >= 120 && age <= 126, `new keys after ${age} s`);
+  }
+});
+
+labTest(
+  "behind NAT the gateway is back by itself after its peer was gone for a minute",
+  async () => {
+    await using site = await NatSite.start({ persistentKeepalive: 25, mappingSeconds: 30 });
+    await site.reached(15_000);
+    await site.wireguard.stop();
+    await sleep(MINUTE);
+    await site.wireguard.start();
+    // The peer has forgotten the session and cannot begin; the gateway does when its key is 120 s old
+    // and a keepalive is due (whitepaper §6.2, §6.5).
+    const ms = await site.reached(100_000);
+    assert.ok(ms < 120_000 + 25_000 + 5_000 - MINUTE, `back after ${ms} ms`);
+  },
+  ["curl"],
+);
+
+labTest("behind NAT the gateway is back after its network was gone for three minutes", async () => {
+  await using site = await NatSite.start({ persistentKeepalive: 25, mappingSeconds: 30 });
+  await site.reached(15_000);
+  await site.peer.ip("link set wan down");
+  await sleep(3 * MINUTE);
+  await site.peer.ip("link set wan up");
+  const ms = await site.reached(40_000);
+  assert.ok(ms < 35_000, `back after ${ms} ms`);
+}, ["curl"]);
+
+labTest("UDP sessions end after 60 s, those of port 53 after 30 s", async () => {
+  await using site = await Site.start();
+  await site.ask("udp-ask", TARGET[4], PORTS.echo, 4000, "x", 100);
+  await site.ask("udp-ask", TARGET[4], 53, 4001, "x", 100);
+  const start = performance.now();
+  const ended: number[] = [];
+  await eventually("the end of both sessions", async () => {
+    const { udpSessions } = (await site.gateway.stats()).resources as { udpSessions: number };
+    while (ended.length < 2 - udpSessions) ended.push((performance.now() - start) / 1000);
+    return ended.length === 2;
+  }, { timeoutMs: 70_000, intervalMs: 500 });
+  assert.ok(ended[0]! > 28 && ended[0]! < 33, `${ended}`);
+  assert.ok(ended[1]! > 57 && ended[1]! < 64, `${ended}`);
+});
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
