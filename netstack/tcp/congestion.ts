@@ -1,0 +1,121 @@
+/** Largest window: far above any buffer, far below where numbers stop being exact integers. */
+const MAX_WINDOW = 2 ** 30;
+
+/**
+ * Decides how much may be in flight. The sender keeps the scoreboard and the recovery state; this
+ * keeps the window. Sizes in bytes.
+ */
+export interface CongestionControl {
+  readonly window: number;
+  readonly threshold: number;
+  /** The path MTU or the peer changed the segment size. */
+  setSegmentSize(mss: number): void;
+  /** New data was acknowledged outside of recovery, while the window was what limited sending. */
+  acknowledged(bytes: number, now: number, smoothedRtt: number): void;
+  /** Loss was found; recovery starts. Sets {@link threshold}. */
+  lost(inFlight: number, now: number): void;
+  /** During recovery: what proportional rate reduction allows. */
+  setWindow(bytes: number): void;
+  /** Recovery is over. */
+  recovered(now: number): void;
+  /** The retransmission timer expired. `first` = not a repetition for the same data. */
+  timedOut(inFlight: number, first: boolean, now: number): void;
+  /** Nothing was sent for longer than the RTO. */
+  idle(): void;
+  /** The reduction was unwarranted: nothing had been lost. */
+  undo(): void;
+}
+
+/** RFC 5681 with the initial window of RFC 6928. */
+export class NewReno implements CongestionControl {
+  window: number;
+  threshold = MAX_WINDOW;
+  #mss: number;
+  /** Bytes acknowledged towards the next segment of growth (RFC 3465). */
+  #credit = 0;
+  #windowBefore = 0;
+  #thresholdBefore = 0;
+
+  constructor(mss: number) {
+    this.#mss = mss;
+    this.window = initialWindow(mss);
+  }
+
+  setSegmentSize(mss: number): void {
+    // A window counted in segments keeps its count (RFC 1191 §6.4).
+    this.window = Math.max(mss, Math.floor(this.window / this.#mss) * mss);
+    this.#mss = mss;
+  }
+
+  acknowledged(bytes: number): void {
+    if (this.window < this.threshold) {
+      // RFC 5681 §3.1 with L = 2·SMSS (RFC 3465 §2.2): ACKs that were coalesced count whole.
+      this.window = Math.min(MAX_WINDOW, this.window + Math.min(bytes, 2 * this.#mss));
+      return;
+    }
+    this.#credit += bytes;
+    if (this.#credit >= this.window) {
+      this.#credit -= this.window;
+      this.window = Math.min(MAX_WINDOW, this.window + this.#mss);
+    }
+  }
+
+  lost(inFlight: number): void {
+    this.#remember();
+    // RFC 5681 §3.1 equation 4.
+    this.threshold = Math.max(Math.floor(inFlight / 2), 2 * this.#mss);
+    this.#credit = 0;
+  }
+
+  setWindow(bytes: number): void {
+    this.window = Math.max(this.#mss, Math.min(MAX_WINDOW, bytes));
+  }
+
+  recovered(): void {
+    this.window = this.threshold;
+    this.#credit = 0;
+  }
+
+  timedOut(inFlight: number, first: boolean): void {
+    if (first) {
+      this.#remember();
+      this.threshold = Math.max(Math.floor(inFlight / 2), 2 * this.#mss);
+    }
+    this.window = this.#mss;
+    this.#credit = 0;
+  }
+
+  idle(): void {
+    // RFC 5681 §4.1: the restart window.
+    this.window = Math.min(this.window, initialWindow(this.#mss));
+  }
+
+  undo(): void {
+    this.window = Math.max(this.window, this.#windowBefore);
+    this.threshold = Math.max(this.threshold, this.#thresholdBefore);
+  }
+
+  #remember(): void {
+    this.#windowBefore = this.window;
+    this.#thresholdBefore = this.threshold;
+  }
+}
+
+/** No window but the peer's. */
+export class NoCongestionControl implements CongestionControl {
+  readonly window = MAX_WINDOW;
+  readonly threshold = MAX_WINDOW;
+  setSegmentSize(): void {}
+  acknowledged(): void {}
+  lost(): void {}
+  setWindow(): void {}
+  recovered(): void {}
+  timedOut(): void {}
+  idle(): void {}
+  undo(): void {}
+}
+
+/** RFC 6928 §2. */
+function initialWindow(mss: number): number {
+  return Math.min(10 * mss, Math.max(2 * mss, 14_600));
+}

@@ -1,0 +1,346 @@
+import type { IpAddress } from "../address.ts";
+import type { Path } from "../transport.ts";
+import type { Flow } from "./demux.ts";
+import { TcpEndpoint, type TcpError, type TcpInfo, type TcpState } from "./endpoint.ts";
+import { HEADER_LENGTH, type Segment, TIMESTAMPS_LENGTH } from "./header.ts";
+import type { TcpListener } from "./listener.ts";
+import { Receiver } from "./receiver.ts";
+import { Sender } from "./sender.ts";
+import type { KeepAlive } from "./settings.ts";
+import type { Tcp } from "./tcp.ts";
+
+/** Bits of {@link Connection.events}, delivered in this order. */
+export const CONNECTED = 1;
+export const READABLE = 2;
+export const WRITABLE = 4;
+export const CLOSED = 8;
+/** For the listener; before all others. */
+export const ANNOUNCED = 16;
+
+/** ACKs without delay at the start, so that the peer's window opens quickly. */
+const QUICK_ACKS = 16;
+/** Assumed without an MSS option (RFC 9293 §3.7.1). */
+const DEFAULT_MSS_V4 = 536;
+const DEFAULT_MSS_V6 = 1_220;
+
+/**
+ * A connection's control block and what an application may do with it. Segments come in through
+ * input.ts and leave through output.ts.
+ */
+export class Connection implements Flow {
+  readonly tcp: Tcp;
+  readonly path: Path;
+  readonly local: IpAddress;
+  readonly localPort: number;
+  readonly remote: IpAddress;
+  readonly remotePort: number;
+  readonly hash: number;
+  readonly sender: Sender;
+  readonly receiver: Receiver;
+  readonly endpoint: TcpEndpoint;
+  /** Where this one is announced once established. */
+  listener: TcpListener | undefined;
+
+  state: TcpState = "closed";
+  error: TcpError | undefined;
+  /** Opened by us: a SYN that fails is a refused connection, not a half-open one to forget. */
+  active = false;
+
+  /** Initial sequence numbers (ISS, IRS). */
+  iss = 0;
+  irs = 0;
+  /** Path MTU, bytes; starts at the NIC's. */
+  mtu: number;
+  /** What the peer can take in one segment, its MSS option; 0 = not known yet. */
+  peerMss = 0;
+  /** Both SYNs carried a window scale; that of windows the peer announces. */
+  scaled = false;
+  sendScale = 0;
+  timestamps = false;
+  /** TS.Recent, and when it was taken (RFC 7323 §4.3). */
+  tsRecent = 0;
+  tsRecentAt = 0;
+  /** Added to the clock, so that timestamps do not tell our uptime (RFC 7323 §7.1). */
+  tsOffset = 0;
+  /** Last.ACK.sent */
+  lastAckSent = 0;
+
+  /** SYN or SYN-ACK to be sent. */
+  synPending = false;
+  synSentAt = 0;
+  synRetries = 0;
+  resetPending = false;
+  ackNow = false;
+  keepAliveProbePending = false;
+  /** Received in order since our last ACK, bytes. */
+  unacknowledgedBytes = 0;
+  quickAcks = QUICK_ACKS;
+  /** When the delayed ACK is due, ms. */
+  ackTimer = Infinity;
+  /** FIN-WAIT-2 of a closed endpoint, ms. */
+  stateTimer = Infinity;
+  /** That timer starts at the next flush, which knows the time. */
+  finWait2Pending = false;
+  keepAliveTimer = Infinity;
+  keepAlive: KeepAlive | undefined;
+  keepAliveProbes = 0;
+  lastReceived: number;
+  /** When a segment out of the window was last answered, ms. */
+  lastInvalidAnswered = -Infinity;
+
+  /** The application reads no more. */
+  readClosed = false;
+  /** The last write was short. */
+  wantsWritable = false;
+  /** No segment can change anything any more; data may wait to be read. */
+  finished = false;
+  #closedQueued = false;
+
+  /** Waits in the stack's list for flush. */
+  dirty = false;
+  events = 0;
+  /** Of the entry in the stack's deadline heap. */
+  deadline = Infinity;
+  heapIndex = -1;
+
+  bytesIn = 0;
+  segmentsIn = 0;
+  bytesOut = 0;
+  segmentsOut = 0;
+
+  constructor(
+    tcp: Tcp,
+    path: Path,
+    local: IpAddress,
+    localPort: number,
+    remote: IpAddress,
+    remotePort: number,
+    hash: number,
+    now: number,
+  ) {
+    this.tcp = tcp;
+    this.path = path;
+    this.local = local;
+    this.localPort = localPort;
+    this.remote = remote;
+    this.remotePort = remotePort;
+    this.hash = hash;
+    this.mtu = path.mtu;
+    this.sender = new Sender(tcp.settings);
+    this.receiver = new Receiver(tcp.settings);
+    this.endpoint = new TcpEndpoint(this);
+    this.lastReceived = now;
+    this.keepAlive = tcp.settings.keepAlive;
+  }
+
+  /** The MSS to announce (RFC 6691: the MTU without fixed headers, options not counted). */
+  get announcedMss(): number {
+    const mss = this.path.mtu - this.path.headerLength - HEADER_LENGTH;
+    return Math.min(mss, this.tcp.settings.maxMss);
+  }
+
+  /** Payload of a full segment as path and peer stand. */
+  effectiveMss(): number {
+    const fallback = this.path.version === 4 ? DEFAULT_MSS_V4 : DEFAULT_MSS_V6;
+    const { minMss, maxMss } = this.tcp.settings;
+    const byPath = this.mtu - this.path.headerLength - HEADER_LENGTH;
+    const mss = Math.max(minMss, Math.min(byPath, this.peerMss || fallback, maxMss));
+    return mss - (this.timestamps ? TIMESTAMPS_LENGTH : 0);
+  }
+
+  /** Takes the options of the peer's SYN (RFC 9293 §3.7.1, RFC 7323 §2.2, RFC 2018 §2). */
+  takeSyn(syn: Segment, now: number): void {
+    const settings = this.tcp.settings;
+    this.irs = syn.sequence;
+    this.peerMss = syn.mss;
+    this.timestamps = settings.timestamps && syn.hasTimestamps;
+    if (this.timestamps) {
+      this.tsRecent = syn.tsValue;
+      this.tsRecentAt = now;
+    }
+    this.sender.sack = settings.sack && syn.sackPermitted;
+    this.scaled = settings.windowScale && syn.windowScale >= 0;
+    this.sendScale = this.scaled ? syn.windowScale : 0;
+    this.receiver.start((syn.sequence + 1) | 0, this.scaled ? this.tcp.windowScale : 0);
+    this.lastAckSent = this.receiver.next;
+  }
+
+  /** The handshake is complete; `segment` did it. Windows in SYNs are not scaled (RFC 7323 §2.2). */
+  establish(segment: Segment, window: number, now: number): void {
+    const sender = this.sender;
+    if (!sender.finQueued) this.state = "established";
+    else this.state = "fin-wait-1";
+    if (this.synRetries === 0) sender.rto.sample(now - this.synSentAt, 1);
+    else if (this.timestamps && segment.hasTimestamps) {
+      sender.rto.sample(this.tcp.echoDelay(this, segment, now), 1);
+    }
+    if (this.synRetries > 0) sender.rto.synWasLost();
+    sender.start((this.iss + 1) | 0, segment, window, this.effectiveMss());
+    this.tcp.counters.established++;
+    this.#armKeepAlive(now);
+    this.raise(CONNECTED);
+    if (this.wantsWritable) this.raise(WRITABLE);
+    this.tcp.markDirty(this);
+  }
+
+  get writable(): number {
+    if (this.sender.finQueued || this.finished) return 0;
+    return Math.max(0, this.sender.limit - this.sender.ring.length);
+  }
+
+  read(into: Uint8Array, offset: number, length: number): number {
+    if (this.readClosed) return 0;
+    const receiver = this.receiver;
+    const taken = receiver.read(into, offset, length);
+    if (taken > 0) {
+      if (receiver.updateDue && !this.finished) {
+        this.ackNow = true;
+        this.tcp.markDirty(this);
+      }
+      this.#closeIfDone();
+    }
+    return taken;
+  }
+
+  write(from: Uint8Array, offset: number, length: number): number {
+    if (this.sender.finQueued || this.finished) return 0;
+    const taken = this.sender.write(from, offset, length);
+    if (taken < length) this.wantsWritable = true;
+    if (taken > 0) this.tcp.markDirty(this);
+    return taken;
+  }
+
+  shutdownWrite(): void {
+    if (this.sender.finQueued || this.finished) return;
+    this.sender.finQueued = true;
+    if (this.state === "established") this.state = "fin-wait-1";
+    else if (this.state === "close-wait") this.state = "last-ack";
+    this.tcp.markDirty(this);
+  }
+
+  close(): void {
+    if (this.readClosed) return;
+    if (this.finished) {
+      this.readClosed = true;
+      this.#closeIfDone();
+      return;
+    }
+    if (this.state === "syn-sent") {
+      // RFC 9293 §3.10.4
+      this.readClosed = true;
+      this.tcp.finish(this, undefined);
+      return;
+    }
+    // RFC 2525 §2.17: what was not read was not delivered, and the peer has to know.
+    if (this.receiver.ring.length > 0) return this.abort();
+    this.readClosed = true;
+    this.shutdownWrite();
+    if (this.state === "fin-wait-2") this.tcp.startFinWait2(this);
+  }
+
+  abort(): void {
+    this.readClosed = true;
+    if (this.finished) return this.#closeIfDone();
+    this.fail({ kind: "aborted", message: "the connection was aborted by this side" }, true);
+  }
+
+  /** Ends the connection; with `reset`, the peer is told. */
+  fail(error: TcpError, reset: boolean): void {
+    if (this.finished) return;
+    // In SYN-SENT there is nothing to reset yet (RFC 9293 §3.10.5).
+    if (reset && this.state !== "syn-sent") this.resetPending = true;
+    if (this.active && this.state === "syn-sent") this.tcp.counters.failedConnects++;
+    else this.tcp.counters.aborted++;
+    this.tcp.finish(this, error);
+    if (this.resetPending) this.tcp.markDirty(this);
+  }
+
+  /** Gives back the memory of empty buffers: the connection has been idle for a while. */
+  trim(): void {
+    if (this.sender.ring.length === 0) this.sender.ring.clear();
+    if (this.receiver.ring.length === 0 && this.receiver.ranges === 0) this.receiver.clear();
+  }
+
+  /** No segment can change anything any more. Called by {@link Tcp.finish} and for TIME-WAIT. */
+  end(error: TcpError | undefined): void {
+    this.finished = true;
+    this.error = error;
+    this.sender.timer = Infinity;
+    this.sender.reorderingTimer = Infinity;
+    this.ackTimer = Infinity;
+    this.stateTimer = Infinity;
+    this.keepAliveTimer = Infinity;
+    this.#closeIfDone();
+  }
+
+  setNoDelay(on: boolean): void {
+    this.sender.noDelay = on;
+    if (on && !this.finished) this.tcp.markDirty(this);
+  }
+
+  setKeepAlive(keepAlive: KeepAlive | undefined): void {
+    this.keepAlive = keepAlive;
+    this.keepAliveProbes = 0;
+    const on = this.state !== "syn-sent" && this.state !== "syn-received" && !this.finished;
+    if (on) this.#armKeepAlive(this.lastReceived);
+    if (on) this.tcp.markDirty(this);
+  }
+
+  /** When {@link Tcp} has to call for this connection, ms. */
+  nextDeadline(): number {
+    const sender = this.sender;
+    return Math.min(
+      sender.timer,
+      sender.reorderingTimer,
+      this.ackTimer,
+      this.stateTimer,
+      this.keepAliveTimer,
+    );
+  }
+
+  /** Something for the application, told in the next dispatch. */
+  raise(event: number): void {
+    if (this.events === 0) this.tcp.queueEvents(this);
+    this.events |= event;
+  }
+
+  info(): TcpInfo {
+    const { sender, receiver } = this;
+    return {
+      state: this.state,
+      rttMs: sender.rto.smoothed,
+      rttVariationMs: sender.rto.variation,
+      rtoMs: sender.rto.current,
+      congestionWindow: sender.congestion.window,
+      slowStartThreshold: sender.congestion.threshold,
+      mss: sender.mss,
+      sendWindow: sender.window,
+      receiveWindow: receiver.window,
+      inFlight: sender.inFlight,
+      unsent: sender.unsent,
+      retransmits: sender.retransmits,
+      timeouts: sender.timeouts,
+      spurious: sender.spurious,
+      bytesIn: this.bytesIn,
+      bytesOut: this.bytesOut,
+      segmentsIn: this.segmentsIn,
+      segmentsOut: this.segmentsOut,
+      outOfOrderRanges: receiver.ranges,
+      bufferBytes: sender.ring.capacity + receiver.ring.capacity,
+      retransmitAt: sender.timer,
+    };
+  }
+
+  #armKeepAlive(from: number): void {
+    this.keepAliveTimer = this.keepAlive === undefined ? Infinity : from + this.keepAlive.idle;
+  }
+
+  /** The last callback: when nothing can come any more and everything was read, or on failure. */
+  #closeIfDone(): void {
+    if (!this.finished || this.#closedQueued) return;
+    const unread = this.receiver.ring.length > 0 && !this.readClosed;
+    if (unread && this.error === undefined) return;
+    this.#closedQueued = true;
+    this.raise(CLOSED);
+  }
+}

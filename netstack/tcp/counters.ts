@@ -1,0 +1,42 @@
+/** What TCP counted, by reason. */
+export class TcpCounters {
+  segmentsIn = 0;
+  segmentsOut = 0;
+  resetsIn = 0;
+  resetsOut = 0;
+  retransmits = 0;
+  timeouts = 0;
+  /** Connections established, from either side. */
+  established = 0;
+  /** Connect attempts that failed. */
+  failedConnects = 0;
+  /** Connections that ended by reset, timeout or abort. */
+  aborted = 0;
+
+  // Dropped, and why.
+  malformed = 0;
+  badChecksum = 0;
+  /** Address or port nobody listens to; answered with RST. */
+  noListener = 0;
+  backlogFull = 0;
+  halfOpenFull = 0;
+  connectionsFull = 0;
+  /** RFC 7323 §5 */
+  paws = 0;
+  /** Timestamps were agreed on and are missing (RFC 7323 §3.2). */
+  noTimestamp = 0;
+  outOfWindow = 0;
+  /** Acknowledges what was never sent or long ago (RFC 5961 §5). */
+  badAck = 0;
+  /** Limits on out-of-order data. */
+  outOfOrderPruned = 0;
+  /** Answers to strangers beyond what one flush may send. */
+  repliesDropped = 0;
+
+  challengeAcks = 0;
+  challengeAcksSuppressed = 0;
+  /** ICMP errors that quote nothing we have in flight (RFC 5927 §4). */
+  icmpIgnored = 0;
+  timeWaitReused = 0;
+  timeWaitOverflow = 0;
+}

@@ -1,0 +1,189 @@
+import type { IpAddress } from "../address.ts";
+import type { Connection } from "./connection.ts";
+import type { KeepAlive } from "./settings.ts";
+
+/** RFC 9293 §3.3.2. LISTEN is a {@link TcpListener}, TIME-WAIT mostly a compact record. */
+export type TcpState =
+  | "syn-sent"
+  | "syn-received"
+  | "established"
+  | "fin-wait-1"
+  | "fin-wait-2"
+  | "close-wait"
+  | "closing"
+  | "last-ack"
+  | "time-wait"
+  | "closed";
+
+/** Why a connection ended other than by both sides closing. */
+export interface TcpError {
+  /**
+   * - `reset`: the peer sent RST
+   * - `refused`: it did so in answer to our SYN
+   * - `timeout`: it went silent
+   * - `unreachable`: ICMP said so before the connection was established
+   * - `aborted`: this side called {@link TcpEndpoint.abort}, or closed with data unread
+   */
+  readonly kind: "reset" | "refused" | "timeout" | "unreachable" | "aborted";
+  readonly message: string;
+}
+
+/** Called during the stack's flush only, never from within a call of the application. */
+export interface TcpHandler {
+  /** The handshake is complete. */
+  connected?(): void;
+  /** Data or the end of file has arrived. */
+  readable?(): void;
+  /** Room has appeared after {@link TcpEndpoint.write} took less than it was given. */
+  writable?(): void;
+  /** Exactly once, last: both directions are done and everything was read, or it failed. */
+  closed?(error: TcpError | undefined): void;
+}
+
+/** Figures of one connection. Times in ms, sizes in bytes. */
+export interface TcpInfo {
+  readonly state: TcpState;
+  readonly rttMs: number;
+  readonly rttVariationMs: number;
+  readonly rtoMs: number;
+  readonly congestionWindow: number;
+  readonly slowStartThreshold: number;
+  readonly mss: number;
+  readonly sendWindow: number;
+  readonly receiveWindow: number;
+  readonly inFlight: number;
+  readonly unsent: number;
+  readonly retransmits: number;
+  readonly timeouts: number;
+  readonly spurious: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly segmentsIn: number;
+  readonly segmentsOut: number;
+  readonly outOfOrderRanges: number;
+  /** Memory held for data in both directions. */
+  readonly bufferBytes: number;
+  /** When the retransmission or persist timer expires, in the clock of `now`; Infinity = off. */
+  readonly retransmitAt: number;
+}
+
+/** One TCP connection, as an application has it. No call blocks or sends; flush does. */
+export class TcpEndpoint {
+  readonly #connection: Connection;
+  handler: TcpHandler | undefined;
+
+  /** Made by connect(), a listener or a forwarder. */
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  get local(): IpAddress {
+    return this.#connection.local;
+  }
+
+  get localPort(): number {
+    return this.#connection.localPort;
+  }
+
+  get remote(): IpAddress {
+    return this.#connection.remote;
+  }
+
+  get remotePort(): number {
+    return this.#connection.remotePort;
+  }
+
+  get state(): TcpState {
+    return this.#connection.state;
+  }
+
+  /** Bytes that {@link read} would give. */
+  get readable(): number {
+    return this.#connection.receiver.ring.length;
+  }
+
+  /** The peer has closed its side and everything was read. */
+  get endOfFile(): boolean {
+    return this.#connection.receiver.finished && this.readable === 0;
+  }
+
+  /** Bytes that {@link write} would take. */
+  get writable(): number {
+    return this.#connection.writable;
+  }
+
+  /** Bytes written and not sent yet. */
+  get unsent(): number {
+    return this.#connection.sender.unsent;
+  }
+
+  /** Bytes (and SYN, FIN) sent and not acknowledged. */
+  get unacknowledged(): number {
+    return this.#connection.sender.inFlight;
+  }
+
+  get error(): TcpError | undefined {
+    return this.#connection.error;
+  }
+
+  /**
+   * Copies received bytes to `into`. The window update follows by itself.
+   *
+   * @returns How many, 0 if there are none.
+   * @throws {RangeError} if `offset` and `length` are not within `into`.
+   */
+  read(into: Uint8Array, offset = 0, length = into.length - offset): number {
+    checkRange(into, offset, length);
+    return this.#connection.read(into, offset, length);
+  }
+
+  /**
+   * Queues bytes of `from`; they are copied.
+   *
+   * @returns How many were taken: less than `length` when the send buffer is full (then
+   * {@link TcpHandler.writable} will be called), 0 once this side is closed.
+   * @throws {RangeError} if `offset` and `length` are not within `from`.
+   */
+  write(from: Uint8Array, offset = 0, length = from.length - offset): number {
+    checkRange(from, offset, length);
+    return this.#connection.write(from, offset, length);
+  }
+
+  /** Sends FIN after what is queued. Reading goes on: a half-close. */
+  shutdownWrite(): void {
+    this.#connection.shutdownWrite();
+  }
+
+  /**
+   * Sends FIN after what is queued, and reads no more: unread data now, or data that comes later,
+   * is answered with RST (RFC 9293 §3.6, RFC 1122 §4.2.2.13).
+   */
+  close(): void {
+    this.#connection.close();
+  }
+
+  /** Sends RST and forgets everything. */
+  abort(): void {
+    this.#connection.abort();
+  }
+
+  /** Whether small segments go at once; if not, one at a time (Nagle). */
+  setNoDelay(on: boolean): void {
+    this.#connection.setNoDelay(on);
+  }
+
+  /** Probes a silent peer; undefined = never. Counted from what was last received. */
+  setKeepAlive(keepAlive: KeepAlive | undefined): void {
+    this.#connection.setKeepAlive(keepAlive);
+  }
+
+  info(): TcpInfo {
+    return this.#connection.info();
+  }
+}
+
+function checkRange(buffer: Uint8Array, offset: number, length: number): void {
+  if (!(offset >= 0 && length >= 0 && offset + length <= buffer.length)) {
+    throw new RangeError(`${length} bytes at ${offset} are not within ${buffer.length}`);
+  }
+}

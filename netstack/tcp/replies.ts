@@ -1,0 +1,162 @@
+import type { IpAddress } from "../address.ts";
+import { finish, sum } from "../checksum.ts";
+import type { Nic } from "../nic.ts";
+import { type IpOutput, Path, PROTOCOL_TCP, type UnreachableKind } from "../transport.ts";
+import type { TcpCounters } from "./counters.ts";
+import {
+  ACK,
+  CHECKSUM,
+  HEADER_LENGTH,
+  RST,
+  type Segment,
+  writeHeader,
+  writeTimestamps,
+  writeUint16,
+} from "./header.ts";
+import type { TimeWait } from "./time_wait.ts";
+
+/** Kept between two flushes; strangers get no more. */
+const MOST = 1_024;
+
+interface Reply {
+  readonly path: Path;
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+  readonly sequence: number;
+  readonly acknowledgment: number;
+  readonly flags: number;
+  readonly window: number;
+  readonly timeWait: TimeWait | undefined;
+  readonly tsEcho: number;
+}
+
+interface Report {
+  readonly kind: UnreachableKind;
+  readonly ingress: Nic;
+  readonly original: Uint8Array;
+}
+
+/** Answers that belong to no connection: resets, the ACKs of TIME-WAIT, ICMP errors. */
+export class Replies {
+  readonly #ip: IpOutput;
+  readonly #counters: TcpCounters;
+  #replies: Reply[] = [];
+  #reports: Report[] = [];
+
+  constructor(ip: IpOutput, counters: TcpCounters) {
+    this.#ip = ip;
+    this.#counters = counters;
+  }
+
+  get pending(): boolean {
+    return this.#replies.length > 0 || this.#reports.length > 0;
+  }
+
+  /** Answers a segment that fits no connection (RFC 9293 §3.10.7.1). */
+  reset(path: Path, sourcePort: number, destinationPort: number, segment: Segment): void {
+    if ((segment.flags & RST) !== 0) return;
+    const acknowledges = (segment.flags & ACK) !== 0;
+    this.#add({
+      path,
+      sourcePort,
+      destinationPort,
+      sequence: acknowledges ? segment.acknowledgment : 0,
+      acknowledgment: acknowledges ? 0 : (segment.sequence + segment.span) | 0,
+      flags: acknowledges ? RST : RST | ACK,
+      window: 0,
+      timeWait: undefined,
+      tsEcho: 0,
+    });
+  }
+
+  /** Refuses a SYN that had sequence number `irs`. */
+  refuse(
+    ingress: Nic,
+    local: IpAddress,
+    localPort: number,
+    remote: IpAddress,
+    remotePort: number,
+    irs: number,
+  ): void {
+    this.#add({
+      path: new Path(ingress, PROTOCOL_TCP, local, remote),
+      sourcePort: localPort,
+      destinationPort: remotePort,
+      sequence: 0,
+      acknowledgment: (irs + 1) | 0,
+      flags: RST | ACK,
+      window: 0,
+      timeWait: undefined,
+      tsEcho: 0,
+    });
+  }
+
+  /** The last ACK once more. */
+  acknowledge(path: Path, record: TimeWait): void {
+    this.#add({
+      path,
+      sourcePort: record.localPort,
+      destinationPort: record.remotePort,
+      sequence: record.sendNext,
+      acknowledgment: record.receiveNext,
+      flags: ACK,
+      window: 0xffff,
+      timeWait: record.timestamps ? record : undefined,
+      tsEcho: record.tsRecent,
+    });
+  }
+
+  /** An ICMP error about the packet whose beginning is `original`. */
+  unreachable(kind: UnreachableKind, ingress: Nic, original: Uint8Array): void {
+    if (this.#reports.length < MOST) this.#reports.push({ kind, ingress, original });
+    else this.#counters.repliesDropped++;
+    this.#ip.markDirty();
+  }
+
+  /** @returns Whether everything was sent. */
+  flush(now: number): boolean {
+    for (const { kind, ingress, original } of this.#reports) {
+      this.#ip.sendUnreachable(kind, ingress, original, 0, original.length, now);
+    }
+    if (this.#reports.length > 0) this.#reports = [];
+    let sent = 0;
+    while (sent < this.#replies.length && this.#send(this.#replies[sent]!, now)) sent++;
+    if (sent > 0) this.#replies = this.#replies.slice(sent);
+    return this.#replies.length === 0;
+  }
+
+  #add(reply: Reply): void {
+    if (this.#replies.length < MOST) this.#replies.push(reply);
+    else this.#counters.repliesDropped++;
+    this.#ip.markDirty();
+  }
+
+  #send(reply: Reply, now: number): boolean {
+    const { path, timeWait } = reply;
+    const offset = this.#ip.allocate(path);
+    if (offset < 0) return false;
+    const buffer = path.nic.link.buffer;
+    let end = offset + HEADER_LENGTH;
+    if (timeWait !== undefined) {
+      end = writeTimestamps(buffer, end, (Math.floor(now) + timeWait.tsOffset) | 0, reply.tsEcho);
+    }
+    const length = end - offset;
+    writeHeader(
+      buffer,
+      offset,
+      reply.sourcePort,
+      reply.destinationPort,
+      reply.sequence,
+      reply.acknowledgment,
+      length,
+      reply.flags,
+      reply.window,
+    );
+    const checksum = finish(sum(buffer, offset, length, path.pseudoSum + length));
+    writeUint16(buffer, offset + CHECKSUM, checksum);
+    this.#counters.segmentsOut++;
+    if ((reply.flags & RST) !== 0) this.#counters.resetsOut++;
+    this.#ip.transmit(path, offset, length, now);
+    return true;
+  }
+}

@@ -1,0 +1,115 @@
+/** Every constant of TCP that somebody may want to change. Times in ms, sizes in bytes. */
+
+/** When to probe a silent peer (RFC 9293 §3.8.4). */
+export interface KeepAlive {
+  /** Silence before the first probe, ms. */
+  idle: number;
+  /** Between probes, ms. */
+  interval: number;
+  /** Unanswered probes that end the connection. */
+  count: number;
+}
+
+/** What Linux administrators shorten the defaults to, and this gateway uses for its clients. */
+export const GATEWAY_KEEP_ALIVE: Readonly<KeepAlive> = { idle: 60_000, interval: 30_000, count: 9 };
+
+export interface TcpSettings {
+  /** The most a connection keeps unsent and unacknowledged. Grown to from {@link initialBuffer}. */
+  sendBuffer: number;
+  /** The most a connection keeps unread; the window scale follows from it. */
+  receiveBuffer: number;
+  /** Where both limits start. Memory is only taken when bytes are there. */
+  initialBuffer: number;
+  /** How long a compact TIME-WAIT record stays (RFC 9293 §3.4.2: 2 MSL). */
+  timeWaitMs: number;
+  /** TIME-WAIT records kept; the oldest gives way. */
+  maxTimeWait: number;
+  /** How long a closed endpoint waits for the peer's FIN. */
+  finWait2Ms: number;
+  /** RFC 9293 §3.8.6.3 allows 500. */
+  delayedAckMs: number;
+  minRtoMs: number;
+  maxRtoMs: number;
+  /** Before the first measurement (RFC 6298 §2.1). */
+  initialRtoMs: number;
+  /** Retransmissions of the same data that go unanswered before the connection is given up. */
+  maxRetries: number;
+  /** Retransmissions of a SYN or SYN-ACK. */
+  synRetries: number;
+  /** For every connection; undefined = off (RFC 9293 §3.8.4: the default MUST be off). */
+  keepAlive: KeepAlive | undefined;
+  /** Requests a forwarder has not answered yet. */
+  maxHalfOpen: number;
+  maxConnections: number;
+  /** Half-open connections per listener. */
+  backlog: number;
+  /** Upper bound of the MSS announced and used. */
+  maxMss: number;
+  /**
+   * Lower bound of the MSS used, whatever the peer announces. Keeps a peer from multiplying our
+   * segments (SACK Panic, CVE-2019-11479).
+   */
+  minMss: number;
+  /** Separate ranges kept out of order; more are dropped (SegmentSmack, CVE-2018-5390). */
+  maxOutOfOrderRanges: number;
+  /** Challenge ACKs per second, all connections together (RFC 5961 §10); jittered by half. */
+  challengeAcksPerSecond: number;
+  windowScale: boolean;
+  timestamps: boolean;
+  sack: boolean;
+  /** "none" = no congestion window: for private links and like-for-like measurements. */
+  congestion: "newreno" | "none";
+  /** Ephemeral ports (RFC 6335 §6). */
+  firstEphemeralPort: number;
+  lastEphemeralPort: number;
+}
+
+export const DEFAULT_SETTINGS: Readonly<TcpSettings> = {
+  sendBuffer: 1 << 20,
+  receiveBuffer: 1 << 20,
+  initialBuffer: 1 << 16,
+  timeWaitMs: 60_000,
+  maxTimeWait: 1 << 17,
+  finWait2Ms: 60_000,
+  delayedAckMs: 40,
+  minRtoMs: 200,
+  maxRtoMs: 120_000,
+  initialRtoMs: 1_000,
+  maxRetries: 15,
+  synRetries: 6,
+  keepAlive: undefined,
+  maxHalfOpen: 4_096,
+  maxConnections: 1 << 16,
+  backlog: 128,
+  maxMss: 65_495,
+  minMss: 88,
+  maxOutOfOrderRanges: 64,
+  challengeAcksPerSecond: 1_000,
+  windowScale: true,
+  timestamps: true,
+  sack: true,
+  congestion: "newreno",
+  firstEphemeralPort: 49_152,
+  lastEphemeralPort: 65_535,
+};
+
+/**
+ * Fills in the defaults.
+ *
+ * @throws {RangeError} for a number that is negative, not finite, or a size below 1.
+ */
+export function resolveSettings(partial: Partial<TcpSettings>): TcpSettings {
+  const settings = { ...DEFAULT_SETTINGS, ...partial };
+  for (const [name, value] of Object.entries(settings)) {
+    if (typeof value !== "number") continue;
+    if (!Number.isFinite(value) || value < 0) {
+      throw new RangeError(`TCP setting ${name} must be a finite number from 0, got ${value}`);
+    }
+  }
+  for (const name of ["sendBuffer", "receiveBuffer", "initialBuffer", "minMss"] as const) {
+    if (settings[name] < 1) throw new RangeError(`TCP setting ${name} must be at least 1`);
+  }
+  // RFC 7323 §2.3: the largest window that can be announced.
+  settings.receiveBuffer = Math.min(settings.receiveBuffer, 0xffff * 2 ** 14);
+  return settings;
+}

@@ -1,0 +1,673 @@
+import { IpAddress } from "../address.ts";
+import { finish, sum } from "../checksum.ts";
+import { Deadlines } from "../deadlines.ts";
+import type { Nic } from "../nic.ts";
+import {
+  type IcmpErrorKind,
+  type Inbound,
+  type IpOutput,
+  Path,
+  PROTOCOL_TCP,
+  type TransportProtocol,
+} from "../transport.ts";
+import { ChallengeLimiter } from "./challenge.ts";
+import { ANNOUNCED, CLOSED, CONNECTED, Connection, READABLE, WRITABLE } from "./connection.ts";
+import { TcpCounters } from "./counters.ts";
+import { FlowHash, FlowTable } from "./demux.ts";
+import type { TcpEndpoint, TcpError } from "./endpoint.ts";
+import { HalfOpen, type TcpForwarderHandler } from "./forwarder.ts";
+import {
+  ACK,
+  DESTINATION_PORT,
+  MAX_WINDOW_SCALE,
+  readInt32,
+  readUint16,
+  RST,
+  Segment,
+  SEQUENCE,
+  SOURCE_PORT,
+  SYN,
+} from "./header.ts";
+import { handleIcmpError } from "./icmp_error.ts";
+import { Identity } from "./identity.ts";
+import { handleSegment } from "./input.ts";
+import { TcpListener, type TcpListenerHandler } from "./listener.ts";
+import { BLOCKED, DONE, emit } from "./output.ts";
+import { Replies } from "./replies.ts";
+import { after } from "./sequence.ts";
+import { resolveSettings, type TcpSettings } from "./settings.ts";
+import { ACKNOWLEDGE, IGNORE, type TimeWait, TimeWaitTable } from "./time_wait.ts";
+import { handleDeadline } from "./timers.ts";
+
+/** Segments one connection may send before the next has its turn. */
+const QUANTUM = 64;
+/** Of a half-open client's packet kept for an ICMP error, bytes (RFC 1812 §4.3.2.3). */
+const ORIGINAL_KEPT = 128;
+
+export interface TcpConnectOptions {
+  remote: IpAddress;
+  remotePort: number;
+  /** Default: by route. */
+  local?: IpAddress;
+  /** Default: an ephemeral port. */
+  localPort?: number;
+}
+
+export interface TcpListenOptions {
+  /** Default: every own address. */
+  address?: IpAddress;
+  /** 0 = an ephemeral port. */
+  port: number;
+  /** Connections in handshake at most. */
+  backlog?: number;
+}
+
+/** TCP of one stack: demultiplexing, listeners, forwarders, timers, and turns to send. */
+export class Tcp implements TransportProtocol {
+  readonly ip: IpOutput;
+  readonly settings: TcpSettings;
+  readonly counters = new TcpCounters();
+  readonly replies: Replies;
+  readonly challenges: ChallengeLimiter;
+  /** Of the windows we announce: the largest must fit (RFC 7323 §2.3). */
+  readonly windowScale: number;
+  /** Segments with text since the flush began. */
+  sentThisFlush = 0;
+
+  readonly #identity: Identity;
+  readonly #hash: FlowHash;
+  readonly #flows = new FlowTable<Connection>();
+  readonly #halfOpen = new FlowTable<HalfOpen>();
+  readonly #timeWait: TimeWaitTable;
+  readonly #deadlines = new Deadlines<Connection>();
+  /** Every connection whose last callback has not been made. */
+  readonly #connections = new Set<Connection>();
+  readonly #listeners = new Map<number, TcpListener[]>();
+  readonly #forwarders = new Map<Nic, TcpForwarderHandler>();
+  readonly #segment = new Segment();
+  #dirty: Connection[] = [];
+  #waiting: Connection[] = [];
+  #events: Connection[] = [];
+  #requests: HalfOpen[] = [];
+
+  /** @throws {RangeError} for settings out of range. */
+  constructor(ip: IpOutput, settings: Partial<TcpSettings>, _now: number) {
+    this.ip = ip;
+    this.settings = resolveSettings(settings);
+    this.replies = new Replies(ip, this.counters);
+    const random = (out: Uint8Array) => ip.random(out);
+    this.challenges = new ChallengeLimiter(this.settings.challengeAcksPerSecond, random);
+    this.#identity = new Identity(random);
+    const key = new Uint8Array(8);
+    random(key);
+    this.#hash = new FlowHash(key);
+    this.#timeWait = new TimeWaitTable(this.settings.timeWaitMs, this.settings.maxTimeWait);
+    let scale = 0;
+    while (this.settings.receiveBuffer >> scale > 0xffff && scale < MAX_WINDOW_SCALE) scale++;
+    this.windowScale = scale;
+  }
+
+  // Commands.
+
+  /**
+   * Opens a connection. The endpoint's handler hears of success or failure.
+   *
+   * @throws {RangeError} for a port out of range.
+   * @throws {Error} if no route leads there, no port is free, or the limit is reached.
+   */
+  connect(options: TcpConnectOptions, now: number): TcpEndpoint {
+    const { remote, remotePort } = options;
+    checkPort(remotePort, 1);
+    const route = this.ip.route(remote);
+    if (route === undefined) throw new Error(`no route to ${remote}`);
+    if (this.#connections.size >= this.settings.maxConnections) {
+      throw new Error(`${this.settings.maxConnections} TCP connections are open already`);
+    }
+    const local = options.local ?? route.source;
+    const localPort = this.#localPort(local, remote, remotePort, options.localPort);
+    const path = new Path(route.nic, PROTOCOL_TCP, local, remote);
+    const c = this.#open(path, local, localPort, remote, remotePort, undefined, now);
+    c.active = true;
+    c.state = "syn-sent";
+    c.synPending = true;
+    this.markDirty(c);
+    return c.endpoint;
+  }
+
+  /**
+   * Listens on own addresses.
+   *
+   * @throws {RangeError} for a port out of range.
+   * @throws {Error} if the port is taken.
+   */
+  listen(options: TcpListenOptions, handler: TcpListenerHandler): TcpListener {
+    const { address, backlog = this.settings.backlog } = options;
+    checkPort(options.port, 0);
+    const port = options.port === 0 ? this.#listenPort() : options.port;
+    const there = this.#listeners.get(port) ?? [];
+    for (const other of there) {
+      const same = address === undefined || other.address === undefined ||
+        address.equals(other.address);
+      if (same) throw new Error(`TCP port ${port} is in use`);
+    }
+    const listener = new TcpListener(this, address, port, backlog, handler);
+    this.#listeners.set(port, [...there, listener]);
+    return listener;
+  }
+
+  /** Who answers for foreign addresses behind `nic`; undefined = nobody. */
+  setForwarder(nic: Nic, handler: TcpForwarderHandler | undefined): void {
+    if (handler !== undefined) this.#forwarders.set(nic, handler);
+    else this.#forwarders.delete(nic);
+  }
+
+  // Inputs.
+
+  handlePacket(inbound: Inbound, now: number): void {
+    this.counters.segmentsIn++;
+    const { buffer, payload, length, source, destination, version } = inbound;
+    const segment = this.#segment;
+    if (!segment.parse(buffer, payload, length)) {
+      this.counters.malformed++;
+      return;
+    }
+    const size = version === 4 ? 4 : 16;
+    // Source and destination lie side by side in both headers: the pseudo header.
+    const pseudo = sum(buffer, source, 2 * size, PROTOCOL_TCP + length);
+    if (finish(sum(buffer, payload, length, pseudo)) !== 0) {
+      this.counters.badChecksum++;
+      return;
+    }
+    const localPort = readUint16(buffer, payload + DESTINATION_PORT);
+    const remotePort = readUint16(buffer, payload + SOURCE_PORT);
+    const hash = this.#hash.of(buffer, destination, localPort, buffer, source, remotePort, size);
+    const c = this.#flows.lookup(
+      hash,
+      buffer,
+      destination,
+      localPort,
+      buffer,
+      source,
+      remotePort,
+      version,
+    );
+    if (c !== undefined) handleSegment(c, segment, now);
+    else this.#handleStranger(inbound, hash, localPort, remotePort, now);
+  }
+
+  handleIcmpError(
+    kind: IcmpErrorKind,
+    mtu: number,
+    version: 4 | 6,
+    buffer: Uint8Array,
+    source: number,
+    destination: number,
+    transport: number,
+    length: number,
+    now: number,
+  ): void {
+    if (length < 8) return;
+    const localPort = readUint16(buffer, transport + SOURCE_PORT);
+    const remotePort = readUint16(buffer, transport + DESTINATION_PORT);
+    const size = version === 4 ? 4 : 16;
+    const hash = this.#hash.of(buffer, source, localPort, buffer, destination, remotePort, size);
+    const c = this.#flows.lookup(
+      hash,
+      buffer,
+      source,
+      localPort,
+      buffer,
+      destination,
+      remotePort,
+      version,
+    );
+    const sequence = readInt32(buffer, transport + SEQUENCE);
+    if (c === undefined || !handleIcmpError(c, kind, mtu, sequence, now)) {
+      this.counters.icmpIgnored++;
+    }
+  }
+
+  handleTimeout(now: number): void {
+    for (;;) {
+      const c = this.#deadlines.popDue(now);
+      if (c === undefined) break;
+      handleDeadline(c, now);
+      this.#schedule(c);
+    }
+    this.#timeWait.expire(now);
+  }
+
+  // Outputs.
+
+  pollTimeout(): number {
+    return Math.min(this.#deadlines.next(), this.#timeWait.next());
+  }
+
+  flush(now: number, budget: number): boolean {
+    this.#dispatch();
+    let done = this.replies.flush(now);
+    this.sentThisFlush = 0;
+    // Connections that become dirty while others send wait for the next flush.
+    const queue = this.#dirty;
+    this.#dirty = this.#waiting;
+    this.#waiting = queue;
+    for (let i = 0; i < queue.length; i++) {
+      const c = queue[i]!;
+      c.dirty = false;
+      const quota = Math.min(QUANTUM, budget - this.sentThisFlush);
+      const result = emit(c, quota, now);
+      this.#schedule(c);
+      if (result !== DONE) {
+        if (!c.dirty) {
+          c.dirty = true;
+          this.#dirty.push(c);
+        }
+        if (result === BLOCKED) done = false;
+      }
+    }
+    queue.length = 0;
+    return !done || this.#dirty.length > 0 || this.#events.length > 0;
+  }
+
+  // Figures.
+
+  /** Every connection until its closed() callback. */
+  *connections(): Generator<TcpEndpoint> {
+    for (const c of this.#connections) yield c.endpoint;
+  }
+
+  get connectionCount(): number {
+    return this.#connections.size;
+  }
+
+  get halfOpenCount(): number {
+    return this.#halfOpen.size;
+  }
+
+  get timeWaitCount(): number {
+    return this.#timeWait.size;
+  }
+
+  get listenerCount(): number {
+    let count = 0;
+    for (const listeners of this.#listeners.values()) count += listeners.length;
+    return count;
+  }
+
+  get timers(): number {
+    return this.#deadlines.size + (this.#timeWait.size > 0 ? 1 : 0);
+  }
+
+  // For the parts of TCP.
+
+  /** `c` has something to send, or its deadlines moved. */
+  markDirty(c: Connection): void {
+    if (c.dirty) return;
+    c.dirty = true;
+    this.#dirty.push(c);
+    if (this.#dirty.length === 1) this.ip.markDirty();
+  }
+
+  queueEvents(c: Connection): void {
+    this.#events.push(c);
+    if (this.#events.length === 1) this.ip.markDirty();
+  }
+
+  queueRequest(request: HalfOpen): void {
+    this.#requests.push(request);
+    this.ip.markDirty();
+  }
+
+  /** The timestamp clock of `c`: milliseconds from a start nobody knows (RFC 7323 §5.4). */
+  timestamp(c: Connection, now: number): number {
+    return (Math.floor(now) + c.tsOffset) | 0;
+  }
+
+  /** How long ago the timestamp that `segment` echoes was sent, ms; -1 = never. */
+  echoDelay(c: Connection, segment: Segment, now: number): number {
+    const delay = (this.timestamp(c, now) - segment.tsEcho) | 0;
+    return delay >= 0 && delay < 0x1000_0000 ? delay : -1;
+  }
+
+  /** `c` is over. */
+  finish(c: Connection, error: TcpError | undefined): void {
+    this.#forget(c);
+    c.state = "closed";
+    c.end(error);
+  }
+
+  /** Both FINs are acknowledged, ours first: a record stays behind (RFC 9293 §3.10.7.4). */
+  enterTimeWait(c: Connection, now: number): void {
+    this.#forget(c);
+    c.state = "time-wait";
+    const record: TimeWait = {
+      local: c.local,
+      localPort: c.localPort,
+      remote: c.remote,
+      remotePort: c.remotePort,
+      hash: c.hash,
+      sendNext: c.sender.nxt,
+      receiveNext: c.receiver.next,
+      timestamps: c.timestamps,
+      tsRecent: c.tsRecent,
+      tsOffset: c.tsOffset,
+      expires: 0,
+    };
+    this.#timeWait.add(record, now);
+    this.counters.timeWaitOverflow = this.#timeWait.overflow;
+    c.end(undefined);
+  }
+
+  /** A closed endpoint waits for the peer's FIN, but not for ever. */
+  startFinWait2(c: Connection): void {
+    c.finWait2Pending = true;
+    this.markDirty(c);
+  }
+
+  removeListener(listener: TcpListener): void {
+    const there = this.#listeners.get(listener.port) ?? [];
+    const left = there.filter((other) => other !== listener);
+    if (left.length > 0) this.#listeners.set(listener.port, left);
+    else this.#listeners.delete(listener.port);
+    for (const c of this.#connections) {
+      if (c.listener === listener && !c.finished) c.abort();
+    }
+  }
+
+  removeHalfOpen(request: HalfOpen): void {
+    request.settled = true;
+    this.#halfOpen.remove(request);
+  }
+
+  acceptHalfOpen(request: HalfOpen): TcpEndpoint | undefined {
+    this.removeHalfOpen(request);
+    if (this.#connections.size >= this.settings.maxConnections) {
+      this.counters.connectionsFull++;
+      return undefined;
+    }
+    const { local, localPort, remote, remotePort, ingress } = request;
+    const path = new Path(ingress, PROTOCOL_TCP, local, remote);
+    const c = this.#open(path, local, localPort, remote, remotePort, request.isnAbove, request.at);
+    c.sender.noDelay = true;
+    this.#answer(c, request.syn, request.at);
+    return c.endpoint;
+  }
+
+  // A segment for no connection.
+
+  #handleStranger(
+    inbound: Inbound,
+    hash: number,
+    localPort: number,
+    remotePort: number,
+    now: number,
+  ): void {
+    const { buffer, source, destination, version } = inbound;
+    const segment = this.#segment;
+    const flags = segment.flags;
+    let isnAbove: number | undefined;
+    const record = this.#timeWait.lookup(
+      hash,
+      buffer,
+      destination,
+      localPort,
+      buffer,
+      source,
+      remotePort,
+      version,
+    );
+    if (record !== undefined) {
+      const verdict = this.#timeWait.judge(record, segment, now);
+      if (verdict === IGNORE) return;
+      if (verdict === ACKNOWLEDGE) {
+        this.replies.acknowledge(this.#replyPath(inbound), record);
+        return;
+      }
+      this.counters.timeWaitReused++;
+      isnAbove = record.sendNext;
+    }
+    const waiting = this.#halfOpen.lookup(
+      hash,
+      buffer,
+      destination,
+      localPort,
+      buffer,
+      source,
+      remotePort,
+      version,
+    );
+    if (waiting !== undefined && !this.#replaces(waiting, segment)) return;
+    if ((flags & (SYN | ACK | RST)) === SYN) {
+      if (inbound.local) {
+        const listener = this.#findListener(localPort, buffer, destination, version);
+        if (listener !== undefined) {
+          this.#handleListen(listener, inbound, hash, localPort, remotePort, isnAbove, now);
+          return;
+        }
+      } else if (this.#forwarders.has(inbound.nic)) {
+        this.#handleForward(inbound, hash, localPort, remotePort, isnAbove, now);
+        return;
+      }
+    }
+    if ((flags & RST) !== 0) return;
+    this.counters.noListener++;
+    this.replies.reset(this.#replyPath(inbound), localPort, remotePort, segment);
+  }
+
+  /**
+   * A segment for a request that waits for the dial.
+   *
+   * @returns Whether it is a SYN that takes its place.
+   */
+  #replaces(waiting: HalfOpen, segment: Segment): boolean {
+    const flags = segment.flags;
+    if ((flags & RST) !== 0) {
+      // Nothing was sent yet, so the client can only know its own number.
+      this.counters.resetsIn++;
+      const offset = (segment.sequence - waiting.syn.sequence) | 0;
+      if (offset >= 0 && offset <= 1) waiting.abort();
+      return false;
+    }
+    if ((flags & SYN) === 0 || (flags & ACK) !== 0) return false;
+    if (segment.sequence === waiting.syn.sequence) return false;
+    waiting.abort();
+    return true;
+  }
+
+  /** RFC 9293 §3.10.7.2 */
+  #handleListen(
+    listener: TcpListener,
+    inbound: Inbound,
+    hash: number,
+    localPort: number,
+    remotePort: number,
+    isnAbove: number | undefined,
+    now: number,
+  ): void {
+    if (listener.halfOpen >= listener.backlog) {
+      this.counters.backlogFull++;
+      return;
+    }
+    if (this.#connections.size >= this.settings.maxConnections) {
+      this.counters.connectionsFull++;
+      return;
+    }
+    const { buffer, source, destination, version, ingress } = inbound;
+    const local = IpAddress.from(buffer, destination, version);
+    const remote = IpAddress.from(buffer, source, version);
+    const path = new Path(ingress, PROTOCOL_TCP, local, remote);
+    const c = this.#open(path, local, localPort, remote, remotePort, isnAbove, now, hash);
+    c.listener = listener;
+    listener.halfOpen++;
+    this.#answer(c, this.#segment, now);
+  }
+
+  #handleForward(
+    inbound: Inbound,
+    hash: number,
+    localPort: number,
+    remotePort: number,
+    isnAbove: number | undefined,
+    now: number,
+  ): void {
+    if (this.#halfOpen.size >= this.settings.maxHalfOpen) {
+      this.counters.halfOpenFull++;
+      return;
+    }
+    const { buffer, source, destination, version, ingress, nic, ipOffset, payload, length } =
+      inbound;
+    const end = Math.min(payload + length, ipOffset + ORIGINAL_KEPT);
+    const request = new HalfOpen(
+      this,
+      IpAddress.from(buffer, destination, version),
+      localPort,
+      IpAddress.from(buffer, source, version),
+      remotePort,
+      hash,
+      nic,
+      ingress,
+      this.#segment,
+      buffer.slice(ipOffset, end),
+      isnAbove,
+      now,
+    );
+    this.#halfOpen.insert(request);
+    this.queueRequest(request);
+  }
+
+  #replyPath(inbound: Inbound): Path {
+    const { ingress, buffer, source, destination, version } = inbound;
+    const local = IpAddress.from(buffer, destination, version);
+    return new Path(ingress, PROTOCOL_TCP, local, IpAddress.from(buffer, source, version));
+  }
+
+  /** A connection in SYN-RECEIVED by `syn`. */
+  #answer(c: Connection, syn: Segment, now: number): void {
+    c.takeSyn(syn, now);
+    c.state = "syn-received";
+    c.synPending = true;
+    this.markDirty(c);
+  }
+
+  #open(
+    path: Path,
+    local: IpAddress,
+    localPort: number,
+    remote: IpAddress,
+    remotePort: number,
+    isnAbove: number | undefined,
+    now: number,
+    hash = this.#hash.ofFlow(local, localPort, remote, remotePort),
+  ): Connection {
+    const c = new Connection(this, path, local, localPort, remote, remotePort, hash, now);
+    c.iss = this.#identity.initialSequence(local, localPort, remote, remotePort, now);
+    c.tsOffset = this.#identity.timestampOffset;
+    // RFC 1122 §4.2.2.13: above what the connection before this one used.
+    if (isnAbove !== undefined && !after(c.iss, isnAbove)) c.iss = (isnAbove + 0x10000) | 0;
+    c.sender.una = c.iss;
+    c.sender.nxt = (c.iss + 1) | 0;
+    this.#flows.insert(c);
+    this.#connections.add(c);
+    return c;
+  }
+
+  #forget(c: Connection): void {
+    this.#flows.remove(c);
+    this.#deadlines.remove(c);
+    if (c.listener !== undefined && (c.events & ANNOUNCED) === 0) this.#leaveBacklog(c);
+  }
+
+  #leaveBacklog(c: Connection): void {
+    if (c.listener !== undefined) c.listener.halfOpen--;
+    c.listener = undefined;
+  }
+
+  #schedule(c: Connection): void {
+    this.#deadlines.set(c, c.nextDeadline());
+  }
+
+  #dispatch(): void {
+    const requests = this.#requests;
+    for (let i = 0; i < requests.length; i++) {
+      requests[i]!.dispatch(this.#forwarders.get(requests[i]!.nic));
+    }
+    if (requests.length > 0) this.#requests = [];
+    const queue = this.#events;
+    for (let i = 0; i < queue.length; i++) this.#tell(queue[i]!);
+    queue.length = 0;
+  }
+
+  #tell(c: Connection): void {
+    const events = c.events;
+    c.events = 0;
+    if ((events & ANNOUNCED) !== 0 && c.listener !== undefined) {
+      const handler = c.listener.handler;
+      this.#leaveBacklog(c);
+      handler.accepted(c.endpoint);
+    }
+    const endpoint = c.endpoint;
+    if ((events & CONNECTED) !== 0) endpoint.handler?.connected?.();
+    if ((events & READABLE) !== 0) endpoint.handler?.readable?.();
+    if ((events & WRITABLE) !== 0) endpoint.handler?.writable?.();
+    if ((events & CLOSED) !== 0) {
+      this.#connections.delete(c);
+      c.sender.ring.clear();
+      endpoint.handler?.closed?.(c.error);
+      c.receiver.clear();
+    }
+  }
+
+  #findListener(
+    port: number,
+    buffer: Uint8Array,
+    destination: number,
+    version: 4 | 6,
+  ): TcpListener | undefined {
+    const listeners = this.#listeners.get(port);
+    if (listeners === undefined) return undefined;
+    for (let i = 0; i < listeners.length; i++) {
+      const address = listeners[i]!.address;
+      if (address === undefined || address.matches(buffer, destination, version)) {
+        return listeners[i];
+      }
+    }
+    return undefined;
+  }
+
+  #listenPort(): number {
+    const { firstEphemeralPort, lastEphemeralPort } = this.settings;
+    for (let port = firstEphemeralPort; port <= lastEphemeralPort; port++) {
+      if (!this.#listeners.has(port)) return port;
+    }
+    throw new Error("no TCP port is free");
+  }
+
+  #localPort(
+    local: IpAddress,
+    remote: IpAddress,
+    remotePort: number,
+    wanted: number | undefined,
+  ): number {
+    const free = (port: number) => {
+      const hash = this.#hash.ofFlow(local, port, remote, remotePort);
+      return !this.#listeners.has(port) &&
+        this.#flows.find(hash, local, port, remote, remotePort) === undefined &&
+        this.#timeWait.find(hash, local, port, remote, remotePort) === undefined;
+    };
+    if (wanted !== undefined) {
+      checkPort(wanted, 1);
+      if (!free(wanted)) throw new Error(`TCP port ${wanted} is in use`);
+      return wanted;
+    }
+    const { firstEphemeralPort: first, lastEphemeralPort: last } = this.settings;
+    const port = this.#identity.ephemeralPort(local, remote, remotePort, first, last, free);
+    if (port === undefined) throw new Error(`no TCP port is free towards ${remote}`);
+    return port;
+  }
+}
+
+function checkPort(port: number, least: number): void {
+  if (!Number.isInteger(port) || port < least || port > 0xffff) {
+    throw new RangeError(`a TCP port is ${least} to 65535, got ${port}`);
+  }
+}
