@@ -129,7 +129,7 @@ async function install(): Promise<Installation> {
   await output([
     "cp",
     "--recursive",
-    ...parts.map((part) => `${source}/${part}`),
+    ...parts.map((part) => `${source}${part}`),
     `${root}/source`,
   ]);
   const deno = `${root}/deno`;

@@ -61,6 +61,8 @@ export class Lab implements AsyncDisposable {
     await output(["ip", "netns", "add", namespace]);
     const host = new Host(label, namespace);
     this.#hosts.push(host);
+    // Duplicate address detection would leave every IPv6 address unusable for a second or two.
+    await host.sysctl("net.ipv6.conf.all.accept_dad=0", "net.ipv6.conf.default.accept_dad=0");
     await host.ip("link set lo up");
     return host;
   }
@@ -80,7 +82,7 @@ export class Lab implements AsyncDisposable {
       ...["peer", "name", b.device, "netns", b.host.namespace],
     ]);
     for (const { host, device, addresses } of [a, b]) {
-      await host.ip(...addresses.map((address) => addAddress(address, device)));
+      await host.addAddresses(device, addresses);
       await host.ip(`link set ${device} up`);
     }
   }
@@ -109,7 +111,7 @@ export class Host implements AsyncDisposable {
   }
 
   async addAddresses(device: string, addresses: string[]): Promise<void> {
-    await this.ip(...addresses.map((address) => addAddress(address, device)));
+    await this.ip(...addresses.map((address) => `address add ${address} dev ${device}`));
   }
 
   async sysctl(...settings: string[]): Promise<void> {
@@ -176,9 +178,4 @@ export async function eventually<T>(
     if (performance.now() > deadline) throw new Error(`${what}: not within ${timeoutMs} ms`);
     await new Promise((resolve) => setTimeout(resolve, intervalMs));
   }
-}
-
-/** Duplicate address detection would leave an IPv6 address unusable for a second. */
-function addAddress(address: string, device: string): string {
-  return `address add ${address} dev ${device}${address.includes(":") ? " nodad" : ""}`;
 }

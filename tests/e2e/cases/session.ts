@@ -41,7 +41,7 @@ labTest("a change of the client's address and port is followed", async () => {
   await site.wireguard.set("listen-port", "51999");
   await moreEchoes(held);
 
-  await site.client.ip("address add 192.0.2.77/24 dev wan", "address del 192.0.2.2/24 dev wan");
+  await site.client.ip("address del 192.0.2.2/24 dev wan", "address add 192.0.2.77/24 dev wan");
   await site.wireguard.set("listen-port", "52000");
   await moreEchoes(held);
 
