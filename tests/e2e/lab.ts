@@ -18,8 +18,24 @@ const REQUIRED = ["ip", "nft", "setpriv", "sysctl", "wg", "wireguard-go"];
 export function labTest(name: string, fn: () => Promise<void>, programs: string[] = []): void {
   const reason = missing([...REQUIRED, ...programs]);
   const ignore = reason !== undefined && Deno.env.get("CI") !== "true";
-  Deno.test({ name: ignore ? `${name} [skipped: ${reason}]` : name, ignore, fn });
+  Deno.test({
+    name: ignore ? `${name} [skipped: ${reason}]` : name,
+    ignore,
+    async fn() {
+      started.length = 0;
+      try {
+        await fn();
+      } catch (error) {
+        // What the processes said last is what explains a failure.
+        console.error(started.map(String).join("\n"));
+        throw error;
+      }
+    },
+  });
 }
+
+/** Every process of the running test. */
+const started: Process[] = [];
 
 function missing(programs: string[]): string | undefined {
   if (Deno.build.os !== "linux") return "network namespaces are Linux's";
@@ -144,6 +160,7 @@ export class Host implements AsyncDisposable {
   spawn(name: string, command: readonly string[], options?: ProcessOptions): Process {
     const process = new Process(`${this.label}/${name}`, this.#here(command), options);
     this.#processes.push(process);
+    started.push(process);
     return process;
   }
 
