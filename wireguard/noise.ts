@@ -9,7 +9,7 @@
  * @module
  */
 
-import { AEAD, openAEAD } from "./aead.ts";
+import { AEAD, NONCE_ZERO, openAEAD } from "./aead.ts";
 import { EMPTY, isZero, wipe } from "./bytes.ts";
 import type { X25519 } from "./crypto.ts";
 import { HASH, KDF1, KDF2, KDF3 } from "./hash.ts";
@@ -86,13 +86,13 @@ export class NoiseInitiator {
     const es = this.#x25519.sharedSecret(this.#ephemeralPrivate, this.#remotePublic);
     if (isZero(es) || isZero(staticStatic)) return false;
     [this.#c, k] = KDF2(this.#c, es); // (Cᵢ, κ) := KDF₂(Cᵢ, DH(Eᵢ^priv, Sᵣ^pub))
-    const sealedStatic = AEAD(k, this.#local.publicKey, this.#h);
+    const sealedStatic = AEAD(k, NONCE_ZERO, this.#local.publicKey, this.#h);
     out.set(sealedStatic, offset + KEY_SIZE); // msg.static := AEAD(κ, 0, Sᵢ^pub, Hᵢ)
     this.#h = HASH(this.#h, sealedStatic); // Hᵢ := HASH(Hᵢ ‖ msg.static)
     wipe(es, k);
 
     [this.#c, k] = KDF2(this.#c, staticStatic); // (Cᵢ, κ) := KDF₂(Cᵢ, DH(Sᵢ^priv, Sᵣ^pub))
-    const sealedPayload = AEAD(k, payload, this.#h); // msg.timestamp := AEAD(κ, 0, TIMESTAMP(), Hᵢ)
+    const sealedPayload = AEAD(k, NONCE_ZERO, payload, this.#h); // msg.timestamp := AEAD(κ, 0, TIMESTAMP(), Hᵢ)
     out.set(sealedPayload, offset + KEY_SIZE + KEY_SIZE + TAG_SIZE);
     this.#h = HASH(this.#h, sealedPayload); // Hᵢ := HASH(Hᵢ ‖ msg.timestamp)
     wipe(k);
@@ -124,7 +124,7 @@ export class NoiseInitiator {
     let t: Uint8Array, k: Uint8Array;
     [c, t, k] = KDF3(c, presharedKey); // (C, τ, κ) := KDF₃(C, Q)
     h = HASH(h, t); // H := HASH(H ‖ τ)
-    const payload = openAEAD(k, sealed, h); // msg.empty := AEAD(κ, 0, ε, H)
+    const payload = openAEAD(k, NONCE_ZERO, sealed, h); // msg.empty := AEAD(κ, 0, ε, H)
     wipe(ee, se, t, k);
     if (payload === undefined) {
       wipe(c);
@@ -188,7 +188,7 @@ export class NoiseResponder {
     const es = this.#x25519.sharedSecret(this.#local.privateKey, ephemeral);
     if (isZero(es)) return undefined;
     [this.#c, k] = KDF2(this.#c, es); // (Cᵣ, κ) := KDF₂(Cᵣ, DH(Sᵣ^priv, Eᵢ^pub))
-    const remotePublic = openAEAD(k, sealed, this.#h); // msg.static := AEAD(κ, 0, Sᵢ^pub, Hᵣ)
+    const remotePublic = openAEAD(k, NONCE_ZERO, sealed, this.#h); // msg.static := AEAD(κ, 0, Sᵢ^pub, Hᵣ)
     wipe(es, k);
     if (remotePublic === undefined) return undefined;
     this.#h = HASH(this.#h, sealed); // Hᵣ := HASH(Hᵣ ‖ msg.static)
@@ -212,7 +212,7 @@ export class NoiseResponder {
     const sealed = buffer.slice(offset, offset + length);
     if (isZero(staticStatic)) return undefined;
     [this.#c, k] = KDF2(this.#c, staticStatic); // (Cᵣ, κ) := KDF₂(Cᵣ, DH(Sᵣ^priv, Sᵢ^pub))
-    const payload = openAEAD(k, sealed, this.#h); // msg.timestamp := AEAD(κ, 0, TIMESTAMP(), Hᵣ)
+    const payload = openAEAD(k, NONCE_ZERO, sealed, this.#h); // msg.timestamp := AEAD(κ, 0, TIMESTAMP(), Hᵣ)
     wipe(k);
     if (payload === undefined) return undefined;
     this.#h = HASH(this.#h, sealed); // Hᵣ := HASH(Hᵣ ‖ msg.timestamp)
@@ -244,7 +244,7 @@ export class NoiseResponder {
     let t: Uint8Array, k: Uint8Array;
     [this.#c, t, k] = KDF3(this.#c, presharedKey); // (Cᵣ, τ, κ) := KDF₃(Cᵣ, Q)
     this.#h = HASH(this.#h, t); // Hᵣ := HASH(Hᵣ ‖ τ)
-    const sealed = AEAD(k, payload, this.#h);
+    const sealed = AEAD(k, NONCE_ZERO, payload, this.#h);
     out.set(sealed, offset + KEY_SIZE); // msg.empty := AEAD(κ, 0, ε, Hᵣ)
     this.#h = HASH(this.#h, sealed); // Hᵣ := HASH(Hᵣ ‖ msg.empty)
     wipe(ee, se, t, k);

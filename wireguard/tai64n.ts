@@ -25,9 +25,9 @@ export class TimestampSource {
   #seconds = -1;
   #step = 0;
 
-  /** @param wallClock Milliseconds since the Unix epoch. Times before it count as the epoch. */
+  /** @param wallClock Milliseconds since the Unix epoch. What is no time after it counts as the epoch. */
   next(wallClock: number): Uint8Array {
-    const ms = Math.max(0, wallClock) || 0;
+    const ms = Number.isFinite(wallClock) ? Math.max(0, wallClock) : 0;
     const seconds = Math.floor(ms / 1000);
     const step = Math.floor((ms - seconds * 1000) * 1e6 / STEP);
     if (seconds > this.#seconds || (seconds === this.#seconds && step > this.#step)) {
