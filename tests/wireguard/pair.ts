@@ -83,6 +83,8 @@ export class Host {
   readonly received: { peer: Peer; bytes: Uint8Array; at: number }[] = [];
   /** Datagrams on their way out, for {@link Network} to carry. */
   readonly outbox: Datagram[] = [];
+  /** Where the last datagram was when it was handed over. */
+  lastTransmit: { buffer: Uint8Array; offset: number; length: number } | undefined;
   /** Every datagram this host has sent. */
   readonly sent: Datagram[] = [];
   /** Set back or forward to see what a wall clock can do. */
@@ -112,6 +114,7 @@ export class Host {
             sentAt: this.now,
             type: bytes[0]!,
           };
+          this.lastTransmit = { buffer, offset, length };
           this.outbox.push(datagram);
           this.sent.push(datagram);
         },
