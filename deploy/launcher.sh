@@ -14,8 +14,8 @@ main() {
     */*) self=$0 ;;
     *) if [ -f "./$0" ]; then self=./$0; else self=$(command -v -- "$0"); fi ;;
   esac
-  # No cache of deno's own: what it reads there would be code that nobody verified.
-  export DENO_DIR=/dev/null/none DENO_NO_UPDATE_CHECK=1
+  # No cache of deno's own, since nobody would verify it; and not a word about that on a terminal.
+  export DENO_DIR=/dev/null/none DENO_LOG="${DENO_LOG:-info,deno::cache=off}" DENO_NO_UPDATE_CHECK=1
 
   refused=
   place=

@@ -92,6 +92,14 @@ Deno.test("the self-contained executable runs without a home and without deno on
   const version = await run("--version");
   assert.equal(version.code, 0, text.decode(version.stderr));
   assert.equal(text.decode(version.stdout).trim(), config.version);
+  // On a terminal deno speaks of more than in a pipe.
+  if (Deno.build.os === "linux") {
+    const script = new Deno.Command("script", {
+      args: ["--quiet", "--return", "--command", `'${output}' --version`, "/dev/null"],
+      env: { TMPDIR: directory.path, XDG_CACHE_HOME: "" },
+    });
+    assert.equal(text.decode((await script.output()).stdout), `${config.version}\r\n`);
+  }
   const key = await run("genkey");
   assert.match(text.decode(key.stdout), /^[A-Za-z0-9+/]{43}=\n$/);
   assert.equal((await run("up", "/nonexistent.conf")).code, 2);
