@@ -90,8 +90,7 @@ export class ConfigSource {
 
   /** Adds to the values of a list. */
   append(section: ConfigPath, key: Key, values: readonly string[], origin: Origin): void {
-    const values_ = this.section(section);
-    const list = (values_[key.field] ??= []) as string[];
+    const list = (this.section(section)[key.field] ??= []) as string[];
     const name = [...section, key.field].join(".");
     if (!this.#origins.has(name)) this.#origins.set(name, origin);
     for (const value of values) this.#origins.set(`${name}.${list.push(value) - 1}`, origin);
