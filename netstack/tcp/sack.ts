@@ -22,6 +22,8 @@ const SMALLEST = 8;
 const DUP_THRESH = 3;
 /** RFC 8985 §6.2 step 4 starts with a quarter of the smallest round trip. */
 const REORDERING_FRACTION = 4;
+/** And never less than what a clock may be off, ms. */
+const SMALLEST_REORDERING = 1;
 
 export class Scoreboard {
   #end = new Int32Array(0);
@@ -231,7 +233,7 @@ export class Scoreboard {
    */
   markLostByTime(now: number): number {
     if (this.#rackSentAt === -Infinity) return Infinity;
-    const window = this.#minimumRtt / REORDERING_FRACTION;
+    const window = Math.max(SMALLEST_REORDERING, this.#minimumRtt / REORDERING_FRACTION);
     let next = Infinity;
     for (let i = 0; i < this.count; i++) {
       const at = (this.#head + i) & this.#mask;

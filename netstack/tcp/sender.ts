@@ -370,6 +370,7 @@ export class Sender {
 
   #repair(flight: number, advanced: number, echoDelay: number, now: number): void {
     const board = this.board;
+    const stateBefore = this.#state;
     if (this.#state !== OPEN) {
       if (advanced > 0 && this.#wasSpurious(echoDelay, now)) return this.#undo();
       if (!before(this.una, this.#recover)) this.#recovered(now);
@@ -386,7 +387,7 @@ export class Sender {
 
     if (this.#state === OPEN && board.lostBytes > 0) this.#recovery(flight, now);
     if (this.#state === RECOVERY) this.#reduce(advanced);
-    else if (advanced > 0 && this.#windowWasLimit(flight)) {
+    else if (advanced > 0 && stateBefore !== RECOVERY && this.#windowWasLimit(flight)) {
       this.congestion.acknowledged(advanced, now, this.rto.smoothed);
     }
   }
