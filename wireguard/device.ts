@@ -84,6 +84,7 @@ export class Device {
   readonly #queue: HandshakeQueue;
   readonly #limiter = new RateLimiter();
   readonly #cookieReply = new Uint8Array(COOKIE_REPLY_SIZE);
+  #initiationsTurn = false;
   readonly #peerOf = (publicKey: Uint8Array) => this.peer(publicKey);
 
   /** @throws {RangeError} if a key, the MTU or a time is out of range. */
@@ -211,15 +212,15 @@ export class Device {
   handleHandshakes(now: number, budget: number): boolean {
     const { initiations } = this.#context;
     let left = budget;
-    // In turns, so that a flood of arriving messages does not keep this side from initiating.
     while (left > 0 && (this.#queue.size > 0 || initiations.size > 0)) {
-      for (const peer of initiations) {
-        initiations.delete(peer);
-        sendInitiation(this.#context, peer, now);
+      // In turns, so that a flood of arriving messages does not keep this side from initiating.
+      this.#initiationsTurn = !this.#initiationsTurn;
+      if (initiations.size > 0 && (this.#initiationsTurn || this.#queue.size === 0)) {
+        const [peer] = initiations;
+        initiations.delete(peer!);
+        sendInitiation(this.#context, peer!, now);
         left--;
-        break;
-      }
-      if (left > 0 && this.#queue.size > 0) {
+      } else {
         left -= this.#handleQueued(now);
         this.#queue.shift();
       }

@@ -28,7 +28,9 @@
  * const b: Device = make(() => a);
  * a.addPeer({ publicKey: b.publicKey, endpoint }, 0).initiate(0);
  * b.addPeer({ publicKey: a.publicKey }, 0);
- * while (a.handleHandshakes(0, 1) || b.handleHandshakes(0, 1));
+ * a.handleHandshakes(0, 1); // sends the initiation
+ * b.handleHandshakes(0, 1); // answers it
+ * a.handleHandshakes(0, 1); // has a session, and confirms it
  * ```
  *
  * @module

@@ -236,7 +236,9 @@ export class Peer implements TimerActions {
     if (endpoint === undefined) return;
     const keypair = this.#sendingKeypair(now);
     if (keypair === undefined) {
-      this.initiate(now);
+      // A handshake that is being retried goes on counting its attempts.
+      const queued = this.#context.initiations.has(this);
+      if (!queued && !this.timers.isHandshakeRunning) this.initiate(now);
       return;
     }
     this.#keepalive ??= new Uint8Array(KEEPALIVE_SIZE);

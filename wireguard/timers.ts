@@ -41,8 +41,11 @@ export class PeerTimers implements Deadline {
   #persistentKeepaliveAt = NONE;
 
   #attempts = 0;
+  /** The retransmit timer stands for an initiation that came too early, not for an unanswered one. */
+  #deferred = false;
   #needsAnotherKeepalive = false;
   #sentLastMinuteHandshake = false;
+  #stopped = false;
 
   /** @param jitter Random ms below the setting, fresh at every call. */
   constructor(
@@ -62,14 +65,14 @@ export class PeerTimers implements Deadline {
     if (this.#newHandshakeAt !== NONE) return;
     const { keepaliveTimeoutMs, rekeyTimeoutMs } = this.#settings;
     this.#newHandshakeAt = now + keepaliveTimeoutMs + rekeyTimeoutMs + this.#jitter();
-    this.#deadlines.arm(this, this.#newHandshakeAt);
+    this.#arm(this.#newHandshakeAt);
   }
 
   /** A data packet, not a keepalive, was received: something should go back (§6.5). */
   dataReceived(now: number): void {
     if (this.#sendKeepaliveAt === NONE) {
       this.#sendKeepaliveAt = now + this.#settings.keepaliveTimeoutMs;
-      this.#deadlines.arm(this, this.#sendKeepaliveAt);
+      this.#arm(this.#sendKeepaliveAt);
     } else {
       this.#needsAnotherKeepalive = true;
     }
@@ -93,13 +96,13 @@ export class PeerTimers implements Deadline {
 
   armPersistentKeepalive(now: number): void {
     this.#persistentKeepaliveAt = now + this.persistentKeepaliveMs;
-    this.#deadlines.arm(this, this.#persistentKeepaliveAt);
+    this.#arm(this.#persistentKeepaliveAt);
   }
 
   /** As soon as possible: a keepalive interval has just been set. */
   firePersistentKeepalive(now: number): void {
     this.#persistentKeepaliveAt = now;
-    this.#deadlines.arm(this, now);
+    this.#arm(now);
   }
 
   /** A handshake is wanted for a reason other than a retry: the attempts are counted afresh. */
@@ -108,15 +111,22 @@ export class PeerTimers implements Deadline {
   }
 
   handshakeInitiated(now: number): void {
+    this.#deferred = false;
     this.#retransmitHandshakeAt = now + this.#settings.rekeyTimeoutMs + this.#jitter();
-    this.#deadlines.arm(this, this.#retransmitHandshakeAt);
+    this.#arm(this.#retransmitHandshakeAt);
   }
 
   /** An initiation was wanted before its time: it will be tried at `at`, unless a session comes first. */
   handshakeDeferred(at: number): void {
     if (this.#retransmitHandshakeAt !== NONE) return;
+    this.#deferred = true;
     this.#retransmitHandshakeAt = at + this.#jitter();
-    this.#deadlines.arm(this, this.#retransmitHandshakeAt);
+    this.#arm(this.#retransmitHandshakeAt);
+  }
+
+  /** Whether an initiation is to be sent, or sent again, by the clock. */
+  get isHandshakeRunning(): boolean {
+    return this.#retransmitHandshakeAt !== NONE;
   }
 
   /** A session is confirmed, as either side. */
@@ -129,7 +139,7 @@ export class PeerTimers implements Deadline {
   /** A session was derived, as either side; a responder's is not confirmed yet. */
   sessionDerived(now: number): void {
     this.#zeroKeysAt = now + this.#settings.zeroKeysMs;
-    this.#deadlines.arm(this, this.#zeroKeysAt);
+    this.#arm(this.#zeroKeysAt);
   }
 
   /** Whether the receive-side rekey (§6.2) is still to be done for this key. Says yes once. */
@@ -139,8 +149,9 @@ export class PeerTimers implements Deadline {
     return true;
   }
 
-  /** Stops everything. */
+  /** Stops everything, for good. */
   stop(): void {
+    this.#stopped = true;
     this.#retransmitHandshakeAt = NONE;
     this.#sendKeepaliveAt = NONE;
     this.#newHandshakeAt = NONE;
@@ -150,6 +161,7 @@ export class PeerTimers implements Deadline {
   }
 
   nextDeadline(): number {
+    if (this.#stopped) return NONE;
     return Math.min(
       this.#retransmitHandshakeAt,
       this.#sendKeepaliveAt,
@@ -170,12 +182,17 @@ export class PeerTimers implements Deadline {
   /** §6.4: retry until REKEY_ATTEMPT_TIME is over. */
   #expiredRetransmitHandshake(now: number): void {
     this.#retransmitHandshakeAt = NONE;
+    if (this.#deferred) {
+      this.#deferred = false;
+      this.#actions.requestInitiation(now);
+      return;
+    }
     const { rekeyAttemptMs, rekeyTimeoutMs, zeroKeysMs } = this.#settings;
     if (this.#attempts >= Math.floor(rekeyAttemptMs / rekeyTimeoutMs)) {
       this.#sendKeepaliveAt = NONE;
       if (this.#zeroKeysAt === NONE) {
         this.#zeroKeysAt = now + zeroKeysMs;
-        this.#deadlines.arm(this, this.#zeroKeysAt);
+        this.#arm(this.#zeroKeysAt);
       }
       this.#actions.giveUpHandshake(now);
       return;
@@ -191,7 +208,7 @@ export class PeerTimers implements Deadline {
     this.#actions.sendKeepalive(now);
     if (!another) return;
     this.#sendKeepaliveAt = now + this.#settings.keepaliveTimeoutMs;
-    this.#deadlines.arm(this, this.#sendKeepaliveAt);
+    this.#arm(this.#sendKeepaliveAt);
   }
 
   #expiredNewHandshake(now: number): void {
@@ -210,5 +227,9 @@ export class PeerTimers implements Deadline {
     if (this.persistentKeepaliveMs === 0) return;
     this.armPersistentKeepalive(now); // also when nothing can be sent just now
     this.#actions.sendKeepalive(now);
+  }
+
+  #arm(at: number): void {
+    if (!this.#stopped) this.#deadlines.arm(this, at);
   }
 }

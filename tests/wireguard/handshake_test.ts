@@ -389,6 +389,54 @@ Deno.test("initiations are done within the budget, and pollTimeout asks for anot
   assert(hub.device.pollTimeout() >= 5000);
 });
 
+Deno.test("with a budget of one, initiations and arriving messages take turns", () => {
+  const pair = new Pair();
+  for (let i = 0; i < 6; i++) {
+    const publicKey = new Host(100 + i, pair.b.address).device.publicKey;
+    pair.b.device.addPeer({ publicKey, endpoint: endpoint("192.0.2.3", i) }, 0).initiate(0);
+  }
+  pair.ab.initiate(0);
+  pair.a.device.handleHandshakes(0, 1);
+  const [initiation] = take(pair.a);
+  for (let i = 0; i < 6; i++) pair.b.receive(initiation!);
+  for (let turn = 0; turn < 6; turn++) pair.b.device.handleHandshakes(0, 1);
+  const { initiationsSent, responsesSent, droppedReplayedInitiation } = pair.b.device.counters;
+  assert.deepEqual([initiationsSent, responsesSent, droppedReplayedInitiation], [3, 1, 2]);
+});
+
+Deno.test("an embedder may remove a peer from within any event; nothing of it is left", () => {
+  for (const type of ["handshake-complete", "endpoint-changed", "handshake-retry"]) {
+    const pair = new Pair({ b: { persistentKeepalive: 5 } });
+    pair.b.events.push = (event) => {
+      if (event.type === type) pair.b.device.removePeer(event.peer, pair.now);
+      return 0;
+    };
+    pair.aToB();
+    if (type === "handshake-retry") {
+      pair.ba.setEndpoint(pair.a.address);
+      pair.filter = () => false;
+    }
+    pair.advance(20_000);
+    assert.deepEqual([...pair.b.device.peers()], [], type);
+    assert.equal(pair.b.device.pollTimeout(), Infinity, type);
+    assert.equal(pair.b.received.length, 0, type);
+  }
+});
+
+Deno.test("a packet staged just after a response was sent gets its own initiation 5 s later, no retry", () => {
+  const pair = new Pair({ timers: { rekeyJitterMs: 0 } });
+  pair.filter = (d) => d.type !== RESPONSE; // the initiator never hears of the session
+  pair.ab.initiate(0);
+  pair.settle();
+  assert.equal(pair.bToA(), SendResult.Staged);
+  pair.filter = (d) =>
+    d.to === pair.a.address && d.type === INITIATION || d.from === pair.a.address;
+  pair.a.device.removePeer(pair.ab, 0);
+  pair.advance(5_000);
+  assert.deepEqual(pair.b.sentOfType(INITIATION).map((d) => d.sentAt), [5000]);
+  assert(!pair.b.eventTypes().includes("handshake-retry"));
+});
+
 Deno.test("a response to no initiation, or a second one, changes nothing", () => {
   const pair = new Pair().connect();
   const response = pair.b.sentOfType(RESPONSE)[0]!;

@@ -258,6 +258,16 @@ Deno.test("persistent keepalive brings a peer back that was away for longer than
   assert(pair.ab.hasSession && pair.ba.hasSession);
 });
 
+Deno.test("a keepalive shorter than REKEY_TIMEOUT neither hurries a handshake nor keeps it from failing", () => {
+  const pair = new Pair({ timers: EXACT, a: { persistentKeepalive: 1 } });
+  pair.filter = () => false;
+  pair.advance(94_999);
+  assert.deepEqual(times(pair.a, INITIATION), Array.from({ length: 19 }, (_, i) => i * 5000));
+  pair.advance(2_000);
+  assert(pair.a.eventTypes().includes("handshake-failed"));
+  assert.equal(times(pair.a, INITIATION).length, 20, "and then starts another");
+});
+
 Deno.test("persistent keepalive without an endpoint waits until the peer is heard", () => {
   const pair = new Pair({ timers: EXACT, b: { persistentKeepalive: 10 } });
   pair.advance(60_000);
