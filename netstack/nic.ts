@@ -1,5 +1,7 @@
 import { IpAddress, type IpVersion, Prefix } from "./address.ts";
 import type { Link } from "./link.ts";
+import { PacketQueue } from "./packet_queue.ts";
+import { TokenBucket } from "./token_bucket.ts";
 
 /** RFC 791 §3.2: what every host must be able to receive; smaller links are not worth the care. */
 const MIN_MTU = 576;
@@ -7,6 +9,10 @@ const MIN_MTU = 576;
 const MIN_IPV6_MTU = 1280;
 /** The most an IPv4 total length can say. */
 const MAX_MTU = 65_535;
+
+/** ICMP errors per second and NIC, and how many at once: Linux's figures. */
+const ICMP_ERRORS_PER_SECOND = 1_000;
+const ICMP_ERRORS_AT_ONCE = 50;
 
 /** An address of a NIC with the length of the network it is in. */
 export interface NicAddress {
@@ -39,6 +45,10 @@ export class Nic {
   promiscuous: boolean;
   spoofing: boolean;
   forwarding: boolean;
+  /** For the stack: packets that wait for the flush. */
+  readonly queue = new PacketQueue();
+  /** For the stack: limits ICMP errors about what came in here. */
+  readonly icmpErrors = new TokenBucket(ICMP_ERRORS_PER_SECOND, ICMP_ERRORS_AT_ONCE);
   readonly #broadcasts: readonly IpAddress[];
 
   /** @throws {RangeError} for an MTU out of range. Made by `Stack.addNic`. */

@@ -1,0 +1,57 @@
+/**
+ * Big-endian fields in a packet, and copies between packets.
+ *
+ * @module
+ */
+
+export function readUint16(buffer: Uint8Array, offset: number): number {
+  return buffer[offset]! << 8 | buffer[offset + 1]!;
+}
+
+export function writeUint16(buffer: Uint8Array, offset: number, value: number): void {
+  buffer[offset] = value >>> 8;
+  buffer[offset + 1] = value;
+}
+
+export function readUint32(buffer: Uint8Array, offset: number): number {
+  return (buffer[offset]! << 24 | buffer[offset + 1]! << 16 | buffer[offset + 2]! << 8 |
+    buffer[offset + 3]!) >>> 0;
+}
+
+export function writeUint32(buffer: Uint8Array, offset: number, value: number): void {
+  buffer[offset] = value >>> 24;
+  buffer[offset + 1] = value >>> 16;
+  buffer[offset + 2] = value >>> 8;
+  buffer[offset + 3] = value;
+}
+
+/** Below this a plain loop beats the block copy with its short-lived view. */
+const SHORT_COPY = 64;
+
+/** Copies `length` bytes between two buffers, or within one. */
+export function copyBytes(
+  from: Uint8Array,
+  fromOffset: number,
+  into: Uint8Array,
+  intoOffset: number,
+  length: number,
+): void {
+  if (length >= SHORT_COPY || from === into) {
+    into.set(from.subarray(fromOffset, fromOffset + length), intoOffset);
+    return;
+  }
+  for (let i = 0; i < length; i++) into[intoOffset + i] = from[fromOffset + i]!;
+}
+
+export function equalBytes(
+  a: Uint8Array,
+  aOffset: number,
+  b: Uint8Array,
+  bOffset: number,
+  length: number,
+): boolean {
+  for (let i = 0; i < length; i++) {
+    if (a[aOffset + i] !== b[bOffset + i]) return false;
+  }
+  return true;
+}

@@ -1,0 +1,233 @@
+import { copyBytes, equalBytes, readUint16, readUint32 } from "./bytes.ts";
+import { finish, sum } from "./checksum.ts";
+import type { IcmpCounters } from "./counters.ts";
+import {
+  ECHO_REPLY,
+  ECHO_REQUEST,
+  ICMP_HEADER_LENGTH,
+  PARAMETER_PROBLEM,
+  TIME_EXCEEDED,
+  UNREACHABLE,
+  V6_ECHO_REPLY,
+  V6_ECHO_REQUEST,
+  V6_PARAMETER_PROBLEM,
+  V6_TIME_EXCEEDED,
+  V6_TOO_BIG,
+  V6_UNREACHABLE,
+  writeIcmpChecksum,
+} from "./icmp_error.ts";
+import {
+  FRAGMENT_OFFSET_MASK,
+  IPV4_DESTINATION,
+  IPV4_FRAGMENT,
+  IPV4_HEADER_LENGTH,
+  IPV4_PROTOCOL,
+  IPV4_SOURCE,
+  ipv4HeaderLength,
+} from "./ipv4.ts";
+import {
+  FRAGMENT_HEADER_LENGTH,
+  FRAGMENT_OFFSET,
+  HeaderChain,
+  IPV6_DESTINATION,
+  IPV6_HEADER_LENGTH,
+  IPV6_NEXT_HEADER,
+  IPV6_SOURCE,
+} from "./ipv6.ts";
+import type { Output } from "./output.ts";
+import {
+  type IcmpErrorKind,
+  type Inbound,
+  PROTOCOL_ICMP,
+  PROTOCOL_ICMPV6,
+  type TransportProtocol,
+} from "./transport.ts";
+
+/** A quoted packet is only of use with the ports behind its IP header (RFC 792). */
+const QUOTED_TRANSPORT = 8;
+
+/** What arrives as ICMP (RFC 792) and ICMPv6 (RFC 4443): answers pings, hands errors on. */
+export class Icmp {
+  readonly #output: Output;
+  readonly #counters: IcmpCounters;
+  readonly #transports: ReadonlyMap<number, TransportProtocol>;
+  readonly #chain = new HeaderChain();
+
+  /** @param transports By protocol number. */
+  constructor(
+    output: Output,
+    counters: IcmpCounters,
+    transports: ReadonlyMap<number, TransportProtocol>,
+  ) {
+    this.#output = output;
+    this.#counters = counters;
+    this.#transports = transports;
+  }
+
+  handlePacket(inbound: Inbound, now: number): void {
+    const { buffer, payload, length, version } = inbound;
+    this.#counters.received++;
+    if (length < ICMP_HEADER_LENGTH) {
+      this.#counters.malformed++;
+      return;
+    }
+    // Source and destination lie side by side in the header: the pseudo header of RFC 4443 §2.3.
+    const pseudo = version === 4 ? 0 : sum(buffer, inbound.source, 32, PROTOCOL_ICMPV6 + length);
+    if (finish(sum(buffer, payload, length, pseudo)) !== 0) {
+      this.#counters.badChecksum++;
+      return;
+    }
+    const type = buffer[payload]!;
+    if (type === (version === 4 ? ECHO_REQUEST : V6_ECHO_REQUEST)) this.#echo(inbound, now);
+    else {
+      const code = buffer[payload + 1]!;
+      const kind = version === 4 ? ipv4ErrorKind(type, code) : ipv6ErrorKind(type, code);
+      if (kind === undefined) this.#counters.unhandled++;
+      else this.#handleError(inbound, kind, now);
+    }
+  }
+
+  #echo(inbound: Inbound, now: number): void {
+    const { nic, ingress, buffer, payload, length, version } = inbound;
+    if (!inbound.local || nic !== ingress) {
+      this.#counters.echoIgnored++;
+      return;
+    }
+    const at = this.#output.enqueueBetween(
+      ingress,
+      version,
+      version === 4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6,
+      buffer,
+      inbound.destination,
+      buffer,
+      inbound.source,
+      length,
+    );
+    if (at < 0) return;
+    const into = ingress.queue.buffer;
+    copyBytes(buffer, payload, into, at, length);
+    into[at] = version === 4 ? ECHO_REPLY : V6_ECHO_REPLY;
+    into[at + 1] = 0;
+    writeIcmpChecksum(into, at, length, version);
+    this.#counters.echoReplies++;
+    this.#counters.sent++;
+    this.#output.push(ingress, now);
+  }
+
+  #handleError(inbound: Inbound, kind: IcmpErrorKind, now: number): void {
+    this.#counters.errorsReceived++;
+    if (!this.#dispatchError(inbound, kind, now)) this.#counters.errorsIgnored++;
+  }
+
+  /** Finds the transport header in the quoted packet. @returns Whether there was somebody to tell. */
+  #dispatchError(inbound: Inbound, kind: IcmpErrorKind, now: number): boolean {
+    const { buffer, payload, length, version } = inbound;
+    const quoted = payload + ICMP_HEADER_LENGTH;
+    const end = payload + length;
+    const isIpv4 = version === 4;
+    const headerLength = isIpv4 ? IPV4_HEADER_LENGTH : IPV6_HEADER_LENGTH;
+    if (quoted + headerLength + QUOTED_TRANSPORT > end) return false;
+    if (buffer[quoted]! >> 4 !== version) return false;
+    const source = quoted + (isIpv4 ? IPV4_SOURCE : IPV6_SOURCE);
+    const destination = quoted + (isIpv4 ? IPV4_DESTINATION : IPV6_DESTINATION);
+    // The report goes to who sent the packet, so what it quotes came from where it went to.
+    if (!equalBytes(buffer, source, buffer, inbound.destination, isIpv4 ? 4 : 16)) return false;
+    let protocol = buffer[quoted + IPV4_PROTOCOL]!;
+    let transport = quoted + ipv4HeaderLength(buffer, quoted);
+    if (isIpv4) {
+      if (transport < quoted + IPV4_HEADER_LENGTH) return false;
+      const fragment = readUint16(buffer, quoted + IPV4_FRAGMENT);
+      if ((fragment & FRAGMENT_OFFSET_MASK) !== 0) return false;
+    } else {
+      const chain = this.#chain;
+      const field = quoted + IPV6_NEXT_HEADER;
+      const first = quoted + IPV6_HEADER_LENGTH;
+      let stop = chain.walk(buffer, buffer[field]!, first, field, end);
+      if (stop === "fragment") {
+        const header = chain.offset;
+        if ((readUint16(buffer, header + FRAGMENT_OFFSET) & ~7) !== 0) return false;
+        stop = chain.walk(buffer, buffer[header]!, header + FRAGMENT_HEADER_LENGTH, header, end);
+      }
+      if (stop !== "upper") return false;
+      protocol = chain.protocol;
+      transport = chain.offset;
+    }
+    if (transport + QUOTED_TRANSPORT > end) return false;
+    const to = this.#transports.get(protocol);
+    if (to === undefined) return false;
+    const mtu = kind !== "too-big" ? 0 : isIpv4
+      // RFC 1191 §4: the lower half of the unused word.
+      ? readUint16(buffer, payload + 6)
+      : readUint32(buffer, payload + 4);
+    to.handleIcmpError(
+      kind,
+      mtu,
+      version,
+      buffer,
+      source,
+      destination,
+      transport,
+      end - transport,
+      now,
+    );
+    return true;
+  }
+}
+
+/** RFC 792, RFC 1122 §3.2.2.1, RFC 1812 §5.2.7.1. Source Quench is ignored (RFC 6633). */
+function ipv4ErrorKind(type: number, code: number): IcmpErrorKind | undefined {
+  if (type === TIME_EXCEEDED) return "time-exceeded";
+  if (type === PARAMETER_PROBLEM) return "parameter-problem";
+  if (type !== UNREACHABLE) return undefined;
+  switch (code) {
+    case 0:
+    case 6:
+    case 11:
+      return "net-unreachable";
+    case 1:
+    case 5:
+    case 7:
+    case 8:
+    case 12:
+      return "host-unreachable";
+    case 2:
+      return "protocol-unreachable";
+    case 3:
+      return "port-unreachable";
+    case 4:
+      return "too-big";
+    case 9:
+    case 10:
+    case 13:
+    case 14:
+    case 15:
+      return "prohibited";
+    default:
+      return undefined;
+  }
+}
+
+/** RFC 4443 §3. */
+function ipv6ErrorKind(type: number, code: number): IcmpErrorKind | undefined {
+  if (type === V6_TOO_BIG) return "too-big";
+  if (type === V6_TIME_EXCEEDED) return "time-exceeded";
+  if (type === V6_PARAMETER_PROBLEM) {
+    return code === 1 ? "protocol-unreachable" : "parameter-problem";
+  }
+  if (type !== V6_UNREACHABLE) return undefined;
+  switch (code) {
+    case 0:
+      return "net-unreachable";
+    case 2:
+    case 3:
+      return "host-unreachable";
+    case 4:
+      return "port-unreachable";
+    case 1:
+    case 5:
+    case 6:
+      return "prohibited";
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,282 @@
+import type { IpVersion } from "./address.ts";
+import { copyBytes, readUint16, writeUint16, writeUint32 } from "./bytes.ts";
+import { finish, sum } from "./checksum.ts";
+import type { IcmpCounters } from "./counters.ts";
+import {
+  FRAGMENT_OFFSET_MASK,
+  IPV4_DESTINATION,
+  IPV4_FRAGMENT,
+  IPV4_HEADER_LENGTH,
+  IPV4_PROTOCOL,
+  IPV4_SOURCE,
+  ipv4HeaderLength,
+  isMartianIpv4,
+} from "./ipv4.ts";
+import {
+  FRAGMENT_HEADER_LENGTH,
+  FRAGMENT_OFFSET,
+  HeaderChain,
+  IPV6_DESTINATION,
+  IPV6_HEADER_LENGTH,
+  IPV6_NEXT_HEADER,
+  IPV6_SOURCE,
+  isMartianIpv6,
+} from "./ipv6.ts";
+import type { Nic } from "./nic.ts";
+import type { Output } from "./output.ts";
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, type UnreachableKind } from "./transport.ts";
+
+/** Type, code, checksum, and four bytes that depend on the type. */
+export const ICMP_HEADER_LENGTH = 8;
+
+// RFC 792
+export const ECHO_REPLY = 0;
+export const UNREACHABLE = 3;
+export const ECHO_REQUEST = 8;
+export const TIME_EXCEEDED = 11;
+export const PARAMETER_PROBLEM = 12;
+// RFC 4443
+export const V6_UNREACHABLE = 1;
+export const V6_TOO_BIG = 2;
+export const V6_TIME_EXCEEDED = 3;
+export const V6_PARAMETER_PROBLEM = 4;
+export const V6_ECHO_REQUEST = 128;
+export const V6_ECHO_REPLY = 129;
+const V6_REDIRECT = 137;
+
+/** RFC 1812 §4.3.2.3: as much of the packet as fits into 576 bytes. */
+const IPV4_MOST = 576;
+/** RFC 4443 §2.4 (c): the minimum MTU of IPv6. */
+const IPV6_MOST = 1280;
+
+/**
+ * Whose finding a report is, and so whose address it comes from: the destination's, or the
+ * gateway's, which has one on the NIC the packet came in by (RFC 1812 §4.3.2.4) or, for "either",
+ * takes the destination's.
+ */
+type Reporter = "destination" | "gateway" | "either";
+
+/** Code of a Destination Unreachable. */
+const IPV4_CODES: Record<UnreachableKind, number> = {
+  "net": 0,
+  "no-route": 0,
+  "host": 1,
+  "port": 3,
+  "prohibited": 13, // RFC 1812 §5.2.7.1
+};
+const IPV6_CODES: Record<UnreachableKind, number> = {
+  "net": 0,
+  "no-route": 0,
+  "prohibited": 1,
+  "host": 3,
+  "port": 4,
+};
+
+/** Tells senders what became of their packets, where RFC 1122 §3.2.2 and RFC 4443 §2.4 allow. */
+export class IcmpErrors {
+  readonly #output: Output;
+  readonly #counters: IcmpCounters;
+  readonly #chain = new HeaderChain();
+  readonly #dice = new Uint8Array(1);
+
+  constructor(output: Output, counters: IcmpCounters) {
+    this.#output = output;
+    this.#counters = counters;
+  }
+
+  /** A port is closed at the destination itself; all else is this gateway's finding. */
+  unreachable(
+    kind: UnreachableKind,
+    ingress: Nic,
+    original: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+  ): void {
+    const isIpv4 = versionOf(original, offset) === 4;
+    const type = isIpv4 ? UNREACHABLE : V6_UNREACHABLE;
+    const code = isIpv4 ? IPV4_CODES[kind] : IPV6_CODES[kind];
+    const from = kind === "port" ? "destination" : "either";
+    this.#send(type, code, 0, from, ingress, original, offset, length, now);
+  }
+
+  /** @param reassembly Not the hops ran out, but the time for the other fragments. */
+  timeExceeded(
+    reassembly: boolean,
+    ingress: Nic,
+    original: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+  ): void {
+    const type = versionOf(original, offset) === 4 ? TIME_EXCEEDED : V6_TIME_EXCEEDED;
+    const code = reassembly ? 1 : 0;
+    this.#send(type, code, 0, "gateway", ingress, original, offset, length, now);
+  }
+
+  /** @param mtu Of the link the packet does not fit (RFC 1191 §4, RFC 4443 §3.2). */
+  tooBig(
+    mtu: number,
+    ingress: Nic,
+    original: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+  ): void {
+    const isIpv4 = versionOf(original, offset) === 4;
+    const type = isIpv4 ? UNREACHABLE : V6_TOO_BIG;
+    this.#send(type, isIpv4 ? 4 : 0, mtu, "either", ingress, original, offset, length, now);
+  }
+
+  /** No transport of that number (RFC 1122 §3.2.2.1, RFC 4443 §3.4). @param pointer IPv6 only. */
+  unknownProtocol(
+    pointer: number,
+    ingress: Nic,
+    original: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+  ): void {
+    const isIpv4 = versionOf(original, offset) === 4;
+    const type = isIpv4 ? UNREACHABLE : V6_PARAMETER_PROBLEM;
+    const code = isIpv4 ? 2 : 1;
+    const parameter = isIpv4 ? 0 : pointer;
+    this.#send(type, code, parameter, "destination", ingress, original, offset, length, now);
+  }
+
+  /** IPv6 only. @param code 0 = bad field, 2 = unknown option. @param pointer From the IP header. */
+  parameterProblem(
+    code: number,
+    pointer: number,
+    ingress: Nic,
+    original: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+  ): void {
+    this.#send(
+      V6_PARAMETER_PROBLEM,
+      code,
+      pointer,
+      "destination",
+      ingress,
+      original,
+      offset,
+      length,
+      now,
+    );
+  }
+
+  #send(
+    type: number,
+    code: number,
+    parameter: number,
+    from: Reporter,
+    ingress: Nic,
+    original: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+  ): void {
+    const version = versionOf(original, offset);
+    if (!this.#isAllowed(version, ingress, original, offset, length)) {
+      this.#counters.errorsForbidden++;
+      return;
+    }
+    this.#output.random(this.#dice);
+    if (!ingress.icmpErrors.take(this.#dice[0]! % 3, now)) {
+      this.#counters.errorsRateLimited++;
+      return;
+    }
+    const own = ingress.firstAddress(version);
+    if (own === undefined && from === "gateway") {
+      this.#counters.errorsForbidden++;
+      return;
+    }
+    const fromDestination = from === "destination" || own === undefined;
+    const isIpv4 = version === 4;
+    const headerLength = isIpv4 ? IPV4_HEADER_LENGTH : IPV6_HEADER_LENGTH;
+    const most = (isIpv4 ? IPV4_MOST : IPV6_MOST) - headerLength - ICMP_HEADER_LENGTH;
+    const quoted = Math.min(length, most);
+    const destination = offset + (isIpv4 ? IPV4_DESTINATION : IPV6_DESTINATION);
+    const at = this.#output.enqueueBetween(
+      ingress,
+      version,
+      isIpv4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6,
+      fromDestination ? original : own!.bytes,
+      fromDestination ? destination : 0,
+      original,
+      offset + (isIpv4 ? IPV4_SOURCE : IPV6_SOURCE),
+      ICMP_HEADER_LENGTH + quoted,
+    );
+    if (at < 0) return;
+    const { buffer } = ingress.queue;
+    buffer[at] = type;
+    buffer[at + 1] = code;
+    writeUint32(buffer, at + 4, parameter);
+    copyBytes(original, offset, buffer, at + ICMP_HEADER_LENGTH, quoted);
+    writeIcmpChecksum(buffer, at, ICMP_HEADER_LENGTH + quoted, version);
+    this.#counters.errorsSent++;
+    this.#counters.sent++;
+    this.#output.push(ingress, now);
+  }
+
+  /** Never about ICMP errors, later fragments, nor what did not go from one host to one host. */
+  #isAllowed(
+    version: IpVersion,
+    ingress: Nic,
+    original: Uint8Array,
+    offset: number,
+    length: number,
+  ): boolean {
+    if (version === 4) {
+      const headerLength = ipv4HeaderLength(original, offset);
+      if (length < headerLength) return false;
+      if ((readUint16(original, offset + IPV4_FRAGMENT) & FRAGMENT_OFFSET_MASK) !== 0) return false;
+      if (isMartianIpv4(original, offset + IPV4_SOURCE)) return false;
+      if (isMartianIpv4(original, offset + IPV4_DESTINATION)) return false;
+      if (ingress.isBroadcast(original, offset + IPV4_DESTINATION)) return false;
+      if (original[offset + IPV4_PROTOCOL] !== PROTOCOL_ICMP) return true;
+      return length > headerLength && isIcmpQuery(original[offset + headerLength]!);
+    }
+    if (length < IPV6_HEADER_LENGTH) return false;
+    if (isMartianIpv6(original, offset + IPV6_SOURCE)) return false;
+    if (isMartianIpv6(original, offset + IPV6_DESTINATION)) return false;
+    const chain = this.#chain;
+    const end = offset + length;
+    const field = offset + IPV6_NEXT_HEADER;
+    let stop = chain.walk(original, original[field]!, offset + IPV6_HEADER_LENGTH, field, end);
+    if (stop === "fragment") {
+      const header = chain.offset;
+      if ((readUint16(original, header + FRAGMENT_OFFSET) & ~7) !== 0) return false;
+      stop = chain.walk(original, original[header]!, header + FRAGMENT_HEADER_LENGTH, header, end);
+    }
+    if (stop !== "upper" || chain.protocol !== PROTOCOL_ICMPV6) return true;
+    if (chain.offset >= end) return false;
+    // RFC 4443 §2.1: errors have types below 128.
+    const type = original[chain.offset]!;
+    return type >= 128 && type !== V6_REDIRECT;
+  }
+}
+
+/** The header of the IP packet is already in front of the message. */
+export function writeIcmpChecksum(
+  buffer: Uint8Array,
+  offset: number,
+  length: number,
+  version: IpVersion,
+): void {
+  writeUint16(buffer, offset + 2, 0);
+  // RFC 4443 §2.3: ICMPv6 covers a pseudo header; the addresses stand right in front.
+  const pseudo = version === 4 ? 0 : sum(buffer, offset - 32, 32, PROTOCOL_ICMPV6 + length);
+  writeUint16(buffer, offset + 2, finish(sum(buffer, offset, length, pseudo)));
+}
+
+function versionOf(original: Uint8Array, offset: number): IpVersion {
+  return original[offset]! >> 4 === 4 ? 4 : 6;
+}
+
+/** Echo, timestamp, information, address mask (RFC 792, RFC 950). Unknown types may be errors. */
+function isIcmpQuery(type: number): boolean {
+  return type === ECHO_REPLY || type === ECHO_REQUEST || (type >= 13 && type <= 18);
+}

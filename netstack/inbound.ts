@@ -1,0 +1,19 @@
+import type { IpVersion } from "./address.ts";
+import type { Nic } from "./nic.ts";
+import type { Inbound } from "./transport.ts";
+
+/** The one object that every packet on its way up is described by. */
+export class InboundPacket implements Inbound {
+  nic!: Nic;
+  ingress!: Nic;
+  version: IpVersion = 4;
+  local = false;
+  buffer: Uint8Array = new Uint8Array(0);
+  ipOffset = 0;
+  source = 0;
+  destination = 0;
+  payload = 0;
+  length = 0;
+  hopLimit = 0;
+  trafficClass = 0;
+}

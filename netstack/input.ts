@@ -1,0 +1,320 @@
+import type { IpVersion } from "./address.ts";
+import { readUint16 } from "./bytes.ts";
+import type { IpCounters } from "./counters.ts";
+import type { Icmp } from "./icmp.ts";
+import { InboundPacket } from "./inbound.ts";
+import {
+  BAD_CHECKSUM,
+  checkIpv4Options,
+  decrementTtl,
+  DONT_FRAGMENT,
+  FRAGMENT_OFFSET_MASK,
+  IPV4_DESTINATION,
+  IPV4_FRAGMENT,
+  IPV4_HEADER_LENGTH,
+  IPV4_PROTOCOL,
+  IPV4_SOURCE,
+  IPV4_TOS,
+  IPV4_TTL,
+  ipv4HeaderLength,
+  isMartianIpv4,
+  MORE_FRAGMENTS,
+  OPTIONS_FINE,
+  OPTIONS_MALFORMED,
+  validateIpv4,
+} from "./ipv4.ts";
+import {
+  FRAGMENT_HEADER_LENGTH,
+  FRAGMENT_OFFSET,
+  HeaderChain,
+  IPV6_DESTINATION,
+  IPV6_HEADER_LENGTH,
+  IPV6_HOP_LIMIT,
+  IPV6_NEXT_HEADER,
+  IPV6_SOURCE,
+  isMartianIpv6,
+  validateIpv6,
+} from "./ipv6.ts";
+import type { Nic } from "./nic.ts";
+import type { Output } from "./output.ts";
+import type { Reassembly } from "./reassembly.ts";
+import type { RouteTable } from "./route.ts";
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, type TransportProtocol } from "./transport.ts";
+
+/** Everything that arrives: checked, then delivered here, forwarded, or reported back. */
+export class Input {
+  readonly #routes: RouteTable;
+  readonly #output: Output;
+  readonly #reassembly: Reassembly;
+  readonly #icmp: Icmp;
+  readonly #transports: ReadonlyMap<number, TransportProtocol>;
+  readonly #counters: IpCounters;
+  readonly #chain = new HeaderChain();
+  readonly #inbound = new InboundPacket();
+
+  constructor(
+    routes: RouteTable,
+    output: Output,
+    reassembly: Reassembly,
+    icmp: Icmp,
+    transports: ReadonlyMap<number, TransportProtocol>,
+    counters: IpCounters,
+  ) {
+    this.#routes = routes;
+    this.#output = output;
+    this.#reassembly = reassembly;
+    this.#icmp = icmp;
+    this.#transports = transports;
+    this.#counters = counters;
+  }
+
+  handlePacket(nic: Nic, buffer: Uint8Array, offset: number, length: number, now: number): void {
+    this.#counters.received++;
+    const version = length > 0 ? buffer[offset]! >> 4 : 0;
+    if (version === 4) this.#handleIpv4(nic, buffer, offset, length, now);
+    else if (version === 6) this.#handleIpv6(nic, buffer, offset, length, now);
+    else this.#counters.malformed++;
+  }
+
+  #handleIpv4(nic: Nic, buffer: Uint8Array, offset: number, length: number, now: number): void {
+    const counters = this.#counters;
+    const total = validateIpv4(buffer, offset, length);
+    if (total < 0) {
+      if (total === BAD_CHECKSUM) counters.badChecksum++;
+      else counters.malformed++;
+      return;
+    }
+    const headerLength = ipv4HeaderLength(buffer, offset);
+    if (headerLength > IPV4_HEADER_LENGTH) {
+      const options = checkIpv4Options(buffer, offset, headerLength);
+      if (options !== OPTIONS_FINE) {
+        if (options === OPTIONS_MALFORMED) counters.badOptions++;
+        else counters.sourceRouted++;
+        return;
+      }
+    }
+    const source = offset + IPV4_SOURCE;
+    if (isMartianIpv4(buffer, source) || nic.owns(buffer, source, 4)) {
+      counters.badSource++;
+      return;
+    }
+    const destination = offset + IPV4_DESTINATION;
+    if (isMartianIpv4(buffer, destination) || nic.isBroadcast(buffer, destination)) {
+      counters.badDestination++;
+      return;
+    }
+    if (nic.promiscuous || nic.owns(buffer, destination, 4)) {
+      this.#deliverIpv4(nic, nic, buffer, offset, total, buffer[offset + IPV4_TTL]!, now);
+      return;
+    }
+    const target = this.#route(nic, buffer, offset, destination, total, 4, now);
+    if (target === undefined) return;
+    const ttl = buffer[offset + IPV4_TTL]!;
+    if (ttl <= 1) {
+      counters.hopLimitExceeded++;
+      this.#output.errors.timeExceeded(false, nic, buffer, offset, total, now);
+      return;
+    }
+    if (isDeliveredOn(target, nic)) {
+      this.#deliverIpv4(target, nic, buffer, offset, total, ttl - 1, now);
+      return;
+    }
+    if (total <= target.mtu) {
+      decrementTtl(buffer, offset);
+      counters.forwarded++;
+      target.link.transmit(buffer, offset, total, now);
+      return;
+    }
+    if ((readUint16(buffer, offset + IPV4_FRAGMENT) & DONT_FRAGMENT) !== 0) {
+      counters.tooBig++;
+      this.#output.errors.tooBig(target.mtu, nic, buffer, offset, total, now);
+      return;
+    }
+    decrementTtl(buffer, offset);
+    if (!this.#output.enqueuePacket(target, buffer, offset, total)) return;
+    counters.forwarded++;
+    this.#output.push(target, now);
+  }
+
+  #handleIpv6(nic: Nic, buffer: Uint8Array, offset: number, length: number, now: number): void {
+    const counters = this.#counters;
+    const total = validateIpv6(buffer, offset, length);
+    if (total < 0) {
+      counters.malformed++;
+      return;
+    }
+    const source = offset + IPV6_SOURCE;
+    if (isMartianIpv6(buffer, source) || nic.owns(buffer, source, 6)) {
+      counters.badSource++;
+      return;
+    }
+    const destination = offset + IPV6_DESTINATION;
+    if (isMartianIpv6(buffer, destination)) {
+      counters.badDestination++;
+      return;
+    }
+    if (nic.promiscuous || nic.owns(buffer, destination, 6)) {
+      this.#deliverIpv6(nic, nic, buffer, offset, total, buffer[offset + IPV6_HOP_LIMIT]!, now);
+      return;
+    }
+    const target = this.#route(nic, buffer, offset, destination, total, 6, now);
+    if (target === undefined) return;
+    const hopLimit = buffer[offset + IPV6_HOP_LIMIT]!;
+    if (hopLimit <= 1) {
+      counters.hopLimitExceeded++;
+      this.#output.errors.timeExceeded(false, nic, buffer, offset, total, now);
+      return;
+    }
+    if (isDeliveredOn(target, nic)) {
+      this.#deliverIpv6(target, nic, buffer, offset, total, hopLimit - 1, now);
+      return;
+    }
+    if (total > target.mtu) {
+      counters.tooBig++;
+      this.#output.errors.tooBig(target.mtu, nic, buffer, offset, total, now);
+      return;
+    }
+    buffer[offset + IPV6_HOP_LIMIT] = hopLimit - 1;
+    counters.forwarded++;
+    target.link.transmit(buffer, offset, total, now);
+  }
+
+  /** The NIC that takes a packet for somebody else; undefined after having said that none does. */
+  #route(
+    ingress: Nic,
+    buffer: Uint8Array,
+    offset: number,
+    destination: number,
+    total: number,
+    version: IpVersion,
+    now: number,
+  ): Nic | undefined {
+    const target = this.#routes.lookup(buffer, destination, version);
+    if (target !== undefined && (isDeliveredOn(target, ingress) || target.forwarding)) {
+      return target;
+    }
+    this.#counters.noRoute++;
+    this.#output.errors.unreachable("no-route", ingress, buffer, offset, total, now);
+    return undefined;
+  }
+
+  #deliverIpv4(
+    nic: Nic,
+    ingress: Nic,
+    buffer: Uint8Array,
+    offset: number,
+    total: number,
+    hopLimit: number,
+    now: number,
+  ): void {
+    const fragment = readUint16(buffer, offset + IPV4_FRAGMENT);
+    if ((fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET_MASK)) !== 0) {
+      this.#counters.fragmentsReceived++;
+      total = this.#reassembly.handleIpv4(ingress, buffer, offset, total, now);
+      if (total === 0) return;
+      buffer = this.#reassembly.buffer;
+      offset = this.#reassembly.offset;
+    }
+    const headerLength = ipv4HeaderLength(buffer, offset);
+    const inbound = this.#describe(nic, ingress, buffer, offset, 4, hopLimit);
+    inbound.source = offset + IPV4_SOURCE;
+    inbound.destination = offset + IPV4_DESTINATION;
+    inbound.payload = offset + headerLength;
+    inbound.length = total - headerLength;
+    inbound.trafficClass = buffer[offset + IPV4_TOS]!;
+    inbound.local = nic.owns(buffer, inbound.destination, 4);
+    this.#deliver(inbound, buffer[offset + IPV4_PROTOCOL]!, 0, now);
+  }
+
+  #deliverIpv6(
+    nic: Nic,
+    ingress: Nic,
+    buffer: Uint8Array,
+    offset: number,
+    total: number,
+    hopLimit: number,
+    now: number,
+  ): void {
+    const chain = this.#chain;
+    let field = offset + IPV6_NEXT_HEADER;
+    let first = offset + IPV6_HEADER_LENGTH;
+    let stop = chain.walk(buffer, buffer[field]!, first, field, offset + total);
+    if (stop === "fragment") {
+      const header = chain.offset;
+      // RFC 6946: a "fragment" that is the whole packet has nothing to do with any other.
+      if ((readUint16(buffer, header + FRAGMENT_OFFSET) & ~6) === 0) {
+        first = header + FRAGMENT_HEADER_LENGTH;
+        field = header;
+      } else {
+        this.#counters.fragmentsReceived++;
+        total = this.#reassembly.handleIpv6(ingress, buffer, offset, header, total, now);
+        if (total === 0) return;
+        buffer = this.#reassembly.buffer;
+        offset = this.#reassembly.offset;
+        field = offset + IPV6_NEXT_HEADER;
+        first = offset + IPV6_HEADER_LENGTH;
+      }
+      stop = chain.walk(buffer, buffer[field]!, first, field, offset + total);
+    }
+    if (stop !== "upper") {
+      if (stop === "routing") this.#counters.sourceRouted++;
+      else this.#counters.badExtension++;
+      if (stop === "routing" || stop === "option") {
+        const code = stop === "routing" ? 0 : 2;
+        const pointer = chain.pointer - offset;
+        this.#output.errors.parameterProblem(code, pointer, ingress, buffer, offset, total, now);
+      }
+      return;
+    }
+    const inbound = this.#describe(nic, ingress, buffer, offset, 6, hopLimit);
+    inbound.source = offset + IPV6_SOURCE;
+    inbound.destination = offset + IPV6_DESTINATION;
+    inbound.payload = chain.offset;
+    inbound.length = offset + total - chain.offset;
+    inbound.trafficClass = readUint16(buffer, offset) >> 4 & 0xff;
+    inbound.local = nic.owns(buffer, inbound.destination, 6);
+    this.#deliver(inbound, chain.protocol, chain.nextHeaderField - offset, now);
+  }
+
+  #describe(
+    nic: Nic,
+    ingress: Nic,
+    buffer: Uint8Array,
+    offset: number,
+    version: IpVersion,
+    hopLimit: number,
+  ): InboundPacket {
+    const inbound = this.#inbound;
+    inbound.nic = nic;
+    inbound.ingress = ingress;
+    inbound.buffer = buffer;
+    inbound.ipOffset = offset;
+    inbound.version = version;
+    inbound.hopLimit = hopLimit;
+    return inbound;
+  }
+
+  /** @param field Offset, from the IP header, of the field that says `protocol`. */
+  #deliver(inbound: InboundPacket, protocol: number, field: number, now: number): void {
+    if (protocol === (inbound.version === 4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6)) {
+      this.#counters.delivered++;
+      this.#icmp.handlePacket(inbound, now);
+      return;
+    }
+    const transport = this.#transports.get(protocol);
+    if (transport !== undefined) {
+      this.#counters.delivered++;
+      transport.handlePacket(inbound, now);
+      return;
+    }
+    this.#counters.unknownProtocol++;
+    const { ingress, buffer, ipOffset, payload, length } = inbound;
+    const total = payload + length - ipOffset;
+    this.#output.errors.unknownProtocol(field, ingress, buffer, ipOffset, total, now);
+  }
+}
+
+/** Whether packets for others end at `target`. Not where they came from: nobody there to answer. */
+function isDeliveredOn(target: Nic, ingress: Nic): boolean {
+  return target.promiscuous && target !== ingress;
+}

@@ -1,0 +1,474 @@
+import type { IpVersion } from "./address.ts";
+import { copyBytes, equalBytes, readUint16, readUint32, writeUint16 } from "./bytes.ts";
+import type { IpCounters } from "./counters.ts";
+import { Deadlines, type Timed } from "./deadlines.ts";
+import {
+  FRAGMENT_OFFSET_MASK,
+  IPV4_DESTINATION,
+  IPV4_FRAGMENT,
+  IPV4_HEADER_LENGTH,
+  IPV4_IDENTIFICATION,
+  IPV4_PROTOCOL,
+  IPV4_SOURCE,
+  IPV4_TOTAL_LENGTH,
+  ipv4HeaderLength,
+  MORE_FRAGMENTS,
+  writeIpv4Checksum,
+} from "./ipv4.ts";
+import {
+  FRAGMENT_HEADER_LENGTH,
+  FRAGMENT_IDENTIFICATION,
+  FRAGMENT_OFFSET,
+  IPV6_DESTINATION,
+  IPV6_FRAGMENT,
+  IPV6_HEADER_LENGTH,
+  IPV6_NEXT_HEADER,
+  IPV6_PAYLOAD_LENGTH,
+  IPV6_SOURCE,
+} from "./ipv6.ts";
+import type { Nic } from "./nic.ts";
+import { HalfSipHash } from "./siphash.ts";
+import { PROTOCOL_TCP } from "./transport.ts";
+
+export interface ReassemblySettings {
+  /** Memory above which the oldest datagrams are given up, bytes. */
+  high: number;
+  /** Memory down to which they are. */
+  low: number;
+  /** How long the first fragment waits for the rest, ms. */
+  ipv4Ms: number;
+  /** RFC 8200 §4.5: 60 seconds. */
+  ipv6Ms: number;
+  /** Pieces of one datagram. 65,535 bytes over the smallest MTU are 119. */
+  maxFragments: number;
+}
+
+/** gVisor's limits. */
+export const DEFAULT_REASSEMBLY: Readonly<ReassemblySettings> = {
+  high: 4 << 20,
+  low: 3 << 20,
+  ipv4Ms: 30_000,
+  ipv6Ms: 60_000,
+  maxFragments: 256,
+};
+
+/** In front of the data: an IPv4 header, or an IPv6 header and a Fragment header. */
+const HEADROOM = IPV6_HEADER_LENGTH + FRAGMENT_HEADER_LENGTH;
+/** Largest payload of IP behind its header. */
+const MAX_LENGTH = 65_535;
+/** What a datagram costs beside its bytes. */
+const OVERHEAD = 512;
+
+/**
+ * Puts fragments together (RFC 791 §3.2, RFC 8200 §4.5), within hard limits.
+ *
+ * Data is kept in the order of arrival, so that memory follows what was really sent and a lone
+ * fragment with a high offset costs what it weighs. Fragments that overlap are an attack: the whole
+ * datagram is given up, with what may still come of it (RFC 5722).
+ */
+export class Reassembly {
+  /** The whole packet, after a call that returned its length; valid until the next call. */
+  buffer: Uint8Array = new Uint8Array(0);
+  /** Offset of its IP header in {@link buffer}. */
+  offset = 0;
+
+  readonly #settings: ReassemblySettings;
+  readonly #counters: IpCounters;
+  readonly #hash: HalfSipHash;
+  /** Chains by hash of the key. */
+  readonly #table = new Map<number, Datagram>();
+  /** In the order of their first fragment. */
+  readonly #oldest = new Set<Datagram>();
+  readonly #deadlines = new Deadlines<Datagram>();
+  #memory = 0;
+
+  constructor(
+    settings: Partial<ReassemblySettings>,
+    counters: IpCounters,
+    random: (out: Uint8Array) => void,
+  ) {
+    this.#settings = { ...DEFAULT_REASSEMBLY, ...settings };
+    this.#counters = counters;
+    this.#hash = new HalfSipHash(random);
+  }
+
+  /** Datagrams that wait for more. */
+  get size(): number {
+    return this.#oldest.size;
+  }
+
+  /** Bytes accounted. */
+  get memory(): number {
+    return this.#memory;
+  }
+
+  /**
+   * An IPv4 fragment. The header is valid.
+   *
+   * @returns Length of the whole packet now in {@link buffer}; 0 = not yet, or dropped.
+   */
+  handleIpv4(
+    nic: Nic,
+    buffer: Uint8Array,
+    offset: number,
+    totalLength: number,
+    now: number,
+  ): number {
+    const headerLength = ipv4HeaderLength(buffer, offset);
+    const field = readUint16(buffer, offset + IPV4_FRAGMENT);
+    const start = (field & FRAGMENT_OFFSET_MASK) * 8;
+    const more = (field & MORE_FRAGMENTS) !== 0;
+    const length = totalLength - headerLength;
+    const protocol = buffer[offset + IPV4_PROTOCOL]!;
+    // RFC 1858 §3.2.2: a second fragment that starts inside the TCP header has one purpose.
+    const isTiny = protocol === PROTOCOL_TCP && start === 8;
+    if (isTiny || !isPossible(start, length, more, MAX_LENGTH - IPV4_HEADER_LENGTH)) {
+      this.#counters.badFragment++;
+      return 0;
+    }
+    const identification = readUint16(buffer, offset + IPV4_IDENTIFICATION);
+    const source = offset + IPV4_SOURCE;
+    const datagram = this.#datagram(nic, 4, buffer, source, identification, protocol, now);
+    if (datagram.poisoned) return 0;
+    if (!this.#add(datagram, buffer, offset + headerLength, start, length, more)) return 0;
+    if (start === 0) datagram.saveHeader(buffer, offset, IPV4_HEADER_LENGTH);
+    if (!datagram.isComplete) return 0;
+    const total = this.#finish(datagram, IPV4_HEADER_LENGTH);
+    const at = this.offset;
+    this.buffer[at] = 0x45;
+    writeUint16(this.buffer, at + IPV4_TOTAL_LENGTH, total);
+    writeUint16(this.buffer, at + IPV4_FRAGMENT, 0);
+    writeIpv4Checksum(this.buffer, at, IPV4_HEADER_LENGTH);
+    return total;
+  }
+
+  /**
+   * An IPv6 fragment.
+   *
+   * @param header Offset of the Fragment header.
+   * @param totalLength Of the packet at `offset`.
+   * @returns As {@link handleIpv4}. The Fragment header, and what extension headers stood before it,
+   * are gone.
+   */
+  handleIpv6(
+    nic: Nic,
+    buffer: Uint8Array,
+    offset: number,
+    header: number,
+    totalLength: number,
+    now: number,
+  ): number {
+    const field = readUint16(buffer, header + FRAGMENT_OFFSET);
+    const start = field & ~7;
+    const more = (field & 1) !== 0;
+    const data = header + FRAGMENT_HEADER_LENGTH;
+    const length = offset + totalLength - data;
+    if (!isPossible(start, length, more, MAX_LENGTH)) {
+      this.#counters.badFragment++;
+      return 0;
+    }
+    const identification = readUint32(buffer, header + FRAGMENT_IDENTIFICATION);
+    const source = offset + IPV6_SOURCE;
+    const datagram = this.#datagram(nic, 6, buffer, source, identification, 0, now);
+    if (datagram.poisoned) return 0;
+    if (!this.#add(datagram, buffer, data, start, length, more)) return 0;
+    if (start === 0) {
+      datagram.saveHeader(buffer, offset, IPV6_HEADER_LENGTH);
+      copyBytes(buffer, header, datagram.buffer, IPV6_HEADER_LENGTH, FRAGMENT_HEADER_LENGTH);
+    }
+    if (!datagram.isComplete) return 0;
+    const nextHeader = datagram.buffer[IPV6_HEADER_LENGTH]!;
+    const total = this.#finish(datagram, IPV6_HEADER_LENGTH);
+    this.buffer[this.offset + IPV6_NEXT_HEADER] = nextHeader;
+    writeUint16(this.buffer, this.offset + IPV6_PAYLOAD_LENGTH, total - IPV6_HEADER_LENGTH);
+    return total;
+  }
+
+  pollTimeout(): number {
+    return this.#deadlines.next();
+  }
+
+  /**
+   * Gives up datagrams that waited too long.
+   *
+   * @param expired Called for each whose first fragment came, with that fragment as a packet, for a
+   * Time Exceeded (RFC 1122 §3.3.2, RFC 8200 §4.5). Borrowed.
+   */
+  handleTimeout(
+    now: number,
+    expired: (nic: Nic, buffer: Uint8Array, offset: number, length: number) => void,
+  ): void {
+    for (;;) {
+      const datagram = this.#deadlines.popDue(now);
+      if (datagram === undefined) return;
+      if (!datagram.poisoned) {
+        this.#counters.reassemblyTimeout++;
+        const length = this.#quote(datagram);
+        if (length > 0) expired(datagram.nic, this.buffer, this.offset, length);
+      }
+      this.#remove(datagram);
+    }
+  }
+
+  /** Forgets what came in by `nic`. */
+  removeNic(nic: Nic): void {
+    for (const datagram of this.#oldest) if (datagram.nic === nic) this.#remove(datagram);
+  }
+
+  /** Finds or makes the datagram of a fragment; the addresses lie back to back at `addresses`. */
+  #datagram(
+    nic: Nic,
+    version: IpVersion,
+    buffer: Uint8Array,
+    addresses: number,
+    identification: number,
+    protocol: number,
+    now: number,
+  ): Datagram {
+    const addressesLength = version === 4
+      ? IPV4_DESTINATION - IPV4_SOURCE + 4
+      : IPV6_DESTINATION - IPV6_SOURCE + 16;
+    const hash = this.#hash;
+    hash.begin();
+    hash.word(nic.id << 16 | version << 8 | protocol);
+    hash.word(identification | 0);
+    hash.bytes(buffer, addresses, addressesLength);
+    const key = hash.end();
+    const chain = this.#table.get(key);
+    for (let datagram = chain; datagram !== undefined; datagram = datagram.next) {
+      if (
+        datagram.nic === nic && datagram.identification === identification &&
+        datagram.protocol === protocol && datagram.addresses.length === addressesLength &&
+        equalBytes(datagram.addresses, 0, buffer, addresses, addressesLength)
+      ) return datagram;
+    }
+    const made = new Datagram(
+      nic,
+      key,
+      identification,
+      protocol,
+      buffer.slice(addresses, addresses + addressesLength),
+    );
+    made.next = chain;
+    this.#table.set(key, made);
+    this.#oldest.add(made);
+    const { ipv4Ms, ipv6Ms } = this.#settings;
+    this.#deadlines.set(made, now + (version === 4 ? ipv4Ms : ipv6Ms));
+    return made;
+  }
+
+  /** @returns Whether the datagram is still good. */
+  #add(
+    datagram: Datagram,
+    buffer: Uint8Array,
+    data: number,
+    start: number,
+    length: number,
+    more: boolean,
+  ): boolean {
+    const verdict = datagram.add(buffer, data, start, length, more, this.#settings.maxFragments);
+    if (verdict === "duplicate") return false;
+    if (verdict !== "added") {
+      if (verdict === "overlap") this.#counters.reassemblyOverlap++;
+      else this.#counters.reassemblyTooMany++;
+      // RFC 5722 §3: also the fragments still to come. The empty record stays until its time is up.
+      datagram.poison();
+    }
+    this.#account(datagram);
+    return verdict === "added" && datagram.heapIndex >= 0;
+  }
+
+  /** Takes note of a datagram's size, and keeps all of them within the limits. */
+  #account(datagram: Datagram): void {
+    const cost = OVERHEAD + datagram.buffer.length;
+    this.#memory += cost - datagram.accounted;
+    datagram.accounted = cost;
+    if (this.#memory <= this.#settings.high) return;
+    for (const oldest of this.#oldest) {
+      if (!oldest.poisoned) this.#counters.reassemblyEvicted++;
+      this.#remove(oldest);
+      if (this.#memory <= this.#settings.low) return;
+    }
+  }
+
+  /** Takes a complete datagram out; {@link buffer} then has `headerLength` bytes and the data. */
+  #finish(datagram: Datagram, headerLength: number): number {
+    this.#remove(datagram);
+    this.#counters.reassembled++;
+    if (datagram.isInOrder) {
+      // What arrived in order lies in order: only the header moves up to it.
+      this.buffer = datagram.buffer;
+      this.offset = HEADROOM - headerLength;
+      this.buffer.copyWithin(this.offset, 0, headerLength);
+    } else {
+      this.buffer = new Uint8Array(headerLength + datagram.total);
+      this.offset = 0;
+      copyBytes(datagram.buffer, 0, this.buffer, 0, headerLength);
+      datagram.copyData(this.buffer, headerLength);
+    }
+    return headerLength + datagram.total;
+  }
+
+  /** Puts the first fragment into {@link buffer}. @returns Its length, 0 if it never came. */
+  #quote(datagram: Datagram): number {
+    const length = datagram.firstLength;
+    if (length === 0) return 0;
+    const isIpv4 = datagram.buffer[0]! >> 4 === 4;
+    const headerLength = isIpv4 ? IPV4_HEADER_LENGTH : HEADROOM;
+    this.buffer = new Uint8Array(headerLength + length);
+    this.offset = 0;
+    copyBytes(datagram.buffer, 0, this.buffer, 0, headerLength);
+    datagram.copyFirst(this.buffer, headerLength);
+    if (isIpv4) {
+      this.buffer[0] = 0x45;
+      writeUint16(this.buffer, IPV4_TOTAL_LENGTH, headerLength + length);
+      writeIpv4Checksum(this.buffer, 0, IPV4_HEADER_LENGTH);
+    } else {
+      this.buffer[IPV6_NEXT_HEADER] = IPV6_FRAGMENT;
+      writeUint16(this.buffer, IPV6_PAYLOAD_LENGTH, headerLength + length - IPV6_HEADER_LENGTH);
+    }
+    return headerLength + length;
+  }
+
+  #remove(datagram: Datagram): void {
+    this.#deadlines.remove(datagram);
+    this.#oldest.delete(datagram);
+    this.#memory -= datagram.accounted;
+    datagram.accounted = 0;
+    let before = this.#table.get(datagram.key);
+    if (before === datagram) {
+      if (datagram.next === undefined) this.#table.delete(datagram.key);
+      else this.#table.set(datagram.key, datagram.next);
+      return;
+    }
+    while (before !== undefined && before.next !== datagram) before = before.next;
+    if (before !== undefined) before.next = datagram.next;
+  }
+}
+
+/** Empty pieces, pieces that end between the units of 8 bytes, and the "ping of death". */
+function isPossible(start: number, length: number, more: boolean, limit: number): boolean {
+  if (length <= 0 || (more && (length & 7) !== 0)) return false;
+  return start + length <= limit;
+}
+
+/** A datagram in pieces. */
+class Datagram implements Timed {
+  deadline = Infinity;
+  heapIndex = -1;
+  /** Same hash. */
+  next: Datagram | undefined;
+  accounted = 0;
+  poisoned = false;
+  /** {@link HEADROOM} bytes for the headers, then data in the order of arrival. */
+  buffer = new Uint8Array(0);
+  /** Length of the whole data, -1 = the last fragment has not come. */
+  total = -1;
+
+  readonly nic: Nic;
+  readonly key: number;
+  readonly identification: number;
+  readonly protocol: number;
+  readonly addresses: Uint8Array;
+
+  /** Sorted by start; `#position` is where the bytes are in {@link buffer}. */
+  readonly #start: number[] = [];
+  readonly #end: number[] = [];
+  readonly #position: number[] = [];
+  #received = 0;
+  isInOrder = true;
+
+  constructor(
+    nic: Nic,
+    key: number,
+    identification: number,
+    protocol: number,
+    addresses: Uint8Array,
+  ) {
+    this.nic = nic;
+    this.key = key;
+    this.identification = identification;
+    this.protocol = protocol;
+    this.addresses = addresses;
+  }
+
+  get isComplete(): boolean {
+    return this.#received === this.total;
+  }
+
+  /** Bytes of data in the first fragment, 0 if it has not come. */
+  get firstLength(): number {
+    return this.#start[0] === 0 ? this.#end[0]! : 0;
+  }
+
+  saveHeader(from: Uint8Array, offset: number, length: number): void {
+    copyBytes(from, offset, this.buffer, 0, length);
+  }
+
+  add(
+    from: Uint8Array,
+    data: number,
+    start: number,
+    length: number,
+    more: boolean,
+    maxFragments: number,
+  ): "added" | "duplicate" | "overlap" | "too-many" {
+    const end = start + length;
+    const count = this.#start.length;
+    let index = count;
+    while (index > 0 && this.#start[index - 1]! >= start) index--;
+    if (this.#start[index] === start && this.#end[index] === end) {
+      // The network may deliver twice what was sent once (RFC 8200 §4.5); but then it is the same.
+      const same = equalBytes(this.buffer, this.#position[index]!, from, data, length) &&
+        more === (end !== this.total);
+      return same ? "duplicate" : "overlap";
+    }
+    const overlaps = (index > 0 && this.#end[index - 1]! > start) ||
+      (index < count && this.#start[index]! < end);
+    const contradicts = more
+      ? this.total >= 0 && end >= this.total
+      : this.total >= 0 || (count > 0 && this.#end[count - 1]! > end);
+    if (overlaps || contradicts) return "overlap";
+    if (count >= maxFragments) return "too-many";
+    if (!more) this.total = end;
+    if (index !== count || (count === 0 ? start !== 0 : this.#end[count - 1] !== start)) {
+      this.isInOrder = false;
+    }
+    const position = HEADROOM + this.#received;
+    this.#reserve(position + length);
+    copyBytes(from, data, this.buffer, position, length);
+    this.#received += length;
+    this.#start.splice(index, 0, start);
+    this.#end.splice(index, 0, end);
+    this.#position.splice(index, 0, position);
+    return "added";
+  }
+
+  /** Copies the data in its own order. */
+  copyData(into: Uint8Array, offset: number): void {
+    for (let i = 0; i < this.#start.length; i++) {
+      const start = this.#start[i]!;
+      copyBytes(this.buffer, this.#position[i]!, into, offset + start, this.#end[i]! - start);
+    }
+  }
+
+  copyFirst(into: Uint8Array, offset: number): void {
+    copyBytes(this.buffer, this.#position[0]!, into, offset, this.#end[0]!);
+  }
+
+  /** Gives the memory back. */
+  poison(): void {
+    this.poisoned = true;
+    this.buffer = new Uint8Array(0);
+    this.#start.length = 0;
+    this.#end.length = 0;
+    this.#position.length = 0;
+  }
+
+  #reserve(needed: number): void {
+    if (needed <= this.buffer.length) return;
+    const grown = new Uint8Array(Math.max(needed, 2 * this.buffer.length));
+    grown.set(this.buffer);
+    this.buffer = grown;
+  }
+}

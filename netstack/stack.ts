@@ -1,0 +1,241 @@
+import type { IpAddress } from "./address.ts";
+import { IcmpCounters, IpCounters, UdpCounters } from "./counters.ts";
+import { Icmp } from "./icmp.ts";
+import { Input } from "./input.ts";
+import { Nic, type NicOptions } from "./nic.ts";
+import { Output } from "./output.ts";
+import { Reassembly, type ReassemblySettings } from "./reassembly.ts";
+import { RouteTable } from "./route.ts";
+import type { TcpCounters } from "./tcp/counters.ts";
+import type { TcpSettings } from "./tcp/settings.ts";
+import { Tcp } from "./tcp/tcp.ts";
+import { PROTOCOL_TCP, PROTOCOL_UDP, type TransportProtocol } from "./transport.ts";
+import { Udp, type UdpBindOptions, type UdpEndpoint } from "./udp.ts";
+import type { UdpForwarderHandler } from "./udp_forwarder.ts";
+
+const DEFAULT_HOP_LIMIT = 64;
+const DEFAULT_MAX_UDP_FLOWS = 65_536;
+/** Segments that one flush sends at most, unless told otherwise. */
+const DEFAULT_BUDGET = 256;
+
+export interface StackOptions {
+  /** Fills its argument with unpredictable bytes. */
+  random(out: Uint8Array): void;
+  /** ms, monotonic. */
+  now: number;
+  /**
+   * Called when an application call from outside of the stack's own turns left something to send: a
+   * {@link Stack.flush} is due. Not called again before that.
+   */
+  wake?: () => void;
+  tcp?: Partial<TcpSettings>;
+  reassembly?: Partial<ReassemblySettings>;
+  /** TTL and hop limit of what this stack sends; default 64. */
+  hopLimit?: number;
+  /** UDP flows of all forwarders together; default 65,536. */
+  maxUdpFlows?: number;
+}
+
+/** Packets, and what became of them, by layer. */
+export interface StackCounters {
+  readonly ip: Readonly<IpCounters>;
+  readonly icmp: Readonly<IcmpCounters>;
+  readonly udp: Readonly<UdpCounters>;
+  readonly tcp: Readonly<TcpCounters>;
+}
+
+/** What is in use. All zero when everything has ended. */
+export interface StackResources {
+  tcpConnections: number;
+  tcpHalfOpen: number;
+  tcpTimeWait: number;
+  tcpListeners: number;
+  udpEndpoints: number;
+  udpFlows: number;
+  /** Datagrams that wait for fragments. */
+  reassemblies: number;
+  /** Deadlines armed. */
+  timers: number;
+}
+
+/**
+ * An IP host and router without any input or output of its own: packets come in by
+ * {@link handlePacket}, leave through the links of its NICs during {@link flush}, and time is an
+ * argument. Call {@link handleTimeout} when {@link pollTimeout} is due, and flush after each batch
+ * of packets and after each timeout.
+ */
+export class Stack {
+  readonly routes = new RouteTable();
+  readonly counters: StackCounters;
+  readonly tcp: Tcp;
+  readonly #nics = new Set<Nic>();
+  readonly #udp: Udp;
+  readonly #output: Output;
+  readonly #input: Input;
+  readonly #reassembly: Reassembly;
+  #nextNicId = 1;
+
+  /** @throws {RangeError} for a setting out of range. */
+  constructor(options: StackOptions) {
+    const { hopLimit = DEFAULT_HOP_LIMIT, maxUdpFlows = DEFAULT_MAX_UDP_FLOWS } = options;
+    if (!Number.isInteger(hopLimit) || hopLimit < 1 || hopLimit > 255) {
+      throw new RangeError(`the hop limit is 1 to 255, got ${hopLimit}`);
+    }
+    const random = (out: Uint8Array) => options.random(out);
+    const ip = new IpCounters();
+    const icmp = new IcmpCounters();
+    const udp = new UdpCounters();
+    this.#output = new Output(
+      this.#nics,
+      this.routes,
+      ip,
+      icmp,
+      random,
+      hopLimit,
+      options.wake ?? (() => {}),
+    );
+    this.#reassembly = new Reassembly(options.reassembly ?? {}, ip, random);
+    this.#udp = new Udp(this.#output, this.routes, udp, maxUdpFlows);
+    this.tcp = new Tcp(this.#output, options.tcp ?? {}, options.now);
+    const transports = new Map<number, TransportProtocol>([
+      [PROTOCOL_TCP, this.tcp],
+      [PROTOCOL_UDP, this.#udp],
+    ]);
+    this.#input = new Input(
+      this.routes,
+      this.#output,
+      this.#reassembly,
+      new Icmp(this.#output, icmp, transports),
+      transports,
+      ip,
+    );
+    this.counters = { ip, icmp, udp, tcp: this.tcp.counters };
+  }
+
+  /**
+   * Adds an interface. Its addresses make no routes; insert those.
+   *
+   * @throws {RangeError} for an MTU out of range.
+   */
+  addNic(options: NicOptions): Nic {
+    const nic = new Nic(this.#nextNicId++, options);
+    this.#nics.add(nic);
+    return nic;
+  }
+
+  /**
+   * Takes an interface out, with its routes, forwarders, UDP flows and half-built datagrams. TCP
+   * connections over it are the caller's to abort.
+   */
+  removeNic(nic: Nic): void {
+    this.#nics.delete(nic);
+    this.routes.removeNic(nic);
+    this.#reassembly.removeNic(nic);
+    this.#udp.flows.removeNic(nic);
+    this.tcp.setForwarder(nic, undefined);
+    nic.queue.clear();
+  }
+
+  get nics(): Iterable<Nic> {
+    return this.#nics;
+  }
+
+  /**
+   * One packet that came in by `nic`. Nothing is sent before the next {@link flush}, except that a
+   * forwarded packet goes to its link at once.
+   *
+   * @param buffer Borrowed until the call returns; a forwarded packet is changed in place.
+   */
+  handlePacket(nic: Nic, buffer: Uint8Array, offset: number, length: number, now: number): void {
+    const wasAwake = this.#begin();
+    this.#output.holding = true;
+    try {
+      this.#input.handlePacket(nic, buffer, offset, length, now);
+    } finally {
+      this.#output.holding = false;
+      this.#output.awake = wasAwake;
+    }
+  }
+
+  /**
+   * Calls back what happened, and sends what is due.
+   *
+   * @param budget TCP segments to send at most; what waits besides is sent as far as it goes.
+   * @returns Whether work remains: call again, when the links have slots.
+   */
+  flush(now: number, budget: number = DEFAULT_BUDGET): boolean {
+    this.#begin();
+    try {
+      this.#output.drain(now);
+      const more = this.tcp.flush(now, budget);
+      return this.#output.drain(now) || more;
+    } finally {
+      this.#output.awake = false;
+    }
+  }
+
+  /** When {@link handleTimeout} is due, ms; Infinity = never. */
+  pollTimeout(): number {
+    return Math.min(this.tcp.pollTimeout(), this.#reassembly.pollTimeout());
+  }
+
+  /** Time has passed. Only takes note of what has to be sent. */
+  handleTimeout(now: number): void {
+    const wasAwake = this.#begin();
+    this.#output.holding = true;
+    try {
+      this.tcp.handleTimeout(now);
+      if (this.#reassembly.pollTimeout() <= now) {
+        this.#reassembly.handleTimeout(now, (nic, buffer, offset, length) => {
+          this.#output.errors.timeExceeded(true, nic, buffer, offset, length, now);
+        });
+      }
+    } finally {
+      this.#output.holding = false;
+      this.#output.awake = wasAwake;
+    }
+  }
+
+  /**
+   * Takes a UDP port on own addresses.
+   *
+   * @throws {RangeError} for a port that is none, or an address that is not the stack's.
+   * @throws {PortInUseError} if somebody has it, or if none is free.
+   */
+  bindUdp(local: UdpBindOptions): UdpEndpoint {
+    if (local.address !== undefined && !this.#owns(local.address)) {
+      throw new RangeError(`${local.address} is not an address of this stack`);
+    }
+    return this.#udp.bind(local);
+  }
+
+  /** Who answers datagrams for foreign addresses behind `nic`; undefined = port unreachable. */
+  setUdpForwarder(nic: Nic, handler: UdpForwarderHandler | undefined): void {
+    this.#udp.setForwarder(nic, handler);
+  }
+
+  resources(): StackResources {
+    return {
+      tcpConnections: this.tcp.connectionCount,
+      tcpHalfOpen: this.tcp.halfOpenCount,
+      tcpTimeWait: this.tcp.timeWaitCount,
+      tcpListeners: this.tcp.listenerCount,
+      udpEndpoints: this.#udp.endpointCount,
+      udpFlows: this.#udp.flows.size,
+      reassemblies: this.#reassembly.size,
+      timers: this.tcp.timers + this.#reassembly.size,
+    };
+  }
+
+  /** In a turn of ours nobody has to be woken. @returns What to put back after it. */
+  #begin(): boolean {
+    const wasAwake = this.#output.awake;
+    this.#output.awake = true;
+    return wasAwake;
+  }
+
+  #owns(address: IpAddress): boolean {
+    for (const nic of this.#nics) if (nic.owns(address.bytes, 0, address.version)) return true;
+    return false;
+  }
+}

@@ -1,0 +1,287 @@
+import { IpAddress } from "./address.ts";
+import { copyBytes, readUint16 } from "./bytes.ts";
+import type { UdpCounters } from "./counters.ts";
+import { IPV6_HEADER_LENGTH } from "./ipv6.ts";
+import type { Nic } from "./nic.ts";
+import type { Output } from "./output.ts";
+import { HalfSipHash } from "./siphash.ts";
+import type { Inbound, Path, UnreachableKind } from "./transport.ts";
+import { type Udp, UDP_DESTINATION_PORT, UDP_HEADER_LENGTH, udpPath } from "./udp.ts";
+
+/** What a forwarder does with a datagram. */
+export type UdpVerdict =
+  | "accept"
+  /** ICMP port unreachable. */
+  | "refuse"
+  /** ICMP administratively prohibited. */
+  | "prohibited"
+  /** Silence. */
+  | "drop";
+
+/** Takes the datagrams for foreign addresses behind a NIC. Called while packets come in. */
+export interface UdpForwarderHandler {
+  /**
+   * One datagram of a client, to anybody. The bytes are borrowed until the call returns; addresses
+   * may be kept, and the same destination bytes as the flow's last give the same object.
+   *
+   * @returns What becomes of it. If that is not "accept" and `flow.session` is undefined, the flow
+   * is gone again.
+   */
+  datagram(
+    flow: UdpFlow,
+    destination: IpAddress,
+    destinationPort: number,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+  ): UdpVerdict;
+}
+
+/** Flows of every forwarder. When they end is the forwarders' business; how many there are, ours too. */
+export class UdpFlows {
+  readonly #udp: Udp;
+  readonly #output: Output;
+  readonly #counters: UdpCounters;
+  readonly #maxFlows: number;
+  readonly #handlers = new Map<Nic, UdpForwarderHandler>();
+  readonly #hash: HalfSipHash;
+  /** Chains by hash of ingress, client and port. */
+  readonly #table = new Map<number, UdpFlow>();
+  #size = 0;
+  /** Of the last datagram: traffic comes in runs. */
+  #last: UdpFlow | undefined;
+
+  constructor(
+    udp: Udp,
+    output: Output,
+    counters: UdpCounters,
+    maxFlows: number,
+  ) {
+    this.#udp = udp;
+    this.#output = output;
+    this.#counters = counters;
+    this.#maxFlows = maxFlows;
+    this.#hash = new HalfSipHash(output.random);
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  setHandler(nic: Nic, handler: UdpForwarderHandler | undefined): void {
+    if (handler === undefined) this.#handlers.delete(nic);
+    else this.#handlers.set(nic, handler);
+  }
+
+  /** A checked datagram of `length` bytes, header included, for a foreign address. */
+  handlePacket(inbound: Inbound, length: number, now: number): void {
+    const handler = this.#handlers.get(inbound.nic);
+    if (handler === undefined) {
+      this.#udp.refuse(inbound, now);
+      return;
+    }
+    const { buffer, payload } = inbound;
+    // RFC 768: port 0 asks for no answer, and endpoint-independent mapping needs one to send to.
+    const clientPort = readUint16(buffer, payload);
+    if (clientPort === 0) {
+      this.#counters.malformed++;
+      return;
+    }
+    const flow = this.#flow(inbound, clientPort);
+    if (flow === undefined) {
+      this.#counters.flowLimit++;
+      return;
+    }
+    const verdict = handler.datagram(
+      flow,
+      flow.noteDatagram(inbound),
+      readUint16(buffer, payload + UDP_DESTINATION_PORT),
+      buffer,
+      payload + UDP_HEADER_LENGTH,
+      length - UDP_HEADER_LENGTH,
+      now,
+    );
+    if (verdict === "accept") return;
+    if (flow.session === undefined) flow.close();
+    if (verdict === "refuse") this.#udp.refuse(inbound, now);
+    else if (verdict === "prohibited") {
+      this.#counters.prohibited++;
+      const { ingress, ipOffset } = inbound;
+      const whole = payload + inbound.length - ipOffset;
+      this.#output.errors.unreachable("prohibited", ingress, buffer, ipOffset, whole, now);
+    } else this.#counters.dropped++;
+  }
+
+  /** Closes every flow that came in by `nic` or was delivered there. */
+  removeNic(nic: Nic): void {
+    this.#handlers.delete(nic);
+    for (const chain of [...this.#table.values()]) {
+      for (let flow: UdpFlow | undefined = chain; flow !== undefined; flow = flow.next) {
+        if (flow.ingress === nic || flow.nic === nic) flow.close();
+      }
+    }
+  }
+
+  /** For flows. */
+  remove(flow: UdpFlow): void {
+    if (this.#last === flow) this.#last = undefined;
+    this.#size--;
+    let before = this.#table.get(flow.key);
+    if (before === flow) {
+      if (flow.next === undefined) this.#table.delete(flow.key);
+      else this.#table.set(flow.key, flow.next);
+      return;
+    }
+    while (before !== undefined && before.next !== flow) before = before.next;
+    if (before !== undefined) before.next = flow.next;
+  }
+
+  #flow(inbound: Inbound, clientPort: number): UdpFlow | undefined {
+    if (this.#last?.isOf(inbound, clientPort)) return this.#last;
+    const { nic, ingress, buffer, source, version } = inbound;
+    const hash = this.#hash;
+    hash.begin();
+    hash.word(ingress.id << 16 | clientPort);
+    hash.bytes(buffer, source, version === 4 ? 4 : 16);
+    const key = hash.end();
+    const chain = this.#table.get(key);
+    let flow = chain;
+    while (flow !== undefined && !flow.isOf(inbound, clientPort)) flow = flow.next;
+    if (flow === undefined) {
+      if (this.#size >= this.#maxFlows) return undefined;
+      const client = IpAddress.from(buffer, source, version);
+      flow = new UdpFlow(
+        this,
+        this.#udp,
+        this.#output,
+        key,
+        client,
+        clientPort,
+        nic,
+        ingress,
+      );
+      flow.next = chain;
+      this.#table.set(key, flow);
+      this.#size++;
+    }
+    this.#last = flow;
+    return flow;
+  }
+}
+
+/**
+ * All datagrams of one client address and port, whoever they are for: endpoint-independent mapping
+ * (RFC 4787 §4.1).
+ */
+export class UdpFlow {
+  readonly client: IpAddress;
+  readonly clientPort: number;
+  /** Where the client's datagrams are delivered. */
+  readonly nic: Nic;
+  /** Where they come in and the answers leave. */
+  readonly ingress: Nic;
+  /** The forwarder's own. */
+  session: unknown = undefined;
+
+  /** For the table. */
+  readonly key: number;
+  next: UdpFlow | undefined;
+  readonly #flows: UdpFlows;
+  readonly #udp: Udp;
+  readonly #output: Output;
+  #closed = false;
+  #lastDestination: IpAddress | undefined;
+  /** IP header without options and UDP header of the last datagram. */
+  readonly #lastHeaders: Uint8Array;
+  #path: Path | undefined;
+
+  constructor(
+    flows: UdpFlows,
+    udp: Udp,
+    output: Output,
+    key: number,
+    client: IpAddress,
+    clientPort: number,
+    nic: Nic,
+    ingress: Nic,
+  ) {
+    this.#flows = flows;
+    this.#udp = udp;
+    this.#output = output;
+    this.key = key;
+    this.client = client;
+    this.clientPort = clientPort;
+    this.nic = nic;
+    this.ingress = ingress;
+    const ipHeaderLength = client.version === 4 ? 20 : IPV6_HEADER_LENGTH;
+    this.#lastHeaders = new Uint8Array(ipHeaderLength + UDP_HEADER_LENGTH);
+  }
+
+  /**
+   * Sends one datagram to the client. The bytes are copied.
+   *
+   * @param from Who the client shall see as the sender: any address if the NIC is spoofing.
+   * @returns false if the flow is closed, `from` is not allowed or of the other family, or there is
+   * no room on the link and in its queue.
+   * @throws {RangeError} for more than 65,507 bytes over IPv4, 65,527 over IPv6.
+   */
+  send(
+    from: IpAddress,
+    fromPort: number,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+  ): boolean {
+    if (this.#closed) return false;
+    const path = this.#pathFrom(from);
+    if (path === undefined) return false;
+    return this.#udp.send(path, fromPort, this.clientPort, buffer, offset, length, now);
+  }
+
+  /** Reports to the client that its last datagram came to nothing. */
+  unreachable(kind: UnreachableKind, now: number): void {
+    if (this.#closed || this.#lastDestination === undefined) return;
+    const headers = this.#lastHeaders;
+    this.#output.errors.unreachable(kind, this.ingress, headers, 0, headers.length, now);
+  }
+
+  /** Forgets the flow; the client's next datagram makes a new one. More than once does no harm. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#flows.remove(this);
+  }
+
+  /** For the table: whether a datagram from `clientPort` belongs here. */
+  isOf(inbound: Inbound, clientPort: number): boolean {
+    return this.clientPort === clientPort && this.ingress === inbound.ingress &&
+      this.nic === inbound.nic &&
+      this.client.matches(inbound.buffer, inbound.source, inbound.version);
+  }
+
+  /** For the table: keeps what {@link unreachable} quotes. @returns The destination. */
+  noteDatagram(inbound: Inbound): IpAddress {
+    const { buffer, ipOffset, payload, destination, version } = inbound;
+    const headers = this.#lastHeaders;
+    const ipHeaderLength = headers.length - UDP_HEADER_LENGTH;
+    copyBytes(buffer, ipOffset, headers, 0, ipHeaderLength);
+    copyBytes(buffer, payload, headers, ipHeaderLength, UDP_HEADER_LENGTH);
+    if (version === 4) headers[0] = 0x45;
+    else headers[6] = 17;
+    if (!this.#lastDestination?.matches(buffer, destination, version)) {
+      this.#lastDestination = IpAddress.from(buffer, destination, version);
+    }
+    return this.#lastDestination!;
+  }
+
+  #pathFrom(from: IpAddress): Path | undefined {
+    const last = this.#path;
+    if (last !== undefined && (last.source === from || last.source.equals(from))) return last;
+    if (from.version !== this.client.version) return undefined;
+    if (!this.nic.spoofing && !this.nic.owns(from.bytes, 0, from.version)) return undefined;
+    this.#path = udpPath(this.ingress, from, this.client, this.#output.hopLimit);
+    return this.#path;
+  }
+}
