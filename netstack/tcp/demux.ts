@@ -1,4 +1,5 @@
 import type { IpAddress } from "../address.ts";
+import { HalfSipHash } from "../siphash.ts";
 
 /** What tells one conversation from another (RFC 9293 §3.3.1). */
 export interface Flow {
@@ -12,20 +13,13 @@ export interface Flow {
 
 /** Hashes the four parts of a flow with a secret key, so that collisions cannot be aimed at us. */
 export class FlowHash {
-  readonly #k0: number;
-  readonly #k1: number;
+  readonly #hash: HalfSipHash;
 
-  /** @param key 8 random bytes. */
-  constructor(key: Uint8Array) {
-    this.#k0 = word(key, 0);
-    this.#k1 = word(key, 4);
+  constructor(random: (out: Uint8Array) => void) {
+    this.#hash = new HalfSipHash(random);
   }
 
-  /**
-   * HalfSipHash-1-3 over addresses and ports.
-   *
-   * @param size Bytes of an address, 4 or 16.
-   */
+  /** @param size Bytes of an address, 4 or 16. */
   of(
     local: Uint8Array,
     localOffset: number,
@@ -35,31 +29,12 @@ export class FlowHash {
     remotePort: number,
     size: number,
   ): number {
-    let v0 = this.#k0, v1 = this.#k1, v2 = 0x6c796765 ^ this.#k0, v3 = 0x74656462 ^ this.#k1;
-    // Words: local address, remote address, both ports, length; then three finishing rounds.
-    const words = size >> 2;
-    const total = 2 * words + 2;
-    for (let i = 0; i < total + 3; i++) {
-      let m = 0;
-      if (i < words) m = word(local, localOffset + 4 * i);
-      else if (i < 2 * words) m = word(remote, remoteOffset + 4 * (i - words));
-      else if (i === 2 * words) m = localPort << 16 | remotePort;
-      else if (i === 2 * words + 1) m = (8 * words + 4) << 24;
-      else if (i === total) v2 ^= 0xff;
-      v3 ^= m;
-      v0 = (v0 + v1) | 0;
-      v1 = (v1 << 5 | v1 >>> 27) ^ v0;
-      v0 = v0 << 16 | v0 >>> 16;
-      v2 = (v2 + v3) | 0;
-      v3 = (v3 << 8 | v3 >>> 24) ^ v2;
-      v0 = (v0 + v3) | 0;
-      v3 = (v3 << 7 | v3 >>> 25) ^ v0;
-      v2 = (v2 + v1) | 0;
-      v1 = (v1 << 13 | v1 >>> 19) ^ v2;
-      v2 = v2 << 16 | v2 >>> 16;
-      v0 ^= m;
-    }
-    return v1 ^ v3;
+    const hash = this.#hash;
+    hash.begin();
+    hash.bytes(local, localOffset, size);
+    hash.bytes(remote, remoteOffset, size);
+    hash.word(localPort << 16 | remotePort);
+    return hash.end();
   }
 
   ofFlow(local: IpAddress, localPort: number, remote: IpAddress, remotePort: number): number {
@@ -166,9 +141,4 @@ export class FlowTable<T extends Flow> {
     this.#mask = size - 1;
     for (const flow of old) if (flow !== undefined) this.#place(flow);
   }
-}
-
-function word(bytes: Uint8Array, offset: number): number {
-  return bytes[offset]! << 24 | bytes[offset + 1]! << 16 | bytes[offset + 2]! << 8 |
-    bytes[offset + 3]!;
 }

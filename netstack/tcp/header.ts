@@ -4,6 +4,8 @@
  * @module
  */
 
+import { readUint16, writeUint16 } from "../bytes.ts";
+
 export const SOURCE_PORT = 0;
 export const DESTINATION_PORT = 2;
 export const SEQUENCE = 4;
@@ -39,15 +41,6 @@ export const MAX_SACK_BLOCKS = 3;
 
 /** NOP, NOP, kind 8, length 10: how everybody writes timestamps. */
 const TIMESTAMPS_WORD = OPTION_NOP << 24 | OPTION_NOP << 16 | OPTION_TIMESTAMPS << 8 | 10;
-
-export function readUint16(buffer: Uint8Array, offset: number): number {
-  return buffer[offset]! << 8 | buffer[offset + 1]!;
-}
-
-export function writeUint16(buffer: Uint8Array, offset: number, value: number): void {
-  buffer[offset] = value >>> 8;
-  buffer[offset + 1] = value;
-}
 
 /** As an int32; see sequence.ts. */
 export function readInt32(buffer: Uint8Array, offset: number): number {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { writeUint16 } from "../bytes.ts";
 import { finish, sum } from "../checksum.ts";
 import type { Connection } from "./connection.ts";
 import {
@@ -18,7 +19,6 @@ import {
   writeSack,
   writeSynOptions,
   writeTimestamps,
-  writeUint16,
 } from "./header.ts";
 
 /** Results of {@link emit}. */

@@ -138,9 +138,12 @@ export class Receiver {
     this.#readInRound = 0;
   }
 
-  /** Whether enough room appeared to tell the peer (RFC 9293 §3.8.6.2.2, RFC 1122 §4.2.3.3). */
+  /**
+   * Whether enough room appeared to tell the peer (RFC 9293 §3.8.6.2.2): not while it still has
+   * half the window, which the next ACK will widen anyway.
+   */
   get updateDue(): boolean {
-    if (this.finished) return false;
+    if (this.finished || 2 * this.window > this.limit) return false;
     const gain = distance(this.#target(), this.edge);
     return gain >= Math.min(this.limit >> 1, 2 * this.segmentSize);
   }

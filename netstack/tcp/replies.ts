@@ -1,4 +1,5 @@
 import type { IpAddress } from "../address.ts";
+import { writeUint16 } from "../bytes.ts";
 import { finish, sum } from "../checksum.ts";
 import type { Nic } from "../nic.ts";
 import { type IpOutput, Path, PROTOCOL_TCP, type UnreachableKind } from "../transport.ts";
@@ -11,7 +12,6 @@ import {
   type Segment,
   writeHeader,
   writeTimestamps,
-  writeUint16,
 } from "./header.ts";
 import type { TimeWait } from "./time_wait.ts";
 

@@ -1,4 +1,5 @@
 import { IpAddress } from "../address.ts";
+import { readUint16 } from "../bytes.ts";
 import { finish, sum } from "../checksum.ts";
 import { Deadlines } from "../deadlines.ts";
 import type { Nic } from "../nic.ts";
@@ -21,7 +22,6 @@ import {
   DESTINATION_PORT,
   MAX_WINDOW_SCALE,
   readInt32,
-  readUint16,
   RST,
   Segment,
   SEQUENCE,
@@ -98,9 +98,7 @@ export class Tcp implements TransportProtocol {
     const random = (out: Uint8Array) => ip.random(out);
     this.challenges = new ChallengeLimiter(this.settings.challengeAcksPerSecond, random);
     this.#identity = new Identity(random);
-    const key = new Uint8Array(8);
-    random(key);
-    this.#hash = new FlowHash(key);
+    this.#hash = new FlowHash(random);
     this.#timeWait = new TimeWaitTable(this.settings.timeWaitMs, this.settings.maxTimeWait);
     let scale = 0;
     while (this.settings.receiveBuffer >> scale > 0xffff && scale < MAX_WINDOW_SCALE) scale++;

@@ -15,6 +15,7 @@
  */
 import assert from "node:assert/strict";
 import { IpAddress } from "../../../netstack/address.ts";
+import { readUint16, writeUint16 } from "../../../netstack/bytes.ts";
 import { finish, sum } from "../../../netstack/checksum.ts";
 import { type Link, LINK_HEADROOM } from "../../../netstack/link.ts";
 import type { TcpEndpoint, TcpError } from "../../../netstack/tcp/endpoint.ts";
@@ -299,9 +300,9 @@ export class Script {
     buffer.set(HOST.bytes, 16);
     const ip = finish(sum(buffer, 0, 20, 0));
     buffer.set([ip >> 8, ip & 255], 10);
-    header.writeUint16(buffer, 20 + header.CHECKSUM, 0);
+    writeUint16(buffer, 20 + header.CHECKSUM, 0);
     const checksum = finish(sum(buffer, 20, segment, path.pseudoSum + segment));
-    header.writeUint16(buffer, 20 + header.CHECKSUM, checksum);
+    writeUint16(buffer, 20 + header.CHECKSUM, checksum);
     return segment + 20;
   }
 
@@ -358,8 +359,8 @@ export class Script {
       sackok: syn && segment.sackPermitted,
       sack,
       ts: segment.hasTimestamps ? [segment.tsValue, segment.tsEcho] : undefined,
-      sourcePort: header.readUint16(buffer, at),
-      destinationPort: header.readUint16(buffer, at + 2),
+      sourcePort: readUint16(buffer, at),
+      destinationPort: readUint16(buffer, at + 2),
       payload: buffer.slice(segment.payload, segment.payload + segment.length),
       at: this.now,
     });
