@@ -32,7 +32,18 @@ const FORBIDDEN_NAMES =
   /\b(?:Deno|Date|performance|set(?:Timeout|Interval|Immediate)|queueMicrotask|console|process|globalThis|fetch)\b|\bcrypto\.(?:subtle|getRandomValues|randomUUID)\b|\bMath\.random\b/g;
 
 const TOP_LEVEL = [
-  ...["bench", "deploy", "dist", "docs", "ffi", "netstack", "node_modules", "proxy", "tests"],
+  ...[
+    "bench",
+    "deploy",
+    "dist",
+    "docs",
+    "examples",
+    "ffi",
+    "netstack",
+    "node_modules",
+    "proxy",
+    "tests",
+  ],
   ...["coverage", "wireguard", "CONTRIBUTING.md", "LICENSE", "README.md", "deno.json", "deno.lock"],
   ...["main.ts", "mod.ts"],
 ];
