@@ -1,0 +1,68 @@
+/**
+ * Wirestack as a module: a WireGuard gateway inside your program.
+ *
+ * {@link Wirestack} is the whole of it: `connect`, `listen` and `listenDatagram` inside the tunnel,
+ * shaped as Deno's own; `enableProxyOnSubnet` to let peers reach what this program can reach. The
+ * protocol and the network stack can be had on their own: `@wirestack/wirestack/wireguard` and
+ * `@wirestack/wirestack/netstack`.
+ *
+ * @example
+ * ```ts
+ * import { encodeKey, generatePrivateKey, publicKeyOf, Wirestack } from "./mod.ts";
+ *
+ * const [ours, theirs] = [generatePrivateKey(), generatePrivateKey()];
+ * await using gateway = await Wirestack.start({
+ *   interface: { privateKey: encodeKey(ours), address: "10.9.0.1/24" },
+ *   peers: [{ publicKey: encodeKey(publicKeyOf(theirs)), allowedIps: "10.9.0.2/32" }],
+ * });
+ * await using client = await Wirestack.start({
+ *   interface: { privateKey: encodeKey(theirs), address: "10.9.0.2/24" },
+ *   peers: [{
+ *     publicKey: encodeKey(publicKeyOf(ours)),
+ *     allowedIps: "10.9.0.0/24",
+ *     endpoint: `127.0.0.1:${gateway.port}`,
+ *   }],
+ * });
+ *
+ * using listener = gateway.listen({ port: 7 });
+ * listener.accept().then((conn) => conn.readable.pipeTo(conn.writable));
+ * using conn = await client.connect({ hostname: "10.9.0.1", port: 7 });
+ * await conn.write(new TextEncoder().encode("through the tunnel"));
+ * await conn.closeWrite();
+ * console.log(await new Response(conn.readable).text());
+ * ```
+ *
+ * @module
+ */
+
+export {
+  type ConfigSourceInput,
+  type ConnectOptions,
+  type ListenDatagramOptions,
+  type ListenOptions,
+  Wirestack,
+} from "./proxy/wirestack.ts";
+export type { TunnelConn } from "./proxy/tunnel_conn.ts";
+export type { TunnelDatagramConn, TunnelListener } from "./proxy/tunnel_listener.ts";
+export {
+  ConfigError,
+  type ConfigInput,
+  type InterfaceInput,
+  type PeerInput,
+  type ProxyInput,
+  SettingError,
+} from "./proxy/config.ts";
+export type {
+  CloseOptions,
+  ConnectionStats,
+  GatewayOptions,
+  GatewayStats,
+  PeerStats,
+} from "./proxy/gateway.ts";
+export {
+  decodeKey,
+  encodeKey,
+  generatePresharedKey,
+  generatePrivateKey,
+  publicKeyOf,
+} from "./proxy/keys.ts";

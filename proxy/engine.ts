@@ -1,0 +1,240 @@
+/**
+ * The loop around the state machines: socket, WireGuard device, network stack, one timer.
+ *
+ * A turn has two phases. Drain: a bounded batch of datagrams is opened and walked up; state changes,
+ * nothing is sent. Flush: due timers, handshakes and dirty connections emit their packets, a budget
+ * each. Between turns the runtime's event loop has its own (`setImmediate`), so that sockets of
+ * targets are served while a flood comes in.
+ *
+ * @module
+ */
+
+import { getLogger } from "@logtape/logtape";
+import { Nic, Stack, type TcpSettings } from "../netstack/mod.ts";
+import {
+  type Crypto,
+  Device,
+  type DeviceEvent,
+  type Endpoint,
+  type TimerSettings,
+} from "../wireguard/mod.ts";
+import type { GatewayConfig } from "./config.ts";
+import { nodeCrypto } from "./crypto.ts";
+import type { UdpAddress } from "./endpoint_cache.ts";
+import { TransmitPool } from "./transmit_pool.ts";
+import { UdpBind } from "./udp_bind.ts";
+import { WireguardLink } from "./wireguard_link.ts";
+
+const log = getLogger(["wirestack", "engine"]);
+
+/** What has deadlines beside the device and the stack. */
+export interface TimeoutSource {
+  /** When `handleTimeout` is due, ms; Infinity for never. */
+  pollTimeout(): number;
+  handleTimeout(now: number): void;
+}
+
+export interface EngineOptions {
+  readonly config: GatewayConfig;
+  readonly crypto?: Crypto;
+  /** Replaces some of WireGuard's time constants. */
+  readonly timers?: Partial<TimerSettings>;
+  readonly tcp?: Partial<TcpSettings>;
+  onEvent(event: DeviceEvent): void;
+  /** The socket is dead. */
+  onFailed(error: Error): void;
+}
+
+export interface EngineCounters {
+  turns: number;
+  timeouts: number;
+  /** Exceptions: defects of this program. The loop goes on. */
+  faults: number;
+}
+
+/** Segments per round of a flush, and handshake messages per turn (each up to half a millisecond). */
+const FLUSH_BUDGET = 256;
+const HANDSHAKE_BUDGET = 4;
+/** The share of slots that must be free again before a flush that ran out of them goes on. */
+const RESUME_SHARE = 1 / 4;
+const MAX_DELAY_MS = 0x7fffffff;
+const LAST_SENDS_MS = 200;
+
+export class Engine {
+  readonly device: Device;
+  readonly stack: Stack;
+  readonly nic1: Nic;
+  readonly bind: UdpBind;
+  readonly pool: TransmitPool;
+  readonly link: WireguardLink;
+  readonly counters: EngineCounters = { turns: 0, timeouts: 0, faults: 0 };
+  readonly #sources: TimeoutSource[] = [];
+  #now = performance.now();
+  #isScheduled = false;
+  #isInTurn = false;
+  #needsSlots = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timerAt = Infinity;
+  #isClosed = false;
+  readonly #turn = () => this.#runTurn();
+  readonly #handleDatagram = (
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    from: UdpAddress,
+  ) => {
+    try {
+      this.device.handleDatagram(buffer, offset, length, from, this.#now);
+    } catch (error) {
+      this.#fault(error);
+    }
+  };
+
+  /** Opens the socket. @throws {SettingError} if the system refuses its port or address. */
+  constructor(options: EngineOptions) {
+    const { config } = options;
+    this.pool = new TransmitPool(config.mtu);
+    this.bind = new UdpBind({
+      ...(config.listenPort !== undefined && { port: config.listenPort }),
+      ...(config.listenAddress !== undefined && { address: config.listenAddress }),
+      pool: this.pool,
+      onReadable: () => this.wake(),
+      onSent: () => this.#onSent(),
+      onFailed: options.onFailed,
+    });
+    const random = (out: Uint8Array) => {
+      crypto.getRandomValues(out);
+    };
+    const now = this.now();
+    this.device = new Device({
+      privateKey: config.privateKey,
+      crypto: options.crypto ?? nodeCrypto,
+      random,
+      wallClock: () => Date.now(),
+      mtu: config.mtu,
+      timers: {
+        ...(config.rekeyAfterMs !== undefined && { rekeyAfterMs: config.rekeyAfterMs }),
+        ...options.timers,
+      },
+      sink: {
+        transmit: (endpoint: Endpoint, buffer, offset, length) =>
+          this.bind.send(endpoint as UdpAddress, buffer, offset, length),
+        receive: (_peer, buffer, offset, length, now) =>
+          this.stack.handlePacket(this.nic1, buffer, offset, length, now),
+        event: (event) => options.onEvent(event),
+      },
+      now,
+    });
+    this.stack = new Stack({
+      random,
+      now,
+      wake: () => this.wake(),
+      ...(options.tcp && { tcp: options.tcp }),
+    });
+    this.link = new WireguardLink(this.pool, this.device);
+    this.nic1 = this.stack.addNic({
+      name: "wireguard",
+      mtu: config.mtu,
+      link: this.link,
+      addresses: config.addresses,
+      // A hub, when there is somebody to hand a packet on to; never back to a single peer.
+      forwarding: config.peers.length > 1,
+    });
+  }
+
+  /** Milliseconds, monotonic. */
+  now(): number {
+    return performance.now();
+  }
+
+  /** Includes the deadlines of `source` in the one timer. */
+  addTimeouts(source: TimeoutSource): void {
+    this.#sources.push(source);
+  }
+
+  /** Asks for a turn: something is dirty, or a deadline has been set. */
+  wake(): void {
+    if (this.#isScheduled || this.#isInTurn || this.#isClosed) return;
+    this.#isScheduled = true;
+    setImmediate(this.#turn);
+  }
+
+  /** Sends what is still to be sent, wipes the keys, closes the socket. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#runTurn();
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    await this.bind.sent(LAST_SENDS_MS);
+    this.device.close(this.now());
+    await this.bind.close();
+  }
+
+  #runTurn(): void {
+    this.#isScheduled = false;
+    if (this.#isClosed) return;
+    this.#isInTurn = true;
+    this.counters.turns++;
+    this.#now = this.now();
+    let isMore = false;
+    try {
+      this.bind.drain(this.#handleDatagram);
+      isMore = this.#work(this.#now);
+    } catch (error) {
+      this.#fault(error);
+    }
+    this.#isInTurn = false;
+    if (isMore || this.bind.hasReady) this.wake();
+    else this.#arm();
+  }
+
+  /** @returns whether there is more to do now. */
+  #work(now: number): boolean {
+    const { device, stack } = this;
+    if (device.pollTimeout() <= now) device.handleTimeout(now);
+    if (stack.pollTimeout() <= now) stack.handleTimeout(now);
+    for (let i = 0; i < this.#sources.length; i++) {
+      const source = this.#sources[i]!;
+      if (source.pollTimeout() <= now) source.handleTimeout(now);
+    }
+    const moreHandshakes = device.handleHandshakes(now, HANDSHAKE_BUDGET);
+    const moreSegments = stack.flush(now, FLUSH_BUDGET);
+    this.#needsSlots = moreSegments && this.pool.free === 0;
+    return moreHandshakes || moreSegments && !this.#needsSlots;
+  }
+
+  /** One timer, re-armed only when a deadline moves earlier. */
+  #arm(): void {
+    let next = Math.min(this.device.pollTimeout(), this.stack.pollTimeout());
+    for (let i = 0; i < this.#sources.length; i++) {
+      next = Math.min(next, this.#sources[i]!.pollTimeout());
+    }
+    if (next >= this.#timerAt) return;
+    clearTimeout(this.#timer);
+    this.#timerAt = next;
+    // Rounded up, or the timer would come before its deadline and find nothing to do.
+    const delay = Math.min(MAX_DELAY_MS, Math.max(0, Math.ceil(next - this.now())));
+    this.#timer = setTimeout(() => {
+      this.#timerAt = Infinity;
+      this.counters.timeouts++;
+      this.#runTurn();
+    }, delay);
+  }
+
+  #onSent(): void {
+    if (this.#needsSlots && this.pool.free >= this.pool.slots * RESUME_SHARE) {
+      this.#needsSlots = false;
+      this.wake();
+    }
+  }
+
+  #fault(error: unknown): void {
+    const { counters } = this;
+    counters.faults++;
+    // A defect that every packet meets must not fill the disk: the 1st, 2nd, 4th, 8th time.
+    if ((counters.faults & counters.faults - 1) === 0) {
+      const stack = (error as Error)?.stack ?? String(error);
+      log.error("a defect, {faults} so far: {stack}", { faults: counters.faults, stack });
+    }
+  }
+}

@@ -1,0 +1,204 @@
+/**
+ * Answers for UDP targets behind NIC 2 (or NIC 1): one socket per client address and port, as a NAT
+ * with endpoint-independent mapping and address-and-port-dependent filtering (RFC 4787 §4.1, §5).
+ *
+ * @module
+ */
+
+import { getLogger } from "@logtape/logtape";
+import {
+  Deadlines,
+  type IpAddress,
+  type UdpFlow,
+  type UdpForwarderHandler,
+} from "../netstack/mod.ts";
+import type { ProxyLimits, ProxyTimeouts } from "./config.ts";
+import type { TargetPolicy } from "./target_policy.ts";
+import { DatagramBuffers, UdpSession, type UdpSessionOwner } from "./udp_session.ts";
+
+const log = getLogger(["wirestack", "udp"]);
+
+/** Totals since the start, by reason. */
+export interface UdpForwarderCounters {
+  sessions: number;
+  /** Sessions that ended because nothing went either way. */
+  idle: number;
+  /** The idlest session, given up for a new one. */
+  evicted: number;
+  /** Not proxied for UDP, or the policy does not allow the target. */
+  forbidden: number;
+  /** Dropped because the gateway is closing. */
+  closing: number;
+  /** No socket could be opened. */
+  socketErrors: number;
+  datagramsUp: number;
+  bytesUp: number;
+  datagramsDown: number;
+  bytesDown: number;
+  /** The system refused a datagram for a target. */
+  sendErrors: number;
+  /** No buffer was free for a datagram to a target. */
+  noBuffer: number;
+  receiveErrors: number;
+  /** From an address that the client has not asked. */
+  unasked: number;
+  /** The tunnel had no room for a reply. */
+  noRoom: number;
+}
+
+export interface UdpForwarderOptions {
+  readonly policy: TargetPolicy;
+  /** Whether the protocol is proxied for an address. */
+  isProxied(address: IpAddress, protocol: "tcp" | "udp"): boolean;
+  readonly timeouts: ProxyTimeouts;
+  readonly limits: ProxyLimits;
+  /** Milliseconds, monotonic. */
+  now(): number;
+  /** A deadline was set outside of the engine's turn. */
+  wake(): void;
+}
+
+type UdpVerdict = ReturnType<UdpForwarderHandler["datagram"]>;
+
+export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner {
+  readonly counters: UdpForwarderCounters = {
+    sessions: 0,
+    idle: 0,
+    evicted: 0,
+    forbidden: 0,
+    closing: 0,
+    socketErrors: 0,
+    datagramsUp: 0,
+    bytesUp: 0,
+    datagramsDown: 0,
+    bytesDown: 0,
+    sendErrors: 0,
+    noBuffer: 0,
+    receiveErrors: 0,
+    unasked: 0,
+    noRoom: 0,
+  };
+  readonly buffers = new DatagramBuffers();
+  readonly #options: UdpForwarderOptions;
+  readonly #sessions = new Set<UdpSession>();
+  readonly #sockets = new Set<Promise<void>>();
+  readonly #deadlines = new Deadlines<UdpSession>();
+  #isClosing = false;
+
+  constructor(options: UdpForwarderOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  sessions(): Iterable<UdpSession> {
+    return this.#sessions;
+  }
+
+  datagram(
+    flow: UdpFlow,
+    destination: IpAddress,
+    destinationPort: number,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+  ): UdpVerdict {
+    let session = flow.session as UdpSession | undefined;
+    if (session === undefined) {
+      if (this.#isClosing) {
+        this.counters.closing++;
+        return "drop";
+      }
+      if (this.resolve(destination, destinationPort) === undefined) {
+        return this.#forbid(flow, destination, destinationPort);
+      }
+      session = this.#open(flow, now);
+    }
+    const asked = session.ask(destination, destinationPort);
+    if (asked === undefined) return this.#forbid(flow, destination, destinationPort);
+    this.touch(session, now);
+    session.send(asked, buffer, offset, length);
+    return "accept";
+  }
+
+  /** When {@link handleTimeout} is due, ms; Infinity for never. */
+  pollTimeout(): number {
+    return this.#deadlines.next();
+  }
+
+  handleTimeout(now: number): void {
+    for (let session; (session = this.#deadlines.popDue(now)) !== undefined;) {
+      this.counters.idle++;
+      session.end();
+    }
+  }
+
+  /** No new sessions from now on. */
+  close(): void {
+    this.#isClosing = true;
+  }
+
+  /** Ends every session. Resolves when no socket is left. */
+  async abort(): Promise<void> {
+    for (const session of [...this.#sessions]) session.end();
+    await Promise.all(this.#sockets);
+  }
+
+  resolve(destination: IpAddress, port: number): IpAddress | undefined {
+    const { policy, isProxied } = this.#options;
+    return port > 0 && isProxied(destination, "udp") ? policy.resolve(destination) : undefined;
+  }
+
+  touch(session: UdpSession, now: number): void {
+    session.lastActivity = now;
+    const { udpIdleMs, udpDnsIdleMs } = this.#options.timeouts;
+    this.#deadlines.set(session, now + (session.isDnsOnly ? udpDnsIdleMs : udpIdleMs));
+  }
+
+  now(): number {
+    return this.#options.now();
+  }
+
+  onSocket(ended: Promise<void>): void {
+    this.#sockets.add(ended);
+    ended.then(() => this.#sockets.delete(ended));
+  }
+
+  onEnded(session: UdpSession): void {
+    this.#deadlines.remove(session);
+    this.#sessions.delete(session);
+  }
+
+  #open(flow: UdpFlow, now: number): UdpSession {
+    if (this.#sessions.size >= this.#options.limits.maxUdpSessions) this.#evictIdlest();
+    const session = new UdpSession(this, flow, now);
+    flow.session = session;
+    this.#sessions.add(session);
+    this.counters.sessions++;
+    this.#options.wake();
+    return session;
+  }
+
+  #evictIdlest(): void {
+    let idlest: UdpSession | undefined;
+    for (const session of this.#sessions) {
+      if (idlest === undefined || session.lastActivity < idlest.lastActivity) idlest = session;
+    }
+    if (idlest === undefined) return;
+    this.counters.evicted++;
+    idlest.end();
+  }
+
+  #forbid(flow: UdpFlow, target: IpAddress, port: number): UdpVerdict {
+    this.counters.forbidden++;
+    log.debug("{client}: {target} port {port} is refused", {
+      client: flow.client,
+      target,
+      port,
+    });
+    return "prohibited";
+  }
+}
