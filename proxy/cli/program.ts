@@ -61,7 +61,7 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
     .description(
       "Runs a gateway until SIGINT or SIGTERM. CONFIG is a wg-quick file with our [Proxy] section, " +
         "or - for standard input. Every key that has an effect is also a flag; flags override the " +
-        "file, and are enough without one. SIGUSR1 logs the counters.",
+        "file, and are enough without one. SIGUSR2 logs the counters.",
     )
     .argument("[CONFIG]", "wg-quick file, or -")
     .addOption(

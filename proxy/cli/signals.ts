@@ -27,7 +27,7 @@ export class StopRequests {
 export interface SignalHandlers {
   /** SIGINT, SIGTERM, on Windows SIGINT and SIGBREAK. */
   stop(): void;
-  /** SIGUSR1. */
+  /** SIGUSR2. Not SIGUSR1: on that the runtime opens its inspector, to whoever may connect to it. */
   report(): void;
   /** SIGHUP. */
   reload(): void;
@@ -38,7 +38,7 @@ export function listenForSignals(handlers: SignalHandlers): () => void {
   const { stop, report, reload } = handlers;
   const listeners: readonly [Deno.Signal, () => void][] = Deno.build.os === "windows"
     ? [["SIGINT", stop], ["SIGBREAK", stop]]
-    : [["SIGINT", stop], ["SIGTERM", stop], ["SIGUSR1", report], ["SIGHUP", reload]];
+    : [["SIGINT", stop], ["SIGTERM", stop], ["SIGUSR2", report], ["SIGHUP", reload]];
   for (const [signal, listener] of listeners) Deno.addSignalListener(signal, listener);
   return () => {
     for (const [signal, listener] of listeners) Deno.removeSignalListener(signal, listener);

@@ -59,7 +59,7 @@ Deno.test("a port in use is an error of the file", async () => {
 });
 
 Deno.test({
-  name: "a running gateway reports on SIGUSR1, survives SIGHUP, ends on SIGTERM, and logs no key",
+  name: "a running gateway reports on SIGUSR2, survives SIGHUP, ends on SIGTERM, and logs no key",
   ignore: Deno.build.os === "windows",
   async fn() {
     // Its peer is a socket that answers nothing, so that handshakes are tried.
@@ -80,7 +80,7 @@ Deno.test({
     };
     await lines('"listening on UDP port');
     await silent.receive(); // the handshake initiation
-    child.process.kill("SIGUSR1");
+    child.process.kill("SIGUSR2");
     await lines('"stats":');
     child.process.kill("SIGHUP");
     await lines("reload is not available");

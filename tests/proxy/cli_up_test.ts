@@ -51,7 +51,7 @@ Deno.test("the second request to stop counts a second after the first", () => {
   ]);
 });
 
-Deno.test("SIGUSR1 logs the counters as one object, SIGHUP does no harm", async () => {
+Deno.test("SIGUSR2 logs the counters as one object, SIGHUP does no harm", async () => {
   for (const format of ["text", "json"] as const) {
     const run = startUp({ format });
     await run.logged("listening");
