@@ -113,9 +113,8 @@ function handleSynchronized(c: Connection, segment: Segment, now: number): void 
   // Second, RST: only the exact next sequence number is believed (RFC 5961 §3.2).
   if ((flags & RST) !== 0) {
     tcp.counters.resetsIn++;
-    if (sequence === receiver.next) {
-      c.fail({ kind: "reset", message: "the connection was reset by the peer" }, false);
-    } else challenge(c, now);
+    if (sequence === receiver.next) handleReset(c);
+    else challenge(c, now);
     return;
   }
   // Fourth, SYN: a challenge, whatever its sequence number (RFC 5961 §4.2).
@@ -176,6 +175,13 @@ function answerInvalid(c: Connection, segment: Segment, now: number): void {
   }
   c.ackNow = true;
   c.tcp.markDirty(c);
+}
+
+/** RFC 9293 §3.10.7.4: an error, unless only the ACK of our FIN was missing. */
+function handleReset(c: Connection): void {
+  const closing = c.state === "closing" || c.state === "last-ack";
+  if (closing && c.sender.finSent && c.sender.inFlight === 1) c.tcp.finish(c, undefined);
+  else c.fail({ kind: "reset", message: "the connection was reset by the peer" }, false);
 }
 
 /** RFC 5961 §3.2, §4.2, §5.2: an ACK that makes a real peer show itself. */
