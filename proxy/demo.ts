@@ -170,10 +170,8 @@ function rejectionOf(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
 }
 
-class Unexpected extends Error {}
-
 function expect(holds: boolean, otherwise: string): void {
-  if (!holds) throw new Unexpected(otherwise);
+  if (!holds) throw new Error(otherwise);
 }
 
 function tell(label: string, text: string): void {

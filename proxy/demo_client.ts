@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { TunnelConn } from "./tunnel_conn.ts";
 import { Wirestack } from "./wirestack.ts";
 
 /** What the client is given. Plain JSON. */
@@ -26,12 +27,6 @@ export interface ClientReport {
   closed: { error: string; ms: number };
   /** The gateway as WireGuard peer; `lastHandshake` in ms since the epoch. */
   peer: { publicKey: string; lastHandshake: number; sentBytes: number; receivedBytes: number };
-}
-
-/** The part of Deno.Conn that a request needs: inside the tunnel and outside the same code asks. */
-export interface ByteStream {
-  readonly readable: ReadableStream<Uint8Array>;
-  write(bytes: Uint8Array): Promise<number>;
 }
 
 const ECHO_SIZES = [1, 512, 1392]; // 1392 fills the tunnel's MTU of 1420
@@ -68,7 +63,7 @@ export async function runClient(job: ClientJob, signal?: AbortSignal): Promise<C
 }
 
 /** An HTTP/1.1 GET by hand. @returns the body, to the end of the connection */
-export async function getPage(connection: ByteStream, authority: string): Promise<Uint8Array> {
+async function getPage(connection: TunnelConn, authority: string): Promise<Uint8Array> {
   const request = new TextEncoder().encode(
     `GET / HTTP/1.1\r\nHost: ${authority}\r\nConnection: close\r\n\r\n`,
   );
