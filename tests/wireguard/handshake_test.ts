@@ -75,6 +75,42 @@ Deno.test("data on its way while keys change is received under the previous key,
   assert.equal(pair.b.device.counters.droppedUnknownIndex, 1);
 });
 
+Deno.test("sessions agreed on and never confirmed replace each other; none piles up", () => {
+  const pair = new Pair().connect();
+  pair.advance(6000);
+  pair.connect();
+  const { current } = pair.ba.session;
+  assert(pair.ba.session.previous !== undefined);
+  pair.filter = (d) => d.type === INITIATION;
+  for (let i = 0; i < 3; i++) {
+    pair.advance(6000);
+    pair.ab.lastSentHandshake = -Infinity;
+    pair.ab.initiate(pair.now);
+    pair.settle();
+    assert.equal(pair.ba.session.previous, undefined);
+    assert.equal(pair.ba.session.current, current, "still used for sending");
+  }
+});
+
+Deno.test("an initiation that waited its turn is not sent when the peer's own was answered meanwhile", () => {
+  const pair = new Pair();
+  const first = pair.b.device.addPeer({
+    publicKey: new Host(100, pair.b.address).device.publicKey,
+    endpoint: endpoint("192.0.2.3", 3),
+  }, 0);
+  first.initiate(0);
+  pair.ba.setEndpoint(pair.a.address);
+  pair.ba.initiate(0);
+  pair.ab.initiate(0);
+  pair.a.device.handleHandshakes(0, 1);
+  pair.b.receive(take(pair.a)[0]!);
+  pair.b.device.handleHandshakes(0, 10);
+  assert.deepEqual(take(pair.b).map((d) => [d.type, d.to]), [
+    [INITIATION, first.endpoint],
+    [RESPONSE, pair.a.address],
+  ]);
+});
+
 Deno.test("simultaneous initiations leave both sides with a session that works", () => {
   const pair = new Pair();
   pair.ba.setEndpoint(pair.a.address);

@@ -62,6 +62,37 @@ Deno.test("receive-side rekey: the initiator, when it receives after 165 s, once
   assert.deepEqual(times(pair.a, INITIATION), [0, 165_000]);
 });
 
+Deno.test("receive-side rekey: not again for the same key when it was given up, but for every new key", () => {
+  const pair = new Pair({ timers: { ...EXACT, rekeyAttemptMs: 5000 } }).connect();
+  pair.advance(165_000);
+  pair.filter = (d) => d.type !== INITIATION;
+  pair.bToA();
+  pair.advance(10_000);
+  assert.deepEqual(times(pair.a, INITIATION), [0, 165_000, 170_000]);
+  assert(pair.a.eventTypes().includes("handshake-failed"));
+  pair.bToA();
+  pair.advance(1_000);
+  assert.equal(times(pair.a, INITIATION).length, 3);
+
+  const another = new Pair({ timers: EXACT }).connect();
+  for (const key of [1, 2, 3]) {
+    another.advance(165_000);
+    another.bToA();
+    another.settle();
+    assert.equal(times(another.a, INITIATION).length, 1 + key);
+  }
+});
+
+Deno.test("receive-side rekey: never by the responder", () => {
+  const pair = new Pair({ timers: EXACT }).connect();
+  pair.advance(170_000);
+  pair.filter = (d) => d.type !== INITIATION;
+  pair.aToB();
+  pair.settle();
+  assert.equal(pair.b.received.length, 1);
+  assert.deepEqual(times(pair.b, INITIATION), []);
+});
+
 Deno.test("REJECT_AFTER_TIME: a key of 180 s neither sends nor receives", () => {
   const pair = new Pair({ timers: EXACT }).connect();
   pair.filter = (d) => d.type === DATA;
@@ -152,6 +183,28 @@ Deno.test("any authenticated packet sent cancels the passive keepalive", () => {
   assert.deepEqual(times(pair.b, DATA, KEEPALIVE), []);
 });
 
+Deno.test("data that arrives while a passive keepalive is due already gets one more", () => {
+  const pair = new Pair({ timers: EXACT }).connect();
+  pair.aToB();
+  pair.advance(5_000);
+  pair.aToB();
+  pair.advance(60_000);
+  assert.deepEqual(times(pair.b, DATA, KEEPALIVE), [10_000, 20_000]);
+});
+
+Deno.test("data sent meanwhile makes that one more superfluous", () => {
+  const pair = new Pair({ timers: EXACT }).connect();
+  pair.aToB();
+  pair.advance(5_000);
+  pair.aToB();
+  pair.settle();
+  pair.bToA();
+  pair.advance(15_000); // a has answered with a keepalive by now
+  pair.aToB();
+  pair.advance(60_000);
+  assert.deepEqual(times(pair.b, DATA, KEEPALIVE), [30_000]);
+});
+
 Deno.test("no keepalive ping-pong: one keepalive is never answered by another", () => {
   const pair = new Pair({ timers: EXACT }).connect();
   const confirmation = times(pair.a, DATA, KEEPALIVE);
@@ -181,6 +234,29 @@ Deno.test("a new handshake 15 s after data was sent and nothing came back", () =
   pair.bToA();
   pair.advance(20_000);
   assert.deepEqual(times(pair.b, INITIATION), [16_000, 21_000, 26_000, 31_000, 36_000]);
+});
+
+Deno.test("the 15 s count from the first packet without an answer, however many follow", () => {
+  const pair = new Pair({ timers: EXACT }).connect();
+  pair.filter = (d) => d.from === pair.a.address && d.type === DATA;
+  for (let t = 0; t < 15_000; t += 1000) {
+    pair.aToB();
+    pair.advance(1000);
+  }
+  assert.deepEqual(times(pair.a, INITIATION), [0, 15_000]);
+});
+
+Deno.test("a handshake message that is heard counts as an answer", () => {
+  const pair = new Pair({ timers: EXACT }).connect();
+  pair.filter = (d) => d.type !== DATA;
+  pair.advance(1_000);
+  pair.aToB();
+  pair.advance(9_000);
+  pair.filter = (d) => d.from === pair.b.address && d.type === INITIATION;
+  pair.ba.initiate(pair.now);
+  pair.advance(10_000);
+  assert.equal(pair.a.sentOfType(RESPONSE).length, 3, "to the first and two retries");
+  assert.deepEqual(times(pair.a, INITIATION), [0]);
 });
 
 Deno.test("the jitter of the 15 s timer is below 333 ms", () => {
