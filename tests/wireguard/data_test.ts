@@ -260,6 +260,18 @@ Deno.test("counters near 2^64: accepted below REJECT_AFTER_MESSAGES, never at it
   assert.equal(pair.b.device.counters.droppedExpired, 2);
 });
 
+Deno.test("a packet without a session is staged, and arrives when the handshake has completed", () => {
+  const pair = new Pair();
+  assert.equal(pair.aToB(84, 7), SendResult.Staged);
+  pair.settle();
+  assert.deepEqual(pair.b.received.map((r) => r.bytes), [
+    ipv4Packet("10.0.0.1", "10.0.0.2", 84, 7),
+  ]);
+  assert.equal(pair.bToA(), SendResult.Sent);
+  pair.settle();
+  assert.equal(pair.a.received.length, 1);
+});
+
 Deno.test("staged packets leave in order when the handshake completes", () => {
   const pair = new Pair();
   for (let i = 0; i < 100; i++) assert.equal(pair.aToB(84, i), SendResult.Staged);
