@@ -314,7 +314,7 @@ export class Connection implements Flow {
       congestionWindow: sender.congestion.window,
       slowStartThreshold: sender.congestion.threshold,
       mss: sender.mss,
-      sendWindow: sender.window,
+      sendWindow: sender.peer.size,
       receiveWindow: receiver.window,
       inFlight: sender.inFlight,
       unsent: sender.unsent,

@@ -1,9 +1,14 @@
-import type { IpAddress } from "../address.ts";
+import { IpAddress } from "../address.ts";
 import type { Nic } from "../nic.ts";
+import type { Inbound } from "../transport.ts";
 import type { Flow } from "./demux.ts";
 import type { TcpEndpoint } from "./endpoint.ts";
 import { Segment } from "./header.ts";
-import type { Tcp } from "./tcp.ts";
+import type { Strangers } from "./strangers.ts";
+import type { TimeWait } from "./time_wait.ts";
+
+/** Of a half-open client's packet kept for an ICMP error, bytes (RFC 1812 §4.3.2.3). */
+const ORIGINAL_KEPT = 128;
 
 /** How a forwarder turns a client away. */
 export type TcpRejection =
@@ -40,7 +45,7 @@ export interface TcpForwarderRequest {
 
 /** Half-open: only what the SYN said is kept. */
 export class HalfOpen implements Flow, TcpForwarderRequest {
-  readonly #tcp: Tcp;
+  readonly #owner: Strangers;
   readonly local: IpAddress;
   readonly localPort: number;
   readonly remote: IpAddress;
@@ -55,8 +60,8 @@ export class HalfOpen implements Flow, TcpForwarderRequest {
   readonly syn: Segment;
   /** IP header and the beginning of the TCP header, for ICMP errors. */
   readonly original: Uint8Array;
-  /** A SYN in answer to a connection in TIME-WAIT starts above this (RFC 1122 §4.2.2.13). */
-  readonly isnAbove: number | undefined;
+  /** The connection in TIME-WAIT that gave way to this one. */
+  readonly before: TimeWait | undefined;
   onAborted?: (() => void) | undefined;
   /** Answered, or given up by the client. */
   settled = false;
@@ -66,31 +71,28 @@ export class HalfOpen implements Flow, TcpForwarderRequest {
   told = false;
 
   constructor(
-    tcp: Tcp,
-    local: IpAddress,
+    owner: Strangers,
+    inbound: Inbound,
     localPort: number,
-    remote: IpAddress,
     remotePort: number,
     hash: number,
-    nic: Nic,
-    ingress: Nic,
     syn: Segment,
-    original: Uint8Array,
-    isnAbove: number | undefined,
-    at: number,
+    before: TimeWait | undefined,
+    now: number,
   ) {
-    this.#tcp = tcp;
-    this.local = local;
+    const { buffer, source, destination, version, ipOffset, payload, length } = inbound;
+    this.#owner = owner;
+    this.local = IpAddress.from(buffer, destination, version);
     this.localPort = localPort;
-    this.remote = remote;
+    this.remote = IpAddress.from(buffer, source, version);
     this.remotePort = remotePort;
     this.hash = hash;
-    this.nic = nic;
-    this.ingress = ingress;
-    this.at = at;
+    this.nic = inbound.nic;
+    this.ingress = inbound.ingress;
+    this.at = now;
     this.syn = copySyn(syn);
-    this.original = original;
-    this.isnAbove = isnAbove;
+    this.original = buffer.slice(ipOffset, Math.min(payload + length, ipOffset + ORIGINAL_KEPT));
+    this.before = before;
   }
 
   get client(): IpAddress {
@@ -110,32 +112,21 @@ export class HalfOpen implements Flow, TcpForwarderRequest {
   }
 
   accept(): TcpEndpoint | undefined {
-    if (this.settled) return undefined;
-    return this.#tcp.acceptHalfOpen(this);
+    return this.settled ? undefined : this.#owner.accept(this);
   }
 
   reject(how: TcpRejection): void {
     if (this.settled) return;
-    const tcp = this.#tcp;
-    tcp.removeHalfOpen(this);
-    if (how === "drop") return;
-    if (how !== "reset") tcp.replies.unreachable(how, this.ingress, this.original);
-    tcp.replies.refuse(
-      this.ingress,
-      this.local,
-      this.localPort,
-      this.remote,
-      this.remotePort,
-      this.syn.sequence,
-    );
+    this.#owner.removeHalfOpen(this);
+    if (how !== "drop") this.#owner.refuse(this, how === "reset" ? undefined : how);
   }
 
   /** The client has given up; the handler learns it in the next dispatch. */
   abort(): void {
     if (this.settled) return;
     this.aborted = true;
-    this.#tcp.removeHalfOpen(this);
-    this.#tcp.queueRequest(this);
+    this.#owner.removeHalfOpen(this);
+    this.#owner.queueRequest(this);
   }
 
   /** Tells the handler what is new. */
@@ -150,6 +141,7 @@ export class HalfOpen implements Flow, TcpForwarderRequest {
   }
 }
 
+/** Without the payload: text of a SYN is not taken, so the answer does not acknowledge it. */
 function copySyn(syn: Segment): Segment {
   const copy = new Segment();
   copy.sequence = syn.sequence;

@@ -19,7 +19,6 @@ export function handleIcmpError(
   kind: IcmpErrorKind,
   mtu: number,
   sequence: number,
-  _now: number,
 ): boolean {
   const sender = c.sender;
   if (before(sequence, sender.una) || !before(sequence, sender.nxt)) return false;

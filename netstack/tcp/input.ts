@@ -132,7 +132,7 @@ function handleSynchronized(c: Connection, segment: Segment, now: number): void 
     }
     c.establish(segment, segment.window << c.sendScale, now);
     if (c.listener !== undefined) c.raise(ANNOUNCED);
-  } else if (after(ack, sender.nxt) || distance(ack, sender.una) < -sender.maxWindow) {
+  } else if (after(ack, sender.nxt) || distance(ack, sender.una) < -sender.peer.largest) {
     // RFC 5961 §5.2
     tcp.counters.badAck++;
     challenge(c, now);
@@ -200,7 +200,7 @@ function handleAck(c: Connection, segment: Segment, now: number): void {
   const window = segment.window << c.sendScale;
   // What a bulk receiver gets with every segment: nothing new.
   const nothingNew = segment.length > 0 && segment.acknowledgment === sender.una &&
-    segment.sackCount === 0 && window === sender.window;
+    segment.sackCount === 0 && window === sender.peer.size;
   if (nothingNew) return;
 
   const echoDelay = c.timestamps && segment.hasTimestamps ? tcp.echoDelay(c, segment, now) : -1;

@@ -1,8 +1,7 @@
-import type { IpAddress } from "../address.ts";
 import { writeUint16 } from "../bytes.ts";
 import { finish, sum } from "../checksum.ts";
 import type { Nic } from "../nic.ts";
-import { type IpOutput, Path, PROTOCOL_TCP, type UnreachableKind } from "../transport.ts";
+import type { IpOutput, Path, UnreachableKind } from "../transport.ts";
 import type { TcpCounters } from "./counters.ts";
 import {
   ACK,
@@ -63,28 +62,6 @@ export class Replies {
       sequence: acknowledges ? segment.acknowledgment : 0,
       acknowledgment: acknowledges ? 0 : (segment.sequence + segment.span) | 0,
       flags: acknowledges ? RST : RST | ACK,
-      window: 0,
-      timeWait: undefined,
-      tsEcho: 0,
-    });
-  }
-
-  /** Refuses a SYN that had sequence number `irs`. */
-  refuse(
-    ingress: Nic,
-    local: IpAddress,
-    localPort: number,
-    remote: IpAddress,
-    remotePort: number,
-    irs: number,
-  ): void {
-    this.#add({
-      path: new Path(ingress, PROTOCOL_TCP, local, remote),
-      sourcePort: localPort,
-      destinationPort: remotePort,
-      sequence: 0,
-      acknowledgment: (irs + 1) | 0,
-      flags: RST | ACK,
       window: 0,
       timeWait: undefined,
       tsEcho: 0,

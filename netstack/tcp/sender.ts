@@ -3,7 +3,9 @@ import { NewReno, NoCongestionControl } from "./congestion.ts";
 import type { Segment } from "./header.ts";
 import { Ring } from "./ring.ts";
 import { RtoEstimator } from "./rto.ts";
+import { RateReduction } from "./prr.ts";
 import { Scoreboard } from "./sack.ts";
+import { SendWindow } from "./send_window.ts";
 import { after, before, distance } from "./sequence.ts";
 import type { TcpSettings } from "./settings.ts";
 
@@ -29,12 +31,7 @@ export class Sender {
   una = 0;
   /** SND.NXT */
   nxt = 0;
-  /** SND.WND, bytes. */
-  window = 0;
-  /** Largest window seen: MAX.SND.WND of RFC 5961 §5.2. */
-  maxWindow = 0;
-  #wl1 = 0;
-  #wl2 = 0;
+  readonly peer = new SendWindow();
   /** Payload of a full segment, options already taken off. */
   mss = 536;
   /** Bytes {@link ring} may hold now; grows to the setting with the congestion window. */
@@ -67,10 +64,7 @@ export class Sender {
   #firstRetransmission = -1;
   #lastSent = 0;
 
-  // Proportional rate reduction (RFC 6937 §3).
-  #prrDelivered = 0;
-  #prrOut = 0;
-  #flightAtLoss = 0;
+  readonly #reduction = new RateReduction();
 
   retransmits = 0;
   timeouts = 0;
@@ -97,10 +91,7 @@ export class Sender {
     this.nxt = una;
     this.#recover = una;
     this.board.reset(una);
-    this.window = window;
-    this.maxWindow = window;
-    this.#wl1 = segment.sequence;
-    this.#wl2 = segment.acknowledgment;
+    this.peer.start(segment, window);
     this.mss = mss;
     this.congestion = this.#settings.congestion === "none"
       ? new NoCongestionControl()
@@ -153,9 +144,9 @@ export class Sender {
     const ack = segment.acknowledgment;
     const board = this.board;
     const flight = this.inFlight;
-    const windowBefore = this.window;
+    const windowBefore = this.peer.size;
     const advanced = distance(ack, this.una);
-    this.#updateWindow(segment, window);
+    this.peer.update(segment, window);
     board.begin(this.rto.minimum);
     if (advanced > 0) {
       board.acknowledge(ack, now);
@@ -172,7 +163,7 @@ export class Sender {
     this.#measure(flight, advanced, echoDelay, now);
     this.#countDuplicates(segment, advanced, window === windowBefore);
     this.#repair(flight, advanced, echoDelay, now);
-    if (windowBefore === 0 && this.window > 0 && this.#probing) this.#windowOpened();
+    if (windowBefore === 0 && this.peer.size > 0 && this.#probing) this.#windowOpened();
     this.#restartTimer(advanced, now);
     this.#growLimit();
   }
@@ -192,10 +183,10 @@ export class Sender {
     if (this.board.count === 0) {
       // Persist (RFC 9293 §3.8.6.1), or the override of RFC 9293 §3.8.6.2.1.
       this.#probe = true;
-      this.#probing = this.window === 0;
+      this.#probing = this.peer.size === 0;
       return true;
     }
-    if (this.window === 0) {
+    if (this.peer.size === 0) {
       // Not congestion: the peer would not take it.
       this.#probing = true;
       this.board.loseFirst();
@@ -227,7 +218,7 @@ export class Sender {
     if (unsent === 0 && !this.finQueued) return false;
     const flight = this.inFlight;
     if (flight === 0) this.#restartAfterIdle(now);
-    const usable = Math.max(0, distance(this.una, this.nxt) + this.window);
+    const usable = Math.max(0, distance(this.una, this.nxt) + this.peer.size);
     let length = Math.min(unsent, this.mss, usable);
     let fin = this.finQueued && length === unsent && usable > length;
     if (this.#probe && flight === 0) {
@@ -269,7 +260,7 @@ export class Sender {
     }
     this.#forced = false;
     this.#probe = false;
-    this.#prrOut += size;
+    this.#reduction.sent(size);
     this.#lastSent = now;
   }
 
@@ -299,7 +290,7 @@ export class Sender {
       fin = false;
     }
     if (!this.#forced) {
-      if (this.window === 0 || this.congestion.window - this.#pipe() < length) return false;
+      if (this.peer.size === 0 || this.congestion.window - this.#pipe() < length) return false;
     }
     this.pickIndex = index;
     this.pickSequence = start;
@@ -313,25 +304,14 @@ export class Sender {
     if (length === unsent) return this.noDelay || flight === 0 || this.finQueued;
     // It fills the window. Worth it if the window is hardly ever larger than that.
     return flight === 0
-      ? 2 * length >= this.maxWindow
-      : this.noDelay && 4 * length >= this.maxWindow;
+      ? 2 * length >= this.peer.largest
+      : this.noDelay && 4 * length >= this.peer.largest;
   }
 
   #restartAfterIdle(now: number): void {
     if (this.#lastSent === 0 || now - this.#lastSent <= this.rto.current) return;
     this.congestion.idle();
     this.#lastSent = now;
-  }
-
-  #updateWindow(segment: Segment, window: number): void {
-    // RFC 9293 §3.10.7.4: only from a segment newer than the one it was last taken from.
-    const sequence = segment.sequence;
-    if (before(sequence, this.#wl1)) return;
-    if (sequence === this.#wl1 && before(segment.acknowledgment, this.#wl2)) return;
-    this.#wl1 = sequence;
-    this.#wl2 = segment.acknowledgment;
-    this.window = window;
-    if (window > this.maxWindow) this.maxWindow = window;
   }
 
   #handleSack(segment: Segment, now: number): void {
@@ -402,29 +382,17 @@ export class Sender {
     this.#state = RECOVERY;
     this.#recover = this.nxt;
     this.congestion.lost(flight, now);
-    this.#flightAtLoss = Math.max(flight, 1);
-    this.#prrDelivered = 0;
-    this.#prrOut = 0;
+    this.#reduction.start(flight);
     this.#firstRetransmission = -1;
     this.#forced = true;
   }
 
-  /** RFC 6937 §3.1 with the slow-start reduction bound. */
   #reduce(advanced: number): void {
     const delivered = this.sack ? this.board.delivered : advanced > 0 ? advanced : this.mss;
     if (delivered === 0) return;
-    this.#prrDelivered += delivered;
-    const pipe = this.#pipe();
-    const threshold = this.congestion.threshold;
-    let allowed: number;
-    if (pipe > threshold) {
-      const due = Math.ceil(this.#prrDelivered * threshold / this.#flightAtLoss);
-      allowed = due - this.#prrOut;
-    } else {
-      const limit = Math.max(this.#prrDelivered - this.#prrOut, delivered) + this.mss;
-      allowed = Math.min(threshold - pipe, limit);
-    }
-    this.congestion.setWindow(pipe + Math.max(0, allowed));
+    const { threshold } = this.congestion;
+    const window = this.#reduction.window(delivered, this.#pipe(), threshold, this.mss);
+    this.congestion.setWindow(window);
   }
 
   /** RFC 3522 §3.2: the ACK answers the original, which therefore was not lost. */

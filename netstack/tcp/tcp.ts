@@ -1,4 +1,4 @@
-import { IpAddress } from "../address.ts";
+import type { IpAddress } from "../address.ts";
 import { readUint16 } from "../bytes.ts";
 import { finish, sum } from "../checksum.ts";
 import { Deadlines } from "../deadlines.ts";
@@ -16,34 +16,29 @@ import { ANNOUNCED, CLOSED, CONNECTED, Connection, READABLE, WRITABLE } from "./
 import { TcpCounters } from "./counters.ts";
 import { FlowHash, FlowTable } from "./demux.ts";
 import type { TcpEndpoint, TcpError } from "./endpoint.ts";
-import { HalfOpen, type TcpForwarderHandler } from "./forwarder.ts";
+import type { TcpForwarderHandler } from "./forwarder.ts";
 import {
-  ACK,
   DESTINATION_PORT,
   MAX_WINDOW_SCALE,
   readInt32,
-  RST,
   Segment,
   SEQUENCE,
   SOURCE_PORT,
-  SYN,
 } from "./header.ts";
 import { handleIcmpError } from "./icmp_error.ts";
 import { Identity } from "./identity.ts";
 import { handleSegment } from "./input.ts";
-import { TcpListener, type TcpListenerHandler } from "./listener.ts";
+import type { TcpListener, TcpListenerHandler } from "./listener.ts";
 import { BLOCKED, DONE, emit } from "./output.ts";
 import { Replies } from "./replies.ts";
 import { after } from "./sequence.ts";
 import { resolveSettings, type TcpSettings } from "./settings.ts";
-import { ACKNOWLEDGE, IGNORE, type TimeWait, TimeWaitTable } from "./time_wait.ts";
+import { Strangers } from "./strangers.ts";
+import type { TimeWait } from "./time_wait.ts";
 import { handleDeadline } from "./timers.ts";
 
 /** Segments one connection may send before the next has its turn. */
 const QUANTUM = 64;
-/** Of a half-open client's packet kept for an ICMP error, bytes (RFC 1812 §4.3.2.3). */
-const ORIGINAL_KEPT = 128;
-
 export interface TcpConnectOptions {
   remote: IpAddress;
   remotePort: number;
@@ -76,19 +71,15 @@ export class Tcp implements TransportProtocol {
 
   readonly #identity: Identity;
   readonly #hash: FlowHash;
+  readonly #strangers: Strangers;
   readonly #flows = new FlowTable<Connection>();
-  readonly #halfOpen = new FlowTable<HalfOpen>();
-  readonly #timeWait: TimeWaitTable;
   readonly #deadlines = new Deadlines<Connection>();
   /** Every connection whose last callback has not been made. */
   readonly #connections = new Set<Connection>();
-  readonly #listeners = new Map<number, TcpListener[]>();
-  readonly #forwarders = new Map<Nic, TcpForwarderHandler>();
   readonly #segment = new Segment();
   #dirty: Connection[] = [];
   #waiting: Connection[] = [];
   #events: Connection[] = [];
-  #requests: HalfOpen[] = [];
 
   /** @throws {RangeError} for settings out of range. */
   constructor(ip: IpOutput, settings: Partial<TcpSettings>, _now: number) {
@@ -99,7 +90,7 @@ export class Tcp implements TransportProtocol {
     this.challenges = new ChallengeLimiter(this.settings.challengeAcksPerSecond, random);
     this.#identity = new Identity(random);
     this.#hash = new FlowHash(random);
-    this.#timeWait = new TimeWaitTable(this.settings.timeWaitMs, this.settings.maxTimeWait);
+    this.#strangers = new Strangers(this);
     let scale = 0;
     while (this.settings.receiveBuffer >> scale > 0xffff && scale < MAX_WINDOW_SCALE) scale++;
     this.windowScale = scale;
@@ -118,13 +109,14 @@ export class Tcp implements TransportProtocol {
     checkPort(remotePort, 1);
     const route = this.ip.route(remote);
     if (route === undefined) throw new Error(`no route to ${remote}`);
-    if (this.#connections.size >= this.settings.maxConnections) {
+    if (this.isFull) {
       throw new Error(`${this.settings.maxConnections} TCP connections are open already`);
     }
     const local = options.local ?? route.source;
     const localPort = this.#localPort(local, remote, remotePort, options.localPort);
     const path = new Path(route.nic, PROTOCOL_TCP, local, remote);
-    const c = this.#open(path, local, localPort, remote, remotePort, undefined, now);
+    const hash = this.#hash.ofFlow(local, localPort, remote, remotePort);
+    const c = this.open(path, local, localPort, remote, remotePort, hash, undefined, now);
     c.active = true;
     c.state = "syn-sent";
     c.synPending = true;
@@ -142,21 +134,12 @@ export class Tcp implements TransportProtocol {
     const { address, backlog = this.settings.backlog } = options;
     checkPort(options.port, 0);
     const port = options.port === 0 ? this.#listenPort() : options.port;
-    const there = this.#listeners.get(port) ?? [];
-    for (const other of there) {
-      const same = address === undefined || other.address === undefined ||
-        address.equals(other.address);
-      if (same) throw new Error(`TCP port ${port} is in use`);
-    }
-    const listener = new TcpListener(this, address, port, backlog, handler);
-    this.#listeners.set(port, [...there, listener]);
-    return listener;
+    return this.#strangers.listen(address, port, backlog, handler);
   }
 
   /** Who answers for foreign addresses behind `nic`; undefined = nobody. */
   setForwarder(nic: Nic, handler: TcpForwarderHandler | undefined): void {
-    if (handler !== undefined) this.#forwarders.set(nic, handler);
-    else this.#forwarders.delete(nic);
+    this.#strangers.setForwarder(nic, handler);
   }
 
   // Inputs.
@@ -190,7 +173,7 @@ export class Tcp implements TransportProtocol {
       version,
     );
     if (c !== undefined) handleSegment(c, segment, now);
-    else this.#handleStranger(inbound, hash, localPort, remotePort, now);
+    else this.#strangers.handleSegment(inbound, segment, hash, localPort, remotePort, now);
   }
 
   handleIcmpError(
@@ -202,7 +185,7 @@ export class Tcp implements TransportProtocol {
     destination: number,
     transport: number,
     length: number,
-    now: number,
+    _now: number,
   ): void {
     if (length < 8) return;
     const localPort = readUint16(buffer, transport + SOURCE_PORT);
@@ -220,7 +203,7 @@ export class Tcp implements TransportProtocol {
       version,
     );
     const sequence = readInt32(buffer, transport + SEQUENCE);
-    if (c === undefined || !handleIcmpError(c, kind, mtu, sequence, now)) {
+    if (c === undefined || !handleIcmpError(c, kind, mtu, sequence)) {
       this.counters.icmpIgnored++;
     }
   }
@@ -232,13 +215,13 @@ export class Tcp implements TransportProtocol {
       handleDeadline(c, now);
       this.#schedule(c);
     }
-    this.#timeWait.expire(now);
+    this.#strangers.timeWait.expire(now);
   }
 
   // Outputs.
 
   pollTimeout(): number {
-    return Math.min(this.#deadlines.next(), this.#timeWait.next());
+    return Math.min(this.#deadlines.next(), this.#strangers.timeWait.next());
   }
 
   flush(now: number, budget: number): boolean {
@@ -279,21 +262,19 @@ export class Tcp implements TransportProtocol {
   }
 
   get halfOpenCount(): number {
-    return this.#halfOpen.size;
+    return this.#strangers.halfOpenCount;
   }
 
   get timeWaitCount(): number {
-    return this.#timeWait.size;
+    return this.#strangers.timeWait.size;
   }
 
   get listenerCount(): number {
-    let count = 0;
-    for (const listeners of this.#listeners.values()) count += listeners.length;
-    return count;
+    return this.#strangers.listenerCount;
   }
 
   get timers(): number {
-    return this.#deadlines.size + (this.#timeWait.size > 0 ? 1 : 0);
+    return this.#deadlines.size + (this.#strangers.timeWait.size > 0 ? 1 : 0);
   }
 
   // For the parts of TCP.
@@ -309,11 +290,6 @@ export class Tcp implements TransportProtocol {
   queueEvents(c: Connection): void {
     this.#events.push(c);
     if (this.#events.length === 1) this.ip.markDirty();
-  }
-
-  queueRequest(request: HalfOpen): void {
-    this.#requests.push(request);
-    this.ip.markDirty();
   }
 
   /** The timestamp clock of `c`: milliseconds from a start nobody knows (RFC 7323 §5.4). */
@@ -351,222 +327,55 @@ export class Tcp implements TransportProtocol {
       tsOffset: c.tsOffset,
       expires: 0,
     };
-    this.#timeWait.add(record, now);
-    this.counters.timeWaitOverflow = this.#timeWait.overflow;
+    this.#strangers.timeWait.add(record, now);
+    this.counters.timeWaitOverflow = this.#strangers.timeWait.overflow;
     c.end(undefined);
+  }
+
+  /** The limit on connections is reached. */
+  get isFull(): boolean {
+    return this.#connections.size >= this.settings.maxConnections;
+  }
+
+  /**
+   * Makes a connection and its control block.
+   *
+   * @param above The connection in TIME-WAIT before it had used numbers up to here
+   * (RFC 1122 §4.2.2.13).
+   */
+  open(
+    path: Path,
+    local: IpAddress,
+    localPort: number,
+    remote: IpAddress,
+    remotePort: number,
+    hash: number,
+    above: number | undefined,
+    now: number,
+  ): Connection {
+    const c = new Connection(this, path, local, localPort, remote, remotePort, hash, now);
+    c.iss = this.#identity.initialSequence(local, localPort, remote, remotePort, now);
+    c.tsOffset = this.#identity.timestampOffset;
+    if (above !== undefined && !after(c.iss, above)) c.iss = (above + 0x10000) | 0;
+    c.sender.una = c.iss;
+    c.sender.nxt = (c.iss + 1) | 0;
+    this.#flows.insert(c);
+    this.#connections.add(c);
+    return c;
+  }
+
+  /** Half-open connections of a closed listener end with it. */
+  removeListener(listener: TcpListener): void {
+    this.#strangers.removeListener(listener);
+    for (const c of this.#connections) {
+      if (c.listener === listener && !c.finished) c.abort();
+    }
   }
 
   /** A closed endpoint waits for the peer's FIN, but not for ever. */
   startFinWait2(c: Connection): void {
     c.finWait2Pending = true;
     this.markDirty(c);
-  }
-
-  removeListener(listener: TcpListener): void {
-    const there = this.#listeners.get(listener.port) ?? [];
-    const left = there.filter((other) => other !== listener);
-    if (left.length > 0) this.#listeners.set(listener.port, left);
-    else this.#listeners.delete(listener.port);
-    for (const c of this.#connections) {
-      if (c.listener === listener && !c.finished) c.abort();
-    }
-  }
-
-  removeHalfOpen(request: HalfOpen): void {
-    request.settled = true;
-    this.#halfOpen.remove(request);
-  }
-
-  acceptHalfOpen(request: HalfOpen): TcpEndpoint | undefined {
-    this.removeHalfOpen(request);
-    if (this.#connections.size >= this.settings.maxConnections) {
-      this.counters.connectionsFull++;
-      return undefined;
-    }
-    const { local, localPort, remote, remotePort, ingress } = request;
-    const path = new Path(ingress, PROTOCOL_TCP, local, remote);
-    const c = this.#open(path, local, localPort, remote, remotePort, request.isnAbove, request.at);
-    c.sender.noDelay = true;
-    this.#answer(c, request.syn, request.at);
-    return c.endpoint;
-  }
-
-  // A segment for no connection.
-
-  #handleStranger(
-    inbound: Inbound,
-    hash: number,
-    localPort: number,
-    remotePort: number,
-    now: number,
-  ): void {
-    const { buffer, source, destination, version } = inbound;
-    const segment = this.#segment;
-    const flags = segment.flags;
-    let isnAbove: number | undefined;
-    const record = this.#timeWait.lookup(
-      hash,
-      buffer,
-      destination,
-      localPort,
-      buffer,
-      source,
-      remotePort,
-      version,
-    );
-    if (record !== undefined) {
-      const verdict = this.#timeWait.judge(record, segment, now);
-      if (verdict === IGNORE) return;
-      if (verdict === ACKNOWLEDGE) {
-        this.replies.acknowledge(this.#replyPath(inbound), record);
-        return;
-      }
-      this.counters.timeWaitReused++;
-      isnAbove = record.sendNext;
-    }
-    const waiting = this.#halfOpen.lookup(
-      hash,
-      buffer,
-      destination,
-      localPort,
-      buffer,
-      source,
-      remotePort,
-      version,
-    );
-    if (waiting !== undefined && !this.#replaces(waiting, segment)) return;
-    if ((flags & (SYN | ACK | RST)) === SYN) {
-      if (inbound.local) {
-        const listener = this.#findListener(localPort, buffer, destination, version);
-        if (listener !== undefined) {
-          this.#handleListen(listener, inbound, hash, localPort, remotePort, isnAbove, now);
-          return;
-        }
-      } else if (this.#forwarders.has(inbound.nic)) {
-        this.#handleForward(inbound, hash, localPort, remotePort, isnAbove, now);
-        return;
-      }
-    }
-    if ((flags & RST) !== 0) return;
-    this.counters.noListener++;
-    this.replies.reset(this.#replyPath(inbound), localPort, remotePort, segment);
-  }
-
-  /**
-   * A segment for a request that waits for the dial.
-   *
-   * @returns Whether it is a SYN that takes its place.
-   */
-  #replaces(waiting: HalfOpen, segment: Segment): boolean {
-    const flags = segment.flags;
-    if ((flags & RST) !== 0) {
-      // Nothing was sent yet, so the client can only know its own number.
-      this.counters.resetsIn++;
-      const offset = (segment.sequence - waiting.syn.sequence) | 0;
-      if (offset >= 0 && offset <= 1) waiting.abort();
-      return false;
-    }
-    if ((flags & SYN) === 0 || (flags & ACK) !== 0) return false;
-    if (segment.sequence === waiting.syn.sequence) return false;
-    waiting.abort();
-    return true;
-  }
-
-  /** RFC 9293 §3.10.7.2 */
-  #handleListen(
-    listener: TcpListener,
-    inbound: Inbound,
-    hash: number,
-    localPort: number,
-    remotePort: number,
-    isnAbove: number | undefined,
-    now: number,
-  ): void {
-    if (listener.halfOpen >= listener.backlog) {
-      this.counters.backlogFull++;
-      return;
-    }
-    if (this.#connections.size >= this.settings.maxConnections) {
-      this.counters.connectionsFull++;
-      return;
-    }
-    const { buffer, source, destination, version, ingress } = inbound;
-    const local = IpAddress.from(buffer, destination, version);
-    const remote = IpAddress.from(buffer, source, version);
-    const path = new Path(ingress, PROTOCOL_TCP, local, remote);
-    const c = this.#open(path, local, localPort, remote, remotePort, isnAbove, now, hash);
-    c.listener = listener;
-    listener.halfOpen++;
-    this.#answer(c, this.#segment, now);
-  }
-
-  #handleForward(
-    inbound: Inbound,
-    hash: number,
-    localPort: number,
-    remotePort: number,
-    isnAbove: number | undefined,
-    now: number,
-  ): void {
-    if (this.#halfOpen.size >= this.settings.maxHalfOpen) {
-      this.counters.halfOpenFull++;
-      return;
-    }
-    const { buffer, source, destination, version, ingress, nic, ipOffset, payload, length } =
-      inbound;
-    const end = Math.min(payload + length, ipOffset + ORIGINAL_KEPT);
-    const request = new HalfOpen(
-      this,
-      IpAddress.from(buffer, destination, version),
-      localPort,
-      IpAddress.from(buffer, source, version),
-      remotePort,
-      hash,
-      nic,
-      ingress,
-      this.#segment,
-      buffer.slice(ipOffset, end),
-      isnAbove,
-      now,
-    );
-    this.#halfOpen.insert(request);
-    this.queueRequest(request);
-  }
-
-  #replyPath(inbound: Inbound): Path {
-    const { ingress, buffer, source, destination, version } = inbound;
-    const local = IpAddress.from(buffer, destination, version);
-    return new Path(ingress, PROTOCOL_TCP, local, IpAddress.from(buffer, source, version));
-  }
-
-  /** A connection in SYN-RECEIVED by `syn`. */
-  #answer(c: Connection, syn: Segment, now: number): void {
-    c.takeSyn(syn, now);
-    c.state = "syn-received";
-    c.synPending = true;
-    this.markDirty(c);
-  }
-
-  #open(
-    path: Path,
-    local: IpAddress,
-    localPort: number,
-    remote: IpAddress,
-    remotePort: number,
-    isnAbove: number | undefined,
-    now: number,
-    hash = this.#hash.ofFlow(local, localPort, remote, remotePort),
-  ): Connection {
-    const c = new Connection(this, path, local, localPort, remote, remotePort, hash, now);
-    c.iss = this.#identity.initialSequence(local, localPort, remote, remotePort, now);
-    c.tsOffset = this.#identity.timestampOffset;
-    // RFC 1122 §4.2.2.13: above what the connection before this one used.
-    if (isnAbove !== undefined && !after(c.iss, isnAbove)) c.iss = (isnAbove + 0x10000) | 0;
-    c.sender.una = c.iss;
-    c.sender.nxt = (c.iss + 1) | 0;
-    this.#flows.insert(c);
-    this.#connections.add(c);
-    return c;
   }
 
   #forget(c: Connection): void {
@@ -585,11 +394,7 @@ export class Tcp implements TransportProtocol {
   }
 
   #dispatch(): void {
-    const requests = this.#requests;
-    for (let i = 0; i < requests.length; i++) {
-      requests[i]!.dispatch(this.#forwarders.get(requests[i]!.nic));
-    }
-    if (requests.length > 0) this.#requests = [];
+    this.#strangers.dispatch();
     const queue = this.#events;
     for (let i = 0; i < queue.length; i++) this.#tell(queue[i]!);
     queue.length = 0;
@@ -615,27 +420,10 @@ export class Tcp implements TransportProtocol {
     }
   }
 
-  #findListener(
-    port: number,
-    buffer: Uint8Array,
-    destination: number,
-    version: 4 | 6,
-  ): TcpListener | undefined {
-    const listeners = this.#listeners.get(port);
-    if (listeners === undefined) return undefined;
-    for (let i = 0; i < listeners.length; i++) {
-      const address = listeners[i]!.address;
-      if (address === undefined || address.matches(buffer, destination, version)) {
-        return listeners[i];
-      }
-    }
-    return undefined;
-  }
-
   #listenPort(): number {
     const { firstEphemeralPort, lastEphemeralPort } = this.settings;
     for (let port = firstEphemeralPort; port <= lastEphemeralPort; port++) {
-      if (!this.#listeners.has(port)) return port;
+      if (!this.#strangers.isListening(port)) return port;
     }
     throw new Error("no TCP port is free");
   }
@@ -648,9 +436,9 @@ export class Tcp implements TransportProtocol {
   ): number {
     const free = (port: number) => {
       const hash = this.#hash.ofFlow(local, port, remote, remotePort);
-      return !this.#listeners.has(port) &&
+      return !this.#strangers.isListening(port) &&
         this.#flows.find(hash, local, port, remote, remotePort) === undefined &&
-        this.#timeWait.find(hash, local, port, remote, remotePort) === undefined;
+        this.#strangers.timeWait.find(hash, local, port, remote, remotePort) === undefined;
     };
     if (wanted !== undefined) {
       checkPort(wanted, 1);

@@ -1,0 +1,36 @@
+/**
+ * Proportional rate reduction (RFC 6937): during recovery the window falls to its new size in step
+ * with what is delivered, and never makes a burst.
+ */
+export class RateReduction {
+  #delivered = 0;
+  #out = 0;
+  #flight = 1;
+
+  /** Recovery begins with `flight` bytes outstanding (RecoverFS). */
+  start(flight: number): void {
+    this.#delivered = 0;
+    this.#out = 0;
+    this.#flight = Math.max(1, flight);
+  }
+
+  sent(bytes: number): void {
+    this.#out += bytes;
+  }
+
+  /**
+   * RFC 6937 §3.1, with the slow-start reduction bound.
+   *
+   * @param delivered Bytes that an ACK newly told of.
+   * @returns The congestion window until the next ACK, bytes.
+   */
+  window(delivered: number, pipe: number, threshold: number, mss: number): number {
+    this.#delivered += delivered;
+    if (pipe > threshold) {
+      const due = Math.ceil(this.#delivered * threshold / this.#flight);
+      return pipe + Math.max(0, due - this.#out);
+    }
+    const limit = Math.max(this.#delivered - this.#out, delivered) + mss;
+    return pipe + Math.max(0, Math.min(threshold - pipe, limit));
+  }
+}

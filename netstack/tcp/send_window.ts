@@ -1,0 +1,32 @@
+import type { Segment } from "./header.ts";
+import { before } from "./sequence.ts";
+
+/** What the peer will take (SND.WND and its kin, RFC 9293 §3.3.1). Bytes. */
+export class SendWindow {
+  size = 0;
+  /** MAX.SND.WND of RFC 5961 §5.2. */
+  largest = 0;
+  /** SND.WL1 and SND.WL2: the segment the size was taken from. */
+  #sequence = 0;
+  #acknowledgment = 0;
+
+  start(segment: Segment, size: number): void {
+    this.#take(segment, size);
+  }
+
+  /** RFC 9293 §3.10.7.4: only a segment that is not older than the last may change it. */
+  update(segment: Segment, size: number): void {
+    const sequence = segment.sequence;
+    if (before(sequence, this.#sequence)) return;
+    const older = before(segment.acknowledgment, this.#acknowledgment);
+    if (sequence === this.#sequence && older) return;
+    this.#take(segment, size);
+  }
+
+  #take(segment: Segment, size: number): void {
+    this.#sequence = segment.sequence;
+    this.#acknowledgment = segment.acknowledgment;
+    this.size = size;
+    if (size > this.largest) this.largest = size;
+  }
+}
