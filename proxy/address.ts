@@ -6,7 +6,7 @@
  * @module
  */
 
-import ipaddr from "ipaddr.js";
+import ipaddr from "npm:ipaddr.js@2.5.0";
 import { IpAddress, Prefix } from "../netstack/mod.ts";
 
 /** @returns undefined if `text` is not an IPv4 or IPv6 address. */

@@ -5,7 +5,7 @@
  * @module
  */
 
-import * as z from "zod";
+import * as z from "npm:zod@4.6.7";
 import {
   integer,
   oneOf,

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type * as z from "zod";
+import type * as z from "npm:zod@4.6.7";
 import type { GatewayConfig, MapConfig, PeerConfig, ProxyConfig } from "./config.ts";
 import type { ConfigPath } from "./config_error.ts";
 import { findField, KEYS } from "./config_keys.ts";

@@ -9,7 +9,7 @@
  * @module
  */
 
-import { getLogger } from "@logtape/logtape";
+import { getLogger } from "./logger.ts";
 import { Nic, Stack, type TcpSettings } from "../netstack/mod.ts";
 import {
   type Crypto,
@@ -53,7 +53,7 @@ export interface EngineCounters {
 }
 
 /** Segments per round of a flush, and handshake messages per turn (each up to half a millisecond). */
-const FLUSH_BUDGET = 256;
+const FLUSH_BUDGET = 32;
 const HANDSHAKE_BUDGET = 4;
 /** The share of slots that must be free again before a flush that ran out of them goes on. */
 const RESUME_SHARE = 1 / 4;

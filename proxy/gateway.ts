@@ -4,7 +4,7 @@
  * @module
  */
 
-import { getLogger } from "@logtape/logtape";
+import { getLogger } from "./logger.ts";
 import { type IpAddress, Prefix, type TcpSettings } from "../netstack/mod.ts";
 import type { Crypto, DeviceEvent, Peer, TimerSettings } from "../wireguard/mod.ts";
 import { parseIpAddress } from "./address.ts";

@@ -15,7 +15,7 @@ import {
   getTextFormatter,
   type LogRecord,
   type TextFormatter,
-} from "@logtape/logtape";
+} from "npm:@logtape/logtape@2.4.2";
 
 export const LOG_LEVELS = ["trace", "debug", "info", "warning", "error"] as const;
 export type LogLevel = typeof LOG_LEVELS[number];

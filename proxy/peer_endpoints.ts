@@ -6,7 +6,7 @@
  */
 
 import { lookup } from "node:dns/promises";
-import { getLogger } from "@logtape/logtape";
+import { getLogger } from "./logger.ts";
 import type { IpAddress } from "../netstack/mod.ts";
 import { parseIpAddress } from "./address.ts";
 

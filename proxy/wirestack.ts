@@ -8,7 +8,7 @@ import type { IpAddress, Prefix, TcpEndpoint } from "../netstack/mod.ts";
 import { parsePrefix } from "./address.ts";
 import { type ConfigInput, loadConfig } from "./config.ts";
 import { type CloseOptions, Gateway, type GatewayOptions, type GatewayStats } from "./gateway.ts";
-import { getLogger } from "@logtape/logtape";
+import { getLogger } from "./logger.ts";
 import type { Protocols } from "./subnet_proxy.ts";
 import { TunnelConn } from "./tunnel_conn.ts";
 import { tunnelAddress, TunnelDatagramConn, TunnelListener } from "./tunnel_listener.ts";

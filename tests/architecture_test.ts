@@ -16,7 +16,7 @@ const ROOT = fileURLToPath(new URL("..", import.meta.url));
  * else is a package. `tests/`, `bench/` and `deploy/` may import anything.
  */
 const IMPORTS: Readonly<Record<string, RegExp>> = {
-  wireguard: /^@noble\//,
+  wireguard: /^npm:@noble\//,
   netstack: /^(?!)/,
   ffi: /^node:/,
   proxy: /^\/(?:wireguard|netstack|ffi)\/mod\.ts$|^\/deno\.json$|^[^/]/,
@@ -64,6 +64,20 @@ Deno.test("packages come from npm alone", () => {
     .flatMap((file) => imports(Deno.readTextFileSync(join(ROOT, file)), file))
     .filter((target) => /^(?:jsr|https?):/.test(target));
   assert.deepEqual(remote, []);
+});
+
+Deno.test("what ships names its packages in full, each in one version, so that a program anywhere can import it by path", () => {
+  const versions = new Map<string, Set<string>>();
+  for (const file of Object.keys(IMPORTS).flatMap(sources)) {
+    for (const target of imports(Deno.readTextFileSync(join(ROOT, file)), file)) {
+      if (target.startsWith("/") || target.startsWith("node:")) continue;
+      const [, name, version] = /^npm:((?:@[^/]+\/)?[^@/]+)@(\d+\.\d+\.\d+)(?:\/|$)/.exec(target) ??
+        [];
+      assert.ok(name !== undefined, `${file} imports ${target}`);
+      versions.set(name, (versions.get(name) ?? new Set()).add(version!));
+    }
+  }
+  assert.deepEqual([...versions].filter(([, all]) => all.size > 1), []);
 });
 
 for (const folder of ["wireguard", "netstack"]) {

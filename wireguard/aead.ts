@@ -5,7 +5,7 @@
  * @module
  */
 
-import { chacha20poly1305, xchacha20poly1305 } from "@noble/ciphers/chacha.js";
+import { chacha20poly1305, xchacha20poly1305 } from "npm:@noble/ciphers@2.4.0/chacha.js";
 
 /** What the whitepaper's AEAD(key, 0, …) stands for: every handshake key seals one message. */
 export const NONCE_ZERO: Uint8Array = new Uint8Array(12);

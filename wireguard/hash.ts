@@ -4,8 +4,8 @@
  * @module
  */
 
-import { blake2s } from "@noble/hashes/blake2.js";
-import { hmac } from "@noble/hashes/hmac.js";
+import { blake2s } from "npm:@noble/hashes@2.4.0/blake2.js";
+import { hmac } from "npm:@noble/hashes@2.4.0/hmac.js";
 
 /** HASH(a ‖ b): BLAKE2s with 32 bytes of output. */
 export function HASH(a: Uint8Array, b: Uint8Array): Uint8Array {

@@ -5,8 +5,8 @@
  * @module
  */
 
-import { chacha20poly1305 } from "@noble/ciphers/chacha.js";
-import { x25519 } from "@noble/curves/ed25519.js";
+import { chacha20poly1305 } from "npm:@noble/ciphers@2.4.0/chacha.js";
+import { x25519 } from "npm:@noble/curves@2.4.0/ed25519.js";
 import type { AeadKey, Crypto } from "./crypto.ts";
 import { writeU32 } from "./bytes.ts";
 import { KEY_SIZE, TAG_SIZE } from "./messages.ts";

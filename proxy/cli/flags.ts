@@ -5,7 +5,7 @@
  * @module
  */
 
-import { type Command, Option } from "commander";
+import { type Command, Option } from "npm:commander@15.1.0";
 import { ConfigError, type ConfigPath } from "../config_error.ts";
 import { type Key, KEYS } from "../config_keys.ts";
 import type { ConfigSource, RawSection } from "../config_source.ts";

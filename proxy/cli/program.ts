@@ -6,7 +6,7 @@
  * @module
  */
 
-import { Command, CommanderError, Option } from "commander";
+import { Command, CommanderError, Option } from "npm:commander@15.1.0";
 import { ConfigError } from "../config_error.ts";
 import { VERSION } from "../version.ts";
 import { addConfigFlags, applyFlags, type FlagValue } from "./flags.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { getLogger } from "@logtape/logtape";
+import { getLogger } from "../logger.ts";
 import { type GatewayConfig, type LoadedConfig, SettingError } from "../config.ts";
 import { summarizeProxy } from "../config_summary.ts";
 import { encodeKey } from "../keys.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import ipaddr from "ipaddr.js";
+import ipaddr from "npm:ipaddr.js@2.5.0";
 import { IpAddress, type Nic, type NicOptions, Prefix, Stack } from "../../netstack/mod.ts";
 import type { StackOptions } from "../../netstack/mod.ts";
 import { Sim, type SimPort } from "../sim/network.ts";

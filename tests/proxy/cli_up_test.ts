@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { reset } from "@logtape/logtape";
+import { reset } from "npm:@logtape/logtape@2.4.2";
 import type { SignalHandlers } from "../../proxy/cli/signals.ts";
 import { StopRequests } from "../../proxy/cli/signals.ts";
 import type { Terminal } from "../../proxy/cli/terminal.ts";

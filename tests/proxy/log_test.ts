@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { getLogger, reset } from "@logtape/logtape";
+import { getLogger, reset } from "npm:@logtape/logtape@2.4.2";
 import { IpAddress } from "../../netstack/mod.ts";
 import { configureLog, LOG_FORMATS, type LogFormat, type LogLevel } from "../../proxy/log.ts";
 
