@@ -104,13 +104,7 @@ export class Sender {
   resegment(mss: number): void {
     this.mss = mss;
     this.congestion.setSegmentSize(mss);
-    if (this.board.count === 0) return;
-    this.board.loseAll();
-    if (this.#state === OPEN) {
-      this.#state = LOSS;
-      this.#recover = this.nxt;
-    }
-    this.#forced = true;
+    this.#sendAllAgain();
   }
 
   /** Bytes in {@link ring} not sent yet. */
@@ -121,10 +115,6 @@ export class Sender {
   /** Sequence space sent and not acknowledged. */
   get inFlight(): number {
     return distance(this.nxt, this.una);
-  }
-
-  get recovering(): boolean {
-    return this.#state !== OPEN;
   }
 
   /** @returns Bytes taken. */
@@ -431,10 +421,18 @@ export class Sender {
   #windowOpened(): void {
     this.#probing = false;
     this.rto.resetBackoff();
+    this.#sendAllAgain();
+  }
+
+  /** Repairs what was lost to something else than congestion: the window stays as it is. */
+  #sendAllAgain(): void {
+    if (this.board.count === 0) return;
     this.board.loseAll();
-    if (this.#state === OPEN && this.board.count > 0) {
+    if (this.#state === OPEN) {
       this.#state = LOSS;
       this.#recover = this.nxt;
+      // Nothing was reduced that could be undone.
+      this.#firstRetransmission = Infinity;
     }
     this.#forced = true;
   }
