@@ -186,7 +186,7 @@ export function tcpSyn(
   return packet({ source, destination, protocol: TCP, payload, ...more });
 }
 
-/** A packet taken apart, with every checksum verified. */
+/** A packet taken apart. */
 export interface Parsed {
   version: 4 | 6;
   source: string;
@@ -200,14 +200,20 @@ export interface Parsed {
   bytes: Uint8Array;
 }
 
+/** Takes a packet apart and verifies every length and checksum. */
 export function parse(bytes: Uint8Array): Parsed {
+  return verified(parseHeader(bytes));
+}
+
+/** As {@link parse}, only what IP itself says. */
+export function parseHeader(bytes: Uint8Array): Parsed {
   const version = bytes[0]! >> 4;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   if (version === 4) {
     const headerLength = (bytes[0]! & 15) * 4;
     check(plainChecksum(bytes.subarray(0, headerLength)) === 0, "IPv4 checksum");
     check(view.getUint16(2) === bytes.length, "IPv4 total length");
-    return verified({
+    return {
       version,
       source: String(new IpAddress(bytes.slice(12, 16))),
       destination: String(new IpAddress(bytes.slice(16, 20))),
@@ -217,12 +223,12 @@ export function parse(bytes: Uint8Array): Parsed {
       fragment: view.getUint16(6),
       payload: bytes.slice(headerLength),
       bytes,
-    });
+    };
   }
   check(version === 6, "version");
   check(view.getUint16(4) === bytes.length - 40, "IPv6 payload length");
   const isFragment = bytes[6] === 44;
-  return verified({
+  return {
     version: 6,
     source: String(new IpAddress(bytes.slice(8, 24))),
     destination: String(new IpAddress(bytes.slice(24, 40))),
@@ -232,7 +238,7 @@ export function parse(bytes: Uint8Array): Parsed {
     fragment: isFragment ? view.getUint16(42) : 0,
     payload: bytes.slice(isFragment ? 48 : 40),
     bytes,
-  });
+  };
 }
 
 function verified(parsed: Parsed): Parsed {

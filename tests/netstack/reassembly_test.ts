@@ -5,7 +5,7 @@ import { DEFAULT_REASSEMBLY, Reassembly } from "../../netstack/reassembly.ts";
 import { Sim } from "../sim/network.ts";
 import { Random } from "../sim/random.ts";
 import { forSeeds } from "../sim/seeds.ts";
-import { concat, packet, parse, UDP, uint16, uint32 } from "./packets.ts";
+import { concat, packet, parseHeader, UDP, uint16, uint32 } from "./packets.ts";
 
 const link = new Sim(1).link().a;
 const nic = new Nic(1, { name: "wg", mtu: 1500, link });
@@ -66,31 +66,11 @@ class Lab {
       : this.reassembly.handleIpv6(on, bytes, 3, 43, length, this.now);
     if (total === 0) return undefined;
     const { buffer, offset } = this.reassembly;
-    const parsed = parseUnverified(buffer.slice(offset, offset + total));
+    const parsed = parseHeader(buffer.slice(offset, offset + total));
     assert.equal(parsed.fragment, 0);
     assert.equal(parsed.protocol, UDP);
     return parsed.payload;
   }
-}
-
-/** The payloads here are no real datagrams, so only the IP header counts. */
-function parseUnverified(bytes: Uint8Array) {
-  const { protocol, fragment } = header(bytes);
-  return { protocol, fragment, payload: bytes.slice(bytes[0]! >> 4 === 4 ? 20 : 40) };
-}
-
-function header(bytes: Uint8Array) {
-  const copy = bytes.slice();
-  copy[copy[0]! >> 4 === 4 ? 9 : 6] = 253; // experimentation (RFC 3692): no transport checksum
-  if (copy[0]! >> 4 === 4) {
-    const word = (bytes[8]! << 8 | bytes[9]!) - (copy[8]! << 8 | copy[9]!);
-    let checksum = (copy[10]! << 8 | copy[11]!) + word;
-    if (checksum < 0) checksum += 0xffff;
-    if (checksum > 0xffff) checksum -= 0xffff;
-    copy.set(uint16(checksum), 10);
-  }
-  const parsed = parse(copy);
-  return { ...parsed, protocol: bytes[bytes[0]! >> 4 === 4 ? 9 : 6]! };
 }
 
 /** Random cuts at multiples of eight. */
