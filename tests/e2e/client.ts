@@ -29,14 +29,16 @@ const commands: Record<string, () => Promise<unknown>> = {
 };
 console.log(JSON.stringify(await commands[command!]!()));
 
-/** How a connection attempt ends, and after how long. */
+/** `[LIMIT-MS]`: how a connection attempt ends, and after how long. */
 async function connect(): Promise<unknown> {
   const start = performance.now();
   let error: string | null = null;
   try {
-    (await Deno.connect(target)).close();
+    const signal = args[0] === undefined ? undefined : AbortSignal.timeout(Number(args[0]));
+    (await Deno.connect({ ...target, signal })).close();
   } catch (thrown) {
-    error = (thrown as { code?: string }).code ?? String(thrown);
+    const { code, name } = thrown as { code?: string; name: string };
+    error = typeof code === "string" ? code : name;
   }
   return { error, ms: performance.now() - start };
 }

@@ -49,14 +49,16 @@ for (const subject of SUBJECTS) {
   });
 
   labTest(`${subject}: a target in a refused range is refused, whatever Subnets says`, async () => {
-    const refused = ["127.0.0.1", "127.1.2.3", "169.254.169.254", "::1", "fe80::1"];
+    const refused = ["169.254.169.254", "fd00:ec2::254", "64:ff9b::127.0.0.1"];
+    // RFC 1122 §3.2.1.3, RFC 4291 §2.5.3: a router drops these, whoever may ask.
+    const dropped = ["127.0.0.1", "127.1.2.3", "::1"];
     await using site = await Site.start({
       subject,
       proxy: ["Subnets = 0.0.0.0/0, ::/0"],
       routes: ["0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1"],
     });
     // What a careless gateway would reach: services of its own host, and a metadata service.
-    await site.gatewayHost.addAddresses("lo", ["169.254.169.254/32"]);
+    await site.gatewayHost.addAddresses("lo", ["169.254.169.254/32", "fd00:ec2::254/128"]);
     const inside = serve(site.gatewayHost, site);
     await inside.line(/ready/);
     // The client's kernel sends these out only when told that they are not its own.
@@ -65,17 +67,21 @@ for (const subject of SUBJECTS) {
     await site.client.ip(
       "route del local 127.0.0.0/8 dev lo table local",
       "route del local 127.0.0.1 dev lo table local",
-      "-6 route del local ::1 dev lo table local",
+      "route del local ::1 dev lo table local",
       `route add 127.0.0.0/8 dev ${device} src 10.9.0.2`,
-      `-6 route add ::1/128 dev ${device} src fd09::2`,
-      `-6 route add fe80::1/128 dev ${device} src fd09::2 metric 1`,
+      `route add ::1/128 dev ${device} src fd09::2`,
     );
     for (const target of refused) {
-      const hostname = target === "fe80::1" ? `${target}%${device}` : target;
-      const { error, ms } = await site.ask("connect", hostname, PORTS.echo);
+      const { error, ms } = await site.ask("connect", target, PORTS.echo);
       assert.match(String(error), REFUSED, target);
       assert.ok(ms < 1000, `${target}: ${ms} ms`);
     }
+    for (const target of dropped) {
+      const { error } = await site.ask("connect", target, PORTS.echo, 1500);
+      assert.equal(error, "TimeoutError", target);
+    }
+    const { ip } = (await site.gateway.stats()).counters as { ip: Record<string, number> };
+    assert.ok(ip.badDestination! >= dropped.length, "they did reach the gateway");
     assert.equal(inside.lines.filter((line) => /accepted/.test(line)).length, 0);
     // And the exit node works for the rest.
     for (const target of Object.values(TARGET)) {
@@ -114,7 +120,7 @@ function serve(host: Host, site: Site) {
         conn.close();
       }
     };
-    serve("0.0.0.0"); serve("::1");
+    serve("::"); // and IPv4 with it
     console.log("ready");`;
   return host.spawn("inside", [Deno.execPath(), "eval", program], { cwd: site.lab.directory });
 }

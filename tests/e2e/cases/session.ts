@@ -9,11 +9,11 @@ import type { Process } from "../process.ts";
 /** WireGuard whitepaper §6.1: KEEPALIVE_TIMEOUT + REKEY_TIMEOUT, and a margin. */
 const BACK_WITHIN = 25_000;
 
-labTest("rekeys every two seconds under load lose no connection", async () => {
-  const bytes = 30_000_000;
+labTest("rekeys every five seconds under load lose no connection", async () => {
   await using site = await Site.start({
-    fileBytes: bytes,
-    interface: ["RekeyAfter = 2"],
+    fileBytes: 50_000_000,
+    // REKEY_TIMEOUT: handshakes begin at least 5 s apart, however old the key.
+    interface: ["RekeyAfter = 5"],
     // Only who began a session renews it by age (whitepaper §6.2): the gateway shall begin.
     gatewaySidePeer: { endpoint: "192.0.2.2:51821", persistentKeepalive: 1 },
     clientSidePeer: { endpoint: undefined },
@@ -28,7 +28,7 @@ labTest("rekeys every two seconds under load lose no connection", async () => {
     Array.from({ length: 4 }, () => site.client.output(["sh", "-c", download])),
   ).finally(() => clearInterval(poll));
   for (const hash of hashes) assert.equal(hash.slice(0, 64), site.file.sha256);
-  assert.ok(handshakes.size >= 5, `${handshakes.size} handshakes`);
+  assert.ok(handshakes.size >= 4, `${handshakes.size} handshakes`);
   const { longestMs } = await release(held);
   assert.ok(longestMs < 1000, `an echo took ${longestMs} ms`);
 }, ["curl"]);
