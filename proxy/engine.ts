@@ -10,7 +10,7 @@
  */
 
 import { getLogger } from "./logger.ts";
-import { Nic, Stack, type TcpSettings } from "../netstack/mod.ts";
+import { type Nic, Stack, type TcpSettings } from "../netstack/mod.ts";
 import {
   type Crypto,
   Device,
@@ -18,7 +18,7 @@ import {
   type Endpoint,
   type TimerSettings,
 } from "../wireguard/mod.ts";
-import type { GatewayConfig } from "./config.ts";
+import { type GatewayConfig, SettingError } from "./config.ts";
 import { nodeCrypto } from "./crypto.ts";
 import type { UdpAddress } from "./endpoint_cache.ts";
 import { TransmitPool } from "./transmit_pool.ts";
@@ -93,15 +93,6 @@ export class Engine {
   /** Opens the socket. @throws {SettingError} if the system refuses its port or address. */
   constructor(options: EngineOptions) {
     const { config } = options;
-    this.pool = new TransmitPool(config.mtu);
-    this.bind = new UdpBind({
-      ...(config.listenPort !== undefined && { port: config.listenPort }),
-      ...(config.listenAddress !== undefined && { address: config.listenAddress }),
-      pool: this.pool,
-      onReadable: () => this.wake(),
-      onSent: () => this.#onSent(),
-      onFailed: options.onFailed,
-    });
     const random = (out: Uint8Array) => {
       crypto.getRandomValues(out);
     };
@@ -131,14 +122,17 @@ export class Engine {
       wake: () => this.wake(),
       ...(options.tcp && { tcp: options.tcp }),
     });
+    this.pool = new TransmitPool(config.mtu);
     this.link = new WireguardLink(this.pool, this.device);
-    this.nic1 = this.stack.addNic({
-      name: "wireguard",
-      mtu: config.mtu,
-      link: this.link,
-      addresses: config.addresses,
-      // A hub, when there is somebody to hand a packet on to; never back to a single peer.
-      forwarding: config.peers.length > 1,
+    this.nic1 = addFirstNic(this.stack, this.link, config);
+    // Last: whatever is thrown above leaves no socket behind.
+    this.bind = new UdpBind({
+      ...(config.listenPort !== undefined && { port: config.listenPort }),
+      ...(config.listenAddress !== undefined && { address: config.listenAddress }),
+      pool: this.pool,
+      onReadable: () => this.wake(),
+      onSent: () => this.#onSent(),
+      onFailed: options.onFailed,
     });
   }
 
@@ -236,5 +230,20 @@ export class Engine {
       const stack = (error as Error)?.stack ?? String(error);
       log.error("a defect, {faults} so far: {stack}", { faults: counters.faults, stack });
     }
+  }
+}
+
+function addFirstNic(stack: Stack, link: WireguardLink, config: GatewayConfig): Nic {
+  try {
+    return stack.addNic({
+      name: "wireguard",
+      mtu: config.mtu,
+      link,
+      addresses: config.addresses,
+      // A hub, when there is somebody to hand a packet on to; never back to a single peer.
+      forwarding: config.peers.length > 1,
+    });
+  } catch (error) { // an MTU that the addresses do not go with
+    throw new SettingError(["interface", "mtu"], (error as Error).message, { cause: error });
   }
 }

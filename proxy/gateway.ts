@@ -56,9 +56,15 @@ export class Gateway implements AsyncDisposable {
    *
    * @throws {SettingError} if the system refuses a value: a port in use.
    */
-  // deno-lint-ignore require-await -- what starts later may have to wait
   static async start(config: GatewayConfig, options: GatewayOptions = {}): Promise<Gateway> {
-    return new Gateway(config, options);
+    const gateway = new Gateway(config, options);
+    try {
+      gateway.#configure(config, options);
+      return gateway;
+    } catch (error) {
+      await gateway.close();
+      throw error;
+    }
   }
 
   private constructor(config: GatewayConfig, options: GatewayOptions) {
@@ -86,15 +92,6 @@ export class Gateway implements AsyncDisposable {
     ];
     for (const prefix of tunnel) engine.stack.routes.insert(prefix, engine.nic1);
     this.proxy = new SubnetProxy(engine, tunnel, config.proxy);
-    if (config.proxy?.interface === "nic1") {
-      const { subnets } = config.proxy;
-      // The configuration has warned of it.
-      this.proxy.enableSingle(config.proxy, subnets.length > 0 ? subnets : undefined);
-    } else if (config.proxy !== undefined) {
-      this.proxy.enable(config.proxy.subnets, config.proxy);
-    }
-    for (const peer of config.peers) this.#addPeer(peer, options.resolve);
-    engine.wake();
   }
 
   /**
@@ -135,6 +132,18 @@ export class Gateway implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  #configure(config: GatewayConfig, options: GatewayOptions): void {
+    if (config.proxy?.interface === "nic1") {
+      const { subnets } = config.proxy;
+      // The configuration has warned of it.
+      this.proxy.enableSingle(config.proxy, subnets.length > 0 ? subnets : undefined);
+    } else if (config.proxy !== undefined) {
+      this.proxy.enable(config.proxy.subnets, config.proxy);
+    }
+    for (const peer of config.peers) this.#addPeer(peer, options.resolve);
+    this.engine.wake();
   }
 
   async #close(graceMs: number): Promise<void> {

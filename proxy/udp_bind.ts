@@ -6,6 +6,7 @@
 
 import type { IpAddress } from "../netstack/mod.ts";
 import { SettingError } from "./config_error.ts";
+import { ReceiveBuffers } from "./datagram_buffers.ts";
 import { EndpointCache, type UdpAddress } from "./endpoint_cache.ts";
 import type { TransmitPool } from "./transmit_pool.ts";
 
@@ -49,9 +50,6 @@ export type DatagramHandler = (
 // at two thirds of the cost per datagram. Datagrams keep their order.
 const MIN_RECEIVES = 2;
 const MAX_RECEIVES = 32;
-// Of any size that UDP has, so that a peer with a larger MTU is not cut off. Pages never written to
-// cost no memory.
-const RECEIVE_SIZE = 65536;
 const RETRY_MS = 100;
 
 /** One socket for IPv4 and IPv6 where the system has both. */
@@ -70,7 +68,7 @@ export class UdpBind {
   readonly #pool: TransmitPool;
   readonly #socket: Deno.DatagramConn;
   readonly #endpoints: EndpointCache;
-  readonly #receives: Receive[] = [];
+  readonly #buffers = new ReceiveBuffers();
   readonly #idle: Receive[] = [];
   #ready: Receive[] = [];
   #draining: Receive[] = [];
@@ -190,12 +188,7 @@ export class UdpBind {
 
   #receive(): void {
     while (!this.#closed && this.#pending < this.#wanted) {
-      let receive = this.#idle.pop();
-      if (receive === undefined) {
-        if (this.#receives.length === MAX_RECEIVES) return;
-        receive = new Receive();
-        this.#receives.push(receive);
-      }
+      const receive = this.#idle.pop() ?? new Receive(this.#buffers.take());
       this.#pending++;
       this.#receiveInto(receive);
     }
@@ -236,9 +229,14 @@ export class UdpBind {
 
 /** A buffer that waits for a datagram, or holds one. */
 class Receive {
-  readonly buffer = new Uint8Array(RECEIVE_SIZE);
+  /** For any size that UDP has, so that a peer with a larger MTU is not cut off. */
+  readonly buffer: Uint8Array;
   length = 0;
   from: UdpAddress | undefined = undefined;
+
+  constructor(buffer: Uint8Array) {
+    this.buffer = buffer;
+  }
 }
 
 function openSocket(port: number, address: string | undefined): Deno.DatagramConn {

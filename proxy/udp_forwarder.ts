@@ -12,9 +12,10 @@ import {
   type UdpFlow,
   type UdpForwarderHandler,
 } from "../netstack/mod.ts";
+import { DatagramBuffers, ReceiveBuffers } from "./datagram_buffers.ts";
 import type { ProxyLimits, ProxyTimeouts } from "./config.ts";
 import type { TargetPolicy } from "./target_policy.ts";
-import { DatagramBuffers, UdpSession, type UdpSessionOwner } from "./udp_session.ts";
+import { UdpSession, type UdpSessionOwner } from "./udp_session.ts";
 
 const log = getLogger(["wirestack", "udp"]);
 
@@ -79,6 +80,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner {
     noRoom: 0,
   };
   readonly buffers = new DatagramBuffers();
+  readonly receiveBuffers = new ReceiveBuffers();
   readonly #options: UdpForwarderOptions;
   readonly #sessions = new Set<UdpSession>();
   readonly #sockets = new Set<Promise<void>>();

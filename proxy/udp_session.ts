@@ -5,13 +5,14 @@
  */
 
 import type { IpAddress, IpVersion, Timed, UdpFlow } from "../netstack/mod.ts";
-import { TransmitPool } from "./transmit_pool.ts";
+import type { DatagramBuffers, ReceiveBuffers } from "./datagram_buffers.ts";
 import type { UdpForwarderCounters } from "./udp_forwarder.ts";
 
 /** What a session needs of the forwarder it belongs to. */
 export interface UdpSessionOwner {
   readonly counters: UdpForwarderCounters;
   readonly buffers: DatagramBuffers;
+  readonly receiveBuffers: ReceiveBuffers;
   now(): number;
   /** What to send to for an address that the client asks; undefined: it is refused. */
   resolve(destination: IpAddress, port: number): IpAddress | undefined;
@@ -137,11 +138,16 @@ export class UdpSession implements Timed {
     }
   }
 
-  /** Passes replies on until the session has ended. */
   async #receive(socket: Deno.DatagramConn): Promise<void> {
+    const { receiveBuffers } = this.#owner;
+    const buffer = receiveBuffers.take();
+    await this.#receiveInto(buffer, socket);
+    receiveBuffers.give(buffer);
+  }
+
+  /** Passes replies on until the session has ended. */
+  async #receiveInto(buffer: Uint8Array, socket: Deno.DatagramConn): Promise<void> {
     const { counters } = this.#owner;
-    // A datagram that does not fit is cut off. Pages never written to cost no memory.
-    const buffer = new Uint8Array(MAX_DATAGRAM);
     for (;;) {
       let length: number;
       let asked: Asked | undefined;
@@ -192,40 +198,8 @@ export class UdpSession implements Timed {
   }
 }
 
-const MAX_DATAGRAM = 65536;
 const MAX_IPV4_DATA = 65507;
 
 function keyOf({ hostname, port }: Deno.NetAddr): string {
   return `${hostname} ${port}`;
-}
-
-const SMALL = 2048;
-const MAX_LARGE_BYTES = 8 << 20;
-
-/**
- * Copies of datagrams for sends in flight, of all sessions together: slots for those of ordinary size,
- * a bounded number of bytes for larger ones.
- */
-export class DatagramBuffers {
-  readonly #pool = new TransmitPool(SMALL);
-  #largeBytes = 0;
-
-  /** @returns A copy to be given back, or undefined if there is no room. */
-  copy(buffer: Uint8Array, offset: number, length: number): Uint8Array | undefined {
-    if (length > SMALL) {
-      if (this.#largeBytes + length > MAX_LARGE_BYTES) return undefined;
-      this.#largeBytes += length;
-      return buffer.slice(offset, offset + length);
-    }
-    const slot = this.#pool.take();
-    if (slot < 0) return undefined;
-    const copy = this.#pool.buffer.subarray(slot, slot + length);
-    copy.set(buffer.subarray(offset, offset + length));
-    return copy;
-  }
-
-  give(copy: Uint8Array): void {
-    if (copy.buffer === this.#pool.buffer.buffer) this.#pool.give(copy.byteOffset);
-    else this.#largeBytes -= copy.length;
-  }
 }

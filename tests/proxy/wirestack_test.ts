@@ -233,3 +233,11 @@ Deno.test("the example in the README runs", async () => {
     "hello from behind the gateway\nthrough WireGuard: true\n",
   );
 });
+
+Deno.test("an MTU too small for IPv6 is an error that names the setting", async () => {
+  const mtu = 1279;
+  await assert.rejects(
+    Wirestack.start({ interface: { privateKey: key(), address: "fd09::1/64", mtu } }),
+    (error) => error instanceof SettingError && error.path[1] === "mtu",
+  );
+});
