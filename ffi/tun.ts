@@ -2,65 +2,83 @@
  * A Linux TUN device through libc: raw IP packets to and from the kernel, without packet
  * information headers. Needs CAP_NET_ADMIN, `--allow-ffi` and `/dev/net/tun`.
  *
+ * @example Everything the kernel sends into the interface
+ * ```ts ignore
+ * await using tun = TunDevice.open("tun%d");
+ * const packet = new Uint8Array(65536);
+ * while (await tun.readable()) {
+ *   for (let length; (length = tun.read(packet)) > 0;) console.log(tun.name, length);
+ * }
+ * ```
+ *
  * @module
  */
 
+// Results of type ssize_t fit 32 bits here, and their low half is their value: no bigint for each.
 const LIBC = {
   open: { parameters: ["buffer", "i32"], result: "i32" },
   close: { parameters: ["i32"], result: "i32" },
   ioctl: { parameters: ["i32", "u64", "buffer"], result: "i32" },
-  read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
-  write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
-  poll: { parameters: ["buffer", "u64", "i32"], result: "i32", nonblocking: true },
+  read: { parameters: ["i32", "buffer", "usize"], result: "i32" },
+  write: { parameters: ["i32", "buffer", "usize"], result: "i32" },
+  eventfd: { parameters: ["u32", "i32"], result: "i32" },
+  poll: { parameters: ["buffer", "usize", "i32"], result: "i32" },
+  wait: { name: "poll", parameters: ["buffer", "usize", "i32"], result: "i32", nonblocking: true },
   __errno_location: { parameters: [], result: "pointer" },
 } as const;
 
-const O_RDWR = 2;
+type Libc = Deno.DynamicLibrary<typeof LIBC>;
+
+// <fcntl.h>, <poll.h>, <linux/if.h>, <linux/if_tun.h>
+const O_RDWR = 0o2;
 const O_NONBLOCK = 0o4000;
 const O_CLOEXEC = 0o2000000;
+const POLLIN = 0x1;
+const POLLERR = 0x8;
 const TUNSETIFF = 0x400454can;
 const IFF_TUN = 0x0001;
 const IFF_NO_PI = 0x1000;
 const IFNAMSIZ = 16;
 const IFREQ_SIZE = 40;
-const POLLIN = 0x0001;
-const EAGAIN = 11;
-const EINTR = 4;
-
-/** How long one wait for a packet may last before it looks whether the device was closed, in ms. */
-const POLL_MS = 250;
-
-/** Packets the kernel would not take, by errno (5 is EIO: the interface is down). */
-export type TunWriteErrors = Map<number, number>;
+/** struct pollfd: int fd, short events, short revents. */
+const POLLFD_SIZE = 8;
+const POLLFD_EVENTS = 4;
+const POLLFD_REVENTS = 6;
 
 /** An open TUN device. The interface disappears with {@link close}. */
-export class TunDevice {
-  /** Name the kernel gave, e.g. `tun0`. */
+export class TunDevice implements AsyncDisposable {
+  /** The name the kernel gave, e.g. `tun0`. Another one given later does not show here. */
   readonly name: string;
-  readonly writeErrors: TunWriteErrors = new Map();
+  /** Packets the kernel did not take: no IP header, or the interface was down. */
+  rejected = 0;
 
-  readonly #libc: Deno.DynamicLibrary<typeof LIBC>;
+  readonly #libc: Libc;
   readonly #fd: number;
-  // The kernel writes here while no JavaScript runs: over 64 bytes, so that it is never moved.
-  readonly #pollFd = new Uint8Array(128);
-  #closed = false;
-  #waiting: Promise<boolean> | undefined;
+  /** Becomes readable when the device is closed, to end the wait. */
+  readonly #wake: number;
+  // The kernel writes here while JavaScript runs. More than 64 bytes are never on V8's own heap, so
+  // they are not moved; this object holds them, because a pointer keeps nothing alive.
+  readonly #waited = pollfds(128);
+  readonly #asked = pollfds(POLLFD_SIZE);
+  #isClosed = false;
+  #waiting: Promise<number> | undefined;
 
-  private constructor(libc: Deno.DynamicLibrary<typeof LIBC>, fd: number, name: string) {
+  private constructor(libc: Libc, fd: number, wake: number, name: string) {
     this.#libc = libc;
     this.#fd = fd;
+    this.#wake = wake;
     this.name = name;
-    const view = new DataView(this.#pollFd.buffer);
-    view.setInt32(0, fd, true);
-    view.setInt16(4, POLLIN, true);
+    setPollfd(this.#waited, 0, fd);
+    setPollfd(this.#waited, 1, wake);
+    setPollfd(this.#asked, 0, fd);
   }
 
   /**
-   * Makes the interface.
+   * Makes the interface, in this process's network namespace and down.
    *
-   * @param name At most 15 bytes; `%d` is replaced by the kernel with the first free number.
-   * @throws {RangeError} on a name that is too long.
-   * @throws {Error} with the errno if the device cannot be opened or the name is in use.
+   * @param name 1 to 15 bytes; the kernel puts the first free number for `%d`.
+   * @throws {RangeError} for a name of another length.
+   * @throws {Error} with the errno if the device cannot be opened or the name is taken.
    */
   static open(name = "tun%d"): TunDevice {
     const encoded = new TextEncoder().encode(name);
@@ -68,67 +86,87 @@ export class TunDevice {
       throw new RangeError(`an interface name has 1 to ${IFNAMSIZ - 1} bytes, got "${name}"`);
     }
     const libc = Deno.dlopen("libc.so.6", LIBC);
-    const path = new TextEncoder().encode("/dev/net/tun\0");
-    const fd = libc.symbols.open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0) {
-      const error = errnoOf(libc);
+    const { symbols } = libc;
+    const opened: number[] = [];
+    const check = (result: number, what: string) => {
+      if (result >= 0) return result;
+      const message = `${what}: ${errno(libc)}`;
+      for (const fd of opened) symbols.close(fd);
       libc.close();
-      throw new Error(`/dev/net/tun cannot be opened: errno ${error}`);
-    }
+      throw new Error(message);
+    };
+    const path = new TextEncoder().encode("/dev/net/tun\0");
+    const flags = O_RDWR | O_NONBLOCK | O_CLOEXEC;
+    const fd = check(symbols.open(path, flags), "/dev/net/tun cannot be opened");
+    opened.push(fd);
+    const wake = check(symbols.eventfd(0, O_NONBLOCK | O_CLOEXEC), "no eventfd");
+    opened.push(wake);
     const ifreq = new Uint8Array(IFREQ_SIZE);
     ifreq.set(encoded);
     new DataView(ifreq.buffer).setInt16(IFNAMSIZ, IFF_TUN | IFF_NO_PI, true);
-    if (libc.symbols.ioctl(fd, TUNSETIFF, ifreq) < 0) {
-      const error = errnoOf(libc);
-      libc.symbols.close(fd);
-      libc.close();
-      throw new Error(`the TUN interface "${name}" cannot be made: errno ${error}`);
-    }
-    const end = ifreq.indexOf(0);
-    return new TunDevice(libc, fd, new TextDecoder().decode(ifreq.subarray(0, end)));
+    check(
+      symbols.ioctl(fd, TUNSETIFF, ifreq),
+      `the TUN interface "${name}" cannot be made`,
+    );
+    const given = new TextDecoder().decode(ifreq.subarray(0, ifreq.indexOf(0)));
+    return new TunDevice(libc, fd, wake, given);
   }
 
   /**
    * Takes one packet if there is one.
    *
-   * @param into Room for the interface's MTU; a longer packet is cut by the kernel.
-   * @returns Length of the packet, 0 when none waits.
-   * @throws {Error} with the errno if the device failed.
+   * @param into Room for the interface's MTU; the kernel cuts what is longer.
+   * @returns Length of the packet, 0 when none waits or the device is closed.
+   * @throws {Error} if the interface was deleted.
    */
   read(into: Uint8Array): number {
-    if (this.#closed) return 0;
-    const length = Number(this.#libc.symbols.read(this.#fd, into, BigInt(into.length)));
+    if (this.#isClosed) return 0;
+    const { symbols } = this.#libc;
+    const length = symbols.read(this.#fd, into, BigInt(into.length));
     if (length >= 0) return length;
-    const error = errnoOf(this.#libc);
-    if (error === EAGAIN || error === EINTR) return 0;
-    throw new Error(`the TUN interface ${this.name} cannot be read: errno ${error}`);
+    // Not by errno, see errno().
+    symbols.poll(this.#asked.bytes, 1n, 0);
+    if ((this.#asked.view.getInt16(POLLFD_REVENTS, true) & POLLERR) === 0) return 0;
+    throw new Error(`the TUN interface ${this.name} is gone`);
   }
 
-  /** Waits until a packet can be read. @returns false once the device is closed. */
+  /**
+   * Waits until {@link read} has something to say.
+   *
+   * @returns false once the device is closed.
+   */
   async readable(): Promise<boolean> {
-    while (!this.#closed) {
-      // The buffer is held by this object, not by the call: a pointer alone keeps nothing alive.
-      this.#waiting = this.#libc.symbols.poll(this.#pollFd, 1n, POLL_MS).then((n) => n > 0);
-      if (await this.#waiting) return !this.#closed;
+    while (!this.#isClosed) {
+      this.#waiting ??= this.#libc.symbols.wait(this.#waited.bytes, 2n, -1)
+        .finally(() => this.#waiting = undefined);
+      // Below zero: a signal came.
+      if (await this.#waiting > 0) break;
     }
-    return false;
+    return !this.#isClosed;
   }
 
-  /** Hands one IP packet to the kernel. @returns false if it was not taken; counted by errno. */
+  /**
+   * Hands one IP packet to the kernel.
+   *
+   * @returns false if it was not taken: {@link rejected} counts.
+   */
   write(packet: Uint8Array): boolean {
-    if (this.#closed) return false;
-    if (this.#libc.symbols.write(this.#fd, packet, BigInt(packet.length)) >= 0n) return true;
-    const error = errnoOf(this.#libc);
-    this.writeErrors.set(error, (this.writeErrors.get(error) ?? 0) + 1);
+    if (this.#isClosed) return false;
+    const { symbols } = this.#libc;
+    if (symbols.write(this.#fd, packet, BigInt(packet.length)) === packet.length) return true;
+    this.rejected++;
     return false;
   }
 
   /** Removes the interface. Resolves when no call into the kernel is under way. */
   async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    const { symbols } = this.#libc;
+    symbols.write(this.#wake, Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0), 8n);
     await this.#waiting;
-    this.#libc.symbols.close(this.#fd);
+    symbols.close(this.#fd);
+    symbols.close(this.#wake);
     this.#libc.close();
   }
 
@@ -137,7 +175,27 @@ export class TunDevice {
   }
 }
 
-function errnoOf(libc: Deno.DynamicLibrary<typeof LIBC>): number {
+/** An array of struct pollfd. */
+interface Pollfds {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly view: DataView;
+}
+
+function pollfds(size: number): Pollfds {
+  const bytes = new Uint8Array(size);
+  return { bytes, view: new DataView(bytes.buffer) };
+}
+
+function setPollfd({ view }: Pollfds, index: number, fd: number): void {
+  view.setInt32(index * POLLFD_SIZE, fd, true);
+  view.setInt16(index * POLLFD_SIZE + POLLFD_EVENTS, POLLIN, true);
+}
+
+/**
+ * Says why the last call failed, for people only: the runtime may make system calls of its own
+ * between two of ours, and then it is the errno of one of those.
+ */
+function errno(libc: Libc): string {
   const pointer = libc.symbols.__errno_location();
-  return pointer === null ? 0 : new Deno.UnsafePointerView(pointer).getInt32();
+  return pointer === null ? "no errno" : `errno ${new Deno.UnsafePointerView(pointer).getInt32()}`;
 }
