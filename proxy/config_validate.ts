@@ -94,7 +94,10 @@ function checkInterface(source: ConfigSource, iface: InterfaceValues): void {
   }
   const hasIpv6 = iface.address.some(({ address }) => address.version === 6);
   if (hasIpv6 && iface.mtu < 1280) { // RFC 8200 §5
-    source.warn(["interface", "mtu"], `${iface.mtu} is too small for IPv6, expected 1280 or more`);
+    source.problem(
+      ["interface", "mtu"],
+      `${iface.mtu} is too small for IPv6, expected 1280 or more`,
+    );
   }
 }
 

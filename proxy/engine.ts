@@ -18,7 +18,7 @@ import {
   type Endpoint,
   type TimerSettings,
 } from "../wireguard/mod.ts";
-import { type GatewayConfig, SettingError } from "./config.ts";
+import type { GatewayConfig } from "./config.ts";
 import { nodeCrypto } from "./crypto.ts";
 import type { UdpAddress } from "./endpoint_cache.ts";
 import { TransmitPool } from "./transmit_pool.ts";
@@ -124,7 +124,12 @@ export class Engine {
     });
     this.pool = new TransmitPool(config.mtu);
     this.link = new WireguardLink(this.pool, this.device);
-    this.nic1 = addFirstNic(this.stack, this.link, config);
+    this.nic1 = this.stack.addNic({
+      name: "wireguard",
+      mtu: config.mtu,
+      link: this.link,
+      addresses: config.addresses,
+    });
     // Last: whatever is thrown above leaves no socket behind.
     this.bind = new UdpBind({
       ...(config.listenPort !== undefined && { port: config.listenPort }),
@@ -230,20 +235,5 @@ export class Engine {
       const stack = (error as Error)?.stack ?? String(error);
       log.error("a defect, {faults} so far: {stack}", { faults: counters.faults, stack });
     }
-  }
-}
-
-function addFirstNic(stack: Stack, link: WireguardLink, config: GatewayConfig): Nic {
-  try {
-    return stack.addNic({
-      name: "wireguard",
-      mtu: config.mtu,
-      link,
-      addresses: config.addresses,
-      // A hub, when there is somebody to hand a packet on to; never back to a single peer.
-      forwarding: config.peers.length > 1,
-    });
-  } catch (error) { // an MTU that the addresses do not go with
-    throw new SettingError(["interface", "mtu"], (error as Error).message, { cause: error });
   }
 }

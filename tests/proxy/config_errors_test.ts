@@ -79,6 +79,9 @@ const CASES: readonly [name: string, text: string, lines: readonly string[]][] =
     "wg0.conf:1: PrivateKey: missing, expected a key made by wirestack genkey",
     "wg0.conf:2: line: not a setting, expected PrivateKey = VALUE",
   ]],
+  ["an MTU too small for IPv6", `${INTERFACE}Address = fd09::1/64\nMTU = 1200\n`, [
+    "wg0.conf:4: MTU: 1200 is too small for IPv6, expected 1280 or more",
+  ]],
   ["a single key twice", `${INTERFACE}MTU = 1420\nmtu = 1380\n`, [
     "wg0.conf:4: MTU: given twice, expected it once (the first is on line 3)",
   ]],

@@ -185,15 +185,14 @@ Deno.test("keys of wg-quick that have no effect get one warning each", () => {
 
 Deno.test("what works but is hardly meant gets a warning", () => {
   const { warnings } = loadConfig(
-    `${INTERFACE}Address = fd09::1/64\nMTU = 1200\n[Peer]\nPublicKey = ${PEER}\nAllowedIPs = 10.9.0.2\n` +
+    `${INTERFACE}[Peer]\nPublicKey = ${PEER}\nAllowedIPs = 10.9.0.2\n` +
       `[Peer]\nPublicKey = ${THIRD}\nAllowedIPs = 10.9.0.2/32\n` +
       "[Proxy]\nSubnets = 10.50.0.0/16\nMap = 10.60.0.1 -> 127.0.0.1\n",
     { file: "wg0.conf" },
   );
   assert.deepEqual(warnings, [
-    "wg0.conf:4: MTU: 1200 is too small for IPv6, expected 1280 or more",
-    "wg0.conf:10: AllowedIPs: 10.9.0.2/32 moves to this peer (also at wg0.conf:7)",
-    "wg0.conf:13: Map: 10.60.0.1/32 is not inside Subnets, nothing will reach it there",
+    "wg0.conf:8: AllowedIPs: 10.9.0.2/32 moves to this peer (also at wg0.conf:5)",
+    "wg0.conf:11: Map: 10.60.0.1/32 is not inside Subnets, nothing will reach it there",
   ]);
   const proxies = ["[Proxy]\n", "[Proxy]\nInterface = nic1\n"];
   assert.deepEqual(proxies.map((proxy) => loadConfig(INTERFACE + proxy, { file: "f" }).warnings), [
