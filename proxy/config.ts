@@ -47,6 +47,8 @@ export interface InterfaceInput {
   mtu?: number | string;
   /** Seconds, at most 120. */
   rekeyAfter?: number | string;
+  /** Whether peers reach each other through this gateway; false by default. */
+  peerToPeer?: boolean | string;
   dns?: ListInput;
   table?: string;
   fwMark?: number | string;
@@ -102,6 +104,8 @@ export interface GatewayConfig {
   readonly proxy?: ProxyConfig;
   /** Replaces REKEY_AFTER_TIME (whitepaper §6.1) when it is shorter. */
   readonly rekeyAfterMs?: number;
+  /** Whether a packet for another peer is passed on to it. */
+  readonly peerToPeer: boolean;
 }
 
 export interface PeerConfig {

@@ -92,6 +92,13 @@ export const KEYS: readonly Key[] = [
       argument: "SECONDS",
       help: "make new session keys earlier than after 120 seconds; a lower figure only",
     },
+    {
+      name: "PeerToPeer",
+      field: "peerToPeer",
+      flag: "peer-to-peer",
+      argument: "true|false",
+      help: "let peers reach each other through the gateway (default false)",
+    },
     { name: "DNS", field: "dns", list: "comma", inert: true },
     { name: "Table", field: "table", inert: true },
     { name: "FwMark", field: "fwMark", inert: true },

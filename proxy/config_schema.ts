@@ -39,6 +39,7 @@ export const interfaceSchema = z.strictObject({
   listenAddress: optional(parseListenAddress),
   mtu: optional(integer(MIN_MTU, MAX_MTU), 1420),
   rekeyAfter: optional(seconds(1, 120)),
+  peerToPeer: optional(parseBoolean),
   dns: listOf(anyText),
   table: optional(anyText),
   fwMark: optional(parseFwMark),

@@ -45,6 +45,7 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
     dns: iface.dns,
     peers: peers.filter((peer) => peer !== undefined).map(peerConfig),
     ...(proxy && { proxy: proxyConfig(proxy) }),
+    peerToPeer: iface.peerToPeer ?? false,
     ...(iface.rekeyAfter !== undefined && { rekeyAfterMs: iface.rekeyAfter }),
   };
 }

@@ -129,6 +129,7 @@ export class Engine {
       mtu: config.mtu,
       link: this.link,
       addresses: config.addresses,
+      forwarding: config.peerToPeer,
     });
     // Last: whatever is thrown above leaves no socket behind.
     this.bind = new UdpBind({

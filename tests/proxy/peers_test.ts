@@ -120,28 +120,47 @@ Deno.test("rekeys lose no connection", async () => {
   assert.ok(isConnected(site, first), "there was a new handshake");
 });
 
-Deno.test("two peers reach each other through a hub", async () => {
+/** A gateway with two peers, 10.9.0.2 and 10.9.0.3, both connected. */
+async function startHub(started: AsyncDisposableStack, peerToPeer: boolean) {
   const keys = [generatePrivateKey(), generatePrivateKey()];
-  await using hub = await Wirestack.start({
-    interface: { privateKey: encodeKey(otherKey), address: "10.9.0.1/24" },
+  const hub = await Wirestack.start({
+    interface: { privateKey: encodeKey(otherKey), address: "10.9.0.1/24", peerToPeer },
     peers: keys.map((key, i) => ({
       publicKey: encodeKey(publicKeyOf(key)),
       allowedIps: `10.9.0.${i + 2}/32`,
     })),
   });
-  const start = (i: number) =>
-    Wirestack.start({
-      interface: { privateKey: encodeKey(keys[i]!), address: `10.9.0.${i + 2}/24` },
-      peers: [{
-        publicKey: encodeKey(publicKeyOf(otherKey)),
-        allowedIps: "10.9.0.0/24",
-        endpoint: `127.0.0.1:${hub.port}`,
-        persistentKeepalive: 25,
-      }],
-    });
-  await using a = await start(0);
-  await using b = await start(1);
+  started.use(hub);
+  const start = async (i: number) =>
+    started.use(
+      await Wirestack.start({
+        interface: { privateKey: encodeKey(keys[i]!), address: `10.9.0.${i + 2}/24` },
+        peers: [{
+          publicKey: encodeKey(publicKeyOf(otherKey)),
+          allowedIps: "10.9.0.0/24",
+          endpoint: `127.0.0.1:${hub.port}`,
+          persistentKeepalive: 25,
+        }],
+      }),
+    );
+  const a = await start(0);
+  const b = await start(1);
   await until(() => isConnected(a, 0) && isConnected(b, 0), "both are there");
+  return { hub, a, b };
+}
+
+Deno.test("peers do not reach each other unless the gateway lets them", async () => {
+  await using started = new AsyncDisposableStack();
+  const { hub, a, b } = await startHub(started, false);
+  using _listener = b.listen({ port: 80 });
+  const signal = AbortSignal.timeout(300);
+  await assert.rejects(a.connect({ hostname: "10.9.0.3", port: 80, signal }));
+  assert.equal(hub.stats().counters.ip!.noRoute! > 0, true);
+});
+
+Deno.test("two peers reach each other through a hub", async () => {
+  await using started = new AsyncDisposableStack();
+  const { a, b } = await startHub(started, true);
   using listener = b.listen({ port: 80 });
   const accepting = listener.accept();
   using conn = await a.connect({ hostname: "10.9.0.3", port: 80 });
