@@ -148,7 +148,8 @@ export function parseMap(text: string): MapConfig | Wrong {
 
 /** The text in quotes, short, on one line. What looks like a key is not shown. */
 export function quote(text: string): string {
-  if (/[A-Za-z0-9+/]{42}/.test(text)) return "the value (withheld: it looks like a key)";
+  // Also a damaged one: cut off, or with something in its middle.
+  if (/[A-Za-z0-9+/]{25}/.test(text)) return "the value (withheld: it looks like a key)";
   const short = text.length > 60 ? `${text.slice(0, 57)}...` : text;
   return JSON.stringify(short);
 }
