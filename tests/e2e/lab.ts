@@ -37,7 +37,8 @@ export function labTest(name: string, fn: () => Promise<void>, programs: string[
 /** Every process of the running test. */
 const started: Process[] = [];
 
-function missing(programs: string[]): string | undefined {
+/** Why a lab with these programs cannot be made here; undefined: it can. */
+export function missing(programs: string[]): string | undefined {
   if (Deno.build.os !== "linux") return "network namespaces are Linux's";
   if (Deno.uid() !== 0) return "needs root";
   const path = (Deno.env.get("PATH") ?? "").split(":");
