@@ -1,5 +1,5 @@
 /** Largest window: far above any buffer, far below where numbers stop being exact integers. */
-const MAX_WINDOW = 2 ** 30;
+export const MAX_WINDOW = 2 ** 30;
 
 /**
  * Decides how much may be in flight. The sender keeps the scoreboard and the recovery state; this
@@ -116,6 +116,6 @@ export class NoCongestionControl implements CongestionControl {
 }
 
 /** RFC 6928 §2. */
-function initialWindow(mss: number): number {
+export function initialWindow(mss: number): number {
   return Math.min(10 * mss, Math.max(2 * mss, 14_600));
 }

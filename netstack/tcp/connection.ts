@@ -74,6 +74,9 @@ export class Connection implements Flow {
   keepAliveProbePending = false;
   /** Received in order since our last ACK, bytes. */
   unacknowledgedBytes = 0;
+  /** Segments with text in order, and out of order, since our last ACK. */
+  textSegments = 0;
+  outOfOrderSegments = 0;
   quickAcks = QUICK_ACKS;
   /** When the delayed ACK is due, ms. */
   ackTimer = Infinity;
@@ -265,8 +268,7 @@ export class Connection implements Flow {
   end(error: TcpError | undefined): void {
     this.finished = true;
     this.error = error;
-    this.sender.timer = Infinity;
-    this.sender.reorderingTimer = Infinity;
+    this.sender.stopTimers();
     this.ackTimer = Infinity;
     this.stateTimer = Infinity;
     this.keepAliveTimer = Infinity;
@@ -290,8 +292,7 @@ export class Connection implements Flow {
   nextDeadline(): number {
     const sender = this.sender;
     return Math.min(
-      sender.timer,
-      sender.reorderingTimer,
+      sender.nextDeadline(),
       this.ackTimer,
       this.stateTimer,
       this.keepAliveTimer,

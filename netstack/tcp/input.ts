@@ -259,6 +259,10 @@ function handleText(
     (flags & FIN) !== 0,
   );
   tcp.counters.outOfOrderPruned += receiver.pruned - prunedBefore;
+  if (segment.length > 0) {
+    if ((result & ADVANCED) !== 0) c.textSegments++;
+    else c.outOfOrderSegments++;
+  }
   if ((result & ADVANCED) !== 0) {
     const gain = distance(receiver.next, nextBefore) - ((result & FINISHED) !== 0 ? 1 : 0);
     c.bytesIn += gain;

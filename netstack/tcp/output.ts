@@ -20,6 +20,7 @@ import {
   writeSynOptions,
   writeTimestamps,
 } from "./header.ts";
+import { distance } from "./sequence.ts";
 
 /** Results of {@link emit}. */
 export const DONE = 0;
@@ -29,6 +30,11 @@ export const MORE = 1;
 export const BLOCKED = 2;
 
 const NOTHING = 0;
+
+/** ACKs of one flush besides the last, of each kind. */
+const MOST_ACKS = 3;
+/** Segments of text that arrived in one drain for each of them. */
+const SEGMENTS_PER_ACK = 4;
 
 /** Shared by all connections: a flush is never re-entered. */
 const edges = new Int32Array(8);
@@ -41,7 +47,7 @@ const edges = new Int32Array(8);
 export function emit(c: Connection, quota: number, now: number): number {
   const { sender, receiver } = c;
   if (c.resetPending) {
-    if (!sendBare(c, RST | ACK, sender.nxt, now)) return BLOCKED;
+    if (!sendBare(c, RST | ACK, sender.nxt, receiver.next, -1, now)) return BLOCKED;
     c.resetPending = false;
     c.tcp.counters.resetsOut++;
   }
@@ -55,16 +61,16 @@ export function emit(c: Connection, quota: number, now: number): number {
   }
   // SACK blocks go in segments of their own: text always comes in full segments.
   const reports = receiver.ranges > 0 || receiver.hasDuplicate;
-  if (c.ackNow && reports && !sendBare(c, ACK, sender.nxt, now)) return BLOCKED;
+  if (c.ackNow && reports && !sendAcks(c, now)) return BLOCKED;
   while (!c.finished && sender.pick(now)) {
     if (quota-- <= 0) return MORE;
     if (!sendText(c, now)) return BLOCKED;
   }
   if (!c.finished) sender.settle(now);
-  if (c.ackNow && !sendBare(c, ACK, sender.nxt, now)) return BLOCKED;
+  if (c.ackNow && !sendAcks(c, now)) return BLOCKED;
   if (c.keepAliveProbePending) {
     // RFC 9293 §3.8.4: a sequence number already acknowledged provokes an ACK.
-    if (!sendBare(c, ACK, (sender.nxt - 1) | 0, now)) return BLOCKED;
+    if (!sendBare(c, ACK, (sender.nxt - 1) | 0, receiver.next, 0, now)) return BLOCKED;
     c.keepAliveProbePending = false;
   }
   return DONE;
@@ -113,7 +119,7 @@ function sendSyn(c: Connection, now: number): boolean {
 
 /** The segment that the sender picked. @returns False if there is no slot. */
 function sendText(c: Connection, now: number): boolean {
-  const { tcp, sender } = c;
+  const { tcp, sender, receiver } = c;
   const offset = tcp.ip.allocate(c.path);
   if (offset < 0) return false;
   const buffer = c.path.nic.link.buffer;
@@ -123,7 +129,8 @@ function sendText(c: Connection, now: number): boolean {
   const last = ahead + length === sender.ring.length;
   // RFC 9293 §3.9.1.2: PSH on the last of what is queued.
   const flags = ACK | (last ? PSH : 0) | (sender.pickFin ? FIN : 0);
-  const headerLength = startSegment(c, buffer, offset, sender.pickSequence, flags, 0, now);
+  const { pickSequence } = sender;
+  const headerLength = startSegment(c, buffer, offset, pickSequence, receiver.next, flags, 0, now);
   sender.ring.peek(ahead, buffer, offset + headerLength, length);
   sender.sent(now);
   if (again) tcp.counters.retransmits++;
@@ -132,31 +139,81 @@ function sendText(c: Connection, now: number): boolean {
   return true;
 }
 
-/** ACK or RST without text. @returns False if there is no slot. */
-function sendBare(c: Connection, flags: number, sequence: number, now: number): boolean {
+/**
+ * The ACKs that are due. Many segments may have come in one drain; so that the loss of one ACK
+ * does not cost the peer a timeout, a few are sent: on the way to what has arrived in order
+ * (RFC 9293 §3.8.6.3 asks for one per two segments), and with what has arrived out of order
+ * (RFC 5681 §4.2 for one each), the older SACK blocks first.
+ *
+ * @returns False if there is no slot.
+ */
+function sendAcks(c: Connection, now: number): boolean {
+  const { receiver } = c;
+  const segment = receiver.segmentSize;
+  const arrived = distance(receiver.next, c.lastAckSent);
+  const steps = Math.min(MOST_ACKS, Math.floor(c.textSegments / SEGMENTS_PER_ACK));
+  const stride = Math.ceil(arrived / (steps + 1) / segment) * segment;
+  for (let left = arrived - stride; steps > 0 && left > 0; left -= stride) {
+    if (!sendBare(c, ACK, c.sender.nxt, (receiver.next - left) | 0, -1, now)) return false;
+    c.ackNow = true;
+  }
+  const repeats = receiver.ranges > 0 ? Math.min(MOST_ACKS, c.outOfOrderSegments) : 0;
+  const blocks = c.timestamps ? MAX_SACK_BLOCKS : MAX_SACK_BLOCKS + 1;
+  for (let i = repeats - 1; i >= 0; i--) {
+    const skip = i * blocks < receiver.ranges ? i * blocks : 0;
+    if (!sendBare(c, ACK, c.sender.nxt, receiver.next, skip, now)) return false;
+    c.ackNow = i > 0;
+    c.outOfOrderSegments = i;
+  }
+  if (repeats > 0) return true;
+  c.outOfOrderSegments = 0;
+  return sendBare(c, ACK, c.sender.nxt, receiver.next, 0, now);
+}
+
+/**
+ * ACK or RST without text.
+ *
+ * @param skip SACK blocks to leave out; -1 = all.
+ * @returns False if there is no slot.
+ */
+function sendBare(
+  c: Connection,
+  flags: number,
+  sequence: number,
+  acknowledgment: number,
+  skip: number,
+  now: number,
+): boolean {
   const offset = c.tcp.ip.allocate(c.path);
   if (offset < 0) return false;
   const buffer = c.path.nic.link.buffer;
-  const blocks = c.sender.sack && (flags & RST) === 0
-    ? c.receiver.sackBlocks(edges, c.timestamps ? MAX_SACK_BLOCKS : MAX_SACK_BLOCKS + 1)
-    : 0;
-  c.receiver.hasDuplicate = false;
-  const headerLength = startSegment(c, buffer, offset, sequence, flags, blocks, now);
-  complete(c, offset, headerLength, NOTHING, now);
+  const { receiver, sender } = c;
+  let blocks = 0;
+  if (skip >= 0 && sender.sack && (receiver.ranges > 0 || receiver.hasDuplicate)) {
+    const most = c.timestamps ? MAX_SACK_BLOCKS : MAX_SACK_BLOCKS + 1;
+    blocks = receiver.sackBlocks(edges, most, skip);
+  }
+  const length = startSegment(c, buffer, offset, sequence, acknowledgment, flags, blocks, now);
+  complete(c, offset, length, NOTHING, now);
   return true;
 }
 
-/** Writes the header. Whatever leaves acknowledges everything. @returns Its length. */
+/** Writes the header. Whatever leaves acknowledges. @returns Its length. */
 function startSegment(
   c: Connection,
   buffer: Uint8Array,
   offset: number,
   sequence: number,
+  acknowledgment: number,
   flags: number,
   blocks: number,
   now: number,
 ): number {
   const receiver = c.receiver;
+  // An ACK of less than all must not move the right edge of the window, so it keeps it.
+  const window = acknowledgment === receiver.next
+    ? receiver.announce()
+    : Math.min(0xffff, distance(receiver.edge, acknowledgment) >> receiver.scale);
   let end = offset + HEADER_LENGTH;
   if (c.timestamps) end = writeTimestamps(buffer, end, c.tcp.timestamp(c, now), c.tsRecent);
   if (blocks > 0) end = writeSack(buffer, end, edges, blocks);
@@ -166,15 +223,16 @@ function startSegment(
     c.localPort,
     c.remotePort,
     sequence,
-    receiver.next,
+    acknowledgment,
     end - offset,
     flags,
-    receiver.announce(),
+    window,
   );
   c.ackNow = false;
   c.ackTimer = Infinity;
   c.unacknowledgedBytes = 0;
-  c.lastAckSent = receiver.next;
+  c.textSegments = 0;
+  c.lastAckSent = acknowledgment;
   return end - offset;
 }
 

@@ -9,8 +9,11 @@ export const ACK_AT_ONCE = 2;
 /** Every byte and the FIN have arrived. */
 export const FINISHED = 4;
 
-/** SACK blocks remembered by recency (RFC 2018 §4). */
-const RECENT = 4;
+/** SACK blocks remembered by recency (RFC 2018 §4): what a few ACKs can carry. */
+const RECENT = 12;
+/** Text out of order may take this much even if the buffer is small, bytes: a window that is not
+ * scaled. Else the loss of one segment would cost the end of the same window. */
+const OUT_OF_ORDER_LEAST = 0xffff;
 
 /** The receiving half of a connection: reassembly, the window, SACK blocks. */
 export class Receiver {
@@ -163,9 +166,11 @@ export class Receiver {
   /**
    * Writes the blocks to report, most recent first (RFC 2018 §4, RFC 2883 §4).
    *
+   * @param skip Blocks left out, the most recent ones.
    * @returns How many.
    */
-  sackBlocks(edges: Int32Array, most: number): number {
+  sackBlocks(edges: Int32Array, most: number, skip: number): number {
+    if (skip > 0) return this.#recentBlocks(edges, 0, most, skip);
     let count = 0;
     if (this.hasDuplicate) {
       edges[0] = this.duplicateLeft;
@@ -173,19 +178,7 @@ export class Receiver {
       count = 1;
       this.hasDuplicate = false;
     }
-    const first = count;
-    for (let i = 0; i < this.#recentCount && count < most; i++) {
-      const at = this.#rangeOf(this.#recent[i]!);
-      if (at < 0) continue;
-      const left = this.#left[at]!;
-      let known = false;
-      for (let j = first; j < count; j++) known = known || edges[2 * j] === left;
-      if (known) continue;
-      edges[2 * count] = left;
-      edges[2 * count + 1] = this.#right[at]!;
-      count++;
-    }
-    return count;
+    return this.#recentBlocks(edges, count, most, 0);
   }
 
   /** Nobody will read any more. */
@@ -202,10 +195,35 @@ export class Receiver {
     return (this.next + Math.max(0, this.limit - this.ring.length)) | 0;
   }
 
+  /** Appends blocks behind the first `count`. @returns How many there are then. */
+  #recentBlocks(edges: Int32Array, count: number, most: number, skip: number): number {
+    for (let i = skip; i < this.#recentCount && count < most; i++) {
+      const at = this.#rangeOf(this.#recent[i]!);
+      // Ranges that grew together are reported once.
+      if (at < 0 || this.#isReported(at, i)) continue;
+      edges[2 * count] = this.#left[at]!;
+      edges[2 * count + 1] = this.#right[at]!;
+      count++;
+    }
+    return count;
+  }
+
+  /** Whether one of the first `count` recent ranges is that at `at`. */
+  #isReported(at: number, count: number): boolean {
+    const left = this.#left[at]!;
+    const right = this.#right[at]!;
+    for (let i = 0; i < count; i++) {
+      const recent = this.#recent[i]!;
+      if (!before(recent, left) && before(recent, right)) return true;
+    }
+    return false;
+  }
+
   #acceptAhead(sequence: number, buffer: Uint8Array, offset: number, length: number): number {
     if (length === 0) return ACK_AT_ONCE;
     const settings = this.#settings;
-    if (this.#outOfOrderBytes + length > settings.receiveBuffer * 3 / 4) {
+    const most = Math.max(OUT_OF_ORDER_LEAST, settings.receiveBuffer * 3 / 4);
+    if (this.#outOfOrderBytes + length > most) {
       this.pruned++;
       return ACK_AT_ONCE;
     }

@@ -2,11 +2,13 @@
  * The sender's scoreboard: one record per segment in flight, in flat arrays (RFC 6675 §3).
  *
  * Records lie back to back: a record starts where its predecessor ends, the first at SND.UNA. Each
- * keeps when it was last sent, so that time-based loss detection (RFC 8985) works on the same data.
+ * keeps when it was last sent, and those that may be in the network are linked in that order, so
+ * that time-based loss detection (RFC 8985) works on the same data.
  *
  * @module
  */
-import { after, before, distance, latest } from "./sequence.ts";
+import { DUP_THRESH, Rack } from "./rack.ts";
+import { after, before, distance } from "./sequence.ts";
 
 /** The receiver has it (RFC 2018). */
 const SACKED = 1;
@@ -18,17 +20,19 @@ const RETRANSMITTED = 4;
 const FIN = 8;
 
 const SMALLEST = 8;
-/** RFC 6675 §2: DupThresh. */
-const DUP_THRESH = 3;
-/** RFC 8985 §6.2 step 4 starts with a quarter of the smallest round trip. */
-const REORDERING_FRACTION = 4;
-/** And never less than what a clock may be off, ms. */
-const SMALLEST_REORDERING = 1;
+const NONE = -1;
+/** Times are floats: what is due within a microsecond is due, ms. */
+const ROUNDING = 0.001;
 
 export class Scoreboard {
   #end = new Int32Array(0);
   #sentAt = new Float64Array(0);
   #flags = new Uint8Array(0);
+  /** Slots of the records sent before and after this one, among those in the network. */
+  #older = new Int32Array(0);
+  #newer = new Int32Array(0);
+  #oldest = NONE;
+  #newest = NONE;
   #mask = -1;
   #head = 0;
   /** Start of the first record: SND.UNA. */
@@ -37,6 +41,8 @@ export class Scoreboard {
   count = 0;
   /** Of which the receiver has these out of order, bytes. */
   sackedBytes = 0;
+  /** Records of which the same holds. */
+  sacked = 0;
   /** Of which these are lost and wait for retransmission, bytes. */
   lostBytes = 0;
   /** Index of the last SACKed record, -1 = none. */
@@ -54,18 +60,13 @@ export class Scoreboard {
   /** Among them was a record that had been retransmitted. */
   retransmissionDelivered = false;
 
-  // RACK state (RFC 8985 §5.2).
-  /** RACK.xmit_ts: send time of the most recently sent segment that was delivered. */
-  #rackSentAt = -Infinity;
-  #rackEnd = 0;
-  /** RACK.rtt */
-  #rackRtt = 0;
+  readonly rack = new Rack();
   #minimumRtt = Infinity;
 
   /** Starts at the first data byte. */
   reset(una: number): void {
     this.#una = una;
-    this.#rackEnd = una;
+    this.rack.reset(una);
   }
 
   /** SND.NXT as far as records go. */
@@ -97,6 +98,7 @@ export class Scoreboard {
     this.#end[at] = end;
     this.#sentAt[at] = now;
     this.#flags[at] = fin ? FIN : 0;
+    this.#link(at);
   }
 
   /** The record at `index` was sent again. */
@@ -104,8 +106,10 @@ export class Scoreboard {
     const at = (this.#head + index) & this.#mask;
     const flags = this.#flags[at]!;
     if ((flags & LOST) !== 0) this.lostBytes -= distance(this.end(index), this.start(index));
+    else this.#unlink(at);
     this.#flags[at] = (flags & ~LOST) | RETRANSMITTED;
     this.#sentAt[at] = now;
+    this.#link(at);
     if (index === this.#lostHint) this.#lostHint++;
   }
 
@@ -138,6 +142,7 @@ export class Scoreboard {
     this.count++;
     if (this.#highestSacked >= index) this.#highestSacked++;
     if (this.#judged > index) this.#judged++;
+    this.#relink();
   }
 
   /** Before the acknowledgment and the SACK blocks of a segment. */
@@ -155,9 +160,12 @@ export class Scoreboard {
       const at = (this.#head + popped) & this.#mask;
       const flags = this.#flags[at]!;
       const size = distance(this.end(popped), this.start(popped));
-      if ((flags & SACKED) !== 0) this.sackedBytes -= size;
-      else {
+      if ((flags & SACKED) !== 0) {
+        this.sackedBytes -= size;
+        this.sacked--;
+      } else {
         if ((flags & LOST) !== 0) this.lostBytes -= size;
+        else this.#unlink(at);
         this.#deliver(popped, flags, size, now);
       }
       popped++;
@@ -190,7 +198,9 @@ export class Scoreboard {
       if ((flags & SACKED) !== 0) continue;
       const size = distance(this.end(index), this.start(index));
       if ((flags & LOST) !== 0) this.lostBytes -= size;
+      else this.#unlink(at);
       this.sackedBytes += size;
+      this.sacked++;
       this.#deliver(index, flags, size, now);
       this.#flags[at] = (flags & ~LOST) | SACKED;
       if (index > this.#highestSacked) this.#highestSacked = index;
@@ -216,7 +226,7 @@ export class Scoreboard {
     if (index < this.#judged) return false;
     let marked = false;
     for (let i = this.#judged; i < index; i++) {
-      // A retransmission went out after what was SACKed: markLostByTime judges it.
+      // A retransmission went out after what was SACKed.
       if ((this.#flags[(this.#head + i) & this.#mask]! & RETRANSMITTED) !== 0) continue;
       marked = this.#lose(i) || marked;
     }
@@ -225,29 +235,40 @@ export class Scoreboard {
   }
 
   /**
-   * RFC 8985 §6.2 step 5: what was sent a reordering window before something that has arrived is
-   * lost. Applied to retransmissions, which counting duplicates cannot judge: without it a lost
-   * retransmission waits for the RTO.
+   * RFC 8985 §6.2 step 5: what was sent a reordering window before something that has been
+   * delivered is lost.
    *
+   * @param window RACK.reo_wnd, ms.
    * @returns When the next record will have to be judged, Infinity = none pending.
    */
-  markLostByTime(now: number): number {
-    if (this.#rackSentAt === -Infinity) return Infinity;
-    const window = Math.max(SMALLEST_REORDERING, this.#minimumRtt / REORDERING_FRACTION);
-    let next = Infinity;
-    for (let i = 0; i < this.count; i++) {
-      const at = (this.#head + i) & this.#mask;
-      const flags = this.#flags[at]!;
-      if ((flags & (SACKED | LOST)) !== 0 || (flags & RETRANSMITTED) === 0) continue;
+  markLostByTime(window: number, now: number): number {
+    const { rack } = this;
+    let at = this.#oldest;
+    while (at !== NONE) {
       const sentAt = this.#sentAt[at]!;
-      const older = sentAt < this.#rackSentAt ||
-        (sentAt === this.#rackSentAt && before(this.end(i), this.#rackEnd));
-      if (!older) continue;
-      const due = sentAt + this.#rackRtt + window;
-      if (due <= now) this.#lose(i);
-      else if (due < next) next = due;
+      if (!rack.isOlder(sentAt, this.#end[at]!)) break;
+      const due = sentAt + rack.roundTrip + window;
+      if (due > now + ROUNDING) return due;
+      const next = this.#newer[at]!;
+      this.#lose((at - this.#head) & this.#mask);
+      at = next;
     }
-    return next;
+    return Infinity;
+  }
+
+  /**
+   * RFC 8985 §6.3: after a timeout the first record is lost, and what was sent so long ago that
+   * it should have been delivered.
+   */
+  markLostByTimeout(window: number, now: number): void {
+    this.#renege();
+    this.loseFirst();
+    const before = now - this.rack.roundTrip - window + ROUNDING;
+    for (let at = this.#oldest; at !== NONE && this.#sentAt[at]! <= before;) {
+      const next = this.#newer[at]!;
+      this.#lose((at - this.#head) & this.#mask);
+      at = next;
+    }
   }
 
   /** The first record is lost: duplicate ACKs without SACK, or a partial ACK (RFC 6582). */
@@ -255,22 +276,10 @@ export class Scoreboard {
     if (this.count > 0) this.#lose(0);
   }
 
-  /**
-   * After a timeout everything the receiver did not report is lost (RFC 6675 §5.1). If the first
-   * record was reported and still not acknowledged, the receiver has dropped it: its reports are
-   * void (RFC 2018 §8).
-   */
+  /** After a timeout everything the receiver did not report is lost (RFC 6675 §5.1). */
   loseAll(): void {
-    const reneged = this.count > 0 && (this.#flags[this.#head & this.#mask]! & SACKED) !== 0;
-    if (reneged) {
-      this.sackedBytes = 0;
-      this.#highestSacked = -1;
-    }
-    for (let i = 0; i < this.count; i++) {
-      const at = (this.#head + i) & this.#mask;
-      if (reneged) this.#flags[at] = this.#flags[at]! & ~SACKED;
-      this.#lose(i);
-    }
+    this.#renege();
+    for (let i = 0; i < this.count; i++) this.#lose(i);
     this.#judged = this.count;
     this.#lostHint = 0;
   }
@@ -283,6 +292,23 @@ export class Scoreboard {
     }
     this.lostBytes = 0;
     this.#judged = 0;
+    this.#relink();
+  }
+
+  /**
+   * If the first record was reported and is still not acknowledged after a timeout, the receiver
+   * has dropped it: its reports are void (RFC 2018 §8).
+   */
+  #renege(): void {
+    if (this.count === 0 || (this.#flags[this.#head & this.#mask]! & SACKED) === 0) return;
+    for (let i = 0; i < this.count; i++) {
+      const at = (this.#head + i) & this.#mask;
+      this.#flags[at] = this.#flags[at]! & ~SACKED;
+    }
+    this.sackedBytes = 0;
+    this.sacked = 0;
+    this.#highestSacked = -1;
+    this.#relink();
   }
 
   #deliver(index: number, flags: number, size: number, now: number): void {
@@ -290,17 +316,9 @@ export class Scoreboard {
     const sentAt = this.#sentAt[(this.#head + index) & this.#mask]!;
     if ((flags & RETRANSMITTED) === 0) {
       if (sentAt < this.sampleSentAt) this.sampleSentAt = sentAt;
-    } else {
-      this.retransmissionDelivered = true;
-      // RFC 8985 §6.2 step 2: too soon to be the answer to the retransmission.
-      if (now - sentAt < this.#minimumRtt) return;
-    }
-    const end = this.end(index);
-    if (sentAt > this.#rackSentAt) {
-      this.#rackSentAt = sentAt;
-      this.#rackEnd = end;
-      this.#rackRtt = now - sentAt;
-    } else if (sentAt === this.#rackSentAt) this.#rackEnd = latest(end, this.#rackEnd);
+    } else this.retransmissionDelivered = true;
+    const retransmitted = (flags & RETRANSMITTED) !== 0;
+    this.rack.delivered(this.end(index), sentAt, retransmitted, this.#minimumRtt, now);
   }
 
   #lose(index: number): boolean {
@@ -308,6 +326,7 @@ export class Scoreboard {
     const flags = this.#flags[at]!;
     if ((flags & (SACKED | LOST)) !== 0) return false;
     this.#flags[at] = flags | LOST;
+    this.#unlink(at);
     this.lostBytes += distance(this.end(index), this.start(index));
     if (index < this.#lostHint) this.#lostHint = index;
     return true;
@@ -339,7 +358,42 @@ export class Scoreboard {
     this.#end = end;
     this.#sentAt = sentAt;
     this.#flags = flags;
+    this.#older = new Int32Array(size);
+    this.#newer = new Int32Array(size);
     this.#mask = size - 1;
     this.#head = 0;
+    this.#relink();
+  }
+
+  /** The record in slot `at` has just been sent. */
+  #link(at: number): void {
+    this.#older[at] = this.#newest;
+    this.#newer[at] = NONE;
+    if (this.#newest === NONE) this.#oldest = at;
+    else this.#newer[this.#newest] = at;
+    this.#newest = at;
+  }
+
+  #unlink(at: number): void {
+    const older = this.#older[at]!;
+    const newer = this.#newer[at]!;
+    if (older === NONE) this.#oldest = newer;
+    else this.#newer[older] = newer;
+    if (newer === NONE) this.#newest = older;
+    else this.#older[newer] = older;
+  }
+
+  /** Slots have moved, or what was out of the network is in it again. */
+  #relink(): void {
+    const slots: number[] = [];
+    for (let i = 0; i < this.count; i++) {
+      const at = (this.#head + i) & this.#mask;
+      if ((this.#flags[at]! & (SACKED | LOST)) === 0) slots.push(at);
+    }
+    // Stable: what was sent at the same time stays in order.
+    slots.sort((a, b) => this.#sentAt[a]! - this.#sentAt[b]!);
+    this.#oldest = NONE;
+    this.#newest = NONE;
+    for (const at of slots) this.#link(at);
   }
 }

@@ -1,16 +1,15 @@
-import type { CongestionControl } from "./congestion.ts";
-import { NewReno, NoCongestionControl } from "./congestion.ts";
+import { type CongestionControl, NewReno, NoCongestionControl } from "./congestion.ts";
+import { Cubic } from "./cubic.ts";
 import type { Segment } from "./header.ts";
 import { Ring } from "./ring.ts";
-import { RtoEstimator } from "./rto.ts";
 import { RateReduction } from "./prr.ts";
+import { DUP_THRESH } from "./rack.ts";
+import { RtoEstimator } from "./rto.ts";
 import { Scoreboard } from "./sack.ts";
 import { SendWindow } from "./send_window.ts";
 import { after, before, distance } from "./sequence.ts";
 import type { TcpSettings } from "./settings.ts";
-
-/** RFC 5681 §3.2, RFC 6675 §2. */
-const DUP_THRESH = 3;
+import { TailProbe } from "./tail_probe.ts";
 
 /** In which kind of repair the sender is. */
 const OPEN = 0;
@@ -46,8 +45,11 @@ export class Sender {
 
   /** When the retransmission or persist timer expires, ms; Infinity = off. */
   timer = Infinity;
-  /** When a retransmission will count as lost if nothing is heard (RFC 8985 §6.3). */
+  /** When the next segment will count as lost if nothing is heard (RFC 8985 §6.2). */
   reorderingTimer = Infinity;
+  readonly tailProbe = new TailProbe();
+  /** The next {@link pick} is the tail loss probe. */
+  #tail = false;
   /** Retransmissions and probes since the peer last answered. */
   #retries = 0;
   #state = OPEN;
@@ -62,6 +64,12 @@ export class Sender {
   #probing = false;
   /** Time of the first retransmission of this repair, for Eifel detection; -1 = none yet. */
   #firstRetransmission = -1;
+  /** Retransmissions of this repair that the receiver has not called duplicates (RFC 3708). */
+  #unproven = 0;
+  /** RACK began the last repair. */
+  #byRack = false;
+  /** The window was reduced for this repair. */
+  #undoable = false;
   #lastSent = 0;
 
   readonly #reduction = new RateReduction();
@@ -93,9 +101,7 @@ export class Sender {
     this.board.reset(una);
     this.peer.start(segment, window);
     this.mss = mss;
-    this.congestion = this.#settings.congestion === "none"
-      ? new NoCongestionControl()
-      : new NewReno(mss);
+    this.congestion = congestionControl(this.#settings.congestion, mss);
     this.timer = Infinity;
     this.#retries = 0;
   }
@@ -145,17 +151,33 @@ export class Sender {
       this.una = ack;
       if (this.finSent && ack === this.nxt) this.finAcknowledged = true;
     }
-    if (this.sack && segment.sackCount > 0) this.#handleSack(segment, now);
+    const reported = this.sack && segment.sackCount > 0 && this.#handleSack(segment, now);
     // A peer that answers a probe is alive, however long its window stays closed
     // (RFC 9293 §3.8.6.1).
     if (advanced > 0 || window === 0) this.#retries = 0;
 
-    this.#measure(flight, advanced, echoDelay, now);
+    this.#measure(flight, advanced, echoDelay, reported, now);
     this.#countDuplicates(segment, advanced, window === windowBefore);
-    this.#repair(flight, advanced, echoDelay, now);
+    if (this.#tailProbeAnswered(segment, advanced, reported)) {
+      // RFC 8985 §7.4.2: the probe repaired a loss, which was congestion.
+      this.congestion.lost(flight, now);
+      this.congestion.recovered(now);
+    }
+    this.#repair(flight, advanced, echoDelay, reported, now);
     if (windowBefore === 0 && this.peer.size > 0 && this.#probing) this.#windowOpened();
-    this.#restartTimer(advanced, now);
+    this.#restartTimers(advanced, now);
     this.#growLimit();
+  }
+
+  /** When {@link handleTimeout} has to be called, ms. */
+  nextDeadline(): number {
+    return Math.min(this.timer, this.reorderingTimer, this.tailProbe.timer);
+  }
+
+  stopTimers(): void {
+    this.timer = Infinity;
+    this.reorderingTimer = Infinity;
+    this.tailProbe.cancel();
   }
 
   /**
@@ -164,7 +186,16 @@ export class Sender {
    * @returns False if the peer has been silent for too long.
    */
   handleTimeout(now: number): boolean {
-    if (this.reorderingTimer <= now) this.reorderingTimer = this.board.markLostByTime(now);
+    if (this.reorderingTimer <= now) {
+      this.#detectLosses(now);
+      if (this.#state === OPEN && this.board.lostBytes > 0) this.#recovery(this.inFlight, now);
+    }
+    if (this.tailProbe.timer <= now) {
+      this.tailProbe.timer = Infinity;
+      this.#tail = true;
+      // RFC 8985 §7.3: the probe gets a whole RTO to be answered.
+      this.timer = now + this.rto.current;
+    }
     if (this.timer > now) return true;
     if (++this.#retries > this.#settings.maxRetries) return false;
     this.rto.backOff();
@@ -186,11 +217,11 @@ export class Sender {
     this.timeouts++;
     const first = this.#state !== LOSS || this.#retries === 1;
     this.congestion.timedOut(this.inFlight, first, now);
-    this.board.loseAll();
-    this.#state = LOSS;
-    this.#recover = this.nxt;
+    if (this.sack && this.#settings.rack) {
+      this.board.markLostByTimeout(this.#reorderingWindow(), now);
+    } else this.board.loseAll();
+    this.#begin(LOSS);
     this.#duplicateAcks = 0;
-    this.#firstRetransmission = -1;
     this.reorderingTimer = Infinity;
     return true;
   }
@@ -201,6 +232,7 @@ export class Sender {
    * @returns Whether there is one that may go now.
    */
   pick(now: number): boolean {
+    if (this.#tail && this.#pickTail()) return true;
     const lost = this.board.nextLost();
     if (lost >= 0) return this.#pickLost(lost);
     if (this.finSent) return false;
@@ -242,7 +274,8 @@ export class Sender {
     } else {
       board.resent(this.pickIndex, now);
       this.retransmits++;
-      if (this.#firstRetransmission < 0) {
+      this.#unproven++;
+      if (this.#firstRetransmission < 0 && this.#state !== OPEN) {
         this.#firstRetransmission = now;
         // RFC 6675 §5 step 4.3: the retransmission gets a whole RTO to be answered.
         this.timer = now + this.rto.current;
@@ -250,6 +283,10 @@ export class Sender {
     }
     this.#forced = false;
     this.#probe = false;
+    if (this.#tail) {
+      this.#tail = false;
+      this.tailProbe.sent(this.nxt, this.pickIndex >= 0);
+    } else if (this.pickIndex < 0) this.#armTailProbe(now);
     this.#reduction.sent(size);
     this.#lastSent = now;
   }
@@ -289,6 +326,34 @@ export class Sender {
     return true;
   }
 
+  /** RFC 8985 §7.3: new data if there is any that may go, else the last segment once more. */
+  #pickTail(): boolean {
+    const board = this.board;
+    const late = board.count === 0 || board.sackedBytes > 0 || this.#state !== OPEN;
+    if (late || this.peer.size === 0) {
+      this.#tail = false;
+      return false;
+    }
+    const usable = distance(this.una, this.nxt) + this.peer.size;
+    const length = Math.min(this.unsent, this.mss);
+    if (length > 0 && length <= usable) {
+      this.pickIndex = -1;
+      this.pickSequence = this.nxt;
+      this.pickLength = length;
+      this.pickFin = this.finQueued && length === this.unsent && usable > length;
+      return true;
+    }
+    let last = board.count - 1;
+    const fin = board.hasFin(last);
+    const excess = distance(board.end(last), board.start(last)) - (fin ? 1 : 0) - this.mss;
+    if (excess > 0) board.split(last++, excess);
+    this.pickIndex = last;
+    this.pickSequence = board.start(last);
+    this.pickLength = distance(board.end(last), board.start(last)) - (fin ? 1 : 0);
+    this.pickFin = fin;
+    return true;
+  }
+
   /** Whether less than a full segment should go (RFC 9293 §3.8.6.2.1, Nagle: §3.7.4). */
   #worthSending(length: number, unsent: number, flight: number): boolean {
     if (length === unsent) return this.noDelay || flight === 0 || this.finQueued;
@@ -304,25 +369,39 @@ export class Sender {
     this.#lastSent = now;
   }
 
-  #handleSack(segment: Segment, now: number): void {
-    for (let i = 0; i < segment.sackCount; i++) {
-      const left = segment.sack[2 * i]!;
-      const right = segment.sack[2 * i + 1]!;
-      // Behind SND.UNA it is a duplicate's report (RFC 2883), ahead of SND.NXT a lie.
+  /** @returns Whether the first block reports a duplicate (RFC 2883 §4). */
+  #handleSack(segment: Segment, now: number): boolean {
+    const { sack, sackCount } = segment;
+    const reported = isDuplicateReport(segment, this.una);
+    // RACK takes what was delivered in ascending order (RFC 8985 §6.2 step 3).
+    sortBlocks(sack, reported ? 1 : 0, sackCount);
+    for (let i = reported ? 1 : 0; i < sackCount; i++) {
+      const left = sack[2 * i]!;
+      const right = sack[2 * i + 1]!;
+      // Behind SND.UNA it is old, ahead of SND.NXT a lie.
       if (before(left, this.una) || after(right, this.nxt) || !before(left, right)) continue;
       this.board.sack(left, right, now);
     }
+    return reported;
   }
 
-  #measure(flight: number, advanced: number, echoDelay: number, now: number): void {
+  #measure(
+    flight: number,
+    advanced: number,
+    echoDelay: number,
+    reported: boolean,
+    now: number,
+  ): void {
     const board = this.board;
     if (board.delivered === 0) return;
     const samplesPerRound = Math.max(1, Math.ceil(flight / (2 * this.mss)));
     if (board.sampleSentAt !== Infinity && !board.retransmissionDelivered) {
       this.rto.sample(now - board.sampleSentAt, samplesPerRound);
     } else if (echoDelay >= 0 && advanced > 0) {
-      // RFC 7323 §4: the echo says which transmission was received.
-      this.rto.sample(echoDelay, samplesPerRound);
+      // RFC 7323 §4: the echo says which transmission was received; but a duplicate does not
+      // change what is echoed (§4.3), which then is as old as the ACK that got lost.
+      if (reported) this.rto.resetBackoff();
+      else this.rto.sample(echoDelay, samplesPerRound);
     }
   }
 
@@ -338,18 +417,23 @@ export class Sender {
     } else if (this.board.count > 0 && segment.span === 0 && sameWindow) this.#duplicateAcks++;
   }
 
-  #repair(flight: number, advanced: number, echoDelay: number, now: number): void {
+  #repair(
+    flight: number,
+    advanced: number,
+    echoDelay: number,
+    reported: boolean,
+    now: number,
+  ): void {
     const board = this.board;
     const stateBefore = this.#state;
+    if (reported) this.#duplicateReported();
     if (this.#state !== OPEN) {
-      if (advanced > 0 && this.#wasSpurious(echoDelay, now)) return this.#undo();
-      if (!before(this.una, this.#recover)) this.#recovered(now);
+      if (advanced > 0 && this.#wasSpurious(echoDelay, now)) this.#undo();
+      else if (!before(this.una, this.#recover)) this.#recovered(now);
     }
     if (this.sack) {
-      board.markLost(this.mss);
-      this.reorderingTimer = this.#state !== OPEN || board.sackedBytes > 0
-        ? board.markLostByTime(now)
-        : Infinity;
+      if (this.#settings.rack) this.#detectLosses(now);
+      else board.markLost(this.mss);
     } else if (this.#state === RECOVERY) {
       // RFC 6582 §3.2 step 3: a partial acknowledgment names the next loss.
       if (advanced > 0) board.loseFirst();
@@ -369,12 +453,57 @@ export class Sender {
 
   /** RFC 6675 §5 step 4. */
   #recovery(flight: number, now: number): void {
-    this.#state = RECOVERY;
-    this.#recover = this.nxt;
     this.congestion.lost(flight, now);
     this.#reduction.start(flight);
-    this.#firstRetransmission = -1;
+    this.#begin(RECOVERY);
     this.#forced = true;
+  }
+
+  /** A repair begins for which the window was reduced. */
+  #begin(state: number): void {
+    this.#state = state;
+    this.#recover = this.nxt;
+    this.#firstRetransmission = -1;
+    this.#unproven = 0;
+    this.#undoable = true;
+    this.#byRack = state === RECOVERY;
+    this.tailProbe.cancel();
+    this.#tail = false;
+  }
+
+  /** D-SACK: a retransmission was needless. If all were, so was the reduction (RFC 3708 §3). */
+  #duplicateReported(): void {
+    const { rack } = this.board;
+    // Timeouts and probes are guesses anyway: what they repeat in vain says nothing of reordering.
+    if (this.#byRack && rack.reorderingSeen && !this.tailProbe.pending) {
+      rack.duplicateReported(this.una, this.nxt);
+    }
+    if (this.#undoable && --this.#unproven === 0) this.#undo();
+  }
+
+  /** RFC 8985 §6.2 step 5. */
+  #detectLosses(now: number): void {
+    this.reorderingTimer = this.board.markLostByTime(this.#reorderingWindow(), now);
+  }
+
+  #reorderingWindow(): number {
+    const { rack, sacked } = this.board;
+    return rack.window(this.#state !== OPEN, sacked, this.rto.minimum, this.rto.smoothed);
+  }
+
+  #tailProbeAnswered(segment: Segment, advanced: number, reported: boolean): boolean {
+    const { acknowledgment, sackCount, span } = segment;
+    const duplicate = advanced === 0 && span === 0;
+    return this.tailProbe.acknowledged(acknowledgment, duplicate, reported, sackCount);
+  }
+
+  /** RFC 8985 §7.2 */
+  #armTailProbe(now: number): void {
+    const { board, tailProbe } = this;
+    const wanted = this.sack && this.#settings.rack && this.#state === OPEN && !tailProbe.pending &&
+      board.sackedBytes === 0;
+    if (wanted) tailProbe.arm(this.rto.smoothed, board.count === 1, this.timer, now);
+    else tailProbe.timer = Infinity;
   }
 
   #reduce(advanced: number): void {
@@ -396,6 +525,9 @@ export class Sender {
 
   #undo(): void {
     this.spurious++;
+    // The original was late, not lost.
+    if (this.#state === RECOVERY) this.board.rack.reorderingSeen = true;
+    this.#undoable = false;
     this.board.unmarkLost();
     this.congestion.undo();
     this.#state = OPEN;
@@ -406,6 +538,7 @@ export class Sender {
 
   #recovered(now: number): void {
     if (this.#state === RECOVERY) this.congestion.recovered(now);
+    this.board.rack.recovered();
     this.#state = OPEN;
     this.#duplicateAcks = 0;
     this.reorderingTimer = Infinity;
@@ -433,24 +566,64 @@ export class Sender {
       this.#recover = this.nxt;
       // Nothing was reduced that could be undone.
       this.#firstRetransmission = Infinity;
+      this.#undoable = false;
+      this.tailProbe.cancel();
     }
     this.#forced = true;
   }
 
-  #restartTimer(advanced: number, now: number): void {
+  #restartTimers(advanced: number, now: number): void {
     if (this.board.count === 0) {
       // settle() starts the persist timer if it is needed.
       this.timer = Infinity;
       this.reorderingTimer = Infinity;
+      this.tailProbe.cancel();
       return;
     }
     const due = now + this.rto.current;
     // RFC 6298 §5.3, and never longer than the estimate of now.
     if (advanced > 0 || this.timer > due) this.timer = due;
+    if (advanced > 0 || this.board.sackedBytes > 0) this.#armTailProbe(now);
   }
 
   #growLimit(): void {
     const wanted = 2 * this.congestion.window;
     if (wanted > this.limit) this.limit = Math.min(this.#settings.sendBuffer, wanted);
+  }
+}
+
+function congestionControl(name: TcpSettings["congestion"], mss: number): CongestionControl {
+  switch (name) {
+    case "cubic":
+      return new Cubic(mss);
+    case "newreno":
+      return new NewReno(mss);
+    case "none":
+      return new NoCongestionControl();
+  }
+}
+
+/** RFC 2883 §4: the first block lies behind the acknowledgment, or within the second block. */
+function isDuplicateReport(segment: Segment, una: number): boolean {
+  const { sack, sackCount } = segment;
+  const left = sack[0]!;
+  const right = sack[1]!;
+  if (!before(left, right)) return false;
+  if (before(left, una)) return !after(right, una);
+  return sackCount > 1 && !before(left, sack[2]!) && !after(right, sack[3]!);
+}
+
+/** Insertion sort of at most four blocks, by their left edges. */
+function sortBlocks(sack: Int32Array, from: number, count: number): void {
+  for (let i = from + 1; i < count; i++) {
+    const left = sack[2 * i]!;
+    const right = sack[2 * i + 1]!;
+    let to = i;
+    for (; to > from && after(sack[2 * to - 2]!, left); to--) {
+      sack[2 * to] = sack[2 * to - 2]!;
+      sack[2 * to + 1] = sack[2 * to - 1]!;
+    }
+    sack[2 * to] = left;
+    sack[2 * to + 1] = right;
   }
 }

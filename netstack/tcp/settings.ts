@@ -57,8 +57,10 @@ export interface TcpSettings {
   windowScale: boolean;
   timestamps: boolean;
   sack: boolean;
+  /** RACK-TLP (RFC 8985) finds losses; if not, counting duplicates does (RFC 6675). Needs SACK. */
+  rack: boolean;
   /** "none" = no congestion window: for private links and like-for-like measurements. */
-  congestion: "newreno" | "none";
+  congestion: "cubic" | "newreno" | "none";
   /** Ephemeral ports (RFC 6335 §6). */
   firstEphemeralPort: number;
   lastEphemeralPort: number;
@@ -88,7 +90,8 @@ export const DEFAULT_SETTINGS: Readonly<TcpSettings> = {
   windowScale: true,
   timestamps: true,
   sack: true,
-  congestion: "newreno",
+  rack: true,
+  congestion: "cubic",
   firstEphemeralPort: 49_152,
   lastEphemeralPort: 65_535,
 };

@@ -21,7 +21,7 @@ export function handleDeadline(c: Connection, now: number): void {
     c.ackTimer = Infinity;
     c.ackNow = true;
   }
-  if (sender.timer <= now || sender.reorderingTimer <= now) {
+  if (sender.nextDeadline() <= now) {
     const timeouts = sender.timeouts;
     if (!sender.handleTimeout(now)) return c.fail(SILENT, true);
     c.tcp.counters.timeouts += sender.timeouts - timeouts;

@@ -14,7 +14,7 @@ const PATTERN = new Uint8Array(PERIOD + CHUNK);
 for (let i = 0, x = 1; i < PERIOD; i++, x = Math.imul(x, 1103515245) + 12345 | 0) {
   PATTERN[i] = x >>> 16;
 }
-PATTERN.copyWithin(PERIOD, 0, CHUNK);
+for (let i = PERIOD; i < PATTERN.length; i++) PATTERN[i] = PATTERN[i - PERIOD]!;
 
 const SCRATCH = new Uint8Array(CHUNK);
 

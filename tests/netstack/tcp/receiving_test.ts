@@ -17,12 +17,46 @@ Deno.test("delayed ACK: every second full segment at once, one alone after 40 ms
   t.out(". 1 ack 4397");
 });
 
-Deno.test("segments of one drain get one ACK for all", () => {
+Deno.test("segments of one drain get an ACK for every four, at most four ACKs", () => {
   const t = new Script();
   t.established();
-  for (let i = 0; i < 10; i++) t.deliver(`. ${1 + 1460 * i}:${1461 + 1460 * i} ack 1`);
+  let sequence = 1;
+  const deliver = (segments: number) => {
+    for (let i = 0; i < segments; i++, sequence += 1460) {
+      t.deliver(`. ${sequence}:${sequence + 1460} ack 1`);
+    }
+    t.flush();
+  };
+  deliver(3);
+  t.out(". 1 ack 4381");
+  t.quiet();
+  deliver(10);
+  t.out(". 1 ack 10221");
+  t.out(". 1 ack 16061");
+  t.out(". 1 ack 18981");
+  t.quiet();
+  t.endpoint!.read(new Uint8Array(100_000));
   t.flush();
-  t.out(". 1 ack 14601");
+  t.drop();
+  const edge = 18_981 + t.endpoint!.info().receiveWindow;
+  deliver(20);
+  const acks = t.drop();
+  assert.deepEqual(acks.map(({ ack }) => (ack - 18_981) / 1460), [5, 10, 15, 20]);
+  for (const { ack, win } of acks) assert.ok(ack + win >= edge, "the window does not shrink");
+});
+
+Deno.test("segments out of order in one drain are reported by up to three ACKs, older blocks first", () => {
+  const t = new Script({ sack: true });
+  t.established("S 0 mss 1460 sackok");
+  t.deliver(". 101:201 ack 1");
+  t.flush();
+  t.out(". 1 ack 1 sack 101:201");
+  t.quiet();
+  for (let i = 1; i <= 10; i++) t.deliver(`. ${1 + 200 * i}:${101 + 200 * i} ack 1`);
+  t.flush();
+  t.out(". 1 ack 1 sack 401:501 101:301");
+  t.out(". 1 ack 1 sack 1201:1301 1001:1101 801:901 601:701");
+  t.out(". 1 ack 1 sack 2001:2101 1801:1901 1601:1701 1401:1501");
   t.quiet();
 });
 

@@ -257,7 +257,7 @@ function checkRanges(receiver: Receiver, have: Uint8Array, inOrder: number, star
   for (let i = inOrder; i < have.length; i++) if (have[i] === 1 && have[i - 1] !== 1) expected++;
   assert.equal(receiver.ranges, expected);
   const edges = new Int32Array(8);
-  const count = receiver.sackBlocks(edges, 4);
+  const count = receiver.sackBlocks(edges, 4, 0);
   for (let i = 0; i < count; i++) {
     const left = distance(edges[2 * i]!, start);
     const right = distance(edges[2 * i + 1]!, start);
