@@ -56,12 +56,9 @@ if (reason !== undefined) {
   console.error(`the kernel referee makes network namespaces and TUN devices: ${reason}`);
   Deno.exit(1);
 }
-const labs = new Set<Lab>();
+const stopped = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-  Deno.addSignalListener(signal, async () => {
-    await Promise.all([...labs].map((lab) => lab[Symbol.asyncDispose]()));
-    Deno.exit(130);
-  });
+  Deno.addSignalListener(signal, () => stopped.abort());
 }
 const cells = await measureAll(options);
 if (options.json) console.log(JSON.stringify(report(options, cells)));
@@ -87,14 +84,19 @@ async function measureAll(options: Options): Promise<Cell[]> {
   return cells;
 }
 
+/** Whatever happens, the lab is gone afterwards; when it is a signal, so is the program. */
 async function inLab(measure: (lab: Lab) => Promise<number>): Promise<number> {
-  const lab = await Lab.create();
-  labs.add(lab);
+  const signalled = Promise.withResolvers<never>();
+  const onAbort = () => signalled.reject(new Error("stopped by a signal"));
+  stopped.signal.addEventListener("abort", onAbort);
   try {
-    return await measure(lab);
+    await using lab = await Lab.create();
+    return await Promise.race([measure(lab), signalled.promise]);
+  } catch (error) {
+    if (!stopped.signal.aborted) throw error;
+    Deno.exit(130);
   } finally {
-    labs.delete(lab);
-    await lab[Symbol.asyncDispose]();
+    stopped.signal.removeEventListener("abort", onAbort);
   }
 }
 
