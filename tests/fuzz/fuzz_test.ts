@@ -1,0 +1,52 @@
+/**
+ * A short slice of every fuzz target: the same few cases each time, so that a failure means a
+ * change. `deno task fuzz` runs the rest.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { runTarget } from "./target.ts";
+import { TARGETS } from "./targets.ts";
+
+const CASES: Readonly<Record<string, number>> = {
+  ipv4: 30,
+  ipv6: 30,
+  icmp: 15,
+  udp: 15,
+  tcp: 30,
+  reassembly: 15,
+  packets: 10,
+  operations: 20,
+  wireguard: 1,
+  config: 10,
+};
+
+for (const target of TARGETS) {
+  Deno.test(`fuzzing ${target.name} finds nothing: ${target.about}`, () => {
+    const { executions, finding } = runTarget(target, { seed: 1, cases: CASES[target.name]! });
+    if (finding !== undefined) {
+      throw new Error(`deno task fuzz ${target.name} --seed ${finding.seed} --cases 1`, {
+        cause: finding.error,
+      });
+    }
+    assert.ok(executions > 0);
+  });
+}
+
+Deno.test("a finding names the seed of its case, and ends the run", () => {
+  const seen: number[] = [];
+  const outcome = runTarget({
+    name: "",
+    about: "",
+    run: (seed) => {
+      seen.push(seed);
+      if (seed === 7) throw new RangeError("found");
+      return 3;
+    },
+  }, { seed: 5, cases: 10 });
+  assert.deepEqual(seen, [5, 6, 7]);
+  assert.equal(outcome.executions, 6);
+  assert.equal(outcome.finding!.seed, 7);
+  assert.equal(outcome.finding!.error.message, "found");
+});

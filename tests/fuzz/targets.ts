@@ -1,0 +1,24 @@
+import type { Target } from "./target.ts";
+import { config } from "./targets/config.ts";
+import { icmp } from "./targets/icmp.ts";
+import { ipv4 } from "./targets/ipv4.ts";
+import { ipv6 } from "./targets/ipv6.ts";
+import { operations } from "./targets/operations.ts";
+import { packets } from "./targets/packets.ts";
+import { reassembly } from "./targets/reassembly.ts";
+import { tcp } from "./targets/tcp.ts";
+import { udp } from "./targets/udp.ts";
+import { wireguard } from "./targets/wireguard.ts";
+
+export const TARGETS: readonly Target[] = [
+  ipv4,
+  ipv6,
+  icmp,
+  udp,
+  tcp,
+  reassembly,
+  packets,
+  operations,
+  wireguard,
+  config,
+];
