@@ -1,42 +1,56 @@
-/** Collects packets into a pcap file (LINKTYPE_RAW: each record starts with an IP header). */
+/** Collected before the file is written to. */
+const PART = 1 << 20;
+
+/** Writes packets as a pcap file (LINKTYPE_RAW: each record starts with an IP header). */
 export class PcapWriter {
-  readonly #parts: Uint8Array[] = [];
+  readonly #sink: (bytes: Uint8Array) => void;
+  readonly #close: () => void;
+  readonly #part = new Uint8Array(PART);
+  readonly #view = new DataView(this.#part.buffer);
   #length = 0;
 
-  constructor() {
-    const header = new DataView(new ArrayBuffer(24));
-    header.setUint32(0, 0xa1b2c3d4, true); // microseconds
-    header.setUint16(4, 2, true);
-    header.setUint16(6, 4, true);
-    header.setUint32(16, 65_535, true);
-    header.setUint32(20, 101, true); // LINKTYPE_RAW
-    this.#append(new Uint8Array(header.buffer));
+  /** @param sink Takes the bytes of the file, in order; borrowed until it returns. */
+  constructor(sink: (bytes: Uint8Array) => void, close: () => void = () => {}) {
+    this.#sink = sink;
+    this.#close = close;
+    const view = this.#view;
+    view.setUint32(0, 0xa1b23c4d, true); // nanoseconds
+    view.setUint16(4, 2, true);
+    view.setUint16(6, 4, true);
+    view.setUint32(16, 65_535, true);
+    view.setUint32(20, 101, true); // LINKTYPE_RAW
+    this.#length = 24;
+  }
+
+  /** A file, replaced if it exists. @throws {Error} if it cannot be created. */
+  static open(path: string): PcapWriter {
+    const file = Deno.openSync(path, { write: true, create: true, truncate: true });
+    const write = (bytes: Uint8Array) => {
+      for (let done = 0; done < bytes.length;) done += file.writeSync(bytes.subarray(done));
+    };
+    return new PcapWriter(write, () => file.close());
   }
 
   /** @param now ms */
   write(now: number, buffer: Uint8Array, offset: number, length: number): void {
-    const header = new DataView(new ArrayBuffer(16));
-    header.setUint32(0, Math.floor(now / 1000), true);
-    header.setUint32(4, Math.floor(now % 1000 * 1000), true);
-    header.setUint32(8, length, true);
-    header.setUint32(12, length, true);
-    this.#append(new Uint8Array(header.buffer));
-    this.#append(buffer.slice(offset, offset + length));
+    if (this.#length + 16 + length > PART) this.#flush();
+    const at = this.#length;
+    const seconds = Math.floor(now / 1000);
+    this.#view.setUint32(at, seconds, true);
+    this.#view.setUint32(at + 4, Math.floor((now - 1000 * seconds) * 1e6), true);
+    this.#view.setUint32(at + 8, length, true);
+    this.#view.setUint32(at + 12, length, true);
+    this.#part.set(buffer.subarray(offset, offset + length), at + 16);
+    this.#length = at + 16 + length;
   }
 
-  /** The whole file so far. */
-  bytes(): Uint8Array {
-    const out = new Uint8Array(this.#length);
-    let at = 0;
-    for (const part of this.#parts) {
-      out.set(part, at);
-      at += part.length;
-    }
-    return out;
+  close(): void {
+    this.#flush();
+    this.#close();
   }
 
-  #append(part: Uint8Array): void {
-    this.#parts.push(part);
-    this.#length += part.length;
+  #flush(): void {
+    this.#sink(this.#part.subarray(0, this.#length));
+    this.#length = 0;
   }
 }
