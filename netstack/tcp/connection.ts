@@ -97,6 +97,8 @@ export class Connection implements Flow {
   wantsWritable = false;
   /** No segment can change anything any more; data may wait to be read. */
   finished = false;
+  /** It failed with data unread, which is gone: what was read does not end where the peer's does. */
+  truncated = false;
   #closedQueued = false;
 
   /** Waits in the stack's list for flush. */

@@ -104,7 +104,8 @@ export class TcpEndpoint {
 
   /** The peer has closed its side and everything was read. */
   get endOfFile(): boolean {
-    return this.#connection.receiver.finished && this.readable === 0;
+    const { receiver, truncated } = this.#connection;
+    return receiver.finished && this.readable === 0 && !truncated;
   }
 
   /** Bytes that {@link write} would take. */

@@ -416,6 +416,7 @@ export class Tcp implements TransportProtocol {
       this.#connections.delete(c);
       c.sender.ring.clear();
       endpoint.handler?.closed?.(c.error);
+      c.truncated = c.receiver.ring.length > 0;
       c.receiver.clear();
     }
   }
