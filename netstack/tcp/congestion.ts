@@ -1,3 +1,6 @@
+import { HyStart } from "./hystart.ts";
+import type { RtoEstimator } from "./rto.ts";
+
 /** Largest window: far above any buffer, far below where numbers stop being exact integers. */
 export const MAX_WINDOW = 2 ** 30;
 
@@ -10,8 +13,8 @@ export interface CongestionControl {
   readonly threshold: number;
   /** The path MTU or the peer changed the segment size. */
   setSegmentSize(mss: number): void;
-  /** New data was acknowledged outside of recovery, while the window was what limited sending. */
-  acknowledged(bytes: number, now: number, smoothedRtt: number): void;
+  /** `bytes` newly delivered outside of recovery, while the window was what limited sending. */
+  acknowledged(bytes: number, path: RtoEstimator, una: number, nxt: number, now: number): void;
   /** Loss was found; recovery starts. Sets {@link threshold}. */
   lost(inFlight: number, now: number): void;
   /** During recovery: what proportional rate reduction allows. */
@@ -30,6 +33,7 @@ export interface CongestionControl {
 export class NewReno implements CongestionControl {
   window: number;
   threshold = MAX_WINDOW;
+  readonly #slowStart = new HyStart();
   #mss: number;
   /** Bytes acknowledged towards the next segment of growth (RFC 3465). */
   #credit = 0;
@@ -47,10 +51,10 @@ export class NewReno implements CongestionControl {
     this.#mss = mss;
   }
 
-  acknowledged(bytes: number): void {
+  acknowledged(bytes: number, path: RtoEstimator, una: number, nxt: number): void {
     if (this.window < this.threshold) {
-      // RFC 5681 §3.1 with L = 2·SMSS (RFC 3465 §2.2): ACKs that were coalesced count whole.
-      this.window = Math.min(MAX_WINDOW, this.window + Math.min(bytes, 2 * this.#mss));
+      this.window = slowStart(this, this.#slowStart, bytes, path, una, nxt);
+      if (this.#slowStart.done) this.threshold = Math.min(this.threshold, this.window);
       return;
     }
     this.#credit += bytes;
@@ -118,4 +122,24 @@ export class NoCongestionControl implements CongestionControl {
 /** RFC 6928 §2. */
 export function initialWindow(mss: number): number {
   return Math.min(10 * mss, Math.max(2 * mss, 14_600));
+}
+
+/**
+ * Growth by what was acknowledged (RFC 3465 §2.2), without a limit: one ACK may stand for many
+ * segments, as everywhere where segments are coalesced (RFC 9406 §4.3 raises it, too).
+ *
+ * @returns The new window.
+ */
+export function slowStart(
+  { window, threshold }: CongestionControl,
+  first: HyStart,
+  bytes: number,
+  path: RtoEstimator,
+  una: number,
+  nxt: number,
+): number {
+  // Only the first one: later the threshold says where to stop (RFC 9406 §4.3).
+  const searching = threshold === MAX_WINDOW && !first.done;
+  const growth = searching ? first.growth(bytes, path.latest, una, nxt) : bytes;
+  return Math.min(MAX_WINDOW, Math.floor(window + growth));
 }

@@ -1,4 +1,6 @@
-import { type CongestionControl, initialWindow, MAX_WINDOW } from "./congestion.ts";
+import { type CongestionControl, initialWindow, MAX_WINDOW, slowStart } from "./congestion.ts";
+import { HyStart } from "./hystart.ts";
+import type { RtoEstimator } from "./rto.ts";
 
 /** RFC 9438 §5: C, in segments per second cubed. */
 const C = 0.4;
@@ -13,6 +15,7 @@ export class Cubic implements CongestionControl {
   /** Part of a byte by which the window is larger: growth per ACK may be less than one. */
   #fraction = 0;
   threshold = MAX_WINDOW;
+  readonly #slowStart = new HyStart();
   #mss: number;
   /** Window in segments just before the last reduction: where the curve is flat. */
   #wMax = 0;
@@ -39,9 +42,11 @@ export class Cubic implements CongestionControl {
     this.#mss = mss;
   }
 
-  acknowledged(bytes: number, now: number, smoothedRtt: number): void {
+  acknowledged(bytes: number, path: RtoEstimator, una: number, nxt: number, now: number): void {
+    const smoothedRtt = path.smoothed;
     if (this.window < this.threshold) {
-      this.window = Math.min(MAX_WINDOW, this.window + Math.min(bytes, 2 * this.#mss));
+      this.window = slowStart(this, this.#slowStart, bytes, path, una, nxt);
+      if (this.#slowStart.done) this.threshold = Math.min(this.threshold, this.window);
       return;
     }
     const mss = this.#mss;

@@ -62,7 +62,8 @@ function handleSynchronized(c: Connection, segment: Segment, now: number): void 
 
   if (c.state === "syn-received" && (flags & SYN) !== 0 && sequence === c.irs) {
     if ((flags & ACK) === 0) {
-      // The client did not see our SYN-ACK.
+      // The client did not see our SYN-ACK; the next one answers this SYN (RFC 7323 §4.3).
+      if (c.timestamps && segment.hasTimestamps) c.tsRecent = segment.tsValue;
       c.synPending = true;
       tcp.markDirty(c);
       return;
@@ -205,7 +206,7 @@ function handleAck(c: Connection, segment: Segment, now: number): void {
 
   const echoDelay = c.timestamps && segment.hasTimestamps ? tcp.echoDelay(c, segment, now) : -1;
   sender.handleAck(segment, window, echoDelay, now);
-  if (c.wantsWritable && 4 * (sender.limit - sender.ring.length) >= sender.limit) {
+  if (c.wantsWritable && sender.hasRoom) {
     c.wantsWritable = false;
     c.raise(WRITABLE);
   }

@@ -11,14 +11,13 @@ export const FINISHED = 4;
 
 /** SACK blocks remembered by recency (RFC 2018 §4): what a few ACKs can carry. */
 const RECENT = 12;
-/** Text out of order may take this much even if the buffer is small, bytes: a window that is not
- * scaled. Else the loss of one segment would cost the end of the same window. */
-const OUT_OF_ORDER_LEAST = 0xffff;
-
 /** The receiving half of a connection: reassembly, the window, SACK blocks. */
 export class Receiver {
   readonly #settings: TcpSettings;
-  /** In-order bytes nobody read yet; out-of-order ones lie behind its end. */
+  /**
+   * In-order bytes nobody read yet. Out-of-order ones lie behind its end, where they will be read:
+   * together never more than {@link limit}, and what was announced is never dropped.
+   */
   readonly ring = new Ring();
   /** RCV.NXT */
   next = 0;
@@ -39,7 +38,6 @@ export class Receiver {
   #left = EMPTY;
   #right = EMPTY;
   ranges = 0;
-  #outOfOrderBytes = 0;
   /** A sequence number in each range that changed lately, newest first. */
   readonly #recent = new Int32Array(RECENT);
   #recentCount = 0;
@@ -48,7 +46,7 @@ export class Receiver {
   duplicateRight = 0;
   hasDuplicate = false;
 
-  /** Segments dropped because of the limits on what waits out of order. */
+  /** Segments dropped because of the limit on ranges out of order. */
   pruned = 0;
 
   #readInRound = 0;
@@ -186,7 +184,6 @@ export class Receiver {
     this.ring.clear();
     this.ranges = 0;
     this.#recentCount = 0;
-    this.#outOfOrderBytes = 0;
     this.#left = EMPTY;
     this.#right = EMPTY;
   }
@@ -222,22 +219,16 @@ export class Receiver {
   #acceptAhead(sequence: number, buffer: Uint8Array, offset: number, length: number): number {
     if (length === 0) return ACK_AT_ONCE;
     const settings = this.#settings;
-    const most = Math.max(OUT_OF_ORDER_LEAST, settings.receiveBuffer * 3 / 4);
-    if (this.#outOfOrderBytes + length > most) {
-      this.pruned++;
-      return ACK_AT_ONCE;
-    }
     const end = (sequence + length) | 0;
     // First range that ends at or behind the start of the new one.
-    let from = 0;
-    while (from < this.ranges && before(this.#right[from]!, sequence)) from++;
+    let from = this.ranges;
+    while (from > 0 && !before(this.#right[from - 1]!, sequence)) from--;
     let to = from;
     let left = sequence;
     let right = end;
     while (to < this.ranges && !after(this.#left[to]!, end)) {
       if (before(this.#left[to]!, left)) left = this.#left[to]!;
       right = latest(right, this.#right[to]!);
-      this.#outOfOrderBytes -= distance(this.#right[to]!, this.#left[to]!);
       to++;
     }
     if (to === from) {
@@ -254,7 +245,6 @@ export class Receiver {
     }
     this.#left[from] = left;
     this.#right[from] = right;
-    this.#outOfOrderBytes += distance(right, left);
     this.#remember(sequence);
     this.ring.writeAt(this.ring.length + distance(sequence, this.next), buffer, offset, length);
     return ACK_AT_ONCE;
@@ -272,7 +262,6 @@ export class Receiver {
     let taken = 0;
     while (taken < this.ranges && !after(this.#left[taken]!, this.next)) {
       const right = this.#right[taken]!;
-      this.#outOfOrderBytes -= distance(right, this.#left[taken]!);
       const gain = distance(right, this.next);
       if (gain > 0) {
         this.ring.advance(gain);

@@ -15,8 +15,9 @@ export class RtoEstimator {
   /** Smoothed round-trip time, ms; 0 before the first sample. */
   smoothed = 0;
   variation = 0;
-  /** Smallest sample, ms. */
+  /** Smallest and latest sample, ms. */
   minimum = Infinity;
+  latest = 0;
 
   constructor(settings: TcpSettings) {
     this.#min = settings.minRtoMs;
@@ -42,6 +43,7 @@ export class RtoEstimator {
    */
   sample(rtt: number, samplesPerRound: number): void {
     if (rtt < 0) return;
+    this.latest = rtt;
     if (rtt < this.minimum) this.minimum = rtt;
     if (this.smoothed === 0) {
       this.smoothed = Math.max(rtt, Number.MIN_VALUE);

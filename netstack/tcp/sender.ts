@@ -11,6 +11,9 @@ import { after, before, distance } from "./sequence.ts";
 import type { TcpSettings } from "./settings.ts";
 import { TailProbe } from "./tail_probe.ts";
 
+/** {@link Sender.hasRoom} asks for no more than this, bytes. */
+const MOST_ROOM = 1 << 16;
+
 /** In which kind of repair the sender is. */
 const OPEN = 0;
 /** Fast recovery (RFC 6675 §5, RFC 6582). */
@@ -71,6 +74,8 @@ export class Sender {
   /** The window was reduced for this repair. */
   #undoable = false;
   #lastSent = 0;
+  /** {@link inFlight} when new data was last sent. */
+  #flightAtSend = 0;
 
   readonly #reduction = new RateReduction();
 
@@ -121,6 +126,15 @@ export class Sender {
   /** Sequence space sent and not acknowledged. */
   get inFlight(): number {
     return distance(this.nxt, this.una);
+  }
+
+  /**
+   * Enough room to ask the application for more: worth the call, and soon enough that what is
+   * sent never has to wait for it.
+   */
+  get hasRoom(): boolean {
+    const enough = Math.min(MOST_ROOM, Math.max(2 * this.mss, this.limit >> 4), this.limit);
+    return this.limit - this.ring.length >= enough;
   }
 
   /** @returns Bytes taken. */
@@ -269,14 +283,15 @@ export class Sender {
       // RFC 6298 §5.1; a running persist timer becomes the retransmission timer.
       if (board.count === 0) this.timer = now + this.rto.current;
       this.nxt = (this.nxt + size) | 0;
+      this.#flightAtSend = this.inFlight;
       board.push(this.nxt, this.pickFin, now);
       if (this.pickFin) this.finSent = true;
     } else {
       board.resent(this.pickIndex, now);
       this.retransmits++;
       this.#unproven++;
-      if (this.#firstRetransmission < 0 && this.#state !== OPEN) {
-        this.#firstRetransmission = now;
+      if (this.#firstRetransmission < 0 && this.#state !== OPEN) this.#firstRetransmission = now;
+      if (this.pickIndex === 0) {
         // RFC 6675 §5 step 4.3: the retransmission gets a whole RTO to be answered.
         this.timer = now + this.rto.current;
       }
@@ -394,7 +409,8 @@ export class Sender {
   ): void {
     const board = this.board;
     if (board.delivered === 0) return;
-    const samplesPerRound = Math.max(1, Math.ceil(flight / (2 * this.mss)));
+    // RFC 7323 appendix G, by what this ACK covers: one may stand for a whole window.
+    const samplesPerRound = Math.max(1, flight / Math.max(board.delivered, 2 * this.mss));
     if (board.sampleSentAt !== Infinity && !board.retransmissionDelivered) {
       this.rto.sample(now - board.sampleSentAt, samplesPerRound);
     } else if (echoDelay >= 0 && advanced > 0) {
@@ -441,8 +457,10 @@ export class Sender {
 
     if (this.#state === OPEN && board.lostBytes > 0) this.#recovery(flight, now);
     if (this.#state === RECOVERY) this.#reduce(advanced);
-    else if (advanced > 0 && stateBefore !== RECOVERY && this.#windowWasLimit(flight)) {
-      this.congestion.acknowledged(advanced, now, this.rto.smoothed);
+    else if (advanced > 0 && stateBefore !== RECOVERY && this.#windowWasLimit) {
+      // What was SACKed before has left the network before (RFC 3465 §2.3 guards against that).
+      const delivered = Math.min(advanced, board.delivered);
+      this.congestion.acknowledged(delivered, this.rto, this.una, this.nxt, now);
     }
   }
 
@@ -545,8 +563,9 @@ export class Sender {
   }
 
   /** RFC 7661 §4: the window grows only when it is used. */
-  #windowWasLimit(flight: number): boolean {
+  get #windowWasLimit(): boolean {
     const { window, threshold } = this.congestion;
+    const flight = this.#flightAtSend;
     return window < threshold ? 2 * flight >= window : flight + 2 * this.mss >= window;
   }
 

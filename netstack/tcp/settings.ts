@@ -85,7 +85,7 @@ export const DEFAULT_SETTINGS: Readonly<TcpSettings> = {
   backlog: 128,
   maxMss: 65_495,
   minMss: 88,
-  maxOutOfOrderRanges: 64,
+  maxOutOfOrderRanges: 256,
   challengeAcksPerSecond: 1_000,
   windowScale: true,
   timestamps: true,
