@@ -60,6 +60,9 @@ export class Receiver {
   /** The peer's SYN had the sequence number before `next`. */
   start(next: number, scale: number): void {
     this.next = next;
+    // What is less than a unit of the scale is announced as nothing: two units, so that reading one
+    // opens the window again.
+    if (scale > 0) this.limit = Math.max(this.limit, 2 << scale);
     this.edge = (next + Math.min(0xffff, this.limit)) | 0;
     this.scale = scale;
   }
