@@ -123,6 +123,7 @@ class World {
         sack: random.chance(0.8),
         timestamps: random.chance(0.7),
         windowScale: random.chance(0.8),
+        congestion: random.chance(0.5) ? "cubic" as const : "newreno" as const,
         sendBuffer: BUFFER,
         receiveBuffer: BUFFER,
         initialBuffer: BUFFER / 4,
