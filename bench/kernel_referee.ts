@@ -13,11 +13,7 @@
  */
 
 import { parseArgs } from "node:util";
-import { parseIpAddress } from "../proxy/address.ts";
-import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS } from "../proxy/subnet_proxy.ts";
-import { TargetPolicy } from "../proxy/target_policy.ts";
-import { TcpForwarder } from "../proxy/tcp_forwarder.ts";
-import { Prefix, type TcpSettings } from "../netstack/mod.ts";
+import type { TcpSettings } from "../netstack/mod.ts";
 import { type Host, Lab, missing } from "../tests/e2e/lab.ts";
 import type { LossyLinkOptions } from "../tests/e2e/lossy_link.ts";
 import { Process } from "../tests/e2e/process.ts";
@@ -122,24 +118,13 @@ async function kernelToOurs(
   options: Options,
 ): Promise<number> {
   const client = await kernelHost(lab, "client");
-  const loopback = parseIpAddress("127.0.0.1")!;
   await using a = await KernelPort.open(client, [`${CLIENT}/24`]);
   using b = new StackPort({
     addresses: ["10.77.0.254/24"],
     isGateway: true,
     ...(options.congestion && { tcp: { congestion: options.congestion } }),
   });
-  const from = new Prefix(parseIpAddress(SERVER)!, 32);
-  const forwarder = new TcpForwarder({
-    policy: new TargetPolicy([{ from, to: new Prefix(loopback, 32) }]),
-    isProxied: () => true,
-    timeouts: DEFAULT_TIMEOUTS,
-    limits: DEFAULT_LIMITS,
-    now: () => b.now(),
-    wake: () => b.wake(),
-  });
-  b.stack.tcp.setForwarder(b.nic, forwarder);
-  b.addTimeouts(forwarder);
+  const forwarder = b.forwardTcp(SERVER, "127.0.0.1");
   using _cable = new Cable(a, b, link);
   const port = freePort();
   await using iperf3 = new Process("iperf3", [

@@ -22,6 +22,7 @@ const commands: Record<string, () => Promise<unknown>> = {
   duplex,
   reset,
   "read-reset": readReset,
+  "read-late": readLate,
   many,
   hold,
   udp,
@@ -90,6 +91,14 @@ async function readReset(): Promise<unknown> {
   } catch (error) {
     return { end: (error as { code?: string }).code ?? String(error) };
   }
+}
+
+/** `WAIT-MS`: reads nothing for so long, then everything. */
+async function readLate(): Promise<unknown> {
+  using conn = await Deno.connect(target);
+  await new Promise((resolve) => setTimeout(resolve, Number(args[0])));
+  const received = await receive(conn);
+  return { sha256: createHash("sha256").update(received).digest("hex") };
 }
 
 /** `COUNT BYTES`: all connected first, then each has BYTES echoed, then all are closed. */

@@ -10,6 +10,7 @@
 
 import { createHash } from "node:crypto";
 import { createServer, type Socket } from "node:net";
+import { digest, duplex, echo } from "./answers.ts";
 import { PORTS } from "./ports.ts";
 
 const [path, ...addresses] = Deno.args;
@@ -41,25 +42,6 @@ async function serve(
   }
 }
 
-async function echo(conn: Deno.TcpConn): Promise<void> {
-  using _ = conn;
-  for await (const chunk of chunks(conn)) await send(conn, chunk);
-}
-
-/** Reads to the end of file, and only then answers. */
-async function digest(conn: Deno.TcpConn): Promise<void> {
-  using _ = conn;
-  const hash = await sha256(conn);
-  await send(conn, new TextEncoder().encode(hash.toHex()));
-}
-
-/** Sends the file while it reads; the digest of what was read comes last. */
-async function duplex(conn: Deno.TcpConn): Promise<void> {
-  using _ = conn;
-  const [hash] = await Promise.all([sha256(conn), send(conn, file)]);
-  await send(conn, hash);
-}
-
 /** Reports how a connection ended. Answers `hello` first, so that the client knows it is up. */
 function observe(socket: Socket): void {
   let bytes = 0;
@@ -75,28 +57,6 @@ function observe(socket: Socket): void {
 function reset(socket: Socket): void {
   socket.on("data", () => socket.resetAndDestroy());
   socket.on("error", () => {});
-}
-
-/** What arrives until the end of file, in one buffer used again. */
-async function* chunks(conn: Deno.TcpConn): AsyncGenerator<Uint8Array> {
-  const buffer = new Uint8Array(65536);
-  while (true) {
-    const count = await conn.read(buffer);
-    if (count === null) return;
-    yield buffer.subarray(0, count);
-  }
-}
-
-async function sha256(conn: Deno.TcpConn): Promise<Uint8Array> {
-  const hash = createHash("sha256");
-  for await (const chunk of chunks(conn)) hash.update(chunk);
-  return hash.digest();
-}
-
-async function send(conn: Deno.TcpConn, data: Uint8Array): Promise<void> {
-  for (let sent = 0; sent < data.length;) {
-    sent += await conn.write(data.subarray(sent, sent + 65536));
-  }
 }
 
 async function udp(
@@ -115,7 +75,7 @@ for (const address of addresses) {
   Deno.serve({ hostname: address, port: PORTS.http, onListen() {} }, http);
   serve(address, PORTS.echo, echo);
   serve(address, PORTS.digest, digest);
-  serve(address, PORTS.duplex, duplex);
+  serve(address, PORTS.duplex, (conn) => duplex(conn, file));
   createServer({ allowHalfOpen: true }, observe).listen(PORTS.observe, address);
   createServer(reset).listen(PORTS.reset, address);
   udp(address, PORTS.echo, (socket, data, from) => socket.send(data, from));

@@ -18,8 +18,11 @@ import {
   Stack,
   type TcpSettings,
 } from "../../netstack/mod.ts";
-import { parseInterfaceAddress } from "../../proxy/address.ts";
+import { parseInterfaceAddress, parsePrefix } from "../../proxy/address.ts";
 import type { TimeoutSource } from "../../proxy/engine.ts";
+import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS } from "../../proxy/subnet_proxy.ts";
+import { TargetPolicy } from "../../proxy/target_policy.ts";
+import { TcpForwarder } from "../../proxy/tcp_forwarder.ts";
 import type { Host } from "./lab.ts";
 import { LossyLink, type LossyLinkOptions } from "./lossy_link.ts";
 import { output } from "./process.ts";
@@ -75,7 +78,7 @@ export class KernelPort implements PacketPort, AsyncDisposable {
     try {
       await output(["ip", "link", "set", tun.name, "netns", host.namespace, "name", "tun"]);
       // Without link-local addresses, which the kernel would solicit and report from by itself.
-      await host.ip(`link set tun addrgenmode none mtu ${mtu} up`);
+      await host.ip("link set tun addrgenmode none", `link set tun mtu ${mtu} up`);
       await host.addAddresses("tun", addresses);
     } catch (error) {
       await tun.close();
@@ -120,6 +123,7 @@ export class StackPort implements PacketPort, Link, Disposable {
   readonly buffer: Uint8Array;
   readonly stack: Stack;
   readonly nic: Nic;
+  /** Whose deadlines are served beside the stack's. */
   readonly #sources: TimeoutSource[] = [];
   #isScheduled = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -150,9 +154,19 @@ export class StackPort implements PacketPort, Link, Disposable {
     return performance.now();
   }
 
-  /** Serves the deadlines of `source` too. */
-  addTimeouts(source: TimeoutSource): void {
-    this.#sources.push(source);
+  /** Dials `to` for who asks for `from`, an address each, as the gateway does. */
+  forwardTcp(from: string, to: string): TcpForwarder {
+    const forwarder = new TcpForwarder({
+      policy: new TargetPolicy([{ from: parsePrefix(from)!, to: parsePrefix(to)! }]),
+      isProxied: () => true,
+      timeouts: DEFAULT_TIMEOUTS,
+      limits: DEFAULT_LIMITS,
+      now: () => this.now(),
+      wake: () => this.wake(),
+    });
+    this.stack.tcp.setForwarder(this.nic, forwarder);
+    this.#sources.push(forwarder);
+    return forwarder;
   }
 
   input(packet: Uint8Array): void {
