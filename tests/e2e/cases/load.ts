@@ -1,7 +1,7 @@
 /** Many connections at once, and what is left of them. */
 
 import assert from "node:assert/strict";
-import type { Gateway, Stats } from "../gateway.ts";
+import type { Stats } from "../gateway.ts";
 import { eventually, labTest } from "../lab.ts";
 import { PORTS } from "../ports.ts";
 import { Site, TARGET } from "../site.ts";
@@ -28,7 +28,7 @@ labTest("1,000 concurrent connections, five times over, leave nothing behind", a
         intervalMs: 500,
       },
     );
-    if (round === 2 || round === ROUNDS) resident.push(await settled(site.gateway));
+    if (round === 2 || round === ROUNDS) resident.push(await site.gateway.settledBytes());
   }
   const [second, last] = resident;
   assert.ok(
@@ -36,19 +36,6 @@ labTest("1,000 concurrent connections, five times over, leave nothing behind", a
     `resident bytes after the second and the last round: ${resident}`,
   );
 });
-
-/**
- * The least resident memory within half a minute: what V8 keeps once it has collected, which it does
- * when the program has been idle for some 20 s. Before that it is a matter of chance.
- */
-async function settled(gateway: Gateway): Promise<number> {
-  let least = Infinity;
-  for (let second = 0; second < 30; second++) {
-    least = Math.min(least, gateway.residentBytes());
-    await new Promise((resolve) => setTimeout(resolve, 1000));
-  }
-  return least;
-}
 
 /** Names and figures of what ought to be zero when nothing goes on. */
 function leftovers(stats: Stats): string[] {
