@@ -3,6 +3,35 @@ import { copyBytes } from "../bytes.ts";
 /** Storage of a ring that has to hold anything at all. */
 const SMALLEST = 2_048;
 
+/** Storage kept for the next rings, bytes of all sizes together. */
+const KEPT = 16 << 20;
+
+/**
+ * Storage that rings gave back, by size. A thousand short connections a second would otherwise
+ * leave the collector tens of megabytes to find, and a process that only grows.
+ */
+class RingMemory {
+  /** By the power of two that the size is. */
+  readonly #free: Uint8Array[][] = Array.from({ length: 32 }, () => []);
+  #kept = 0;
+
+  take(size: number): Uint8Array {
+    const bytes = this.#free[31 - Math.clz32(size)]!.pop();
+    if (bytes === undefined) return new Uint8Array(size);
+    this.#kept -= size;
+    return bytes;
+  }
+
+  give(bytes: Uint8Array): void {
+    const size = bytes.length;
+    if (size === 0 || this.#kept + size > KEPT) return;
+    this.#kept += size;
+    this.#free[31 - Math.clz32(size)]!.push(bytes);
+  }
+}
+
+const MEMORY = new RingMemory();
+
 /**
  * A byte queue in a circular buffer that takes memory only as bytes come, doubling, and that can be
  * written ahead of its end, which is where out-of-order data waits.
@@ -59,6 +88,7 @@ export class Ring {
 
   /** Forgets everything and gives the memory back. */
   clear(): void {
+    MEMORY.give(this.#bytes);
     this.#bytes = EMPTY;
     this.#head = 0;
     this.length = 0;
@@ -69,10 +99,11 @@ export class Ring {
     if (needed <= capacity) return;
     let size = Math.max(SMALLEST, capacity);
     while (size < needed) size *= 2;
-    const grown = new Uint8Array(size);
+    const grown = MEMORY.take(size);
     // Bytes written ahead of the end move too, so everything does.
     grown.set(this.#bytes.subarray(this.#head), 0);
     grown.set(this.#bytes.subarray(0, this.#head), capacity - this.#head);
+    MEMORY.give(this.#bytes);
     this.#bytes = grown;
     this.#head = 0;
   }
