@@ -66,8 +66,7 @@ export class NewReno implements CongestionControl {
 
   lost(inFlight: number): void {
     this.#remember();
-    // RFC 5681 §3.1 equation 4.
-    this.threshold = Math.max(Math.floor(inFlight / 2), 2 * this.#mss);
+    this.#reduce(inFlight);
     this.#credit = 0;
   }
 
@@ -83,7 +82,7 @@ export class NewReno implements CongestionControl {
   timedOut(inFlight: number, first: boolean): void {
     if (first) {
       this.#remember();
-      this.threshold = Math.max(Math.floor(inFlight / 2), 2 * this.#mss);
+      this.#reduce(inFlight);
     }
     this.window = this.#mss;
     this.#credit = 0;
@@ -97,6 +96,13 @@ export class NewReno implements CongestionControl {
   undo(): void {
     this.window = Math.max(this.window, this.#windowBefore);
     this.threshold = Math.max(this.threshold, this.#thresholdBefore);
+  }
+
+  /** RFC 5681 §3.1 equation 4. */
+  #reduce(inFlight: number): void {
+    // What is in flight beside SACKed data of the last recovery may be more than the window.
+    const used = Math.min(inFlight, this.window);
+    this.threshold = Math.max(Math.floor(used / 2), 2 * this.#mss);
   }
 
   #remember(): void {

@@ -120,7 +120,9 @@ export class Cubic implements CongestionControl {
     const segments = this.window / this.#mss;
     this.#wPrior = segments;
     this.#wMax = segments < this.#wMax ? segments * (1 + BETA) / 2 : segments;
-    this.threshold = Math.max(Math.floor(inFlight * BETA), 2 * this.#mss);
+    // What is in flight beside SACKed data of the last recovery may be more than the window.
+    const used = Math.min(inFlight, this.window);
+    this.threshold = Math.max(Math.floor(used * BETA), 2 * this.#mss);
     this.#epoch = -1;
   }
 
