@@ -48,6 +48,8 @@ const V6_REDIRECT = 137;
 const IPV4_MOST = 576;
 /** RFC 4443 §2.4 (c): the minimum MTU of IPv6. */
 const IPV6_MOST = 1280;
+/** Extension headers that stop a walk, and are looked behind, in a packet to report about. */
+const MAX_SKIPPED = 8;
 
 /**
  * Whose finding a report is, and so whose address it comes from: the destination's, or the
@@ -246,12 +248,17 @@ export class IcmpErrors {
     const end = offset + length;
     const field = offset + IPV6_NEXT_HEADER;
     let stop = chain.walk(original, original[field]!, offset + IPV6_HEADER_LENGTH, field, end);
-    if (stop === "fragment") {
+    // Also behind a header that stops the walk: it is what the packet carries that counts.
+    for (let skipped = 0; stop !== "upper" && stop !== "drop"; skipped++) {
+      if (skipped === MAX_SKIPPED) return false;
       const header = chain.offset;
-      if ((readUint16(original, header + FRAGMENT_OFFSET) & ~7) !== 0) return false;
-      stop = chain.walk(original, original[header]!, header + FRAGMENT_HEADER_LENGTH, header, end);
+      let size = FRAGMENT_HEADER_LENGTH;
+      if (stop !== "fragment") size = (original[header + 1]! + 1) * 8;
+      else if ((readUint16(original, header + FRAGMENT_OFFSET) & ~7) !== 0) return false;
+      stop = chain.walk(original, original[header]!, header + size, header, end);
     }
-    if (stop !== "upper" || chain.protocol !== PROTOCOL_ICMPV6) return true;
+    if (stop === "drop") return false;
+    if (chain.protocol !== PROTOCOL_ICMPV6) return true;
     if (chain.offset >= end) return false;
     // RFC 4443 §2.1: errors have types below 128.
     const type = original[chain.offset]!;
