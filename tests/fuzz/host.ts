@@ -9,7 +9,8 @@ import {
 } from "../../netstack/mod.ts";
 import type { Sim, SimHost, SimPort } from "../sim/network.ts";
 import { assertBalanced } from "./balance.ts";
-import { flaw } from "./wire.ts";
+import { misconduct } from "./conduct.ts";
+import { checksum, flaw } from "./wire.ts";
 
 /** An address with its network. */
 export interface Network {
@@ -84,9 +85,16 @@ export class FuzzHost implements SimHost {
 
   /** To be called for every packet that leaves by a link of this host. */
   checkSent(buffer: Uint8Array, offset: number, length: number): void {
-    if (buffer === this.#handed) return;
+    const bytes = buffer.subarray(offset, offset + length);
+    if (buffer === this.#handed) {
+      const version = bytes[0]! >> 4;
+      assert.ok(bytes[version === 4 ? 8 : 7]! > 0, "forwarded with no hops left");
+      if (version === 4) assert.equal(checksum(bytes, 0, (bytes[0]! & 15) * 4), 0);
+      return;
+    }
     assert.ok(!this.#draining, "nothing is sent while packets come in");
-    assert.equal(flaw(buffer.subarray(offset, offset + length)), undefined);
+    assert.equal(flaw(bytes), undefined);
+    assert.equal(misconduct(bytes), undefined);
   }
 
   flush(now: number): boolean {
@@ -112,8 +120,8 @@ export class FuzzHost implements SimHost {
     this.#due = true;
   }
 
-  /** Figures that are numbers, and memory within `bytes` a connection. */
-  checkConnections(bytes: number): void {
+  /** Figures that are numbers, and memory within `bytes` a connection, `unread` for the reader. */
+  checkConnections(bytes: number, unread = Infinity): void {
     for (const endpoint of this.stack.tcp.connections()) {
       const info = endpoint.info();
       for (const [name, value] of Object.entries(info)) {
@@ -121,6 +129,7 @@ export class FuzzHost implements SimHost {
       }
       assert.ok(info.bufferBytes <= bytes, `a connection holds ${info.bufferBytes} bytes`);
       assert.ok(endpoint.readable >= 0 && endpoint.writable >= 0);
+      assert.ok(endpoint.readable <= unread, `${endpoint.readable} bytes taken`);
     }
   }
 

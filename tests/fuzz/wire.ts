@@ -44,7 +44,11 @@ export function layoutOf(bytes: Uint8Array): Layout | undefined {
       isFragment ||= (get16(bytes, transport + 2) & ~6) !== 0;
       protocol = bytes[transport]!;
       transport += 8;
-    } else if ([HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS].includes(protocol)) {
+    } else if (
+      protocol === ROUTING || protocol === DESTINATION_OPTIONS ||
+      // Only directly behind the IPv6 header (RFC 8200 §4.3).
+      protocol === HOP_BY_HOP && transport === 40
+    ) {
       protocol = bytes[transport]!;
       transport = Math.min(bytes.length, transport + (bytes[transport + 1]! + 1) * 8);
     } else break;

@@ -98,6 +98,7 @@ class Lab {
       if (random.chance(0.3)) continue;
       const pause = random.below(100);
       sim.runFor(random.below(pause < 70 ? 50 : pause < 97 ? 3_000 : 200_000));
+      for (const { halfOpen, backlog } of this.#listeners) assert.ok(halfOpen <= backlog);
       for (const host of this.#hosts) host.checkConnections(16 * Math.max(4_096, this.#buffer));
     }
     this.#end();

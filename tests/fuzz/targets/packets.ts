@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Nic, TcpForwarderRequest, UdpFlow } from "../../../netstack/mod.ts";
+import type { Nic, TcpForwarderRequest, TcpListener, UdpFlow } from "../../../netstack/mod.ts";
 import { icmp, ip, prefix } from "../../netstack/packets.ts";
 import { Sim, type SimLink, type SimPort } from "../../sim/network.ts";
 import { FuzzHost, type Network } from "../host.ts";
@@ -42,6 +42,7 @@ class World {
   readonly #census = new Census();
   readonly #running: Running = { on: true };
   readonly #corpus: Uint8Array[] = [];
+  readonly #listeners: TcpListener[] = [];
   readonly #cleanUp: (() => void)[] = [];
   readonly #echoes: Echo[];
   readonly #limits: { maxConnections: number; maxHalfOpen: number; maxUdpFlows: number };
@@ -229,13 +230,18 @@ class World {
       this.#census,
       this.#running,
     ];
-    const listen = (on: FuzzHost, port: number, accepted: typeof echoServer) => {
-      const listener = on.stack.tcp.listen({ port, backlog: 8 }, {
+    const listen = (
+      on: FuzzHost,
+      port: number,
+      accepted: typeof echoServer,
+      backlog = sim.random.between(1, 8),
+    ) => {
+      const listener = on.stack.tcp.listen({ port, backlog }, {
         accepted: (endpoint) => accepted(on, census, endpoint),
       });
-      this.#cleanUp.push(() => listener.close());
+      this.#listeners.push(listener);
     };
-    listen(gateway, 7777, echoServer);
+    listen(gateway, 7777, echoServer, 8);
     const chatter: typeof echoServer = (on, census, endpoint) => chat(sim, on, census, endpoint);
     listen(gateway, 80, chatter);
     listen(host, 81, chatter);
@@ -312,12 +318,14 @@ class World {
       assert.ok(resources.udpFlows <= this.#limits.maxUdpFlows);
       assert.ok(resources.reassemblies <= REASSEMBLY / 512);
     }
+    for (const { halfOpen, backlog } of this.#listeners) assert.ok(halfOpen <= backlog);
     if (this.#tried % 16 !== 0) return;
-    for (const host of [this.#host, this.#gateway]) host.checkConnections(8 * BUFFER);
+    for (const host of [this.#host, this.#gateway]) host.checkConnections(8 * BUFFER, BUFFER);
   }
 
   #stop(): void {
     this.#running.on = false;
+    for (const listener of this.#listeners) listener.close();
     for (const clean of this.#cleanUp) clean();
   }
 }
