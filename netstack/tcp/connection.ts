@@ -45,6 +45,9 @@ export class Connection implements Flow {
   error: TcpError | undefined;
   /** Opened by us: a SYN that fails is a refused connection, not a half-open one to forget. */
   active = false;
+  /** Not yet established, by another's SYN: it has a place among those of its source. */
+  isHalfOpen = false;
+  limitedAs = 0;
 
   /** Initial sequence numbers (ISS, IRS). */
   iss = 0;
@@ -182,6 +185,7 @@ export class Connection implements Flow {
     if (this.synRetries > 0) sender.rto.synWasLost();
     sender.start((this.iss + 1) | 0, segment, window, this.effectiveMss());
     this.tcp.counters.established++;
+    this.tcp.leaveHalfOpen(this);
     this.#armKeepAlive(now);
     this.raise(CONNECTED);
     if (this.wantsWritable) this.raise(WRITABLE);

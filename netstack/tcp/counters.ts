@@ -21,6 +21,11 @@ export class TcpCounters {
   backlogFull = 0;
   halfOpenFull = 0;
   connectionsFull = 0;
+  /** SYNs answered without keeping anything, and connections that came of it. */
+  synCookiesSent = 0;
+  synCookiesAccepted = 0;
+  /** Requests that no forwarder answered in time. */
+  requestsExpired = 0;
   /** RFC 7323 §5 */
   paws = 0;
   /** Timestamps were agreed on and are missing (RFC 7323 §3.2). */

@@ -1,4 +1,5 @@
 import { IpAddress } from "../address.ts";
+import type { Timed } from "../deadlines.ts";
 import type { Nic } from "../nic.ts";
 import type { Inbound } from "../transport.ts";
 import type { Flow } from "./demux.ts";
@@ -44,7 +45,7 @@ export interface TcpForwarderRequest {
 }
 
 /** Half-open: only what the SYN said is kept. */
-export class HalfOpen implements Flow, TcpForwarderRequest {
+export class HalfOpen implements Flow, Timed, TcpForwarderRequest {
   readonly #owner: Strangers;
   readonly local: IpAddress;
   readonly localPort: number;
@@ -69,6 +70,11 @@ export class HalfOpen implements Flow, TcpForwarderRequest {
   aborted = false;
   /** The handler has been told. */
   told = false;
+  /** Its place among the half-open connections of this source. */
+  readonly limitedAs: number;
+  /** When it is given up, ms. */
+  deadline = Infinity;
+  heapIndex = -1;
 
   constructor(
     owner: Strangers,
@@ -78,6 +84,7 @@ export class HalfOpen implements Flow, TcpForwarderRequest {
     hash: number,
     syn: Segment,
     before: TimeWait | undefined,
+    limitedAs: number,
     now: number,
   ) {
     const { buffer, source, destination, version, ipOffset, payload, length } = inbound;
@@ -93,6 +100,7 @@ export class HalfOpen implements Flow, TcpForwarderRequest {
     this.syn = copySyn(syn);
     this.original = buffer.slice(ipOffset, Math.min(payload + length, ipOffset + ORIGINAL_KEPT));
     this.before = before;
+    this.limitedAs = limitedAs;
   }
 
   get client(): IpAddress {

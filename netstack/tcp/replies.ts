@@ -9,7 +9,9 @@ import {
   HEADER_LENGTH,
   RST,
   type Segment,
+  SYN,
   writeHeader,
+  writeSynOptions,
   writeTimestamps,
 } from "./header.ts";
 import type { TimeWait } from "./time_wait.ts";
@@ -27,6 +29,21 @@ interface Reply {
   readonly window: number;
   readonly timeWait: TimeWait | undefined;
   readonly tsEcho: number;
+  readonly synAck: SynAck | undefined;
+}
+
+/** A SYN-ACK for which there is no connection. */
+export interface SynAck {
+  readonly sequence: number;
+  readonly acknowledgment: number;
+  readonly mss: number;
+  /** -1 = none. */
+  readonly windowScale: number;
+  readonly sack: boolean;
+  readonly window: number;
+  /** Undefined = without. */
+  readonly timestamp: number | undefined;
+  readonly timestampEcho: number;
 }
 
 interface Report {
@@ -65,6 +82,25 @@ export class Replies {
       window: 0,
       timeWait: undefined,
       tsEcho: 0,
+      synAck: undefined,
+    });
+  }
+
+  /** Answers a SYN of which nothing is kept. */
+  synAck(path: Path, sourcePort: number, destinationPort: number, synAck: SynAck): void {
+    const { sequence, acknowledgment, window } = synAck;
+    const flags = SYN | ACK;
+    this.#add({
+      path,
+      sourcePort,
+      destinationPort,
+      sequence,
+      acknowledgment,
+      flags,
+      window,
+      timeWait: undefined,
+      tsEcho: 0,
+      synAck,
     });
   }
 
@@ -80,6 +116,7 @@ export class Replies {
       window: 0xffff,
       timeWait: record.timestamps ? record : undefined,
       tsEcho: record.tsRecent,
+      synAck: undefined,
     });
   }
 
@@ -109,11 +146,16 @@ export class Replies {
   }
 
   #send(reply: Reply, now: number): boolean {
-    const { path, timeWait } = reply;
+    const { path, timeWait, synAck } = reply;
     const offset = this.#ip.allocate(path);
     if (offset < 0) return false;
     const buffer = path.nic.link.buffer;
     let end = offset + HEADER_LENGTH;
+    if (synAck !== undefined) {
+      const { mss, windowScale, sack, timestamp, timestampEcho } = synAck;
+      end = writeSynOptions(buffer, end, mss, windowScale, sack);
+      if (timestamp !== undefined) end = writeTimestamps(buffer, end, timestamp, timestampEcho);
+    }
     if (timeWait !== undefined) {
       end = writeTimestamps(buffer, end, (Math.floor(now) + timeWait.tsOffset) | 0, reply.tsEcho);
     }

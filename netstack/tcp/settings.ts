@@ -38,8 +38,14 @@ export interface TcpSettings {
   synRetries: number;
   /** For every connection; undefined = off (RFC 9293 §3.8.4: the default MUST be off). */
   keepAlive: KeepAlive | undefined;
-  /** Requests a forwarder has not answered yet. */
+  /** Connections others have opened and not completed, of listeners and forwarders together. */
   maxHalfOpen: number;
+  /** Of these, from one address. */
+  maxHalfOpenPerSource: number;
+  /** How long a forwarder may take to answer a request. */
+  requestMs: number;
+  /** Past the limits, listeners answer with SYN cookies (RFC 4987 §3.6); forwarders never do. */
+  synCookies: boolean;
   maxConnections: number;
   /** Half-open connections per listener. */
   backlog: number;
@@ -81,6 +87,9 @@ export const DEFAULT_SETTINGS: Readonly<TcpSettings> = {
   synRetries: 6,
   keepAlive: undefined,
   maxHalfOpen: 4_096,
+  maxHalfOpenPerSource: 1_024,
+  requestMs: 30_000,
+  synCookies: true,
   maxConnections: 1 << 16,
   backlog: 128,
   maxMss: 65_495,

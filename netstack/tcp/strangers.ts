@@ -1,11 +1,15 @@
 import { IpAddress } from "../address.ts";
+import { Deadlines } from "../deadlines.ts";
 import type { Nic } from "../nic.ts";
 import { type Inbound, Path, PROTOCOL_TCP } from "../transport.ts";
 import type { Connection } from "./connection.ts";
+import { decodeSack, decodeWindowScale, encodeOptions, SynCookies } from "./cookies.ts";
 import { FlowTable } from "./demux.ts";
 import type { TcpEndpoint } from "./endpoint.ts";
 import { HalfOpen, type TcpForwarderHandler } from "./forwarder.ts";
-import { ACK, RST, type Segment, SYN } from "./header.ts";
+import { HalfOpenLimits } from "./half_open.ts";
+import { ACK, HEADER_LENGTH, RST, Segment, SYN } from "./header.ts";
+import { handleSegment } from "./input.ts";
 import { TcpListener, type TcpListenerHandler } from "./listener.ts";
 import type { Tcp } from "./tcp.ts";
 import { ACKNOWLEDGE, IGNORE, type TimeWait, TimeWaitTable } from "./time_wait.ts";
@@ -20,12 +24,18 @@ export class Strangers {
   readonly #listeners = new Map<number, TcpListener[]>();
   readonly #forwarders = new Map<Nic, TcpForwarderHandler>();
   readonly #halfOpen = new FlowTable<HalfOpen>();
+  readonly #deadlines = new Deadlines<HalfOpen>();
+  readonly limits: HalfOpenLimits;
+  readonly #cookies: SynCookies;
   /** Half-open requests the forwarders have to hear of. */
   #requests: HalfOpen[] = [];
 
   constructor(tcp: Tcp) {
     this.#tcp = tcp;
     this.timeWait = new TimeWaitTable(tcp.settings.timeWaitMs, tcp.settings.maxTimeWait);
+    const random = (out: Uint8Array) => tcp.ip.random(out);
+    this.limits = new HalfOpenLimits(tcp.settings, random);
+    this.#cookies = new SynCookies(random);
   }
 
   get halfOpenCount(): number {
@@ -36,6 +46,25 @@ export class Strangers {
     let count = 0;
     for (const listeners of this.#listeners.values()) count += listeners.length;
     return count;
+  }
+
+  /** Deadlines that are armed. */
+  get timers(): number {
+    return this.#deadlines.size + (this.timeWait.size > 0 ? 1 : 0);
+  }
+
+  pollTimeout(): number {
+    return Math.min(this.timeWait.next(), this.#deadlines.next());
+  }
+
+  handleTimeout(now: number): void {
+    this.timeWait.expire(now);
+    for (;;) {
+      const request = this.#deadlines.popDue(now);
+      if (request === undefined) break;
+      this.#tcp.counters.requestsExpired++;
+      request.abort();
+    }
   }
 
   isListening(port: number): boolean {
@@ -127,6 +156,9 @@ export class Strangers {
       }
     }
     if ((flags & RST) !== 0) return;
+    if ((flags & (SYN | ACK)) === ACK && inbound.local && this.#cookies.pending(now)) {
+      if (this.#acceptCookie(inbound, segment, hash, localPort, remotePort, now)) return;
+    }
     this.#tcp.counters.noListener++;
     this.#tcp.replies.reset(replyPath(inbound), localPort, remotePort, segment);
   }
@@ -147,6 +179,8 @@ export class Strangers {
   removeHalfOpen(request: HalfOpen): void {
     request.settled = true;
     this.#halfOpen.remove(request);
+    this.#deadlines.remove(request);
+    this.limits.release(request.limitedAs);
   }
 
   /** The dial succeeded: the SYN is answered. */
@@ -162,6 +196,9 @@ export class Strangers {
     const c = tcp.open(path, local, localPort, remote, remotePort, hash, before?.sendNext, at);
     // The other side of a relay has coalesced already.
     c.sender.noDelay = true;
+    // Until the client answers, it keeps its place.
+    c.isHalfOpen = this.limits.take(request.limitedAs);
+    c.limitedAs = request.limitedAs;
     this.#answer(c, request.syn, at);
     return c.endpoint;
   }
@@ -198,12 +235,14 @@ export class Strangers {
     now: number,
   ): void {
     const tcp = this.#tcp;
-    if (listener.halfOpen >= listener.backlog) {
-      tcp.counters.backlogFull++;
-      return;
-    }
     if (tcp.isFull) {
       tcp.counters.connectionsFull++;
+      return;
+    }
+    const limitedAs = this.#sourceOf(inbound);
+    if (listener.halfOpen >= listener.backlog || !this.limits.take(limitedAs)) {
+      tcp.counters.backlogFull++;
+      if (tcp.settings.synCookies) this.#sendCookie(inbound, syn, localPort, remotePort, now);
       return;
     }
     const path = replyPath(inbound);
@@ -211,7 +250,85 @@ export class Strangers {
     const c = tcp.open(path, local, localPort, remote, remotePort, hash, before?.sendNext, now);
     c.listener = listener;
     listener.halfOpen++;
+    c.isHalfOpen = true;
+    c.limitedAs = limitedAs;
     this.#answer(c, syn, now);
+  }
+
+  #sourceOf(inbound: Inbound): number {
+    const { buffer, source, version } = inbound;
+    return this.limits.sourceAt(buffer, source, version === 4 ? 4 : 16);
+  }
+
+  #sendCookie(
+    inbound: Inbound,
+    syn: Segment,
+    localPort: number,
+    remotePort: number,
+    now: number,
+  ): void {
+    const tcp = this.#tcp;
+    const { settings } = tcp;
+    const path = replyPath(inbound);
+    const { source: local, destination: remote } = path;
+    const { sequence, mss } = syn;
+    // Without timestamps there is nowhere to keep the other options.
+    const timestamps = settings.timestamps && syn.hasTimestamps;
+    const scale = timestamps && settings.windowScale ? syn.windowScale : -1;
+    const sack = timestamps && settings.sack && syn.sackPermitted;
+    const clock = Math.floor(now) + tcp.timestampOffset(path, localPort, remotePort, now);
+    tcp.counters.synCookiesSent++;
+    tcp.replies.synAck(path, localPort, remotePort, {
+      sequence: this.#cookies.make(local, localPort, remote, remotePort, sequence, mss, now),
+      acknowledgment: (sequence + 1) | 0,
+      mss: Math.min(path.mtu - path.headerLength - HEADER_LENGTH, settings.maxMss),
+      windowScale: scale < 0 ? -1 : tcp.windowScale,
+      sack,
+      window: Math.min(0xffff, settings.initialBuffer, settings.receiveBuffer),
+      timestamp: timestamps ? encodeOptions(clock | 0, scale, sack) : undefined,
+      timestampEcho: syn.tsValue,
+    });
+  }
+
+  /** The ACK of a cookie makes the connection that its SYN could not (RFC 4987 §3.6). */
+  #acceptCookie(
+    inbound: Inbound,
+    segment: Segment,
+    hash: number,
+    localPort: number,
+    remotePort: number,
+    now: number,
+  ): boolean {
+    const tcp = this.#tcp;
+    const { buffer, destination, version } = inbound;
+    const listener = this.#findListener(localPort, buffer, destination, version);
+    if (listener === undefined || tcp.isFull) return false;
+    const path = replyPath(inbound);
+    const { source: local, destination: remote } = path;
+    const irs = (segment.sequence - 1) | 0;
+    const iss = (segment.acknowledgment - 1) | 0;
+    const mss = this.#cookies.check(local, localPort, remote, remotePort, irs, iss, now);
+    if (mss === 0) return false;
+    const syn = new Segment();
+    syn.sequence = irs;
+    syn.mss = mss;
+    syn.hasTimestamps = segment.hasTimestamps;
+    syn.tsValue = segment.tsValue;
+    syn.windowScale = segment.hasTimestamps ? decodeWindowScale(segment.tsEcho) : -1;
+    syn.sackPermitted = segment.hasTimestamps && decodeSack(segment.tsEcho);
+    const c = tcp.open(path, local, localPort, remote, remotePort, hash, undefined, now);
+    c.iss = iss;
+    c.sender.una = iss;
+    c.sender.nxt = (iss + 1) | 0;
+    c.listener = listener;
+    listener.halfOpen++;
+    c.takeSyn(syn, now);
+    c.state = "syn-received";
+    // When the SYN-ACK left is not known; a timestamp may tell.
+    c.synRetries = 1;
+    tcp.counters.synCookiesAccepted++;
+    handleSegment(c, segment, now);
+    return true;
   }
 
   #handleForward(
@@ -223,12 +340,25 @@ export class Strangers {
     before: TimeWait | undefined,
     now: number,
   ): void {
-    if (this.#halfOpen.size >= this.#tcp.settings.maxHalfOpen) {
+    const limitedAs = this.#sourceOf(inbound);
+    if (!this.limits.take(limitedAs)) {
+      // Silence: the client tries again, and nobody learns more from it.
       this.#tcp.counters.halfOpenFull++;
       return;
     }
-    const request = new HalfOpen(this, inbound, localPort, remotePort, hash, syn, before, now);
+    const request = new HalfOpen(
+      this,
+      inbound,
+      localPort,
+      remotePort,
+      hash,
+      syn,
+      before,
+      limitedAs,
+      now,
+    );
     this.#halfOpen.insert(request);
+    this.#deadlines.set(request, now + this.#tcp.settings.requestMs);
     this.queueRequest(request);
   }
 

@@ -215,13 +215,13 @@ export class Tcp implements TransportProtocol {
       handleDeadline(c, now);
       this.#schedule(c);
     }
-    this.#strangers.timeWait.expire(now);
+    this.#strangers.handleTimeout(now);
   }
 
   // Outputs.
 
   pollTimeout(): number {
-    return Math.min(this.#deadlines.next(), this.#strangers.timeWait.next());
+    return Math.min(this.#deadlines.next(), this.#strangers.pollTimeout());
   }
 
   flush(now: number, budget: number): boolean {
@@ -274,7 +274,7 @@ export class Tcp implements TransportProtocol {
   }
 
   get timers(): number {
-    return this.#deadlines.size + (this.#strangers.timeWait.size > 0 ? 1 : 0);
+    return this.#deadlines.size + this.#strangers.timers;
   }
 
   // For the parts of TCP.
@@ -378,7 +378,21 @@ export class Tcp implements TransportProtocol {
     this.markDirty(c);
   }
 
+  /** `c` is established, or over. */
+  leaveHalfOpen(c: Connection): void {
+    if (!c.isHalfOpen) return;
+    c.isHalfOpen = false;
+    this.#strangers.limits.release(c.limitedAs);
+  }
+
+  /** The timestamp offset of the flow {@link open} would make. */
+  timestampOffset(path: Path, localPort: number, remotePort: number, now: number): number {
+    this.#identity.initialSequence(path.source, localPort, path.destination, remotePort, now);
+    return this.#identity.timestampOffset;
+  }
+
   #forget(c: Connection): void {
+    this.leaveHalfOpen(c);
     this.#flows.remove(c);
     this.#deadlines.remove(c);
     if (c.listener !== undefined && (c.events & ANNOUNCED) === 0) this.#leaveBacklog(c);
