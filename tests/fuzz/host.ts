@@ -6,6 +6,7 @@ import {
   type Prefix,
   Stack,
   type StackOptions,
+  type TcpListener,
 } from "../../netstack/mod.ts";
 import type { Sim, SimHost, SimPort } from "../sim/network.ts";
 import { assertBalanced } from "./balance.ts";
@@ -118,6 +119,12 @@ export class FuzzHost implements SimHost {
     this.#draining = false;
     assert.ok(this.stack.pollTimeout() > now, "what is due is dealt with");
     this.#due = true;
+  }
+
+  /** A backlog is full when it is; whoever brings a SYN cookie is established already. */
+  checkBacklog({ halfOpen, backlog }: TcpListener): void {
+    const { synCookiesAccepted } = this.stack.counters.tcp;
+    assert.ok(halfOpen >= 0 && halfOpen <= backlog + synCookiesAccepted, `${halfOpen} half-open`);
   }
 
   /** Figures that are numbers, and memory within `bytes` a connection, `unread` for the reader. */

@@ -33,7 +33,7 @@ class Lab {
   readonly #hosts: FuzzHost[];
   readonly #conversations: Conversations;
   readonly #proxy: Nic;
-  readonly #listeners: TcpListener[] = [];
+  readonly #listeners: [FuzzHost, TcpListener][] = [];
   readonly #requests: TcpForwarderRequest[] = [];
   readonly #udp: { host: FuzzHost; endpoint: UdpEndpoint }[] = [];
   readonly #buffer: number;
@@ -78,7 +78,7 @@ class Lab {
       [2, () => this.#speaker()?.endpoint.setNoDelay(random.chance(0.5))],
       [2, () => this.#keepAlive()],
       [3, () => this.#listen(this.#anyHost(), PORTS[random.below(3)]!)],
-      [2, () => pick(random, this.#listeners)?.close()],
+      [2, () => pick(random, this.#listeners)?.[1].close()],
       [8, () => this.#answer()],
       [1, () => this.#setForwarder(random.chance(0.7))],
       [3, () => this.#bind()],
@@ -98,7 +98,7 @@ class Lab {
       if (random.chance(0.3)) continue;
       const pause = random.below(100);
       sim.runFor(random.below(pause < 70 ? 50 : pause < 97 ? 3_000 : 200_000));
-      for (const { halfOpen, backlog } of this.#listeners) assert.ok(halfOpen <= backlog);
+      for (const [host, listener] of this.#listeners) host.checkBacklog(listener);
       for (const host of this.#hosts) host.checkConnections(16 * Math.max(4_096, this.#buffer));
     }
     this.#end();
@@ -109,7 +109,7 @@ class Lab {
   #end(): void {
     const sim = this.#sim;
     this.#setWeather({ delay: 5 });
-    for (const listener of this.#listeners) listener.close();
+    for (const [, listener] of this.#listeners) listener.close();
     for (const { endpoint } of this.#udp) endpoint.close();
     for (const request of this.#requests) request.reject("reset");
     this.#setForwarder(false);
@@ -128,6 +128,7 @@ class Lab {
         sack: random.chance(0.8),
         timestamps: random.chance(0.8),
         windowScale: random.chance(0.8),
+        synCookies: random.chance(0.7),
         congestion: (["cubic", "newreno", "none"] as const)[random.below(3)]!,
         sendBuffer: random.between(1, this.#buffer),
         receiveBuffer: random.between(1, this.#buffer),
@@ -200,7 +201,7 @@ class Lab {
       const listener = host.stack.tcp.listen({ port, backlog }, {
         accepted: (endpoint) => this.#conversations.add(host, endpoint, false),
       });
-      this.#listeners.push(listener);
+      this.#listeners.push([host, listener]);
     });
   }
 

@@ -42,7 +42,7 @@ class World {
   readonly #census = new Census();
   readonly #running: Running = { on: true };
   readonly #corpus: Uint8Array[] = [];
-  readonly #listeners: TcpListener[] = [];
+  readonly #listeners: [FuzzHost, TcpListener][] = [];
   readonly #cleanUp: (() => void)[] = [];
   readonly #echoes: Echo[];
   readonly #limits: { maxConnections: number; maxHalfOpen: number; maxUdpFlows: number };
@@ -55,7 +55,7 @@ class World {
     const isTight = random.chance(0.3);
     this.#limits = {
       maxConnections: isTight ? random.between(6, 12) : 64,
-      maxHalfOpen: isTight ? random.between(0, 3) : 16,
+      maxHalfOpen: isTight ? random.between(2, 4) : 16,
       maxUdpFlows: isTight ? random.between(0, 3) : 16,
     };
     const link = sim.link({ mtu: 1400, impairments: { delay: 2 } });
@@ -124,6 +124,7 @@ class World {
         sack: random.chance(0.8),
         timestamps: random.chance(0.7),
         windowScale: random.chance(0.8),
+        synCookies: random.chance(0.7),
         congestion: random.chance(0.5) ? "cubic" as const : "newreno" as const,
         sendBuffer: BUFFER,
         receiveBuffer: BUFFER,
@@ -239,7 +240,7 @@ class World {
       const listener = on.stack.tcp.listen({ port, backlog }, {
         accepted: (endpoint) => accepted(on, census, endpoint),
       });
-      this.#listeners.push(listener);
+      this.#listeners.push([on, listener]);
     };
     listen(gateway, 7777, echoServer, 8);
     const chatter: typeof echoServer = (on, census, endpoint) => chat(sim, on, census, endpoint);
@@ -318,14 +319,14 @@ class World {
       assert.ok(resources.udpFlows <= this.#limits.maxUdpFlows);
       assert.ok(resources.reassemblies <= REASSEMBLY / 512);
     }
-    for (const { halfOpen, backlog } of this.#listeners) assert.ok(halfOpen <= backlog);
+    for (const [host, listener] of this.#listeners) host.checkBacklog(listener);
     if (this.#tried % 16 !== 0) return;
     for (const host of [this.#host, this.#gateway]) host.checkConnections(8 * BUFFER, BUFFER);
   }
 
   #stop(): void {
     this.#running.on = false;
-    for (const listener of this.#listeners) listener.close();
+    for (const [, listener] of this.#listeners) listener.close();
     for (const clean of this.#cleanUp) clean();
   }
 }
