@@ -91,6 +91,19 @@ export class Scoreboard {
     return (this.#flags[(this.#head + index) & this.#mask]! & FIN) !== 0;
   }
 
+  wasRetransmitted(index: number): boolean {
+    return (this.#flags[(this.#head + index) & this.#mask]! & RETRANSMITTED) !== 0;
+  }
+
+  /** Whether a retransmission may still be under way. */
+  get hasRetransmitted(): boolean {
+    for (let i = 0; i < this.count; i++) {
+      const flags = this.#flags[(this.#head + i) & this.#mask]!;
+      if ((flags & (RETRANSMITTED | SACKED)) === RETRANSMITTED) return true;
+    }
+    return false;
+  }
+
   /** Adds the segment just sent, up to `end`. */
   push(end: number, fin: boolean, now: number): void {
     if (this.count > this.#mask) this.#grow();

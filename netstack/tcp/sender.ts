@@ -287,10 +287,15 @@ export class Sender {
       board.push(this.nxt, this.pickFin, now);
       if (this.pickFin) this.finSent = true;
     } else {
+      // RFC 3522 §3.2 judges the first retransmission of the segment at SND.UNA; what follows a
+      // repair in progress would be judged by the answers to that.
+      if (this.#firstRetransmission < 0 && this.#state !== OPEN) {
+        const fresh = this.pickIndex === 0 && !board.wasRetransmitted(0);
+        this.#firstRetransmission = fresh ? now : Infinity;
+      }
       board.resent(this.pickIndex, now);
       this.retransmits++;
       this.#unproven++;
-      if (this.#firstRetransmission < 0 && this.#state !== OPEN) this.#firstRetransmission = now;
       if (this.pickIndex === 0) {
         // RFC 6675 §5 step 4.3: the retransmission gets a whole RTO to be answered.
         this.timer = now + this.rto.current;
@@ -482,7 +487,7 @@ export class Sender {
     this.#state = state;
     this.#recover = this.nxt;
     this.#firstRetransmission = -1;
-    this.#unproven = 0;
+    this.#unproven = this.board.hasRetransmitted ? Infinity : 0;
     this.#undoable = true;
     this.#byRack = state === RECOVERY;
     this.tailProbe.cancel();
