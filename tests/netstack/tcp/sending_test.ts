@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { IpAddress } from "../../../netstack/address.ts";
-import { HOST, PEER, PEER_PORT, PORT, Script } from "./script.ts";
+import { HOST, PEER, PEER_PORT, PORT, Script, type Sent } from "./script.ts";
 
 Deno.test("slow start begins with ten segments and grows by what is acknowledged (RFC 6928, RFC 5681 §3.1)", () => {
   const t = new Script();
@@ -176,6 +176,53 @@ Deno.test("a spurious timeout is seen by its timestamp and undone (RFC 3522 §3.
   assert.ok(t.endpoint!.info().congestionWindow >= congestionWindow);
   t.in(`. 1 ack 12001 ts 102 ${sent[0]!.ts![0]}`);
   assert.equal(t.drop().filter(({ length }) => length > 0).length, 0);
+});
+
+Deno.test("the ACK of an earlier repair's retransmission does not undo a later repair (RFC 3522 §3.2)", () => {
+  const t = new Script({ timestamps: true, sack: true });
+  t.listen();
+  t.in("S 0 mss 1460 sackok ts 100 0");
+  t.wait(100);
+  t.in(`. 1 ack 1 ts 101 ${t.drop()[0]!.ts![0]}`);
+  const mss = 1448;
+  const end = (segment: number) => 1 + segment * mss;
+  let clock = 101;
+  // The peer has all segments up to `upTo`, and `first` to `last`. @returns what is sent then
+  const ack = (upTo: number, [first, last]: [number, number], echo: Sent): Sent[] => {
+    t.in(`. 1 ack ${end(upTo)} sack ${end(first - 1)}:${end(last)} ts ${++clock} ${echo.ts![0]}`);
+    return t.drop();
+  };
+  const numbers = (sent: Sent[]) => sent.map(({ sequence }) => 1 + (sequence - 1) / mss);
+  t.write(60_000);
+  const sent = t.drop();
+  assert.equal(sent.length, 10);
+  t.wait(100);
+  // 1 is lost.
+  assert.deepEqual(numbers(ack(0, [2, 4], sent[0]!)), [1]);
+  t.wait(10);
+  assert.deepEqual(numbers(ack(0, [2, 7], sent[0]!)), [11, 12, 13]);
+  t.wait(10);
+  assert.deepEqual(numbers(ack(0, [2, 10], sent[0]!)), [14, 15, 16]);
+  t.wait(90);
+  // So is its retransmission, and 13, whose own one follows some later.
+  const again = ack(0, [2, 11], sent[0]!);
+  assert.deepEqual(numbers(again), [1, 17]);
+  t.wait(2);
+  assert.deepEqual(numbers(ack(0, [2, 12], sent[0]!)), [18]);
+  t.wait(8);
+  const later = ack(0, [14, 16], sent[0]!);
+  assert.equal(numbers(later)[0], 13);
+  t.wait(90);
+  // The repair is over, 13 on its way. Then 17 turns out to be lost: a second repair.
+  ack(12, [14, 16], again[0]!);
+  const { congestionWindow } = t.endpoint!.info();
+  t.wait(2);
+  assert.equal(numbers(ack(12, [18, 18], again[0]!))[0], 17);
+  t.wait(8);
+  ack(16, [18, 18], later[0]!);
+  const info = t.endpoint!.info();
+  assert.equal(info.spurious, 0);
+  assert.ok(info.congestionWindow < congestionWindow);
 });
 
 Deno.test("Nagle holds a small segment back while one is in flight; noDelay does not (RFC 9293 §3.7.4)", () => {
