@@ -44,6 +44,8 @@ class World {
   readonly #corpus: Uint8Array[] = [];
   readonly #listeners: [FuzzHost, TcpListener][] = [];
   readonly #cleanUp: (() => void)[] = [];
+  /** NICs of the gateway that may go at the end. */
+  readonly #removable: Nic[] = [];
   readonly #echoes: Echo[];
   readonly #limits: { maxConnections: number; maxHalfOpen: number; maxUdpFlows: number };
   #tried = 0;
@@ -58,7 +60,8 @@ class World {
       maxHalfOpen: isTight ? random.between(2, 4) : 16,
       maxUdpFlows: isTight ? random.between(0, 3) : 16,
     };
-    const link = sim.link({ mtu: 1400, impairments: { delay: 2 } });
+    const slots = random.chance(0.2) ? random.between(1, 4) : 256;
+    const link = sim.link({ mtu: 1400, slots, impairments: { delay: 2 } });
     this.#link = link;
     this.#host = new FuzzHost(sim, this.#options());
     this.#gateway = new FuzzHost(sim, this.#options());
@@ -91,7 +94,10 @@ class World {
     assert.ok(sim.runUntil(() => this.#echoes.every((echo) => echo.isConnected), 1_000));
     const inject = () => {
       if (!this.#running.on) return;
-      this.#injectInto(sim.random.chance(0.5) ? this.#link.a : this.#link.b);
+      // Sometimes more at once than a rate limit or a queue takes.
+      for (let burst = sim.random.chance(0.01) ? 100 : 1; burst > 0; burst--) {
+        this.#injectInto(sim.random.chance(0.5) ? this.#link.a : this.#link.b);
+      }
       if (sim.random.chance(0.1)) {
         for (const echo of this.#echoes) echo.write(sim.random.below(2_000));
       }
@@ -158,6 +164,7 @@ class World {
       spoofing: true,
     });
     for (const text of ["10.1.0.0/16", "fd01::/16"]) stack.routes.insert(prefix(text), nic);
+    this.#removable.push(nic);
     stack.tcp.setForwarder(nic, { request: (request) => this.#forward(request) });
     stack.setUdpForwarder(nic, {
       datagram: (flow, destination, port, buffer, offset, length, now) => {
@@ -210,6 +217,7 @@ class World {
       [network("10.2.0.1/16"), network("fd02::1/16")],
       { name: "exit", forwarding: true },
     );
+    this.#removable.push(nic);
     link.tap = (_now, from, buffer, offset, length) => {
       if (from === link.a) this.#gateway.checkSent(buffer, offset, length);
     };
@@ -328,6 +336,9 @@ class World {
     this.#running.on = false;
     for (const [, listener] of this.#listeners) listener.close();
     for (const clean of this.#cleanUp) clean();
+    for (const nic of this.#removable) {
+      if (this.#sim.random.chance(0.3)) this.#gateway.stack.removeNic(nic);
+    }
   }
 }
 
