@@ -85,6 +85,10 @@ export class Connection implements Flow {
   ackTimer = Infinity;
   /** FIN-WAIT-2 of a closed endpoint, ms. */
   stateTimer = Infinity;
+  /** When to look whether the connection is idle, ms. */
+  idleTimer = Infinity;
+  /** When the path is believed to carry full segments again after a black hole, ms. */
+  raiseAt = Infinity;
   /** That timer starts at the next flush, which knows the time. */
   finWait2Pending = false;
   keepAliveTimer = Infinity;
@@ -243,6 +247,7 @@ export class Connection implements Flow {
     // RFC 2525 §2.17: what was not read was not delivered, and the peer has to know.
     if (this.receiver.ring.length > 0) return this.abort();
     this.readClosed = true;
+    this.sender.orphaned = true;
     this.shutdownWrite();
     if (this.state === "fin-wait-2") this.tcp.startFinWait2(this);
   }
@@ -266,8 +271,8 @@ export class Connection implements Flow {
 
   /** Gives back the memory of empty buffers: the connection has been idle for a while. */
   trim(): void {
-    if (this.sender.ring.length === 0) this.sender.ring.clear();
-    if (this.receiver.ring.length === 0 && this.receiver.ranges === 0) this.receiver.clear();
+    this.sender.trim();
+    this.receiver.trim();
   }
 
   /** No segment can change anything any more. Called by {@link Tcp.finish} and for TIME-WAIT. */
@@ -278,12 +283,17 @@ export class Connection implements Flow {
     this.ackTimer = Infinity;
     this.stateTimer = Infinity;
     this.keepAliveTimer = Infinity;
+    this.idleTimer = Infinity;
     this.#closeIfDone();
   }
 
   setNoDelay(on: boolean): void {
     this.sender.noDelay = on;
     if (on && !this.finished) this.tcp.markDirty(this);
+  }
+
+  setUserTimeout(ms: number): void {
+    this.sender.userTimeout = ms;
   }
 
   setKeepAlive(keepAlive: KeepAlive | undefined): void {
@@ -302,6 +312,7 @@ export class Connection implements Flow {
       this.ackTimer,
       this.stateTimer,
       this.keepAliveTimer,
+      this.idleTimer,
     );
   }
 

@@ -38,6 +38,8 @@ export class TcpCounters {
   /** Answers to strangers beyond what one flush may send. */
   repliesDropped = 0;
 
+  /** Paths that seemed to swallow full segments. */
+  blackHoles = 0;
   challengeAcks = 0;
   challengeAcksSuppressed = 0;
   /** ICMP errors that quote nothing we have in flight (RFC 5927 §4). */

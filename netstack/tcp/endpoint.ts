@@ -178,6 +178,19 @@ export class TcpEndpoint {
     this.#connection.setKeepAlive(keepAlive);
   }
 
+  /**
+   * How long written data may go unacknowledged before the connection fails with `timeout`
+   * (RFC 9293 §3.8.3), ms; 0 = after the usual number of retransmissions.
+   *
+   * @throws {RangeError} if it is negative or not finite.
+   */
+  setUserTimeout(ms: number): void {
+    if (!(ms >= 0 && ms < Infinity)) {
+      throw new RangeError(`a user timeout is a finite number of ms from 0, got ${ms}`);
+    }
+    this.#connection.setUserTimeout(ms);
+  }
+
   info(): TcpInfo {
     return this.#connection.info();
   }

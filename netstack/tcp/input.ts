@@ -6,6 +6,7 @@
  */
 import { ANNOUNCED, type Connection, READABLE, WRITABLE } from "./connection.ts";
 import { ACK, FIN, RST, type Segment, SYN } from "./header.ts";
+import { raiseMtu } from "./path_mtu.ts";
 import { ACK_AT_ONCE, ADVANCED, FINISHED } from "./receiver.ts";
 import { after, before, distance } from "./sequence.ts";
 
@@ -198,6 +199,7 @@ function challenge(c: Connection, now: number): void {
 
 function handleAck(c: Connection, segment: Segment, now: number): void {
   const { sender, tcp } = c;
+  if (now >= c.raiseAt) raiseMtu(c);
   const window = segment.window << c.sendScale;
   // What a bulk receiver gets with every segment: nothing new.
   const nothingNew = segment.length > 0 && segment.acknowledgment === sender.una &&

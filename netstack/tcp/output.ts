@@ -66,7 +66,11 @@ export function emit(c: Connection, quota: number, now: number): number {
     if (quota-- <= 0) return MORE;
     if (!sendText(c, now)) return BLOCKED;
   }
-  if (!c.finished) sender.settle(now);
+  if (!c.finished) {
+    sender.settle(now);
+    const holds = sender.ring.capacity + receiver.ring.capacity > 0;
+    if (holds && c.idleTimer === Infinity) c.idleTimer = now + c.tcp.settings.idleMs;
+  }
   if (c.ackNow && !sendAcks(c, now)) return BLOCKED;
   if (c.keepAliveProbePending) {
     // RFC 9293 §3.8.4: a sequence number already acknowledged provokes an ACK.

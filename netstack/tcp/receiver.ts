@@ -182,6 +182,13 @@ export class Receiver {
     return this.#recentBlocks(edges, count, most, 0);
   }
 
+  /** Gives back the memory of an empty buffer, and starts small again; the window may stay. */
+  trim(): void {
+    if (this.ring.length > 0 || this.ranges > 0) return;
+    this.clear();
+    this.limit = Math.min(this.#settings.initialBuffer, this.#settings.receiveBuffer);
+  }
+
   /** Nobody will read any more. */
   clear(): void {
     this.ring.clear();

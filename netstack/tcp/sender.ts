@@ -54,7 +54,13 @@ export class Sender {
   /** The next {@link pick} is the tail loss probe. */
   #tail = false;
   /** Retransmissions and probes since the peer last answered. */
-  #retries = 0;
+  retries = 0;
+  /** The endpoint is closed. */
+  orphaned = false;
+  /** ms; 0 = off. */
+  userTimeout: number;
+  /** Since when the oldest data waits to be acknowledged, ms; Infinity = there is none. */
+  #waitingSince = Infinity;
   #state = OPEN;
   /** RecoveryPoint: SND.NXT when the repair began. */
   #recover = 0;
@@ -94,6 +100,7 @@ export class Sender {
   constructor(settings: TcpSettings) {
     this.#settings = settings;
     this.rto = new RtoEstimator(settings);
+    this.userTimeout = settings.userTimeoutMs;
     this.limit = Math.min(settings.initialBuffer, settings.sendBuffer);
     this.congestion = new NewReno(this.mss);
   }
@@ -108,14 +115,19 @@ export class Sender {
     this.mss = mss;
     this.congestion = congestionControl(this.#settings.congestion, mss);
     this.timer = Infinity;
-    this.#retries = 0;
+    this.retries = 0;
   }
 
   /** Segments in flight were too big for the path: not congestion (RFC 1191 §6.4, RFC 8899 §4.4). */
   resegment(mss: number): void {
+    this.setSegmentSize(mss);
+    this.#sendAllAgain();
+  }
+
+  /** New segments may be larger. */
+  setSegmentSize(mss: number): void {
     this.mss = mss;
     this.congestion.setSegmentSize(mss);
-    this.#sendAllAgain();
   }
 
   /** Bytes in {@link ring} not sent yet. */
@@ -168,7 +180,8 @@ export class Sender {
     const reported = this.sack && segment.sackCount > 0 && this.#handleSack(segment, now);
     // A peer that answers a probe is alive, however long its window stays closed
     // (RFC 9293 §3.8.6.1).
-    if (advanced > 0 || window === 0) this.#retries = 0;
+    if (advanced > 0 || (window === 0 && !this.orphaned)) this.retries = 0;
+    if (advanced > 0) this.#waitingSince = this.inFlight > 0 ? now : Infinity;
 
     this.#measure(flight, advanced, echoDelay, reported, now);
     this.#countDuplicates(segment, advanced, window === windowBefore);
@@ -208,12 +221,13 @@ export class Sender {
       this.tailProbe.timer = Infinity;
       this.#tail = true;
       // RFC 8985 §7.3: the probe gets a whole RTO to be answered.
-      this.timer = now + this.rto.current;
+      this.timer = this.#due(now);
     }
     if (this.timer > now) return true;
-    if (++this.#retries > this.#settings.maxRetries) return false;
+    this.retries++;
+    if (this.#isHopeless(now)) return false;
     this.rto.backOff();
-    this.timer = now + this.rto.current;
+    this.timer = this.#due(now);
     this.#forced = true;
     if (this.board.count === 0) {
       // Persist (RFC 9293 §3.8.6.1), or the override of RFC 9293 §3.8.6.2.1.
@@ -229,7 +243,7 @@ export class Sender {
     }
     // RFC 6298 §5.4-5.6, RFC 5681 §3.1.
     this.timeouts++;
-    const first = this.#state !== LOSS || this.#retries === 1;
+    const first = this.#state !== LOSS || this.retries === 1;
     this.congestion.timedOut(this.inFlight, first, now);
     if (this.sack && this.#settings.rack) {
       this.board.markLostByTimeout(this.#reorderingWindow(), now);
@@ -238,6 +252,32 @@ export class Sender {
     this.#duplicateAcks = 0;
     this.reorderingTimer = Infinity;
     return true;
+  }
+
+  /** Gives back the memory of empty buffers; they start small again. */
+  trim(): void {
+    if (this.ring.length > 0) return;
+    this.ring.clear();
+    this.limit = Math.min(this.#settings.initialBuffer, this.#settings.sendBuffer);
+  }
+
+  /** Bytes in the oldest segment in flight. */
+  get oldestLength(): number {
+    return this.board.count === 0 ? 0 : distance(this.board.end(0), this.una);
+  }
+
+  /** When the retransmission timer expires if it starts now. */
+  #due(now: number): number {
+    const due = now + this.rto.current;
+    return this.userTimeout > 0 ? Math.min(due, this.#waitingSince + this.userTimeout) : due;
+  }
+
+  /** The timer has expired: has it waited long enough? */
+  #isHopeless(now: number): boolean {
+    const { maxRetries, orphanRetries } = this.#settings;
+    if (this.orphaned && this.retries > orphanRetries) return true;
+    if (this.userTimeout > 0) return now - this.#waitingSince >= this.userTimeout;
+    return this.retries > maxRetries;
   }
 
   /**
@@ -281,7 +321,10 @@ export class Sender {
     const board = this.board;
     if (this.pickIndex < 0) {
       // RFC 6298 §5.1; a running persist timer becomes the retransmission timer.
-      if (board.count === 0) this.timer = now + this.rto.current;
+      if (board.count === 0) {
+        if (this.#waitingSince === Infinity) this.#waitingSince = now;
+        this.timer = this.#due(now);
+      }
       this.nxt = (this.nxt + size) | 0;
       this.#flightAtSend = this.inFlight;
       board.push(this.nxt, this.pickFin, now);
@@ -298,7 +341,7 @@ export class Sender {
       this.#unproven++;
       if (this.pickIndex === 0) {
         // RFC 6675 §5 step 4.3: the retransmission gets a whole RTO to be answered.
-        this.timer = now + this.rto.current;
+        this.timer = this.#due(now);
       }
     }
     this.#forced = false;
@@ -316,7 +359,10 @@ export class Sender {
     if (this.board.count > 0) return;
     const waits = this.unsent > 0 || (this.finQueued && !this.finSent);
     if (!waits) this.timer = Infinity;
-    else if (this.timer === Infinity) this.timer = now + this.rto.current;
+    else if (this.timer === Infinity) {
+      if (this.#waitingSince === Infinity) this.#waitingSince = now;
+      this.timer = this.#due(now);
+    }
   }
 
   /** RFC 6675 §4 pipe; without SACK each duplicate ACK stands for a segment that left. */
@@ -435,7 +481,12 @@ export class Sender {
         const segments = Math.ceil(advanced / this.mss) - 1;
         this.#duplicateAcks = Math.max(0, this.#duplicateAcks - segments);
       }
-    } else if (this.board.count > 0 && segment.span === 0 && sameWindow) this.#duplicateAcks++;
+    } else if (
+      this.board.count > 0 && segment.span === 0 && sameWindow && this.peer.size > 0
+    ) {
+      // Not the answers to probes of a closed window.
+      this.#duplicateAcks++;
+    }
   }
 
   #repair(
@@ -604,7 +655,7 @@ export class Sender {
       this.tailProbe.cancel();
       return;
     }
-    const due = now + this.rto.current;
+    const due = this.#due(now);
     // RFC 6298 §5.3, and never longer than the estimate of now.
     if (advanced > 0 || this.timer > due) this.timer = due;
     if (advanced > 0 || this.board.sackedBytes > 0) this.#armTailProbe(now);

@@ -20,6 +20,10 @@ export interface TcpSettings {
   receiveBuffer: number;
   /** Where both limits start. Memory is only taken when bytes are there. */
   initialBuffer: number;
+  /** After as long without traffic both limits start anew, and memory is given back. */
+  idleMs: number;
+  /** After as long the full segment size is tried again where it had seemed to be swallowed. */
+  blackHoleMs: number;
   /** How long a compact TIME-WAIT record stays (RFC 9293 §3.4.2: 2 MSL). */
   timeWaitMs: number;
   /** TIME-WAIT records kept; the oldest gives way. */
@@ -34,6 +38,16 @@ export interface TcpSettings {
   initialRtoMs: number;
   /** Retransmissions of the same data that go unanswered before the connection is given up. */
   maxRetries: number;
+  /**
+   * The same for a connection whose endpoint was closed, where answered probes of a closed window
+   * count, too (Linux tcp_orphan_retries): nobody waits for it any more.
+   */
+  orphanRetries: number;
+  /**
+   * How long data may go unacknowledged before the connection is given up (RFC 9293 §3.8.3,
+   * RFC 5482); takes the place of {@link maxRetries}. 0 = off.
+   */
+  userTimeoutMs: number;
   /** Retransmissions of a SYN or SYN-ACK. */
   synRetries: number;
   /** For every connection; undefined = off (RFC 9293 §3.8.4: the default MUST be off). */
@@ -73,9 +87,11 @@ export interface TcpSettings {
 }
 
 export const DEFAULT_SETTINGS: Readonly<TcpSettings> = {
-  sendBuffer: 1 << 20,
-  receiveBuffer: 1 << 20,
+  sendBuffer: 4 << 20,
+  receiveBuffer: 4 << 20,
   initialBuffer: 1 << 16,
+  idleMs: 10_000,
+  blackHoleMs: 600_000,
   timeWaitMs: 60_000,
   maxTimeWait: 1 << 17,
   finWait2Ms: 60_000,
@@ -84,6 +100,8 @@ export const DEFAULT_SETTINGS: Readonly<TcpSettings> = {
   maxRtoMs: 120_000,
   initialRtoMs: 1_000,
   maxRetries: 15,
+  orphanRetries: 8,
+  userTimeoutMs: 0,
   synRetries: 6,
   keepAlive: undefined,
   maxHalfOpen: 4_096,

@@ -1,5 +1,6 @@
 import type { Connection } from "./connection.ts";
 import type { TcpError } from "./endpoint.ts";
+import { avoidBlackHole } from "./path_mtu.ts";
 
 const SILENT: TcpError = { kind: "timeout", message: "the peer stopped answering" };
 const NO_ANSWER: TcpError = { kind: "timeout", message: "the connection attempt timed out" };
@@ -25,10 +26,23 @@ export function handleDeadline(c: Connection, now: number): void {
     const timeouts = sender.timeouts;
     if (!sender.handleTimeout(now)) return c.fail(SILENT, true);
     c.tcp.counters.timeouts += sender.timeouts - timeouts;
+    if (sender.timeouts > timeouts) avoidBlackHole(c, now);
   }
   if (c.stateTimer <= now) return c.tcp.finish(c, undefined);
   if (c.keepAliveTimer <= now) handleKeepAlive(c, now);
+  if (c.idleTimer <= now) handleIdle(c, now);
   c.tcp.markDirty(c);
+}
+
+/** Buffers are for traffic; a connection without gives them back. */
+function handleIdle(c: Connection, now: number): void {
+  c.idleTimer = Infinity;
+  const { sender, receiver, tcp } = c;
+  const quietUntil = c.lastReceived + tcp.settings.idleMs;
+  if (quietUntil > now) c.idleTimer = quietUntil;
+  else if (sender.ring.length > 0 || receiver.ring.length > 0 || receiver.ranges > 0) {
+    c.idleTimer = now + tcp.settings.idleMs;
+  } else c.trim();
 }
 
 /** RFC 9293 §3.8.4 */

@@ -26,13 +26,13 @@ Deno.test("options are offered, and answered only if offered (RFC 7323 §2.2, RF
   const all = { timestamps: true, windowScale: true, sack: true };
   const active = new Script(all);
   active.connect();
-  const syn = active.out("S 0 mss 1460 sackok wscale 5");
+  const syn = active.out("S 0 mss 1460 sackok wscale 7");
   assert.ok(syn.ts);
 
   const with_ = new Script(all);
   with_.listen();
   with_.in("S 0 mss 1460 sackok wscale 7 ts 100 0");
-  const answer = with_.out("S. 0 ack 1 mss 1460 sackok wscale 5");
+  const answer = with_.out("S. 0 ack 1 mss 1460 sackok wscale 7");
   assert.equal(answer.ts![1], 100);
 
   const without = new Script(all);
