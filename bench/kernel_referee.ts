@@ -9,6 +9,9 @@
  * "up" is what the client sends: then ours receives. In "down" ours sends. Kernels run CUBIC. Every
  * run of a cell is done with both, one right after the other, with the same seed.
  *
+ * On a machine that does other things, `chrt --rr 1` before the command keeps those from being
+ * measured.
+ *
  * @module
  */
 

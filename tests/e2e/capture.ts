@@ -11,7 +11,7 @@ import { output } from "./process.ts";
 /** The fields that {@link Capture.segments} reads, in its order. */
 const FIELDS = [
   ...["tcp.stream", "ip.src", "ipv6.src", "tcp.flags", "tcp.seq", "tcp.ack", "tcp.len"],
-  ...["tcp.window_size", "tcp.window_size_scalefactor"],
+  ...["tcp.window_size_value", "tcp.options.wscale.shift"],
 ];
 
 /** One TCP segment in order of capture. Numbers count from the first of the connection. */
@@ -25,7 +25,7 @@ export interface CapturedSegment {
   readonly length: number;
   /** Scaled. */
   readonly window: number;
-  /** In which {@link window} is counted; below 1: unscaled. */
+  /** In which {@link window} is counted (RFC 7323 §2.2). */
   readonly unit: number;
 }
 
@@ -69,16 +69,33 @@ export class Capture {
       ...["-Y", "tcp && !icmp && !icmpv6", "-T", "fields", "-E", "separator=,"],
       ...FIELDS.flatMap((field) => ["-e", field]),
     ]);
-    return text.trim().split("\n").map((line) => {
+    // Not tshark's own scaling, which a repeated SYN confuses.
+    const shifts = new Map<string, number>();
+    const rows = text.trim().split("\n").map((line) => {
       const [stream, source4, source6, flags, ...rest] = line.split(",");
-      const [sequence, acknowledgment, length, window, unit] = rest.map(Number);
+      const [sequence, acknowledgment, length, window] = rest.map(Number);
+      const source = source4 || source6!;
+      if ((Number(flags) & SYN) !== 0) {
+        if (rest[4]) shifts.set(`${stream} ${source}`, Number(rest[4]));
+        else shifts.delete(`${stream} ${source}`);
+      }
       return {
-        stream: Number(stream),
-        source: source4 || source6!,
-        flags: Number(flags),
+        ...{ stream: Number(stream), source, flags: Number(flags) },
         ...{ sequence: sequence!, acknowledgment: acknowledgment!, length: length! },
-        ...{ window: window!, unit: unit! },
+        window: window!,
       };
+    });
+    const scaling = new Map<number, number>();
+    for (const key of shifts.keys()) {
+      const stream = parseInt(key);
+      scaling.set(stream, (scaling.get(stream) ?? 0) + 1);
+    }
+    return rows.map((row) => {
+      const { stream, source, flags, window } = row;
+      const both = scaling.get(stream) === 2;
+      const isScaled = both && (flags & SYN) === 0;
+      const unit = isScaled ? 1 << shifts.get(`${stream} ${source}`)! : 1;
+      return { ...row, window: window * unit, unit };
     });
   }
 
@@ -207,7 +224,7 @@ class Stream {
     if ((flags & SYN) !== 0 || acknowledgment >= this.#theirFin) return;
     // Rounding may take back less than a unit (RFC 7323 §2.4).
     const edge = acknowledgment + window;
-    if (edge + Math.max(1, unit) <= this.#ourEdge) {
+    if (edge + unit <= this.#ourEdge) {
       say(`takes the window's edge back from ${this.#ourEdge}`);
     }
     this.#ourEdge = Math.max(this.#ourEdge, edge);
