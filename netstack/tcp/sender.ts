@@ -6,6 +6,7 @@ import { RateReduction } from "./prr.ts";
 import { DUP_THRESH } from "./rack.ts";
 import { RtoEstimator } from "./rto.ts";
 import { Scoreboard } from "./sack.ts";
+import { isDuplicateReport, sortBlocks } from "./sack_blocks.ts";
 import { SendWindow } from "./send_window.ts";
 import { after, before, distance } from "./sequence.ts";
 import type { TcpSettings } from "./settings.ts";
@@ -675,30 +676,5 @@ function congestionControl(name: TcpSettings["congestion"], mss: number): Conges
       return new NewReno(mss);
     case "none":
       return new NoCongestionControl();
-  }
-}
-
-/** RFC 2883 §4: the first block lies behind the acknowledgment, or within the second block. */
-function isDuplicateReport(segment: Segment, una: number): boolean {
-  const { sack, sackCount } = segment;
-  const left = sack[0]!;
-  const right = sack[1]!;
-  if (!before(left, right)) return false;
-  if (before(left, una)) return !after(right, una);
-  return sackCount > 1 && !before(left, sack[2]!) && !after(right, sack[3]!);
-}
-
-/** Insertion sort of at most four blocks, by their left edges. */
-function sortBlocks(sack: Int32Array, from: number, count: number): void {
-  for (let i = from + 1; i < count; i++) {
-    const left = sack[2 * i]!;
-    const right = sack[2 * i + 1]!;
-    let to = i;
-    for (; to > from && after(sack[2 * to - 2]!, left); to--) {
-      sack[2 * to] = sack[2 * to - 2]!;
-      sack[2 * to + 1] = sack[2 * to - 1]!;
-    }
-    sack[2 * to] = left;
-    sack[2 * to + 1] = right;
   }
 }
