@@ -2,7 +2,7 @@
  * A program with a gateway and a client inside: the client fetches a page that only the gateway can
  * reach. No root, no TUN device.
  *
- *     deno run --unstable-net --allow-net --allow-env examples/embed.ts
+ *     deno run --unstable-net --allow-net examples/embed.ts
  *
  * @module
  */

@@ -9,7 +9,7 @@
 import type { ClientJob, ClientReport } from "./demo_client.ts";
 
 // What `deno task start` may do, and no more.
-const PERMISSIONS = ["--no-prompt", "--allow-net", "--allow-read", "--allow-env"];
+const PERMISSIONS = ["--no-prompt", "--allow-net", "--allow-read"];
 const TERMINATE_MS = 3000;
 /** The one line by which the gateway says that it is up, in its JSON log. */
 const LISTENING = /"message":"listening on UDP port (\d+)/;

@@ -223,7 +223,7 @@ Deno.test("statistics are plain JSON, hold no secret, and count the peer's bytes
 Deno.test("the example in the README runs", async () => {
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [
-      ...["run", "--no-prompt", "--unstable-net", "--allow-net", "--allow-env"],
+      ...["run", "--no-prompt", "--unstable-net", "--allow-net"],
       new URL("../../examples/embed.ts", import.meta.url).href,
     ],
   }).output();
