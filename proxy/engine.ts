@@ -152,6 +152,13 @@ export class Engine {
     this.#sources.push(source);
   }
 
+  /** Whether what one peer takes is missing to another. */
+  get hasSeveralPeers(): boolean {
+    let count = 0;
+    for (const _ of this.device.peers()) if (++count > 1) return true;
+    return false;
+  }
+
   /** Asks for a turn: something is dirty, or a deadline has been set. */
   wake(): void {
     if (this.#isScheduled || this.#isInTurn || this.#isClosed) return;

@@ -55,6 +55,10 @@ export class SubnetProxy {
       policy: this.#policy,
       isProxied: (address: IpAddress, protocol: keyof Protocols) =>
         this.#isProxied(address, protocol),
+      isOwnSocket: (target: IpAddress, port: number) =>
+        port === engine.bind.port && isOfThisHost(target),
+      sharerOf: ({ bytes, version }: IpAddress) =>
+        engine.hasSeveralPeers ? engine.device.peerAt(bytes, 0, version) : undefined,
       timeouts: config?.timeouts ?? DEFAULT_TIMEOUTS,
       limits: config?.limits ?? DEFAULT_LIMITS,
       now: () => engine.now(),
@@ -152,3 +156,13 @@ const EVERYTHING = [
   new Prefix(IpAddress.v4(0, 0, 0, 0), 0),
   new Prefix(new IpAddress(new Uint8Array(16)), 0),
 ];
+
+/** Only an address of this host can be bound. Asking for the list would take a permission more. */
+function isOfThisHost(address: IpAddress): boolean {
+  try {
+    Deno.listenDatagram({ transport: "udp", hostname: address.toString(), port: 0 }).close();
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -49,6 +49,11 @@ export interface TcpForwarderOptions {
   readonly policy: TargetPolicy;
   /** Whether the protocol is proxied for an address. */
   isProxied(address: IpAddress, protocol: "tcp" | "udp"): boolean;
+  /**
+   * Whom a client's dials are counted with, where several share the gateway: one of them has at most
+   * half of the dials that may be in flight.
+   */
+  sharerOf(client: IpAddress): object | undefined;
   readonly timeouts: ProxyTimeouts;
   readonly limits: ProxyLimits;
   /** Milliseconds, monotonic. */
@@ -82,6 +87,7 @@ export class TcpForwarder implements TcpForwarderHandler, TcpRelayOwner {
   readonly #deadlines = new Deadlines<TcpRelay>();
   readonly #buffers = new WriteBuffers();
   #dials = 0;
+  readonly #dialsOf = new Map<object, number>();
   #isClosing = false;
 
   constructor(options: TcpForwarderOptions) {
@@ -110,7 +116,7 @@ export class TcpForwarder implements TcpForwarderHandler, TcpRelayOwner {
 
   request(request: TcpForwarderRequest): void {
     const { counters } = this;
-    const { policy, isProxied, limits, timeouts, now } = this.#options;
+    const { policy, isProxied, sharerOf, limits, timeouts, now } = this.#options;
     counters.requests++;
     if (this.#isClosing) {
       counters.closing++;
@@ -128,7 +134,9 @@ export class TcpForwarder implements TcpForwarderHandler, TcpRelayOwner {
       request.reject("reset");
       return;
     }
-    if (this.#dials >= limits.maxDials) {
+    const sharer = sharerOf(request.client);
+    const share = sharer === undefined ? 0 : this.#dialsOf.get(sharer) ?? 0;
+    if (this.#dials >= limits.maxDials || share >= Math.ceil(limits.maxDials / 2)) {
       counters.tooManyDials++;
       request.reject("drop");
       return;
@@ -138,9 +146,10 @@ export class TcpForwarder implements TcpForwarderHandler, TcpRelayOwner {
       request.reject("reset");
       return;
     }
-    const relay = new TcpRelay(this, this.#buffers, request, target, now());
+    const relay = new TcpRelay(this, this.#buffers, request, target, now(), sharer);
     this.#relays.add(relay);
     this.#dials++;
+    if (sharer !== undefined) this.#dialsOf.set(sharer, share + 1);
     this.#deadlines.set(relay, now() + timeouts.tcpDialMs);
     try {
       relay.start();
@@ -173,14 +182,14 @@ export class TcpForwarder implements TcpForwarderHandler, TcpRelayOwner {
   }
 
   onConnected(relay: TcpRelay): void {
-    this.#dials--;
+    this.#dialDone(relay);
     this.counters.connected++;
     this.#deadlines.remove(relay);
     log.debug("{client} port {clientPort}: connected to {target} port {port}", addresses(relay));
   }
 
   onDialFailed(relay: TcpRelay, why: DialError | "aborted"): void {
-    this.#dials--;
+    this.#dialDone(relay);
     this.counters[FAILURES[why]]++;
     log.debug("{client} port {clientPort}: {target} port {port}: {why}", {
       ...addresses(relay),
@@ -203,6 +212,14 @@ export class TcpForwarder implements TcpForwarderHandler, TcpRelayOwner {
     this.counters.bytesDown += relay.bytesDown;
     this.#deadlines.remove(relay);
     this.#relays.delete(relay);
+  }
+
+  #dialDone({ sharer }: TcpRelay): void {
+    this.#dials--;
+    if (sharer === undefined) return;
+    const left = this.#dialsOf.get(sharer)! - 1;
+    if (left === 0) this.#dialsOf.delete(sharer);
+    else this.#dialsOf.set(sharer, left);
   }
 }
 

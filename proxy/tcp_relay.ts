@@ -59,6 +59,8 @@ export class TcpRelay implements TcpHandler, TargetHandler, Timed {
   bytesUp = 0;
   bytesDown = 0;
   readonly startedAt: number;
+  /** Whom the dial is counted with. */
+  readonly sharer: object | undefined;
   readonly #owner: TcpRelayOwner;
   readonly #buffers: WriteBuffers;
   #socket: TargetSocket | undefined;
@@ -80,7 +82,9 @@ export class TcpRelay implements TcpHandler, TargetHandler, Timed {
     request: TcpForwarderRequest,
     target: IpAddress,
     now: number,
+    sharer: object | undefined,
   ) {
+    this.sharer = sharer;
     this.#owner = owner;
     this.#buffers = buffers;
     this.request = request;

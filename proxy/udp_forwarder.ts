@@ -51,6 +51,8 @@ export interface UdpForwarderOptions {
   readonly policy: TargetPolicy;
   /** Whether the protocol is proxied for an address. */
   isProxied(address: IpAddress, protocol: "tcp" | "udp"): boolean;
+  /** Whether a target is the gateway's own WireGuard socket. */
+  isOwnSocket(target: IpAddress, port: number): boolean;
   readonly timeouts: ProxyTimeouts;
   readonly limits: ProxyLimits;
   /** Milliseconds, monotonic. */
@@ -150,8 +152,11 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner {
   }
 
   resolve(destination: IpAddress, port: number): IpAddress | undefined {
-    const { policy, isProxied } = this.#options;
-    return port > 0 && isProxied(destination, "udp") ? policy.resolve(destination) : undefined;
+    const { policy, isProxied, isOwnSocket } = this.#options;
+    if (port === 0 || !isProxied(destination, "udp")) return undefined;
+    const target = policy.resolve(destination);
+    // A peer could send itself through the tunnel into the tunnel, and every round would be another.
+    return target !== undefined && isOwnSocket(target, port) ? undefined : target;
   }
 
   touch(session: UdpSession, now: number): void {
@@ -166,7 +171,8 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner {
 
   onSocket(ended: Promise<void>): void {
     this.#sockets.add(ended);
-    ended.then(() => this.#sockets.delete(ended));
+    ended.catch((error) => log.error("a defect: {error}", { error }))
+      .finally(() => this.#sockets.delete(ended));
   }
 
   onEnded(session: UdpSession): void {

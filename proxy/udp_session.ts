@@ -35,6 +35,9 @@ interface Asked {
 const DNS_PORT = 53;
 // Replies pass from as many addresses; the one asked longest ago is forgotten first.
 const MAX_ASKED = 256;
+// A send to a neighbour that does not answer stays pending for seconds. No session may hold the
+// buffers that the others need meanwhile.
+const MAX_PENDING = 64;
 
 export class UdpSession implements Timed {
   deadline = Infinity;
@@ -51,6 +54,7 @@ export class UdpSession implements Timed {
   #lastReply: Asked | undefined;
   #ipv4: Deno.DatagramConn | undefined;
   #ipv6: Deno.DatagramConn | undefined;
+  #pending = 0;
   #hasEnded = false;
 
   constructor(owner: UdpSessionOwner, flow: UdpFlow, now: number) {
@@ -92,7 +96,7 @@ export class UdpSession implements Timed {
     const { counters, buffers } = this.#owner;
     const socket = this.#socket(asked.version);
     if (socket === undefined) return;
-    const bytes = buffers.copy(buffer, offset, length);
+    const bytes = this.#pending < MAX_PENDING ? buffers.copy(buffer, offset, length) : undefined;
     if (bytes === undefined) {
       counters.noBuffer++;
       return;
@@ -113,11 +117,13 @@ export class UdpSession implements Timed {
   }
 
   async #send(socket: Deno.DatagramConn, bytes: Uint8Array, to: Deno.NetAddr): Promise<void> {
+    this.#pending++;
     try {
       await socket.send(bytes, to);
     } catch {
       if (!this.#hasEnded) this.#owner.counters.sendErrors++;
     }
+    this.#pending--;
     this.#owner.buffers.give(bytes);
   }
 

@@ -168,6 +168,11 @@ export class Device {
     return this.#peers.get(keyName(publicKey));
   }
 
+  /** The peer whose allowed IPs hold the address at `offset`, longest prefix first. */
+  peerAt(buffer: Uint8Array, offset: number, version: 4 | 6): Peer | undefined {
+    return this.#context.allowedIps.lookup(buffer, offset, version);
+  }
+
   peers(): Iterable<Peer> {
     return this.#peers.values();
   }

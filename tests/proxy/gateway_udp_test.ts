@@ -130,6 +130,15 @@ Deno.test("beyond the limit the idlest session is given up", async () => {
   for (const socket of sockets) socket.close();
 });
 
+Deno.test("the gateway's own WireGuard socket is no target: a tunnel into itself would never rest", async () => {
+  await using pair = await startPair();
+  using socket = pair.client.listenDatagram();
+  await socket.send(pattern(148), to(SITE, pair.gateway.port));
+  const stats = () => pair.gateway.stats().counters.udpForwarder!;
+  await until(() => stats().forbidden === 1, "it is refused");
+  assert.equal(stats().sessions, 0);
+});
+
 Deno.test("refused targets get no socket", async () => {
   await using pair = await startPair({ proxy: { subnets: ["0.0.0.0/0", "::/0"] } });
   using socket = pair.client.listenDatagram();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { TcpForwarderRequest, TcpRejection } from "../../netstack/mod.ts";
 import { parseIpAddress } from "../../proxy/address.ts";
-import { loadConfig, type ProxyInput } from "../../proxy/config.ts";
+import { loadConfig, type ProxyInput, type ProxyLimits } from "../../proxy/config.ts";
 import { encodeKey, generatePrivateKey } from "../../proxy/keys.ts";
 import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS } from "../../proxy/subnet_proxy.ts";
 import { TargetPolicy } from "../../proxy/target_policy.ts";
@@ -11,22 +11,26 @@ import { until } from "./pair.ts";
 
 const ip = (text: string) => parseIpAddress(text)!;
 
+const SHARERS = [{}, {}];
+
 /** A forwarder whose clock stands still, and requests that note how they are answered. */
-function forwarder() {
+function forwarder(limits: Partial<ProxyLimits> = { maxTcpConnections: 3 }) {
   let now = 0;
   const from = parsePrefix("10.50.0.0/24")!;
   const forwarder = new TcpForwarder({
     policy: new TargetPolicy([{ from, to: parsePrefix("127.0.0.0/24")! }]),
     isProxied: () => true,
+    // A peer for each /24 of clients.
+    sharerOf: ({ bytes }) => SHARERS[bytes[2]!],
     timeouts: DEFAULT_TIMEOUTS,
-    limits: { ...DEFAULT_LIMITS, maxTcpConnections: 3 },
+    limits: { ...DEFAULT_LIMITS, ...limits },
     now: () => now,
     wake() {},
   });
-  const request = (target: string, targetPort: number) => {
+  const request = (target: string, targetPort: number, client = "10.9.0.2") => {
     const answers: (TcpRejection | "accept")[] = [];
     const request = {
-      client: ip("10.9.0.2"),
+      client: ip(client),
       clientPort: 40_000,
       target: ip(target),
       targetPort,
@@ -104,6 +108,21 @@ Deno.test("more connections than allowed are refused", async () => {
   for (let i = 0; i < 3; i++) request("10.50.0.1", silent.port);
   assert.deepEqual(request("10.50.0.1", silent.port).answers, ["reset"]);
   assert.equal(tcp.counters.tooManyConnections, 1);
+  tcp.abort();
+  assert.deepEqual([tcp.dials, tcp.size], [0, 0]);
+});
+
+Deno.test("one peer's dials leave half of what may be in flight to the others", async () => {
+  using silent = await silentPort();
+  const { forwarder: tcp, request } = forwarder({ maxDials: 4 });
+  const ask = (client: string) => request("10.50.0.1", silent.port, client);
+  ask("10.9.0.2");
+  const { request: given } = ask("10.9.0.3");
+  assert.deepEqual(ask("10.9.0.4").answers, ["drop"]);
+  assert.deepEqual(ask("10.9.1.2").answers, []);
+  given.onAborted!();
+  assert.deepEqual(ask("10.9.0.4").answers, []); // what ended does not count
+  assert.deepEqual([tcp.dials, tcp.counters.tooManyDials], [3, 1]);
   tcp.abort();
   assert.deepEqual([tcp.dials, tcp.size], [0, 0]);
 });
