@@ -1,6 +1,7 @@
 /**
  * The model of Padhye, Firoiu, Towsley, Kurose: Modeling TCP Throughput: A Simple Model and its
- * Empirical Validation (SIGCOMM 1998), section 2.3, equation 32: what a Reno sender sends.
+ * Empirical Validation (SIGCOMM 1998): what a Reno sender sends. The full model, with the receiver's
+ * window (section 2.3), not the approximation.
  *
  * @module
  */
@@ -22,10 +23,10 @@ export interface PftkInput {
 export function pftk(input: PftkInput): number {
   const { loss: p, roundTrip, timeout, perAck: b, window } = input;
   const q = 1 - p;
-  // Equation 13: the window at the end of a period between losses.
+  // E[W]: the window at the end of a period between losses.
   const c = (2 + b) / (3 * b);
   const unlimited = c + Math.sqrt(8 * q / (3 * b * p) + c * c);
-  // Equation 29: how a series of timeouts lengthens.
+  // f(p): how a series of timeouts lengthens.
   const f = 1 + p * (1 + p * (2 + p * (4 + p * (8 + p * (16 + p * 32)))));
   const limited = unlimited >= window;
   const w = limited ? window : unlimited;
@@ -35,7 +36,7 @@ export function pftk(input: PftkInput): number {
   return packets / (roundTrip * rounds + toTimeout * timeout * f / q);
 }
 
-/** Equation 24: that a loss in a window of `w` packets ends in a timeout. */
+/** Q(w): that a loss in a window of `w` packets ends in a timeout. */
 function timeoutProbability(p: number, w: number): number {
   const q = 1 - p;
   const three = q ** 3;

@@ -206,7 +206,7 @@ export function jain(rates: readonly number[]): number {
 function settings(options: TransferOptions): Partial<TcpSettings> {
   const { buffer, flows } = options;
   return {
-    congestion: options.congestion as TcpSettings["congestion"],
+    congestion: options.congestion,
     maxRetries: PATIENCE,
     synRetries: PATIENCE,
     backlog: Math.max(128, flows),
