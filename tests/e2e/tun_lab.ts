@@ -159,6 +159,7 @@ export class StackPort implements PacketPort, Link, Disposable {
     const forwarder = new TcpForwarder({
       policy: new TargetPolicy([{ from: parsePrefix(from)!, to: parsePrefix(to)! }]),
       isProxied: () => true,
+      sharerOf: () => undefined,
       timeouts: DEFAULT_TIMEOUTS,
       limits: DEFAULT_LIMITS,
       now: () => this.now(),
