@@ -137,7 +137,7 @@ function parse(args: readonly string[]): ToolOptions | "help" {
     flows: count("flows", DEFAULTS.flows, 1, 10_000),
     congestion: cc,
     seed: count("seed", DEFAULTS.seed, 0, 2 ** 32 - 1),
-    mtu: count("mtu", DEFAULTS.mtu, 68, 65_535),
+    mtu: count("mtu", DEFAULTS.mtu, 576, 65_535),
     durationMs: 1000 * duration,
     startSpreadMs: 1000 * number("start-spread", 0, 0, 1e6, false, "a number of seconds from 0"),
     json: values.json ?? false,
