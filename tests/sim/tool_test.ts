@@ -71,6 +71,7 @@ Deno.test("wrong arguments are named in one line, and the exit status is 2", () 
     [["--cc", "bbr"], /^sim: --cc: expected none, newreno or cubic, got "bbr"$/],
     [["--flows", "0"], /^sim: --flows: expected a whole number from 1 .*, got "0"$/],
     [["--rate=0x10"], /^sim: --rate: expected bits per second from 1, got "0x10"$/],
+    [["--mtu", "575"], /^sim: --mtu: expected a whole number from 576 .*, got "575"$/],
     [["--speed", "1"], /^sim: .*--speed/],
     [["--seed"], /^sim: .*--seed/],
     [["fast"], /^sim: .*fast/],
@@ -133,6 +134,11 @@ Deno.test("without loss the limit is the buffer per round trip, and nothing is s
     { retransmits, timeouts, spurious, undone, jain, failed },
     { retransmits: 0, timeouts: 0, spurious: 0, undone: 0, jain: 1, failed: 0 },
   );
+});
+
+Deno.test("without a round trip no time passes, and nobody is ahead", () => {
+  const { seconds, jain, bytes } = transfer({ ...DEFAULTS, rttMs: 0, bytes: 100_000, flows: 3 });
+  assert.deepEqual({ seconds, jain, bytes }, { seconds: 0, jain: 1, bytes: 300_000 });
 });
 
 Deno.test("a rate is kept to, and shared", () => {

@@ -184,11 +184,7 @@ export function transfer(options: TransferOptions): TransferResult {
     timeouts: sum((flow) => flow.client.info().timeouts),
     spurious: witness.spurious,
     undone: sum((flow) => flow.client.info().spurious),
-    jain: jain(
-      all.map((flow) =>
-        flow.received / ((flow.received >= bytes ? flow.lastByteAt : end) - flow.startedAt)
-      ),
-    ),
+    jain: jain(all.map((flow) => flow.received / flow.time(end))),
     failed: sum((flow) => flow.failed ? 1 : 0),
     packets: link.a.counters.sent,
     overflowed: link.a.counters.overflowed,
@@ -259,6 +255,12 @@ class Flow {
       readable: () => this.#receive(server),
       closed: (error) => this.#end(error !== undefined),
     };
+  }
+
+  /** From its SYN to its last byte, or to `end` if that is missing; ms, above 0. */
+  time(end: number): number {
+    const last = this.received >= this.#bytes ? this.lastByteAt : end;
+    return Math.max(Number.EPSILON, last - this.startedAt);
   }
 
   #send(): void {
