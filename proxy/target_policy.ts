@@ -34,6 +34,19 @@ export class TargetPolicy {
   }
 }
 
+/**
+ * SIGUSR1 makes the runtime listen here for a debugger, whether the program handles that signal or
+ * not, and a debugger can do whatever this process can.
+ */
+const INSPECTOR_PORT = 9229;
+
+/** Whether a TCP target is the runtime's inspector on this host, which no map may hand out. */
+export function isInspector(target: IpAddress, port: number): boolean {
+  if (port !== INSPECTOR_PORT) return false;
+  const { version, bytes } = target.unmapped();
+  return version === 4 ? bytes[0] === 127 : isZero(bytes, 0, 15) && bytes[15] === 1;
+}
+
 /** The address in `to` at the place that `address` has in `from`: both have as many host bits. */
 function translate(address: IpAddress, from: Prefix, to: Prefix): IpAddress {
   const bytes = to.address.bytes.slice();

@@ -15,7 +15,7 @@ import {
 } from "../netstack/mod.ts";
 import type { ProxyLimits, ProxyTimeouts } from "./config.ts";
 import type { DialError } from "./dial.ts";
-import type { TargetPolicy } from "./target_policy.ts";
+import { isInspector, type TargetPolicy } from "./target_policy.ts";
 import { TcpRelay, type TcpRelayOwner, WriteBuffers } from "./tcp_relay.ts";
 
 const log = getLogger(["wirestack", "tcp"]);
@@ -124,7 +124,7 @@ export class TcpForwarder implements TcpForwarderHandler, TcpRelayOwner {
       return;
     }
     const target = isProxied(request.target, "tcp") ? policy.resolve(request.target) : undefined;
-    if (target === undefined) {
+    if (target === undefined || isInspector(target, request.targetPort)) {
       counters.forbidden++;
       log.debug("{client}: {target} port {port} is refused", {
         client: request.client,

@@ -24,7 +24,7 @@ export interface UdpForwarderCounters {
   sessions: number;
   /** Sessions that ended because nothing went either way. */
   idle: number;
-  /** The idlest session, given up for a new one. */
+  /** The idlest session of the peer with the most, given up for a new one. */
   evicted: number;
   /** Not proxied for UDP, or the policy does not allow the target. */
   forbidden: number;
@@ -53,6 +53,8 @@ export interface UdpForwarderOptions {
   isProxied(address: IpAddress, protocol: "tcp" | "udp"): boolean;
   /** Whether a target is the gateway's own WireGuard socket. */
   isOwnSocket(target: IpAddress, port: number): boolean;
+  /** Whom a client's sessions are counted with, where several share the gateway. */
+  sharerOf(client: IpAddress): object | undefined;
   readonly timeouts: ProxyTimeouts;
   readonly limits: ProxyLimits;
   /** Milliseconds, monotonic. */
@@ -85,6 +87,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner {
   readonly receiveBuffers = new ReceiveBuffers();
   readonly #options: UdpForwarderOptions;
   readonly #sessions = new Set<UdpSession>();
+  readonly #sessionsOf = new Map<object | undefined, number>();
   readonly #sockets = new Set<Promise<void>>();
   readonly #deadlines = new Deadlines<UdpSession>();
   #isClosing = false;
@@ -178,26 +181,43 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner {
   onEnded(session: UdpSession): void {
     this.#deadlines.remove(session);
     this.#sessions.delete(session);
+    this.#count(session.sharer, -1);
   }
 
   #open(flow: UdpFlow, now: number): UdpSession {
-    if (this.#sessions.size >= this.#options.limits.maxUdpSessions) this.#evictIdlest();
-    const session = new UdpSession(this, flow, now);
+    if (this.#sessions.size >= this.#options.limits.maxUdpSessions) this.#evict();
+    const session = new UdpSession(this, flow, this.#options.sharerOf(flow.client), now);
     flow.session = session;
     this.#sessions.add(session);
+    this.#count(session.sharer, 1);
     this.counters.sessions++;
     this.#options.wake();
     return session;
   }
 
-  #evictIdlest(): void {
+  /** A peer that opens port after port loses its own sessions, not those of the others. */
+  #evict(): void {
+    let greediest: object | undefined;
+    let most = 0;
+    for (const [sharer, count] of this.#sessionsOf) {
+      if (count <= most) continue;
+      greediest = sharer;
+      most = count;
+    }
     let idlest: UdpSession | undefined;
     for (const session of this.#sessions) {
+      if (session.sharer !== greediest) continue;
       if (idlest === undefined || session.lastActivity < idlest.lastActivity) idlest = session;
     }
     if (idlest === undefined) return;
     this.counters.evicted++;
     idlest.end();
+  }
+
+  #count(sharer: object | undefined, change: 1 | -1): void {
+    const count = (this.#sessionsOf.get(sharer) ?? 0) + change;
+    if (count === 0) this.#sessionsOf.delete(sharer);
+    else this.#sessionsOf.set(sharer, count);
   }
 
   #forbid(flow: UdpFlow, target: IpAddress, port: number): UdpVerdict {

@@ -47,6 +47,8 @@ export class UdpSession implements Timed {
   /** Whether the client has talked to name servers alone. */
   isDnsOnly = true;
   readonly flow: UdpFlow;
+  /** Whom the session is counted with. */
+  readonly sharer: object | undefined;
   readonly #owner: UdpSessionOwner;
   readonly #byDestination = new Map<string, Asked>();
   readonly #byTarget = new Map<string, Asked>();
@@ -57,9 +59,10 @@ export class UdpSession implements Timed {
   #pending = 0;
   #hasEnded = false;
 
-  constructor(owner: UdpSessionOwner, flow: UdpFlow, now: number) {
+  constructor(owner: UdpSessionOwner, flow: UdpFlow, sharer: object | undefined, now: number) {
     this.#owner = owner;
     this.flow = flow;
+    this.sharer = sharer;
     this.lastActivity = now;
   }
 

@@ -54,9 +54,11 @@ export interface ListenDatagramOptions {
 export class Wirestack implements AsyncDisposable {
   readonly #gateway: Gateway;
   readonly #open = new Set<TunnelListener | TunnelDatagramConn>();
+  #isClosed = false;
 
   private constructor(gateway: Gateway) {
     this.#gateway = gateway;
+    gateway.closed.catch(() => {}).finally(() => this.#isClosed = true);
   }
 
   /**
@@ -94,13 +96,17 @@ export class Wirestack implements AsyncDisposable {
    * @throws {Deno.errors.ConnectionRefused} if the port is closed.
    * @throws {Deno.errors.TimedOut} if nobody answers.
    * @throws {Deno.errors.NetworkUnreachable} if nothing leads there.
+   * @throws {Deno.errors.BadResource} after {@link close}.
    * @throws `signal.reason` when it is aborted.
    */
   async connect({ hostname, port, signal }: ConnectOptions): Promise<TunnelConn> {
+    this.#checkOpen();
     signal?.throwIfAborted();
-    const { stack } = this.#gateway.engine;
+    const { stack, device, nic1 } = this.#gateway.engine;
     const remote = tunnelAddress(hostname);
-    if (stack.routes.lookupAddress(remote) === undefined) {
+    // A network the interface is in leads to NIC 1 as a whole, but only peers are there.
+    const peer = device.peerAt(remote.bytes, 0, remote.version);
+    if (stack.routes.lookupAddress(remote) !== nic1 || peer === undefined) {
       throw new Deno.errors.NetworkUnreachable(`connect: no peer's AllowedIPs hold ${remote}`);
     }
     const conn = new TunnelConn(this.#dial(remote, port));
@@ -112,8 +118,10 @@ export class Wirestack implements AsyncDisposable {
    * Listens for TCP connections from the tunnel.
    *
    * @throws {Deno.errors.AddrInUse} if somebody listens there already.
+   * @throws {Deno.errors.BadResource} after {@link close}.
    */
   listen({ hostname, port, backlog = 128 }: ListenOptions): TunnelListener {
+    this.#checkOpen();
     const address = hostname === undefined ? undefined : this.#ownAddress(hostname);
     const { tcp } = this.#gateway.engine.stack;
     try {
@@ -133,8 +141,10 @@ export class Wirestack implements AsyncDisposable {
    * Opens a UDP socket inside the tunnel.
    *
    * @throws {Deno.errors.AddrInUse} if somebody has that port already.
+   * @throws {Deno.errors.BadResource} after {@link close}.
    */
   listenDatagram({ hostname, port = 0 }: ListenDatagramOptions = {}): TunnelDatagramConn {
+    this.#checkOpen();
     const address = hostname === undefined ? undefined : this.#ownAddress(hostname);
     const { engine } = this.#gateway;
     try {
@@ -160,21 +170,25 @@ export class Wirestack implements AsyncDisposable {
     prefixes: readonly string[],
     { tcp = true, udp = true }: Partial<Protocols> = {},
   ): void {
+    this.#checkOpen();
     this.#gateway.enableProxyOnSubnet(prefixes.map(prefixOf), { tcp, udp });
   }
 
   /** Ends that. Connections that are stay. @throws {TypeError} if one is not a prefix. */
   disableProxyOnSubnet(prefixes: readonly string[]): void {
+    this.#checkOpen();
     this.#gateway.disableProxyOnSubnet(prefixes.map(prefixOf));
   }
 
   /** Single-interface mode: NIC 1 itself forwards TCP, for every address. Logs a warning. */
   enableTcpProxy(): void {
+    this.#checkOpen();
     this.#gateway.enableTcpProxy();
   }
 
   /** Single-interface mode: NIC 1 itself forwards UDP, for every address. Logs a warning. */
   enableUdpProxy(): void {
+    this.#checkOpen();
     this.#gateway.enableUdpProxy();
   }
 
@@ -185,12 +199,17 @@ export class Wirestack implements AsyncDisposable {
 
   /** Takes no new connections, lets those that are finish for `graceMs` (0), resets the rest. */
   async close(options: CloseOptions = {}): Promise<void> {
+    this.#isClosed = true;
     for (const open of [...this.#open]) open.close();
     await this.#gateway.close(options);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosed) throw new Deno.errors.BadResource("the gateway is closed");
   }
 
   #dial(remote: IpAddress, remotePort: number): TcpEndpoint {

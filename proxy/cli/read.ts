@@ -5,6 +5,7 @@
  */
 
 import { ConfigError } from "../config_error.ts";
+import { decodeKey } from "../keys.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** The name that stands for standard input. */
@@ -27,6 +28,10 @@ export async function readText(
 }
 
 async function readFile(path: string, expected: string): Promise<Uint8Array> {
+  if (decodeKey(path) !== undefined) {
+    // Somebody took the option for the key's own: it must not go on to a log.
+    throw new ConfigError([`(withheld): is a key, expected the name of ${expected}`]);
+  }
   try {
     const status = await Deno.stat(path);
     if (status.isDirectory) {

@@ -37,7 +37,13 @@ Deno.test("usage errors are said in a line and end with status 2", async () => {
 });
 
 Deno.test("a key among the arguments is not repeated", async () => {
-  for (const args of [["up", `--private-key=${PRIVATE}`], ["up", "a", PRIVATE], [PRIVATE]]) {
+  for (
+    const args of [
+      ...[["up", `--private-key=${PRIVATE}`], ["up", "a", PRIVATE], [PRIVATE]],
+      // Where a file name belongs.
+      ...[["check", PRIVATE], ["up", PRIVATE], ["up", "--private-key-file", PRIVATE]],
+    ]
+  ) {
     const { status, error } = await tryRun(args);
     assert.equal(status, 2);
     assert.ok(!error.includes(PRIVATE), error);

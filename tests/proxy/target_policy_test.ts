@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { IpAddress } from "../../netstack/mod.ts";
 import { parseIpAddress, parsePrefix } from "../../proxy/address.ts";
-import { isSafeTarget, TargetPolicy } from "../../proxy/target_policy.ts";
+import { isInspector, isSafeTarget, TargetPolicy } from "../../proxy/target_policy.ts";
 
 const ip = (text: string) => parseIpAddress(text)!;
 const map = (from: string, to: string) => ({ from: parsePrefix(from)!, to: parsePrefix(to)! });
@@ -65,6 +65,16 @@ Deno.test("a map reaches what it names, and nothing beside it", () => {
   assert.equal(`${policy.resolve(ip("10.50.0.2"))}`, "10.50.0.2");
   assert.equal(policy.resolve(ip("127.0.0.1")), undefined);
   assert.equal(policy.resolve(ip("::ffff:127.0.0.1")), undefined);
+});
+
+Deno.test("no map hands out the port at which SIGUSR1 opens the runtime's inspector", () => {
+  for (const text of ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"]) {
+    assert.equal(isInspector(ip(text), 9229), true, text);
+    assert.equal(isInspector(ip(text), 9228), false, text);
+  }
+  for (const text of ["10.0.0.1", "::2", "::ffff:10.0.0.1", "fd00::1"]) {
+    assert.equal(isInspector(ip(text), 9229), false, text);
+  }
 });
 
 Deno.test("a map keeps the host bits, at any prefix length and between the families", () => {

@@ -127,6 +127,12 @@ Deno.test("one peer's dials leave half of what may be in flight to the others", 
   assert.deepEqual([tcp.dials, tcp.size], [0, 0]);
 });
 
+Deno.test("the runtime's inspector on a mapped loopback is refused", () => {
+  const { forwarder: { counters }, request } = forwarder();
+  assert.deepEqual(request("10.50.0.1", 9229).answers, ["reset"]);
+  assert.equal(counters.forbidden, 1);
+});
+
 Deno.test("once it is closing it refuses", async () => {
   const { forwarder: tcp, request } = forwarder();
   tcp.close();

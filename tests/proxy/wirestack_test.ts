@@ -95,6 +95,31 @@ Deno.test("operations on what is closed reject as Deno's do", async () => {
   await assert.rejects(pair.client.connect({ hostname: "10.9.0.1", port: 70000 }), RangeError);
 });
 
+Deno.test("after close everything rejects at once", async () => {
+  await using pair = await startPair({ proxy: null });
+  const { client } = pair;
+  await client.close();
+  const { BadResource } = Deno.errors;
+  await assert.rejects(client.connect({ hostname: "10.9.0.1", port: 80 }), BadResource);
+  assert.throws(() => client.listen({ port: 80 }), BadResource);
+  assert.throws(() => client.listenDatagram({ port: 80 }), BadResource);
+  assert.throws(() => client.enableProxyOnSubnet(["10.50.0.0/16"]), BadResource);
+  assert.throws(() => client.disableProxyOnSubnet(["10.50.0.0/16"]), BadResource);
+  assert.throws(() => client.enableTcpProxy(), BadResource);
+  assert.throws(() => client.enableUdpProxy(), BadResource);
+  await client.close();
+});
+
+Deno.test("an address of the tunnel's network that no peer has is unreachable at once", async () => {
+  await using pair = await startPair();
+  for (const hostname of ["10.9.0.77", SITE]) {
+    await assert.rejects(
+      pair.gateway.connect({ hostname, port: 80 }),
+      { name: "NetworkUnreachable", message: `connect: no peer's AllowedIPs hold ${hostname}` },
+    );
+  }
+});
+
 Deno.test("a subnet can be proxied later, for one protocol, and no longer", async () => {
   await using pair = await startPair({ proxy: { subnets: [] } });
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
