@@ -53,6 +53,7 @@
  */
 
 export { IpAddress, type IpVersion, Prefix } from "./address.ts";
+export type { Sum } from "./checksum.ts";
 export { IcmpCounters, IpCounters, UdpCounters } from "./counters.ts";
 export { Deadlines, type Timed } from "./deadlines.ts";
 export { type Link, LINK_HEADROOM, LINK_TAILROOM } from "./link.ts";

@@ -1,5 +1,6 @@
 import type { IpAddress, IpVersion } from "./address.ts";
 import { copyBytes } from "./bytes.ts";
+import type { Sum } from "./checksum.ts";
 import type { IcmpCounters, IpCounters } from "./counters.ts";
 import { sendFragments } from "./fragmentation.ts";
 import { IcmpErrors } from "./icmp_error.ts";
@@ -13,6 +14,7 @@ import type { IpOutput, Path, UnreachableKind } from "./transport.ts";
 /** Everything that leaves: headers, slots, and the queues of what has to wait for the flush. */
 export class Output implements IpOutput {
   readonly random: (out: Uint8Array) => void;
+  readonly sum: Sum;
   readonly hopLimit: number;
   readonly errors: IcmpErrors;
   readonly #nics: ReadonlySet<Nic>;
@@ -31,6 +33,7 @@ export class Output implements IpOutput {
     counters: IpCounters,
     icmpCounters: IcmpCounters,
     random: (out: Uint8Array) => void,
+    sum: Sum,
     hopLimit: number,
     wake: () => void,
   ) {
@@ -38,6 +41,7 @@ export class Output implements IpOutput {
     this.#routes = routes;
     this.#counters = counters;
     this.random = random;
+    this.sum = sum;
     this.hopLimit = hopLimit;
     this.#identification = new Identification(random);
     this.#wake = wake;

@@ -1,4 +1,5 @@
 import type { IpAddress } from "./address.ts";
+import { type Sum, sum } from "./checksum.ts";
 import { IcmpCounters, IpCounters, UdpCounters } from "./counters.ts";
 import { Icmp } from "./icmp.ts";
 import { Input } from "./input.ts";
@@ -30,6 +31,8 @@ export interface StackOptions {
   wake?: () => void;
   tcp?: Partial<TcpSettings>;
   reassembly?: Partial<ReassemblySettings>;
+  /** The checksum's sum over a segment, where there is a faster one. Same as {@link sum}, if folded. */
+  sum?: Sum;
   /** TTL and hop limit of what this stack sends; default 64. */
   hopLimit?: number;
   /** UDP flows of all forwarders together; default 65,536. */
@@ -91,6 +94,7 @@ export class Stack {
       ip,
       icmp,
       random,
+      options.sum ?? sum,
       hopLimit,
       options.wake ?? (() => {}),
     );

@@ -6,7 +6,7 @@
  */
 
 import type { IpAddress, IpVersion } from "./address.ts";
-import { sum } from "./checksum.ts";
+import { type Sum, sum } from "./checksum.ts";
 import type { Nic } from "./nic.ts";
 
 /** IANA protocol numbers, the same in IPv6's Next Header. */
@@ -108,6 +108,9 @@ export class Path {
 
 /** What a transport protocol sends with. */
 export interface IpOutput {
+  /** Adds up the words of a segment. */
+  readonly sum: Sum;
+
   /**
    * Takes a slot of `path.nic`'s link for a transport segment.
    *

@@ -120,7 +120,7 @@ export class Udp implements TransportProtocol {
       this.#counters.malformed++;
       return;
     }
-    if (!isChecksumRight(inbound, length)) {
+    if (!this.#isChecksumRight(inbound, length)) {
       this.#counters.badChecksum++;
       return;
     }
@@ -217,7 +217,7 @@ export class Udp implements TransportProtocol {
     writeUint16(into, at + UDP_DESTINATION_PORT, destinationPort);
     writeUint16(into, at + UDP_LENGTH, udpLength);
     writeUint16(into, at + UDP_CHECKSUM, 0);
-    const checksum = finish(sum(into, at, udpLength, path.pseudoSum + udpLength));
+    const checksum = finish(output.sum(into, at, udpLength, path.pseudoSum + udpLength));
     // 0 would mean "none" (RFC 768, RFC 8200 §8.1).
     writeUint16(into, at + UDP_CHECKSUM, checksum === 0 ? 0xffff : checksum);
     this.#counters.sent++;
@@ -234,6 +234,15 @@ export class Udp implements TransportProtocol {
     if (left.length > 0) this.#endpoints.set(endpoint.port, left);
     else this.#endpoints.delete(endpoint.port);
     this.#endpointCount--;
+  }
+
+  #isChecksumRight(inbound: Inbound, length: number): boolean {
+    const { buffer, payload, version } = inbound;
+    // RFC 768: over IPv4 the sender may leave it out; over IPv6 it must not (RFC 8200 §8.1).
+    if (readUint16(buffer, payload + UDP_CHECKSUM) === 0) return version === 4;
+    const addresses = version === 4 ? 8 : 32;
+    const pseudo = sum(buffer, inbound.source, addresses, PROTOCOL_UDP + length);
+    return finish(this.#output.sum(buffer, payload, length, pseudo)) === 0;
   }
 
   /** An endpoint bound to the address before one bound to all. */
@@ -371,13 +380,4 @@ export function udpPath(
   const path = new Path(nic, PROTOCOL_UDP, source, destination, hopLimit);
   path.dontFragment = false;
   return path;
-}
-
-function isChecksumRight(inbound: Inbound, length: number): boolean {
-  const { buffer, payload, version } = inbound;
-  // RFC 768: over IPv4 the sender may leave it out; over IPv6 it must not (RFC 8200 §8.1).
-  if (readUint16(buffer, payload + UDP_CHECKSUM) === 0) return version === 4;
-  const addresses = version === 4 ? 8 : 32;
-  const pseudo = sum(buffer, inbound.source, addresses, PROTOCOL_UDP + length);
-  return finish(sum(buffer, payload, length, pseudo)) === 0;
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { writeUint16 } from "../bytes.ts";
-import { finish, sum } from "../checksum.ts";
+import { finish } from "../checksum.ts";
 import type { Connection } from "./connection.ts";
 import {
   ACK,
@@ -242,7 +242,7 @@ function startSegment(
 
 function complete(c: Connection, offset: number, length: number, text: number, now: number): void {
   const buffer = c.path.nic.link.buffer;
-  const checksum = finish(sum(buffer, offset, length, c.path.pseudoSum + length));
+  const checksum = finish(c.tcp.ip.sum(buffer, offset, length, c.path.pseudoSum + length));
   writeUint16(buffer, offset + CHECKSUM, checksum);
   c.segmentsOut++;
   c.tcp.counters.segmentsOut++;

@@ -155,7 +155,7 @@ export class Tcp implements TransportProtocol {
     const size = version === 4 ? 4 : 16;
     // Source and destination lie side by side in both headers: the pseudo header.
     const pseudo = sum(buffer, source, 2 * size, PROTOCOL_TCP + length);
-    if (finish(sum(buffer, payload, length, pseudo)) !== 0) {
+    if (finish(this.ip.sum(buffer, payload, length, pseudo)) !== 0) {
       this.counters.badChecksum++;
       return;
     }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { finish, fold, sum, update } from "../../netstack/checksum.ts";
 import { Random } from "../sim/random.ts";
-import { plainChecksum } from "./packets.ts";
+import { Host, plainChecksum, tcpSyn, udp } from "./packets.ts";
 
 Deno.test("the checksum is that of RFC 1071's example", () => {
   const bytes = Uint8Array.of(0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7);
@@ -59,4 +59,26 @@ Deno.test("a checksum brought up to date equals one made anew", () => {
       assert.equal(update(checksum, before, after), plainChecksum(bytes));
     },
   ));
+});
+
+Deno.test("a stack sums segments with what it is given, in and out", () => {
+  const lengths: number[] = [];
+  const host = new Host({}, {
+    sum(buffer, offset, length, initial) {
+      lengths.push(length);
+      return sum(buffer, offset, length, initial);
+    },
+  });
+  const socket = host.stack.bindUdp({ port: 7 });
+  socket.handler = {
+    datagram: (_socket, source, port, buffer, offset, length, now) => {
+      socket.send(source, port, buffer, offset, length, now);
+    },
+  };
+  const answers = host.receive(udp("10.9.0.2", 5000, "10.9.0.1", 7, new Uint8Array(100)));
+  assert.equal(answers.length, 1);
+  assert.deepEqual(lengths, [108, 108]);
+  lengths.length = 0;
+  host.receive(tcpSyn("10.9.0.2", 5000, "10.9.0.1", 7));
+  assert.deepEqual(lengths, [20]); // the reset that answers it is too short to be worth the call
 });

@@ -26,6 +26,7 @@ export interface TcpHostOptions {
 
 /** TCP on the thinnest possible IP, so that a test of TCP shows TCP's faults only. */
 export class TcpHost implements IpOutput {
+  readonly sum = sum;
   readonly tcp: Tcp;
   readonly nic: Nic;
   readonly address: IpAddress;
