@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import { build, moduleText } from "../../deploy/kernels.ts";
+import { Kernels } from "../../ffi/mod.ts";
+import { MODULE } from "../../ffi/kernels/module.ts";
+
+const KERNELS = new URL("../../ffi/kernels/", import.meta.url);
+
+Deno.test("the committed module is what its source compiles to", async () => {
+  const module = await build();
+  assert.equal(module.toBase64(), MODULE);
+  assert.equal(moduleText(module), Deno.readTextFileSync(new URL("module.ts", KERNELS)));
+});
+
+Deno.test("the kernels need no permission", async () => {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--quiet", "--no-prompt", "--no-config", "--no-lock", "-"],
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(`
+    import { Kernels } from ${JSON.stringify(new URL("kernels.ts", KERNELS).href)};
+    console.log(new Kernels(0).sum(Uint8Array.of(1, 2), 0, 2, 3));
+  `));
+  await writer.close();
+  const { stdout } = await child.output();
+  assert.equal(new TextDecoder().decode(stdout), `${0x0102 + 3}\n`);
+});
+
+Deno.test("regions are aligned, apart from each other and zero, until the arena is full", () => {
+  const kernels = new Kernels(10_000);
+  let end = 0;
+  for (const [size, alignment] of [[1, 1], [100, 64], [0, 16], [4096, 4096], [7, 1]] as const) {
+    const offset = kernels.allocate(size, alignment);
+    assert.equal(offset % alignment, 0);
+    assert.ok(offset >= end);
+    end = offset + size;
+    assert.ok(kernels.bytes.subarray(offset, end).every((byte) => byte === 0));
+  }
+  const left = kernels.bytes.length - end;
+  assert.throws(() => kernels.allocate(left + 1, 1), {
+    name: "RangeError",
+    message: `the arena is full: ${left} bytes left, asked for ${left + 1}`,
+  });
+  assert.equal(kernels.allocate(left, 1), end);
+  assert.throws(() => kernels.allocate(1, 1), RangeError);
+});
+
+Deno.test("an arena has room for what was asked", () => {
+  for (const size of [0, 1, 65_536, 1_000_000]) new Kernels(size).allocate(size, 1);
+});
+
+Deno.test("sizes and alignments that are none are refused", () => {
+  const kernels = new Kernels(1000);
+  for (const size of [-1, 0.5, NaN, Infinity]) {
+    assert.throws(() => kernels.allocate(size, 1), RangeError);
+  }
+  for (const alignment of [0, -2, 3, 0.5, NaN]) {
+    assert.throws(() => kernels.allocate(1, alignment), RangeError);
+  }
+  for (const size of [-1, NaN, 2 ** 32, Infinity]) {
+    assert.throws(() => new Kernels(size), RangeError);
+  }
+});
+
+Deno.test("the memory cannot grow, so its views and pointers stay valid", () => {
+  const { memory, bytes } = new Kernels(1000);
+  assert.throws(() => memory.grow(1), RangeError);
+  assert.equal(bytes.buffer, memory.buffer);
+  assert.equal(bytes.length, memory.buffer.byteLength);
+});
