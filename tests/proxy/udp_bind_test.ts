@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { IpAddress } from "../../netstack/mod.ts";
 import { EndpointCache, type UdpAddress } from "../../proxy/endpoint_cache.ts";
 import { TransmitPool } from "../../proxy/transmit_pool.ts";
-import { UdpBind, type UdpBindOptions } from "../../proxy/udp_bind.ts";
+import type { UdpBind, UdpBindOptions } from "../../proxy/udp_bind.ts";
+import { openUdpBind } from "../../proxy/udp_bind_open.ts";
 import { pattern, until } from "./pair.ts";
 
 interface Received {
@@ -10,26 +11,33 @@ interface Received {
   readonly from: UdpAddress;
 }
 
-/** A bind that drains itself, and a plain socket to talk to it. */
-async function withBind(
-  options: Partial<UdpBindOptions>,
-  use: (bind: UdpBind, received: Received[], pool: TransmitPool) => Promise<void>,
-): Promise<void> {
-  const pool = new TransmitPool(1420);
+type Use = (bind: UdpBind, received: Received[], pool: TransmitPool) => Promise<void>;
+
+/** A test over each kind of socket, of a bind that drains and flushes itself as the engine does. */
+function bindTest(name: string, options: Partial<UdpBindOptions>, use: Use): void {
+  for (const [kind, ffi] of [["Deno's sockets", false], ["FFI", true]] as const) {
+    if (ffi && Deno.build.os !== "linux") continue;
+    Deno.test(`over ${kind}, ${name}`, () => withBind(ffi, options, use));
+  }
+}
+
+async function withBind(ffi: boolean, options: Partial<UdpBindOptions>, use: Use): Promise<void> {
+  const { pool = new TransmitPool(1420) } = options;
   const received: Received[] = [];
-  const bind = new UdpBind({
+  const turn = () => {
+    bind.drain((buffer, offset, length, from) =>
+      received.push({ bytes: buffer.slice(offset, offset + length), from })
+    );
+    bind.flush();
+    if (bind.hasReady) setImmediate(turn);
+  };
+  const bind = openUdpBind({
     pool,
-    onReadable: () => {
-      setImmediate(() =>
-        bind.drain((buffer, offset, length, from) =>
-          received.push({ bytes: buffer.slice(offset, offset + length), from })
-        )
-      );
-    },
+    onReadable: () => void setImmediate(turn),
     onSent() {},
     onFailed: (error) => assert.fail(error),
     ...options,
-  });
+  }, ffi);
   try {
     await use(bind, received, pool);
   } finally {
@@ -43,70 +51,74 @@ function plain(hostname: string): Deno.DatagramConn & { port: number } {
   return Object.assign(socket, { port: (socket.addr as Deno.NetAddr).port });
 }
 
-Deno.test("one socket hears IPv4 and IPv6, and gives IPv4 as IPv4", async () => {
-  await withBind({}, async (bind, received) => {
-    for (const hostname of ["127.0.0.1", "::1"]) {
-      const socket = plain(hostname);
-      await socket.send(pattern(100), { transport: "udp", hostname, port: bind.port });
-      await until(() => received.length === 1, "it has arrived");
-      const { from, bytes } = received.pop()!;
-      assert.equal(`${new IpAddress(from.address)}`, hostname);
-      assert.equal(from.port, socket.port);
-      assert.deepEqual(bytes, pattern(100));
-      assert.equal(bind.endpoint(new IpAddress(from.address), from.port), from, "interned");
-      bind.send(from, pattern(40), 0, 40);
-      const [answer, sender] = await socket.receive();
-      assert.deepEqual(answer, pattern(40));
-      assert.equal((sender as Deno.NetAddr).port, bind.port);
-      socket.close();
-    }
-  });
-});
-
-Deno.test("datagrams of a burst arrive whole and in order, the largest included", async () => {
-  await withBind({}, async (bind, received) => {
-    const socket = plain("127.0.0.1");
-    const to: Deno.NetAddr = { transport: "udp", hostname: "127.0.0.1", port: bind.port };
-    for (let round = 0; round < 20; round++) {
-      for (let i = 0; i < 20; i++) await socket.send(pattern(1452, 20 * round + i + 1), to);
-      await until(() => received.length === 20 * (round + 1), "all have arrived");
-    }
-    received.forEach(({ bytes }, i) => assert.deepEqual(bytes, pattern(1452, i + 1)));
-    await socket.send(pattern(65_507), to);
-    await until(() => received.length === 401, "the largest has arrived");
-    assert.deepEqual(received[400]!.bytes, pattern(65_507));
+bindTest("one socket hears IPv4 and IPv6, and gives IPv4 as IPv4", {}, async (bind, received) => {
+  for (const hostname of ["127.0.0.1", "::1"]) {
+    const socket = plain(hostname);
+    await socket.send(pattern(100), { transport: "udp", hostname, port: bind.port });
+    await until(() => received.length === 1, "it has arrived");
+    const { from, bytes } = received.pop()!;
+    assert.equal(`${new IpAddress(from.address)}`, hostname);
+    assert.equal(from.port, socket.port);
+    assert.deepEqual(bytes, pattern(100));
+    assert.equal(bind.endpoint(new IpAddress(from.address), from.port), from, "interned");
+    bind.send(from, pattern(40), 0, 40);
+    bind.flush();
+    const [answer, sender] = await socket.receive();
+    assert.deepEqual(answer, pattern(40));
+    assert.equal((sender as Deno.NetAddr).port, bind.port);
     socket.close();
-  });
+  }
 });
 
-Deno.test("what the system refuses to send is counted, and the next is sent", async () => {
-  await withBind({ address: "127.0.0.1" }, async (bind, _received, pool) => {
-    const socket = plain("127.0.0.1");
-    const to = bind.endpoint(IpAddress.v4(127, 0, 0, 1), socket.port);
-    const unreachable = bind.endpoint(new IpAddress(new Uint8Array(16).fill(0xfd)), 1);
-    bind.send(unreachable, pattern(10), 0, 10); // IPv6 from an IPv4 socket
-    bind.send(to, pattern(2000), 0, 2000); // larger than a slot, and not in one
-    await until(() => bind.counters.sendErrors === 1, "the error is counted");
-    assert.equal(bind.counters.noSlot, 1);
-    const slot = pool.take();
-    pool.buffer.set(pattern(1000), slot);
-    bind.send(to, pool.buffer, slot, 1000);
-    assert.equal(pool.isInFlight(slot), true);
-    assert.deepEqual((await socket.receive())[0], pattern(1000).subarray(0, 1000));
-    await until(() => pool.free === pool.slots, "the slot is free again");
-    socket.close();
-  });
+bindTest("datagrams of a burst arrive whole and in order, the largest included", {}, async (
+  bind,
+  received,
+) => {
+  const socket = plain("127.0.0.1");
+  const to: Deno.NetAddr = { transport: "udp", hostname: "127.0.0.1", port: bind.port };
+  for (let round = 0; round < 20; round++) {
+    for (let i = 0; i < 20; i++) await socket.send(pattern(1452, 20 * round + i + 1), to);
+    await until(() => received.length === 20 * (round + 1), "all have arrived");
+  }
+  received.forEach(({ bytes }, i) => assert.deepEqual(bytes, pattern(1452, i + 1)));
+  await socket.send(pattern(65_507), to);
+  await until(() => received.length === 401, "the largest has arrived");
+  assert.deepEqual(received[400]!.bytes, pattern(65_507));
+  socket.close();
 });
 
-Deno.test("when every slot is in use a foreign datagram is dropped and counted", async () => {
-  await withBind({}, async (bind, _received, pool) => {
-    const taken: number[] = [];
-    for (let slot; (slot = pool.take()) >= 0;) taken.push(slot);
-    bind.send(bind.endpoint(IpAddress.v4(127, 0, 0, 1), 9), pattern(10), 0, 10);
-    assert.equal(bind.counters.noSlot, 1);
-    for (const slot of taken) pool.give(slot);
-    await bind.sent(100);
-  });
+bindTest("what the system refuses to send is counted, and the next is sent", {
+  address: "127.0.0.1",
+}, async (bind, _received, pool) => {
+  const socket = plain("127.0.0.1");
+  const to = bind.endpoint(IpAddress.v4(127, 0, 0, 1), socket.port);
+  const unreachable = bind.endpoint(new IpAddress(new Uint8Array(16).fill(0xfd)), 1);
+  bind.send(unreachable, pattern(10), 0, 10); // IPv6 from an IPv4 socket
+  bind.send(to, pattern(2000), 0, 2000); // larger than a slot, and not in one
+  bind.flush();
+  await until(() => bind.counters.sendErrors === 1, "the error is counted");
+  assert.equal(bind.counters.noSlot, 1);
+  const slot = pool.take();
+  pool.buffer.set(pattern(1000), slot);
+  bind.send(to, pool.buffer, slot, 1000);
+  assert.equal(pool.isInFlight(slot), true);
+  bind.flush();
+  assert.deepEqual((await socket.receive())[0], pattern(1000).subarray(0, 1000));
+  await until(() => pool.free === pool.slots, "the slot is free again");
+  socket.close();
+});
+
+bindTest("when every slot is in use a foreign datagram is dropped and counted", {}, async (
+  bind,
+  _received,
+  pool,
+) => {
+  const taken: number[] = [];
+  for (let slot; (slot = pool.take()) >= 0;) taken.push(slot);
+  bind.send(bind.endpoint(IpAddress.v4(127, 0, 0, 1), 9), pattern(10), 0, 10);
+  assert.equal(bind.counters.noSlot, 1);
+  for (const slot of taken) pool.give(slot);
+  await bind.sent(100);
 });
 
 Deno.test("slots do not overlap, and hold a packet with its room", () => {
