@@ -18,6 +18,7 @@ import {
 import type { IpAddress } from "../netstack/mod.ts";
 import { SettingError } from "./config_error.ts";
 import { EndpointCache, type UdpAddress } from "./endpoint_cache.ts";
+import { getLogger } from "./logger.ts";
 import type { MemoryRegion, TransmitPool } from "./transmit_pool.ts";
 import {
   countSendError,
@@ -27,6 +28,8 @@ import {
   type UdpBind,
   type UdpBindOptions,
 } from "./udp_bind.ts";
+
+const log = getLogger(["wirestack", "engine"]);
 
 /** Memory of the ring of messages, unless it is given. Pages that are never written cost nothing. */
 const RING_BYTES = 64 * MESSAGE_BYTES;
@@ -85,7 +88,13 @@ export class FfiUdpBind implements UdpBind {
       this.#libc.close();
       throw error;
     }
-    const { address, hasGso } = this.#socket;
+    const { address, receiveBuffer, sendBuffer, hasGro, hasGso } = this.#socket;
+    log.info("UDP over FFI: buffers {receiveBuffer} and {sendBuffer} bytes, GRO {gro}, GSO {gso}", {
+      receiveBuffer,
+      sendBuffer,
+      gro: hasGro,
+      gso: hasGso,
+    });
     this.#endpoints = new EndpointCache(address.hostname.includes(":"));
     this.#batch = new SendBatch(this.#libc, pool.buffer, pool.slots, hasGso);
     this.#wait = new UdpWait(this.#ring, (sender) => this.#endpoints.from(sender).sockaddr);
