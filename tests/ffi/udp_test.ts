@@ -295,7 +295,7 @@ labTest(
     // Whoever is looked for keeps what is sent to it in the socket's buffer meanwhile.
     const address = JSON.parse(await far.output(["ip", "-j", "link", "show", "wan"]))[0].address;
     await far.ip("link set wan arp off");
-  await near.ip("neigh flush all");
+    await near.ip("neigh flush all");
     using sender = inNamespace(near.namespace, () => new Side("::", { sendBuffer: 1 }));
     using receiver = inNamespace(far.namespace, () => new Side("::"));
     const to = sender.to("192.0.2.2", receiver.socket.address.port);
