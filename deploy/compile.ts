@@ -102,11 +102,14 @@ function parse(args: string[]) {
   return values;
 }
 
-/** What `deno task start` may do is what the executable may do. */
+/**
+ * What `deno task start:ffi` may do is what the executable may do. Without the flag --ffi it gives up the
+ * permission for that before anything else.
+ */
 export function permissions(): string[] {
-  const words = config.tasks.start.command.split(" ");
+  const [options] = config.tasks["start:ffi"].command.split(" main.ts");
   return [
-    ...words.filter((word) => word.startsWith("--")),
+    ...options!.split(" ").filter((word) => word.startsWith("--")),
     ...config.unstable.map((feature) => `--unstable-${feature}`),
   ];
 }

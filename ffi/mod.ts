@@ -5,4 +5,10 @@
  */
 
 export { type KernelAeadKey, Kernels } from "./kernels/kernels.ts";
+export { Errno } from "./libc.ts";
 export * from "./tun.ts";
+export * from "./udp.ts";
+export { type UdpLibc } from "./udp_layout.ts";
+export { MESSAGE_BYTES, ReceiveRing } from "./udp_receive.ts";
+export { type Destination, SendBatch, type SettledHandler } from "./udp_send.ts";
+export { UdpWait } from "./udp_wait.ts";

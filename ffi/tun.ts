@@ -14,6 +14,8 @@
  * @module
  */
 
+import { type Libc as LibcOf, openLibc } from "./libc.ts";
+
 // Results of type ssize_t fit 32 bits here, and their low half is their value: no bigint for each.
 const LIBC = {
   open: { parameters: ["buffer", "i32"], result: "i32" },
@@ -24,10 +26,9 @@ const LIBC = {
   eventfd: { parameters: ["u32", "i32"], result: "i32" },
   poll: { parameters: ["buffer", "usize", "i32"], result: "i32" },
   wait: { name: "poll", parameters: ["buffer", "usize", "i32"], result: "i32", nonblocking: true },
-  __errno_location: { parameters: [], result: "pointer" },
 } as const;
 
-type Libc = Deno.DynamicLibrary<typeof LIBC>;
+type Libc = LibcOf<typeof LIBC>;
 
 // <fcntl.h>, <poll.h>, <linux/if.h>, <linux/if_tun.h>
 const O_RDWR = 0o2;
@@ -85,12 +86,12 @@ export class TunDevice implements AsyncDisposable {
     if (encoded.length === 0 || encoded.length >= IFNAMSIZ) {
       throw new RangeError(`an interface name has 1 to ${IFNAMSIZ - 1} bytes, got "${name}"`);
     }
-    const libc = Deno.dlopen("libc.so.6", LIBC);
+    const libc = openLibc(LIBC);
     const { symbols } = libc;
     const opened: number[] = [];
     const check = (result: number, what: string) => {
       if (result >= 0) return result;
-      const message = `${what}: ${errno(libc)}`;
+      const message = `${what}: errno ${libc.errno()}`;
       for (const fd of opened) symbols.close(fd);
       libc.close();
       throw new Error(message);
@@ -124,7 +125,7 @@ export class TunDevice implements AsyncDisposable {
     const { symbols } = this.#libc;
     const length = symbols.read(this.#fd, into, BigInt(into.length));
     if (length >= 0) return length;
-    // Not by errno, see errno().
+    // Not by errno: the runtime may have made a call of its own since.
     symbols.poll(this.#asked.bytes, 1n, 0);
     if ((this.#asked.view.getInt16(POLLFD_REVENTS, true) & POLLERR) === 0) return 0;
     throw new Error(`the TUN interface ${this.name} is gone`);
@@ -189,13 +190,4 @@ function pollfds(size: number): Pollfds {
 function setPollfd({ view }: Pollfds, index: number, fd: number): void {
   view.setInt32(index * POLLFD_SIZE, fd, true);
   view.setInt16(index * POLLFD_SIZE + POLLFD_EVENTS, POLLIN, true);
-}
-
-/**
- * Says why the last call failed, for people only: the runtime may make system calls of its own
- * between two of ours, and then it is the errno of one of those.
- */
-function errno(libc: Libc): string {
-  const pointer = libc.symbols.__errno_location();
-  return pointer === null ? "no errno" : `errno ${new Deno.UnsafePointerView(pointer).getInt32()}`;
 }

@@ -8,16 +8,31 @@ import { IpAddress } from "../netstack/mod.ts";
 import type { Endpoint } from "../wireguard/mod.ts";
 import { parseIpAddress } from "./address.ts";
 
-/** The address of a peer in the form WireGuard reads, and in the form the socket takes. */
+/** The address of a peer in the form WireGuard reads, and in those the socket takes. */
 export class UdpAddress implements Endpoint {
   readonly address: Uint8Array;
   readonly port: number;
   readonly netAddr: Deno.NetAddr;
+  /** For a socket that sends in batches: the largest datagram that the kernel cuts for it. */
+  segmentLimit = Infinity;
+  #sockaddr: Uint8Array<ArrayBuffer> | undefined;
 
   constructor(ip: IpAddress, netAddr: Deno.NetAddr) {
     this.address = ip.bytes;
     this.port = netAddr.port;
     this.netAddr = netAddr;
+  }
+
+  /** Linux's struct sockaddr_in or sockaddr_in6. */
+  get sockaddr(): Uint8Array<ArrayBuffer> {
+    return this.#sockaddr ??= sockaddrOf(this.address, this.port, this.netAddr.hostname);
+  }
+
+  /** The interface of a link-local address. Not part of what makes an address the same. */
+  setScope(scope: number): void {
+    if (this.sockaddr.length === SOCKADDR_IN6_SIZE) {
+      new DataView(this.sockaddr.buffer).setUint32(SCOPE, scope, true);
+    }
   }
 
   toString(): string {
@@ -27,6 +42,9 @@ export class UdpAddress implements Endpoint {
 }
 
 const GENERATION = 2048;
+/** Places of the table by socket address, and the words of a struct sockaddr_in6. */
+const PLACES = 1024;
+const WORDS = 7;
 
 /**
  * Interns addresses: while one is in use it is the same object, so that `===` tells whether a peer
@@ -39,6 +57,9 @@ export class EndpointCache {
   #young = new Map<string, UdpAddress>();
   #old = new Map<string, UdpAddress>();
   #last: UdpAddress | undefined;
+  // By hash, the latest of each: no text, no object for a sender that is known.
+  readonly #places: (UdpAddress | undefined)[] = new Array<undefined>(PLACES).fill(undefined);
+  readonly #words = new Int32Array(PLACES * WORDS);
 
   constructor(isDualStack: boolean) {
     this.#isDualStack = isDualStack;
@@ -51,15 +72,47 @@ export class EndpointCache {
       last !== undefined && last.port === sender.port && last.netAddr.hostname === sender.hostname
     ) return last;
     const key = `${sender.hostname} ${sender.port}`;
-    return this.#last = this.#find(key) ??
-      this.#add(key, new UdpAddress(ipOf(sender.hostname), sender));
+    return this.#last = this.#find(key) ?? this.#of(sender.hostname, sender.port, key);
+  }
+
+  /** The sender of a datagram, as the words of a struct sockaddr_in or sockaddr_in6 from `at` on. */
+  fromSockaddr(words: Int32Array<ArrayBuffer>, at: number): UdpAddress {
+    let hash = 0;
+    for (let i = 0; i < WORDS; i++) hash = Math.imul(hash ^ words[at + i]!, 0x9e3779b1);
+    const place = (hash ^ hash >>> 15) & (PLACES - 1);
+    const known = this.#places[place];
+    if (known !== undefined && this.#isAt(place, words, at)) return known;
+    const bytes = new Uint8Array(words.buffer, words.byteOffset + at * 4, WORDS * 4);
+    const address = this.#of(hostnameOf(bytes), bytes[2]! << 8 | bytes[3]!);
+    // Deno tells no scope, the kernel does.
+    if (words[at + SCOPE / 4] !== 0) address.setScope(words[at + SCOPE / 4]!);
+    this.#places[place] = address;
+    this.#words.set(words.subarray(at, at + WORDS), place * WORDS);
+    return address;
   }
 
   of(ip: IpAddress, port: number): UdpAddress {
-    const hostname = ip.version === 4 && this.#isDualStack ? `::ffff:${ip}` : ip.toString();
+    return this.#of(ip.toString(), port);
+  }
+
+  #isAt(place: number, words: Int32Array, at: number): boolean {
+    const start = place * WORDS;
+    for (let i = 0; i < WORDS; i++) {
+      if (this.#words[start + i] !== words[at + i]) return false;
+    }
+    return true;
+  }
+
+  /** @param alias Another way to write the address, to be found by as well. */
+  #of(text: string, port: number, alias?: string): UdpAddress {
+    const ip = ipOf(text);
+    const zone = /%.*/.exec(text)?.[0] ?? "";
+    const hostname = ip.version === 4 && this.#isDualStack ? `::ffff:${ip}` : `${ip}${zone}`;
     const key = `${hostname} ${port}`;
-    return this.#find(key) ??
-      this.#add(key, new UdpAddress(ip.unmapped(), { transport: "udp", hostname, port }));
+    const address = this.#find(key) ??
+      this.#add(key, new UdpAddress(ip, { transport: "udp", hostname, port }));
+    if (alias !== undefined && alias !== key) this.#add(alias, address);
+    return address;
   }
 
   #find(key: string): UdpAddress | undefined {
@@ -83,4 +136,32 @@ export class EndpointCache {
 function ipOf(hostname: string): IpAddress {
   const ip = parseIpAddress(hostname.replace(/%.*/, ""));
   return ip?.unmapped() ?? IpAddress.v4(0, 0, 0, 0);
+}
+
+const AF_INET = 2;
+const AF_INET6 = 10;
+const SOCKADDR_IN_SIZE = 16;
+const SOCKADDR_IN6_SIZE = 28;
+/** Of a struct sockaddr_in6: uint16 family, uint16 port, uint32 flow label, 16 bytes, uint32 scope. */
+const SCOPE = 24;
+
+function sockaddrOf(
+  address: Uint8Array,
+  port: number,
+  hostname: string,
+): Uint8Array<ArrayBuffer> {
+  const isIpv6 = hostname.includes(":");
+  const bytes = new Uint8Array(isIpv6 ? SOCKADDR_IN6_SIZE : SOCKADDR_IN_SIZE);
+  const view = new DataView(bytes.buffer);
+  view.setUint16(0, isIpv6 ? AF_INET6 : AF_INET, true);
+  view.setUint16(2, port);
+  if (!isIpv6) bytes.set(address, 4);
+  else if (address.length === 4) bytes.set([0xff, 0xff, ...address], 18);
+  else bytes.set(address, 8);
+  return bytes;
+}
+
+function hostnameOf(sockaddr: Uint8Array): string {
+  const is4 = sockaddr[0] === AF_INET;
+  return IpAddress.from(sockaddr, is4 ? 4 : 8, is4 ? 4 : 6).toString();
 }

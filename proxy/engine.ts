@@ -22,7 +22,8 @@ import type { GatewayConfig } from "./config.ts";
 import { nodeCrypto } from "./crypto.ts";
 import type { UdpAddress } from "./endpoint_cache.ts";
 import { TransmitPool } from "./transmit_pool.ts";
-import { UdpBind } from "./udp_bind.ts";
+import type { UdpBind } from "./udp_bind.ts";
+import { openUdpBind } from "./udp_bind_open.ts";
 import { WireguardLink } from "./wireguard_link.ts";
 
 const log = getLogger(["wirestack", "engine"]);
@@ -40,6 +41,8 @@ export interface EngineOptions {
   /** Replaces some of WireGuard's time constants. */
   readonly timers?: Partial<TimerSettings>;
   readonly tcp?: Partial<TcpSettings>;
+  /** Datagrams in batches, over FFI. Default: over Deno's sockets. */
+  readonly ffi?: boolean;
   onEvent(event: DeviceEvent): void;
   /** The socket is dead. */
   onFailed(error: Error): void;
@@ -108,8 +111,10 @@ export class Engine {
         ...options.timers,
       },
       sink: {
-        transmit: (endpoint: Endpoint, buffer, offset, length) =>
-          this.bind.send(endpoint as UdpAddress, buffer, offset, length),
+        transmit: (endpoint: Endpoint, buffer, offset, length) => {
+          this.bind.send(endpoint as UdpAddress, buffer, offset, length);
+          this.wake(); // to flush it, if this is no turn
+        },
         receive: (_peer, buffer, offset, length, now) =>
           this.stack.handlePacket(this.nic1, buffer, offset, length, now),
         event: (event) => options.onEvent(event),
@@ -132,14 +137,14 @@ export class Engine {
       forwarding: config.peerToPeer,
     });
     // Last: whatever is thrown above leaves no socket behind.
-    this.bind = new UdpBind({
+    this.bind = openUdpBind({
       ...(config.listenPort !== undefined && { port: config.listenPort }),
       ...(config.listenAddress !== undefined && { address: config.listenAddress }),
       pool: this.pool,
       onReadable: () => this.wake(),
       onSent: () => this.#onSent(),
       onFailed: options.onFailed,
-    });
+    }, options.ffi);
   }
 
   /** Milliseconds, monotonic. */
@@ -206,6 +211,7 @@ export class Engine {
     }
     const moreHandshakes = device.handleHandshakes(now, HANDSHAKE_BUDGET);
     const moreSegments = stack.flush(now, FLUSH_BUDGET);
+    this.bind.flush();
     this.#needsSlots = moreSegments && this.pool.free === 0;
     return moreHandshakes || moreSegments && !this.#needsSlots;
   }

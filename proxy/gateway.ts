@@ -28,6 +28,8 @@ export interface GatewayOptions {
   readonly tcp?: Partial<TcpSettings>;
   /** Default: as the system resolves names. */
   readonly resolve?: Resolve;
+  /** UDP in batches, over FFI: Linux, with the permission --allow-ffi. Default: Deno's sockets. */
+  readonly ffi?: boolean;
 }
 
 export interface CloseOptions {
@@ -70,12 +72,13 @@ export class Gateway implements AsyncDisposable {
   private constructor(config: GatewayConfig, options: GatewayOptions) {
     this.closed = this.#closed.promise;
     this.closed.catch(() => {}); // whoever waits for it hears of it
-    const { crypto, timers, tcp } = options;
+    const { crypto, timers, tcp, ffi } = options;
     const engine = new Engine({
       config,
       ...(crypto && { crypto }),
       ...(timers && { timers }),
       ...(tcp && { tcp }),
+      ...(ffi !== undefined && { ffi }),
       onEvent: (event) => this.#onEvent(event),
       onFailed: (error) => {
         this.#closed.reject(error);

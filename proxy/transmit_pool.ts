@@ -6,6 +6,15 @@
 
 import { LINK_HEADROOM, LINK_TAILROOM } from "../netstack/mod.ts";
 
+/** A piece of memory that somebody else owns. */
+export interface MemoryRegion {
+  /** Must not move or grow. */
+  readonly memory: Uint8Array<ArrayBuffer>;
+  readonly offset: number;
+  /** Bytes. */
+  readonly length: number;
+}
+
 const POOL_BYTES = 1 << 20;
 const MIN_SLOTS = 64;
 const MAX_SLOTS = 512;
@@ -17,20 +26,37 @@ const CACHE_LINE = 64;
  * until then the kernel's copy has not been made.
  */
 export class TransmitPool {
-  readonly buffer: Uint8Array;
+  /** What slots are offsets in. May hold other things beside them. */
+  readonly buffer: Uint8Array<ArrayBuffer>;
   /** Bytes from one slot to the next. */
   readonly slotSize: number;
   readonly slots: number;
+  readonly #start: number;
+  readonly #end: number;
   readonly #free: Int32Array;
   #freeCount: number;
   readonly #inFlight: Uint8Array;
 
-  /** @param mtu Bytes of the largest packet, without head and tail room. */
-  constructor(mtu: number) {
-    const size = LINK_HEADROOM + mtu + LINK_TAILROOM;
-    this.slotSize = Math.ceil(size / CACHE_LINE) * CACHE_LINE;
-    this.slots = Math.min(MAX_SLOTS, Math.max(MIN_SLOTS, Math.floor(POOL_BYTES / this.slotSize)));
-    this.buffer = new Uint8Array(this.slots * this.slotSize);
+  /** Bytes of slots for packets of up to `mtu` bytes, without head and tail room. */
+  static bytes(mtu: number): number {
+    const size = slotSize(mtu);
+    return size * Math.min(MAX_SLOTS, Math.max(MIN_SLOTS, Math.floor(POOL_BYTES / size)));
+  }
+
+  /**
+   * @param mtu Bytes of the largest packet, without head and tail room.
+   * @param region Where the slots are; default a buffer of their own.
+   * @throws {RangeError} if not a single slot has room there.
+   */
+  constructor(mtu: number, region: MemoryRegion = ownRegion(TransmitPool.bytes(mtu))) {
+    this.slotSize = slotSize(mtu);
+    this.slots = Math.floor(region.length / this.slotSize);
+    if (this.slots < 1) {
+      throw new RangeError(`a slot needs ${this.slotSize} bytes, got ${region.length}`);
+    }
+    this.buffer = region.memory;
+    this.#start = region.offset;
+    this.#end = region.offset + this.slots * this.slotSize;
     this.#free = Int32Array.from({ length: this.slots }, (_, i) => this.slots - 1 - i);
     this.#freeCount = this.slots;
     this.#inFlight = new Uint8Array(this.slots);
@@ -44,22 +70,39 @@ export class TransmitPool {
   /** @returns Where a slot starts in {@link buffer}, or -1 if none is free. */
   take(): number {
     if (this.#freeCount === 0) return -1;
-    return this.#free[--this.#freeCount]! * this.slotSize;
+    return this.#start + this.#free[--this.#freeCount]! * this.slotSize;
   }
 
   /** Frees the slot that `offset` lies in. */
   give(offset: number): void {
-    const slot = (offset / this.slotSize) | 0;
+    const slot = this.#slot(offset);
     this.#inFlight[slot] = 0;
     this.#free[this.#freeCount++] = slot;
   }
 
   /** Marks the slot that `offset` lies in: it is given back when its send has settled. */
   setInFlight(offset: number): void {
-    this.#inFlight[(offset / this.slotSize) | 0] = 1;
+    this.#inFlight[this.#slot(offset)] = 1;
   }
 
   isInFlight(offset: number): boolean {
-    return this.#inFlight[(offset / this.slotSize) | 0] === 1;
+    return this.#inFlight[this.#slot(offset)] === 1;
   }
+
+  /** Whether bytes at `offset` of `buffer` lie in a slot. */
+  holds(buffer: Uint8Array, offset: number): boolean {
+    return buffer === this.buffer && offset >= this.#start && offset < this.#end;
+  }
+
+  #slot(offset: number): number {
+    return ((offset - this.#start) / this.slotSize) | 0;
+  }
+}
+
+function slotSize(mtu: number): number {
+  return Math.ceil((LINK_HEADROOM + mtu + LINK_TAILROOM) / CACHE_LINE) * CACHE_LINE;
+}
+
+function ownRegion(length: number): MemoryRegion {
+  return { memory: new Uint8Array(length), offset: 0, length };
 }

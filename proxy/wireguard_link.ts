@@ -32,7 +32,7 @@ export class WireguardLink implements Link {
 
   transmit(buffer: Uint8Array, offset: number, length: number, now: number): void {
     let at = offset;
-    if (buffer !== this.buffer) { // from peer to peer, still where it was received
+    if (!this.#pool.holds(buffer, offset)) { // from peer to peer, still where it was received
       at = this.allocate();
       if (at < 0) {
         this.noSlot++;

@@ -7,6 +7,7 @@
  */
 
 import { Command, CommanderError, Option } from "npm:commander@15.1.0";
+import type { GatewayConfig } from "../config.ts";
 import { ConfigError } from "../config_error.ts";
 import { VERSION } from "../version.ts";
 import { addConfigFlags, applyFlags, type FlagValue } from "./flags.ts";
@@ -54,6 +55,11 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
       // The defaults look into the environment.
       getOutHasColors: () => false,
       getErrHasColors: () => false,
+    })
+    // The help of `up` shows it. Here it is for a task, which has its arguments in front of the user's.
+    .addOption(new Option("--ffi").hideHelp())
+    .hook("preAction", (program, command) => {
+      if (command.name() !== "up" || !program.opts().ffi) terminal.giveUpFfi();
     });
 
   const upCommand = program.command("up")
@@ -71,13 +77,20 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
     .addOption(
       new Option("--log-format <FORMAT>", "form of the log on standard error")
         .choices(["text", "json"]).default("text").helpGroup("Log:"),
+    )
+    .addOption(
+      new Option("--ffi", "UDP in batches by calls of the C library: Linux, and a wider permission")
+        .helpGroup("System:"),
     );
   const upFlags = addConfigFlags(upCommand);
-  upCommand.action(async (file: string | undefined, options) => {
+  upCommand.action(async (file: string | undefined, options, command: Command) => {
+    const { ffi = false } = command.optsWithGlobals();
+    if (ffi) await checkFfi();
     const loaded = await load(file, upFlags, terminal);
     const { up } = await import("./up.ts");
     const { Gateway } = await import("../gateway.ts");
-    done(await up(loaded, { ...options, start: (config) => Gateway.start(config) }, terminal));
+    const start = (config: GatewayConfig) => Gateway.start(config, { ffi });
+    done(await up(loaded, { ...options, start }, terminal));
   });
 
   const checkCommand = program.command("check")
@@ -105,6 +118,12 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
     .description("Fetches a page through a tunnel between two processes on this machine.")
     .action(async () => done(await (await import("../demo.ts")).demo()));
   return program;
+}
+
+async function checkFfi(): Promise<void> {
+  const { udpUnavailable } = await import("../../ffi/mod.ts");
+  const reason = udpUnavailable();
+  if (reason !== undefined) throw new ConfigError([`--ffi: ${reason}`]);
 }
 
 async function load(file: string | undefined, flags: readonly FlagValue[], terminal: Terminal) {

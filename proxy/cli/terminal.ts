@@ -15,6 +15,8 @@ export interface Terminal {
   outputIsWorldAccessible(): boolean;
   /** Columns of standard output, if it is a terminal. */
   columns(): number | undefined;
+  /** Gives up the permission to call foreign code, for good: the program has it and does not use it. */
+  giveUpFfi(): void;
 }
 
 export const processTerminal: Terminal = {
@@ -30,6 +32,7 @@ export const processTerminal: Terminal = {
     }
   },
   columns: () => Deno.stdout.isTerminal() ? Deno.consoleSize().columns : undefined,
+  giveUpFfi: () => void Deno.permissions.revokeSync({ name: "ffi" }),
 };
 
 const encoder = new TextEncoder();

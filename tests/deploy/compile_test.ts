@@ -33,10 +33,10 @@ async function temporary() {
   return { path, [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }) };
 }
 
-Deno.test("the executable's permissions are named, and those of the start task", () => {
+Deno.test("the executable's permissions are named, those of the start task and --allow-ffi", () => {
   const start = config.tasks.start.command.split(" ").filter((word) => word.startsWith("--"));
-  assert.deepEqual(permissions(), [...start, "--unstable-net"]);
-  for (const flag of ["-A", "--allow-all", "--allow-run", "--allow-ffi", "--allow-write"]) {
+  assert.deepEqual(permissions(), [...start, "--allow-ffi", "--unstable-net"]);
+  for (const flag of ["-A", "--allow-all", "--allow-run", "--allow-write", "--ffi"]) {
     assert.ok(!permissions().includes(flag), flag);
   }
   assert.ok(permissions().includes("--no-prompt"));

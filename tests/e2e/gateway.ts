@@ -1,17 +1,23 @@
 /**
  * The gateway under test, run as its users run it: as an ordinary user without privileges, by
- * `deno task start` or as the one file `dist/wirestack`.
+ * `deno task start`, `deno task start:ffi` or as the one file `dist/wirestack`.
  *
  * @module
  */
 
 import { fileURLToPath } from "node:url";
+import { udpBindDefault } from "../../proxy/udp_bind_open.ts";
 import type { Host } from "./lab.ts";
 import { output, type Process } from "./process.ts";
 
 /** How the gateway is started. */
-export const SUBJECTS = ["deno task start", "dist/wirestack"] as const;
+export const SUBJECTS = ["deno task start", "deno task start:ffi", "dist/wirestack"] as const;
 export type Subject = (typeof SUBJECTS)[number];
+
+/** What a test gets that does not say: the one over FFI in `deno task test:ffi`. */
+export function defaultSubject(): Subject {
+  return udpBindDefault.ffi ? "deno task start:ffi" : "deno task start";
+}
 
 /** `nobody`, who owns nothing on the machine but what {@link installation} gives it. */
 const USER = 65534;
@@ -26,13 +32,15 @@ export async function startGateway(
   host: Host,
   directory: string,
   config: string,
-  { subject = "deno task start", args = [] }: { subject?: Subject; args?: string[] } = {},
+  { subject = defaultSubject(), args = [] }: { subject?: Subject; args?: string[] } = {},
 ): Promise<Gateway> {
   const { root, deno, env } = await installation();
   const file = `${directory}/${host.namespace}.conf`;
   await Deno.writeTextFile(file, config, { mode: 0o600 });
   await Deno.chown(file, USER, USER);
-  const program = subject === "deno task start" ? [deno, "task", "start"] : [await binary()];
+  const program = subject === "dist/wirestack"
+    ? [await binary()]
+    : [deno, "task", subject.slice("deno task ".length)];
   const process = host.spawn("gateway", [
     ...unprivileged(),
     ...program,

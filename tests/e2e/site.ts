@@ -9,7 +9,7 @@
 
 import { createHash, randomBytes } from "node:crypto";
 import { fileURLToPath } from "node:url";
-import { type Gateway, startGateway, type Subject } from "./gateway.ts";
+import { defaultSubject, type Gateway, startGateway, type Subject } from "./gateway.ts";
 import { type Host, Lab } from "./lab.ts";
 import type { Process } from "./process.ts";
 import {
@@ -113,7 +113,7 @@ export class Site implements AsyncDisposable {
     const services = await startTarget(lab, gatewayHost, target, options.fileBytes ?? 4096);
     const site = new Site(
       { lab, client, gatewayHost, target, ...services },
-      options.subject ?? "deno task start",
+      options.subject ?? defaultSubject(),
     );
     await site.#connect(options);
     return site;

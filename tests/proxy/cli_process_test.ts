@@ -45,6 +45,36 @@ Deno.test("wrong input ends the program with status 2, a line for each error and
   }
 });
 
+Deno.test("--ffi without the permission is an error that names it", async () => {
+  for (const args of [["up", "--ffi", "-"], ["--ffi", "up", "-"]]) {
+    const { status, out, error } = await wirestack(["--allow-net"], args, "");
+    assert.deepEqual([status, out], [2, ""]);
+    assert.match(
+      error,
+      /^--ffi: needs (?:the permission --allow-ffi|Linux on x86-64 or ARM64, .*)\n$/,
+    );
+  }
+});
+
+Deno.test("a permission for foreign calls that is given up cannot be used again", async () => {
+  const terminal = new URL("proxy/cli/terminal.ts", ROOT).href;
+  const code = `const { processTerminal } = await import(${JSON.stringify(terminal)});
+    const state = () => Deno.permissions.querySync({ name: "ffi" }).state;
+    console.log(state());
+    processTerminal.giveUpFfi();
+    console.log(state());
+    try {
+      Deno.dlopen("libc.so.6", {});
+    } catch (error) {
+      console.log(error.name);
+    }`;
+  const { stdout } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--no-prompt", "--allow-ffi", `data:text/javascript,${encodeURIComponent(code)}`],
+    stderr: "null",
+  }).output();
+  assert.match(new TextDecoder().decode(stdout), /^granted\n(?:prompt|denied)\nNotCapable\n$/);
+});
+
 Deno.test("a port in use is an error of the file", async () => {
   const taken = Deno.listenDatagram({ transport: "udp", hostname: "0.0.0.0", port: 0 });
   try {

@@ -62,6 +62,22 @@ Deno.test("help and version go to standard output", async () => {
   }
 });
 
+Deno.test("the permission for foreign calls is given up by all but up --ffi", async () => {
+  const cases: [string[], boolean][] = [
+    [["genkey"], true],
+    [["check", "/no/such.conf"], true],
+    [["--ffi", "check", "/no/such.conf"], true],
+    [["up", "/no/such.conf"], true],
+    [["up", "--ffi", "/no/such.conf"], false],
+    [["--ffi", "up", "/no/such.conf"], false],
+  ];
+  for (const [args, expected] of cases) {
+    let isGivenUp = false;
+    await tryRun(args, "", { giveUpFfi: () => isGivenUp = true });
+    assert.equal(isGivenUp, expected, args.join(" "));
+  }
+});
+
 Deno.test("check says what a configuration amounts to", async () => {
   const { status, out, error } = await tryRun(["check", "-"], `${FILE}DNS = 1.1.1.1\n`);
   assert.equal(status, 0);
@@ -238,6 +254,7 @@ async function tryRun(args: string[], input = "", terminal: Partial<Terminal> = 
     readInput: () => Promise.resolve(new TextEncoder().encode(input)),
     outputIsWorldAccessible: () => false,
     columns: () => undefined,
+    giveUpFfi() {},
     ...terminal,
   });
   return { status, out, error };

@@ -95,6 +95,7 @@ async function wirestack(command: string, input = ""): Promise<Result> {
     readInput: () => Promise.resolve(new TextEncoder().encode(input)),
     outputIsWorldAccessible: () => false,
     columns: () => undefined,
+    giveUpFfi() {},
   });
   return result;
 }

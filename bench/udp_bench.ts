@@ -1,0 +1,83 @@
+/**
+ * WireGuard's UDP socket on loopback, over Deno's sockets and over FFI: 64 full datagrams, one way
+ * at a time. The other end is over FFI, and not in the measured part.
+ */
+
+import { IpAddress } from "../netstack/mod.ts";
+import { TransmitPool } from "../proxy/transmit_pool.ts";
+import type { UdpBind } from "../proxy/udp_bind.ts";
+import { openUdpBind } from "../proxy/udp_bind_open.ts";
+
+/** What the receive buffer that Deno leaves a socket holds, at a Linux system's default. */
+const DATAGRAMS = 64;
+const BYTES = 1452;
+
+class Side {
+  readonly pool = new TransmitPool(BYTES);
+  readonly bind: UdpBind;
+  received = 0;
+  #wake: (() => void) | undefined;
+
+  constructor(ffi: boolean) {
+    this.bind = openUdpBind({
+      pool: this.pool,
+      onReadable: () => this.#wake?.(),
+      onSent: () => this.#wake?.(),
+      onFailed(error) {
+        throw error;
+      },
+    }, ffi);
+  }
+
+  send(to: Side): void {
+    const endpoint = this.bind.endpoint(IpAddress.v4(127, 0, 0, 1), to.bind.port);
+    for (let i = 0; i < DATAGRAMS; i++) {
+      const slot = this.pool.take();
+      this.bind.send(endpoint, this.pool.buffer, slot, BYTES);
+    }
+    this.bind.flush();
+  }
+
+  async sent(): Promise<void> {
+    while (this.pool.free < this.pool.slots) await this.#woken();
+  }
+
+  /** Drains until that many have arrived. */
+  async receive(count: number): Promise<void> {
+    this.received = 0;
+    while (this.received < count) {
+      if (!this.bind.hasReady) await this.#woken();
+      this.bind.drain(() => void this.received++);
+    }
+  }
+
+  async #woken(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#wake = resolve;
+    await promise;
+  }
+}
+
+for (const [kind, ffi] of [["Deno's sockets", false], ["FFI", true]] as const) {
+  const isLinux = Deno.build.os === "linux";
+  Deno.bench({
+    name: `receive ${DATAGRAMS} datagrams of ${BYTES} bytes, ${kind}`,
+    group: "receive",
+    ignore: !isLinux,
+    async fn(b) {
+      const [sender, receiver] = [new Side(true), new Side(ffi)];
+      for (let round = 0; round < 200; round++) { // compiled, and the FFI side in its busy way
+        sender.send(receiver);
+        await receiver.receive(DATAGRAMS);
+      }
+      b.start();
+      for (let round = 0; round < 10; round++) {
+        sender.send(receiver);
+        await receiver.receive(DATAGRAMS);
+      }
+      b.end();
+      await sender.bind.close();
+      await receiver.bind.close();
+    },
+  });
+}

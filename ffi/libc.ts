@@ -1,0 +1,68 @@
+/**
+ * The C library of Linux, and what its calls say when they fail.
+ *
+ * @module
+ */
+
+const ERRNO = { __errno_location: { parameters: [], result: "pointer" } } as const;
+
+/** The calls of an open C library. */
+export interface Libc<Symbols extends Deno.ForeignLibraryInterface> {
+  readonly symbols: Deno.StaticForeignLibraryInterface<Symbols>;
+  /**
+   * Why the last call failed. To be asked right after it: the variable belongs to this thread, and
+   * the runtime may make system calls of its own between two of ours.
+   */
+  errno(): number;
+  /** The symbols must not be called again. */
+  close(): void;
+}
+
+/** @throws {Error} without `--allow-ffi`, or if there is no glibc. */
+export function openLibc<const Symbols extends Deno.ForeignLibraryInterface>(
+  symbols: Symbols,
+): Libc<Symbols> {
+  const library = Deno.dlopen("libc.so.6", symbols);
+  const own = Deno.dlopen("libc.so.6", ERRNO);
+  // Mapped once: reading it is then no call, so that nothing comes between the failure and its reason.
+  const location = own.symbols.__errno_location()!;
+  const errno = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(location, 4));
+  return {
+    symbols: library.symbols,
+    errno: () => errno[0]!,
+    close() {
+      library.close();
+      own.close();
+    },
+  };
+}
+
+/** <asm-generic/errno.h>, the same on x86-64 and ARM64. */
+export const Errno = {
+  EPERM: 1,
+  EINTR: 4,
+  EIO: 5,
+  EAGAIN: 11,
+  ENOMEM: 12,
+  EACCES: 13,
+  EINVAL: 22,
+  EMSGSIZE: 90,
+  EADDRNOTAVAIL: 99,
+  ENETDOWN: 100,
+  ENETUNREACH: 101,
+  ENOBUFS: 105,
+  ECONNREFUSED: 111,
+  EHOSTUNREACH: 113,
+} as const;
+
+/** The address the kernel knows a buffer by. Keeps nothing alive: hold the buffer as long as that. */
+export function addressOf(buffer: Uint8Array<ArrayBuffer>): number {
+  // User space ends at 2^47 or 2^52: a double holds it exactly.
+  return Number(Deno.UnsafePointer.value(Deno.UnsafePointer.of(buffer)));
+}
+
+/** Stores an address, or another 64-bit value, at a word of a struct. Little-endian, as both are. */
+export function store64(words: Uint32Array, at: number, value: number): void {
+  words[at] = value;
+  words[at + 1] = value / 0x1_0000_0000;
+}

@@ -1,0 +1,206 @@
+/**
+ * A UDP socket of Deno's whose datagrams go in batches: Deno opens it, waits for it and closes it,
+ * `recvmmsg` and `sendmmsg` work on the same file descriptor in between. So waiting costs what it
+ * costs Deno: no thread, no signal. Needs Linux and `--allow-ffi`, and no privilege.
+ *
+ * @module
+ */
+
+import { Errno, openLibc } from "./libc.ts";
+import { SOL_UDP, UDP_CALLS, UDP_GRO, UDP_SEGMENT, type UdpLibc } from "./udp_layout.ts";
+
+// <asm-generic/socket.h>
+const SOL_SOCKET = 1;
+const SO_TYPE = 3;
+const SO_SNDBUF = 7;
+const SO_RCVBUF = 8;
+const SO_SNDBUFFORCE = 32;
+const SO_RCVBUFFORCE = 33;
+const SO_MARK = 36;
+const SOCK_DGRAM = 2;
+const AF_INET = 2;
+const AF_INET6 = 10;
+const POLLIN = 0x1;
+
+const BUFFER_BYTES = 4 << 20;
+/** Descriptors that are searched when the socket has not got the lowest free one. */
+const MAX_DESCRIPTORS = 65_536;
+
+/** @returns why there are no batches on this system, or undefined if there are. */
+export function udpUnavailable(): string | undefined {
+  const { os, arch } = Deno.build;
+  if (os !== "linux" || arch !== "x86_64" && arch !== "aarch64") {
+    return `needs Linux on x86-64 or ARM64, this is ${os} on ${arch}`;
+  }
+  if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") {
+    return "needs the permission --allow-ffi";
+  }
+  try {
+    openUdpLibc().close();
+    return undefined;
+  } catch (error) {
+    return `needs the GNU C library (${(error as Error).message})`;
+  }
+}
+
+/** @throws {Error} if there is none; {@link udpUnavailable} says why. */
+export function openUdpLibc(): UdpLibc {
+  return openLibc(UDP_CALLS);
+}
+
+export interface UdpSocketOptions {
+  readonly hostname: string;
+  /** 0: any free one. */
+  readonly port: number;
+  /** Bytes of the kernel's buffers; the kernel may give less. Default 4 MiB. */
+  readonly receiveBuffer?: number;
+  readonly sendBuffer?: number;
+}
+
+/** The calls of {@link openUdpLibc} stay the caller's, and open until the socket is closed. */
+export class UdpSocket {
+  /** Where it is bound. */
+  readonly address: Deno.NetAddr;
+  /** For `recvmmsg` and `sendmmsg`, non-blocking. Not to be used after {@link close}. */
+  readonly fd: number;
+  /** What the kernel gave, in bytes as it accounts for them, twice what is asked for. */
+  readonly receiveBuffer: number;
+  readonly sendBuffer: number;
+  /** Whether the kernel can coalesce what it receives, and cut what is sent. */
+  readonly hasGro: boolean;
+  readonly hasGso: boolean;
+  readonly #libc: UdpLibc;
+  readonly #conn: Deno.DatagramConn;
+  readonly #option = new Int32Array(32);
+  /** Struct pollfd: int fd, short events, short revents. More than 64 bytes are never moved. */
+  readonly #pollfd = new Int32Array(32);
+  #coalesces = false;
+  #isClosed = false;
+
+  /** @throws {Deno.errors.AddrInUse} and what else `Deno.listenDatagram` throws. */
+  constructor(libc: UdpLibc, options: UdpSocketOptions) {
+    const { hostname, port, receiveBuffer = BUFFER_BYTES, sendBuffer = BUFFER_BYTES } = options;
+    this.#libc = libc;
+    // Whoever opens a file gets the lowest free descriptor: that of the socket, in a moment.
+    const lowest = libc.symbols.dup(0);
+    if (lowest >= 0) libc.symbols.close(lowest);
+    this.#conn = Deno.listenDatagram({ transport: "udp", hostname, port });
+    this.address = this.#conn.addr as Deno.NetAddr;
+    try {
+      this.fd = this.#find(lowest);
+    } catch (error) {
+      this.#conn.close();
+      throw error;
+    }
+    this.receiveBuffer = this.#setBuffer(SO_RCVBUF, SO_RCVBUFFORCE, receiveBuffer);
+    this.sendBuffer = this.#setBuffer(SO_SNDBUF, SO_SNDBUFFORCE, sendBuffer);
+    this.hasGro = this.#set(SOL_UDP, UDP_GRO, 1) && this.#set(SOL_UDP, UDP_GRO, 0);
+    this.#pollfd.set([this.fd, POLLIN]);
+    this.hasGso = this.#set(SOL_UDP, UDP_SEGMENT, 0); // 0 is "no default", and known since Linux 4.18
+  }
+
+  /**
+   * Waits for a datagram and takes it, as `Deno.DatagramConn` does. Must not run while
+   * {@link coalesce} is on: several would look like one.
+   */
+  receive(into: Uint8Array<ArrayBuffer>): Promise<[Uint8Array, Deno.Addr]> {
+    return this.#conn.receive(into);
+  }
+
+  /**
+   * Waits until there is something to receive, without taking it. On a thread of the runtime's: at a
+   * thousand wakes per second that costs three times what {@link receive} does. Must be over before
+   * the library is closed.
+   *
+   * @returns false if nothing came within `limitMs`, or the socket is closed.
+   */
+  async readable(limitMs: number): Promise<boolean> {
+    if (this.#isClosed) return false;
+    return await this.#libc.symbols.wait(this.#pollfd, 1n, limitMs) !== 0;
+  }
+
+  /** Waits for room in the socket's buffer and sends one datagram. */
+  send(bytes: Uint8Array, to: Deno.NetAddr): Promise<number> {
+    return this.#conn.send(bytes, to);
+  }
+
+  /** Whether the kernel hands over datagrams of one sender and size as one message. */
+  get coalesces(): boolean {
+    return this.#coalesces;
+  }
+
+  /**
+   * Makes the kernel do so or not. The kernel tells where to cut a message only while this is on, even
+   * one that was coalesced before: turn it off, see with {@link readable} that nothing comes for as
+   * long as a datagram may be on its way to the queue, or else turn it on again and receive.
+   */
+  coalesce(on: boolean): void {
+    if (this.hasGro && on !== this.#coalesces && this.#set(SOL_UDP, UDP_GRO, on ? 1 : 0)) {
+      this.#coalesces = on;
+    }
+  }
+
+  /**
+   * Marks what is sent, for the system's routing rules (wg-quick's `FwMark`). Needs CAP_NET_ADMIN.
+   *
+   * @param mark 32 bits; 0 for none.
+   * @throws {Deno.errors.PermissionDenied} if this user may not.
+   */
+  setMark(mark: number): void {
+    if (this.#set(SOL_SOCKET, SO_MARK, mark)) return;
+    const errno = this.#libc.errno();
+    const message = `the mark ${mark} cannot be set: errno ${errno}`;
+    if (errno === Errno.EPERM) {
+      throw new Deno.errors.PermissionDenied(`${message}, needs CAP_NET_ADMIN`);
+    }
+    throw new Error(message);
+  }
+
+  /** A pending {@link receive} or {@link send} rejects. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#conn.close();
+  }
+
+  /** The descriptor of what Deno opened, which Deno does not tell. */
+  #find(likely: number): number {
+    if (likely >= 0 && this.#isOurs(likely)) return likely;
+    // Another thread was quicker.
+    const found: number[] = [];
+    for (let fd = 0; fd < MAX_DESCRIPTORS; fd++) if (this.#isOurs(fd)) found.push(fd);
+    if (found.length === 1) return found[0]!;
+    throw new Error(`the descriptor of UDP port ${this.address.port} cannot be told`);
+  }
+
+  #isOurs(fd: number): boolean {
+    const bytes = new Uint8Array(128);
+    const length = new Uint32Array(32);
+    length[0] = bytes.length;
+    const { symbols } = this.#libc;
+    if (symbols.getsockname(fd, bytes, length) !== 0) return false;
+    const family = bytes[0]! | bytes[1]! << 8;
+    return family === (this.address.hostname.includes(":") ? AF_INET6 : AF_INET) &&
+      (bytes[2]! << 8 | bytes[3]!) === this.address.port &&
+      this.#get(fd, SOL_SOCKET, SO_TYPE) === SOCK_DGRAM;
+  }
+
+  /** Past the system's limit if this user may, else up to it. @returns what was got */
+  #setBuffer(option: number, force: number, bytes: number): number {
+    if (!this.#set(SOL_SOCKET, force, bytes)) this.#set(SOL_SOCKET, option, bytes);
+    return this.#get(this.fd, SOL_SOCKET, option);
+  }
+
+  #set(level: number, option: number, value: number): boolean {
+    if (this.#isClosed) return false; // the descriptor may be another's
+    this.#option[0] = value;
+    return this.#libc.symbols.setsockopt(this.fd, level, option, this.#option, 4) === 0;
+  }
+
+  #get(fd: number, level: number, option: number): number {
+    const length = new Uint32Array(32);
+    length[0] = 4;
+    const { symbols } = this.#libc;
+    return symbols.getsockopt(fd, level, option, this.#option, length) === 0 ? this.#option[0]! : 0;
+  }
+}

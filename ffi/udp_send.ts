@@ -1,0 +1,218 @@
+/**
+ * Sending: `sendmmsg` with generic segmentation offload.
+ *
+ * @module
+ */
+
+import { Errno } from "./libc.ts";
+import {
+  CMSG_DATA,
+  CONTROL_LENGTH,
+  CONTROL_SIZE,
+  IOV_LENGTH,
+  IovecArray,
+  MessageArray,
+  MMSGHDR_SIZE,
+  MSG_DONTWAIT,
+  NAME_LENGTH,
+  NAME_SIZE,
+  UDP_SEGMENT,
+  type UdpLibc,
+} from "./udp_layout.ts";
+
+/** A struct sockaddr_in or sockaddr_in6. The same object for the same address: `===` tells. */
+export interface Destination {
+  readonly sockaddr: Uint8Array;
+  /** The largest datagram that segmentation offload can send there. Begins at Infinity. */
+  segmentLimit: number;
+}
+
+/** @param errno Why the datagram was not sent; 0 if it was. */
+export type SettledHandler = (offset: number, length: number, errno: number) => void;
+
+/** Messages of one call. */
+const MAX_MESSAGES = 64;
+/** UDP_MAX_SEGMENTS of the kernels before 6.9. */
+const MAX_SEGMENTS = 64;
+/** Of one message: what IPv4's 16-bit length leaves (RFC 791 §3.1, RFC 768). */
+const MAX_BYTES = 65_507;
+
+/**
+ * Datagrams that wait to be sent, in order. Successive ones of one size to one destination leave as
+ * one message that the kernel cuts; where they lie in the memory does not matter.
+ */
+export class SendBatch {
+  /** Whether datagrams are sent by segmentation offload. Ends when the kernel cannot. */
+  segments: boolean;
+  readonly #libc: UdpLibc;
+  readonly #messages = new MessageArray(MAX_MESSAGES);
+  readonly #segmentSizes: Uint16Array;
+  /** The datagrams are pieces of one memory. Its address is with the kernel: held by this. */
+  readonly #iovecs: IovecArray;
+  readonly #offsets: Int32Array;
+  readonly #lengths: Int32Array;
+  readonly #to: (Destination | undefined)[];
+  /** Waiting are those from the first to before the end. */
+  #first = 0;
+  #end = 0;
+  /** So many of the next leave one by one: the kernel has refused them together, with this errno. */
+  #singles = 0;
+  #refusal = 0;
+
+  /**
+   * @param memory Holds the datagrams. Must not move or grow.
+   * @param capacity Datagrams that may wait at once.
+   */
+  constructor(libc: UdpLibc, memory: Uint8Array<ArrayBuffer>, capacity: number, segments = true) {
+    this.#libc = libc;
+    this.segments = segments;
+    this.#iovecs = new IovecArray(capacity, memory);
+    this.#offsets = new Int32Array(capacity);
+    this.#lengths = new Int32Array(capacity);
+    this.#to = new Array<Destination | undefined>(capacity).fill(undefined);
+    this.#segmentSizes = new Uint16Array(this.#messages.controls.buffer);
+    for (let i = 0; i < MAX_MESSAGES; i++) this.#messages.setControl(i, UDP_SEGMENT, 2);
+  }
+
+  /** Datagrams that wait. */
+  get size(): number {
+    return this.#end - this.#first;
+  }
+
+  /**
+   * Adds one. Its bytes stay as they are until it has settled.
+   *
+   * @throws {RangeError} if `capacity` of them wait.
+   */
+  push(to: Destination, offset: number, length: number): void {
+    if (this.#end === this.#to.length) this.#compact();
+    const at = this.#end++;
+    this.#to[at] = to;
+    this.#offsets[at] = offset;
+    this.#lengths[at] = length;
+    this.#iovecs.set(at, offset, length);
+  }
+
+  /**
+   * Sends them. One that is refused does not hold up the others.
+   *
+   * @returns false if the socket's buffer was full before all were sent: the rest waits.
+   */
+  flush(fd: number, settled: SettledHandler): boolean {
+    while (this.#first < this.#end) {
+      const count = this.#layOut();
+      const sent = this.#libc.symbols.sendmmsg(fd, this.#messages.from[0]!, count, MSG_DONTWAIT);
+      if (sent > 0) {
+        for (let i = 0; i < sent; i++) this.#settle(this.#segmentsOf(i), 0, settled);
+        continue;
+      }
+      const errno = this.#libc.errno();
+      if (errno === Errno.EAGAIN) return false;
+      if (errno !== Errno.EINTR) this.#refused(errno, settled);
+    }
+    this.#first = this.#end = 0;
+    return true;
+  }
+
+  /** Takes the first out without sending it, for another way to do so: its place, as by `settled`. */
+  shift(): { to: Destination; offset: number; length: number } | undefined {
+    if (this.#first === this.#end) return undefined;
+    const at = this.#first++;
+    if (this.#singles > 0) this.#singles--;
+    const to = this.#to[at]!;
+    this.#to[at] = undefined;
+    return { to, offset: this.#offsets[at]!, length: this.#lengths[at]! };
+  }
+
+  /** Lays out messages for the next datagrams. @returns how many messages. */
+  #layOut(): number {
+    const { words } = this.#messages;
+    let at = this.#first;
+    let message = 0;
+    while (at < this.#end && message < MAX_MESSAGES) {
+      const segments = at < this.#first + this.#singles ? 1 : this.#run(at);
+      const header = message * MMSGHDR_SIZE / 4;
+      const { sockaddr } = this.#to[at]!;
+      this.#messages.names.set(sockaddr, message * NAME_SIZE);
+      words[header + NAME_LENGTH] = sockaddr.length;
+      this.#iovecs.attach(words, message, at, segments);
+      words[header + CONTROL_LENGTH] = segments > 1 ? CONTROL_SIZE : 0;
+      this.#segmentSizes[message * CONTROL_SIZE / 2 + CMSG_DATA * 2] = this.#lengths[at]!;
+      at += segments;
+      message++;
+    }
+    return message;
+  }
+
+  /** How many datagrams from `at` on can be one message. */
+  #run(at: number): number {
+    const size = this.#lengths[at]!;
+    const to = this.#to[at]!;
+    if (!this.segments || size === 0 || size > to.segmentLimit) return 1;
+    const end = Math.min(this.#end, at + Math.min(MAX_SEGMENTS, Math.floor(MAX_BYTES / size)));
+    let next = at + 1;
+    while (next < end && this.#to[next] === to) {
+      const length = this.#lengths[next]!;
+      if (length > size || length === 0) break;
+      next++;
+      if (length < size) break; // only the last may be shorter
+    }
+    return next - at;
+  }
+
+  #segmentsOf(message: number): number {
+    return this.#messages.words[message * MMSGHDR_SIZE / 4 + IOV_LENGTH]!;
+  }
+
+  /** The first message was not taken. */
+  #refused(errno: number, settled: SettledHandler): void {
+    const segments = this.#segmentsOf(0);
+    const isOfSegments = errno === Errno.EIO || errno === Errno.EINVAL || errno === Errno.EMSGSIZE;
+    if (segments === 1 || !isOfSegments) {
+      this.#refusal = 0; // refused alone as well: it was not the segmentation
+      this.#settle(segments, errno, settled);
+      return;
+    }
+    this.#singles = segments;
+    this.#refusal = errno;
+  }
+
+  /** `count` datagrams at the front are done with. */
+  #settle(count: number, errno: number, settled: SettledHandler): void {
+    if (this.#refusal !== 0 && errno === 0) this.#limitSegments();
+    for (let i = 0; i < count; i++) {
+      const at = this.#first++;
+      this.#to[at] = undefined;
+      if (this.#singles > 0) this.#singles--;
+      settled(this.#offsets[at]!, this.#lengths[at]!, errno);
+    }
+  }
+
+  /**
+   * What was refused as one message is sent one by one. EIO: a device that computes no checksums, so
+   * never again. Else a segment does not fit the path's MTU, which a datagram alone need not.
+   */
+  #limitSegments(): void {
+    if (this.#refusal === Errno.EIO) this.segments = false;
+    else this.#to[this.#first]!.segmentLimit = this.#lengths[this.#first]! - 1;
+    this.#refusal = 0;
+  }
+
+  /** Moves what waits to the start of the arrays. */
+  #compact(): void {
+    if (this.#first === 0) {
+      throw new RangeError(`${this.#to.length} datagrams wait, which is the most that may`);
+    }
+    const size = this.size;
+    for (let i = 0; i < size; i++) {
+      const at = this.#first + i;
+      this.#to[i] = this.#to[at];
+      this.#offsets[i] = this.#offsets[at]!;
+      this.#lengths[i] = this.#lengths[at]!;
+      this.#iovecs.set(i, this.#offsets[i]!, this.#lengths[i]!);
+    }
+    this.#to.fill(undefined, size, this.#end);
+    this.#first = 0;
+    this.#end = size;
+  }
+}

@@ -1,0 +1,9 @@
+/**
+ * Preloaded by `deno task test:ffi`: every gateway of the tests has its UDP over FFI.
+ *
+ * @module
+ */
+
+import { udpBindDefault } from "../proxy/udp_bind_open.ts";
+
+udpBindDefault.ffi = true;
