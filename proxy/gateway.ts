@@ -11,6 +11,7 @@ import { parseIpAddress } from "./address.ts";
 import type { GatewayConfig, PeerConfig } from "./config.ts";
 import { Engine } from "./engine.ts";
 import { type GatewayStats, gatewayStats } from "./gateway_stats.ts";
+import { logRejection } from "./handshake_log.ts";
 import { encodeKey } from "./keys.ts";
 import { PeerEndpoint, type Resolve } from "./peer_endpoints.ts";
 import { type Protocols, SubnetProxy } from "./subnet_proxy.ts";
@@ -199,6 +200,10 @@ export class Gateway implements AsyncDisposable {
   }
 
   #onEvent(event: DeviceEvent): void {
+    if (event.type === "handshake-rejected") {
+      logRejection(event);
+      return;
+    }
     const { type, peer } = event;
     const properties = { peer: encodeKey(peer.publicKey), endpoint: `${peer.endpoint}` };
     switch (type) {
