@@ -2,8 +2,8 @@
  * Who may cost this device a handshake (whitepaper §5.3). Every check here is cheap, and they come in
  * the order of their price; a handshake is some hundred times as dear.
  *
- * 1. mac1: the sender knows our public key.
- * 2. An initiation that has been worked on before is a replay.
+ * 1. An initiation that has been worked on before is a replay.
+ * 2. mac1: the sender knows our public key.
  * 3. A source whose messages keep failing, or everybody while the device is under load, proves its
  *    address by a cookie, and then still has no more than its share.
  *
@@ -60,12 +60,11 @@ export class Admission {
     from: Endpoint,
     now: number,
   ): boolean {
-    const { cookies, counters } = this.#context;
-    if (!cookies.checkMac1(buffer, offset, length)) {
-      counters.droppedBadMac++;
+    if (this.#isReplay(buffer, offset, length)) return false;
+    if (!this.#context.cookies.checkMac1(buffer, offset, length)) {
+      this.#context.counters.droppedBadMac++;
       return false;
     }
-    if (this.#isReplay(buffer, offset, length)) return false;
     return this.#failures.count(from, now) < SUSPECT_AFTER ||
       this.#demandProof(buffer, offset, length, from, now) === 0;
   }
