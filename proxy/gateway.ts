@@ -29,6 +29,8 @@ export interface GatewayOptions {
   readonly tcp?: Partial<TcpSettings>;
   /** Default: as the system resolves names. */
   readonly resolve?: Resolve;
+  /** How old the address of a name must be before a failing handshake has it looked up again. */
+  readonly resolveAgainMs?: number;
 }
 
 export interface CloseOptions {
@@ -143,7 +145,7 @@ export class Gateway implements AsyncDisposable {
     } else if (config.proxy !== undefined) {
       this.proxy.enable(config.proxy.subnets, config.proxy);
     }
-    for (const peer of config.peers) this.#addPeer(peer, options.resolve);
+    for (const peer of config.peers) this.#addPeer(peer, options);
     this.engine.wake();
   }
 
@@ -171,7 +173,7 @@ export class Gateway implements AsyncDisposable {
     return false;
   }
 
-  #addPeer(config: PeerConfig, resolve: Resolve | undefined): void {
+  #addPeer(config: PeerConfig, options: GatewayOptions): void {
     const { device, bind } = this.engine;
     const now = this.engine.now();
     const { publicKey, presharedKey, allowedIps, endpoint, persistentKeepalive } = config;
@@ -189,7 +191,12 @@ export class Gateway implements AsyncDisposable {
       if (persistentKeepalive > 0 && !peer.hasSession) peer.initiate(this.engine.now());
       this.engine.wake();
     };
-    const name = new PeerEndpoint(endpoint.hostname, found, resolve);
+    const name = new PeerEndpoint(
+      endpoint.hostname,
+      found,
+      options.resolve,
+      options.resolveAgainMs,
+    );
     this.#names.set(peer, name);
     name.start();
   }
