@@ -7,6 +7,7 @@
  */
 
 import { Command, CommanderError, Option } from "npm:commander@15.1.0";
+import type { GatewayConfig } from "../config.ts";
 import { ConfigError } from "../config_error.ts";
 import { VERSION } from "../version.ts";
 import { addConfigFlags, applyFlags, type FlagValue } from "./flags.ts";
@@ -71,13 +72,20 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
     .addOption(
       new Option("--log-format <FORMAT>", "form of the log on standard error")
         .choices(["text", "json"]).default("text").helpGroup("Log:"),
+    )
+    .addOption(
+      new Option("--crypto <WHICH>", "the fastest there is, node:crypto, or plain TypeScript")
+        .choices(["auto", "native", "noble"]).default("auto").helpGroup("Tunnel:"),
     );
   const upFlags = addConfigFlags(upCommand);
   upCommand.action(async (file: string | undefined, options) => {
     const loaded = await load(file, upFlags, terminal);
     const { up } = await import("./up.ts");
     const { Gateway } = await import("../gateway.ts");
-    done(await up(loaded, { ...options, start: (config) => Gateway.start(config) }, terminal));
+    const { chooseCrypto } = await import("../crypto.ts");
+    const crypto = chooseCrypto(options.crypto);
+    const start = (config: GatewayConfig) => Gateway.start(config, { ...(crypto && { crypto }) });
+    done(await up(loaded, { ...options, start }, terminal));
   });
 
   const checkCommand = program.command("check")
