@@ -13,7 +13,7 @@ import {
   createPublicKey,
   diffieHellman,
 } from "node:crypto";
-import type { AeadKey, Crypto } from "../wireguard/mod.ts";
+import { type AeadKey, type Crypto, nobleCrypto } from "../wireguard/mod.ts";
 
 const CIPHER = "chacha20-poly1305";
 const KEY_SIZE = 32;
@@ -50,6 +50,14 @@ export const nodeCrypto: Crypto = {
   },
   aead: { importKey: (key) => new NodeAeadKey(key) },
 };
+
+/** What `--crypto` may ask for. */
+export type CryptoChoice = "auto" | "native" | "noble";
+
+/** @returns undefined for `auto`: the engine then takes the fastest. */
+export function chooseCrypto(choice: CryptoChoice): Crypto | undefined {
+  return { auto: undefined, native: nodeCrypto, noble: nobleCrypto }[choice];
+}
 
 class NodeAeadKey implements AeadKey {
   readonly #key: Uint8Array;

@@ -11,6 +11,7 @@ import { parseIpAddress } from "./address.ts";
 import type { GatewayConfig, PeerConfig } from "./config.ts";
 import { Engine } from "./engine.ts";
 import { type GatewayStats, gatewayStats } from "./gateway_stats.ts";
+import { logRejection } from "./handshake_log.ts";
 import { encodeKey } from "./keys.ts";
 import { PeerEndpoint, type Resolve } from "./peer_endpoints.ts";
 import { type Protocols, SubnetProxy } from "./subnet_proxy.ts";
@@ -30,6 +31,8 @@ export interface GatewayOptions {
   readonly resolve?: Resolve;
   /** UDP in batches, over FFI: Linux, with the permission --allow-ffi. Default: Deno's sockets. */
   readonly ffi?: boolean;
+  /** How old the address of a name must be before a failing handshake has it looked up again. */
+  readonly resolveAgainMs?: number;
 }
 
 export interface CloseOptions {
@@ -145,7 +148,7 @@ export class Gateway implements AsyncDisposable {
     } else if (config.proxy !== undefined) {
       this.proxy.enable(config.proxy.subnets, config.proxy);
     }
-    for (const peer of config.peers) this.#addPeer(peer, options.resolve);
+    for (const peer of config.peers) this.#addPeer(peer, options);
     this.engine.wake();
   }
 
@@ -173,7 +176,7 @@ export class Gateway implements AsyncDisposable {
     return false;
   }
 
-  #addPeer(config: PeerConfig, resolve: Resolve | undefined): void {
+  #addPeer(config: PeerConfig, options: GatewayOptions): void {
     const { device, bind } = this.engine;
     const now = this.engine.now();
     const { publicKey, presharedKey, allowedIps, endpoint, persistentKeepalive } = config;
@@ -191,7 +194,12 @@ export class Gateway implements AsyncDisposable {
       if (persistentKeepalive > 0 && !peer.hasSession) peer.initiate(this.engine.now());
       this.engine.wake();
     };
-    const name = new PeerEndpoint(endpoint.hostname, found, resolve);
+    const name = new PeerEndpoint(
+      endpoint.hostname,
+      found,
+      options.resolve,
+      options.resolveAgainMs,
+    );
     this.#names.set(peer, name);
     name.start();
   }
@@ -202,6 +210,10 @@ export class Gateway implements AsyncDisposable {
   }
 
   #onEvent(event: DeviceEvent): void {
+    if (event.type === "handshake-rejected") {
+      logRejection(event);
+      return;
+    }
     const { type, peer } = event;
     const properties = { peer: encodeKey(peer.publicKey), endpoint: `${peer.endpoint}` };
     switch (type) {

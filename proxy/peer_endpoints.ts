@@ -24,21 +24,27 @@ export class PeerEndpoint {
   readonly #hostname: string;
   readonly #onAddress: (address: IpAddress) => void;
   readonly #resolve: Resolve;
+  readonly #minAgeMs: number;
   #retryMs = FIRST_RETRY_MS;
   #lookedUpAt = -Infinity;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #isBusy = false;
   #isClosed = false;
 
-  /** @param onAddress Called with every address found, the same as before included. */
+  /**
+   * @param onAddress Called with every address found, the same as before included.
+   * @param minAgeMs How old an address must be to be doubted.
+   */
   constructor(
     hostname: string,
     onAddress: (address: IpAddress) => void,
     resolve: Resolve = resolveBySystem,
+    minAgeMs: number = MIN_AGE_MS,
   ) {
     this.#hostname = hostname;
     this.#onAddress = onAddress;
     this.#resolve = resolve;
+    this.#minAgeMs = minAgeMs;
   }
 
   /** Looks the name up, and again with growing pauses until it is found. */
@@ -63,7 +69,7 @@ export class PeerEndpoint {
   /** A handshake was not answered. */
   handshakeFailed(): void {
     if (this.#timer !== undefined) return; // not found yet, and tried anyway
-    if (performance.now() - this.#lookedUpAt >= MIN_AGE_MS) this.start();
+    if (performance.now() - this.#lookedUpAt >= this.#minAgeMs) this.start();
   }
 
   close(): void {

@@ -25,13 +25,6 @@ export function writeU32(buffer: Uint8Array, offset: number, value: number): voi
   buffer[offset + 3] = value >>> 24;
 }
 
-/** Compares `a` with the bytes at `offset` of `b` in time that depends on the length only. */
-export function constantTimeEquals(a: Uint8Array, b: Uint8Array, offset: number): boolean {
-  let difference = 0;
-  for (let i = 0; i < a.length; i++) difference |= a[i]! ^ b[offset + i]!;
-  return difference === 0;
-}
-
 /** Whether all bytes are zero, in time that depends on the length only. */
 export function isZero(bytes: Uint8Array): boolean {
   let bits = 0;

@@ -13,6 +13,7 @@ import type { Endpoint } from "./endpoint.ts";
 import type { IndexTable } from "./index_table.ts";
 import type { StaticIdentity } from "./noise.ts";
 import type { Peer } from "./peer.ts";
+import type { Rejection, Rejections } from "./rejections.ts";
 import type { TimerSettings } from "./settings.ts";
 
 /** Where a device's output goes. */
@@ -43,7 +44,9 @@ export type DeviceEvent =
   /** The peer has been heard from a new address. */
   | { readonly type: "endpoint-changed"; readonly peer: Peer }
   /** Nothing for 540 s: the peer's keys have been wiped. */
-  | { readonly type: "session-expired"; readonly peer: Peer };
+  | { readonly type: "session-expired"; readonly peer: Peer }
+  /** Somebody's handshake came to nothing. A few per second at most. */
+  | Rejection;
 
 export interface Context {
   readonly crypto: Crypto;
@@ -58,6 +61,7 @@ export interface Context {
   readonly deadlines: Deadlines;
   readonly allowedIps: AllowedIps<Peer>;
   readonly cookies: CookieChecker;
+  readonly rejections: Rejections;
   /** Peers whose initiation is due, in turn. */
   readonly initiations: Set<Peer>;
   /** Replaced when the private key changes. */

@@ -6,9 +6,9 @@
  */
 
 import { openXAEAD, XAEAD } from "./aead.ts";
-import { constantTimeEquals, wipe, writeU32 } from "./bytes.ts";
+import { wipe, writeU32 } from "./bytes.ts";
 import { addressStart, type Endpoint } from "./endpoint.ts";
-import { HASH, MAC } from "./hash.ts";
+import { HASH, isMAC, MAC, MAC_SIZE, writeMAC } from "./hash.ts";
 import {
   COOKIE_NONCE,
   COOKIE_NONCE_SIZE,
@@ -26,8 +26,6 @@ import {
 const ascii = new TextEncoder();
 const LABEL_MAC1 = ascii.encode("mac1----");
 const LABEL_COOKIE = ascii.encode("cookie--");
-
-const COOKIE_SIZE = 16;
 
 /** The responder stops accepting a cookie when its secret is gone: the sender stops this much before. */
 const COOKIE_LATENCY_MS = 5000;
@@ -57,9 +55,8 @@ export class CookieChecker {
 
   /** Whether the sender knows this device's public key. Nothing else may ever be answered. */
   checkMac1(buffer: Uint8Array, offset: number, length: number): boolean {
-    const at = offset + length - MAC1_FROM_END;
     // msg.mac1 := MAC(HASH(LABEL_MAC1 ‖ Sₘ′^pub), msgα)
-    return constantTimeEquals(MAC(this.#mac1Key, buffer.subarray(offset, at)), buffer, at);
+    return isMAC(this.#mac1Key, buffer, offset, length - MAC1_FROM_END);
   }
 
   /** Whether the sender has received a cookie at the address it sends from, and it is still valid. */
@@ -71,10 +68,9 @@ export class CookieChecker {
     now: number,
   ): boolean {
     if (now >= this.#secretBorn + this.#secretMs) return false;
-    const at = offset + length - MAC2_FROM_END;
-    const cookie = this.#cookieFor(from);
+    if (isZeroAt(buffer, offset + length - MAC2_FROM_END)) return false; // no cookie: nothing to check
     // msg.mac2 := MAC(Lₘ, msgβ)
-    return constantTimeEquals(MAC(cookie, buffer.subarray(offset, at)), buffer, at);
+    return isMAC(this.#cookieFor(from), buffer, offset, length - MAC2_FROM_END);
   }
 
   /** Writes the 64 bytes of a cookie reply to the handshake message given into `out`. */
@@ -101,7 +97,7 @@ export class CookieChecker {
         this.#cookieKey,
         nonce,
         this.#cookieFor(from),
-        buffer.subarray(mac1, mac1 + COOKIE_SIZE),
+        buffer.subarray(mac1, mac1 + MAC_SIZE),
       ),
       COOKIE_SEALED,
     );
@@ -128,7 +124,7 @@ export class CookieGenerator {
   readonly #mac1Key: Uint8Array;
   readonly #cookieKey: Uint8Array;
   readonly #cookieMs: number;
-  readonly #lastMac1 = new Uint8Array(COOKIE_SIZE);
+  readonly #lastMac1 = new Uint8Array(MAC_SIZE);
   #awaitsCookie = false;
   #cookie: Uint8Array | undefined;
   #cookieBorn = -Infinity;
@@ -145,11 +141,11 @@ export class CookieGenerator {
     const mac1 = length - MAC1_FROM_END;
     const mac2 = length - MAC2_FROM_END;
     // msg.mac1 := MAC(HASH(LABEL_MAC1 ‖ Sₘ′^pub), msgα)
-    message.set(MAC(this.#mac1Key, message.subarray(0, mac1)), mac1);
+    writeMAC(this.#mac1Key, message, 0, mac1, message, mac1);
     this.#lastMac1.set(message.subarray(mac1, mac2));
     this.#awaitsCookie = true;
     if (this.#cookie !== undefined && now < this.#cookieBorn + this.#cookieMs) {
-      message.set(MAC(this.#cookie, message.subarray(0, mac2)), mac2); // msg.mac2 := MAC(Lₘ, msgβ)
+      writeMAC(this.#cookie, message, 0, mac2, message, mac2); // msg.mac2 := MAC(Lₘ, msgβ)
     } else {
       message.fill(0, mac2, length);
     }
@@ -170,4 +166,12 @@ export class CookieGenerator {
     this.#cookieBorn = now;
     return true;
   }
+}
+
+/** Whether the mac2 at `at` is the one of a sender without a cookie. It is no secret. */
+function isZeroAt(buffer: Uint8Array, at: number): boolean {
+  for (let i = 0; i < MAC_SIZE; i++) {
+    if (buffer[at + i] !== 0) return false;
+  }
+  return true;
 }

@@ -21,6 +21,8 @@ export class DeviceCounters {
   responsesSent = 0;
   cookieRepliesReceived = 0;
   cookieRepliesSent = 0;
+  /** Cookie replies that were due and not sent: beyond those of one source, or of all. */
+  cookieRepliesSuppressed = 0;
 
   /** Not a message of the protocol: type, reserved bytes or size. */
   droppedMalformed = 0;
@@ -40,13 +42,13 @@ export class DeviceCounters {
   droppedBadMac = 0;
   /** Handshake queue full. */
   droppedQueueFull = 0;
-  /** Under load: answered with a cookie reply instead. */
+  /** Under load, or of a source that keeps failing: without a cookie. It gets one, within limits. */
   droppedUnderLoad = 0;
-  /** Under load: over the limit of its source. */
+  /** With a cookie, and over the limit of its source. */
   droppedRateLimited = 0;
   /** Initiation that does not authenticate, or of a key that is no peer. */
   droppedBadInitiation = 0;
-  /** Initiation whose timestamp is not later than the peer's last. */
+  /** Initiation that was worked on before, or whose timestamp is not later than the peer's last. */
   droppedReplayedInitiation = 0;
   /** Initiation beyond fifty per second of one peer. */
   droppedInitiationFlood = 0;

@@ -4,9 +4,10 @@
  * @module
  */
 
+import { Admission } from "./admission.ts";
 import { AllowedIps } from "./allowed_ips.ts";
 import { readI32, readU32, wipe } from "./bytes.ts";
-import { type Context, type DeviceSink, transmit } from "./context.ts";
+import type { Context, DeviceSink } from "./context.ts";
 import { CookieChecker } from "./cookie.ts";
 import { DeviceCounters } from "./counters.ts";
 import type { Crypto } from "./crypto.ts";
@@ -48,7 +49,7 @@ import {
 } from "./messages.ts";
 import type { StaticIdentity } from "./noise.ts";
 import { Peer, type PeerOptions, SendResult } from "./peer.ts";
-import { RateLimiter } from "./rate_limiter.ts";
+import { Rejections } from "./rejections.ts";
 import { type TimerSettings, timerSettings } from "./settings.ts";
 
 export interface DeviceOptions {
@@ -70,9 +71,6 @@ export interface DeviceOptions {
 /** Largest UDP payload over IPv4; no sealed packet can be longer. */
 const MAX_DATAGRAM = 65507;
 
-/** A message that is cheap to drop uses up this part of a handshake's turn. */
-const CHEAP = 1 / 16;
-
 /**
  * Datagrams in, inner packets out, and the reverse. Sans-IO: output goes to the sink during the calls
  * below, and `pollTimeout` says when `handleTimeout` is due. Bytes from the network never throw.
@@ -82,8 +80,7 @@ export class Device {
   readonly #context: Context;
   readonly #peers = new Map<string, Peer>();
   readonly #queue: HandshakeQueue;
-  readonly #limiter = new RateLimiter();
-  readonly #cookieReply = new Uint8Array(COOKIE_REPLY_SIZE);
+  readonly #admission: Admission;
   #initiationsTurn = false;
   readonly #peerOf = (publicKey: Uint8Array) => this.peer(publicKey);
 
@@ -109,7 +106,9 @@ export class Device {
       allowedIps: new AllowedIps<Peer>(),
       cookies: new CookieChecker(identity.publicKey, random, settings.cookieSecretMs),
       initiations: new Set<Peer>(),
+      rejections: new Rejections(),
     };
+    this.#admission = new Admission(this.#context);
     this.#queue = new HandshakeQueue(settings.underLoadMs);
   }
 
@@ -198,9 +197,9 @@ export class Device {
       (type === TYPE_INITIATION && length === INITIATION_SIZE) ||
       (type === TYPE_RESPONSE && length === RESPONSE_SIZE)
     ) {
-      // Before the queue, so that garbage of those who do not even know our key cannot fill it.
-      if (!this.#context.cookies.checkMac1(buffer, offset, length)) counters.droppedBadMac++;
-      else if (!this.#queue.push(buffer, offset, length, from)) counters.droppedQueueFull++;
+      // Before the queue, so that garbage and replays cannot fill it.
+      if (!this.#admission.arrived(buffer, offset, length, from, now)) return;
+      if (!this.#queue.push(buffer, offset, length, from)) counters.droppedQueueFull++;
     } else if (type === TYPE_COOKIE_REPLY && length === COOKIE_REPLY_SIZE) {
       handleCookieReply(this.#context, buffer, offset, now);
     } else {
@@ -258,13 +257,13 @@ export class Device {
    */
   pollTimeout(): number {
     if (this.#queue.size > 0 || this.#context.initiations.size > 0) return 0;
-    return Math.min(this.#context.deadlines.next(), this.#limiter.pollTimeout());
+    return Math.min(this.#context.deadlines.next(), this.#admission.pollTimeout());
   }
 
   /** Runs the timers that are due. Call it early or late, it does what is due by `now`. */
   handleTimeout(now: number): void {
     this.#context.deadlines.handleTimeout(now);
-    this.#limiter.collect(now);
+    this.#admission.handleTimeout(now);
   }
 
   /** Removes all peers and wipes all keys. The device must not be used again. */
@@ -277,28 +276,16 @@ export class Device {
 
   /** @returns the part of the budget it took. */
   #handleQueued(now: number): number {
-    const queue = this.#queue;
-    const { cookies } = this.#context;
-    const { buffer, offset, length, from } = queue;
-    if (queue.isUnderLoad(now)) {
-      // §5.3: a proof of address first, and then still not too often.
-      if (!cookies.checkMac2(buffer, offset, length, from, now)) {
-        cookies.writeReply(buffer, offset, length, from, this.#cookieReply, now);
-        this.counters.droppedUnderLoad++;
-        this.counters.cookieRepliesSent++;
-        transmit(this.#context, from, this.#cookieReply, 0, COOKIE_REPLY_SIZE);
-        return CHEAP;
-      }
-      if (!this.#limiter.allow(from.address, now)) {
-        this.counters.droppedRateLimited++;
-        return CHEAP;
-      }
-    }
-    if (length === INITIATION_SIZE) {
-      handleInitiation(this.#context, this.#peerOf, buffer, offset, from, now);
-    } else {
-      handleResponse(this.#context, buffer, offset, from, now);
-    }
+    const context = this.#context;
+    const admission = this.#admission;
+    const { buffer, offset, length, from } = this.#queue;
+    const isUnderLoad = this.#queue.isUnderLoad(now);
+    const cost = admission.mayProceed(buffer, offset, length, from, isUnderLoad, now);
+    if (cost > 0) return cost;
+    const isAccepted = length === INITIATION_SIZE
+      ? handleInitiation(context, this.#peerOf, buffer, offset, from, now)
+      : handleResponse(context, buffer, offset, from, now);
+    admission.handled(buffer, offset, length, from, isAccepted, now);
     return 1;
   }
 

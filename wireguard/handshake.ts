@@ -75,7 +75,11 @@ export function sendInitiation(context: Context, peer: Peer, now: number): void 
   transmit(context, endpoint, message, 0, INITIATION_SIZE);
 }
 
-/** The first message from a peer: checked, and answered with the second. */
+/**
+ * The first message from a peer: checked, and answered with the second.
+ *
+ * @returns whether it was accepted.
+ */
 export function handleInitiation(
   context: Context,
   peerOf: (publicKey: Uint8Array) => Peer | undefined,
@@ -83,8 +87,8 @@ export function handleInitiation(
   offset: number,
   from: Endpoint,
   now: number,
-): void {
-  const { counters } = context;
+): boolean {
+  const { counters, rejections } = context;
   const noise = new NoiseResponder(context.crypto.x25519, context.identity);
   const publicKey = noise.readStatic(buffer, offset + INITIATION_EPHEMERAL);
   const peer = publicKey === undefined ? undefined : peerOf(publicKey);
@@ -96,21 +100,30 @@ export function handleInitiation(
   );
   if (peer === undefined || timestamp === undefined) {
     counters.droppedBadInitiation++;
-    return;
+    const reason = publicKey === undefined
+      ? "bad-initiation"
+      : peer === undefined
+      ? "unknown-key"
+      : "forged-initiation";
+    rejections.report(context, reason, from, peer, peer ? undefined : publicKey, now);
+    return false;
   }
   if (!isAfter(timestamp, peer.lastTimestamp)) {
     counters.droppedReplayedInitiation++;
-    return;
+    rejections.report(context, "old-timestamp", from, peer, undefined, now);
+    return false;
   }
   if (now < peer.lastInitiation + INITIATION_INTERVAL_MS) {
     counters.droppedInitiationFlood++;
-    return;
+    rejections.report(context, "flood", from, peer, undefined, now);
+    return false;
   }
   peer.lastTimestamp = timestamp;
   peer.lastInitiation = now;
   counters.initiationsReceived++;
   heard(peer, INITIATION_SIZE, from, now);
   sendResponse(context, peer, noise, readI32(buffer, offset + OFFSET_SENDER), from, now);
+  return true;
 }
 
 /** §5.4.3: sends the second message and derives a session that waits for its confirmation. */
@@ -151,19 +164,23 @@ function sendResponse(
   transmit(context, endpoint, message, 0, RESPONSE_SIZE);
 }
 
-/** The second message: the session is ready, and the responder is told so by the first packet. */
+/**
+ * The second message: the session is ready, and the responder is told so by the first packet.
+ *
+ * @returns whether it was accepted.
+ */
 export function handleResponse(
   context: Context,
   buffer: Uint8Array,
   offset: number,
   from: Endpoint,
   now: number,
-): void {
+): boolean {
   const peer = context.indices.handshake(readI32(buffer, offset + RESPONSE_RECEIVER));
   const pending = peer?.pending;
   if (peer === undefined || pending === undefined) {
     context.counters.droppedUnknownIndex++;
-    return;
+    return false;
   }
   const length = RESPONSE_SIZE - MAC1_FROM_END - RESPONSE_EPHEMERAL;
   if (
@@ -171,7 +188,8 @@ export function handleResponse(
       undefined
   ) {
     context.counters.droppedBadResponse++;
-    return;
+    context.rejections.report(context, "bad-response", from, peer, undefined, now);
+    return false;
   }
   peer.pending = undefined;
   const remoteIndex = readI32(buffer, offset + OFFSET_SENDER);
@@ -184,6 +202,7 @@ export function handleResponse(
   peer.timers.sessionDerived(now);
   peer.completeHandshake(true);
   peer.sendKeepalive(now); // or what is staged: either confirms the session to the responder
+  return true;
 }
 
 /** §5.4.7. A cookie reply never tells where a peer is: its sender is not authenticated by a session. */

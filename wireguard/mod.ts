@@ -45,4 +45,5 @@ export type { Endpoint } from "./endpoint.ts";
 export { clampPrivateKey, derivePublicKey, generatePrivateKey } from "./keys.ts";
 export { nobleCrypto } from "./noble.ts";
 export { Peer, type PeerOptions, SendResult } from "./peer.ts";
+export type { Rejection, RejectionReason } from "./rejections.ts";
 export { DEFAULT_TIMERS, type TimerSettings } from "./settings.ts";

@@ -81,6 +81,10 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
     .addOption(
       new Option("--ffi", "UDP in batches by calls of the C library: Linux, and a wider permission")
         .helpGroup("System:"),
+    )
+    .addOption(
+      new Option("--crypto <WHICH>", "the fastest there is, node:crypto, or plain TypeScript")
+        .choices(["auto", "native", "noble"]).default("auto").helpGroup("Tunnel:"),
     );
   const upFlags = addConfigFlags(upCommand);
   upCommand.action(async (file: string | undefined, options, command: Command) => {
@@ -89,7 +93,10 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
     const loaded = await load(file, upFlags, terminal);
     const { up } = await import("./up.ts");
     const { Gateway } = await import("../gateway.ts");
-    const start = (config: GatewayConfig) => Gateway.start(config, { ffi });
+    const { chooseCrypto } = await import("../crypto.ts");
+    const crypto = chooseCrypto(options.crypto);
+    const start = (config: GatewayConfig) =>
+      Gateway.start(config, { ffi, ...(crypto && { crypto }) });
     done(await up(loaded, { ...options, start }, terminal));
   });
 

@@ -98,7 +98,7 @@ Deno.test({
       `[Peer]\nPublicKey = ${PEER}\nPresharedKey = ${PSK}\nAllowedIPs = 10.9.0.2/32\n` +
       `Endpoint = 127.0.0.1:${(silent.addr as Deno.NetAddr).port}\nPersistentKeepalive = 1\n` +
       "[Proxy]\nSubnets = 10.50.0.0/16\n";
-    const args = ["up", "-", "--log-level", "trace", "--log-format", "json"];
+    const args = ["up", "-", "--log-level", "trace", "--log-format", "json", "--crypto", "noble"];
     const child = start(["--allow-net"], args, file);
     let log = "";
     const lines = async (text: string) => {

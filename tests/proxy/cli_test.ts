@@ -20,6 +20,10 @@ Deno.test("usage errors are said in a line and end with status 2", async () => {
     [["up", "a", "b"], /^error: too many arguments for 'up'/],
     [["up"], /^CONFIG: missing, expected a file, - or flags \(see --help\)\n$/],
     [
+      ["up", "--crypto", "rot13"],
+      /^error: option '--crypto <WHICH>' argument 'rot13' is invalid/,
+    ],
+    [
       ["up", "--log-level", "loud"],
       /^error: option '--log-level <LEVEL>' argument 'loud' is invalid/,
     ],

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { nodeCrypto } from "../../proxy/crypto.ts";
+import { chooseCrypto, nodeCrypto } from "../../proxy/crypto.ts";
+import { hex, readVector, type X25519Case } from "../wireguard/vectors.ts";
 import { nobleCrypto } from "../../wireguard/mod.ts";
 
 const key = fc.uint8Array({ minLength: 32, maxLength: 32 });
@@ -81,4 +82,21 @@ Deno.test("a point of low order gives zero from both", () => {
     assert.deepEqual(nodeCrypto.x25519.sharedSecret(privateKey, point), new Uint8Array(32));
     assert.deepEqual(nobleCrypto.x25519.sharedSecret(privateKey, point), new Uint8Array(32));
   }
+});
+
+Deno.test("X25519 of node:crypto passes Wycheproof: 518 cases, 31 of them with a shared secret of zero", () => {
+  const { cases } = readVector<{ cases: X25519Case[] }>("wycheproof_x25519");
+  let zero = 0;
+  for (const test of cases) {
+    const shared = nodeCrypto.x25519.sharedSecret(hex(test.private), hex(test.public));
+    assert.deepEqual(shared, hex(test.shared), `case ${test.tcId}`);
+    if (shared.every((byte) => byte === 0)) zero++;
+  }
+  assert.deepEqual([cases.length, zero], [518, 31]);
+});
+
+Deno.test("--crypto: noble is plain TypeScript, native is node:crypto, auto is left to the engine", () => {
+  assert.equal(chooseCrypto("noble"), nobleCrypto);
+  assert.equal(chooseCrypto("native"), nodeCrypto);
+  assert.equal(chooseCrypto("auto"), undefined);
 });

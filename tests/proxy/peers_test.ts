@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import type { IpAddress } from "../../netstack/mod.ts";
+import { IpAddress } from "../../netstack/mod.ts";
+import type { ConfigInput } from "../../proxy/config.ts";
 import { parseIpAddress } from "../../proxy/address.ts";
 import { encodeKey, generatePrivateKey, publicKeyOf } from "../../proxy/keys.ts";
 import { Wirestack } from "../../proxy/wirestack.ts";
@@ -20,12 +21,13 @@ const loopback = parseIpAddress("127.0.0.1")!;
 const siteKey = generatePrivateKey();
 const otherKey = generatePrivateKey();
 
-function startOther(port?: number): Promise<Wirestack> {
+function startOther(port?: number, listenAddress?: string): Promise<Wirestack> {
   return Wirestack.start({
     interface: {
       privateKey: encodeKey(otherKey),
       address: "10.9.0.1/24",
       ...(port !== undefined && { listenPort: port }),
+      ...(listenAddress !== undefined && { listenAddress }),
     },
     peers: [{ publicKey: encodeKey(publicKeyOf(siteKey)), allowedIps: "10.9.0.2/32" }],
   }, { timers: FAST });
@@ -36,7 +38,11 @@ function startSite(
   port: number,
   resolve: (hostname: string) => Promise<IpAddress>,
 ): Promise<Wirestack> {
-  return Wirestack.start({
+  return Wirestack.start(siteConfig(port), { timers: FAST, resolve });
+}
+
+function siteConfig(port: number): ConfigInput {
+  return {
     interface: { privateKey: encodeKey(siteKey), address: "10.9.0.2/24" },
     peers: [{
       publicKey: encodeKey(publicKeyOf(otherKey)),
@@ -44,7 +50,7 @@ function startSite(
       endpoint: `gateway.example:${port}`,
       persistentKeepalive: 1,
     }],
-  }, { timers: FAST, resolve });
+  };
 }
 
 const isConnected = (net: Wirestack, since: number) => net.stats().peers[0]!.lastHandshake > since;
@@ -72,6 +78,27 @@ Deno.test("a site behind NAT dials out by name, and is back after the other side
   await writeAll(conn, pattern(100));
   await conn.closeWrite();
   assert.deepEqual(await readAll(accepted), pattern(100));
+});
+
+Deno.test("a name whose address does not answer is looked up again: the other side has moved", async () => {
+  // Another address of this host, where nobody listens.
+  const addresses = [IpAddress.v4(127, 0, 0, 3), IpAddress.v4(127, 0, 0, 3), loopback];
+  const asked: number[] = [];
+  await using other = await startOther(undefined, "127.0.0.1");
+  await using site = await Wirestack.start(siteConfig(other.port), {
+    timers: FAST,
+    resolveAgainMs: 100,
+    resolve: () => {
+      asked.push(performance.now());
+      return Promise.resolve(addresses[Math.min(asked.length, 3) - 1]!);
+    },
+  });
+  await until(() => isConnected(site, 0), "the site has found it");
+  assert.ok(asked.length >= 3, `${asked.length} lookups`);
+  for (let i = 1; i < asked.length; i++) assert.ok(asked[i]! - asked[i - 1]! >= 100);
+  const before = asked.length;
+  await until(() => site.stats().counters.wireguard!.keepalivesSent! > 2, "it stays");
+  assert.equal(asked.length, before, "an address that answers is not looked up");
 });
 
 Deno.test("a name that is not found at start is looked up again until it is", async () => {

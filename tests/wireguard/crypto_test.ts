@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { blake2s as noble } from "npm:@noble/hashes@2.4.0/blake2.js";
+import { hmac } from "npm:@noble/hashes@2.4.0/hmac.js";
 import { AEAD, openAEAD, openXAEAD, XAEAD } from "../../wireguard/aead.ts";
+import { Blake2s } from "../../wireguard/blake2s.ts";
 import { isZero } from "../../wireguard/bytes.ts";
 import { HASH, KDF1, KDF2, KDF3, MAC } from "../../wireguard/hash.ts";
 import {
@@ -13,6 +16,7 @@ import { seededRandom } from "./pair.ts";
 import { type AeadCase, hex, readVector, toHex, type X25519Case } from "./vectors.ts";
 
 const ascii = new TextEncoder();
+const key32 = new Uint8Array(32);
 
 Deno.test("Wycheproof X25519: 518 cases, 31 of them with a shared secret of zero", () => {
   const { cases } = readVector<{ cases: X25519Case[] }>("wycheproof_x25519");
@@ -112,6 +116,55 @@ Deno.test("HASH, MAC and KDF agree with Python's hashlib and hmac", () => {
   assert.equal(toHex(KDF1(key, input)), t1);
   assert.deepEqual(KDF2(key, input).map(toHex), [t1, t2]);
   assert.deepEqual(KDF3(key, input).map(toHex), [t1, t2, t3]);
+});
+
+Deno.test("BLAKE2s is @noble/hashes's, whatever the key, the lengths and the pieces", () => {
+  const hash = new Blake2s();
+  fc.assert(
+    fc.property(
+      fc.uint8Array({ maxLength: 32 }),
+      fc.array(fc.uint8Array({ maxLength: 200 }), { maxLength: 4 }),
+      fc.integer({ min: 1, max: 8 }),
+      fc.nat(7),
+      (key, pieces, words, offset) => {
+        const twin = noble.create({ dkLen: 4 * words, ...(key.length > 0 && { key }) });
+        hash.begin(4 * words, key);
+        for (const piece of pieces) {
+          twin.update(piece);
+          const around = new Uint8Array(piece.length + 8).fill(0xaa);
+          around.set(piece, offset);
+          hash.update(around, offset, piece.length);
+        }
+        const out = new Uint8Array(40).fill(0xaa);
+        hash.finish(out, offset);
+        const expected = new Uint8Array(40).fill(0xaa);
+        expected.set(twin.digest(), offset);
+        assert.deepEqual(out, expected);
+      },
+    ),
+    { numRuns: 2000 },
+  );
+  assert.throws(() => hash.begin(33, key32), RangeError);
+  assert.throws(() => hash.begin(32, new Uint8Array(33)), RangeError);
+});
+
+Deno.test("KDF is @noble/hashes's HMAC, also of an empty input", () => {
+  fc.assert(
+    fc.property(
+      fc.uint8Array({ minLength: 32, maxLength: 32 }),
+      fc.uint8Array({ maxLength: 64 }),
+      (key, input) => {
+        const t0 = hmac(noble, key, input);
+        const t1 = hmac(noble, t0, Uint8Array.of(1));
+        const t2 = hmac(noble, t0, Uint8Array.of(...t1, 2));
+        const t3 = hmac(noble, t0, Uint8Array.of(...t2, 3));
+        assert.deepEqual(KDF3(key, input), [t1, t2, t3]);
+        assert.deepEqual(KDF2(key, input), [t1, t2]);
+        assert.deepEqual(KDF1(key, input), t1);
+      },
+    ),
+    { numRuns: 500 },
+  );
 });
 
 Deno.test("private keys are clamped as wg clamps them, and derive the same public key", () => {

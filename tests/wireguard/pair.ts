@@ -6,6 +6,7 @@
 
 import {
   type AllowedIp,
+  type Crypto,
   Device,
   type DeviceEvent,
   type Endpoint,
@@ -95,13 +96,18 @@ export class Host {
   constructor(
     seed: number,
     address: Endpoint,
-    options: { timers?: Partial<TimerSettings>; mtu?: number; privateKey?: Uint8Array } = {},
+    options: {
+      timers?: Partial<TimerSettings>;
+      mtu?: number;
+      privateKey?: Uint8Array;
+      crypto?: Crypto;
+    } = {},
   ) {
     const random = seededRandom(seed);
     this.address = address;
     this.device = new Device({
       privateKey: options.privateKey ?? generatePrivateKey(random),
-      crypto: nobleCrypto,
+      crypto: options.crypto ?? nobleCrypto,
       random,
       wallClock: () => this.wallOffset + this.now,
       sink: {
@@ -208,6 +214,7 @@ export class Pair extends Network {
   constructor(options: {
     timers?: Partial<TimerSettings>;
     mtu?: number;
+    crypto?: Crypto;
     a?: Partial<PeerOptions>;
     b?: Partial<PeerOptions>;
     seed?: number;

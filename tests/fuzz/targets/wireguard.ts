@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { writeMAC } from "../../../wireguard/hash.ts";
 import { Random } from "../../sim/random.ts";
+import { mac1KeyOf } from "../../wireguard/mac1.ts";
 import { type Datagram, endpoint, type Host, ipv4Packet, Pair } from "../../wireguard/pair.ts";
 import { mutateBytes, pick, resize, splice } from "../mutate.ts";
 import type { Target } from "../target.ts";
@@ -12,7 +14,9 @@ const STRANGER = endpoint("203.0.113.66", 666);
 
 export const wireguard: Target = {
   name: "wireguard",
-  about: "handleDatagram: real messages of all kinds, mutated, late and again, between two devices",
+  about:
+    "handleDatagram: real messages of all four kinds, mutated, late and again: silence, and no " +
+    "state changes by what is not authenticated",
   run(seed) {
     return new Lab(seed).run();
   },
@@ -23,6 +27,10 @@ class Lab {
   readonly #pair: Pair;
   readonly #corpus: Datagram[] = [];
   readonly #genuine = new Set<string>();
+  /** Genuine handshake messages without their mac2. */
+  readonly #genuineWithoutMac2 = new Set<string>();
+  /** Genuine datagrams that have arrived as they were. */
+  readonly #delivered = new Set<string>();
   /** What may still be received, by host. */
   readonly #expected = new Map<Host, Set<string>>();
   #tried = 0;
@@ -86,12 +94,15 @@ class Lab {
 
   /** A genuine datagram on its way: remembered, and mostly delivered. */
   #pass(datagram: Datagram): boolean {
+    if (!this.#pair.hosts.some(({ address }) => address === datagram.to)) return false;
     this.#genuine.add(String(datagram.bytes));
+    if (datagram.type <= 2) this.#genuineWithoutMac2.add(String(withoutMac2(datagram.bytes)));
     if (this.#corpus.length < CORPUS) this.#corpus.push(datagram);
     else this.#corpus[this.#random.below(CORPUS)] = datagram;
     const choice = this.#random.below(10);
     if (choice === 0) return false;
     if (choice === 1) this.#try(datagram, this.#mutate(datagram.bytes));
+    this.#delivered.add(String(datagram.bytes));
     return true;
   }
 
@@ -102,14 +113,25 @@ class Lab {
     this.#try(datagram, isReplay ? datagram.bytes : this.#mutate(datagram.bytes));
   }
 
-  /** More handshakes than a device wants to answer. */
+  /** More handshakes than a device wants to answer, and behind them a genuine one: cookies. */
   #flood(): void {
-    const initiation = this.#corpus.find(({ type }) => type === 1);
-    if (initiation === undefined) return;
+    const random = this.#random;
+    const pair = this.#pair;
+    const [host, other, peer] = random.chance(0.5)
+      ? [pair.a, pair.b, pair.ba]
+      : [pair.b, pair.a, pair.ab];
+    const mac1Key = mac1KeyOf(host.device.publicKey);
     for (let i = 0; i < 600; i++) {
-      this.#target(initiation).receive(initiation, endpoint("203.0.113.1", 1 + i % 7));
+      const bytes = random.bytes(148);
+      bytes.set([1, 0, 0, 0]);
+      if (random.chance(0.5)) bytes.fill(0, 132);
+      writeMAC(mac1Key, bytes, 0, 116, bytes, 116);
+      host.device.handleDatagram(bytes, 0, 148, endpoint("203.0.113.1", 1 + i % 300), pair.now);
       this.#tried++;
     }
+    peer.lastSentHandshake = -Infinity;
+    peer.initiate(pair.now);
+    while (other.device.handleHandshakes(pair.now, 1));
   }
 
   #try(original: Datagram, bytes: Uint8Array): void {
@@ -119,6 +141,9 @@ class Lab {
       !differsInMac2Only(bytes, original.bytes);
     const from = mayBeStranger && this.#random.chance(0.5) ? STRANGER : original.from;
     const host = this.#target(original);
+    // Done first, so that what follows can only come of this datagram.
+    while (host.device.handleHandshakes(this.#pair.now, 1000));
+    const before = this.#mayChangeNothing(bytes) ? stateOf(host) : undefined;
     const around = this.#random.below(256);
     const buffer = new Uint8Array(bytes.length + 16).fill(around);
     buffer.set(bytes, 8);
@@ -126,6 +151,16 @@ class Lab {
     for (let i = 0; i < 16; i++) {
       assert.equal(buffer[i < 8 ? i : bytes.length + i], around, "a byte beside the datagram");
     }
+    if (before === undefined) return;
+    while (host.device.handleHandshakes(this.#pair.now, 1000));
+    assert.deepEqual(stateOf(host), before, "a forgery has changed something, or was answered");
+  }
+
+  /** Whether this is a forgery, or data again. */
+  #mayChangeNothing(bytes: Uint8Array): boolean {
+    const text = String(bytes);
+    if (this.#genuine.has(text)) return bytes[0] === 4 && this.#delivered.has(text);
+    return !this.#genuineWithoutMac2.has(String(withoutMac2(bytes)));
   }
 
   #target(datagram: Datagram): Host {
@@ -208,6 +243,47 @@ class Lab {
       device.close(pair.now);
     }
   }
+}
+
+/** What nobody unauthenticated may change: all but the counters of what was dropped. */
+function stateOf({ device, outbox, sent, received, events }: Host): unknown[] {
+  const peers = [...device.peers()].map((peer) => {
+    const { current, previous, next } = peer.session;
+    const sessions = [current, previous, next].map((keypair) =>
+      keypair &&
+      [keypair.localIndex, keypair.sendHigh, keypair.sendLow, keypair.sendable, keypair.created]
+    );
+    return [
+      sessions,
+      peer.pending?.localIndex,
+      peer.endpoint,
+      peer.lastTimestamp,
+      peer.lastInitiation,
+      peer.lastSentHandshake,
+      peer.lastHandshake,
+      peer.receivedBytes,
+      peer.sentBytes,
+      peer.stagedPackets,
+      peer.timers.nextDeadline(),
+    ];
+  });
+  const counters = Object.entries(device.counters).filter(([name]) =>
+    !/^dropped|^(?:datagrams|bytes)Received$/.test(name)
+  );
+  const rejected = events.filter(({ type }) => type === "handshake-rejected").length;
+  return [
+    peers,
+    counters,
+    outbox.length,
+    sent.length,
+    received.length,
+    events.length - rejected,
+    device.pollTimeout(),
+  ];
+}
+
+function withoutMac2(bytes: Uint8Array): Uint8Array {
+  return bytes.subarray(0, Math.max(0, bytes.length - 16));
 }
 
 const ACCOUNTED =

@@ -1,0 +1,12 @@
+/** A quick sample; `deno task test:twins` runs as many sequences as one has time for. */
+
+import { TWINS } from "./twins.ts";
+
+const SEQUENCES = 3000;
+
+for (const [name, compare] of Object.entries(TWINS)) {
+  Deno.test(`the ${name} and a plain twin agree on random sequences`, () => {
+    const first = Math.floor(Math.random() * 2 ** 30); // the seed is in the message of a failure
+    for (let seed = first; seed < first + SEQUENCES; seed++) compare(seed);
+  });
+}

@@ -1,0 +1,144 @@
+/**
+ * Who may cost this device a handshake (whitepaper §5.3). Every check here is cheap, and they come in
+ * the order of their price; a handshake is some hundred times as dear.
+ *
+ * 1. An initiation that has been worked on before is a replay.
+ * 2. mac1: the sender knows our public key.
+ * 3. A source whose messages keep failing, or everybody while the device is under load, proves its
+ *    address by a cookie, and then still has no more than its share.
+ *
+ * The rule of the suspected source is this side's own addition: whoever has our public key can send
+ * well-formed nonsense from one address, and must not bring everybody else into cookie mode.
+ *
+ * @module
+ */
+
+import { type Context, transmit } from "./context.ts";
+import type { Endpoint } from "./endpoint.ts";
+import { COOKIE_REPLY_SIZE, INITIATION_SIZE } from "./messages.ts";
+import { RateLimiter } from "./rate_limiter.ts";
+import { SeenInitiations } from "./seen_initiations.ts";
+import { SourceMeter } from "./source_meter.ts";
+import { TokenBucket } from "./token_bucket.ts";
+
+/**
+ * What the refusal of a message costs, as a part of a handshake. Without an answer it is a MAC at
+ * most, with a cookie reply a cipher and a datagram.
+ */
+const COST_OF_DROP = 1 / 128;
+const COST_OF_COOKIE = 1 / 16;
+
+/** Failed handshakes of a source within two seconds that make it prove its address. */
+const SUSPECT_AFTER = 20;
+
+/** Cookie replies: the device is no reflector, and each costs some 20 µs. */
+export const COOKIE_REPLIES_PER_SECOND = 5000;
+const COOKIE_REPLY_BURST = 1000;
+/** Of one address and port within two seconds. An honest one asks every five. */
+export const COOKIE_REPLIES_PER_SOURCE = 4;
+
+export class Admission {
+  readonly #context: Context;
+  readonly #limiter = new RateLimiter();
+  readonly #seen = new SeenInitiations();
+  readonly #failures: SourceMeter;
+  readonly #replies: SourceMeter;
+  readonly #replyBucket = new TokenBucket(COOKIE_REPLIES_PER_SECOND, COOKIE_REPLY_BURST);
+  readonly #reply = new Uint8Array(COOKIE_REPLY_SIZE);
+
+  constructor(context: Context) {
+    this.#context = context;
+    this.#failures = new SourceMeter(context.random, false);
+    this.#replies = new SourceMeter(context.random, true);
+  }
+
+  /** Whether a handshake message may wait for its turn. If not, it has been counted. */
+  arrived(
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    from: Endpoint,
+    now: number,
+  ): boolean {
+    if (this.#isReplay(buffer, offset, length)) return false;
+    if (!this.#context.cookies.checkMac1(buffer, offset, length)) {
+      this.#context.counters.droppedBadMac++;
+      return false;
+    }
+    return this.#failures.count(from, now) < SUSPECT_AFTER ||
+      this.#demandProof(buffer, offset, length, from, now) === 0;
+  }
+
+  /**
+   * Whether its turn is to be used. If not, it has been counted.
+   *
+   * @returns 0 if it is; else what it took to refuse it, as a part of a handshake.
+   */
+  mayProceed(
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    from: Endpoint,
+    isUnderLoad: boolean,
+    now: number,
+  ): number {
+    // The same again, for copies that came before the first had its turn.
+    if (this.#isReplay(buffer, offset, length)) return COST_OF_DROP;
+    return isUnderLoad ? this.#demandProof(buffer, offset, length, from, now) : 0;
+  }
+
+  /** To be called after the work on a message, with whether it was of any use. */
+  handled(
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    from: Endpoint,
+    isAccepted: boolean,
+    now: number,
+  ): void {
+    if (length === INITIATION_SIZE) this.#seen.add(buffer, offset, length);
+    if (!isAccepted) this.#failures.add(from, now);
+  }
+
+  pollTimeout(): number {
+    return this.#limiter.pollTimeout();
+  }
+
+  handleTimeout(now: number): void {
+    this.#limiter.collect(now);
+  }
+
+  #isReplay(buffer: Uint8Array, offset: number, length: number): boolean {
+    if (length !== INITIATION_SIZE || !this.#seen.has(buffer, offset, length)) return false;
+    this.#context.counters.droppedReplayedInitiation++;
+    return true;
+  }
+
+  /** §5.3: a proof of address first, and then still not too often. @returns the cost, 0 if proven. */
+  #demandProof(
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    from: Endpoint,
+    now: number,
+  ): number {
+    const { cookies, counters } = this.#context;
+    if (cookies.checkMac2(buffer, offset, length, from, now)) {
+      if (this.#limiter.allow(from.address, now)) return 0;
+      counters.droppedRateLimited++;
+      return COST_OF_DROP;
+    }
+    counters.droppedUnderLoad++;
+    if (
+      this.#replies.count(from, now) >= COOKIE_REPLIES_PER_SOURCE || !this.#replyBucket.take(now)
+    ) {
+      counters.cookieRepliesSuppressed++;
+      return COST_OF_DROP;
+    }
+    this.#replies.add(from, now);
+    cookies.writeReply(buffer, offset, length, from, this.#reply, now);
+    counters.cookieRepliesSent++;
+    transmit(this.#context, from, this.#reply, 0, COOKIE_REPLY_SIZE);
+    return COST_OF_COOKIE;
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * Failed handshakes, for the log: without them nobody finds the wrong key in a configuration. They
+ * are for free to whoever sends them, so only a few per second are told.
+ *
+ * @module
+ */
+
+import type { Context } from "./context.ts";
+import type { Endpoint } from "./endpoint.ts";
+import type { Peer } from "./peer.ts";
+import { TokenBucket } from "./token_bucket.ts";
+
+const PER_SECOND = 1;
+const BURST = 5;
+
+/** Why a handshake message with a valid mac1 came to nothing. */
+export type RejectionReason =
+  /** The initiation is not for this device's key, or damaged. */
+  | "bad-initiation"
+  /** The initiator's key is no peer's. */
+  | "unknown-key"
+  /** The initiator does not own the peer's key it claims. */
+  | "forged-initiation"
+  /** A replay; or the peer's clock was set back while it restarted. */
+  | "old-timestamp"
+  /** More than 50 initiations per second of one peer. */
+  | "flood"
+  /** The answer to our initiation does not authenticate: the preshared keys differ, most likely. */
+  | "bad-response";
+
+export interface Rejection {
+  readonly type: "handshake-rejected";
+  readonly reason: RejectionReason;
+  readonly from: Endpoint;
+  /** Whose message it was, or claimed to be; undefined if that is no peer. */
+  readonly peer: Peer | undefined;
+  /** Of an unknown initiator, 32 bytes: claimed and not proven. */
+  readonly publicKey: Uint8Array | undefined;
+  /** Rejections since the last that was told. */
+  readonly suppressed: number;
+}
+
+/** One per device. */
+export class Rejections {
+  readonly #bucket = new TokenBucket(PER_SECOND, BURST);
+  #suppressed = 0;
+
+  report(
+    context: Context,
+    reason: RejectionReason,
+    from: Endpoint,
+    peer: Peer | undefined,
+    publicKey: Uint8Array | undefined,
+    now: number,
+  ): void {
+    if (context.sink.event === undefined) return;
+    if (!this.#bucket.take(now)) {
+      this.#suppressed++;
+      return;
+    }
+    const suppressed = this.#suppressed;
+    this.#suppressed = 0;
+    context.sink.event({ type: "handshake-rejected", reason, from, peer, publicKey, suppressed });
+  }
+}
