@@ -1,0 +1,56 @@
+package main
+
+import (
+	"io"
+	"sync/atomic"
+	"time"
+)
+
+// rtt sends 64 bytes back and forth, one message at a time.
+func rtt(o options) error {
+	var moved atomic.Int64
+	failed := make(chan error, 1)
+	if o.loaded {
+		if err := flow(o.target, o.direction, &moved, failed); err != nil {
+			return err
+		}
+	}
+	conn, err := open(o.target, echo)
+	if err != nil {
+		return err
+	}
+	buffer := make([]byte, 64)
+	// The service echoes what follows the command.
+	round := func() error {
+		if _, err := conn.Write(buffer); err != nil {
+			return err
+		}
+		_, err := io.ReadFull(conn, buffer)
+		return err
+	}
+	for until := time.Now().Add(o.warmup); time.Now().Before(until); {
+		if err := round(); err != nil {
+			return err
+		}
+	}
+	before := moved.Load()
+	since := begin()
+	samples := make([]time.Duration, 0, 1<<18)
+	for last := since; last.Sub(since) < o.length; {
+		if err := round(); err != nil {
+			return err
+		}
+		now := time.Now()
+		samples = append(samples, now.Sub(last))
+		last = now
+	}
+	bytes := moved.Load() - before
+	select {
+	case err := <-failed:
+		return err
+	default:
+	}
+	p50, p99 := percentiles(samples)
+	end(since, figures{Count: int64(len(samples)), Bytes: bytes, P50: p50, P99: p99})
+	return nil
+}
