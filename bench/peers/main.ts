@@ -27,10 +27,11 @@ import { aeadRows } from "./aead.ts";
 import { buildGo, buildOurs } from "./build.ts";
 import { tree } from "./cpu.ts";
 import { type Options, parseOptions } from "./options.ts";
+import { prioritise, unprioritise } from "./priority.ts";
 import { type Row, summarise, toJson, toTable } from "./report.ts";
 import { type Sample, type Scenario } from "./scenarios.ts";
 import type { Start, Subject } from "./subjects.ts";
-import { Topology } from "./topology.ts";
+import { LOAD_CORE, Topology } from "./topology.ts";
 
 /** The client's side of every tunnel. Its program is called wireguard. */
 const CLIENT = {
@@ -69,6 +70,7 @@ if (import.meta.main) {
     await new Promise(() => {}); // what fails now fails because all is being ended
   } finally {
     await topology?.[Symbol.asyncDispose]();
+    unprioritise();
   }
 }
 
@@ -84,6 +86,7 @@ async function main(options: Options): Promise<void> {
       rows.push(...skipped(subject, options, messageOf(error)));
     }
   }
+  await prioritise(LOAD_CORE);
   topology = await Topology.create(load);
   const contestants: Contestant[] = [];
   for (const { subject, prepare } of starters) {
@@ -181,6 +184,7 @@ async function end(): Promise<void> {
     } catch { /* it has ended meanwhile */ }
   }
   await topology?.[Symbol.asyncDispose]();
+  unprioritise();
 }
 
 /** Scenarios in the order asked for, then what is not one of them. */

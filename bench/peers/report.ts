@@ -56,7 +56,9 @@ export function summarise(
   };
   const notes = new Set(samples.flatMap(({ note }) => note === undefined ? [] : [note]));
   if (shares !== undefined && scenario.saturates) {
-    if (shares.gatewayCore < BUSY) notes.add("client-bound");
+    if (shares.gatewayCore < BUSY) {
+      notes.add(shares.loadCore < BUSY ? "neither core full" : "client-bound");
+    }
     if (shares.gatewayCore - shares.gateway > DISTURBED) notes.add("disturbed");
   }
   for (const error of errors) notes.add(`failed: ${error}`);
@@ -103,7 +105,8 @@ export function toTable(rows: readonly Row[]): string {
     "",
     "gateway, load: CPU of the gateway's process tree on core 0, and of the client, the tunnel's",
     "client and the service on core 1. core 0, core 1: busy, whoever with. client-bound: core 0 was",
-    "less than 90 % busy, so that throughput says nothing. disturbed: others used core 0.",
+    "less than 90 % busy because core 1 was full, so that throughput says nothing. neither core full:",
+    "windows, losses or waiting were the limit. disturbed: others used core 0.",
     ...ratios(rows),
     "",
   ].join("\n");

@@ -8,7 +8,7 @@
 import type { Process } from "../../tests/e2e/process.ts";
 import { between, read, type Reading, residentBytes, type Usage } from "./cpu.ts";
 import type { Start, Subject } from "./subjects.ts";
-import { GATEWAY, listening, onGatewayCore, type Topology } from "./topology.ts";
+import { listening, onGatewayCore, type Topology } from "./topology.ts";
 
 /** What a run is worth, by the names of the referee's JSON. What does not apply is missing. */
 export interface Figures {

@@ -11,7 +11,7 @@
  */
 
 import { eventually, type Host, Lab } from "../../tests/e2e/lab.ts";
-import { output, type Process } from "../../tests/e2e/process.ts";
+import type { Process } from "../../tests/e2e/process.ts";
 import { type KeyPair, keyPair, WireguardGo } from "../../tests/e2e/wireguard_go.ts";
 
 export const GATEWAY_CORE = 0;
@@ -54,8 +54,6 @@ export class Topology implements AsyncDisposable {
 
   /** @param load the program with the service that the client and the site offer */
   static async create(load: string): Promise<Topology> {
-    // Inherited by all that is started here.
-    await output(["taskset", "--all-tasks", "--cpu-list", "--pid", `${LOAD_CORE}`, `${Deno.pid}`]);
     const lab = await Lab.create();
     try {
       const hosts = [];
