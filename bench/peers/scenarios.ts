@@ -194,7 +194,10 @@ class Running implements AsyncDisposable {
     const { topology, subject, load } = this.#test;
     const host = subject.reversed ? topology.site : topology.client;
     return this.#resources.use(
-      host.spawn("load", [load, command!, "--target", subject.target, ...args]),
+      host.spawn("load", [
+        ...[load, command!, "--target", subject.target, "--counter", topology.counter],
+        ...args,
+      ]),
     );
   }
 

@@ -54,6 +54,11 @@ export class Topology implements AsyncDisposable {
     [this.clientKeys, this.gatewayKeys] = keys as [KeyPair, KeyPair];
   }
 
+  /** The file in which the service counts the bytes that clients sent. */
+  get counter(): string {
+    return `${this.directory}/counter`;
+  }
+
   /** @param load the program with the service that the client and the site offer */
   static async create(load: string): Promise<Topology> {
     const lab = await Lab.create();
@@ -75,7 +80,9 @@ export class Topology implements AsyncDisposable {
         { host: site, device: "gateway", addresses: [`${SITE}/24`] },
       );
       for (const host of [client, site]) {
-        const service = host.spawn("service", [load, "serve", "--port", `${SERVICE_PORT}`]);
+        const service = host.spawn("service", [
+          ...[load, "serve", "--port", `${SERVICE_PORT}`, "--counter", topology.counter],
+        ]);
         await service.line(/serving/);
       }
       return topology;

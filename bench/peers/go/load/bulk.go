@@ -7,24 +7,25 @@ import (
 	"time"
 )
 
-// bulk counts what its connections carry.
+// bulk counts what its connections carry, at their far ends.
 func bulk(o options) error {
-	var moved atomic.Int64
+	var read atomic.Int64
 	failed := make(chan error, 1)
 	for range o.connections {
-		if err := flow(o.target, o.direction, &moved, failed); err != nil {
+		if err := flow(o.target, o.direction, &read, failed); err != nil {
 			return err
 		}
 	}
 	if err := wait(o.warmup, failed); err != nil {
 		return err
 	}
-	before := moved.Load()
+	moved := func() int64 { return read.Load() + sunk.Load() }
+	before := moved()
 	since := begin()
 	if err := wait(o.length, failed); err != nil {
 		return err
 	}
-	bytes := moved.Load() - before
+	bytes := moved() - before
 	if bytes == 0 {
 		return fmt.Errorf("nothing moved in %v", o.length)
 	}
@@ -33,7 +34,7 @@ func bulk(o options) error {
 }
 
 // flow opens a connection and moves data over it for as long as the process lives.
-func flow(target, direction string, moved *atomic.Int64, failed chan<- error) error {
+func flow(target, direction string, read *atomic.Int64, failed chan<- error) error {
 	commands := map[string]byte{"down": source, "up": sink, "both": both}
 	command, known := commands[direction]
 	if !known {
@@ -43,18 +44,18 @@ func flow(target, direction string, moved *atomic.Int64, failed chan<- error) er
 	if err != nil {
 		return err
 	}
-	move := func(forever func(*net.TCPConn, *atomic.Int64) error) {
-		err := forever(conn, moved)
+	move := func(forever func() error) {
+		err := forever()
 		select {
 		case failed <- err:
 		default:
 		}
 	}
 	if command != sink {
-		go move(readForever)
+		go move(func() error { return readForever(conn, read) })
 	}
 	if command != source {
-		go move(sendForever)
+		go move(func() error { return sendForever(conn) })
 	}
 	return nil
 }
@@ -79,22 +80,21 @@ func open(target string, command byte) (*net.TCPConn, error) {
 	return conn.(*net.TCPConn), err
 }
 
-func readForever(conn *net.TCPConn, moved *atomic.Int64) error {
-	return forever(conn.Read, moved)
-}
-
-func sendForever(conn *net.TCPConn, moved *atomic.Int64) error {
-	return forever(conn.Write, moved)
-}
-
-func forever(step func([]byte) (int, error), moved *atomic.Int64) error {
+func readForever(conn *net.TCPConn, count *atomic.Int64) error {
 	buffer := make([]byte, chunk)
 	for {
-		n, err := step(buffer)
-		if moved != nil {
-			moved.Add(int64(n))
-		}
+		n, err := conn.Read(buffer)
+		count.Add(int64(n))
 		if err != nil {
+			return err
+		}
+	}
+}
+
+func sendForever(conn *net.TCPConn) error {
+	buffer := make([]byte, chunk)
+	for {
+		if _, err := conn.Write(buffer); err != nil {
 			return err
 		}
 	}

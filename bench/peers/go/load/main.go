@@ -54,9 +54,15 @@ func main() {
 	set.StringVar(&o.direction, "direction", "down", "down: the service sends; up: the client; both")
 	set.IntVar(&o.size, "size", 64, "bytes of a datagram's payload")
 	set.BoolVar(&o.loaded, "loaded", false, "beside a bulk flow")
+	counter := set.String("counter", "", "file in which the service counts what it read to the end")
 	port := set.Int("port", 0, "serve: port of TCP and UDP; start: port that is waited for")
 	network := set.String("network", "udp", "start: protocol of that port")
 	set.Parse(os.Args[2:])
+	if *counter != "" {
+		if err := shareCounter(*counter); err != nil {
+			fail(err)
+		}
+	}
 	var err error
 	switch os.Args[1] {
 	case "serve":

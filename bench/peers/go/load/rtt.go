@@ -6,17 +6,23 @@ import (
 	"time"
 )
 
+// patience is how long a message may take before the gateway is given up.
+const patience = 10 * time.Second
+
 // rtt sends 64 bytes back and forth, one message at a time.
 func rtt(o options) error {
-	var moved atomic.Int64
+	var read atomic.Int64
 	failed := make(chan error, 1)
 	if o.loaded {
-		if err := flow(o.target, o.direction, &moved, failed); err != nil {
+		if err := flow(o.target, o.direction, &read, failed); err != nil {
 			return err
 		}
 	}
 	conn, err := open(o.target, echo)
 	if err != nil {
+		return err
+	}
+	if err := conn.SetDeadline(time.Now().Add(o.warmup + o.length + patience)); err != nil {
 		return err
 	}
 	buffer := make([]byte, 64)
@@ -33,7 +39,7 @@ func rtt(o options) error {
 			return err
 		}
 	}
-	before := moved.Load()
+	before := read.Load() + sunk.Load()
 	since := begin()
 	samples := make([]time.Duration, 0, 1<<18)
 	for last := since; last.Sub(since) < o.length; {
@@ -44,7 +50,7 @@ func rtt(o options) error {
 		samples = append(samples, now.Sub(last))
 		last = now
 	}
-	bytes := moved.Load() - before
+	bytes := read.Load() + sunk.Load() - before
 	select {
 	case err := <-failed:
 		return err

@@ -55,12 +55,12 @@ func serveConn(conn *net.TCPConn) {
 	}
 	switch command[0] {
 	case source:
-		sendForever(conn, nil)
+		sendForever(conn)
 	case sink:
-		readForever(conn, nil)
+		readForever(conn, sunk)
 	case both:
-		go sendForever(conn, nil)
-		readForever(conn, nil)
+		go sendForever(conn)
+		readForever(conn, sunk)
 	case echo:
 		// Small: ten thousand of these may be open.
 		buffer := make([]byte, 512)

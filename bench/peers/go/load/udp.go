@@ -17,8 +17,12 @@ const (
 	tolerated = 0.001
 	// trialLength is short: a search takes a dozen of them.
 	trialLength = 400 * time.Millisecond
-	// stragglers are waited for after the last datagram.
-	stragglers = 150 * time.Millisecond
+	// tooLate is when a datagram counts as lost, after the last was sent.
+	tooLate = 500 * time.Millisecond
+	// drained is what no datagram came back for: the gateway's queues are empty.
+	drained = 100 * time.Millisecond
+	// searchLength bounds the whole search.
+	searchLength = 40 * time.Second
 	// precision ends the search: the rates that passed and failed are so close.
 	precision = 1.04
 )
@@ -54,12 +58,12 @@ func udp(o options) error {
 		}
 	}
 	f.run(2000, o.warmup)
-	rate, note := f.search()
+	rate, note := f.search(time.Now().Add(searchLength))
 	if rate == 0 {
 		return fmt.Errorf("loss at every rate")
 	}
 	// What holds for a moment may not hold for long.
-	for range 8 {
+	for range 6 {
 		since := begin()
 		result := f.run(rate, o.length)
 		if result.loss() < tolerated {
@@ -70,16 +74,16 @@ func udp(o options) error {
 			})
 			return nil
 		}
-		rate *= 0.93
+		rate *= 0.9
 	}
-	return fmt.Errorf("loss at the rates that short trials allow")
+	return fmt.Errorf("loss at %.0f per second for %v, not in short trials", rate/0.9, o.length)
 }
 
 // search returns the highest rate that passes, by doubling and bisection.
-func (f *flood) search() (rate float64, note string) {
+func (f *flood) search(deadline time.Time) (rate float64, note string) {
 	passes := func(rate float64) (bool, bool) {
 		// What else runs on the machine may spoil one.
-		for range 2 {
+		for range 3 {
 			result := f.run(rate, trialLength)
 			if result.loss() < tolerated {
 				return true, float64(result.sent) < 0.9*rate*trialLength.Seconds()
@@ -102,7 +106,7 @@ func (f *flood) search() (rate float64, note string) {
 			return 0, ""
 		}
 	}
-	for high/low > precision {
+	for high/low > precision && time.Now().Before(deadline) {
 		middle := (high + low) / 2
 		if passed, _ := passes(middle); passed {
 			low = middle
@@ -149,11 +153,25 @@ func (f *flood) run(rate float64, length time.Duration) trial {
 		}
 	}
 	took := time.Since(since)
-	for last := int64(-1); last != f.returned.Load() && f.returned.Load() < sent; {
-		last = f.returned.Load()
-		time.Sleep(stragglers)
+	for end := time.Now(); f.returned.Load() < sent && time.Since(end) < tooLate; {
+		time.Sleep(time.Millisecond)
 	}
-	return trial{sent, f.returned.Load(), took}
+	result := trial{sent, f.returned.Load(), took}
+	if result.returned < sent {
+		f.drain()
+	}
+	return result
+}
+
+// drain waits until nothing more comes back, some time at most.
+func (f *flood) drain() {
+	for since := time.Now(); time.Since(since) < 10*time.Second; {
+		last := f.returned.Load()
+		time.Sleep(drained)
+		if f.returned.Load() == last {
+			return
+		}
+	}
 }
 
 func (f *flood) receive() {
