@@ -30,7 +30,7 @@ import { type Options, parseOptions } from "./options.ts";
 import { prioritise, unprioritise } from "./priority.ts";
 import { type Row, summarise, toJson, toTable } from "./report.ts";
 import { type Sample, type Scenario } from "./scenarios.ts";
-import type { Start, Subject } from "./subjects.ts";
+import type { Built, Subject } from "./subjects.ts";
 import { LOAD_CORE, Topology } from "./topology.ts";
 
 /** The client's side of every tunnel. Its program is called wireguard. */
@@ -39,9 +39,8 @@ const CLIENT = {
   version: "v0.0.0-20260522210424-ecfc5a8d5446",
 };
 
-interface Contestant {
+interface Contestant extends Built {
   readonly subject: Subject;
-  readonly start: Start;
 }
 
 let topology: Topology | undefined;
@@ -78,20 +77,18 @@ async function main(options: Options): Promise<void> {
   const load = `${await buildOurs()}/load`;
   Deno.env.set("PATH", `${await wireguardGo()}:${Deno.env.get("PATH")}`);
   const rows: Row[] = [];
-  const starters = [];
+  const contestants: Contestant[] = [];
   for (const subject of options.subjects) {
     try {
-      starters.push({ subject, prepare: await subject.build() });
+      contestants.push({ subject, ...await subject.build() });
     } catch (error) {
       rows.push(...skipped(subject, options, messageOf(error)));
     }
   }
   await prioritise(LOAD_CORE);
   topology = await Topology.create(load);
-  const contestants: Contestant[] = [];
-  for (const { subject, prepare } of starters) {
-    if (subject.how !== undefined) progress(`${subject.name}: ${subject.how}`);
-    contestants.push({ subject, start: await prepare(topology) });
+  for (const { subject, note } of contestants) {
+    for (const text of [subject.how, note]) if (text) progress(`${subject.name}: ${text}`);
   }
   for (const scenario of options.scenarios) {
     rows.push(...await play(scenario, contestants, topology, load, options));
@@ -127,10 +124,11 @@ async function play(
   }
   const rounds = Math.min(options.rounds, scenario.rounds ?? Infinity);
   for (let round = 1; round <= rounds; round++) {
-    for (const [{ subject, start }, { samples, errors }] of results) {
+    for (const [{ subject, prepare }, { samples, errors }] of results) {
       const what = `${scenario.name} ${subject.name} ${round}/${rounds}`;
       try {
         const { seconds } = options;
+        const start = await prepare(topology);
         const sample = await scenario.run({ topology, subject, start, load, seconds });
         samples.push(sample);
         progress(`${what}: ${JSON.stringify(sample.figures)}`);
@@ -140,8 +138,8 @@ async function play(
       }
     }
   }
-  for (const [{ subject }, { samples, errors }] of results) {
-    rows.push(summarise(scenario, subject.name, samples, errors));
+  for (const [{ subject, note }, { samples, errors }] of results) {
+    rows.push(summarise(scenario, subject.name, samples, errors, note));
   }
   return rows;
 }
@@ -194,7 +192,8 @@ function place(order: readonly string[], scenario: string): number {
 }
 
 function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  const message = error instanceof Error ? error.message : String(error);
+  return message.split("\n")[0]!;
 }
 
 function progress(text: string): void {

@@ -33,12 +33,18 @@ interface Shares {
   readonly loadCore: number;
 }
 
-/** One row of the rounds of a scenario. @param errors of the rounds without a sample */
+/**
+ * One row of the rounds of a scenario.
+ *
+ * @param errors of the rounds without a sample
+ * @param remark on the subject
+ */
 export function summarise(
   scenario: Scenario,
   subject: string,
   samples: readonly Sample[],
   errors: readonly string[],
+  remark: string | undefined,
 ): Row {
   const figures: Figures = {};
   for (
@@ -55,6 +61,7 @@ export function summarise(
     loadCore: median(usages.map(({ busy }) => busy[LOAD_CORE]!)),
   };
   const notes = new Set(samples.flatMap(({ note }) => note === undefined ? [] : [note]));
+  if (remark !== undefined) notes.add(remark);
   if (shares !== undefined && scenario.saturates) {
     if (shares.gatewayCore < BUSY) {
       notes.add(shares.loadCore < BUSY ? "neither core full" : "client-bound");
@@ -92,7 +99,7 @@ const COLUMNS: readonly [string, (row: Row) => string][] = [
   ["core 0", ({ shares }) => percent(shares?.gatewayCore)],
   ["load", ({ shares }) => percent(shares?.load)],
   ["core 1", ({ shares }) => percent(shares?.loadCore)],
-  ["notes", ({ notes }) => notes.map((note) => note.split("\n")[0]!.slice(0, 100)).join("; ")],
+  ["notes", ({ notes }) => notes.map((note) => note.slice(0, 100)).join("; ")],
 ];
 
 /** Every row with all it has, and the ratios to newt's netstack2. */

@@ -28,9 +28,12 @@ export interface Sample {
   readonly note?: string;
 }
 
+/** What not every subject has. */
+export type Need = "udp" | "start";
+
 export interface Scenario {
   readonly name: string;
-  readonly needs?: "udp";
+  readonly needs?: Need;
   /** Whether a CPU is meant to be full: then a gateway that idles was not the limit. */
   readonly saturates: boolean;
   /** Fewer rounds are enough for what hardly varies and takes long. */
@@ -48,6 +51,8 @@ export interface Test {
 }
 
 const WARM_UP_S = 1.5;
+/** Of the longest silence of a client: a search for a packet rate. */
+const PATIENCE_MS = 90_000;
 const IDLE_CONNECTIONS = 10_000;
 /** V8 collects garbage when a program has been idle for some 20 s. */
 const SETTLE_S = 25;
@@ -68,7 +73,7 @@ export const SCENARIOS: readonly Scenario[] = [
   { ...loaded("udp-64", true, ["udp", "--size", "64"]), needs: "udp" },
   { ...loaded("udp-1400", true, ["udp", "--size", "1392"]), needs: "udp" },
   { name: "idle-10k", saturates: false, rounds: 1, run: idle },
-  { name: "start", saturates: false, run: start },
+  { name: "start", needs: "start", saturates: false, run: start },
 ];
 
 function bulk(name: string, direction: Direction, connections: number): Scenario {
@@ -133,7 +138,7 @@ async function withLoad(test: Test, args: string[]): Promise<Sample> {
 async function idle(test: Test): Promise<Sample> {
   await using gateway = await Running.start(test);
   const client = gateway.client(["idle", "--connections", `${IDLE_CONNECTIONS}`]);
-  await gateway.alive(client.line(/"begin"/, { timeoutMs: 120_000 }));
+  await gateway.alive(said(client, /"begin"/));
   const before = read(gateway.process.pid);
   let least = Infinity;
   for (let second = 0; second < SETTLE_S; second++) {
@@ -152,10 +157,20 @@ async function start({ topology, subject, start, load }: Test): Promise<Sample> 
     ...onGatewayCore(start.command),
   ], { input: start.input });
   try {
-    const [line] = await watcher.line(/^.*"end".*$/, { timeoutMs: 30_000 });
+    const [line] = await said(watcher, /^.*"end".*$/);
     return { figures: { ms: JSON.parse(line).seconds * 1000 } };
   } finally {
     await watcher[Symbol.asyncDispose]();
+  }
+}
+
+/** A line of one of our programs. @throws what it says is wrong, when it ends without */
+async function said(program: Process, pattern: RegExp, from = 0): Promise<RegExpMatchArray> {
+  try {
+    return await program.line(pattern, { from, timeoutMs: PATIENCE_MS });
+  } catch (error) {
+    const reason = program.lines.find((line) => line.startsWith("load: "));
+    throw reason === undefined ? error : new Error(reason.slice("load: ".length));
   }
 }
 
@@ -172,7 +187,8 @@ class Running implements AsyncDisposable {
     this.process = process;
     this.#resources = resources;
     this.#died = process.status.then(({ code, signal }) => {
-      throw new Error(`the gateway ended: ${signal ?? `status ${code}`}\n${process}`);
+      const last = process.lines.at(-1) ?? "it said nothing";
+      throw new Error(`the gateway ended: ${signal ?? `status ${code}`}: ${last}`);
     });
     this.#died.catch(() => {}); // it ends with the run at the latest
   }
@@ -185,6 +201,7 @@ class Running implements AsyncDisposable {
     const process = resources.use(
       topology.gateway.spawn(subject.name, onGatewayCore(start.command), { input: start.input }),
     );
+    await start.configure?.();
     await listening(process, subject.listens);
     return new Running(test, process, resources.move());
   }
@@ -205,7 +222,7 @@ class Running implements AsyncDisposable {
   async watch(client: Process): Promise<{ result: Result; usage: Usage }> {
     let before: Reading | undefined;
     for (let from = 0;;) {
-      const [line] = await this.alive(client.line(/^\{"mark".*$/, { from, timeoutMs: 120_000 }));
+      const [line] = await this.alive(said(client, /^\{"mark".*$/, from));
       from = client.lines.indexOf(line, from) + 1;
       const now = read(this.process.pid);
       const result: Result = JSON.parse(line);

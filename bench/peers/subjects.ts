@@ -6,8 +6,10 @@
  */
 
 import { fileURLToPath } from "node:url";
+import { eventually } from "../../tests/e2e/lab.ts";
 import { output } from "../../tests/e2e/process.ts";
 import { buildGo, buildOurs, buildRust } from "./build.ts";
+import type { Need } from "./scenarios.ts";
 import {
   CLIENT,
   CLIENT_IN_TUNNEL,
@@ -30,6 +32,16 @@ export interface Start {
   readonly command: string[];
   /** All of its standard input. */
   readonly input?: string;
+  /** What is to be done once it runs, before it listens. */
+  configure?(): Promise<void>;
+}
+
+/** A subject that has been built. */
+export interface Built {
+  /** How to start it once, with files of its own in the topology's directory. */
+  prepare(topology: Topology): Promise<Start>;
+  /** What was built, where it is not what the name says. */
+  readonly note?: string;
 }
 
 export interface Subject {
@@ -46,14 +58,9 @@ export interface Subject {
    */
   readonly reversed: boolean;
   /** Why a scenario does not apply to it, by what that needs. */
-  readonly lacks: { readonly udp?: string };
-  /**
-   * Builds it.
-   *
-   * @returns how to start it, with files of its own in the topology's directory
-   * @throws when it cannot be built: then it is left out, with this reason
-   */
-  build(): Promise<(topology: Topology) => Promise<Start>>;
+  readonly lacks: Readonly<Partial<Record<Need, string>>>;
+  /** @throws when it cannot be built: then it is left out, with this reason */
+  build(): Promise<Built>;
 }
 
 const FORWARDS = {
@@ -69,21 +76,22 @@ export const SUBJECTS: readonly Subject[] = [
     name: "newt-netstack2",
     async build() {
       const directory = await buildOurs();
-      return ({ gatewayKeys, clientKeys }) =>
-        Promise.resolve({
-          command: [
-            `${directory}/newt`,
-            ...["-address", GATEWAY_IN_TUNNEL, "-sources", `${CLIENT_IN_TUNNEL}/32`],
-            ...["-targets", SITE_NETWORK],
-          ],
-          input: [
+      return {
+        prepare({ gatewayKeys, clientKeys }) {
+          const command = [
+            ...[`${directory}/newt`, "-address", GATEWAY_IN_TUNNEL],
+            ...["-sources", `${CLIENT_IN_TUNNEL}/32`, "-targets", SITE_NETWORK],
+          ];
+          const input = [
             `private_key=${hex(gatewayKeys.privateKey)}`,
             `listen_port=${TUNNEL_PORT}`,
             `public_key=${hex(clientKeys.publicKey)}`,
             `allowed_ip=${CLIENT_IN_TUNNEL}/32`,
             "",
-          ].join("\n"),
-        });
+          ].join("\n");
+          return Promise.resolve({ command, input });
+        },
+      };
     },
   },
   {
@@ -104,7 +112,7 @@ export const SUBJECTS: readonly Subject[] = [
     lacks: { udp: "it forwards no UDP from the tunnel" },
     async build() {
       const directory = await buildGo(WIREPROXY.program, WIREPROXY.version);
-      return async ({ directory: files, gatewayKeys, clientKeys }) => {
+      const prepare: Built["prepare"] = async ({ directory: files, gatewayKeys, clientKeys }) => {
         const file = `${files}/wireproxy.conf`;
         const text = [
           ...["[Interface]", `PrivateKey = ${gatewayKeys.privateKey}`],
@@ -117,6 +125,7 @@ export const SUBJECTS: readonly Subject[] = [
         await Deno.writeTextFile(file, text, { mode: 0o600 });
         return { command: [`${directory}/wireproxy`, "--silent", "--config", file] };
       };
+      return { prepare };
     },
   },
   {
@@ -129,7 +138,7 @@ export const SUBJECTS: readonly Subject[] = [
     lacks: {},
     async build() {
       const directory = await buildRust(ONETUN.crate, ONETUN.version);
-      return async ({ directory: files, gatewayKeys, clientKeys }) => {
+      const prepare: Built["prepare"] = async ({ directory: files, gatewayKeys, clientKeys }) => {
         const file = `${files}/onetun.key`;
         await Deno.writeTextFile(file, gatewayKeys.privateKey, { mode: 0o600 });
         const forward = (protocol: string) =>
@@ -143,12 +152,48 @@ export const SUBJECTS: readonly Subject[] = [
           ],
         };
       };
+      return { prepare };
     },
+  },
+  {
+    ...FORWARDS,
+    name: "wireguard-go",
+    how:
+      "no gateway but a router: the same wireguard-go as the client's, and the kernel forwards; " +
+      "what the load can do, as far as the other side of the tunnel lets it",
+    lacks: { start: "it has no program of its own" },
+    build: () => Promise.resolve({ prepare: (topology) => Promise.resolve(router(topology)) }),
   },
 ];
 
+let serial = 0;
+
+/** The newest wireguard-go, found like the client's. */
+function router({ gateway, gatewayKeys, clientKeys }: Topology): Start {
+  // Named for the lab's sweep; a name that was used may not be free at once.
+  const device = `wst${Deno.pid}n${1000 + serial++}`;
+  const socket = `/var/run/wireguard/${device}.sock`;
+  gateway.disposeFile(socket);
+  return {
+    command: ["env", "WG_PROCESS_FOREGROUND=1", "LOG_LEVEL=error", "wireguard-go", "-f", device],
+    async configure() {
+      await eventually(socket, async () => (await gateway.run(["wg", "show", device])).code === 0, {
+        intervalMs: 20,
+      });
+      const text = [
+        ...["[Interface]", `PrivateKey = ${gatewayKeys.privateKey}`, `ListenPort = ${TUNNEL_PORT}`],
+        ...["[Peer]", `PublicKey = ${clientKeys.publicKey}`],
+        ...[`AllowedIPs = ${CLIENT_IN_TUNNEL}/32`, ""],
+      ].join("\n");
+      await gateway.output(["wg", "setconf", device, "/dev/stdin"], { input: text });
+      await gateway.addAddresses(device, [`${GATEWAY_IN_TUNNEL}/24`]);
+      await gateway.ip(`link set ${device} mtu 1420 up`);
+    },
+  };
+}
+
 /** From this checkout, by this Deno, with the permissions that the task grants. */
-async function wirestack({ ffi }: { ffi: boolean }): ReturnType<Subject["build"]> {
+async function wirestack({ ffi }: { ffi: boolean }): Promise<Built> {
   const { tasks } = JSON.parse(await Deno.readTextFile(`${REPOSITORY}/deno.json`));
   const task = ffi && "start:ffi" in tasks ? tasks["start:ffi"] : tasks.start;
   const program: string[] = task.command.split(" ").map((word: string) =>
@@ -156,10 +201,8 @@ async function wirestack({ ffi }: { ffi: boolean }): ReturnType<Subject["build"]
   );
   // Modules are compiled and cached here, before anything is timed.
   const help = await output([...program, "up", "--help"], { cwd: REPOSITORY });
-  if (ffi && !/^ +--ffi\b/m.test(help)) {
-    throw new Error("`wirestack up` has no --ffi: the same as wirestack-noffi");
-  }
-  return async ({ directory, gatewayKeys, clientKeys }) => {
+  const known = /^ +--ffi\b/m.test(help);
+  const prepare: Built["prepare"] = async ({ directory, gatewayKeys, clientKeys }) => {
     const file = `${directory}/wirestack.conf`;
     const text = [
       ...["[Interface]", `PrivateKey = ${gatewayKeys.privateKey}`],
@@ -169,8 +212,11 @@ async function wirestack({ ffi }: { ffi: boolean }): ReturnType<Subject["build"]
       ...["[Proxy]", `Subnets = ${SITE_NETWORK}`, ""],
     ].join("\n");
     await Deno.writeTextFile(file, text, { mode: 0o600 });
-    return { command: [...program, "up", ...(ffi ? ["--ffi"] : []), file] };
+    return { command: [...program, "up", ...(ffi && known ? ["--ffi"] : []), file] };
   };
+  return ffi && !known
+    ? { prepare, note: "`up` has no --ffi: the same as wirestack-noffi" }
+    : { prepare };
 }
 
 function hex(base64: string): string {

@@ -79,6 +79,9 @@ export class Topology implements AsyncDisposable {
         { host: gateway, device: "site", addresses: [`${GATEWAY_AT_SITE}/24`] },
         { host: site, device: "gateway", addresses: [`${SITE}/24`] },
       );
+      // What a router needs; gateways answer for the site themselves.
+      await gateway.sysctl("net.ipv4.ip_forward=1");
+      await site.ip(`route add ${CLIENT_IN_TUNNEL}/32 via ${GATEWAY_AT_SITE}`);
       for (const host of [client, site]) {
         const service = host.spawn("service", [
           ...[load, "serve", "--port", `${SERVICE_PORT}`, "--counter", topology.counter],

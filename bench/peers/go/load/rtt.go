@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/binary"
+	"fmt"
 	"io"
 	"sync/atomic"
 	"time"
@@ -26,13 +28,21 @@ func rtt(o options) error {
 		return err
 	}
 	buffer := make([]byte, 64)
-	// The service echoes what follows the command.
+	// The service echoes what follows the command. A number tells an answer from one that came twice.
+	number := uint64(0)
 	round := func() error {
+		number++
+		binary.BigEndian.PutUint64(buffer, number)
 		if _, err := conn.Write(buffer); err != nil {
 			return err
 		}
-		_, err := io.ReadFull(conn, buffer)
-		return err
+		if _, err := io.ReadFull(conn, buffer); err != nil {
+			return err
+		}
+		if answer := binary.BigEndian.Uint64(buffer); answer != number {
+			return fmt.Errorf("sent message %d, got %d: the stream is damaged", number, answer)
+		}
+		return nil
 	}
 	for until := time.Now().Add(o.warmup); time.Now().Before(until); {
 		if err := round(); err != nil {
