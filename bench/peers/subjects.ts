@@ -212,7 +212,9 @@ async function wirestack({ ffi }: { ffi: boolean }): Promise<Built> {
       ...["[Proxy]", `Subnets = ${SITE_NETWORK}`, ""],
     ].join("\n");
     await Deno.writeTextFile(file, text, { mode: 0o600 });
-    return { command: [...program, "up", ...(ffi && known ? ["--ffi"] : []), file] };
+    // The task itself may say it.
+    const flags = ffi && known && !program.includes("--ffi") ? ["--ffi"] : [];
+    return { command: [...program, "up", ...flags, file] };
   };
   return ffi && !known
     ? { prepare, note: "`up` has no --ffi: the same as wirestack-noffi" }
