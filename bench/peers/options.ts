@@ -1,0 +1,82 @@
+/**
+ * The referee's command line.
+ *
+ * @module
+ */
+
+import { parseArgs } from "node:util";
+import { type Scenario, SCENARIOS } from "./scenarios.ts";
+import { type Subject, SUBJECTS } from "./subjects.ts";
+
+export interface Options {
+  readonly subjects: readonly Subject[];
+  readonly scenarios: readonly Scenario[];
+  readonly rounds: number;
+  readonly seconds: number;
+  /** Whether the AEAD is measured by itself too. */
+  readonly aead: boolean;
+  /** Where the JSON goes; `-`: standard output. */
+  readonly json: string | undefined;
+}
+
+const QUICK_SUBJECTS = "newt-netstack2,wirestack";
+const QUICK_SCENARIOS = "tcp-down-1,tcp-up-1,tcp-both-1,tcp-connect,rtt-loaded";
+
+/** Ends the program, with what was expected, when it is called the wrong way. */
+export function parseOptions(args: string[]): Options {
+  try {
+    return parse(args);
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error);
+    Deno.exit(2);
+  }
+}
+
+function parse(args: string[]): Options {
+  const { values } = parseArgs({
+    args,
+    options: {
+      quick: { type: "boolean", default: false },
+      json: { type: "string" },
+      subjects: { type: "string" },
+      scenarios: { type: "string" },
+      rounds: { type: "string" },
+      seconds: { type: "string" },
+    },
+  });
+  const { quick } = values;
+  const scenarios = values.scenarios ?? (quick ? QUICK_SCENARIOS : undefined);
+  const names = scenarios?.split(",").filter((name) => name !== "aead").join(",");
+  return {
+    subjects: select("subjects", SUBJECTS, values.subjects ?? (quick ? QUICK_SUBJECTS : undefined)),
+    scenarios: names === "" ? [] : select("scenarios", SCENARIOS, names),
+    rounds: positive("rounds", values.rounds ?? (quick ? "2" : "3")),
+    seconds: positive("seconds", values.seconds ?? "5"),
+    aead: values.scenarios === undefined || values.scenarios.split(",").includes("aead"),
+    json: values.json,
+  };
+}
+
+/** Those of the names given, in the table's order; all when none are given. */
+function select<T extends { name: string }>(
+  option: string,
+  table: readonly T[],
+  list: string | undefined,
+): readonly T[] {
+  if (list === undefined) return table;
+  const names = list.split(",");
+  for (const name of names) {
+    if (!table.some((entry) => entry.name === name)) {
+      const known = table.map((entry) => entry.name).join(", ");
+      throw new Error(`--${option}: no "${name}", but ${known}`);
+    }
+  }
+  return table.filter(({ name }) => names.includes(name));
+}
+
+function positive(option: string, text: string): number {
+  if (!/^[1-9]\d*$/.test(text)) {
+    throw new Error(`--${option}: ${text} is not a whole number above 0`);
+  }
+  return Number(text);
+}
