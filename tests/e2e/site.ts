@@ -166,11 +166,6 @@ export class Site implements AsyncDisposable {
     return ask(this.client, command, hostname, port, ...args);
   }
 
-  /** The same, beside the test. */
-  spawnClient(command: string, hostname: string, port: number): Process {
-    return this.client.spawn(command, clientCommand(command, hostname, port));
-  }
-
   [Symbol.asyncDispose](): Promise<void> {
     return this.lab[Symbol.asyncDispose]();
   }
@@ -228,7 +223,8 @@ export async function ask(
   return JSON.parse(text.trim().split("\n").at(-1)!);
 }
 
-function clientCommand(
+/** Runs client.ts. */
+export function clientCommand(
   command: string,
   hostname: string,
   port: number,

@@ -6,6 +6,7 @@
  */
 
 import assert from "node:assert/strict";
+import { hold } from "../e2e/held.ts";
 import { eventually, labTest } from "../e2e/lab.ts";
 import { NatSite } from "../e2e/nat_site.ts";
 import { PORTS } from "../e2e/ports.ts";
@@ -50,7 +51,7 @@ labTest("the gateway renews its sessions every 120 s and no connection notices",
     gatewaySidePeer: { endpoint: "192.0.2.2:51821", persistentKeepalive: 25 },
     clientSidePeer: { endpoint: undefined },
   });
-  const held = site.spawnClient("hold", TARGET[4], PORTS.echo);
+  const held = hold(site.client, TARGET[4]);
   const handshakes = new Set<number>();
   const end = performance.now() + 4.5 * MINUTE;
   while (performance.now() < end) {
