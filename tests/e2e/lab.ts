@@ -114,10 +114,12 @@ export class Lab implements AsyncDisposable {
    *
    * @param device the interface's name on either host
    * @param addresses with prefix lengths
+   * @param mtu of both ends
    */
   async connect(
     a: { host: Host; device: string; addresses: string[] },
     b: { host: Host; device: string; addresses: string[] },
+    mtu = 1500,
   ): Promise<void> {
     await output([
       ...["ip", "link", "add", a.device, "netns", a.host.namespace, "type", "veth"],
@@ -125,7 +127,13 @@ export class Lab implements AsyncDisposable {
     ]);
     for (const { host, device, addresses } of [a, b]) {
       await host.addAddresses(device, addresses);
-      await host.ip(`link set ${device} up`);
+      await host.ip(`link set ${device} mtu ${mtu} up`);
+    }
+    // Before that an interface does not answer neighbour solicitations.
+    for (const { host, device } of [a, b]) {
+      await eventually(`${host.label}: ${device} is up`, async () => {
+        return (await host.output(["ip", "-oneline", "link", "show", device])).includes("state UP");
+      }, { intervalMs: 20 });
     }
   }
 
