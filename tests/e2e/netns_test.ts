@@ -7,3 +7,4 @@
 
 import "./cases/netns_traffic.ts";
 import "./cases/netns_tunnel.ts";
+import "./cases/netns_config.ts";
