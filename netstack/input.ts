@@ -121,8 +121,7 @@ export class Input {
     }
     if (total <= target.mtu) {
       decrementTtl(buffer, offset);
-      counters.forwarded++;
-      target.link.transmit(buffer, offset, total, now);
+      this.#forward(target, nic, buffer, offset, total, now);
       return;
     }
     if ((readUint16(buffer, offset + IPV4_FRAGMENT) & DONT_FRAGMENT) !== 0) {
@@ -175,8 +174,21 @@ export class Input {
       return;
     }
     buffer[offset + IPV6_HOP_LIMIT] = hopLimit - 1;
-    counters.forwarded++;
-    target.link.transmit(buffer, offset, total, now);
+    this.#forward(target, nic, buffer, offset, total, now);
+  }
+
+  #forward(
+    target: Nic,
+    ingress: Nic,
+    buffer: Uint8Array,
+    offset: number,
+    total: number,
+    now: number,
+  ): void {
+    this.#counters.forwarded++;
+    if (target.link.transmit(buffer, offset, total, now) !== false) return;
+    // RFC 1812 §5.2.7.1, RFC 4443 §3.1: the next hop cannot be had.
+    this.#output.errors.unreachable("host", ingress, buffer, offset, total, now);
   }
 
   /** The NIC that takes a packet for somebody else; undefined after having said that none does. */

@@ -39,6 +39,8 @@ export interface Link {
    * The packet may be modified in place.
    *
    * @param now Milliseconds, monotonic.
+   * @returns false when there is nobody behind this link to take it; a packet that the link loses or
+   * keeps for later is none of the sender's business.
    */
-  transmit(buffer: Uint8Array, offset: number, length: number, now: number): void;
+  transmit(buffer: Uint8Array, offset: number, length: number, now: number): boolean | void;
 }

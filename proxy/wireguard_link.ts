@@ -5,7 +5,7 @@
  */
 
 import { type Link, LINK_HEADROOM } from "../netstack/mod.ts";
-import type { Device } from "../wireguard/mod.ts";
+import { type Device, SendResult } from "../wireguard/mod.ts";
 import type { TransmitPool } from "./transmit_pool.ts";
 
 export class WireguardLink implements Link {
@@ -30,19 +30,20 @@ export class WireguardLink implements Link {
     this.#pool.give(offset);
   }
 
-  transmit(buffer: Uint8Array, offset: number, length: number, now: number): void {
+  transmit(buffer: Uint8Array, offset: number, length: number, now: number): boolean {
     let at = offset;
     if (!this.#pool.holds(buffer, offset)) { // from peer to peer, still where it was received
       at = this.allocate();
       if (at < 0) {
         this.noSlot++;
-        return;
+        return true;
       }
       this.buffer.set(buffer.subarray(offset, offset + length), at);
     }
-    this.#device.sendPacket(this.buffer, at, length, now);
+    const result = this.#device.sendPacket(this.buffer, at, length, now);
     // Staged or dropped (the device counts why): nothing is reading the slot.
     if (!this.#pool.isInFlight(at)) this.#pool.give(at);
+    return result !== SendResult.NoPeer && result !== SendResult.NoEndpoint;
   }
 }
 

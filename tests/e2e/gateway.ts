@@ -66,6 +66,12 @@ export class Gateway {
     return statsOf(JSON.parse(line))!;
   }
 
+  /** What it knows of a peer. */
+  async peer(publicKey: string): Promise<PeerFigures> {
+    const { peers } = await this.stats();
+    return (peers as unknown as PeerFigures[]).find((peer) => peer.publicKey === publicKey)!;
+  }
+
   /** Resident memory in bytes. */
   residentBytes(): number {
     const status = Deno.readTextFileSync(`/proc/${this.process.worker}/status`);
@@ -90,6 +96,16 @@ export class Gateway {
     this.process.signal("SIGTERM");
     return (await this.process.exit()).code;
   }
+}
+
+/** As `wg show` has it. */
+export interface PeerFigures {
+  readonly publicKey: string;
+  readonly endpoint: string | null;
+  readonly allowedIps: readonly string[];
+  readonly receivedBytes: number;
+  readonly sentBytes: number;
+  readonly lastHandshake: number;
 }
 
 /** Numbers by name, nested. */

@@ -15,16 +15,20 @@ const REQUIRED = ["ip", "nft", "setpriv", "sysctl", "wg", "wireguard-go"];
  * Registers a test that needs the lab, root and `programs`. Where something is missing its name says
  * so and it is skipped; in CI (`CI=true`) it runs, and fails.
  */
-export function labTest(name: string, fn: () => Promise<void>, programs: string[] = []): void {
+export function labTest(
+  name: string,
+  fn: (t: Deno.TestContext) => Promise<void>,
+  programs: string[] = [],
+): void {
   const reason = missing([...REQUIRED, ...programs]);
   const ignore = reason !== undefined && Deno.env.get("CI") !== "true";
   Deno.test({
     name: ignore ? `${name} [skipped: ${reason}]` : name,
     ignore,
-    async fn() {
+    async fn(t) {
       started.length = 0;
       try {
-        await fn();
+        await fn(t);
       } catch (error) {
         // What the processes said last is what explains a failure.
         console.error(started.map(String).join("\n"));
@@ -32,6 +36,27 @@ export function labTest(name: string, fn: () => Promise<void>, programs: string[
       }
     },
   });
+}
+
+/** A step of a test for each of some subjects, side by side. */
+export async function stepsAtOnce<T extends { readonly name: string }>(
+  t: Deno.TestContext,
+  subjects: readonly T[],
+  what: (subject: T) => string,
+  fn: (subject: T, t: Deno.TestContext) => Promise<void>,
+): Promise<void> {
+  const passed = await Promise.all(subjects.map((subject) =>
+    t.step({
+      name: `${subject.name}: ${what(subject)}`,
+      fn: (t) => fn(subject, t),
+      // Steps side by side cannot tell whose a resource is: the test as a whole does.
+      sanitizeExit: false,
+      sanitizeOps: false,
+      sanitizeResources: false,
+    })
+  ));
+  const failed = subjects.filter((_, index) => !passed[index]);
+  if (failed.length > 0) throw new Error(`failed: ${failed.map(({ name }) => name).join("; ")}`);
 }
 
 /** Every process of the running test. */
@@ -89,10 +114,12 @@ export class Lab implements AsyncDisposable {
    *
    * @param device the interface's name on either host
    * @param addresses with prefix lengths
+   * @param mtu of both ends
    */
   async connect(
     a: { host: Host; device: string; addresses: string[] },
     b: { host: Host; device: string; addresses: string[] },
+    mtu = 1500,
   ): Promise<void> {
     await output([
       ...["ip", "link", "add", a.device, "netns", a.host.namespace, "type", "veth"],
@@ -100,7 +127,13 @@ export class Lab implements AsyncDisposable {
     ]);
     for (const { host, device, addresses } of [a, b]) {
       await host.addAddresses(device, addresses);
-      await host.ip(`link set ${device} up`);
+      await host.ip(`link set ${device} mtu ${mtu} up`);
+    }
+    // Before that an interface does not answer neighbour solicitations.
+    for (const { host, device } of [a, b]) {
+      await eventually(`${host.label}: ${device} is up`, async () => {
+        return (await host.output(["ip", "-oneline", "link", "show", device])).includes("state UP");
+      }, { intervalMs: 20 });
     }
   }
 

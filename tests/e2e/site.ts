@@ -35,9 +35,11 @@ export const GATEWAY: Record<Family, string> = { 4: "10.9.0.1", 6: "fd09::1" };
 /** The gateway's, outside the tunnel. */
 export const OUTER: Record<Family, string> = { 4: "192.0.2.1", 6: "2001:db8:2::1" };
 export const LISTEN_PORT = 51820;
+/** The client's. */
+export const CLIENT: Record<Family, string> = { 4: "10.9.0.2", 6: "fd09::2" };
 
 const SERVICES = fileURLToPath(new URL("./services.ts", import.meta.url));
-const CLIENT = fileURLToPath(new URL("./client.ts", import.meta.url));
+const CLIENT_PROGRAM = fileURLToPath(new URL("./client.ts", import.meta.url));
 
 export interface SiteOptions {
   readonly subject?: Subject;
@@ -56,6 +58,12 @@ export interface SiteOptions {
   readonly routes?: string[];
   /** Of the outer addresses. */
   readonly outer?: Family;
+  /** Of the tunnel, on both sides. */
+  readonly mtu?: number;
+  /** Of the cable that the tunnel runs over. */
+  readonly outerMtu?: number;
+  /** Nothing is sent through the tunnel yet. */
+  readonly isQuiet?: boolean;
 }
 
 /** A lab with a client, a gateway, a target and what runs on them. */
@@ -69,6 +77,7 @@ export class Site implements AsyncDisposable {
   wireguard!: WireguardGo;
   gateway!: Gateway;
   gatewayPublicKey!: string;
+  clientPublicKey!: string;
   readonly #subject: Subject;
   #config = "";
 
@@ -85,7 +94,7 @@ export class Site implements AsyncDisposable {
     this.#subject = subject;
   }
 
-  /** Everything up, and the tunnel has carried a packet. */
+  /** Everything up, and the tunnel has carried a packet unless it is to be quiet. */
   static async start(options: SiteOptions = {}): Promise<Site> {
     const lab = await Lab.create();
     try {
@@ -109,6 +118,7 @@ export class Site implements AsyncDisposable {
         device: "wan",
         addresses: Object.values(OUTER).map((address) => withLength(address, 24, 64)),
       },
+      options.outerMtu,
     );
     const services = await startTarget(lab, gatewayHost, target, options.fileBytes ?? 4096);
     const site = new Site(
@@ -126,22 +136,27 @@ export class Site implements AsyncDisposable {
     this.#config = gatewayConfig({
       keys: ours,
       listenPort: LISTEN_PORT,
-      interface: options.interface,
+      interface: [
+        ...options.mtu === undefined ? [] : [`MTU = ${options.mtu}`],
+        ...options.interface ?? [],
+      ],
       peers: [{
         publicKey: theirs.publicKey,
         presharedKey: psk,
-        allowedIps: ["10.9.0.2/32", "fd09::2/128"],
+        allowedIps: [`${CLIENT[4]}/32`, `${CLIENT[6]}/128`],
         ...options.gatewaySidePeer,
       }, ...options.furtherPeers ?? []],
       proxy: options.proxy,
     });
     this.gatewayPublicKey = ours.publicKey;
+    this.clientPublicKey = theirs.publicKey;
     await this.startGateway();
     this.wireguard = await WireguardGo.start(this.client, {
       privateKey: theirs.privateKey,
-      addresses: ["10.9.0.2/32", "fd09::2/128"],
+      addresses: [`${CLIENT[4]}/32`, `${CLIENT[6]}/128`],
       routes,
       listenPort: 51821,
+      mtu: options.mtu,
       peers: [{
         publicKey: ours.publicKey,
         presharedKey: psk,
@@ -150,6 +165,7 @@ export class Site implements AsyncDisposable {
         ...options.clientSidePeer,
       }],
     });
+    if (options.isQuiet) return;
     await this.client.output(["ping", "-c", "1", "-w", "10", GATEWAY[4]]);
   }
 
@@ -164,11 +180,6 @@ export class Site implements AsyncDisposable {
   // deno-lint-ignore no-explicit-any
   ask(command: string, hostname: string, port: number, ...args: (string | number)[]): Promise<any> {
     return ask(this.client, command, hostname, port, ...args);
-  }
-
-  /** The same, beside the test. */
-  spawnClient(command: string, hostname: string, port: number): Process {
-    return this.client.spawn(command, clientCommand(command, hostname, port));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -228,7 +239,8 @@ export async function ask(
   return JSON.parse(text.trim().split("\n").at(-1)!);
 }
 
-function clientCommand(
+/** Runs client.ts. */
+export function clientCommand(
   command: string,
   hostname: string,
   port: number,
@@ -242,7 +254,7 @@ function clientCommand(
       "--allow-net",
       "--allow-read",
       "--unstable-net",
-      CLIENT,
+      CLIENT_PROGRAM,
     ],
     ...[command, hostname, port, ...args].map(String),
   ];

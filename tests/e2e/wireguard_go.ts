@@ -1,11 +1,13 @@
 /**
- * Debian's `wireguard-go`, configured by Debian's `wg`: the other side of every tunnel here.
+ * The other side of every tunnel here: Debian's `wireguard-go` where a test does not say otherwise,
+ * configured by Debian's `wg`.
  *
  * @module
  */
 
 import { type Host } from "./lab.ts";
 import { output, type Process } from "./process.ts";
+import { WIREGUARD_GO, type WireguardProgram } from "./wireguard_programs.ts";
 
 export interface KeyPair {
   readonly privateKey: string;
@@ -66,15 +68,21 @@ export class WireguardGo {
   readonly device = `wst${Deno.pid}n${serial++}`;
   readonly host: Host;
   readonly settings: InterfaceSettings;
+  readonly program: WireguardProgram;
   #process: Process | undefined;
 
-  private constructor(host: Host, settings: InterfaceSettings) {
+  private constructor(host: Host, settings: InterfaceSettings, program: WireguardProgram) {
     this.host = host;
     this.settings = settings;
+    this.program = program;
   }
 
-  static async start(host: Host, settings: InterfaceSettings): Promise<WireguardGo> {
-    const peer = new WireguardGo(host, settings);
+  static async start(
+    host: Host,
+    settings: InterfaceSettings,
+    program: WireguardProgram = WIREGUARD_GO,
+  ): Promise<WireguardGo> {
+    const peer = new WireguardGo(host, settings, program);
     host.disposeFile(peer.#socketPath);
     await peer.start();
     return peer;
@@ -83,7 +91,8 @@ export class WireguardGo {
   /** Again after {@link stop}, with the same settings and no memory of sessions. */
   async start(): Promise<void> {
     const { privateKey, listenPort, addresses, mtu = 1420, peers, routes = [] } = this.settings;
-    this.#process = this.host.spawn("wireguard-go", ["wireguard-go", "-f", this.device], {
+    const command = await this.program.command(this.device);
+    this.#process = this.host.spawn(this.program.name, command, {
       env: { PATH: Deno.env.get("PATH")!, WG_PROCESS_FOREGROUND: "1", LOG_LEVEL: "error" },
     });
     await this.#socket();
@@ -136,7 +145,7 @@ export class WireguardGo {
       const { code } = await this.host.run(["wg", "show", this.device]);
       if (code === 0) return;
       if (performance.now() > deadline) {
-        throw new Error(`wireguard-go: no socket\n${this.#process}`);
+        throw new Error(`${this.program.name}: no socket\n${this.#process}`);
       }
       await new Promise((resolve) => setTimeout(resolve, 20));
     }

@@ -123,6 +123,18 @@ Deno.test("a hub sends a peer's packet for another peer back out of the NIC it c
   assert.deepEqual(back!.bytes, udp("10.9.0.2", 1, "10.9.0.3", 2, DATA, { hopLimit: 4 }));
 });
 
+Deno.test("a packet that the next link has nobody for is reported: host unreachable", () => {
+  const host = new Host();
+  const { nic } = addOther(host, 1420, true);
+  nic.link.transmit = () => false;
+  const [four] = host.receive(udp("10.9.0.2", 1, "10.7.0.9", 2, DATA));
+  const [six] = host.receive(udp("fd09::2", 1, "fd07::9", 2, DATA));
+  assert.deepEqual([...four!.payload.subarray(0, 2)], [3, 1]);
+  assert.equal(four!.source, "10.9.0.1");
+  assert.deepEqual([...six!.payload.subarray(0, 2)], [1, 3]);
+  assert.equal(six!.source, "fd09::1");
+});
+
 Deno.test("too big for the next link: reported with its MTU, or fragmented if IPv4 allows", () => {
   const host = new Host();
   const { out } = addOther(host, 1280, true);

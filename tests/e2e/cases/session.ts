@@ -1,10 +1,10 @@
 /** The tunnel's life under the connections in it: new keys, other addresses, restarts. */
 
 import assert from "node:assert/strict";
+import { hold, moreEchoes, release } from "../held.ts";
 import { eventually, labTest } from "../lab.ts";
 import { PORTS } from "../ports.ts";
 import { endpoint, GATEWAY, LISTEN_PORT, OUTER, Site, TARGET } from "../site.ts";
-import type { Process } from "../process.ts";
 
 /** WireGuard whitepaper §6.1: KEEPALIVE_TIMEOUT + REKEY_TIMEOUT, and a margin. */
 const BACK_WITHIN = 25_000;
@@ -18,7 +18,7 @@ labTest("rekeys every five seconds under load lose no connection", async () => {
     gatewaySidePeer: { endpoint: "192.0.2.2:51821", persistentKeepalive: 1 },
     clientSidePeer: { endpoint: undefined },
   });
-  const held = site.spawnClient("hold", TARGET[6], PORTS.echo);
+  const held = hold(site.client, TARGET[6]);
   const handshakes = new Set<number>();
   const poll = setInterval(async () => {
     handshakes.add((await site.wireguard.peer()).latestHandshake);
@@ -35,7 +35,7 @@ labTest("rekeys every five seconds under load lose no connection", async () => {
 
 labTest("a change of the client's address and port is followed", async () => {
   await using site = await Site.start();
-  const held = site.spawnClient("hold", TARGET[4], PORTS.echo);
+  const held = hold(site.client, TARGET[4]);
   await moreEchoes(held);
 
   await site.wireguard.set("listen-port", "51999");
@@ -68,7 +68,7 @@ labTest("a restarted gateway is back within 25 s with PersistentKeepalive", asyn
 
 labTest("SIGTERM gives connections their time, then the gateway ends with status 0", async () => {
   await using site = await Site.start();
-  const held = site.spawnClient("hold", TARGET[4], PORTS.echo);
+  const held = hold(site.client, TARGET[4]);
   await moreEchoes(held);
   const start = performance.now();
   site.gateway.process.signal("SIGTERM");
@@ -79,22 +79,6 @@ labTest("SIGTERM gives connections their time, then the gateway ends with status
   assert.ok(ms < 7000, `${ms} ms`);
   assert.notEqual((await held.exit()).code, 0);
 });
-
-/** Ten more echoes on a connection that is held. */
-async function moreEchoes(held: Process): Promise<void> {
-  const from = held.lines.length;
-  for (let count = 0, next = from; count < 10; count++) {
-    await held.line(/^echo \d+$/, { from: next, timeoutMs: 30_000 });
-    next = held.lines.length;
-  }
-}
-
-/** Ends a held connection. @throws when it broke before */
-async function release(held: Process): Promise<{ echoes: number; longestMs: number }> {
-  held.endInput();
-  assert.equal((await held.exit()).code, 0, String(held));
-  return JSON.parse(held.lines.at(-1)!);
-}
 
 async function reached(site: Site): Promise<void> {
   await eventually("an answer of the gateway", async () => {

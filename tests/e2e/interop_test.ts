@@ -1,0 +1,190 @@
+/**
+ * Other implementations of WireGuard as peers of one gateway, each in either role: the one that
+ * begins, and the one that answers.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { hold, moreEchoes, release } from "./held.ts";
+import { type InteropPeer, InteropSite } from "./interop_site.ts";
+import { eventually, labTest, stepsAtOnce } from "./lab.ts";
+import { endpoint, type Family, GATEWAY, LISTEN_PORT, TARGET } from "./site.ts";
+import { buildInBackground, PROGRAMS } from "./wireguard_programs.ts";
+
+buildInBackground();
+
+const FAMILIES: Family[] = [4, 6];
+/** IP and ICMP. */
+const PING_HEADERS: Record<Family, number> = { 4: 20 + 8, 6: 40 + 8 };
+
+/** What the processes of a test may take beside the protocol's own times. */
+const MARGIN = 2000;
+/** Whitepaper §6.1, §6.4, in ms. */
+const REKEY_TIMEOUT = 5000;
+const MAX_JITTER = 333;
+const KEEPALIVE_TIMEOUT = 10_000;
+/** Of the gateway's file, so that a test sees several renewals. */
+const REKEY_AFTER = 5000;
+
+labTest("other implementations of WireGuard are peers of one gateway", async (t) => {
+  for (const { name, unavailable } of PROGRAMS) {
+    if (unavailable === undefined) continue;
+    await t.step({ name: `${name} [skipped: ${unavailable}]`, ignore: true, fn() {} });
+  }
+  const variants = [{ mtu: 1420, outer: 4 }, { mtu: 1280, outer: 6 }] as const;
+  await stepsAtOnce(
+    t,
+    variants.map((variant) => ({ ...variant, name: `over IPv${variant.outer}` })),
+    ({ mtu }) => `at an MTU of ${mtu}`,
+    peersOfOneGateway,
+  );
+}, ["curl", "ping"]);
+
+async function peersOfOneGateway(
+  { mtu, outer }: { mtu: number; outer: Family },
+  t: Deno.TestContext,
+): Promise<void> {
+  await using site = await InteropSite.start({
+    programs: PROGRAMS.filter(({ unavailable }) => unavailable === undefined),
+    outer,
+    mtu,
+    fileBytes: 2_000_000,
+    interface: [`RekeyAfter = ${REKEY_AFTER / 1000}`],
+  });
+  const each = (what: string, fn: (peer: InteropPeer) => Promise<void>) =>
+    stepsAtOnce(t, site.peers, () => what, fn);
+
+  await each("packets of every size, both ways", async (peer) => {
+    if (peer.beginner === "Wirestack") {
+      // Or the peer's ping might make it begin as well.
+      await eventually(
+        "a session",
+        async () => (await peer.wireguard.peer()).latestHandshake > 0,
+        { timeoutMs: MARGIN + REKEY_TIMEOUT },
+      );
+    }
+    await reached(peer, MARGIN + REKEY_TIMEOUT);
+    for (const family of FAMILIES) {
+      for (const bytes of [0, 1, 56, mtu - PING_HEADERS[family], 3 * mtu]) {
+        await ping(peer, GATEWAY[family], bytes);
+      }
+    }
+    assert.equal(site.handshakes(peer)[0], peer.beginner);
+  });
+
+  await each("a file there and back, whole", async ({ host }) => {
+    const { path, sha256 } = site.file;
+    for (const target of [TARGET[4], `[${TARGET[6]}]`]) {
+      const url = `http://${target}/file`;
+      assert.equal(await host.output(["curl", "-sSf", "--upload-file", path, url]), sha256);
+      const downloaded = await host.output(["sh", "-c", `curl -sSf '${url}' | sha256sum`]);
+      assert.equal(downloaded.slice(0, 64), sha256);
+    }
+  });
+
+  await each("through the gateway to another peer", async (peer) => {
+    const next = site.peers[(site.peers.indexOf(peer) + 1) % site.peers.length]!;
+    for (const family of FAMILIES) {
+      await ping(peer, next.address[family], mtu - PING_HEADERS[family]);
+    }
+  });
+
+  await each("a connection outlives other addresses, ports, IP versions and keys", async (peer) => {
+    const held = hold(peer.host, TARGET[4]);
+    await moreEchoes(held);
+    const before = site.handshakes(peer).length;
+    if (peer.beginner === "peer") {
+      await moves(site, peer, () => moreEchoes(held));
+    } else {
+      await isFollowed(site, peer, () => moreEchoes(held));
+      await eventually("new keys", () => site.handshakes(peer).length > before, {
+        timeoutMs: REKEY_AFTER + REKEY_TIMEOUT + MAX_JITTER + MARGIN,
+      });
+      // Whitepaper §6.2: only who began a session renews it by age.
+      assert.deepEqual([...new Set(site.handshakes(peer))], ["Wirestack"]);
+      await moreEchoes(held);
+    }
+    const { longestMs } = await release(held);
+    assert.ok(longestMs < REKEY_TIMEOUT, `an echo took ${longestMs} ms`);
+  });
+
+  await each("the peer is back after a restart", async (peer) => {
+    await peer.wireguard.stop();
+    const before = site.handshakes(peer).length;
+    await peer.wireguard.start();
+    // The peer begins with its next packet, Wirestack when its key is too old. A handshake that
+    // nobody answered is tried again after REKEY_TIMEOUT.
+    const limit = peer.beginner === "peer" ? 0 : REKEY_AFTER + MAX_JITTER;
+    await reached(peer, limit + REKEY_TIMEOUT + MAX_JITTER + MARGIN);
+    assert.equal(site.handshakes(peer)[before], peer.beginner);
+  });
+
+  assert.equal(await site.gateway.stop(), 0);
+  await site.startGateway();
+  await each("Wirestack is back after a restart", async (peer) => {
+    // §6.4, §6.5: a peer whose data is not answered begins anew after KEEPALIVE_TIMEOUT +
+    // REKEY_TIMEOUT. Wirestack's keepalive is due at once.
+    const limit = peer.beginner === "peer" ? KEEPALIVE_TIMEOUT + REKEY_TIMEOUT + MAX_JITTER : 0;
+    await reached(peer, limit + REKEY_TIMEOUT + MAX_JITTER + MARGIN);
+    assert.equal(site.handshakes(peer)[0], peer.beginner);
+  });
+}
+
+/** The peer goes v4 → v4 → v6, or v6 → v6 → v4, and the gateway follows. */
+async function moves(site: InteropSite, peer: InteropPeer, more: () => Promise<void>) {
+  const { host, wireguard, outer, program } = peer;
+  await wireguard.set("listen-port", "51998");
+  await more();
+  await host.ip(
+    `address del ${outer[4].peer}/24 dev wan`,
+    `address add ${outer[4].peer}7/24 dev wan`,
+    `address del ${outer[6].peer}/64 dev wan`,
+    `address add ${outer[6].peer}7/64 dev wan`,
+  );
+  await wireguard.set("listen-port", "51999");
+  await more();
+  const [now, next] = (await site.endpointOf(peer))!.startsWith("[")
+    ? [6, 4] as const
+    : [4, 6] as const;
+  assert.equal(await site.endpointOf(peer), endpoint(`${outer[now].peer}7`, 51999));
+  if (!program.changesPeers) return;
+  await wireguard.set(
+    "peer",
+    site.publicKey,
+    "endpoint",
+    endpoint(outer[next].gateway, LISTEN_PORT),
+  );
+  await more();
+  assert.equal(await site.endpointOf(peer), endpoint(`${outer[next].peer}7`, 51999));
+}
+
+/** The gateway changes its address, and the peer follows. */
+async function isFollowed(site: InteropSite, peer: InteropPeer, more: () => Promise<void>) {
+  const { wireguard, outer } = peer;
+  const device = `wan${site.peers.indexOf(peer) + 1}`;
+  await site.gatewayHost.ip(
+    `address del ${outer[4].gateway}/24 dev ${device}`,
+    `address add ${outer[4].gateway}9/24 dev ${device}`,
+    `address del ${outer[6].gateway}/64 dev ${device}`,
+    `address add ${outer[6].gateway}9/64 dev ${device}`,
+  );
+  await more();
+  const { endpoint: seen } = await wireguard.peer();
+  const family = seen.startsWith("[") ? 6 : 4;
+  assert.equal(seen, endpoint(`${outer[family].gateway}9`, LISTEN_PORT));
+}
+
+async function ping({ host }: InteropPeer, address: string, bytes: number): Promise<void> {
+  const report = await host.output(
+    ["ping", "-n", "-c", "2", "-i", "0.2", "-w", "5", "-s", `${bytes}`, address],
+  );
+  assert.match(report, / 0% packet loss/, `${bytes} bytes to ${address}`);
+}
+
+/** Until the gateway answers, within the time that the protocol allows. */
+async function reached({ host, name }: InteropPeer, timeoutMs: number): Promise<void> {
+  await eventually(`${name}: an answer of the gateway`, async () => {
+    return (await host.run(["ping", "-n", "-c", "1", "-W", "1", GATEWAY[4]])).code === 0;
+  }, { timeoutMs });
+}
