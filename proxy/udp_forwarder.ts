@@ -55,8 +55,8 @@ export interface UdpForwarderOptions {
   isOwnSocket(target: IpAddress, port: number): boolean;
   /** Whom a client's sessions are counted with, where several share the gateway. */
   sharerOf(client: IpAddress): object | undefined;
-  readonly timeouts: ProxyTimeouts;
-  readonly limits: ProxyLimits;
+  /** May change while running. */
+  readonly settings: { readonly timeouts: ProxyTimeouts; readonly limits: ProxyLimits };
   /** Milliseconds, monotonic. */
   now(): number;
   /** A deadline was set outside of the engine's turn. */
@@ -164,7 +164,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner {
 
   touch(session: UdpSession, now: number): void {
     session.lastActivity = now;
-    const { udpIdleMs, udpDnsIdleMs } = this.#options.timeouts;
+    const { udpIdleMs, udpDnsIdleMs } = this.#options.settings.timeouts;
     this.#deadlines.set(session, now + (session.isDnsOnly ? udpDnsIdleMs : udpIdleMs));
   }
 
@@ -185,7 +185,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner {
   }
 
   #open(flow: UdpFlow, now: number): UdpSession {
-    if (this.#sessions.size >= this.#options.limits.maxUdpSessions) this.#evict();
+    if (this.#sessions.size >= this.#options.settings.limits.maxUdpSessions) this.#evict();
     const session = new UdpSession(this, flow, this.#options.sharerOf(flow.client), now);
     flow.session = session;
     this.#sessions.add(session);

@@ -6,11 +6,13 @@
  * @module
  */
 
-import { Command, CommanderError, Option } from "npm:commander@15.1.0";
+import { Command, CommanderError, InvalidArgumentError, Option } from "npm:commander@15.1.0";
 import { ConfigError } from "../config_error.ts";
+import { isInterfaceName } from "../control/socket_path.ts";
 import { VERSION } from "../version.ts";
 import { addConfigFlags, applyFlags, type FlagValue } from "./flags.ts";
 import { genkey, genpsk, pubkey } from "./keys.ts";
+import { STANDARD_INPUT } from "./read.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
 
 /**
@@ -61,9 +63,15 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
     .description(
       "Runs a gateway until SIGINT or SIGTERM. CONFIG is a wg-quick file with our [Proxy] section, " +
         "or - for standard input. Every key that has an effect is also a flag; flags override the " +
-        "file, and are enough without one. SIGUSR2 logs the counters.",
+        "file, and are enough without one. SIGHUP, as `wirestack reload`, " +
+        "reads the configuration again. SIGUSR2 logs the counters.",
     )
     .argument("[CONFIG]", "wg-quick file, or -")
+    .addOption(
+      new Option("--name <NAME>", "name of the gateway for wg and wirestack show").argParser(
+        parseName,
+      ),
+    )
     .addOption(
       new Option("--log-level <LEVEL>", "least that is logged")
         .choices(["trace", "debug", "info", "warning", "error"]).default("info").helpGroup("Log:"),
@@ -77,7 +85,22 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
     const loaded = await load(file, upFlags, terminal);
     const { up } = await import("./up.ts");
     const { Gateway } = await import("../gateway.ts");
-    done(await up(loaded, { ...options, start: (config) => Gateway.start(config) }, terminal));
+    const { controlHandlers } = await import("../control/handlers.ts");
+    const { controlDir } = loaded.config;
+    const isFile = file !== undefined && file !== STANDARD_INPUT;
+    if (controlDir === undefined || controlDir === "off") giveUpWriting();
+    const status = await up(loaded, {
+      ...options,
+      start: (config) => Gateway.start(config),
+      handlers: (gateway) =>
+        controlHandlers(gateway, loaded.config, () => loadAgain(file, upFlags, terminal)),
+      control: {
+        ...(controlDir !== undefined && { directory: controlDir }),
+        ...(options.name !== undefined && { name: options.name }),
+        ...(isFile && { file }),
+      },
+    }, terminal);
+    done(status);
   });
 
   const checkCommand = program.command("check")
@@ -105,6 +128,29 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
     .description("Fetches a page through a tunnel between two processes on this machine.")
     .action(async () => done(await (await import("../demo.ts")).demo()));
   return program;
+}
+
+/** @throws {InvalidArgumentError} */
+function parseName(text: string): string {
+  if (isInterfaceName(text)) return text;
+  throw new InvalidArgumentError("Expected 1 to 15 of a-z A-Z 0-9 _ = + . -");
+}
+
+/**
+ * The program may write anywhere, because `add-peer` does. A gateway has no use for more than the
+ * folder of its control socket, which the task names beside it, and so stays permitted.
+ */
+function giveUpWriting(): void {
+  Deno.permissions.revokeSync({ name: "write", path: "/" });
+}
+
+async function loadAgain(
+  file: string | undefined,
+  flags: readonly FlagValue[],
+  terminal: Terminal,
+) {
+  if (file !== STANDARD_INPUT) return await load(file, flags, terminal);
+  throw new ConfigError(["-: standard input cannot be read again, expected a file"]);
 }
 
 async function load(file: string | undefined, flags: readonly FlagValue[], terminal: Terminal) {

@@ -83,7 +83,8 @@ Deno.test({
     child.process.kill("SIGUSR2");
     await lines('"stats":');
     child.process.kill("SIGHUP");
-    await lines("reload is not available");
+    await lines("standard input cannot be read again");
+    await lines("the configuration stays as it is");
     child.process.kill("SIGTERM");
     child.process.kill("SIGTERM");
     await lines('"stopped"');
