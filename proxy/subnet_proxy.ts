@@ -6,7 +6,7 @@
 
 import { IpAddress, type Nic, Prefix } from "../netstack/mod.ts";
 import type { ProxyConfig, ProxyLimits, ProxyTimeouts } from "./config.ts";
-import type { Engine } from "./engine.ts";
+import type { Engine, TimeoutSource } from "./engine.ts";
 import type { GatewayRoutes } from "./gateway_routes.ts";
 import { TargetPolicy } from "./target_policy.ts";
 import { TcpForwarder } from "./tcp_forwarder.ts";
@@ -40,7 +40,7 @@ export interface ProxiedSubnet extends Protocols {
   readonly prefix: string;
 }
 
-export class SubnetProxy {
+export class SubnetProxy implements TimeoutSource {
   readonly tcp: TcpForwarder;
   readonly udp: UdpForwarder;
   readonly #engine: Engine;
@@ -52,6 +52,9 @@ export class SubnetProxy {
   /** The longest prefix first. */
   #subnets: { readonly prefix: Prefix; readonly protocols: Protocols }[] = [];
   #single: Protocols = { tcp: false, udp: false };
+  /** No longer proxied, and still routed to NIC 2 for the connections that are. */
+  #draining: Prefix[] = [];
+  #drainAt = Infinity;
 
   constructor(engine: Engine, routes: GatewayRoutes, config: ProxyConfig | undefined) {
     this.#engine = engine;
@@ -74,18 +77,31 @@ export class SubnetProxy {
     this.udp = new UdpForwarder(options);
     engine.addTimeouts(this.tcp);
     engine.addTimeouts(this.udp);
+    engine.addTimeouts(this);
   }
 
   /** Proxies `prefixes` behind NIC 2; one that is proxied already gets other protocols. */
   enable(prefixes: readonly Prefix[], protocols: Protocols): void {
     for (const prefix of prefixes) this.#routes.addProxied(prefix, this.#secondNic());
+    this.#draining = without(this.#draining, prefixes);
     this.#setSubnets(prefixes, protocols);
   }
 
-  /** Ends the proxying of `prefixes`. Connections that are stay. */
+  /** Ends the proxying of `prefixes`. Connections that are stay, and their route as long as they. */
   disable(prefixes: readonly Prefix[]): void {
-    for (const prefix of prefixes) this.#routes.removeProxied(prefix);
     this.#subnets = this.#without(prefixes);
+    this.#draining = [...without(this.#draining, prefixes), ...prefixes];
+    this.#drain(this.#engine.now());
+    this.#engine.wake();
+  }
+
+  /** When {@link handleTimeout} is due, ms; Infinity for never. */
+  pollTimeout(): number {
+    return this.#drainAt;
+  }
+
+  handleTimeout(now: number): void {
+    this.#drain(now);
   }
 
   /**
@@ -137,6 +153,17 @@ export class SubnetProxy {
     await this.udp.abort();
   }
 
+  /** Takes away the routes that nothing uses any more. */
+  #drain(now: number): void {
+    const used = (prefix: Prefix) => this.tcp.uses(prefix) || this.udp.uses(prefix);
+    this.#draining = this.#draining.filter((prefix) => {
+      if (used(prefix)) return true;
+      this.#routes.removeProxied(prefix);
+      return false;
+    });
+    this.#drainAt = this.#draining.length > 0 ? now + DRAIN_MS : Infinity;
+  }
+
   #secondNic(): Nic {
     if (this.#nic2 === undefined) {
       const { stack, nic1 } = this.#engine;
@@ -169,6 +196,13 @@ export class SubnetProxy {
     return !this.#engine.nic1.owns(address.bytes, 0, address.version) ||
       this.#policy.isMapped(address);
   }
+}
+
+/** How often it is looked whether connections to subnets that are no longer proxied have ended. */
+const DRAIN_MS = 1000;
+
+function without(prefixes: readonly Prefix[], others: readonly Prefix[]): Prefix[] {
+  return prefixes.filter((prefix) => !others.some((other) => other.equals(prefix)));
 }
 
 function settingsOf(config: ProxyConfig | undefined) {

@@ -10,6 +10,7 @@ import {
   Deadlines,
   type IpAddress,
   type KeepAlive,
+  type Prefix,
   type TcpForwarderHandler,
   type TcpForwarderRequest,
 } from "../netstack/mod.ts";
@@ -116,6 +117,14 @@ export class TcpForwarder implements TcpForwarderHandler, TcpRelayOwner {
 
   relays(): Iterable<TcpRelay> {
     return this.#relays;
+  }
+
+  /** Whether a connection is to a target in `prefix`. */
+  uses(prefix: Prefix): boolean {
+    for (const { request } of this.#relays) {
+      if (prefix.contains(request.target)) return true;
+    }
+    return false;
   }
 
   request(request: TcpForwarderRequest): void {

@@ -9,6 +9,7 @@ import { getLogger } from "./logger.ts";
 import {
   Deadlines,
   type IpAddress,
+  type Prefix,
   type UdpFlow,
   type UdpForwarderHandler,
 } from "../netstack/mod.ts";
@@ -102,6 +103,14 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner {
 
   sessions(): Iterable<UdpSession> {
     return this.#sessions;
+  }
+
+  /** Whether a session is with a target in `prefix`. */
+  uses(prefix: Prefix): boolean {
+    for (const session of this.#sessions) {
+      if (session.hasAsked(prefix)) return true;
+    }
+    return false;
   }
 
   datagram(

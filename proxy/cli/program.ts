@@ -8,7 +8,7 @@
 
 import { Command, CommanderError, InvalidArgumentError, Option } from "npm:commander@15.1.0";
 import { ConfigError } from "../config_error.ts";
-import { isInterfaceName } from "../control/socket_path.ts";
+import { DEFAULT_DIRECTORY, isInterfaceName } from "../control/socket_path.ts";
 import { VERSION } from "../version.ts";
 import { addConfigFlags, applyFlags, type FlagValue } from "./flags.ts";
 import { genkey, genpsk, pubkey } from "./keys.ts";
@@ -115,6 +115,31 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
     terminal.out(`${file ?? "flags"}: ok\n${summarize(config)}\n`);
   });
 
+  program.command("show")
+    .summary("show what runs")
+    .description(
+      "Shows a running gateway, or all, as wg show does, with the gateway's own figures. NAME is a " +
+        "gateway's name or its configuration file.",
+    )
+    .argument("[NAME]", "a gateway's name or file; all when not given")
+    .addOption(controlDirOption())
+    .option("--json", "the same as plain values")
+    .action(async (target: string | undefined, options) => {
+      const { show } = await import("./show.ts");
+      done(await orNotRunning(() => show(target, options, terminal), terminal));
+    });
+  program.command("reload")
+    .summary("have a gateway read its configuration again")
+    .description(
+      "Applies what has changed in a gateway's configuration file while it runs: peers, keys, allowed " +
+        "IPs, endpoints, port, proxied subnets. Connections stay. A wrong file changes nothing.",
+    )
+    .argument("[NAME]", "a gateway's name or file; the only one when not given")
+    .addOption(controlDirOption())
+    .action(async (target: string | undefined, options) => {
+      const { reload } = await import("./reload.ts");
+      done(await orNotRunning(() => reload(target, options.controlDir, terminal), terminal));
+    });
   program.command("genkey")
     .description("Prints a new private key, as wg genkey does.")
     .action(() => done(genkey(terminal)));
@@ -128,6 +153,25 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
     .description("Fetches a page through a tunnel between two processes on this machine.")
     .action(async () => done(await (await import("../demo.ts")).demo()));
   return program;
+}
+
+function controlDirOption(): Option {
+  return new Option(
+    "--control-dir <DIR>",
+    `folder of the control sockets (default ${DEFAULT_DIRECTORY})`,
+  );
+}
+
+/** @returns the exit status of a command that asks a running gateway. */
+async function orNotRunning(command: () => Promise<number>, terminal: Terminal): Promise<number> {
+  const { ControlError } = await import("../control/client.ts");
+  try {
+    return await command();
+  } catch (error) {
+    if (!(error instanceof ControlError)) throw error;
+    terminal.error(`wirestack: ${error.message}\n`);
+    return 1;
+  }
 }
 
 /** @throws {InvalidArgumentError} */

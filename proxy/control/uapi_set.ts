@@ -48,8 +48,8 @@ function setListenPort(gateway: Gateway, listenPort: number): Refusal | undefine
 }
 
 /**
- * A peer in both lists begins anew but for its session and for where it was last heard: a client
- * behind a NAT could not be reached again.
+ * A peer in both lists begins anew, but for its session and for where that has last heard it: a
+ * client behind a NAT could not be reached otherwise.
  */
 function replacePeers({ engine, peers }: Gateway, requests: readonly PeerRequest[]): void {
   const first = new Map<string, PeerRequest>();
@@ -66,7 +66,9 @@ function replacePeers({ engine, peers }: Gateway, requests: readonly PeerRequest
     request.replaceAllowedIps = true;
     request.persistentKeepalive ??= 0;
     request.presharedKey ??= new Uint8Array(KEY_LENGTH);
-    if (request.endpoint === undefined) peers.forgetLocation(peer);
+    if (request.endpoint !== undefined) continue;
+    peers.forgetLocation(peer);
+    if (!peer.hasSession) peer.setEndpoint(undefined);
   }
 }
 
