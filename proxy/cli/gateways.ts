@@ -5,6 +5,7 @@
  */
 
 import { parseConfigFile } from "../config_file.ts";
+import type { GatewayStats } from "../gateway.ts";
 import type { RawSection } from "../config_source.ts";
 import { ControlClient, ControlError } from "../control/client.ts";
 import { isAlive } from "../control/server.ts";
@@ -14,6 +15,12 @@ import {
   isInterfaceName,
   socketNames,
 } from "../control/socket_path.ts";
+
+/** Of a gateway that runs from the command line. */
+export type ShownStats = GatewayStats & {
+  /** Its whole path; null when there is none. */
+  readonly configFile: string | null;
+};
 
 /** @param target The name of a gateway, or its configuration file. */
 export async function findGateway(
@@ -38,15 +45,33 @@ export async function runningGateways(directory = DEFAULT_DIRECTORY): Promise<Co
   return names.filter((_, i) => alive[i]).map((name) => new ControlClient(directory, name));
 }
 
-/** @throws {ControlError} unless exactly one runs. */
-export async function onlyGateway(directory: string | undefined): Promise<ControlClient> {
-  const all = await runningGateways(directory);
+/**
+ * The only Wirestack gateway that runs; other programs' interfaces do not count.
+ *
+ * @param missing What the command line should have said, for the message.
+ * @throws {ControlError} unless exactly one runs.
+ */
+export async function onlyGateway(
+  missing: string,
+  directory: string | undefined,
+): Promise<ControlClient> {
+  const all: ControlClient[] = [];
+  for (const client of await runningGateways(directory)) {
+    if (await statsOf(client).catch(() => undefined) !== undefined) all.push(client);
+  }
   if (all.length === 1) return all[0]!;
   throw new ControlError(
     all.length === 0
-      ? `NAME: missing, and nothing runs in ${directory ?? DEFAULT_DIRECTORY}`
-      : `NAME: missing, expected one of ${all.map(({ name }) => name).join(", ")}`,
+      ? `${missing}: missing, and no gateway runs in ${directory ?? DEFAULT_DIRECTORY}`
+      : `${missing}: missing, and several run: ${all.map(({ name }) => name).join(", ")}`,
   );
+}
+
+/** What a gateway says about itself. @returns undefined from another program. */
+export async function statsOf(client: ControlClient): Promise<ShownStats | undefined> {
+  const answer = await client.ask("wirestack_stats=1");
+  const text = answer?.pairs.find(([key]) => key === "stats")?.[1];
+  return text === undefined ? undefined : JSON.parse(text);
 }
 
 /** Where the file says. A file that cannot be read says nothing. */

@@ -88,12 +88,17 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
     const { controlHandlers } = await import("../control/handlers.ts");
     const { controlDir } = loaded.config;
     const isFile = file !== undefined && file !== STANDARD_INPUT;
+    const path = isFile ? await realPath(file) : undefined;
     if (controlDir === undefined || controlDir === "off") giveUpWriting();
     const status = await up(loaded, {
       ...options,
       start: (config) => Gateway.start(config),
       handlers: (gateway) =>
-        controlHandlers(gateway, loaded.config, () => loadAgain(file, upFlags, terminal)),
+        controlHandlers(gateway, {
+          started: loaded.config,
+          load: () => loadAgain(file, upFlags, terminal),
+          ...(path !== undefined && { file: path }),
+        }),
       control: {
         ...(controlDir !== undefined && { directory: controlDir }),
         ...(options.name !== undefined && { name: options.name }),
@@ -140,6 +145,28 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
       const { reload } = await import("./reload.ts");
       done(await orNotRunning(() => reload(target, options.controlDir, terminal), terminal));
     });
+  program.command("add-peer")
+    .summary("make a new client")
+    .description(
+      "Makes keys for a client, gives it a free address, adds it to the gateway's file and to the " +
+        "gateway that runs with it, and prints the client's wg-quick file.",
+    )
+    .argument("<NAME>", "what to call it, a comment in the gateway's file")
+    .option("--config <FILE>", "the gateway's file (default: of the only gateway that runs)")
+    .option("--endpoint <HOST:PORT>", "where clients reach the gateway")
+    .option(
+      "--allowed-ips <PREFIX,…>",
+      "what the client sends through the tunnel (default: the tunnel's networks and the proxied subnets)",
+    )
+    .option("--dns <ADDRESS,…>", "name servers for the client")
+    .option("--psk", "with a preshared key")
+    .option("--qr", "print a QR code instead of the file")
+    .option("--out <FILE>", "write the client's file there instead of printing it")
+    .addOption(controlDirOption())
+    .action(async (name: string, options) => {
+      const { addPeer } = await import("./add_peer.ts");
+      done(await orNotRunning(() => addPeer(name, options, terminal), terminal));
+    });
   program.command("genkey")
     .description("Prints a new private key, as wg genkey does.")
     .action(() => done(genkey(terminal)));
@@ -153,6 +180,15 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
     .description("Fetches a page through a tunnel between two processes on this machine.")
     .action(async () => done(await (await import("../demo.ts")).demo()));
   return program;
+}
+
+/** @returns undefined for a pipe that has no name (`<(…)`). */
+async function realPath(file: string): Promise<string | undefined> {
+  try {
+    return await Deno.realPath(file);
+  } catch {
+    return undefined;
+  }
 }
 
 function controlDirOption(): Option {

@@ -18,7 +18,7 @@ export async function reload(
   terminal: Terminal,
 ): Promise<number> {
   const gateway = target === undefined
-    ? await onlyGateway(directory)
+    ? await onlyGateway("NAME", directory)
     : await findGateway(target, directory);
   const answer = await gateway.ask("wirestack_reload=1");
   if (answer === undefined) {

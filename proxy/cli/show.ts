@@ -6,8 +6,7 @@
 
 import { type ControlAnswer, type ControlClient, ControlError } from "../control/client.ts";
 import { encodeKey, publicKeyOf } from "../keys.ts";
-import type { GatewayStats } from "../gateway.ts";
-import { findGateway, runningGateways } from "./gateways.ts";
+import { findGateway, runningGateways, type ShownStats, statsOf } from "./gateways.ts";
 import { formatGateway } from "./show_format.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -21,7 +20,7 @@ export interface ShownGateway {
   readonly fwMark: number;
   readonly peers: readonly ShownPeer[];
   /** Null for another program's interface. */
-  readonly gateway: GatewayStats | null;
+  readonly gateway: ShownStats | null;
 }
 
 export interface ShownPeer {
@@ -70,12 +69,8 @@ async function ask(client: ControlClient): Promise<ShownGateway> {
   if (answer === undefined || answer.errno !== 0) {
     throw new ControlError(`${client.name}: no answer to get=1`);
   }
-  const stats = await client.ask("wirestack_stats=1");
-  const text = stats?.pairs.find(([key]) => key === "stats")?.[1];
-  return {
-    ...shownInterface(client.name, answer),
-    gateway: text === undefined ? null : JSON.parse(text),
-  };
+  const gateway = await statsOf(client) ?? null;
+  return { ...shownInterface(client.name, answer), gateway };
 }
 
 /** An answer to `get=1`, sorted as by `wg`: who has shaken hands last comes first. */

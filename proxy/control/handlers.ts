@@ -15,19 +15,21 @@ import { uapiSet } from "./uapi_set.ts";
 
 const log = getLogger(["wirestack", "config"]);
 
-/**
- * @param started What the gateway was started with.
- * @param load Reads the configuration again.
- */
-export function controlHandlers(
-  gateway: Gateway,
-  started: GatewayConfig,
-  load: () => Promise<LoadedConfig>,
-): ControlHandlers {
+export interface HandlerOptions {
+  /** What the gateway was started with. */
+  readonly started: GatewayConfig;
+  /** Its whole path, if it came from a file. */
+  readonly file?: string;
+  /** Reads the configuration again. */
+  load(): Promise<LoadedConfig>;
+}
+
+export function controlHandlers(gateway: Gateway, options: HandlerOptions): ControlHandlers {
+  const { started, file } = options;
   let last: Promise<unknown> = Promise.resolve();
   const reload = async () => {
     try {
-      const loaded = await load();
+      const loaded = await options.load();
       const { added, removed, changed, warnings } = applyConfig(gateway, started, loaded);
       const all = [...loaded.warnings, ...warnings];
       for (const warning of all) log.warn("{warning}", { warning });
@@ -47,7 +49,7 @@ export function controlHandlers(
   return {
     get: () => uapiGet(gateway),
     set: (request) => uapiSet(gateway, request),
-    stats: () => gateway.stats(),
+    stats: () => ({ ...gateway.stats(), configFile: file ?? null }),
     /** One after the other: each reads the file when its turn comes. */
     reload() {
       const result = last.then(reload, reload);

@@ -99,7 +99,7 @@ Deno.test("show and reload name what is missing", async () => {
       [["show", "a b"], 1, /^wirestack: NAME: is no interface's, expected 1 to 15 of /],
       [["show", "/x/a b.conf"], 1, /^wirestack: the file's name: is no interface's/],
       [["show"], 0, /^$/],
-      [["reload"], 1, /^wirestack: NAME: missing, and nothing runs in /],
+      [["reload"], 1, /^wirestack: NAME: missing, and no gateway runs in /],
       [["reload", "./wg9.conf"], 1, /^wirestack: wg9: not running/],
       [["reload", "a", "b"], 2, /too many arguments/],
     ];

@@ -36,6 +36,7 @@ export class ControlLab implements AsyncDisposable {
   static async start(
     config: ConfigInput | string = newConfig(),
     timeouts?: ControlTimeouts,
+    file?: string,
   ): Promise<ControlLab> {
     const directory = await Deno.makeTempDir();
     const { config: started } = loadConfig(config);
@@ -43,7 +44,7 @@ export class ControlLab implements AsyncDisposable {
     const box: { lab?: ControlLab } = {};
     // deno-lint-ignore require-await -- what is wrong with the text is a rejection
     const load = async () => loadConfig(box.lab!.next, { file: "wg0.conf" });
-    const handlers = controlHandlers(gateway, started, load);
+    const handlers = controlHandlers(gateway, { started, load, ...(file && { file }) });
     const server = await ControlServer.open(directory, "lab", handlers, timeouts);
     return new ControlLab(gateway, server, directory, config, box);
   }
