@@ -199,12 +199,12 @@ Deno.test("--qr is a code that another program reads", async () => {
   }
 });
 
+// deno-lint-ignore no-control-regex -- that is what is there
+const COLOURS = /\x1b\[[\d;]*m/g;
+
 /** What a camera would read from the terminal: eight pixels for a module. */
 function scan(terminal: string): string {
-  // deno-lint-ignore no-control-regex -- that is what is there
-  const lines = terminal.trimEnd().split("\n").map((
-    line,
-  ) => [...line.replace(/\x1b\[[\d;]*m/g, "")]);
+  const lines = terminal.trimEnd().split("\n").map((line) => [...line.replace(COLOURS, "")]);
   const SCALE = 8;
   const [width, height] = [lines[0]!.length * SCALE, lines.length * 2 * SCALE];
   const pixels = new Uint8ClampedArray(width * height * 4).fill(255);

@@ -106,6 +106,44 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "up gives up writing anywhere but to the control socket's folder",
+  ignore: Deno.build.os === "windows",
+  async fn() {
+    // The program with a terminal that looks, at its first line, at what may be written still.
+    const script = `import { run } from "./proxy/cli/program.ts";
+      const state = (path) => Deno.permissions.querySync({ name: "write", path }).state;
+      const places = ["/", "/etc/passwd", "/var/run/wireguard/x.sock"];
+      const before = places.map(state);
+      const file = "[Interface]\\nPrivateKey = ${PRIVATE}\\n";
+      await run(["up", "-", "--control-dir", "off"], {
+        readInput: async () => new TextEncoder().encode(file),
+        error() {
+          console.log(JSON.stringify([before, places.map(state)]));
+          Deno.exit(0);
+        },
+      });`;
+    const { promise, resolve } = Promise.withResolvers<string>();
+    const args = ["--allow-net", "--allow-read", "--allow-write=/,/var/run/wireguard", "-"];
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["run", "--quiet", "--no-prompt", "--no-check", "--ext=ts", ...args],
+      cwd: ROOT,
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "inherit",
+    }).spawn();
+    new Response(child.stdout).text().then(resolve);
+    const writer = child.stdin.getWriter();
+    await writer.write(new TextEncoder().encode(script.replaceAll("\\\\n", "\\n")));
+    await writer.close();
+    assert.deepEqual(JSON.parse(await promise), [
+      ["granted", "granted", "granted"],
+      ["prompt", "prompt", "granted"],
+    ]);
+    assert.equal((await child.status).code, 0);
+  },
+});
+
 function start(permissions: string[], args: string[], input: string) {
   const process = new Deno.Command(Deno.execPath(), {
     args: ["run", "--quiet", "--no-prompt", "--no-check", ...permissions, "main.ts", ...args],
