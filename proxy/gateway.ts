@@ -89,7 +89,7 @@ export class Gateway implements AsyncDisposable {
     for (const { address, length } of config.addresses) {
       routes.addNetwork(new Prefix(address, length));
     }
-    this.peers = new TunnelPeers(engine, routes, config.privateKey, options.resolve);
+    this.peers = new TunnelPeers(engine, routes, config.privateKey, options);
     this.proxy = new SubnetProxy(engine, routes, config.proxy);
   }
 

@@ -18,10 +18,15 @@ import { PeerEndpoint, type Resolve } from "./peer_endpoints.ts";
 /** Where a peer is: an address or a name, IPv6 without brackets. */
 export type PeerLocation = NonNullable<PeerConfig["endpoint"]>;
 
+export interface TunnelPeersOptions {
+  /** Default: as the system resolves names. */
+  readonly resolve?: Resolve;
+}
+
 export class TunnelPeers {
   readonly #engine: Engine;
   readonly #routes: GatewayRoutes;
-  readonly #resolve: Resolve | undefined;
+  readonly #options: TunnelPeersOptions;
   /** As last configured, not as learnt from packets. */
   readonly #locations = new Map<Peer, PeerLocation>();
   readonly #names = new Map<Peer, PeerEndpoint>();
@@ -32,11 +37,11 @@ export class TunnelPeers {
     engine: Engine,
     routes: GatewayRoutes,
     privateKey: Uint8Array,
-    resolve: Resolve | undefined,
+    options: TunnelPeersOptions,
   ) {
     this.#engine = engine;
     this.#routes = routes;
-    this.#resolve = resolve;
+    this.#options = options;
     this.#privateKey = clampPrivateKey(privateKey.slice());
   }
 
@@ -109,7 +114,7 @@ export class TunnelPeers {
       if (peer.persistentKeepalive > 0 && !peer.hasSession) peer.initiate(engine.now());
       engine.wake();
     };
-    const name = new PeerEndpoint(hostname, found, this.#resolve);
+    const name = new PeerEndpoint(hostname, found, this.#options.resolve);
     this.#names.set(peer, name);
     name.start();
   }

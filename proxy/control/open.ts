@@ -50,8 +50,10 @@ export async function openControl(
     return server;
   } catch (error) {
     if (error instanceof NameInUseError) throw error;
-    const { message } = error as Error;
-    log.warn("no control socket in {directory}: {message}", { directory, message });
+    log.warn("no control socket in {directory}: {reason}", {
+      directory,
+      reason: (error as Error).message,
+    });
     return undefined;
   }
 }

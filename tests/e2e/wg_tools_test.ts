@@ -202,6 +202,18 @@ labTest("setconf and syncconf with what is there keep the session and the socket
     await ping();
   }
   assert.equal(await handshake(), before);
+  // What wg says stands first in what wirestack says. The seconds may pass between the two.
+  const withoutTime = (text: string) => text.replace(/(latest handshake: ).*/, "$1…");
+  const shown = await host.output([...command(), "show", gateway.name], { cwd: ROOT });
+  const wg = await host.output(["wg", "show", gateway.name]);
+  assert.ok(withoutTime(shown).startsWith(withoutTime(wg)), `${shown}\n\n${wg}`);
+  assert.match(shown, /\n\ngateway: up /);
+  assert.equal(
+    await host.output([...command(), "reload", gateway.file], { cwd: ROOT }),
+    `${gateway.name}: reloaded\n`,
+  );
+  await ping();
+  assert.equal(await handshake(), before);
   // The client has not had to shake hands again either, which counts handshakes of both sides.
   assert.ok((await client.peer()).latestHandshake > 0);
   await host.output(["wg", "set", gateway.name, "listen-port", "51999"]);

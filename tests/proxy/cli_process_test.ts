@@ -98,6 +98,8 @@ Deno.test({
       assert.equal(typeof message, "string");
       if (message === "stats") assert.equal(typeof stats, "object");
     }
+    // Not permitted to have a socket: said once, and otherwise all is well.
+    assert.equal(log.split("no control socket").length - 1, 1);
     assert.ok(log.includes(PUBLIC));
     for (const secret of [PRIVATE, PSK]) {
       assert.ok(!log.includes(secret.slice(0, 43)));
