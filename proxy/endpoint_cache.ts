@@ -61,8 +61,14 @@ export class EndpointCache {
   readonly #places: (UdpAddress | undefined)[] = new Array<undefined>(PLACES).fill(undefined);
   readonly #words = new Int32Array(PLACES * WORDS);
 
-  constructor(isDualStack: boolean) {
-    this.#isDualStack = isDualStack;
+  /** @param hostname What the socket is bound to. */
+  constructor(hostname: string) {
+    this.#isDualStack = hostname.includes(":");
+  }
+
+  /** A cache for a socket bound to `hostname`: this one, if that is of the same family. */
+  for(hostname: string): EndpointCache {
+    return hostname.includes(":") === this.#isDualStack ? this : new EndpointCache(hostname);
   }
 
   /** The sender of a datagram. */

@@ -19,9 +19,9 @@ import {
   type TimerSettings,
 } from "../wireguard/mod.ts";
 import type { GatewayConfig } from "./config.ts";
-import { nodeCrypto } from "./crypto.ts";
+import { openDataPath } from "./data_path.ts";
 import type { UdpAddress } from "./endpoint_cache.ts";
-import { TransmitPool } from "./transmit_pool.ts";
+import type { MemoryRegion, TransmitPool } from "./transmit_pool.ts";
 import type { UdpBind } from "./udp_bind.ts";
 import { openUdpBind } from "./udp_bind_open.ts";
 import { WireguardLink } from "./wireguard_link.ts";
@@ -71,6 +71,7 @@ export class Engine {
   readonly pool: TransmitPool;
   readonly link: WireguardLink;
   readonly counters: EngineCounters = { turns: 0, timeouts: 0, faults: 0 };
+  readonly #options: EngineOptions;
   readonly #sources: TimeoutSource[] = [];
   #now = performance.now();
   #isScheduled = false;
@@ -95,14 +96,19 @@ export class Engine {
 
   /** Opens the socket. @throws {SettingError} if the system refuses its port or address. */
   constructor(options: EngineOptions) {
+    this.#options = options;
     const { config } = options;
     const random = (out: Uint8Array) => {
       crypto.getRandomValues(out);
     };
     const now = this.now();
+    const { crypto: primitives, sum, pool, receiveRegion } = openDataPath(
+      config.mtu,
+      options.crypto,
+    );
     this.device = new Device({
       privateKey: config.privateKey,
-      crypto: options.crypto ?? nodeCrypto,
+      crypto: primitives,
       random,
       wallClock: () => Date.now(),
       mtu: config.mtu,
@@ -125,9 +131,10 @@ export class Engine {
       random,
       now,
       wake: () => this.wake(),
+      ...(sum && { sum }),
       ...(options.tcp && { tcp: options.tcp }),
     });
-    this.pool = new TransmitPool(config.mtu);
+    this.pool = pool;
     this.link = new WireguardLink(this.pool, this.device);
     this.nic1 = this.stack.addNic({
       name: "wireguard",
@@ -137,14 +144,21 @@ export class Engine {
       forwarding: config.peerToPeer,
     });
     // Last: whatever is thrown above leaves no socket behind.
-    this.bind = openUdpBind({
-      ...(config.listenPort !== undefined && { port: config.listenPort }),
-      ...(config.listenAddress !== undefined && { address: config.listenAddress }),
-      pool: this.pool,
-      onReadable: () => this.wake(),
-      onSent: () => this.#onSent(),
-      onFailed: options.onFailed,
-    }, options.ffi);
+    this.bind = this.#openBind(config, receiveRegion);
+  }
+
+  /**
+   * Moves to another UDP port or address. Sessions stay, and datagrams that have arrived are not
+   * lost. Endpoints are of the old family until the owner has interned them anew.
+   *
+   * @throws {SettingError} if the system refuses; then the old socket is still in use.
+   */
+  rebind(to: Pick<GatewayConfig, "listenPort" | "listenAddress">): void {
+    this.bind.rebind({
+      ...(to.listenPort !== undefined && { port: to.listenPort }),
+      ...(to.listenAddress !== undefined && { address: to.listenAddress }),
+    });
+    this.wake();
   }
 
   /** Milliseconds, monotonic. */
@@ -180,6 +194,21 @@ export class Engine {
     await this.bind.sent(LAST_SENDS_MS);
     this.device.close(this.now());
     await this.bind.close();
+  }
+
+  #openBind(
+    to: Pick<GatewayConfig, "listenPort" | "listenAddress">,
+    receiveRegion: MemoryRegion,
+  ): UdpBind {
+    return openUdpBind({
+      ...(to.listenPort !== undefined && { port: to.listenPort }),
+      ...(to.listenAddress !== undefined && { address: to.listenAddress }),
+      pool: this.pool,
+      receiveRegion,
+      onReadable: () => this.wake(),
+      onSent: () => this.#onSent(),
+      onFailed: this.#options.onFailed,
+    }, this.#options.ffi);
   }
 
   #runTurn(): void {

@@ -62,12 +62,13 @@ export interface UdpBind {
   sent(limitMs: number): Promise<void>;
 
   /**
-   * Moves to another port, 0 for any free one. Addresses stay the same objects, what has arrived is
-   * still handed over.
+   * Moves to another port or address of this host. What has arrived is still handed over, and what
+   * waits leaves by the old socket. {@link endpoint} gives the same objects as before, unless the
+   * socket is now of another family.
    *
-   * @throws {SettingError} if the system does not give that port; the old one stays.
+   * @throws {SettingError} if the system does not give them; then the old socket stays.
    */
-  rebind(port: number): void;
+  rebind(to: { readonly port?: number; readonly address?: string }): void;
 
   /**
    * Marks what is sent, for the system's routing rules (wg-quick's `FwMark`); 0 for none.

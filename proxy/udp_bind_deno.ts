@@ -6,9 +6,8 @@
 
 import type { IpAddress } from "../netstack/mod.ts";
 import { SettingError } from "./config_error.ts";
-import { ReceiveBuffers } from "./datagram_buffers.ts";
 import { EndpointCache, type UdpAddress } from "./endpoint_cache.ts";
-import type { TransmitPool } from "./transmit_pool.ts";
+import type { MemoryRegion, TransmitPool } from "./transmit_pool.ts";
 import {
   countSendError,
   type DatagramHandler,
@@ -23,15 +22,16 @@ import {
 const MIN_RECEIVES = 2;
 const MAX_RECEIVES = 32;
 const RETRY_MS = 100;
+/** Any UDP datagram fits, with a byte to spare. */
+const DATAGRAM_SIZE = 65_536;
 
 export class DenoUdpBind implements UdpBind {
   readonly counters = newCounters();
   readonly #options: UdpBindOptions;
   readonly #pool: TransmitPool;
   #socket: Deno.DatagramConn;
-  readonly #endpoints: EndpointCache;
-  readonly #buffers = new ReceiveBuffers();
-  readonly #idle: Receive[] = [];
+  #endpoints: EndpointCache;
+  readonly #idle: Receive[];
   #ready: Receive[] = [];
   #draining: Receive[] = [];
   #wanted = MIN_RECEIVES;
@@ -46,9 +46,9 @@ export class DenoUdpBind implements UdpBind {
   constructor(options: UdpBindOptions) {
     this.#options = options;
     this.#pool = options.pool;
+    this.#idle = receives(options.receiveRegion ?? ownRegion());
     this.#socket = listen(options.port ?? 0, options.address);
-    const { hostname } = this.#socket.addr as Deno.NetAddr;
-    this.#endpoints = new EndpointCache(hostname.includes(":"));
+    this.#endpoints = new EndpointCache((this.#socket.addr as Deno.NetAddr).hostname);
     this.#receive();
   }
 
@@ -72,7 +72,7 @@ export class DenoUdpBind implements UdpBind {
       const receive = batch[i]!;
       this.counters.received++;
       this.counters.receivedBytes += receive.length;
-      handle(receive.buffer, 0, receive.length, receive.from!);
+      handle(receive.memory, receive.offset, receive.length, receive.from!);
       this.#idle.push(receive);
     }
     const count = batch.length;
@@ -118,9 +118,10 @@ export class DenoUdpBind implements UdpBind {
     clearTimeout(timer);
   }
 
-  rebind(port: number): void {
+  rebind({ port = 0, address }: { port?: number; address?: string }): void {
     const old = this.#socket;
-    this.#socket = listen(port, (old.addr as Deno.NetAddr).hostname);
+    this.#socket = listen(port, address);
+    this.#endpoints = this.#endpoints.for((this.#socket.addr as Deno.NetAddr).hostname);
     old.close(); // its pending receives reject, and begin again on the new one
   }
 
@@ -159,7 +160,7 @@ export class DenoUdpBind implements UdpBind {
 
   #receive(): void {
     while (!this.#closed && this.#pending < this.#wanted) {
-      const receive = this.#idle.pop() ?? new Receive(this.#buffers.take());
+      const receive = this.#idle.pop()!;
       this.#pending++;
       this.#receiveInto(receive);
     }
@@ -204,12 +205,34 @@ export class DenoUdpBind implements UdpBind {
 class Receive {
   /** For any size that UDP has, so that a peer with a larger MTU is not cut off. */
   readonly buffer: Uint8Array;
+  /** The same, as a place in what it is a part of. */
+  readonly memory: Uint8Array;
+  readonly offset: number;
   length = 0;
   from: UdpAddress | undefined = undefined;
 
-  constructor(buffer: Uint8Array) {
-    this.buffer = buffer;
+  constructor(memory: Uint8Array, offset: number, size: number) {
+    this.memory = memory;
+    this.offset = offset;
+    this.buffer = memory.subarray(offset, offset + size);
   }
+}
+
+/** @throws {RangeError} if there is too little room. */
+function receives({ memory, offset, length }: MemoryRegion): Receive[] {
+  if (length < MAX_RECEIVES * DATAGRAM_SIZE) {
+    throw new RangeError(`receiving takes ${MAX_RECEIVES * DATAGRAM_SIZE} bytes, got ${length}`);
+  }
+  return Array.from(
+    { length: MAX_RECEIVES },
+    (_, i) => new Receive(memory, offset + i * DATAGRAM_SIZE, DATAGRAM_SIZE),
+  );
+}
+
+/** Pages that no datagram has been written to cost nothing. */
+function ownRegion(): MemoryRegion {
+  const length = MAX_RECEIVES * DATAGRAM_SIZE;
+  return { memory: new Uint8Array(length), offset: 0, length };
 }
 
 function listen(port: number, address: string | undefined): Deno.DatagramConn {

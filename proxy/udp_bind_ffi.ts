@@ -49,7 +49,7 @@ export class FfiUdpBind implements UdpBind {
   readonly #libc: UdpLibc;
   readonly #ring: ReceiveRing;
   readonly #batch: SendBatch;
-  readonly #endpoints: EndpointCache;
+  #endpoints: EndpointCache;
   readonly #wait: UdpWait;
   #socket: UdpSocket;
   /** A wait for datagrams; nothing is received meanwhile. */
@@ -95,7 +95,7 @@ export class FfiUdpBind implements UdpBind {
       gro: hasGro,
       gso: hasGso,
     });
-    this.#endpoints = new EndpointCache(address.hostname.includes(":"));
+    this.#endpoints = new EndpointCache(address.hostname);
     this.#batch = new SendBatch(this.#libc, pool.buffer, pool.slots, hasGso);
     this.#wait = new UdpWait(this.#ring, (sender) => this.#endpoints.from(sender).sockaddr);
     this.#startWaiting();
@@ -170,11 +170,13 @@ export class FfiUdpBind implements UdpBind {
     clearTimeout(timer);
   }
 
-  rebind(port: number): void {
+  rebind({ port = 0, address }: { port?: number; address?: string }): void {
     const old = this.#socket;
+    const next = open(this.#libc, port, address);
     this.flush();
     if (this.hasReady) this.#fill();
-    this.#socket = open(this.#libc, port, old.address.hostname);
+    this.#socket = next;
+    this.#endpoints = this.#endpoints.for(next.address.hostname);
     old.close(); // what waits for it rejects, and waits for the new one
   }
 

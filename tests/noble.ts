@@ -1,10 +1,12 @@
 /**
- * Preloaded by `deno task test:noble`: whatever would take `node:crypto` takes plain TypeScript.
+ * Preloaded by `deno task test:noble`: whatever would take `node:crypto` or the kernels takes plain TypeScript.
  *
  * @module
  */
 
 import { nodeCrypto } from "../proxy/crypto.ts";
+import { dataPathDefault } from "../proxy/data_path.ts";
 import { nobleCrypto } from "../wireguard/mod.ts";
 
 Object.assign(nodeCrypto, nobleCrypto);
+dataPathDefault.crypto = nobleCrypto;

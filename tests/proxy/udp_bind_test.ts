@@ -195,12 +195,12 @@ bindTest(
     const first = bind.port;
     const from = await hear();
     const taken = plain("0.0.0.0");
-    assert.throws(() => bind.rebind(taken.port), /is in use, expected a free UDP port/);
+    assert.throws(() => bind.rebind({ port: taken.port }), /is in use, expected a free UDP port/);
     assert.equal(bind.port, first);
     assert.equal(await hear(), from);
     for (let round = 0; round < 3; round++) {
       const port = bind.port;
-      bind.rebind(0);
+      bind.rebind({ port: 0 });
       assert.notEqual(bind.port, port);
       plain("0.0.0.0").close();
       assert.equal(await hear(), from);
@@ -210,7 +210,7 @@ bindTest(
       assert.deepEqual(answer, pattern(40));
       assert.equal((sender as Deno.NetAddr).port, bind.port);
     }
-    bind.rebind(first);
+    bind.rebind({ port: first });
     assert.equal(bind.port, first, "the old port was given up");
     assert.equal(await hear(), from);
     assert.equal(bind.counters.receiveErrors, 0);
@@ -306,7 +306,7 @@ Deno.test("slots do not overlap, and hold a packet with its room", () => {
 });
 
 Deno.test("addresses in use stay the same object while a flood of others passes", () => {
-  const cache = new EndpointCache(true);
+  const cache = new EndpointCache("::");
   const sender = (i: number): Deno.NetAddr => ({
     transport: "udp",
     hostname: `::ffff:10.${i >> 16 & 255}.${i >> 8 & 255}.${i & 255}`,
@@ -327,7 +327,7 @@ Deno.test("addresses in use stay the same object while a flood of others passes"
 });
 
 Deno.test("a sender is the same object however the system tells its address", () => {
-  const cache = new EndpointCache(true);
+  const cache = new EndpointCache("::");
   const word = (address: UdpAddress) => {
     const words = new Int32Array(8);
     new Uint8Array(words.buffer).set(address.sockaddr);
@@ -344,7 +344,7 @@ Deno.test("a sender is the same object however the system tells its address", ()
   heard[6] = 3; // by the third interface
   assert.equal(cache.fromSockaddr(heard, 0), local);
   assert.equal(word(local)[6], 3, "answers leave by it");
-  const four = new EndpointCache(false);
+  const four = new EndpointCache("0.0.0.0");
   const address = four.of(IpAddress.v4(192, 0, 2, 1), 51820);
   assert.deepEqual([...address.sockaddr.subarray(0, 8)], [2, 0, 0xca, 0x6c, 192, 0, 2, 1]);
   assert.equal(four.fromSockaddr(word(address), 0), address);
