@@ -34,6 +34,7 @@ export class DenoUdpBind implements UdpBind {
   readonly #idle: Receive[];
   #ready: Receive[] = [];
   #draining: Receive[] = [];
+  readonly #most: number;
   #wanted = MIN_RECEIVES;
   #pending = 0;
   #sending = 0;
@@ -47,6 +48,7 @@ export class DenoUdpBind implements UdpBind {
     this.#options = options;
     this.#pool = options.pool;
     this.#idle = receives(options.receiveRegion ?? ownRegion());
+    this.#most = this.#idle.length;
     this.#socket = listen(options.port ?? 0, options.address);
     this.#endpoints = new EndpointCache((this.#socket.addr as Deno.NetAddr).hostname);
     this.#receive();
@@ -77,7 +79,7 @@ export class DenoUdpBind implements UdpBind {
     }
     const count = batch.length;
     if (count > 0 && this.#pending === 0) {
-      this.#wanted = Math.min(MAX_RECEIVES, this.#wanted * 2);
+      this.#wanted = Math.min(this.#most, this.#wanted * 2);
     } else if (count * 4 < this.#wanted && this.#wanted > MIN_RECEIVES) {
       this.#wanted--;
     }
@@ -220,11 +222,12 @@ class Receive {
 
 /** @throws {RangeError} if there is too little room. */
 function receives({ memory, offset, length }: MemoryRegion): Receive[] {
-  if (length < MAX_RECEIVES * DATAGRAM_SIZE) {
-    throw new RangeError(`receiving takes ${MAX_RECEIVES * DATAGRAM_SIZE} bytes, got ${length}`);
+  const count = Math.min(MAX_RECEIVES, Math.floor(length / DATAGRAM_SIZE));
+  if (count < MIN_RECEIVES) {
+    throw new RangeError(`receiving takes ${MIN_RECEIVES * DATAGRAM_SIZE} bytes, got ${length}`);
   }
   return Array.from(
-    { length: MAX_RECEIVES },
+    { length: count },
     (_, i) => new Receive(memory, offset + i * DATAGRAM_SIZE, DATAGRAM_SIZE),
   );
 }

@@ -8,6 +8,7 @@ import {
   type UdpLibc,
   UdpSocket,
   udpUnavailable,
+  UdpWait,
 } from "../../ffi/mod.ts";
 import { eventually, Lab, labTest } from "../e2e/lab.ts";
 import { pattern } from "../proxy/pair.ts";
@@ -176,6 +177,65 @@ linuxTest(
     assert.deepEqual([ring.isExhausted, ring.isEmpty, ring.error], [true, true, 0]);
   },
 );
+
+/** A socket that waits, and one that sends to it. */
+function waiting(receiver: Side, sender: Side) {
+  const wait = new UdpWait(receiver.ring, () => sockaddr("127.0.0.1", sender.socket.address.port));
+  const send = (count: number) => {
+    const sent = Array.from({ length: count }, (_, i) => pattern(1000, i + 1));
+    const to = sender.to("127.0.0.1", receiver.socket.address.port);
+    for (const bytes of sent) sender.push(to, bytes);
+    sender.flush();
+    return sent;
+  };
+  return { wait, send };
+}
+
+linuxTest(
+  "after silence a busy socket is quiet, and what then comes at once is told apart",
+  async () => {
+    using sender = new Side("::");
+    using receiver = new Side("::");
+    const { wait, send } = waiting(receiver, sender);
+    const { socket } = receiver;
+    for (let round = 0; round < 3; round++) {
+      wait.note(socket, 15, 15);
+      assert.equal(socket.coalesces, false);
+      wait.note(socket, 16, 16);
+      assert.equal(socket.coalesces, true);
+      const waited = wait.wait(socket);
+      await eventually("it is quiet", () => !socket.coalesces);
+      const sent = send(40);
+      await waited;
+      assert.deepEqual((await receiver.receive(40)).datagrams, sent);
+    }
+  },
+);
+
+linuxTest("a busy socket wakes for what comes, and takes none of it", async () => {
+  using sender = new Side("::");
+  using receiver = new Side("::");
+  const { wait, send } = waiting(receiver, sender);
+  wait.note(receiver.socket, 16, 16);
+  const waited = wait.wait(receiver.socket);
+  const sent = send(40);
+  await waited;
+  assert.equal(receiver.ring.isEmpty, true);
+  assert.deepEqual(await receiver.receive(40), { datagrams: sent, messages: 1 });
+});
+
+linuxTest("a busy socket that hears little in each turn is quiet, without silence", async () => {
+  using sender = new Side("::");
+  using receiver = new Side("::");
+  const { wait, send } = waiting(receiver, sender);
+  wait.note(receiver.socket, 16, 16);
+  for (let turn = 0; turn < 32; turn++) wait.note(receiver.socket, 1, 1);
+  const waited = wait.wait(receiver.socket);
+  assert.equal(receiver.socket.coalesces, false);
+  const sent = send(1);
+  await waited;
+  assert.deepEqual((await receiver.receive(1)).datagrams, sent);
+});
 
 /** A kernel that does what the test says with each call: messages taken, or an errno below zero. */
 function fakeKernel(answer: (segments: number[], count: number) => number) {

@@ -154,6 +154,7 @@ Deno.test({
           console.log(JSON.stringify([before, places.map(state)]));
           Deno.exit(0);
         },
+        giveUpFfi() {},
       });`;
     const { promise, resolve } = Promise.withResolvers<string>();
     const args = ["--allow-net", "--allow-read", "--allow-write=/,/var/run/wireguard", "-"];

@@ -6,7 +6,11 @@ import { TransmitPool } from "../../proxy/transmit_pool.ts";
 import type { UdpBind, UdpBindOptions } from "../../proxy/udp_bind.ts";
 import { DenoUdpBind } from "../../proxy/udp_bind_deno.ts";
 import { openUdpBind } from "../../proxy/udp_bind_open.ts";
-import { pattern, until } from "./pair.ts";
+import { FfiUdpBind } from "../../proxy/udp_bind_ffi.ts";
+import { loadConfig } from "../../proxy/config.ts";
+import { Gateway } from "../../proxy/gateway.ts";
+import { encodeKey, generatePrivateKey } from "../../proxy/keys.ts";
+import { pattern, readAll, startPair, until, writeAll } from "./pair.ts";
 
 interface Received {
   readonly bytes: Uint8Array;
@@ -291,6 +295,29 @@ bindTest("when every slot is in use a foreign datagram is dropped and counted", 
   assert.equal(bind.counters.noSlot, 1);
   for (const slot of taken) pool.give(slot);
   await bind.sent(100);
+});
+
+Deno.test({
+  name: "a gateway has the kind of socket that its options say, and carries data over either",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    for (const ffi of [false, true]) {
+      const gateway = await Gateway.start(
+        loadConfig({ interface: { privateKey: encodeKey(generatePrivateKey()) } }).config,
+        { ffi },
+      );
+      assert.equal(gateway.engine.bind instanceof FfiUdpBind, ffi);
+      await gateway.close();
+      await using pair = await startPair({ proxy: null, gateway: { ffi }, client: { ffi: !ffi } });
+      using listener = pair.gateway.listen({ port: 7 });
+      using conn = await pair.client.connect({ hostname: "10.9.0.1", port: 7 });
+      using accepted = await listener.accept();
+      const reading = readAll(accepted);
+      await writeAll(conn, pattern(500_000));
+      await conn.closeWrite();
+      assert.deepEqual(await reading, pattern(500_000));
+    }
+  },
 });
 
 Deno.test("slots do not overlap, and hold a packet with its room", () => {
