@@ -55,8 +55,12 @@ async function main(): Promise<void> {
   });
   const running = spawn(["gateway"]);
   let latest: Report | undefined;
+  const rss: number[] = [];
   (async () => {
-    for await (const line of linesOf(running.stdout)) latest = JSON.parse(line);
+    for await (const line of linesOf(running.stdout)) {
+      latest = JSON.parse(line) as Report;
+      rss.push(latest.rss);
+    }
   })();
   /** Made after this call. */
   const report = async (): Promise<Report> => {
@@ -122,7 +126,8 @@ async function main(): Promise<void> {
       gatewayCpu: `${
         Math.round(100 * (after.cpuSeconds - before.cpuSeconds) / (after.seconds - before.seconds))
       } %`,
-      rssMb: [before, after].map(({ rss }) => Math.round(rss / 1e6)),
+      /** Every 2.5 s. */
+      rssMb: rss.filter((_, i) => i % 5 === 0).map((bytes) => Math.round(bytes / 1e6)),
       dropped: Object.fromEntries(
         Object.keys(after.counters)
           .filter((name) => /^dropped|cookieReplies/.test(name) && difference(name) > 0)
