@@ -34,7 +34,7 @@ import { Replies } from "./replies.ts";
 import { after } from "./sequence.ts";
 import { resolveSettings, type TcpSettings } from "./settings.ts";
 import { Strangers } from "./strangers.ts";
-import type { TimeWait } from "./time_wait.ts";
+import { TimeWait } from "./time_wait.ts";
 import { handleDeadline } from "./timers.ts";
 
 /** Segments one connection may send before the next has its turn. */
@@ -113,10 +113,16 @@ export class Tcp implements TransportProtocol {
       throw new Error(`${this.settings.maxConnections} TCP connections are open already`);
     }
     const local = options.local ?? route.source;
-    const localPort = this.#localPort(local, remote, remotePort, options.localPort);
+    const localPort = this.#localPort(local, remote, remotePort, options.localPort, now);
     const path = new Path(route.nic, PROTOCOL_TCP, local, remote);
     const hash = this.#hash.ofFlow(local, localPort, remote, remotePort);
-    const c = this.open(path, local, localPort, remote, remotePort, hash, undefined, now);
+    const { timeWait } = this.#strangers;
+    const before = timeWait.find(hash, local, localPort, remote, remotePort);
+    if (before !== undefined) {
+      timeWait.remove(before);
+      this.counters.timeWaitReused++;
+    }
+    const c = this.open(path, local, localPort, remote, remotePort, hash, before?.sendNext, now);
     c.active = true;
     c.state = "syn-sent";
     c.synPending = true;
@@ -314,19 +320,18 @@ export class Tcp implements TransportProtocol {
   enterTimeWait(c: Connection, now: number): void {
     this.#forget(c);
     c.state = "time-wait";
-    const record: TimeWait = {
-      local: c.local,
-      localPort: c.localPort,
-      remote: c.remote,
-      remotePort: c.remotePort,
-      hash: c.hash,
-      sendNext: c.sender.nxt,
-      receiveNext: c.receiver.next,
-      timestamps: c.timestamps,
-      tsRecent: c.tsRecent,
-      tsOffset: c.tsOffset,
-      expires: 0,
-    };
+    const record = new TimeWait(
+      c.local,
+      c.localPort,
+      c.remote,
+      c.remotePort,
+      c.hash,
+      c.sender.nxt,
+      c.receiver.next,
+      c.timestamps,
+      c.tsRecent,
+      c.tsOffset,
+    );
     this.#strangers.timeWait.add(record, now);
     this.counters.timeWaitOverflow = this.#strangers.timeWait.overflow;
     c.end(undefined);
@@ -448,12 +453,15 @@ export class Tcp implements TransportProtocol {
     remote: IpAddress,
     remotePort: number,
     wanted: number | undefined,
+    now: number,
   ): number {
+    const { timeWait } = this.#strangers;
     const free = (port: number) => {
+      if (this.#strangers.isListening(port)) return false;
       const hash = this.#hash.ofFlow(local, port, remote, remotePort);
-      return !this.#strangers.isListening(port) &&
-        this.#flows.find(hash, local, port, remote, remotePort) === undefined &&
-        this.#strangers.timeWait.find(hash, local, port, remote, remotePort) === undefined;
+      if (this.#flows.find(hash, local, port, remote, remotePort) !== undefined) return false;
+      const before = timeWait.find(hash, local, port, remote, remotePort);
+      return before === undefined || timeWait.isReusable(before, now);
     };
     if (wanted !== undefined) {
       checkPort(wanted, 1);

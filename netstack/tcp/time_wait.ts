@@ -4,14 +4,26 @@ import { FIN, RST, type Segment, SYN } from "./header.ts";
 import { after, before } from "./sequence.ts";
 
 /** What is left of a connection in TIME-WAIT: no buffers, no timers of its own. */
-export interface TimeWait extends Flow {
-  /** SND.NXT and RCV.NXT, our FIN and the peer's included. */
-  readonly sendNext: number;
-  readonly receiveNext: number;
-  readonly timestamps: boolean;
-  readonly tsRecent: number;
-  readonly tsOffset: number;
-  expires: number;
+export class TimeWait implements Flow {
+  /** When it is forgotten, ms. */
+  expires = 0;
+  /** Its neighbours in the order of expiry. */
+  older: TimeWait | undefined;
+  newer: TimeWait | undefined;
+
+  /** @param sendNext SND.NXT and @param receiveNext RCV.NXT, our FIN and the peer's included. */
+  constructor(
+    readonly local: IpAddress,
+    readonly localPort: number,
+    readonly remote: IpAddress,
+    readonly remotePort: number,
+    readonly hash: number,
+    readonly sendNext: number,
+    readonly receiveNext: number,
+    readonly timestamps: boolean,
+    readonly tsRecent: number,
+    readonly tsOffset: number,
+  ) {}
 }
 
 /** Verdicts of {@link TimeWaitTable.judge}. */
@@ -21,11 +33,14 @@ export const ACKNOWLEDGE = 1;
 /** A new connection may begin; the record is gone. */
 export const REUSE = 2;
 
-/** All connections in TIME-WAIT. They expire in the order they came. */
+/** Age from which a record with timestamps does not keep us from its port (Linux tcp_tw_reuse), ms. */
+const REUSABLE_AFTER = 1_000;
+
+/** All connections in TIME-WAIT, in the order in which they expire. */
 export class TimeWaitTable {
   readonly #table = new FlowTable<TimeWait>();
-  #queue: (TimeWait | undefined)[] = [];
-  #head = 0;
+  #oldest: TimeWait | undefined;
+  #newest: TimeWait | undefined;
   readonly #duration: number;
   readonly #most: number;
   /** Records that gave way before their time. */
@@ -43,13 +58,12 @@ export class TimeWaitTable {
 
   add(record: TimeWait, now: number): void {
     if (this.#duration === 0 || this.#most === 0) return;
-    record.expires = now + this.#duration;
     while (this.#table.size >= this.#most) {
-      const oldest = this.#shift();
-      if (oldest !== undefined && this.#table.remove(oldest)) this.overflow++;
+      this.remove(this.#oldest!);
+      this.overflow++;
     }
     this.#table.insert(record);
-    this.#queue.push(record);
+    this.#append(record, now);
   }
 
   lookup(
@@ -85,6 +99,21 @@ export class TimeWaitTable {
     return this.#table.find(hash, local, localPort, remote, remotePort);
   }
 
+  /**
+   * Whether we may open a connection between the ends of `record`: what is left of the old one in
+   * the network carries older timestamps than all of the new one (RFC 6191 §2, seen from the side
+   * that sends the SYN).
+   */
+  isReusable(record: TimeWait, now: number): boolean {
+    return record.timestamps && now - (record.expires - this.#duration) >= REUSABLE_AFTER;
+  }
+
+  /** Its ends belong to a new connection. */
+  remove(record: TimeWait): void {
+    this.#table.remove(record);
+    this.#unlink(record);
+  }
+
   /** What a segment for `record` means. */
   judge(record: TimeWait, segment: Segment, now: number): number {
     // RFC 1337: a reset must not end TIME-WAIT early.
@@ -96,50 +125,44 @@ export class TimeWaitTable {
           segment.tsValue === record.tsRecent && after(segment.sequence, record.receiveNext)
         : after(segment.sequence, record.receiveNext);
       if (!newer) return ACKNOWLEDGE;
-      this.#table.remove(record);
+      this.remove(record);
       return REUSE;
     }
     // Our last ACK was lost: the peer waits for another (RFC 9293 §3.10.7.4).
-    if ((segment.flags & FIN) !== 0) record.expires = now + this.#duration;
-    else if (segment.length === 0 && !before(segment.sequence, record.receiveNext)) return IGNORE;
+    if ((segment.flags & FIN) !== 0) {
+      this.#unlink(record);
+      this.#append(record, now);
+    } else if (segment.length === 0 && !before(segment.sequence, record.receiveNext)) return IGNORE;
     return ACKNOWLEDGE;
   }
 
   /** When {@link expire} is due, ms; Infinity = nothing to do. */
   next(): number {
-    const first = this.#queue[this.#head];
-    return first === undefined ? Infinity : first.expires;
+    return this.#oldest === undefined ? Infinity : this.#oldest.expires;
   }
 
   expire(now: number): void {
-    for (
-      let first = this.#queue[this.#head];
-      first !== undefined;
-      first = this.#queue[this.#head]
-    ) {
-      if (first.expires > now) {
-        // Was it put off? Then it belongs behind the others.
-        const second = this.#queue[this.#head + 1];
-        if (second === undefined || second.expires >= first.expires) return;
-        this.#shift();
-        this.#queue.push(first);
-        continue;
-      }
-      this.#shift();
-      this.#table.remove(first);
+    for (let r = this.#oldest; r !== undefined && r.expires <= now; r = this.#oldest) {
+      this.remove(r);
     }
   }
 
-  #shift(): TimeWait | undefined {
-    const first = this.#queue[this.#head];
-    this.#queue[this.#head++] = undefined;
-    if (this.#head === this.#queue.length) {
-      this.#queue.length = 0;
-      this.#head = 0;
-    } else if (this.#head > 1_024 && 2 * this.#head > this.#queue.length) {
-      this.#queue = this.#queue.slice(this.#head);
-      this.#head = 0;
-    }
-    return first;
+  /** Its time starts now. */
+  #append(record: TimeWait, now: number): void {
+    record.expires = now + this.#duration;
+    record.older = this.#newest;
+    if (this.#newest === undefined) this.#oldest = record;
+    else this.#newest.newer = record;
+    this.#newest = record;
+  }
+
+  #unlink(record: TimeWait): void {
+    const { older, newer } = record;
+    if (older === undefined) this.#oldest = newer;
+    else older.newer = newer;
+    if (newer === undefined) this.#newest = older;
+    else newer.older = older;
+    record.older = undefined;
+    record.newer = undefined;
   }
 }
