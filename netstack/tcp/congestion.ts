@@ -15,8 +15,12 @@ export interface CongestionControl {
   setSegmentSize(mss: number): void;
   /** `bytes` newly delivered outside of recovery, while the window was what limited sending. */
   acknowledged(bytes: number, path: RtoEstimator, una: number, nxt: number, now: number): void;
-  /** Loss was found; recovery starts. Sets {@link threshold}. */
-  lost(inFlight: number, now: number): void;
+  /**
+   * Loss was found; recovery starts. Sets {@link threshold}.
+   *
+   * @param from The window to reduce, if it is not {@link window}.
+   */
+  lost(inFlight: number, from?: number): void;
   /** During recovery: what proportional rate reduction allows. */
   setWindow(bytes: number): void;
   /** Recovery is over. */
@@ -64,9 +68,9 @@ export class NewReno implements CongestionControl {
     }
   }
 
-  lost(inFlight: number): void {
+  lost(inFlight: number, from: number = this.window): void {
     this.#remember();
-    this.#reduce(inFlight);
+    this.#reduce(Math.min(inFlight, from));
     this.#credit = 0;
   }
 
@@ -82,7 +86,7 @@ export class NewReno implements CongestionControl {
   timedOut(inFlight: number, first: boolean): void {
     if (first) {
       this.#remember();
-      this.#reduce(inFlight);
+      this.#reduce(Math.min(inFlight, this.window));
     }
     this.window = this.#mss;
     this.#credit = 0;
@@ -98,10 +102,13 @@ export class NewReno implements CongestionControl {
     this.threshold = Math.max(this.threshold, this.#thresholdBefore);
   }
 
-  /** RFC 5681 §3.1 equation 4. */
-  #reduce(inFlight: number): void {
-    // What is in flight beside SACKed data of the last recovery may be more than the window.
-    const used = Math.min(inFlight, this.window);
+  /**
+   * RFC 5681 §3.1 equation 4.
+   *
+   * @param used What is in flight, but no more than the window: with data that was SACKed in the
+   * last recovery it may be more.
+   */
+  #reduce(used: number): void {
     this.threshold = Math.max(Math.floor(used / 2), 2 * this.#mss);
   }
 

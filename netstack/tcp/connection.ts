@@ -190,6 +190,7 @@ export class Connection implements Flow {
     sender.start((this.iss + 1) | 0, segment, window, this.effectiveMss());
     this.tcp.counters.established++;
     this.tcp.leaveHalfOpen(this);
+    this.tcp.joinEnsemble(this);
     this.#armKeepAlive(now);
     this.raise(CONNECTED);
     if (this.wantsWritable) this.raise(WRITABLE);

@@ -75,9 +75,9 @@ export class Cubic implements CongestionControl {
     this.#grow(segments + (target - segments) / segments * acked);
   }
 
-  lost(inFlight: number): void {
+  lost(inFlight: number, from: number = this.window): void {
     this.#remember();
-    this.#reduce(inFlight);
+    this.#reduce(inFlight, from);
   }
 
   setWindow(bytes: number): void {
@@ -92,7 +92,7 @@ export class Cubic implements CongestionControl {
   timedOut(inFlight: number, first: boolean): void {
     if (first) {
       this.#remember();
-      this.#reduce(inFlight);
+      this.#reduce(inFlight, this.window);
     }
     this.window = this.#mss;
     this.#epoch = -1;
@@ -116,12 +116,12 @@ export class Cubic implements CongestionControl {
   }
 
   /** §4.6 and, for fast convergence, §4.7. */
-  #reduce(inFlight: number): void {
-    const segments = this.window / this.#mss;
+  #reduce(inFlight: number, window: number): void {
+    const segments = window / this.#mss;
     this.#wPrior = segments;
     this.#wMax = segments < this.#wMax ? segments * (1 + BETA) / 2 : segments;
     // What is in flight beside SACKed data of the last recovery may be more than the window.
-    const used = Math.min(inFlight, this.window);
+    const used = Math.min(inFlight, window);
     this.threshold = Math.max(Math.floor(used * BETA), 2 * this.#mss);
     this.#epoch = -1;
   }

@@ -1,5 +1,5 @@
 /**
- * Proportional rate reduction (RFC 6937): during recovery the window falls to its new size in step
+ * Proportional rate reduction (RFC 9937): during recovery the window falls to its new size in step
  * with what is delivered, and never makes a burst.
  */
 export class RateReduction {
@@ -7,7 +7,7 @@ export class RateReduction {
   #out = 0;
   #flight = 1;
 
-  /** Recovery begins with `flight` bytes outstanding (RecoverFS). */
+  /** Recovery begins with `flight` bytes that may still be delivered (RecoverFS). */
   start(flight: number): void {
     this.#delivered = 0;
     this.#out = 0;
@@ -19,18 +19,20 @@ export class RateReduction {
   }
 
   /**
-   * RFC 6937 §3.1, with the slow-start reduction bound.
+   * RFC 9937 §6.2.
    *
    * @param delivered Bytes that an ACK newly told of.
+   * @param safe It moved SND.UNA and told of no further loss (SafeACK): then what is in flight may
+   * grow towards the threshold as in slow start; if not, one byte goes for each that has left.
    * @returns The congestion window until the next ACK, bytes.
    */
-  window(delivered: number, pipe: number, threshold: number, mss: number): number {
+  window(delivered: number, pipe: number, threshold: number, mss: number, safe: boolean): number {
     this.#delivered += delivered;
     if (pipe > threshold) {
       const due = Math.ceil(this.#delivered * threshold / this.#flight);
       return pipe + Math.max(0, due - this.#out);
     }
-    const limit = Math.max(this.#delivered - this.#out, delivered) + mss;
+    const limit = Math.max(this.#delivered - this.#out, delivered) + (safe ? mss : 0);
     return pipe + Math.max(0, Math.min(threshold - pipe, limit));
   }
 }

@@ -59,6 +59,8 @@ export class Scoreboard {
   sampleSentAt = Infinity;
   /** Among them was a record that had been retransmitted. */
   retransmissionDelivered = false;
+  /** Something was taken for lost. */
+  lossFound = false;
 
   readonly rack = new Rack();
   #minimumRtt = Infinity;
@@ -164,6 +166,7 @@ export class Scoreboard {
     this.delivered = 0;
     this.sampleSentAt = Infinity;
     this.retransmissionDelivered = false;
+    this.lossFound = false;
   }
 
   /** Everything before `una` has arrived. */
@@ -339,6 +342,7 @@ export class Scoreboard {
     const flags = this.#flags[at]!;
     if ((flags & (SACKED | LOST)) !== 0) return false;
     this.#flags[at] = flags | LOST;
+    this.lossFound = true;
     this.#unlink(at);
     this.lostBytes += distance(this.end(index), this.start(index));
     if (index < this.#lostHint) this.#lostHint = index;

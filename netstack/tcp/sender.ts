@@ -1,5 +1,6 @@
 import { type CongestionControl, NewReno, NoCongestionControl } from "./congestion.ts";
 import { Cubic } from "./cubic.ts";
+import type { Ensemble, Member } from "./ensemble.ts";
 import type { Segment } from "./header.ts";
 import { Ring } from "./ring.ts";
 import { RateReduction } from "./prr.ts";
@@ -23,12 +24,16 @@ const RECOVERY = 1;
 const LOSS = 2;
 
 /** The sending half of a connection: what to send, when again, and how much (RFC 9293 §3.8). */
-export class Sender {
+export class Sender implements Member {
   readonly #settings: TcpSettings;
   readonly ring = new Ring();
   readonly board = new Scoreboard();
   readonly rto: RtoEstimator;
   congestion: CongestionControl;
+  /** Who shares the path; undefined before the handshake is done. */
+  ensemble: Ensemble | undefined;
+  /** No loss has shown yet where the path ends. */
+  #searching = true;
 
   /** SND.UNA */
   una = 0;
@@ -188,7 +193,7 @@ export class Sender {
     this.#countDuplicates(segment, advanced, window === windowBefore);
     if (this.#tailProbeAnswered(segment, advanced, reported)) {
       // RFC 8985 §7.4.2: the probe repaired a loss, which was congestion.
-      this.congestion.lost(flight, now);
+      this.#congested(flight);
       this.congestion.recovered(now);
     }
     this.#repair(flight, advanced, echoDelay, reported, now);
@@ -216,7 +221,7 @@ export class Sender {
   handleTimeout(now: number): boolean {
     if (this.reorderingTimer <= now) {
       this.#detectLosses(now);
-      if (this.#state === OPEN && this.board.lostBytes > 0) this.#recovery(this.inFlight, now);
+      if (this.#state === OPEN && this.board.lostBytes > 0) this.#recovery(this.inFlight, 0);
     }
     if (this.tailProbe.timer <= now) {
       this.tailProbe.timer = Infinity;
@@ -244,6 +249,7 @@ export class Sender {
     }
     // RFC 6298 §5.4-5.6, RFC 5681 §3.1.
     this.timeouts++;
+    this.#searching = false;
     const first = this.#state !== LOSS || this.retries === 1;
     this.congestion.timedOut(this.inFlight, first, now);
     if (this.sack && this.#settings.rack) {
@@ -512,7 +518,7 @@ export class Sender {
       if (advanced > 0) board.loseFirst();
     } else if (this.#duplicateAcks >= DUP_THRESH && this.#mayRecover()) board.loseFirst();
 
-    if (this.#state === OPEN && board.lostBytes > 0) this.#recovery(flight, now);
+    if (this.#state === OPEN && board.lostBytes > 0) this.#recovery(flight, board.delivered);
     if (this.#state === RECOVERY) this.#reduce(advanced);
     else if (advanced > 0 && stateBefore !== RECOVERY && this.#windowWasLimit) {
       // What was SACKed before has left the network before (RFC 3465 §2.3 guards against that).
@@ -526,10 +532,31 @@ export class Sender {
     return this.#state === OPEN && !before(this.una, this.#recover);
   }
 
-  /** RFC 6675 §5 step 4. */
-  #recovery(flight: number, now: number): void {
-    this.congestion.lost(flight, now);
-    this.#reduction.start(flight);
+  /** What an {@link Ensemble} counts: the window, or where a repair takes it. */
+  get claim(): number {
+    if (this.inFlight === 0 || !this.#windowWasLimit) return 0;
+    const { window, threshold } = this.congestion;
+    return this.#state === OPEN ? window : threshold;
+  }
+
+  /** Loss was found, which was congestion. */
+  #congested(flight: number): void {
+    const { congestion, ensemble } = this;
+    const share = this.#searching && this.#windowWasLimit ? ensemble?.share ?? 0 : 0;
+    this.#searching = false;
+    if (share > 0) congestion.lost(share, share);
+    else congestion.lost(flight);
+  }
+
+  /**
+   * RFC 6675 §5 step 4.
+   *
+   * @param delivered Bytes that the ACK which tells of the loss newly told of.
+   */
+  #recovery(flight: number, delivered: number): void {
+    this.#congested(flight);
+    // RFC 9937 §6.1: what was SACKed before will not be delivered in this recovery.
+    this.#reduction.start(this.inFlight - this.board.sackedBytes + delivered);
     this.#begin(RECOVERY);
     this.#forced = true;
   }
@@ -585,7 +612,8 @@ export class Sender {
     const delivered = this.sack ? this.board.delivered : advanced > 0 ? advanced : this.mss;
     if (delivered === 0) return;
     const { threshold } = this.congestion;
-    const window = this.#reduction.window(delivered, this.#pipe(), threshold, this.mss);
+    const safe = advanced > 0 && !this.board.lossFound;
+    const window = this.#reduction.window(delivered, this.#pipe(), threshold, this.mss, safe);
     this.congestion.setWindow(window);
   }
 

@@ -16,6 +16,7 @@ import { ANNOUNCED, CLOSED, CONNECTED, Connection, READABLE, WRITABLE } from "./
 import { TcpCounters } from "./counters.ts";
 import { FlowHash, FlowTable } from "./demux.ts";
 import type { TcpEndpoint, TcpError } from "./endpoint.ts";
+import { Ensembles } from "./ensemble.ts";
 import type { TcpForwarderHandler } from "./forwarder.ts";
 import {
   DESTINATION_PORT,
@@ -74,6 +75,7 @@ export class Tcp implements TransportProtocol {
   readonly #strangers: Strangers;
   readonly #flows = new FlowTable<Connection>();
   readonly #deadlines = new Deadlines<Connection>();
+  readonly #ensembles = new Ensembles();
   /** Every connection whose last callback has not been made. */
   readonly #connections = new Set<Connection>();
   readonly #segment = new Segment();
@@ -275,6 +277,11 @@ export class Tcp implements TransportProtocol {
     return this.#strangers.timeWait.size;
   }
 
+  /** Remote addresses with established connections. */
+  get ensembleCount(): number {
+    return this.#ensembles.size;
+  }
+
   get listenerCount(): number {
     return this.#strangers.listenerCount;
   }
@@ -390,6 +397,11 @@ export class Tcp implements TransportProtocol {
     this.#strangers.limits.release(c.limitedAs);
   }
 
+  /** `c` is established: it shares the path to its peer. */
+  joinEnsemble(c: Connection): void {
+    c.sender.ensemble = this.#ensembles.join(c.remote, c.sender);
+  }
+
   /** The timestamp offset of the flow {@link open} would make. */
   timestampOffset(path: Path, localPort: number, remotePort: number, now: number): number {
     this.#identity.initialSequence(path.source, localPort, path.destination, remotePort, now);
@@ -398,6 +410,11 @@ export class Tcp implements TransportProtocol {
 
   #forget(c: Connection): void {
     this.leaveHalfOpen(c);
+    const { ensemble } = c.sender;
+    if (ensemble !== undefined) {
+      this.#ensembles.leave(c.remote, ensemble, c.sender);
+      c.sender.ensemble = undefined;
+    }
     this.#flows.remove(c);
     this.#deadlines.remove(c);
     if (c.listener !== undefined && (c.events & ANNOUNCED) === 0) this.#leaveBacklog(c);

@@ -122,6 +122,7 @@ Deno.test("5,000 connections a second, closed by the client first: it never runs
   assert.equal(client.tcp.timeWaitCount, PORTS);
   assert.equal(client.tcp.counters.timeWaitReused, 50_000 - PORTS);
   assert.deepEqual([server.tcp.timeWaitCount, server.tcp.connectionCount], [0, 1]);
+  assert.deepEqual([client.tcp.ensembleCount, server.tcp.ensembleCount], [1, 1]);
   sim.runFor(60_000);
   assert.equal(client.tcp.timeWaitCount, 0);
 });

@@ -1,0 +1,70 @@
+import type { IpAddress } from "../address.ts";
+
+/** Members looked at for one answer: bounds the work, whatever a peer opens. */
+const MOST_ASKED = 256;
+
+/** What an {@link Ensemble} wants to know of a connection. */
+export interface Member {
+  /** Bytes of window it uses in full; 0 = it would not use more. */
+  readonly claim: number;
+}
+
+/**
+ * The connections to one remote address, which share a path. Slow start looks for the capacity of
+ * that path; all of them looked together, and found what the first alone could not use: so at its
+ * first loss each takes an equal part of what all have in flight, and not what its head start gave
+ * it (ensemble sharing of the congestion window, RFC 9040 §3 and §7). From then on each is on its
+ * own.
+ */
+export class Ensemble {
+  readonly #members = new Set<Member>();
+
+  get size(): number {
+    return this.#members.size;
+  }
+
+  add(member: Member): void {
+    this.#members.add(member);
+  }
+
+  remove(member: Member): void {
+    this.#members.delete(member);
+  }
+
+  /** An equal part of the window, bytes: the mean of those who use theirs; 0 = nobody does. */
+  get share(): number {
+    let total = 0;
+    let claims = 0;
+    let asked = 0;
+    for (const { claim } of this.#members) {
+      if (claim > 0) {
+        total += claim;
+        claims++;
+      }
+      if (++asked === MOST_ASKED) break;
+    }
+    return claims === 0 ? 0 : Math.floor(total / claims);
+  }
+}
+
+/** The ensembles that have members. */
+export class Ensembles {
+  readonly #byAddress = new Map<string, Ensemble>();
+
+  get size(): number {
+    return this.#byAddress.size;
+  }
+
+  join(remote: IpAddress, member: Member): Ensemble {
+    const key = remote.toString();
+    let ensemble = this.#byAddress.get(key);
+    if (ensemble === undefined) this.#byAddress.set(key, ensemble = new Ensemble());
+    ensemble.add(member);
+    return ensemble;
+  }
+
+  leave(remote: IpAddress, ensemble: Ensemble, member: Member): void {
+    ensemble.remove(member);
+    if (ensemble.size === 0) this.#byAddress.delete(remote.toString());
+  }
+}
