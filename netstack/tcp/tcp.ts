@@ -12,7 +12,7 @@ import {
   type TransportProtocol,
 } from "../transport.ts";
 import { ChallengeLimiter } from "./challenge.ts";
-import { ANNOUNCED, CLOSED, CONNECTED, Connection, READABLE, WRITABLE } from "./connection.ts";
+import { ANNOUNCED, Connection } from "./connection.ts";
 import { TcpCounters } from "./counters.ts";
 import { FlowHash, FlowTable } from "./demux.ts";
 import type { TcpEndpoint, TcpError } from "./endpoint.ts";
@@ -31,12 +31,15 @@ import { Identity } from "./identity.ts";
 import { handleSegment } from "./input.ts";
 import type { TcpListener, TcpListenerHandler } from "./listener.ts";
 import { BLOCKED, DONE, emit } from "./output.ts";
+import { checkPort, Ports } from "./ports.ts";
 import { Replies } from "./replies.ts";
 import { after } from "./sequence.ts";
 import { resolveSettings, type TcpSettings } from "./settings.ts";
 import { Strangers } from "./strangers.ts";
+import { tell } from "./tell.ts";
 import { TimeWait } from "./time_wait.ts";
 import { handleDeadline } from "./timers.ts";
+import { Worklist } from "./worklist.ts";
 
 /** Segments one connection may send before the next has its turn. */
 const QUANTUM = 64;
@@ -71,6 +74,7 @@ export class Tcp implements TransportProtocol {
   sentThisFlush = 0;
 
   readonly #identity: Identity;
+  readonly #ports: Ports;
   readonly #hash: FlowHash;
   readonly #strangers: Strangers;
   readonly #flows = new FlowTable<Connection>();
@@ -79,9 +83,9 @@ export class Tcp implements TransportProtocol {
   /** Every connection whose last callback has not been made. */
   readonly #connections = new Set<Connection>();
   readonly #segment = new Segment();
-  #dirty: Connection[] = [];
-  #waiting: Connection[] = [];
-  #events: Connection[] = [];
+  #dirty = new Worklist<Connection>();
+  #waiting = new Worklist<Connection>();
+  readonly #events = new Worklist<Connection>();
 
   /** @throws {RangeError} for settings out of range. */
   constructor(ip: IpOutput, settings: Partial<TcpSettings>, _now: number) {
@@ -93,6 +97,13 @@ export class Tcp implements TransportProtocol {
     this.#identity = new Identity(random);
     this.#hash = new FlowHash(random);
     this.#strangers = new Strangers(this);
+    this.#ports = new Ports(
+      this.settings,
+      this.#identity,
+      this.#hash,
+      this.#strangers,
+      this.#flows,
+    );
     let scale = 0;
     while (this.settings.receiveBuffer >> scale > 0xffff && scale < MAX_WINDOW_SCALE) scale++;
     this.windowScale = scale;
@@ -115,7 +126,7 @@ export class Tcp implements TransportProtocol {
       throw new Error(`${this.settings.maxConnections} TCP connections are open already`);
     }
     const local = options.local ?? route.source;
-    const localPort = this.#localPort(local, remote, remotePort, options.localPort, now);
+    const localPort = this.#ports.local(local, remote, remotePort, options.localPort, now);
     const path = new Path(route.nic, PROTOCOL_TCP, local, remote);
     const hash = this.#hash.ofFlow(local, localPort, remote, remotePort);
     const { timeWait } = this.#strangers;
@@ -141,7 +152,7 @@ export class Tcp implements TransportProtocol {
   listen(options: TcpListenOptions, handler: TcpListenerHandler): TcpListener {
     const { address, backlog = this.settings.backlog } = options;
     checkPort(options.port, 0);
-    const port = options.port === 0 ? this.#listenPort() : options.port;
+    const port = options.port === 0 ? this.#ports.listen() : options.port;
     return this.#strangers.listen(address, port, backlog, handler);
   }
 
@@ -241,7 +252,7 @@ export class Tcp implements TransportProtocol {
     this.#dirty = this.#waiting;
     this.#waiting = queue;
     for (let i = 0; i < queue.length; i++) {
-      const c = queue[i]!;
+      const c = queue.take(i);
       c.dirty = false;
       const quota = Math.min(QUANTUM, budget - this.sentThisFlush);
       const result = emit(c, quota, now);
@@ -254,7 +265,7 @@ export class Tcp implements TransportProtocol {
         if (result === BLOCKED) done = false;
       }
     }
-    queue.length = 0;
+    queue.clear();
     return !done || this.#dirty.length > 0 || this.#events.length > 0;
   }
 
@@ -397,6 +408,17 @@ export class Tcp implements TransportProtocol {
     this.#strangers.limits.release(c.limitedAs);
   }
 
+  /** `c` no longer counts for its listener: it was handed over, or is over. */
+  leaveBacklog(c: Connection): void {
+    if (c.listener !== undefined) c.listener.halfOpen--;
+    c.listener = undefined;
+  }
+
+  /** The last callback of `c` is being made. */
+  remove(c: Connection): void {
+    this.#connections.delete(c);
+  }
+
   /** `c` is established: it shares the path to its peer. */
   joinEnsemble(c: Connection): void {
     c.sender.ensemble = this.#ensembles.join(c.remote, c.sender);
@@ -417,12 +439,7 @@ export class Tcp implements TransportProtocol {
     }
     this.#flows.remove(c);
     this.#deadlines.remove(c);
-    if (c.listener !== undefined && (c.events & ANNOUNCED) === 0) this.#leaveBacklog(c);
-  }
-
-  #leaveBacklog(c: Connection): void {
-    if (c.listener !== undefined) c.listener.halfOpen--;
-    c.listener = undefined;
+    if (c.listener !== undefined && (c.events & ANNOUNCED) === 0) this.leaveBacklog(c);
   }
 
   #schedule(c: Connection): void {
@@ -432,68 +449,7 @@ export class Tcp implements TransportProtocol {
   #dispatch(): void {
     this.#strangers.dispatch();
     const queue = this.#events;
-    for (let i = 0; i < queue.length; i++) this.#tell(queue[i]!);
-    queue.length = 0;
-  }
-
-  #tell(c: Connection): void {
-    const events = c.events;
-    c.events = 0;
-    if ((events & ANNOUNCED) !== 0 && c.listener !== undefined) {
-      const handler = c.listener.handler;
-      this.#leaveBacklog(c);
-      handler.accepted(c.endpoint);
-    }
-    const endpoint = c.endpoint;
-    if ((events & CONNECTED) !== 0) endpoint.handler?.connected?.();
-    if ((events & READABLE) !== 0) endpoint.handler?.readable?.();
-    if ((events & WRITABLE) !== 0) endpoint.handler?.writable?.();
-    if ((events & CLOSED) !== 0) {
-      this.#connections.delete(c);
-      c.sender.ring.clear();
-      endpoint.handler?.closed?.(c.error);
-      c.truncated = c.receiver.ring.length > 0;
-      c.receiver.clear();
-    }
-  }
-
-  #listenPort(): number {
-    const { firstEphemeralPort, lastEphemeralPort } = this.settings;
-    for (let port = firstEphemeralPort; port <= lastEphemeralPort; port++) {
-      if (!this.#strangers.isListening(port)) return port;
-    }
-    throw new Error("no TCP port is free");
-  }
-
-  #localPort(
-    local: IpAddress,
-    remote: IpAddress,
-    remotePort: number,
-    wanted: number | undefined,
-    now: number,
-  ): number {
-    const { timeWait } = this.#strangers;
-    const free = (port: number) => {
-      if (this.#strangers.isListening(port)) return false;
-      const hash = this.#hash.ofFlow(local, port, remote, remotePort);
-      if (this.#flows.find(hash, local, port, remote, remotePort) !== undefined) return false;
-      const before = timeWait.find(hash, local, port, remote, remotePort);
-      return before === undefined || timeWait.isReusable(before, now);
-    };
-    if (wanted !== undefined) {
-      checkPort(wanted, 1);
-      if (!free(wanted)) throw new Error(`TCP port ${wanted} is in use`);
-      return wanted;
-    }
-    const { firstEphemeralPort: first, lastEphemeralPort: last } = this.settings;
-    const port = this.#identity.ephemeralPort(local, remote, remotePort, first, last, free);
-    if (port === undefined) throw new Error(`no TCP port is free towards ${remote}`);
-    return port;
-  }
-}
-
-function checkPort(port: number, least: number): void {
-  if (!Number.isInteger(port) || port < least || port > 0xffff) {
-    throw new RangeError(`a TCP port is ${least} to 65535, got ${port}`);
+    for (let i = 0; i < queue.length; i++) tell(queue.take(i));
+    queue.clear();
   }
 }

@@ -10,6 +10,7 @@ import { Scoreboard } from "../../../netstack/tcp/sack.ts";
 import { after, before, distance, latest } from "../../../netstack/tcp/sequence.ts";
 import { DEFAULT_SETTINGS, resolveSettings } from "../../../netstack/tcp/settings.ts";
 import { SipHash } from "../../../netstack/tcp/siphash.ts";
+import { Worklist } from "../../../netstack/tcp/worklist.ts";
 
 Deno.test("SipHash-2-4 gives the values of its reference implementation", () => {
   // github.com/veorq/SipHash, vectors.h: inputs 00 01 02 … of these lengths, key 00 … 0f.
@@ -309,3 +310,14 @@ function plainSipHash(key: Uint8Array, words: number[]): bigint {
   for (let i = 0; i < 4; i++) round();
   return v0 ^ v1 ^ v2 ^ v3;
 }
+
+Deno.test("a worklist gives its items back in order, and starts again", () => {
+  const list = new Worklist<string>();
+  for (const round of [["a", "b", "c"], ["d"], ["e", "f"]]) {
+    for (const item of round) list.push(item);
+    const taken = [];
+    for (let i = 0; i < list.length; i++) taken.push(list.take(i));
+    list.clear();
+    assert.deepEqual([taken, list.length], [round, 0]);
+  }
+});

@@ -1,0 +1,80 @@
+import type { IpAddress } from "../address.ts";
+import type { Flow, FlowHash, FlowTable } from "./demux.ts";
+import type { Identity } from "./identity.ts";
+import type { TcpSettings } from "./settings.ts";
+import type { Strangers } from "./strangers.ts";
+
+/** Finds ports that nobody uses. */
+export class Ports {
+  readonly #settings: TcpSettings;
+  readonly #identity: Identity;
+  readonly #hash: FlowHash;
+  readonly #strangers: Strangers;
+  readonly #flows: FlowTable<Flow>;
+
+  constructor(
+    settings: TcpSettings,
+    identity: Identity,
+    hash: FlowHash,
+    strangers: Strangers,
+    flows: FlowTable<Flow>,
+  ) {
+    this.#settings = settings;
+    this.#identity = identity;
+    this.#hash = hash;
+    this.#strangers = strangers;
+    this.#flows = flows;
+  }
+
+  /**
+   * For a listener that does not care.
+   *
+   * @throws {Error} if none is free.
+   */
+  listen(): number {
+    const { firstEphemeralPort, lastEphemeralPort } = this.#settings;
+    for (let port = firstEphemeralPort; port <= lastEphemeralPort; port++) {
+      if (!this.#strangers.isListening(port)) return port;
+    }
+    throw new Error("no TCP port is free");
+  }
+
+  /**
+   * For a connection we open. It may be that of a connection in TIME-WAIT.
+   *
+   * @param wanted Undefined = an ephemeral one.
+   * @throws {Error} if it, or every ephemeral one, is in use.
+   */
+  local(
+    local: IpAddress,
+    remote: IpAddress,
+    remotePort: number,
+    wanted: number | undefined,
+    now: number,
+  ): number {
+    const { timeWait } = this.#strangers;
+    const free = (port: number) => {
+      if (this.#strangers.isListening(port)) return false;
+      const hash = this.#hash.ofFlow(local, port, remote, remotePort);
+      if (this.#flows.find(hash, local, port, remote, remotePort) !== undefined) return false;
+      const before = timeWait.find(hash, local, port, remote, remotePort);
+      return before === undefined || timeWait.isReusable(before, now);
+    };
+    if (wanted !== undefined) {
+      checkPort(wanted, 1);
+      if (!free(wanted)) throw new Error(`TCP port ${wanted} is in use`);
+      return wanted;
+    }
+    const { firstEphemeralPort: first, lastEphemeralPort: last } = this.#settings;
+    const port = this.#identity.ephemeralPort(local, remote, remotePort, first, last, free);
+    if (port === undefined) throw new Error(`no TCP port is free towards ${remote}`);
+    return port;
+  }
+}
+
+/** @throws {RangeError} for what is no port, or below `least`. */
+export function checkPort(port: number, least: number): void {
+  if (!Number.isInteger(port) || port < least || port > 0xffff) {
+    throw new RangeError(`a TCP port is ${least} to 65535, got ${port}`);
+  }
+}

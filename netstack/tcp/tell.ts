@@ -1,0 +1,21 @@
+import { ANNOUNCED, CLOSED, CONNECTED, type Connection, READABLE, WRITABLE } from "./connection.ts";
+
+/** Makes the callbacks that are due, in the order in which things happened to a connection. */
+export function tell(c: Connection): void {
+  const { endpoint, events, listener, tcp } = c;
+  c.events = 0;
+  if ((events & ANNOUNCED) !== 0 && listener !== undefined) {
+    tcp.leaveBacklog(c);
+    listener.handler.accepted(endpoint);
+  }
+  if ((events & CONNECTED) !== 0) endpoint.handler?.connected?.();
+  if ((events & READABLE) !== 0) endpoint.handler?.readable?.();
+  if ((events & WRITABLE) !== 0) endpoint.handler?.writable?.();
+  if ((events & CLOSED) !== 0) {
+    tcp.remove(c);
+    c.sender.ring.clear();
+    endpoint.handler?.closed?.(c.error);
+    c.truncated = c.receiver.ring.length > 0;
+    c.receiver.clear();
+  }
+}
