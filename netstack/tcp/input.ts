@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { acknowledge } from "./acknowledge.ts";
 import { ANNOUNCED, type Connection, READABLE, WRITABLE } from "./connection.ts";
 import { ACK, FIN, RST, type Segment, SYN } from "./header.ts";
 import { raiseMtu } from "./path_mtu.ts";
@@ -207,7 +208,7 @@ function handleAck(c: Connection, segment: Segment, now: number): void {
   if (nothingNew) return;
 
   const echoDelay = c.timestamps && segment.hasTimestamps ? tcp.echoDelay(c, segment, now) : -1;
-  sender.handleAck(segment, window, echoDelay, now);
+  acknowledge(sender, segment, window, echoDelay, now);
   if (c.wantsWritable && sender.hasRoom) {
     c.wantsWritable = false;
     c.raise(WRITABLE);

@@ -20,6 +20,7 @@ import {
   writeSynOptions,
   writeTimestamps,
 } from "./header.ts";
+import { pick, sent } from "./pick.ts";
 import { distance } from "./sequence.ts";
 
 /** Results of {@link emit}. */
@@ -62,7 +63,7 @@ export function emit(c: Connection, quota: number, now: number): number {
   // SACK blocks go in segments of their own: text always comes in full segments.
   const reports = receiver.ranges > 0 || receiver.hasDuplicate;
   if (c.ackNow && reports && !sendAcks(c, now)) return BLOCKED;
-  while (!c.finished && sender.pick(now)) {
+  while (!c.finished && pick(sender, now)) {
     if (quota-- <= 0) return MORE;
     if (!sendText(c, now)) return BLOCKED;
   }
@@ -136,7 +137,7 @@ function sendText(c: Connection, now: number): boolean {
   const { pickSequence } = sender;
   const headerLength = startSegment(c, buffer, offset, pickSequence, receiver.next, flags, 0, now);
   sender.ring.peek(ahead, buffer, offset + headerLength, length);
-  sender.sent(now);
+  sent(sender, now);
   if (again) tcp.counters.retransmits++;
   else c.bytesOut += length;
   complete(c, offset, headerLength + length, length, now);
