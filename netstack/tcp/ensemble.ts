@@ -5,7 +5,7 @@ const MOST_ASKED = 256;
 
 /** What an {@link Ensemble} wants to know of a connection. */
 export interface Member {
-  /** Bytes of window it uses in full; 0 = it would not use more. */
+  /** Bytes it has in flight, or will have when its repair is over; 0 = it would not use more. */
   readonly claim: number;
 }
 
@@ -31,7 +31,7 @@ export class Ensemble {
     this.#members.delete(member);
   }
 
-  /** An equal part of the window, bytes: the mean of those who use theirs; 0 = nobody does. */
+  /** An equal part, bytes: the mean of what those claim who claim anything; 0 = fewer than two do. */
   get share(): number {
     let total = 0;
     let claims = 0;
@@ -43,7 +43,7 @@ export class Ensemble {
       }
       if (++asked === MOST_ASKED) break;
     }
-    return claims === 0 ? 0 : Math.floor(total / claims);
+    return claims < 2 ? 0 : Math.floor(total / claims);
   }
 }
 

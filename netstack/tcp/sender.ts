@@ -272,11 +272,12 @@ export class Sender implements Member {
     return Math.max(0, pipe - this.duplicateAcks * this.mss);
   }
 
-  /** What an {@link Ensemble} counts: the window, or where a repair takes it. */
+  /** What an {@link Ensemble} counts: what is in flight, or where a repair takes it. */
   get claim(): number {
-    if (this.inFlight === 0 || !this.windowWasLimit) return 0;
+    const { inFlight } = this;
+    if (inFlight === 0 || !this.windowWasLimit) return 0;
     const { window, threshold } = this.congestion;
-    return this.state === OPEN ? window : threshold;
+    return this.state === OPEN ? Math.min(inFlight, window) : threshold;
   }
 
   /** RFC 7661 §4: the window grows only when it is used. */
