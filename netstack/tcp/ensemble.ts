@@ -13,7 +13,7 @@ export interface Member {
  * The connections to one remote address, which share a path. Slow start looks for the capacity of
  * that path; all of them looked together, and found what the first alone could not use: so at its
  * first loss each takes an equal part of what all have in flight, and not what its head start gave
- * it (ensemble sharing of the congestion window, RFC 9040 §3 and §7). From then on each is on its
+ * it (ensemble sharing of the congestion window, RFC 9040 §7). From then on each is on its
  * own.
  */
 export class Ensemble {
