@@ -49,6 +49,8 @@ export interface InterfaceInput {
   rekeyAfter?: number | string;
   /** Whether peers reach each other through this gateway; false by default. */
   peerToPeer?: boolean | string;
+  /** Of the command line's gateway. A program has no control socket. */
+  controlDir?: string;
   dns?: ListInput;
   table?: string;
   fwMark?: number | string;
@@ -106,6 +108,8 @@ export interface GatewayConfig {
   readonly rekeyAfterMs?: number;
   /** Whether a packet for another peer is passed on to it. */
   readonly peerToPeer: boolean;
+  /** Of the control socket: a folder, or `off`. Missing: where `wg` looks. */
+  readonly controlDir?: string;
 }
 
 export interface PeerConfig {

@@ -99,6 +99,13 @@ export const KEYS: readonly Key[] = [
       argument: "true|false",
       help: "let peers reach each other through the gateway (default false)",
     },
+    {
+      name: "ControlDir",
+      field: "controlDir",
+      flag: "control-dir",
+      argument: "DIR|off",
+      help: "folder of the control socket (default /var/run/wireguard)",
+    },
     { name: "DNS", field: "dns", list: "comma", inert: true },
     { name: "Table", field: "table", inert: true },
     { name: "FwMark", field: "fwMark", inert: true },

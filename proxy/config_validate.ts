@@ -46,6 +46,7 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
     peers: peers.filter((peer) => peer !== undefined).map(peerConfig),
     ...(proxy && { proxy: proxyConfig(proxy) }),
     peerToPeer: iface.peerToPeer ?? false,
+    ...(iface.controlDir !== undefined && { controlDir: iface.controlDir }),
     ...(iface.rekeyAfter !== undefined && { rekeyAfterMs: iface.rekeyAfter }),
   };
 }

@@ -102,6 +102,15 @@ export function parseListenAddress(text: string): string | Wrong {
     new Wrong(`${quote(text)} is not an address, expected one such as 192.0.2.1 or 2001:db8::1`);
 }
 
+/** A path without what would make another of it; or `off`. */
+export function parseFolder(text: string): string | Wrong {
+  if (text.toLowerCase() === "off") return "off";
+  const folder = text.length > 1 ? text.replace(/\/+$/, "") : text;
+  return folder === "" || folder.includes("\0")
+    ? new Wrong(`${quote(text)} is no folder, expected a path, or off`)
+    : folder;
+}
+
 /** `HOST:PORT` or `[IPV6]:PORT`. */
 export function parseEndpoint(text: string): { hostname: string; port: number } | Wrong {
   const match = /^(?:\[([^\]]*)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);

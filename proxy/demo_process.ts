@@ -30,7 +30,7 @@ export async function startGatewayProcess(
   config: string,
   started: AsyncDisposableStack,
 ): Promise<{ pid: number; port: number }> {
-  const args = ["up", "--log-format", "json", "-"];
+  const args = ["up", "--log-format", "json", "--control-dir", "off", "-"];
   const child = start("../main.ts", { args, stdout: "null" }, config, started);
   const port = await new Promise<number>((resolve, reject) => {
     let log = "";

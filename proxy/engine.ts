@@ -64,11 +64,12 @@ export class Engine {
   readonly device: Device;
   readonly stack: Stack;
   readonly nic1: Nic;
-  readonly bind: UdpBind;
   readonly pool: TransmitPool;
   readonly link: WireguardLink;
   readonly counters: EngineCounters = { turns: 0, timeouts: 0, faults: 0 };
+  readonly #options: EngineOptions;
   readonly #sources: TimeoutSource[] = [];
+  #bind: UdpBind;
   #now = performance.now();
   #isScheduled = false;
   #isInTurn = false;
@@ -92,6 +93,7 @@ export class Engine {
 
   /** Opens the socket. @throws {SettingError} if the system refuses its port or address. */
   constructor(options: EngineOptions) {
+    this.#options = options;
     const { config } = options;
     const random = (out: Uint8Array) => {
       crypto.getRandomValues(out);
@@ -132,14 +134,29 @@ export class Engine {
       forwarding: config.peerToPeer,
     });
     // Last: whatever is thrown above leaves no socket behind.
-    this.bind = new UdpBind({
-      ...(config.listenPort !== undefined && { port: config.listenPort }),
-      ...(config.listenAddress !== undefined && { address: config.listenAddress }),
-      pool: this.pool,
-      onReadable: () => this.wake(),
-      onSent: () => this.#onSent(),
-      onFailed: options.onFailed,
-    });
+    this.#bind = this.#openBind(config);
+  }
+
+  /** WireGuard's socket: another one after {@link rebind}. */
+  get bind(): UdpBind {
+    return this.#bind;
+  }
+
+  /**
+   * Moves to another UDP port or address. Sessions stay, and datagrams that have arrived are not
+   * lost. Endpoints are those of the old socket until the owner has interned them anew.
+   *
+   * @throws {SettingError} if the system refuses; then the old socket is still in use.
+   */
+  rebind(to: Pick<GatewayConfig, "listenPort" | "listenAddress">): void {
+    const old = this.#bind;
+    const next = this.#openBind(to);
+    this.#now = this.now();
+    old.drain(this.#handleDatagram);
+    Object.assign(next.counters, old.counters);
+    this.#bind = next;
+    old.close();
+    this.wake();
   }
 
   /** Milliseconds, monotonic. */
@@ -175,6 +192,17 @@ export class Engine {
     await this.bind.sent(LAST_SENDS_MS);
     this.device.close(this.now());
     await this.bind.close();
+  }
+
+  #openBind(to: Pick<GatewayConfig, "listenPort" | "listenAddress">): UdpBind {
+    return new UdpBind({
+      ...(to.listenPort !== undefined && { port: to.listenPort }),
+      ...(to.listenAddress !== undefined && { address: to.listenAddress }),
+      pool: this.pool,
+      onReadable: () => this.wake(),
+      onSent: () => this.#onSent(),
+      onFailed: this.#options.onFailed,
+    });
   }
 
   #runTurn(): void {

@@ -5,15 +5,16 @@
  */
 
 import { getLogger } from "./logger.ts";
-import { type IpAddress, Prefix, type TcpSettings } from "../netstack/mod.ts";
-import type { Crypto, DeviceEvent, Peer, TimerSettings } from "../wireguard/mod.ts";
-import { parseIpAddress } from "./address.ts";
-import type { GatewayConfig, PeerConfig } from "./config.ts";
+import { Prefix, type TcpSettings } from "../netstack/mod.ts";
+import type { Crypto, DeviceEvent, TimerSettings } from "../wireguard/mod.ts";
+import type { GatewayConfig } from "./config.ts";
 import { Engine } from "./engine.ts";
+import { GatewayRoutes } from "./gateway_routes.ts";
 import { type GatewayStats, gatewayStats } from "./gateway_stats.ts";
 import { encodeKey } from "./keys.ts";
-import { PeerEndpoint, type Resolve } from "./peer_endpoints.ts";
+import type { Resolve } from "./peer_endpoints.ts";
 import { type Protocols, SubnetProxy } from "./subnet_proxy.ts";
+import { TunnelPeers } from "./tunnel_peers.ts";
 
 export type { ConnectionStats, GatewayStats, PeerStats } from "./gateway_stats.ts";
 
@@ -38,18 +39,17 @@ export interface CloseOptions {
 const GRACE_POLL_MS = 20;
 
 export class Gateway implements AsyncDisposable {
-  /** Bound UDP port. */
-  readonly port: number;
-  readonly publicKey: Uint8Array;
   /** Resolves once closed; rejects if the gateway cannot go on. */
   readonly closed: Promise<void>;
   /** For what uses the stack directly. */
   readonly engine: Engine;
   readonly proxy: SubnetProxy;
-  readonly #names = new Map<Peer, PeerEndpoint>();
+  readonly peers: TunnelPeers;
   readonly #startedAt: number;
   readonly #closed = Promise.withResolvers<void>();
   #closing: Promise<void> | undefined;
+  /** What the socket was asked for; the port 0 or missing for any. */
+  #listen: Pick<GatewayConfig, "listenPort" | "listenAddress">;
 
   /**
    * Listens and, where a peer's endpoint and keepalive say so, begins to shake hands.
@@ -59,7 +59,7 @@ export class Gateway implements AsyncDisposable {
   static async start(config: GatewayConfig, options: GatewayOptions = {}): Promise<Gateway> {
     const gateway = new Gateway(config, options);
     try {
-      gateway.#configure(config, options);
+      gateway.#configure(config);
       return gateway;
     } catch (error) {
       await gateway.close();
@@ -83,15 +83,44 @@ export class Gateway implements AsyncDisposable {
       },
     });
     this.engine = engine;
-    this.port = engine.bind.port;
-    this.publicKey = engine.device.publicKey;
     this.#startedAt = engine.now();
-    const tunnel = [
-      ...config.addresses.map(({ address, length }) => new Prefix(address, length)),
-      ...config.peers.flatMap(({ allowedIps }) => allowedIps),
-    ];
-    for (const prefix of tunnel) engine.stack.routes.insert(prefix, engine.nic1);
-    this.proxy = new SubnetProxy(engine, tunnel, config.proxy);
+    this.#listen = config;
+    const routes = new GatewayRoutes(engine.stack.routes, engine.nic1);
+    for (const { address, length } of config.addresses) {
+      routes.addNetwork(new Prefix(address, length));
+    }
+    this.peers = new TunnelPeers(engine, routes, config.privateKey, options);
+    this.proxy = new SubnetProxy(engine, routes, config.proxy);
+  }
+
+  /** Bound UDP port. */
+  get port(): number {
+    return this.engine.bind.port;
+  }
+
+  get publicKey(): Uint8Array {
+    return this.engine.device.publicKey;
+  }
+
+  /**
+   * Moves WireGuard's socket. Nothing happens when it is there already; any port (0 or missing) is
+   * as good as the one it got when any was asked for.
+   *
+   * @throws {SettingError} if the system refuses; then it stays where it is.
+   */
+  listen(to: Pick<GatewayConfig, "listenPort" | "listenAddress">): void {
+    const known = this.#listen;
+    const isSamePort = to.listenPort ? to.listenPort === this.port : !known.listenPort;
+    if (isSamePort && to.listenAddress === known.listenAddress) return;
+    this.engine.rebind(to);
+    this.peers.rebound();
+    this.#listen = to;
+    log.info("listening on UDP port {port} now", { port: this.port });
+  }
+
+  /** What {@link listen} was last asked for. */
+  get listenAddress(): string | undefined {
+    return this.#listen.listenAddress;
   }
 
   /**
@@ -121,7 +150,7 @@ export class Gateway implements AsyncDisposable {
   }
 
   stats(): GatewayStats {
-    return gatewayStats(this.engine, this.proxy, this.#startedAt);
+    return gatewayStats(this, this.#startedAt);
   }
 
   /** Takes no new connections, lets those that are finish, resets the rest. Idempotent. */
@@ -134,7 +163,7 @@ export class Gateway implements AsyncDisposable {
     return this.close();
   }
 
-  #configure(config: GatewayConfig, options: GatewayOptions): void {
+  #configure(config: GatewayConfig): void {
     if (config.proxy?.interface === "nic1") {
       const { subnets } = config.proxy;
       // The configuration has warned of it.
@@ -142,13 +171,13 @@ export class Gateway implements AsyncDisposable {
     } else if (config.proxy !== undefined) {
       this.proxy.enable(config.proxy.subnets, config.proxy);
     }
-    for (const peer of config.peers) this.#addPeer(peer, options.resolve);
+    for (const peer of config.peers) this.peers.add(peer);
     this.engine.wake();
   }
 
   async #close(graceMs: number): Promise<void> {
     this.proxy.close();
-    for (const name of this.#names.values()) name.close();
+    this.peers.close();
     const deadline = this.engine.now() + graceMs;
     while (this.#isBusy() && this.engine.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, GRACE_POLL_MS));
@@ -168,29 +197,6 @@ export class Gateway implements AsyncDisposable {
       if (!isOver(state)) return true;
     }
     return false;
-  }
-
-  #addPeer(config: PeerConfig, resolve: Resolve | undefined): void {
-    const { device, bind } = this.engine;
-    const now = this.engine.now();
-    const { publicKey, presharedKey, allowedIps, endpoint, persistentKeepalive } = config;
-    const ip = endpoint && parseIpAddress(endpoint.hostname);
-    const peer = device.addPeer({
-      publicKey,
-      ...(presharedKey && { presharedKey }),
-      allowedIps: allowedIps.map(({ address, length }) => ({ address: address.bytes, length })),
-      ...(endpoint && ip && { endpoint: bind.endpoint(ip, endpoint.port) }),
-      persistentKeepalive,
-    }, now);
-    if (endpoint === undefined || ip !== undefined) return;
-    const found = (address: IpAddress) => {
-      peer.setEndpoint(bind.endpoint(address, endpoint.port));
-      if (persistentKeepalive > 0 && !peer.hasSession) peer.initiate(this.engine.now());
-      this.engine.wake();
-    };
-    const name = new PeerEndpoint(endpoint.hostname, found, resolve);
-    this.#names.set(peer, name);
-    name.start();
   }
 
   #enableSingle(protocols: Partial<Protocols>): void {
@@ -213,11 +219,11 @@ export class Gateway implements AsyncDisposable {
           ...properties,
           attempt: event.attempt,
         });
-        this.#names.get(peer)?.handshakeFailed();
+        this.peers.handshakeFailed(peer);
         break;
       case "handshake-failed":
         log.warn("peer {peer}: no answer from {endpoint}, given up for now", properties);
-        this.#names.get(peer)?.handshakeFailed();
+        this.peers.handshakeFailed(peer);
         break;
       case "endpoint-changed":
         log.info("peer {peer}: now at {endpoint}", properties);

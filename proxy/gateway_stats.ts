@@ -6,8 +6,9 @@
 
 import { IpAddress } from "../netstack/mod.ts";
 import type { Engine } from "./engine.ts";
+import type { Gateway } from "./gateway.ts";
 import { encodeKey } from "./keys.ts";
-import type { SubnetProxy } from "./subnet_proxy.ts";
+import type { ProxiedSubnet } from "./subnet_proxy.ts";
 import type { TcpRelay } from "./tcp_relay.ts";
 
 export interface PeerStats {
@@ -45,8 +46,11 @@ export interface GatewayStats {
   readonly uptimeMs: number;
   /** Bound UDP port. */
   readonly port: number;
-  readonly publicKey: string;
+  /** Null when the private key was taken away. */
+  readonly publicKey: string | null;
   readonly peers: readonly PeerStats[];
+  /** What is proxied, the longest prefix first. */
+  readonly subnets: readonly ProxiedSubnet[];
   /** Forwarded connections, the first hundred. */
   readonly connections: readonly ConnectionStats[];
   /** Totals since the start, by where and by reason. */
@@ -59,7 +63,8 @@ export interface GatewayStats {
 
 const MAX_CONNECTIONS = 100;
 
-export function gatewayStats(engine: Engine, proxy: SubnetProxy, startedAt: number): GatewayStats {
+export function gatewayStats(gateway: Gateway, startedAt: number): GatewayStats {
+  const { engine, proxy } = gateway;
   const now = engine.now();
   const { device, stack, bind, pool, link } = engine;
   const { tcp, udp } = proxy;
@@ -67,8 +72,9 @@ export function gatewayStats(engine: Engine, proxy: SubnetProxy, startedAt: numb
   return {
     uptimeMs: now - startedAt,
     port: bind.port,
-    publicKey: encodeKey(device.publicKey),
+    publicKey: gateway.peers.privateKey === undefined ? null : encodeKey(device.publicKey),
     peers: peerStats(engine),
+    subnets: proxy.subnets(),
     connections: [...take(tcp.relays(), MAX_CONNECTIONS)].map((relay) => relayStats(relay, now)),
     counters: {
       engine: { ...engine.counters, noSlot: link.noSlot },

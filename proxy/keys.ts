@@ -29,6 +29,13 @@ export function decodeKey(text: string): Uint8Array | undefined {
   }
 }
 
+/** Takes the same time wherever the keys differ. */
+export function isSameKey(a: Uint8Array, b: Uint8Array): boolean {
+  let difference = a.length ^ b.length;
+  for (let i = 0; i < a.length; i++) difference |= a[i]! ^ b[i]!;
+  return difference === 0;
+}
+
 /** A fresh private key, clamped as `wg genkey` does (RFC 7748 §5). */
 export function generatePrivateKey(): Uint8Array {
   const key = generatePresharedKey();

@@ -6,7 +6,8 @@
 
 import { IpAddress, type Nic, Prefix } from "../netstack/mod.ts";
 import type { ProxyConfig, ProxyLimits, ProxyTimeouts } from "./config.ts";
-import type { Engine } from "./engine.ts";
+import type { Engine, TimeoutSource } from "./engine.ts";
+import type { GatewayRoutes } from "./gateway_routes.ts";
 import { TargetPolicy } from "./target_policy.ts";
 import { TcpForwarder } from "./tcp_forwarder.ts";
 import { UdpForwarder } from "./udp_forwarder.ts";
@@ -34,23 +35,32 @@ export const DEFAULT_LIMITS: ProxyLimits = {
   maxUdpSessions: 4_096,
 };
 
-export class SubnetProxy {
+/** A subnet that is proxied, as plain values. */
+export interface ProxiedSubnet extends Protocols {
+  readonly prefix: string;
+}
+
+export class SubnetProxy implements TimeoutSource {
   readonly tcp: TcpForwarder;
   readonly udp: UdpForwarder;
   readonly #engine: Engine;
   readonly #policy: TargetPolicy;
-  /** Prefixes that lead to peers. */
-  readonly #tunnel: readonly Prefix[];
+  readonly #routes: GatewayRoutes;
+  /** Shared with the forwarders, which look at it whenever they need a value. */
+  readonly #settings: { timeouts: ProxyTimeouts; limits: ProxyLimits };
   #nic2: Nic | undefined;
   /** The longest prefix first. */
   #subnets: { readonly prefix: Prefix; readonly protocols: Protocols }[] = [];
   #single: Protocols = { tcp: false, udp: false };
+  /** No longer proxied, and still routed to NIC 2 for the connections that are. */
+  #draining: Prefix[] = [];
+  #drainAt = Infinity;
 
-  /** @param tunnel Prefixes that lead to NIC 1 when they are not proxied. */
-  constructor(engine: Engine, tunnel: readonly Prefix[], config: ProxyConfig | undefined) {
+  constructor(engine: Engine, routes: GatewayRoutes, config: ProxyConfig | undefined) {
     this.#engine = engine;
-    this.#tunnel = tunnel;
+    this.#routes = routes;
     this.#policy = new TargetPolicy(config?.maps ?? []);
+    this.#settings = settingsOf(config);
     const options = {
       policy: this.#policy,
       isProxied: (address: IpAddress, protocol: keyof Protocols) =>
@@ -59,8 +69,7 @@ export class SubnetProxy {
         port === engine.bind.port && isOfThisHost(target),
       sharerOf: ({ bytes, version }: IpAddress) =>
         engine.hasSeveralPeers ? engine.device.peerAt(bytes, 0, version) : undefined,
-      timeouts: config?.timeouts ?? DEFAULT_TIMEOUTS,
-      limits: config?.limits ?? DEFAULT_LIMITS,
+      settings: this.#settings,
       now: () => engine.now(),
       wake: () => engine.wake(),
     };
@@ -68,28 +77,31 @@ export class SubnetProxy {
     this.udp = new UdpForwarder(options);
     engine.addTimeouts(this.tcp);
     engine.addTimeouts(this.udp);
+    engine.addTimeouts(this);
   }
 
   /** Proxies `prefixes` behind NIC 2; one that is proxied already gets other protocols. */
   enable(prefixes: readonly Prefix[], protocols: Protocols): void {
-    const { stack } = this.#engine;
-    for (const prefix of prefixes) {
-      // Equal to a tunnel's prefix, the proxy has it.
-      stack.routes.insert(prefix, this.#secondNic());
-    }
+    for (const prefix of prefixes) this.#routes.addProxied(prefix, this.#secondNic());
+    this.#draining = without(this.#draining, prefixes);
     this.#setSubnets(prefixes, protocols);
   }
 
-  /** Ends the proxying of `prefixes`. Connections that are stay. */
+  /** Ends the proxying of `prefixes`. Connections that are stay, and their route as long as they. */
   disable(prefixes: readonly Prefix[]): void {
-    const { routes } = this.#engine.stack;
-    for (const prefix of prefixes) {
-      if (this.#nic2 === undefined || !routes.remove(prefix, this.#nic2)) continue;
-      if (this.#tunnel.some((known) => known.equals(prefix))) {
-        routes.insert(prefix, this.#engine.nic1);
-      }
-    }
     this.#subnets = this.#without(prefixes);
+    this.#draining = [...without(this.#draining, prefixes), ...prefixes];
+    this.#drain(this.#engine.now());
+    this.#engine.wake();
+  }
+
+  /** When {@link handleTimeout} is due, ms; Infinity for never. */
+  pollTimeout(): number {
+    return this.#drainAt;
+  }
+
+  handleTimeout(now: number): void {
+    this.#drain(now);
   }
 
   /**
@@ -106,6 +118,29 @@ export class SubnetProxy {
     this.#setSubnets(prefixes, this.#single);
   }
 
+  /**
+   * Changes maps, timeouts and limits: for what begins from now on, and for deadlines that are set
+   * from now on.
+   */
+  setSettings(config: ProxyConfig | undefined): void {
+    this.#policy.setMaps(config?.maps ?? []);
+    Object.assign(this.#settings, settingsOf(config));
+  }
+
+  /** What is proxied, the longest first. */
+  prefixes(): Prefix[] {
+    return this.#subnets.map(({ prefix }) => prefix);
+  }
+
+  /** The same with the protocols, as plain values. */
+  subnets(): ProxiedSubnet[] {
+    return this.#subnets.map(({ prefix, protocols: { tcp, udp } }) => ({
+      prefix: `${prefix}`,
+      tcp,
+      udp,
+    }));
+  }
+
   /** No new connections and sessions from now on. */
   close(): void {
     this.tcp.close();
@@ -116,6 +151,17 @@ export class SubnetProxy {
   async abort(): Promise<void> {
     this.tcp.abort();
     await this.udp.abort();
+  }
+
+  /** Takes away the routes that nothing uses any more. */
+  #drain(now: number): void {
+    const used = (prefix: Prefix) => this.tcp.uses(prefix) || this.udp.uses(prefix);
+    this.#draining = this.#draining.filter((prefix) => {
+      if (used(prefix)) return true;
+      this.#routes.removeProxied(prefix);
+      return false;
+    });
+    this.#drainAt = this.#draining.length > 0 ? now + DRAIN_MS : Infinity;
   }
 
   #secondNic(): Nic {
@@ -150,6 +196,20 @@ export class SubnetProxy {
     return !this.#engine.nic1.owns(address.bytes, 0, address.version) ||
       this.#policy.isMapped(address);
   }
+}
+
+/** How often it is looked whether connections to subnets that are no longer proxied have ended. */
+const DRAIN_MS = 1000;
+
+function without(prefixes: readonly Prefix[], others: readonly Prefix[]): Prefix[] {
+  return prefixes.filter((prefix) => !others.some((other) => other.equals(prefix)));
+}
+
+function settingsOf(config: ProxyConfig | undefined) {
+  return {
+    timeouts: config?.timeouts ?? DEFAULT_TIMEOUTS,
+    limits: config?.limits ?? DEFAULT_LIMITS,
+  };
 }
 
 const EVERYTHING = [

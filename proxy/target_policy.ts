@@ -13,10 +13,15 @@ import type { MapConfig } from "./config.ts";
  * is exempt.
  */
 export class TargetPolicy {
-  readonly #maps: readonly MapConfig[];
+  #maps: readonly MapConfig[];
 
   /** @param maps The longest `from` first. */
   constructor(maps: readonly MapConfig[]) {
+    this.#maps = maps;
+  }
+
+  /** Replaces the maps, for targets asked for from now on. */
+  setMaps(maps: readonly MapConfig[]): void {
     this.#maps = maps;
   }
 

@@ -10,6 +10,7 @@ import {
   Deadlines,
   type IpAddress,
   type KeepAlive,
+  type Prefix,
   type TcpForwarderHandler,
   type TcpForwarderRequest,
 } from "../netstack/mod.ts";
@@ -54,8 +55,8 @@ export interface TcpForwarderOptions {
    * half of the dials that may be in flight.
    */
   sharerOf(client: IpAddress): object | undefined;
-  readonly timeouts: ProxyTimeouts;
-  readonly limits: ProxyLimits;
+  /** May change while running. */
+  readonly settings: { readonly timeouts: ProxyTimeouts; readonly limits: ProxyLimits };
   /** Milliseconds, monotonic. */
   now(): number;
   /** A deadline was set outside of the engine's turn. */
@@ -63,7 +64,6 @@ export interface TcpForwarderOptions {
 }
 
 export class TcpForwarder implements TcpForwarderHandler, TcpRelayOwner {
-  readonly keepAlive: KeepAlive;
   readonly counters: TcpForwarderCounters = {
     requests: 0,
     connected: 0,
@@ -92,8 +92,13 @@ export class TcpForwarder implements TcpForwarderHandler, TcpRelayOwner {
 
   constructor(options: TcpForwarderOptions) {
     this.#options = options;
-    const { tcpKeepAliveIdleMs, tcpKeepAliveIntervalMs, tcpKeepAliveCount } = options.timeouts;
-    this.keepAlive = {
+  }
+
+  /** For a connection that begins now. */
+  get keepAlive(): KeepAlive {
+    const { tcpKeepAliveIdleMs, tcpKeepAliveIntervalMs, tcpKeepAliveCount } =
+      this.#options.settings.timeouts;
+    return {
       idle: tcpKeepAliveIdleMs,
       interval: tcpKeepAliveIntervalMs,
       count: tcpKeepAliveCount,
@@ -114,9 +119,18 @@ export class TcpForwarder implements TcpForwarderHandler, TcpRelayOwner {
     return this.#relays;
   }
 
+  /** Whether a connection is to a target in `prefix`. */
+  uses(prefix: Prefix): boolean {
+    for (const { request } of this.#relays) {
+      if (prefix.contains(request.target)) return true;
+    }
+    return false;
+  }
+
   request(request: TcpForwarderRequest): void {
     const { counters } = this;
-    const { policy, isProxied, sharerOf, limits, timeouts, now } = this.#options;
+    const { policy, isProxied, sharerOf, settings, now } = this.#options;
+    const { limits, timeouts } = settings;
     counters.requests++;
     if (this.#isClosing) {
       counters.closing++;
@@ -198,7 +212,10 @@ export class TcpForwarder implements TcpForwarderHandler, TcpRelayOwner {
   }
 
   onHalfClosed(relay: TcpRelay): void {
-    this.#deadlines.set(relay, this.#options.now() + this.#options.timeouts.tcpHalfCloseMs);
+    this.#deadlines.set(
+      relay,
+      this.#options.now() + this.#options.settings.timeouts.tcpHalfCloseMs,
+    );
     this.#options.wake();
   }
 

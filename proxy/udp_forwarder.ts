@@ -9,6 +9,7 @@ import { getLogger } from "./logger.ts";
 import {
   Deadlines,
   type IpAddress,
+  type Prefix,
   type UdpFlow,
   type UdpForwarderHandler,
 } from "../netstack/mod.ts";
@@ -55,8 +56,8 @@ export interface UdpForwarderOptions {
   isOwnSocket(target: IpAddress, port: number): boolean;
   /** Whom a client's sessions are counted with, where several share the gateway. */
   sharerOf(client: IpAddress): object | undefined;
-  readonly timeouts: ProxyTimeouts;
-  readonly limits: ProxyLimits;
+  /** May change while running. */
+  readonly settings: { readonly timeouts: ProxyTimeouts; readonly limits: ProxyLimits };
   /** Milliseconds, monotonic. */
   now(): number;
   /** A deadline was set outside of the engine's turn. */
@@ -102,6 +103,14 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner {
 
   sessions(): Iterable<UdpSession> {
     return this.#sessions;
+  }
+
+  /** Whether a session is with a target in `prefix`. */
+  uses(prefix: Prefix): boolean {
+    for (const session of this.#sessions) {
+      if (session.hasAsked(prefix)) return true;
+    }
+    return false;
   }
 
   datagram(
@@ -164,7 +173,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner {
 
   touch(session: UdpSession, now: number): void {
     session.lastActivity = now;
-    const { udpIdleMs, udpDnsIdleMs } = this.#options.timeouts;
+    const { udpIdleMs, udpDnsIdleMs } = this.#options.settings.timeouts;
     this.#deadlines.set(session, now + (session.isDnsOnly ? udpDnsIdleMs : udpIdleMs));
   }
 
@@ -185,7 +194,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner {
   }
 
   #open(flow: UdpFlow, now: number): UdpSession {
-    if (this.#sessions.size >= this.#options.limits.maxUdpSessions) this.#evict();
+    if (this.#sessions.size >= this.#options.settings.limits.maxUdpSessions) this.#evict();
     const session = new UdpSession(this, flow, this.#options.sharerOf(flow.client), now);
     flow.session = session;
     this.#sessions.add(session);

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { IpAddress, IpVersion, Timed, UdpFlow } from "../netstack/mod.ts";
+import type { IpAddress, IpVersion, Prefix, Timed, UdpFlow } from "../netstack/mod.ts";
 import type { DatagramBuffers, ReceiveBuffers } from "./datagram_buffers.ts";
 import type { UdpForwarderCounters } from "./udp_forwarder.ts";
 
@@ -69,6 +69,13 @@ export class UdpSession implements Timed {
   /** Addresses that replies pass from. */
   get askedCount(): number {
     return this.#byTarget.size;
+  }
+
+  hasAsked(prefix: Prefix): boolean {
+    for (const { destination } of this.#byDestination.values()) {
+      if (prefix.contains(destination)) return true;
+    }
+    return false;
   }
 
   /** Notes that the client sends to `destination`. @returns undefined if that target is refused. */

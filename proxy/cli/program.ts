@@ -6,11 +6,13 @@
  * @module
  */
 
-import { Command, CommanderError, Option } from "npm:commander@15.1.0";
+import { Command, CommanderError, InvalidArgumentError, Option } from "npm:commander@15.1.0";
 import { ConfigError } from "../config_error.ts";
+import { DEFAULT_DIRECTORY, isInterfaceName } from "../control/socket_path.ts";
 import { VERSION } from "../version.ts";
 import { addConfigFlags, applyFlags, type FlagValue } from "./flags.ts";
 import { genkey, genpsk, pubkey } from "./keys.ts";
+import { STANDARD_INPUT } from "./read.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
 
 /**
@@ -61,9 +63,15 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
     .description(
       "Runs a gateway until SIGINT or SIGTERM. CONFIG is a wg-quick file with our [Proxy] section, " +
         "or - for standard input. Every key that has an effect is also a flag; flags override the " +
-        "file, and are enough without one. SIGUSR2 logs the counters.",
+        "file, and are enough without one. SIGHUP, as `wirestack reload`, " +
+        "reads the configuration again. SIGUSR2 logs the counters.",
     )
     .argument("[CONFIG]", "wg-quick file, or -")
+    .addOption(
+      new Option("--name <NAME>", "name of the gateway for wg and wirestack show").argParser(
+        parseName,
+      ),
+    )
     .addOption(
       new Option("--log-level <LEVEL>", "least that is logged")
         .choices(["trace", "debug", "info", "warning", "error"]).default("info").helpGroup("Log:"),
@@ -77,7 +85,27 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
     const loaded = await load(file, upFlags, terminal);
     const { up } = await import("./up.ts");
     const { Gateway } = await import("../gateway.ts");
-    done(await up(loaded, { ...options, start: (config) => Gateway.start(config) }, terminal));
+    const { controlHandlers } = await import("../control/handlers.ts");
+    const { controlDir } = loaded.config;
+    const isFile = file !== undefined && file !== STANDARD_INPUT;
+    const path = isFile ? await realPath(file) : undefined;
+    if (controlDir === undefined || controlDir === "off") giveUpWriting();
+    const status = await up(loaded, {
+      ...options,
+      start: (config) => Gateway.start(config),
+      handlers: (gateway) =>
+        controlHandlers(gateway, {
+          started: loaded.config,
+          load: () => loadAgain(file, upFlags, terminal),
+          ...(path !== undefined && { file: path }),
+        }),
+      control: {
+        ...(controlDir !== undefined && { directory: controlDir }),
+        ...(options.name !== undefined && { name: options.name }),
+        ...(isFile && { file }),
+      },
+    }, terminal);
+    done(status);
   });
 
   const checkCommand = program.command("check")
@@ -92,6 +120,53 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
     terminal.out(`${file ?? "flags"}: ok\n${summarize(config)}\n`);
   });
 
+  program.command("show")
+    .summary("show what runs")
+    .description(
+      "Shows a running gateway, or all, as wg show does, with the gateway's own figures. NAME is a " +
+        "gateway's name or its configuration file.",
+    )
+    .argument("[NAME]", "a gateway's name or file; all when not given")
+    .addOption(controlDirOption())
+    .option("--json", "the same as plain values")
+    .action(async (target: string | undefined, options) => {
+      const { show } = await import("./show.ts");
+      done(await orNotRunning(() => show(target, options, terminal), terminal));
+    });
+  program.command("reload")
+    .summary("have a gateway read its configuration again")
+    .description(
+      "Applies what has changed in a gateway's configuration file while it runs: peers, keys, allowed " +
+        "IPs, endpoints, port, proxied subnets. Connections stay. A wrong file changes nothing.",
+    )
+    .argument("[NAME]", "a gateway's name or file; the only one when not given")
+    .addOption(controlDirOption())
+    .action(async (target: string | undefined, options) => {
+      const { reload } = await import("./reload.ts");
+      done(await orNotRunning(() => reload(target, options.controlDir, terminal), terminal));
+    });
+  program.command("add-peer")
+    .summary("make a new client")
+    .description(
+      "Makes keys for a client, gives it a free address, adds it to the gateway's file and to the " +
+        "gateway that runs with it, and prints the client's wg-quick file.",
+    )
+    .argument("<NAME>", "what to call it, a comment in the gateway's file")
+    .option("--config <FILE>", "the gateway's file (default: of the only gateway that runs)")
+    .option("--endpoint <HOST:PORT>", "where clients reach the gateway")
+    .option(
+      "--allowed-ips <PREFIX,…>",
+      "what the client sends through the tunnel (default: the tunnel's networks and the proxied subnets)",
+    )
+    .option("--dns <ADDRESS,…>", "name servers for the client")
+    .option("--psk", "with a preshared key")
+    .option("--qr", "print a QR code instead of the file")
+    .option("--out <FILE>", "write the client's file there instead of printing it")
+    .addOption(controlDirOption())
+    .action(async (name: string, options) => {
+      const { addPeer } = await import("./add_peer.ts");
+      done(await orNotRunning(() => addPeer(name, options, terminal), terminal));
+    });
   program.command("genkey")
     .description("Prints a new private key, as wg genkey does.")
     .action(() => done(genkey(terminal)));
@@ -105,6 +180,57 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
     .description("Fetches a page through a tunnel between two processes on this machine.")
     .action(async () => done(await (await import("../demo.ts")).demo()));
   return program;
+}
+
+/** @returns undefined for a pipe that has no name (`<(…)`). */
+async function realPath(file: string): Promise<string | undefined> {
+  try {
+    return await Deno.realPath(file);
+  } catch {
+    return undefined;
+  }
+}
+
+function controlDirOption(): Option {
+  return new Option(
+    "--control-dir <DIR>",
+    `folder of the control sockets (default ${DEFAULT_DIRECTORY})`,
+  );
+}
+
+/** @returns the exit status of a command that asks a running gateway. */
+async function orNotRunning(command: () => Promise<number>, terminal: Terminal): Promise<number> {
+  const { ControlError } = await import("../control/client.ts");
+  try {
+    return await command();
+  } catch (error) {
+    if (!(error instanceof ControlError)) throw error;
+    terminal.error(`wirestack: ${error.message}\n`);
+    return 1;
+  }
+}
+
+/** @throws {InvalidArgumentError} */
+function parseName(text: string): string {
+  if (isInterfaceName(text)) return text;
+  throw new InvalidArgumentError("Expected 1 to 15 of a-z A-Z 0-9 _ = + . -");
+}
+
+/**
+ * The program may write anywhere, because `add-peer` does. A gateway has no use for more than the
+ * folder of its control socket, which the task names beside it, and so stays permitted.
+ */
+function giveUpWriting(): void {
+  Deno.permissions.revokeSync({ name: "write", path: "/" });
+}
+
+async function loadAgain(
+  file: string | undefined,
+  flags: readonly FlagValue[],
+  terminal: Terminal,
+) {
+  if (file !== STANDARD_INPUT) return await load(file, flags, terminal);
+  throw new ConfigError(["-: standard input cannot be read again, expected a file"]);
 }
 
 async function load(file: string | undefined, flags: readonly FlagValue[], terminal: Terminal) {

@@ -5,8 +5,11 @@
  */
 
 import { getLogger } from "../logger.ts";
-import { type GatewayConfig, type LoadedConfig, SettingError } from "../config.ts";
+import { ConfigError, type GatewayConfig, type LoadedConfig, SettingError } from "../config.ts";
 import { summarizeProxy } from "../config_summary.ts";
+import type { ControlHandlers } from "../control/connection.ts";
+import { type ControlOptions, openControl } from "../control/open.ts";
+import { type ControlServer, NameInUseError } from "../control/server.ts";
 import { encodeKey } from "../keys.ts";
 import { configureLog, type LogFormat, type LogLevel } from "../log.ts";
 import { listenForSignals, StopRequests } from "./signals.ts";
@@ -26,19 +29,22 @@ export interface RunningGateway {
   close(options: { graceMs: number }): Promise<void>;
 }
 
-export interface UpOptions {
+export interface UpOptions<G extends RunningGateway> {
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
-  readonly start: (config: GatewayConfig) => Promise<RunningGateway>;
+  readonly start: (config: GatewayConfig) => Promise<G>;
+  /** What the control socket and SIGHUP do to it. */
+  readonly handlers: (gateway: G) => ControlHandlers;
+  readonly control: ControlOptions;
   /** Tests send their own. */
   readonly listen?: typeof listenForSignals;
   readonly exit?: (status: number) => void;
 }
 
 /** @returns the exit status. */
-export async function up(
+export async function up<G extends RunningGateway>(
   loaded: LoadedConfig,
-  options: UpOptions,
+  options: UpOptions<G>,
   terminal: Terminal,
 ): Promise<number> {
   const { config, source } = loaded;
@@ -48,21 +54,28 @@ export async function up(
 
   const stopped = Promise.withResolvers<void>();
   const requests = new StopRequests();
-  let gateway: RunningGateway | undefined;
+  let gateway: G | undefined;
+  let handlers: ControlHandlers | undefined;
+  let control: ControlServer | undefined;
   const unlisten = (options.listen ?? listenForSignals)({
     stop() {
       const request = requests.receive(performance.now());
-      if (request === "exit") (options.exit ?? Deno.exit)(1);
+      if (request === "exit") {
+        control?.close();
+        (options.exit ?? Deno.exit)(1);
+      }
       if (request !== "stop") return;
       log.info("stopping, connections have {seconds} s", { seconds: GRACE_MS / 1000 });
       stopped.resolve();
     },
     report: () => log.info("stats", { stats: gateway?.stats() }),
-    reload: () => log.warn("reload is not available yet, the configuration stays as it is"),
+    reload: () => void handlers?.reload().catch(logDefect),
   });
   try {
     gateway = await options.start(config);
     logListening(gateway, config);
+    handlers = options.handlers(gateway);
+    control = await openControl(options.control, handlers);
     await Promise.race([stopped.promise, gateway.closed]);
     await gateway.close({ graceMs: GRACE_MS });
     log.info("stopped");
@@ -72,10 +85,16 @@ export async function up(
       terminal.error(`${source.label(error.path)}: ${error.message}\n`);
       return 2;
     }
+    await gateway?.close({ graceMs: 0 });
+    if (error instanceof NameInUseError) {
+      terminal.error(`${error.message}, expected another name (--name)\n`);
+      return 1;
+    }
     log.error("failed: {error}", { error });
     if (error instanceof Error) log.debug("{stack}", { stack: error.stack });
     return 1;
   } finally {
+    control?.close();
     unlisten();
   }
 }
@@ -92,6 +111,13 @@ function logListening(gateway: RunningGateway, config: GatewayConfig): void {
       proxy: config.proxy ? summarizeProxy(config.proxy) : "no proxy",
     },
   );
+}
+
+/** What is wrong with a configuration has been logged. */
+function logDefect(error: unknown): void {
+  if (!(error instanceof ConfigError)) {
+    getLogger(["wirestack"]).error("a defect: {error}", { error });
+  }
 }
 
 /** Text that LogTape takes as it is. */

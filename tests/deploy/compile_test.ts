@@ -39,6 +39,10 @@ Deno.test("the executable's permissions are named, and those of the start task",
   for (const flag of ["-A", "--allow-all", "--allow-run", "--allow-ffi", "--allow-write"]) {
     assert.ok(!permissions().includes(flag), flag);
   }
+  // For add-peer. `up` gives up the first before it opens a socket, and keeps the second.
+  assert.deepEqual(permissions().filter((flag) => flag.startsWith("--allow-write")), [
+    "--allow-write=/,/var/run/wireguard",
+  ]);
   assert.ok(permissions().includes("--no-prompt"));
 });
 

@@ -160,8 +160,7 @@ export class StackPort implements PacketPort, Link, Disposable {
       policy: new TargetPolicy([{ from: parsePrefix(from)!, to: parsePrefix(to)! }]),
       isProxied: () => true,
       sharerOf: () => undefined,
-      timeouts: DEFAULT_TIMEOUTS,
-      limits: DEFAULT_LIMITS,
+      settings: { timeouts: DEFAULT_TIMEOUTS, limits: DEFAULT_LIMITS },
       now: () => this.now(),
       wake: () => this.wake(),
     });

@@ -83,7 +83,8 @@ Deno.test({
     child.process.kill("SIGUSR2");
     await lines('"stats":');
     child.process.kill("SIGHUP");
-    await lines("reload is not available");
+    await lines("standard input cannot be read again");
+    await lines("the configuration stays as it is");
     child.process.kill("SIGTERM");
     child.process.kill("SIGTERM");
     await lines('"stopped"');
@@ -97,11 +98,51 @@ Deno.test({
       assert.equal(typeof message, "string");
       if (message === "stats") assert.equal(typeof stats, "object");
     }
+    // Not permitted to have a socket: said once, and otherwise all is well.
+    assert.equal(log.split("no control socket").length - 1, 1);
     assert.ok(log.includes(PUBLIC));
     for (const secret of [PRIVATE, PSK]) {
       assert.ok(!log.includes(secret.slice(0, 43)));
       assert.ok(!log.includes(Uint8Array.fromBase64(secret).toHex()));
     }
+  },
+});
+
+Deno.test({
+  name: "up gives up writing anywhere but to the control socket's folder",
+  ignore: Deno.build.os === "windows",
+  async fn() {
+    // The program with a terminal that looks, at its first line, at what may be written still.
+    const script = `import { run } from "./proxy/cli/program.ts";
+      const state = (path) => Deno.permissions.querySync({ name: "write", path }).state;
+      const places = ["/", "/etc/passwd", "/var/run/wireguard/x.sock"];
+      const before = places.map(state);
+      const file = "[Interface]\\nPrivateKey = ${PRIVATE}\\n";
+      await run(["up", "-", "--control-dir", "off"], {
+        readInput: async () => new TextEncoder().encode(file),
+        error() {
+          console.log(JSON.stringify([before, places.map(state)]));
+          Deno.exit(0);
+        },
+      });`;
+    const { promise, resolve } = Promise.withResolvers<string>();
+    const args = ["--allow-net", "--allow-read", "--allow-write=/,/var/run/wireguard", "-"];
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["run", "--quiet", "--no-prompt", "--no-check", "--ext=ts", ...args],
+      cwd: ROOT,
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "inherit",
+    }).spawn();
+    new Response(child.stdout).text().then(resolve);
+    const writer = child.stdin.getWriter();
+    await writer.write(new TextEncoder().encode(script.replaceAll("\\\\n", "\\n")));
+    await writer.close();
+    assert.deepEqual(JSON.parse(await promise), [
+      ["granted", "granted", "granted"],
+      ["prompt", "prompt", "granted"],
+    ]);
+    assert.equal((await child.status).code, 0);
   },
 });
 

@@ -22,8 +22,7 @@ function forwarder(limits: Partial<ProxyLimits> = { maxTcpConnections: 3 }) {
     isProxied: () => true,
     // A peer for each /24 of clients.
     sharerOf: ({ bytes }) => SHARERS[bytes[2]!],
-    timeouts: DEFAULT_TIMEOUTS,
-    limits: { ...DEFAULT_LIMITS, ...limits },
+    settings: { timeouts: DEFAULT_TIMEOUTS, limits: { ...DEFAULT_LIMITS, ...limits } },
     now: () => now,
     wake() {},
   });

@@ -20,8 +20,7 @@ function forwarder(maxUdpSessions: number) {
     isProxied: () => true,
     isOwnSocket: () => false,
     sharerOf: ({ bytes }) => SHARERS[bytes[2]!],
-    timeouts: DEFAULT_TIMEOUTS,
-    limits: { ...DEFAULT_LIMITS, maxUdpSessions },
+    settings: { timeouts: DEFAULT_TIMEOUTS, limits: { ...DEFAULT_LIMITS, maxUdpSessions } },
     now: () => now,
     wake() {},
   });

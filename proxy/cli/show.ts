@@ -1,0 +1,113 @@
+/**
+ * `show`: what runs, as `wg show` says it, with the gateway's own figures.
+ *
+ * @module
+ */
+
+import { type ControlAnswer, type ControlClient, ControlError } from "../control/client.ts";
+import { encodeKey, publicKeyOf } from "../keys.ts";
+import { findGateway, runningGateways, type ShownStats, statsOf } from "./gateways.ts";
+import { formatGateway } from "./show_format.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** What is shown. Plain values; secrets are only told to be there. */
+export interface ShownGateway {
+  readonly name: string;
+  /** Null when there is none. */
+  readonly publicKey: string | null;
+  readonly privateKey: "(hidden)" | null;
+  readonly listenPort: number;
+  readonly fwMark: number;
+  readonly peers: readonly ShownPeer[];
+  /** Null for another program's interface. */
+  readonly gateway: ShownStats | null;
+}
+
+export interface ShownPeer {
+  readonly publicKey: string;
+  readonly presharedKey: "(hidden)" | null;
+  readonly endpoint: string | null;
+  readonly allowedIps: readonly string[];
+  /** Seconds since the Unix epoch, 0 for never. */
+  readonly latestHandshake: number;
+  readonly receivedBytes: number;
+  readonly sentBytes: number;
+  /** Seconds, 0 is off. */
+  readonly persistentKeepalive: number;
+}
+
+/** @returns the exit status. @throws {ControlError} if there is no such gateway. */
+export async function show(
+  target: string | undefined,
+  options: { readonly controlDir?: string; readonly json?: boolean },
+  terminal: Terminal,
+): Promise<number> {
+  const { controlDir, json } = options;
+  if (target !== undefined) {
+    const shown = await ask(await findGateway(target, controlDir));
+    terminal.out(json ? toJson(shown) : formatGateway(shown, Date.now()));
+    return 0;
+  }
+  let status = 0;
+  const all: ShownGateway[] = [];
+  for (const client of await runningGateways(controlDir)) {
+    try {
+      all.push(await ask(client));
+    } catch (error) {
+      if (!(error instanceof ControlError)) throw error;
+      terminal.error(`wirestack: ${error.message}\n`);
+      status = 1;
+    }
+  }
+  if (json) terminal.out(toJson(all));
+  else terminal.out(all.map((shown) => formatGateway(shown, Date.now())).join("\n"));
+  return status;
+}
+
+async function ask(client: ControlClient): Promise<ShownGateway> {
+  const answer = await client.ask("get=1");
+  if (answer === undefined || answer.errno !== 0) {
+    throw new ControlError(`${client.name}: no answer to get=1`);
+  }
+  const gateway = await statsOf(client) ?? null;
+  return { ...shownInterface(client.name, answer), gateway };
+}
+
+/** An answer to `get=1`, sorted as by `wg`: who has shaken hands last comes first. */
+export function shownInterface(name: string, { pairs }: ControlAnswer) {
+  const first = pairs.findIndex(([key]) => key === "public_key");
+  const device = new Map(first < 0 ? pairs : pairs.slice(0, first));
+  const privateKey = device.get("private_key");
+  const sections: (readonly [string, string])[][] = [];
+  for (const pair of first < 0 ? [] : pairs.slice(first)) {
+    if (pair[0] === "public_key") sections.push([]);
+    sections.at(-1)!.push(pair);
+  }
+  return {
+    name,
+    publicKey: privateKey ? encodeKey(publicKeyOf(Uint8Array.fromHex(privateKey))) : null,
+    privateKey: privateKey ? "(hidden)" as const : null,
+    listenPort: Number(device.get("listen_port") ?? 0),
+    fwMark: Number(device.get("fwmark") ?? 0),
+    peers: sections.map(shownPeer).sort((a, b) => b.latestHandshake - a.latestHandshake),
+  };
+}
+
+function shownPeer(pairs: readonly (readonly [string, string])[]): ShownPeer {
+  const values = new Map(pairs);
+  const number = (key: string) => Number(values.get(key) ?? 0);
+  return {
+    publicKey: encodeKey(Uint8Array.fromHex(values.get("public_key")!)),
+    presharedKey: /[^0]/.test(values.get("preshared_key") ?? "") ? "(hidden)" : null,
+    endpoint: values.get("endpoint") ?? null,
+    allowedIps: pairs.filter(([key]) => key === "allowed_ip").map(([, value]) => value),
+    latestHandshake: number("last_handshake_time_sec"),
+    receivedBytes: number("rx_bytes"),
+    sentBytes: number("tx_bytes"),
+    persistentKeepalive: number("persistent_keepalive_interval"),
+  };
+}
+
+function toJson(value: unknown): string {
+  return `${JSON.stringify(value, null, 2)}\n`;
+}

@@ -1,0 +1,126 @@
+/**
+ * The text of `show`: the layout, units and words of `wg show`, and below them the gateway's.
+ *
+ * @module
+ */
+
+import type { GatewayStats } from "../gateway.ts";
+import type { ShownGateway, ShownPeer } from "./show.ts";
+
+/** @param now Milliseconds since the Unix epoch. */
+export function formatGateway(shown: ShownGateway, now: number): string {
+  const head = [
+    `interface: ${shown.name}`,
+    ...(shown.publicKey ? [`  public key: ${shown.publicKey}`] : []),
+    ...(shown.privateKey ? [`  private key: ${shown.privateKey}`] : []),
+    `  listening port: ${shown.listenPort}`,
+    ...(shown.fwMark ? [`  fwmark: 0x${shown.fwMark.toString(16)}`] : []),
+  ];
+  const blocks = [
+    head,
+    ...shown.peers.map((peer) => peerLines(peer, now)),
+    ...(shown.gateway ? [gatewayLines(shown.gateway)] : []),
+  ];
+  return blocks.map((lines) => lines.join("\n") + "\n").join("\n");
+}
+
+function peerLines(peer: ShownPeer, now: number): string[] {
+  const { receivedBytes, sentBytes, latestHandshake, persistentKeepalive } = peer;
+  return [
+    `peer: ${peer.publicKey}`,
+    ...(peer.presharedKey ? [`  preshared key: ${peer.presharedKey}`] : []),
+    ...(peer.endpoint ? [`  endpoint: ${peer.endpoint}`] : []),
+    `  allowed ips: ${peer.allowedIps.join(", ") || "(none)"}`,
+    ...(latestHandshake ? [`  latest handshake: ${formatAgo(latestHandshake, now)}`] : []),
+    ...(receivedBytes || sentBytes
+      ? [`  transfer: ${formatBytes(receivedBytes)} received, ${formatBytes(sentBytes)} sent`]
+      : []),
+    ...(persistentKeepalive
+      ? [`  persistent keepalive: every ${formatSeconds(persistentKeepalive)}`]
+      : []),
+  ];
+}
+
+function gatewayLines(stats: GatewayStats): string[] {
+  const { resources, counters, memory, connections } = stats;
+  const { tcpRelays = 0, tcpDials = 0, udpSessions = 0 } = resources;
+  const forwarders = [counters.tcpForwarder ?? {}, counters.udpForwarder ?? {}];
+  const sum = (key: string) =>
+    forwarders.reduce((total, counts) => total + (counts[key] ?? 0), 0) +
+    connections.reduce((total, each) => total + (each as unknown as Counts)[key]!, 0);
+  const rtts = connections.map(({ rttMs }) => rttMs).filter((rtt) => rtt > 0).sort((a, b) => a - b);
+  const drops = dropsOf(counters);
+  return [
+    `gateway: up ${formatSeconds(Math.floor(stats.uptimeMs / 1000)) || "since now"}`,
+    `  proxied: ${stats.subnets.map(formatSubnet).join(", ") || "(none)"}`,
+    `  connections: ${tcpRelays - tcpDials} open, ${tcpDials} being made, ` +
+    `${forwarders[0]!.connected ?? 0} so far`,
+    `  udp sessions: ${udpSessions} open, ${forwarders[1]!.sessions ?? 0} so far`,
+    `  forwarded: ${formatBytes(sum("bytesUp"))} to targets, ${formatBytes(sum("bytesDown"))} back`,
+    ...(rtts.length > 0
+      ? [`  round trip: ${rtts[rtts.length >> 1]!.toFixed(1)} ms, median of ${rtts.length}`]
+      : []),
+    `  dropped: ${drops.join(", ") || "(none)"}`,
+    `  memory: ${formatBytes(memory.rss)} resident, ${formatBytes(memory.heapUsed)} heap`,
+  ];
+}
+
+type Counts = Readonly<Record<string, number>>;
+
+/** Of all counters, those of what went no further. */
+const DROP =
+  /^(?:dropped|bad|malformed|no[A-Z]|tooMany|tooBig|forbidden|prohibited|flowLimit|sourceRouted|hopLimit|unknownProtocol|reassembly|evicted|unasked|sendErrors|receiveErrors|socketErrors)/;
+
+function dropsOf(counters: GatewayStats["counters"]): string[] {
+  return Object.entries(counters).flatMap(([group, counts]) =>
+    Object.entries(counts)
+      .filter(([name, count]) => count > 0 && DROP.test(name))
+      .map(([name, count]) => `${words(group)} ${words(name.replace(/^dropped/, ""))} ${count}`)
+  );
+}
+
+/** `badTag` as `bad tag`. */
+function words(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`).trim();
+}
+
+function formatSubnet({ prefix, tcp, udp }: GatewayStats["subnets"][number]): string {
+  if (tcp && udp) return prefix;
+  return `${prefix} (${tcp ? "tcp" : udp ? "udp" : "nothing"} only)`;
+}
+
+const UNITS = ["KiB", "MiB", "GiB", "TiB"];
+
+/** As `wg` does: 1.21 KiB. */
+export function formatBytes(bytes: number): string {
+  if (bytes < 1024) return `${bytes} B`;
+  let value = bytes / 1024;
+  let unit = 0;
+  for (; value >= 1024 && unit < UNITS.length - 1; unit++) value /= 1024;
+  return `${value.toFixed(2)} ${UNITS[unit]}`;
+}
+
+/** As `wg` does: 1 minute, 3 seconds. Nothing for 0. */
+export function formatSeconds(seconds: number): string {
+  const parts: string[] = [];
+  let left = seconds;
+  for (
+    const [name, length] of [["year", 31_536_000], ["day", 86_400], ["hour", 3600], [
+      "minute",
+      60,
+    ], ["second", 1]] as const
+  ) {
+    const count = Math.floor(left / length);
+    left -= count * length;
+    if (count > 0) parts.push(`${count} ${name}${count === 1 ? "" : "s"}`);
+  }
+  return parts.join(", ");
+}
+
+/** @param then Seconds since the Unix epoch. @param now Milliseconds. */
+export function formatAgo(then: number, now: number): string {
+  const seconds = Math.floor(now / 1000) - then;
+  if (seconds === 0) return "Now";
+  if (seconds < 0) return "(System clock wound backward; connection problems may ensue.)";
+  return `${formatSeconds(seconds)} ago`;
+}

@@ -1,0 +1,28 @@
+/**
+ * How requests fail, in numbers.
+ *
+ * @module
+ */
+
+/** Linux's, negative as `wireguard-go` writes them: `wg` makes its message of `-errno`. */
+export const Errno = {
+  EIO: -5,
+  EACCES: -13,
+  EINVAL: -22,
+  EPROTO: -71,
+  EOPNOTSUPP: -95,
+  EADDRINUSE: -98,
+} as const;
+export type Errno = typeof Errno[keyof typeof Errno];
+
+/** Why a request is refused. */
+export class Refusal {
+  readonly errno: Errno;
+  /** For the log. Never with the value of a key. */
+  readonly reason: string;
+
+  constructor(errno: Errno, reason: string) {
+    this.errno = errno;
+    this.reason = reason;
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * Opens the control socket of a gateway that runs from the command line. A gateway does without one
+ * where there can be none.
+ *
+ * @module
+ */
+
+import { getLogger } from "../logger.ts";
+import type { ControlHandlers } from "./connection.ts";
+import { ControlServer, NameInUseError } from "./server.ts";
+import { DEFAULT_DIRECTORY, interfaceNameOf, isInterfaceName } from "./socket_path.ts";
+
+const log = getLogger(["wirestack", "control"]);
+
+export interface ControlOptions {
+  /** Default: where `wg` looks. `off`: no socket. */
+  readonly directory?: string;
+  /** A valid one. */
+  readonly name?: string;
+  /** The configuration file, if there is one. */
+  readonly file?: string;
+}
+
+/** Names tried for a gateway that nothing gives a name. */
+const NUMBERED = 100;
+
+/**
+ * @returns undefined after one warning, if there can be no socket.
+ * @throws {NameInUseError} if another process has that name.
+ */
+export async function openControl(
+  options: ControlOptions,
+  handlers: ControlHandlers,
+): Promise<ControlServer | undefined> {
+  const { directory = DEFAULT_DIRECTORY, file } = options;
+  if (directory === "off") return undefined;
+  const name = options.name ?? (file && interfaceNameOf(file));
+  if (name !== undefined && !isInterfaceName(name)) {
+    log.warn(
+      "no control socket: the file's name is no interface name (1 to 15 of a-z A-Z 0-9 _ = + . -), " +
+        "give one with --name",
+    );
+    return undefined;
+  }
+  try {
+    const server = name === undefined
+      ? await openNumbered(directory, handlers)
+      : await ControlServer.open(directory, name, handlers);
+    log.info("control socket {path}", { path: server.path });
+    return server;
+  } catch (error) {
+    if (error instanceof NameInUseError) throw error;
+    log.warn("no control socket in {directory}: {reason}", {
+      directory,
+      reason: (error as Error).message,
+    });
+    return undefined;
+  }
+}
+
+async function openNumbered(directory: string, handlers: ControlHandlers): Promise<ControlServer> {
+  for (let i = 0;; i++) {
+    try {
+      return await ControlServer.open(directory, `wirestack${i}`, handlers);
+    } catch (error) {
+      if (!(error instanceof NameInUseError) || i === NUMBERED - 1) throw error;
+    }
+  }
+}

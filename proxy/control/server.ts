@@ -1,0 +1,154 @@
+/**
+ * The control socket: a Unix socket that only its owner can reach from the moment it exists.
+ *
+ * @module
+ */
+
+import { getLogger } from "../logger.ts";
+import { type ControlHandlers, type ControlTimeouts, serve } from "./connection.ts";
+import { socketPath } from "./socket_path.ts";
+
+const log = getLogger(["wirestack", "control"]);
+
+/** Somebody else answers at the socket of this name. */
+export class NameInUseError extends Error {
+  override readonly name = "NameInUseError";
+}
+
+/** Beyond these a connection is closed at once. */
+export const MAX_CONNECTIONS = 16;
+
+export class ControlServer {
+  readonly path: string;
+  readonly #listener: Deno.UnixListener;
+  readonly #inode: number | null;
+  readonly #handlers: ControlHandlers;
+  readonly #timeouts: ControlTimeouts | undefined;
+  readonly #open = new Set<Deno.Conn>();
+  #isClosed = false;
+
+  /**
+   * @param directory Made if it is missing, but not its parents.
+   * @throws {NameInUseError} if another process listens there.
+   * @throws {Error} of the system, if there can be no socket.
+   */
+  static async open(
+    directory: string,
+    name: string,
+    handlers: ControlHandlers,
+    timeouts?: ControlTimeouts,
+  ): Promise<ControlServer> {
+    try {
+      await Deno.mkdir(directory, { mode: 0o755 });
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+    }
+    const path = socketPath(directory, name);
+    const { listener, inode } = await listen(directory, path);
+    return new ControlServer(path, listener, inode, handlers, timeouts);
+  }
+
+  private constructor(
+    path: string,
+    listener: Deno.UnixListener,
+    inode: number | null,
+    handlers: ControlHandlers,
+    timeouts: ControlTimeouts | undefined,
+  ) {
+    this.path = path;
+    this.#listener = listener;
+    this.#inode = inode;
+    this.#handlers = handlers;
+    this.#timeouts = timeouts;
+    this.#accept();
+  }
+
+  /** Removes the socket, unless another process has put its own there. Idempotent. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#listener.close();
+    for (const conn of this.#open) {
+      try {
+        conn.close();
+      } catch { /* it is closed */ }
+    }
+    try {
+      if (Deno.lstatSync(this.path).ino === this.#inode) Deno.removeSync(this.path);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) {
+        log.warn("{path} stays behind: {error}", { path: this.path, error });
+      }
+    }
+  }
+
+  async #accept(): Promise<void> {
+    while (!this.#isClosed) {
+      try {
+        const conn = await this.#listener.accept();
+        if (this.#open.size >= MAX_CONNECTIONS) {
+          log.warn("{count} connections are open, refusing another", {
+            count: this.#open.size,
+          });
+          conn.close();
+          continue;
+        }
+        this.#open.add(conn);
+        serve(conn, this.#handlers, this.#timeouts).finally(() => this.#open.delete(conn));
+      } catch (error) {
+        if (this.#isClosed) return;
+        log.warn("{error}", { error });
+        await new Promise((resolve) => setTimeout(resolve, 100)); // no descriptor left, say
+      }
+    }
+  }
+}
+
+/** Whether somebody answers. A socket that cannot be reached for another reason counts as alive. */
+export async function isAlive(path: string): Promise<boolean> {
+  try {
+    (await Deno.connect({ transport: "unix", path })).close();
+    return true;
+  } catch (error) {
+    return !(error instanceof Deno.errors.ConnectionRefused ||
+      error instanceof Deno.errors.NotFound);
+  }
+}
+
+/**
+ * A socket gets its mode from umask, which is the whole process's and takes a permission of its own.
+ * So it is bound inside a directory that nobody else can enter, and moved out with its mode right.
+ */
+async function listen(directory: string, path: string) {
+  const hidden = await Deno.makeTempDir({ dir: directory, prefix: ".ws-" }); // mode 0700
+  const born = `${hidden}/sock`;
+  try {
+    const listener = Deno.listen({ transport: "unix", path: born });
+    try {
+      await Deno.chmod(born, 0o700);
+      await place(born, path);
+      return { listener, inode: (await Deno.lstat(path)).ino };
+    } catch (error) {
+      listener.close();
+      throw error;
+    }
+  } finally {
+    await Deno.remove(hidden, { recursive: true });
+  }
+}
+
+/** Gives the socket its name, which must be free or a dead process's. */
+async function place(born: string, path: string): Promise<void> {
+  try {
+    await Deno.link(born, path);
+    return;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+  }
+  if (!(await Deno.lstat(path)).isSocket) {
+    throw new Deno.errors.AlreadyExists(`${path} is there and is no socket`);
+  }
+  if (await isAlive(path)) throw new NameInUseError(`${path} is another process's`);
+  await Deno.remove(path);
+  await Deno.link(born, path);
+}

@@ -1,0 +1,36 @@
+/**
+ * The answer to `get=1`: keys in the order in which `wireguard-go` writes them.
+ *
+ * @module
+ */
+
+import { IpAddress } from "../../netstack/mod.ts";
+import type { Gateway } from "../gateway.ts";
+
+/** Lines, without the `errno` that ends the answer. Has the private and the preshared keys. */
+export function uapiGet(gateway: Gateway): string {
+  const { engine, peers } = gateway;
+  const { privateKey } = peers;
+  const lines = [
+    ...(privateKey ? [`private_key=${privateKey.toHex()}`] : []),
+    `listen_port=${gateway.port}`,
+  ];
+  for (const peer of engine.device.peers()) {
+    const { endpoint, lastHandshake } = peer;
+    lines.push(
+      `public_key=${peer.publicKey.toHex()}`,
+      `preshared_key=${peer.presharedKey.toHex()}`,
+      "protocol_version=1",
+      ...(endpoint ? [`endpoint=${endpoint}`] : []),
+      `last_handshake_time_sec=${Math.floor(lastHandshake / 1000)}`,
+      `last_handshake_time_nsec=${Math.floor(lastHandshake % 1000 * 1e6)}`,
+      `tx_bytes=${peer.sentBytes}`,
+      `rx_bytes=${peer.receivedBytes}`,
+      `persistent_keepalive_interval=${peer.persistentKeepalive}`,
+    );
+    for (const { address, length } of peer.allowedIps) {
+      lines.push(`allowed_ip=${new IpAddress(address)}/${length}`);
+    }
+  }
+  return lines.join("\n") + "\n";
+}

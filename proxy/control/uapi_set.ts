@@ -1,0 +1,113 @@
+/**
+ * Applies a `set=1` request to a running gateway.
+ *
+ * `wireguard-go` applies line by line and stops in the middle of a request that it cannot take to its
+ * end. Here a request takes effect as a whole or not at all: it was checked before, and the one thing
+ * that the system may still refuse, the port, is tried first.
+ *
+ * @module
+ */
+
+import type { Peer } from "../../wireguard/mod.ts";
+import { SettingError } from "../config_error.ts";
+import type { Gateway } from "../gateway.ts";
+import { socketAddress } from "../gateway_stats.ts";
+import { isSameKey, KEY_LENGTH } from "../keys.ts";
+import type { TunnelPeers } from "../tunnel_peers.ts";
+import { Errno, Refusal } from "./errno.ts";
+import type { PeerRequest, SetRequest } from "./uapi_request.ts";
+
+/** @returns why nothing was changed, if so. */
+export function uapiSet(gateway: Gateway, request: SetRequest): Refusal | undefined {
+  const { peers, engine } = gateway;
+  if (request.fwMark !== undefined && request.fwMark !== 0) {
+    return new Refusal(Errno.EOPNOTSUPP, "fwmark: the socket cannot be marked, expected 0");
+  }
+  if (request.listenPort !== undefined) {
+    const refusal = setListenPort(gateway, request.listenPort);
+    if (refusal !== undefined) return refusal;
+  }
+  if (request.privateKey !== undefined) peers.setPrivateKey(request.privateKey ?? undefined);
+  if (request.replacePeers) replacePeers(gateway, request.peers);
+  for (const peer of request.peers) setPeer(gateway, peer);
+  engine.wake();
+  return undefined;
+}
+
+function setListenPort(gateway: Gateway, listenPort: number): Refusal | undefined {
+  const { listenAddress } = gateway;
+  try {
+    gateway.listen({ listenPort, ...(listenAddress !== undefined && { listenAddress }) });
+    return undefined;
+  } catch (error) {
+    const denied = error instanceof SettingError &&
+      error.cause instanceof Deno.errors.PermissionDenied;
+    const { message } = error as Error;
+    return new Refusal(denied ? Errno.EACCES : Errno.EADDRINUSE, `listen_port: ${message}`);
+  }
+}
+
+/**
+ * A peer in both lists begins anew, but for its session and for where that has last heard it: a
+ * client behind a NAT could not be reached otherwise.
+ */
+function replacePeers({ engine, peers }: Gateway, requests: readonly PeerRequest[]): void {
+  const first = new Map<string, PeerRequest>();
+  for (const request of requests) {
+    const name = request.publicKey.toHex();
+    if (!first.has(name)) first.set(name, request);
+  }
+  for (const peer of [...engine.device.peers()]) {
+    const request = first.get(peer.publicKey.toHex());
+    if (request === undefined || request.updateOnly) {
+      peers.remove(peer);
+      continue;
+    }
+    request.replaceAllowedIps = true;
+    request.persistentKeepalive ??= 0;
+    request.presharedKey ??= new Uint8Array(KEY_LENGTH);
+    if (request.endpoint !== undefined) continue;
+    peers.forgetLocation(peer);
+    if (!peer.hasSession) peer.setEndpoint(undefined);
+  }
+}
+
+function setPeer({ engine, peers }: Gateway, request: PeerRequest): void {
+  const { publicKey } = request;
+  // As in the kernel, the interface's own key among the peers is passed over.
+  if (isSameKey(publicKey, engine.device.publicKey)) return;
+  const known = engine.device.peer(publicKey);
+  if (request.remove) {
+    if (known !== undefined) peers.remove(known);
+    return;
+  }
+  if (known === undefined && request.updateOnly) return;
+  const peer = known ?? peers.add({ publicKey, allowedIps: [], persistentKeepalive: 0 });
+  if (request.presharedKey !== undefined) peer.setPresharedKey(request.presharedKey);
+  if (request.endpoint !== undefined) {
+    const { address, port } = request.endpoint;
+    // Where it is already, it may have been found by a name, which then goes on being looked up.
+    const isThere = peer.endpoint?.toString() === socketAddress(address, port);
+    if (!isThere) peers.setLocation(peer, { hostname: `${address}`, port });
+  }
+  setAllowedIps(peers, peer, request);
+  if (request.persistentKeepalive !== undefined) {
+    peers.setPersistentKeepalive(peer, request.persistentKeepalive);
+  }
+}
+
+function setAllowedIps(peers: TunnelPeers, peer: Peer, request: PeerRequest): void {
+  if (!request.replaceAllowedIps) {
+    for (const { prefix, remove } of request.allowedIps) {
+      if (remove) peers.removeAllowedIp(peer, prefix);
+      else peers.addAllowedIp(peer, prefix);
+    }
+    return;
+  }
+  const list = new Map<string, PeerRequest["allowedIps"][number]["prefix"]>();
+  for (const { prefix, remove } of request.allowedIps) {
+    if (remove) list.delete(`${prefix}`);
+    else list.set(`${prefix}`, prefix);
+  }
+  peers.setAllowedIps(peer, [...list.values()]);
+}
