@@ -12,3 +12,7 @@ import "./cases/udp.ts";
 import "./cases/nat.ts";
 import "./cases/session.ts";
 import "./cases/load.ts";
+import { buildInBackground } from "./wireguard_programs.ts";
+
+// For interop_test.ts, which comes after this one: boringtun alone takes more than a minute.
+buildInBackground();

@@ -7,15 +7,31 @@
 
 import type { Stats } from "./gateway.ts";
 import type { Host } from "./lab.ts";
-import type { Site } from "./site.ts";
+import { LISTEN_PORT, type Site } from "./site.ts";
 
 /** Lost packets by where and why; what is zero is left out. */
 export type Losses = Readonly<Record<string, number>>;
 
-/** The gateway's own, since it was started: its counters, and the sockets of its host. */
-export async function lossesOfGateway({ gateway, gatewayHost }: Site): Promise<Losses> {
-  const { counters } = await gateway.stats();
-  return nonZero({ ...lossCounters(counters as Stats), ...await socketLosses(gatewayHost) });
+/** By the gateway itself since it was started, for the reasons that it counts. */
+export async function lossesOfGateway({ gateway }: Site): Promise<Losses> {
+  return nonZero(lossCounters((await gateway.stats()).counters as Stats));
+}
+
+/** Datagrams that the gateway did not read in time. */
+export interface Overflows {
+  /** Of its socket towards its peers. */
+  readonly tunnel: number;
+  /** Of its sockets towards targets, one for each session that is alive. */
+  readonly targets: number;
+}
+
+export async function overflowsOfGateway({ gatewayHost }: Site): Promise<Overflows> {
+  const text = await gatewayHost.output(["cat", "/proc/net/udp", "/proc/net/udp6"]);
+  const overflows = { tunnel: 0, targets: 0 };
+  for (const [, port, drops] of text.matchAll(/^ *\d+: [0-9A-F]+:([0-9A-F]{4}) .* (\d+) *$/gm)) {
+    overflows[parseInt(port!, 16) === LISTEN_PORT ? "tunnel" : "targets"] += Number(drops);
+  }
+  return overflows;
 }
 
 /** Of everybody else: the peer's sockets and device, the target's sockets. */
