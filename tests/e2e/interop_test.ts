@@ -173,6 +173,9 @@ async function isFollowed(site: InteropSite, peer: InteropPeer, more: () => Prom
   const { endpoint: seen } = await wireguard.peer();
   const [now, next] = seen.startsWith("[") ? [6, 4] as const : [4, 6] as const;
   assert.equal(seen, endpoint(`${outer[now].gateway}9`, LISTEN_PORT));
+  // As long as the peer is heard from where it was, that is where it is.
+  const gone = `${outer[now].gateway}9/${now === 4 ? 24 : 64} dev ${device}`;
+  await site.gatewayHost.ip(`address del ${gone}`);
   await site.gateway.set(
     ...["peer", peer.publicKey, "endpoint", endpoint(outer[next].peer, PEER_PORT)],
   );
@@ -180,6 +183,7 @@ async function isFollowed(site: InteropSite, peer: InteropPeer, more: () => Prom
   await eventually("the peer answers there", async () => {
     return (await wireguard.peer()).endpoint === endpoint(`${outer[next].gateway}9`, LISTEN_PORT);
   });
+  await site.gatewayHost.ip(`address add ${gone}`);
 }
 
 async function ping({ host }: InteropPeer, address: string, bytes: number): Promise<void> {
