@@ -32,30 +32,73 @@ export async function startGateway(
   host: Host,
   directory: string,
   config: string,
-  { subject = defaultSubject(), args = [] }: { subject?: Subject; args?: string[] } = {},
+  { subject = defaultSubject(), args = [], isControlled = false }: {
+    subject?: Subject;
+    args?: string[];
+    /** Whether {@link Gateway.wg} works. */
+    isControlled?: boolean;
+  } = {},
 ): Promise<Gateway> {
   const { root, deno, env } = await installation();
   const file = `${directory}/${host.namespace}.conf`;
   await Deno.writeTextFile(file, config, { mode: 0o600 });
   await Deno.chown(file, USER, USER);
+  const control = isControlled ? await controlDirectory(host, directory) : undefined;
   const program = subject === "dist/wirestack"
     ? [await binary()]
     : [deno, "task", subject.slice("deno task ".length)];
   const process = host.spawn("gateway", [
     ...unprivileged(),
     ...program,
-    ...["up", "--log-format", "json", ...args, file],
+    ...["up", "--log-format", "json", ...args],
+    ...control === undefined ? [] : ["--name", control.name, "--control-dir", control.directory],
+    file,
   ], { cwd: `${root}/source`, env });
   await process.line(/listening/, { timeoutMs: 30_000 });
-  return new Gateway(process);
+  if (control !== undefined) await process.line(/control socket/);
+  return new Gateway(process, host, control?.name);
+}
+
+let serial = 0;
+
+/** A folder of {@link USER}'s for a control socket, and a link to it where `wg` looks. */
+async function controlDirectory(host: Host, directory: string) {
+  const name = `wst${Deno.pid}ng${serial++}`;
+  const own = `${directory}/${name}`;
+  await Deno.mkdir(own);
+  await Deno.chown(own, USER, USER);
+  const link = `/var/run/wireguard/${name}.sock`;
+  await Deno.mkdir("/var/run/wireguard", { recursive: true });
+  await Deno.symlink(`${own}/${name}.sock`, link);
+  host.disposeFile(link);
+  return { name, directory: own };
 }
 
 /** A gateway that runs. */
 export class Gateway {
   readonly process: Process;
+  readonly #host: Host;
+  readonly #name: string | undefined;
 
-  constructor(process: Process) {
+  constructor(process: Process, host: Host, name: string | undefined) {
     this.process = process;
+    this.#host = host;
+    this.#name = name;
+  }
+
+  /** `wg set`: what comes after the interface's name. */
+  async set(...args: string[]): Promise<void> {
+    await this.#host.output(["wg", "set", this.#name!, ...args]);
+  }
+
+  /** One of the figures of `wg show`, without the last line's end. */
+  async show(what: string): Promise<string> {
+    return (await this.#host.output(["wg", "show", this.#name!, what])).trimEnd();
+  }
+
+  /** `wg setconf`. */
+  async setconf(text: string): Promise<void> {
+    await this.#host.output(["wg", "setconf", this.#name!, "/dev/stdin"], { input: text });
   }
 
   /** What it logs about itself on SIGUSR2. */

@@ -21,7 +21,8 @@ import {
 import { type KeyPair, keyPair, presharedKey, WireguardGo } from "./wireguard_go.ts";
 import type { WireguardProgram } from "./wireguard_programs.ts";
 
-const PEER_PORT = 51821;
+/** Of every peer. */
+export const PEER_PORT = 51821;
 
 /** Which of both sides knows where the other is, and so sends the first message. */
 export type Beginner = "Wirestack" | "peer";
@@ -105,7 +106,9 @@ export class InteropSite implements AsyncDisposable {
 
   /** Starts the gateway, again after it was stopped. */
   async startGateway(): Promise<void> {
-    this.gateway = await startGateway(this.gatewayHost, this.lab.directory, this.#config);
+    this.gateway = await startGateway(this.gatewayHost, this.lab.directory, this.#config, {
+      isControlled: true,
+    });
   }
 
   /** Who has begun the handshakes with a peer that the gateway has completed, in order. */

@@ -7,7 +7,7 @@
 
 import assert from "node:assert/strict";
 import { hold, moreEchoes, release } from "./held.ts";
-import { type InteropPeer, InteropSite } from "./interop_site.ts";
+import { type InteropPeer, InteropSite, PEER_PORT } from "./interop_site.ts";
 import { eventually, labTest, stepsAtOnce } from "./lab.ts";
 import { endpoint, type Family, GATEWAY, LISTEN_PORT, TARGET } from "./site.ts";
 import { buildInBackground, PROGRAMS } from "./wireguard_programs.ts";
@@ -159,7 +159,7 @@ async function moves(site: InteropSite, peer: InteropPeer, more: () => Promise<v
   assert.equal(await site.endpointOf(peer), endpoint(`${outer[next].peer}7`, 51999));
 }
 
-/** The gateway changes its address, and the peer follows. */
+/** The gateway changes its address, then the IP version, and the peer follows. */
 async function isFollowed(site: InteropSite, peer: InteropPeer, more: () => Promise<void>) {
   const { wireguard, outer } = peer;
   const device = `wan${site.peers.indexOf(peer) + 1}`;
@@ -171,8 +171,19 @@ async function isFollowed(site: InteropSite, peer: InteropPeer, more: () => Prom
   );
   await more();
   const { endpoint: seen } = await wireguard.peer();
-  const family = seen.startsWith("[") ? 6 : 4;
-  assert.equal(seen, endpoint(`${outer[family].gateway}9`, LISTEN_PORT));
+  const [now, next] = seen.startsWith("[") ? [6, 4] as const : [4, 6] as const;
+  assert.equal(seen, endpoint(`${outer[now].gateway}9`, LISTEN_PORT));
+  // As long as the peer is heard from where it was, that is where it is.
+  const gone = `${outer[now].gateway}9/${now === 4 ? 24 : 64} dev ${device}`;
+  await site.gatewayHost.ip(`address del ${gone}`);
+  await site.gateway.set(
+    ...["peer", peer.publicKey, "endpoint", endpoint(outer[next].peer, PEER_PORT)],
+  );
+  await more();
+  await eventually("the peer answers there", async () => {
+    return (await wireguard.peer()).endpoint === endpoint(`${outer[next].gateway}9`, LISTEN_PORT);
+  });
+  await site.gatewayHost.ip(`address add ${gone}`);
 }
 
 async function ping({ host }: InteropPeer, address: string, bytes: number): Promise<void> {

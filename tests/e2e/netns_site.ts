@@ -28,11 +28,13 @@ export class NetnsSite implements AsyncDisposable {
   readonly site: Site;
   readonly n2: Host;
   readonly inside: Host;
+  readonly #insideWireguard: WireguardGo;
 
-  private constructor(site: Site, inside: Host) {
+  private constructor(site: Site, insideWireguard: WireguardGo) {
     this.site = site;
     this.n2 = site.client;
-    this.inside = inside;
+    this.inside = insideWireguard.host;
+    this.#insideWireguard = insideWireguard;
   }
 
   static async start(options: SiteOptions = {}): Promise<NetnsSite> {
@@ -49,7 +51,7 @@ export class NetnsSite implements AsyncDisposable {
       { host: site.gatewayHost, device: "wan2", addresses: ["192.0.3.1/24"] },
       options.outerMtu,
     );
-    await WireguardGo.start(inside, {
+    const wireguard = await WireguardGo.start(inside, {
       privateKey: keys.privateKey,
       addresses: own,
       routes: TUNNELLED,
@@ -60,7 +62,23 @@ export class NetnsSite implements AsyncDisposable {
         endpoint: endpoint("192.0.3.1", LISTEN_PORT),
       }],
     });
-    return new NetnsSite(site, inside);
+    return new NetnsSite(site, wireguard);
+  }
+
+  /** Tells n1's own programs that the gateway listens on another port now. */
+  async isAt(port: number): Promise<void> {
+    await this.#insideWireguard.set(
+      ...["peer", this.site.gatewayPublicKey, "endpoint", endpoint("192.0.3.1", port)],
+    );
+  }
+
+  /** Tells them that it has another key. */
+  async hasKey(publicKey: string): Promise<void> {
+    await this.#insideWireguard.set(
+      ...["peer", publicKey, "allowed-ips", TUNNELLED.join(",")],
+      ...["endpoint", endpoint("192.0.3.1", LISTEN_PORT)],
+      ...["peer", this.site.gatewayPublicKey, "remove"],
+    );
   }
 
   /** The pings of netns.sh's tests(). */

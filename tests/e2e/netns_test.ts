@@ -8,3 +8,4 @@
 import "./cases/netns_traffic.ts";
 import "./cases/netns_tunnel.ts";
 import "./cases/netns_config.ts";
+import "./cases/netns_control.ts";

@@ -62,6 +62,8 @@ export interface SiteOptions {
   readonly mtu?: number;
   /** Of the cable that the tunnel runs over. */
   readonly outerMtu?: number;
+  /** Whether `wg` can be used on the gateway. */
+  readonly isControlled?: boolean;
   /** Nothing is sent through the tunnel yet. */
   readonly isQuiet?: boolean;
 }
@@ -79,6 +81,7 @@ export class Site implements AsyncDisposable {
   gatewayPublicKey!: string;
   clientPublicKey!: string;
   readonly #subject: Subject;
+  #isControlled = false;
   #config = "";
 
   private constructor(
@@ -148,6 +151,7 @@ export class Site implements AsyncDisposable {
       }, ...options.furtherPeers ?? []],
       proxy: options.proxy,
     });
+    this.#isControlled = options.isControlled ?? false;
     this.gatewayPublicKey = ours.publicKey;
     this.clientPublicKey = theirs.publicKey;
     await this.startGateway();
@@ -173,6 +177,7 @@ export class Site implements AsyncDisposable {
   async startGateway(): Promise<void> {
     this.gateway = await startGateway(this.gatewayHost, this.lab.directory, this.#config, {
       subject: this.#subject,
+      isControlled: this.#isControlled,
     });
   }
 

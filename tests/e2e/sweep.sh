@@ -22,7 +22,7 @@ for directory in "${TMPDIR:-/tmp}"/wirestack-[0-9]*-*; do
   dead "$(basename "$directory")" && rm -rf "$directory"
 done
 for socket in /var/run/wireguard/wst[0-9]*n*.sock; do
-  [ -S "$socket" ] || continue
+  [ -S "$socket" ] || [ -L "$socket" ] || continue
   dead "$(basename "$socket")" && rm -f "$socket"
 done
 exit 0
