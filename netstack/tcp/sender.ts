@@ -289,8 +289,9 @@ export class Sender implements Member {
 
   restartTimers(advanced: number, now: number): void {
     if (this.board.count === 0) {
-      // settle() starts the persist timer if it is needed.
-      this.timer = Infinity;
+      // settle() starts the persist timer if it is needed. One that runs goes on: a peer that only
+      // says again what it has said (it answers keepalives) must not put it off for ever.
+      if (advanced > 0) this.timer = Infinity;
       this.reorderingTimer = Infinity;
       this.tailProbe.cancel();
       return;

@@ -40,3 +40,21 @@ Deno.test("a buffer smaller than one unit of the window scale does not announce 
     assert.ok(acks.at(-1)!.win > 0, `closed at ${at}, with nothing left to read`);
   }
 });
+
+Deno.test("a peer that keeps talking does not put off the use of a window that stays small (RFC 9293 §3.8.6.2.1)", () => {
+  const t = new Script();
+  t.established();
+  t.write(1_000);
+  t.drop();
+  t.in(". 1 ack 1001 win 12");
+  t.write(2_000);
+  t.quiet();
+  // As answers to keepalives do, more often than the timer expires.
+  for (let i = 0; i < 10; i++) {
+    t.wait(100);
+    t.in(". 1 ack 1001 win 12");
+  }
+  const sent = t.drop().filter(({ length }) => length > 0);
+  assert.ok(sent.length > 0, "the override timer has not expired within ten times its time");
+  assert.deepEqual([sent[0]!.sequence, sent[0]!.length], [1001, 12]);
+});
