@@ -20,7 +20,7 @@
  * }
  *
  * function host(last: number): { stack: Stack; nic: Nic; wire: Wire } {
- *   const stack = new Stack({ random: (out) => crypto.getRandomValues(out), now: 0 });
+ *   const stack = new Stack({ random: (out) => crypto.getRandomValues(out) });
  *   const wire = new Wire();
  *   const address = IpAddress.v4(10, 0, 0, last);
  *   const nic = stack.addNic({ name: "wire", mtu: 1500, link: wire, addresses: [{ address, length: 24 }] });
@@ -75,6 +75,7 @@ export type { UdpFlow, UdpForwarderHandler, UdpVerdict } from "./udp_forwarder.t
 export type { TcpCounters } from "./tcp/counters.ts";
 export type { TcpEndpoint, TcpError, TcpHandler, TcpInfo, TcpState } from "./tcp/endpoint.ts";
 export type { TcpForwarderHandler, TcpForwarderRequest, TcpRejection } from "./tcp/forwarder.ts";
+export type { MemoryRegion } from "./tcp/ring_memory.ts";
 export type { TcpListener, TcpListenerHandler } from "./tcp/listener.ts";
 export { GATEWAY_KEEP_ALIVE, type KeepAlive, type TcpSettings } from "./tcp/settings.ts";
 export type { Tcp, TcpConnectOptions, TcpListenOptions } from "./tcp/tcp.ts";

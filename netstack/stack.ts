@@ -8,6 +8,7 @@ import { Output } from "./output.ts";
 import { Reassembly, type ReassemblySettings } from "./reassembly.ts";
 import { RouteTable } from "./route.ts";
 import type { TcpCounters } from "./tcp/counters.ts";
+import { type MemoryRegion, RingMemory } from "./tcp/ring_memory.ts";
 import type { TcpSettings } from "./tcp/settings.ts";
 import { Tcp } from "./tcp/tcp.ts";
 import { PROTOCOL_TCP, PROTOCOL_UDP, type TransportProtocol } from "./transport.ts";
@@ -22,8 +23,6 @@ const DEFAULT_BUDGET = 256;
 export interface StackOptions {
   /** Fills its argument with unpredictable bytes. */
   random(out: Uint8Array): void;
-  /** ms, monotonic. */
-  now: number;
   /**
    * Called when an application call from outside of the stack's own turns left something to send: a
    * {@link Stack.flush} is due. Not called again before that.
@@ -33,6 +32,12 @@ export interface StackOptions {
   reassembly?: Partial<ReassemblySettings>;
   /** The checksum's sum over a segment, where there is a faster one. Same as {@link sum}, if folded. */
   sum?: Sum;
+  /**
+   * Where connections keep their text, as far as it goes: part of the buffer in which packets come in
+   * and which the links have, so that text is copied within one buffer and no object made. Default:
+   * each connection has buffers of its own.
+   */
+  ringRegion?: MemoryRegion;
   /** TTL and hop limit of what this stack sends; default 64. */
   hopLimit?: number;
   /** UDP flows of all forwarders together; default 65,536. */
@@ -53,6 +58,8 @@ export interface StackResources {
   tcpHalfOpen: number;
   tcpTimeWait: number;
   tcpListeners: number;
+  /** Memory that connections hold for text, bytes. */
+  tcpBufferBytes: number;
   udpEndpoints: number;
   udpFlows: number;
   /** Datagrams that wait for fragments. */
@@ -100,7 +107,7 @@ export class Stack {
     );
     this.#reassembly = new Reassembly(options.reassembly ?? {}, ip, random);
     this.#udp = new Udp(this.#output, this.routes, udp, maxUdpFlows);
-    this.tcp = new Tcp(this.#output, options.tcp ?? {}, options.now);
+    this.tcp = new Tcp(this.#output, options.tcp ?? {}, new RingMemory(options.ringRegion));
     const transports = new Map<number, TransportProtocol>([
       [PROTOCOL_TCP, this.tcp],
       [PROTOCOL_UDP, this.#udp],
@@ -224,6 +231,7 @@ export class Stack {
       tcpHalfOpen: this.tcp.halfOpenCount,
       tcpTimeWait: this.tcp.timeWaitCount,
       tcpListeners: this.tcp.listenerCount,
+      tcpBufferBytes: this.tcp.memory.used,
       udpEndpoints: this.#udp.endpointCount,
       udpFlows: this.#udp.flows.size,
       reassemblies: this.#reassembly.size,

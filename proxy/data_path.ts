@@ -9,11 +9,11 @@
  */
 
 import { Kernels } from "../ffi/mod.ts";
-import type { Sum } from "../netstack/mod.ts";
+import type { MemoryRegion, Sum } from "../netstack/mod.ts";
 import type { Crypto } from "../wireguard/mod.ts";
 import { nodeCrypto } from "./crypto.ts";
 import { getLogger } from "./logger.ts";
-import { type MemoryRegion, TransmitPool } from "./transmit_pool.ts";
+import { TransmitPool } from "./transmit_pool.ts";
 
 const log = getLogger(["wirestack", "engine"]);
 

@@ -10,7 +10,7 @@
  */
 
 import { getLogger } from "./logger.ts";
-import { type Nic, Stack, type TcpSettings } from "../netstack/mod.ts";
+import { type MemoryRegion, type Nic, Stack, type TcpSettings } from "../netstack/mod.ts";
 import {
   type Crypto,
   Device,
@@ -21,7 +21,7 @@ import {
 import type { GatewayConfig } from "./config.ts";
 import { openDataPath } from "./data_path.ts";
 import type { UdpAddress } from "./endpoint_cache.ts";
-import type { MemoryRegion, TransmitPool } from "./transmit_pool.ts";
+import type { TransmitPool } from "./transmit_pool.ts";
 import type { UdpBind } from "./udp_bind.ts";
 import { openUdpBind } from "./udp_bind_open.ts";
 import { WireguardLink } from "./wireguard_link.ts";
@@ -129,7 +129,6 @@ export class Engine {
     });
     this.stack = new Stack({
       random,
-      now,
       wake: () => this.wake(),
       ...(sum && { sum }),
       ...(options.tcp && { tcp: options.tcp }),

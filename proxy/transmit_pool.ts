@@ -4,16 +4,7 @@
  * @module
  */
 
-import { LINK_HEADROOM, LINK_TAILROOM } from "../netstack/mod.ts";
-
-/** A piece of memory that somebody else owns. */
-export interface MemoryRegion {
-  /** Must not move or grow. */
-  readonly memory: Uint8Array<ArrayBuffer>;
-  readonly offset: number;
-  /** Bytes. */
-  readonly length: number;
-}
+import { LINK_HEADROOM, LINK_TAILROOM, type MemoryRegion } from "../netstack/mod.ts";
 
 const POOL_BYTES = 1 << 20;
 const MIN_SLOTS = 64;

@@ -4,10 +4,10 @@
  * @module
  */
 
-import type { IpAddress } from "../netstack/mod.ts";
+import type { IpAddress, MemoryRegion } from "../netstack/mod.ts";
 import { SettingError } from "./config_error.ts";
 import type { UdpAddress } from "./endpoint_cache.ts";
-import type { MemoryRegion, TransmitPool } from "./transmit_pool.ts";
+import type { TransmitPool } from "./transmit_pool.ts";
 
 export interface UdpBindOptions {
   /** Missing or 0: any free one. */

@@ -15,11 +15,11 @@ import {
   UdpSocket,
   UdpWait,
 } from "../ffi/mod.ts";
-import type { IpAddress } from "../netstack/mod.ts";
+import type { IpAddress, MemoryRegion } from "../netstack/mod.ts";
 import { SettingError } from "./config_error.ts";
 import { EndpointCache, type UdpAddress } from "./endpoint_cache.ts";
 import { getLogger } from "./logger.ts";
-import type { MemoryRegion, TransmitPool } from "./transmit_pool.ts";
+import type { TransmitPool } from "./transmit_pool.ts";
 import {
   countSendError,
   type DatagramHandler,

@@ -138,8 +138,8 @@ export class Connection implements Flow {
     this.remotePort = remotePort;
     this.hash = hash;
     this.mtu = path.mtu;
-    this.sender = new Sender(tcp.settings);
-    this.receiver = new Receiver(tcp.settings);
+    this.sender = new Sender(tcp.settings, tcp.memory);
+    this.receiver = new Receiver(tcp.settings, tcp.memory);
     this.endpoint = new TcpEndpoint(this);
     this.lastReceived = now;
     this.keepAlive = tcp.settings.keepAlive;

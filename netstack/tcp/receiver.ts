@@ -1,4 +1,5 @@
 import { Ring } from "./ring.ts";
+import type { RingMemory } from "./ring_memory.ts";
 import { after, before, distance, latest } from "./sequence.ts";
 import type { TcpSettings } from "./settings.ts";
 
@@ -18,7 +19,7 @@ export class Receiver {
    * In-order bytes nobody read yet. Out-of-order ones lie behind its end, where they will be read:
    * together never more than {@link limit}, and what was announced is never dropped.
    */
-  readonly ring = new Ring();
+  readonly ring: Ring;
   /** RCV.NXT */
   next = 0;
   /** Right edge of the window as announced. Never moves left (RFC 9293 §3.8.6.2.2). */
@@ -52,8 +53,9 @@ export class Receiver {
   #readInRound = 0;
   #roundStart = -Infinity;
 
-  constructor(settings: TcpSettings) {
+  constructor(settings: TcpSettings, memory: RingMemory) {
     this.#settings = settings;
+    this.ring = new Ring(memory);
     this.limit = Math.min(settings.initialBuffer, settings.receiveBuffer);
   }
 

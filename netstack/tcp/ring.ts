@@ -1,51 +1,24 @@
 import { copyBytes } from "../bytes.ts";
-
-/** Storage of a ring that has to hold anything at all. */
-const SMALLEST = 2_048;
-
-/** Storage kept for the next rings, bytes of all sizes together. */
-const KEPT = 16 << 20;
-
-/**
- * Storage that rings gave back, by size. A thousand short connections a second would otherwise
- * leave the collector tens of megabytes to find, and a process that only grows.
- */
-class RingMemory {
-  /** By the power of two that the size is. */
-  readonly #free: Uint8Array[][] = Array.from({ length: 32 }, () => []);
-  #kept = 0;
-
-  take(size: number): Uint8Array {
-    const bytes = this.#free[31 - Math.clz32(size)]!.pop();
-    if (bytes === undefined) return new Uint8Array(size);
-    this.#kept -= size;
-    return bytes;
-  }
-
-  give(bytes: Uint8Array): void {
-    const size = bytes.length;
-    if (size === 0 || this.#kept + size > KEPT) return;
-    this.#kept += size;
-    this.#free[31 - Math.clz32(size)]!.push(bytes);
-  }
-}
-
-const MEMORY = new RingMemory();
+import { type RingMemory, SMALLEST } from "./ring_memory.ts";
 
 /**
  * A byte queue in a circular buffer that takes memory only as bytes come, doubling, and that can be
  * written ahead of its end, which is where out-of-order data waits.
  */
 export class Ring {
-  #bytes: Uint8Array = EMPTY;
-  /** Position of the first byte. */
-  #head = 0;
+  /** Bytes of memory held: none, or a power of two. */
+  capacity = 0;
   /** Bytes queued. */
   length = 0;
+  readonly #memory: RingMemory;
+  #bytes: Uint8Array = EMPTY;
+  /** Where in them the memory begins. */
+  #base = 0;
+  /** Position of the first byte. */
+  #head = 0;
 
-  /** Bytes of memory held. */
-  get capacity(): number {
-    return this.#bytes.length;
+  constructor(memory: RingMemory) {
+    this.#memory = memory;
   }
 
   /** Appends. The caller has checked its own limit. */
@@ -57,12 +30,13 @@ export class Ring {
   /** Puts bytes `ahead` behind the first one, without making them part of the queue. */
   writeAt(ahead: number, from: Uint8Array, offset: number, length: number): void {
     if (length === 0) return;
-    this.#reserve(ahead + length);
-    const capacity = this.#bytes.length;
-    const position = (this.#head + ahead) & (capacity - 1);
-    const first = Math.min(length, capacity - position);
-    copyBytes(from, offset, this.#bytes, position, first);
-    if (first < length) copyBytes(from, offset + first, this.#bytes, 0, length - first);
+    if (ahead + length > this.capacity) this.#reserve(ahead + length);
+    const bytes = this.#bytes;
+    const base = this.#base;
+    const position = (this.#head + ahead) & (this.capacity - 1);
+    const first = Math.min(length, this.capacity - position);
+    copyBytes(from, offset, bytes, base + position, first);
+    if (first < length) copyBytes(from, offset + first, bytes, base, length - first);
   }
 
   /** Makes `length` bytes that {@link writeAt} put behind the end part of the queue. */
@@ -73,39 +47,52 @@ export class Ring {
   /** Copies out `length` bytes from `ahead` on; they stay queued. */
   peek(ahead: number, into: Uint8Array, offset: number, length: number): void {
     if (length === 0) return;
-    const capacity = this.#bytes.length;
-    const position = (this.#head + ahead) & (capacity - 1);
-    const first = Math.min(length, capacity - position);
-    copyBytes(this.#bytes, position, into, offset, first);
-    if (first < length) copyBytes(this.#bytes, 0, into, offset + first, length - first);
+    const bytes = this.#bytes;
+    const base = this.#base;
+    const position = (this.#head + ahead) & (this.capacity - 1);
+    const first = Math.min(length, this.capacity - position);
+    copyBytes(bytes, base + position, into, offset, first);
+    if (first < length) copyBytes(bytes, base, into, offset + first, length - first);
   }
 
   /** Drops the first `length` bytes. */
   discard(length: number): void {
-    this.#head = (this.#head + length) & (this.#bytes.length - 1);
+    this.#head = (this.#head + length) & (this.capacity - 1);
     this.length -= length;
   }
 
   /** Forgets everything and gives the memory back. */
   clear(): void {
-    MEMORY.give(this.#bytes);
+    this.#give();
     this.#bytes = EMPTY;
+    this.capacity = 0;
+    this.#base = 0;
     this.#head = 0;
     this.length = 0;
   }
 
   #reserve(needed: number): void {
-    const capacity = this.#bytes.length;
-    if (needed <= capacity) return;
+    const { capacity } = this;
     let size = Math.max(SMALLEST, capacity);
     while (size < needed) size *= 2;
-    const grown = MEMORY.take(size);
+    const taken = this.#memory.take(size);
+    const bytes = taken < 0 ? this.#memory.takeBuffer(size) : this.#memory.shared;
+    const base = taken < 0 ? 0 : taken;
     // Bytes written ahead of the end move too, so everything does.
-    grown.set(this.#bytes.subarray(this.#head), 0);
-    grown.set(this.#bytes.subarray(0, this.#head), capacity - this.#head);
-    MEMORY.give(this.#bytes);
-    this.#bytes = grown;
+    const head = this.#head;
+    copyBytes(this.#bytes, this.#base + head, bytes, base, capacity - head);
+    copyBytes(this.#bytes, this.#base, bytes, base + capacity - head, head);
+    this.#give();
+    this.#bytes = bytes;
+    this.#base = base;
     this.#head = 0;
+    this.capacity = size;
+  }
+
+  #give(): void {
+    if (this.capacity === 0) return;
+    if (this.#bytes === this.#memory.shared) this.#memory.give(this.#base, this.capacity);
+    else this.#memory.giveBuffer(this.#bytes);
   }
 }
 

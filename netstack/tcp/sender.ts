@@ -3,6 +3,7 @@ import { Cubic } from "./cubic.ts";
 import type { Ensemble, Member } from "./ensemble.ts";
 import type { Segment } from "./header.ts";
 import { Ring } from "./ring.ts";
+import type { RingMemory } from "./ring_memory.ts";
 import { RateReduction } from "./prr.ts";
 import {
   armTailProbe,
@@ -30,7 +31,7 @@ const MOST_ROOM = 1 << 16;
  */
 export class Sender implements Member {
   readonly settings: TcpSettings;
-  readonly ring = new Ring();
+  readonly ring: Ring;
   readonly board = new Scoreboard();
   readonly rto: RtoEstimator;
   congestion: CongestionControl;
@@ -110,8 +111,9 @@ export class Sender implements Member {
   pickLength = 0;
   pickFin = false;
 
-  constructor(settings: TcpSettings) {
+  constructor(settings: TcpSettings, memory: RingMemory) {
     this.settings = settings;
+    this.ring = new Ring(memory);
     this.rto = new RtoEstimator(settings);
     this.userTimeout = settings.userTimeoutMs;
     this.limit = Math.min(settings.initialBuffer, settings.sendBuffer);

@@ -33,6 +33,7 @@ import type { TcpListener, TcpListenerHandler } from "./listener.ts";
 import { BLOCKED, DONE, emit } from "./output.ts";
 import { checkPort, Ports } from "./ports.ts";
 import { Replies } from "./replies.ts";
+import { RingMemory } from "./ring_memory.ts";
 import { after } from "./sequence.ts";
 import { resolveSettings, type TcpSettings } from "./settings.ts";
 import { Strangers } from "./strangers.ts";
@@ -65,6 +66,8 @@ export interface TcpListenOptions {
 export class Tcp implements TransportProtocol {
   readonly ip: IpOutput;
   readonly settings: TcpSettings;
+  /** Where connections keep what they have sent and received. */
+  readonly memory: RingMemory;
   readonly counters = new TcpCounters();
   readonly replies: Replies;
   readonly challenges: ChallengeLimiter;
@@ -88,8 +91,9 @@ export class Tcp implements TransportProtocol {
   readonly #events = new Worklist<Connection>();
 
   /** @throws {RangeError} for settings out of range. */
-  constructor(ip: IpOutput, settings: Partial<TcpSettings>, _now: number) {
+  constructor(ip: IpOutput, settings: Partial<TcpSettings>, memory = new RingMemory()) {
     this.ip = ip;
+    this.memory = memory;
     this.settings = resolveSettings(settings);
     this.replies = new Replies(ip, this.counters);
     const random = (out: Uint8Array) => ip.random(out);

@@ -137,7 +137,6 @@ export class StackPort implements PacketPort, Link, Disposable {
       random: (out) => {
         crypto.getRandomValues(out);
       },
-      now: this.now(),
       wake: () => this.wake(),
       tcp,
     });

@@ -13,6 +13,9 @@ import { assertBalanced } from "./balance.ts";
 import { misconduct } from "./conduct.ts";
 import { checksum, flaw } from "./wire.ts";
 
+/** Connections' text is partly here and partly in buffers of their own. */
+const RING_BYTES = 1 << 16;
+
 /** An address with its network. */
 export interface Network {
   readonly address: IpAddress;
@@ -42,7 +45,7 @@ export class FuzzHost implements SimHost {
     this.#budget = sim.random.chance(0.3) ? sim.random.between(1, 8) : 256;
     this.stack = new Stack({
       random: (out) => sim.random.fill(out),
-      now: sim.now,
+      ringRegion: { memory: new Uint8Array(RING_BYTES + 100), offset: 100, length: RING_BYTES },
       wake: () => {
         assert.ok(!this.#woken, "woken twice before a flush");
         assert.ok(!this.#draining && !this.isFlushing, "woken within the stack's own turn");

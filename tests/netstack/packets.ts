@@ -281,7 +281,6 @@ export class Host {
     this.sim = sim;
     this.stack = new Stack({
       random: (out) => sim.random.fill(out),
-      now: sim.now,
       ...options,
     });
     const { mtu = 1420 } = rest;

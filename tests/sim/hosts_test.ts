@@ -17,7 +17,7 @@ interface Pair {
 function pair(seed: number, mtu: number, impairments: Impairments): Pair {
   const sim = new Sim(seed);
   const link = sim.link({ mtu, impairments });
-  const make = () => new Stack({ random: (out) => sim.random.fill(out), now: sim.now });
+  const make = () => new Stack({ random: (out) => sim.random.fill(out) });
   const a = make();
   const b = make();
   const nicA = addNic(a, link.a, { name: "a" }, ["10.0.0.1/24", "fd00::1/64"]);
@@ -176,7 +176,7 @@ Deno.test("the same seed gives the same packets on the wire", () => {
 Deno.test("a link without free slots delays large datagrams, but loses none", () => {
   const sim = new Sim(3);
   const link = sim.link({ mtu: 1280, slots: 4 });
-  const make = () => new Stack({ random: (out) => sim.random.fill(out), now: sim.now });
+  const make = () => new Stack({ random: (out) => sim.random.fill(out) });
   const [a, b] = [make(), make()];
   addNic(a, link.a, { name: "a" }, ["10.0.0.1/24"]);
   addNic(b, link.b, { name: "b" }, ["10.0.0.2/24"]);
@@ -196,7 +196,6 @@ Deno.test("a stack that the application woke was woken once, until it is flushed
   const sim = new Sim(1);
   const stack = new Stack({
     random: (out) => sim.random.fill(out),
-    now: sim.now,
     wake: () => woken++,
   });
   addNic(stack, sim.link().a, {}, ["10.0.0.1/24"]);

@@ -52,7 +52,6 @@ function underAttack(seed: number, settings: Partial<TcpSettings> = {}) {
       address,
       seed: seed + i,
       promiscuous: i === 1,
-      now: sim.now,
       settings,
     });
     port.receive = host.receive;

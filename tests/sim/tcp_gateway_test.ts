@@ -38,7 +38,7 @@ class Scene {
   constructor(seed: number, impairments: Impairments, answer: (r: TcpForwarderRequest) => void) {
     const sim = this.sim = new Sim(seed);
     const random = new Random(seed);
-    const options = { random: (out: Uint8Array) => random.fill(out), now: sim.now };
+    const options = { random: (out: Uint8Array) => random.fill(out) };
     const link = sim.link({ mtu: MTU, impairments });
     const stacks = [link.a, link.b].map((port, i) => {
       const stack = new Stack(options);

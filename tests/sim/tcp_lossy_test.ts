@@ -93,7 +93,6 @@ function transfer(seed: number, impairments: Impairments): void {
       address: addresses[i]!,
       mtu: MTU,
       seed: 2 * seed + i,
-      now,
     });
     port.receive = host.receive;
     sim.addHost(host);

@@ -34,7 +34,7 @@ class Churn {
     const link = this.sim.link({ impairments: { delay: 5 }, slots: 4096 });
     const [client, server] = [CLIENT, SERVER].map((address, i) => {
       const port = i === 0 ? link.a : link.b;
-      const host = new TcpHost({ link: port, address, seed: 1 + i, now: this.sim.now });
+      const host = new TcpHost({ link: port, address, seed: 1 + i });
       port.receive = host.receive;
       this.sim.addHost(host);
       return host;

@@ -130,7 +130,6 @@ export function transfer(options: TransferOptions): TransferResult {
     const random = new Random(options.seed + i + 1);
     const stack = new Stack({
       random: (out) => random.fill(out),
-      now: sim.now,
       tcp: settings(options),
     });
     const address = i === 0 ? CLIENT : SERVER;

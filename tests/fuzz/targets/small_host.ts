@@ -19,7 +19,7 @@ export class SmallHost implements Link {
   #draining = false;
 
   constructor(random: Random) {
-    this.stack = new Stack({ random: (out) => random.fill(out), now: this.now });
+    this.stack = new Stack({ random: (out) => random.fill(out) });
     this.nic = this.stack.addNic({
       name: "small",
       mtu: MTU,

@@ -2,6 +2,7 @@ import { IpAddress } from "../../../netstack/address.ts";
 import { finish, sum } from "../../../netstack/checksum.ts";
 import type { Link } from "../../../netstack/link.ts";
 import { Nic } from "../../../netstack/nic.ts";
+import { type MemoryRegion, RingMemory } from "../../../netstack/tcp/ring_memory.ts";
 import { Tcp } from "../../../netstack/tcp/tcp.ts";
 import type { TcpSettings } from "../../../netstack/tcp/settings.ts";
 import type { Inbound, IpOutput, Path, UnreachableKind } from "../../../netstack/transport.ts";
@@ -21,7 +22,7 @@ export interface TcpHostOptions {
   /** Any destination is delivered, as behind NIC 2. */
   promiscuous?: boolean;
   settings?: Partial<TcpSettings>;
-  now?: number;
+  ringRegion?: MemoryRegion;
 }
 
 /** TCP on the thinnest possible IP, so that a test of TCP shows TCP's faults only. */
@@ -37,7 +38,7 @@ export class TcpHost implements IpOutput {
   readonly #inbound: { -readonly [K in keyof Inbound]: Inbound[K] };
 
   constructor(options: TcpHostOptions) {
-    const { link, address, mtu = 1500, seed = 1, settings = {}, now = 0 } = options;
+    const { link, address, mtu = 1500, seed = 1, settings = {}, ringRegion } = options;
     this.address = address;
     this.#random = new Random(seed);
     this.nic = new Nic(1, {
@@ -48,7 +49,7 @@ export class TcpHost implements IpOutput {
       promiscuous: options.promiscuous ?? false,
       spoofing: options.promiscuous ?? false,
     });
-    this.tcp = new Tcp(this, settings, now);
+    this.tcp = new Tcp(this, settings, new RingMemory(ringRegion));
     this.#inbound = {
       nic: this.nic,
       ingress: this.nic,

@@ -106,7 +106,6 @@ export class Script {
       promiscuous,
       // Options off unless a script is about them, and every ACK at its time.
       settings: { timestamps: false, windowScale: false, sack: false, ...settings },
-      now: this.now,
     });
   }
 

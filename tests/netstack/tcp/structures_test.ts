@@ -5,6 +5,7 @@ import { IpAddress } from "../../../netstack/address.ts";
 import { type Flow, FlowHash, FlowTable } from "../../../netstack/tcp/demux.ts";
 import { Receiver } from "../../../netstack/tcp/receiver.ts";
 import { Ring } from "../../../netstack/tcp/ring.ts";
+import { RingMemory, SMALLEST } from "../../../netstack/tcp/ring_memory.ts";
 import { RtoEstimator } from "../../../netstack/tcp/rto.ts";
 import { Scoreboard } from "../../../netstack/tcp/sack.ts";
 import { after, before, distance, latest } from "../../../netstack/tcp/sequence.ts";
@@ -77,11 +78,61 @@ Deno.test("the flow table agrees with a Map, however flows come and go", () => {
   ));
 });
 
-Deno.test("the ring agrees with an array", () => {
+Deno.test("blocks of ring memory never overlap, and make one whole again when all are given back", () => {
+  const LENGTH = 100_000; // 48 smallest blocks, and a rest that is too small
+  const WHOLE = 65_536;
+  fc.assert(fc.property(
+    fc.array(fc.tuple(fc.boolean(), fc.nat(5), fc.nat()), { maxLength: 200 }),
+    (steps) => {
+      const region = { memory: new Uint8Array(LENGTH + 7), offset: 7, length: LENGTH };
+      const memory = new RingMemory(region);
+      const taken: { offset: number; size: number }[] = [];
+      for (const [isTaking, order, choice] of steps) {
+        const size = SMALLEST << order;
+        if (isTaking) {
+          const offset = memory.take(size);
+          if (offset < 0) continue;
+          assert.ok(offset >= region.offset && offset + size <= region.offset + LENGTH);
+          const overlaps = taken.some((other) =>
+            offset < other.offset + other.size && other.offset < offset + size
+          );
+          assert.equal(overlaps, false);
+          taken.push({ offset, size });
+        } else if (taken.length > 0) {
+          const [{ offset, size }] = taken.splice(choice % taken.length, 1) as [typeof taken[0]];
+          memory.give(offset, size);
+        }
+        assert.equal(memory.used, taken.reduce((sum, { size }) => sum + size, 0));
+      }
+      for (const { offset, size } of taken) memory.give(offset, size);
+      assert.equal(memory.take(WHOLE), region.offset);
+      assert.equal(memory.take(WHOLE / 2), region.offset + WHOLE);
+      assert.equal(memory.take(SMALLEST), -1);
+    },
+  ));
+});
+
+Deno.test("ring memory without a region, or with one that is used up, gives buffers and keeps some", () => {
+  const memory = new RingMemory({ memory: new Uint8Array(SMALLEST), offset: 0, length: SMALLEST });
+  assert.equal(memory.take(SMALLEST), 0);
+  assert.equal(memory.take(SMALLEST), -1);
+  assert.equal(new RingMemory().take(SMALLEST), -1);
+  const buffer = memory.takeBuffer(8_192);
+  assert.equal(buffer.length, 8_192);
+  assert.equal(memory.used, SMALLEST + 8_192);
+  memory.giveBuffer(buffer);
+  assert.equal(memory.takeBuffer(16_384) === buffer, false);
+  assert.equal(memory.takeBuffer(8_192), buffer);
+});
+
+Deno.test("the ring agrees with an array, in a region and beyond it", () => {
+  const memory = new RingMemory({ memory: new Uint8Array(40_000), offset: 999, length: 39_000 });
+  // Some rings stay while others run: what is in them must not change.
+  const kept: { ring: Ring; bytes: number[] }[] = [];
   fc.assert(fc.property(
     fc.array(fc.tuple(fc.nat(2), fc.nat(3_000)), { maxLength: 60 }),
     (steps) => {
-      const ring = new Ring();
+      const ring = new Ring(memory);
       let bytes: number[] = [];
       let next = 0;
       for (const [kind, length] of steps) {
@@ -107,6 +158,13 @@ Deno.test("the ring agrees with an array", () => {
         }
         assert.equal(ring.length, bytes.length);
       }
+      kept.push({ ring, bytes });
+      if (kept.length <= 3) return;
+      const oldest = kept.shift()!;
+      const into = new Uint8Array(oldest.bytes.length);
+      oldest.ring.peek(0, into, 0, into.length);
+      assert.deepEqual(into, Uint8Array.from(oldest.bytes));
+      oldest.ring.clear();
     },
   ));
 });
@@ -118,7 +176,7 @@ Deno.test("reassembly gives the stream, whatever the order, overlap and repetiti
     fc.integer(),
     fc.array(fc.tuple(fc.nat(4_999), fc.integer({ min: 1, max: 1_500 })), { maxLength: 80 }),
     (start, pieces) => {
-      const receiver = new Receiver(settings);
+      const receiver = new Receiver(settings, new RingMemory());
       receiver.start(start, 0);
       const have = new Uint8Array(stream.length);
       for (const [from, size] of pieces) {
