@@ -92,6 +92,9 @@ class World {
   run(): number {
     const sim = this.#sim;
     assert.ok(sim.runUntil(() => this.#echoes.every((echo) => echo.isConnected), 1_000));
+    // A byte there and back: the gateway's side is connected, too, however soon its listener closes.
+    for (const echo of this.#echoes) echo.write(1);
+    assert.ok(sim.runUntil(() => this.#echoes.every((echo) => echo.isEven), 1_000));
     const inject = () => {
       if (!this.#running.on) return;
       // Sometimes more at once than a rate limit or a queue takes.
