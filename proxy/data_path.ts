@@ -3,7 +3,8 @@
  *
  * With the WebAssembly kernels both are one: the memory of the kernels is the arena into which
  * datagrams are received and in which packets are built, so that they are opened, summed, sealed and
- * sent in place. Without them the slots and the receive buffers are memory of their own.
+ * sent in place, and copied once to or from where connections keep their text. Without them the slots
+ * and the receive buffers are memory of their own.
  *
  * @module
  */
@@ -19,6 +20,11 @@ const log = getLogger(["wirestack", "engine"]);
 
 /** 64 messages of 64 KiB. Pages that no datagram has been written to cost nothing. */
 const RECEIVE_BYTES = 64 << 16;
+/**
+ * Where connections keep their text: enough for 16 whose buffers have grown to 4 MiB, the next have
+ * memory of their own. Pages that nothing has been written to cost nothing.
+ */
+const RING_BYTES = 64 << 20;
 const CACHE_LINE = 64;
 
 export interface DataPath {
@@ -27,6 +33,8 @@ export interface DataPath {
   readonly sum?: Sum;
   readonly pool: TransmitPool;
   readonly receiveRegion: MemoryRegion;
+  /** Missing: every connection has memory of its own. */
+  readonly ringRegion?: MemoryRegion;
 }
 
 /** What a gateway that is not told takes. Tests set it for all of theirs. */
@@ -55,12 +63,13 @@ export function openDataPath(mtu: number, crypto = dataPathDefault.crypto): Data
     sum: (buffer, offset, length, initial) => kernels.sum(buffer, offset, length, initial),
     pool: new TransmitPool(mtu, region(TransmitPool.bytes(mtu))),
     receiveRegion: region(RECEIVE_BYTES),
+    ringRegion: region(RING_BYTES),
   };
 }
 
 function openKernels(mtu: number): Kernels | undefined {
   try {
-    return new Kernels(TransmitPool.bytes(mtu) + RECEIVE_BYTES + 2 * CACHE_LINE);
+    return new Kernels(TransmitPool.bytes(mtu) + RECEIVE_BYTES + RING_BYTES + 3 * CACHE_LINE);
   } catch (error) {
     if (!(error instanceof WebAssembly.CompileError)) throw error;
     log.warn("no WebAssembly SIMD on this processor, node:crypto takes its place: {error}", {

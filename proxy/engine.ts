@@ -102,7 +102,7 @@ export class Engine {
       crypto.getRandomValues(out);
     };
     const now = this.now();
-    const { crypto: primitives, sum, pool, receiveRegion } = openDataPath(
+    const { crypto: primitives, sum, pool, receiveRegion, ringRegion } = openDataPath(
       config.mtu,
       options.crypto,
     );
@@ -131,6 +131,7 @@ export class Engine {
       random,
       wake: () => this.wake(),
       ...(sum && { sum }),
+      ...(ringRegion && { ringRegion }),
       ...(options.tcp && { tcp: options.tcp }),
     });
     this.pool = pool;
