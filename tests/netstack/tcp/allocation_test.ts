@@ -2,9 +2,11 @@ import assert from "node:assert/strict";
 import { memoryUsage } from "node:process";
 import { Peers } from "./established.ts";
 
-/** Segments between two looks: what they could allocate fits between two collections. */
-const SEGMENTS = 20_000;
-const ROUNDS = 9;
+/** Segments between two looks: few enough that a collection comes into one round of several. */
+const SEGMENTS = 2_000;
+const ROUNDS = 21;
+/** Until all is compiled, and buffers have grown. */
+const WARM_UP = 100_000;
 /**
  * Bytes. V8 makes a number object (16 bytes) of a time that is passed to a function it does not
  * inline: that is none to five, as its compiler decides. The smallest view of a buffer has more.
@@ -21,7 +23,7 @@ for (const [name, step] of PATHS) {
   for (const count of [1, 100]) {
     Deno.test(`${name}: no object is made, ${count} connections`, () => {
       const peers = new Peers(count);
-      for (let i = 0; i < 5 * SEGMENTS; i++) step(peers); // compiled, and buffers grown
+      for (let i = 0; i < WARM_UP; i++) step(peers);
       const used: number[] = [];
       for (let round = 0; round < ROUNDS; round++) {
         const before = memoryUsage().heapUsed;
