@@ -166,7 +166,7 @@ export function quote(text: string): string {
 function looksLikeKey(text: string): boolean {
   const base64 = text.replaceAll(/[^A-Za-z0-9+/]/g, "");
   return /[A-Za-z0-9+/]{25}/.test(text) ||
-    base64.length >= 25 && /[a-z]/.test(base64) && /[A-Z]/.test(base64);
+    base64.length >= 20 && /[a-z]/.test(base64) && /[A-Z]/.test(base64);
 }
 
 function wrongPrefix(text: string, example: string): Wrong {
