@@ -157,10 +157,16 @@ export function parseMap(text: string): MapConfig | Wrong {
 
 /** The text in quotes, short, on one line. What looks like a key is not shown. */
 export function quote(text: string): string {
-  // Also a damaged one: cut off, or with something in its middle.
-  if (/[A-Za-z0-9+/]{25}/.test(text)) return "the value (withheld: it looks like a key)";
+  if (looksLikeKey(text)) return "the value (withheld: it looks like a key)";
   const short = text.length > 60 ? `${text.slice(0, 57)}...` : text;
   return JSON.stringify(short);
+}
+
+/** Also a damaged one: cut off, or with something in its middle. Host names seldom mix upper and lower case. */
+function looksLikeKey(text: string): boolean {
+  const base64 = text.replaceAll(/[^A-Za-z0-9+/]/g, "");
+  return /[A-Za-z0-9+/]{25}/.test(text) ||
+    base64.length >= 20 && /[a-z]/.test(base64) && /[A-Z]/.test(base64);
 }
 
 function wrongPrefix(text: string, example: string): Wrong {

@@ -144,6 +144,13 @@ const CASES: readonly [name: string, text: string, lines: readonly string[]][] =
     `${INTERFACE}[Proxy]\nSubnets = 10.50.0.0/16\nMap = 10.50.0.1 -> 127.0.0.1, 10.50.0.1/32 -> 127.0.0.2\n`,
     ["wg0.conf:5: Map: 10.50.0.1/32 is mapped twice, expected once (the first is at wg0.conf:5)"],
   ],
+  [
+    "a damaged private key where a public value belongs, found by fuzzing",
+    `${INTERFACE}Address = fd09:${PRIVATE.slice(0, 22)}:${PRIVATE.slice(22)}:1/64\n`,
+    [
+      "wg0.conf:3: Address: the value (withheld: it looks like a key) is not an address or prefix, expected one such as 10.9.0.1/24 or fd09::1/64",
+    ],
+  ],
   ["a private key where a public value belongs", `${INTERFACE}Address = ${PRIVATE}\n`, [
     "wg0.conf:3: Address: the value (withheld: it looks like a key) is not an address or prefix, expected one such as 10.9.0.1/24 or fd09::1/64",
   ]],
