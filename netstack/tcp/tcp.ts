@@ -38,7 +38,6 @@ import { after } from "./sequence.ts";
 import { resolveSettings, type TcpSettings } from "./settings.ts";
 import { Strangers } from "./strangers.ts";
 import { tell } from "./tell.ts";
-import { TimeWait } from "./time_wait.ts";
 import { handleDeadline } from "./timers.ts";
 import { Worklist } from "./worklist.ts";
 
@@ -342,19 +341,19 @@ export class Tcp implements TransportProtocol {
   enterTimeWait(c: Connection, now: number): void {
     this.#forget(c);
     c.state = "time-wait";
-    const record = new TimeWait(
-      c.local,
-      c.localPort,
-      c.remote,
-      c.remotePort,
-      c.hash,
-      c.sender.nxt,
-      c.receiver.next,
-      c.timestamps,
-      c.tsRecent,
-      c.tsOffset,
-    );
-    this.#strangers.timeWait.add(record, now);
+    const { local, localPort, remote, remotePort, hash, timestamps, tsRecent, tsOffset } = c;
+    this.#strangers.timeWait.add({
+      local,
+      localPort,
+      remote,
+      remotePort,
+      hash,
+      sendNext: c.sender.nxt,
+      receiveNext: c.receiver.next,
+      timestamps,
+      tsRecent,
+      tsOffset,
+    }, now);
     this.counters.timeWaitOverflow = this.#strangers.timeWait.overflow;
     c.end(undefined);
   }

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { IpAddress } from "../../../netstack/address.ts";
+import { ACK, FIN, Segment } from "../../../netstack/tcp/header.ts";
 import { type Flow, FlowHash, FlowTable } from "../../../netstack/tcp/demux.ts";
 import { Receiver } from "../../../netstack/tcp/receiver.ts";
 import { Ring } from "../../../netstack/tcp/ring.ts";
@@ -11,7 +12,9 @@ import { Scoreboard } from "../../../netstack/tcp/sack.ts";
 import { after, before, distance, latest } from "../../../netstack/tcp/sequence.ts";
 import { DEFAULT_SETTINGS, resolveSettings } from "../../../netstack/tcp/settings.ts";
 import { SipHash } from "../../../netstack/tcp/siphash.ts";
+import { IGNORE, TimeWaitTable } from "../../../netstack/tcp/time_wait.ts";
 import { Worklist } from "../../../netstack/tcp/worklist.ts";
+import { ip } from "../packets.ts";
 
 Deno.test("SipHash-2-4 gives the values of its reference implementation", () => {
   // github.com/veorq/SipHash, vectors.h: inputs 00 01 02 … of these lengths, key 00 … 0f.
@@ -76,6 +79,84 @@ Deno.test("the flow table agrees with a Map, however flows come and go", () => {
       assert.deepEqual(new Set(table), new Set(map.values()));
     },
   ));
+});
+
+Deno.test("the table of TIME-WAIT agrees with a list, for both families and colliding hashes", () => {
+  const MOST = 300; // past the first size of the table
+  const DURATION = 1_000;
+  const addresses = ["10.0.0.1", "10.0.0.2", "fd00::1", "fd00::2"].map((text) => ip(text));
+  let overflows = 0;
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(fc.nat(99), fc.nat(400), fc.nat(3)), { minLength: 800, maxLength: 2_000 }),
+      (steps) => {
+        const table = new TimeWaitTable(DURATION, MOST);
+        let list: {
+          key: string;
+          expires: number;
+          sendNext: number;
+          hash: number;
+          port: number;
+          at: number;
+        }[] = [];
+        let now = 0.5;
+        for (const [kind, port, at] of steps) {
+          const local = addresses[at]!;
+          const remote = addresses[at ^ 1]!;
+          const key = `${local} ${port}`;
+          const hash = port % 7 - 3 << 20;
+          const there = list.find((record) => record.key === key);
+          const found = table.find(hash, local, 80, remote, port);
+          assert.equal(found?.sendNext, there?.sendNext);
+          assert.equal(found?.expires, there?.expires);
+          if (kind <= 80 && there === undefined) {
+            if (list.length === MOST) {
+              list.shift();
+              overflows++;
+            }
+            const sendNext = now | 0;
+            const state = { local, localPort: 80, remote, remotePort: port, hash, sendNext };
+            table.add(
+              { ...state, receiveNext: 5, timestamps: true, tsRecent: 6, tsOffset: 7 },
+              now,
+            );
+            list.push({ key, expires: now + DURATION, sendNext, hash, port, at });
+          } else if (kind <= 88 && found !== undefined) {
+            table.remove(found);
+            list = list.filter((record) => record !== there);
+          } else if (kind <= 97 && found !== undefined) {
+            const { localPort, remotePort, receiveNext, timestamps, tsRecent, tsOffset } = found;
+            assert.deepEqual(
+              [localPort, remotePort, receiveNext, timestamps, tsRecent, tsOffset],
+              [80, port, 5, true, 6, 7],
+            );
+            // A FIN again: its time begins anew.
+            const segment = new Segment();
+            segment.flags = FIN | ACK;
+            assert.notEqual(table.judge(found, segment, now), IGNORE);
+            list = [...list.filter((record) => record !== there), {
+              ...there!,
+              expires: now + DURATION,
+            }];
+          } else if (kind === 99) {
+            now += port < 20 ? 5_000 : port / 20;
+            table.expire(now);
+            list = list.filter((record) => record.expires > now);
+          }
+          assert.equal(table.size, list.length);
+          assert.equal(table.next(), list[0]?.expires ?? Infinity);
+        }
+        for (const { hash, port, at, expires } of list) {
+          const found = table.find(hash, addresses[at]!, 80, addresses[at ^ 1]!, port);
+          assert.equal(found?.expires, expires);
+        }
+        table.expire(Infinity);
+        assert.deepEqual([table.size, table.next()], [0, Infinity]);
+      },
+    ),
+    { numRuns: 40 },
+  );
+  assert.ok(overflows > 0);
 });
 
 Deno.test("blocks of ring memory never overlap, and make one whole again when all are given back", () => {
