@@ -4,17 +4,20 @@
  *
  * 1. An initiation that has been worked on before is a replay.
  * 2. mac1: the sender knows our public key.
- * 3. A source whose messages keep failing, or everybody while the device is under load, proves its
- *    address by a cookie, and then still has no more than its share.
+ * 3. A source whose messages keep failing, one that has a message in a queue that begins to fill, or
+ *    everybody while the device is under load, proves its address by a cookie, and then still has no
+ *    more than its share.
  *
- * The rule of the suspected source is this side's own addition: whoever has our public key can send
- * well-formed nonsense from one address, and must not bring everybody else into cookie mode.
+ * The rules of the suspected and of the impatient source are this side's own addition: whoever has our
+ * public key can send well-formed nonsense from a few hundred addresses, and must not bring everybody
+ * else into cookie mode, where a new client needs a second initiation and 5 s.
  *
  * @module
  */
 
 import { type Context, transmit } from "./context.ts";
 import type { Endpoint } from "./endpoint.ts";
+import { HANDSHAKE_QUEUE_LIMIT, type HandshakeQueue } from "./handshake_queue.ts";
 import { COOKIE_REPLY_SIZE, INITIATION_SIZE } from "./messages.ts";
 import { RateLimiter } from "./rate_limiter.ts";
 import { SeenInitiations } from "./seen_initiations.ts";
@@ -31,23 +34,36 @@ const COST_OF_COOKIE = 1 / 16;
 /** Failed handshakes of a source within two seconds that make it prove its address. */
 const SUSPECT_AFTER = 20;
 
+/**
+ * With so many waiting, a quarter of what is called load, a source that has one among them proves its
+ * address. Fewer have their turn within milliseconds, whosever they are: all peers behind one address
+ * may come at once.
+ */
+export const CROWDED = HANDSHAKE_QUEUE_LIMIT / 32;
+
 /** Cookie replies: the device is no reflector, and each costs some 20 µs. */
 export const COOKIE_REPLIES_PER_SECOND = 5000;
 const COOKIE_REPLY_BURST = 1000;
-/** Of one address and port within two seconds. An honest one asks every five. */
-export const COOKIE_REPLIES_PER_SOURCE = 4;
+/**
+ * Of one address and port within two seconds. An honest one asks every five: the rest is for when
+ * somebody else asks in its name, who must not thereby keep it out.
+ */
+export const COOKIE_REPLIES_PER_SOURCE = 20;
 
 export class Admission {
   readonly #context: Context;
+  readonly #queue: HandshakeQueue;
   readonly #limiter = new RateLimiter();
   readonly #seen = new SeenInitiations();
+  /** Messages that came to nothing, or that came without a cookie when one was due. */
   readonly #failures: SourceMeter;
   readonly #replies: SourceMeter;
   readonly #replyBucket = new TokenBucket(COOKIE_REPLIES_PER_SECOND, COOKIE_REPLY_BURST);
   readonly #reply = new Uint8Array(COOKIE_REPLY_SIZE);
 
-  constructor(context: Context) {
+  constructor(context: Context, queue: HandshakeQueue) {
     this.#context = context;
+    this.#queue = queue;
     this.#failures = new SourceMeter(context.random, false);
     this.#replies = new SourceMeter(context.random, true);
   }
@@ -65,8 +81,9 @@ export class Admission {
       this.#context.counters.droppedBadMac++;
       return false;
     }
-    return this.#failures.count(from, now) < SUSPECT_AFTER ||
-      this.#demandProof(buffer, offset, length, from, now) === 0;
+    const isTrusted = this.#failures.count(from, now) < SUSPECT_AFTER &&
+      (this.#queue.size < CROWDED || !this.#queue.holds(from));
+    return isTrusted || this.#demandProof(buffer, offset, length, from, now) === 0;
   }
 
   /**
@@ -129,6 +146,7 @@ export class Admission {
       return COST_OF_DROP;
     }
     counters.droppedUnderLoad++;
+    this.#failures.add(from, now); // or it would have its turns again as soon as it has no more
     if (
       this.#replies.count(from, now) >= COOKIE_REPLIES_PER_SOURCE || !this.#replyBucket.take(now)
     ) {

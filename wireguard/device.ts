@@ -108,8 +108,8 @@ export class Device {
       initiations: new Set<Peer>(),
       rejections: new Rejections(),
     };
-    this.#admission = new Admission(this.#context);
     this.#queue = new HandshakeQueue(settings.underLoadMs);
+    this.#admission = new Admission(this.#context, this.#queue);
   }
 
   get publicKey(): Uint8Array {

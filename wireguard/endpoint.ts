@@ -26,3 +26,16 @@ export function addressStart(address: Uint8Array): number {
   }
   return address[10] === 0xff && address[11] === 0xff ? 12 : 0;
 }
+
+/**
+ * What a map knows a source by: an IPv4 address, mapped or not, as a number; the upper 64 bits of an
+ * IPv6 address, which one host can choose the rest of, as a string.
+ */
+export function sourceKey(address: Uint8Array): number | string {
+  const start = addressStart(address);
+  if (address.length - start === 4) {
+    return address[start]! << 24 | address[start + 1]! << 16 | address[start + 2]! << 8 |
+      address[start + 3]!;
+  }
+  return String.fromCharCode(...address.subarray(0, 8));
+}

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Endpoint } from "./endpoint.ts";
+import { type Endpoint, sourceKey } from "./endpoint.ts";
 import { INITIATION_SIZE } from "./messages.ts";
 
 /** Messages kept at most. */
@@ -19,6 +19,8 @@ export class HandshakeQueue {
   #bytes = new Uint8Array(FIRST_CAPACITY * INITIATION_SIZE);
   #lengths: number[] = new Array(FIRST_CAPACITY).fill(0);
   #from: (Endpoint | undefined)[] = new Array(FIRST_CAPACITY).fill(undefined);
+  /** How many each source has. No larger than the queue. */
+  readonly #sources = new Map<number | string, number>();
   #capacity = FIRST_CAPACITY;
   #head = 0;
   #size = 0;
@@ -60,14 +62,25 @@ export class HandshakeQueue {
     this.#lengths[slot] = length;
     this.#from[slot] = from;
     this.#size++;
+    const source = sourceKey(from.address);
+    this.#sources.set(source, (this.#sources.get(source) ?? 0) + 1);
     return true;
   }
 
   /** Removes the oldest message. */
   shift(): void {
+    const source = sourceKey(this.from.address);
+    const left = this.#sources.get(source)! - 1;
+    if (left === 0) this.#sources.delete(source);
+    else this.#sources.set(source, left);
     this.#from[this.#head] = undefined;
     this.#head = (this.#head + 1) % this.#capacity;
     this.#size--;
+  }
+
+  /** Whether a message from this IPv4 address or IPv6 /64 waits. */
+  holds(from: Endpoint): boolean {
+    return this.#sources.has(sourceKey(from.address));
   }
 
   clear(): void {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { addressStart } from "./endpoint.ts";
+import { sourceKey } from "./endpoint.ts";
 
 const PER_SECOND = 20;
 const BURST = 5;
@@ -64,14 +64,4 @@ export class RateLimiter {
   get size(): number {
     return this.#buckets.size;
   }
-}
-
-/** An IPv4 address as a number; the upper 64 bits of an IPv6 address as a string. */
-function sourceKey(address: Uint8Array): number | string {
-  const start = addressStart(address);
-  if (address.length - start === 4) {
-    return address[start]! << 24 | address[start + 1]! << 16 | address[start + 2]! << 8 |
-      address[start + 3]!;
-  }
-  return String.fromCharCode(...address.subarray(0, 8));
 }

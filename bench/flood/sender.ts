@@ -33,7 +33,8 @@ export const KINDS: Readonly<Record<string, readonly string[]>> = {
   mixed: ["bad", "replay", "nonsense"],
 };
 
-const MESSAGES = 3000;
+/** Distinct ones, so that they come again only after two seconds. */
+const MESSAGES = 100_000;
 const SIZE = 148;
 const MANY_SOURCES = 250;
 /** What a flood that has been kept waiting makes up for at once. */

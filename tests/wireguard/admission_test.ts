@@ -1,14 +1,18 @@
 /** Who may cost a device a handshake: replays, sources that keep failing, and the caps on answers. */
 
 import assert from "node:assert/strict";
-import { COOKIE_REPLIES_PER_SECOND, COOKIE_REPLIES_PER_SOURCE } from "../../wireguard/admission.ts";
+import {
+  COOKIE_REPLIES_PER_SECOND,
+  COOKIE_REPLIES_PER_SOURCE,
+  CROWDED,
+} from "../../wireguard/admission.ts";
 import { HANDSHAKE_QUEUE_LIMIT } from "../../wireguard/handshake_queue.ts";
 import { writeMAC } from "../../wireguard/hash.ts";
 import { type Crypto, nobleCrypto } from "../../wireguard/mod.ts";
 import { SourceMeter } from "../../wireguard/source_meter.ts";
 import { TokenBucket } from "../../wireguard/token_bucket.ts";
 import { mac1KeyOf } from "./mac1.ts";
-import { type Datagram, endpoint, Host, Pair, seededRandom } from "./pair.ts";
+import { type Datagram, endpoint, Host, Pair, seededRandom, stranger } from "./pair.ts";
 
 const RESPONSE = 2, COOKIE_REPLY = 3;
 const EIGHTH = HANDSHAKE_QUEUE_LIMIT / 8;
@@ -80,7 +84,7 @@ Deno.test("copies that wait together cost one handshake", () => {
   const { crypto, count } = counting();
   const pair = new Pair({ crypto });
   const first = initiation(pair);
-  for (let i = 0; i < EIGHTH - 1; i++) pair.b.receive(first);
+  for (let i = 0; i < EIGHTH - 1; i++) pair.b.receive(first, stranger(i));
   const before = count();
   assert.deepEqual(drain(pair.b).map((d) => d.type), [RESPONSE]);
   assert.equal(count() - before, 4, "es, ss, ee, se");
@@ -109,6 +113,48 @@ Deno.test("a replay that has been pushed out of memory is still a replay", () =>
 function slotOf({ bytes }: Datagram): number {
   return (bytes[116]! | bytes[117]! << 8) & 2047;
 }
+
+Deno.test("a source has one message in a queue that begins to fill; nobody else is asked for a cookie", () => {
+  const pair = new Pair();
+  for (let i = 0; i < CROWDED; i++) pair.b.receive(nonsense(pair.b, i), stranger(i));
+  assert.equal(pair.b.device.counters.droppedUnderLoad, 0);
+  for (let i = 0; i < CROWDED; i++) pair.b.receive(nonsense(pair.b, CROWDED + i), stranger(i));
+  assert.equal(pair.b.device.counters.droppedUnderLoad, CROWDED);
+  pair.b.receive(initiation(pair));
+  pair.b.outbox.length = 0;
+  assert.deepEqual(drain(pair.b).map((d) => d.type), [RESPONSE]);
+  // Who has had its turn may come again.
+  for (let i = 0; i < CROWDED; i++) pair.b.receive(nonsense(pair.b, 2 * CROWDED + i), stranger(i));
+  assert.equal(pair.b.device.counters.droppedUnderLoad, CROWDED);
+});
+
+Deno.test("all peers behind one address may come at once, as long as the queue is short", () => {
+  const pair = new Pair();
+  const first = initiation(pair);
+  for (let i = 0; i < CROWDED; i++) {
+    pair.b.receive(nonsense(pair.b, i), endpoint(first.from.address, 5000 + i));
+  }
+  drain(pair.b);
+  assert.equal(pair.b.device.counters.droppedBadInitiation, CROWDED);
+});
+
+Deno.test("a source that goes on without a cookie when it should have one has no turn again", () => {
+  const { crypto, count } = counting();
+  const pair = new Pair({ crypto });
+  let seed = 0;
+  const second = () => {
+    for (let i = 0; i < 50; i++) pair.b.receive(nonsense(pair.b, seed++));
+    drain(pair.b);
+    pair.advance(1000);
+  };
+  second();
+  const before = count();
+  for (let i = 0; i < 5; i++) second();
+  assert.equal(count(), before);
+  pair.advance(2000);
+  pair.b.receive(initiation(pair), endpoint("203.0.113.9", 4711));
+  assert.deepEqual(drain(pair.b).map((d) => d.type), [RESPONSE], "forgiven when it has stopped");
+});
 
 Deno.test("a source whose handshakes keep failing must show a cookie; nobody else has to", () => {
   const { crypto, count } = counting();
@@ -154,14 +200,19 @@ Deno.test("with a cookie a source that keeps failing has 20 per second", () => {
 Deno.test("one source gets few cookie replies, however much it sends; the rest is counted", () => {
   const pair = new Pair();
   const first = initiation(pair);
-  for (let i = 0; i < EIGHTH + 100; i++) pair.b.receive(first, endpoint("203.0.113.1", 1));
+  for (let i = 0; i < EIGHTH; i++) pair.b.receive(first, stranger(i));
+  drain(pair.b); // under load from now on
+  const { counters } = pair.b.device;
+  const { cookieRepliesSuppressed, droppedUnderLoad } = counters;
+  const flooded = EIGHTH + 100;
+  for (let i = 0; i < flooded; i++) pair.b.receive(first, endpoint("203.0.113.1", 1));
   pair.b.receive(first);
   const replies = drain(pair.b);
   assert.equal(replies.length, COOKIE_REPLIES_PER_SOURCE + 1);
   assert.equal(replies.at(-1)!.to, pair.a.address, "and the flood of one is not another's");
-  const { counters } = pair.b.device;
-  assert.equal(counters.cookieRepliesSuppressed, EIGHTH + 100 - COOKIE_REPLIES_PER_SOURCE);
-  assert.equal(counters.droppedUnderLoad, EIGHTH + 101);
+  const suppressed = counters.cookieRepliesSuppressed - cookieRepliesSuppressed;
+  assert.equal(suppressed, flooded - COOKIE_REPLIES_PER_SOURCE);
+  assert.equal(counters.droppedUnderLoad - droppedUnderLoad, flooded + 1);
 });
 
 Deno.test("a flood from spoofed sources gets 5,000 cookie replies per second and no more", () => {

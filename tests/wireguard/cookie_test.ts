@@ -3,14 +3,14 @@
 import assert from "node:assert/strict";
 import { CookieChecker, CookieGenerator } from "../../wireguard/cookie.ts";
 import { HANDSHAKE_QUEUE_LIMIT, HandshakeQueue } from "../../wireguard/handshake_queue.ts";
-import { type Datagram, endpoint, type Host, Pair, seededRandom } from "./pair.ts";
+import { type Datagram, endpoint, type Host, Pair, seededRandom, stranger } from "./pair.ts";
 
 const RESPONSE = 2, COOKIE_REPLY = 3;
 const EIGHTH = HANDSHAKE_QUEUE_LIMIT / 8;
 
-/** Puts `b` under load with genuine-looking messages from elsewhere. */
+/** Puts `b` under load with genuine-looking messages, each from somebody else. */
 function flood(pair: Pair, sample: Datagram, count = EIGHTH): void {
-  for (let i = 0; i < count; i++) pair.b.receive(sample, endpoint("203.0.113.1", 1 + i));
+  for (let i = 0; i < count; i++) pair.b.receive(sample, stranger(i));
 }
 
 /** An initiation of `a`, not delivered. */
@@ -120,7 +120,7 @@ Deno.test("a response is subject to the same: the responder that gets a cookie u
     pair.b.receive(initiation(pair));
     return drain(pair.b)[0]!;
   })();
-  for (let i = 0; i < EIGHTH; i++) pair.a.receive(response, endpoint("203.0.113.1", i));
+  for (let i = 0; i < EIGHTH; i++) pair.a.receive(response, stranger(i));
   pair.a.receive(response);
   const replies = drain(pair.a);
   assert.equal(replies.at(-1)!.type, COOKIE_REPLY);

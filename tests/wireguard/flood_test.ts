@@ -8,7 +8,7 @@ import { nodeCrypto } from "../../proxy/crypto.ts";
 import { HASH, writeMAC } from "../../wireguard/hash.ts";
 import type { Endpoint } from "../../wireguard/mod.ts";
 import { BusyHost, type Source } from "./busy_host.ts";
-import { type Datagram, endpoint, Host, host, ipv4Packet, seededRandom } from "./pair.ts";
+import { type Datagram, endpoint, Host, host, ipv4Packet, seededRandom, stranger } from "./pair.ts";
 
 const SERVER = endpoint("192.0.2.1", 51820);
 const MTU = 1420;
@@ -164,6 +164,19 @@ for (const [name, flood] of Object.entries(floods)) {
     assertTunnelGoesOn(lab);
   });
 }
+
+Deno.test("50,000 per second of nonsense with a right mac1, from 250 sources: the tunnel goes on, and a new client is in at once", () => {
+  const lab = underFlood((lab) => {
+    const nonsense = Array.from({ length: 25_000 }, (_, i) => message(initiationOf(lab, i)));
+    return (n) => ({ datagram: nonsense[n % nonsense.length]!, from: stranger(n % 250) });
+  });
+  lab.run(500);
+  lab.initiate(lab.newcomer);
+  lab.run(500);
+  assert(lab.isIn(lab.newcomer));
+  assert.equal(lab.newcomer.sentOfType(1).length, 1, "with its first initiation");
+  assertTunnelGoesOn(lab);
+});
 
 Deno.test("50,000 per second from spoofed sources: the tunnel goes on, and who has a cookie is in", () => {
   const lab = underFlood((lab) => {

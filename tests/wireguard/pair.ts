@@ -58,6 +58,11 @@ export function v4(text: string): Uint8Array {
   return Uint8Array.from(text.split("."), Number);
 }
 
+/** The nth of many strangers, each with an address of its own. */
+export function stranger(n: number): Endpoint {
+  return endpoint(Uint8Array.of(100, 64, n >>> 8, n), 1 + n);
+}
+
 /** 10.0.0.x/32 */
 export function host(last: number): AllowedIp {
   return { address: Uint8Array.of(10, 0, 0, last), length: 32 };

@@ -2,7 +2,14 @@ import assert from "node:assert/strict";
 import { writeMAC } from "../../../wireguard/hash.ts";
 import { Random } from "../../sim/random.ts";
 import { mac1KeyOf } from "../../wireguard/mac1.ts";
-import { type Datagram, endpoint, type Host, ipv4Packet, Pair } from "../../wireguard/pair.ts";
+import {
+  type Datagram,
+  endpoint,
+  type Host,
+  ipv4Packet,
+  Pair,
+  stranger,
+} from "../../wireguard/pair.ts";
 import { mutateBytes, pick, resize, splice } from "../mutate.ts";
 import type { Target } from "../target.ts";
 import { set16, set32 } from "../wire.ts";
@@ -126,7 +133,7 @@ class Lab {
       bytes.set([1, 0, 0, 0]);
       if (random.chance(0.5)) bytes.fill(0, 132);
       writeMAC(mac1Key, bytes, 0, 116, bytes, 116);
-      host.device.handleDatagram(bytes, 0, 148, endpoint("203.0.113.1", 1 + i % 300), pair.now);
+      host.device.handleDatagram(bytes, 0, 148, stranger(i), pair.now);
       this.#tried++;
     }
     peer.lastSentHandshake = -Infinity;
