@@ -48,7 +48,7 @@ const COOKIE_REPLY_BURST = 1000;
  * Of one address and port within two seconds. An honest one asks every five: the rest is for when
  * somebody else asks in its name, who must not thereby keep it out.
  */
-export const COOKIE_REPLIES_PER_SOURCE = 20;
+export const COOKIE_REPLIES_PER_SOURCE = 10;
 
 export class Admission {
   readonly #context: Context;

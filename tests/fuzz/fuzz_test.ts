@@ -8,6 +8,7 @@
 import assert from "node:assert/strict";
 import { runTarget } from "./target.ts";
 import { TARGETS } from "./targets.ts";
+import { reached } from "./targets/wireguard.ts";
 
 const CASES: Readonly<Record<string, number>> = {
   ipv4: 30,
@@ -33,6 +34,35 @@ for (const target of TARGETS) {
     assert.ok(executions > 0);
   });
 }
+
+Deno.test("the fuzzer of WireGuard reaches what is behind mac1, mac2 and an index", () => {
+  const sums = new Map<string, number>();
+  for (let seed = 1; seed <= 8; seed++) {
+    for (const [name, count] of reached(seed)) sums.set(name, (sums.get(name) ?? 0) + count);
+  }
+  const missed = [
+    "droppedMalformed",
+    "droppedUnknownIndex",
+    "droppedExpired",
+    "droppedReplayed",
+    "droppedBadTag",
+    "droppedInnerMalformed",
+    "droppedInnerSource",
+    "droppedBadMac",
+    "droppedUnderLoad",
+    "droppedRateLimited",
+    "droppedBadInitiation",
+    "droppedReplayedInitiation",
+    "droppedBadResponse",
+    "droppedBadCookie",
+    "initiationsReceived",
+    "responsesReceived",
+    "cookieRepliesReceived",
+    "packetsReceived",
+    "keepalivesReceived",
+  ].filter((name) => !(sums.get(name)! > 0));
+  assert.deepEqual(missed, []);
+});
 
 Deno.test("a finding names the seed of its case, and ends the run", () => {
   const seen: number[] = [];
