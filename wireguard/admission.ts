@@ -18,7 +18,7 @@
 import { type Context, transmit } from "./context.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { HANDSHAKE_QUEUE_LIMIT, type HandshakeQueue } from "./handshake_queue.ts";
-import { COOKIE_REPLY_SIZE, INITIATION_SIZE } from "./messages.ts";
+import { COOKIE_REPLY_SIZE, INITIATION_SIZE, RESPONSE_SIZE } from "./messages.ts";
 import { RateLimiter } from "./rate_limiter.ts";
 import { SeenInitiations } from "./seen_initiations.ts";
 import { SourceMeter } from "./source_meter.ts";
@@ -68,7 +68,10 @@ export class Admission {
     this.#replies = new SourceMeter(context.random, true);
   }
 
-  /** Whether a handshake message may wait for its turn. If not, it has been counted. */
+  /**
+   * Whether a handshake message may wait for its turn. If not, it has been counted. A response must
+   * be one to a handshake of this device.
+   */
   arrived(
     buffer: Uint8Array,
     offset: number,
@@ -81,8 +84,9 @@ export class Admission {
       this.#context.counters.droppedBadMac++;
       return false;
     }
-    const isTrusted = this.#failures.count(from, now) < SUSPECT_AFTER &&
-      (this.#queue.size < CROWDED || !this.#queue.holds(from));
+    // A response names an index of ours: its sender has received that, or reads on the way anyhow.
+    const isTrusted = length === RESPONSE_SIZE || this.#failures.count(from, now) < SUSPECT_AFTER &&
+        (this.#queue.size < CROWDED || !this.#queue.holds(from));
     return isTrusted || this.#demandProof(buffer, offset, length, from, now) === 0;
   }
 

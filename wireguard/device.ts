@@ -40,6 +40,7 @@ import {
   INITIATION_SIZE,
   KEEPALIVE_SIZE,
   OFFSET_TYPE,
+  RESPONSE_RECEIVER,
   RESPONSE_SIZE,
   TAG_SIZE,
   TYPE_COOKIE_REPLY,
@@ -198,6 +199,10 @@ export class Device {
       (type === TYPE_RESPONSE && length === RESPONSE_SIZE)
     ) {
       // Before the queue, so that garbage and replays cannot fill it.
+      if (type === TYPE_RESPONSE && !this.#isAwaited(buffer, offset)) {
+        counters.droppedUnknownIndex++;
+        return;
+      }
       if (!this.#admission.arrived(buffer, offset, length, from, now)) return;
       if (!this.#queue.push(buffer, offset, length, from)) counters.droppedQueueFull++;
     } else if (type === TYPE_COOKIE_REPLY && length === COOKIE_REPLY_SIZE) {
@@ -272,6 +277,12 @@ export class Device {
     this.#queue.clear();
     this.#context.cookies.destroy();
     wipe(this.#context.identity.privateKey);
+  }
+
+  /** Whether a response names a handshake of ours: a guess at 32 bits is cheaper to refuse than a MAC. */
+  #isAwaited(buffer: Uint8Array, offset: number): boolean {
+    return this.#context.indices.handshake(readI32(buffer, offset + RESPONSE_RECEIVER)) !==
+      undefined;
   }
 
   /** @returns the part of the budget it took. */

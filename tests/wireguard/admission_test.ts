@@ -25,6 +25,15 @@ function initiation(pair: Pair): Datagram {
   return pair.a.outbox.splice(0)[0]!;
 }
 
+/** One of `b`, not delivered. */
+function initiationOfB(pair: Pair): Datagram {
+  pair.ba.setEndpoint(pair.a.address);
+  pair.ba.lastSentHandshake = -Infinity;
+  pair.ba.initiate(pair.now);
+  pair.b.device.handleHandshakes(pair.now, 1);
+  return pair.b.outbox.splice(0)[0]!;
+}
+
 /** Nonsense with a right mac1, as whoever knows the public key can write it. */
 function nonsense(to: Host, seed: number): Datagram {
   const bytes = new Uint8Array(148);
@@ -136,6 +145,32 @@ Deno.test("all peers behind one address may come at once, as long as the queue i
   }
   drain(pair.b);
   assert.equal(pair.b.device.counters.droppedBadInitiation, CROWDED);
+});
+
+Deno.test("responses to no handshake of ours are refused without a MAC and never wait", () => {
+  const pair = new Pair().connect();
+  const bytes = pair.b.sentOfType(RESPONSE)[0]!.bytes.slice();
+  for (let i = 0; i < 2 * HANDSHAKE_QUEUE_LIMIT; i++) {
+    new DataView(bytes.buffer).setUint32(8, i);
+    writeMAC(mac1KeyOf(pair.a.device.publicKey), bytes, 0, 60, bytes, 60);
+    pair.a.device.handleDatagram(bytes, 0, bytes.length, stranger(i), pair.now);
+  }
+  const { counters } = pair.a.device;
+  assert.equal(counters.droppedUnknownIndex, 2 * HANDSHAKE_QUEUE_LIMIT);
+  assert(pair.a.device.pollTimeout() > 0, "nothing waits");
+  pair.a.receive(initiationOfB(pair));
+  assert.deepEqual(drain(pair.a).map((d) => d.type), [RESPONSE], "nobody is under load");
+});
+
+Deno.test("who sends in the peer's name does not hold up its answer to this side's initiation", () => {
+  const pair = new Pair();
+  for (let i = 0; i < 100; i++) {
+    pair.a.receive(nonsense(pair.a, i), pair.b.address);
+    drain(pair.a);
+  }
+  assert(pair.a.device.counters.droppedUnderLoad > 0, "its address is suspected");
+  pair.connect();
+  assert.equal(pair.b.device.counters.cookieRepliesReceived, 0);
 });
 
 Deno.test("a source that goes on without a cookie when it should have one has no turn again", () => {

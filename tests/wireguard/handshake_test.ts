@@ -1,7 +1,9 @@
 /** Handshakes between devices: sessions, keys, replay, roaming, silence. */
 
 import assert from "node:assert/strict";
+import { writeMAC } from "../../wireguard/hash.ts";
 import { generatePrivateKey, SendResult } from "../../wireguard/mod.ts";
+import { mac1KeyOf } from "./mac1.ts";
 import {
   type Datagram,
   endpoint,
@@ -14,6 +16,7 @@ import {
 } from "./pair.ts";
 
 const INITIATION = 1, RESPONSE = 2, DATA = 4;
+const OFFSET_SENDER = 4;
 
 /** Captures instead of delivering: what `a` and `b` have put out since the last call. */
 function take(host: Host): Datagram[] {
@@ -163,6 +166,32 @@ Deno.test("a replayed initiation is not answered, though the rest of it is genui
   pair.settle();
   assert.equal(pair.b.sent.length, before);
   assert.equal(pair.b.device.counters.droppedReplayedInitiation, 1);
+});
+
+Deno.test("a sender index changed on its way costs one attempt: it is under nothing but mac1 (§5.4.2)", () => {
+  const pair = new Pair().connect();
+  const session = pair.ba.session.current;
+  pair.advance(6000);
+  pair.ab.initiate(pair.now);
+  pair.a.device.handleHandshakes(pair.now, 1);
+  // Whoever is on the path and knows the public key can do this; or drop the message altogether.
+  const [{ bytes }] = take(pair.a) as [Datagram];
+  bytes[OFFSET_SENDER]! ^= 1;
+  writeMAC(mac1KeyOf(pair.b.device.publicKey), bytes, 0, 116, bytes, 116);
+  pair.b.device.handleDatagram(bytes, 0, bytes.length, pair.a.address, pair.now);
+  pair.settle();
+  assert.equal(pair.a.device.counters.droppedUnknownIndex, 1, "the answer is to another handshake");
+  assert.equal(pair.ba.session.current, session);
+  pair.aToB();
+  pair.bToA();
+  pair.settle();
+  assert.deepEqual([pair.a.received.length, pair.b.received.length], [1, 1], "under the old keys");
+  pair.advance(5400);
+  assert.notEqual(pair.ba.session.current, session, "the next attempt is its own");
+  pair.aToB();
+  pair.bToA();
+  pair.settle();
+  assert.deepEqual([pair.a.received.length, pair.b.received.length], [2, 2]);
 });
 
 Deno.test("an initiation flood: at most 50 per second of one peer are answered", () => {
