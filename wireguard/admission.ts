@@ -85,9 +85,10 @@ export class Admission {
       return false;
     }
     // A response names an index of ours: its sender has received that, or reads on the way anyhow.
-    const isTrusted = length === RESPONSE_SIZE || this.#failures.count(from, now) < SUSPECT_AFTER &&
-        (this.#queue.size < CROWDED || !this.#queue.holds(from));
-    return isTrusted || this.#demandProof(buffer, offset, length, from, now) === 0;
+    if (length === RESPONSE_SIZE) return true;
+    const isSuspect = this.#failures.count(from, now) >= SUSPECT_AFTER;
+    if (!isSuspect && (this.#queue.size < CROWDED || !this.#queue.holds(from))) return true;
+    return this.#demandProof(buffer, offset, length, from, isSuspect, now) === 0;
   }
 
   /**
@@ -105,7 +106,7 @@ export class Admission {
   ): number {
     // The same again, for copies that came before the first had its turn.
     if (this.#isReplay(buffer, offset, length)) return COST_OF_DROP;
-    return isUnderLoad ? this.#demandProof(buffer, offset, length, from, now) : 0;
+    return isUnderLoad ? this.#demandProof(buffer, offset, length, from, true, now) : 0;
   }
 
   /** To be called after the work on a message, with whether it was of any use. */
@@ -135,12 +136,19 @@ export class Admission {
     return true;
   }
 
-  /** §5.3: a proof of address first, and then still not too often. @returns the cost, 0 if proven. */
+  /**
+   * §5.3: a proof of address first, and then still not too often.
+   *
+   * @param isHeld Whether coming without is held against the source: it would have its turns again as
+   * soon as it has no more.
+   * @returns the cost, 0 if proven.
+   */
   #demandProof(
     buffer: Uint8Array,
     offset: number,
     length: number,
     from: Endpoint,
+    isHeld: boolean,
     now: number,
   ): number {
     const { cookies, counters } = this.#context;
@@ -150,7 +158,7 @@ export class Admission {
       return COST_OF_DROP;
     }
     counters.droppedUnderLoad++;
-    this.#failures.add(from, now); // or it would have its turns again as soon as it has no more
+    if (isHeld) this.#failures.add(from, now);
     if (
       this.#replies.count(from, now) >= COOKIE_REPLIES_PER_SOURCE || !this.#replyBucket.take(now)
     ) {
