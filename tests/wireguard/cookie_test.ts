@@ -59,6 +59,41 @@ Deno.test("load ends a second after the queue was last an eighth full", () => {
   assert.deepEqual(drain(pair.b).map((d) => d.type), [RESPONSE]);
 });
 
+Deno.test("load goes on with every burst, though the queue was empty in between", () => {
+  const pair = new Pair();
+  for (let i = 0; i < 3; i++) {
+    flood(pair, initiation(pair));
+    drain(pair.b);
+    pair.advance(900);
+    pair.b.receive(initiation(pair), endpoint("192.0.2.1", 5000 + i));
+    assert.deepEqual(drain(pair.b).map((d) => d.type), [COOKIE_REPLY]);
+  }
+});
+
+Deno.test("who has a young cookie of a secret that has died gets another, and is in with that", () => {
+  const pair = new Pair();
+  const isCookie = (d: Datagram) => d.type === COOKIE_REPLY && d.to === pair.a.address;
+  const load = () => {
+    flood(pair, initiation(pair));
+    drain(pair.b);
+  };
+  load(); // the secret is born
+  pair.advance(119_000);
+  load();
+  pair.b.receive(initiation(pair));
+  pair.a.receive(drain(pair.b).find(isCookie)!);
+  pair.b.receive(initiation(pair));
+  assert.deepEqual(drain(pair.b).map((d) => d.type), [RESPONSE]);
+  pair.advance(2_000); // the cookie would be good for 113 s, and the secret is gone
+  load();
+  pair.b.receive(initiation(pair));
+  const replies = drain(pair.b);
+  assert(replies.every(isCookie) && replies.length === 1);
+  pair.a.receive(replies[0]!);
+  pair.b.receive(initiation(pair));
+  assert.deepEqual(drain(pair.b).map((d) => d.type), [RESPONSE]);
+});
+
 Deno.test("below an eighth of the queue there is no load", () => {
   const pair = new Pair();
   flood(pair, initiation(pair), EIGHTH - 1);

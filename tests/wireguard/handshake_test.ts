@@ -440,6 +440,30 @@ Deno.test("a restarted peer is back with its first packet", () => {
   }
 });
 
+Deno.test("an old initiation sent to a restarted responder gets nobody in, and keeps nobody out", () => {
+  const pair = new Pair().connect();
+  const old = pair.a.sentOfType(INITIATION)[0]!;
+  pair.advance(1000);
+  // The greatest timestamp is in no file: after a restart the first initiation is a new one.
+  const again = new Host(1001, pair.b.address);
+  assert.deepEqual(again.device.publicKey, pair.b.device.publicKey);
+  const peer = again.device.addPeer({
+    publicKey: pair.a.device.publicKey,
+    allowedIps: [host(1)],
+  }, pair.now);
+  again.now = pair.now;
+  pair.hosts.splice(pair.hosts.indexOf(pair.b), 1, again);
+  again.receive(old, endpoint("203.0.113.6", 6));
+  again.device.handleHandshakes(again.now, 1);
+  assert(!peer.hasSession, "the replayer cannot confirm it");
+  for (let i = 0; i < 20 && again.received.length === 0; i++) {
+    pair.aToB();
+    pair.advance(1000);
+  }
+  assert.equal(again.received.length > 0, true);
+  assert.equal(peer.endpoint, pair.a.address);
+});
+
 Deno.test("initiations are done within the budget, and pollTimeout asks for another turn", () => {
   const hub = new Host(1, endpoint("192.0.2.1", 1));
   for (let i = 0; i < 10; i++) {

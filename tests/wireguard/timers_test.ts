@@ -1,7 +1,13 @@
 /** Whitepaper §6 between two devices, in simulated time. */
 
 import assert from "node:assert/strict";
-import { SendResult, type TimerSettings } from "../../wireguard/mod.ts";
+import {
+  type AeadKey,
+  type Crypto,
+  nobleCrypto,
+  SendResult,
+  type TimerSettings,
+} from "../../wireguard/mod.ts";
 import { type Host, ipv4Packet, Pair } from "./pair.ts";
 
 const INITIATION = 1, RESPONSE = 2, DATA = 4;
@@ -302,6 +308,46 @@ Deno.test("keys are wiped 540 s after a handshake was given up", () => {
   pair.advance(1);
   assert.equal(pair.ab.pending, undefined);
   assert.equal(pair.a.device.pollTimeout(), Infinity);
+});
+
+Deno.test("no transport key outlives its session: replaced, superseded, expired or of a removed peer", () => {
+  const live = new Set<AeadKey>();
+  const { x25519, aead } = nobleCrypto;
+  const crypto: Crypto = {
+    x25519,
+    aead: {
+      importKey(bytes) {
+        const key = aead.importKey(bytes);
+        const watched: AeadKey = {
+          seal: key.seal.bind(key),
+          open: key.open.bind(key),
+          destroy() {
+            live.delete(watched);
+            key.destroy();
+          },
+        };
+        live.add(watched);
+        return watched;
+      },
+    },
+  };
+  const pair = new Pair({ crypto }).connect();
+  for (let i = 0; i < 12; i++) {
+    pair.advance(6000);
+    (i % 2 === 0 ? pair.ab : pair.ba).initiate(pair.now);
+    // Every third session is never confirmed.
+    pair.filter = ({ type }) => i % 3 !== 0 || type !== DATA;
+    pair.settle();
+    assert(live.size <= 12, "two keys of three sessions on either side");
+  }
+  pair.filter = () => true;
+  pair.advance(640_000);
+  assert.equal(live.size, 0);
+  pair.connect();
+  assert.equal(live.size, 4);
+  pair.a.device.removePeer(pair.ab, pair.now);
+  pair.b.device.close(pair.now);
+  assert.equal(live.size, 0);
 });
 
 Deno.test("persistent keepalive: every interval of silence, from the moment it is set", () => {
