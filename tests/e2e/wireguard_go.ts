@@ -142,8 +142,13 @@ export class WireguardGo {
   async #socket(): Promise<void> {
     const deadline = performance.now() + 10_000;
     while (true) {
-      const { code } = await this.host.run(["wg", "show", this.device]);
-      if (code === 0) return;
+      // Not with `wg`: that removes a socket which is bound and does not listen yet.
+      try {
+        (await Deno.connect({ transport: "unix", path: this.#socketPath })).close();
+        return;
+      } catch {
+        // Not yet.
+      }
       if (performance.now() > deadline) {
         throw new Error(`${this.program.name}: no socket\n${this.#process}`);
       }
