@@ -142,8 +142,9 @@ export class UdpSocket {
   }
 
   /**
-   * Has the kernel keep what the network reports about datagrams sent, for an `ErrorQueue`. Each report
-   * also makes one call on the socket fail, a pending {@link receive} too. Nothing is lost with that.
+   * Has the kernel keep what the network reports about datagrams sent, for an `ErrorQueue`. Until it
+   * is taken from there a report makes one call on the socket fail, {@link receive} too. No datagram
+   * is lost with that.
    */
   reportErrors(): void {
     const isIpv6 = this.address.hostname.includes(":");

@@ -11,6 +11,7 @@
 import {
   Errno,
   ErrorQueue,
+  ErrorWatch,
   MESSAGE_BYTES,
   openUdpLibc,
   ReceiveRing,
@@ -44,6 +45,10 @@ const MAX_FAILURES = 16;
 
 export class FfiTargetSockets implements TargetSockets {
   readonly options: TargetSocketsOptions;
+  // First: it may throw, and then nothing else is open.
+  readonly #watch = new ErrorWatch((number) => this.#onErrors(number));
+  readonly #watched = new Map<number, FfiTargetSocket>();
+  #lastNumber = 0;
   readonly libc: UdpLibc = openUdpLibc();
   readonly sends: TargetSends = new TargetSends(this.libc);
   readonly errors: ErrorQueue = new ErrorQueue(this.libc);
@@ -64,9 +69,23 @@ export class FfiTargetSockets implements TargetSockets {
   }
 
   open(version: IpVersion, handler: TargetSocketHandler): TargetSocket {
-    const socket = new FfiTargetSocket(this, version, handler);
+    const number = ++this.#lastNumber;
+    const socket = new FfiTargetSocket(this, version, handler, number);
+    try {
+      this.#watch.add(socket.fd, number);
+    } catch (error) {
+      socket.close();
+      socket.release();
+      throw error;
+    }
+    this.#watched.set(number, socket);
     this.#wait(socket);
     return socket;
+  }
+
+  /** For sockets. */
+  onClosed(number: number): void {
+    this.#watched.delete(number);
   }
 
   drain(now: number): void {
@@ -79,8 +98,17 @@ export class FfiTargetSockets implements TargetSockets {
   }
 
   async close(): Promise<void> {
+    await this.#watch.close();
     if (this.#waits > 0) await new Promise<void>((resolve) => this.#onLastWait = resolve);
     this.libc.close();
+  }
+
+  #onErrors(number: number): void {
+    try {
+      this.#watched.get(number)?.takeReports();
+    } catch (error) {
+      log.error("a defect: {error}", { error });
+    }
   }
 
   /** Hands on what a socket has. @returns what that is of the turn's budget. */
@@ -128,6 +156,7 @@ class FfiTargetSocket implements TargetSocket, Sender {
   lastSend = -1;
   isClosed = false;
   readonly fd: number;
+  readonly #number: number;
   readonly #owner: FfiTargetSockets;
   readonly #handler: TargetSocketHandler;
   readonly #socket: UdpSocket;
@@ -138,8 +167,15 @@ class FfiTargetSocket implements TargetSocket, Sender {
   #delivered = -1;
   #failures = 0;
 
-  constructor(owner: FfiTargetSockets, version: IpVersion, handler: TargetSocketHandler) {
+  /** @param number What the owner knows it by. */
+  constructor(
+    owner: FfiTargetSockets,
+    version: IpVersion,
+    handler: TargetSocketHandler,
+    number: number,
+  ) {
     this.#owner = owner;
+    this.#number = number;
     this.#handler = handler;
     this.#socket = new UdpSocket(owner.libc, {
       hostname: version === 4 ? "0.0.0.0" : "::",
@@ -164,6 +200,7 @@ class FfiTargetSocket implements TargetSocket, Sender {
     this.#owner.sends.flushOf(this);
     this.isClosed = true;
     this.#socket.close();
+    this.#owner.onClosed(this.#number);
   }
 
   refused(to: TargetAddress, errno: number): void {
