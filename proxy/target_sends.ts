@@ -17,7 +17,7 @@ export interface Sender {
   lastSend: number;
   /** A datagram was not sent. @param errno EAGAIN: the socket's buffer is full. */
   refused(to: TargetAddress, errno: number): void;
-  /** Takes what is in the socket's error queue. @returns whether there was anything. */
+  /** Takes what the network has reported. @returns whether there was anything. */
   takeReports(): boolean;
 }
 

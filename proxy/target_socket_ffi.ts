@@ -10,6 +10,7 @@
 
 import {
   Errno,
+  ErrorOrigin,
   ErrorQueue,
   ErrorWatch,
   MESSAGE_BYTES,
@@ -216,10 +217,15 @@ class FfiTargetSocket implements TargetSocket, Sender {
 
   takeReports(): boolean {
     const { errors, options } = this.#owner;
-    return errors.drain(this.fd, (to, origin, type, code, mtu) => {
+    let isOfNetwork = false;
+    errors.drain(this.fd, (to, origin, type, code, mtu) => {
+      // What this host finds, a datagram too long, is the result of the call as well.
+      if (origin === ErrorOrigin.LOCAL) return;
+      isOfNetwork = true;
       const kind = reportKind(origin, type, code);
       if (kind !== undefined) this.#handler.report(errors.names, to, kind, mtu, options.now());
-    }) > 0;
+    });
+    return isOfNetwork;
   }
 
   /** Waits for a datagram. @returns false once the socket is closed. */
