@@ -4,10 +4,12 @@
  * @module
  */
 
+export { ErrorWatch } from "./error_watch.ts";
 export { type KernelAeadKey, Kernels } from "./kernels/kernels.ts";
 export { Errno } from "./libc.ts";
 export * from "./tun.ts";
 export * from "./udp.ts";
+export { ErrorOrigin, ErrorQueue } from "./udp_errors.ts";
 export { type UdpLibc } from "./udp_layout.ts";
 export { MESSAGE_BYTES, ReceiveRing } from "./udp_receive.ts";
 export { type Destination, SendBatch, type SettledHandler } from "./udp_send.ts";

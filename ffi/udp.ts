@@ -7,6 +7,7 @@
  */
 
 import { Errno, openLibc } from "./libc.ts";
+import { IP_RECVERR, IPV6_RECVERR, SOL_IP, SOL_IPV6 } from "./udp_errors.ts";
 import { SOL_UDP, UDP_CALLS, UDP_GRO, UDP_SEGMENT, type UdpLibc } from "./udp_layout.ts";
 
 // <asm-generic/socket.h>
@@ -138,6 +139,17 @@ export class UdpSocket {
     if (this.hasGro && on !== this.#coalesces && this.#set(SOL_UDP, UDP_GRO, on ? 1 : 0)) {
       this.#coalesces = on;
     }
+  }
+
+  /**
+   * Has the kernel keep what the network reports about datagrams sent, for an `ErrorQueue`. Until it
+   * is taken from there a report makes one call on the socket fail, {@link receive} too. No datagram
+   * is lost with that.
+   */
+  reportErrors(): void {
+    const isIpv6 = this.address.hostname.includes(":");
+    if (isIpv6) this.#set(SOL_IPV6, IPV6_RECVERR, 1);
+    else this.#set(SOL_IP, IP_RECVERR, 1);
   }
 
   /**

@@ -102,6 +102,7 @@ export class ReceiveRing {
    */
   fill(fd: number): number {
     const { words, count, from } = this.#messages;
+    if (this.#count === 0) this.#head = 0; // the whole ring in one call, and few pages while it is quiet
     const tail = (this.#head + this.#count) % count;
     const room = Math.min(count - this.#count, count - tail);
     this.isExhausted = false;

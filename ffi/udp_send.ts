@@ -96,19 +96,22 @@ export class SendBatch {
   /**
    * Sends them. One that is refused does not hold up the others.
    *
+   * @param stopped Called when the kernel took fewer than it was given. Returns whether it failed for
+   * an error that was queued at the socket, and now no longer is: then it is tried again.
    * @returns false if the socket's buffer was full before all were sent: the rest waits.
    */
-  flush(fd: number, settled: SettledHandler): boolean {
+  flush(fd: number, settled: SettledHandler, stopped?: () => boolean): boolean {
     while (this.#first < this.#end) {
       const count = this.#layOut();
       const sent = this.#libc.symbols.sendmmsg(fd, this.#messages.from[0]!, count, MSG_DONTWAIT);
       if (sent > 0) {
         for (let i = 0; i < sent; i++) this.#settle(this.#segmentsOf(i), 0, settled);
+        if (sent < count) stopped?.();
         continue;
       }
       const errno = this.#libc.errno();
       if (errno === Errno.EAGAIN) return false;
-      if (errno !== Errno.EINTR) this.#refused(errno, settled);
+      if (errno !== Errno.EINTR && !stopped?.()) this.#refused(errno, settled);
     }
     this.#first = this.#end = 0;
     return true;

@@ -1,3 +1,4 @@
+import type { IpVersion } from "./address.ts";
 import { copyBytes, equalBytes, readUint16, readUint32 } from "./bytes.ts";
 import { finish, sum } from "./checksum.ts";
 import type { IcmpCounters } from "./counters.ts";
@@ -81,7 +82,7 @@ export class Icmp {
     if (type === (version === 4 ? ECHO_REQUEST : V6_ECHO_REQUEST)) this.#echo(inbound, now);
     else {
       const code = buffer[payload + 1]!;
-      const kind = version === 4 ? ipv4ErrorKind(type, code) : ipv6ErrorKind(type, code);
+      const kind = icmpErrorKind(version, type, code);
       if (kind === undefined) this.#counters.unhandled++;
       else this.#handleError(inbound, kind, now);
     }
@@ -172,6 +173,15 @@ export class Icmp {
     );
     return true;
   }
+}
+
+/** What an ICMP message reports; undefined if it is no error, or one that does not count. */
+export function icmpErrorKind(
+  version: IpVersion,
+  type: number,
+  code: number,
+): IcmpErrorKind | undefined {
+  return version === 4 ? ipv4ErrorKind(type, code) : ipv6ErrorKind(type, code);
 }
 
 /** RFC 792, RFC 1122 §3.2.2.1, RFC 1812 §5.2.7.1. Source Quench is ignored (RFC 6633). */

@@ -55,7 +55,9 @@
 export { IpAddress, type IpVersion, Prefix } from "./address.ts";
 export type { Sum } from "./checksum.ts";
 export { IcmpCounters, IpCounters, UdpCounters } from "./counters.ts";
+export { copyBytes } from "./bytes.ts";
 export { Deadlines, type Timed } from "./deadlines.ts";
+export { icmpErrorKind } from "./icmp.ts";
 export { type Link, LINK_HEADROOM, LINK_TAILROOM } from "./link.ts";
 export type { Nic, NicAddress, NicOptions } from "./nic.ts";
 export type { ReassemblySettings } from "./reassembly.ts";

@@ -6,7 +6,7 @@ import { TokenBucket } from "./token_bucket.ts";
 /** RFC 791 §3.2: what every host must be able to receive; smaller links are not worth the care. */
 const MIN_MTU = 576;
 /** RFC 8200 §5. */
-const MIN_IPV6_MTU = 1280;
+export const MIN_IPV6_MTU = 1280;
 /** The most an IPv4 total length can say. */
 const MAX_MTU = 65_535;
 

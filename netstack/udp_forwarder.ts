@@ -1,11 +1,18 @@
 import { IpAddress } from "./address.ts";
-import { copyBytes, readUint16 } from "./bytes.ts";
+import { copyBytes, readUint16, writeUint16 } from "./bytes.ts";
 import type { UdpCounters } from "./counters.ts";
-import { IPV6_HEADER_LENGTH } from "./ipv6.ts";
-import type { Nic } from "./nic.ts";
+import {
+  DONT_FRAGMENT,
+  IPV4_DESTINATION,
+  IPV4_FRAGMENT,
+  IPV4_HEADER_LENGTH,
+  writeIpv4Checksum,
+} from "./ipv4.ts";
+import { IPV6_DESTINATION, IPV6_HEADER_LENGTH, IPV6_NEXT_HEADER } from "./ipv6.ts";
+import { MIN_IPV6_MTU, type Nic } from "./nic.ts";
 import type { Output } from "./output.ts";
 import { HalfSipHash } from "./siphash.ts";
-import type { Inbound, Path, UnreachableKind } from "./transport.ts";
+import type { IcmpErrorKind, Inbound, Path, UnreachableKind } from "./transport.ts";
 import { type Udp, UDP_DESTINATION_PORT, UDP_HEADER_LENGTH, udpPath } from "./udp.ts";
 
 /** What a forwarder does with a datagram. */
@@ -37,6 +44,13 @@ export interface UdpForwarderHandler {
     now: number,
   ): UdpVerdict;
 }
+
+const UNREACHABLE_KINDS: Partial<Record<IcmpErrorKind, UnreachableKind>> = {
+  "port-unreachable": "port",
+  "host-unreachable": "host",
+  "net-unreachable": "net",
+  "prohibited": "prohibited",
+};
 
 /** Flows of every forwarder. When they end is the forwarders' business; how many there are, ours too. */
 export class UdpFlows {
@@ -240,11 +254,42 @@ export class UdpFlow {
     return this.#udp.send(path, fromPort, this.clientPort, buffer, offset, length, now);
   }
 
-  /** Reports to the client that its last datagram came to nothing. */
-  unreachable(kind: UnreachableKind, now: number): void {
-    if (this.#closed || this.#lastDestination === undefined) return;
-    const headers = this.#lastHeaders;
-    this.#output.errors.unreachable(kind, this.ingress, headers, 0, headers.length, now);
+  /**
+   * Passes on what became of a datagram that the client sent to `destination`: as ICMP from there, or
+   * from this gateway, quoting the client's headers. Silent about what says nothing to a client whose
+   * packet ends here: hops that ran out beyond, and a size that only binds who forbids fragments.
+   *
+   * @param mtu For "too-big": of the path beyond, in bytes of a packet of the client's.
+   * @returns Whether it is of a kind that is passed on. The stack's rate limit applies.
+   */
+  report(
+    kind: IcmpErrorKind,
+    mtu: number,
+    destination: IpAddress,
+    destinationPort: number,
+    now: number,
+  ): boolean {
+    if (this.#closed || this.#lastDestination === undefined) return false;
+    if (destination.version !== this.client.version) return false;
+    const { ingress } = this;
+    const { errors } = this.#output;
+    const headers = this.#headersTo(destination, destinationPort);
+    const unreachable = UNREACHABLE_KINDS[kind];
+    if (unreachable !== undefined) {
+      errors.unreachable(unreachable, ingress, headers, 0, headers.length, now);
+      return true;
+    }
+    if (kind === "protocol-unreachable") {
+      errors.unknownProtocol(IPV6_NEXT_HEADER, ingress, headers, 0, headers.length, now);
+      return true;
+    }
+    if (kind !== "too-big") return false;
+    const isIpv4 = this.client.version === 4;
+    if (isIpv4 && (readUint16(headers, IPV4_FRAGMENT) & DONT_FRAGMENT) === 0) return false;
+    // RFC 8200 §5: no link of IPv6 takes less.
+    const most = isIpv4 ? mtu : Math.max(mtu, MIN_IPV6_MTU);
+    errors.tooBig(most, ingress, headers, 0, headers.length, now);
+    return true;
   }
 
   /** Forgets the flow; the client's next datagram makes a new one. More than once does no harm. */
@@ -261,7 +306,7 @@ export class UdpFlow {
       this.client.matches(inbound.buffer, inbound.source, inbound.version);
   }
 
-  /** For the table: keeps what {@link unreachable} quotes. @returns The destination. */
+  /** For the table: keeps what {@link report} quotes. @returns The destination. */
   noteDatagram(inbound: Inbound): IpAddress {
     const { buffer, ipOffset, payload, destination, version } = inbound;
     const headers = this.#lastHeaders;
@@ -274,6 +319,19 @@ export class UdpFlow {
       this.#lastDestination = IpAddress.from(buffer, destination, version);
     }
     return this.#lastDestination!;
+  }
+
+  /** Headers of the last datagram, as one to `destination` has them. */
+  #headersTo(destination: IpAddress, port: number): Uint8Array {
+    const headers = this.#lastHeaders.slice();
+    const udp = headers.length - UDP_HEADER_LENGTH;
+    writeUint16(headers, udp + UDP_DESTINATION_PORT, port);
+    if (destination.equals(this.#lastDestination!)) return headers;
+    const isIpv4 = destination.version === 4;
+    const { bytes } = destination;
+    copyBytes(bytes, 0, headers, isIpv4 ? IPV4_DESTINATION : IPV6_DESTINATION, bytes.length);
+    if (isIpv4) writeIpv4Checksum(headers, 0, IPV4_HEADER_LENGTH);
+    return headers;
   }
 
   #pathFrom(from: IpAddress): Path | undefined {

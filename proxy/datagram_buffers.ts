@@ -15,9 +15,9 @@ const PER_SLAB = 64;
  * are first written to, so that one that only ever saw small datagrams costs a page and not 64 KiB.
  */
 export class ReceiveBuffers {
-  readonly #free: Uint8Array[] = [];
+  readonly #free: Uint8Array<ArrayBuffer>[] = [];
 
-  take(): Uint8Array {
+  take(): Uint8Array<ArrayBuffer> {
     if (this.#free.length === 0) {
       const slab = new ArrayBuffer(PER_SLAB * DATAGRAM_SIZE);
       for (let i = PER_SLAB - 1; i >= 0; i--) {
@@ -27,7 +27,7 @@ export class ReceiveBuffers {
     return this.#free.pop()!;
   }
 
-  give(buffer: Uint8Array): void {
+  give(buffer: Uint8Array<ArrayBuffer>): void {
     this.#free.push(buffer);
   }
 }

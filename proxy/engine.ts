@@ -35,6 +35,16 @@ export interface TimeoutSource {
   handleTimeout(now: number): void;
 }
 
+/** What receives and sends in the engine's turns beside WireGuard's socket. */
+export interface TurnSource {
+  /** Whether {@link drain} has something to do, and the tunnel room for it. */
+  readonly hasReady: boolean;
+  /** Hands a bounded batch of what has come to the stack. */
+  drain(now: number): void;
+  /** Sends what the turn has collected. */
+  flush(): void;
+}
+
 export interface EngineOptions {
   readonly config: GatewayConfig;
   readonly crypto?: Crypto;
@@ -73,6 +83,7 @@ export class Engine {
   readonly counters: EngineCounters = { turns: 0, timeouts: 0, faults: 0 };
   readonly #options: EngineOptions;
   readonly #sources: TimeoutSource[] = [];
+  readonly #turnSources: TurnSource[] = [];
   #now = performance.now();
   #isScheduled = false;
   #isInTurn = false;
@@ -171,6 +182,16 @@ export class Engine {
     this.#sources.push(source);
   }
 
+  /** Includes `source` in every turn. */
+  addTurns(source: TurnSource): void {
+    this.#turnSources.push(source);
+  }
+
+  /** Whether packets for the tunnel leave at once, and need not be queued or dropped. */
+  get hasRoom(): boolean {
+    return this.pool.free > 0 && this.nic1.queue.isEmpty;
+  }
+
   /** Whether what one peer takes is missing to another. */
   get hasSeveralPeers(): boolean {
     let count = 0;
@@ -220,13 +241,34 @@ export class Engine {
     let isMore = false;
     try {
       this.bind.drain(this.#handleDatagram);
+      this.#exchange(this.#now);
       isMore = this.#work(this.#now);
     } catch (error) {
       this.#fault(error);
     }
     this.#isInTurn = false;
-    if (isMore || this.bind.hasReady) this.wake();
+    if (isMore || this.bind.hasReady || this.#hasReadySource()) this.wake();
     else this.#arm();
+  }
+
+  /** What has come in leaves for the targets before what they answered is taken. */
+  #exchange(now: number): void {
+    for (let i = 0; i < this.#turnSources.length; i++) {
+      const source = this.#turnSources[i]!;
+      try {
+        source.flush();
+        source.drain(now);
+      } catch (error) {
+        this.#fault(error);
+      }
+    }
+  }
+
+  #hasReadySource(): boolean {
+    for (let i = 0; i < this.#turnSources.length; i++) {
+      if (this.#turnSources[i]!.hasReady) return true;
+    }
+    return false;
   }
 
   /** @returns whether there is more to do now. */
@@ -241,8 +283,9 @@ export class Engine {
     const moreHandshakes = device.handleHandshakes(now, HANDSHAKE_BUDGET);
     const moreSegments = stack.flush(now, FLUSH_BUDGET);
     this.bind.flush();
-    this.#needsSlots = moreSegments && this.pool.free === 0;
-    return moreHandshakes || moreSegments && !this.#needsSlots;
+    const hasSlots = this.pool.free > 0;
+    this.#needsSlots = !hasSlots; // also what is not taken from targets meanwhile
+    return moreHandshakes || moreSegments && hasSlots;
   }
 
   /** One timer, re-armed only when a deadline moves earlier. */

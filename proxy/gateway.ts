@@ -96,7 +96,7 @@ export class Gateway implements AsyncDisposable {
       routes.addNetwork(new Prefix(address, length));
     }
     this.peers = new TunnelPeers(engine, routes, config.privateKey, options);
-    this.proxy = new SubnetProxy(engine, routes, config.proxy);
+    this.proxy = new SubnetProxy(engine, routes, config.proxy, ffi);
   }
 
   /** Bound UDP port. */

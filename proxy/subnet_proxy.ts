@@ -56,7 +56,13 @@ export class SubnetProxy implements TimeoutSource {
   #draining: Prefix[] = [];
   #drainAt = Infinity;
 
-  constructor(engine: Engine, routes: GatewayRoutes, config: ProxyConfig | undefined) {
+  /** @param ffi Whether sockets towards UDP targets are over FFI. Default: as WireGuard's is. */
+  constructor(
+    engine: Engine,
+    routes: GatewayRoutes,
+    config: ProxyConfig | undefined,
+    ffi: boolean | undefined,
+  ) {
     this.#engine = engine;
     this.#routes = routes;
     this.#policy = new TargetPolicy(config?.maps ?? []);
@@ -72,12 +78,14 @@ export class SubnetProxy implements TimeoutSource {
       settings: this.#settings,
       now: () => engine.now(),
       wake: () => engine.wake(),
+      hasRoom: () => engine.hasRoom,
     };
     this.tcp = new TcpForwarder(options);
-    this.udp = new UdpForwarder(options);
+    this.udp = new UdpForwarder({ ...options, ...(ffi !== undefined && { ffi }) });
     engine.addTimeouts(this.tcp);
     engine.addTimeouts(this.udp);
     engine.addTimeouts(this);
+    engine.addTurns(this.udp);
   }
 
   /** Proxies `prefixes` behind NIC 2; one that is proxied already gets other protocols. */

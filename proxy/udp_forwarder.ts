@@ -13,15 +13,17 @@ import {
   type UdpFlow,
   type UdpForwarderHandler,
 } from "../netstack/mod.ts";
-import { DatagramBuffers, ReceiveBuffers } from "./datagram_buffers.ts";
 import type { ProxyLimits, ProxyTimeouts } from "./config.ts";
+import type { TurnSource } from "./engine.ts";
 import type { TargetPolicy } from "./target_policy.ts";
+import type { TargetCounters, TargetSockets } from "./target_socket.ts";
+import { openTargetSockets } from "./target_socket_open.ts";
 import { UdpSession, type UdpSessionOwner } from "./udp_session.ts";
 
 const log = getLogger(["wirestack", "udp"]);
 
 /** Totals since the start, by reason. */
-export interface UdpForwarderCounters {
+export interface UdpForwarderCounters extends TargetCounters {
   sessions: number;
   /** Sessions that ended because nothing went either way. */
   idle: number;
@@ -37,15 +39,12 @@ export interface UdpForwarderCounters {
   bytesUp: number;
   datagramsDown: number;
   bytesDown: number;
-  /** The system refused a datagram for a target. */
-  sendErrors: number;
-  /** No buffer was free for a datagram to a target. */
-  noBuffer: number;
-  receiveErrors: number;
   /** From an address that the client has not asked. */
   unasked: number;
   /** The tunnel had no room for a reply. */
   noRoom: number;
+  /** What became of a datagram, passed on to the client as ICMP. */
+  reports: number;
 }
 
 export interface UdpForwarderOptions {
@@ -60,13 +59,17 @@ export interface UdpForwarderOptions {
   readonly settings: { readonly timeouts: ProxyTimeouts; readonly limits: ProxyLimits };
   /** Milliseconds, monotonic. */
   now(): number;
-  /** A deadline was set outside of the engine's turn. */
+  /** A deadline was set outside of the engine's turn, or there is something to send or to receive. */
   wake(): void;
+  /** Whether the tunnel takes more replies. */
+  hasRoom(): boolean;
+  /** Whether sockets are over FFI. Default: as WireGuard's are. */
+  readonly ffi?: boolean;
 }
 
 type UdpVerdict = ReturnType<UdpForwarderHandler["datagram"]>;
 
-export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner {
+export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnSource {
   readonly counters: UdpForwarderCounters = {
     sessions: 0,
     idle: 0,
@@ -83,13 +86,12 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner {
     receiveErrors: 0,
     unasked: 0,
     noRoom: 0,
+    reports: 0,
   };
-  readonly buffers = new DatagramBuffers();
-  readonly receiveBuffers = new ReceiveBuffers();
   readonly #options: UdpForwarderOptions;
   readonly #sessions = new Set<UdpSession>();
   readonly #sessionsOf = new Map<object | undefined, number>();
-  readonly #sockets = new Set<Promise<void>>();
+  #sockets: TargetSockets | undefined;
   readonly #deadlines = new Deadlines<UdpSession>();
   #isClosing = false;
 
@@ -159,8 +161,34 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner {
 
   /** Ends every session. Resolves when no socket is left. */
   async abort(): Promise<void> {
+    this.#isClosing = true;
     for (const session of [...this.#sessions]) session.end();
-    await Promise.all(this.#sockets);
+    await this.#sockets?.close();
+  }
+
+  /** Opened with the first session. */
+  get sockets(): TargetSockets {
+    return this.#sockets ??= openTargetSockets(
+      {
+        counters: this.counters,
+        now: () => this.#options.now(),
+        wake: () => this.#options.wake(),
+        hasRoom: () => this.#options.hasRoom(),
+      },
+      this.#options.ffi,
+    );
+  }
+
+  get hasReady(): boolean {
+    return this.#sockets !== undefined && this.#sockets.hasReady;
+  }
+
+  drain(now: number): void {
+    this.#sockets?.drain(now);
+  }
+
+  flush(): void {
+    this.#sockets?.flush();
   }
 
   resolve(destination: IpAddress, port: number): IpAddress | undefined {
@@ -175,16 +203,6 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner {
     session.lastActivity = now;
     const { udpIdleMs, udpDnsIdleMs } = this.#options.settings.timeouts;
     this.#deadlines.set(session, now + (session.isDnsOnly ? udpDnsIdleMs : udpIdleMs));
-  }
-
-  now(): number {
-    return this.#options.now();
-  }
-
-  onSocket(ended: Promise<void>): void {
-    this.#sockets.add(ended);
-    ended.catch((error) => log.error("a defect: {error}", { error }))
-      .finally(() => this.#sockets.delete(ended));
   }
 
   onEnded(session: UdpSession): void {

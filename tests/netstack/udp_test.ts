@@ -1,16 +1,24 @@
 import assert from "node:assert/strict";
-import { IpAddress, PortInUseError, type UdpFlow, type UdpVerdict } from "../../netstack/mod.ts";
+import {
+  type IcmpErrorKind,
+  IpAddress,
+  PortInUseError,
+  type UdpFlow,
+  type UdpVerdict,
+} from "../../netstack/mod.ts";
 import {
   concat,
   Host,
   ip,
   packet,
   type Parsed,
+  plainChecksum,
   prefix,
   UDP,
   udp,
   udpDatagram,
   uint16,
+  uint32,
 } from "./packets.ts";
 
 const DATA = Uint8Array.of(1, 2, 3, 4, 5);
@@ -137,28 +145,93 @@ Deno.test("a flow with a session outlives a refused datagram", () => {
   assert.equal(lab.asked[1]!.flow, lab.asked[0]!.flow);
 });
 
-Deno.test("the target's port unreachable is passed on, quoting the client's last datagram", () => {
-  const { host, asked } = gateway();
+/** What {@link UdpFlow.report} has the client told. */
+function reported({ host, asked }: ReturnType<typeof gateway>) {
+  const { flow, destination, port } = asked.at(-1)!;
+  return (kind: IcmpErrorKind, mtu = 0, about = { destination, port }) => {
+    const isPassedOn = flow.report(kind, mtu, about.destination, about.port, host.sim.now);
+    host.sim.runFor(0);
+    const answers = host.take();
+    assert.equal(answers.length, isPassedOn ? 1 : 0);
+    return answers[0];
+  };
+}
+
+Deno.test("what became of a datagram beyond is passed on, quoting the client's last one", () => {
+  const lab = gateway();
+  const { host } = lab;
   for (const options of [undefined, Uint8Array.of(1, 1, 1, 0)]) {
     const datagram = udp("10.9.0.2", 1000, "10.50.0.1", 53, DATA, options && { options });
     host.receive(udp("10.9.0.2", 1000, "10.50.0.7", 53, DATA), datagram);
-    asked.at(-1)!.flow.unreachable("port", host.sim.now);
-    host.sim.runFor(0);
-    const [answer] = host.take();
-    assert.equal(answer!.source, "10.50.0.1");
-    assert.deepEqual([...answer!.payload.slice(0, 2)], [3, 3]);
-    const quote = answer!.payload.slice(8);
+    const answer = reported(lab)("port-unreachable")!;
+    assert.equal(answer.source, "10.50.0.1");
+    assert.deepEqual([...answer.payload.slice(0, 2)], [3, 3]);
+    const quote = answer.payload.slice(8);
     assert.equal(quote.length, 28);
     assert.deepEqual(quote.slice(20), datagram.slice(-13, -5));
     assert.deepEqual(quote.slice(12, 20), datagram.slice(12, 20));
   }
   const six = udp("fd09::2", 1000, "fd50::1", 53, DATA);
   host.receive(six);
-  asked.at(-1)!.flow.unreachable("host", host.sim.now);
-  host.sim.runFor(0);
-  const [answer] = host.take();
-  assert.deepEqual([...answer!.payload.slice(0, 2)], [1, 3]);
-  assert.deepEqual(answer!.payload.slice(8), six.slice(0, 48));
+  const answer = reported(lab)("host-unreachable")!;
+  assert.deepEqual([...answer.payload.slice(0, 2)], [1, 3]);
+  assert.deepEqual(answer.payload.slice(8), six.slice(0, 48));
+});
+
+Deno.test("every kind of report has its type and code; hops that ran out beyond have none", () => {
+  const expected: [IcmpErrorKind, number[], number[]][] = [
+    ["port-unreachable", [3, 3], [1, 4]],
+    ["host-unreachable", [3, 1], [1, 3]],
+    ["net-unreachable", [3, 0], [1, 0]],
+    ["prohibited", [3, 13], [1, 1]],
+    ["protocol-unreachable", [3, 2], [4, 1]],
+  ];
+  for (const version of [4, 6]) {
+    const lab = gateway();
+    lab.host.receive(
+      version === 4
+        ? udp("10.9.0.2", 1000, "10.50.0.1", 9, DATA)
+        : udp("fd09::2", 1000, "fd50::1", 9, DATA),
+    );
+    const report = reported(lab);
+    for (const [kind, four, six] of expected) {
+      assert.deepEqual([...report(kind)!.payload.slice(0, 2)], version === 4 ? four : six, kind);
+    }
+    assert.equal(report("time-exceeded"), undefined);
+    assert.equal(report("parameter-problem"), undefined);
+  }
+});
+
+Deno.test("a report about another destination than the last quotes that one", () => {
+  const lab = gateway();
+  lab.host.receive(udp("10.9.0.2", 1000, "10.50.0.7", 70, DATA));
+  lab.host.receive(udp("10.9.0.2", 1000, "10.50.0.8", 80, DATA));
+  const about = { destination: ip("10.50.0.7"), port: 70 };
+  const { source, payload } = reported(lab)("port-unreachable", 0, about)!;
+  assert.equal(source, "10.50.0.7");
+  const quote = payload.slice(8);
+  assert.deepEqual(quote.slice(16, 20), ip("10.50.0.7").bytes);
+  assert.deepEqual(quote.slice(20, 24), concat(uint16(1000), uint16(70)));
+  assert.equal(plainChecksum(quote.slice(0, 20)), 0, "the quoted header's checksum");
+  // The next report is about the last one again.
+  const next = reported(lab)("port-unreachable")!;
+  assert.deepEqual(next.payload.slice(24, 28), ip("10.50.0.8").bytes);
+});
+
+Deno.test("too big is passed on with the MTU, over IPv4 to a client that forbids fragments", () => {
+  const lab = gateway();
+  lab.host.receive(udp("10.9.0.2", 1000, "10.50.0.1", 9, DATA));
+  assert.equal(reported(lab)("too-big", 1300), undefined);
+  lab.host.receive(udp("10.9.0.2", 1000, "10.50.0.1", 9, DATA, { fragment: 0x4000 }));
+  const four = reported(lab)("too-big", 1300)!;
+  assert.deepEqual(four.payload.slice(0, 2), Uint8Array.of(3, 4));
+  assert.deepEqual(four.payload.slice(4, 8), uint32(1300));
+  lab.host.receive(udp("fd09::2", 1000, "fd50::1", 9, DATA));
+  const six = reported(lab)("too-big", 1300)!;
+  assert.deepEqual(six.payload.slice(0, 2), Uint8Array.of(2, 0));
+  assert.deepEqual(six.payload.slice(4, 8), uint32(1300));
+  // RFC 8200 §5: less than that is no MTU of IPv6.
+  assert.deepEqual(reported(lab)("too-big", 500)!.payload.slice(4, 8), uint32(1280));
 });
 
 Deno.test("a closed flow is gone: it sends nothing, and the client's next datagram makes another", () => {
@@ -170,7 +243,7 @@ Deno.test("a closed flow is gone: it sends nothing, and the client's next datagr
   flow.close();
   assert.equal(host.stack.resources().udpFlows, 0);
   assert.equal(flow.send(ip("10.50.0.1"), 53, DATA, 0, 5, host.sim.now), false);
-  flow.unreachable("port", host.sim.now);
+  assert.equal(flow.report("port-unreachable", 0, ip("10.50.0.1"), 53, host.sim.now), false);
   host.receive(datagram);
   assert.notEqual(asked[1]!.flow, flow);
   assert.equal(host.sent.length, 0);

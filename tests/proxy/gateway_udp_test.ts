@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { openUdpLibc, SendBatch, UdpSocket } from "../../ffi/mod.ts";
 import { type PairOptions, pattern, SITE, SITE_IPV6, startPair, until } from "./pair.ts";
 
 /** A UDP socket of this host that answers each datagram with the same bytes, or as told. */
@@ -175,3 +176,107 @@ for (const protocols of ["tcp", "udp"] as const) {
     }
   });
 }
+
+/** What a gateway gives without FFI and with it. */
+function gatewayTest(
+  name: string,
+  kinds: readonly boolean[],
+  use: (ffi: boolean) => Promise<void>,
+) {
+  for (const ffi of kinds) {
+    if (ffi && Deno.build.os !== "linux") continue;
+    Deno.test(`${ffi ? "with" : "without"} FFI, ${name}`, () => use(ffi));
+  }
+}
+
+gatewayTest(
+  "a target's burst of 10,000 datagrams reaches the client whole",
+  [true],
+  async (ffi) => {
+    const count = 10_000;
+    await using pair = await startPair({ gateway: { ffi }, client: { ffi } });
+    const libc = openUdpLibc();
+    const server = new UdpSocket(libc, { hostname: "127.0.0.1", port: 0 });
+    using socket = pair.client.listenDatagram();
+    await socket.send(pattern(1), to(SITE, server.address.port));
+    const [, from] = await server.receive(new Uint8Array(10));
+    const times = new Uint8Array(count);
+    const reading = (async () => {
+      for (let i = 0; i < count; i++) {
+        const [bytes] = await socket.receive();
+        times[new DataView(bytes.buffer, bytes.byteOffset).getUint32(0)]!++;
+      }
+    })();
+    // All at once: nothing of the gateway's runs meanwhile.
+    const memory = new Uint8Array(count * 4);
+    const batch = new SendBatch(libc, memory, count, false);
+    const { port } = from as Deno.NetAddr;
+    const sockaddr = Uint8Array.of(2, 0, port >> 8, port, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0);
+    const destination = { sockaddr, segmentLimit: Infinity };
+    for (let i = 0; i < count; i++) {
+      new DataView(memory.buffer).setUint32(4 * i, i);
+      batch.push(destination, 4 * i, 4);
+    }
+    assert.ok(batch.flush(server.fd, (_offset, _length, errno) => assert.equal(errno, 0)));
+    server.close();
+    libc.close();
+    await reading;
+    assert.ok(times.every((n) => n === 1), "each once");
+    const { udpForwarder } = pair.gateway.stats().counters;
+    assert.equal(udpForwarder!.datagramsDown, count);
+    assert.equal(udpForwarder!.noRoom, 0);
+  },
+);
+
+for (
+  const [family, target, hostname] of [["IPv4", SITE, "127.0.0.1"], ["IPv6", SITE_IPV6, "::1"]]
+) {
+  gatewayTest(`a closed port is reported to the client, ${family}`, [true], async (ffi) => {
+    await using pair = await startPair({ gateway: { ffi } });
+    await using server = echo(hostname!);
+    using socket = pair.client.listenDatagram();
+    const closed = Deno.listenDatagram({ transport: "udp", hostname: hostname!, port: 0 });
+    const { port } = closed.addr as Deno.NetAddr;
+    closed.close();
+    await socket.send(pattern(10), to(target!, server.port));
+    await socket.receive();
+    for (let i = 1; i <= 3; i++) {
+      await socket.send(pattern(10), to(target!, port));
+      const errors = () => pair.client.stats().counters.icmp!.errorsReceived;
+      await until(() => errors() === i, "ICMP tells the client");
+    }
+    assert.equal(pair.gateway.stats().counters.udpForwarder!.reports, 3);
+    // RFC 4787 §9: that ends nothing.
+    await socket.send(pattern(20), to(target!, server.port));
+    assert.deepEqual((await socket.receive())[0], pattern(20));
+    assert.equal(server.heard[0]!.port, server.heard[1]!.port);
+    assert.equal(pair.gateway.stats().counters.udpForwarder!.sessions, 1);
+  });
+}
+
+gatewayTest(
+  "many sessions work side by side, and leave nothing behind",
+  [false, true],
+  async (ffi) => {
+    const descriptors = () => [...Deno.readDirSync("/proc/self/fd")].length;
+    const before = Deno.build.os === "linux" ? descriptors() : 0;
+    {
+      await using pair = await startPair({ gateway: { ffi } });
+      await using server = echo("127.0.0.1");
+      const sockets = Array.from({ length: 300 }, () => pair.client.listenDatagram());
+      for (let start = 0; start < sockets.length; start += 50) {
+        const some = sockets.slice(start, start + 50);
+        await Promise.all(some.map(async (socket, i) => {
+          await socket.send(pattern(50, start + i + 1), to(SITE, server.port));
+          assert.deepEqual((await socket.receive())[0], pattern(50, start + i + 1));
+        }));
+      }
+      assert.equal(pair.gateway.stats().resources.udpSessions, 300);
+      // What is on its way when everything ends.
+      for (const socket of sockets) await socket.send(pattern(60), to(SITE, server.port));
+      await pair.gateway.close();
+      for (const socket of sockets) socket.close();
+    }
+    if (Deno.build.os === "linux") await until(() => descriptors() <= before, "all are closed");
+  },
+);

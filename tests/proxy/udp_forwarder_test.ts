@@ -23,6 +23,7 @@ function forwarder(maxUdpSessions: number) {
     settings: { timeouts: DEFAULT_TIMEOUTS, limits: { ...DEFAULT_LIMITS, maxUdpSessions } },
     now: () => now,
     wake() {},
+    hasRoom: () => true,
   });
   const open = new Set<string>();
   const datagram = (client: string, clientPort: number) => {

@@ -1,5 +1,11 @@
 import assert from "node:assert/strict";
-import type { Nic, TcpForwarderRequest, TcpListener, UdpFlow } from "../../../netstack/mod.ts";
+import type {
+  IpAddress,
+  Nic,
+  TcpForwarderRequest,
+  TcpListener,
+  UdpFlow,
+} from "../../../netstack/mod.ts";
 import { icmp, ip, prefix } from "../../netstack/packets.ts";
 import { Sim, type SimLink, type SimPort } from "../../sim/network.ts";
 import { FuzzHost, type Network } from "../host.ts";
@@ -15,6 +21,14 @@ const INPUTS = 300;
 const CORPUS = 200;
 const BUFFER = 16_384;
 const REASSEMBLY = 65_536;
+const REPORTS = [
+  "port-unreachable",
+  "host-unreachable",
+  "protocol-unreachable",
+  "prohibited",
+  "too-big",
+  "time-exceeded",
+] as const;
 /** RFC 9293 §3.8.4 and every other timer has run out by then, ms. */
 const LONG = 3 * 3_600_000;
 
@@ -176,7 +190,7 @@ class World {
         ]!;
         if (verdict === "accept") {
           this.#gateway.udpTaken++;
-          this.#keepSession(flow);
+          this.#keepSession(flow, destination, port);
           flow.send(destination, port, buffer, offset, Math.min(length, 3_000), now);
         }
         return verdict;
@@ -200,13 +214,14 @@ class World {
   }
 
   /** As a forwarder does: a flow ends when it has been idle, or when its target is unreachable. */
-  #keepSession(flow: UdpFlow): void {
+  #keepSession(flow: UdpFlow, destination: IpAddress, port: number): void {
     if (flow.session !== undefined) return;
     flow.session = this;
     const sim = this.#sim;
     if (sim.random.chance(0.2)) {
       sim.after(sim.random.below(50), () => {
-        flow.unreachable((["port", "host", "prohibited"] as const)[sim.random.below(3)]!, sim.now);
+        const kind = REPORTS[sim.random.below(REPORTS.length)]!;
+        flow.report(kind, sim.random.below(65_536), destination, port, sim.now);
       });
     }
     sim.after(sim.random.below(1_000), () => flow.close());

@@ -1,0 +1,109 @@
+/**
+ * Waiting for errors at sockets, many at once: Deno's own waits wake for datagrams alone.
+ *
+ * @module
+ */
+
+import { type Libc, openLibc } from "./libc.ts";
+
+const CALLS = {
+  close: { parameters: ["i32"], result: "i32" },
+  epoll_create1: { parameters: ["i32"], result: "i32" },
+  epoll_ctl: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
+  eventfd: { parameters: ["u32", "i32"], result: "i32" },
+  write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
+  wait: {
+    name: "epoll_wait",
+    parameters: ["i32", "buffer", "i32", "i32"],
+    result: "i32",
+    nonblocking: true,
+  },
+} as const;
+
+// <sys/epoll.h>, <sys/eventfd.h>
+const CLOEXEC = 0x80000;
+const EPOLL_CTL_ADD = 1;
+const EPOLLIN = 0x1;
+const EPOLLET = 0x80000000;
+/** struct epoll_event: uint32 events, uint64 data; packed on x86-64 alone. In 32-bit words. */
+const EVENT_WORDS = Deno.build.arch === "x86_64" ? 3 : 4;
+const EVENT_DATA = Deno.build.arch === "x86_64" ? 1 : 2;
+const MAX_EVENTS = 64;
+/** Of the event that ends the wait. */
+const END = 0;
+
+/**
+ * One epoll instance that is told of errors and of nothing else, and one wait for it on a thread of
+ * the runtime's. Datagrams do not wake it.
+ */
+export class ErrorWatch {
+  readonly #libc: Libc<typeof CALLS> = openLibc(CALLS);
+  readonly #epoll: number;
+  /** Readable when the wait is to end. */
+  readonly #end: number;
+  readonly #events = new Uint32Array(MAX_EVENTS * EVENT_WORDS);
+  readonly #event = new Uint32Array(32);
+  readonly #running: Promise<void>;
+  #isClosed = false;
+
+  /**
+   * @param failed Called with the number of a socket at which errors have come since the last time.
+   * @throws {Error} if the system gives no descriptor.
+   */
+  constructor(failed: (socket: number) => void) {
+    const { symbols } = this.#libc;
+    this.#epoll = symbols.epoll_create1(CLOEXEC);
+    this.#end = symbols.eventfd(0, CLOEXEC);
+    if (this.#epoll < 0 || this.#end < 0 || !this.#add(this.#end, EPOLLIN, END)) {
+      const errno = this.#libc.errno();
+      this.#release();
+      throw new Error(`no epoll instance: errno ${errno}`);
+    }
+    this.#running = this.#run(failed);
+  }
+
+  /**
+   * Watches a descriptor, until that is closed.
+   *
+   * @param socket What `failed` is called with, from 1 to 2³² − 1.
+   * @throws {Error} if the system's limit is reached.
+   */
+  add(fd: number, socket: number): void {
+    // Errors are always told of.
+    if (!this.#add(fd, EPOLLET, socket)) throw new Error(`epoll: errno ${this.#libc.errno()}`);
+  }
+
+  /** Resolves when the wait is over. `failed` is not called again. */
+  async close(): Promise<void> {
+    if (!this.#isClosed) {
+      this.#isClosed = true;
+      this.#event.fill(1); // any number but 0
+      this.#libc.symbols.write(this.#end, this.#event, 8n);
+    }
+    await this.#running;
+  }
+
+  async #run(failed: (socket: number) => void): Promise<void> {
+    const { symbols } = this.#libc;
+    while (!this.#isClosed) {
+      const count = await symbols.wait(this.#epoll, this.#events, MAX_EVENTS, -1);
+      for (let i = 0; i < count && !this.#isClosed; i++) {
+        failed(this.#events[i * EVENT_WORDS + EVENT_DATA]!);
+      }
+    }
+    this.#release();
+  }
+
+  #add(fd: number, events: number, data: number): boolean {
+    this.#event.fill(0);
+    this.#event[0] = events;
+    this.#event[EVENT_DATA] = data;
+    return this.#libc.symbols.epoll_ctl(this.#epoll, EPOLL_CTL_ADD, fd, this.#event) === 0;
+  }
+
+  #release(): void {
+    const { symbols } = this.#libc;
+    for (const fd of [this.#epoll, this.#end]) if (fd >= 0) symbols.close(fd);
+    this.#libc.close();
+  }
+}
