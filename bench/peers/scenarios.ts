@@ -70,6 +70,8 @@ export const SCENARIOS: readonly Scenario[] = [
     saturates: true,
     run: (test) => withLoad(test, ["rtt", "--loaded", "--direction", towards(test, "down")]),
   },
+  // The flow beside it is the same for all: what is compared is the wait, not what fills the client.
+  loaded("rtt-paced", false, ["rtt", "--loaded", "--direction", "paced"]),
   { ...loaded("udp-64", true, ["udp", "--size", "64"]), needs: "udp" },
   { ...loaded("udp-1400", true, ["udp", "--size", "1392"]), needs: "udp" },
   { name: "idle-10k", saturates: false, rounds: 1, run: idle },

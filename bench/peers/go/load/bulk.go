@@ -35,7 +35,7 @@ func bulk(o options) error {
 
 // flow opens a connection and moves data over it for as long as the process lives.
 func flow(target, direction string, read *atomic.Int64, failed chan<- error) error {
-	commands := map[string]byte{"down": source, "up": sink, "both": both}
+	commands := map[string]byte{"down": source, "up": sink, "both": both, "paced": paced}
 	command, known := commands[direction]
 	if !known {
 		return fmt.Errorf("no such direction: %s", direction)
@@ -54,7 +54,7 @@ func flow(target, direction string, read *atomic.Int64, failed chan<- error) err
 	if command != sink {
 		go move(func() error { return readForever(conn, read) })
 	}
-	if command != source {
+	if command != source && command != paced {
 		go move(func() error { return sendForever(conn) })
 	}
 	return nil

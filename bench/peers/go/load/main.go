@@ -51,7 +51,7 @@ func main() {
 	set.DurationVar(&o.warmup, "warmup", time.Second, "traffic before what is measured")
 	set.DurationVar(&o.length, "length", 5*time.Second, "of what is measured")
 	set.IntVar(&o.connections, "connections", 1, "at once")
-	set.StringVar(&o.direction, "direction", "down", "down: the service sends; up: the client; both")
+	set.StringVar(&o.direction, "direction", "down", "down: the service sends; paced: it sends 500 Mbit/s; up: the client; both")
 	set.IntVar(&o.size, "size", 64, "bytes of a datagram's payload")
 	set.BoolVar(&o.loaded, "loaded", false, "beside a bulk flow")
 	counter := set.String("counter", "", "file in which the service counts what it read to the end")

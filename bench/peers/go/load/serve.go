@@ -1,16 +1,19 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
 
 	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
 )
 
 // What a client's first byte on a connection asks of the service.
 const (
 	source  = 'S' // send without end
+	paced   = 'P' // send without end, pacedRate bytes a second
 	sink    = 'K' // read to the end
 	both    = 'B' // the two at once
 	echo    = 'E' // send back what comes
@@ -19,6 +22,10 @@ const (
 
 // chunk is what is read or written at once: large, so that the load costs little.
 const chunk = 256 << 10
+
+// pacedRate is what every subject carries with ease, 500 Mbit/s: how long others wait beside it can be
+// compared, whatever a subject could carry.
+const pacedRate = 500_000_000 / 8
 
 // message is the size of a request and of its answer.
 const message = 1024
@@ -56,6 +63,10 @@ func serveConn(conn *net.TCPConn) {
 	switch command[0] {
 	case source:
 		sendForever(conn)
+	case paced:
+		if pace(conn) == nil {
+			sendForever(conn)
+		}
 	case sink:
 		readForever(conn, sunk)
 	case both:
@@ -84,6 +95,19 @@ func serveConn(conn *net.TCPConn) {
 		// The client closes first, so that TIME-WAIT is its.
 		conn.Read(buffer)
 	}
+}
+
+// pace has the kernel's TCP keep to pacedRate.
+func pace(conn *net.TCPConn) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, pacedRate)
+	})
+	return errors.Join(err, failed)
 }
 
 // echoPackets sends every datagram back, a batch per system call.
