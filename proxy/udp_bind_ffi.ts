@@ -16,13 +16,13 @@ import {
   UdpWait,
 } from "../ffi/mod.ts";
 import type { IpAddress } from "../netstack/mod.ts";
-import { SettingError } from "./config_error.ts";
 import { EndpointCache, type UdpAddress } from "./endpoint_cache.ts";
 import { getLogger } from "./logger.ts";
 import type { MemoryRegion, TransmitPool } from "./transmit_pool.ts";
 import {
   countSendError,
   type DatagramHandler,
+  markError,
   newCounters,
   openOn,
   type UdpBind,
@@ -58,6 +58,7 @@ export class FfiUdpBind implements UdpBind {
   #waiting: Promise<void> | undefined;
   /** A wait for room to send; nothing is sent meanwhile. */
   #blocked: Promise<void> | undefined;
+  #mark: number;
   #errors = 0;
   #hasFailed = false;
   #resume: (() => void) | undefined;
@@ -74,18 +75,19 @@ export class FfiUdpBind implements UdpBind {
   };
 
   /**
-   * @throws {SettingError} if the system does not give that port or address.
+   * @throws {SettingError} if the system does not give that port, address or mark.
    * @throws {Error} where there is no such socket; `udpUnavailable` says why.
    */
   constructor(options: UdpBindOptions) {
     const { pool, receiveRegion = ownRegion() } = options;
     this.#options = options;
+    this.#mark = options.mark ?? 0;
     this.#pool = pool;
     this.#libc = openUdpLibc();
     try {
       const { memory, offset, length } = receiveRegion;
       this.#ring = new ReceiveRing(this.#libc, memory, offset, length);
-      this.#socket = open(this.#libc, options.port ?? 0, options.address);
+      this.#socket = this.#open(options.port ?? 0, options.address);
     } catch (error) {
       this.#libc.close();
       throw error;
@@ -175,7 +177,7 @@ export class FfiUdpBind implements UdpBind {
   rebind({ port = 0, address }: { port?: number; address?: string }): void {
     const old = this.#socket;
     const oldWait = this.#wait;
-    const next = open(this.#libc, port, address);
+    const next = this.#open(port, address);
     this.flush();
     if (this.hasReady) this.#fill();
     this.#socket = next;
@@ -185,12 +187,14 @@ export class FfiUdpBind implements UdpBind {
     oldWait.close();
   }
 
+  get mark(): number {
+    return this.#mark;
+  }
+
   setMark(mark: number): void {
-    try {
-      this.#socket.setMark(mark);
-    } catch (error) {
-      throw new SettingError(["interface", "fwMark"], (error as Error).message, { cause: error });
-    }
+    if (mark === this.#mark) return;
+    markSocket(this.#socket, mark);
+    this.#mark = mark;
   }
 
   close(): Promise<void> {
@@ -210,6 +214,18 @@ export class FfiUdpBind implements UdpBind {
       this.#pool.give(left.offset);
     }
     this.#libc.close();
+  }
+
+  #open(port: number, address: string | undefined): UdpSocket {
+    const libc = this.#libc;
+    const socket = openOn(address, port, (hostname) => new UdpSocket(libc, { hostname, port }));
+    try {
+      if (this.#mark !== 0) markSocket(socket, this.#mark);
+      return socket;
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
   }
 
   /** What a new socket is to do, before anything has arrived. @returns what waits for it. */
@@ -280,8 +296,12 @@ export class FfiUdpBind implements UdpBind {
   }
 }
 
-function open(libc: UdpLibc, port: number, address: string | undefined): UdpSocket {
-  return openOn(address, port, (hostname) => new UdpSocket(libc, { hostname, port }));
+function markSocket(socket: UdpSocket, mark: number): void {
+  try {
+    socket.setMark(mark);
+  } catch (error) {
+    throw markError((error as Error).message, error);
+  }
 }
 
 /** Whether a socket bound to it has several addresses to send from. */
