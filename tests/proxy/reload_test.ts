@@ -254,7 +254,7 @@ Deno.test({
     await using lab = await ControlLab.start(file(PROXY), undefined, undefined, true);
     const { port } = lab.gateway;
     for (const [head, mark] of [["FwMark = 0x2a", 42], ["FwMark = 7", 7], ["", 0]] as const) {
-      lab.next = file(PROXY, head);
+      lab.next = file(PROXY, `Address = 10.9.0.1/24\n${head}`);
       assert.equal(await lab.ask("wirestack_reload=1\n\n"), "errno=0\n\n");
       assert.deepEqual([lab.gateway.fwMark, lab.gateway.port], [mark, port]);
     }
