@@ -8,12 +8,13 @@
 import { MSG_DONTWAIT, type UdpLibc } from "./udp_layout.ts";
 import type { UdpSocket } from "./udp.ts";
 
-// <bits/socket_type.h>, <bits/socket.h>
-const AF_UNIX = 1;
+// <bits/socket.h>, <bits/socket_type.h>
+const AF_INET = 2;
 const SOCK_DGRAM = 2;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
-const PAIR = SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+const MSG_PEEK = 0x2;
+const SOCKADDR_IN_SIZE = 16;
 
 /** After so many wakes in a row for nothing the runtime is not what is assumed here. */
 const MAX_EMPTY_WAKES = 64;
@@ -23,38 +24,36 @@ const THREAD_MS = 200;
 /**
  * What the runtime knows the socket by is made a token's (see {@link UdpSocket.lend}). A wait asks the
  * runtime to receive: it finds no token, and waits for the socket. Then the token is laid there, and
- * found when the socket wakes the runtime. It is a datagram of a Unix socket, whose address Deno's
- * `receive` takes for wrong: that error is the wake.
+ * found when the socket wakes the runtime. It is a datagram of one byte that a socket on loopback sends
+ * to itself: what a Unix socket has costs an error of Deno's for each wake.
  *
- * Where that does not work, `poll` on a thread waits. At a thousand wakes per second it costs some
- * times as much.
+ * Where the token does not arrive at once, `poll` on a thread waits: no loopback, or a packet filter on
+ * it. At thousands of wakes per second it costs some times as much.
  */
 export class UdpWait {
   readonly #libc: UdpLibc;
   readonly #socket: UdpSocket;
-  /** What is received and sent as the token. */
+  /** What is sent as the token, and peeked at. More than 64 bytes are never moved. */
   readonly #token = new Uint8Array(128);
-  /** The other end of the socket that was lent; -1 for none. */
-  #sender = -1;
+  readonly #received = new Uint8Array(1);
+  /** The socket that was lent, by a descriptor of its own; -1 for none. */
+  #lent: number;
+  /** The runtime receives the token, or waits to. */
+  #receiving: Promise<void> | undefined;
+  #error: unknown;
   #emptyWakes = 0;
 
   /** @param socket Is waited for by this from now on, and closed before this is. */
   constructor(libc: UdpLibc, socket: UdpSocket) {
     this.#libc = libc;
     this.#socket = socket;
-    const { symbols } = libc;
-    const pair = new Int32Array(32);
-    if (symbols.socketpair(AF_UNIX, PAIR, 0, pair) !== 0) return;
-    const [receiver, sender] = [pair[0]!, pair[1]!];
-    const isLent = socket.lend(receiver);
-    symbols.close(receiver); // the descriptor it was lent to is another one
-    if (isLent) this.#sender = sender;
-    else symbols.close(sender);
+    this.#lent = openToken(libc);
+    if (this.#lent >= 0 && !socket.lend(this.#lent)) this.close();
   }
 
-  /** Whether a thread waits. */
+  /** Whether only a thread waits. */
   get isOnThread(): boolean {
-    return this.#sender < 0;
+    return this.#lent < 0;
   }
 
   /** After each wake: whether there was nothing to receive, nor an error. */
@@ -71,25 +70,52 @@ export class UdpWait {
    */
   async wait(): Promise<void> {
     const socket = this.#socket;
-    if (this.#sender >= 0) {
-      const woken = socket.receive(this.#token.subarray(0, 1));
-      if (this.#libc.symbols.send(this.#sender, this.#token, 1n, MSG_DONTWAIT) === 1n) {
-        try {
-          await woken;
-        } catch (error) {
-          if ((error as { code?: string }).code !== "EINVAL" && !socket.isClosed) throw error;
-        }
-        return;
+    while (!socket.isClosed) {
+      if (this.#lent >= 0) {
+        this.#receiving ??= this.#receiveToken();
+        if (this.#layToken()) await this.#receiving;
+        if (this.#error !== undefined) throw this.#error;
+        if (this.#receiving === undefined) return;
       }
-      woken.catch(() => {});
-      this.close();
+      if (await socket.readable(THREAD_MS)) return;
     }
-    while (!socket.isClosed && !await socket.readable(THREAD_MS));
   }
 
-  /** What the socket is waited for with is given up; {@link wait} goes on on a thread. */
+  /** The token is given up; {@link wait} goes on on a thread. */
   close(): void {
-    if (this.#sender >= 0) this.#libc.symbols.close(this.#sender);
-    this.#sender = -1;
+    if (this.#lent >= 0) this.#libc.symbols.close(this.#lent);
+    this.#lent = -1;
   }
+
+  async #receiveToken(): Promise<void> {
+    try {
+      await this.#socket.receive(this.#received);
+    } catch (error) {
+      if (!this.#socket.isClosed) this.#error = error;
+    }
+    this.#receiving = undefined;
+  }
+
+  /** @returns false if it is not there, or not yet: the kernel may deliver it later. */
+  #layToken(): boolean {
+    this.#libc.symbols.send(this.#lent, this.#token, 1n, MSG_DONTWAIT);
+    return this.#libc.symbols.recv(this.#lent, this.#token, 1n, MSG_DONTWAIT | MSG_PEEK) === 1n;
+  }
+}
+
+/** A socket on loopback that hears only itself. @returns its descriptor, or -1. */
+function openToken({ symbols }: UdpLibc): number {
+  const fd = symbols.socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return fd;
+  const address = new Uint8Array(128);
+  address.set([AF_INET, 0, 0, 0, 127, 0, 0, 1]);
+  const length = new Uint32Array(32);
+  length[0] = SOCKADDR_IN_SIZE;
+  if (
+    symbols.bind(fd, address, SOCKADDR_IN_SIZE) === 0 &&
+    symbols.getsockname(fd, address, length) === 0 &&
+    symbols.connect(fd, address, SOCKADDR_IN_SIZE) === 0
+  ) return fd;
+  symbols.close(fd);
+  return -1;
 }

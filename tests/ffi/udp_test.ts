@@ -263,6 +263,55 @@ linuxTest("wakes for nothing, again and again, make a thread wait", async () => 
   await closed;
 });
 
+labTest(
+  "without loopback, or with a filter on it, a thread waits, and nothing is lost",
+  async () => {
+    await using lab = await Lab.create();
+    const [near, far] = [await lab.host("near"), await lab.host("far")];
+    await lab.connect(
+      { host: near, device: "wan", addresses: ["192.0.2.1/24"] },
+      { host: far, device: "wan", addresses: ["192.0.2.2/24"] },
+    );
+    const drop = ["nft", "add rule inet f out oif lo drop"];
+    await near.ip("link set lo up");
+    using sender = inNamespace(far.namespace, () => new Side("::"));
+    const exchange = async (receiver: Side, wait: UdpWait) => {
+      const to = sender.to("192.0.2.1", receiver.socket.address.port);
+      for (const count of [1, 3, 1]) {
+        const waited = wait.wait();
+        const sent = Array.from({ length: count }, (_, i) => pattern(100, i + 1));
+        for (const bytes of sent) sender.push(to, bytes);
+        sender.flush();
+        await waited;
+        const received = takeAll(receiver);
+        while (received.length < count) {
+          await wait.wait();
+          received.push(...takeAll(receiver));
+        }
+        assert.deepEqual(received, sent);
+      }
+      const last = wait.wait();
+      receiver.socket.close();
+      await last;
+      wait.close();
+    };
+    using filtered = inNamespace(near.namespace, () => new Side("::"));
+    const filteredWait = inNamespace(
+      near.namespace,
+      () => new UdpWait(filtered.libc, filtered.socket),
+    );
+    assert.equal(filteredWait.isOnThread, false);
+    await near.output(["nft", "add table inet f"]);
+    await near.output(["nft", "add chain inet f out { type filter hook output priority 0 ; }"]);
+    await near.output(drop);
+    await exchange(filtered, filteredWait);
+    await near.ip("link set lo down");
+    using lone = inNamespace(near.namespace, () => new Side("::"));
+    await exchange(lone, inNamespace(near.namespace, () => new UdpWait(lone.libc, lone.socket)));
+  },
+  ["nft"],
+);
+
 /** Of a socket that tells: the address of this host that the ring's datagram was sent to. */
 function localOf({ ring, socket }: Side): Uint32Array {
   const at = ring.sender + 8;
