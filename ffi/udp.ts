@@ -7,8 +7,18 @@
  */
 
 import { Errno, openLibc } from "./libc.ts";
-import { IP_RECVERR, IPV6_RECVERR, SOL_IP, SOL_IPV6 } from "./udp_errors.ts";
-import { SOL_UDP, UDP_CALLS, UDP_GRO, UDP_SEGMENT, type UdpLibc } from "./udp_layout.ts";
+import { IP_RECVERR, IPV6_RECVERR } from "./udp_errors.ts";
+import {
+  IP_PKTINFO,
+  IPV6_RECVPKTINFO,
+  SOL_IP,
+  SOL_IPV6,
+  SOL_UDP,
+  UDP_CALLS,
+  UDP_GRO,
+  UDP_SEGMENT,
+  type UdpLibc,
+} from "./udp_layout.ts";
 
 // <asm-generic/socket.h>
 const SOL_SOCKET = 1;
@@ -22,6 +32,10 @@ const SOCK_DGRAM = 2;
 const AF_INET = 2;
 const AF_INET6 = 10;
 const POLLIN = 0x1;
+const POLLOUT = 0x4;
+// <bits/fcntl-linux.h>
+const F_DUPFD_CLOEXEC = 1030;
+const O_CLOEXEC = 0o2000000;
 
 const BUFFER_BYTES = 4 << 20;
 /** Descriptors that are searched when the socket has not got the lowest free one. */
@@ -62,8 +76,6 @@ export interface UdpSocketOptions {
 export class UdpSocket {
   /** Where it is bound. */
   readonly address: Deno.NetAddr;
-  /** For `recvmmsg` and `sendmmsg`, non-blocking. Not to be used after {@link close}. */
-  readonly fd: number;
   /** What the kernel gave, in bytes as it accounts for them, twice what is asked for. */
   readonly receiveBuffer: number;
   readonly sendBuffer: number;
@@ -74,8 +86,11 @@ export class UdpSocket {
   readonly #conn: Deno.DatagramConn;
   readonly #option = new Int32Array(32);
   /** Struct pollfd: int fd, short events, short revents. More than 64 bytes are never moved. */
-  readonly #pollfd = new Int32Array(32);
-  #coalesces = false;
+  readonly #pollIn = new Int32Array(32);
+  readonly #pollOut = new Int32Array(32);
+  #fd: number;
+  /** The descriptor that Deno has, while {@link fd} is another one. */
+  #lent = -1;
   #isClosed = false;
 
   /** @throws {Deno.errors.AddrInUse} and what else `Deno.listenDatagram` throws. */
@@ -88,7 +103,7 @@ export class UdpSocket {
     this.#conn = Deno.listenDatagram({ transport: "udp", hostname, port });
     this.address = this.#conn.addr as Deno.NetAddr;
     try {
-      this.fd = this.#find(lowest);
+      this.#fd = this.#find(lowest);
     } catch (error) {
       this.#conn.close();
       throw error;
@@ -96,8 +111,37 @@ export class UdpSocket {
     this.receiveBuffer = this.#setBuffer(SO_RCVBUF, SO_RCVBUFFORCE, receiveBuffer);
     this.sendBuffer = this.#setBuffer(SO_SNDBUF, SO_SNDBUFFORCE, sendBuffer);
     this.hasGro = this.#set(SOL_UDP, UDP_GRO, 1) && this.#set(SOL_UDP, UDP_GRO, 0);
-    this.#pollfd.set([this.fd, POLLIN]);
     this.hasGso = this.#set(SOL_UDP, UDP_SEGMENT, 0); // 0 is "no default", and known since Linux 4.18
+  }
+
+  /** For `recvmmsg` and `sendmmsg`, non-blocking. Not to be used after {@link close}. */
+  get fd(): number {
+    return this.#fd;
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /**
+   * Puts another socket where Deno knows this one: {@link receive} still waits for this one, but then
+   * receives from that one. For as long as an open file has a descriptor at all, an epoll instance
+   * tells of it under the number that it was registered with (epoll(7), Q6). {@link send} is the
+   * other's, too. {@link close} puts everything back.
+   *
+   * @returns false if the system does not let that be.
+   */
+  lend(other: number): boolean {
+    const { symbols } = this.#libc;
+    const own = symbols.fcntl(this.#fd, F_DUPFD_CLOEXEC, 0);
+    if (own < 0) return false;
+    if (symbols.dup3(other, this.#fd, O_CLOEXEC) < 0) {
+      symbols.close(own);
+      return false;
+    }
+    this.#lent = this.#fd;
+    this.#fd = own;
+    return true;
   }
 
   /**
@@ -110,14 +154,22 @@ export class UdpSocket {
 
   /**
    * Waits until there is something to receive, without taking it. On a thread of the runtime's: at a
-   * thousand wakes per second that costs three times what {@link receive} does. Must be over before
-   * the library is closed.
+   * thousand wakes per second that costs three times what {@link receive} does. One at a time, and
+   * over before the library is closed.
    *
    * @returns false if nothing came within `limitMs`, or the socket is closed.
    */
   async readable(limitMs: number): Promise<boolean> {
     if (this.#isClosed) return false;
-    return await this.#libc.symbols.wait(this.#pollfd, 1n, limitMs) !== 0;
+    this.#pollIn.set([this.#fd, POLLIN]);
+    return await this.#libc.symbols.wait(this.#pollIn, 1n, limitMs) !== 0;
+  }
+
+  /** Waits in the same way for room in the socket's buffer. */
+  async writable(limitMs: number): Promise<boolean> {
+    if (this.#isClosed) return false;
+    this.#pollOut.set([this.#fd, POLLOUT]);
+    return await this.#libc.symbols.wait(this.#pollOut, 1n, limitMs) !== 0;
   }
 
   /** Waits for room in the socket's buffer and sends one datagram. */
@@ -125,20 +177,18 @@ export class UdpSocket {
     return this.#conn.send(bytes, to);
   }
 
-  /** Whether the kernel hands over datagrams of one sender and size as one message. */
-  get coalesces(): boolean {
-    return this.#coalesces;
+  /**
+   * Has the kernel hand over datagrams of one sender, destination and size as one message. It tells
+   * where to cut one only with `recvmmsg`, and not for long after this were undone: it stays.
+   */
+  coalesce(): void {
+    if (this.hasGro) this.#set(SOL_UDP, UDP_GRO, 1);
   }
 
-  /**
-   * Makes the kernel do so or not. The kernel tells where to cut a message only while this is on, even
-   * one that was coalesced before: turn it off, see with {@link readable} that nothing comes for as
-   * long as a datagram may be on its way to the queue, or else turn it on again and receive.
-   */
-  coalesce(on: boolean): void {
-    if (this.hasGro && on !== this.#coalesces && this.#set(SOL_UDP, UDP_GRO, on ? 1 : 0)) {
-      this.#coalesces = on;
-    }
+  /** Has the kernel tell which of the host's addresses each datagram was sent to. */
+  tellLocal(): void {
+    if (this.address.hostname.includes(":")) this.#set(SOL_IPV6, IPV6_RECVPKTINFO, 1);
+    else this.#set(SOL_IP, IP_PKTINFO, 1);
   }
 
   /**
@@ -172,6 +222,10 @@ export class UdpSocket {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    if (this.#lent >= 0) { // or the runtime could not take it out of its epoll instance
+      this.#libc.symbols.dup3(this.#fd, this.#lent, O_CLOEXEC);
+      this.#libc.symbols.close(this.#fd);
+    }
     this.#conn.close();
   }
 
@@ -200,13 +254,13 @@ export class UdpSocket {
   /** Past the system's limit if this user may, else up to it. @returns what was got */
   #setBuffer(option: number, force: number, bytes: number): number {
     if (!this.#set(SOL_SOCKET, force, bytes)) this.#set(SOL_SOCKET, option, bytes);
-    return this.#get(this.fd, SOL_SOCKET, option);
+    return this.#get(this.#fd, SOL_SOCKET, option);
   }
 
   #set(level: number, option: number, value: number): boolean {
     if (this.#isClosed) return false; // the descriptor may be another's
     this.#option[0] = value;
-    return this.#libc.symbols.setsockopt(this.fd, level, option, this.#option, 4) === 0;
+    return this.#libc.symbols.setsockopt(this.#fd, level, option, this.#option, 4) === 0;
   }
 
   #get(fd: number, level: number, option: number): number {

@@ -16,6 +16,8 @@ import {
   NAME_LENGTH,
   NAME_SIZE,
   SOCKADDR_IN6_SIZE,
+  SOL_IP,
+  SOL_IPV6,
   type UdpLibc,
 } from "./udp_layout.ts";
 
@@ -36,9 +38,7 @@ export type ErrorHandler = (
   info: number,
 ) => void;
 
-export const SOL_IP = 0;
 export const IP_RECVERR = 11;
-export const SOL_IPV6 = 41;
 export const IPV6_RECVERR = 25;
 const MSG_ERRQUEUE = 0x2000;
 

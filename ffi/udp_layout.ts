@@ -9,7 +9,14 @@ import { addressOf, type Libc, store64 } from "./libc.ts";
 
 export const UDP_CALLS = {
   dup: { parameters: ["i32"], result: "i32" },
+  fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  dup3: { parameters: ["i32", "i32", "i32"], result: "i32" },
   close: { parameters: ["i32"], result: "i32" },
+  socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
+  connect: { parameters: ["i32", "buffer", "u32"], result: "i32" },
+  send: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize" },
+  recv: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize" },
   getsockname: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   getsockopt: { parameters: ["i32", "i32", "i32", "buffer", "buffer"], result: "i32" },
   setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
@@ -34,18 +41,39 @@ export const MESSAGE_LENGTH = 56 / 4;
 const NAME = 0 / 4;
 const CONTROL = 32 / 4;
 
-/** From one socket address to the next: a struct sockaddr_in6 has 28 bytes, a sockaddr_in 16. */
-export const NAME_SIZE = 32;
+/**
+ * From one socket address to the next: a struct sockaddr_in6 has 28 bytes, a sockaddr_in 16. Behind
+ * those of a received message is the address of this host that it was sent to, 4 or 16 bytes.
+ */
+export const NAME_SIZE = 48;
 export const SOCKADDR_IN6_SIZE = 28;
+/** As an index of 32-bit words from the start of a socket address. */
+export const LOCAL = 32 / 4;
 
-/** From one control buffer to the next: room for one struct cmsghdr with an int, CMSG_SPACE(4). */
-export const CONTROL_SIZE = 24;
+/**
+ * From one control buffer to the next: room for a struct cmsghdr with an int, CMSG_SPACE(4), and one
+ * with a struct in6_pktinfo, CMSG_SPACE(20). A struct in_pktinfo is shorter.
+ */
+export const CONTROL_SIZE = 64;
+export const SEGMENT_CONTROL_SIZE = 24;
 // struct cmsghdr: size_t length, int level, int type, data; as indices of 32-bit words.
 export const CMSG_LEVEL = 8 / 4;
 export const CMSG_TYPE = 12 / 4;
 export const CMSG_DATA = 16 / 4;
 const CMSG_HEADER_SIZE = 16;
+/** CMSG_ALIGN: each begins at a multiple of a size_t. */
+export const cmsgAligned = (length: number): number => length + 7 & ~7;
 
+export const SOL_IP = 0;
+/** Value: struct in_pktinfo: int interface, 4 bytes the local address, 4 the destination. */
+export const IP_PKTINFO = 8;
+export const SOL_IPV6 = 41;
+export const IPV6_RECVPKTINFO = 49;
+/** Value: struct in6_pktinfo: 16 bytes the local address, unsigned interface. */
+export const IPV6_PKTINFO = 50;
+/** Bytes of the values, and words from their start to the local address. */
+export const PKTINFO_SIZE = { 4: 12, 16: 20 } as const;
+export const PKTINFO_ADDRESS = { 4: 4 / 4, 16: 0 } as const;
 export const SOL_UDP = 17;
 export const UDP_SEGMENT = 103;
 export const UDP_GRO = 104;
@@ -65,6 +93,7 @@ export class MessageArray {
   readonly controls: Uint32Array;
   /** The structs from the n-th on, to hand to the kernel. */
   readonly from: readonly Uint8Array<ArrayBuffer>[];
+  readonly #control: number;
 
   constructor(count: number) {
     this.count = count;
@@ -74,7 +103,8 @@ export class MessageArray {
     this.names = new Uint8Array(count * NAME_SIZE);
     this.controls = new Uint32Array(controls.buffer);
     this.from = Array.from({ length: count }, (_, i) => structs.subarray(i * MMSGHDR_SIZE));
-    const [name, control] = [addressOf(this.names), addressOf(controls)];
+    const name = addressOf(this.names);
+    const control = this.#control = addressOf(controls);
     for (let i = 0; i < count; i++) {
       const at = i * MMSGHDR_SIZE / 4;
       store64(this.words, at + NAME, name + i * NAME_SIZE);
@@ -82,12 +112,24 @@ export class MessageArray {
     }
   }
 
-  /** Puts one control message with a value of `bytes` bytes into the n-th control buffer. */
-  setControl(n: number, type: number, bytes: number): void {
-    const at = n * CONTROL_SIZE / 4;
+  /**
+   * Heads a control message with a value of `bytes` bytes, `from` bytes into the n-th control buffer.
+   *
+   * @returns where its value begins, as an index of words.
+   */
+  setControl(n: number, from: number, level: number, type: number, bytes: number): number {
+    const at = (n * CONTROL_SIZE + from) / 4;
     store64(this.controls, at, CMSG_HEADER_SIZE + bytes);
-    this.controls[at + CMSG_LEVEL] = SOL_UDP;
+    this.controls[at + CMSG_LEVEL] = level;
     this.controls[at + CMSG_TYPE] = type;
+    return at + CMSG_DATA;
+  }
+
+  /** Makes `length` bytes, `from` bytes into the n-th control buffer, the n-th message's. */
+  attachControl(n: number, from: number, length: number): void {
+    const at = n * MMSGHDR_SIZE / 4;
+    store64(this.words, at + CONTROL, this.#control + n * CONTROL_SIZE + from);
+    this.words[at + CONTROL_LENGTH] = length;
   }
 }
 

@@ -9,16 +9,23 @@ import {
   CMSG_DATA,
   CMSG_LEVEL,
   CMSG_TYPE,
+  cmsgAligned,
   CONTROL_LENGTH,
   CONTROL_SIZE,
   IovecArray,
+  IP_PKTINFO,
+  IPV6_PKTINFO,
+  LOCAL,
   MESSAGE_LENGTH,
   MessageArray,
   MMSGHDR_SIZE,
   MSG_DONTWAIT,
   NAME_LENGTH,
   NAME_SIZE,
+  PKTINFO_ADDRESS,
   SOCKADDR_IN6_SIZE,
+  SOL_IP,
+  SOL_IPV6,
   SOL_UDP,
   UDP_GRO,
   type UdpLibc,
@@ -39,7 +46,10 @@ export class ReceiveRing {
   /** The datagram that {@link next} moved to. */
   offset = 0;
   length = 0;
-  /** Its sender's socket address, as 32-bit words from {@link sender} on. */
+  /**
+   * Its sender's socket address, as 32-bit words from {@link sender} on. From the 9th on there is the
+   * address of this host that it was sent to, 1 or 4 words, if the socket was made to tell: else 0.
+   */
   readonly senders: Int32Array<ArrayBuffer>;
   sender = 0;
   /** Whether the last {@link fill} took all there was. */
@@ -48,7 +58,6 @@ export class ReceiveRing {
   error = 0;
   readonly #libc: UdpLibc;
   readonly #messages: MessageArray;
-  readonly #pieces: Uint8Array<ArrayBuffer>[];
   // Not read again, and held for the kernel, which has their address.
   readonly #iovecs: IovecArray;
   readonly #start: number;
@@ -81,12 +90,9 @@ export class ReceiveRing {
     this.#messages = new MessageArray(count);
     this.senders = new Int32Array(this.#messages.names.buffer);
     this.#iovecs = new IovecArray(count, memory);
-    this.#pieces = [];
     for (let i = 0; i < count; i++) {
-      const at = offset + i * MESSAGE_BYTES;
-      this.#iovecs.set(i, at, MESSAGE_BYTES);
+      this.#iovecs.set(i, offset + i * MESSAGE_BYTES, MESSAGE_BYTES);
       this.#iovecs.attach(this.#messages.words, i, i, 1);
-      this.#pieces.push(memory.subarray(at, at + MESSAGE_BYTES));
     }
   }
 
@@ -146,22 +152,8 @@ export class ReceiveRing {
     this.#count--;
   }
 
-  /** For one datagram that arrives in another way. The ring is empty until {@link delivered}. */
-  get vacant(): Uint8Array<ArrayBuffer> {
-    return this.#pieces[this.#head]!;
-  }
-
-  /** {@link vacant} holds a datagram of `length` bytes from this socket address. */
-  delivered(length: number, sender: Uint8Array): void {
-    const { words, names } = this.#messages;
-    names.set(sender, this.#head * NAME_SIZE);
-    words[this.#head * MMSGHDR_SIZE / 4 + MESSAGE_LENGTH] = length;
-    words[this.#head * MMSGHDR_SIZE / 4 + CONTROL_LENGTH] = 0;
-    this.#count = 1;
-  }
-
   #take(): void {
-    const { words, controls } = this.#messages;
+    const { words } = this.#messages;
     const at = this.#head * MMSGHDR_SIZE / 4;
     const length = words[at + MESSAGE_LENGTH]!;
     this.#isTaken = true;
@@ -169,10 +161,32 @@ export class ReceiveRing {
     this.#end = this.#at + length;
     this.#segment = length;
     this.sender = this.#head * NAME_SIZE / 4;
-    if (words[at + CONTROL_LENGTH] === 0) return;
-    const control = this.#head * CONTROL_SIZE / 4;
-    if (controls[control + CMSG_LEVEL] === SOL_UDP && controls[control + CMSG_TYPE] === UDP_GRO) {
-      this.#segment = controls[control + CMSG_DATA]! || length;
+    this.#takeControls(words[at + CONTROL_LENGTH]!);
+  }
+
+  /** What the kernel tells of the message: where to cut it, and the address it was sent to. */
+  #takeControls(length: number): void {
+    const { controls } = this.#messages;
+    const { senders } = this;
+    const start = this.#head * CONTROL_SIZE / 4;
+    const local = this.sender + LOCAL;
+    let hasLocal = false;
+    for (let from = 0; from + CMSG_DATA * 4 < length;) {
+      const at = start + from / 4;
+      const level = controls[at + CMSG_LEVEL];
+      const type = controls[at + CMSG_TYPE];
+      const value = at + CMSG_DATA;
+      if (level === SOL_UDP && type === UDP_GRO) {
+        this.#segment = controls[value]! || this.#segment;
+      } else if (level === SOL_IPV6 && type === IPV6_PKTINFO) {
+        hasLocal = true;
+        for (let i = 0; i < 4; i++) senders[local + i] = controls[value + PKTINFO_ADDRESS[16] + i]!;
+      } else if (level === SOL_IP && type === IP_PKTINFO) {
+        hasLocal = true;
+        senders[local] = controls[value + PKTINFO_ADDRESS[4]]!;
+      }
+      from += Math.max(CMSG_DATA * 4, cmsgAligned(controls[at]!));
     }
+    if (!hasLocal) senders.fill(0, local, local + 4);
   }
 }

@@ -7,15 +7,23 @@
 import { Errno } from "./libc.ts";
 import {
   CMSG_DATA,
-  CONTROL_LENGTH,
+  cmsgAligned,
   CONTROL_SIZE,
   IOV_LENGTH,
   IovecArray,
+  IP_PKTINFO,
+  IPV6_PKTINFO,
   MessageArray,
   MMSGHDR_SIZE,
   MSG_DONTWAIT,
   NAME_LENGTH,
   NAME_SIZE,
+  PKTINFO_ADDRESS,
+  PKTINFO_SIZE,
+  SEGMENT_CONTROL_SIZE,
+  SOL_IP,
+  SOL_IPV6,
+  SOL_UDP,
   UDP_SEGMENT,
   type UdpLibc,
 } from "./udp_layout.ts";
@@ -25,6 +33,11 @@ export interface Destination {
   readonly sockaddr: Uint8Array;
   /** The largest datagram that segmentation offload can send there. Begins at Infinity. */
   segmentLimit: number;
+  /**
+   * The address of this host to send from, as words: one to a struct sockaddr_in, four to a
+   * sockaddr_in6. Missing: which the kernel prefers. Taken away when the host has it no more.
+   */
+  source?: Uint32Array | undefined;
 }
 
 /** @param errno Why the datagram was not sent; 0 if it was. */
@@ -44,6 +57,8 @@ const MAX_BYTES = 65_507;
 export class SendBatch {
   /** Whether datagrams are sent by segmentation offload. Ends when the kernel cannot. */
   segments: boolean;
+  /** Whether datagrams leave from the `source` of their destination, if it has one. */
+  sources = true;
   readonly #libc: UdpLibc;
   readonly #messages = new MessageArray(MAX_MESSAGES);
   readonly #segmentSizes: Uint16Array;
@@ -71,7 +86,9 @@ export class SendBatch {
     this.#lengths = new Int32Array(capacity);
     this.#to = new Array<Destination | undefined>(capacity).fill(undefined);
     this.#segmentSizes = new Uint16Array(this.#messages.controls.buffer);
-    for (let i = 0; i < MAX_MESSAGES; i++) this.#messages.setControl(i, UDP_SEGMENT, 2);
+    for (let i = 0; i < MAX_MESSAGES; i++) {
+      this.#messages.setControl(i, 0, SOL_UDP, UDP_SEGMENT, 2);
+    }
   }
 
   /** Datagrams that wait. */
@@ -135,16 +152,34 @@ export class SendBatch {
     while (at < this.#end && message < MAX_MESSAGES) {
       const segments = at < this.#first + this.#singles ? 1 : this.#run(at);
       const header = message * MMSGHDR_SIZE / 4;
-      const { sockaddr } = this.#to[at]!;
+      const { sockaddr, source } = this.#to[at]!;
       this.#messages.names.set(sockaddr, message * NAME_SIZE);
       words[header + NAME_LENGTH] = sockaddr.length;
       this.#iovecs.attach(words, message, at, segments);
-      words[header + CONTROL_LENGTH] = segments > 1 ? CONTROL_SIZE : 0;
+      // One behind the other; of those that are not needed the first is passed over.
+      const from = segments > 1 ? 0 : SEGMENT_CONTROL_SIZE;
+      const end = source !== undefined && this.sources
+        ? this.#setSource(message, source)
+        : SEGMENT_CONTROL_SIZE;
+      this.#messages.attachControl(message, from, end - from);
       this.#segmentSizes[message * CONTROL_SIZE / 2 + CMSG_DATA * 2] = this.#lengths[at]!;
       at += segments;
       message++;
     }
     return message;
+  }
+
+  /** @returns where its control message ends. */
+  #setSource(message: number, source: Uint32Array): number {
+    const messages = this.#messages;
+    const at = SEGMENT_CONTROL_SIZE;
+    const size = source.length === 4 ? 16 : 4;
+    const value = size === 16
+      ? messages.setControl(message, at, SOL_IPV6, IPV6_PKTINFO, PKTINFO_SIZE[16])
+      : messages.setControl(message, at, SOL_IP, IP_PKTINFO, PKTINFO_SIZE[4]);
+    // The interface stays 0: the route decides, as without a source.
+    messages.controls.set(source, value + PKTINFO_ADDRESS[size]);
+    return at + cmsgAligned(CMSG_DATA * 4 + PKTINFO_SIZE[size]);
   }
 
   /** How many datagrams from `at` on can be one message. */
@@ -173,11 +208,27 @@ export class SendBatch {
     const isOfSegments = errno === Errno.EIO || errno === Errno.EINVAL || errno === Errno.EMSGSIZE;
     if (segments === 1 || !isOfSegments) {
       this.#refusal = 0; // refused alone as well: it was not the segmentation
+      if (this.#dropSource(errno)) return;
       this.#settle(segments, errno, settled);
       return;
     }
     this.#singles = segments;
     this.#refusal = errno;
+  }
+
+  /**
+   * The host may have the first datagram's source no more, or no way from there: it is sent again from
+   * the one that the kernel prefers, as WireGuard in the kernel does.
+   *
+   * @returns false if that was not the reason.
+   */
+  #dropSource(errno: number): boolean {
+    const to = this.#to[this.#first]!;
+    const isOfSource = errno === Errno.EINVAL || errno === Errno.EADDRNOTAVAIL ||
+      errno === Errno.ENETUNREACH;
+    if (to.source === undefined || !this.sources || !isOfSource) return false;
+    to.source = undefined;
+    return true;
   }
 
   /** `count` datagrams at the front are done with. */

@@ -1,63 +1,121 @@
 /**
- * Waiting for datagrams.
+ * Waiting for datagrams without taking one: Deno's own `receive` would take it without what the kernel
+ * tells beside it, where to cut it and which address it was sent to.
  *
  * @module
  */
 
+import { MSG_DONTWAIT, type UdpLibc } from "./udp_layout.ts";
 import type { UdpSocket } from "./udp.ts";
-import type { ReceiveRing } from "./udp_receive.ts";
 
-/** Messages at once from which on a socket is busy. */
-const BUSY_MESSAGES = 16;
-/** It is quiet again after silence for so long, or after so many turns with few datagrams each. */
-const SILENCE_MS = 20;
-const FEW_TURNS = 32;
-const FEW_DATAGRAMS = 4;
-/** What the kernel had begun to coalesce has arrived in the queue by then. */
-const SETTLE_MS = 1;
+// <bits/socket.h>, <bits/socket_type.h>
+const AF_INET = 2;
+const SOCK_DGRAM = 2;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
+const MSG_PEEK = 0x2;
+const SOCKADDR_IN_SIZE = 16;
+
+/** After so many wakes in a row for nothing the runtime is not what is assumed here. */
+const MAX_EMPTY_WAKES = 64;
+/** How long a thread waits at a time: closing waits for it. */
+const THREAD_MS = 200;
 
 /**
- * Waits in one of two ways. Quiet: Deno's own receive, which costs least, and takes a datagram with it;
- * the kernel must not coalesce. Busy: `poll` on a thread, which costs three times as much per
- * wake and leaves in the queue what is there, coalesced. Many datagrams come per wake then.
+ * What the runtime knows the socket by is made a token's (see {@link UdpSocket.lend}). A wait asks the
+ * runtime to receive: it finds no token, and waits for the socket. Then the token is laid there, and
+ * found when the socket wakes the runtime. It is a datagram of one byte that a socket on loopback sends
+ * to itself: what a Unix socket has costs an error of Deno's for each wake.
+ *
+ * Where the token does not arrive at once, `poll` on a thread waits: no loopback, or a packet filter on
+ * it. At thousands of wakes per second it costs some times as much.
  */
 export class UdpWait {
-  readonly #ring: ReceiveRing;
-  readonly #sockaddrOf: (sender: Deno.NetAddr) => Uint8Array;
-  #fewTurns = 0;
+  readonly #libc: UdpLibc;
+  readonly #socket: UdpSocket;
+  /** What is sent as the token, and peeked at. More than 64 bytes are never moved. */
+  readonly #token = new Uint8Array(128);
+  readonly #received = new Uint8Array(1);
+  /** The socket that was lent, by a descriptor of its own; -1 for none. */
+  #lent: number;
+  /** The runtime receives the token, or waits to. */
+  #receiving: Promise<void> | undefined;
+  #error: unknown;
+  #emptyWakes = 0;
 
-  /** @param sockaddrOf The struct sockaddr_in6 (or sockaddr_in) of what Deno tells of a sender. */
-  constructor(ring: ReceiveRing, sockaddrOf: (sender: Deno.NetAddr) => Uint8Array) {
-    this.#ring = ring;
-    this.#sockaddrOf = sockaddrOf;
+  /** @param socket Is waited for by this from now on, and closed before this is. */
+  constructor(libc: UdpLibc, socket: UdpSocket) {
+    this.#libc = libc;
+    this.#socket = socket;
+    this.#lent = openToken(libc);
+    if (this.#lent >= 0 && !socket.lend(this.#lent)) this.close();
   }
 
-  /** After each turn: what it took over from the kernel, and handed on. */
-  note(socket: UdpSocket, messages: number, datagrams: number): void {
-    if (messages >= BUSY_MESSAGES) socket.coalesce(true);
-    this.#fewTurns = datagrams < FEW_DATAGRAMS ? this.#fewTurns + 1 : 0;
+  /** Whether only a thread waits. */
+  get isOnThread(): boolean {
+    return this.#lent < 0;
+  }
+
+  /** After each wake: whether there was nothing to receive, nor an error. */
+  note(wasEmpty: boolean): void {
+    this.#emptyWakes = wasEmpty ? this.#emptyWakes + 1 : 0;
+    if (this.#emptyWakes > MAX_EMPTY_WAKES) this.close();
   }
 
   /**
-   * Resolves when there is something in the ring or in the socket's queue. Both were empty; until
-   * then nothing else may receive.
+   * Resolves when there may be something to receive, or the socket is closed. To be called right after
+   * receiving has found nothing, in one go: what had woken the runtime before is forgotten.
    *
-   * @throws What Deno's receive does: an error that was queued at the socket, or that it is closed.
+   * @throws What Deno's receive does if it has failed.
    */
-  async wait(socket: UdpSocket): Promise<void> {
-    if (socket.coalesces && await this.#waitBusy(socket)) return;
-    const [bytes, from] = await socket.receive(this.#ring.vacant);
-    this.#ring.delivered(bytes.length, this.#sockaddrOf(from as Deno.NetAddr));
+  async wait(): Promise<void> {
+    const socket = this.#socket;
+    while (!socket.isClosed) {
+      if (this.#lent >= 0) {
+        this.#receiving ??= this.#receiveToken();
+        if (this.#layToken()) await this.#receiving;
+        if (this.#error !== undefined) throw this.#error;
+        if (this.#receiving === undefined) return;
+      }
+      if (await socket.readable(THREAD_MS)) return;
+    }
   }
 
-  /** @returns false if it is quiet now. */
-  async #waitBusy(socket: UdpSocket): Promise<boolean> {
-    if (this.#fewTurns < FEW_TURNS && await socket.readable(SILENCE_MS)) return true;
-    this.#fewTurns = 0;
-    socket.coalesce(false);
-    if (!await socket.readable(SETTLE_MS)) return false;
-    // Perhaps coalesced, and the kernel only tells while it may.
-    socket.coalesce(true);
-    return true;
+  /** The token is given up; {@link wait} goes on on a thread. */
+  close(): void {
+    if (this.#lent >= 0) this.#libc.symbols.close(this.#lent);
+    this.#lent = -1;
   }
+
+  async #receiveToken(): Promise<void> {
+    try {
+      await this.#socket.receive(this.#received);
+    } catch (error) {
+      if (!this.#socket.isClosed) this.#error = error;
+    }
+    this.#receiving = undefined;
+  }
+
+  /** @returns false if it is not there, or not yet: the kernel may deliver it later. */
+  #layToken(): boolean {
+    this.#libc.symbols.send(this.#lent, this.#token, 1n, MSG_DONTWAIT);
+    return this.#libc.symbols.recv(this.#lent, this.#token, 1n, MSG_DONTWAIT | MSG_PEEK) === 1n;
+  }
+}
+
+/** A socket on loopback that hears only itself. @returns its descriptor, or -1. */
+function openToken({ symbols }: UdpLibc): number {
+  const fd = symbols.socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return fd;
+  const address = new Uint8Array(128);
+  address.set([AF_INET, 0, 0, 0, 127, 0, 0, 1]);
+  const length = new Uint32Array(32);
+  length[0] = SOCKADDR_IN_SIZE;
+  if (
+    symbols.bind(fd, address, SOCKADDR_IN_SIZE) === 0 &&
+    symbols.getsockname(fd, address, length) === 0 &&
+    symbols.connect(fd, address, SOCKADDR_IN_SIZE) === 0
+  ) return fd;
+  symbols.close(fd);
+  return -1;
 }

@@ -53,6 +53,7 @@ export interface InterfaceInput {
   controlDir?: string;
   dns?: ListInput;
   table?: string;
+  /** Of what WireGuard sends, for the system's routing rules: a number, or `"off"`. Needs FFI. */
   fwMark?: number | string;
   preUp?: ListInput;
   postUp?: ListInput;
@@ -98,6 +99,8 @@ export interface GatewayConfig {
   /** UDP. Missing or 0: any free one. */
   readonly listenPort?: number;
   readonly listenAddress?: string;
+  /** Of WireGuard's datagrams. Missing or 0: none. */
+  readonly fwMark?: number;
   /** Bytes of an inner packet. */
   readonly mtu: number;
   readonly dns: readonly string[];

@@ -41,6 +41,7 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
     addresses: iface.address,
     ...(iface.listenPort !== undefined && { listenPort: iface.listenPort }),
     ...(iface.listenAddress !== undefined && { listenAddress: iface.listenAddress }),
+    ...(iface.fwMark && { fwMark: iface.fwMark }),
     mtu: iface.mtu,
     dns: iface.dns,
     peers: peers.filter((peer) => peer !== undefined).map(peerConfig),

@@ -8,16 +8,25 @@ import { IpAddress } from "../netstack/mod.ts";
 import type { Endpoint } from "../wireguard/mod.ts";
 import { parseIpAddress } from "./address.ts";
 
-/** The address of a peer in the form WireGuard reads, and in those the socket takes. */
+/**
+ * The address of a peer in the form WireGuard reads, and in those the socket takes; with the address of
+ * this host that the peer was heard at, if the socket tells. Heard at another, it has moved: an answer
+ * leaves from where it was asked.
+ */
 export class UdpAddress implements Endpoint {
   readonly address: Uint8Array;
   readonly port: number;
   readonly netAddr: Deno.NetAddr;
   /** For a socket that sends in batches: the largest datagram that the kernel cuts for it. */
   segmentLimit = Infinity;
+  /** For a socket that can choose: the address of this host to send from, unless it has been lost. */
+  source: Uint32Array | undefined;
+  readonly #local: Uint32Array | undefined;
   #sockaddr: Uint8Array<ArrayBuffer> | undefined;
 
-  constructor(ip: IpAddress, netAddr: Deno.NetAddr) {
+  /** @param local The address of this host that it was heard at, as words: 1 or 4. */
+  constructor(ip: IpAddress, netAddr: Deno.NetAddr, local?: Uint32Array) {
+    this.source = this.#local = local;
     this.address = ip.bytes;
     this.port = netAddr.port;
     this.netAddr = netAddr;
@@ -35,6 +44,12 @@ export class UdpAddress implements Endpoint {
     }
   }
 
+  /** Heard at this host's address again: it can be sent from. */
+  regainSource(): void {
+    this.source = this.#local;
+  }
+
+  /** The peer's address. */
   toString(): string {
     const ip = new IpAddress(this.address);
     return ip.version === 4 ? `${ip}:${this.port}` : `[${ip}]:${this.port}`;
@@ -42,9 +57,11 @@ export class UdpAddress implements Endpoint {
 }
 
 const GENERATION = 2048;
-/** Places of the table by socket address, and the words of a struct sockaddr_in6. */
+/** Places of the table by socket address. */
 const PLACES = 1024;
-const WORDS = 7;
+/** A struct sockaddr_in6, four bytes of nothing, and the address of this host, as `ReceiveRing` has it. */
+const WORDS = 12;
+const LOCAL = 8;
 
 /**
  * Interns addresses: while one is in use it is the same object, so that `===` tells whether a peer
@@ -81,15 +98,27 @@ export class EndpointCache {
     return this.#last = this.#find(key) ?? this.#of(sender.hostname, sender.port, key);
   }
 
-  /** The sender of a datagram, as the words of a struct sockaddr_in or sockaddr_in6 from `at` on. */
+  /**
+   * The sender of a datagram, as the words of a struct sockaddr_in or sockaddr_in6 from `at` on. The
+   * 9th to 12th are the address of this host that heard it; 0 for unknown.
+   */
   fromSockaddr(words: Int32Array<ArrayBuffer>, at: number): UdpAddress {
     let hash = 0;
     for (let i = 0; i < WORDS; i++) hash = Math.imul(hash ^ words[at + i]!, 0x9e3779b1);
     const place = (hash ^ hash >>> 15) & (PLACES - 1);
     const known = this.#places[place];
-    if (known !== undefined && this.#isAt(place, words, at)) return known;
+    if (known !== undefined && this.#isAt(place, words, at)) {
+      if (known.source === undefined) known.regainSource();
+      return known;
+    }
     const bytes = new Uint8Array(words.buffer, words.byteOffset + at * 4, WORDS * 4);
-    const address = this.#of(hostnameOf(bytes), bytes[2]! << 8 | bytes[3]!);
+    const address = this.#of(
+      hostnameOf(bytes),
+      bytes[2]! << 8 | bytes[3]!,
+      undefined,
+      this.#localOf(words, at + LOCAL),
+    );
+    address.regainSource();
     // Deno tells no scope, the kernel does.
     if (words[at + SCOPE / 4] !== 0) address.setScope(words[at + SCOPE / 4]!);
     this.#places[place] = address;
@@ -97,6 +126,7 @@ export class EndpointCache {
     return address;
   }
 
+  /** An address as it is configured: the system chooses what to send from. */
   of(ip: IpAddress, port: number): UdpAddress {
     return this.#of(ip.toString(), port);
   }
@@ -109,14 +139,19 @@ export class EndpointCache {
     return true;
   }
 
+  #localOf(words: Int32Array, at: number): Uint32Array | undefined {
+    if ((words[at]! | words[at + 1]! | words[at + 2]! | words[at + 3]!) === 0) return undefined;
+    return Uint32Array.from(words.subarray(at, at + (this.#isDualStack ? 4 : 1)));
+  }
+
   /** @param alias Another way to write the address, to be found by as well. */
-  #of(text: string, port: number, alias?: string): UdpAddress {
+  #of(text: string, port: number, alias?: string, local?: Uint32Array): UdpAddress {
     const ip = ipOf(text);
     const zone = /%.*/.exec(text)?.[0] ?? "";
     const hostname = ip.version === 4 && this.#isDualStack ? `::ffff:${ip}` : `${ip}${zone}`;
-    const key = `${hostname} ${port}`;
+    const key = local === undefined ? `${hostname} ${port}` : `${hostname} ${port} ${local}`;
     const address = this.#find(key) ??
-      this.#add(key, new UdpAddress(ip, { transport: "udp", hostname, port }));
+      this.#add(key, new UdpAddress(ip, { transport: "udp", hostname, port }, local));
     if (alias !== undefined && alias !== key) this.#add(alias, address);
     return address;
   }

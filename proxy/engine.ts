@@ -217,13 +217,11 @@ export class Engine {
     await this.bind.close();
   }
 
-  #openBind(
-    to: Pick<GatewayConfig, "listenPort" | "listenAddress">,
-    receiveRegion: MemoryRegion,
-  ): UdpBind {
+  #openBind(config: GatewayConfig, receiveRegion: MemoryRegion): UdpBind {
     return openUdpBind({
-      ...(to.listenPort !== undefined && { port: to.listenPort }),
-      ...(to.listenAddress !== undefined && { address: to.listenAddress }),
+      ...(config.listenPort !== undefined && { port: config.listenPort }),
+      ...(config.listenAddress !== undefined && { address: config.listenAddress }),
+      ...(config.fwMark !== undefined && { mark: config.fwMark }),
       pool: this.pool,
       receiveRegion,
       onReadable: () => this.wake(),

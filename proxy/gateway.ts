@@ -109,19 +109,32 @@ export class Gateway implements AsyncDisposable {
   }
 
   /**
-   * Moves WireGuard's socket. Nothing happens when it is there already; any port (0 or missing) is
-   * as good as the one it got when any was asked for.
+   * Moves WireGuard's socket and marks it. Nothing happens when it is there already; any port (0 or
+   * missing) is as good as the one it got when any was asked for.
    *
-   * @throws {SettingError} if the system refuses; then it stays where it is.
+   * @throws {SettingError} if the system refuses; then it stays where and as it is.
    */
-  listen(to: Pick<GatewayConfig, "listenPort" | "listenAddress">): void {
+  listen(to: Pick<GatewayConfig, "listenPort" | "listenAddress" | "fwMark">): void {
     const known = this.#listen;
+    const { bind } = this.engine;
+    const { mark } = bind;
+    bind.setMark(to.fwMark ?? 0);
     const isSamePort = to.listenPort ? to.listenPort === this.port : !known.listenPort;
     if (isSamePort && to.listenAddress === known.listenAddress) return;
-    this.engine.rebind(to);
+    try {
+      this.engine.rebind(to);
+    } catch (error) {
+      bind.setMark(mark);
+      throw error;
+    }
     this.peers.rebound();
     this.#listen = to;
     log.info("listening on UDP port {port} now", { port: this.port });
+  }
+
+  /** Mark of WireGuard's datagrams; 0 for none. */
+  get fwMark(): number {
+    return this.engine.bind.mark;
   }
 
   /** What {@link listen} was last asked for. */

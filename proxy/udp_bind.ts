@@ -14,6 +14,8 @@ export interface UdpBindOptions {
   readonly port?: number;
   /** The address of this host to bind. Missing: every one, IPv4 and IPv6. */
   readonly address?: string;
+  /** As of {@link UdpBind.setMark}. Default 0. */
+  readonly mark?: number;
   /** Slots that {@link UdpBind.send} sends without a copy. */
   readonly pool: TransmitPool;
   /** Where datagrams are received, if the bind lets the kernel write them. Default: its own. */
@@ -38,6 +40,8 @@ export type DatagramHandler = (
 export interface UdpBind {
   /** Bound port. */
   readonly port: number;
+  /** What was last set by {@link setMark}. */
+  readonly mark: number;
   readonly counters: UdpBindCounters;
   /** Whether datagrams wait for {@link drain}. */
   readonly hasReady: boolean;
@@ -63,8 +67,8 @@ export interface UdpBind {
 
   /**
    * Moves to another port or address of this host. What has arrived is still handed over, and what
-   * waits leaves by the old socket. {@link endpoint} gives the same objects as before, unless the
-   * socket is now of another family.
+   * waits leaves by the old socket. The mark stays. {@link endpoint} gives the same objects as before,
+   * unless the socket is now of another family.
    *
    * @throws {SettingError} if the system does not give them; then the old socket stays.
    */
@@ -73,7 +77,8 @@ export interface UdpBind {
   /**
    * Marks what is sent, for the system's routing rules (wg-quick's `FwMark`); 0 for none.
    *
-   * @throws {SettingError} if this user or this kind of socket cannot.
+   * @throws {SettingError} if this user or this kind of socket cannot; then the mark is what it was.
+   * The first is caused by a `Deno.errors.PermissionDenied`.
    */
   setMark(mark: number): void;
 
@@ -159,6 +164,11 @@ export function openOn<Socket>(
   } catch (error) {
     throw settingError(error, port, hostname);
   }
+}
+
+/** A mark that was refused. */
+export function markError(message: string, cause?: unknown): SettingError {
+  return new SettingError(["interface", "fwMark"], message, { cause });
 }
 
 function settingError(error: unknown, port: number, address: string | undefined): unknown {

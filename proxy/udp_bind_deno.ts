@@ -5,12 +5,12 @@
  */
 
 import type { IpAddress, MemoryRegion } from "../netstack/mod.ts";
-import { SettingError } from "./config_error.ts";
 import { EndpointCache, type UdpAddress } from "./endpoint_cache.ts";
 import type { TransmitPool } from "./transmit_pool.ts";
 import {
   countSendError,
   type DatagramHandler,
+  markError,
   newCounters,
   openOn,
   type UdpBind,
@@ -27,6 +27,7 @@ const DATAGRAM_SIZE = 65_536;
 
 export class DenoUdpBind implements UdpBind {
   readonly counters = newCounters();
+  readonly mark = 0;
   readonly #options: UdpBindOptions;
   readonly #pool: TransmitPool;
   #socket: Deno.DatagramConn;
@@ -43,8 +44,9 @@ export class DenoUdpBind implements UdpBind {
   #allSent: (() => void) | undefined;
   #settled: (() => void) | undefined;
 
-  /** @throws {SettingError} if the system does not give that port or address. */
+  /** @throws {SettingError} if the system does not give that port or address, or for a mark. */
   constructor(options: UdpBindOptions) {
+    this.setMark(options.mark ?? 0);
     this.#options = options;
     this.#pool = options.pool;
     this.#idle = receives(options.receiveRegion ?? ownRegion());
@@ -129,8 +131,7 @@ export class DenoUdpBind implements UdpBind {
 
   setMark(mark: number): void {
     if (mark === 0) return;
-    const message = "cannot be set on Deno's sockets, expected 0 or off, or the flag --ffi";
-    throw new SettingError(["interface", "fwMark"], message);
+    throw markError("cannot be set on Deno's sockets, expected 0 or off, or the flag --ffi");
   }
 
   close(): Promise<void> {

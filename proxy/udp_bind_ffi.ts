@@ -16,13 +16,13 @@ import {
   UdpWait,
 } from "../ffi/mod.ts";
 import type { IpAddress, MemoryRegion } from "../netstack/mod.ts";
-import { SettingError } from "./config_error.ts";
 import { EndpointCache, type UdpAddress } from "./endpoint_cache.ts";
 import { getLogger } from "./logger.ts";
 import type { TransmitPool } from "./transmit_pool.ts";
 import {
   countSendError,
   type DatagramHandler,
+  markError,
   newCounters,
   openOn,
   type UdpBind,
@@ -38,6 +38,8 @@ const DRAIN_BUDGET = 128;
 /** After so many errors in a row receiving pauses. */
 const MAX_ERRORS = 16;
 const PAUSE_MS = 100;
+/** How long a thread waits for room to send at a time: closing waits for it. */
+const WRITABLE_MS = 200;
 
 /** Names of errnos, as Deno's errors have them. */
 const CODES = new Map(Object.entries(Errno).map(([name, errno]) => [errno as number, name]));
@@ -50,12 +52,13 @@ export class FfiUdpBind implements UdpBind {
   readonly #ring: ReceiveRing;
   readonly #batch: SendBatch;
   #endpoints: EndpointCache;
-  readonly #wait: UdpWait;
   #socket: UdpSocket;
+  #wait: UdpWait;
   /** A wait for datagrams; nothing is received meanwhile. */
   #waiting: Promise<void> | undefined;
   /** A wait for room to send; nothing is sent meanwhile. */
   #blocked: Promise<void> | undefined;
+  #mark: number;
   #errors = 0;
   #hasFailed = false;
   #resume: (() => void) | undefined;
@@ -72,18 +75,19 @@ export class FfiUdpBind implements UdpBind {
   };
 
   /**
-   * @throws {SettingError} if the system does not give that port or address.
+   * @throws {SettingError} if the system does not give that port, address or mark.
    * @throws {Error} where there is no such socket; `udpUnavailable` says why.
    */
   constructor(options: UdpBindOptions) {
     const { pool, receiveRegion = ownRegion() } = options;
     this.#options = options;
+    this.#mark = options.mark ?? 0;
     this.#pool = pool;
     this.#libc = openUdpLibc();
     try {
       const { memory, offset, length } = receiveRegion;
       this.#ring = new ReceiveRing(this.#libc, memory, offset, length);
-      this.#socket = open(this.#libc, options.port ?? 0, options.address);
+      this.#socket = this.#open(options.port ?? 0, options.address);
     } catch (error) {
       this.#libc.close();
       throw error;
@@ -97,7 +101,7 @@ export class FfiUdpBind implements UdpBind {
     });
     this.#endpoints = new EndpointCache(address.hostname);
     this.#batch = new SendBatch(this.#libc, pool.buffer, pool.slots, hasGso);
-    this.#wait = new UdpWait(this.#ring, (sender) => this.#endpoints.from(sender).sockaddr);
+    this.#wait = this.#prepare();
     this.#startWaiting();
   }
 
@@ -116,7 +120,8 @@ export class FfiUdpBind implements UdpBind {
   drain(handle: DatagramHandler): number {
     if (!this.hasReady) return 0;
     const ring = this.#ring;
-    const messages = this.#fill(); // first: it is the kernel's queue that overflows
+    this.#fill(); // first: it is the kernel's queue that overflows
+    this.#wait.note(ring.isEmpty && ring.error === 0);
     let count = 0;
     while (count < DRAIN_BUDGET && ring.next()) {
       count++;
@@ -126,7 +131,6 @@ export class FfiUdpBind implements UdpBind {
       handle(ring.memory, ring.offset, ring.length, from);
     }
     ring.release();
-    this.#wait.note(this.#socket, messages, count);
     if (ring.isEmpty && (ring.isExhausted || this.#errors >= MAX_ERRORS)) this.#startWaiting();
     return count;
   }
@@ -152,7 +156,7 @@ export class FfiUdpBind implements UdpBind {
   flush(): void {
     if (this.#blocked !== undefined || this.#closing !== undefined) return;
     if (this.#batch.flush(this.#socket.fd, this.#onSettled)) return;
-    this.#blocked = this.#sendOne().then(() => {
+    this.#blocked = this.#untilWritable().then(() => {
       this.#blocked = undefined;
       this.flush();
       if (this.#blocked === undefined) this.#allSent?.();
@@ -172,20 +176,25 @@ export class FfiUdpBind implements UdpBind {
 
   rebind({ port = 0, address }: { port?: number; address?: string }): void {
     const old = this.#socket;
-    const next = open(this.#libc, port, address);
+    const oldWait = this.#wait;
+    const next = this.#open(port, address);
     this.flush();
     if (this.hasReady) this.#fill();
     this.#socket = next;
     this.#endpoints = this.#endpoints.for(next.address.hostname);
-    old.close(); // what waits for it rejects, and waits for the new one
+    this.#wait = this.#prepare();
+    old.close(); // what waits for it ends, and waits for the new one
+    oldWait.close();
+  }
+
+  get mark(): number {
+    return this.#mark;
   }
 
   setMark(mark: number): void {
-    try {
-      this.#socket.setMark(mark);
-    } catch (error) {
-      throw new SettingError(["interface", "fwMark"], (error as Error).message, { cause: error });
-    }
+    if (mark === this.#mark) return;
+    markSocket(this.#socket, mark);
+    this.#mark = mark;
   }
 
   close(): Promise<void> {
@@ -197,6 +206,7 @@ export class FfiUdpBind implements UdpBind {
     await undefined; // from here on #closing is set
     this.#resume?.();
     this.#socket.close();
+    this.#wait.close();
     await this.#blocked;
     await this.#waiting;
     for (let left; (left = this.#batch.shift()) !== undefined;) {
@@ -206,12 +216,34 @@ export class FfiUdpBind implements UdpBind {
     this.#libc.close();
   }
 
-  /** Takes over what the kernel has. @returns how many messages. */
-  #fill(): number {
+  #open(port: number, address: string | undefined): UdpSocket {
+    const libc = this.#libc;
+    const socket = openOn(address, port, (hostname) => new UdpSocket(libc, { hostname, port }));
+    try {
+      if (this.#mark !== 0) markSocket(socket, this.#mark);
+      return socket;
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+  }
+
+  /** What a new socket is to do, before anything has arrived. @returns what waits for it. */
+  #prepare(): UdpWait {
+    const socket = this.#socket;
+    // Bound to one address it sends from that.
+    const hasSources = isUnspecified(socket.address.hostname);
+    if (hasSources) socket.tellLocal();
+    this.#batch.sources = hasSources;
+    socket.coalesce();
+    return new UdpWait(this.#libc, socket);
+  }
+
+  /** Takes over what the kernel has. */
+  #fill(): void {
     const messages = this.#ring.fill(this.#socket.fd);
     if (this.#ring.error !== 0) this.#countReceiveError();
     else if (messages > 0) this.#errors = 0;
-    return messages;
   }
 
   #startWaiting(): void {
@@ -226,9 +258,9 @@ export class FfiUdpBind implements UdpBind {
     while (this.#closing === undefined) {
       const socket = this.#socket;
       try {
-        if (this.#errors >= MAX_ERRORS) await this.#pause();
-        await this.#wait.wait(socket);
-        return;
+        if (this.#errors >= MAX_ERRORS) await this.#pause(); // something may have come: see first
+        else await this.#wait.wait();
+        if (socket === this.#socket) return;
       } catch (error) {
         if (socket !== this.#socket || this.#closing !== undefined) continue;
         this.#countReceiveError();
@@ -255,28 +287,26 @@ export class FfiUdpBind implements UdpBind {
     this.#errors = 0;
   }
 
-  /** The socket's buffer is full: the first datagram leaves when there is room. */
-  async #sendOne(): Promise<void> {
-    const { to, offset, length } = this.#batch.shift()!;
-    const bytes = this.#pool.buffer.subarray(offset, offset + length);
-    for (;;) {
-      const socket = this.#socket;
-      try {
-        await socket.send(bytes, (to as UdpAddress).netAddr);
-        this.#onSettled(offset, length, 0);
-        return;
-      } catch (error) {
-        if (socket !== this.#socket && this.#closing === undefined) continue;
-        countSendError(this.counters, (error as { code?: string }).code);
-        this.#pool.give(offset);
-        return;
-      }
+  /** The socket's buffer is full. The next socket's is not. */
+  async #untilWritable(): Promise<void> {
+    const socket = this.#socket;
+    while (socket === this.#socket && this.#closing === undefined) {
+      if (await socket.writable(WRITABLE_MS)) return;
     }
   }
 }
 
-function open(libc: UdpLibc, port: number, address: string | undefined): UdpSocket {
-  return openOn(address, port, (hostname) => new UdpSocket(libc, { hostname, port }));
+function markSocket(socket: UdpSocket, mark: number): void {
+  try {
+    socket.setMark(mark);
+  } catch (error) {
+    throw markError((error as Error).message, error);
+  }
+}
+
+/** Whether a socket bound to it has several addresses to send from. */
+function isUnspecified(hostname: string): boolean {
+  return hostname === "::" || hostname === "0.0.0.0";
 }
 
 function ownRegion(): MemoryRegion {

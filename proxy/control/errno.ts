@@ -6,6 +6,7 @@
 
 /** Linux's, negative as `wireguard-go` writes them: `wg` makes its message of `-errno`. */
 export const Errno = {
+  EPERM: -1,
   EIO: -5,
   EACCES: -13,
   EINVAL: -22,

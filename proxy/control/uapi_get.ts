@@ -14,6 +14,7 @@ export function uapiGet(gateway: Gateway): string {
   const lines = [
     ...(privateKey ? [`private_key=${privateKey.toHex()}`] : []),
     `listen_port=${gateway.port}`,
+    ...(gateway.fwMark ? [`fwmark=${gateway.fwMark}`] : []),
   ];
   for (const peer of engine.device.peers()) {
     const { endpoint, lastHandshake } = peer;

@@ -3,7 +3,7 @@
  *
  * `wireguard-go` applies line by line and stops in the middle of a request that it cannot take to its
  * end. Here a request takes effect as a whole or not at all: it was checked before, and the one thing
- * that the system may still refuse, the port, is tried first.
+ * that the system may still refuse, the socket's port or mark, is tried first.
  *
  * @module
  */
@@ -20,13 +20,8 @@ import type { PeerRequest, SetRequest } from "./uapi_request.ts";
 /** @returns why nothing was changed, if so. */
 export function uapiSet(gateway: Gateway, request: SetRequest): Refusal | undefined {
   const { peers, engine } = gateway;
-  if (request.fwMark !== undefined && request.fwMark !== 0) {
-    return new Refusal(Errno.EOPNOTSUPP, "fwmark: the socket cannot be marked, expected 0");
-  }
-  if (request.listenPort !== undefined) {
-    const refusal = setListenPort(gateway, request.listenPort);
-    if (refusal !== undefined) return refusal;
-  }
+  const refusal = listen(gateway, request);
+  if (refusal !== undefined) return refusal;
   if (request.privateKey !== undefined) peers.setPrivateKey(request.privateKey ?? undefined);
   if (request.replacePeers) replacePeers(gateway, request.peers);
   for (const peer of request.peers) setPeer(gateway, peer);
@@ -34,16 +29,20 @@ export function uapiSet(gateway: Gateway, request: SetRequest): Refusal | undefi
   return undefined;
 }
 
-function setListenPort(gateway: Gateway, listenPort: number): Refusal | undefined {
+function listen(gateway: Gateway, request: SetRequest): Refusal | undefined {
   const { listenAddress } = gateway;
+  const { listenPort = gateway.port, fwMark = gateway.fwMark } = request;
   try {
-    gateway.listen({ listenPort, ...(listenAddress !== undefined && { listenAddress }) });
+    gateway.listen({ listenPort, fwMark, ...(listenAddress !== undefined && { listenAddress }) });
     return undefined;
   } catch (error) {
-    const denied = error instanceof SettingError &&
-      error.cause instanceof Deno.errors.PermissionDenied;
     const { message } = error as Error;
-    return new Refusal(denied ? Errno.EACCES : Errno.EADDRINUSE, `listen_port: ${message}`);
+    const isDenied = error instanceof SettingError &&
+      error.cause instanceof Deno.errors.PermissionDenied;
+    if (error instanceof SettingError && error.path[1] === "fwMark") {
+      return new Refusal(isDenied ? Errno.EPERM : Errno.EOPNOTSUPP, `fwmark: ${message}`);
+    }
+    return new Refusal(isDenied ? Errno.EACCES : Errno.EADDRINUSE, `listen_port: ${message}`);
   }
 }
 

@@ -32,11 +32,13 @@ export async function startGateway(
   host: Host,
   directory: string,
   config: string,
-  { subject = defaultSubject(), args = [], isControlled = false }: {
+  { subject = defaultSubject(), args = [], isControlled = false, capabilities = [] }: {
     subject?: Subject;
     args?: string[];
     /** Whether {@link Gateway.wg} works. */
     isControlled?: boolean;
+    /** What the user is allowed all the same: `net_admin`. */
+    capabilities?: string[];
   } = {},
 ): Promise<Gateway> {
   const { root, deno, env } = await installation();
@@ -48,7 +50,7 @@ export async function startGateway(
     ? [await binary()]
     : [deno, "task", subject.slice("deno task ".length)];
   const process = host.spawn("gateway", [
-    ...unprivileged(),
+    ...unprivileged(capabilities),
     ...program,
     ...["up", "--log-format", "json", ...args],
     ...control === undefined ? [] : ["--name", control.name, "--control-dir", control.directory],
@@ -167,13 +169,15 @@ function statsOf(record: Stats): Stats | undefined {
   return undefined;
 }
 
-function unprivileged(): string[] {
+function unprivileged(capabilities: string[] = []): string[] {
+  const list = capabilities.map((name) => `+${name}`).join(",");
   return [
     "setpriv",
     `--reuid=${USER}`,
     `--regid=${USER}`,
     "--clear-groups",
     "--no-new-privs",
+    ...capabilities.length === 0 ? [] : [`--inh-caps=${list}`, `--ambient-caps=${list}`],
     "--",
   ];
 }

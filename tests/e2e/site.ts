@@ -64,6 +64,8 @@ export interface SiteOptions {
   readonly outerMtu?: number;
   /** Whether `wg` can be used on the gateway. */
   readonly isControlled?: boolean;
+  /** What the gateway's user is allowed. Nothing by default. */
+  readonly capabilities?: string[];
   /** Nothing is sent through the tunnel yet. */
   readonly isQuiet?: boolean;
 }
@@ -82,6 +84,7 @@ export class Site implements AsyncDisposable {
   clientPublicKey!: string;
   readonly #subject: Subject;
   #isControlled = false;
+  #capabilities: string[] = [];
   #config = "";
 
   private constructor(
@@ -152,6 +155,7 @@ export class Site implements AsyncDisposable {
       proxy: options.proxy,
     });
     this.#isControlled = options.isControlled ?? false;
+    this.#capabilities = options.capabilities ?? [];
     this.gatewayPublicKey = ours.publicKey;
     this.clientPublicKey = theirs.publicKey;
     await this.startGateway();
@@ -178,6 +182,7 @@ export class Site implements AsyncDisposable {
     this.gateway = await startGateway(this.gatewayHost, this.lab.directory, this.#config, {
       subject: this.#subject,
       isControlled: this.#isControlled,
+      capabilities: this.#capabilities,
     });
   }
 
@@ -292,6 +297,6 @@ export function endpoint(address: string, port: number): string {
   return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
-function withLength(address: string, length4: number, length6: number): string {
+export function withLength(address: string, length4: number, length6: number): string {
   return `${address}/${address.includes(":") ? length6 : length4}`;
 }

@@ -72,6 +72,14 @@ class Side implements Disposable {
   }
 }
 
+/** Of an IPv4 socket. */
+function sockaddr4(hostname: string, port: number): Uint8Array {
+  return Uint8Array.of(
+    ...[2, 0, port >> 8, port, ...hostname.split(".").map(Number)],
+    ...new Array<number>(8).fill(0),
+  );
+}
+
 /** Of an IPv6 socket. */
 function sockaddr(hostname: string, port: number): Uint8Array {
   const bytes = new Uint8Array(28);
@@ -87,7 +95,7 @@ linuxTest(
     using sender = new Side("::");
     using receiver = new Side("::");
     assert.ok(sender.socket.hasGso && receiver.socket.hasGro, "this kernel has both");
-    receiver.socket.coalesce(true);
+    receiver.socket.coalesce();
     const to = sender.to("127.0.0.1", receiver.socket.address.port);
     // Two full messages (45 × 1,452 is the most that fit), and a third whose last is shorter.
     const sent = Array.from({ length: 100 }, (_, i) => pattern(i === 99 ? 7 : 1452, i + 1));
@@ -104,7 +112,7 @@ linuxTest("one flush holds any sizes and addresses, IPv4 and IPv6, each in its o
   using sender = new Side("::");
   using four = new Side("::");
   using six = new Side("::");
-  six.socket.coalesce(true);
+  six.socket.coalesce();
   const destinations = [
     sender.to("127.0.0.1", four.socket.address.port),
     sender.to("::1", six.socket.address.port),
@@ -178,63 +186,202 @@ linuxTest(
   },
 );
 
-/** A socket that waits, and one that sends to it. */
-function waiting(receiver: Side, sender: Side) {
-  const wait = new UdpWait(receiver.ring, () => sockaddr("127.0.0.1", sender.socket.address.port));
-  const send = (count: number) => {
-    const sent = Array.from({ length: count }, (_, i) => pattern(1000, i + 1));
-    const to = sender.to("127.0.0.1", receiver.socket.address.port);
-    for (const bytes of sent) sender.push(to, bytes);
-    sender.flush();
-    return sent;
-  };
-  return { wait, send };
+/** Sends `count` datagrams. @returns them. */
+function sendTo(receiver: Side, sender: Side, count: number): Uint8Array[] {
+  const sent = Array.from({ length: count }, (_, i) => pattern(1000, i + 1));
+  const to = sender.to("127.0.0.1", receiver.socket.address.port);
+  for (const bytes of sent) sender.push(to, bytes);
+  sender.flush();
+  return sent;
 }
 
-linuxTest(
-  "after silence a busy socket is quiet, and what then comes at once is told apart",
-  async () => {
-    using sender = new Side("::");
-    using receiver = new Side("::");
-    const { wait, send } = waiting(receiver, sender);
-    const { socket } = receiver;
-    for (let round = 0; round < 3; round++) {
-      wait.note(socket, 15, 15);
-      assert.equal(socket.coalesces, false);
-      wait.note(socket, 16, 16);
-      assert.equal(socket.coalesces, true);
-      const waited = wait.wait(socket);
-      await eventually("it is quiet", () => !socket.coalesces);
-      const sent = send(40);
-      await waited;
-      assert.deepEqual((await receiver.receive(40)).datagrams, sent);
-    }
-  },
-);
+/** Every datagram there is, so that a wait may begin. */
+function takeAll({ ring, socket }: Side): Uint8Array[] {
+  const datagrams: Uint8Array[] = [];
+  do {
+    ring.fill(socket.fd);
+    while (ring.next()) datagrams.push(ring.memory.slice(ring.offset, ring.offset + ring.length));
+  } while (!ring.isExhausted);
+  return datagrams;
+}
 
-linuxTest("a busy socket wakes for what comes, and takes none of it", async () => {
+linuxTest("a wait ends for what comes, takes none of it, and begins again", async () => {
   using sender = new Side("::");
   using receiver = new Side("::");
-  const { wait, send } = waiting(receiver, sender);
-  wait.note(receiver.socket, 16, 16);
-  const waited = wait.wait(receiver.socket);
-  const sent = send(40);
-  await waited;
-  assert.equal(receiver.ring.isEmpty, true);
-  assert.deepEqual(await receiver.receive(40), { datagrams: sent, messages: 1 });
+  const wait = new UdpWait(receiver.libc, receiver.socket);
+  assert.equal(wait.isOnThread, false);
+  for (const count of [1, 1, 40, 1, 40]) {
+    const waited = wait.wait();
+    const sent = sendTo(receiver, sender, count);
+    await waited;
+    assert.deepEqual(takeAll(receiver), sent);
+  }
+  const closed = wait.wait();
+  receiver.socket.close();
+  await closed;
+  wait.close();
 });
 
-linuxTest("a busy socket that hears little in each turn is quiet, without silence", async () => {
+linuxTest("what came while nothing waited is not waited for in vain", async () => {
   using sender = new Side("::");
   using receiver = new Side("::");
-  const { wait, send } = waiting(receiver, sender);
-  wait.note(receiver.socket, 16, 16);
-  for (let turn = 0; turn < 32; turn++) wait.note(receiver.socket, 1, 1);
-  const waited = wait.wait(receiver.socket);
-  assert.equal(receiver.socket.coalesces, false);
-  const sent = send(1);
+  const wait = new UdpWait(receiver.libc, receiver.socket);
+  const sent = sendTo(receiver, sender, 3);
+  await wait.wait();
+  assert.deepEqual(takeAll(receiver), sent);
+  // The runtime has been woken for these, and they are taken before the wait.
+  sendTo(receiver, sender, 3);
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  takeAll(receiver);
+  let isOver = false;
+  const waited = wait.wait().then(() => isOver = true);
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  assert.equal(isOver, false, "nothing is there");
+  const last = sendTo(receiver, sender, 1);
   await waited;
-  assert.deepEqual((await receiver.receive(1)).datagrams, sent);
+  assert.deepEqual(takeAll(receiver), last);
+  receiver.socket.close();
+  wait.close();
+});
+
+linuxTest("wakes for nothing, again and again, make a thread wait", async () => {
+  using sender = new Side("::");
+  using receiver = new Side("::");
+  const wait = new UdpWait(receiver.libc, receiver.socket);
+  for (let i = 0; i < 64; i++) wait.note(true);
+  wait.note(false);
+  for (let i = 0; i < 64; i++) wait.note(true);
+  assert.equal(wait.isOnThread, false);
+  wait.note(true);
+  assert.equal(wait.isOnThread, true);
+  const waited = wait.wait();
+  const sent = sendTo(receiver, sender, 5);
+  await waited;
+  assert.deepEqual(takeAll(receiver), sent);
+  const closed = wait.wait();
+  receiver.socket.close();
+  await closed;
+});
+
+labTest(
+  "without loopback, or with a filter on it, a thread waits, and nothing is lost",
+  async () => {
+    await using lab = await Lab.create();
+    const [near, far] = [await lab.host("near"), await lab.host("far")];
+    await lab.connect(
+      { host: near, device: "wan", addresses: ["192.0.2.1/24"] },
+      { host: far, device: "wan", addresses: ["192.0.2.2/24"] },
+    );
+    const drop = ["nft", "add rule inet f out oif lo drop"];
+    await near.ip("link set lo up");
+    using sender = inNamespace(far.namespace, () => new Side("::"));
+    const exchange = async (receiver: Side, wait: UdpWait) => {
+      const to = sender.to("192.0.2.1", receiver.socket.address.port);
+      for (const count of [1, 3, 1]) {
+        const waited = wait.wait();
+        const sent = Array.from({ length: count }, (_, i) => pattern(100, i + 1));
+        for (const bytes of sent) sender.push(to, bytes);
+        sender.flush();
+        await waited;
+        const received = takeAll(receiver);
+        while (received.length < count) {
+          await wait.wait();
+          received.push(...takeAll(receiver));
+        }
+        assert.deepEqual(received, sent);
+      }
+      const last = wait.wait();
+      receiver.socket.close();
+      await last;
+      wait.close();
+    };
+    using filtered = inNamespace(near.namespace, () => new Side("::"));
+    const filteredWait = inNamespace(
+      near.namespace,
+      () => new UdpWait(filtered.libc, filtered.socket),
+    );
+    assert.equal(filteredWait.isOnThread, false);
+    await near.output(["nft", "add table inet f"]);
+    await near.output(["nft", "add chain inet f out { type filter hook output priority 0 ; }"]);
+    await near.output(drop);
+    await exchange(filtered, filteredWait);
+    await near.ip("link set lo down");
+    using lone = inNamespace(near.namespace, () => new Side("::"));
+    await exchange(lone, inNamespace(near.namespace, () => new UdpWait(lone.libc, lone.socket)));
+  },
+  ["nft"],
+);
+
+/** Of a socket that tells: the address of this host that the ring's datagram was sent to. */
+function localOf({ ring, socket }: Side): Uint32Array {
+  const at = ring.sender + 8;
+  const words = socket.address.hostname.includes(":") ? 4 : 1;
+  return Uint32Array.from(ring.senders.subarray(at, at + words));
+}
+
+const hostname = (words: Uint32Array) => [...new Uint8Array(words.buffer)].slice(-4).join(".");
+
+for (const bound of ["::", "0.0.0.0"]) {
+  linuxTest(
+    `a socket on ${bound} tells where it was asked, and its answers leave from there, cut or not`,
+    async () => {
+      using asked = new Side(bound);
+      asked.socket.tellLocal();
+      asked.socket.coalesce();
+      using asker = new Side("127.0.0.1");
+      const { port } = asker.socket.address;
+      const isIpv6 = bound === "::";
+      const back = isIpv6 ? sockaddr("127.0.0.1", port) : sockaddr4("127.0.0.1", port);
+      const answers = new Map<string, Destination>();
+      for (const local of ["127.0.0.1", "127.0.0.2", "127.1.2.3"]) {
+        const to = {
+          sockaddr: sockaddr4(local, asked.socket.address.port),
+          segmentLimit: Infinity,
+        };
+        for (let i = 0; i < 3; i++) asker.push(to, pattern(100, i + 1)); // one message each way
+        asker.flush();
+        await eventually("asked", () => asked.ring.fill(asked.socket.fd) > 0);
+        while (asked.ring.next()) {
+          const source = localOf(asked);
+          assert.equal(hostname(source), local);
+          answers.set(local, { sockaddr: back, segmentLimit: Infinity, source });
+        }
+      }
+      // All in one call; the last without a source, from which the kernel chooses.
+      const froms = ["127.0.0.1", "127.0.0.2", "127.1.2.3"];
+      for (const local of [...froms, ...froms]) {
+        const to = answers.get(local)!;
+        for (const size of [200, 200, 300]) asked.push(to, pattern(size));
+      }
+      asked.push({ sockaddr: back, segmentLimit: Infinity }, pattern(9));
+      asked.flush();
+      assert.deepEqual(asked.settled, Array(19).fill(0));
+      const heard: string[] = [];
+      await eventually("answered", () => {
+        asker.ring.fill(asker.socket.fd);
+        while (asker.ring.next()) {
+          const bytes = new Uint8Array(asker.ring.senders.buffer, asker.ring.sender * 4, 8);
+          heard.push(`${bytes.subarray(4).join(".")} ${asker.ring.length}`);
+        }
+        return heard.length >= 19;
+      });
+      const expected = froms.flatMap((local) => [`${local} 200`, `${local} 200`, `${local} 300`]);
+      assert.deepEqual(heard, [...expected, ...expected, "127.0.0.1 9"]);
+    },
+  );
+}
+
+linuxTest("a source that the host has not is given up, and nothing is lost", async () => {
+  using sender = new Side("::");
+  using receiver = new Side("::");
+  const gone = sender.to("127.0.0.1", receiver.socket.address.port);
+  gone.source = Uint32Array.from(new Uint32Array(sockaddr("192.0.2.7", 0).buffer.slice(8, 24)));
+  for (let i = 0; i < 3; i++) sender.push(gone, pattern(100, i + 1));
+  assert.equal(sender.flush(), true);
+  assert.deepEqual(sender.settled, [0, 0, 0]);
+  assert.deepEqual([gone.source, gone.segmentLimit], [undefined, Infinity]);
+  const { datagrams } = await receiver.receive(3);
+  assert.deepEqual(datagrams, [pattern(100, 1), pattern(100, 2), pattern(100, 3)]);
 });
 
 /** A kernel that does what the test says with each call: messages taken, or an errno below zero. */
@@ -406,6 +553,12 @@ linuxTest("a hundred sockets leave no file descriptor, and each finds its own", 
   const before = descriptors();
   const sides = Array.from({ length: 100 }, () => new Side("127.0.0.1"));
   assert.equal(new Set(sides.map(({ socket }) => socket.fd)).size, 100);
+  const waits = sides.map(({ libc, socket }) => new UdpWait(libc, socket));
+  assert.equal(waits.filter((wait) => wait.isOnThread).length, 0);
+  const waited = waits.slice(50).map((wait) => wait.wait()); // half of them do, when they are closed
+  for (const side of sides) side.socket.close();
+  for (const wait of waits) wait.close();
+  await Promise.all(waited);
   for (const side of sides) side[Symbol.dispose]();
   const taken = Deno.listenDatagram({ transport: "udp", hostname: "127.0.0.1", port: 0 });
   const libc = openUdpLibc();

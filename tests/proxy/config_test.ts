@@ -166,7 +166,7 @@ Deno.test("host bits in a prefix are dropped, those of an address stay", () => {
 
 Deno.test("keys of wg-quick that have no effect get one warning each", () => {
   const { config, warnings } = loadConfig(
-    `${INTERFACE}DNS = 1.1.1.1, corp.example\nDNS = 9.9.9.9\nTable = off\nFwMark = 0xca6c\n` +
+    `${INTERFACE}DNS = 1.1.1.1, corp.example\nDNS = 9.9.9.9\nTable = off\n` +
       "PreUp = echo a, b; true\nPostUp = x\nPostUp = y\nPreDown = z\nPostDown = z\nSaveConfig = true\n",
     { file: "wg0.conf" },
   );
@@ -174,13 +174,23 @@ Deno.test("keys of wg-quick that have no effect get one warning each", () => {
   assert.deepEqual(warnings, [
     "wg0.conf:3: DNS: has no effect yet",
     "wg0.conf:5: Table: has no effect yet",
-    "wg0.conf:6: FwMark: has no effect yet",
-    "wg0.conf:7: PreUp: has no effect yet",
-    "wg0.conf:8: PostUp: has no effect yet",
-    "wg0.conf:10: PreDown: has no effect yet",
-    "wg0.conf:11: PostDown: has no effect yet",
-    "wg0.conf:12: SaveConfig: has no effect yet",
+    "wg0.conf:6: PreUp: has no effect yet",
+    "wg0.conf:7: PostUp: has no effect yet",
+    "wg0.conf:9: PreDown: has no effect yet",
+    "wg0.conf:10: PostDown: has no effect yet",
+    "wg0.conf:11: SaveConfig: has no effect yet",
   ]);
+});
+
+Deno.test("FwMark is a number as wg writes it, or off", () => {
+  const mark = (text: string) => loadConfig(`${INTERFACE}FwMark = ${text}\n`);
+  for (
+    const [text, expected] of [["0xca6c", 0xca6c], ["51820", 51820], ["0xFFFFFFFF", 2 ** 32 - 1]]
+  ) {
+    const { config, warnings } = mark(`${text}`);
+    assert.deepEqual([config.fwMark, warnings], [expected, []]);
+  }
+  for (const text of ["off", "Off", "0", "0x0"]) assert.equal(mark(text).config.fwMark, undefined);
 });
 
 Deno.test("what works but is hardly meant gets a warning", () => {

@@ -37,10 +37,11 @@ export class ControlLab implements AsyncDisposable {
     config: ConfigInput | string = newConfig(),
     timeouts?: ControlTimeouts,
     file?: string,
+    ffi?: boolean,
   ): Promise<ControlLab> {
     const directory = await Deno.makeTempDir();
     const { config: started } = loadConfig(config);
-    const gateway = await Gateway.start(started);
+    const gateway = await Gateway.start(started, { ...(ffi !== undefined && { ffi }) });
     const box: { lab?: ControlLab } = {};
     // deno-lint-ignore require-await -- what is wrong with the text is a rejection
     const load = async () => loadConfig(box.lab!.next, { file: "wg0.conf" });

@@ -6,6 +6,9 @@ import {
   generatePrivateKey,
   publicKeyOf,
 } from "../../proxy/keys.ts";
+import { loadConfig } from "../../proxy/config.ts";
+import { SettingError } from "../../proxy/config_error.ts";
+import { Gateway } from "../../proxy/gateway.ts";
 import { Wirestack } from "../../proxy/wirestack.ts";
 import { ControlLab, hexKey } from "./control_lab.ts";
 import { pattern, until } from "./pair.ts";
@@ -224,6 +227,38 @@ Deno.test("what cannot change while running is named, and the rest changes", asy
   assert.equal(engine.nic1.mtu, 1420);
   assert.deepEqual(proxy.subnets(), [{ prefix: "10.50.0.0/16", tcp: true, udp: true }]);
   assert.equal([...engine.device.peers()].length, 2);
+});
+
+Deno.test("a mark that the socket cannot have is an error with its line, and nothing changes", async () => {
+  await using lab = await ControlLab.start(file(PROXY), undefined, undefined, false);
+  const before = await lab.get();
+  lab.next = file("PersistentKeepalive = 7\n", "FwMark = 0x2a\nListenPort = 0");
+  const answer = decodeURIComponent(await lab.ask("wirestack_reload=1\n\n"));
+  assert.equal(
+    answer,
+    "problem=wg0.conf:3: FwMark: cannot be set on Deno's sockets, expected 0 or off, or the flag " +
+      "--ffi\nerrno=-22\n\n",
+  );
+  assert.deepEqual(await lab.get(), before);
+  const config = { ...loadConfig(file(PROXY)).config, fwMark: 42 };
+  await assert.rejects(
+    Gateway.start(config, { ffi: false }),
+    (error) => error instanceof SettingError && error.path[1] === "fwMark",
+  );
+});
+
+Deno.test({
+  name: "a reload sets the file's mark, changes it and takes it away, and the port stays",
+  ignore: Deno.build.os !== "linux" || Deno.uid() !== 0,
+  async fn() {
+    await using lab = await ControlLab.start(file(PROXY), undefined, undefined, true);
+    const { port } = lab.gateway;
+    for (const [head, mark] of [["FwMark = 0x2a", 42], ["FwMark = 7", 7], ["", 0]] as const) {
+      lab.next = file(PROXY, `Address = 10.9.0.1/24\n${head}`);
+      assert.equal(await lab.ask("wirestack_reload=1\n\n"), "errno=0\n\n");
+      assert.deepEqual([lab.gateway.fwMark, lab.gateway.port], [mark, port]);
+    }
+  },
 });
 
 Deno.test("another private key: the peers shake hands anew, and their connections go on", async () => {

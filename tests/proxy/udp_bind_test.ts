@@ -66,7 +66,13 @@ bindTest("one socket hears IPv4 and IPv6, and gives IPv4 as IPv4", {}, async (bi
     assert.equal(`${new IpAddress(from.address)}`, hostname);
     assert.equal(from.port, socket.port);
     assert.deepEqual(bytes, pattern(100));
-    assert.equal(bind.endpoint(new IpAddress(from.address), from.port), from, "interned");
+    const interned = bind.endpoint(new IpAddress(from.address), from.port);
+    assert.equal(interned.toString(), from.toString());
+    assert.equal(
+      interned === from,
+      bind instanceof DenoUdpBind,
+      "over FFI with where it was asked",
+    );
     bind.send(from, pattern(40), 0, 40);
     bind.flush();
     const [answer, sender] = await socket.receive();
@@ -75,6 +81,51 @@ bindTest("one socket hears IPv4 and IPv6, and gives IPv4 as IPv4", {}, async (bi
     socket.close();
   }
 });
+
+for (const address of [undefined, "0.0.0.0"]) {
+  Deno.test({
+    name: `over FFI, an answer leaves from the address that was asked, bound to ${
+      address ?? "any"
+    }`,
+    ignore: Deno.build.os !== "linux",
+    fn: () =>
+      withBind(true, address === undefined ? {} : { address }, async (bind, received) => {
+        const socket = plain("127.0.0.1");
+        const hear = async (hostname: string) => {
+          await socket.send(pattern(20), { transport: "udp", hostname, port: bind.port });
+          await until(() => received.length === 1, "it has arrived");
+          return received.pop()!.from;
+        };
+        const answeredFrom = async (to: UdpAddress) => {
+          bind.send(to, pattern(40), 0, 40);
+          bind.flush();
+          return ((await socket.receive())[1] as Deno.NetAddr).hostname;
+        };
+        const seen = new Map<string, UdpAddress>();
+        for (let round = 0; round < 3; round++) {
+          for (const local of ["127.0.0.3", "127.0.0.1", "127.0.0.2"]) {
+            const from = await hear(local);
+            assert.equal(await answeredFrom(from), local);
+            assert.equal(from, seen.get(local) ?? from, "the same object while it is the same");
+            seen.set(local, from);
+            assert.equal(from.toString(), `127.0.0.1:${socket.port}`);
+          }
+        }
+        assert.equal(new Set(seen.values()).size, 3, "one that has moved is another");
+        // Whoever is configured has not been heard anywhere.
+        const configured = bind.endpoint(IpAddress.v4(127, 0, 0, 1), socket.port);
+        assert.equal(configured.source, undefined);
+        assert.equal(await answeredFrom(configured), "127.0.0.1");
+        // Bound to one address, everything leaves from that.
+        const old = seen.get("127.0.0.2")!;
+        bind.rebind({ port: 0, address: address === undefined ? "::ffff:127.0.0.3" : "127.0.0.3" });
+        assert.equal(await answeredFrom(old), "127.0.0.3");
+        bind.rebind({ port: 0, ...(address !== undefined && { address }) });
+        assert.equal(await answeredFrom(await hear("127.0.0.2")), "127.0.0.2");
+        socket.close();
+      }),
+  });
+}
 
 bindTest("datagrams of a burst arrive whole and in order, the largest included", {}, async (
   bind,
@@ -272,15 +323,19 @@ bindTest("a peer that is not there does not keep the others from being heard", {
 }
 
 bindTest("marks are refused with the reason where they cannot be set", {}, (bind) => {
-  if (bind instanceof DenoUdpBind) {
-    bind.setMark(0);
-    assert.throws(() => bind.setMark(7), SettingError);
-  } else if (isRoot()) {
+  const refused = (message: RegExp) =>
+    assert.throws(() => bind.setMark(7), (error) => {
+      assert.ok(error instanceof SettingError && error.path[1] === "fwMark");
+      assert.match(error.message, message);
+      return true;
+    });
+  if (bind instanceof DenoUdpBind) refused(/Deno's sockets, expected 0 or off, or the flag --ffi/);
+  else if (isRoot()) {
     bind.setMark(7);
-    bind.setMark(0);
-  } else {
-    assert.throws(() => bind.setMark(7), /needs CAP_NET_ADMIN/);
-  }
+    assert.equal(bind.mark, 7);
+  } else refused(/needs CAP_NET_ADMIN/);
+  bind.setMark(0);
+  assert.equal(bind.mark, 0);
   return Promise.resolve();
 });
 
@@ -356,7 +411,7 @@ Deno.test("addresses in use stay the same object while a flood of others passes"
 Deno.test("a sender is the same object however the system tells its address", () => {
   const cache = new EndpointCache("::");
   const word = (address: UdpAddress) => {
-    const words = new Int32Array(8);
+    const words = new Int32Array(12);
     new Uint8Array(words.buffer).set(address.sockaddr);
     return words;
   };
@@ -375,6 +430,29 @@ Deno.test("a sender is the same object however the system tells its address", ()
   const address = four.of(IpAddress.v4(192, 0, 2, 1), 51820);
   assert.deepEqual([...address.sockaddr.subarray(0, 8)], [2, 0, 0xca, 0x6c, 192, 0, 2, 1]);
   assert.equal(four.fromSockaddr(word(address), 0), address);
+});
+
+Deno.test("a sender heard at another address of this host has moved, and regains a lost source", () => {
+  for (const [bound, sockaddrWords, localWords] of [["::", 8, 4], ["0.0.0.0", 8, 1]] as const) {
+    const cache = new EndpointCache(bound);
+    const words = new Int32Array(sockaddrWords + 4);
+    new Uint8Array(words.buffer).set(cache.of(IpAddress.v4(192, 0, 2, 1), 51820).sockaddr);
+    const heardAt = (local: number) => {
+      words[sockaddrWords + localWords - 1] = local;
+      return cache.fromSockaddr(words, 0);
+    };
+    const [one, two] = [heardAt(0x0100007f), heardAt(0x0200007f)];
+    assert.notEqual(one, two);
+    assert.equal(`${one}`, `${two}`);
+    assert.deepEqual([...one.source!].pop(), 0x0100007f);
+    assert.equal(one.source!.length, localWords);
+    one.source = undefined; // the system had it no more
+    assert.equal(heardAt(0x0200007f), two);
+    assert.equal(one.source, undefined);
+    assert.equal(heardAt(0x0100007f), one);
+    assert.deepEqual([...one.source!].pop(), 0x0100007f, "heard there, it is there again");
+    assert.equal(heardAt(0), cache.of(IpAddress.v4(192, 0, 2, 1), 51820), "nothing is known");
+  }
 });
 
 function isRoot(): boolean {

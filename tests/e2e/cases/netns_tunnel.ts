@@ -2,8 +2,9 @@
 
 import assert from "node:assert/strict";
 import { startGateway } from "../gateway.ts";
-import { labTest } from "../lab.ts";
+import { eventually, labTest } from "../lab.ts";
 import { iperf, NetnsSite, pingFlood, pingOnce } from "../netns_site.ts";
+import { udpBindDefault } from "../../../proxy/udp_bind_open.ts";
 import { NatSite } from "../nat_site.ts";
 import {
   CLIENT,
@@ -14,6 +15,7 @@ import {
   OUTER,
   Site,
   TARGET,
+  withLength,
 } from "../site.ts";
 import { keyPair, peerSections, WireguardGo } from "../wireguard_go.ts";
 
@@ -104,6 +106,75 @@ labTest(
   ["ping"],
 );
 
+labTest(
+  "netns.sh: the answer comes from the address that was asked, while the host has it",
+  async () => {
+    await using site = await Site.start({ subject: "deno task start:ffi", isControlled: true });
+    const { client, gateway, gatewayHost, wireguard, gatewayPublicKey } = site;
+    const further = ["192.0.2.10", "192.0.2.11", "2001:db8:2::10", "2001:db8:2::11"];
+    const add = (address: string) =>
+      gatewayHost.ip(
+        `address add ${withLength(address, 24, 64)} dev wan${
+          address.includes(":") ? " nodad" : ""
+        }`,
+      );
+    for (const address of further) await add(address);
+    // wireguard-go follows the answers to where they come from.
+    for (const address of [...further, OUTER[4], OUTER[6], ...further.reverse()]) {
+      await wireguard.set(
+        ...["peer", gatewayPublicKey, "endpoint", endpoint(address, LISTEN_PORT)],
+      );
+      await pingFlood(client, GATEWAY[4]);
+      assert.equal((await wireguard.peer()).endpoint, endpoint(address, LISTEN_PORT));
+    }
+    // The one it was last asked at is gone: what it begins itself comes from another, and is followed.
+    await gateway.set("peer", site.clientPublicKey, "persistent-keepalive", "1");
+    for (const address of ["192.0.2.11", "2001:db8:2::11"]) {
+      const gone = endpoint(address, LISTEN_PORT);
+      await wireguard.set("peer", gatewayPublicKey, "endpoint", gone);
+      await pingOnce(client, GATEWAY[6]);
+      assert.equal((await wireguard.peer()).endpoint, gone);
+      await gatewayHost.ip(`address del ${withLength(address, 24, 64)} dev wan`);
+      await eventually("it is followed", async () => (await wireguard.peer()).endpoint !== gone);
+      await pingOnce(client, GATEWAY[4]);
+    }
+  },
+  ["ping"],
+);
+
+labTest(
+  "netns.sh: FwMark decides the route of what WireGuard sends, and can be changed",
+  async () => {
+    await using site = await Site.start({
+      subject: "deno task start:ffi",
+      capabilities: ["net_admin"],
+      isControlled: true,
+      interface: ["FwMark = 0x2a"],
+    });
+    const { client, gateway, gatewayHost } = site;
+    const answers = async () =>
+      (await client.run(["ping", "-c", "1", "-W", "1", GATEWAY[4]])).code === 0;
+    assert.equal((await gateway.show("fwmark")).trim(), "0x2a");
+    assert.equal(await answers(), true);
+    await gatewayHost.ip("rule add fwmark 42 prohibit");
+    assert.equal(await answers(), false);
+    await gateway.set("fwmark", "0x2b");
+    assert.equal(await answers(), true);
+    await gateway.set("fwmark", "42");
+    assert.equal(await answers(), false);
+    await gateway.set("listen-port", "9996"); // another socket, the same mark
+    await site.wireguard.set(
+      ...["peer", site.gatewayPublicKey, "endpoint", endpoint(OUTER[4], 9996)],
+    );
+    assert.equal(await answers(), false);
+    assert.equal((await gateway.show("fwmark")).trim(), "0x2a");
+    await gateway.set("fwmark", "off");
+    assert.equal(await answers(), true);
+    assert.equal((await gateway.show("fwmark")).trim(), "off");
+  },
+  ["ping"],
+);
+
 for (const outer of [4, 6] as const) {
   labTest(`netns.sh: WireGuard in WireGuard over IPv${outer}`, async () => {
     await using site = await Site.start({ outer });
@@ -124,8 +195,8 @@ async function nested(site: Site, family: Family): Promise<void> {
     `PrivateKey = ${ours.privateKey}`,
     "Address = 192.168.241.1/24, fd00::1/112",
     "ListenPort = 5005",
-    // The target has several, and would answer from any of them.
-    `ListenAddress = ${TARGET[family]}`,
+    // The target has several. Over Deno's sockets it would answer from any of them.
+    ...udpBindDefault.ffi ? [] : [`ListenAddress = ${TARGET[family]}`],
     "MTU = 1340",
     "",
     peerSections([{ publicKey: theirs.publicKey, allowedIps: own }]),
