@@ -16,6 +16,8 @@ export interface WireguardProgram {
   readonly unavailable?: string;
   /** Whether `wg set` may change a peer that it has. */
   readonly changesPeers: boolean;
+  /** Whether its first datagrams over IPv6 after some over IPv4 go to wrong addresses. */
+  readonly strays: boolean;
   /** The command that serves `device` in the foreground, once the program has been built. */
   command(device: string): Promise<string[]>;
 }
@@ -23,6 +25,7 @@ export interface WireguardProgram {
 export const WIREGUARD_GO: WireguardProgram = {
   name: "wireguard-go",
   changesPeers: true,
+  strays: false,
   command: (device) => Promise.resolve(["wireguard-go", "-f", device]),
 };
 
@@ -34,6 +37,10 @@ export const NEWEST_WIREGUARD_GO: WireguardProgram = {
   name: "newest wireguard-go",
   unavailable: unavailable(["go", "env", "GOVERSION"], "Go", [1, 23]),
   changesPeers: true,
+  // `Send` of conn/bind_std.go keeps a pool of addresses. Each that was IPv4 last gets only the
+  // first 4 bytes of an IPv6 one, and is whole again the time after (wireguard-go's pull request
+  // 135): as many datagrams are lost as the pool holds, which is about one for each CPU.
+  strays: true,
   command: async (device) => [await build(WIREGUARD_GO_SOURCE), "-f", device],
 };
 
@@ -43,6 +50,7 @@ export const BORINGTUN: WireguardProgram = {
     unavailable(["cc", "-dumpfullversion"], "a C compiler", [0, 0]),
   // It ends with "Modifying existing peers is not yet supported".
   changesPeers: false,
+  strays: false,
   command: async (device) => [
     await build(BORINGTUN_SOURCE),
     "--foreground",
