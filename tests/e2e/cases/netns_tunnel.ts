@@ -175,6 +175,19 @@ labTest(
   ["ping"],
 );
 
+labTest(
+  "a mark that the gateway's user may not set is refused, and the tunnel goes on",
+  async () => {
+    await using site = await Site.start({ subject: "deno task start:ffi", isControlled: true });
+    const { gateway, client } = site;
+    await assert.rejects(gateway.set("fwmark", "0x2a"), /Operation not permitted/);
+    assert.equal((await gateway.show("fwmark")).trim(), "off");
+    await gateway.set("fwmark", "0");
+    await pingOnce(client, GATEWAY[4]);
+  },
+  ["ping"],
+);
+
 for (const outer of [4, 6] as const) {
   labTest(`netns.sh: WireGuard in WireGuard over IPv${outer}`, async () => {
     await using site = await Site.start({ outer });
