@@ -11,6 +11,11 @@ const MIN_SLOTS = 64;
 const MAX_SLOTS = 512;
 const CACHE_LINE = 64;
 
+// What a slot is.
+const FREE = 0;
+const TAKEN = 1;
+const IN_FLIGHT = 2;
+
 /**
  * Equal slots of one backing store. A slot is free, taken (somebody builds a packet in it) or in
  * flight (an asynchronous send reads it). In flight it is not free before the send has settled:
@@ -22,11 +27,13 @@ export class TransmitPool {
   /** Bytes from one slot to the next. */
   readonly slotSize: number;
   readonly slots: number;
+  /** Called when a slot is wanted and none is free: may give back what is in flight. */
+  onExhausted: (() => void) | undefined;
   readonly #start: number;
   readonly #end: number;
   readonly #free: Int32Array;
   #freeCount: number;
-  readonly #inFlight: Uint8Array;
+  readonly #state: Uint8Array;
 
   /** Bytes of slots for packets of up to `mtu` bytes, without head and tail room. */
   static bytes(mtu: number): number {
@@ -50,7 +57,7 @@ export class TransmitPool {
     this.#end = region.offset + this.slots * this.slotSize;
     this.#free = Int32Array.from({ length: this.slots }, (_, i) => this.slots - 1 - i);
     this.#freeCount = this.slots;
-    this.#inFlight = new Uint8Array(this.slots);
+    this.#state = new Uint8Array(this.slots);
   }
 
   /** Slots that can be taken. */
@@ -60,24 +67,34 @@ export class TransmitPool {
 
   /** @returns Where a slot starts in {@link buffer}, or -1 if none is free. */
   take(): number {
-    if (this.#freeCount === 0) return -1;
-    return this.#start + this.#free[--this.#freeCount]! * this.slotSize;
+    if (this.#freeCount === 0) {
+      this.onExhausted?.();
+      if (this.#freeCount === 0) return -1;
+    }
+    const slot = this.#free[--this.#freeCount]!;
+    this.#state[slot] = TAKEN;
+    return this.#start + slot * this.slotSize;
   }
 
-  /** Frees the slot that `offset` lies in. */
+  /**
+   * Frees the slot that `offset` lies in.
+   *
+   * @throws {Error} if it is free: two packets would be built in it.
+   */
   give(offset: number): void {
     const slot = this.#slot(offset);
-    this.#inFlight[slot] = 0;
+    if (this.#state[slot] === FREE) throw new Error(`slot ${slot} was given back twice`);
+    this.#state[slot] = FREE;
     this.#free[this.#freeCount++] = slot;
   }
 
   /** Marks the slot that `offset` lies in: it is given back when its send has settled. */
   setInFlight(offset: number): void {
-    this.#inFlight[this.#slot(offset)] = 1;
+    this.#state[this.#slot(offset)] = IN_FLIGHT;
   }
 
   isInFlight(offset: number): boolean {
-    return this.#inFlight[this.#slot(offset)] === 1;
+    return this.#state[this.#slot(offset)] === IN_FLIGHT;
   }
 
   /** Whether bytes at `offset` of `buffer` lie in a slot. */

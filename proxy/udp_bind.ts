@@ -54,8 +54,8 @@ export interface UdpBind {
 
   /**
    * Sends a datagram, now or with the next {@link flush}. One in a slot of the pool leaves as it is,
-   * and the slot with it; any other buffer is copied. What cannot be sent is lost and counted, as
-   * UDP is.
+   * and the slot with it, which is still in flight when this returns; any other buffer is copied.
+   * What cannot be sent is lost and counted, as UDP is.
    */
   send(to: UdpAddress, buffer: Uint8Array, offset: number, length: number): void;
 

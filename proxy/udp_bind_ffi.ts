@@ -101,6 +101,7 @@ export class FfiUdpBind implements UdpBind {
     });
     this.#endpoints = new EndpointCache(address.hostname);
     this.#batch = new SendBatch(this.#libc, pool.buffer, pool.slots, hasGso);
+    pool.onExhausted = () => this.flush(); // what else the turn has to send needs slots
     this.#wait = this.#prepare();
     this.#startWaiting();
   }
@@ -149,8 +150,6 @@ export class FfiUdpBind implements UdpBind {
     }
     this.#pool.setInFlight(slot);
     this.#batch.push(to, slot, length);
-    // What else this turn has to send needs slots.
-    if (this.#pool.free === 0) this.flush();
   }
 
   flush(): void {

@@ -57,6 +57,36 @@ function plain(hostname: string): Deno.DatagramConn & { port: number } {
   return Object.assign(socket, { port: (socket.addr as Deno.NetAddr).port });
 }
 
+bindTest(
+  "a slot is in flight when it has been sent, the last free one too, and more can be taken",
+  { pool: new TransmitPool(1420, { memory: new Uint8Array(8_192), offset: 0, length: 8_192 }) },
+  async (bind, _received, pool) => {
+    const socket = plain("127.0.0.1");
+    const to = bind.endpoint(new IpAddress(Uint8Array.of(127, 0, 0, 1)), socket.port);
+    const total = bind instanceof FfiUdpBind ? 3 * pool.slots : pool.slots;
+    for (let i = 0; i < total; i++) {
+      const slot = pool.take();
+      assert.ok(slot >= 0, `slot ${i} of ${total}`);
+      pool.buffer[slot] = i;
+      bind.send(to, pool.buffer, slot, 100);
+      assert.equal(pool.isInFlight(slot), true);
+    }
+    bind.flush();
+    const arrived = new Set<number>();
+    for (let i = 0; i < total; i++) arrived.add((await socket.receive())[0][0]!);
+    assert.equal(arrived.size, total, "every datagram as it was built");
+    socket.close();
+  },
+);
+
+Deno.test("a slot that is given back twice is a defect that is told, and no second owner gets it", () => {
+  const pool = new TransmitPool(1420);
+  const slot = pool.take();
+  pool.give(slot);
+  assert.throws(() => pool.give(slot), /given back twice/);
+  assert.equal(pool.free, pool.slots);
+});
+
 bindTest("one socket hears IPv4 and IPv6, and gives IPv4 as IPv4", {}, async (bind, received) => {
   for (const hostname of ["127.0.0.1", "::1"]) {
     const socket = plain(hostname);
