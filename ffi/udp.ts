@@ -7,6 +7,7 @@
  */
 
 import { Errno, openLibc } from "./libc.ts";
+import { AF_INET, AF_INET6 } from "./sockaddr.ts";
 import { IP_RECVERR, IPV6_RECVERR } from "./udp_errors.ts";
 import {
   IP_PKTINFO,
@@ -29,8 +30,6 @@ const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 const SO_MARK = 36;
 const SOCK_DGRAM = 2;
-const AF_INET = 2;
-const AF_INET6 = 10;
 const POLLIN = 0x1;
 const POLLOUT = 0x4;
 // <bits/fcntl-linux.h>
@@ -126,8 +125,8 @@ export class UdpSocket {
   /**
    * Puts another socket where Deno knows this one: {@link receive} still waits for this one, but then
    * receives from that one. For as long as an open file has a descriptor at all, an epoll instance
-   * tells of it under the number that it was registered with (epoll(7), Q6). {@link send} is the
-   * other's, too. {@link close} puts everything back.
+   * tells of it under the number that it was registered with (epoll(7), Q6). {@link close} puts
+   * everything back.
    *
    * @returns false if the system does not let that be.
    */
@@ -172,11 +171,6 @@ export class UdpSocket {
     return await this.#libc.symbols.wait(this.#pollOut, 1n, limitMs) !== 0;
   }
 
-  /** Waits for room in the socket's buffer and sends one datagram. */
-  send(bytes: Uint8Array, to: Deno.NetAddr): Promise<number> {
-    return this.#conn.send(bytes, to);
-  }
-
   /**
    * Has the kernel hand over datagrams of one sender, destination and size as one message. It tells
    * where to cut one only with `recvmmsg`, and not for long after this were undone: it stays.
@@ -218,7 +212,7 @@ export class UdpSocket {
     throw new Error(message);
   }
 
-  /** A pending {@link receive} or {@link send} rejects. */
+  /** A pending {@link receive} rejects. */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;

@@ -5,17 +5,18 @@
  * @module
  */
 
-import { addressOf, store64 } from "./libc.ts";
+import { SOCKADDR_IN6_SIZE } from "./sockaddr.ts";
 import {
   CMSG_DATA,
   CMSG_LEVEL,
   CMSG_TYPE,
   CONTROL_LENGTH,
+  CONTROL_SIZE,
+  MessageArray,
   MMSGHDR_SIZE,
   MSG_DONTWAIT,
   NAME_LENGTH,
   NAME_SIZE,
-  SOCKADDR_IN6_SIZE,
   SOL_IP,
   SOL_IPV6,
   type UdpLibc,
@@ -44,11 +45,8 @@ const MSG_ERRQUEUE = 0x2000;
 
 /** Reports of one call. */
 const MAX_REPORTS = 16;
-/** Room for a struct cmsghdr, a struct sock_extended_err, and who reports. */
-const CONTROL_BYTES = 128;
-// As indices of 32-bit words from the start of a struct mmsghdr.
-const NAME = 0 / 4;
-const CONTROL = 32 / 4;
+// A control buffer takes just that: a struct cmsghdr, a struct sock_extended_err, and who reports, a
+// struct sockaddr_in6: CMSG_SPACE(44).
 // struct sock_extended_err: uint32 errno, uint8 origin, type, code, padding, uint32 info.
 const EE_ORIGIN = 4;
 const EE_TYPE = 5;
@@ -60,22 +58,13 @@ export class ErrorQueue {
   /** Socket addresses, as words. */
   readonly names: Int32Array<ArrayBuffer>;
   readonly #libc: UdpLibc;
-  // The kernel has the addresses of these buffers.
-  readonly #structs = new Uint8Array(MAX_REPORTS * MMSGHDR_SIZE);
-  readonly #words = new Uint32Array(this.#structs.buffer);
-  readonly #names = new Uint8Array(MAX_REPORTS * NAME_SIZE);
-  readonly #controls = new Uint8Array(MAX_REPORTS * CONTROL_BYTES);
-  readonly #controlWords = new Uint32Array(this.#controls.buffer);
+  readonly #messages = new MessageArray(MAX_REPORTS);
+  readonly #controlBytes: Uint8Array;
 
   constructor(libc: UdpLibc) {
     this.#libc = libc;
-    this.names = new Int32Array(this.#names.buffer);
-    const [name, control] = [addressOf(this.#names), addressOf(this.#controls)];
-    for (let i = 0; i < MAX_REPORTS; i++) {
-      const at = i * MMSGHDR_SIZE / 4;
-      store64(this.#words, at + NAME, name + i * NAME_SIZE);
-      store64(this.#words, at + CONTROL, control + i * CONTROL_BYTES);
-    }
+    this.names = new Int32Array(this.#messages.names.buffer);
+    this.#controlBytes = new Uint8Array(this.#messages.controls.buffer);
   }
 
   /**
@@ -85,14 +74,15 @@ export class ErrorQueue {
    * @returns how many.
    */
   drain(fd: number, handle: ErrorHandler): number {
+    const { words, from } = this.#messages;
     let total = 0;
     for (;;) {
       for (let i = 0; i < MAX_REPORTS; i++) { // the kernel has overwritten them
-        this.#words[i * MMSGHDR_SIZE / 4 + NAME_LENGTH] = SOCKADDR_IN6_SIZE;
-        this.#words[i * MMSGHDR_SIZE / 4 + CONTROL_LENGTH] = CONTROL_BYTES;
+        words[i * MMSGHDR_SIZE / 4 + NAME_LENGTH] = SOCKADDR_IN6_SIZE;
+        words[i * MMSGHDR_SIZE / 4 + CONTROL_LENGTH] = CONTROL_SIZE;
       }
       const flags = MSG_ERRQUEUE | MSG_DONTWAIT;
-      const count = this.#libc.symbols.recvmmsg(fd, this.#structs, MAX_REPORTS, flags, null);
+      const count = this.#libc.symbols.recvmmsg(fd, from[0]!, MAX_REPORTS, flags, null);
       for (let i = 0; i < count; i++) this.#report(i, handle);
       total += Math.max(0, count);
       if (count < MAX_REPORTS) return total;
@@ -100,20 +90,21 @@ export class ErrorQueue {
   }
 
   #report(n: number, handle: ErrorHandler): void {
-    if (this.#words[n * MMSGHDR_SIZE / 4 + CONTROL_LENGTH] === 0) return;
-    const control = n * CONTROL_BYTES / 4;
-    const level = this.#controlWords[control + CMSG_LEVEL];
-    const type = this.#controlWords[control + CMSG_TYPE];
+    const { words, controls } = this.#messages;
+    if (words[n * MMSGHDR_SIZE / 4 + CONTROL_LENGTH] === 0) return;
+    const control = n * CONTROL_SIZE / 4;
+    const level = controls[control + CMSG_LEVEL];
+    const type = controls[control + CMSG_TYPE];
     const isReport = level === SOL_IP && type === IP_RECVERR ||
       level === SOL_IPV6 && type === IPV6_RECVERR;
     if (!isReport) return;
     const data = control + CMSG_DATA;
     handle(
       n * NAME_SIZE / 4,
-      this.#controls[data * 4 + EE_ORIGIN]!,
-      this.#controls[data * 4 + EE_TYPE]!,
-      this.#controls[data * 4 + EE_CODE]!,
-      this.#controlWords[data + EE_INFO]!,
+      this.#controlBytes[data * 4 + EE_ORIGIN]!,
+      this.#controlBytes[data * 4 + EE_TYPE]!,
+      this.#controlBytes[data * 4 + EE_CODE]!,
+      controls[data + EE_INFO]!,
     );
   }
 }

@@ -46,7 +46,6 @@ const CONTROL = 32 / 4;
  * those of a received message is the address of this host that it was sent to, 4 or 16 bytes.
  */
 export const NAME_SIZE = 48;
-export const SOCKADDR_IN6_SIZE = 28;
 /** As an index of 32-bit words from the start of a socket address. */
 export const LOCAL = 32 / 4;
 

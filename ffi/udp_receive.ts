@@ -5,6 +5,7 @@
  */
 
 import { Errno } from "./libc.ts";
+import { SOCKADDR_IN6_SIZE } from "./sockaddr.ts";
 import {
   CMSG_DATA,
   CMSG_LEVEL,
@@ -23,7 +24,6 @@ import {
   NAME_LENGTH,
   NAME_SIZE,
   PKTINFO_ADDRESS,
-  SOCKADDR_IN6_SIZE,
   SOL_IP,
   SOL_IPV6,
   SOL_UDP,

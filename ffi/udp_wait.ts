@@ -5,16 +5,15 @@
  * @module
  */
 
+import { AF_INET, SOCKADDR_IN_SIZE, writeSockaddr } from "./sockaddr.ts";
 import { MSG_DONTWAIT, type UdpLibc } from "./udp_layout.ts";
 import type { UdpSocket } from "./udp.ts";
 
 // <bits/socket.h>, <bits/socket_type.h>
-const AF_INET = 2;
 const SOCK_DGRAM = 2;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const MSG_PEEK = 0x2;
-const SOCKADDR_IN_SIZE = 16;
 
 /** After so many wakes in a row for nothing the runtime is not what is assumed here. */
 const MAX_EMPTY_WAKES = 64;
@@ -108,7 +107,7 @@ function openToken({ symbols }: UdpLibc): number {
   const fd = symbols.socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return fd;
   const address = new Uint8Array(128);
-  address.set([AF_INET, 0, 0, 0, 127, 0, 0, 1]);
+  writeSockaddr(address, Uint8Array.of(127, 0, 0, 1), 0);
   const length = new Uint32Array(32);
   length[0] = SOCKADDR_IN_SIZE;
   if (

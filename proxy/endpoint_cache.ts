@@ -4,6 +4,7 @@
  * @module
  */
 
+import { AF_INET, SOCKADDR_IN6_SIZE, SOCKADDR_IN_SIZE, writeSockaddr } from "../ffi/mod.ts";
 import { IpAddress } from "../netstack/mod.ts";
 import type { Endpoint } from "../wireguard/mod.ts";
 import { parseIpAddress } from "./address.ts";
@@ -179,11 +180,7 @@ function ipOf(hostname: string): IpAddress {
   return ip?.unmapped() ?? IpAddress.v4(0, 0, 0, 0);
 }
 
-const AF_INET = 2;
-const AF_INET6 = 10;
-const SOCKADDR_IN_SIZE = 16;
-const SOCKADDR_IN6_SIZE = 28;
-/** Of a struct sockaddr_in6: uint16 family, uint16 port, uint32 flow label, 16 bytes, uint32 scope. */
+/** Where a struct sockaddr_in6 has its scope. */
 const SCOPE = 24;
 
 function sockaddrOf(
@@ -193,12 +190,9 @@ function sockaddrOf(
 ): Uint8Array<ArrayBuffer> {
   const isIpv6 = hostname.includes(":");
   const bytes = new Uint8Array(isIpv6 ? SOCKADDR_IN6_SIZE : SOCKADDR_IN_SIZE);
-  const view = new DataView(bytes.buffer);
-  view.setUint16(0, isIpv6 ? AF_INET6 : AF_INET, true);
-  view.setUint16(2, port);
-  if (!isIpv6) bytes.set(address, 4);
-  else if (address.length === 4) bytes.set([0xff, 0xff, ...address], 18);
-  else bytes.set(address, 8);
+  const isMapped = isIpv6 && address.length === 4;
+  const ip = isMapped ? Uint8Array.of(...new Uint8Array(10), 0xff, 0xff, ...address) : address;
+  writeSockaddr(bytes, ip, port);
   return bytes;
 }
 

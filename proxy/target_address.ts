@@ -4,15 +4,12 @@
  * @module
  */
 
-import type { Destination } from "../ffi/mod.ts";
+import { AF_INET, type Destination, SOCKADDR_IN_SIZE, writeSockaddr } from "../ffi/mod.ts";
 import type { IpAddress, IpVersion } from "../netstack/mod.ts";
 import { parseIpAddress } from "./address.ts";
 
 /** Of Linux's struct sockaddr_in6, in 32-bit words; a struct sockaddr_in has four. */
 const WORDS = 7;
-const SOCKADDR_IN_SIZE = 16;
-const AF_INET = 2;
-const AF_INET6 = 10;
 
 /** An address and port to send to. */
 export class TargetAddress implements Destination {
@@ -28,8 +25,8 @@ export class TargetAddress implements Destination {
   constructor(ip: IpAddress, port: number) {
     this.version = ip.version;
     this.netAddr = { transport: "udp", hostname: ip.toString(), port };
-    writeSockaddr(this.words, ip, port);
     const bytes = new Uint8Array(this.words.buffer);
+    writeSockaddr(bytes, ip.bytes, port);
     this.sockaddr = ip.version === 4 ? bytes.subarray(0, SOCKADDR_IN_SIZE) : bytes;
     this.hash = hashOf(this.words, 0);
   }
@@ -70,7 +67,7 @@ export class SenderAddress {
     this.#last = sender;
     const ip = parseIpAddress(sender.hostname.replace(/%.*/, ""));
     if (ip === undefined) this.words.fill(0); // of no target
-    else writeSockaddr(this.words, ip, sender.port);
+    else writeSockaddr(new Uint8Array(this.words.buffer), ip.bytes, sender.port);
   }
 }
 
@@ -78,12 +75,4 @@ export class SenderAddress {
 function mix(hash: number, word: number): number {
   hash = Math.imul(hash ^ word, 0x9e3779b1);
   return hash ^ hash >>> 15;
-}
-
-function writeSockaddr(words: Int32Array<ArrayBuffer>, ip: IpAddress, port: number): void {
-  const view = new DataView(words.buffer);
-  words.fill(0);
-  view.setUint16(0, ip.version === 4 ? AF_INET : AF_INET6, true);
-  view.setUint16(2, port);
-  new Uint8Array(words.buffer).set(ip.bytes, ip.version === 4 ? 4 : 8);
 }

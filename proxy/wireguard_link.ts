@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Link, LINK_HEADROOM } from "../netstack/mod.ts";
+import { copyBytes, type Link, LINK_HEADROOM } from "../netstack/mod.ts";
 import { type Device, SendResult } from "../wireguard/mod.ts";
 import type { TransmitPool } from "./transmit_pool.ts";
 
@@ -38,7 +38,7 @@ export class WireguardLink implements Link {
         this.noSlot++;
         return true;
       }
-      this.buffer.set(buffer.subarray(offset, offset + length), at);
+      copyBytes(buffer, offset, this.buffer, at, length);
     }
     const result = this.#device.sendPacket(this.buffer, at, length, now);
     // Staged or dropped (the device counts why): nothing is reading the slot.

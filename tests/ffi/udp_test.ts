@@ -10,7 +10,7 @@ import {
   udpUnavailable,
   UdpWait,
 } from "../../ffi/mod.ts";
-import { eventually, Lab, labTest } from "../e2e/lab.ts";
+import { eventually, type Host, Lab, labTest } from "../e2e/lab.ts";
 import { pattern } from "../proxy/pair.ts";
 
 function linuxTest(name: string, fn: () => void | Promise<void>): void {
@@ -70,6 +70,16 @@ class Side implements Disposable {
     this.socket.close();
     this.libc.close();
   }
+}
+
+/** Two hosts on one wire: 192.0.2.1 and 192.0.2.2. */
+async function twoHosts(lab: Lab): Promise<[near: Host, far: Host]> {
+  const [near, far] = [await lab.host("near"), await lab.host("far")];
+  await lab.connect(
+    { host: near, device: "wan", addresses: ["192.0.2.1/24"] },
+    { host: far, device: "wan", addresses: ["192.0.2.2/24"] },
+  );
+  return [near, far];
 }
 
 /** Of an IPv4 socket. */
@@ -267,11 +277,7 @@ labTest(
   "without loopback, or with a filter on it, a thread waits, and nothing is lost",
   async () => {
     await using lab = await Lab.create();
-    const [near, far] = [await lab.host("near"), await lab.host("far")];
-    await lab.connect(
-      { host: near, device: "wan", addresses: ["192.0.2.1/24"] },
-      { host: far, device: "wan", addresses: ["192.0.2.2/24"] },
-    );
+    const [near, far] = await twoHosts(lab);
     const drop = ["nft", "add rule inet f out oif lo drop"];
     await near.ip("link set lo up");
     using sender = inNamespace(far.namespace, () => new Side("::"));
@@ -472,11 +478,7 @@ linuxTest("errors concern the datagrams they are of; a full buffer keeps the res
 
 labTest("segments that the path does not take arrive all the same, in fragments", async () => {
   await using lab = await Lab.create();
-  const [near, far] = [await lab.host("near"), await lab.host("far")];
-  await lab.connect(
-    { host: near, device: "wan", addresses: ["192.0.2.1/24"] },
-    { host: far, device: "wan", addresses: ["192.0.2.2/24"] },
-  );
+  const [near, far] = await twoHosts(lab);
   await near.ip("link set wan mtu 1280");
   using sender = inNamespace(near.namespace, () => new Side("::"));
   using receiver = inNamespace(far.namespace, () => new Side("::"));
@@ -494,11 +496,7 @@ labTest(
   "what a full send buffer does not take waits and is sent, nothing lost, in order",
   async () => {
     await using lab = await Lab.create();
-    const [near, far] = [await lab.host("near"), await lab.host("far")];
-    await lab.connect(
-      { host: near, device: "wan", addresses: ["192.0.2.1/24"] },
-      { host: far, device: "wan", addresses: ["192.0.2.2/24"] },
-    );
+    const [near, far] = await twoHosts(lab);
     // Whoever is looked for keeps what is sent to it in the socket's buffer meanwhile.
     const address = JSON.parse(await far.output(["ip", "-j", "link", "show", "wan"]))[0].address;
     await far.ip("link set wan arp off");
@@ -524,11 +522,7 @@ labTest(
 
 labTest("a socket's mark decides the route", async () => {
   await using lab = await Lab.create();
-  const [near, far] = [await lab.host("near"), await lab.host("far")];
-  await lab.connect(
-    { host: near, device: "wan", addresses: ["192.0.2.1/24"] },
-    { host: far, device: "wan", addresses: ["192.0.2.2/24"] },
-  );
+  const [near] = await twoHosts(lab);
   await near.ip("rule add fwmark 51820 prohibit");
   using sender = inNamespace(near.namespace, () => new Side("::"));
   const to = sender.to("192.0.2.2", 9);
