@@ -41,9 +41,9 @@ export {
   type ListenDatagramOptions,
   type ListenOptions,
   Wirestack,
-} from "./proxy/wirestack.ts";
-export type { TunnelConn } from "./proxy/tunnel_conn.ts";
-export type { TunnelDatagramConn, TunnelListener } from "./proxy/tunnel_listener.ts";
+} from "./proxy/embed/wirestack.ts";
+export type { TunnelConn } from "./proxy/tunnel/conn.ts";
+export type { TunnelDatagramConn, TunnelListener } from "./proxy/tunnel/listener.ts";
 export {
   ConfigError,
   type ConfigInput,
@@ -51,18 +51,18 @@ export {
   type PeerInput,
   type ProxyInput,
   SettingError,
-} from "./proxy/config.ts";
+} from "./proxy/config/config.ts";
 export type {
   CloseOptions,
   ConnectionStats,
   GatewayOptions,
   GatewayStats,
   PeerStats,
-} from "./proxy/gateway.ts";
+} from "./proxy/gateway/gateway.ts";
 export {
   decodeKey,
   encodeKey,
   generatePresharedKey,
   generatePrivateKey,
   publicKeyOf,
-} from "./proxy/keys.ts";
+} from "./proxy/config/base64.ts";

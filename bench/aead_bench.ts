@@ -5,7 +5,7 @@
 
 import { Kernels } from "../ffi/mod.ts";
 import { sum } from "../netstack/checksum.ts";
-import { nodeCrypto } from "../proxy/crypto.ts";
+import { nodeCrypto } from "../proxy/arena/crypto.ts";
 import { nobleCrypto } from "../wireguard/mod.ts";
 
 const TAG_SIZE = 16;

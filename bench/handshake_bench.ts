@@ -4,7 +4,7 @@
  * Each figure is of one operation; 10^6 / µs is the number per second on one core.
  */
 
-import { nodeCrypto } from "../proxy/crypto.ts";
+import { nodeCrypto } from "../proxy/arena/crypto.ts";
 import { AEAD, NONCE_ZERO, openAEAD, XAEAD } from "../wireguard/aead.ts";
 import { HASH, KDF1, KDF2, KDF3, MAC, writeMAC } from "../wireguard/hash.ts";
 import { type Crypto, Device, generatePrivateKey, nobleCrypto } from "../wireguard/mod.ts";

@@ -4,9 +4,9 @@
  */
 
 import { IpAddress } from "../netstack/mod.ts";
-import { TransmitPool } from "../proxy/transmit_pool.ts";
-import type { UdpBind } from "../proxy/udp_bind.ts";
-import { openUdpBind } from "../proxy/udp_bind_open.ts";
+import { TransmitPool } from "../proxy/arena/transmit_pool.ts";
+import type { UdpBind } from "../proxy/bind/udp.ts";
+import { openUdpBind } from "../proxy/bind/udp_open.ts";
 
 /** The receive buffer that Deno leaves a socket holds them, at a Linux system's default. */
 const DATAGRAMS = 64;

@@ -1,6 +1,6 @@
 /** A full packet through the data path of `wireguard/`, with either crypto. */
 
-import { nodeCrypto } from "../proxy/crypto.ts";
+import { nodeCrypto } from "../proxy/arena/crypto.ts";
 import { type Crypto, Device, generatePrivateKey, nobleCrypto } from "../wireguard/mod.ts";
 import { LINK_HEADROOM, LINK_TAILROOM } from "../netstack/mod.ts";
 

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { nodeCrypto } from "../proxy/crypto.ts";
-import { dataPathDefault } from "../proxy/data_path.ts";
+import { nodeCrypto } from "../proxy/arena/crypto.ts";
+import { dataPathDefault } from "../proxy/arena/arena.ts";
 import { nobleCrypto } from "../wireguard/mod.ts";
 
 Object.assign(nodeCrypto, nobleCrypto);

@@ -4,6 +4,6 @@
  * @module
  */
 
-import { udpBindDefault } from "../proxy/udp_bind_open.ts";
+import { udpBindDefault } from "../proxy/bind/udp_open.ts";
 
 udpBindDefault.ffi = true;

@@ -1,6 +1,6 @@
 /** A device of ours with a socket, for the bench of floods. */
 
-import { nodeCrypto } from "../../proxy/crypto.ts";
+import { nodeCrypto } from "../../proxy/arena/crypto.ts";
 import { Device } from "../../wireguard/mod.ts";
 import { sleep } from "./process.ts";
 

@@ -2,8 +2,8 @@
 
 import { Session } from "node:inspector";
 import process from "node:process";
-import { loadConfig } from "../../proxy/config.ts";
-import { Gateway } from "../../proxy/gateway.ts";
+import { loadConfig } from "../../proxy/config/config.ts";
+import { Gateway } from "../../proxy/gateway/gateway.ts";
 import { input, sleep } from "./process.ts";
 
 const REPORT_MS = 500;

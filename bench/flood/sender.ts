@@ -1,7 +1,7 @@
 /** The flood. Sends at a rate for a time, and says what became of it. */
 
 import { openUdpLibc, SendBatch, UdpSocket, udpUnavailable } from "../../ffi/mod.ts";
-import { UdpAddress } from "../../proxy/endpoint_cache.ts";
+import { UdpAddress } from "../../proxy/bind/endpoint_cache.ts";
 import { IpAddress } from "../../netstack/mod.ts";
 import { HASH, writeMAC } from "../../wireguard/hash.ts";
 import { input, sleep } from "./process.ts";

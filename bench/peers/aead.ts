@@ -9,7 +9,7 @@
 
 import { cpuUsage } from "node:process";
 import { fileURLToPath } from "node:url";
-import { nodeCrypto } from "../../proxy/crypto.ts";
+import { nodeCrypto } from "../../proxy/arena/crypto.ts";
 import { output } from "../../tests/e2e/process.ts";
 import { type Aead, nobleCrypto } from "../../wireguard/mod.ts";
 import type { Row } from "./report.ts";

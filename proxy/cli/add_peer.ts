@@ -6,21 +6,21 @@
  */
 
 import { type IpAddress, Prefix } from "../../netstack/mod.ts";
-import { ConfigError, type ConfigInput, type GatewayConfig, loadConfig } from "../config.ts";
-import { formatConfigFile } from "../config_format.ts";
-import { parseEndpoint, parsePrefixValue, quote, splitList, Wrong } from "../config_values.ts";
+import { ConfigError, type ConfigInput, type GatewayConfig, loadConfig } from "../config/config.ts";
+import { formatConfigFile } from "../config/format.ts";
+import { parseEndpoint, parsePrefixValue, quote, splitList, Wrong } from "../config/values.ts";
 import { type ControlClient, ControlError } from "../control/client.ts";
-import { freeAddress, hasRoom } from "../free_address.ts";
-import { socketAddress } from "../gateway_stats.ts";
+import { freeAddress, hasRoom } from "../gateway/free_address.ts";
+import { socketAddress } from "../gateway/stats.ts";
 import {
   decodeKey,
   encodeKey,
   generatePresharedKey,
   generatePrivateKey,
   publicKeyOf,
-} from "../keys.ts";
-import { parseIpAddress } from "../address.ts";
-import { isSafeTarget } from "../target_policy.ts";
+} from "../config/base64.ts";
+import { parseIpAddress } from "../config/address.ts";
+import { isSafeTarget } from "../flow/safe_targets.ts";
 import { FileEdit } from "./edit_file.ts";
 import { onlyGateway, runningGateways, statsOf } from "./gateways.ts";
 import { formatQr } from "./qr.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { ConfigError } from "../config_error.ts";
+import { ConfigError } from "../config/error.ts";
 
 /** A file that this process alone is changing. */
 export class FileEdit implements Disposable {

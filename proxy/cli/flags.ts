@@ -6,10 +6,10 @@
  */
 
 import { type Command, Option } from "npm:commander@15.1.0";
-import { ConfigError, type ConfigPath } from "../config_error.ts";
-import { type Key, KEYS } from "../config_keys.ts";
-import type { ConfigSource, RawSection } from "../config_source.ts";
-import { splitList } from "../config_values.ts";
+import { ConfigError, type ConfigPath } from "../config/error.ts";
+import { type Key, KEYS } from "../config/keys.ts";
+import type { ConfigSource, RawSection } from "../config/source.ts";
+import { splitList } from "../config/values.ts";
 import { readText } from "./read.ts";
 import type { Terminal } from "./terminal.ts";
 

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { parseConfigFile } from "../config_file.ts";
-import type { GatewayStats } from "../gateway.ts";
-import type { RawSection } from "../config_source.ts";
+import { parseConfigFile } from "../config/file.ts";
+import type { GatewayStats } from "../gateway/gateway.ts";
+import type { RawSection } from "../config/source.ts";
 import { ControlClient, ControlError } from "../control/client.ts";
 import { isAlive } from "../control/server.ts";
 import {

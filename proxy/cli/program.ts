@@ -7,7 +7,7 @@
  */
 
 import { Command, CommanderError, InvalidArgumentError, Option } from "npm:commander@15.1.0";
-import { ConfigError } from "../config_error.ts";
+import { ConfigError } from "../config/error.ts";
 import { DEFAULT_DIRECTORY, isInterfaceName } from "../control/socket_path.ts";
 import { VERSION } from "../version.ts";
 import { addConfigFlags, applyFlags, type FlagValue } from "./flags.ts";
@@ -99,8 +99,8 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
     if (ffi) await checkFfi();
     const loaded = await load(file, upFlags, terminal);
     const { up } = await import("./up.ts");
-    const { Gateway } = await import("../gateway.ts");
-    const { chooseCrypto } = await import("../crypto.ts");
+    const { Gateway } = await import("../gateway/gateway.ts");
+    const { chooseCrypto } = await import("../arena/crypto.ts");
     const crypto = chooseCrypto(options.crypto);
     const { controlHandlers } = await import("../control/handlers.ts");
     const { controlDir } = loaded.config;
@@ -132,7 +132,7 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
   const checkFlags = addConfigFlags(checkCommand);
   checkCommand.action(async (file: string | undefined) => {
     const { config, warnings } = await load(file, checkFlags, terminal);
-    const { summarize } = await import("../config_summary.ts");
+    const { summarize } = await import("../config/summary.ts");
     for (const warning of warnings) terminal.error(`warning: ${warning}\n`);
     terminal.out(`${file ?? "flags"}: ok\n${summarize(config)}\n`);
   });
@@ -195,7 +195,7 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
     .action(() => done(genpsk(terminal)));
   program.command("demo")
     .description("Fetches a page through a tunnel between two processes on this machine.")
-    .action(async () => done(await (await import("../demo.ts")).demo()));
+    .action(async () => done(await (await import("../demo/demo.ts")).demo()));
   return program;
 }
 
@@ -260,9 +260,9 @@ async function load(file: string | undefined, flags: readonly FlagValue[], termi
   if (file === undefined && flags.length === 0) {
     throw new ConfigError(["CONFIG: missing, expected a file, - or flags (see --help)"]);
   }
-  const { loadSource } = await import("../config.ts");
-  const { ConfigSource } = await import("../config_source.ts");
-  const { parseConfigFile } = await import("../config_file.ts");
+  const { loadSource } = await import("../config/config.ts");
+  const { ConfigSource } = await import("../config/source.ts");
+  const { parseConfigFile } = await import("../config/file.ts");
   const { isWorldAccessible, readText } = await import("./read.ts");
   const source = file === undefined
     ? new ConfigSource({ flag: "flags" })

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { ConfigError } from "../config_error.ts";
-import { decodeKey } from "../keys.ts";
+import { ConfigError } from "../config/error.ts";
+import { decodeKey } from "../config/base64.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** The name that stands for standard input. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { GatewayStats } from "../gateway.ts";
+import type { GatewayStats } from "../gateway/gateway.ts";
 import type { ShownGateway, ShownPeer } from "./show.ts";
 
 /** @param now Milliseconds since the Unix epoch. */

@@ -4,14 +4,19 @@
  * @module
  */
 
-import { getLogger } from "../logger.ts";
-import { ConfigError, type GatewayConfig, type LoadedConfig, SettingError } from "../config.ts";
-import { summarizeProxy } from "../config_summary.ts";
+import { getLogger } from "../log/logger.ts";
+import {
+  ConfigError,
+  type GatewayConfig,
+  type LoadedConfig,
+  SettingError,
+} from "../config/config.ts";
+import { summarizeProxy } from "../config/summary.ts";
 import type { ControlHandlers } from "../control/connection.ts";
 import { type ControlOptions, openControl } from "../control/open.ts";
 import { type ControlServer, NameInUseError } from "../control/server.ts";
-import { encodeKey } from "../keys.ts";
-import { configureLog, type LogFormat, type LogLevel } from "../log.ts";
+import { encodeKey } from "../config/base64.ts";
+import { configureLog, type LogFormat, type LogLevel } from "../log/log.ts";
 import { listenForSignals, StopRequests } from "./signals.ts";
 import type { Terminal } from "./terminal.ts";
 

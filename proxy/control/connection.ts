@@ -8,8 +8,8 @@
  * @module
  */
 
-import { ConfigError } from "../config_error.ts";
-import { getLogger } from "../logger.ts";
+import { ConfigError } from "../config/error.ts";
+import { getLogger } from "../log/logger.ts";
 import { Errno, Refusal } from "./errno.ts";
 import { LineReader, ReadFailure } from "./line_reader.ts";
 import { SetParser, type SetRequest } from "./uapi_request.ts";

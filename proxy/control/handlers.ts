@@ -4,11 +4,11 @@
  * @module
  */
 
-import { type GatewayConfig, type LoadedConfig } from "../config.ts";
-import { ConfigError } from "../config_error.ts";
-import type { Gateway } from "../gateway.ts";
-import { getLogger } from "../logger.ts";
-import { applyConfig } from "../reload.ts";
+import { type GatewayConfig, type LoadedConfig } from "../config/config.ts";
+import { ConfigError } from "../config/error.ts";
+import type { Gateway } from "../gateway/gateway.ts";
+import { getLogger } from "../log/logger.ts";
+import { applyConfig } from "../gateway/reload.ts";
 import type { ControlHandlers } from "./connection.ts";
 import { uapiGet } from "./uapi_get.ts";
 import { uapiSet } from "./uapi_set.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { getLogger } from "../logger.ts";
+import { getLogger } from "../log/logger.ts";
 import type { ControlHandlers } from "./connection.ts";
 import { ControlServer, NameInUseError } from "./server.ts";
 import { DEFAULT_DIRECTORY, interfaceNameOf, isInterfaceName } from "./socket_path.ts";

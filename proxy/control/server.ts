@@ -4,7 +4,7 @@
  * @module
  */
 
-import { getLogger } from "../logger.ts";
+import { getLogger } from "../log/logger.ts";
 import { type ControlHandlers, type ControlTimeouts, serve } from "./connection.ts";
 import { socketPath } from "./socket_path.ts";
 

@@ -5,7 +5,7 @@
  */
 
 import { IpAddress } from "../../netstack/mod.ts";
-import type { Gateway } from "../gateway.ts";
+import type { Gateway } from "../gateway/gateway.ts";
 
 /** Lines, without the `errno` that ends the answer. Has the private and the preshared keys. */
 export function uapiGet(gateway: Gateway): string {

@@ -6,8 +6,8 @@
  */
 
 import type { IpAddress, Prefix } from "../../netstack/mod.ts";
-import { parseIpAddress, parsePrefix } from "../address.ts";
-import { quote } from "../config_values.ts";
+import { parseIpAddress, parsePrefix } from "../config/address.ts";
+import { quote } from "../config/values.ts";
 import { Errno, Refusal } from "./errno.ts";
 
 /** A whole request. What it does not name stays as it is. */

@@ -6,7 +6,7 @@
  */
 
 import { fileURLToPath } from "node:url";
-import { udpBindDefault } from "../../proxy/udp_bind_open.ts";
+import { udpBindDefault } from "../../proxy/bind/udp_open.ts";
 import type { Host } from "./lab.ts";
 import { output, type Process } from "./process.ts";
 

@@ -7,9 +7,9 @@
 import { createHash, randomBytes } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import type { TcpSettings } from "../../netstack/mod.ts";
-import { parseIpAddress } from "../../proxy/address.ts";
-import { TunnelConn } from "../../proxy/tunnel_conn.ts";
-import { TunnelListener } from "../../proxy/tunnel_listener.ts";
+import { parseIpAddress } from "../../proxy/config/address.ts";
+import { TunnelConn } from "../../proxy/tunnel/conn.ts";
+import { TunnelListener } from "../../proxy/tunnel/listener.ts";
 import { digest, duplex, echo } from "./answers.ts";
 import { Recording } from "./capture.ts";
 import { type Host, Lab } from "./lab.ts";

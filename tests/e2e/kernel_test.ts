@@ -5,7 +5,7 @@
 
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
-import type { TunnelConn } from "../../proxy/tunnel_conn.ts";
+import type { TunnelConn } from "../../proxy/tunnel/conn.ts";
 import { duplex, send, sha256 } from "./answers.ts";
 import { ACK, ECE, judgement, SYN } from "./capture.ts";
 import { KernelSite, OURS } from "./kernel_site.ts";

@@ -18,11 +18,11 @@ import {
   Stack,
   type TcpSettings,
 } from "../../netstack/mod.ts";
-import { parseInterfaceAddress, parsePrefix } from "../../proxy/address.ts";
-import type { TimeoutSource } from "../../proxy/engine.ts";
-import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS } from "../../proxy/subnet_proxy.ts";
-import { TargetPolicy } from "../../proxy/target_policy.ts";
-import { TcpForwarder } from "../../proxy/tcp_forwarder.ts";
+import { parseInterfaceAddress, parsePrefix } from "../../proxy/config/address.ts";
+import type { TimeoutSource } from "../../proxy/engine/engine.ts";
+import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS } from "../../proxy/forward/subnet_proxy.ts";
+import { TargetPolicy } from "../../proxy/flow/safe_targets.ts";
+import { TcpForwarder } from "../../proxy/forward/tcp_forwarder.ts";
 import type { Host } from "./lab.ts";
 import { LossyLink, type LossyLinkOptions } from "./lossy_link.ts";
 import { output } from "./process.ts";

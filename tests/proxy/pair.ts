@@ -4,15 +4,15 @@
  * @module
  */
 
-import type { ConfigInput, ProxyInput } from "../../proxy/config.ts";
-import type { GatewayOptions } from "../../proxy/gateway.ts";
+import type { ConfigInput, ProxyInput } from "../../proxy/config/config.ts";
+import type { GatewayOptions } from "../../proxy/gateway/gateway.ts";
 import {
   encodeKey,
   generatePresharedKey,
   generatePrivateKey,
   publicKeyOf,
-} from "../../proxy/keys.ts";
-import { Wirestack } from "../../proxy/wirestack.ts";
+} from "../../proxy/config/base64.ts";
+import { Wirestack } from "../../proxy/embed/wirestack.ts";
 
 /** Addresses that the gateway maps to its own host, and the host's. */
 export const SITE = "10.50.0.1";

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { nodeCrypto } from "../../proxy/crypto.ts";
+import { nodeCrypto } from "../../proxy/arena/crypto.ts";
 import type { Crypto, Endpoint } from "../../wireguard/mod.ts";
 import { type Datagram, Host } from "./pair.ts";
 

@@ -1,7 +1,7 @@
 /** Twenty-four simulated hours between two devices: keys are renewed when they should, and no gap. */
 
 import assert from "node:assert/strict";
-import { nodeCrypto } from "../../proxy/crypto.ts";
+import { nodeCrypto } from "../../proxy/arena/crypto.ts";
 import { type Host, Pair } from "./pair.ts";
 
 const HOUR = 3_600_000;

@@ -4,7 +4,7 @@
  */
 
 import assert from "node:assert/strict";
-import { nodeCrypto } from "../../proxy/crypto.ts";
+import { nodeCrypto } from "../../proxy/arena/crypto.ts";
 import { HASH, writeMAC } from "../../wireguard/hash.ts";
 import type { Endpoint } from "../../wireguard/mod.ts";
 import { BusyHost, type Source } from "./busy_host.ts";

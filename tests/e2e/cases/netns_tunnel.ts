@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { startGateway } from "../gateway.ts";
 import { eventually, labTest } from "../lab.ts";
 import { iperf, NetnsSite, pingFlood, pingOnce } from "../netns_site.ts";
-import { udpBindDefault } from "../../../proxy/udp_bind_open.ts";
+import { udpBindDefault } from "../../../proxy/bind/udp_open.ts";
 import { NatSite } from "../nat_site.ts";
 import {
   CLIENT,

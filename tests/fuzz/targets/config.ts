@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { ConfigError, type GatewayConfig, loadConfig } from "../../../proxy/config.ts";
-import { KEYS, SECTION_NAMES } from "../../../proxy/config_keys.ts";
+import { ConfigError, type GatewayConfig, loadConfig } from "../../../proxy/config/config.ts";
+import { KEYS, SECTION_NAMES } from "../../../proxy/config/keys.ts";
 import { Random } from "../../sim/random.ts";
 import { pick } from "../mutate.ts";
 import type { Target } from "../target.ts";

@@ -1,0 +1,80 @@
+/**
+ * Where the packets of an engine lie, and what works on them.
+ *
+ * With the WebAssembly kernels both are one: the memory of the kernels is the arena into which
+ * datagrams are received and in which packets are built, so that they are opened, summed, sealed and
+ * sent in place, and copied once to or from where connections keep their text. Without them the slots
+ * and the receive buffers are memory of their own.
+ *
+ * @module
+ */
+
+import { Kernels } from "../../ffi/mod.ts";
+import type { MemoryRegion, Sum } from "../../netstack/mod.ts";
+import type { Crypto } from "../../wireguard/mod.ts";
+import { nodeCrypto } from "./crypto.ts";
+import { getLogger } from "../log/logger.ts";
+import { TransmitPool } from "./transmit_pool.ts";
+
+const log = getLogger(["wirestack", "engine"]);
+
+/** 64 messages of 64 KiB. Pages that no datagram has been written to cost nothing. */
+const RECEIVE_BYTES = 64 << 16;
+/**
+ * Where connections keep their text: enough for 16 whose buffers have grown to 4 MiB, the next have
+ * memory of their own. Pages that nothing has been written to cost nothing.
+ */
+const RING_BYTES = 64 << 20;
+const CACHE_LINE = 64;
+
+export interface DataPath {
+  readonly crypto: Crypto;
+  /** Missing: the stack's own. */
+  readonly sum?: Sum;
+  readonly pool: TransmitPool;
+  readonly receiveRegion: MemoryRegion;
+  /** Missing: every connection has memory of its own. */
+  readonly ringRegion?: MemoryRegion;
+}
+
+/** What a gateway that is not told takes. Tests set it for all of theirs. */
+export const dataPathDefault: { crypto: Crypto | undefined } = { crypto: undefined };
+
+/**
+ * @param mtu Of the tunnel.
+ * @param crypto Default: X25519 from `node:crypto`, and the kernels where the processor can run them.
+ */
+export function openDataPath(mtu: number, crypto = dataPathDefault.crypto): DataPath {
+  const kernels = crypto === undefined ? openKernels(mtu) : undefined;
+  if (kernels === undefined) {
+    return {
+      crypto: crypto ?? nodeCrypto,
+      pool: new TransmitPool(mtu),
+      receiveRegion: { memory: new Uint8Array(RECEIVE_BYTES), offset: 0, length: RECEIVE_BYTES },
+    };
+  }
+  const region = (length: number): MemoryRegion => ({
+    memory: kernels.bytes,
+    offset: kernels.allocate(length, CACHE_LINE),
+    length,
+  });
+  return {
+    crypto: { x25519: nodeCrypto.x25519, aead: kernels.aead },
+    sum: (buffer, offset, length, initial) => kernels.sum(buffer, offset, length, initial),
+    pool: new TransmitPool(mtu, region(TransmitPool.bytes(mtu))),
+    receiveRegion: region(RECEIVE_BYTES),
+    ringRegion: region(RING_BYTES),
+  };
+}
+
+function openKernels(mtu: number): Kernels | undefined {
+  try {
+    return new Kernels(TransmitPool.bytes(mtu) + RECEIVE_BYTES + RING_BYTES + 3 * CACHE_LINE);
+  } catch (error) {
+    if (!(error instanceof WebAssembly.CompileError)) throw error;
+    log.warn("no WebAssembly SIMD on this processor, node:crypto takes its place: {error}", {
+      error,
+    });
+    return undefined;
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * The buffers that packets are built, sealed and sent in.
+ *
+ * @module
+ */
+
+import { LINK_HEADROOM, LINK_TAILROOM, type MemoryRegion } from "../../netstack/mod.ts";
+
+const POOL_BYTES = 1 << 20;
+const MIN_SLOTS = 64;
+const MAX_SLOTS = 512;
+const CACHE_LINE = 64;
+
+// What a slot is.
+const FREE = 0;
+const TAKEN = 1;
+const IN_FLIGHT = 2;
+
+/**
+ * Equal slots of one backing store. A slot is free, taken (somebody builds a packet in it) or in
+ * flight (an asynchronous send reads it). In flight it is not free before the send has settled:
+ * until then the kernel's copy has not been made.
+ */
+export class TransmitPool {
+  /** What slots are offsets in. May hold other things beside them. */
+  readonly buffer: Uint8Array<ArrayBuffer>;
+  /** Bytes from one slot to the next. */
+  readonly slotSize: number;
+  readonly slots: number;
+  /** Called when a slot is wanted and none is free: may give back what is in flight. */
+  onExhausted: (() => void) | undefined;
+  readonly #start: number;
+  readonly #end: number;
+  readonly #free: Int32Array;
+  #freeCount: number;
+  readonly #state: Uint8Array;
+
+  /** Bytes of slots for packets of up to `mtu` bytes, without head and tail room. */
+  static bytes(mtu: number): number {
+    const size = slotSize(mtu);
+    return size * Math.min(MAX_SLOTS, Math.max(MIN_SLOTS, Math.floor(POOL_BYTES / size)));
+  }
+
+  /**
+   * @param mtu Bytes of the largest packet, without head and tail room.
+   * @param region Where the slots are; default a buffer of their own.
+   * @throws {RangeError} if not a single slot has room there.
+   */
+  constructor(mtu: number, region: MemoryRegion = ownRegion(TransmitPool.bytes(mtu))) {
+    this.slotSize = slotSize(mtu);
+    this.slots = Math.floor(region.length / this.slotSize);
+    if (this.slots < 1) {
+      throw new RangeError(`a slot needs ${this.slotSize} bytes, got ${region.length}`);
+    }
+    this.buffer = region.memory;
+    this.#start = region.offset;
+    this.#end = region.offset + this.slots * this.slotSize;
+    this.#free = Int32Array.from({ length: this.slots }, (_, i) => this.slots - 1 - i);
+    this.#freeCount = this.slots;
+    this.#state = new Uint8Array(this.slots);
+  }
+
+  /** Slots that can be taken. */
+  get free(): number {
+    return this.#freeCount;
+  }
+
+  /** @returns Where a slot starts in {@link buffer}, or -1 if none is free. */
+  take(): number {
+    if (this.#freeCount === 0) {
+      this.onExhausted?.();
+      if (this.#freeCount === 0) return -1;
+    }
+    const slot = this.#free[--this.#freeCount]!;
+    this.#state[slot] = TAKEN;
+    return this.#start + slot * this.slotSize;
+  }
+
+  /**
+   * Frees the slot that `offset` lies in.
+   *
+   * @throws {Error} if it is free: two packets would be built in it.
+   */
+  give(offset: number): void {
+    const slot = this.#slot(offset);
+    if (this.#state[slot] === FREE) throw new Error(`slot ${slot} was given back twice`);
+    this.#state[slot] = FREE;
+    this.#free[this.#freeCount++] = slot;
+  }
+
+  /** Marks the slot that `offset` lies in: it is given back when its send has settled. */
+  setInFlight(offset: number): void {
+    this.#state[this.#slot(offset)] = IN_FLIGHT;
+  }
+
+  isInFlight(offset: number): boolean {
+    return this.#state[this.#slot(offset)] === IN_FLIGHT;
+  }
+
+  /** Whether bytes at `offset` of `buffer` lie in a slot. */
+  holds(buffer: Uint8Array, offset: number): boolean {
+    return buffer === this.buffer && offset >= this.#start && offset < this.#end;
+  }
+
+  #slot(offset: number): number {
+    return ((offset - this.#start) / this.slotSize) | 0;
+  }
+}
+
+function slotSize(mtu: number): number {
+  return Math.ceil((LINK_HEADROOM + mtu + LINK_TAILROOM) / CACHE_LINE) * CACHE_LINE;
+}
+
+function ownRegion(length: number): MemoryRegion {
+  return { memory: new Uint8Array(length), offset: 0, length };
+}

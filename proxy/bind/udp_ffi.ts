@@ -1,0 +1,313 @@
+/**
+ * WireGuard's UDP socket over FFI: datagrams in batches, cut and coalesced by the kernel.
+ *
+ * @module
+ */
+
+import {
+  Errno,
+  MESSAGE_BYTES,
+  openUdpLibc,
+  ReceiveRing,
+  SendBatch,
+  type SettledHandler,
+  type UdpLibc,
+  UdpSocket,
+  UdpWait,
+} from "../../ffi/mod.ts";
+import type { IpAddress, MemoryRegion } from "../../netstack/mod.ts";
+import { EndpointCache, type UdpAddress } from "./endpoint_cache.ts";
+import { getLogger } from "../log/logger.ts";
+import type { TransmitPool } from "../arena/transmit_pool.ts";
+import {
+  countSendError,
+  type DatagramHandler,
+  markError,
+  newCounters,
+  openOn,
+  type UdpBind,
+  type UdpBindOptions,
+} from "./udp.ts";
+
+const log = getLogger(["wirestack", "engine"]);
+
+/** Memory of the ring of messages, unless it is given. Pages that are never written cost nothing. */
+const RING_BYTES = 64 * MESSAGE_BYTES;
+/** Datagrams that a turn hands over, so that a flood does not keep targets' sockets waiting. */
+const DRAIN_BUDGET = 128;
+/** After so many errors in a row receiving pauses. */
+const MAX_ERRORS = 16;
+const PAUSE_MS = 100;
+/** How long a thread waits for room to send at a time: closing waits for it. */
+const WRITABLE_MS = 200;
+
+/** Names of errnos, as Deno's errors have them. */
+const CODES = new Map(Object.entries(Errno).map(([name, errno]) => [errno as number, name]));
+
+export class FfiUdpBind implements UdpBind {
+  readonly counters = newCounters();
+  readonly #options: UdpBindOptions;
+  readonly #pool: TransmitPool;
+  readonly #libc: UdpLibc;
+  readonly #ring: ReceiveRing;
+  readonly #batch: SendBatch;
+  #endpoints: EndpointCache;
+  #socket: UdpSocket;
+  #wait: UdpWait;
+  /** A wait for datagrams; nothing is received meanwhile. */
+  #waiting: Promise<void> | undefined;
+  /** A wait for room to send; nothing is sent meanwhile. */
+  #blocked: Promise<void> | undefined;
+  #mark: number;
+  #errors = 0;
+  #hasFailed = false;
+  #resume: (() => void) | undefined;
+  #allSent: (() => void) | undefined;
+  #closing: Promise<void> | undefined;
+  readonly #onSettled: SettledHandler = (offset, length, errno) => {
+    if (errno === 0) {
+      this.counters.sent++;
+      this.counters.sentBytes += length;
+    } else {
+      countSendError(this.counters, CODES.get(errno));
+    }
+    this.#pool.give(offset);
+  };
+
+  /**
+   * @throws {SettingError} if the system does not give that port, address or mark.
+   * @throws {Error} where there is no such socket; `udpUnavailable` says why.
+   */
+  constructor(options: UdpBindOptions) {
+    const { pool, receiveRegion = ownRegion() } = options;
+    this.#options = options;
+    this.#mark = options.mark ?? 0;
+    this.#pool = pool;
+    this.#libc = openUdpLibc();
+    try {
+      const { memory, offset, length } = receiveRegion;
+      this.#ring = new ReceiveRing(this.#libc, memory, offset, length);
+      this.#socket = this.#open(options.port ?? 0, options.address);
+    } catch (error) {
+      this.#libc.close();
+      throw error;
+    }
+    const { address, receiveBuffer, sendBuffer, hasGro, hasGso } = this.#socket;
+    log.info("UDP over FFI: buffers {receiveBuffer} and {sendBuffer} bytes, GRO {gro}, GSO {gso}", {
+      receiveBuffer,
+      sendBuffer,
+      gro: hasGro,
+      gso: hasGso,
+    });
+    this.#endpoints = new EndpointCache(address.hostname);
+    this.#batch = new SendBatch(this.#libc, pool.buffer, pool.slots, hasGso);
+    pool.onExhausted = () => this.flush(); // what else the turn has to send needs slots
+    this.#wait = this.#prepare();
+    this.#startWaiting();
+  }
+
+  get port(): number {
+    return this.#socket.address.port;
+  }
+
+  get hasReady(): boolean {
+    return this.#waiting === undefined && !this.#hasFailed && this.#closing === undefined;
+  }
+
+  endpoint(address: IpAddress, port: number): UdpAddress {
+    return this.#endpoints.of(address, port);
+  }
+
+  drain(handle: DatagramHandler): number {
+    if (!this.hasReady) return 0;
+    const ring = this.#ring;
+    this.#fill(); // first: it is the kernel's queue that overflows
+    this.#wait.note(ring.isEmpty && ring.error === 0);
+    let count = 0;
+    while (count < DRAIN_BUDGET && ring.next()) {
+      count++;
+      this.counters.received++;
+      this.counters.receivedBytes += ring.length;
+      const from = this.#endpoints.fromSockaddr(ring.senders, ring.sender);
+      handle(ring.memory, ring.offset, ring.length, from);
+    }
+    ring.release();
+    if (ring.isEmpty && (ring.isExhausted || this.#errors >= MAX_ERRORS)) this.#startWaiting();
+    return count;
+  }
+
+  send(to: UdpAddress, buffer: Uint8Array, offset: number, length: number): void {
+    if (this.#closing !== undefined) return;
+    let slot = offset;
+    if (!this.#pool.holds(buffer, offset)) {
+      slot = length <= this.#pool.slotSize ? this.#pool.take() : -1;
+      if (slot < 0) {
+        this.counters.noSlot++;
+        return;
+      }
+      const isWhole = offset === 0 && length === buffer.length;
+      this.#pool.buffer.set(isWhole ? buffer : buffer.subarray(offset, offset + length), slot);
+    }
+    this.#pool.setInFlight(slot);
+    this.#batch.push(to, slot, length);
+  }
+
+  flush(): void {
+    if (this.#blocked !== undefined || this.#closing !== undefined) return;
+    if (this.#batch.flush(this.#socket.fd, this.#onSettled)) return;
+    this.#blocked = this.#untilWritable().then(() => {
+      this.#blocked = undefined;
+      this.flush();
+      if (this.#blocked === undefined) this.#allSent?.();
+      if (this.#closing === undefined) this.#options.onSent();
+    });
+  }
+
+  async sent(limitMs: number): Promise<void> {
+    this.flush();
+    if (this.#blocked === undefined) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, limitMs);
+    this.#allSent = resolve;
+    await promise;
+    clearTimeout(timer);
+  }
+
+  rebind({ port = 0, address }: { port?: number; address?: string }): void {
+    const old = this.#socket;
+    const oldWait = this.#wait;
+    const next = this.#open(port, address);
+    this.flush();
+    if (this.hasReady) this.#fill();
+    this.#socket = next;
+    this.#endpoints = this.#endpoints.for(next.address.hostname);
+    this.#wait = this.#prepare();
+    old.close(); // what waits for it ends, and waits for the new one
+    oldWait.close();
+  }
+
+  get mark(): number {
+    return this.#mark;
+  }
+
+  setMark(mark: number): void {
+    if (mark === this.#mark) return;
+    markSocket(this.#socket, mark);
+    this.#mark = mark;
+  }
+
+  close(): Promise<void> {
+    return this.#closing ??= this.#close();
+  }
+
+  async #close(): Promise<void> {
+    this.flush();
+    await undefined; // from here on #closing is set
+    this.#resume?.();
+    this.#socket.close();
+    this.#wait.close();
+    await this.#blocked;
+    await this.#waiting;
+    for (let left; (left = this.#batch.shift()) !== undefined;) {
+      countSendError(this.counters, undefined);
+      this.#pool.give(left.offset);
+    }
+    this.#libc.close();
+  }
+
+  #open(port: number, address: string | undefined): UdpSocket {
+    const libc = this.#libc;
+    const socket = openOn(address, port, (hostname) => new UdpSocket(libc, { hostname, port }));
+    try {
+      if (this.#mark !== 0) markSocket(socket, this.#mark);
+      return socket;
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+  }
+
+  /** What a new socket is to do, before anything has arrived. @returns what waits for it. */
+  #prepare(): UdpWait {
+    const socket = this.#socket;
+    // Bound to one address it sends from that.
+    const hasSources = isUnspecified(socket.address.hostname);
+    if (hasSources) socket.tellLocal();
+    this.#batch.sources = hasSources;
+    socket.coalesce();
+    return new UdpWait(this.#libc, socket);
+  }
+
+  /** Takes over what the kernel has. */
+  #fill(): void {
+    const messages = this.#ring.fill(this.#socket.fd);
+    if (this.#ring.error !== 0) this.#countReceiveError();
+    else if (messages > 0) this.#errors = 0;
+  }
+
+  #startWaiting(): void {
+    this.#waiting = this.#untilReadable().then(() => {
+      this.#waiting = undefined;
+      if (this.hasReady) this.#options.onReadable();
+    });
+  }
+
+  /** One bad datagram, or one bad moment of the network, does not end the loop. */
+  async #untilReadable(): Promise<void> {
+    while (this.#closing === undefined) {
+      const socket = this.#socket;
+      try {
+        if (this.#errors >= MAX_ERRORS) await this.#pause(); // something may have come: see first
+        else await this.#wait.wait();
+        if (socket === this.#socket) return;
+      } catch (error) {
+        if (socket !== this.#socket || this.#closing !== undefined) continue;
+        this.#countReceiveError();
+        if (error instanceof Deno.errors.BadResource) {
+          this.#hasFailed = true;
+          this.#options.onFailed(error);
+          return;
+        }
+      }
+    }
+  }
+
+  #countReceiveError(): void {
+    this.counters.receiveErrors++;
+    this.#errors++;
+  }
+
+  async #pause(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, PAUSE_MS);
+    this.#resume = resolve;
+    await promise;
+    clearTimeout(timer);
+    this.#errors = 0;
+  }
+
+  /** The socket's buffer is full. The next socket's is not. */
+  async #untilWritable(): Promise<void> {
+    const socket = this.#socket;
+    while (socket === this.#socket && this.#closing === undefined) {
+      if (await socket.writable(WRITABLE_MS)) return;
+    }
+  }
+}
+
+function markSocket(socket: UdpSocket, mark: number): void {
+  try {
+    socket.setMark(mark);
+  } catch (error) {
+    throw markError((error as Error).message, error);
+  }
+}
+
+/** Whether a socket bound to it has several addresses to send from. */
+function isUnspecified(hostname: string): boolean {
+  return hostname === "::" || hostname === "0.0.0.0";
+}
+
+function ownRegion(): MemoryRegion {
+  return { memory: new Uint8Array(RING_BYTES), offset: 0, length: RING_BYTES };
+}

@@ -1,0 +1,193 @@
+/**
+ * The gateway's configuration: what people write ({@link ConfigInput}, or a wg-quick file with our
+ * `[Proxy]` section) and what the engine runs on ({@link GatewayConfig}). `docs/configuration.md`
+ * has every key.
+ *
+ * @module
+ */
+
+import type { IpAddress, Prefix } from "../../netstack/mod.ts";
+import { ConfigError } from "./error.ts";
+import { parseConfigFile } from "./file.ts";
+import { ConfigSource } from "./source.ts";
+import { validateConfig } from "./validate.ts";
+
+export { ConfigError, SettingError } from "./error.ts";
+
+/** Several values: an array, or one text with commas between them. */
+export type ListInput = string | readonly string[];
+
+/**
+ * A configuration as an embedder writes it. Names and meanings are those of the file, so every
+ * number may also be text.
+ *
+ * @example
+ * ```ts ignore
+ * const input: ConfigInput = {
+ *   interface: { privateKey, address: ["10.9.0.1/24", "fd09::1/64"], listenPort: 51820 },
+ *   peers: [{ publicKey, allowedIps: ["10.9.0.2/32"] }],
+ *   proxy: { subnets: ["10.50.0.0/16"], map: ["10.50.0.1/32 -> 127.0.0.1/32"] },
+ * };
+ * ```
+ */
+export interface ConfigInput {
+  interface: InterfaceInput;
+  peers?: readonly PeerInput[];
+  proxy?: ProxyInput;
+}
+
+export interface InterfaceInput {
+  /** 44 characters of base64, as `wg genkey` writes them. */
+  privateKey: string;
+  address?: ListInput;
+  listenPort?: number | string;
+  /** The address of this host to listen on. Every one, IPv4 and IPv6, when missing. */
+  listenAddress?: string;
+  /** Bytes. Default 1420. */
+  mtu?: number | string;
+  /** Seconds, at most 120. */
+  rekeyAfter?: number | string;
+  /** Whether peers reach each other through this gateway; false by default. */
+  peerToPeer?: boolean | string;
+  /** Of the command line's gateway. A program has no control socket. */
+  controlDir?: string;
+  dns?: ListInput;
+  table?: string;
+  /** Of what WireGuard sends, for the system's routing rules: a number, or `"off"`. Needs FFI. */
+  fwMark?: number | string;
+  preUp?: ListInput;
+  postUp?: ListInput;
+  preDown?: ListInput;
+  postDown?: ListInput;
+  saveConfig?: boolean | string;
+}
+
+export interface PeerInput {
+  publicKey: string;
+  presharedKey?: string;
+  allowedIps?: ListInput;
+  /** `HOST:PORT` or `[IPV6]:PORT`. */
+  endpoint?: string;
+  /** Seconds, or `"off"`. */
+  persistentKeepalive?: number | string;
+}
+
+/** Durations are seconds. */
+export interface ProxyInput {
+  subnets?: ListInput;
+  protocols?: ListInput;
+  map?: ListInput;
+  interface?: "nic1" | "nic2";
+  tcpDialTimeout?: number | string;
+  tcpHalfCloseTimeout?: number | string;
+  tcpKeepaliveIdle?: number | string;
+  tcpKeepaliveInterval?: number | string;
+  tcpKeepaliveCount?: number | string;
+  udpIdleTimeout?: number | string;
+  udpDnsIdleTimeout?: number | string;
+  maxDials?: number | string;
+  maxTcpConnections?: number | string;
+  maxUdpSessions?: number | string;
+}
+
+/** A complete, checked configuration. */
+export interface GatewayConfig {
+  /** 32 bytes. */
+  readonly privateKey: Uint8Array;
+  /** NIC 1's own addresses, with the length of the network each is in. */
+  readonly addresses: readonly { readonly address: IpAddress; readonly length: number }[];
+  /** UDP. Missing or 0: any free one. */
+  readonly listenPort?: number;
+  readonly listenAddress?: string;
+  /** Of WireGuard's datagrams. Missing or 0: none. */
+  readonly fwMark?: number;
+  /** Bytes of an inner packet. */
+  readonly mtu: number;
+  readonly dns: readonly string[];
+  readonly peers: readonly PeerConfig[];
+  /** Missing: tunnel only. */
+  readonly proxy?: ProxyConfig;
+  /** Replaces REKEY_AFTER_TIME (whitepaper §6.1) when it is shorter. */
+  readonly rekeyAfterMs?: number;
+  /** Whether a packet for another peer is passed on to it. */
+  readonly peerToPeer: boolean;
+  /** Of the control socket: a folder, or `off`. Missing: where `wg` looks. */
+  readonly controlDir?: string;
+}
+
+export interface PeerConfig {
+  /** 32 bytes. */
+  readonly publicKey: Uint8Array;
+  /** 32 bytes. */
+  readonly presharedKey?: Uint8Array;
+  readonly allowedIps: readonly Prefix[];
+  /** `hostname` is a name or an address, IPv6 without brackets. */
+  readonly endpoint?: { readonly hostname: string; readonly port: number };
+  /** Seconds; 0 is off. */
+  readonly persistentKeepalive: number;
+}
+
+export interface ProxyConfig {
+  readonly interface: "nic1" | "nic2";
+  readonly subnets: readonly Prefix[];
+  readonly tcp: boolean;
+  readonly udp: boolean;
+  /** The longest `from` first: the first match is the most specific. Lengths of a pair leave equally many host bits. */
+  readonly maps: readonly MapConfig[];
+  readonly timeouts: ProxyTimeouts;
+  readonly limits: ProxyLimits;
+}
+
+/** Addresses in `from` are dialled at the same place in `to`. */
+export interface MapConfig {
+  readonly from: Prefix;
+  readonly to: Prefix;
+}
+
+export interface ProxyTimeouts {
+  readonly tcpDialMs: number;
+  readonly tcpHalfCloseMs: number;
+  readonly tcpKeepAliveIdleMs: number;
+  readonly tcpKeepAliveIntervalMs: number;
+  readonly tcpKeepAliveCount: number;
+  readonly udpIdleMs: number;
+  readonly udpDnsIdleMs: number;
+}
+
+export interface ProxyLimits {
+  readonly maxDials: number;
+  readonly maxTcpConnections: number;
+  readonly maxUdpSessions: number;
+}
+
+export interface LoadedConfig {
+  readonly config: GatewayConfig;
+  /** One line each, with its place in front. For the log. */
+  readonly warnings: readonly string[];
+  /** Where each value came from, for what is found out later: `source.label(error.path)`. */
+  readonly source: ConfigSource;
+}
+
+/**
+ * Reads a wg-quick file's text or an embedder's object.
+ *
+ * @param options.file The name to put into messages about text.
+ * @throws {ConfigError} naming every problem.
+ */
+export function loadConfig(
+  source: string | ConfigInput,
+  options: { file?: string } = {},
+): LoadedConfig {
+  return loadSource(
+    typeof source === "string"
+      ? parseConfigFile(source, options.file ?? "configuration")
+      : ConfigSource.fromObject(source),
+  );
+}
+
+/** @throws {ConfigError} naming every problem. */
+export function loadSource(source: ConfigSource): LoadedConfig {
+  const config = validateConfig(source);
+  if (config === undefined) throw new ConfigError(source.problems());
+  return { config, warnings: source.warnings(), source };
+}

@@ -1,0 +1,156 @@
+/**
+ * The wg-quick file, as `wg` and `wg-quick` read it: sections and keys in any case, `#` begins a
+ * comment anywhere, keys that hold lists may be repeated. One section is ours, `[Proxy]`.
+ *
+ * @module
+ */
+
+import type { ConfigPath } from "./error.ts";
+import { findKey, findSection, type Key, KEYS, type Section, SECTION_NAMES } from "./keys.ts";
+import { ConfigSource } from "./source.ts";
+import { suggest } from "./suggest.ts";
+import { splitList } from "./values.ts";
+
+/**
+ * Splits a file into values with their places. Never throws: what is wrong with the file's form is
+ * kept in the source, along with whatever could be read.
+ *
+ * @param file The name to put into messages.
+ */
+export function parseConfigFile(text: string, file: string): ConfigSource {
+  const source = new ConfigSource({ file, line: 1 });
+  const parser = new Parser(source, file);
+  const lines = text.replace(/^\uFEFF/, "").split(/\r?\n|\r/);
+  lines.forEach((line, index) => parser.line(line, index + 1));
+  return source;
+}
+
+class Parser {
+  readonly #source: ConfigSource;
+  readonly #file: string;
+  /** Undefined before the first section; null in one that is unknown or a second of its kind. */
+  #path: ConfigPath | null | undefined;
+
+  constructor(source: ConfigSource, file: string) {
+    this.#source = source;
+    this.#file = file;
+  }
+
+  line(text: string, line: number): void {
+    const origin = { file: this.#file, line };
+    const hash = text.indexOf("#");
+    const content = (hash < 0 ? text : text.slice(0, hash)).trim();
+    if (content === "") return;
+    if (content.startsWith("[")) this.#header(content, origin);
+    else this.#assignment(content, origin);
+  }
+
+  #header(content: string, origin: { file: string; line: number }): void {
+    const name = /^\[\s*([A-Za-z][A-Za-z0-9]{0,23})\s*\]$/.exec(content)?.[1];
+    this.#path = null;
+    if (name === undefined) {
+      this.#source.problemAt(origin, `section: malformed, expected ${SECTIONS_EXPECTED}`);
+      return;
+    }
+    const section = findSection(name);
+    if (section === undefined) {
+      const near = suggest(name, Object.values(SECTION_NAMES));
+      this.#source.problemAt(
+        origin,
+        `[${name}]: unknown section, ${
+          near ? `did you mean [${near}]?` : `expected ${SECTIONS_EXPECTED}`
+        }`,
+      );
+      return;
+    }
+    const first = section === "peers" ? undefined : this.#source.origin([section]);
+    if (first !== undefined && "line" in first) {
+      this.#source.problemAt(
+        origin,
+        `[${
+          SECTION_NAMES[section]
+        }]: second section of this name, expected one (the first is on line ${first.line})`,
+      );
+      return;
+    }
+    this.#path = this.#source.open(section, origin);
+  }
+
+  #assignment(content: string, origin: { file: string; line: number }): void {
+    const path = this.#path;
+    if (path === null) return;
+    const equals = content.indexOf("=");
+    const name = (equals < 0 ? content : content.slice(0, equals)).trim();
+    if (path === undefined) {
+      this.#source.problemAt(
+        origin,
+        `${nameToShow(name)}: stands before the first section, expected [Interface] above it`,
+      );
+      return;
+    }
+    const section = path[0] as Section;
+    const key = findKey(section, name);
+    if (key === undefined) {
+      const message = unknownKey(section, name, equals >= 0);
+      this.#source.problemAt(origin, `${nameToShow(name)}: ${message}`);
+      return;
+    }
+    if (equals < 0) {
+      this.#source.problemAt(origin, `${key.name}: has no value, expected ${key.name} = VALUE`);
+      return;
+    }
+    this.#value(path, key, content.slice(equals + 1).trim(), origin);
+  }
+
+  #value(
+    path: ConfigPath,
+    key: Key,
+    value: string,
+    origin: { file: string; line: number },
+  ): void {
+    if (key.list === "comma") {
+      this.#source.append(path, key, splitList(value), origin);
+    } else if (key.list === "line") {
+      this.#source.append(path, key, [value], origin);
+    } else if (this.#source.has(path, key)) {
+      const first = this.#source.origin([...path, key.field]);
+      const line = first !== undefined && "line" in first ? first.line : 0;
+      this.#source.problemAt(
+        origin,
+        `${key.name}: given twice, expected it once (the first is on line ${line})`,
+      );
+    } else {
+      this.#source.set(path, key, value, origin);
+    }
+  }
+}
+
+const SECTIONS_EXPECTED = "[Interface], [Peer] or [Proxy]";
+
+/**
+ * A mistyped line may hold a private key anywhere, even in front of its `=`. Only what cannot be
+ * one is shown.
+ */
+function nameToShow(name: string): string {
+  return /^[A-Za-z][A-Za-z0-9]{0,23}$/.test(name) ? name : "line";
+}
+
+function unknownKey(section: Section, name: string, assigned: boolean): string {
+  const here = SECTION_NAMES[section];
+  const elsewhere = KEYS.find((key) => key.name.toLowerCase() === name.toLowerCase());
+  if (elsewhere !== undefined) {
+    return `does not belong in [${here}], expected in [${SECTION_NAMES[elsewhere.section]}]`;
+  }
+  const firstWord = /^[A-Za-z0-9]+/.exec(name)?.[0] ?? "";
+  const misspelt = nameToShow(name) === name;
+  const near = suggest(
+    misspelt ? name : firstWord,
+    KEYS.filter((key) => key.section === section).map((key) => key.name),
+  );
+  if (!misspelt || !assigned) {
+    return `not a setting, expected ${near ?? "KEY"} = VALUE`;
+  }
+  return near
+    ? `unknown key, did you mean ${near}?`
+    : `unknown key, expected one that [${here}] has (see docs/configuration.md)`;
+}

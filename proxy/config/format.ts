@@ -1,0 +1,39 @@
+/**
+ * Writes the file that {@link parseConfigFile} reads.
+ *
+ * @module
+ */
+
+import type { ConfigInput } from "./config.ts";
+import { type Key, KEYS, type Section, SECTION_NAMES } from "./keys.ts";
+import type { RawSection } from "./source.ts";
+
+/**
+ * A wg-quick file with the values of `input`, unchecked, in the order of the documentation.
+ *
+ * @throws {RangeError} if a value holds a line break or a `#`, which no file can.
+ */
+export function formatConfigFile(input: ConfigInput): string {
+  const sections = [formatSection("interface", input.interface)];
+  for (const peer of input.peers ?? []) sections.push(formatSection("peers", peer));
+  if (input.proxy !== undefined) sections.push(formatSection("proxy", input.proxy));
+  return sections.join("\n");
+}
+
+function formatSection(section: Section, values: object): string {
+  let text = `[${SECTION_NAMES[section]}]\n`;
+  for (const key of KEYS) {
+    const value = key.section === section ? (values as RawSection)[key.field] : undefined;
+    for (const line of linesOf(key, value)) text += `${key.name} = ${line}\n`;
+  }
+  return text;
+}
+
+function linesOf(key: Key, value: unknown): string[] {
+  if (value === undefined) return [];
+  const values = Array.isArray(value) ? value.map(String) : [String(value)];
+  if (values.some((text) => /[\r\n#]/.test(text))) {
+    throw new RangeError(`the value of ${key.name} has a line break or a #`);
+  }
+  return key.list === "comma" && values.length > 0 ? [values.join(", ")] : values;
+}

@@ -1,0 +1,136 @@
+/**
+ * What each section may hold. One schema for the text of a file, of flags, and an embedder's
+ * object: it takes text, numbers and arrays alike.
+ *
+ * @module
+ */
+
+import * as z from "npm:zod@4.6.7";
+import {
+  integer,
+  oneOf,
+  type Parse,
+  parseAddressWithLength,
+  parseBoolean,
+  parseEndpoint,
+  parseFolder,
+  parseFwMark,
+  parseKeepalive,
+  parseKey,
+  parseListenAddress,
+  parseMap,
+  parsePrefixValue,
+  seconds,
+  splitList,
+  Wrong,
+} from "./values.ts";
+
+/** Packets every IPv4 host must take (RFC 791 §3.1). */
+const MIN_MTU = 576;
+
+/** What a UDP datagram on IPv4 can carry (65,507) less WireGuard's 32 bytes. */
+const MAX_MTU = 65475;
+
+const DAY = 86400;
+
+export const interfaceSchema = z.strictObject({
+  privateKey: required(parseKey, "a key made by wirestack genkey"),
+  address: listOf(parseAddressWithLength),
+  listenPort: optional(integer(0, 65535)),
+  listenAddress: optional(parseListenAddress),
+  mtu: optional(integer(MIN_MTU, MAX_MTU), 1420),
+  rekeyAfter: optional(seconds(1, 120)),
+  peerToPeer: optional(parseBoolean),
+  controlDir: optional(parseFolder),
+  dns: listOf(anyText),
+  table: optional(anyText),
+  fwMark: optional(parseFwMark),
+  preUp: linesOf(anyText),
+  postUp: linesOf(anyText),
+  preDown: linesOf(anyText),
+  postDown: linesOf(anyText),
+  saveConfig: optional(parseBoolean),
+});
+
+export const peerSchema = z.strictObject({
+  publicKey: required(parseKey, "the peer's public key"),
+  presharedKey: optional(parseKey),
+  allowedIps: listOf(parsePrefixValue),
+  endpoint: optional(parseEndpoint),
+  persistentKeepalive: optional(parseKeepalive, 0),
+});
+
+export const proxySchema = z.strictObject({
+  subnets: listOf(parsePrefixValue),
+  protocols: listOf(oneOf("tcp", "udp")),
+  map: listOf(parseMap),
+  interface: optional(oneOf("nic1", "nic2"), "nic2"),
+  tcpDialTimeout: optional(seconds(0.1, 300), 5_000),
+  tcpHalfCloseTimeout: optional(seconds(0.1, DAY), 60_000),
+  tcpKeepaliveIdle: optional(seconds(1, DAY), 60_000),
+  tcpKeepaliveInterval: optional(seconds(1, DAY), 30_000),
+  tcpKeepaliveCount: optional(integer(1, 255), 9),
+  udpIdleTimeout: optional(seconds(0.1, DAY), 60_000),
+  udpDnsIdleTimeout: optional(seconds(0.1, DAY), 30_000),
+  maxDials: optional(integer(1, 1_000_000), 2048),
+  maxTcpConnections: optional(integer(1, 1_000_000), 16384),
+  maxUdpSessions: optional(integer(1, 1_000_000), 4096),
+});
+
+export type InterfaceValues = z.output<typeof interfaceSchema>;
+export type PeerValues = z.output<typeof peerSchema>;
+export type ProxyValues = z.output<typeof proxySchema>;
+
+function anyText(text: string): string {
+  return text;
+}
+
+/** Text, or what a program would naturally write for it: a number or a boolean. */
+function value<T>(parse: Parse<T>): z.ZodType<T, unknown> {
+  return z.union([z.string(), z.number(), z.boolean()], {
+    error: ({ input }) => `is ${kindOf(input)}, expected text or a number`,
+  }).transform((input, context) => {
+    const parsed = parse(String(input).trim());
+    if (!(parsed instanceof Wrong)) return parsed;
+    // No input: it would be kept in the error, and it may be a key.
+    context.issues.push({ code: "custom", message: parsed.message, input: undefined });
+    return z.NEVER;
+  });
+}
+
+function required<T>(parse: Parse<T>, what: string): z.ZodType<T, unknown> {
+  return z.custom<unknown>((input) => input !== undefined, {
+    error: `missing, expected ${what}`,
+    abort: true,
+  }).pipe(value(parse));
+}
+
+function optional<T>(parse: Parse<T>): z.ZodOptional<z.ZodType<T, unknown>>;
+function optional<T>(parse: Parse<T>, otherwise: NoInfer<T>): z.ZodDefault<z.ZodType<T, unknown>>;
+function optional<T>(parse: Parse<T>, otherwise?: T) {
+  return otherwise === undefined
+    ? value(parse).optional()
+    : value(parse).default(otherwise as never);
+}
+
+/** A list written as an array, or as one text with commas. */
+function listOf<T>(parse: Parse<T>): z.ZodType<T[], unknown> {
+  return z.preprocess(
+    (input) => typeof input === "string" ? splitList(input) : input ?? [],
+    z.array(value(parse), { error: ({ input }) => `is ${kindOf(input)}, expected a list` }),
+  );
+}
+
+/** The same for values that may themselves have commas. */
+function linesOf<T>(parse: Parse<T>): z.ZodType<T[], unknown> {
+  return z.preprocess(
+    (input) => typeof input === "string" ? [input] : input ?? [],
+    z.array(value(parse), { error: ({ input }) => `is ${kindOf(input)}, expected a list` }),
+  );
+}
+
+function kindOf(input: unknown): string {
+  if (input === null) return "null";
+  if (Array.isArray(input)) return "a list";
+  return typeof input === "object" ? "an object" : typeof input;
+}

@@ -1,0 +1,26 @@
+/**
+ * A configuration in one line, for `check` and for the log. No secrets.
+ *
+ * @module
+ */
+
+import type { GatewayConfig, ProxyConfig } from "./config.ts";
+import { encodeKey, publicKeyOf } from "./base64.ts";
+
+export function summarize(config: GatewayConfig): string {
+  const addresses = config.addresses.map(({ address, length }) => `${address}/${length}`);
+  return [
+    `public key ${encodeKey(publicKeyOf(config.privateKey))}`,
+    addresses.length === 0 ? "no address" : `address ${addresses.join(", ")}`,
+    config.listenPort ? `UDP port ${config.listenPort}` : "any UDP port",
+    config.peers.length === 1 ? "1 peer" : `${config.peers.length} peers`,
+    config.proxy ? summarizeProxy(config.proxy) : "no proxy",
+  ].join("; ");
+}
+
+export function summarizeProxy(proxy: ProxyConfig): string {
+  const protocols = [...(proxy.tcp ? ["tcp"] : []), ...(proxy.udp ? ["udp"] : [])];
+  const subnets = proxy.subnets.length === 0 ? "no subnets" : proxy.subnets.join(", ");
+  const maps = proxy.maps.length === 0 ? "" : `, ${proxy.maps.length} mapped`;
+  return `proxy ${protocols.join(" and ")} on ${proxy.interface} for ${subnets}${maps}`;
+}

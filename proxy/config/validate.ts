@@ -1,0 +1,205 @@
+/**
+ * From values as written to a configuration: the schema section by section, then the rules that
+ * bind values to each other.
+ *
+ * @module
+ */
+
+import type * as z from "npm:zod@4.6.7";
+import type { GatewayConfig, MapConfig, PeerConfig, ProxyConfig } from "./config.ts";
+import type { ConfigPath } from "./error.ts";
+import { findField, KEYS } from "./keys.ts";
+import {
+  interfaceSchema,
+  type InterfaceValues,
+  peerSchema,
+  type PeerValues,
+  proxySchema,
+  type ProxyValues,
+} from "./schema.ts";
+import type { ConfigSource } from "./source.ts";
+import { suggest } from "./suggest.ts";
+import { encodeKey, publicKeyOf } from "./base64.ts";
+
+/**
+ * Checks everything there is to check; problems and warnings are kept in the source.
+ *
+ * @returns undefined if there are problems, older ones of the source included.
+ */
+export function validateConfig(source: ConfigSource): GatewayConfig | undefined {
+  const iface = validateSection(source, ["interface"], interfaceSchema, source.interface ?? {});
+  const peers = validatePeers(source);
+  const proxy = source.proxy === undefined
+    ? undefined
+    : validateSection(source, ["proxy"], proxySchema, source.proxy);
+  if (iface !== undefined) checkInterface(source, iface);
+  checkPeers(source, iface, peers);
+  if (proxy !== undefined) checkProxy(source, proxy);
+  if (iface === undefined || source.problems().length > 0) return undefined;
+  return {
+    privateKey: iface.privateKey,
+    addresses: iface.address,
+    ...(iface.listenPort !== undefined && { listenPort: iface.listenPort }),
+    ...(iface.listenAddress !== undefined && { listenAddress: iface.listenAddress }),
+    ...(iface.fwMark && { fwMark: iface.fwMark }),
+    mtu: iface.mtu,
+    dns: iface.dns,
+    peers: peers.filter((peer) => peer !== undefined).map(peerConfig),
+    ...(proxy && { proxy: proxyConfig(proxy) }),
+    peerToPeer: iface.peerToPeer ?? false,
+    ...(iface.controlDir !== undefined && { controlDir: iface.controlDir }),
+    ...(iface.rekeyAfter !== undefined && { rekeyAfterMs: iface.rekeyAfter }),
+  };
+}
+
+function validateSection<T>(
+  source: ConfigSource,
+  path: ConfigPath,
+  schema: z.ZodType<T>,
+  values: unknown,
+): T | undefined {
+  const result = schema.safeParse(values);
+  if (result.success) return result.data;
+  for (const issue of result.error.issues) {
+    if (issue.code === "unrecognized_keys") {
+      for (const key of issue.keys) source.problem([...path, key], unknownField(path, key));
+    } else if (issue.path.length === 0) {
+      source.problem(path, "is not an object, expected one with the keys of the section");
+    } else {
+      source.problem([...path, ...issue.path as (string | number)[]], issue.message);
+    }
+  }
+  return undefined;
+}
+
+function unknownField(path: ConfigPath, field: string): string {
+  const fields = KEYS.filter((key) => key.section === path[0]).map((key) => key.field);
+  const near = suggest(field, fields);
+  return near ? `unknown key, did you mean ${near}?` : `unknown key, expected ${fields.join(", ")}`;
+}
+
+/** @returns one entry for each peer, undefined where it has problems. */
+function validatePeers(source: ConfigSource): (PeerValues | undefined)[] {
+  const peers = source.peers ?? [];
+  if (!Array.isArray(peers)) {
+    source.problem(["peers"], "is not a list, expected an array of peers");
+    return [];
+  }
+  return peers.map((peer, i) => validateSection(source, ["peers", i], peerSchema, peer));
+}
+
+function checkInterface(source: ConfigSource, iface: InterfaceValues): void {
+  for (const [field, value] of Object.entries(iface)) {
+    const inert = findField("interface", field)?.inert && value !== undefined;
+    if (inert && !(Array.isArray(value) && value.length === 0)) {
+      source.warn(["interface", field], "has no effect yet");
+    }
+  }
+  const hasIpv6 = iface.address.some(({ address }) => address.version === 6);
+  if (hasIpv6 && iface.mtu < 1280) { // RFC 8200 §5
+    source.problem(
+      ["interface", "mtu"],
+      `${iface.mtu} is too small for IPv6, expected 1280 or more`,
+    );
+  }
+}
+
+function checkPeers(
+  source: ConfigSource,
+  iface: InterfaceValues | undefined,
+  peers: readonly (PeerValues | undefined)[],
+): void {
+  const own = iface && encodeKey(publicKeyOf(iface.privateKey));
+  const byKey = new Map<string, number>();
+  const byPrefix = new Map<string, ConfigPath>();
+  peers.forEach((peer, i) => {
+    if (peer === undefined) return;
+    const path = ["peers", i, "publicKey"];
+    const text = encodeKey(peer.publicKey);
+    const first = byKey.get(text);
+    if (text === own) {
+      source.problem(path, "is this gateway's own key, expected another one");
+    } else if (first !== undefined) {
+      const where = source.place(["peers", first, "publicKey"]);
+      source.problem(path, `given twice, expected a peer once (the first is at ${where})`);
+    }
+    byKey.set(text, first ?? i);
+    peer.allowedIps.forEach((prefix, j) => {
+      const prefixPath = ["peers", i, "allowedIps", j];
+      const before = byPrefix.get(`${prefix}`);
+      if (before !== undefined && before[1] !== i) {
+        // As with wg: an allowed IP belongs to the peer that got it last.
+        source.warn(prefixPath, `${prefix} moves to this peer (also at ${source.place(before)})`);
+      }
+      byPrefix.set(`${prefix}`, prefixPath);
+    });
+  });
+}
+
+function checkProxy(source: ConfigSource, proxy: ProxyValues): void {
+  const { interface: nic, subnets, map } = proxy;
+  if (nic === "nic1") {
+    source.warn(
+      ["proxy", "interface"],
+      "nic1 has the forwarders answer on the tunnel's own interface, nic2 keeps the two apart",
+    );
+  } else if (subnets.length === 0) {
+    source.warn(["proxy", "subnets"], "missing: no target can be reached through the proxy");
+  }
+  const seen = new Map<string, number>();
+  map.forEach(({ from }, i) => {
+    const first = seen.get(`${from}`);
+    if (first !== undefined) {
+      const where = source.place(["proxy", "map", first]);
+      source.problem(
+        ["proxy", "map", i],
+        `${from} is mapped twice, expected once (the first is at ${where})`,
+      );
+    }
+    seen.set(`${from}`, first ?? i);
+    const reachable = subnets.some((subnet) =>
+      subnet.length <= from.length && subnet.contains(from.address)
+    );
+    if (nic === "nic2" && subnets.length > 0 && !reachable) {
+      source.warn(
+        ["proxy", "map", i],
+        `${from} is not inside Subnets, nothing will reach it there`,
+      );
+    }
+  });
+}
+
+function peerConfig(peer: PeerValues): PeerConfig {
+  return {
+    publicKey: peer.publicKey,
+    ...(peer.presharedKey && { presharedKey: peer.presharedKey }),
+    allowedIps: peer.allowedIps,
+    ...(peer.endpoint && { endpoint: peer.endpoint }),
+    persistentKeepalive: peer.persistentKeepalive,
+  };
+}
+
+function proxyConfig(proxy: ProxyValues): ProxyConfig {
+  const both = proxy.protocols.length === 0;
+  return {
+    interface: proxy.interface,
+    subnets: proxy.subnets,
+    tcp: both || proxy.protocols.includes("tcp"),
+    udp: both || proxy.protocols.includes("udp"),
+    maps: proxy.map.toSorted((a: MapConfig, b: MapConfig) => b.from.length - a.from.length),
+    timeouts: {
+      tcpDialMs: proxy.tcpDialTimeout,
+      tcpHalfCloseMs: proxy.tcpHalfCloseTimeout,
+      tcpKeepAliveIdleMs: proxy.tcpKeepaliveIdle,
+      tcpKeepAliveIntervalMs: proxy.tcpKeepaliveInterval,
+      tcpKeepAliveCount: proxy.tcpKeepaliveCount,
+      udpIdleMs: proxy.udpIdleTimeout,
+      udpDnsIdleMs: proxy.udpDnsIdleTimeout,
+    },
+    limits: {
+      maxDials: proxy.maxDials,
+      maxTcpConnections: proxy.maxTcpConnections,
+      maxUdpSessions: proxy.maxUdpSessions,
+    },
+  };
+}

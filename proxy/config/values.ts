@@ -1,0 +1,195 @@
+/**
+ * Single values from text. Each parser returns the value, or a {@link Wrong} that says
+ * `what is wrong, what was expected`.
+ *
+ * @module
+ */
+
+import { IpAddress, Prefix } from "../../netstack/mod.ts";
+import { parseInterfaceAddress, parseIpAddress, parsePrefix } from "./address.ts";
+import type { MapConfig } from "./config.ts";
+import { decodeKey, KEY_TEXT_LENGTH } from "./base64.ts";
+
+/** Why a text is not a value. */
+export class Wrong {
+  readonly message: string;
+
+  constructor(message: string) {
+    this.message = message;
+  }
+}
+
+export type Parse<T> = (text: string) => T | Wrong;
+
+/** Values of a list: separated by commas or blanks, as wg-quick takes them. */
+export function splitList(text: string): string[] {
+  // "a -> b" is one value: a Map.
+  return text.replace(/\s*(->|=)\s*/g, "$1").split(/[\s,]+/).filter((part) => part !== "");
+}
+
+/** A private, public or preshared key. Nothing of the text is ever shown. */
+export function parseKey(text: string): Uint8Array | Wrong {
+  const expected = `expected ${KEY_TEXT_LENGTH} characters of base64, as wg writes them`;
+  if (text === "") return new Wrong(`is empty, ${expected}`);
+  if (text.length !== KEY_TEXT_LENGTH) {
+    return new Wrong(`not a key: ${text.length} characters, ${expected}`);
+  }
+  return decodeKey(text) ?? new Wrong(`not a key: not base64 of 32 bytes, ${expected}`);
+}
+
+export function integer(min: number, max: number): Parse<number> {
+  const expected = `expected ${min} to ${max}`;
+  return (text) => {
+    if (!/^\d+$/.test(text)) return new Wrong(`${quote(text)} is not a number, ${expected}`);
+    const value = Number(text);
+    return value >= min && value <= max ? value : new Wrong(`${text} is out of range, ${expected}`);
+  };
+}
+
+/** Seconds, with a fraction if need be. @returns milliseconds. */
+export function seconds(min: number, max: number): Parse<number> {
+  const expected = `expected ${min} to ${max} seconds`;
+  return (text) => {
+    if (!/^\d+(?:\.\d+)?$/.test(text)) {
+      return new Wrong(`${quote(text)} is not a number, ${expected}`);
+    }
+    const value = Number(text);
+    if (value < min || value > max) return new Wrong(`${text} is out of range, ${expected}`);
+    return Math.round(value * 1000);
+  };
+}
+
+/** Seconds. `off` is 0, as for `wg`. */
+export function parseKeepalive(text: string): number | Wrong {
+  if (text.toLowerCase() === "off") return 0;
+  const value = integer(0, 65535)(text);
+  return value instanceof Wrong ? new Wrong(`${value.message} seconds, or off`) : value;
+}
+
+/** `off`, or 32 bits in decimal or hexadecimal. */
+export function parseFwMark(text: string): number | Wrong {
+  if (text.toLowerCase() === "off") return 0;
+  const value = /^(?:0x[0-9a-f]{1,8}|\d{1,10})$/i.test(text) ? Number(text) : NaN;
+  return value <= 0xffffffff
+    ? value
+    : new Wrong(`${quote(text)} is not a mark, expected 0 to 0xffffffff, or off`);
+}
+
+export function parseBoolean(text: string): boolean | Wrong {
+  const lower = text.toLowerCase();
+  if (lower === "true" || lower === "false") return lower === "true";
+  return new Wrong(`${quote(text)} is neither, expected true or false`);
+}
+
+export function oneOf<const T extends string>(...choices: readonly T[]): Parse<T> {
+  return (text) =>
+    choices.find((choice) => choice === text.toLowerCase()) ??
+      new Wrong(`${quote(text)} is unknown, expected ${choices.join(" or ")}`);
+}
+
+export function parseAddressWithLength(
+  text: string,
+): { address: IpAddress; length: number } | Wrong {
+  return parseInterfaceAddress(text) ?? wrongPrefix(text, "10.9.0.1/24 or fd09::1/64");
+}
+
+export function parsePrefixValue(text: string): Prefix | Wrong {
+  return parsePrefix(text) ?? wrongPrefix(text, "10.9.0.0/24 or fd09::/64");
+}
+
+export function parseListenAddress(text: string): string | Wrong {
+  return parseIpAddress(text)?.toString() ??
+    new Wrong(`${quote(text)} is not an address, expected one such as 192.0.2.1 or 2001:db8::1`);
+}
+
+/** A path without what would make another of it; or `off`. */
+export function parseFolder(text: string): string | Wrong {
+  if (text.toLowerCase() === "off") return "off";
+  const folder = text.length > 1 ? text.replace(/\/+$/, "") : text;
+  return folder === "" || folder.includes("\0")
+    ? new Wrong(`${quote(text)} is no folder, expected a path, or off`)
+    : folder;
+}
+
+/** `HOST:PORT` or `[IPV6]:PORT`. */
+export function parseEndpoint(text: string): { hostname: string; port: number } | Wrong {
+  const match = /^(?:\[([^\]]*)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null) {
+    return new Wrong(`${quote(text)} is not an endpoint, expected HOST:PORT or [IPV6]:PORT`);
+  }
+  if (port < 1 || port > 65535) {
+    return new Wrong(`port ${port} is out of range, expected 1 to 65535`);
+  }
+  const [, bracketed, host = ""] = match;
+  if (bracketed !== undefined) {
+    const address = parseIpAddress(bracketed);
+    return address?.version === 6
+      ? { hostname: address.toString(), port }
+      : new Wrong(`${quote(bracketed)} is not an IPv6 address, expected [IPV6]:PORT`);
+  }
+  return parseIpAddress(host) !== undefined || isHostName(host)
+    ? { hostname: host, port }
+    : new Wrong(`${quote(host)} is neither an address nor a name, expected HOST:PORT`);
+}
+
+/** `A/n -> B/n`, `A -> B` for single addresses; `=` may stand for the arrow. */
+export function parseMap(text: string): MapConfig | Wrong {
+  const match = /^([^=>]*?)\s*(?:->|=)\s*([^=>]*)$/.exec(text);
+  if (match === null) {
+    return new Wrong(`${quote(text)} is not a map, expected FROM/LENGTH -> TO/LENGTH`);
+  }
+  const from = parsePrefixValue(match[1]!);
+  if (from instanceof Wrong) return from;
+  const to = parsePrefixValue(match[2]!);
+  if (to instanceof Wrong) return to;
+  const single = isSingle(from) && isSingle(to);
+  if (from.version !== to.version && !single) {
+    return new Wrong(
+      `${from} and ${to} differ in family, expected the same (only single addresses may differ)`,
+    );
+  }
+  if (from.length !== to.length && !single) {
+    return new Wrong(`${from} and ${to} differ in length, expected the same`);
+  }
+  return { from, to };
+}
+
+/** The text in quotes, short, on one line. What looks like a key is not shown. */
+export function quote(text: string): string {
+  if (looksLikeKey(text)) return "the value (withheld: it looks like a key)";
+  const short = text.length > 60 ? `${text.slice(0, 57)}...` : text;
+  return JSON.stringify(short);
+}
+
+/** Also a damaged one: cut off, or with something in its middle. Host names seldom mix upper and lower case. */
+function looksLikeKey(text: string): boolean {
+  const base64 = text.replaceAll(/[^A-Za-z0-9+/]/g, "");
+  return /[A-Za-z0-9+/]{25}/.test(text) ||
+    base64.length >= 20 && /[a-z]/.test(base64) && /[A-Z]/.test(base64);
+}
+
+function wrongPrefix(text: string, example: string): Wrong {
+  const slash = text.indexOf("/");
+  const address = parseIpAddress(slash < 0 ? text : text.slice(0, slash));
+  if (address === undefined) {
+    return new Wrong(`${quote(text)} is not an address or prefix, expected one such as ${example}`);
+  }
+  const bits = address.version === 4 ? 32 : 128;
+  return new Wrong(
+    `${quote(text)} has a bad prefix length, expected ${address}/0 to ${address}/${bits}`,
+  );
+}
+
+function isSingle(prefix: Prefix): boolean {
+  return prefix.length === prefix.address.bytes.length * 8;
+}
+
+// RFC 1123 §2.1, and the underscore that people use. A name whose last label is a number would be
+// taken for a malformed IPv4 address by whoever resolves it.
+function isHostName(text: string): boolean {
+  return text.length <= 253 &&
+    /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*\.?$/i
+      .test(text) &&
+    !/(?:^|\.)(?:\d+|0x[0-9a-f]*)\.?$/i.test(text);
+}

@@ -1,0 +1,263 @@
+/**
+ * A gateway: everything that a configuration asks for, wired together and running.
+ *
+ * @module
+ */
+
+import { getLogger } from "../log/logger.ts";
+import { Prefix, type TcpSettings } from "../../netstack/mod.ts";
+import type { Crypto, DeviceEvent, TimerSettings } from "../../wireguard/mod.ts";
+import type { GatewayConfig } from "../config/config.ts";
+import { Engine } from "../engine/engine.ts";
+import { GatewayRoutes } from "./routes.ts";
+import { type GatewayStats, gatewayStats } from "./stats.ts";
+import { logRejection } from "./handshake_log.ts";
+import { encodeKey } from "../config/base64.ts";
+import type { Resolve } from "./resolver.ts";
+import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
+import { TunnelPeers } from "./peers.ts";
+
+export type { ConnectionStats, GatewayStats, PeerStats } from "./stats.ts";
+
+const log = getLogger(["wirestack", "engine"]);
+
+/** What tests and embedders may replace. */
+export interface GatewayOptions {
+  /** Default: X25519 and ChaCha20-Poly1305 from `node:crypto`. */
+  readonly crypto?: Crypto;
+  /** WireGuard's time constants. */
+  readonly timers?: Partial<TimerSettings>;
+  readonly tcp?: Partial<TcpSettings>;
+  /** Default: as the system resolves names. */
+  readonly resolve?: Resolve;
+  /** UDP in batches, over FFI: Linux, with the permission --allow-ffi. Default: Deno's sockets. */
+  readonly ffi?: boolean;
+  /** How old the address of a name must be before a failing handshake has it looked up again. */
+  readonly resolveAgainMs?: number;
+}
+
+export interface CloseOptions {
+  /** How long connections may go on. Default 0: they are reset at once. */
+  readonly graceMs?: number;
+}
+
+const GRACE_POLL_MS = 20;
+
+export class Gateway implements AsyncDisposable {
+  /** Resolves once closed; rejects if the gateway cannot go on. */
+  readonly closed: Promise<void>;
+  /** For what uses the stack directly. */
+  readonly engine: Engine;
+  readonly proxy: SubnetProxy;
+  readonly peers: TunnelPeers;
+  readonly #startedAt: number;
+  readonly #closed = Promise.withResolvers<void>();
+  #closing: Promise<void> | undefined;
+  /** What the socket was asked for; the port 0 or missing for any. */
+  #listen: Pick<GatewayConfig, "listenPort" | "listenAddress">;
+
+  /**
+   * Listens and, where a peer's endpoint and keepalive say so, begins to shake hands.
+   *
+   * @throws {SettingError} if the system refuses a value: a port in use.
+   */
+  static async start(config: GatewayConfig, options: GatewayOptions = {}): Promise<Gateway> {
+    const gateway = new Gateway(config, options);
+    try {
+      gateway.#configure(config);
+      return gateway;
+    } catch (error) {
+      await gateway.close();
+      throw error;
+    }
+  }
+
+  private constructor(config: GatewayConfig, options: GatewayOptions) {
+    this.closed = this.#closed.promise;
+    this.closed.catch(() => {}); // whoever waits for it hears of it
+    const { crypto, timers, tcp, ffi } = options;
+    const engine = new Engine({
+      config,
+      ...(crypto && { crypto }),
+      ...(timers && { timers }),
+      ...(tcp && { tcp }),
+      ...(ffi !== undefined && { ffi }),
+      onEvent: (event) => this.#onEvent(event),
+      onFailed: (error) => {
+        this.#closed.reject(error);
+        this.close();
+      },
+    });
+    this.engine = engine;
+    this.#startedAt = engine.now();
+    this.#listen = config;
+    const routes = new GatewayRoutes(engine.stack.routes, engine.nic1);
+    for (const { address, length } of config.addresses) {
+      routes.addNetwork(new Prefix(address, length));
+    }
+    this.peers = new TunnelPeers(engine, routes, config.privateKey, options);
+    this.proxy = new SubnetProxy(engine, routes, config.proxy, ffi);
+  }
+
+  /** Bound UDP port. */
+  get port(): number {
+    return this.engine.bind.port;
+  }
+
+  get publicKey(): Uint8Array {
+    return this.engine.device.publicKey;
+  }
+
+  /**
+   * Moves WireGuard's socket and marks it. Nothing happens when it is there already; any port (0 or
+   * missing) is as good as the one it got when any was asked for.
+   *
+   * @throws {SettingError} if the system refuses; then it stays where and as it is.
+   */
+  listen(to: Pick<GatewayConfig, "listenPort" | "listenAddress" | "fwMark">): void {
+    const known = this.#listen;
+    const { bind } = this.engine;
+    const { mark } = bind;
+    bind.setMark(to.fwMark ?? 0);
+    const isSamePort = to.listenPort ? to.listenPort === this.port : !known.listenPort;
+    if (isSamePort && to.listenAddress === known.listenAddress) return;
+    try {
+      this.engine.rebind(to);
+    } catch (error) {
+      bind.setMark(mark);
+      throw error;
+    }
+    this.peers.rebound();
+    this.#listen = to;
+    log.info("listening on UDP port {port} now", { port: this.port });
+  }
+
+  /** Mark of WireGuard's datagrams; 0 for none. */
+  get fwMark(): number {
+    return this.engine.bind.mark;
+  }
+
+  /** What {@link listen} was last asked for. */
+  get listenAddress(): string | undefined {
+    return this.#listen.listenAddress;
+  }
+
+  /**
+   * Proxies subnets behind NIC 2: at creation, later, or never. Of a subnet that is proxied already
+   * the protocols change.
+   */
+  enableProxyOnSubnet(
+    prefixes: readonly Prefix[],
+    protocols: Protocols = { tcp: true, udp: true },
+  ): void {
+    this.proxy.enable(prefixes, protocols);
+  }
+
+  /** The addresses are no longer proxied. Connections that are stay. */
+  disableProxyOnSubnet(prefixes: readonly Prefix[]): void {
+    this.proxy.disable(prefixes);
+  }
+
+  /** Single-interface mode for TCP: NIC 1 itself answers for every address. */
+  enableTcpProxy(): void {
+    this.#enableSingle({ tcp: true });
+  }
+
+  /** Single-interface mode for UDP: NIC 1 itself answers for every address. */
+  enableUdpProxy(): void {
+    this.#enableSingle({ udp: true });
+  }
+
+  stats(): GatewayStats {
+    return gatewayStats(this, this.#startedAt);
+  }
+
+  /** Takes no new connections, lets those that are finish, resets the rest. Idempotent. */
+  close(options: CloseOptions = {}): Promise<void> {
+    this.#closing ??= this.#close(options.graceMs ?? 0);
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #configure(config: GatewayConfig): void {
+    if (config.proxy?.interface === "nic1") {
+      const { subnets } = config.proxy;
+      // The configuration has warned of it.
+      this.proxy.enableSingle(config.proxy, subnets.length > 0 ? subnets : undefined);
+    } else if (config.proxy !== undefined) {
+      this.proxy.enable(config.proxy.subnets, config.proxy);
+    }
+    for (const peer of config.peers) this.peers.add(peer);
+    this.engine.wake();
+  }
+
+  async #close(graceMs: number): Promise<void> {
+    this.proxy.close();
+    this.peers.close();
+    const deadline = this.engine.now() + graceMs;
+    while (this.#isBusy() && this.engine.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, GRACE_POLL_MS));
+    }
+    for (const endpoint of [...this.engine.stack.tcp.connections()]) {
+      if (!isOver(endpoint.state)) endpoint.abort();
+    }
+    await this.proxy.abort();
+    await this.engine.close();
+    this.#closed.resolve();
+  }
+
+  /** Whether a connection would be cut off. */
+  #isBusy(): boolean {
+    if (this.proxy.tcp.size > 0) return true;
+    for (const { state } of this.engine.stack.tcp.connections()) {
+      if (!isOver(state)) return true;
+    }
+    return false;
+  }
+
+  #enableSingle(protocols: Partial<Protocols>): void {
+    log.warn("the forwarders answer on the tunnel's own interface: peers reach every target");
+    this.proxy.enableSingle(protocols);
+  }
+
+  #onEvent(event: DeviceEvent): void {
+    if (event.type === "handshake-rejected") {
+      logRejection(event);
+      return;
+    }
+    const { type, peer } = event;
+    const properties = { peer: encodeKey(peer.publicKey), endpoint: `${peer.endpoint}` };
+    switch (type) {
+      case "handshake-complete":
+        log.info("peer {peer}: handshake complete with {endpoint}", {
+          ...properties,
+          initiator: event.initiator,
+        });
+        break;
+      case "handshake-retry":
+        log.debug("peer {peer}: no answer from {endpoint}, attempt {attempt}", {
+          ...properties,
+          attempt: event.attempt,
+        });
+        this.peers.handshakeFailed(peer);
+        break;
+      case "handshake-failed":
+        log.warn("peer {peer}: no answer from {endpoint}, given up for now", properties);
+        this.peers.handshakeFailed(peer);
+        break;
+      case "endpoint-changed":
+        log.info("peer {peer}: now at {endpoint}", properties);
+        break;
+      case "session-expired":
+        log.debug("peer {peer}: keys wiped", properties);
+    }
+  }
+}
+
+/** Both sides have closed, and the application is done. */
+function isOver(state: string): boolean {
+  return state === "time-wait" || state === "closed";
+}

@@ -1,0 +1,41 @@
+/**
+ * Log lines of handshakes that came to nothing: what somebody looks for who has set up a peer and
+ * gets no connection.
+ *
+ * @module
+ */
+
+import type { Rejection, RejectionReason } from "../../wireguard/mod.ts";
+import { encodeKey } from "../config/base64.ts";
+import { getLogger } from "../log/logger.ts";
+
+const log = getLogger(["wirestack", "engine"]);
+
+const EXPLANATIONS: Record<RejectionReason, string> = {
+  "bad-initiation": "it does not decrypt with this gateway's private key",
+  "unknown-key": "its public key is no peer's",
+  "forged-initiation": "its sender does not have the private key of that peer",
+  "old-timestamp": "it is a replay, or the peer's clock was set back",
+  "flood": "more than 50 per second",
+  "bad-response": "its answer does not authenticate: the preshared keys may differ",
+};
+
+/** The device tells of a few per second at most. An unknown key is logged at debug level only. */
+export function logRejection(event: Rejection): void {
+  const { reason, peer, publicKey, suppressed } = event;
+  const properties = {
+    from: `${event.from}`,
+    reason: EXPLANATIONS[reason],
+    peer: peer === undefined ? "unknown" : encodeKey(peer.publicKey),
+    suppressed,
+  };
+  const text = suppressed > 0 ? " ({suppressed} more went unlogged before)" : "";
+  if (peer === undefined) log.info(`a handshake from {from} refused: {reason}${text}`, properties);
+  else log.warn(`peer {peer}: a handshake from {from} refused: {reason}${text}`, properties);
+  if (publicKey !== undefined) {
+    log.debug("the handshake from {from} claimed the key {publicKey}", {
+      from: properties.from,
+      publicKey: encodeKey(publicKey),
+    });
+  }
+}

@@ -1,0 +1,156 @@
+/**
+ * Live change: makes a running gateway like a configuration, touching only what differs. Peers that
+ * stay keep their sessions, connections that are stay.
+ *
+ * @module
+ */
+
+import type { Peer } from "../../wireguard/mod.ts";
+import type { GatewayConfig, LoadedConfig, PeerConfig, ProxyConfig } from "../config/config.ts";
+import { ConfigError, type ConfigPath, SettingError } from "../config/error.ts";
+import type { Gateway } from "./gateway.ts";
+import { isSameKey, KEY_LENGTH } from "../config/base64.ts";
+import type { TunnelPeers } from "./peers.ts";
+
+/** What a reload has done. */
+export interface ReloadReport {
+  /** Peers. */
+  readonly added: number;
+  readonly removed: number;
+  readonly changed: number;
+  /** What cannot change while the gateway runs, a line each with its place in front. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Makes the gateway like `next`, whatever changed it since it was started: also peers that came by
+ * the control socket are removed.
+ *
+ * @param started What the gateway was started with.
+ * @throws {ConfigError} if the system refuses the port or address; then nothing has changed.
+ */
+export function applyConfig(
+  gateway: Gateway,
+  started: GatewayConfig,
+  { config, source }: LoadedConfig,
+): ReloadReport {
+  try {
+    gateway.listen(config);
+  } catch (error) {
+    if (!(error instanceof SettingError)) throw error;
+    throw new ConfigError([`${source.label(error.path)}: ${error.message}`]);
+  }
+  gateway.peers.setPrivateKey(config.privateKey);
+  const peers = applyPeers(gateway, config.peers);
+  gateway.proxy.setSettings(config.proxy);
+  if (!isSingle(started.proxy) && !isSingle(config.proxy)) applySubnets(gateway, config.proxy);
+  gateway.engine.wake();
+  const warnings = unchanged(started, config).map((path) =>
+    `${source.label(path)}: cannot change while running, expected a restart; it stays as it was`
+  );
+  return { ...peers, warnings };
+}
+
+function applyPeers({ engine, peers }: Gateway, configs: readonly PeerConfig[]) {
+  const { device } = engine;
+  const named = new Set(configs.map(({ publicKey }) => publicKey.toHex()));
+  let [added, removed, changed] = [0, 0, 0];
+  for (const peer of [...device.peers()]) {
+    if (named.has(peer.publicKey.toHex())) continue;
+    peers.remove(peer);
+    removed++;
+  }
+  const owners = lastOwners(configs);
+  for (const config of configs) {
+    const peer = device.peer(config.publicKey);
+    if (peer === undefined) {
+      peers.add(config);
+      added++;
+    } else if (applyPeer(peers, peer, config, owners)) {
+      changed++;
+    }
+  }
+  return { added, removed, changed };
+}
+
+/** @returns whether anything was to be changed. */
+function applyPeer(
+  peers: TunnelPeers,
+  peer: Peer,
+  config: PeerConfig,
+  owners: ReadonlyMap<string, PeerConfig>,
+): boolean {
+  let isChanged = false;
+  const change = (isDifferent: boolean, apply: () => void) => {
+    if (!isDifferent) return;
+    isChanged = true;
+    apply();
+  };
+  const presharedKey = config.presharedKey ?? NO_KEY;
+  change(
+    !isSameKey(presharedKey, peer.presharedKey),
+    () => peer.setPresharedKey(presharedKey),
+  );
+  // Where the peer was last heard counts more than what the file said all the time.
+  const [known, wanted] = [peers.location(peer), config.endpoint];
+  change(known?.hostname !== wanted?.hostname || known?.port !== wanted?.port, () => {
+    if (wanted === undefined) peers.forgetLocation(peer);
+    else peers.setLocation(peer, wanted);
+  });
+  const own = config.allowedIps.filter((prefix) => owners.get(`${prefix}`) === config);
+  const names = new Set(own.map(String));
+  const current = peers.allowedIps(peer);
+  change(
+    current.length !== names.size || current.some((prefix) => !names.has(`${prefix}`)),
+    () => peers.setAllowedIps(peer, own),
+  );
+  change(
+    config.persistentKeepalive !== peer.persistentKeepalive,
+    () => peers.setPersistentKeepalive(peer, config.persistentKeepalive),
+  );
+  return isChanged;
+}
+
+/** A prefix that several peers have is the last one's. */
+function lastOwners(configs: readonly PeerConfig[]): Map<string, PeerConfig> {
+  return new Map(
+    configs.flatMap((config) => config.allowedIps.map((prefix) => [`${prefix}`, config] as const)),
+  );
+}
+
+function applySubnets({ proxy }: Gateway, config: ProxyConfig | undefined): void {
+  const wanted = config?.subnets ?? [];
+  proxy.disable(proxy.prefixes().filter((known) => !wanted.some((prefix) => prefix.equals(known))));
+  if (config !== undefined) proxy.enable(wanted, config);
+}
+
+/** The places of what is another than the gateway was started with, and has to stay. */
+function unchanged(started: GatewayConfig, next: GatewayConfig): ConfigPath[] {
+  const paths: ConfigPath[] = [];
+  const compare = (path: ConfigPath, a: unknown, b: unknown) => {
+    if (String(a) !== String(b)) paths.push(path);
+  };
+  compare(["interface", "address"], networks(started), networks(next));
+  compare(["interface", "mtu"], started.mtu, next.mtu);
+  compare(["interface", "rekeyAfter"], started.rekeyAfterMs, next.rekeyAfterMs);
+  compare(["interface", "peerToPeer"], started.peerToPeer, next.peerToPeer);
+  compare(["interface", "controlDir"], started.controlDir, next.controlDir);
+  const [before, after] = [started.proxy, next.proxy];
+  if (!isSingle(before) && !isSingle(after)) return paths;
+  compare(["proxy", "interface"], before?.interface, after?.interface);
+  if (before === undefined || after === undefined || paths.at(-1)?.[0] === "proxy") return paths;
+  compare(["proxy", "subnets"], before.subnets, after.subnets);
+  compare(["proxy", "protocols"], [before.tcp, before.udp], [after.tcp, after.udp]);
+  return paths;
+}
+
+/** Whether the forwarders answer on the tunnel's own interface: from the start, or never. */
+function isSingle(proxy: ProxyConfig | undefined): boolean {
+  return proxy?.interface === "nic1";
+}
+
+function networks({ addresses }: GatewayConfig): string[] {
+  return addresses.map(({ address, length }) => `${address}/${length}`);
+}
+
+const NO_KEY = new Uint8Array(KEY_LENGTH);

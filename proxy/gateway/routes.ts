@@ -1,0 +1,62 @@
+/**
+ * Which NIC a prefix leads to, as peers and subnets come and go: the proxy's own for what is
+ * proxied, WireGuard's for the interface's networks and the peers' allowed IPs.
+ *
+ * @module
+ */
+
+import type { Nic, Prefix, RouteTable } from "../../netstack/mod.ts";
+
+/** Equal to a tunnel's prefix, the proxy has it; when the proxy lets go, the tunnel has it again. */
+export class GatewayRoutes {
+  readonly #table: RouteTable;
+  readonly #nic1: Nic;
+  /** By the text of the prefix. */
+  readonly #networks = new Set<string>();
+  readonly #peers = new Set<string>();
+  readonly #proxied = new Map<string, Nic>();
+
+  constructor(table: RouteTable, nic1: Nic) {
+    this.#table = table;
+    this.#nic1 = nic1;
+  }
+
+  /** The network of one of the interface's own addresses. It stays. */
+  addNetwork(prefix: Prefix): void {
+    this.#networks.add(`${prefix}`);
+    this.#update(prefix);
+  }
+
+  /** A peer has it. Whether another had it before makes no difference. */
+  addAllowedIp(prefix: Prefix): void {
+    this.#peers.add(`${prefix}`);
+    this.#update(prefix);
+  }
+
+  /** No peer has it any more. */
+  removeAllowedIp(prefix: Prefix): void {
+    if (this.#peers.delete(`${prefix}`)) this.#update(prefix);
+  }
+
+  addProxied(prefix: Prefix, nic: Nic): void {
+    this.#proxied.set(`${prefix}`, nic);
+    this.#update(prefix);
+  }
+
+  removeProxied(prefix: Prefix): void {
+    const nic = this.#proxied.get(`${prefix}`);
+    if (nic === undefined) return;
+    this.#proxied.delete(`${prefix}`);
+    this.#table.remove(prefix, nic);
+    this.#update(prefix);
+  }
+
+  #update(prefix: Prefix): void {
+    const name = `${prefix}`;
+    const nic = this.#proxied.get(name);
+    if (nic !== undefined) this.#table.insert(prefix, nic);
+    else if (this.#networks.has(name) || this.#peers.has(name)) {
+      this.#table.insert(prefix, this.#nic1);
+    } else this.#table.remove(prefix, this.#nic1);
+  }
+}

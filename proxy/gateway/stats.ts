@@ -1,0 +1,139 @@
+/**
+ * What a gateway says about itself. Plain values: it can go to a log or through JSON.
+ *
+ * @module
+ */
+
+import { IpAddress } from "../../netstack/mod.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Gateway } from "./gateway.ts";
+import { encodeKey } from "../config/base64.ts";
+import type { ProxiedSubnet } from "../forward/subnet_proxy.ts";
+import type { TcpRelay } from "../forward/tcp_relay.ts";
+
+export interface PeerStats {
+  /** Base64. */
+  readonly publicKey: string;
+  /** `ADDRESS:PORT`; null when it is not known. */
+  readonly endpoint: string | null;
+  readonly allowedIps: readonly string[];
+  /** Whole datagrams, as `wg show` counts them. */
+  readonly receivedBytes: number;
+  readonly sentBytes: number;
+  /** Milliseconds since the Unix epoch, 0 for never. */
+  readonly lastHandshake: number;
+  /** Seconds, 0 is off. */
+  readonly persistentKeepalive: number;
+}
+
+export interface ConnectionStats {
+  readonly client: string;
+  /** What the client asked for. */
+  readonly target: string;
+  /** What was dialled, when a map made another of it. */
+  readonly dialled: string;
+  /** `dialling`, or the state of the client's side. */
+  readonly state: string;
+  readonly ageMs: number;
+  /** Towards the target, and towards the client. */
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+  readonly rttMs: number;
+  readonly retransmits: number;
+}
+
+export interface GatewayStats {
+  readonly uptimeMs: number;
+  /** Bound UDP port. */
+  readonly port: number;
+  /** Null when the private key was taken away. */
+  readonly publicKey: string | null;
+  readonly peers: readonly PeerStats[];
+  /** What is proxied, the longest prefix first. */
+  readonly subnets: readonly ProxiedSubnet[];
+  /** Forwarded connections, the first hundred. */
+  readonly connections: readonly ConnectionStats[];
+  /** Totals since the start, by where and by reason. */
+  readonly counters: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  /** What is in use now. All zero when everything has ended. */
+  readonly resources: Readonly<Record<string, number>>;
+  /** Bytes. */
+  readonly memory: { readonly rss: number; readonly heapUsed: number; readonly external: number };
+}
+
+const MAX_CONNECTIONS = 100;
+
+export function gatewayStats(gateway: Gateway, startedAt: number): GatewayStats {
+  const { engine, proxy } = gateway;
+  const now = engine.now();
+  const { device, stack, bind, pool, link } = engine;
+  const { tcp, udp } = proxy;
+  const { rss, heapUsed, external } = Deno.memoryUsage();
+  return {
+    uptimeMs: now - startedAt,
+    port: bind.port,
+    publicKey: gateway.peers.privateKey === undefined ? null : encodeKey(device.publicKey),
+    peers: peerStats(engine),
+    subnets: proxy.subnets(),
+    connections: [...take(tcp.relays(), MAX_CONNECTIONS)].map((relay) => relayStats(relay, now)),
+    counters: {
+      engine: { ...engine.counters, noSlot: link.noSlot },
+      bind: { ...bind.counters },
+      wireguard: { ...device.counters },
+      ip: { ...stack.counters.ip },
+      icmp: { ...stack.counters.icmp },
+      udp: { ...stack.counters.udp },
+      tcp: { ...stack.counters.tcp },
+      tcpForwarder: { ...tcp.counters },
+      udpForwarder: { ...udp.counters },
+    },
+    resources: {
+      ...stack.resources(),
+      tcpRelays: tcp.size,
+      tcpDials: tcp.dials,
+      udpSessions: udp.size,
+      slotsInUse: pool.slots - pool.free,
+    },
+    memory: { rss, heapUsed, external },
+  };
+}
+
+function peerStats({ device }: Engine): PeerStats[] {
+  return Array.from(device.peers(), (peer) => ({
+    publicKey: encodeKey(peer.publicKey),
+    endpoint: peer.endpoint?.toString() ?? null,
+    allowedIps: peer.allowedIps.map(({ address, length }) => `${new IpAddress(address)}/${length}`),
+    receivedBytes: peer.receivedBytes,
+    sentBytes: peer.sentBytes,
+    lastHandshake: peer.lastHandshake,
+    persistentKeepalive: peer.persistentKeepalive,
+  }));
+}
+
+function relayStats(relay: TcpRelay, now: number): ConnectionStats {
+  const { request, target, endpoint } = relay;
+  const info = endpoint?.info();
+  return {
+    client: socketAddress(request.client, request.clientPort),
+    target: socketAddress(request.target, request.targetPort),
+    dialled: socketAddress(target, request.targetPort),
+    state: endpoint?.state ?? "dialling",
+    ageMs: now - relay.startedAt,
+    bytesUp: relay.bytesUp,
+    bytesDown: relay.bytesDown,
+    rttMs: info?.rttMs ?? 0,
+    retransmits: info?.retransmits ?? 0,
+  };
+}
+
+/** `ADDRESS:PORT` as in RFC 3986 §3.2.2. */
+export function socketAddress(address: IpAddress, port: number): string {
+  return address.version === 4 ? `${address}:${port}` : `[${address}]:${port}`;
+}
+
+function* take<T>(items: Iterable<T>, count: number): Iterable<T> {
+  for (const item of items) {
+    if (count-- <= 0) return;
+    yield item;
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * The seam between UDP sessions and their sockets towards targets.
+ *
+ * @module
+ */
+
+import type { IcmpErrorKind, IpVersion } from "../../netstack/mod.ts";
+import type { TargetAddress } from "./address.ts";
+
+/** What a socket hands on, in the engine's turn or outside of it. */
+export interface TargetSocketHandler {
+  /**
+   * A datagram has come. The bytes are borrowed until the call returns.
+   *
+   * @param senders Holds the sender's socket address (struct sockaddr_in or sockaddr_in6) as words
+   * from `sender` on.
+   */
+  datagram(
+    senders: Int32Array,
+    sender: number,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+  ): void;
+
+  /**
+   * The network, or this host, says what became of a datagram.
+   *
+   * @param receivers Holds the socket address it went to, from `receiver` on.
+   * @param mtu For "too-big".
+   */
+  report(
+    receivers: Int32Array,
+    receiver: number,
+    kind: IcmpErrorKind,
+    mtu: number,
+    now: number,
+  ): void;
+
+  /** The socket is of no use any more, and not closed yet. */
+  failed(): void;
+}
+
+export interface TargetSocket {
+  /**
+   * Sends a datagram, at the latest at the end of the engine's turn. The bytes are copied.
+   *
+   * @returns false if there was no buffer for it.
+   */
+  send(to: TargetAddress, buffer: Uint8Array, offset: number, length: number): boolean;
+  /** Sends what is to be sent, and closes. The handler is not called again. */
+  close(): void;
+}
+
+/** All sockets of a gateway towards its UDP targets. */
+export interface TargetSockets {
+  /** Whether {@link drain} has something to do. */
+  readonly hasReady: boolean;
+  /** Opens a socket on a port of its own. @throws if the system has none. */
+  open(version: IpVersion, handler: TargetSocketHandler): TargetSocket;
+  /** Hands on what has come, a bounded batch, as long as the tunnel has room. */
+  drain(now: number): void;
+  /** Sends what has been collected. */
+  flush(): void;
+  /** Resolves when nothing is left of any socket. Each has been closed by its owner. */
+  close(): Promise<void>;
+}
+
+/** Totals since the start. */
+export interface TargetCounters {
+  /** The system refused a datagram for a target. */
+  sendErrors: number;
+  /** No buffer was free for a datagram to a target. */
+  noBuffer: number;
+  receiveErrors: number;
+}
+
+export interface TargetSocketsOptions {
+  readonly counters: TargetCounters;
+  /** Milliseconds, monotonic. */
+  now(): number;
+  /** Asks for a turn of the engine's. */
+  wake(): void;
+  /** Whether the tunnel takes more. What it does not take waits in the kernel. */
+  hasRoom(): boolean;
+}

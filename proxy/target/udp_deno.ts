@@ -1,0 +1,132 @@
+/**
+ * Sockets towards UDP targets of Deno's: a call per datagram.
+ *
+ * @module
+ */
+
+import type { IpVersion } from "../../netstack/mod.ts";
+import { DatagramBuffers, ReceiveBuffers } from "../arena/datagram_buffers.ts";
+import { getLogger } from "../log/logger.ts";
+import { SenderAddress, type TargetAddress } from "./address.ts";
+import type {
+  TargetSocket,
+  TargetSocketHandler,
+  TargetSockets,
+  TargetSocketsOptions,
+} from "./udp.ts";
+
+const log = getLogger(["wirestack", "udp"]);
+
+// A send to a neighbour that does not answer stays pending for seconds. No socket may hold the
+// buffers that the others need meanwhile.
+const MAX_PENDING = 64;
+
+export class DenoTargetSockets implements TargetSockets {
+  /** Datagrams are handed on as they come. */
+  readonly hasReady = false;
+  readonly #options: TargetSocketsOptions;
+  readonly #buffers = new DatagramBuffers();
+  readonly #receiveBuffers = new ReceiveBuffers();
+  readonly #receiving = new Set<Promise<void>>();
+
+  constructor(options: TargetSocketsOptions) {
+    this.#options = options;
+  }
+
+  open(version: IpVersion, handler: TargetSocketHandler): TargetSocket {
+    const hostname = version === 4 ? "0.0.0.0" : "::";
+    const conn = Deno.listenDatagram({ transport: "udp", hostname, port: 0 });
+    const socket = new DenoTargetSocket(conn, handler, this.#buffers, this.#options);
+    const receiving = this.#receive(socket)
+      .catch((error) => log.error("a defect: {error}", { error }))
+      .finally(() => this.#receiving.delete(receiving));
+    this.#receiving.add(receiving);
+    return socket;
+  }
+
+  drain(): void {}
+
+  flush(): void {}
+
+  async close(): Promise<void> {
+    await Promise.all(this.#receiving);
+  }
+
+  async #receive(socket: DenoTargetSocket): Promise<void> {
+    const buffer = this.#receiveBuffers.take();
+    try {
+      await socket.receive(buffer);
+    } finally {
+      this.#receiveBuffers.give(buffer);
+    }
+  }
+}
+
+class DenoTargetSocket implements TargetSocket {
+  readonly #conn: Deno.DatagramConn;
+  readonly #handler: TargetSocketHandler;
+  readonly #buffers: DatagramBuffers;
+  readonly #options: TargetSocketsOptions;
+  readonly #sender = new SenderAddress();
+  #pending = 0;
+  #isClosed = false;
+
+  constructor(
+    conn: Deno.DatagramConn,
+    handler: TargetSocketHandler,
+    buffers: DatagramBuffers,
+    options: TargetSocketsOptions,
+  ) {
+    this.#conn = conn;
+    this.#handler = handler;
+    this.#buffers = buffers;
+    this.#options = options;
+  }
+
+  send(to: TargetAddress, buffer: Uint8Array, offset: number, length: number): boolean {
+    const hasRoom = this.#pending < MAX_PENDING;
+    const bytes = hasRoom ? this.#buffers.copy(buffer, offset, length) : undefined;
+    if (bytes === undefined) {
+      this.#options.counters.noBuffer++;
+      return false;
+    }
+    this.#send(bytes, to.netAddr);
+    return true;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#conn.close();
+  }
+
+  /** Hands on what comes until the socket is closed. */
+  async receive(buffer: Uint8Array<ArrayBuffer>): Promise<void> {
+    const { counters, now } = this.#options;
+    for (;;) {
+      let length: number;
+      try {
+        const [bytes, from] = await this.#conn.receive(buffer);
+        length = bytes.length;
+        this.#sender.set(from as Deno.NetAddr);
+      } catch {
+        if (this.#isClosed) return;
+        counters.receiveErrors++;
+        this.#handler.failed();
+        return;
+      }
+      if (this.#isClosed) return;
+      this.#handler.datagram(this.#sender.words, 0, buffer, 0, length, now());
+    }
+  }
+
+  async #send(bytes: Uint8Array, to: Deno.NetAddr): Promise<void> {
+    this.#pending++;
+    try {
+      await this.#conn.send(bytes, to);
+    } catch {
+      if (!this.#isClosed) this.#options.counters.sendErrors++;
+    }
+    this.#pending--;
+    this.#buffers.give(bytes);
+  }
+}

@@ -1,0 +1,205 @@
+/**
+ * What waits for others inside the tunnel, in the shape of Deno's own: TCP listeners and UDP sockets.
+ *
+ * @module
+ */
+
+import type { IpAddress, TcpEndpoint, TcpListener, UdpEndpoint } from "../../netstack/mod.ts";
+import { parseIpAddress } from "../config/address.ts";
+import { netAddr, TunnelConn, Waiters } from "./conn.ts";
+
+/** A TCP listener inside the tunnel, shaped like `Deno.TcpListener`. */
+export class TunnelListener implements Deno.Listener<TunnelConn, Deno.NetAddr> {
+  readonly addr: Deno.NetAddr;
+  readonly #listener: TcpListener;
+  readonly #backlog: number;
+  readonly #accepted: TunnelConn[] = [];
+  readonly #waiters = new Waiters();
+  readonly #onClosed: (listener: TunnelListener) => void;
+  #isClosed = false;
+
+  /**
+   * Made by `Wirestack.listen`.
+   *
+   * @param listen Starts to listen, with what takes the connections.
+   * @param backlog Connections that may wait for {@link accept}; more are reset.
+   */
+  constructor(
+    listen: (accepted: (endpoint: TcpEndpoint) => void) => TcpListener,
+    backlog: number,
+    onClosed: (listener: TunnelListener) => void,
+  ) {
+    this.#backlog = backlog;
+    this.#onClosed = onClosed;
+    this.#listener = listen((endpoint) => this.#accept(endpoint));
+    this.addr = netAddr("tcp", this.#listener.address, this.#listener.port);
+  }
+
+  /** @throws {Deno.errors.BadResource} once the listener is closed. */
+  async accept(): Promise<TunnelConn> {
+    for (;;) {
+      if (this.#isClosed) throw new Deno.errors.BadResource("the listener is closed");
+      const conn = this.#accepted.shift();
+      if (conn !== undefined) return conn;
+      await this.#waiters.wait();
+    }
+  }
+
+  /** Connections that were accepted stay; those that wait for it are reset. */
+  close(): void {
+    if (this.#isClosed) throw new Deno.errors.BadResource("the listener is closed");
+    this.#isClosed = true;
+    this.#listener.close();
+    for (const conn of this.#accepted.splice(0)) conn.reset();
+    this.#onClosed(this);
+    this.#waiters.wake();
+  }
+
+  /** The gateway's socket keeps the program running, not a listener: no effect. */
+  ref(): void {}
+  unref(): void {}
+
+  async *[Symbol.asyncIterator](): AsyncIterableIterator<TunnelConn> {
+    while (!this.#isClosed) {
+      try {
+        yield await this.accept();
+      } catch (error) {
+        if (this.#isClosed && error instanceof Deno.errors.BadResource) return;
+        throw error;
+      }
+    }
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#isClosed) this.close();
+  }
+
+  #accept(endpoint: TcpEndpoint): void {
+    if (this.#accepted.length >= this.#backlog) {
+      endpoint.abort();
+      return;
+    }
+    this.#accepted.push(new TunnelConn(endpoint));
+    this.#waiters.wake();
+  }
+}
+
+/** Datagrams that wait for `receive`; more are dropped, as a socket does. */
+const MAX_WAITING_BYTES = 1 << 20;
+
+/** A UDP socket inside the tunnel, shaped like `Deno.DatagramConn`. */
+export class TunnelDatagramConn implements AsyncIterable<[Uint8Array<ArrayBuffer>, Deno.NetAddr]> {
+  readonly addr: Deno.NetAddr;
+  /** Datagrams that nobody received in time. */
+  dropped = 0;
+  readonly #endpoint: UdpEndpoint;
+  readonly #now: () => number;
+  readonly #onClosed: (socket: TunnelDatagramConn) => void;
+  readonly #received: [Uint8Array<ArrayBuffer>, Deno.NetAddr][] = [];
+  readonly #waiters = new Waiters();
+  #waitingBytes = 0;
+  #isClosed = false;
+
+  /** Made by `Wirestack.listenDatagram`. */
+  constructor(
+    endpoint: UdpEndpoint,
+    now: () => number,
+    onClosed: (socket: TunnelDatagramConn) => void,
+  ) {
+    this.#endpoint = endpoint;
+    this.#now = now;
+    this.#onClosed = onClosed;
+    this.addr = netAddr("udp", endpoint.address, endpoint.port);
+    endpoint.handler = {
+      datagram: (_endpoint, source, sourcePort, buffer, offset, length) =>
+        this.#queue(source, sourcePort, buffer.slice(offset, offset + length)),
+    };
+  }
+
+  /**
+   * Waits for a datagram.
+   *
+   * @param into Takes its bytes, and cuts off what does not fit. Missing: it comes in its own array.
+   */
+  async receive(into?: Uint8Array<ArrayBuffer>): Promise<[Uint8Array<ArrayBuffer>, Deno.NetAddr]> {
+    for (;;) {
+      this.#checkOpen();
+      const received = this.#received.shift();
+      if (received === undefined) {
+        await this.#waiters.wait();
+        continue;
+      }
+      const [bytes, from] = received;
+      this.#waitingBytes -= bytes.length;
+      if (into === undefined) return received;
+      const length = Math.min(into.length, bytes.length);
+      into.set(bytes.subarray(0, length));
+      return [into.subarray(0, length), from];
+    }
+  }
+
+  /**
+   * Sends a datagram of up to 65,507 bytes.
+   *
+   * @returns its length.
+   * @throws {TypeError} if `to` is not an address inside the tunnel.
+   * @throws {Deno.errors.NetworkUnreachable} if nothing leads there, or there is no room to send.
+   */
+  // deno-lint-ignore require-await -- the shape of Deno.DatagramConn
+  async send(bytes: Uint8Array, to: Deno.Addr): Promise<number> {
+    this.#checkOpen();
+    if (to.transport !== "udp") throw new TypeError(`expected a UDP address, got ${to.transport}`);
+    const address = tunnelAddress(to.hostname);
+    const hasLeft = this.#endpoint.send(address, to.port, bytes, 0, bytes.length, this.#now());
+    if (hasLeft) return bytes.length;
+    throw new Deno.errors.NetworkUnreachable(`send: no way to ${address}`);
+  }
+
+  close(): void {
+    this.#checkOpen();
+    this.#isClosed = true;
+    this.#endpoint.close();
+    this.#onClosed(this);
+    this.#waiters.wake();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncIterableIterator<[Uint8Array<ArrayBuffer>, Deno.NetAddr]> {
+    while (!this.#isClosed) {
+      try {
+        yield await this.receive();
+      } catch (error) {
+        if (this.#isClosed && error instanceof Deno.errors.BadResource) return;
+        throw error;
+      }
+    }
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#isClosed) this.close();
+  }
+
+  #queue(source: IpAddress, port: number, bytes: Uint8Array<ArrayBuffer>): void {
+    if (this.#waitingBytes + bytes.length > MAX_WAITING_BYTES) {
+      this.dropped++;
+      return;
+    }
+    this.#waitingBytes += bytes.length;
+    this.#received.push([bytes, netAddr("udp", source, port)]);
+    this.#waiters.wake();
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosed) throw new Deno.errors.BadResource("the socket is closed");
+  }
+}
+
+/** @throws {TypeError} Names are not looked up inside the tunnel. */
+export function tunnelAddress(hostname: string): IpAddress {
+  const address = parseIpAddress(hostname);
+  if (address === undefined) {
+    throw new TypeError(
+      `expected an IP address inside the tunnel, got ${JSON.stringify(hostname)}`,
+    );
+  }
+  return address;
+}

@@ -1,0 +1,227 @@
+import assert from "node:assert/strict";
+import jsqr from "npm:jsqr@1.4.0";
+import { run } from "../../../proxy/cli/program.ts";
+import { formatQr } from "../../../proxy/cli/qr.ts";
+import type { Terminal } from "../../../proxy/cli/terminal.ts";
+import { loadConfig } from "../../../proxy/config/config.ts";
+import {
+  decodeKey,
+  encodeKey,
+  generatePrivateKey,
+  publicKeyOf,
+} from "../../../proxy/config/base64.ts";
+import { ControlLab } from "../control/lab.ts";
+
+const privateKey = encodeKey(generatePrivateKey());
+const FILE = `# my gateway\n[Interface]\nPrivateKey = ${privateKey} # secret\n` +
+  "Address = 10.9.0.1/29, fd09::1/64\nListenPort = 51820\n\n[Peer]\n# phone\n" +
+  `PublicKey = ${encodeKey(publicKeyOf(generatePrivateKey()))}\nAllowedIPs = 10.9.0.2/32\n` +
+  "[Proxy]\n  Subnets = 10.50.0.0/16, 10.9.0.0/30"; // no newline at its end
+
+/** A folder with a gateway's file, in which commands run. */
+class Folder implements AsyncDisposable {
+  readonly path = Deno.makeTempDirSync();
+  readonly file = `${this.path}/wg0.conf`;
+
+  constructor(text = FILE) {
+    Deno.writeTextFileSync(this.file, text);
+    Deno.chmodSync(this.file, 0o640);
+  }
+
+  /** Without a gateway that runs unless `controlDir` says where. */
+  async addPeer(args: string[], controlDir = this.path) {
+    let [out, error] = ["", ""];
+    const terminal: Terminal = {
+      out: (text) => void (out += text),
+      error: (text) => void (error += text),
+      readInput: () => Promise.resolve(new Uint8Array()),
+      outputIsWorldAccessible: () => false,
+      giveUpFfi() {},
+      columns: () => undefined,
+    };
+    const all = ["add-peer", "--control-dir", controlDir, "--config", this.file, ...args];
+    return { status: await run(all, terminal), out, error };
+  }
+
+  read(): string {
+    return Deno.readTextFileSync(this.file);
+  }
+
+  async [Symbol.asyncDispose]() {
+    await Deno.remove(this.path, { recursive: true });
+  }
+}
+
+Deno.test("the file gets a section more and keeps the rest; the client's file fits to it", async () => {
+  await using folder = new Folder();
+  const { status, out, error } = await folder.addPeer(["laptop", "--endpoint", "vpn.example.com"]);
+  assert.equal(status, 0);
+  assert.equal(error, `added laptop, 10.9.0.3 and fd09::2, to ${folder.file}\n`);
+  const text = folder.read();
+  assert.ok(text.startsWith(`${FILE}\n\n[Peer]\n# laptop\nPublicKey = `));
+  assert.equal(Deno.statSync(folder.file).mode! & 0o777, 0o640);
+  assert.deepEqual(Array.from(Deno.readDirSync(folder.path), ({ name }) => name), ["wg0.conf"]);
+
+  const gateway = loadConfig(text).config;
+  const { config: client } = loadConfig(out);
+  const added = gateway.peers[1]!;
+  assert.deepEqual(added.publicKey, publicKeyOf(client.privateKey));
+  assert.deepEqual(added.allowedIps.map(String), ["10.9.0.3/32", "fd09::2/128"]);
+  assert.equal(added.presharedKey, undefined);
+  assert.deepEqual(client.addresses.map(({ address, length }) => `${address}/${length}`), [
+    "10.9.0.3/32",
+    "fd09::2/128",
+  ]);
+  const [peer] = client.peers;
+  assert.deepEqual(peer!.publicKey, publicKeyOf(decodeKey(privateKey)!));
+  assert.deepEqual(peer!.endpoint, { hostname: "vpn.example.com", port: 51820 });
+  // 10.9.0.0/30 is inside the tunnel's network.
+  assert.deepEqual(peer!.allowedIps.map(String), ["10.9.0.0/29", "fd09::/64", "10.50.0.0/16"]);
+});
+
+Deno.test("--psk, --dns, --allowed-ips and --out", async () => {
+  await using folder = new Folder();
+  const path = `${folder.path}/laptop.conf`;
+  const { status, out } = await folder.addPeer([
+    ...["laptop", "--endpoint", "[2001:db8::1]:7", "--psk", "--dns", "10.9.0.1, example.com"],
+    ...["--allowed-ips", "0.0.0.0/0,::/0", "--out", path],
+  ]);
+  assert.deepEqual([status, out], [0, ""]);
+  assert.equal(Deno.statSync(path).mode! & 0o777, 0o600);
+  const { config: client } = loadConfig(Deno.readTextFileSync(path));
+  const [peer] = client.peers;
+  assert.deepEqual(client.dns, ["10.9.0.1", "example.com"]);
+  assert.deepEqual(peer!.allowedIps.map(String), ["0.0.0.0/0", "::/0"]);
+  assert.deepEqual(peer!.endpoint, { hostname: "2001:db8::1", port: 7 });
+  assert.ok(peer!.presharedKey !== undefined);
+  assert.deepEqual(loadConfig(folder.read()).config.peers[1]!.presharedKey, peer!.presharedKey);
+});
+
+Deno.test("the running gateway gets the peer too, and its own peers' addresses are not given again", async () => {
+  await using folder = new Folder();
+  await using lab = await ControlLab.start(
+    FILE.replace("ListenPort = 51820", ""),
+    undefined,
+    Deno.realPathSync(folder.file),
+  );
+  const other = publicKeyOf(generatePrivateKey()).toHex();
+  await lab.ask(`set=1\npublic_key=${other}\nallowed_ip=10.9.0.3/32\n\n`);
+  const { status, out, error } = await folder.addPeer(
+    ["tv", "--endpoint", "a.example"],
+    lab.directory,
+  );
+  assert.deepEqual([status, error], [
+    0,
+    `added tv, 10.9.0.4 and fd09::2, to ${folder.file} and to the running gateway lab\n`,
+  ]);
+  const publicKey = encodeKey(publicKeyOf(loadConfig(out).config.privateKey));
+  const peer = lab.gateway.stats().peers.find((peer) => peer.publicKey === publicKey);
+  assert.deepEqual(peer?.allowedIps, ["10.9.0.4/32", "fd09::2/128"]);
+});
+
+Deno.test("wrong input is named, and changes nothing", async () => {
+  await using folder = new Folder();
+  const there = `${folder.path}/there`;
+  await Deno.writeTextFile(there, "precious");
+  const endpoint = ["--endpoint", "a.example"];
+  const cases: [string[], RegExp][] = [
+    [["laptop"], /^--endpoint: missing, expected HOST:PORT where clients reach this gateway\n$/],
+    [
+      ["laptop", "--endpoint", "a..b"],
+      /^--endpoint: "a..b" is not an endpoint, expected HOST:PORT/,
+    ],
+    [["laptop", "--endpoint", "a:99999"], /^--endpoint: port 99999 is out of range/],
+    [["Phone", ...endpoint], /^NAME: Phone is taken \(.*wg0\.conf:8\), expected another one\n$/],
+    [["a#b", ...endpoint], /^NAME: "a#b" is no name, expected 1 to 64 of /],
+    [["a\nb", ...endpoint], /^NAME: "a\\nb" is no name/],
+    [["", ...endpoint], /^NAME: "" is no name/],
+    [
+      ["x", ...endpoint, "--allowed-ips", "10.0.0.0/40"],
+      /^--allowed-ips: "10.0.0.0\/40" has a bad/,
+    ],
+    [["x", ...endpoint, "--dns", "1.1.1.1;x"], /^--dns: "1.1.1.1;x" is neither/],
+    [
+      ["x", ...endpoint, "--out", there],
+      /^--out: .*there is there already, expected a new file\n$/,
+    ],
+    [["x", ...endpoint, "--out", `${folder.path}/no/x`], /^--out: .* cannot be written/],
+    [["x", ...endpoint, "--config", "/no/such.conf"], /^\/no\/such\.conf: no such file/],
+    [
+      ["x", ...endpoint, "--qr", "--allowed-ips", "10.0.0.0/8,".repeat(300)],
+      /^--qr: \d+ characters do not fit/,
+    ],
+    [[], /^error: missing required argument 'NAME'/],
+  ];
+  for (const [args, message] of cases) {
+    const { status, out, error } = await folder.addPeer(args);
+    assert.deepEqual([status, out], [2, ""], args.join(" "));
+    assert.match(error, message);
+    assert.equal(folder.read(), FILE);
+  }
+  assert.equal(await Deno.readTextFile(there), "precious");
+  const names = Array.from(Deno.readDirSync(folder.path), ({ name }) => name).sort();
+  assert.deepEqual(names, ["there", "wg0.conf"]);
+
+  for (let i = 3; i <= 6; i++) {
+    assert.equal((await folder.addPeer([`n${i}`, ...endpoint])).status, 0);
+  }
+  const full = await folder.addPeer(["n7", ...endpoint]);
+  assert.equal(full.error, `${folder.file}: Address: no free address is left in 10.9.0.0/29\n`);
+});
+
+Deno.test("somebody else's edit is waited out by saying so; a link stays a link", async () => {
+  await using folder = new Folder();
+  const link = `${folder.path}/link.conf`;
+  await Deno.symlink("wg0.conf", link);
+  await Deno.writeTextFile(`${folder.path}/.wg0.conf.wirestack-new`, "");
+  const refused = await folder.addPeer(["x", "--endpoint", "a.b", "--config", link]);
+  assert.match(refused.error, /link\.conf: somebody else is changing it, expected nobody/);
+  assert.equal(refused.status, 2);
+  assert.equal(folder.read(), FILE);
+  await Deno.remove(`${folder.path}/.wg0.conf.wirestack-new`);
+  assert.equal((await folder.addPeer(["x", "--endpoint", "a.b", "--config", link])).status, 0);
+  assert.ok(Deno.lstatSync(link).isSymlink);
+  assert.match(folder.read(), /\[Peer\]\n# x\n/);
+});
+
+Deno.test("a file with CRLF stays one", async () => {
+  await using folder = new Folder(FILE.replaceAll("\n", "\r\n"));
+  assert.equal((await folder.addPeer(["x", "--endpoint", "a.b"])).status, 0);
+  assert.doesNotMatch(folder.read(), /[^\r]\n/);
+});
+
+Deno.test("--qr is a code that another program reads", async () => {
+  await using folder = new Folder();
+  const { status, out } = await folder.addPeer(["phone 2", "--endpoint", "a.example", "--qr"]);
+  assert.equal(status, 0);
+  const client = loadConfig(scan(out)).config;
+  assert.deepEqual(
+    publicKeyOf(client.privateKey),
+    loadConfig(folder.read()).config.peers[1]!.publicKey,
+  );
+  for (const length of [1, 300, 2000]) {
+    const text = "Wirestack = 1\n".repeat(length).slice(0, length);
+    assert.equal(scan(formatQr(text)), text);
+  }
+});
+
+// deno-lint-ignore no-control-regex -- that is what is there
+const COLOURS = /\x1b\[[\d;]*m/g;
+
+/** What a camera would read from the terminal: eight pixels for a module. */
+function scan(terminal: string): string {
+  const lines = terminal.trimEnd().split("\n").map((line) => [...line.replace(COLOURS, "")]);
+  const SCALE = 8;
+  const [width, height] = [lines[0]!.length * SCALE, lines.length * 2 * SCALE];
+  const pixels = new Uint8ClampedArray(width * height * 4).fill(255);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const row = Math.floor(y / SCALE);
+      const character = lines[row >> 1]![Math.floor(x / SCALE)]!;
+      const isLight = (row & 1) === 0 ? "█▀".includes(character) : "█▄".includes(character);
+      pixels.fill(isLight ? 255 : 0, (y * width + x) * 4, (y * width + x) * 4 + 3);
+    }
+  }
+  const decode = jsqr as unknown as typeof jsqr.default;
+  return decode(pixels, width, height)?.data ?? assert.fail("no code was found");
+}

@@ -1,0 +1,267 @@
+import assert from "node:assert/strict";
+import { run } from "../../../proxy/cli/program.ts";
+import type { Terminal } from "../../../proxy/cli/terminal.ts";
+import { decodeKey, encodeKey, publicKeyOf } from "../../../proxy/config/base64.ts";
+import { VERSION } from "../../../proxy/version.ts";
+
+const PRIVATE = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
+const PUBLIC = "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=";
+const PEER = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=";
+const OTHER = "TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=";
+const FILE = `[Interface]\nPrivateKey = ${PRIVATE}\nListenPort = 51820\nAddress = 10.9.0.1/24\n`;
+
+Deno.test("usage errors are said in a line and end with status 2", async () => {
+  const cases: [string[], RegExp][] = [
+    [["genky"], /^error: unknown command 'genky'\n\(Did you mean genkey\?\)\n/],
+    [
+      ["up", "--listen-prt", "1"],
+      /^error: unknown option '--listen-prt'\n\(Did you mean --listen-port\?\)/,
+    ],
+    [["up", "a", "b"], /^error: too many arguments for 'up'/],
+    [["up"], /^CONFIG: missing, expected a file, - or flags \(see --help\)\n$/],
+    [
+      ["up", "--crypto", "rot13"],
+      /^error: option '--crypto <WHICH>' argument 'rot13' is invalid/,
+    ],
+    [
+      ["up", "--log-level", "loud"],
+      /^error: option '--log-level <LEVEL>' argument 'loud' is invalid/,
+    ],
+    [["check", "--mtu"], /^error: option '--mtu <BYTES>' argument missing/],
+    [["check", "/no/such.conf"], /^\/no\/such\.conf: no such file, expected a wg-quick file\n$/],
+    [["check", "/"], /^\/: is a directory, expected a wg-quick file\n$/],
+    [["check", "/dev/null"], /^\/dev\/null: is not a file, expected a wg-quick file\n$/],
+    [[], /^Usage: wirestack /],
+  ];
+  for (const [args, message] of cases) {
+    const { status, out, error } = await tryRun(args);
+    assert.deepEqual([status, out], [2, ""], args.join(" "));
+    assert.match(error, message);
+  }
+});
+
+Deno.test("a key among the arguments is not repeated", async () => {
+  for (
+    const args of [
+      ...[["up", `--private-key=${PRIVATE}`], ["up", "a", PRIVATE], [PRIVATE]],
+      // Where a file name belongs.
+      ...[["check", PRIVATE], ["up", PRIVATE], ["up", "--private-key-file", PRIVATE]],
+    ]
+  ) {
+    const { status, error } = await tryRun(args);
+    assert.equal(status, 2);
+    assert.ok(!error.includes(PRIVATE), error);
+    assert.match(error, /withheld/);
+  }
+});
+
+Deno.test("help and version go to standard output", async () => {
+  assert.deepEqual(await tryRun(["--version"]), { status: 0, out: `${VERSION}\n`, error: "" });
+  const manifest = JSON.parse(
+    await Deno.readTextFile(new URL("../../../deno.json", import.meta.url)),
+  );
+  assert.equal(VERSION, manifest.version);
+  for (const args of [["--help"], ["up", "--help"], ["help", "check"]]) {
+    const { status, out, error } = await tryRun(args);
+    assert.deepEqual([status, error], [0, ""]);
+    assert.match(out, /^Usage: wirestack /);
+  }
+});
+
+Deno.test("the permission for foreign calls is given up by all but up --ffi", async () => {
+  const cases: [string[], boolean][] = [
+    [["genkey"], true],
+    [["check", "/no/such.conf"], true],
+    [["--ffi", "check", "/no/such.conf"], true],
+    [["up", "/no/such.conf"], true],
+    [["up", "--ffi", "/no/such.conf"], false],
+    [["--ffi", "up", "/no/such.conf"], false],
+  ];
+  for (const [args, expected] of cases) {
+    let isGivenUp = false;
+    await tryRun(args, "", { giveUpFfi: () => isGivenUp = true });
+    assert.equal(isGivenUp, expected, args.join(" "));
+  }
+});
+
+Deno.test("check says what a configuration amounts to", async () => {
+  const { status, out, error } = await tryRun(["check", "-"], `${FILE}DNS = 1.1.1.1\n`);
+  assert.equal(status, 0);
+  assert.equal(
+    out,
+    `-: ok\npublic key ${PUBLIC}; address 10.9.0.1/24; UDP port 51820; 0 peers; no proxy\n`,
+  );
+  assert.equal(error, "warning: -:5: DNS: has no effect yet\n");
+});
+
+Deno.test("check reports every problem and ends with status 2", async () => {
+  const { status, out, error } = await tryRun(["check", "-"], `${FILE}MTU = 1\nFoo = 2\n`);
+  assert.deepEqual([status, out], [2, ""]);
+  assert.equal(
+    error,
+    "-:5: MTU: 1 is out of range, expected 576 to 65475\n" +
+      "-:6: Foo: unknown key, expected one that [Interface] has (see docs/configuration.md)\n",
+  );
+});
+
+Deno.test("flags alone make a configuration; options belong to the peer before them", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    await Deno.writeTextFile(`${folder}/key`, `${PRIVATE}\n`);
+    const { status, out, error } = await tryRun([
+      ...["check", "--private-key-file", `${folder}/key`, "--address", "10.9.0.1/24,fd09::1/64"],
+      ...["--listen-port", "51820", "--peer", PEER, "--preshared-key-file", `${folder}/key`],
+      ...[
+        "--allowed-ips",
+        "10.9.0.2/32",
+        "--allowed-ips",
+        "10.1.0.0/16",
+        "--endpoint",
+        "a.example:1",
+      ],
+      ...["--peer", OTHER, "--allowed-ips", "10.9.0.3", "--persistent-keepalive", "25"],
+      ...["--proxy-subnet", "10.50.0.0/16", "--protocols", "tcp", "--map", "10.50.0.1=127.0.0.1"],
+    ]);
+    assert.deepEqual([status, error], [0, ""]);
+    assert.equal(
+      out,
+      `flags: ok\npublic key ${PUBLIC}; address 10.9.0.1/24, fd09::1/64; UDP port 51820; 2 peers; ` +
+        "proxy tcp on nic2 for 10.50.0.0/16, 1 mapped\n",
+    );
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("flags override the file", async () => {
+  const file =
+    `${FILE}[Peer]\nPublicKey = ${PEER}\nAllowedIPs = 10.9.0.2/32\n[Proxy]\nSubnets = 10.0.0.0/8\n`;
+  const flags = ["--listen-port", "7", "--address", "10.9.0.9/24", "--peer", PEER];
+  const more = ["--endpoint", "a.example:1", "--proxy-subnet", "10.50.0.0/16"];
+  const { out } = await tryRun(["check", "-", ...flags, ...more], file);
+  assert.equal(
+    out,
+    `-: ok\npublic key ${PUBLIC}; address 10.9.0.9/24; UDP port 7; 1 peer; ` +
+      "proxy tcp and udp on nic2 for 10.50.0.0/16\n",
+  );
+});
+
+Deno.test("a flag's problem is placed by its name, the file's stay with the file", async () => {
+  const args = [
+    "check",
+    "-",
+    "--listen-port",
+    "70000",
+    "--allowed-ips",
+    "10.0.0.0/8",
+    "--peer",
+    "x",
+  ];
+  const { status, error } = await tryRun(
+    [...args, "--endpoint", "nowhere", "--preshared-key-file", "/no/such", "--map", "a"],
+    `${FILE}ListenPort = 70000\nMTU = 1\n`,
+  );
+  assert.equal(status, 2);
+  assert.deepEqual(error.trimEnd().split("\n"), [
+    "-:5: ListenPort: given twice, expected it once (the first is on line 3)",
+    "-:6: MTU: 1 is out of range, expected 576 to 65475",
+    "--allowed-ips: stands before any --peer, expected behind its peer",
+    "--preshared-key-file: /no/such: no such file, expected a file with a key",
+    "--listen-port: 70000 is out of range, expected 0 to 65535",
+    "--peer: not a key: 1 characters, expected 44 characters of base64, as wg writes them",
+    '--endpoint: "nowhere" is not an endpoint, expected HOST:PORT or [IPV6]:PORT',
+    '--map: "a" is not a map, expected FROM/LENGTH -> TO/LENGTH',
+  ]);
+  const none = await tryRun(["check", "--mtu", "1300"]);
+  assert.equal(
+    none.error,
+    "--private-key-file: missing, expected a key made by wirestack genkey\n",
+  );
+});
+
+Deno.test("a file that everybody may read gets a warning, by wg-quick's rule", {
+  ignore: Deno.build.os === "windows",
+}, async () => {
+  const folder = await Deno.makeTempDir();
+  const path = `${folder}/wg0.conf`;
+  try {
+    await Deno.writeTextFile(path, FILE);
+    const errors = [];
+    for (const [folderMode, mode] of [[0o755, 0o644], [0o755, 0o640], [0o700, 0o644]] as const) {
+      await Deno.chmod(folder, folderMode);
+      await Deno.chmod(path, mode);
+      errors.push((await tryRun(["check", path])).error);
+    }
+    assert.deepEqual(errors, [
+      `warning: ${path}: is world accessible, expected mode 600\n`,
+      "",
+      "",
+    ]);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("genkey makes clamped keys, genpsk any", async () => {
+  const { status, out, error } = await tryRun(["genkey"]);
+  assert.deepEqual([status, error], [0, ""]);
+  const key = decodeKey(out.slice(0, -1))!;
+  assert.equal(out, `${encodeKey(key)}\n`);
+  assert.equal(key[0]! & 7, 0);
+  assert.equal(key[31]! & 0xc0, 0x40);
+  assert.notEqual((await tryRun(["genkey"])).out, out);
+  assert.match((await tryRun(["genpsk"])).out, /^[A-Za-z0-9+/]{43}=\n$/);
+  assert.equal(
+    (await tryRun(["genkey"], "", { outputIsWorldAccessible: () => true })).error,
+    "Warning: writing to world accessible file.\nConsider setting the umask to 077 and trying again.\n",
+  );
+});
+
+Deno.test("pubkey takes what wg pubkey takes", async () => {
+  for (const input of [PRIVATE, `${PRIVATE}\n`, `${PRIVATE} \r\n\t\0\n`]) {
+    assert.deepEqual(await tryRun(["pubkey"], input), { status: 0, out: `${PUBLIC}\n`, error: "" });
+  }
+  const wrong = {
+    status: 1,
+    out: "",
+    error: "wirestack: Key is not the correct length or format\n",
+  };
+  for (
+    const input of ["", "abc\n", PRIVATE.slice(1), `${PRIVATE.slice(0, 42)}l=`, "=".repeat(44)]
+  ) {
+    assert.deepEqual(await tryRun(["pubkey"], input), wrong, input);
+  }
+  const trailing = {
+    status: 1,
+    out: "",
+    error: "wirestack: Trailing characters found after key\n",
+  };
+  for (const input of [`${PRIVATE}x`, `\n${PRIVATE}`]) {
+    assert.deepEqual(await tryRun(["pubkey"], input), trailing);
+  }
+});
+
+Deno.test("a public key is computed from a clamped private one", () => {
+  const key = decodeKey(PRIVATE)!;
+  const unclamped = key.slice();
+  unclamped[0]! |= 7;
+  unclamped[31]! |= 0x80;
+  assert.equal(encodeKey(publicKeyOf(unclamped)), encodeKey(publicKeyOf(key)));
+  assert.throws(() => publicKeyOf(new Uint8Array(31)), RangeError);
+});
+
+/** Runs a command in this process. */
+async function tryRun(args: string[], input = "", terminal: Partial<Terminal> = {}) {
+  let out = "";
+  let error = "";
+  const status = await run(args, {
+    out: (text) => out += text,
+    error: (text) => error += text,
+    readInput: () => Promise.resolve(new TextEncoder().encode(input)),
+    outputIsWorldAccessible: () => false,
+    columns: () => undefined,
+    giveUpFfi() {},
+    ...terminal,
+  });
+  return { status, out, error };
+}

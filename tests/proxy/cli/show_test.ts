@@ -1,0 +1,130 @@
+import assert from "node:assert/strict";
+import { run } from "../../../proxy/cli/program.ts";
+import { formatAgo, formatBytes, formatSeconds } from "../../../proxy/cli/show_format.ts";
+import type { Terminal } from "../../../proxy/cli/terminal.ts";
+import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/config/base64.ts";
+import { ControlLab, hexKey } from "../control/lab.ts";
+
+const privateKey = generatePrivateKey();
+const CONFIG = {
+  interface: { privateKey: encodeKey(privateKey), address: "10.9.0.1/24" },
+  proxy: { subnets: ["10.50.0.0/16"], protocols: "tcp" },
+};
+
+/** Runs a command against the lab's folder. */
+async function wirestack(...args: string[]) {
+  let [out, error] = ["", ""];
+  const terminal: Terminal = {
+    out: (text) => void (out += text),
+    error: (text) => void (error += text),
+    readInput: () => Promise.resolve(new Uint8Array()),
+    outputIsWorldAccessible: () => false,
+    giveUpFfi() {},
+    columns: () => undefined,
+  };
+  return { status: await run(args, terminal), out, error };
+}
+
+Deno.test("units and words are those of wg show", () => {
+  assert.deepEqual(
+    [0, 1023, 1024, 1239, 2 ** 20, 3.5 * 2 ** 30, 2 ** 40, 2 ** 51].map(formatBytes),
+    [
+      ...["0 B", "1023 B", "1.00 KiB", "1.21 KiB", "1.00 MiB", "3.50 GiB", "1.00 TiB"],
+      "2048.00 TiB",
+    ],
+  );
+  assert.deepEqual([1, 63, 3600, 90061, 31_536_002].map(formatSeconds), [
+    "1 second",
+    "1 minute, 3 seconds",
+    "1 hour",
+    "1 day, 1 hour, 1 minute, 1 second",
+    "1 year, 2 seconds",
+  ]);
+  assert.equal(formatAgo(1000, 1_000_900), "Now");
+  assert.equal(formatAgo(937, 1_000_900), "1 minute, 3 seconds ago");
+  assert.match(formatAgo(1001, 1_000_900), /wound backward/);
+});
+
+Deno.test("show has wg's blocks and the gateway's, and hides the secrets", async () => {
+  await using lab = await ControlLab.start(CONFIG);
+  await lab.ask(
+    `set=1\npublic_key=${hexKey(2)}\npreshared_key=${hexKey(7)}\nendpoint=192.0.2.1:5\n` +
+      `allowed_ip=10.9.0.2/32\nallowed_ip=fd09::2/128\npublic_key=${hexKey(3)}\n\n`,
+  );
+  const folder = ["--control-dir", lab.directory];
+  const shown = await wirestack("show", "lab", ...folder);
+  assert.deepEqual([shown.status, shown.error], [0, ""]);
+  const key = (number: number) => encodeKey(Uint8Array.fromHex(hexKey(number)));
+  const gateway = shown.out.indexOf("\ngateway: up ");
+  assert.equal(
+    shown.out.slice(0, gateway),
+    `interface: lab\n  public key: ${encodeKey(publicKeyOf(privateKey))}\n` +
+      `  private key: (hidden)\n  listening port: ${lab.gateway.port}\n\n` +
+      `peer: ${key(2)}\n  preshared key: (hidden)\n  endpoint: 192.0.2.1:5\n` +
+      `  allowed ips: 10.9.0.2/32, fd09::2/128\n\npeer: ${key(3)}\n  allowed ips: (none)\n`,
+  );
+  assert.match(shown.out.slice(gateway), /\n {2}proxied: 10\.50\.0\.0\/16 \(tcp only\)\n/);
+  for (const what of ["connections", "udp sessions", "forwarded", "dropped", "memory"]) {
+    assert.match(shown.out.slice(gateway), new RegExp(`\n {2}${what}: `));
+  }
+
+  const json = await wirestack("show", "lab", "--json", ...folder);
+  const { peers, gateway: stats, ...device } = JSON.parse(json.out);
+  assert.deepEqual(device, {
+    name: "lab",
+    publicKey: encodeKey(publicKeyOf(privateKey)),
+    privateKey: "(hidden)",
+    listenPort: lab.gateway.port,
+    fwMark: 0,
+  });
+  assert.deepEqual(peers.map((peer: { presharedKey: unknown }) => peer.presharedKey), [
+    "(hidden)",
+    null,
+  ]);
+  assert.equal(stats.subnets[0].prefix, "10.50.0.0/16");
+  for (const { out } of [shown, json, await wirestack("show", "--json", ...folder)]) {
+    for (const secret of [privateKey, Uint8Array.fromHex(hexKey(7))]) {
+      assert.ok(!out.includes(encodeKey(secret)) && !out.includes(secret.toHex()));
+    }
+  }
+  assert.equal((await wirestack("show", ...folder)).out.split("\n")[0], "interface: lab");
+  assert.deepEqual(JSON.parse((await wirestack("show", "--json", ...folder)).out).length, 1);
+});
+
+Deno.test("show and reload name what is missing", async () => {
+  const directory = await Deno.makeTempDir();
+  try {
+    const folder = ["--control-dir", directory];
+    const cases: [string[], number, RegExp][] = [
+      [["show", "wg9"], 1, /^wirestack: wg9: not running \(nobody listens at .*\/wg9\.sock\)\n$/],
+      [["show", "a b"], 1, /^wirestack: NAME: is no interface's, expected 1 to 15 of /],
+      [["show", "/x/a b.conf"], 1, /^wirestack: the file's name: is no interface's/],
+      [["show"], 0, /^$/],
+      [["reload"], 1, /^wirestack: NAME: missing, and no gateway runs in /],
+      [["reload", "./wg9.conf"], 1, /^wirestack: wg9: not running/],
+      [["reload", "a", "b"], 2, /too many arguments/],
+    ];
+    for (const [args, status, message] of cases) {
+      const result = await wirestack(...args, ...folder);
+      assert.deepEqual([result.status, result.out], [status, ""], args.join(" "));
+      assert.match(result.error, message);
+    }
+  } finally {
+    await Deno.remove(directory);
+  }
+});
+
+Deno.test("reload says what was wrong with status 2, what could not change, and that it is done", async () => {
+  await using lab = await ControlLab.start(CONFIG);
+  const folder = ["--control-dir", lab.directory];
+  lab.next = `[Interface]\nPrivateKey = ${encodeKey(privateKey)}\nMTU = 7\n`;
+  assert.deepEqual(await wirestack("reload", ...folder), {
+    status: 2,
+    out: "",
+    error: "wg0.conf:3: MTU: 7 is out of range, expected 576 to 65475\n",
+  });
+  lab.next = lab.next.replace("MTU = 7", "MTU = 1300");
+  const { status, out, error } = await wirestack("reload", "lab", ...folder);
+  assert.deepEqual([status, out], [0, "lab: reloaded\n"]);
+  assert.match(error, /^warning: wg0.conf:3: MTU: cannot change while running/m);
+});

@@ -1,0 +1,101 @@
+import assert from "node:assert/strict";
+import { run } from "../../../proxy/cli/program.ts";
+
+const installed = hasWg();
+const PRIVATE = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
+
+function test(name: string, body: () => Promise<void>): void {
+  Deno.test({
+    name: installed ? name : `${name} (skipped: no wg here)`,
+    ignore: !installed,
+    fn: body,
+  });
+}
+
+test("our keys are wg's keys, and wg's are ours", async () => {
+  for (const make of [wg, wirestack]) {
+    for (let i = 0; i < 10; i++) {
+      const key = (await make("genkey")).out;
+      const [theirs, ours] = [await wg("pubkey", key), await wirestack("pubkey", key)];
+      assert.equal(theirs.status, 0);
+      assert.deepEqual(ours, theirs);
+    }
+  }
+});
+
+test("our preshared keys are taken where wg's are", async () => {
+  const [theirs, ours] = [await wg("genpsk"), await wirestack("genpsk")];
+  for (const { status, out } of [theirs, ours]) {
+    assert.equal(status, 0);
+    // An unclamped key is a private key as well as any.
+    assert.deepEqual(await wirestack("pubkey", out), await wg("pubkey", out));
+  }
+});
+
+test("wrong input gets wg's message and status", async () => {
+  const inputs = [
+    "",
+    "\n",
+    "abc\n",
+    PRIVATE.slice(1),
+    `${PRIVATE}x`,
+    `${PRIVATE}\n\nx`,
+    `\n${PRIVATE}`,
+  ]
+    .concat([
+      `${PRIVATE} \t\r\n\v\f\0`,
+      `${PRIVATE.slice(0, 42)}l=`,
+      "=".repeat(44),
+      "A".repeat(44),
+    ])
+    .concat([`${PRIVATE.slice(0, 20)} ${PRIVATE.slice(21)}`, `${PRIVATE.slice(0, 42)}==`]);
+  for (const input of inputs) {
+    const theirs = await wg("pubkey", input);
+    const ours = await wirestack("pubkey", input);
+    // The name in front is the program's own.
+    for (const result of [theirs, ours]) result.error = result.error.replace(/^\S+: /, "");
+    assert.deepEqual(ours, theirs, JSON.stringify(input));
+  }
+});
+
+function hasWg(): boolean {
+  try {
+    return new Deno.Command("wg", { args: ["--version"], stdout: "null" }).outputSync().success;
+  } catch {
+    return false;
+  }
+}
+
+interface Result {
+  status: number;
+  out: string;
+  error: string;
+}
+
+async function wg(command: string, input = ""): Promise<Result> {
+  const child = new Deno.Command("wg", {
+    args: [command],
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  // wg may have ended before it reads everything.
+  await writer.write(new TextEncoder().encode(input)).then(() => writer.close()).catch(() => {});
+  const { code, stdout, stderr } = await child.output();
+  const decoder = new TextDecoder();
+  return { status: code, out: decoder.decode(stdout), error: decoder.decode(stderr) };
+}
+
+async function wirestack(command: string, input = ""): Promise<Result> {
+  const result = { status: 0, out: "", error: "" };
+  result.status = await run([command], {
+    out: (text) => result.out += text,
+    error: (text) => result.error += text,
+    readInput: () => Promise.resolve(new TextEncoder().encode(input)),
+    outputIsWorldAccessible: () => false,
+    columns: () => undefined,
+    giveUpFfi() {},
+  });
+  return result;
+}

@@ -1,0 +1,83 @@
+import assert from "node:assert/strict";
+import type { UdpFlow } from "../../../netstack/mod.ts";
+import { parseIpAddress, parsePrefix } from "../../../proxy/config/address.ts";
+import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS } from "../../../proxy/forward/subnet_proxy.ts";
+import { TargetPolicy } from "../../../proxy/flow/safe_targets.ts";
+import { UdpForwarder } from "../../../proxy/forward/udp_forwarder.ts";
+
+const ip = (text: string) => parseIpAddress(text)!;
+
+const SHARERS = [{}, {}];
+
+/** A forwarder with a peer for each /24 of clients, and datagrams to a target that says nothing. */
+function forwarder(maxUdpSessions: number) {
+  const target = Deno.listenDatagram({ transport: "udp", hostname: "127.0.0.1", port: 0 });
+  const { port } = target.addr as Deno.NetAddr;
+  const from = parsePrefix("10.50.0.0/24")!;
+  let now = 0;
+  const forwarder = new UdpForwarder({
+    policy: new TargetPolicy([{ from, to: parsePrefix("127.0.0.0/24")! }]),
+    isProxied: () => true,
+    isOwnSocket: () => false,
+    sharerOf: ({ bytes }) => SHARERS[bytes[2]!],
+    settings: { timeouts: DEFAULT_TIMEOUTS, limits: { ...DEFAULT_LIMITS, maxUdpSessions } },
+    now: () => now,
+    wake() {},
+    hasRoom: () => true,
+  });
+  const open = new Set<string>();
+  const datagram = (client: string, clientPort: number) => {
+    const name = `${client}:${clientPort}`;
+    const flow = {
+      client: ip(client),
+      clientPort,
+      session: undefined,
+      close: () => open.delete(name),
+    };
+    open.add(name);
+    const bytes = new Uint8Array(1);
+    const verdict = forwarder.datagram(
+      flow as unknown as UdpFlow,
+      ip("10.50.0.1"),
+      port,
+      bytes,
+      0,
+      bytes.length,
+      now++,
+    );
+    assert.equal(verdict, "accept");
+  };
+  return {
+    counters: forwarder.counters,
+    open,
+    datagram,
+    async [Symbol.asyncDispose]() {
+      await forwarder.abort();
+      target.close();
+    },
+  };
+}
+
+Deno.test("a peer that opens port after port takes no session from another", async () => {
+  await using subject = forwarder(8);
+  const { datagram, open, counters } = subject;
+  for (let i = 0; i < 3; i++) datagram("10.9.0.2", 1000 + i);
+  for (let i = 0; i < 50; i++) datagram("10.9.1.2", 2000 + i);
+  assert.equal(counters.evicted, 45);
+  const others = [...open].filter((name) => name.startsWith("10.9.0.2:"));
+  assert.deepEqual(others, ["10.9.0.2:1000", "10.9.0.2:1001", "10.9.0.2:1002"]);
+  // Of its own the idlest went.
+  assert.deepEqual([...open].slice(3).map((name) => name.split(":")[1]), [
+    ...["2045", "2046", "2047", "2048", "2049"],
+  ]);
+});
+
+Deno.test("a peer with few sessions gets one from the peer that has the most", async () => {
+  await using subject = forwarder(4);
+  const { datagram, open } = subject;
+  for (let i = 0; i < 4; i++) datagram("10.9.1.2", 2000 + i);
+  datagram("10.9.0.2", 1000);
+  assert.deepEqual([...open].sort(), [
+    ...["10.9.0.2:1000", "10.9.1.2:2001", "10.9.1.2:2002", "10.9.1.2:2003"],
+  ]);
+});

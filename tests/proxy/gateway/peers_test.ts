@@ -1,0 +1,199 @@
+import assert from "node:assert/strict";
+import { IpAddress } from "../../../netstack/mod.ts";
+import type { ConfigInput } from "../../../proxy/config/config.ts";
+import { parseIpAddress } from "../../../proxy/config/address.ts";
+import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/config/base64.ts";
+import { Wirestack } from "../../../proxy/embed/wirestack.ts";
+import { pattern, readAll, until, writeAll } from "../pair.ts";
+
+/** So that what takes minutes takes tenths of seconds. */
+const FAST = {
+  rekeyAfterMs: 600,
+  rejectAfterMs: 900,
+  rekeyTimeoutMs: 50,
+  rekeyJitterMs: 10,
+  rekeyAttemptMs: 300,
+  keepaliveTimeoutMs: 100,
+  zeroKeysMs: 2700,
+};
+
+const loopback = parseIpAddress("127.0.0.1")!;
+const siteKey = generatePrivateKey();
+const otherKey = generatePrivateKey();
+
+function startOther(port?: number, listenAddress?: string): Promise<Wirestack> {
+  return Wirestack.start({
+    interface: {
+      privateKey: encodeKey(otherKey),
+      address: "10.9.0.1/24",
+      ...(port !== undefined && { listenPort: port }),
+      ...(listenAddress !== undefined && { listenAddress }),
+    },
+    peers: [{ publicKey: encodeKey(publicKeyOf(siteKey)), allowedIps: "10.9.0.2/32" }],
+  }, { timers: FAST });
+}
+
+/** Behind NAT: no ListenPort, the other side by name, keepalive. */
+function startSite(
+  port: number,
+  resolve: (hostname: string) => Promise<IpAddress>,
+): Promise<Wirestack> {
+  return Wirestack.start(siteConfig(port), { timers: FAST, resolve });
+}
+
+function siteConfig(port: number): ConfigInput {
+  return {
+    interface: { privateKey: encodeKey(siteKey), address: "10.9.0.2/24" },
+    peers: [{
+      publicKey: encodeKey(publicKeyOf(otherKey)),
+      allowedIps: "10.9.0.1/32",
+      endpoint: `gateway.example:${port}`,
+      persistentKeepalive: 1,
+    }],
+  };
+}
+
+const isConnected = (net: Wirestack, since: number) => net.stats().peers[0]!.lastHandshake > since;
+
+Deno.test("a site behind NAT dials out by name, and is back after the other side was gone", async () => {
+  const asked: string[] = [];
+  const other = await startOther();
+  await using site = await startSite(other.port, (hostname) => {
+    asked.push(hostname);
+    return Promise.resolve(loopback);
+  });
+  await until(() => isConnected(other, 0), "the site has called");
+  assert.deepEqual(asked, ["gateway.example"]);
+  const { port } = other;
+  await other.close();
+  // Longer than handshakes are retried: the site has given up once, its keepalive has not.
+  await new Promise((resolve) => setTimeout(resolve, 1200));
+  const gone = Date.now();
+  await using again = await startOther(port);
+  await until(() => isConnected(again, gone) && isConnected(site, gone), "the site is back");
+  using listener = site.listen({ port: 80 });
+  const accepting = listener.accept();
+  using conn = await again.connect({ hostname: "10.9.0.2", port: 80 });
+  using accepted = await accepting;
+  await writeAll(conn, pattern(100));
+  await conn.closeWrite();
+  assert.deepEqual(await readAll(accepted), pattern(100));
+});
+
+Deno.test("a name whose address does not answer is looked up again: the other side has moved", async () => {
+  // Another address of this host, where nobody listens.
+  const addresses = [IpAddress.v4(127, 0, 0, 3), IpAddress.v4(127, 0, 0, 3), loopback];
+  const asked: number[] = [];
+  await using other = await startOther(undefined, "127.0.0.1");
+  await using site = await Wirestack.start(siteConfig(other.port), {
+    timers: FAST,
+    resolveAgainMs: 100,
+    resolve: () => {
+      asked.push(performance.now());
+      return Promise.resolve(addresses[Math.min(asked.length, 3) - 1]!);
+    },
+  });
+  await until(() => isConnected(site, 0), "the site has found it");
+  assert.ok(asked.length >= 3, `${asked.length} lookups`);
+  for (let i = 1; i < asked.length; i++) assert.ok(asked[i]! - asked[i - 1]! >= 100);
+  const before = asked.length;
+  await until(() => site.stats().counters.wireguard!.keepalivesSent! > 2, "it stays");
+  assert.equal(asked.length, before, "an address that answers is not looked up");
+});
+
+Deno.test("a name that is not found at start is looked up again until it is", async () => {
+  await using other = await startOther();
+  let attempts = 0;
+  await using _site = await startSite(other.port, () => {
+    attempts++;
+    return attempts === 1
+      ? Promise.reject(new Error("Temporary failure in name resolution"))
+      : Promise.resolve(loopback);
+  });
+  await until(() => isConnected(other, 0), "the site has called");
+  assert.equal(attempts, 2);
+});
+
+Deno.test("the system's own resolver knows localhost", async () => {
+  await using other = await startOther();
+  await using site = await Wirestack.start({
+    interface: { privateKey: encodeKey(siteKey), address: "10.9.0.2/24" },
+    peers: [{
+      publicKey: encodeKey(publicKeyOf(otherKey)),
+      endpoint: `localhost:${other.port}`,
+      persistentKeepalive: 25,
+    }],
+  });
+  await until(() => isConnected(site, 0), "the site has called");
+});
+
+Deno.test("rekeys lose no connection", async () => {
+  await using other = await startOther();
+  await using site = await startSite(other.port, () => Promise.resolve(loopback));
+  using listener = site.listen({ port: 80 });
+  const accepting = listener.accept();
+  using conn = await other.connect({ hostname: "10.9.0.2", port: 80 });
+  using accepted = await accepting;
+  const started = performance.now();
+  const first = site.stats().peers[0]!.lastHandshake;
+  const buffer = new Uint8Array(8192);
+  let sent = 0;
+  while (performance.now() - started < 2000) { // rejected after 900 ms, unless renewed
+    const bytes = pattern(5000, ++sent);
+    await writeAll(conn, bytes);
+    for (let length = 0; length < 5000;) length += (await accepted.read(buffer.subarray(length)))!;
+    assert.deepEqual(buffer.subarray(0, 5000), bytes);
+  }
+  assert.ok(isConnected(site, first), "there was a new handshake");
+});
+
+/** A gateway with two peers, 10.9.0.2 and 10.9.0.3, both connected. */
+async function startHub(started: AsyncDisposableStack, peerToPeer: boolean) {
+  const keys = [generatePrivateKey(), generatePrivateKey()];
+  const hub = await Wirestack.start({
+    interface: { privateKey: encodeKey(otherKey), address: "10.9.0.1/24", peerToPeer },
+    peers: keys.map((key, i) => ({
+      publicKey: encodeKey(publicKeyOf(key)),
+      allowedIps: `10.9.0.${i + 2}/32`,
+    })),
+  });
+  started.use(hub);
+  const start = async (i: number) =>
+    started.use(
+      await Wirestack.start({
+        interface: { privateKey: encodeKey(keys[i]!), address: `10.9.0.${i + 2}/24` },
+        peers: [{
+          publicKey: encodeKey(publicKeyOf(otherKey)),
+          allowedIps: "10.9.0.0/24",
+          endpoint: `127.0.0.1:${hub.port}`,
+          persistentKeepalive: 25,
+        }],
+      }),
+    );
+  const a = await start(0);
+  const b = await start(1);
+  await until(() => isConnected(a, 0) && isConnected(b, 0), "both are there");
+  return { hub, a, b };
+}
+
+Deno.test("peers do not reach each other unless the gateway lets them", async () => {
+  await using started = new AsyncDisposableStack();
+  const { hub, a, b } = await startHub(started, false);
+  using _listener = b.listen({ port: 80 });
+  const signal = AbortSignal.timeout(300);
+  await assert.rejects(a.connect({ hostname: "10.9.0.3", port: 80, signal }));
+  assert.equal(hub.stats().counters.ip!.noRoute! > 0, true);
+});
+
+Deno.test("two peers reach each other through a hub", async () => {
+  await using started = new AsyncDisposableStack();
+  const { a, b } = await startHub(started, true);
+  using listener = b.listen({ port: 80 });
+  const accepting = listener.accept();
+  using conn = await a.connect({ hostname: "10.9.0.3", port: 80 });
+  using accepted = await accepting;
+  assert.equal(accepted.remoteAddr.hostname, "10.9.0.2");
+  await writeAll(conn, pattern(50_000));
+  await conn.closeWrite();
+  assert.deepEqual(await readAll(accepted), pattern(50_000));
+});

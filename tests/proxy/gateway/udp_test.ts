@@ -1,0 +1,282 @@
+import assert from "node:assert/strict";
+import { openUdpLibc, SendBatch, UdpSocket } from "../../../ffi/mod.ts";
+import { type PairOptions, pattern, SITE, SITE_IPV6, startPair, until } from "../pair.ts";
+
+/** A UDP socket of this host that answers each datagram with the same bytes, or as told. */
+function echo(hostname: string, answer?: (bytes: Uint8Array, from: Deno.NetAddr) => Uint8Array) {
+  const socket = Deno.listenDatagram({ transport: "udp", hostname, port: 0 });
+  const heard: Deno.NetAddr[] = [];
+  const running = (async () => {
+    const buffer = new Uint8Array(65536);
+    try {
+      for (;;) {
+        const [bytes, from] = await socket.receive(buffer);
+        heard.push(from as Deno.NetAddr);
+        await socket.send(answer?.(bytes, from as Deno.NetAddr) ?? bytes, from);
+      }
+    } catch {
+      // closed
+    }
+  })();
+  return {
+    port: (socket.addr as Deno.NetAddr).port,
+    /** Where the datagrams came from. */
+    heard,
+    socket,
+    async [Symbol.asyncDispose]() {
+      socket.close();
+      await running;
+    },
+  };
+}
+
+const to = (hostname: string, port: number): Deno.NetAddr => ({ transport: "udp", hostname, port });
+
+for (
+  const [family, hostname, target] of [["IPv4", "127.0.0.1", SITE], ["IPv6", "::1", SITE_IPV6]]
+) {
+  Deno.test(`datagrams of 1 to 65,507 bytes come back as they went, ${family}`, async () => {
+    await using pair = await startPair();
+    await using server = echo(hostname!);
+    using socket = pair.client.listenDatagram();
+    for (const size of [1, 2, 512, 1372, 1373, 1392, 1393, 2049, 8000, 65_507]) {
+      const sent = pattern(size, size);
+      await socket.send(sent, to(target!, server.port));
+      const [bytes, from] = await socket.receive();
+      assert.deepEqual(bytes, sent, `${size} bytes`);
+      assert.deepEqual(from, to(target!, server.port));
+    }
+    assert.equal(pair.gateway.stats().counters.udpForwarder!.sessions, 1);
+  });
+}
+
+Deno.test("an empty datagram is one", async () => {
+  await using pair = await startPair();
+  await using server = echo("127.0.0.1");
+  using socket = pair.client.listenDatagram();
+  await socket.send(new Uint8Array(0), to(SITE, server.port));
+  assert.equal((await socket.receive())[0].length, 0);
+});
+
+Deno.test("a client's port is one port to every target, another port another", async () => {
+  await using pair = await startPair();
+  await using one = echo("127.0.0.1");
+  await using two = echo("127.0.0.1");
+  using a = pair.client.listenDatagram();
+  using b = pair.client.listenDatagram();
+  for (const [socket, server] of [[a, one], [a, two], [b, one]] as const) {
+    await socket.send(pattern(10), to(SITE, server.port));
+    await socket.receive();
+  }
+  assert.equal(one.heard[0]!.port, two.heard[0]!.port);
+  assert.notEqual(one.heard[0]!.port, one.heard[1]!.port);
+});
+
+Deno.test("replies pass only from addresses that were asked, and never to another client", async () => {
+  await using pair = await startPair();
+  await using asked = echo("127.0.0.1");
+  await using stranger = echo("127.0.0.1");
+  using a = pair.client.listenDatagram();
+  using b = pair.client.listenDatagram();
+  await a.send(pattern(10), to(SITE, asked.port));
+  await a.receive();
+  await b.send(pattern(10), to(SITE, stranger.port));
+  await b.receive();
+  // The stranger knows a's port on the gateway, and was not asked by a.
+  await stranger.socket.send(pattern(20), asked.heard[0]!);
+  const unasked = () => pair.gateway.stats().counters.udpForwarder!.unasked === 1;
+  await until(unasked, "the stranger's datagram is counted");
+  await a.send(pattern(30), to(SITE, asked.port));
+  assert.equal((await a.receive())[0].length, 30);
+  assert.equal(b.dropped + a.dropped, 0);
+});
+
+Deno.test("a session ends after its idle time, sooner if it talked to name servers alone", async () => {
+  await using pair = await startPair({ proxy: { udpIdleTimeout: 0.4, udpDnsIdleTimeout: 0.1 } });
+  await using server = echo("127.0.0.1");
+  using socket = pair.client.listenDatagram();
+  using dns = pair.client.listenDatagram();
+  await socket.send(pattern(1), to(SITE, server.port));
+  await socket.receive();
+  await dns.send(pattern(1), to("10.50.7.7", 53)); // nobody answers
+  const sessions = () => pair.gateway.stats().resources.udpSessions;
+  await until(() => sessions() === 2, "both have a session");
+  await until(() => sessions() === 1, "the name server's session has ended");
+  await socket.send(pattern(2), to(SITE, server.port));
+  assert.equal((await socket.receive())[0].length, 2);
+  await until(() => sessions() === 0, "the other has ended");
+  assert.equal(pair.gateway.stats().counters.udpForwarder!.idle, 2);
+  await socket.send(pattern(3), to(SITE, server.port)); // and a new one begins
+  assert.equal((await socket.receive())[0].length, 3);
+});
+
+Deno.test("beyond the limit the idlest session is given up", async () => {
+  await using pair = await startPair({ proxy: { maxUdpSessions: 2 } });
+  await using server = echo("127.0.0.1");
+  const sockets = [1, 2, 3].map(() => pair.client.listenDatagram());
+  const ask = async (i: number) => {
+    await sockets[i]!.send(pattern(4), to(SITE, server.port));
+    await sockets[i]!.receive();
+  };
+  await ask(0);
+  await ask(1);
+  await ask(0); // now 1 is the idlest
+  await ask(2);
+  const port = server.heard[0]!.port;
+  await ask(0);
+  assert.equal(server.heard.at(-1)!.port, port, "0 kept its session");
+  const { resources, counters } = pair.gateway.stats();
+  assert.equal(resources.udpSessions, 2);
+  assert.equal(counters.udpForwarder!.evicted, 1);
+  for (const socket of sockets) socket.close();
+});
+
+Deno.test("the gateway's own WireGuard socket is no target: a tunnel into itself would never rest", async () => {
+  await using pair = await startPair();
+  using socket = pair.client.listenDatagram();
+  await socket.send(pattern(148), to(SITE, pair.gateway.port));
+  const stats = () => pair.gateway.stats().counters.udpForwarder!;
+  await until(() => stats().forbidden === 1, "it is refused");
+  assert.equal(stats().sessions, 0);
+});
+
+Deno.test("refused targets get no socket", async () => {
+  await using pair = await startPair({ proxy: { subnets: ["0.0.0.0/0", "::/0"] } });
+  using socket = pair.client.listenDatagram();
+  for (const hostname of ["169.254.169.254", "64:ff9b::7f00:1", "100.100.100.200"]) {
+    await socket.send(pattern(5), to(hostname, 53));
+  }
+  const stats = () => pair.gateway.stats();
+  await until(() => stats().counters.udpForwarder!.forbidden === 3, "all are refused");
+  assert.equal(stats().resources.udpSessions, 0);
+  assert.equal(stats().resources.udpFlows, 0);
+});
+
+for (const protocols of ["tcp", "udp"] as const) {
+  Deno.test(`Protocols = ${protocols}: the other is refused`, async () => {
+    const options: PairOptions = { proxy: { protocols } };
+    await using pair = await startPair(options);
+    await using server = echo("127.0.0.1");
+    using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    using socket = pair.client.listenDatagram();
+    await socket.send(pattern(6), to(SITE, server.port));
+    const connecting = pair.client.connect({ hostname: SITE, port: listener.addr.port });
+    const { counters } = pair.gateway.stats();
+    if (protocols === "tcp") {
+      (await connecting).close();
+      await until(
+        () => pair.gateway.stats().counters.udpForwarder!.forbidden === 1,
+        "the datagram is refused",
+      );
+      assert.equal(counters.tcpForwarder!.forbidden, 0);
+    } else {
+      await assert.rejects(connecting, Deno.errors.ConnectionRefused);
+      assert.equal((await socket.receive())[0].length, 6);
+      assert.equal(pair.gateway.stats().counters.tcpForwarder!.forbidden, 1);
+    }
+  });
+}
+
+/** What a gateway gives without FFI and with it. */
+function gatewayTest(
+  name: string,
+  kinds: readonly boolean[],
+  use: (ffi: boolean) => Promise<void>,
+) {
+  for (const ffi of kinds) {
+    if (ffi && Deno.build.os !== "linux") continue;
+    Deno.test(`${ffi ? "with" : "without"} FFI, ${name}`, () => use(ffi));
+  }
+}
+
+gatewayTest(
+  "a target's burst of 10,000 datagrams reaches the client whole",
+  [true],
+  async (ffi) => {
+    const count = 10_000;
+    await using pair = await startPair({ gateway: { ffi }, client: { ffi } });
+    const libc = openUdpLibc();
+    const server = new UdpSocket(libc, { hostname: "127.0.0.1", port: 0 });
+    using socket = pair.client.listenDatagram();
+    await socket.send(pattern(1), to(SITE, server.address.port));
+    const [, from] = await server.receive(new Uint8Array(10));
+    const times = new Uint8Array(count);
+    const reading = (async () => {
+      for (let i = 0; i < count; i++) {
+        const [bytes] = await socket.receive();
+        times[new DataView(bytes.buffer, bytes.byteOffset).getUint32(0)]!++;
+      }
+    })();
+    // All at once: nothing of the gateway's runs meanwhile.
+    const memory = new Uint8Array(count * 4);
+    const batch = new SendBatch(libc, memory, count, false);
+    const { port } = from as Deno.NetAddr;
+    const sockaddr = Uint8Array.of(2, 0, port >> 8, port, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0);
+    const destination = { sockaddr, segmentLimit: Infinity };
+    for (let i = 0; i < count; i++) {
+      new DataView(memory.buffer).setUint32(4 * i, i);
+      batch.push(destination, 4 * i, 4);
+    }
+    assert.ok(batch.flush(server.fd, (_offset, _length, errno) => assert.equal(errno, 0)));
+    server.close();
+    libc.close();
+    await reading;
+    assert.ok(times.every((n) => n === 1), "each once");
+    const { udpForwarder } = pair.gateway.stats().counters;
+    assert.equal(udpForwarder!.datagramsDown, count);
+    assert.equal(udpForwarder!.noRoom, 0);
+  },
+);
+
+for (
+  const [family, target, hostname] of [["IPv4", SITE, "127.0.0.1"], ["IPv6", SITE_IPV6, "::1"]]
+) {
+  gatewayTest(`a closed port is reported to the client, ${family}`, [true], async (ffi) => {
+    await using pair = await startPair({ gateway: { ffi } });
+    await using server = echo(hostname!);
+    using socket = pair.client.listenDatagram();
+    const closed = Deno.listenDatagram({ transport: "udp", hostname: hostname!, port: 0 });
+    const { port } = closed.addr as Deno.NetAddr;
+    closed.close();
+    await socket.send(pattern(10), to(target!, server.port));
+    await socket.receive();
+    for (let i = 1; i <= 3; i++) {
+      await socket.send(pattern(10), to(target!, port));
+      const errors = () => pair.client.stats().counters.icmp!.errorsReceived;
+      await until(() => errors() === i, "ICMP tells the client");
+    }
+    assert.equal(pair.gateway.stats().counters.udpForwarder!.reports, 3);
+    // RFC 4787 §9: that ends nothing.
+    await socket.send(pattern(20), to(target!, server.port));
+    assert.deepEqual((await socket.receive())[0], pattern(20));
+    assert.equal(server.heard[0]!.port, server.heard[1]!.port);
+    assert.equal(pair.gateway.stats().counters.udpForwarder!.sessions, 1);
+  });
+}
+
+gatewayTest(
+  "many sessions work side by side, and leave nothing behind",
+  [false, true],
+  async (ffi) => {
+    const descriptors = () => [...Deno.readDirSync("/proc/self/fd")].length;
+    const before = Deno.build.os === "linux" ? descriptors() : 0;
+    {
+      await using pair = await startPair({ gateway: { ffi } });
+      await using server = echo("127.0.0.1");
+      const sockets = Array.from({ length: 300 }, () => pair.client.listenDatagram());
+      for (let start = 0; start < sockets.length; start += 50) {
+        const some = sockets.slice(start, start + 50);
+        await Promise.all(some.map(async (socket, i) => {
+          await socket.send(pattern(50, start + i + 1), to(SITE, server.port));
+          assert.deepEqual((await socket.receive())[0], pattern(50, start + i + 1));
+        }));
+      }
+      assert.equal(pair.gateway.stats().resources.udpSessions, 300);
+      // What is on its way when everything ends.
+      for (const socket of sockets) await socket.send(pattern(60), to(SITE, server.port));
+      await pair.gateway.close();
+      for (const socket of sockets) socket.close();
+    }
+    if (Deno.build.os === "linux") await until(() => descriptors() <= before, "all are closed");
+  },
+);
