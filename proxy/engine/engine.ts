@@ -132,8 +132,8 @@ export class Engine {
           this.bind.send(endpoint as UdpAddress, buffer, offset, length);
           this.wake(); // to flush it, if this is no turn
         },
-        receive: (_peer, buffer, offset, length, now) =>
-          this.stack.handlePacket(this.nic1, buffer, offset, length, now),
+        receive: (peer, buffer, offset, length, now) =>
+          this.stack.handlePacket(this.nic1, buffer, offset, length, now, peer),
         event: (event) => options.onEvent(event),
       },
       now,

@@ -30,20 +30,27 @@ export class WireguardLink implements Link {
     this.#pool.give(offset);
   }
 
-  transmit(buffer: Uint8Array, offset: number, length: number, now: number): boolean {
-    let at = offset;
-    if (!this.#pool.holds(buffer, offset)) { // from peer to peer, still where it was received
-      at = this.allocate();
-      if (at < 0) {
-        this.noSlot++;
-        return true;
-      }
-      copyBytes(buffer, offset, this.buffer, at, length);
+  transmit(_buffer: Uint8Array, offset: number, length: number, now: number): void {
+    this.#send(offset, length, now);
+  }
+
+  /** From peer to peer: the packet still lies where it was received. */
+  forward(buffer: Uint8Array, offset: number, length: number, now: number): boolean {
+    const at = this.allocate();
+    if (at < 0) {
+      this.noSlot++;
+      return true;
     }
+    copyBytes(buffer, offset, this.buffer, at, length);
+    const result = this.#send(at, length, now);
+    return result !== SendResult.NoPeer && result !== SendResult.NoEndpoint;
+  }
+
+  #send(at: number, length: number, now: number): SendResult {
     const result = this.#device.sendPacket(this.buffer, at, length, now);
     // Staged or dropped (the device counts why): nothing is reading the slot.
     if (!this.#pool.isInFlight(at)) this.#pool.give(at);
-    return result !== SendResult.NoPeer && result !== SendResult.NoEndpoint;
+    return result;
   }
 }
 
@@ -53,4 +60,5 @@ export const NO_LINK: Link = {
   allocate: () => -1,
   release() {},
   transmit() {},
+  forward: () => false,
 };
