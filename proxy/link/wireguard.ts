@@ -5,7 +5,7 @@
  */
 
 import { copyBytes, type Link, LINK_HEADROOM } from "../../netstack/mod.ts";
-import { type Device, SendResult } from "../../wireguard/mod.ts";
+import { type Device, type PeerHop, SendResult } from "../../wireguard/mod.ts";
 import type { TransmitPool } from "../arena/transmit_pool.ts";
 
 export class WireguardLink implements Link {
@@ -40,9 +40,14 @@ export class WireguardLink implements Link {
       }
       copyBytes(buffer, offset, this.buffer, at, length);
     }
-    const result = this.#device.sendPacket(this.buffer, at, length, now);
-    // Staged or dropped (the device counts why): nothing is reading the slot.
-    if (!this.#pool.isInFlight(at)) this.#pool.give(at);
+    return this.#send(at, length, now);
+  }
+
+  /** @param offset Of a packet in a slot. */
+  #send(offset: number, length: number, now: number, hop?: PeerHop): boolean {
+    const result = this.#device.sendPacket(this.buffer, offset, length, now, hop);
+    // Otherwise it was copied or dropped, and the device has counted why.
+    if (result !== SendResult.Taken) this.#pool.give(offset);
     return result !== SendResult.NoPeer && result !== SendResult.NoEndpoint;
   }
 }
