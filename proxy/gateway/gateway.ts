@@ -12,7 +12,7 @@ import { Engine } from "../engine/engine.ts";
 import { GatewayRoutes } from "./routes.ts";
 import { type GatewayStats, gatewayStats } from "./stats.ts";
 import { logRejection } from "./handshake_log.ts";
-import { encodeKey } from "../config/base64.ts";
+import { encodeKey } from "../base64.ts";
 import type { Resolve } from "./resolver.ts";
 import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
 import { TunnelPeers } from "./peers.ts";

@@ -6,7 +6,7 @@
  */
 
 import type { Rejection, RejectionReason } from "../../wireguard/mod.ts";
-import { encodeKey } from "../config/base64.ts";
+import { encodeKey } from "../base64.ts";
 import { getLogger } from "../log/logger.ts";
 
 const log = getLogger(["wirestack", "engine"]);

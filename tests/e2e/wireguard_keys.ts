@@ -9,7 +9,7 @@
 
 import { plainChecksum } from "../netstack/packets.ts";
 import { nodeCrypto } from "../../proxy/arena/crypto.ts";
-import { decodeKey } from "../../proxy/config/base64.ts";
+import { decodeKey } from "../../proxy/base64.ts";
 import { type Crypto, Device, type Endpoint, nobleCrypto } from "../../wireguard/mod.ts";
 
 export interface PlannedPeer {

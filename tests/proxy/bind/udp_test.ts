@@ -9,7 +9,7 @@ import { openUdpBind } from "../../../proxy/bind/udp_open.ts";
 import { FfiUdpBind } from "../../../proxy/bind/udp_ffi.ts";
 import { loadConfig } from "../../../proxy/config/config.ts";
 import { Gateway } from "../../../proxy/gateway/gateway.ts";
-import { encodeKey, generatePrivateKey } from "../../../proxy/config/base64.ts";
+import { encodeKey, generatePrivateKey } from "../../../proxy/base64.ts";
 import { pattern, readAll, startPair, until, writeAll } from "../pair.ts";
 
 interface Received {
