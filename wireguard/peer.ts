@@ -64,6 +64,9 @@ export class Peer implements TimerActions {
   /** 32 bytes. Not to be written to. */
   readonly publicKey: Uint8Array;
 
+  /** What people call it. The protocol does not know. */
+  name: string | undefined = undefined;
+
   /** Whole datagrams of this peer, handshakes and keepalives included, as `wg show` counts them. */
   receivedBytes = 0;
   sentBytes = 0;
