@@ -65,4 +65,4 @@ export {
   generatePresharedKey,
   generatePrivateKey,
   publicKeyOf,
-} from "./proxy/config/base64.ts";
+} from "./proxy/base64.ts";

@@ -17,7 +17,7 @@ export const LINK_TAILROOM = 32;
 export interface NextHop {
   /** Whatever the link found; undefined = nothing yet. */
   to: unknown;
-  /** Of the link's table when it did: with another one, {@link to} is out of date. -1 = never. */
+  /** Of the link's table when it did: with another one, {@link to} is out of date. 0 = never. */
   generation: number;
 }
 

@@ -77,7 +77,7 @@ export class Path {
   /** Of the NIC. What a path further on takes is the transport's own business. */
   readonly mtu: number;
   /** For the NIC's link. */
-  readonly hop: NextHop = { to: undefined, generation: -1 };
+  readonly hop: NextHop = { to: undefined, generation: 0 };
   hopLimit: number;
   /** IPv4's DF. IPv6 has no other way. */
   dontFragment = true;

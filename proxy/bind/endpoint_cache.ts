@@ -7,7 +7,7 @@
 import { AF_INET, SOCKADDR_IN6_SIZE, SOCKADDR_IN_SIZE, writeSockaddr } from "../../ffi/mod.ts";
 import { IpAddress } from "../../netstack/mod.ts";
 import type { Endpoint } from "../../wireguard/mod.ts";
-import { parseIpAddress } from "../config/address.ts";
+import { parseIpAddress } from "../address.ts";
 
 /**
  * The address of a peer in the form WireGuard reads, and in those the socket takes; with the address of

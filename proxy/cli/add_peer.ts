@@ -18,8 +18,8 @@ import {
   generatePresharedKey,
   generatePrivateKey,
   publicKeyOf,
-} from "../config/base64.ts";
-import { parseIpAddress } from "../config/address.ts";
+} from "../base64.ts";
+import { parseIpAddress } from "../address.ts";
 import { isSafeTarget } from "../flow/safe_targets.ts";
 import { FileEdit } from "./edit_file.ts";
 import { onlyGateway, runningGateways, statsOf } from "./gateways.ts";

@@ -5,7 +5,7 @@
  */
 
 import { ConfigError } from "../config/error.ts";
-import { decodeKey } from "../config/base64.ts";
+import { decodeKey } from "../base64.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** The name that stands for standard input. */

@@ -5,7 +5,7 @@
  */
 
 import { type ControlAnswer, type ControlClient, ControlError } from "../control/client.ts";
-import { encodeKey, publicKeyOf } from "../config/base64.ts";
+import { encodeKey, publicKeyOf } from "../base64.ts";
 import { findGateway, runningGateways, type ShownStats, statsOf } from "./gateways.ts";
 import { formatGateway } from "./show_format.ts";
 import type { Terminal } from "./terminal.ts";

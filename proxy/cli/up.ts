@@ -15,7 +15,7 @@ import { summarizeProxy } from "../config/summary.ts";
 import type { ControlHandlers } from "../control/connection.ts";
 import { type ControlOptions, openControl } from "../control/open.ts";
 import { type ControlServer, NameInUseError } from "../control/server.ts";
-import { encodeKey } from "../config/base64.ts";
+import { encodeKey } from "../base64.ts";
 import { configureLog, type LogFormat, type LogLevel } from "../log/log.ts";
 import { listenForSignals, StopRequests } from "./signals.ts";
 import type { Terminal } from "./terminal.ts";

@@ -19,7 +19,7 @@ import {
 } from "./schema.ts";
 import type { ConfigSource } from "./source.ts";
 import { suggest } from "./suggest.ts";
-import { encodeKey, publicKeyOf } from "./base64.ts";
+import { encodeKey, publicKeyOf } from "../base64.ts";
 
 /**
  * Checks everything there is to check; problems and warnings are kept in the source.

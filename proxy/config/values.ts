@@ -6,9 +6,9 @@
  */
 
 import { IpAddress, Prefix } from "../../netstack/mod.ts";
-import { parseInterfaceAddress, parseIpAddress, parsePrefix } from "./address.ts";
+import { parseInterfaceAddress, parseIpAddress, parsePrefix } from "../address.ts";
 import type { MapConfig } from "./config.ts";
-import { decodeKey, KEY_TEXT_LENGTH } from "./base64.ts";
+import { decodeKey, KEY_TEXT_LENGTH } from "../base64.ts";
 
 /** Why a text is not a value. */
 export class Wrong {

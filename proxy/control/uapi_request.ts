@@ -6,7 +6,7 @@
  */
 
 import type { IpAddress, Prefix } from "../../netstack/mod.ts";
-import { parseIpAddress, parsePrefix } from "../config/address.ts";
+import { parseIpAddress, parsePrefix } from "../address.ts";
 import { quote } from "../config/values.ts";
 import { Errno, Refusal } from "./errno.ts";
 

@@ -5,7 +5,7 @@
  */
 
 import type { IpAddress, Prefix, TcpEndpoint } from "../../netstack/mod.ts";
-import { parsePrefix } from "../config/address.ts";
+import { parsePrefix } from "../address.ts";
 import { type ConfigInput, loadConfig } from "../config/config.ts";
 import {
   type CloseOptions,

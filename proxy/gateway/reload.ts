@@ -9,7 +9,7 @@ import type { Peer } from "../../wireguard/mod.ts";
 import type { GatewayConfig, LoadedConfig, PeerConfig, ProxyConfig } from "../config/config.ts";
 import { ConfigError, type ConfigPath, SettingError } from "../config/error.ts";
 import type { Gateway } from "./gateway.ts";
-import { isSameKey, KEY_LENGTH } from "../config/base64.ts";
+import { isSameKey, KEY_LENGTH } from "../base64.ts";
 import type { TunnelPeers } from "./peers.ts";
 
 /** What a reload has done. */

@@ -8,7 +8,7 @@
 import { lookup } from "node:dns/promises";
 import { getLogger } from "../log/logger.ts";
 import type { IpAddress } from "../../netstack/mod.ts";
-import { parseIpAddress } from "../config/address.ts";
+import { parseIpAddress } from "../address.ts";
 
 const log = getLogger(["wirestack", "engine"]);
 

@@ -7,7 +7,7 @@
 import { IpAddress } from "../../netstack/mod.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Gateway } from "./gateway.ts";
-import { encodeKey } from "../config/base64.ts";
+import { encodeKey } from "../base64.ts";
 import type { ProxiedSubnet } from "../forward/subnet_proxy.ts";
 import type { TcpRelay } from "../forward/tcp_relay.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { copyBytes, type Link, LINK_HEADROOM } from "../../netstack/mod.ts";
+import { copyBytes, type Link, LINK_HEADROOM, type NextHop } from "../../netstack/mod.ts";
 import { type Device, SendResult } from "../../wireguard/mod.ts";
 import type { TransmitPool } from "../arena/transmit_pool.ts";
 
@@ -30,8 +30,14 @@ export class WireguardLink implements Link {
     this.#pool.give(offset);
   }
 
-  transmit(_buffer: Uint8Array, offset: number, length: number, now: number): void {
-    this.#send(offset, length, now);
+  transmit(
+    _buffer: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+    hop?: NextHop,
+  ): void {
+    this.#send(offset, length, now, hop);
   }
 
   /** From peer to peer: the packet still lies where it was received. */
@@ -42,15 +48,15 @@ export class WireguardLink implements Link {
       return true;
     }
     copyBytes(buffer, offset, this.buffer, at, length);
-    const result = this.#send(at, length, now);
-    return result !== SendResult.NoPeer && result !== SendResult.NoEndpoint;
+    return this.#send(at, length, now);
   }
 
-  #send(at: number, length: number, now: number): SendResult {
-    const result = this.#device.sendPacket(this.buffer, at, length, now);
-    // Staged or dropped (the device counts why): nothing is reading the slot.
-    if (!this.#pool.isInFlight(at)) this.#pool.give(at);
-    return result;
+  /** @param offset Of a packet in a slot. */
+  #send(offset: number, length: number, now: number, hop?: NextHop): boolean {
+    const result = this.#device.sendPacket(this.buffer, offset, length, now, hop);
+    // Otherwise it was copied or dropped, and the device has counted why.
+    if (result !== SendResult.Taken) this.#pool.give(offset);
+    return result !== SendResult.NoPeer && result !== SendResult.NoEndpoint;
   }
 }
 

@@ -6,7 +6,7 @@
 
 import { AF_INET, type Destination, SOCKADDR_IN_SIZE, writeSockaddr } from "../../ffi/mod.ts";
 import type { IpAddress, IpVersion } from "../../netstack/mod.ts";
-import { parseIpAddress } from "../config/address.ts";
+import { parseIpAddress } from "../address.ts";
 
 /** Of Linux's struct sockaddr_in6, in 32-bit words; a struct sockaddr_in has four. */
 const WORDS = 7;

@@ -5,7 +5,7 @@
  */
 
 import type { IpAddress, TcpEndpoint, TcpListener, UdpEndpoint } from "../../netstack/mod.ts";
-import { parseIpAddress } from "../config/address.ts";
+import { parseIpAddress } from "../address.ts";
 import { netAddr, TunnelConn, Waiters } from "./conn.ts";
 
 /** A TCP listener inside the tunnel, shaped like `Deno.TcpListener`. */

@@ -7,7 +7,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import type { TcpSettings } from "../../netstack/mod.ts";
-import { parseIpAddress } from "../../proxy/config/address.ts";
+import { parseIpAddress } from "../../proxy/address.ts";
 import { TunnelConn } from "../../proxy/tunnel/conn.ts";
 import { TunnelListener } from "../../proxy/tunnel/listener.ts";
 import { digest, duplex, echo } from "./answers.ts";

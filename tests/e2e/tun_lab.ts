@@ -18,7 +18,7 @@ import {
   Stack,
   type TcpSettings,
 } from "../../netstack/mod.ts";
-import { parseInterfaceAddress, parsePrefix } from "../../proxy/config/address.ts";
+import { parseInterfaceAddress, parsePrefix } from "../../proxy/address.ts";
 import type { TimeoutSource } from "../../proxy/engine/engine.ts";
 import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS } from "../../proxy/forward/subnet_proxy.ts";
 import { TargetPolicy } from "../../proxy/flow/safe_targets.ts";

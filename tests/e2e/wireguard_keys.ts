@@ -9,7 +9,7 @@
 
 import { plainChecksum } from "../netstack/packets.ts";
 import { nodeCrypto } from "../../proxy/arena/crypto.ts";
-import { decodeKey } from "../../proxy/config/base64.ts";
+import { decodeKey } from "../../proxy/base64.ts";
 import { type Crypto, Device, type Endpoint, nobleCrypto } from "../../wireguard/mod.ts";
 
 export interface PlannedPeer {
@@ -59,8 +59,10 @@ class Client {
       random: (out) => void crypto.getRandomValues(out as Uint8Array<ArrayBuffer>),
       wallClock: Date.now,
       sink: {
-        transmit: (_to, buffer, offset, length) =>
-          transmit(this, buffer.slice(offset, offset + length)),
+        transmit: (_to, buffer, offset, length) => {
+          transmit(this, buffer.slice(offset, offset + length));
+          return false;
+        },
         receive: (_peer, buffer, offset, length) =>
           void this.received.push(buffer.slice(offset, offset + length)),
       },

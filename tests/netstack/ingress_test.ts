@@ -157,7 +157,7 @@ for (const version of [4, 6] as const) {
     };
     receiveFrom(host, ALICE, udp(client, 1000, own, 7, DATA));
     assert.equal(hops.length, 4, "one whole, and one in three fragments");
-    assert.deepEqual(hops[0], { to: undefined, generation: -1 });
+    assert.deepEqual(hops[0], { to: undefined, generation: 0 });
     for (const hop of hops) assert.equal(hop, hops[0]);
     hops.length = 0;
     const type = version === 4 ? 8 : 128;

@@ -11,7 +11,7 @@ import {
   generatePresharedKey,
   generatePrivateKey,
   publicKeyOf,
-} from "../../proxy/config/base64.ts";
+} from "../../proxy/base64.ts";
 import { Wirestack } from "../../proxy/embed/wirestack.ts";
 
 /** Addresses that the gateway maps to its own host, and the host's. */

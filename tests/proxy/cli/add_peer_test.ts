@@ -4,12 +4,7 @@ import { run } from "../../../proxy/cli/program.ts";
 import { formatQr } from "../../../proxy/cli/qr.ts";
 import type { Terminal } from "../../../proxy/cli/terminal.ts";
 import { loadConfig } from "../../../proxy/config/config.ts";
-import {
-  decodeKey,
-  encodeKey,
-  generatePrivateKey,
-  publicKeyOf,
-} from "../../../proxy/config/base64.ts";
+import { decodeKey, encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
 import { ControlLab } from "../control/lab.ts";
 
 const privateKey = encodeKey(generatePrivateKey());

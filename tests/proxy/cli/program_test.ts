@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { run } from "../../../proxy/cli/program.ts";
 import type { Terminal } from "../../../proxy/cli/terminal.ts";
-import { decodeKey, encodeKey, publicKeyOf } from "../../../proxy/config/base64.ts";
+import { decodeKey, encodeKey, publicKeyOf } from "../../../proxy/base64.ts";
 import { VERSION } from "../../../proxy/version.ts";
 
 const PRIVATE = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { run } from "../../../proxy/cli/program.ts";
 import { formatAgo, formatBytes, formatSeconds } from "../../../proxy/cli/show_format.ts";
 import type { Terminal } from "../../../proxy/cli/terminal.ts";
-import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/config/base64.ts";
+import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
 import { ControlLab, hexKey } from "../control/lab.ts";
 
 const privateKey = generatePrivateKey();

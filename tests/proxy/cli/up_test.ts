@@ -5,7 +5,7 @@ import { StopRequests } from "../../../proxy/cli/signals.ts";
 import type { Terminal } from "../../../proxy/cli/terminal.ts";
 import { type RunningGateway, up } from "../../../proxy/cli/up.ts";
 import { loadConfig, SettingError } from "../../../proxy/config/config.ts";
-import { publicKeyOf } from "../../../proxy/config/base64.ts";
+import { publicKeyOf } from "../../../proxy/base64.ts";
 import type { LogFormat } from "../../../proxy/log/log.ts";
 
 const PRIVATE = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type ConfigInput, loadConfig } from "../../../proxy/config/config.ts";
-import { encodeKey } from "../../../proxy/config/base64.ts";
+import { encodeKey } from "../../../proxy/base64.ts";
 
 const PRIVATE = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
 const PEER = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=";

@@ -10,7 +10,7 @@ import type { ControlTimeouts } from "../../../proxy/control/connection.ts";
 import { controlHandlers } from "../../../proxy/control/handlers.ts";
 import { ControlServer } from "../../../proxy/control/server.ts";
 import { Gateway } from "../../../proxy/gateway/gateway.ts";
-import { encodeKey, generatePrivateKey } from "../../../proxy/config/base64.ts";
+import { encodeKey, generatePrivateKey } from "../../../proxy/base64.ts";
 
 export class ControlLab implements AsyncDisposable {
   readonly gateway: Gateway;

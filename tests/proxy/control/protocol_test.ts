@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { parseIpAddress } from "../../../proxy/config/address.ts";
-import { generatePrivateKey, publicKeyOf } from "../../../proxy/config/base64.ts";
+import { parseIpAddress } from "../../../proxy/address.ts";
+import { generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
 import { udpBindDefault } from "../../../proxy/bind/udp_open.ts";
 import { ControlLab, hexKey, newConfig } from "./lab.ts";
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/config/base64.ts";
+import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
 import { ConfigError, SettingError } from "../../../proxy/config/config.ts";
 import { Wirestack } from "../../../proxy/embed/wirestack.ts";
 import { pattern, readAll, SITE, startPair, until, writeAll } from "../pair.ts";

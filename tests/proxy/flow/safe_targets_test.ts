@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { IpAddress } from "../../../netstack/mod.ts";
-import { parseIpAddress, parsePrefix } from "../../../proxy/config/address.ts";
+import { parseIpAddress, parsePrefix } from "../../../proxy/address.ts";
 import { isInspector, isSafeTarget, TargetPolicy } from "../../../proxy/flow/safe_targets.ts";
 
 const ip = (text: string) => parseIpAddress(text)!;

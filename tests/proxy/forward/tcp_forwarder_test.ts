@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import type { TcpForwarderRequest, TcpRejection } from "../../../netstack/mod.ts";
-import { parseIpAddress } from "../../../proxy/config/address.ts";
+import { parseIpAddress } from "../../../proxy/address.ts";
 import { loadConfig, type ProxyInput, type ProxyLimits } from "../../../proxy/config/config.ts";
-import { encodeKey, generatePrivateKey } from "../../../proxy/config/base64.ts";
+import { encodeKey, generatePrivateKey } from "../../../proxy/base64.ts";
 import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS } from "../../../proxy/forward/subnet_proxy.ts";
 import { TargetPolicy } from "../../../proxy/flow/safe_targets.ts";
 import { TcpForwarder } from "../../../proxy/forward/tcp_forwarder.ts";
-import { parsePrefix } from "../../../proxy/config/address.ts";
+import { parsePrefix } from "../../../proxy/address.ts";
 import { until } from "../pair.ts";
 
 const ip = (text: string) => parseIpAddress(text)!;

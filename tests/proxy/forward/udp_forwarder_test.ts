@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { UdpFlow } from "../../../netstack/mod.ts";
-import { parseIpAddress, parsePrefix } from "../../../proxy/config/address.ts";
+import { parseIpAddress, parsePrefix } from "../../../proxy/address.ts";
 import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS } from "../../../proxy/forward/subnet_proxy.ts";
 import { TargetPolicy } from "../../../proxy/flow/safe_targets.ts";
 import { UdpForwarder } from "../../../proxy/forward/udp_forwarder.ts";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { IpAddress } from "../../../netstack/mod.ts";
 import type { ConfigInput } from "../../../proxy/config/config.ts";
-import { parseIpAddress } from "../../../proxy/config/address.ts";
-import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/config/base64.ts";
+import { parseIpAddress } from "../../../proxy/address.ts";
+import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
 import { Wirestack } from "../../../proxy/embed/wirestack.ts";
 import { pattern, readAll, until, writeAll } from "../pair.ts";
 

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { parseIpAddress } from "../../../proxy/config/address.ts";
+import { parseIpAddress } from "../../../proxy/address.ts";
 import {
   encodeKey,
   generatePresharedKey,
   generatePrivateKey,
   publicKeyOf,
-} from "../../../proxy/config/base64.ts";
+} from "../../../proxy/base64.ts";
 import { loadConfig } from "../../../proxy/config/config.ts";
 import { SettingError } from "../../../proxy/config/error.ts";
 import { Gateway } from "../../../proxy/gateway/gateway.ts";

@@ -12,7 +12,7 @@ import {
   generatePresharedKey,
   generatePrivateKey,
   publicKeyOf,
-} from "../../../proxy/config/base64.ts";
+} from "../../../proxy/base64.ts";
 import { configureLog, LOG_FORMATS } from "../../../proxy/log/log.ts";
 import { Wirestack } from "../../../proxy/embed/wirestack.ts";
 import type { Crypto } from "../../../wireguard/mod.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Errno } from "../../../ffi/mod.ts";
 import type { IcmpErrorKind, IpVersion } from "../../../netstack/mod.ts";
-import { parseIpAddress } from "../../../proxy/config/address.ts";
+import { parseIpAddress } from "../../../proxy/address.ts";
 import { TargetAddress } from "../../../proxy/target/address.ts";
 import { refusalKind } from "../../../proxy/target/udp_report.ts";
 import type { TargetSockets } from "../../../proxy/target/udp.ts";
