@@ -33,7 +33,7 @@ class Side {
     const endpoint = this.bind.endpoint(IpAddress.v4(127, 0, 0, 1), to.bind.port);
     for (let i = 0; i < DATAGRAMS; i++) {
       const slot = this.pool.take();
-      this.bind.send(endpoint, this.pool.buffer, slot, BYTES);
+      this.bind.send(endpoint, this.pool.buffer, slot, BYTES, true);
     }
     this.bind.flush();
   }

@@ -53,11 +53,21 @@ export interface UdpBind {
   drain(handle: DatagramHandler): number;
 
   /**
-   * Sends a datagram, now or with the next {@link flush}. One in a slot of the pool leaves as it is,
-   * and the slot with it, which is still in flight when this returns; any other buffer is copied.
-   * What cannot be sent is lost and counted, as UDP is.
+   * Sends a datagram, now or with the next {@link flush}. What cannot be sent is lost and counted, as
+   * UDP is.
+   *
+   * @param isSlot Whether it lies in a slot of the pool, which is the sender's to give away. It leaves
+   * as it is; any other buffer is copied.
+   * @returns whether the slot was taken: the bind gives it back when the send has settled. If not, it
+   * is still the sender's.
    */
-  send(to: UdpAddress, buffer: Uint8Array, offset: number, length: number): void;
+  send(
+    to: UdpAddress,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    isSlot: boolean,
+  ): boolean;
 
   /** The end of a turn: what waits for company is sent. */
   flush(): void;

@@ -90,24 +90,30 @@ export class DenoUdpBind implements UdpBind {
     return count;
   }
 
-  send(to: UdpAddress, buffer: Uint8Array, offset: number, length: number): void {
-    if (this.#closed) return;
+  send(
+    to: UdpAddress,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    isSlot: boolean,
+  ): boolean {
+    if (this.#closed) return false;
     let slot = offset;
     let bytes: Uint8Array;
-    if (this.#pool.holds(buffer, offset)) {
+    if (isSlot) {
       bytes = buffer.subarray(offset, offset + length);
     } else {
       slot = length <= this.#pool.slotSize ? this.#pool.take() : -1;
       if (slot < 0) {
         this.counters.noSlot++;
-        return;
+        return false;
       }
       bytes = this.#pool.buffer.subarray(slot, slot + length);
       bytes.set(length === buffer.length ? buffer : buffer.subarray(offset, offset + length));
     }
-    this.#pool.setInFlight(slot);
     this.#sending++;
     this.#send(to, bytes, slot);
+    return isSlot;
   }
 
   /** Every send has begun as it was asked for. */

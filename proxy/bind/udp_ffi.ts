@@ -136,20 +136,26 @@ export class FfiUdpBind implements UdpBind {
     return count;
   }
 
-  send(to: UdpAddress, buffer: Uint8Array, offset: number, length: number): void {
-    if (this.#closing !== undefined) return;
+  send(
+    to: UdpAddress,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    isSlot: boolean,
+  ): boolean {
+    if (this.#closing !== undefined) return false;
     let slot = offset;
-    if (!this.#pool.holds(buffer, offset)) {
+    if (!isSlot) {
       slot = length <= this.#pool.slotSize ? this.#pool.take() : -1;
       if (slot < 0) {
         this.counters.noSlot++;
-        return;
+        return false;
       }
       const isWhole = offset === 0 && length === buffer.length;
       this.#pool.buffer.set(isWhole ? buffer : buffer.subarray(offset, offset + length), slot);
     }
-    this.#pool.setInFlight(slot);
     this.#batch.push(to, slot, length);
+    return isSlot;
   }
 
   flush(): void {

@@ -128,12 +128,14 @@ export class Engine {
         ...options.timers,
       },
       sink: {
-        transmit: (endpoint: Endpoint, buffer, offset, length) => {
-          this.bind.send(endpoint as UdpAddress, buffer, offset, length);
+        transmit: (endpoint: Endpoint, buffer, offset, length, mayTake) => {
+          // What may be taken comes from the link, which sends nothing but slots.
+          const isTaken = this.bind.send(endpoint as UdpAddress, buffer, offset, length, mayTake);
           this.wake(); // to flush it, if this is no turn
+          return isTaken;
         },
-        receive: (_peer, buffer, offset, length, now) =>
-          this.stack.handlePacket(this.nic1, buffer, offset, length, now),
+        receive: (peer, buffer, offset, length, now) =>
+          this.stack.handlePacket(this.nic1, buffer, offset, length, now, peer),
         event: (event) => options.onEvent(event),
       },
       now,

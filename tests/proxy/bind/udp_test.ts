@@ -68,8 +68,7 @@ bindTest(
       const slot = pool.take();
       assert.ok(slot >= 0, `slot ${i} of ${total}`);
       pool.buffer[slot] = i;
-      bind.send(to, pool.buffer, slot, 100);
-      assert.equal(pool.isInFlight(slot), true);
+      assert.equal(bind.send(to, pool.buffer, slot, 100, true), true, "it is the bind's now");
     }
     bind.flush();
     const arrived = new Set<number>();
@@ -103,7 +102,7 @@ bindTest("one socket hears IPv4 and IPv6, and gives IPv4 as IPv4", {}, async (bi
       bind instanceof DenoUdpBind,
       "over FFI with where it was asked",
     );
-    bind.send(from, pattern(40), 0, 40);
+    bind.send(from, pattern(40), 0, 40, false);
     bind.flush();
     const [answer, sender] = await socket.receive();
     assert.deepEqual(answer, pattern(40));
@@ -127,7 +126,7 @@ for (const address of [undefined, "0.0.0.0"]) {
           return received.pop()!.from;
         };
         const answeredFrom = async (to: UdpAddress) => {
-          bind.send(to, pattern(40), 0, 40);
+          bind.send(to, pattern(40), 0, 40, false);
           bind.flush();
           return ((await socket.receive())[1] as Deno.NetAddr).hostname;
         };
@@ -180,15 +179,14 @@ bindTest("what the system refuses to send is counted, and the next is sent", {
   const socket = plain("127.0.0.1");
   const to = bind.endpoint(IpAddress.v4(127, 0, 0, 1), socket.port);
   const unreachable = bind.endpoint(new IpAddress(new Uint8Array(16).fill(0xfd)), 1);
-  bind.send(unreachable, pattern(10), 0, 10); // IPv6 from an IPv4 socket
-  bind.send(to, pattern(2000), 0, 2000); // larger than a slot, and not in one
+  bind.send(unreachable, pattern(10), 0, 10, false); // IPv6 from an IPv4 socket
+  bind.send(to, pattern(2000), 0, 2000, false); // larger than a slot, and not in one
   bind.flush();
   await until(() => bind.counters.sendErrors === 1, "the error is counted");
   assert.equal(bind.counters.noSlot, 1);
   const slot = pool.take();
   pool.buffer.set(pattern(1000), slot);
-  bind.send(to, pool.buffer, slot, 1000);
-  assert.equal(pool.isInFlight(slot), true);
+  assert.equal(bind.send(to, pool.buffer, slot, 1000, true), true);
   bind.flush();
   assert.deepEqual((await socket.receive())[0], pattern(1000).subarray(0, 1000));
   await until(() => pool.free === pool.slots, "the slot is free again");
@@ -237,7 +235,7 @@ bindTest("many sent in a turn arrive as they were sent, whatever sends them", {}
   }, !(bind instanceof DenoUdpBind));
   const to = sender.endpoint(IpAddress.v4(127, 0, 0, 1), bind.port);
   // Deno reverses what is sent at once before a socket is known to be writable.
-  sender.send(to, pattern(1), 0, 1);
+  sender.send(to, pattern(1), 0, 1, false);
   sender.flush();
   await until(() => received.length === 1, "the first has arrived");
   received.pop();
@@ -247,7 +245,7 @@ bindTest("many sent in a turn arrive as they were sent, whatever sends them", {}
       const slot = other.take();
       const size = i === 49 ? 300 : 1400;
       other.buffer.set(pattern(size, sent + 1), slot);
-      sender.send(to, other.buffer, slot, size);
+      sender.send(to, other.buffer, slot, size, true);
       sent++;
     }
     sender.flush();
@@ -289,7 +287,7 @@ bindTest(
       assert.notEqual(bind.port, port);
       plain("0.0.0.0").close();
       assert.equal(await hear(), from);
-      bind.send(from, pattern(40), 0, 40);
+      bind.send(from, pattern(40), 0, 40, false);
       bind.flush();
       const [answer, sender] = await socket.receive();
       assert.deepEqual(answer, pattern(40));
@@ -312,7 +310,7 @@ bindTest("a peer that is not there does not keep the others from being heard", {
   const nobody = bind.endpoint(IpAddress.v4(127, 0, 0, 1), gone.port);
   gone.close();
   for (let round = 1; round <= 20; round++) {
-    bind.send(nobody, pattern(10), 0, 10); // answered by ICMP port unreachable
+    bind.send(nobody, pattern(10), 0, 10, false); // answered by ICMP port unreachable
     bind.flush();
     await socket.send(pattern(20), { transport: "udp", hostname: "127.0.0.1", port: bind.port });
     await until(() => received.length === round, "it has arrived");
@@ -340,8 +338,8 @@ bindTest("a peer that is not there does not keep the others from being heard", {
       const slot = pool.take();
       assert.ok(slot >= 128 && slot + pool.slotSize <= 100_128);
       memory.set(bytes.subarray(0, 1400), slot);
-      bind.send(from, memory, slot, 1400);
-      bind.send(from, memory, 131_072, 100); // not in a slot: copied
+      bind.send(from, memory, slot, 1400, true);
+      assert.equal(bind.send(from, memory, 131_072, 100, false), false, "copied");
       bind.flush();
       assert.deepEqual((await socket.receive())[0], pattern(1452, i).subarray(0, 1400));
       assert.equal((await socket.receive())[0].length, 100);
@@ -376,7 +374,7 @@ bindTest("when every slot is in use a foreign datagram is dropped and counted", 
 ) => {
   const taken: number[] = [];
   for (let slot; (slot = pool.take()) >= 0;) taken.push(slot);
-  bind.send(bind.endpoint(IpAddress.v4(127, 0, 0, 1), 9), pattern(10), 0, 10);
+  bind.send(bind.endpoint(IpAddress.v4(127, 0, 0, 1), 9), pattern(10), 0, 10, false);
   assert.equal(bind.counters.noSlot, 1);
   for (const slot of taken) pool.give(slot);
   await bind.sent(100);
