@@ -106,7 +106,6 @@ export class DenoUdpBind implements UdpBind {
     if (this.#closed) return false;
     const slot = isSlot ? offset : copyToSlot(this.#pool, this.counters, buffer, offset, length);
     if (slot < 0) return false;
-    this.#pool.setInFlight(slot);
     this.#sending++;
     this.#send(to, this.#pool.buffer.subarray(slot, slot + length), slot);
     return isSlot;

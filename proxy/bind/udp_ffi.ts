@@ -151,7 +151,6 @@ export class FfiUdpBind implements UdpBind {
     if (this.#closing !== undefined) return false;
     const slot = isSlot ? offset : copyToSlot(this.#pool, this.counters, buffer, offset, length);
     if (slot < 0) return false;
-    this.#pool.setInFlight(slot);
     this.#batch.push(to, slot, length);
     return isSlot;
   }

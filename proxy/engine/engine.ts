@@ -133,13 +133,15 @@ export class Engine {
       mtu,
       timers: options.timers ?? {},
       sink: {
-        transmit: (endpoint, buffer, offset, length) => {
+        transmit: (endpoint, buffer, offset, length, mayTake) => {
           const to = endpoint as BindEndpoint;
-          to.bind.send(to, buffer, offset, length, pool.holds(buffer, offset));
+          // What may be taken comes from the link, which sends nothing but slots.
+          const isTaken = to.bind.send(to, buffer, offset, length, mayTake);
           this.wake(); // to flush it, if this is no turn
+          return isTaken;
         },
-        receive: (_peer, buffer, offset, length, now) =>
-          this.stack.handlePacket(this.nic1, buffer, offset, length, now),
+        receive: (peer, buffer, offset, length, now) =>
+          this.stack.handlePacket(this.nic1, buffer, offset, length, now, peer),
         event: (event) => options.onEvent(event),
       },
       now: this.#now,

@@ -18,10 +18,9 @@ import type { Crypto, DeviceEvent, TimerSettings } from "../../wireguard/mod.ts"
 import { GatewayRoutes } from "./routes.ts";
 import { type GatewayStats, gatewayStats } from "./stats.ts";
 import { logRejection } from "./handshake_log.ts";
-import { encodeKey } from "../base64.ts";
 import type { Resolve } from "./resolver.ts";
 import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
-import { TunnelPeers } from "./peers.ts";
+import { peerName, TunnelPeers } from "./peers.ts";
 
 export type { ConnectionStats, GatewayStats, PeerStats } from "./stats.ts";
 
@@ -259,7 +258,7 @@ export class Gateway implements AsyncDisposable {
       return;
     }
     const { type, peer } = event;
-    const properties = { peer: encodeKey(peer.publicKey), endpoint: `${peer.endpoint}` };
+    const properties = { peer: peerName(peer), endpoint: `${peer.endpoint}` };
     switch (type) {
       case "handshake-complete":
         log.info("peer {peer}: handshake complete with {endpoint}", {

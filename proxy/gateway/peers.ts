@@ -14,8 +14,13 @@ import type { UdpBind } from "../bind/udp.ts";
 import type { PeerConfig } from "../config/config.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { GatewayRoutes } from "./routes.ts";
-import { generatePrivateKey, isSameKey, publicKeyOf } from "../base64.ts";
+import { encodeKey, generatePrivateKey, isSameKey, publicKeyOf } from "../base64.ts";
 import { PeerEndpoint, type Resolve } from "./resolver.ts";
+
+/** What logs and statistics call a peer: its name, or, if it has none, its public key in base64. */
+export function peerName(peer: Peer): string {
+  return peer.name ?? encodeKey(peer.publicKey);
+}
 
 /** Where a peer is: an address or a name, IPv6 without brackets. */
 export type PeerLocation = NonNullable<PeerConfig["endpoint"]>;
