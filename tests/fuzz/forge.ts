@@ -45,7 +45,7 @@ function cookieReply(random: Random, to: Host): Uint8Array {
   bytes.set([3, 0, 0, 0]);
   const peer = pick(random, [...to.device.peers()]);
   if (peer === undefined) return bytes;
-  const index = peer.pending?.localIndex ?? peer.session.current?.localIndex;
+  const index = peer.pending?.localIndex ?? peer.keypairs.current?.localIndex;
   if (index !== undefined) setIndex(bytes, 4, index);
   const key = HASH(new TextEncoder().encode("cookie--"), peer.publicKey);
   const nonce = bytes.subarray(8, 32);
