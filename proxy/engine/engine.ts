@@ -134,8 +134,8 @@ export class Engine {
           this.wake(); // to flush it, if this is no turn
           return isTaken;
         },
-        receive: (_peer, buffer, offset, length, now) =>
-          this.stack.handlePacket(this.nic1, buffer, offset, length, now),
+        receive: (peer, buffer, offset, length, now) =>
+          this.stack.handlePacket(this.nic1, buffer, offset, length, now, peer),
         event: (event) => options.onEvent(event),
       },
       now,
