@@ -41,7 +41,14 @@
 export { type AllowedIp, AllowedIps } from "./allowed_ips.ts";
 export type { DeviceCounters } from "./counters.ts";
 export type { Aead, AeadKey, Crypto, X25519 } from "./crypto.ts";
-export { Device, type DeviceEvent, type DeviceOptions, type DeviceSink, type PeerHop, type Rejection } from "./device.ts";
+export {
+  Device,
+  type DeviceEvent,
+  type DeviceOptions,
+  type DeviceSink,
+  type PeerHop,
+  type Rejection,
+} from "./device.ts";
 export { type Endpoint, PlainEndpoint, type Sender } from "./endpoint.ts";
 export { clampPrivateKey, derivePublicKey, generatePrivateKey } from "./keys.ts";
 export { nobleCrypto } from "./noble.ts";

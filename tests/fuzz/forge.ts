@@ -57,10 +57,10 @@ function cookieReply(random: Random, to: Host): Uint8Array {
 function data(random: Random, to: Host): Uint8Array {
   const bytes = random.bytes(32 + 16 * random.below(8));
   bytes.set([4, 0, 0, 0]);
-  const sessions = [...to.device.peers()].flatMap(({ session }) => [
-    session.current,
-    session.previous,
-    session.next,
+  const sessions = [...to.device.peers()].flatMap(({ keypairs }) => [
+    keypairs.current,
+    keypairs.previous,
+    keypairs.next,
   ]).filter((keypair) => keypair !== undefined);
   const keypair = pick(random, sessions);
   if (keypair !== undefined) setIndex(bytes, 4, keypair.localIndex);
