@@ -67,10 +67,12 @@ export class SocketAddress extends UdpAddress implements Destination {
     scope: number,
     isDualStack: boolean,
   ): SocketAddress {
-    const sockaddr = new Uint8Array(isDualStack ? SOCKADDR_IN6_SIZE : SOCKADDR_IN_SIZE);
+    // Of IPv6 to an IPv4 socket: the kernel refuses it, which is counted.
+    const isIpv6 = isDualStack || ip.version === 6;
+    const sockaddr = new Uint8Array(isIpv6 ? SOCKADDR_IN6_SIZE : SOCKADDR_IN_SIZE);
     const isMapped = isDualStack && ip.version === 4;
     writeSockaddr(sockaddr, isMapped ? mapped(ip.bytes) : ip.bytes, port);
-    if (isDualStack) new DataView(sockaddr.buffer).setUint32(SCOPE * 4, scope, true);
+    if (isIpv6) new DataView(sockaddr.buffer).setUint32(SCOPE * 4, scope, true);
     return new SocketAddress(bind, ip, port, scope, sockaddr);
   }
 
