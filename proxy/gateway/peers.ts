@@ -87,11 +87,12 @@ export class TunnelPeers {
 
   /** @throws {TypeError} if the key is the gateway's own, or a peer's already. */
   add(config: PeerConfig): Peer {
-    const { publicKey, presharedKey, allowedIps, endpoint, persistentKeepalive } = config;
+    const { publicKey, name, presharedKey, allowedIps, endpoint, persistentKeepalive } = config;
     const peer = this.#engine.device.addPeer({
       publicKey,
       ...(presharedKey && { presharedKey }),
     }, this.#engine.now());
+    peer.name = name;
     if (endpoint !== undefined) this.setLocation(peer, endpoint);
     this.setAllowedIps(peer, allowedIps);
     this.setPersistentKeepalive(peer, persistentKeepalive); // last: it may start a handshake
