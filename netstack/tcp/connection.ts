@@ -100,6 +100,8 @@ export class Connection implements Flow {
 
   /** The application reads no more. */
   readClosed = false;
+  /** What arrives before the FIN is acknowledged is discarded: a reset would overtake our data. */
+  lingering = false;
   /** The last write was short. */
   wantsWritable = false;
   /** No segment can change anything any more; data may wait to be read. */
@@ -232,7 +234,7 @@ export class Connection implements Flow {
     this.tcp.markDirty(this);
   }
 
-  close(): void {
+  close(lingering: boolean): void {
     if (this.readClosed) return;
     if (this.finished) {
       this.readClosed = true;
@@ -246,8 +248,10 @@ export class Connection implements Flow {
       return;
     }
     // RFC 2525 §2.17: what was not read was not delivered, and the peer has to know.
-    if (this.receiver.ring.length > 0) return this.abort();
+    if (this.receiver.ring.length > 0 && !lingering) return this.abort();
     this.readClosed = true;
+    this.lingering = lingering;
+    if (lingering) this.#discard();
     this.sender.orphaned = true;
     this.shutdownWrite();
     if (this.state === "fin-wait-2") this.tcp.startFinWait2(this);
@@ -274,6 +278,18 @@ export class Connection implements Flow {
   trim(): void {
     this.sender.trim();
     this.receiver.trim();
+  }
+
+  /** What has arrived in order; the window opens for more. */
+  #discard(): void {
+    this.receiver.discard();
+    if (this.receiver.updateDue) this.ackNow = true;
+  }
+
+  /** Text has arrived in order: for the application, or for nobody any more. */
+  received(): void {
+    if (this.readClosed) this.#discard();
+    else this.raise(READABLE);
   }
 
   /** No segment can change anything any more. Called by {@link Tcp.finish} and for TIME-WAIT. */

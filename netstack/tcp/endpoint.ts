@@ -158,9 +158,29 @@ export class TcpEndpoint {
   /**
    * Sends FIN after what is queued, and reads no more: unread data now, or data that comes later,
    * is answered with RST (RFC 9293 §3.6, RFC 1122 §4.2.2.13).
+   *
+   * @param options.lingering Unread data, and what comes before the FIN is acknowledged, is
+   * discarded instead: the RST would overtake what was written (RFC 9112 §9.6).
    */
-  close(): void {
-    this.#connection.close();
+  close(options: { lingering?: boolean } = {}): void {
+    this.#connection.close(options.lingering ?? false);
+  }
+
+  /** What was written, or the FIN after it, has not been acknowledged yet. */
+  get isDelivering(): boolean {
+    const { state, sender, finished } = this.#connection;
+    if (finished || state === "syn-sent" || state === "syn-received") return false;
+    return sender.unsent > 0 || sender.inFlight > 0 || sender.finQueued && !sender.finAcknowledged;
+  }
+
+  /** {@link close} was called: nobody reads any more. */
+  get isOrphaned(): boolean {
+    return this.#connection.sender.orphaned;
+  }
+
+  /** When the peer was last heard, in the clock of `now`, ms. */
+  get lastReceived(): number {
+    return this.#connection.lastReceived;
   }
 
   /** Sends RST and forgets everything. */

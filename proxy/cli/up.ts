@@ -31,7 +31,7 @@ export interface RunningGateway {
   /** Resolves once closed; rejects if the gateway cannot go on. */
   readonly closed: Promise<void>;
   stats(): unknown;
-  close(options: { graceMs: number }): Promise<void>;
+  close(options: { graceMs: number }): Promise<unknown>;
 }
 
 export interface UpOptions<G extends RunningGateway> {

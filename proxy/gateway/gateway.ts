@@ -11,6 +11,7 @@ import type { GatewayConfig } from "../config/config.ts";
 import { Engine } from "../engine/engine.ts";
 import { GatewayRoutes } from "./routes.ts";
 import { type GatewayStats, gatewayStats } from "./stats.ts";
+import { finishUnderWay, resetConnections } from "./finish.ts";
 import { logRejection } from "./handshake_log.ts";
 import type { Resolve } from "./resolver.ts";
 import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
@@ -36,11 +37,17 @@ export interface GatewayOptions {
 }
 
 export interface CloseOptions {
-  /** How long connections may go on. Default 0: they are reset at once. */
+  /**
+   * How long what is under way may take: bytes that have not arrived, packets that wait for a
+   * handshake. Idle connections are not waited for. 0: everything is reset at once.
+   */
   readonly graceMs?: number;
 }
 
-const GRACE_POLL_MS = 20;
+export interface CloseResult {
+  /** Connections, and peers with packets to send, that were cut off when the time was over. */
+  readonly unfinished: number;
+}
 
 export class Gateway implements AsyncDisposable {
   /** Resolves once closed; rejects if the gateway cannot go on. */
@@ -51,7 +58,7 @@ export class Gateway implements AsyncDisposable {
   readonly peers: TunnelPeers;
   readonly #startedAt: number;
   readonly #closed = Promise.withResolvers<void>();
-  #closing: Promise<void> | undefined;
+  #closing: Promise<CloseResult> | undefined;
   /** What the socket was asked for; the port 0 or missing for any. */
   #listen: Pick<GatewayConfig, "listenPort" | "listenAddress">;
 
@@ -171,14 +178,17 @@ export class Gateway implements AsyncDisposable {
     return gatewayStats(this, this.#startedAt);
   }
 
-  /** Takes no new connections, lets those that are finish, resets the rest. Idempotent. */
-  close(options: CloseOptions = {}): Promise<void> {
+  /**
+   * Takes no new connections, lets what is under way finish (default: for 0 ms), resets the rest.
+   * Idempotent.
+   */
+  close(options: CloseOptions = {}): Promise<CloseResult> {
     this.#closing ??= this.#close(options.graceMs ?? 0);
     return this.#closing;
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 
   #configure(config: GatewayConfig): void {
@@ -193,28 +203,21 @@ export class Gateway implements AsyncDisposable {
     this.engine.wake();
   }
 
-  async #close(graceMs: number): Promise<void> {
+  async #close(graceMs: number): Promise<CloseResult> {
     this.proxy.close();
+    const unfinished = graceMs > 0 ? await finishUnderWay(this, graceMs) : 0;
+    if (unfinished > 0) {
+      log.warn("closing: {unfinished} connections or peers had not finished after {seconds} s", {
+        unfinished,
+        seconds: graceMs / 1000,
+      });
+    }
     this.peers.close();
-    const deadline = this.engine.now() + graceMs;
-    while (this.#isBusy() && this.engine.now() < deadline) {
-      await new Promise((resolve) => setTimeout(resolve, GRACE_POLL_MS));
-    }
-    for (const endpoint of [...this.engine.stack.tcp.connections()]) {
-      if (!isOver(endpoint.state)) endpoint.abort();
-    }
+    resetConnections(this.engine.stack);
     await this.proxy.abort();
     await this.engine.close();
     this.#closed.resolve();
-  }
-
-  /** Whether a connection would be cut off. */
-  #isBusy(): boolean {
-    if (this.proxy.tcp.size > 0) return true;
-    for (const { state } of this.engine.stack.tcp.connections()) {
-      if (!isOver(state)) return true;
-    }
-    return false;
+    return { unfinished };
   }
 
   #enableSingle(protocols: Partial<Protocols>): void {
@@ -254,9 +257,4 @@ export class Gateway implements AsyncDisposable {
         log.debug("peer {peer}: keys wiped", properties);
     }
   }
-}
-
-/** Both sides have closed, and the application is done. */
-function isOver(state: string): boolean {
-  return state === "time-wait" || state === "closed";
 }
