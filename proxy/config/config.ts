@@ -61,10 +61,14 @@ export interface InterfaceInput {
   preDown?: ListInput;
   postDown?: ListInput;
   saveConfig?: boolean | string;
+  includedApplications?: ListInput;
+  excludedApplications?: ListInput;
 }
 
 export interface PeerInput {
   publicKey: KeyInput;
+  /** What to call the peer: 1 to 64 of `a-z A-Z 0-9 . _ @ -` and blanks inside. No two are alike. */
+  name?: string;
   presharedKey?: KeyInput;
   allowedIps?: ListInput;
   /** `HOST:PORT` or `[IPV6]:PORT`. */
@@ -119,6 +123,7 @@ export interface GatewayConfig {
 export interface PeerConfig {
   /** 32 bytes. */
   readonly publicKey: Uint8Array;
+  readonly name?: string;
   /** 32 bytes. */
   readonly presharedKey?: Uint8Array;
   readonly allowedIps: readonly Prefix[];

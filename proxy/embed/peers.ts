@@ -18,6 +18,7 @@ import { changePeer } from "../gateway/reload.ts";
 
 /** What `Wirestack.updatePeer` changes: what is missing stays, `null` takes away. */
 export interface PeerChanges {
+  name?: string | null;
   presharedKey?: KeyInput | null;
   /** The whole list. */
   allowedIps?: ListInput | null;
@@ -38,8 +39,11 @@ export function addPeer(gateway: Gateway, input: PeerInput): void {
     throw new ConfigError(["peer.publicKey: is this gateway's own key, expected another one"]);
   }
   if (gateway.engine.device.peer(publicKey) !== undefined) {
-    throw new Deno.errors.AlreadyExists(`there is a peer ${encodeKey(publicKey)} already`);
+    throw new Deno.errors.AlreadyExists(
+      `there is a peer with the key ${encodeKey(publicKey)} already`,
+    );
   }
+  checkName(gateway, config.name, undefined);
   gateway.peers.add(config);
   gateway.engine.wake();
 }
@@ -52,7 +56,7 @@ export function updatePeer(gateway: Gateway, key: KeyInput, changes: PeerChanges
   const peer = peerOf(gateway, key);
   if (peer === undefined) {
     const text = typeof key === "string" ? key : encodeKey(key);
-    throw new Deno.errors.NotFound(`there is no peer ${text}`);
+    throw new Deno.errors.NotFound(`there is no peer with the key ${text}`);
   }
   const { peers } = gateway;
   const given = Object.entries(changes).filter(([, value]) => value !== undefined);
@@ -62,10 +66,14 @@ export function updatePeer(gateway: Gateway, key: KeyInput, changes: PeerChanges
     throw new TypeError("a peer's key cannot change: remove the peer and add another");
   }
   const names = new Set(given.map(([name]) => name));
-  const endpoint = names.has("endpoint") ? next.endpoint : peers.location(peer);
+  const isMoved = next.endpoint !== undefined;
+  const endpoint = names.has("endpoint") && !isMoved ? undefined : peers.location(peer);
   const presharedKey = names.has("presharedKey") ? next.presharedKey : peer.presharedKey;
+  const name = names.has("name") ? next.name : peer.name;
+  checkName(gateway, name, peer);
   changePeer(peers, peer, {
     publicKey: peer.publicKey,
+    ...(name !== undefined && { name }),
     ...(presharedKey && { presharedKey }),
     ...(endpoint && { endpoint }),
     allowedIps: names.has("allowedIps") ? next.allowedIps : peers.allowedIps(peer),
@@ -74,7 +82,7 @@ export function updatePeer(gateway: Gateway, key: KeyInput, changes: PeerChanges
       : peer.persistentKeepalive,
   });
   // Said once more, it is where the peer is sought, wherever it has been heard since.
-  if (names.has("endpoint") && endpoint !== undefined) peers.setLocation(peer, endpoint);
+  if (isMoved) peers.setLocation(peer, next.endpoint);
   gateway.engine.wake();
 }
 
@@ -85,6 +93,14 @@ export function removePeer(gateway: Gateway, key: KeyInput): boolean {
   gateway.peers.remove(peer);
   gateway.engine.wake();
   return true;
+}
+
+/** @throws {ConfigError} if it is the name of a peer other than `self`. */
+function checkName({ engine }: Gateway, name: string | undefined, self: Peer | undefined): void {
+  for (const peer of name === undefined ? [] : engine.device.peers()) {
+    if (peer === self || peer.name?.toLowerCase() !== name!.toLowerCase()) continue;
+    throw new ConfigError([`peer.name: ${name} is another peer's too, expected each name once`]);
+  }
 }
 
 /** @throws {ConfigError} if it is no key. */

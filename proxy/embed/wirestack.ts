@@ -7,7 +7,6 @@
 import { IpAddress, type Prefix, type TcpEndpoint } from "../../netstack/mod.ts";
 import type { Peer } from "../../wireguard/mod.ts";
 import { parsePrefix } from "../address.ts";
-import { encodeKey } from "../base64.ts";
 import type { GatewayConfig, KeyInput, ListInput, PeerInput } from "../config/config.ts";
 import { splitList } from "../config/values.ts";
 import type { Protocols } from "../forward/subnet_proxy.ts";
@@ -18,6 +17,7 @@ import {
   type GatewayOptions,
   type GatewayStats,
 } from "../gateway/gateway.ts";
+import { peerName } from "../gateway/peers.ts";
 import { applyConfig, type ReloadReport } from "../gateway/reload.ts";
 import { TunnelConn } from "../tunnel/conn.ts";
 import { tunnelAddress, TunnelDatagramConn, TunnelListener } from "../tunnel/listener.ts";
@@ -329,7 +329,7 @@ export class Wirestack implements AsyncDisposable {
     }
     if (peer.endpoint !== undefined || peers.location(peer) !== undefined) return peer;
     throw new Deno.errors.NetworkUnreachable(
-      `connect: peer ${encodeKey(peer.publicKey)}, which has ${remote}, has no Endpoint and has ` +
+      `connect: peer ${peerName(peer)}, which has ${remote}, has no Endpoint and has ` +
         "not been heard yet",
     );
   }
@@ -347,7 +347,7 @@ export class Wirestack implements AsyncDisposable {
 
   #timedOut(peer: Peer, remote: IpAddress, port: number, timeoutMs: number): Error {
     const target = remote.version === 4 ? `${remote}:${port}` : `[${remote}]:${port}`;
-    const key = encodeKey(peer.publicKey);
+    const key = peerName(peer);
     const why = peer.endpoint === undefined
       ? `the name of peer ${key} has not been found`
       : peer.hasSession

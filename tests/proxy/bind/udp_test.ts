@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { IpAddress } from "../../../netstack/mod.ts";
-import { SettingError } from "../../../proxy/config/error.ts";
+import { type Bind, BindError } from "../../../proxy/bind/bind.ts";
 import { EndpointCache, type UdpAddress } from "../../../proxy/bind/endpoint_cache.ts";
 import { TransmitPool } from "../../../proxy/arena/transmit_pool.ts";
 import type { UdpBind, UdpBindOptions } from "../../../proxy/bind/udp.ts";
@@ -32,18 +32,21 @@ async function withBind(ffi: boolean, options: Partial<UdpBindOptions>, use: Use
   const received: Received[] = [];
   const turn = () => {
     bind.drain((buffer, offset, length, from) =>
-      received.push({ bytes: buffer.slice(offset, offset + length), from })
+      received.push({
+        bytes: buffer.slice(offset, offset + length),
+        from: from as UdpAddress,
+      })
     );
     bind.flush();
     if (bind.hasReady) setImmediate(turn);
   };
-  const bind = openUdpBind({
-    pool,
+  const bind = openUdpBind({ pool, ...options }, ffi);
+  pool.onExhausted = () => bind.flush();
+  bind.start({
     onReadable: () => void setImmediate(turn),
     onSent() {},
     onFailed: (error) => assert.fail(error),
-    ...options,
-  }, ffi);
+  });
   try {
     await use(bind, received, pool);
   } finally {
@@ -51,6 +54,9 @@ async function withBind(ffi: boolean, options: Partial<UdpBindOptions>, use: Use
     assert.equal(pool.free, pool.slots, "every slot came back");
   }
 }
+
+/** Whose the endpoints of a cache alone are. */
+const BIND = {} as Bind;
 
 function plain(hostname: string): Deno.DatagramConn & { port: number } {
   const socket = Deno.listenDatagram({ transport: "udp", hostname, port: 0 });
@@ -227,12 +233,7 @@ bindTest("many sent in a turn arrive as they were sent, whatever sends them", {}
   pool,
 ) => {
   const other = new TransmitPool(1420);
-  const sender = openUdpBind({
-    pool: other,
-    onReadable() {},
-    onSent() {},
-    onFailed: (error) => assert.fail(error),
-  }, !(bind instanceof DenoUdpBind));
+  const sender = openUdpBind({ pool: other }, !(bind instanceof DenoUdpBind));
   const to = sender.endpoint(IpAddress.v4(127, 0, 0, 1), bind.port);
   // Deno reverses what is sent at once before a socket is known to be writable.
   sender.send(to, pattern(1), 0, 1, false);
@@ -353,7 +354,7 @@ bindTest("a peer that is not there does not keep the others from being heard", {
 bindTest("marks are refused with the reason where they cannot be set", {}, (bind) => {
   const refused = (message: RegExp) =>
     assert.throws(() => bind.setMark(7), (error) => {
-      assert.ok(error instanceof SettingError && error.path[1] === "fwMark");
+      assert.ok(error instanceof BindError && error.setting === "mark");
       assert.match(error.message, message);
       return true;
     });
@@ -389,7 +390,7 @@ Deno.test({
         loadConfig({ interface: { privateKey: encodeKey(generatePrivateKey()) } }).config,
         { ffi },
       );
-      assert.equal(gateway.engine.bind instanceof FfiUdpBind, ffi);
+      assert.equal(gateway.udp instanceof FfiUdpBind, ffi);
       await gateway.close();
       await using pair = await startPair({ proxy: null, gateway: { ffi }, client: { ffi: !ffi } });
       using listener = pair.gateway.listen({ port: 7 });
@@ -416,7 +417,7 @@ Deno.test("slots do not overlap, and hold a packet with its room", () => {
 });
 
 Deno.test("addresses in use stay the same object while a flood of others passes", () => {
-  const cache = new EndpointCache("::");
+  const cache = new EndpointCache(BIND, "::");
   const sender = (i: number): Deno.NetAddr => ({
     transport: "udp",
     hostname: `::ffff:10.${i >> 16 & 255}.${i >> 8 & 255}.${i & 255}`,
@@ -437,7 +438,7 @@ Deno.test("addresses in use stay the same object while a flood of others passes"
 });
 
 Deno.test("a sender is the same object however the system tells its address", () => {
-  const cache = new EndpointCache("::");
+  const cache = new EndpointCache(BIND, "::");
   const word = (address: UdpAddress) => {
     const words = new Int32Array(12);
     new Uint8Array(words.buffer).set(address.sockaddr);
@@ -454,7 +455,7 @@ Deno.test("a sender is the same object however the system tells its address", ()
   heard[6] = 3; // by the third interface
   assert.equal(cache.fromSockaddr(heard, 0), local);
   assert.equal(word(local)[6], 3, "answers leave by it");
-  const four = new EndpointCache("0.0.0.0");
+  const four = new EndpointCache(BIND, "0.0.0.0");
   const address = four.of(IpAddress.v4(192, 0, 2, 1), 51820);
   assert.deepEqual([...address.sockaddr.subarray(0, 8)], [2, 0, 0xca, 0x6c, 192, 0, 2, 1]);
   assert.equal(four.fromSockaddr(word(address), 0), address);
@@ -462,7 +463,7 @@ Deno.test("a sender is the same object however the system tells its address", ()
 
 Deno.test("a sender heard at another address of this host has moved, and regains a lost source", () => {
   for (const [bound, sockaddrWords, localWords] of [["::", 8, 4], ["0.0.0.0", 8, 1]] as const) {
-    const cache = new EndpointCache(bound);
+    const cache = new EndpointCache(BIND, bound);
     const words = new Int32Array(sockaddrWords + 4);
     new Uint8Array(words.buffer).set(cache.of(IpAddress.v4(192, 0, 2, 1), 51820).sockaddr);
     const heardAt = (local: number) => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { Wirestack } from "../../../proxy/embed/wirestack.ts";
 import { generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
+import { startWirestack } from "../start.ts";
 import { pattern, readAll, SITE, startPair, writeAll } from "../pair.ts";
 
 /** What a server of one connection got until its end. */
@@ -79,7 +79,7 @@ Deno.test("closing gives up after the time it has, and says so", async () => {
   const [ours, theirs] = [generatePrivateKey(), generatePrivateKey()];
   // A socket that takes datagrams and is no WireGuard.
   const silent = Deno.listenDatagram({ transport: "udp", hostname: "127.0.0.1", port: 0 });
-  const net = await Wirestack.start({
+  const net = await startWirestack({
     interface: { privateKey: ours, address: "10.9.0.2/24" },
     peers: [{
       publicKey: publicKeyOf(theirs),
