@@ -9,7 +9,7 @@
 import { IpAddress, Prefix } from "../../netstack/mod.ts";
 import { type AllowedIp, clampPrivateKey, type Peer } from "../../wireguard/mod.ts";
 import { parseIpAddress } from "../address.ts";
-import type { BindEndpoint } from "../bind/bind.ts";
+import { UdpAddress } from "../bind/udp_address.ts";
 import type { UdpBind } from "../bind/udp.ts";
 import type { PeerConfig } from "../config/config.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -183,8 +183,9 @@ export class TunnelPeers {
   rebound(): void {
     for (const peer of this.#engine.device.peers()) {
       const { endpoint } = peer;
-      if (endpoint === undefined || (endpoint as BindEndpoint).bind !== this.#udp) continue;
-      peer.setEndpoint(this.#udp.endpoint(new IpAddress(endpoint.address), endpoint.port));
+      if (!(endpoint instanceof UdpAddress) || endpoint.bind !== this.#udp) continue;
+      const { address, port, scope } = endpoint;
+      peer.setEndpoint(this.#udp.endpoint(new IpAddress(address), port, scope));
     }
   }
 
