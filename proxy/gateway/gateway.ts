@@ -7,7 +7,7 @@
 import { type Arena, openArena } from "../arena/arena.ts";
 import { BindError } from "../bind/bind.ts";
 import type { UdpBind } from "../bind/udp.ts";
-import { openUdpBind } from "../bind/udp_open.ts";
+import { chooseUdp, openUdpBind } from "../bind/udp_open.ts";
 import type { GatewayConfig } from "../config/config.ts";
 import { type ConfigPath, SettingError } from "../config/error.ts";
 import { Engine } from "../engine/engine.ts";
@@ -36,7 +36,10 @@ export interface GatewayOptions {
   readonly tcp?: Partial<TcpSettings>;
   /** Default: as the system resolves names. */
   readonly resolve?: Resolve;
-  /** UDP in batches, over FFI: Linux, with the permission --allow-ffi. Default: Deno's sockets. */
+  /**
+   * UDP in batches, over FFI: Linux, with the permission --allow-ffi. Default: where that can be had.
+   * An error if it is asked for and cannot.
+   */
   readonly ffi?: boolean;
   /** How old the address of a name must be before a failing handshake has it looked up again. */
   readonly resolveAgainMs?: number;
@@ -89,7 +92,7 @@ export class Gateway implements AsyncDisposable {
   private constructor(config: GatewayConfig, options: GatewayOptions) {
     this.closed = this.#closed.promise;
     this.closed.catch(() => {}); // whoever waits for it hears of it
-    const ffi = options.ffi ?? false;
+    const { ffi } = chooseUdp(options.ffi);
     const arena = openArena(config.mtu, options.crypto);
     this.udp = orSettingError(() => openUdp(config, arena, ffi));
     try {
