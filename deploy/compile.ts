@@ -103,13 +103,12 @@ function parse(args: string[]) {
 }
 
 /**
- * What `deno task start:ffi` may do is what the executable may do. Without the flag --ffi it gives up the
- * permission for that before anything else.
+ * What `deno task start` may do is what the executable may do.
  *
  * @param sessionFolder What stands for the folder of the user's session, which is known when it runs.
  */
 export function permissions(sessionFolder = ""): string[] {
-  const [options] = config.tasks["start:ffi"].command.split(" main.ts");
+  const [options] = config.tasks.start.command.split(" main.ts");
   return [
     ...options!.split(" ").filter((word) => word.startsWith("--"))
       .map((word) => word.replace(",$XDG_RUNTIME_DIR/wirestack", sessionFolder)),
