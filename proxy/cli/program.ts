@@ -8,7 +8,7 @@
 
 import { Command, CommanderError, InvalidArgumentError, Option } from "npm:commander@15.1.0";
 import { ConfigError } from "../config/error.ts";
-import { DEFAULT_DIRECTORY, isInterfaceName } from "../control/socket_path.ts";
+import { isInterfaceName } from "../control/socket_path.ts";
 import { VERSION } from "../version.ts";
 import { addConfigFlags, applyFlags, type FlagValue } from "./flags.ts";
 import { genkey, genpsk, pubkey } from "./keys.ts";
@@ -106,13 +106,12 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
     const { controlDir } = loaded.config;
     const isFile = file !== undefined && file !== STANDARD_INPUT;
     const path = isFile ? await realPath(file) : undefined;
-    if (controlDir === undefined || controlDir === "off") giveUpWriting();
     const status = await up(loaded, {
       ...options,
       start: (config) => Gateway.start(config, { ffi, ...(crypto && { crypto }) }),
       handlers: (gateway) =>
         controlHandlers(gateway, {
-          started: loaded.config,
+          started: loaded,
           load: () => loadAgain(file, upFlags, terminal),
           ...(path !== undefined && { file: path }),
         }),
@@ -121,6 +120,7 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
         ...(options.name !== undefined && { name: options.name }),
         ...(isFile && { file }),
       },
+      onControlOpen: giveUpWriting,
     }, terminal);
     done(status);
   });
@@ -168,7 +168,7 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
       "Makes keys for a client, gives it a free address, adds it to the gateway's file and to the " +
         "gateway that runs with it, and prints the client's wg-quick file.",
     )
-    .argument("<NAME>", "what to call it, a comment in the gateway's file")
+    .argument("<NAME>", "what to call it")
     .option("--config <FILE>", "the gateway's file (default: of the only gateway that runs)")
     .option("--endpoint <HOST:PORT>", "where clients reach the gateway")
     .option(
@@ -183,6 +183,18 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
     .action(async (name: string, options) => {
       const { addPeer } = await import("./add_peer.ts");
       done(await orNotRunning(() => addPeer(name, options, terminal), terminal));
+    });
+  program.command("remove-peer")
+    .summary("remove a client")
+    .description(
+      "Takes a peer out of the gateway's file and out of the gateway that runs with it.",
+    )
+    .argument("<NAME>", "its name or public key")
+    .option("--config <FILE>", "the gateway's file (default: of the only gateway that runs)")
+    .addOption(controlDirOption())
+    .action(async (name: string, options) => {
+      const { removePeer } = await import("./remove_peer.ts");
+      done(await orNotRunning(() => removePeer(name, options, terminal), terminal));
     });
   program.command("genkey")
     .description("Prints a new private key, as wg genkey does.")
@@ -217,7 +229,7 @@ async function realPath(file: string): Promise<string | undefined> {
 function controlDirOption(): Option {
   return new Option(
     "--control-dir <DIR>",
-    `folder of the control sockets (default ${DEFAULT_DIRECTORY})`,
+    "folder of the control sockets (default: the user's own, and root's /var/run/wireguard)",
   );
 }
 
@@ -241,7 +253,8 @@ function parseName(text: string): string {
 
 /**
  * The program may write anywhere, because `add-peer` does. A gateway has no use for more than the
- * folder of its control socket, which the task names beside it, and so stays permitted.
+ * usual folders of control sockets, which the task names beside it, and so stay permitted. In any
+ * other folder its socket stays behind when it ends, and is replaced by the next.
  */
 function giveUpWriting(): void {
   Deno.permissions.revokeSync({ name: "write", path: "/" });

@@ -41,6 +41,8 @@ export interface UpOptions<G extends RunningGateway> {
   /** What the control socket and SIGHUP do to it. */
   readonly handlers: (gateway: G) => ControlHandlers;
   readonly control: ControlOptions;
+  /** Called once there is a control socket, or none: what was needed for that may be given up. */
+  readonly onControlOpen?: () => void;
   /** Tests send their own. */
   readonly listen?: typeof listenForSignals;
   readonly exit?: (status: number) => void;
@@ -77,10 +79,16 @@ export async function up<G extends RunningGateway>(
     reload: () => void handlers?.reload().catch(logDefect),
   });
   try {
+    // First of all: who runs under this name already keeps everything.
+    control = await openControl(options.control);
+    options.onControlOpen?.();
     gateway = await options.start(config);
     logListening(gateway, config);
     handlers = options.handlers(gateway);
-    control = await openControl(options.control, handlers);
+    if (control !== undefined) {
+      control.serve(handlers);
+      getLogger(["wirestack", "control"]).info("control socket {path}", { path: control.path });
+    }
     await Promise.race([stopped.promise, gateway.closed]);
     await gateway.close({ graceMs: GRACE_MS });
     log.info("stopped");

@@ -18,7 +18,7 @@ import { type PacketObserver, Tap } from "../link/tap.ts";
 import { WireguardLink } from "../link/wireguard.ts";
 import { getLogger } from "../log/logger.ts";
 import { type Nic, type NicAddress, Stack, type TcpSettings } from "../../netstack/mod.ts";
-import { Device, type DeviceEvent, type TimerSettings } from "../../wireguard/mod.ts";
+import { Device, type DeviceEvent, type Sender, type TimerSettings } from "../../wireguard/mod.ts";
 import type { Clock, Scheduler } from "./event_loop.ts";
 
 const log = getLogger(["wirestack", "engine"]);
@@ -110,7 +110,7 @@ export class Engine {
     buffer: Uint8Array,
     offset: number,
     length: number,
-    from: BindEndpoint,
+    from: Sender,
   ) => {
     try {
       this.device.handleDatagram(buffer, offset, length, from, this.#now);

@@ -9,7 +9,7 @@
 import { IpAddress, Prefix } from "../../netstack/mod.ts";
 import { type AllowedIp, clampPrivateKey, type Peer } from "../../wireguard/mod.ts";
 import { parseIpAddress } from "../address.ts";
-import type { BindEndpoint } from "../bind/bind.ts";
+import { UdpAddress } from "../bind/udp_address.ts";
 import type { UdpBind } from "../bind/udp.ts";
 import type { PeerConfig } from "../config/config.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -87,11 +87,12 @@ export class TunnelPeers {
 
   /** @throws {TypeError} if the key is the gateway's own, or a peer's already. */
   add(config: PeerConfig): Peer {
-    const { publicKey, presharedKey, allowedIps, endpoint, persistentKeepalive } = config;
+    const { publicKey, name, presharedKey, allowedIps, endpoint, persistentKeepalive } = config;
     const peer = this.#engine.device.addPeer({
       publicKey,
       ...(presharedKey && { presharedKey }),
     }, this.#engine.now());
+    peer.name = name;
     if (endpoint !== undefined) this.setLocation(peer, endpoint);
     this.setAllowedIps(peer, allowedIps);
     this.setPersistentKeepalive(peer, persistentKeepalive); // last: it may start a handshake
@@ -182,8 +183,9 @@ export class TunnelPeers {
   rebound(): void {
     for (const peer of this.#engine.device.peers()) {
       const { endpoint } = peer;
-      if (endpoint === undefined || (endpoint as BindEndpoint).bind !== this.#udp) continue;
-      peer.setEndpoint(this.#udp.endpoint(new IpAddress(endpoint.address), endpoint.port));
+      if (!(endpoint instanceof UdpAddress) || endpoint.bind !== this.#udp) continue;
+      const { address, port, scope } = endpoint;
+      peer.setEndpoint(this.#udp.endpoint(new IpAddress(address), port, scope));
     }
   }
 

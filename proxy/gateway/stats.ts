@@ -14,6 +14,8 @@ import type { TcpRelay } from "../forward/tcp_relay.ts";
 export interface PeerStats {
   /** Base64. */
   readonly publicKey: string;
+  /** Null when nobody has given it one. */
+  readonly name: string | null;
   /** `ADDRESS:PORT`; null when it is not known. */
   readonly endpoint: string | null;
   readonly allowedIps: readonly string[];
@@ -101,6 +103,7 @@ export function gatewayStats(gateway: Gateway, startedAt: number): GatewayStats 
 function peerStats({ device }: Engine): PeerStats[] {
   return Array.from(device.peers(), (peer) => ({
     publicKey: encodeKey(peer.publicKey),
+    name: peer.name ?? null,
     endpoint: peer.endpoint?.toString() ?? null,
     allowedIps: peer.allowedIps.map(({ address, length }) => `${new IpAddress(address)}/${length}`),
     receivedBytes: peer.receivedBytes,

@@ -210,7 +210,7 @@ labTest("setconf and syncconf with what is there keep the session and the socket
   assert.match(shown, /\n\ngateway: up /);
   assert.equal(
     await host.output([...command(), "reload", gateway.file], { cwd: ROOT }),
-    `${gateway.name}: reloaded\n`,
+    `${gateway.name}: reloaded, nothing has changed\n`,
   );
   await ping();
   assert.equal(await handshake(), before);
