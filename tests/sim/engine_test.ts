@@ -218,14 +218,16 @@ Deno.test("several binds: a peer is answered by the one it was heard by, and may
   for (const { counters } of [first!, second!]) {
     assert.ok(counters.sent > 300 && counters.received > 300);
   }
+  // Moved in silence, or an answer still under way would take it back.
+  const moving = new EchoClient(clients[0]!.connectTcp(SITE, PORT), 500_000, 3, { pauseAt: 1_000 });
+  sim.runFor(1_000);
   const before = first!.counters.sent;
-  const moving = transfer(clients[0]!, 3_000_000, 3);
-  sim.runFor(100);
   const [hubOfFirst] = clients[0]!.engine.device.peers();
   hubOfFirst!.setEndpoint(clients[0]!.bind.endpoint("192.0.2.9", 51820));
+  moving.resume();
   assert.ok(sim.runUntil(() => moving.hasEnded, 60_000));
   assert.equal(moving.error, undefined);
-  assert.ok(first!.counters.sent - before < 1_000, "the rest left by the other");
+  assert.equal(first!.counters.sent, before);
   sim.runFor(200_000);
   world.assertClean();
   await world.close();

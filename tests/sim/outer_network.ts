@@ -9,6 +9,7 @@
 import type { MemoryRegion } from "../../netstack/mod.ts";
 import type { TransmitPool } from "../../proxy/arena/transmit_pool.ts";
 import type { Bind, BindEndpoint, BindEvents, DatagramHandler } from "../../proxy/bind/bind.ts";
+import type { Endpoint, Sender } from "../../wireguard/mod.ts";
 import type { SimCpu } from "./cpu.ts";
 import type { Impairments, Sim, SimPort } from "./network.ts";
 
@@ -89,7 +90,7 @@ export class SimBind implements Bind {
   readonly #near: SimPort;
   readonly #far: SimPort;
   readonly #frame = new Uint8Array(MAX_SIZE);
-  readonly #endpoints = new Map<number, SimEndpoint>();
+  readonly #sender = new SimSender(this);
   #address: number;
   #port: number;
   #events: BindEvents | undefined;
@@ -147,7 +148,7 @@ export class SimBind implements Bind {
   }
 
   endpoint(address: string, port: number): SimEndpoint {
-    return this.#endpoint(parseAddress(address), port);
+    return new SimEndpoint(this, parseAddress(address), port);
   }
 
   start(events: BindEvents): void {
@@ -163,7 +164,8 @@ export class SimBind implements Bind {
       this.counters.received++;
       this.#options.cpu.spendOnDatagram();
       memory.set(frame.subarray(HEADER), offset);
-      handle(memory, offset, length, this.#endpoint(readAddress(frame, 0), readPort(frame, 4)));
+      this.#sender.set(readAddress(frame, 0), readPort(frame, 4));
+      handle(memory, offset, length, this.#sender);
     }
     return count;
   }
@@ -265,16 +267,6 @@ export class SimBind implements Bind {
       this.#events!.onReadable();
     }
   }
-
-  #endpoint(address: number, port: number): SimEndpoint {
-    const key = address * 65536 + port;
-    let endpoint = this.#endpoints.get(key);
-    if (endpoint === undefined) {
-      endpoint = new SimEndpoint(this, address, port);
-      this.#endpoints.set(key, endpoint);
-    }
-    return endpoint;
-  }
 }
 
 export class SimEndpoint implements BindEndpoint {
@@ -290,6 +282,42 @@ export class SimEndpoint implements BindEndpoint {
 
   toString(): string {
     return `${this.address.join(".")}:${this.port}`;
+  }
+}
+
+/** As a bind's is: one object, filled anew for each datagram. */
+class SimSender implements Sender {
+  port = 0;
+  readonly #bind: SimBind;
+  #address = 0;
+
+  constructor(bind: SimBind) {
+    this.#bind = bind;
+  }
+
+  set(address: number, port: number): void {
+    this.#address = address;
+    this.port = port;
+  }
+
+  readAddress(out: Uint8Array): number {
+    writeAddress(out, 0, this.#address);
+    return 4;
+  }
+
+  isAt(endpoint: Endpoint): boolean {
+    return endpoint instanceof SimEndpoint && endpoint.bind === this.#bind &&
+      endpoint.port === this.port && readAddress(endpoint.address, 0) === this.#address;
+  }
+
+  toEndpoint(): Endpoint {
+    return new SimEndpoint(this.#bind, this.#address, this.port);
+  }
+
+  copy(): Sender {
+    const copy = new SimSender(this.#bind);
+    copy.set(this.#address, this.port);
+    return copy;
   }
 }
 
