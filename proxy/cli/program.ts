@@ -217,6 +217,18 @@ function makeProgram(
       const { removePeer } = await import("./remove_peer.ts");
       done(await orNotRunning(() => removePeer(name, options, terminal), terminal));
     });
+  program.command("strip")
+    .summary("print what wg takes of a configuration")
+    .description(
+      "Prints a configuration without what is not WireGuard's own, as wg-quick strip does, for " +
+        "wg syncconf NAME <(wirestack strip CONFIG). Has the private key. wirestack reload applies " +
+        "all of it.",
+    )
+    .argument("<CONFIG>", "wg-quick file, or -")
+    .action(async (file: string) => {
+      const { strip } = await import("./strip.ts");
+      done(await strip(file, terminal));
+    });
   program.command("genkey")
     .description("Prints a new private key, as wg genkey does.")
     .action(() => done(genkey(terminal)));

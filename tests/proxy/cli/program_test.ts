@@ -206,6 +206,28 @@ Deno.test("a file that everybody may read gets a warning, by wg-quick's rule", {
   }
 });
 
+Deno.test("strip prints what wg takes, and nothing of ours", async () => {
+  const text =
+    `# the site\n[interface] # x\nprivatekey=${PRIVATE}\nAddress = 10.9.0.1/24\nlistenport= 7\n` +
+    "FwMark = 0x2a\nDNS = 1.1.1.1\nMTU = 1300\nPostUp = a, b\nControlDir = off\nPeerToPeer = true\n" +
+    `[Peer] # laptop\nPublicKey = ${
+      PUBLIC.replace("HI", "HJ")
+    }\nName = tv\nAllowedIPs = 10.9.0.2/32\n` +
+    `PresharedKey = ${PRIVATE}\nAllowedIPs = fd09::2\nEndpoint = a.example:7\nPersistentKeepalive = off\n` +
+    "[Proxy]\nSubnets = 10.50.0.0/16\n";
+  const stripped = `[Interface]\nPrivateKey = ${PRIVATE}\nListenPort = 7\nFwMark = 0x2a\n\n` +
+    `[Peer]\nPublicKey = ${PUBLIC.replace("HI", "HJ")}\nPresharedKey = ${PRIVATE}\n` +
+    "AllowedIPs = 10.9.0.2/32, fd09::2\nEndpoint = a.example:7\nPersistentKeepalive = off\n";
+  assert.deepEqual(await tryRun(["strip", "-"], text), { status: 0, out: stripped, error: "" });
+  assert.deepEqual(await tryRun(["strip", "-"], stripped), { status: 0, out: stripped, error: "" });
+  const wrong = await tryRun(["strip", "-"], text.replace("listenport= 7", "listenport= x"));
+  assert.deepEqual([wrong.status, wrong.out], [2, ""]);
+  assert.equal(
+    (await tryRun(["strip", "-"], text, { outputIsWorldAccessible: () => true })).error,
+    "Warning: writing to world accessible file.\n",
+  );
+});
+
 Deno.test("genkey makes clamped keys, genpsk any", async () => {
   const { status, out, error } = await tryRun(["genkey"]);
   assert.deepEqual([status, error], [0, ""]);
