@@ -126,7 +126,10 @@ function makeLab(provider: Crypto) {
       random,
       wallClock: () => now,
       sink: {
-        transmit: (_to, buffer, offset, length) => transmit(buffer.slice(offset, offset + length)),
+        transmit: (_to, buffer, offset, length) => {
+          transmit(buffer.slice(offset, offset + length));
+          return false;
+        },
         receive: () => {},
       },
       now: 0,

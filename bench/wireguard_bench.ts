@@ -27,8 +27,10 @@ function pair(provider: Crypto) {
       random,
       wallClock: Date.now,
       sink: {
-        transmit: (_to, buffer, offset, length) =>
-          other().handleDatagram(buffer, offset, length, endpoint, 0),
+        transmit: (_to, buffer, offset, length) => {
+          other().handleDatagram(buffer, offset, length, endpoint, 0);
+          return false;
+        },
         receive: () => void opened++,
       },
       now: 0,

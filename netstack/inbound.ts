@@ -6,6 +6,7 @@ import type { Inbound } from "./transport.ts";
 export class InboundPacket implements Inbound {
   nic!: Nic;
   ingress!: Nic;
+  from: unknown = undefined;
   version: IpVersion = 4;
   local = false;
   buffer: Uint8Array = new Uint8Array(0);

@@ -17,6 +17,7 @@
  *   transmit(buffer: Uint8Array, offset: number, length: number, now: number): void {
  *     this.deliver(buffer, offset, length, now);
  *   }
+ *   forward = () => false;
  * }
  *
  * function host(last: number): { stack: Stack; nic: Nic; wire: Wire } {
@@ -58,7 +59,7 @@ export { IcmpCounters, IpCounters, UdpCounters } from "./counters.ts";
 export { copyBytes } from "./bytes.ts";
 export { Deadlines, type Timed } from "./deadlines.ts";
 export { icmpErrorKind } from "./icmp.ts";
-export { type Link, LINK_HEADROOM, LINK_TAILROOM } from "./link.ts";
+export { type Link, LINK_HEADROOM, LINK_TAILROOM, type NextHop } from "./link.ts";
 export type { Nic, NicAddress, NicOptions } from "./nic.ts";
 export type { ReassemblySettings } from "./reassembly.ts";
 export type { RouteTable } from "./route.ts";

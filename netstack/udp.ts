@@ -32,7 +32,11 @@ const EPHEMERAL_COUNT = 16_384;
 
 /** Takes what arrives at a {@link UdpEndpoint}. Called while packets come in. */
 export interface UdpHandler {
-  /** The bytes are borrowed until the call returns. The address may be kept. */
+  /**
+   * The bytes are borrowed until the call returns. The address may be kept.
+   *
+   * @param from Who sent the packet, as `Stack.handlePacket` was told.
+   */
   datagram(
     endpoint: UdpEndpoint,
     source: IpAddress,
@@ -41,6 +45,7 @@ export interface UdpHandler {
     offset: number,
     length: number,
     now: number,
+    from: unknown,
   ): void;
 
   /** ICMP reported something about a datagram sent before (RFC 1122 §4.1.3.3). */
@@ -349,6 +354,7 @@ export class UdpEndpoint {
       payload + UDP_HEADER_LENGTH,
       length - UDP_HEADER_LENGTH,
       now,
+      inbound.from,
     );
   }
 

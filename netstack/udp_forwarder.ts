@@ -29,7 +29,9 @@ export type UdpVerdict =
 export interface UdpForwarderHandler {
   /**
    * One datagram of a client, to anybody. The bytes are borrowed until the call returns; addresses
-   * may be kept, and the same destination bytes as the flow's last give the same object.
+   * may be kept, and the same destination bytes as the flow's last give the same object. Whoever
+   * ties a decision to {@link UdpFlow.from} compares it here: another peer may have got the
+   * client's address.
    *
    * @returns What becomes of it. If that is not "accept" and `flow.session` is undefined, the flow
    * is gone again.
@@ -195,6 +197,8 @@ export class UdpFlow {
   readonly nic: Nic;
   /** Where they come in and the answers leave. */
   readonly ingress: Nic;
+  /** Who sent the latest datagram, as `Stack.handlePacket` was told. */
+  from: unknown = undefined;
   /** The forwarder's own. */
   session: unknown = undefined;
 
@@ -309,6 +313,7 @@ export class UdpFlow {
   /** For the table: keeps what {@link report} quotes. @returns The destination. */
   noteDatagram(inbound: Inbound): IpAddress {
     const { buffer, ipOffset, payload, destination, version } = inbound;
+    this.from = inbound.from;
     const headers = this.#lastHeaders;
     const ipHeaderLength = headers.length - UDP_HEADER_LENGTH;
     copyBytes(buffer, ipOffset, headers, 0, ipHeaderLength);

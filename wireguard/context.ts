@@ -19,10 +19,20 @@ import type { TimerSettings } from "./settings.ts";
 /** Where a device's output goes. */
 export interface DeviceSink {
   /**
-   * A datagram to send. Of a packet that was given to `Device.sendPacket` it is the same buffer, 16
-   * bytes before the packet. Any other buffer is borrowed until the call returns.
+   * A datagram to send.
+   *
+   * @param mayTake Whether the buffer may be kept beyond the call: it is the one that was given to
+   * `Device.sendPacket`, 16 bytes before the packet. Any other is borrowed until the call returns.
+   * @returns whether it was taken, which `Device.sendPacket` tells its caller
+   * (`SendResult.Taken`); false if it was sent, copied or dropped.
    */
-  transmit(endpoint: Endpoint, buffer: Uint8Array, offset: number, length: number): void;
+  transmit(
+    endpoint: Endpoint,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    mayTake: boolean,
+  ): boolean;
 
   /**
    * An inner packet: authenticated, its source one of the peer's allowed IPs, padding cut off.
@@ -68,15 +78,16 @@ export interface Context {
   identity: StaticIdentity;
 }
 
-/** Sends a datagram and counts it. */
+/** Sends a datagram and counts it. @returns as {@link DeviceSink.transmit}. */
 export function transmit(
   context: Context,
   endpoint: Endpoint,
   buffer: Uint8Array,
   offset: number,
   length: number,
-): void {
+  mayTake = false,
+): boolean {
   context.counters.datagramsSent++;
   context.counters.bytesSent += length;
-  context.sink.transmit(endpoint, buffer, offset, length);
+  return context.sink.transmit(endpoint, buffer, offset, length, mayTake);
 }

@@ -69,6 +69,16 @@ export interface DeviceOptions {
   readonly now: number;
 }
 
+/**
+ * The peer that a destination's packets go to, as `Device.sendPacket` has noted it. Whoever sends many
+ * packets to one destination keeps one of these, and looks at none of it.
+ */
+export interface PeerHop {
+  to: unknown;
+  /** 0 before the first packet. */
+  generation: number;
+}
+
 /** Largest UDP payload over IPv4; no sealed packet can be longer. */
 const MAX_DATAGRAM = 65507;
 
@@ -240,18 +250,35 @@ export class Device {
   /**
    * An inner packet out, to the peer that owns its destination. It is sealed in place: 16 bytes in
    * front of `offset` and 32 behind the packet are overwritten. A staged packet is copied.
+   *
+   * @param hop Kept by the caller for one destination. Of packets that come with the same one only
+   * the first is looked up, until allowed IPs change.
    */
-  sendPacket(buffer: Uint8Array, offset: number, length: number, now: number): SendResult {
+  sendPacket(
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+    hop?: PeerHop,
+  ): SendResult {
     const version = innerVersion(buffer, offset, length);
     if (version === 0 || length > MAX_DATAGRAM - DATA_HEADER_SIZE - 15 - TAG_SIZE) {
       this.counters.droppedInvalid++;
       return SendResult.Invalid;
     }
+    const { allowedIps } = this.#context;
+    if (hop !== undefined && hop.generation === allowedIps.generation) {
+      return (hop.to as Peer).send(buffer, offset, length, now);
+    }
     const destination = offset + (version === 4 ? IPV4_DESTINATION : IPV6_DESTINATION);
-    const peer = this.#context.allowedIps.lookup(buffer, destination, version);
+    const peer = allowedIps.lookup(buffer, destination, version);
     if (peer === undefined) {
       this.counters.droppedNoPeer++;
       return SendResult.NoPeer;
+    }
+    if (hop !== undefined) {
+      hop.to = peer;
+      hop.generation = allowedIps.generation;
     }
     return peer.send(buffer, offset, length, now);
   }

@@ -17,8 +17,10 @@
  *     random,
  *     wallClock: Date.now,
  *     sink: {
- *       transmit: (_to, buffer, offset, length) =>
- *         other().handleDatagram(buffer.slice(offset, offset + length), 0, length, endpoint, 0),
+ *       transmit: (_to, buffer, offset, length) => {
+ *         other().handleDatagram(buffer.slice(offset, offset + length), 0, length, endpoint, 0);
+ *         return false; // the buffer was not kept
+ *       },
  *       receive: (_peer, _buffer, _offset, length) => console.log(`${length} bytes`),
  *       event: (event) => console.log(event.type),
  *     },
@@ -40,7 +42,7 @@ export { type AllowedIp, AllowedIps } from "./allowed_ips.ts";
 export type { DeviceEvent, DeviceSink } from "./context.ts";
 export type { DeviceCounters } from "./counters.ts";
 export type { Aead, AeadKey, Crypto, X25519 } from "./crypto.ts";
-export { Device, type DeviceOptions } from "./device.ts";
+export { Device, type DeviceOptions, type PeerHop } from "./device.ts";
 export type { Endpoint } from "./endpoint.ts";
 export { clampPrivateKey, derivePublicKey, generatePrivateKey } from "./keys.ts";
 export { nobleCrypto } from "./noble.ts";

@@ -30,7 +30,7 @@ import { PeerTimers, type TimerActions } from "./timers.ts";
 
 /** What became of a packet given to `Device.sendPacket`. */
 export const SendResult = {
-  /** Sealed and handed to the sink. */
+  /** Sealed and handed to the sink. The buffer is the caller's again. */
   Sent: 0,
   /** Copied; it leaves when a handshake completes, or is dropped when that fails. */
   Staged: 1,
@@ -40,6 +40,8 @@ export const SendResult = {
   NoEndpoint: 3,
   /** Not an IP packet. */
   Invalid: 4,
+  /** Sealed, and the sink has taken the buffer: it is the sink's to give back. */
+  Taken: 5,
 } as const;
 export type SendResult = typeof SendResult[keyof typeof SendResult];
 
@@ -61,6 +63,9 @@ const NO_PRESHARED_KEY = new Uint8Array(KEY_SIZE);
 export class Peer implements TimerActions {
   /** 32 bytes. Not to be written to. */
   readonly publicKey: Uint8Array;
+
+  /** What people call it. The protocol does not know. */
+  name: string | undefined = undefined;
 
   /** Whole datagrams of this peer, handshakes and keepalives included, as `wg show` counts them. */
   receivedBytes = 0;
@@ -222,8 +227,8 @@ export class Peer implements TimerActions {
       this.initiate(now);
       return SendResult.Staged;
     }
-    this.#seal(keypair, endpoint, buffer, offset, length, now);
-    return SendResult.Sent;
+    const isTaken = this.#seal(keypair, endpoint, buffer, offset, length, now, true);
+    return isTaken ? SendResult.Taken : SendResult.Sent;
   }
 
   /** @internal An empty packet; or the staged ones, if there are any, which serve as well. */
@@ -242,7 +247,7 @@ export class Peer implements TimerActions {
       return;
     }
     this.#keepalive ??= new Uint8Array(KEEPALIVE_SIZE);
-    this.#seal(keypair, endpoint, this.#keepalive, DATA_HEADER_SIZE, 0, now);
+    this.#seal(keypair, endpoint, this.#keepalive, DATA_HEADER_SIZE, 0, now, false);
   }
 
   /** @internal Sends what has been waiting for a session, in order. */
@@ -255,7 +260,7 @@ export class Peer implements TimerActions {
         return;
       }
       const slot = this.#staged.shift()!;
-      this.#seal(keypair, endpoint, slot, DATA_HEADER_SIZE, packetLength(slot), now);
+      this.#seal(keypair, endpoint, slot, DATA_HEADER_SIZE, packetLength(slot), now, false);
     }
   }
 
@@ -361,7 +366,11 @@ export class Peer implements TimerActions {
     return keypair.maySend(now, this.#context.settings.rejectAfterMs) ? keypair : undefined;
   }
 
-  /** §5.4.6: header, padding and tag around the packet, in place. A keepalive has length 0. */
+  /**
+   * §5.4.6: header, padding and tag around the packet, in place. A keepalive has length 0.
+   *
+   * @returns whether the sink has taken the buffer, as it only may where `mayTake` says so.
+   */
   #seal(
     keypair: Keypair,
     endpoint: Endpoint,
@@ -369,7 +378,8 @@ export class Peer implements TimerActions {
     offset: number,
     length: number,
     now: number,
-  ): void {
+    mayTake: boolean,
+  ): boolean {
     const context = this.#context;
     const padded = length + paddingOf(length, context.mtu);
     for (let i = offset + length; i < offset + padded; i++) buffer[i] = 0;
@@ -400,7 +410,7 @@ export class Peer implements TimerActions {
     ) {
       this.initiate(now);
     }
-    transmit(context, endpoint, buffer, start, size);
+    return transmit(context, endpoint, buffer, start, size, mayTake);
   }
 }
 

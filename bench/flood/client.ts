@@ -28,6 +28,7 @@ export class Client {
           if (bytes[0] === 1) this.initiations.push(bytes);
           this.#sending++;
           this.#socket.send(bytes, to).catch(() => {}).finally(() => this.#sending--);
+          return false;
         },
         receive: () => {},
       },

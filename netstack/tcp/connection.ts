@@ -35,6 +35,8 @@ export class Connection implements Flow {
   readonly remote: IpAddress;
   readonly remotePort: number;
   readonly hash: number;
+  /** Who opened it: see {@link TcpEndpoint.from}. */
+  readonly from: unknown;
   readonly sender: Sender;
   readonly receiver: Receiver;
   readonly endpoint: TcpEndpoint;
@@ -128,6 +130,7 @@ export class Connection implements Flow {
     remote: IpAddress,
     remotePort: number,
     hash: number,
+    from: unknown,
     now: number,
   ) {
     this.tcp = tcp;
@@ -137,6 +140,7 @@ export class Connection implements Flow {
     this.remote = remote;
     this.remotePort = remotePort;
     this.hash = hash;
+    this.from = from;
     this.mtu = path.mtu;
     this.sender = new Sender(tcp.settings, tcp.memory);
     this.receiver = new Receiver(tcp.settings, tcp.memory);

@@ -93,6 +93,14 @@ export class TcpEndpoint {
     return this.#connection.remotePort;
   }
 
+  /**
+   * Who opened a connection that came in, as `Stack.handlePacket` was told; undefined for one that
+   * this side opened.
+   */
+  get from(): unknown {
+    return this.#connection.from;
+  }
+
   get state(): TcpState {
     return this.#connection.state;
   }

@@ -37,6 +37,8 @@ export interface TcpForwarderRequest {
   readonly target: IpAddress;
   readonly targetPort: number;
   readonly ingress: Nic;
+  /** Who sent the SYN, as `Stack.handlePacket` was told. */
+  readonly from: unknown;
   /** Answers the SYN. @returns Undefined if the client has given up meanwhile. */
   accept(): TcpEndpoint | undefined;
   reject(how: TcpRejection): void;
@@ -55,6 +57,7 @@ export class HalfOpen implements Flow, Timed, TcpForwarderRequest {
   /** The NIC whose forwarder is asked. */
   readonly nic: Nic;
   readonly ingress: Nic;
+  readonly from: unknown;
   /** When the SYN arrived, ms. */
   readonly at: number;
   /** Options and numbers of the SYN, without payload. */
@@ -96,6 +99,7 @@ export class HalfOpen implements Flow, Timed, TcpForwarderRequest {
     this.hash = hash;
     this.nic = inbound.nic;
     this.ingress = inbound.ingress;
+    this.from = inbound.from;
     this.at = now;
     this.syn = copySyn(syn);
     this.original = buffer.slice(ipOffset, Math.min(payload + length, ipOffset + ORIGINAL_KEPT));

@@ -191,9 +191,10 @@ export class Strangers {
       tcp.counters.connectionsFull++;
       return undefined;
     }
-    const { local, localPort, remote, remotePort, ingress, hash, before, at } = request;
+    const { local, localPort, remote, remotePort, ingress, from, hash, at } = request;
     const path = new Path(ingress, PROTOCOL_TCP, local, remote);
-    const c = tcp.open(path, local, localPort, remote, remotePort, hash, before?.sendNext, at);
+    const above = request.before?.sendNext;
+    const c = tcp.open(path, local, localPort, remote, remotePort, hash, from, above, at);
     // The other side of a relay has coalesced already.
     c.sender.noDelay = true;
     // Until the client answers, it keeps its place.
@@ -247,7 +248,9 @@ export class Strangers {
     }
     const path = replyPath(inbound);
     const { source: local, destination: remote } = path;
-    const c = tcp.open(path, local, localPort, remote, remotePort, hash, before?.sendNext, now);
+    const { from } = inbound;
+    const above = before?.sendNext;
+    const c = tcp.open(path, local, localPort, remote, remotePort, hash, from, above, now);
     c.listener = listener;
     listener.halfOpen++;
     c.isHalfOpen = true;
@@ -316,7 +319,8 @@ export class Strangers {
     syn.tsValue = segment.tsValue;
     syn.windowScale = segment.hasTimestamps ? decodeWindowScale(segment.tsEcho) : -1;
     syn.sackPermitted = segment.hasTimestamps && decodeSack(segment.tsEcho);
-    const c = tcp.open(path, local, localPort, remote, remotePort, hash, undefined, now);
+    const { from } = inbound;
+    const c = tcp.open(path, local, localPort, remote, remotePort, hash, from, undefined, now);
     c.iss = iss;
     c.sender.una = iss;
     c.sender.nxt = (iss + 1) | 0;

@@ -138,7 +138,8 @@ export class Tcp implements TransportProtocol {
       timeWait.remove(before);
       this.counters.timeWaitReused++;
     }
-    const c = this.open(path, local, localPort, remote, remotePort, hash, before?.sendNext, now);
+    const above = before?.sendNext;
+    const c = this.open(path, local, localPort, remote, remotePort, hash, undefined, above, now);
     c.active = true;
     c.state = "syn-sent";
     c.synPending = true;
@@ -366,6 +367,7 @@ export class Tcp implements TransportProtocol {
   /**
    * Makes a connection and its control block.
    *
+   * @param from Who sent the SYN; undefined = we do.
    * @param above The connection in TIME-WAIT before it had used numbers up to here
    * (RFC 1122 §4.2.2.13).
    */
@@ -376,10 +378,11 @@ export class Tcp implements TransportProtocol {
     remote: IpAddress,
     remotePort: number,
     hash: number,
+    from: unknown,
     above: number | undefined,
     now: number,
   ): Connection {
-    const c = new Connection(this, path, local, localPort, remote, remotePort, hash, now);
+    const c = new Connection(this, path, local, localPort, remote, remotePort, hash, from, now);
     c.iss = this.#identity.initialSequence(local, localPort, remote, remotePort, now);
     c.tsOffset = this.#identity.timestampOffset;
     if (above !== undefined && !after(c.iss, above)) c.iss = (above + 0x10000) | 0;

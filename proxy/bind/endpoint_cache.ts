@@ -6,15 +6,16 @@
 
 import { AF_INET, SOCKADDR_IN6_SIZE, SOCKADDR_IN_SIZE, writeSockaddr } from "../../ffi/mod.ts";
 import { IpAddress } from "../../netstack/mod.ts";
-import type { Endpoint } from "../../wireguard/mod.ts";
 import { parseIpAddress } from "../address.ts";
+import type { Bind, BindEndpoint } from "./bind.ts";
 
 /**
  * The address of a peer in the form WireGuard reads, and in those the socket takes; with the address of
  * this host that the peer was heard at, if the socket tells. Heard at another, it has moved: an answer
  * leaves from where it was asked.
  */
-export class UdpAddress implements Endpoint {
+export class UdpAddress implements BindEndpoint {
+  readonly bind: Bind;
   readonly address: Uint8Array;
   readonly port: number;
   readonly netAddr: Deno.NetAddr;
@@ -26,7 +27,8 @@ export class UdpAddress implements Endpoint {
   #sockaddr: Uint8Array<ArrayBuffer> | undefined;
 
   /** @param local The address of this host that it was heard at, as words: 1 or 4. */
-  constructor(ip: IpAddress, netAddr: Deno.NetAddr, local?: Uint32Array) {
+  constructor(bind: Bind, ip: IpAddress, netAddr: Deno.NetAddr, local?: Uint32Array) {
+    this.bind = bind;
     this.source = this.#local = local;
     this.address = ip.bytes;
     this.port = netAddr.port;
@@ -79,14 +81,22 @@ export class EndpointCache {
   readonly #places: (UdpAddress | undefined)[] = new Array<undefined>(PLACES).fill(undefined);
   readonly #words = new Int32Array(PLACES * WORDS);
 
-  /** @param hostname What the socket is bound to. */
-  constructor(hostname: string) {
+  readonly #bind: Bind;
+
+  /**
+   * @param bind Whose endpoints these are.
+   * @param hostname What its socket is bound to.
+   */
+  constructor(bind: Bind, hostname: string) {
+    this.#bind = bind;
     this.#isDualStack = hostname.includes(":");
   }
 
   /** A cache for a socket bound to `hostname`: this one, if that is of the same family. */
   for(hostname: string): EndpointCache {
-    return hostname.includes(":") === this.#isDualStack ? this : new EndpointCache(hostname);
+    return hostname.includes(":") === this.#isDualStack
+      ? this
+      : new EndpointCache(this.#bind, hostname);
   }
 
   /** The sender of a datagram. */
@@ -152,7 +162,7 @@ export class EndpointCache {
     const hostname = ip.version === 4 && this.#isDualStack ? `::ffff:${ip}` : `${ip}${zone}`;
     const key = local === undefined ? `${hostname} ${port}` : `${hostname} ${port} ${local}`;
     const address = this.#find(key) ??
-      this.#add(key, new UdpAddress(ip, { transport: "udp", hostname, port }, local));
+      this.#add(key, new UdpAddress(this.#bind, ip, { transport: "udp", hostname, port }, local));
     if (alias !== undefined && alias !== key) this.#add(alias, address);
     return address;
   }

@@ -5,11 +5,12 @@
  */
 
 import type { IpAddress, MemoryRegion } from "../../netstack/mod.ts";
-import { EndpointCache, type UdpAddress } from "./endpoint_cache.ts";
 import type { TransmitPool } from "../arena/transmit_pool.ts";
+import type { BindEvents, DatagramHandler } from "./bind.ts";
+import { EndpointCache, type UdpAddress } from "./endpoint_cache.ts";
+import { copyToSlot, LastSend } from "./sends.ts";
 import {
   countSendError,
-  type DatagramHandler,
   markError,
   newCounters,
   openOn,
@@ -26,9 +27,9 @@ const RETRY_MS = 100;
 const DATAGRAM_SIZE = 65_536;
 
 export class DenoUdpBind implements UdpBind {
+  readonly name = "udp";
   readonly counters = newCounters();
   readonly mark = 0;
-  readonly #options: UdpBindOptions;
   readonly #pool: TransmitPool;
   #socket: Deno.DatagramConn;
   #endpoints: EndpointCache;
@@ -41,19 +42,19 @@ export class DenoUdpBind implements UdpBind {
   #sending = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
-  #allSent: (() => void) | undefined;
+  readonly #lastSend = new LastSend();
+  /** Undefined before {@link start}. */
+  #events: BindEvents | undefined;
   #settled: (() => void) | undefined;
 
-  /** @throws {SettingError} if the system does not give that port or address, or for a mark. */
+  /** @throws {BindError} if the system does not give that port or address, or for a mark. */
   constructor(options: UdpBindOptions) {
     this.setMark(options.mark ?? 0);
-    this.#options = options;
     this.#pool = options.pool;
     this.#idle = receives(options.receiveRegion ?? ownRegion());
     this.#most = this.#idle.length;
     this.#socket = listen(options.port ?? 0, options.address);
-    this.#endpoints = new EndpointCache((this.#socket.addr as Deno.NetAddr).hostname);
-    this.#receive();
+    this.#endpoints = new EndpointCache(this, (this.#socket.addr as Deno.NetAddr).hostname);
   }
 
   get port(): number {
@@ -62,6 +63,11 @@ export class DenoUdpBind implements UdpBind {
 
   get hasReady(): boolean {
     return this.#ready.length > 0;
+  }
+
+  start(events: BindEvents): void {
+    this.#events = events;
+    this.#receive();
   }
 
   endpoint(address: IpAddress, port: number): UdpAddress {
@@ -90,36 +96,26 @@ export class DenoUdpBind implements UdpBind {
     return count;
   }
 
-  send(to: UdpAddress, buffer: Uint8Array, offset: number, length: number): void {
-    if (this.#closed) return;
-    let slot = offset;
-    let bytes: Uint8Array;
-    if (this.#pool.holds(buffer, offset)) {
-      bytes = buffer.subarray(offset, offset + length);
-    } else {
-      slot = length <= this.#pool.slotSize ? this.#pool.take() : -1;
-      if (slot < 0) {
-        this.counters.noSlot++;
-        return;
-      }
-      bytes = this.#pool.buffer.subarray(slot, slot + length);
-      bytes.set(length === buffer.length ? buffer : buffer.subarray(offset, offset + length));
-    }
-    this.#pool.setInFlight(slot);
+  send(
+    to: UdpAddress,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    isSlot: boolean,
+  ): boolean {
+    if (this.#closed) return false;
+    const slot = isSlot ? offset : copyToSlot(this.#pool, this.counters, buffer, offset, length);
+    if (slot < 0) return false;
     this.#sending++;
-    this.#send(to, bytes, slot);
+    this.#send(to, this.#pool.buffer.subarray(slot, slot + length), slot);
+    return isSlot;
   }
 
   /** Every send has begun as it was asked for. */
   flush(): void {}
 
   async sent(limitMs: number): Promise<void> {
-    if (this.#sending === 0) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, limitMs);
-    this.#allSent = resolve;
-    await promise;
-    clearTimeout(timer);
+    if (this.#sending > 0) await this.#lastSend.wait(limitMs);
   }
 
   rebind({ port = 0, address }: { port?: number; address?: string }): void {
@@ -156,9 +152,9 @@ export class DenoUdpBind implements UdpBind {
     }
     this.#pool.give(slot);
     this.#sending--;
-    if (this.#sending === 0) this.#allSent?.();
+    if (this.#sending === 0) this.#lastSend.reached();
     if (this.#closed) this.#checkSettled();
-    else this.#options.onSent();
+    else this.#events?.onSent();
   }
 
   #receive(): void {
@@ -176,7 +172,7 @@ export class DenoUdpBind implements UdpBind {
       this.#pending--;
       receive.length = bytes.length;
       receive.from = this.#endpoints.from(from as Deno.NetAddr);
-      if (this.#ready.push(receive) === 1 && !this.#closed) this.#options.onReadable();
+      if (this.#ready.push(receive) === 1 && !this.#closed) this.#events!.onReadable();
     } catch (error) {
       this.#pending--;
       this.#idle.push(receive);
@@ -190,7 +186,7 @@ export class DenoUdpBind implements UdpBind {
   #receiveFailed(error: Error): void {
     this.counters.receiveErrors++;
     if (error instanceof Deno.errors.BadResource) {
-      this.#options.onFailed(error);
+      this.#events!.onFailed(error);
       return;
     }
     this.#retry ??= setTimeout(() => {

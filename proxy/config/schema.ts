@@ -19,6 +19,7 @@ import {
   parseKey,
   parseListenAddress,
   parseMap,
+  parsePeerName,
   parsePrefixValue,
   seconds,
   splitList,
@@ -50,10 +51,13 @@ export const interfaceSchema = z.strictObject({
   preDown: linesOf(anyText),
   postDown: linesOf(anyText),
   saveConfig: optional(parseBoolean),
+  includedApplications: listOf(anyText),
+  excludedApplications: listOf(anyText),
 });
 
 export const peerSchema = z.strictObject({
   publicKey: required(parseKey, "the peer's public key"),
+  name: optional(parsePeerName),
   presharedKey: optional(parseKey),
   allowedIps: listOf(parsePrefixValue),
   endpoint: optional(parseEndpoint),

@@ -40,6 +40,13 @@ export interface ProxiedSubnet extends Protocols {
   readonly prefix: string;
 }
 
+export interface SubnetProxyOptions {
+  /** Whether sockets towards UDP targets are over FFI. */
+  readonly ffi: boolean;
+  /** Whether this process hears WireGuard on a UDP port. */
+  isOwnPort(port: number): boolean;
+}
+
 export class SubnetProxy implements TimeoutSource {
   readonly tcp: TcpForwarder;
   readonly udp: UdpForwarder;
@@ -56,12 +63,11 @@ export class SubnetProxy implements TimeoutSource {
   #draining: Prefix[] = [];
   #drainAt = Infinity;
 
-  /** @param ffi Whether sockets towards UDP targets are over FFI. Default: as WireGuard's is. */
   constructor(
     engine: Engine,
     routes: GatewayRoutes,
     config: ProxyConfig | undefined,
-    ffi: boolean | undefined,
+    { ffi, isOwnPort }: SubnetProxyOptions,
   ) {
     this.#engine = engine;
     this.#routes = routes;
@@ -71,8 +77,7 @@ export class SubnetProxy implements TimeoutSource {
       policy: this.#policy,
       isProxied: (address: IpAddress, protocol: keyof Protocols) =>
         this.#isProxied(address, protocol),
-      isOwnSocket: (target: IpAddress, port: number) =>
-        port === engine.bind.port && isOfThisHost(target),
+      isOwnSocket: (target: IpAddress, port: number) => isOwnPort(port) && isOfThisHost(target),
       sharerOf: ({ bytes, version }: IpAddress) =>
         engine.hasSeveralPeers ? engine.device.peerAt(bytes, 0, version) : undefined,
       settings: this.#settings,
@@ -81,7 +86,7 @@ export class SubnetProxy implements TimeoutSource {
       hasRoom: () => engine.hasRoom,
     };
     this.tcp = new TcpForwarder(options);
-    this.udp = new UdpForwarder({ ...options, ...(ffi !== undefined && { ffi }) });
+    this.udp = new UdpForwarder({ ...options, ffi });
     engine.addTimeouts(this.tcp);
     engine.addTimeouts(this.udp);
     engine.addTimeouts(this);

@@ -63,8 +63,8 @@ export interface UdpForwarderOptions {
   wake(): void;
   /** Whether the tunnel takes more replies. */
   hasRoom(): boolean;
-  /** Whether sockets are over FFI. Default: as WireGuard's are. */
-  readonly ffi?: boolean;
+  /** Whether sockets are over FFI. */
+  readonly ffi: boolean;
 }
 
 type UdpVerdict = ReturnType<UdpForwarderHandler["datagram"]>;

@@ -8,6 +8,7 @@
 import type { Rejection, RejectionReason } from "../../wireguard/mod.ts";
 import { encodeKey } from "../base64.ts";
 import { getLogger } from "../log/logger.ts";
+import { peerName } from "./peers.ts";
 
 const log = getLogger(["wirestack", "engine"]);
 
@@ -26,8 +27,8 @@ export function logRejection(event: Rejection): void {
   const properties = {
     from: `${event.from}`,
     reason: EXPLANATIONS[reason],
-    peer: peer === undefined ? "unknown" : encodeKey(peer.publicKey),
-    suppressed,
+    ...(peer !== undefined && { peer: peerName(peer) }),
+    ...(suppressed > 0 && { suppressed }),
   };
   const text = suppressed > 0 ? " ({suppressed} more went unlogged before)" : "";
   if (peer === undefined) log.info(`a handshake from {from} refused: {reason}${text}`, properties);

@@ -86,6 +86,7 @@ function applyPeer(
     isChanged = true;
     apply();
   };
+  change(config.name !== peer.name, () => peer.name = config.name);
   const presharedKey = config.presharedKey ?? NO_KEY;
   change(
     !isSameKey(presharedKey, peer.presharedKey),

@@ -7,7 +7,6 @@
 import { DenoTargetSockets } from "./udp_deno.ts";
 import { FfiTargetSockets } from "./udp_ffi.ts";
 import type { TargetSockets, TargetSocketsOptions } from "./udp.ts";
-import { udpBindDefault } from "../bind/udp_open.ts";
 
 /**
  * @param ffi Whether datagrams go in batches, over FFI, which WireGuard's own socket then does as well.
@@ -15,7 +14,7 @@ import { udpBindDefault } from "../bind/udp_open.ts";
  */
 export function openTargetSockets(
   options: TargetSocketsOptions,
-  ffi = udpBindDefault.ffi,
+  ffi: boolean,
 ): TargetSockets {
   return ffi ? new FfiTargetSockets(options) : new DenoTargetSockets(options);
 }

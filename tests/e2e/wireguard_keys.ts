@@ -59,8 +59,10 @@ class Client {
       random: (out) => void crypto.getRandomValues(out as Uint8Array<ArrayBuffer>),
       wallClock: Date.now,
       sink: {
-        transmit: (_to, buffer, offset, length) =>
-          transmit(this, buffer.slice(offset, offset + length)),
+        transmit: (_to, buffer, offset, length) => {
+          transmit(this, buffer.slice(offset, offset + length));
+          return false;
+        },
         receive: (_peer, buffer, offset, length) =>
           void this.received.push(buffer.slice(offset, offset + length)),
       },

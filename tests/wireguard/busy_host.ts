@@ -6,7 +6,7 @@
  * @module
  */
 
-import { nodeCrypto } from "../../proxy/arena/crypto.ts";
+import { fastCrypto } from "../preset.ts";
 import type { Crypto, Endpoint } from "../../wireguard/mod.ts";
 import { type Datagram, Host } from "./pair.ts";
 
@@ -41,7 +41,7 @@ export class BusyHost {
   #x25519 = 0;
 
   constructor(seed: number, address: Endpoint) {
-    const { x25519, aead } = nodeCrypto;
+    const { x25519, aead } = fastCrypto();
     const crypto: Crypto = {
       aead,
       x25519: {

@@ -4,7 +4,7 @@
  */
 
 import assert from "node:assert/strict";
-import { nodeCrypto } from "../../proxy/arena/crypto.ts";
+import { fastCrypto } from "../preset.ts";
 import { HASH, writeMAC } from "../../wireguard/hash.ts";
 import type { Endpoint } from "../../wireguard/mod.ts";
 import { BusyHost, type Source } from "./busy_host.ts";
@@ -31,7 +31,7 @@ class Lab {
   #fromClients: Datagram[] = [];
 
   #client(last: number): Host {
-    const client = new Host(last, endpoint(`192.0.2.${last}`, 1000), { crypto: nodeCrypto });
+    const client = new Host(last, endpoint(`192.0.2.${last}`, 1000), { crypto: fastCrypto() });
     client.device.addPeer({
       publicKey: this.server.host.device.publicKey,
       allowedIps: [{ address: new Uint8Array(4), length: 0 }],
@@ -219,7 +219,7 @@ for (const [name, endpointOf] of Object.entries(crowds)) {
 function reconnect(endpointOf: (i: number) => Endpoint): void {
   const lab = underFlood(() => () => undefined);
   const crowd = Array.from({ length: 1000 }, (_, i) => {
-    const client = new Host(1000 + i, endpointOf(i), { crypto: nodeCrypto });
+    const client = new Host(1000 + i, endpointOf(i), { crypto: fastCrypto() });
     client.device.addPeer({ publicKey: lab.server.host.device.publicKey, endpoint: SERVER }, 0);
     lab.server.host.device.addPeer({ publicKey: client.device.publicKey }, 0);
     return client;

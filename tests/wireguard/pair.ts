@@ -13,6 +13,7 @@ import {
   generatePrivateKey,
   nobleCrypto,
   type Peer,
+  type PeerHop,
   type PeerOptions,
   SendResult,
   type TimerSettings,
@@ -91,6 +92,8 @@ export class Host {
   readonly outbox: Datagram[] = [];
   /** Where the last datagram was when it was handed over. */
   lastTransmit: { buffer: Uint8Array; offset: number; length: number } | undefined;
+  /** Whether the sink keeps the buffers that it may. */
+  takes = false;
   /** Every datagram this host has sent. */
   readonly sent: Datagram[] = [];
   /** Set back or forward to see what a wall clock can do. */
@@ -116,7 +119,7 @@ export class Host {
       random,
       wallClock: () => this.wallOffset + this.now,
       sink: {
-        transmit: (to, buffer, offset, length) => {
+        transmit: (to, buffer, offset, length, mayTake) => {
           const bytes = buffer.slice(offset, offset + length);
           const datagram = {
             bytes,
@@ -128,6 +131,7 @@ export class Host {
           this.lastTransmit = { buffer, offset, length };
           this.outbox.push(datagram);
           this.sent.push(datagram);
+          return mayTake && this.takes;
         },
         receive: (peer, buffer, offset, length, at) => {
           this.received.push({ peer, bytes: buffer.slice(offset, offset + length), at });
@@ -141,10 +145,10 @@ export class Host {
   }
 
   /** Sends an inner packet from a buffer with the promised room around it. */
-  send(packet: Uint8Array): SendResult {
+  send(packet: Uint8Array, hop?: PeerHop): SendResult {
     const buffer = new Uint8Array(16 + packet.length + 32).fill(0xee);
     buffer.set(packet, 16);
-    return this.device.sendPacket(buffer, 16, packet.length, this.now);
+    return this.device.sendPacket(buffer, 16, packet.length, this.now, hop);
   }
 
   receive(datagram: Datagram, from = datagram.from): void {

@@ -50,6 +50,7 @@ export class Peers {
       allocate: () => (this.#slot = (this.#slot + 1) % 16) * SLOT + LINK_HEADROOM,
       release: () => {},
       transmit: (buffer, offset, length) => this.#take(buffer, offset, length),
+      forward: () => false,
     };
     this.host = new TcpHost({
       link,

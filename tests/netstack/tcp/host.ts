@@ -53,6 +53,7 @@ export class TcpHost implements IpOutput {
     this.#inbound = {
       nic: this.nic,
       ingress: this.nic,
+      from: undefined,
       version: 4,
       local: true,
       buffer: new Uint8Array(0),
@@ -143,7 +144,7 @@ export class TcpHost implements IpOutput {
       buffer.set(source.bytes, start + 8);
       buffer.set(destination.bytes, start + 24);
     }
-    link.transmit(buffer, start, length + path.headerLength, now);
+    link.transmit(buffer, start, length + path.headerLength, now, path.hop);
   }
 
   route(_destination: IpAddress): { nic: Nic; source: IpAddress } | undefined {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { IpAddress } from "../../../netstack/mod.ts";
-import { SettingError } from "../../../proxy/config/error.ts";
+import { type Bind, BindError } from "../../../proxy/bind/bind.ts";
 import { EndpointCache, type UdpAddress } from "../../../proxy/bind/endpoint_cache.ts";
 import { TransmitPool } from "../../../proxy/arena/transmit_pool.ts";
 import type { UdpBind, UdpBindOptions } from "../../../proxy/bind/udp.ts";
@@ -32,18 +32,21 @@ async function withBind(ffi: boolean, options: Partial<UdpBindOptions>, use: Use
   const received: Received[] = [];
   const turn = () => {
     bind.drain((buffer, offset, length, from) =>
-      received.push({ bytes: buffer.slice(offset, offset + length), from })
+      received.push({
+        bytes: buffer.slice(offset, offset + length),
+        from: from as UdpAddress,
+      })
     );
     bind.flush();
     if (bind.hasReady) setImmediate(turn);
   };
-  const bind = openUdpBind({
-    pool,
+  const bind = openUdpBind({ pool, ...options }, ffi);
+  pool.onExhausted = () => bind.flush();
+  bind.start({
     onReadable: () => void setImmediate(turn),
     onSent() {},
     onFailed: (error) => assert.fail(error),
-    ...options,
-  }, ffi);
+  });
   try {
     await use(bind, received, pool);
   } finally {
@@ -51,6 +54,9 @@ async function withBind(ffi: boolean, options: Partial<UdpBindOptions>, use: Use
     assert.equal(pool.free, pool.slots, "every slot came back");
   }
 }
+
+/** Whose the endpoints of a cache alone are. */
+const BIND = {} as Bind;
 
 function plain(hostname: string): Deno.DatagramConn & { port: number } {
   const socket = Deno.listenDatagram({ transport: "udp", hostname, port: 0 });
@@ -68,8 +74,7 @@ bindTest(
       const slot = pool.take();
       assert.ok(slot >= 0, `slot ${i} of ${total}`);
       pool.buffer[slot] = i;
-      bind.send(to, pool.buffer, slot, 100);
-      assert.equal(pool.isInFlight(slot), true);
+      assert.equal(bind.send(to, pool.buffer, slot, 100, true), true, "it is the bind's now");
     }
     bind.flush();
     const arrived = new Set<number>();
@@ -103,7 +108,7 @@ bindTest("one socket hears IPv4 and IPv6, and gives IPv4 as IPv4", {}, async (bi
       bind instanceof DenoUdpBind,
       "over FFI with where it was asked",
     );
-    bind.send(from, pattern(40), 0, 40);
+    bind.send(from, pattern(40), 0, 40, false);
     bind.flush();
     const [answer, sender] = await socket.receive();
     assert.deepEqual(answer, pattern(40));
@@ -127,7 +132,7 @@ for (const address of [undefined, "0.0.0.0"]) {
           return received.pop()!.from;
         };
         const answeredFrom = async (to: UdpAddress) => {
-          bind.send(to, pattern(40), 0, 40);
+          bind.send(to, pattern(40), 0, 40, false);
           bind.flush();
           return ((await socket.receive())[1] as Deno.NetAddr).hostname;
         };
@@ -180,15 +185,14 @@ bindTest("what the system refuses to send is counted, and the next is sent", {
   const socket = plain("127.0.0.1");
   const to = bind.endpoint(IpAddress.v4(127, 0, 0, 1), socket.port);
   const unreachable = bind.endpoint(new IpAddress(new Uint8Array(16).fill(0xfd)), 1);
-  bind.send(unreachable, pattern(10), 0, 10); // IPv6 from an IPv4 socket
-  bind.send(to, pattern(2000), 0, 2000); // larger than a slot, and not in one
+  bind.send(unreachable, pattern(10), 0, 10, false); // IPv6 from an IPv4 socket
+  bind.send(to, pattern(2000), 0, 2000, false); // larger than a slot, and not in one
   bind.flush();
   await until(() => bind.counters.sendErrors === 1, "the error is counted");
   assert.equal(bind.counters.noSlot, 1);
   const slot = pool.take();
   pool.buffer.set(pattern(1000), slot);
-  bind.send(to, pool.buffer, slot, 1000);
-  assert.equal(pool.isInFlight(slot), true);
+  assert.equal(bind.send(to, pool.buffer, slot, 1000, true), true);
   bind.flush();
   assert.deepEqual((await socket.receive())[0], pattern(1000).subarray(0, 1000));
   await until(() => pool.free === pool.slots, "the slot is free again");
@@ -229,15 +233,10 @@ bindTest("many sent in a turn arrive as they were sent, whatever sends them", {}
   pool,
 ) => {
   const other = new TransmitPool(1420);
-  const sender = openUdpBind({
-    pool: other,
-    onReadable() {},
-    onSent() {},
-    onFailed: (error) => assert.fail(error),
-  }, !(bind instanceof DenoUdpBind));
+  const sender = openUdpBind({ pool: other }, !(bind instanceof DenoUdpBind));
   const to = sender.endpoint(IpAddress.v4(127, 0, 0, 1), bind.port);
   // Deno reverses what is sent at once before a socket is known to be writable.
-  sender.send(to, pattern(1), 0, 1);
+  sender.send(to, pattern(1), 0, 1, false);
   sender.flush();
   await until(() => received.length === 1, "the first has arrived");
   received.pop();
@@ -247,7 +246,7 @@ bindTest("many sent in a turn arrive as they were sent, whatever sends them", {}
       const slot = other.take();
       const size = i === 49 ? 300 : 1400;
       other.buffer.set(pattern(size, sent + 1), slot);
-      sender.send(to, other.buffer, slot, size);
+      sender.send(to, other.buffer, slot, size, true);
       sent++;
     }
     sender.flush();
@@ -289,7 +288,7 @@ bindTest(
       assert.notEqual(bind.port, port);
       plain("0.0.0.0").close();
       assert.equal(await hear(), from);
-      bind.send(from, pattern(40), 0, 40);
+      bind.send(from, pattern(40), 0, 40, false);
       bind.flush();
       const [answer, sender] = await socket.receive();
       assert.deepEqual(answer, pattern(40));
@@ -312,7 +311,7 @@ bindTest("a peer that is not there does not keep the others from being heard", {
   const nobody = bind.endpoint(IpAddress.v4(127, 0, 0, 1), gone.port);
   gone.close();
   for (let round = 1; round <= 20; round++) {
-    bind.send(nobody, pattern(10), 0, 10); // answered by ICMP port unreachable
+    bind.send(nobody, pattern(10), 0, 10, false); // answered by ICMP port unreachable
     bind.flush();
     await socket.send(pattern(20), { transport: "udp", hostname: "127.0.0.1", port: bind.port });
     await until(() => received.length === round, "it has arrived");
@@ -340,8 +339,8 @@ bindTest("a peer that is not there does not keep the others from being heard", {
       const slot = pool.take();
       assert.ok(slot >= 128 && slot + pool.slotSize <= 100_128);
       memory.set(bytes.subarray(0, 1400), slot);
-      bind.send(from, memory, slot, 1400);
-      bind.send(from, memory, 131_072, 100); // not in a slot: copied
+      bind.send(from, memory, slot, 1400, true);
+      assert.equal(bind.send(from, memory, 131_072, 100, false), false, "copied");
       bind.flush();
       assert.deepEqual((await socket.receive())[0], pattern(1452, i).subarray(0, 1400));
       assert.equal((await socket.receive())[0].length, 100);
@@ -355,7 +354,7 @@ bindTest("a peer that is not there does not keep the others from being heard", {
 bindTest("marks are refused with the reason where they cannot be set", {}, (bind) => {
   const refused = (message: RegExp) =>
     assert.throws(() => bind.setMark(7), (error) => {
-      assert.ok(error instanceof SettingError && error.path[1] === "fwMark");
+      assert.ok(error instanceof BindError && error.setting === "mark");
       assert.match(error.message, message);
       return true;
     });
@@ -376,7 +375,7 @@ bindTest("when every slot is in use a foreign datagram is dropped and counted", 
 ) => {
   const taken: number[] = [];
   for (let slot; (slot = pool.take()) >= 0;) taken.push(slot);
-  bind.send(bind.endpoint(IpAddress.v4(127, 0, 0, 1), 9), pattern(10), 0, 10);
+  bind.send(bind.endpoint(IpAddress.v4(127, 0, 0, 1), 9), pattern(10), 0, 10, false);
   assert.equal(bind.counters.noSlot, 1);
   for (const slot of taken) pool.give(slot);
   await bind.sent(100);
@@ -391,7 +390,7 @@ Deno.test({
         loadConfig({ interface: { privateKey: encodeKey(generatePrivateKey()) } }).config,
         { ffi },
       );
-      assert.equal(gateway.engine.bind instanceof FfiUdpBind, ffi);
+      assert.equal(gateway.udp instanceof FfiUdpBind, ffi);
       await gateway.close();
       await using pair = await startPair({ proxy: null, gateway: { ffi }, client: { ffi: !ffi } });
       using listener = pair.gateway.listen({ port: 7 });
@@ -418,7 +417,7 @@ Deno.test("slots do not overlap, and hold a packet with its room", () => {
 });
 
 Deno.test("addresses in use stay the same object while a flood of others passes", () => {
-  const cache = new EndpointCache("::");
+  const cache = new EndpointCache(BIND, "::");
   const sender = (i: number): Deno.NetAddr => ({
     transport: "udp",
     hostname: `::ffff:10.${i >> 16 & 255}.${i >> 8 & 255}.${i & 255}`,
@@ -439,7 +438,7 @@ Deno.test("addresses in use stay the same object while a flood of others passes"
 });
 
 Deno.test("a sender is the same object however the system tells its address", () => {
-  const cache = new EndpointCache("::");
+  const cache = new EndpointCache(BIND, "::");
   const word = (address: UdpAddress) => {
     const words = new Int32Array(12);
     new Uint8Array(words.buffer).set(address.sockaddr);
@@ -456,7 +455,7 @@ Deno.test("a sender is the same object however the system tells its address", ()
   heard[6] = 3; // by the third interface
   assert.equal(cache.fromSockaddr(heard, 0), local);
   assert.equal(word(local)[6], 3, "answers leave by it");
-  const four = new EndpointCache("0.0.0.0");
+  const four = new EndpointCache(BIND, "0.0.0.0");
   const address = four.of(IpAddress.v4(192, 0, 2, 1), 51820);
   assert.deepEqual([...address.sockaddr.subarray(0, 8)], [2, 0, 0xca, 0x6c, 192, 0, 2, 1]);
   assert.equal(four.fromSockaddr(word(address), 0), address);
@@ -464,7 +463,7 @@ Deno.test("a sender is the same object however the system tells its address", ()
 
 Deno.test("a sender heard at another address of this host has moved, and regains a lost source", () => {
   for (const [bound, sockaddrWords, localWords] of [["::", 8, 4], ["0.0.0.0", 8, 1]] as const) {
-    const cache = new EndpointCache(bound);
+    const cache = new EndpointCache(BIND, bound);
     const words = new Int32Array(sockaddrWords + 4);
     new Uint8Array(words.buffer).set(cache.of(IpAddress.v4(192, 0, 2, 1), 51820).sockaddr);
     const heardAt = (local: number) => {

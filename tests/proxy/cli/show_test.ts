@@ -91,6 +91,18 @@ Deno.test("show has wg's blocks and the gateway's, and hides the secrets", async
   assert.deepEqual(JSON.parse((await wirestack("show", "--json", ...folder)).out).length, 1);
 });
 
+Deno.test("show calls peers by their names, wherever these came from", async () => {
+  const key = encodeKey(new Uint8Array(32).fill(5));
+  const peers = [{ publicKey: key, name: "laptop" }];
+  await using lab = await ControlLab.start({ ...CONFIG, peers });
+  const folder = ["--control-dir", lab.directory];
+  assert.match((await wirestack("show", ...folder)).out, /\npeer: BQUF\S+\n {2}name: laptop\n/);
+  lab.next = { ...CONFIG, peers: [{ ...peers[0]!, name: "desktop" }] };
+  assert.equal((await wirestack("reload", ...folder)).status, 0);
+  const { peers: [peer] } = JSON.parse((await wirestack("show", "lab", "--json", ...folder)).out);
+  assert.deepEqual([peer.publicKey, peer.name], [key, "desktop"]);
+});
+
 Deno.test("show and reload name what is missing", async () => {
   const directory = await Deno.makeTempDir();
   try {

@@ -75,6 +75,41 @@ Map = 10.50.0.1/32 -> 127.0.0.1/32
   });
 });
 
+Deno.test("a peer's name is its Name, or else the comment behind or below its header", () => {
+  const keys = Array.from({ length: 8 }, (_, i) => encodeKey(new Uint8Array(32).fill(i + 9)));
+  const names = (...sections: string[]) =>
+    loadConfig(
+      INTERFACE +
+        sections.map((text, i) => text.replace("KEY", `PublicKey = ${keys[i]}`)).join("\n"),
+    ).config.peers.map(({ name }) => name);
+  assert.deepEqual(
+    names(
+      "[Peer]\nName = Laptop of A. B.\n# not this\nKEY",
+      "[Peer] # phone\nKEY",
+      "[Peer]\n#  tablet \nKEY",
+      "[Peer]\nKEY\n# too late",
+      "[Peer]\n\n# too far\nKEY",
+      "[Peer]\n# Phone\nKEY",
+      "[Peer]\n# Endpoint = a:1\nKEY",
+      `[Peer]\n# ${"a".repeat(43)}\nKEY`,
+    ),
+    ["Laptop of A. B.", "phone", "tablet", ...Array(5).fill(undefined)],
+  );
+  // A Name further down counts more than a comment further up.
+  assert.deepEqual(names("[Peer] # phone\nKEY", "[Peer]\nName = phone\nKEY"), [undefined, "phone"]);
+  const object = { interface: { privateKey: PRIVATE }, peers: [{ publicKey: PEER, name: "tv" }] };
+  assert.equal(loadConfig(object).config.peers[0]!.name, "tv");
+});
+
+Deno.test("keys of WireGuard's apps are read with a warning", () => {
+  const { warnings } = loadConfig(`${INTERFACE}ExcludedApplications = com.a, com.b\n`, {
+    file: "f",
+  });
+  assert.deepEqual(warnings, [
+    "f:3: ExcludedApplications: has no effect: it is for WireGuard's app on a phone",
+  ]);
+});
+
 Deno.test("an embedder's object and the file mean the same", () => {
   const text = `${INTERFACE}Address = 10.9.0.1/24, fd09::1/64
 ListenPort = 51820

@@ -11,6 +11,7 @@ import { controlHandlers } from "../../../proxy/control/handlers.ts";
 import { ControlServer } from "../../../proxy/control/server.ts";
 import { Gateway } from "../../../proxy/gateway/gateway.ts";
 import { encodeKey, generatePrivateKey } from "../../../proxy/base64.ts";
+import { startGateway } from "../start.ts";
 
 export class ControlLab implements AsyncDisposable {
   readonly gateway: Gateway;
@@ -41,7 +42,7 @@ export class ControlLab implements AsyncDisposable {
   ): Promise<ControlLab> {
     const directory = await Deno.makeTempDir();
     const { config: started } = loadConfig(config);
-    const gateway = await Gateway.start(started, { ...(ffi !== undefined && { ffi }) });
+    const gateway = await startGateway(started, ffi === undefined ? {} : { ffi });
     const box: { lab?: ControlLab } = {};
     // deno-lint-ignore require-await -- what is wrong with the text is a rejection
     const load = async () => loadConfig(box.lab!.next, { file: "wg0.conf" });

@@ -4,6 +4,7 @@ import { parseIpAddress, parsePrefix } from "../../../proxy/address.ts";
 import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS } from "../../../proxy/forward/subnet_proxy.ts";
 import { TargetPolicy } from "../../../proxy/flow/safe_targets.ts";
 import { UdpForwarder } from "../../../proxy/forward/udp_forwarder.ts";
+import { preset } from "../../preset.ts";
 
 const ip = (text: string) => parseIpAddress(text)!;
 
@@ -24,6 +25,7 @@ function forwarder(maxUdpSessions: number) {
     now: () => now,
     wake() {},
     hasRoom: () => true,
+    ffi: preset.ffi ?? false,
   });
   const open = new Set<string>();
   const datagram = (client: string, clientPort: number) => {

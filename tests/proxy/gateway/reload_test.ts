@@ -8,10 +8,9 @@ import {
 } from "../../../proxy/base64.ts";
 import { loadConfig } from "../../../proxy/config/config.ts";
 import { SettingError } from "../../../proxy/config/error.ts";
-import { Gateway } from "../../../proxy/gateway/gateway.ts";
-import { Wirestack } from "../../../proxy/embed/wirestack.ts";
 import { ControlLab, hexKey } from "../control/lab.ts";
 import { pattern, until } from "../pair.ts";
+import { startGateway, startWirestack } from "../start.ts";
 
 const gatewayKey = generatePrivateKey();
 const clientKey = generatePrivateKey();
@@ -34,7 +33,7 @@ async function connected(lab: ControlLab) {
   const served = (async () => {
     for await (const conn of echo) conn.readable.pipeTo(conn.writable).catch(() => {});
   })();
-  const client = await Wirestack.start({
+  const client = await startWirestack({
     interface: { privateKey: encodeKey(clientKey), address: "10.9.0.2/24" },
     peers: [{
       publicKey: encodeKey(publicKeyOf(gatewayKey)),
@@ -242,7 +241,7 @@ Deno.test("a mark that the socket cannot have is an error with its line, and not
   assert.deepEqual(await lab.get(), before);
   const config = { ...loadConfig(file(PROXY)).config, fwMark: 42 };
   await assert.rejects(
-    Gateway.start(config, { ffi: false }),
+    startGateway(config, { ffi: false }),
     (error) => error instanceof SettingError && error.path[1] === "fwMark",
   );
 });
