@@ -14,11 +14,15 @@ const (
 // than there are pauses.
 var pauses = []time.Duration{50 * time.Millisecond, 300 * time.Millisecond, time.Second}
 
+// longPause is waited before the search is ended because the sender seems too slow.
+const longPause = 3 * time.Second
+
 // search returns the highest rate that passes, by doubling and bisection; 0: none does.
 //
 // A disturbance may be longer than all tries of a rate. So the rate that bounds the search from above
 // is tried once more at its end, when seconds have passed: if it passes then, the search goes on
-// upwards from there.
+// upwards from there. The same goes for a rate at which the sender was too slow: it may have been held
+// up.
 //
 // try reports whether a rate passed, and whether the sender was too slow for it. more reports whether
 // there is time left.
@@ -26,10 +30,15 @@ func search(
 	try func(rate float64) (passed, late bool), sleep func(time.Duration), more func() bool,
 ) (rate float64, note string) {
 	passes := func(rate float64) (bool, bool) {
+		alwaysLate := true
 		for attempt := 0; ; attempt++ {
 			passed, late := try(rate)
-			if passed || attempt == len(pauses) {
-				return passed, late
+			if passed && !late {
+				return true, false
+			}
+			alwaysLate = alwaysLate && passed
+			if attempt == len(pauses) {
+				return alwaysLate, alwaysLate
 			}
 			sleep(pauses[attempt])
 		}
@@ -39,6 +48,10 @@ func search(
 		// Upwards to the first rate that fails.
 		for more() {
 			passed, late := passes(high)
+			if passed && late {
+				sleep(longPause)
+				passed, late = passes(high)
+			}
 			if !passed {
 				break
 			}
@@ -52,7 +65,7 @@ func search(
 			if rate < lowestTried {
 				return 0, ""
 			}
-			if passed, _ := passes(rate); passed {
+			if passed, late := passes(rate); passed && !late {
 				low = rate
 			} else {
 				high = rate
@@ -60,7 +73,7 @@ func search(
 		}
 		for high/low > precision && more() {
 			middle := (high + low) / 2
-			if passed, _ := passes(middle); passed {
+			if passed, late := passes(middle); passed && !late {
 				low = middle
 			} else {
 				high = middle
@@ -69,7 +82,7 @@ func search(
 		if !more() {
 			return low, ""
 		}
-		if passed, _ := try(high); !passed {
+		if passed, late := try(high); !passed || late {
 			return low, ""
 		}
 		low, high = high, 2*high
