@@ -13,7 +13,7 @@ export class InboundPacket implements Inbound {
   ipOffset = 0;
   source = 0;
   destination = 0;
-  payload = 0;
+  transport = 0;
   length = 0;
   hopLimit = 0;
   trafficClass = 0;

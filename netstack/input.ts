@@ -241,7 +241,7 @@ export class Input {
     const inbound = this.#describe(nic, ingress, buffer, offset, 4, hopLimit);
     inbound.source = offset + IPV4_SOURCE;
     inbound.destination = offset + IPV4_DESTINATION;
-    inbound.payload = offset + headerLength;
+    inbound.transport = offset + headerLength;
     inbound.length = total - headerLength;
     inbound.trafficClass = buffer[offset + IPV4_TOS]!;
     inbound.local = nic.owns(buffer, inbound.destination, 4);
@@ -292,7 +292,7 @@ export class Input {
     const inbound = this.#describe(nic, ingress, buffer, offset, 6, hopLimit);
     inbound.source = offset + IPV6_SOURCE;
     inbound.destination = offset + IPV6_DESTINATION;
-    inbound.payload = chain.offset;
+    inbound.transport = chain.offset;
     inbound.length = offset + total - chain.offset;
     inbound.trafficClass = readUint16(buffer, offset) >> 4 & 0xff;
     inbound.local = nic.owns(buffer, inbound.destination, 6);
@@ -324,15 +324,15 @@ export class Input {
       this.#icmp.handlePacket(inbound, now);
       return;
     }
-    const transport = this.#transports.get(protocol);
-    if (transport !== undefined) {
+    const handler = this.#transports.get(protocol);
+    if (handler !== undefined) {
       this.#counters.delivered++;
-      transport.handlePacket(inbound, now);
+      handler.handlePacket(inbound, now);
       return;
     }
     this.#counters.unknownProtocol++;
-    const { ingress, buffer, ipOffset, payload, length } = inbound;
-    const total = payload + length - ipOffset;
+    const { ingress, buffer, ipOffset, transport, length } = inbound;
+    const total = transport + length - ipOffset;
     this.#output.errors.unknownProtocol(field, ingress, buffer, ipOffset, total, now);
   }
 }

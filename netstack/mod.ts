@@ -66,14 +66,13 @@ export type { RouteTable } from "./route.ts";
 export { Stack, type StackCounters, type StackOptions, type StackResources } from "./stack.ts";
 export type { IcmpErrorKind, UnreachableKind } from "./transport.ts";
 export {
-  MAX_UDP_DATA_IPV4,
-  MAX_UDP_DATA_IPV6,
   PortInUseError,
   type UdpBindOptions,
   type UdpEndpoint,
   type UdpHandler,
-} from "./udp.ts";
+} from "./udp_endpoint.ts";
 export type { UdpFlow, UdpForwarderHandler, UdpVerdict } from "./udp_forwarder.ts";
+export { MAX_UDP_DATA_IPV4, MAX_UDP_DATA_IPV6 } from "./udp_header.ts";
 
 export type { TcpCounters } from "./tcp/counters.ts";
 export type { TcpEndpoint, TcpError, TcpHandler, TcpInfo, TcpState } from "./tcp/endpoint.ts";

@@ -12,7 +12,8 @@ import { type MemoryRegion, RingMemory } from "./tcp/ring_memory.ts";
 import type { TcpSettings } from "./tcp/settings.ts";
 import { Tcp } from "./tcp/tcp.ts";
 import { PROTOCOL_TCP, PROTOCOL_UDP, type TransportProtocol } from "./transport.ts";
-import { Udp, type UdpBindOptions, type UdpEndpoint } from "./udp.ts";
+import { Udp } from "./udp.ts";
+import type { UdpBindOptions, UdpEndpoint } from "./udp_endpoint.ts";
 import type { UdpForwarderHandler } from "./udp_forwarder.ts";
 
 const DEFAULT_HOP_LIMIT = 64;

@@ -38,7 +38,7 @@ export interface Inbound {
   /** Offset of the destination address. */
   readonly destination: number;
   /** Offset of the transport header. */
-  readonly payload: number;
+  readonly transport: number;
   /** Of transport header and data, bytes. */
   readonly length: number;
   /** What is left of it after this gateway's hop. */

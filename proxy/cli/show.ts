@@ -6,7 +6,8 @@
 
 import { type ControlAnswer, type ControlClient, ControlError } from "../control/client.ts";
 import { encodeKey, publicKeyOf } from "../base64.ts";
-import { findGateway, runningGateways, type ShownStats, statsOf } from "./gateways.ts";
+import { findGateway, runningGateways, statsOf } from "./gateways.ts";
+import type { ControlledStats } from "../control/handlers.ts";
 import { formatGateway } from "./show_format.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -20,7 +21,7 @@ export interface ShownGateway {
   readonly fwMark: number;
   readonly peers: readonly ShownPeer[];
   /** Null for another program's interface. */
-  readonly gateway: ShownStats | null;
+  readonly gateway: ControlledStats | null;
 }
 
 export interface ShownPeer {

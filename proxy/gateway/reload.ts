@@ -10,7 +10,7 @@ import type { GatewayConfig, LoadedConfig, PeerConfig, ProxyConfig } from "../co
 import { ConfigError, type ConfigPath, SettingError } from "../config/error.ts";
 import type { Gateway } from "./gateway.ts";
 import { isSameKey, KEY_LENGTH } from "../base64.ts";
-import type { TunnelPeers } from "./peers.ts";
+import { peerName, type TunnelPeers } from "./peers.ts";
 
 /** What a reload has done. */
 export interface ReloadReport {
@@ -18,6 +18,8 @@ export interface ReloadReport {
   readonly added: number;
   readonly removed: number;
   readonly changed: number;
+  /** The same by name, a line each. */
+  readonly peers: readonly string[];
   /** What cannot change while the gateway runs, a line each with its place in front. */
   readonly warnings: readonly string[];
 }
@@ -55,8 +57,10 @@ function applyPeers({ engine, peers }: Gateway, configs: readonly PeerConfig[]) 
   const { device } = engine;
   const named = new Set(configs.map(({ publicKey }) => publicKey.toHex()));
   let [added, removed, changed] = [0, 0, 0];
+  const lines: string[] = [];
   for (const peer of [...device.peers()]) {
     if (named.has(peer.publicKey.toHex())) continue;
+    lines.push(`peer ${peerName(peer)}: removed`);
     peers.remove(peer);
     removed++;
   }
@@ -64,13 +68,14 @@ function applyPeers({ engine, peers }: Gateway, configs: readonly PeerConfig[]) 
   for (const config of configs) {
     const peer = device.peer(config.publicKey);
     if (peer === undefined) {
-      peers.add(config);
+      lines.push(`peer ${peerName(peers.add(config))}: added`);
       added++;
     } else if (applyPeer(peers, peer, config, owners)) {
+      lines.push(`peer ${peerName(peer)}: changed`);
       changed++;
     }
   }
-  return { added, removed, changed };
+  return { added, removed, changed, peers: lines };
 }
 
 /** @returns whether anything was to be changed. */

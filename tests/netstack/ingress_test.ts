@@ -102,7 +102,7 @@ for (const version of [4, 6] as const) {
   const own = version === 4 ? "10.9.0.1" : "fd09::1";
 
   /** A datagram of 24 bytes in three fragments. */
-  function fragments(identification: number): Uint8Array[] {
+  const fragments = (identification: number): Uint8Array[] => {
     const whole = udpDatagram(client, 1000, own, 7, new Uint8Array(16).fill(identification));
     return [0, 8, 16].map((start) => {
       const payload = whole.subarray(start, start + 8);
@@ -119,7 +119,7 @@ for (const version of [4, 6] as const) {
       );
       return packet({ ...addresses, protocol: 44, payload: concat(header, payload) });
     });
-  }
+  };
 
   Deno.test(`IPv${version}: nobody completes, poisons or takes over another's fragments`, () => {
     const host = new Host();

@@ -60,7 +60,7 @@ export class TcpHost implements IpOutput {
       ipOffset: 0,
       source: 0,
       destination: 0,
-      payload: 0,
+      transport: 0,
       length: 0,
       hopLimit: 64,
       trafficClass: 0,
@@ -78,12 +78,12 @@ export class TcpHost implements IpOutput {
       if (finish(sum(buffer, offset, 20, 0)) !== 0) return;
       inbound.source = offset + 12;
       inbound.destination = offset + 16;
-      inbound.payload = offset + 20;
+      inbound.transport = offset + 20;
       inbound.length = (buffer[offset + 2]! << 8 | buffer[offset + 3]!) - 20;
     } else {
       inbound.source = offset + 8;
       inbound.destination = offset + 24;
-      inbound.payload = offset + 40;
+      inbound.transport = offset + 40;
       inbound.length = buffer[offset + 4]! << 8 | buffer[offset + 5]!;
     }
     inbound.local = this.address.matches(buffer, inbound.destination, version);
