@@ -203,7 +203,9 @@ async function wirestack({ ffi }: { ffi: boolean }, directory: string): Promise<
   // Before there was such a task, `start` was the sandboxed one.
   const task = ffi ? (sandboxed ? tasks.start : tasks["start:ffi"]) : sandboxed ?? tasks.start;
   const program: string[] = (task ?? tasks.start).command.split(" ").map((word: string) =>
-    word === "deno" ? Deno.execPath() : word.replace(/^main\.ts$/, `${directory}/main.ts`)
+    word === "deno" ? Deno.execPath() : word
+      .replace(/^main\.ts$/, `${directory}/main.ts`)
+      .replace(/\$(\w+)/g, (_, name) => Deno.env.get(name) ?? "")
   );
   // Modules are compiled and cached here, before anything is timed.
   await output([...program, "up", "--help"], { cwd: directory });

@@ -6,20 +6,23 @@
  * @module
  */
 
-import type { Endpoint } from "../../wireguard/mod.ts";
+import type { Endpoint, Sender } from "../../wireguard/mod.ts";
 
-/** Where a bind's datagrams come from and go to. */
+/** Where a bind's datagrams go to. Its {@link Sender} makes one of whoever has authenticated. */
 export interface BindEndpoint extends Endpoint {
   /** What sends to it. */
   readonly bind: Bind;
 }
 
-/** Takes the datagrams of a drain. The bytes are valid until the call returns. */
+/**
+ * Takes the datagrams of a drain. The bytes are valid until the call returns, and so is the sender: one
+ * object that stands for each in turn, whose endpoints are of this bind.
+ */
 export type DatagramHandler = (
   buffer: Uint8Array,
   offset: number,
   length: number,
-  from: BindEndpoint,
+  from: Sender,
 ) => void;
 
 /** What a bind tells the engine. Never called from within a call of the engine's to it. */

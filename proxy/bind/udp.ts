@@ -7,7 +7,7 @@
 import type { IpAddress, MemoryRegion } from "../../netstack/mod.ts";
 import type { TransmitPool } from "../arena/transmit_pool.ts";
 import { type Bind, BindError } from "./bind.ts";
-import type { UdpAddress } from "./endpoint_cache.ts";
+import type { UdpAddress } from "./udp_address.ts";
 
 export interface UdpBindOptions {
   /** Missing or 0: any free one. */
@@ -30,13 +30,17 @@ export interface UdpBind extends Bind {
   readonly mark: number;
   readonly counters: UdpBindCounters;
 
-  /** The one object for this address and port. */
-  endpoint(address: IpAddress, port: number): UdpAddress;
+  /**
+   * Where an address and port are.
+   *
+   * @param scope The interface of a link-local address; 0, the default, for none.
+   */
+  endpoint(address: IpAddress, port: number, scope?: number): UdpAddress;
 
   /**
    * Moves to another port or address of this host. What has arrived is still handed over, and what
-   * waits leaves by the old socket. The mark stays. {@link endpoint} gives the same objects as before,
-   * unless the socket is now of another family.
+   * waits leaves by the old socket. The mark stays. Endpoints made before are those of a socket of the
+   * old family.
    *
    * @throws {BindError} if the system does not give them; then the old socket stays.
    */

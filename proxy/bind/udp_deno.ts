@@ -7,7 +7,7 @@
 import type { IpAddress, MemoryRegion } from "../../netstack/mod.ts";
 import type { TransmitPool } from "../arena/transmit_pool.ts";
 import type { BindEvents, DatagramHandler } from "./bind.ts";
-import { EndpointCache, type UdpAddress } from "./endpoint_cache.ts";
+import { NetAddress, NetSender } from "./net_address.ts";
 import { copyToSlot, LastSend } from "./sends.ts";
 import {
   countSendError,
@@ -25,6 +25,7 @@ const MAX_RECEIVES = 32;
 const RETRY_MS = 100;
 /** Any UDP datagram fits, with a byte to spare. */
 const DATAGRAM_SIZE = 65_536;
+const NOBODY: Deno.NetAddr = { transport: "udp", hostname: "0.0.0.0", port: 0 };
 
 export class DenoUdpBind implements UdpBind {
   readonly name = "udp";
@@ -32,7 +33,7 @@ export class DenoUdpBind implements UdpBind {
   readonly mark = 0;
   readonly #pool: TransmitPool;
   #socket: Deno.DatagramConn;
-  #endpoints: EndpointCache;
+  readonly #sender = new NetSender(this, NOBODY);
   readonly #idle: Receive[];
   #ready: Receive[] = [];
   #draining: Receive[] = [];
@@ -54,7 +55,6 @@ export class DenoUdpBind implements UdpBind {
     this.#idle = receives(options.receiveRegion ?? ownRegion());
     this.#most = this.#idle.length;
     this.#socket = listen(options.port ?? 0, options.address);
-    this.#endpoints = new EndpointCache(this, (this.#socket.addr as Deno.NetAddr).hostname);
   }
 
   get port(): number {
@@ -70,8 +70,9 @@ export class DenoUdpBind implements UdpBind {
     this.#receive();
   }
 
-  endpoint(address: IpAddress, port: number): UdpAddress {
-    return this.#endpoints.of(address, port);
+  endpoint(address: IpAddress, port: number): NetAddress {
+    const { hostname } = this.#socket.addr as Deno.NetAddr;
+    return NetAddress.of(this, address, port, hostname.includes(":"));
   }
 
   drain(handle: DatagramHandler): number {
@@ -82,7 +83,8 @@ export class DenoUdpBind implements UdpBind {
       const receive = batch[i]!;
       this.counters.received++;
       this.counters.receivedBytes += receive.length;
-      handle(receive.memory, receive.offset, receive.length, receive.from!);
+      this.#sender.from = receive.from;
+      handle(receive.memory, receive.offset, receive.length, this.#sender);
       this.#idle.push(receive);
     }
     const count = batch.length;
@@ -97,7 +99,7 @@ export class DenoUdpBind implements UdpBind {
   }
 
   send(
-    to: UdpAddress,
+    to: NetAddress,
     buffer: Uint8Array,
     offset: number,
     length: number,
@@ -121,7 +123,6 @@ export class DenoUdpBind implements UdpBind {
   rebind({ port = 0, address }: { port?: number; address?: string }): void {
     const old = this.#socket;
     this.#socket = listen(port, address);
-    this.#endpoints = this.#endpoints.for((this.#socket.addr as Deno.NetAddr).hostname);
     old.close(); // its pending receives reject, and begin again on the new one
   }
 
@@ -142,7 +143,7 @@ export class DenoUdpBind implements UdpBind {
     return promise;
   }
 
-  async #send(to: UdpAddress, bytes: Uint8Array, slot: number): Promise<void> {
+  async #send(to: NetAddress, bytes: Uint8Array, slot: number): Promise<void> {
     try {
       await this.#socket.send(bytes, to.netAddr);
       this.counters.sent++;
@@ -171,7 +172,7 @@ export class DenoUdpBind implements UdpBind {
       const [bytes, from] = await socket.receive(receive.buffer);
       this.#pending--;
       receive.length = bytes.length;
-      receive.from = this.#endpoints.from(from as Deno.NetAddr);
+      receive.from = from as Deno.NetAddr;
       if (this.#ready.push(receive) === 1 && !this.#closed) this.#events!.onReadable();
     } catch (error) {
       this.#pending--;
@@ -208,7 +209,7 @@ class Receive {
   readonly memory: Uint8Array;
   readonly offset: number;
   length = 0;
-  from: UdpAddress | undefined = undefined;
+  from: Deno.NetAddr = NOBODY;
 
   constructor(memory: Uint8Array, offset: number, size: number) {
     this.memory = memory;

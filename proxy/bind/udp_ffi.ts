@@ -19,8 +19,8 @@ import type { IpAddress, MemoryRegion } from "../../netstack/mod.ts";
 import type { TransmitPool } from "../arena/transmit_pool.ts";
 import { getLogger } from "../log/logger.ts";
 import type { BindEvents, DatagramHandler } from "./bind.ts";
-import { EndpointCache, type UdpAddress } from "./endpoint_cache.ts";
 import { copyToSlot, LastSend } from "./sends.ts";
+import { SocketAddress, SocketSender } from "./socket_address.ts";
 import {
   countSendError,
   markError,
@@ -52,7 +52,7 @@ export class FfiUdpBind implements UdpBind {
   readonly #libc: UdpLibc;
   readonly #ring: ReceiveRing;
   readonly #batch: SendBatch;
-  #endpoints: EndpointCache;
+  readonly #sender: SocketSender;
   #socket: UdpSocket;
   #wait: UdpWait;
   /** A wait for datagrams; nothing is received meanwhile. */
@@ -94,14 +94,14 @@ export class FfiUdpBind implements UdpBind {
       this.#libc.close();
       throw error;
     }
-    const { address, receiveBuffer, sendBuffer, hasGro, hasGso } = this.#socket;
+    const { receiveBuffer, sendBuffer, hasGro, hasGso } = this.#socket;
     log.info("UDP over FFI: buffers {receiveBuffer} and {sendBuffer} bytes, GRO {gro}, GSO {gso}", {
       receiveBuffer,
       sendBuffer,
       gro: hasGro,
       gso: hasGso,
     });
-    this.#endpoints = new EndpointCache(this, address.hostname);
+    this.#sender = new SocketSender(this, this.#ring.senders, 0);
     this.#batch = new SendBatch(this.#libc, pool.buffer, pool.slots, hasGso);
     this.#wait = this.#prepare();
   }
@@ -119,8 +119,9 @@ export class FfiUdpBind implements UdpBind {
     this.#startWaiting();
   }
 
-  endpoint(address: IpAddress, port: number): UdpAddress {
-    return this.#endpoints.of(address, port);
+  endpoint(address: IpAddress, port: number, scope = 0): SocketAddress {
+    const isDualStack = this.#socket.address.hostname.includes(":");
+    return SocketAddress.of(this, address, port, scope, isDualStack);
   }
 
   drain(handle: DatagramHandler): number {
@@ -133,8 +134,8 @@ export class FfiUdpBind implements UdpBind {
       count++;
       this.counters.received++;
       this.counters.receivedBytes += ring.length;
-      const from = this.#endpoints.fromSockaddr(ring.senders, ring.sender);
-      handle(ring.memory, ring.offset, ring.length, from);
+      this.#sender.at = ring.sender;
+      handle(ring.memory, ring.offset, ring.length, this.#sender);
     }
     ring.release();
     if (ring.isEmpty && (ring.isExhausted || this.#errors >= MAX_ERRORS)) this.#startWaiting();
@@ -142,7 +143,7 @@ export class FfiUdpBind implements UdpBind {
   }
 
   send(
-    to: UdpAddress,
+    to: SocketAddress,
     buffer: Uint8Array,
     offset: number,
     length: number,
@@ -178,7 +179,6 @@ export class FfiUdpBind implements UdpBind {
     this.flush();
     if (this.hasReady) this.#fill();
     this.#socket = next;
-    this.#endpoints = this.#endpoints.for(next.address.hostname);
     this.#wait = this.#prepare();
     old.close(); // what waits for it ends, and waits for the new one
     oldWait.close();

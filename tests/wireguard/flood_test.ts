@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { fastCrypto } from "../preset.ts";
 import { HASH, writeMAC } from "../../wireguard/hash.ts";
-import type { Endpoint } from "../../wireguard/mod.ts";
+import { PlainEndpoint } from "../../wireguard/mod.ts";
 import { BusyHost, type Source } from "./busy_host.ts";
 import { type Datagram, endpoint, Host, host, ipv4Packet, seededRandom, stranger } from "./pair.ts";
 
@@ -19,10 +19,10 @@ const FLOOD_PER_MS = 50;
 /** A server with one talking client, one that will come, and strangers. */
 class Lab {
   readonly server = new BusyHost(1, SERVER);
-  readonly #byAddress = new Map<Endpoint, Host>();
+  readonly #byAddress = new Map<Datagram["to"], Host>();
   readonly talker = this.#client(2);
   readonly newcomer = this.#client(3);
-  flood: (n: number) => { datagram: Datagram; from: Endpoint } | undefined = () => undefined;
+  flood: (n: number) => { datagram: Datagram; from: PlainEndpoint } | undefined = () => undefined;
   flooded = 0;
   talked = 0;
   isTalking = false;
@@ -189,7 +189,7 @@ Deno.test("50,000 per second from spoofed sources: the tunnel goes on, and who h
     const address = (n: number) => Uint8Array.of(100, n >>> 16, n >>> 8, n);
     return (n) => ({
       datagram: nonsense[n % nonsense.length]!,
-      from: { address: address(n), port: 1 + n % 60000 },
+      from: new PlainEndpoint(address(n), 1 + n % 60000),
     });
   });
   lab.run(400);
@@ -210,7 +210,7 @@ Deno.test("50,000 per second from spoofed sources: the tunnel goes on, and who h
   assertTunnelGoesOn(lab);
 });
 
-const crowds: Record<string, (i: number) => Endpoint> = {
+const crowds: Record<string, (i: number) => PlainEndpoint> = {
   "of different addresses": (i) => endpoint(`198.51.${i >>> 8}.${i & 255}`, 1000),
   "behind one address": (i) => endpoint("198.51.100.1", 1000 + i),
 };
@@ -221,7 +221,7 @@ for (const [name, endpointOf] of Object.entries(crowds)) {
   });
 }
 
-function reconnect(endpointOf: (i: number) => Endpoint): void {
+function reconnect(endpointOf: (i: number) => PlainEndpoint): void {
   const lab = underFlood(() => () => undefined);
   const crowd = Array.from({ length: 1000 }, (_, i) => {
     const client = new Host(1000 + i, endpointOf(i), { crypto: fastCrypto() });

@@ -76,7 +76,7 @@ Deno.test("a connection of a peer that stays survives a hundred reloads of every
   await using site = await connected(lab);
   const [peer] = lab.gateway.engine.device.peers();
   const handshake = peer!.lastHandshake;
-  const keypair = peer!.session.current;
+  const keypair = peer!.keypairs.current;
   for (let i = 0; i < 100; i++) {
     const others = Array.from(
       { length: i % 5 },
@@ -93,7 +93,7 @@ Deno.test("a connection of a peer that stays survives a hundred reloads of every
     await site.ping(i);
   }
   assert.equal(peer!.lastHandshake, handshake);
-  assert.equal(peer!.session.current, keypair);
+  assert.equal(peer!.keypairs.current, keypair);
 });
 
 Deno.test("a subnet that goes takes no new connections, one that comes does", async () => {
@@ -264,7 +264,7 @@ Deno.test("another private key: the peers shake hands anew, and their connection
   await using lab = await ControlLab.start(file(PROXY));
   await using site = await connected(lab);
   const [peer] = lab.gateway.engine.device.peers();
-  const keypair = peer!.session.current;
+  const keypair = peer!.keypairs.current;
   const other = generatePrivateKey();
   lab.next = file(PROXY).replace(encodeKey(gatewayKey), encodeKey(other));
   assert.match(await lab.ask("wirestack_reload=1\n\n"), RELOADED);
@@ -273,5 +273,5 @@ Deno.test("another private key: the peers shake hands anew, and their connection
   lab.next = file(PROXY);
   assert.match(await lab.ask("wirestack_reload=1\n\n"), RELOADED);
   await site.ping(1);
-  assert.notEqual(peer!.session.current, keypair);
+  assert.notEqual(peer!.keypairs.current, keypair);
 });
