@@ -35,6 +35,8 @@
  * @module
  */
 
+import "./proxy/embed/deno_version.ts"; // first
+
 export {
   type ConnectOptions,
   type ListenDatagramOptions,

@@ -7,9 +7,11 @@
  */
 
 import { Command, CommanderError, InvalidArgumentError, Option } from "npm:commander@15.1.0";
+import type { UdpChoice } from "../bind/udp_open.ts";
 import { ConfigError } from "../config/error.ts";
 import { isInterfaceName } from "../control/socket_path.ts";
 import { VERSION } from "../version.ts";
+import { type Confinement, describeConfinement } from "./confine.ts";
 import { addConfigFlags, applyFlags, type FlagValue } from "./flags.ts";
 import { genkey, genpsk, pubkey } from "./keys.ts";
 import { STANDARD_INPUT } from "./read.ts";
@@ -19,14 +21,16 @@ import { processTerminal, type Terminal } from "./terminal.ts";
  * Runs one command.
  *
  * @param args Without the name of the program.
+ * @param confinement What this process has given up already.
  * @returns the exit status.
  */
 export async function run(
   args: readonly string[],
   terminal: Terminal = processTerminal,
+  confinement?: Confinement,
 ): Promise<number> {
   let status = 0;
-  const program = makeProgram(terminal, (result) => status = result);
+  const program = makeProgram(terminal, confinement, (result) => status = result);
   try {
     await program.parseAsync([...args], { from: "user" });
     return status;
@@ -38,7 +42,11 @@ export async function run(
   }
 }
 
-function makeProgram(terminal: Terminal, done: (status: number) => void): Command {
+function makeProgram(
+  terminal: Terminal,
+  confinement: Confinement | undefined,
+  done: (status: number) => void,
+): Command {
   const program = new Command("wirestack")
     .description("A WireGuard gateway in user space: no root, no kernel module, no TUN device.")
     .version(VERSION, "-V, --version", "print the version")
@@ -57,10 +65,11 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     })
-    // The help of `up` shows it. Here it is for a task, which has its arguments in front of the user's.
+    // The help of `up` shows them. Here they are for a task, which has its arguments in front of the user's.
     .addOption(new Option("--ffi").hideHelp())
-    .hook("preAction", (program, command) => {
-      if (command.name() !== "up" || !program.opts().ffi) terminal.giveUpFfi();
+    .addOption(new Option("--no-ffi").hideHelp())
+    .hook("preAction", (_program, command) => {
+      if (command.name() !== "up") terminal.giveUpFfi();
     });
 
   const upCommand = program.command("up")
@@ -86,7 +95,17 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
         .choices(["text", "json"]).default("text").helpGroup("Log:"),
     )
     .addOption(
-      new Option("--ffi", "UDP in batches by calls of the C library: Linux, and a wider permission")
+      new Option(
+        "--ffi",
+        "UDP in batches by calls of the C library, or an error: the default on Linux",
+      )
+        .helpGroup("System:"),
+    )
+    .addOption(
+      new Option("--no-ffi", "slower, and within Deno's own sandbox").helpGroup("System:"),
+    )
+    .addOption(
+      new Option("--no-confine", "keep all files and system calls that this user has")
         .helpGroup("System:"),
     )
     .addOption(
@@ -94,9 +113,9 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
         .choices(["auto", "native", "noble"]).default("auto").helpGroup("Tunnel:"),
     );
   const upFlags = addConfigFlags(upCommand);
-  upCommand.action(async (file: string | undefined, options, command: Command) => {
-    const { ffi = false } = command.optsWithGlobals();
-    if (ffi) await checkFfi();
+  upCommand.action(async (file: string | undefined, options) => {
+    const { ffi, reason } = await chooseFfi(options.ffi ?? program.opts().ffi);
+    if (!ffi) terminal.giveUpFfi();
     const loaded = await load(file, upFlags, terminal);
     const { up } = await import("./up.ts");
     const { Gateway } = await import("../gateway/gateway.ts");
@@ -108,6 +127,8 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
     const path = isFile ? await realPath(file) : undefined;
     const status = await up(loaded, {
       ...options,
+      udp: describeUdp(ffi, reason),
+      ...(ffi && { confinement: describeConfinement(confinement, options.confine) }),
       start: (config) => Gateway.start(config, { ffi, ...(crypto && { crypto }) }),
       handlers: (gateway) =>
         controlHandlers(gateway, {
@@ -211,10 +232,19 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
   return program;
 }
 
-async function checkFfi(): Promise<void> {
-  const { udpUnavailable } = await import("../../ffi/mod.ts");
-  const reason = udpUnavailable();
-  if (reason !== undefined) throw new ConfigError([`--ffi: ${reason}`]);
+/** @param asked By --ffi or --no-ffi. */
+async function chooseFfi(asked: boolean | undefined): Promise<UdpChoice> {
+  const { chooseUdp } = await import("../bind/udp_open.ts");
+  try {
+    return chooseUdp(asked);
+  } catch (error) {
+    throw new ConfigError([`--ffi: ${(error as Error).message}`]);
+  }
+}
+
+function describeUdp(ffi: boolean, reason: string | undefined): string {
+  if (ffi) return "UDP in batches (FFI)";
+  return `UDP over Deno's sockets (${reason === undefined ? "--no-ffi" : `FFI ${reason}`})`;
 }
 
 /** @returns undefined for a pipe that has no name (`<(…)`). */

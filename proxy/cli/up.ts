@@ -41,6 +41,10 @@ export interface UpOptions<G extends RunningGateway> {
   /** What the control socket and SIGHUP do to it. */
   readonly handlers: (gateway: G) => ControlHandlers;
   readonly control: ControlOptions;
+  /** How WireGuard's datagrams travel, for the line that says where it listens. */
+  readonly udp: string;
+  /** What this process has given up, in one line. */
+  readonly confinement?: string;
   /** Called once there is a control socket, or none: what was needed for that may be given up. */
   readonly onControlOpen?: () => void;
   /** Tests send their own. */
@@ -83,7 +87,8 @@ export async function up<G extends RunningGateway>(
     control = await openControl(options.control);
     options.onControlOpen?.();
     gateway = await options.start(config);
-    logListening(gateway, config);
+    logListening(gateway, config, options.udp);
+    if (options.confinement !== undefined) log.info(literal(options.confinement));
     handlers = options.handlers(gateway);
     if (control !== undefined) {
       control.serve(handlers);
@@ -112,9 +117,9 @@ export async function up<G extends RunningGateway>(
   }
 }
 
-function logListening(gateway: RunningGateway, config: GatewayConfig): void {
+function logListening(gateway: RunningGateway, config: GatewayConfig, udp: string): void {
   getLogger(["wirestack"]).info(
-    "listening on UDP port {port}, public key {publicKey}, address {address}, peers {peers}, {proxy}",
+    "listening on UDP port {port}, public key {publicKey}, address {address}, peers {peers}, {proxy}, {udp}",
     {
       port: gateway.port,
       publicKey: encodeKey(gateway.publicKey),
@@ -122,6 +127,7 @@ function logListening(gateway: RunningGateway, config: GatewayConfig): void {
         "none",
       peers: config.peers.length,
       proxy: config.proxy ? summarizeProxy(config.proxy) : "no proxy",
+      udp,
     },
   );
 }

@@ -7,7 +7,7 @@
 import { type Arena, openArena } from "../arena/arena.ts";
 import { BindError } from "../bind/bind.ts";
 import type { UdpBind } from "../bind/udp.ts";
-import { openUdpBind } from "../bind/udp_open.ts";
+import { chooseUdp, openUdpBind } from "../bind/udp_open.ts";
 import type { GatewayConfig } from "../config/config.ts";
 import { type ConfigPath, SettingError } from "../config/error.ts";
 import { Engine } from "../engine/engine.ts";
@@ -36,7 +36,10 @@ export interface GatewayOptions {
   readonly tcp?: Partial<TcpSettings>;
   /** Default: as the system resolves names. */
   readonly resolve?: Resolve;
-  /** UDP in batches, over FFI: Linux, with the permission --allow-ffi. Default: Deno's sockets. */
+  /**
+   * UDP in batches, over FFI: Linux, with the permission --allow-ffi. Default: where that can be had.
+   * An error if it is asked for and cannot.
+   */
   readonly ffi?: boolean;
   /** How old the address of a name must be before a failing handshake has it looked up again. */
   readonly resolveAgainMs?: number;
@@ -89,7 +92,7 @@ export class Gateway implements AsyncDisposable {
   private constructor(config: GatewayConfig, options: GatewayOptions) {
     this.closed = this.#closed.promise;
     this.closed.catch(() => {}); // whoever waits for it hears of it
-    const ffi = options.ffi ?? false;
+    const { ffi } = chooseUdp(options.ffi);
     const arena = openArena(config.mtu, options.crypto);
     this.udp = orSettingError(() => openUdp(config, arena, ffi));
     try {
@@ -268,17 +271,18 @@ export class Gateway implements AsyncDisposable {
           ...properties,
           initiator: event.initiator,
         });
+        this.peers.handshakeComplete(peer);
         break;
       case "handshake-retry":
         log.debug("peer {peer}: no answer from {endpoint}, attempt {attempt}", {
           ...properties,
           attempt: event.attempt,
         });
-        this.peers.handshakeFailed(peer);
+        this.peers.handshakeUnanswered(peer, event.attempt);
         break;
       case "handshake-failed":
         log.warn("peer {peer}: no answer from {endpoint}, given up for now", properties);
-        this.peers.handshakeFailed(peer);
+        this.peers.handshakeUnanswered(peer, Infinity);
         break;
       case "endpoint-changed":
         log.info("peer {peer}: now at {endpoint}", properties);
