@@ -35,6 +35,7 @@ export interface ConnectOptions {
   readonly transport?: "tcp";
   /** An address inside the tunnel. */
   readonly hostname: string;
+  /** TCP, 1 to 65535. */
   readonly port: number;
   /** Gives up the connection while it is being made. */
   readonly signal?: AbortSignal;

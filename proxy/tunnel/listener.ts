@@ -32,7 +32,11 @@ export class TunnelListener implements Deno.Listener<TunnelConn, Deno.NetAddr> {
     this.addr = netAddr("tcp", options.address, this.#listener.port);
   }
 
-  /** @throws {Deno.errors.BadResource} once the listener is closed. */
+  /**
+   * Waits for a connection.
+   *
+   * @throws {Deno.errors.BadResource} once the listener is closed.
+   */
   async accept(): Promise<TunnelConn> {
     for (;;) {
       if (this.#isClosed) throw new Deno.errors.BadResource("the listener is closed");
