@@ -4,6 +4,7 @@
  * @module
  */
 
+export { readDescriptor } from "./descriptor.ts";
 export { ErrorWatch } from "./error_watch.ts";
 export { type KernelAeadKey, Kernels } from "./kernels/kernels.ts";
 export { Errno } from "./libc.ts";
