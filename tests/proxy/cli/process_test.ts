@@ -93,6 +93,43 @@ Deno.test(
   },
 );
 
+Deno.test("a gateway ends with its terminal", {
+  ignore: Deno.build.os !== "linux",
+}, async () => {
+  const folder = await Deno.makeTempDir();
+  await Deno.writeTextFile(
+    `${folder}/a`,
+    `[Interface]\nPrivateKey = ${PRIVATE}\nPeerToPeer = true\n`,
+  );
+  // script(1) has the terminal's other side, and is killed: its output is the terminal's.
+  const program =
+    `"${Deno.execPath()}" run --quiet --no-prompt --no-check --allow-net --allow-read ` +
+    `main.ts up ${folder}/a --control-dir off 2>${folder}/log`;
+  const terminal = new Deno.Command("script", {
+    args: ["--quiet", "--command", program, "/dev/null"],
+    cwd: ROOT,
+    stdin: "piped",
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  try {
+    const log = async (text: string) => {
+      for (let tries = 0; tries < 1000; tries++) {
+        if ((await Deno.readTextFile(`${folder}/log`).catch(() => "")).includes(text)) return;
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      assert.fail(`no "${text}" in ${await Deno.readTextFile(`${folder}/log`)}`);
+    };
+    await log("listening");
+    terminal.kill("SIGKILL");
+    await log("stopped");
+  } finally {
+    await terminal.stdin.close().catch(() => {});
+    await terminal.status;
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
 Deno.test("--ffi without the permission is an error that names it", async () => {
   for (const args of [["up", "--ffi", "-"], ["--ffi", "up", "-"]]) {
     const { status, out, error } = await wirestack(["--allow-net"], args, "");
@@ -208,6 +245,7 @@ Deno.test({
           Deno.exit(0);
         },
         giveUpFfi() {},
+        watchHangUp: () => () => false,
       });`;
     const { promise, resolve } = Promise.withResolvers<string>();
     const args = ["--allow-net", "--allow-read", "--allow-write=/,/var/run/wireguard", "-"];
