@@ -43,6 +43,8 @@ export interface GatewayOptions {
   readonly ffi?: boolean;
   /** How old the address of a name must be before a failing handshake has it looked up again. */
   readonly resolveAgainMs?: number;
+  /** Where peers' endpoints are remembered for the next start; the first that works. Default: nowhere. */
+  readonly stateDirectories?: readonly string[];
 }
 
 export interface CloseOptions {
@@ -286,6 +288,7 @@ export class Gateway implements AsyncDisposable {
         break;
       case "endpoint-changed":
         log.info("peer {peer}: now at {endpoint}", properties);
+        this.peers.moved();
         break;
       case "session-expired":
         log.debug("peer {peer}: keys wiped", properties);
