@@ -14,6 +14,7 @@
 import type { Arena } from "../arena/arena.ts";
 import type { TransmitPool } from "../arena/transmit_pool.ts";
 import type { Bind, BindEndpoint } from "../bind/bind.ts";
+import { type PacketObserver, Tap } from "../link/tap.ts";
 import { WireguardLink } from "../link/wireguard.ts";
 import { getLogger } from "../log/logger.ts";
 import { type Nic, type NicAddress, Stack, type TcpSettings } from "../../netstack/mod.ts";
@@ -86,6 +87,8 @@ export class Engine {
   readonly binds: readonly Bind[];
   readonly pool: TransmitPool;
   readonly link: WireguardLink;
+  /** Around {@link link} while somebody looks, see {@link observe}. */
+  readonly tap: Tap;
   readonly counters: EngineCounters = { turns: 0, timeouts: 0, faults: 0 };
   readonly #clock: Clock;
   readonly #scheduler: Scheduler;
@@ -140,8 +143,10 @@ export class Engine {
           this.wake(); // to flush it, if this is no turn
           return isTaken;
         },
-        receive: (peer, buffer, offset, length, now) =>
-          this.stack.handlePacket(this.nic1, buffer, offset, length, now, peer),
+        receive: (peer, buffer, offset, length, now) => {
+          if (this.nic1.link === this.tap) this.tap.received(buffer, offset, length, now);
+          this.stack.handlePacket(this.nic1, buffer, offset, length, now, peer);
+        },
         event: (event) => options.onEvent(event),
       },
       now: this.#now,
@@ -154,6 +159,7 @@ export class Engine {
       ...(options.tcp && { tcp: options.tcp }),
     });
     this.link = new WireguardLink(pool, this.device);
+    this.tap = new Tap(this.link);
     this.nic1 = this.stack.addNic({
       name: "wireguard",
       mtu,
@@ -184,6 +190,17 @@ export class Engine {
   /** Includes `source` in every turn. */
   addTurns(source: TurnSource): void {
     this.#turnSources.push(source);
+  }
+
+  /** Shows `observer` every packet of the tunnel, both ways, until what is returned is called. */
+  observe(observer: PacketObserver): () => void {
+    const { nic1, tap } = this;
+    tap.add(observer);
+    nic1.link = tap;
+    return () => {
+      tap.remove(observer);
+      if (tap.isIdle) nic1.link = this.link;
+    };
   }
 
   /** Whether packets for the tunnel leave at once, and need not be queued or dropped. */
