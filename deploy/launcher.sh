@@ -34,13 +34,16 @@ main() {
     say "set XDG_CACHE_HOME to a directory of yours that is writable and not mounted noexec"
     exit 126
   fi
-  # Where control sockets of this user are: what may be written is fixed from here on.
-  case ${XDG_RUNTIME_DIR-} in
-    *[!A-Za-z0-9/._-]*) session= ;; # no plain word
-    /*) session=,$XDG_RUNTIME_DIR/wirestack ;;
-    *) session= ;;
-  esac
-  case $flags in *@SESSION@*) flags=${flags%%@SESSION@*}$session${flags#*@SESSION@} ;; esac
+  # Where control sockets and state of this user are: what may be written is fixed from here on.
+  folders=
+  for folder in "${XDG_RUNTIME_DIR:+$XDG_RUNTIME_DIR/wirestack}" \
+    "${XDG_STATE_HOME:+$XDG_STATE_HOME/wirestack}" "${STATE_DIRECTORY-}"; do
+    case $folder in
+      *[!A-Za-z0-9/._-]*) ;; # no plain word
+      /*) folders=$folders,$folder ;;
+    esac
+  done
+  case $flags in *@FOLDERS@*) flags=${flags%%@FOLDERS@*}$folders${flags#*@FOLDERS@} ;; esac
   # shellcheck disable=SC2086 # the flags are plain words
   exec "$place/$runtime_name" run $flags "$place/$program_name" "$@"
 }

@@ -26,8 +26,8 @@ export interface Package {
   launcher: string;
 }
 
-/** In a flag: launcher.sh puts a comma and the folder for control sockets in its place, or nothing. */
-export const SESSION_FOLDER = "@SESSION@";
+/** In a flag: launcher.sh puts the folders for control sockets and state in its place, each behind a comma. */
+export const USER_FOLDERS = "@FOLDERS@";
 
 /** Bytes; also the room that launcher.sh has. */
 const BLOCK = 32768;

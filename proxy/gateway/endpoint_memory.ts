@@ -47,10 +47,10 @@ export class EndpointMemory {
   constructor(options: EndpointMemoryOptions) {
     this.#options = options;
     const { directories } = options;
-    const problems: string[] = [];
-    this.#directory = prepareStateDirectory(directories, (problem) => problems.push(problem));
+    const problems: [string, Error][] = [];
+    this.#directory = prepareStateDirectory(directories, (...problem) => problems.push(problem));
     if (this.#directory === undefined) {
-      if (directories.length > 0) this.#giveUp(problems.join("; "));
+      if (directories.length > 0) this.#giveUp(...problems);
       return;
     }
     try {
@@ -91,7 +91,7 @@ export class EndpointMemory {
     try {
       writeEndpoints(this.#file(directory), this.#current());
     } catch (error) {
-      this.#giveUp(`${directory}: ${(error as Error).message}`);
+      this.#giveUp([directory, error as Error]);
     }
   }
 
@@ -121,8 +121,16 @@ export class EndpointMemory {
     return endpointFile(directory, this.#options.publicKey());
   }
 
-  #giveUp(reason: string): void {
+  #giveUp(...problems: [directory: string, error: Error][]): void {
     this.#directory = undefined;
-    log.info("peers' endpoints are not remembered for the next start: {reason}", { reason });
+    const reason = problems.map(([directory, { message }]) => `${directory}: ${message}`).join(
+      "; ",
+    );
+    // Who does not permit it has decided so.
+    const isWanted = problems.some(([, error]) => !(error instanceof Deno.errors.NotCapable));
+    log[isWanted ? "info" : "debug"](
+      "peers' endpoints are not remembered for the next start: {reason}",
+      { reason },
+    );
   }
 }

@@ -26,7 +26,7 @@ export function stateDirectories(
  */
 export function prepareStateDirectory(
   directories: readonly string[],
-  problem: (message: string) => void = () => {},
+  problem: (directory: string, error: Error) => void = () => {},
 ): string | undefined {
   for (const directory of directories) {
     try {
@@ -34,7 +34,7 @@ export function prepareStateDirectory(
       Deno.removeSync(Deno.makeTempFileSync({ dir: directory }));
       return directory;
     } catch (error) {
-      problem(`${directory}: ${(error as Error).message}`);
+      problem(directory, error as Error);
     }
   }
   return undefined;

@@ -7,7 +7,7 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { pack, SESSION_FOLDER } from "../../deploy/pack.ts";
+import { pack, USER_FOLDERS } from "../../deploy/pack.ts";
 
 const launcher = await Deno.readTextFile(new URL("../../deploy/launcher.sh", import.meta.url));
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -360,9 +360,9 @@ Deno.test("a place that is passed over for another is named, with the reason; on
   assert.deepEqual(none, { code: 0, out: "[x]\n", err: "" });
 });
 
-Deno.test("what may be written is the user's session folder too, if there is one with a plain name", async () => {
+Deno.test("what may be written is the folders of the user's session and state too, if they have plain names", async () => {
   await using box = await fixture();
-  const flags = [`--allow-write=/a${SESSION_FOLDER}`, "--allow-sys=uid"];
+  const flags = [`--allow-write=/a${USER_FOLDERS}`, "--allow-sys=uid"];
   const path = await build(box.directory, flags, bare);
   for (
     const [folder, written] of [
@@ -380,6 +380,15 @@ Deno.test("what may be written is the user's session folder too, if there is one
       new RegExp(`^\\[--allow-write=${written}\\]\n\\[--allow-sys=uid\\]\n`),
     );
   }
+  const env = {
+    ...box.env,
+    XDG_RUNTIME_DIR: "/run/user/1000",
+    XDG_STATE_HOME: "/home/u/state",
+    STATE_DIRECTORY: "/var/lib/wirestack",
+  };
+  const { out } = await run(path, { env, args: ["x"] });
+  const written = "/run/user/1000/wirestack,/home/u/state/wirestack,/var/lib/wirestack";
+  assert.match(out, new RegExp(`^\\[--allow-write=/a,${written}\\]\n`));
 });
 
 Deno.test({
