@@ -85,6 +85,8 @@ export interface ProxyInput {
   tcpKeepaliveCount?: number | string;
   udpIdleTimeout?: number | string;
   udpDnsIdleTimeout?: number | string;
+  /** Who may answer: anybody, an address that was asked, or only its port. Default `address`. */
+  udpFiltering?: UdpFiltering;
   maxDials?: number | string;
   maxTcpConnections?: number | string;
   maxUdpSessions?: number | string;
@@ -136,7 +138,11 @@ export interface ProxyConfig {
   readonly maps: readonly MapConfig[];
   readonly timeouts: ProxyTimeouts;
   readonly limits: ProxyLimits;
+  readonly udpFiltering: UdpFiltering;
 }
+
+/** RFC 4787 §5, there called endpoint-independent, address-dependent, address-and-port-dependent. */
+export type UdpFiltering = "endpoint" | "address" | "address-port";
 
 /** Addresses in `from` are dialled at the same place in `to`. */
 export interface MapConfig {

@@ -201,5 +201,6 @@ function proxyConfig(proxy: ProxyValues): ProxyConfig {
       maxTcpConnections: proxy.maxTcpConnections,
       maxUdpSessions: proxy.maxUdpSessions,
     },
+    udpFiltering: proxy.udpFiltering,
   };
 }

@@ -179,7 +179,7 @@ export class Wirestack implements AsyncDisposable {
     this.#gateway.enableProxyOnSubnet(prefixes.map(prefixOf), { tcp, udp });
   }
 
-  /** Ends that. Connections that are stay. @throws {TypeError} if one is not a prefix. */
+  /** Ends that, and the connections to these. @throws {TypeError} if one is not a prefix. */
   disableProxyOnSubnet(prefixes: readonly string[]): void {
     this.#checkOpen();
     this.#gateway.disableProxyOnSubnet(prefixes.map(prefixOf));

@@ -7,6 +7,7 @@
 import { getLogger } from "../log/logger.ts";
 import { Prefix, type TcpSettings } from "../../netstack/mod.ts";
 import type { Crypto, DeviceEvent, TimerSettings } from "../../wireguard/mod.ts";
+import { udpBindDefault } from "../bind/udp_open.ts";
 import type { GatewayConfig } from "../config/config.ts";
 import { Engine } from "../engine/engine.ts";
 import { GatewayRoutes } from "./routes.ts";
@@ -15,6 +16,7 @@ import { logRejection } from "./handshake_log.ts";
 import type { Resolve } from "./resolver.ts";
 import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
 import { peerName, TunnelPeers } from "./peers.ts";
+import { flowOwners, proxySettings } from "./proxying.ts";
 
 export type { ConnectionStats, GatewayStats, PeerStats } from "./stats.ts";
 
@@ -95,7 +97,13 @@ export class Gateway implements AsyncDisposable {
       routes.addNetwork(new Prefix(address, length));
     }
     this.peers = new TunnelPeers(engine, routes, config.privateKey, options);
-    this.proxy = new SubnetProxy(engine, routes, config.proxy, ffi);
+    this.proxy = new SubnetProxy({
+      engine,
+      routes,
+      settings: proxySettings(config.proxy),
+      ownerOf: flowOwners(engine.device),
+      ffi: ffi ?? udpBindDefault.ffi,
+    });
   }
 
   /** Bound UDP port. */
@@ -152,7 +160,7 @@ export class Gateway implements AsyncDisposable {
     this.proxy.enable(prefixes, protocols);
   }
 
-  /** The addresses are no longer proxied. Connections that are stay. */
+  /** The addresses are no longer proxied: connections and sessions with them end. */
   disableProxyOnSubnet(prefixes: readonly Prefix[]): void {
     this.proxy.disable(prefixes);
   }
