@@ -19,14 +19,14 @@ class Side {
   #wake: (() => void) | undefined;
 
   constructor(ffi: boolean) {
-    this.bind = openUdpBind({
-      pool: this.pool,
+    this.bind = openUdpBind({ pool: this.pool }, ffi);
+    this.bind.start({
       onReadable: () => this.#wake?.(),
       onSent: () => this.#wake?.(),
       onFailed(error) {
         throw error;
       },
-    }, ffi);
+    });
   }
 
   send(to: Side): void {

@@ -68,8 +68,17 @@ export class Input {
     this.#counters = counters;
   }
 
-  handlePacket(nic: Nic, buffer: Uint8Array, offset: number, length: number, now: number): void {
+  /** @param from Who sent it: opaque. */
+  handlePacket(
+    nic: Nic,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+    from: unknown,
+  ): void {
     this.#counters.received++;
+    this.#inbound.from = from;
     const version = length > 0 ? buffer[offset]! >> 4 : 0;
     if (version === 4) this.#handleIpv4(nic, buffer, offset, length, now);
     else if (version === 6) this.#handleIpv6(nic, buffer, offset, length, now);
@@ -186,7 +195,7 @@ export class Input {
     now: number,
   ): void {
     this.#counters.forwarded++;
-    if (target.link.transmit(buffer, offset, total, now) !== false) return;
+    if (target.link.forward(buffer, offset, total, now)) return;
     // RFC 1812 §5.2.7.1, RFC 4443 §3.1: the next hop cannot be had.
     this.#output.errors.unreachable("host", ingress, buffer, offset, total, now);
   }
@@ -222,7 +231,8 @@ export class Input {
     const fragment = readUint16(buffer, offset + IPV4_FRAGMENT);
     if ((fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET_MASK)) !== 0) {
       this.#counters.fragmentsReceived++;
-      total = this.#reassembly.handleIpv4(ingress, buffer, offset, total, now);
+      const { from } = this.#inbound;
+      total = this.#reassembly.handleIpv4(ingress, from, buffer, offset, total, now);
       if (total === 0) return;
       buffer = this.#reassembly.buffer;
       offset = this.#reassembly.offset;
@@ -231,7 +241,7 @@ export class Input {
     const inbound = this.#describe(nic, ingress, buffer, offset, 4, hopLimit);
     inbound.source = offset + IPV4_SOURCE;
     inbound.destination = offset + IPV4_DESTINATION;
-    inbound.payload = offset + headerLength;
+    inbound.transport = offset + headerLength;
     inbound.length = total - headerLength;
     inbound.trafficClass = buffer[offset + IPV4_TOS]!;
     inbound.local = nic.owns(buffer, inbound.destination, 4);
@@ -259,7 +269,8 @@ export class Input {
         field = header;
       } else {
         this.#counters.fragmentsReceived++;
-        total = this.#reassembly.handleIpv6(ingress, buffer, offset, header, total, now);
+        const { from } = this.#inbound;
+        total = this.#reassembly.handleIpv6(ingress, from, buffer, offset, header, total, now);
         if (total === 0) return;
         buffer = this.#reassembly.buffer;
         offset = this.#reassembly.offset;
@@ -281,7 +292,7 @@ export class Input {
     const inbound = this.#describe(nic, ingress, buffer, offset, 6, hopLimit);
     inbound.source = offset + IPV6_SOURCE;
     inbound.destination = offset + IPV6_DESTINATION;
-    inbound.payload = chain.offset;
+    inbound.transport = chain.offset;
     inbound.length = offset + total - chain.offset;
     inbound.trafficClass = readUint16(buffer, offset) >> 4 & 0xff;
     inbound.local = nic.owns(buffer, inbound.destination, 6);
@@ -313,15 +324,15 @@ export class Input {
       this.#icmp.handlePacket(inbound, now);
       return;
     }
-    const transport = this.#transports.get(protocol);
-    if (transport !== undefined) {
+    const handler = this.#transports.get(protocol);
+    if (handler !== undefined) {
       this.#counters.delivered++;
-      transport.handlePacket(inbound, now);
+      handler.handlePacket(inbound, now);
       return;
     }
     this.#counters.unknownProtocol++;
-    const { ingress, buffer, ipOffset, payload, length } = inbound;
-    const total = payload + length - ipOffset;
+    const { ingress, buffer, ipOffset, transport, length } = inbound;
+    const total = transport + length - ipOffset;
     this.#output.errors.unknownProtocol(field, ingress, buffer, ipOffset, total, now);
   }
 }

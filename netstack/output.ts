@@ -64,7 +64,7 @@ export class Output implements IpOutput {
     const { buffer } = nic.link;
     this.#writeHeader(path, buffer, start, length);
     this.#counters.sent++;
-    nic.link.transmit(buffer, start, total, now);
+    nic.link.transmit(buffer, start, total, now, path.hop);
   }
 
   release(path: Path, offset: number): void {
@@ -101,7 +101,7 @@ export class Output implements IpOutput {
    */
   enqueue(path: Path, length: number): number {
     const { queue } = path.nic;
-    const start = queue.reserve(path.headerLength + length);
+    const start = queue.reserve(path.headerLength + length, path.hop);
     if (start < 0) {
       this.#counters.noBuffer++;
       return -1;
@@ -205,7 +205,7 @@ export class Output implements IpOutput {
         if (slot < 0) return false;
         copyBytes(queue.buffer, queue.offset, link.buffer, slot, length);
         this.#counters.sent++;
-        link.transmit(link.buffer, slot, length, now);
+        link.transmit(link.buffer, slot, length, now, queue.hop);
       }
       queue.shift();
     }

@@ -12,7 +12,8 @@ import { type MemoryRegion, RingMemory } from "./tcp/ring_memory.ts";
 import type { TcpSettings } from "./tcp/settings.ts";
 import { Tcp } from "./tcp/tcp.ts";
 import { PROTOCOL_TCP, PROTOCOL_UDP, type TransportProtocol } from "./transport.ts";
-import { Udp, type UdpBindOptions, type UdpEndpoint } from "./udp.ts";
+import { Udp } from "./udp.ts";
+import type { UdpBindOptions, UdpEndpoint } from "./udp_endpoint.ts";
 import type { UdpForwarderHandler } from "./udp_forwarder.ts";
 
 const DEFAULT_HOP_LIMIT = 64;
@@ -156,12 +157,21 @@ export class Stack {
    * forwarded packet goes to its link at once.
    *
    * @param buffer Borrowed until the call returns; a forwarded packet is changed in place.
+   * @param from Who sent it, as far as the caller knows. Opaque to the stack, which hands it to those
+   * who decide about requests, flows and datagrams, and puts no fragments of two senders together.
    */
-  handlePacket(nic: Nic, buffer: Uint8Array, offset: number, length: number, now: number): void {
+  handlePacket(
+    nic: Nic,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+    from?: unknown,
+  ): void {
     const wasAwake = this.#begin();
     this.#output.holding = true;
     try {
-      this.#input.handlePacket(nic, buffer, offset, length, now);
+      this.#input.handlePacket(nic, buffer, offset, length, now, from);
     } finally {
       this.#output.holding = false;
       this.#output.awake = wasAwake;

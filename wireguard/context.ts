@@ -12,12 +12,11 @@ import type { Deadlines } from "./deadlines.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { IndexTable } from "./index_table.ts";
 import type { StaticIdentity } from "./noise.ts";
-import type { Peer } from "./peer.ts";
 import type { Rejection, Rejections } from "./rejections.ts";
 import type { TimerSettings } from "./settings.ts";
 
 /** Where a device's output goes. */
-export interface DeviceSink {
+export interface Sink<Peer> {
   /**
    * A datagram to send.
    *
@@ -41,10 +40,10 @@ export interface DeviceSink {
   receive(peer: Peer, buffer: Uint8Array, offset: number, length: number, now: number): void;
 
   /** Rare things, for logs and embedders. */
-  event?(event: DeviceEvent): void;
+  event?(event: Event<Peer>): void;
 }
 
-export type DeviceEvent =
+export type Event<Peer> =
   /** A session is ready for data both ways. */
   | { readonly type: "handshake-complete"; readonly peer: Peer; readonly initiator: boolean }
   /** An initiation was not answered in time and is sent again, for the nth time. */
@@ -56,31 +55,32 @@ export type DeviceEvent =
   /** Nothing for 540 s: the peer's keys have been wiped. */
   | { readonly type: "session-expired"; readonly peer: Peer }
   /** Somebody's handshake came to nothing. A few per second at most. */
-  | Rejection;
+  | Rejection<Peer>;
 
-export interface Context {
+/** @typeParam Peer `Peer` of `peer.ts`, which knows this file and not the other way round. */
+export interface Context<Peer> {
   readonly crypto: Crypto;
   readonly random: (out: Uint8Array) => void;
   readonly wallClock: () => number;
-  readonly sink: DeviceSink;
+  readonly sink: Sink<Peer>;
   readonly settings: TimerSettings;
   /** Of inner packets; padding never passes it. */
   readonly mtu: number;
   readonly counters: DeviceCounters;
-  readonly indices: IndexTable;
+  readonly indices: IndexTable<Peer>;
   readonly deadlines: Deadlines;
   readonly allowedIps: AllowedIps<Peer>;
   readonly cookies: CookieChecker;
-  readonly rejections: Rejections;
+  readonly rejections: Rejections<Peer>;
   /** Peers whose initiation is due, in turn. */
   readonly initiations: Set<Peer>;
   /** Replaced when the private key changes. */
   identity: StaticIdentity;
 }
 
-/** Sends a datagram and counts it. @returns as {@link DeviceSink.transmit}. */
-export function transmit(
-  context: Context,
+/** Sends a datagram and counts it. @returns as {@link Sink.transmit}. */
+export function transmit<Peer>(
+  context: Context<Peer>,
   endpoint: Endpoint,
   buffer: Uint8Array,
   offset: number,

@@ -4,19 +4,20 @@
  * @module
  */
 
-import { Admission } from "./admission.ts";
+import { Admission, COST_OF_COOKIE } from "./admission.ts";
 import { AllowedIps } from "./allowed_ips.ts";
 import { readI32, readU32, wipe } from "./bytes.ts";
-import type { Context, DeviceSink } from "./context.ts";
+import type { Context, Event, Sink } from "./context.ts";
 import { CookieChecker } from "./cookie.ts";
 import { DeviceCounters } from "./counters.ts";
 import type { Crypto } from "./crypto.ts";
 import { Deadlines } from "./deadlines.ts";
-import type { Endpoint } from "./endpoint.ts";
+import type { Sender } from "./endpoint.ts";
 import {
   handleCookieReply,
   handleInitiation,
   handleResponse,
+  isCookieAwaited,
   sendInitiation,
 } from "./handshake.ts";
 import { HandshakeQueue } from "./handshake_queue.ts";
@@ -53,6 +54,12 @@ import { Peer, type PeerOptions, SendResult } from "./peer.ts";
 import { Rejections } from "./rejections.ts";
 import { type TimerSettings, timerSettings } from "./settings.ts";
 
+/** Where a device's output goes. */
+export type DeviceSink = Sink<Peer>;
+export type DeviceEvent = Event<Peer>;
+/** Somebody's handshake came to nothing. */
+export type Rejection = Extract<DeviceEvent, { type: "handshake-rejected" }>;
+
 export interface DeviceOptions {
   /** 32 bytes; copied and clamped. */
   readonly privateKey: Uint8Array;
@@ -88,10 +95,10 @@ const MAX_DATAGRAM = 65507;
  */
 export class Device {
   readonly counters: DeviceCounters = new DeviceCounters();
-  readonly #context: Context;
+  readonly #context: Context<Peer>;
   readonly #peers = new Map<string, Peer>();
   readonly #queue: HandshakeQueue;
-  readonly #admission: Admission;
+  readonly #admission: Admission<Peer>;
   #initiationsTurn = false;
   readonly #peerOf = (publicKey: Uint8Array) => this.peer(publicKey);
 
@@ -112,12 +119,12 @@ export class Device {
       mtu,
       identity,
       counters: this.counters,
-      indices: new IndexTable(random),
+      indices: new IndexTable<Peer>(random),
       deadlines: new Deadlines(),
       allowedIps: new AllowedIps<Peer>(),
       cookies: new CookieChecker(identity.publicKey, random, settings.cookieSecretMs),
       initiations: new Set<Peer>(),
-      rejections: new Rejections(),
+      rejections: new Rejections<Peer>(sink.event && ((rejection) => sink.event!(rejection))),
     };
     this.#queue = new HandshakeQueue(settings.underLoadMs);
     this.#admission = new Admission(this.#context, this.#queue);
@@ -190,12 +197,14 @@ export class Device {
   /**
    * A datagram from the network. Data is decrypted in place and goes to the sink at once; handshake
    * messages are copied into a queue, for {@link handleHandshakes}.
+   *
+   * @param from Borrowed until the call returns. Nothing is made of it before the datagram is authentic.
    */
   handleDatagram(
     buffer: Uint8Array,
     offset: number,
     length: number,
-    from: Endpoint,
+    from: Sender,
     now: number,
   ): void {
     const { counters } = this;
@@ -216,7 +225,8 @@ export class Device {
       if (!this.#admission.arrived(buffer, offset, length, from, now)) return;
       if (!this.#queue.push(buffer, offset, length, from)) counters.droppedQueueFull++;
     } else if (type === TYPE_COOKIE_REPLY && length === COOKIE_REPLY_SIZE) {
-      handleCookieReply(this.#context, buffer, offset, now);
+      if (!isCookieAwaited(this.#context, buffer, offset)) return;
+      if (!this.#queue.push(buffer, offset, length, undefined)) counters.droppedQueueFull++;
     } else {
       counters.droppedMalformed++;
     }
@@ -318,6 +328,10 @@ export class Device {
     const admission = this.#admission;
     const { buffer, offset, length, from } = this.#queue;
     const isUnderLoad = this.#queue.isUnderLoad(now);
+    if (from === undefined) {
+      handleCookieReply(context, buffer, offset, now);
+      return COST_OF_COOKIE;
+    }
     const cost = admission.mayProceed(buffer, offset, length, from, isUnderLoad, now);
     if (cost > 0) return cost;
     const isAccepted = length === INITIATION_SIZE
@@ -331,7 +345,7 @@ export class Device {
     buffer: Uint8Array,
     offset: number,
     length: number,
-    from: Endpoint,
+    from: Sender,
     now: number,
   ): void {
     const { counters } = this;
@@ -362,18 +376,18 @@ export class Device {
 
   /** @param size Of the datagram; the inner packet is 32 bytes less, padding included. */
   #handleAuthenticated(
-    keypair: Keypair,
+    keypair: Keypair<Peer>,
     buffer: Uint8Array,
     offset: number,
     size: number,
-    from: Endpoint,
+    from: Sender,
     now: number,
   ): void {
     const { counters } = this;
     const { peer } = keypair;
     peer.heardFrom(from);
-    if (keypair === peer.session.next) {
-      peer.session.confirmNext();
+    if (keypair === peer.keypairs.next) {
+      peer.keypairs.confirmNext();
       peer.completeHandshake(false);
       peer.sendStaged(now);
     }

@@ -8,10 +8,10 @@ import { type AllowedIp, checkPrefix } from "./allowed_ips.ts";
 import { isZero, readI32, wipe, writeU32 } from "./bytes.ts";
 import { type Context, transmit } from "./context.ts";
 import { CookieGenerator } from "./cookie.ts";
-import type { Endpoint } from "./endpoint.ts";
-import type { PendingInitiation } from "./handshake.ts";
+import type { Endpoint, Sender } from "./endpoint.ts";
 import { checkKey } from "./keys.ts";
 import type { Keypair } from "./keypair.ts";
+import { Keypairs } from "./keypairs.ts";
 import {
   DATA_COUNTER,
   DATA_HEADER_SIZE,
@@ -22,8 +22,8 @@ import {
   TAG_SIZE,
   TYPE_DATA,
 } from "./messages.ts";
+import type { NoiseInitiator } from "./noise.ts";
 import { paddingOf } from "./padding.ts";
-import { Session } from "./session.ts";
 import { packetLength, StagedPackets } from "./staged.ts";
 import { TimestampSource } from "./tai64n.ts";
 import { PeerTimers, type TimerActions } from "./timers.ts";
@@ -57,6 +57,12 @@ export interface PeerOptions {
   readonly persistentKeepalive?: number;
 }
 
+/** An initiation that has been sent and not been answered yet. */
+export interface PendingInitiation {
+  readonly noise: NoiseInitiator;
+  readonly localIndex: number;
+}
+
 const NO_PRESHARED_KEY = new Uint8Array(KEY_SIZE);
 
 /** Made by `Device.addPeer`. */
@@ -74,7 +80,7 @@ export class Peer implements TimerActions {
   lastHandshake = 0;
 
   /** @internal */
-  readonly session: Session;
+  readonly keypairs: Keypairs<Peer>;
   /** @internal */
   readonly timers: PeerTimers;
   /** @internal An initiation that waits for its response. */
@@ -88,7 +94,7 @@ export class Peer implements TimerActions {
   /** @internal */
   removed = false;
 
-  readonly #context: Context;
+  readonly #context: Context<Peer>;
   readonly #staged = new StagedPackets();
   readonly #allowedIps = new Map<string, AllowedIp>();
   #endpoint: Endpoint | undefined;
@@ -99,10 +105,10 @@ export class Peer implements TimerActions {
   #keepalive: Uint8Array | undefined;
 
   /** @internal Use `Device.addPeer`. */
-  constructor(context: Context, publicKey: Uint8Array) {
+  constructor(context: Context<Peer>, publicKey: Uint8Array) {
     this.#context = context;
     this.publicKey = publicKey;
-    this.session = new Session(context.indices);
+    this.keypairs = new Keypairs(context.indices);
     this.timers = new PeerTimers(
       this,
       context.deadlines,
@@ -192,7 +198,7 @@ export class Peer implements TimerActions {
 
   /** Whether there is a session to send under. It may have to be renewed first if it is old. */
   get hasSession(): boolean {
-    return this.session.current !== undefined && this.session.current.sendable;
+    return this.keypairs.current !== undefined && this.keypairs.current.sendable;
   }
 
   /** Packets that wait for a handshake. */
@@ -265,9 +271,12 @@ export class Peer implements TimerActions {
   }
 
   /** @internal Something authenticated came from `from` (whitepaper §2.1, roaming). */
-  heardFrom(from: Endpoint): void {
-    if (from === this.#endpoint) return;
-    this.#endpoint = from;
+  heardFrom(from: Sender): void {
+    const known = this.#endpoint;
+    if (known !== undefined && from.isAt(known)) return;
+    this.#endpoint = from.toEndpoint();
+    // Heard by another socket or address of this host, it has not moved.
+    if (known !== undefined && `${known}` === `${this.#endpoint}`) return;
     this.#context.sink.event?.({ type: "endpoint-changed", peer: this });
   }
 
@@ -280,7 +289,7 @@ export class Peer implements TimerActions {
 
   /** @internal §6.2: the initiator renews a key that would soon be too old to receive under. */
   keepFreshReceiving(now: number): void {
-    const keypair = this.session.current;
+    const keypair = this.keypairs.current;
     if (keypair === undefined || !keypair.sendable || !keypair.isInitiator) return;
     const { rejectAfterMs, keepaliveTimeoutMs, rekeyTimeoutMs } = this.#context.settings;
     if (now < keypair.created + rejectAfterMs - keepaliveTimeoutMs - rekeyTimeoutMs) return;
@@ -327,7 +336,7 @@ export class Peer implements TimerActions {
   /** @internal */
   zeroKeys(): void {
     this.#clearHandshake();
-    this.session.clear();
+    this.keypairs.clear();
     this.#context.sink.event?.({ type: "session-expired", peer: this });
   }
 
@@ -336,7 +345,7 @@ export class Peer implements TimerActions {
     if (this.#staticStatic !== undefined) wipe(this.#staticStatic);
     this.#staticStatic = undefined;
     this.#clearHandshake();
-    this.session.expire();
+    this.keypairs.expire();
     this.lastSentHandshake = -Infinity;
   }
 
@@ -346,7 +355,7 @@ export class Peer implements TimerActions {
     this.timers.stop();
     this.#context.initiations.delete(this);
     this.#clearHandshake();
-    this.session.clear();
+    this.keypairs.clear();
     this.replaceAllowedIps([]);
     this.#context.counters.droppedStaged += this.#staged.clear();
     if (this.#staticStatic !== undefined) wipe(this.#staticStatic);
@@ -360,8 +369,8 @@ export class Peer implements TimerActions {
     this.pending = undefined;
   }
 
-  #sendingKeypair(now: number): Keypair | undefined {
-    const keypair = this.session.current;
+  #sendingKeypair(now: number): Keypair<Peer> | undefined {
+    const keypair = this.keypairs.current;
     if (keypair === undefined) return undefined;
     return keypair.maySend(now, this.#context.settings.rejectAfterMs) ? keypair : undefined;
   }
@@ -372,7 +381,7 @@ export class Peer implements TimerActions {
    * @returns whether the sink has taken the buffer, as it only may where `mayTake` says so.
    */
   #seal(
-    keypair: Keypair,
+    keypair: Keypair<Peer>,
     endpoint: Endpoint,
     buffer: Uint8Array,
     offset: number,
@@ -423,7 +432,7 @@ function prefixKey(prefix: AllowedIp): string {
 }
 
 /** At least 0, less than 1. */
-function randomFraction(context: Context): number {
+function randomFraction(context: Context<Peer>): number {
   const bytes = new Uint8Array(4);
   context.random(bytes);
   return (readI32(bytes, 0) >>> 0) / 2 ** 32;

@@ -207,7 +207,7 @@ function handleAck(c: Connection, segment: Segment, now: number): void {
     segment.sackCount === 0 && window === sender.peer.size;
   if (nothingNew) return;
 
-  const echoDelay = c.timestamps && segment.hasTimestamps ? tcp.echoDelay(c, segment, now) : -1;
+  const echoDelay = c.timestamps && segment.hasTimestamps ? c.echoDelay(segment, now) : -1;
   acknowledge(sender, segment, window, echoDelay, now);
   if (c.wantsWritable && sender.hasRoom) {
     c.wantsWritable = false;
@@ -222,7 +222,7 @@ function handleFinAcknowledged(c: Connection, now: number): void {
   switch (c.state) {
     case "fin-wait-1":
       c.state = "fin-wait-2";
-      if (c.readClosed) c.tcp.startFinWait2(c);
+      if (c.readClosed) c.startFinWait2();
       break;
     case "closing":
       c.tcp.enterTimeWait(c, now);

@@ -25,7 +25,6 @@ export class TransmitPool {
   /** Called when a slot is wanted and none is free: may give back what is in flight. */
   onExhausted: (() => void) | undefined;
   readonly #start: number;
-  readonly #end: number;
   readonly #free: Int32Array;
   #freeCount: number;
   /** 1 for a slot that somebody has. */
@@ -50,7 +49,6 @@ export class TransmitPool {
     }
     this.buffer = region.memory;
     this.#start = region.offset;
-    this.#end = region.offset + this.slots * this.slotSize;
     this.#free = Int32Array.from({ length: this.slots }, (_, i) => this.slots - 1 - i);
     this.#freeCount = this.slots;
     this.#taken = new Uint8Array(this.slots);
@@ -82,11 +80,6 @@ export class TransmitPool {
     if (this.#taken[slot] === 0) throw new Error(`slot ${slot} was given back twice`);
     this.#taken[slot] = 0;
     this.#free[this.#freeCount++] = slot;
-  }
-
-  /** Whether bytes at `offset` of `buffer` lie in a slot. */
-  holds(buffer: Uint8Array, offset: number): boolean {
-    return buffer === this.buffer && offset >= this.#start && offset < this.#end;
   }
 
   #slot(offset: number): number {

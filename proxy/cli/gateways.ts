@@ -5,9 +5,9 @@
  */
 
 import { parseConfigFile } from "../config/file.ts";
-import type { GatewayStats } from "../gateway/gateway.ts";
 import type { RawSection } from "../config/source.ts";
 import { ControlClient, ControlError } from "../control/client.ts";
+import type { ControlledStats } from "../control/handlers.ts";
 import { isAlive } from "../control/server.ts";
 import {
   DEFAULT_DIRECTORY,
@@ -15,12 +15,6 @@ import {
   isInterfaceName,
   socketNames,
 } from "../control/socket_path.ts";
-
-/** Of a gateway that runs from the command line. */
-export type ShownStats = GatewayStats & {
-  /** Its whole path; null when there is none. */
-  readonly configFile: string | null;
-};
 
 /** @param target The name of a gateway, or its configuration file. */
 export async function findGateway(
@@ -68,7 +62,7 @@ export async function onlyGateway(
 }
 
 /** What a gateway says about itself. @returns undefined from another program. */
-export async function statsOf(client: ControlClient): Promise<ShownStats | undefined> {
+export async function statsOf(client: ControlClient): Promise<ControlledStats | undefined> {
   const answer = await client.ask("wirestack_stats=1");
   const text = answer?.pairs.find(([key]) => key === "stats")?.[1];
   return text === undefined ? undefined : JSON.parse(text);

@@ -112,7 +112,7 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
       start: (config) => Gateway.start(config, { ffi, ...(crypto && { crypto }) }),
       handlers: (gateway) =>
         controlHandlers(gateway, {
-          started: loaded.config,
+          started: loaded,
           load: () => loadAgain(file, upFlags, terminal),
           ...(path !== undefined && { file: path }),
         }),

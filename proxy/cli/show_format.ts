@@ -28,6 +28,7 @@ function peerLines(peer: ShownPeer, now: number): string[] {
   const { receivedBytes, sentBytes, latestHandshake, persistentKeepalive } = peer;
   return [
     `peer: ${peer.publicKey}`,
+    ...(peer.name ? [`  name: ${peer.name}`] : []),
     ...(peer.presharedKey ? [`  preshared key: ${peer.presharedKey}`] : []),
     ...(peer.endpoint ? [`  endpoint: ${peer.endpoint}`] : []),
     `  allowed ips: ${peer.allowedIps.join(", ") || "(none)"}`,

@@ -60,10 +60,14 @@ export interface InterfaceInput {
   preDown?: ListInput;
   postDown?: ListInput;
   saveConfig?: boolean | string;
+  includedApplications?: ListInput;
+  excludedApplications?: ListInput;
 }
 
 export interface PeerInput {
   publicKey: string;
+  /** What to call the peer: 1 to 64 of `a-z A-Z 0-9 . _ @ -` and blanks inside. No two are alike. */
+  name?: string;
   presharedKey?: string;
   allowedIps?: ListInput;
   /** `HOST:PORT` or `[IPV6]:PORT`. */
@@ -120,6 +124,7 @@ export interface GatewayConfig {
 export interface PeerConfig {
   /** 32 bytes. */
   readonly publicKey: Uint8Array;
+  readonly name?: string;
   /** 32 bytes. */
   readonly presharedKey?: Uint8Array;
   readonly allowedIps: readonly Prefix[];

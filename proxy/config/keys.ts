@@ -31,8 +31,8 @@ export interface Key {
   readonly list?: "comma" | "line";
   /** Its value is never shown. */
   readonly secret?: true;
-  /** Accepted because wg-quick has it; nothing happens. */
-  readonly inert?: true;
+  /** Accepted because wg-quick or one of WireGuard's apps has it; nothing happens. */
+  readonly inert?: "yet" | "app";
   /** On the command line, without the dashes. */
   readonly flag?: string;
   /** Name of the flag's value in `--help`. */
@@ -114,13 +114,15 @@ export const KEYS: readonly Key[] = [
       argument: "MARK|off",
       help: "mark of what WireGuard sends, for routing rules (needs --ffi and CAP_NET_ADMIN)",
     },
-    { name: "DNS", field: "dns", list: "comma", inert: true },
-    { name: "Table", field: "table", inert: true },
-    { name: "PreUp", field: "preUp", list: "line", inert: true },
-    { name: "PostUp", field: "postUp", list: "line", inert: true },
-    { name: "PreDown", field: "preDown", list: "line", inert: true },
-    { name: "PostDown", field: "postDown", list: "line", inert: true },
-    { name: "SaveConfig", field: "saveConfig", inert: true },
+    { name: "DNS", field: "dns", list: "comma", inert: "yet" },
+    { name: "Table", field: "table", inert: "yet" },
+    { name: "PreUp", field: "preUp", list: "line", inert: "yet" },
+    { name: "PostUp", field: "postUp", list: "line", inert: "yet" },
+    { name: "PreDown", field: "preDown", list: "line", inert: "yet" },
+    { name: "PostDown", field: "postDown", list: "line", inert: "yet" },
+    { name: "SaveConfig", field: "saveConfig", inert: "yet" },
+    { name: "IncludedApplications", field: "includedApplications", list: "comma", inert: "app" },
+    { name: "ExcludedApplications", field: "excludedApplications", list: "comma", inert: "app" },
   ]),
   ...keys<PeerInput>("peers", [
     {
@@ -129,6 +131,13 @@ export const KEYS: readonly Key[] = [
       flag: "peer",
       argument: "PUBLICKEY",
       help: "a peer; the options below that follow it are this peer's",
+    },
+    {
+      name: "Name",
+      field: "name",
+      flag: "peer-name",
+      argument: "NAME",
+      help: "what to call the peer, here and in what is shown",
     },
     {
       name: "PresharedKey",

@@ -20,6 +20,7 @@ import {
   parseKey,
   parseListenAddress,
   parseMap,
+  parsePeerName,
   parsePrefixValue,
   seconds,
   splitList,
@@ -51,10 +52,13 @@ export const interfaceSchema = z.strictObject({
   preDown: linesOf(anyText),
   postDown: linesOf(anyText),
   saveConfig: optional(parseBoolean),
+  includedApplications: listOf(anyText),
+  excludedApplications: listOf(anyText),
 });
 
 export const peerSchema = z.strictObject({
   publicKey: required(parseKey, "the peer's public key"),
+  name: optional(parsePeerName),
   presharedKey: optional(parseKey),
   allowedIps: listOf(parsePrefixValue),
   endpoint: optional(parseEndpoint),

@@ -90,10 +90,12 @@ function validatePeers(source: ConfigSource): (PeerValues | undefined)[] {
 
 function checkInterface(source: ConfigSource, iface: InterfaceValues): void {
   for (const [field, value] of Object.entries(iface)) {
-    const inert = findField("interface", field)?.inert && value !== undefined;
-    if (inert && !(Array.isArray(value) && value.length === 0)) {
-      source.warn(["interface", field], "has no effect yet");
-    }
+    const inert = findField("interface", field)?.inert;
+    if (!inert || value === undefined || Array.isArray(value) && value.length === 0) continue;
+    source.warn(
+      ["interface", field],
+      inert === "yet" ? "has no effect yet" : "has no effect: it is for WireGuard's app on a phone",
+    );
   }
   const hasIpv6 = iface.address.some(({ address }) => address.version === 6);
   if (hasIpv6 && iface.mtu < 1280) { // RFC 8200 §5
@@ -111,6 +113,7 @@ function checkPeers(
 ): void {
   const own = iface && encodeKey(publicKeyOf(iface.privateKey));
   const byKey = new Map<string, number>();
+  const byName = new Map<string, number>();
   const byPrefix = new Map<string, ConfigPath>();
   peers.forEach((peer, i) => {
     if (peer === undefined) return;
@@ -124,6 +127,16 @@ function checkPeers(
       source.problem(path, `given twice, expected a peer once (the first is at ${where})`);
     }
     byKey.set(text, first ?? i);
+    const name = peer.name?.toLowerCase();
+    const namesake = name === undefined ? undefined : byName.get(name);
+    if (namesake !== undefined) {
+      const where = source.place(["peers", namesake, "name"]);
+      source.problem(
+        ["peers", i, "name"],
+        `${peer.name} is another peer's too, expected each name once (the first is at ${where})`,
+      );
+    }
+    if (name !== undefined) byName.set(name, namesake ?? i);
     peer.allowedIps.forEach((prefix, j) => {
       const prefixPath = ["peers", i, "allowedIps", j];
       const before = byPrefix.get(`${prefix}`);
@@ -147,7 +160,13 @@ function checkProxy(source: ConfigSource, proxy: ProxyValues): void {
     source.warn(["proxy", "subnets"], "missing: no target can be reached through the proxy");
   }
   const seen = new Map<string, number>();
-  map.forEach(({ from }, i) => {
+  map.forEach(({ from, to }, i) => {
+    if (to.address.isUnspecified) {
+      source.warn(
+        ["proxy", "map", i],
+        `${to.address} is this host's loopback: all that listens there can be reached at ${from}`,
+      );
+    }
     const first = seen.get(`${from}`);
     if (first !== undefined) {
       const where = source.place(["proxy", "map", first]);
@@ -172,6 +191,7 @@ function checkProxy(source: ConfigSource, proxy: ProxyValues): void {
 function peerConfig(peer: PeerValues): PeerConfig {
   return {
     publicKey: peer.publicKey,
+    ...(peer.name !== undefined && { name: peer.name }),
     ...(peer.presharedKey && { presharedKey: peer.presharedKey }),
     allowedIps: peer.allowedIps,
     ...(peer.endpoint && { endpoint: peer.endpoint }),

@@ -81,6 +81,18 @@ export function parseBoolean(text: string): boolean | Wrong {
   return new Wrong(`${quote(text)} is neither, expected true or false`);
 }
 
+/**
+ * What a peer is called. Nothing that could be taken for an address, since a name may stand where an
+ * address may, and nothing that could be a key.
+ */
+export function parsePeerName(text: string): string | Wrong {
+  const isName = /^[A-Za-z0-9](?:[A-Za-z0-9 ._@-]{0,62}[A-Za-z0-9._@-])?$/.test(text) &&
+    !/[A-Za-z0-9]{40}/.test(text) && parsePrefix(text) === undefined;
+  return isName ? text : new Wrong(
+    `${quote(text)} is no name, expected 1 to 64 of a-z A-Z 0-9 . _ @ - and blanks inside`,
+  );
+}
+
 export function oneOf<const T extends string>(...choices: readonly T[]): Parse<T> {
   return (text) =>
     choices.find((choice) => choice === text.toLowerCase()) ??

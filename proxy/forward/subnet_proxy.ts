@@ -78,8 +78,6 @@ export class SubnetProxy {
       maps: settings.maps,
       settings: this.#settings,
     });
-    // A peer could send itself through the tunnel into the tunnel, and every round would be another.
-    this.listeners.add(engineListener(engine));
     const options = { admission: this.admission, ownerOf, settings: this.#settings, now, wake };
     const dialer = new HostDialer((code) => this.descriptors.note(code));
     this.tcp = new TcpForwarder({ ...options, dialer });
@@ -215,16 +213,6 @@ export class SubnetProxy {
 
 function without(prefixes: readonly Prefix[], others: readonly Prefix[]): Prefix[] {
   return prefixes.filter((prefix) => !others.some((other) => other.equals(prefix)));
-}
-
-/** WireGuard's own socket. */
-function engineListener(engine: Engine) {
-  return {
-    protocol: "udp",
-    get port() {
-      return engine.bind.port;
-    },
-  } as const;
 }
 
 function codeOf(error: unknown): string | undefined {

@@ -120,9 +120,9 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
       return;
     }
     const { admission, ownerOf, settings, dialer } = this.#options;
-    const { client, clientPort, target, targetPort } = request;
+    const { client, clientPort, target, targetPort, from } = request;
     const now = this.now();
-    const owner = ownerOf(undefined, client);
+    const owner = ownerOf(from, client);
     const flow = new Flow("tcp", owner, client, clientPort, target, targetPort, now);
     const refusal = admission.admit(flow, now);
     if (refusal !== undefined) {

@@ -53,8 +53,8 @@ export interface UdpForwarderOptions extends ForwarderOptions {
   hasRoom(): boolean;
   /** A socket could not be had. */
   onNoSocket(error: unknown): void;
-  /** Whether sockets are over FFI. Default: as WireGuard's are. */
-  readonly ffi?: boolean;
+  /** Whether sockets are over FFI. */
+  readonly ffi: boolean;
 }
 
 type UdpVerdict = ReturnType<UdpForwarderHandler["datagram"]>;
@@ -222,7 +222,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
       return "drop";
     }
     const { admission, ownerOf } = this.#options;
-    const peer = ownerOf(undefined, client.client);
+    const peer = ownerOf(client.from, client.client);
     const flow = this.#admit(client, peer, destination, port, now);
     if (flow === undefined) return "prohibited";
     admission.makeRoomForSession(peer);

@@ -4,12 +4,17 @@
  * @module
  */
 
+import { type Arena, openArena } from "../arena/arena.ts";
+import { BindError } from "../bind/bind.ts";
+import type { UdpBind } from "../bind/udp.ts";
+import { openUdpBind } from "../bind/udp_open.ts";
+import type { GatewayConfig } from "../config/config.ts";
+import { type ConfigPath, SettingError } from "../config/error.ts";
+import { Engine } from "../engine/engine.ts";
+import { EventLoop, hostClock } from "../engine/event_loop.ts";
 import { getLogger } from "../log/logger.ts";
 import { Prefix, type TcpSettings } from "../../netstack/mod.ts";
 import type { Crypto, DeviceEvent, TimerSettings } from "../../wireguard/mod.ts";
-import { udpBindDefault } from "../bind/udp_open.ts";
-import type { GatewayConfig } from "../config/config.ts";
-import { Engine } from "../engine/engine.ts";
 import { GatewayRoutes } from "./routes.ts";
 import { type GatewayStats, gatewayStats } from "./stats.ts";
 import { logRejection } from "./handshake_log.ts";
@@ -17,6 +22,8 @@ import type { Resolve } from "./resolver.ts";
 import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
 import { peerName, TunnelPeers } from "./peers.ts";
 import { flowOwners, proxySettings } from "./proxying.ts";
+import type { OwnListener } from "../flow/own_listeners.ts";
+import { parseIpAddress } from "../address.ts";
 
 export type { ConnectionStats, GatewayStats, PeerStats } from "./stats.ts";
 
@@ -49,6 +56,8 @@ export class Gateway implements AsyncDisposable {
   readonly closed: Promise<void>;
   /** For what uses the stack directly. */
   readonly engine: Engine;
+  /** WireGuard's own socket. */
+  readonly udp: UdpBind;
   readonly proxy: SubnetProxy;
   readonly peers: TunnelPeers;
   readonly #startedAt: number;
@@ -76,39 +85,36 @@ export class Gateway implements AsyncDisposable {
   private constructor(config: GatewayConfig, options: GatewayOptions) {
     this.closed = this.#closed.promise;
     this.closed.catch(() => {}); // whoever waits for it hears of it
-    const { crypto, timers, tcp, ffi } = options;
-    const engine = new Engine({
-      config,
-      ...(crypto && { crypto }),
-      ...(timers && { timers }),
-      ...(tcp && { tcp }),
-      ...(ffi !== undefined && { ffi }),
-      onEvent: (event) => this.#onEvent(event),
-      onFailed: (error) => {
-        this.#closed.reject(error);
-        this.close();
-      },
-    });
-    this.engine = engine;
-    this.#startedAt = engine.now();
-    this.#listen = config;
-    const routes = new GatewayRoutes(engine.stack.routes, engine.nic1);
-    for (const { address, length } of config.addresses) {
-      routes.addNetwork(new Prefix(address, length));
+    const ffi = options.ffi ?? false;
+    const arena = openArena(config.mtu, options.crypto);
+    this.udp = orSettingError(() => openUdp(config, arena, ffi));
+    try {
+      const engine = this.#makeEngine(config, options, arena);
+      this.engine = engine;
+      this.#startedAt = engine.now();
+      this.#listen = config;
+      const routes = new GatewayRoutes(engine.stack.routes, engine.nic1);
+      for (const { address, length } of config.addresses) {
+        routes.addNetwork(new Prefix(address, length));
+      }
+      this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, options);
+      this.proxy = new SubnetProxy({
+        engine,
+        routes,
+        settings: proxySettings(config.proxy),
+        ownerOf: flowOwners(engine.device),
+        ffi,
+      });
+      this.proxy.listeners.add(this.#listener());
+    } catch (error) {
+      this.udp.close();
+      throw error;
     }
-    this.peers = new TunnelPeers(engine, routes, config.privateKey, options);
-    this.proxy = new SubnetProxy({
-      engine,
-      routes,
-      settings: proxySettings(config.proxy),
-      ownerOf: flowOwners(engine.device),
-      ffi: ffi ?? udpBindDefault.ffi,
-    });
   }
 
   /** Bound UDP port. */
   get port(): number {
-    return this.engine.bind.port;
+    return this.udp.port;
   }
 
   get publicKey(): Uint8Array {
@@ -123,17 +129,18 @@ export class Gateway implements AsyncDisposable {
    */
   listen(to: Pick<GatewayConfig, "listenPort" | "listenAddress" | "fwMark">): void {
     const known = this.#listen;
-    const { bind } = this.engine;
-    const { mark } = bind;
-    bind.setMark(to.fwMark ?? 0);
+    const { udp } = this;
+    const { mark } = udp;
+    orSettingError(() => udp.setMark(to.fwMark ?? 0));
     const isSamePort = to.listenPort ? to.listenPort === this.port : !known.listenPort;
     if (isSamePort && to.listenAddress === known.listenAddress) return;
     try {
-      this.engine.rebind(to);
+      orSettingError(() => udp.rebind(socketOf(to)));
     } catch (error) {
-      bind.setMark(mark);
+      udp.setMark(mark);
       throw error;
     }
+    this.engine.wake();
     this.peers.rebound();
     this.#listen = to;
     log.info("listening on UDP port {port} now", { port: this.port });
@@ -141,7 +148,7 @@ export class Gateway implements AsyncDisposable {
 
   /** Mark of WireGuard's datagrams; 0 for none. */
   get fwMark(): number {
-    return this.engine.bind.mark;
+    return this.udp.mark;
   }
 
   /** What {@link listen} was last asked for. */
@@ -189,6 +196,28 @@ export class Gateway implements AsyncDisposable {
     return this.close();
   }
 
+  #makeEngine(config: GatewayConfig, options: GatewayOptions, arena: Arena): Engine {
+    const { privateKey, mtu, addresses, peerToPeer, rekeyAfterMs } = config;
+    return new Engine({
+      clock: hostClock,
+      scheduler: new EventLoop(),
+      random: (out) => void crypto.getRandomValues(out),
+      arena,
+      binds: [this.udp],
+      privateKey,
+      mtu,
+      addresses,
+      forwarding: peerToPeer,
+      timers: { ...(rekeyAfterMs !== undefined && { rekeyAfterMs }), ...options.timers },
+      ...(options.tcp && { tcp: options.tcp }),
+      onEvent: (event) => this.#onEvent(event),
+      onFailed: (error) => {
+        this.#closed.reject(error);
+        this.close();
+      },
+    });
+  }
+
   #configure(config: GatewayConfig): void {
     if (config.proxy?.interface === "nic1") {
       const { subnets } = config.proxy;
@@ -223,6 +252,21 @@ export class Gateway implements AsyncDisposable {
       if (!isOver(state)) return true;
     }
     return false;
+  }
+
+  /** WireGuard's socket. Through it a peer could send itself into the tunnel, round after round. */
+  #listener(): OwnListener {
+    const port = () => this.udp.port;
+    const address = () => this.#listen.listenAddress;
+    return {
+      protocol: "udp",
+      get port() {
+        return port();
+      },
+      get address() {
+        return parseIpAddress(address() ?? "");
+      },
+    };
   }
 
   #enableSingle(protocols: Partial<Protocols>): void {
@@ -267,4 +311,40 @@ export class Gateway implements AsyncDisposable {
 /** Both sides have closed, and the application is done. */
 function isOver(state: string): boolean {
   return state === "time-wait" || state === "closed";
+}
+
+function openUdp(config: GatewayConfig, arena: Arena, ffi: boolean): UdpBind {
+  const { pool, receiveRegion } = arena;
+  const { fwMark } = config;
+  return openUdpBind({
+    ...socketOf(config),
+    ...(fwMark !== undefined && { mark: fwMark }),
+    pool,
+    receiveRegion,
+  }, ffi);
+}
+
+function socketOf(
+  { listenPort, listenAddress }: Pick<GatewayConfig, "listenPort" | "listenAddress">,
+) {
+  return {
+    ...(listenPort !== undefined && { port: listenPort }),
+    ...(listenAddress !== undefined && { address: listenAddress }),
+  };
+}
+
+const SETTINGS: Readonly<Record<BindError["setting"], ConfigPath>> = {
+  port: ["interface", "listenPort"],
+  address: ["interface", "listenAddress"],
+  mark: ["interface", "fwMark"],
+};
+
+/** What the socket is refused is a setting's fault. */
+function orSettingError<T>(open: () => T): T {
+  try {
+    return open();
+  } catch (error) {
+    if (!(error instanceof BindError)) throw error;
+    throw new SettingError(SETTINGS[error.setting], error.message, { cause: error.cause });
+  }
 }

@@ -9,6 +9,8 @@
 import { IpAddress, Prefix } from "../../netstack/mod.ts";
 import { type AllowedIp, clampPrivateKey, type Peer } from "../../wireguard/mod.ts";
 import { parseIpAddress } from "../address.ts";
+import { UdpAddress } from "../bind/udp_address.ts";
+import type { UdpBind } from "../bind/udp.ts";
 import type { PeerConfig } from "../config/config.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { GatewayRoutes } from "./routes.ts";
@@ -32,6 +34,7 @@ export interface TunnelPeersOptions {
 
 export class TunnelPeers {
   readonly #engine: Engine;
+  readonly #udp: UdpBind;
   readonly #routes: GatewayRoutes;
   readonly #options: TunnelPeersOptions;
   /** As last configured, not as learnt from packets. */
@@ -39,14 +42,19 @@ export class TunnelPeers {
   readonly #names = new Map<Peer, PeerEndpoint>();
   #privateKey: Uint8Array | undefined;
 
-  /** @param privateKey The one the engine was started with. */
+  /**
+   * @param udp Where configured addresses are sent to.
+   * @param privateKey The one the engine was started with.
+   */
   constructor(
     engine: Engine,
+    udp: UdpBind,
     routes: GatewayRoutes,
     privateKey: Uint8Array,
     options: TunnelPeersOptions,
   ) {
     this.#engine = engine;
+    this.#udp = udp;
     this.#routes = routes;
     this.#options = options;
     this.#privateKey = clampPrivateKey(privateKey.slice());
@@ -79,11 +87,12 @@ export class TunnelPeers {
 
   /** @throws {TypeError} if the key is the gateway's own, or a peer's already. */
   add(config: PeerConfig): Peer {
-    const { publicKey, presharedKey, allowedIps, endpoint, persistentKeepalive } = config;
+    const { publicKey, name, presharedKey, allowedIps, endpoint, persistentKeepalive } = config;
     const peer = this.#engine.device.addPeer({
       publicKey,
       ...(presharedKey && { presharedKey }),
     }, this.#engine.now());
+    peer.name = name;
     if (endpoint !== undefined) this.setLocation(peer, endpoint);
     this.setAllowedIps(peer, allowedIps);
     this.setPersistentKeepalive(peer, persistentKeepalive); // last: it may start a handshake
@@ -111,14 +120,14 @@ export class TunnelPeers {
     const engine = this.#engine;
     const address = parseIpAddress(hostname);
     if (address !== undefined) {
-      peer.setEndpoint(engine.bind.endpoint(address, port));
+      peer.setEndpoint(this.#udp.endpoint(address, port));
       if (peer.stagedPackets > 0) peer.initiate(engine.now());
       engine.wake();
       return;
     }
     const { resolve, resolveAgainMs } = this.#options;
     const found = (found: IpAddress) => {
-      peer.setEndpoint(engine.bind.endpoint(found, port));
+      peer.setEndpoint(this.#udp.endpoint(found, port));
       if (peer.persistentKeepalive > 0 && !peer.hasSession) peer.initiate(engine.now());
       engine.wake();
     };
@@ -170,13 +179,13 @@ export class TunnelPeers {
     this.#names.get(peer)?.handshakeFailed();
   }
 
-  /** The socket is another one: every endpoint becomes one of its own. */
+  /** The socket is another one: every endpoint of it becomes one of its own. */
   rebound(): void {
-    const { device, bind } = this.#engine;
-    for (const peer of device.peers()) {
-      if (peer.endpoint === undefined) continue;
-      const { address, port } = peer.endpoint;
-      peer.setEndpoint(bind.endpoint(new IpAddress(address), port));
+    for (const peer of this.#engine.device.peers()) {
+      const { endpoint } = peer;
+      if (!(endpoint instanceof UdpAddress) || endpoint.bind !== this.#udp) continue;
+      const { address, port, scope } = endpoint;
+      peer.setEndpoint(this.#udp.endpoint(new IpAddress(address), port, scope));
     }
   }
 

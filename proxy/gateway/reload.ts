@@ -1,6 +1,6 @@
 /**
  * Live change: makes a running gateway like a configuration, touching only what differs. Peers that
- * stay keep their sessions, connections that are stay.
+ * stay keep their sessions; flows that are still allowed go on, the others end.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { ConfigError, type ConfigPath, SettingError } from "../config/error.ts";
 import type { Gateway } from "./gateway.ts";
 import { proxySettings } from "./proxying.ts";
 import { isSameKey, KEY_LENGTH } from "../base64.ts";
-import type { TunnelPeers } from "./peers.ts";
+import { peerName, type TunnelPeers } from "./peers.ts";
 
 /** What a reload has done. */
 export interface ReloadReport {
@@ -19,6 +19,8 @@ export interface ReloadReport {
   readonly added: number;
   readonly removed: number;
   readonly changed: number;
+  /** The same by name, a line each. */
+  readonly peers: readonly string[];
   /** What cannot change while the gateway runs, a line each with its place in front. */
   readonly warnings: readonly string[];
 }
@@ -57,8 +59,10 @@ function applyPeers({ engine, peers }: Gateway, configs: readonly PeerConfig[]) 
   const { device } = engine;
   const named = new Set(configs.map(({ publicKey }) => publicKey.toHex()));
   let [added, removed, changed] = [0, 0, 0];
+  const lines: string[] = [];
   for (const peer of [...device.peers()]) {
     if (named.has(peer.publicKey.toHex())) continue;
+    lines.push(`peer ${peerName(peer)}: removed`);
     peers.remove(peer);
     removed++;
   }
@@ -66,13 +70,14 @@ function applyPeers({ engine, peers }: Gateway, configs: readonly PeerConfig[]) 
   for (const config of configs) {
     const peer = device.peer(config.publicKey);
     if (peer === undefined) {
-      peers.add(config);
+      lines.push(`peer ${peerName(peers.add(config))}: added`);
       added++;
     } else if (applyPeer(peers, peer, config, owners)) {
+      lines.push(`peer ${peerName(peer)}: changed`);
       changed++;
     }
   }
-  return { added, removed, changed };
+  return { added, removed, changed, peers: lines };
 }
 
 /** @returns whether anything was to be changed. */
@@ -88,6 +93,7 @@ function applyPeer(
     isChanged = true;
     apply();
   };
+  change(config.name !== peer.name, () => peer.name = config.name);
   const presharedKey = config.presharedKey ?? NO_KEY;
   change(
     !isSameKey(presharedKey, peer.presharedKey),

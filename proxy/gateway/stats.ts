@@ -15,6 +15,8 @@ import type { FlowTable } from "../flow/table.ts";
 export interface PeerStats {
   /** Base64. */
   readonly publicKey: string;
+  /** Null when nobody has given it one. */
+  readonly name: string | null;
   /** `ADDRESS:PORT`; null when it is not known. */
   readonly endpoint: string | null;
   readonly allowedIps: readonly string[];
@@ -65,14 +67,14 @@ export interface GatewayStats {
 const MAX_CONNECTIONS = 100;
 
 export function gatewayStats(gateway: Gateway, startedAt: number): GatewayStats {
-  const { engine, proxy } = gateway;
+  const { engine, udp: socket, proxy } = gateway;
   const now = engine.now();
-  const { device, stack, bind, pool, link } = engine;
+  const { device, stack, pool, link } = engine;
   const { tcp, udp, admission, descriptors } = proxy;
   const { rss, heapUsed, external } = Deno.memoryUsage();
   return {
     uptimeMs: now - startedAt,
-    port: bind.port,
+    port: socket.port,
     publicKey: gateway.peers.privateKey === undefined ? null : encodeKey(device.publicKey),
     peers: peerStats(engine),
     subnets: proxy.subnets(),
@@ -80,7 +82,7 @@ export function gatewayStats(gateway: Gateway, startedAt: number): GatewayStats 
       .map((flow) => connectionStats(flow, now)),
     counters: {
       engine: { ...engine.counters, noSlot: link.noSlot },
-      bind: { ...bind.counters },
+      bind: { ...socket.counters },
       wireguard: { ...device.counters },
       ip: { ...stack.counters.ip },
       icmp: { ...stack.counters.icmp },
@@ -104,6 +106,7 @@ export function gatewayStats(gateway: Gateway, startedAt: number): GatewayStats 
 function peerStats({ device }: Engine): PeerStats[] {
   return Array.from(device.peers(), (peer) => ({
     publicKey: encodeKey(peer.publicKey),
+    name: peer.name ?? null,
     endpoint: peer.endpoint?.toString() ?? null,
     allowedIps: peer.allowedIps.map(({ address, length }) => `${new IpAddress(address)}/${length}`),
     receivedBytes: peer.receivedBytes,

@@ -6,7 +6,7 @@
  */
 
 import { fileURLToPath } from "node:url";
-import { udpBindDefault } from "../../proxy/bind/udp_open.ts";
+import { preset } from "../preset.ts";
 import type { Host } from "./lab.ts";
 import { output, type Process } from "./process.ts";
 
@@ -16,7 +16,7 @@ export type Subject = (typeof SUBJECTS)[number];
 
 /** What a test gets that does not say: the one over FFI in `deno task test:ffi`. */
 export function defaultSubject(): Subject {
-  return udpBindDefault.ffi ? "deno task start:ffi" : "deno task start";
+  return preset.ffi ? "deno task start:ffi" : "deno task start";
 }
 
 /** `nobody`, who owns nothing on the machine but what {@link installation} gives it. */

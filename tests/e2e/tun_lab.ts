@@ -178,6 +178,11 @@ export class StackPort implements PacketPort, Link, Disposable {
 
   release(): void {}
 
+  forward(buffer: Uint8Array, offset: number, length: number): boolean {
+    this.transmit(buffer, offset, length);
+    return true;
+  }
+
   transmit(buffer: Uint8Array, offset: number, length: number): void {
     this.output(buffer.subarray(offset, offset + length));
   }

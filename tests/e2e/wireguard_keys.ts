@@ -10,7 +10,7 @@
 import { plainChecksum } from "../netstack/packets.ts";
 import { nodeCrypto } from "../../proxy/arena/crypto.ts";
 import { decodeKey } from "../../proxy/base64.ts";
-import { type Crypto, Device, type Endpoint, nobleCrypto } from "../../wireguard/mod.ts";
+import { type Crypto, Device, nobleCrypto, PlainEndpoint } from "../../wireguard/mod.ts";
 
 export interface PlannedPeer {
   /** Base64. */
@@ -111,7 +111,7 @@ class Client {
 }
 
 const plan: Plan = JSON.parse(await new Response(Deno.stdin.readable).text());
-const server: Endpoint = { address: Uint8Array.of(127, 0, 0, 1), port: plan.port };
+const server = new PlainEndpoint(Uint8Array.of(127, 0, 0, 1), plan.port);
 const to: Deno.NetAddr = { transport: "udp", hostname: "127.0.0.1", port: plan.port };
 const socket = Deno.listenDatagram({
   transport: "udp",

@@ -33,7 +33,7 @@ function dualStack(mtu?: number): Pair {
 
 /** Seals any bytes as `a`'s next packet, whatever they are. */
 function forge(pair: Pair, inner: Uint8Array): Uint8Array {
-  const key = pair.ab.session.current!;
+  const key = pair.ab.keypairs.current!;
   const datagram = new Uint8Array(16 + inner.length + 16);
   const view = new DataView(datagram.buffer);
   view.setUint32(0, 4, true);
@@ -157,7 +157,7 @@ Deno.test("the padding is zero whatever was behind the packet", () => {
   const pair = new Pair().connect();
   pair.aToB(33); // Host.send fills the room with 0xee
   const { bytes } = pair.a.outbox.splice(0)[0]!;
-  const key = pair.ba.session.current!;
+  const key = pair.ba.keypairs.current!;
   const counter = new DataView(bytes.buffer).getUint32(8, true);
   assert(key.receive.open(0, counter, bytes, 16, bytes.length - 16));
   assert(bytes.subarray(16 + 33, bytes.length - 16).every((byte) => byte === 0));
@@ -294,7 +294,7 @@ Deno.test("a counter is marked only after the AEAD succeeds: forgeries do not mo
 
 Deno.test("counters near 2^64: accepted below REJECT_AFTER_MESSAGES, never at it or at 2^64 - 1", () => {
   const pair = new Pair().connect();
-  const key = pair.ab.session.current!;
+  const key = pair.ab.keypairs.current!;
   const inner = ipv4Packet("10.0.0.1", "10.0.0.2", 96);
   const limit = 2n ** 64n - 2n ** 13n - 1n;
   for (const [counter, arrives] of [[limit - 1n, 1], [limit, 0], [2n ** 64n - 1n, 0]] as const) {

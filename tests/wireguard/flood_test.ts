@@ -4,9 +4,9 @@
  */
 
 import assert from "node:assert/strict";
-import { nodeCrypto } from "../../proxy/arena/crypto.ts";
+import { fastCrypto } from "../preset.ts";
 import { HASH, writeMAC } from "../../wireguard/hash.ts";
-import type { Endpoint } from "../../wireguard/mod.ts";
+import { PlainEndpoint } from "../../wireguard/mod.ts";
 import { BusyHost, type Source } from "./busy_host.ts";
 import { type Datagram, endpoint, Host, host, ipv4Packet, seededRandom, stranger } from "./pair.ts";
 
@@ -22,7 +22,7 @@ class Lab {
   readonly talker = this.#client(2);
   readonly newcomer = this.#client(3);
   readonly clients = [this.talker, this.newcomer];
-  flood: (n: number) => { datagram: Datagram; from: Endpoint } | undefined = () => undefined;
+  flood: (n: number) => { datagram: Datagram; from: PlainEndpoint } | undefined = () => undefined;
   flooded = 0;
   talked = 0;
   isTalking = false;
@@ -31,7 +31,7 @@ class Lab {
   #fromClients: Datagram[] = [];
 
   #client(last: number): Host {
-    const client = new Host(last, endpoint(`192.0.2.${last}`, 1000), { crypto: nodeCrypto });
+    const client = new Host(last, endpoint(`192.0.2.${last}`, 1000), { crypto: fastCrypto() });
     client.device.addPeer({
       publicKey: this.server.host.device.publicKey,
       allowedIps: [{ address: new Uint8Array(4), length: 0 }],
@@ -184,7 +184,7 @@ Deno.test("50,000 per second from spoofed sources: the tunnel goes on, and who h
     const address = (n: number) => Uint8Array.of(100, n >>> 16, n >>> 8, n);
     return (n) => ({
       datagram: nonsense[n % nonsense.length]!,
-      from: { address: address(n), port: 1 + n % 60000 },
+      from: new PlainEndpoint(address(n), 1 + n % 60000),
     });
   });
   lab.run(400);
@@ -205,7 +205,7 @@ Deno.test("50,000 per second from spoofed sources: the tunnel goes on, and who h
   assertTunnelGoesOn(lab);
 });
 
-const crowds: Record<string, (i: number) => Endpoint> = {
+const crowds: Record<string, (i: number) => PlainEndpoint> = {
   "of different addresses": (i) => endpoint(`198.51.${i >>> 8}.${i & 255}`, 1000),
   "behind one address": (i) => endpoint("198.51.100.1", 1000 + i),
 };
@@ -216,10 +216,10 @@ for (const [name, endpointOf] of Object.entries(crowds)) {
   });
 }
 
-function reconnect(endpointOf: (i: number) => Endpoint): void {
+function reconnect(endpointOf: (i: number) => PlainEndpoint): void {
   const lab = underFlood(() => () => undefined);
   const crowd = Array.from({ length: 1000 }, (_, i) => {
-    const client = new Host(1000 + i, endpointOf(i), { crypto: nodeCrypto });
+    const client = new Host(1000 + i, endpointOf(i), { crypto: fastCrypto() });
     client.device.addPeer({ publicKey: lab.server.host.device.publicKey, endpoint: SERVER }, 0);
     lab.server.host.device.addPeer({ publicKey: client.device.publicKey }, 0);
     return client;

@@ -15,13 +15,14 @@ import {
   type Peer,
   type PeerHop,
   type PeerOptions,
+  PlainEndpoint,
   SendResult,
   type TimerSettings,
 } from "../../wireguard/mod.ts";
 
 export interface Datagram {
   readonly bytes: Uint8Array;
-  readonly from: Endpoint;
+  readonly from: PlainEndpoint;
   readonly to: Endpoint;
   readonly sentAt: number;
   readonly type: number;
@@ -42,14 +43,14 @@ export function seededRandom(seed: number): (out: Uint8Array) => void {
 }
 
 /** Endpoints are interned: the same text is the same object. */
-const endpoints = new Map<string, Endpoint>();
+const endpoints = new Map<string, PlainEndpoint>();
 
-export function endpoint(address: string | Uint8Array, port: number): Endpoint {
+export function endpoint(address: string | Uint8Array, port: number): PlainEndpoint {
   const bytes = typeof address === "string" ? v4(address) : address;
   const name = `${bytes.join(".")}:${port}`;
   let found = endpoints.get(name);
   if (found === undefined) {
-    found = { address: bytes, port, toString: () => name };
+    found = new PlainEndpoint(bytes, port);
     endpoints.set(name, found);
   }
   return found;
@@ -60,7 +61,7 @@ export function v4(text: string): Uint8Array {
 }
 
 /** The nth of many strangers, each with an address of its own. */
-export function stranger(n: number): Endpoint {
+export function stranger(n: number): PlainEndpoint {
   return endpoint(Uint8Array.of(100, 64, n >>> 8, n), 1 + n);
 }
 
@@ -98,12 +99,12 @@ export class Host {
   readonly sent: Datagram[] = [];
   /** Set back or forward to see what a wall clock can do. */
   wallOffset = 1_700_000_000_000;
-  address: Endpoint;
+  address: PlainEndpoint;
   now = 0;
 
   constructor(
     seed: number,
-    address: Endpoint,
+    address: PlainEndpoint,
     options: {
       timers?: Partial<TimerSettings>;
       mtu?: number;
@@ -153,6 +154,12 @@ export class Host {
 
   receive(datagram: Datagram, from = datagram.from): void {
     this.device.handleDatagram(datagram.bytes.slice(), 0, datagram.bytes.length, from, this.now);
+  }
+
+  /** Receives a handshake message, and gives it its turn. */
+  handle(datagram: Datagram, from = datagram.from): void {
+    this.receive(datagram, from);
+    this.device.handleHandshakes(this.now, 1);
   }
 
   /** Datagrams of one type sent since the last call, or ever. */

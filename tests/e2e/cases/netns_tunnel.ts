@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { startGateway } from "../gateway.ts";
 import { eventually, labTest } from "../lab.ts";
 import { iperf, NetnsSite, pingFlood, pingOnce } from "../netns_site.ts";
-import { udpBindDefault } from "../../../proxy/bind/udp_open.ts";
+import { preset } from "../../preset.ts";
 import { NatSite } from "../nat_site.ts";
 import {
   CLIENT,
@@ -209,7 +209,7 @@ async function nested(site: Site, family: Family): Promise<void> {
     "Address = 192.168.241.1/24, fd00::1/112",
     "ListenPort = 5005",
     // The target has several. Over Deno's sockets it would answer from any of them.
-    ...udpBindDefault.ffi ? [] : [`ListenAddress = ${TARGET[family]}`],
+    ...preset.ffi ? [] : [`ListenAddress = ${TARGET[family]}`],
     "MTU = 1340",
     "",
     peerSections([{ publicKey: theirs.publicKey, allowedIps: own }]),

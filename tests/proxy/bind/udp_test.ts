@@ -1,14 +1,17 @@
 import assert from "node:assert/strict";
 import { IpAddress } from "../../../netstack/mod.ts";
-import { SettingError } from "../../../proxy/config/error.ts";
-import { EndpointCache, type UdpAddress } from "../../../proxy/bind/endpoint_cache.ts";
+import { type Bind, BindError } from "../../../proxy/bind/bind.ts";
 import { TransmitPool } from "../../../proxy/arena/transmit_pool.ts";
 import type { UdpBind, UdpBindOptions } from "../../../proxy/bind/udp.ts";
 import { DenoUdpBind } from "../../../proxy/bind/udp_deno.ts";
+import { NetAddress, NetSender } from "../../../proxy/bind/net_address.ts";
+import { SocketAddress, SocketSender } from "../../../proxy/bind/socket_address.ts";
+import { UdpAddress } from "../../../proxy/bind/udp_address.ts";
 import { openUdpBind } from "../../../proxy/bind/udp_open.ts";
 import { FfiUdpBind } from "../../../proxy/bind/udp_ffi.ts";
 import { loadConfig } from "../../../proxy/config/config.ts";
 import { Gateway } from "../../../proxy/gateway/gateway.ts";
+import { parseIpAddress } from "../../../proxy/address.ts";
 import { encodeKey, generatePrivateKey } from "../../../proxy/base64.ts";
 import { pattern, readAll, startPair, until, writeAll } from "../pair.ts";
 
@@ -30,20 +33,24 @@ function bindTest(name: string, options: Partial<UdpBindOptions>, use: Use): voi
 async function withBind(ffi: boolean, options: Partial<UdpBindOptions>, use: Use): Promise<void> {
   const { pool = new TransmitPool(1420) } = options;
   const received: Received[] = [];
+  const known: UdpAddress[] = []; // as peers keep them
   const turn = () => {
-    bind.drain((buffer, offset, length, from) =>
-      received.push({ bytes: buffer.slice(offset, offset + length), from })
-    );
+    bind.drain((buffer, offset, length, sender) => {
+      const from = known.find((endpoint) => sender.isAt(endpoint)) ?? sender.toEndpoint();
+      assert.ok(from instanceof UdpAddress && from.bind === bind);
+      known.push(from);
+      received.push({ bytes: buffer.slice(offset, offset + length), from });
+    });
     bind.flush();
     if (bind.hasReady) setImmediate(turn);
   };
-  const bind = openUdpBind({
-    pool,
+  const bind = openUdpBind({ pool, ...options }, ffi);
+  pool.onExhausted = () => bind.flush();
+  bind.start({
     onReadable: () => void setImmediate(turn),
     onSent() {},
     onFailed: (error) => assert.fail(error),
-    ...options,
-  }, ffi);
+  });
   try {
     await use(bind, received, pool);
   } finally {
@@ -51,6 +58,9 @@ async function withBind(ffi: boolean, options: Partial<UdpBindOptions>, use: Use
     assert.equal(pool.free, pool.slots, "every slot came back");
   }
 }
+
+/** Whose the endpoints of a cache alone are. */
+const BIND = {} as Bind;
 
 function plain(hostname: string): Deno.DatagramConn & { port: number } {
   const socket = Deno.listenDatagram({ transport: "udp", hostname, port: 0 });
@@ -95,13 +105,8 @@ bindTest("one socket hears IPv4 and IPv6, and gives IPv4 as IPv4", {}, async (bi
     assert.equal(`${new IpAddress(from.address)}`, hostname);
     assert.equal(from.port, socket.port);
     assert.deepEqual(bytes, pattern(100));
-    const interned = bind.endpoint(new IpAddress(from.address), from.port);
-    assert.equal(interned.toString(), from.toString());
-    assert.equal(
-      interned === from,
-      bind instanceof DenoUdpBind,
-      "over FFI with where it was asked",
-    );
+    const configured = bind.endpoint(new IpAddress(from.address), from.port);
+    assert.equal(configured.toString(), from.toString());
     bind.send(from, pattern(40), 0, 40, false);
     bind.flush();
     const [answer, sender] = await socket.receive();
@@ -143,7 +148,7 @@ for (const address of [undefined, "0.0.0.0"]) {
         assert.equal(new Set(seen.values()).size, 3, "one that has moved is another");
         // Whoever is configured has not been heard anywhere.
         const configured = bind.endpoint(IpAddress.v4(127, 0, 0, 1), socket.port);
-        assert.equal(configured.source, undefined);
+        assert.equal((configured as SocketAddress).source, undefined);
         assert.equal(await answeredFrom(configured), "127.0.0.1");
         // Bound to one address, everything leaves from that.
         const old = seen.get("127.0.0.2")!;
@@ -227,12 +232,7 @@ bindTest("many sent in a turn arrive as they were sent, whatever sends them", {}
   pool,
 ) => {
   const other = new TransmitPool(1420);
-  const sender = openUdpBind({
-    pool: other,
-    onReadable() {},
-    onSent() {},
-    onFailed: (error) => assert.fail(error),
-  }, !(bind instanceof DenoUdpBind));
+  const sender = openUdpBind({ pool: other }, !(bind instanceof DenoUdpBind));
   const to = sender.endpoint(IpAddress.v4(127, 0, 0, 1), bind.port);
   // Deno reverses what is sent at once before a socket is known to be writable.
   sender.send(to, pattern(1), 0, 1, false);
@@ -353,7 +353,7 @@ bindTest("a peer that is not there does not keep the others from being heard", {
 bindTest("marks are refused with the reason where they cannot be set", {}, (bind) => {
   const refused = (message: RegExp) =>
     assert.throws(() => bind.setMark(7), (error) => {
-      assert.ok(error instanceof SettingError && error.path[1] === "fwMark");
+      assert.ok(error instanceof BindError && error.setting === "mark");
       assert.match(error.message, message);
       return true;
     });
@@ -389,7 +389,7 @@ Deno.test({
         loadConfig({ interface: { privateKey: encodeKey(generatePrivateKey()) } }).config,
         { ffi },
       );
-      assert.equal(gateway.engine.bind instanceof FfiUdpBind, ffi);
+      assert.equal(gateway.udp instanceof FfiUdpBind, ffi);
       await gateway.close();
       await using pair = await startPair({ proxy: null, gateway: { ffi }, client: { ffi: !ffi } });
       using listener = pair.gateway.listen({ port: 7 });
@@ -415,73 +415,125 @@ Deno.test("slots do not overlap, and hold a packet with its room", () => {
   }
 });
 
-Deno.test("addresses in use stay the same object while a flood of others passes", () => {
-  const cache = new EndpointCache("::");
-  const sender = (i: number): Deno.NetAddr => ({
-    transport: "udp",
-    hostname: `::ffff:10.${i >> 16 & 255}.${i >> 8 & 255}.${i & 255}`,
-    port: 51820,
-  });
-  const known = cache.from(sender(1));
-  assert.equal(known.toString(), "10.0.0.1:51820");
-  for (let i = 2; i < 50_000; i++) {
-    cache.from(sender(i));
-    if (i % 1000 === 0) assert.equal(cache.from(sender(1)), known);
-  }
-  assert.equal(cache.from(sender(1)), cache.of(IpAddress.v4(10, 0, 0, 1), 51820));
-  assert.equal(cache.from({ ...sender(1), port: 1 }) === known, false);
-  assert.equal(
-    cache.from({ transport: "udp", hostname: "fe80::1%eth0", port: 7 }).toString(),
-    "[fe80::1]:7",
-  );
+const netAddr = (hostname: string, port = 51820): Deno.NetAddr => ({
+  transport: "udp",
+  hostname,
+  port,
 });
 
-Deno.test("a sender is the same object however the system tells its address", () => {
-  const cache = new EndpointCache("::");
-  const word = (address: UdpAddress) => {
-    const words = new Int32Array(12);
-    new Uint8Array(words.buffer).set(address.sockaddr);
-    return words;
-  };
-  for (const hostname of ["::ffff:192.0.2.1", "192.0.2.1", "2001:db8::1", "fe80::1", "::1"]) {
-    const address = cache.from({ transport: "udp", hostname, port: 51820 });
-    assert.equal(cache.fromSockaddr(word(address), 0), address, hostname);
-    assert.equal(cache.fromSockaddr(word(address), 0), address, "found by its hash");
-    assert.equal(cache.of(new IpAddress(address.address), 51820), address);
+Deno.test("a sender that Deno tells is at the endpoint that was made of it, and at a configured one", () => {
+  const sender = new NetSender(BIND, netAddr("::"));
+  const cases = [
+    ["::ffff:192.0.2.1", "192.0.2.1", true],
+    ["192.0.2.1", "192.0.2.1", false],
+    ["2001:db8::1", "2001:db8::1", true],
+    ["fe80::1", "fe80::1", true],
+    ["::1", "::1", true],
+  ] as const;
+  for (const [hostname, plain, isDualStack] of cases) {
+    sender.from = netAddr(hostname);
+    const endpoint = sender.toEndpoint();
+    assert.equal(endpoint.toString(), plain.includes(":") ? `[${plain}]:51820` : `${plain}:51820`);
+    assert.equal(sender.isAt(endpoint), true);
+    assert.equal(
+      sender.isAt(NetAddress.of(BIND, new IpAddress(endpoint.address), 51820, isDualStack)),
+      true,
+    );
+    const bytes = new Uint8Array(16);
+    assert.equal(sender.readAddress(bytes), endpoint.address.length);
+    assert.deepEqual(bytes.subarray(0, endpoint.address.length), endpoint.address);
+    const kept = sender.copy();
+    sender.from = netAddr("2001:db8::2");
+    assert.equal(sender.isAt(endpoint), false);
+    sender.from = netAddr(hostname, 7);
+    assert.equal(sender.isAt(endpoint), false);
+    assert.equal(kept.isAt(endpoint), true);
+    assert.equal(kept.port, 51820);
   }
-  const local = cache.from({ transport: "udp", hostname: "fe80::1", port: 51820 });
-  const heard = word(local);
-  heard[6] = 3; // by the third interface
-  assert.equal(cache.fromSockaddr(heard, 0), local);
-  assert.equal(word(local)[6], 3, "answers leave by it");
-  const four = new EndpointCache("0.0.0.0");
-  const address = four.of(IpAddress.v4(192, 0, 2, 1), 51820);
-  assert.deepEqual([...address.sockaddr.subarray(0, 8)], [2, 0, 0xca, 0x6c, 192, 0, 2, 1]);
-  assert.equal(four.fromSockaddr(word(address), 0), address);
+  sender.from = netAddr("fe80::1%eth0", 7);
+  assert.equal(sender.toEndpoint().toString(), "[fe80::1]:7");
 });
 
-Deno.test("a sender heard at another address of this host has moved, and regains a lost source", () => {
-  for (const [bound, sockaddrWords, localWords] of [["::", 8, 4], ["0.0.0.0", 8, 1]] as const) {
-    const cache = new EndpointCache(bound);
-    const words = new Int32Array(sockaddrWords + 4);
-    new Uint8Array(words.buffer).set(cache.of(IpAddress.v4(192, 0, 2, 1), 51820).sockaddr);
-    const heardAt = (local: number) => {
-      words[sockaddrWords + localWords - 1] = local;
-      return cache.fromSockaddr(words, 0);
-    };
-    const [one, two] = [heardAt(0x0100007f), heardAt(0x0200007f)];
-    assert.notEqual(one, two);
+/** As a `ReceiveRing` has it, beside others: a socket address, and the address of this host. */
+function heardFrom(ip: IpAddress, isDualStack: boolean, local = 0) {
+  const { sockaddr } = SocketAddress.of(BIND, ip, 51820, 0, isDualStack);
+  const words = new Int32Array(24);
+  const at = 12;
+  const sender = new SocketSender(BIND, words, at);
+  new Uint8Array(words.buffer).set(sockaddr, at * 4);
+  const lastLocal = at + 8 + (isDualStack ? 3 : 0);
+  words[lastLocal] = local;
+  return { words, at, sender, lastLocal, sockaddr };
+}
+
+Deno.test("a sender that the kernel tells is at the endpoint that was made of it", () => {
+  const addresses = [IpAddress.v4(192, 0, 2, 1), ...["2001:db8::1", "fe80::1"].map(ipv6)];
+  for (const isDualStack of [true, false]) {
+    for (const ip of addresses) {
+      if (ip.version === 6 && !isDualStack) continue;
+      const { words, at, sender, sockaddr } = heardFrom(ip, isDualStack);
+      const endpoint = sender.toEndpoint();
+      const text = ip.version === 4 ? `${ip}:51820` : `[${ip}]:51820`;
+      assert.equal(`${endpoint}`, text);
+      assert.equal(`${SocketAddress.of(BIND, ip, 51820, 0, isDualStack)}`, text);
+      assert.deepEqual(endpoint.sockaddr, sockaddr);
+      assert.deepEqual(endpoint.address, ip.bytes);
+      assert.equal(sender.port, 51820);
+      const bytes = new Uint8Array(16);
+      const length = sender.readAddress(bytes);
+      assert.deepEqual(new IpAddress(bytes.slice(0, length)).unmapped(), ip);
+      const kept = sender.copy();
+      for (let word = 0; word < (isDualStack ? 12 : 9); word++) {
+        if (isDualStack ? word === 1 || word === 7 : word > 1 && word < 8) continue; // say nothing
+        words[at + word]! ^= 0x0100_0000;
+        assert.equal(sender.isAt(endpoint), false, `word ${word}`);
+        assert.equal(kept.isAt(endpoint), true);
+        words[at + word]! ^= 0x0100_0000;
+        assert.equal(sender.isAt(endpoint), true);
+      }
+      assert.equal(sender.isAt(SocketAddress.of(BIND, ip, 51820, 0, isDualStack)), false);
+      assert.equal(new SocketSender({ ...BIND }, words, at).isAt(endpoint), false, "another bind");
+    }
+  }
+  const four = SocketAddress.of(BIND, IpAddress.v4(192, 0, 2, 1), 51820, 0, false);
+  assert.deepEqual([...four.sockaddr.subarray(0, 8)], [2, 0, 0xca, 0x6c, 192, 0, 2, 1]);
+});
+
+Deno.test("answers to a link-local address leave by the interface that heard it, of a new socket too", () => {
+  const { words, at, sender } = heardFrom(ipv6("fe80::1"), true);
+  words[at + 6] = 3;
+  const endpoint = sender.toEndpoint();
+  assert.equal(endpoint.scope, 3);
+  const again = SocketAddress.of(BIND, ipv6("fe80::1"), 51820, endpoint.scope, true);
+  assert.deepEqual(again.sockaddr, endpoint.sockaddr);
+  assert.equal(new Int32Array(again.sockaddr.buffer.slice(24, 28))[0], 3);
+});
+
+Deno.test("a sender heard at another address of this host is elsewhere, and regains a lost source", () => {
+  for (const isDualStack of [true, false]) {
+    const ip = IpAddress.v4(192, 0, 2, 1);
+    const { words, sender, lastLocal } = heardFrom(ip, isDualStack, 0x0100007f);
+    const one = sender.toEndpoint();
+    words[lastLocal] = 0x0200007f;
+    const two = sender.toEndpoint();
+    assert.equal(sender.isAt(one), false);
     assert.equal(`${one}`, `${two}`);
-    assert.deepEqual([...one.source!].pop(), 0x0100007f);
-    assert.equal(one.source!.length, localWords);
+    assert.equal([...one.source!].pop(), 0x0100007f);
+    assert.equal(one.source!.length, isDualStack ? 4 : 1);
     one.source = undefined; // the system had it no more
-    assert.equal(heardAt(0x0200007f), two);
+    assert.equal(sender.isAt(one), false);
     assert.equal(one.source, undefined);
-    assert.equal(heardAt(0x0100007f), one);
-    assert.deepEqual([...one.source!].pop(), 0x0100007f, "heard there, it is there again");
-    assert.equal(heardAt(0), cache.of(IpAddress.v4(192, 0, 2, 1), 51820), "nothing is known");
+    words[lastLocal] = 0x0100007f;
+    assert.equal(sender.isAt(one), true);
+    assert.equal([...one.source!].pop(), 0x0100007f, "heard there, it is there again");
+    words[lastLocal] = 0;
+    assert.equal(sender.toEndpoint().source, undefined, "nothing is known");
   }
 });
+
+function ipv6(text: string): IpAddress {
+  return parseIpAddress(text)!;
+}
 
 function isRoot(): boolean {
   return Deno.uid() === 0;

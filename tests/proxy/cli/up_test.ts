@@ -137,7 +137,7 @@ function startUp(fake: Fake = {}) {
       get: () => "",
       set: () => undefined,
       stats: () => ({}),
-      reload: () => Promise.resolve(reloads.push(1)).then(() => []),
+      reload: () => Promise.resolve(reloads.push(1)).then(() => ({ warnings: [], changes: [] })),
     }),
     control: { directory: "off" },
     listen(given) {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
 import { ConfigError, SettingError } from "../../../proxy/config/config.ts";
-import { Wirestack } from "../../../proxy/embed/wirestack.ts";
 import { pattern, readAll, SITE, startPair, until, writeAll } from "../pair.ts";
+import { startWirestack } from "../start.ts";
 
 const key = () => encodeKey(generatePrivateKey());
 
@@ -194,7 +194,7 @@ Deno.test("starts from text, from a file and from an object; tells everything th
   await Deno.writeTextFile(file, text);
   try {
     for (const source of [text, { config: text }, { file }, { interface: { privateKey } }]) {
-      await using net = await Wirestack.start(source);
+      await using net = await startWirestack(source);
       assert.equal(
         encodeKey(net.publicKey),
         encodeKey(publicKeyOf(Uint8Array.fromBase64(privateKey))),
@@ -204,16 +204,16 @@ Deno.test("starts from text, from a file and from an object; tells everything th
   } finally {
     await Deno.remove(file);
   }
-  await assert.rejects(Wirestack.start("[Interface]\nMTU = 1\n"), (error) => {
+  await assert.rejects(startWirestack("[Interface]\nMTU = 1\n"), (error) => {
     assert.ok(error instanceof ConfigError && error.problems.length === 2);
     return true;
   });
 });
 
 Deno.test("a port in use is an error that names the setting", async () => {
-  await using net = await Wirestack.start({ interface: { privateKey: key() } });
+  await using net = await startWirestack({ interface: { privateKey: key() } });
   await assert.rejects(
-    Wirestack.start({ interface: { privateKey: key(), listenPort: net.port } }),
+    startWirestack({ interface: { privateKey: key(), listenPort: net.port } }),
     (error) => {
       assert.ok(error instanceof SettingError);
       assert.deepEqual(error.path, ["interface", "listenPort"]);
@@ -222,7 +222,7 @@ Deno.test("a port in use is an error that names the setting", async () => {
     },
   );
   await assert.rejects(
-    Wirestack.start({ interface: { privateKey: key(), listenAddress: "192.0.2.77" } }),
+    startWirestack({ interface: { privateKey: key(), listenAddress: "192.0.2.77" } }),
     (error) => error instanceof SettingError && error.path[1] === "listenAddress",
   );
 });
@@ -262,7 +262,7 @@ Deno.test("the example in the README runs", async () => {
 Deno.test("an MTU too small for IPv6 is an error that names the setting", async () => {
   const mtu = 1279;
   await assert.rejects(
-    Wirestack.start({ interface: { privateKey: key(), address: "fd09::1/64", mtu } }),
+    startWirestack({ interface: { privateKey: key(), address: "fd09::1/64", mtu } }),
     (error) => error instanceof ConfigError && /mtu: 1279 is too small/.test(error.message),
   );
 });

@@ -24,6 +24,7 @@ function forwarder(
       target: ip(target),
       targetPort,
       ingress: undefined as never,
+      from: undefined,
       onAborted: undefined as (() => void) | undefined,
       accept: () => void answers.push("accept"), // the client has given up in between
       reject: (how: TcpRejection) => void answers.push(how),

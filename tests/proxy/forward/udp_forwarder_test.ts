@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { UdpFlow } from "../../../netstack/mod.ts";
 import { parseIpAddress } from "../../../proxy/address.ts";
 import { UdpForwarder } from "../../../proxy/forward/udp_forwarder.ts";
+import { preset } from "../../preset.ts";
 import { forwarderOptions } from "./lab.ts";
 
 const ip = (text: string) => parseIpAddress(text)!;
@@ -16,7 +17,7 @@ function forwarder(maxUdpSessions: number) {
     now: () => now,
     hasRoom: () => true,
     onNoSocket: (error) => assert.fail(String(error)),
-    ffi: false,
+    ffi: preset.ffi ?? false,
   });
   const open = new Set<string>();
   const datagram = (client: string, clientPort: number) => {

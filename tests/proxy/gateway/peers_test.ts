@@ -5,6 +5,7 @@ import { parseIpAddress } from "../../../proxy/address.ts";
 import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
 import { Wirestack } from "../../../proxy/embed/wirestack.ts";
 import { pattern, readAll, until, writeAll } from "../pair.ts";
+import { startWirestack } from "../start.ts";
 
 /** So that what takes minutes takes tenths of seconds. */
 const FAST = {
@@ -22,7 +23,7 @@ const siteKey = generatePrivateKey();
 const otherKey = generatePrivateKey();
 
 function startOther(port?: number, listenAddress?: string): Promise<Wirestack> {
-  return Wirestack.start({
+  return startWirestack({
     interface: {
       privateKey: encodeKey(otherKey),
       address: "10.9.0.1/24",
@@ -38,7 +39,7 @@ function startSite(
   port: number,
   resolve: (hostname: string) => Promise<IpAddress>,
 ): Promise<Wirestack> {
-  return Wirestack.start(siteConfig(port), { timers: FAST, resolve });
+  return startWirestack(siteConfig(port), { timers: FAST, resolve });
 }
 
 function siteConfig(port: number): ConfigInput {
@@ -85,7 +86,7 @@ Deno.test("a name whose address does not answer is looked up again: the other si
   const addresses = [IpAddress.v4(127, 0, 0, 3), IpAddress.v4(127, 0, 0, 3), loopback];
   const asked: number[] = [];
   await using other = await startOther(undefined, "127.0.0.1");
-  await using site = await Wirestack.start(siteConfig(other.port), {
+  await using site = await startWirestack(siteConfig(other.port), {
     timers: FAST,
     resolveAgainMs: 100,
     resolve: () => {
@@ -116,7 +117,7 @@ Deno.test("a name that is not found at start is looked up again until it is", as
 
 Deno.test("the system's own resolver knows localhost", async () => {
   await using other = await startOther();
-  await using site = await Wirestack.start({
+  await using site = await startWirestack({
     interface: { privateKey: encodeKey(siteKey), address: "10.9.0.2/24" },
     peers: [{
       publicKey: encodeKey(publicKeyOf(otherKey)),
@@ -150,7 +151,7 @@ Deno.test("rekeys lose no connection", async () => {
 /** A gateway with two peers, 10.9.0.2 and 10.9.0.3, both connected. */
 async function startHub(started: AsyncDisposableStack, peerToPeer: boolean) {
   const keys = [generatePrivateKey(), generatePrivateKey()];
-  const hub = await Wirestack.start({
+  const hub = await startWirestack({
     interface: { privateKey: encodeKey(otherKey), address: "10.9.0.1/24", peerToPeer },
     peers: keys.map((key, i) => ({
       publicKey: encodeKey(publicKeyOf(key)),
@@ -160,7 +161,7 @@ async function startHub(started: AsyncDisposableStack, peerToPeer: boolean) {
   started.use(hub);
   const start = async (i: number) =>
     started.use(
-      await Wirestack.start({
+      await startWirestack({
         interface: { privateKey: encodeKey(keys[i]!), address: `10.9.0.${i + 2}/24` },
         peers: [{
           publicKey: encodeKey(publicKeyOf(otherKey)),

@@ -114,10 +114,9 @@ async function answers(udpFiltering: UdpFiltering | undefined) {
   }
   await server.socket.send(pattern(30), client); // last, on a queue that keeps the order
   const heard: string[] = [];
-  for (let bytes: Uint8Array | undefined; bytes?.length !== 30;) {
-    let from: Deno.NetAddr;
-    [bytes, from] = await socket.receive();
-    const { hostname, port } = from;
+  for (let length = 0; length !== 30;) {
+    const [bytes, { hostname, port }] = await socket.receive();
+    length = bytes.length;
     const names = new Map([
       [server.port, "server"],
       [otherPort.port, "other port"],

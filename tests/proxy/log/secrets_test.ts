@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { reset } from "npm:@logtape/logtape@2.4.2";
 import { loadConfig } from "../../../proxy/config/config.ts";
-import { nodeCrypto } from "../../../proxy/arena/crypto.ts";
+import { fastCrypto } from "../../preset.ts";
 import {
   encodeKey,
   generatePresharedKey,
@@ -17,6 +17,7 @@ import { configureLog, LOG_FORMATS } from "../../../proxy/log/log.ts";
 import { Wirestack } from "../../../proxy/embed/wirestack.ts";
 import type { Crypto } from "../../../wireguard/mod.ts";
 import { readAll, until, writeAll } from "../pair.ts";
+import { startWirestack } from "../start.ts";
 
 const FAST = {
   rekeyAfterMs: 300,
@@ -36,11 +37,11 @@ class Recorder {
     x25519: {
       publicKey: (privateKey) => {
         this.add("private or ephemeral key", privateKey);
-        return nodeCrypto.x25519.publicKey(privateKey);
+        return fastCrypto().x25519.publicKey(privateKey);
       },
       sharedSecret: (privateKey, publicKey) => {
         this.add("private or ephemeral key", privateKey);
-        const secret = nodeCrypto.x25519.sharedSecret(privateKey, publicKey);
+        const secret = fastCrypto().x25519.sharedSecret(privateKey, publicKey);
         this.add("shared secret", secret);
         return secret;
       },
@@ -48,7 +49,7 @@ class Recorder {
     aead: {
       importKey: (key) => {
         this.add("session key", key);
-        return nodeCrypto.aead.importKey(key);
+        return fastCrypto().aead.importKey(key);
       },
     },
   };
@@ -132,7 +133,7 @@ async function live(recorder: Recorder, say: (...text: unknown[]) => void): Prom
   (async () => {
     for await (const conn of target) conn.readable.pipeTo(conn.writable).catch(() => {});
   })();
-  const gateway = await Wirestack.start({
+  const gateway = await startWirestack({
     interface: { privateKey: encodeKey(gatewayKey!), address: "10.9.0.1/24" },
     peers: [
       {
@@ -149,7 +150,7 @@ async function live(recorder: Recorder, say: (...text: unknown[]) => void): Prom
     proxy: { subnets: ["10.50.0.0/16"], map: ["10.50.0.1/32 -> 127.0.0.1/32"] },
   }, { crypto, timers: FAST });
   const client = (key: Uint8Array, psk: Uint8Array | undefined, address: string, port: number) =>
-    Wirestack.start({
+    startWirestack({
       interface: { privateKey: encodeKey(key), address },
       peers: [{
         publicKey: encodeKey(publicKeyOf(gatewayKey!)),
