@@ -102,12 +102,9 @@ function parse(args: string[]) {
   return values;
 }
 
-/**
- * What `deno task start:ffi` may do is what the executable may do. Without the flag --ffi it gives up the
- * permission for that before anything else.
- */
+/** What `deno task start` may do is what the executable may do. */
 export function permissions(): string[] {
-  const [options] = config.tasks["start:ffi"].command.split(" main.ts");
+  const [options] = config.tasks.start.command.split(" main.ts");
   return [
     ...options!.split(" ").filter((word) => word.startsWith("--")),
     ...config.unstable.map((feature) => `--unstable-${feature}`),

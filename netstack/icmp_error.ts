@@ -202,7 +202,7 @@ export class IcmpErrors {
       return;
     }
     this.#output.random(this.#dice);
-    if (!ingress.icmpErrors.take(this.#dice[0]! % 3, now)) {
+    if (!ingress.icmpErrors.take(now, this.#dice[0]! % 3)) {
       this.#counters.errorsRateLimited++;
       return;
     }

@@ -195,7 +195,7 @@ function router({ gateway, gatewayKeys, clientKeys }: Topology): Start {
 /** From this checkout, by this Deno, with the permissions that the task grants. */
 async function wirestack({ ffi }: { ffi: boolean }): Promise<Built> {
   const { tasks } = JSON.parse(await Deno.readTextFile(`${REPOSITORY}/deno.json`));
-  const task = ffi && "start:ffi" in tasks ? tasks["start:ffi"] : tasks.start;
+  const task = tasks[ffi ? "start:ffi" : "start:sandbox"] ?? tasks.start;
   const program: string[] = task.command.split(" ").map((word: string) =>
     word === "deno" ? Deno.execPath() : word.replace(/^main\.ts$/, `${REPOSITORY}main.ts`)
   );

@@ -14,7 +14,6 @@ export const DATA_OFFSET = 12;
 export const FLAGS = 13;
 export const WINDOW = 14;
 export const CHECKSUM = 16;
-export const URGENT_POINTER = 18;
 /** Bytes without options. */
 export const HEADER_LENGTH = 20;
 
@@ -41,6 +40,11 @@ export const MAX_SACK_BLOCKS = 3;
 
 /** NOP, NOP, kind 8, length 10: how everybody writes timestamps. */
 const TIMESTAMPS_WORD = OPTION_NOP << 24 | OPTION_NOP << 16 | OPTION_TIMESTAMPS << 8 | 10;
+
+/** SYN with FIN, which nobody sends in earnest: what would open something is dropped (RFC 9293 §3.10.7.2 has no use for it, Linux does the same). */
+export function opensAndCloses(flags: number): boolean {
+  return (flags & (SYN | FIN)) === (SYN | FIN);
+}
 
 /** One received segment. A single object per stack, refilled for each. */
 export class Segment {

@@ -9,7 +9,7 @@ import { FlowTable } from "./demux.ts";
 import type { TcpEndpoint } from "./endpoint.ts";
 import { HalfOpen, type HalfOpenOwner, type TcpForwarderHandler } from "./forwarder.ts";
 import type { HalfOpenLimits } from "./half_open.ts";
-import { ACK, HEADER_LENGTH, RST, Segment, SYN } from "./header.ts";
+import { ACK, HEADER_LENGTH, opensAndCloses, RST, Segment, SYN } from "./header.ts";
 import { handleSegment } from "./input.ts";
 import { TcpListener, type TcpListenerHandler } from "./listener.ts";
 import { ACKNOWLEDGE, IGNORE, type TimeWait } from "./time_wait.ts";
@@ -107,6 +107,10 @@ export class Strangers implements HalfOpenOwner {
   ): void {
     const { buffer, source, destination, version } = inbound;
     const flags = segment.flags;
+    if (opensAndCloses(flags)) {
+      this.#connections.counters.badFlags++;
+      return;
+    }
     let before: TimeWait | undefined;
     if (this.#connections.timeWait.size > 0) {
       before = this.#connections.timeWait.lookup(

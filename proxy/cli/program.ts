@@ -7,9 +7,11 @@
  */
 
 import { Command, CommanderError, InvalidArgumentError, Option } from "npm:commander@15.1.0";
+import type { UdpChoice } from "../bind/udp_open.ts";
 import { ConfigError } from "../config/error.ts";
-import { DEFAULT_DIRECTORY, isInterfaceName } from "../control/socket_path.ts";
+import { isInterfaceName } from "../control/socket_path.ts";
 import { VERSION } from "../version.ts";
+import { type Confinement, describeConfinement } from "./confine.ts";
 import { addConfigFlags, applyFlags, type FlagValue } from "./flags.ts";
 import { genkey, genpsk, pubkey } from "./keys.ts";
 import { STANDARD_INPUT } from "./read.ts";
@@ -19,14 +21,16 @@ import { processTerminal, type Terminal } from "./terminal.ts";
  * Runs one command.
  *
  * @param args Without the name of the program.
+ * @param confinement What this process has given up already.
  * @returns the exit status.
  */
 export async function run(
   args: readonly string[],
   terminal: Terminal = processTerminal,
+  confinement?: Confinement,
 ): Promise<number> {
   let status = 0;
-  const program = makeProgram(terminal, (result) => status = result);
+  const program = makeProgram(terminal, confinement, (result) => status = result);
   try {
     await program.parseAsync([...args], { from: "user" });
     return status;
@@ -38,7 +42,11 @@ export async function run(
   }
 }
 
-function makeProgram(terminal: Terminal, done: (status: number) => void): Command {
+function makeProgram(
+  terminal: Terminal,
+  confinement: Confinement | undefined,
+  done: (status: number) => void,
+): Command {
   const program = new Command("wirestack")
     .description("A WireGuard gateway in user space: no root, no kernel module, no TUN device.")
     .version(VERSION, "-V, --version", "print the version")
@@ -57,10 +65,11 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     })
-    // The help of `up` shows it. Here it is for a task, which has its arguments in front of the user's.
+    // The help of `up` shows them. Here they are for a task, which has its arguments in front of the user's.
     .addOption(new Option("--ffi").hideHelp())
-    .hook("preAction", (program, command) => {
-      if (command.name() !== "up" || !program.opts().ffi) terminal.giveUpFfi();
+    .addOption(new Option("--no-ffi").hideHelp())
+    .hook("preAction", (_program, command) => {
+      if (command.name() !== "up") terminal.giveUpFfi();
     });
 
   const upCommand = program.command("up")
@@ -86,7 +95,17 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
         .choices(["text", "json"]).default("text").helpGroup("Log:"),
     )
     .addOption(
-      new Option("--ffi", "UDP in batches by calls of the C library: Linux, and a wider permission")
+      new Option(
+        "--ffi",
+        "UDP in batches by calls of the C library, or an error: the default on Linux",
+      )
+        .helpGroup("System:"),
+    )
+    .addOption(
+      new Option("--no-ffi", "slower, and within Deno's own sandbox").helpGroup("System:"),
+    )
+    .addOption(
+      new Option("--no-confine", "keep all files and system calls that this user has")
         .helpGroup("System:"),
     )
     .addOption(
@@ -94,9 +113,9 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
         .choices(["auto", "native", "noble"]).default("auto").helpGroup("Tunnel:"),
     );
   const upFlags = addConfigFlags(upCommand);
-  upCommand.action(async (file: string | undefined, options, command: Command) => {
-    const { ffi = false } = command.optsWithGlobals();
-    if (ffi) await checkFfi();
+  upCommand.action(async (file: string | undefined, options) => {
+    const { ffi, reason } = await chooseFfi(options.ffi ?? program.opts().ffi);
+    if (!ffi) terminal.giveUpFfi();
     const loaded = await load(file, upFlags, terminal);
     const { up } = await import("./up.ts");
     const { Gateway } = await import("../gateway/gateway.ts");
@@ -106,9 +125,10 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
     const { controlDir } = loaded.config;
     const isFile = file !== undefined && file !== STANDARD_INPUT;
     const path = isFile ? await realPath(file) : undefined;
-    if (controlDir === undefined || controlDir === "off") giveUpWriting();
     const status = await up(loaded, {
       ...options,
+      udp: describeUdp(ffi, reason),
+      ...(ffi && { confinement: describeConfinement(confinement, options.confine) }),
       start: (config) => Gateway.start(config, { ffi, ...(crypto && { crypto }) }),
       handlers: (gateway) =>
         controlHandlers(gateway, {
@@ -121,6 +141,7 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
         ...(options.name !== undefined && { name: options.name }),
         ...(isFile && { file }),
       },
+      onControlOpen: giveUpWriting,
     }, terminal);
     done(status);
   });
@@ -168,7 +189,7 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
       "Makes keys for a client, gives it a free address, adds it to the gateway's file and to the " +
         "gateway that runs with it, and prints the client's wg-quick file.",
     )
-    .argument("<NAME>", "what to call it, a comment in the gateway's file")
+    .argument("<NAME>", "what to call it")
     .option("--config <FILE>", "the gateway's file (default: of the only gateway that runs)")
     .option("--endpoint <HOST:PORT>", "where clients reach the gateway")
     .option(
@@ -183,6 +204,18 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
     .action(async (name: string, options) => {
       const { addPeer } = await import("./add_peer.ts");
       done(await orNotRunning(() => addPeer(name, options, terminal), terminal));
+    });
+  program.command("remove-peer")
+    .summary("remove a client")
+    .description(
+      "Takes a peer out of the gateway's file and out of the gateway that runs with it.",
+    )
+    .argument("<NAME>", "its name or public key")
+    .option("--config <FILE>", "the gateway's file (default: of the only gateway that runs)")
+    .addOption(controlDirOption())
+    .action(async (name: string, options) => {
+      const { removePeer } = await import("./remove_peer.ts");
+      done(await orNotRunning(() => removePeer(name, options, terminal), terminal));
     });
   program.command("genkey")
     .description("Prints a new private key, as wg genkey does.")
@@ -199,10 +232,19 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
   return program;
 }
 
-async function checkFfi(): Promise<void> {
-  const { udpUnavailable } = await import("../../ffi/mod.ts");
-  const reason = udpUnavailable();
-  if (reason !== undefined) throw new ConfigError([`--ffi: ${reason}`]);
+/** @param asked By --ffi or --no-ffi. */
+async function chooseFfi(asked: boolean | undefined): Promise<UdpChoice> {
+  const { chooseUdp } = await import("../bind/udp_open.ts");
+  try {
+    return chooseUdp(asked);
+  } catch (error) {
+    throw new ConfigError([`--ffi: ${(error as Error).message}`]);
+  }
+}
+
+function describeUdp(ffi: boolean, reason: string | undefined): string {
+  if (ffi) return "UDP in batches (FFI)";
+  return `UDP over Deno's sockets (${reason === undefined ? "--no-ffi" : `FFI ${reason}`})`;
 }
 
 /** @returns undefined for a pipe that has no name (`<(…)`). */
@@ -217,7 +259,7 @@ async function realPath(file: string): Promise<string | undefined> {
 function controlDirOption(): Option {
   return new Option(
     "--control-dir <DIR>",
-    `folder of the control sockets (default ${DEFAULT_DIRECTORY})`,
+    "folder of the control sockets (default: the user's own, and root's /var/run/wireguard)",
   );
 }
 
@@ -241,7 +283,8 @@ function parseName(text: string): string {
 
 /**
  * The program may write anywhere, because `add-peer` does. A gateway has no use for more than the
- * folder of its control socket, which the task names beside it, and so stays permitted.
+ * usual folders of control sockets, which the task names beside it, and so stay permitted. In any
+ * other folder its socket stays behind when it ends, and is replaced by the next.
  */
 function giveUpWriting(): void {
   Deno.permissions.revokeSync({ name: "write", path: "/" });

@@ -6,7 +6,7 @@
 
 import { type ControlAnswer, type ControlClient, ControlError } from "../control/client.ts";
 import { encodeKey, publicKeyOf } from "../base64.ts";
-import { findGateway, runningGateways, statsOf } from "./gateways.ts";
+import { findGateway, placesOf, runningGateways, statsOf } from "./gateways.ts";
 import type { ControlledStats } from "../control/handlers.ts";
 import { formatGateway } from "./show_format.ts";
 import type { Terminal } from "./terminal.ts";
@@ -51,9 +51,14 @@ export async function show(
     terminal.out(json ? toJson(shown) : formatGateway(shown, Date.now()));
     return 0;
   }
+  const clients = await runningGateways(controlDir);
   let status = 0;
+  if (clients.length === 0) {
+    terminal.error(`wirestack: no gateway runs (nobody listens in ${placesOf(controlDir)})\n`);
+    status = 1;
+  }
   const all: ShownGateway[] = [];
-  for (const client of await runningGateways(controlDir)) {
+  for (const client of clients) {
     try {
       all.push(await ask(client));
     } catch (error) {

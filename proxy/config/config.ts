@@ -7,12 +7,14 @@
  */
 
 import type { IpAddress, Prefix } from "../../netstack/mod.ts";
+import type { KeyInput } from "../base64.ts";
 import { ConfigError } from "./error.ts";
 import { parseConfigFile } from "./file.ts";
 import { ConfigSource } from "./source.ts";
-import { validateConfig } from "./validate.ts";
+import { validateConfig, validatePeer } from "./validate.ts";
 
 export { ConfigError, SettingError } from "./error.ts";
+export type { KeyInput } from "../base64.ts";
 
 /** Several values: an array, or one text with commas between them. */
 export type ListInput = string | readonly string[];
@@ -37,8 +39,7 @@ export interface ConfigInput {
 }
 
 export interface InterfaceInput {
-  /** 44 characters of base64, as `wg genkey` writes them. */
-  privateKey: string;
+  privateKey: KeyInput;
   address?: ListInput;
   listenPort?: number | string;
   /** The address of this host to listen on. Every one, IPv4 and IPv6, when missing. */
@@ -65,10 +66,10 @@ export interface InterfaceInput {
 }
 
 export interface PeerInput {
-  publicKey: string;
+  publicKey: KeyInput;
   /** What to call the peer: 1 to 64 of `a-z A-Z 0-9 . _ @ -` and blanks inside. No two are alike. */
   name?: string;
-  presharedKey?: string;
+  presharedKey?: KeyInput;
   allowedIps?: ListInput;
   /** `HOST:PORT` or `[IPV6]:PORT`. */
   endpoint?: string;
@@ -194,6 +195,18 @@ export function loadConfig(
       ? parseConfigFile(source, options.file ?? "configuration")
       : ConfigSource.fromObject(source),
   );
+}
+
+/**
+ * Reads one peer of an embedder's.
+ *
+ * @throws {ConfigError} naming every problem.
+ */
+export function loadPeer(input: PeerInput): PeerConfig {
+  const source = new ConfigSource();
+  const peer = validatePeer(source, input);
+  if (peer !== undefined) return peer;
+  throw new ConfigError(source.problems().map((problem) => problem.replace("peers[0]", "peer")));
 }
 
 /** @throws {ConfigError} naming every problem. */

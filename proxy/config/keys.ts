@@ -105,7 +105,8 @@ export const KEYS: readonly Key[] = [
       field: "controlDir",
       flag: "control-dir",
       argument: "DIR|off",
-      help: "folder of the control socket (default /var/run/wireguard)",
+      help:
+        "folder of the control socket (default: root's /var/run/wireguard, else the user's own)",
     },
     {
       name: "FwMark",

@@ -17,7 +17,7 @@ import {
   parseFolder,
   parseFwMark,
   parseKeepalive,
-  parseKey,
+  parseKeyInput,
   parseListenAddress,
   parseMap,
   parsePeerName,
@@ -36,7 +36,7 @@ const MAX_MTU = 65475;
 const DAY = 86400;
 
 export const interfaceSchema = z.strictObject({
-  privateKey: required(parseKey, "a key made by wirestack genkey"),
+  privateKey: required(keyValue(), "a key made by wirestack genkey"),
   address: listOf(parseAddressWithLength),
   listenPort: optional(integer(0, 65535)),
   listenAddress: optional(parseListenAddress),
@@ -57,9 +57,9 @@ export const interfaceSchema = z.strictObject({
 });
 
 export const peerSchema = z.strictObject({
-  publicKey: required(parseKey, "the peer's public key"),
+  publicKey: required(keyValue(), "the peer's public key"),
   name: optional(parsePeerName),
-  presharedKey: optional(parseKey),
+  presharedKey: keyValue().optional(),
   allowedIps: listOf(parsePrefixValue),
   endpoint: optional(parseEndpoint),
   persistentKeepalive: optional(parseKeepalive, 0),
@@ -107,11 +107,21 @@ function value<T>(parse: Parse<T>): z.ZodType<T, unknown> {
   });
 }
 
-function required<T>(parse: Parse<T>, what: string): z.ZodType<T, unknown> {
+/** A key as text, or its bytes, which are copied. */
+function keyValue(): z.ZodType<Uint8Array, unknown> {
+  return z.unknown().transform((input, context) => {
+    const key = parseKeyInput(input);
+    if (!(key instanceof Wrong)) return key;
+    context.issues.push({ code: "custom", message: key.message, input: undefined });
+    return z.NEVER;
+  });
+}
+
+function required<T>(type: z.ZodType<T, unknown>, what: string): z.ZodType<T, unknown> {
   return z.custom<unknown>((input) => input !== undefined, {
     error: `missing, expected ${what}`,
     abort: true,
-  }).pipe(value(parse));
+  }).pipe(type);
 }
 
 function optional<T>(parse: Parse<T>): z.ZodOptional<z.ZodType<T, unknown>>;

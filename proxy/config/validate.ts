@@ -78,6 +78,12 @@ function unknownField(path: ConfigPath, field: string): string {
   return near ? `unknown key, did you mean ${near}?` : `unknown key, expected ${fields.join(", ")}`;
 }
 
+/** Checks a peer as the first of the source's. @returns undefined if there are problems. */
+export function validatePeer(source: ConfigSource, input: unknown): PeerConfig | undefined {
+  const peer = validateSection(source, ["peers", 0], peerSchema, input);
+  return peer && peerConfig(peer);
+}
+
 /** @returns one entry for each peer, undefined where it has problems. */
 function validatePeers(source: ConfigSource): (PeerValues | undefined)[] {
   const peers = source.peers ?? [];

@@ -82,6 +82,7 @@ function setPeer({ engine, peers }: Gateway, request: PeerRequest): void {
   }
   if (known === undefined && request.updateOnly) return;
   const peer = known ?? peers.add({ publicKey, allowedIps: [], persistentKeepalive: 0 });
+  if (request.name !== undefined) peer.name = request.name;
   if (request.presharedKey !== undefined) peer.setPresharedKey(request.presharedKey);
   if (request.endpoint !== undefined) {
     const { address, port } = request.endpoint;

@@ -80,6 +80,11 @@ function applyPeers({ engine, peers }: Gateway, configs: readonly PeerConfig[]) 
   return { added, removed, changed, peers: lines };
 }
 
+/** Makes the peer like `config`, touching only what differs. */
+export function changePeer(peers: TunnelPeers, peer: Peer, config: PeerConfig): void {
+  applyPeer(peers, peer, config, lastOwners([config]));
+}
+
 /** @returns whether anything was to be changed. */
 function applyPeer(
   peers: TunnelPeers,

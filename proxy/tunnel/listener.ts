@@ -10,29 +10,26 @@ import { netAddr, TunnelConn, Waiters } from "./conn.ts";
 
 /** A TCP listener inside the tunnel, shaped like `Deno.TcpListener`. */
 export class TunnelListener implements Deno.Listener<TunnelConn, Deno.NetAddr> {
+  /** Where it listens; the unspecified address for every one of the tunnel's own. */
   readonly addr: Deno.NetAddr;
   readonly #listener: TcpListener;
-  readonly #backlog: number;
   readonly #accepted: TunnelConn[] = [];
   readonly #waiters = new Waiters();
-  readonly #onClosed: (listener: TunnelListener) => void;
+  readonly #options: TunnelListenerOptions;
   #isClosed = false;
 
   /**
    * Made by `Wirestack.listen`.
    *
    * @param listen Starts to listen, with what takes the connections.
-   * @param backlog Connections that may wait for {@link accept}; more are reset.
    */
   constructor(
     listen: (accepted: (endpoint: TcpEndpoint) => void) => TcpListener,
-    backlog: number,
-    onClosed: (listener: TunnelListener) => void,
+    options: TunnelListenerOptions,
   ) {
-    this.#backlog = backlog;
-    this.#onClosed = onClosed;
+    this.#options = options;
     this.#listener = listen((endpoint) => this.#accept(endpoint));
-    this.addr = netAddr("tcp", this.#listener.address, this.#listener.port);
+    this.addr = netAddr("tcp", options.address, this.#listener.port);
   }
 
   /** @throws {Deno.errors.BadResource} once the listener is closed. */
@@ -51,14 +48,16 @@ export class TunnelListener implements Deno.Listener<TunnelConn, Deno.NetAddr> {
     this.#isClosed = true;
     this.#listener.close();
     for (const conn of this.#accepted.splice(0)) conn.reset();
-    this.#onClosed(this);
+    this.#options.onClosed(this);
     this.#waiters.wake();
   }
 
   /** The gateway's socket keeps the program running, not a listener: no effect. */
   ref(): void {}
+  /** As {@link ref}: no effect. */
   unref(): void {}
 
+  /** Every connection, until the listener is closed. */
   async *[Symbol.asyncIterator](): AsyncIterableIterator<TunnelConn> {
     while (!this.#isClosed) {
       try {
@@ -70,25 +69,43 @@ export class TunnelListener implements Deno.Listener<TunnelConn, Deno.NetAddr> {
     }
   }
 
+  /** {@link close}, unless that was done. */
   [Symbol.dispose](): void {
     if (!this.#isClosed) this.close();
   }
 
   #accept(endpoint: TcpEndpoint): void {
-    if (this.#accepted.length >= this.#backlog) {
+    if (this.#accepted.length >= this.#options.backlog) {
       endpoint.abort();
       return;
     }
-    this.#accepted.push(new TunnelConn(endpoint));
+    this.#accepted.push(this.#options.connOf(endpoint));
     this.#waiters.wake();
   }
 }
 
-/** Datagrams that wait for `receive`; more are dropped, as a socket does. */
+/** @internal */
+export interface TunnelListenerOptions {
+  /** What was asked for: one of the tunnel's own, or the unspecified one of a family. */
+  readonly address: IpAddress;
+  /** Connections that may wait for {@link TunnelListener.accept}; more are reset. */
+  readonly backlog: number;
+  readonly connOf: (endpoint: TcpEndpoint) => TunnelConn;
+  readonly onClosed: (listener: TunnelListener) => void;
+}
+
+/** Datagrams that wait for `receive`, with what each costs; more are dropped, as a socket does. */
 const MAX_WAITING_BYTES = 1 << 20;
+
+/**
+ * What a datagram takes beside its bytes: array, buffer, address and place, as measured. Linux
+ * counts some 700 for each (`truesize`).
+ */
+const DATAGRAM_OVERHEAD = 512;
 
 /** A UDP socket inside the tunnel, shaped like `Deno.DatagramConn`. */
 export class TunnelDatagramConn implements AsyncIterable<[Uint8Array<ArrayBuffer>, Deno.NetAddr]> {
+  /** Where it receives; the unspecified address for every one of the tunnel's own. */
   readonly addr: Deno.NetAddr;
   /** Datagrams that nobody received in time. */
   dropped = 0;
@@ -100,19 +117,24 @@ export class TunnelDatagramConn implements AsyncIterable<[Uint8Array<ArrayBuffer
   #waitingBytes = 0;
   #isClosed = false;
 
-  /** Made by `Wirestack.listenDatagram`. */
+  /**
+   * Made by `Wirestack.listenDatagram`.
+   *
+   * @param address What was asked for: one of the tunnel's own, or the unspecified one of a family.
+   */
   constructor(
     endpoint: UdpEndpoint,
+    address: IpAddress,
     now: () => number,
     onClosed: (socket: TunnelDatagramConn) => void,
   ) {
     this.#endpoint = endpoint;
     this.#now = now;
     this.#onClosed = onClosed;
-    this.addr = netAddr("udp", endpoint.address, endpoint.port);
+    this.addr = netAddr("udp", address, endpoint.port);
     endpoint.handler = {
       datagram: (_endpoint, source, sourcePort, buffer, offset, length) =>
-        this.#queue(source, sourcePort, buffer.slice(offset, offset + length)),
+        this.#queue(source, sourcePort, buffer, offset, length),
     };
   }
 
@@ -130,7 +152,7 @@ export class TunnelDatagramConn implements AsyncIterable<[Uint8Array<ArrayBuffer
         continue;
       }
       const [bytes, from] = received;
-      this.#waitingBytes -= bytes.length;
+      this.#waitingBytes -= bytes.length + DATAGRAM_OVERHEAD;
       if (into === undefined) return received;
       const length = Math.min(into.length, bytes.length);
       into.set(bytes.subarray(0, length));
@@ -155,14 +177,17 @@ export class TunnelDatagramConn implements AsyncIterable<[Uint8Array<ArrayBuffer
     throw new Deno.errors.NetworkUnreachable(`send: no way to ${address}`);
   }
 
+  /** Gives the port back; datagrams that wait are dropped. */
   close(): void {
     this.#checkOpen();
     this.#isClosed = true;
+    this.#received.length = 0;
     this.#endpoint.close();
     this.#onClosed(this);
     this.#waiters.wake();
   }
 
+  /** Every datagram, until the socket is closed. */
   async *[Symbol.asyncIterator](): AsyncIterableIterator<[Uint8Array<ArrayBuffer>, Deno.NetAddr]> {
     while (!this.#isClosed) {
       try {
@@ -174,16 +199,24 @@ export class TunnelDatagramConn implements AsyncIterable<[Uint8Array<ArrayBuffer
     }
   }
 
+  /** {@link close}, unless that was done. */
   [Symbol.dispose](): void {
     if (!this.#isClosed) this.close();
   }
 
-  #queue(source: IpAddress, port: number, bytes: Uint8Array<ArrayBuffer>): void {
-    if (this.#waitingBytes + bytes.length > MAX_WAITING_BYTES) {
+  #queue(
+    source: IpAddress,
+    port: number,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+  ): void {
+    if (this.#waitingBytes + length + DATAGRAM_OVERHEAD > MAX_WAITING_BYTES) {
       this.dropped++;
       return;
     }
-    this.#waitingBytes += bytes.length;
+    this.#waitingBytes += length + DATAGRAM_OVERHEAD;
+    const bytes = buffer.slice(offset, offset + length);
     this.#received.push([bytes, netAddr("udp", source, port)]);
     this.#waiters.wake();
   }
@@ -193,13 +226,15 @@ export class TunnelDatagramConn implements AsyncIterable<[Uint8Array<ArrayBuffer
   }
 }
 
-/** @throws {TypeError} Names are not looked up inside the tunnel. */
+/**
+ * An address as Deno takes it, IPv6 with or without brackets.
+ *
+ * @throws {TypeError} Names are not looked up inside the tunnel.
+ */
 export function tunnelAddress(hostname: string): IpAddress {
-  const address = parseIpAddress(hostname);
-  if (address === undefined) {
-    throw new TypeError(
-      `expected an IP address inside the tunnel, got ${JSON.stringify(hostname)}`,
-    );
-  }
-  return address;
+  const text = typeof hostname === "string" ? hostname.replace(/^\[(.*:.*)\]$/, "$1") : "";
+  const address = parseIpAddress(text);
+  if (address !== undefined) return address;
+  const got = typeof hostname === "string" ? JSON.stringify(hostname) : typeof hostname;
+  throw new TypeError(`hostname: expected an IP address inside the tunnel, got ${got}`);
 }

@@ -33,9 +33,9 @@ async function temporary() {
   return { path, [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }) };
 }
 
-Deno.test("the executable's permissions are named, those of the start task and --allow-ffi", () => {
+Deno.test("the executable's permissions are named, those of the start task", () => {
   const start = config.tasks.start.command.split(" ").filter((word) => word.startsWith("--"));
-  assert.deepEqual(permissions(), [...start, "--allow-ffi", "--unstable-net"]);
+  assert.deepEqual(permissions(), [...start, "--unstable-net"]);
   for (const flag of ["-A", "--allow-all", "--allow-run", "--allow-write", "--ffi"]) {
     assert.ok(!permissions().includes(flag), flag);
   }

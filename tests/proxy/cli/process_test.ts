@@ -80,7 +80,12 @@ Deno.test("a port in use is an error of the file", async () => {
   try {
     const { port } = taken.addr as Deno.NetAddr;
     const file = `[Interface]\nPrivateKey = ${PRIVATE}\nListenPort = ${port}\n`;
-    const { status, out, error } = await wirestack(["--allow-net"], ["up", "-"], file);
+    const { status, out, error } = await wirestack(["--allow-net"], [
+      "up",
+      "-",
+      "--control-dir",
+      "off",
+    ], file);
     assert.deepEqual([status, out], [2, ""]);
     assert.equal(error, `-:3: ListenPort: port ${port} is in use, expected a free UDP port\n`);
   } finally {

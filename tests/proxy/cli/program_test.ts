@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { udpUnavailable } from "../../../ffi/mod.ts";
 import { run } from "../../../proxy/cli/program.ts";
 import type { Terminal } from "../../../proxy/cli/terminal.ts";
 import { decodeKey, encodeKey, publicKeyOf } from "../../../proxy/base64.ts";
@@ -68,14 +69,17 @@ Deno.test("help and version go to standard output", async () => {
   }
 });
 
-Deno.test("the permission for foreign calls is given up by all but up --ffi", async () => {
+Deno.test("the permission for foreign calls is given up by all but an up that uses it", async () => {
   const cases: [string[], boolean][] = [
     [["genkey"], true],
     [["check", "/no/such.conf"], true],
     [["--ffi", "check", "/no/such.conf"], true],
-    [["up", "/no/such.conf"], true],
+    [["up", "--no-ffi", "/no/such.conf"], true],
+    [["--no-ffi", "up", "/no/such.conf"], true],
+    [["up", "/no/such.conf"], udpUnavailable() !== undefined],
     [["up", "--ffi", "/no/such.conf"], false],
     [["--ffi", "up", "/no/such.conf"], false],
+    [["--no-ffi", "up", "--ffi", "/no/such.conf"], false],
   ];
   for (const [args, expected] of cases) {
     let isGivenUp = false;

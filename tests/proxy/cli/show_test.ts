@@ -145,7 +145,7 @@ Deno.test("show and reload name what is missing", async () => {
       [["show", "wg9"], 1, /^wirestack: wg9: not running \(nobody listens at .*\/wg9\.sock\)\n$/],
       [["show", "a b"], 1, /^wirestack: NAME: is no interface's, expected 1 to 15 of /],
       [["show", "/x/a b.conf"], 1, /^wirestack: the file's name: is no interface's/],
-      [["show"], 0, /^$/],
+      [["show"], 1, /^wirestack: no gateway runs \(nobody listens in \S+\)\n$/],
       [["reload"], 1, /^wirestack: NAME: missing, and no gateway runs in /],
       [["reload", "./wg9.conf"], 1, /^wirestack: wg9: not running/],
       [["reload", "a", "b"], 2, /too many arguments/],

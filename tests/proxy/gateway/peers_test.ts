@@ -131,6 +131,7 @@ Deno.test("the system's own resolver knows localhost", async () => {
 Deno.test("rekeys lose no connection", async () => {
   await using other = await startOther();
   await using site = await startSite(other.port, () => Promise.resolve(loopback));
+  await until(() => isConnected(other, 0), "the site has called");
   using listener = site.listen({ port: 80 });
   const accepting = listener.accept();
   using conn = await other.connect({ hostname: "10.9.0.2", port: 80 });
