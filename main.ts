@@ -14,7 +14,9 @@ if (import.meta.main) {
     Deno.exit(1);
   }
   // Before the rest is loaded, for it may start the program again.
-  const confinement = confineCommand(Deno.args, import.meta.dirname);
+  const confinement = await confineCommand(Deno.args, import.meta.dirname, async () => {
+    await (await import("./proxy/cli/program.ts")).loadUp();
+  });
   const { run } = await import("./proxy/cli/program.ts");
   const { processTerminal } = await import("./proxy/cli/terminal.ts");
   Deno.exit(await run(Deno.args, processTerminal, confinement));

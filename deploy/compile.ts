@@ -11,7 +11,7 @@ import { chmod, mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { pack } from "./pack.ts";
+import { pack, SESSION_FOLDER } from "./pack.ts";
 import config from "../deno.json" with { type: "json" };
 
 const usage = `usage: deno task compile [--runtime=denort|deno] [--target=TRIPLE]
@@ -102,11 +102,16 @@ function parse(args: string[]) {
   return values;
 }
 
-/** What `deno task start` may do is what the executable may do. */
-export function permissions(): string[] {
+/**
+ * What `deno task start` may do is what the executable may do.
+ *
+ * @param sessionFolder What stands for the folder of the user's session, which is known when it runs.
+ */
+export function permissions(sessionFolder = ""): string[] {
   const [options] = config.tasks.start.command.split(" main.ts");
   return [
-    ...options!.split(" ").filter((word) => word.startsWith("--")),
+    ...options!.split(" ").filter((word) => word.startsWith("--"))
+      .map((word) => word.replace(",$XDG_RUNTIME_DIR/wirestack", sessionFolder)),
     ...config.unstable.map((feature) => `--unstable-${feature}`),
   ];
 }
@@ -150,7 +155,7 @@ async function bundleAndPack(output: string): Promise<number | undefined> {
     const pieces = pack({
       program: await readFile(bundle),
       runtime: await readFile(Deno.execPath()),
-      flags: [...selfContained, ...permissions()],
+      flags: [...selfContained, ...permissions(SESSION_FOLDER)],
       launcher: await readFile(join(import.meta.dirname!, "launcher.sh"), "utf8"),
     });
     await using file = await open(temporary, "w");

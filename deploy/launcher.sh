@@ -18,6 +18,7 @@ main() {
   export DENO_DIR=/dev/null/none DENO_LOG="${DENO_LOG:-info,deno::cache=off}" DENO_NO_UPDATE_CHECK=1
 
   refused=
+  passed_over=
   place=
   # https://specifications.freedesktop.org/basedir-spec: relative paths are to be ignored.
   case ${XDG_CACHE_HOME-} in
@@ -26,11 +27,20 @@ main() {
   esac
   case ${TMPDIR:-/tmp} in /*) [ -n "$place" ] || consider "${TMPDIR:-/tmp}/wirestack-$uid" ;; esac
 
-  if [ -z "$place" ]; then
+  if [ -n "$place" ]; then
+    [ -z "$passed_over" ] || say "passed over:$passed_over"
+  else
     say "found no private place to unpack to:$refused"
     say "set XDG_CACHE_HOME to a directory of yours that is writable and not mounted noexec"
     exit 126
   fi
+  # Where control sockets of this user are: what may be written is fixed from here on.
+  case ${XDG_RUNTIME_DIR-} in
+    *[!A-Za-z0-9/._-]*) session= ;; # no plain word
+    /*) session=,$XDG_RUNTIME_DIR/wirestack ;;
+    *) session= ;;
+  esac
+  case $flags in *@SESSION@*) flags=${flags%%@SESSION@*}$session${flags#*@SESSION@} ;; esac
   # shellcheck disable=SC2086 # the flags are plain words
   exec "$place/$runtime_name" run $flags "$place/$program_name" "$@"
 }
@@ -43,6 +53,8 @@ consider() {
   else
     refused="$refused
   $1: $reason"
+    # A user without a home need not hear of it every time.
+    [ ! -e "$1" ] || passed_over=$refused
   fi
 }
 

@@ -26,6 +26,9 @@ export interface Package {
   launcher: string;
 }
 
+/** In a flag: launcher.sh puts a comma and the folder for control sockets in its place, or nothing. */
+export const SESSION_FOLDER = "@SESSION@";
+
 /** Bytes; also the room that launcher.sh has. */
 const BLOCK = 32768;
 

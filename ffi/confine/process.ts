@@ -19,6 +19,7 @@ import { refuseSystemCalls, SECCOMP_CALLS, setNoNewPrivileges } from "./seccomp.
 const CALLS = {
   ...LANDLOCK_CALLS,
   ...SECCOMP_CALLS,
+  access: { parameters: ["buffer", "i32"], result: "i32" },
   getenv: { parameters: ["buffer"], result: "pointer" },
   setenv: { parameters: ["buffer", "buffer", "i32"], result: "i32" },
   geteuid: { parameters: [], result: "u32" },
@@ -35,6 +36,7 @@ const MARK = "WIRESTACK_CONFINED";
 
 const O_DIRECTORY = Deno.build.arch === "aarch64" ? 0o40000 : 0o200000;
 const O_CLOEXEC = 0o2000000;
+const W_OK = 2;
 const PATH_BYTES = 4096;
 const ARGUMENTS_BYTES = 1 << 20;
 
@@ -56,6 +58,7 @@ export interface ProcessView {
   readonly arguments: readonly string[];
   /** The text of a file; "" if it cannot be read. */
   readText(path: string): string;
+  isWritable(path: string): boolean;
 }
 
 /**
@@ -65,13 +68,15 @@ export interface ProcessView {
  * to be called before anything else has begun.
  *
  * @param rules Which files are needed still. Asked for in the first life only.
- * @throws {Error} without FFI.
+ * @throws {Error} without FFI, and what `rules` throws.
  */
-export function confineProcess(rules: (view: ProcessView) => readonly FileRule[]): Confinement {
+export async function confineProcess(
+  rules: (view: ProcessView) => Promise<readonly FileRule[]>,
+): Promise<Confinement> {
   const libc = openLibc(CALLS);
   try {
     const problems: string[] = [];
-    const landlock = confineFiles(libc, rules, problems);
+    const landlock = await confineFiles(libc, rules, problems);
     const refused = refuseSystemCalls(libc, Deno.build.arch);
     if (refused !== undefined) problems.push(`no seccomp: ${refused}`);
     return { landlock, seccomp: refused === undefined, problems };
@@ -83,11 +88,11 @@ export function confineProcess(rules: (view: ProcessView) => readonly FileRule[]
 type ProcessLibc = Libc<typeof CALLS>;
 
 /** @returns the version of Landlock that binds all of this process. */
-function confineFiles(
+async function confineFiles(
   libc: ProcessLibc,
-  rules: (view: ProcessView) => readonly FileRule[],
+  rules: (view: ProcessView) => Promise<readonly FileRule[]>,
   problems: string[],
-): number {
+): Promise<number> {
   const view = viewOf(libc);
   const [process, version] = view.environment(MARK)?.split(":") ?? [];
   if (process === String(Deno.pid)) {
@@ -96,6 +101,8 @@ function confineFiles(
     return 0;
   }
   const available = landlockVersion(libc);
+  const needed = available > 0 ? await rules(view) : [];
+  // From here on without a pause: it binds this thread alone.
   if (!setNoNewPrivileges(libc)) {
     problems.push(`no Landlock: no_new_privs gives errno ${libc.errno()}`);
     return 0;
@@ -109,7 +116,7 @@ function confineFiles(
     problems.push("no Landlock: the program that runs cannot be told (/proc/self/exe)");
     return 0;
   }
-  const errno = restrictFiles(libc, available, rules(view));
+  const errno = restrictFiles(libc, available, needed);
   if (errno !== 0) {
     problems.push(`no Landlock: errno ${errno}`);
     return 0;
@@ -150,6 +157,7 @@ function viewOf(libc: ProcessLibc): ProcessView {
       return readText(libc, "/proc/self/cmdline").split("\0").slice(0, -1);
     },
     readText: (path) => readText(libc, path),
+    isWritable: (path) => symbols.access(cString(path), W_OK) === 0,
   };
 }
 

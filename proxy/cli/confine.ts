@@ -23,16 +23,21 @@ export type { Confinement };
  *
  * @param args Without the name of the program.
  * @param folder Where the program's own files are; undefined if it has none.
+ * @param load Loads what the command needs, for the runtime to keep it compiled.
  * @returns what was given up; undefined if this command is not to be confined, or has no FFI.
  */
-export function confineCommand(
+export async function confineCommand(
   args: readonly string[],
   folder: string | undefined,
-): Confinement | undefined {
+  load?: () => Promise<void>,
+): Promise<Confinement | undefined> {
   if (!isToBeConfined(args) || Deno.build.os !== "linux") return undefined;
   if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") return undefined;
   try {
-    return confineProcess((view) => fileRules(view, args, folder));
+    return await confineProcess(async (view) => {
+      if (load !== undefined) await keepCompiled(view, folder, load);
+      return fileRules(view, args, folder);
+    });
   } catch {
     return undefined; // No C library: no FFI then either, which the gateway says.
   }
@@ -104,6 +109,37 @@ function writable(path: string): FileRule {
   return { path, access: "write" };
 }
 
+/**
+ * Loads the program where the runtime would keep it compiled and has not: confined it can read that
+ * and not write it, and would compile everything again at every start.
+ */
+async function keepCompiled(
+  view: ProcessView,
+  folder: string | undefined,
+  load: () => Promise<void>,
+): Promise<void> {
+  const cache = moduleCache(view);
+  if (folder === undefined || cache === undefined || !view.isWritable(cache)) return;
+  // Where Deno has the compiled form of a module that comes late.
+  const source = `${folder}/proxy/gateway/gateway.ts`;
+  const compiled = `${cache}/gen/file${source}.js`;
+  if (!isFile(source)) return; // The program is one file.
+  try {
+    const changed = [source, Deno.execPath()].map((path) => Number(Deno.statSync(path).ctime));
+    if (isFile(compiled) && Number(Deno.statSync(compiled).mtime) >= Math.max(...changed)) return;
+    await load();
+    Deno.utimeSync(compiled, new Date(), new Date()); // as it was, if only the time had changed
+  } catch {
+    // Slower next time.
+  }
+}
+
+function moduleCache(view: ProcessView): string | undefined {
+  const home = view.environment("HOME");
+  const cache = view.environment("XDG_CACHE_HOME") ?? (home && `${home}/.cache`);
+  return view.environment("DENO_DIR") ?? (cache && `${cache}/deno`);
+}
+
 /** The program that runs, its libraries, and what Deno keeps of modules. */
 function runtimeFiles(view: ProcessView): FileRule[] {
   const mapped = new Set(
@@ -114,10 +150,8 @@ function runtimeFiles(view: ProcessView): FileRule[] {
     // The loader of dynamic libraries is executed with it.
     rules.push({ path, access: /\/ld[-.][^/]*$/.test(path) ? "execute" : "read" });
   }
-  const home = view.environment("HOME");
-  const cache = view.environment("XDG_CACHE_HOME") ?? (home && `${home}/.cache`);
-  const own = view.environment("DENO_DIR") ?? (cache && `${cache}/deno`);
-  if (own) rules.push(readable(own));
+  const cache = moduleCache(view);
+  if (cache !== undefined) rules.push(readable(cache));
   for (
     const name of ["DENO_CERT", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "NPM_CONFIG_USERCONFIG"]
   ) {

@@ -117,11 +117,8 @@ function makeProgram(
     const { ffi, reason } = await chooseFfi(options.ffi ?? program.opts().ffi);
     if (!ffi) terminal.giveUpFfi();
     const loaded = await load(file, upFlags, terminal);
-    const { up } = await import("./up.ts");
-    const { Gateway } = await import("../gateway/gateway.ts");
-    const { chooseCrypto } = await import("../arena/crypto.ts");
+    const { up, Gateway, chooseCrypto, controlHandlers } = await loadUp();
     const crypto = chooseCrypto(options.crypto);
-    const { controlHandlers } = await import("../control/handlers.ts");
     const { controlDir } = loaded.config;
     const isFile = file !== undefined && file !== STANDARD_INPUT;
     const path = isFile ? await realPath(file) : undefined;
@@ -232,6 +229,29 @@ function makeProgram(
   return program;
 }
 
+/** Loads what `up` needs. */
+export async function loadUp() {
+  const [{ up }, { Gateway }, { chooseCrypto }, { controlHandlers }] = await Promise.all([
+    import("./up.ts"),
+    import("../gateway/gateway.ts"),
+    import("../arena/crypto.ts"),
+    import("../control/handlers.ts"),
+    loadConfigModules(),
+  ]);
+  return { up, Gateway, chooseCrypto, controlHandlers };
+}
+
+async function loadConfigModules() {
+  const [{ loadSource }, { ConfigSource }, { parseConfigFile }, { isWorldAccessible, readText }] =
+    await Promise.all([
+      import("../config/config.ts"),
+      import("../config/source.ts"),
+      import("../config/file.ts"),
+      import("./read.ts"),
+    ]);
+  return { loadSource, ConfigSource, parseConfigFile, isWorldAccessible, readText };
+}
+
 /** @param asked By --ffi or --no-ffi. */
 async function chooseFfi(asked: boolean | undefined): Promise<UdpChoice> {
   const { chooseUdp } = await import("../bind/udp_open.ts");
@@ -303,10 +323,8 @@ async function load(file: string | undefined, flags: readonly FlagValue[], termi
   if (file === undefined && flags.length === 0) {
     throw new ConfigError(["CONFIG: missing, expected a file, - or flags (see --help)"]);
   }
-  const { loadSource } = await import("../config/config.ts");
-  const { ConfigSource } = await import("../config/source.ts");
-  const { parseConfigFile } = await import("../config/file.ts");
-  const { isWorldAccessible, readText } = await import("./read.ts");
+  const { loadSource, ConfigSource, parseConfigFile, isWorldAccessible, readText } =
+    await loadConfigModules();
   const source = file === undefined
     ? new ConfigSource({ flag: "flags" })
     : parseConfigFile(await readText(file, "a wg-quick file", terminal), file);

@@ -293,17 +293,18 @@ export class Gateway implements AsyncDisposable {
           ...properties,
           initiator: event.initiator,
         });
+        this.peers.handshakeComplete(peer);
         break;
       case "handshake-retry":
         log.debug("peer {peer}: no answer from {endpoint}, attempt {attempt}", {
           ...properties,
           attempt: event.attempt,
         });
-        this.peers.handshakeFailed(peer);
+        this.peers.handshakeUnanswered(peer, event.attempt);
         break;
       case "handshake-failed":
         log.warn("peer {peer}: no answer from {endpoint}, given up for now", properties);
-        this.peers.handshakeFailed(peer);
+        this.peers.handshakeUnanswered(peer, Infinity);
         break;
       case "endpoint-changed":
         log.info("peer {peer}: now at {endpoint}", properties);

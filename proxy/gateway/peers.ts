@@ -8,38 +8,38 @@
 
 import { IpAddress, Prefix } from "../../netstack/mod.ts";
 import { type AllowedIp, clampPrivateKey, type Peer } from "../../wireguard/mod.ts";
-import { parseIpAddress } from "../address.ts";
 import { UdpAddress } from "../bind/udp_address.ts";
 import type { UdpBind } from "../bind/udp.ts";
 import type { PeerConfig } from "../config/config.ts";
-import type { Engine } from "../engine/engine.ts";
+import type { Engine, TimeoutSource } from "../engine/engine.ts";
 import type { GatewayRoutes } from "./routes.ts";
 import { encodeKey, generatePrivateKey, isSameKey, publicKeyOf } from "../base64.ts";
-import { PeerEndpoint, type Resolve } from "./resolver.ts";
+import { type LocatorOptions, type PeerLocation, PeerLocator } from "./locator.ts";
+import { type Resolve, resolveBySystem } from "./resolver.ts";
 
 /** What logs and statistics call a peer: its name, or, if it has none, its public key in base64. */
 export function peerName(peer: Peer): string {
   return peer.name ?? encodeKey(peer.publicKey);
 }
 
-/** Where a peer is: an address or a name, IPv6 without brackets. */
-export type PeerLocation = NonNullable<PeerConfig["endpoint"]>;
+/** Not to bother the name server at every failed handshake of 5 s. */
+const RESOLVE_AGAIN_MS = 15_000;
 
 export interface TunnelPeersOptions {
   /** Default: as the system resolves names. */
   readonly resolve?: Resolve;
-  /** How old the address of a name must be before a failing handshake has it looked up again. */
+  /** How old the addresses of a name must be before failing handshakes have it looked up again. */
   readonly resolveAgainMs?: number;
 }
 
-export class TunnelPeers {
+export class TunnelPeers implements TimeoutSource {
   readonly #engine: Engine;
   readonly #udp: UdpBind;
   readonly #routes: GatewayRoutes;
-  readonly #options: TunnelPeersOptions;
-  /** As last configured, not as learnt from packets. */
-  readonly #locations = new Map<Peer, PeerLocation>();
-  readonly #names = new Map<Peer, PeerEndpoint>();
+  readonly #locators = new Map<Peer, PeerLocator>();
+  /** Those that have a deadline. */
+  readonly #waiting = new Set<PeerLocator>();
+  readonly #locatorOptions: LocatorOptions;
   #privateKey: Uint8Array | undefined;
 
   /**
@@ -56,7 +56,17 @@ export class TunnelPeers {
     this.#engine = engine;
     this.#udp = udp;
     this.#routes = routes;
-    this.#options = options;
+    this.#locatorOptions = {
+      resolve: options.resolve ?? resolveBySystem,
+      resolveAgainMs: options.resolveAgainMs ?? RESOLVE_AGAIN_MS,
+      now: () => engine.now(),
+      endpoint: (address, port) => udp.endpoint(address, port),
+      changed: (locator) => {
+        if (locator.retryAt < Infinity) this.#waiting.add(locator);
+        engine.wake();
+      },
+    };
+    engine.addTimeouts(this);
     this.#privateKey = clampPrivateKey(privateKey.slice());
   }
 
@@ -101,46 +111,27 @@ export class TunnelPeers {
 
   remove(peer: Peer): void {
     for (const prefix of this.allowedIps(peer)) this.#routes.removeAllowedIp(prefix);
-    this.#names.get(peer)?.close();
-    this.#names.delete(peer);
-    this.#locations.delete(peer);
+    this.forgetLocation(peer);
     this.#engine.device.removePeer(peer, this.#engine.now());
   }
 
-  /** Where the peer was last configured to be. */
+  /** Where the peer was last configured to be, not where it was heard. */
   location(peer: Peer): PeerLocation | undefined {
-    return this.#locations.get(peer);
+    return this.#locators.get(peer)?.location;
   }
 
   /** A name is looked up from now on; until it is found the peer stays where it is. */
   setLocation(peer: Peer, location: PeerLocation): void {
-    this.forgetLocation(peer);
-    this.#locations.set(peer, location);
-    const { hostname, port } = location;
-    const engine = this.#engine;
-    const address = parseIpAddress(hostname);
-    if (address !== undefined) {
-      peer.setEndpoint(this.#udp.endpoint(address, port));
-      if (peer.stagedPackets > 0) peer.initiate(engine.now());
-      engine.wake();
-      return;
-    }
-    const { resolve, resolveAgainMs } = this.#options;
-    const found = (found: IpAddress) => {
-      peer.setEndpoint(this.#udp.endpoint(found, port));
-      if (peer.persistentKeepalive > 0 && !peer.hasSession) peer.initiate(engine.now());
-      engine.wake();
-    };
-    const name = new PeerEndpoint(hostname, found, resolve, resolveAgainMs);
-    this.#names.set(peer, name);
-    name.start();
+    this.#locate(peer, new PeerLocator(peer, location, undefined, this.#locatorOptions));
   }
 
   /** The peer is where its packets come from. */
   forgetLocation(peer: Peer): void {
-    this.#names.get(peer)?.close();
-    this.#names.delete(peer);
-    this.#locations.delete(peer);
+    const locator = this.#locators.get(peer);
+    if (locator === undefined) return;
+    locator.close();
+    this.#locators.delete(peer);
+    this.#waiting.delete(locator);
   }
 
   allowedIps(peer: Peer): Prefix[] {
@@ -174,13 +165,18 @@ export class TunnelPeers {
     this.#engine.wake();
   }
 
-  /** A handshake was not answered: the name may have moved. */
-  handshakeFailed(peer: Peer): void {
-    this.#names.get(peer)?.handshakeFailed();
+  /** @param attempt The initiations that were not answered. */
+  handshakeUnanswered(peer: Peer, attempt: number): void {
+    this.#locators.get(peer)?.handshakeUnanswered(attempt);
+  }
+
+  handshakeComplete(peer: Peer): void {
+    this.#locators.get(peer)?.handshakeComplete();
   }
 
   /** The socket is another one: every endpoint of it becomes one of its own. */
   rebound(): void {
+    for (const locator of this.#locators.values()) locator.rebound();
     for (const peer of this.#engine.device.peers()) {
       const { endpoint } = peer;
       if (!(endpoint instanceof UdpAddress) || endpoint.bind !== this.#udp) continue;
@@ -189,9 +185,30 @@ export class TunnelPeers {
     }
   }
 
+  pollTimeout(): number {
+    let next = Infinity;
+    for (const { retryAt } of this.#waiting) next = Math.min(next, retryAt);
+    return next;
+  }
+
+  handleTimeout(now: number): void {
+    for (const locator of this.#waiting) {
+      if (locator.retryAt > now) continue;
+      this.#waiting.delete(locator);
+      locator.handleTimeout(now);
+    }
+  }
+
   /** No name is looked up any more. */
   close(): void {
-    for (const name of this.#names.values()) name.close();
+    for (const locator of this.#locators.values()) locator.close();
+    this.#waiting.clear();
+  }
+
+  #locate(peer: Peer, locator: PeerLocator): void {
+    this.forgetLocation(peer);
+    this.#locators.set(peer, locator);
+    locator.start();
   }
 }
 

@@ -7,7 +7,7 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { pack } from "../../deploy/pack.ts";
+import { pack, SESSION_FOLDER } from "../../deploy/pack.ts";
 
 const launcher = await Deno.readTextFile(new URL("../../deploy/launcher.sh", import.meta.url));
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -30,9 +30,16 @@ for argument; do echo "[$argument]"; done
 const runtime = bytes(standIn + "exit\n" + "#".repeat(70_000));
 const program = bytes("the program\n" + "/".repeat(40_000));
 
-async function build(directory: string): Promise<string> {
+/** Prints its arguments from the first: those of deno too. */
+const bare = bytes(standIn.replace(/^while .*$/m, "") + "exit\n" + "#".repeat(70_000));
+
+async function build(
+  directory: string,
+  flags = ["--no-prompt", "--allow-net"],
+  deno = runtime,
+): Promise<string> {
   const path = join(directory, "wirestack");
-  const pieces = pack({ program, runtime, flags: ["--no-prompt", "--allow-net"], launcher });
+  const pieces = pack({ program, runtime: deno, flags, launcher });
   await Deno.writeFile(path, new Uint8Array(await new Blob(pieces as BlobPart[]).arrayBuffer()));
   await Deno.chmod(path, 0o755);
   return path;
@@ -332,6 +339,47 @@ Deno.test({
     assert.equal(open.out, "");
     assert.match(open.err, /wirestack-65534: belongs to user 12345, not to user 65534\n/);
   },
+});
+
+Deno.test("a place that is passed over for another is named, with the reason; one that is not there is not", async () => {
+  await using box = await fixture();
+  const place = join(box.cache, "wirestack");
+  await Deno.mkdir(place, { recursive: true });
+  await Deno.chmod(place, 0o777);
+  const env = { ...box.env, TMPDIR: box.directory };
+  const { out, err } = await run(box.path, { env, args: ["x"] });
+  assert.equal(out, "[x]\n");
+  assert.equal(
+    err,
+    `wirestack: passed over:\n  ${place}: is open to other users (drwxrwxrwx): chmod 700 it\n`,
+  );
+  const none = await run(box.path, {
+    env: { HOME: "/dev/null", TMPDIR: box.directory },
+    args: ["x"],
+  });
+  assert.deepEqual(none, { code: 0, out: "[x]\n", err: "" });
+});
+
+Deno.test("what may be written is the user's session folder too, if there is one with a plain name", async () => {
+  await using box = await fixture();
+  const flags = [`--allow-write=/a${SESSION_FOLDER}`, "--allow-sys=uid"];
+  const path = await build(box.directory, flags, bare);
+  for (
+    const [folder, written] of [
+      ["/run/user/1000", "/a,/run/user/1000/wirestack"],
+      ["/run/a b", "/a"],
+      ["/run/a,/etc", "/a"],
+      ["run", "/a"],
+      [undefined, "/a"],
+    ]
+  ) {
+    const env = { ...box.env, ...(folder && { XDG_RUNTIME_DIR: folder }) };
+    const { out } = await run(path, { env, args: ["x"] });
+    assert.match(
+      out,
+      new RegExp(`^\\[--allow-write=${written}\\]\n\\[--allow-sys=uid\\]\n`),
+    );
+  }
 });
 
 Deno.test({

@@ -17,7 +17,7 @@ const [args, [other]] = [
   Deno.args.slice(0, Deno.args.indexOf("--")),
   Deno.args.slice(Deno.args.indexOf("--") + 1),
 ];
-const confinement = confineCommand(args, import.meta.dirname);
+const confinement = await confineCommand(args, import.meta.dirname);
 
 const libc = Deno.dlopen("libc.so.6", {
   __errno_location: { parameters: [], result: "pointer" },

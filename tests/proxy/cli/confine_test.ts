@@ -7,7 +7,7 @@ import {
   isToBeConfined,
 } from "../../../proxy/cli/confine.ts";
 
-Deno.test("only an up over FFI is confined, and not if it asks not to be", () => {
+Deno.test("only an up over FFI is confined, and not if it asks not to be", async () => {
   const cases: [string[], boolean][] = [
     [["up", "wg0.conf"], true],
     [["--ffi", "up", "wg0.conf"], true],
@@ -24,7 +24,7 @@ Deno.test("only an up over FFI is confined, and not if it asks not to be", () =>
     assert.equal(isToBeConfined(args), expected, args.join(" "));
   }
   // This process, which the module is loaded into, stays as it is.
-  assert.equal(confineCommand(["check", "wg0.conf"], undefined), undefined);
+  assert.equal(await confineCommand(["check", "wg0.conf"], undefined), undefined);
 });
 
 Deno.test("what was given up is said in one line, with what could not be", () => {
@@ -99,6 +99,7 @@ function view(args: readonly string[]): ProcessView {
     environment: (name) => environment.get(name),
     user: 0,
     arguments: ["deno", "run", "main.ts", ...args],
+    isWritable: () => false,
     readText: (path) => path === "/proc/self/maps" ? maps : "",
   };
 }
