@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { KeepAlive, TcpForwarderRequest, Timed } from "../../netstack/mod.ts";
+import type { KeepAlive, TcpEndpoint, TcpForwarderRequest, Timed } from "../../netstack/mod.ts";
 import type { Flow, FlowCarrier, FlowEnd, FlowFigures } from "../flow/flow.ts";
 import type {
   ByteStream,
@@ -42,7 +42,6 @@ export class TcpConnection implements FlowCarrier, DialHandler, SpliceOwner, Tim
   /** Until the dial is over. */
   #request: TcpForwarderRequest | undefined;
   #dial: Dial | undefined = undefined;
-  /** Towards the client, once connected. */
   #client: EndpointStream | undefined = undefined;
   #splice: Splice | undefined = undefined;
   #why: FlowEnd = "closed";
@@ -60,6 +59,11 @@ export class TcpConnection implements FlowCarrier, DialHandler, SpliceOwner, Tim
 
   get isConnected(): boolean {
     return this.#splice !== undefined;
+  }
+
+  /** Towards the client, once connected. */
+  get endpoint(): TcpEndpoint | undefined {
+    return this.#client?.endpoint;
   }
 
   /** @throws whatever the runtime throws when it has no permission to. */

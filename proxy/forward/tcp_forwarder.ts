@@ -107,6 +107,12 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
     return this.#options.admission.dials.size;
   }
 
+  *connections(): Iterable<TcpConnection> {
+    for (const { carrier } of this.#options.admission.table.flows()) {
+      if (carrier instanceof TcpConnection) yield carrier;
+    }
+  }
+
   now(): number {
     return this.#options.now();
   }
