@@ -78,6 +78,8 @@ const FLUSH_BUDGET = 32;
 const HANDSHAKE_BUDGET = 4;
 /** The share of slots that must be free again before a flush that ran out of them goes on. */
 const RESUME_SHARE = 1 / 4;
+/** The share of slots that the sources of a turn leave to the stack, every other turn. */
+const RESERVED_SHARE = 1 / 8;
 const LAST_SENDS_MS = 200;
 
 export class Engine {
@@ -98,6 +100,9 @@ export class Engine {
   #isScheduled = false;
   #isInTurn = false;
   #needsSlots = false;
+  readonly #reserved: number;
+  /** Slots that sources leave in this turn: 0 or {@link #reserved}. */
+  #leftFree = 0;
   #timerAt = Infinity;
   #isClosed = false;
   // Made once: what is called for every turn or datagram costs no closure.
@@ -127,6 +132,7 @@ export class Engine {
     this.#scheduler = options.scheduler;
     this.#now = clock.now();
     this.pool = pool;
+    this.#reserved = Math.floor(pool.slots * RESERVED_SHARE);
     this.binds = binds;
     this.device = new Device({
       privateKey: options.privateKey,
@@ -205,7 +211,7 @@ export class Engine {
 
   /** Whether packets for the tunnel leave at once, and need not be queued or dropped. */
   get hasRoom(): boolean {
-    return this.pool.free > 0 && this.nic1.queue.isEmpty;
+    return this.pool.free > this.#leftFree && this.nic1.queue.isEmpty;
   }
 
   /** Whether peers compete. One alone may have all there is. */
@@ -287,9 +293,11 @@ export class Engine {
     const moreHandshakes = device.handleHandshakes(now, HANDSHAKE_BUDGET);
     const moreSegments = stack.flush(now, FLUSH_BUDGET);
     this.#flushBinds();
-    const hasSlots = this.pool.free > 0;
-    this.#needsSlots = !hasSlots; // also what is not taken from targets meanwhile
-    return moreHandshakes || moreSegments && hasSlots;
+    const { free } = this.pool;
+    this.#needsSlots = free <= this.#reserved; // also what is not taken from targets meanwhile
+    // Sources come before the stack, and TCP would never find a slot; or they never, if it were first.
+    this.#leftFree = this.#needsSlots && this.#leftFree === 0 ? this.#reserved : 0;
+    return moreHandshakes || moreSegments && free > 0;
   }
 
   /** One timer, re-armed only when a deadline moves earlier. */

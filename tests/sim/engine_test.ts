@@ -2,55 +2,9 @@
 
 import assert from "node:assert/strict";
 import { ip } from "../netstack/packets.ts";
-import { echo, echoBehind, EchoClient, Pinger } from "./applications.ts";
-import { EngineWorld, type SimEngine, type SimEngineOptions } from "./engine.ts";
-import type { Impairments } from "./network.ts";
+import { echo, EchoClient, Pinger } from "./applications.ts";
+import { errors, hasEnded, isRight, PORT, ROUGH, SITE, site, transfer } from "./engine_site.ts";
 import { forSeeds } from "./seeds.ts";
-
-const ROUGH: Impairments = {
-  delay: 15,
-  jitter: 4,
-  loss: 0.02,
-  reorder: 0.03,
-  reorderBy: 4,
-  duplicate: 0.02,
-};
-
-const SITE = ip("10.50.0.1");
-const PORT = 80;
-
-/** A gateway with an echo behind it, and clients; their addresses end in 2, 3 … */
-function site(
-  seed: number,
-  clients: readonly Partial<SimEngineOptions>[],
-  gatewayOptions: Partial<SimEngineOptions> = {},
-) {
-  const world = new EngineWorld(seed);
-  const gateway = world.engine({
-    address: "192.0.2.1",
-    tunnel: ["10.9.0.1/24", "fd09::1/64"],
-    ...gatewayOptions,
-  });
-  echoBehind(gateway.engine.stack, gateway.proxy("10.50.0.0/16", "fd50::/64"));
-  const others = clients.map((options, i) => {
-    const client = world.engine({
-      address: `198.51.100.${i + 2}`,
-      tunnel: [`10.9.0.${i + 2}/24`, `fd09::${i + 2}/64`],
-      ...options,
-    });
-    world.connect(client, gateway, { behind: ["10.50.0.0/16", "fd50::/64"] });
-    return client;
-  });
-  return { world, sim: world.sim, gateway, clients: others };
-}
-
-function transfer(from: SimEngine, bytes: number, seed: number, remote = SITE): EchoClient {
-  return new EchoClient(from.connectTcp(remote, PORT), bytes, seed);
-}
-
-const isRight = (transfers: readonly EchoClient[]) => transfers.every(({ isRight }) => isRight);
-const hasEnded = (transfers: readonly EchoClient[]) => transfers.every(({ hasEnded }) => hasEnded);
-const errors = (transfers: readonly EchoClient[]) => transfers.map(({ error }) => error);
 
 Deno.test("TCP and UDP between whole engines over a rough network: every byte right, nothing left behind", () => {
   forSeeds(5, (seed) => {
