@@ -92,6 +92,16 @@ export class Gateway implements AsyncDisposable {
     }
   }
 
+  /**
+   * Opens WireGuard's socket as {@link start} does, and closes it: what the system refuses is known.
+   *
+   * @throws {SettingError} naming what it refuses.
+   */
+  static tryListening(config: GatewayConfig, options: Pick<GatewayOptions, "ffi"> = {}): void {
+    const { ffi } = chooseUdp(options.ffi);
+    orSettingError(() => openUdp(config, openArena(config.mtu), ffi)).close();
+  }
+
   private constructor(config: GatewayConfig, options: GatewayOptions) {
     this.closed = this.#closed.promise;
     this.closed.catch(() => {}); // whoever waits for it hears of it
