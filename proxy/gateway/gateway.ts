@@ -22,6 +22,9 @@ import { logRejection } from "./handshake_log.ts";
 import type { Resolve } from "./resolver.ts";
 import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
 import { peerName, TunnelPeers } from "./peers.ts";
+import { flowOwners, proxySettings } from "./proxying.ts";
+import type { OwnListener } from "../flow/own_listeners.ts";
+import { parseIpAddress } from "../address.ts";
 
 export type { ConnectionStats, GatewayStats, PeerStats } from "./stats.ts";
 
@@ -118,10 +121,14 @@ export class Gateway implements AsyncDisposable {
         routes.addNetwork(new Prefix(address, length));
       }
       this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, options);
-      this.proxy = new SubnetProxy(engine, routes, config.proxy, {
+      this.proxy = new SubnetProxy({
+        engine,
+        routes,
+        settings: proxySettings(config.proxy),
+        ownerOf: flowOwners(engine.device),
         ffi,
-        isOwnPort: (port) => port === this.udp.port,
       });
+      this.proxy.listeners.add(this.#listener());
     } catch (error) {
       this.udp.close();
       throw error;
@@ -183,7 +190,7 @@ export class Gateway implements AsyncDisposable {
     this.proxy.enable(prefixes, protocols);
   }
 
-  /** The addresses are no longer proxied. Connections that are stay. */
+  /** The addresses are no longer proxied: connections and sessions with them end. */
   disableProxyOnSubnet(prefixes: readonly Prefix[]): void {
     this.proxy.disable(prefixes);
   }
@@ -264,6 +271,21 @@ export class Gateway implements AsyncDisposable {
     await this.engine.close();
     this.#closed.resolve();
     return { unfinished };
+  }
+
+  /** WireGuard's socket. Through it a peer could send itself into the tunnel, round after round. */
+  #listener(): OwnListener {
+    const port = () => this.udp.port;
+    const address = () => this.#listen.listenAddress;
+    return {
+      protocol: "udp",
+      get port() {
+        return port();
+      },
+      get address() {
+        return parseIpAddress(address() ?? "");
+      },
+    };
   }
 
   #enableSingle(protocols: Partial<Protocols>): void {
