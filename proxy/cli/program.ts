@@ -10,6 +10,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "npm:comma
 import type { UdpChoice } from "../bind/udp_open.ts";
 import { ConfigError } from "../config/error.ts";
 import { isInterfaceName } from "../control/socket_path.ts";
+import { stateDirectories } from "../gateway/state_directory.ts";
 import { VERSION } from "../version.ts";
 import { type Confinement, describeConfinement } from "./confine.ts";
 import { addConfigFlags, applyFlags, type FlagValue } from "./flags.ts";
@@ -96,7 +97,12 @@ function makeProgram(
       ...options,
       udp: describeUdp(ffi, reason),
       ...(ffi && { confinement: describeConfinement(confinement, options.confine) }),
-      start: (config) => Gateway.start(config, { ffi, ...(crypto && { crypto }) }),
+      start: (config) =>
+        Gateway.start(config, {
+          ffi,
+          stateDirectories: stateDirectories(),
+          ...(crypto && { crypto }),
+        }),
       handlers: (gateway) =>
         controlHandlers(gateway, {
           started: loaded,
@@ -328,8 +334,8 @@ function parseName(text: string): string {
 
 /**
  * The program may write anywhere, because `add-peer` does. A gateway has no use for more than the
- * usual folders of control sockets, which the task names beside it, and so stay permitted. In any
- * other folder its socket stays behind when it ends, and is replaced by the next.
+ * usual folders of control sockets and of state, which the task names beside it, and so stay
+ * permitted. In any other folder its socket stays behind when it ends, and is replaced by the next.
  */
 function giveUpWriting(): void {
   Deno.permissions.revokeSync({ name: "write", path: "/" });
