@@ -21,6 +21,8 @@ const DEFAULT_HOP_LIMIT = 64;
 const DEFAULT_MAX_UDP_FLOWS = 65_536;
 /** Segments that one flush sends at most, unless told otherwise. */
 const DEFAULT_BUDGET = 256;
+/** Queued packets that go before TCP's: the rest goes after them. */
+const QUEUED_BEFORE_TCP = 8;
 
 export interface StackOptions {
   /** Fills its argument with unpredictable bytes. */
@@ -91,6 +93,7 @@ export class Stack {
   readonly #input: Input;
   readonly #reassembly: Reassembly;
   #nextNicId = 1;
+  #isTcpFirst = false;
 
   /** @throws {RangeError} for a setting out of range. */
   constructor(options: StackOptions) {
@@ -199,9 +202,12 @@ export class Stack {
   flush(now: number, budget: number = DEFAULT_BUDGET): boolean {
     this.#begin();
     try {
-      this.#output.drain(now);
+      if (!this.#isTcpFirst) this.#output.drain(now, QUEUED_BEFORE_TCP);
       const more = this.tcp.flush(now, budget);
-      return this.#output.drain(now) || more;
+      const isLeft = this.#output.drain(now);
+      // Where the links have few slots, whoever comes first has them all: in turns.
+      this.#isTcpFirst = isLeft && !this.#isTcpFirst;
+      return isLeft || more;
     } finally {
       this.#output.awake = false;
     }

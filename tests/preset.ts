@@ -9,7 +9,7 @@
 import type { Crypto } from "../wireguard/mod.ts";
 import { nodeCrypto } from "../proxy/arena/crypto.ts";
 
-export const preset: { ffi?: boolean; crypto?: Crypto } = {};
+export const preset: { ffi: boolean; crypto?: Crypto } = { ffi: false };
 
 /** For tests of WireGuard alone that would take too long with `@noble`'s. */
 export function fastCrypto(): Crypto {

@@ -156,6 +156,8 @@ export class Connection implements Flow, EndpointConnection {
 
   /** The application reads no more. */
   readClosed = false;
+  /** What arrives before the FIN is acknowledged is discarded: a reset would overtake our data. */
+  lingering = false;
   /** The last write was short. */
   wantsWritable = false;
   /** No segment can change anything any more; data may wait to be read. */
@@ -284,6 +286,16 @@ export class Connection implements Flow, EndpointConnection {
     return this.sender.inFlight;
   }
 
+  get isDelivering(): boolean {
+    if (this.finished || this.state === "syn-sent" || this.state === "syn-received") return false;
+    const { unsent, inFlight, finQueued, finAcknowledged } = this.sender;
+    return unsent > 0 || inFlight > 0 || finQueued && !finAcknowledged;
+  }
+
+  get isOrphaned(): boolean {
+    return this.sender.orphaned;
+  }
+
   get writable(): number {
     if (this.sender.finQueued || this.finished) return 0;
     return Math.max(0, this.sender.limit - this.sender.ring.length);
@@ -320,7 +332,7 @@ export class Connection implements Flow, EndpointConnection {
     this.tcp.markDirty(this);
   }
 
-  close(): void {
+  close(lingering: boolean): void {
     if (this.readClosed) return;
     if (this.finished) {
       this.readClosed = true;
@@ -334,8 +346,10 @@ export class Connection implements Flow, EndpointConnection {
       return;
     }
     // RFC 2525 §2.17: what was not read was not delivered, and the peer has to know.
-    if (this.receiver.ring.length > 0) return this.abort();
+    if (this.receiver.ring.length > 0 && !lingering) return this.abort();
     this.readClosed = true;
+    this.lingering = lingering;
+    if (lingering) this.#discard();
     this.sender.orphaned = true;
     this.shutdownWrite();
     if (this.state === "fin-wait-2") this.startFinWait2();
@@ -396,7 +410,7 @@ export class Connection implements Flow, EndpointConnection {
   }
 
   /** Memory has run out, and this connection holds some without moving: it ends, and its data now. */
-  discard(): void {
+  giveWay(): void {
     if (!this.finished) this.fail(NO_MEMORY, true);
     this.error ??= NO_MEMORY;
     this.truncated = true;
@@ -408,6 +422,18 @@ export class Connection implements Flow, EndpointConnection {
   /** Memory held for data in both directions, bytes. */
   get bufferBytes(): number {
     return this.sender.ring.capacity + this.receiver.ring.capacity;
+  }
+
+  /** What has arrived in order; the window opens for more. */
+  #discard(): void {
+    this.receiver.discard();
+    if (this.receiver.updateDue) this.ackNow = true;
+  }
+
+  /** Text has arrived in order: for the application, or for nobody any more. */
+  received(): void {
+    if (this.readClosed) this.#discard();
+    else this.raise(READABLE);
   }
 
   /** No segment can change anything any more. Called by {@link TcpContext.finish} and for TIME-WAIT. */

@@ -81,10 +81,13 @@ export interface EndpointConnection {
   readonly unsent: number;
   readonly unacknowledged: number;
   readonly error: TcpError | undefined;
+  readonly isDelivering: boolean;
+  readonly isOrphaned: boolean;
+  readonly lastReceived: number;
   read(into: Uint8Array, offset: number, length: number): number;
   write(from: Uint8Array, offset: number, length: number): number;
   shutdownWrite(): void;
-  close(): void;
+  close(lingering: boolean): void;
   abort(): void;
   setNoDelay(on: boolean): void;
   setKeepAlive(keepAlive: KeepAlive | undefined): void;
@@ -190,9 +193,27 @@ export class TcpEndpoint {
   /**
    * Sends FIN after what is queued, and reads no more: unread data now, or data that comes later,
    * is answered with RST (RFC 9293 §3.6, RFC 1122 §4.2.2.13).
+   *
+   * @param options.lingering Unread data, and what comes before the FIN is acknowledged, is
+   * discarded instead: the RST would overtake what was written (RFC 9112 §9.6).
    */
-  close(): void {
-    this.#connection.close();
+  close(options: { lingering?: boolean } = {}): void {
+    this.#connection.close(options.lingering ?? false);
+  }
+
+  /** What was written, or the FIN after it, has not been acknowledged yet. */
+  get isDelivering(): boolean {
+    return this.#connection.isDelivering;
+  }
+
+  /** {@link close} was called: nobody reads any more. */
+  get isOrphaned(): boolean {
+    return this.#connection.isOrphaned;
+  }
+
+  /** When the peer was last heard, in the clock of `now`, ms. */
+  get lastReceived(): number {
+    return this.#connection.lastReceived;
   }
 
   /** Sends RST and forgets everything. */

@@ -253,7 +253,8 @@ function handleText(
     return;
   }
   const end = (sequence + segment.length) | 0;
-  if (c.readClosed && segment.length > 0 && after(end, receiver.next)) {
+  const isUnwanted = c.readClosed && (!c.lingering || c.sender.finAcknowledged);
+  if (isUnwanted && segment.length > 0 && after(end, receiver.next)) {
     // RFC 1122 §4.2.2.13: nobody will read this, and the peer should know.
     c.fail({ kind: "aborted", message: "data arrived after this side had closed" }, true);
     return;
@@ -279,7 +280,7 @@ function handleText(
     c.bytesIn += gain;
     c.unacknowledgedBytes += gain;
     receiver.tune(c.sender.rto.smoothed, now);
-    c.raise(READABLE);
+    c.received();
   }
   if ((result & FINISHED) !== 0) {
     c.raise(READABLE);

@@ -35,7 +35,7 @@ export function relieve(
     if (account === undefined || !budget.mustRelieve(account)) return resets;
     const victims = stalled.get(account)!;
     budget.resets++;
-    victims.pop()!.discard();
+    victims.pop()!.giveWay();
     if (victims.length === 0) stalled.delete(account);
     resets++;
   }

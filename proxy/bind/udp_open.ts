@@ -9,6 +9,29 @@ import type { UdpBind, UdpBindOptions } from "./udp.ts";
 import { DenoUdpBind } from "./udp_deno.ts";
 import { FfiUdpBind } from "./udp_ffi.ts";
 
+/** Whether datagrams go in batches, over FFI; where that was not said, why they do not. */
+export interface UdpChoice {
+  readonly ffi: boolean;
+  readonly reason?: string;
+}
+
+/**
+ * Batches by default, wherever they can be had.
+ *
+ * @param asked Missing: nobody has said.
+ * @throws {Error} if they were asked for and cannot be had, with the reason.
+ */
+export function chooseUdp(
+  asked: boolean | undefined,
+  unavailable: () => string | undefined = udpUnavailable,
+): UdpChoice {
+  if (asked === false) return { ffi: false };
+  const reason = unavailable();
+  if (reason === undefined) return { ffi: true };
+  if (asked) throw new Error(reason);
+  return { ffi: false, reason };
+}
+
 /**
  * @param ffi Whether datagrams go in batches, over FFI.
  * @throws {BindError} if the system does not give that port or address.

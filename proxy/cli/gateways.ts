@@ -43,29 +43,19 @@ export async function findGateway(
 }
 
 /**
- * Every gateway that runs, by name. One that may not be asked is among them.
+ * Every gateway that runs, by name, one that may not be asked among them: the user's own, or, if
+ * there is none, root's.
  *
- * @throws {ControlError} if there is none in the folders that may be looked into, and some may not.
+ * @throws {ControlError} if there is none, and some folder may not be looked into.
  */
 export async function runningGateways(directory?: string): Promise<ControlClient[]> {
-  const clients: ControlClient[] = [];
-  let refused: ControlError | undefined;
   for (const candidate of directoriesFor(directory)) {
-    let names: readonly string[];
-    try {
-      names = socketNames(candidate);
-    } catch (error) {
-      if (!(error instanceof ControlError)) throw error;
-      refused ??= error;
-      continue;
-    }
+    const names = socketNames(candidate);
     const alive = await Promise.all(names.map((name) => isAlive(socketPath(candidate, name))));
-    clients.push(
-      ...names.filter((_, i) => alive[i]).map((name) => new ControlClient(candidate, name)),
-    );
+    const running = names.filter((_, i) => alive[i]);
+    if (running.length > 0) return running.map((name) => new ControlClient(candidate, name));
   }
-  if (clients.length === 0 && refused !== undefined) throw refused;
-  return clients;
+  return [];
 }
 
 /** Where nobody was found, for a message. */

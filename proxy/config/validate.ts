@@ -78,6 +78,12 @@ function unknownField(path: ConfigPath, field: string): string {
   return near ? `unknown key, did you mean ${near}?` : `unknown key, expected ${fields.join(", ")}`;
 }
 
+/** Checks a peer as the first of the source's. @returns undefined if there are problems. */
+export function validatePeer(source: ConfigSource, input: unknown): PeerConfig | undefined {
+  const peer = validateSection(source, ["peers", 0], peerSchema, input);
+  return peer && peerConfig(peer);
+}
+
 /** @returns one entry for each peer, undefined where it has problems. */
 function validatePeers(source: ConfigSource): (PeerValues | undefined)[] {
   const peers = source.peers ?? [];
@@ -160,7 +166,13 @@ function checkProxy(source: ConfigSource, proxy: ProxyValues): void {
     source.warn(["proxy", "subnets"], "missing: no target can be reached through the proxy");
   }
   const seen = new Map<string, number>();
-  map.forEach(({ from }, i) => {
+  map.forEach(({ from, to }, i) => {
+    if (to.address.isUnspecified) {
+      source.warn(
+        ["proxy", "map", i],
+        `${to.address} is this host's loopback: all that listens there can be reached at ${from}`,
+      );
+    }
     const first = seen.get(`${from}`);
     if (first !== undefined) {
       const where = source.place(["proxy", "map", first]);
@@ -215,5 +227,6 @@ function proxyConfig(proxy: ProxyValues): ProxyConfig {
       maxTcpConnections: proxy.maxTcpConnections,
       maxUdpSessions: proxy.maxUdpSessions,
     },
+    udpFiltering: proxy.udpFiltering,
   };
 }

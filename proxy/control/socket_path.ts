@@ -20,7 +20,7 @@ export function controlDirectory(): string {
   return userDirectory() ?? SYSTEM_DIRECTORY;
 }
 
-/** Where commands look: the user's own folder, and root's. */
+/** Where commands look: in the user's own folder, then in root's. */
 export function controlDirectories(): readonly string[] {
   const own = userDirectory();
   return own === undefined ? [SYSTEM_DIRECTORY] : [own, SYSTEM_DIRECTORY];

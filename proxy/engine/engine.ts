@@ -14,6 +14,7 @@
 import type { Arena } from "../arena/arena.ts";
 import type { TransmitPool } from "../arena/transmit_pool.ts";
 import type { Bind, BindEndpoint } from "../bind/bind.ts";
+import { type PacketObserver, Tap } from "../link/tap.ts";
 import { WireguardLink } from "../link/wireguard.ts";
 import { getLogger } from "../log/logger.ts";
 import { type Nic, type NicAddress, Stack, type TcpSettings } from "../../netstack/mod.ts";
@@ -77,6 +78,8 @@ const FLUSH_BUDGET = 32;
 const HANDSHAKE_BUDGET = 4;
 /** The share of slots that must be free again before a flush that ran out of them goes on. */
 const RESUME_SHARE = 1 / 4;
+/** The share of slots that the sources of a turn leave to the stack, every other turn. */
+const RESERVED_SHARE = 1 / 8;
 const LAST_SENDS_MS = 200;
 
 export class Engine {
@@ -86,6 +89,8 @@ export class Engine {
   readonly binds: readonly Bind[];
   readonly pool: TransmitPool;
   readonly link: WireguardLink;
+  /** Around {@link link} while somebody looks, see {@link observe}. */
+  readonly tap: Tap;
   readonly counters: EngineCounters = { turns: 0, timeouts: 0, faults: 0 };
   readonly #clock: Clock;
   readonly #scheduler: Scheduler;
@@ -95,6 +100,9 @@ export class Engine {
   #isScheduled = false;
   #isInTurn = false;
   #needsSlots = false;
+  readonly #reserved: number;
+  /** Slots that sources leave in this turn: 0 or {@link #reserved}. */
+  #leftFree = 0;
   #timerAt = Infinity;
   #isClosed = false;
   // Made once: what is called for every turn or datagram costs no closure.
@@ -124,6 +132,7 @@ export class Engine {
     this.#scheduler = options.scheduler;
     this.#now = clock.now();
     this.pool = pool;
+    this.#reserved = Math.floor(pool.slots * RESERVED_SHARE);
     this.binds = binds;
     this.device = new Device({
       privateKey: options.privateKey,
@@ -140,8 +149,10 @@ export class Engine {
           this.wake(); // to flush it, if this is no turn
           return isTaken;
         },
-        receive: (peer, buffer, offset, length, now) =>
-          this.stack.handlePacket(this.nic1, buffer, offset, length, now, peer),
+        receive: (peer, buffer, offset, length, now) => {
+          if (this.nic1.link === this.tap) this.tap.received(buffer, offset, length, now);
+          this.stack.handlePacket(this.nic1, buffer, offset, length, now, peer);
+        },
         event: (event) => options.onEvent(event),
       },
       now: this.#now,
@@ -154,6 +165,7 @@ export class Engine {
       ...(options.tcp && { tcp: options.tcp }),
     });
     this.link = new WireguardLink(pool, this.device);
+    this.tap = new Tap(this.link);
     this.nic1 = this.stack.addNic({
       name: "wireguard",
       mtu,
@@ -186,9 +198,20 @@ export class Engine {
     this.#turnSources.push(source);
   }
 
+  /** Shows `observer` every packet of the tunnel, both ways, until what is returned is called. */
+  observe(observer: PacketObserver): () => void {
+    const { nic1, tap } = this;
+    tap.add(observer);
+    nic1.link = tap;
+    return () => {
+      tap.remove(observer);
+      if (tap.isIdle) nic1.link = this.link;
+    };
+  }
+
   /** Whether packets for the tunnel leave at once, and need not be queued or dropped. */
   get hasRoom(): boolean {
-    return this.pool.free > 0 && this.nic1.queue.isEmpty;
+    return this.pool.free > this.#leftFree && this.nic1.queue.isEmpty;
   }
 
   /** Whether peers compete. One alone may have all there is. */
@@ -270,9 +293,11 @@ export class Engine {
     const moreHandshakes = device.handleHandshakes(now, HANDSHAKE_BUDGET);
     const moreSegments = stack.flush(now, FLUSH_BUDGET);
     this.#flushBinds();
-    const hasSlots = this.pool.free > 0;
-    this.#needsSlots = !hasSlots; // also what is not taken from targets meanwhile
-    return moreHandshakes || moreSegments && hasSlots;
+    const { free } = this.pool;
+    this.#needsSlots = free <= this.#reserved; // also what is not taken from targets meanwhile
+    // Sources come before the stack, and TCP would never find a slot; or they never, if it were first.
+    this.#leftFree = this.#needsSlots && this.#leftFree === 0 ? this.#reserved : 0;
+    return moreHandshakes || moreSegments && free > 0;
   }
 
   /** One timer, re-armed only when a deadline moves earlier. */

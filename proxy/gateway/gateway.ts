@@ -7,7 +7,7 @@
 import { type Arena, openArena } from "../arena/arena.ts";
 import { BindError } from "../bind/bind.ts";
 import type { UdpBind } from "../bind/udp.ts";
-import { openUdpBind } from "../bind/udp_open.ts";
+import { chooseUdp, openUdpBind } from "../bind/udp_open.ts";
 import type { GatewayConfig } from "../config/config.ts";
 import { type ConfigPath, SettingError } from "../config/error.ts";
 import { Engine } from "../engine/engine.ts";
@@ -17,10 +17,14 @@ import { Prefix, type TcpSettings } from "../../netstack/mod.ts";
 import type { Crypto, DeviceEvent, TimerSettings } from "../../wireguard/mod.ts";
 import { GatewayRoutes } from "./routes.ts";
 import { type GatewayStats, gatewayStats } from "./stats.ts";
+import { finishUnderWay, resetConnections } from "./finish.ts";
 import { logRejection } from "./handshake_log.ts";
 import type { Resolve } from "./resolver.ts";
 import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
 import { peerName, TunnelPeers } from "./peers.ts";
+import { flowOwners, proxySettings } from "./proxying.ts";
+import type { OwnListener } from "../flow/own_listeners.ts";
+import { parseIpAddress } from "../address.ts";
 
 export type { ConnectionStats, GatewayStats, PeerStats } from "./stats.ts";
 
@@ -32,21 +36,35 @@ export interface GatewayOptions {
   readonly crypto?: Crypto;
   /** WireGuard's time constants. */
   readonly timers?: Partial<TimerSettings>;
+  /** Constants of TCP inside the tunnel. */
   readonly tcp?: Partial<TcpSettings>;
   /** Default: as the system resolves names. */
   readonly resolve?: Resolve;
-  /** UDP in batches, over FFI: Linux, with the permission --allow-ffi. Default: Deno's sockets. */
+  /**
+   * UDP in batches, over FFI: Linux, with the permission --allow-ffi. Default: where that can be had.
+   * An error if it is asked for and cannot.
+   */
   readonly ffi?: boolean;
   /** How old the address of a name must be before a failing handshake has it looked up again. */
   readonly resolveAgainMs?: number;
+  /** Where peers' endpoints are remembered for the next start; the first that works. Default: nowhere. */
+  readonly stateDirectories?: readonly string[];
 }
 
+/** How to close. */
 export interface CloseOptions {
-  /** How long connections may go on. Default 0: they are reset at once. */
+  /**
+   * How long what is under way may take: bytes that have not arrived, packets that wait for a
+   * handshake. Idle connections are not waited for. 0: everything is reset at once.
+   */
   readonly graceMs?: number;
 }
 
-const GRACE_POLL_MS = 20;
+/** What closing has done. */
+export interface CloseResult {
+  /** Connections, and peers with packets to send, that were cut off when the time was over. */
+  readonly unfinished: number;
+}
 
 export class Gateway implements AsyncDisposable {
   /** Resolves once closed; rejects if the gateway cannot go on. */
@@ -59,7 +77,7 @@ export class Gateway implements AsyncDisposable {
   readonly peers: TunnelPeers;
   readonly #startedAt: number;
   readonly #closed = Promise.withResolvers<void>();
-  #closing: Promise<void> | undefined;
+  #closing: Promise<CloseResult> | undefined;
   /** What the socket was asked for; the port 0 or missing for any. */
   #listen: Pick<GatewayConfig, "listenPort" | "listenAddress">;
 
@@ -79,10 +97,20 @@ export class Gateway implements AsyncDisposable {
     }
   }
 
+  /**
+   * Opens WireGuard's socket as {@link start} does, and closes it: what the system refuses is known.
+   *
+   * @throws {SettingError} naming what it refuses.
+   */
+  static tryListening(config: GatewayConfig, options: Pick<GatewayOptions, "ffi"> = {}): void {
+    const { ffi } = chooseUdp(options.ffi);
+    orSettingError(() => openUdp(config, openArena(config.mtu), ffi)).close();
+  }
+
   private constructor(config: GatewayConfig, options: GatewayOptions) {
     this.closed = this.#closed.promise;
     this.closed.catch(() => {}); // whoever waits for it hears of it
-    const ffi = options.ffi ?? false;
+    const { ffi } = chooseUdp(options.ffi);
     const arena = openArena(config.mtu, options.crypto);
     this.udp = orSettingError(() => openUdp(config, arena, ffi));
     try {
@@ -95,10 +123,14 @@ export class Gateway implements AsyncDisposable {
         routes.addNetwork(new Prefix(address, length));
       }
       this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, options);
-      this.proxy = new SubnetProxy(engine, routes, config.proxy, {
+      this.proxy = new SubnetProxy({
+        engine,
+        routes,
+        settings: proxySettings(config.proxy),
+        ownerOf: flowOwners(engine.device),
         ffi,
-        isOwnPort: (port) => port === this.udp.port,
       });
+      this.proxy.listeners.add(this.#listener());
     } catch (error) {
       this.udp.close();
       throw error;
@@ -160,7 +192,7 @@ export class Gateway implements AsyncDisposable {
     this.proxy.enable(prefixes, protocols);
   }
 
-  /** The addresses are no longer proxied. Connections that are stay. */
+  /** The addresses are no longer proxied: connections and sessions with them end. */
   disableProxyOnSubnet(prefixes: readonly Prefix[]): void {
     this.proxy.disable(prefixes);
   }
@@ -179,14 +211,17 @@ export class Gateway implements AsyncDisposable {
     return gatewayStats(this, this.#startedAt);
   }
 
-  /** Takes no new connections, lets those that are finish, resets the rest. Idempotent. */
-  close(options: CloseOptions = {}): Promise<void> {
+  /**
+   * Takes no new connections, lets what is under way finish (default: for 0 ms), resets the rest.
+   * Idempotent.
+   */
+  close(options: CloseOptions = {}): Promise<CloseResult> {
     this.#closing ??= this.#close(options.graceMs ?? 0);
     return this.#closing;
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 
   #makeEngine(config: GatewayConfig, options: GatewayOptions, arena: Arena): Engine {
@@ -223,28 +258,36 @@ export class Gateway implements AsyncDisposable {
     this.engine.wake();
   }
 
-  async #close(graceMs: number): Promise<void> {
+  async #close(graceMs: number): Promise<CloseResult> {
     this.proxy.close();
+    const unfinished = graceMs > 0 ? await finishUnderWay(this, graceMs) : 0;
+    if (unfinished > 0) {
+      log.warn("closing: {unfinished} connections or peers had not finished after {seconds} s", {
+        unfinished,
+        seconds: graceMs / 1000,
+      });
+    }
     this.peers.close();
-    const deadline = this.engine.now() + graceMs;
-    while (this.#isBusy() && this.engine.now() < deadline) {
-      await new Promise((resolve) => setTimeout(resolve, GRACE_POLL_MS));
-    }
-    for (const endpoint of [...this.engine.stack.tcp.connections()]) {
-      if (!isOver(endpoint.state)) endpoint.abort();
-    }
+    resetConnections(this.engine.stack);
     await this.proxy.abort();
     await this.engine.close();
     this.#closed.resolve();
+    return { unfinished };
   }
 
-  /** Whether a connection would be cut off. */
-  #isBusy(): boolean {
-    if (this.proxy.tcp.size > 0) return true;
-    for (const { state } of this.engine.stack.tcp.connections()) {
-      if (!isOver(state)) return true;
-    }
-    return false;
+  /** WireGuard's socket. Through it a peer could send itself into the tunnel, round after round. */
+  #listener(): OwnListener {
+    const port = () => this.udp.port;
+    const address = () => this.#listen.listenAddress;
+    return {
+      protocol: "udp",
+      get port() {
+        return port();
+      },
+      get address() {
+        return parseIpAddress(address() ?? "");
+      },
+    };
   }
 
   #enableSingle(protocols: Partial<Protocols>): void {
@@ -265,30 +308,27 @@ export class Gateway implements AsyncDisposable {
           ...properties,
           initiator: event.initiator,
         });
+        this.peers.handshakeComplete(peer);
         break;
       case "handshake-retry":
         log.debug("peer {peer}: no answer from {endpoint}, attempt {attempt}", {
           ...properties,
           attempt: event.attempt,
         });
-        this.peers.handshakeFailed(peer);
+        this.peers.handshakeUnanswered(peer, event.attempt);
         break;
       case "handshake-failed":
         log.warn("peer {peer}: no answer from {endpoint}, given up for now", properties);
-        this.peers.handshakeFailed(peer);
+        this.peers.handshakeUnanswered(peer, Infinity);
         break;
       case "endpoint-changed":
         log.info("peer {peer}: now at {endpoint}", properties);
+        this.peers.moved();
         break;
       case "session-expired":
         log.debug("peer {peer}: keys wiped", properties);
     }
   }
-}
-
-/** Both sides have closed, and the application is done. */
-function isOver(state: string): boolean {
-  return state === "time-wait" || state === "closed";
 }
 
 function openUdp(config: GatewayConfig, arena: Arena, ffi: boolean): UdpBind {

@@ -98,8 +98,12 @@ export class KernelSite implements AsyncDisposable {
     const { tcp } = this.port.stack;
     const listener = new TunnelListener(
       (accepted) => tcp.listen({ port, backlog: 1024 }, { accepted }),
-      1024,
-      (closed) => this.#listeners.delete(closed),
+      {
+        address: parseIpAddress("0.0.0.0")!,
+        backlog: 1024,
+        connOf: (endpoint) => new TunnelConn(endpoint),
+        onClosed: (closed) => this.#listeners.delete(closed),
+      },
     );
     this.#listeners.add(listener);
     (async () => {
@@ -112,7 +116,7 @@ export class KernelSite implements AsyncDisposable {
     const remote = parseIpAddress(KERNEL[family])!;
     const endpoint = this.port.stack.tcp.connect({ remote, remotePort }, this.port.now());
     const conn = new TunnelConn(endpoint);
-    await conn.connected(undefined);
+    await conn.connected();
     return conn;
   }
 

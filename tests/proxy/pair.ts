@@ -63,8 +63,8 @@ export async function startPair(options: PairOptions = {}): Promise<Pair> {
     gateway,
     client,
     async [Symbol.asyncDispose]() {
-      await client.close();
-      await gateway.close();
+      await client.close({ graceMs: 0 });
+      await gateway.close({ graceMs: 0 });
     },
   };
 }

@@ -5,7 +5,8 @@
  */
 
 import type { GatewayConfig } from "../../proxy/config/config.ts";
-import { type ConfigSourceInput, Wirestack } from "../../proxy/embed/wirestack.ts";
+import type { ConfigSourceInput } from "../../proxy/embed/source.ts";
+import { Wirestack } from "../../proxy/embed/wirestack.ts";
 import { Gateway, type GatewayOptions } from "../../proxy/gateway/gateway.ts";
 import { preset } from "../preset.ts";
 

@@ -19,9 +19,9 @@ const FLOOD_PER_MS = 50;
 /** A server with one talking client, one that will come, and strangers. */
 class Lab {
   readonly server = new BusyHost(1, SERVER);
+  readonly #byAddress = new Map<Datagram["to"], Host>();
   readonly talker = this.#client(2);
   readonly newcomer = this.#client(3);
-  readonly clients = [this.talker, this.newcomer];
   flood: (n: number) => { datagram: Datagram; from: PlainEndpoint } | undefined = () => undefined;
   flooded = 0;
   talked = 0;
@@ -41,17 +41,18 @@ class Lab {
       publicKey: client.device.publicKey,
       allowedIps: [host(last)],
     }, 0);
+    this.add(client);
     return client;
   }
 
   run(ms: number): void {
     this.server.run(this.server.now + ms, this.#source, (datagram) => {
-      const to = this.clients.find(({ address }) => address === datagram.to);
+      const to = this.#byAddress.get(datagram.to);
       if (to === undefined) return;
       to.now = this.server.now;
       to.receive(datagram);
       to.device.handleHandshakes(to.now, 4);
-      this.#collect();
+      this.#collect(to);
     });
   }
 
@@ -59,7 +60,7 @@ class Lab {
     client.now = this.server.now;
     [...client.device.peers()][0]!.initiate(client.now);
     client.device.handleHandshakes(client.now, 1);
-    this.#collect();
+    this.#collect(client);
   }
 
   /** Retries by the clock. */
@@ -67,15 +68,19 @@ class Lab {
     client.now = this.server.now;
     client.device.handleTimeout(client.now);
     client.device.handleHandshakes(client.now, 1);
-    this.#collect();
+    this.#collect(client);
   }
 
   isIn(client: Host): boolean {
     return this.server.host.device.peer(client.device.publicKey)!.hasSession;
   }
 
-  #collect(): void {
-    for (const client of this.clients) this.#fromClients.push(...client.outbox.splice(0));
+  add(client: Host): void {
+    this.#byAddress.set(client.address, client);
+  }
+
+  #collect(client: Host): void {
+    this.#fromClients.push(...client.outbox.splice(0));
   }
 
   readonly #source: Source = (from, to, send) => {
@@ -224,7 +229,7 @@ function reconnect(endpointOf: (i: number) => PlainEndpoint): void {
     lab.server.host.device.addPeer({ publicKey: client.device.publicKey }, 0);
     return client;
   });
-  lab.clients.push(...crowd);
+  for (const client of crowd) lab.add(client);
   lab.server.worstDelay = lab.server.longestTurn = 0;
   // Within 200 ms: more would not fit into the socket's buffer, whoever reads it.
   const started = lab.server.now;

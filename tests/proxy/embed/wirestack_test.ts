@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { pathToFileURL as toFileUrl } from "node:url";
 import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
 import { ConfigError, SettingError } from "../../../proxy/config/config.ts";
 import { pattern, readAll, SITE, startPair, until, writeAll } from "../pair.ts";
@@ -187,13 +188,19 @@ Deno.test("Interface = nic1 with Subnets: the others are refused", async () => {
   );
 });
 
-Deno.test("starts from text, from a file and from an object; tells everything that is wrong", async () => {
+Deno.test("starts from a path, from text and from an object; tells everything that is wrong", async () => {
   const privateKey = key();
   const text = `[Interface]\nPrivateKey = ${privateKey}\nAddress = 10.9.0.1/24\n`;
   const file = await Deno.makeTempFile();
   await Deno.writeTextFile(file, text);
   try {
-    for (const source of [text, { config: text }, { file }, { interface: { privateKey } }]) {
+    const url = toFileUrl(file);
+    for (
+      const source of [
+        ...[file, url, { file }, { file: url }],
+        ...[{ text }, { config: text }, { interface: { privateKey } }],
+      ]
+    ) {
       await using net = await startWirestack(source);
       assert.equal(
         encodeKey(net.publicKey),
@@ -204,10 +211,23 @@ Deno.test("starts from text, from a file and from an object; tells everything th
   } finally {
     await Deno.remove(file);
   }
-  await assert.rejects(startWirestack("[Interface]\nMTU = 1\n"), (error) => {
+  await assert.rejects(startWirestack({ text: "[Interface]\nMTU = 1\n" }), (error) => {
     assert.ok(error instanceof ConfigError && error.problems.length === 2);
     return true;
   });
+  await assert.rejects(startWirestack(text), (error) => {
+    assert.ok(error instanceof TypeError && !error.message.includes(privateKey));
+    assert.match(error.message, /a string is the path of a file.*\{ text \}/);
+    return true;
+  });
+  await assert.rejects(startWirestack("no-such.conf"), {
+    name: "ConfigError",
+    message: "no-such.conf: not found, expected a wg-quick file",
+  });
+  await assert.rejects(
+    startWirestack(undefined as never),
+    { name: "TypeError", message: "expected the path of a file, or an object, got undefined" },
+  );
 });
 
 Deno.test("a port in use is an error that names the setting", async () => {
