@@ -18,6 +18,8 @@ const RELIEF = 5 / 8;
 const FULL = 31 / 32;
 /** A buffer of this size is enough to work with, bytes: who may not have it is starved. */
 const ENOUGH = 64 << 10;
+/** Accounts that nobody uses, of which as many may stay. */
+const UNUSED_KEPT = 16;
 /** The least a buffer may always have, bytes, so that every connection moves, however slowly. */
 export const LEAST_BUFFER = 2_048;
 
@@ -51,6 +53,8 @@ export class MemoryBudget {
   resets = 0;
   readonly #onEpisode: (episode: MemoryEpisode) => void;
   readonly #accounts = new Map<unknown, MemoryAccount>();
+  /** Accounts in use. */
+  #owners = 0;
   /** Held outside of the stack, bytes. */
   #outside = 0;
   /** Somebody was refused who had not enough to work with. */
@@ -68,7 +72,7 @@ export class MemoryBudget {
 
   /** Owners that hold something or have a connection. */
   get owners(): number {
-    return this.#accounts.size;
+    return this.#owners;
   }
 
   /**
@@ -100,13 +104,13 @@ export class MemoryBudget {
 
   /** What one owner may hold under pressure, bytes. */
   get quota(): number {
-    return PRESSURE * this.total / this.#accounts.size;
+    return PRESSURE * this.total / this.#owners;
   }
 
   /** Whether `account` is one that has to give way, until there is room again. */
   mustRelieve(account: MemoryAccount): boolean {
     return this.used > RELIEF * this.total &&
-      account.used > RELIEF * this.total / this.#accounts.size;
+      account.used > RELIEF * this.total / this.#owners;
   }
 
   /** Whether connections have to be reset. Asked once a while; forgets who was starved before. */
@@ -175,11 +179,20 @@ export class MemoryBudget {
     if (account === undefined) {
       this.#accounts.set(owner, account = new MemoryAccount(this, owner));
     }
+    if (!account.isInUse) {
+      account.isInUse = true;
+      this.#owners++;
+    }
     return account;
   }
 
   #drop(account: MemoryAccount): void {
-    if (account.members === 0 && account.used === 0) this.#accounts.delete(account.owner);
+    if (account.members > 0 || account.used > 0) return;
+    account.isInUse = false;
+    this.#owners--;
+    // Few accounts come back all the time, one for each short connection.
+    if (this.#accounts.size <= 2 * this.#owners + UNUSED_KEPT) return;
+    for (const [owner, { isInUse }] of this.#accounts) if (!isInUse) this.#accounts.delete(owner);
   }
 }
 
@@ -190,6 +203,8 @@ export class MemoryAccount {
   used = 0;
   /** Connections. */
   members = 0;
+  /** For the budget: it holds something or has a connection. */
+  isInUse = false;
   readonly #budget: MemoryBudget;
 
   constructor(budget: MemoryBudget, owner: unknown) {

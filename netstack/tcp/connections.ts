@@ -260,7 +260,7 @@ export class Connections implements TcpContext {
 
   #relieve(now: number): void {
     this.#relieveAt = now + RELIEVE_EVERY_MS;
-    this.counters.memoryResets += relieve(this.#all, this.budget, now);
+    this.counters.memoryResets += relieve(this.#all.items, this.budget, now);
   }
 
   #forget(c: Connection): void {

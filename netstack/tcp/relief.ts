@@ -19,7 +19,7 @@ const STALLED_MS_FULL = 5_000;
  * @returns How many were reset.
  */
 export function relieve(
-  connections: Iterable<Connection>,
+  connections: readonly Connection[],
   budget: MemoryBudget,
   now: number,
 ): number {
@@ -43,7 +43,7 @@ export function relieve(
 
 /** Those that hold memory and have moved nothing since `since`, the worst last. */
 function stalledByOwner(
-  connections: Iterable<Connection>,
+  connections: readonly Connection[],
   since: number,
 ): Map<MemoryAccount, Connection[]> {
   const stalled = new Map<MemoryAccount, Connection[]>();
