@@ -47,6 +47,7 @@ export type { ConfigSourceInput } from "./proxy/embed/source.ts";
 export type { PeerChanges } from "./proxy/embed/peers.ts";
 export type { TunnelConn } from "./proxy/tunnel/conn.ts";
 export type { TunnelDatagramConn, TunnelListener } from "./proxy/tunnel/listener.ts";
+export type { Protocols, ProxiedSubnet } from "./proxy/forward/subnet_proxy.ts";
 export {
   ConfigError,
   type ConfigInput,
@@ -65,6 +66,10 @@ export type {
   GatewayStats,
   PeerStats,
 } from "./proxy/gateway/gateway.ts";
+export type { ConfigPath } from "./proxy/config/error.ts";
+export type { Resolve } from "./proxy/gateway/resolver.ts";
+export type { Crypto, TimerSettings } from "./wireguard/mod.ts";
+export type { IpAddress, KeepAlive, TcpSettings } from "./netstack/mod.ts";
 export type { ReloadReport } from "./proxy/gateway/reload.ts";
 export {
   decodeKey,

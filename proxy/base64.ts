@@ -21,6 +21,8 @@ export function encodeKey(key: Uint8Array): string {
 }
 
 /**
+ * The bytes of a key's text.
+ *
  * @returns undefined unless `text` is exactly what {@link encodeKey} writes for some key: padding
  * there, unused bits zero, nothing around it.
  */

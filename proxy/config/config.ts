@@ -33,14 +33,21 @@ export type ListInput = string | readonly string[];
  * ```
  */
 export interface ConfigInput {
+  /** This end of the tunnel. */
   interface: InterfaceInput;
+  /** The other ends. */
   peers?: readonly PeerInput[];
+  /** What peers reach through this process. Missing: nothing. */
   proxy?: ProxyInput;
 }
 
+/** This end of the tunnel, as `[Interface]` of a file. */
 export interface InterfaceInput {
+  /** As {@link generatePrivateKey} or `wg genkey` makes it. */
   privateKey: KeyInput;
+  /** This end's own, with the length of the network each is in: `10.9.0.1/24`. */
   address?: ListInput;
+  /** UDP. Missing or 0: any free one. */
   listenPort?: number | string;
   /** The address of this host to listen on. Every one, IPv4 and IPv6, when missing. */
   listenAddress?: string;
@@ -52,24 +59,37 @@ export interface InterfaceInput {
   peerToPeer?: boolean | string;
   /** Of the command line's gateway. A program has no control socket. */
   controlDir?: string;
+  /** Of wg-quick: read, and without effect, as all that follow but {@link fwMark}. */
   dns?: ListInput;
+  /** Of wg-quick, without effect. */
   table?: string;
   /** Of what WireGuard sends, for the system's routing rules: a number, or `"off"`. Needs FFI. */
   fwMark?: number | string;
+  /** Of wg-quick, without effect. */
   preUp?: ListInput;
+  /** Of wg-quick, without effect. */
   postUp?: ListInput;
+  /** Of wg-quick, without effect. */
   preDown?: ListInput;
+  /** Of wg-quick, without effect. */
   postDown?: ListInput;
+  /** Of wg-quick, without effect. */
   saveConfig?: boolean | string;
+  /** Of WireGuard's apps, without effect. */
   includedApplications?: ListInput;
+  /** Of WireGuard's apps, without effect. */
   excludedApplications?: ListInput;
 }
 
+/** Another end, as `[Peer]` of a file. */
 export interface PeerInput {
+  /** As {@link publicKeyOf} or `wg pubkey` makes it. */
   publicKey: KeyInput;
   /** What to call the peer: 1 to 64 of `a-z A-Z 0-9 . _ @ -` and blanks inside. No two are alike. */
   name?: string;
+  /** The same at both ends, if any: {@link generatePresharedKey}. */
   presharedKey?: KeyInput;
+  /** What is sent to the peer, and from where it may send: `10.9.0.2/32`. */
   allowedIps?: ListInput;
   /** `HOST:PORT` or `[IPV6]:PORT`. */
   endpoint?: string;
@@ -79,19 +99,33 @@ export interface PeerInput {
 
 /** Durations are seconds. */
 export interface ProxyInput {
+  /** What peers reach: `10.50.0.0/16`. */
   subnets?: ListInput;
+  /** `tcp`, `udp`. Missing: both. */
   protocols?: ListInput;
+  /** Which addresses are dialled at others: `10.50.0.1/32 -> 127.0.0.1/32`. */
   map?: ListInput;
+  /** `nic1`: the forwarders answer on the tunnel's own interface. Default `nic2`. */
   interface?: "nic1" | "nic2";
+  /** For a target to answer. Default 5. */
   tcpDialTimeout?: number | string;
+  /** For the other side to close, when one has and nothing moves. Default 60. */
   tcpHalfCloseTimeout?: number | string;
+  /** Silence before a client is probed. Default 60. */
   tcpKeepaliveIdle?: number | string;
+  /** Between probes. Default 30. */
   tcpKeepaliveInterval?: number | string;
+  /** Unanswered probes that end a connection. Default 9. */
   tcpKeepaliveCount?: number | string;
+  /** After which a UDP session ends. Default 60. */
   udpIdleTimeout?: number | string;
+  /** The same towards port 53. Default 30. */
   udpDnsIdleTimeout?: number | string;
+  /** Connections being made to targets at once. Default 2048. */
   maxDials?: number | string;
+  /** Connections to targets at once. Default 16384. */
   maxTcpConnections?: number | string;
+  /** UDP sessions at once. Default 4096. */
   maxUdpSessions?: number | string;
 }
 

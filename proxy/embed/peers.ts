@@ -18,7 +18,9 @@ import { changePeer } from "../gateway/reload.ts";
 
 /** What `Wirestack.updatePeer` changes: what is missing stays, `null` takes away. */
 export interface PeerChanges {
+  /** What to call it. */
   name?: string | null;
+  /** Counts from the next handshake. */
   presharedKey?: KeyInput | null;
   /** The whole list. */
   allowedIps?: ListInput | null;

@@ -35,6 +35,7 @@ export interface ConnectOptions {
   readonly transport?: "tcp";
   /** An address inside the tunnel. */
   readonly hostname: string;
+  /** TCP, 1 to 65535. */
   readonly port: number;
   /** Gives up the connection while it is being made. */
   readonly signal?: AbortSignal;
@@ -135,7 +136,7 @@ export class Wirestack implements AsyncDisposable {
     if (!(timeoutMs > 0)) throw new RangeError(`timeoutMs: expected ms above 0, got ${timeoutMs}`);
     signal?.throwIfAborted();
     const remote = tunnelAddress(hostname);
-    const peer = this.#peerAt(remote);
+    const peer = this.#peerAt(remote, "connect");
     const conn = this.#track(this.#dial(remote, port));
     const timeout = new AbortController();
     const giveUp = () => timeout.abort(this.#timedOut(peer, remote, port, timeoutMs));
@@ -191,9 +192,12 @@ export class Wirestack implements AsyncDisposable {
     try {
       const socket = new TunnelDatagramConn(
         engine.stack.bindUdp({ ...specific(address), ...(port > 0 && { port }) }),
-        address,
-        () => engine.now(),
-        (socket) => this.#open.delete(socket),
+        {
+          address,
+          now: () => engine.now(),
+          checkReach: (address) => this.#peerAt(address, "send"),
+          onClosed: (socket) => this.#open.delete(socket),
+        },
       );
       this.#open.add(socket);
       return socket;
@@ -320,16 +324,16 @@ export class Wirestack implements AsyncDisposable {
   }
 
   /** The peer that has an address, and can be reached. */
-  #peerAt(remote: IpAddress): Peer {
+  #peerAt(remote: IpAddress, operation: string): Peer {
     const { engine, peers } = this.#gateway;
     // A network the interface is in leads to NIC 1 as a whole, but only peers are there.
     const peer = engine.device.peerAt(remote.bytes, 0, remote.version);
     if (engine.stack.routes.lookupAddress(remote) !== engine.nic1 || peer === undefined) {
-      throw new Deno.errors.NetworkUnreachable(`connect: no peer's AllowedIPs hold ${remote}`);
+      throw new Deno.errors.NetworkUnreachable(`${operation}: no peer's AllowedIPs hold ${remote}`);
     }
     if (peer.endpoint !== undefined || peers.location(peer) !== undefined) return peer;
     throw new Deno.errors.NetworkUnreachable(
-      `connect: peer ${peerName(peer)}, which has ${remote}, has no Endpoint and has ` +
+      `${operation}: peer ${peerName(peer)}, which has ${remote}, has no Endpoint and has ` +
         "not been heard yet",
     );
   }

@@ -33,6 +33,7 @@ export interface GatewayOptions {
   readonly crypto?: Crypto;
   /** WireGuard's time constants. */
   readonly timers?: Partial<TimerSettings>;
+  /** Constants of TCP inside the tunnel. */
   readonly tcp?: Partial<TcpSettings>;
   /** Default: as the system resolves names. */
   readonly resolve?: Resolve;
@@ -45,6 +46,7 @@ export interface GatewayOptions {
   readonly resolveAgainMs?: number;
 }
 
+/** How to close. */
 export interface CloseOptions {
   /**
    * How long what is under way may take: bytes that have not arrived, packets that wait for a
@@ -53,6 +55,7 @@ export interface CloseOptions {
   readonly graceMs?: number;
 }
 
+/** What closing has done. */
 export interface CloseResult {
   /** Connections, and peers with packets to send, that were cut off when the time was over. */
   readonly unfinished: number;

@@ -16,7 +16,9 @@ import { peerName, type TunnelPeers } from "./peers.ts";
 export interface ReloadReport {
   /** Peers. */
   readonly added: number;
+  /** As {@link added}. */
   readonly removed: number;
+  /** As {@link added}. */
   readonly changed: number;
   /** The same by name, a line each. */
   readonly peers: readonly string[];

@@ -11,6 +11,7 @@ import { encodeKey } from "../base64.ts";
 import type { ProxiedSubnet } from "../forward/subnet_proxy.ts";
 import type { TcpRelay } from "../forward/tcp_relay.ts";
 
+/** A peer as it is now. */
 export interface PeerStats {
   /** Base64. */
   readonly publicKey: string;
@@ -18,9 +19,11 @@ export interface PeerStats {
   readonly name: string | null;
   /** `ADDRESS:PORT`; null when it is not known. */
   readonly endpoint: string | null;
+  /** Prefixes: `10.9.0.2/32`. */
   readonly allowedIps: readonly string[];
   /** Whole datagrams, as `wg show` counts them. */
   readonly receivedBytes: number;
+  /** As {@link receivedBytes}. */
   readonly sentBytes: number;
   /** Milliseconds since the Unix epoch, 0 for never. */
   readonly lastHandshake: number;
@@ -28,7 +31,9 @@ export interface PeerStats {
   readonly persistentKeepalive: number;
 }
 
+/** A forwarded TCP connection as it is now. */
 export interface ConnectionStats {
+  /** `ADDRESS:PORT` inside the tunnel. */
   readonly client: string;
   /** What the client asked for. */
   readonly target: string;
@@ -36,20 +41,27 @@ export interface ConnectionStats {
   readonly dialled: string;
   /** `dialling`, or the state of the client's side. */
   readonly state: string;
+  /** Since the client asked for it. */
   readonly ageMs: number;
   /** Towards the target, and towards the client. */
   readonly bytesUp: number;
+  /** As {@link bytesUp}. */
   readonly bytesDown: number;
+  /** Smoothed round trip to the client; 0 before the first. */
   readonly rttMs: number;
+  /** Segments towards the client that were sent again. */
   readonly retransmits: number;
 }
 
+/** A gateway as it is now. */
 export interface GatewayStats {
+  /** Since it was started. */
   readonly uptimeMs: number;
   /** Bound UDP port. */
   readonly port: number;
   /** Null when the private key was taken away. */
   readonly publicKey: string | null;
+  /** All of them. */
   readonly peers: readonly PeerStats[];
   /** What is proxied, the longest prefix first. */
   readonly subnets: readonly ProxiedSubnet[];

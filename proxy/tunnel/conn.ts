@@ -16,7 +16,9 @@ const CHUNK = 65536;
  * as long as the gateway runs or is being closed; {@link reset} alone breaks it off.
  */
 export class TunnelConn implements Deno.Conn<Deno.NetAddr> {
+  /** This end, inside the tunnel. */
   readonly localAddr: Deno.NetAddr;
+  /** The other end, inside the tunnel. */
   readonly remoteAddr: Deno.NetAddr;
   readonly #endpoint: TcpEndpoint;
   readonly #waiters = new Waiters();

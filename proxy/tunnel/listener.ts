@@ -32,7 +32,11 @@ export class TunnelListener implements Deno.Listener<TunnelConn, Deno.NetAddr> {
     this.addr = netAddr("tcp", options.address, this.#listener.port);
   }
 
-  /** @throws {Deno.errors.BadResource} once the listener is closed. */
+  /**
+   * Waits for a connection.
+   *
+   * @throws {Deno.errors.BadResource} once the listener is closed.
+   */
   async accept(): Promise<TunnelConn> {
     for (;;) {
       if (this.#isClosed) throw new Deno.errors.BadResource("the listener is closed");
@@ -103,6 +107,20 @@ const MAX_WAITING_BYTES = 1 << 20;
  */
 const DATAGRAM_OVERHEAD = 512;
 
+/** How long a datagram waits for room: the engine makes some in every turn that it has. */
+const SEND_LIMIT_MS = 5_000;
+const SENDS_PER_TURN = 32;
+
+/** @internal */
+export interface TunnelDatagramOptions {
+  /** What was asked for: one of the tunnel's own, or the unspecified one of a family. */
+  readonly address: IpAddress;
+  readonly now: () => number;
+  /** Throws if no peer can be reached at that address. */
+  readonly checkReach: (address: IpAddress) => void;
+  readonly onClosed: (socket: TunnelDatagramConn) => void;
+}
+
 /** A UDP socket inside the tunnel, shaped like `Deno.DatagramConn`. */
 export class TunnelDatagramConn implements AsyncIterable<[Uint8Array<ArrayBuffer>, Deno.NetAddr]> {
   /** Where it receives; the unspecified address for every one of the tunnel's own. */
@@ -110,28 +128,18 @@ export class TunnelDatagramConn implements AsyncIterable<[Uint8Array<ArrayBuffer
   /** Datagrams that nobody received in time. */
   dropped = 0;
   readonly #endpoint: UdpEndpoint;
-  readonly #now: () => number;
-  readonly #onClosed: (socket: TunnelDatagramConn) => void;
+  readonly #options: TunnelDatagramOptions;
   readonly #received: [Uint8Array<ArrayBuffer>, Deno.NetAddr][] = [];
   readonly #waiters = new Waiters();
   #waitingBytes = 0;
+  #sends = 0;
   #isClosed = false;
 
-  /**
-   * Made by `Wirestack.listenDatagram`.
-   *
-   * @param address What was asked for: one of the tunnel's own, or the unspecified one of a family.
-   */
-  constructor(
-    endpoint: UdpEndpoint,
-    address: IpAddress,
-    now: () => number,
-    onClosed: (socket: TunnelDatagramConn) => void,
-  ) {
+  /** Made by `Wirestack.listenDatagram`. */
+  constructor(endpoint: UdpEndpoint, options: TunnelDatagramOptions) {
     this.#endpoint = endpoint;
-    this.#now = now;
-    this.#onClosed = onClosed;
-    this.addr = netAddr("udp", address, endpoint.port);
+    this.#options = options;
+    this.addr = netAddr("udp", options.address, endpoint.port);
     endpoint.handler = {
       datagram: (_endpoint, source, sourcePort, buffer, offset, length) =>
         this.#queue(source, sourcePort, buffer, offset, length),
@@ -161,20 +169,28 @@ export class TunnelDatagramConn implements AsyncIterable<[Uint8Array<ArrayBuffer
   }
 
   /**
-   * Sends a datagram of up to 65,507 bytes.
+   * Sends a datagram of up to 65,507 bytes, once there is room for it.
    *
    * @returns its length.
    * @throws {TypeError} if `to` is not an address inside the tunnel.
-   * @throws {Deno.errors.NetworkUnreachable} if nothing leads there, or there is no room to send.
+   * @throws {Deno.errors.NetworkUnreachable} if nothing leads there: no peer has the address, or it
+   * is not known where that peer is.
    */
-  // deno-lint-ignore require-await -- the shape of Deno.DatagramConn
   async send(bytes: Uint8Array, to: Deno.Addr): Promise<number> {
     this.#checkOpen();
     if (to.transport !== "udp") throw new TypeError(`expected a UDP address, got ${to.transport}`);
     const address = tunnelAddress(to.hostname);
-    const hasLeft = this.#endpoint.send(address, to.port, bytes, 0, bytes.length, this.#now());
-    if (hasLeft) return bytes.length;
-    throw new Deno.errors.NetworkUnreachable(`send: no way to ${address}`);
+    const { checkReach, now } = this.#options;
+    checkReach(address);
+    const deadline = now() + SEND_LIMIT_MS;
+    while (!this.#endpoint.send(address, to.port, bytes, 0, bytes.length, now())) {
+      if (now() > deadline) throw new Deno.errors.TimedOut("send: no room in the gateway");
+      await turn();
+      this.#checkOpen();
+    }
+    // A program that only sends leaves nobody else a turn, the handshake included.
+    if (++this.#sends % SENDS_PER_TURN === 0) await turn();
+    return bytes.length;
   }
 
   /** Gives the port back; datagrams that wait are dropped. */
@@ -183,7 +199,7 @@ export class TunnelDatagramConn implements AsyncIterable<[Uint8Array<ArrayBuffer
     this.#isClosed = true;
     this.#received.length = 0;
     this.#endpoint.close();
-    this.#onClosed(this);
+    this.#options.onClosed(this);
     this.#waiters.wake();
   }
 
@@ -224,6 +240,11 @@ export class TunnelDatagramConn implements AsyncIterable<[Uint8Array<ArrayBuffer
   #checkOpen(): void {
     if (this.#isClosed) throw new Deno.errors.BadResource("the socket is closed");
   }
+}
+
+/** The engine has one, and whoever else waits for something to happen. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /**
