@@ -18,6 +18,5 @@ if (import.meta.main) {
     await (await import("./proxy/cli/program.ts")).loadUp();
   });
   const { run } = await import("./proxy/cli/program.ts");
-  const { processTerminal } = await import("./proxy/cli/terminal.ts");
-  Deno.exit(await run(Deno.args, processTerminal, confinement));
+  Deno.exit(await run(Deno.args, undefined, confinement));
 }

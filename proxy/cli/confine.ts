@@ -14,6 +14,7 @@ import {
   type ProcessView,
 } from "../../ffi/confine/mod.ts";
 import { controlDirectory, prepareDirectory } from "../control/socket_path.ts";
+import { prepareStateDirectory, stateDirectories } from "../gateway/state_directory.ts";
 
 export type { Confinement };
 
@@ -35,6 +36,7 @@ export async function confineCommand(
   if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") return undefined;
   try {
     return await confineProcess(async (view) => {
+      prepareStateDirectory(stateFolders(view)); // no rule without a folder
       if (load !== undefined) await keepCompiled(view, folder, load);
       return fileRules(view, args, folder);
     });
@@ -234,15 +236,9 @@ function controlFolderOf(file: string): string | undefined {
   }
 }
 
-/** Where endpoints of peers are kept for the next start: those of these folders that are there. */
-function stateFolders(view: ProcessView): string[] {
-  const home = view.environment("HOME");
-  const own = view.environment("XDG_STATE_HOME") ?? (home && `${home}/.local/state`);
-  return [
-    ...view.environment("STATE_DIRECTORY")?.split(":") ?? [],
-    "/var/lib/wirestack",
-    ...own ? [`${own}/wirestack`] : [],
-  ].filter((path) => path.startsWith("/"));
+/** Where endpoints of peers are kept for the next start. */
+function stateFolders(view: ProcessView): readonly string[] {
+  return stateDirectories((name) => view.environment(name));
 }
 
 function flag(args: readonly string[], name: string): string | undefined {

@@ -10,6 +10,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "npm:comma
 import type { UdpChoice } from "../bind/udp_open.ts";
 import { ConfigError } from "../config/error.ts";
 import { isInterfaceName } from "../control/socket_path.ts";
+import { stateDirectories } from "../gateway/state_directory.ts";
 import { VERSION } from "../version.ts";
 import { type Confinement, describeConfinement } from "./confine.ts";
 import { addConfigFlags, applyFlags, type FlagValue } from "./flags.ts";
@@ -69,7 +70,7 @@ function makeProgram(
     .addOption(new Option("--ffi").hideHelp())
     .addOption(new Option("--no-ffi").hideHelp())
     .hook("preAction", (_program, command) => {
-      if (command.name() !== "up") terminal.giveUpFfi();
+      if (command.name() !== "up" && command.name() !== "check") terminal.giveUpFfi();
     });
 
   const upCommand = program.command("up")
@@ -80,38 +81,8 @@ function makeProgram(
         "file, and are enough without one. SIGHUP, as `wirestack reload`, " +
         "reads the configuration again. SIGUSR2 logs the counters.",
     )
-    .argument("[CONFIG]", "wg-quick file, or -")
-    .addOption(
-      new Option("--name <NAME>", "name of the gateway for wg and wirestack show").argParser(
-        parseName,
-      ),
-    )
-    .addOption(
-      new Option("--log-level <LEVEL>", "least that is logged")
-        .choices(["trace", "debug", "info", "warning", "error"]).default("info").helpGroup("Log:"),
-    )
-    .addOption(
-      new Option("--log-format <FORMAT>", "form of the log on standard error")
-        .choices(["text", "json"]).default("text").helpGroup("Log:"),
-    )
-    .addOption(
-      new Option(
-        "--ffi",
-        "UDP in batches by calls of the C library, or an error: the default on Linux",
-      )
-        .helpGroup("System:"),
-    )
-    .addOption(
-      new Option("--no-ffi", "slower, and within Deno's own sandbox").helpGroup("System:"),
-    )
-    .addOption(
-      new Option("--no-confine", "keep all files and system calls that this user has")
-        .helpGroup("System:"),
-    )
-    .addOption(
-      new Option("--crypto <WHICH>", "the fastest there is, node:crypto, or plain TypeScript")
-        .choices(["auto", "native", "noble"]).default("auto").helpGroup("Tunnel:"),
-    );
+    .argument("[CONFIG]", "wg-quick file, or -");
+  addUpOptions(upCommand);
   const upFlags = addConfigFlags(upCommand);
   upCommand.action(async (file: string | undefined, options) => {
     const { ffi, reason } = await chooseFfi(options.ffi ?? program.opts().ffi);
@@ -126,7 +97,12 @@ function makeProgram(
       ...options,
       udp: describeUdp(ffi, reason),
       ...(ffi && { confinement: describeConfinement(confinement, options.confine) }),
-      start: (config) => Gateway.start(config, { ffi, ...(crypto && { crypto }) }),
+      start: (config) =>
+        Gateway.start(config, {
+          ffi,
+          stateDirectories: stateDirectories(),
+          ...(crypto && { crypto }),
+        }),
       handlers: (gateway) =>
         controlHandlers(gateway, {
           started: loaded,
@@ -145,14 +121,21 @@ function makeProgram(
 
   const checkCommand = program.command("check")
     .summary("check a configuration")
-    .description("Prints every problem of a configuration, or what it amounts to.")
+    .description(
+      "Prints every problem of a configuration, and what up would find when it starts, or what it " +
+        "amounts to. Takes the flags of up: a command is checked by exchanging that word.",
+    )
     .argument("[CONFIG]", "wg-quick file, or -");
+  addUpOptions(checkCommand);
   const checkFlags = addConfigFlags(checkCommand);
-  checkCommand.action(async (file: string | undefined) => {
-    const { config, warnings } = await load(file, checkFlags, terminal);
-    const { summarize } = await import("../config/summary.ts");
-    for (const warning of warnings) terminal.error(`warning: ${warning}\n`);
-    terminal.out(`${file ?? "flags"}: ok\n${summarize(config)}\n`);
+  checkCommand.action(async (file: string | undefined, options) => {
+    const loaded = await load(file, checkFlags, terminal);
+    const { check } = await import("./check.ts");
+    await check(loaded, {
+      ...(file !== undefined && { file }),
+      ...(options.name !== undefined && { name: options.name }),
+      ffi: options.ffi ?? program.opts().ffi,
+    }, terminal);
   });
 
   program.command("show")
@@ -214,6 +197,18 @@ function makeProgram(
       const { removePeer } = await import("./remove_peer.ts");
       done(await orNotRunning(() => removePeer(name, options, terminal), terminal));
     });
+  program.command("strip")
+    .summary("print what wg takes of a configuration")
+    .description(
+      "Prints a configuration without what is not WireGuard's own, as wg-quick strip does, for " +
+        "wg syncconf NAME <(wirestack strip CONFIG). Has the private key. wirestack reload applies " +
+        "all of it.",
+    )
+    .argument("<CONFIG>", "wg-quick file, or -")
+    .action(async (file: string) => {
+      const { strip } = await import("./strip.ts");
+      done(await strip(file, terminal));
+    });
   program.command("genkey")
     .description("Prints a new private key, as wg genkey does.")
     .action(() => done(genkey(terminal)));
@@ -253,6 +248,42 @@ async function loadConfigModules() {
 }
 
 /** @param asked By --ffi or --no-ffi. */
+/** What `up` takes beside the keys of the configuration; `check` takes the same. */
+function addUpOptions(command: Command): void {
+  command
+    .addOption(
+      new Option("--name <NAME>", "name of the gateway for wg and wirestack show").argParser(
+        parseName,
+      ),
+    )
+    .addOption(
+      new Option("--log-level <LEVEL>", "least that is logged")
+        .choices(["trace", "debug", "info", "warning", "error"]).default("info").helpGroup("Log:"),
+    )
+    .addOption(
+      new Option("--log-format <FORMAT>", "form of the log on standard error")
+        .choices(["text", "json"]).default("text").helpGroup("Log:"),
+    )
+    .addOption(
+      new Option(
+        "--ffi",
+        "UDP in batches by calls of the C library, or an error: the default on Linux",
+      )
+        .helpGroup("System:"),
+    )
+    .addOption(
+      new Option("--no-ffi", "slower, and within Deno's own sandbox").helpGroup("System:"),
+    )
+    .addOption(
+      new Option("--no-confine", "keep all files and system calls that this user has")
+        .helpGroup("System:"),
+    )
+    .addOption(
+      new Option("--crypto <WHICH>", "the fastest there is, node:crypto, or plain TypeScript")
+        .choices(["auto", "native", "noble"]).default("auto").helpGroup("Tunnel:"),
+    );
+}
+
 async function chooseFfi(asked: boolean | undefined): Promise<UdpChoice> {
   const { chooseUdp } = await import("../bind/udp_open.ts");
   try {
@@ -303,8 +334,8 @@ function parseName(text: string): string {
 
 /**
  * The program may write anywhere, because `add-peer` does. A gateway has no use for more than the
- * usual folders of control sockets, which the task names beside it, and so stay permitted. In any
- * other folder its socket stays behind when it ends, and is replaced by the next.
+ * usual folders of control sockets and of state, which the task names beside it, and so stay
+ * permitted. In any other folder its socket stays behind when it ends, and is replaced by the next.
  */
 function giveUpWriting(): void {
   Deno.permissions.revokeSync({ name: "write", path: "/" });
@@ -330,7 +361,8 @@ async function load(file: string | undefined, flags: readonly FlagValue[], termi
     : parseConfigFile(await readText(file, "a wg-quick file", terminal), file);
   await applyFlags(source, flags, terminal);
   const loaded = loadSource(source);
-  if (file === undefined || !await isWorldAccessible(file)) return loaded;
-  const warning = `${file}: is world accessible, expected mode 600`;
-  return { ...loaded, warnings: [warning, ...loaded.warnings] };
+  const { advise } = await import("../gateway/advice.ts");
+  const warnings = advise(loaded);
+  if (file === undefined || !await isWorldAccessible(file)) return { ...loaded, warnings };
+  return { ...loaded, warnings: [`${file}: is world accessible, expected mode 600`, ...warnings] };
 }

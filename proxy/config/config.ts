@@ -121,6 +121,8 @@ export interface ProxyInput {
   udpIdleTimeout?: number | string;
   /** The same towards port 53. Default 30. */
   udpDnsIdleTimeout?: number | string;
+  /** Who may answer: anybody, an address that was asked, or only its port. Default `address`. */
+  udpFiltering?: UdpFiltering;
   /** Connections being made to targets at once. Default 2048. */
   maxDials?: number | string;
   /** Connections to targets at once. Default 16384. */
@@ -176,7 +178,11 @@ export interface ProxyConfig {
   readonly maps: readonly MapConfig[];
   readonly timeouts: ProxyTimeouts;
   readonly limits: ProxyLimits;
+  readonly udpFiltering: UdpFiltering;
 }
+
+/** RFC 4787 §5, there called endpoint-independent, address-dependent, address-and-port-dependent. */
+export type UdpFiltering = "endpoint" | "address" | "address-port";
 
 /** Addresses in `from` are dialled at the same place in `to`. */
 export interface MapConfig {

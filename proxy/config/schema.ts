@@ -6,6 +6,7 @@
  */
 
 import * as z from "npm:zod@4.6.7";
+import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, DEFAULT_UDP_FILTERING } from "./defaults.ts";
 import {
   integer,
   oneOf,
@@ -69,16 +70,20 @@ export const proxySchema = z.strictObject({
   protocols: listOf(oneOf("tcp", "udp")),
   map: listOf(parseMap),
   interface: optional(oneOf("nic1", "nic2"), "nic2"),
-  tcpDialTimeout: optional(seconds(0.1, 300), 5_000),
-  tcpHalfCloseTimeout: optional(seconds(0.1, DAY), 60_000),
-  tcpKeepaliveIdle: optional(seconds(1, DAY), 60_000),
-  tcpKeepaliveInterval: optional(seconds(1, DAY), 30_000),
-  tcpKeepaliveCount: optional(integer(1, 255), 9),
-  udpIdleTimeout: optional(seconds(0.1, DAY), 60_000),
-  udpDnsIdleTimeout: optional(seconds(0.1, DAY), 30_000),
-  maxDials: optional(integer(1, 1_000_000), 2048),
-  maxTcpConnections: optional(integer(1, 1_000_000), 16384),
-  maxUdpSessions: optional(integer(1, 1_000_000), 4096),
+  tcpDialTimeout: optional(seconds(0.1, 300), DEFAULT_TIMEOUTS.tcpDialMs),
+  tcpHalfCloseTimeout: optional(seconds(0.1, DAY), DEFAULT_TIMEOUTS.tcpHalfCloseMs),
+  tcpKeepaliveIdle: optional(seconds(1, DAY), DEFAULT_TIMEOUTS.tcpKeepAliveIdleMs),
+  tcpKeepaliveInterval: optional(seconds(1, DAY), DEFAULT_TIMEOUTS.tcpKeepAliveIntervalMs),
+  tcpKeepaliveCount: optional(integer(1, 255), DEFAULT_TIMEOUTS.tcpKeepAliveCount),
+  udpIdleTimeout: optional(seconds(0.1, DAY), DEFAULT_TIMEOUTS.udpIdleMs),
+  udpFiltering: optional(
+    oneOf("endpoint", "address", "address-port"),
+    DEFAULT_UDP_FILTERING,
+  ),
+  udpDnsIdleTimeout: optional(seconds(0.1, DAY), DEFAULT_TIMEOUTS.udpDnsIdleMs),
+  maxDials: optional(integer(1, 1_000_000), DEFAULT_LIMITS.maxDials),
+  maxTcpConnections: optional(integer(1, 1_000_000), DEFAULT_LIMITS.maxTcpConnections),
+  maxUdpSessions: optional(integer(1, 1_000_000), DEFAULT_LIMITS.maxUdpSessions),
 });
 
 export type InterfaceValues = z.output<typeof interfaceSchema>;

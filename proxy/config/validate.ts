@@ -166,7 +166,13 @@ function checkProxy(source: ConfigSource, proxy: ProxyValues): void {
     source.warn(["proxy", "subnets"], "missing: no target can be reached through the proxy");
   }
   const seen = new Map<string, number>();
-  map.forEach(({ from }, i) => {
+  map.forEach(({ from, to }, i) => {
+    if (to.address.isUnspecified) {
+      source.warn(
+        ["proxy", "map", i],
+        `${to.address} is this host's loopback: all that listens there can be reached at ${from}`,
+      );
+    }
     const first = seen.get(`${from}`);
     if (first !== undefined) {
       const where = source.place(["proxy", "map", first]);
@@ -221,5 +227,6 @@ function proxyConfig(proxy: ProxyValues): ProxyConfig {
       maxTcpConnections: proxy.maxTcpConnections,
       maxUdpSessions: proxy.maxUdpSessions,
     },
+    udpFiltering: proxy.udpFiltering,
   };
 }

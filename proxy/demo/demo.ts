@@ -157,7 +157,7 @@ async function startHere(
   started: AsyncDisposableStack,
   signal: AbortSignal,
 ): Promise<{ port: number }> {
-  const gateway = await Wirestack.start(config);
+  const gateway = await Wirestack.start({ text: config });
   if (signal.aborted) await gateway.close();
   return started.use(gateway);
 }

@@ -280,7 +280,7 @@ export class Wirestack implements AsyncDisposable {
     this.#gateway.enableProxyOnSubnet(prefixesOf(prefixes), { tcp, udp });
   }
 
-  /** Ends that. Connections that are stay. @throws {TypeError} if one is not a prefix. */
+  /** Ends that, and the connections to these. @throws {TypeError} if one is not a prefix. */
   disableProxyOnSubnet(prefixes: ListInput): void {
     this.#checkOpen();
     this.#gateway.disableProxyOnSubnet(prefixesOf(prefixes));

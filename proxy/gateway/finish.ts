@@ -30,10 +30,10 @@ interface Running {
 export async function finishUnderWay(gateway: Running, limitMs: number): Promise<number> {
   const { engine } = gateway;
   const deadline = engine.now() + limitMs;
-  const watch = new RelayWatch(gateway);
   for (;;) {
     const now = engine.now();
-    const left = countDelivering(engine.stack, now) + watch.countMoving(now) + countStaged(gateway);
+    const left = countDelivering(engine.stack, now) + countMoving(gateway, now) +
+      countStaged(gateway);
     if (left === 0 || now >= deadline) return left;
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
@@ -67,32 +67,17 @@ function countStaged({ engine, peers }: Running): number {
   return count;
 }
 
-/** Which proxied connections move, beside those that have bytes for the peer. */
-class RelayWatch {
-  readonly #gateway: Running;
-  readonly #seen = new Map<object, { bytes: number; at: number }>();
-
-  constructor(gateway: Running) {
-    this.#gateway = gateway;
+/** Proxied connections that move, beside those that have bytes for the peer. */
+function countMoving({ proxy }: Running, now: number): number {
+  let count = 0;
+  for (const { flow, endpoint } of proxy.tcp.connections()) {
+    if (endpoint?.isDelivering) continue;
+    // What has just been sent over there may be on its way here.
+    const isOpen = endpoint !== undefined && !isOver(endpoint);
+    const at = isOpen ? Math.max(flow.lastActivity, endpoint.lastReceived) : flow.lastActivity;
+    if (now - at < IDLE_MS) count++;
   }
-
-  countMoving(now: number): number {
-    let count = 0;
-    for (const relay of this.#gateway.proxy.tcp.relays()) {
-      const bytes = relay.bytesUp + relay.bytesDown;
-      const { endpoint } = relay;
-      if (endpoint?.isDelivering) continue;
-      let seen = this.#seen.get(relay);
-      if (seen?.bytes !== bytes) {
-        // At first sight: as idle as the peer is silent. What is over there is on its way here.
-        const isOpen = endpoint !== undefined && !isOver(endpoint);
-        const at = seen === undefined && isOpen ? endpoint.lastReceived : now;
-        this.#seen.set(relay, seen = { bytes, at });
-      }
-      if (now - seen.at < IDLE_MS) count++;
-    }
-    return count;
-  }
+  return count;
 }
 
 /** Both sides have closed, and the application is done. */

@@ -22,6 +22,9 @@ import { logRejection } from "./handshake_log.ts";
 import type { Resolve } from "./resolver.ts";
 import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
 import { peerName, TunnelPeers } from "./peers.ts";
+import { flowOwners, proxySettings } from "./proxying.ts";
+import type { OwnListener } from "../flow/own_listeners.ts";
+import { parseIpAddress } from "../address.ts";
 
 export type { ConnectionStats, GatewayStats, PeerStats } from "./stats.ts";
 
@@ -44,6 +47,8 @@ export interface GatewayOptions {
   readonly ffi?: boolean;
   /** How old the address of a name must be before a failing handshake has it looked up again. */
   readonly resolveAgainMs?: number;
+  /** Where peers' endpoints are remembered for the next start; the first that works. Default: nowhere. */
+  readonly stateDirectories?: readonly string[];
 }
 
 /** How to close. */
@@ -92,6 +97,16 @@ export class Gateway implements AsyncDisposable {
     }
   }
 
+  /**
+   * Opens WireGuard's socket as {@link start} does, and closes it: what the system refuses is known.
+   *
+   * @throws {SettingError} naming what it refuses.
+   */
+  static tryListening(config: GatewayConfig, options: Pick<GatewayOptions, "ffi"> = {}): void {
+    const { ffi } = chooseUdp(options.ffi);
+    orSettingError(() => openUdp(config, openArena(config.mtu), ffi)).close();
+  }
+
   private constructor(config: GatewayConfig, options: GatewayOptions) {
     this.closed = this.#closed.promise;
     this.closed.catch(() => {}); // whoever waits for it hears of it
@@ -108,10 +123,14 @@ export class Gateway implements AsyncDisposable {
         routes.addNetwork(new Prefix(address, length));
       }
       this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, options);
-      this.proxy = new SubnetProxy(engine, routes, config.proxy, {
+      this.proxy = new SubnetProxy({
+        engine,
+        routes,
+        settings: proxySettings(config.proxy),
+        ownerOf: flowOwners(engine.device),
         ffi,
-        isOwnPort: (port) => port === this.udp.port,
       });
+      this.proxy.listeners.add(this.#listener());
     } catch (error) {
       this.udp.close();
       throw error;
@@ -173,7 +192,7 @@ export class Gateway implements AsyncDisposable {
     this.proxy.enable(prefixes, protocols);
   }
 
-  /** The addresses are no longer proxied. Connections that are stay. */
+  /** The addresses are no longer proxied: connections and sessions with them end. */
   disableProxyOnSubnet(prefixes: readonly Prefix[]): void {
     this.proxy.disable(prefixes);
   }
@@ -256,6 +275,21 @@ export class Gateway implements AsyncDisposable {
     return { unfinished };
   }
 
+  /** WireGuard's socket. Through it a peer could send itself into the tunnel, round after round. */
+  #listener(): OwnListener {
+    const port = () => this.udp.port;
+    const address = () => this.#listen.listenAddress;
+    return {
+      protocol: "udp",
+      get port() {
+        return port();
+      },
+      get address() {
+        return parseIpAddress(address() ?? "");
+      },
+    };
+  }
+
   #enableSingle(protocols: Partial<Protocols>): void {
     log.warn("the forwarders answer on the tunnel's own interface: peers reach every target");
     this.proxy.enableSingle(protocols);
@@ -289,6 +323,7 @@ export class Gateway implements AsyncDisposable {
         break;
       case "endpoint-changed":
         log.info("peer {peer}: now at {endpoint}", properties);
+        this.peers.moved();
         break;
       case "session-expired":
         log.debug("peer {peer}: keys wiped", properties);

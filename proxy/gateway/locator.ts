@@ -31,6 +31,8 @@ export interface LocatorOptions {
   readonly resolveAgainMs: number;
   now(): number;
   endpoint(address: IpAddress, port: number): Endpoint;
+  /** Begins to shake hands with a peer, as soon as it is its turn. */
+  initiate(peer: Peer): void;
   /** Something is to be sent, or {@link PeerLocator.retryAt} is another. */
   changed(locator: PeerLocator): void;
 }
@@ -158,7 +160,7 @@ export class PeerLocator {
     const peer = this.#peer;
     const isWanted = peer.persistentKeepalive > 0 || peer.stagedPackets > 0 ||
       this.#hint !== undefined;
-    if (isWanted && !peer.hasSession) peer.initiate(this.#options.now());
+    if (isWanted && !peer.hasSession) this.#options.initiate(peer);
     this.#options.changed(this);
   }
 

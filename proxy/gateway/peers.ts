@@ -7,13 +7,14 @@
  */
 
 import { IpAddress, Prefix } from "../../netstack/mod.ts";
-import { type AllowedIp, clampPrivateKey, type Peer } from "../../wireguard/mod.ts";
+import { type AllowedIp, clampPrivateKey, type Endpoint, type Peer } from "../../wireguard/mod.ts";
 import { UdpAddress } from "../bind/udp_address.ts";
 import type { UdpBind } from "../bind/udp.ts";
 import type { PeerConfig } from "../config/config.ts";
 import type { Engine, TimeoutSource } from "../engine/engine.ts";
 import type { GatewayRoutes } from "./routes.ts";
 import { encodeKey, generatePrivateKey, isSameKey, publicKeyOf } from "../base64.ts";
+import { EndpointMemory } from "./endpoint_memory.ts";
 import { type LocatorOptions, type PeerLocation, PeerLocator } from "./locator.ts";
 import { type Resolve, resolveBySystem } from "./resolver.ts";
 
@@ -22,6 +23,9 @@ export function peerName(peer: Peer): string {
   return peer.name ?? encodeKey(peer.publicKey);
 }
 
+/** Handshakes that begin together at most, and how long the next wait: 640 per second. */
+const CALLS = 32;
+const CALL_PAUSE_MS = 50;
 /** Not to bother the name server at every failed handshake of 5 s. */
 const RESOLVE_AGAIN_MS = 15_000;
 
@@ -30,6 +34,8 @@ export interface TunnelPeersOptions {
   readonly resolve?: Resolve;
   /** How old the addresses of a name must be before failing handshakes have it looked up again. */
   readonly resolveAgainMs?: number;
+  /** Where peers' endpoints are remembered for the next start. Default: nowhere. */
+  readonly stateDirectories?: readonly string[];
 }
 
 export class TunnelPeers implements TimeoutSource {
@@ -40,6 +46,10 @@ export class TunnelPeers implements TimeoutSource {
   /** Those that have a deadline. */
   readonly #waiting = new Set<PeerLocator>();
   readonly #locatorOptions: LocatorOptions;
+  readonly #memory: EndpointMemory;
+  /** Peers to shake hands with, and when it is their turn. */
+  readonly #calls = new Set<Peer>();
+  #callAt = -Infinity;
   #privateKey: Uint8Array | undefined;
 
   /**
@@ -61,11 +71,19 @@ export class TunnelPeers implements TimeoutSource {
       resolveAgainMs: options.resolveAgainMs ?? RESOLVE_AGAIN_MS,
       now: () => engine.now(),
       endpoint: (address, port) => udp.endpoint(address, port),
+      initiate: (peer) => void this.#calls.add(peer),
       changed: (locator) => {
         if (locator.retryAt < Infinity) this.#waiting.add(locator);
         engine.wake();
       },
     };
+    this.#memory = new EndpointMemory({
+      directories: options.stateDirectories ?? [],
+      now: () => engine.now(),
+      wallClock: () => Date.now(),
+      publicKey: () => engine.device.publicKey,
+      peers: () => engine.device.peers(),
+    });
     engine.addTimeouts(this);
     this.#privateKey = clampPrivateKey(privateKey.slice());
   }
@@ -103,7 +121,9 @@ export class TunnelPeers implements TimeoutSource {
       ...(presharedKey && { presharedKey }),
     }, this.#engine.now());
     peer.name = name;
-    if (endpoint !== undefined) this.setLocation(peer, endpoint);
+    const known = this.#memory.of(publicKey);
+    const hint = known && this.#udp.endpoint(known.address, known.port);
+    if (endpoint !== undefined || hint !== undefined) this.#locate(peer, endpoint, hint);
     this.setAllowedIps(peer, allowedIps);
     this.setPersistentKeepalive(peer, persistentKeepalive); // last: it may start a handshake
     return peer;
@@ -112,6 +132,8 @@ export class TunnelPeers implements TimeoutSource {
   remove(peer: Peer): void {
     for (const prefix of this.allowedIps(peer)) this.#routes.removeAllowedIp(prefix);
     this.forgetLocation(peer);
+    this.#calls.delete(peer);
+    this.#memory.changed();
     this.#engine.device.removePeer(peer, this.#engine.now());
   }
 
@@ -122,7 +144,7 @@ export class TunnelPeers implements TimeoutSource {
 
   /** A name is looked up from now on; until it is found the peer stays where it is. */
   setLocation(peer: Peer, location: PeerLocation): void {
-    this.#locate(peer, new PeerLocator(peer, location, undefined, this.#locatorOptions));
+    this.#locate(peer, location);
   }
 
   /** The peer is where its packets come from. */
@@ -172,6 +194,12 @@ export class TunnelPeers implements TimeoutSource {
 
   handshakeComplete(peer: Peer): void {
     this.#locators.get(peer)?.handshakeComplete();
+    this.#memory.changed();
+  }
+
+  /** The peer was heard from a new address. */
+  moved(): void {
+    this.#memory.changed();
   }
 
   /** The socket is another one: every endpoint of it becomes one of its own. */
@@ -186,7 +214,8 @@ export class TunnelPeers implements TimeoutSource {
   }
 
   pollTimeout(): number {
-    let next = Infinity;
+    let next = this.#memory.pollTimeout();
+    if (this.#calls.size > 0) next = Math.min(next, this.#callAt);
     for (const { retryAt } of this.#waiting) next = Math.min(next, retryAt);
     return next;
   }
@@ -197,16 +226,32 @@ export class TunnelPeers implements TimeoutSource {
       this.#waiting.delete(locator);
       locator.handleTimeout(now);
     }
+    this.#memory.handleTimeout(now);
+    this.#call(now);
   }
 
-  /** No name is looked up any more. */
+  /** No name is looked up any more; where the peers are is remembered. */
   close(): void {
+    this.#memory.save();
+    this.#calls.clear();
     for (const locator of this.#locators.values()) locator.close();
     this.#waiting.clear();
   }
 
-  #locate(peer: Peer, locator: PeerLocator): void {
+  #call(now: number): void {
+    if (now < this.#callAt || this.#calls.size === 0) return;
+    let left = CALLS;
+    for (const peer of this.#calls) {
+      if (left-- === 0) break;
+      this.#calls.delete(peer);
+      peer.initiate(now);
+    }
+    this.#callAt = now + CALL_PAUSE_MS;
+  }
+
+  #locate(peer: Peer, location?: PeerLocation, hint?: Endpoint): void {
     this.forgetLocation(peer);
+    const locator = new PeerLocator(peer, location, hint, this.#locatorOptions);
     this.#locators.set(peer, locator);
     locator.start();
   }

@@ -1,6 +1,6 @@
 /**
  * Live change: makes a running gateway like a configuration, touching only what differs. Peers that
- * stay keep their sessions, connections that are stay.
+ * stay keep their sessions; flows that are still allowed go on, the others end.
  *
  * @module
  */
@@ -9,6 +9,7 @@ import type { Peer } from "../../wireguard/mod.ts";
 import type { GatewayConfig, LoadedConfig, PeerConfig, ProxyConfig } from "../config/config.ts";
 import { ConfigError, type ConfigPath, SettingError } from "../config/error.ts";
 import type { Gateway } from "./gateway.ts";
+import { proxySettings } from "./proxying.ts";
 import { isSameKey, KEY_LENGTH } from "../base64.ts";
 import { peerName, type TunnelPeers } from "./peers.ts";
 
@@ -46,8 +47,9 @@ export function applyConfig(
   }
   gateway.peers.setPrivateKey(config.privateKey);
   const peers = applyPeers(gateway, config.peers);
-  gateway.proxy.setSettings(config.proxy);
+  gateway.proxy.setSettings(proxySettings(config.proxy));
   if (!isSingle(started.proxy) && !isSingle(config.proxy)) applySubnets(gateway, config.proxy);
+  else gateway.proxy.review();
   gateway.engine.wake();
   const warnings = unchanged(started, config).map((path) =>
     `${source.label(path)}: cannot change while running, expected a restart; it stays as it was`
@@ -132,9 +134,7 @@ function lastOwners(configs: readonly PeerConfig[]): Map<string, PeerConfig> {
 }
 
 function applySubnets({ proxy }: Gateway, config: ProxyConfig | undefined): void {
-  const wanted = config?.subnets ?? [];
-  proxy.disable(proxy.prefixes().filter((known) => !wanted.some((prefix) => prefix.equals(known))));
-  if (config !== undefined) proxy.enable(wanted, config);
+  proxy.setSubnets(config?.subnets ?? [], config ?? { tcp: false, udp: false });
 }
 
 /** The places of what is another than the gateway was started with, and has to stay. */

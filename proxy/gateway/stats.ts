@@ -9,7 +9,8 @@ import type { Engine } from "../engine/engine.ts";
 import type { Gateway } from "./gateway.ts";
 import { encodeKey } from "../base64.ts";
 import type { ProxiedSubnet } from "../forward/subnet_proxy.ts";
-import type { TcpRelay } from "../forward/tcp_relay.ts";
+import type { Flow } from "../flow/flow.ts";
+import type { FlowTable } from "../flow/table.ts";
 
 /** A peer as it is now. */
 export interface PeerStats {
@@ -81,7 +82,7 @@ export function gatewayStats(gateway: Gateway, startedAt: number): GatewayStats 
   const { engine, udp: socket, proxy } = gateway;
   const now = engine.now();
   const { device, stack, pool, link } = engine;
-  const { tcp, udp } = proxy;
+  const { tcp, udp, admission, descriptors } = proxy;
   const { rss, heapUsed, external } = Deno.memoryUsage();
   return {
     uptimeMs: now - startedAt,
@@ -89,7 +90,8 @@ export function gatewayStats(gateway: Gateway, startedAt: number): GatewayStats 
     publicKey: gateway.peers.privateKey === undefined ? null : encodeKey(device.publicKey),
     peers: peerStats(engine),
     subnets: proxy.subnets(),
-    connections: [...take(tcp.relays(), MAX_CONNECTIONS)].map((relay) => relayStats(relay, now)),
+    connections: [...take(connections(admission.table), MAX_CONNECTIONS)]
+      .map((flow) => connectionStats(flow, now)),
     counters: {
       engine: { ...engine.counters, noSlot: link.noSlot },
       bind: { ...socket.counters },
@@ -100,6 +102,7 @@ export function gatewayStats(gateway: Gateway, startedAt: number): GatewayStats 
       tcp: { ...stack.counters.tcp },
       tcpForwarder: { ...tcp.counters },
       udpForwarder: { ...udp.counters },
+      target: { outOfDescriptors: descriptors.failures },
     },
     resources: {
       ...stack.resources(),
@@ -125,19 +128,22 @@ function peerStats({ device }: Engine): PeerStats[] {
   }));
 }
 
-function relayStats(relay: TcpRelay, now: number): ConnectionStats {
-  const { request, target, endpoint } = relay;
-  const info = endpoint?.info();
+function* connections(table: FlowTable): Iterable<Flow> {
+  for (const flow of table.flows()) if (flow.protocol === "tcp") yield flow;
+}
+
+function connectionStats(flow: Flow, now: number): ConnectionStats {
+  const { state, rttMs, retransmits } = flow.carrier!.inspect(flow);
   return {
-    client: socketAddress(request.client, request.clientPort),
-    target: socketAddress(request.target, request.targetPort),
-    dialled: socketAddress(target, request.targetPort),
-    state: endpoint?.state ?? "dialling",
-    ageMs: now - relay.startedAt,
-    bytesUp: relay.bytesUp,
-    bytesDown: relay.bytesDown,
-    rttMs: info?.rttMs ?? 0,
-    retransmits: info?.retransmits ?? 0,
+    client: socketAddress(flow.source, flow.sourcePort),
+    target: socketAddress(flow.destination, flow.destinationPort),
+    dialled: socketAddress(flow.dialled!, flow.destinationPort),
+    state,
+    ageMs: now - flow.startedAt,
+    bytesUp: flow.bytesUp,
+    bytesDown: flow.bytesDown,
+    rttMs,
+    retransmits,
   };
 }
 

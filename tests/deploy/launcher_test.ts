@@ -7,7 +7,7 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { pack, SESSION_FOLDER } from "../../deploy/pack.ts";
+import { pack, USER_FOLDERS } from "../../deploy/pack.ts";
 
 const launcher = await Deno.readTextFile(new URL("../../deploy/launcher.sh", import.meta.url));
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -30,6 +30,8 @@ for argument; do echo "[$argument]"; done
 const runtime = bytes(standIn + "exit\n" + "#".repeat(70_000));
 const program = bytes("the program\n" + "/".repeat(40_000));
 
+const rest = bytes("the rest\n" + "/".repeat(40_000));
+
 /** Prints its arguments from the first: those of deno too. */
 const bare = bytes(standIn.replace(/^while .*$/m, "") + "exit\n" + "#".repeat(70_000));
 
@@ -39,7 +41,7 @@ async function build(
   deno = runtime,
 ): Promise<string> {
   const path = join(directory, "wirestack");
-  const pieces = pack({ program, runtime: deno, flags, launcher });
+  const pieces = pack({ program: () => program, rest, runtime: deno, flags, launcher });
   await Deno.writeFile(path, new Uint8Array(await new Blob(pieces as BlobPart[]).arrayBuffer()));
   await Deno.chmod(path, 0o755);
   return path;
@@ -80,11 +82,12 @@ async function fixture() {
     async files() {
       const names: string[] = [];
       for await (const entry of Deno.readDir(join(cache, "wirestack"))) names.push(entry.name);
-      const name = (suffix: boolean) => names.find((name) => name.endsWith(".js") === suffix)!;
+      const name = (kind: RegExp) => names.find((name) => kind.test(name))!;
       return {
         all: names,
-        program: join(cache, "wirestack", name(true)),
-        runtime: join(cache, "wirestack", name(false)),
+        program: join(cache, "wirestack", name(/^[^.]*\.js$/)),
+        rest: join(cache, "wirestack", name(/\.rest\.js$/)),
+        runtime: join(cache, "wirestack", name(/^[^.]*$/)),
       };
     },
     [Symbol.asyncDispose]: () => Deno.remove(directory, { recursive: true }),
@@ -150,18 +153,19 @@ Deno.test("a signal reaches the program, whose status is the executable's", asyn
 Deno.test("what is unpacked is closed to everybody else, and unpacked once", async () => {
   await using box = await fixture();
   await run(box.path, { env: box.env });
-  const { all, program, runtime } = await box.files();
-  assert.equal(all.length, 2);
+  const { all, program, rest, runtime } = await box.files();
+  assert.equal(all.length, 3);
   const mode = async (path: string) => ((await Deno.lstat(path)).mode! & 0o7777).toString(8);
   assert.equal(await mode(join(box.cache, "wirestack")), "700");
   assert.equal(await mode(program), "400");
+  assert.equal(await mode(rest), "400");
   assert.equal(await mode(runtime), "500");
   const before = (await Deno.lstat(runtime)).ino;
   await run(box.path, { env: box.env });
   assert.equal((await Deno.lstat(runtime)).ino, before);
 });
 
-for (const which of ["program", "runtime"] as const) {
+for (const which of ["program", "rest", "runtime"] as const) {
   Deno.test(`a ${which} changed in place, same size and time, is not run but replaced`, async () => {
     await using box = await fixture();
     await run(box.path, { env: box.env });
@@ -172,21 +176,22 @@ for (const which of ["program", "runtime"] as const) {
     // Were it run, it would show: the runtime prints its arguments otherwise, the program is printed.
     await Deno.writeTextFile(
       path,
-      content.replace("[$argument]", "<$argument>").replace("the program", "THE PROGRAM"),
+      content.replace("[$argument]", "<$argument>").replace(/the (?:program|rest)/, "THE OTHER"),
     );
     await Deno.utime(path, mtime!, mtime!);
     await Deno.chmod(path, mode! & 0o7777);
 
     const { out, err, code } = await run(box.path, {
-      args: which === "runtime" ? ["x"] : ["program"],
+      args: which === "program" ? ["program"] : ["x"],
       env: box.env,
     });
     assert.equal(code, 0);
-    assert.match(out, which === "runtime" ? /^\[x\]\n$/ : /^the program\n/);
+    assert.match(out, which === "program" ? /^the program\n/ : /^\[x\]\n$/);
     assert.match(
       err,
       /^wirestack: .* is not as it was unpacked \(wrong digest\): unpacking it again\n$/,
     );
+    assert.ok(!(await Deno.readTextFile(path)).includes("THE OTHER"));
     assert.equal((await run(box.path, { args: ["x"], env: box.env })).err, "");
   });
 }
@@ -212,7 +217,7 @@ Deno.test("two first starts at once both run, and leave one copy", async () => {
   for (const { out, err, code } of runs) {
     assert.deepEqual({ out, err, code }, { out: "[x]\n", err: "", code: 0 });
   }
-  assert.equal((await box.files()).all.length, 2);
+  assert.equal((await box.files()).all.length, 3);
 });
 
 Deno.test("a truncated or changed executable unpacks nothing", async () => {
@@ -360,9 +365,9 @@ Deno.test("a place that is passed over for another is named, with the reason; on
   assert.deepEqual(none, { code: 0, out: "[x]\n", err: "" });
 });
 
-Deno.test("what may be written is the user's session folder too, if there is one with a plain name", async () => {
+Deno.test("what may be written is the folders of the user's session and state too, if they have plain names", async () => {
   await using box = await fixture();
-  const flags = [`--allow-write=/a${SESSION_FOLDER}`, "--allow-sys=uid"];
+  const flags = [`--allow-write=/a${USER_FOLDERS}`, "--allow-sys=uid"];
   const path = await build(box.directory, flags, bare);
   for (
     const [folder, written] of [
@@ -380,6 +385,15 @@ Deno.test("what may be written is the user's session folder too, if there is one
       new RegExp(`^\\[--allow-write=${written}\\]\n\\[--allow-sys=uid\\]\n`),
     );
   }
+  const env = {
+    ...box.env,
+    XDG_RUNTIME_DIR: "/run/user/1000",
+    XDG_STATE_HOME: "/home/u/state",
+    STATE_DIRECTORY: "/var/lib/wirestack",
+  };
+  const { out } = await run(path, { env, args: ["x"] });
+  const written = "/run/user/1000/wirestack,/home/u/state/wirestack,/var/lib/wirestack";
+  assert.match(out, new RegExp(`^\\[--allow-write=/a,${written}\\]\n`));
 });
 
 Deno.test({

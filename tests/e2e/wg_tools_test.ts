@@ -196,7 +196,8 @@ labTest("setconf and syncconf with what is there keep the session and the socket
     (await host.output(["wg", "show", gateway.name, "latest-handshakes"])).split("\t")[1];
   const before = await handshake();
   const conf = `${lab.directory}/strip`;
-  await Deno.writeTextFile(conf, text.replace(/Address.*\n/, ""), { mode: 0o600 });
+  const stripped = await host.output([...command(), "strip", gateway.file], { cwd: ROOT });
+  await Deno.writeTextFile(conf, stripped, { mode: 0o600 });
   for (const command of ["setconf", "syncconf", "setconf", "addconf"]) {
     await host.output(["wg", command, gateway.name, conf]);
     await ping();

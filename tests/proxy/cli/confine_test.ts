@@ -67,7 +67,7 @@ Deno.test("files named by arguments are readable with their folders; nothing but
     ) assert.ok(read.includes(path), `${path} of ${read}`);
     assert.deepEqual(having("write"), [
       `${folder}/control`,
-      ...["/state/a", "/state/b", "/var/lib/wirestack", "/home/x/.local/state/wirestack"],
+      "/state/a",
     ]);
     assert.ok((await Deno.stat(`${folder}/control`)).isDirectory, "no rule without a folder");
     assert.deepEqual(having("execute"), ["/proc/self/exe", "/lib64/ld-linux-x86-64.so.2"]);

@@ -79,7 +79,7 @@ Deno.test("a port in use is an error of the file", async () => {
   const taken = Deno.listenDatagram({ transport: "udp", hostname: "0.0.0.0", port: 0 });
   try {
     const { port } = taken.addr as Deno.NetAddr;
-    const file = `[Interface]\nPrivateKey = ${PRIVATE}\nListenPort = ${port}\n`;
+    const file = `[Interface]\nPrivateKey = ${PRIVATE}\nListenPort = ${port}\nPeerToPeer = true\n`;
     const { status, out, error } = await wirestack(["--allow-net"], [
       "up",
       "-",
@@ -152,7 +152,7 @@ Deno.test({
       const state = (path) => Deno.permissions.querySync({ name: "write", path }).state;
       const places = ["/", "/etc/passwd", "/var/run/wireguard/x.sock"];
       const before = places.map(state);
-      const file = "[Interface]\\nPrivateKey = ${PRIVATE}\\n";
+      const file = "[Interface]\\nPrivateKey = ${PRIVATE}\\nPeerToPeer = true\\n";
       await run(["up", "-", "--control-dir", "off"], {
         readInput: async () => new TextEncoder().encode(file),
         error() {

@@ -72,6 +72,7 @@ Map = 10.50.0.1/32 -> 127.0.0.1/32
       udpDnsIdleMs: 30000,
     },
     limits: { maxDials: 2048, maxTcpConnections: 16384, maxUdpSessions: 4096 },
+    udpFiltering: "address",
   });
 });
 
@@ -282,4 +283,14 @@ Deno.test("ten thousand peers load quickly", () => {
   assert.equal(config.peers.length, 10_000);
   // Some 0.3 s; quadratic behaviour would take minutes.
   assert.ok(performance.now() - start < 10_000);
+});
+
+Deno.test("a map to 0.0.0.0 or :: is loopback's, and said to be", () => {
+  const privateKey = encodeKey(new Uint8Array(32).fill(1));
+  const proxy = { subnets: "10.50.0.0/16", map: ["10.50.0.9 -> 0.0.0.0", "10.50.0.8 -> ::"] };
+  const { warnings } = loadConfig({ interface: { privateKey }, proxy });
+  assert.deepEqual(warnings, [
+    "proxy.map[0]: 0.0.0.0 is this host's loopback: all that listens there can be reached at 10.50.0.9/32",
+    "proxy.map[1]: :: is this host's loopback: all that listens there can be reached at 10.50.0.8/32",
+  ]);
 });

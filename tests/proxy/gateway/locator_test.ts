@@ -55,6 +55,7 @@ class Site extends Pair {
         resolveAgainMs: RESOLVE_AGAIN_MS,
         now: () => this.now,
         endpoint: ({ bytes }, port) => endpoint(bytes, port),
+        initiate: (peer) => peer.initiate(this.now),
         changed() {},
       },
     );

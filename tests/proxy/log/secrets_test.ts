@@ -70,7 +70,7 @@ for (const format of LOG_FORMATS) {
     const say = (...text: unknown[]) => output.push(...text.map(String));
     configureLog({ level: "trace", format, write: say });
     try {
-      await live(recorder, say);
+      await live(recorder, say, () => output.join("\n"));
     } finally {
       await reset();
     }
@@ -115,7 +115,11 @@ function has(text: string, secret: string): boolean {
 }
 
 /** Handshakes, traffic, rekeys, failures of all kinds, and configurations with mistakes in them. */
-async function live(recorder: Recorder, say: (...text: unknown[]) => void): Promise<void> {
+async function live(
+  recorder: Recorder,
+  say: (...text: unknown[]) => void,
+  said: () => string,
+): Promise<void> {
   const { crypto } = recorder;
   const secret = (key: Uint8Array, what: string) => {
     recorder.add(what, key);
@@ -180,7 +184,9 @@ async function live(recorder: Recorder, say: (...text: unknown[]) => void): Prom
   say(JSON.stringify(gateway.stats()), JSON.stringify(good.stats()));
   say(Deno.inspect(gateway.stats(), { depth: 10 }));
   await gateway.close();
-  await new Promise((resolve) => setTimeout(resolve, 1600)); // given up, keys wiped
+  for (const line of ["given up for now", "keys wiped"]) {
+    await until(() => said().includes(line), line, 15_000);
+  }
   await Promise.all([good, wrong, stranger].map((net) => net.close()));
 
   const key = encodeKey(clientKey!);
