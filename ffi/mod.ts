@@ -4,6 +4,7 @@
  * @module
  */
 
+export { readDescriptor } from "./descriptor.ts";
 export { ErrorWatch } from "./error_watch.ts";
 export { LocalAddressProbe } from "./local_address.ts";
 export { type KernelAeadKey, Kernels } from "./kernels/kernels.ts";

@@ -8,7 +8,7 @@ import { type LoadedConfig, SettingError } from "../config/config.ts";
 import { ConfigError } from "../config/error.ts";
 import { summarize } from "../config/summary.ts";
 import { interfaceNameOf, isInterfaceName } from "../control/socket_path.ts";
-import { STANDARD_INPUT } from "./read.ts";
+import { isDescriptor } from "./read.ts";
 import type { Terminal } from "./terminal.ts";
 
 export interface CheckOptions {
@@ -31,7 +31,7 @@ export async function check(
   const { file, name, ffi } = options;
   await tryListening(loaded, ffi, terminal);
   const warnings = [...loaded.warnings];
-  const isFile = file !== undefined && file !== STANDARD_INPUT;
+  const isFile = file !== undefined && !isDescriptor(file);
   if (name === undefined && isFile && !isInterfaceName(interfaceNameOf(file))) {
     warnings.push(`${file}: its name is no interface's: no control socket without --name`);
   }

@@ -15,7 +15,7 @@ import { VERSION } from "../version.ts";
 import { type Confinement, describeConfinement } from "./confine.ts";
 import { addConfigFlags, applyFlags, type FlagValue } from "./flags.ts";
 import { genkey, genpsk, pubkey } from "./keys.ts";
-import { STANDARD_INPUT } from "./read.ts";
+import { isDescriptor, isStandardInput } from "./read.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
 
 /**
@@ -91,7 +91,7 @@ function makeProgram(
     const { up, Gateway, chooseCrypto, controlHandlers } = await loadUp();
     const crypto = chooseCrypto(options.crypto);
     const { controlDir } = loaded.config;
-    const isFile = file !== undefined && file !== STANDARD_INPUT;
+    const isFile = file !== undefined && !isDescriptor(file);
     const path = isFile ? await realPath(file) : undefined;
     const status = await up(loaded, {
       ...options,
@@ -346,8 +346,12 @@ async function loadAgain(
   flags: readonly FlagValue[],
   terminal: Terminal,
 ) {
-  if (file !== STANDARD_INPUT) return await load(file, flags, terminal);
-  throw new ConfigError(["-: standard input cannot be read again, expected a file"]);
+  if (file === undefined || !isDescriptor(file)) return await load(file, flags, terminal);
+  throw new ConfigError([
+    `${file}: ${
+      isStandardInput(file) ? "standard input" : "a descriptor"
+    } cannot be read again, expected a file`,
+  ]);
 }
 
 async function load(file: string | undefined, flags: readonly FlagValue[], terminal: Terminal) {

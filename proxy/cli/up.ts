@@ -68,6 +68,11 @@ export async function up<G extends RunningGateway>(
   let gateway: G | undefined;
   let handlers: ControlHandlers | undefined;
   let control: ControlServer | undefined;
+  const hasHungUp = terminal.watchHangUp();
+  const stop = (why: string) => {
+    log.info(`${why}stopping, connections have {seconds} s`, { seconds: GRACE_MS / 1000 });
+    stopped.resolve();
+  };
   const unlisten = (options.listen ?? listenForSignals)({
     stop() {
       const request = requests.receive(performance.now());
@@ -75,12 +80,13 @@ export async function up<G extends RunningGateway>(
         control?.close();
         (options.exit ?? Deno.exit)(1);
       }
-      if (request !== "stop") return;
-      log.info("stopping, connections have {seconds} s", { seconds: GRACE_MS / 1000 });
-      stopped.resolve();
+      if (request === "stop") stop("");
     },
     report: () => log.info("stats", { stats: gateway?.stats() }),
-    reload: () => void handlers?.reload().catch(logDefect),
+    reload() {
+      if (hasHungUp()) stop("the terminal is gone: ");
+      else handlers?.reload().catch(logDefect);
+    },
   });
   try {
     // First of all: who runs under this name already keeps everything.

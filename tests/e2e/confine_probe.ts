@@ -21,7 +21,6 @@ const confinement = await confineCommand(args, import.meta.dirname);
 
 const libc = Deno.dlopen("libc.so.6", {
   __errno_location: { parameters: [], result: "pointer" },
-  _exit: { parameters: ["i32"], result: "void" },
   fork: { parameters: [], result: "i32" },
   execv: { parameters: ["buffer", "buffer"], result: "i32" },
   ptrace: { parameters: ["i64", "i64", "i64", "i64"], result: "i64" },
@@ -73,11 +72,8 @@ const results = {
     Deno.writeTextFileSync(`${Deno.env.get("DENO_DIR")}/new`, "")
   ),
   "start a program": await attempt(() => new Deno.Command("/bin/true").outputSync()),
-  "fork": await attempt(() => {
-    const child = symbols.fork();
-    if (child === 0) symbols._exit(0);
-    return child;
-  }),
+  // Allowed, the child would have one of V8's threads, and crash.
+  "fork": confinement === undefined ? "ok" : await attempt(() => symbols.fork()),
   "execute another program": await attempt(() =>
     symbols.execv(text("/nonexistent"), new Uint8Array(64))
   ),

@@ -96,7 +96,9 @@ labTest(
     await using site = await Site.start();
     for (const target of Object.values(TARGET)) {
       const { answers } = await site.ask("udp-ask", target, PORTS.stranger, 0, "question", 500);
-      const [other, asked] = answers.sort((a, b) => a.text < b.text ? -1 : 1);
+      const [other, asked] = (answers as { text: string; from: string }[]).sort((a, b) =>
+        a.text < b.text ? -1 : 1
+      );
       assert.deepEqual(asked, { text: "question", from: `${target} ${PORTS.stranger}` });
       assert.equal(other!.text, "from a stranger");
       assert.match(other!.from, new RegExp(`^${target} \\d+$`));

@@ -37,6 +37,7 @@ class Folder implements AsyncDisposable {
       readInput: () => Promise.resolve(new Uint8Array()),
       outputIsWorldAccessible: () => false,
       giveUpFfi() {},
+      watchHangUp: () => () => false,
       columns: () => undefined,
     };
     const all = [command, "--control-dir", controlDir, "--config", this.file, ...args];

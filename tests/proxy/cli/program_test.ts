@@ -338,6 +338,7 @@ async function tryRun(args: string[], input = "", terminal: Partial<Terminal> = 
     outputIsWorldAccessible: () => false,
     columns: () => undefined,
     giveUpFfi() {},
+    watchHangUp: () => () => false,
     ...terminal,
   });
   return { status, out, error };

@@ -20,6 +20,7 @@ async function wirestack(...args: string[]) {
     readInput: () => Promise.resolve(new Uint8Array()),
     outputIsWorldAccessible: () => false,
     giveUpFfi() {},
+    watchHangUp: () => () => false,
     columns: () => undefined,
   };
   return { status: await run(args, terminal), out, error };

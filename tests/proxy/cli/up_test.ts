@@ -72,6 +72,18 @@ Deno.test("SIGUSR2 logs the counters as one object, SIGHUP reloads", async () =>
   }
 });
 
+Deno.test("SIGHUP ends a gateway whose terminal is gone", async () => {
+  const fake: Fake = {};
+  const run = startUp(fake);
+  await run.logged("listening");
+  run.signals.reload();
+  fake.hasHungUp = true;
+  run.signals.reload();
+  assert.equal(await run.status, 0);
+  assert.deepEqual([run.reloads.length, run.closes], [1, [{ graceMs: 5000 }]]);
+  assert.ok(run.output().includes("the terminal is gone: stopping, connections have 5 s"));
+});
+
 Deno.test("a port in use is an error of the line that names it", async () => {
   const error = new SettingError(
     ["interface", "listenPort"],
@@ -104,6 +116,7 @@ interface Fake {
   start?: () => Promise<void>;
   closed?: Promise<void>;
   format?: LogFormat;
+  hasHungUp?: boolean;
 }
 
 /** `up` in this process with a gateway that does nothing. */
@@ -115,6 +128,7 @@ function startUp(fake: Fake = {}) {
   const exits: number[] = [];
   let wake = Promise.withResolvers<void>();
   const terminal = {
+    watchHangUp: () => () => fake.hasHungUp ?? false,
     error(text: string) {
       output += text;
       wake.resolve();
