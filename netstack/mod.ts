@@ -58,6 +58,7 @@ export type { Sum } from "./checksum.ts";
 export { IcmpCounters, IpCounters, UdpCounters } from "./counters.ts";
 export { copyBytes } from "./bytes.ts";
 export { Deadlines, type Timed } from "./deadlines.ts";
+export { Roster } from "./roster.ts";
 export { icmpErrorKind } from "./icmp.ts";
 export { type Link, LINK_HEADROOM, LINK_TAILROOM, type NextHop } from "./link.ts";
 export type { Nic, NicAddress, NicOptions } from "./nic.ts";

@@ -156,6 +156,8 @@ export class Connection implements Flow, EndpointConnection {
   /** Of the entry in the stack's deadline heap. */
   deadline = Infinity;
   heapIndex = -1;
+  /** In the list of all connections. */
+  rosterIndex = -1;
 
   bytesIn = 0;
   segmentsIn = 0;

@@ -7,6 +7,7 @@
 
 import type { IpAddress } from "../address.ts";
 import { Deadlines } from "../deadlines.ts";
+import { Roster } from "../roster.ts";
 import type { IpOutput, Path } from "../transport.ts";
 import { ChallengeLimiter } from "./challenge.ts";
 import { ANNOUNCED, Connection, type TcpContext } from "./connection.ts";
@@ -50,7 +51,7 @@ export class Connections implements TcpContext {
   readonly #deadlines = new Deadlines<Connection>();
   readonly #ensembles = new Ensembles();
   /** Every connection whose last callback has not been made. */
-  readonly #all = new Set<Connection>();
+  readonly #all = new Roster<Connection, "rosterIndex">("rosterIndex");
   #dirty = new Worklist<Connection>();
   #waiting = new Worklist<Connection>();
   readonly #events = new Worklist<Connection>();
@@ -170,7 +171,7 @@ export class Connections implements TcpContext {
 
   /** Half-open connections of a closed listener end with it. */
   abortHalfOpen(listener: TcpListener): void {
-    for (const c of this.#all) {
+    for (const c of [...this.#all.items]) {
       if (c.listener === listener && !c.finished) c.abort();
     }
   }
@@ -179,7 +180,7 @@ export class Connections implements TcpContext {
 
   /** Every connection until its closed() callback. */
   *endpoints(): Generator<TcpEndpoint> {
-    for (const c of this.#all) yield c.endpoint;
+    for (const c of [...this.#all.items]) yield c.endpoint;
   }
 
   get count(): number {

@@ -35,6 +35,7 @@ export class Sender implements Member {
   congestion: CongestionControl;
   /** Who shares the path; undefined before the handshake is done. */
   ensemble: Ensemble | undefined;
+  ensembleIndex = -1;
   /** No loss has shown yet where the path ends. */
   searching = true;
 

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { IpAddress } from "../../netstack/mod.ts";
+import { type IpAddress, Roster } from "../../netstack/mod.ts";
 import type { Flow } from "./flow.ts";
 import { Shares } from "./shares.ts";
 
@@ -46,8 +46,7 @@ interface Place {
 
 export class Dials {
   readonly shares: Shares = new Shares();
-  /** The oldest first. */
-  readonly #inFlight = new Set<Flow>();
+  readonly #inFlight = new Roster<Flow, "dialPlace">("dialPlace");
   readonly #addresses = new Map<number | string, Place>();
   readonly #networks = new Map<number | string, Place>();
 
@@ -70,12 +69,13 @@ export class Dials {
   displaced(flow: Flow, limit: number, now: number): Flow | undefined {
     const owner = this.shares.donor(flow.owner, limit) ?? flow.owner;
     const network = networkKey(flow.dialled!);
-    for (const dial of this.#inFlight) {
-      if (now - dial.startedAt < PATIENCE_MS) return undefined;
-      if (dial.owner !== owner) continue;
-      if (owner !== flow.owner || networkKey(dial.dialled!) !== network) return dial;
+    let oldest: Flow | undefined;
+    for (const dial of this.#inFlight.items) {
+      if (dial.owner !== owner || now - dial.startedAt < PATIENCE_MS) continue;
+      if (oldest !== undefined && dial.sequence > oldest.sequence) continue;
+      if (owner !== flow.owner || networkKey(dial.dialled!) !== network) oldest = dial;
     }
-    return undefined;
+    return oldest;
   }
 
   begin(flow: Flow, now: number): void {
@@ -86,7 +86,8 @@ export class Dials {
   }
 
   end(flow: Flow, outcome: DialOutcome, now: number): void {
-    if (!this.#inFlight.delete(flow)) return;
+    if (flow.dialPlace < 0) return;
+    this.#inFlight.delete(flow);
     this.shares.give(flow.owner);
     settle(this.#addresses, addressKey(flow.dialled!), outcome, now);
     settle(this.#networks, networkKey(flow.dialled!), outcome, now);

@@ -111,7 +111,11 @@ export class Flow implements FlowRequest {
   /** Why it ended; undefined while it lives. */
   end: FlowEnd | undefined = undefined;
   carrier: FlowCarrier | undefined = undefined;
-  readonly #sequence = ++lastSequence;
+  /** Above that of every earlier flow. */
+  readonly sequence: number = ++lastSequence;
+  /** Places in the table and among the dials, -1 = not there. */
+  tablePlace = -1;
+  dialPlace = -1;
 
   constructor(
     protocol: FlowProtocol,
@@ -134,6 +138,6 @@ export class Flow implements FlowRequest {
 
   /** 32 hex digits; no other flow of any process has them. */
   get id(): string {
-    return PROCESS + this.#sequence.toString(16).padStart(16, "0");
+    return PROCESS + this.sequence.toString(16).padStart(16, "0");
   }
 }

@@ -4,10 +4,11 @@
  * @module
  */
 
+import { Roster } from "../../netstack/mod.ts";
 import type { Flow, FlowEnd, FlowOwner, FlowProtocol } from "./flow.ts";
 
 export class FlowTable {
-  readonly #flows = new Set<Flow>();
+  readonly #flows = new Roster<Flow, "tablePlace">("tablePlace");
   /** Called with every flow that has ended, last. */
   onEnded: ((flow: Flow) => void) | undefined = undefined;
 
@@ -16,8 +17,8 @@ export class FlowTable {
   }
 
   /** In the order in which they began. A flow may end meanwhile. */
-  flows(): Iterable<Flow> {
-    return this.#flows;
+  flows(): readonly Flow[] {
+    return [...this.#flows.items].sort((a, b) => a.sequence - b.sequence);
   }
 
   add(flow: Flow): void {
@@ -26,7 +27,8 @@ export class FlowTable {
 
   /** For carriers: the flow is over. */
   remove(flow: Flow, why: FlowEnd): void {
-    if (!this.#flows.delete(flow)) return;
+    if (flow.tablePlace < 0) return;
+    this.#flows.delete(flow);
     flow.state = "ended";
     flow.end = why;
     this.onEnded?.(flow);
@@ -37,7 +39,7 @@ export class FlowTable {
   idlest(protocol: FlowProtocol, owner: FlowOwner): Flow | undefined {
     let found: Flow | undefined;
     let since = Infinity;
-    for (const flow of this.#flows) {
+    for (const flow of this.#flows.items) {
       if (flow.protocol !== protocol || flow.owner !== owner) continue;
       const { lastActivity } = flow.carrier ?? flow;
       if (lastActivity >= since) continue;
@@ -49,7 +51,7 @@ export class FlowTable {
 
   /** Ends every flow that `isAllowed` is false for. @returns how many. */
   review(isAllowed: (flow: Flow) => boolean): number {
-    const ended = [...this.#flows].filter((flow) => !isAllowed(flow));
+    const ended = this.#flows.items.filter((flow) => !isAllowed(flow));
     for (const flow of ended) flow.carrier?.endFlow(flow, "revoked");
     return ended.length;
   }

@@ -9,6 +9,7 @@ import { getLogger } from "../log/logger.ts";
 import {
   Deadlines,
   type IpAddress,
+  Roster,
   type UdpFlow,
   type UdpForwarderHandler,
 } from "../../netstack/mod.ts";
@@ -80,7 +81,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     reports: 0,
   };
   readonly #options: UdpForwarderOptions;
-  readonly #sessions = new Set<UdpSession>();
+  readonly #sessions = new Roster<UdpSession, "rosterIndex">("rosterIndex");
   #sockets: UdpTargets | undefined;
   readonly #deadlines = new Deadlines<UdpSession>();
   #isClosing = false;
@@ -133,7 +134,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
   /** Ends every session. Resolves when no socket is left. */
   async abort(): Promise<void> {
     this.#isClosing = true;
-    for (const session of [...this.#sessions]) session.end("aborted");
+    for (const session of [...this.#sessions.items]) session.end("aborted");
     await this.#sockets?.close();
   }
 

@@ -44,6 +44,8 @@ const IPV6_HEADER_EXTRA = 20;
 export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
   deadline = Infinity;
   heapIndex = -1;
+  /** In the list of all sessions. */
+  rosterIndex = -1;
   /** Milliseconds, monotonic. */
   lastActivity: number;
   /** Whether the client has talked to name servers alone. */

@@ -8,6 +8,7 @@ import type {
 import { parseIpAddress } from "../../../proxy/address.ts";
 import type { DialHandler } from "../../../proxy/flow/stream.ts";
 import { TcpForwarder } from "../../../proxy/forward/tcp_forwarder.ts";
+import { survivors } from "../../survivors.ts";
 import { MemoryStream } from "../splice/memory_stream.ts";
 import { forwarderOptions } from "./lab.ts";
 
@@ -149,4 +150,43 @@ Deno.test("a reset of the client resets the target, and is told as why it ended"
   client.close({ kind: "reset", message: "the connection was reset by the peer" });
   assert.deepEqual([target.seen, flow.end, tcp.size], ["reset", "reset-by-source", 0]);
   assert.equal(tcp.counters.resetByClient, 1);
+});
+
+Deno.test("connections that are over leave nothing for a full collection of garbage", async () => {
+  const { options } = forwarderOptions();
+  let dialled: DialHandler | undefined;
+  const tcp = new TcpForwarder({
+    ...options,
+    dialer: {
+      dial(_to, _port, handler) {
+        dialled = handler;
+        return { abort() {} };
+      },
+    },
+  });
+  const [from, to] = [parseIpAddress("10.9.0.2")!, parseIpAddress("10.50.0.1")!];
+  const alive: { client: FakeEndpoint; target: MemoryStream }[] = [];
+  const run = (times: number) => {
+    for (let i = 0; i < times; i++) {
+      const client = new FakeEndpoint();
+      client.incoming = new Array(1000).fill(0); // 8 KB, as much as a connection of the stack
+      tcp.request({
+        client: from,
+        clientPort: 40_000,
+        target: to,
+        targetPort: 80,
+        accept: () => client as unknown as TcpEndpoint,
+      } as unknown as TcpForwarderRequest);
+      const target = new MemoryStream({ capacity: 4, chunk: 8, lends: false });
+      dialled!.connected(target);
+      alive.push({ client, target });
+      if (alive.length <= 20) continue;
+      const over = alive.shift()!;
+      over.client.close({ kind: "reset", message: "" });
+    }
+  };
+  const connections = 10_000;
+  const bytes = await survivors(() => run(500), () => run(connections));
+  assert.equal(tcp.counters.resetByClient, connections + 500 - 20);
+  assert.ok(bytes < 500 * connections, `${Math.round(bytes / connections)} bytes a connection`);
 });
