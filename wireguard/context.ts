@@ -52,6 +52,20 @@ export type Event<Peer> =
   | { readonly type: "handshake-failed"; readonly peer: Peer }
   /** The peer has been heard from a new address. */
   | { readonly type: "endpoint-changed"; readonly peer: Peer }
+  /** Answers to the peer's initiations, none of which it has confirmed. Told once a minute at most. */
+  | { readonly type: "handshake-unconfirmed"; readonly peer: Peer; readonly answers: number }
+  /**
+   * A packet of the peer came from an address that is not among its allowed IPs, and was dropped. Told
+   * once a minute at most, and not of link-local and unspecified addresses.
+   */
+  | {
+    readonly type: "source-rejected";
+    readonly peer: Peer;
+    /** 4 or 16 bytes. */
+    readonly address: Uint8Array;
+    /** Such packets since the last that was told. */
+    readonly suppressed: number;
+  }
   /** Nothing for 540 s: the peer's keys have been wiped. */
   | { readonly type: "session-expired"; readonly peer: Peer }
   /** Somebody's handshake came to nothing. A few per second at most. */

@@ -411,6 +411,7 @@ export class Device {
     const source = offset + (version === 4 ? IPV4_SOURCE : IPV6_SOURCE);
     if (this.#context.allowedIps.lookup(buffer, source, version) !== peer) {
       counters.droppedInnerSource++;
+      peer.sourceRejected(buffer, source, version, now);
       return;
     }
     counters.packetsReceived++;

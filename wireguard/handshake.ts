@@ -157,6 +157,7 @@ function sendResponse(
   peer.timers.anyAuthenticatedPacketTraversal(now);
   peer.timers.anyAuthenticatedPacketSent();
   transmit(context, endpoint, message, 0, RESPONSE_SIZE);
+  peer.answered(now);
 }
 
 /**

@@ -9,6 +9,7 @@ import { isZero, readI32, wipe, writeU32 } from "./bytes.ts";
 import { type Context, transmit } from "./context.ts";
 import { CookieGenerator } from "./cookie.ts";
 import type { Endpoint, Sender } from "./endpoint.ts";
+import { isHostsOwn } from "./inner.ts";
 import { checkKey } from "./keys.ts";
 import type { Keypair } from "./keypair.ts";
 import { Keypairs } from "./keypairs.ts";
@@ -63,6 +64,11 @@ export interface PendingInitiation {
   readonly localIndex: number;
 }
 
+/** So many answers without a confirmation are told. One may be lost, or overtaken by the next. */
+const UNCONFIRMED_ANSWERS = 3;
+/** What a peer does wrong it does with every packet: told so often at most, ms. */
+const TELL_AGAIN_MS = 60_000;
+
 const NO_PRESHARED_KEY = new Uint8Array(KEY_SIZE);
 
 /** Made by `Device.addPeer`. */
@@ -103,6 +109,11 @@ export class Peer implements TimerActions {
   #macs: CookieGenerator | undefined;
   #timestamps: TimestampSource | undefined;
   #keepalive: Uint8Array | undefined;
+  /** Since a session was last confirmed. */
+  #unconfirmedAnswers = 0;
+  #unconfirmedToldAt = -Infinity;
+  #sourceToldAt = -Infinity;
+  #untoldSources = 0;
 
   /** @internal Use `Device.addPeer`. */
   constructor(context: Context<Peer>, publicKey: Uint8Array) {
@@ -280,8 +291,33 @@ export class Peer implements TimerActions {
     this.#context.sink.event?.({ type: "endpoint-changed", peer: this });
   }
 
+  /** @internal A response was sent. */
+  answered(now: number): void {
+    this.#unconfirmedAnswers++;
+    if (this.#unconfirmedAnswers < UNCONFIRMED_ANSWERS) return;
+    if (now < this.#unconfirmedToldAt + TELL_AGAIN_MS) return;
+    this.#unconfirmedToldAt = now;
+    const answers = this.#unconfirmedAnswers;
+    this.#context.sink.event?.({ type: "handshake-unconfirmed", peer: this, answers });
+  }
+
+  /** @internal An inner packet was dropped for its source, which is at `offset`. */
+  sourceRejected(buffer: Uint8Array, offset: number, version: 4 | 6, now: number): void {
+    if (isHostsOwn(buffer, offset, version)) return;
+    if (now < this.#sourceToldAt + TELL_AGAIN_MS) {
+      this.#untoldSources++;
+      return;
+    }
+    this.#sourceToldAt = now;
+    const suppressed = this.#untoldSources;
+    this.#untoldSources = 0;
+    const address = buffer.slice(offset, offset + (version === 4 ? 4 : 16));
+    this.#context.sink.event?.({ type: "source-rejected", peer: this, address, suppressed });
+  }
+
   /** @internal A session is confirmed. */
   completeHandshake(initiator: boolean): void {
+    this.#unconfirmedAnswers = 0;
     this.timers.handshakeComplete();
     this.lastHandshake = this.#context.wallClock();
     this.#context.sink.event?.({ type: "handshake-complete", peer: this, initiator });

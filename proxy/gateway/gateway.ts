@@ -18,7 +18,7 @@ import type { Crypto, DeviceEvent, TimerSettings } from "../../wireguard/mod.ts"
 import { GatewayRoutes } from "./routes.ts";
 import { type GatewayStats, gatewayStats } from "./stats.ts";
 import { finishUnderWay, resetConnections } from "./finish.ts";
-import { logRejection } from "./handshake_log.ts";
+import { logForeignSource, logRejection, logUnconfirmed } from "./handshake_log.ts";
 import type { Resolve } from "./resolver.ts";
 import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
 import { peerName, TunnelPeers } from "./peers.ts";
@@ -324,6 +324,12 @@ export class Gateway implements AsyncDisposable {
       case "endpoint-changed":
         log.info("peer {peer}: now at {endpoint}", properties);
         this.peers.moved();
+        break;
+      case "handshake-unconfirmed":
+        logUnconfirmed(peer, event.answers);
+        break;
+      case "source-rejected":
+        logForeignSource(peer, event.address, event.suppressed);
         break;
       case "session-expired":
         log.debug("peer {peer}: keys wiped", properties);
