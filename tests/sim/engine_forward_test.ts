@@ -32,15 +32,10 @@ function forwarding(seed: number, count: number, options: ForwardingOptions = {}
   const all = site(seed, Array(count).fill(client), options.gateway);
   const targets = new SimTargets(all.sim, options.targets);
   const proxy = all.gateway.forward(targets, ["10.70.0.0/16"], options.limits);
-  for (
-    const { engine, route } of all.clients.map((client) => ({
-      engine: client.engine,
-      route: () => client.route("10.70.0.0/16", client.engine.nic1),
-    }))
-  ) {
-    const [hub] = engine.device.peers();
+  for (const client of all.clients) {
+    const [hub] = client.engine.device.peers();
     hub!.addAllowedIp({ address: TARGET.bytes, length: 16 });
-    route();
+    client.route("10.70.0.0/16", client.engine.nic1);
   }
   const assertClean = () => {
     all.world.assertClean({ udpEndpoints: true });
