@@ -68,7 +68,7 @@ export interface ProcessView {
  * to be called before anything else has begun.
  *
  * @param rules Which files are needed still. Asked for in the first life only.
- * @throws {Error} without FFI, and what `rules` throws.
+ * @throws {Error} without FFI.
  */
 export async function confineProcess(
   rules: (view: ProcessView) => Promise<readonly FileRule[]>,
@@ -101,7 +101,14 @@ async function confineFiles(
     return 0;
   }
   const available = landlockVersion(libc);
-  const needed = available > 0 ? await rules(view) : [];
+  let needed: readonly FileRule[] = [];
+  try {
+    if (available > 0) needed = await rules(view);
+  } catch (error) {
+    problems.push(`no Landlock: ${(error as Error).message}`);
+    setNoNewPrivileges(libc);
+    return 0;
+  }
   // From here on without a pause: it binds this thread alone.
   if (!setNoNewPrivileges(libc)) {
     problems.push(`no Landlock: no_new_privs gives errno ${libc.errno()}`);

@@ -40,8 +40,8 @@ export async function confineCommand(
       if (load !== undefined) await keepCompiled(view, folder, load);
       return fileRules(view, args, folder);
     });
-  } catch {
-    return undefined; // No C library: no FFI then either, which the gateway says.
+  } catch (error) { // No C library: no FFI then either, which the gateway says.
+    return { landlock: 0, seccomp: false, problems: [(error as Error).message] };
   }
 }
 
