@@ -5,6 +5,7 @@
  * @module
  */
 
+import { REFUSAL_WORDS } from "../flow/words.ts";
 import { getLogger } from "../log/logger.ts";
 import {
   Deadlines,
@@ -253,7 +254,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
       client,
       target: destination,
       port,
-      why: refusal,
+      why: REFUSAL_WORDS[refusal],
     });
     return undefined;
   }
