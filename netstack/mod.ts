@@ -61,6 +61,7 @@ export { Deadlines, type Timed } from "./deadlines.ts";
 export { Roster } from "./roster.ts";
 export { icmpErrorKind } from "./icmp.ts";
 export { type Link, LINK_HEADROOM, LINK_TAILROOM, type NextHop } from "./link.ts";
+export { MemoryBudget, type MemoryBudgetOptions, type MemoryEpisode } from "./memory_budget.ts";
 export type { Nic, NicAddress, NicOptions } from "./nic.ts";
 export type { ReassemblySettings } from "./reassembly.ts";
 export type { RouteTable } from "./route.ts";
