@@ -19,12 +19,15 @@ import { UdpForwarder } from "./udp_forwarder.ts";
 
 /** What of a subnet is proxied. */
 export interface Protocols {
+  /** Connections. */
   readonly tcp: boolean;
+  /** Sessions. */
   readonly udp: boolean;
 }
 
 /** A subnet that is proxied, as plain values. */
 export interface ProxiedSubnet extends Protocols {
+  /** `10.50.0.0/16`. */
   readonly prefix: string;
 }
 
