@@ -214,13 +214,6 @@ export class Engine {
     return this.pool.free > this.#leftFree && this.nic1.queue.isEmpty;
   }
 
-  /** Whether peers compete. One alone may have all there is. */
-  get hasSeveralPeers(): boolean {
-    let count = 0;
-    for (const _ of this.device.peers()) if (++count > 1) return true;
-    return false;
-  }
-
   /** Asks for a turn: something is dirty, or a deadline has been set. */
   wake(): void {
     if (this.#isScheduled || this.#isInTurn || this.#isClosed) return;
