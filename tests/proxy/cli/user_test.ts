@@ -190,3 +190,37 @@ for (const task of TASKS) {
     },
   );
 }
+
+Deno.test(
+  "a gateway that may not be asked is said to be one, by every command, and nothing is changed",
+  {
+    ignore,
+  },
+  async () => {
+    await using home = await Home.create("start:sandbox");
+    const folder = `${home.path}/others`;
+    await Deno.mkdir(folder);
+    const others = Deno.listen({ transport: "unix", path: `${folder}/wg0.sock` });
+    await Deno.chmod(`${folder}/wg0.sock`, 0);
+    const before = await Deno.readTextFile(home.file);
+    for (
+      const args of [
+        ["show"],
+        ["show", "wg0"],
+        ["reload"],
+        ["reload", "wg0"],
+        ["add-peer", "x", "--endpoint", "a.example:7"],
+        ["add-peer", "x", "--endpoint", "a.example:7", "--config", home.file],
+        ["remove-peer", "x", "--config", home.file],
+      ]
+    ) {
+      assert.deepEqual(await home.run(...args, "--control-dir", folder), {
+        status: 1,
+        out: "",
+        error: "wirestack: wg0: permission denied, expected the user who runs it\n",
+      }, args.join(" "));
+    }
+    assert.equal(await Deno.readTextFile(home.file), before);
+    others.close();
+  },
+);
