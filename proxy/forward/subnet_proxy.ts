@@ -56,6 +56,8 @@ export class SubnetProxy {
   /** Where this process listens itself. */
   readonly listeners: OwnListeners = new OwnListeners();
   readonly descriptors: DescriptorWatch;
+  /** Whether sockets towards targets are over FFI. */
+  readonly ffi: boolean;
   readonly #engine: Engine;
   readonly #routes: ProxyRoutes;
   /** Shared with the forwarders and the admission, which look at it whenever they need a value. */
@@ -70,6 +72,7 @@ export class SubnetProxy {
     this.#engine = engine;
     this.#routes = routes;
     this.#settings = { ...settings };
+    this.ffi = ffi;
     const now = () => engine.now();
     const wake = () => engine.wake();
     this.descriptors = new DescriptorWatch(now, wake);

@@ -13,6 +13,7 @@ import { type ConfigPath, SettingError } from "../config/error.ts";
 import { Engine } from "../engine/engine.ts";
 import { EventLoop, hostClock } from "../engine/event_loop.ts";
 import { getLogger } from "../log/logger.ts";
+import { checkDescriptorLimit } from "../target/descriptors.ts";
 import { Prefix, type TcpSettings } from "../../netstack/mod.ts";
 import type { Crypto, DeviceEvent, TimerSettings } from "../../wireguard/mod.ts";
 import { GatewayRoutes } from "./routes.ts";
@@ -247,6 +248,10 @@ export class Gateway implements AsyncDisposable {
   }
 
   #configure(config: GatewayConfig): void {
+    if (config.proxy !== undefined) {
+      const { maxTcpConnections, maxUdpSessions } = config.proxy.limits;
+      checkDescriptorLimit(maxTcpConnections + maxUdpSessions, this.proxy.ffi);
+    }
     if (config.proxy?.interface === "nic1") {
       const { subnets } = config.proxy;
       // The configuration has warned of it.
