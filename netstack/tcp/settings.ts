@@ -10,9 +10,6 @@ export interface KeepAlive {
   count: number;
 }
 
-/** What Linux administrators shorten the defaults to, and this gateway uses for its clients. */
-export const GATEWAY_KEEP_ALIVE: Readonly<KeepAlive> = { idle: 60_000, interval: 30_000, count: 9 };
-
 /** What of TCP can be set. Times in ms, sizes in bytes. */
 export interface TcpSettings {
   /** The most a connection keeps unsent and unacknowledged. Grown to from {@link initialBuffer}. */
