@@ -79,7 +79,11 @@ export class SubnetProxy {
       settings: this.#settings,
     });
     const options = { admission: this.admission, ownerOf, settings: this.#settings, now, wake };
-    const dialer = new HostDialer((code) => this.descriptors.note(code));
+    const { memory } = engine.stack;
+    const dialer = new HostDialer(
+      (code) => this.descriptors.note(code),
+      () => memory.isPressed,
+    );
     this.tcp = new TcpForwarder({ ...options, dialer });
     this.udp = new UdpForwarder({
       ...options,
