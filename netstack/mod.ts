@@ -81,5 +81,5 @@ export type { TcpEndpoint, TcpError, TcpHandler, TcpInfo, TcpState } from "./tcp
 export type { TcpForwarderHandler, TcpForwarderRequest, TcpRejection } from "./tcp/forwarder.ts";
 export type { MemoryRegion } from "./tcp/ring_memory.ts";
 export type { TcpListener, TcpListenerHandler } from "./tcp/listener.ts";
-export { GATEWAY_KEEP_ALIVE, type KeepAlive, type TcpSettings } from "./tcp/settings.ts";
+export type { KeepAlive, TcpSettings } from "./tcp/settings.ts";
 export type { Tcp, TcpConnectOptions, TcpListenOptions } from "./tcp/tcp.ts";

@@ -7,6 +7,8 @@ import { SITE } from "../pair.ts";
 import { startWirestack } from "../start.ts";
 
 const ROOT = new URL("../../../", import.meta.url).pathname;
+/** As the task `start` has them. */
+const V8_FLAGS = "--v8-flags=--max-semi-space-size=4,--memory-saver-mode,--managed-zone-memory";
 const MIB = 1 << 20;
 const BUDGET = 64 * MIB;
 const STALLED = 2_000;
@@ -62,7 +64,17 @@ Deno.test(
       `[Proxy]\nSubnets = 10.50.0.0/16\nMap = ${SITE} -> 127.0.0.1\nMaxBufferMemory = ${BUDGET}\n`;
     await using gateway = new Process("gateway", [
       Deno.execPath(),
-      ...["run", "--quiet", "--no-prompt", "--no-check", "--allow-all", "main.ts", "up", "-"],
+      ...[
+        "run",
+        "--quiet",
+        "--no-prompt",
+        "--no-check",
+        "--allow-all",
+        V8_FLAGS,
+        "main.ts",
+        "up",
+        "-",
+      ],
       ...["--control-dir", "off", "--no-confine"],
     ], { cwd: ROOT, input: config });
     await gateway.line(/buffers of connections: up to 64 MB in all/);
