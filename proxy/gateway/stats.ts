@@ -6,11 +6,12 @@
 
 import { IpAddress } from "../../netstack/mod.ts";
 import type { Engine } from "../engine/engine.ts";
-import type { Gateway } from "./gateway.ts";
 import { encodeKey } from "../base64.ts";
-import type { ProxiedSubnet } from "../forward/subnet_proxy.ts";
+import type { UdpBind } from "../bind/udp.ts";
+import type { ProxiedSubnet, SubnetProxy } from "../forward/subnet_proxy.ts";
 import type { Flow } from "../flow/flow.ts";
 import type { FlowTable } from "../flow/table.ts";
+import type { TunnelPeers } from "./peers.ts";
 
 /** A peer as it is now. */
 export interface PeerStats {
@@ -85,7 +86,15 @@ export interface GatewayStats {
 
 const MAX_CONNECTIONS = 100;
 
-export function gatewayStats(gateway: Gateway, startedAt: number): GatewayStats {
+/** The parts of a gateway that have something to say. */
+interface Running {
+  readonly engine: Engine;
+  readonly udp: UdpBind;
+  readonly proxy: SubnetProxy;
+  readonly peers: TunnelPeers;
+}
+
+export function gatewayStats(gateway: Running, startedAt: number): GatewayStats {
   const { engine, udp: socket, proxy } = gateway;
   const now = engine.now();
   const { device, stack, pool, link } = engine;
