@@ -79,7 +79,13 @@ export class SubnetProxy {
     const now = () => engine.now();
     const wake = () => engine.wake();
     this.descriptors = new DescriptorWatch(now, wake);
-    this.#host = host ?? openTargetHost(now, ffi, (code) => this.descriptors.note(code));
+    this.#host = host ??
+      openTargetHost(
+        now,
+        ffi,
+        (code) => this.descriptors.note(code),
+        () => engine.stack.memory.isPressed,
+      );
     const { dialer } = this.#host;
     this.admission = new Admission({
       table: new FlowTable(),

@@ -74,7 +74,14 @@ export interface GatewayStats {
   /** What is in use now. All zero when everything has ended. */
   readonly resources: Readonly<Record<string, number>>;
   /** Bytes. */
-  readonly memory: { readonly rss: number; readonly heapUsed: number; readonly external: number };
+  readonly memory: {
+    readonly rss: number;
+    readonly heapUsed: number;
+    readonly external: number;
+    /** Of connections, and the most these may take. */
+    readonly buffers: number;
+    readonly maxBuffers: number;
+  };
 }
 
 const MAX_CONNECTIONS = 100;
@@ -120,7 +127,13 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
       udpSessions: udp.size,
       slotsInUse: pool.slots - pool.free,
     },
-    memory: { rss, heapUsed, external },
+    memory: {
+      rss,
+      heapUsed,
+      external,
+      buffers: stack.memory.used,
+      maxBuffers: stack.memory.total,
+    },
   };
 }
 
