@@ -2,6 +2,8 @@ import { alone } from "../../alone.ts";
 import assert from "node:assert/strict";
 import { openUdpLibc, SendBatch, UdpSocket } from "../../../ffi/mod.ts";
 import type { UdpFiltering } from "../../../proxy/config/config.ts";
+import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
+import { Wirestack } from "../../../proxy/embed/wirestack.ts";
 import { type PairOptions, pattern, SITE, SITE_IPV6, startPair, until } from "../pair.ts";
 
 /** A UDP socket of this host that answers each datagram with the same bytes, or as told. */
@@ -141,6 +143,44 @@ Deno.test("UdpFiltering = address-port: only what was asked answers", async () =
 Deno.test("UdpFiltering = endpoint: whoever a client may ask may answer it unasked", async () => {
   const heard = ["10.50.0.2 other address", `${SITE} other port`, `${SITE} server`];
   assert.deepEqual(await answers("endpoint"), { heard, unasked: 1 });
+});
+
+Deno.test("a peer with few sessions gets one from the peer that has most, and nobody else loses any", async () => {
+  const keys = Array.from({ length: 3 }, generatePrivateKey);
+  const publicKeys = keys.map((key) => encodeKey(publicKeyOf(key)));
+  await using server = echo("127.0.0.1");
+  await using gateway = await Wirestack.start({
+    interface: { privateKey: encodeKey(keys[0]!), address: "10.9.0.1/24" },
+    peers: [1, 2].map((i) => ({ publicKey: publicKeys[i]!, allowedIps: `10.9.${i}.0/24` })),
+    proxy: { subnets: "10.50.0.0/16", map: `${SITE} -> 127.0.0.1`, maxUdpSessions: 4 },
+  });
+  const client = (i: number) =>
+    Wirestack.start({
+      interface: { privateKey: encodeKey(keys[i]!), address: `10.9.${i}.2/16` },
+      peers: [{
+        publicKey: publicKeys[0]!,
+        allowedIps: "0.0.0.0/0",
+        endpoint: `127.0.0.1:${gateway.port}`,
+      }],
+    });
+  await using greedy = await client(1);
+  await using modest = await client(2);
+  const heard = async (socket: ReturnType<Wirestack["listenDatagram"]>) => {
+    await socket.send(pattern(4), to(SITE, server.port));
+    await socket.receive();
+    return server.heard.at(-1)!.port;
+  };
+  const open = async (net: Wirestack) => {
+    const socket = net.listenDatagram();
+    return { socket, port: await heard(socket) };
+  };
+  const many = [await open(greedy), await open(greedy), await open(greedy), await open(greedy)];
+  const [one, two] = [await open(modest), await open(modest)];
+  await open(greedy); // loses one of its own
+  assert.equal(await heard(one.socket), one.port);
+  assert.equal(await heard(two.socket), two.port);
+  assert.equal(gateway.stats().counters.udpForwarder!.evicted, 3);
+  assert.notEqual(await heard(many[0]!.socket), many[0]!.port);
 });
 
 Deno.test("a session whose map goes ends, while it is busy", async () => {
