@@ -19,10 +19,11 @@ import type { Crypto, DeviceEvent, TimerSettings } from "../../wireguard/mod.ts"
 import { GatewayRoutes } from "./routes.ts";
 import { type GatewayStats, gatewayStats } from "./stats.ts";
 import { finishUnderWay, resetConnections } from "./finish.ts";
-import { logForeignSource, logRejection, logUnconfirmed } from "./handshake_log.ts";
+import { logForeignSource, logRejection, logUnconfirmed, MoveLog } from "./handshake_log.ts";
 import type { Resolve } from "./resolver.ts";
 import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
 import { peerName, TunnelPeers } from "./peers.ts";
+import { openMemoryBudget } from "./buffer_memory.ts";
 import { flowOwners, proxySettings } from "./proxying.ts";
 import type { OwnListener } from "../flow/own_listeners.ts";
 import { parseIpAddress } from "../address.ts";
@@ -78,6 +79,7 @@ export class Gateway implements AsyncDisposable {
   readonly peers: TunnelPeers;
   readonly #startedAt: number;
   readonly #closed = Promise.withResolvers<void>();
+  readonly #moves = new MoveLog();
   #closing: Promise<CloseResult> | undefined;
   /** What the socket was asked for; the port 0 or missing for any. */
   #listen: Pick<GatewayConfig, "listenPort" | "listenAddress">;
@@ -239,6 +241,7 @@ export class Gateway implements AsyncDisposable {
       forwarding: peerToPeer,
       timers: { ...(rekeyAfterMs !== undefined && { rekeyAfterMs }), ...options.timers },
       ...(options.tcp && { tcp: options.tcp }),
+      memory: openMemoryBudget(config.proxy?.maxBufferMemory),
       onEvent: (event) => this.#onEvent(event),
       onFailed: (error) => {
         this.#closed.reject(error);
@@ -327,8 +330,8 @@ export class Gateway implements AsyncDisposable {
         this.peers.handshakeUnanswered(peer, Infinity);
         break;
       case "endpoint-changed":
-        log.info("peer {peer}: now at {endpoint}", properties);
-        this.peers.moved();
+        this.#moves.moved(peer, this.engine.now());
+        this.peers.moved(peer);
         break;
       case "handshake-unconfirmed":
         logUnconfirmed(peer, event.answers);

@@ -65,3 +65,27 @@ export function logForeignSource(peer: Peer, address: Uint8Array, suppressed: nu
     ...(suppressed > 0 && { suppressed }),
   });
 }
+
+const MOVES_PER_LINE_MS = 1_000;
+
+/** Where peers are now. One that is heard from two addresses at once moves with every datagram. */
+export class MoveLog {
+  readonly #moves = new WeakMap<Peer, { loggedAt: number; suppressed: number }>();
+
+  /** Logs it, unless that was done for this peer within the last second. */
+  moved(peer: Peer, now: number): void {
+    const moves = this.#moves.get(peer);
+    if (moves !== undefined && now < moves.loggedAt + MOVES_PER_LINE_MS) {
+      moves.suppressed++;
+      return;
+    }
+    const suppressed = moves?.suppressed ?? 0;
+    this.#moves.set(peer, { loggedAt: now, suppressed: 0 });
+    const more = suppressed > 0 ? " ({suppressed} moves went unlogged before)" : "";
+    log.info(`peer {peer}: now at {endpoint}${more}`, {
+      peer: peerName(peer),
+      endpoint: `${peer.endpoint}`,
+      ...(suppressed > 0 && { suppressed }),
+    });
+  }
+}
