@@ -321,16 +321,11 @@ Deno.test("closing lets connections finish, and resets what has not finished in 
 async function silentSite() {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 1 });
   const { port } = listener.addr;
-  const queued: Deno.Conn[] = [];
-  for (;;) {
-    try {
-      queued.push(
-        await Deno.connect({ hostname: "127.0.0.1", port, signal: AbortSignal.timeout(100) }),
-      );
-    } catch {
-      break;
-    }
-  }
+  // Linux queues one more than asked for, and answers no SYN then.
+  const queued = [
+    await Deno.connect({ hostname: "127.0.0.1", port }),
+    await Deno.connect({ hostname: "127.0.0.1", port }),
+  ];
   return {
     port,
     [Symbol.dispose]() {
