@@ -66,22 +66,24 @@ function handleSynchronized(c: Connection, segment: Segment, now: number): void 
   let flags = segment.flags;
   let sequence = segment.sequence;
 
-  if (c.state === "syn-received" && opensAndCloses(flags)) {
-    tcp.counters.badFlags++;
-    return;
-  }
-  if (c.state === "syn-received" && (flags & SYN) !== 0 && sequence === c.irs) {
-    if ((flags & ACK) === 0) {
-      // The client did not see our SYN-ACK; the next one answers this SYN (RFC 7323 §4.3).
-      if (c.timestamps && segment.hasTimestamps) c.tsRecent = segment.tsValue;
-      c.synPending = true;
-      tcp.markDirty(c);
+  if (c.state === "syn-received" && (flags & SYN) !== 0) {
+    if (opensAndCloses(flags)) {
+      tcp.counters.badFlags++;
       return;
     }
-    // The other half of a simultaneous open: the SYN is known, the ACK is what counts.
-    flags &= ~SYN;
-    sequence = (sequence + 1) | 0;
-    segment.length = 0;
+    if (sequence === c.irs) {
+      if ((flags & ACK) === 0) {
+        // The client did not see our SYN-ACK; the next one answers this SYN (RFC 7323 §4.3).
+        if (c.timestamps && segment.hasTimestamps) c.tsRecent = segment.tsValue;
+        c.synPending = true;
+        tcp.markDirty(c);
+        return;
+      }
+      // The other half of a simultaneous open: the SYN is known, the ACK is what counts.
+      flags &= ~SYN;
+      sequence = (sequence + 1) | 0;
+      segment.length = 0;
+    }
   }
 
   // RFC 7323 §5.3: protection against wrapped sequence numbers, before the sequence check.
