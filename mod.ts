@@ -8,17 +8,17 @@
  *
  * @example
  * ```ts
- * import { encodeKey, generatePrivateKey, publicKeyOf, Wirestack } from "./mod.ts";
+ * import { generatePrivateKey, publicKeyOf, Wirestack } from "./mod.ts";
  *
  * const [ours, theirs] = [generatePrivateKey(), generatePrivateKey()];
  * await using gateway = await Wirestack.start({
- *   interface: { privateKey: encodeKey(ours), address: "10.9.0.1/24" },
- *   peers: [{ publicKey: encodeKey(publicKeyOf(theirs)), allowedIps: "10.9.0.2/32" }],
+ *   interface: { privateKey: ours, address: "10.9.0.1/24" },
+ *   peers: [{ publicKey: publicKeyOf(theirs), allowedIps: "10.9.0.2/32" }],
  * });
  * await using client = await Wirestack.start({
- *   interface: { privateKey: encodeKey(theirs), address: "10.9.0.2/24" },
+ *   interface: { privateKey: theirs, address: "10.9.0.2/24" },
  *   peers: [{
- *     publicKey: encodeKey(publicKeyOf(ours)),
+ *     publicKey: publicKeyOf(ours),
  *     allowedIps: "10.9.0.0/24",
  *     endpoint: `127.0.0.1:${gateway.port}`,
  *   }],
@@ -35,34 +35,46 @@
  * @module
  */
 
+import "./proxy/embed/deno_version.ts"; // first
+
 export {
-  type ConfigSourceInput,
   type ConnectOptions,
   type ListenDatagramOptions,
   type ListenOptions,
   Wirestack,
 } from "./proxy/embed/wirestack.ts";
+export type { ConfigSourceInput } from "./proxy/embed/source.ts";
+export type { PeerChanges } from "./proxy/embed/peers.ts";
 export type { TunnelConn } from "./proxy/tunnel/conn.ts";
 export type { TunnelDatagramConn, TunnelListener } from "./proxy/tunnel/listener.ts";
+export type { Protocols, ProxiedSubnet } from "./proxy/forward/subnet_proxy.ts";
 export {
   ConfigError,
   type ConfigInput,
   type InterfaceInput,
+  type KeyInput,
+  type ListInput,
   type PeerInput,
   type ProxyInput,
   SettingError,
 } from "./proxy/config/config.ts";
 export type {
   CloseOptions,
+  CloseResult,
   ConnectionStats,
   GatewayOptions,
   GatewayStats,
   PeerStats,
 } from "./proxy/gateway/gateway.ts";
+export type { ConfigPath } from "./proxy/config/error.ts";
+export type { Resolve } from "./proxy/gateway/resolver.ts";
+export type { Crypto, TimerSettings } from "./wireguard/mod.ts";
+export type { IpAddress, KeepAlive, TcpSettings } from "./netstack/mod.ts";
+export type { ReloadReport } from "./proxy/gateway/reload.ts";
 export {
   decodeKey,
   encodeKey,
   generatePresharedKey,
   generatePrivateKey,
   publicKeyOf,
-} from "./proxy/config/base64.ts";
+} from "./proxy/base64.ts";

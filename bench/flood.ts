@@ -14,7 +14,7 @@
 
 import { parseArgs } from "node:util";
 import { formatConfigFile } from "../proxy/config/format.ts";
-import { encodeKey, generatePrivateKey, publicKeyOf } from "../proxy/config/base64.ts";
+import { encodeKey, generatePrivateKey, publicKeyOf } from "../proxy/base64.ts";
 import { Client, MTU } from "./flood/client.ts";
 import { GatewayProcess } from "./flood/gateway_process.ts";
 import { sleep, spawn, until, write } from "./flood/process.ts";

@@ -7,12 +7,18 @@
 import { nodeCrypto } from "../proxy/arena/crypto.ts";
 import { AEAD, NONCE_ZERO, openAEAD, XAEAD } from "../wireguard/aead.ts";
 import { HASH, KDF1, KDF2, KDF3, MAC, writeMAC } from "../wireguard/hash.ts";
-import { type Crypto, Device, generatePrivateKey, nobleCrypto } from "../wireguard/mod.ts";
+import {
+  type Crypto,
+  Device,
+  generatePrivateKey,
+  nobleCrypto,
+  PlainEndpoint,
+} from "../wireguard/mod.ts";
 
 const random = (out: Uint8Array) => void crypto.getRandomValues(out as Uint8Array<ArrayBuffer>);
-const server = { address: Uint8Array.of(192, 0, 2, 1), port: 51820 };
-const client = { address: Uint8Array.of(192, 0, 2, 2), port: 51820 };
-const stranger = { address: Uint8Array.of(192, 0, 2, 3), port: 51820 };
+const server = new PlainEndpoint(Uint8Array.of(192, 0, 2, 1), 51820);
+const client = new PlainEndpoint(Uint8Array.of(192, 0, 2, 2), 51820);
+const stranger = new PlainEndpoint(Uint8Array.of(192, 0, 2, 3), 51820);
 /** Initiations of one peer must be 20 ms apart, those of one device 5 s. */
 const STEP_MS = 6_000;
 
@@ -126,7 +132,10 @@ function makeLab(provider: Crypto) {
       random,
       wallClock: () => now,
       sink: {
-        transmit: (_to, buffer, offset, length) => transmit(buffer.slice(offset, offset + length)),
+        transmit: (_to, buffer, offset, length) => {
+          transmit(buffer.slice(offset, offset + length));
+          return false;
+        },
         receive: () => {},
       },
       now: 0,

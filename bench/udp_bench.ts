@@ -19,21 +19,21 @@ class Side {
   #wake: (() => void) | undefined;
 
   constructor(ffi: boolean) {
-    this.bind = openUdpBind({
-      pool: this.pool,
+    this.bind = openUdpBind({ pool: this.pool }, ffi);
+    this.bind.start({
       onReadable: () => this.#wake?.(),
       onSent: () => this.#wake?.(),
       onFailed(error) {
         throw error;
       },
-    }, ffi);
+    });
   }
 
   send(to: Side): void {
     const endpoint = this.bind.endpoint(IpAddress.v4(127, 0, 0, 1), to.bind.port);
     for (let i = 0; i < DATAGRAMS; i++) {
       const slot = this.pool.take();
-      this.bind.send(endpoint, this.pool.buffer, slot, BYTES);
+      this.bind.send(endpoint, this.pool.buffer, slot, BYTES, true);
     }
     this.bind.flush();
   }

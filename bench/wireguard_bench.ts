@@ -1,12 +1,18 @@
 /** A full packet through the data path of `wireguard/`, with either crypto. */
 
 import { nodeCrypto } from "../proxy/arena/crypto.ts";
-import { type Crypto, Device, generatePrivateKey, nobleCrypto } from "../wireguard/mod.ts";
+import {
+  type Crypto,
+  Device,
+  generatePrivateKey,
+  nobleCrypto,
+  PlainEndpoint,
+} from "../wireguard/mod.ts";
 import { LINK_HEADROOM, LINK_TAILROOM } from "../netstack/mod.ts";
 
 const MTU = 1420;
 const random = (out: Uint8Array) => void crypto.getRandomValues(out as Uint8Array<ArrayBuffer>);
-const endpoint = { address: Uint8Array.of(192, 0, 2, 1), port: 51820 };
+const endpoint = new PlainEndpoint(Uint8Array.of(192, 0, 2, 1), 51820);
 
 for (const [name, provider] of Object.entries({ node: nodeCrypto, noble: nobleCrypto })) {
   const { slot, send } = pair(provider);
@@ -27,8 +33,10 @@ function pair(provider: Crypto) {
       random,
       wallClock: Date.now,
       sink: {
-        transmit: (_to, buffer, offset, length) =>
-          other().handleDatagram(buffer, offset, length, endpoint, 0),
+        transmit: (_to, buffer, offset, length) => {
+          other().handleDatagram(buffer, offset, length, endpoint, 0);
+          return false;
+        },
         receive: () => void opened++,
       },
       now: 0,

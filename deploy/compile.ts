@@ -11,7 +11,7 @@ import { chmod, mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { pack } from "./pack.ts";
+import { pack, USER_FOLDERS } from "./pack.ts";
 import config from "../deno.json" with { type: "json" };
 
 const usage = `usage: deno task compile [--runtime=denort|deno] [--target=TRIPLE]
@@ -24,7 +24,10 @@ const usage = `usage: deno task compile [--runtime=denort|deno] [--target=TRIPLE
 const root = resolve(import.meta.dirname!, "..");
 const entry = join(root, "main.ts");
 
-/** The program is one file: nothing beside it, above it or in the network is looked for. */
+/** What main.ts imports when the process has confined itself, which may start it again. */
+const REST = "./proxy/cli/program.ts";
+
+/** The program is all there is: nothing beside it, above it or in the network is looked for. */
 const selfContained = [
   "--no-config",
   "--no-lock",
@@ -103,13 +106,15 @@ function parse(args: string[]) {
 }
 
 /**
- * What `deno task start:ffi` may do is what the executable may do. Without the flag --ffi it gives up the
- * permission for that before anything else.
+ * What `deno task start` may do is what the executable may do.
+ *
+ * @param userFolders What stands for the folders that variables of the environment name when it runs.
  */
-export function permissions(): string[] {
-  const [options] = config.tasks["start:ffi"].command.split(" main.ts");
+export function permissions(userFolders = ""): string[] {
+  const [options] = config.tasks.start.command.split(" main.ts");
   return [
-    ...options!.split(" ").filter((word) => word.startsWith("--")),
+    ...options!.split(" ").filter((word) => word.startsWith("--"))
+      .map((word) => word.replace(/(,\$[\w/]+)+$/, userFolders)),
     ...config.unstable.map((feature) => `--unstable-${feature}`),
   ];
 }
@@ -141,19 +146,27 @@ async function compile(
 }
 
 async function bundleAndPack(output: string): Promise<number | undefined> {
-  const bundle = `${output}.${process.pid}.js`;
+  const bundles = [`${output}.${process.pid}.js`, `${output}.${process.pid}.rest.js`] as const;
   const temporary = `${output}.${process.pid}`;
   try {
-    const arguments_ = ["bundle", "--quiet", "--platform", "deno", "--output", bundle, entry];
-    const { success, errors } = await deno(arguments_);
-    if (!success) {
+    const bundle = ["bundle", "--quiet", "--platform", "deno"];
+    for (
+      const arguments_ of [
+        [...bundle, "--external", REST, "--output", bundles[0], entry],
+        [...bundle, "--output", bundles[1], join(root, REST)],
+      ]
+    ) {
+      const { success, errors } = await deno(arguments_);
+      if (success) continue;
       console.error(errors);
       return undefined;
     }
+    const program = await readFile(bundles[0], "utf8");
     const pieces = pack({
-      program: await readFile(bundle),
+      program: (rest) => new TextEncoder().encode(importing(program, rest)),
+      rest: await readFile(bundles[1]),
       runtime: await readFile(Deno.execPath()),
-      flags: [...selfContained, ...permissions()],
+      flags: [...selfContained, ...permissions(USER_FOLDERS)],
       launcher: await readFile(join(import.meta.dirname!, "launcher.sh"), "utf8"),
     });
     await using file = await open(temporary, "w");
@@ -162,9 +175,21 @@ async function bundleAndPack(output: string): Promise<number | undefined> {
     await rename(temporary, output);
     return pieces.reduce((sum, piece) => sum + piece.length, 0);
   } finally {
-    await rm(bundle, { force: true });
+    for (const bundle of bundles) await rm(bundle, { force: true });
     await rm(temporary, { force: true });
   }
+}
+
+/**
+ * Has a bundle import a file beside it in place of {@link REST}. By a variable: what stands in an
+ * import itself the runtime reads and looks through before anything runs.
+ */
+function importing(program: string, name: string): string {
+  const statement = `import("${REST}")`;
+  if (!program.includes(statement)) throw new Error(`the bundle of main.ts has no ${statement}`);
+  return `const wirestackRest = "./${name}";\n${
+    program.replaceAll(statement, "import(wirestackRest)")
+  }`;
 }
 
 /** Runs this deno, silently. */

@@ -1,14 +1,31 @@
 /**
- * `deno task build:kernels`: compiles `ffi/kernels/assembly` to `ffi/kernels/module.ts`.
+ * `deno task build:kernels`: compiles `ffi/kernels/assembly` to `ffi/kernels/module.ts`; with
+ * `--print` to standard output.
  *
  * @module
  */
 
 import { readFile, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import asc from "npm:assemblyscript@0.28.20/asc";
+import process from "node:process";
 
 const root = resolve(import.meta.dirname!, "..", "ffi", "kernels");
+
+/**
+ * Not an import that Deno can see, and in a lock file of its own, `kernels.lock`: `deno task` fetches
+ * all that `deno.lock` names, and the compiler is 100 MB that nobody needs who runs a gateway.
+ */
+const COMPILER: string = "npm:assemblyscript@0.28.20/asc";
+
+/** What is used of it. */
+interface Compiler {
+  main(options: readonly string[], host: {
+    stderr: { write(text: string | Uint8Array): void };
+    readFile(name: string): Promise<string | null>;
+    writeFile(name: string, contents: string | Uint8Array): void;
+    listFiles(): string[];
+  }): Promise<{ error: Error | null }>;
+}
 
 /** Where asc places data: `assembly/layout.ts`. */
 const MEMORY_BASE = "704";
@@ -20,10 +37,15 @@ const OPTIONS = [
   "--importMemory", "--noExportMemory", "--memoryBase", MEMORY_BASE,
 ];
 
-if (import.meta.main) await writeFile(join(root, "module.ts"), moduleText(await build()));
+if (import.meta.main) {
+  const text = moduleText(await build());
+  if (Deno.args.includes("--print")) process.stdout.write(text);
+  else await writeFile(join(root, "module.ts"), text);
+}
 
 /** The compiled module. The same source gives the same bytes. */
-export async function build(): Promise<Uint8Array> {
+async function build(): Promise<Uint8Array> {
+  const { default: asc }: { default: Compiler } = await import(COMPILER);
   let module: Uint8Array | undefined;
   let messages = "";
   const { error } = await asc.main(OPTIONS, {
@@ -40,7 +62,7 @@ export async function build(): Promise<Uint8Array> {
 }
 
 /** What `ffi/kernels/module.ts` holds. */
-export function moduleText(module: Uint8Array): string {
+function moduleText(module: Uint8Array): string {
   return `/**
  * \`ffi/kernels/assembly\`, compiled. Made by \`deno task build:kernels\`: do not edit.
  *

@@ -1,6 +1,7 @@
 # The self-contained executable is: `#!/bin/sh`, the figures that pack.ts measured, this script, padding to one block,
-# the program, padding to whole blocks, the deno executable. It unpacks both into a private directory of the user, once,
-# and at every start hands over to them with `exec`, after their digests were found right.
+# the program, the rest that it loads when it has confined itself, each padded to whole blocks, the deno executable. It
+# unpacks them into a private directory of the user, once, and at every start hands over to them with `exec`, after their
+# digests were found right.
 #
 # Who may not be able to make us run something else: any user but root and ourselves. So a directory counts as private
 # when it is ours and closed to everybody else, and nobody else can rename it or one of its parents away.
@@ -18,6 +19,7 @@ main() {
   export DENO_DIR=/dev/null/none DENO_LOG="${DENO_LOG:-info,deno::cache=off}" DENO_NO_UPDATE_CHECK=1
 
   refused=
+  passed_over=
   place=
   # https://specifications.freedesktop.org/basedir-spec: relative paths are to be ignored.
   case ${XDG_CACHE_HOME-} in
@@ -26,16 +28,28 @@ main() {
   esac
   case ${TMPDIR:-/tmp} in /*) [ -n "$place" ] || consider "${TMPDIR:-/tmp}/wirestack-$uid" ;; esac
 
-  if [ -z "$place" ]; then
+  if [ -n "$place" ]; then
+    [ -z "$passed_over" ] || say "passed over:$passed_over"
+  else
     say "found no private place to unpack to:$refused"
     say "set XDG_CACHE_HOME to a directory of yours that is writable and not mounted noexec"
     exit 126
   fi
+  # Where control sockets and state of this user are: what may be written is fixed from here on.
+  folders=
+  for folder in "${XDG_RUNTIME_DIR:+$XDG_RUNTIME_DIR/wirestack}" \
+    "${XDG_STATE_HOME:+$XDG_STATE_HOME/wirestack}" "${STATE_DIRECTORY-}"; do
+    case $folder in
+      *[!A-Za-z0-9/._-]*) ;; # no plain word
+      /*) folders=$folders,$folder ;;
+    esac
+  done
+  case $flags in *@FOLDERS@*) flags=${flags%%@FOLDERS@*}$folders${flags#*@FOLDERS@} ;; esac
   # shellcheck disable=SC2086 # the flags are plain words
   exec "$place/$runtime_name" run $flags "$place/$program_name" "$@"
 }
 
-# Sets $place if the directory $1 is private and holds, or can be made to hold, both files.
+# Sets $place if the directory $1 is private and holds, or can be made to hold, all files.
 consider() {
   [ -d "$1" ] || (umask 077 && mkdir -p "$1") 2>/dev/null
   if trusted "$1" && holds; then
@@ -43,6 +57,8 @@ consider() {
   else
     refused="$refused
   $1: $reason"
+    # A user without a home need not hear of it every time.
+    [ ! -e "$1" ] || passed_over=$refused
   fi
 }
 
@@ -85,12 +101,13 @@ read_row() {
   mode=$1 owner=$3 group=$4
 }
 
-# Whether $directory holds both files, unpacking what is not there or not as it was.
+# Whether $directory holds all files, unpacking what is not there or not as it was.
 holds() {
-  for name in "$program_name" "$runtime_name"; do
+  for name in "$program_name" "$rest_name" "$runtime_name"; do
     case $name in
       "$program_name") skip=1 count=$program_blocks sha256=$program_sha256 blake2b=$program_blake2b bits=400 ;;
-      *) skip=$((1 + program_blocks)) count= sha256=$runtime_sha256 blake2b=$runtime_blake2b bits=500 ;;
+      "$rest_name") skip=$((1 + program_blocks)) count=$rest_blocks sha256=$rest_sha256 blake2b=$rest_blake2b bits=400 ;;
+      *) skip=$((1 + program_blocks + rest_blocks)) count= sha256=$runtime_sha256 blake2b=$runtime_blake2b bits=500 ;;
     esac
     if [ -e "$directory/$name" ]; then
       intact "$directory/$name" && continue
@@ -154,7 +171,7 @@ unpack_to() {
     { echo "cannot be unpacked to: $message" && return 1; }
   chmod "$bits" "$1"
   intact "$1" || { echo "got a copy with $reason: $self is damaged" && return 1; }
-  [ "$name" = "$program_name" ] || message=$("$1" --version 2>&1) ||
+  [ "$bits" = 400 ] || message=$("$1" --version 2>&1) ||
     { echo "holds a deno that cannot run on this system: $message" && return 1; }
 }
 

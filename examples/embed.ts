@@ -7,7 +7,7 @@
  * @module
  */
 
-import { encodeKey, generatePrivateKey, publicKeyOf, Wirestack } from "../mod.ts";
+import { generatePrivateKey, publicKeyOf, Wirestack } from "../mod.ts";
 
 // The page, on this machine's loopback address.
 await using site = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, () => {
@@ -19,16 +19,16 @@ const clientKey = generatePrivateKey();
 
 // The gateway. Peers reach 10.50.0.0/16 through it, and 10.50.0.1 is its own host.
 await using gateway = await Wirestack.start({
-  interface: { privateKey: encodeKey(gatewayKey), address: "10.9.0.1/24" },
-  peers: [{ publicKey: encodeKey(publicKeyOf(clientKey)), allowedIps: "10.9.0.2/32" }],
+  interface: { privateKey: gatewayKey, address: "10.9.0.1/24" },
+  peers: [{ publicKey: publicKeyOf(clientKey), allowedIps: "10.9.0.2/32" }],
   proxy: { subnets: "10.50.0.0/16", map: "10.50.0.1/32 -> 127.0.0.1/32" },
 });
 
 // The client, elsewhere in real life.
 await using client = await Wirestack.start({
-  interface: { privateKey: encodeKey(clientKey), address: "10.9.0.2/24" },
+  interface: { privateKey: clientKey, address: "10.9.0.2/24" },
   peers: [{
-    publicKey: encodeKey(publicKeyOf(gatewayKey)),
+    publicKey: publicKeyOf(gatewayKey),
     allowedIps: ["10.9.0.0/24", "10.50.0.0/16"],
     endpoint: `127.0.0.1:${gateway.port}`,
   }],

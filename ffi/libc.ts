@@ -46,6 +46,8 @@ export const Errno = {
   ENOMEM: 12,
   EACCES: 13,
   EINVAL: 22,
+  ENOSYS: 38,
+  EOPNOTSUPP: 95,
   EMSGSIZE: 90,
   EADDRNOTAVAIL: 99,
   ENETDOWN: 100,

@@ -4,10 +4,18 @@
  * @module
  */
 
+export { readDescriptor } from "./descriptor.ts";
 export { ErrorWatch } from "./error_watch.ts";
+export { LocalAddressProbe } from "./local_address.ts";
 export { type KernelAeadKey, Kernels } from "./kernels/kernels.ts";
 export { Errno } from "./libc.ts";
-export { AF_INET, SOCKADDR_IN6_SIZE, SOCKADDR_IN_SIZE, writeSockaddr } from "./sockaddr.ts";
+export {
+  AF_INET,
+  AF_INET6,
+  SOCKADDR_IN6_SIZE,
+  SOCKADDR_IN_SIZE,
+  writeSockaddr,
+} from "./sockaddr.ts";
 export * from "./tun.ts";
 export * from "./udp.ts";
 export { ErrorOrigin, ErrorQueue } from "./udp_errors.ts";

@@ -18,6 +18,13 @@ export function readUint32(buffer: Uint8Array, offset: number): number {
     buffer[offset + 3]!) >>> 0;
 }
 
+/** The same bits, signed: unlike an unsigned one, a number that never needs an object. */
+export function readInt32(buffer: Uint8Array, offset: number): number {
+  return buffer[offset]! << 24 | buffer[offset + 1]! << 16 | buffer[offset + 2]! << 8 |
+    buffer[offset + 3]!;
+}
+
+/** Signed or unsigned. */
 export function writeUint32(buffer: Uint8Array, offset: number, value: number): void {
   buffer[offset] = value >>> 24;
   buffer[offset + 1] = value >>> 16;

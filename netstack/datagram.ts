@@ -19,6 +19,8 @@ export class Datagram implements Timed {
   total = -1;
 
   readonly nic: Nic;
+  /** Whose fragments these are. */
+  readonly from: unknown;
   readonly key: number;
   readonly identification: number;
   readonly protocol: number;
@@ -33,12 +35,14 @@ export class Datagram implements Timed {
 
   constructor(
     nic: Nic,
+    from: unknown,
     key: number,
     identification: number,
     protocol: number,
     addresses: Uint8Array,
   ) {
     this.nic = nic;
+    this.from = from;
     this.key = key;
     this.identification = identification;
     this.protocol = protocol;
@@ -54,12 +58,12 @@ export class Datagram implements Timed {
     return this.#start[0] === 0 ? this.#end[0]! : 0;
   }
 
-  saveHeader(from: Uint8Array, offset: number, length: number): void {
-    copyBytes(from, offset, this.buffer, 0, length);
+  saveHeader(packet: Uint8Array, offset: number, length: number): void {
+    copyBytes(packet, offset, this.buffer, 0, length);
   }
 
   add(
-    from: Uint8Array,
+    packet: Uint8Array,
     data: number,
     start: number,
     length: number,
@@ -72,7 +76,7 @@ export class Datagram implements Timed {
     while (index > 0 && this.#start[index - 1]! >= start) index--;
     if (this.#start[index] === start && this.#end[index] === end) {
       // The network may deliver twice what was sent once (RFC 8200 §4.5); but then it is the same.
-      const same = equalBytes(this.buffer, this.#position[index]!, from, data, length) &&
+      const same = equalBytes(this.buffer, this.#position[index]!, packet, data, length) &&
         more === (end !== this.total);
       return same ? "duplicate" : "overlap";
     }
@@ -89,7 +93,7 @@ export class Datagram implements Timed {
     }
     const position = HEADROOM + this.#received;
     this.#reserve(position + length);
-    copyBytes(from, data, this.buffer, position, length);
+    copyBytes(packet, data, this.buffer, position, length);
     this.#received += length;
     this.#start.splice(index, 0, start);
     this.#end.splice(index, 0, end);

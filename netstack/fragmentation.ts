@@ -65,7 +65,7 @@ function sendIpv4Fragments(nic: Nic, counters: IpCounters, now: number): boolean
     queue.progress = progress + size;
     counters.fragmentsSent++;
     counters.sent++;
-    link.transmit(into, slot, length + size, now);
+    link.transmit(into, slot, length + size, now, queue.hop);
   }
   return true;
 }
@@ -102,7 +102,7 @@ function sendIpv6Fragments(
     queue.progress = progress + size;
     counters.fragmentsSent++;
     counters.sent++;
-    link.transmit(into, slot, headersLength + size, now);
+    link.transmit(into, slot, headersLength + size, now, queue.hop);
   }
   return true;
 }

@@ -66,7 +66,7 @@ export class Icmp {
   }
 
   handlePacket(inbound: Inbound, now: number): void {
-    const { buffer, payload, length, version } = inbound;
+    const { buffer, transport: message, length, version } = inbound;
     this.#counters.received++;
     if (length < ICMP_HEADER_LENGTH) {
       this.#counters.malformed++;
@@ -74,14 +74,14 @@ export class Icmp {
     }
     // Source and destination lie side by side in the header: the pseudo header of RFC 4443 §2.3.
     const pseudo = version === 4 ? 0 : sum(buffer, inbound.source, 32, PROTOCOL_ICMPV6 + length);
-    if (finish(sum(buffer, payload, length, pseudo)) !== 0) {
+    if (finish(sum(buffer, message, length, pseudo)) !== 0) {
       this.#counters.badChecksum++;
       return;
     }
-    const type = buffer[payload]!;
+    const type = buffer[message]!;
     if (type === (version === 4 ? ECHO_REQUEST : V6_ECHO_REQUEST)) this.#echo(inbound, now);
     else {
-      const code = buffer[payload + 1]!;
+      const code = buffer[message + 1]!;
       const kind = icmpErrorKind(version, type, code);
       if (kind === undefined) this.#counters.unhandled++;
       else this.#handleError(inbound, kind, now);
@@ -89,7 +89,7 @@ export class Icmp {
   }
 
   #echo(inbound: Inbound, now: number): void {
-    const { nic, ingress, buffer, payload, length, version } = inbound;
+    const { nic, ingress, buffer, transport: message, length, version } = inbound;
     if (!inbound.local || nic !== ingress) {
       this.#counters.echoIgnored++;
       return;
@@ -106,7 +106,7 @@ export class Icmp {
     );
     if (at < 0) return;
     const into = ingress.queue.buffer;
-    copyBytes(buffer, payload, into, at, length);
+    copyBytes(buffer, message, into, at, length);
     into[at] = version === 4 ? ECHO_REPLY : V6_ECHO_REPLY;
     into[at + 1] = 0;
     writeIcmpChecksum(into, at, length, version);
@@ -122,9 +122,9 @@ export class Icmp {
 
   /** Finds the transport header in the quoted packet. @returns Whether there was somebody to tell. */
   #dispatchError(inbound: Inbound, kind: IcmpErrorKind, now: number): boolean {
-    const { buffer, payload, length, version } = inbound;
-    const quoted = payload + ICMP_HEADER_LENGTH;
-    const end = payload + length;
+    const { buffer, transport: message, length, version } = inbound;
+    const quoted = message + ICMP_HEADER_LENGTH;
+    const end = message + length;
     const isIpv4 = version === 4;
     const headerLength = isIpv4 ? IPV4_HEADER_LENGTH : IPV6_HEADER_LENGTH;
     if (quoted + headerLength + QUOTED_TRANSPORT > end) return false;
@@ -158,8 +158,8 @@ export class Icmp {
     if (to === undefined) return false;
     const mtu = kind !== "too-big" ? 0 : isIpv4
       // RFC 1191 §4: the lower half of the unused word.
-      ? readUint16(buffer, payload + 6)
-      : readUint32(buffer, payload + 4);
+      ? readUint16(buffer, message + 6)
+      : readUint32(buffer, message + 4);
     to.handleIcmpError(
       kind,
       mtu,

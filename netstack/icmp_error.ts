@@ -23,7 +23,6 @@ import {
   isMartianIpv6,
 } from "./ipv6.ts";
 import type { Nic } from "./nic.ts";
-import type { Output } from "./output.ts";
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, type UnreachableKind } from "./transport.ts";
 
 /** Type, code, checksum, and four bytes that depend on the type. */
@@ -74,14 +73,31 @@ const IPV6_CODES: Record<UnreachableKind, number> = {
   "port": 4,
 };
 
+/** What reports leave by. */
+export interface ReportOutput {
+  random(out: Uint8Array): void;
+  /** @returns Where in the NIC's queue the message goes, -1 if there is no room for it. */
+  enqueueBetween(
+    nic: Nic,
+    version: IpVersion,
+    protocol: number,
+    source: Uint8Array,
+    sourceOffset: number,
+    destination: Uint8Array,
+    destinationOffset: number,
+    length: number,
+  ): number;
+  push(nic: Nic, now: number): void;
+}
+
 /** Tells senders what became of their packets, where RFC 1122 §3.2.2 and RFC 4443 §2.4 allow. */
 export class IcmpErrors {
-  readonly #output: Output;
+  readonly #output: ReportOutput;
   readonly #counters: IcmpCounters;
   readonly #chain = new HeaderChain();
   readonly #dice = new Uint8Array(1);
 
-  constructor(output: Output, counters: IcmpCounters) {
+  constructor(output: ReportOutput, counters: IcmpCounters) {
     this.#output = output;
     this.#counters = counters;
   }
@@ -186,7 +202,7 @@ export class IcmpErrors {
       return;
     }
     this.#output.random(this.#dice);
-    if (!ingress.icmpErrors.take(this.#dice[0]! % 3, now)) {
+    if (!ingress.icmpErrors.take(now, this.#dice[0]! % 3)) {
       this.#counters.errorsRateLimited++;
       return;
     }

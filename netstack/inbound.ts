@@ -6,13 +6,14 @@ import type { Inbound } from "./transport.ts";
 export class InboundPacket implements Inbound {
   nic!: Nic;
   ingress!: Nic;
+  from: unknown = undefined;
   version: IpVersion = 4;
   local = false;
   buffer: Uint8Array = new Uint8Array(0);
   ipOffset = 0;
   source = 0;
   destination = 0;
-  payload = 0;
+  transport = 0;
   length = 0;
   hopLimit = 0;
   trafficClass = 0;

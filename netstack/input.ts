@@ -18,6 +18,7 @@ import {
   IPV4_TTL,
   ipv4HeaderLength,
   isMartianIpv4,
+  MALFORMED,
   MORE_FRAGMENTS,
   OPTIONS_FINE,
   OPTIONS_MALFORMED,
@@ -68,113 +69,92 @@ export class Input {
     this.#counters = counters;
   }
 
-  handlePacket(nic: Nic, buffer: Uint8Array, offset: number, length: number, now: number): void {
+  /** @param from Who sent it: opaque. */
+  handlePacket(
+    nic: Nic,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+    from: unknown,
+  ): void {
     this.#counters.received++;
+    this.#inbound.from = from;
     const version = length > 0 ? buffer[offset]! >> 4 : 0;
-    if (version === 4) this.#handleIpv4(nic, buffer, offset, length, now);
-    else if (version === 6) this.#handleIpv6(nic, buffer, offset, length, now);
-    else this.#counters.malformed++;
+    let total = 0;
+    if (version === 4) total = this.#checkIpv4(buffer, offset, length);
+    else if (version === 6) total = validateIpv6(buffer, offset, length);
+    else total = MALFORMED;
+    if (total > 0) this.#receive(nic, version as IpVersion, buffer, offset, total, now);
+    else if (total === MALFORMED) this.#counters.malformed++;
   }
 
-  #handleIpv4(nic: Nic, buffer: Uint8Array, offset: number, length: number, now: number): void {
+  /** Checks header and options. @returns As {@link validateIpv4}, or 0 if it has been counted. */
+  #checkIpv4(buffer: Uint8Array, offset: number, length: number): number {
     const counters = this.#counters;
     const total = validateIpv4(buffer, offset, length);
-    if (total < 0) {
-      if (total === BAD_CHECKSUM) counters.badChecksum++;
-      else counters.malformed++;
-      return;
+    if (total === BAD_CHECKSUM) {
+      counters.badChecksum++;
+      return 0;
     }
     const headerLength = ipv4HeaderLength(buffer, offset);
-    if (headerLength > IPV4_HEADER_LENGTH) {
-      const options = checkIpv4Options(buffer, offset, headerLength);
-      if (options !== OPTIONS_FINE) {
-        if (options === OPTIONS_MALFORMED) counters.badOptions++;
-        else counters.sourceRouted++;
-        return;
-      }
-    }
-    const source = offset + IPV4_SOURCE;
-    if (isMartianIpv4(buffer, source) || nic.owns(buffer, source, 4)) {
-      counters.badSource++;
-      return;
-    }
-    const destination = offset + IPV4_DESTINATION;
-    if (isMartianIpv4(buffer, destination) || nic.isBroadcast(buffer, destination)) {
-      counters.badDestination++;
-      return;
-    }
-    if (nic.promiscuous || nic.owns(buffer, destination, 4)) {
-      this.#deliverIpv4(nic, nic, buffer, offset, total, buffer[offset + IPV4_TTL]!, now);
-      return;
-    }
-    const target = this.#route(nic, buffer, offset, destination, total, 4, now);
-    if (target === undefined) return;
-    const ttl = buffer[offset + IPV4_TTL]!;
-    if (ttl <= 1) {
-      counters.hopLimitExceeded++;
-      this.#output.errors.timeExceeded(false, nic, buffer, offset, total, now);
-      return;
-    }
-    if (isDeliveredOn(target, nic)) {
-      this.#deliverIpv4(target, nic, buffer, offset, total, ttl - 1, now);
-      return;
-    }
-    if (total <= target.mtu) {
-      decrementTtl(buffer, offset);
-      this.#forward(target, nic, buffer, offset, total, now);
-      return;
-    }
-    if ((readUint16(buffer, offset + IPV4_FRAGMENT) & DONT_FRAGMENT) !== 0) {
-      counters.tooBig++;
-      this.#output.errors.tooBig(target.mtu, nic, buffer, offset, total, now);
-      return;
-    }
-    decrementTtl(buffer, offset);
-    if (!this.#output.enqueuePacket(target, buffer, offset, total)) return;
-    counters.forwarded++;
-    this.#output.push(target, now);
+    if (total === MALFORMED || headerLength === IPV4_HEADER_LENGTH) return total;
+    const options = checkIpv4Options(buffer, offset, headerLength);
+    if (options === OPTIONS_FINE) return total;
+    if (options === OPTIONS_MALFORMED) counters.badOptions++;
+    else counters.sourceRouted++;
+    return 0;
   }
 
-  #handleIpv6(nic: Nic, buffer: Uint8Array, offset: number, length: number, now: number): void {
+  /** A packet of `total` bytes whose header is whole: for this host, or one to pass on. */
+  #receive(
+    nic: Nic,
+    version: IpVersion,
+    buffer: Uint8Array,
+    offset: number,
+    total: number,
+    now: number,
+  ): void {
     const counters = this.#counters;
-    const total = validateIpv6(buffer, offset, length);
-    if (total < 0) {
-      counters.malformed++;
-      return;
-    }
-    const source = offset + IPV6_SOURCE;
-    if (isMartianIpv6(buffer, source) || nic.owns(buffer, source, 6)) {
+    const isIpv4 = version === 4;
+    const source = offset + (isIpv4 ? IPV4_SOURCE : IPV6_SOURCE);
+    if (isMartian(buffer, source, version) || nic.owns(buffer, source, version)) {
       counters.badSource++;
       return;
     }
-    const destination = offset + IPV6_DESTINATION;
-    if (isMartianIpv6(buffer, destination)) {
+    const destination = offset + (isIpv4 ? IPV4_DESTINATION : IPV6_DESTINATION);
+    if (
+      isMartian(buffer, destination, version) || isIpv4 && nic.isBroadcast(buffer, destination)
+    ) {
       counters.badDestination++;
       return;
     }
-    if (nic.promiscuous || nic.owns(buffer, destination, 6)) {
-      this.#deliverIpv6(nic, nic, buffer, offset, total, buffer[offset + IPV6_HOP_LIMIT]!, now);
+    const hopLimit = buffer[offset + (isIpv4 ? IPV4_TTL : IPV6_HOP_LIMIT)]!;
+    if (nic.promiscuous || nic.owns(buffer, destination, version)) {
+      this.#deliver(nic, nic, version, buffer, offset, total, hopLimit, now);
       return;
     }
-    const target = this.#route(nic, buffer, offset, destination, total, 6, now);
+    const target = this.#route(nic, buffer, offset, destination, total, version, now);
     if (target === undefined) return;
-    const hopLimit = buffer[offset + IPV6_HOP_LIMIT]!;
     if (hopLimit <= 1) {
       counters.hopLimitExceeded++;
       this.#output.errors.timeExceeded(false, nic, buffer, offset, total, now);
       return;
     }
     if (isDeliveredOn(target, nic)) {
-      this.#deliverIpv6(target, nic, buffer, offset, total, hopLimit - 1, now);
+      this.#deliver(target, nic, version, buffer, offset, total, hopLimit - 1, now);
       return;
     }
-    if (total > target.mtu) {
+    const fits = total <= target.mtu;
+    if (!fits && (!isIpv4 || (readUint16(buffer, offset + IPV4_FRAGMENT) & DONT_FRAGMENT) !== 0)) {
       counters.tooBig++;
       this.#output.errors.tooBig(target.mtu, nic, buffer, offset, total, now);
       return;
     }
-    buffer[offset + IPV6_HOP_LIMIT] = hopLimit - 1;
-    this.#forward(target, nic, buffer, offset, total, now);
+    if (isIpv4) decrementTtl(buffer, offset);
+    else buffer[offset + IPV6_HOP_LIMIT] = hopLimit - 1;
+    if (fits) this.#forward(target, nic, buffer, offset, total, now);
+    else this.#forwardInFragments(target, buffer, offset, total, now);
   }
 
   #forward(
@@ -186,9 +166,21 @@ export class Input {
     now: number,
   ): void {
     this.#counters.forwarded++;
-    if (target.link.transmit(buffer, offset, total, now) !== false) return;
+    if (target.link.forward(buffer, offset, total, now)) return;
     // RFC 1812 §5.2.7.1, RFC 4443 §3.1: the next hop cannot be had.
     this.#output.errors.unreachable("host", ingress, buffer, offset, total, now);
+  }
+
+  #forwardInFragments(
+    target: Nic,
+    buffer: Uint8Array,
+    offset: number,
+    total: number,
+    now: number,
+  ): void {
+    if (!this.#output.enqueuePacket(target, buffer, offset, total)) return;
+    this.#counters.forwarded++;
+    this.#output.push(target, now);
   }
 
   /** The NIC that takes a packet for somebody else; undefined after having said that none does. */
@@ -210,6 +202,20 @@ export class Input {
     return undefined;
   }
 
+  #deliver(
+    nic: Nic,
+    ingress: Nic,
+    version: IpVersion,
+    buffer: Uint8Array,
+    offset: number,
+    total: number,
+    hopLimit: number,
+    now: number,
+  ): void {
+    if (version === 4) this.#deliverIpv4(nic, ingress, buffer, offset, total, hopLimit, now);
+    else this.#deliverIpv6(nic, ingress, buffer, offset, total, hopLimit, now);
+  }
+
   #deliverIpv4(
     nic: Nic,
     ingress: Nic,
@@ -222,7 +228,8 @@ export class Input {
     const fragment = readUint16(buffer, offset + IPV4_FRAGMENT);
     if ((fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET_MASK)) !== 0) {
       this.#counters.fragmentsReceived++;
-      total = this.#reassembly.handleIpv4(ingress, buffer, offset, total, now);
+      const { from } = this.#inbound;
+      total = this.#reassembly.handleIpv4(ingress, from, buffer, offset, total, now);
       if (total === 0) return;
       buffer = this.#reassembly.buffer;
       offset = this.#reassembly.offset;
@@ -231,11 +238,11 @@ export class Input {
     const inbound = this.#describe(nic, ingress, buffer, offset, 4, hopLimit);
     inbound.source = offset + IPV4_SOURCE;
     inbound.destination = offset + IPV4_DESTINATION;
-    inbound.payload = offset + headerLength;
+    inbound.transport = offset + headerLength;
     inbound.length = total - headerLength;
     inbound.trafficClass = buffer[offset + IPV4_TOS]!;
     inbound.local = nic.owns(buffer, inbound.destination, 4);
-    this.#deliver(inbound, buffer[offset + IPV4_PROTOCOL]!, 0, now);
+    this.#handUp(inbound, buffer[offset + IPV4_PROTOCOL]!, 0, now);
   }
 
   #deliverIpv6(
@@ -259,7 +266,8 @@ export class Input {
         field = header;
       } else {
         this.#counters.fragmentsReceived++;
-        total = this.#reassembly.handleIpv6(ingress, buffer, offset, header, total, now);
+        const { from } = this.#inbound;
+        total = this.#reassembly.handleIpv6(ingress, from, buffer, offset, header, total, now);
         if (total === 0) return;
         buffer = this.#reassembly.buffer;
         offset = this.#reassembly.offset;
@@ -281,11 +289,11 @@ export class Input {
     const inbound = this.#describe(nic, ingress, buffer, offset, 6, hopLimit);
     inbound.source = offset + IPV6_SOURCE;
     inbound.destination = offset + IPV6_DESTINATION;
-    inbound.payload = chain.offset;
+    inbound.transport = chain.offset;
     inbound.length = offset + total - chain.offset;
     inbound.trafficClass = readUint16(buffer, offset) >> 4 & 0xff;
     inbound.local = nic.owns(buffer, inbound.destination, 6);
-    this.#deliver(inbound, chain.protocol, chain.nextHeaderField - offset, now);
+    this.#handUp(inbound, chain.protocol, chain.nextHeaderField - offset, now);
   }
 
   #describe(
@@ -307,23 +315,28 @@ export class Input {
   }
 
   /** @param field Offset, from the IP header, of the field that says `protocol`. */
-  #deliver(inbound: InboundPacket, protocol: number, field: number, now: number): void {
+  #handUp(inbound: InboundPacket, protocol: number, field: number, now: number): void {
     if (protocol === (inbound.version === 4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6)) {
       this.#counters.delivered++;
       this.#icmp.handlePacket(inbound, now);
       return;
     }
-    const transport = this.#transports.get(protocol);
-    if (transport !== undefined) {
+    const handler = this.#transports.get(protocol);
+    if (handler !== undefined) {
       this.#counters.delivered++;
-      transport.handlePacket(inbound, now);
+      handler.handlePacket(inbound, now);
       return;
     }
     this.#counters.unknownProtocol++;
-    const { ingress, buffer, ipOffset, payload, length } = inbound;
-    const total = payload + length - ipOffset;
+    const { ingress, buffer, ipOffset, transport, length } = inbound;
+    const total = transport + length - ipOffset;
     this.#output.errors.unknownProtocol(field, ingress, buffer, ipOffset, total, now);
   }
+}
+
+/** Never the address of one host out there. */
+function isMartian(buffer: Uint8Array, offset: number, version: IpVersion): boolean {
+  return version === 4 ? isMartianIpv4(buffer, offset) : isMartianIpv6(buffer, offset);
 }
 
 /** Whether packets for others end at `target`. Not where they came from: nobody there to answer. */

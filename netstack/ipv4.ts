@@ -19,7 +19,6 @@ export const IPV4_SOURCE = 12;
 export const IPV4_DESTINATION = 16;
 /** Bytes without options. */
 export const IPV4_HEADER_LENGTH = 20;
-export const IPV4_MAX_HEADER_LENGTH = 60;
 
 export const DONT_FRAGMENT = 0x4000;
 export const MORE_FRAGMENTS = 0x2000;

@@ -11,6 +11,17 @@ export const LINK_HEADROOM = 16;
 export const LINK_TAILROOM = 32;
 
 /**
+ * Where a flow's packets go behind a link, so that the link looks it up once and not per packet: as
+ * the cached route of a socket in Linux. The flow owns it, the link fills it.
+ */
+export interface NextHop {
+  /** Whatever the link found; undefined = nothing yet. */
+  to: unknown;
+  /** Of the link's table when it did: with another one, {@link to} is out of date. 0 = never. */
+  generation: number;
+}
+
+/**
  * Carries the packets a NIC emits.
  *
  * Transmit buffers are slots of one backing store, so that a packet is built, sealed and sent in
@@ -34,13 +45,23 @@ export interface Link {
   release(offset: number): void;
 
   /**
-   * Sends one IP packet. Bytes of an allocated slot become the link's; any other buffer is borrowed
-   * until the call returns (and, having no room promised around it, is copied by the link).
-   * The packet may be modified in place.
+   * Sends the IP packet in an allocated slot, which is the link's from then on. What becomes of the
+   * packet is none of the sender's business.
+   *
+   * @param buffer {@link buffer}.
+   * @param offset As {@link allocate} returned it.
+   * @param now Milliseconds, monotonic.
+   * @param hop Of the flow, for the link to read and fill; without one the link looks it up.
+   */
+  transmit(buffer: Uint8Array, offset: number, length: number, now: number, hop?: NextHop): void;
+
+  /**
+   * Sends an IP packet that lies in somebody else's buffer: it is borrowed until the call returns,
+   * has no room promised around it, and may be modified in place.
    *
    * @param now Milliseconds, monotonic.
    * @returns false when there is nobody behind this link to take it; a packet that the link loses or
    * keeps for later is none of the sender's business.
    */
-  transmit(buffer: Uint8Array, offset: number, length: number, now: number): boolean | void;
+  forward(buffer: Uint8Array, offset: number, length: number, now: number): boolean;
 }

@@ -17,6 +17,7 @@
  *   transmit(buffer: Uint8Array, offset: number, length: number, now: number): void {
  *     this.deliver(buffer, offset, length, now);
  *   }
+ *   forward = () => false;
  * }
  *
  * function host(last: number): { stack: Stack; nic: Nic; wire: Wire } {
@@ -57,22 +58,22 @@ export type { Sum } from "./checksum.ts";
 export { IcmpCounters, IpCounters, UdpCounters } from "./counters.ts";
 export { copyBytes } from "./bytes.ts";
 export { Deadlines, type Timed } from "./deadlines.ts";
+export { Roster } from "./roster.ts";
 export { icmpErrorKind } from "./icmp.ts";
-export { type Link, LINK_HEADROOM, LINK_TAILROOM } from "./link.ts";
+export { type Link, LINK_HEADROOM, LINK_TAILROOM, type NextHop } from "./link.ts";
 export type { Nic, NicAddress, NicOptions } from "./nic.ts";
 export type { ReassemblySettings } from "./reassembly.ts";
 export type { RouteTable } from "./route.ts";
 export { Stack, type StackCounters, type StackOptions, type StackResources } from "./stack.ts";
 export type { IcmpErrorKind, UnreachableKind } from "./transport.ts";
 export {
-  MAX_UDP_DATA_IPV4,
-  MAX_UDP_DATA_IPV6,
   PortInUseError,
   type UdpBindOptions,
   type UdpEndpoint,
   type UdpHandler,
-} from "./udp.ts";
+} from "./udp_endpoint.ts";
 export type { UdpFlow, UdpForwarderHandler, UdpVerdict } from "./udp_forwarder.ts";
+export { MAX_UDP_DATA_IPV4, MAX_UDP_DATA_IPV6 } from "./udp_header.ts";
 
 export type { TcpCounters } from "./tcp/counters.ts";
 export type { TcpEndpoint, TcpError, TcpHandler, TcpInfo, TcpState } from "./tcp/endpoint.ts";

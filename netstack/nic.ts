@@ -40,7 +40,8 @@ export class Nic {
   readonly id: number;
   readonly name: string;
   readonly mtu: number;
-  readonly link: Link;
+  /** May be replaced by another with the same buffer, as one around this that looks at packets. */
+  link: Link;
   readonly addresses: readonly NicAddress[];
   promiscuous: boolean;
   spoofing: boolean;

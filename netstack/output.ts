@@ -64,7 +64,7 @@ export class Output implements IpOutput {
     const { buffer } = nic.link;
     this.#writeHeader(path, buffer, start, length);
     this.#counters.sent++;
-    nic.link.transmit(buffer, start, total, now);
+    nic.link.transmit(buffer, start, total, now, path.hop);
   }
 
   release(path: Path, offset: number): void {
@@ -101,7 +101,7 @@ export class Output implements IpOutput {
    */
   enqueue(path: Path, length: number): number {
     const { queue } = path.nic;
-    const start = queue.reserve(path.headerLength + length);
+    const start = queue.reserve(path.headerLength + length, path.hop);
     if (start < 0) {
       this.#counters.noBuffer++;
       return -1;
@@ -179,11 +179,16 @@ export class Output implements IpOutput {
     this.markDirty();
   }
 
-  /** Empties the queues as far as the links have slots. @returns Whether packets remain. */
-  drain(now: number): boolean {
+  /**
+   * Empties the queues as far as the links have slots.
+   *
+   * @param budget Packets of each queue at most.
+   * @returns Whether packets remain.
+   */
+  drain(now: number, budget = Infinity): boolean {
     let remains = false;
     for (const nic of this.#nics) {
-      if (!nic.queue.isEmpty && !this.#drain(nic, now)) remains = true;
+      if (!nic.queue.isEmpty && !this.#drain(nic, now, budget)) remains = true;
     }
     return remains;
   }
@@ -194,9 +199,10 @@ export class Output implements IpOutput {
     this.#wake();
   }
 
-  #drain(nic: Nic, now: number): boolean {
+  #drain(nic: Nic, now: number, budget = Infinity): boolean {
     const { queue, link, mtu } = nic;
-    while (!queue.isEmpty) {
+    for (let left = budget; !queue.isEmpty; left--) {
+      if (left <= 0) return false;
       const { length } = queue;
       if (length > mtu) {
         if (!sendFragments(nic, this.#identification, this.#counters, now)) return false;
@@ -205,7 +211,7 @@ export class Output implements IpOutput {
         if (slot < 0) return false;
         copyBytes(queue.buffer, queue.offset, link.buffer, slot, length);
         this.#counters.sent++;
-        link.transmit(link.buffer, slot, length, now);
+        link.transmit(link.buffer, slot, length, now, queue.hop);
       }
       queue.shift();
     }

@@ -1,4 +1,5 @@
 import { copyBytes } from "./bytes.ts";
+import type { NextHop } from "./link.ts";
 
 /** Bytes that may wait; reached only when nobody flushes or the link is full. */
 const LIMIT = 512 << 10;
@@ -14,6 +15,7 @@ export class PacketQueue {
   #end = 0;
   readonly #offsets: number[] = [];
   readonly #lengths: number[] = [];
+  readonly #hops: (NextHop | undefined)[] = [];
   #head = 0;
 
   /** Bytes of the first packet's payload that went out already, as fragments. */
@@ -40,12 +42,18 @@ export class PacketQueue {
     return this.#lengths[this.#head]!;
   }
 
+  /** Of the first packet. */
+  get hop(): NextHop | undefined {
+    return this.#hops[this.#head];
+  }
+
   /**
    * Appends a packet of `length` bytes, for the caller to write at once.
    *
+   * @param hop Of the flow it belongs to, if there is one.
    * @returns Its offset in {@link buffer}; -1 when the queue is full.
    */
-  reserve(length: number): number {
+  reserve(length: number, hop?: NextHop): number {
     const offset = this.#end;
     const end = offset + length;
     if (end > LIMIT) return -1;
@@ -57,6 +65,7 @@ export class PacketQueue {
     this.#end = end;
     this.#offsets.push(offset);
     this.#lengths.push(length);
+    this.#hops.push(hop);
     return offset;
   }
 
@@ -71,6 +80,7 @@ export class PacketQueue {
   clear(): void {
     this.#offsets.length = 0;
     this.#lengths.length = 0;
+    this.#hops.length = 0;
     this.#head = 0;
     this.#end = 0;
     this.progress = 0;

@@ -104,10 +104,12 @@ export class Reassembly {
   /**
    * An IPv4 fragment. The header is valid.
    *
+   * @param from Who sent it: nobody completes what somebody else has begun.
    * @returns Length of the whole packet now in {@link buffer}; 0 = not yet, or dropped.
    */
   handleIpv4(
     nic: Nic,
+    from: unknown,
     buffer: Uint8Array,
     offset: number,
     totalLength: number,
@@ -127,7 +129,7 @@ export class Reassembly {
     }
     const identification = readUint16(buffer, offset + IPV4_IDENTIFICATION);
     const source = offset + IPV4_SOURCE;
-    const datagram = this.#datagram(nic, 4, buffer, source, identification, protocol, now);
+    const datagram = this.#datagram(nic, from, 4, buffer, source, identification, protocol, now);
     if (datagram.poisoned) return 0;
     if (!this.#add(datagram, buffer, offset + headerLength, start, length, more)) return 0;
     if (start === 0) datagram.saveHeader(buffer, offset, IPV4_HEADER_LENGTH);
@@ -151,6 +153,7 @@ export class Reassembly {
    */
   handleIpv6(
     nic: Nic,
+    from: unknown,
     buffer: Uint8Array,
     offset: number,
     header: number,
@@ -168,7 +171,7 @@ export class Reassembly {
     }
     const identification = readUint32(buffer, header + FRAGMENT_IDENTIFICATION);
     const source = offset + IPV6_SOURCE;
-    const datagram = this.#datagram(nic, 6, buffer, source, identification, 0, now);
+    const datagram = this.#datagram(nic, from, 6, buffer, source, identification, 0, now);
     if (datagram.poisoned) return 0;
     if (!this.#add(datagram, buffer, data, start, length, more)) return 0;
     if (start === 0) {
@@ -217,6 +220,7 @@ export class Reassembly {
   /** Finds or makes the datagram of a fragment; the addresses lie back to back at `addresses`. */
   #datagram(
     nic: Nic,
+    from: unknown,
     version: IpVersion,
     buffer: Uint8Array,
     addresses: number,
@@ -236,13 +240,15 @@ export class Reassembly {
     const chain = this.#table.get(key);
     for (let datagram = chain; datagram !== undefined; datagram = datagram.next) {
       if (
-        datagram.nic === nic && datagram.identification === identification &&
+        datagram.nic === nic && datagram.from === from &&
+        datagram.identification === identification &&
         datagram.protocol === protocol && datagram.addresses.length === addressesLength &&
         equalBytes(datagram.addresses, 0, buffer, addresses, addressesLength)
       ) return datagram;
     }
     const made = new Datagram(
       nic,
+      from,
       key,
       identification,
       protocol,

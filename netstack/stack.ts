@@ -12,13 +12,16 @@ import { type MemoryRegion, RingMemory } from "./tcp/ring_memory.ts";
 import type { TcpSettings } from "./tcp/settings.ts";
 import { Tcp } from "./tcp/tcp.ts";
 import { PROTOCOL_TCP, PROTOCOL_UDP, type TransportProtocol } from "./transport.ts";
-import { Udp, type UdpBindOptions, type UdpEndpoint } from "./udp.ts";
+import { Udp } from "./udp.ts";
+import type { UdpBindOptions, UdpEndpoint } from "./udp_endpoint.ts";
 import type { UdpForwarderHandler } from "./udp_forwarder.ts";
 
 const DEFAULT_HOP_LIMIT = 64;
 const DEFAULT_MAX_UDP_FLOWS = 65_536;
 /** Segments that one flush sends at most, unless told otherwise. */
 const DEFAULT_BUDGET = 256;
+/** Queued packets that go before TCP's: the rest goes after them. */
+const QUEUED_BEFORE_TCP = 8;
 
 export interface StackOptions {
   /** Fills its argument with unpredictable bytes. */
@@ -84,6 +87,7 @@ export class Stack {
   readonly #input: Input;
   readonly #reassembly: Reassembly;
   #nextNicId = 1;
+  #isTcpFirst = false;
 
   /** @throws {RangeError} for a setting out of range. */
   constructor(options: StackOptions) {
@@ -156,12 +160,21 @@ export class Stack {
    * forwarded packet goes to its link at once.
    *
    * @param buffer Borrowed until the call returns; a forwarded packet is changed in place.
+   * @param from Who sent it, as far as the caller knows. Opaque to the stack, which hands it to those
+   * who decide about requests, flows and datagrams, and puts no fragments of two senders together.
    */
-  handlePacket(nic: Nic, buffer: Uint8Array, offset: number, length: number, now: number): void {
+  handlePacket(
+    nic: Nic,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+    from?: unknown,
+  ): void {
     const wasAwake = this.#begin();
     this.#output.holding = true;
     try {
-      this.#input.handlePacket(nic, buffer, offset, length, now);
+      this.#input.handlePacket(nic, buffer, offset, length, now, from);
     } finally {
       this.#output.holding = false;
       this.#output.awake = wasAwake;
@@ -177,9 +190,12 @@ export class Stack {
   flush(now: number, budget: number = DEFAULT_BUDGET): boolean {
     this.#begin();
     try {
-      this.#output.drain(now);
+      if (!this.#isTcpFirst) this.#output.drain(now, QUEUED_BEFORE_TCP);
       const more = this.tcp.flush(now, budget);
-      return this.#output.drain(now) || more;
+      const isLeft = this.#output.drain(now);
+      // Where the links have few slots, whoever comes first has them all: in turns.
+      this.#isTcpFirst = isLeft && !this.#isTcpFirst;
+      return isLeft || more;
     } finally {
       this.#output.awake = false;
     }

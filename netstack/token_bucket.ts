@@ -1,12 +1,17 @@
-/** A rate limit: `rate` per second on average, `burst` at once. */
+/**
+ * A limit over time that lets short bursts through.
+ *
+ * @module
+ */
+
 export class TokenBucket {
-  readonly #rate: number;
+  readonly #perMs: number;
   readonly #burst: number;
   #tokens: number;
-  #at = -Infinity;
+  #filledAt = -Infinity;
 
-  constructor(rate: number, burst: number) {
-    this.#rate = rate;
+  constructor(perSecond: number, burst: number) {
+    this.#perMs = perSecond / 1000;
     this.#burst = burst;
     this.#tokens = burst;
   }
@@ -15,13 +20,13 @@ export class TokenBucket {
    * Takes `cost` tokens, one on average. A cost that a stranger cannot foresee keeps him from
    * reading off the bucket what else was limited (CVE-2020-25705).
    *
-   * @returns Whether there was one.
+   * @returns false if there is none.
    */
-  take(cost: number, now: number): boolean {
-    if (now > this.#at) {
-      const earned = this.#at === -Infinity ? this.#burst : (now - this.#at) * this.#rate / 1000;
+  take(now: number, cost: number): boolean {
+    if (now > this.#filledAt) {
+      const earned = (now - this.#filledAt) * this.#perMs;
       this.#tokens = Math.min(this.#burst, this.#tokens + earned);
-      this.#at = now;
+      this.#filledAt = now;
     }
     if (this.#tokens < 1) return false;
     this.#tokens = Math.max(0, this.#tokens - cost);

@@ -7,6 +7,7 @@
 
 import type { IpAddress, IpVersion } from "./address.ts";
 import { type Sum, sum } from "./checksum.ts";
+import type { NextHop } from "./link.ts";
 import type { Nic } from "./nic.ts";
 
 /** IANA protocol numbers, the same in IPv6's Next Header. */
@@ -24,6 +25,8 @@ export interface Inbound {
   readonly nic: Nic;
   /** Where it came in, and where answers leave. */
   readonly ingress: Nic;
+  /** Who sent it, as `Stack.handlePacket` was told: opaque here. */
+  readonly from: unknown;
   readonly version: IpVersion;
   /** Whether the destination is an own address of {@link nic}; otherwise only forwarders answer. */
   readonly local: boolean;
@@ -35,7 +38,7 @@ export interface Inbound {
   /** Offset of the destination address. */
   readonly destination: number;
   /** Offset of the transport header. */
-  readonly payload: number;
+  readonly transport: number;
   /** Of transport header and data, bytes. */
   readonly length: number;
   /** What is left of it after this gateway's hop. */
@@ -73,6 +76,8 @@ export class Path {
   readonly pseudoSum: number;
   /** Of the NIC. What a path further on takes is the transport's own business. */
   readonly mtu: number;
+  /** For the NIC's link. */
+  readonly hop: NextHop = { to: undefined, generation: 0 };
   hopLimit: number;
   /** IPv4's DF. IPv6 has no other way. */
   dontFragment = true;

@@ -1,19 +1,33 @@
 import { IpAddress } from "./address.ts";
-import { copyBytes, readUint16, writeUint16 } from "./bytes.ts";
+import { readInt32, readUint16, writeUint16, writeUint32 } from "./bytes.ts";
 import type { UdpCounters } from "./counters.ts";
 import {
   DONT_FRAGMENT,
   IPV4_DESTINATION,
   IPV4_FRAGMENT,
   IPV4_HEADER_LENGTH,
+  IPV4_PROTOCOL,
+  IPV4_SOURCE,
+  IPV4_TTL,
   writeIpv4Checksum,
 } from "./ipv4.ts";
-import { IPV6_DESTINATION, IPV6_HEADER_LENGTH, IPV6_NEXT_HEADER } from "./ipv6.ts";
+import { IPV6_DESTINATION, IPV6_HEADER_LENGTH, IPV6_NEXT_HEADER, IPV6_SOURCE } from "./ipv6.ts";
 import { MIN_IPV6_MTU, type Nic } from "./nic.ts";
-import type { Output } from "./output.ts";
 import { HalfSipHash } from "./siphash.ts";
-import type { IcmpErrorKind, Inbound, Path, UnreachableKind } from "./transport.ts";
-import { type Udp, UDP_DESTINATION_PORT, UDP_HEADER_LENGTH, udpPath } from "./udp.ts";
+import {
+  type IcmpErrorKind,
+  type Inbound,
+  type Path,
+  PROTOCOL_UDP,
+  type UnreachableKind,
+} from "./transport.ts";
+import {
+  UDP_DESTINATION_PORT,
+  UDP_HEADER_LENGTH,
+  UDP_LENGTH,
+  UDP_SOURCE_PORT,
+} from "./udp_header.ts";
+import type { UdpOutput } from "./udp_output.ts";
 
 /** What a forwarder does with a datagram. */
 export type UdpVerdict =
@@ -29,7 +43,9 @@ export type UdpVerdict =
 export interface UdpForwarderHandler {
   /**
    * One datagram of a client, to anybody. The bytes are borrowed until the call returns; addresses
-   * may be kept, and the same destination bytes as the flow's last give the same object.
+   * may be kept, and the same destination bytes as the flow's last give the same object. Whoever
+   * ties a decision to {@link UdpFlow.from} compares it here: another peer may have got the
+   * client's address.
    *
    * @returns What becomes of it. If that is not "accept" and `flow.session` is undefined, the flow
    * is gone again.
@@ -45,6 +61,11 @@ export interface UdpForwarderHandler {
   ): UdpVerdict;
 }
 
+/**
+ * Of an IP header the first two words, the UDP header's second (length and checksum), and the TTL.
+ */
+const QUOTED_WORDS = 4;
+
 const UNREACHABLE_KINDS: Partial<Record<IcmpErrorKind, UnreachableKind>> = {
   "port-unreachable": "port",
   "host-unreachable": "host",
@@ -54,8 +75,7 @@ const UNREACHABLE_KINDS: Partial<Record<IcmpErrorKind, UnreachableKind>> = {
 
 /** Flows of every forwarder. When they end is the forwarders' business; how many there are, ours too. */
 export class UdpFlows {
-  readonly #udp: Udp;
-  readonly #output: Output;
+  readonly #output: UdpOutput;
   readonly #counters: UdpCounters;
   readonly #maxFlows: number;
   readonly #handlers = new Map<Nic, UdpForwarderHandler>();
@@ -66,17 +86,11 @@ export class UdpFlows {
   /** Of the last datagram: traffic comes in runs. */
   #last: UdpFlow | undefined;
 
-  constructor(
-    udp: Udp,
-    output: Output,
-    counters: UdpCounters,
-    maxFlows: number,
-  ) {
-    this.#udp = udp;
+  constructor(output: UdpOutput, maxFlows: number) {
     this.#output = output;
-    this.#counters = counters;
+    this.#counters = output.counters;
     this.#maxFlows = maxFlows;
-    this.#hash = new HalfSipHash(output.random);
+    this.#hash = new HalfSipHash(output.ip.random);
   }
 
   get size(): number {
@@ -92,12 +106,12 @@ export class UdpFlows {
   handlePacket(inbound: Inbound, length: number, now: number): void {
     const handler = this.#handlers.get(inbound.nic);
     if (handler === undefined) {
-      this.#udp.refuse(inbound, now);
+      this.#output.refuse(inbound, now);
       return;
     }
-    const { buffer, payload } = inbound;
+    const { buffer, transport } = inbound;
     // RFC 768: port 0 asks for no answer, and endpoint-independent mapping needs one to send to.
-    const clientPort = readUint16(buffer, payload);
+    const clientPort = readUint16(buffer, transport);
     if (clientPort === 0) {
       this.#counters.malformed++;
       return;
@@ -110,20 +124,20 @@ export class UdpFlows {
     const verdict = handler.datagram(
       flow,
       flow.noteDatagram(inbound),
-      readUint16(buffer, payload + UDP_DESTINATION_PORT),
+      readUint16(buffer, transport + UDP_DESTINATION_PORT),
       buffer,
-      payload + UDP_HEADER_LENGTH,
+      transport + UDP_HEADER_LENGTH,
       length - UDP_HEADER_LENGTH,
       now,
     );
     if (verdict === "accept") return;
     if (flow.session === undefined) flow.close();
-    if (verdict === "refuse") this.#udp.refuse(inbound, now);
+    if (verdict === "refuse") this.#output.refuse(inbound, now);
     else if (verdict === "prohibited") {
       this.#counters.prohibited++;
       const { ingress, ipOffset } = inbound;
-      const whole = payload + inbound.length - ipOffset;
-      this.#output.errors.unreachable("prohibited", ingress, buffer, ipOffset, whole, now);
+      const whole = transport + inbound.length - ipOffset;
+      this.#output.ip.errors.unreachable("prohibited", ingress, buffer, ipOffset, whole, now);
     } else this.#counters.dropped++;
   }
 
@@ -167,7 +181,6 @@ export class UdpFlows {
       const client = IpAddress.from(buffer, source, version);
       flow = new UdpFlow(
         this,
-        this.#udp,
         this.#output,
         key,
         client,
@@ -195,6 +208,8 @@ export class UdpFlow {
   readonly nic: Nic;
   /** Where they come in and the answers leave. */
   readonly ingress: Nic;
+  /** Who sent the latest datagram, as `Stack.handlePacket` was told. */
+  from: unknown = undefined;
   /** The forwarder's own. */
   session: unknown = undefined;
 
@@ -202,18 +217,16 @@ export class UdpFlow {
   readonly key: number;
   next: UdpFlow | undefined;
   readonly #flows: UdpFlows;
-  readonly #udp: Udp;
-  readonly #output: Output;
+  readonly #output: UdpOutput;
   #closed = false;
   #lastDestination: IpAddress | undefined;
-  /** IP header without options and UDP header of the last datagram. */
-  readonly #lastHeaders: Uint8Array;
+  /** What {@link report} needs of the last datagram's headers: these words of them. */
+  readonly #quoted = new Int32Array(QUOTED_WORDS);
   #path: Path | undefined;
 
   constructor(
     flows: UdpFlows,
-    udp: Udp,
-    output: Output,
+    output: UdpOutput,
     key: number,
     client: IpAddress,
     clientPort: number,
@@ -221,15 +234,12 @@ export class UdpFlow {
     ingress: Nic,
   ) {
     this.#flows = flows;
-    this.#udp = udp;
     this.#output = output;
     this.key = key;
     this.client = client;
     this.clientPort = clientPort;
     this.nic = nic;
     this.ingress = ingress;
-    const ipHeaderLength = client.version === 4 ? 20 : IPV6_HEADER_LENGTH;
-    this.#lastHeaders = new Uint8Array(ipHeaderLength + UDP_HEADER_LENGTH);
   }
 
   /**
@@ -251,7 +261,7 @@ export class UdpFlow {
     if (this.#closed) return false;
     const path = this.#pathFrom(from);
     if (path === undefined) return false;
-    return this.#udp.send(path, fromPort, this.clientPort, buffer, offset, length, now);
+    return this.#output.send(path, fromPort, this.clientPort, buffer, offset, length, now);
   }
 
   /**
@@ -272,7 +282,7 @@ export class UdpFlow {
     if (this.#closed || this.#lastDestination === undefined) return false;
     if (destination.version !== this.client.version) return false;
     const { ingress } = this;
-    const { errors } = this.#output;
+    const { errors } = this.#output.ip;
     const headers = this.#headersTo(destination, destinationPort);
     const unreachable = UNREACHABLE_KINDS[kind];
     if (unreachable !== undefined) {
@@ -308,29 +318,39 @@ export class UdpFlow {
 
   /** For the table: keeps what {@link report} quotes. @returns The destination. */
   noteDatagram(inbound: Inbound): IpAddress {
-    const { buffer, ipOffset, payload, destination, version } = inbound;
-    const headers = this.#lastHeaders;
-    const ipHeaderLength = headers.length - UDP_HEADER_LENGTH;
-    copyBytes(buffer, ipOffset, headers, 0, ipHeaderLength);
-    copyBytes(buffer, payload, headers, ipHeaderLength, UDP_HEADER_LENGTH);
-    if (version === 4) headers[0] = 0x45;
-    else headers[6] = 17;
+    const { buffer, ipOffset, transport, destination, version } = inbound;
+    this.from = inbound.from;
+    const quoted = this.#quoted;
+    quoted[0] = readInt32(buffer, ipOffset);
+    quoted[1] = readInt32(buffer, ipOffset + 4);
+    quoted[2] = readInt32(buffer, transport + UDP_LENGTH);
+    if (version === 4) quoted[3] = buffer[ipOffset + IPV4_TTL]!;
     if (!this.#lastDestination?.matches(buffer, destination, version)) {
       this.#lastDestination = IpAddress.from(buffer, destination, version);
     }
     return this.#lastDestination!;
   }
 
-  /** Headers of the last datagram, as one to `destination` has them. */
+  /** IP header without options and UDP header of the last datagram, as one to `destination` has them. */
   #headersTo(destination: IpAddress, port: number): Uint8Array {
-    const headers = this.#lastHeaders.slice();
-    const udp = headers.length - UDP_HEADER_LENGTH;
+    const { client, clientPort } = this;
+    const quoted = this.#quoted;
+    const isIpv4 = client.version === 4;
+    const udp = isIpv4 ? IPV4_HEADER_LENGTH : IPV6_HEADER_LENGTH;
+    const headers = new Uint8Array(udp + UDP_HEADER_LENGTH);
+    writeUint32(headers, 0, quoted[0]!);
+    writeUint32(headers, 4, quoted[1]!);
+    headers.set(client.bytes, isIpv4 ? IPV4_SOURCE : IPV6_SOURCE);
+    headers.set(destination.bytes, isIpv4 ? IPV4_DESTINATION : IPV6_DESTINATION);
+    if (isIpv4) {
+      headers[0] = 0x45;
+      headers[IPV4_TTL] = quoted[3]!;
+      headers[IPV4_PROTOCOL] = PROTOCOL_UDP;
+      writeIpv4Checksum(headers, 0, IPV4_HEADER_LENGTH);
+    } else headers[IPV6_NEXT_HEADER] = PROTOCOL_UDP;
+    writeUint16(headers, udp + UDP_SOURCE_PORT, clientPort);
     writeUint16(headers, udp + UDP_DESTINATION_PORT, port);
-    if (destination.equals(this.#lastDestination!)) return headers;
-    const isIpv4 = destination.version === 4;
-    const { bytes } = destination;
-    copyBytes(bytes, 0, headers, isIpv4 ? IPV4_DESTINATION : IPV6_DESTINATION, bytes.length);
-    if (isIpv4) writeIpv4Checksum(headers, 0, IPV4_HEADER_LENGTH);
+    writeUint32(headers, udp + UDP_LENGTH, quoted[2]!);
     return headers;
   }
 
@@ -339,7 +359,7 @@ export class UdpFlow {
     if (last !== undefined && (last.source === from || last.source.equals(from))) return last;
     if (from.version !== this.client.version) return undefined;
     if (!this.nic.spoofing && !this.nic.owns(from.bytes, 0, from.version)) return undefined;
-    this.#path = udpPath(this.ingress, from, this.client, this.#output.hopLimit);
+    this.#path = this.#output.path(this.ingress, from, this.client);
     return this.#path;
   }
 }

@@ -1,2 +1,20 @@
 /** The version of the package, as in deno.json. */
 export const VERSION = "0.1.0";
+
+/**
+ * The oldest whose sockets do what is needed: the tests of `proxy/` pass from here on. 2.7.14 ends
+ * with a panic at the first connection that is opened over `node:net`.
+ */
+export const OLDEST_DENO = "2.8.0";
+
+/** @returns what is wrong with a version of Deno, in one line; undefined if it will do. */
+export function denoProblem(version: string, oldest = OLDEST_DENO): string | undefined {
+  const [is, needed] = [version, oldest].map((text) => text.split(/[.+-]/).map(Number));
+  for (let part = 0; part < 3; part++) {
+    // A part that is no number is of a version that is not released: whoever has it knows.
+    const difference = is![part]! - needed![part]!;
+    if (difference < 0) return `needs Deno ${oldest} or newer, this is ${version}`;
+    if (difference !== 0) return undefined;
+  }
+  return undefined;
+}

@@ -20,7 +20,7 @@ const IMPORTS: Readonly<Record<string, RegExp>> = {
   wireguard: /^npm:@noble\//,
   netstack: /^(?!)/,
   ffi: /^node:/,
-  proxy: /^\/(?:wireguard|netstack|ffi)\/mod\.ts$|^\/deno\.json$|^[^/]/,
+  proxy: /^\/(?:wireguard|netstack|ffi|ffi\/confine)\/mod\.ts$|^\/deno\.json$|^[^/]/,
   "main.ts": /^\/mod\.ts$|^\/proxy\/|^[^/]/,
   "mod.ts": /^\/proxy\/|^\/(?:wireguard|netstack)\/mod\.ts$/,
 };

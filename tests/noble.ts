@@ -1,12 +1,11 @@
 /**
- * Preloaded by `deno task test:noble`: whatever would take `node:crypto` or the kernels takes plain TypeScript.
+ * Preloaded by `deno task test:noble`: gateways, and whatever would take `node:crypto`, take plain
+ * TypeScript.
  *
  * @module
  */
 
-import { nodeCrypto } from "../proxy/arena/crypto.ts";
-import { dataPathDefault } from "../proxy/arena/arena.ts";
 import { nobleCrypto } from "../wireguard/mod.ts";
+import { preset } from "./preset.ts";
 
-Object.assign(nodeCrypto, nobleCrypto);
-dataPathDefault.crypto = nobleCrypto;
+preset.crypto = nobleCrypto;

@@ -4,6 +4,6 @@
  * @module
  */
 
-import { udpBindDefault } from "../proxy/bind/udp_open.ts";
+import { preset } from "./preset.ts";
 
-udpBindDefault.ffi = true;
+preset.ffi = true;

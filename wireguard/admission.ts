@@ -16,20 +16,21 @@
  */
 
 import { type Context, transmit } from "./context.ts";
-import type { Endpoint } from "./endpoint.ts";
+import type { Sender } from "./endpoint.ts";
 import { HANDSHAKE_QUEUE_LIMIT, type HandshakeQueue } from "./handshake_queue.ts";
 import { COOKIE_REPLY_SIZE, INITIATION_SIZE, RESPONSE_SIZE } from "./messages.ts";
 import { RateLimiter } from "./rate_limiter.ts";
 import { SeenInitiations } from "./seen_initiations.ts";
+import { Source } from "./source.ts";
 import { SourceMeter } from "./source_meter.ts";
 import { TokenBucket } from "./token_bucket.ts";
 
 /**
  * What the refusal of a message costs, as a part of a handshake. Without an answer it is a MAC at
- * most, with a cookie reply a cipher and a datagram.
+ * most, with a cookie reply a cipher and a datagram. To read one that has come is a cipher, too.
  */
 const COST_OF_DROP = 1 / 128;
-const COST_OF_COOKIE = 1 / 16;
+export const COST_OF_COOKIE = 1 / 16;
 
 /** Failed handshakes of a source within two seconds that make it prove its address. */
 const SUSPECT_AFTER = 20;
@@ -47,8 +48,8 @@ const COOKIE_REPLY_BURST = 1000;
 /** Of one address and port within two seconds. An honest one asks every five. */
 export const COOKIE_REPLIES_PER_SOURCE = 4;
 
-export class Admission {
-  readonly #context: Context;
+export class Admission<Peer> {
+  readonly #context: Context<Peer>;
   readonly #queue: HandshakeQueue;
   readonly #limiter = new RateLimiter();
   readonly #seen = new SeenInitiations();
@@ -57,8 +58,9 @@ export class Admission {
   readonly #replies: SourceMeter;
   readonly #replyBucket = new TokenBucket(COOKIE_REPLIES_PER_SECOND, COOKIE_REPLY_BURST);
   readonly #reply = new Uint8Array(COOKIE_REPLY_SIZE);
+  readonly #source = new Source();
 
-  constructor(context: Context, queue: HandshakeQueue) {
+  constructor(context: Context<Peer>, queue: HandshakeQueue) {
     this.#context = context;
     this.#queue = queue;
     this.#failures = new SourceMeter(context.random, false);
@@ -73,7 +75,7 @@ export class Admission {
     buffer: Uint8Array,
     offset: number,
     length: number,
-    from: Endpoint,
+    from: Sender,
     now: number,
   ): boolean {
     if (this.#isReplay(buffer, offset, length)) return false;
@@ -83,7 +85,7 @@ export class Admission {
     }
     // A response names an index of ours: its sender has received that, or reads on the way anyhow.
     if (length === RESPONSE_SIZE) return true;
-    const isSuspect = this.#failures.count(from, now) >= SUSPECT_AFTER;
+    const isSuspect = this.#failures.count(this.#source.read(from), now) >= SUSPECT_AFTER;
     if (!isSuspect && (this.#queue.size < CROWDED || !this.#queue.holds(from))) return true;
     return this.#demandProof(buffer, offset, length, from, isSuspect, now) === 0;
   }
@@ -97,7 +99,7 @@ export class Admission {
     buffer: Uint8Array,
     offset: number,
     length: number,
-    from: Endpoint,
+    from: Sender,
     isUnderLoad: boolean,
     now: number,
   ): number {
@@ -111,12 +113,12 @@ export class Admission {
     buffer: Uint8Array,
     offset: number,
     length: number,
-    from: Endpoint,
+    from: Sender,
     isAccepted: boolean,
     now: number,
   ): void {
     if (length === INITIATION_SIZE) this.#seen.add(buffer, offset, length);
-    if (!isAccepted) this.#failures.add(from, now);
+    if (!isAccepted) this.#failures.add(this.#source.read(from), now);
   }
 
   pollTimeout(): number {
@@ -144,28 +146,29 @@ export class Admission {
     buffer: Uint8Array,
     offset: number,
     length: number,
-    from: Endpoint,
+    from: Sender,
     isHeld: boolean,
     now: number,
   ): number {
     const { cookies, counters } = this.#context;
-    if (cookies.checkMac2(buffer, offset, length, from, now)) {
-      if (this.#limiter.allow(from.address, now)) return 0;
+    const source = this.#source.read(from);
+    if (cookies.checkMac2(buffer, offset, length, source, now)) {
+      if (this.#limiter.allow(source.address, now)) return 0;
       counters.droppedRateLimited++;
       return COST_OF_DROP;
     }
     counters.droppedUnderLoad++;
-    if (isHeld) this.#failures.add(from, now);
+    if (isHeld) this.#failures.add(source, now);
     if (
-      this.#replies.count(from, now) >= COOKIE_REPLIES_PER_SOURCE || !this.#replyBucket.take(now)
+      this.#replies.count(source, now) >= COOKIE_REPLIES_PER_SOURCE || !this.#replyBucket.take(now)
     ) {
       counters.cookieRepliesSuppressed++;
       return COST_OF_DROP;
     }
-    this.#replies.add(from, now);
-    cookies.writeReply(buffer, offset, length, from, this.#reply, now);
+    this.#replies.add(source, now);
+    cookies.writeReply(buffer, offset, length, source, this.#reply, now);
     counters.cookieRepliesSent++;
-    transmit(this.#context, from, this.#reply, 0, COOKIE_REPLY_SIZE);
+    transmit(this.#context, from.toEndpoint(), this.#reply, 0, COOKIE_REPLY_SIZE);
     return COST_OF_COOKIE;
   }
 }

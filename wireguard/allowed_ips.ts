@@ -17,10 +17,16 @@ export class AllowedIps<T> {
   #v4: Node<T> | undefined;
   #v6: Node<T> | undefined;
   #size = 0;
+  #generation = 1;
 
   /** Number of prefixes. */
   get size(): number {
     return this.#size;
+  }
+
+  /** Rises with every change: a look-up remembered with it is good while it is the same. Never 0. */
+  get generation(): number {
+    return this.#generation;
   }
 
   /**
@@ -31,6 +37,7 @@ export class AllowedIps<T> {
    */
   insert(address: Uint8Array, length: number, value: T): T | undefined {
     const leaf = prefixNode<T>(address, length);
+    this.#generation++;
     leaf.value = value;
     const v4 = address.length === 4;
     let parent: Node<T> | undefined;
@@ -69,6 +76,7 @@ export class AllowedIps<T> {
     const previous = node.value;
     node.value = undefined;
     this.#size--;
+    this.#generation++;
     if (node.zero !== undefined && node.one !== undefined) return previous;
     this.#replaceChild(parent, node, node.zero ?? node.one, v4);
     // A branch that only joined two subtrees is not needed for one.

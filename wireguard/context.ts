@@ -12,17 +12,26 @@ import type { Deadlines } from "./deadlines.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { IndexTable } from "./index_table.ts";
 import type { StaticIdentity } from "./noise.ts";
-import type { Peer } from "./peer.ts";
 import type { Rejection, Rejections } from "./rejections.ts";
 import type { TimerSettings } from "./settings.ts";
 
 /** Where a device's output goes. */
-export interface DeviceSink {
+export interface Sink<Peer> {
   /**
-   * A datagram to send. Of a packet that was given to `Device.sendPacket` it is the same buffer, 16
-   * bytes before the packet. Any other buffer is borrowed until the call returns.
+   * A datagram to send.
+   *
+   * @param mayTake Whether the buffer may be kept beyond the call: it is the one that was given to
+   * `Device.sendPacket`, 16 bytes before the packet. Any other is borrowed until the call returns.
+   * @returns whether it was taken, which `Device.sendPacket` tells its caller
+   * (`SendResult.Taken`); false if it was sent, copied or dropped.
    */
-  transmit(endpoint: Endpoint, buffer: Uint8Array, offset: number, length: number): void;
+  transmit(
+    endpoint: Endpoint,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    mayTake: boolean,
+  ): boolean;
 
   /**
    * An inner packet: authenticated, its source one of the peer's allowed IPs, padding cut off.
@@ -31,10 +40,10 @@ export interface DeviceSink {
   receive(peer: Peer, buffer: Uint8Array, offset: number, length: number, now: number): void;
 
   /** Rare things, for logs and embedders. */
-  event?(event: DeviceEvent): void;
+  event?(event: Event<Peer>): void;
 }
 
-export type DeviceEvent =
+export type Event<Peer> =
   /** A session is ready for data both ways. */
   | { readonly type: "handshake-complete"; readonly peer: Peer; readonly initiator: boolean }
   /** An initiation was not answered in time and is sent again, for the nth time. */
@@ -43,40 +52,56 @@ export type DeviceEvent =
   | { readonly type: "handshake-failed"; readonly peer: Peer }
   /** The peer has been heard from a new address. */
   | { readonly type: "endpoint-changed"; readonly peer: Peer }
+  /** Answers to the peer's initiations, none of which it has confirmed. Told once a minute at most. */
+  | { readonly type: "handshake-unconfirmed"; readonly peer: Peer; readonly answers: number }
+  /**
+   * A packet of the peer came from an address that is not among its allowed IPs, and was dropped. Told
+   * once a minute at most, and not of link-local and unspecified addresses.
+   */
+  | {
+    readonly type: "source-rejected";
+    readonly peer: Peer;
+    /** 4 or 16 bytes. */
+    readonly address: Uint8Array;
+    /** Such packets since the last that was told. */
+    readonly suppressed: number;
+  }
   /** Nothing for 540 s: the peer's keys have been wiped. */
   | { readonly type: "session-expired"; readonly peer: Peer }
   /** Somebody's handshake came to nothing. A few per second at most. */
-  | Rejection;
+  | Rejection<Peer>;
 
-export interface Context {
+/** @typeParam Peer `Peer` of `peer.ts`, which knows this file and not the other way round. */
+export interface Context<Peer> {
   readonly crypto: Crypto;
   readonly random: (out: Uint8Array) => void;
   readonly wallClock: () => number;
-  readonly sink: DeviceSink;
+  readonly sink: Sink<Peer>;
   readonly settings: TimerSettings;
   /** Of inner packets; padding never passes it. */
   readonly mtu: number;
   readonly counters: DeviceCounters;
-  readonly indices: IndexTable;
+  readonly indices: IndexTable<Peer>;
   readonly deadlines: Deadlines;
   readonly allowedIps: AllowedIps<Peer>;
   readonly cookies: CookieChecker;
-  readonly rejections: Rejections;
+  readonly rejections: Rejections<Peer>;
   /** Peers whose initiation is due, in turn. */
   readonly initiations: Set<Peer>;
   /** Replaced when the private key changes. */
   identity: StaticIdentity;
 }
 
-/** Sends a datagram and counts it. */
-export function transmit(
-  context: Context,
+/** Sends a datagram and counts it. @returns as {@link Sink.transmit}. */
+export function transmit<Peer>(
+  context: Context<Peer>,
   endpoint: Endpoint,
   buffer: Uint8Array,
   offset: number,
   length: number,
-): void {
+  mayTake = false,
+): boolean {
   context.counters.datagramsSent++;
   context.counters.bytesSent += length;
-  context.sink.transmit(endpoint, buffer, offset, length);
+  return context.sink.transmit(endpoint, buffer, offset, length, mayTake);
 }

@@ -7,7 +7,6 @@
 
 import { openXAEAD, XAEAD } from "./aead.ts";
 import { wipe, writeU32 } from "./bytes.ts";
-import { addressStart, type Endpoint } from "./endpoint.ts";
 import { HASH, isMAC, MAC, MAC_SIZE, writeMAC } from "./hash.ts";
 import {
   COOKIE_NONCE,
@@ -22,6 +21,7 @@ import {
   OFFSET_TYPE,
   TYPE_COOKIE_REPLY,
 } from "./messages.ts";
+import { addressStart, type SourceAddress } from "./source.ts";
 
 const ascii = new TextEncoder();
 const LABEL_MAC1 = ascii.encode("mac1----");
@@ -64,7 +64,7 @@ export class CookieChecker {
     buffer: Uint8Array,
     offset: number,
     length: number,
-    from: Endpoint,
+    from: SourceAddress,
     now: number,
   ): boolean {
     if (now >= this.#secretBorn + this.#secretMs) return false;
@@ -78,7 +78,7 @@ export class CookieChecker {
     buffer: Uint8Array,
     offset: number,
     length: number,
-    from: Endpoint,
+    from: SourceAddress,
     out: Uint8Array,
     now: number,
   ): void {
@@ -109,7 +109,7 @@ export class CookieChecker {
   }
 
   /** τ := MAC(Rₘ, Aₘ′), with A the source's address and port. */
-  #cookieFor(from: Endpoint): Uint8Array {
+  #cookieFor(from: SourceAddress): Uint8Array {
     const address = from.address.subarray(addressStart(from.address));
     const source = new Uint8Array(address.length + 2);
     source.set(address);
@@ -149,6 +149,11 @@ export class CookieGenerator {
     } else {
       message.fill(0, mac2, length);
     }
+  }
+
+  /** Whether a cookie reply can be of any use. */
+  get awaitsCookie(): boolean {
+    return this.#awaitsCookie;
   }
 
   /** Takes a cookie reply. Only one per message sent, and only if it is sealed with its mac1. */

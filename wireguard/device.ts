@@ -4,19 +4,20 @@
  * @module
  */
 
-import { Admission } from "./admission.ts";
+import { Admission, COST_OF_COOKIE } from "./admission.ts";
 import { AllowedIps } from "./allowed_ips.ts";
 import { readI32, readU32, wipe } from "./bytes.ts";
-import type { Context, DeviceSink } from "./context.ts";
+import type { Context, Event, Sink } from "./context.ts";
 import { CookieChecker } from "./cookie.ts";
 import { DeviceCounters } from "./counters.ts";
 import type { Crypto } from "./crypto.ts";
 import { Deadlines } from "./deadlines.ts";
-import type { Endpoint } from "./endpoint.ts";
+import type { Sender } from "./endpoint.ts";
 import {
   handleCookieReply,
   handleInitiation,
   handleResponse,
+  isCookieAwaited,
   sendInitiation,
 } from "./handshake.ts";
 import { HandshakeQueue } from "./handshake_queue.ts";
@@ -53,6 +54,12 @@ import { Peer, type PeerOptions, SendResult } from "./peer.ts";
 import { Rejections } from "./rejections.ts";
 import { type TimerSettings, timerSettings } from "./settings.ts";
 
+/** Where a device's output goes. */
+export type DeviceSink = Sink<Peer>;
+export type DeviceEvent = Event<Peer>;
+/** Somebody's handshake came to nothing. */
+export type Rejection = Extract<DeviceEvent, { type: "handshake-rejected" }>;
+
 export interface DeviceOptions {
   /** 32 bytes; copied and clamped. */
   readonly privateKey: Uint8Array;
@@ -69,6 +76,16 @@ export interface DeviceOptions {
   readonly now: number;
 }
 
+/**
+ * The peer that a destination's packets go to, as `Device.sendPacket` has noted it. Whoever sends many
+ * packets to one destination keeps one of these, and looks at none of it.
+ */
+export interface PeerHop {
+  to: unknown;
+  /** 0 before the first packet. */
+  generation: number;
+}
+
 /** Largest UDP payload over IPv4; no sealed packet can be longer. */
 const MAX_DATAGRAM = 65507;
 
@@ -78,10 +95,10 @@ const MAX_DATAGRAM = 65507;
  */
 export class Device {
   readonly counters: DeviceCounters = new DeviceCounters();
-  readonly #context: Context;
+  readonly #context: Context<Peer>;
   readonly #peers = new Map<string, Peer>();
   readonly #queue: HandshakeQueue;
-  readonly #admission: Admission;
+  readonly #admission: Admission<Peer>;
   #initiationsTurn = false;
   readonly #peerOf = (publicKey: Uint8Array) => this.peer(publicKey);
 
@@ -102,12 +119,12 @@ export class Device {
       mtu,
       identity,
       counters: this.counters,
-      indices: new IndexTable(random),
+      indices: new IndexTable<Peer>(random),
       deadlines: new Deadlines(),
       allowedIps: new AllowedIps<Peer>(),
       cookies: new CookieChecker(identity.publicKey, random, settings.cookieSecretMs),
       initiations: new Set<Peer>(),
-      rejections: new Rejections(),
+      rejections: new Rejections<Peer>(sink.event && ((rejection) => sink.event!(rejection))),
     };
     this.#queue = new HandshakeQueue(settings.underLoadMs);
     this.#admission = new Admission(this.#context, this.#queue);
@@ -180,12 +197,14 @@ export class Device {
   /**
    * A datagram from the network. Data is decrypted in place and goes to the sink at once; handshake
    * messages are copied into a queue, for {@link handleHandshakes}.
+   *
+   * @param from Borrowed until the call returns. Nothing is made of it before the datagram is authentic.
    */
   handleDatagram(
     buffer: Uint8Array,
     offset: number,
     length: number,
-    from: Endpoint,
+    from: Sender,
     now: number,
   ): void {
     const { counters } = this;
@@ -206,7 +225,8 @@ export class Device {
       if (!this.#admission.arrived(buffer, offset, length, from, now)) return;
       if (!this.#queue.push(buffer, offset, length, from)) counters.droppedQueueFull++;
     } else if (type === TYPE_COOKIE_REPLY && length === COOKIE_REPLY_SIZE) {
-      handleCookieReply(this.#context, buffer, offset, now);
+      if (!isCookieAwaited(this.#context, buffer, offset)) return;
+      if (!this.#queue.push(buffer, offset, length, undefined)) counters.droppedQueueFull++;
     } else {
       counters.droppedMalformed++;
     }
@@ -240,18 +260,35 @@ export class Device {
   /**
    * An inner packet out, to the peer that owns its destination. It is sealed in place: 16 bytes in
    * front of `offset` and 32 behind the packet are overwritten. A staged packet is copied.
+   *
+   * @param hop Kept by the caller for one destination. Of packets that come with the same one only
+   * the first is looked up, until allowed IPs change.
    */
-  sendPacket(buffer: Uint8Array, offset: number, length: number, now: number): SendResult {
+  sendPacket(
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+    hop?: PeerHop,
+  ): SendResult {
     const version = innerVersion(buffer, offset, length);
     if (version === 0 || length > MAX_DATAGRAM - DATA_HEADER_SIZE - 15 - TAG_SIZE) {
       this.counters.droppedInvalid++;
       return SendResult.Invalid;
     }
+    const { allowedIps } = this.#context;
+    if (hop !== undefined && hop.generation === allowedIps.generation) {
+      return (hop.to as Peer).send(buffer, offset, length, now);
+    }
     const destination = offset + (version === 4 ? IPV4_DESTINATION : IPV6_DESTINATION);
-    const peer = this.#context.allowedIps.lookup(buffer, destination, version);
+    const peer = allowedIps.lookup(buffer, destination, version);
     if (peer === undefined) {
       this.counters.droppedNoPeer++;
       return SendResult.NoPeer;
+    }
+    if (hop !== undefined) {
+      hop.to = peer;
+      hop.generation = allowedIps.generation;
     }
     return peer.send(buffer, offset, length, now);
   }
@@ -291,6 +328,10 @@ export class Device {
     const admission = this.#admission;
     const { buffer, offset, length, from } = this.#queue;
     const isUnderLoad = this.#queue.isUnderLoad(now);
+    if (from === undefined) {
+      handleCookieReply(context, buffer, offset, now);
+      return COST_OF_COOKIE;
+    }
     const cost = admission.mayProceed(buffer, offset, length, from, isUnderLoad, now);
     if (cost > 0) return cost;
     const isAccepted = length === INITIATION_SIZE
@@ -304,7 +345,7 @@ export class Device {
     buffer: Uint8Array,
     offset: number,
     length: number,
-    from: Endpoint,
+    from: Sender,
     now: number,
   ): void {
     const { counters } = this;
@@ -335,18 +376,18 @@ export class Device {
 
   /** @param size Of the datagram; the inner packet is 32 bytes less, padding included. */
   #handleAuthenticated(
-    keypair: Keypair,
+    keypair: Keypair<Peer>,
     buffer: Uint8Array,
     offset: number,
     size: number,
-    from: Endpoint,
+    from: Sender,
     now: number,
   ): void {
     const { counters } = this;
     const { peer } = keypair;
     peer.heardFrom(from);
-    if (keypair === peer.session.next) {
-      peer.session.confirmNext();
+    if (keypair === peer.keypairs.next) {
+      peer.keypairs.confirmNext();
       peer.completeHandshake(false);
       peer.sendStaged(now);
     }
@@ -370,6 +411,7 @@ export class Device {
     const source = offset + (version === 4 ? IPV4_SOURCE : IPV6_SOURCE);
     if (this.#context.allowedIps.lookup(buffer, source, version) !== peer) {
       counters.droppedInnerSource++;
+      peer.sourceRejected(buffer, source, version, now);
       return;
     }
     counters.packetsReceived++;

@@ -1,13 +1,10 @@
 /**
- * A peer's address in the outer network.
+ * Addresses in the outer network: of peers, and of whoever sends.
  *
  * @module
  */
 
-/**
- * A UDP address and port. Interned by whoever owns the socket: the same address and port is the same
- * object, so that `===` tells whether a peer has moved.
- */
+/** Where a peer is: a UDP address and port, or whatever else the owner of the socket sends to. */
 export interface Endpoint {
   /** 4 or 16 bytes, network order. */
   readonly address: Uint8Array;
@@ -16,26 +13,83 @@ export interface Endpoint {
 }
 
 /**
- * Where the significant bytes of an endpoint's address start: 12 for an IPv4-mapped IPv6 address
- * (RFC 4291 §2.5.5.2), so that a client is the same source whichever kind of socket heard it.
+ * Where a datagram came from, not parsed yet: anybody can send from any address, and only who
+ * authenticates is worth an {@link Endpoint}. Whoever owns the socket has one such object, and fills
+ * it anew for each datagram.
  */
-export function addressStart(address: Uint8Array): number {
-  if (address.length !== 16) return 0;
-  for (let i = 0; i < 10; i++) {
-    if (address[i] !== 0) return 0;
-  }
-  return address[10] === 0xff && address[11] === 0xff ? 12 : 0;
+export interface Sender {
+  readonly port: number;
+
+  /**
+   * Writes the IP address in network order. Allocates nothing.
+   *
+   * @param out 16 bytes.
+   * @returns how many it has, 4 or 16.
+   */
+  readAddress(out: Uint8Array): number;
+
+  /**
+   * Whether it is at this endpoint. Asked for authentic datagrams only, so the endpoint may learn from
+   * it that it can be reached.
+   */
+  isAt(endpoint: Endpoint): boolean;
+
+  /** An endpoint to answer to, which stays as it is. */
+  toEndpoint(): Endpoint;
+
+  /** The same, for as long as it takes a handshake message to have its turn. */
+  copy(): Sender;
 }
 
-/**
- * What a map knows a source by: an IPv4 address, mapped or not, as a number; the upper 64 bits of an
- * IPv6 address, which one host can choose the rest of, as a string.
- */
-export function sourceKey(address: Uint8Array): number | string {
-  const start = addressStart(address);
-  if (address.length - start === 4) {
-    return address[start]! << 24 | address[start + 1]! << 16 | address[start + 2]! << 8 |
-      address[start + 3]!;
+/** An endpoint that is a sender as well: for those whose senders are objects anyway. */
+export class PlainEndpoint implements Endpoint, Sender {
+  readonly address: Uint8Array;
+  readonly port: number;
+
+  /** @param address 4 or 16 bytes, network order; kept, not copied. */
+  constructor(address: Uint8Array, port: number) {
+    this.address = address;
+    this.port = port;
   }
-  return String.fromCharCode(...address.subarray(0, 8));
+
+  readAddress(out: Uint8Array): number {
+    out.set(this.address);
+    return this.address.length;
+  }
+
+  isAt(endpoint: Endpoint): boolean {
+    if (endpoint === this) return true;
+    const { address, port } = endpoint;
+    return port === this.port && address.length === this.address.length &&
+      address.every((byte, i) => byte === this.address[i]);
+  }
+
+  toEndpoint(): Endpoint {
+    return this;
+  }
+
+  copy(): Sender {
+    return this;
+  }
+
+  /** IPv6 without the short forms. */
+  toString(): string {
+    const { address, port } = this;
+    if (address.length === 4) return `${address.join(".")}:${port}`;
+    if (isIpv4Mapped(address)) return `${address.subarray(12).join(".")}:${port}`;
+    const groups = Array.from(
+      { length: 8 },
+      (_, i) => (address[2 * i]! << 8 | address[2 * i + 1]!).toString(16),
+    );
+    return `[${groups.join(":")}]:${port}`;
+  }
+}
+
+/** RFC 4291 §2.5.5.2: ::ffff:a.b.c.d. */
+export function isIpv4Mapped(address: Uint8Array): boolean {
+  if (address.length !== 16) return false;
+  for (let i = 0; i < 10; i++) {
+    if (address[i] !== 0) return false;
+  }
+  return address[10] === 0xff && address[11] === 0xff;
 }

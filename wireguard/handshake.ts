@@ -7,7 +7,7 @@
 
 import { EMPTY, readI32, wipe, writeU32 } from "./bytes.ts";
 import { type Context, transmit } from "./context.ts";
-import type { Endpoint } from "./endpoint.ts";
+import type { Endpoint, Sender } from "./endpoint.ts";
 import { Keypair } from "./keypair.ts";
 import {
   COOKIE_RECEIVER,
@@ -29,17 +29,11 @@ import { NoiseInitiator, NoiseResponder, type TransportKeys } from "./noise.ts";
 import type { Peer } from "./peer.ts";
 import { isAfter, TAI64N_SIZE } from "./tai64n.ts";
 
-/** An initiation that has been sent and not been answered yet. */
-export interface PendingInitiation {
-  readonly noise: NoiseInitiator;
-  readonly localIndex: number;
-}
-
 /** A peer may initiate 50 times per second. */
 const INITIATION_INTERVAL_MS = 1000 / 50;
 
 /** §5.4.2: sends the first message, unless the last is younger than REKEY_TIMEOUT. */
-export function sendInitiation(context: Context, peer: Peer, now: number): void {
+export function sendInitiation(context: Context<Peer>, peer: Peer, now: number): void {
   const endpoint = peer.endpoint;
   if (endpoint === undefined || peer.removed) return;
   if (now < peer.lastSentHandshake + context.settings.rekeyTimeoutMs) return;
@@ -81,11 +75,11 @@ export function sendInitiation(context: Context, peer: Peer, now: number): void 
  * @returns whether it was accepted.
  */
 export function handleInitiation(
-  context: Context,
+  context: Context<Peer>,
   peerOf: (publicKey: Uint8Array) => Peer | undefined,
   buffer: Uint8Array,
   offset: number,
-  from: Endpoint,
+  from: Sender,
   now: number,
 ): boolean {
   const { counters, rejections } = context;
@@ -105,30 +99,31 @@ export function handleInitiation(
       : peer === undefined
       ? "unknown-key"
       : "forged-initiation";
-    rejections.report(context, reason, from, peer, peer ? undefined : publicKey, now);
+    rejections.report(reason, from, peer, peer ? undefined : publicKey, now);
     return false;
   }
   if (!isAfter(timestamp, peer.lastTimestamp)) {
     counters.droppedReplayedInitiation++;
-    rejections.report(context, "old-timestamp", from, peer, undefined, now);
+    rejections.report("old-timestamp", from, peer, undefined, now);
     return false;
   }
   if (now < peer.lastInitiation + INITIATION_INTERVAL_MS) {
     counters.droppedInitiationFlood++;
-    rejections.report(context, "flood", from, peer, undefined, now);
+    rejections.report("flood", from, peer, undefined, now);
     return false;
   }
   peer.lastTimestamp = timestamp;
   peer.lastInitiation = now;
   counters.initiationsReceived++;
   heard(peer, INITIATION_SIZE, from, now);
-  sendResponse(context, peer, noise, readI32(buffer, offset + OFFSET_SENDER), from, now);
+  const remoteIndex = readI32(buffer, offset + OFFSET_SENDER);
+  sendResponse(context, peer, noise, remoteIndex, peer.endpoint!, now);
   return true;
 }
 
 /** §5.4.3: sends the second message and derives a session that waits for its confirmation. */
 function sendResponse(
-  context: Context,
+  context: Context<Peer>,
   peer: Peer,
   noise: NoiseResponder,
   remoteIndex: number,
@@ -147,7 +142,7 @@ function sendResponse(
   wipe(ephemeral);
   if (!written) return;
   const localIndex = context.indices.unused();
-  peer.session.addAsResponder(
+  peer.keypairs.addAsResponder(
     makeKeypair(context, peer, false, localIndex, remoteIndex, noise.split(), now),
   );
   writeU32(message, OFFSET_TYPE, TYPE_RESPONSE);
@@ -162,6 +157,7 @@ function sendResponse(
   peer.timers.anyAuthenticatedPacketTraversal(now);
   peer.timers.anyAuthenticatedPacketSent();
   transmit(context, endpoint, message, 0, RESPONSE_SIZE);
+  peer.answered(now);
 }
 
 /**
@@ -170,10 +166,10 @@ function sendResponse(
  * @returns whether it was accepted.
  */
 export function handleResponse(
-  context: Context,
+  context: Context<Peer>,
   buffer: Uint8Array,
   offset: number,
-  from: Endpoint,
+  from: Sender,
   now: number,
 ): boolean {
   const peer = context.indices.handshake(readI32(buffer, offset + RESPONSE_RECEIVER));
@@ -188,13 +184,13 @@ export function handleResponse(
       undefined
   ) {
     context.counters.droppedBadResponse++;
-    context.rejections.report(context, "bad-response", from, peer, undefined, now);
+    context.rejections.report("bad-response", from, peer, undefined, now);
     return false;
   }
   peer.pending = undefined;
   const remoteIndex = readI32(buffer, offset + OFFSET_SENDER);
   const keys = pending.noise.split();
-  peer.session.addAsInitiator(
+  peer.keypairs.addAsInitiator(
     makeKeypair(context, peer, true, pending.localIndex, remoteIndex, keys, now),
   );
   context.counters.responsesReceived++;
@@ -205,15 +201,30 @@ export function handleResponse(
   return true;
 }
 
+/**
+ * Whether a cookie reply may wait for its turn, which only those to our own messages have. If not, it
+ * has been counted.
+ */
+export function isCookieAwaited(
+  context: Context<Peer>,
+  buffer: Uint8Array,
+  offset: number,
+): boolean {
+  const peer = cookieReceiver(context, buffer, offset);
+  if (peer === undefined) context.counters.droppedUnknownIndex++;
+  else if (!peer.macs.awaitsCookie) context.counters.droppedBadCookie++;
+  else return true;
+  return false;
+}
+
 /** §5.4.7. A cookie reply never tells where a peer is: its sender is not authenticated by a session. */
 export function handleCookieReply(
-  context: Context,
+  context: Context<Peer>,
   buffer: Uint8Array,
   offset: number,
   now: number,
 ): void {
-  const index = readI32(buffer, offset + COOKIE_RECEIVER);
-  const peer = context.indices.handshake(index) ?? context.indices.keypair(index)?.peer;
+  const peer = cookieReceiver(context, buffer, offset);
   if (peer === undefined) {
     context.counters.droppedUnknownIndex++;
   } else if (peer.macs.handleReply(buffer, offset, now)) {
@@ -223,7 +234,17 @@ export function handleCookieReply(
   }
 }
 
-function heard(peer: Peer, size: number, from: Endpoint, now: number): void {
+/** To whose handshake message the reply is. */
+function cookieReceiver(
+  { indices }: Context<Peer>,
+  buffer: Uint8Array,
+  offset: number,
+): Peer | undefined {
+  const index = readI32(buffer, offset + COOKIE_RECEIVER);
+  return indices.handshake(index) ?? indices.keypair(index)?.peer;
+}
+
+function heard(peer: Peer, size: number, from: Sender, now: number): void {
   peer.receivedBytes += size;
   peer.heardFrom(from);
   peer.timers.anyAuthenticatedPacketReceived();
@@ -231,14 +252,14 @@ function heard(peer: Peer, size: number, from: Endpoint, now: number): void {
 }
 
 function makeKeypair(
-  context: Context,
+  context: Context<Peer>,
   peer: Peer,
   isInitiator: boolean,
   localIndex: number,
   remoteIndex: number,
   keys: TransportKeys,
   now: number,
-): Keypair {
+): Keypair<Peer> {
   const { aead } = context.crypto;
   const send = aead.importKey(keys.send);
   const receive = aead.importKey(keys.receive);
@@ -247,8 +268,8 @@ function makeKeypair(
 }
 
 /** DH-GENERATE(), its private half. */
-function freshKey(context: Context): Uint8Array {
+function freshKey({ random }: Context<Peer>): Uint8Array {
   const key = new Uint8Array(KEY_SIZE);
-  context.random(key);
+  random(key);
   return key;
 }

@@ -5,8 +5,9 @@
  * @module
  */
 
-import { type Endpoint, sourceKey } from "./endpoint.ts";
+import type { Sender } from "./endpoint.ts";
 import { INITIATION_SIZE } from "./messages.ts";
+import { Source, sourceKey } from "./source.ts";
 
 /** Messages kept at most. */
 export const HANDSHAKE_QUEUE_LIMIT = 4096;
@@ -18,9 +19,10 @@ export class HandshakeQueue {
   readonly #underLoadMs: number;
   #bytes = new Uint8Array(FIRST_CAPACITY * INITIATION_SIZE);
   #lengths: number[] = new Array(FIRST_CAPACITY).fill(0);
-  #from: (Endpoint | undefined)[] = new Array(FIRST_CAPACITY).fill(undefined);
+  #from: (Sender | undefined)[] = new Array(FIRST_CAPACITY).fill(undefined);
   /** How many each source has. No larger than the queue. */
   readonly #sources = new Map<number | string, number>();
+  readonly #source = new Source();
   #capacity = FIRST_CAPACITY;
   #head = 0;
   #size = 0;
@@ -47,12 +49,18 @@ export class HandshakeQueue {
     return this.#lengths[this.#head]!;
   }
 
-  get from(): Endpoint {
-    return this.#from[this.#head]!;
+  /** Undefined for a cookie reply. */
+  get from(): Sender | undefined {
+    return this.#from[this.#head];
   }
 
-  /** Copies a message. @returns false if the queue is full. */
-  push(buffer: Uint8Array, offset: number, length: number, from: Endpoint): boolean {
+  /**
+   * Copies a message and its sender.
+   *
+   * @param from Undefined for a cookie reply, whose sender does not matter.
+   * @returns false if the queue is full.
+   */
+  push(buffer: Uint8Array, offset: number, length: number, from: Sender | undefined): boolean {
     if (this.#size === this.#capacity) {
       if (this.#capacity === HANDSHAKE_QUEUE_LIMIT) return false;
       this.#grow();
@@ -60,27 +68,32 @@ export class HandshakeQueue {
     const slot = (this.#head + this.#size) % this.#capacity;
     this.#bytes.set(buffer.subarray(offset, offset + length), slot * INITIATION_SIZE);
     this.#lengths[slot] = length;
-    this.#from[slot] = from;
+    this.#from[slot] = from?.copy();
     this.#size++;
-    const source = sourceKey(from.address);
-    this.#sources.set(source, (this.#sources.get(source) ?? 0) + 1);
+    if (from !== undefined) {
+      const source = this.#keyOf(from);
+      this.#sources.set(source, (this.#sources.get(source) ?? 0) + 1);
+    }
     return true;
   }
 
   /** Removes the oldest message. */
   shift(): void {
-    const source = sourceKey(this.from.address);
-    const left = this.#sources.get(source)! - 1;
-    if (left === 0) this.#sources.delete(source);
-    else this.#sources.set(source, left);
+    const { from } = this;
+    if (from !== undefined) {
+      const source = this.#keyOf(from);
+      const left = this.#sources.get(source)! - 1;
+      if (left === 0) this.#sources.delete(source);
+      else this.#sources.set(source, left);
+    }
     this.#from[this.#head] = undefined;
     this.#head = (this.#head + 1) % this.#capacity;
     this.#size--;
   }
 
   /** Whether a message from this IPv4 address or IPv6 /64 waits. */
-  holds(from: Endpoint): boolean {
-    return this.#sources.has(sourceKey(from.address));
+  holds(from: Sender): boolean {
+    return this.#sources.has(this.#keyOf(from));
   }
 
   clear(): void {
@@ -91,6 +104,10 @@ export class HandshakeQueue {
   isUnderLoad(now: number): boolean {
     if (this.#size >= HANDSHAKE_QUEUE_LIMIT / 8) this.#lastUnderLoad = now;
     return now < this.#lastUnderLoad + this.#underLoadMs;
+  }
+
+  #keyOf(from: Sender): number | string {
+    return sourceKey(this.#source.read(from).address);
   }
 
   #grow(): void {

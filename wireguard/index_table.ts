@@ -7,11 +7,10 @@
 
 import { readI32 } from "./bytes.ts";
 import type { Keypair } from "./keypair.ts";
-import type { Peer } from "./peer.ts";
 
 /** Indices are handled as signed 32-bit numbers, which V8 keeps unboxed. */
-export class IndexTable {
-  readonly #keypairs = new Map<number, Keypair>();
+export class IndexTable<Peer> {
+  readonly #keypairs = new Map<number, Keypair<Peer>>();
   readonly #handshakes = new Map<number, Peer>();
   readonly #random: (out: Uint8Array) => void;
   readonly #scratch = new Uint8Array(4);
@@ -42,12 +41,12 @@ export class IndexTable {
   }
 
   /** Enters a session under its own index. */
-  addKeypair(keypair: Keypair): void {
+  addKeypair(keypair: Keypair<Peer>): void {
     this.#handshakes.delete(keypair.localIndex);
     this.#keypairs.set(keypair.localIndex, keypair);
   }
 
-  keypair(index: number): Keypair | undefined {
+  keypair(index: number): Keypair<Peer> | undefined {
     return this.#keypairs.get(index);
   }
 

@@ -42,6 +42,20 @@ export function innerLength(
   return total > length || total < IPV4_HEADER_SIZE ? -1 : total;
 }
 
+/**
+ * Whether the address at `offset` is unspecified or link-local: hosts send from these by themselves,
+ * to nobody behind a tunnel (RFC 4291 §2.5.2, §2.5.6; RFC 1122 §3.2.1.3, RFC 3927).
+ */
+export function isHostsOwn(buffer: Uint8Array, offset: number, version: 4 | 6): boolean {
+  const [first, second] = [buffer[offset]!, buffer[offset + 1]!];
+  if (version === 4) return first === 0 || first === 169 && second === 254;
+  if (first === 0xfe && (second & 0xc0) === 0x80) return true;
+  for (let i = 0; i < 16; i++) {
+    if (buffer[offset + i] !== 0) return false;
+  }
+  return true;
+}
+
 function readU16(buffer: Uint8Array, offset: number): number {
   return buffer[offset]! << 8 | buffer[offset + 1]!;
 }

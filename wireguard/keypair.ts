@@ -5,7 +5,6 @@
  */
 
 import type { AeadKey } from "./crypto.ts";
-import type { Peer } from "./peer.ts";
 import { ReplayFilter } from "./replay.ts";
 
 /** REKEY_AFTER_MESSAGES = 2^60; the lower half is zero. */
@@ -20,7 +19,8 @@ export function isRejectedCounter(high: number, low: number): boolean {
   return high === REJECT_AFTER_MESSAGES_HIGH && low >= REJECT_AFTER_MESSAGES_LOW;
 }
 
-export class Keypair {
+/** @typeParam Peer Whose it is. */
+export class Keypair<Peer> {
   readonly replay = new ReplayFilter();
   /** The counter of the next packet, as two unsigned halves. */
   sendHigh = 0;

@@ -19,14 +19,12 @@ export const OFFSET_SENDER = 4;
 // §5.4.2 First Message: Initiator to Responder
 export const INITIATION_SIZE = 148;
 export const INITIATION_EPHEMERAL = 8;
-export const INITIATION_STATIC = 40;
 export const INITIATION_TIMESTAMP = 88;
 
 // §5.4.3 Second Message: Responder to Initiator
 export const RESPONSE_SIZE = 92;
 export const RESPONSE_RECEIVER = 8;
 export const RESPONSE_EPHEMERAL = 12;
-export const RESPONSE_EMPTY = 44;
 
 // §5.4.4 Cookie MACs: the last 32 bytes of both handshake messages.
 /** mac1 starts this many bytes before the end of a handshake message. */

@@ -6,10 +6,10 @@
  *
  * @example Two devices that shake hands by calling each other
  * ```ts
- * import { Device, generatePrivateKey, nobleCrypto } from "./wireguard/mod.ts";
+ * import { Device, generatePrivateKey, nobleCrypto, PlainEndpoint } from "./wireguard/mod.ts";
  *
  * const random = (out: Uint8Array) => crypto.getRandomValues(out);
- * const endpoint = { address: Uint8Array.of(192, 0, 2, 1), port: 51820 };
+ * const endpoint = new PlainEndpoint(Uint8Array.of(192, 0, 2, 1), 51820);
  * const make = (other: () => Device) =>
  *   new Device({
  *     privateKey: generatePrivateKey(random),
@@ -17,8 +17,10 @@
  *     random,
  *     wallClock: Date.now,
  *     sink: {
- *       transmit: (_to, buffer, offset, length) =>
- *         other().handleDatagram(buffer.slice(offset, offset + length), 0, length, endpoint, 0),
+ *       transmit: (_to, buffer, offset, length) => {
+ *         other().handleDatagram(buffer.slice(offset, offset + length), 0, length, endpoint, 0);
+ *         return false; // the buffer was not kept
+ *       },
  *       receive: (_peer, _buffer, _offset, length) => console.log(`${length} bytes`),
  *       event: (event) => console.log(event.type),
  *     },
@@ -37,13 +39,19 @@
  */
 
 export { type AllowedIp, AllowedIps } from "./allowed_ips.ts";
-export type { DeviceEvent, DeviceSink } from "./context.ts";
 export type { DeviceCounters } from "./counters.ts";
 export type { Aead, AeadKey, Crypto, X25519 } from "./crypto.ts";
-export { Device, type DeviceOptions } from "./device.ts";
-export type { Endpoint } from "./endpoint.ts";
+export {
+  Device,
+  type DeviceEvent,
+  type DeviceOptions,
+  type DeviceSink,
+  type PeerHop,
+  type Rejection,
+} from "./device.ts";
+export { type Endpoint, PlainEndpoint, type Sender } from "./endpoint.ts";
 export { clampPrivateKey, derivePublicKey, generatePrivateKey } from "./keys.ts";
 export { nobleCrypto } from "./noble.ts";
 export { Peer, type PeerOptions, SendResult } from "./peer.ts";
-export type { Rejection, RejectionReason } from "./rejections.ts";
+export type { RejectionReason } from "./rejections.ts";
 export { DEFAULT_TIMERS, type TimerSettings } from "./settings.ts";

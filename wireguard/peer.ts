@@ -8,10 +8,11 @@ import { type AllowedIp, checkPrefix } from "./allowed_ips.ts";
 import { isZero, readI32, wipe, writeU32 } from "./bytes.ts";
 import { type Context, transmit } from "./context.ts";
 import { CookieGenerator } from "./cookie.ts";
-import type { Endpoint } from "./endpoint.ts";
-import type { PendingInitiation } from "./handshake.ts";
+import type { Endpoint, Sender } from "./endpoint.ts";
+import { isHostsOwn } from "./inner.ts";
 import { checkKey } from "./keys.ts";
 import type { Keypair } from "./keypair.ts";
+import { Keypairs } from "./keypairs.ts";
 import {
   DATA_COUNTER,
   DATA_HEADER_SIZE,
@@ -22,15 +23,15 @@ import {
   TAG_SIZE,
   TYPE_DATA,
 } from "./messages.ts";
+import type { NoiseInitiator } from "./noise.ts";
 import { paddingOf } from "./padding.ts";
-import { Session } from "./session.ts";
 import { packetLength, StagedPackets } from "./staged.ts";
 import { TimestampSource } from "./tai64n.ts";
 import { PeerTimers, type TimerActions } from "./timers.ts";
 
 /** What became of a packet given to `Device.sendPacket`. */
 export const SendResult = {
-  /** Sealed and handed to the sink. */
+  /** Sealed and handed to the sink. The buffer is the caller's again. */
   Sent: 0,
   /** Copied; it leaves when a handshake completes, or is dropped when that fails. */
   Staged: 1,
@@ -40,6 +41,8 @@ export const SendResult = {
   NoEndpoint: 3,
   /** Not an IP packet. */
   Invalid: 4,
+  /** Sealed, and the sink has taken the buffer: it is the sink's to give back. */
+  Taken: 5,
 } as const;
 export type SendResult = typeof SendResult[keyof typeof SendResult];
 
@@ -55,12 +58,26 @@ export interface PeerOptions {
   readonly persistentKeepalive?: number;
 }
 
+/** An initiation that has been sent and not been answered yet. */
+export interface PendingInitiation {
+  readonly noise: NoiseInitiator;
+  readonly localIndex: number;
+}
+
+/** So many answers without a confirmation are told. One may be lost, or overtaken by the next. */
+const UNCONFIRMED_ANSWERS = 3;
+/** What a peer does wrong it does with every packet: told so often at most, ms. */
+const TELL_AGAIN_MS = 60_000;
+
 const NO_PRESHARED_KEY = new Uint8Array(KEY_SIZE);
 
 /** Made by `Device.addPeer`. */
 export class Peer implements TimerActions {
   /** 32 bytes. Not to be written to. */
   readonly publicKey: Uint8Array;
+
+  /** What people call it. The protocol does not know. */
+  name: string | undefined = undefined;
 
   /** Whole datagrams of this peer, handshakes and keepalives included, as `wg show` counts them. */
   receivedBytes = 0;
@@ -69,7 +86,7 @@ export class Peer implements TimerActions {
   lastHandshake = 0;
 
   /** @internal */
-  readonly session: Session;
+  readonly keypairs: Keypairs<Peer>;
   /** @internal */
   readonly timers: PeerTimers;
   /** @internal An initiation that waits for its response. */
@@ -83,7 +100,7 @@ export class Peer implements TimerActions {
   /** @internal */
   removed = false;
 
-  readonly #context: Context;
+  readonly #context: Context<Peer>;
   readonly #staged = new StagedPackets();
   readonly #allowedIps = new Map<string, AllowedIp>();
   #endpoint: Endpoint | undefined;
@@ -92,12 +109,17 @@ export class Peer implements TimerActions {
   #macs: CookieGenerator | undefined;
   #timestamps: TimestampSource | undefined;
   #keepalive: Uint8Array | undefined;
+  /** Since a session was last confirmed. */
+  #unconfirmedAnswers = 0;
+  #unconfirmedToldAt = -Infinity;
+  #sourceToldAt = -Infinity;
+  #untoldSources = 0;
 
   /** @internal Use `Device.addPeer`. */
-  constructor(context: Context, publicKey: Uint8Array) {
+  constructor(context: Context<Peer>, publicKey: Uint8Array) {
     this.#context = context;
     this.publicKey = publicKey;
-    this.session = new Session(context.indices);
+    this.keypairs = new Keypairs(context.indices);
     this.timers = new PeerTimers(
       this,
       context.deadlines,
@@ -187,7 +209,7 @@ export class Peer implements TimerActions {
 
   /** Whether there is a session to send under. It may have to be renewed first if it is old. */
   get hasSession(): boolean {
-    return this.session.current !== undefined && this.session.current.sendable;
+    return this.keypairs.current !== undefined && this.keypairs.current.sendable;
   }
 
   /** Packets that wait for a handshake. */
@@ -222,8 +244,8 @@ export class Peer implements TimerActions {
       this.initiate(now);
       return SendResult.Staged;
     }
-    this.#seal(keypair, endpoint, buffer, offset, length, now);
-    return SendResult.Sent;
+    const isTaken = this.#seal(keypair, endpoint, buffer, offset, length, now, true);
+    return isTaken ? SendResult.Taken : SendResult.Sent;
   }
 
   /** @internal An empty packet; or the staged ones, if there are any, which serve as well. */
@@ -242,7 +264,7 @@ export class Peer implements TimerActions {
       return;
     }
     this.#keepalive ??= new Uint8Array(KEEPALIVE_SIZE);
-    this.#seal(keypair, endpoint, this.#keepalive, DATA_HEADER_SIZE, 0, now);
+    this.#seal(keypair, endpoint, this.#keepalive, DATA_HEADER_SIZE, 0, now, false);
   }
 
   /** @internal Sends what has been waiting for a session, in order. */
@@ -255,19 +277,47 @@ export class Peer implements TimerActions {
         return;
       }
       const slot = this.#staged.shift()!;
-      this.#seal(keypair, endpoint, slot, DATA_HEADER_SIZE, packetLength(slot), now);
+      this.#seal(keypair, endpoint, slot, DATA_HEADER_SIZE, packetLength(slot), now, false);
     }
   }
 
   /** @internal Something authenticated came from `from` (whitepaper §2.1, roaming). */
-  heardFrom(from: Endpoint): void {
-    if (from === this.#endpoint) return;
-    this.#endpoint = from;
+  heardFrom(from: Sender): void {
+    const known = this.#endpoint;
+    if (known !== undefined && from.isAt(known)) return;
+    this.#endpoint = from.toEndpoint();
+    // Heard by another socket or address of this host, it has not moved.
+    if (known !== undefined && `${known}` === `${this.#endpoint}`) return;
     this.#context.sink.event?.({ type: "endpoint-changed", peer: this });
+  }
+
+  /** @internal A response was sent. */
+  answered(now: number): void {
+    this.#unconfirmedAnswers++;
+    if (this.#unconfirmedAnswers < UNCONFIRMED_ANSWERS) return;
+    if (now < this.#unconfirmedToldAt + TELL_AGAIN_MS) return;
+    this.#unconfirmedToldAt = now;
+    const answers = this.#unconfirmedAnswers;
+    this.#context.sink.event?.({ type: "handshake-unconfirmed", peer: this, answers });
+  }
+
+  /** @internal An inner packet was dropped for its source, which is at `offset`. */
+  sourceRejected(buffer: Uint8Array, offset: number, version: 4 | 6, now: number): void {
+    if (isHostsOwn(buffer, offset, version)) return;
+    if (now < this.#sourceToldAt + TELL_AGAIN_MS) {
+      this.#untoldSources++;
+      return;
+    }
+    this.#sourceToldAt = now;
+    const suppressed = this.#untoldSources;
+    this.#untoldSources = 0;
+    const address = buffer.slice(offset, offset + (version === 4 ? 4 : 16));
+    this.#context.sink.event?.({ type: "source-rejected", peer: this, address, suppressed });
   }
 
   /** @internal A session is confirmed. */
   completeHandshake(initiator: boolean): void {
+    this.#unconfirmedAnswers = 0;
     this.timers.handshakeComplete();
     this.lastHandshake = this.#context.wallClock();
     this.#context.sink.event?.({ type: "handshake-complete", peer: this, initiator });
@@ -275,7 +325,7 @@ export class Peer implements TimerActions {
 
   /** @internal §6.2: the initiator renews a key that would soon be too old to receive under. */
   keepFreshReceiving(now: number): void {
-    const keypair = this.session.current;
+    const keypair = this.keypairs.current;
     if (keypair === undefined || !keypair.sendable || !keypair.isInitiator) return;
     const { rejectAfterMs, keepaliveTimeoutMs, rekeyTimeoutMs } = this.#context.settings;
     if (now < keypair.created + rejectAfterMs - keepaliveTimeoutMs - rekeyTimeoutMs) return;
@@ -322,7 +372,7 @@ export class Peer implements TimerActions {
   /** @internal */
   zeroKeys(): void {
     this.#clearHandshake();
-    this.session.clear();
+    this.keypairs.clear();
     this.#context.sink.event?.({ type: "session-expired", peer: this });
   }
 
@@ -331,7 +381,7 @@ export class Peer implements TimerActions {
     if (this.#staticStatic !== undefined) wipe(this.#staticStatic);
     this.#staticStatic = undefined;
     this.#clearHandshake();
-    this.session.expire();
+    this.keypairs.expire();
     this.lastSentHandshake = -Infinity;
   }
 
@@ -341,7 +391,7 @@ export class Peer implements TimerActions {
     this.timers.stop();
     this.#context.initiations.delete(this);
     this.#clearHandshake();
-    this.session.clear();
+    this.keypairs.clear();
     this.replaceAllowedIps([]);
     this.#context.counters.droppedStaged += this.#staged.clear();
     if (this.#staticStatic !== undefined) wipe(this.#staticStatic);
@@ -355,21 +405,26 @@ export class Peer implements TimerActions {
     this.pending = undefined;
   }
 
-  #sendingKeypair(now: number): Keypair | undefined {
-    const keypair = this.session.current;
+  #sendingKeypair(now: number): Keypair<Peer> | undefined {
+    const keypair = this.keypairs.current;
     if (keypair === undefined) return undefined;
     return keypair.maySend(now, this.#context.settings.rejectAfterMs) ? keypair : undefined;
   }
 
-  /** §5.4.6: header, padding and tag around the packet, in place. A keepalive has length 0. */
+  /**
+   * §5.4.6: header, padding and tag around the packet, in place. A keepalive has length 0.
+   *
+   * @returns whether the sink has taken the buffer, as it only may where `mayTake` says so.
+   */
   #seal(
-    keypair: Keypair,
+    keypair: Keypair<Peer>,
     endpoint: Endpoint,
     buffer: Uint8Array,
     offset: number,
     length: number,
     now: number,
-  ): void {
+    mayTake: boolean,
+  ): boolean {
     const context = this.#context;
     const padded = length + paddingOf(length, context.mtu);
     for (let i = offset + length; i < offset + padded; i++) buffer[i] = 0;
@@ -400,7 +455,7 @@ export class Peer implements TimerActions {
     ) {
       this.initiate(now);
     }
-    transmit(context, endpoint, buffer, start, size);
+    return transmit(context, endpoint, buffer, start, size, mayTake);
   }
 }
 
@@ -413,7 +468,7 @@ function prefixKey(prefix: AllowedIp): string {
 }
 
 /** At least 0, less than 1. */
-function randomFraction(context: Context): number {
+function randomFraction(context: Context<Peer>): number {
   const bytes = new Uint8Array(4);
   context.random(bytes);
   return (readI32(bytes, 0) >>> 0) / 2 ** 32;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { sourceKey } from "./endpoint.ts";
+import { sourceKey } from "./source.ts";
 
 const PER_SECOND = 20;
 const BURST = 5;

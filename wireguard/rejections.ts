@@ -5,9 +5,7 @@
  * @module
  */
 
-import type { Context } from "./context.ts";
-import type { Endpoint } from "./endpoint.ts";
-import type { Peer } from "./peer.ts";
+import type { Endpoint, Sender } from "./endpoint.ts";
 import { TokenBucket } from "./token_bucket.ts";
 
 const PER_SECOND = 1;
@@ -28,7 +26,7 @@ export type RejectionReason =
   /** The answer to our initiation does not authenticate: the preshared keys differ, most likely. */
   | "bad-response";
 
-export interface Rejection {
+export interface Rejection<Peer> {
   readonly type: "handshake-rejected";
   readonly reason: RejectionReason;
   readonly from: Endpoint;
@@ -41,25 +39,37 @@ export interface Rejection {
 }
 
 /** One per device. */
-export class Rejections {
+export class Rejections<Peer> {
+  readonly #tell: ((rejection: Rejection<Peer>) => void) | undefined;
   readonly #bucket = new TokenBucket(PER_SECOND, BURST);
   #suppressed = 0;
 
+  /** @param tell Undefined if nobody listens. */
+  constructor(tell: ((rejection: Rejection<Peer>) => void) | undefined) {
+    this.#tell = tell;
+  }
+
   report(
-    context: Context,
     reason: RejectionReason,
-    from: Endpoint,
+    from: Sender,
     peer: Peer | undefined,
     publicKey: Uint8Array | undefined,
     now: number,
   ): void {
-    if (context.sink.event === undefined) return;
+    if (this.#tell === undefined) return;
     if (!this.#bucket.take(now)) {
       this.#suppressed++;
       return;
     }
     const suppressed = this.#suppressed;
     this.#suppressed = 0;
-    context.sink.event({ type: "handshake-rejected", reason, from, peer, publicKey, suppressed });
+    this.#tell({
+      type: "handshake-rejected",
+      reason,
+      from: from.toEndpoint(),
+      peer,
+      publicKey,
+      suppressed,
+    });
   }
 }

@@ -6,7 +6,7 @@
  */
 
 import { readI32 } from "./bytes.ts";
-import { addressStart, type Endpoint } from "./endpoint.ts";
+import { addressStart, type SourceAddress } from "./source.ts";
 
 const SLOTS = 8192;
 const WINDOW_MS = 1000;
@@ -32,13 +32,13 @@ export class SourceMeter {
   }
 
   /** Counts up to 255. */
-  add(from: Endpoint, now: number): void {
+  add(from: SourceAddress, now: number): void {
     this.#turn(now);
     const slot = this.#slot(from);
     if (this.#current[slot]! < 255) this.#current[slot]!++;
   }
 
-  count(from: Endpoint, now: number): number {
+  count(from: SourceAddress, now: number): number {
     this.#turn(now);
     const slot = this.#slot(from);
     return this.#current[slot]! + this.#last[slot]!;
@@ -53,7 +53,7 @@ export class SourceMeter {
     this.#windowEnds = now + WINDOW_MS;
   }
 
-  #slot(from: Endpoint): number {
+  #slot(from: SourceAddress): number {
     const { address, port } = from;
     const start = addressStart(address);
     const isV4 = address.length - start === 4;

@@ -1,7 +1,7 @@
 /** A device of ours with a socket, for the bench of floods. */
 
 import { nodeCrypto } from "../../proxy/arena/crypto.ts";
-import { Device } from "../../wireguard/mod.ts";
+import { Device, PlainEndpoint } from "../../wireguard/mod.ts";
 import { sleep } from "./process.ts";
 
 /** Of the inner packets. */
@@ -28,17 +28,19 @@ export class Client {
           if (bytes[0] === 1) this.initiations.push(bytes);
           this.#sending++;
           this.#socket.send(bytes, to).catch(() => {}).finally(() => this.#sending--);
+          return false;
         },
         receive: () => {},
       },
       now: performance.now(),
     });
+    const server = new PlainEndpoint(Uint8Array.of(127, 0, 0, 1), port);
     this.peer = this.device.addPeer({
       publicKey: serverKey,
       allowedIps: [{ address: new Uint8Array(4), length: 0 }],
-      endpoint: { address: Uint8Array.of(127, 0, 0, 1), port },
+      endpoint: server,
     }, performance.now());
-    this.#receive();
+    this.#receive(server);
   }
 
   work(): void {
@@ -74,8 +76,7 @@ export class Client {
     this.#socket.close();
   }
 
-  async #receive(): Promise<void> {
-    const from = [...this.device.peers()][0]!.endpoint!;
+  async #receive(from: PlainEndpoint): Promise<void> {
     for (;;) {
       const received = await this.#socket.receive().catch(() => undefined);
       if (received === undefined) return;

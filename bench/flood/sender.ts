@@ -1,8 +1,13 @@
 /** The flood. Sends at a rate for a time, and says what became of it. */
 
-import { openUdpLibc, SendBatch, UdpSocket, udpUnavailable } from "../../ffi/mod.ts";
-import { UdpAddress } from "../../proxy/bind/endpoint_cache.ts";
-import { IpAddress } from "../../netstack/mod.ts";
+import {
+  openUdpLibc,
+  SendBatch,
+  SOCKADDR_IN_SIZE,
+  UdpSocket,
+  udpUnavailable,
+  writeSockaddr,
+} from "../../ffi/mod.ts";
 import { HASH, writeMAC } from "../../wireguard/hash.ts";
 import { input, sleep } from "./process.ts";
 
@@ -86,11 +91,9 @@ type Send = (from: number, to: number) => Promise<void>;
 function batched(names: readonly string[], port: number, messages: Uint8Array<ArrayBuffer>): Send {
   const libc = openUdpLibc();
   const sockets = names.map((hostname) => new UdpSocket(libc, { hostname, port: 0 }));
-  const to = new UdpAddress(IpAddress.v4(127, 0, 0, 1), {
-    transport: "udp",
-    hostname: "127.0.0.1",
-    port,
-  });
+  const sockaddr = new Uint8Array(SOCKADDR_IN_SIZE);
+  writeSockaddr(sockaddr, Uint8Array.of(127, 0, 0, 1), port);
+  const to = { sockaddr, segmentLimit: Infinity, source: undefined };
   // Not as segments of one message: strangers' datagrams come one by one.
   const batch = new SendBatch(libc, messages, MOST_AT_ONCE, false);
   return (from, end) => {

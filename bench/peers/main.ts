@@ -3,7 +3,7 @@
  * client, to the same service.
  *
  *     deno task bench:peers [--quick] [--json FILE] [--subjects A,B] [--scenarios A,B]
- *                           [--rounds N] [--seconds N]
+ *                           [--rounds N] [--seconds N] [--versus DIRECTORY]
  *
  * As root, on two cores. The peers are built from their published sources, with Go and Rust, into
  * $WIRESTACK_BENCH_CACHE, or else the user's cache directory, before anything is timed; what cannot
@@ -16,6 +16,11 @@
  * wireguard-go with the kernel's TCP, on the core that the gateway does not have; a row tells how
  * busy either core was. The other programs of the load are ours (go/load).
  *
+ * `--versus DIRECTORY` compares this checkout with another one instead: seven rounds, so that each is
+ * a pair of runs one after the other. Medians, least and greatest, and the ratios within the pairs are
+ * printed; what decides is the median of the ratios, of CPU per GB, or of what else a scenario
+ * measures. Exit status 1 when one is above 1.03.
+ *
  * The table goes to standard output; with `--json -` that gets nothing but JSON, and the table goes
  * to standard error.
  *
@@ -26,6 +31,7 @@ import { missing } from "../../tests/e2e/lab.ts";
 import { aeadRows } from "./aead.ts";
 import { buildGo, buildOurs } from "./build.ts";
 import { tree } from "./cpu.ts";
+import { compare, type Comparison, isAcceptable, toText } from "./compare.ts";
 import { type Options, parseOptions } from "./options.ts";
 import { prioritise, unprioritise } from "./priority.ts";
 import { type Row, summarise, toJson, toTable } from "./report.ts";
@@ -96,7 +102,9 @@ async function main(options: Options): Promise<void> {
   if (options.aead) rows.push(...await aeadRows(load));
   const order = options.scenarios.map(({ name }) => name);
   rows.sort((a, b) => place(order, a.scenario) - place(order, b.scenario));
-  report(rows, options);
+  const comparisons = compare(rows, options.pairs);
+  report(rows, comparisons, options);
+  if (!comparisons.every(isAcceptable)) Deno.exitCode = 1;
 }
 
 /** All rounds of a scenario. */
@@ -108,7 +116,7 @@ async function play(
   options: Options,
 ): Promise<Row[]> {
   const rows: Row[] = [];
-  const results = new Map<Contestant, { samples: Sample[]; errors: string[] }>();
+  const results = new Map<Contestant, { samples: (Sample | undefined)[]; errors: string[] }>();
   for (const contestant of contestants) {
     const { name, lacks } = contestant.subject;
     const lack = scenario.needs && lacks[scenario.needs];
@@ -124,7 +132,9 @@ async function play(
   }
   const rounds = Math.min(options.rounds, scenario.rounds ?? Infinity);
   for (let round = 1; round <= rounds; round++) {
-    for (const [{ subject, prepare }, { samples, errors }] of results) {
+    // The other way round every second time: what drifts then favours nobody.
+    const order = round % 2 === 1 ? [...results] : [...results].reverse();
+    for (const [{ subject, prepare }, { samples, errors }] of order) {
       const what = `${scenario.name} ${subject.name} ${round}/${rounds}`;
       try {
         const { seconds } = options;
@@ -133,6 +143,7 @@ async function play(
         samples.push(sample);
         progress(`${what}: ${JSON.stringify(sample.figures)}`);
       } catch (error) {
+        samples.push(undefined);
         errors.push(messageOf(error));
         progress(`${what}: ${messageOf(error)}`);
       }
@@ -154,15 +165,20 @@ function skipped({ name }: Subject, { scenarios }: Options, reason: string): Row
   }));
 }
 
-function report(rows: readonly Row[], { json }: Options): void {
-  const table = toTable(rows);
+function report(
+  rows: readonly Row[],
+  comparisons: readonly Comparison[],
+  { json, pairs }: Options,
+): void {
+  const table = pairs.length === 0 ? toTable(rows) : `${toTable(rows)}${toText(comparisons)}`;
+  const text = toJson(rows, comparisons);
   if (json === "-") {
     console.error(table);
-    console.log(toJson(rows).trimEnd());
+    console.log(text.trimEnd());
     return;
   }
   console.log(table);
-  if (json !== undefined) Deno.writeTextFileSync(json, toJson(rows));
+  if (json !== undefined) Deno.writeTextFileSync(json, text);
 }
 
 /** A directory with wireguard-go under the name that the lab starts it by. */

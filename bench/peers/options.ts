@@ -15,8 +15,16 @@ export interface Options {
   readonly seconds: number;
   /** Whether the AEAD is measured by itself too. */
   readonly aead: boolean;
+  /** Pairs that are compared: this checkout's subject and the same from another one. */
+  readonly pairs: readonly Pair[];
   /** Where the JSON goes; `-`: standard output. */
   readonly json: string | undefined;
+}
+
+/** Names of two subjects. */
+export interface Pair {
+  readonly now: string;
+  readonly before: string;
 }
 
 const QUICK_SUBJECTS = "newt-netstack2,wirestack";
@@ -40,21 +48,54 @@ function parse(args: string[]): Options {
       json: { type: "string" },
       subjects: { type: "string" },
       scenarios: { type: "string" },
+      versus: { type: "string" },
       rounds: { type: "string" },
       seconds: { type: "string" },
     },
   });
-  const { quick } = values;
+  const { quick, versus } = values;
   const scenarios = values.scenarios ?? (quick ? QUICK_SCENARIOS : undefined);
   const names = scenarios?.split(",").filter((name) => name !== "aead").join(",");
+  const [subjectsOf, rounds] = versus === undefined
+    ? [quick ? QUICK_SUBJECTS : undefined, quick ? "2" : "3"]
+    : ["wirestack", "7"];
+  const { subjects, pairs } = against(
+    versus,
+    select("subjects", SUBJECTS, values.subjects ?? subjectsOf),
+  );
   return {
-    subjects: select("subjects", SUBJECTS, values.subjects ?? (quick ? QUICK_SUBJECTS : undefined)),
+    subjects,
+    pairs,
     scenarios: names === "" ? [] : select("scenarios", SCENARIOS, names),
-    rounds: positive("rounds", values.rounds ?? (quick ? "2" : "3")),
+    rounds: positive("rounds", values.rounds ?? rounds),
     seconds: positive("seconds", values.seconds ?? "5"),
-    aead: values.scenarios === undefined || values.scenarios.split(",").includes("aead"),
+    aead: values.scenarios?.split(",").includes("aead") ?? versus === undefined,
     json: values.json,
   };
+}
+
+/** Puts beside each of our subjects the same from another checkout. */
+function against(
+  versus: string | undefined,
+  subjects: readonly Subject[],
+): Pick<Options, "subjects" | "pairs"> {
+  if (versus === undefined) return { subjects, pairs: [] };
+  let directory;
+  try {
+    directory = Deno.realPathSync(versus);
+    Deno.statSync(`${directory}/deno.json`);
+  } catch {
+    throw new Error(`--versus: ${versus} is no checkout of this repository`);
+  }
+  const pairs: Pair[] = [];
+  const all = subjects.flatMap((subject) => {
+    const other = subject.from?.(directory);
+    if (other === undefined) return [subject];
+    pairs.push({ now: subject.name, before: other.name });
+    return [other, subject];
+  });
+  if (pairs.length === 0) throw new Error("--versus: none of the subjects is from a checkout");
+  return { subjects: all, pairs };
 }
 
 /** Those of the names given, in the table's order; all when none are given. */

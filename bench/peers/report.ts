@@ -20,6 +20,8 @@ export interface Row {
   readonly scenario: string;
   readonly subject: string;
   readonly figures: Figures;
+  /** Of each figure its value in every round, in order; undefined: the round failed. */
+  readonly rounds?: Readonly<Partial<Record<keyof Figures, readonly (number | undefined)[]>>>;
   /** Medians of CPU shares; undefined where there was nothing to load. */
   readonly shares?: Shares;
   /** What the figures do not say; why there are none. */
@@ -42,25 +44,31 @@ interface Shares {
 export function summarise(
   scenario: Scenario,
   subject: string,
-  samples: readonly Sample[],
+  samples: readonly (Sample | undefined)[],
   errors: readonly string[],
   remark: string | undefined,
 ): Row {
   const figures: Figures = {};
+  const rounds: Partial<Record<keyof Figures, (number | undefined)[]>> = {};
   for (
     const key of ["mbps", "cpu_s_per_gb", "rss_mb", "p50_us", "p99_us", "per_s", "ms"] as const
   ) {
-    const values = samples.map((sample) => sample.figures[key]).filter((v) => v !== undefined);
-    if (values.length > 0) figures[key] = median(values);
+    const all = samples.map((sample) => sample?.figures[key]);
+    const values = all.filter((value) => value !== undefined);
+    if (values.length === 0) continue;
+    figures[key] = median(values);
+    rounds[key] = all;
   }
-  const usages = samples.flatMap(({ usage }) => usage === undefined ? [] : [usage]);
+  const usages = samples.flatMap((sample) => sample?.usage === undefined ? [] : [sample.usage]);
   const shares = usages.length === 0 ? undefined : {
     gateway: median(usages.map(({ gateway }) => gateway)),
     gatewayCore: median(usages.map(({ busy }) => busy[GATEWAY_CORE]!)),
     load: median(usages.map(({ load }) => load)),
     loadCore: median(usages.map(({ busy }) => busy[LOAD_CORE]!)),
   };
-  const notes = new Set(samples.flatMap(({ note }) => note === undefined ? [] : [note]));
+  const notes = new Set(
+    samples.flatMap((sample) => sample?.note === undefined ? [] : [sample.note]),
+  );
   if (remark !== undefined) notes.add(remark);
   if (shares !== undefined && scenario.saturates) {
     if (shares.gatewayCore < BUSY) {
@@ -69,19 +77,25 @@ export function summarise(
     if (shares.gatewayCore - shares.gateway > DISTURBED) notes.add("disturbed");
   }
   for (const error of errors) notes.add(`failed: ${error}`);
-  return { scenario: scenario.name, subject, figures, shares, notes: [...notes] };
+  return { scenario: scenario.name, subject, figures, rounds, shares, notes: [...notes] };
 }
 
-/** The referee's JSON: an array with an object a row. */
-export function toJson(rows: readonly Row[]): string {
-  const objects = rows.map(({ scenario, subject, figures, notes }) => ({
-    scenario,
-    subject,
-    ...Object.fromEntries(
-      Object.entries(figures).map(([key, value]) => [key, Number(value.toPrecision(5))]),
-    ),
-    ...(notes.length > 0 ? { note: notes.join("; ") } : {}),
-  }));
+/** The referee's JSON: an array with an object a row, then one for each comparison. */
+export function toJson(rows: readonly Row[], comparisons: readonly object[]): string {
+  const digits = (value: number | undefined) => Number(value?.toPrecision(5));
+  const objects = [
+    ...rows.map(({ scenario, subject, figures, rounds, notes }) => ({
+      scenario,
+      subject,
+      ...Object.fromEntries(Object.entries(figures).map(([key, value]) => [key, digits(value)])),
+      // NaN, a round that failed, becomes null.
+      rounds: Object.fromEntries(
+        Object.entries(rounds ?? {}).map(([key, values]) => [key, values.map(digits)]),
+      ),
+      ...(notes.length > 0 ? { note: notes.join("; ") } : {}),
+    })),
+    ...comparisons,
+  ];
   return `[\n${objects.map((object) => `  ${JSON.stringify(object)}`).join(",\n")}\n]\n`;
 }
 
@@ -95,6 +109,7 @@ const COLUMNS: readonly [string, (row: Row) => string][] = [
   ["p99 µs", ({ figures }) => decimal(figures.p99_us, 0)],
   ["RSS MB", ({ figures }) => decimal(figures.rss_mb, 0)],
   ["ms", ({ figures }) => decimal(figures.ms, 0)],
+  ["rounds", ({ rounds: r }) => range(r?.per_s ?? r?.mbps ?? r?.ms ?? r?.rss_mb ?? [])],
   ["gateway", ({ shares }) => percent(shares?.gateway)],
   ["core 0", ({ shares }) => percent(shares?.gatewayCore)],
   ["load", ({ shares }) => percent(shares?.load)],
@@ -110,6 +125,7 @@ export function toTable(rows: readonly Row[]): string {
       ...rows.map((row) => COLUMNS.map(([, cell]) => cell(row))),
     ]),
     "",
+    "rounds: least and greatest of per s, or else of Mbit/s, ms, RSS.",
     "gateway, load: CPU of the gateway's process tree on core 0, and of the client, the tunnel's",
     "client and the service on core 1. core 0, core 1: busy, whoever with. client-bound: core 0 was",
     "less than 90 % busy because core 1 was full, so that throughput says nothing. neither core full:",
@@ -147,8 +163,15 @@ function ratios(rows: readonly Row[]): string[] {
   return ["", `Ratios to ${YARDSTICK}:`, "", ...aligned([titles, ...lines])];
 }
 
+/** Least and greatest, where there are two. */
+function range(values: readonly (number | undefined)[]): string {
+  const known = values.filter((value) => value !== undefined);
+  if (known.length < 2) return "";
+  return `${Math.min(...known).toFixed(0)}–${Math.max(...known).toFixed(0)}`;
+}
+
 /** Columns of text; all but the first two and the last are numbers. */
-function aligned(lines: readonly string[][]): string[] {
+export function aligned(lines: readonly string[][]): string[] {
   const widths = lines[0]!.map((_, column) =>
     Math.max(...lines.map((line) => line[column]!.length))
   );
@@ -168,7 +191,7 @@ function percent(share: number | undefined): string {
   return share === undefined ? "" : `${(share * 100).toFixed(0)} %`;
 }
 
-function median(values: readonly number[]): number {
+export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;

@@ -25,7 +25,7 @@ import {
 const WIREPROXY = { program: "github.com/windtf/wireproxy/cmd/wireproxy", version: "v1.0.10" };
 const ONETUN = { crate: "onetun", version: "0.3.10" };
 
-const REPOSITORY = fileURLToPath(new URL("../..", import.meta.url));
+const REPOSITORY = fileURLToPath(new URL("../..", import.meta.url)).replace(/\/$/, "");
 
 /** How a gateway is started. */
 export interface Start {
@@ -46,6 +46,8 @@ export interface Built {
 
 export interface Subject {
   readonly name: string;
+  /** The same from another checkout, named `NAME@DIRECTORY`; only what is ours has it. */
+  from?(directory: string): Subject;
   /** How it is measured, where that is not plain. */
   readonly how?: string;
   /** Address and port at which a client reaches the service. */
@@ -94,16 +96,8 @@ export const SUBJECTS: readonly Subject[] = [
       };
     },
   },
-  {
-    ...FORWARDS,
-    name: "wirestack",
-    build: () => wirestack({ ffi: true }),
-  },
-  {
-    ...FORWARDS,
-    name: "wirestack-noffi",
-    build: () => wirestack({ ffi: false }),
-  },
+  ours("wirestack", { ffi: true }),
+  ours("wirestack-noffi", { ffi: false }),
   {
     ...FORWARDS,
     name: "wireproxy",
@@ -192,33 +186,43 @@ function router({ gateway, gatewayKeys, clientKeys }: Topology): Start {
   };
 }
 
-/** From this checkout, by this Deno, with the permissions that the task grants. */
-async function wirestack({ ffi }: { ffi: boolean }): Promise<Built> {
-  const { tasks } = JSON.parse(await Deno.readTextFile(`${REPOSITORY}/deno.json`));
-  const task = ffi && "start:ffi" in tasks ? tasks["start:ffi"] : tasks.start;
-  const program: string[] = task.command.split(" ").map((word: string) =>
-    word === "deno" ? Deno.execPath() : word.replace(/^main\.ts$/, `${REPOSITORY}main.ts`)
+/** The gateway of a checkout of this repository. */
+function ours(name: string, flavour: { ffi: boolean }, directory?: string): Subject {
+  return {
+    ...FORWARDS,
+    name: directory === undefined ? name : `${name}@${directory}`,
+    from: (directory) => ours(name, flavour, directory),
+    build: () => wirestack(flavour, directory ?? REPOSITORY),
+  };
+}
+
+/** Built by this Deno, with the permissions that the checkout's own task grants. */
+async function wirestack({ ffi }: { ffi: boolean }, directory: string): Promise<Built> {
+  const { tasks } = JSON.parse(await Deno.readTextFile(`${directory}/deno.json`));
+  const sandboxed = tasks["start:sandbox"];
+  // Before there was such a task, `start` was the sandboxed one.
+  const task = ffi ? (sandboxed ? tasks.start : tasks["start:ffi"]) : sandboxed ?? tasks.start;
+  const program: string[] = (task ?? tasks.start).command.split(" ").map((word: string) =>
+    word === "deno" ? Deno.execPath() : word
+      .replace(/^main\.ts$/, `${directory}/main.ts`)
+      .replace(/\$(\w+)/g, (_, name) => Deno.env.get(name) ?? "")
   );
   // Modules are compiled and cached here, before anything is timed.
-  const help = await output([...program, "up", "--help"], { cwd: REPOSITORY });
-  const known = /^ +--ffi\b/m.test(help);
-  const prepare: Built["prepare"] = async ({ directory, gatewayKeys, clientKeys }) => {
-    const file = `${directory}/wirestack.conf`;
-    const text = [
-      ...["[Interface]", `PrivateKey = ${gatewayKeys.privateKey}`],
-      ...[`Address = ${GATEWAY_IN_TUNNEL}/24`, `ListenPort = ${TUNNEL_PORT}`],
-      ...["[Peer]", `PublicKey = ${clientKeys.publicKey}`],
-      ...[`AllowedIPs = ${CLIENT_IN_TUNNEL}/32`],
-      ...["[Proxy]", `Subnets = ${SITE_NETWORK}`, ""],
-    ].join("\n");
-    await Deno.writeTextFile(file, text, { mode: 0o600 });
-    // The task itself may say it.
-    const flags = ffi && known && !program.includes("--ffi") ? ["--ffi"] : [];
-    return { command: [...program, "up", ...flags, file] };
+  await output([...program, "up", "--help"], { cwd: directory });
+  return {
+    async prepare({ directory: files, gatewayKeys, clientKeys }) {
+      const file = `${files}/wirestack.conf`;
+      const text = [
+        ...["[Interface]", `PrivateKey = ${gatewayKeys.privateKey}`],
+        ...[`Address = ${GATEWAY_IN_TUNNEL}/24`, `ListenPort = ${TUNNEL_PORT}`],
+        ...["[Peer]", `PublicKey = ${clientKeys.publicKey}`],
+        ...[`AllowedIPs = ${CLIENT_IN_TUNNEL}/32`],
+        ...["[Proxy]", `Subnets = ${SITE_NETWORK}`, ""],
+      ].join("\n");
+      await Deno.writeTextFile(file, text, { mode: 0o600 });
+      return { command: [...program, "up", file] };
+    },
   };
-  return ffi && !known
-    ? { prepare, note: "`up` has no --ffi: the same as wirestack-noffi" }
-    : { prepare };
 }
 
 function hex(base64: string): string {

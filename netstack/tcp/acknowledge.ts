@@ -1,7 +1,8 @@
 import type { Segment } from "./header.ts";
-import { congested, RECOVERY, repair, tailProbeAnswered, windowOpened } from "./recovery.ts";
+import { congested, repair, tailProbeAnswered, windowOpened } from "./recovery.ts";
 import { isDuplicateReport, sortBlocks } from "./sack_blocks.ts";
-import type { Sender } from "./sender.ts";
+import { RECOVERY, type Sender } from "./sender.ts";
+import { restartTimers } from "./sender_timers.ts";
 import { after, before, distance } from "./sequence.ts";
 
 /**
@@ -46,7 +47,7 @@ export function acknowledge(
   }
   repair(s, flight, advanced, echoDelay, reported, now);
   if (windowBefore === 0 && s.peer.size > 0 && s.probing) windowOpened(s);
-  s.restartTimers(advanced, now);
+  restartTimers(s, advanced, now);
   s.growLimit();
 }
 

@@ -1,13 +1,22 @@
 import type { IpAddress } from "../address.ts";
-import type { Path } from "../transport.ts";
+import type { IpOutput, Path } from "../transport.ts";
+import type { ChallengeLimiter } from "./challenge.ts";
+import type { TcpCounters } from "./counters.ts";
 import type { Flow } from "./demux.ts";
-import { TcpEndpoint, type TcpError, type TcpInfo, type TcpState } from "./endpoint.ts";
+import {
+  type EndpointConnection,
+  TcpEndpoint,
+  type TcpError,
+  type TcpInfo,
+  type TcpState,
+} from "./endpoint.ts";
 import { HEADER_LENGTH, type Segment, TIMESTAMPS_LENGTH } from "./header.ts";
 import type { TcpListener } from "./listener.ts";
 import { Receiver } from "./receiver.ts";
+import type { Replies } from "./replies.ts";
+import type { RingMemory } from "./ring_memory.ts";
 import { Sender } from "./sender.ts";
-import type { KeepAlive } from "./settings.ts";
-import type { Tcp } from "./tcp.ts";
+import type { KeepAlive, TcpSettings } from "./settings.ts";
 
 /** Bits of {@link Connection.events}, delivered in this order. */
 export const CONNECTED = 1;
@@ -23,18 +32,49 @@ const QUICK_ACKS = 16;
 const DEFAULT_MSS_V4 = 536;
 const DEFAULT_MSS_V6 = 1_220;
 
+/** What a connection needs of the TCP that it is part of. */
+export interface TcpContext {
+  readonly ip: IpOutput;
+  readonly settings: TcpSettings;
+  readonly memory: RingMemory;
+  readonly counters: TcpCounters;
+  readonly replies: Replies;
+  readonly challenges: ChallengeLimiter;
+  /** Of the windows we announce. */
+  readonly windowScale: number;
+  /** Segments with data since the flush began. */
+  sentThisFlush: number;
+
+  /** `c` has something to send, or its deadlines moved. */
+  markDirty(c: Connection): void;
+  /** `c` has something for the application. */
+  queueEvents(c: Connection): void;
+  /** `c` is over. */
+  finish(c: Connection, error: TcpError | undefined): void;
+  /** Both FINs are acknowledged, ours first: a record stays behind (RFC 9293 §3.10.7.4). */
+  enterTimeWait(c: Connection, now: number): void;
+  /** `c` is established, or over. */
+  leaveHalfOpen(c: Connection): void;
+  /** `c` is established: it shares the path to its peer. */
+  joinEnsemble(c: Connection): void;
+  /** The last callback of `c` is being made. */
+  remove(c: Connection): void;
+}
+
 /**
  * A connection's control block and what an application may do with it. Segments come in through
  * input.ts and leave through output.ts.
  */
-export class Connection implements Flow {
-  readonly tcp: Tcp;
+export class Connection implements Flow, EndpointConnection {
+  readonly tcp: TcpContext;
   readonly path: Path;
   readonly local: IpAddress;
   readonly localPort: number;
   readonly remote: IpAddress;
   readonly remotePort: number;
   readonly hash: number;
+  /** Who opened it: see {@link TcpEndpoint.from}. */
+  readonly from: unknown;
   readonly sender: Sender;
   readonly receiver: Receiver;
   readonly endpoint: TcpEndpoint;
@@ -100,6 +140,8 @@ export class Connection implements Flow {
 
   /** The application reads no more. */
   readClosed = false;
+  /** What arrives before the FIN is acknowledged is discarded: a reset would overtake our data. */
+  lingering = false;
   /** The last write was short. */
   wantsWritable = false;
   /** No segment can change anything any more; data may wait to be read. */
@@ -114,6 +156,8 @@ export class Connection implements Flow {
   /** Of the entry in the stack's deadline heap. */
   deadline = Infinity;
   heapIndex = -1;
+  /** In the list of all connections. */
+  rosterIndex = -1;
 
   bytesIn = 0;
   segmentsIn = 0;
@@ -121,13 +165,14 @@ export class Connection implements Flow {
   segmentsOut = 0;
 
   constructor(
-    tcp: Tcp,
+    tcp: TcpContext,
     path: Path,
     local: IpAddress,
     localPort: number,
     remote: IpAddress,
     remotePort: number,
     hash: number,
+    from: unknown,
     now: number,
   ) {
     this.tcp = tcp;
@@ -137,6 +182,7 @@ export class Connection implements Flow {
     this.remote = remote;
     this.remotePort = remotePort;
     this.hash = hash;
+    this.from = from;
     this.mtu = path.mtu;
     this.sender = new Sender(tcp.settings, tcp.memory);
     this.receiver = new Receiver(tcp.settings, tcp.memory);
@@ -184,7 +230,7 @@ export class Connection implements Flow {
     else this.state = "fin-wait-1";
     if (this.synRetries === 0) sender.rto.sample(now - this.synSentAt, 1);
     else if (this.timestamps && segment.hasTimestamps) {
-      sender.rto.sample(this.tcp.echoDelay(this, segment, now), 1);
+      sender.rto.sample(this.echoDelay(segment, now), 1);
     }
     if (this.synRetries > 0) sender.rto.synWasLost();
     sender.start((this.iss + 1) | 0, segment, window, this.effectiveMss());
@@ -195,6 +241,43 @@ export class Connection implements Flow {
     this.raise(CONNECTED);
     if (this.wantsWritable) this.raise(WRITABLE);
     this.tcp.markDirty(this);
+  }
+
+  /** The timestamp clock: milliseconds from a start nobody knows (RFC 7323 §5.4). */
+  timestamp(now: number): number {
+    return (Math.floor(now) + this.tsOffset) | 0;
+  }
+
+  /** How long ago the timestamp that `segment` echoes was sent, ms; -1 = never. */
+  echoDelay(segment: Segment, now: number): number {
+    const delay = (this.timestamp(now) - segment.tsEcho) | 0;
+    return delay >= 0 && delay < 0x1000_0000 ? delay : -1;
+  }
+
+  get readable(): number {
+    return this.receiver.ring.length;
+  }
+
+  get endOfFile(): boolean {
+    return this.receiver.finished && this.readable === 0 && !this.truncated;
+  }
+
+  get unsent(): number {
+    return this.sender.unsent;
+  }
+
+  get unacknowledged(): number {
+    return this.sender.inFlight;
+  }
+
+  get isDelivering(): boolean {
+    if (this.finished || this.state === "syn-sent" || this.state === "syn-received") return false;
+    const { unsent, inFlight, finQueued, finAcknowledged } = this.sender;
+    return unsent > 0 || inFlight > 0 || finQueued && !finAcknowledged;
+  }
+
+  get isOrphaned(): boolean {
+    return this.sender.orphaned;
   }
 
   get writable(): number {
@@ -232,7 +315,7 @@ export class Connection implements Flow {
     this.tcp.markDirty(this);
   }
 
-  close(): void {
+  close(lingering: boolean): void {
     if (this.readClosed) return;
     if (this.finished) {
       this.readClosed = true;
@@ -246,11 +329,13 @@ export class Connection implements Flow {
       return;
     }
     // RFC 2525 §2.17: what was not read was not delivered, and the peer has to know.
-    if (this.receiver.ring.length > 0) return this.abort();
+    if (this.receiver.ring.length > 0 && !lingering) return this.abort();
     this.readClosed = true;
+    this.lingering = lingering;
+    if (lingering) this.#discard();
     this.sender.orphaned = true;
     this.shutdownWrite();
-    if (this.state === "fin-wait-2") this.tcp.startFinWait2(this);
+    if (this.state === "fin-wait-2") this.startFinWait2();
   }
 
   abort(): void {
@@ -270,13 +355,37 @@ export class Connection implements Flow {
     if (this.resetPending) this.tcp.markDirty(this);
   }
 
+  /** A closed endpoint waits for the peer's FIN, but not for ever. */
+  startFinWait2(): void {
+    this.finWait2Pending = true;
+    this.tcp.markDirty(this);
+  }
+
+  /** It no longer counts for its listener: it was handed over, or is over. */
+  leaveBacklog(): void {
+    if (this.listener !== undefined) this.listener.halfOpen--;
+    this.listener = undefined;
+  }
+
   /** Gives back the memory of empty buffers: the connection has been idle for a while. */
   trim(): void {
     this.sender.trim();
     this.receiver.trim();
   }
 
-  /** No segment can change anything any more. Called by {@link Tcp.finish} and for TIME-WAIT. */
+  /** What has arrived in order; the window opens for more. */
+  #discard(): void {
+    this.receiver.discard();
+    if (this.receiver.updateDue) this.ackNow = true;
+  }
+
+  /** Text has arrived in order: for the application, or for nobody any more. */
+  received(): void {
+    if (this.readClosed) this.#discard();
+    else this.raise(READABLE);
+  }
+
+  /** No segment can change anything any more. Called by {@link TcpContext.finish} and for TIME-WAIT. */
   end(error: TcpError | undefined): void {
     this.finished = true;
     this.error = error;
@@ -305,7 +414,7 @@ export class Connection implements Flow {
     if (on) this.tcp.markDirty(this);
   }
 
-  /** When {@link Tcp} has to call for this connection, ms. */
+  /** When the first of its timers expires, ms. */
   nextDeadline(): number {
     const sender = this.sender;
     return Math.min(

@@ -15,6 +15,8 @@ export class TcpCounters {
 
   // Dropped, and why.
   malformed = 0;
+  /** SYN with FIN, where it would have opened something. */
+  badFlags = 0;
   badChecksum = 0;
   /** Address or port nobody listens to; answered with RST. */
   noListener = 0;
@@ -28,8 +30,6 @@ export class TcpCounters {
   requestsExpired = 0;
   /** RFC 7323 §5 */
   paws = 0;
-  /** Timestamps were agreed on and are missing (RFC 7323 §3.2). */
-  noTimestamp = 0;
   outOfWindow = 0;
   /** Acknowledges what was never sent or long ago (RFC 5961 §5). */
   badAck = 0;
@@ -38,6 +38,8 @@ export class TcpCounters {
   /** Answers to strangers beyond what one flush may send. */
   repliesDropped = 0;
 
+  /** Segments without the timestamps agreed on: taken, and PAWS does not protect them. */
+  withoutTimestamp = 0;
   /** Paths that seemed to swallow full segments. */
   blackHoles = 0;
   challengeAcks = 0;

@@ -1,5 +1,4 @@
 import type { IpAddress } from "../address.ts";
-import type { Connection } from "./connection.ts";
 import type { KeepAlive } from "./settings.ts";
 
 /** RFC 9293 §3.3.2. LISTEN is a {@link TcpListener}, TIME-WAIT mostly a compact record. */
@@ -67,13 +66,41 @@ export interface TcpInfo {
   readonly retransmitAt: number;
 }
 
+/** What an endpoint stands for: the connection, as far as it is an application's to touch. */
+export interface EndpointConnection {
+  readonly local: IpAddress;
+  readonly localPort: number;
+  readonly remote: IpAddress;
+  readonly remotePort: number;
+  readonly from: unknown;
+  readonly state: TcpState;
+  readonly readable: number;
+  readonly endOfFile: boolean;
+  readonly writable: number;
+  readonly unsent: number;
+  readonly unacknowledged: number;
+  readonly error: TcpError | undefined;
+  readonly isDelivering: boolean;
+  readonly isOrphaned: boolean;
+  readonly lastReceived: number;
+  read(into: Uint8Array, offset: number, length: number): number;
+  write(from: Uint8Array, offset: number, length: number): number;
+  shutdownWrite(): void;
+  close(lingering: boolean): void;
+  abort(): void;
+  setNoDelay(on: boolean): void;
+  setKeepAlive(keepAlive: KeepAlive | undefined): void;
+  setUserTimeout(ms: number): void;
+  info(): TcpInfo;
+}
+
 /** One TCP connection, as an application has it. No call blocks or sends; flush does. */
 export class TcpEndpoint {
-  readonly #connection: Connection;
+  readonly #connection: EndpointConnection;
   handler: TcpHandler | undefined;
 
   /** Made by connect(), a listener or a forwarder. */
-  constructor(connection: Connection) {
+  constructor(connection: EndpointConnection) {
     this.#connection = connection;
   }
 
@@ -93,19 +120,26 @@ export class TcpEndpoint {
     return this.#connection.remotePort;
   }
 
+  /**
+   * Who opened a connection that came in, as `Stack.handlePacket` was told; undefined for one that
+   * this side opened.
+   */
+  get from(): unknown {
+    return this.#connection.from;
+  }
+
   get state(): TcpState {
     return this.#connection.state;
   }
 
   /** Bytes that {@link read} would give. */
   get readable(): number {
-    return this.#connection.receiver.ring.length;
+    return this.#connection.readable;
   }
 
   /** The peer has closed its side and everything was read. */
   get endOfFile(): boolean {
-    const { receiver, truncated } = this.#connection;
-    return receiver.finished && this.readable === 0 && !truncated;
+    return this.#connection.endOfFile;
   }
 
   /** Bytes that {@link write} would take. */
@@ -115,12 +149,12 @@ export class TcpEndpoint {
 
   /** Bytes written and not sent yet. */
   get unsent(): number {
-    return this.#connection.sender.unsent;
+    return this.#connection.unsent;
   }
 
   /** Bytes (and SYN, FIN) sent and not acknowledged. */
   get unacknowledged(): number {
-    return this.#connection.sender.inFlight;
+    return this.#connection.unacknowledged;
   }
 
   get error(): TcpError | undefined {
@@ -158,9 +192,27 @@ export class TcpEndpoint {
   /**
    * Sends FIN after what is queued, and reads no more: unread data now, or data that comes later,
    * is answered with RST (RFC 9293 §3.6, RFC 1122 §4.2.2.13).
+   *
+   * @param options.lingering Unread data, and what comes before the FIN is acknowledged, is
+   * discarded instead: the RST would overtake what was written (RFC 9112 §9.6).
    */
-  close(): void {
-    this.#connection.close();
+  close(options: { lingering?: boolean } = {}): void {
+    this.#connection.close(options.lingering ?? false);
+  }
+
+  /** What was written, or the FIN after it, has not been acknowledged yet. */
+  get isDelivering(): boolean {
+    return this.#connection.isDelivering;
+  }
+
+  /** {@link close} was called: nobody reads any more. */
+  get isOrphaned(): boolean {
+    return this.#connection.isOrphaned;
+  }
+
+  /** When the peer was last heard, in the clock of `now`, ms. */
+  get lastReceived(): number {
+    return this.#connection.lastReceived;
   }
 
   /** Sends RST and forgets everything. */

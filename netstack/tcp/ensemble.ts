@@ -1,4 +1,5 @@
 import type { IpAddress } from "../address.ts";
+import { Roster } from "../roster.ts";
 
 /** Members looked at for one answer: bounds the work, whatever a peer opens. */
 const MOST_ASKED = 256;
@@ -7,6 +8,8 @@ const MOST_ASKED = 256;
 export interface Member {
   /** Bytes it has in flight, or will have when its repair is over; 0 = it would not use more. */
   readonly claim: number;
+  /** Place among the members. Starts as -1. */
+  ensembleIndex: number;
 }
 
 /**
@@ -17,7 +20,7 @@ export interface Member {
  * own.
  */
 export class Ensemble {
-  readonly #members = new Set<Member>();
+  readonly #members = new Roster<Member, "ensembleIndex">("ensembleIndex");
 
   get size(): number {
     return this.#members.size;
@@ -36,7 +39,7 @@ export class Ensemble {
     let total = 0;
     let claims = 0;
     let asked = 0;
-    for (const { claim } of this.#members) {
+    for (const { claim } of this.#members.items) {
       if (claim > 0) {
         total += claim;
         claims++;

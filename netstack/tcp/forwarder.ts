@@ -5,7 +5,6 @@ import type { Inbound } from "../transport.ts";
 import type { Flow } from "./demux.ts";
 import type { TcpEndpoint } from "./endpoint.ts";
 import { Segment } from "./header.ts";
-import type { Strangers } from "./strangers.ts";
 import type { TimeWait } from "./time_wait.ts";
 
 /** Of a half-open client's packet kept for an ICMP error, bytes (RFC 1812 §4.3.2.3). */
@@ -37,6 +36,8 @@ export interface TcpForwarderRequest {
   readonly target: IpAddress;
   readonly targetPort: number;
   readonly ingress: Nic;
+  /** Who sent the SYN, as `Stack.handlePacket` was told. */
+  readonly from: unknown;
   /** Answers the SYN. @returns Undefined if the client has given up meanwhile. */
   accept(): TcpEndpoint | undefined;
   reject(how: TcpRejection): void;
@@ -44,9 +45,21 @@ export interface TcpForwarderRequest {
   onAborted?: (() => void) | undefined;
 }
 
+/** Who carries out the answers to a {@link HalfOpen}. */
+export interface HalfOpenOwner {
+  /** Answers the SYN. */
+  accept(request: HalfOpen): TcpEndpoint | undefined;
+  /** Refuses with RST, and with an ICMP error unless that is all. */
+  refuse(request: HalfOpen, icmp: "host" | "net" | "prohibited" | undefined): void;
+  /** It was answered or given up: it no longer counts. */
+  removeHalfOpen(request: HalfOpen): void;
+  /** The handler has to hear of it. */
+  queueRequest(request: HalfOpen): void;
+}
+
 /** Half-open: only what the SYN said is kept. */
 export class HalfOpen implements Flow, Timed, TcpForwarderRequest {
-  readonly #owner: Strangers;
+  readonly #owner: HalfOpenOwner;
   readonly local: IpAddress;
   readonly localPort: number;
   readonly remote: IpAddress;
@@ -55,6 +68,7 @@ export class HalfOpen implements Flow, Timed, TcpForwarderRequest {
   /** The NIC whose forwarder is asked. */
   readonly nic: Nic;
   readonly ingress: Nic;
+  readonly from: unknown;
   /** When the SYN arrived, ms. */
   readonly at: number;
   /** Options and numbers of the SYN, without payload. */
@@ -77,7 +91,7 @@ export class HalfOpen implements Flow, Timed, TcpForwarderRequest {
   heapIndex = -1;
 
   constructor(
-    owner: Strangers,
+    owner: HalfOpenOwner,
     inbound: Inbound,
     localPort: number,
     remotePort: number,
@@ -87,7 +101,7 @@ export class HalfOpen implements Flow, Timed, TcpForwarderRequest {
     limitedAs: number,
     now: number,
   ) {
-    const { buffer, source, destination, version, ipOffset, payload, length } = inbound;
+    const { buffer, source, destination, version, ipOffset, transport, length } = inbound;
     this.#owner = owner;
     this.local = IpAddress.from(buffer, destination, version);
     this.localPort = localPort;
@@ -96,9 +110,10 @@ export class HalfOpen implements Flow, Timed, TcpForwarderRequest {
     this.hash = hash;
     this.nic = inbound.nic;
     this.ingress = inbound.ingress;
+    this.from = inbound.from;
     this.at = now;
     this.syn = copySyn(syn);
-    this.original = buffer.slice(ipOffset, Math.min(payload + length, ipOffset + ORIGINAL_KEPT));
+    this.original = buffer.slice(ipOffset, Math.min(transport + length, ipOffset + ORIGINAL_KEPT));
     this.before = before;
     this.limitedAs = limitedAs;
   }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { readUint16, writeUint16 } from "../bytes.ts";
+import { readInt32, readUint16, writeUint16, writeUint32 } from "../bytes.ts";
 
 export const SOURCE_PORT = 0;
 export const DESTINATION_PORT = 2;
@@ -14,7 +14,6 @@ export const DATA_OFFSET = 12;
 export const FLAGS = 13;
 export const WINDOW = 14;
 export const CHECKSUM = 16;
-export const URGENT_POINTER = 18;
 /** Bytes without options. */
 export const HEADER_LENGTH = 20;
 
@@ -42,17 +41,9 @@ export const MAX_SACK_BLOCKS = 3;
 /** NOP, NOP, kind 8, length 10: how everybody writes timestamps. */
 const TIMESTAMPS_WORD = OPTION_NOP << 24 | OPTION_NOP << 16 | OPTION_TIMESTAMPS << 8 | 10;
 
-/** As an int32; see sequence.ts. */
-export function readInt32(buffer: Uint8Array, offset: number): number {
-  return buffer[offset]! << 24 | buffer[offset + 1]! << 16 | buffer[offset + 2]! << 8 |
-    buffer[offset + 3]!;
-}
-
-export function writeInt32(buffer: Uint8Array, offset: number, value: number): void {
-  buffer[offset] = value >>> 24;
-  buffer[offset + 1] = value >>> 16;
-  buffer[offset + 2] = value >>> 8;
-  buffer[offset + 3] = value;
+/** SYN with FIN, which nobody sends in earnest: what would open something is dropped (RFC 9293 §3.10.7.2 has no use for it, Linux does the same). */
+export function opensAndCloses(flags: number): boolean {
+  return (flags & (SYN | FIN)) === (SYN | FIN);
 }
 
 /** One received segment. A single object per stack, refilled for each. */
@@ -168,12 +159,12 @@ export function writeHeader(
 ): void {
   writeUint16(buffer, offset + SOURCE_PORT, sourcePort);
   writeUint16(buffer, offset + DESTINATION_PORT, destinationPort);
-  writeInt32(buffer, offset + SEQUENCE, sequence);
-  writeInt32(buffer, offset + ACKNOWLEDGMENT, acknowledgment);
+  writeUint32(buffer, offset + SEQUENCE, sequence);
+  writeUint32(buffer, offset + ACKNOWLEDGMENT, acknowledgment);
   buffer[offset + DATA_OFFSET] = headerLength << 2;
   buffer[offset + FLAGS] = flags;
   writeUint16(buffer, offset + WINDOW, window);
-  writeInt32(buffer, offset + CHECKSUM, 0);
+  writeUint32(buffer, offset + CHECKSUM, 0);
 }
 
 /** @returns The offset behind the option. */
@@ -183,9 +174,9 @@ export function writeTimestamps(
   value: number,
   echo: number,
 ): number {
-  writeInt32(buffer, offset, TIMESTAMPS_WORD);
-  writeInt32(buffer, offset + 4, value);
-  writeInt32(buffer, offset + 8, echo);
+  writeUint32(buffer, offset, TIMESTAMPS_WORD);
+  writeUint32(buffer, offset + 4, value);
+  writeUint32(buffer, offset + 8, echo);
   return offset + TIMESTAMPS_LENGTH;
 }
 
@@ -235,6 +226,6 @@ export function writeSack(
   buffer[offset + 2] = OPTION_SACK;
   buffer[offset + 3] = 2 + 8 * count;
   offset += 4;
-  for (let i = 0; i < 2 * count; i++, offset += 4) writeInt32(buffer, offset, edges[i]!);
+  for (let i = 0; i < 2 * count; i++, offset += 4) writeUint32(buffer, offset, edges[i]!);
   return offset;
 }

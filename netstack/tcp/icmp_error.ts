@@ -1,5 +1,6 @@
 import type { IcmpErrorKind } from "../transport.ts";
 import type { Connection } from "./connection.ts";
+import { resegment } from "./recovery.ts";
 import { before } from "./sequence.ts";
 
 /** Smaller path MTUs are not believed (RFC 1191 §3 warns; Linux has the same floor), bytes. */
@@ -48,7 +49,7 @@ function lowerMtu(c: Connection, told: number): boolean {
   // A path narrower than the floor has to fragment.
   if (mtu < floor) c.path.dontFragment = false;
   if (c.state === "syn-sent" || c.state === "syn-received") return true;
-  c.sender.resegment(c.effectiveMss());
+  resegment(c.sender, c.effectiveMss());
   c.tcp.markDirty(c);
   return true;
 }

@@ -6,7 +6,7 @@
  */
 import { acknowledge } from "./acknowledge.ts";
 import { ANNOUNCED, type Connection, READABLE, WRITABLE } from "./connection.ts";
-import { ACK, FIN, RST, type Segment, SYN } from "./header.ts";
+import { ACK, FIN, opensAndCloses, RST, type Segment, SYN } from "./header.ts";
 import { raiseMtu } from "./path_mtu.ts";
 import { ACK_AT_ONCE, ADVANCED, FINISHED } from "./receiver.ts";
 import { after, before, distance } from "./sequence.ts";
@@ -29,6 +29,10 @@ export function handleSegment(c: Connection, segment: Segment, now: number): voi
 function handleSynSent(c: Connection, segment: Segment, now: number): void {
   const { sender, tcp } = c;
   const flags = segment.flags;
+  if (opensAndCloses(flags)) {
+    tcp.counters.badFlags++;
+    return;
+  }
   const acknowledges = (flags & ACK) !== 0;
   if (acknowledges && segment.acknowledgment !== ((c.iss + 1) | 0)) {
     if ((flags & RST) === 0) tcp.replies.reset(c.path, c.localPort, c.remotePort, segment);
@@ -62,6 +66,10 @@ function handleSynchronized(c: Connection, segment: Segment, now: number): void 
   let flags = segment.flags;
   let sequence = segment.sequence;
 
+  if (c.state === "syn-received" && opensAndCloses(flags)) {
+    tcp.counters.badFlags++;
+    return;
+  }
   if (c.state === "syn-received" && (flags & SYN) !== 0 && sequence === c.irs) {
     if ((flags & ACK) === 0) {
       // The client did not see our SYN-ACK; the next one answers this SYN (RFC 7323 §4.3).
@@ -77,18 +85,13 @@ function handleSynchronized(c: Connection, segment: Segment, now: number): void 
   }
 
   // RFC 7323 §5.3: protection against wrapped sequence numbers, before the sequence check.
-  if (c.timestamps) {
-    if (segment.hasTimestamps) {
-      if (
-        before(segment.tsValue, c.tsRecent) && (flags & RST) === 0 &&
-        now - c.tsRecentAt < PAWS_IDLE
-      ) {
-        tcp.counters.paws++;
-        answerInvalid(c, segment, now);
-        return;
-      }
-    } else if ((flags & RST) === 0) {
-      tcp.counters.noTimestamp++;
+  // Without the option there is nothing to compare: RFC 7323 §3.2 would drop the segment, but real
+  // stacks and middleboxes send such, and Linux takes them.
+  if (c.timestamps && (flags & RST) === 0) {
+    if (!segment.hasTimestamps) tcp.counters.withoutTimestamp++;
+    else if (before(segment.tsValue, c.tsRecent) && now - c.tsRecentAt < PAWS_IDLE) {
+      tcp.counters.paws++;
+      answerInvalid(c, segment, now);
       return;
     }
   }
@@ -207,7 +210,7 @@ function handleAck(c: Connection, segment: Segment, now: number): void {
     segment.sackCount === 0 && window === sender.peer.size;
   if (nothingNew) return;
 
-  const echoDelay = c.timestamps && segment.hasTimestamps ? tcp.echoDelay(c, segment, now) : -1;
+  const echoDelay = c.timestamps && segment.hasTimestamps ? c.echoDelay(segment, now) : -1;
   acknowledge(sender, segment, window, echoDelay, now);
   if (c.wantsWritable && sender.hasRoom) {
     c.wantsWritable = false;
@@ -222,7 +225,7 @@ function handleFinAcknowledged(c: Connection, now: number): void {
   switch (c.state) {
     case "fin-wait-1":
       c.state = "fin-wait-2";
-      if (c.readClosed) c.tcp.startFinWait2(c);
+      if (c.readClosed) c.startFinWait2();
       break;
     case "closing":
       c.tcp.enterTimeWait(c, now);
@@ -248,7 +251,8 @@ function handleText(
     return;
   }
   const end = (sequence + segment.length) | 0;
-  if (c.readClosed && segment.length > 0 && after(end, receiver.next)) {
+  const isUnwanted = c.readClosed && (!c.lingering || c.sender.finAcknowledged);
+  if (isUnwanted && segment.length > 0 && after(end, receiver.next)) {
     // RFC 1122 §4.2.2.13: nobody will read this, and the peer should know.
     c.fail({ kind: "aborted", message: "data arrived after this side had closed" }, true);
     return;
@@ -272,7 +276,7 @@ function handleText(
     c.bytesIn += gain;
     c.unacknowledgedBytes += gain;
     receiver.tune(c.sender.rto.smoothed, now);
-    c.raise(READABLE);
+    c.received();
   }
   if ((result & FINISHED) !== 0) {
     c.raise(READABLE);

@@ -1,13 +1,12 @@
 import type { IpAddress } from "../address.ts";
 import type { TcpEndpoint } from "./endpoint.ts";
-import type { Tcp } from "./tcp.ts";
 
 export interface TcpListenerHandler {
   /** A connection is established. Set its handler here: nothing it received is lost. */
   accepted(endpoint: TcpEndpoint): void;
 }
 
-/** LISTEN of RFC 9293 §3.3.2. Made by {@link Tcp.listen}. */
+/** LISTEN of RFC 9293 §3.3.2. Made by `Tcp.listen`. */
 export class TcpListener {
   /** Undefined = every own address. */
   readonly address: IpAddress | undefined;
@@ -17,26 +16,26 @@ export class TcpListener {
   /** Connections in SYN-RECEIVED. */
   halfOpen = 0;
   closed = false;
-  readonly #tcp: Tcp;
+  readonly #onClose: (listener: TcpListener) => void;
 
   constructor(
-    tcp: Tcp,
     address: IpAddress | undefined,
     port: number,
     backlog: number,
     handler: TcpListenerHandler,
+    onClose: (listener: TcpListener) => void,
   ) {
-    this.#tcp = tcp;
     this.address = address;
     this.port = port;
     this.backlog = backlog;
     this.handler = handler;
+    this.#onClose = onClose;
   }
 
   /** Takes no more; half-open connections are reset, accepted ones stay. */
   close(): void {
     if (this.closed) return;
     this.closed = true;
-    this.#tcp.removeListener(this);
+    this.#onClose(this);
   }
 }

@@ -101,7 +101,7 @@ function sendSyn(c: Connection, now: number): boolean {
     sack,
   );
   if (timestamps) {
-    end = writeTimestamps(buffer, end, tcp.timestamp(c, now), answer ? c.tsRecent : 0);
+    end = writeTimestamps(buffer, end, c.timestamp(now), answer ? c.tsRecent : 0);
   }
   const window = Math.min(0xffff, receiver.limit);
   writeHeader(
@@ -220,7 +220,7 @@ function startSegment(
     ? receiver.announce()
     : Math.min(0xffff, distance(receiver.edge, acknowledgment) >> receiver.scale);
   let end = offset + HEADER_LENGTH;
-  if (c.timestamps) end = writeTimestamps(buffer, end, c.tcp.timestamp(c, now), c.tsRecent);
+  if (c.timestamps) end = writeTimestamps(buffer, end, c.timestamp(now), c.tsRecent);
   if (blocks > 0) end = writeSack(buffer, end, edges, blocks);
   writeHeader(
     buffer,

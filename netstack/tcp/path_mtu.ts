@@ -6,6 +6,7 @@
  */
 import type { Connection } from "./connection.ts";
 import { HEADER_LENGTH } from "./header.ts";
+import { resegment } from "./recovery.ts";
 
 /** Timeouts in a row for the same full segment that make the path suspect (Linux tcp_retries1). */
 const SUSPECT = 4;
@@ -26,7 +27,7 @@ export function avoidBlackHole(c: Connection, now: number): void {
   c.mtu = mtu;
   c.raiseAt = now + c.tcp.settings.blackHoleMs;
   c.tcp.counters.blackHoles++;
-  sender.resegment(c.effectiveMss());
+  resegment(sender, c.effectiveMss());
 }
 
 /** It was long ago: the path may have changed (RFC 1191 §6.3 asks for ten minutes). */

@@ -1,5 +1,5 @@
-import { armTailProbe, OPEN } from "./recovery.ts";
-import type { Sender } from "./sender.ts";
+import { armTailProbe } from "./recovery.ts";
+import { OPEN, type Sender } from "./sender.ts";
 import { distance } from "./sequence.ts";
 
 /**

@@ -2,28 +2,30 @@ import type { IpAddress } from "../address.ts";
 import type { Flow, FlowHash, FlowTable } from "./demux.ts";
 import type { Identity } from "./identity.ts";
 import type { TcpSettings } from "./settings.ts";
-import type { Strangers } from "./strangers.ts";
+import type { TimeWaitTable } from "./time_wait.ts";
+
+/** What is known of connections, open and in TIME-WAIT. */
+export interface KnownFlows {
+  readonly identity: Identity;
+  readonly hash: FlowHash;
+  readonly flows: Pick<FlowTable<Flow>, "find">;
+  readonly timeWait: TimeWaitTable;
+}
 
 /** Finds ports that nobody uses. */
 export class Ports {
   readonly #settings: TcpSettings;
-  readonly #identity: Identity;
-  readonly #hash: FlowHash;
-  readonly #strangers: Strangers;
-  readonly #flows: FlowTable<Flow>;
+  readonly #known: KnownFlows;
+  readonly #isListening: (port: number) => boolean;
 
   constructor(
     settings: TcpSettings,
-    identity: Identity,
-    hash: FlowHash,
-    strangers: Strangers,
-    flows: FlowTable<Flow>,
+    known: KnownFlows,
+    isListening: (port: number) => boolean,
   ) {
     this.#settings = settings;
-    this.#identity = identity;
-    this.#hash = hash;
-    this.#strangers = strangers;
-    this.#flows = flows;
+    this.#known = known;
+    this.#isListening = isListening;
   }
 
   /**
@@ -34,7 +36,7 @@ export class Ports {
   listen(): number {
     const { firstEphemeralPort, lastEphemeralPort } = this.#settings;
     for (let port = firstEphemeralPort; port <= lastEphemeralPort; port++) {
-      if (!this.#strangers.isListening(port)) return port;
+      if (!this.#isListening(port)) return port;
     }
     throw new Error("no TCP port is free");
   }
@@ -52,11 +54,11 @@ export class Ports {
     wanted: number | undefined,
     now: number,
   ): number {
-    const { timeWait } = this.#strangers;
+    const { identity, hash: flowHash, flows, timeWait } = this.#known;
     const free = (port: number) => {
-      if (this.#strangers.isListening(port)) return false;
-      const hash = this.#hash.ofFlow(local, port, remote, remotePort);
-      if (this.#flows.find(hash, local, port, remote, remotePort) !== undefined) return false;
+      if (this.#isListening(port)) return false;
+      const hash = flowHash.ofFlow(local, port, remote, remotePort);
+      if (flows.find(hash, local, port, remote, remotePort) !== undefined) return false;
       const before = timeWait.find(hash, local, port, remote, remotePort);
       return before === undefined || timeWait.isReusable(before, now);
     };
@@ -66,7 +68,7 @@ export class Ports {
       return wanted;
     }
     const { firstEphemeralPort: first, lastEphemeralPort: last } = this.#settings;
-    const port = this.#identity.ephemeralPort(local, remote, remotePort, first, last, free);
+    const port = identity.ephemeralPort(local, remote, remotePort, first, last, free);
     if (port === undefined) throw new Error(`no TCP port is free towards ${remote}`);
     return port;
   }

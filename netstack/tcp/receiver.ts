@@ -131,6 +131,11 @@ export class Receiver {
     return taken;
   }
 
+  /** Drops what {@link read} would give. */
+  discard(): void {
+    this.ring.discard(this.ring.length);
+  }
+
   /**
    * Dynamic right-sizing: if the application takes more than half the window per round trip, the
    * window is what limits the peer.

@@ -1,14 +1,7 @@
 import { DUP_THRESH } from "./rack.ts";
 import type { Segment } from "./header.ts";
-import type { Sender } from "./sender.ts";
+import { LOSS, OPEN, RECOVERY, type Sender } from "./sender.ts";
 import { before } from "./sequence.ts";
-
-/** In which kind of repair the sender is. */
-export const OPEN = 0;
-/** Fast recovery (RFC 6675 §5, RFC 6582). */
-export const RECOVERY = 1;
-/** After a timeout: everything unreported is sent again, in slow start. */
-export const LOSS = 2;
 
 export function repair(
   s: Sender,
@@ -180,4 +173,10 @@ export function sendAllAgain(s: Sender): void {
     s.tailProbe.cancel();
   }
   s.forced = true;
+}
+
+/** Segments in flight were too big for the path: not congestion (RFC 1191 §6.4, RFC 8899 §4.4). */
+export function resegment(s: Sender, mss: number): void {
+  s.setSegmentSize(mss);
+  sendAllAgain(s);
 }

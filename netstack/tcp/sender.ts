@@ -5,16 +5,6 @@ import type { Segment } from "./header.ts";
 import { Ring } from "./ring.ts";
 import type { RingMemory } from "./ring_memory.ts";
 import { RateReduction } from "./prr.ts";
-import {
-  armTailProbe,
-  beginRepair,
-  detectLosses,
-  LOSS,
-  OPEN,
-  reorderingWindow,
-  sendAllAgain,
-  startRecovery,
-} from "./recovery.ts";
 import { RtoEstimator } from "./rto.ts";
 import { Scoreboard } from "./sack.ts";
 import { SendWindow } from "./send_window.ts";
@@ -22,12 +12,20 @@ import { distance } from "./sequence.ts";
 import type { TcpSettings } from "./settings.ts";
 import { TailProbe } from "./tail_probe.ts";
 
+/** In which kind of repair a sender is. */
+export const OPEN = 0;
+/** Fast recovery (RFC 6675 §5, RFC 6582). */
+export const RECOVERY = 1;
+/** After a timeout: everything unreported is sent again, in slow start. */
+export const LOSS = 2;
+
 /** {@link Sender.hasRoom} asks for no more than this, bytes. */
 const MOST_ROOM = 1 << 16;
 
 /**
- * The sending half of a connection (RFC 9293 §3.8): its state and its timers. What an ACK does to it
- * is in `acknowledge.ts`, repair in `recovery.ts`, and what goes next in `pick.ts`.
+ * The sending half of a connection (RFC 9293 §3.8): its state. What an ACK does to it is in
+ * `acknowledge.ts`, repair in `recovery.ts`, what its timers do in `sender_timers.ts`, and what goes
+ * next in `pick.ts`.
  */
 export class Sender implements Member {
   readonly settings: TcpSettings;
@@ -37,6 +35,7 @@ export class Sender implements Member {
   congestion: CongestionControl;
   /** Who shares the path; undefined before the handshake is done. */
   ensemble: Ensemble | undefined;
+  ensembleIndex = -1;
   /** No loss has shown yet where the path ends. */
   searching = true;
 
@@ -133,12 +132,6 @@ export class Sender implements Member {
     this.retries = 0;
   }
 
-  /** Segments in flight were too big for the path: not congestion (RFC 1191 §6.4, RFC 8899 §4.4). */
-  resegment(mss: number): void {
-    this.setSegmentSize(mss);
-    sendAllAgain(this);
-  }
-
   /** New segments may be larger. */
   setSegmentSize(mss: number): void {
     this.mss = mss;
@@ -171,7 +164,7 @@ export class Sender implements Member {
     return taken;
   }
 
-  /** When {@link handleTimeout} has to be called, ms. */
+  /** When the first of its timers expires, ms: see `sender_timers.ts`. */
   nextDeadline(): number {
     return Math.min(this.timer, this.reorderingTimer, this.tailProbe.timer);
   }
@@ -180,54 +173,6 @@ export class Sender implements Member {
     this.timer = Infinity;
     this.reorderingTimer = Infinity;
     this.tailProbe.cancel();
-  }
-
-  /**
-   * A deadline has passed. Only marks what to send.
-   *
-   * @returns False if the peer has been silent for too long.
-   */
-  handleTimeout(now: number): boolean {
-    if (this.reorderingTimer <= now) {
-      detectLosses(this, now);
-      if (this.state === OPEN && this.board.lostBytes > 0) startRecovery(this, this.inFlight, 0);
-    }
-    if (this.tailProbe.timer <= now) {
-      this.tailProbe.timer = Infinity;
-      this.tail = true;
-      // RFC 8985 §7.3: the probe gets a whole RTO to be answered.
-      this.timer = this.due(now);
-    }
-    if (this.timer > now) return true;
-    this.retries++;
-    if (this.#isHopeless(now)) return false;
-    this.rto.backOff();
-    this.timer = this.due(now);
-    this.forced = true;
-    if (this.board.count === 0) {
-      // Persist (RFC 9293 §3.8.6.1), or the override of RFC 9293 §3.8.6.2.1.
-      this.probe = true;
-      this.probing = this.peer.size === 0;
-      return true;
-    }
-    if (this.peer.size === 0) {
-      // Not congestion: the peer would not take it.
-      this.probing = true;
-      this.board.loseFirst();
-      return true;
-    }
-    // RFC 6298 §5.4-5.6, RFC 5681 §3.1.
-    this.timeouts++;
-    this.searching = false;
-    const first = this.state !== LOSS || this.retries === 1;
-    this.congestion.timedOut(this.inFlight, first, now);
-    if (this.sack && this.settings.rack) {
-      this.board.markLostByTimeout(reorderingWindow(this), now);
-    } else this.board.loseAll();
-    beginRepair(this, LOSS);
-    this.duplicateAcks = 0;
-    this.reorderingTimer = Infinity;
-    return true;
   }
 
   /** Gives back the memory of empty buffers; they start small again. */
@@ -246,14 +191,6 @@ export class Sender implements Member {
   due(now: number): number {
     const due = now + this.rto.current;
     return this.userTimeout > 0 ? Math.min(due, this.waitingSince + this.userTimeout) : due;
-  }
-
-  /** The timer has expired: has it waited long enough? */
-  #isHopeless(now: number): boolean {
-    const { maxRetries, orphanRetries } = this.settings;
-    if (this.orphaned && this.retries > orphanRetries) return true;
-    if (this.userTimeout > 0) return now - this.waitingSince >= this.userTimeout;
-    return this.retries > maxRetries;
   }
 
   /** Nothing more may go now. Keeps a timer running whenever something waits for the peer. */
@@ -287,21 +224,6 @@ export class Sender implements Member {
     const { window, threshold } = this.congestion;
     const flight = this.flightAtSend;
     return window < threshold ? 2 * flight >= window : flight + 2 * this.mss >= window;
-  }
-
-  restartTimers(advanced: number, now: number): void {
-    if (this.board.count === 0) {
-      // settle() starts the persist timer if it is needed. One that runs goes on: a peer that only
-      // says again what it has said (it answers keepalives) must not put it off for ever.
-      if (advanced > 0) this.timer = Infinity;
-      this.reorderingTimer = Infinity;
-      this.tailProbe.cancel();
-      return;
-    }
-    const due = this.due(now);
-    // RFC 6298 §5.3, and never longer than the estimate of now.
-    if (advanced > 0 || this.timer > due) this.timer = due;
-    if (advanced > 0 || this.board.sackedBytes > 0) armTailProbe(this, now);
   }
 
   growLimit(): void {

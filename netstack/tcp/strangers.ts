@@ -3,39 +3,36 @@ import { Deadlines } from "../deadlines.ts";
 import type { Nic } from "../nic.ts";
 import { type Inbound, Path, PROTOCOL_TCP } from "../transport.ts";
 import type { Connection } from "./connection.ts";
+import type { Connections } from "./connections.ts";
 import { decodeSack, decodeWindowScale, encodeOptions, SynCookies } from "./cookies.ts";
 import { FlowTable } from "./demux.ts";
 import type { TcpEndpoint } from "./endpoint.ts";
-import { HalfOpen, type TcpForwarderHandler } from "./forwarder.ts";
-import { HalfOpenLimits } from "./half_open.ts";
-import { ACK, HEADER_LENGTH, RST, Segment, SYN } from "./header.ts";
+import { HalfOpen, type HalfOpenOwner, type TcpForwarderHandler } from "./forwarder.ts";
+import type { HalfOpenLimits } from "./half_open.ts";
+import { ACK, HEADER_LENGTH, opensAndCloses, RST, Segment, SYN } from "./header.ts";
 import { handleSegment } from "./input.ts";
 import { TcpListener, type TcpListenerHandler } from "./listener.ts";
-import type { Tcp } from "./tcp.ts";
-import { ACKNOWLEDGE, IGNORE, type TimeWait, TimeWaitTable } from "./time_wait.ts";
+import { ACKNOWLEDGE, IGNORE, type TimeWait } from "./time_wait.ts";
 
 /**
  * Segments that belong to no connection: those for listeners and forwarders, for connections in
  * TIME-WAIT, and for nobody.
  */
-export class Strangers {
-  readonly timeWait: TimeWaitTable;
-  readonly #tcp: Tcp;
+export class Strangers implements HalfOpenOwner {
+  readonly #connections: Connections;
   readonly #listeners = new Map<number, TcpListener[]>();
   readonly #forwarders = new Map<Nic, TcpForwarderHandler>();
   readonly #halfOpen = new FlowTable<HalfOpen>();
   readonly #deadlines = new Deadlines<HalfOpen>();
-  readonly limits: HalfOpenLimits;
+  readonly #limits: HalfOpenLimits;
   readonly #cookies: SynCookies;
   /** Half-open requests the forwarders have to hear of. */
   #requests: HalfOpen[] = [];
 
-  constructor(tcp: Tcp) {
-    this.#tcp = tcp;
-    this.timeWait = new TimeWaitTable(tcp.settings.timeWaitMs, tcp.settings.maxTimeWait);
-    const random = (out: Uint8Array) => tcp.ip.random(out);
-    this.limits = new HalfOpenLimits(tcp.settings, random);
-    this.#cookies = new SynCookies(random);
+  constructor(connections: Connections) {
+    this.#connections = connections;
+    this.#limits = connections.halfOpen;
+    this.#cookies = new SynCookies((out) => connections.ip.random(out));
   }
 
   get halfOpenCount(): number {
@@ -50,19 +47,19 @@ export class Strangers {
 
   /** Deadlines that are armed. */
   get timers(): number {
-    return this.#deadlines.size + (this.timeWait.size > 0 ? 1 : 0);
+    return this.#deadlines.size + (this.#connections.timeWait.size > 0 ? 1 : 0);
   }
 
   pollTimeout(): number {
-    return Math.min(this.timeWait.next(), this.#deadlines.next());
+    return Math.min(this.#connections.timeWait.next(), this.#deadlines.next());
   }
 
   handleTimeout(now: number): void {
-    this.timeWait.expire(now);
+    this.#connections.timeWait.expire(now);
     for (;;) {
       const request = this.#deadlines.popDue(now);
       if (request === undefined) break;
-      this.#tcp.counters.requestsExpired++;
+      this.#connections.counters.requestsExpired++;
       request.abort();
     }
   }
@@ -84,15 +81,15 @@ export class Strangers {
         address.equals(other.address);
       if (same) throw new Error(`TCP port ${port} is in use`);
     }
-    const listener = new TcpListener(this.#tcp, address, port, backlog, handler);
+    const listener = new TcpListener(
+      address,
+      port,
+      backlog,
+      handler,
+      (closed) => this.#removeListener(closed),
+    );
     this.#listeners.set(port, [...there, listener]);
     return listener;
-  }
-
-  removeListener(listener: TcpListener): void {
-    const left = this.#listeners.get(listener.port)!.filter((other) => other !== listener);
-    if (left.length > 0) this.#listeners.set(listener.port, left);
-    else this.#listeners.delete(listener.port);
   }
 
   setForwarder(nic: Nic, handler: TcpForwarderHandler | undefined): void {
@@ -110,9 +107,13 @@ export class Strangers {
   ): void {
     const { buffer, source, destination, version } = inbound;
     const flags = segment.flags;
+    if (opensAndCloses(flags)) {
+      this.#connections.counters.badFlags++;
+      return;
+    }
     let before: TimeWait | undefined;
-    if (this.timeWait.size > 0) {
-      before = this.timeWait.lookup(
+    if (this.#connections.timeWait.size > 0) {
+      before = this.#connections.timeWait.lookup(
         hash,
         buffer,
         destination,
@@ -123,13 +124,13 @@ export class Strangers {
         version,
       );
       if (before !== undefined) {
-        const verdict = this.timeWait.judge(before, segment, now);
+        const verdict = this.#connections.timeWait.judge(before, segment, now);
         if (verdict === IGNORE) return;
         if (verdict === ACKNOWLEDGE) {
-          this.#tcp.replies.acknowledge(replyPath(inbound), before);
+          this.#connections.replies.acknowledge(replyPath(inbound), before);
           return;
         }
-        this.#tcp.counters.timeWaitReused++;
+        this.#connections.counters.timeWaitReused++;
       }
     }
     const waiting = this.#halfOpen.lookup(
@@ -159,8 +160,8 @@ export class Strangers {
     if ((flags & (SYN | ACK)) === ACK && inbound.local && this.#cookies.pending(now)) {
       if (this.#acceptCookie(inbound, segment, hash, localPort, remotePort, now)) return;
     }
-    this.#tcp.counters.noListener++;
-    this.#tcp.replies.reset(replyPath(inbound), localPort, remotePort, segment);
+    this.#connections.counters.noListener++;
+    this.#connections.replies.reset(replyPath(inbound), localPort, remotePort, segment);
   }
 
   /** Tells the forwarders of new requests and of clients that gave up. */
@@ -173,31 +174,32 @@ export class Strangers {
 
   queueRequest(request: HalfOpen): void {
     this.#requests.push(request);
-    this.#tcp.ip.markDirty();
+    this.#connections.ip.markDirty();
   }
 
   removeHalfOpen(request: HalfOpen): void {
     request.settled = true;
     this.#halfOpen.remove(request);
     this.#deadlines.remove(request);
-    this.limits.release(request.limitedAs);
+    this.#limits.release(request.limitedAs);
   }
 
   /** The dial succeeded: the SYN is answered. */
   accept(request: HalfOpen): TcpEndpoint | undefined {
-    const tcp = this.#tcp;
+    const connections = this.#connections;
     this.removeHalfOpen(request);
-    if (tcp.isFull) {
-      tcp.counters.connectionsFull++;
+    if (connections.isFull) {
+      connections.counters.connectionsFull++;
       return undefined;
     }
-    const { local, localPort, remote, remotePort, ingress, hash, before, at } = request;
+    const { local, localPort, remote, remotePort, ingress, from, hash, at } = request;
     const path = new Path(ingress, PROTOCOL_TCP, local, remote);
-    const c = tcp.open(path, local, localPort, remote, remotePort, hash, before?.sendNext, at);
+    const above = request.before?.sendNext;
+    const c = connections.open(path, local, localPort, remote, remotePort, hash, from, above, at);
     // The other side of a relay has coalesced already.
     c.sender.noDelay = true;
     // Until the client answers, it keeps its place.
-    c.isHalfOpen = this.limits.take(request.limitedAs);
+    c.isHalfOpen = this.#limits.take(request.limitedAs);
     c.limitedAs = request.limitedAs;
     this.#answer(c, request.syn, at);
     return c.endpoint;
@@ -212,7 +214,7 @@ export class Strangers {
     const flags = segment.flags;
     if ((flags & RST) !== 0) {
       // Nothing was sent yet, so the client can only know its own number.
-      this.#tcp.counters.resetsIn++;
+      this.#connections.counters.resetsIn++;
       const offset = (segment.sequence - waiting.syn.sequence) | 0;
       if (offset >= 0 && offset <= 1) waiting.abort();
       return false;
@@ -234,20 +236,24 @@ export class Strangers {
     before: TimeWait | undefined,
     now: number,
   ): void {
-    const tcp = this.#tcp;
-    if (tcp.isFull) {
-      tcp.counters.connectionsFull++;
+    const connections = this.#connections;
+    if (connections.isFull) {
+      connections.counters.connectionsFull++;
       return;
     }
     const limitedAs = this.#sourceOf(inbound);
-    if (listener.halfOpen >= listener.backlog || !this.limits.take(limitedAs)) {
-      tcp.counters.backlogFull++;
-      if (tcp.settings.synCookies) this.#sendCookie(inbound, syn, localPort, remotePort, now);
+    if (listener.halfOpen >= listener.backlog || !this.#limits.take(limitedAs)) {
+      connections.counters.backlogFull++;
+      if (connections.settings.synCookies) {
+        this.#sendCookie(inbound, syn, localPort, remotePort, now);
+      }
       return;
     }
     const path = replyPath(inbound);
     const { source: local, destination: remote } = path;
-    const c = tcp.open(path, local, localPort, remote, remotePort, hash, before?.sendNext, now);
+    const { from } = inbound;
+    const above = before?.sendNext;
+    const c = connections.open(path, local, localPort, remote, remotePort, hash, from, above, now);
     c.listener = listener;
     listener.halfOpen++;
     c.isHalfOpen = true;
@@ -257,7 +263,7 @@ export class Strangers {
 
   #sourceOf(inbound: Inbound): number {
     const { buffer, source, version } = inbound;
-    return this.limits.sourceAt(buffer, source, version === 4 ? 4 : 16);
+    return this.#limits.sourceAt(buffer, source, version === 4 ? 4 : 16);
   }
 
   #sendCookie(
@@ -267,8 +273,8 @@ export class Strangers {
     remotePort: number,
     now: number,
   ): void {
-    const tcp = this.#tcp;
-    const { settings } = tcp;
+    const connections = this.#connections;
+    const { settings } = connections;
     const path = replyPath(inbound);
     const { source: local, destination: remote } = path;
     const { sequence, mss } = syn;
@@ -276,13 +282,13 @@ export class Strangers {
     const timestamps = settings.timestamps && syn.hasTimestamps;
     const scale = timestamps && settings.windowScale ? syn.windowScale : -1;
     const sack = timestamps && settings.sack && syn.sackPermitted;
-    const clock = Math.floor(now) + tcp.timestampOffset(path, localPort, remotePort, now);
-    tcp.counters.synCookiesSent++;
-    tcp.replies.synAck(path, localPort, remotePort, {
+    const clock = Math.floor(now) + connections.timestampOffset(path, localPort, remotePort, now);
+    connections.counters.synCookiesSent++;
+    connections.replies.synAck(path, localPort, remotePort, {
       sequence: this.#cookies.make(local, localPort, remote, remotePort, sequence, mss, now),
       acknowledgment: (sequence + 1) | 0,
       mss: Math.min(path.mtu - path.headerLength - HEADER_LENGTH, settings.maxMss),
-      windowScale: scale < 0 ? -1 : tcp.windowScale,
+      windowScale: scale < 0 ? -1 : connections.windowScale,
       sack,
       window: Math.min(0xffff, settings.initialBuffer, settings.receiveBuffer),
       timestamp: timestamps ? encodeOptions(clock | 0, scale, sack) : undefined,
@@ -299,10 +305,10 @@ export class Strangers {
     remotePort: number,
     now: number,
   ): boolean {
-    const tcp = this.#tcp;
+    const connections = this.#connections;
     const { buffer, destination, version } = inbound;
     const listener = this.#findListener(localPort, buffer, destination, version);
-    if (listener === undefined || tcp.isFull) return false;
+    if (listener === undefined || connections.isFull) return false;
     const path = replyPath(inbound);
     const { source: local, destination: remote } = path;
     const irs = (segment.sequence - 1) | 0;
@@ -316,7 +322,18 @@ export class Strangers {
     syn.tsValue = segment.tsValue;
     syn.windowScale = segment.hasTimestamps ? decodeWindowScale(segment.tsEcho) : -1;
     syn.sackPermitted = segment.hasTimestamps && decodeSack(segment.tsEcho);
-    const c = tcp.open(path, local, localPort, remote, remotePort, hash, undefined, now);
+    const { from } = inbound;
+    const c = connections.open(
+      path,
+      local,
+      localPort,
+      remote,
+      remotePort,
+      hash,
+      from,
+      undefined,
+      now,
+    );
     c.iss = iss;
     c.sender.una = iss;
     c.sender.nxt = (iss + 1) | 0;
@@ -326,7 +343,7 @@ export class Strangers {
     c.state = "syn-received";
     // When the SYN-ACK left is not known; a timestamp may tell.
     c.synRetries = 1;
-    tcp.counters.synCookiesAccepted++;
+    connections.counters.synCookiesAccepted++;
     handleSegment(c, segment, now);
     return true;
   }
@@ -341,9 +358,9 @@ export class Strangers {
     now: number,
   ): void {
     const limitedAs = this.#sourceOf(inbound);
-    if (!this.limits.take(limitedAs)) {
+    if (!this.#limits.take(limitedAs)) {
       // Silence: the client tries again, and nobody learns more from it.
-      this.#tcp.counters.halfOpenFull++;
+      this.#connections.counters.halfOpenFull++;
       return;
     }
     const request = new HalfOpen(
@@ -358,7 +375,7 @@ export class Strangers {
       now,
     );
     this.#halfOpen.insert(request);
-    this.#deadlines.set(request, now + this.#tcp.settings.requestMs);
+    this.#deadlines.set(request, now + this.#connections.settings.requestMs);
     this.queueRequest(request);
   }
 
@@ -367,7 +384,14 @@ export class Strangers {
     c.takeSyn(syn, now);
     c.state = "syn-received";
     c.synPending = true;
-    this.#tcp.markDirty(c);
+    this.#connections.markDirty(c);
+  }
+
+  #removeListener(listener: TcpListener): void {
+    const left = this.#listeners.get(listener.port)!.filter((other) => other !== listener);
+    if (left.length > 0) this.#listeners.set(listener.port, left);
+    else this.#listeners.delete(listener.port);
+    this.#connections.abortHalfOpen(listener);
   }
 
   #findListener(
@@ -387,9 +411,8 @@ export class Strangers {
     return undefined;
   }
 
-  /** Refuses `request` with RST, and with an ICMP error unless that is all. */
   refuse(request: HalfOpen, icmp: "host" | "net" | "prohibited" | undefined): void {
-    const { replies } = this.#tcp;
+    const { replies } = this.#connections;
     const { ingress, local, localPort, remote, remotePort, original, syn } = request;
     if (icmp !== undefined) replies.unreachable(icmp, ingress, original);
     const path = new Path(ingress, PROTOCOL_TCP, local, remote);

@@ -1,7 +1,12 @@
+/**
+ * TCP of one stack: what an application may ask of it, and what IP hands it.
+ *
+ * @module
+ */
+
 import type { IpAddress } from "../address.ts";
-import { readUint16 } from "../bytes.ts";
+import { readInt32, readUint16 } from "../bytes.ts";
 import { finish, sum } from "../checksum.ts";
-import { Deadlines } from "../deadlines.ts";
 import type { Nic } from "../nic.ts";
 import {
   type IcmpErrorKind,
@@ -11,38 +16,19 @@ import {
   PROTOCOL_TCP,
   type TransportProtocol,
 } from "../transport.ts";
-import { ChallengeLimiter } from "./challenge.ts";
-import { ANNOUNCED, Connection } from "./connection.ts";
-import { TcpCounters } from "./counters.ts";
-import { FlowHash, FlowTable } from "./demux.ts";
-import type { TcpEndpoint, TcpError } from "./endpoint.ts";
-import { Ensembles } from "./ensemble.ts";
+import { Connections } from "./connections.ts";
+import type { TcpCounters } from "./counters.ts";
+import type { TcpEndpoint } from "./endpoint.ts";
 import type { TcpForwarderHandler } from "./forwarder.ts";
-import {
-  DESTINATION_PORT,
-  MAX_WINDOW_SCALE,
-  readInt32,
-  Segment,
-  SEQUENCE,
-  SOURCE_PORT,
-} from "./header.ts";
+import { DESTINATION_PORT, Segment, SEQUENCE, SOURCE_PORT } from "./header.ts";
 import { handleIcmpError } from "./icmp_error.ts";
-import { Identity } from "./identity.ts";
 import { handleSegment } from "./input.ts";
 import type { TcpListener, TcpListenerHandler } from "./listener.ts";
-import { BLOCKED, DONE, emit } from "./output.ts";
 import { checkPort, Ports } from "./ports.ts";
-import { Replies } from "./replies.ts";
 import { RingMemory } from "./ring_memory.ts";
-import { after } from "./sequence.ts";
 import { resolveSettings, type TcpSettings } from "./settings.ts";
 import { Strangers } from "./strangers.ts";
-import { tell } from "./tell.ts";
-import { handleDeadline } from "./timers.ts";
-import { Worklist } from "./worklist.ts";
 
-/** Segments one connection may send before the next has its turn. */
-const QUANTUM = 64;
 export interface TcpConnectOptions {
   remote: IpAddress;
   remotePort: number;
@@ -61,55 +47,30 @@ export interface TcpListenOptions {
   backlog?: number;
 }
 
-/** TCP of one stack: demultiplexing, listeners, forwarders, timers, and turns to send. */
 export class Tcp implements TransportProtocol {
-  readonly ip: IpOutput;
-  readonly settings: TcpSettings;
+  readonly counters: TcpCounters;
   /** Where connections keep what they have sent and received. */
   readonly memory: RingMemory;
-  readonly counters = new TcpCounters();
-  readonly replies: Replies;
-  readonly challenges: ChallengeLimiter;
-  /** Of the windows we announce: the largest must fit (RFC 7323 §2.3). */
-  readonly windowScale: number;
-  /** Segments with text since the flush began. */
-  sentThisFlush = 0;
-
-  readonly #identity: Identity;
-  readonly #ports: Ports;
-  readonly #hash: FlowHash;
+  readonly #ip: IpOutput;
+  readonly #settings: TcpSettings;
+  readonly #connections: Connections;
   readonly #strangers: Strangers;
-  readonly #flows = new FlowTable<Connection>();
-  readonly #deadlines = new Deadlines<Connection>();
-  readonly #ensembles = new Ensembles();
-  /** Every connection whose last callback has not been made. */
-  readonly #connections = new Set<Connection>();
+  readonly #ports: Ports;
   readonly #segment = new Segment();
-  #dirty = new Worklist<Connection>();
-  #waiting = new Worklist<Connection>();
-  readonly #events = new Worklist<Connection>();
 
   /** @throws {RangeError} for settings out of range. */
   constructor(ip: IpOutput, settings: Partial<TcpSettings>, memory = new RingMemory()) {
-    this.ip = ip;
+    this.#ip = ip;
     this.memory = memory;
-    this.settings = resolveSettings(settings);
-    this.replies = new Replies(ip, this.counters);
-    const random = (out: Uint8Array) => ip.random(out);
-    this.challenges = new ChallengeLimiter(this.settings.challengeAcksPerSecond, random);
-    this.#identity = new Identity(random);
-    this.#hash = new FlowHash(random);
-    this.#strangers = new Strangers(this);
+    this.#settings = resolveSettings(settings);
+    this.#connections = new Connections(ip, this.#settings, memory);
+    this.counters = this.#connections.counters;
+    this.#strangers = new Strangers(this.#connections);
     this.#ports = new Ports(
-      this.settings,
-      this.#identity,
-      this.#hash,
-      this.#strangers,
-      this.#flows,
+      this.#settings,
+      this.#connections,
+      (port) => this.#strangers.isListening(port),
     );
-    let scale = 0;
-    while (this.settings.receiveBuffer >> scale > 0xffff && scale < MAX_WINDOW_SCALE) scale++;
-    this.windowScale = scale;
   }
 
   // Commands.
@@ -123,26 +84,38 @@ export class Tcp implements TransportProtocol {
   connect(options: TcpConnectOptions, now: number): TcpEndpoint {
     const { remote, remotePort } = options;
     checkPort(remotePort, 1);
-    const route = this.ip.route(remote);
+    const route = this.#ip.route(remote);
     if (route === undefined) throw new Error(`no route to ${remote}`);
-    if (this.isFull) {
-      throw new Error(`${this.settings.maxConnections} TCP connections are open already`);
+    const connections = this.#connections;
+    if (connections.isFull) {
+      throw new Error(`${this.#settings.maxConnections} TCP connections are open already`);
     }
     const local = options.local ?? route.source;
     const localPort = this.#ports.local(local, remote, remotePort, options.localPort, now);
     const path = new Path(route.nic, PROTOCOL_TCP, local, remote);
-    const hash = this.#hash.ofFlow(local, localPort, remote, remotePort);
-    const { timeWait } = this.#strangers;
+    const { timeWait } = connections;
+    const hash = connections.hash.ofFlow(local, localPort, remote, remotePort);
     const before = timeWait.find(hash, local, localPort, remote, remotePort);
     if (before !== undefined) {
       timeWait.remove(before);
       this.counters.timeWaitReused++;
     }
-    const c = this.open(path, local, localPort, remote, remotePort, hash, before?.sendNext, now);
+    const above = before?.sendNext;
+    const c = connections.open(
+      path,
+      local,
+      localPort,
+      remote,
+      remotePort,
+      hash,
+      undefined,
+      above,
+      now,
+    );
     c.active = true;
     c.state = "syn-sent";
     c.synPending = true;
-    this.markDirty(c);
+    connections.markDirty(c);
     return c.endpoint;
   }
 
@@ -153,7 +126,7 @@ export class Tcp implements TransportProtocol {
    * @throws {Error} if the port is taken.
    */
   listen(options: TcpListenOptions, handler: TcpListenerHandler): TcpListener {
-    const { address, backlog = this.settings.backlog } = options;
+    const { address, backlog = this.#settings.backlog } = options;
     checkPort(options.port, 0);
     const port = options.port === 0 ? this.#ports.listen() : options.port;
     return this.#strangers.listen(address, port, backlog, handler);
@@ -168,23 +141,24 @@ export class Tcp implements TransportProtocol {
 
   handlePacket(inbound: Inbound, now: number): void {
     this.counters.segmentsIn++;
-    const { buffer, payload, length, source, destination, version } = inbound;
+    const { buffer, transport, length, source, destination, version } = inbound;
     const segment = this.#segment;
-    if (!segment.parse(buffer, payload, length)) {
+    if (!segment.parse(buffer, transport, length)) {
       this.counters.malformed++;
       return;
     }
     const size = version === 4 ? 4 : 16;
     // Source and destination lie side by side in both headers: the pseudo header.
     const pseudo = sum(buffer, source, 2 * size, PROTOCOL_TCP + length);
-    if (finish(this.ip.sum(buffer, payload, length, pseudo)) !== 0) {
+    if (finish(this.#ip.sum(buffer, transport, length, pseudo)) !== 0) {
       this.counters.badChecksum++;
       return;
     }
-    const localPort = readUint16(buffer, payload + DESTINATION_PORT);
-    const remotePort = readUint16(buffer, payload + SOURCE_PORT);
-    const hash = this.#hash.of(buffer, destination, localPort, buffer, source, remotePort, size);
-    const c = this.#flows.lookup(
+    const { hash: flowHash, flows } = this.#connections;
+    const localPort = readUint16(buffer, transport + DESTINATION_PORT);
+    const remotePort = readUint16(buffer, transport + SOURCE_PORT);
+    const hash = flowHash.of(buffer, destination, localPort, buffer, source, remotePort, size);
+    const c = flows.lookup(
       hash,
       buffer,
       destination,
@@ -210,11 +184,12 @@ export class Tcp implements TransportProtocol {
     _now: number,
   ): void {
     if (length < 8) return;
+    const { hash: flowHash, flows } = this.#connections;
     const localPort = readUint16(buffer, transport + SOURCE_PORT);
     const remotePort = readUint16(buffer, transport + DESTINATION_PORT);
     const size = version === 4 ? 4 : 16;
-    const hash = this.#hash.of(buffer, source, localPort, buffer, destination, remotePort, size);
-    const c = this.#flows.lookup(
+    const hash = flowHash.of(buffer, source, localPort, buffer, destination, remotePort, size);
+    const c = flows.lookup(
       hash,
       buffer,
       source,
@@ -231,56 +206,32 @@ export class Tcp implements TransportProtocol {
   }
 
   handleTimeout(now: number): void {
-    for (;;) {
-      const c = this.#deadlines.popDue(now);
-      if (c === undefined) break;
-      handleDeadline(c, now);
-      this.#schedule(c);
-    }
+    this.#connections.handleTimeout(now);
     this.#strangers.handleTimeout(now);
   }
 
   // Outputs.
 
   pollTimeout(): number {
-    return Math.min(this.#deadlines.next(), this.#strangers.pollTimeout());
+    return Math.min(this.#connections.pollTimeout(), this.#strangers.pollTimeout());
   }
 
   flush(now: number, budget: number): boolean {
-    this.#dispatch();
-    let done = this.replies.flush(now);
-    this.sentThisFlush = 0;
-    // Connections that become dirty while others send wait for the next flush.
-    const queue = this.#dirty;
-    this.#dirty = this.#waiting;
-    this.#waiting = queue;
-    for (let i = 0; i < queue.length; i++) {
-      const c = queue.take(i);
-      c.dirty = false;
-      const quota = Math.min(QUANTUM, budget - this.sentThisFlush);
-      const result = emit(c, quota, now);
-      this.#schedule(c);
-      if (result !== DONE) {
-        if (!c.dirty) {
-          c.dirty = true;
-          this.#dirty.push(c);
-        }
-        if (result === BLOCKED) done = false;
-      }
-    }
-    queue.clear();
-    return !done || this.#dirty.length > 0 || this.#events.length > 0;
+    this.#strangers.dispatch();
+    this.#connections.dispatch();
+    const done = this.#connections.flush(now, budget);
+    return !done || this.#connections.hasWork;
   }
 
   // Figures.
 
   /** Every connection until its closed() callback. */
-  *connections(): Generator<TcpEndpoint> {
-    for (const c of this.#connections) yield c.endpoint;
+  connections(): Iterable<TcpEndpoint> {
+    return this.#connections.endpoints();
   }
 
   get connectionCount(): number {
-    return this.#connections.size;
+    return this.#connections.count;
   }
 
   get halfOpenCount(): number {
@@ -288,12 +239,12 @@ export class Tcp implements TransportProtocol {
   }
 
   get timeWaitCount(): number {
-    return this.#strangers.timeWait.size;
+    return this.#connections.timeWait.size;
   }
 
   /** Remote addresses with established connections. */
   get ensembleCount(): number {
-    return this.#ensembles.size;
+    return this.#connections.ensembleCount;
   }
 
   get listenerCount(): number {
@@ -301,158 +252,6 @@ export class Tcp implements TransportProtocol {
   }
 
   get timers(): number {
-    return this.#deadlines.size + this.#strangers.timers;
-  }
-
-  // For the parts of TCP.
-
-  /** `c` has something to send, or its deadlines moved. */
-  markDirty(c: Connection): void {
-    if (c.dirty) return;
-    c.dirty = true;
-    this.#dirty.push(c);
-    if (this.#dirty.length === 1) this.ip.markDirty();
-  }
-
-  queueEvents(c: Connection): void {
-    this.#events.push(c);
-    if (this.#events.length === 1) this.ip.markDirty();
-  }
-
-  /** The timestamp clock of `c`: milliseconds from a start nobody knows (RFC 7323 §5.4). */
-  timestamp(c: Connection, now: number): number {
-    return (Math.floor(now) + c.tsOffset) | 0;
-  }
-
-  /** How long ago the timestamp that `segment` echoes was sent, ms; -1 = never. */
-  echoDelay(c: Connection, segment: Segment, now: number): number {
-    const delay = (this.timestamp(c, now) - segment.tsEcho) | 0;
-    return delay >= 0 && delay < 0x1000_0000 ? delay : -1;
-  }
-
-  /** `c` is over. */
-  finish(c: Connection, error: TcpError | undefined): void {
-    this.#forget(c);
-    c.state = "closed";
-    c.end(error);
-  }
-
-  /** Both FINs are acknowledged, ours first: a record stays behind (RFC 9293 §3.10.7.4). */
-  enterTimeWait(c: Connection, now: number): void {
-    this.#forget(c);
-    c.state = "time-wait";
-    const { local, localPort, remote, remotePort, hash, timestamps, tsRecent, tsOffset } = c;
-    this.#strangers.timeWait.add({
-      local,
-      localPort,
-      remote,
-      remotePort,
-      hash,
-      sendNext: c.sender.nxt,
-      receiveNext: c.receiver.next,
-      timestamps,
-      tsRecent,
-      tsOffset,
-    }, now);
-    this.counters.timeWaitOverflow = this.#strangers.timeWait.overflow;
-    c.end(undefined);
-  }
-
-  /** The limit on connections is reached. */
-  get isFull(): boolean {
-    return this.#connections.size >= this.settings.maxConnections;
-  }
-
-  /**
-   * Makes a connection and its control block.
-   *
-   * @param above The connection in TIME-WAIT before it had used numbers up to here
-   * (RFC 1122 §4.2.2.13).
-   */
-  open(
-    path: Path,
-    local: IpAddress,
-    localPort: number,
-    remote: IpAddress,
-    remotePort: number,
-    hash: number,
-    above: number | undefined,
-    now: number,
-  ): Connection {
-    const c = new Connection(this, path, local, localPort, remote, remotePort, hash, now);
-    c.iss = this.#identity.initialSequence(local, localPort, remote, remotePort, now);
-    c.tsOffset = this.#identity.timestampOffset;
-    if (above !== undefined && !after(c.iss, above)) c.iss = (above + 0x10000) | 0;
-    c.sender.una = c.iss;
-    c.sender.nxt = (c.iss + 1) | 0;
-    this.#flows.insert(c);
-    this.#connections.add(c);
-    return c;
-  }
-
-  /** Half-open connections of a closed listener end with it. */
-  removeListener(listener: TcpListener): void {
-    this.#strangers.removeListener(listener);
-    for (const c of this.#connections) {
-      if (c.listener === listener && !c.finished) c.abort();
-    }
-  }
-
-  /** A closed endpoint waits for the peer's FIN, but not for ever. */
-  startFinWait2(c: Connection): void {
-    c.finWait2Pending = true;
-    this.markDirty(c);
-  }
-
-  /** `c` is established, or over. */
-  leaveHalfOpen(c: Connection): void {
-    if (!c.isHalfOpen) return;
-    c.isHalfOpen = false;
-    this.#strangers.limits.release(c.limitedAs);
-  }
-
-  /** `c` no longer counts for its listener: it was handed over, or is over. */
-  leaveBacklog(c: Connection): void {
-    if (c.listener !== undefined) c.listener.halfOpen--;
-    c.listener = undefined;
-  }
-
-  /** The last callback of `c` is being made. */
-  remove(c: Connection): void {
-    this.#connections.delete(c);
-  }
-
-  /** `c` is established: it shares the path to its peer. */
-  joinEnsemble(c: Connection): void {
-    c.sender.ensemble = this.#ensembles.join(c.remote, c.sender);
-  }
-
-  /** The timestamp offset of the flow {@link open} would make. */
-  timestampOffset(path: Path, localPort: number, remotePort: number, now: number): number {
-    this.#identity.initialSequence(path.source, localPort, path.destination, remotePort, now);
-    return this.#identity.timestampOffset;
-  }
-
-  #forget(c: Connection): void {
-    this.leaveHalfOpen(c);
-    const { ensemble } = c.sender;
-    if (ensemble !== undefined) {
-      this.#ensembles.leave(c.remote, ensemble, c.sender);
-      c.sender.ensemble = undefined;
-    }
-    this.#flows.remove(c);
-    this.#deadlines.remove(c);
-    if (c.listener !== undefined && (c.events & ANNOUNCED) === 0) this.leaveBacklog(c);
-  }
-
-  #schedule(c: Connection): void {
-    this.#deadlines.set(c, c.nextDeadline());
-  }
-
-  #dispatch(): void {
-    this.#strangers.dispatch();
-    const queue = this.#events;
-    for (let i = 0; i < queue.length; i++) tell(queue.take(i));
-    queue.clear();
+    return this.#connections.timers + this.#strangers.timers;
   }
 }

@@ -5,7 +5,7 @@ export function tell(c: Connection): void {
   const { endpoint, events, listener, tcp } = c;
   c.events = 0;
   if ((events & ANNOUNCED) !== 0 && listener !== undefined) {
-    tcp.leaveBacklog(c);
+    c.leaveBacklog();
     listener.handler.accepted(endpoint);
   }
   if ((events & CONNECTED) !== 0) endpoint.handler?.connected?.();

@@ -1,6 +1,7 @@
 import type { IpAddress } from "../address.ts";
+import { readInt32 } from "../bytes.ts";
 import type { Flow } from "./demux.ts";
-import { FIN, readInt32, RST, type Segment, SYN } from "./header.ts";
+import { FIN, RST, type Segment, SYN } from "./header.ts";
 import { after, before } from "./sequence.ts";
 
 /** What a connection leaves behind. */

@@ -1,6 +1,7 @@
 import type { Connection } from "./connection.ts";
 import type { TcpError } from "./endpoint.ts";
 import { avoidBlackHole } from "./path_mtu.ts";
+import { handleSenderTimers } from "./sender_timers.ts";
 
 const SILENT: TcpError = { kind: "timeout", message: "the peer stopped answering" };
 const NO_ANSWER: TcpError = { kind: "timeout", message: "the connection attempt timed out" };
@@ -24,7 +25,7 @@ export function handleDeadline(c: Connection, now: number): void {
   }
   if (sender.nextDeadline() <= now) {
     const timeouts = sender.timeouts;
-    if (!sender.handleTimeout(now)) return c.fail(SILENT, true);
+    if (!handleSenderTimers(sender, now)) return c.fail(SILENT, true);
     c.tcp.counters.timeouts += sender.timeouts - timeouts;
     if (sender.timeouts > timeouts) avoidBlackHole(c, now);
   }

@@ -2,9 +2,9 @@
  * Where the packets of an engine lie, and what works on them.
  *
  * With the WebAssembly kernels both are one: the memory of the kernels is the arena into which
- * datagrams are received and in which packets are built, so that they are opened, summed, sealed and
- * sent in place, and copied once to or from where connections keep their text. Without them the slots
- * and the receive buffers are memory of their own.
+ * datagrams are received and in which packets are built. There they are opened, summed, sealed and
+ * sent in place, and a connection's bytes are copied once: from a packet to its ring, or back.
+ * Without the kernels the slots and the receive buffers are memory of their own.
  *
  * @module
  */
@@ -21,30 +21,28 @@ const log = getLogger(["wirestack", "engine"]);
 /** 64 messages of 64 KiB. Pages that no datagram has been written to cost nothing. */
 const RECEIVE_BYTES = 64 << 16;
 /**
- * Where connections keep their text: enough for 16 whose buffers have grown to 4 MiB, the next have
- * memory of their own. Pages that nothing has been written to cost nothing.
+ * For the rings of connections: enough for 16 that have grown to 4 MiB, the next have memory of their
+ * own. Pages that nothing has been written to cost nothing.
  */
 const RING_BYTES = 64 << 20;
 const CACHE_LINE = 64;
 
-export interface DataPath {
+export interface Arena {
   readonly crypto: Crypto;
   /** Missing: the stack's own. */
   readonly sum?: Sum;
   readonly pool: TransmitPool;
+  /** For a bind that lets the kernel write datagrams. */
   readonly receiveRegion: MemoryRegion;
-  /** Missing: every connection has memory of its own. */
+  /** For the rings of connections. Missing: each has memory of its own. */
   readonly ringRegion?: MemoryRegion;
 }
-
-/** What a gateway that is not told takes. Tests set it for all of theirs. */
-export const dataPathDefault: { crypto: Crypto | undefined } = { crypto: undefined };
 
 /**
  * @param mtu Of the tunnel.
  * @param crypto Default: X25519 from `node:crypto`, and the kernels where the processor can run them.
  */
-export function openDataPath(mtu: number, crypto = dataPathDefault.crypto): DataPath {
+export function openArena(mtu: number, crypto?: Crypto): Arena {
   const kernels = crypto === undefined ? openKernels(mtu) : undefined;
   if (kernels === undefined) {
     return {

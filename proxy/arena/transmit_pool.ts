@@ -11,15 +11,10 @@ const MIN_SLOTS = 64;
 const MAX_SLOTS = 512;
 const CACHE_LINE = 64;
 
-// What a slot is.
-const FREE = 0;
-const TAKEN = 1;
-const IN_FLIGHT = 2;
-
 /**
- * Equal slots of one backing store. A slot is free, taken (somebody builds a packet in it) or in
- * flight (an asynchronous send reads it). In flight it is not free before the send has settled:
- * until then the kernel's copy has not been made.
+ * Equal slots of one backing store. Whoever takes one gives it back, or hands it on together with that
+ * duty: `transmit` and `send` say by what they return whether they have taken it over. A bind that has
+ * gives it back when the send has settled: until then the kernel's copy has not been made.
  */
 export class TransmitPool {
   /** What slots are offsets in. May hold other things beside them. */
@@ -30,10 +25,10 @@ export class TransmitPool {
   /** Called when a slot is wanted and none is free: may give back what is in flight. */
   onExhausted: (() => void) | undefined;
   readonly #start: number;
-  readonly #end: number;
   readonly #free: Int32Array;
   #freeCount: number;
-  readonly #state: Uint8Array;
+  /** 1 for a slot that somebody has. */
+  readonly #taken: Uint8Array;
 
   /** Bytes of slots for packets of up to `mtu` bytes, without head and tail room. */
   static bytes(mtu: number): number {
@@ -54,10 +49,9 @@ export class TransmitPool {
     }
     this.buffer = region.memory;
     this.#start = region.offset;
-    this.#end = region.offset + this.slots * this.slotSize;
     this.#free = Int32Array.from({ length: this.slots }, (_, i) => this.slots - 1 - i);
     this.#freeCount = this.slots;
-    this.#state = new Uint8Array(this.slots);
+    this.#taken = new Uint8Array(this.slots);
   }
 
   /** Slots that can be taken. */
@@ -72,7 +66,7 @@ export class TransmitPool {
       if (this.#freeCount === 0) return -1;
     }
     const slot = this.#free[--this.#freeCount]!;
-    this.#state[slot] = TAKEN;
+    this.#taken[slot] = 1;
     return this.#start + slot * this.slotSize;
   }
 
@@ -83,23 +77,9 @@ export class TransmitPool {
    */
   give(offset: number): void {
     const slot = this.#slot(offset);
-    if (this.#state[slot] === FREE) throw new Error(`slot ${slot} was given back twice`);
-    this.#state[slot] = FREE;
+    if (this.#taken[slot] === 0) throw new Error(`slot ${slot} was given back twice`);
+    this.#taken[slot] = 0;
     this.#free[this.#freeCount++] = slot;
-  }
-
-  /** Marks the slot that `offset` lies in: it is given back when its send has settled. */
-  setInFlight(offset: number): void {
-    this.#state[this.#slot(offset)] = IN_FLIGHT;
-  }
-
-  isInFlight(offset: number): boolean {
-    return this.#state[this.#slot(offset)] === IN_FLIGHT;
-  }
-
-  /** Whether bytes at `offset` of `buffer` lie in a slot. */
-  holds(buffer: Uint8Array, offset: number): boolean {
-    return buffer === this.buffer && offset >= this.#start && offset < this.#end;
   }
 
   #slot(offset: number): number {

@@ -1,13 +1,13 @@
 /**
- * WireGuard's UDP socket, as the engine sees it, whatever carries the datagrams.
+ * WireGuard's UDP socket, whatever carries the datagrams.
  *
  * @module
  */
 
 import type { IpAddress, MemoryRegion } from "../../netstack/mod.ts";
-import { SettingError } from "../config/error.ts";
-import type { UdpAddress } from "./endpoint_cache.ts";
 import type { TransmitPool } from "../arena/transmit_pool.ts";
+import { type Bind, BindError } from "./bind.ts";
+import type { UdpAddress } from "./udp_address.ts";
 
 export interface UdpBindOptions {
   /** Missing or 0: any free one. */
@@ -20,70 +20,39 @@ export interface UdpBindOptions {
   readonly pool: TransmitPool;
   /** Where datagrams are received, if the bind lets the kernel write them. Default: its own. */
   readonly receiveRegion?: MemoryRegion;
-  /** Datagrams wait for {@link UdpBind.drain}. Once until then. */
-  onReadable(): void;
-  /** A send has settled outside of {@link UdpBind.flush}. */
-  onSent(): void;
-  /** The socket is dead and will not receive again. */
-  onFailed(error: Error): void;
 }
 
-/** Takes the datagrams of a drain. The bytes are valid until the call returns. */
-export type DatagramHandler = (
-  buffer: Uint8Array,
-  offset: number,
-  length: number,
-  from: UdpAddress,
-) => void;
-
 /** One socket for IPv4 and IPv6 where the system has both. */
-export interface UdpBind {
+export interface UdpBind extends Bind {
   /** Bound port. */
   readonly port: number;
   /** What was last set by {@link setMark}. */
   readonly mark: number;
   readonly counters: UdpBindCounters;
-  /** Whether datagrams wait for {@link drain}. */
-  readonly hasReady: boolean;
-
-  /** The one object for this address and port. */
-  endpoint(address: IpAddress, port: number): UdpAddress;
-
-  /** Hands over what has arrived, at most one batch, and asks for more. @returns how many. */
-  drain(handle: DatagramHandler): number;
 
   /**
-   * Sends a datagram, now or with the next {@link flush}. One in a slot of the pool leaves as it is,
-   * and the slot with it, which is still in flight when this returns; any other buffer is copied.
-   * What cannot be sent is lost and counted, as UDP is.
+   * Where an address and port are.
+   *
+   * @param scope The interface of a link-local address; 0, the default, for none.
    */
-  send(to: UdpAddress, buffer: Uint8Array, offset: number, length: number): void;
-
-  /** The end of a turn: what waits for company is sent. */
-  flush(): void;
-
-  /** Resolves when every send has settled, or after `limitMs`. */
-  sent(limitMs: number): Promise<void>;
+  endpoint(address: IpAddress, port: number, scope?: number): UdpAddress;
 
   /**
    * Moves to another port or address of this host. What has arrived is still handed over, and what
-   * waits leaves by the old socket. The mark stays. {@link endpoint} gives the same objects as before,
-   * unless the socket is now of another family.
+   * waits leaves by the old socket. The mark stays. Endpoints made before are those of a socket of the
+   * old family.
    *
-   * @throws {SettingError} if the system does not give them; then the old socket stays.
+   * @throws {BindError} if the system does not give them; then the old socket stays.
    */
   rebind(to: { readonly port?: number; readonly address?: string }): void;
 
   /**
    * Marks what is sent, for the system's routing rules (wg-quick's `FwMark`); 0 for none.
    *
-   * @throws {SettingError} if this user or this kind of socket cannot; then the mark is what it was.
+   * @throws {BindError} if this user or this kind of socket cannot; then the mark is what it was.
    * The first is caused by a `Deno.errors.PermissionDenied`.
    */
   setMark(mark: number): void;
-
-  /** Resolves when nothing of the socket is left. */
-  close(): Promise<void>;
 }
 
 /** Totals since the start. */
@@ -162,28 +131,27 @@ export function openOn<Socket>(
       return open("0.0.0.0"); // a system without IPv6
     }
   } catch (error) {
-    throw settingError(error, port, hostname);
+    throw bindError(error, port, hostname);
   }
 }
 
 /** A mark that was refused. */
-export function markError(message: string, cause?: unknown): SettingError {
-  return new SettingError(["interface", "fwMark"], message, { cause });
+export function markError(message: string, cause?: unknown): BindError {
+  return new BindError("mark", message, { cause });
 }
 
-function settingError(error: unknown, port: number, address: string | undefined): unknown {
+function bindError(error: unknown, port: number, address: string | undefined): unknown {
   const options = { cause: error };
   if (error instanceof Deno.errors.AddrInUse) {
-    const message = `port ${port} is in use, expected a free UDP port`;
-    return new SettingError(["interface", "listenPort"], message, options);
+    return new BindError("port", `port ${port} is in use, expected a free UDP port`, options);
   }
   if (error instanceof Deno.errors.PermissionDenied) {
     const message = `port ${port} is not permitted to this user, expected one from 1024`;
-    return new SettingError(["interface", "listenPort"], message, options);
+    return new BindError("port", message, options);
   }
   if (address !== undefined && error instanceof Deno.errors.AddrNotAvailable) {
     const message = `${address} is not an address of this host, expected one that is`;
-    return new SettingError(["interface", "listenAddress"], message, options);
+    return new BindError("address", message, options);
   }
   return error;
 }

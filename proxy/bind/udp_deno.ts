@@ -5,11 +5,12 @@
  */
 
 import type { IpAddress, MemoryRegion } from "../../netstack/mod.ts";
-import { EndpointCache, type UdpAddress } from "./endpoint_cache.ts";
 import type { TransmitPool } from "../arena/transmit_pool.ts";
+import type { BindEvents, DatagramHandler } from "./bind.ts";
+import { NetAddress, NetSender } from "./net_address.ts";
+import { copyToSlot, LastSend } from "./sends.ts";
 import {
   countSendError,
-  type DatagramHandler,
   markError,
   newCounters,
   openOn,
@@ -24,14 +25,15 @@ const MAX_RECEIVES = 32;
 const RETRY_MS = 100;
 /** Any UDP datagram fits, with a byte to spare. */
 const DATAGRAM_SIZE = 65_536;
+const NOBODY: Deno.NetAddr = { transport: "udp", hostname: "0.0.0.0", port: 0 };
 
 export class DenoUdpBind implements UdpBind {
+  readonly name = "udp";
   readonly counters = newCounters();
   readonly mark = 0;
-  readonly #options: UdpBindOptions;
   readonly #pool: TransmitPool;
   #socket: Deno.DatagramConn;
-  #endpoints: EndpointCache;
+  readonly #sender = new NetSender(this, NOBODY);
   readonly #idle: Receive[];
   #ready: Receive[] = [];
   #draining: Receive[] = [];
@@ -41,19 +43,18 @@ export class DenoUdpBind implements UdpBind {
   #sending = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
-  #allSent: (() => void) | undefined;
+  readonly #lastSend = new LastSend();
+  /** Undefined before {@link start}. */
+  #events: BindEvents | undefined;
   #settled: (() => void) | undefined;
 
-  /** @throws {SettingError} if the system does not give that port or address, or for a mark. */
+  /** @throws {BindError} if the system does not give that port or address, or for a mark. */
   constructor(options: UdpBindOptions) {
     this.setMark(options.mark ?? 0);
-    this.#options = options;
     this.#pool = options.pool;
     this.#idle = receives(options.receiveRegion ?? ownRegion());
     this.#most = this.#idle.length;
     this.#socket = listen(options.port ?? 0, options.address);
-    this.#endpoints = new EndpointCache((this.#socket.addr as Deno.NetAddr).hostname);
-    this.#receive();
   }
 
   get port(): number {
@@ -64,8 +65,14 @@ export class DenoUdpBind implements UdpBind {
     return this.#ready.length > 0;
   }
 
-  endpoint(address: IpAddress, port: number): UdpAddress {
-    return this.#endpoints.of(address, port);
+  start(events: BindEvents): void {
+    this.#events = events;
+    this.#receive();
+  }
+
+  endpoint(address: IpAddress, port: number): NetAddress {
+    const { hostname } = this.#socket.addr as Deno.NetAddr;
+    return NetAddress.of(this, address, port, hostname.includes(":"));
   }
 
   drain(handle: DatagramHandler): number {
@@ -76,7 +83,8 @@ export class DenoUdpBind implements UdpBind {
       const receive = batch[i]!;
       this.counters.received++;
       this.counters.receivedBytes += receive.length;
-      handle(receive.memory, receive.offset, receive.length, receive.from!);
+      this.#sender.from = receive.from;
+      handle(receive.memory, receive.offset, receive.length, this.#sender);
       this.#idle.push(receive);
     }
     const count = batch.length;
@@ -90,42 +98,31 @@ export class DenoUdpBind implements UdpBind {
     return count;
   }
 
-  send(to: UdpAddress, buffer: Uint8Array, offset: number, length: number): void {
-    if (this.#closed) return;
-    let slot = offset;
-    let bytes: Uint8Array;
-    if (this.#pool.holds(buffer, offset)) {
-      bytes = buffer.subarray(offset, offset + length);
-    } else {
-      slot = length <= this.#pool.slotSize ? this.#pool.take() : -1;
-      if (slot < 0) {
-        this.counters.noSlot++;
-        return;
-      }
-      bytes = this.#pool.buffer.subarray(slot, slot + length);
-      bytes.set(length === buffer.length ? buffer : buffer.subarray(offset, offset + length));
-    }
-    this.#pool.setInFlight(slot);
+  send(
+    to: NetAddress,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    isSlot: boolean,
+  ): boolean {
+    if (this.#closed) return false;
+    const slot = isSlot ? offset : copyToSlot(this.#pool, this.counters, buffer, offset, length);
+    if (slot < 0) return false;
     this.#sending++;
-    this.#send(to, bytes, slot);
+    this.#send(to, this.#pool.buffer.subarray(slot, slot + length), slot);
+    return isSlot;
   }
 
   /** Every send has begun as it was asked for. */
   flush(): void {}
 
   async sent(limitMs: number): Promise<void> {
-    if (this.#sending === 0) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, limitMs);
-    this.#allSent = resolve;
-    await promise;
-    clearTimeout(timer);
+    if (this.#sending > 0) await this.#lastSend.wait(limitMs);
   }
 
   rebind({ port = 0, address }: { port?: number; address?: string }): void {
     const old = this.#socket;
     this.#socket = listen(port, address);
-    this.#endpoints = this.#endpoints.for((this.#socket.addr as Deno.NetAddr).hostname);
     old.close(); // its pending receives reject, and begin again on the new one
   }
 
@@ -146,7 +143,7 @@ export class DenoUdpBind implements UdpBind {
     return promise;
   }
 
-  async #send(to: UdpAddress, bytes: Uint8Array, slot: number): Promise<void> {
+  async #send(to: NetAddress, bytes: Uint8Array, slot: number): Promise<void> {
     try {
       await this.#socket.send(bytes, to.netAddr);
       this.counters.sent++;
@@ -156,9 +153,9 @@ export class DenoUdpBind implements UdpBind {
     }
     this.#pool.give(slot);
     this.#sending--;
-    if (this.#sending === 0) this.#allSent?.();
+    if (this.#sending === 0) this.#lastSend.reached();
     if (this.#closed) this.#checkSettled();
-    else this.#options.onSent();
+    else this.#events?.onSent();
   }
 
   #receive(): void {
@@ -175,8 +172,8 @@ export class DenoUdpBind implements UdpBind {
       const [bytes, from] = await socket.receive(receive.buffer);
       this.#pending--;
       receive.length = bytes.length;
-      receive.from = this.#endpoints.from(from as Deno.NetAddr);
-      if (this.#ready.push(receive) === 1 && !this.#closed) this.#options.onReadable();
+      receive.from = from as Deno.NetAddr;
+      if (this.#ready.push(receive) === 1 && !this.#closed) this.#events!.onReadable();
     } catch (error) {
       this.#pending--;
       this.#idle.push(receive);
@@ -190,7 +187,7 @@ export class DenoUdpBind implements UdpBind {
   #receiveFailed(error: Error): void {
     this.counters.receiveErrors++;
     if (error instanceof Deno.errors.BadResource) {
-      this.#options.onFailed(error);
+      this.#events!.onFailed(error);
       return;
     }
     this.#retry ??= setTimeout(() => {
@@ -212,7 +209,7 @@ class Receive {
   readonly memory: Uint8Array;
   readonly offset: number;
   length = 0;
-  from: UdpAddress | undefined = undefined;
+  from: Deno.NetAddr = NOBODY;
 
   constructor(memory: Uint8Array, offset: number, size: number) {
     this.memory = memory;

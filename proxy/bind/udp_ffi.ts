@@ -16,12 +16,13 @@ import {
   UdpWait,
 } from "../../ffi/mod.ts";
 import type { IpAddress, MemoryRegion } from "../../netstack/mod.ts";
-import { EndpointCache, type UdpAddress } from "./endpoint_cache.ts";
-import { getLogger } from "../log/logger.ts";
 import type { TransmitPool } from "../arena/transmit_pool.ts";
+import { getLogger } from "../log/logger.ts";
+import type { BindEvents, DatagramHandler } from "./bind.ts";
+import { copyToSlot, LastSend } from "./sends.ts";
+import { SocketAddress, SocketSender } from "./socket_address.ts";
 import {
   countSendError,
-  type DatagramHandler,
   markError,
   newCounters,
   openOn,
@@ -45,13 +46,13 @@ const WRITABLE_MS = 200;
 const CODES = new Map(Object.entries(Errno).map(([name, errno]) => [errno as number, name]));
 
 export class FfiUdpBind implements UdpBind {
+  readonly name = "udp";
   readonly counters = newCounters();
-  readonly #options: UdpBindOptions;
   readonly #pool: TransmitPool;
   readonly #libc: UdpLibc;
   readonly #ring: ReceiveRing;
   readonly #batch: SendBatch;
-  #endpoints: EndpointCache;
+  readonly #sender: SocketSender;
   #socket: UdpSocket;
   #wait: UdpWait;
   /** A wait for datagrams; nothing is received meanwhile. */
@@ -62,7 +63,9 @@ export class FfiUdpBind implements UdpBind {
   #errors = 0;
   #hasFailed = false;
   #resume: (() => void) | undefined;
-  #allSent: (() => void) | undefined;
+  readonly #lastSend = new LastSend();
+  /** Undefined before {@link start}. */
+  #events: BindEvents | undefined;
   #closing: Promise<void> | undefined;
   readonly #onSettled: SettledHandler = (offset, length, errno) => {
     if (errno === 0) {
@@ -75,12 +78,11 @@ export class FfiUdpBind implements UdpBind {
   };
 
   /**
-   * @throws {SettingError} if the system does not give that port, address or mark.
+   * @throws {BindError} if the system does not give that port, address or mark.
    * @throws {Error} where there is no such socket; `udpUnavailable` says why.
    */
   constructor(options: UdpBindOptions) {
     const { pool, receiveRegion = ownRegion() } = options;
-    this.#options = options;
     this.#mark = options.mark ?? 0;
     this.#pool = pool;
     this.#libc = openUdpLibc();
@@ -92,18 +94,16 @@ export class FfiUdpBind implements UdpBind {
       this.#libc.close();
       throw error;
     }
-    const { address, receiveBuffer, sendBuffer, hasGro, hasGso } = this.#socket;
+    const { receiveBuffer, sendBuffer, hasGro, hasGso } = this.#socket;
     log.info("UDP over FFI: buffers {receiveBuffer} and {sendBuffer} bytes, GRO {gro}, GSO {gso}", {
       receiveBuffer,
       sendBuffer,
       gro: hasGro,
       gso: hasGso,
     });
-    this.#endpoints = new EndpointCache(address.hostname);
+    this.#sender = new SocketSender(this, this.#ring.senders, 0);
     this.#batch = new SendBatch(this.#libc, pool.buffer, pool.slots, hasGso);
-    pool.onExhausted = () => this.flush(); // what else the turn has to send needs slots
     this.#wait = this.#prepare();
-    this.#startWaiting();
   }
 
   get port(): number {
@@ -114,8 +114,14 @@ export class FfiUdpBind implements UdpBind {
     return this.#waiting === undefined && !this.#hasFailed && this.#closing === undefined;
   }
 
-  endpoint(address: IpAddress, port: number): UdpAddress {
-    return this.#endpoints.of(address, port);
+  start(events: BindEvents): void {
+    this.#events = events;
+    this.#startWaiting();
+  }
+
+  endpoint(address: IpAddress, port: number, scope = 0): SocketAddress {
+    const isDualStack = this.#socket.address.hostname.includes(":");
+    return SocketAddress.of(this, address, port, scope, isDualStack);
   }
 
   drain(handle: DatagramHandler): number {
@@ -128,28 +134,26 @@ export class FfiUdpBind implements UdpBind {
       count++;
       this.counters.received++;
       this.counters.receivedBytes += ring.length;
-      const from = this.#endpoints.fromSockaddr(ring.senders, ring.sender);
-      handle(ring.memory, ring.offset, ring.length, from);
+      this.#sender.at = ring.sender;
+      handle(ring.memory, ring.offset, ring.length, this.#sender);
     }
     ring.release();
     if (ring.isEmpty && (ring.isExhausted || this.#errors >= MAX_ERRORS)) this.#startWaiting();
     return count;
   }
 
-  send(to: UdpAddress, buffer: Uint8Array, offset: number, length: number): void {
-    if (this.#closing !== undefined) return;
-    let slot = offset;
-    if (!this.#pool.holds(buffer, offset)) {
-      slot = length <= this.#pool.slotSize ? this.#pool.take() : -1;
-      if (slot < 0) {
-        this.counters.noSlot++;
-        return;
-      }
-      const isWhole = offset === 0 && length === buffer.length;
-      this.#pool.buffer.set(isWhole ? buffer : buffer.subarray(offset, offset + length), slot);
-    }
-    this.#pool.setInFlight(slot);
+  send(
+    to: SocketAddress,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    isSlot: boolean,
+  ): boolean {
+    if (this.#closing !== undefined) return false;
+    const slot = isSlot ? offset : copyToSlot(this.#pool, this.counters, buffer, offset, length);
+    if (slot < 0) return false;
     this.#batch.push(to, slot, length);
+    return isSlot;
   }
 
   flush(): void {
@@ -158,19 +162,14 @@ export class FfiUdpBind implements UdpBind {
     this.#blocked = this.#untilWritable().then(() => {
       this.#blocked = undefined;
       this.flush();
-      if (this.#blocked === undefined) this.#allSent?.();
-      if (this.#closing === undefined) this.#options.onSent();
+      if (this.#blocked === undefined) this.#lastSend.reached();
+      if (this.#closing === undefined) this.#events?.onSent();
     });
   }
 
   async sent(limitMs: number): Promise<void> {
     this.flush();
-    if (this.#blocked === undefined) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, limitMs);
-    this.#allSent = resolve;
-    await promise;
-    clearTimeout(timer);
+    if (this.#blocked !== undefined) await this.#lastSend.wait(limitMs);
   }
 
   rebind({ port = 0, address }: { port?: number; address?: string }): void {
@@ -180,7 +179,6 @@ export class FfiUdpBind implements UdpBind {
     this.flush();
     if (this.hasReady) this.#fill();
     this.#socket = next;
-    this.#endpoints = this.#endpoints.for(next.address.hostname);
     this.#wait = this.#prepare();
     old.close(); // what waits for it ends, and waits for the new one
     oldWait.close();
@@ -248,7 +246,7 @@ export class FfiUdpBind implements UdpBind {
   #startWaiting(): void {
     this.#waiting = this.#untilReadable().then(() => {
       this.#waiting = undefined;
-      if (this.hasReady) this.#options.onReadable();
+      if (this.hasReady) this.#events!.onReadable();
     });
   }
 
@@ -265,7 +263,7 @@ export class FfiUdpBind implements UdpBind {
         this.#countReceiveError();
         if (error instanceof Deno.errors.BadResource) {
           this.#hasFailed = true;
-          this.#options.onFailed(error);
+          this.#events!.onFailed(error);
           return;
         }
       }

@@ -9,15 +9,35 @@ import type { UdpBind, UdpBindOptions } from "./udp.ts";
 import { DenoUdpBind } from "./udp_deno.ts";
 import { FfiUdpBind } from "./udp_ffi.ts";
 
-/** What a gateway gets whose options do not say. Tests set it, so as to run over both kinds. */
-export const udpBindDefault = { ffi: false };
+/** Whether datagrams go in batches, over FFI; where that was not said, why they do not. */
+export interface UdpChoice {
+  readonly ffi: boolean;
+  readonly reason?: string;
+}
+
+/**
+ * Batches by default, wherever they can be had.
+ *
+ * @param asked Missing: nobody has said.
+ * @throws {Error} if they were asked for and cannot be had, with the reason.
+ */
+export function chooseUdp(
+  asked: boolean | undefined,
+  unavailable: () => string | undefined = udpUnavailable,
+): UdpChoice {
+  if (asked === false) return { ffi: false };
+  const reason = unavailable();
+  if (reason === undefined) return { ffi: true };
+  if (asked) throw new Error(reason);
+  return { ffi: false, reason };
+}
 
 /**
  * @param ffi Whether datagrams go in batches, over FFI.
- * @throws {SettingError} if the system does not give that port or address.
+ * @throws {BindError} if the system does not give that port or address.
  * @throws {Error} where there is no FFI, with the reason.
  */
-export function openUdpBind(options: UdpBindOptions, ffi = udpBindDefault.ffi): UdpBind {
+export function openUdpBind(options: UdpBindOptions, ffi: boolean): UdpBind {
   if (!ffi) return new DenoUdpBind(options);
   const reason = udpUnavailable();
   if (reason !== undefined) throw new Error(`UDP over FFI ${reason}`);

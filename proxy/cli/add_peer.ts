@@ -6,9 +6,21 @@
  */
 
 import { type IpAddress, Prefix } from "../../netstack/mod.ts";
-import { ConfigError, type ConfigInput, type GatewayConfig, loadConfig } from "../config/config.ts";
+import {
+  ConfigError,
+  type GatewayConfig,
+  loadConfig,
+  type LoadedConfig,
+} from "../config/config.ts";
 import { formatConfigFile } from "../config/format.ts";
-import { parseEndpoint, parsePrefixValue, quote, splitList, Wrong } from "../config/values.ts";
+import {
+  parseEndpoint,
+  parsePeerName,
+  parsePrefixValue,
+  quote,
+  splitList,
+  Wrong,
+} from "../config/values.ts";
 import { type ControlClient, ControlError } from "../control/client.ts";
 import { freeAddress, hasRoom } from "../gateway/free_address.ts";
 import { socketAddress } from "../gateway/stats.ts";
@@ -18,11 +30,12 @@ import {
   generatePresharedKey,
   generatePrivateKey,
   publicKeyOf,
-} from "../config/base64.ts";
-import { parseIpAddress } from "../config/address.ts";
+} from "../base64.ts";
+import { parseInterfaceAddress, parseIpAddress } from "../address.ts";
 import { isSafeTarget } from "../flow/safe_targets.ts";
 import { FileEdit } from "./edit_file.ts";
-import { onlyGateway, runningGateways, statsOf } from "./gateways.ts";
+import { fileOfOnly, type Running, runningFrom } from "./gateways.ts";
+import { withPeer } from "./peer_sections.ts";
 import { formatQr } from "./qr.ts";
 import { readText } from "./read.ts";
 import type { Terminal } from "./terminal.ts";
@@ -55,9 +68,10 @@ export async function addPeer(
   const file = options.config ?? await fileOfOnly(options.controlDir);
   using edit = FileEdit.begin(file);
   const text = await readText(edit.path, "a wg-quick file", terminal);
-  const { config } = loadConfig(text, { file });
-  checkName(name, text, file);
-  const running = await runningFrom(edit.path, config, options.controlDir);
+  const loaded = loadConfig(text, { file });
+  const running = await runningFrom(edit.path, options.controlDir ?? loaded.config.controlDir);
+  checkName(name, loaded, running);
+  const config = asItRuns(loaded.config, running);
   const addresses = newAddresses(config, running?.taken ?? [], file);
   const endpoint = publicEndpoint(options.endpoint, config);
   const clientKey = generatePrivateKey();
@@ -72,14 +86,14 @@ export async function addPeer(
       ...(options.dns !== undefined && { dns: parseDns(options.dns) }),
     },
     peers: [{
-      publicKey: encodeKey(publicKeyOf(config.privateKey)),
+      publicKey: running?.stats.publicKey ?? encodeKey(publicKeyOf(config.privateKey)),
       ...(presharedKey && { presharedKey }),
       allowedIps: clientAllowedIps(options.allowedIps, config),
       endpoint,
     }],
   });
-  const peer = { publicKey, ...(presharedKey && { presharedKey }), allowedIps: own };
-  const next = withPeer(text, name, peer);
+  const peer = { publicKey, name, ...(presharedKey && { presharedKey }), allowedIps: own };
+  const next = withPeer(text, peer);
   loadConfig(next, { file }); // a file that would not load any more is not written
   const shown = options.qr ? qrOf(client) : options.out === undefined ? client : "";
 
@@ -103,41 +117,39 @@ export async function addPeer(
   return running !== undefined && !isRunning ? 1 : 0;
 }
 
-async function fileOfOnly(directory: string | undefined): Promise<string> {
-  const gateway = await onlyGateway("--config", directory);
-  const { configFile } = await statsOf(gateway) ?? {};
-  if (configFile) return configFile;
-  throw new ControlError(`--config: missing, and ${gateway.name} runs without a file`);
-}
-
-/** The gateway that runs with this file, and the prefixes its peers have. */
-async function runningFrom(file: string, { controlDir }: GatewayConfig, given?: string) {
-  const directory = given ?? controlDir;
-  if (directory === "off") return undefined;
-  for (const client of await runningGateways(directory)) {
-    try {
-      if ((await statsOf(client))?.configFile !== file) continue;
-      const answer = await client.ask("get=1");
-      const taken = (answer?.pairs ?? []).filter(([key]) => key === "allowed_ip")
-        .map(([, value]) => parsePrefixValue(value)).filter((prefix) => prefix instanceof Prefix);
-      return { client, taken };
-    } catch (error) {
-      if (!(error instanceof ControlError)) throw error; // another user's, say
-    }
-  }
-  return undefined;
+/**
+ * What a client has to fit to: flags of the running gateway, and what was set in it, count more than
+ * its file.
+ */
+function asItRuns(config: GatewayConfig, running: Running | undefined): GatewayConfig {
+  if (running === undefined) return config;
+  const { fixedPort, mtu, addresses, subnets } = running.stats;
+  return {
+    ...config,
+    ...(fixedPort !== null && { listenPort: fixedPort }),
+    mtu,
+    addresses: addresses.map(parseInterfaceAddress).filter((each) => each !== undefined),
+    ...(config.proxy && {
+      proxy: {
+        ...config.proxy,
+        subnets: subnets.map(({ prefix }) => parsePrefixValue(prefix))
+          .filter((prefix) => prefix instanceof Prefix),
+      },
+    }),
+  };
 }
 
 /** @returns whether the running gateway has the peer now. */
 async function tell(
   client: ControlClient,
-  { publicKey, presharedKey, allowedIps }: PeerLines,
+  { publicKey, name, presharedKey, allowedIps }: PeerLines,
   terminal: Terminal,
 ): Promise<boolean> {
   const hex = (key: string) => decodeKey(key)!.toHex();
   try {
     const answer = await client.ask("set=1", [
       `public_key=${hex(publicKey)}`,
+      `wirestack_name=${name}`,
       ...(presharedKey ? [`preshared_key=${hex(presharedKey)}`] : []),
       ...allowedIps.map((prefix) => `allowed_ip=${prefix}`),
     ]);
@@ -150,18 +162,18 @@ async function tell(
   return false;
 }
 
-function checkName(name: string, text: string, file: string): void {
-  if (!/^[A-Za-z0-9](?:[A-Za-z0-9 ._@-]{0,62}[A-Za-z0-9._@-])?$/.test(name)) {
-    throw new ConfigError([
-      `NAME: ${quote(name)} is no name, expected 1 to 64 of a-z A-Z 0-9 . _ @ - and blanks inside`,
-    ]);
-  }
-  const wanted = name.toLowerCase();
-  const line = text.split(/\r?\n|\r/).findIndex((line) =>
-    /^\s*#\s*(.*?)\s*$/.exec(line)?.[1]?.toLowerCase() === wanted
-  );
-  if (line < 0) return;
-  throw new ConfigError([`NAME: ${name} is taken (${file}:${line + 1}), expected another one`]);
+function checkName(name: string, { config, source }: LoadedConfig, running?: Running): void {
+  const parsed = parsePeerName(name);
+  if (parsed instanceof Wrong) throw new ConfigError([`NAME: ${parsed.message}`]);
+  const isTaken = (other: string | null | undefined) => other?.toLowerCase() === name.toLowerCase();
+  const index = config.peers.findIndex((peer) => isTaken(peer.name));
+  const where = index >= 0
+    ? source.place(["peers", index, "name"])
+    : running?.stats.peers.some((peer) => isTaken(peer.name))
+    ? `by a peer of the running gateway ${running.client.name}`
+    : undefined;
+  if (where === undefined) return;
+  throw new ConfigError([`NAME: ${name} is taken (${where}), expected another one`]);
 }
 
 /** One for each family that the tunnel has. */
@@ -239,18 +251,9 @@ function parseDns(given: string): string[] {
 
 interface PeerLines {
   readonly publicKey: string;
+  readonly name: string;
   readonly presharedKey?: string;
   readonly allowedIps: readonly string[];
-}
-
-/** The text with a section more. Everything that was there stays as it is. */
-function withPeer(text: string, name: string, peer: PeerLines): string {
-  const input: ConfigInput = { interface: { privateKey: "" }, peers: [peer] };
-  const section = formatConfigFile(input).replace(/^[^]*?\n(?=\[Peer\])/, "")
-    .replace("[Peer]\n", `[Peer]\n# ${name}\n`);
-  const end = text === "" || /\n$/.test(text) ? "" : "\n";
-  const added = `${end}\n${section}`;
-  return text + (text.includes("\r\n") ? added.replace(/\n/g, "\r\n") : added);
 }
 
 function qrOf(text: string): string {

@@ -4,23 +4,21 @@
  * @module
  */
 
+import { Prefix } from "../../netstack/mod.ts";
 import { parseConfigFile } from "../config/file.ts";
-import type { GatewayStats } from "../gateway/gateway.ts";
 import type { RawSection } from "../config/source.ts";
+import { parsePrefixValue } from "../config/values.ts";
 import { ControlClient, ControlError } from "../control/client.ts";
+import type { ControlledStats } from "../control/handlers.ts";
 import { isAlive } from "../control/server.ts";
 import {
-  DEFAULT_DIRECTORY,
+  checkDirectory,
+  controlDirectories,
   interfaceNameOf,
   isInterfaceName,
   socketNames,
+  socketPath,
 } from "../control/socket_path.ts";
-
-/** Of a gateway that runs from the command line. */
-export type ShownStats = GatewayStats & {
-  /** Its whole path; null when there is none. */
-  readonly configFile: string | null;
-};
 
 /** @param target The name of a gateway, or its configuration file. */
 export async function findGateway(
@@ -35,53 +33,128 @@ export async function findGateway(
         "a-z A-Z 0-9 _ = + . -",
     );
   }
-  return new ControlClient(directory ?? await directoryOf(isFile ? target : undefined), name);
+  const given = directory ?? (isFile ? await directoryOf(target) : undefined);
+  const candidates = directoriesFor(given);
+  for (const candidate of candidates) {
+    checkDirectory(candidate);
+    if (await isAlive(socketPath(candidate, name))) return new ControlClient(candidate, name);
+  }
+  return new ControlClient(candidates[0]!, name);
 }
 
-/** Every gateway that runs, by name. */
-export async function runningGateways(directory = DEFAULT_DIRECTORY): Promise<ControlClient[]> {
-  const names = socketNames(directory);
-  const alive = await Promise.all(names.map((name) => isAlive(`${directory}/${name}.sock`)));
-  return names.filter((_, i) => alive[i]).map((name) => new ControlClient(directory, name));
+/**
+ * Every gateway that runs, by name, one that may not be asked among them: the user's own, or, if
+ * there is none, root's.
+ *
+ * @throws {ControlError} if there is none, and some folder may not be looked into.
+ */
+export async function runningGateways(directory?: string): Promise<ControlClient[]> {
+  for (const candidate of directoriesFor(directory)) {
+    const names = socketNames(candidate);
+    const alive = await Promise.all(names.map((name) => isAlive(socketPath(candidate, name))));
+    const running = names.filter((_, i) => alive[i]);
+    if (running.length > 0) return running.map((name) => new ControlClient(candidate, name));
+  }
+  return [];
+}
+
+/** Where nobody was found, for a message. */
+export function placesOf(directory: string | undefined): string {
+  return directoriesFor(directory).join(" and ");
 }
 
 /**
  * The only Wirestack gateway that runs; other programs' interfaces do not count.
  *
  * @param missing What the command line should have said, for the message.
- * @throws {ControlError} unless exactly one runs.
+ * @throws {ControlError} unless exactly one runs, and may be asked.
  */
 export async function onlyGateway(
   missing: string,
   directory: string | undefined,
 ): Promise<ControlClient> {
   const all: ControlClient[] = [];
+  let refused: ControlError | undefined;
   for (const client of await runningGateways(directory)) {
-    if (await statsOf(client).catch(() => undefined) !== undefined) all.push(client);
+    try {
+      if (await statsOf(client) !== undefined) all.push(client);
+    } catch (error) {
+      if (!(error instanceof ControlError)) throw error;
+      refused ??= error;
+    }
   }
   if (all.length === 1) return all[0]!;
+  if (all.length === 0 && refused !== undefined) throw refused;
   throw new ControlError(
     all.length === 0
-      ? `${missing}: missing, and no gateway runs in ${directory ?? DEFAULT_DIRECTORY}`
+      ? `${missing}: missing, and no gateway runs in ${placesOf(directory)}`
       : `${missing}: missing, and several run: ${all.map(({ name }) => name).join(", ")}`,
   );
 }
 
 /** What a gateway says about itself. @returns undefined from another program. */
-export async function statsOf(client: ControlClient): Promise<ShownStats | undefined> {
+export async function statsOf(client: ControlClient): Promise<ControlledStats | undefined> {
   const answer = await client.ask("wirestack_stats=1");
   const text = answer?.pairs.find(([key]) => key === "stats")?.[1];
   return text === undefined ? undefined : JSON.parse(text);
 }
 
+/**
+ * The file of the only gateway that runs.
+ *
+ * @throws {ControlError} if that is none, or has no file.
+ */
+export async function fileOfOnly(directory: string | undefined): Promise<string> {
+  const gateway = await onlyGateway("--config", directory);
+  const { configFile } = await statsOf(gateway) ?? {};
+  if (configFile) return configFile;
+  throw new ControlError(`--config: missing, and ${gateway.name} runs without a file`);
+}
+
+/** A gateway that runs with a file. */
+export interface Running {
+  readonly client: ControlClient;
+  readonly stats: ControlledStats;
+  /** Prefixes that its peers have. */
+  readonly taken: readonly Prefix[];
+}
+
+/**
+ * The gateway that runs with a file.
+ *
+ * @param file Its whole path.
+ * @throws {ControlError} if one of the file's name runs and may not be asked: it may be that one.
+ */
+export async function runningFrom(
+  file: string,
+  directory: string | undefined,
+): Promise<Running | undefined> {
+  if (directory === "off") return undefined;
+  for (const client of await runningGateways(directory)) {
+    try {
+      const stats = await statsOf(client);
+      if (stats?.configFile !== file) continue;
+      const taken = stats.peers.flatMap(({ allowedIps }) => allowedIps.map(parsePrefixValue))
+        .filter((prefix) => prefix instanceof Prefix);
+      return { client, stats, taken };
+    } catch (error) {
+      if (!(error instanceof ControlError) || client.name === interfaceNameOf(file)) throw error;
+    }
+  }
+  return undefined;
+}
+
+function directoriesFor(given: string | undefined): readonly string[] {
+  return given === undefined ? controlDirectories() : [given];
+}
+
 /** Where the file says. A file that cannot be read says nothing. */
-async function directoryOf(file: string | undefined): Promise<string> {
-  if (file === undefined) return DEFAULT_DIRECTORY;
+async function directoryOf(file: string): Promise<string | undefined> {
   try {
     const source = parseConfigFile(await Deno.readTextFile(file), file);
     const { controlDir } = source.interface as RawSection;
-    return typeof controlDir === "string" && controlDir !== "off" ? controlDir : DEFAULT_DIRECTORY;
+    return typeof controlDir === "string" && controlDir !== "off" ? controlDir : undefined;
   } catch {
-    return DEFAULT_DIRECTORY;
+    return undefined;
   }
 }

@@ -12,7 +12,7 @@ import {
   generatePrivateKey,
   KEY_TEXT_LENGTH,
   publicKeyOf,
-} from "../config/base64.ts";
+} from "../base64.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** @returns the exit status. */

@@ -7,26 +7,31 @@
  */
 
 import { Command, CommanderError, InvalidArgumentError, Option } from "npm:commander@15.1.0";
+import type { UdpChoice } from "../bind/udp_open.ts";
 import { ConfigError } from "../config/error.ts";
-import { DEFAULT_DIRECTORY, isInterfaceName } from "../control/socket_path.ts";
+import { isInterfaceName } from "../control/socket_path.ts";
+import { stateDirectories } from "../gateway/state_directory.ts";
 import { VERSION } from "../version.ts";
+import { type Confinement, describeConfinement } from "./confine.ts";
 import { addConfigFlags, applyFlags, type FlagValue } from "./flags.ts";
 import { genkey, genpsk, pubkey } from "./keys.ts";
-import { STANDARD_INPUT } from "./read.ts";
+import { isDescriptor, isStandardInput } from "./read.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
 
 /**
  * Runs one command.
  *
  * @param args Without the name of the program.
+ * @param confinement What this process has given up already.
  * @returns the exit status.
  */
 export async function run(
   args: readonly string[],
   terminal: Terminal = processTerminal,
+  confinement?: Confinement,
 ): Promise<number> {
   let status = 0;
-  const program = makeProgram(terminal, (result) => status = result);
+  const program = makeProgram(terminal, confinement, (result) => status = result);
   try {
     await program.parseAsync([...args], { from: "user" });
     return status;
@@ -38,7 +43,11 @@ export async function run(
   }
 }
 
-function makeProgram(terminal: Terminal, done: (status: number) => void): Command {
+function makeProgram(
+  terminal: Terminal,
+  confinement: Confinement | undefined,
+  done: (status: number) => void,
+): Command {
   const program = new Command("wirestack")
     .description("A WireGuard gateway in user space: no root, no kernel module, no TUN device.")
     .version(VERSION, "-V, --version", "print the version")
@@ -57,10 +66,11 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     })
-    // The help of `up` shows it. Here it is for a task, which has its arguments in front of the user's.
+    // The help of `up` shows them. Here they are for a task, which has its arguments in front of the user's.
     .addOption(new Option("--ffi").hideHelp())
-    .hook("preAction", (program, command) => {
-      if (command.name() !== "up" || !program.opts().ffi) terminal.giveUpFfi();
+    .addOption(new Option("--no-ffi").hideHelp())
+    .hook("preAction", (_program, command) => {
+      if (command.name() !== "up" && command.name() !== "check") terminal.giveUpFfi();
     });
 
   const upCommand = program.command("up")
@@ -71,48 +81,31 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
         "file, and are enough without one. SIGHUP, as `wirestack reload`, " +
         "reads the configuration again. SIGUSR2 logs the counters.",
     )
-    .argument("[CONFIG]", "wg-quick file, or -")
-    .addOption(
-      new Option("--name <NAME>", "name of the gateway for wg and wirestack show").argParser(
-        parseName,
-      ),
-    )
-    .addOption(
-      new Option("--log-level <LEVEL>", "least that is logged")
-        .choices(["trace", "debug", "info", "warning", "error"]).default("info").helpGroup("Log:"),
-    )
-    .addOption(
-      new Option("--log-format <FORMAT>", "form of the log on standard error")
-        .choices(["text", "json"]).default("text").helpGroup("Log:"),
-    )
-    .addOption(
-      new Option("--ffi", "UDP in batches by calls of the C library: Linux, and a wider permission")
-        .helpGroup("System:"),
-    )
-    .addOption(
-      new Option("--crypto <WHICH>", "the fastest there is, node:crypto, or plain TypeScript")
-        .choices(["auto", "native", "noble"]).default("auto").helpGroup("Tunnel:"),
-    );
+    .argument("[CONFIG]", "wg-quick file, or -");
+  addUpOptions(upCommand);
   const upFlags = addConfigFlags(upCommand);
-  upCommand.action(async (file: string | undefined, options, command: Command) => {
-    const { ffi = false } = command.optsWithGlobals();
-    if (ffi) await checkFfi();
+  upCommand.action(async (file: string | undefined, options) => {
+    const { ffi, reason } = await chooseFfi(options.ffi ?? program.opts().ffi);
+    if (!ffi) terminal.giveUpFfi();
     const loaded = await load(file, upFlags, terminal);
-    const { up } = await import("./up.ts");
-    const { Gateway } = await import("../gateway/gateway.ts");
-    const { chooseCrypto } = await import("../arena/crypto.ts");
+    const { up, Gateway, chooseCrypto, controlHandlers } = await loadUp();
     const crypto = chooseCrypto(options.crypto);
-    const { controlHandlers } = await import("../control/handlers.ts");
     const { controlDir } = loaded.config;
-    const isFile = file !== undefined && file !== STANDARD_INPUT;
+    const isFile = file !== undefined && !isDescriptor(file);
     const path = isFile ? await realPath(file) : undefined;
-    if (controlDir === undefined || controlDir === "off") giveUpWriting();
     const status = await up(loaded, {
       ...options,
-      start: (config) => Gateway.start(config, { ffi, ...(crypto && { crypto }) }),
+      udp: describeUdp(ffi, reason),
+      ...(ffi && { confinement: describeConfinement(confinement, options.confine) }),
+      start: (config) =>
+        Gateway.start(config, {
+          ffi,
+          stateDirectories: stateDirectories(),
+          ...(crypto && { crypto }),
+        }),
       handlers: (gateway) =>
         controlHandlers(gateway, {
-          started: loaded.config,
+          started: loaded,
           load: () => loadAgain(file, upFlags, terminal),
           ...(path !== undefined && { file: path }),
         }),
@@ -121,20 +114,28 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
         ...(options.name !== undefined && { name: options.name }),
         ...(isFile && { file }),
       },
+      onControlOpen: giveUpWriting,
     }, terminal);
     done(status);
   });
 
   const checkCommand = program.command("check")
     .summary("check a configuration")
-    .description("Prints every problem of a configuration, or what it amounts to.")
+    .description(
+      "Prints every problem of a configuration, and what up would find when it starts, or what it " +
+        "amounts to. Takes the flags of up: a command is checked by exchanging that word.",
+    )
     .argument("[CONFIG]", "wg-quick file, or -");
+  addUpOptions(checkCommand);
   const checkFlags = addConfigFlags(checkCommand);
-  checkCommand.action(async (file: string | undefined) => {
-    const { config, warnings } = await load(file, checkFlags, terminal);
-    const { summarize } = await import("../config/summary.ts");
-    for (const warning of warnings) terminal.error(`warning: ${warning}\n`);
-    terminal.out(`${file ?? "flags"}: ok\n${summarize(config)}\n`);
+  checkCommand.action(async (file: string | undefined, options) => {
+    const loaded = await load(file, checkFlags, terminal);
+    const { check } = await import("./check.ts");
+    await check(loaded, {
+      ...(file !== undefined && { file }),
+      ...(options.name !== undefined && { name: options.name }),
+      ffi: options.ffi ?? program.opts().ffi,
+    }, terminal);
   });
 
   program.command("show")
@@ -168,7 +169,7 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
       "Makes keys for a client, gives it a free address, adds it to the gateway's file and to the " +
         "gateway that runs with it, and prints the client's wg-quick file.",
     )
-    .argument("<NAME>", "what to call it, a comment in the gateway's file")
+    .argument("<NAME>", "what to call it")
     .option("--config <FILE>", "the gateway's file (default: of the only gateway that runs)")
     .option("--endpoint <HOST:PORT>", "where clients reach the gateway")
     .option(
@@ -183,6 +184,30 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
     .action(async (name: string, options) => {
       const { addPeer } = await import("./add_peer.ts");
       done(await orNotRunning(() => addPeer(name, options, terminal), terminal));
+    });
+  program.command("remove-peer")
+    .summary("remove a client")
+    .description(
+      "Takes a peer out of the gateway's file and out of the gateway that runs with it.",
+    )
+    .argument("<NAME>", "its name or public key")
+    .option("--config <FILE>", "the gateway's file (default: of the only gateway that runs)")
+    .addOption(controlDirOption())
+    .action(async (name: string, options) => {
+      const { removePeer } = await import("./remove_peer.ts");
+      done(await orNotRunning(() => removePeer(name, options, terminal), terminal));
+    });
+  program.command("strip")
+    .summary("print what wg takes of a configuration")
+    .description(
+      "Prints a configuration without what is not WireGuard's own, as wg-quick strip does, for " +
+        "wg syncconf NAME <(wirestack strip CONFIG). Has the private key. wirestack reload applies " +
+        "all of it.",
+    )
+    .argument("<CONFIG>", "wg-quick file, or -")
+    .action(async (file: string) => {
+      const { strip } = await import("./strip.ts");
+      done(await strip(file, terminal));
     });
   program.command("genkey")
     .description("Prints a new private key, as wg genkey does.")
@@ -199,10 +224,78 @@ function makeProgram(terminal: Terminal, done: (status: number) => void): Comman
   return program;
 }
 
-async function checkFfi(): Promise<void> {
-  const { udpUnavailable } = await import("../../ffi/mod.ts");
-  const reason = udpUnavailable();
-  if (reason !== undefined) throw new ConfigError([`--ffi: ${reason}`]);
+/** Loads what `up` needs. */
+export async function loadUp() {
+  const [{ up }, { Gateway }, { chooseCrypto }, { controlHandlers }] = await Promise.all([
+    import("./up.ts"),
+    import("../gateway/gateway.ts"),
+    import("../arena/crypto.ts"),
+    import("../control/handlers.ts"),
+    loadConfigModules(),
+  ]);
+  return { up, Gateway, chooseCrypto, controlHandlers };
+}
+
+async function loadConfigModules() {
+  const [{ loadSource }, { ConfigSource }, { parseConfigFile }, { isWorldAccessible, readText }] =
+    await Promise.all([
+      import("../config/config.ts"),
+      import("../config/source.ts"),
+      import("../config/file.ts"),
+      import("./read.ts"),
+    ]);
+  return { loadSource, ConfigSource, parseConfigFile, isWorldAccessible, readText };
+}
+
+/** @param asked By --ffi or --no-ffi. */
+/** What `up` takes beside the keys of the configuration; `check` takes the same. */
+function addUpOptions(command: Command): void {
+  command
+    .addOption(
+      new Option("--name <NAME>", "name of the gateway for wg and wirestack show").argParser(
+        parseName,
+      ),
+    )
+    .addOption(
+      new Option("--log-level <LEVEL>", "least that is logged")
+        .choices(["trace", "debug", "info", "warning", "error"]).default("info").helpGroup("Log:"),
+    )
+    .addOption(
+      new Option("--log-format <FORMAT>", "form of the log on standard error")
+        .choices(["text", "json"]).default("text").helpGroup("Log:"),
+    )
+    .addOption(
+      new Option(
+        "--ffi",
+        "UDP in batches by calls of the C library, or an error: the default on Linux",
+      )
+        .helpGroup("System:"),
+    )
+    .addOption(
+      new Option("--no-ffi", "slower, and within Deno's own sandbox").helpGroup("System:"),
+    )
+    .addOption(
+      new Option("--no-confine", "keep all files and system calls that this user has")
+        .helpGroup("System:"),
+    )
+    .addOption(
+      new Option("--crypto <WHICH>", "the fastest there is, node:crypto, or plain TypeScript")
+        .choices(["auto", "native", "noble"]).default("auto").helpGroup("Tunnel:"),
+    );
+}
+
+async function chooseFfi(asked: boolean | undefined): Promise<UdpChoice> {
+  const { chooseUdp } = await import("../bind/udp_open.ts");
+  try {
+    return chooseUdp(asked);
+  } catch (error) {
+    throw new ConfigError([`--ffi: ${(error as Error).message}`]);
+  }
+}
+
+function describeUdp(ffi: boolean, reason: string | undefined): string {
+  if (ffi) return "UDP in batches (FFI)";
+  return `UDP over Deno's sockets (${reason === undefined ? "--no-ffi" : `FFI ${reason}`})`;
 }
 
 /** @returns undefined for a pipe that has no name (`<(…)`). */
@@ -217,7 +310,7 @@ async function realPath(file: string): Promise<string | undefined> {
 function controlDirOption(): Option {
   return new Option(
     "--control-dir <DIR>",
-    `folder of the control sockets (default ${DEFAULT_DIRECTORY})`,
+    "folder of the control sockets (default: the user's own, and root's /var/run/wireguard)",
   );
 }
 
@@ -241,7 +334,8 @@ function parseName(text: string): string {
 
 /**
  * The program may write anywhere, because `add-peer` does. A gateway has no use for more than the
- * folder of its control socket, which the task names beside it, and so stays permitted.
+ * usual folders of control sockets and of state, which the task names beside it, and so stay
+ * permitted. In any other folder its socket stays behind when it ends, and is replaced by the next.
  */
 function giveUpWriting(): void {
   Deno.permissions.revokeSync({ name: "write", path: "/" });
@@ -252,24 +346,27 @@ async function loadAgain(
   flags: readonly FlagValue[],
   terminal: Terminal,
 ) {
-  if (file !== STANDARD_INPUT) return await load(file, flags, terminal);
-  throw new ConfigError(["-: standard input cannot be read again, expected a file"]);
+  if (file === undefined || !isDescriptor(file)) return await load(file, flags, terminal);
+  throw new ConfigError([
+    `${file}: ${
+      isStandardInput(file) ? "standard input" : "a descriptor"
+    } cannot be read again, expected a file`,
+  ]);
 }
 
 async function load(file: string | undefined, flags: readonly FlagValue[], terminal: Terminal) {
   if (file === undefined && flags.length === 0) {
     throw new ConfigError(["CONFIG: missing, expected a file, - or flags (see --help)"]);
   }
-  const { loadSource } = await import("../config/config.ts");
-  const { ConfigSource } = await import("../config/source.ts");
-  const { parseConfigFile } = await import("../config/file.ts");
-  const { isWorldAccessible, readText } = await import("./read.ts");
+  const { loadSource, ConfigSource, parseConfigFile, isWorldAccessible, readText } =
+    await loadConfigModules();
   const source = file === undefined
     ? new ConfigSource({ flag: "flags" })
     : parseConfigFile(await readText(file, "a wg-quick file", terminal), file);
   await applyFlags(source, flags, terminal);
   const loaded = loadSource(source);
-  if (file === undefined || !await isWorldAccessible(file)) return loaded;
-  const warning = `${file}: is world accessible, expected mode 600`;
-  return { ...loaded, warnings: [warning, ...loaded.warnings] };
+  const { advise } = await import("../gateway/advice.ts");
+  const warnings = advise(loaded);
+  if (file === undefined || !await isWorldAccessible(file)) return { ...loaded, warnings };
+  return { ...loaded, warnings: [`${file}: is world accessible, expected mode 600`, ...warnings] };
 }

@@ -5,11 +5,24 @@
  */
 
 import { ConfigError } from "../config/error.ts";
-import { decodeKey } from "../config/base64.ts";
+import { decodeKey } from "../base64.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** The name that stands for standard input. */
-export const STANDARD_INPUT = "-";
+const STANDARD_INPUT = /^(?:-|\/dev\/stdin|\/(?:dev|proc\/self)\/fd\/0)$/;
+const DESCRIPTOR = /^\/(?:dev|proc\/self)\/fd\/(\d{1,9})$/;
+
+/** Bytes of a configuration: of some 100,000 peers. */
+const MAX_BYTES = 32 << 20;
+
+/** Whether a name stands for standard input. */
+export function isStandardInput(path: string): boolean {
+  return STANDARD_INPUT.test(path);
+}
+
+/** Whether a name stands for what the program was started with: it says nothing, and is read once. */
+export function isDescriptor(path: string): boolean {
+  return isStandardInput(path) || DESCRIPTOR.test(path);
+}
 
 /**
  * @param expected What the file should be, for the message.
@@ -20,9 +33,7 @@ export async function readText(
   expected: string,
   terminal: Terminal,
 ): Promise<string> {
-  const bytes = path === STANDARD_INPUT
-    ? await terminal.readInput()
-    : await readFile(path, expected);
+  const bytes = isStandardInput(path) ? await terminal.readInput() : await readFile(path, expected);
   if (bytes.includes(0)) throw new ConfigError([`${path}: is not text, expected ${expected}`]);
   return new TextDecoder().decode(bytes);
 }
@@ -43,7 +54,28 @@ async function readFile(path: string, expected: string): Promise<Uint8Array> {
     return await Deno.readFile(path);
   } catch (error) {
     if (error instanceof ConfigError) throw error;
+    const descriptor = DESCRIPTOR.exec(path)?.[1];
+    if (descriptor !== undefined && error instanceof Deno.errors.NotCapable) {
+      return await readRedirected(path, Number(descriptor), expected);
+    }
     throw new ConfigError([`${path}: ${whyUnreadable(error)}, expected ${expected}`]);
+  }
+}
+
+/** Deno opens a descriptor if it is a pipe. A file takes the C library. */
+async function readRedirected(
+  path: string,
+  descriptor: number,
+  expected: string,
+): Promise<Uint8Array> {
+  const { readDescriptor } = await import("../../ffi/mod.ts");
+  try {
+    return readDescriptor(descriptor, MAX_BYTES);
+  } catch (error) {
+    const why = error instanceof Deno.errors.NotCapable
+      ? "a file as a descriptor needs --allow-ffi"
+      : (error as Error).message;
+    throw new ConfigError([`${path}: ${why}, expected ${expected} by its name, or - and <FILE`]);
   }
 }
 
@@ -57,7 +89,7 @@ function whyUnreadable(error: unknown): string {
 
 /** Whether other users may get at the file: it and its folder let them, as wg-quick judges it. */
 export async function isWorldAccessible(path: string): Promise<boolean> {
-  if (path === STANDARD_INPUT) return false;
+  if (isDescriptor(path)) return false;
   try {
     const real = await Deno.realPath(path);
     const file = await Deno.stat(real);

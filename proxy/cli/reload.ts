@@ -25,12 +25,15 @@ export async function reload(
     terminal.error(`wirestack: ${gateway.name}: is no Wirestack gateway, expected one\n`);
     return 1;
   }
+  const changes: string[] = [];
   for (const [key, value] of answer.pairs) {
     const text = decodeURIComponent(value);
     if (key === "warning") terminal.error(`warning: ${text}\n`);
     if (key === "problem") terminal.error(`${text}\n`);
+    if (key === "change") changes.push(`  ${text}\n`);
   }
   if (answer.errno !== 0) return 2;
-  terminal.out(`${gateway.name}: reloaded\n`);
+  const nothing = changes.length === 0 ? ", nothing has changed" : "";
+  terminal.out(`${gateway.name}: reloaded${nothing}\n${changes.join("")}`);
   return 0;
 }

@@ -5,8 +5,9 @@
  */
 
 import { type ControlAnswer, type ControlClient, ControlError } from "../control/client.ts";
-import { encodeKey, publicKeyOf } from "../config/base64.ts";
-import { findGateway, runningGateways, type ShownStats, statsOf } from "./gateways.ts";
+import { encodeKey, publicKeyOf } from "../base64.ts";
+import { findGateway, placesOf, runningGateways, statsOf } from "./gateways.ts";
+import type { ControlledStats } from "../control/handlers.ts";
 import { formatGateway } from "./show_format.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -20,11 +21,13 @@ export interface ShownGateway {
   readonly fwMark: number;
   readonly peers: readonly ShownPeer[];
   /** Null for another program's interface. */
-  readonly gateway: ShownStats | null;
+  readonly gateway: ControlledStats | null;
 }
 
 export interface ShownPeer {
   readonly publicKey: string;
+  /** Null when there is none, or it is another program's. */
+  readonly name: string | null;
   readonly presharedKey: "(hidden)" | null;
   readonly endpoint: string | null;
   readonly allowedIps: readonly string[];
@@ -48,9 +51,14 @@ export async function show(
     terminal.out(json ? toJson(shown) : formatGateway(shown, Date.now()));
     return 0;
   }
+  const clients = await runningGateways(controlDir);
   let status = 0;
+  if (clients.length === 0) {
+    terminal.error(`wirestack: no gateway runs (nobody listens in ${placesOf(controlDir)})\n`);
+    status = 1;
+  }
   const all: ShownGateway[] = [];
-  for (const client of await runningGateways(controlDir)) {
+  for (const client of clients) {
     try {
       all.push(await ask(client));
     } catch (error) {
@@ -70,11 +78,16 @@ async function ask(client: ControlClient): Promise<ShownGateway> {
     throw new ControlError(`${client.name}: no answer to get=1`);
   }
   const gateway = await statsOf(client) ?? null;
-  return { ...shownInterface(client.name, answer), gateway };
+  const names = new Map(gateway?.peers.map(({ publicKey, name }) => [publicKey, name]));
+  return { ...shownInterface(client.name, answer, names), gateway };
 }
 
 /** An answer to `get=1`, sorted as by `wg`: who has shaken hands last comes first. */
-export function shownInterface(name: string, { pairs }: ControlAnswer) {
+export function shownInterface(
+  name: string,
+  { pairs }: ControlAnswer,
+  names: ReadonlyMap<string, string | null>,
+) {
   const first = pairs.findIndex(([key]) => key === "public_key");
   const device = new Map(first < 0 ? pairs : pairs.slice(0, first));
   const privateKey = device.get("private_key");
@@ -89,15 +102,22 @@ export function shownInterface(name: string, { pairs }: ControlAnswer) {
     privateKey: privateKey ? "(hidden)" as const : null,
     listenPort: Number(device.get("listen_port") ?? 0),
     fwMark: Number(device.get("fwmark") ?? 0),
-    peers: sections.map(shownPeer).sort((a, b) => b.latestHandshake - a.latestHandshake),
+    peers: sections.map((pairs) => shownPeer(pairs, names)).sort((a, b) =>
+      b.latestHandshake - a.latestHandshake
+    ),
   };
 }
 
-function shownPeer(pairs: readonly (readonly [string, string])[]): ShownPeer {
+function shownPeer(
+  pairs: readonly (readonly [string, string])[],
+  names: ReadonlyMap<string, string | null>,
+): ShownPeer {
   const values = new Map(pairs);
   const number = (key: string) => Number(values.get(key) ?? 0);
+  const publicKey = encodeKey(Uint8Array.fromHex(values.get("public_key")!));
   return {
-    publicKey: encodeKey(Uint8Array.fromHex(values.get("public_key")!)),
+    publicKey,
+    name: names.get(publicKey) ?? null,
     presharedKey: /[^0]/.test(values.get("preshared_key") ?? "") ? "(hidden)" : null,
     endpoint: values.get("endpoint") ?? null,
     allowedIps: pairs.filter(([key]) => key === "allowed_ip").map(([, value]) => value),

@@ -28,6 +28,7 @@ function peerLines(peer: ShownPeer, now: number): string[] {
   const { receivedBytes, sentBytes, latestHandshake, persistentKeepalive } = peer;
   return [
     `peer: ${peer.publicKey}`,
+    ...(peer.name ? [`  name: ${peer.name}`] : []),
     ...(peer.presharedKey ? [`  preshared key: ${peer.presharedKey}`] : []),
     ...(peer.endpoint ? [`  endpoint: ${peer.endpoint}`] : []),
     `  allowed ips: ${peer.allowedIps.join(", ") || "(none)"}`,
@@ -69,7 +70,7 @@ type Counts = Readonly<Record<string, number>>;
 
 /** Of all counters, those of what went no further. */
 const DROP =
-  /^(?:dropped|bad|malformed|no[A-Z]|tooMany|tooBig|forbidden|prohibited|flowLimit|sourceRouted|hopLimit|unknownProtocol|reassembly|evicted|unasked|sendErrors|receiveErrors|socketErrors)/;
+  /^(?:dropped|bad|malformed|no[A-Z]|tooMany|tooBig|forbidden|prohibited|flowLimit|sourceRouted|hopLimit|unknownProtocol|reassembly|evicted|unasked|sendErrors|receiveErrors|socketErrors|outOf)/;
 
 function dropsOf(counters: GatewayStats["counters"]): string[] {
   return Object.entries(counters).flatMap(([group, counts]) =>

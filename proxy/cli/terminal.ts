@@ -15,6 +15,8 @@ export interface Terminal {
   outputIsWorldAccessible(): boolean;
   /** Columns of standard output, if it is a terminal. */
   columns(): number | undefined;
+  /** @returns what tells whether the terminal that this process has now has gone meanwhile. */
+  watchHangUp(): () => boolean;
   /** Gives up the permission to call foreign code, for good: the program has it and does not use it. */
   giveUpFfi(): void;
 }
@@ -32,6 +34,10 @@ export const processTerminal: Terminal = {
     }
   },
   columns: () => Deno.stdout.isTerminal() ? Deno.consoleSize().columns : undefined,
+  watchHangUp() {
+    const streams = [Deno.stdin, Deno.stdout, Deno.stderr].filter((stream) => stream.isTerminal());
+    return () => streams.length > 0 && streams.every((stream) => !stream.isTerminal());
+  },
   giveUpFfi: () => void Deno.permissions.revokeSync({ name: "ffi" }),
 };
 

@@ -15,7 +15,7 @@ import { summarizeProxy } from "../config/summary.ts";
 import type { ControlHandlers } from "../control/connection.ts";
 import { type ControlOptions, openControl } from "../control/open.ts";
 import { type ControlServer, NameInUseError } from "../control/server.ts";
-import { encodeKey } from "../config/base64.ts";
+import { encodeKey } from "../base64.ts";
 import { configureLog, type LogFormat, type LogLevel } from "../log/log.ts";
 import { listenForSignals, StopRequests } from "./signals.ts";
 import type { Terminal } from "./terminal.ts";
@@ -31,7 +31,7 @@ export interface RunningGateway {
   /** Resolves once closed; rejects if the gateway cannot go on. */
   readonly closed: Promise<void>;
   stats(): unknown;
-  close(options: { graceMs: number }): Promise<void>;
+  close(options: { graceMs: number }): Promise<unknown>;
 }
 
 export interface UpOptions<G extends RunningGateway> {
@@ -41,6 +41,12 @@ export interface UpOptions<G extends RunningGateway> {
   /** What the control socket and SIGHUP do to it. */
   readonly handlers: (gateway: G) => ControlHandlers;
   readonly control: ControlOptions;
+  /** How WireGuard's datagrams travel, for the line that says where it listens. */
+  readonly udp: string;
+  /** What this process has given up, in one line. */
+  readonly confinement?: string;
+  /** Called once there is a control socket, or none: what was needed for that may be given up. */
+  readonly onControlOpen?: () => void;
   /** Tests send their own. */
   readonly listen?: typeof listenForSignals;
   readonly exit?: (status: number) => void;
@@ -62,6 +68,11 @@ export async function up<G extends RunningGateway>(
   let gateway: G | undefined;
   let handlers: ControlHandlers | undefined;
   let control: ControlServer | undefined;
+  const hasHungUp = terminal.watchHangUp();
+  const stop = (why: string) => {
+    log.info(`${why}stopping, connections have {seconds} s`, { seconds: GRACE_MS / 1000 });
+    stopped.resolve();
+  };
   const unlisten = (options.listen ?? listenForSignals)({
     stop() {
       const request = requests.receive(performance.now());
@@ -69,18 +80,26 @@ export async function up<G extends RunningGateway>(
         control?.close();
         (options.exit ?? Deno.exit)(1);
       }
-      if (request !== "stop") return;
-      log.info("stopping, connections have {seconds} s", { seconds: GRACE_MS / 1000 });
-      stopped.resolve();
+      if (request === "stop") stop("");
     },
     report: () => log.info("stats", { stats: gateway?.stats() }),
-    reload: () => void handlers?.reload().catch(logDefect),
+    reload() {
+      if (hasHungUp()) stop("the terminal is gone: ");
+      else handlers?.reload().catch(logDefect);
+    },
   });
   try {
+    // First of all: who runs under this name already keeps everything.
+    control = await openControl(options.control);
+    options.onControlOpen?.();
     gateway = await options.start(config);
-    logListening(gateway, config);
+    logListening(gateway, config, options.udp);
+    if (options.confinement !== undefined) log.info(literal(options.confinement));
     handlers = options.handlers(gateway);
-    control = await openControl(options.control, handlers);
+    if (control !== undefined) {
+      control.serve(handlers);
+      getLogger(["wirestack", "control"]).info("control socket {path}", { path: control.path });
+    }
     await Promise.race([stopped.promise, gateway.closed]);
     await gateway.close({ graceMs: GRACE_MS });
     log.info("stopped");
@@ -104,9 +123,9 @@ export async function up<G extends RunningGateway>(
   }
 }
 
-function logListening(gateway: RunningGateway, config: GatewayConfig): void {
+function logListening(gateway: RunningGateway, config: GatewayConfig, udp: string): void {
   getLogger(["wirestack"]).info(
-    "listening on UDP port {port}, public key {publicKey}, address {address}, peers {peers}, {proxy}",
+    "listening on UDP port {port}, public key {publicKey}, address {address}, peers {peers}, {proxy}, {udp}",
     {
       port: gateway.port,
       publicKey: encodeKey(gateway.publicKey),
@@ -114,6 +133,7 @@ function logListening(gateway: RunningGateway, config: GatewayConfig): void {
         "none",
       peers: config.peers.length,
       proxy: config.proxy ? summarizeProxy(config.proxy) : "no proxy",
+      udp,
     },
   );
 }

@@ -12,10 +12,12 @@ export type ConfigPath = readonly (string | number)[];
  * ever holds the value of a key.
  */
 export class ConfigError extends Error {
+  /** For those who have no `instanceof`. */
   override readonly name = "ConfigError";
   /** One line each: `FILE:LINE: KEY: what is wrong, what was expected`. */
   readonly problems: readonly string[];
 
+  /** Made where a configuration is read. */
   constructor(problems: readonly string[]) {
     super(problems.join("\n"));
     this.problems = problems;
@@ -27,10 +29,16 @@ export class ConfigError extends Error {
  * host's. Whoever knows where the value was written puts that before the message.
  */
 export class SettingError extends Error {
+  /** For those who have no `instanceof`. */
   override readonly name = "SettingError";
+  /** Where the value is in a {@link ConfigInput}. */
   readonly path: ConfigPath;
 
-  /** @param message `what is wrong, what was expected`, without the name of the setting. */
+  /**
+   * Made where the system refuses.
+   *
+   * @param message `what is wrong, what was expected`, without the name of the setting.
+   */
   constructor(path: ConfigPath, message: string, options?: ErrorOptions) {
     super(message, options);
     this.path = path;

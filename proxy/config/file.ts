@@ -1,15 +1,18 @@
 /**
  * The wg-quick file, as `wg` and `wg-quick` read it: sections and keys in any case, `#` begins a
- * comment anywhere, keys that hold lists may be repeated. One section is ours, `[Proxy]`.
+ * comment anywhere, keys that hold lists may be repeated. One section is ours, `[Proxy]`. A comment
+ * behind or directly below `[Peer]` names the peer, where there is no `Name`: people have written
+ * their names there before there was a key for it.
  *
  * @module
  */
 
+import { otherDialect } from "./dialects.ts";
 import type { ConfigPath } from "./error.ts";
 import { findKey, findSection, type Key, KEYS, type Section, SECTION_NAMES } from "./keys.ts";
-import { ConfigSource } from "./source.ts";
+import { ConfigSource, type Origin, type RawSection } from "./source.ts";
 import { suggest } from "./suggest.ts";
-import { splitList } from "./values.ts";
+import { parsePeerName, splitList, Wrong } from "./values.ts";
 
 /**
  * Splits a file into values with their places. Never throws: what is wrong with the file's form is
@@ -22,6 +25,7 @@ export function parseConfigFile(text: string, file: string): ConfigSource {
   const parser = new Parser(source, file);
   const lines = text.replace(/^\uFEFF/, "").split(/\r?\n|\r/);
   lines.forEach((line, index) => parser.line(line, index + 1));
+  parser.end();
   return source;
 }
 
@@ -30,6 +34,8 @@ class Parser {
   readonly #file: string;
   /** Undefined before the first section; null in one that is unknown or a second of its kind. */
   #path: ConfigPath | null | undefined;
+  /** Comments that may be names. */
+  readonly #comments: { path: ConfigPath; name: string; origin: Origin }[] = [];
 
   constructor(source: ConfigSource, file: string) {
     this.#source = source;
@@ -40,9 +46,29 @@ class Parser {
     const origin = { file: this.#file, line };
     const hash = text.indexOf("#");
     const content = (hash < 0 ? text : text.slice(0, hash)).trim();
-    if (content === "") return;
     if (content.startsWith("[")) this.#header(content, origin);
-    else this.#assignment(content, origin);
+    else if (content !== "") this.#assignment(content, origin);
+    if (this.#path?.[0] === "peers" && hash >= 0 && (content === "" || content.startsWith("["))) {
+      this.#comment(this.#path, text.slice(hash + 1).trim(), origin);
+    }
+  }
+
+  /** Gives peers without a `Name` that of their comment. One that another peer has is none. */
+  end(): void {
+    const peers = this.#source.peers as RawSection[];
+    const taken = new Set(peers.map(({ name }) => String(name).toLowerCase()));
+    for (const { path, name, origin } of this.#comments) {
+      if (this.#source.has(path, NAME) || taken.has(name.toLowerCase())) continue;
+      taken.add(name.toLowerCase());
+      this.#source.set(path, NAME, name, origin);
+    }
+  }
+
+  #comment(path: ConfigPath, text: string, origin: { file: string; line: number }): void {
+    const { line } = this.#source.origin(path) as { line: number };
+    if (origin.line > line + 1) return;
+    const name = parsePeerName(text);
+    if (!(name instanceof Wrong)) this.#comments.push({ path, name, origin });
   }
 
   #header(content: string, origin: { file: string; line: number }): void {
@@ -55,10 +81,12 @@ class Parser {
     const section = findSection(name);
     if (section === undefined) {
       const near = suggest(name, Object.values(SECTION_NAMES));
+      const dialect = otherDialect(`[${name}]`);
       this.#source.problemAt(
         origin,
-        `[${name}]: unknown section, ${
-          near ? `did you mean [${near}]?` : `expected ${SECTIONS_EXPECTED}`
+        `[${name}]: ${
+          dialect ??
+            `unknown section, ${near ? `did you mean [${near}]?` : `expected ${SECTIONS_EXPECTED}`}`
         }`,
       );
       return;
@@ -90,6 +118,13 @@ class Parser {
     }
     const section = path[0] as Section;
     const key = findKey(section, name);
+    if (content.startsWith(";") || key && key.list !== "line" && /\s;/.test(content)) {
+      this.#source.problemAt(
+        origin,
+        `${nameToShow(name)}: a ; begins no comment here, expected # in its place`,
+      );
+      return;
+    }
     if (key === undefined) {
       const message = unknownKey(section, name, equals >= 0);
       this.#source.problemAt(origin, `${nameToShow(name)}: ${message}`);
@@ -125,6 +160,8 @@ class Parser {
   }
 }
 
+const NAME = findKey("peers", "Name")!;
+
 const SECTIONS_EXPECTED = "[Interface], [Peer] or [Proxy]";
 
 /**
@@ -141,6 +178,8 @@ function unknownKey(section: Section, name: string, assigned: boolean): string {
   if (elsewhere !== undefined) {
     return `does not belong in [${here}], expected in [${SECTION_NAMES[elsewhere.section]}]`;
   }
+  const dialect = otherDialect(name);
+  if (dialect !== undefined) return dialect;
   const firstWord = /^[A-Za-z0-9]+/.exec(name)?.[0] ?? "";
   const misspelt = nameToShow(name) === name;
   const near = suggest(

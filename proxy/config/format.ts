@@ -4,6 +4,7 @@
  * @module
  */
 
+import { encodeKey } from "../base64.ts";
 import type { ConfigInput } from "./config.ts";
 import { type Key, KEYS, type Section, SECTION_NAMES } from "./keys.ts";
 import type { RawSection } from "./source.ts";
@@ -31,7 +32,8 @@ function formatSection(section: Section, values: object): string {
 
 function linesOf(key: Key, value: unknown): string[] {
   if (value === undefined) return [];
-  const values = Array.isArray(value) ? value.map(String) : [String(value)];
+  const text = value instanceof Uint8Array ? encodeKey(value) : String(value);
+  const values = Array.isArray(value) ? value.map(String) : [text];
   if (values.some((text) => /[\r\n#]/.test(text))) {
     throw new RangeError(`the value of ${key.name} has a line break or a #`);
   }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, DEFAULT_UDP_FILTERING } from "./defaults.ts";
 import type { InterfaceInput, PeerInput, ProxyInput } from "./config.ts";
 
 /** The sections, by their name in {@link ConfigInput}. */
@@ -30,8 +31,8 @@ export interface Key {
   readonly list?: "comma" | "line";
   /** Its value is never shown. */
   readonly secret?: true;
-  /** Accepted because wg-quick has it; nothing happens. */
-  readonly inert?: true;
+  /** Accepted because wg-quick or one of WireGuard's apps has it; nothing happens. */
+  readonly inert?: "yet" | "app";
   /** On the command line, without the dashes. */
   readonly flag?: string;
   /** Name of the flag's value in `--help`. */
@@ -104,7 +105,8 @@ export const KEYS: readonly Key[] = [
       field: "controlDir",
       flag: "control-dir",
       argument: "DIR|off",
-      help: "folder of the control socket (default /var/run/wireguard)",
+      help:
+        "folder of the control socket (default: root's /var/run/wireguard, else the user's own)",
     },
     {
       name: "FwMark",
@@ -113,13 +115,15 @@ export const KEYS: readonly Key[] = [
       argument: "MARK|off",
       help: "mark of what WireGuard sends, for routing rules (needs --ffi and CAP_NET_ADMIN)",
     },
-    { name: "DNS", field: "dns", list: "comma", inert: true },
-    { name: "Table", field: "table", inert: true },
-    { name: "PreUp", field: "preUp", list: "line", inert: true },
-    { name: "PostUp", field: "postUp", list: "line", inert: true },
-    { name: "PreDown", field: "preDown", list: "line", inert: true },
-    { name: "PostDown", field: "postDown", list: "line", inert: true },
-    { name: "SaveConfig", field: "saveConfig", inert: true },
+    { name: "DNS", field: "dns", list: "comma", inert: "yet" },
+    { name: "Table", field: "table", inert: "yet" },
+    { name: "PreUp", field: "preUp", list: "line", inert: "yet" },
+    { name: "PostUp", field: "postUp", list: "line", inert: "yet" },
+    { name: "PreDown", field: "preDown", list: "line", inert: "yet" },
+    { name: "PostDown", field: "postDown", list: "line", inert: "yet" },
+    { name: "SaveConfig", field: "saveConfig", inert: "yet" },
+    { name: "IncludedApplications", field: "includedApplications", list: "comma", inert: "app" },
+    { name: "ExcludedApplications", field: "excludedApplications", list: "comma", inert: "app" },
   ]),
   ...keys<PeerInput>("peers", [
     {
@@ -128,6 +132,13 @@ export const KEYS: readonly Key[] = [
       flag: "peer",
       argument: "PUBLICKEY",
       help: "a peer; the options below that follow it are this peer's",
+    },
+    {
+      name: "Name",
+      field: "name",
+      flag: "peer-name",
+      argument: "NAME",
+      help: "what to call the peer, here and in what is shown",
     },
     {
       name: "PresharedKey",
@@ -197,70 +208,85 @@ export const KEYS: readonly Key[] = [
       field: "tcpDialTimeout",
       flag: "tcp-dial-timeout",
       argument: "SECONDS",
-      help: "for a connection to a target (default 5)",
+      help: `for a connection to a target (default ${DEFAULT_TIMEOUTS.tcpDialMs / 1000})`,
     },
     {
       name: "TcpHalfCloseTimeout",
       field: "tcpHalfCloseTimeout",
       flag: "tcp-half-close-timeout",
       argument: "SECONDS",
-      help: "without data once one side has ended (default 60)",
+      help: `without data once one side has ended (default ${
+        DEFAULT_TIMEOUTS.tcpHalfCloseMs / 1000
+      })`,
     },
     {
       name: "TcpKeepaliveIdle",
       field: "tcpKeepaliveIdle",
       flag: "tcp-keepalive-idle",
       argument: "SECONDS",
-      help: "without a segment before probes begin (default 60)",
+      help: `without a segment before probes begin (default ${
+        DEFAULT_TIMEOUTS.tcpKeepAliveIdleMs / 1000
+      })`,
     },
     {
       name: "TcpKeepaliveInterval",
       field: "tcpKeepaliveInterval",
       flag: "tcp-keepalive-interval",
       argument: "SECONDS",
-      help: "between probes (default 30)",
+      help: `between probes (default ${DEFAULT_TIMEOUTS.tcpKeepAliveIntervalMs / 1000})`,
     },
     {
       name: "TcpKeepaliveCount",
       field: "tcpKeepaliveCount",
       flag: "tcp-keepalive-count",
       argument: "N",
-      help: "unanswered probes that end a connection (default 9)",
+      help:
+        `unanswered probes that end a connection (default ${DEFAULT_TIMEOUTS.tcpKeepAliveCount})`,
     },
     {
       name: "UdpIdleTimeout",
       field: "udpIdleTimeout",
       flag: "udp-idle-timeout",
       argument: "SECONDS",
-      help: "without a datagram before a session ends (default 60)",
+      help: `without a datagram before a session ends (default ${
+        DEFAULT_TIMEOUTS.udpIdleMs / 1000
+      })`,
     },
     {
       name: "UdpDnsIdleTimeout",
       field: "udpDnsIdleTimeout",
       flag: "udp-dns-idle-timeout",
       argument: "SECONDS",
-      help: "the same for port 53 (default 30)",
+      help: `the same for port 53 (default ${DEFAULT_TIMEOUTS.udpDnsIdleMs / 1000})`,
+    },
+    {
+      name: "UdpFiltering",
+      field: "udpFiltering",
+      flag: "udp-filtering",
+      argument: "endpoint|address|address-port",
+      help:
+        `who may answer a UDP session: anybody, an address that was asked, or only its port (default ${DEFAULT_UDP_FILTERING})`,
     },
     {
       name: "MaxDials",
       field: "maxDials",
       flag: "max-dials",
       argument: "N",
-      help: "connections to targets being made at once (default 2048)",
+      help: `connections to targets being made at once (default ${DEFAULT_LIMITS.maxDials})`,
     },
     {
       name: "MaxTcpConnections",
       field: "maxTcpConnections",
       flag: "max-tcp-connections",
       argument: "N",
-      help: "forwarded connections at once (default 16384)",
+      help: `forwarded connections at once (default ${DEFAULT_LIMITS.maxTcpConnections})`,
     },
     {
       name: "MaxUdpSessions",
       field: "maxUdpSessions",
       flag: "max-udp-sessions",
       argument: "N",
-      help: "UDP sessions at once (default 4096)",
+      help: `UDP sessions at once (default ${DEFAULT_LIMITS.maxUdpSessions})`,
     },
   ]),
 ];

@@ -6,6 +6,7 @@
  */
 
 import * as z from "npm:zod@4.6.7";
+import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, DEFAULT_UDP_FILTERING } from "./defaults.ts";
 import {
   integer,
   oneOf,
@@ -16,9 +17,10 @@ import {
   parseFolder,
   parseFwMark,
   parseKeepalive,
-  parseKey,
+  parseKeyInput,
   parseListenAddress,
   parseMap,
+  parsePeerName,
   parsePrefixValue,
   seconds,
   splitList,
@@ -34,7 +36,7 @@ const MAX_MTU = 65475;
 const DAY = 86400;
 
 export const interfaceSchema = z.strictObject({
-  privateKey: required(parseKey, "a key made by wirestack genkey"),
+  privateKey: required(keyValue(), "a key made by wirestack genkey"),
   address: listOf(parseAddressWithLength),
   listenPort: optional(integer(0, 65535)),
   listenAddress: optional(parseListenAddress),
@@ -50,11 +52,14 @@ export const interfaceSchema = z.strictObject({
   preDown: linesOf(anyText),
   postDown: linesOf(anyText),
   saveConfig: optional(parseBoolean),
+  includedApplications: listOf(anyText),
+  excludedApplications: listOf(anyText),
 });
 
 export const peerSchema = z.strictObject({
-  publicKey: required(parseKey, "the peer's public key"),
-  presharedKey: optional(parseKey),
+  publicKey: required(keyValue(), "the peer's public key"),
+  name: optional(parsePeerName),
+  presharedKey: keyValue().optional(),
   allowedIps: listOf(parsePrefixValue),
   endpoint: optional(parseEndpoint),
   persistentKeepalive: optional(parseKeepalive, 0),
@@ -65,16 +70,20 @@ export const proxySchema = z.strictObject({
   protocols: listOf(oneOf("tcp", "udp")),
   map: listOf(parseMap),
   interface: optional(oneOf("nic1", "nic2"), "nic2"),
-  tcpDialTimeout: optional(seconds(0.1, 300), 5_000),
-  tcpHalfCloseTimeout: optional(seconds(0.1, DAY), 60_000),
-  tcpKeepaliveIdle: optional(seconds(1, DAY), 60_000),
-  tcpKeepaliveInterval: optional(seconds(1, DAY), 30_000),
-  tcpKeepaliveCount: optional(integer(1, 255), 9),
-  udpIdleTimeout: optional(seconds(0.1, DAY), 60_000),
-  udpDnsIdleTimeout: optional(seconds(0.1, DAY), 30_000),
-  maxDials: optional(integer(1, 1_000_000), 2048),
-  maxTcpConnections: optional(integer(1, 1_000_000), 16384),
-  maxUdpSessions: optional(integer(1, 1_000_000), 4096),
+  tcpDialTimeout: optional(seconds(0.1, 300), DEFAULT_TIMEOUTS.tcpDialMs),
+  tcpHalfCloseTimeout: optional(seconds(0.1, DAY), DEFAULT_TIMEOUTS.tcpHalfCloseMs),
+  tcpKeepaliveIdle: optional(seconds(1, DAY), DEFAULT_TIMEOUTS.tcpKeepAliveIdleMs),
+  tcpKeepaliveInterval: optional(seconds(1, DAY), DEFAULT_TIMEOUTS.tcpKeepAliveIntervalMs),
+  tcpKeepaliveCount: optional(integer(1, 255), DEFAULT_TIMEOUTS.tcpKeepAliveCount),
+  udpIdleTimeout: optional(seconds(0.1, DAY), DEFAULT_TIMEOUTS.udpIdleMs),
+  udpFiltering: optional(
+    oneOf("endpoint", "address", "address-port"),
+    DEFAULT_UDP_FILTERING,
+  ),
+  udpDnsIdleTimeout: optional(seconds(0.1, DAY), DEFAULT_TIMEOUTS.udpDnsIdleMs),
+  maxDials: optional(integer(1, 1_000_000), DEFAULT_LIMITS.maxDials),
+  maxTcpConnections: optional(integer(1, 1_000_000), DEFAULT_LIMITS.maxTcpConnections),
+  maxUdpSessions: optional(integer(1, 1_000_000), DEFAULT_LIMITS.maxUdpSessions),
 });
 
 export type InterfaceValues = z.output<typeof interfaceSchema>;
@@ -98,11 +107,21 @@ function value<T>(parse: Parse<T>): z.ZodType<T, unknown> {
   });
 }
 
-function required<T>(parse: Parse<T>, what: string): z.ZodType<T, unknown> {
+/** A key as text, or its bytes, which are copied. */
+function keyValue(): z.ZodType<Uint8Array, unknown> {
+  return z.unknown().transform((input, context) => {
+    const key = parseKeyInput(input);
+    if (!(key instanceof Wrong)) return key;
+    context.issues.push({ code: "custom", message: key.message, input: undefined });
+    return z.NEVER;
+  });
+}
+
+function required<T>(type: z.ZodType<T, unknown>, what: string): z.ZodType<T, unknown> {
   return z.custom<unknown>((input) => input !== undefined, {
     error: `missing, expected ${what}`,
     abort: true,
-  }).pipe(value(parse));
+  }).pipe(type);
 }
 
 function optional<T>(parse: Parse<T>): z.ZodOptional<z.ZodType<T, unknown>>;

@@ -5,7 +5,7 @@
  */
 
 import type { GatewayConfig, ProxyConfig } from "./config.ts";
-import { encodeKey, publicKeyOf } from "./base64.ts";
+import { encodeKey, publicKeyOf } from "../base64.ts";
 
 export function summarize(config: GatewayConfig): string {
   const addresses = config.addresses.map(({ address, length }) => `${address}/${length}`);

@@ -19,7 +19,7 @@ import {
 } from "./schema.ts";
 import type { ConfigSource } from "./source.ts";
 import { suggest } from "./suggest.ts";
-import { encodeKey, publicKeyOf } from "./base64.ts";
+import { encodeKey, publicKeyOf } from "../base64.ts";
 
 /**
  * Checks everything there is to check; problems and warnings are kept in the source.
@@ -78,6 +78,12 @@ function unknownField(path: ConfigPath, field: string): string {
   return near ? `unknown key, did you mean ${near}?` : `unknown key, expected ${fields.join(", ")}`;
 }
 
+/** Checks a peer as the first of the source's. @returns undefined if there are problems. */
+export function validatePeer(source: ConfigSource, input: unknown): PeerConfig | undefined {
+  const peer = validateSection(source, ["peers", 0], peerSchema, input);
+  return peer && peerConfig(peer);
+}
+
 /** @returns one entry for each peer, undefined where it has problems. */
 function validatePeers(source: ConfigSource): (PeerValues | undefined)[] {
   const peers = source.peers ?? [];
@@ -90,10 +96,12 @@ function validatePeers(source: ConfigSource): (PeerValues | undefined)[] {
 
 function checkInterface(source: ConfigSource, iface: InterfaceValues): void {
   for (const [field, value] of Object.entries(iface)) {
-    const inert = findField("interface", field)?.inert && value !== undefined;
-    if (inert && !(Array.isArray(value) && value.length === 0)) {
-      source.warn(["interface", field], "has no effect yet");
-    }
+    const inert = findField("interface", field)?.inert;
+    if (!inert || value === undefined || Array.isArray(value) && value.length === 0) continue;
+    source.warn(
+      ["interface", field],
+      inert === "yet" ? "has no effect yet" : "has no effect: it is for WireGuard's app on a phone",
+    );
   }
   const hasIpv6 = iface.address.some(({ address }) => address.version === 6);
   if (hasIpv6 && iface.mtu < 1280) { // RFC 8200 §5
@@ -111,6 +119,7 @@ function checkPeers(
 ): void {
   const own = iface && encodeKey(publicKeyOf(iface.privateKey));
   const byKey = new Map<string, number>();
+  const byName = new Map<string, number>();
   const byPrefix = new Map<string, ConfigPath>();
   peers.forEach((peer, i) => {
     if (peer === undefined) return;
@@ -124,6 +133,16 @@ function checkPeers(
       source.problem(path, `given twice, expected a peer once (the first is at ${where})`);
     }
     byKey.set(text, first ?? i);
+    const name = peer.name?.toLowerCase();
+    const namesake = name === undefined ? undefined : byName.get(name);
+    if (namesake !== undefined) {
+      const where = source.place(["peers", namesake, "name"]);
+      source.problem(
+        ["peers", i, "name"],
+        `${peer.name} is another peer's too, expected each name once (the first is at ${where})`,
+      );
+    }
+    if (name !== undefined) byName.set(name, namesake ?? i);
     peer.allowedIps.forEach((prefix, j) => {
       const prefixPath = ["peers", i, "allowedIps", j];
       const before = byPrefix.get(`${prefix}`);
@@ -147,7 +166,13 @@ function checkProxy(source: ConfigSource, proxy: ProxyValues): void {
     source.warn(["proxy", "subnets"], "missing: no target can be reached through the proxy");
   }
   const seen = new Map<string, number>();
-  map.forEach(({ from }, i) => {
+  map.forEach(({ from, to }, i) => {
+    if (to.address.isUnspecified) {
+      source.warn(
+        ["proxy", "map", i],
+        `${to.address} is this host's loopback: all that listens there can be reached at ${from}`,
+      );
+    }
     const first = seen.get(`${from}`);
     if (first !== undefined) {
       const where = source.place(["proxy", "map", first]);
@@ -172,6 +197,7 @@ function checkProxy(source: ConfigSource, proxy: ProxyValues): void {
 function peerConfig(peer: PeerValues): PeerConfig {
   return {
     publicKey: peer.publicKey,
+    ...(peer.name !== undefined && { name: peer.name }),
     ...(peer.presharedKey && { presharedKey: peer.presharedKey }),
     allowedIps: peer.allowedIps,
     ...(peer.endpoint && { endpoint: peer.endpoint }),
@@ -201,5 +227,6 @@ function proxyConfig(proxy: ProxyValues): ProxyConfig {
       maxTcpConnections: proxy.maxTcpConnections,
       maxUdpSessions: proxy.maxUdpSessions,
     },
+    udpFiltering: proxy.udpFiltering,
   };
 }

@@ -6,9 +6,9 @@
  */
 
 import { IpAddress, Prefix } from "../../netstack/mod.ts";
-import { parseInterfaceAddress, parseIpAddress, parsePrefix } from "./address.ts";
+import { parseInterfaceAddress, parseIpAddress, parsePrefix } from "../address.ts";
 import type { MapConfig } from "./config.ts";
-import { decodeKey, KEY_TEXT_LENGTH } from "./base64.ts";
+import { decodeKey, KEY_LENGTH, KEY_TEXT_LENGTH } from "../base64.ts";
 
 /** Why a text is not a value. */
 export class Wrong {
@@ -35,6 +35,18 @@ export function parseKey(text: string): Uint8Array | Wrong {
     return new Wrong(`not a key: ${text.length} characters, ${expected}`);
   }
   return decodeKey(text) ?? new Wrong(`not a key: not base64 of 32 bytes, ${expected}`);
+}
+
+/** A key as {@link parseKey} takes it, or its bytes, which are copied. */
+export function parseKeyInput(input: unknown): Uint8Array | Wrong {
+  if (["string", "number", "boolean"].includes(typeof input)) {
+    return parseKey(String(input).trim());
+  }
+  if (!(input instanceof Uint8Array)) {
+    return new Wrong(`not a key, expected ${KEY_TEXT_LENGTH} characters of base64, or its bytes`);
+  }
+  if (input.length === KEY_LENGTH) return Uint8Array.from(input);
+  return new Wrong(`not a key: ${input.length} bytes, expected ${KEY_LENGTH}`);
 }
 
 export function integer(min: number, max: number): Parse<number> {
@@ -79,6 +91,18 @@ export function parseBoolean(text: string): boolean | Wrong {
   const lower = text.toLowerCase();
   if (lower === "true" || lower === "false") return lower === "true";
   return new Wrong(`${quote(text)} is neither, expected true or false`);
+}
+
+/**
+ * What a peer is called. Nothing that could be taken for an address, since a name may stand where an
+ * address may, and nothing that could be a key.
+ */
+export function parsePeerName(text: string): string | Wrong {
+  const isName = /^[A-Za-z0-9](?:[A-Za-z0-9 ._@-]{0,62}[A-Za-z0-9._@-])?$/.test(text) &&
+    !/[A-Za-z0-9]{40}/.test(text) && parsePrefix(text) === undefined;
+  return isName ? text : new Wrong(
+    `${quote(text)} is no name, expected 1 to 64 of a-z A-Z 0-9 . _ @ - and blanks inside`,
+  );
 }
 
 export function oneOf<const T extends string>(...choices: readonly T[]): Parse<T> {

@@ -4,18 +4,16 @@
  * @module
  */
 
+import { ControlError } from "./error.ts";
 import { socketPath } from "./socket_path.ts";
+
+export { ControlError } from "./error.ts";
 
 /** An answer: its keys and values in order, and how the request ended. */
 export interface ControlAnswer {
   readonly pairs: readonly (readonly [key: string, value: string])[];
   /** 0, or an error number as positive as in errno.h. */
   readonly errno: number;
-}
-
-/** There is no gateway to ask, or it cannot be asked. */
-export class ControlError extends Error {
-  override readonly name = "ControlError";
 }
 
 /** For a whole answer. */

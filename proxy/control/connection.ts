@@ -3,7 +3,7 @@
  * `errno`.
  *
  * `get=1` and `set=1` are WireGuard's. Ours, in the same form: `wirestack_stats=1` is answered by
- * `stats=` and JSON; `wirestack_reload=1` by `warning=` and `problem=` lines.
+ * `stats=` and JSON; `wirestack_reload=1` by `warning=`, `change=` and `problem=` lines.
  *
  * @module
  */
@@ -24,8 +24,14 @@ export interface ControlHandlers {
   set(request: SetRequest): Refusal | undefined;
   /** Plain values, without a secret. */
   stats(): unknown;
-  /** Reads the configuration again. @returns warnings. @throws {ConfigError} if nothing was changed. */
-  reload(): Promise<readonly string[]>;
+  /** Reads the configuration again. @throws {ConfigError} if nothing was changed. */
+  reload(): Promise<ReloadLines>;
+}
+
+/** What a reload has to say, a line each. */
+export interface ReloadLines {
+  readonly warnings: readonly string[];
+  readonly changes: readonly string[];
 }
 
 /** 16 MiB hold the configuration of some 50,000 peers. */
@@ -58,11 +64,11 @@ export async function serve(
       if (operation === null) break; // `wg` looks whether somebody is there
       reader.begin(requestMs);
       const answer = await answerOf(operation, reader, handlers);
+      await write(conn, answer ?? `errno=${Errno.EINVAL}\n\n`, answerMs);
       if (answer === undefined) {
-        log.warn("a request is neither get=1 nor set=1, closing its connection");
+        log.warn("a request has an unknown operation, closing its connection");
         break;
       }
-      await write(conn, answer, answerMs);
     }
   } catch (error) {
     if (error instanceof ReadFailure) {
@@ -77,6 +83,15 @@ export async function serve(
   }
 }
 
+type Answer = { readonly lines: string; readonly refusal?: Refusal };
+
+/** A Map: an object would have `toString` for one. */
+const OPERATIONS = new Map<string, (handlers: ControlHandlers) => Answer | Promise<Answer>>([
+  ["get=1", (handlers) => ({ lines: handlers.get() })],
+  ["wirestack_stats=1", (handlers) => ({ lines: `stats=${JSON.stringify(handlers.stats())}\n` })],
+  ["wirestack_reload=1", reload],
+]);
+
 /** @returns undefined for what is no operation. */
 async function answerOf(
   operation: string,
@@ -84,18 +99,13 @@ async function answerOf(
   handlers: ControlHandlers,
 ): Promise<string | undefined> {
   if (operation === "set=1") return ended("", await readSet(reader, handlers));
-  const answer = {
-    "get=1": () => Promise.resolve({ lines: handlers.get() }),
-    "wirestack_stats=1": () =>
-      Promise.resolve({ lines: `stats=${JSON.stringify(handlers.stats())}\n` }),
-    "wirestack_reload=1": () => reload(handlers),
-  }[operation];
+  const answer = OPERATIONS.get(operation);
   if (answer === undefined) return undefined;
   const last = await reader.line();
   if (last !== "") {
     return ended("", new Refusal(Errno.EINVAL, `${operation}: expected an empty line behind it`));
   }
-  const { lines, refusal } = await answer() as { lines: string; refusal?: Refusal };
+  const { lines, refusal } = await answer(handlers);
   return ended(lines, refusal);
 }
 
@@ -114,9 +124,10 @@ async function readSet(
   }
 }
 
-async function reload(handlers: ControlHandlers): Promise<{ lines: string; refusal?: Refusal }> {
+async function reload(handlers: ControlHandlers): Promise<Answer> {
   try {
-    return { lines: texts("warning", await handlers.reload()) };
+    const { warnings, changes } = await handlers.reload();
+    return { lines: texts("warning", warnings) + texts("change", changes) };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     const refusal = new Refusal(Errno.EINVAL, "reload: the configuration stays as it is");

@@ -4,10 +4,11 @@
  * @module
  */
 
-import { type GatewayConfig, type LoadedConfig } from "../config/config.ts";
+import type { LoadedConfig } from "../config/config.ts";
 import { ConfigError } from "../config/error.ts";
-import type { Gateway } from "../gateway/gateway.ts";
+import type { Gateway, GatewayStats } from "../gateway/gateway.ts";
 import { getLogger } from "../log/logger.ts";
+import { changesBetween } from "../gateway/changes.ts";
 import { applyConfig } from "../gateway/reload.ts";
 import type { ControlHandlers } from "./connection.ts";
 import { uapiGet } from "./uapi_get.ts";
@@ -15,9 +16,21 @@ import { uapiSet } from "./uapi_set.ts";
 
 const log = getLogger(["wirestack", "config"]);
 
+/** What a gateway that runs from the command line says of itself. */
+export type ControlledStats = GatewayStats & {
+  /** Its whole path; null when there is none. */
+  readonly configFile: string | null;
+  /** UDP port, where file or flags name one; null when it is any. */
+  readonly fixedPort: number | null;
+  /** Bytes. */
+  readonly mtu: number;
+  /** `ADDRESS/LENGTH` each. */
+  readonly addresses: readonly string[];
+};
+
 export interface HandlerOptions {
   /** What the gateway was started with. */
-  readonly started: GatewayConfig;
+  readonly started: LoadedConfig;
   /** Its whole path, if it came from a file. */
   readonly file?: string;
   /** Reads the configuration again. */
@@ -27,18 +40,22 @@ export interface HandlerOptions {
 export function controlHandlers(gateway: Gateway, options: HandlerOptions): ControlHandlers {
   const { started, file } = options;
   let last: Promise<unknown> = Promise.resolve();
+  let current = started;
   const reload = async () => {
     try {
       const loaded = await options.load();
-      const { added, removed, changed, warnings } = applyConfig(gateway, started, loaded);
-      const all = [...loaded.warnings, ...warnings];
-      for (const warning of all) log.warn("{warning}", { warning });
-      log.info("reloaded: {added} peers added, {removed} removed, {changed} changed", {
-        added,
-        removed,
-        changed,
-      });
-      return all;
+      const report = applyConfig(gateway, started.config, loaded);
+      const changes = changesBetween(current.source, loaded.source);
+      current = loaded;
+      const { added, removed, changed } = report;
+      const warnings = [...loaded.warnings, ...report.warnings];
+      for (const warning of warnings) log.warn("{warning}", { warning });
+      log.info(
+        "reloaded: {added} peers added, {removed} removed, {changed} changed" +
+          (changes.length > 0 ? "; {changes}" : ""),
+        { added, removed, changed, ...(changes.length > 0 && { changes: changes.join("; ") }) },
+      );
+      return { warnings, changes: [...changes, ...few(report.peers)] };
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       for (const problem of error.problems) log.error("{problem}", { problem });
@@ -49,7 +66,13 @@ export function controlHandlers(gateway: Gateway, options: HandlerOptions): Cont
   return {
     get: () => uapiGet(gateway),
     set: (request) => uapiSet(gateway, request),
-    stats: () => ({ ...gateway.stats(), configFile: file ?? null }),
+    stats: (): ControlledStats => ({
+      ...gateway.stats(),
+      configFile: file ?? null,
+      fixedPort: current.config.listenPort ? gateway.port : null,
+      mtu: started.config.mtu,
+      addresses: started.config.addresses.map(({ address, length }) => `${address}/${length}`),
+    }),
     /** One after the other: each reads the file when its turn comes. */
     reload() {
       const result = last.then(reload, reload);
@@ -57,4 +80,12 @@ export function controlHandlers(gateway: Gateway, options: HandlerOptions): Cont
       return result;
     },
   };
+}
+
+/** Lines for a person: beyond these their number. */
+const MAX_LINES = 50;
+
+function few(lines: readonly string[]): readonly string[] {
+  if (lines.length <= MAX_LINES) return lines;
+  return [...lines.slice(0, MAX_LINES), `and ${lines.length - MAX_LINES} peers more`];
 }

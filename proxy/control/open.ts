@@ -6,14 +6,13 @@
  */
 
 import { getLogger } from "../log/logger.ts";
-import type { ControlHandlers } from "./connection.ts";
 import { ControlServer, NameInUseError } from "./server.ts";
-import { DEFAULT_DIRECTORY, interfaceNameOf, isInterfaceName } from "./socket_path.ts";
+import { controlDirectory, interfaceNameOf, isInterfaceName } from "./socket_path.ts";
 
 const log = getLogger(["wirestack", "control"]);
 
 export interface ControlOptions {
-  /** Default: where `wg` looks. `off`: no socket. */
+  /** Default: the user's own, for root where `wg` looks. `off`: no socket. */
   readonly directory?: string;
   /** A valid one. */
   readonly name?: string;
@@ -25,14 +24,15 @@ export interface ControlOptions {
 const NUMBERED = 100;
 
 /**
+ * Takes the name; nobody is answered yet.
+ *
  * @returns undefined after one warning, if there can be no socket.
  * @throws {NameInUseError} if another process has that name.
  */
 export async function openControl(
   options: ControlOptions,
-  handlers: ControlHandlers,
 ): Promise<ControlServer | undefined> {
-  const { directory = DEFAULT_DIRECTORY, file } = options;
+  const { directory = controlDirectory(), file } = options;
   if (directory === "off") return undefined;
   const name = options.name ?? (file && interfaceNameOf(file));
   if (name !== undefined && !isInterfaceName(name)) {
@@ -43,11 +43,9 @@ export async function openControl(
     return undefined;
   }
   try {
-    const server = name === undefined
-      ? await openNumbered(directory, handlers)
-      : await ControlServer.open(directory, name, handlers);
-    log.info("control socket {path}", { path: server.path });
-    return server;
+    return name === undefined
+      ? await openNumbered(directory)
+      : await ControlServer.open(directory, name);
   } catch (error) {
     if (error instanceof NameInUseError) throw error;
     log.warn("no control socket in {directory}: {reason}", {
@@ -58,10 +56,10 @@ export async function openControl(
   }
 }
 
-async function openNumbered(directory: string, handlers: ControlHandlers): Promise<ControlServer> {
+async function openNumbered(directory: string): Promise<ControlServer> {
   for (let i = 0;; i++) {
     try {
-      return await ControlServer.open(directory, `wirestack${i}`, handlers);
+      return await ControlServer.open(directory, `wirestack${i}`);
     } catch (error) {
       if (!(error instanceof NameInUseError) || i === NUMBERED - 1) throw error;
     }

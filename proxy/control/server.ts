@@ -6,7 +6,7 @@
 
 import { getLogger } from "../log/logger.ts";
 import { type ControlHandlers, type ControlTimeouts, serve } from "./connection.ts";
-import { socketPath } from "./socket_path.ts";
+import { prepareDirectory, socketPath } from "./socket_path.ts";
 
 const log = getLogger(["wirestack", "control"]);
 
@@ -22,48 +22,54 @@ export class ControlServer {
   readonly path: string;
   readonly #listener: Deno.UnixListener;
   readonly #inode: number | null;
-  readonly #handlers: ControlHandlers;
+  #handlers: ControlHandlers | undefined;
   readonly #timeouts: ControlTimeouts | undefined;
   readonly #open = new Set<Deno.Conn>();
   #isClosed = false;
 
   /**
    * @param directory Made if it is missing, but not its parents.
+   * @param handlers Missing: nobody is answered until {@link serve}.
    * @throws {NameInUseError} if another process listens there.
    * @throws {Error} of the system, if there can be no socket.
    */
   static async open(
     directory: string,
     name: string,
-    handlers: ControlHandlers,
+    handlers?: ControlHandlers,
     timeouts?: ControlTimeouts,
   ): Promise<ControlServer> {
-    try {
-      await Deno.mkdir(directory, { mode: 0o755 });
-    } catch (error) {
-      if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
-    }
+    prepareDirectory(directory);
     const path = socketPath(directory, name);
     const { listener, inode } = await listen(directory, path);
-    return new ControlServer(path, listener, inode, handlers, timeouts);
+    const server = new ControlServer(path, listener, inode, timeouts);
+    if (handlers !== undefined) server.serve(handlers);
+    return server;
   }
 
   private constructor(
     path: string,
     listener: Deno.UnixListener,
     inode: number | null,
-    handlers: ControlHandlers,
     timeouts: ControlTimeouts | undefined,
   ) {
     this.path = path;
     this.#listener = listener;
     this.#inode = inode;
-    this.#handlers = handlers;
     this.#timeouts = timeouts;
-    this.#accept();
   }
 
-  /** Removes the socket, unless another process has put its own there. Idempotent. */
+  /** Answers from now on, also those who have come already. */
+  serve(handlers: ControlHandlers): void {
+    if (this.#handlers !== undefined || this.#isClosed) return;
+    this.#handlers = handlers;
+    this.#accept(handlers);
+  }
+
+  /**
+   * Removes the socket, unless another process has put its own there, or the right to was given up:
+   * who comes next replaces it. Idempotent.
+   */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -76,13 +82,15 @@ export class ControlServer {
     try {
       if (Deno.lstatSync(this.path).ino === this.#inode) Deno.removeSync(this.path);
     } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) {
+      if (error instanceof Deno.errors.NotCapable) {
+        log.debug("{path} stays behind: the right to remove it is given up", { path: this.path });
+      } else if (!(error instanceof Deno.errors.NotFound)) {
         log.warn("{path} stays behind: {error}", { path: this.path, error });
       }
     }
   }
 
-  async #accept(): Promise<void> {
+  async #accept(handlers: ControlHandlers): Promise<void> {
     while (!this.#isClosed) {
       try {
         const conn = await this.#listener.accept();
@@ -94,7 +102,7 @@ export class ControlServer {
           continue;
         }
         this.#open.add(conn);
-        serve(conn, this.#handlers, this.#timeouts).finally(() => this.#open.delete(conn));
+        serve(conn, handlers, this.#timeouts).finally(() => this.#open.delete(conn));
       } catch (error) {
         if (this.#isClosed) return;
         log.warn("{error}", { error });

@@ -4,10 +4,73 @@
  * @module
  */
 
-/** Where `wg` looks. */
-export const DEFAULT_DIRECTORY = "/var/run/wireguard";
+import { ControlError } from "./error.ts";
+
+/** Where `wg` looks. Root's. */
+export const SYSTEM_DIRECTORY = "/var/run/wireguard";
 
 const EXTENSION = ".sock";
+
+/**
+ * Where the sockets of the user who runs this are: for root where `wg` looks, for everybody else
+ * `wirestack` in the folder that the system makes for a session, or a folder in `/tmp` that nobody
+ * but this user can have prepared.
+ */
+export function controlDirectory(): string {
+  return userDirectory() ?? SYSTEM_DIRECTORY;
+}
+
+/** Where commands look: in the user's own folder, then in root's. */
+export function controlDirectories(): readonly string[] {
+  const own = userDirectory();
+  return own === undefined ? [SYSTEM_DIRECTORY] : [own, SYSTEM_DIRECTORY];
+}
+
+/** @returns undefined for root, and for a program that may not know who runs it. */
+function userDirectory(): string | undefined {
+  const uid = ownUid();
+  if (!uid) return undefined;
+  const session = environment("XDG_RUNTIME_DIR");
+  return session?.startsWith("/") ? `${session}/wirestack` : `/tmp/wirestack-${uid}`;
+}
+
+/**
+ * Makes the folder for sockets if it is missing, but not its parents.
+ *
+ * @throws {Error} of the system.
+ * @throws {ControlError} if it is the user's own and somebody else could have put it there.
+ */
+export function prepareDirectory(directory: string): void {
+  try {
+    Deno.mkdirSync(directory, { mode: directory === userDirectory() ? 0o700 : 0o755 });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+  }
+  checkDirectory(directory);
+}
+
+/** @throws {ControlError} if a folder is the user's own and somebody else could have put it there. */
+export function checkDirectory(directory: string): void {
+  const reason = directory === userDirectory() ? whyNotPrivate(directory) : undefined;
+  if (reason !== undefined) throw new ControlError(`${directory}: ${reason}`);
+}
+
+/** Why a folder may be another user's doing; undefined if it is this user's alone, or not there. */
+function whyNotPrivate(directory: string): string | undefined {
+  let status: Deno.FileInfo;
+  try {
+    status = Deno.lstatSync(directory);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+  if (!status.isDirectory) return "is no folder, expected one of this user's";
+  if (status.uid !== ownUid()) {
+    return `belongs to user ${status.uid}, expected user ${ownUid()}`;
+  }
+  if (((status.mode ?? 0) & 0o077) !== 0) return "is open to other users, expected mode 700";
+  return undefined;
+}
 
 /** A name that wg-quick takes for an interface. */
 export function isInterfaceName(name: string): boolean {
@@ -23,8 +86,13 @@ export function socketPath(directory: string, name: string): string {
   return `${directory}/${name}${EXTENSION}`;
 }
 
-/** The names for which there is a socket, whether somebody listens there or not. */
+/**
+ * The names for which there is a socket, whether somebody listens there or not.
+ *
+ * @throws {ControlError} if the folder may not be read, or is not to be trusted.
+ */
 export function socketNames(directory: string): string[] {
+  checkDirectory(directory);
   try {
     return Array.from(Deno.readDirSync(directory))
       .filter(({ name, isSymlink }) => name.endsWith(EXTENSION) && !isSymlink)
@@ -33,6 +101,20 @@ export function socketNames(directory: string): string[] {
       .sort();
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return [];
+    if (error instanceof Deno.errors.PermissionDenied) {
+      throw new ControlError(`${directory}: permission denied, expected the user whose it is`);
+    }
     throw error;
   }
+}
+
+/** @returns undefined where there is no such thing, or it may not be known. */
+function ownUid(): number | undefined {
+  const { state } = Deno.permissions.querySync({ name: "sys", kind: "uid" });
+  return state === "granted" ? Deno.uid() ?? undefined : undefined;
+}
+
+function environment(variable: string): string | undefined {
+  const { state } = Deno.permissions.querySync({ name: "env", variable });
+  return state === "granted" ? Deno.env.get(variable) : undefined;
 }

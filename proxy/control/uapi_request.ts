@@ -6,8 +6,8 @@
  */
 
 import type { IpAddress, Prefix } from "../../netstack/mod.ts";
-import { parseIpAddress, parsePrefix } from "../config/address.ts";
-import { quote } from "../config/values.ts";
+import { parseIpAddress, parsePrefix } from "../address.ts";
+import { parsePeerName, quote, Wrong } from "../config/values.ts";
 import { Errno, Refusal } from "./errno.ts";
 
 /** A whole request. What it does not name stays as it is. */
@@ -28,6 +28,8 @@ export interface PeerRequest {
   /** Nothing happens unless the peer exists. */
   updateOnly: boolean;
   remove: boolean;
+  /** Ours, not WireGuard's: what people call the peer. */
+  name?: string;
   presharedKey?: Uint8Array;
   endpoint?: { readonly address: IpAddress; readonly port: number };
   persistentKeepalive?: number;
@@ -95,6 +97,12 @@ export class SetParser {
   /** @returns what is wrong. */
   #peerLine(peer: PeerRequest, key: string, value: string): string | undefined {
     switch (key) {
+      case "wirestack_name": {
+        const name = parsePeerName(value);
+        if (name instanceof Wrong) return `wirestack_name ${name.message}`;
+        peer.name = name;
+        return undefined;
+      }
       case "update_only":
         peer.updateOnly = true;
         return onlyTrue(key, value);

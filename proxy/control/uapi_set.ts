@@ -12,7 +12,7 @@ import type { Peer } from "../../wireguard/mod.ts";
 import { SettingError } from "../config/error.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import { socketAddress } from "../gateway/stats.ts";
-import { isSameKey, KEY_LENGTH } from "../config/base64.ts";
+import { isSameKey, KEY_LENGTH } from "../base64.ts";
 import type { TunnelPeers } from "../gateway/peers.ts";
 import { Errno, Refusal } from "./errno.ts";
 import type { PeerRequest, SetRequest } from "./uapi_request.ts";
@@ -82,6 +82,7 @@ function setPeer({ engine, peers }: Gateway, request: PeerRequest): void {
   }
   if (known === undefined && request.updateOnly) return;
   const peer = known ?? peers.add({ publicKey, allowedIps: [], persistentKeepalive: 0 });
+  if (request.name !== undefined) peer.name = request.name;
   if (request.presharedKey !== undefined) peer.setPresharedKey(request.presharedKey);
   if (request.endpoint !== undefined) {
     const { address, port } = request.endpoint;

@@ -34,7 +34,7 @@ const ECHO_ROUNDS = 20;
 
 /** @throws Error with a message for the demo's reader when it gets no answer */
 export async function runClient(job: ClientJob, signal?: AbortSignal): Promise<ClientReport> {
-  await using net = await Wirestack.start(job.config);
+  await using net = await Wirestack.start({ text: job.config });
   signal?.throwIfAborted();
   signal?.addEventListener("abort", () => net.close());
   const { hostname } = job;

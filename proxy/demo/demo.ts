@@ -8,12 +8,7 @@
 import { type ClientJob, type ClientReport, runClient, sha256 } from "./client.ts";
 import { mayStartProcesses, runClientProcess, startGatewayProcess } from "./process.ts";
 import { type Site, startSite } from "./site.ts";
-import {
-  encodeKey,
-  generatePresharedKey,
-  generatePrivateKey,
-  publicKeyOf,
-} from "../config/base64.ts";
+import { encodeKey, generatePresharedKey, generatePrivateKey, publicKeyOf } from "../base64.ts";
 import { Wirestack } from "../embed/wirestack.ts";
 
 /** Stands for the gateway's own host, inside the tunnel and nowhere else. */
@@ -162,7 +157,7 @@ async function startHere(
   started: AsyncDisposableStack,
   signal: AbortSignal,
 ): Promise<{ port: number }> {
-  const gateway = await Wirestack.start(config);
+  const gateway = await Wirestack.start({ text: config });
   if (signal.aborted) await gateway.close();
   return started.use(gateway);
 }

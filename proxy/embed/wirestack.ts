@@ -4,33 +4,50 @@
  * @module
  */
 
-import type { IpAddress, Prefix, TcpEndpoint } from "../../netstack/mod.ts";
-import { parsePrefix } from "../config/address.ts";
-import { type ConfigInput, loadConfig } from "../config/config.ts";
+import { IpAddress, type Prefix, type TcpEndpoint } from "../../netstack/mod.ts";
+import type { Peer } from "../../wireguard/mod.ts";
+import { parsePrefix } from "../address.ts";
+import type { GatewayConfig, KeyInput, ListInput, PeerInput } from "../config/config.ts";
+import { splitList } from "../config/values.ts";
+import type { Protocols } from "../forward/subnet_proxy.ts";
 import {
   type CloseOptions,
+  type CloseResult,
   Gateway,
   type GatewayOptions,
   type GatewayStats,
 } from "../gateway/gateway.ts";
-import { getLogger } from "../log/logger.ts";
-import type { Protocols } from "../forward/subnet_proxy.ts";
+import { peerName } from "../gateway/peers.ts";
+import { applyConfig, type ReloadReport } from "../gateway/reload.ts";
 import { TunnelConn } from "../tunnel/conn.ts";
 import { tunnelAddress, TunnelDatagramConn, TunnelListener } from "../tunnel/listener.ts";
+import { addPeer, type PeerChanges, removePeer, updatePeer } from "./peers.ts";
+import { type ConfigSourceInput, loadSourceInput } from "./source.ts";
 
-/** Where a configuration comes from: an object, the text of a wg-quick file, or its name. */
-export type ConfigSourceInput = string | ConfigInput | { config: string } | { file: string };
+/** How long a connection may take to come about. */
+const CONNECT_TIMEOUT_MS = 20_000;
+/** How long what is under way may take at the end. */
+const CLOSE_GRACE_MS = 5_000;
 
+/** Where to connect to. */
 export interface ConnectOptions {
+  /** As for `Deno.connect`. There is no other. */
+  readonly transport?: "tcp";
   /** An address inside the tunnel. */
   readonly hostname: string;
+  /** TCP, 1 to 65535. */
   readonly port: number;
   /** Gives up the connection while it is being made. */
   readonly signal?: AbortSignal;
+  /** When to give it up anyway. Default 20,000; Infinity for as long as TCP tries, two minutes. */
+  readonly timeoutMs?: number;
 }
 
+/** Where to listen. */
 export interface ListenOptions {
-  /** One of the tunnel's own addresses. Missing: every one. */
+  /** As for `Deno.listen`. There is no other. */
+  readonly transport?: "tcp";
+  /** One of the tunnel's own addresses. Missing, `0.0.0.0` or `::`: every one, of both families. */
   readonly hostname?: string;
   /** 0: any free one. */
   readonly port: number;
@@ -38,8 +55,11 @@ export interface ListenOptions {
   readonly backlog?: number;
 }
 
+/** Where to receive datagrams. */
 export interface ListenDatagramOptions {
-  /** One of the tunnel's own addresses. Missing: every one. */
+  /** As for `Deno.listenDatagram`. There is no other. */
+  readonly transport?: "udp";
+  /** One of the tunnel's own addresses. Missing, `0.0.0.0` or `::`: every one, of both families. */
   readonly hostname?: string;
   /** Missing or 0: any free one. */
   readonly port?: number;
@@ -50,33 +70,37 @@ export interface ListenDatagramOptions {
  *
  * @example A client that fetches from a service behind a gateway
  * ```ts ignore
- * await using net = await Wirestack.start({ file: "wg0.conf" });
- * const conn = await net.connect({ hostname: "10.50.0.1", port: 80 });
+ * await using net = await Wirestack.start("wg0.conf");
+ * using conn = await net.connect({ hostname: "10.50.0.1", port: 80 });
  * await conn.write(new TextEncoder().encode("GET / HTTP/1.0\r\n\r\n"));
  * console.log(await new Response(conn.readable).text());
  * ```
  */
 export class Wirestack implements AsyncDisposable {
   readonly #gateway: Gateway;
+  /** What it was started with, without keys: for what a reload cannot change. */
+  readonly #started: GatewayConfig;
   readonly #open = new Set<TunnelListener | TunnelDatagramConn>();
+  readonly #conns = new Set<TunnelConn>();
   #isClosed = false;
 
-  private constructor(gateway: Gateway) {
+  private constructor(gateway: Gateway, config: GatewayConfig) {
     this.#gateway = gateway;
+    this.#started = { ...config, privateKey: new Uint8Array(0), peers: [] };
     gateway.closed.catch(() => {}).finally(() => this.#isClosed = true);
   }
 
   /**
    * Listens, and shakes hands with the peers that are to be kept alive.
    *
+   * @param source The path of a wg-quick file, its text as `{ text }`, or an object.
    * @throws {ConfigError} naming everything that is wrong with the configuration.
    * @throws {SettingError} if the system refuses a value: a port in use.
    */
   static async start(source: ConfigSourceInput, options: GatewayOptions = {}): Promise<Wirestack> {
-    const { config, warnings } = await load(source);
-    const log = getLogger(["wirestack", "config"]);
-    for (const warning of warnings) log.warn("{warning}", { warning });
-    return new Wirestack(await Gateway.start(config, options));
+    checkPlatform();
+    const { config } = await loadSourceInput(source);
+    return new Wirestack(await Gateway.start(config, options), config);
   }
 
   /** Bound UDP port. */
@@ -99,23 +123,29 @@ export class Wirestack implements AsyncDisposable {
    *
    * @throws {TypeError} if `hostname` is not an IP address.
    * @throws {Deno.errors.ConnectionRefused} if the port is closed.
-   * @throws {Deno.errors.TimedOut} if nobody answers.
-   * @throws {Deno.errors.NetworkUnreachable} if nothing leads there.
+   * @throws {Deno.errors.TimedOut} if nobody answers in time.
+   * @throws {Deno.errors.NetworkUnreachable} if nothing leads there: no peer has the address, or it
+   * is not known where that peer is.
    * @throws {Deno.errors.BadResource} after {@link close}.
    * @throws `signal.reason` when it is aborted.
    */
-  async connect({ hostname, port, signal }: ConnectOptions): Promise<TunnelConn> {
+  async connect(options: ConnectOptions): Promise<TunnelConn> {
     this.#checkOpen();
+    const { transport, hostname, port, signal, timeoutMs = CONNECT_TIMEOUT_MS } = options;
+    checkTransport(transport, "tcp");
+    if (!(timeoutMs > 0)) throw new RangeError(`timeoutMs: expected ms above 0, got ${timeoutMs}`);
     signal?.throwIfAborted();
-    const { stack, device, nic1 } = this.#gateway.engine;
     const remote = tunnelAddress(hostname);
-    // A network the interface is in leads to NIC 1 as a whole, but only peers are there.
-    const peer = device.peerAt(remote.bytes, 0, remote.version);
-    if (stack.routes.lookupAddress(remote) !== nic1 || peer === undefined) {
-      throw new Deno.errors.NetworkUnreachable(`connect: no peer's AllowedIPs hold ${remote}`);
+    const peer = this.#peerAt(remote, "connect");
+    const conn = this.#track(this.#dial(remote, port));
+    const timeout = new AbortController();
+    const giveUp = () => timeout.abort(this.#timedOut(peer, remote, port, timeoutMs));
+    const timer = timeoutMs <= MAX_TIMER_MS ? setTimeout(giveUp, timeoutMs) : undefined;
+    try {
+      await conn.connected(signal ? AbortSignal.any([signal, timeout.signal]) : timeout.signal);
+    } finally {
+      clearTimeout(timer);
     }
-    const conn = new TunnelConn(this.#dial(remote, port));
-    await conn.connected(signal);
     return conn;
   }
 
@@ -125,15 +155,20 @@ export class Wirestack implements AsyncDisposable {
    * @throws {Deno.errors.AddrInUse} if somebody listens there already.
    * @throws {Deno.errors.BadResource} after {@link close}.
    */
-  listen({ hostname, port, backlog = 128 }: ListenOptions): TunnelListener {
+  listen({ transport, hostname, port, backlog = 128 }: ListenOptions): TunnelListener {
     this.#checkOpen();
-    const address = hostname === undefined ? undefined : this.#ownAddress(hostname);
+    checkTransport(transport, "tcp");
+    const address = this.#ownAddress(hostname);
     const { tcp } = this.#gateway.engine.stack;
     try {
       const listener = new TunnelListener(
-        (accepted) => tcp.listen({ ...(address && { address }), port, backlog }, { accepted }),
-        backlog,
-        (listener) => this.#open.delete(listener),
+        (accepted) => tcp.listen({ ...specific(address), port, backlog }, { accepted }),
+        {
+          address,
+          backlog,
+          connOf: (endpoint) => this.#track(endpoint),
+          onClosed: (listener) => this.#open.delete(listener),
+        },
       );
       this.#open.add(listener);
       return listener;
@@ -148,15 +183,21 @@ export class Wirestack implements AsyncDisposable {
    * @throws {Deno.errors.AddrInUse} if somebody has that port already.
    * @throws {Deno.errors.BadResource} after {@link close}.
    */
-  listenDatagram({ hostname, port = 0 }: ListenDatagramOptions = {}): TunnelDatagramConn {
+  listenDatagram(options: ListenDatagramOptions = {}): TunnelDatagramConn {
     this.#checkOpen();
-    const address = hostname === undefined ? undefined : this.#ownAddress(hostname);
+    const { transport, hostname, port = 0 } = options;
+    checkTransport(transport, "udp");
+    const address = this.#ownAddress(hostname);
     const { engine } = this.#gateway;
     try {
       const socket = new TunnelDatagramConn(
-        engine.stack.bindUdp({ ...(address && { address }), ...(port > 0 && { port }) }),
-        () => engine.now(),
-        (socket) => this.#open.delete(socket),
+        engine.stack.bindUdp({ ...specific(address), ...(port > 0 && { port }) }),
+        {
+          address,
+          now: () => engine.now(),
+          checkReach: (address) => this.#peerAt(address, "send"),
+          onClosed: (socket) => this.#open.delete(socket),
+        },
       );
       this.#open.add(socket);
       return socket;
@@ -166,23 +207,74 @@ export class Wirestack implements AsyncDisposable {
   }
 
   /**
+   * Takes one peer more. An allowed IP that another has moves to this one, as with `wg`.
+   *
+   * @throws {ConfigError} naming everything that is wrong with it.
+   * @throws {Deno.errors.AlreadyExists} if there is one with this key.
+   * @throws {Deno.errors.BadResource} after {@link close}.
+   */
+  addPeer(peer: PeerInput): void {
+    this.#checkOpen();
+    addPeer(this.#gateway, peer);
+  }
+
+  /**
+   * Changes what is given of a peer. Its session and connections stay.
+   *
+   * @throws {ConfigError} naming everything that is wrong; then nothing has changed.
+   * @throws {Deno.errors.NotFound} if there is no such peer.
+   * @throws {Deno.errors.BadResource} after {@link close}.
+   */
+  updatePeer(publicKey: KeyInput, changes: PeerChanges): void {
+    this.#checkOpen();
+    updatePeer(this.#gateway, publicKey, changes);
+  }
+
+  /**
+   * Takes a peer away, with its keys; nothing of it is answered any more.
+   *
+   * @returns whether there was one.
+   * @throws {ConfigError} if that is no key.
+   * @throws {Deno.errors.BadResource} after {@link close}.
+   */
+  removePeer(publicKey: KeyInput): boolean {
+    this.#checkOpen();
+    return removePeer(this.#gateway, publicKey);
+  }
+
+  /**
+   * Makes the running gateway like another configuration: peers, subnets, maps, times, limits, the
+   * private key and the UDP port. What does not differ stays, sessions and connections too.
+   *
+   * @returns what it did, and a warning for each thing that only a restart can change.
+   * @throws {ConfigError} naming everything that is wrong; then nothing has changed.
+   * @throws {Deno.errors.BadResource} after {@link close}.
+   */
+  async reload(source: ConfigSourceInput): Promise<ReloadReport> {
+    this.#checkOpen();
+    const loaded = await loadSourceInput(source);
+    this.#checkOpen();
+    return applyConfig(this.#gateway, this.#started, loaded);
+  }
+
+  /**
    * Lets peers reach subnets on this side, through NIC 2: at creation, later, or never.
    *
-   * @param prefixes As `10.50.0.0/16`.
+   * @param prefixes As `10.50.0.0/16`: one, several, or a text with commas between them.
    * @throws {TypeError} if one is not a prefix.
    */
   enableProxyOnSubnet(
-    prefixes: readonly string[],
+    prefixes: ListInput,
     { tcp = true, udp = true }: Partial<Protocols> = {},
   ): void {
     this.#checkOpen();
-    this.#gateway.enableProxyOnSubnet(prefixes.map(prefixOf), { tcp, udp });
+    this.#gateway.enableProxyOnSubnet(prefixesOf(prefixes), { tcp, udp });
   }
 
-  /** Ends that. Connections that are stay. @throws {TypeError} if one is not a prefix. */
-  disableProxyOnSubnet(prefixes: readonly string[]): void {
+  /** Ends that, and the connections to these. @throws {TypeError} if one is not a prefix. */
+  disableProxyOnSubnet(prefixes: ListInput): void {
     this.#checkOpen();
-    this.#gateway.disableProxyOnSubnet(prefixes.map(prefixOf));
+    this.#gateway.disableProxyOnSubnet(prefixesOf(prefixes));
   }
 
   /** Single-interface mode: NIC 1 itself forwards TCP, for every address. Logs a warning. */
@@ -202,19 +294,48 @@ export class Wirestack implements AsyncDisposable {
     return this.#gateway.stats();
   }
 
-  /** Takes no new connections, lets those that are finish for `graceMs` (0), resets the rest. */
-  async close(options: CloseOptions = {}): Promise<void> {
+  /**
+   * Closes what this program has open, and waits until everything written has arrived, for
+   * `graceMs` at most (5,000); then resets the rest, and logs how much that was. Idle connections
+   * of peers through the proxy are reset without waiting.
+   *
+   * @returns how much was cut off.
+   */
+  async close({ graceMs = CLOSE_GRACE_MS }: CloseOptions = {}): Promise<CloseResult> {
     this.#isClosed = true;
     for (const open of [...this.#open]) open.close();
-    await this.#gateway.close(options);
+    for (const conn of [...this.#conns]) conn[Symbol.dispose]();
+    return await this.#gateway.close({ graceMs });
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
+  /** {@link close}, with the time it has by default. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 
   #checkOpen(): void {
     if (this.#isClosed) throw new Deno.errors.BadResource("the gateway is closed");
+  }
+
+  #track(endpoint: TcpEndpoint): TunnelConn {
+    const conn = new TunnelConn(endpoint, (conn) => this.#conns.delete(conn));
+    this.#conns.add(conn);
+    return conn;
+  }
+
+  /** The peer that has an address, and can be reached. */
+  #peerAt(remote: IpAddress, operation: string): Peer {
+    const { engine, peers } = this.#gateway;
+    // A network the interface is in leads to NIC 1 as a whole, but only peers are there.
+    const peer = engine.device.peerAt(remote.bytes, 0, remote.version);
+    if (engine.stack.routes.lookupAddress(remote) !== engine.nic1 || peer === undefined) {
+      throw new Deno.errors.NetworkUnreachable(`${operation}: no peer's AllowedIPs hold ${remote}`);
+    }
+    if (peer.endpoint !== undefined || peers.location(peer) !== undefined) return peer;
+    throw new Deno.errors.NetworkUnreachable(
+      `${operation}: peer ${peerName(peer)}, which has ${remote}, has no Endpoint and has ` +
+        "not been heard yet",
+    );
   }
 
   #dial(remote: IpAddress, remotePort: number): TcpEndpoint {
@@ -228,30 +349,65 @@ export class Wirestack implements AsyncDisposable {
     }
   }
 
-  #ownAddress(hostname: string) {
+  #timedOut(peer: Peer, remote: IpAddress, port: number, timeoutMs: number): Error {
+    const target = remote.version === 4 ? `${remote}:${port}` : `[${remote}]:${port}`;
+    const key = peerName(peer);
+    const why = peer.endpoint === undefined
+      ? `the name of peer ${key} has not been found`
+      : peer.hasSession
+      ? `peer ${key} answers`
+      : `peer ${key} at ${peer.endpoint} does not answer either`;
+    const seconds = timeoutMs / 1000;
+    return new Deno.errors.TimedOut(`connect: no answer from ${target} in ${seconds} s, ${why}`);
+  }
+
+  /** @throws {Deno.errors.AddrNotAvailable} unless it is one of the tunnel's own, or unspecified. */
+  #ownAddress(hostname: string | undefined): IpAddress {
+    if (hostname === undefined) return ANY;
     const address = tunnelAddress(hostname);
-    if (address.isUnspecified) return undefined;
-    if (!this.#gateway.engine.nic1.owns(address.bytes, 0, address.version)) {
-      throw new Deno.errors.AddrNotAvailable(`${address} is not an address of this tunnel's end`);
-    }
-    return address;
+    const { nic1 } = this.#gateway.engine;
+    if (address.isUnspecified || nic1.owns(address.bytes, 0, address.version)) return address;
+    throw new Deno.errors.AddrNotAvailable(`${address} is not an address of this tunnel's end`);
   }
 }
 
-async function load(source: ConfigSourceInput) {
-  if (typeof source === "string") return loadConfig(source);
-  if ("file" in source) {
-    return loadConfig(await Deno.readTextFile(source.file), { file: source.file });
-  }
-  return loadConfig("config" in source ? source.config : source);
+/** What `setTimeout` takes. */
+const MAX_TIMER_MS = 0x7fffffff;
+const ANY = IpAddress.v4(0, 0, 0, 0);
+
+/** @throws {TypeError} with what to add to the command, or where. */
+function checkPlatform(): void {
+  if (typeof Deno.listenDatagram === "function") return;
+  throw new TypeError(
+    'Wirestack needs UDP sockets of Deno: add --unstable-net to "deno run", or ' +
+      '"unstable": ["net"] to deno.json',
+  );
 }
 
-function prefixOf(text: string): Prefix {
-  const prefix = parsePrefix(text);
-  if (prefix === undefined) {
-    throw new TypeError(`expected a prefix as 10.50.0.0/16, got ${JSON.stringify(text)}`);
+/** For callers without types. */
+function checkTransport(given: string | undefined, expected: string): void {
+  if (given === undefined || given === expected) return;
+  throw new TypeError(`transport: expected ${expected}, got ${JSON.stringify(given)}`);
+}
+
+/** As an option; nothing for every address. */
+function specific(address: IpAddress): { address?: IpAddress } {
+  return address.isUnspecified ? {} : { address };
+}
+
+function prefixesOf(list: ListInput): Prefix[] {
+  const texts = typeof list === "string" ? splitList(list) : list;
+  if (!Array.isArray(texts)) {
+    throw new TypeError(`expected a prefix as 10.50.0.0/16, or a list of them, got ${typeof list}`);
   }
-  return prefix;
+  return texts.map(prefixOf);
+}
+
+function prefixOf(text: unknown): Prefix {
+  const prefix = typeof text === "string" ? parsePrefix(text) : undefined;
+  if (prefix !== undefined) return prefix;
+  const got = typeof text === "string" ? JSON.stringify(text) : typeof text;
+  throw new TypeError(`expected a prefix as 10.50.0.0/16, got ${got}`);
 }
 
 function inUse(error: unknown, port: number): unknown {

@@ -1,30 +1,25 @@
 /**
- * The loop around the state machines: socket, WireGuard device, network stack, one timer.
+ * The loop around the state machines: binds, WireGuard device, network stack, one timer. It opens
+ * nothing and asks nobody for the time: what it works with it is given, so that a simulation can drive
+ * the same loop.
  *
  * A turn has two phases. Drain: a bounded batch of datagrams is opened and walked up; state changes,
  * nothing is sent. Flush: due timers, handshakes and dirty connections emit their packets, a budget
- * each. Between turns the runtime's event loop has its own (`setImmediate`), so that sockets of
- * targets are served while a flood comes in.
+ * each. Between turns the runtime's event loop has its own, so that sockets of targets are served
+ * while a flood comes in.
  *
  * @module
  */
 
-import { getLogger } from "../log/logger.ts";
-import { type MemoryRegion, type Nic, Stack, type TcpSettings } from "../../netstack/mod.ts";
-import {
-  type Crypto,
-  Device,
-  type DeviceEvent,
-  type Endpoint,
-  type TimerSettings,
-} from "../../wireguard/mod.ts";
-import type { GatewayConfig } from "../config/config.ts";
-import { openDataPath } from "../arena/arena.ts";
-import type { UdpAddress } from "../bind/endpoint_cache.ts";
+import type { Arena } from "../arena/arena.ts";
 import type { TransmitPool } from "../arena/transmit_pool.ts";
-import type { UdpBind } from "../bind/udp.ts";
-import { openUdpBind } from "../bind/udp_open.ts";
+import type { Bind, BindEndpoint } from "../bind/bind.ts";
+import { type PacketObserver, Tap } from "../link/tap.ts";
 import { WireguardLink } from "../link/wireguard.ts";
+import { getLogger } from "../log/logger.ts";
+import { type Nic, type NicAddress, Stack, type TcpSettings } from "../../netstack/mod.ts";
+import { Device, type DeviceEvent, type Sender, type TimerSettings } from "../../wireguard/mod.ts";
+import type { Clock, Scheduler } from "./event_loop.ts";
 
 const log = getLogger(["wirestack", "engine"]);
 
@@ -46,16 +41,29 @@ export interface TurnSource {
 }
 
 export interface EngineOptions {
-  readonly config: GatewayConfig;
-  readonly crypto?: Crypto;
+  readonly clock: Clock;
+  /** This engine's alone. */
+  readonly scheduler: Scheduler;
+  /** Fills an array with secret random bytes. */
+  readonly random: (out: Uint8Array) => void;
+  /** Of the same MTU. */
+  readonly arena: Arena;
+  /** Not started yet. The engine starts, drains, flushes and closes them. */
+  readonly binds: readonly Bind[];
+  /** 32 bytes. */
+  readonly privateKey: Uint8Array;
+  /** Of the tunnel, bytes. */
+  readonly mtu: number;
+  /** Of the tunnel's own end. */
+  readonly addresses: readonly NicAddress[];
+  /** Whether peers reach each other. Default: they do not. */
+  readonly forwarding?: boolean;
   /** Replaces some of WireGuard's time constants. */
   readonly timers?: Partial<TimerSettings>;
   readonly tcp?: Partial<TcpSettings>;
-  /** Datagrams in batches, over FFI. Default: over Deno's sockets. */
-  readonly ffi?: boolean;
   onEvent(event: DeviceEvent): void;
-  /** The socket is dead. */
-  onFailed(error: Error): void;
+  /** Nothing comes by `bind` any more. */
+  onFailed(error: Error, bind: Bind): void;
 }
 
 export interface EngineCounters {
@@ -70,33 +78,44 @@ const FLUSH_BUDGET = 32;
 const HANDSHAKE_BUDGET = 4;
 /** The share of slots that must be free again before a flush that ran out of them goes on. */
 const RESUME_SHARE = 1 / 4;
-const MAX_DELAY_MS = 0x7fffffff;
+/** The share of slots that the sources of a turn leave to the stack, every other turn. */
+const RESERVED_SHARE = 1 / 8;
 const LAST_SENDS_MS = 200;
 
 export class Engine {
   readonly device: Device;
   readonly stack: Stack;
   readonly nic1: Nic;
-  readonly bind: UdpBind;
+  readonly binds: readonly Bind[];
   readonly pool: TransmitPool;
   readonly link: WireguardLink;
+  /** Around {@link link} while somebody looks, see {@link observe}. */
+  readonly tap: Tap;
   readonly counters: EngineCounters = { turns: 0, timeouts: 0, faults: 0 };
-  readonly #options: EngineOptions;
+  readonly #clock: Clock;
+  readonly #scheduler: Scheduler;
   readonly #sources: TimeoutSource[] = [];
   readonly #turnSources: TurnSource[] = [];
-  #now = performance.now();
+  #now: number;
   #isScheduled = false;
   #isInTurn = false;
   #needsSlots = false;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #reserved: number;
+  /** Slots that sources leave in this turn: 0 or {@link #reserved}. */
+  #leftFree = 0;
   #timerAt = Infinity;
   #isClosed = false;
-  readonly #turn = () => this.#runTurn();
+  // Made once: what is called for every turn or datagram costs no closure.
+  readonly #turn = () => {
+    this.#isScheduled = false;
+    this.#runTurn();
+  };
+  readonly #timeout = () => this.#runTimeout();
   readonly #handleDatagram = (
     buffer: Uint8Array,
     offset: number,
     length: number,
-    from: UdpAddress,
+    from: Sender,
   ) => {
     try {
       this.device.handleDatagram(buffer, offset, length, from, this.#now);
@@ -105,38 +124,38 @@ export class Engine {
     }
   };
 
-  /** Opens the socket. @throws {SettingError} if the system refuses its port or address. */
+  /** @throws {RangeError} for a key, MTU or time constant out of range; then no bind was started. */
   constructor(options: EngineOptions) {
-    this.#options = options;
-    const { config } = options;
-    const random = (out: Uint8Array) => {
-      crypto.getRandomValues(out);
-    };
-    const now = this.now();
-    const { crypto: primitives, sum, pool, receiveRegion, ringRegion } = openDataPath(
-      config.mtu,
-      options.crypto,
-    );
+    const { clock, random, arena, binds, mtu } = options;
+    const { crypto, sum, pool, ringRegion } = arena;
+    this.#clock = clock;
+    this.#scheduler = options.scheduler;
+    this.#now = clock.now();
+    this.pool = pool;
+    this.#reserved = Math.floor(pool.slots * RESERVED_SHARE);
+    this.binds = binds;
     this.device = new Device({
-      privateKey: config.privateKey,
-      crypto: primitives,
+      privateKey: options.privateKey,
+      crypto,
       random,
-      wallClock: () => Date.now(),
-      mtu: config.mtu,
-      timers: {
-        ...(config.rekeyAfterMs !== undefined && { rekeyAfterMs: config.rekeyAfterMs }),
-        ...options.timers,
-      },
+      wallClock: () => clock.wallClock(),
+      mtu,
+      timers: options.timers ?? {},
       sink: {
-        transmit: (endpoint: Endpoint, buffer, offset, length) => {
-          this.bind.send(endpoint as UdpAddress, buffer, offset, length);
+        transmit: (endpoint, buffer, offset, length, mayTake) => {
+          const to = endpoint as BindEndpoint;
+          // What may be taken comes from the link, which sends nothing but slots.
+          const isTaken = to.bind.send(to, buffer, offset, length, mayTake);
           this.wake(); // to flush it, if this is no turn
+          return isTaken;
         },
-        receive: (_peer, buffer, offset, length, now) =>
-          this.stack.handlePacket(this.nic1, buffer, offset, length, now),
+        receive: (peer, buffer, offset, length, now) => {
+          if (this.nic1.link === this.tap) this.tap.received(buffer, offset, length, now);
+          this.stack.handlePacket(this.nic1, buffer, offset, length, now, peer);
+        },
         event: (event) => options.onEvent(event),
       },
-      now,
+      now: this.#now,
     });
     this.stack = new Stack({
       random,
@@ -145,36 +164,28 @@ export class Engine {
       ...(ringRegion && { ringRegion }),
       ...(options.tcp && { tcp: options.tcp }),
     });
-    this.pool = pool;
-    this.link = new WireguardLink(this.pool, this.device);
+    this.link = new WireguardLink(pool, this.device);
+    this.tap = new Tap(this.link);
     this.nic1 = this.stack.addNic({
       name: "wireguard",
-      mtu: config.mtu,
+      mtu,
       link: this.link,
-      addresses: config.addresses,
-      forwarding: config.peerToPeer,
+      addresses: options.addresses,
+      forwarding: options.forwarding ?? false,
     });
-    // Last: whatever is thrown above leaves no socket behind.
-    this.bind = this.#openBind(config, receiveRegion);
-  }
-
-  /**
-   * Moves to another UDP port or address. Sessions stay, and datagrams that have arrived are not
-   * lost. Endpoints are of the old family until the owner has interned them anew.
-   *
-   * @throws {SettingError} if the system refuses; then the old socket is still in use.
-   */
-  rebind(to: Pick<GatewayConfig, "listenPort" | "listenAddress">): void {
-    this.bind.rebind({
-      ...(to.listenPort !== undefined && { port: to.listenPort }),
-      ...(to.listenAddress !== undefined && { address: to.listenAddress }),
-    });
-    this.wake();
+    pool.onExhausted = () => this.#flushBinds(); // what else the turn has to send needs slots
+    for (const bind of binds) {
+      bind.start({
+        onReadable: () => this.wake(),
+        onSent: () => this.#onSent(),
+        onFailed: (error) => options.onFailed(error, bind),
+      });
+    }
   }
 
   /** Milliseconds, monotonic. */
   now(): number {
-    return performance.now();
+    return this.#clock.now();
   }
 
   /** Includes the deadlines of `source` in the one timer. */
@@ -187,12 +198,23 @@ export class Engine {
     this.#turnSources.push(source);
   }
 
-  /** Whether packets for the tunnel leave at once, and need not be queued or dropped. */
-  get hasRoom(): boolean {
-    return this.pool.free > 0 && this.nic1.queue.isEmpty;
+  /** Shows `observer` every packet of the tunnel, both ways, until what is returned is called. */
+  observe(observer: PacketObserver): () => void {
+    const { nic1, tap } = this;
+    tap.add(observer);
+    nic1.link = tap;
+    return () => {
+      tap.remove(observer);
+      if (tap.isIdle) nic1.link = this.link;
+    };
   }
 
-  /** Whether what one peer takes is missing to another. */
+  /** Whether packets for the tunnel leave at once, and need not be queued or dropped. */
+  get hasRoom(): boolean {
+    return this.pool.free > this.#leftFree && this.nic1.queue.isEmpty;
+  }
+
+  /** Whether peers compete. One alone may have all there is. */
   get hasSeveralPeers(): boolean {
     let count = 0;
     for (const _ of this.device.peers()) if (++count > 1) return true;
@@ -203,49 +225,36 @@ export class Engine {
   wake(): void {
     if (this.#isScheduled || this.#isInTurn || this.#isClosed) return;
     this.#isScheduled = true;
-    setImmediate(this.#turn);
+    this.#scheduler.soon(this.#turn);
   }
 
-  /** Sends what is still to be sent, wipes the keys, closes the socket. */
+  /** Sends what is still to be sent, wipes the keys, closes the binds. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#runTurn();
     this.#isClosed = true;
-    clearTimeout(this.#timer);
-    await this.bind.sent(LAST_SENDS_MS);
+    this.#scheduler.cancel();
+    await Promise.all(this.binds.map((bind) => bind.sent(LAST_SENDS_MS)));
     this.device.close(this.now());
-    await this.bind.close();
-  }
-
-  #openBind(config: GatewayConfig, receiveRegion: MemoryRegion): UdpBind {
-    return openUdpBind({
-      ...(config.listenPort !== undefined && { port: config.listenPort }),
-      ...(config.listenAddress !== undefined && { address: config.listenAddress }),
-      ...(config.fwMark !== undefined && { mark: config.fwMark }),
-      pool: this.pool,
-      receiveRegion,
-      onReadable: () => this.wake(),
-      onSent: () => this.#onSent(),
-      onFailed: this.#options.onFailed,
-    }, this.#options.ffi);
+    await Promise.all(this.binds.map((bind) => bind.close()));
   }
 
   #runTurn(): void {
-    this.#isScheduled = false;
     if (this.#isClosed) return;
     this.#isInTurn = true;
     this.counters.turns++;
     this.#now = this.now();
     let isMore = false;
     try {
-      this.bind.drain(this.#handleDatagram);
+      const { binds } = this;
+      for (let i = 0; i < binds.length; i++) binds[i]!.drain(this.#handleDatagram);
       this.#exchange(this.#now);
       isMore = this.#work(this.#now);
     } catch (error) {
       this.#fault(error);
     }
     this.#isInTurn = false;
-    if (isMore || this.bind.hasReady || this.#hasReadySource()) this.wake();
+    if (isMore || this.#hasReady()) this.wake();
     else this.#arm();
   }
 
@@ -262,7 +271,10 @@ export class Engine {
     }
   }
 
-  #hasReadySource(): boolean {
+  #hasReady(): boolean {
+    for (let i = 0; i < this.binds.length; i++) {
+      if (this.binds[i]!.hasReady) return true;
+    }
     for (let i = 0; i < this.#turnSources.length; i++) {
       if (this.#turnSources[i]!.hasReady) return true;
     }
@@ -280,10 +292,12 @@ export class Engine {
     }
     const moreHandshakes = device.handleHandshakes(now, HANDSHAKE_BUDGET);
     const moreSegments = stack.flush(now, FLUSH_BUDGET);
-    this.bind.flush();
-    const hasSlots = this.pool.free > 0;
-    this.#needsSlots = !hasSlots; // also what is not taken from targets meanwhile
-    return moreHandshakes || moreSegments && hasSlots;
+    this.#flushBinds();
+    const { free } = this.pool;
+    this.#needsSlots = free <= this.#reserved; // also what is not taken from targets meanwhile
+    // Sources come before the stack, and TCP would never find a slot; or they never, if it were first.
+    this.#leftFree = this.#needsSlots && this.#leftFree === 0 ? this.#reserved : 0;
+    return moreHandshakes || moreSegments && free > 0;
   }
 
   /** One timer, re-armed only when a deadline moves earlier. */
@@ -293,15 +307,18 @@ export class Engine {
       next = Math.min(next, this.#sources[i]!.pollTimeout());
     }
     if (next >= this.#timerAt) return;
-    clearTimeout(this.#timer);
     this.#timerAt = next;
-    // Rounded up, or the timer would come before its deadline and find nothing to do.
-    const delay = Math.min(MAX_DELAY_MS, Math.max(0, Math.ceil(next - this.now())));
-    this.#timer = setTimeout(() => {
-      this.#timerAt = Infinity;
-      this.counters.timeouts++;
-      this.#runTurn();
-    }, delay);
+    this.#scheduler.later(this.#timeout, next - this.now());
+  }
+
+  #runTimeout(): void {
+    this.#timerAt = Infinity;
+    this.counters.timeouts++;
+    this.#runTurn();
+  }
+
+  #flushBinds(): void {
+    for (let i = 0; i < this.binds.length; i++) this.binds[i]!.flush();
   }
 
   #onSent(): void {

@@ -1,67 +1,11 @@
 /**
- * Which targets the forwarders may dial.
+ * Addresses that no gateway should hand out by accident: its links, its cloud's metadata service, and
+ * what its own stack would take for this host.
  *
  * @module
  */
 
-import { IpAddress, type Prefix } from "../../netstack/mod.ts";
-import type { MapConfig } from "../config/config.ts";
-
-/**
- * Maps what a client asks for to what is dialled, and refuses what a gateway must not hand out by
- * accident: its own host, its links, its cloud's metadata service. Only an address that a map names
- * is exempt.
- */
-export class TargetPolicy {
-  #maps: readonly MapConfig[];
-
-  /** @param maps The longest `from` first. */
-  constructor(maps: readonly MapConfig[]) {
-    this.#maps = maps;
-  }
-
-  /** Replaces the maps, for targets asked for from now on. */
-  setMaps(maps: readonly MapConfig[]): void {
-    this.#maps = maps;
-  }
-
-  /** @returns What to dial for `address`; undefined: the target is refused. */
-  resolve(address: IpAddress): IpAddress | undefined {
-    for (const { from, to } of this.#maps) {
-      if (from.contains(address)) return translate(address, from, to);
-    }
-    return isSafeTarget(address) ? address : undefined;
-  }
-
-  /** Whether a map names `address`. */
-  isMapped(address: IpAddress): boolean {
-    return this.#maps.some(({ from }) => from.contains(address));
-  }
-}
-
-/**
- * SIGUSR1 makes the runtime listen here for a debugger, whether the program handles that signal or
- * not, and a debugger can do whatever this process can.
- */
-const INSPECTOR_PORT = 9229;
-
-/** Whether a TCP target is the runtime's inspector on this host, which no map may hand out. */
-export function isInspector(target: IpAddress, port: number): boolean {
-  if (port !== INSPECTOR_PORT) return false;
-  const { version, bytes } = target.unmapped();
-  return version === 4 ? bytes[0] === 127 : isZero(bytes, 0, 15) && bytes[15] === 1;
-}
-
-/** The address in `to` at the place that `address` has in `from`: both have as many host bits. */
-function translate(address: IpAddress, from: Prefix, to: Prefix): IpAddress {
-  const bytes = to.address.bytes.slice();
-  const hostBits = address.bytes.length * 8 - from.length;
-  for (let i = 1; i <= Math.ceil(hostBits / 8); i++) {
-    const bits = Math.min(8, hostBits - 8 * (i - 1));
-    bytes[bytes.length - i]! |= address.bytes[address.bytes.length - i]! & ((1 << bits) - 1);
-  }
-  return new IpAddress(bytes);
-}
+import { IpAddress } from "../../netstack/mod.ts";
 
 /**
  * Whether an address may be dialled without being named: neither this host, its links or a metadata

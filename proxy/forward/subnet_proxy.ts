@@ -5,13 +5,18 @@
  */
 
 import { IpAddress, type Nic, Prefix } from "../../netstack/mod.ts";
-import type { ProxyConfig, ProxyLimits, ProxyTimeouts } from "../config/config.ts";
 import type { Engine, TimeoutSource } from "../engine/engine.ts";
-import type { GatewayRoutes } from "../gateway/routes.ts";
-import { TargetPolicy } from "../flow/safe_targets.ts";
+import { Admission } from "../flow/admit.ts";
+import type { FlowOwner, FlowProtocol } from "../flow/flow.ts";
+import { OwnListeners } from "../flow/own_listeners.ts";
+import { FlowTable } from "../flow/table.ts";
+import { NO_LINK } from "../link/wireguard.ts";
+import { DescriptorWatch } from "../target/descriptors.ts";
+import { OwnAddresses } from "../target/own_address.ts";
+import { HostDialer } from "../target/tcp.ts";
+import type { ForwardSettings } from "./options.ts";
 import { TcpForwarder } from "./tcp_forwarder.ts";
 import { UdpForwarder } from "./udp_forwarder.ts";
-import { NO_LINK } from "../link/wireguard.ts";
 
 /** What of a subnet is proxied. */
 export interface Protocols {
@@ -19,97 +24,91 @@ export interface Protocols {
   readonly udp: boolean;
 }
 
-/** What a configuration without `[Proxy]` has, for a proxy that is switched on later. */
-export const DEFAULT_TIMEOUTS: ProxyTimeouts = {
-  tcpDialMs: 5_000,
-  tcpHalfCloseMs: 60_000,
-  tcpKeepAliveIdleMs: 60_000,
-  tcpKeepAliveIntervalMs: 30_000,
-  tcpKeepAliveCount: 9,
-  udpIdleMs: 60_000,
-  udpDnsIdleMs: 30_000,
-};
-export const DEFAULT_LIMITS: ProxyLimits = {
-  maxDials: 2_048,
-  maxTcpConnections: 16_384,
-  maxUdpSessions: 4_096,
-};
-
 /** A subnet that is proxied, as plain values. */
 export interface ProxiedSubnet extends Protocols {
   readonly prefix: string;
 }
 
-export class SubnetProxy implements TimeoutSource {
+/** Where packets for what is proxied are led. */
+export interface ProxyRoutes {
+  addProxied(prefix: Prefix, nic: Nic): void;
+  removeProxied(prefix: Prefix): void;
+}
+
+export interface SubnetProxyOptions {
+  readonly engine: Engine;
+  readonly routes: ProxyRoutes;
+  readonly settings: ForwardSettings;
+  /** Whose a client's flows are: see {@link ForwarderOptions}. */
+  ownerOf(from: unknown, client: IpAddress): FlowOwner;
+  /** Whether sockets towards targets are over FFI. */
+  readonly ffi: boolean;
+}
+
+export class SubnetProxy {
   readonly tcp: TcpForwarder;
   readonly udp: UdpForwarder;
+  readonly admission: Admission;
+  /** Where this process listens itself. */
+  readonly listeners: OwnListeners = new OwnListeners();
+  readonly descriptors: DescriptorWatch;
   readonly #engine: Engine;
-  readonly #policy: TargetPolicy;
-  readonly #routes: GatewayRoutes;
-  /** Shared with the forwarders, which look at it whenever they need a value. */
-  readonly #settings: { timeouts: ProxyTimeouts; limits: ProxyLimits };
+  readonly #routes: ProxyRoutes;
+  /** Shared with the forwarders and the admission, which look at it whenever they need a value. */
+  readonly #settings: { -readonly [K in keyof ForwardSettings]: ForwardSettings[K] };
+  readonly #ownAddresses: OwnAddresses;
   #nic2: Nic | undefined;
   /** The longest prefix first. */
   #subnets: { readonly prefix: Prefix; readonly protocols: Protocols }[] = [];
   #single: Protocols = { tcp: false, udp: false };
-  /** No longer proxied, and still routed to NIC 2 for the connections that are. */
-  #draining: Prefix[] = [];
-  #drainAt = Infinity;
 
-  /** @param ffi Whether sockets towards UDP targets are over FFI. Default: as WireGuard's is. */
-  constructor(
-    engine: Engine,
-    routes: GatewayRoutes,
-    config: ProxyConfig | undefined,
-    ffi: boolean | undefined,
-  ) {
+  constructor({ engine, routes, settings, ownerOf, ffi }: SubnetProxyOptions) {
     this.#engine = engine;
     this.#routes = routes;
-    this.#policy = new TargetPolicy(config?.maps ?? []);
-    this.#settings = settingsOf(config);
-    const options = {
-      policy: this.#policy,
-      isProxied: (address: IpAddress, protocol: keyof Protocols) =>
-        this.#isProxied(address, protocol),
-      isOwnSocket: (target: IpAddress, port: number) =>
-        port === engine.bind.port && isOfThisHost(target),
-      sharerOf: ({ bytes, version }: IpAddress) =>
-        engine.hasSeveralPeers ? engine.device.peerAt(bytes, 0, version) : undefined,
+    this.#settings = { ...settings };
+    const now = () => engine.now();
+    const wake = () => engine.wake();
+    this.#ownAddresses = new OwnAddresses(now, ffi);
+    this.descriptors = new DescriptorWatch(now, wake);
+    this.admission = new Admission({
+      table: new FlowTable(),
+      isProxied: (address, protocol) => this.#isProxied(address, protocol),
+      isOwnAddress: (target) => this.#ownAddresses.isOwn(target),
+      listeners: this.listeners,
+      maps: settings.maps,
       settings: this.#settings,
-      now: () => engine.now(),
-      wake: () => engine.wake(),
+    });
+    const options = { admission: this.admission, ownerOf, settings: this.#settings, now, wake };
+    const dialer = new HostDialer((code) => this.descriptors.note(code));
+    this.tcp = new TcpForwarder({ ...options, dialer });
+    this.udp = new UdpForwarder({
+      ...options,
+      ffi,
       hasRoom: () => engine.hasRoom,
-    };
-    this.tcp = new TcpForwarder(options);
-    this.udp = new UdpForwarder({ ...options, ...(ffi !== undefined && { ffi }) });
-    engine.addTimeouts(this.tcp);
-    engine.addTimeouts(this.udp);
-    engine.addTimeouts(this);
+      onNoSocket: (error) => this.descriptors.note(codeOf(error)),
+    });
+    const sources: readonly TimeoutSource[] = [this.tcp, this.udp, this.descriptors];
+    for (const source of sources) engine.addTimeouts(source);
     engine.addTurns(this.udp);
   }
 
   /** Proxies `prefixes` behind NIC 2; one that is proxied already gets other protocols. */
   enable(prefixes: readonly Prefix[], protocols: Protocols): void {
-    for (const prefix of prefixes) this.#routes.addProxied(prefix, this.#secondNic());
-    this.#draining = without(this.#draining, prefixes);
+    this.#route(prefixes);
     this.#setSubnets(prefixes, protocols);
+    this.review();
   }
 
-  /** Ends the proxying of `prefixes`. Connections that are stay, and their route as long as they. */
+  /** Ends the proxying of `prefixes`, and of the flows to them. */
   disable(prefixes: readonly Prefix[]): void {
-    this.#subnets = this.#without(prefixes);
-    this.#draining = [...without(this.#draining, prefixes), ...prefixes];
-    this.#drain(this.#engine.now());
-    this.#engine.wake();
+    this.#unroute(prefixes);
+    this.review();
   }
 
-  /** When {@link handleTimeout} is due, ms; Infinity for never. */
-  pollTimeout(): number {
-    return this.#drainAt;
-  }
-
-  handleTimeout(now: number): void {
-    this.#drain(now);
+  /** Proxies `prefixes` and no others. What stays is never unrouted in between. */
+  setSubnets(prefixes: readonly Prefix[], protocols: Protocols): void {
+    this.#unroute(without(this.prefixes(), prefixes));
+    this.enable(prefixes, protocols);
   }
 
   /**
@@ -124,15 +123,21 @@ export class SubnetProxy implements TimeoutSource {
     if (protocols.udp) stack.setUdpForwarder(nic1, this.udp);
     this.#single = { ...this.#single, ...protocols };
     this.#setSubnets(prefixes, this.#single);
+    this.review();
   }
 
   /**
-   * Changes maps, timeouts and limits: for what begins from now on, and for deadlines that are set
-   * from now on.
+   * Changes maps, timeouts, limits and filtering; deadlines only as they are set from now on.
+   * {@link review} follows, when the subnets are as they should be too.
    */
-  setSettings(config: ProxyConfig | undefined): void {
-    this.#policy.setMaps(config?.maps ?? []);
-    Object.assign(this.#settings, settingsOf(config));
+  setSettings(settings: ForwardSettings): void {
+    this.admission.setMaps(settings.maps);
+    Object.assign(this.#settings, settings);
+  }
+
+  /** Ends the flows that are no longer allowed: what is proxied, or a map, a limit or a listener, has changed. */
+  review(): void {
+    if (this.admission.review() > 0) this.#engine.wake();
   }
 
   /** What is proxied, the longest first. */
@@ -159,17 +164,16 @@ export class SubnetProxy implements TimeoutSource {
   async abort(): Promise<void> {
     this.tcp.abort();
     await this.udp.abort();
+    this.#ownAddresses.close();
   }
 
-  /** Takes away the routes that nothing uses any more. */
-  #drain(now: number): void {
-    const used = (prefix: Prefix) => this.tcp.uses(prefix) || this.udp.uses(prefix);
-    this.#draining = this.#draining.filter((prefix) => {
-      if (used(prefix)) return true;
-      this.#routes.removeProxied(prefix);
-      return false;
-    });
-    this.#drainAt = this.#draining.length > 0 ? now + DRAIN_MS : Infinity;
+  #route(prefixes: readonly Prefix[]): void {
+    for (const prefix of prefixes) this.#routes.addProxied(prefix, this.#secondNic());
+  }
+
+  #unroute(prefixes: readonly Prefix[]): void {
+    this.#subnets = this.#without(prefixes);
+    for (const prefix of prefixes) this.#routes.removeProxied(prefix);
   }
 
   #secondNic(): Nic {
@@ -198,39 +202,24 @@ export class SubnetProxy implements TimeoutSource {
     return this.#subnets.filter(({ prefix }) => !prefixes.some((other) => other.equals(prefix)));
   }
 
-  #isProxied(address: IpAddress, protocol: keyof Protocols): boolean {
+  #isProxied(address: IpAddress, protocol: FlowProtocol): boolean {
     const subnet = this.#subnets.find(({ prefix }) => prefix.contains(address));
-    if (subnet === undefined || !subnet.protocols[protocol]) return false;
+    // Of a ping nothing is forwarded yet.
+    if (subnet === undefined || protocol === "icmp" || !subnet.protocols[protocol]) return false;
     return !this.#engine.nic1.owns(address.bytes, 0, address.version) ||
-      this.#policy.isMapped(address);
+      this.admission.isMapped(address);
   }
 }
-
-/** How often it is looked whether connections to subnets that are no longer proxied have ended. */
-const DRAIN_MS = 1000;
 
 function without(prefixes: readonly Prefix[], others: readonly Prefix[]): Prefix[] {
   return prefixes.filter((prefix) => !others.some((other) => other.equals(prefix)));
 }
 
-function settingsOf(config: ProxyConfig | undefined) {
-  return {
-    timeouts: config?.timeouts ?? DEFAULT_TIMEOUTS,
-    limits: config?.limits ?? DEFAULT_LIMITS,
-  };
+function codeOf(error: unknown): string | undefined {
+  return (error as { readonly code?: string } | undefined)?.code;
 }
 
 const EVERYTHING = [
   new Prefix(IpAddress.v4(0, 0, 0, 0), 0),
   new Prefix(new IpAddress(new Uint8Array(16)), 0),
 ];
-
-/** Only an address of this host can be bound. Asking for the list would take a permission more. */
-function isOfThisHost(address: IpAddress): boolean {
-  try {
-    Deno.listenDatagram({ transport: "udp", hostname: address.toString(), port: 0 }).close();
-    return true;
-  } catch {
-    return false;
-  }
-}

@@ -8,16 +8,17 @@
 import { getLogger } from "../log/logger.ts";
 import {
   Deadlines,
-  type IpAddress,
   type KeepAlive,
-  type Prefix,
   type TcpForwarderHandler,
   type TcpForwarderRequest,
 } from "../../netstack/mod.ts";
-import type { ProxyLimits, ProxyTimeouts } from "../config/config.ts";
-import type { DialError } from "../target/tcp.ts";
-import { isInspector, type TargetPolicy } from "../flow/safe_targets.ts";
-import { TcpRelay, type TcpRelayOwner, WriteBuffers } from "./tcp_relay.ts";
+import type { Refusal } from "../flow/admit.ts";
+import type { DialOutcome } from "../flow/dials.ts";
+import { Flow, type FlowEnd } from "../flow/flow.ts";
+import type { Dialer, DialError } from "../flow/stream.ts";
+import { LentBuffers } from "../splice/endpoint_stream.ts";
+import type { ForwarderOptions } from "./options.ts";
+import { TcpConnection, type TcpConnectionOwner } from "./tcp_connection.ts";
 
 const log = getLogger(["wirestack", "tcp"]);
 
@@ -36,7 +37,12 @@ export interface TcpForwarderCounters {
   forbidden: number;
   /** Dropped, for the client to try again: as many dials in flight as are allowed. */
   tooManyDials: number;
+  /** Refused: as many connections as are allowed, and nobody has to give way. */
   tooManyConnections: number;
+  /** Idle connections, and dials that nobody answered, ended for the sake of a peer that has less. */
+  evicted: number;
+  /** Ended because they were no longer allowed. */
+  revoked: number;
   /** Refused because the gateway is closing. */
   closing: number;
   resetByClient: number;
@@ -46,24 +52,11 @@ export interface TcpForwarderCounters {
   bytesDown: number;
 }
 
-export interface TcpForwarderOptions {
-  readonly policy: TargetPolicy;
-  /** Whether the protocol is proxied for an address. */
-  isProxied(address: IpAddress, protocol: "tcp" | "udp"): boolean;
-  /**
-   * Whom a client's dials are counted with, where several share the gateway: one of them has at most
-   * half of the dials that may be in flight.
-   */
-  sharerOf(client: IpAddress): object | undefined;
-  /** May change while running. */
-  readonly settings: { readonly timeouts: ProxyTimeouts; readonly limits: ProxyLimits };
-  /** Milliseconds, monotonic. */
-  now(): number;
-  /** A deadline was set outside of the engine's turn. */
-  wake(): void;
+export interface TcpForwarderOptions extends ForwarderOptions {
+  readonly dialer: Dialer;
 }
 
-export class TcpForwarder implements TcpForwarderHandler, TcpRelayOwner {
+export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
   readonly counters: TcpForwarderCounters = {
     requests: 0,
     connected: 0,
@@ -75,6 +68,8 @@ export class TcpForwarder implements TcpForwarderHandler, TcpRelayOwner {
     forbidden: 0,
     tooManyDials: 0,
     tooManyConnections: 0,
+    evicted: 0,
+    revoked: 0,
     closing: 0,
     resetByClient: 0,
     resetByTarget: 0,
@@ -82,12 +77,9 @@ export class TcpForwarder implements TcpForwarderHandler, TcpRelayOwner {
     bytesUp: 0,
     bytesDown: 0,
   };
+  readonly buffers: LentBuffers = new LentBuffers();
   readonly #options: TcpForwarderOptions;
-  readonly #relays = new Set<TcpRelay>();
-  readonly #deadlines = new Deadlines<TcpRelay>();
-  readonly #buffers = new WriteBuffers();
-  #dials = 0;
-  readonly #dialsOf = new Map<object, number>();
+  readonly #deadlines = new Deadlines<TcpConnection>();
   #isClosing = false;
 
   constructor(options: TcpForwarderOptions) {
@@ -107,69 +99,49 @@ export class TcpForwarder implements TcpForwarderHandler, TcpRelayOwner {
 
   /** Connections and dials that are not over. */
   get size(): number {
-    return this.#relays.size;
+    return this.#options.admission.connections.total;
   }
 
   /** Dials in flight. */
   get dials(): number {
-    return this.#dials;
+    return this.#options.admission.dials.size;
   }
 
-  relays(): Iterable<TcpRelay> {
-    return this.#relays;
-  }
-
-  /** Whether a connection is to a target in `prefix`. */
-  uses(prefix: Prefix): boolean {
-    for (const { request } of this.#relays) {
-      if (prefix.contains(request.target)) return true;
+  *connections(): Iterable<TcpConnection> {
+    for (const { carrier } of this.#options.admission.table.flows()) {
+      if (carrier instanceof TcpConnection) yield carrier;
     }
-    return false;
+  }
+
+  now(): number {
+    return this.#options.now();
   }
 
   request(request: TcpForwarderRequest): void {
     const { counters } = this;
-    const { policy, isProxied, sharerOf, settings, now } = this.#options;
-    const { limits, timeouts } = settings;
     counters.requests++;
     if (this.#isClosing) {
       counters.closing++;
       request.reject("reset");
       return;
     }
-    const target = isProxied(request.target, "tcp") ? policy.resolve(request.target) : undefined;
-    if (target === undefined || isInspector(target, request.targetPort)) {
-      counters.forbidden++;
-      log.debug("{client}: {target} port {port} is refused", {
-        client: request.client,
-        target: request.target,
-        port: request.targetPort,
-      });
-      request.reject("reset");
+    const { admission, ownerOf, settings, dialer } = this.#options;
+    const { client, clientPort, target, targetPort, from } = request;
+    const now = this.now();
+    const owner = ownerOf(from, client);
+    const flow = new Flow("tcp", owner, client, clientPort, target, targetPort, now);
+    const refusal = admission.admit(flow, now);
+    if (refusal !== undefined) {
+      this.#refuse(request, refusal);
       return;
     }
-    const sharer = sharerOf(request.client);
-    const share = sharer === undefined ? 0 : this.#dialsOf.get(sharer) ?? 0;
-    if (this.#dials >= limits.maxDials || share >= Math.ceil(limits.maxDials / 2)) {
-      counters.tooManyDials++;
-      request.reject("drop");
-      return;
-    }
-    if (this.#relays.size >= limits.maxTcpConnections) {
-      counters.tooManyConnections++;
-      request.reject("reset");
-      return;
-    }
-    const relay = new TcpRelay(this, this.#buffers, request, target, now(), sharer);
-    this.#relays.add(relay);
-    this.#dials++;
-    if (sharer !== undefined) this.#dialsOf.set(sharer, share + 1);
-    this.#deadlines.set(relay, now() + timeouts.tcpDialMs);
+    const connection = new TcpConnection(this, request, flow);
+    this.#deadlines.set(connection, now + settings.timeouts.tcpDialMs);
     try {
-      relay.start();
+      connection.start(dialer);
     } catch (error) { // not permitted by the runtime
-      log.error("{target} port {port}: {error}", { target, port: request.targetPort, error });
-      relay.targetFailed("failed");
+      log.error("{target} port {port}: {error}", { target, port: targetPort, error });
+      connection.dialFailed("failed");
     }
   }
 
@@ -179,9 +151,9 @@ export class TcpForwarder implements TcpForwarderHandler, TcpRelayOwner {
   }
 
   handleTimeout(now: number): void {
-    for (let relay; (relay = this.#deadlines.popDue(now)) !== undefined;) {
-      if (relay.isConnected) this.counters.halfClosedTooLong++;
-      relay.expire();
+    for (let connection; (connection = this.#deadlines.popDue(now)) !== undefined;) {
+      if (connection.isConnected) this.counters.halfClosedTooLong++;
+      connection.expire();
     }
   }
 
@@ -192,65 +164,102 @@ export class TcpForwarder implements TcpForwarderHandler, TcpRelayOwner {
 
   /** Resets everything that is left. */
   abort(): void {
-    for (const relay of [...this.#relays]) relay.abort();
+    for (const flow of [...this.#options.admission.table.flows()]) {
+      if (flow.protocol === "tcp") flow.carrier?.endFlow(flow, "aborted");
+    }
   }
 
-  onConnected(relay: TcpRelay): void {
-    this.#dialDone(relay);
+  onConnected(connection: TcpConnection): void {
+    const { flow } = connection;
+    this.#options.admission.dials.end(flow, "answered", this.now());
     this.counters.connected++;
-    this.#deadlines.remove(relay);
-    log.debug("{client} port {clientPort}: connected to {target} port {port}", addresses(relay));
+    this.#deadlines.remove(connection);
+    log.debug("{client} port {clientPort}: connected to {target} port {port}", addresses(flow));
   }
 
-  onDialFailed(relay: TcpRelay, why: DialError | "aborted"): void {
-    this.#dialDone(relay);
-    this.counters[FAILURES[why]]++;
+  onDialFailed(connection: TcpConnection, why: DialError | FlowEnd): void {
+    const { flow } = connection;
+    const { counter, outcome, end } = DIAL_ENDS[why] ?? OTHER_DIAL_END;
+    if (counter !== undefined) this.counters[counter]++;
+    this.#options.admission.dials.end(flow, outcome, this.now());
     log.debug("{client} port {clientPort}: {target} port {port}: {why}", {
-      ...addresses(relay),
+      ...addresses(flow),
       why,
     });
+    this.#remove(connection, end ?? why as FlowEnd);
   }
 
-  onHalfClosed(relay: TcpRelay): void {
-    this.#deadlines.set(
-      relay,
-      this.#options.now() + this.#options.settings.timeouts.tcpHalfCloseMs,
-    );
+  onHalfClosed(connection: TcpConnection): void {
+    this.#deadlines.set(connection, this.now() + this.#options.settings.timeouts.tcpHalfCloseMs);
     this.#options.wake();
   }
 
-  onReset(_relay: TcpRelay, by: "client" | "target"): void {
+  onReset(by: "client" | "target"): void {
     if (by === "client") this.counters.resetByClient++;
     else this.counters.resetByTarget++;
   }
 
-  onEnded(relay: TcpRelay): void {
-    this.counters.bytesUp += relay.bytesUp;
-    this.counters.bytesDown += relay.bytesDown;
-    this.#deadlines.remove(relay);
-    this.#relays.delete(relay);
+  onEnded(connection: TcpConnection, why: FlowEnd): void {
+    const { bytesUp, bytesDown } = connection.flow;
+    this.counters.bytesUp += bytesUp;
+    this.counters.bytesDown += bytesDown;
+    this.#remove(connection, why);
   }
 
-  #dialDone({ sharer }: TcpRelay): void {
-    this.#dials--;
-    if (sharer === undefined) return;
-    const left = this.#dialsOf.get(sharer)! - 1;
-    if (left === 0) this.#dialsOf.delete(sharer);
-    else this.#dialsOf.set(sharer, left);
+  #remove(connection: TcpConnection, why: FlowEnd): void {
+    const { connections, table } = this.#options.admission;
+    if (why === "evicted" || why === "revoked") this.counters[why]++;
+    this.#deadlines.remove(connection);
+    connections.give(connection.flow.owner);
+    table.remove(connection.flow, why);
+  }
+
+  #refuse(request: TcpForwarderRequest, why: Refusal): void {
+    const { counter, answer } = REFUSALS[why];
+    this.counters[counter]++;
+    if (counter === "forbidden") {
+      log.debug("{client}: {target} port {port} is refused: {why}", {
+        client: request.client,
+        target: request.target,
+        port: request.targetPort,
+        why,
+      });
+    }
+    request.reject(answer);
   }
 }
 
-const FAILURES = {
-  refused: "refused",
-  timeout: "timedOut",
-  host: "unreachable",
-  net: "unreachable",
-  prohibited: "unreachable",
-  failed: "failed",
-  aborted: "abandoned",
-} as const satisfies Record<DialError | "aborted", keyof TcpForwarderCounters>;
+const FORBIDDEN = { counter: "forbidden", answer: "reset" } as const;
+const REFUSALS = {
+  "not-proxied": FORBIDDEN,
+  "unsafe": FORBIDDEN,
+  "own-host": FORBIDDEN,
+  "own-listener": FORBIDDEN,
+  "full": { counter: "tooManyConnections", answer: "reset" },
+  // In silence: the client's next SYN may find room.
+  "dials": { counter: "tooManyDials", answer: "drop" },
+} as const satisfies Record<Refusal, unknown>;
 
-function addresses({ request, target }: TcpRelay) {
-  const { client, clientPort, targetPort: port } = request;
-  return { client, clientPort, target, port };
+interface DialEnd {
+  readonly counter?: keyof TcpForwarderCounters;
+  readonly outcome: DialOutcome;
+  /** Missing: as it says. */
+  readonly end?: FlowEnd;
+}
+
+const OTHER_DIAL_END: DialEnd = { outcome: "unknown" };
+const DIAL_ENDS: Partial<Record<DialError | FlowEnd, DialEnd>> = {
+  refused: { counter: "refused", outcome: "answered" },
+  prohibited: { counter: "unreachable", outcome: "answered", end: "unreachable" },
+  timeout: { counter: "timedOut", outcome: "silent" },
+  host: { counter: "unreachable", outcome: "silent", end: "unreachable" },
+  net: { counter: "unreachable", outcome: "unknown", end: "unreachable" },
+  failed: { counter: "failed", outcome: "unknown" },
+  abandoned: { counter: "abandoned", outcome: "unknown" },
+  aborted: { counter: "abandoned", outcome: "unknown" },
+  evicted: { outcome: "silent" },
+};
+
+function addresses({ source, sourcePort, dialled, destinationPort }: Flow) {
+  return { client: source, clientPort: sourcePort, target: dialled, port: destinationPort };
 }

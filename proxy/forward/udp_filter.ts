@@ -1,42 +1,40 @@
 /**
- * Whom a client's port has sent to: the only ones whose datagrams it gets (RFC 4787 §5,
- * address-and-port-dependent filtering).
+ * Whom a client's port has sent to, and so who may answer it (RFC 4787 §5).
  *
  * @module
  */
 
-import type { IpAddress, Prefix } from "../../netstack/mod.ts";
+import type { IpAddress } from "../../netstack/mod.ts";
+import type { Flow } from "../flow/flow.ts";
 import { hashOf, TargetAddress } from "../target/address.ts";
 
-/** Replies pass from as many addresses; the one asked longest ago is forgotten first. */
-const MAX_ASKED = 256;
+/** Replies pass from as many targets; the one asked longest ago is forgotten first. */
+const MAX_ENTRIES = 256;
 
 /** An address and port that the client has sent to. */
-export class Asked {
-  /** As the client says it. */
-  destination: IpAddress;
-  readonly port: number;
-  /** The same after the policy's maps. */
+export class FilterEntry {
+  readonly flow: Flow;
+  /** What is sent to for it. */
   readonly target: TargetAddress;
   /** When it was last asked, by count. */
   turn = 0;
   // Chains of the tables.
-  nextDestination: Asked | undefined;
-  nextTarget: Asked | undefined;
+  nextDestination: FilterEntry | undefined = undefined;
+  nextTarget: FilterEntry | undefined = undefined;
 
-  constructor(destination: IpAddress, port: number, target: IpAddress) {
-    this.destination = destination;
-    this.port = port;
-    this.target = new TargetAddress(target, port);
+  /** @param flow An admitted one. */
+  constructor(flow: Flow) {
+    this.flow = flow;
+    this.target = new TargetAddress(flow.dialled!, flow.destinationPort);
   }
 }
 
 /** Finds by destination and by target, without text and without an object per look-up. */
-export class AskedTable {
-  readonly #byDestination = new Map<number, Asked>();
-  readonly #byTarget = new Map<number, Asked>();
-  #last: Asked | undefined;
-  #lastReply: Asked | undefined;
+export class UdpFilter {
+  readonly #byDestination = new Map<number, FilterEntry>();
+  readonly #byTarget = new Map<number, FilterEntry>();
+  #last: FilterEntry | undefined;
+  #lastReply: FilterEntry | undefined;
   #turn = 0;
   #size = 0;
 
@@ -44,102 +42,108 @@ export class AskedTable {
     return this.#size;
   }
 
-  has(prefix: Prefix): boolean {
-    for (const asked of this.#all()) if (prefix.contains(asked.destination)) return true;
-    return false;
-  }
-
   /** Notes that the client sends to `destination`. @returns undefined if it has not done so before. */
-  ask(destination: IpAddress, port: number): Asked | undefined {
+  ask(destination: IpAddress, port: number): FilterEntry | undefined {
     const last = this.#last;
     // The stack hands out the same object as long as the destination stays the same.
-    if (last !== undefined && last.destination === destination && last.port === port) return last;
-    let asked = this.#byDestination.get(hashOfDestination(destination, port));
-    while (asked !== undefined && !(asked.port === port && asked.destination.equals(destination))) {
-      asked = asked.nextDestination;
-    }
-    if (asked === undefined) return undefined;
-    asked.destination = destination;
-    asked.turn = ++this.#turn;
-    return this.#last = this.#lastReply = asked;
+    if (
+      last !== undefined && last.flow.destination === destination &&
+      last.flow.destinationPort === port
+    ) return last;
+    let entry = this.#byDestination.get(hashOfDestination(destination, port));
+    while (entry !== undefined && !isFor(entry, destination, port)) entry = entry.nextDestination;
+    if (entry === undefined) return undefined;
+    entry.flow.destination = destination;
+    entry.turn = ++this.#turn;
+    return this.#last = this.#lastReply = entry;
   }
 
-  /** Adds what {@link ask} has not found. @param target What to send to for it. */
-  add(destination: IpAddress, port: number, target: IpAddress): Asked {
-    if (this.#size === MAX_ASKED) this.#forgetOldest();
-    const asked = new Asked(destination, port, target);
-    asked.turn = ++this.#turn;
-    const key = hashOfDestination(destination, port);
-    asked.nextDestination = this.#byDestination.get(key);
-    this.#byDestination.set(key, asked);
-    asked.nextTarget = this.#byTarget.get(asked.target.hash);
-    this.#byTarget.set(asked.target.hash, asked);
+  /** Adds what {@link ask} has not found. @returns what is forgotten for it. */
+  add(entry: FilterEntry): FilterEntry | undefined {
+    const forgotten = this.#size === MAX_ENTRIES ? this.#oldest() : undefined;
+    if (forgotten !== undefined) this.remove(forgotten);
+    entry.turn = ++this.#turn;
+    const { flow, target } = entry;
+    const key = hashOfDestination(flow.destination, flow.destinationPort);
+    entry.nextDestination = this.#byDestination.get(key);
+    this.#byDestination.set(key, entry);
+    entry.nextTarget = this.#byTarget.get(target.hash);
+    this.#byTarget.set(target.hash, entry);
     this.#size++;
-    return this.#last = this.#lastReply = asked;
+    this.#last = this.#lastReply = entry;
+    return forgotten;
+  }
+
+  remove(entry: FilterEntry): void {
+    this.#size--;
+    this.#last = this.#lastReply = undefined;
+    const { destination, destinationPort } = entry.flow;
+    const key = hashOfDestination(destination, destinationPort);
+    unlink(this.#byDestination, key, entry, "nextDestination");
+    unlink(this.#byTarget, entry.target.hash, entry, "nextTarget");
   }
 
   /**
    * Whom the client has asked at the socket address that `words` hold from `at` on. Of several
    * destinations that are mapped to one target, the one asked last.
    */
-  at(words: Int32Array, at: number): Asked | undefined {
+  at(words: Int32Array, at: number): FilterEntry | undefined {
     const last = this.#lastReply;
     if (last !== undefined && last.target.isAt(words, at)) return last;
-    let found: Asked | undefined;
-    let asked = this.#byTarget.get(hashOf(words, at));
-    for (; asked !== undefined; asked = asked.nextTarget) {
-      if (!asked.target.isAt(words, at)) continue;
-      if (found === undefined || asked.turn > found.turn) found = asked;
+    let found: FilterEntry | undefined;
+    let entry = this.#byTarget.get(hashOf(words, at));
+    for (; entry !== undefined; entry = entry.nextTarget) {
+      if (!entry.target.isAt(words, at)) continue;
+      if (found === undefined || entry.turn > found.turn) found = entry;
     }
     if (found !== undefined) this.#lastReply = found;
     return found;
   }
 
-  *#all(): Iterable<Asked> {
+  /** The same, whatever the port: only strangers and servers that answer from another port come here. */
+  atAddress(words: Int32Array, at: number): FilterEntry | undefined {
+    let found: FilterEntry | undefined;
+    for (const entry of this.entries()) {
+      if (!entry.target.hasAddress(words, at)) continue;
+      if (found === undefined || entry.turn > found.turn) found = entry;
+    }
+    return found;
+  }
+
+  *entries(): Iterable<FilterEntry> {
     for (const chain of this.#byDestination.values()) {
-      for (
-        let asked: Asked | undefined = chain;
-        asked !== undefined;
-        asked = asked.nextDestination
-      ) {
-        yield asked;
-      }
+      let entry: FilterEntry | undefined = chain;
+      for (; entry !== undefined; entry = entry.nextDestination) yield entry;
     }
   }
 
-  #forgetOldest(): void {
-    let oldest: Asked | undefined;
-    for (const asked of this.#all()) {
-      if (oldest === undefined || asked.turn < oldest.turn) oldest = asked;
+  #oldest(): FilterEntry | undefined {
+    let oldest: FilterEntry | undefined;
+    for (const entry of this.entries()) {
+      if (oldest === undefined || entry.turn < oldest.turn) oldest = entry;
     }
-    if (oldest === undefined) return;
-    this.#size--;
-    if (this.#last === oldest) this.#last = undefined;
-    if (this.#lastReply === oldest) this.#lastReply = undefined;
-    unlink(
-      this.#byDestination,
-      hashOfDestination(oldest.destination, oldest.port),
-      oldest,
-      "nextDestination",
-    );
-    unlink(this.#byTarget, oldest.target.hash, oldest, "nextTarget");
+    return oldest;
   }
 }
 
+function isFor({ flow }: FilterEntry, destination: IpAddress, port: number): boolean {
+  return flow.destinationPort === port && flow.destination.equals(destination);
+}
+
 function unlink(
-  table: Map<number, Asked>,
+  table: Map<number, FilterEntry>,
   key: number,
-  asked: Asked,
+  entry: FilterEntry,
   next: "nextDestination" | "nextTarget",
 ): void {
   let before = table.get(key)!;
-  if (before === asked) {
-    if (asked[next] === undefined) table.delete(key);
-    else table.set(key, asked[next]);
+  if (before === entry) {
+    if (entry[next] === undefined) table.delete(key);
+    else table.set(key, entry[next]);
     return;
   }
-  while (before[next] !== asked) before = before[next]!;
-  before[next] = asked[next];
+  while (before[next] !== entry) before = before[next]!;
+  before[next] = entry[next];
 }
 
 function hashOfDestination({ bytes }: IpAddress, port: number): number {

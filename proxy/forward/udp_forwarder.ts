@@ -1,6 +1,6 @@
 /**
  * Answers for UDP targets behind NIC 2 (or NIC 1): one socket per client address and port, as a NAT
- * with endpoint-independent mapping and address-and-port-dependent filtering (RFC 4787 §4.1, §5).
+ * with endpoint-independent mapping (RFC 4787 §4.1). Who may answer is the configuration's to say (§5).
  *
  * @module
  */
@@ -9,26 +9,28 @@ import { getLogger } from "../log/logger.ts";
 import {
   Deadlines,
   type IpAddress,
-  type Prefix,
+  Roster,
   type UdpFlow,
   type UdpForwarderHandler,
 } from "../../netstack/mod.ts";
-import type { ProxyLimits, ProxyTimeouts } from "../config/config.ts";
 import type { TurnSource } from "../engine/engine.ts";
-import type { TargetPolicy } from "../flow/safe_targets.ts";
-import type { TargetCounters, TargetSockets } from "../target/udp.ts";
-import { openTargetSockets } from "../target/udp_open.ts";
+import { Flow, type FlowEnd, type FlowOwner } from "../flow/flow.ts";
+import type { UdpTargetCounters, UdpTargets } from "../target/udp.ts";
+import { openUdpTargets } from "../target/udp_open.ts";
+import type { ForwarderOptions, UdpFiltering } from "./options.ts";
 import { UdpSession, type UdpSessionOwner } from "./udp_session.ts";
 
 const log = getLogger(["wirestack", "udp"]);
 
 /** Totals since the start, by reason. */
-export interface UdpForwarderCounters extends TargetCounters {
+export interface UdpForwarderCounters extends UdpTargetCounters {
   sessions: number;
   /** Sessions that ended because nothing went either way. */
   idle: number;
   /** The idlest session of the peer with the most, given up for a new one. */
   evicted: number;
+  /** Ended because they were no longer allowed. */
+  revoked: number;
   /** Not proxied for UDP, or the policy does not allow the target. */
   forbidden: number;
   /** Dropped because the gateway is closing. */
@@ -39,7 +41,7 @@ export interface UdpForwarderCounters extends TargetCounters {
   bytesUp: number;
   datagramsDown: number;
   bytesDown: number;
-  /** From an address that the client has not asked. */
+  /** From whom the client has not asked. */
   unasked: number;
   /** The tunnel had no room for a reply. */
   noRoom: number;
@@ -47,24 +49,13 @@ export interface UdpForwarderCounters extends TargetCounters {
   reports: number;
 }
 
-export interface UdpForwarderOptions {
-  readonly policy: TargetPolicy;
-  /** Whether the protocol is proxied for an address. */
-  isProxied(address: IpAddress, protocol: "tcp" | "udp"): boolean;
-  /** Whether a target is the gateway's own WireGuard socket. */
-  isOwnSocket(target: IpAddress, port: number): boolean;
-  /** Whom a client's sessions are counted with, where several share the gateway. */
-  sharerOf(client: IpAddress): object | undefined;
-  /** May change while running. */
-  readonly settings: { readonly timeouts: ProxyTimeouts; readonly limits: ProxyLimits };
-  /** Milliseconds, monotonic. */
-  now(): number;
-  /** A deadline was set outside of the engine's turn, or there is something to send or to receive. */
-  wake(): void;
+export interface UdpForwarderOptions extends ForwarderOptions {
   /** Whether the tunnel takes more replies. */
   hasRoom(): boolean;
-  /** Whether sockets are over FFI. Default: as WireGuard's are. */
-  readonly ffi?: boolean;
+  /** A socket could not be had. */
+  onNoSocket(error: unknown): void;
+  /** Whether sockets are over FFI. */
+  readonly ffi: boolean;
 }
 
 type UdpVerdict = ReturnType<UdpForwarderHandler["datagram"]>;
@@ -74,6 +65,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     sessions: 0,
     idle: 0,
     evicted: 0,
+    revoked: 0,
     forbidden: 0,
     closing: 0,
     socketErrors: 0,
@@ -89,9 +81,8 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     reports: 0,
   };
   readonly #options: UdpForwarderOptions;
-  readonly #sessions = new Set<UdpSession>();
-  readonly #sessionsOf = new Map<object | undefined, number>();
-  #sockets: TargetSockets | undefined;
+  readonly #sessions = new Roster<UdpSession, "rosterIndex">("rosterIndex");
+  #sockets: UdpTargets | undefined;
   readonly #deadlines = new Deadlines<UdpSession>();
   #isClosing = false;
 
@@ -103,20 +94,8 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     return this.#sessions.size;
   }
 
-  sessions(): Iterable<UdpSession> {
-    return this.#sessions;
-  }
-
-  /** Whether a session is with a target in `prefix`. */
-  uses(prefix: Prefix): boolean {
-    for (const session of this.#sessions) {
-      if (session.hasAsked(prefix)) return true;
-    }
-    return false;
-  }
-
   datagram(
-    flow: UdpFlow,
+    client: UdpFlow,
     destination: IpAddress,
     destinationPort: number,
     buffer: Uint8Array,
@@ -124,21 +103,14 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     length: number,
     now: number,
   ): UdpVerdict {
-    let session = flow.session as UdpSession | undefined;
+    const session = client.session as UdpSession | undefined;
     if (session === undefined) {
-      if (this.#isClosing) {
-        this.counters.closing++;
-        return "drop";
-      }
-      if (this.resolve(destination, destinationPort) === undefined) {
-        return this.#forbid(flow, destination, destinationPort);
-      }
-      session = this.#open(flow, now);
+      return this.#begin(client, destination, destinationPort, buffer, offset, length, now);
     }
-    const asked = session.ask(destination, destinationPort);
-    if (asked === undefined) return this.#forbid(flow, destination, destinationPort);
+    const entry = session.ask(destination, destinationPort, now);
+    if (entry === undefined) return "prohibited";
     this.touch(session, now);
-    session.send(asked, buffer, offset, length);
+    session.send(entry, buffer, offset, length, now);
     return "accept";
   }
 
@@ -150,7 +122,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
   handleTimeout(now: number): void {
     for (let session; (session = this.#deadlines.popDue(now)) !== undefined;) {
       this.counters.idle++;
-      session.end();
+      session.end("idle");
     }
   }
 
@@ -162,13 +134,13 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
   /** Ends every session. Resolves when no socket is left. */
   async abort(): Promise<void> {
     this.#isClosing = true;
-    for (const session of [...this.#sessions]) session.end();
+    for (const session of [...this.#sessions.items]) session.end("aborted");
     await this.#sockets?.close();
   }
 
   /** Opened with the first session. */
-  get sockets(): TargetSockets {
-    return this.#sockets ??= openTargetSockets(
+  get sockets(): UdpTargets {
+    return this.#sockets ??= openUdpTargets(
       {
         counters: this.counters,
         now: () => this.#options.now(),
@@ -191,12 +163,27 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     this.#sockets?.flush();
   }
 
-  resolve(destination: IpAddress, port: number): IpAddress | undefined {
-    const { policy, isProxied, isOwnSocket } = this.#options;
-    if (port === 0 || !isProxied(destination, "udp")) return undefined;
-    const target = policy.resolve(destination);
-    // A peer could send itself through the tunnel into the tunnel, and every round would be another.
-    return target !== undefined && isOwnSocket(target, port) ? undefined : target;
+  get filtering(): UdpFiltering {
+    return this.#options.settings.udpFiltering;
+  }
+
+  openFlow(
+    { client, peer }: UdpSession,
+    destination: IpAddress,
+    port: number,
+    now: number,
+  ): Flow | undefined {
+    return this.#admit(client, peer, destination, port, now);
+  }
+
+  reverse({ client, peer }: UdpSession, target: IpAddress, port: number): IpAddress | undefined {
+    return this.#options.admission.reverse({
+      protocol: "udp",
+      owner: peer,
+      source: client.client,
+      sourcePort: client.clientPort,
+      destinationPort: port,
+    }, target);
   }
 
   touch(session: UdpSession, now: number): void {
@@ -205,55 +192,69 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     this.#deadlines.set(session, now + (session.isDnsOnly ? udpDnsIdleMs : udpIdleMs));
   }
 
+  onNoSocket(error: unknown): void {
+    this.counters.socketErrors++;
+    this.#options.onNoSocket(error);
+  }
+
+  onFlowEnded(flow: Flow, why: FlowEnd): void {
+    if (why === "evicted" || why === "revoked") this.counters[why]++;
+    this.#options.admission.table.remove(flow, why);
+  }
+
   onEnded(session: UdpSession): void {
     this.#deadlines.remove(session);
     this.#sessions.delete(session);
-    this.#count(session.sharer, -1);
+    this.#options.admission.sessions.give(session.peer);
   }
 
-  #open(flow: UdpFlow, now: number): UdpSession {
-    if (this.#sessions.size >= this.#options.settings.limits.maxUdpSessions) this.#evict();
-    const session = new UdpSession(this, flow, this.#options.sharerOf(flow.client), now);
-    flow.session = session;
+  /** The first datagram of a client's port. */
+  #begin(
+    client: UdpFlow,
+    destination: IpAddress,
+    port: number,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+  ): UdpVerdict {
+    if (this.#isClosing) {
+      this.counters.closing++;
+      return "drop";
+    }
+    const { admission, ownerOf } = this.#options;
+    const peer = ownerOf(client.from, client.client);
+    const flow = this.#admit(client, peer, destination, port, now);
+    if (flow === undefined) return "prohibited";
+    admission.makeRoomForSession(peer);
+    admission.sessions.take(peer);
+    const session = new UdpSession(this, client, peer, now);
+    client.session = session;
     this.#sessions.add(session);
-    this.#count(session.sharer, 1);
     this.counters.sessions++;
+    this.touch(session, now);
+    session.send(session.add(flow), buffer, offset, length, now);
     this.#options.wake();
-    return session;
+    return "accept";
   }
 
-  /** A peer that opens port after port loses its own sessions, not those of the others. */
-  #evict(): void {
-    let greediest: object | undefined;
-    let most = 0;
-    for (const [sharer, count] of this.#sessionsOf) {
-      if (count <= most) continue;
-      greediest = sharer;
-      most = count;
-    }
-    let idlest: UdpSession | undefined;
-    for (const session of this.#sessions) {
-      if (session.sharer !== greediest) continue;
-      if (idlest === undefined || session.lastActivity < idlest.lastActivity) idlest = session;
-    }
-    if (idlest === undefined) return;
-    this.counters.evicted++;
-    idlest.end();
-  }
-
-  #count(sharer: object | undefined, change: 1 | -1): void {
-    const count = (this.#sessionsOf.get(sharer) ?? 0) + change;
-    if (count === 0) this.#sessionsOf.delete(sharer);
-    else this.#sessionsOf.set(sharer, count);
-  }
-
-  #forbid(flow: UdpFlow, target: IpAddress, port: number): UdpVerdict {
+  #admit(
+    { client, clientPort }: UdpFlow,
+    peer: FlowOwner,
+    destination: IpAddress,
+    port: number,
+    now: number,
+  ): Flow | undefined {
+    const flow = new Flow("udp", peer, client, clientPort, destination, port, now);
+    const refusal = port === 0 ? "not-proxied" : this.#options.admission.admit(flow, now);
+    if (refusal === undefined) return flow;
     this.counters.forbidden++;
-    log.debug("{client}: {target} port {port} is refused", {
-      client: flow.client,
-      target,
+    log.debug("{client}: {target} port {port} is refused: {why}", {
+      client,
+      target: destination,
       port,
+      why: refusal,
     });
-    return "prohibited";
+    return undefined;
   }
 }

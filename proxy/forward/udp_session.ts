@@ -1,29 +1,37 @@
 /**
- * One client's UDP address and port, and its sockets towards the targets.
+ * One client's UDP address and port, and its sockets towards the targets: one NAT mapping, whoever the
+ * client talks to, and a flow for each target.
  *
  * @module
  */
 
-import type {
-  IcmpErrorKind,
-  IpAddress,
-  IpVersion,
-  Prefix,
-  Timed,
-  UdpFlow,
-} from "../../netstack/mod.ts";
-import type { TargetSocket, TargetSocketHandler, TargetSockets } from "../target/udp.ts";
-import { type Asked, AskedTable } from "./udp_filter.ts";
+import type { IcmpErrorKind, IpAddress, IpVersion, Timed, UdpFlow } from "../../netstack/mod.ts";
+import type { Flow, FlowCarrier, FlowEnd, FlowFigures, FlowOwner } from "../flow/flow.ts";
+import { ipAt, portAt } from "../target/address.ts";
+import type { UdpTargetHandler, UdpTargets, UdpTargetSocket } from "../target/udp.ts";
+import type { UdpFiltering } from "./options.ts";
+import { FilterEntry, UdpFilter } from "./udp_filter.ts";
 import type { UdpForwarderCounters } from "./udp_forwarder.ts";
 
 /** What a session needs of the forwarder it belongs to. */
 export interface UdpSessionOwner {
   readonly counters: UdpForwarderCounters;
-  readonly sockets: TargetSockets;
-  /** What to send to for an address that the client asks; undefined: it is refused. */
-  resolve(destination: IpAddress, port: number): IpAddress | undefined;
+  readonly sockets: UdpTargets;
+  readonly filtering: UdpFiltering;
+  /** An admitted flow to what the client asks; undefined: it is refused. */
+  openFlow(
+    session: UdpSession,
+    destination: IpAddress,
+    port: number,
+    now: number,
+  ): Flow | undefined;
+  /** What the client would have to ask for to reach `target`; undefined if it may not. */
+  reverse(session: UdpSession, target: IpAddress, port: number): IpAddress | undefined;
   /** A datagram went either way. */
   touch(session: UdpSession, now: number): void;
+  /** No socket could be had. */
+  onNoSocket(error: unknown): void;
+  onFlowEnded(flow: Flow, why: FlowEnd): void;
   onEnded(session: UdpSession): void;
 }
 
@@ -33,55 +41,74 @@ const MAX_IPV4_DATA = 65507;
 /** By how much an IPv6 header is longer than one of IPv4. */
 const IPV6_HEADER_EXTRA = 20;
 
-export class UdpSession implements Timed, TargetSocketHandler {
+export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
   deadline = Infinity;
   heapIndex = -1;
+  /** In the list of all sessions. */
+  rosterIndex = -1;
   /** Milliseconds, monotonic. */
   lastActivity: number;
   /** Whether the client has talked to name servers alone. */
   isDnsOnly = true;
-  readonly flow: UdpFlow;
-  /** Whom the session is counted with. */
-  readonly sharer: object | undefined;
+  /** The stack's, of the client's address and port. */
+  readonly client: UdpFlow;
+  readonly peer: FlowOwner;
   readonly #owner: UdpSessionOwner;
-  readonly #asked = new AskedTable();
-  #ipv4: TargetSocket | undefined;
-  #ipv6: TargetSocket | undefined;
+  readonly #filter = new UdpFilter();
+  #ipv4: UdpTargetSocket | undefined = undefined;
+  #ipv6: UdpTargetSocket | undefined = undefined;
+  /** The last sender that nobody asked and may answer all the same, and what the client calls it. */
+  #stranger: IpAddress | undefined = undefined;
+  #strangerAs: IpAddress | undefined = undefined;
   #hasEnded = false;
 
-  constructor(owner: UdpSessionOwner, flow: UdpFlow, sharer: object | undefined, now: number) {
+  constructor(owner: UdpSessionOwner, client: UdpFlow, peer: FlowOwner, now: number) {
     this.#owner = owner;
-    this.flow = flow;
-    this.sharer = sharer;
+    this.client = client;
+    this.peer = peer;
     this.lastActivity = now;
   }
 
-  /** Addresses that replies pass from. */
-  get askedCount(): number {
-    return this.#asked.size;
-  }
-
-  hasAsked(prefix: Prefix): boolean {
-    return this.#asked.has(prefix);
+  /** Targets that replies pass from. */
+  get size(): number {
+    return this.#filter.size;
   }
 
   /** Notes that the client sends to `destination`. @returns undefined if that target is refused. */
-  ask(destination: IpAddress, port: number): Asked | undefined {
-    const known = this.#asked.ask(destination, port);
+  ask(destination: IpAddress, port: number, now: number): FilterEntry | undefined {
+    const known = this.#filter.ask(destination, port);
     if (known !== undefined) return known;
-    const target = this.#owner.resolve(destination, port);
-    if (target === undefined) return undefined;
-    if (port !== DNS_PORT) this.isDnsOnly = false;
-    return this.#asked.add(destination, port, target);
+    const flow = this.#owner.openFlow(this, destination, port, now);
+    return flow === undefined ? undefined : this.add(flow);
+  }
+
+  /** Another flow of this session, an admitted one. */
+  add(flow: Flow): FilterEntry {
+    flow.carrier = this;
+    flow.state = "open";
+    if (flow.destinationPort !== DNS_PORT) this.isDnsOnly = false;
+    const entry = new FilterEntry(flow);
+    const forgotten = this.#filter.add(entry);
+    if (forgotten !== undefined) this.#owner.onFlowEnded(forgotten.flow, "idle");
+    return entry;
   }
 
   /** Sends a datagram to a target, from this client's one port. The bytes are copied. */
-  send(asked: Asked, buffer: Uint8Array, offset: number, length: number): void {
+  send(
+    entry: FilterEntry,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+  ): void {
     const { counters } = this.#owner;
-    const { target } = asked;
+    const { target, flow } = entry;
     if (!this.#socket(target.version)?.send(target, buffer, offset, length)) return;
     counters.datagramsUp++;
     counters.bytesUp += length;
+    flow.packetsUp++;
+    flow.bytesUp += length;
+    flow.lastActivity = now;
   }
 
   datagram(
@@ -92,20 +119,31 @@ export class UdpSession implements Timed, TargetSocketHandler {
     length: number,
     now: number,
   ): void {
-    const { counters } = this.#owner;
-    const asked = this.#asked.at(senders, sender);
-    if (asked === undefined) {
+    const { counters, filtering } = this.#owner;
+    const exact = this.#filter.at(senders, sender);
+    const entry = exact ??
+      (filtering === "address-port" ? undefined : this.#filter.atAddress(senders, sender));
+    let from: IpAddress | undefined;
+    if (entry !== undefined) from = entry.flow.destination;
+    else if (filtering === "endpoint") from = this.#strangerAt(senders, sender);
+    if (from === undefined) {
       counters.unasked++;
       return;
     }
+    const port = exact?.flow.destinationPort ?? portAt(senders, sender);
     this.#owner.touch(this, now);
-    const fits = length <= MAX_IPV4_DATA || this.flow.client.version === 6;
-    if (fits && this.flow.send(asked.destination, asked.port, buffer, offset, length, now)) {
-      counters.datagramsDown++;
-      counters.bytesDown += length;
-    } else {
+    const fits = length <= MAX_IPV4_DATA || this.client.client.version === 6;
+    if (!fits || !this.client.send(from, port, buffer, offset, length, now)) {
       counters.noRoom++;
+      return;
     }
+    counters.datagramsDown++;
+    counters.bytesDown += length;
+    if (entry === undefined) return;
+    const { flow } = entry;
+    flow.packetsDown++;
+    flow.bytesDown += length;
+    flow.lastActivity = now;
   }
 
   /** The session lives on (RFC 4787 §9). */
@@ -116,38 +154,64 @@ export class UdpSession implements Timed, TargetSocketHandler {
     mtu: number,
     now: number,
   ): void {
-    const asked = this.#asked.at(receivers, receiver);
-    if (asked === undefined) return;
-    const { destination, port, target } = asked;
+    const entry = this.#filter.at(receivers, receiver);
+    if (entry === undefined) return;
+    const { flow: { destination, destinationPort }, target } = entry;
     // RFC 7915 §4.2, §5.2: the header that a map between families makes longer or shorter.
     if (target.version < destination.version) mtu += IPV6_HEADER_EXTRA;
     else if (target.version > destination.version) mtu -= IPV6_HEADER_EXTRA;
-    if (this.flow.report(kind, mtu, destination, port, now)) this.#owner.counters.reports++;
+    if (this.client.report(kind, mtu, destination, destinationPort, now)) {
+      this.#owner.counters.reports++;
+    }
   }
 
   failed(): void {
-    this.end(); // the client's next datagram opens another
+    this.end("failed"); // the client's next datagram opens another
   }
 
-  /** Closes the sockets. */
-  end(): void {
+  inspect({ state, packetsUp, packetsDown }: Flow): FlowFigures {
+    return { state, rttMs: 0, retransmits: 0, packetsUp, packetsDown };
+  }
+
+  endFlow(flow: Flow, why: FlowEnd): void {
+    for (const entry of this.#filter.entries()) {
+      if (entry.flow !== flow) continue;
+      this.#filter.remove(entry);
+      this.#owner.onFlowEnded(flow, why);
+      break;
+    }
+    if (this.#filter.size === 0) this.end(why);
+  }
+
+  /** Ends every flow, and closes the sockets. */
+  end(why: FlowEnd): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
     this.#ipv4?.close();
     this.#ipv6?.close();
-    this.flow.close();
+    this.client.close();
+    for (const { flow } of this.#filter.entries()) this.#owner.onFlowEnded(flow, why);
     this.#owner.onEnded(this);
   }
 
+  /** What the client calls a sender that it has not asked; undefined if that may not reach it. */
+  #strangerAt(senders: Int32Array, sender: number): IpAddress | undefined {
+    const target = ipAt(senders, sender);
+    if (target === undefined) return undefined;
+    if (this.#stranger?.equals(target)) return this.#strangerAs;
+    this.#stranger = target;
+    return this.#strangerAs = this.#owner.reverse(this, target, portAt(senders, sender));
+  }
+
   /** The socket of a family, opened when it is first needed. */
-  #socket(version: IpVersion): TargetSocket | undefined {
+  #socket(version: IpVersion): UdpTargetSocket | undefined {
     const open = version === 4 ? this.#ipv4 : this.#ipv6;
     if (open !== undefined) return open;
     try {
       const socket = this.#owner.sockets.open(version, this);
       return version === 4 ? this.#ipv4 = socket : this.#ipv6 = socket;
-    } catch {
-      this.#owner.counters.socketErrors++;
+    } catch (error) {
+      this.#owner.onNoSocket(error);
       return undefined;
     }
   }

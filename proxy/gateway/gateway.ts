@@ -4,18 +4,27 @@
  * @module
  */
 
+import { type Arena, openArena } from "../arena/arena.ts";
+import { BindError } from "../bind/bind.ts";
+import type { UdpBind } from "../bind/udp.ts";
+import { chooseUdp, openUdpBind } from "../bind/udp_open.ts";
+import type { GatewayConfig } from "../config/config.ts";
+import { type ConfigPath, SettingError } from "../config/error.ts";
+import { Engine } from "../engine/engine.ts";
+import { EventLoop, hostClock } from "../engine/event_loop.ts";
 import { getLogger } from "../log/logger.ts";
 import { Prefix, type TcpSettings } from "../../netstack/mod.ts";
 import type { Crypto, DeviceEvent, TimerSettings } from "../../wireguard/mod.ts";
-import type { GatewayConfig } from "../config/config.ts";
-import { Engine } from "../engine/engine.ts";
 import { GatewayRoutes } from "./routes.ts";
 import { type GatewayStats, gatewayStats } from "./stats.ts";
-import { logRejection } from "./handshake_log.ts";
-import { encodeKey } from "../config/base64.ts";
+import { finishUnderWay, resetConnections } from "./finish.ts";
+import { logForeignSource, logRejection, logUnconfirmed } from "./handshake_log.ts";
 import type { Resolve } from "./resolver.ts";
 import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
-import { TunnelPeers } from "./peers.ts";
+import { peerName, TunnelPeers } from "./peers.ts";
+import { flowOwners, proxySettings } from "./proxying.ts";
+import type { OwnListener } from "../flow/own_listeners.ts";
+import { parseIpAddress } from "../address.ts";
 
 export type { ConnectionStats, GatewayStats, PeerStats } from "./stats.ts";
 
@@ -27,32 +36,48 @@ export interface GatewayOptions {
   readonly crypto?: Crypto;
   /** WireGuard's time constants. */
   readonly timers?: Partial<TimerSettings>;
+  /** Constants of TCP inside the tunnel. */
   readonly tcp?: Partial<TcpSettings>;
   /** Default: as the system resolves names. */
   readonly resolve?: Resolve;
-  /** UDP in batches, over FFI: Linux, with the permission --allow-ffi. Default: Deno's sockets. */
+  /**
+   * UDP in batches, over FFI: Linux, with the permission --allow-ffi. Default: where that can be had.
+   * An error if it is asked for and cannot.
+   */
   readonly ffi?: boolean;
   /** How old the address of a name must be before a failing handshake has it looked up again. */
   readonly resolveAgainMs?: number;
+  /** Where peers' endpoints are remembered for the next start; the first that works. Default: nowhere. */
+  readonly stateDirectories?: readonly string[];
 }
 
+/** How to close. */
 export interface CloseOptions {
-  /** How long connections may go on. Default 0: they are reset at once. */
+  /**
+   * How long what is under way may take: bytes that have not arrived, packets that wait for a
+   * handshake. Idle connections are not waited for. 0: everything is reset at once.
+   */
   readonly graceMs?: number;
 }
 
-const GRACE_POLL_MS = 20;
+/** What closing has done. */
+export interface CloseResult {
+  /** Connections, and peers with packets to send, that were cut off when the time was over. */
+  readonly unfinished: number;
+}
 
 export class Gateway implements AsyncDisposable {
   /** Resolves once closed; rejects if the gateway cannot go on. */
   readonly closed: Promise<void>;
   /** For what uses the stack directly. */
   readonly engine: Engine;
+  /** WireGuard's own socket. */
+  readonly udp: UdpBind;
   readonly proxy: SubnetProxy;
   readonly peers: TunnelPeers;
   readonly #startedAt: number;
   readonly #closed = Promise.withResolvers<void>();
-  #closing: Promise<void> | undefined;
+  #closing: Promise<CloseResult> | undefined;
   /** What the socket was asked for; the port 0 or missing for any. */
   #listen: Pick<GatewayConfig, "listenPort" | "listenAddress">;
 
@@ -72,36 +97,49 @@ export class Gateway implements AsyncDisposable {
     }
   }
 
+  /**
+   * Opens WireGuard's socket as {@link start} does, and closes it: what the system refuses is known.
+   *
+   * @throws {SettingError} naming what it refuses.
+   */
+  static tryListening(config: GatewayConfig, options: Pick<GatewayOptions, "ffi"> = {}): void {
+    const { ffi } = chooseUdp(options.ffi);
+    orSettingError(() => openUdp(config, openArena(config.mtu), ffi)).close();
+  }
+
   private constructor(config: GatewayConfig, options: GatewayOptions) {
     this.closed = this.#closed.promise;
     this.closed.catch(() => {}); // whoever waits for it hears of it
-    const { crypto, timers, tcp, ffi } = options;
-    const engine = new Engine({
-      config,
-      ...(crypto && { crypto }),
-      ...(timers && { timers }),
-      ...(tcp && { tcp }),
-      ...(ffi !== undefined && { ffi }),
-      onEvent: (event) => this.#onEvent(event),
-      onFailed: (error) => {
-        this.#closed.reject(error);
-        this.close();
-      },
-    });
-    this.engine = engine;
-    this.#startedAt = engine.now();
-    this.#listen = config;
-    const routes = new GatewayRoutes(engine.stack.routes, engine.nic1);
-    for (const { address, length } of config.addresses) {
-      routes.addNetwork(new Prefix(address, length));
+    const { ffi } = chooseUdp(options.ffi);
+    const arena = openArena(config.mtu, options.crypto);
+    this.udp = orSettingError(() => openUdp(config, arena, ffi));
+    try {
+      const engine = this.#makeEngine(config, options, arena);
+      this.engine = engine;
+      this.#startedAt = engine.now();
+      this.#listen = config;
+      const routes = new GatewayRoutes(engine.stack.routes, engine.nic1);
+      for (const { address, length } of config.addresses) {
+        routes.addNetwork(new Prefix(address, length));
+      }
+      this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, options);
+      this.proxy = new SubnetProxy({
+        engine,
+        routes,
+        settings: proxySettings(config.proxy),
+        ownerOf: flowOwners(engine.device),
+        ffi,
+      });
+      this.proxy.listeners.add(this.#listener());
+    } catch (error) {
+      this.udp.close();
+      throw error;
     }
-    this.peers = new TunnelPeers(engine, routes, config.privateKey, options);
-    this.proxy = new SubnetProxy(engine, routes, config.proxy, ffi);
   }
 
   /** Bound UDP port. */
   get port(): number {
-    return this.engine.bind.port;
+    return this.udp.port;
   }
 
   get publicKey(): Uint8Array {
@@ -116,17 +154,18 @@ export class Gateway implements AsyncDisposable {
    */
   listen(to: Pick<GatewayConfig, "listenPort" | "listenAddress" | "fwMark">): void {
     const known = this.#listen;
-    const { bind } = this.engine;
-    const { mark } = bind;
-    bind.setMark(to.fwMark ?? 0);
+    const { udp } = this;
+    const { mark } = udp;
+    orSettingError(() => udp.setMark(to.fwMark ?? 0));
     const isSamePort = to.listenPort ? to.listenPort === this.port : !known.listenPort;
     if (isSamePort && to.listenAddress === known.listenAddress) return;
     try {
-      this.engine.rebind(to);
+      orSettingError(() => udp.rebind(socketOf(to)));
     } catch (error) {
-      bind.setMark(mark);
+      udp.setMark(mark);
       throw error;
     }
+    this.engine.wake();
     this.peers.rebound();
     this.#listen = to;
     log.info("listening on UDP port {port} now", { port: this.port });
@@ -134,7 +173,7 @@ export class Gateway implements AsyncDisposable {
 
   /** Mark of WireGuard's datagrams; 0 for none. */
   get fwMark(): number {
-    return this.engine.bind.mark;
+    return this.udp.mark;
   }
 
   /** What {@link listen} was last asked for. */
@@ -153,7 +192,7 @@ export class Gateway implements AsyncDisposable {
     this.proxy.enable(prefixes, protocols);
   }
 
-  /** The addresses are no longer proxied. Connections that are stay. */
+  /** The addresses are no longer proxied: connections and sessions with them end. */
   disableProxyOnSubnet(prefixes: readonly Prefix[]): void {
     this.proxy.disable(prefixes);
   }
@@ -172,14 +211,39 @@ export class Gateway implements AsyncDisposable {
     return gatewayStats(this, this.#startedAt);
   }
 
-  /** Takes no new connections, lets those that are finish, resets the rest. Idempotent. */
-  close(options: CloseOptions = {}): Promise<void> {
+  /**
+   * Takes no new connections, lets what is under way finish (default: for 0 ms), resets the rest.
+   * Idempotent.
+   */
+  close(options: CloseOptions = {}): Promise<CloseResult> {
     this.#closing ??= this.#close(options.graceMs ?? 0);
     return this.#closing;
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #makeEngine(config: GatewayConfig, options: GatewayOptions, arena: Arena): Engine {
+    const { privateKey, mtu, addresses, peerToPeer, rekeyAfterMs } = config;
+    return new Engine({
+      clock: hostClock,
+      scheduler: new EventLoop(),
+      random: (out) => void crypto.getRandomValues(out),
+      arena,
+      binds: [this.udp],
+      privateKey,
+      mtu,
+      addresses,
+      forwarding: peerToPeer,
+      timers: { ...(rekeyAfterMs !== undefined && { rekeyAfterMs }), ...options.timers },
+      ...(options.tcp && { tcp: options.tcp }),
+      onEvent: (event) => this.#onEvent(event),
+      onFailed: (error) => {
+        this.#closed.reject(error);
+        this.close();
+      },
+    });
   }
 
   #configure(config: GatewayConfig): void {
@@ -194,28 +258,36 @@ export class Gateway implements AsyncDisposable {
     this.engine.wake();
   }
 
-  async #close(graceMs: number): Promise<void> {
+  async #close(graceMs: number): Promise<CloseResult> {
     this.proxy.close();
+    const unfinished = graceMs > 0 ? await finishUnderWay(this, graceMs) : 0;
+    if (unfinished > 0) {
+      log.warn("closing: {unfinished} connections or peers had not finished after {seconds} s", {
+        unfinished,
+        seconds: graceMs / 1000,
+      });
+    }
     this.peers.close();
-    const deadline = this.engine.now() + graceMs;
-    while (this.#isBusy() && this.engine.now() < deadline) {
-      await new Promise((resolve) => setTimeout(resolve, GRACE_POLL_MS));
-    }
-    for (const endpoint of [...this.engine.stack.tcp.connections()]) {
-      if (!isOver(endpoint.state)) endpoint.abort();
-    }
+    resetConnections(this.engine.stack);
     await this.proxy.abort();
     await this.engine.close();
     this.#closed.resolve();
+    return { unfinished };
   }
 
-  /** Whether a connection would be cut off. */
-  #isBusy(): boolean {
-    if (this.proxy.tcp.size > 0) return true;
-    for (const { state } of this.engine.stack.tcp.connections()) {
-      if (!isOver(state)) return true;
-    }
-    return false;
+  /** WireGuard's socket. Through it a peer could send itself into the tunnel, round after round. */
+  #listener(): OwnListener {
+    const port = () => this.udp.port;
+    const address = () => this.#listen.listenAddress;
+    return {
+      protocol: "udp",
+      get port() {
+        return port();
+      },
+      get address() {
+        return parseIpAddress(address() ?? "");
+      },
+    };
   }
 
   #enableSingle(protocols: Partial<Protocols>): void {
@@ -229,27 +301,35 @@ export class Gateway implements AsyncDisposable {
       return;
     }
     const { type, peer } = event;
-    const properties = { peer: encodeKey(peer.publicKey), endpoint: `${peer.endpoint}` };
+    const properties = { peer: peerName(peer), endpoint: `${peer.endpoint}` };
     switch (type) {
       case "handshake-complete":
         log.info("peer {peer}: handshake complete with {endpoint}", {
           ...properties,
           initiator: event.initiator,
         });
+        this.peers.handshakeComplete(peer);
         break;
       case "handshake-retry":
         log.debug("peer {peer}: no answer from {endpoint}, attempt {attempt}", {
           ...properties,
           attempt: event.attempt,
         });
-        this.peers.handshakeFailed(peer);
+        this.peers.handshakeUnanswered(peer, event.attempt);
         break;
       case "handshake-failed":
         log.warn("peer {peer}: no answer from {endpoint}, given up for now", properties);
-        this.peers.handshakeFailed(peer);
+        this.peers.handshakeUnanswered(peer, Infinity);
         break;
       case "endpoint-changed":
         log.info("peer {peer}: now at {endpoint}", properties);
+        this.peers.moved();
+        break;
+      case "handshake-unconfirmed":
+        logUnconfirmed(peer, event.answers);
+        break;
+      case "source-rejected":
+        logForeignSource(peer, event.address, event.suppressed);
         break;
       case "session-expired":
         log.debug("peer {peer}: keys wiped", properties);
@@ -257,7 +337,38 @@ export class Gateway implements AsyncDisposable {
   }
 }
 
-/** Both sides have closed, and the application is done. */
-function isOver(state: string): boolean {
-  return state === "time-wait" || state === "closed";
+function openUdp(config: GatewayConfig, arena: Arena, ffi: boolean): UdpBind {
+  const { pool, receiveRegion } = arena;
+  const { fwMark } = config;
+  return openUdpBind({
+    ...socketOf(config),
+    ...(fwMark !== undefined && { mark: fwMark }),
+    pool,
+    receiveRegion,
+  }, ffi);
+}
+
+function socketOf(
+  { listenPort, listenAddress }: Pick<GatewayConfig, "listenPort" | "listenAddress">,
+) {
+  return {
+    ...(listenPort !== undefined && { port: listenPort }),
+    ...(listenAddress !== undefined && { address: listenAddress }),
+  };
+}
+
+const SETTINGS: Readonly<Record<BindError["setting"], ConfigPath>> = {
+  port: ["interface", "listenPort"],
+  address: ["interface", "listenAddress"],
+  mark: ["interface", "fwMark"],
+};
+
+/** What the socket is refused is a setting's fault. */
+function orSettingError<T>(open: () => T): T {
+  try {
+    return open();
+  } catch (error) {
+    if (!(error instanceof BindError)) throw error;
+    throw new SettingError(SETTINGS[error.setting], error.message, { cause: error.cause });
+  }
 }

@@ -1,13 +1,15 @@
 /**
- * Log lines of handshakes that came to nothing: what somebody looks for who has set up a peer and
- * gets no connection.
+ * Log lines of handshakes and packets that came to nothing: what somebody looks for who has set up a
+ * peer and gets no connection.
  *
  * @module
  */
 
-import type { Rejection, RejectionReason } from "../../wireguard/mod.ts";
-import { encodeKey } from "../config/base64.ts";
+import { IpAddress } from "../../netstack/mod.ts";
+import type { Peer, Rejection, RejectionReason } from "../../wireguard/mod.ts";
+import { encodeKey } from "../base64.ts";
 import { getLogger } from "../log/logger.ts";
+import { peerName } from "./peers.ts";
 
 const log = getLogger(["wirestack", "engine"]);
 
@@ -26,8 +28,8 @@ export function logRejection(event: Rejection): void {
   const properties = {
     from: `${event.from}`,
     reason: EXPLANATIONS[reason],
-    peer: peer === undefined ? "unknown" : encodeKey(peer.publicKey),
-    suppressed,
+    ...(peer !== undefined && { peer: peerName(peer) }),
+    ...(suppressed > 0 && { suppressed }),
   };
   const text = suppressed > 0 ? " ({suppressed} more went unlogged before)" : "";
   if (peer === undefined) log.info(`a handshake from {from} refused: {reason}${text}`, properties);
@@ -38,4 +40,28 @@ export function logRejection(event: Rejection): void {
       publicKey: encodeKey(publicKey),
     });
   }
+}
+
+/** The device tells of it once a minute at most. */
+export function logUnconfirmed(peer: Peer, answers: number): void {
+  log.warn(
+    "peer {peer}: {answers} answers to its handshakes were not confirmed by {endpoint}: " +
+      "the preshared keys differ, most likely, or our answers do not arrive",
+    { peer: peerName(peer), answers, endpoint: `${peer.endpoint}` },
+  );
+}
+
+/**
+ * A packet from an address that is not the peer's. The device tells of it once a minute at most.
+ *
+ * @param address 4 or 16 bytes.
+ * @param suppressed Packets of which it has not told.
+ */
+export function logForeignSource(peer: Peer, address: Uint8Array, suppressed: number): void {
+  const more = suppressed > 0 ? " ({suppressed} more went unlogged before)" : "";
+  log.warn(`peer {peer}: a packet from {address} dropped, not in its AllowedIPs${more}`, {
+    peer: peerName(peer),
+    address: `${new IpAddress(address)}`,
+    ...(suppressed > 0 && { suppressed }),
+  });
 }

@@ -7,43 +7,84 @@
  */
 
 import { IpAddress, Prefix } from "../../netstack/mod.ts";
-import { type AllowedIp, clampPrivateKey, type Peer } from "../../wireguard/mod.ts";
-import { parseIpAddress } from "../config/address.ts";
+import { type AllowedIp, clampPrivateKey, type Endpoint, type Peer } from "../../wireguard/mod.ts";
+import { UdpAddress } from "../bind/udp_address.ts";
+import type { UdpBind } from "../bind/udp.ts";
 import type { PeerConfig } from "../config/config.ts";
-import type { Engine } from "../engine/engine.ts";
+import type { Engine, TimeoutSource } from "../engine/engine.ts";
 import type { GatewayRoutes } from "./routes.ts";
-import { generatePrivateKey, isSameKey, publicKeyOf } from "../config/base64.ts";
-import { PeerEndpoint, type Resolve } from "./resolver.ts";
+import { encodeKey, generatePrivateKey, isSameKey, publicKeyOf } from "../base64.ts";
+import { EndpointMemory } from "./endpoint_memory.ts";
+import { type LocatorOptions, type PeerLocation, PeerLocator } from "./locator.ts";
+import { type Resolve, resolveBySystem } from "./resolver.ts";
 
-/** Where a peer is: an address or a name, IPv6 without brackets. */
-export type PeerLocation = NonNullable<PeerConfig["endpoint"]>;
+/** What logs and statistics call a peer: its name, or, if it has none, its public key in base64. */
+export function peerName(peer: Peer): string {
+  return peer.name ?? encodeKey(peer.publicKey);
+}
+
+/** Handshakes that begin together at most, and how long the next wait: 640 per second. */
+const CALLS = 32;
+const CALL_PAUSE_MS = 50;
+/** Not to bother the name server at every failed handshake of 5 s. */
+const RESOLVE_AGAIN_MS = 15_000;
 
 export interface TunnelPeersOptions {
   /** Default: as the system resolves names. */
   readonly resolve?: Resolve;
-  /** How old the address of a name must be before a failing handshake has it looked up again. */
+  /** How old the addresses of a name must be before failing handshakes have it looked up again. */
   readonly resolveAgainMs?: number;
+  /** Where peers' endpoints are remembered for the next start. Default: nowhere. */
+  readonly stateDirectories?: readonly string[];
 }
 
-export class TunnelPeers {
+export class TunnelPeers implements TimeoutSource {
   readonly #engine: Engine;
+  readonly #udp: UdpBind;
   readonly #routes: GatewayRoutes;
-  readonly #options: TunnelPeersOptions;
-  /** As last configured, not as learnt from packets. */
-  readonly #locations = new Map<Peer, PeerLocation>();
-  readonly #names = new Map<Peer, PeerEndpoint>();
+  readonly #locators = new Map<Peer, PeerLocator>();
+  /** Those that have a deadline. */
+  readonly #waiting = new Set<PeerLocator>();
+  readonly #locatorOptions: LocatorOptions;
+  readonly #memory: EndpointMemory;
+  /** Peers to shake hands with, and when it is their turn. */
+  readonly #calls = new Set<Peer>();
+  #callAt = -Infinity;
   #privateKey: Uint8Array | undefined;
 
-  /** @param privateKey The one the engine was started with. */
+  /**
+   * @param udp Where configured addresses are sent to.
+   * @param privateKey The one the engine was started with.
+   */
   constructor(
     engine: Engine,
+    udp: UdpBind,
     routes: GatewayRoutes,
     privateKey: Uint8Array,
     options: TunnelPeersOptions,
   ) {
     this.#engine = engine;
+    this.#udp = udp;
     this.#routes = routes;
-    this.#options = options;
+    this.#locatorOptions = {
+      resolve: options.resolve ?? resolveBySystem,
+      resolveAgainMs: options.resolveAgainMs ?? RESOLVE_AGAIN_MS,
+      now: () => engine.now(),
+      endpoint: (address, port) => udp.endpoint(address, port),
+      initiate: (peer) => void this.#calls.add(peer),
+      changed: (locator) => {
+        if (locator.retryAt < Infinity) this.#waiting.add(locator);
+        engine.wake();
+      },
+    };
+    this.#memory = new EndpointMemory({
+      directories: options.stateDirectories ?? [],
+      now: () => engine.now(),
+      wallClock: () => Date.now(),
+      publicKey: () => engine.device.publicKey,
+      peers: () => engine.device.peers(),
+    });
+    engine.addTimeouts(this);
     this.#privateKey = clampPrivateKey(privateKey.slice());
   }
 
@@ -74,12 +115,15 @@ export class TunnelPeers {
 
   /** @throws {TypeError} if the key is the gateway's own, or a peer's already. */
   add(config: PeerConfig): Peer {
-    const { publicKey, presharedKey, allowedIps, endpoint, persistentKeepalive } = config;
+    const { publicKey, name, presharedKey, allowedIps, endpoint, persistentKeepalive } = config;
     const peer = this.#engine.device.addPeer({
       publicKey,
       ...(presharedKey && { presharedKey }),
     }, this.#engine.now());
-    if (endpoint !== undefined) this.setLocation(peer, endpoint);
+    peer.name = name;
+    const known = this.#memory.of(publicKey);
+    const hint = known && this.#udp.endpoint(known.address, known.port);
+    if (endpoint !== undefined || hint !== undefined) this.#locate(peer, endpoint, hint);
     this.setAllowedIps(peer, allowedIps);
     this.setPersistentKeepalive(peer, persistentKeepalive); // last: it may start a handshake
     return peer;
@@ -87,46 +131,29 @@ export class TunnelPeers {
 
   remove(peer: Peer): void {
     for (const prefix of this.allowedIps(peer)) this.#routes.removeAllowedIp(prefix);
-    this.#names.get(peer)?.close();
-    this.#names.delete(peer);
-    this.#locations.delete(peer);
+    this.forgetLocation(peer);
+    this.#calls.delete(peer);
+    this.#memory.changed();
     this.#engine.device.removePeer(peer, this.#engine.now());
   }
 
-  /** Where the peer was last configured to be. */
+  /** Where the peer was last configured to be, not where it was heard. */
   location(peer: Peer): PeerLocation | undefined {
-    return this.#locations.get(peer);
+    return this.#locators.get(peer)?.location;
   }
 
   /** A name is looked up from now on; until it is found the peer stays where it is. */
   setLocation(peer: Peer, location: PeerLocation): void {
-    this.forgetLocation(peer);
-    this.#locations.set(peer, location);
-    const { hostname, port } = location;
-    const engine = this.#engine;
-    const address = parseIpAddress(hostname);
-    if (address !== undefined) {
-      peer.setEndpoint(engine.bind.endpoint(address, port));
-      if (peer.stagedPackets > 0) peer.initiate(engine.now());
-      engine.wake();
-      return;
-    }
-    const { resolve, resolveAgainMs } = this.#options;
-    const found = (found: IpAddress) => {
-      peer.setEndpoint(engine.bind.endpoint(found, port));
-      if (peer.persistentKeepalive > 0 && !peer.hasSession) peer.initiate(engine.now());
-      engine.wake();
-    };
-    const name = new PeerEndpoint(hostname, found, resolve, resolveAgainMs);
-    this.#names.set(peer, name);
-    name.start();
+    this.#locate(peer, location);
   }
 
   /** The peer is where its packets come from. */
   forgetLocation(peer: Peer): void {
-    this.#names.get(peer)?.close();
-    this.#names.delete(peer);
-    this.#locations.delete(peer);
+    const locator = this.#locators.get(peer);
+    if (locator === undefined) return;
+    locator.close();
+    this.#locators.delete(peer);
+    this.#waiting.delete(locator);
   }
 
   allowedIps(peer: Peer): Prefix[] {
@@ -160,24 +187,73 @@ export class TunnelPeers {
     this.#engine.wake();
   }
 
-  /** A handshake was not answered: the name may have moved. */
-  handshakeFailed(peer: Peer): void {
-    this.#names.get(peer)?.handshakeFailed();
+  /** @param attempt The initiations that were not answered. */
+  handshakeUnanswered(peer: Peer, attempt: number): void {
+    this.#locators.get(peer)?.handshakeUnanswered(attempt);
   }
 
-  /** The socket is another one: every endpoint becomes one of its own. */
+  handshakeComplete(peer: Peer): void {
+    this.#locators.get(peer)?.handshakeComplete();
+    this.#memory.changed();
+  }
+
+  /** The peer was heard from a new address. */
+  moved(): void {
+    this.#memory.changed();
+  }
+
+  /** The socket is another one: every endpoint of it becomes one of its own. */
   rebound(): void {
-    const { device, bind } = this.#engine;
-    for (const peer of device.peers()) {
-      if (peer.endpoint === undefined) continue;
-      const { address, port } = peer.endpoint;
-      peer.setEndpoint(bind.endpoint(new IpAddress(address), port));
+    for (const locator of this.#locators.values()) locator.rebound();
+    for (const peer of this.#engine.device.peers()) {
+      const { endpoint } = peer;
+      if (!(endpoint instanceof UdpAddress) || endpoint.bind !== this.#udp) continue;
+      const { address, port, scope } = endpoint;
+      peer.setEndpoint(this.#udp.endpoint(new IpAddress(address), port, scope));
     }
   }
 
-  /** No name is looked up any more. */
+  pollTimeout(): number {
+    let next = this.#memory.pollTimeout();
+    if (this.#calls.size > 0) next = Math.min(next, this.#callAt);
+    for (const { retryAt } of this.#waiting) next = Math.min(next, retryAt);
+    return next;
+  }
+
+  handleTimeout(now: number): void {
+    for (const locator of this.#waiting) {
+      if (locator.retryAt > now) continue;
+      this.#waiting.delete(locator);
+      locator.handleTimeout(now);
+    }
+    this.#memory.handleTimeout(now);
+    this.#call(now);
+  }
+
+  /** No name is looked up any more; where the peers are is remembered. */
   close(): void {
-    for (const name of this.#names.values()) name.close();
+    this.#memory.save();
+    this.#calls.clear();
+    for (const locator of this.#locators.values()) locator.close();
+    this.#waiting.clear();
+  }
+
+  #call(now: number): void {
+    if (now < this.#callAt || this.#calls.size === 0) return;
+    let left = CALLS;
+    for (const peer of this.#calls) {
+      if (left-- === 0) break;
+      this.#calls.delete(peer);
+      peer.initiate(now);
+    }
+    this.#callAt = now + CALL_PAUSE_MS;
+  }
+
+  #locate(peer: Peer, location?: PeerLocation, hint?: Endpoint): void {
+    this.forgetLocation(peer);
+    const locator = new PeerLocator(peer, location, hint, this.#locatorOptions);
+    this.#locators.set(peer, locator);
+    locator.start();
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * Live change: makes a running gateway like a configuration, touching only what differs. Peers that
- * stay keep their sessions, connections that are stay.
+ * stay keep their sessions; flows that are still allowed go on, the others end.
  *
  * @module
  */
@@ -9,15 +9,20 @@ import type { Peer } from "../../wireguard/mod.ts";
 import type { GatewayConfig, LoadedConfig, PeerConfig, ProxyConfig } from "../config/config.ts";
 import { ConfigError, type ConfigPath, SettingError } from "../config/error.ts";
 import type { Gateway } from "./gateway.ts";
-import { isSameKey, KEY_LENGTH } from "../config/base64.ts";
-import type { TunnelPeers } from "./peers.ts";
+import { proxySettings } from "./proxying.ts";
+import { isSameKey, KEY_LENGTH } from "../base64.ts";
+import { peerName, type TunnelPeers } from "./peers.ts";
 
 /** What a reload has done. */
 export interface ReloadReport {
   /** Peers. */
   readonly added: number;
+  /** As {@link added}. */
   readonly removed: number;
+  /** As {@link added}. */
   readonly changed: number;
+  /** The same by name, a line each. */
+  readonly peers: readonly string[];
   /** What cannot change while the gateway runs, a line each with its place in front. */
   readonly warnings: readonly string[];
 }
@@ -42,8 +47,9 @@ export function applyConfig(
   }
   gateway.peers.setPrivateKey(config.privateKey);
   const peers = applyPeers(gateway, config.peers);
-  gateway.proxy.setSettings(config.proxy);
+  gateway.proxy.setSettings(proxySettings(config.proxy));
   if (!isSingle(started.proxy) && !isSingle(config.proxy)) applySubnets(gateway, config.proxy);
+  else gateway.proxy.review();
   gateway.engine.wake();
   const warnings = unchanged(started, config).map((path) =>
     `${source.label(path)}: cannot change while running, expected a restart; it stays as it was`
@@ -55,8 +61,10 @@ function applyPeers({ engine, peers }: Gateway, configs: readonly PeerConfig[]) 
   const { device } = engine;
   const named = new Set(configs.map(({ publicKey }) => publicKey.toHex()));
   let [added, removed, changed] = [0, 0, 0];
+  const lines: string[] = [];
   for (const peer of [...device.peers()]) {
     if (named.has(peer.publicKey.toHex())) continue;
+    lines.push(`peer ${peerName(peer)}: removed`);
     peers.remove(peer);
     removed++;
   }
@@ -64,13 +72,19 @@ function applyPeers({ engine, peers }: Gateway, configs: readonly PeerConfig[]) 
   for (const config of configs) {
     const peer = device.peer(config.publicKey);
     if (peer === undefined) {
-      peers.add(config);
+      lines.push(`peer ${peerName(peers.add(config))}: added`);
       added++;
     } else if (applyPeer(peers, peer, config, owners)) {
+      lines.push(`peer ${peerName(peer)}: changed`);
       changed++;
     }
   }
-  return { added, removed, changed };
+  return { added, removed, changed, peers: lines };
+}
+
+/** Makes the peer like `config`, touching only what differs. */
+export function changePeer(peers: TunnelPeers, peer: Peer, config: PeerConfig): void {
+  applyPeer(peers, peer, config, lastOwners([config]));
 }
 
 /** @returns whether anything was to be changed. */
@@ -86,6 +100,7 @@ function applyPeer(
     isChanged = true;
     apply();
   };
+  change(config.name !== peer.name, () => peer.name = config.name);
   const presharedKey = config.presharedKey ?? NO_KEY;
   change(
     !isSameKey(presharedKey, peer.presharedKey),
@@ -119,9 +134,7 @@ function lastOwners(configs: readonly PeerConfig[]): Map<string, PeerConfig> {
 }
 
 function applySubnets({ proxy }: Gateway, config: ProxyConfig | undefined): void {
-  const wanted = config?.subnets ?? [];
-  proxy.disable(proxy.prefixes().filter((known) => !wanted.some((prefix) => prefix.equals(known))));
-  if (config !== undefined) proxy.enable(wanted, config);
+  proxy.setSubnets(config?.subnets ?? [], config ?? { tcp: false, udp: false });
 }
 
 /** The places of what is another than the gateway was started with, and has to stay. */

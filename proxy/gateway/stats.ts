@@ -7,18 +7,24 @@
 import { IpAddress } from "../../netstack/mod.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Gateway } from "./gateway.ts";
-import { encodeKey } from "../config/base64.ts";
+import { encodeKey } from "../base64.ts";
 import type { ProxiedSubnet } from "../forward/subnet_proxy.ts";
-import type { TcpRelay } from "../forward/tcp_relay.ts";
+import type { Flow } from "../flow/flow.ts";
+import type { FlowTable } from "../flow/table.ts";
 
+/** A peer as it is now. */
 export interface PeerStats {
   /** Base64. */
   readonly publicKey: string;
+  /** Null when nobody has given it one. */
+  readonly name: string | null;
   /** `ADDRESS:PORT`; null when it is not known. */
   readonly endpoint: string | null;
+  /** Prefixes: `10.9.0.2/32`. */
   readonly allowedIps: readonly string[];
   /** Whole datagrams, as `wg show` counts them. */
   readonly receivedBytes: number;
+  /** As {@link receivedBytes}. */
   readonly sentBytes: number;
   /** Milliseconds since the Unix epoch, 0 for never. */
   readonly lastHandshake: number;
@@ -26,7 +32,9 @@ export interface PeerStats {
   readonly persistentKeepalive: number;
 }
 
+/** A forwarded TCP connection as it is now. */
 export interface ConnectionStats {
+  /** `ADDRESS:PORT` inside the tunnel. */
   readonly client: string;
   /** What the client asked for. */
   readonly target: string;
@@ -34,20 +42,27 @@ export interface ConnectionStats {
   readonly dialled: string;
   /** `dialling`, or the state of the client's side. */
   readonly state: string;
+  /** Since the client asked for it. */
   readonly ageMs: number;
   /** Towards the target, and towards the client. */
   readonly bytesUp: number;
+  /** As {@link bytesUp}. */
   readonly bytesDown: number;
+  /** Smoothed round trip to the client; 0 before the first. */
   readonly rttMs: number;
+  /** Segments towards the client that were sent again. */
   readonly retransmits: number;
 }
 
+/** A gateway as it is now. */
 export interface GatewayStats {
+  /** Since it was started. */
   readonly uptimeMs: number;
   /** Bound UDP port. */
   readonly port: number;
   /** Null when the private key was taken away. */
   readonly publicKey: string | null;
+  /** All of them. */
   readonly peers: readonly PeerStats[];
   /** What is proxied, the longest prefix first. */
   readonly subnets: readonly ProxiedSubnet[];
@@ -64,21 +79,22 @@ export interface GatewayStats {
 const MAX_CONNECTIONS = 100;
 
 export function gatewayStats(gateway: Gateway, startedAt: number): GatewayStats {
-  const { engine, proxy } = gateway;
+  const { engine, udp: socket, proxy } = gateway;
   const now = engine.now();
-  const { device, stack, bind, pool, link } = engine;
-  const { tcp, udp } = proxy;
+  const { device, stack, pool, link } = engine;
+  const { tcp, udp, admission, descriptors } = proxy;
   const { rss, heapUsed, external } = Deno.memoryUsage();
   return {
     uptimeMs: now - startedAt,
-    port: bind.port,
+    port: socket.port,
     publicKey: gateway.peers.privateKey === undefined ? null : encodeKey(device.publicKey),
     peers: peerStats(engine),
     subnets: proxy.subnets(),
-    connections: [...take(tcp.relays(), MAX_CONNECTIONS)].map((relay) => relayStats(relay, now)),
+    connections: [...take(connections(admission.table), MAX_CONNECTIONS)]
+      .map((flow) => connectionStats(flow, now)),
     counters: {
       engine: { ...engine.counters, noSlot: link.noSlot },
-      bind: { ...bind.counters },
+      bind: { ...socket.counters },
       wireguard: { ...device.counters },
       ip: { ...stack.counters.ip },
       icmp: { ...stack.counters.icmp },
@@ -86,6 +102,7 @@ export function gatewayStats(gateway: Gateway, startedAt: number): GatewayStats 
       tcp: { ...stack.counters.tcp },
       tcpForwarder: { ...tcp.counters },
       udpForwarder: { ...udp.counters },
+      target: { outOfDescriptors: descriptors.failures },
     },
     resources: {
       ...stack.resources(),
@@ -101,6 +118,7 @@ export function gatewayStats(gateway: Gateway, startedAt: number): GatewayStats 
 function peerStats({ device }: Engine): PeerStats[] {
   return Array.from(device.peers(), (peer) => ({
     publicKey: encodeKey(peer.publicKey),
+    name: peer.name ?? null,
     endpoint: peer.endpoint?.toString() ?? null,
     allowedIps: peer.allowedIps.map(({ address, length }) => `${new IpAddress(address)}/${length}`),
     receivedBytes: peer.receivedBytes,
@@ -110,19 +128,22 @@ function peerStats({ device }: Engine): PeerStats[] {
   }));
 }
 
-function relayStats(relay: TcpRelay, now: number): ConnectionStats {
-  const { request, target, endpoint } = relay;
-  const info = endpoint?.info();
+function* connections(table: FlowTable): Iterable<Flow> {
+  for (const flow of table.flows()) if (flow.protocol === "tcp") yield flow;
+}
+
+function connectionStats(flow: Flow, now: number): ConnectionStats {
+  const { state, rttMs, retransmits } = flow.carrier!.inspect(flow);
   return {
-    client: socketAddress(request.client, request.clientPort),
-    target: socketAddress(request.target, request.targetPort),
-    dialled: socketAddress(target, request.targetPort),
-    state: endpoint?.state ?? "dialling",
-    ageMs: now - relay.startedAt,
-    bytesUp: relay.bytesUp,
-    bytesDown: relay.bytesDown,
-    rttMs: info?.rttMs ?? 0,
-    retransmits: info?.retransmits ?? 0,
+    client: socketAddress(flow.source, flow.sourcePort),
+    target: socketAddress(flow.destination, flow.destinationPort),
+    dialled: socketAddress(flow.dialled!, flow.destinationPort),
+    state,
+    ageMs: now - flow.startedAt,
+    bytesUp: flow.bytesUp,
+    bytesDown: flow.bytesDown,
+    rttMs,
+    retransmits,
   };
 }
 

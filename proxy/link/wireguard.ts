@@ -4,7 +4,7 @@
  * @module
  */
 
-import { copyBytes, type Link, LINK_HEADROOM } from "../../netstack/mod.ts";
+import { copyBytes, type Link, LINK_HEADROOM, type NextHop } from "../../netstack/mod.ts";
 import { type Device, SendResult } from "../../wireguard/mod.ts";
 import type { TransmitPool } from "../arena/transmit_pool.ts";
 
@@ -30,19 +30,32 @@ export class WireguardLink implements Link {
     this.#pool.give(offset);
   }
 
-  transmit(buffer: Uint8Array, offset: number, length: number, now: number): boolean {
-    let at = offset;
-    if (!this.#pool.holds(buffer, offset)) { // from peer to peer, still where it was received
-      at = this.allocate();
-      if (at < 0) {
-        this.noSlot++;
-        return true;
-      }
-      copyBytes(buffer, offset, this.buffer, at, length);
+  transmit(
+    _buffer: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+    hop?: NextHop,
+  ): void {
+    this.#send(offset, length, now, hop);
+  }
+
+  /** From peer to peer: the packet still lies where it was received. */
+  forward(buffer: Uint8Array, offset: number, length: number, now: number): boolean {
+    const at = this.allocate();
+    if (at < 0) {
+      this.noSlot++;
+      return true;
     }
-    const result = this.#device.sendPacket(this.buffer, at, length, now);
-    // Staged or dropped (the device counts why): nothing is reading the slot.
-    if (!this.#pool.isInFlight(at)) this.#pool.give(at);
+    copyBytes(buffer, offset, this.buffer, at, length);
+    return this.#send(at, length, now);
+  }
+
+  /** @param offset Of a packet in a slot. */
+  #send(offset: number, length: number, now: number, hop?: NextHop): boolean {
+    const result = this.#device.sendPacket(this.buffer, offset, length, now, hop);
+    // Otherwise it was copied or dropped, and the device has counted why.
+    if (result !== SendResult.Taken) this.#pool.give(offset);
     return result !== SendResult.NoPeer && result !== SendResult.NoEndpoint;
   }
 }
@@ -53,4 +66,5 @@ export const NO_LINK: Link = {
   allocate: () => -1,
   release() {},
   transmit() {},
+  forward: () => false,
 };

@@ -11,7 +11,6 @@
 
 import {
   configureSync,
-  getJsonLinesFormatter,
   getTextFormatter,
   type LogRecord,
   type TextFormatter,
@@ -46,7 +45,19 @@ export function configureLog(options: LogOptions): void {
   });
 }
 
-const JSON_LINES: TextFormatter = getJsonLinesFormatter({ properties: "flatten" });
+/** Values stand in the message as they are: LogTape's own form quotes them, and a second time for JSON. */
+const JSON_LINES: TextFormatter = (record) => {
+  const message = record.message.map((part) => typeof part === "string" ? part : textOf(part));
+  const own = {
+    "@timestamp": new Date(record.timestamp).toISOString(),
+    level: record.level === "warning" ? "WARN" : record.level.toUpperCase(),
+    message: message.join(""),
+    logger: record.category.join("."),
+  };
+  const line = JSON.stringify({ ...own, ...record.properties, ...own });
+  // What JSON leaves as it is: C1 controls, which terminals may take for commands.
+  return `${line.replace(/[\x7f-\x9f]/g, (code) => `\\u00${code.charCodeAt(0).toString(16)}`)}\n`;
+};
 
 const TEXT: TextFormatter = getTextFormatter({
   timestamp: "rfc3339",
@@ -56,17 +67,17 @@ const TEXT: TextFormatter = getTextFormatter({
   // Names and messages of others end up in the log; none may look like a line of its own.
   sanitize: { newlines: "escape", sgr: "escape" },
   format: ({ timestamp, level, category, message, record }) =>
-    `${timestamp} ${level.padEnd(7)} ${category}: ${message}${unnamedProperties(record)}`,
+    `${timestamp} ${level.padEnd(7)} ${category}: ${message}${labelled(record)}`,
 });
 
-/** Properties that the message does not show. */
-function unnamedProperties(record: LogRecord): string {
-  let text = "";
-  for (const [name, value] of Object.entries(record.properties)) {
-    if (typeof record.rawMessage === "string" && record.rawMessage.includes(`{${name}}`)) continue;
-    text += ` ${name}=${oneLine(JSON.stringify(value) ?? String(value))}`;
-  }
-  return text;
+/**
+ * The properties of a message that names none, and so is a label: "stats". Any other message says in
+ * words what it has to say; its further properties are for programs, in JSON.
+ */
+function labelled({ rawMessage, properties }: LogRecord): string {
+  if (typeof rawMessage !== "string" || /\{\w+\}/.test(rawMessage)) return "";
+  return Object.entries(properties)
+    .map(([name, value]) => ` ${name}=${oneLine(JSON.stringify(value) ?? String(value))}`).join("");
 }
 
 function textOf(value: unknown): string {

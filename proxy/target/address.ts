@@ -4,9 +4,15 @@
  * @module
  */
 
-import { AF_INET, type Destination, SOCKADDR_IN_SIZE, writeSockaddr } from "../../ffi/mod.ts";
-import type { IpAddress, IpVersion } from "../../netstack/mod.ts";
-import { parseIpAddress } from "../config/address.ts";
+import {
+  AF_INET,
+  AF_INET6,
+  type Destination,
+  SOCKADDR_IN_SIZE,
+  writeSockaddr,
+} from "../../ffi/mod.ts";
+import { IpAddress, type IpVersion } from "../../netstack/mod.ts";
+import { parseIpAddress } from "../address.ts";
 
 /** Of Linux's struct sockaddr_in6, in 32-bit words; a struct sockaddr_in has four. */
 const WORDS = 7;
@@ -33,8 +39,13 @@ export class TargetAddress implements Destination {
 
   /** Whether the socket address at `at` is this one. */
   isAt(words: Int32Array, at: number): boolean {
+    return words[at] === this.words[0] && this.hasAddress(words, at);
+  }
+
+  /** Whether the socket address at `at` is this one, but for the port. */
+  hasAddress(words: Int32Array, at: number): boolean {
     const own = this.words;
-    if (words[at] !== own[0]) return false;
+    if (((words[at]! ^ own[0]!) & 0xffff) !== 0) return false;
     if (this.version === 4) return words[at + 1] === own[1];
     return words[at + 2] === own[2] && words[at + 3] === own[3] && words[at + 4] === own[4] &&
       words[at + 5] === own[5];
@@ -52,6 +63,20 @@ export function hashOf(words: Int32Array, at: number): number {
   if (family === AF_INET) return mix(hash, words[at + 1]!);
   for (let i = 2; i < 6; i++) hash = mix(hash, words[at + i]!);
   return hash;
+}
+
+/** The IP address of the socket address at `at`. @returns undefined if there is none. */
+export function ipAt(words: Int32Array, at: number): IpAddress | undefined {
+  const family = words[at]! & 0xffff;
+  const bytes = new Uint8Array(words.buffer, words.byteOffset + 4 * at, 4 * WORDS);
+  if (family === AF_INET) return new IpAddress(bytes.slice(4, 8));
+  return family === AF_INET6 ? new IpAddress(bytes.slice(8, 24)) : undefined;
+}
+
+/** The port of the socket address at `at`, which holds it in network order. */
+export function portAt(words: Int32Array, at: number): number {
+  const word = words[at]!;
+  return (word >>> 8 & 0xff00) | word >>> 24;
 }
 
 /** The sender of a datagram that Deno has received, as a socket address. */

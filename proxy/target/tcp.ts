@@ -1,5 +1,5 @@
 /**
- * TCP connections to targets.
+ * TCP connections to targets, and of programs of this host.
  *
  * Over `node:net`, not `Deno.connect`, for two measured reasons. Only `resetAndDestroy()` sends a RST;
  * `Deno.Conn.close()` sends FIN even when a client's reset should reach the target, a silent
@@ -12,50 +12,50 @@
 
 import { connect, type Socket } from "node:net";
 import type { IpAddress } from "../../netstack/mod.ts";
-
-/** Why a dial failed. */
-export type DialError = "refused" | "host" | "net" | "prohibited" | "timeout" | "failed";
-
-/** Called from the event loop, never from within a call of the owner. */
-export interface TargetHandler {
-  targetConnected(): void;
-  /** Instead of {@link targetConnected}. */
-  targetFailed(error: DialError): void;
-  /**
-   * The first `length` bytes of `buffer` have arrived. They are borrowed.
-   *
-   * @returns false to stop reading until {@link TargetSocket.resume}.
-   */
-  targetData(buffer: Uint8Array, length: number): boolean;
-  /** The target has closed its side. */
-  targetEnded(): void;
-  /** The write for which {@link TargetSocket.write} returned false is done. */
-  targetWritten(): void;
-  /** After {@link targetConnected}, last and once: done in both directions, or broken. */
-  targetClosed(isBroken: boolean): void;
-}
+import type { ByteStream, Dial, Dialer, DialHandler, StreamHandler } from "../flow/stream.ts";
+import { dialErrorOf } from "./errno.ts";
 
 // Every socket reads into this one: the runtime reads and calls back in one go, so that a connection
 // that waits holds no buffer at all.
 const READ_BUFFER = new Uint8Array(65536);
 const KEEPALIVE_MS = 60_000;
 
-/** One connection to a target, from the dial on. */
-export class TargetSocket {
+/** Dials by sockets of this host. */
+export class HostDialer implements Dialer {
+  /** @param onFailed Hears the system's code of every dial that failed. */
+  readonly #onFailed: ((code: string | undefined) => void) | undefined;
+
+  constructor(onFailed?: (code: string | undefined) => void) {
+    this.#onFailed = onFailed;
+  }
+
+  dial(destination: IpAddress, port: number, handler: DialHandler): Dial {
+    return new SocketStream(destination, port, handler, this.#onFailed);
+  }
+}
+
+/** A socket, from the dial on. Its handlers are called from the event loop, never from a call of the owner. */
+class SocketStream implements ByteStream, Dial {
+  handler: StreamHandler | undefined = undefined;
   readonly #socket: Socket;
-  #handler: TargetHandler | undefined;
+  /** Until the dial is over. */
+  #dialling: DialHandler | undefined;
   #isConnected = false;
   #isBroken = false;
   #isWriting = false;
   readonly #onWritten = (error?: Error | null) => {
     if (error || !this.#isWriting || this.#socket.writableLength > 0) return;
     this.#isWriting = false;
-    this.#handler?.targetWritten();
+    this.handler?.drained(this);
   };
 
-  /** Starts to dial. */
-  constructor(address: IpAddress, port: number, handler: TargetHandler) {
-    this.#handler = handler;
+  constructor(
+    address: IpAddress,
+    port: number,
+    handler: DialHandler,
+    onFailed: ((code: string | undefined) => void) | undefined,
+  ) {
+    this.#dialling = handler;
     // `onread` is in Node's documentation but not in the type.
     const options = {
       host: address.toString(),
@@ -67,37 +67,44 @@ export class TargetSocket {
       onread: {
         buffer: READ_BUFFER,
         callback: (length: number, buffer: Uint8Array) =>
-          this.#handler?.targetData(buffer, length) ?? false,
+          this.handler?.data(this, buffer, 0, length, false) ?? false,
       },
     };
     const socket = connect(options);
     this.#socket = socket;
     socket.once("connect", () => {
       this.#isConnected = true;
-      this.#handler?.targetConnected();
+      const dialling = this.#dialling;
+      this.#dialling = undefined;
+      dialling?.connected(this);
     });
-    socket.once("end", () => this.#handler?.targetEnded());
-    socket.on("error", (error: Error & { code?: string }) => this.#failed(error.code));
+    socket.once("end", () => this.handler?.ended(this));
+    socket.on("error", (error: Error & { code?: string }) => {
+      if (this.#isConnected) {
+        this.#isBroken = true; // "close" follows
+        return;
+      }
+      onFailed?.(error.code);
+      const dialling = this.#dialling;
+      this.#dialling = undefined;
+      dialling?.dialFailed(dialErrorOf(error.code));
+    });
     socket.once("close", () => {
-      const last = this.#handler;
-      this.#handler = undefined;
-      if (this.#isConnected) last?.targetClosed(this.#isBroken);
+      const last = this.handler;
+      this.handler = undefined;
+      last?.closed(this, this.#isBroken ? "reset" : undefined);
     });
   }
 
-  /**
-   * Sends all of `bytes`.
-   *
-   * @returns true if the system has taken them; false if they are borrowed, and nothing may be
-   * written, until {@link TargetHandler.written}.
-   */
-  write(bytes: Uint8Array): boolean {
+  write(buffer: Uint8Array, offset: number, length: number, isLent: boolean): boolean {
+    const end = offset + length;
+    // What the system does not take at once, the socket keeps.
+    const bytes = isLent ? buffer.subarray(offset, end) : buffer.slice(offset, end);
     this.#socket.write(bytes, this.#onWritten);
     this.#isWriting = this.#socket.writableLength > 0;
     return !this.#isWriting;
   }
 
-  /** Sends FIN after what was written. Reading goes on. */
   end(): void {
     this.#socket.end();
   }
@@ -106,34 +113,19 @@ export class TargetSocket {
     this.#socket.resume();
   }
 
-  /** Sends RST, or stops dialling. No handler is called any more. */
   reset(): void {
-    this.#handler = undefined;
-    if (this.#isConnected) this.#socket.resetAndDestroy();
+    this.handler = undefined;
+    this.#socket.resetAndDestroy();
+  }
+
+  /** The kernel delivers what it has taken, and then says that nobody is here any more. */
+  resetOnceDelivered(): void {
+    this.#socket.destroySoon();
+  }
+
+  abort(): void {
+    this.#dialling = undefined;
+    if (this.#isConnected) this.reset();
     else this.#socket.destroy();
   }
-
-  #failed(code: string | undefined): void {
-    if (this.#isConnected) {
-      this.#isBroken = true; // "close" follows
-      return;
-    }
-    const last = this.#handler;
-    this.#handler = undefined;
-    last?.targetFailed(DIAL_ERRORS[code ?? ""] ?? "failed");
-  }
 }
-
-const DIAL_ERRORS: Readonly<Record<string, DialError>> = {
-  ECONNREFUSED: "refused",
-  ECONNRESET: "refused",
-  ETIMEDOUT: "timeout",
-  EHOSTUNREACH: "host",
-  EHOSTDOWN: "host",
-  ENETUNREACH: "net",
-  ENETDOWN: "net",
-  EAFNOSUPPORT: "net",
-  EADDRNOTAVAIL: "net",
-  EACCES: "prohibited",
-  EPERM: "prohibited",
-};

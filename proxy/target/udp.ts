@@ -8,7 +8,7 @@ import type { IcmpErrorKind, IpVersion } from "../../netstack/mod.ts";
 import type { TargetAddress } from "./address.ts";
 
 /** What a socket hands on, in the engine's turn or outside of it. */
-export interface TargetSocketHandler {
+export interface UdpTargetHandler {
   /**
    * A datagram has come. The bytes are borrowed until the call returns.
    *
@@ -42,7 +42,7 @@ export interface TargetSocketHandler {
   failed(): void;
 }
 
-export interface TargetSocket {
+export interface UdpTargetSocket {
   /**
    * Sends a datagram, at the latest at the end of the engine's turn. The bytes are copied.
    *
@@ -54,11 +54,11 @@ export interface TargetSocket {
 }
 
 /** All sockets of a gateway towards its UDP targets. */
-export interface TargetSockets {
+export interface UdpTargets {
   /** Whether {@link drain} has something to do. */
   readonly hasReady: boolean;
   /** Opens a socket on a port of its own. @throws if the system has none. */
-  open(version: IpVersion, handler: TargetSocketHandler): TargetSocket;
+  open(version: IpVersion, handler: UdpTargetHandler): UdpTargetSocket;
   /** Hands on what has come, a bounded batch, as long as the tunnel has room. */
   drain(now: number): void;
   /** Sends what has been collected. */
@@ -68,7 +68,7 @@ export interface TargetSockets {
 }
 
 /** Totals since the start. */
-export interface TargetCounters {
+export interface UdpTargetCounters {
   /** The system refused a datagram for a target. */
   sendErrors: number;
   /** No buffer was free for a datagram to a target. */
@@ -76,8 +76,8 @@ export interface TargetCounters {
   receiveErrors: number;
 }
 
-export interface TargetSocketsOptions {
-  readonly counters: TargetCounters;
+export interface UdpTargetsOptions {
+  readonly counters: UdpTargetCounters;
   /** Milliseconds, monotonic. */
   now(): number;
   /** Asks for a turn of the engine's. */

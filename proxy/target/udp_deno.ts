@@ -8,12 +8,7 @@ import type { IpVersion } from "../../netstack/mod.ts";
 import { DatagramBuffers, ReceiveBuffers } from "../arena/datagram_buffers.ts";
 import { getLogger } from "../log/logger.ts";
 import { SenderAddress, type TargetAddress } from "./address.ts";
-import type {
-  TargetSocket,
-  TargetSocketHandler,
-  TargetSockets,
-  TargetSocketsOptions,
-} from "./udp.ts";
+import type { UdpTargetHandler, UdpTargets, UdpTargetSocket, UdpTargetsOptions } from "./udp.ts";
 
 const log = getLogger(["wirestack", "udp"]);
 
@@ -21,22 +16,22 @@ const log = getLogger(["wirestack", "udp"]);
 // buffers that the others need meanwhile.
 const MAX_PENDING = 64;
 
-export class DenoTargetSockets implements TargetSockets {
+export class DenoUdpTargets implements UdpTargets {
   /** Datagrams are handed on as they come. */
   readonly hasReady = false;
-  readonly #options: TargetSocketsOptions;
+  readonly #options: UdpTargetsOptions;
   readonly #buffers = new DatagramBuffers();
   readonly #receiveBuffers = new ReceiveBuffers();
   readonly #receiving = new Set<Promise<void>>();
 
-  constructor(options: TargetSocketsOptions) {
+  constructor(options: UdpTargetsOptions) {
     this.#options = options;
   }
 
-  open(version: IpVersion, handler: TargetSocketHandler): TargetSocket {
+  open(version: IpVersion, handler: UdpTargetHandler): UdpTargetSocket {
     const hostname = version === 4 ? "0.0.0.0" : "::";
     const conn = Deno.listenDatagram({ transport: "udp", hostname, port: 0 });
-    const socket = new DenoTargetSocket(conn, handler, this.#buffers, this.#options);
+    const socket = new DenoUdpTargetSocket(conn, handler, this.#buffers, this.#options);
     const receiving = this.#receive(socket)
       .catch((error) => log.error("a defect: {error}", { error }))
       .finally(() => this.#receiving.delete(receiving));
@@ -52,7 +47,7 @@ export class DenoTargetSockets implements TargetSockets {
     await Promise.all(this.#receiving);
   }
 
-  async #receive(socket: DenoTargetSocket): Promise<void> {
+  async #receive(socket: DenoUdpTargetSocket): Promise<void> {
     const buffer = this.#receiveBuffers.take();
     try {
       await socket.receive(buffer);
@@ -62,20 +57,20 @@ export class DenoTargetSockets implements TargetSockets {
   }
 }
 
-class DenoTargetSocket implements TargetSocket {
+class DenoUdpTargetSocket implements UdpTargetSocket {
   readonly #conn: Deno.DatagramConn;
-  readonly #handler: TargetSocketHandler;
+  readonly #handler: UdpTargetHandler;
   readonly #buffers: DatagramBuffers;
-  readonly #options: TargetSocketsOptions;
+  readonly #options: UdpTargetsOptions;
   readonly #sender = new SenderAddress();
   #pending = 0;
   #isClosed = false;
 
   constructor(
     conn: Deno.DatagramConn,
-    handler: TargetSocketHandler,
+    handler: UdpTargetHandler,
     buffers: DatagramBuffers,
-    options: TargetSocketsOptions,
+    options: UdpTargetsOptions,
   ) {
     this.#conn = conn;
     this.#handler = handler;

@@ -23,14 +23,10 @@ import type { IpVersion } from "../../netstack/mod.ts";
 import { ReceiveBuffers } from "../arena/datagram_buffers.ts";
 import { getLogger } from "../log/logger.ts";
 import { SenderAddress, type TargetAddress } from "./address.ts";
-import { refusalKind, reportKind } from "./udp_report.ts";
+import { icmpErrorOf } from "./errno.ts";
+import { reportKind } from "./udp_report.ts";
 import { type Sender, TargetSends } from "./udp_sends.ts";
-import type {
-  TargetSocket,
-  TargetSocketHandler,
-  TargetSockets,
-  TargetSocketsOptions,
-} from "./udp.ts";
+import type { UdpTargetHandler, UdpTargets, UdpTargetSocket, UdpTargetsOptions } from "./udp.ts";
 
 const log = getLogger(["wirestack", "udp"]);
 
@@ -44,11 +40,11 @@ const SEND_BUFFER = 1 << 20;
 /** After so many failures in a row that nothing explains a socket is of no use. */
 const MAX_FAILURES = 16;
 
-export class FfiTargetSockets implements TargetSockets {
-  readonly options: TargetSocketsOptions;
+export class FfiUdpTargets implements UdpTargets {
+  readonly options: UdpTargetsOptions;
   // First: it may throw, and then nothing else is open.
   readonly #watch = new ErrorWatch((number) => this.#onErrors(number));
-  readonly #watched = new Map<number, FfiTargetSocket>();
+  readonly #watched = new Map<number, FfiUdpTargetSocket>();
   #lastNumber = 0;
   readonly libc: UdpLibc = openUdpLibc();
   readonly sends: TargetSends = new TargetSends(this.libc);
@@ -56,12 +52,12 @@ export class FfiTargetSockets implements TargetSockets {
   readonly buffers = new ReceiveBuffers();
   readonly #ring = new ReceiveRing(this.libc, new Uint8Array(RING_MESSAGES * MESSAGE_BYTES));
   /** Those with something to receive, in the order of their turns. */
-  readonly #ready: FfiTargetSocket[] = [];
+  readonly #ready: FfiUdpTargetSocket[] = [];
   #waits = 0;
   #onLastWait: (() => void) | undefined;
 
   /** @throws {Error} where there is no FFI; `udpUnavailable` says why. */
-  constructor(options: TargetSocketsOptions) {
+  constructor(options: UdpTargetsOptions) {
     this.options = options;
   }
 
@@ -69,9 +65,9 @@ export class FfiTargetSockets implements TargetSockets {
     return this.#ready.length > 0 && this.options.hasRoom();
   }
 
-  open(version: IpVersion, handler: TargetSocketHandler): TargetSocket {
+  open(version: IpVersion, handler: UdpTargetHandler): UdpTargetSocket {
     const number = ++this.#lastNumber;
-    const socket = new FfiTargetSocket(this, version, handler, number);
+    const socket = new FfiUdpTargetSocket(this, version, handler, number);
     try {
       this.#watch.add(socket.fd, number);
     } catch (error) {
@@ -113,7 +109,7 @@ export class FfiTargetSockets implements TargetSockets {
   }
 
   /** Hands on what a socket has. @returns what that is of the turn's budget. */
-  #receive(socket: FfiTargetSocket, now: number): number {
+  #receive(socket: FfiUdpTargetSocket, now: number): number {
     if (socket.isClosed) {
       socket.release();
       return 0;
@@ -135,7 +131,7 @@ export class FfiTargetSockets implements TargetSockets {
     return count;
   }
 
-  async #wait(socket: FfiTargetSocket): Promise<void> {
+  async #wait(socket: FfiUdpTargetSocket): Promise<void> {
     this.#waits++;
     let isReady = false;
     try {
@@ -152,14 +148,14 @@ export class FfiTargetSockets implements TargetSockets {
   }
 }
 
-class FfiTargetSocket implements TargetSocket, Sender {
+class FfiUdpTargetSocket implements UdpTargetSocket, Sender {
   firstSend = -1;
   lastSend = -1;
   isClosed = false;
   readonly fd: number;
   readonly #number: number;
-  readonly #owner: FfiTargetSockets;
-  readonly #handler: TargetSocketHandler;
+  readonly #owner: FfiUdpTargets;
+  readonly #handler: UdpTargetHandler;
   readonly #socket: UdpSocket;
   /** For the datagram that comes with the wake. Its pages are the system's until one has come. */
   #buffer: Uint8Array<ArrayBuffer> | undefined;
@@ -170,9 +166,9 @@ class FfiTargetSocket implements TargetSocket, Sender {
 
   /** @param number What the owner knows it by. */
   constructor(
-    owner: FfiTargetSockets,
+    owner: FfiUdpTargets,
     version: IpVersion,
-    handler: TargetSocketHandler,
+    handler: UdpTargetHandler,
     number: number,
   ) {
     this.#owner = owner;
@@ -211,7 +207,7 @@ class FfiTargetSocket implements TargetSocket, Sender {
       return;
     }
     counters.sendErrors++;
-    const kind = refusalKind(errno);
+    const kind = icmpErrorOf(errno);
     if (kind !== undefined) this.#handler.report(to.words, 0, kind, 0, now());
   }
 

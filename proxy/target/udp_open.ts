@@ -4,18 +4,14 @@
  * @module
  */
 
-import { DenoTargetSockets } from "./udp_deno.ts";
-import { FfiTargetSockets } from "./udp_ffi.ts";
-import type { TargetSockets, TargetSocketsOptions } from "./udp.ts";
-import { udpBindDefault } from "../bind/udp_open.ts";
+import { DenoUdpTargets } from "./udp_deno.ts";
+import { FfiUdpTargets } from "./udp_ffi.ts";
+import type { UdpTargets, UdpTargetsOptions } from "./udp.ts";
 
 /**
  * @param ffi Whether datagrams go in batches, over FFI, which WireGuard's own socket then does as well.
  * @throws {Error} where there is no FFI.
  */
-export function openTargetSockets(
-  options: TargetSocketsOptions,
-  ffi = udpBindDefault.ffi,
-): TargetSockets {
-  return ffi ? new FfiTargetSockets(options) : new DenoTargetSockets(options);
+export function openUdpTargets(options: UdpTargetsOptions, ffi: boolean): UdpTargets {
+  return ffi ? new FfiUdpTargets(options) : new DenoUdpTargets(options);
 }

@@ -12,10 +12,13 @@ const CHUNK = 65536;
  * A TCP connection inside the tunnel, shaped like `Deno.TcpConn`.
  *
  * As there, `read` and `write` may move fewer bytes than asked for, and a closed connection rejects
- * with `Deno.errors.BadResource`. In addition {@link reset} ends it with a RST.
+ * with `Deno.errors.BadResource`. What `write` took is delivered however the connection is closed,
+ * as long as the gateway runs or is being closed; {@link reset} alone breaks it off.
  */
 export class TunnelConn implements Deno.Conn<Deno.NetAddr> {
+  /** This end, inside the tunnel. */
   readonly localAddr: Deno.NetAddr;
+  /** The other end, inside the tunnel. */
   readonly remoteAddr: Deno.NetAddr;
   readonly #endpoint: TcpEndpoint;
   readonly #waiters = new Waiters();
@@ -26,8 +29,12 @@ export class TunnelConn implements Deno.Conn<Deno.NetAddr> {
   #readable: ReadableStream<Uint8Array<ArrayBuffer>> | undefined;
   #writable: WritableStream<Uint8Array<ArrayBufferLike>> | undefined;
 
-  /** Made by `Wirestack.connect` and {@link TunnelListener}. */
-  constructor(endpoint: TcpEndpoint) {
+  /**
+   * Made by `Wirestack.connect` and {@link TunnelListener}.
+   *
+   * @param onOver Called once nothing can come or go any more.
+   */
+  constructor(endpoint: TcpEndpoint, onOver?: (conn: TunnelConn) => void) {
     this.#endpoint = endpoint;
     this.localAddr = netAddr("tcp", endpoint.local, endpoint.localPort);
     this.remoteAddr = netAddr("tcp", endpoint.remote, endpoint.remotePort);
@@ -40,13 +47,14 @@ export class TunnelConn implements Deno.Conn<Deno.NetAddr> {
         this.#isOver = true;
         this.#error = error;
         waiters.wake();
+        onOver?.(this);
       },
     };
     endpoint.handler = handler;
   }
 
   /** @internal Resolves when the handshake is complete. */
-  async connected(signal: AbortSignal | undefined): Promise<void> {
+  async connected(signal?: AbortSignal): Promise<void> {
     const abort = () => {
       this.#endpoint.abort();
       this.#waiters.wake();
@@ -57,6 +65,7 @@ export class TunnelConn implements Deno.Conn<Deno.NetAddr> {
         await this.#waiters.wait();
         signal?.throwIfAborted();
       }
+      if (this.#isClosed) throw new Deno.errors.ConnectionAborted("the gateway is closing");
       if (this.#error !== undefined) throw this.#failure("connect");
       if (this.#isOver) throw new Deno.errors.ConnectionAborted("the gateway is closing");
     } finally {
@@ -105,11 +114,11 @@ export class TunnelConn implements Deno.Conn<Deno.NetAddr> {
     this.#endpoint.shutdownWrite();
   }
 
-  /** Sends FIN after what was written, and reads no more. */
+  /** Sends FIN after what was written, and reads no more: unread bytes are discarded. */
   close(): void {
     this.#checkOpen();
     this.#isClosed = true;
-    if (!this.#isOver) this.#endpoint.close();
+    if (!this.#isOver) this.#endpoint.close({ lingering: true });
     this.#waiters.wake();
   }
 
@@ -143,7 +152,10 @@ export class TunnelConn implements Deno.Conn<Deno.NetAddr> {
     return this.#readable;
   }
 
-  /** Closing the stream sends FIN; aborting it resets the connection. */
+  /**
+   * Closing the stream sends FIN, and reading goes on. Aborting it closes the connection, as for
+   * `Deno.TcpConn`: what was written is delivered, and the other side sees its end.
+   */
   get writable(): WritableStream<Uint8Array<ArrayBufferLike>> {
     this.#writable ??= new WritableStream<Uint8Array<ArrayBufferLike>>({
       write: async (chunk) => {
@@ -154,13 +166,12 @@ export class TunnelConn implements Deno.Conn<Deno.NetAddr> {
         await this.closeWrite();
         if (this.#endpoint.endOfFile) this.#tryClose();
       },
-      abort: () => {
-        if (!this.#isClosed) this.reset();
-      },
+      abort: () => this.#tryClose(),
     });
     return this.#writable;
   }
 
+  /** Whether small segments go at once; if not, one at a time (Nagle). */
   setNoDelay(on = true): void {
     this.#endpoint.setNoDelay(on);
   }
@@ -172,8 +183,10 @@ export class TunnelConn implements Deno.Conn<Deno.NetAddr> {
 
   /** The gateway's socket keeps the program running, not a connection: no effect. */
   ref(): void {}
+  /** As {@link ref}: no effect. */
   unref(): void {}
 
+  /** {@link close}, unless that was done. */
   [Symbol.dispose](): void {
     this.#tryClose();
   }
@@ -200,7 +213,7 @@ const ERRORS = {
   aborted: Deno.errors.ConnectionAborted,
 } satisfies Record<TcpError["kind"], new (message: string) => Error>;
 
-/** Those who wait for the next event, each to look again for itself. */
+/** @internal Those who wait for the next event, each to look again for itself. */
 export class Waiters {
   #next: PromiseWithResolvers<void> | undefined;
 
@@ -216,10 +229,11 @@ export class Waiters {
   }
 }
 
+/** @internal */
 export function netAddr(
   transport: "tcp" | "udp",
-  address: IpAddress | undefined,
+  address: IpAddress,
   port: number,
 ): Deno.NetAddr {
-  return { transport, hostname: address?.toString() ?? "0.0.0.0", port };
+  return { transport, hostname: address.toString(), port };
 }

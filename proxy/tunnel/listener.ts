@@ -5,37 +5,38 @@
  */
 
 import type { IpAddress, TcpEndpoint, TcpListener, UdpEndpoint } from "../../netstack/mod.ts";
-import { parseIpAddress } from "../config/address.ts";
+import { parseIpAddress } from "../address.ts";
 import { netAddr, TunnelConn, Waiters } from "./conn.ts";
 
 /** A TCP listener inside the tunnel, shaped like `Deno.TcpListener`. */
 export class TunnelListener implements Deno.Listener<TunnelConn, Deno.NetAddr> {
+  /** Where it listens; the unspecified address for every one of the tunnel's own. */
   readonly addr: Deno.NetAddr;
   readonly #listener: TcpListener;
-  readonly #backlog: number;
   readonly #accepted: TunnelConn[] = [];
   readonly #waiters = new Waiters();
-  readonly #onClosed: (listener: TunnelListener) => void;
+  readonly #options: TunnelListenerOptions;
   #isClosed = false;
 
   /**
    * Made by `Wirestack.listen`.
    *
    * @param listen Starts to listen, with what takes the connections.
-   * @param backlog Connections that may wait for {@link accept}; more are reset.
    */
   constructor(
     listen: (accepted: (endpoint: TcpEndpoint) => void) => TcpListener,
-    backlog: number,
-    onClosed: (listener: TunnelListener) => void,
+    options: TunnelListenerOptions,
   ) {
-    this.#backlog = backlog;
-    this.#onClosed = onClosed;
+    this.#options = options;
     this.#listener = listen((endpoint) => this.#accept(endpoint));
-    this.addr = netAddr("tcp", this.#listener.address, this.#listener.port);
+    this.addr = netAddr("tcp", options.address, this.#listener.port);
   }
 
-  /** @throws {Deno.errors.BadResource} once the listener is closed. */
+  /**
+   * Waits for a connection.
+   *
+   * @throws {Deno.errors.BadResource} once the listener is closed.
+   */
   async accept(): Promise<TunnelConn> {
     for (;;) {
       if (this.#isClosed) throw new Deno.errors.BadResource("the listener is closed");
@@ -51,14 +52,16 @@ export class TunnelListener implements Deno.Listener<TunnelConn, Deno.NetAddr> {
     this.#isClosed = true;
     this.#listener.close();
     for (const conn of this.#accepted.splice(0)) conn.reset();
-    this.#onClosed(this);
+    this.#options.onClosed(this);
     this.#waiters.wake();
   }
 
   /** The gateway's socket keeps the program running, not a listener: no effect. */
   ref(): void {}
+  /** As {@link ref}: no effect. */
   unref(): void {}
 
+  /** Every connection, until the listener is closed. */
   async *[Symbol.asyncIterator](): AsyncIterableIterator<TunnelConn> {
     while (!this.#isClosed) {
       try {
@@ -70,49 +73,76 @@ export class TunnelListener implements Deno.Listener<TunnelConn, Deno.NetAddr> {
     }
   }
 
+  /** {@link close}, unless that was done. */
   [Symbol.dispose](): void {
     if (!this.#isClosed) this.close();
   }
 
   #accept(endpoint: TcpEndpoint): void {
-    if (this.#accepted.length >= this.#backlog) {
+    if (this.#accepted.length >= this.#options.backlog) {
       endpoint.abort();
       return;
     }
-    this.#accepted.push(new TunnelConn(endpoint));
+    this.#accepted.push(this.#options.connOf(endpoint));
     this.#waiters.wake();
   }
 }
 
-/** Datagrams that wait for `receive`; more are dropped, as a socket does. */
+/** @internal */
+export interface TunnelListenerOptions {
+  /** What was asked for: one of the tunnel's own, or the unspecified one of a family. */
+  readonly address: IpAddress;
+  /** Connections that may wait for {@link TunnelListener.accept}; more are reset. */
+  readonly backlog: number;
+  readonly connOf: (endpoint: TcpEndpoint) => TunnelConn;
+  readonly onClosed: (listener: TunnelListener) => void;
+}
+
+/** Datagrams that wait for `receive`, with what each costs; more are dropped, as a socket does. */
 const MAX_WAITING_BYTES = 1 << 20;
+
+/**
+ * What a datagram takes beside its bytes: array, buffer, address and place, as measured. Linux
+ * counts some 700 for each (`truesize`).
+ */
+const DATAGRAM_OVERHEAD = 512;
+
+/** How long a datagram waits for room: the engine makes some in every turn that it has. */
+const SEND_LIMIT_MS = 5_000;
+const SENDS_PER_TURN = 32;
+
+/** @internal */
+export interface TunnelDatagramOptions {
+  /** What was asked for: one of the tunnel's own, or the unspecified one of a family. */
+  readonly address: IpAddress;
+  readonly now: () => number;
+  /** Throws if no peer can be reached at that address. */
+  readonly checkReach: (address: IpAddress) => void;
+  readonly onClosed: (socket: TunnelDatagramConn) => void;
+}
 
 /** A UDP socket inside the tunnel, shaped like `Deno.DatagramConn`. */
 export class TunnelDatagramConn implements AsyncIterable<[Uint8Array<ArrayBuffer>, Deno.NetAddr]> {
+  /** Where it receives; the unspecified address for every one of the tunnel's own. */
   readonly addr: Deno.NetAddr;
   /** Datagrams that nobody received in time. */
   dropped = 0;
   readonly #endpoint: UdpEndpoint;
-  readonly #now: () => number;
-  readonly #onClosed: (socket: TunnelDatagramConn) => void;
+  readonly #options: TunnelDatagramOptions;
   readonly #received: [Uint8Array<ArrayBuffer>, Deno.NetAddr][] = [];
   readonly #waiters = new Waiters();
   #waitingBytes = 0;
+  #sends = 0;
   #isClosed = false;
 
   /** Made by `Wirestack.listenDatagram`. */
-  constructor(
-    endpoint: UdpEndpoint,
-    now: () => number,
-    onClosed: (socket: TunnelDatagramConn) => void,
-  ) {
+  constructor(endpoint: UdpEndpoint, options: TunnelDatagramOptions) {
     this.#endpoint = endpoint;
-    this.#now = now;
-    this.#onClosed = onClosed;
-    this.addr = netAddr("udp", endpoint.address, endpoint.port);
+    this.#options = options;
+    this.addr = netAddr("udp", options.address, endpoint.port);
     endpoint.handler = {
       datagram: (_endpoint, source, sourcePort, buffer, offset, length) =>
-        this.#queue(source, sourcePort, buffer.slice(offset, offset + length)),
+        this.#queue(source, sourcePort, buffer, offset, length),
     };
   }
 
@@ -130,7 +160,7 @@ export class TunnelDatagramConn implements AsyncIterable<[Uint8Array<ArrayBuffer
         continue;
       }
       const [bytes, from] = received;
-      this.#waitingBytes -= bytes.length;
+      this.#waitingBytes -= bytes.length + DATAGRAM_OVERHEAD;
       if (into === undefined) return received;
       const length = Math.min(into.length, bytes.length);
       into.set(bytes.subarray(0, length));
@@ -139,30 +169,41 @@ export class TunnelDatagramConn implements AsyncIterable<[Uint8Array<ArrayBuffer
   }
 
   /**
-   * Sends a datagram of up to 65,507 bytes.
+   * Sends a datagram of up to 65,507 bytes, once there is room for it.
    *
    * @returns its length.
    * @throws {TypeError} if `to` is not an address inside the tunnel.
-   * @throws {Deno.errors.NetworkUnreachable} if nothing leads there, or there is no room to send.
+   * @throws {Deno.errors.NetworkUnreachable} if nothing leads there: no peer has the address, or it
+   * is not known where that peer is.
    */
-  // deno-lint-ignore require-await -- the shape of Deno.DatagramConn
   async send(bytes: Uint8Array, to: Deno.Addr): Promise<number> {
     this.#checkOpen();
     if (to.transport !== "udp") throw new TypeError(`expected a UDP address, got ${to.transport}`);
     const address = tunnelAddress(to.hostname);
-    const hasLeft = this.#endpoint.send(address, to.port, bytes, 0, bytes.length, this.#now());
-    if (hasLeft) return bytes.length;
-    throw new Deno.errors.NetworkUnreachable(`send: no way to ${address}`);
+    const { checkReach, now } = this.#options;
+    checkReach(address);
+    const deadline = now() + SEND_LIMIT_MS;
+    while (!this.#endpoint.send(address, to.port, bytes, 0, bytes.length, now())) {
+      if (now() > deadline) throw new Deno.errors.TimedOut("send: no room in the gateway");
+      await turn();
+      this.#checkOpen();
+    }
+    // A program that only sends leaves nobody else a turn, the handshake included.
+    if (++this.#sends % SENDS_PER_TURN === 0) await turn();
+    return bytes.length;
   }
 
+  /** Gives the port back; datagrams that wait are dropped. */
   close(): void {
     this.#checkOpen();
     this.#isClosed = true;
+    this.#received.length = 0;
     this.#endpoint.close();
-    this.#onClosed(this);
+    this.#options.onClosed(this);
     this.#waiters.wake();
   }
 
+  /** Every datagram, until the socket is closed. */
   async *[Symbol.asyncIterator](): AsyncIterableIterator<[Uint8Array<ArrayBuffer>, Deno.NetAddr]> {
     while (!this.#isClosed) {
       try {
@@ -174,16 +215,24 @@ export class TunnelDatagramConn implements AsyncIterable<[Uint8Array<ArrayBuffer
     }
   }
 
+  /** {@link close}, unless that was done. */
   [Symbol.dispose](): void {
     if (!this.#isClosed) this.close();
   }
 
-  #queue(source: IpAddress, port: number, bytes: Uint8Array<ArrayBuffer>): void {
-    if (this.#waitingBytes + bytes.length > MAX_WAITING_BYTES) {
+  #queue(
+    source: IpAddress,
+    port: number,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+  ): void {
+    if (this.#waitingBytes + length + DATAGRAM_OVERHEAD > MAX_WAITING_BYTES) {
       this.dropped++;
       return;
     }
-    this.#waitingBytes += bytes.length;
+    this.#waitingBytes += length + DATAGRAM_OVERHEAD;
+    const bytes = buffer.slice(offset, offset + length);
     this.#received.push([bytes, netAddr("udp", source, port)]);
     this.#waiters.wake();
   }
@@ -193,13 +242,20 @@ export class TunnelDatagramConn implements AsyncIterable<[Uint8Array<ArrayBuffer
   }
 }
 
-/** @throws {TypeError} Names are not looked up inside the tunnel. */
+/** The engine has one, and whoever else waits for something to happen. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/**
+ * An address as Deno takes it, IPv6 with or without brackets.
+ *
+ * @throws {TypeError} Names are not looked up inside the tunnel.
+ */
 export function tunnelAddress(hostname: string): IpAddress {
-  const address = parseIpAddress(hostname);
-  if (address === undefined) {
-    throw new TypeError(
-      `expected an IP address inside the tunnel, got ${JSON.stringify(hostname)}`,
-    );
-  }
-  return address;
+  const text = typeof hostname === "string" ? hostname.replace(/^\[(.*:.*)\]$/, "$1") : "";
+  const address = parseIpAddress(text);
+  if (address !== undefined) return address;
+  const got = typeof hostname === "string" ? JSON.stringify(hostname) : typeof hostname;
+  throw new TypeError(`hostname: expected an IP address inside the tunnel, got ${got}`);
 }

@@ -7,7 +7,7 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { pack } from "../../deploy/pack.ts";
+import { pack, USER_FOLDERS } from "../../deploy/pack.ts";
 
 const launcher = await Deno.readTextFile(new URL("../../deploy/launcher.sh", import.meta.url));
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -30,9 +30,18 @@ for argument; do echo "[$argument]"; done
 const runtime = bytes(standIn + "exit\n" + "#".repeat(70_000));
 const program = bytes("the program\n" + "/".repeat(40_000));
 
-async function build(directory: string): Promise<string> {
+const rest = bytes("the rest\n" + "/".repeat(40_000));
+
+/** Prints its arguments from the first: those of deno too. */
+const bare = bytes(standIn.replace(/^while .*$/m, "") + "exit\n" + "#".repeat(70_000));
+
+async function build(
+  directory: string,
+  flags = ["--no-prompt", "--allow-net"],
+  deno = runtime,
+): Promise<string> {
   const path = join(directory, "wirestack");
-  const pieces = pack({ program, runtime, flags: ["--no-prompt", "--allow-net"], launcher });
+  const pieces = pack({ program: () => program, rest, runtime: deno, flags, launcher });
   await Deno.writeFile(path, new Uint8Array(await new Blob(pieces as BlobPart[]).arrayBuffer()));
   await Deno.chmod(path, 0o755);
   return path;
@@ -73,11 +82,12 @@ async function fixture() {
     async files() {
       const names: string[] = [];
       for await (const entry of Deno.readDir(join(cache, "wirestack"))) names.push(entry.name);
-      const name = (suffix: boolean) => names.find((name) => name.endsWith(".js") === suffix)!;
+      const name = (kind: RegExp) => names.find((name) => kind.test(name))!;
       return {
         all: names,
-        program: join(cache, "wirestack", name(true)),
-        runtime: join(cache, "wirestack", name(false)),
+        program: join(cache, "wirestack", name(/^[^.]*\.js$/)),
+        rest: join(cache, "wirestack", name(/\.rest\.js$/)),
+        runtime: join(cache, "wirestack", name(/^[^.]*$/)),
       };
     },
     [Symbol.asyncDispose]: () => Deno.remove(directory, { recursive: true }),
@@ -143,18 +153,19 @@ Deno.test("a signal reaches the program, whose status is the executable's", asyn
 Deno.test("what is unpacked is closed to everybody else, and unpacked once", async () => {
   await using box = await fixture();
   await run(box.path, { env: box.env });
-  const { all, program, runtime } = await box.files();
-  assert.equal(all.length, 2);
+  const { all, program, rest, runtime } = await box.files();
+  assert.equal(all.length, 3);
   const mode = async (path: string) => ((await Deno.lstat(path)).mode! & 0o7777).toString(8);
   assert.equal(await mode(join(box.cache, "wirestack")), "700");
   assert.equal(await mode(program), "400");
+  assert.equal(await mode(rest), "400");
   assert.equal(await mode(runtime), "500");
   const before = (await Deno.lstat(runtime)).ino;
   await run(box.path, { env: box.env });
   assert.equal((await Deno.lstat(runtime)).ino, before);
 });
 
-for (const which of ["program", "runtime"] as const) {
+for (const which of ["program", "rest", "runtime"] as const) {
   Deno.test(`a ${which} changed in place, same size and time, is not run but replaced`, async () => {
     await using box = await fixture();
     await run(box.path, { env: box.env });
@@ -165,21 +176,22 @@ for (const which of ["program", "runtime"] as const) {
     // Were it run, it would show: the runtime prints its arguments otherwise, the program is printed.
     await Deno.writeTextFile(
       path,
-      content.replace("[$argument]", "<$argument>").replace("the program", "THE PROGRAM"),
+      content.replace("[$argument]", "<$argument>").replace(/the (?:program|rest)/, "THE OTHER"),
     );
     await Deno.utime(path, mtime!, mtime!);
     await Deno.chmod(path, mode! & 0o7777);
 
     const { out, err, code } = await run(box.path, {
-      args: which === "runtime" ? ["x"] : ["program"],
+      args: which === "program" ? ["program"] : ["x"],
       env: box.env,
     });
     assert.equal(code, 0);
-    assert.match(out, which === "runtime" ? /^\[x\]\n$/ : /^the program\n/);
+    assert.match(out, which === "program" ? /^the program\n/ : /^\[x\]\n$/);
     assert.match(
       err,
       /^wirestack: .* is not as it was unpacked \(wrong digest\): unpacking it again\n$/,
     );
+    assert.ok(!(await Deno.readTextFile(path)).includes("THE OTHER"));
     assert.equal((await run(box.path, { args: ["x"], env: box.env })).err, "");
   });
 }
@@ -205,7 +217,7 @@ Deno.test("two first starts at once both run, and leave one copy", async () => {
   for (const { out, err, code } of runs) {
     assert.deepEqual({ out, err, code }, { out: "[x]\n", err: "", code: 0 });
   }
-  assert.equal((await box.files()).all.length, 2);
+  assert.equal((await box.files()).all.length, 3);
 });
 
 Deno.test("a truncated or changed executable unpacks nothing", async () => {
@@ -332,6 +344,56 @@ Deno.test({
     assert.equal(open.out, "");
     assert.match(open.err, /wirestack-65534: belongs to user 12345, not to user 65534\n/);
   },
+});
+
+Deno.test("a place that is passed over for another is named, with the reason; one that is not there is not", async () => {
+  await using box = await fixture();
+  const place = join(box.cache, "wirestack");
+  await Deno.mkdir(place, { recursive: true });
+  await Deno.chmod(place, 0o777);
+  const env = { ...box.env, TMPDIR: box.directory };
+  const { out, err } = await run(box.path, { env, args: ["x"] });
+  assert.equal(out, "[x]\n");
+  assert.equal(
+    err,
+    `wirestack: passed over:\n  ${place}: is open to other users (drwxrwxrwx): chmod 700 it\n`,
+  );
+  const none = await run(box.path, {
+    env: { HOME: "/dev/null", TMPDIR: box.directory },
+    args: ["x"],
+  });
+  assert.deepEqual(none, { code: 0, out: "[x]\n", err: "" });
+});
+
+Deno.test("what may be written is the folders of the user's session and state too, if they have plain names", async () => {
+  await using box = await fixture();
+  const flags = [`--allow-write=/a${USER_FOLDERS}`, "--allow-sys=uid"];
+  const path = await build(box.directory, flags, bare);
+  for (
+    const [folder, written] of [
+      ["/run/user/1000", "/a,/run/user/1000/wirestack"],
+      ["/run/a b", "/a"],
+      ["/run/a,/etc", "/a"],
+      ["run", "/a"],
+      [undefined, "/a"],
+    ]
+  ) {
+    const env = { ...box.env, ...(folder && { XDG_RUNTIME_DIR: folder }) };
+    const { out } = await run(path, { env, args: ["x"] });
+    assert.match(
+      out,
+      new RegExp(`^\\[--allow-write=${written}\\]\n\\[--allow-sys=uid\\]\n`),
+    );
+  }
+  const env = {
+    ...box.env,
+    XDG_RUNTIME_DIR: "/run/user/1000",
+    XDG_STATE_HOME: "/home/u/state",
+    STATE_DIRECTORY: "/var/lib/wirestack",
+  };
+  const { out } = await run(path, { env, args: ["x"] });
+  const written = "/run/user/1000/wirestack,/home/u/state/wirestack,/var/lib/wirestack";
+  assert.match(out, new RegExp(`^\\[--allow-write=/a,${written}\\]\n`));
 });
 
 Deno.test({

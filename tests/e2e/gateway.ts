@@ -1,22 +1,22 @@
 /**
  * The gateway under test, run as its users run it: as an ordinary user without privileges, by
- * `deno task start`, `deno task start:ffi` or as the one file `dist/wirestack`.
+ * `deno task start`, `deno task start:sandbox` or as the one file `dist/wirestack`.
  *
  * @module
  */
 
 import { fileURLToPath } from "node:url";
-import { udpBindDefault } from "../../proxy/bind/udp_open.ts";
+import { preset } from "../preset.ts";
 import type { Host } from "./lab.ts";
 import { output, type Process } from "./process.ts";
 
 /** How the gateway is started. */
-export const SUBJECTS = ["deno task start", "deno task start:ffi", "dist/wirestack"] as const;
+export const SUBJECTS = ["deno task start:sandbox", "deno task start", "dist/wirestack"] as const;
 export type Subject = (typeof SUBJECTS)[number];
 
 /** What a test gets that does not say: the one over FFI in `deno task test:ffi`. */
 export function defaultSubject(): Subject {
-  return udpBindDefault.ffi ? "deno task start:ffi" : "deno task start";
+  return preset.ffi ? "deno task start" : "deno task start:sandbox";
 }
 
 /** `nobody`, who owns nothing on the machine but what {@link installation} gives it. */
@@ -169,7 +169,8 @@ function statsOf(record: Stats): Stats | undefined {
   return undefined;
 }
 
-function unprivileged(capabilities: string[] = []): string[] {
+/** A command in front of another, which then is {@link USER}'s. */
+export function unprivileged(capabilities: string[] = []): string[] {
   const list = capabilities.map((name) => `+${name}`).join(",");
   return [
     "setpriv",
@@ -182,7 +183,7 @@ function unprivileged(capabilities: string[] = []): string[] {
   ];
 }
 
-interface Installation {
+export interface Installation {
   readonly root: string;
   readonly deno: string;
   readonly env: Record<string, string>;
@@ -195,7 +196,7 @@ let compiled: Promise<string> | undefined;
  * A copy of the sources, of Deno and of its cache that {@link USER} can read: the originals may lie
  * in root's home. One for each test file, removed when its tests have ended.
  */
-function installation(): Promise<Installation> {
+export function installation(): Promise<Installation> {
   return installed ??= install();
 }
 

@@ -7,7 +7,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import type { TcpSettings } from "../../netstack/mod.ts";
-import { parseIpAddress } from "../../proxy/config/address.ts";
+import { parseIpAddress } from "../../proxy/address.ts";
 import { TunnelConn } from "../../proxy/tunnel/conn.ts";
 import { TunnelListener } from "../../proxy/tunnel/listener.ts";
 import { digest, duplex, echo } from "./answers.ts";
@@ -98,8 +98,12 @@ export class KernelSite implements AsyncDisposable {
     const { tcp } = this.port.stack;
     const listener = new TunnelListener(
       (accepted) => tcp.listen({ port, backlog: 1024 }, { accepted }),
-      1024,
-      (closed) => this.#listeners.delete(closed),
+      {
+        address: parseIpAddress("0.0.0.0")!,
+        backlog: 1024,
+        connOf: (endpoint) => new TunnelConn(endpoint),
+        onClosed: (closed) => this.#listeners.delete(closed),
+      },
     );
     this.#listeners.add(listener);
     (async () => {
@@ -112,7 +116,7 @@ export class KernelSite implements AsyncDisposable {
     const remote = parseIpAddress(KERNEL[family])!;
     const endpoint = this.port.stack.tcp.connect({ remote, remotePort }, this.port.now());
     const conn = new TunnelConn(endpoint);
-    await conn.connected(undefined);
+    await conn.connected();
     return conn;
   }
 

@@ -18,10 +18,10 @@ import {
   Stack,
   type TcpSettings,
 } from "../../netstack/mod.ts";
-import { parseInterfaceAddress, parsePrefix } from "../../proxy/config/address.ts";
+import { parseInterfaceAddress } from "../../proxy/address.ts";
 import type { TimeoutSource } from "../../proxy/engine/engine.ts";
-import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS } from "../../proxy/forward/subnet_proxy.ts";
-import { TargetPolicy } from "../../proxy/flow/safe_targets.ts";
+import { HostDialer } from "../../proxy/target/tcp.ts";
+import { admission, forwarderOptions, map } from "../proxy/forward/lab.ts";
 import { TcpForwarder } from "../../proxy/forward/tcp_forwarder.ts";
 import type { Host } from "./lab.ts";
 import { LossyLink, type LossyLinkOptions } from "./lossy_link.ts";
@@ -156,10 +156,9 @@ export class StackPort implements PacketPort, Link, Disposable {
   /** Dials `to` for who asks for `from`, an address each, as the gateway does. */
   forwardTcp(from: string, to: string): TcpForwarder {
     const forwarder = new TcpForwarder({
-      policy: new TargetPolicy([{ from: parsePrefix(from)!, to: parsePrefix(to)! }]),
-      isProxied: () => true,
-      sharerOf: () => undefined,
-      settings: { timeouts: DEFAULT_TIMEOUTS, limits: DEFAULT_LIMITS },
+      ...forwarderOptions().options,
+      admission: admission({ maps: [map(from, to)] }),
+      dialer: new HostDialer(),
       now: () => this.now(),
       wake: () => this.wake(),
     });
@@ -178,6 +177,11 @@ export class StackPort implements PacketPort, Link, Disposable {
   }
 
   release(): void {}
+
+  forward(buffer: Uint8Array, offset: number, length: number): boolean {
+    this.transmit(buffer, offset, length);
+    return true;
+  }
 
   transmit(buffer: Uint8Array, offset: number, length: number): void {
     this.output(buffer.subarray(offset, offset + length));

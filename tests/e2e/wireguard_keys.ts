@@ -9,8 +9,8 @@
 
 import { plainChecksum } from "../netstack/packets.ts";
 import { nodeCrypto } from "../../proxy/arena/crypto.ts";
-import { decodeKey } from "../../proxy/config/base64.ts";
-import { type Crypto, Device, type Endpoint, nobleCrypto } from "../../wireguard/mod.ts";
+import { decodeKey } from "../../proxy/base64.ts";
+import { type Crypto, Device, nobleCrypto, PlainEndpoint } from "../../wireguard/mod.ts";
 
 export interface PlannedPeer {
   /** Base64. */
@@ -59,8 +59,10 @@ class Client {
       random: (out) => void crypto.getRandomValues(out as Uint8Array<ArrayBuffer>),
       wallClock: Date.now,
       sink: {
-        transmit: (_to, buffer, offset, length) =>
-          transmit(this, buffer.slice(offset, offset + length)),
+        transmit: (_to, buffer, offset, length) => {
+          transmit(this, buffer.slice(offset, offset + length));
+          return false;
+        },
         receive: (_peer, buffer, offset, length) =>
           void this.received.push(buffer.slice(offset, offset + length)),
       },
@@ -109,7 +111,7 @@ class Client {
 }
 
 const plan: Plan = JSON.parse(await new Response(Deno.stdin.readable).text());
-const server: Endpoint = { address: Uint8Array.of(127, 0, 0, 1), port: plan.port };
+const server = new PlainEndpoint(Uint8Array.of(127, 0, 0, 1), plan.port);
 const to: Deno.NetAddr = { transport: "udp", hostname: "127.0.0.1", port: plan.port };
 const socket = Deno.listenDatagram({
   transport: "udp",

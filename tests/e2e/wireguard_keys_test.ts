@@ -4,7 +4,7 @@ import {
   generatePresharedKey,
   generatePrivateKey,
   publicKeyOf,
-} from "../../proxy/config/base64.ts";
+} from "../../proxy/base64.ts";
 import { Lab, labTest } from "./lab.ts";
 import { keyPair, WireguardGo } from "./wireguard_go.ts";
 import type { Plan, PlannedPeer } from "./wireguard_keys.ts";

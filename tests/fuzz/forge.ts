@@ -45,7 +45,7 @@ function cookieReply(random: Random, to: Host): Uint8Array {
   bytes.set([3, 0, 0, 0]);
   const peer = pick(random, [...to.device.peers()]);
   if (peer === undefined) return bytes;
-  const index = peer.pending?.localIndex ?? peer.session.current?.localIndex;
+  const index = peer.pending?.localIndex ?? peer.keypairs.current?.localIndex;
   if (index !== undefined) setIndex(bytes, 4, index);
   const key = HASH(new TextEncoder().encode("cookie--"), peer.publicKey);
   const nonce = bytes.subarray(8, 32);
@@ -57,10 +57,10 @@ function cookieReply(random: Random, to: Host): Uint8Array {
 function data(random: Random, to: Host): Uint8Array {
   const bytes = random.bytes(32 + 16 * random.below(8));
   bytes.set([4, 0, 0, 0]);
-  const sessions = [...to.device.peers()].flatMap(({ session }) => [
-    session.current,
-    session.previous,
-    session.next,
+  const sessions = [...to.device.peers()].flatMap(({ keypairs }) => [
+    keypairs.current,
+    keypairs.previous,
+    keypairs.next,
   ]).filter((keypair) => keypair !== undefined);
   const keypair = pick(random, sessions);
   if (keypair !== undefined) setIndex(bytes, 4, keypair.localIndex);

@@ -39,11 +39,11 @@ function prepare(): { pair: Pair; samples: Uint8Array[] } {
 
 /** What an attacker must not be able to change. */
 function state(pair: Pair): unknown[] {
-  const { session, endpoint, receivedBytes, sentBytes, lastHandshake, stagedPackets } = pair.ba;
+  const { keypairs, endpoint, receivedBytes, sentBytes, lastHandshake, stagedPackets } = pair.ba;
   return [
-    session.current,
-    session.previous,
-    session.next,
+    keypairs.current,
+    keypairs.previous,
+    keypairs.next,
     pair.ba.pending,
     endpoint,
     receivedBytes,

@@ -126,7 +126,7 @@ Deno.test("a hub sends a peer's packet for another peer back out of the NIC it c
 Deno.test("a packet that the next link has nobody for is reported: host unreachable", () => {
   const host = new Host();
   const { nic } = addOther(host, 1420, true);
-  nic.link.transmit = () => false;
+  nic.link.forward = () => false;
   const [four] = host.receive(udp("10.9.0.2", 1, "10.7.0.9", 2, DATA));
   const [six] = host.receive(udp("fd09::2", 1, "fd07::9", 2, DATA));
   assert.deepEqual([...four!.payload.subarray(0, 2)], [3, 1]);

@@ -54,7 +54,7 @@ Deno.test("a token bucket lets a burst through, then its rate", () => {
   const bucket = new TokenBucket(1000, 50);
   const taken = (now: number, tries: number) => {
     let count = 0;
-    for (let i = 0; i < tries; i++) if (bucket.take(1, now)) count++;
+    for (let i = 0; i < tries; i++) if (bucket.take(now, 1)) count++;
     return count;
   };
   assert.equal(taken(0, 100), 50);

@@ -180,12 +180,26 @@ export function tcpSyn(
   destinationPort: number,
   more: Partial<PacketOptions> = {},
 ): Uint8Array {
+  return tcpSegment(source, sourcePort, destination, destinationPort, 1000, 0, 0x02, more);
+}
+
+/** A segment without options and data. */
+export function tcpSegment(
+  source: string,
+  sourcePort: number,
+  destination: string,
+  destinationPort: number,
+  sequence: number,
+  acknowledgment: number,
+  flags: number,
+  more: Partial<PacketOptions> = {},
+): Uint8Array {
   const payload = concat(
     uint16(sourcePort),
     uint16(destinationPort),
-    uint32(1000),
-    uint32(0),
-    Uint8Array.of(0x50, 0x02, 0xff, 0xff, 0, 0, 0, 0),
+    uint32(sequence),
+    uint32(acknowledgment),
+    Uint8Array.of(0x50, flags, 0xff, 0xff, 0, 0, 0, 0),
   );
   const pseudo = pseudoHeader(source, destination, TCP, payload.length);
   payload.set(uint16(plainChecksum(pseudo, payload)), 16);

@@ -62,8 +62,8 @@ class Lab {
     const bytes = concat(Uint8Array.of(1, 2, 3), this.bytes(piece), Uint8Array.of(4, 5));
     const length = bytes.length - 5;
     const total = this.version === 4
-      ? this.reassembly.handleIpv4(on, bytes, 3, length, this.now)
-      : this.reassembly.handleIpv6(on, bytes, 3, 43, length, this.now);
+      ? this.reassembly.handleIpv4(on, undefined, bytes, 3, length, this.now)
+      : this.reassembly.handleIpv6(on, undefined, bytes, 3, 43, length, this.now);
     if (total === 0) return undefined;
     const { buffer, offset } = this.reassembly;
     const parsed = parseHeader(buffer.slice(offset, offset + total));
@@ -280,8 +280,8 @@ for (const version of [4, 6] as const) {
       const start = performance.now();
       for (let round = 0; round < 40; round++) {
         for (const bytes of packets) {
-          if (version === 4) lab.reassembly.handleIpv4(nic, bytes, 0, bytes.length, 0);
-          else lab.reassembly.handleIpv6(nic, bytes, 0, 40, bytes.length, 0);
+          if (version === 4) lab.reassembly.handleIpv4(nic, undefined, bytes, 0, bytes.length, 0);
+          else lab.reassembly.handleIpv6(nic, undefined, bytes, 0, 40, bytes.length, 0);
         }
         lab.reassembly.removeNic(nic);
       }
@@ -304,7 +304,7 @@ Deno.test("IPv4: a second fragment inside the TCP header is refused (RFC 1858)",
     fragment: 1,
     payload: new Uint8Array(20),
   });
-  assert.equal(lab.reassembly.handleIpv4(nic, bytes, 0, bytes.length, 0), 0);
+  assert.equal(lab.reassembly.handleIpv4(nic, undefined, bytes, 0, bytes.length, 0), 0);
   assert.equal(lab.counters.badFragment, 1);
   assert.equal(lab.reassembly.size, 0);
 });

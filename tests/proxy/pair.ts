@@ -11,8 +11,9 @@ import {
   generatePresharedKey,
   generatePrivateKey,
   publicKeyOf,
-} from "../../proxy/config/base64.ts";
+} from "../../proxy/base64.ts";
 import { Wirestack } from "../../proxy/embed/wirestack.ts";
+import { startWirestack } from "./start.ts";
 
 /** Addresses that the gateway maps to its own host, and the host's. */
 export const SITE = "10.50.0.1";
@@ -48,8 +49,8 @@ export async function startPair(options: PairOptions = {}): Promise<Pair> {
     }],
     ...proxy,
   };
-  const gateway = await Wirestack.start(gatewayConfig, options.gateway);
-  const client = await Wirestack.start({
+  const gateway = await startWirestack(gatewayConfig, options.gateway);
+  const client = await startWirestack({
     interface: { privateKey: encodeKey(clientKey), address: ["10.9.0.2/24", "fd09::2/64"], mtu },
     peers: [{
       publicKey: encodeKey(publicKeyOf(gatewayKey)),
@@ -62,8 +63,8 @@ export async function startPair(options: PairOptions = {}): Promise<Pair> {
     gateway,
     client,
     async [Symbol.asyncDispose]() {
-      await client.close();
-      await gateway.close();
+      await client.close({ graceMs: 0 });
+      await gateway.close({ graceMs: 0 });
     },
   };
 }

@@ -134,7 +134,7 @@ for (const to of ["10.0.0.2", "fd00::2"]) {
     for (const size of [0, 1, 56, 1300]) {
       const rest = sim.random.bytes(4 + size);
       const request = icmp(from, to, to.includes(":") ? 128 : 8, 0, rest);
-      link.a.transmit(request, 0, request.length, sim.now);
+      link.a.forward(request, 0, request.length, sim.now);
       assert.ok(sim.runUntil(() => answers.length === 1, 11));
       const answer = answers.pop()!;
       assert.equal(answer.source, to);

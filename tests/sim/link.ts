@@ -152,12 +152,21 @@ export class SimPort implements Link {
   }
 
   transmit(buffer: Uint8Array, offset: number, length: number, now: number): void {
+    this.#take(buffer, offset, length, now);
+    this.#spent.push(this.#giveBack(offset));
+  }
+
+  forward(buffer: Uint8Array, offset: number, length: number, now: number): boolean {
+    this.#take(buffer, offset, length, now);
+    return true;
+  }
+
+  #take(buffer: Uint8Array, offset: number, length: number, now: number): void {
     if (length < 1 || length > this.#mtu) {
       throw new Error(`a packet of ${length} bytes on a link with MTU ${this.#mtu}`);
     }
     this.#link.tap?.(now, this, buffer, offset, length);
     this.#send(buffer, offset, length, now);
-    if (buffer === this.buffer) this.#spent.push(this.#giveBack(offset));
   }
 
   /** Called by the simulation when what was sent in this turn is on its way. */

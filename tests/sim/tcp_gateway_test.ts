@@ -27,6 +27,7 @@ const NOWHERE: Link = {
   allocate: () => -1,
   release: () => {},
   transmit: () => assert.fail("a packet left by NIC 2"),
+  forward: () => assert.fail("a packet left by NIC 2"),
 };
 
 class Scene {

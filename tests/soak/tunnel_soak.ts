@@ -82,7 +82,7 @@ labTest(
     assert.equal(lost, counted.reduce((total, count) => total + count), account);
     console.log(account);
     // Deno's sockets hold 92 full datagrams. Those over FFI have buffers that were sized.
-    if (SUBJECT.endsWith(":ffi")) {
+    if (!SUBJECT.endsWith(":sandbox")) {
       assert.deepEqual([overflows.tunnel, overflows.targets], [0, 0], account);
     }
     const last = (await site.wireguard.peer()).latestHandshake;

@@ -213,7 +213,7 @@ Deno.test("a source whose handshakes keep failing must show a cookie; nobody els
   pair.b.receive(initiation(pair), endpoint(address, port));
   const [reply] = drain(pair.b);
   assert.equal(reply!.type, COOKIE_REPLY);
-  pair.a.receive(reply!);
+  pair.a.handle(reply!);
   pair.b.receive(initiation(pair), endpoint(address, port));
   assert.deepEqual(drain(pair.b).map((d) => d.type), [RESPONSE]);
 
@@ -227,7 +227,7 @@ Deno.test("with a cookie a source that keeps failing has 20 per second", () => {
   for (let i = 0; i < 20; i++) pair.b.receive(nonsense(pair.b, i), pair.a.address);
   drain(pair.b);
   pair.b.receive(initiation(pair));
-  pair.a.receive(drain(pair.b)[0]!);
+  pair.a.handle(drain(pair.b)[0]!);
   for (let i = 0; i < 100; i++) pair.b.receive(initiation(pair));
   assert.equal(pair.b.device.counters.droppedRateLimited, 95);
 });

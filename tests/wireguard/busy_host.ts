@@ -6,8 +6,8 @@
  * @module
  */
 
-import { nodeCrypto } from "../../proxy/arena/crypto.ts";
-import type { Crypto, Endpoint } from "../../wireguard/mod.ts";
+import { fastCrypto } from "../preset.ts";
+import type { Crypto, PlainEndpoint } from "../../wireguard/mod.ts";
 import { type Datagram, Host } from "./pair.ts";
 
 /** Microseconds, as measured by `bench/handshake_bench.ts` on a slow core. */
@@ -22,7 +22,7 @@ const SOCKET_BUFFER = 92;
 
 interface Arrival {
   readonly datagram: Datagram;
-  readonly from: Endpoint;
+  readonly from: PlainEndpoint;
   readonly at: number;
 }
 
@@ -40,8 +40,8 @@ export class BusyHost {
   #spentUs = 0;
   #x25519 = 0;
 
-  constructor(seed: number, address: Endpoint) {
-    const { x25519, aead } = nodeCrypto;
+  constructor(seed: number, address: PlainEndpoint) {
+    const { x25519, aead } = fastCrypto();
     const crypto: Crypto = {
       aead,
       x25519: {

@@ -38,7 +38,7 @@ Deno.test("under load a message without mac2 gets a cookie reply, and with the c
   assert.equal(reply.to, pair.a.address);
   assert.equal(pair.b.device.counters.initiationsReceived, 0);
 
-  pair.a.receive(reply);
+  pair.a.handle(reply);
   assert.equal(pair.a.device.counters.cookieRepliesReceived, 1);
   pair.advance(500); // still under load: sticky for a second
   const second = initiation(pair);
@@ -81,7 +81,7 @@ Deno.test("who has a young cookie of a secret that has died gets another, and is
   pair.advance(119_000);
   load();
   pair.b.receive(initiation(pair));
-  pair.a.receive(drain(pair.b).find(isCookie)!);
+  pair.a.handle(drain(pair.b).find(isCookie)!);
   pair.b.receive(initiation(pair));
   assert.deepEqual(drain(pair.b).map((d) => d.type), [RESPONSE]);
   pair.advance(2_000); // the cookie would be good for 113 s, and the secret is gone
@@ -89,7 +89,7 @@ Deno.test("who has a young cookie of a secret that has died gets another, and is
   pair.b.receive(initiation(pair));
   const replies = drain(pair.b);
   assert(replies.every(isCookie) && replies.length === 1);
-  pair.a.receive(replies[0]!);
+  pair.a.handle(replies[0]!);
   pair.b.receive(initiation(pair));
   assert.deepEqual(drain(pair.b).map((d) => d.type), [RESPONSE]);
 });
@@ -105,7 +105,7 @@ Deno.test("a cookie is bound to the address and to the port", () => {
   const first = initiation(pair);
   flood(pair, first);
   pair.b.receive(first);
-  pair.a.receive(drain(pair.b).at(-1)!);
+  pair.a.handle(drain(pair.b).at(-1)!);
   const second = initiation(pair);
   const { address, port } = pair.a.address;
   for (const elsewhere of [endpoint(address, port + 1), endpoint("192.0.2.77", port)]) {
@@ -123,7 +123,7 @@ Deno.test("under load each source with a cookie has its 20 per second, whatever 
   const first = initiation(pair);
   flood(pair, first);
   pair.b.receive(first);
-  pair.a.receive(drain(pair.b).at(-1)!);
+  pair.a.handle(drain(pair.b).at(-1)!);
   for (let i = 0; i < 100; i++) pair.b.receive(initiation(pair));
   drain(pair.b);
   assert.equal(pair.b.device.counters.droppedRateLimited, 95);
@@ -139,14 +139,37 @@ Deno.test("a cookie reply does not move the endpoint, and must be asked for and 
   const away = endpoint("198.51.100.7", 7);
   const damaged = { ...reply, bytes: reply.bytes.slice() };
   damaged.bytes[40]! ^= 1;
-  pair.a.receive(damaged, away);
+  pair.a.handle(damaged, away);
   assert.equal(pair.a.device.counters.droppedBadCookie, 1);
-  pair.a.receive(reply, away);
+  pair.a.handle(reply, away);
   assert.equal(pair.a.device.counters.cookieRepliesReceived, 1);
   assert.equal(pair.ab.endpoint, pair.b.address);
-  pair.a.receive(reply, away);
+  pair.a.handle(reply, away);
   assert.equal(pair.a.device.counters.droppedBadCookie, 2, "one reply per message sent");
   assert.equal(pair.a.device.counters.droppedUnknownIndex, 0);
+});
+
+Deno.test("cookie replies wait for their turn, sixteen to a handshake, and no more than the queue takes", () => {
+  const pair = new Pair();
+  const first = initiation(pair);
+  flood(pair, first);
+  pair.b.receive(first);
+  const reply = drain(pair.b).at(-1)!;
+  const damaged = { ...reply, bytes: reply.bytes.slice() };
+  damaged.bytes[40]! ^= 1;
+  const { counters } = pair.a.device;
+  for (let i = 0; i < 40; i++) pair.a.receive(damaged);
+  assert.equal(counters.droppedBadCookie, 0, "nothing is decrypted while datagrams are drained");
+  assert.equal(pair.a.device.pollTimeout(), 0);
+  for (const done of [16, 32, 40]) {
+    assert.equal(pair.a.device.handleHandshakes(pair.now, 1), done < 40);
+    assert.equal(counters.droppedBadCookie, done);
+  }
+  for (let i = 0; i < HANDSHAKE_QUEUE_LIMIT + 3; i++) pair.a.receive(damaged);
+  assert.equal(counters.droppedQueueFull, 3);
+  drain(pair.a);
+  pair.a.handle(reply);
+  assert.equal(counters.cookieRepliesReceived, 1);
 });
 
 Deno.test("a response is subject to the same: the responder that gets a cookie uses it", () => {
@@ -161,7 +184,7 @@ Deno.test("a response is subject to the same: the responder that gets a cookie u
   assert.equal(replies.at(-1)!.type, COOKIE_REPLY);
   assert.equal(replies.at(-1)!.to, pair.b.address);
   assert(!pair.ab.hasSession);
-  pair.b.receive(replies.at(-1)!);
+  pair.b.handle(replies.at(-1)!);
   assert.equal(pair.b.device.counters.cookieRepliesReceived, 1);
   pair.advance(100);
   pair.b.receive(initiation(pair));

@@ -33,7 +33,7 @@ function dualStack(mtu?: number): Pair {
 
 /** Seals any bytes as `a`'s next packet, whatever they are. */
 function forge(pair: Pair, inner: Uint8Array): Uint8Array {
-  const key = pair.ab.session.current!;
+  const key = pair.ab.keypairs.current!;
   const datagram = new Uint8Array(16 + inner.length + 16);
   const view = new DataView(datagram.buffer);
   view.setUint32(0, 4, true);
@@ -82,6 +82,53 @@ Deno.test("a packet is sealed in its own buffer, 16 bytes in front of it", () =>
   assert(buffer.subarray(516 + 112 + 16).every((byte) => byte === 0));
 });
 
+Deno.test("whether the sink has taken the buffer is told, and only a packet's own can be taken", () => {
+  const pair = new Pair();
+  pair.a.takes = true;
+  assert.equal(pair.aToB(), SendResult.Staged, "copied");
+  pair.connect();
+  pair.advance(10_000); // what was staged and the keepalives have left by buffers of the peer's
+  assert.equal(pair.b.received.length, 1);
+  assert.equal(pair.aToB(), SendResult.Taken);
+  pair.a.takes = false;
+  assert.equal(pair.aToB(), SendResult.Sent);
+});
+
+Deno.test("packets with a hop go where those without go, whatever becomes of the allowed IPs", () => {
+  const hosts = [2, 3, 4, 5];
+  const step = fc.record({
+    what: fc.constantFrom("send", "send", "add", "remove", "replace", "leave"),
+    peer: fc.nat(2),
+    prefix: fc.record({ last: fc.constantFrom(...hosts), length: fc.constantFrom(24, 31, 32) }),
+  });
+  fc.assert(fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+    const a = new Host(1, endpoint("192.0.2.1", 1001));
+    const add = (n: number) =>
+      a.device.addPeer({
+        publicKey: new Host(n + 10, a.address).device.publicKey,
+        endpoint: endpoint("192.0.2.9", 1000 + n),
+      }, 0);
+    const peers = [0, 1, 2].map(add);
+    const hops = new Map(hosts.map((last) => [last, { to: undefined, generation: 0 }]));
+    for (const { what, peer, prefix: { last, length } } of steps) {
+      const prefix = { address: v4(`10.0.0.${last}`), length };
+      if (what === "add") peers[peer]!.addAllowedIp(prefix);
+      if (what === "remove") peers[peer]!.removeAllowedIp(prefix);
+      if (what === "replace") peers[peer]!.replaceAllowedIps([prefix]);
+      if (what === "leave") {
+        a.device.removePeer(peers[peer]!, 0);
+        peers[peer] = add(peer);
+      }
+      if (what !== "send") continue;
+      const owner = a.device.peerAt(prefix.address, 0, 4);
+      const before = owner?.stagedPackets ?? 0;
+      const result = a.send(ipv4Packet("10.0.0.1", `10.0.0.${last}`), hops.get(last));
+      assert.equal(result, owner === undefined ? SendResult.NoPeer : SendResult.Staged);
+      if (owner !== undefined) assert.equal(owner.stagedPackets, Math.min(128, before + 1));
+    }
+  }));
+});
+
 Deno.test("packets are padded with zeros to 16 bytes, never past the MTU; a keepalive has 32 bytes", () => {
   assert.equal(paddingOf(0, 1420), 0);
   assert.equal(paddingOf(1, 1420), 15);
@@ -110,7 +157,7 @@ Deno.test("the padding is zero whatever was behind the packet", () => {
   const pair = new Pair().connect();
   pair.aToB(33); // Host.send fills the room with 0xee
   const { bytes } = pair.a.outbox.splice(0)[0]!;
-  const key = pair.ba.session.current!;
+  const key = pair.ba.keypairs.current!;
   const counter = new DataView(bytes.buffer).getUint32(8, true);
   assert(key.receive.open(0, counter, bytes, 16, bytes.length - 16));
   assert(bytes.subarray(16 + 33, bytes.length - 16).every((byte) => byte === 0));
@@ -247,7 +294,7 @@ Deno.test("a counter is marked only after the AEAD succeeds: forgeries do not mo
 
 Deno.test("counters near 2^64: accepted below REJECT_AFTER_MESSAGES, never at it or at 2^64 - 1", () => {
   const pair = new Pair().connect();
-  const key = pair.ab.session.current!;
+  const key = pair.ab.keypairs.current!;
   const inner = ipv4Packet("10.0.0.1", "10.0.0.2", 96);
   const limit = 2n ** 64n - 2n ** 13n - 1n;
   for (const [counter, arrives] of [[limit - 1n, 1], [limit, 0], [2n ** 64n - 1n, 0]] as const) {

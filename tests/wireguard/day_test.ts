@@ -1,7 +1,7 @@
 /** Twenty-four simulated hours between two devices: keys are renewed when they should, and no gap. */
 
 import assert from "node:assert/strict";
-import { nodeCrypto } from "../../proxy/arena/crypto.ts";
+import { fastCrypto } from "../preset.ts";
 import { type Host, Pair } from "./pair.ts";
 
 const HOUR = 3_600_000;
@@ -18,7 +18,7 @@ function gaps(times: readonly number[]): number[] {
 }
 
 Deno.test("a day of silence: one handshake, a keepalive to confirm it, and not a datagram more", () => {
-  const pair = new Pair({ crypto: nodeCrypto }).connect();
+  const pair = new Pair({ crypto: fastCrypto() }).connect();
   pair.advance(DAY);
   assert.deepEqual(pair.a.sent.map(({ type }) => type), [INITIATION, DATA]);
   assert.deepEqual(pair.b.sent.map(({ type }) => type), [RESPONSE]);
@@ -27,7 +27,7 @@ Deno.test("a day of silence: one handshake, a keepalive to confirm it, and not a
 });
 
 Deno.test("a day of a packet each way every 5 s: 720 handshakes, every packet arrives, in order", () => {
-  const pair = new Pair({ crypto: nodeCrypto }).connect();
+  const pair = new Pair({ crypto: fastCrypto() }).connect();
   const packets = DAY / 5000;
   for (let i = 0; i < packets; i++) {
     assert.equal(pair.aToB(28, i), 0, "sent at once: there is always a session");
@@ -61,7 +61,7 @@ Deno.test("a day of a packet each way every 5 s: 720 handshakes, every packet ar
 });
 
 Deno.test("a day of persistent keepalives: the session never ends, and no interval is longer", () => {
-  const pair = new Pair({ crypto: nodeCrypto, a: { persistentKeepalive: 25 } }).connect();
+  const pair = new Pair({ crypto: fastCrypto(), a: { persistentKeepalive: 25 } }).connect();
   pair.advance(DAY);
   const sent = pair.a.sent.map(({ sentAt }) => sentAt);
   assert(Math.max(...gaps(sent)) <= 25_000, "the mapping in between lives");
@@ -78,7 +78,7 @@ Deno.test("a day of persistent keepalives: the session never ends, and no interv
 });
 
 Deno.test("a day of bursts with silence between them: each begins anew, none loses a packet", () => {
-  const pair = new Pair({ crypto: nodeCrypto }).connect();
+  const pair = new Pair({ crypto: fastCrypto() }).connect();
   let bursts = 0;
   while (pair.now < DAY) {
     const before = pair.b.received.length;

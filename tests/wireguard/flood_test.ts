@@ -4,9 +4,9 @@
  */
 
 import assert from "node:assert/strict";
-import { nodeCrypto } from "../../proxy/arena/crypto.ts";
+import { fastCrypto } from "../preset.ts";
 import { HASH, writeMAC } from "../../wireguard/hash.ts";
-import type { Endpoint } from "../../wireguard/mod.ts";
+import { PlainEndpoint } from "../../wireguard/mod.ts";
 import { BusyHost, type Source } from "./busy_host.ts";
 import { type Datagram, endpoint, Host, host, ipv4Packet, seededRandom, stranger } from "./pair.ts";
 
@@ -19,10 +19,10 @@ const FLOOD_PER_MS = 50;
 /** A server with one talking client, one that will come, and strangers. */
 class Lab {
   readonly server = new BusyHost(1, SERVER);
+  readonly #byAddress = new Map<Datagram["to"], Host>();
   readonly talker = this.#client(2);
   readonly newcomer = this.#client(3);
-  readonly clients = [this.talker, this.newcomer];
-  flood: (n: number) => { datagram: Datagram; from: Endpoint } | undefined = () => undefined;
+  flood: (n: number) => { datagram: Datagram; from: PlainEndpoint } | undefined = () => undefined;
   flooded = 0;
   talked = 0;
   isTalking = false;
@@ -31,7 +31,7 @@ class Lab {
   #fromClients: Datagram[] = [];
 
   #client(last: number): Host {
-    const client = new Host(last, endpoint(`192.0.2.${last}`, 1000), { crypto: nodeCrypto });
+    const client = new Host(last, endpoint(`192.0.2.${last}`, 1000), { crypto: fastCrypto() });
     client.device.addPeer({
       publicKey: this.server.host.device.publicKey,
       allowedIps: [{ address: new Uint8Array(4), length: 0 }],
@@ -41,17 +41,18 @@ class Lab {
       publicKey: client.device.publicKey,
       allowedIps: [host(last)],
     }, 0);
+    this.add(client);
     return client;
   }
 
   run(ms: number): void {
     this.server.run(this.server.now + ms, this.#source, (datagram) => {
-      const to = this.clients.find(({ address }) => address === datagram.to);
+      const to = this.#byAddress.get(datagram.to);
       if (to === undefined) return;
       to.now = this.server.now;
       to.receive(datagram);
       to.device.handleHandshakes(to.now, 4);
-      this.#collect();
+      this.#collect(to);
     });
   }
 
@@ -59,7 +60,7 @@ class Lab {
     client.now = this.server.now;
     [...client.device.peers()][0]!.initiate(client.now);
     client.device.handleHandshakes(client.now, 1);
-    this.#collect();
+    this.#collect(client);
   }
 
   /** Retries by the clock. */
@@ -67,15 +68,19 @@ class Lab {
     client.now = this.server.now;
     client.device.handleTimeout(client.now);
     client.device.handleHandshakes(client.now, 1);
-    this.#collect();
+    this.#collect(client);
   }
 
   isIn(client: Host): boolean {
     return this.server.host.device.peer(client.device.publicKey)!.hasSession;
   }
 
-  #collect(): void {
-    for (const client of this.clients) this.#fromClients.push(...client.outbox.splice(0));
+  add(client: Host): void {
+    this.#byAddress.set(client.address, client);
+  }
+
+  #collect(client: Host): void {
+    this.#fromClients.push(...client.outbox.splice(0));
   }
 
   readonly #source: Source = (from, to, send) => {
@@ -184,7 +189,7 @@ Deno.test("50,000 per second from spoofed sources: the tunnel goes on, and who h
     const address = (n: number) => Uint8Array.of(100, n >>> 16, n >>> 8, n);
     return (n) => ({
       datagram: nonsense[n % nonsense.length]!,
-      from: { address: address(n), port: 1 + n % 60000 },
+      from: new PlainEndpoint(address(n), 1 + n % 60000),
     });
   });
   lab.run(400);
@@ -205,7 +210,7 @@ Deno.test("50,000 per second from spoofed sources: the tunnel goes on, and who h
   assertTunnelGoesOn(lab);
 });
 
-const crowds: Record<string, (i: number) => Endpoint> = {
+const crowds: Record<string, (i: number) => PlainEndpoint> = {
   "of different addresses": (i) => endpoint(`198.51.${i >>> 8}.${i & 255}`, 1000),
   "behind one address": (i) => endpoint("198.51.100.1", 1000 + i),
 };
@@ -216,15 +221,15 @@ for (const [name, endpointOf] of Object.entries(crowds)) {
   });
 }
 
-function reconnect(endpointOf: (i: number) => Endpoint): void {
+function reconnect(endpointOf: (i: number) => PlainEndpoint): void {
   const lab = underFlood(() => () => undefined);
   const crowd = Array.from({ length: 1000 }, (_, i) => {
-    const client = new Host(1000 + i, endpointOf(i), { crypto: nodeCrypto });
+    const client = new Host(1000 + i, endpointOf(i), { crypto: fastCrypto() });
     client.device.addPeer({ publicKey: lab.server.host.device.publicKey, endpoint: SERVER }, 0);
     lab.server.host.device.addPeer({ publicKey: client.device.publicKey }, 0);
     return client;
   });
-  lab.clients.push(...crowd);
+  for (const client of crowd) lab.add(client);
   lab.server.worstDelay = lab.server.longestTurn = 0;
   // Within 200 ms: more would not fit into the socket's buffer, whoever reads it.
   const started = lab.server.now;

@@ -82,16 +82,16 @@ Deno.test("sessions agreed on and never confirmed replace each other; none piles
   const pair = new Pair().connect();
   pair.advance(6000);
   pair.connect();
-  const { current } = pair.ba.session;
-  assert(pair.ba.session.previous !== undefined);
+  const { current } = pair.ba.keypairs;
+  assert(pair.ba.keypairs.previous !== undefined);
   pair.filter = (d) => d.type === INITIATION;
   for (let i = 0; i < 3; i++) {
     pair.advance(6000);
     pair.ab.lastSentHandshake = -Infinity;
     pair.ab.initiate(pair.now);
     pair.settle();
-    assert.equal(pair.ba.session.previous, undefined);
-    assert.equal(pair.ba.session.current, current, "still used for sending");
+    assert.equal(pair.ba.keypairs.previous, undefined);
+    assert.equal(pair.ba.keypairs.current, current, "still used for sending");
   }
 });
 
@@ -147,9 +147,9 @@ Deno.test("preshared keys: both sides need the same, and a change holds from the
   pair.ab.setPresharedKey(new Uint8Array(32).fill(1));
   pair.ba.setPresharedKey(new Uint8Array(32).fill(1));
   pair.advance(6000);
-  const before = pair.ab.session.current;
+  const before = pair.ab.keypairs.current;
   pair.connect();
-  assert.notEqual(pair.ab.session.current, before);
+  assert.notEqual(pair.ab.keypairs.current, before);
   pair.ba.setPresharedKey(undefined);
   pair.advance(6000);
   pair.ab.initiate(pair.now);
@@ -170,7 +170,7 @@ Deno.test("a replayed initiation is not answered, though the rest of it is genui
 
 Deno.test("a sender index changed on its way costs one attempt: it is under nothing but mac1 (§5.4.2)", () => {
   const pair = new Pair().connect();
-  const session = pair.ba.session.current;
+  const session = pair.ba.keypairs.current;
   pair.advance(6000);
   pair.ab.initiate(pair.now);
   pair.a.device.handleHandshakes(pair.now, 1);
@@ -181,13 +181,13 @@ Deno.test("a sender index changed on its way costs one attempt: it is under noth
   pair.b.device.handleDatagram(bytes, 0, bytes.length, pair.a.address, pair.now);
   pair.settle();
   assert.equal(pair.a.device.counters.droppedUnknownIndex, 1, "the answer is to another handshake");
-  assert.equal(pair.ba.session.current, session);
+  assert.equal(pair.ba.keypairs.current, session);
   pair.aToB();
   pair.bToA();
   pair.settle();
   assert.deepEqual([pair.a.received.length, pair.b.received.length], [1, 1], "under the old keys");
   pair.advance(5400);
-  assert.notEqual(pair.ba.session.current, session, "the next attempt is its own");
+  assert.notEqual(pair.ba.keypairs.current, session, "the next attempt is its own");
   pair.aToB();
   pair.bToA();
   pair.settle();
@@ -216,9 +216,9 @@ Deno.test("a clock set back does not stop handshakes: timestamps go on increasin
   for (const wall of [1_600_000_000_000, 0, -5, NaN]) {
     pair.advance(6000);
     pair.a.wallOffset = wall - pair.now;
-    const before = pair.ab.session.current;
+    const before = pair.ab.keypairs.current;
     pair.connect();
-    assert.notEqual(pair.ab.session.current, before, String(wall));
+    assert.notEqual(pair.ab.keypairs.current, before, String(wall));
   }
 });
 
@@ -228,9 +228,9 @@ Deno.test("a clock set far forward and back again does not lock the key out (CVE
   pair.connect();
   pair.a.wallOffset = 1_700_000_000_000;
   pair.advance(6000);
-  const before = pair.ab.session.current;
+  const before = pair.ab.keypairs.current;
   pair.connect();
-  assert.notEqual(pair.ab.session.current, before);
+  assert.notEqual(pair.ab.keypairs.current, before);
 });
 
 Deno.test("an initiation of a key that is no peer gets no answer", () => {
@@ -268,7 +268,7 @@ Deno.test("handshake indices are random: no two alike, no pattern a guess could 
   for (let i = 0; i < 40; i++) {
     pair.connect();
     pair.advance(6000);
-    indices.add(pair.ab.session.current!.localIndex).add(pair.ba.session.current!.localIndex);
+    indices.add(pair.ab.keypairs.current!.localIndex).add(pair.ba.keypairs.current!.localIndex);
   }
   assert.equal(indices.size, 80);
   const sorted = [...indices].sort((x, y) => x - y);
@@ -531,9 +531,9 @@ Deno.test("a packet staged just after a response was sent gets its own initiatio
 Deno.test("a response to no initiation, or a second one, changes nothing", () => {
   const pair = new Pair().connect();
   const response = pair.b.sentOfType(RESPONSE)[0]!;
-  const key = pair.ab.session.current;
+  const key = pair.ab.keypairs.current;
   pair.a.receive(response);
   pair.a.device.handleHandshakes(0, 1);
   assert.equal(pair.a.device.counters.droppedUnknownIndex, 1);
-  assert.equal(pair.ab.session.current, key);
+  assert.equal(pair.ab.keypairs.current, key);
 });

@@ -13,14 +13,16 @@ import {
   generatePrivateKey,
   nobleCrypto,
   type Peer,
+  type PeerHop,
   type PeerOptions,
+  PlainEndpoint,
   SendResult,
   type TimerSettings,
 } from "../../wireguard/mod.ts";
 
 export interface Datagram {
   readonly bytes: Uint8Array;
-  readonly from: Endpoint;
+  readonly from: PlainEndpoint;
   readonly to: Endpoint;
   readonly sentAt: number;
   readonly type: number;
@@ -41,14 +43,14 @@ export function seededRandom(seed: number): (out: Uint8Array) => void {
 }
 
 /** Endpoints are interned: the same text is the same object. */
-const endpoints = new Map<string, Endpoint>();
+const endpoints = new Map<string, PlainEndpoint>();
 
-export function endpoint(address: string | Uint8Array, port: number): Endpoint {
+export function endpoint(address: string | Uint8Array, port: number): PlainEndpoint {
   const bytes = typeof address === "string" ? v4(address) : address;
   const name = `${bytes.join(".")}:${port}`;
   let found = endpoints.get(name);
   if (found === undefined) {
-    found = { address: bytes, port, toString: () => name };
+    found = new PlainEndpoint(bytes, port);
     endpoints.set(name, found);
   }
   return found;
@@ -59,7 +61,7 @@ export function v4(text: string): Uint8Array {
 }
 
 /** The nth of many strangers, each with an address of its own. */
-export function stranger(n: number): Endpoint {
+export function stranger(n: number): PlainEndpoint {
   return endpoint(Uint8Array.of(100, 64, n >>> 8, n), 1 + n);
 }
 
@@ -91,16 +93,18 @@ export class Host {
   readonly outbox: Datagram[] = [];
   /** Where the last datagram was when it was handed over. */
   lastTransmit: { buffer: Uint8Array; offset: number; length: number } | undefined;
+  /** Whether the sink keeps the buffers that it may. */
+  takes = false;
   /** Every datagram this host has sent. */
   readonly sent: Datagram[] = [];
   /** Set back or forward to see what a wall clock can do. */
   wallOffset = 1_700_000_000_000;
-  address: Endpoint;
+  address: PlainEndpoint;
   now = 0;
 
   constructor(
     seed: number,
-    address: Endpoint,
+    address: PlainEndpoint,
     options: {
       timers?: Partial<TimerSettings>;
       mtu?: number;
@@ -116,7 +120,7 @@ export class Host {
       random,
       wallClock: () => this.wallOffset + this.now,
       sink: {
-        transmit: (to, buffer, offset, length) => {
+        transmit: (to, buffer, offset, length, mayTake) => {
           const bytes = buffer.slice(offset, offset + length);
           const datagram = {
             bytes,
@@ -128,6 +132,7 @@ export class Host {
           this.lastTransmit = { buffer, offset, length };
           this.outbox.push(datagram);
           this.sent.push(datagram);
+          return mayTake && this.takes;
         },
         receive: (peer, buffer, offset, length, at) => {
           this.received.push({ peer, bytes: buffer.slice(offset, offset + length), at });
@@ -141,14 +146,20 @@ export class Host {
   }
 
   /** Sends an inner packet from a buffer with the promised room around it. */
-  send(packet: Uint8Array): SendResult {
+  send(packet: Uint8Array, hop?: PeerHop): SendResult {
     const buffer = new Uint8Array(16 + packet.length + 32).fill(0xee);
     buffer.set(packet, 16);
-    return this.device.sendPacket(buffer, 16, packet.length, this.now);
+    return this.device.sendPacket(buffer, 16, packet.length, this.now, hop);
   }
 
   receive(datagram: Datagram, from = datagram.from): void {
     this.device.handleDatagram(datagram.bytes.slice(), 0, datagram.bytes.length, from, this.now);
+  }
+
+  /** Receives a handshake message, and gives it its turn. */
+  handle(datagram: Datagram, from = datagram.from): void {
+    this.receive(datagram, from);
+    this.device.handleHandshakes(this.now, 1);
   }
 
   /** Datagrams of one type sent since the last call, or ever. */

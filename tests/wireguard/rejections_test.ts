@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { writeMAC } from "../../wireguard/hash.ts";
 import type { Rejection, RejectionReason } from "../../wireguard/mod.ts";
 import { mac1KeyOf } from "./mac1.ts";
-import { type Datagram, endpoint, Host, host, Pair } from "./pair.ts";
+import { isHostsOwn } from "../../wireguard/inner.ts";
+import { type Datagram, endpoint, Host, host, ipv4Packet, Pair, v4 } from "./pair.ts";
 
 function rejections(of: Host): Rejection[] {
   return of.events.filter((event) => event.type === "handshake-rejected");
@@ -98,4 +99,66 @@ Deno.test("of a flood a burst of 5 and one per second are told, with the number 
   const suppressed = rejections(hub).map((rejection) => rejection.suppressed);
   assert.deepEqual(suppressed, [0, 0, 0, 0, 0, 5, 8, 8]);
   assert.equal(hub.device.counters.droppedBadInitiation, 30);
+});
+
+Deno.test("different preshared keys: the responder is told with the third answer that nobody confirms, once a minute", () => {
+  const pair = new Pair({ a: { presharedKey: new Uint8Array(32).fill(1) } });
+  const told = () => pair.b.events.filter((event) => event.type === "handshake-unconfirmed");
+  pair.ab.setPersistentKeepalive(5, 0);
+  pair.advance(9_900);
+  assert.deepEqual(told(), []);
+  pair.advance(5_000);
+  assert.deepEqual(told(), [{ type: "handshake-unconfirmed", peer: pair.ba, answers: 3 }]);
+  pair.advance(45_000);
+  assert.equal(told().length, 1);
+  pair.advance(60_000);
+  assert.equal(told().length, 2);
+  pair.ba.setPresharedKey(new Uint8Array(32).fill(1));
+  pair.advance(30_000);
+  assert.equal(pair.ba.hasSession, true);
+  pair.b.events.length = 0;
+  pair.advance(3_600_000);
+  assert.deepEqual(told(), [], "sessions that are confirmed say nothing");
+});
+
+Deno.test("a packet from an address that is not the peer's is told with the address, once a minute", () => {
+  const pair = new Pair({ a: { allowedIps: [{ address: new Uint8Array(4), length: 0 }] } });
+  pair.connect();
+  const told = () => pair.b.events.filter((event) => event.type === "source-rejected");
+  const send = (source: string) => {
+    pair.a.send(ipv4Packet(source, "10.0.0.9"));
+    pair.settle();
+  };
+  for (const own of ["0.0.0.0", "169.254.1.1"]) send(own);
+  assert.equal(pair.b.device.counters.droppedInnerSource, 2);
+  assert.deepEqual(told(), [], "hosts send from these by themselves");
+  for (let i = 0; i < 4; i++) send("10.0.0.7");
+  assert.deepEqual(told(), [
+    { type: "source-rejected", peer: pair.ba, address: v4("10.0.0.7"), suppressed: 0 },
+  ]);
+  pair.advance(59_999);
+  send("10.0.0.8");
+  assert.equal(told().length, 1);
+  pair.advance(1);
+  send("10.0.0.9");
+  assert.deepEqual(told()[1], {
+    type: "source-rejected",
+    peer: pair.ba,
+    address: v4("10.0.0.9"),
+    suppressed: 4,
+  });
+});
+
+Deno.test("link-local and unspecified IPv6 sources are a host's own", () => {
+  const own = (...bytes: number[]) => {
+    const address = new Uint8Array(17);
+    address.set(bytes, 1);
+    return isHostsOwn(address, 1, 6);
+  };
+  assert.equal(own(), true);
+  assert.equal(own(0xfe, 0x80), true);
+  assert.equal(own(0xfe, 0xbf, 1), true);
+  assert.equal(own(0xfe, 0xc0), false);
+  assert.equal(own(0xfd), false);
+  assert.equal(own(0, 0, 1), false);
 });

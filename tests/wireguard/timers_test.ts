@@ -45,12 +45,12 @@ Deno.test("REKEY_AFTER_TIME: the initiator rekeys when it sends after 120 s, and
 
 Deno.test("the responder never rekeys by time; sending after 120 s it goes on under the same key", () => {
   const pair = new Pair({ timers: EXACT }).connect();
-  const key = pair.ba.session.current;
+  const key = pair.ba.keypairs.current;
   pair.filter = (d) => d.type !== INITIATION; // let the initiator's own attempts not confuse the count
   pair.advance(150_000);
   assert.equal(pair.bToA(), SendResult.Sent);
   pair.settle();
-  assert.equal(pair.ba.session.current, key);
+  assert.equal(pair.ba.keypairs.current, key);
   assert.deepEqual(times(pair.b, INITIATION), []);
 });
 
@@ -428,22 +428,22 @@ Deno.test("REKEY_AFTER_MESSAGES: after 2^60 messages either side rekeys", () => 
     pair.advance(10_000);
     const peer = side === "a" ? pair.ab : pair.ba;
     const send = () => side === "a" ? pair.aToB() : pair.bToA();
-    peer.session.current!.sendHigh = 0x0fffffff;
-    peer.session.current!.sendLow = 0xffffffff;
+    peer.keypairs.current!.sendHigh = 0x0fffffff;
+    peer.keypairs.current!.sendLow = 0xffffffff;
     send();
     pair.settle();
     const before = times(pair[side], INITIATION).length;
     send();
     pair.settle();
     assert.equal(times(pair[side], INITIATION).length, before + 1, side);
-    assert.equal(peer.session.current!.sendHigh, 0, "a new key");
+    assert.equal(peer.keypairs.current!.sendHigh, 0, "a new key");
   }
 });
 
 Deno.test("REJECT_AFTER_MESSAGES: the last counter is 2^64 - 2^13 - 2, then no packet leaves: no nonce twice", () => {
   const pair = new Pair({ timers: EXACT }).connect();
   pair.filter = (d) => d.type === DATA;
-  const key = pair.ab.session.current!;
+  const key = pair.ab.keypairs.current!;
   key.sendHigh = 0xffffffff;
   key.sendLow = 0xffffdffe;
   assert.equal(pair.aToB(), SendResult.Sent);
@@ -455,7 +455,7 @@ Deno.test("REJECT_AFTER_MESSAGES: the last counter is 2^64 - 2^13 - 2, then no p
 
 Deno.test("counters are 64 bits wide: 2^32 - 1 is followed by 2^32", () => {
   const pair = new Pair({ timers: EXACT }).connect();
-  pair.ab.session.current!.sendLow = 0xffffffff;
+  pair.ab.keypairs.current!.sendLow = 0xffffffff;
   pair.aToB();
   pair.aToB();
   pair.settle();

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { startGateway } from "../gateway.ts";
 import { eventually, labTest } from "../lab.ts";
 import { iperf, NetnsSite, pingFlood, pingOnce } from "../netns_site.ts";
-import { udpBindDefault } from "../../../proxy/bind/udp_open.ts";
+import { preset } from "../../preset.ts";
 import { NatSite } from "../nat_site.ts";
 import {
   CLIENT,
@@ -109,7 +109,7 @@ labTest(
 labTest(
   "netns.sh: the answer comes from the address that was asked, while the host has it",
   async () => {
-    await using site = await Site.start({ subject: "deno task start:ffi", isControlled: true });
+    await using site = await Site.start({ subject: "deno task start", isControlled: true });
     const { client, gateway, gatewayHost, wireguard, gatewayPublicKey } = site;
     const further = ["192.0.2.10", "192.0.2.11", "2001:db8:2::10", "2001:db8:2::11"];
     const add = (address: string) =>
@@ -146,7 +146,7 @@ labTest(
   "netns.sh: FwMark decides the route of what WireGuard sends, and can be changed",
   async () => {
     await using site = await Site.start({
-      subject: "deno task start:ffi",
+      subject: "deno task start",
       capabilities: ["net_admin"],
       isControlled: true,
       interface: ["FwMark = 0x2a"],
@@ -178,7 +178,7 @@ labTest(
 labTest(
   "a mark that the gateway's user may not set is refused, and the tunnel goes on",
   async () => {
-    await using site = await Site.start({ subject: "deno task start:ffi", isControlled: true });
+    await using site = await Site.start({ subject: "deno task start", isControlled: true });
     const { gateway, client } = site;
     await assert.rejects(gateway.set("fwmark", "0x2a"), /Operation not permitted/);
     assert.equal((await gateway.show("fwmark")).trim(), "off");
@@ -209,7 +209,7 @@ async function nested(site: Site, family: Family): Promise<void> {
     "Address = 192.168.241.1/24, fd00::1/112",
     "ListenPort = 5005",
     // The target has several. Over Deno's sockets it would answer from any of them.
-    ...udpBindDefault.ffi ? [] : [`ListenAddress = ${TARGET[family]}`],
+    ...preset.ffi ? [] : [`ListenAddress = ${TARGET[family]}`],
     "MTU = 1340",
     "",
     peerSections([{ publicKey: theirs.publicKey, allowedIps: own }]),

@@ -12,7 +12,7 @@ const PARALLEL = 50;
 
 for (const subject of SUBJECTS) {
   // Each inner version meets each outer one; the binary runs the same code, so the diagonal will do.
-  const versions: [Family, Family][] = subject === "deno task start"
+  const versions: [Family, Family][] = subject === "deno task start:sandbox"
     ? [[4, 4], [6, 4], [4, 6], [6, 6]]
     : [[4, 4], [6, 6]];
   for (const [inner, outer] of versions) {

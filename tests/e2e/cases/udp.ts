@@ -79,13 +79,33 @@ for (const subject of SUBJECTS) {
   });
 }
 
-labTest("a datagram from an address that was not asked does not reach the client", async () => {
-  await using site = await Site.start();
-  for (const target of Object.values(TARGET)) {
-    const { answers } = await site.ask("udp-ask", target, PORTS.stranger, 0, "question", 500);
-    assert.deepEqual(answers, [{ text: "question", from: `${target} ${PORTS.stranger}` }]);
-  }
-});
+labTest(
+  "with UdpFiltering = address-port a datagram from another port does not reach the client",
+  async () => {
+    await using site = await Site.start({ proxy: [...PROXY, "UdpFiltering = address-port"] });
+    for (const target of Object.values(TARGET)) {
+      const { answers } = await site.ask("udp-ask", target, PORTS.stranger, 0, "question", 500);
+      assert.deepEqual(answers, [{ text: "question", from: `${target} ${PORTS.stranger}` }]);
+    }
+  },
+);
+
+labTest(
+  "by default another port of an address that was asked may answer, and arrives from there",
+  async () => {
+    await using site = await Site.start();
+    for (const target of Object.values(TARGET)) {
+      const { answers } = await site.ask("udp-ask", target, PORTS.stranger, 0, "question", 500);
+      const [other, asked] = (answers as { text: string; from: string }[]).sort((a, b) =>
+        a.text < b.text ? -1 : 1
+      );
+      assert.deepEqual(asked, { text: "question", from: `${target} ${PORTS.stranger}` });
+      assert.equal(other!.text, "from a stranger");
+      assert.match(other!.from, new RegExp(`^${target} \\d+$`));
+      assert.notEqual(other!.from, asked!.from);
+    }
+  },
+);
 
 labTest("one client address and port has one socket, whichever target it asks", async () => {
   await using site = await Site.start({

@@ -138,8 +138,8 @@ class Lab {
     const nic = nics[piece.nic]!;
     const reassembly = this.#reassembly;
     const total = piece.version === 4
-      ? reassembly.handleIpv4(nic, buffer, offset, length, this.#now)
-      : reassembly.handleIpv6(nic, buffer, offset, offset + 40, length, this.#now);
+      ? reassembly.handleIpv4(nic, undefined, buffer, offset, length, this.#now)
+      : reassembly.handleIpv6(nic, undefined, buffer, offset, offset + 40, length, this.#now);
     packet.check();
     assert.ok(reassembly.memory <= this.#high, `${reassembly.memory} bytes held`);
     assert.ok(reassembly.memory >= 512 * reassembly.size, "memory accounted");

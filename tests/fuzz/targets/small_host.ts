@@ -70,6 +70,11 @@ export class SmallHost implements Link {
 
   release(): void {}
 
+  forward(buffer: Uint8Array, offset: number, length: number): boolean {
+    this.transmit(buffer, offset, length);
+    return true;
+  }
+
   transmit(buffer: Uint8Array, offset: number, length: number): void {
     assert.ok(!this.#draining, "nothing is sent while packets come in");
     assert.ok(length <= MTU, `a packet of ${length} bytes`);

@@ -323,7 +323,7 @@ class Lab {
 function stateOf({ device, received, events }: Host, bytes: Uint8Array): unknown[] {
   const [low, high] = [0, 4].map((at) => bytes.length < 16 ? 0 : u32(bytes, 8 + at));
   const peers = [...device.peers()].map((peer) => {
-    const { current, previous, next } = peer.session;
+    const { current, previous, next } = peer.keypairs;
     const sessions = [current, previous, next].map((keypair) =>
       keypair &&
       [

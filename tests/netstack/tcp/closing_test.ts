@@ -101,6 +101,42 @@ Deno.test("FIN waits for the data before it and shares its last segment", () => 
   assert.equal(endpoint.write(new Uint8Array(1)), 0, "nothing follows a FIN");
 });
 
+Deno.test("a lingering close: unread data does not cost what was written (RFC 9112 §9.6)", () => {
+  const t = new Script();
+  const endpoint = t.established();
+  t.in("P. 1:101 ack 1");
+  t.out(". 1 ack 101");
+  endpoint.write(new Uint8Array(500));
+  endpoint.close({ lingering: true });
+  t.flush();
+  t.out("FP. 1:501 ack 101");
+  assert.ok(endpoint.isDelivering);
+  t.in("P. 101:201 ack 1");
+  t.out(". 502 ack 201");
+  t.in(". 201 ack 502");
+  t.quiet();
+  assert.ok(!endpoint.isDelivering);
+  assert.equal(endpoint.state, "fin-wait-2");
+  t.in("P. 201:301 ack 502");
+  t.out("R. 502 ack 201");
+});
+
+Deno.test("a lingering close: what is discarded leaves the window open", () => {
+  const t = new Script();
+  const endpoint = t.established();
+  endpoint.close({ lingering: true });
+  t.flush();
+  t.out("F. 1 ack 1");
+  for (let at = 1; at < 1_000_001; at += 1_000) {
+    t.in(`P. ${at}:${at + 1000} ack 1`);
+    t.drop();
+  }
+  t.in("F. 1000001 ack 2");
+  t.out(". 2 ack 1000002");
+  assert.equal(endpoint.readable, 0);
+  assert.equal(endpoint.state, "time-wait");
+});
+
 Deno.test("a lost FIN is retransmitted (RFC 9293 §3.10.7.4)", () => {
   const t = new Script();
   t.established().shutdownWrite();

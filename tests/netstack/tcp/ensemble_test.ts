@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { IpAddress } from "../../../netstack/address.ts";
 import { NewReno } from "../../../netstack/tcp/congestion.ts";
 import { Cubic } from "../../../netstack/tcp/cubic.ts";
-import { Ensemble, Ensembles } from "../../../netstack/tcp/ensemble.ts";
+import { Ensemble, Ensembles, type Member } from "../../../netstack/tcp/ensemble.ts";
 import { RateReduction } from "../../../netstack/tcp/prr.ts";
 
 const MSS = 1000;
@@ -10,7 +10,7 @@ const MSS = 1000;
 Deno.test("an ensemble's share is the mean of what its members have in flight, and idle members take no part (RFC 9040 §7)", () => {
   const ensemble = new Ensemble();
   assert.equal(ensemble.share, 0);
-  for (const claim of [400, 100, 0, 0, 40]) ensemble.add({ claim });
+  for (const claim of [400, 100, 0, 0, 40]) ensemble.add({ claim, ensembleIndex: -1 });
   assert.equal(ensemble.share, 180);
 });
 
@@ -19,6 +19,7 @@ Deno.test("however many members an ensemble has, few are asked", () => {
   let asked = 0;
   for (let i = 0; i < 10_000; i++) {
     ensemble.add({
+      ensembleIndex: -1,
       get claim() {
         asked++;
         return 7;
@@ -32,7 +33,11 @@ Deno.test("however many members an ensemble has, few are asked", () => {
 Deno.test("each remote address has its ensemble, which goes with its last member", () => {
   const ensembles = new Ensembles();
   const [a, b] = [IpAddress.v4(10, 0, 0, 1), IpAddress.v4(10, 0, 0, 2)];
-  const [first, second, third] = [{ claim: 10 }, { claim: 30 }, { claim: 500 }];
+  const [first, second, third] = [10, 30, 500].map((claim) => ({ claim, ensembleIndex: -1 })) as [
+    Member,
+    Member,
+    Member,
+  ];
   const one = ensembles.join(a, first);
   assert.equal(ensembles.join(a, second), one);
   const other = ensembles.join(b, third);

@@ -6,7 +6,7 @@
  */
 
 import { IpAddress } from "../../../netstack/address.ts";
-import { readUint16, writeUint16 } from "../../../netstack/bytes.ts";
+import { readInt32, readUint16, writeUint16 } from "../../../netstack/bytes.ts";
 import { finish, sum } from "../../../netstack/checksum.ts";
 import { type Link, LINK_HEADROOM } from "../../../netstack/link.ts";
 import type { TcpEndpoint } from "../../../netstack/tcp/endpoint.ts";
@@ -50,6 +50,7 @@ export class Peers {
       allocate: () => (this.#slot = (this.#slot + 1) % 16) * SLOT + LINK_HEADROOM,
       release: () => {},
       transmit: (buffer, offset, length) => this.#take(buffer, offset, length),
+      forward: () => false,
     };
     this.host = new TcpHost({
       link,
@@ -121,7 +122,7 @@ export class Peers {
     const syn = (buffer[tcp + header.FLAGS]! & header.SYN) !== 0 ? 1 : 0;
     const text = length - 20 - headerLength + syn;
     if (text > 0) {
-      this.#acknowledged[i] = (header.readInt32(buffer, tcp + header.SEQUENCE) + text) | 0;
+      this.#acknowledged[i] = (readInt32(buffer, tcp + header.SEQUENCE) + text) | 0;
     }
   }
 }

@@ -42,6 +42,16 @@ Deno.test("the SYN waits while the target is dialled; accept completes the hands
   assert.equal(t.tcp.halfOpenCount, 0);
 });
 
+Deno.test("a SYN with FIN asks for nothing, and replaces no request", () => {
+  const t = new Forwarding();
+  t.in("SF 0 mss 1460");
+  assert.equal(t.requests.length, 0);
+  t.in("S 0 mss 1460");
+  t.in("SF 1000 mss 1460");
+  t.quiet();
+  assert.deepEqual([t.requests.length, t.aborted, t.tcp.counters.badFlags], [1, 0, 2]);
+});
+
 Deno.test("a duplicate SYN while dialling joins the dial", () => {
   const t = new Forwarding();
   t.in("S 0 mss 1460");

@@ -53,13 +53,14 @@ export class TcpHost implements IpOutput {
     this.#inbound = {
       nic: this.nic,
       ingress: this.nic,
+      from: undefined,
       version: 4,
       local: true,
       buffer: new Uint8Array(0),
       ipOffset: 0,
       source: 0,
       destination: 0,
-      payload: 0,
+      transport: 0,
       length: 0,
       hopLimit: 64,
       trafficClass: 0,
@@ -77,12 +78,12 @@ export class TcpHost implements IpOutput {
       if (finish(sum(buffer, offset, 20, 0)) !== 0) return;
       inbound.source = offset + 12;
       inbound.destination = offset + 16;
-      inbound.payload = offset + 20;
+      inbound.transport = offset + 20;
       inbound.length = (buffer[offset + 2]! << 8 | buffer[offset + 3]!) - 20;
     } else {
       inbound.source = offset + 8;
       inbound.destination = offset + 24;
-      inbound.payload = offset + 40;
+      inbound.transport = offset + 40;
       inbound.length = buffer[offset + 4]! << 8 | buffer[offset + 5]!;
     }
     inbound.local = this.address.matches(buffer, inbound.destination, version);
@@ -143,7 +144,7 @@ export class TcpHost implements IpOutput {
       buffer.set(source.bytes, start + 8);
       buffer.set(destination.bytes, start + 24);
     }
-    link.transmit(buffer, start, length + path.headerLength, now);
+    link.transmit(buffer, start, length + path.headerLength, now, path.hop);
   }
 
   route(_destination: IpAddress): { nic: Nic; source: IpAddress } | undefined {

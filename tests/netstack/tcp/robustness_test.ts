@@ -41,6 +41,48 @@ Deno.test("an ACK of what was never sent, or long ago, is challenged and its dat
   assert.deepEqual([t.endpoint!.readable, t.tcp.counters.badAck], [0, 2]);
 });
 
+Deno.test("SYN with FIN opens nothing, and nothing about it is answered", () => {
+  const t = new Script();
+  t.listen();
+  t.in("SF 0 mss 1460");
+  t.in("SF. 0 ack 1 mss 1460");
+  t.port = 81; // where nobody listens
+  t.in("SF 0 mss 1460");
+  t.quiet();
+  assert.deepEqual([t.tcp.connectionCount, t.tcp.counters.badFlags], [0, 3]);
+
+  // While our own SYN waits for its answer.
+  const active = new Script();
+  const endpoint = active.connect();
+  active.out("S 0");
+  active.in("SF. 0 ack 1 mss 1460");
+  active.in("SF 0 mss 1460");
+  active.quiet();
+  assert.equal(endpoint.state, "syn-sent");
+  assert.equal(active.tcp.counters.badFlags, 2);
+
+  // While the peer's does.
+  const passive = new Script();
+  passive.listen();
+  passive.in("S 0 mss 1460");
+  passive.out("S. 0 ack 1");
+  passive.in("SF 0 mss 1460");
+  passive.quiet();
+  assert.equal(passive.tcp.counters.badFlags, 1);
+  passive.in(". 1 ack 1");
+  assert.equal(passive.endpoint!.state, "established");
+
+  // In TIME-WAIT, where a SYN with that number would begin a new connection.
+  passive.endpoint!.shutdownWrite();
+  passive.flush();
+  passive.out("F. 1 ack 1");
+  passive.in("F. 1 ack 2");
+  passive.out(". 2 ack 2");
+  passive.in("SF 1000 mss 1460");
+  passive.quiet();
+  assert.deepEqual([passive.tcp.timeWaitCount, passive.tcp.counters.badFlags], [1, 2]);
+});
+
 Deno.test("challenge ACKs are limited to a number that changes (RFC 5961 §10, CVE-2016-5696)", () => {
   const t = new Script({ challengeAcksPerSecond: 10 });
   t.established();

@@ -320,6 +320,7 @@ export class Script {
         assert.ok(length <= mtu, `a packet of ${length} bytes on a link with MTU ${mtu}`);
         this.#take(bytes, offset, length);
       },
+      forward: () => false,
     };
   }
 

@@ -1,15 +1,18 @@
 import assert from "node:assert/strict";
 import { IpAddress } from "../../../netstack/mod.ts";
-import { SettingError } from "../../../proxy/config/error.ts";
-import { EndpointCache, type UdpAddress } from "../../../proxy/bind/endpoint_cache.ts";
+import { type Bind, BindError } from "../../../proxy/bind/bind.ts";
 import { TransmitPool } from "../../../proxy/arena/transmit_pool.ts";
 import type { UdpBind, UdpBindOptions } from "../../../proxy/bind/udp.ts";
 import { DenoUdpBind } from "../../../proxy/bind/udp_deno.ts";
+import { NetAddress, NetSender } from "../../../proxy/bind/net_address.ts";
+import { SocketAddress, SocketSender } from "../../../proxy/bind/socket_address.ts";
+import { UdpAddress } from "../../../proxy/bind/udp_address.ts";
 import { openUdpBind } from "../../../proxy/bind/udp_open.ts";
 import { FfiUdpBind } from "../../../proxy/bind/udp_ffi.ts";
 import { loadConfig } from "../../../proxy/config/config.ts";
 import { Gateway } from "../../../proxy/gateway/gateway.ts";
-import { encodeKey, generatePrivateKey } from "../../../proxy/config/base64.ts";
+import { parseIpAddress } from "../../../proxy/address.ts";
+import { encodeKey, generatePrivateKey } from "../../../proxy/base64.ts";
 import { pattern, readAll, startPair, until, writeAll } from "../pair.ts";
 
 interface Received {
@@ -30,20 +33,24 @@ function bindTest(name: string, options: Partial<UdpBindOptions>, use: Use): voi
 async function withBind(ffi: boolean, options: Partial<UdpBindOptions>, use: Use): Promise<void> {
   const { pool = new TransmitPool(1420) } = options;
   const received: Received[] = [];
+  const known: UdpAddress[] = []; // as peers keep them
   const turn = () => {
-    bind.drain((buffer, offset, length, from) =>
-      received.push({ bytes: buffer.slice(offset, offset + length), from })
-    );
+    bind.drain((buffer, offset, length, sender) => {
+      const from = known.find((endpoint) => sender.isAt(endpoint)) ?? sender.toEndpoint();
+      assert.ok(from instanceof UdpAddress && from.bind === bind);
+      known.push(from);
+      received.push({ bytes: buffer.slice(offset, offset + length), from });
+    });
     bind.flush();
     if (bind.hasReady) setImmediate(turn);
   };
-  const bind = openUdpBind({
-    pool,
+  const bind = openUdpBind({ pool, ...options }, ffi);
+  pool.onExhausted = () => bind.flush();
+  bind.start({
     onReadable: () => void setImmediate(turn),
     onSent() {},
     onFailed: (error) => assert.fail(error),
-    ...options,
-  }, ffi);
+  });
   try {
     await use(bind, received, pool);
   } finally {
@@ -51,6 +58,9 @@ async function withBind(ffi: boolean, options: Partial<UdpBindOptions>, use: Use
     assert.equal(pool.free, pool.slots, "every slot came back");
   }
 }
+
+/** Whose the endpoints of a cache alone are. */
+const BIND = {} as Bind;
 
 function plain(hostname: string): Deno.DatagramConn & { port: number } {
   const socket = Deno.listenDatagram({ transport: "udp", hostname, port: 0 });
@@ -68,8 +78,7 @@ bindTest(
       const slot = pool.take();
       assert.ok(slot >= 0, `slot ${i} of ${total}`);
       pool.buffer[slot] = i;
-      bind.send(to, pool.buffer, slot, 100);
-      assert.equal(pool.isInFlight(slot), true);
+      assert.equal(bind.send(to, pool.buffer, slot, 100, true), true, "it is the bind's now");
     }
     bind.flush();
     const arrived = new Set<number>();
@@ -96,14 +105,9 @@ bindTest("one socket hears IPv4 and IPv6, and gives IPv4 as IPv4", {}, async (bi
     assert.equal(`${new IpAddress(from.address)}`, hostname);
     assert.equal(from.port, socket.port);
     assert.deepEqual(bytes, pattern(100));
-    const interned = bind.endpoint(new IpAddress(from.address), from.port);
-    assert.equal(interned.toString(), from.toString());
-    assert.equal(
-      interned === from,
-      bind instanceof DenoUdpBind,
-      "over FFI with where it was asked",
-    );
-    bind.send(from, pattern(40), 0, 40);
+    const configured = bind.endpoint(new IpAddress(from.address), from.port);
+    assert.equal(configured.toString(), from.toString());
+    bind.send(from, pattern(40), 0, 40, false);
     bind.flush();
     const [answer, sender] = await socket.receive();
     assert.deepEqual(answer, pattern(40));
@@ -127,7 +131,7 @@ for (const address of [undefined, "0.0.0.0"]) {
           return received.pop()!.from;
         };
         const answeredFrom = async (to: UdpAddress) => {
-          bind.send(to, pattern(40), 0, 40);
+          bind.send(to, pattern(40), 0, 40, false);
           bind.flush();
           return ((await socket.receive())[1] as Deno.NetAddr).hostname;
         };
@@ -144,7 +148,7 @@ for (const address of [undefined, "0.0.0.0"]) {
         assert.equal(new Set(seen.values()).size, 3, "one that has moved is another");
         // Whoever is configured has not been heard anywhere.
         const configured = bind.endpoint(IpAddress.v4(127, 0, 0, 1), socket.port);
-        assert.equal(configured.source, undefined);
+        assert.equal((configured as SocketAddress).source, undefined);
         assert.equal(await answeredFrom(configured), "127.0.0.1");
         // Bound to one address, everything leaves from that.
         const old = seen.get("127.0.0.2")!;
@@ -180,15 +184,14 @@ bindTest("what the system refuses to send is counted, and the next is sent", {
   const socket = plain("127.0.0.1");
   const to = bind.endpoint(IpAddress.v4(127, 0, 0, 1), socket.port);
   const unreachable = bind.endpoint(new IpAddress(new Uint8Array(16).fill(0xfd)), 1);
-  bind.send(unreachable, pattern(10), 0, 10); // IPv6 from an IPv4 socket
-  bind.send(to, pattern(2000), 0, 2000); // larger than a slot, and not in one
+  bind.send(unreachable, pattern(10), 0, 10, false); // IPv6 from an IPv4 socket
+  bind.send(to, pattern(2000), 0, 2000, false); // larger than a slot, and not in one
   bind.flush();
   await until(() => bind.counters.sendErrors === 1, "the error is counted");
   assert.equal(bind.counters.noSlot, 1);
   const slot = pool.take();
   pool.buffer.set(pattern(1000), slot);
-  bind.send(to, pool.buffer, slot, 1000);
-  assert.equal(pool.isInFlight(slot), true);
+  assert.equal(bind.send(to, pool.buffer, slot, 1000, true), true);
   bind.flush();
   assert.deepEqual((await socket.receive())[0], pattern(1000).subarray(0, 1000));
   await until(() => pool.free === pool.slots, "the slot is free again");
@@ -229,15 +232,10 @@ bindTest("many sent in a turn arrive as they were sent, whatever sends them", {}
   pool,
 ) => {
   const other = new TransmitPool(1420);
-  const sender = openUdpBind({
-    pool: other,
-    onReadable() {},
-    onSent() {},
-    onFailed: (error) => assert.fail(error),
-  }, !(bind instanceof DenoUdpBind));
+  const sender = openUdpBind({ pool: other }, !(bind instanceof DenoUdpBind));
   const to = sender.endpoint(IpAddress.v4(127, 0, 0, 1), bind.port);
   // Deno reverses what is sent at once before a socket is known to be writable.
-  sender.send(to, pattern(1), 0, 1);
+  sender.send(to, pattern(1), 0, 1, false);
   sender.flush();
   await until(() => received.length === 1, "the first has arrived");
   received.pop();
@@ -247,7 +245,7 @@ bindTest("many sent in a turn arrive as they were sent, whatever sends them", {}
       const slot = other.take();
       const size = i === 49 ? 300 : 1400;
       other.buffer.set(pattern(size, sent + 1), slot);
-      sender.send(to, other.buffer, slot, size);
+      sender.send(to, other.buffer, slot, size, true);
       sent++;
     }
     sender.flush();
@@ -289,7 +287,7 @@ bindTest(
       assert.notEqual(bind.port, port);
       plain("0.0.0.0").close();
       assert.equal(await hear(), from);
-      bind.send(from, pattern(40), 0, 40);
+      bind.send(from, pattern(40), 0, 40, false);
       bind.flush();
       const [answer, sender] = await socket.receive();
       assert.deepEqual(answer, pattern(40));
@@ -312,7 +310,7 @@ bindTest("a peer that is not there does not keep the others from being heard", {
   const nobody = bind.endpoint(IpAddress.v4(127, 0, 0, 1), gone.port);
   gone.close();
   for (let round = 1; round <= 20; round++) {
-    bind.send(nobody, pattern(10), 0, 10); // answered by ICMP port unreachable
+    bind.send(nobody, pattern(10), 0, 10, false); // answered by ICMP port unreachable
     bind.flush();
     await socket.send(pattern(20), { transport: "udp", hostname: "127.0.0.1", port: bind.port });
     await until(() => received.length === round, "it has arrived");
@@ -340,8 +338,8 @@ bindTest("a peer that is not there does not keep the others from being heard", {
       const slot = pool.take();
       assert.ok(slot >= 128 && slot + pool.slotSize <= 100_128);
       memory.set(bytes.subarray(0, 1400), slot);
-      bind.send(from, memory, slot, 1400);
-      bind.send(from, memory, 131_072, 100); // not in a slot: copied
+      bind.send(from, memory, slot, 1400, true);
+      assert.equal(bind.send(from, memory, 131_072, 100, false), false, "copied");
       bind.flush();
       assert.deepEqual((await socket.receive())[0], pattern(1452, i).subarray(0, 1400));
       assert.equal((await socket.receive())[0].length, 100);
@@ -355,7 +353,7 @@ bindTest("a peer that is not there does not keep the others from being heard", {
 bindTest("marks are refused with the reason where they cannot be set", {}, (bind) => {
   const refused = (message: RegExp) =>
     assert.throws(() => bind.setMark(7), (error) => {
-      assert.ok(error instanceof SettingError && error.path[1] === "fwMark");
+      assert.ok(error instanceof BindError && error.setting === "mark");
       assert.match(error.message, message);
       return true;
     });
@@ -376,7 +374,7 @@ bindTest("when every slot is in use a foreign datagram is dropped and counted", 
 ) => {
   const taken: number[] = [];
   for (let slot; (slot = pool.take()) >= 0;) taken.push(slot);
-  bind.send(bind.endpoint(IpAddress.v4(127, 0, 0, 1), 9), pattern(10), 0, 10);
+  bind.send(bind.endpoint(IpAddress.v4(127, 0, 0, 1), 9), pattern(10), 0, 10, false);
   assert.equal(bind.counters.noSlot, 1);
   for (const slot of taken) pool.give(slot);
   await bind.sent(100);
@@ -391,7 +389,7 @@ Deno.test({
         loadConfig({ interface: { privateKey: encodeKey(generatePrivateKey()) } }).config,
         { ffi },
       );
-      assert.equal(gateway.engine.bind instanceof FfiUdpBind, ffi);
+      assert.equal(gateway.udp instanceof FfiUdpBind, ffi);
       await gateway.close();
       await using pair = await startPair({ proxy: null, gateway: { ffi }, client: { ffi: !ffi } });
       using listener = pair.gateway.listen({ port: 7 });
@@ -417,73 +415,125 @@ Deno.test("slots do not overlap, and hold a packet with its room", () => {
   }
 });
 
-Deno.test("addresses in use stay the same object while a flood of others passes", () => {
-  const cache = new EndpointCache("::");
-  const sender = (i: number): Deno.NetAddr => ({
-    transport: "udp",
-    hostname: `::ffff:10.${i >> 16 & 255}.${i >> 8 & 255}.${i & 255}`,
-    port: 51820,
-  });
-  const known = cache.from(sender(1));
-  assert.equal(known.toString(), "10.0.0.1:51820");
-  for (let i = 2; i < 50_000; i++) {
-    cache.from(sender(i));
-    if (i % 1000 === 0) assert.equal(cache.from(sender(1)), known);
-  }
-  assert.equal(cache.from(sender(1)), cache.of(IpAddress.v4(10, 0, 0, 1), 51820));
-  assert.equal(cache.from({ ...sender(1), port: 1 }) === known, false);
-  assert.equal(
-    cache.from({ transport: "udp", hostname: "fe80::1%eth0", port: 7 }).toString(),
-    "[fe80::1]:7",
-  );
+const netAddr = (hostname: string, port = 51820): Deno.NetAddr => ({
+  transport: "udp",
+  hostname,
+  port,
 });
 
-Deno.test("a sender is the same object however the system tells its address", () => {
-  const cache = new EndpointCache("::");
-  const word = (address: UdpAddress) => {
-    const words = new Int32Array(12);
-    new Uint8Array(words.buffer).set(address.sockaddr);
-    return words;
-  };
-  for (const hostname of ["::ffff:192.0.2.1", "192.0.2.1", "2001:db8::1", "fe80::1", "::1"]) {
-    const address = cache.from({ transport: "udp", hostname, port: 51820 });
-    assert.equal(cache.fromSockaddr(word(address), 0), address, hostname);
-    assert.equal(cache.fromSockaddr(word(address), 0), address, "found by its hash");
-    assert.equal(cache.of(new IpAddress(address.address), 51820), address);
+Deno.test("a sender that Deno tells is at the endpoint that was made of it, and at a configured one", () => {
+  const sender = new NetSender(BIND, netAddr("::"));
+  const cases = [
+    ["::ffff:192.0.2.1", "192.0.2.1", true],
+    ["192.0.2.1", "192.0.2.1", false],
+    ["2001:db8::1", "2001:db8::1", true],
+    ["fe80::1", "fe80::1", true],
+    ["::1", "::1", true],
+  ] as const;
+  for (const [hostname, plain, isDualStack] of cases) {
+    sender.from = netAddr(hostname);
+    const endpoint = sender.toEndpoint();
+    assert.equal(endpoint.toString(), plain.includes(":") ? `[${plain}]:51820` : `${plain}:51820`);
+    assert.equal(sender.isAt(endpoint), true);
+    assert.equal(
+      sender.isAt(NetAddress.of(BIND, new IpAddress(endpoint.address), 51820, isDualStack)),
+      true,
+    );
+    const bytes = new Uint8Array(16);
+    assert.equal(sender.readAddress(bytes), endpoint.address.length);
+    assert.deepEqual(bytes.subarray(0, endpoint.address.length), endpoint.address);
+    const kept = sender.copy();
+    sender.from = netAddr("2001:db8::2");
+    assert.equal(sender.isAt(endpoint), false);
+    sender.from = netAddr(hostname, 7);
+    assert.equal(sender.isAt(endpoint), false);
+    assert.equal(kept.isAt(endpoint), true);
+    assert.equal(kept.port, 51820);
   }
-  const local = cache.from({ transport: "udp", hostname: "fe80::1", port: 51820 });
-  const heard = word(local);
-  heard[6] = 3; // by the third interface
-  assert.equal(cache.fromSockaddr(heard, 0), local);
-  assert.equal(word(local)[6], 3, "answers leave by it");
-  const four = new EndpointCache("0.0.0.0");
-  const address = four.of(IpAddress.v4(192, 0, 2, 1), 51820);
-  assert.deepEqual([...address.sockaddr.subarray(0, 8)], [2, 0, 0xca, 0x6c, 192, 0, 2, 1]);
-  assert.equal(four.fromSockaddr(word(address), 0), address);
+  sender.from = netAddr("fe80::1%eth0", 7);
+  assert.equal(sender.toEndpoint().toString(), "[fe80::1]:7");
 });
 
-Deno.test("a sender heard at another address of this host has moved, and regains a lost source", () => {
-  for (const [bound, sockaddrWords, localWords] of [["::", 8, 4], ["0.0.0.0", 8, 1]] as const) {
-    const cache = new EndpointCache(bound);
-    const words = new Int32Array(sockaddrWords + 4);
-    new Uint8Array(words.buffer).set(cache.of(IpAddress.v4(192, 0, 2, 1), 51820).sockaddr);
-    const heardAt = (local: number) => {
-      words[sockaddrWords + localWords - 1] = local;
-      return cache.fromSockaddr(words, 0);
-    };
-    const [one, two] = [heardAt(0x0100007f), heardAt(0x0200007f)];
-    assert.notEqual(one, two);
+/** As a `ReceiveRing` has it, beside others: a socket address, and the address of this host. */
+function heardFrom(ip: IpAddress, isDualStack: boolean, local = 0) {
+  const { sockaddr } = SocketAddress.of(BIND, ip, 51820, 0, isDualStack);
+  const words = new Int32Array(24);
+  const at = 12;
+  const sender = new SocketSender(BIND, words, at);
+  new Uint8Array(words.buffer).set(sockaddr, at * 4);
+  const lastLocal = at + 8 + (isDualStack ? 3 : 0);
+  words[lastLocal] = local;
+  return { words, at, sender, lastLocal, sockaddr };
+}
+
+Deno.test("a sender that the kernel tells is at the endpoint that was made of it", () => {
+  const addresses = [IpAddress.v4(192, 0, 2, 1), ...["2001:db8::1", "fe80::1"].map(ipv6)];
+  for (const isDualStack of [true, false]) {
+    for (const ip of addresses) {
+      if (ip.version === 6 && !isDualStack) continue;
+      const { words, at, sender, sockaddr } = heardFrom(ip, isDualStack);
+      const endpoint = sender.toEndpoint();
+      const text = ip.version === 4 ? `${ip}:51820` : `[${ip}]:51820`;
+      assert.equal(`${endpoint}`, text);
+      assert.equal(`${SocketAddress.of(BIND, ip, 51820, 0, isDualStack)}`, text);
+      assert.deepEqual(endpoint.sockaddr, sockaddr);
+      assert.deepEqual(endpoint.address, ip.bytes);
+      assert.equal(sender.port, 51820);
+      const bytes = new Uint8Array(16);
+      const length = sender.readAddress(bytes);
+      assert.deepEqual(new IpAddress(bytes.slice(0, length)).unmapped(), ip);
+      const kept = sender.copy();
+      for (let word = 0; word < (isDualStack ? 12 : 9); word++) {
+        if (isDualStack ? word === 1 || word === 7 : word > 1 && word < 8) continue; // say nothing
+        words[at + word]! ^= 0x0100_0000;
+        assert.equal(sender.isAt(endpoint), false, `word ${word}`);
+        assert.equal(kept.isAt(endpoint), true);
+        words[at + word]! ^= 0x0100_0000;
+        assert.equal(sender.isAt(endpoint), true);
+      }
+      assert.equal(sender.isAt(SocketAddress.of(BIND, ip, 51820, 0, isDualStack)), false);
+      assert.equal(new SocketSender({ ...BIND }, words, at).isAt(endpoint), false, "another bind");
+    }
+  }
+  const four = SocketAddress.of(BIND, IpAddress.v4(192, 0, 2, 1), 51820, 0, false);
+  assert.deepEqual([...four.sockaddr.subarray(0, 8)], [2, 0, 0xca, 0x6c, 192, 0, 2, 1]);
+});
+
+Deno.test("answers to a link-local address leave by the interface that heard it, of a new socket too", () => {
+  const { words, at, sender } = heardFrom(ipv6("fe80::1"), true);
+  words[at + 6] = 3;
+  const endpoint = sender.toEndpoint();
+  assert.equal(endpoint.scope, 3);
+  const again = SocketAddress.of(BIND, ipv6("fe80::1"), 51820, endpoint.scope, true);
+  assert.deepEqual(again.sockaddr, endpoint.sockaddr);
+  assert.equal(new Int32Array(again.sockaddr.buffer.slice(24, 28))[0], 3);
+});
+
+Deno.test("a sender heard at another address of this host is elsewhere, and regains a lost source", () => {
+  for (const isDualStack of [true, false]) {
+    const ip = IpAddress.v4(192, 0, 2, 1);
+    const { words, sender, lastLocal } = heardFrom(ip, isDualStack, 0x0100007f);
+    const one = sender.toEndpoint();
+    words[lastLocal] = 0x0200007f;
+    const two = sender.toEndpoint();
+    assert.equal(sender.isAt(one), false);
     assert.equal(`${one}`, `${two}`);
-    assert.deepEqual([...one.source!].pop(), 0x0100007f);
-    assert.equal(one.source!.length, localWords);
+    assert.equal([...one.source!].pop(), 0x0100007f);
+    assert.equal(one.source!.length, isDualStack ? 4 : 1);
     one.source = undefined; // the system had it no more
-    assert.equal(heardAt(0x0200007f), two);
+    assert.equal(sender.isAt(one), false);
     assert.equal(one.source, undefined);
-    assert.equal(heardAt(0x0100007f), one);
-    assert.deepEqual([...one.source!].pop(), 0x0100007f, "heard there, it is there again");
-    assert.equal(heardAt(0), cache.of(IpAddress.v4(192, 0, 2, 1), 51820), "nothing is known");
+    words[lastLocal] = 0x0100007f;
+    assert.equal(sender.isAt(one), true);
+    assert.equal([...one.source!].pop(), 0x0100007f, "heard there, it is there again");
+    words[lastLocal] = 0;
+    assert.equal(sender.toEndpoint().source, undefined, "nothing is known");
   }
 });
+
+function ipv6(text: string): IpAddress {
+  return parseIpAddress(text)!;
+}
 
 function isRoot(): boolean {
   return Deno.uid() === 0;

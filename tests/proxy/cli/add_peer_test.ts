@@ -1,15 +1,11 @@
 import assert from "node:assert/strict";
 import jsqr from "npm:jsqr@1.4.0";
 import { run } from "../../../proxy/cli/program.ts";
+import { withoutPeer } from "../../../proxy/cli/peer_sections.ts";
 import { formatQr } from "../../../proxy/cli/qr.ts";
 import type { Terminal } from "../../../proxy/cli/terminal.ts";
 import { loadConfig } from "../../../proxy/config/config.ts";
-import {
-  decodeKey,
-  encodeKey,
-  generatePrivateKey,
-  publicKeyOf,
-} from "../../../proxy/config/base64.ts";
+import { decodeKey, encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
 import { ControlLab } from "../control/lab.ts";
 
 const privateKey = encodeKey(generatePrivateKey());
@@ -29,7 +25,11 @@ class Folder implements AsyncDisposable {
   }
 
   /** Without a gateway that runs unless `controlDir` says where. */
-  async addPeer(args: string[], controlDir = this.path) {
+  addPeer(args: string[], controlDir?: string) {
+    return this.run("add-peer", args, controlDir);
+  }
+
+  async run(command: string, args: string[], controlDir = this.path) {
     let [out, error] = ["", ""];
     const terminal: Terminal = {
       out: (text) => void (out += text),
@@ -37,9 +37,10 @@ class Folder implements AsyncDisposable {
       readInput: () => Promise.resolve(new Uint8Array()),
       outputIsWorldAccessible: () => false,
       giveUpFfi() {},
+      watchHangUp: () => () => false,
       columns: () => undefined,
     };
-    const all = ["add-peer", "--control-dir", controlDir, "--config", this.file, ...args];
+    const all = [command, "--control-dir", controlDir, "--config", this.file, ...args];
     return { status: await run(all, terminal), out, error };
   }
 
@@ -58,7 +59,7 @@ Deno.test("the file gets a section more and keeps the rest; the client's file fi
   assert.equal(status, 0);
   assert.equal(error, `added laptop, 10.9.0.3 and fd09::2, to ${folder.file}\n`);
   const text = folder.read();
-  assert.ok(text.startsWith(`${FILE}\n\n[Peer]\n# laptop\nPublicKey = `));
+  assert.ok(text.startsWith(`${FILE}\n\n[Peer]\nName = laptop\nPublicKey = `));
   assert.equal(Deno.statSync(folder.file).mode! & 0o777, 0o640);
   assert.deepEqual(Array.from(Deno.readDirSync(folder.path), ({ name }) => name), ["wg0.conf"]);
 
@@ -117,7 +118,109 @@ Deno.test("the running gateway gets the peer too, and its own peers' addresses a
   const publicKey = encodeKey(publicKeyOf(loadConfig(out).config.privateKey));
   const peer = lab.gateway.stats().peers.find((peer) => peer.publicKey === publicKey);
   assert.deepEqual(peer?.allowedIps, ["10.9.0.4/32", "fd09::2/128"]);
+  assert.equal(peer?.name, "tv");
 });
+
+Deno.test("a client fits to the gateway that runs, whose flags count more than its file", async () => {
+  await using folder = new Folder();
+  const text = FILE.replace("ListenPort = 51820", "ListenPort = 51899\nMTU = 1280")
+    .replace("10.50.0.0/16, 10.9.0.0/30", "10.60.0.0/16").replace("10.9.0.1/29", "10.8.0.1/24");
+  await using lab = await ControlLab.start(
+    text.replace("ListenPort = 51899\n", ""),
+    undefined,
+    Deno.realPathSync(folder.file),
+  );
+  lab.next = text.replace("51899", `${lab.gateway.port}`);
+  await lab.ask("wirestack_reload=1\n\n");
+  const { out } = await folder.addPeer(["tv", "--endpoint", "a.example"], lab.directory);
+  const { config } = loadConfig(out);
+  assert.equal(config.mtu, 1280);
+  assert.equal(config.peers[0]!.endpoint!.port, lab.gateway.port);
+  assert.deepEqual(config.addresses.map(({ address }) => `${address}`), ["10.8.0.2", "fd09::2"]);
+  assert.deepEqual(config.peers[0]!.allowedIps.map(String), [
+    "10.8.0.0/24",
+    "fd09::/64",
+    "10.60.0.0/16",
+  ]);
+});
+
+Deno.test("remove-peer takes a peer out of the file and of the running gateway, and nothing else", async () => {
+  const key = () => encodeKey(publicKeyOf(generatePrivateKey()));
+  const before = `${FILE}\n\n`;
+  const section = `# tv, in the hall\n[Peer]\nName = TV\n# big\n\nPublicKey = ${key()}\n\n`;
+  const after = `# the last\n[Peer]\n# phone 2\nPublicKey = ${key()}\n`;
+  await using folder = new Folder(before + section + after);
+  await using lab = await ControlLab.start(
+    folder.read().replace("ListenPort = 51820", ""),
+    undefined,
+    Deno.realPathSync(folder.file),
+  );
+  const names = () => lab.gateway.stats().peers.map(({ name }) => name);
+  assert.deepEqual(names(), ["phone", "TV", "phone 2"]);
+  assert.deepEqual(await folder.run("remove-peer", ["tv"], lab.directory), {
+    status: 0,
+    out: "",
+    error: `removed TV from ${folder.file} and from the running gateway lab\n`,
+  });
+  // The comment above names another than "TV", and stays.
+  assert.equal(folder.read(), `${before}# tv, in the hall\n${after}`);
+  assert.deepEqual(names(), ["phone", "phone 2"]);
+  const last = encodeKey(loadConfig(folder.read()).config.peers[1]!.publicKey);
+  assert.equal((await folder.run("remove-peer", [last], lab.directory)).status, 0);
+  assert.equal(folder.read(), `${before}# tv, in the hall\n# the last\n`);
+
+  // One that was set by wg is in no file.
+  const other = key();
+  await lab.ask(`set=1\npublic_key=${decodeKey(other)!.toHex()}\n\n`);
+  const set = await folder.run("remove-peer", [other], lab.directory);
+  assert.deepEqual([set.status, set.error], [
+    0,
+    `removed ${other} from the running gateway lab\n`,
+  ]);
+  assert.deepEqual(names(), ["phone"]);
+  const missing = await folder.run("remove-peer", ["tv"], lab.directory);
+  assert.equal(missing.status, 2);
+  assert.equal(
+    missing.error,
+    `NAME: "tv" is no peer in ${folder.file}, expected a peer's name or public key\n`,
+  );
+});
+
+Deno.test("a section goes without what belongs to its neighbours, line ends as they were", () => {
+  const cases: [text: string, header: number, left: string][] = [
+    ["[Peer]\nA\n[Peer]\nB\n", 1, "[Peer]\nB\n"],
+    ["[I]\r\n\r\n[Peer]\r\nA\r\n\r\n# next\r\n[Peer]\r\nB", 3, "[I]\r\n\r\n# next\r\n[Peer]\r\nB"],
+    [
+      "[I]\nx\n\n# a\n# n is gone\n[Peer]\nA\n# still n\n[Peer]\nB\n",
+      6,
+      "[I]\nx\n\n# a\n[Peer]\nB\n",
+    ],
+    ["[I]\nx\n\n[Peer]\nA", 4, "[I]\nx\n"],
+  ];
+  for (const [text, header, left] of cases) assert.equal(withoutPeer(text, header, "n"), left);
+});
+
+Deno.test(
+  "a gateway of another user's under the file's name is said to be one, and nothing is changed",
+  {
+    ignore: Deno.build.os === "windows" || Deno.uid() === 0,
+  },
+  async () => {
+    await using folder = new Folder();
+    const socket = Deno.listen({ transport: "unix", path: `${folder.path}/wg0.sock` });
+    await Deno.chmod(`${folder.path}/wg0.sock`, 0);
+    const all = [
+      await folder.addPeer(["x", "--endpoint", "a.b"]),
+      await folder.run("remove-peer", ["phone"]),
+    ];
+    for (const { status, error } of all) {
+      assert.equal(status, 1);
+      assert.equal(error, "wirestack: wg0: permission denied, expected the user who runs it\n");
+    }
+    assert.equal(folder.read(), FILE);
+    socket.close();
+  },
+);
 
 Deno.test("wrong input is named, and changes nothing", async () => {
   await using folder = new Folder();
@@ -181,7 +284,7 @@ Deno.test("somebody else's edit is waited out by saying so; a link stays a link"
   await Deno.remove(`${folder.path}/.wg0.conf.wirestack-new`);
   assert.equal((await folder.addPeer(["x", "--endpoint", "a.b", "--config", link])).status, 0);
   assert.ok(Deno.lstatSync(link).isSymlink);
-  assert.match(folder.read(), /\[Peer\]\n# x\n/);
+  assert.match(folder.read(), /\[Peer\]\nName = x\n/);
 });
 
 Deno.test("a file with CRLF stays one", async () => {

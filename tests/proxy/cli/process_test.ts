@@ -45,6 +45,91 @@ Deno.test("wrong input ends the program with status 2, a line for each error and
   }
 });
 
+Deno.test(
+  "a configuration comes by standard input under each of its names, by a pipe and by a redirect",
+  {
+    ignore: Deno.build.os !== "linux",
+  },
+  async () => {
+    const folder = await Deno.makeTempDir();
+    const file = `${folder}/a`;
+    await Deno.writeTextFile(file, `[Interface]\nPrivateKey = ${PRIVATE}\nPeerToPeer = true\n`);
+    const check = async (permission: string, how: string) => {
+      const program =
+        `"${Deno.execPath()}" run --quiet --no-prompt --no-check --allow-read ${permission}`;
+      const { code, stdout, stderr } = await new Deno.Command("bash", {
+        args: ["-c", `f='${file}'; check() { ${program} main.ts check "$@"; }; ${how}`],
+        cwd: ROOT,
+      }).output();
+      const text = new TextDecoder();
+      return { code, out: text.decode(stdout), error: text.decode(stderr) };
+    };
+    try {
+      for (
+        const [how, name, permission] of [
+          ['check - <"$f"', "-"],
+          ['check /dev/stdin <"$f"', "/dev/stdin"],
+          ['cat "$f" | check /dev/stdin', "/dev/stdin"],
+          ['check /dev/fd/0 <"$f"', "/dev/fd/0"],
+          ['check <(cat "$f")', "/dev/fd/63"],
+          ['check /dev/fd/3 3<"$f"', "/dev/fd/3", "--allow-ffi"],
+          ['check /proc/self/fd/3 3<"$f"', "/proc/self/fd/3", "--allow-ffi"],
+        ]
+      ) {
+        const { code, out, error } = await check(permission ?? "", how!);
+        assert.deepEqual([code, error], [0, ""], how);
+        assert.ok(out.startsWith(`${name}: ok\n`), out);
+      }
+      assert.deepEqual(await check("", 'check /dev/fd/3 3<"$f"'), {
+        code: 2,
+        out: "",
+        error:
+          "/dev/fd/3: a file as a descriptor needs --allow-ffi, expected a wg-quick file by its " +
+          "name, or - and <FILE\n",
+      });
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+);
+
+Deno.test("a gateway ends with its terminal", {
+  ignore: Deno.build.os !== "linux",
+}, async () => {
+  const folder = await Deno.makeTempDir();
+  await Deno.writeTextFile(
+    `${folder}/a`,
+    `[Interface]\nPrivateKey = ${PRIVATE}\nPeerToPeer = true\n`,
+  );
+  // script(1) has the terminal's other side, and is killed: its output is the terminal's.
+  const program =
+    `"${Deno.execPath()}" run --quiet --no-prompt --no-check --allow-net --allow-read ` +
+    `main.ts up ${folder}/a --control-dir off 2>${folder}/log`;
+  const terminal = new Deno.Command("script", {
+    args: ["--quiet", "--command", program, "/dev/null"],
+    cwd: ROOT,
+    stdin: "piped",
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  try {
+    const log = async (text: string) => {
+      for (let tries = 0; tries < 1000; tries++) {
+        if ((await Deno.readTextFile(`${folder}/log`).catch(() => "")).includes(text)) return;
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      assert.fail(`no "${text}" in ${await Deno.readTextFile(`${folder}/log`)}`);
+    };
+    await log("listening");
+    terminal.kill("SIGKILL");
+    await log("stopped");
+  } finally {
+    await terminal.stdin.close().catch(() => {});
+    await terminal.status;
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
 Deno.test("--ffi without the permission is an error that names it", async () => {
   for (const args of [["up", "--ffi", "-"], ["--ffi", "up", "-"]]) {
     const { status, out, error } = await wirestack(["--allow-net"], args, "");
@@ -79,8 +164,13 @@ Deno.test("a port in use is an error of the file", async () => {
   const taken = Deno.listenDatagram({ transport: "udp", hostname: "0.0.0.0", port: 0 });
   try {
     const { port } = taken.addr as Deno.NetAddr;
-    const file = `[Interface]\nPrivateKey = ${PRIVATE}\nListenPort = ${port}\n`;
-    const { status, out, error } = await wirestack(["--allow-net"], ["up", "-"], file);
+    const file = `[Interface]\nPrivateKey = ${PRIVATE}\nListenPort = ${port}\nPeerToPeer = true\n`;
+    const { status, out, error } = await wirestack(["--allow-net"], [
+      "up",
+      "-",
+      "--control-dir",
+      "off",
+    ], file);
     assert.deepEqual([status, out], [2, ""]);
     assert.equal(error, `-:3: ListenPort: port ${port} is in use, expected a free UDP port\n`);
   } finally {
@@ -147,7 +237,7 @@ Deno.test({
       const state = (path) => Deno.permissions.querySync({ name: "write", path }).state;
       const places = ["/", "/etc/passwd", "/var/run/wireguard/x.sock"];
       const before = places.map(state);
-      const file = "[Interface]\\nPrivateKey = ${PRIVATE}\\n";
+      const file = "[Interface]\\nPrivateKey = ${PRIVATE}\\nPeerToPeer = true\\n";
       await run(["up", "-", "--control-dir", "off"], {
         readInput: async () => new TextEncoder().encode(file),
         error() {
@@ -155,6 +245,7 @@ Deno.test({
           Deno.exit(0);
         },
         giveUpFfi() {},
+        watchHangUp: () => () => false,
       });`;
     const { promise, resolve } = Promise.withResolvers<string>();
     const args = ["--allow-net", "--allow-read", "--allow-write=/,/var/run/wireguard", "-"];

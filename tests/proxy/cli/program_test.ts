@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
+import { udpUnavailable } from "../../../ffi/mod.ts";
 import { run } from "../../../proxy/cli/program.ts";
 import type { Terminal } from "../../../proxy/cli/terminal.ts";
-import { decodeKey, encodeKey, publicKeyOf } from "../../../proxy/config/base64.ts";
+import { decodeKey, encodeKey, publicKeyOf } from "../../../proxy/base64.ts";
 import { VERSION } from "../../../proxy/version.ts";
 
 const PRIVATE = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
@@ -9,6 +10,12 @@ const PUBLIC = "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=";
 const PEER = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=";
 const OTHER = "TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=";
 const FILE = `[Interface]\nPrivateKey = ${PRIVATE}\nListenPort = 51820\nAddress = 10.9.0.1/24\n`;
+
+/** Of a file without [Proxy]. */
+const NOTHING = (file: string) =>
+  `warning: ${file}:1: [Interface]: neither [Proxy] with Subnets nor PeerToPeer: peers reach nothing ` +
+  "but this gateway, expected one of them (a client's file is for wg-quick, or for a program with " +
+  "the module)\n";
 
 Deno.test("usage errors are said in a line and end with status 2", async () => {
   const cases: [string[], RegExp][] = [
@@ -68,18 +75,25 @@ Deno.test("help and version go to standard output", async () => {
   }
 });
 
-Deno.test("the permission for foreign calls is given up by all but up --ffi", async () => {
+Deno.test("the permission for foreign calls is given up by all but an up that uses it, and check for it", async () => {
   const cases: [string[], boolean][] = [
     [["genkey"], true],
-    [["check", "/no/such.conf"], true],
-    [["--ffi", "check", "/no/such.conf"], true],
-    [["up", "/no/such.conf"], true],
+    [["show", "--ffi"], true],
+    // It tries what up would be refused, and has it as long as up would.
+    [["check", "-"], true],
+    [["check", "--no-ffi", "-"], true],
+    [["--no-ffi", "check", "-", "--fw-mark", "0x2a"], true],
+    [["check", "-", "--fw-mark", "0x2a"], false],
+    [["up", "--no-ffi", "/no/such.conf"], true],
+    [["--no-ffi", "up", "/no/such.conf"], true],
+    [["up", "/no/such.conf"], udpUnavailable() !== undefined],
     [["up", "--ffi", "/no/such.conf"], false],
     [["--ffi", "up", "/no/such.conf"], false],
+    [["--no-ffi", "up", "--ffi", "/no/such.conf"], false],
   ];
   for (const [args, expected] of cases) {
     let isGivenUp = false;
-    await tryRun(args, "", { giveUpFfi: () => isGivenUp = true });
+    await tryRun(args, FILE, { giveUpFfi: () => isGivenUp = true });
     assert.equal(isGivenUp, expected, args.join(" "));
   }
 });
@@ -91,7 +105,48 @@ Deno.test("check says what a configuration amounts to", async () => {
     out,
     `-: ok\npublic key ${PUBLIC}; address 10.9.0.1/24; UDP port 51820; 0 peers; no proxy\n`,
   );
-  assert.equal(error, "warning: -:5: DNS: has no effect yet\n");
+  assert.equal(error, `${NOTHING("-")}warning: -:5: DNS: has no effect yet\n`);
+});
+
+Deno.test("check finds what up would be refused", async () => {
+  const cases: [string[], RegExp][] = [
+    [
+      ["--listen-address", "192.0.2.7"],
+      /^--listen-address: 192\.0\.2\.7 is not an address of this host/,
+    ],
+    [["--fw-mark", "7", "--no-ffi"], /^--fw-mark: /],
+  ];
+  for (const [args, message] of cases) {
+    const { status, out, error } = await tryRun(["check", "-", ...args], FILE);
+    assert.deepEqual([status, out], [2, ""], args.join(" "));
+    assert.match(error, message);
+  }
+  // The port of the gateway that runs is no mistake of its file.
+  const taken = Deno.listenDatagram({ transport: "udp", hostname: "0.0.0.0", port: 0 });
+  const { port } = taken.addr as Deno.NetAddr;
+  const flags = ["--listen-port", `${port}`, "--listen-address", "127.0.0.1"];
+  assert.equal((await tryRun(["check", "-", ...flags], FILE)).status, 0);
+  taken.close();
+});
+
+Deno.test("a command line of up is checked by exchanging the word", async () => {
+  const flags = [
+    ...["--name", "wg7", "--log-level", "debug", "--log-format", "json", "--crypto", "noble"],
+    ...["--no-ffi", "--no-confine", "--control-dir", "off", "--proxy-subnet", "10.50.0.0/16"],
+  ];
+  const { status, error } = await tryRun(["check", "-", ...flags], FILE);
+  assert.deepEqual([status, error], [0, ""]);
+  const { out } = await tryRun(["up", "--help"]);
+  const known = (text: string) =>
+    [...text.matchAll(/(?<= )--[a-z-]+/g)].map(([flag]) => flag).sort();
+  assert.deepEqual(known((await tryRun(["check", "--help"])).out), known(out));
+  const odd = `${await Deno.makeTempDir()}/a name that is too long.conf`;
+  await Deno.writeTextFile(odd, FILE, { mode: 0o600 });
+  assert.match(
+    (await tryRun(["check", odd])).error,
+    /: its name is no interface's: no control socket without --name\n$/,
+  );
+  await Deno.remove(odd.replace(/\/[^/]*$/, ""), { recursive: true });
 });
 
 Deno.test("check reports every problem and ends with status 2", async () => {
@@ -193,13 +248,35 @@ Deno.test("a file that everybody may read gets a warning, by wg-quick's rule", {
       errors.push((await tryRun(["check", path])).error);
     }
     assert.deepEqual(errors, [
-      `warning: ${path}: is world accessible, expected mode 600\n`,
-      "",
-      "",
+      `warning: ${path}: is world accessible, expected mode 600\n${NOTHING(path)}`,
+      NOTHING(path),
+      NOTHING(path),
     ]);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
+});
+
+Deno.test("strip prints what wg takes, and nothing of ours", async () => {
+  const text =
+    `# the site\n[interface] # x\nprivatekey=${PRIVATE}\nAddress = 10.9.0.1/24\nlistenport= 7\n` +
+    "FwMark = 0x2a\nDNS = 1.1.1.1\nMTU = 1300\nPostUp = a, b\nControlDir = off\nPeerToPeer = true\n" +
+    `[Peer] # laptop\nPublicKey = ${
+      PUBLIC.replace("HI", "HJ")
+    }\nName = tv\nAllowedIPs = 10.9.0.2/32\n` +
+    `PresharedKey = ${PRIVATE}\nAllowedIPs = fd09::2\nEndpoint = a.example:7\nPersistentKeepalive = off\n` +
+    "[Proxy]\nSubnets = 10.50.0.0/16\n";
+  const stripped = `[Interface]\nPrivateKey = ${PRIVATE}\nListenPort = 7\nFwMark = 0x2a\n\n` +
+    `[Peer]\nPublicKey = ${PUBLIC.replace("HI", "HJ")}\nPresharedKey = ${PRIVATE}\n` +
+    "AllowedIPs = 10.9.0.2/32, fd09::2\nEndpoint = a.example:7\nPersistentKeepalive = off\n";
+  assert.deepEqual(await tryRun(["strip", "-"], text), { status: 0, out: stripped, error: "" });
+  assert.deepEqual(await tryRun(["strip", "-"], stripped), { status: 0, out: stripped, error: "" });
+  const wrong = await tryRun(["strip", "-"], text.replace("listenport= 7", "listenport= x"));
+  assert.deepEqual([wrong.status, wrong.out], [2, ""]);
+  assert.equal(
+    (await tryRun(["strip", "-"], text, { outputIsWorldAccessible: () => true })).error,
+    "Warning: writing to world accessible file.\n",
+  );
 });
 
 Deno.test("genkey makes clamped keys, genpsk any", async () => {
@@ -261,6 +338,7 @@ async function tryRun(args: string[], input = "", terminal: Partial<Terminal> = 
     outputIsWorldAccessible: () => false,
     columns: () => undefined,
     giveUpFfi() {},
+    watchHangUp: () => () => false,
     ...terminal,
   });
   return { status, out, error };

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { run } from "../../../proxy/cli/program.ts";
 import { formatAgo, formatBytes, formatSeconds } from "../../../proxy/cli/show_format.ts";
 import type { Terminal } from "../../../proxy/cli/terminal.ts";
-import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/config/base64.ts";
+import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
 import { ControlLab, hexKey } from "../control/lab.ts";
 
 const privateKey = generatePrivateKey();
@@ -20,6 +20,7 @@ async function wirestack(...args: string[]) {
     readInput: () => Promise.resolve(new Uint8Array()),
     outputIsWorldAccessible: () => false,
     giveUpFfi() {},
+    watchHangUp: () => () => false,
     columns: () => undefined,
   };
   return { status: await run(args, terminal), out, error };
@@ -91,6 +92,52 @@ Deno.test("show has wg's blocks and the gateway's, and hides the secrets", async
   assert.deepEqual(JSON.parse((await wirestack("show", "--json", ...folder)).out).length, 1);
 });
 
+Deno.test("show calls peers by their names, wherever these came from", async () => {
+  const key = encodeKey(new Uint8Array(32).fill(5));
+  const peers = [{ publicKey: key, name: "laptop" }];
+  await using lab = await ControlLab.start({ ...CONFIG, peers });
+  const folder = ["--control-dir", lab.directory];
+  assert.match((await wirestack("show", ...folder)).out, /\npeer: BQUF\S+\n {2}name: laptop\n/);
+  lab.next = { ...CONFIG, peers: [{ ...peers[0]!, name: "desktop" }] };
+  assert.equal((await wirestack("reload", ...folder)).status, 0);
+  const { peers: [peer] } = JSON.parse((await wirestack("show", "lab", "--json", ...folder)).out);
+  assert.deepEqual([peer.publicKey, peer.name], [key, "desktop"]);
+});
+
+Deno.test("reload says what has changed", async () => {
+  const peer = (number: number, name?: string) => ({
+    publicKey: encodeKey(new Uint8Array(32).fill(number)),
+    ...(name && { name }),
+  });
+  await using lab = await ControlLab.start({ ...CONFIG, peers: [peer(5, "laptop"), peer(6)] });
+  const folder = ["--control-dir", lab.directory];
+  lab.next = {
+    interface: { ...CONFIG.interface, listenAddress: "127.0.0.1" },
+    peers: [{ ...peer(5, "laptop"), allowedIps: "10.9.0.2" }, peer(7, "tv")],
+    proxy: { subnets: ["10.60.0.0/16"], maxDials: 7, map: "10.60.0.1=127.0.0.1" },
+  };
+  assert.deepEqual(await wirestack("reload", ...folder), {
+    status: 0,
+    error: "",
+    out: "lab: reloaded\n  ListenAddress: default -> 127.0.0.1\n" +
+      "  Subnets: 10.60.0.0/16 added, 10.50.0.0/16 removed\n  Protocols: tcp removed\n" +
+      "  Map: 10.60.0.1=127.0.0.1 added\n  MaxDials: default -> 7\n" +
+      `  peer ${peer(6).publicKey}: removed\n  peer laptop: changed\n  peer tv: added\n`,
+  });
+  lab.next = {
+    ...lab.next,
+    interface: { ...lab.next.interface, privateKey: encodeKey(generatePrivateKey()) },
+  };
+  assert.equal(
+    (await wirestack("reload", ...folder)).out,
+    "lab: reloaded\n  PrivateKey: another one\n",
+  );
+  assert.equal(
+    (await wirestack("reload", ...folder)).out,
+    "lab: reloaded, nothing has changed\n",
+  );
+});
+
 Deno.test("show and reload name what is missing", async () => {
   const directory = await Deno.makeTempDir();
   try {
@@ -99,7 +146,7 @@ Deno.test("show and reload name what is missing", async () => {
       [["show", "wg9"], 1, /^wirestack: wg9: not running \(nobody listens at .*\/wg9\.sock\)\n$/],
       [["show", "a b"], 1, /^wirestack: NAME: is no interface's, expected 1 to 15 of /],
       [["show", "/x/a b.conf"], 1, /^wirestack: the file's name: is no interface's/],
-      [["show"], 0, /^$/],
+      [["show"], 1, /^wirestack: no gateway runs \(nobody listens in \S+\)\n$/],
       [["reload"], 1, /^wirestack: NAME: missing, and no gateway runs in /],
       [["reload", "./wg9.conf"], 1, /^wirestack: wg9: not running/],
       [["reload", "a", "b"], 2, /too many arguments/],
@@ -123,8 +170,9 @@ Deno.test("reload says what was wrong with status 2, what could not change, and 
     out: "",
     error: "wg0.conf:3: MTU: 7 is out of range, expected 576 to 65475\n",
   });
-  lab.next = lab.next.replace("MTU = 7", "MTU = 1300");
+  lab.next = lab.next.replace("MTU = 7", "MTU = 1300") +
+    "[Proxy]\nSubnets = 10.50.0.0/16\nProtocols = tcp\n";
   const { status, out, error } = await wirestack("reload", "lab", ...folder);
-  assert.deepEqual([status, out], [0, "lab: reloaded\n"]);
+  assert.deepEqual([status, out], [0, "lab: reloaded, nothing has changed\n"]);
   assert.match(error, /^warning: wg0.conf:3: MTU: cannot change while running/m);
 });

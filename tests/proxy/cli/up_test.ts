@@ -5,7 +5,7 @@ import { StopRequests } from "../../../proxy/cli/signals.ts";
 import type { Terminal } from "../../../proxy/cli/terminal.ts";
 import { type RunningGateway, up } from "../../../proxy/cli/up.ts";
 import { loadConfig, SettingError } from "../../../proxy/config/config.ts";
-import { publicKeyOf } from "../../../proxy/config/base64.ts";
+import { publicKeyOf } from "../../../proxy/base64.ts";
 import type { LogFormat } from "../../../proxy/log/log.ts";
 
 const PRIVATE = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
@@ -14,19 +14,20 @@ const FILE = `[Interface]\nPrivateKey = ${PRIVATE}\nAddress = 10.9.0.1/24\nListe
   "DNS = 1.1.1.1\n[Proxy]\nSubnets = 10.50.0.0/16\n";
 
 Deno.test("a gateway says where it listens, runs until a signal, and ends with status 0", async () => {
-  const run = startUp();
+  const run = startUp({ confinement: "confined: files by Landlock 7" });
   await run.logged("listening");
   assert.deepEqual(run.lines(), [
     "warning config: wg0.conf:5: DNS: has no effect yet",
     `info    wirestack: listening on UDP port 51820, public key ${PUBLIC}, address 10.9.0.1/24, peers 0, ` +
-    "proxy tcp and udp on nic2 for 10.50.0.0/16",
+    "proxy tcp and udp on nic2 for 10.50.0.0/16, UDP in batches (FFI)",
+    "info    wirestack: confined: files by Landlock 7",
   ]);
   run.signals.stop();
   run.signals.stop();
   assert.equal(await run.status, 0);
   assert.deepEqual(run.closes, [{ graceMs: 5000 }], "the duplicate of npx is no second request");
   assert.deepEqual(run.exits, []);
-  assert.deepEqual(run.lines().slice(2), [
+  assert.deepEqual(run.lines().slice(3), [
     "info    wirestack: stopping, connections have 5 s",
     "info    wirestack: stopped",
   ]);
@@ -71,6 +72,18 @@ Deno.test("SIGUSR2 logs the counters as one object, SIGHUP reloads", async () =>
   }
 });
 
+Deno.test("SIGHUP ends a gateway whose terminal is gone", async () => {
+  const fake: Fake = {};
+  const run = startUp(fake);
+  await run.logged("listening");
+  run.signals.reload();
+  fake.hasHungUp = true;
+  run.signals.reload();
+  assert.equal(await run.status, 0);
+  assert.deepEqual([run.reloads.length, run.closes], [1, [{ graceMs: 5000 }]]);
+  assert.ok(run.output().includes("the terminal is gone: stopping, connections have 5 s"));
+});
+
 Deno.test("a port in use is an error of the line that names it", async () => {
   const error = new SettingError(
     ["interface", "listenPort"],
@@ -99,9 +112,11 @@ Deno.test("a gateway that fails ends with status 1 and one line", async () => {
 });
 
 interface Fake {
+  confinement?: string;
   start?: () => Promise<void>;
   closed?: Promise<void>;
   format?: LogFormat;
+  hasHungUp?: boolean;
 }
 
 /** `up` in this process with a gateway that does nothing. */
@@ -113,6 +128,7 @@ function startUp(fake: Fake = {}) {
   const exits: number[] = [];
   let wake = Promise.withResolvers<void>();
   const terminal = {
+    watchHangUp: () => () => fake.hasHungUp ?? false,
     error(text: string) {
       output += text;
       wake.resolve();
@@ -137,9 +153,11 @@ function startUp(fake: Fake = {}) {
       get: () => "",
       set: () => undefined,
       stats: () => ({}),
-      reload: () => Promise.resolve(reloads.push(1)).then(() => []),
+      reload: () => Promise.resolve(reloads.push(1)).then(() => ({ warnings: [], changes: [] })),
     }),
     control: { directory: "off" },
+    udp: "UDP in batches (FFI)",
+    ...(fake.confinement !== undefined && { confinement: fake.confinement }),
     listen(given) {
       handlers = given;
       return () => handlers = undefined;

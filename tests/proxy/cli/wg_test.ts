@@ -96,6 +96,7 @@ async function wirestack(command: string, input = ""): Promise<Result> {
     outputIsWorldAccessible: () => false,
     columns: () => undefined,
     giveUpFfi() {},
+    watchHangUp: () => () => false,
   });
   return result;
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type ConfigInput, loadConfig } from "../../../proxy/config/config.ts";
-import { encodeKey } from "../../../proxy/config/base64.ts";
+import { encodeKey } from "../../../proxy/base64.ts";
 
 const PRIVATE = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
 const PEER = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=";
@@ -72,7 +72,43 @@ Map = 10.50.0.1/32 -> 127.0.0.1/32
       udpDnsIdleMs: 30000,
     },
     limits: { maxDials: 2048, maxTcpConnections: 16384, maxUdpSessions: 4096 },
+    udpFiltering: "address",
   });
+});
+
+Deno.test("a peer's name is its Name, or else the comment behind or below its header", () => {
+  const keys = Array.from({ length: 8 }, (_, i) => encodeKey(new Uint8Array(32).fill(i + 9)));
+  const names = (...sections: string[]) =>
+    loadConfig(
+      INTERFACE +
+        sections.map((text, i) => text.replace("KEY", `PublicKey = ${keys[i]}`)).join("\n"),
+    ).config.peers.map(({ name }) => name);
+  assert.deepEqual(
+    names(
+      "[Peer]\nName = Laptop of A. B.\n# not this\nKEY",
+      "[Peer] # phone\nKEY",
+      "[Peer]\n#  tablet \nKEY",
+      "[Peer]\nKEY\n# too late",
+      "[Peer]\n\n# too far\nKEY",
+      "[Peer]\n# Phone\nKEY",
+      "[Peer]\n# Endpoint = a:1\nKEY",
+      `[Peer]\n# ${"a".repeat(43)}\nKEY`,
+    ),
+    ["Laptop of A. B.", "phone", "tablet", ...Array(5).fill(undefined)],
+  );
+  // A Name further down counts more than a comment further up.
+  assert.deepEqual(names("[Peer] # phone\nKEY", "[Peer]\nName = phone\nKEY"), [undefined, "phone"]);
+  const object = { interface: { privateKey: PRIVATE }, peers: [{ publicKey: PEER, name: "tv" }] };
+  assert.equal(loadConfig(object).config.peers[0]!.name, "tv");
+});
+
+Deno.test("keys of WireGuard's apps are read with a warning", () => {
+  const { warnings } = loadConfig(`${INTERFACE}ExcludedApplications = com.a, com.b\n`, {
+    file: "f",
+  });
+  assert.deepEqual(warnings, [
+    "f:3: ExcludedApplications: has no effect: it is for WireGuard's app on a phone",
+  ]);
 });
 
 Deno.test("an embedder's object and the file mean the same", () => {
@@ -247,4 +283,14 @@ Deno.test("ten thousand peers load quickly", () => {
   assert.equal(config.peers.length, 10_000);
   // Some 0.3 s; quadratic behaviour would take minutes.
   assert.ok(performance.now() - start < 10_000);
+});
+
+Deno.test("a map to 0.0.0.0 or :: is loopback's, and said to be", () => {
+  const privateKey = encodeKey(new Uint8Array(32).fill(1));
+  const proxy = { subnets: "10.50.0.0/16", map: ["10.50.0.9 -> 0.0.0.0", "10.50.0.8 -> ::"] };
+  const { warnings } = loadConfig({ interface: { privateKey }, proxy });
+  assert.deepEqual(warnings, [
+    "proxy.map[0]: 0.0.0.0 is this host's loopback: all that listens there can be reached at 10.50.0.9/32",
+    "proxy.map[1]: :: is this host's loopback: all that listens there can be reached at 10.50.0.8/32",
+  ]);
 });

@@ -48,8 +48,8 @@ const CASES: readonly [name: string, text: string, lines: readonly string[]][] =
   ["an unknown section", `${INTERFACE}[Peeer]\nPublicKey = x\n`, [
     "wg0.conf:3: [Peeer]: unknown section, did you mean [Peer]?",
   ]],
-  ["a section nobody knows", `${INTERFACE}[Resolve]\n`, [
-    "wg0.conf:3: [Resolve]: unknown section, expected [Interface], [Peer] or [Proxy]",
+  ["a section nobody knows", `${INTERFACE}[Jumbo]\n`, [
+    "wg0.conf:3: [Jumbo]: unknown section, expected [Interface], [Peer] or [Proxy]",
   ]],
   ["a malformed section", `${INTERFACE}[Peer\n`, [
     "wg0.conf:3: section: malformed, expected [Interface], [Peer] or [Proxy]",
@@ -63,6 +63,47 @@ const CASES: readonly [name: string, text: string, lines: readonly string[]][] =
   ["a key nobody knows", `${INTERFACE}Jumbo = yes\n`, [
     "wg0.conf:3: Jumbo: unknown key, expected one that [Interface] has (see docs/configuration.md)",
   ]],
+  [
+    "a semicolon for a comment",
+    `${INTERFACE}; the laptop\n;MTU = 1380\nMTU = 1380 ; less\nPostUp = a ; b\n${PEER_SECTION};PresharedKey = ${PRIVATE}\n`,
+    [
+      "wg0.conf:3: line: a ; begins no comment here, expected # in its place",
+      "wg0.conf:4: line: a ; begins no comment here, expected # in its place",
+      "wg0.conf:5: MTU: a ; begins no comment here, expected # in its place",
+      "wg0.conf:9: line: a ; begins no comment here, expected # in its place",
+    ],
+  ],
+  [
+    "other programs' files",
+    `${INTERFACE}Jc = 4\nh1 = 1\n${PEER_SECTION}Reserved = 1,2,3\n[Socks5]\nBindAddress = a\n[WireGuardPeer]\n`,
+    [
+      "wg0.conf:3: Jc: is AmneziaWG's, another protocol than WireGuard, expected a file without it, " +
+      "and a plain WireGuard at the other end",
+      "wg0.conf:4: h1: is AmneziaWG's, another protocol than WireGuard, expected a file without it, " +
+      "and a plain WireGuard at the other end",
+      "wg0.conf:7: Reserved: is of WARP's clients, which send it in WireGuard's reserved bytes; this " +
+      "gateway sends zeros, as WireGuard does, expected a file without it",
+      "wg0.conf:8: [Socks5]: is wireproxy's, which this gateway does not have, expected a file without it",
+      "wg0.conf:10: [WireGuardPeer]: is systemd-networkd's, expected a wg-quick file",
+    ],
+  ],
+  [
+    "a name twice",
+    `${INTERFACE}${PEER_SECTION}Name = Laptop\n[Peer]\nName = laptop\nPublicKey = ${OWN_PUBLIC}\n`,
+    [
+      "wg0.conf:7: Name: laptop is another peer's too, expected each name once (the first is at wg0.conf:5)",
+      "wg0.conf:8: PublicKey: is this gateway's own key, expected another one",
+    ],
+  ],
+  [
+    "names that are none",
+    `${INTERFACE}${PEER_SECTION}Name = 10.9.0.2\n[Peer]\nName = a,b\n`,
+    [
+      'wg0.conf:5: Name: "10.9.0.2" is no name, expected 1 to 64 of a-z A-Z 0-9 . _ @ - and blanks inside',
+      "wg0.conf:6: PublicKey: missing, expected the peer's public key",
+      'wg0.conf:7: Name: "a,b" is no name, expected 1 to 64 of a-z A-Z 0-9 . _ @ - and blanks inside',
+    ],
+  ],
   ["a key of another section", `${INTERFACE}AllowedIPs = 10.0.0.0/8\n`, [
     "wg0.conf:3: AllowedIPs: does not belong in [Interface], expected in [Peer]",
   ]],

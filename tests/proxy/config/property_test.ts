@@ -92,6 +92,7 @@ Deno.test("a file that was written is read as what was written", () => {
     peers: fc.uniqueArray(
       fc.record({
         publicKey: key,
+        name: fc.uuid(),
         presharedKey: key,
         allowedIps: fc.array(prefix),
         endpoint: port.map((port) => `vpn.example.com:${port}`),

@@ -10,7 +10,8 @@ import type { ControlTimeouts } from "../../../proxy/control/connection.ts";
 import { controlHandlers } from "../../../proxy/control/handlers.ts";
 import { ControlServer } from "../../../proxy/control/server.ts";
 import { Gateway } from "../../../proxy/gateway/gateway.ts";
-import { encodeKey, generatePrivateKey } from "../../../proxy/config/base64.ts";
+import { encodeKey, generatePrivateKey } from "../../../proxy/base64.ts";
+import { startGateway } from "../start.ts";
 
 export class ControlLab implements AsyncDisposable {
   readonly gateway: Gateway;
@@ -40,8 +41,8 @@ export class ControlLab implements AsyncDisposable {
     ffi?: boolean,
   ): Promise<ControlLab> {
     const directory = await Deno.makeTempDir();
-    const { config: started } = loadConfig(config);
-    const gateway = await Gateway.start(started, { ...(ffi !== undefined && { ffi }) });
+    const started = loadConfig(config);
+    const gateway = await startGateway(started.config, ffi === undefined ? {} : { ffi });
     const box: { lab?: ControlLab } = {};
     // deno-lint-ignore require-await -- what is wrong with the text is a rejection
     const load = async () => loadConfig(box.lab!.next, { file: "wg0.conf" });
@@ -71,6 +72,9 @@ export class ControlLab implements AsyncDisposable {
     await Deno.remove(this.directory, { recursive: true });
   }
 }
+
+/** The answer to a reload that nothing was wrong with. */
+export const RELOADED = /^(?:change=\S+\n)*errno=0\n\n$/;
 
 export function newConfig(): ConfigInput {
   return {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { parseIpAddress } from "../../../proxy/config/address.ts";
-import { generatePrivateKey, publicKeyOf } from "../../../proxy/config/base64.ts";
-import { udpBindDefault } from "../../../proxy/bind/udp_open.ts";
+import { parseIpAddress } from "../../../proxy/address.ts";
+import { generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
+import { preset } from "../../preset.ts";
 import { ControlLab, hexKey, newConfig } from "./lab.ts";
 
 const ZERO = "0".repeat(64);
@@ -75,7 +75,7 @@ Deno.test("a request that is wrong anywhere changes nothing, and the next one is
     ["listen_port=", -22],
     ["listen_port=1e3", -22],
     ["fwmark=4294967296", -22],
-    ...udpBindDefault.ffi ? [] : [["fwmark=7", -95]] as [string, number][],
+    ...preset.ffi ? [] : [["fwmark=7", -95]] as [string, number][],
     ["replace_peers=false", -22],
     ["allowed_ip=10.0.0.0/8", -22],
     ["colour=red", -22],
@@ -246,7 +246,8 @@ Deno.test("what is set to what it is already changes nothing: no other socket, n
       "allowed_ip=10.9.0.2/32\n\n",
   );
   const { engine } = lab.gateway;
-  const bind = engine.bind;
+  const { udp } = lab.gateway;
+  const { port } = udp;
   const [peer] = engine.device.peers();
   const identity = engine.device.publicKey;
   const answer = await lab.ask("get=1\n\n");
@@ -257,7 +258,8 @@ Deno.test("what is set to what it is already changes nothing: no other socket, n
   // As from a file without ListenPort: any port, which it has.
   assert.equal(await lab.ask("set=1\nlisten_port=0\n\n"), "errno=0\n\n");
   assert.equal(await lab.ask("get=1\n\n"), answer);
-  assert.equal(engine.bind, bind);
+  assert.equal(lab.gateway.udp, udp);
+  assert.equal(udp.port, port);
   assert.equal(engine.device.publicKey, identity);
   assert.deepEqual([...engine.device.peers()], [peer]);
 });

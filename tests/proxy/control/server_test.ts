@@ -9,7 +9,7 @@ const HANDLERS: ControlHandlers = {
   get: () => "",
   set: () => undefined,
   stats: () => ({}),
-  reload: () => Promise.resolve([]),
+  reload: () => Promise.resolve({ warnings: [], changes: [] }),
 };
 
 Deno.test("the socket has mode 0700 from the moment it has its name, and is gone when closed", async () => {
@@ -96,10 +96,14 @@ Deno.test("several requests on one connection, in pieces of any size, are answer
   }
 });
 
-Deno.test("an empty connection is no request, an unknown operation ends the connection", async () => {
+Deno.test("an empty connection is no request; an unknown operation is EINVAL and ends the connection", async () => {
   await using lab = await ControlLab.start();
-  for (const text of ["", "hello\n", "get=2\n\n", "GET / HTTP/1.1\r\n\r\n", "\n"]) {
-    assert.equal(await lab.ask(text), "");
+  assert.equal(await lab.ask(""), "");
+  const unknown = ["hello\n", "get=2\n\n", "GET / HTTP/1.1\r\n\r\n", "\n", "get=2\n\nget=1\n\n"];
+  // What every object has is no operation.
+  const inherited = ["toString", "constructor", "__proto__", "hasOwnProperty"];
+  for (const text of [...unknown, ...inherited.map((name) => `${name}\n\n`)]) {
+    assert.equal(await lab.ask(text), "errno=-22\n\n", text);
   }
   assert.equal(await lab.ask("get=1\nx"), "errno=-22\n\n");
   assert.match(await lab.ask("get=1\n\n"), /errno=0\n\n$/);

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/config/base64.ts";
+import { pathToFileURL as toFileUrl } from "node:url";
+import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
 import { ConfigError, SettingError } from "../../../proxy/config/config.ts";
-import { Wirestack } from "../../../proxy/embed/wirestack.ts";
 import { pattern, readAll, SITE, startPair, until, writeAll } from "../pair.ts";
+import { startWirestack } from "../start.ts";
 
 const key = () => encodeKey(generatePrivateKey());
 
@@ -187,14 +188,20 @@ Deno.test("Interface = nic1 with Subnets: the others are refused", async () => {
   );
 });
 
-Deno.test("starts from text, from a file and from an object; tells everything that is wrong", async () => {
+Deno.test("starts from a path, from text and from an object; tells everything that is wrong", async () => {
   const privateKey = key();
   const text = `[Interface]\nPrivateKey = ${privateKey}\nAddress = 10.9.0.1/24\n`;
   const file = await Deno.makeTempFile();
   await Deno.writeTextFile(file, text);
   try {
-    for (const source of [text, { config: text }, { file }, { interface: { privateKey } }]) {
-      await using net = await Wirestack.start(source);
+    const url = toFileUrl(file);
+    for (
+      const source of [
+        ...[file, url, { file }, { file: url }],
+        ...[{ text }, { config: text }, { interface: { privateKey } }],
+      ]
+    ) {
+      await using net = await startWirestack(source);
       assert.equal(
         encodeKey(net.publicKey),
         encodeKey(publicKeyOf(Uint8Array.fromBase64(privateKey))),
@@ -204,16 +211,29 @@ Deno.test("starts from text, from a file and from an object; tells everything th
   } finally {
     await Deno.remove(file);
   }
-  await assert.rejects(Wirestack.start("[Interface]\nMTU = 1\n"), (error) => {
+  await assert.rejects(startWirestack({ text: "[Interface]\nMTU = 1\n" }), (error) => {
     assert.ok(error instanceof ConfigError && error.problems.length === 2);
     return true;
   });
+  await assert.rejects(startWirestack(text), (error) => {
+    assert.ok(error instanceof TypeError && !error.message.includes(privateKey));
+    assert.match(error.message, /a string is the path of a file.*\{ text \}/);
+    return true;
+  });
+  await assert.rejects(startWirestack("no-such.conf"), {
+    name: "ConfigError",
+    message: "no-such.conf: not found, expected a wg-quick file",
+  });
+  await assert.rejects(
+    startWirestack(undefined as never),
+    { name: "TypeError", message: "expected the path of a file, or an object, got undefined" },
+  );
 });
 
 Deno.test("a port in use is an error that names the setting", async () => {
-  await using net = await Wirestack.start({ interface: { privateKey: key() } });
+  await using net = await startWirestack({ interface: { privateKey: key() } });
   await assert.rejects(
-    Wirestack.start({ interface: { privateKey: key(), listenPort: net.port } }),
+    startWirestack({ interface: { privateKey: key(), listenPort: net.port } }),
     (error) => {
       assert.ok(error instanceof SettingError);
       assert.deepEqual(error.path, ["interface", "listenPort"]);
@@ -222,7 +242,7 @@ Deno.test("a port in use is an error that names the setting", async () => {
     },
   );
   await assert.rejects(
-    Wirestack.start({ interface: { privateKey: key(), listenAddress: "192.0.2.77" } }),
+    startWirestack({ interface: { privateKey: key(), listenAddress: "192.0.2.77" } }),
     (error) => error instanceof SettingError && error.path[1] === "listenAddress",
   );
 });
@@ -262,7 +282,7 @@ Deno.test("the example in the README runs", async () => {
 Deno.test("an MTU too small for IPv6 is an error that names the setting", async () => {
   const mtu = 1279;
   await assert.rejects(
-    Wirestack.start({ interface: { privateKey: key(), address: "fd09::1/64", mtu } }),
+    startWirestack({ interface: { privateKey: key(), address: "fd09::1/64", mtu } }),
     (error) => error instanceof ConfigError && /mtu: 1279 is too small/.test(error.message),
   );
 });

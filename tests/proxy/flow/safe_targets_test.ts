@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { IpAddress } from "../../../netstack/mod.ts";
-import { parseIpAddress, parsePrefix } from "../../../proxy/config/address.ts";
-import { isInspector, isSafeTarget, TargetPolicy } from "../../../proxy/flow/safe_targets.ts";
+import { parseIpAddress } from "../../../proxy/address.ts";
+import { isSafeTarget } from "../../../proxy/flow/safe_targets.ts";
 
 const ip = (text: string) => parseIpAddress(text)!;
-const map = (from: string, to: string) => ({ from: parsePrefix(from)!, to: parsePrefix(to)! });
 
 const DANGEROUS_IPV4 = [
   ...["0.0.0.0", "0.1.2.3", "127.0.0.1", "127.255.255.255", "169.254.0.1", "169.254.169.254"],
@@ -57,33 +56,4 @@ Deno.test("every IPv4-mapped and IPv4-compatible address is refused: it would pa
     bytes.fill(0xff, 10, 12);
     assert.equal(isSafeTarget(new IpAddress(bytes)), false);
   }));
-});
-
-Deno.test("a map reaches what it names, and nothing beside it", () => {
-  const policy = new TargetPolicy([map("10.50.0.1/32", "127.0.0.1/32")]);
-  assert.equal(`${policy.resolve(ip("10.50.0.1"))}`, "127.0.0.1");
-  assert.equal(`${policy.resolve(ip("10.50.0.2"))}`, "10.50.0.2");
-  assert.equal(policy.resolve(ip("127.0.0.1")), undefined);
-  assert.equal(policy.resolve(ip("::ffff:127.0.0.1")), undefined);
-});
-
-Deno.test("no map hands out the port at which SIGUSR1 opens the runtime's inspector", () => {
-  for (const text of ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"]) {
-    assert.equal(isInspector(ip(text), 9229), true, text);
-    assert.equal(isInspector(ip(text), 9228), false, text);
-  }
-  for (const text of ["10.0.0.1", "::2", "::ffff:10.0.0.1", "fd00::1"]) {
-    assert.equal(isInspector(ip(text), 9229), false, text);
-  }
-});
-
-Deno.test("a map keeps the host bits, at any prefix length and between the families", () => {
-  const policy = new TargetPolicy([
-    map("100.64.4.0/22", "192.168.8.0/22"),
-    map("fd50::/121", "10.1.1.128/25"),
-    map("100.64.0.0/16", "fd00:1::/112"),
-  ]);
-  assert.equal(`${policy.resolve(ip("100.64.6.77"))}`, "192.168.10.77");
-  assert.equal(`${policy.resolve(ip("fd50::15"))}`, "10.1.1.149");
-  assert.equal(`${policy.resolve(ip("100.64.1.2"))}`, "fd00:1::102");
 });

@@ -1,31 +1,21 @@
 import assert from "node:assert/strict";
 import type { TcpForwarderRequest, TcpRejection } from "../../../netstack/mod.ts";
-import { parseIpAddress } from "../../../proxy/config/address.ts";
-import { loadConfig, type ProxyInput, type ProxyLimits } from "../../../proxy/config/config.ts";
-import { encodeKey, generatePrivateKey } from "../../../proxy/config/base64.ts";
-import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS } from "../../../proxy/forward/subnet_proxy.ts";
-import { TargetPolicy } from "../../../proxy/flow/safe_targets.ts";
+import { parseIpAddress } from "../../../proxy/address.ts";
+import type { FlowLimits } from "../../../proxy/flow/admit.ts";
 import { TcpForwarder } from "../../../proxy/forward/tcp_forwarder.ts";
-import { parsePrefix } from "../../../proxy/config/address.ts";
-import { until } from "../pair.ts";
+import type { DialHandler } from "../../../proxy/flow/stream.ts";
+import { HostDialer } from "../../../proxy/target/tcp.ts";
+import { forwarderOptions } from "./lab.ts";
 
 const ip = (text: string) => parseIpAddress(text)!;
 
-const SHARERS = [{}, {}];
-
 /** A forwarder whose clock stands still, and requests that note how they are answered. */
-function forwarder(limits: Partial<ProxyLimits> = { maxTcpConnections: 3 }) {
-  let now = 0;
-  const from = parsePrefix("10.50.0.0/24")!;
-  const forwarder = new TcpForwarder({
-    policy: new TargetPolicy([{ from, to: parsePrefix("127.0.0.0/24")! }]),
-    isProxied: () => true,
-    // A peer for each /24 of clients.
-    sharerOf: ({ bytes }) => SHARERS[bytes[2]!],
-    settings: { timeouts: DEFAULT_TIMEOUTS, limits: { ...DEFAULT_LIMITS, ...limits } },
-    now: () => now,
-    wake() {},
-  });
+function forwarder(
+  limits: Partial<FlowLimits> = { maxTcpConnections: 3 },
+  dialer = new HostDialer(),
+) {
+  const { options, clock } = forwarderOptions(limits);
+  const forwarder = new TcpForwarder({ ...options, dialer });
   const request = (target: string, targetPort: number, client = "10.9.0.2") => {
     const answers: (TcpRejection | "accept")[] = [];
     const request = {
@@ -34,42 +24,30 @@ function forwarder(limits: Partial<ProxyLimits> = { maxTcpConnections: 3 }) {
       target: ip(target),
       targetPort,
       ingress: undefined as never,
+      from: undefined,
       onAborted: undefined as (() => void) | undefined,
       accept: () => void answers.push("accept"), // the client has given up in between
       reject: (how: TcpRejection) => void answers.push(how),
-    } satisfies TcpForwarderRequest;
-    forwarder.request(request);
+    };
+    forwarder.request(request as unknown as TcpForwarderRequest);
     return { answers, request };
   };
-  return { forwarder, request, setNow: (ms: number) => now = ms };
+  return { forwarder, request, clock, admission: options.admission };
 }
 
-/** A listener that nobody accepts from: its queue of connections is full, it answers no SYN. */
-async function silentPort(): Promise<{ port: number } & Disposable> {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 1 });
-  const { port } = listener.addr;
-  const queued: Deno.Conn[] = [];
-  for (;;) {
-    try {
-      const signal = AbortSignal.timeout(100);
-      queued.push(await Deno.connect({ hostname: "127.0.0.1", port, signal }));
-    } catch {
-      break;
-    }
+/** A dialer whose targets say nothing until they are told to. */
+class SilentDialer extends HostDialer {
+  readonly handlers: DialHandler[] = [];
+
+  override dial(_to: unknown, _port: number, handler: DialHandler) {
+    this.handlers.push(handler);
+    return { abort() {} };
   }
-  return {
-    port,
-    [Symbol.dispose]() {
-      for (const conn of queued) conn.close();
-      listener.close();
-    },
-  };
 }
 
-Deno.test("a client that gives up ends the dial, and gets no answer", async () => {
-  using silent = await silentPort();
-  const { forwarder: tcp, request } = forwarder();
-  const { answers, request: pending } = request("10.50.0.1", silent.port);
+Deno.test("a client that gives up ends the dial, and gets no answer", () => {
+  const { forwarder: tcp, request } = forwarder({}, new SilentDialer());
+  const { answers, request: pending } = request("10.50.0.1", 80);
   assert.equal(tcp.dials, 1);
   pending.onAborted!();
   assert.deepEqual([tcp.dials, tcp.size, tcp.pollTimeout()], [0, 0, Infinity]);
@@ -88,10 +66,9 @@ Deno.test("a client that gave up when the target answers: the target is reset", 
   listener.close();
 });
 
-Deno.test("a dial ends at its limit of 5 s, with host unreachable", async () => {
-  using silent = await silentPort();
-  const { forwarder: tcp, request } = forwarder();
-  const { answers } = request("10.50.0.1", silent.port);
+Deno.test("a dial ends at its limit of 5 s, with host unreachable", () => {
+  const { forwarder: tcp, request } = forwarder({}, new SilentDialer());
+  const { answers } = request("10.50.0.1", 80);
   assert.equal(tcp.pollTimeout(), 5000);
   tcp.handleTimeout(4999);
   assert.deepEqual(answers, []);
@@ -101,29 +78,76 @@ Deno.test("a dial ends at its limit of 5 s, with host unreachable", async () => 
   assert.equal(tcp.counters.timedOut, 1);
 });
 
-Deno.test("more connections than allowed are refused", async () => {
-  using silent = await silentPort();
-  const { forwarder: tcp, request } = forwarder();
-  for (let i = 0; i < 3; i++) request("10.50.0.1", silent.port);
-  assert.deepEqual(request("10.50.0.1", silent.port).answers, ["reset"]);
+Deno.test("more connections than allowed are refused", () => {
+  const { forwarder: tcp, request } = forwarder(undefined, new SilentDialer());
+  for (let i = 0; i < 3; i++) request("10.50.0.1", 80);
+  assert.deepEqual(request("10.50.0.1", 80).answers, ["reset"]);
   assert.equal(tcp.counters.tooManyConnections, 1);
   tcp.abort();
   assert.deepEqual([tcp.dials, tcp.size], [0, 0]);
 });
 
-Deno.test("one peer's dials leave half of what may be in flight to the others", async () => {
-  using silent = await silentPort();
-  const { forwarder: tcp, request } = forwarder({ maxDials: 4 });
-  const ask = (client: string) => request("10.50.0.1", silent.port, client);
-  ask("10.9.0.2");
-  const { request: given } = ask("10.9.0.3");
-  assert.deepEqual(ask("10.9.0.4").answers, ["drop"]);
-  assert.deepEqual(ask("10.9.1.2").answers, []);
-  given.onAborted!();
-  assert.deepEqual(ask("10.9.0.4").answers, []); // what ended does not count
-  assert.deepEqual([tcp.dials, tcp.counters.tooManyDials], [3, 1]);
+Deno.test("alone a peer may have every dial; another's takes the place of the one that waits longest, in silence", () => {
+  const { forwarder: tcp, request, clock } = forwarder({ maxDials: 4 }, new SilentDialer());
+  const first = request("10.50.0.1", 80, "10.9.0.2");
+  for (let i = 2; i < 5; i++) request(`10.50.0.${i}`, 80, "10.9.0.2");
+  assert.deepEqual(request("10.50.0.9", 80, "10.9.0.2").answers, ["drop"]);
+  assert.deepEqual(request("10.50.0.9", 80, "10.9.1.2").answers, ["drop"]); // nothing waits long yet
+  clock.now = 300;
+  assert.deepEqual(request("10.50.0.9", 80, "10.9.1.2").answers, []);
+  assert.deepEqual(first.answers, ["drop"]);
+  assert.deepEqual([tcp.dials, tcp.counters.tooManyDials, tcp.counters.evicted], [4, 2, 1]);
+  request("10.50.0.9", 80, "10.9.1.2");
+  assert.deepEqual(request("10.50.0.9", 80, "10.9.1.2").answers, ["drop"]); // it has its half
   tcp.abort();
   assert.deepEqual([tcp.dials, tcp.size], [0, 0]);
+});
+
+Deno.test("2,000 dials to a network that says nothing leave room for the same peer's others, at once", () => {
+  const { forwarder: tcp, request } = forwarder({}, new SilentDialer());
+  for (let i = 0; i < 2_200; i++) request(`10.99.0.${i % 250}`, 80);
+  assert.ok(tcp.dials <= 512, `${tcp.dials} are in flight`);
+  for (let i = 0; i < 5; i++) assert.deepEqual(request("10.50.0.1", 80).answers, []);
+  tcp.abort();
+});
+
+Deno.test("addresses and networks that keep timing out are capped, until one answers", () => {
+  const dialer = new SilentDialer();
+  const { forwarder: tcp, request, clock } = forwarder({ maxDials: 1024 }, dialer);
+  for (let i = 0; i < 3; i++) request("10.99.0.1", 80);
+  clock.now = 5_000;
+  tcp.handleTimeout(5_000);
+  for (let i = 0; i < 100; i++) request("10.99.0.1", 80);
+  assert.equal(tcp.dials, 16, "one address");
+  for (let i = 0; i < 200; i++) request(`10.99.0.${2 + i}`, 80);
+  assert.equal(tcp.dials, 64, "its network");
+  dialer.handlers.at(-1)!.dialFailed("refused"); // it lives
+  for (let i = 0; i < 200; i++) request(`10.99.0.${2 + i}`, 80);
+  assert.equal(tcp.dials, 263);
+  tcp.abort();
+});
+
+Deno.test("a peer below its share gets the place of the connection that another has not used longest", () => {
+  const limits = { maxTcpConnections: 4 };
+  const { request, clock, admission, forwarder: tcp } = forwarder(limits, new SilentDialer());
+  const port = 80;
+  for (let i = 0; i < 4; i++) {
+    clock.now = i;
+    request("10.50.0.1", port, "10.9.0.2");
+  }
+  assert.deepEqual(request("10.50.0.1", port, "10.9.1.2").answers, ["reset"]); // none is idle
+  clock.now = 10_002;
+  const flows = [...admission.table.flows()];
+  flows[0]!.lastActivity = 10_000;
+  assert.deepEqual(request("10.50.0.1", port, "10.9.1.2").answers, []);
+  assert.deepEqual(flows.map(({ end }) => end), [undefined, "evicted", undefined, undefined]);
+  assert.deepEqual(request("10.50.0.1", port, "10.9.1.2").answers, []);
+  // Now each has its share.
+  clock.now = 100_000;
+  assert.deepEqual(request("10.50.0.1", port, "10.9.1.2").answers, ["reset"]);
+  assert.equal(tcp.counters.evicted, 2);
+  tcp.abort();
+  assert.equal(tcp.size, 0);
 });
 
 Deno.test("the runtime's inspector on a mapped loopback is refused", () => {
@@ -132,18 +156,9 @@ Deno.test("the runtime's inspector on a mapped loopback is refused", () => {
   assert.equal(counters.forbidden, 1);
 });
 
-Deno.test("once it is closing it refuses", async () => {
+Deno.test("once it is closing it refuses", () => {
   const { forwarder: tcp, request } = forwarder();
   tcp.close();
   assert.deepEqual(request("10.50.0.1", 80).answers, ["reset"]);
-  assert.equal(tcp.counters.closing, 1);
-  await until(() => tcp.size === 0, "nothing is left");
-});
-
-Deno.test("a proxy that is switched on later has the limits that the file has by default", () => {
-  const privateKey = encodeKey(generatePrivateKey());
-  const proxy: ProxyInput = { subnets: "10.50.0.0/16" };
-  const { config } = loadConfig({ interface: { privateKey }, proxy });
-  assert.deepEqual(config.proxy!.timeouts, DEFAULT_TIMEOUTS);
-  assert.deepEqual(config.proxy!.limits, DEFAULT_LIMITS);
+  assert.deepEqual([tcp.counters.closing, tcp.size], [1, 0]);
 });

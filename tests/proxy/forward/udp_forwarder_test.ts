@@ -1,29 +1,23 @@
 import assert from "node:assert/strict";
 import type { UdpFlow } from "../../../netstack/mod.ts";
-import { parseIpAddress, parsePrefix } from "../../../proxy/config/address.ts";
-import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS } from "../../../proxy/forward/subnet_proxy.ts";
-import { TargetPolicy } from "../../../proxy/flow/safe_targets.ts";
+import { parseIpAddress } from "../../../proxy/address.ts";
 import { UdpForwarder } from "../../../proxy/forward/udp_forwarder.ts";
+import { preset } from "../../preset.ts";
+import { forwarderOptions } from "./lab.ts";
 
 const ip = (text: string) => parseIpAddress(text)!;
-
-const SHARERS = [{}, {}];
 
 /** A forwarder with a peer for each /24 of clients, and datagrams to a target that says nothing. */
 function forwarder(maxUdpSessions: number) {
   const target = Deno.listenDatagram({ transport: "udp", hostname: "127.0.0.1", port: 0 });
   const { port } = target.addr as Deno.NetAddr;
-  const from = parsePrefix("10.50.0.0/24")!;
   let now = 0;
   const forwarder = new UdpForwarder({
-    policy: new TargetPolicy([{ from, to: parsePrefix("127.0.0.0/24")! }]),
-    isProxied: () => true,
-    isOwnSocket: () => false,
-    sharerOf: ({ bytes }) => SHARERS[bytes[2]!],
-    settings: { timeouts: DEFAULT_TIMEOUTS, limits: { ...DEFAULT_LIMITS, maxUdpSessions } },
+    ...forwarderOptions({ maxUdpSessions }).options,
     now: () => now,
-    wake() {},
     hasRoom: () => true,
+    onNoSocket: (error) => assert.fail(String(error)),
+    ffi: preset.ffi ?? false,
   });
   const open = new Set<string>();
   const datagram = (client: string, clientPort: number) => {

@@ -1,10 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import {
-  parseInterfaceAddress,
-  parseIpAddress,
-  parsePrefix,
-} from "../../../proxy/config/address.ts";
+import { parseInterfaceAddress, parseIpAddress, parsePrefix } from "../../../proxy/address.ts";
 import { freeAddress } from "../../../proxy/gateway/free_address.ts";
 
 const free = (network: string, ...taken: string[]) =>

@@ -86,6 +86,25 @@ Deno.test("a half-close the other way round: the client goes on after the target
   assert.deepEqual(await readAll(served), pattern(70_000));
 });
 
+Deno.test("a slow target gets all that a client has sent and closed, when the target itself has ended long ago", async () => {
+  await using pair = await startPair();
+  using listener = site();
+  using conn = await pair.client.connect({ hostname: SITE, port: listener.port });
+  using served = await listener.accept();
+  await served.closeWrite();
+  assert.deepEqual(await readAll(conn), new Uint8Array(0));
+  const sent = pattern(12_000_000, 6);
+  const writing = writeAll(conn, sent).then(() => conn.closeWrite());
+  const received: Uint8Array[] = [];
+  const buffer = new Uint8Array(65536);
+  for (let length; (length = await served.read(buffer)) !== null;) {
+    received.push(buffer.slice(0, length));
+    if (received.length % 8 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  await writing;
+  assert.ok(equal(new Uint8Array(await new Blob(received as BlobPart[]).arrayBuffer()), sent));
+});
+
 Deno.test("a half-closed connection that stays idle is reset on both sides after the limit", async () => {
   await using pair = await startPair({ proxy: { tcpHalfCloseTimeout: 0.3 } });
   using listener = site();
@@ -93,34 +112,24 @@ Deno.test("a half-closed connection that stays idle is reset on both sides after
   using served = await listener.accept();
   await conn.closeWrite();
   assert.deepEqual(await readAll(served), new Uint8Array(0));
-  const started = performance.now();
-  for (let i = 0; i < 4; i++) { // activity puts it off
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    await served.write(Uint8Array.of(i));
-    assert.equal(await conn.read(new Uint8Array(1)), 1);
-  }
+  // That activity puts it off is in tests/proxy/forward, with a clock that stands still.
   await assert.rejects(conn.read(new Uint8Array(1)), Deno.errors.ConnectionReset);
-  assert.ok(performance.now() - started > 600);
+  await assert.rejects(async () => {
+    for (;;) await served.write(pattern(1));
+  });
   assert.equal(pair.gateway.stats().counters.tcpForwarder!.halfClosedTooLong, 1);
 });
 
-Deno.test("a closed port is refused, in about one round trip", async () => {
+Deno.test("a closed port is refused", async () => {
   await using pair = await startPair();
   const listener = site();
   const { port } = listener;
   listener.close();
-  // The first packet also waits for the handshake.
   await assert.rejects(
     pair.client.connect({ hostname: SITE, port }),
     Deno.errors.ConnectionRefused,
   );
-  const started = performance.now();
-  await assert.rejects(
-    pair.client.connect({ hostname: SITE, port }),
-    Deno.errors.ConnectionRefused,
-  );
-  assert.ok(performance.now() - started < 500);
-  assert.equal(pair.gateway.stats().counters.tcpForwarder!.refused, 2);
+  assert.equal(pair.gateway.stats().counters.tcpForwarder!.refused, 1);
 });
 
 Deno.test("a client's reset reaches the target as a reset", async () => {
@@ -241,7 +250,6 @@ Deno.test("a target that does not answer is given up after the dial limit", asyn
     proxy: { tcpDialTimeout: 0.2 },
   });
   using silent = await silentSite();
-  const started = performance.now();
   const error = await pair.client.connect({ hostname: SITE, port: silent.port })
     .then(() => assert.fail("it was accepted"), (error) => error);
   assert.ok(
@@ -249,8 +257,6 @@ Deno.test("a target that does not answer is given up after the dial limit", asyn
       error instanceof Deno.errors.ConnectionRefused,
     `${error}`,
   );
-  const ms = performance.now() - started;
-  assert.ok(ms >= 190 && ms < 2000, `${ms} ms`);
   assert.equal(pair.gateway.stats().counters.tcpForwarder!.timedOut, 1);
 });
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { openUdpLibc, SendBatch, UdpSocket } from "../../../ffi/mod.ts";
+import type { UdpFiltering } from "../../../proxy/config/config.ts";
 import { type PairOptions, pattern, SITE, SITE_IPV6, startPair, until } from "../pair.ts";
 
 /** A UDP socket of this host that answers each datagram with the same bytes, or as told. */
@@ -72,15 +73,18 @@ Deno.test("a client's port is one port to every target, another port another", a
   assert.notEqual(one.heard[0]!.port, one.heard[1]!.port);
 });
 
-Deno.test("replies pass only from addresses that were asked, and never to another client", async () => {
-  await using pair = await startPair();
+Deno.test("replies never reach another client, nor a client that asked nobody there", async () => {
+  // Loopback's addresses are several hosts here.
+  await using pair = await startPair({
+    proxy: { map: [`${SITE} -> 127.0.0.1`, "10.50.0.2 -> 127.0.0.2"] },
+  });
   await using asked = echo("127.0.0.1");
-  await using stranger = echo("127.0.0.1");
+  await using stranger = echo("127.0.0.2");
   using a = pair.client.listenDatagram();
   using b = pair.client.listenDatagram();
   await a.send(pattern(10), to(SITE, asked.port));
   await a.receive();
-  await b.send(pattern(10), to(SITE, stranger.port));
+  await b.send(pattern(10), to("10.50.0.2", stranger.port));
   await b.receive();
   // The stranger knows a's port on the gateway, and was not asked by a.
   await stranger.socket.send(pattern(20), asked.heard[0]!);
@@ -89,6 +93,67 @@ Deno.test("replies pass only from addresses that were asked, and never to anothe
   await a.send(pattern(30), to(SITE, asked.port));
   assert.equal((await a.receive())[0].length, 30);
   assert.equal(b.dropped + a.dropped, 0);
+});
+
+/** Sends from another socket of the server's, and from another address, to who has asked it. */
+async function answers(udpFiltering: UdpFiltering | undefined) {
+  const maps = [`${SITE} -> 127.0.0.1`, "10.50.0.2 -> 127.0.0.2"];
+  await using pair = await startPair({
+    proxy: { map: maps, ...(udpFiltering && { udpFiltering }) },
+  });
+  await using server = echo("127.0.0.1");
+  await using otherPort = echo("127.0.0.1");
+  await using otherAddress = echo("127.0.0.2");
+  await using unmapped = echo("127.0.0.3");
+  using socket = pair.client.listenDatagram();
+  await socket.send(pattern(10), to(SITE, server.port));
+  await socket.receive();
+  const client = server.heard[0]!;
+  for (const sender of [unmapped, otherAddress, otherPort]) {
+    await sender.socket.send(pattern(20), client);
+  }
+  await server.socket.send(pattern(30), client); // last, on a queue that keeps the order
+  const heard: string[] = [];
+  for (let length = 0; length !== 30;) {
+    const [bytes, { hostname, port }] = await socket.receive();
+    length = bytes.length;
+    const names = new Map([
+      [server.port, "server"],
+      [otherPort.port, "other port"],
+      [otherAddress.port, "other address"],
+    ]);
+    heard.push(`${hostname} ${names.get(port)}`);
+  }
+  return { heard, unasked: pair.gateway.stats().counters.udpForwarder!.unasked };
+}
+
+Deno.test("who answers from another port of an address that was asked arrives from there, as TFTP's servers do", async () => {
+  const expected = { heard: [`${SITE} other port`, `${SITE} server`], unasked: 2 };
+  assert.deepEqual(await answers(undefined), expected);
+  assert.deepEqual(await answers("address"), expected);
+});
+
+Deno.test("UdpFiltering = address-port: only what was asked answers", async () => {
+  assert.deepEqual(await answers("address-port"), { heard: [`${SITE} server`], unasked: 3 });
+});
+
+Deno.test("UdpFiltering = endpoint: whoever a client may ask may answer it unasked", async () => {
+  const heard = ["10.50.0.2 other address", `${SITE} other port`, `${SITE} server`];
+  assert.deepEqual(await answers("endpoint"), { heard, unasked: 1 });
+});
+
+Deno.test("a session whose map goes ends, while it is busy", async () => {
+  await using pair = await startPair();
+  await using server = echo("127.0.0.1");
+  using socket = pair.client.listenDatagram();
+  await socket.send(pattern(10), to(SITE, server.port));
+  await socket.receive();
+  pair.gateway.disableProxyOnSubnet(["10.50.0.0/16"]);
+  const { counters, resources } = pair.gateway.stats();
+  assert.deepEqual([counters.udpForwarder!.revoked, resources.udpSessions], [1, 0]);
+  for (let i = 0; i < 3; i++) await socket.send(pattern(20), to(SITE, server.port));
+  await until(() => pair.gateway.stats().counters.ip!.noRoute === 3, "nothing leads there");
+  assert.equal(server.heard.length, 1);
 });
 
 Deno.test("a session ends after its idle time, sooner if it talked to name servers alone", async () => {

@@ -11,20 +11,19 @@ import {
 const SECRET = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
 const SECRET_BYTES = Uint8Array.fromBase64(SECRET);
 
-Deno.test("a line has time, level, place and message, then what the message does not show", async () => {
-  const [line] = await logged("text", "trace", () => {
+Deno.test("a line has time, level, place and message; a label is followed by what belongs to it", async () => {
+  const [line, label] = await logged("text", "trace", () => {
     getLogger(["wirestack", "tcp"]).info("dialled {target} in {ms} ms", {
       target: IpAddress.v4(10, 50, 0, 1),
       ms: 3,
       client: "10.9.0.2",
       sizes: { in: 1, out: 2n },
     });
+    getLogger(["wirestack"]).info("stats", { sizes: { in: 1, out: 2n }, name: "x" });
   });
   assert.match(line!, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z /);
-  assert.equal(
-    line!.slice(25),
-    'info    tcp: dialled 10.50.0.1 in 3 ms client="10.9.0.2" sizes={"in":1,"out":"2"}\n',
-  );
+  assert.equal(line!.slice(25), "info    tcp: dialled 10.50.0.1 in 3 ms\n");
+  assert.equal(label!.slice(25), 'info    wirestack: stats sizes={"in":1,"out":"2"} name="x"\n');
 });
 
 Deno.test("JSON lines have the properties beside the message", async () => {
@@ -42,6 +41,25 @@ Deno.test("JSON lines have the properties beside the message", async () => {
   });
 });
 
+Deno.test("values stand in the message of a JSON line as they are, whatever they are", async () => {
+  const [line] = await logged("json", "trace", () => {
+    getLogger(["wirestack", "tcp"]).info("peer {peer} at {endpoint}: {problem} {list} {missing}", {
+      peer: "laptop",
+      endpoint: "[fd09::1]:7",
+      problem: 'wg0.conf:3: MTU: "x" is not a number',
+      list: ["a", 1],
+      message: "no other",
+      level: "none",
+    });
+  });
+  const { message, level, list } = JSON.parse(line!);
+  assert.equal(
+    message,
+    'peer laptop at [fd09::1]:7: wg0.conf:3: MTU: "x" is not a number ["a",1] undefined',
+  );
+  assert.deepEqual([level, list], ["INFO", ["a", 1]]);
+});
+
 Deno.test("levels below the chosen one are silent", async () => {
   const all = await logged("text", "warning", () => {
     const log = getLogger(["wirestack"]);
@@ -54,7 +72,7 @@ Deno.test("what others send cannot look like a line of the log", async () => {
   for (const format of LOG_FORMATS) {
     const lines = await logged(format, "trace", () => {
       getLogger(["wirestack"]).info("name {name}", {
-        name: "x\n2026 error\x1b[2J\r",
+        name: "x\n2026 error\x1b[2J\r\x9b2J\x7f",
         more: "y\nz",
       });
     });

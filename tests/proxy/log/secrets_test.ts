@@ -6,17 +6,18 @@
 import assert from "node:assert/strict";
 import { reset } from "npm:@logtape/logtape@2.4.2";
 import { loadConfig } from "../../../proxy/config/config.ts";
-import { nodeCrypto } from "../../../proxy/arena/crypto.ts";
+import { fastCrypto } from "../../preset.ts";
 import {
   encodeKey,
   generatePresharedKey,
   generatePrivateKey,
   publicKeyOf,
-} from "../../../proxy/config/base64.ts";
+} from "../../../proxy/base64.ts";
 import { configureLog, LOG_FORMATS } from "../../../proxy/log/log.ts";
 import { Wirestack } from "../../../proxy/embed/wirestack.ts";
 import type { Crypto } from "../../../wireguard/mod.ts";
 import { readAll, until, writeAll } from "../pair.ts";
+import { startWirestack } from "../start.ts";
 
 const FAST = {
   rekeyAfterMs: 300,
@@ -36,11 +37,11 @@ class Recorder {
     x25519: {
       publicKey: (privateKey) => {
         this.add("private or ephemeral key", privateKey);
-        return nodeCrypto.x25519.publicKey(privateKey);
+        return fastCrypto().x25519.publicKey(privateKey);
       },
       sharedSecret: (privateKey, publicKey) => {
         this.add("private or ephemeral key", privateKey);
-        const secret = nodeCrypto.x25519.sharedSecret(privateKey, publicKey);
+        const secret = fastCrypto().x25519.sharedSecret(privateKey, publicKey);
         this.add("shared secret", secret);
         return secret;
       },
@@ -48,7 +49,7 @@ class Recorder {
     aead: {
       importKey: (key) => {
         this.add("session key", key);
-        return nodeCrypto.aead.importKey(key);
+        return fastCrypto().aead.importKey(key);
       },
     },
   };
@@ -69,7 +70,7 @@ for (const format of LOG_FORMATS) {
     const say = (...text: unknown[]) => output.push(...text.map(String));
     configureLog({ level: "trace", format, write: say });
     try {
-      await live(recorder, say);
+      await live(recorder, say, () => output.join("\n"));
     } finally {
       await reset();
     }
@@ -114,7 +115,11 @@ function has(text: string, secret: string): boolean {
 }
 
 /** Handshakes, traffic, rekeys, failures of all kinds, and configurations with mistakes in them. */
-async function live(recorder: Recorder, say: (...text: unknown[]) => void): Promise<void> {
+async function live(
+  recorder: Recorder,
+  say: (...text: unknown[]) => void,
+  said: () => string,
+): Promise<void> {
   const { crypto } = recorder;
   const secret = (key: Uint8Array, what: string) => {
     recorder.add(what, key);
@@ -132,7 +137,7 @@ async function live(recorder: Recorder, say: (...text: unknown[]) => void): Prom
   (async () => {
     for await (const conn of target) conn.readable.pipeTo(conn.writable).catch(() => {});
   })();
-  const gateway = await Wirestack.start({
+  const gateway = await startWirestack({
     interface: { privateKey: encodeKey(gatewayKey!), address: "10.9.0.1/24" },
     peers: [
       {
@@ -149,7 +154,7 @@ async function live(recorder: Recorder, say: (...text: unknown[]) => void): Prom
     proxy: { subnets: ["10.50.0.0/16"], map: ["10.50.0.1/32 -> 127.0.0.1/32"] },
   }, { crypto, timers: FAST });
   const client = (key: Uint8Array, psk: Uint8Array | undefined, address: string, port: number) =>
-    Wirestack.start({
+    startWirestack({
       interface: { privateKey: encodeKey(key), address },
       peers: [{
         publicKey: encodeKey(publicKeyOf(gatewayKey!)),
@@ -179,7 +184,9 @@ async function live(recorder: Recorder, say: (...text: unknown[]) => void): Prom
   say(JSON.stringify(gateway.stats()), JSON.stringify(good.stats()));
   say(Deno.inspect(gateway.stats(), { depth: 10 }));
   await gateway.close();
-  await new Promise((resolve) => setTimeout(resolve, 1600)); // given up, keys wiped
+  for (const line of ["given up for now", "keys wiped"]) {
+    await until(() => said().includes(line), line, 15_000);
+  }
   await Promise.all([good, wrong, stranger].map((net) => net.close()));
 
   const key = encodeKey(clientKey!);

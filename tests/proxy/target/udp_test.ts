@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { Errno } from "../../../ffi/mod.ts";
 import type { IcmpErrorKind, IpVersion } from "../../../netstack/mod.ts";
-import { parseIpAddress } from "../../../proxy/config/address.ts";
+import { parseIpAddress } from "../../../proxy/address.ts";
 import { TargetAddress } from "../../../proxy/target/address.ts";
-import { refusalKind } from "../../../proxy/target/udp_report.ts";
-import type { TargetSockets } from "../../../proxy/target/udp.ts";
-import { openTargetSockets } from "../../../proxy/target/udp_open.ts";
+import { icmpErrorOf } from "../../../proxy/target/errno.ts";
+import type { UdpTargets } from "../../../proxy/target/udp.ts";
+import { openUdpTargets } from "../../../proxy/target/udp_open.ts";
 import { pattern, until } from "../pair.ts";
 
 /** Sockets that drain and flush themselves, as the engine does. */
@@ -16,13 +16,13 @@ class Turns implements AsyncDisposable {
   turns = 0;
   /** How often a turn was asked for. */
   wakes = 0;
-  readonly sockets: TargetSockets;
+  readonly sockets: UdpTargets;
   #isScheduled = false;
   readonly #sides = new Set<Side>();
 
   constructor(ffi: boolean) {
     this.isFfi = ffi;
-    this.sockets = openTargetSockets({
+    this.sockets = openUdpTargets({
       counters: this.counters,
       now: () => performance.now(),
       wake: () => this.wake(),
@@ -63,7 +63,7 @@ class Side {
   readonly #socket;
   isClosed = false;
 
-  constructor(sockets: TargetSockets, version: IpVersion) {
+  constructor(sockets: UdpTargets, version: IpVersion) {
     this.#socket = sockets.open(version, {
       datagram: (senders, sender, buffer, offset, length) => {
         assert.ok(!this.isClosed, "nothing is handed on once it is closed");
@@ -329,7 +329,7 @@ socketTest("what the system refuses is counted, and holds up nothing", async (tu
 
 Deno.test("why a datagram was not sent is said as ICMP says it", () => {
   const { ENETUNREACH, EHOSTUNREACH, EACCES, EPERM, EINVAL } = Errno;
-  const kinds = [ENETUNREACH, EHOSTUNREACH, EACCES, EPERM, EINVAL].map(refusalKind);
+  const kinds = [ENETUNREACH, EHOSTUNREACH, EACCES, EPERM, EINVAL].map(icmpErrorOf);
   assert.deepEqual(kinds, [
     "net-unreachable",
     "host-unreachable",

@@ -23,8 +23,6 @@ const (
 	drained = 100 * time.Millisecond
 	// searchLength bounds the whole search.
 	searchLength = 40 * time.Second
-	// precision ends the search: the rates that passed and failed are so close.
-	precision = 1.04
 )
 
 // flood sends datagrams that the service returns, and counts those.
@@ -58,12 +56,16 @@ func udp(o options) error {
 		}
 	}
 	f.run(2000, o.warmup)
-	rate, note := f.search(time.Now().Add(searchLength))
+	deadline := time.Now().Add(searchLength)
+	rate, note := search(func(rate float64) (bool, bool) {
+		result := f.run(rate, trialLength)
+		return result.loss() < tolerated, float64(result.sent) < 0.9*rate*trialLength.Seconds()
+	}, time.Sleep, func() bool { return time.Now().Before(deadline) })
 	if rate == 0 {
 		return fmt.Errorf("loss at every rate")
 	}
-	// What holds for a moment may not hold for long.
-	for range 6 {
+	// What holds for a moment may not hold for long; and what fails once may have been disturbed.
+	for step := range 12 {
 		since := begin()
 		result := f.run(rate, o.length)
 		if result.loss() < tolerated {
@@ -74,47 +76,11 @@ func udp(o options) error {
 			})
 			return nil
 		}
-		rate *= 0.9
+		if step%2 == 1 {
+			rate *= 0.9
+		}
 	}
 	return fmt.Errorf("loss at %.0f per second for %v, not in short trials", rate/0.9, o.length)
-}
-
-// search returns the highest rate that passes, by doubling and bisection.
-func (f *flood) search(deadline time.Time) (rate float64, note string) {
-	passes := func(rate float64) (bool, bool) {
-		// What else runs on the machine may spoil one.
-		for range 3 {
-			result := f.run(rate, trialLength)
-			if result.loss() < tolerated {
-				return true, float64(result.sent) < 0.9*rate*trialLength.Seconds()
-			}
-		}
-		return false, false
-	}
-	low, high := 0.0, 0.0
-	for rate := 4000.0; high == 0; rate *= 2 {
-		passed, late := passes(rate)
-		if !passed {
-			high = rate
-		} else if low = rate; late {
-			return rate, "the client cannot send faster"
-		}
-	}
-	if low == 0 {
-		low = high / 32
-		if passed, _ := passes(low); !passed {
-			return 0, ""
-		}
-	}
-	for high/low > precision && time.Now().Before(deadline) {
-		middle := (high + low) / 2
-		if passed, _ := passes(middle); passed {
-			low = middle
-		} else {
-			high = middle
-		}
-	}
-	return low, ""
 }
 
 type trial struct {

@@ -1,11 +1,7 @@
 import assert from "node:assert/strict";
 import { isIP } from "node:net";
 import fc from "fast-check";
-import {
-  parseInterfaceAddress,
-  parseIpAddress,
-  parsePrefix,
-} from "../../../proxy/config/address.ts";
+import { parseInterfaceAddress, parseIpAddress, parsePrefix } from "../../proxy/address.ts";
 
 Deno.test("an address is one address for everybody: no octal, hexadecimal, short form or zone", () => {
   const refused = [

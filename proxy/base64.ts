@@ -12,11 +12,17 @@ export const KEY_LENGTH = 32;
 /** Characters in the text of a key. */
 export const KEY_TEXT_LENGTH = 44;
 
+/** A key as a program writes it: its 32 bytes, or the text that {@link encodeKey} makes of them. */
+export type KeyInput = string | Uint8Array;
+
+/** Text of a key, 44 characters. */
 export function encodeKey(key: Uint8Array): string {
   return key.toBase64();
 }
 
 /**
+ * The bytes of a key's text.
+ *
  * @returns undefined unless `text` is exactly what {@link encodeKey} writes for some key: padding
  * there, unused bits zero, nothing around it.
  */
@@ -55,19 +61,21 @@ const PKCS8_HEADER = Uint8Array.fromHex("302e020100300506032b656e04220420");
 /**
  * The X25519 public key. A private key that is not clamped is clamped.
  *
- * @throws {RangeError} if the key is not 32 bytes long.
+ * @throws {RangeError} if the key is not 32 bytes long, or not the text of as many.
  */
-export function publicKeyOf(privateKey: Uint8Array): Uint8Array {
-  if (privateKey.length !== KEY_LENGTH) {
-    throw new RangeError(`a private key has ${KEY_LENGTH} bytes, got ${privateKey.length}`);
+export function publicKeyOf(key: KeyInput): Uint8Array {
+  const privateKey = typeof key === "string" ? decodeKey(key) : key;
+  if (privateKey?.length !== KEY_LENGTH) {
+    const got = typeof key === "string" ? "a text of something else" : key.length;
+    throw new RangeError(`a private key has ${KEY_LENGTH} bytes, got ${got}`);
   }
   const der = new Uint8Array(PKCS8_HEADER.length + KEY_LENGTH);
   der.set(PKCS8_HEADER);
   der.set(privateKey, PKCS8_HEADER.length);
   // Loaded here, and not above, because it takes longer than all of `genkey`.
   const { createPrivateKey, createPublicKey } = process.getBuiltinModule("node:crypto");
-  const key = createPrivateKey({ key: der as never, format: "der", type: "pkcs8" });
+  const parsed = createPrivateKey({ key: der as never, format: "der", type: "pkcs8" });
   der.fill(0);
-  const spki = createPublicKey(key).export({ format: "der", type: "spki" });
+  const spki = createPublicKey(parsed).export({ format: "der", type: "spki" });
   return new Uint8Array(spki.subarray(spki.length - KEY_LENGTH));
 }

@@ -1,5 +1,5 @@
 /**
- * The sessions of one peer, at most three at a time: packets that were on their way when a new one
+ * The keypairs of one peer, at most three at a time: packets that were on their way when a new one
  * was agreed on still arrive under the old (whitepaper §6.3).
  *
  * @module
@@ -8,22 +8,22 @@
 import type { IndexTable } from "./index_table.ts";
 import type { Keypair } from "./keypair.ts";
 
-export class Session {
+export class Keypairs<Peer> {
   /** Used for sending. */
-  current: Keypair | undefined = undefined;
+  current: Keypair<Peer> | undefined = undefined;
   /** Only received under. */
-  previous: Keypair | undefined = undefined;
+  previous: Keypair<Peer> | undefined = undefined;
   /** Agreed on as responder; not used for sending before the initiator has shown it has the key. */
-  next: Keypair | undefined = undefined;
+  next: Keypair<Peer> | undefined = undefined;
 
-  readonly #indices: IndexTable;
+  readonly #indices: IndexTable<Peer>;
 
-  constructor(indices: IndexTable) {
+  constructor(indices: IndexTable<Peer>) {
     this.#indices = indices;
   }
 
   /** After a response was received: the key is proven, since only the responder could answer. */
-  addAsInitiator(keypair: Keypair): void {
+  addAsInitiator(keypair: Keypair<Peer>): void {
     this.#indices.addKeypair(keypair);
     if (this.next !== undefined) {
       // Both sides initiated at once. The unconfirmed session may still carry the peer's packets.
@@ -39,7 +39,7 @@ export class Session {
   }
 
   /** After a response was sent. */
-  addAsResponder(keypair: Keypair): void {
+  addAsResponder(keypair: Keypair<Peer>): void {
     this.#indices.addKeypair(keypair);
     this.#drop(this.next);
     this.#drop(this.previous);
@@ -69,7 +69,7 @@ export class Session {
     this.current = this.previous = this.next = undefined;
   }
 
-  #drop(keypair: Keypair | undefined): void {
+  #drop(keypair: Keypair<Peer> | undefined): void {
     if (keypair === undefined) return;
     this.#indices.remove(keypair.localIndex);
     keypair.destroy();

@@ -7,7 +7,7 @@
  */
 
 import ipaddr from "npm:ipaddr.js@2.5.0";
-import { IpAddress, Prefix } from "../../netstack/mod.ts";
+import { IpAddress, Prefix } from "../netstack/mod.ts";
 
 /** @returns undefined if `text` is not an IPv4 or IPv6 address. */
 export function parseIpAddress(text: string): IpAddress | undefined {

@@ -1,0 +1,214 @@
+/**
+ * Longest prefix match: which value an address belongs to. The same structure as WireGuard's allowed
+ * IPs have, in a package that stands alone.
+ *
+ * @module
+ */
+
+import { readInt32, writeUint32 } from "./bytes.ts";
+
+/** Two path-compressed binary tries, one per address family. A lookup reads the packet itself. */
+export class PrefixTable<T> {
+  #v4: Node<T> | undefined;
+  #v6: Node<T> | undefined;
+
+  /**
+   * Gives a prefix to `value`. Bits behind the length are ignored.
+   *
+   * @param address 4 or 16 bytes, network order.
+   * @returns What it had before.
+   */
+  insert(address: Uint8Array, length: number, value: T): T | undefined {
+    const leaf = prefixNode<T>(address, length);
+    leaf.value = value;
+    const v4 = address.length === 4;
+    let parent: Node<T> | undefined;
+    let node = v4 ? this.#v4 : this.#v6;
+    while (node !== undefined) {
+      const common = Math.min(commonBits(node, leaf.w0, leaf.w1, leaf.w2, leaf.w3), length);
+      if (common < node.length) break;
+      if (node.length === length) {
+        const previous = node.value;
+        node.value = value;
+        return previous;
+      }
+      parent = node;
+      node = bitAt(leaf.w0, leaf.w1, leaf.w2, leaf.w3, node.length) === 0 ? node.zero : node.one;
+    }
+    this.#replaceChild(parent, leaf, node === undefined ? leaf : join(leaf, node), v4);
+    return undefined;
+  }
+
+  /** @returns What the prefix had. */
+  remove(address: Uint8Array, length: number): T | undefined {
+    const key = prefixNode<T>(address, length);
+    const v4 = address.length === 4;
+    let grandparent: Node<T> | undefined;
+    let parent: Node<T> | undefined;
+    let node = v4 ? this.#v4 : this.#v6;
+    while (node !== undefined && node.length < length) {
+      grandparent = parent;
+      parent = node;
+      node = bitAt(key.w0, key.w1, key.w2, key.w3, node.length) === 0 ? node.zero : node.one;
+    }
+    if (node === undefined || node.length !== length || node.value === undefined) return undefined;
+    if (commonBits(node, key.w0, key.w1, key.w2, key.w3) < length) return undefined;
+    const previous = node.value;
+    node.value = undefined;
+    if (node.zero !== undefined && node.one !== undefined) return previous;
+    this.#replaceChild(parent, node, node.zero ?? node.one, v4);
+    // A branch that only joined two subtrees is not needed for one.
+    if (parent !== undefined && parent.value === undefined) {
+      const only = parent.zero === undefined ? parent.one : parent.zero;
+      if (parent.zero === undefined || parent.one === undefined) {
+        this.#replaceChild(grandparent, parent, only, v4);
+      }
+    }
+    return previous;
+  }
+
+  /** What exactly this prefix has. */
+  get(address: Uint8Array, length: number): T | undefined {
+    const key = prefixNode<T>(address, length);
+    let node = address.length === 4 ? this.#v4 : this.#v6;
+    while (node !== undefined && node.length < length) {
+      node = bitAt(key.w0, key.w1, key.w2, key.w3, node.length) === 0 ? node.zero : node.one;
+    }
+    if (node === undefined || node.length !== length) return undefined;
+    return commonBits(node, key.w0, key.w1, key.w2, key.w3) < length ? undefined : node.value;
+  }
+
+  /** Takes out every prefix that has `value`. */
+  removeValue(value: T): void {
+    for (const size of [4, 16]) {
+      const matching: Node<T>[] = [];
+      const visit = (node: Node<T> | undefined) => {
+        if (node === undefined) return;
+        if (node.value === value) matching.push(node);
+        visit(node.zero);
+        visit(node.one);
+      };
+      visit(size === 4 ? this.#v4 : this.#v6);
+      for (const { w0, w1, w2, w3, length } of matching) {
+        const address = new Uint8Array(16);
+        [w0, w1, w2, w3].forEach((bits, i) => writeUint32(address, 4 * i, bits));
+        this.remove(address.subarray(0, size), length);
+      }
+    }
+  }
+
+  /** The value of the longest prefix of the address at `offset`. Allocates nothing. */
+  lookup(buffer: Uint8Array, offset: number, version: 4 | 6): T | undefined {
+    const w0 = readInt32(buffer, offset);
+    let w1 = 0, w2 = 0, w3 = 0;
+    let bits = 32;
+    let node = this.#v4;
+    if (version === 6) {
+      w1 = readInt32(buffer, offset + 4);
+      w2 = readInt32(buffer, offset + 8);
+      w3 = readInt32(buffer, offset + 12);
+      bits = 128;
+      node = this.#v6;
+    }
+    let found: T | undefined;
+    while (node !== undefined && commonBits(node, w0, w1, w2, w3) >= node.length) {
+      if (node.value !== undefined) found = node.value;
+      if (node.length === bits) break;
+      node = bitAt(w0, w1, w2, w3, node.length) === 0 ? node.zero : node.one;
+    }
+    return found;
+  }
+
+  #replaceChild(
+    parent: Node<T> | undefined,
+    key: Node<T>,
+    child: Node<T> | undefined,
+    v4: boolean,
+  ): void {
+    if (parent === undefined) {
+      if (v4) this.#v4 = child;
+      else this.#v6 = child;
+    } else if (bitAt(key.w0, key.w1, key.w2, key.w3, parent.length) === 0) {
+      parent.zero = child;
+    } else {
+      parent.one = child;
+    }
+  }
+}
+
+/** A prefix of up to 128 bits in four words; IPv4 uses the first. */
+class Node<T> {
+  value: T | undefined = undefined;
+  zero: Node<T> | undefined = undefined;
+  one: Node<T> | undefined = undefined;
+
+  constructor(
+    readonly w0: number,
+    readonly w1: number,
+    readonly w2: number,
+    readonly w3: number,
+    readonly length: number,
+  ) {}
+}
+
+/** The subtree that holds both `leaf` and `node`, of which neither contains the other or leaf does. */
+function join<T>(leaf: Node<T>, node: Node<T>): Node<T> {
+  const common = Math.min(
+    commonBits(node, leaf.w0, leaf.w1, leaf.w2, leaf.w3),
+    leaf.length,
+    node.length,
+  );
+  const top = common === leaf.length ? leaf : masked<T>(leaf.w0, leaf.w1, leaf.w2, leaf.w3, common);
+  setChild(top, node);
+  if (top !== leaf) setChild(top, leaf);
+  return top;
+}
+
+function setChild<T>(parent: Node<T>, child: Node<T>): void {
+  if (bitAt(child.w0, child.w1, child.w2, child.w3, parent.length) === 0) parent.zero = child;
+  else parent.one = child;
+}
+
+function prefixNode<T>(address: Uint8Array, length: number): Node<T> {
+  if (address.length === 4) return masked(readInt32(address, 0), 0, 0, 0, length);
+  return masked(
+    readInt32(address, 0),
+    readInt32(address, 4),
+    readInt32(address, 8),
+    readInt32(address, 12),
+    length,
+  );
+}
+
+function masked<T>(w0: number, w1: number, w2: number, w3: number, length: number): Node<T> {
+  return new Node<T>(
+    w0 & mask(length),
+    w1 & mask(length - 32),
+    w2 & mask(length - 64),
+    w3 & mask(length - 96),
+    length,
+  );
+}
+
+/** A word with the first `bits` bits set. */
+function mask(bits: number): number {
+  if (bits <= 0) return 0;
+  return bits >= 32 ? -1 : ~(-1 >>> bits);
+}
+
+/** How many leading bits the node and an address have in common. Bits of the node's tail are zero. */
+function commonBits<T>(node: Node<T>, w0: number, w1: number, w2: number, w3: number): number {
+  if (w0 !== node.w0) return Math.clz32(w0 ^ node.w0);
+  if (w1 !== node.w1) return 32 + Math.clz32(w1 ^ node.w1);
+  if (w2 !== node.w2) return 64 + Math.clz32(w2 ^ node.w2);
+  if (w3 !== node.w3) return 96 + Math.clz32(w3 ^ node.w3);
+  return 128;
+}
+
+/** The bit at `position`, 0 being the most significant. */
+function bitAt(w0: number, w1: number, w2: number, w3: number, position: number): number {
+  if (position < 32) return w0 >>> (31 - position) & 1;
+  if (position < 64) return w1 >>> (63 - position) & 1;
+  if (position < 96) return w2 >>> (95 - position) & 1;
+  return w3 >>> (127 - position) & 1;
+}

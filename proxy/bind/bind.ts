@@ -1,0 +1,94 @@
+/**
+ * How WireGuard's datagrams travel outside of this host. UDP is one way. Another, as a stream in TLS,
+ * is a class with this interface, whose endpoints name it as their bind; an engine has any number of
+ * them, and does not know what they are.
+ *
+ * @module
+ */
+
+import type { Endpoint, Sender } from "../../wireguard/mod.ts";
+
+/** Where a bind's datagrams go to. Its {@link Sender} makes one of whoever has authenticated. */
+export interface BindEndpoint extends Endpoint {
+  /** What sends to it. */
+  readonly bind: Bind;
+}
+
+/**
+ * Takes the datagrams of a drain. The bytes are valid until the call returns, and so is the sender: one
+ * object that stands for each in turn, whose endpoints are of this bind.
+ */
+export type DatagramHandler = (
+  buffer: Uint8Array,
+  offset: number,
+  length: number,
+  from: Sender,
+) => void;
+
+/** What a bind tells the engine. Never called from within a call of the engine's to it. */
+export interface BindEvents {
+  /** Datagrams wait for {@link Bind.drain}. Once until then. */
+  onReadable(): void;
+  /** A send has settled outside of {@link Bind.flush}. */
+  onSent(): void;
+  /** Nothing will come by this bind again. */
+  onFailed(error: Error): void;
+}
+
+/**
+ * Receives and sends in the engine's turns. What it is made of (its address, transmit slots, where it
+ * receives into) its constructor is told.
+ */
+export interface Bind {
+  /** For people: logs and statistics. One word, as `udp`. */
+  readonly name: string;
+  /** Totals since the start. */
+  readonly counters: object;
+  /** Whether datagrams wait for {@link drain}. */
+  readonly hasReady: boolean;
+
+  /** Begins to receive. Called once, before anything else. */
+  start(events: BindEvents): void;
+
+  /** Hands over what has arrived, at most one batch, and asks for more. @returns how many. */
+  drain(handle: DatagramHandler): number;
+
+  /**
+   * Sends a datagram, now or with the next {@link flush}. What cannot be sent is lost and counted, as
+   * UDP is.
+   *
+   * @param to One of this bind's.
+   * @param isSlot Whether it lies in a transmit slot, which is the sender's to give away. It leaves
+   * as it is; any other buffer is copied.
+   * @returns whether the slot was taken: the bind gives it back when the send has settled. If not, it
+   * is still the sender's.
+   */
+  send(
+    to: BindEndpoint,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    isSlot: boolean,
+  ): boolean;
+
+  /** The end of a turn, or no slot is free: what waits for company is sent. */
+  flush(): void;
+
+  /** Resolves when every send has settled, or after `limitMs`. */
+  sent(limitMs: number): Promise<void>;
+
+  /** Resolves when nothing of it is left. {@link start} need not have been called. */
+  close(): Promise<void>;
+}
+
+/** The system refuses what a bind was asked for. */
+export class BindError extends Error {
+  override readonly name = "BindError";
+  readonly setting: "port" | "address" | "mark";
+
+  /** @param message `what is wrong, what was expected`, without the name of the setting. */
+  constructor(setting: BindError["setting"], message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.setting = setting;
+  }
+}

@@ -1,0 +1,72 @@
+/**
+ * `check`: whether a gateway could run with a configuration, and what it amounts to.
+ *
+ * @module
+ */
+
+import { type LoadedConfig, SettingError } from "../config/config.ts";
+import { ConfigError } from "../config/error.ts";
+import { summarize } from "../config/summary.ts";
+import { interfaceNameOf, isInterfaceName } from "../control/socket_path.ts";
+import { isDescriptor } from "./read.ts";
+import type { Terminal } from "./terminal.ts";
+
+export interface CheckOptions {
+  readonly file?: string;
+  /** A valid one. */
+  readonly name?: string;
+  /** As `up` is asked for it. */
+  readonly ffi?: boolean;
+}
+
+/** Below it a port may be root's alone. */
+const FIRST_FREE_PORT = 1024;
+
+/** @throws {ConfigError} for what `up` would be refused. */
+export async function check(
+  loaded: LoadedConfig,
+  options: CheckOptions,
+  terminal: Terminal,
+): Promise<void> {
+  const { file, name, ffi } = options;
+  await tryListening(loaded, ffi, terminal);
+  const warnings = [...loaded.warnings];
+  const isFile = file !== undefined && !isDescriptor(file);
+  if (name === undefined && isFile && !isInterfaceName(interfaceNameOf(file))) {
+    warnings.push(`${file}: its name is no interface's: no control socket without --name`);
+  }
+  for (const warning of warnings) terminal.error(`warning: ${warning}\n`);
+  terminal.out(`${file ?? "flags"}: ok\n${summarize(loaded.config)}\n`);
+}
+
+/**
+ * Opens the socket that the gateway would have, where the system may refuse it: its address, its
+ * mark, a low port. Whether another port is free is not asked: the gateway itself may be running.
+ */
+async function tryListening(
+  { config, source }: LoadedConfig,
+  ffi: boolean | undefined,
+  terminal: Terminal,
+): Promise<void> {
+  const { listenAddress, listenPort = 0, fwMark } = config;
+  const isLow = listenPort > 0 && listenPort < FIRST_FREE_PORT;
+  const isAsked = ffi === true || fwMark !== undefined || listenAddress !== undefined || isLow;
+  if (!isAsked || Deno.permissions.querySync({ name: "net" }).state !== "granted") {
+    terminal.giveUpFfi();
+    return;
+  }
+  if (ffi === false) terminal.giveUpFfi();
+  const { Gateway } = await import("../gateway/gateway.ts");
+  try {
+    Gateway.tryListening({ ...config, listenPort: isLow ? listenPort : 0 }, {
+      ...(ffi !== undefined && { ffi }),
+    });
+  } catch (error) {
+    if (!(error instanceof SettingError)) {
+      throw new ConfigError([`--ffi: ${error instanceof Error ? error.message : error}`]);
+    }
+    const isOfThePort = error.path[1] === "listenPort";
+    if (isOfThePort && !(error.cause instanceof Deno.errors.PermissionDenied)) return;
+    throw new ConfigError([`${source.label(error.path)}: ${error.message}`]);
+  }
+}

@@ -1,0 +1,45 @@
+/**
+ * `strip`: what `wg` takes of a gateway's file, as `wg-quick strip` prints it: for `wg syncconf`.
+ *
+ * @module
+ */
+
+import { loadSource } from "../config/config.ts";
+import { parseConfigFile } from "../config/file.ts";
+import { formatConfigFile } from "../config/format.ts";
+import type { InterfaceInput, PeerInput } from "../config/config.ts";
+import type { RawSection } from "../config/source.ts";
+import { readText } from "./read.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Those of wg(8), by their names in an object. */
+const OF_WG = {
+  interface: ["privateKey", "listenPort", "fwMark"],
+  peers: ["publicKey", "presharedKey", "allowedIps", "endpoint", "persistentKeepalive"],
+} as const;
+
+/**
+ * Without comments: a peer's name may be in one.
+ *
+ * @returns the exit status.
+ * @throws {ConfigError} if the file is wrong.
+ */
+export async function strip(file: string, terminal: Terminal): Promise<number> {
+  const source = parseConfigFile(await readText(file, "a wg-quick file", terminal), file);
+  loadSource(source);
+  const only = (section: unknown, fields: readonly string[]) =>
+    Object.fromEntries(
+      Object.entries(section as RawSection).filter(([name]) => fields.includes(name)),
+    );
+  const text = formatConfigFile({
+    interface: only(source.interface, OF_WG.interface) as unknown as InterfaceInput,
+    peers: (source.peers as RawSection[]).map((peer) =>
+      only(peer, OF_WG.peers) as unknown as PeerInput
+    ),
+  });
+  if (terminal.outputIsWorldAccessible()) {
+    terminal.error("Warning: writing to world accessible file.\n");
+  }
+  terminal.out(text);
+  return 0;
+}

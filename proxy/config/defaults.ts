@@ -1,0 +1,26 @@
+/**
+ * What `[Proxy]` has where it says nothing, and a proxy that is switched on without one.
+ *
+ * @module
+ */
+
+import type { ProxyLimits, ProxyTimeouts, UdpFiltering } from "./config.ts";
+
+export const DEFAULT_TIMEOUTS: ProxyTimeouts = {
+  tcpDialMs: 5_000,
+  tcpHalfCloseMs: 60_000,
+  tcpKeepAliveIdleMs: 60_000,
+  tcpKeepAliveIntervalMs: 30_000,
+  tcpKeepAliveCount: 9,
+  udpIdleMs: 60_000,
+  udpDnsIdleMs: 30_000,
+};
+
+export const DEFAULT_LIMITS: ProxyLimits = {
+  maxDials: 2_048,
+  maxTcpConnections: 16_384,
+  maxUdpSessions: 4_096,
+};
+
+/** RFC 4787 REQ-8: so that servers which answer from another port, as TFTP's, work. */
+export const DEFAULT_UDP_FILTERING: UdpFiltering = "address";

@@ -1,0 +1,111 @@
+/**
+ * Peers that an embedder adds, changes and removes while the gateway runs.
+ *
+ * @module
+ */
+
+import type { Peer } from "../../wireguard/mod.ts";
+import { encodeKey, isSameKey } from "../base64.ts";
+import {
+  ConfigError,
+  type KeyInput,
+  type ListInput,
+  loadPeer,
+  type PeerInput,
+} from "../config/config.ts";
+import type { Gateway } from "../gateway/gateway.ts";
+import { changePeer } from "../gateway/reload.ts";
+
+/** What `Wirestack.updatePeer` changes: what is missing stays, `null` takes away. */
+export interface PeerChanges {
+  /** What to call it. */
+  name?: string | null;
+  /** Counts from the next handshake. */
+  presharedKey?: KeyInput | null;
+  /** The whole list. */
+  allowedIps?: ListInput | null;
+  /** `HOST:PORT` or `[IPV6]:PORT`. Null: the peer is where its packets come from. */
+  endpoint?: string | null;
+  /** Seconds, or `"off"`. */
+  persistentKeepalive?: number | string | null;
+}
+
+/**
+ * @throws {ConfigError} naming everything that is wrong with it.
+ * @throws {Deno.errors.AlreadyExists} if there is one with this key.
+ */
+export function addPeer(gateway: Gateway, input: PeerInput): void {
+  const config = loadPeer(input);
+  const { publicKey } = config;
+  if (isSameKey(publicKey, gateway.publicKey)) {
+    throw new ConfigError(["peer.publicKey: is this gateway's own key, expected another one"]);
+  }
+  if (gateway.engine.device.peer(publicKey) !== undefined) {
+    throw new Deno.errors.AlreadyExists(
+      `there is a peer with the key ${encodeKey(publicKey)} already`,
+    );
+  }
+  checkName(gateway, config.name, undefined);
+  gateway.peers.add(config);
+  gateway.engine.wake();
+}
+
+/**
+ * @throws {ConfigError} naming everything that is wrong; then nothing has changed.
+ * @throws {Deno.errors.NotFound} if there is no such peer.
+ */
+export function updatePeer(gateway: Gateway, key: KeyInput, changes: PeerChanges): void {
+  const peer = peerOf(gateway, key);
+  if (peer === undefined) {
+    const text = typeof key === "string" ? key : encodeKey(key);
+    throw new Deno.errors.NotFound(`there is no peer with the key ${text}`);
+  }
+  const { peers } = gateway;
+  const given = Object.entries(changes).filter(([, value]) => value !== undefined);
+  const values = Object.fromEntries(given.filter(([, value]) => value !== null));
+  const next = loadPeer({ publicKey: peer.publicKey, ...values });
+  if (!isSameKey(next.publicKey, peer.publicKey)) {
+    throw new TypeError("a peer's key cannot change: remove the peer and add another");
+  }
+  const names = new Set(given.map(([name]) => name));
+  const isMoved = next.endpoint !== undefined;
+  const endpoint = names.has("endpoint") && !isMoved ? undefined : peers.location(peer);
+  const presharedKey = names.has("presharedKey") ? next.presharedKey : peer.presharedKey;
+  const name = names.has("name") ? next.name : peer.name;
+  checkName(gateway, name, peer);
+  changePeer(peers, peer, {
+    publicKey: peer.publicKey,
+    ...(name !== undefined && { name }),
+    ...(presharedKey && { presharedKey }),
+    ...(endpoint && { endpoint }),
+    allowedIps: names.has("allowedIps") ? next.allowedIps : peers.allowedIps(peer),
+    persistentKeepalive: names.has("persistentKeepalive")
+      ? next.persistentKeepalive
+      : peer.persistentKeepalive,
+  });
+  // Said once more, it is where the peer is sought, wherever it has been heard since.
+  if (isMoved) peers.setLocation(peer, next.endpoint);
+  gateway.engine.wake();
+}
+
+/** @returns whether there was one. */
+export function removePeer(gateway: Gateway, key: KeyInput): boolean {
+  const peer = peerOf(gateway, key);
+  if (peer === undefined) return false;
+  gateway.peers.remove(peer);
+  gateway.engine.wake();
+  return true;
+}
+
+/** @throws {ConfigError} if it is the name of a peer other than `self`. */
+function checkName({ engine }: Gateway, name: string | undefined, self: Peer | undefined): void {
+  for (const peer of name === undefined ? [] : engine.device.peers()) {
+    if (peer === self || peer.name?.toLowerCase() !== name!.toLowerCase()) continue;
+    throw new ConfigError([`peer.name: ${name} is another peer's too, expected each name once`]);
+  }
+}
+
+/** @throws {ConfigError} if it is no key. */
+function peerOf({ engine }: Gateway, key: KeyInput): Peer | undefined {
+  return engine.device.peer(loadPeer({ publicKey: key }).publicKey);
+}

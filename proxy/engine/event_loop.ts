@@ -1,0 +1,49 @@
+/**
+ * What an engine needs of the host: when it is, and when its turn is. A simulation has its own.
+ *
+ * @module
+ */
+
+export interface Clock {
+  /** Milliseconds, monotonic. */
+  now(): number;
+  /** Milliseconds since the Unix epoch. */
+  wallClock(): number;
+}
+
+/** When an engine has its turns. Each engine has a scheduler of its own. */
+export interface Scheduler {
+  /** Calls `run` once, after what else is waiting now. Not called again before that. */
+  soon(run: () => void): void;
+  /** Calls `run` once, in `delayMs`, instead of when it was last asked for. */
+  later(run: () => void, delayMs: number): void;
+  /** Nothing is called {@link later} any more. */
+  cancel(): void;
+}
+
+export const hostClock: Clock = {
+  now: () => performance.now(),
+  wallClock: () => Date.now(),
+};
+
+/** The most that `setTimeout` takes. */
+const MAX_DELAY_MS = 0x7fffffff;
+
+/** The runtime's event loop, in which the sockets of targets have their turns too. */
+export class EventLoop implements Scheduler {
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  soon(run: () => void): void {
+    setImmediate(run);
+  }
+
+  later(run: () => void, delayMs: number): void {
+    clearTimeout(this.#timer);
+    // Rounded up, or the timer would come before its deadline and find nothing to do.
+    this.#timer = setTimeout(run, Math.min(MAX_DELAY_MS, Math.max(0, Math.ceil(delayMs))));
+  }
+
+  cancel(): void {
+    clearTimeout(this.#timer);
+  }
+}

@@ -1,0 +1,205 @@
+/**
+ * Whether a flow may be: the one place that decides, for TCP, UDP and pings alike, whoever brings
+ * them. What it allows stays allowed only as long as it would be allowed again.
+ *
+ * @module
+ */
+
+import type { IpAddress } from "../../netstack/mod.ts";
+import { Dials } from "./dials.ts";
+import type { Flow, FlowOwner, FlowProtocol, FlowRequest } from "./flow.ts";
+import { AddressMaps, dialledAs, mapAddress, namesOwnHost } from "./maps.ts";
+import type { AddressMap } from "./maps.ts";
+import type { OwnListeners } from "./own_listeners.ts";
+import { isSafeTarget } from "./safe_targets.ts";
+import { Shares } from "./shares.ts";
+import type { FlowTable } from "./table.ts";
+import { getLogger } from "../log/logger.ts";
+
+const log = getLogger(["wirestack", "flow"]);
+
+export interface FlowLimits {
+  /** Dials in flight. */
+  readonly maxDials: number;
+  readonly maxTcpConnections: number;
+  readonly maxUdpSessions: number;
+}
+
+/** Why a flow may not be. */
+export type Refusal =
+  /** Nobody proxies that address, or not for this protocol. */
+  | "not-proxied"
+  /** An address that is never handed out by accident: see `safe_targets.ts`. */
+  | "unsafe"
+  /** An address of this host that no map names. */
+  | "own-host"
+  /** This process itself listens there. */
+  | "own-listener"
+  /** As many connections or sessions as are allowed, and nobody has to give way. */
+  | "full"
+  /** As many dials in flight as are allowed. It may be tried again. */
+  | "dials";
+
+export interface AdmissionOptions {
+  readonly table: FlowTable;
+  /** Whether the protocol is proxied for an address. */
+  isProxied(address: IpAddress, protocol: FlowProtocol): boolean;
+  /** Whether a target, not loopback, is an address of this host. In doubt it is. */
+  isOwnAddress(target: IpAddress): boolean;
+  readonly listeners: OwnListeners;
+  /** The longest `from` first. */
+  readonly maps: readonly AddressMap[];
+  /** May change while running. */
+  readonly settings: { readonly limits: FlowLimits };
+}
+
+/** A connection that has moved no byte for so long may be ended for another's sake, ms. */
+const IDLE_MS = 10_000;
+/** At most one line about it in, ms. */
+const LOG_EVERY_MS = 60_000;
+
+export class Admission {
+  readonly table: FlowTable;
+  readonly dials: Dials = new Dials();
+  /** Of TCP, those being dialled included. */
+  readonly connections: Shares = new Shares();
+  /** Of UDP: a client's address and port, whoever it talks to. */
+  readonly sessions: Shares = new Shares();
+  readonly #options: AdmissionOptions;
+  readonly #maps: AddressMaps;
+  /** An owner has no connection that is idle long enough before then. */
+  readonly #busyUntil = new WeakMap<FlowOwner, number>();
+  #evicted = 0;
+  #loggedAt = -Infinity;
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options;
+    this.table = options.table;
+    this.#maps = new AddressMaps(options.maps);
+  }
+
+  /** Replaces the maps. {@link review} follows. */
+  setMaps(maps: readonly AddressMap[]): void {
+    this.#maps.set(maps);
+  }
+
+  isMapped(address: IpAddress): boolean {
+    return this.#maps.find(address) !== undefined;
+  }
+
+  /**
+   * Lets a flow begin: sets what is dialled for it, and enters it into the table. Its carrier takes it
+   * out again.
+   */
+  admit(flow: Flow, now: number): Refusal | undefined {
+    const verdict = this.decide(flow);
+    if (typeof verdict === "string") return verdict;
+    flow.dialled = verdict;
+    if (flow.protocol === "tcp") {
+      const refusal = this.#makeRoomForDial(flow, now) ?? this.#makeRoomForConnection(flow, now);
+      if (refusal !== undefined) return refusal;
+      this.connections.take(flow.owner);
+      this.dials.begin(flow, now);
+    }
+    this.table.add(flow);
+    return undefined;
+  }
+
+  /** Without limits. @returns what is to be dialled, or why it is refused. */
+  decide({ protocol, destination, destinationPort }: FlowRequest): IpAddress | Refusal {
+    const { isProxied, isOwnAddress, listeners } = this.#options;
+    if (!isProxied(destination, protocol)) return "not-proxied";
+    // The place for rules: first match wins, and a rewrite takes the map's place.
+    const map = this.#maps.find(destination);
+    if (map === undefined && !isSafeTarget(destination)) return "unsafe";
+    const target = map === undefined ? dialledAs(destination) : mapAddress(destination, map);
+    const isOwn = (target: IpAddress) => target.isLoopback || isOwnAddress(target);
+    if ((map === undefined || !namesOwnHost(map)) && isOwn(target)) return "own-host";
+    if (listeners.has(protocol, target, destinationPort, isOwn)) return "own-listener";
+    return target;
+  }
+
+  /** What a client would have to ask for to reach `target`; undefined if it may not. */
+  reverse(request: Omit<FlowRequest, "destination">, target: IpAddress): IpAddress | undefined {
+    for (const destination of this.#maps.sources(target)) {
+      const verdict = this.decide({ ...request, destination });
+      if (typeof verdict !== "string" && verdict.equals(target)) return destination;
+    }
+    return undefined;
+  }
+
+  /**
+   * Makes room for one UDP session more, by ending the idlest of whoever has most: a client that opens
+   * port after port loses its own.
+   */
+  makeRoomForSession(owner: FlowOwner): boolean {
+    const limit = this.#options.settings.limits.maxUdpSessions;
+    if (this.sessions.total < limit) return false;
+    const giver = this.sessions.donor(owner, limit) ?? this.sessions.greediest() ?? owner;
+    const flow = this.table.idlest("udp", giver);
+    flow?.carrier?.end("evicted");
+    return flow !== undefined;
+  }
+
+  /** Looks at every live flow again: maps, subnets, listeners or limits have changed. */
+  review(): number {
+    const ended = this.table.review((flow) => {
+      const verdict = this.decide(flow);
+      return typeof verdict !== "string" && verdict.equals(flow.dialled!);
+    });
+    const { limits } = this.#options.settings;
+    return ended + this.#trim("tcp", this.connections, limits.maxTcpConnections) +
+      this.#trim("udp", this.sessions, limits.maxUdpSessions);
+  }
+
+  #trim(protocol: "tcp" | "udp", shares: Shares, limit: number): number {
+    let ended = 0;
+    for (; shares.total > limit; ended++) {
+      const flow = this.table.idlest(protocol, shares.greediest()!);
+      if (flow === undefined) break;
+      flow.carrier?.end("revoked");
+    }
+    return ended;
+  }
+
+  #makeRoomForDial(flow: Flow, now: number): Refusal | undefined {
+    const { maxDials } = this.#options.settings.limits;
+    if (this.dials.isCapped(flow, maxDials, now)) return "dials";
+    if (this.dials.size < maxDials) return undefined;
+    const dial = this.dials.displaced(flow, maxDials, now);
+    if (dial === undefined) return "dials";
+    dial.carrier!.end("evicted");
+    return undefined;
+  }
+
+  #makeRoomForConnection(flow: Flow, now: number): Refusal | undefined {
+    const { maxTcpConnections } = this.#options.settings.limits;
+    if (this.connections.total < maxTcpConnections) return undefined;
+    const giver = this.connections.donor(flow.owner, maxTcpConnections);
+    if (giver === undefined || now < (this.#busyUntil.get(giver) ?? 0)) return "full";
+    const idlest = this.table.idlest("tcp", giver)!;
+    const idleAt = idlest.lastActivity + IDLE_MS;
+    if (now < idleAt) {
+      this.#busyUntil.set(giver, idleAt); // to look sooner again would find nothing
+      return "full";
+    }
+    idlest.carrier!.end("evicted");
+    this.#logEviction(flow, giver, now);
+    return undefined;
+  }
+
+  #logEviction(flow: Flow, giver: FlowOwner, now: number): void {
+    this.#evicted++;
+    if (now - this.#loggedAt < LOG_EVERY_MS) return;
+    log.warn(
+      "all {limit} connections are in use: idle ones of {from} were reset for others ({count} so far), the last for {for}",
+      {
+        limit: this.#options.settings.limits.maxTcpConnections,
+        from: giver.name,
+        count: this.#evicted,
+        for: flow.owner.name,
+      },
+    );
+    this.#loggedAt = now;
+  }
+}

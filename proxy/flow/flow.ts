@@ -1,0 +1,143 @@
+/**
+ * One connection, session or ping, whoever brought it: who, what, verdict, numbers. Plain values: no
+ * socket and no packet.
+ *
+ * @module
+ */
+
+import type { IpAddress } from "../../netstack/mod.ts";
+
+/** `udp` is a session with one target, `icmp` a ping. */
+export type FlowProtocol = "tcp" | "udp" | "icmp";
+
+/** `half-closed`: one of the two sides has sent its last byte. */
+export type FlowState = "dialling" | "open" | "half-closed" | "ended";
+
+/** Why a flow ended. */
+export type FlowEnd =
+  /** Both sides have closed. */
+  | "closed"
+  | "reset-by-source"
+  | "reset-by-target"
+  /** The dial failed. */
+  | "refused"
+  | "timeout"
+  | "unreachable"
+  | "failed"
+  /** The source gave up, or asked anew, while the target was dialled. */
+  | "abandoned"
+  /** Nothing went either way for too long. */
+  | "idle"
+  /** It made room for a flow of somebody who has less. */
+  | "evicted"
+  /** A map, a subnet or a limit changed, and it is no longer allowed. */
+  | "revoked"
+  /** The gateway is closing, or somebody asked for it. */
+  | "aborted";
+
+/** Whose flows count together: a peer, or an inbound of this host. */
+export class FlowOwner {
+  readonly #name: () => string;
+
+  /** @param name Asked whenever it is needed: a peer may be named anew. */
+  constructor(name: () => string) {
+    this.#name = name;
+  }
+
+  /** A peer's name or public key, an inbound's name. */
+  get name(): string {
+    return this.#name();
+  }
+}
+
+/** What carries a flow's bytes, and can end it. */
+export interface FlowCarrier {
+  /** When a byte last went either way, of all flows that it carries; ms, monotonic. */
+  readonly lastActivity: number;
+  /** Ends this flow: by a RST or in silence, as its protocol has it. Others go on. */
+  endFlow(flow: Flow, why: FlowEnd): void;
+  /** Ends all that it carries. */
+  end(why: FlowEnd): void;
+  /** What is asked for now and then, and not counted as it changes. */
+  inspect(flow: Flow): FlowFigures;
+}
+
+/** Figures of a live flow. */
+export interface FlowFigures {
+  /** TCP's state towards the source; otherwise the flow's own. */
+  readonly state: string;
+  readonly rttMs: number;
+  readonly retransmits: number;
+  readonly packetsUp: number;
+  readonly packetsDown: number;
+}
+
+/** Where a flow wants to go. */
+export interface FlowRequest {
+  readonly protocol: FlowProtocol;
+  readonly owner: FlowOwner;
+  readonly source: IpAddress;
+  /** A ping's identifier. */
+  readonly sourcePort: number;
+  /** As the source says it. */
+  readonly destination: IpAddress;
+  /** 0 for a ping. */
+  readonly destinationPort: number;
+}
+
+let lastSequence = 0;
+const PROCESS = crypto.getRandomValues(new Uint8Array(8)).toHex();
+
+export class Flow implements FlowRequest {
+  readonly protocol: FlowProtocol;
+  readonly owner: FlowOwner;
+  readonly source: IpAddress;
+  readonly sourcePort: number;
+  /** Another object with the same bytes may take its place. */
+  destination: IpAddress;
+  readonly destinationPort: number;
+  /** What is dialled for it, once it is admitted: the destination after maps. */
+  dialled: IpAddress | undefined = undefined;
+  /** Milliseconds, monotonic. */
+  readonly startedAt: number;
+  lastActivity: number;
+  /** Towards the target, and towards the source. */
+  bytesUp = 0;
+  bytesDown = 0;
+  /** Of UDP and pings; TCP's are in {@link FlowCarrier.inspect} until it ends. */
+  packetsUp = 0;
+  packetsDown = 0;
+  state: FlowState = "dialling";
+  /** Why it ended; undefined while it lives. */
+  end: FlowEnd | undefined = undefined;
+  carrier: FlowCarrier | undefined = undefined;
+  /** Above that of every earlier flow. */
+  readonly sequence: number = ++lastSequence;
+  /** Places in the table and among the dials, -1 = not there. */
+  tablePlace = -1;
+  dialPlace = -1;
+
+  constructor(
+    protocol: FlowProtocol,
+    owner: FlowOwner,
+    source: IpAddress,
+    sourcePort: number,
+    destination: IpAddress,
+    destinationPort: number,
+    now: number,
+  ) {
+    this.protocol = protocol;
+    this.owner = owner;
+    this.source = source;
+    this.sourcePort = sourcePort;
+    this.destination = destination;
+    this.destinationPort = destinationPort;
+    this.startedAt = now;
+    this.lastActivity = now;
+  }
+
+  /** 32 hex digits; no other flow of any process has them. */
+  get id(): string {
+    return PROCESS + this.sequence.toString(16).padStart(16, "0");
+  }
+}

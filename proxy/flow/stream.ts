@@ -1,0 +1,97 @@
+/**
+ * What a flow's bytes travel by: a stream, and what makes one from a destination. A tunnel's end, a
+ * socket of this host, a TLS or HTTP body are all the same to whoever joins two of them.
+ *
+ * Called back, not awaited: no promise and no object for a chunk. Bytes are lent, in both directions.
+ *
+ * @module
+ */
+
+import type { IpAddress } from "../../netstack/mod.ts";
+
+/** How a stream was broken off. */
+export type StreamError =
+  /** By the other end. */
+  | "reset"
+  /** It went silent, or its host failed. */
+  | "failed";
+
+/** One end of a byte stream, from its being connected on. */
+export interface ByteStream {
+  /** Whom it tells. Undefined: nobody, any more. */
+  handler: StreamHandler | undefined;
+
+  /**
+   * Sends `length` bytes of `buffer`.
+   *
+   * @param isLent Whether the bytes stay as they are until {@link StreamHandler.drained}. If not, what
+   * is not sent at once is copied.
+   * @returns true if it is done with the buffer; false if there is more to send: then nothing may be
+   * written until {@link StreamHandler.drained}, which comes later and never within this call.
+   */
+  write(buffer: Uint8Array, offset: number, length: number, isLent: boolean): boolean;
+
+  /** Ends this direction, after what was written. Reading goes on: a half-close. */
+  end(): void;
+
+  /** Reads on, after {@link StreamHandler.data} has returned false. May call the handler. */
+  resume(): void;
+
+  /** Breaks off at once, so that the other end sees a reset. No handler is called any more. */
+  reset(): void;
+
+  /** The same once everything written has arrived. Reads to nobody meanwhile. {@link StreamHandler.closed} follows. */
+  resetOnceDelivered(): void;
+}
+
+/** What a stream tells. One handler may have several streams, and is told which. */
+export interface StreamHandler {
+  /**
+   * Bytes have come, and belong to the stream.
+   *
+   * @param isLent Whether they stay as they are until {@link ByteStream.resume} if false is returned;
+   * if not, they are gone when the call returns.
+   * @returns true for more; false to stop until {@link ByteStream.resume}.
+   */
+  data(
+    stream: ByteStream,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    isLent: boolean,
+  ): boolean;
+  /** The other end has ended its direction: no more {@link data}. */
+  ended(stream: ByteStream): void;
+  /** What {@link ByteStream.write} had to leave is sent. */
+  drained(stream: ByteStream): void;
+  /** Last, and once: both directions are done, or it was broken off. */
+  closed(stream: ByteStream, error: StreamError | undefined): void;
+}
+
+/** Makes streams from destinations. */
+export interface Dialer {
+  /** @throws whatever the runtime throws when it has no permission to. */
+  dial(destination: IpAddress, port: number, handler: DialHandler): Dial;
+}
+
+/** A stream that is being made. */
+export interface Dial {
+  /** Gives it up. The handler is not called any more. */
+  abort(): void;
+}
+
+/** One of the two is called, once and never from within {@link Dialer.dial}. */
+export interface DialHandler {
+  /** The stream has no handler yet; give it one before the call returns. */
+  connected(stream: ByteStream): void;
+  dialFailed(why: DialError): void;
+}
+
+export type DialError =
+  | "refused"
+  | "host"
+  | "net"
+  | "prohibited"
+  | "timeout"
+  /** For a reason of this host. */
+  | "failed";

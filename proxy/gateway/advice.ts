@@ -1,0 +1,100 @@
+/**
+ * What is odd in a configuration though every value is well-formed: what a gateway would do, and its
+ * owner can hardly want. Each has its sentence, for `check` and for the log at start.
+ *
+ * @module
+ */
+
+import { IpAddress, Prefix } from "../../netstack/mod.ts";
+import { parsePrefix } from "../address.ts";
+import type { GatewayConfig, LoadedConfig, ProxyConfig } from "../config/config.ts";
+import type { ConfigSource } from "../config/source.ts";
+
+/** Adds its warnings to the source's. @returns all of them. */
+export function advise({ config, source }: LoadedConfig): readonly string[] {
+  advisePeers(config, source);
+  if (config.proxy !== undefined) adviseSubnets(config, config.proxy, source);
+  else if (!config.peerToPeer) {
+    source.warn(
+      ["interface"],
+      "neither [Proxy] with Subnets nor PeerToPeer: peers reach nothing but this gateway, expected " +
+        "one of them (a client's file is for wg-quick, or for a program with the module)",
+    );
+  }
+  return source.warnings();
+}
+
+function advisePeers(config: GatewayConfig, source: ConfigSource): void {
+  const own = config.addresses.map(({ address }) => address);
+  const isGateway = config.proxy !== undefined || config.peers.length > 1;
+  config.peers.forEach(({ allowedIps }, i) => {
+    if (allowedIps.length === 0) {
+      source.warn(
+        ["peers", i],
+        "no AllowedIPs: nothing is accepted from this peer, expected its address in the tunnel",
+      );
+    }
+    allowedIps.forEach((prefix, j) => {
+      const path = ["peers", i, "allowedIps", j];
+      const mine = own.find((address) =>
+        prefix.contains(address) && prefix.length === address.bytes.length * 8
+      );
+      if (mine !== undefined) {
+        source.warn(path, `${prefix} is this gateway's own address, expected the peer's`);
+      } else if (isGateway && prefix.length === 0) {
+        source.warn(
+          path,
+          `${prefix} lets this peer use every address and takes those that no other peer has, ` +
+            "expected the peer's own, such as 10.9.0.2/32 (this list is for the client's file)",
+        );
+      }
+    });
+  });
+}
+
+/** Never dialled unless a map names them, and what they are. A test holds safe_targets.ts to it. */
+export const REFUSED: readonly (readonly [prefix: string, what: string])[] = [
+  ["127.0.0.0/8", "loopback"],
+  ["::1/128", "loopback"],
+  ["169.254.0.0/16", "link-local"],
+  ["fe80::/10", "link-local"],
+  ["224.0.0.0/4", "multicast"],
+  ["ff00::/8", "multicast"],
+];
+
+function adviseSubnets(config: GatewayConfig, proxy: ProxyConfig, source: ConfigSource): void {
+  proxy.subnets.forEach((subnet, i) => {
+    const path = ["proxy", "subnets", i];
+    const isMapped = proxy.maps.some(({ from }) => covers(subnet, from) || covers(from, subnet));
+    const refused = REFUSED.find(([prefix]) => covers(parsePrefix(prefix)!, subnet));
+    if (refused !== undefined && !isMapped) {
+      const [, what] = refused;
+      const hint = what === "loopback"
+        ? `, expected another subnet and a Map to ${
+          subnet.version === 4 ? "127.0.0.1" : "::1"
+        } to reach this host`
+        : ", expected another subnet";
+      source.warn(
+        path,
+        `${subnet} is ${what}: targets there are refused whatever Subnets says${hint}`,
+      );
+    }
+    const network = config.addresses.map(networkOf).find((network) => covers(network, subnet));
+    if (network !== undefined && !isMapped) {
+      source.warn(
+        path,
+        `${subnet} is in the tunnel's own network ${network}, where peers are and no targets, ` +
+          "expected a network behind this gateway",
+      );
+    }
+  });
+}
+
+function networkOf({ address, length }: { address: IpAddress; length: number }): Prefix {
+  return new Prefix(address, length);
+}
+
+function covers(outer: Prefix, inner: Prefix): boolean {
+  return outer.version === inner.version && outer.length <= inner.length &&
+    outer.contains(inner.address);
+}

@@ -1,0 +1,49 @@
+/**
+ * What differs between two configurations of a gateway, in words, for whoever has it reloaded.
+ *
+ * @module
+ */
+
+import { type Key, KEYS } from "../config/keys.ts";
+import type { ConfigSource, RawSection } from "../config/source.ts";
+
+/** Keys that stay as they were at start; a reload warns of those. */
+const FIXED = ["Address", "MTU", "RekeyAfter", "PeerToPeer", "ControlDir", "Interface"];
+
+/** @returns a line for each key of `[Interface]` and `[Proxy]` that has another value now. */
+export function changesBetween(before: ConfigSource, after: ConfigSource): string[] {
+  return KEYS.flatMap((key) => {
+    if (key.section === "peers" || key.inert || FIXED.includes(key.name)) return [];
+    const change = key.list === undefined
+      ? changeOf(key, textOf(before, key), textOf(after, key))
+      : listChange(listOf(before, key), listOf(after, key));
+    return change === undefined ? [] : [`${key.name}: ${change}`];
+  });
+}
+
+function changeOf(key: Key, before: string | undefined, after: string | undefined) {
+  if (before === after) return undefined;
+  if (key.secret) return "another one";
+  return `${before ?? "default"} -> ${after ?? "default"}`;
+}
+
+function listChange(before: readonly string[], after: readonly string[]): string | undefined {
+  const added = after.filter((value) => !before.includes(value)).map((value) => `${value} added`);
+  const removed = before.filter((value) => !after.includes(value))
+    .map((value) => `${value} removed`);
+  return added.length + removed.length > 0 ? [...added, ...removed].join(", ") : undefined;
+}
+
+function textOf(source: ConfigSource, key: Key): string | undefined {
+  const value = valueOf(source, key);
+  return value === undefined ? undefined : String(value).trim();
+}
+
+function listOf(source: ConfigSource, key: Key): string[] {
+  const value = valueOf(source, key) ?? [];
+  return Array.isArray(value) ? value.map(String) : String(value).split(/\s*,\s*/);
+}
+
+function valueOf(source: ConfigSource, key: Key): unknown {
+  return (source[key.section] as RawSection | undefined)?.[key.field];
+}

@@ -1,0 +1,89 @@
+/**
+ * Where peers were last heard, in a file: a gateway that starts again calls them, and need not wait
+ * until they find out that it was gone. No secret is in it: public keys, addresses, times.
+ *
+ * @module
+ */
+
+import type { IpAddress } from "../../netstack/mod.ts";
+import { parseIpAddress } from "../address.ts";
+import { decodeKey } from "../base64.ts";
+
+export interface RememberedEndpoint {
+  readonly address: IpAddress;
+  readonly port: number;
+  /** When the peer last completed a handshake there: ms since the Unix epoch. */
+  readonly heardAt: number;
+}
+
+/** By the peer's public key in base64. */
+export type RememberedEndpoints = ReadonlyMap<string, RememberedEndpoint>;
+
+/** No more than a gateway has peers; a file of more is not this program's. */
+const MAX_BYTES = 16 << 20;
+
+/** Of the gateway with this key, in a folder that may hold those of others. */
+export function endpointFile(directory: string, publicKey: Uint8Array): string {
+  return `${directory}/endpoints-${publicKey.subarray(0, 8).toHex()}.json`;
+}
+
+/**
+ * @returns what can be used of it; empty if there is no file.
+ * @throws {Error} of the system, or if this is no such file.
+ */
+export function readEndpoints(path: string): RememberedEndpoints {
+  const found = new Map<string, RememberedEndpoint>();
+  let text: string;
+  try {
+    if (Deno.statSync(path).size > MAX_BYTES) throw new Error(`${path}: larger than expected`);
+    text = Deno.readTextFileSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return found;
+    throw error;
+  }
+  const parsed: unknown = JSON.parse(text);
+  const peers = (parsed as { peers?: unknown } | null)?.peers;
+  if (typeof peers !== "object" || peers === null) {
+    throw new Error(`${path}: not a file of endpoints`);
+  }
+  for (const [key, value] of Object.entries(peers)) {
+    const endpoint = decodeKey(key) && parseEntry(value);
+    if (endpoint) found.set(key, endpoint);
+  }
+  return found;
+}
+
+/**
+ * Puts another file in its place, which only this user can read. Whoever reads it meanwhile has the old
+ * or the new one whole.
+ *
+ * @throws {Error} of the system.
+ */
+export function writeEndpoints(path: string, endpoints: RememberedEndpoints): void {
+  const peers = Object.fromEntries(
+    Array.from(endpoints, ([key, { address, port, heardAt }]) => [
+      key,
+      { endpoint: address.version === 4 ? `${address}:${port}` : `[${address}]:${port}`, heardAt },
+    ]),
+  );
+  const next = `${path}.new`;
+  try {
+    Deno.removeSync(next); // of a process that was killed; a link of somebody else's is not followed
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  const text = JSON.stringify({ peers }, undefined, 1);
+  Deno.writeTextFileSync(next, `${text}\n`, { createNew: true, mode: 0o600 });
+  Deno.renameSync(next, path);
+}
+
+function parseEntry(value: unknown): RememberedEndpoint | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const { endpoint, heardAt } = value as { endpoint?: unknown; heardAt?: unknown };
+  if (typeof endpoint !== "string" || typeof heardAt !== "number") return undefined;
+  const match = /^(?:\[(.+)\]|([^:]+)):(\d{1,5})$/.exec(endpoint);
+  const address = match === null ? undefined : parseIpAddress(match[1] ?? match[2]!);
+  const port = Number(match?.[3]);
+  if (address === undefined || !(port >= 1 && port <= 0xffff)) return undefined;
+  return { address, port, heardAt };
+}

@@ -1,0 +1,136 @@
+/**
+ * Keeps a running gateway's endpoint file current.
+ *
+ * @module
+ */
+
+import { IpAddress } from "../../netstack/mod.ts";
+import type { Peer } from "../../wireguard/mod.ts";
+import { encodeKey } from "../base64.ts";
+import { UdpAddress } from "../bind/udp_address.ts";
+import { getLogger } from "../log/logger.ts";
+import {
+  endpointFile,
+  readEndpoints,
+  type RememberedEndpoint,
+  type RememberedEndpoints,
+  writeEndpoints,
+} from "./endpoint_file.ts";
+import { prepareStateDirectory } from "./state_directory.ts";
+
+const log = getLogger(["wirestack", "engine"]);
+
+/** A change is written so much later, with what else has changed; then not again for the longer. */
+const DELAY_MS = 1_000;
+const PAUSE_MS = 10_000;
+/** Who has been silent for longer has no session any more, and calls by itself when it wants one. */
+const MAX_AGE_MS = 3_600_000;
+
+export interface EndpointMemoryOptions {
+  /** The first that can be written to is used. */
+  readonly directories: readonly string[];
+  /** Monotonic, and since the Unix epoch; ms. */
+  now(): number;
+  wallClock(): number;
+  publicKey(): Uint8Array;
+  peers(): Iterable<Peer>;
+}
+
+export class EndpointMemory {
+  readonly #options: EndpointMemoryOptions;
+  /** Undefined if nothing can be remembered. */
+  #directory: string | undefined;
+  #loaded: RememberedEndpoints = new Map();
+  #saveAt = Infinity;
+  #savedAt = -Infinity;
+
+  constructor(options: EndpointMemoryOptions) {
+    this.#options = options;
+    const { directories } = options;
+    const problems: [string, Error][] = [];
+    this.#directory = prepareStateDirectory(directories, (...problem) => problems.push(problem));
+    if (this.#directory === undefined) {
+      if (directories.length > 0) this.#giveUp(...problems);
+      return;
+    }
+    try {
+      this.#loaded = readEndpoints(this.#file(this.#directory));
+    } catch (error) {
+      log.info("the endpoints that were remembered are not used: {error}", {
+        error: (error as Error).message,
+      });
+    }
+  }
+
+  /** Where a peer was when an earlier gateway ended, if that was not long ago. */
+  of(publicKey: Uint8Array): RememberedEndpoint | undefined {
+    const found = this.#loaded.get(encodeKey(publicKey));
+    return found !== undefined && this.#isFresh(found.heardAt) ? found : undefined;
+  }
+
+  /** A peer has moved, or has a new session. */
+  changed(): void {
+    if (this.#directory === undefined || this.#saveAt !== Infinity) return;
+    this.#saveAt = Math.max(this.#options.now() + DELAY_MS, this.#savedAt + PAUSE_MS);
+  }
+
+  pollTimeout(): number {
+    return this.#saveAt;
+  }
+
+  handleTimeout(now: number): void {
+    if (now >= this.#saveAt) this.save();
+  }
+
+  /** Writes the file, now. */
+  save(): void {
+    this.#saveAt = Infinity;
+    const directory = this.#directory;
+    if (directory === undefined) return;
+    this.#savedAt = this.#options.now();
+    try {
+      writeEndpoints(this.#file(directory), this.#current());
+    } catch (error) {
+      this.#giveUp([directory, error as Error]);
+    }
+  }
+
+  #current(): RememberedEndpoints {
+    const current = new Map<string, RememberedEndpoint>();
+    for (const peer of this.#options.peers()) {
+      const { endpoint, lastHandshake, publicKey } = peer;
+      const key = encodeKey(publicKey);
+      // Not heard yet: what an earlier gateway knew is still the best there is.
+      const known = this.#loaded.get(key);
+      if (lastHandshake === 0) {
+        if (known !== undefined && this.#isFresh(known.heardAt)) current.set(key, known);
+      } else if (endpoint instanceof UdpAddress && this.#isFresh(lastHandshake)) {
+        const { address, port } = endpoint;
+        current.set(key, { address: new IpAddress(address), port, heardAt: lastHandshake });
+      }
+    }
+    return current;
+  }
+
+  #isFresh(heardAt: number): boolean {
+    const age = this.#options.wallClock() - heardAt;
+    return age >= 0 && age <= MAX_AGE_MS;
+  }
+
+  #file(directory: string): string {
+    return endpointFile(directory, this.#options.publicKey());
+  }
+
+  #giveUp(...problems: [directory: string, error: Error][]): void {
+    this.#directory = undefined;
+    const reason = problems.map(([directory, { message }]) => `${directory}: ${message}`).join(
+      "; ",
+    );
+    // Who does not permit it has decided so.
+    const isWanted = problems.some(([, error]) => !(error instanceof Deno.errors.NotCapable));
+    log[isWanted ? "info" : "debug"](
+      "peers' endpoints are not remembered for the next start: {reason}",
+      { reason },
+    );
+  }
+}

@@ -1,0 +1,40 @@
+/**
+ * What the proxy is given: its settings, from the configuration, and whose flows are whose, from
+ * WireGuard.
+ *
+ * @module
+ */
+
+import type { Device, Peer } from "../../wireguard/mod.ts";
+import type { ProxyConfig } from "../config/config.ts";
+import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, DEFAULT_UDP_FILTERING } from "../config/defaults.ts";
+import { FlowOwner } from "../flow/flow.ts";
+import type { ForwardSettings } from "../forward/options.ts";
+import type { SubnetProxyOptions } from "../forward/subnet_proxy.ts";
+import { peerName } from "./peers.ts";
+
+/** What the proxy runs on, also where the configuration has none: it may be switched on later. */
+export function proxySettings(config: ProxyConfig | undefined): ForwardSettings {
+  return {
+    maps: config?.maps ?? [],
+    timeouts: config?.timeouts ?? DEFAULT_TIMEOUTS,
+    limits: config?.limits ?? DEFAULT_LIMITS,
+    udpFiltering: config?.udpFiltering ?? DEFAULT_UDP_FILTERING,
+  };
+}
+
+/** Finds whose a client's flows are: the peer that sent the packet. */
+export function flowOwners(device: Device): SubnetProxyOptions["ownerOf"] {
+  const owners = new WeakMap<Peer, FlowOwner>();
+  const nobody = new FlowOwner(() => "nobody");
+  return (from, { bytes, version }) => {
+    const peer = from as Peer | undefined ?? device.peerAt(bytes, 0, version);
+    if (peer === undefined) return nobody; // it was removed a moment ago
+    let owner = owners.get(peer);
+    if (owner === undefined) {
+      owner = new FlowOwner(() => peerName(peer));
+      owners.set(peer, owner);
+    }
+    return owner;
+  };
+}

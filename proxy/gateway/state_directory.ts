@@ -1,0 +1,46 @@
+/**
+ * Where a gateway keeps what the next one after it is helped by.
+ *
+ * @module
+ */
+
+/**
+ * The folders to try, the first that can be written to. systemd names one (`StateDirectory=`); then the
+ * system's, which is root's; then the user's (XDG Base Directory Specification).
+ *
+ * @param environment Undefined for a variable that is missing, or may not be known.
+ */
+export function stateDirectories(
+  environment: (variable: string) => string | undefined = permittedEnvironment,
+): readonly string[] {
+  const service = environment("STATE_DIRECTORY")?.split(":")[0];
+  if (service?.startsWith("/")) return [service];
+  const user = environment("XDG_STATE_HOME");
+  return ["/var/lib/wirestack", ...user?.startsWith("/") ? [`${user}/wirestack`] : []];
+}
+
+/**
+ * Makes the first of the folders that can be written to.
+ *
+ * @returns undefined if none can: `problem` has been told why, of each.
+ */
+export function prepareStateDirectory(
+  directories: readonly string[],
+  problem: (directory: string, error: Error) => void = () => {},
+): string | undefined {
+  for (const directory of directories) {
+    try {
+      Deno.mkdirSync(directory, { recursive: true, mode: 0o700 });
+      Deno.removeSync(Deno.makeTempFileSync({ dir: directory }));
+      return directory;
+    } catch (error) {
+      problem(directory, error as Error);
+    }
+  }
+  return undefined;
+}
+
+function permittedEnvironment(variable: string): string | undefined {
+  const { state } = Deno.permissions.querySync({ name: "env", variable });
+  return state === "granted" ? Deno.env.get(variable) : undefined;
+}

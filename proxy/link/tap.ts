@@ -1,0 +1,116 @@
+/**
+ * A look at the packets of a link, both ways: a capture, a count. Put around the link of a NIC while
+ * somebody looks; without one nothing of this is in any packet's way.
+ *
+ * @module
+ */
+
+import type { Link, NextHop } from "../../netstack/mod.ts";
+
+/** Packets that came in by the link, or went out. */
+export type Direction = "in" | "out";
+
+/**
+ * Is shown a packet before the stack (in) or the link (out) has it. The bytes are borrowed until the
+ * call returns, and not to be changed.
+ */
+export type PacketObserver = (
+  direction: Direction,
+  buffer: Uint8Array,
+  offset: number,
+  length: number,
+  now: number,
+) => void;
+
+/** Totals since it was made. */
+export interface TapCounters {
+  packetsIn: number;
+  bytesIn: number;
+  packetsOut: number;
+  bytesOut: number;
+  /** Observers that threw, and were taken away. */
+  faults: number;
+}
+
+export class Tap implements Link {
+  /** What it is around. */
+  readonly link: Link;
+  readonly buffer: Uint8Array;
+  readonly counters: TapCounters = {
+    packetsIn: 0,
+    bytesIn: 0,
+    packetsOut: 0,
+    bytesOut: 0,
+    faults: 0,
+  };
+  #observers: readonly PacketObserver[] = [];
+
+  constructor(link: Link) {
+    this.link = link;
+    this.buffer = link.buffer;
+  }
+
+  /** Whether nobody looks. */
+  get isIdle(): boolean {
+    return this.#observers.length === 0;
+  }
+
+  add(observer: PacketObserver): void {
+    this.#observers = [...this.#observers, observer];
+  }
+
+  remove(observer: PacketObserver): void {
+    this.#observers = this.#observers.filter((other) => other !== observer);
+  }
+
+  allocate(): number {
+    return this.link.allocate();
+  }
+
+  release(offset: number): void {
+    this.link.release(offset);
+  }
+
+  transmit(buffer: Uint8Array, offset: number, length: number, now: number, hop?: NextHop): void {
+    this.#countOut(length);
+    this.#show("out", buffer, offset, length, now);
+    this.link.transmit(buffer, offset, length, now, hop);
+  }
+
+  forward(buffer: Uint8Array, offset: number, length: number, now: number): boolean {
+    this.#countOut(length);
+    this.#show("out", buffer, offset, length, now);
+    return this.link.forward(buffer, offset, length, now);
+  }
+
+  /** For whoever hands the link's packets to the stack: called with each, right before. */
+  received(buffer: Uint8Array, offset: number, length: number, now: number): void {
+    this.counters.packetsIn++;
+    this.counters.bytesIn += length;
+    this.#show("in", buffer, offset, length, now);
+  }
+
+  #countOut(length: number): void {
+    this.counters.packetsOut++;
+    this.counters.bytesOut += length;
+  }
+
+  /** Whatever an observer does, the packet goes its way. */
+  #show(
+    direction: Direction,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+  ): void {
+    const observers = this.#observers; // one that takes itself away does not shift the others
+    for (let i = 0; i < observers.length; i++) {
+      try {
+        observers[i]!(direction, buffer, offset, length, now);
+      } catch {
+        this.counters.faults++;
+        this.remove(observers[i]!);
+      }
+    }
+  }
+}

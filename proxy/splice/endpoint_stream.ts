@@ -1,0 +1,157 @@
+/**
+ * A TCP connection of the in-process stack as a byte stream.
+ *
+ * @module
+ */
+
+import type { TcpEndpoint, TcpError, TcpHandler } from "../../netstack/mod.ts";
+import type { ByteStream, StreamError, StreamHandler } from "../flow/stream.ts";
+
+/** Buffers for what is on its way from rings to sockets, in use only while a write is pending. */
+export class LentBuffers {
+  readonly #free: Uint8Array[] = [];
+
+  take(): Uint8Array {
+    return this.#free.pop() ?? new Uint8Array(BUFFER_SIZE);
+  }
+
+  give(buffer: Uint8Array): void {
+    if (this.#free.length < KEPT_BUFFERS) this.#free.push(buffer);
+  }
+}
+
+const BUFFER_SIZE = 65536;
+const KEPT_BUFFERS = 16;
+
+/**
+ * The receive ring, whose window closes, holds what nobody takes; the send ring holds what the tunnel
+ * does not. Of one chunk more, the part that did not fit into the ring is kept.
+ */
+export class EndpointStream implements ByteStream, TcpHandler {
+  handler: StreamHandler | undefined = undefined;
+  readonly endpoint: TcpEndpoint;
+  readonly #buffers: LentBuffers;
+  /** In use by whoever took the data, until {@link resume}. */
+  #lent: Uint8Array | undefined = undefined;
+  /** Written, and not yet in the send ring: from `#restOffset` to `#restEnd`. */
+  #rest: Uint8Array | undefined = undefined;
+  #restOffset = 0;
+  #restEnd = 0;
+  #hasEnded = false;
+  #isToEnd = false;
+  #isDraining = false;
+  /** Both directions are done in the tunnel. */
+  #isClosed = false;
+
+  constructor(endpoint: TcpEndpoint, buffers: LentBuffers) {
+    this.endpoint = endpoint;
+    this.#buffers = buffers;
+    endpoint.handler = this;
+  }
+
+  write(buffer: Uint8Array, offset: number, length: number, isLent: boolean): boolean {
+    const taken = this.endpoint.write(buffer, offset, length);
+    if (taken === length) return true;
+    this.#rest = isLent ? buffer : buffer.slice(offset + taken, offset + length);
+    this.#restOffset = isLent ? offset + taken : 0;
+    this.#restEnd = isLent ? offset + length : length - taken;
+    return false;
+  }
+
+  end(): void {
+    if (this.#rest === undefined) this.endpoint.shutdownWrite();
+    else this.#isToEnd = true;
+  }
+
+  resume(): void {
+    const lent = this.#lent;
+    if (lent !== undefined) {
+      this.#lent = undefined;
+      this.#buffers.give(lent);
+    }
+    this.readable();
+  }
+
+  reset(): void {
+    this.handler = undefined;
+    this.#release();
+    this.endpoint.abort();
+  }
+
+  resetOnceDelivered(): void {
+    this.#isDraining = true;
+    this.#lent = undefined; // whoever has it may still read it
+    this.#drain();
+  }
+
+  readable(): void {
+    if (this.#isDraining) {
+      this.#drain();
+      return;
+    }
+    const { endpoint } = this;
+    while (this.#lent === undefined && this.handler !== undefined && endpoint.readable > 0) {
+      const buffer = this.#buffers.take();
+      const length = endpoint.read(buffer, 0, buffer.length);
+      this.#lent = buffer;
+      if (!this.handler.data(this, buffer, 0, length, true)) return;
+      this.#lent = undefined;
+      this.#buffers.give(buffer);
+    }
+    if (!endpoint.endOfFile || this.#lent !== undefined) return;
+    if (!this.#hasEnded) {
+      this.#hasEnded = true;
+      this.handler?.ended(this);
+    }
+    if (this.#isClosed) this.#close(undefined);
+  }
+
+  writable(): void {
+    const rest = this.#rest;
+    if (rest === undefined) return;
+    this.#restOffset += this.endpoint.write(
+      rest,
+      this.#restOffset,
+      this.#restEnd - this.#restOffset,
+    );
+    if (this.#restOffset < this.#restEnd) return;
+    this.#rest = undefined;
+    if (this.#isToEnd) this.endpoint.shutdownWrite();
+    else this.handler?.drained(this);
+  }
+
+  closed(error: TcpError | undefined): void {
+    this.endpoint.handler = undefined;
+    if (error !== undefined) this.#close(error.kind === "reset" ? "reset" : "failed");
+    else {
+      // Whoever has the last bytes may have yet to take them, and the end comes behind these.
+      this.#isClosed = true;
+      this.readable();
+    }
+  }
+
+  /** Reads to nobody, until the other end has everything that was for it, then resets it. */
+  #drain(): void {
+    const { endpoint } = this;
+    const buffer = this.#buffers.take();
+    while (endpoint.readable > 0) endpoint.read(buffer, 0, buffer.length);
+    this.#buffers.give(buffer);
+    if (this.#rest !== undefined || endpoint.unsent + endpoint.unacknowledged > 0) return;
+    endpoint.handler = undefined;
+    endpoint.abort();
+    this.#close("reset");
+  }
+
+  #close(error: StreamError | undefined): void {
+    const { handler } = this;
+    this.handler = undefined;
+    this.#release();
+    handler?.closed(this, error);
+  }
+
+  #release(): void {
+    this.endpoint.handler = undefined;
+    this.#lent = undefined;
+    this.#rest = undefined;
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * Two byte streams joined: what one gives the other gets, with back-pressure, half-close and reset.
+ *
+ * No queue grows. A stream that takes no more has the other stopped, and what waits is at most one
+ * buffer in each direction beside what the streams themselves hold.
+ *
+ * @module
+ */
+
+import type { Flow } from "../flow/flow.ts";
+import type { ByteStream, StreamError, StreamHandler } from "../flow/stream.ts";
+
+/** What a splice needs of whoever made it. */
+export interface SpliceOwner {
+  /** Milliseconds, monotonic. */
+  now(): number;
+  /** One direction has ended, or something moved since. */
+  onHalfClosed(): void;
+  /** One stream was broken off, and the other is or will be. */
+  onBroken(by: "source" | "target", error: StreamError): void;
+  /** Last, and once: nothing of either stream is left. */
+  onEnded(): void;
+}
+
+/** Bytes from `source` count as up. */
+export class Splice implements StreamHandler {
+  readonly #flow: Flow;
+  readonly #owner: SpliceOwner;
+  readonly #source: ByteStream;
+  readonly #target: ByteStream;
+  #hasSourceEnded = false;
+  #hasTargetEnded = false;
+  #isSourceClosed = false;
+  #isTargetClosed = false;
+  /** One stream is gone, and the other only gets what was on its way. */
+  #isDraining = false;
+  #hasEnded = false;
+
+  /** The streams are this splice's from now on. */
+  constructor(flow: Flow, owner: SpliceOwner, source: ByteStream, target: ByteStream) {
+    this.#flow = flow;
+    this.#owner = owner;
+    this.#source = source;
+    this.#target = target;
+    source.handler = this;
+    target.handler = this;
+    flow.state = "open";
+  }
+
+  /** Resets both. */
+  abort(): void {
+    if (this.#hasEnded) return;
+    if (!this.#isSourceClosed) this.#source.reset();
+    if (!this.#isTargetClosed) this.#target.reset();
+    this.#end();
+  }
+
+  data(
+    stream: ByteStream,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    isLent: boolean,
+  ): boolean {
+    if (this.#isDraining) return true;
+    const flow = this.#flow;
+    flow.lastActivity = this.#owner.now();
+    if (flow.state === "half-closed") this.#owner.onHalfClosed();
+    if (stream === this.#source) {
+      flow.bytesUp += length;
+      return this.#target.write(buffer, offset, length, isLent);
+    }
+    flow.bytesDown += length;
+    return this.#source.write(buffer, offset, length, isLent);
+  }
+
+  ended(stream: ByteStream): void {
+    if (stream === this.#source) this.#hasSourceEnded = true;
+    else this.#hasTargetEnded = true;
+    if (this.#isDraining) return;
+    this.#flow.state = "half-closed";
+    this.#other(stream).end();
+    this.#owner.onHalfClosed();
+  }
+
+  drained(stream: ByteStream): void {
+    if (this.#isDraining) return;
+    if (this.#flow.state === "half-closed") this.#owner.onHalfClosed();
+    this.#other(stream).resume();
+  }
+
+  closed(stream: ByteStream, error: StreamError | undefined): void {
+    const isSource = stream === this.#source;
+    if (isSource) this.#isSourceClosed = true;
+    else this.#isTargetClosed = true;
+    if (this.#hasEnded) return;
+    if (error !== undefined && !this.#isDraining) {
+      this.#owner.onBroken(isSource ? "source" : "target", error);
+      const hasEnded = isSource ? this.#hasSourceEnded : this.#hasTargetEnded;
+      const isOtherClosed = isSource ? this.#isTargetClosed : this.#isSourceClosed;
+      if (!hasEnded || isOtherClosed) {
+        this.abort();
+        return;
+      }
+      // It answered, closed, and then did not want what the other still sends. A reset now would
+      // take the answer away, so the other gets that first.
+      this.#isDraining = true;
+      this.#other(stream).resetOnceDelivered();
+    }
+    if (this.#isSourceClosed && this.#isTargetClosed) this.#end();
+  }
+
+  #other(stream: ByteStream): ByteStream {
+    return stream === this.#source ? this.#target : this.#source;
+  }
+
+  #end(): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#owner.onEnded();
+  }
+}

@@ -1,0 +1,45 @@
+/**
+ * What the system says, in the words of whoever it is passed on to.
+ *
+ * @module
+ */
+
+import { Errno } from "../../ffi/mod.ts";
+import type { IcmpErrorKind } from "../../netstack/mod.ts";
+import type { DialError } from "../flow/stream.ts";
+
+/** Why a dial failed, by the code of `node:net`'s error. */
+export function dialErrorOf(code: string | undefined): DialError {
+  return DIAL_ERRORS[code ?? ""] ?? "failed";
+}
+
+/** Whether there are no descriptors left, for this process or for the system. */
+export function isOutOfDescriptors(code: string | undefined): boolean {
+  return code === "EMFILE" || code === "ENFILE";
+}
+
+/** What a client is told when a datagram was not sent; undefined: nothing, it is this host's affair. */
+export function icmpErrorOf(errno: number): IcmpErrorKind | undefined {
+  return ICMP_ERRORS.get(errno);
+}
+
+const DIAL_ERRORS: Readonly<Record<string, DialError>> = {
+  ECONNREFUSED: "refused",
+  ECONNRESET: "refused",
+  ETIMEDOUT: "timeout",
+  EHOSTUNREACH: "host",
+  EHOSTDOWN: "host",
+  ENETUNREACH: "net",
+  ENETDOWN: "net",
+  EAFNOSUPPORT: "net",
+  EADDRNOTAVAIL: "net",
+  EACCES: "prohibited",
+  EPERM: "prohibited",
+};
+
+const ICMP_ERRORS = new Map<number, IcmpErrorKind>([
+  [Errno.ENETUNREACH, "net-unreachable"],
+  [Errno.EHOSTUNREACH, "host-unreachable"],
+  [Errno.EACCES, "prohibited"], // a route that prohibits
+  [Errno.EPERM, "prohibited"], // a packet filter that does
+]);

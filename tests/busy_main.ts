@@ -1,0 +1,98 @@
+/**
+ * The tests that depend on the clock or on sockets, again and again, with busy loops beside them:
+ *
+ *     deno task test:busy [--times 20] [--loops 12] [--minutes 120] [PATH…]
+ *
+ * Without paths these are all test files but those that live in virtual time, those that need the
+ * lab of tests/e2e, and the compiler's. Ends early after so many minutes, and says so. Exit status 1
+ * when a test failed, or fewer rounds than asked for were run.
+ *
+ * @module
+ */
+
+import { parseArgs } from "node:util";
+
+/** Whose time is virtual, who have none, and who take minutes and need root. */
+const OTHERS = /^tests\/(netstack|wireguard|sim|fuzz|soak|deploy|e2e|architecture)/;
+
+const root = new URL("..", import.meta.url);
+
+if (import.meta.main) {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      times: { type: "string", default: "20" },
+      loops: { type: "string", default: "12" },
+      minutes: { type: "string", default: "120" },
+    },
+  });
+  const [times, loops, minutes] = [values.times, values.loops, values.minutes].map(positive);
+  const paths = positionals.length > 0 ? positionals : [...testFiles("tests")].sort();
+  Deno.exit(await repeat(paths, times!, loops!, minutes!) ? 0 : 1);
+}
+
+async function repeat(paths: string[], times: number, loops: number, minutes: number) {
+  console.log(`${paths.length} paths, ${times} times, ${loops} busy loops`);
+  const workers = Array.from({ length: loops }, busyLoop);
+  const end = performance.now() + minutes * 60_000;
+  const failures = new Map<string, number>();
+  let rounds = 0;
+  while (rounds < times && performance.now() < end) {
+    const since = performance.now();
+    const failed = await run(paths);
+    rounds++;
+    for (const name of failed) failures.set(name, (failures.get(name) ?? 0) + 1);
+    const seconds = ((performance.now() - since) / 1000).toFixed(0);
+    console.log([`round ${rounds}: ${failed.length} failed, ${seconds} s`, ...failed].join("\n  "));
+  }
+  for (const worker of workers) worker.terminate();
+  console.log(`${rounds} of ${times} rounds, ${failures.size} tests failed`);
+  for (const [name, count] of failures) console.log(`  ${count} of ${rounds}: ${name}`);
+  return rounds === times && failures.size === 0;
+}
+
+/** A thread that never rests. It ends with this process, however that ends. */
+function busyLoop(): Worker {
+  const code = new Blob(["for (;;);"], { type: "text/javascript" });
+  const url = URL.createObjectURL(code);
+  return new Worker(url, { type: "module" });
+}
+
+/** @returns The tests that failed; what the run said last, where it did not get as far as tests. */
+async function run(paths: string[]): Promise<string[]> {
+  const report = await Deno.makeTempFile({ suffix: ".xml" });
+  try {
+    const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["test", "--no-prompt", "--allow-all", `--junit-path=${report}`, ...paths],
+      cwd: root,
+      env: { NO_COLOR: "1" },
+    }).output();
+    const xml = await Deno.readTextFile(report);
+    const failed = [...xml.matchAll(/<testcase ([^>]*)>\s*<(?:failure|error)\b[^>]*>/g)].map(
+      ([, attributes]) => /name="([^"]*)"/.exec(attributes!)![1]!,
+    );
+    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trimEnd().split("\n");
+    if (failed.length > 0 || !success) console.log(text(stdout).slice(-200).join("\n"));
+    return success || failed.length > 0 ? failed : [`no test: ${text(stderr).at(-1)}`];
+  } finally {
+    await Deno.remove(report);
+  }
+}
+
+function* testFiles(directory: string): Generator<string> {
+  for (const { name, isDirectory } of Deno.readDirSync(new URL(directory, root))) {
+    const path = `${directory}/${name}`;
+    if (OTHERS.test(path)) continue;
+    if (isDirectory) yield* testFiles(path);
+    else if (name.endsWith("_test.ts")) yield path;
+  }
+}
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (!(Number.isInteger(value) && value > 0)) {
+    console.error(`${text} is not a whole number above 0`);
+    Deno.exit(2);
+  }
+  return value;
+}

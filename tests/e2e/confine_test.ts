@@ -1,0 +1,110 @@
+/**
+ * A gateway over FFI that confines itself, as an ordinary user runs it.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import { encodeKey, generatePrivateKey, publicKeyOf } from "../../mod.ts";
+import { installation, startGateway, unprivileged } from "./gateway.ts";
+import { type Host, Lab, labTest } from "./lab.ts";
+import { output, Process } from "./process.ts";
+
+/** Everything that can be refused, as the probe has it, in words of the error. */
+const REFUSED = {
+  "read a file of this user's": "PermissionDenied",
+  "the same on another thread": "PermissionDenied",
+  "the same by the C library on another thread": "refused",
+  "list a folder": "PermissionDenied",
+  "write a file at home": "PermissionDenied",
+  "write the configuration": "PermissionDenied",
+  "write the program": "PermissionDenied",
+  "write the cache of modules": "PermissionDenied",
+  "start a program": "PermissionDenied",
+  "fork": "errno 1",
+  "execute another program": "errno 1",
+  "trace": "errno 1",
+  "make a namespace": "errno 1",
+  "a socket of the kernel's cryptography": "errno 1",
+  "personality": "errno 1",
+  "signal another process of this user's": "PermissionDenied",
+  "read another process's environment": "PermissionDenied",
+};
+
+const ALLOWED = [
+  ...["read the configuration", "read it when it was replaced", "write beside the control socket"],
+  ...["listen and connect by name", "a thread"],
+];
+
+labTest("what a gateway needs no more is refused to it, on all of its threads", async () => {
+  const { root, deno, env } = await installation();
+  const folders = ["probe", "probe/conf", "probe/control"].map((name) => `${root}/${name}`);
+  for (const folder of folders) await Deno.mkdir(folder);
+  const config = `${root}/probe/conf/wg0.conf`;
+  for (const file of [config, `${config}.new`, `${env.HOME}/secret`]) {
+    await Deno.writeTextFile(file, "text", { mode: 0o600 });
+  }
+  await Deno.copyFile(
+    fileURLToPath(new URL("confine_probe.ts", import.meta.url)),
+    `${root}/source/probe.ts`,
+  );
+  await output(["chown", "--recursive", "65534:65534", root]);
+  await using other = new Process("other", [...unprivileged(), "sleep", "1000"]);
+
+  const probe = async (...flags: string[]) => {
+    const args = ["up", config, "--control-dir", folders[2]!, ...flags, "--", String(other.pid)];
+    const text = await output([...unprivileged(), deno, "run", "-A", "probe.ts", ...args], {
+      cwd: `${root}/source`,
+      env,
+    });
+    return JSON.parse(text.trimEnd().split("\n").at(-1)!);
+  };
+  const free = await probe("--no-confine");
+  assert.equal(free.confinement, null);
+  for (const [what, error] of Object.entries(REFUSED)) {
+    assert.notEqual(free.results[what], error, `${what}: refused without a confinement`);
+  }
+  const { confinement, noNewPrivileges, results } = await probe();
+  assert.deepEqual(confinement.problems, []);
+  assert.ok(confinement.landlock > 0 && confinement.seccomp && noNewPrivileges);
+  assert.deepEqual(
+    results,
+    Object.assign({ ...REFUSED }, ...ALLOWED.map((what) => ({ [what]: "ok" }))),
+  );
+});
+
+labTest(
+  "a confined gateway is controlled, and reads a configuration that was replaced",
+  async () => {
+    await using lab = await Lab.create();
+    const host = await lab.host("confined");
+    const own = encodeKey(generatePrivateKey());
+    const peer = () => {
+      const key = encodeKey(publicKeyOf(generatePrivateKey()));
+      return ["[Peer]", `PublicKey = ${key}`];
+    };
+    const text = ["[Interface]", `PrivateKey = ${own}`, ...peer(), ""].join("\n");
+    const gateway = await startGateway(host, lab.directory, text, {
+      subject: "deno task start",
+      isControlled: true,
+    });
+    await gateway.process.line(
+      /"message":"confined: files by Landlock \d+, system calls by seccomp"/,
+    );
+    assert.equal(await gateway.show("private-key"), own);
+    await replaceConfig(host, lab, `${text}${peer().join("\n")}\n`);
+    Deno.kill(gateway.process.worker, "SIGHUP");
+    await gateway.process.line(/reloaded: 1 peers? added/);
+    assert.equal((await gateway.show("peers")).split("\n").length, 2);
+    assert.equal(await gateway.stop(), 0);
+  },
+);
+
+/** As editors do. */
+async function replaceConfig(host: Host, lab: Lab, text: string): Promise<void> {
+  const file = `${lab.directory}/${host.namespace}.conf`;
+  await Deno.writeTextFile(`${file}.new`, text, { mode: 0o600 });
+  await Deno.chown(`${file}.new`, 65534, 65534);
+  await Deno.rename(`${file}.new`, file);
+}

@@ -1,0 +1,105 @@
+import assert from "node:assert/strict";
+import type { FileRule, ProcessView } from "../../../ffi/confine/mod.ts";
+import {
+  confineCommand,
+  describeConfinement,
+  fileRules,
+  isToBeConfined,
+} from "../../../proxy/cli/confine.ts";
+
+Deno.test("only an up over FFI is confined, and not if it asks not to be", async () => {
+  const cases: [string[], boolean][] = [
+    [["up", "wg0.conf"], true],
+    [["--ffi", "up", "wg0.conf"], true],
+    [["up", "--name", "x", "-"], true],
+    [["up", "--no-confine", "wg0.conf"], false],
+    [["--no-ffi", "up", "wg0.conf"], false],
+    [["up", "wg0.conf", "--no-ffi"], false],
+    [["up", "--help"], false],
+    [["demo"], false],
+    [["check", "up"], false],
+    [[], false],
+  ];
+  for (const [args, expected] of cases) {
+    assert.equal(isToBeConfined(args), expected, args.join(" "));
+  }
+  // This process, which the module is loaded into, stays as it is.
+  assert.equal(await confineCommand(["check", "wg0.conf"], undefined), undefined);
+});
+
+Deno.test("what was given up is said in one line, with what could not be", () => {
+  const all = { landlock: 7, seccomp: true, problems: [] };
+  assert.equal(
+    describeConfinement(all),
+    "confined: files by Landlock 7, system calls by seccomp",
+  );
+  assert.equal(
+    describeConfinement({ ...all, landlock: 0, problems: ["no Landlock: the kernel has none"] }),
+    "confined: system calls by seccomp; no Landlock: the kernel has none",
+  );
+  assert.equal(
+    describeConfinement({ landlock: 0, seccomp: false, problems: ["no Landlock", "no seccomp"] }),
+    "not confined; no Landlock; no seccomp",
+  );
+  assert.equal(describeConfinement(undefined, false), "not confined (--no-confine)");
+});
+
+Deno.test("files named by arguments are readable with their folders; nothing but sockets' and state's is writable", async () => {
+  const folder = await Deno.realPath(await Deno.makeTempDir());
+  try {
+    for (const name of ["conf", "links", "keys"]) await Deno.mkdir(`${folder}/${name}`);
+    await Deno.writeTextFile(
+      `${folder}/conf/wg0.conf`,
+      `[Interface]\ncontroldir=${folder}/control # here\n`,
+    );
+    await Deno.symlink(`${folder}/conf/wg0.conf`, `${folder}/links/wg0.conf`);
+    await Deno.writeTextFile(`${folder}/keys/key`, "");
+    const args = ["up", `${folder}/links/wg0.conf`, `--private-key=${folder}/keys/key`];
+    const rules = fileRules(view([...args, "--name", "x"]), args, "/program");
+    const having = (access: string) =>
+      rules.filter((rule) => rule.access === access).map(({ path }) => path);
+    const read = having("read");
+    for (
+      const path of [
+        ...["conf/", "links/", "links/wg0.conf", "keys/", "keys/key"].map((x) => `${folder}/${x}`),
+        ...["/program", "/cache", "/lib/libc.so.6", "/etc/resolv.conf"],
+      ]
+    ) assert.ok(read.includes(path), `${path} of ${read}`);
+    assert.deepEqual(having("write"), [
+      `${folder}/control`,
+      "/state/a",
+    ]);
+    assert.ok((await Deno.stat(`${folder}/control`)).isDirectory, "no rule without a folder");
+    assert.deepEqual(having("execute"), ["/proc/self/exe", "/lib64/ld-linux-x86-64.so.2"]);
+    for (const path of ["/", "/etc", "/home", "/home/x", folder, "/tmp", "/root"]) {
+      assert.ok(!rules.some((rule) => rule.path === path), path);
+    }
+
+    const flags = ["--control-dir", `${folder}/flag`];
+    const written = (...more: string[]) =>
+      fileRules(view([...args, ...more]), [...args, ...more], undefined)
+        .filter((rule: FileRule) => rule.access === "write").map(({ path }) => path);
+    assert.equal(written(...flags)[0], `${folder}/flag`, "the flag before the file");
+    assert.equal(written("--control-dir=off")[0], "/state/a");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+/** A root's process, for which /etc is not readable as a whole. */
+function view(args: readonly string[]): ProcessView {
+  const environment = new Map([
+    ["HOME", "/home/x"],
+    ["DENO_DIR", "/cache"],
+    ["STATE_DIRECTORY", "/state/a:/state/b"],
+  ]);
+  const maps = "7f-80 r-xp 0 0:1 2   /lib/libc.so.6\n7f-80 rw-p 0 0:0 0 \n" +
+    "7f-80 r-xp 0 0:1 3   /lib64/ld-linux-x86-64.so.2\n7f-80 r-xp 0 0:0 0   [vdso]\n";
+  return {
+    environment: (name) => environment.get(name),
+    user: 0,
+    arguments: ["deno", "run", "main.ts", ...args],
+    isWritable: () => false,
+    readText: (path) => path === "/proc/self/maps" ? maps : "",
+  };
+}

@@ -1,0 +1,192 @@
+/**
+ * The program as an ordinary user has it, with the permissions of `deno task start`: in processes of
+ * a user who is not root, also when root runs the tests.
+ */
+
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import { encodeKey, generatePrivateKey } from "../../../proxy/base64.ts";
+import config from "../../../deno.json" with { type: "json" };
+
+const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
+const IS_ROOT = Deno.build.os !== "windows" && Deno.uid() === 0;
+const USER = IS_ROOT ? 65534 : Deno.build.os === "windows" ? 0 : Deno.uid()!;
+
+const TASKS = ["start", "start:sandbox"] as const;
+type Task = typeof TASKS[number];
+
+/** A folder of the user's, with the program in one file: what is root's may be closed to others. */
+class Home implements AsyncDisposable {
+  readonly path: string;
+  readonly file: string;
+  readonly session: string;
+  readonly #deno: string;
+  readonly #task: Task;
+
+  private constructor(path: string, deno: string, task: Task) {
+    this.path = path;
+    this.file = `${path}/wg0.conf`;
+    this.session = `${path}/session`;
+    this.#deno = deno;
+    this.#task = task;
+  }
+
+  static async create(task: Task): Promise<Home> {
+    const path = await Deno.makeTempDir();
+    let deno = Deno.execPath();
+    if (IS_ROOT) await Deno.copyFile(deno, deno = `${path}/deno`);
+    const home = new Home(path, deno, task);
+    await Deno.mkdir(home.session, { mode: 0o700 });
+    await Deno.writeTextFile(
+      home.file,
+      `[Interface]\nPrivateKey = ${encodeKey(generatePrivateKey())}\nAddress = 10.9.0.1/24\n` +
+        "[Proxy]\nSubnets = 10.50.0.0/16\n",
+      { mode: 0o600 },
+    );
+    const { success } = await new Deno.Command(Deno.execPath(), {
+      args: ["bundle", "--quiet", "--platform", "deno", "--output", `${path}/main.js`, "main.ts"],
+      cwd: ROOT,
+    }).output();
+    assert.ok(success);
+    for (const entry of ["", "/session", "/wg0.conf", "/main.js"]) {
+      await Deno.chown(`${path}${entry}`, USER, USER);
+    }
+    return home;
+  }
+
+  start(...args: string[]): Deno.ChildProcess {
+    const [options, more] = config.tasks[this.#task].command.split(" main.ts");
+    const words = options!.replaceAll("$XDG_RUNTIME_DIR", this.session).split(" ").slice(2);
+    return new Deno.Command(this.#deno, {
+      args: [
+        "run",
+        "--no-config",
+        "--unstable-net",
+        ...words,
+        `${this.path}/main.js`,
+        ...more!.trim() ? [more!.trim()] : [],
+        ...args,
+      ],
+      env: {
+        XDG_RUNTIME_DIR: this.session,
+        HOME: this.path,
+        DENO_DIR: `${this.path}/cache`,
+        NO_COLOR: "1",
+      },
+      clearEnv: true,
+      cwd: this.path,
+      ...(IS_ROOT && { uid: USER, gid: USER }),
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+  }
+
+  async run(...args: string[]) {
+    const { code, stdout, stderr } = await this.start(...args).output();
+    const text = new TextDecoder();
+    return { status: code, out: text.decode(stdout), error: text.decode(stderr) };
+  }
+
+  /** Runs the gateway. @returns once it has logged `text`. */
+  async up(text: string) {
+    const child = this.start("up", this.file);
+    const lines = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
+    let log = "";
+    while (!log.includes(text)) {
+      const { value, done } = await lines.read();
+      if (done) assert.fail(`ended before it logged "${text}":\n${log}`);
+      log += value;
+    }
+    return {
+      log,
+      async stop() {
+        child.kill("SIGTERM");
+        for (let read = await lines.read(); !read.done; read = await lines.read()) {
+          log += read.value;
+        }
+        await child.stdout.cancel();
+        return { status: (await child.status).code, log };
+      },
+    };
+  }
+
+  async [Symbol.asyncDispose]() {
+    await Deno.remove(this.path, { recursive: true });
+  }
+}
+
+const ignore = Deno.build.os === "windows";
+
+for (const task of TASKS) {
+  Deno.test(
+    `an ordinary user's gateway is shown, reloaded and changed without a word about where it is: ${task}`,
+    { ignore },
+    async () => {
+      await using home = await Home.create(task);
+      const folder = `${home.session}/wirestack`;
+      assert.deepEqual(await home.run("show", "--control-dir", folder), {
+        status: 1,
+        out: "",
+        error: `wirestack: no gateway runs (nobody listens in ${folder})
+`,
+      });
+
+      const gateway = await home.up("control socket");
+      const socket = `${home.session}/wirestack/wg0.sock`;
+      assert.ok(gateway.log.includes(`control socket ${socket}\n`), gateway.log);
+      assert.doesNotMatch(gateway.log, /warning/);
+      assert.equal(Deno.statSync(`${home.session}/wirestack`).mode! & 0o777, 0o700);
+      for (const args of [["show"], ["show", "wg0"], ["show", home.file]]) {
+        const { status, out, error } = await home.run(...args);
+        assert.deepEqual([status, error, out.split("\n")[0]], [0, "", "interface: wg0"]);
+      }
+      const added = await home.run("add-peer", "laptop", "--endpoint", "a.example:7");
+      assert.equal(
+        added.error,
+        `added laptop, 10.9.0.2, to ${home.file} and to the running gateway wg0\n`,
+      );
+      assert.match((await home.run("show")).out, /\n {2}name: laptop\n/);
+      const reloaded = await home.run("reload");
+      assert.deepEqual([reloaded.status, reloaded.out], [
+        0,
+        "wg0: reloaded, nothing has changed\n",
+      ]);
+
+      // A second one of the name does not even listen.
+      const second = await home.run("up", home.file);
+      assert.deepEqual([second.status, second.out], [1, ""]);
+      assert.equal(
+        second.error,
+        `${socket} is another process's, expected another name (--name)\n`,
+      );
+
+      assert.equal((await gateway.stop()).status, 0);
+      assert.deepEqual([...Deno.readDirSync(`${home.session}/wirestack`)], []);
+    },
+  );
+
+  Deno.test(
+    `a folder for sockets that others may have prepared is not used, and said to be none: ${task}`,
+    {
+      ignore,
+    },
+    async () => {
+      await using home = await Home.create(task);
+      const folder = `${home.session}/wirestack`;
+      await Deno.mkdir(folder);
+      await Deno.chown(folder, USER, USER);
+      await Deno.chmod(folder, 0o777);
+      const gateway = await home.up("listening on");
+      assert.match(
+        gateway.log,
+        /no control socket in \S+: \S+: is open to other users, expected mode 700\n/,
+      );
+      assert.equal((await gateway.stop()).status, 0);
+      assert.deepEqual(await home.run("show"), {
+        status: 1,
+        out: "",
+        error: `wirestack: ${folder}: is open to other users, expected mode 700\n`,
+      });
+    },
+  );
+}

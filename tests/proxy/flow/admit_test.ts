@@ -1,0 +1,171 @@
+import assert from "node:assert/strict";
+import { parseIpAddress } from "../../../proxy/address.ts";
+import type { Admission } from "../../../proxy/flow/admit.ts";
+import { Flow, type FlowCarrier, type FlowEnd, FlowOwner } from "../../../proxy/flow/flow.ts";
+import { OwnListeners } from "../../../proxy/flow/own_listeners.ts";
+import { admission, map } from "../forward/lab.ts";
+
+const ip = (text: string) => parseIpAddress(text)!;
+const PEER = new FlowOwner(() => "laptop");
+
+function flow(protocol: "tcp" | "udp", destination: string, port = 80, owner = PEER): Flow {
+  return new Flow(protocol, owner, ip("10.9.0.2"), 40_000, ip(destination), port, 0);
+}
+
+/** What is dialled, or why nothing is. */
+function verdict(
+  subject: Admission,
+  destination: string,
+  port = 80,
+  protocol: "tcp" | "udp" = "tcp",
+) {
+  return String(subject.decide(flow(protocol, destination, port)));
+}
+
+/** This host is 192.0.2.7 and 2001:db8::7. */
+const isOwnAddress = (target: unknown) => ["192.0.2.7", "2001:db8::7"].includes(String(target));
+
+Deno.test("this host's own addresses are refused, unless a map names one alone", () => {
+  const subject = admission({
+    isOwnAddress,
+    maps: [
+      map("10.50.0.1", "192.0.2.7"),
+      map("fd50::1", "2001:db8::7"),
+      map("10.60.0.0/24", "192.0.2.0/24"),
+    ],
+  });
+  assert.equal(verdict(subject, "192.0.2.7"), "own-host");
+  assert.equal(verdict(subject, "2001:db8::7"), "own-host");
+  assert.equal(verdict(subject, "192.0.2.8"), "192.0.2.8");
+  assert.equal(verdict(subject, "10.50.0.1"), "192.0.2.7");
+  assert.equal(verdict(subject, "fd50::1"), "2001:db8::7");
+  assert.equal(verdict(subject, "10.60.0.7"), "own-host");
+  assert.equal(verdict(subject, "10.60.0.8"), "192.0.2.8");
+});
+
+Deno.test("a map to 0.0.0.0 or :: is one to loopback, and a wide one does not reach it", () => {
+  const subject = admission({
+    maps: [
+      map("10.50.0.9", "0.0.0.0"),
+      map("fd50::9", "::"),
+      map("10.60.0.0/24", "0.0.0.0/24"),
+      map("10.61.0.0/16", "127.1.0.0/16"),
+    ],
+  });
+  assert.equal(verdict(subject, "10.50.0.9"), "127.0.0.1");
+  assert.equal(verdict(subject, "fd50::9"), "::1");
+  assert.equal(verdict(subject, "10.60.0.0"), "own-host");
+  assert.equal(verdict(subject, "10.61.2.3"), "127.1.2.3");
+  assert.equal(verdict(subject, "10.50.0.9", 9229), "own-listener");
+  assert.equal(verdict(subject, "fd50::9", 9229), "own-listener");
+  assert.equal(verdict(subject, "10.50.0.9", 9228), "127.0.0.1");
+});
+
+Deno.test("a listener of this process is refused, whatever map names its address, as long as it listens", () => {
+  const listeners = new OwnListeners();
+  let port = 51820;
+  listeners.add({
+    protocol: "udp",
+    get port() {
+      return port;
+    },
+  });
+  const remove = listeners.add({ protocol: "tcp", port: 8080, address: ip("192.0.2.7") });
+  const subject = admission({
+    isOwnAddress,
+    listeners,
+    maps: [map("10.50.0.1", "192.0.2.7"), map("10.50.0.2", "127.0.0.1")],
+  });
+  for (const destination of ["10.50.0.1", "10.50.0.2"]) {
+    assert.equal(verdict(subject, destination, 51820, "udp"), "own-listener");
+  }
+  assert.equal(verdict(subject, "10.50.0.1", 51820), "192.0.2.7");
+  assert.equal(verdict(subject, "10.70.0.1", 51820, "udp"), "10.70.0.1");
+  assert.equal(verdict(subject, "10.50.0.1", 8080), "own-listener");
+  assert.equal(verdict(subject, "10.50.0.2", 8080), "127.0.0.1");
+  port = 4;
+  remove();
+  assert.equal(verdict(subject, "10.50.0.1", 51820, "udp"), "192.0.2.7");
+  assert.equal(verdict(subject, "10.50.0.1", 8080), "192.0.2.7");
+});
+
+Deno.test("what is not proxied, and what is not safe, is refused; a map reaches what it names and nothing beside it", () => {
+  const subject = admission({
+    isProxied: (address, protocol) => protocol === "tcp" && `${address}` !== "10.70.0.1",
+    maps: [map("10.50.0.1", "127.0.0.1")],
+  });
+  assert.equal(verdict(subject, "10.70.0.1"), "not-proxied");
+  assert.equal(verdict(subject, "10.70.0.2", 80, "udp"), "not-proxied");
+  assert.equal(verdict(subject, "169.254.169.254"), "unsafe");
+  assert.equal(verdict(subject, "127.0.0.1"), "unsafe");
+  assert.equal(verdict(subject, "::ffff:127.0.0.1"), "unsafe");
+  assert.equal(verdict(subject, "10.50.0.1"), "127.0.0.1");
+  assert.equal(verdict(subject, "10.50.0.2"), "10.50.0.2");
+});
+
+/** Notes why flows end, and takes them out of the table as the forwarders do. */
+class Carrier implements FlowCarrier {
+  lastActivity = 0;
+  readonly ended: FlowEnd[] = [];
+  readonly #subject: Admission;
+  readonly #flow: Flow;
+
+  constructor(subject: Admission, flow: Flow) {
+    this.#subject = subject;
+    this.#flow = flow;
+    flow.carrier = this;
+  }
+
+  endFlow(_flow: Flow, why: FlowEnd): void {
+    this.end(why);
+  }
+
+  end(why: FlowEnd): void {
+    this.ended.push(why);
+    if (this.#flow.protocol === "tcp") {
+      this.#subject.connections.give(this.#flow.owner);
+      this.#subject.dials.end(this.#flow, "unknown", 0);
+    }
+    this.#subject.table.remove(this.#flow, why);
+  }
+
+  inspect(): never {
+    throw new Error("nobody asks");
+  }
+}
+
+Deno.test("after a change every live flow is looked at again, and one that is not allowed any more ends", () => {
+  const maps = [map("10.50.0.1", "192.168.1.1"), map("10.50.0.2", "192.168.1.2")];
+  const limits = { maxDials: 10, maxTcpConnections: 10, maxUdpSessions: 10 };
+  let isProxied = true;
+  const subject = admission({ maps, limits, isProxied: () => isProxied });
+  const begin = (protocol: "tcp" | "udp", destination: string) => {
+    const begun = flow(protocol, destination);
+    assert.equal(subject.admit(begun, 0), undefined);
+    return { flow: begun, carrier: new Carrier(subject, begun) };
+  };
+  const [stays, moves, goes] = [
+    begin("tcp", "10.50.0.1"),
+    begin("tcp", "10.50.0.2"),
+    begin("udp", "10.50.0.2"),
+  ];
+  assert.equal(subject.review(), 0);
+  subject.setMaps([maps[0]!, map("10.50.0.2", "192.168.1.3")]);
+  assert.equal(subject.review(), 2);
+  assert.deepEqual([stays, moves, goes].map(({ carrier }) => carrier.ended), [
+    [],
+    ["revoked"],
+    ["revoked"],
+  ]);
+  assert.deepEqual([stays.flow.end, moves.flow.end], [undefined, "revoked"]);
+  isProxied = false;
+  assert.equal(subject.review(), 1);
+  assert.deepEqual([...subject.table.flows()], []);
+  assert.equal(subject.connections.total, 0);
+});
+
+Deno.test("a flow's id is 32 hex digits, and no other flow's", () => {
+  const ids = Array.from({ length: 1000 }, () => flow("udp", "10.0.0.1").id);
+  for (const id of ids) assert.match(id, /^[0-9a-f]{32}$/);
+  assert.equal(new Set(ids).size, ids.length);
+});

@@ -1,0 +1,184 @@
+/** What a gateway that starts again knows of where its peers were. */
+
+import assert from "node:assert/strict";
+import { IpAddress } from "../../../netstack/mod.ts";
+import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
+import {
+  endpointFile,
+  readEndpoints,
+  writeEndpoints,
+} from "../../../proxy/gateway/endpoint_file.ts";
+import { EndpointMemory } from "../../../proxy/gateway/endpoint_memory.ts";
+import { stateDirectories } from "../../../proxy/gateway/state_directory.ts";
+import type { Peer } from "../../../wireguard/mod.ts";
+import { until } from "../pair.ts";
+import { startWirestack } from "../start.ts";
+
+const gatewayKey = generatePrivateKey();
+const clientKey = generatePrivateKey();
+const presharedKey = encodeKey(generatePrivateKey());
+
+function folder(): { path: string } & Disposable {
+  const path = Deno.makeTempDirSync();
+  return { path, [Symbol.dispose]: () => Deno.removeSync(path, { recursive: true }) };
+}
+
+function startGateway(directory: string, port = 0) {
+  return startWirestack({
+    interface: { privateKey: encodeKey(gatewayKey), address: "10.9.0.1/24", listenPort: port },
+    peers: [{
+      publicKey: encodeKey(publicKeyOf(clientKey)),
+      presharedKey,
+      allowedIps: "10.9.0.2/32",
+    }],
+  }, { stateDirectories: [directory] });
+}
+
+Deno.test("a gateway that starts again calls its peers: an idle client is back within two seconds", async () => {
+  using directory = folder();
+  const first = await startGateway(`${directory.path}/state`);
+  const { port } = first;
+  await using client = await startWirestack({
+    interface: { privateKey: encodeKey(clientKey), address: "10.9.0.2/24" },
+    peers: [{
+      publicKey: encodeKey(publicKeyOf(gatewayKey)),
+      presharedKey,
+      allowedIps: "10.9.0.1/32",
+      endpoint: `127.0.0.1:${port}`,
+    }],
+  });
+  using listener = first.listen({ port: 80 });
+  using conn = await client.connect({ hostname: "10.9.0.1", port: 80 });
+  using _accepted = await listener.accept();
+  conn.close();
+  const file = endpointFile(`${directory.path}/state`, publicKeyOf(gatewayKey));
+  const written = () => readEndpoints(file);
+  await until(() => written().size === 1, "it is written while the gateway runs");
+  await first.close();
+
+  assert.equal(Deno.statSync(file).mode! & 0o777, 0o600);
+  const text = Deno.readTextFileSync(file);
+  assert.ok(text.includes(encodeKey(publicKeyOf(clientKey))));
+  for (const secret of [encodeKey(gatewayKey), encodeKey(clientKey), presharedKey]) {
+    assert.ok(!text.includes(secret));
+  }
+  assert.deepEqual(Array.from(Deno.readDirSync(`${directory.path}/state`)).length, 1);
+
+  const before = client.stats().counters.wireguard!;
+  await using again = await startGateway(`${directory.path}/state`, port);
+  await until(() => again.stats().peers[0]!.lastHandshake > 0, "the client is back", 2000);
+  const after = client.stats().counters.wireguard!;
+  assert.equal(after.initiationsSent, before.initiationsSent, "it was called");
+  assert.equal(after.responsesSent, before.responsesSent! + 1);
+});
+
+Deno.test("a peer that is not where it was is called three times, and then may call itself", async () => {
+  using directory = folder();
+  const socket = Deno.listenDatagram({ transport: "udp", hostname: "127.0.0.1", port: 0 });
+  const { port } = socket.addr as Deno.NetAddr;
+  writeEndpoints(
+    endpointFile(directory.path, publicKeyOf(gatewayKey)),
+    new Map([[encodeKey(publicKeyOf(clientKey)), {
+      address: IpAddress.v4(127, 0, 0, 1),
+      port,
+      heardAt: Date.now() - 60_000,
+    }]]),
+  );
+  await using gateway = await startWirestack({
+    interface: { privateKey: encodeKey(gatewayKey), address: "10.9.0.1/24" },
+    peers: [{ publicKey: encodeKey(publicKeyOf(clientKey)), allowedIps: "10.9.0.2/32" }],
+  }, {
+    stateDirectories: [directory.path],
+    timers: { rekeyTimeoutMs: 50, rekeyJitterMs: 1, rekeyAttemptMs: 5000 },
+  });
+  for (let i = 0; i < 3; i++) assert.equal((await socket.receive())[0].length, 148);
+  await until(() => gateway.stats().peers[0]!.endpoint === null, "it is given up");
+  assert.equal(gateway.stats().counters.wireguard!.initiationsSent, 3);
+  socket.close();
+});
+
+/** A memory with a clock of its own, of peers that are as given. */
+function memoryOf(directories: readonly string[], peers: readonly Peer[] = []) {
+  const clock = { now: 0 };
+  const memory = new EndpointMemory({
+    directories,
+    now: () => clock.now,
+    wallClock: () => clock.now + 1_700_000_000_000,
+    publicKey: () => publicKeyOf(gatewayKey),
+    peers: () => peers,
+  });
+  return { memory, clock };
+}
+
+Deno.test("the file is written a second after a change, and not again within ten", () => {
+  using directory = folder();
+  const { memory, clock } = memoryOf([directory.path]);
+  const file = endpointFile(directory.path, publicKeyOf(gatewayKey));
+  memory.changed();
+  assert.equal(memory.pollTimeout(), 1000);
+  memory.handleTimeout(999);
+  assert.throws(() => Deno.statSync(file), Deno.errors.NotFound);
+  clock.now = 1000;
+  memory.handleTimeout(1000);
+  assert.ok(Deno.statSync(file).isFile);
+  assert.equal(memory.pollTimeout(), Infinity);
+  memory.changed();
+  assert.equal(memory.pollTimeout(), 11_000);
+});
+
+Deno.test("who has been silent for an hour is not called; what is no such file is not used", () => {
+  using directory = folder();
+  const file = endpointFile(directory.path, publicKeyOf(gatewayKey));
+  const key = publicKeyOf(clientKey);
+  const write = (ageMs: number) =>
+    writeEndpoints(
+      file,
+      new Map([[encodeKey(key), {
+        address: new IpAddress(new Uint8Array(16).fill(7)),
+        port: 7,
+        heardAt: 1_700_000_000_000 - ageMs,
+      }]]),
+    );
+  write(3_600_000);
+  assert.equal(memoryOf([directory.path]).memory.of(key)?.port, 7);
+  assert.equal(memoryOf([directory.path]).memory.of(publicKeyOf(gatewayKey)), undefined);
+  write(3_600_001);
+  assert.equal(memoryOf([directory.path]).memory.of(key), undefined);
+  write(-1);
+  assert.equal(memoryOf([directory.path]).memory.of(key), undefined, "from the future");
+  const entry = (endpoint: unknown) =>
+    JSON.stringify({ peers: { [encodeKey(key)]: { endpoint, heardAt: 1_700_000_000_000 } } });
+  const bad = ["", "{", "null", "[]", '{"peers":7}', '{"peers":{"x":1}}', '{"peers":{"x":null}}'];
+  for (const text of [...bad, ...["7", "1.2.3.4:0", "1.2.3.4:99999", "a:7", 7, null].map(entry)]) {
+    Deno.writeTextFileSync(file, text);
+    assert.equal(memoryOf([directory.path]).memory.of(key), undefined, text);
+  }
+});
+
+Deno.test("the first folder that can be written to is used; where there is none the gateway goes on", async () => {
+  using directory = folder();
+  Deno.writeTextFileSync(`${directory.path}/file`, "");
+  const blocked = `${directory.path}/file/state`;
+  const good = `${directory.path}/good`;
+  const { memory } = memoryOf([blocked, good]);
+  memory.save();
+  assert.ok(Deno.statSync(endpointFile(good, publicKeyOf(gatewayKey))).isFile);
+  const none = memoryOf([blocked]).memory;
+  none.changed();
+  none.save();
+  assert.equal(none.pollTimeout(), Infinity);
+  await using gateway = await startGateway(blocked);
+  assert.equal(gateway.stats().peers.length, 1);
+});
+
+Deno.test("the folder is the service's, the system's or the user's", () => {
+  const of = (environment: Record<string, string>) => stateDirectories((name) => environment[name]);
+  assert.deepEqual(of({}), ["/var/lib/wirestack"]);
+  assert.deepEqual(of({ XDG_STATE_HOME: "/home/u/state" }), [
+    "/var/lib/wirestack",
+    "/home/u/state/wirestack",
+  ]);
+  assert.deepEqual(of({ XDG_STATE_HOME: "state" }), ["/var/lib/wirestack"]);
+  const service = { STATE_DIRECTORY: "/var/lib/a:/var/lib/b", XDG_STATE_HOME: "/x" };
+  assert.deepEqual(of(service), ["/var/lib/a"]);
+});

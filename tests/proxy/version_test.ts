@@ -1,0 +1,43 @@
+import assert from "node:assert/strict";
+import { denoProblem, OLDEST_DENO } from "../../proxy/version.ts";
+
+Deno.test("an older Deno than is known to work is named, with the one that is needed", () => {
+  for (const version of ["2.7.14", "2.5.6", "1.46.3", "2.7.14+abcdef0"]) {
+    assert.equal(
+      denoProblem(version, "2.8.0"),
+      `needs Deno 2.8.0 or newer, this is ${version}`,
+    );
+  }
+  for (const version of ["2.8.0", "2.8.3", "2.10.0", "3.0.0", "2.8.0-rc.1", "2.9.6+abcdef0"]) {
+    assert.equal(denoProblem(version, "2.8.0"), undefined, version);
+  }
+  assert.equal(denoProblem(Deno.version.deno), undefined);
+});
+
+Deno.test("the program and the module check the version before they load anything that needs it", async () => {
+  const root = new URL("../../", import.meta.url);
+  // The version that the check sees; what comes after it would not run with an old one.
+  const pretend = (code: string) =>
+    new Deno.Command(Deno.execPath(), {
+      args: [
+        ...["run", "--quiet", "--no-prompt", "--allow-read", "--preload"],
+        `data:text/javascript,Object.defineProperty(Deno, "version", { value: { deno: "2.7.14" } })`,
+        ...code === "" ? [new URL("main.ts", root).href, "--version"] : [
+          `data:text/javascript,${encodeURIComponent(code)}`,
+        ],
+      ],
+      env: { NO_COLOR: "1" },
+    }).output();
+  const message = `needs Deno ${OLDEST_DENO} or newer, this is 2.7.14`;
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+
+  const program = await pretend("");
+  assert.deepEqual([program.code, text(program.stdout)], [1, ""]);
+  assert.equal(text(program.stderr), `wirestack: ${message}\n`);
+
+  const module = new URL("mod.ts", root).href;
+  const { code, stdout } = await pretend(
+    `try { await import(${JSON.stringify(module)}) } catch (error) { console.log(error.message) }`,
+  );
+  assert.deepEqual([code, text(stdout)], [0, `Wirestack ${message}\n`]);
+});
