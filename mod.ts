@@ -57,6 +57,7 @@ export {
   type PeerInput,
   type ProxyInput,
   SettingError,
+  type UdpFiltering,
 } from "./proxy/config/config.ts";
 export type {
   CloseOptions,
@@ -68,8 +69,8 @@ export type {
 } from "./proxy/gateway/gateway.ts";
 export type { ConfigPath } from "./proxy/config/error.ts";
 export type { Resolve } from "./proxy/gateway/resolver.ts";
-export type { Crypto, TimerSettings } from "./wireguard/mod.ts";
-export type { IpAddress, KeepAlive, TcpSettings } from "./netstack/mod.ts";
+export type { Aead, AeadKey, Crypto, TimerSettings, X25519 } from "./wireguard/mod.ts";
+export type { IpAddress, IpVersion, KeepAlive, TcpSettings } from "./netstack/mod.ts";
 export type { ReloadReport } from "./proxy/gateway/reload.ts";
 export {
   decodeKey,

@@ -5,6 +5,7 @@
  */
 
 export { readDescriptor } from "./descriptor.ts";
+export { descriptorLimit } from "./descriptor_limit.ts";
 export { ErrorWatch } from "./error_watch.ts";
 export { LocalAddressProbe } from "./local_address.ts";
 export { type KernelAeadKey, Kernels } from "./kernels/kernels.ts";

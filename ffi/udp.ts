@@ -123,10 +123,10 @@ export class UdpSocket {
   }
 
   /**
-   * Puts another socket where Deno knows this one: {@link receive} still waits for this one, but then
-   * receives from that one. For as long as an open file has a descriptor at all, an epoll instance
-   * tells of it under the number that it was registered with (epoll(7), Q6). {@link close} puts
-   * everything back.
+   * Makes Deno's descriptor of this socket name another one: {@link receive} still waits for this one,
+   * but then reads from that one. An epoll instance watches the open file, not the number it was
+   * registered by, for as long as the file has any descriptor (epoll(7), questions and answers, 6).
+   * {@link close} puts everything back.
    *
    * @returns false if the system does not let that be.
    */
@@ -172,8 +172,9 @@ export class UdpSocket {
   }
 
   /**
-   * Has the kernel hand over datagrams of one sender, destination and size as one message. It tells
-   * where to cut one only with `recvmmsg`, and not for long after this were undone: it stays.
+   * Has the kernel hand over datagrams of one sender, destination and size as one message. Where to cut
+   * that it tells with `recvmmsg` alone. It cannot be switched off again: messages that have been put
+   * together would still come, and no longer say where.
    */
   coalesce(): void {
     if (this.hasGro) this.#set(SOL_UDP, UDP_GRO, 1);

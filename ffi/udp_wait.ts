@@ -1,6 +1,6 @@
 /**
- * Waiting for datagrams without taking one: Deno's own `receive` would take it without what the kernel
- * tells beside it, where to cut it and which address it was sent to.
+ * Waiting for datagrams without receiving one: Deno's own `receive` would take it, and not what the
+ * kernel tells beside it, where to cut it and which address it was sent to.
  *
  * @module
  */
@@ -21,13 +21,21 @@ const MAX_EMPTY_WAKES = 64;
 const THREAD_MS = 200;
 
 /**
- * What the runtime knows the socket by is made a token's (see {@link UdpSocket.lend}). A wait asks the
- * runtime to receive: it finds no token, and waits for the socket. Then the token is laid there, and
- * found when the socket wakes the runtime. It is a datagram of one byte that a socket on loopback sends
- * to itself: what a Unix socket has costs an error of Deno's for each wake.
+ * Has Deno's event loop wait for a socket, though Deno waits only in `receive`, which takes a datagram.
  *
- * Where the token does not arrive at once, `poll` on a thread waits: no loopback, or a packet filter on
- * it. At thousands of wakes per second it costs some times as much.
+ * The trick: to Deno a socket is a descriptor number. Epoll goes on watching our socket even when that
+ * number is made to name another one, the token socket (see {@link UdpSocket.lend}). From then on
+ * `receive` waits for our datagrams and reads the token's:
+ *
+ * 1. A wait calls `receive`. The token socket is empty, so Deno waits for epoll to tell of the number.
+ * 2. The token is sent: one byte, from the token socket to itself over loopback. Epoll does not watch
+ *    that socket, so nothing happens yet.
+ * 3. A datagram arrives at our socket. Epoll wakes Deno, which reads the number, finds the token, and
+ *    `receive` resolves. Our datagram still lies in our socket, for `recvmmsg`.
+ *
+ * A Unix socket as the token would do without loopback, and cost one of Deno's errors per wake. Where
+ * the token does not arrive at once (no loopback, or a packet filter on it), `poll` on a thread waits
+ * instead: at thousands of wakes per second it costs some times as much.
  */
 export class UdpWait {
   readonly #libc: UdpLibc;
@@ -35,7 +43,7 @@ export class UdpWait {
   /** What is sent as the token, and peeked at. More than 64 bytes are never moved. */
   readonly #token = new Uint8Array(128);
   readonly #received = new Uint8Array(1);
-  /** The socket that was lent, by a descriptor of its own; -1 for none. */
+  /** The token socket, by a descriptor of its own; -1 for none. */
   #lent: number;
   /** The runtime receives the token, or waits to. */
   #receiving: Promise<void> | undefined;
@@ -72,7 +80,7 @@ export class UdpWait {
     while (!socket.isClosed) {
       if (this.#lent >= 0) {
         this.#receiving ??= this.#receiveToken();
-        if (this.#layToken()) await this.#receiving;
+        if (this.#sendToken()) await this.#receiving;
         if (this.#error !== undefined) throw this.#error;
         if (this.#receiving === undefined) return;
       }
@@ -80,7 +88,7 @@ export class UdpWait {
     }
   }
 
-  /** The token is given up; {@link wait} goes on on a thread. */
+  /** Gives up the token: from now on {@link wait} waits on a thread. */
   close(): void {
     if (this.#lent >= 0) this.#libc.symbols.close(this.#lent);
     this.#lent = -1;
@@ -95,8 +103,8 @@ export class UdpWait {
     this.#receiving = undefined;
   }
 
-  /** @returns false if it is not there, or not yet: the kernel may deliver it later. */
-  #layToken(): boolean {
+  /** @returns whether it has arrived; if not, it may later. */
+  #sendToken(): boolean {
     this.#libc.symbols.send(this.#lent, this.#token, 1n, MSG_DONTWAIT);
     return this.#libc.symbols.recv(this.#lent, this.#token, 1n, MSG_DONTWAIT | MSG_PEEK) === 1n;
   }

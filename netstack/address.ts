@@ -11,9 +11,14 @@ export type IpVersion = 4 | 6;
 export class IpAddress {
   /** 4 or 16 bytes, network order. Not to be written to. */
   readonly bytes: Uint8Array;
+  /** 4 or 6. */
   readonly version: IpVersion;
 
-  /** @throws {RangeError} if `bytes` is neither 4 nor 16 long. Keeps the array: hand over a copy. */
+  /**
+   * Keeps the array: hand over a copy.
+   *
+   * @throws {RangeError} if `bytes` is neither 4 nor 16 long.
+   */
   constructor(bytes: Uint8Array) {
     if (bytes.length !== 4 && bytes.length !== 16) {
       throw new RangeError(`an IP address has 4 or 16 bytes, got ${bytes.length}`);
@@ -32,6 +37,7 @@ export class IpAddress {
     return new IpAddress(Uint8Array.of(a, b, c, d));
   }
 
+  /** Whether it is the same address. */
   equals(other: IpAddress): boolean {
     return this.matches(other.bytes, 0, other.version);
   }
@@ -51,12 +57,14 @@ export class IpAddress {
     return this.isIpv4Mapped ? new IpAddress(this.bytes.slice(12)) : this;
   }
 
+  /** Inside ::ffff:0:0/96 (RFC 4291 §2.5.5.2). */
   get isIpv4Mapped(): boolean {
     const b = this.bytes;
     if (this.version !== 6 || b[10] !== 0xff || b[11] !== 0xff) return false;
     return b.subarray(0, 10).every((byte) => byte === 0);
   }
 
+  /** 0.0.0.0 or ::. */
   get isUnspecified(): boolean {
     return this.bytes.every((byte) => byte === 0);
   }

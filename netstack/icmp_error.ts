@@ -102,7 +102,11 @@ export class IcmpErrors {
     this.#counters = counters;
   }
 
-  /** A port is closed at the destination itself; all else is this gateway's finding. */
+  /**
+   * A port is closed at the destination itself; all else is this gateway's finding.
+   *
+   * @returns Whether it was sent.
+   */
   unreachable(
     kind: UnreachableKind,
     ingress: Nic,
@@ -110,12 +114,12 @@ export class IcmpErrors {
     offset: number,
     length: number,
     now: number,
-  ): void {
+  ): boolean {
     const isIpv4 = versionOf(original, offset) === 4;
     const type = isIpv4 ? UNREACHABLE : V6_UNREACHABLE;
     const code = isIpv4 ? IPV4_CODES[kind] : IPV6_CODES[kind];
     const from = kind === "port" ? "destination" : "either";
-    this.#send(type, code, 0, from, ingress, original, offset, length, now);
+    return this.#send(type, code, 0, from, ingress, original, offset, length, now);
   }
 
   /** @param reassembly Not the hops ran out, but the time for the other fragments. */
@@ -195,21 +199,21 @@ export class IcmpErrors {
     offset: number,
     length: number,
     now: number,
-  ): void {
+  ): boolean {
     const version = versionOf(original, offset);
     if (!this.#isAllowed(version, ingress, original, offset, length)) {
       this.#counters.errorsForbidden++;
-      return;
+      return false;
     }
     this.#output.random(this.#dice);
     if (!ingress.icmpErrors.take(now, this.#dice[0]! % 3)) {
       this.#counters.errorsRateLimited++;
-      return;
+      return false;
     }
     const own = ingress.firstAddress(version);
     if (own === undefined && from === "gateway") {
       this.#counters.errorsForbidden++;
-      return;
+      return false;
     }
     const fromDestination = from === "destination" || own === undefined;
     const isIpv4 = version === 4;
@@ -227,7 +231,7 @@ export class IcmpErrors {
       offset + (isIpv4 ? IPV4_SOURCE : IPV6_SOURCE),
       ICMP_HEADER_LENGTH + quoted,
     );
-    if (at < 0) return;
+    if (at < 0) return false;
     const { buffer } = ingress.queue;
     buffer[at] = type;
     buffer[at + 1] = code;
@@ -237,6 +241,7 @@ export class IcmpErrors {
     this.#counters.errorsSent++;
     this.#counters.sent++;
     this.#output.push(ingress, now);
+    return true;
   }
 
   /** Never about ICMP errors, later fragments, nor what did not go from one host to one host. */

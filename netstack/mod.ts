@@ -61,6 +61,7 @@ export { Deadlines, type Timed } from "./deadlines.ts";
 export { Roster } from "./roster.ts";
 export { icmpErrorKind } from "./icmp.ts";
 export { type Link, LINK_HEADROOM, LINK_TAILROOM, type NextHop } from "./link.ts";
+export { MemoryBudget, type MemoryBudgetOptions, type MemoryEpisode } from "./memory_budget.ts";
 export type { Nic, NicAddress, NicOptions } from "./nic.ts";
 export type { ReassemblySettings } from "./reassembly.ts";
 export type { RouteTable } from "./route.ts";
@@ -80,5 +81,5 @@ export type { TcpEndpoint, TcpError, TcpHandler, TcpInfo, TcpState } from "./tcp
 export type { TcpForwarderHandler, TcpForwarderRequest, TcpRejection } from "./tcp/forwarder.ts";
 export type { MemoryRegion } from "./tcp/ring_memory.ts";
 export type { TcpListener, TcpListenerHandler } from "./tcp/listener.ts";
-export { GATEWAY_KEEP_ALIVE, type KeepAlive, type TcpSettings } from "./tcp/settings.ts";
+export type { KeepAlive, TcpSettings } from "./tcp/settings.ts";
 export type { Tcp, TcpConnectOptions, TcpListenOptions } from "./tcp/tcp.ts";

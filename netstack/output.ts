@@ -88,8 +88,8 @@ export class Output implements IpOutput {
     offset: number,
     length: number,
     now: number,
-  ): void {
-    this.errors.unreachable(kind, ingress, original, offset, length, now);
+  ): boolean {
+    return this.errors.unreachable(kind, ingress, original, offset, length, now);
   }
 
   /**

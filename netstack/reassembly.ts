@@ -27,6 +27,7 @@ import {
   IPV6_PAYLOAD_LENGTH,
   IPV6_SOURCE,
 } from "./ipv6.ts";
+import type { MemoryBudget } from "./memory_budget.ts";
 import type { Nic } from "./nic.ts";
 import { HalfSipHash } from "./siphash.ts";
 import { PROTOCOL_TCP } from "./transport.ts";
@@ -74,6 +75,7 @@ export class Reassembly {
   readonly #settings: ReassemblySettings;
   readonly #counters: IpCounters;
   readonly #hash: HalfSipHash;
+  readonly #budget: MemoryBudget | undefined;
   /** Chains by hash of the key. */
   readonly #table = new Map<number, Datagram>();
   /** In the order of their first fragment. */
@@ -85,7 +87,9 @@ export class Reassembly {
     settings: Partial<ReassemblySettings>,
     counters: IpCounters,
     random: (out: Uint8Array) => void,
+    budget?: MemoryBudget,
   ) {
+    this.#budget = budget;
     this.#settings = { ...DEFAULT_REASSEMBLY, ...settings };
     this.#counters = counters;
     this.#hash = new HalfSipHash(random);
@@ -286,14 +290,20 @@ export class Reassembly {
   /** Takes note of a datagram's size, and keeps all of them within the limits. */
   #account(datagram: Datagram): void {
     const cost = OVERHEAD + datagram.buffer.length;
-    this.#memory += cost - datagram.accounted;
-    datagram.accounted = cost;
+    this.#charge(datagram, cost);
     if (this.#memory <= this.#settings.high) return;
     for (const oldest of this.#oldest) {
       if (!oldest.poisoned) this.#counters.reassemblyEvicted++;
       this.#remove(oldest);
       if (this.#memory <= this.#settings.low) return;
     }
+  }
+
+  #charge(datagram: Datagram, cost: number): void {
+    const more = cost - datagram.accounted;
+    datagram.accounted = cost;
+    this.#memory += more;
+    this.#budget?.charge(datagram.from, more);
   }
 
   /** Takes a complete datagram out; {@link buffer} then has `headerLength` bytes and the data. */
@@ -338,8 +348,7 @@ export class Reassembly {
   #remove(datagram: Datagram): void {
     this.#deadlines.remove(datagram);
     this.#oldest.delete(datagram);
-    this.#memory -= datagram.accounted;
-    datagram.accounted = 0;
+    this.#charge(datagram, 0);
     let before = this.#table.get(datagram.key);
     if (before === datagram) {
       if (datagram.next === undefined) this.#table.delete(datagram.key);

@@ -3,6 +3,7 @@ import { type Sum, sum } from "./checksum.ts";
 import { IcmpCounters, IpCounters, UdpCounters } from "./counters.ts";
 import { Icmp } from "./icmp.ts";
 import { Input } from "./input.ts";
+import { MemoryBudget } from "./memory_budget.ts";
 import { Nic, type NicOptions } from "./nic.ts";
 import { Output } from "./output.ts";
 import { Reassembly, type ReassemblySettings } from "./reassembly.ts";
@@ -41,6 +42,8 @@ export interface StackOptions {
    * each connection has buffers of its own.
    */
   ringRegion?: MemoryRegion;
+  /** Bounds what connections and reassembly hold, and may be shared by stacks. Default: no limit. */
+  memory?: MemoryBudget;
   /** TTL and hop limit of what this stack sends; default 64. */
   hopLimit?: number;
   /** UDP flows of all forwarders together; default 65,536. */
@@ -61,8 +64,10 @@ export interface StackResources {
   tcpHalfOpen: number;
   tcpTimeWait: number;
   tcpListeners: number;
-  /** Memory that connections hold for text, bytes. */
+  /** Memory that connections hold for data, bytes. */
   tcpBufferBytes: number;
+  /** What the {@link MemoryBudget} has given out, to others as well, bytes. */
+  memoryBytes: number;
   udpEndpoints: number;
   udpFlows: number;
   /** Datagrams that wait for fragments. */
@@ -81,6 +86,7 @@ export class Stack {
   readonly routes = new RouteTable();
   readonly counters: StackCounters;
   readonly tcp: Tcp;
+  readonly memory: MemoryBudget;
   readonly #nics = new Set<Nic>();
   readonly #udp: Udp;
   readonly #output: Output;
@@ -109,9 +115,15 @@ export class Stack {
       hopLimit,
       options.wake ?? (() => {}),
     );
-    this.#reassembly = new Reassembly(options.reassembly ?? {}, ip, random);
+    this.memory = options.memory ?? new MemoryBudget();
+    this.#reassembly = new Reassembly(options.reassembly ?? {}, ip, random, this.memory);
     this.#udp = new Udp(this.#output, this.routes, udp, maxUdpFlows);
-    this.tcp = new Tcp(this.#output, options.tcp ?? {}, new RingMemory(options.ringRegion));
+    this.tcp = new Tcp(
+      this.#output,
+      options.tcp ?? {},
+      new RingMemory(options.ringRegion),
+      this.memory,
+    );
     const transports = new Map<number, TransportProtocol>([
       [PROTOCOL_TCP, this.tcp],
       [PROTOCOL_UDP, this.#udp],
@@ -248,6 +260,7 @@ export class Stack {
       tcpTimeWait: this.tcp.timeWaitCount,
       tcpListeners: this.tcp.listenerCount,
       tcpBufferBytes: this.tcp.memory.used,
+      memoryBytes: this.memory.used,
       udpEndpoints: this.#udp.endpointCount,
       udpFlows: this.#udp.flows.size,
       reassemblies: this.#reassembly.size,

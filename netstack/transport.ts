@@ -143,6 +143,7 @@ export interface IpOutput {
    * @param ingress Where the packet came in and the report leaves.
    * @param original Buffer with the packet's IP header at `offset`, or a copy of its beginning.
    * @param length Bytes there. At least the IP header and the first 8 bytes of the transport's.
+   * @returns Whether it was sent.
    */
   sendUnreachable(
     kind: UnreachableKind,
@@ -151,7 +152,7 @@ export interface IpOutput {
     offset: number,
     length: number,
     now: number,
-  ): void;
+  ): boolean;
 
   /** Fills `out` with unpredictable bytes. */
   random(out: Uint8Array): void;

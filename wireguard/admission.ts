@@ -1,16 +1,16 @@
 /**
- * Who may cost this device a handshake (whitepaper §5.3). Every check here is cheap, and they come in
- * the order of their price; a handshake is some hundred times as dear.
+ * Who may cost this device a handshake (whitepaper §5.3). Every check here is cheap, the cheapest comes
+ * first, and a handshake costs some hundred times as much.
  *
  * 1. An initiation that has been worked on before is a replay.
  * 2. mac1: the sender knows our public key.
  * 3. A source whose messages keep failing, one that has a message in a queue that begins to fill, or
- *    everybody while the device is under load, proves its address by a cookie, and then still has no
+ *    everybody while the device is under load, proves its address by a cookie, and even then gets no
  *    more than its share.
  *
- * The rules of the suspected and of the impatient source are this side's own addition: whoever has our
- * public key can send well-formed nonsense from a few hundred addresses, and must not bring everybody
- * else into cookie mode, where a new client needs a second initiation and 5 s.
+ * The first two cases of rule 3 are not in the whitepaper: whoever knows our public key can send
+ * well-formed nonsense from a few hundred addresses, and must not drive everybody else into cookie
+ * mode, where a new client needs a second initiation and 5 s.
  *
  * @module
  */
@@ -26,8 +26,8 @@ import { SourceMeter } from "./source_meter.ts";
 import { TokenBucket } from "./token_bucket.ts";
 
 /**
- * What the refusal of a message costs, as a part of a handshake. Without an answer it is a MAC at
- * most, with a cookie reply a cipher and a datagram. To read one that has come is a cipher, too.
+ * What refusing a message costs, as a fraction of a handshake: a MAC at most if nothing is answered, a
+ * cipher and a datagram with a cookie reply. Reading a cookie reply costs a cipher as well.
  */
 const COST_OF_DROP = 1 / 128;
 export const COST_OF_COOKIE = 1 / 16;
@@ -36,9 +36,9 @@ export const COST_OF_COOKIE = 1 / 16;
 const SUSPECT_AFTER = 20;
 
 /**
- * With so many waiting, a quarter of what is called load, a source that has one among them proves its
- * address. Fewer have their turn within milliseconds, whosever they are: all peers behind one address
- * may come at once.
+ * From this many waiting messages on, a quarter of what counts as load, a source with one among them
+ * must prove its address. Fewer are dealt with in milliseconds, whoever sent them: all peers behind one
+ * address may come at once.
  */
 export const CROWDED = HANDSHAKE_QUEUE_LIMIT / 32;
 
@@ -53,7 +53,7 @@ export class Admission<Peer> {
   readonly #queue: HandshakeQueue;
   readonly #limiter = new RateLimiter();
   readonly #seen = new SeenInitiations();
-  /** Messages that came to nothing, or that came without a cookie when one was due. */
+  /** Messages that came to nothing, or came without a cookie when one was required. */
   readonly #failures: SourceMeter;
   readonly #replies: SourceMeter;
   readonly #replyBucket = new TokenBucket(COOKIE_REPLIES_PER_SECOND, COOKIE_REPLY_BURST);
@@ -69,7 +69,7 @@ export class Admission<Peer> {
 
   /**
    * Whether a handshake message may wait for its turn. If not, it has been counted. A response must
-   * be one to a handshake of this device.
+   * belong to a handshake of this device.
    */
   arrived(
     buffer: Uint8Array,
@@ -83,7 +83,7 @@ export class Admission<Peer> {
       this.#context.counters.droppedBadMac++;
       return false;
     }
-    // A response names an index of ours: its sender has received that, or reads on the way anyhow.
+    // A response names an index of ours: its sender has received it, or reads our traffic.
     if (length === RESPONSE_SIZE) return true;
     const isSuspect = this.#failures.count(this.#source.read(from), now) >= SUSPECT_AFTER;
     if (!isSuspect && (this.#queue.size < CROWDED || !this.#queue.holds(from))) return true;
@@ -91,9 +91,9 @@ export class Admission<Peer> {
   }
 
   /**
-   * Whether its turn is to be used. If not, it has been counted.
+   * Whether a message whose turn has come is worth the work. If not, it has been counted.
    *
-   * @returns 0 if it is; else what it took to refuse it, as a part of a handshake.
+   * @returns 0 if it is; otherwise what refusing it cost, as a fraction of a handshake.
    */
   mayProceed(
     buffer: Uint8Array,
@@ -108,7 +108,7 @@ export class Admission<Peer> {
     return isUnderLoad ? this.#demandProof(buffer, offset, length, from, true, now) : 0;
   }
 
-  /** To be called after the work on a message, with whether it was of any use. */
+  /** Call this after the work on a message, with whether it was accepted. */
   handled(
     buffer: Uint8Array,
     offset: number,
@@ -138,8 +138,8 @@ export class Admission<Peer> {
   /**
    * §5.3: a proof of address first, and then still not too often.
    *
-   * @param isHeld Whether coming without is held against the source: it would have its turns again as
-   * soon as it has no more.
+   * @param isHeld Whether a missing proof counts as a failure of the source. Otherwise a source would
+   * stop being suspect as soon as its messages are no longer worked on.
    * @returns the cost, 0 if proven.
    */
   #demandProof(

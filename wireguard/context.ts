@@ -52,18 +52,18 @@ export type Event<Peer> =
   | { readonly type: "handshake-failed"; readonly peer: Peer }
   /** The peer has been heard from a new address. */
   | { readonly type: "endpoint-changed"; readonly peer: Peer }
-  /** Answers to the peer's initiations, none of which it has confirmed. Told once a minute at most. */
+  /** Several answers to the peer's initiations in a row were not confirmed. At most once a minute. */
   | { readonly type: "handshake-unconfirmed"; readonly peer: Peer; readonly answers: number }
   /**
-   * A packet of the peer came from an address that is not among its allowed IPs, and was dropped. Told
-   * once a minute at most, and not of link-local and unspecified addresses.
+   * A packet of the peer was dropped because its source is not among the peer's allowed IPs. At most
+   * once a minute, and never for link-local and unspecified addresses.
    */
   | {
     readonly type: "source-rejected";
     readonly peer: Peer;
     /** 4 or 16 bytes. */
     readonly address: Uint8Array;
-    /** Such packets since the last that was told. */
+    /** Such packets since the last event. */
     readonly suppressed: number;
   }
   /** Nothing for 540 s: the peer's keys have been wiped. */

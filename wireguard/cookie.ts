@@ -27,7 +27,7 @@ const ascii = new TextEncoder();
 const LABEL_MAC1 = ascii.encode("mac1----");
 const LABEL_COOKIE = ascii.encode("cookie--");
 
-/** The responder stops accepting a cookie when its secret is gone: the sender stops this much before. */
+/** The responder stops accepting a cookie when its secret changes: the sender stops this much earlier. */
 const COOKIE_LATENCY_MS = 5000;
 
 /** Checks the MACs of arriving handshake messages, and hands out cookies. One per device. */
@@ -47,7 +47,7 @@ export class CookieChecker {
     this.#cookieKey = HASH(LABEL_COOKIE, publicKey);
   }
 
-  /** To be called when the device's own key has changed. */
+  /** Call this when the device's own key has changed. */
   setPublicKey(publicKey: Uint8Array): void {
     this.#mac1Key = HASH(LABEL_MAC1, publicKey);
     this.#cookieKey = HASH(LABEL_COOKIE, publicKey);
@@ -151,7 +151,7 @@ export class CookieGenerator {
     }
   }
 
-  /** Whether a cookie reply can be of any use. */
+  /** Whether a message was sent that no cookie reply has come for yet. */
   get awaitsCookie(): boolean {
     return this.#awaitsCookie;
   }
@@ -173,7 +173,7 @@ export class CookieGenerator {
   }
 }
 
-/** Whether the mac2 at `at` is the one of a sender without a cookie. It is no secret. */
+/** Whether mac2 is all zero, as from a sender without a cookie. Not secret: need not be constant-time. */
 function isZeroAt(buffer: Uint8Array, at: number): boolean {
   for (let i = 0; i < MAC_SIZE; i++) {
     if (buffer[at + i] !== 0) return false;

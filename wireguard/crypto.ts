@@ -8,8 +8,13 @@
 
 /** X25519 of RFC 7748. Keys are 32 bytes, little-endian u-coordinates and unclamped scalars. */
 export interface X25519 {
+  /** Of 32 bytes. */
   publicKey(privateKey: Uint8Array): Uint8Array;
-  /** @returns 32 bytes; all zero when the peer's point has low order. The caller must refuse that. */
+  /**
+   * What both sides have.
+   *
+   * @returns 32 bytes; all zero when the peer's point has low order. The caller must refuse that.
+   */
   sharedSecret(privateKey: Uint8Array, publicKey: Uint8Array): Uint8Array;
 }
 
@@ -50,6 +55,7 @@ export interface AeadKey {
   destroy(): void;
 }
 
+/** What makes the keys of sessions. */
 export interface Aead {
   /** Copies the 32-byte key. */
   importKey(key: Uint8Array): AeadKey;
@@ -57,6 +63,8 @@ export interface Aead {
 
 /** What a {@link Device} needs of cryptography. */
 export interface Crypto {
+  /** For handshakes. */
   readonly x25519: X25519;
+  /** For packets. */
   readonly aead: Aead;
 }

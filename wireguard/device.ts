@@ -77,8 +77,8 @@ export interface DeviceOptions {
 }
 
 /**
- * The peer that a destination's packets go to, as `Device.sendPacket` has noted it. Whoever sends many
- * packets to one destination keeps one of these, and looks at none of it.
+ * Where `Device.sendPacket` notes the peer that a destination belongs to. Whoever sends many packets to
+ * one destination keeps one of these, whose content is the device's own business.
  */
 export interface PeerHop {
   to: unknown;
@@ -198,7 +198,8 @@ export class Device {
    * A datagram from the network. Data is decrypted in place and goes to the sink at once; handshake
    * messages are copied into a queue, for {@link handleHandshakes}.
    *
-   * @param from Borrowed until the call returns. Nothing is made of it before the datagram is authentic.
+   * @param from Borrowed until the call returns. No endpoint is made of it unless the datagram is
+   * authentic.
    */
   handleDatagram(
     buffer: Uint8Array,
@@ -235,7 +236,7 @@ export class Device {
   /**
    * Does waiting handshake work: messages that arrived, and initiations that are due.
    *
-   * @param budget How many at most; each is some milliseconds of plain TypeScript.
+   * @param budget How many at most; in plain TypeScript each takes some milliseconds.
    * @returns whether more waits.
    */
   handleHandshakes(now: number, budget: number): boolean {
@@ -261,8 +262,8 @@ export class Device {
    * An inner packet out, to the peer that owns its destination. It is sealed in place: 16 bytes in
    * front of `offset` and 32 behind the packet are overwritten. A staged packet is copied.
    *
-   * @param hop Kept by the caller for one destination. Of packets that come with the same one only
-   * the first is looked up, until allowed IPs change.
+   * @param hop Kept by the caller for this destination. With it, allowed IPs are looked up for the
+   * first packet only, and again after they have changed.
    */
   sendPacket(
     buffer: Uint8Array,
@@ -322,7 +323,7 @@ export class Device {
       undefined;
   }
 
-  /** @returns the part of the budget it took. */
+  /** @returns the share of the budget it used. */
   #handleQueued(now: number): number {
     const context = this.#context;
     const admission = this.#admission;

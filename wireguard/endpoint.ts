@@ -13,9 +13,9 @@ export interface Endpoint {
 }
 
 /**
- * Where a datagram came from, not parsed yet: anybody can send from any address, and only who
- * authenticates is worth an {@link Endpoint}. Whoever owns the socket has one such object, and fills
- * it anew for each datagram.
+ * Where a datagram came from, not parsed yet: anybody can send from any address, and only a sender that
+ * authenticates is worth an {@link Endpoint}. The owner of the socket has one such object, and refills
+ * it for each datagram.
  */
 export interface Sender {
   readonly port: number;
@@ -24,24 +24,24 @@ export interface Sender {
    * Writes the IP address in network order. Allocates nothing.
    *
    * @param out 16 bytes.
-   * @returns how many it has, 4 or 16.
+   * @returns the number of bytes, 4 or 16.
    */
   readAddress(out: Uint8Array): number;
 
   /**
-   * Whether it is at this endpoint. Asked for authentic datagrams only, so the endpoint may learn from
-   * it that it can be reached.
+   * Whether it is at this endpoint. Only called for authentic datagrams, so the endpoint may take it as
+   * a sign that it can be reached.
    */
   isAt(endpoint: Endpoint): boolean;
 
-  /** An endpoint to answer to, which stays as it is. */
+  /** An endpoint to answer to, which does not change with the next datagram. */
   toEndpoint(): Endpoint;
 
-  /** The same, for as long as it takes a handshake message to have its turn. */
+  /** A copy that lasts, for a handshake message that waits for its turn. */
   copy(): Sender;
 }
 
-/** An endpoint that is a sender as well: for those whose senders are objects anyway. */
+/** An endpoint that is a sender too, for callers that have an object per address anyway. */
 export class PlainEndpoint implements Endpoint, Sender {
   readonly address: Uint8Array;
   readonly port: number;
@@ -72,7 +72,7 @@ export class PlainEndpoint implements Endpoint, Sender {
     return this;
   }
 
-  /** IPv6 without the short forms. */
+  /** IPv6 without abbreviations. */
   toString(): string {
     const { address, port } = this;
     if (address.length === 4) return `${address.join(".")}:${port}`;

@@ -161,7 +161,7 @@ function sendResponse(
 }
 
 /**
- * The second message: the session is ready, and the responder is told so by the first packet.
+ * The second message: the session is ready, which the first packet under it confirms to the responder.
  *
  * @returns whether it was accepted.
  */

@@ -6,7 +6,7 @@
  *
  * @example Two devices that shake hands by calling each other
  * ```ts
- * import { Device, generatePrivateKey, nobleCrypto, PlainEndpoint } from "./wireguard/mod.ts";
+ * import { Device, generatePrivateKey, nobleCrypto, PlainEndpoint } from "./mod.ts";
  *
  * const random = (out: Uint8Array) => crypto.getRandomValues(out);
  * const endpoint = new PlainEndpoint(Uint8Array.of(192, 0, 2, 1), 51820);

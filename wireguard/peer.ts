@@ -64,10 +64,10 @@ export interface PendingInitiation {
   readonly localIndex: number;
 }
 
-/** So many answers without a confirmation are told. One may be lost, or overtaken by the next. */
+/** Reported from this many unconfirmed answers on: one may be lost, or overtaken by the next. */
 const UNCONFIRMED_ANSWERS = 3;
-/** What a peer does wrong it does with every packet: told so often at most, ms. */
-const TELL_AGAIN_MS = 60_000;
+/** A misconfigured peer is wrong with every packet: its mistake is reported at most this often. */
+const REPORT_INTERVAL_MS = 60_000;
 
 const NO_PRESHARED_KEY = new Uint8Array(KEY_SIZE);
 
@@ -111,9 +111,9 @@ export class Peer implements TimerActions {
   #keepalive: Uint8Array | undefined;
   /** Since a session was last confirmed. */
   #unconfirmedAnswers = 0;
-  #unconfirmedToldAt = -Infinity;
-  #sourceToldAt = -Infinity;
-  #untoldSources = 0;
+  #unconfirmedReportedAt = -Infinity;
+  #sourceReportedAt = -Infinity;
+  #unreportedSources = 0;
 
   /** @internal Use `Device.addPeer`. */
   constructor(context: Context<Peer>, publicKey: Uint8Array) {
@@ -295,8 +295,8 @@ export class Peer implements TimerActions {
   answered(now: number): void {
     this.#unconfirmedAnswers++;
     if (this.#unconfirmedAnswers < UNCONFIRMED_ANSWERS) return;
-    if (now < this.#unconfirmedToldAt + TELL_AGAIN_MS) return;
-    this.#unconfirmedToldAt = now;
+    if (now < this.#unconfirmedReportedAt + REPORT_INTERVAL_MS) return;
+    this.#unconfirmedReportedAt = now;
     const answers = this.#unconfirmedAnswers;
     this.#context.sink.event?.({ type: "handshake-unconfirmed", peer: this, answers });
   }
@@ -304,13 +304,13 @@ export class Peer implements TimerActions {
   /** @internal An inner packet was dropped for its source, which is at `offset`. */
   sourceRejected(buffer: Uint8Array, offset: number, version: 4 | 6, now: number): void {
     if (isHostsOwn(buffer, offset, version)) return;
-    if (now < this.#sourceToldAt + TELL_AGAIN_MS) {
-      this.#untoldSources++;
+    if (now < this.#sourceReportedAt + REPORT_INTERVAL_MS) {
+      this.#unreportedSources++;
       return;
     }
-    this.#sourceToldAt = now;
-    const suppressed = this.#untoldSources;
-    this.#untoldSources = 0;
+    this.#sourceReportedAt = now;
+    const suppressed = this.#unreportedSources;
+    this.#unreportedSources = 0;
     const address = buffer.slice(offset, offset + (version === 4 ? 4 : 16));
     this.#context.sink.event?.({ type: "source-rejected", peer: this, address, suppressed });
   }

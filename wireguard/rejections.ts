@@ -1,6 +1,6 @@
 /**
  * Failed handshakes, for the log: without them nobody finds the wrong key in a configuration. They
- * are for free to whoever sends them, so only a few per second are told.
+ * cost whoever sends them nothing, so only a few per second are reported.
  *
  * @module
  */
@@ -34,7 +34,7 @@ export interface Rejection<Peer> {
   readonly peer: Peer | undefined;
   /** Of an unknown initiator, 32 bytes: claimed and not proven. */
   readonly publicKey: Uint8Array | undefined;
-  /** Rejections since the last that was told. */
+  /** Rejections since the last one reported. */
   readonly suppressed: number;
 }
 

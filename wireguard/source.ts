@@ -13,7 +13,7 @@ export interface SourceAddress {
   readonly port: number;
 }
 
-/** The address of one sender after the other. */
+/** Holds the address of one sender at a time. */
 export class Source implements SourceAddress {
   address: Uint8Array;
   port = 0;
@@ -32,7 +32,7 @@ export class Source implements SourceAddress {
   }
 }
 
-/** Where the bytes of an address start that tell it from others: 12 for an IPv4-mapped one. */
+/** Where the significant bytes of an address start: at 12 in an IPv4-mapped one. */
 export function addressStart(address: Uint8Array): number {
   return isIpv4Mapped(address) ? 12 : 0;
 }

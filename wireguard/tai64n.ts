@@ -25,7 +25,7 @@ export class TimestampSource {
   #seconds = -1;
   #step = 0;
 
-  /** @param wallClock Milliseconds since the Unix epoch. What is no time after it counts as the epoch. */
+  /** @param wallClock Milliseconds since the Unix epoch. Anything before it counts as the epoch. */
   next(wallClock: number): Uint8Array {
     const ms = Number.isFinite(wallClock) ? Math.max(0, wallClock) : 0;
     const seconds = Math.floor(ms / 1000);

@@ -73,6 +73,13 @@ export function residentBytes(pid: number): number {
   return kilobytes * 1024;
 }
 
+/** How often the kernel's TCP retransmitted by its timer, in the network namespace of a process. */
+export function tcpTimeouts(pid: number): number {
+  const [names, values] = text(`/proc/${pid}/net/netstat`).matchAll(/^TcpExt: (.*)$/gm)
+    .map(([, line]) => line!.split(" ")).toArray();
+  return Number(values?.[names!.indexOf("TCPTimeouts")] ?? 0);
+}
+
 /** A process and its descendants, parents first. */
 export function tree(pid: number): number[] {
   const children: number[] = [];

@@ -6,7 +6,7 @@
  */
 
 import type { Process } from "../../tests/e2e/process.ts";
-import { between, read, type Reading, residentBytes, type Usage } from "./cpu.ts";
+import { between, read, type Reading, residentBytes, tcpTimeouts, type Usage } from "./cpu.ts";
 import type { Start, Subject } from "./subjects.ts";
 import { listening, onGatewayCore, type Topology } from "./topology.ts";
 
@@ -120,7 +120,7 @@ async function withLoad(test: Test, args: string[]): Promise<Sample> {
     ...args,
     ...["--warmup", `${WARM_UP_S}s`, "--length", `${test.seconds}s`],
   ]);
-  const { result, usage } = await gateway.watch(client);
+  const { result, usage, timeouts } = await gateway.watch(client);
   const seconds = result.active ?? result.seconds!;
   const figures: Figures = {
     rss_mb: residentBytes(gateway.process.pid) / 1e6,
@@ -133,7 +133,9 @@ async function withLoad(test: Test, args: string[]): Promise<Sample> {
     figures.cpu_s_per_gb = usage.gateway * result.seconds! / (result.bytes / 1e9);
   }
   if (result.count !== undefined) figures.per_s = result.count / seconds;
-  return { figures, usage, note: result.note };
+  // What a low figure with no core full is due to.
+  const notes = [result.note, timeouts].filter((note) => note !== undefined);
+  return { figures, usage, note: notes.length > 0 ? notes.join(", ") : undefined };
 }
 
 /** Memory with connections that have said something once. */
@@ -221,15 +223,30 @@ class Running implements AsyncDisposable {
   }
 
   /** What the client measured, and what the gateway used meanwhile. */
-  async watch(client: Process): Promise<{ result: Result; usage: Usage }> {
+  async watch(
+    client: Process,
+  ): Promise<{ result: Result; usage: Usage; timeouts: string | undefined }> {
     let before: Reading | undefined;
+    let timeoutsBefore: number[] = [];
+    const timeouts = () => [client.pid, this.process.pid].map(tcpTimeouts);
     for (let from = 0;;) {
       const [line] = await this.alive(said(client, /^\{"mark".*$/, from));
       from = client.lines.indexOf(line, from) + 1;
       const now = read(this.process.pid);
       const result: Result = JSON.parse(line);
-      if (result.mark === "end") return { result, usage: between(before!, now) };
+      if (result.mark === "end") {
+        const [ofClient, ofGateway] = timeouts().map((count, i) => count - timeoutsBefore[i]!);
+        const some = ofClient! + ofGateway! > 0;
+        return {
+          result,
+          usage: between(before!, now),
+          timeouts: some
+            ? `kernels' TCP timed out: client's ${ofClient}, gateway's ${ofGateway}`
+            : undefined,
+        };
+      }
       before = now; // a client may begin again
+      timeoutsBefore = timeouts();
     }
   }
 

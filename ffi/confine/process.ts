@@ -14,7 +14,12 @@ import {
   landlockVersion,
   restrictFiles,
 } from "./landlock.ts";
-import { refuseSystemCalls, SECCOMP_CALLS, setNoNewPrivileges } from "./seccomp.ts";
+import {
+  boundCapabilities,
+  refuseSystemCalls,
+  SECCOMP_CALLS,
+  setNoNewPrivileges,
+} from "./seccomp.ts";
 
 const CALLS = {
   ...LANDLOCK_CALLS,
@@ -128,6 +133,7 @@ async function confineFiles(
     problems.push(`no Landlock: errno ${errno}`);
     return 0;
   }
+  boundCapabilities(libc);
   libc.symbols.setenv(cString(MARK), cString(`${Deno.pid}:${available}`), 1);
   execute(libc, program, view.arguments);
   problems.push(

@@ -1,5 +1,5 @@
 /**
- * Gives up system calls for the whole process: no_new_privs and seccomp.
+ * Gives up rights and system calls: capabilities, no_new_privs and seccomp.
  *
  * @module
  */
@@ -22,10 +22,30 @@ export type SeccompLibc = Libc<typeof SECCOMP_CALLS>;
 
 // <linux/prctl.h>, <linux/seccomp.h>
 const PR_SET_NO_NEW_PRIVS = 38;
+const PR_CAPBSET_DROP = 24;
+const CAP_LAST = 63;
 const SECCOMP_SET_MODE_FILTER = 1n;
 const FILTER_FLAG_TSYNC = 1n << 0n;
 /** Or before Linux 5.16 all of the program would run slower, with a mitigation that V8 has itself. */
 const FILTER_FLAG_SPEC_ALLOW = 1n << 2n;
+
+/**
+ * Of root's capabilities, <linux/capability.h>, those that a gateway has a use for: files of other
+ * users (CHOWN, DAC_OVERRIDE, FOWNER), becoming one (SETGID, SETUID, SETPCAP), low ports, buffers,
+ * marks, devices (NET_BIND_SERVICE, NET_ADMIN, NET_RAW), limits (SYS_RESOURCE).
+ */
+const KEPT_CAPABILITIES = [0, 1, 3, 6, 7, 8, 10, 12, 13, 24];
+
+/**
+ * What this thread executes has no other capabilities, root's neither: it could read the kernel's
+ * memory in /proc. Does nothing for a user who has none.
+ */
+export function boundCapabilities({ symbols }: SeccompLibc): void {
+  for (let capability = 0; capability <= CAP_LAST; capability++) {
+    if (KEPT_CAPABILITIES.includes(capability)) continue;
+    symbols.prctl(PR_CAPBSET_DROP, BigInt(capability), 0n, 0n, 0n);
+  }
+}
 
 /**
  * Neither this thread nor what it executes gets rights from a file's set-user-ID bit or capabilities.

@@ -1,4 +1,5 @@
 import type { IpAddress } from "../address.ts";
+import type { MemoryAccount, MemoryBudget } from "../memory_budget.ts";
 import type { IpOutput, Path } from "../transport.ts";
 import type { ChallengeLimiter } from "./challenge.ts";
 import type { TcpCounters } from "./counters.ts";
@@ -32,11 +33,20 @@ const QUICK_ACKS = 16;
 const DEFAULT_MSS_V4 = 536;
 const DEFAULT_MSS_V6 = 1_220;
 
+/** One part in so many of the memory held, see {@link Connection.moved}. */
+const NOTICEABLE = 16;
+
+const NO_MEMORY: TcpError = {
+  kind: "memory",
+  message: "the connection held memory for long without moving, and others needed it",
+};
+
 /** What a connection needs of the TCP that it is part of. */
 export interface TcpContext {
   readonly ip: IpOutput;
   readonly settings: TcpSettings;
   readonly memory: RingMemory;
+  readonly budget: MemoryBudget;
   readonly counters: TcpCounters;
   readonly replies: Replies;
   readonly challenges: ChallengeLimiter;
@@ -75,6 +85,8 @@ export class Connection implements Flow, EndpointConnection {
   readonly hash: number;
   /** Who opened it: see {@link TcpEndpoint.from}. */
   readonly from: unknown;
+  /** Whom its buffers are accounted to. */
+  readonly account: MemoryAccount;
   readonly sender: Sender;
   readonly receiver: Receiver;
   readonly endpoint: TcpEndpoint;
@@ -135,6 +147,10 @@ export class Connection implements Flow, EndpointConnection {
   keepAlive: KeepAlive | undefined;
   keepAliveProbes = 0;
   lastReceived: number;
+  /** When it last {@link moved} data, ms; what was read counts when somebody looks. */
+  movedAt: number;
+  /** Bytes since then. */
+  #movedBytes = 0;
   /** When a segment out of the window was last answered, ms. */
   lastInvalidAnswered = -Infinity;
 
@@ -184,10 +200,12 @@ export class Connection implements Flow, EndpointConnection {
     this.hash = hash;
     this.from = from;
     this.mtu = path.mtu;
-    this.sender = new Sender(tcp.settings, tcp.memory);
-    this.receiver = new Receiver(tcp.settings, tcp.memory);
+    this.account = tcp.budget.join(from);
+    this.sender = new Sender(tcp.settings, tcp.memory, this.account);
+    this.receiver = new Receiver(tcp.settings, tcp.memory, this.account);
     this.endpoint = new TcpEndpoint(this);
     this.lastReceived = now;
+    this.movedAt = now;
     this.keepAlive = tcp.settings.keepAlive;
   }
 
@@ -290,6 +308,7 @@ export class Connection implements Flow, EndpointConnection {
     const receiver = this.receiver;
     const taken = receiver.read(into, offset, length);
     if (taken > 0) {
+      this.#movedBytes += taken;
       if (receiver.updateDue && !this.finished) {
         this.ackNow = true;
         this.tcp.markDirty(this);
@@ -373,6 +392,40 @@ export class Connection implements Flow, EndpointConnection {
     this.receiver.trim();
   }
 
+  /**
+   * Data was taken by the peer, or by the application. Less than a noticeable part of what is held
+   * is no movement: a probe of a closed window, a reader who takes a byte now and then.
+   */
+  moved(bytes: number, now: number): void {
+    this.#movedBytes += bytes;
+    const total = this.#movedBytes;
+    if (total === 0 || NOTICEABLE * total < this.bufferBytes) return;
+    this.#movedBytes = 0;
+    this.movedAt = now;
+    this.account.noteMoving();
+  }
+
+  /** Memory is short: limits shrink, and what is not needed is given back. */
+  shrink(): void {
+    this.sender.shrink();
+    this.receiver.shrink();
+  }
+
+  /** Memory has run out, and this connection holds some without moving: it ends, and its data now. */
+  giveWay(): void {
+    if (!this.finished) this.fail(NO_MEMORY, true);
+    this.error ??= NO_MEMORY;
+    this.truncated = true;
+    this.sender.ring.clear();
+    this.receiver.clear();
+    this.#closeIfDone();
+  }
+
+  /** Memory held for data in both directions, bytes. */
+  get bufferBytes(): number {
+    return this.sender.ring.capacity + this.receiver.ring.capacity;
+  }
+
   /** What has arrived in order; the window opens for more. */
   #discard(): void {
     this.receiver.discard();
@@ -454,7 +507,7 @@ export class Connection implements Flow, EndpointConnection {
       segmentsIn: this.segmentsIn,
       segmentsOut: this.segmentsOut,
       outOfOrderRanges: receiver.ranges,
-      bufferBytes: sender.ring.capacity + receiver.ring.capacity,
+      bufferBytes: this.bufferBytes,
       retransmitAt: sender.timer,
     };
   }

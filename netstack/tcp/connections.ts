@@ -7,6 +7,7 @@
 
 import type { IpAddress } from "../address.ts";
 import { Deadlines } from "../deadlines.ts";
+import type { MemoryBudget } from "../memory_budget.ts";
 import { Roster } from "../roster.ts";
 import type { IpOutput, Path } from "../transport.ts";
 import { ChallengeLimiter } from "./challenge.ts";
@@ -20,6 +21,7 @@ import { MAX_WINDOW_SCALE } from "./header.ts";
 import { Identity } from "./identity.ts";
 import type { TcpListener } from "./listener.ts";
 import { BLOCKED, DONE, emit } from "./output.ts";
+import { relieve } from "./relief.ts";
 import { Replies } from "./replies.ts";
 import type { RingMemory } from "./ring_memory.ts";
 import { after } from "./sequence.ts";
@@ -31,11 +33,14 @@ import { Worklist } from "./worklist.ts";
 
 /** Segments one connection may send before the next has its turn. */
 const QUANTUM = 64;
+/** Every connection is looked at this often while memory is short, ms. */
+const RELIEVE_EVERY_MS = 250;
 
 export class Connections implements TcpContext {
   readonly ip: IpOutput;
   readonly settings: TcpSettings;
   readonly memory: RingMemory;
+  readonly budget: MemoryBudget;
   readonly counters = new TcpCounters();
   readonly replies: Replies;
   readonly challenges: ChallengeLimiter;
@@ -55,11 +60,13 @@ export class Connections implements TcpContext {
   #dirty = new Worklist<Connection>();
   #waiting = new Worklist<Connection>();
   readonly #events = new Worklist<Connection>();
+  #relieveAt = -Infinity;
 
-  constructor(ip: IpOutput, settings: TcpSettings, memory: RingMemory) {
+  constructor(ip: IpOutput, settings: TcpSettings, memory: RingMemory, budget: MemoryBudget) {
     this.ip = ip;
     this.settings = settings;
     this.memory = memory;
+    this.budget = budget;
     this.replies = new Replies(ip, this.counters);
     const random = (out: Uint8Array) => ip.random(out);
     this.challenges = new ChallengeLimiter(settings.challengeAcksPerSecond, random);
@@ -140,6 +147,7 @@ export class Connections implements TcpContext {
    * @returns Whether all was done that the links had slots for.
    */
   flush(now: number, budget: number): boolean {
+    if (this.budget.isPressed && now >= this.#relieveAt) this.#relieve(now);
     let done = this.replies.flush(now);
     this.sentThisFlush = 0;
     // Connections that become dirty while others send wait for the next flush.
@@ -248,6 +256,11 @@ export class Connections implements TcpContext {
 
   joinEnsemble(c: Connection): void {
     c.sender.ensemble = this.#ensembles.join(c.remote, c.sender);
+  }
+
+  #relieve(now: number): void {
+    this.#relieveAt = now + RELIEVE_EVERY_MS;
+    this.counters.memoryResets += relieve(this.#all.items, this.budget, now);
   }
 
   #forget(c: Connection): void {

@@ -35,6 +35,10 @@ export class TcpCounters {
   badAck = 0;
   /** Limits on out-of-order data. */
   outOfOrderPruned = 0;
+  /** Segments for which the {@link MemoryBudget} had no memory. */
+  droppedNoMemory = 0;
+  /** Connections reset because they held memory without moving when it had run out. */
+  memoryResets = 0;
   /** Answers to strangers beyond what one flush may send. */
   repliesDropped = 0;
 

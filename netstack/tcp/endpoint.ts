@@ -21,9 +21,10 @@ export interface TcpError {
    * - `refused`: it did so in answer to our SYN
    * - `timeout`: it went silent
    * - `unreachable`: ICMP said so before the connection was established
+   * - `memory`: it held most memory without moving when the {@link MemoryBudget} was exhausted
    * - `aborted`: this side called {@link TcpEndpoint.abort}, or closed with data unread
    */
-  readonly kind: "reset" | "refused" | "timeout" | "unreachable" | "aborted";
+  readonly kind: "reset" | "refused" | "timeout" | "unreachable" | "memory" | "aborted";
   readonly message: string;
 }
 

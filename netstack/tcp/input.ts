@@ -210,8 +210,10 @@ function handleAck(c: Connection, segment: Segment, now: number): void {
     segment.sackCount === 0 && window === sender.peer.size;
   if (nothingNew) return;
 
+  const { una } = sender;
   const echoDelay = c.timestamps && segment.hasTimestamps ? c.echoDelay(segment, now) : -1;
   acknowledge(sender, segment, window, echoDelay, now);
+  if (sender.una !== una) c.moved(distance(sender.una, una), now);
   if (c.wantsWritable && sender.hasRoom) {
     c.wantsWritable = false;
     c.raise(WRITABLE);
@@ -259,6 +261,7 @@ function handleText(
   }
   const nextBefore = receiver.next;
   const prunedBefore = receiver.pruned;
+  const droppedBefore = receiver.dropped;
   const result = receiver.accept(
     sequence,
     segment.buffer,
@@ -267,6 +270,7 @@ function handleText(
     (flags & FIN) !== 0,
   );
   tcp.counters.outOfOrderPruned += receiver.pruned - prunedBefore;
+  tcp.counters.droppedNoMemory += receiver.dropped - droppedBefore;
   if (segment.length > 0) {
     if ((result & ADVANCED) !== 0) c.textSegments++;
     else c.outOfOrderSegments++;

@@ -1,3 +1,4 @@
+import type { MemoryAccount } from "../memory_budget.ts";
 import { Ring } from "./ring.ts";
 import type { RingMemory } from "./ring_memory.ts";
 import { after, before, distance, latest } from "./sequence.ts";
@@ -15,9 +16,11 @@ const RECENT = 12;
 /** The receiving half of a connection: reassembly, the window, SACK blocks. */
 export class Receiver {
   readonly #settings: TcpSettings;
+  readonly #account: MemoryAccount;
   /**
    * In-order bytes nobody read yet. Out-of-order ones lie behind its end, where they will be read:
-   * together never more than {@link limit}, and what was announced is never dropped.
+   * together never more than {@link limit}. What was announced is dropped only when there is no
+   * memory left at all.
    */
   readonly ring: Ring;
   /** RCV.NXT */
@@ -49,24 +52,26 @@ export class Receiver {
 
   /** Segments dropped because of the limit on ranges out of order. */
   pruned = 0;
+  /** Segments dropped, or cut, because there was no memory for them. */
+  dropped = 0;
 
   #readInRound = 0;
   #roundStart = -Infinity;
 
-  constructor(settings: TcpSettings, memory: RingMemory) {
+  constructor(settings: TcpSettings, memory: RingMemory, account: MemoryAccount) {
     this.#settings = settings;
-    this.ring = new Ring(memory);
-    this.limit = Math.min(settings.initialBuffer, settings.receiveBuffer);
+    this.#account = account;
+    this.ring = new Ring(memory, account);
+    const { initialBuffer, receiveBuffer } = settings;
+    this.limit = Math.min(initialBuffer, receiveBuffer, account.bufferLimit);
   }
 
   /** The peer's SYN had the sequence number before `next`. */
   start(next: number, scale: number): void {
     this.next = next;
-    // What is less than a unit of the scale is announced as nothing: two units, so that reading one
-    // opens the window again.
-    if (scale > 0) this.limit = Math.max(this.limit, 2 << scale);
-    this.edge = (next + Math.min(0xffff, this.limit)) | 0;
     this.scale = scale;
+    this.limit = Math.max(this.limit, this.#leastLimit);
+    this.edge = (next + Math.min(0xffff, this.limit)) | 0;
   }
 
   /** RCV.WND as the peer knows it. */
@@ -110,6 +115,14 @@ export class Receiver {
 
     let result = skip > 0 ? ACK_AT_ONCE : 0;
     if (length > 0) {
+      const room = this.ring.reserve(this.ring.length + length, true) - this.ring.length;
+      if (room < length) {
+        this.dropped++;
+        result = ACK_AT_ONCE;
+        length = room;
+      }
+    }
+    if (length > 0) {
       this.ring.write(buffer, offset, length);
       this.next = (this.next + length) | 0;
       result |= ADVANCED;
@@ -145,6 +158,8 @@ export class Receiver {
     if (2 * this.#readInRound > this.limit) {
       this.limit = Math.min(this.#settings.receiveBuffer, 2 * this.limit);
     }
+    const { bufferLimit } = this.#account;
+    if (bufferLimit < this.limit) this.limit = Math.max(this.#leastLimit, bufferLimit);
     this.#roundStart = now;
     this.#readInRound = 0;
   }
@@ -189,6 +204,16 @@ export class Receiver {
     return this.#recentBlocks(edges, count, most, 0);
   }
 
+  /** Memory is short. The window closes as data comes: what was announced stays announced. */
+  shrink(): void {
+    const { bufferLimit } = this.#account;
+    const { ring, ranges } = this;
+    this.limit = Math.min(this.limit, Math.max(this.#leastLimit, bufferLimit));
+    const ahead = ranges === 0 ? 0 : distance(this.#right[ranges - 1]!, this.next);
+    const extent = ring.length + ahead;
+    if (extent === 0 || bufferLimit < Infinity) ring.shrink(extent);
+  }
+
   /** Gives back the memory of an empty buffer, and starts small again; the window may stay. */
   trim(): void {
     if (this.ring.length > 0 || this.ranges > 0) return;
@@ -203,6 +228,14 @@ export class Receiver {
     this.#recentCount = 0;
     this.#left = EMPTY;
     this.#right = EMPTY;
+  }
+
+  /**
+   * What is less than a unit of the scale is announced as nothing: two units, so that reading one
+   * opens the window again.
+   */
+  get #leastLimit(): number {
+    return this.scale > 0 ? 2 << this.scale : 1;
   }
 
   #target(): number {
@@ -237,6 +270,11 @@ export class Receiver {
     if (length === 0) return ACK_AT_ONCE;
     const settings = this.#settings;
     const end = (sequence + length) | 0;
+    const ahead = this.ring.length + distance(sequence, this.next);
+    if (this.ring.reserve(ahead + length, true) < ahead + length) {
+      this.dropped++;
+      return ACK_AT_ONCE;
+    }
     // First range that ends at or behind the start of the new one.
     let from = this.ranges;
     while (from > 0 && !before(this.#right[from - 1]!, sequence)) from--;
@@ -263,7 +301,7 @@ export class Receiver {
     this.#left[from] = left;
     this.#right[from] = right;
     this.#remember(sequence);
-    this.ring.writeAt(this.ring.length + distance(sequence, this.next), buffer, offset, length);
+    this.ring.writeAt(ahead, buffer, offset, length);
     return ACK_AT_ONCE;
   }
 

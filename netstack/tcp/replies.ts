@@ -1,6 +1,5 @@
 import { writeUint16 } from "../bytes.ts";
 import { finish, sum } from "../checksum.ts";
-import type { Nic } from "../nic.ts";
 import type { IpOutput, Path, UnreachableKind } from "../transport.ts";
 import type { TcpCounters } from "./counters.ts";
 import {
@@ -46,10 +45,14 @@ export interface SynAck {
   readonly timestampEcho: number;
 }
 
+/** An ICMP error about a SYN, and what its RST answers. */
 interface Report {
   readonly kind: UnreachableKind;
-  readonly ingress: Nic;
   readonly original: Uint8Array;
+  readonly path: Path;
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+  readonly syn: Segment;
 }
 
 /** Answers that belong to no connection: resets, the ACKs of TIME-WAIT, ICMP errors. */
@@ -120,17 +123,30 @@ export class Replies {
     });
   }
 
-  /** An ICMP error about the packet whose beginning is `original`. */
-  unreachable(kind: UnreachableKind, ingress: Nic, original: Uint8Array): void {
-    if (this.#reports.length < MOST) this.#reports.push({ kind, ingress, original });
-    else this.#counters.repliesDropped++;
+  /**
+   * An ICMP error about the SYN whose packet begins with `original`, and then RST. Where ICMP must stay
+   * silent, over its rate limit for one, so does the RST: alone it would say that a port is closed.
+   */
+  unreachable(
+    kind: UnreachableKind,
+    original: Uint8Array,
+    path: Path,
+    sourcePort: number,
+    destinationPort: number,
+    syn: Segment,
+  ): void {
+    if (this.#reports.length < MOST) {
+      this.#reports.push({ kind, original, path, sourcePort, destinationPort, syn });
+    } else this.#counters.repliesDropped++;
     this.#ip.markDirty();
   }
 
   /** @returns Whether everything was sent. */
   flush(now: number): boolean {
-    for (const { kind, ingress, original } of this.#reports) {
-      this.#ip.sendUnreachable(kind, ingress, original, 0, original.length, now);
+    for (const { kind, original, path, sourcePort, destinationPort, syn } of this.#reports) {
+      if (this.#ip.sendUnreachable(kind, path.nic, original, 0, original.length, now)) {
+        this.reset(path, sourcePort, destinationPort, syn);
+      }
     }
     if (this.#reports.length > 0) this.#reports = [];
     let sent = 0;

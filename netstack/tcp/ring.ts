@@ -1,4 +1,5 @@
 import { copyBytes } from "../bytes.ts";
+import type { MemoryAccount } from "../memory_budget.ts";
 import { type RingMemory, SMALLEST } from "./ring_memory.ts";
 
 /**
@@ -11,17 +12,36 @@ export class Ring {
   /** Bytes queued. */
   length = 0;
   readonly #memory: RingMemory;
+  readonly #account: MemoryAccount;
   #bytes: Uint8Array = EMPTY;
   /** Where in them the memory begins. */
   #base = 0;
   /** Position of the first byte. */
   #head = 0;
 
-  constructor(memory: RingMemory) {
+  /** @param account Who the memory is for. */
+  constructor(memory: RingMemory, account: MemoryAccount) {
     this.#memory = memory;
+    this.#account = account;
   }
 
-  /** Appends. The caller has checked its own limit. */
+  /**
+   * Makes room for `needed` bytes from the first one on, or for as many as there is memory for.
+   *
+   * @param isPromised The peer was told of it: see {@link MemoryAccount.take}.
+   * @returns For how many there is room.
+   */
+  reserve(needed: number, isPromised: boolean): number {
+    const { capacity } = this;
+    if (needed <= capacity) return needed;
+    let size = Math.max(SMALLEST, capacity);
+    while (size < needed) size *= 2;
+    while (size > capacity && !this.#account.take(size - capacity, size, isPromised)) size /= 2;
+    if (size > capacity) this.#resize(size, capacity);
+    return Math.min(needed, this.capacity);
+  }
+
+  /** Appends. There is {@link reserve}d room. */
   write(from: Uint8Array, offset: number, length: number): void {
     this.writeAt(this.length, from, offset, length);
     this.length += length;
@@ -30,7 +50,6 @@ export class Ring {
   /** Puts bytes `ahead` behind the first one, without making them part of the queue. */
   writeAt(ahead: number, from: Uint8Array, offset: number, length: number): void {
     if (length === 0) return;
-    if (ahead + length > this.capacity) this.#reserve(ahead + length);
     const bytes = this.#bytes;
     const base = this.#base;
     const position = (this.#head + ahead) & (this.capacity - 1);
@@ -61,8 +80,20 @@ export class Ring {
     this.length -= length;
   }
 
+  /** Gives back memory that is not needed for the first `extent` bytes. */
+  shrink(extent: number): void {
+    if (extent === 0) return this.clear();
+    let size = SMALLEST;
+    while (size < extent) size *= 2;
+    if (size >= this.capacity) return;
+    this.#account.charge(size - this.capacity);
+    this.#resize(size, extent);
+  }
+
   /** Forgets everything and gives the memory back. */
   clear(): void {
+    if (this.capacity === 0) return;
+    this.#account.charge(-this.capacity);
     this.#give();
     this.#bytes = EMPTY;
     this.capacity = 0;
@@ -71,17 +102,16 @@ export class Ring {
     this.length = 0;
   }
 
-  #reserve(needed: number): void {
+  /** Moves to a block of another size, with the first `extent` bytes, queued or not. */
+  #resize(size: number, extent: number): void {
     const { capacity } = this;
-    let size = Math.max(SMALLEST, capacity);
-    while (size < needed) size *= 2;
     const taken = this.#memory.take(size);
     const bytes = taken < 0 ? this.#memory.takeBuffer(size) : this.#memory.shared;
     const base = taken < 0 ? 0 : taken;
-    // Bytes written ahead of the end move too, so everything does.
     const head = this.#head;
-    copyBytes(this.#bytes, this.#base + head, bytes, base, capacity - head);
-    copyBytes(this.#bytes, this.#base, bytes, base + capacity - head, head);
+    const first = Math.min(extent, capacity - head);
+    copyBytes(this.#bytes, this.#base + head, bytes, base, first);
+    copyBytes(this.#bytes, this.#base, bytes, base + first, extent - first);
     this.#give();
     this.#bytes = bytes;
     this.#base = base;

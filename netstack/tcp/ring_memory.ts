@@ -4,6 +4,8 @@
  * @module
  */
 
+import { LEAST_BUFFER } from "../memory_budget.ts";
+
 /** A piece of a buffer that somebody else owns. */
 export interface MemoryRegion {
   /** Must not move or grow. */
@@ -14,8 +16,8 @@ export interface MemoryRegion {
 }
 
 /** The smallest block, bytes. All sizes are powers of two. */
-export const SMALLEST = 2_048;
-const SMALLEST_LOG2 = 11;
+export const SMALLEST = LEAST_BUFFER;
+const SMALLEST_LOG2 = 31 - Math.clz32(SMALLEST);
 
 /** Blocks of their own that are kept for the next rings, bytes of all sizes together. */
 const KEPT = 16 << 20;

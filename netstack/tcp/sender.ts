@@ -1,3 +1,4 @@
+import type { MemoryAccount } from "../memory_budget.ts";
 import { type CongestionControl, NewReno, NoCongestionControl } from "./congestion.ts";
 import { Cubic } from "./cubic.ts";
 import type { Ensemble, Member } from "./ensemble.ts";
@@ -30,6 +31,7 @@ const MOST_ROOM = 1 << 16;
 export class Sender implements Member {
   readonly settings: TcpSettings;
   readonly ring: Ring;
+  readonly #account: MemoryAccount;
   readonly board = new Scoreboard();
   readonly rto: RtoEstimator;
   congestion: CongestionControl;
@@ -110,9 +112,10 @@ export class Sender implements Member {
   pickLength = 0;
   pickFin = false;
 
-  constructor(settings: TcpSettings, memory: RingMemory) {
+  constructor(settings: TcpSettings, memory: RingMemory, account: MemoryAccount) {
     this.settings = settings;
-    this.ring = new Ring(memory);
+    this.#account = account;
+    this.ring = new Ring(memory, account);
     this.rto = new RtoEstimator(settings);
     this.userTimeout = settings.userTimeoutMs;
     this.limit = Math.min(settings.initialBuffer, settings.sendBuffer);
@@ -159,8 +162,11 @@ export class Sender implements Member {
 
   /** @returns Bytes taken. */
   write(from: Uint8Array, offset: number, length: number): number {
-    const taken = Math.max(0, Math.min(length, this.limit - this.ring.length));
-    if (taken > 0) this.ring.write(from, offset, taken);
+    const { ring } = this;
+    const wanted = Math.min(length, this.limit - ring.length);
+    if (wanted <= 0) return 0;
+    const taken = ring.reserve(ring.length + wanted, false) - ring.length;
+    ring.write(from, offset, taken);
     return taken;
   }
 
@@ -229,6 +235,15 @@ export class Sender implements Member {
   growLimit(): void {
     const wanted = 2 * this.congestion.window;
     if (wanted > this.limit) this.limit = Math.min(this.settings.sendBuffer, wanted);
+    this.limit = Math.min(this.limit, this.#account.bufferLimit);
+  }
+
+  /** Memory is short. */
+  shrink(): void {
+    const { bufferLimit } = this.#account;
+    const { ring } = this;
+    this.limit = Math.min(this.limit, bufferLimit);
+    if (ring.length === 0 || bufferLimit < Infinity) ring.shrink(ring.length);
   }
 }
 

@@ -10,9 +10,7 @@ export interface KeepAlive {
   count: number;
 }
 
-/** What Linux administrators shorten the defaults to, and this gateway uses for its clients. */
-export const GATEWAY_KEEP_ALIVE: Readonly<KeepAlive> = { idle: 60_000, interval: 30_000, count: 9 };
-
+/** What of TCP can be set. Times in ms, sizes in bytes. */
 export interface TcpSettings {
   /** The most a connection keeps unsent and unacknowledged. Grown to from {@link initialBuffer}. */
   sendBuffer: number;
@@ -32,7 +30,9 @@ export interface TcpSettings {
   finWait2Ms: number;
   /** RFC 9293 §3.8.6.3 allows 500. */
   delayedAckMs: number;
+  /** The least retransmission timeout (RFC 6298 §2.4 asks for a second; Linux has 200). */
   minRtoMs: number;
+  /** The most (RFC 6298 §2.5). */
   maxRtoMs: number;
   /** Before the first measurement (RFC 6298 §2.1). */
   initialRtoMs: number;
@@ -60,6 +60,7 @@ export interface TcpSettings {
   requestMs: number;
   /** Past the limits, listeners answer with SYN cookies (RFC 4987 §3.6); forwarders never do. */
   synCookies: boolean;
+  /** Of a stack, in both directions. */
   maxConnections: number;
   /** Half-open connections per listener. */
   backlog: number;
@@ -74,8 +75,11 @@ export interface TcpSettings {
   maxOutOfOrderRanges: number;
   /** Challenge ACKs per second, all connections together (RFC 5961 §10); jittered by half. */
   challengeAcksPerSecond: number;
+  /** RFC 7323 §2. */
   windowScale: boolean;
+  /** RFC 7323 §3. */
   timestamps: boolean;
+  /** RFC 2018. */
   sack: boolean;
   /** RACK-TLP (RFC 8985) finds losses; if not, counting duplicates does (RFC 6675). Needs SACK. */
   rack: boolean;
@@ -83,6 +87,7 @@ export interface TcpSettings {
   congestion: "cubic" | "newreno" | "none";
   /** Ephemeral ports (RFC 6335 §6). */
   firstEphemeralPort: number;
+  /** The last of them. */
   lastEphemeralPort: number;
 }
 

@@ -414,9 +414,9 @@ export class Strangers implements HalfOpenOwner {
   refuse(request: HalfOpen, icmp: "host" | "net" | "prohibited" | undefined): void {
     const { replies } = this.#connections;
     const { ingress, local, localPort, remote, remotePort, original, syn } = request;
-    if (icmp !== undefined) replies.unreachable(icmp, ingress, original);
     const path = new Path(ingress, PROTOCOL_TCP, local, remote);
-    replies.reset(path, localPort, remotePort, syn);
+    if (icmp === undefined) replies.reset(path, localPort, remotePort, syn);
+    else replies.unreachable(icmp, original, path, localPort, remotePort, syn);
   }
 }
 

@@ -7,6 +7,7 @@
 import type { IpAddress } from "../address.ts";
 import { readInt32, readUint16 } from "../bytes.ts";
 import { finish, sum } from "../checksum.ts";
+import { MemoryBudget } from "../memory_budget.ts";
 import type { Nic } from "../nic.ts";
 import {
   type IcmpErrorKind,
@@ -59,11 +60,16 @@ export class Tcp implements TransportProtocol {
   readonly #segment = new Segment();
 
   /** @throws {RangeError} for settings out of range. */
-  constructor(ip: IpOutput, settings: Partial<TcpSettings>, memory = new RingMemory()) {
+  constructor(
+    ip: IpOutput,
+    settings: Partial<TcpSettings>,
+    memory = new RingMemory(),
+    budget = new MemoryBudget(),
+  ) {
     this.#ip = ip;
     this.memory = memory;
     this.#settings = resolveSettings(settings);
-    this.#connections = new Connections(ip, this.#settings, memory);
+    this.#connections = new Connections(ip, this.#settings, memory, budget);
     this.counters = this.#connections.counters;
     this.#strangers = new Strangers(this.#connections);
     this.#ports = new Ports(

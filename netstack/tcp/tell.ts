@@ -15,7 +15,8 @@ export function tell(c: Connection): void {
     tcp.remove(c);
     c.sender.ring.clear();
     endpoint.handler?.closed?.(c.error);
-    c.truncated = c.receiver.ring.length > 0;
+    if (c.receiver.ring.length > 0) c.truncated = true;
     c.receiver.clear();
+    tcp.budget.leave(c.account);
   }
 }

@@ -24,6 +24,8 @@ export class TransmitPool {
   readonly slots: number;
   /** Called when a slot is wanted and none is free: may give back what is in flight. */
   onExhausted: (() => void) | undefined;
+  /** Slots that are left to those who wait for one; see {@link isSpokenFor}. */
+  reserved = 0;
   readonly #start: number;
   readonly #free: Int32Array;
   #freeCount: number;
@@ -57,6 +59,11 @@ export class TransmitPool {
   /** Slots that can be taken. */
   get free(): number {
     return this.#freeCount;
+  }
+
+  /** For whoever takes slot after slot, and can do without: whether the last ones are others'. */
+  get isSpokenFor(): boolean {
+    return this.reserved > 0 && this.#freeCount <= this.reserved;
   }
 
   /** @returns Where a slot starts in {@link buffer}, or -1 if none is free. */

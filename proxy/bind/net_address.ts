@@ -29,9 +29,9 @@ export class NetAddress extends UdpAddress {
   }
 }
 
-/** The sender of one datagram after the other. */
+/** Stands for the sender of one datagram after another. */
 export class NetSender implements Sender {
-  /** What the runtime told. */
+  /** As the runtime tells it. */
   from: Deno.NetAddr;
   readonly #bind: Bind;
 
@@ -71,7 +71,7 @@ function ipOf(hostname: string): IpAddress {
     IpAddress.v4(0, 0, 0, 0);
 }
 
-/** The IPv4 address in a plain or mapped one: nearly all there are, in a tenth of the parser's time. */
+/** An IPv4 address, plain or mapped: nearly all there are, in a tenth of the parser's time. */
 function mappedOf(hostname: string): IpAddress | undefined {
   const match = /^(?:::ffff:)?(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(hostname);
   return match === null

@@ -94,7 +94,7 @@ export class SocketAddress extends UdpAddress implements Destination {
   }
 }
 
-/** The sender of one datagram after the other. */
+/** Stands for the sender of one datagram after another. */
 export class SocketSender implements Sender {
   /** Where the words of the sender start. */
   at: number;
@@ -146,7 +146,7 @@ export class SocketSender implements Sender {
   }
 }
 
-/** The address of this host in what the kernel told, if it is there. */
+/** The address of this host that heard the datagram, if the kernel told it. */
 function localOf(heard: Int32Array, isIpv6: boolean): Uint32Array | undefined {
   const local = Uint32Array.from(heard.subarray(LOCAL, LOCAL + (isIpv6 ? 4 : 1)));
   return local.some((word) => word !== 0) ? local : undefined;

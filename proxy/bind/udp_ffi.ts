@@ -57,6 +57,10 @@ export class FfiUdpBind implements UdpBind {
   #wait: UdpWait;
   /** A wait for datagrams; nothing is received meanwhile. */
   #waiting: Promise<void> | undefined;
+  readonly #waited = () => {
+    this.#waiting = undefined;
+    if (this.hasReady) this.#events!.onReadable();
+  };
   /** A wait for room to send; nothing is sent meanwhile. */
   #blocked: Promise<void> | undefined;
   #mark: number;
@@ -244,10 +248,7 @@ export class FfiUdpBind implements UdpBind {
   }
 
   #startWaiting(): void {
-    this.#waiting = this.#untilReadable().then(() => {
-      this.#waiting = undefined;
-      if (this.hasReady) this.#events!.onReadable();
-    });
+    this.#waiting = this.#untilReadable().then(this.#waited);
   }
 
   /** One bad datagram, or one bad moment of the network, does not end the loop. */

@@ -7,6 +7,8 @@
 import { IpAddress, type Prefix, type TcpEndpoint } from "../../netstack/mod.ts";
 import type { Peer } from "../../wireguard/mod.ts";
 import { parsePrefix } from "../address.ts";
+import { encodeKey } from "../base64.ts";
+import { chooseUdp } from "../bind/udp_open.ts";
 import type { GatewayConfig, KeyInput, ListInput, PeerInput } from "../config/config.ts";
 import { splitList } from "../config/values.ts";
 import type { Protocols } from "../forward/subnet_proxy.ts";
@@ -18,6 +20,7 @@ import {
   type GatewayStats,
 } from "../gateway/gateway.ts";
 import { peerName } from "../gateway/peers.ts";
+import { getLogger } from "../log/logger.ts";
 import { applyConfig, type ReloadReport } from "../gateway/reload.ts";
 import { TunnelConn } from "../tunnel/conn.ts";
 import { tunnelAddress, TunnelDatagramConn, TunnelListener } from "../tunnel/listener.ts";
@@ -100,7 +103,13 @@ export class Wirestack implements AsyncDisposable {
   static async start(source: ConfigSourceInput, options: GatewayOptions = {}): Promise<Wirestack> {
     checkPlatform();
     const { config } = await loadSourceInput(source);
-    return new Wirestack(await Gateway.start(config, options), config);
+    const gateway = await Gateway.start(config, options);
+    getLogger(["wirestack"]).info("listening on UDP port {port}, public key {publicKey}, {udp}", {
+      port: gateway.port,
+      publicKey: encodeKey(gateway.publicKey),
+      udp: chooseUdp(options.ffi).ffi ? "UDP in batches (FFI)" : "UDP over Deno's sockets",
+    });
+    return new Wirestack(gateway, config);
   }
 
   /** Bound UDP port. */

@@ -78,7 +78,7 @@ const FLUSH_BUDGET = 32;
 const HANDSHAKE_BUDGET = 4;
 /** The share of slots that must be free again before a flush that ran out of them goes on. */
 const RESUME_SHARE = 1 / 4;
-/** The share of slots that the sources of a turn leave to the stack, every other turn. */
+/** The share of slots that what comes before the stack in a turn leaves to it, every other turn. */
 const RESERVED_SHARE = 1 / 8;
 const LAST_SENDS_MS = 200;
 
@@ -101,8 +101,6 @@ export class Engine {
   #isInTurn = false;
   #needsSlots = false;
   readonly #reserved: number;
-  /** Slots that sources leave in this turn: 0 or {@link #reserved}. */
-  #leftFree = 0;
   #timerAt = Infinity;
   #isClosed = false;
   // Made once: what is called for every turn or datagram costs no closure.
@@ -211,14 +209,8 @@ export class Engine {
 
   /** Whether packets for the tunnel leave at once, and need not be queued or dropped. */
   get hasRoom(): boolean {
-    return this.pool.free > this.#leftFree && this.nic1.queue.isEmpty;
-  }
-
-  /** Whether peers compete. One alone may have all there is. */
-  get hasSeveralPeers(): boolean {
-    let count = 0;
-    for (const _ of this.device.peers()) if (++count > 1) return true;
-    return false;
+    const { free, reserved } = this.pool;
+    return free > reserved && this.nic1.queue.isEmpty;
   }
 
   /** Asks for a turn: something is dirty, or a deadline has been set. */
@@ -246,8 +238,7 @@ export class Engine {
     this.#now = this.now();
     let isMore = false;
     try {
-      const { binds } = this;
-      for (let i = 0; i < binds.length; i++) binds[i]!.drain(this.#handleDatagram);
+      this.#drainBinds();
       this.#exchange(this.#now);
       isMore = this.#work(this.#now);
     } catch (error) {
@@ -293,10 +284,12 @@ export class Engine {
     const moreHandshakes = device.handleHandshakes(now, HANDSHAKE_BUDGET);
     const moreSegments = stack.flush(now, FLUSH_BUDGET);
     this.#flushBinds();
-    const { free } = this.pool;
+    const { pool } = this;
+    const { free } = pool;
     this.#needsSlots = free <= this.#reserved; // also what is not taken from targets meanwhile
-    // Sources come before the stack, and TCP would never find a slot; or they never, if it were first.
-    this.#leftFree = this.#needsSlots && this.#leftFree === 0 ? this.#reserved : 0;
+    // Targets and peers that send to peers come first in a turn, and TCP would never find a slot; nor
+    // would they, if it were first every time.
+    pool.reserved = this.#needsSlots && pool.reserved === 0 ? this.#reserved : 0;
     return moreHandshakes || moreSegments && free > 0;
   }
 
@@ -317,8 +310,25 @@ export class Engine {
     this.#runTurn();
   }
 
+  /** A bind with a defect does not stop the others, nor the rest of the turn. */
+  #drainBinds(): void {
+    for (let i = 0; i < this.binds.length; i++) {
+      try {
+        this.binds[i]!.drain(this.#handleDatagram);
+      } catch (error) {
+        this.#fault(error);
+      }
+    }
+  }
+
   #flushBinds(): void {
-    for (let i = 0; i < this.binds.length; i++) this.binds[i]!.flush();
+    for (let i = 0; i < this.binds.length; i++) {
+      try {
+        this.binds[i]!.flush();
+      } catch (error) {
+        this.#fault(error);
+      }
+    }
   }
 
   #onSent(): void {

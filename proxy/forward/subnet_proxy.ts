@@ -12,20 +12,22 @@ import { OwnListeners } from "../flow/own_listeners.ts";
 import { FlowTable } from "../flow/table.ts";
 import { NO_LINK } from "../link/wireguard.ts";
 import { DescriptorWatch } from "../target/descriptors.ts";
-import { OwnAddresses } from "../target/own_address.ts";
-import { HostDialer } from "../target/tcp.ts";
+import { openTargetHost, type TargetHost } from "../target/host.ts";
 import type { ForwardSettings } from "./options.ts";
 import { TcpForwarder } from "./tcp_forwarder.ts";
 import { UdpForwarder } from "./udp_forwarder.ts";
 
 /** What of a subnet is proxied. */
 export interface Protocols {
+  /** Connections. */
   readonly tcp: boolean;
+  /** Sessions. */
   readonly udp: boolean;
 }
 
 /** A subnet that is proxied, as plain values. */
 export interface ProxiedSubnet extends Protocols {
+  /** `10.50.0.0/16`. */
   readonly prefix: string;
 }
 
@@ -43,6 +45,8 @@ export interface SubnetProxyOptions {
   ownerOf(from: unknown, client: IpAddress): FlowOwner;
   /** Whether sockets towards targets are over FFI. */
   readonly ffi: boolean;
+  /** Default: this host's own sockets. */
+  readonly host?: TargetHost;
 }
 
 export class SubnetProxy {
@@ -52,38 +56,41 @@ export class SubnetProxy {
   /** Where this process listens itself. */
   readonly listeners: OwnListeners = new OwnListeners();
   readonly descriptors: DescriptorWatch;
+  /** Whether sockets towards targets are over FFI. */
+  readonly ffi: boolean;
   readonly #engine: Engine;
   readonly #routes: ProxyRoutes;
   /** Shared with the forwarders and the admission, which look at it whenever they need a value. */
   readonly #settings: { -readonly [K in keyof ForwardSettings]: ForwardSettings[K] };
-  readonly #ownAddresses: OwnAddresses;
+  readonly #host: TargetHost;
   #nic2: Nic | undefined;
   /** The longest prefix first. */
   #subnets: { readonly prefix: Prefix; readonly protocols: Protocols }[] = [];
   #single: Protocols = { tcp: false, udp: false };
 
-  constructor({ engine, routes, settings, ownerOf, ffi }: SubnetProxyOptions) {
+  constructor({ engine, routes, settings, ownerOf, ffi, host }: SubnetProxyOptions) {
     this.#engine = engine;
     this.#routes = routes;
     this.#settings = { ...settings };
+    this.ffi = ffi;
     const now = () => engine.now();
     const wake = () => engine.wake();
-    this.#ownAddresses = new OwnAddresses(now, ffi);
     this.descriptors = new DescriptorWatch(now, wake);
+    this.#host = host ?? openTargetHost(now, ffi, (code) => this.descriptors.note(code));
+    const { dialer } = this.#host;
     this.admission = new Admission({
       table: new FlowTable(),
       isProxied: (address, protocol) => this.#isProxied(address, protocol),
-      isOwnAddress: (target) => this.#ownAddresses.isOwn(target),
+      isOwnAddress: (target) => this.#host.isOwnAddress(target),
       listeners: this.listeners,
       maps: settings.maps,
       settings: this.#settings,
     });
     const options = { admission: this.admission, ownerOf, settings: this.#settings, now, wake };
-    const dialer = new HostDialer((code) => this.descriptors.note(code));
     this.tcp = new TcpForwarder({ ...options, dialer });
     this.udp = new UdpForwarder({
       ...options,
-      ffi,
+      openTargets: (options) => this.#host.openUdp(options),
       hasRoom: () => engine.hasRoom,
       onNoSocket: (error) => this.descriptors.note(codeOf(error)),
     });
@@ -164,7 +171,7 @@ export class SubnetProxy {
   async abort(): Promise<void> {
     this.tcp.abort();
     await this.udp.abort();
-    this.#ownAddresses.close();
+    this.#host.close();
   }
 
   #route(prefixes: readonly Prefix[]): void {

@@ -16,6 +16,7 @@ import type { Refusal } from "../flow/admit.ts";
 import type { DialOutcome } from "../flow/dials.ts";
 import { Flow, type FlowEnd } from "../flow/flow.ts";
 import type { Dialer, DialError } from "../flow/stream.ts";
+import { DIAL_WORDS, REFUSAL_WORDS } from "../flow/words.ts";
 import { LentBuffers } from "../splice/endpoint_stream.ts";
 import type { ForwarderOptions } from "./options.ts";
 import { TcpConnection, type TcpConnectionOwner } from "./tcp_connection.ts";
@@ -174,7 +175,10 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
     this.#options.admission.dials.end(flow, "answered", this.now());
     this.counters.connected++;
     this.#deadlines.remove(connection);
-    log.debug("{client} port {clientPort}: connected to {target} port {port}", addresses(flow));
+    log.debug(
+      "{peer}, {client} port {clientPort}: connected to {target} port {port}",
+      addresses(flow),
+    );
   }
 
   onDialFailed(connection: TcpConnection, why: DialError | FlowEnd): void {
@@ -182,9 +186,9 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
     const { counter, outcome, end } = DIAL_ENDS[why] ?? OTHER_DIAL_END;
     if (counter !== undefined) this.counters[counter]++;
     this.#options.admission.dials.end(flow, outcome, this.now());
-    log.debug("{client} port {clientPort}: {target} port {port}: {why}", {
+    log.debug("{peer}, {client} port {clientPort}: {target} port {port}: {why}", {
       ...addresses(flow),
-      why,
+      why: DIAL_WORDS[why],
     });
     this.#remove(connection, end ?? why as FlowEnd);
   }
@@ -222,7 +226,7 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
         client: request.client,
         target: request.target,
         port: request.targetPort,
-        why,
+        why: REFUSAL_WORDS[why],
       });
     }
     request.reject(answer);
@@ -260,6 +264,12 @@ const DIAL_ENDS: Partial<Record<DialError | FlowEnd, DialEnd>> = {
   evicted: { outcome: "silent" },
 };
 
-function addresses({ source, sourcePort, dialled, destinationPort }: Flow) {
-  return { client: source, clientPort: sourcePort, target: dialled, port: destinationPort };
+function addresses({ owner, source, sourcePort, dialled, destinationPort }: Flow) {
+  return {
+    peer: owner.name,
+    client: source,
+    clientPort: sourcePort,
+    target: dialled,
+    port: destinationPort,
+  };
 }

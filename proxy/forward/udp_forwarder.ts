@@ -5,6 +5,7 @@
  * @module
  */
 
+import { REFUSAL_WORDS } from "../flow/words.ts";
 import { getLogger } from "../log/logger.ts";
 import {
   Deadlines,
@@ -15,8 +16,7 @@ import {
 } from "../../netstack/mod.ts";
 import type { TurnSource } from "../engine/engine.ts";
 import { Flow, type FlowEnd, type FlowOwner } from "../flow/flow.ts";
-import type { UdpTargetCounters, UdpTargets } from "../target/udp.ts";
-import { openUdpTargets } from "../target/udp_open.ts";
+import type { UdpTargetCounters, UdpTargets, UdpTargetsOptions } from "../target/udp.ts";
 import type { ForwarderOptions, UdpFiltering } from "./options.ts";
 import { UdpSession, type UdpSessionOwner } from "./udp_session.ts";
 
@@ -54,8 +54,8 @@ export interface UdpForwarderOptions extends ForwarderOptions {
   hasRoom(): boolean;
   /** A socket could not be had. */
   onNoSocket(error: unknown): void;
-  /** Whether sockets are over FFI. */
-  readonly ffi: boolean;
+  /** Opens what makes sockets towards targets. */
+  openTargets(options: UdpTargetsOptions): UdpTargets;
 }
 
 type UdpVerdict = ReturnType<UdpForwarderHandler["datagram"]>;
@@ -140,15 +140,12 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
 
   /** Opened with the first session. */
   get sockets(): UdpTargets {
-    return this.#sockets ??= openUdpTargets(
-      {
-        counters: this.counters,
-        now: () => this.#options.now(),
-        wake: () => this.#options.wake(),
-        hasRoom: () => this.#options.hasRoom(),
-      },
-      this.#options.ffi,
-    );
+    return this.#sockets ??= this.#options.openTargets({
+      counters: this.counters,
+      now: () => this.#options.now(),
+      wake: () => this.#options.wake(),
+      hasRoom: () => this.#options.hasRoom(),
+    });
   }
 
   get hasReady(): boolean {
@@ -253,7 +250,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
       client,
       target: destination,
       port,
-      why: refusal,
+      why: REFUSAL_WORDS[refusal],
     });
     return undefined;
   }

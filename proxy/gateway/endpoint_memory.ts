@@ -23,6 +23,8 @@ const log = getLogger(["wirestack", "engine"]);
 /** A change is written so much later, with what else has changed; then not again for the longer. */
 const DELAY_MS = 1_000;
 const PAUSE_MS = 10_000;
+/** How much older than the peer's last handshake the time in the file may be. */
+const RENEW_MS = 600_000;
 /** Who has been silent for longer has no session any more, and calls by itself when it wants one. */
 const MAX_AGE_MS = 3_600_000;
 
@@ -40,7 +42,8 @@ export class EndpointMemory {
   readonly #options: EndpointMemoryOptions;
   /** Undefined if nothing can be remembered. */
   #directory: string | undefined;
-  #loaded: RememberedEndpoints = new Map();
+  /** What the file holds. */
+  #kept: RememberedEndpoints = new Map();
   #saveAt = Infinity;
   #savedAt = -Infinity;
 
@@ -54,7 +57,7 @@ export class EndpointMemory {
       return;
     }
     try {
-      this.#loaded = readEndpoints(this.#file(this.#directory));
+      this.#kept = readEndpoints(this.#file(this.#directory));
     } catch (error) {
       log.info("the endpoints that were remembered are not used: {error}", {
         error: (error as Error).message,
@@ -64,13 +67,18 @@ export class EndpointMemory {
 
   /** Where a peer was when an earlier gateway ended, if that was not long ago. */
   of(publicKey: Uint8Array): RememberedEndpoint | undefined {
-    const found = this.#loaded.get(encodeKey(publicKey));
+    const found = this.#kept.get(encodeKey(publicKey));
     return found !== undefined && this.#isFresh(found.heardAt) ? found : undefined;
   }
 
-  /** A peer has moved, or has a new session. */
-  changed(): void {
+  /**
+   * A peer has moved, has a new session, or is gone.
+   *
+   * @param peer Undefined if it is gone.
+   */
+  changed(peer?: Peer): void {
     if (this.#directory === undefined || this.#saveAt !== Infinity) return;
+    if (peer !== undefined && this.#isKnown(peer)) return;
     this.#saveAt = Math.max(this.#options.now() + DELAY_MS, this.#savedAt + PAUSE_MS);
   }
 
@@ -89,7 +97,8 @@ export class EndpointMemory {
     if (directory === undefined) return;
     this.#savedAt = this.#options.now();
     try {
-      writeEndpoints(this.#file(directory), this.#current());
+      this.#kept = this.#current();
+      writeEndpoints(this.#file(directory), this.#kept);
     } catch (error) {
       this.#giveUp([directory, error as Error]);
     }
@@ -101,7 +110,7 @@ export class EndpointMemory {
       const { endpoint, lastHandshake, publicKey } = peer;
       const key = encodeKey(publicKey);
       // Not heard yet: what an earlier gateway knew is still the best there is.
-      const known = this.#loaded.get(key);
+      const known = this.#kept.get(key);
       if (lastHandshake === 0) {
         if (known !== undefined && this.#isFresh(known.heardAt)) current.set(key, known);
       } else if (endpoint instanceof UdpAddress && this.#isFresh(lastHandshake)) {
@@ -110,6 +119,14 @@ export class EndpointMemory {
       }
     }
     return current;
+  }
+
+  /** Whether the file has it: of a peer that stays, not every handshake is worth a file. */
+  #isKnown({ endpoint, lastHandshake, publicKey }: Peer): boolean {
+    const known = this.#kept.get(encodeKey(publicKey));
+    return known !== undefined && endpoint?.port === known.port &&
+      known.address.equals(new IpAddress(endpoint.address)) &&
+      lastHandshake < known.heardAt + RENEW_MS;
   }
 
   #isFresh(heardAt: number): boolean {

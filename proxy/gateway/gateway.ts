@@ -13,12 +13,13 @@ import { type ConfigPath, SettingError } from "../config/error.ts";
 import { Engine } from "../engine/engine.ts";
 import { EventLoop, hostClock } from "../engine/event_loop.ts";
 import { getLogger } from "../log/logger.ts";
+import { checkDescriptorLimit } from "../target/descriptors.ts";
 import { Prefix, type TcpSettings } from "../../netstack/mod.ts";
 import type { Crypto, DeviceEvent, TimerSettings } from "../../wireguard/mod.ts";
 import { GatewayRoutes } from "./routes.ts";
 import { type GatewayStats, gatewayStats } from "./stats.ts";
 import { finishUnderWay, resetConnections } from "./finish.ts";
-import { logForeignSource, logRejection, logUnconfirmed } from "./handshake_log.ts";
+import { logForeignSource, logRejection, logUnconfirmed, MoveLog } from "./handshake_log.ts";
 import type { Resolve } from "./resolver.ts";
 import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
 import { peerName, TunnelPeers } from "./peers.ts";
@@ -77,6 +78,7 @@ export class Gateway implements AsyncDisposable {
   readonly peers: TunnelPeers;
   readonly #startedAt: number;
   readonly #closed = Promise.withResolvers<void>();
+  readonly #moves = new MoveLog();
   #closing: Promise<CloseResult> | undefined;
   /** What the socket was asked for; the port 0 or missing for any. */
   #listen: Pick<GatewayConfig, "listenPort" | "listenAddress">;
@@ -247,6 +249,10 @@ export class Gateway implements AsyncDisposable {
   }
 
   #configure(config: GatewayConfig): void {
+    if (config.proxy !== undefined) {
+      const { maxTcpConnections, maxUdpSessions } = config.proxy.limits;
+      checkDescriptorLimit(maxTcpConnections + maxUdpSessions, this.proxy.ffi);
+    }
     if (config.proxy?.interface === "nic1") {
       const { subnets } = config.proxy;
       // The configuration has warned of it.
@@ -322,8 +328,8 @@ export class Gateway implements AsyncDisposable {
         this.peers.handshakeUnanswered(peer, Infinity);
         break;
       case "endpoint-changed":
-        log.info("peer {peer}: now at {endpoint}", properties);
-        this.peers.moved();
+        this.#moves.moved(peer, this.engine.now());
+        this.peers.moved(peer);
         break;
       case "handshake-unconfirmed":
         logUnconfirmed(peer, event.answers);

@@ -22,7 +22,7 @@ const EXPLANATIONS: Record<RejectionReason, string> = {
   "bad-response": "its answer does not authenticate: the preshared keys may differ",
 };
 
-/** The device tells of a few per second at most. An unknown key is logged at debug level only. */
+/** The device reports a few per second at most. An unknown key is logged at debug level only. */
 export function logRejection(event: Rejection): void {
   const { reason, peer, publicKey, suppressed } = event;
   const properties = {
@@ -42,7 +42,7 @@ export function logRejection(event: Rejection): void {
   }
 }
 
-/** The device tells of it once a minute at most. */
+/** Reported by the device at most once a minute. */
 export function logUnconfirmed(peer: Peer, answers: number): void {
   log.warn(
     "peer {peer}: {answers} answers to its handshakes were not confirmed by {endpoint}: " +
@@ -52,10 +52,10 @@ export function logUnconfirmed(peer: Peer, answers: number): void {
 }
 
 /**
- * A packet from an address that is not the peer's. The device tells of it once a minute at most.
+ * A packet from an address that is not the peer's. Reported by the device at most once a minute.
  *
  * @param address 4 or 16 bytes.
- * @param suppressed Packets of which it has not told.
+ * @param suppressed Such packets since the last event.
  */
 export function logForeignSource(peer: Peer, address: Uint8Array, suppressed: number): void {
   const more = suppressed > 0 ? " ({suppressed} more went unlogged before)" : "";
@@ -64,4 +64,28 @@ export function logForeignSource(peer: Peer, address: Uint8Array, suppressed: nu
     address: `${new IpAddress(address)}`,
     ...(suppressed > 0 && { suppressed }),
   });
+}
+
+const MOVES_PER_LINE_MS = 1_000;
+
+/** Where peers are now. One that is heard from two addresses at once moves with every datagram. */
+export class MoveLog {
+  readonly #moves = new WeakMap<Peer, { loggedAt: number; suppressed: number }>();
+
+  /** Logs it, unless that was done for this peer within the last second. */
+  moved(peer: Peer, now: number): void {
+    const moves = this.#moves.get(peer);
+    if (moves !== undefined && now < moves.loggedAt + MOVES_PER_LINE_MS) {
+      moves.suppressed++;
+      return;
+    }
+    const suppressed = moves?.suppressed ?? 0;
+    this.#moves.set(peer, { loggedAt: now, suppressed: 0 });
+    const more = suppressed > 0 ? " ({suppressed} moves went unlogged before)" : "";
+    log.info(`peer {peer}: now at {endpoint}${more}`, {
+      peer: peerName(peer),
+      endpoint: `${peer.endpoint}`,
+      ...(suppressed > 0 && { suppressed }),
+    });
+  }
 }

@@ -194,12 +194,12 @@ export class TunnelPeers implements TimeoutSource {
 
   handshakeComplete(peer: Peer): void {
     this.#locators.get(peer)?.handshakeComplete();
-    this.#memory.changed();
+    this.#memory.changed(peer);
   }
 
   /** The peer was heard from a new address. */
-  moved(): void {
-    this.#memory.changed();
+  moved(peer: Peer): void {
+    this.#memory.changed(peer);
   }
 
   /** The socket is another one: every endpoint of it becomes one of its own. */

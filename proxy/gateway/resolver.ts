@@ -13,7 +13,7 @@ export type Resolve = (hostname: string) => Promise<IpAddress | readonly IpAddre
 
 /** Hosts file, then DNS, in the system's own order (RFC 6724). */
 export async function resolveBySystem(hostname: string): Promise<readonly IpAddress[]> {
-  const found = await lookup(hostname, { all: true });
+  const found = await lookup(hostname, { all: true, order: "verbatim" });
   const addresses = found.flatMap(({ address }) => {
     const ip = parseIpAddress(address.replace(/%.*/, ""));
     return ip === undefined ? [] : [ip.unmapped()];

@@ -1,5 +1,5 @@
 /**
- * Where a gateway keeps what the next one after it is helped by.
+ * Where a gateway keeps what helps the next one to start.
  *
  * @module
  */
@@ -22,7 +22,8 @@ export function stateDirectories(
 /**
  * Makes the first of the folders that can be written to.
  *
- * @returns undefined if none can: `problem` has been told why, of each.
+ * @param problem Called with the reason for each that cannot.
+ * @returns undefined if none can.
  */
 export function prepareStateDirectory(
   directories: readonly string[],

@@ -42,7 +42,7 @@ export class WireguardLink implements Link {
 
   /** From peer to peer: the packet still lies where it was received. */
   forward(buffer: Uint8Array, offset: number, length: number, now: number): boolean {
-    const at = this.allocate();
+    const at = this.#pool.isSpokenFor ? -1 : this.allocate();
     if (at < 0) {
       this.noSlot++;
       return true;

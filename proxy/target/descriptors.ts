@@ -5,10 +5,38 @@
  * @module
  */
 
+import { descriptorLimit } from "../../ffi/mod.ts";
 import { getLogger } from "../log/logger.ts";
 import { isOutOfDescriptors } from "./errno.ts";
 
 const log = getLogger(["wirestack", "target"]);
+
+/** What the process has open beside targets' sockets: files, the runtime's own, WireGuard's socket. */
+const OTHERS = 64;
+
+/**
+ * Says so if there are fewer descriptors than there may be connections and sessions.
+ *
+ * @param needed Connections and sessions together.
+ * @param limit Default: the system's, if this process may ask.
+ */
+export function checkDescriptorLimit(needed: number, ffi: boolean, limit = askLimit(ffi)): void {
+  if (limit === undefined || limit >= needed + OTHERS) return;
+  log.warn(
+    "this process may open {limit} files, and MaxTcpConnections and MaxUdpSessions together allow {needed} sockets: raise the limit (ulimit -n, LimitNOFILE=) or lower these",
+    { limit, needed },
+  );
+}
+
+function askLimit(ffi: boolean): number | undefined {
+  try {
+    if (ffi) return descriptorLimit();
+    const line = /^Max open files\s+(\d+)/m.exec(Deno.readTextFileSync("/proc/self/limits"));
+    return line === null ? undefined : Number(line[1]);
+  } catch {
+    return undefined; // not permitted, or another system
+  }
+}
 
 /** Without a failure for so long it is over, ms. */
 const QUIET_MS = 5_000;

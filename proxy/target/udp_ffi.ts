@@ -42,14 +42,13 @@ const MAX_FAILURES = 16;
 
 export class FfiUdpTargets implements UdpTargets {
   readonly options: UdpTargetsOptions;
-  // First: it may throw, and then nothing else is open.
-  readonly #watch = new ErrorWatch((number) => this.#onErrors(number));
+  readonly #watch: ErrorWatch;
   readonly #watched = new Map<number, FfiUdpTargetSocket>();
   #lastNumber = 0;
   readonly libc: UdpLibc = openUdpLibc();
   readonly sends: TargetSends = new TargetSends(this.libc);
   readonly errors: ErrorQueue = new ErrorQueue(this.libc);
-  readonly buffers = new ReceiveBuffers();
+  readonly buffers: ReceiveBuffers = new ReceiveBuffers();
   readonly #ring = new ReceiveRing(this.libc, new Uint8Array(RING_MESSAGES * MESSAGE_BYTES));
   /** Those with something to receive, in the order of their turns. */
   readonly #ready: FfiUdpTargetSocket[] = [];
@@ -59,6 +58,13 @@ export class FfiUdpTargets implements UdpTargets {
   /** @throws {Error} where there is no FFI; `udpUnavailable` says why. */
   constructor(options: UdpTargetsOptions) {
     this.options = options;
+    // Last: it has descriptors and a thread, which nobody would end if something else were thrown.
+    try {
+      this.#watch = new ErrorWatch((number) => this.#onErrors(number));
+    } catch (error) {
+      this.libc.close();
+      throw error;
+    }
   }
 
   get hasReady(): boolean {

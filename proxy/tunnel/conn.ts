@@ -211,6 +211,7 @@ const ERRORS = {
   timeout: Deno.errors.TimedOut,
   unreachable: Deno.errors.NetworkUnreachable,
   aborted: Deno.errors.ConnectionAborted,
+  memory: Deno.errors.ConnectionAborted,
 } satisfies Record<TcpError["kind"], new (message: string) => Error>;
 
 /** @internal Those who wait for the next event, each to look again for itself. */

@@ -20,17 +20,27 @@ export interface NatSiteOptions {
   readonly interface?: string[];
   /** How long the router remembers a silent UDP mapping, in seconds. */
   readonly mappingSeconds: number;
+  /** Other addresses of the peer's name, before the one where it is. */
+  readonly deadAddresses?: readonly string[];
 }
 
 export class NatSite implements AsyncDisposable {
   readonly peer: Host;
+  readonly gatewayHost: Host;
   readonly wireguard: WireguardGo;
   readonly gateway: Gateway;
   readonly #lab: Lab;
 
-  private constructor(lab: Lab, peer: Host, wireguard: WireguardGo, gateway: Gateway) {
+  private constructor(
+    lab: Lab,
+    peer: Host,
+    gatewayHost: Host,
+    wireguard: WireguardGo,
+    gateway: Gateway,
+  ) {
     this.#lab = lab;
     this.peer = peer;
+    this.gatewayHost = gatewayHost;
     this.wireguard = wireguard;
     this.gateway = gateway;
   }
@@ -58,10 +68,11 @@ export class NatSite implements AsyncDisposable {
     );
     await lab.connect(
       { host: router, device: "lan", addresses: ["192.168.1.1/24"] },
-      { host: gatewayHost, device: "lan", addresses: ["192.168.1.2/24"] },
+      { host: gatewayHost, device: "lan", addresses: ["192.168.1.2/24", "2001:db8:1::2/64"] },
     );
     await gatewayHost.ip("route add default via 192.168.1.1");
-    await gatewayHost.etc("hosts", "198.51.100.2 peer.test\n");
+    const named = [...options.deadAddresses ?? [], "198.51.100.2"];
+    await gatewayHost.etc("hosts", named.map((address) => `${address} peer.test\n`).join(""));
     await router.output(["nft", "-f", "-"], {
       input: `table ip nat { chain postrouting {
         type nat hook postrouting priority 100;
@@ -98,7 +109,7 @@ export class NatSite implements AsyncDisposable {
         }],
       }),
     );
-    return new NatSite(lab, peer, wireguard, gateway);
+    return new NatSite(lab, peer, gatewayHost, wireguard, gateway);
   }
 
   /** Until the peer reaches the target. @returns after how many ms */

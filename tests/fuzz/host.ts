@@ -132,6 +132,11 @@ export class FuzzHost implements SimHost {
 
   /** Figures that are numbers, and memory within `bytes` a connection, `unread` for the reader. */
   checkConnections(bytes: number, unread = Infinity): void {
+    const { memory, tcp } = this.stack;
+    // Two buffers of each connection are never refused their least.
+    const unrefused = 2 * 2_048 * tcp.connectionCount;
+    assert.ok(tcp.memory.used <= memory.total + unrefused, `${tcp.memory.used} bytes`);
+    assert.ok(memory.used >= tcp.memory.used, "all is accounted");
     for (const endpoint of this.stack.tcp.connections()) {
       const info = endpoint.info();
       for (const [name, value] of Object.entries(info)) {

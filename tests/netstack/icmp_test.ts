@@ -277,7 +277,7 @@ Deno.test("a datagram whose fragments do not all come is reported when its time 
   assert.deepEqual(error(host.take()), { type: 11, code: 1, rest: 0, quote: v4 });
   host.sim.runFor(30_000);
   assert.deepEqual(error(host.take()), { type: 3, code: 1, rest: 0, quote: v6 });
-  assert.deepEqual(Object.values(host.stack.resources()), Array(9).fill(0));
+  assert.deepEqual(Object.values(host.stack.resources()).filter((count) => count !== 0), []);
 });
 
 Deno.test("reassembly against close: a stack whose NIC is gone expires nothing and sends nothing", () => {

@@ -10,6 +10,10 @@ import type { IpAddress, Nic, StackResources, TcpSettings } from "../../netstack
 import { parseInterfaceAddress, parsePrefix } from "../../proxy/address.ts";
 import { openArena } from "../../proxy/arena/arena.ts";
 import { Engine } from "../../proxy/engine/engine.ts";
+import type { FlowLimits } from "../../proxy/flow/admit.ts";
+import { SubnetProxy } from "../../proxy/forward/subnet_proxy.ts";
+import { flowOwners, proxySettings } from "../../proxy/gateway/proxying.ts";
+import { GatewayRoutes } from "../../proxy/gateway/routes.ts";
 import { NO_LINK } from "../../proxy/link/wireguard.ts";
 import {
   type DeviceEvent,
@@ -21,6 +25,7 @@ import { preset } from "../preset.ts";
 import { SimCpu, type SimCpuOptions } from "./cpu.ts";
 import { type Impairments, Sim } from "./network.ts";
 import { OuterNetwork, SimBind } from "./outer_network.ts";
+import type { SimTargets } from "./targets.ts";
 
 /** What the simulated clock's 0 is, ms since the Unix epoch. */
 const EPOCH = Date.UTC(2026, 0, 1);
@@ -201,6 +206,22 @@ export class SimEngine {
     });
     for (const prefix of prefixes) this.route(prefix, nic);
     return nic;
+  }
+
+  /** The forwarders of a gateway behind its second NIC, towards simulated targets. */
+  forward(targets: SimTargets, prefixes: readonly string[], limits: Partial<FlowLimits> = {}) {
+    const { engine } = this;
+    const settings = proxySettings(undefined);
+    const proxy = new SubnetProxy({
+      engine,
+      routes: new GatewayRoutes(engine.stack.routes, engine.nic1),
+      settings: { ...settings, limits: { ...settings.limits, ...limits } },
+      ownerOf: flowOwners(engine.device),
+      ffi: false,
+      host: targets,
+    });
+    proxy.enable(prefixes.map((text) => parsePrefix(text)!), { tcp: true, udp: true });
+    return proxy;
   }
 
   connectTcp(remote: IpAddress, remotePort: number) {

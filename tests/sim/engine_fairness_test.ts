@@ -85,6 +85,39 @@ Deno.test("what a target sends to one peer without end and another's connection 
   world.assertClean({ udpEndpoints: true });
 });
 
+Deno.test("what one peer sends another through the gateway does not stop a third one's connection", () => {
+  const { world, sim, gateway, clients } = site(
+    1,
+    Array(3).fill({ impairments: { delay: 10 } }),
+    { ...SLOW, forwarding: true },
+  );
+  const [sender, receiver, other] = clients;
+  const [hub] = sender!.engine.device.peers();
+  hub!.addAllowedIp({ address: ip("10.9.0.3").bytes, length: 32 });
+  sender!.route("10.9.0.3/32", sender!.engine.nic1);
+  transfer(receiver!, 10, 1); // so that the gateway knows where it is
+  sim.runFor(1_000);
+  const flood = new Pinger(sender!.engine, ip("10.9.0.3"), 9);
+  let isOver = false;
+  const send = () => {
+    if (isOver) return;
+    for (let i = 0; i < 5; i++) flood.ask(1300); // 52 Mbit/s
+    sim.after(1, send);
+  };
+  send();
+  sim.runFor(1_000);
+  const before = gateway.engine.stack.counters.ip.forwarded;
+  const going = transfer(other!, 500_000, 2);
+  assert.ok(sim.runUntil(() => going.hasEnded, 10_000), `${going.received} bytes in 10 s`);
+  assert.equal(going.error, undefined);
+  assert.ok(gateway.engine.link.noSlot > 1_000, "it was a flood");
+  assert.ok(gateway.engine.stack.counters.ip.forwarded - before > 1_000, "which has its share");
+  isOver = true;
+  flood.close();
+  sim.runFor(200_000);
+  world.assertClean();
+});
+
 Deno.test("a peer with sixty connections leaves one of another its share", () => {
   const { sim, clients: [many, other] } = slowSite(2);
   for (let i = 0; i < 60; i++) transfer(many!, 10e6, i);

@@ -187,3 +187,22 @@ Deno.test("several binds: a peer is answered by the one it was heard by, and may
   await world.close();
   for (const { engine } of world.engines) assert.equal(engine.pool.free, engine.pool.slots);
 });
+
+Deno.test("a bind with a defect is counted, and stops neither the other binds nor the timers", () => {
+  const { sim, gateway, clients: [client] } = site(1, [{ impairments: { delay: 10 } }], {
+    alsoAt: ["192.0.2.9"],
+  });
+  const [first] = gateway.binds;
+  const defect = () => {
+    throw new Error("a defect");
+  };
+  Object.assign(first!, { drain: defect, flush: defect });
+  const [hub] = client!.engine.device.peers();
+  hub!.setEndpoint(client!.bind.endpoint("192.0.2.9", 51820));
+  const going = transfer(client!, 100_000, 1);
+  assert.ok(sim.runUntil(() => going.hasEnded, 60_000));
+  assert.equal(going.error, undefined);
+  assert.ok(gateway.engine.counters.faults > 10);
+  sim.runFor(200_000);
+  assert.equal(gateway.engine.stack.resources().tcpConnections, 0, "its timers ran");
+});

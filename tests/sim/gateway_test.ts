@@ -125,9 +125,8 @@ Deno.test("TCP and UDP through a gateway over a rough tunnel: every byte right, 
     assert.ok(gateway.counters.udp.received > 0);
     sim.runFor(200_000);
     udp.close();
-    const nothing = Array(9).fill(0);
-    assert.deepEqual(Object.values(client.resources()), nothing);
-    assert.deepEqual(Object.values({ ...gateway.resources(), udpFlows: 0 }), nothing);
+    assert.deepEqual(left(client.resources()), []);
+    assert.deepEqual(left({ ...gateway.resources(), udpFlows: 0 }), []);
     assert.equal(client.pollTimeout(), Infinity);
     assert.equal(gateway.pollTimeout(), Infinity);
   });
@@ -167,3 +166,8 @@ Deno.test("what no route leads to is unreachable at once", () => {
   sim.runUntil(() => result.ended, 300_000);
   assert.equal(result.error, "unreachable");
 });
+
+/** What is not 0. */
+function left(resources: object): [string, unknown][] {
+  return Object.entries(resources).filter(([, count]) => count !== 0);
+}

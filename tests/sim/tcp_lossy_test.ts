@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { IpAddress } from "../../netstack/address.ts";
 import type { TcpEndpoint, TcpError } from "../../netstack/tcp/endpoint.ts";
 import { TcpHost } from "../netstack/tcp/host.ts";
@@ -17,6 +18,13 @@ for (let i = 0, x = 1; i < PERIOD; i++, x = Math.imul(x, 1103515245) + 12345 | 0
 for (let i = PERIOD; i < PATTERN.length; i++) PATTERN[i] = PATTERN[i - PERIOD]!;
 
 const SCRATCH = new Uint8Array(CHUNK);
+/** The same bytes, for comparisons by the C library: four gigabytes are compared. */
+const [PATTERN_BYTES, SCRATCH_BYTES] = [PATTERN, SCRATCH].map(({ buffer }) =>
+  Buffer.from(buffer)
+) as [
+  Buffer,
+  Buffer,
+];
 
 /** An application that sends {@link SIZE} bytes of the pattern and checks what it gets. */
 class Transfer {
@@ -52,8 +60,9 @@ class Transfer {
       const length = this.endpoint.read(SCRATCH, 0, CHUNK);
       if (length === 0) return;
       const from = this.received % PERIOD;
-      for (let i = 0; i < length; i++) {
-        if (SCRATCH[i] !== PATTERN[from + i]) assert.fail(`wrong byte at ${this.received + i}`);
+      if (PATTERN_BYTES.compare(SCRATCH_BYTES, 0, length, from, from + length) !== 0) {
+        const at = SCRATCH.subarray(0, length).findIndex((byte, i) => byte !== PATTERN[from + i]);
+        assert.fail(`wrong byte at ${this.received + at}`);
       }
       this.received += length;
     }

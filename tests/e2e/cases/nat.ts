@@ -14,6 +14,27 @@ labTest("behind NAT the gateway dials a named endpoint and keeps the mapping ope
   assert.match(endpoint, /^198\.51\.100\.1:/);
 }, ["curl"]);
 
+// Both are of the gateway's own network, which the system puts first (RFC 6724).
+for (const dead of ["192.168.1.99", "2001:db8:1::99"]) {
+  labTest(
+    `with ${dead} first in the peer's name, where nobody is, the second address is tried after 5 s`,
+    async () => {
+      await using site = await NatSite.start({
+        persistentKeepalive: 5,
+        mappingSeconds: 30,
+        deadAddresses: [dead],
+      });
+      const order = await site.gatewayHost.output(["getent", "ahosts", "peer.test"]);
+      assert.ok(order.startsWith(dead), order);
+      const ms = await site.reached(10_000);
+      assert.ok(ms < 7_000, `reached after ${ms} ms`);
+      const { endpoint } = await site.wireguard.peer();
+      assert.match(endpoint, /^198\.51\.100\.1:/);
+    },
+    ["curl"],
+  );
+}
+
 // The soak has the real figures: 25 s keepalive, a minute's absence, 120 s until new keys.
 labTest("behind NAT the gateway is back by itself after its peer was gone", async () => {
   await using site = await NatSite.start({

@@ -10,6 +10,8 @@ interface Report {
   /** What a file holds to which each call for rules appends: how often the program asked. */
   readonly asked: string;
   readonly input: string;
+  /** CapEff of /proc/self/status. */
+  readonly capabilities: string;
   /** "ok", or the name of an error. */
   readonly results: Record<string, string>;
 }
@@ -61,6 +63,7 @@ async function confined(calls = "", rules = ""): Promise<Report & { started: num
       console.log(JSON.stringify({
         confinement,
         pid: Deno.pid,
+        capabilities: /^CapEff:\\t(.*)$/m.exec(Deno.readTextFileSync("/proc/self/status"))[1],
         asked: await Deno.readTextFile(folder + "/readable"),
         input: await new Response(Deno.stdin.readable).text(),
         results: {
@@ -115,10 +118,13 @@ function confineTest(name: string, fn: () => Promise<void>): void {
 confineTest(
   "a process gives up files and programs on all threads, and stays the same process",
   async () => {
-    const { confinement, pid, started, asked, input, results } = await confined();
+    const { confinement, pid, started, asked, input, capabilities, results } = await confined();
     assert.deepEqual(confinement, { ...confinement, seccomp: true, problems: [] });
     assert.ok(confinement.landlock > 0);
     assert.equal(pid, started);
+    // Nothing that can trace, read the kernel's memory, or load modules; the network is root's still.
+    assert.equal(BigInt(`0x${capabilities}`) & ~0x10035cbn, 0n);
+    if (Deno.uid() === 0) assert.ok((BigInt(`0x${capabilities}`) & 1n << 12n) !== 0n);
     assert.equal(asked, "asked ", "the second life does not ask again");
     assert.equal(input, "input", "standard input is still there");
     assert.deepEqual(results, {

@@ -1,5 +1,11 @@
 import assert from "node:assert/strict";
-import type { Nic, TcpForwarderRequest, TcpListener, UdpEndpoint } from "../../../netstack/mod.ts";
+import {
+  MemoryBudget,
+  type Nic,
+  type TcpForwarderRequest,
+  type TcpListener,
+  type UdpEndpoint,
+} from "../../../netstack/mod.ts";
 import { ip, prefix } from "../../netstack/packets.ts";
 import { type Impairments, Sim, type SimLink, type SimPort } from "../../sim/network.ts";
 import { Conversations, type Speaker } from "../conversation.ts";
@@ -123,7 +129,10 @@ class Lab {
   #host(port: SimPort, ...networks: string[]): FuzzHost {
     const random = this.#sim.random;
     const hasFewPorts = random.chance(0.3);
+    // From what holds one connection to what holds most of them.
+    const total = random.chance(0.4) ? random.between(1, 8 * this.#buffer) : Infinity;
     const host = new FuzzHost(this.#sim, {
+      memory: new MemoryBudget({ total }),
       tcp: {
         sack: random.chance(0.8),
         timestamps: random.chance(0.8),

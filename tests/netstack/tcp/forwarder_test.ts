@@ -119,6 +119,18 @@ Deno.test("unreachable is told by ICMP about the SYN's own header, and RST", () 
   }
 });
 
+Deno.test("where ICMP must stay silent nothing is said: RST alone would look like a closed port", () => {
+  for (const how of ["host", "net", "prohibited"] as const) {
+    const t = new Forwarding();
+    t.host.isIcmpSilent = true;
+    t.in("S 0 mss 1460");
+    t.requests[0]!.reject(how);
+    t.flush();
+    t.quiet();
+    assert.equal(t.tcp.halfOpenCount, 0);
+  }
+});
+
 Deno.test("dropped means silence", () => {
   const t = new Forwarding();
   t.in("S 0 mss 1460");

@@ -147,6 +147,9 @@ export class TcpHost implements IpOutput {
     link.transmit(buffer, start, length + path.headerLength, now, path.hop);
   }
 
+  /** As over its rate limit. */
+  isIcmpSilent = false;
+
   route(_destination: IpAddress): { nic: Nic; source: IpAddress } | undefined {
     return { nic: this.nic, source: this.address };
   }
@@ -157,8 +160,10 @@ export class TcpHost implements IpOutput {
     original: Uint8Array,
     offset: number,
     length: number,
-  ): void {
+  ): boolean {
+    if (this.isIcmpSilent) return false;
     this.reports.push({ kind, original: original.slice(offset, offset + length) });
+    return true;
   }
 
   random(out: Uint8Array): void {

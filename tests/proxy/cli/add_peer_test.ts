@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
 import jsqr from "npm:jsqr@1.4.0";
-import { run } from "../../../proxy/cli/program.ts";
 import { withoutPeer } from "../../../proxy/cli/peer_sections.ts";
 import { formatQr } from "../../../proxy/cli/qr.ts";
-import type { Terminal } from "../../../proxy/cli/terminal.ts";
 import { loadConfig } from "../../../proxy/config/config.ts";
 import { decodeKey, encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
 import { ControlLab } from "../control/lab.ts";
+import { runHere } from "./run_here.ts";
 
 const privateKey = encodeKey(generatePrivateKey());
 const FILE = `# my gateway\n[Interface]\nPrivateKey = ${privateKey} # secret\n` +
@@ -29,19 +28,8 @@ class Folder implements AsyncDisposable {
     return this.run("add-peer", args, controlDir);
   }
 
-  async run(command: string, args: string[], controlDir = this.path) {
-    let [out, error] = ["", ""];
-    const terminal: Terminal = {
-      out: (text) => void (out += text),
-      error: (text) => void (error += text),
-      readInput: () => Promise.resolve(new Uint8Array()),
-      outputIsWorldAccessible: () => false,
-      giveUpFfi() {},
-      watchHangUp: () => () => false,
-      columns: () => undefined,
-    };
-    const all = [command, "--control-dir", controlDir, "--config", this.file, ...args];
-    return { status: await run(all, terminal), out, error };
+  run(command: string, args: string[], controlDir = this.path) {
+    return runHere([command, "--control-dir", controlDir, "--config", this.file, ...args]);
   }
 
   read(): string {
@@ -199,28 +187,6 @@ Deno.test("a section goes without what belongs to its neighbours, line ends as t
   ];
   for (const [text, header, left] of cases) assert.equal(withoutPeer(text, header, "n"), left);
 });
-
-Deno.test(
-  "a gateway of another user's under the file's name is said to be one, and nothing is changed",
-  {
-    ignore: Deno.build.os === "windows" || Deno.uid() === 0,
-  },
-  async () => {
-    await using folder = new Folder();
-    const socket = Deno.listen({ transport: "unix", path: `${folder.path}/wg0.sock` });
-    await Deno.chmod(`${folder.path}/wg0.sock`, 0);
-    const all = [
-      await folder.addPeer(["x", "--endpoint", "a.b"]),
-      await folder.run("remove-peer", ["phone"]),
-    ];
-    for (const { status, error } of all) {
-      assert.equal(status, 1);
-      assert.equal(error, "wirestack: wg0: permission denied, expected the user who runs it\n");
-    }
-    assert.equal(folder.read(), FILE);
-    socket.close();
-  },
-);
 
 Deno.test("wrong input is named, and changes nothing", async () => {
   await using folder = new Folder();

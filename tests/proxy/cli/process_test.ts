@@ -199,6 +199,7 @@ Deno.test({
       }
     };
     await lines('"listening on UDP port');
+    await lines("UDP over Deno's sockets (FFI needs the permission --allow-ffi)");
     await silent.receive(); // the handshake initiation
     child.process.kill("SIGUSR2");
     await lines('"stats":');

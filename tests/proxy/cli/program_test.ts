@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
 import { udpUnavailable } from "../../../ffi/mod.ts";
-import { run } from "../../../proxy/cli/program.ts";
-import type { Terminal } from "../../../proxy/cli/terminal.ts";
 import { decodeKey, encodeKey, publicKeyOf } from "../../../proxy/base64.ts";
 import { VERSION } from "../../../proxy/version.ts";
+import { runHere } from "./run_here.ts";
 
 const PRIVATE = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
 const PUBLIC = "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=";
@@ -41,7 +40,7 @@ Deno.test("usage errors are said in a line and end with status 2", async () => {
     [[], /^Usage: wirestack /],
   ];
   for (const [args, message] of cases) {
-    const { status, out, error } = await tryRun(args);
+    const { status, out, error } = await runHere(args);
     assert.deepEqual([status, out], [2, ""], args.join(" "));
     assert.match(error, message);
   }
@@ -55,7 +54,7 @@ Deno.test("a key among the arguments is not repeated", async () => {
       ...[["check", PRIVATE], ["up", PRIVATE], ["up", "--private-key-file", PRIVATE]],
     ]
   ) {
-    const { status, error } = await tryRun(args);
+    const { status, error } = await runHere(args);
     assert.equal(status, 2);
     assert.ok(!error.includes(PRIVATE), error);
     assert.match(error, /withheld/);
@@ -63,13 +62,13 @@ Deno.test("a key among the arguments is not repeated", async () => {
 });
 
 Deno.test("help and version go to standard output", async () => {
-  assert.deepEqual(await tryRun(["--version"]), { status: 0, out: `${VERSION}\n`, error: "" });
+  assert.deepEqual(await runHere(["--version"]), { status: 0, out: `${VERSION}\n`, error: "" });
   const manifest = JSON.parse(
     await Deno.readTextFile(new URL("../../../deno.json", import.meta.url)),
   );
   assert.equal(VERSION, manifest.version);
   for (const args of [["--help"], ["up", "--help"], ["help", "check"]]) {
-    const { status, out, error } = await tryRun(args);
+    const { status, out, error } = await runHere(args);
     assert.deepEqual([status, error], [0, ""]);
     assert.match(out, /^Usage: wirestack /);
   }
@@ -93,13 +92,13 @@ Deno.test("the permission for foreign calls is given up by all but an up that us
   ];
   for (const [args, expected] of cases) {
     let isGivenUp = false;
-    await tryRun(args, FILE, { giveUpFfi: () => isGivenUp = true });
+    await runHere(args, FILE, { giveUpFfi: () => isGivenUp = true });
     assert.equal(isGivenUp, expected, args.join(" "));
   }
 });
 
 Deno.test("check says what a configuration amounts to", async () => {
-  const { status, out, error } = await tryRun(["check", "-"], `${FILE}DNS = 1.1.1.1\n`);
+  const { status, out, error } = await runHere(["check", "-"], `${FILE}DNS = 1.1.1.1\n`);
   assert.equal(status, 0);
   assert.equal(
     out,
@@ -117,7 +116,7 @@ Deno.test("check finds what up would be refused", async () => {
     [["--fw-mark", "7", "--no-ffi"], /^--fw-mark: /],
   ];
   for (const [args, message] of cases) {
-    const { status, out, error } = await tryRun(["check", "-", ...args], FILE);
+    const { status, out, error } = await runHere(["check", "-", ...args], FILE);
     assert.deepEqual([status, out], [2, ""], args.join(" "));
     assert.match(error, message);
   }
@@ -125,7 +124,7 @@ Deno.test("check finds what up would be refused", async () => {
   const taken = Deno.listenDatagram({ transport: "udp", hostname: "0.0.0.0", port: 0 });
   const { port } = taken.addr as Deno.NetAddr;
   const flags = ["--listen-port", `${port}`, "--listen-address", "127.0.0.1"];
-  assert.equal((await tryRun(["check", "-", ...flags], FILE)).status, 0);
+  assert.equal((await runHere(["check", "-", ...flags], FILE)).status, 0);
   taken.close();
 });
 
@@ -134,23 +133,23 @@ Deno.test("a command line of up is checked by exchanging the word", async () => 
     ...["--name", "wg7", "--log-level", "debug", "--log-format", "json", "--crypto", "noble"],
     ...["--no-ffi", "--no-confine", "--control-dir", "off", "--proxy-subnet", "10.50.0.0/16"],
   ];
-  const { status, error } = await tryRun(["check", "-", ...flags], FILE);
+  const { status, error } = await runHere(["check", "-", ...flags], FILE);
   assert.deepEqual([status, error], [0, ""]);
-  const { out } = await tryRun(["up", "--help"]);
+  const { out } = await runHere(["up", "--help"]);
   const known = (text: string) =>
     [...text.matchAll(/(?<= )--[a-z-]+/g)].map(([flag]) => flag).sort();
-  assert.deepEqual(known((await tryRun(["check", "--help"])).out), known(out));
+  assert.deepEqual(known((await runHere(["check", "--help"])).out), known(out));
   const odd = `${await Deno.makeTempDir()}/a name that is too long.conf`;
   await Deno.writeTextFile(odd, FILE, { mode: 0o600 });
   assert.match(
-    (await tryRun(["check", odd])).error,
+    (await runHere(["check", odd])).error,
     /: its name is no interface's: no control socket without --name\n$/,
   );
   await Deno.remove(odd.replace(/\/[^/]*$/, ""), { recursive: true });
 });
 
 Deno.test("check reports every problem and ends with status 2", async () => {
-  const { status, out, error } = await tryRun(["check", "-"], `${FILE}MTU = 1\nFoo = 2\n`);
+  const { status, out, error } = await runHere(["check", "-"], `${FILE}MTU = 1\nFoo = 2\n`);
   assert.deepEqual([status, out], [2, ""]);
   assert.equal(
     error,
@@ -163,7 +162,7 @@ Deno.test("flags alone make a configuration; options belong to the peer before t
   const folder = await Deno.makeTempDir();
   try {
     await Deno.writeTextFile(`${folder}/key`, `${PRIVATE}\n`);
-    const { status, out, error } = await tryRun([
+    const { status, out, error } = await runHere([
       ...["check", "--private-key-file", `${folder}/key`, "--address", "10.9.0.1/24,fd09::1/64"],
       ...["--listen-port", "51820", "--peer", PEER, "--preshared-key-file", `${folder}/key`],
       ...[
@@ -193,7 +192,7 @@ Deno.test("flags override the file", async () => {
     `${FILE}[Peer]\nPublicKey = ${PEER}\nAllowedIPs = 10.9.0.2/32\n[Proxy]\nSubnets = 10.0.0.0/8\n`;
   const flags = ["--listen-port", "7", "--address", "10.9.0.9/24", "--peer", PEER];
   const more = ["--endpoint", "a.example:1", "--proxy-subnet", "10.50.0.0/16"];
-  const { out } = await tryRun(["check", "-", ...flags, ...more], file);
+  const { out } = await runHere(["check", "-", ...flags, ...more], file);
   assert.equal(
     out,
     `-: ok\npublic key ${PUBLIC}; address 10.9.0.9/24; UDP port 7; 1 peer; ` +
@@ -212,7 +211,7 @@ Deno.test("a flag's problem is placed by its name, the file's stay with the file
     "--peer",
     "x",
   ];
-  const { status, error } = await tryRun(
+  const { status, error } = await runHere(
     [...args, "--endpoint", "nowhere", "--preshared-key-file", "/no/such", "--map", "a"],
     `${FILE}ListenPort = 70000\nMTU = 1\n`,
   );
@@ -227,7 +226,7 @@ Deno.test("a flag's problem is placed by its name, the file's stay with the file
     '--endpoint: "nowhere" is not an endpoint, expected HOST:PORT or [IPV6]:PORT',
     '--map: "a" is not a map, expected FROM/LENGTH -> TO/LENGTH',
   ]);
-  const none = await tryRun(["check", "--mtu", "1300"]);
+  const none = await runHere(["check", "--mtu", "1300"]);
   assert.equal(
     none.error,
     "--private-key-file: missing, expected a key made by wirestack genkey\n",
@@ -245,7 +244,7 @@ Deno.test("a file that everybody may read gets a warning, by wg-quick's rule", {
     for (const [folderMode, mode] of [[0o755, 0o644], [0o755, 0o640], [0o700, 0o644]] as const) {
       await Deno.chmod(folder, folderMode);
       await Deno.chmod(path, mode);
-      errors.push((await tryRun(["check", path])).error);
+      errors.push((await runHere(["check", path])).error);
     }
     assert.deepEqual(errors, [
       `warning: ${path}: is world accessible, expected mode 600\n${NOTHING(path)}`,
@@ -269,34 +268,42 @@ Deno.test("strip prints what wg takes, and nothing of ours", async () => {
   const stripped = `[Interface]\nPrivateKey = ${PRIVATE}\nListenPort = 7\nFwMark = 0x2a\n\n` +
     `[Peer]\nPublicKey = ${PUBLIC.replace("HI", "HJ")}\nPresharedKey = ${PRIVATE}\n` +
     "AllowedIPs = 10.9.0.2/32, fd09::2\nEndpoint = a.example:7\nPersistentKeepalive = off\n";
-  assert.deepEqual(await tryRun(["strip", "-"], text), { status: 0, out: stripped, error: "" });
-  assert.deepEqual(await tryRun(["strip", "-"], stripped), { status: 0, out: stripped, error: "" });
-  const wrong = await tryRun(["strip", "-"], text.replace("listenport= 7", "listenport= x"));
+  assert.deepEqual(await runHere(["strip", "-"], text), { status: 0, out: stripped, error: "" });
+  assert.deepEqual(await runHere(["strip", "-"], stripped), {
+    status: 0,
+    out: stripped,
+    error: "",
+  });
+  const wrong = await runHere(["strip", "-"], text.replace("listenport= 7", "listenport= x"));
   assert.deepEqual([wrong.status, wrong.out], [2, ""]);
   assert.equal(
-    (await tryRun(["strip", "-"], text, { outputIsWorldAccessible: () => true })).error,
+    (await runHere(["strip", "-"], text, { outputIsWorldAccessible: () => true })).error,
     "Warning: writing to world accessible file.\n",
   );
 });
 
 Deno.test("genkey makes clamped keys, genpsk any", async () => {
-  const { status, out, error } = await tryRun(["genkey"]);
+  const { status, out, error } = await runHere(["genkey"]);
   assert.deepEqual([status, error], [0, ""]);
   const key = decodeKey(out.slice(0, -1))!;
   assert.equal(out, `${encodeKey(key)}\n`);
   assert.equal(key[0]! & 7, 0);
   assert.equal(key[31]! & 0xc0, 0x40);
-  assert.notEqual((await tryRun(["genkey"])).out, out);
-  assert.match((await tryRun(["genpsk"])).out, /^[A-Za-z0-9+/]{43}=\n$/);
+  assert.notEqual((await runHere(["genkey"])).out, out);
+  assert.match((await runHere(["genpsk"])).out, /^[A-Za-z0-9+/]{43}=\n$/);
   assert.equal(
-    (await tryRun(["genkey"], "", { outputIsWorldAccessible: () => true })).error,
+    (await runHere(["genkey"], "", { outputIsWorldAccessible: () => true })).error,
     "Warning: writing to world accessible file.\nConsider setting the umask to 077 and trying again.\n",
   );
 });
 
 Deno.test("pubkey takes what wg pubkey takes", async () => {
   for (const input of [PRIVATE, `${PRIVATE}\n`, `${PRIVATE} \r\n\t\0\n`]) {
-    assert.deepEqual(await tryRun(["pubkey"], input), { status: 0, out: `${PUBLIC}\n`, error: "" });
+    assert.deepEqual(await runHere(["pubkey"], input), {
+      status: 0,
+      out: `${PUBLIC}\n`,
+      error: "",
+    });
   }
   const wrong = {
     status: 1,
@@ -306,7 +313,7 @@ Deno.test("pubkey takes what wg pubkey takes", async () => {
   for (
     const input of ["", "abc\n", PRIVATE.slice(1), `${PRIVATE.slice(0, 42)}l=`, "=".repeat(44)]
   ) {
-    assert.deepEqual(await tryRun(["pubkey"], input), wrong, input);
+    assert.deepEqual(await runHere(["pubkey"], input), wrong, input);
   }
   const trailing = {
     status: 1,
@@ -314,7 +321,7 @@ Deno.test("pubkey takes what wg pubkey takes", async () => {
     error: "wirestack: Trailing characters found after key\n",
   };
   for (const input of [`${PRIVATE}x`, `\n${PRIVATE}`]) {
-    assert.deepEqual(await tryRun(["pubkey"], input), trailing);
+    assert.deepEqual(await runHere(["pubkey"], input), trailing);
   }
 });
 
@@ -326,20 +333,3 @@ Deno.test("a public key is computed from a clamped private one", () => {
   assert.equal(encodeKey(publicKeyOf(unclamped)), encodeKey(publicKeyOf(key)));
   assert.throws(() => publicKeyOf(new Uint8Array(31)), RangeError);
 });
-
-/** Runs a command in this process. */
-async function tryRun(args: string[], input = "", terminal: Partial<Terminal> = {}) {
-  let out = "";
-  let error = "";
-  const status = await run(args, {
-    out: (text) => out += text,
-    error: (text) => error += text,
-    readInput: () => Promise.resolve(new TextEncoder().encode(input)),
-    outputIsWorldAccessible: () => false,
-    columns: () => undefined,
-    giveUpFfi() {},
-    watchHangUp: () => () => false,
-    ...terminal,
-  });
-  return { status, out, error };
-}

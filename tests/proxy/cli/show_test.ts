@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
-import { run } from "../../../proxy/cli/program.ts";
 import { formatAgo, formatBytes, formatSeconds } from "../../../proxy/cli/show_format.ts";
-import type { Terminal } from "../../../proxy/cli/terminal.ts";
 import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
 import { ControlLab, hexKey } from "../control/lab.ts";
+import { runHere } from "./run_here.ts";
 
 const privateKey = generatePrivateKey();
 const CONFIG = {
@@ -11,20 +10,7 @@ const CONFIG = {
   proxy: { subnets: ["10.50.0.0/16"], protocols: "tcp" },
 };
 
-/** Runs a command against the lab's folder. */
-async function wirestack(...args: string[]) {
-  let [out, error] = ["", ""];
-  const terminal: Terminal = {
-    out: (text) => void (out += text),
-    error: (text) => void (error += text),
-    readInput: () => Promise.resolve(new Uint8Array()),
-    outputIsWorldAccessible: () => false,
-    giveUpFfi() {},
-    watchHangUp: () => () => false,
-    columns: () => undefined,
-  };
-  return { status: await run(args, terminal), out, error };
-}
+const wirestack = (...args: string[]) => runHere(args);
 
 Deno.test("units and words are those of wg show", () => {
   assert.deepEqual(

@@ -15,27 +15,48 @@ const USER = IS_ROOT ? 65534 : Deno.build.os === "windows" ? 0 : Deno.uid()!;
 const TASKS = ["start", "start:sandbox"] as const;
 type Task = typeof TASKS[number];
 
-/** A folder of the user's, with the program in one file: what is root's may be closed to others. */
+interface Program {
+  readonly deno: string;
+  /** In one file: the sources may lie where this user cannot look. */
+  readonly script: string;
+}
+
+let made: Promise<Program> | undefined;
+
+async function makeProgram(): Promise<Program> {
+  const folder = await Deno.makeTempDir();
+  globalThis.addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
+  await Deno.chmod(folder, 0o755);
+  const script = `${folder}/main.js`;
+  const { success } = await new Deno.Command(Deno.execPath(), {
+    args: ["bundle", "--quiet", "--platform", "deno", "--output", script, "main.ts"],
+    cwd: ROOT,
+  }).output();
+  assert.ok(success);
+  if (!IS_ROOT) return { deno: Deno.execPath(), script };
+  await Deno.copyFile(Deno.execPath(), `${folder}/deno`);
+  return { deno: `${folder}/deno`, script };
+}
+
+/** A folder of the user's. */
 class Home implements AsyncDisposable {
   readonly path: string;
   readonly file: string;
   readonly session: string;
-  readonly #deno: string;
+  readonly #program: Program;
   readonly #task: Task;
 
-  private constructor(path: string, deno: string, task: Task) {
+  private constructor(path: string, program: Program, task: Task) {
     this.path = path;
     this.file = `${path}/wg0.conf`;
     this.session = `${path}/session`;
-    this.#deno = deno;
+    this.#program = program;
     this.#task = task;
   }
 
   static async create(task: Task): Promise<Home> {
     const path = await Deno.makeTempDir();
-    let deno = Deno.execPath();
-    if (IS_ROOT) await Deno.copyFile(deno, deno = `${path}/deno`);
-    const home = new Home(path, deno, task);
+    const home = new Home(path, await (made ??= makeProgram()), task);
     await Deno.mkdir(home.session, { mode: 0o700 });
     await Deno.writeTextFile(
       home.file,
@@ -43,12 +64,7 @@ class Home implements AsyncDisposable {
         "[Proxy]\nSubnets = 10.50.0.0/16\n",
       { mode: 0o600 },
     );
-    const { success } = await new Deno.Command(Deno.execPath(), {
-      args: ["bundle", "--quiet", "--platform", "deno", "--output", `${path}/main.js`, "main.ts"],
-      cwd: ROOT,
-    }).output();
-    assert.ok(success);
-    for (const entry of ["", "/session", "/wg0.conf", "/main.js"]) {
+    for (const entry of ["", "/session", "/wg0.conf"]) {
       await Deno.chown(`${path}${entry}`, USER, USER);
     }
     return home;
@@ -57,13 +73,13 @@ class Home implements AsyncDisposable {
   start(...args: string[]): Deno.ChildProcess {
     const [options, more] = config.tasks[this.#task].command.split(" main.ts");
     const words = options!.replaceAll("$XDG_RUNTIME_DIR", this.session).split(" ").slice(2);
-    return new Deno.Command(this.#deno, {
+    return new Deno.Command(this.#program.deno, {
       args: [
         "run",
         "--no-config",
         "--unstable-net",
         ...words,
-        `${this.path}/main.js`,
+        this.#program.script,
         ...more!.trim() ? [more!.trim()] : [],
         ...args,
       ],
@@ -190,3 +206,37 @@ for (const task of TASKS) {
     },
   );
 }
+
+Deno.test(
+  "a gateway that may not be asked is said to be one, by every command, and nothing is changed",
+  {
+    ignore,
+  },
+  async () => {
+    await using home = await Home.create("start:sandbox");
+    const folder = `${home.path}/others`;
+    await Deno.mkdir(folder);
+    const others = Deno.listen({ transport: "unix", path: `${folder}/wg0.sock` });
+    await Deno.chmod(`${folder}/wg0.sock`, 0);
+    const before = await Deno.readTextFile(home.file);
+    for (
+      const args of [
+        ["show"],
+        ["show", "wg0"],
+        ["reload"],
+        ["reload", "wg0"],
+        ["add-peer", "x", "--endpoint", "a.example:7"],
+        ["add-peer", "x", "--endpoint", "a.example:7", "--config", home.file],
+        ["remove-peer", "x", "--config", home.file],
+      ]
+    ) {
+      assert.deepEqual(await home.run(...args, "--control-dir", folder), {
+        status: 1,
+        out: "",
+        error: "wirestack: wg0: permission denied, expected the user who runs it\n",
+      }, args.join(" "));
+    }
+    assert.equal(await Deno.readTextFile(home.file), before);
+    others.close();
+  },
+);

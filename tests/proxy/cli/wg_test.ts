@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { run } from "../../../proxy/cli/program.ts";
+import { type Result, runHere } from "./run_here.ts";
 
 const installed = hasWg();
 const PRIVATE = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
@@ -66,12 +66,6 @@ function hasWg(): boolean {
   }
 }
 
-interface Result {
-  status: number;
-  out: string;
-  error: string;
-}
-
 async function wg(command: string, input = ""): Promise<Result> {
   const child = new Deno.Command("wg", {
     args: [command],
@@ -87,16 +81,6 @@ async function wg(command: string, input = ""): Promise<Result> {
   return { status: code, out: decoder.decode(stdout), error: decoder.decode(stderr) };
 }
 
-async function wirestack(command: string, input = ""): Promise<Result> {
-  const result = { status: 0, out: "", error: "" };
-  result.status = await run([command], {
-    out: (text) => result.out += text,
-    error: (text) => result.error += text,
-    readInput: () => Promise.resolve(new TextEncoder().encode(input)),
-    outputIsWorldAccessible: () => false,
-    columns: () => undefined,
-    giveUpFfi() {},
-    watchHangUp: () => () => false,
-  });
-  return result;
+function wirestack(command: string, input = ""): Promise<Result> {
+  return runHere([command], input);
 }

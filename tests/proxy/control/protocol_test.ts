@@ -96,6 +96,9 @@ Deno.test("a request that is wrong anywhere changes nothing, and the next one is
     [`${peer}allowed_ip=10.0.0.0/33`, -22],
     [`${peer}allowed_ip=--10.0.0.0/8`, -22],
     [`${peer}protocol_version=2`, -22],
+    ["wirestack_name=a", -22],
+    [`${peer}wirestack_name=10.9.0.2`, -22],
+    [`${peer}wirestack_name=`, -22],
     [`listen_port=${port}\n${peer}allowed_ip=10.9.0.2/32`, -98],
   ];
   try {

@@ -168,6 +168,7 @@ Deno.test("whatever is sent, the gateway answers in the form of the protocol, or
     ...["private_key", "listen_port", "fwmark", "replace_peers", "public_key", "update_only"],
     ...["remove", "preshared_key", "endpoint", "persistent_keepalive_interval", "allowed_ip"],
     ...["replace_allowed_ips", "protocol_version", "get", "set", "wirestack_stats", "", "é\0"],
+    "wirestack_name",
   ];
   const values = [
     ...["1", "0", "true", "false", "", "-", "65536", "10.0.0.0/8", "-10.0.0.0/8", "::/0", "="],

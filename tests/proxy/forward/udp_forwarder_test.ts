@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { UdpFlow } from "../../../netstack/mod.ts";
 import { parseIpAddress } from "../../../proxy/address.ts";
+import { openUdpTargets } from "../../../proxy/target/udp_open.ts";
 import { UdpForwarder } from "../../../proxy/forward/udp_forwarder.ts";
 import { preset } from "../../preset.ts";
 import { forwarderOptions } from "./lab.ts";
@@ -17,7 +18,7 @@ function forwarder(maxUdpSessions: number) {
     now: () => now,
     hasRoom: () => true,
     onNoSocket: (error) => assert.fail(String(error)),
-    ffi: preset.ffi ?? false,
+    openTargets: (options) => openUdpTargets(options, preset.ffi ?? false),
   });
   const open = new Set<string>();
   const datagram = (client: string, clientPort: number) => {

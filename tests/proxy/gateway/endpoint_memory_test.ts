@@ -10,6 +10,9 @@ import {
 } from "../../../proxy/gateway/endpoint_file.ts";
 import { EndpointMemory } from "../../../proxy/gateway/endpoint_memory.ts";
 import { stateDirectories } from "../../../proxy/gateway/state_directory.ts";
+import type { Bind } from "../../../proxy/bind/bind.ts";
+import { NetAddress } from "../../../proxy/bind/net_address.ts";
+import { Pair } from "../../wireguard/pair.ts";
 import type { Peer } from "../../../wireguard/mod.ts";
 import { until } from "../pair.ts";
 import { startWirestack } from "../start.ts";
@@ -124,6 +127,33 @@ Deno.test("the file is written a second after a change, and not again within ten
   assert.equal(memory.pollTimeout(), Infinity);
   memory.changed();
   assert.equal(memory.pollTimeout(), 11_000);
+});
+
+Deno.test("a peer that stays where it is is written every ten minutes, one that has moved at once", () => {
+  using directory = folder();
+  const { ba: peer } = new Pair();
+  const { memory, clock } = memoryOf([directory.path], [peer]);
+  const bind = { name: "udp" } as unknown as Bind;
+  const beAt = (last: number) => {
+    peer.setEndpoint(NetAddress.of(bind, IpAddress.v4(192, 0, 2, last), 7, true));
+    peer.lastHandshake = 1_700_000_000_000 + clock.now;
+    memory.changed(peer);
+    return memory.pollTimeout() !== Infinity;
+  };
+  const wait = (ms: number) => {
+    clock.now += ms;
+    memory.handleTimeout(clock.now);
+  };
+  assert.equal(beAt(1), true);
+  wait(1_000);
+  for (let i = 0; i < 4; i++) {
+    wait(120_000);
+    assert.equal(beAt(1), false);
+  }
+  wait(120_000);
+  assert.equal(beAt(1), true, "ten minutes");
+  wait(10_000);
+  assert.equal(beAt(2), true, "elsewhere");
 });
 
 Deno.test("who has been silent for an hour is not called; what is no such file is not used", () => {

@@ -10,6 +10,8 @@ import {
 } from "../../../proxy/base64.ts";
 import type { Wirestack } from "../../../proxy/embed/wirestack.ts";
 import { configureLog } from "../../../proxy/log/log.ts";
+import { MoveLog } from "../../../proxy/gateway/handshake_log.ts";
+import { Pair } from "../../wireguard/pair.ts";
 import { until } from "../pair.ts";
 import { startWirestack } from "../start.ts";
 
@@ -78,4 +80,21 @@ Deno.test("a client with another preshared key is named with the likely reason, 
     await until(() => answers() >= 8, "it goes on");
     assert.equal(about().length, 1, "not with every answer");
   });
+});
+
+Deno.test("a peer that moves with every datagram has a line a second, with the number of the others", async () => {
+  const pair = new Pair();
+  const lines: string[] = [];
+  configureLog({ level: "info", format: "text", write: (line) => lines.push(line) });
+  try {
+    const log = new MoveLog();
+    for (let now = 0; now <= 2000; now += 10) log.moved(pair.ab, now);
+  } finally {
+    await reset();
+  }
+  assert.deepEqual(lines.map((line) => /now at .*/.exec(line)![0]), [
+    "now at 192.0.2.2:1002",
+    "now at 192.0.2.2:1002 (99 moves went unlogged before)",
+    "now at 192.0.2.2:1002 (99 moves went unlogged before)",
+  ]);
 });

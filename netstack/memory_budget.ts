@@ -1,0 +1,252 @@
+/**
+ * Bounds the memory that is held for the data of all connections together, and shares it between
+ * those who sent or asked for the data.
+ *
+ * While there is plenty, everybody takes what it can use. From three quarters of the total on there
+ * is pressure: the buffers of an owner above its share may not grow beyond an equal part of it, limits
+ * shrink and windows close with them, and what is empty is given back. If a connection that moves
+ * data still has too little to work with, others that hold data without moving any are reset
+ * (`tcp/relief.ts`). What would exceed the total is refused: a write takes less, a segment is dropped
+ * and will be sent again.
+ *
+ * @module
+ */
+
+/** Parts of the total: where pressure begins, where it ends, and where hardly anything is left. */
+const PRESSURE = 3 / 4;
+const RELIEF = 5 / 8;
+const FULL = 31 / 32;
+/** A buffer of this size is enough to work with, bytes: who may not have it is starved. */
+const ENOUGH = 64 << 10;
+/** Accounts that nobody uses, of which as many may stay. */
+const UNUSED_KEPT = 16;
+/** The least a buffer may always have, bytes, so that every connection moves, however slowly. */
+export const LEAST_BUFFER = 2_048;
+
+/** A time of pressure, told when it begins and when it is over. */
+export interface MemoryEpisode {
+  readonly isOver: boolean;
+  /** Bytes. */
+  readonly used: number;
+  readonly total: number;
+  /** What it took so far. */
+  readonly refusals: number;
+  readonly resets: number;
+}
+
+export interface MemoryBudgetOptions {
+  /** Bytes; default: no limit. */
+  total?: number;
+  /** Called twice for each episode, from within the call that began or ended it. */
+  onEpisode?: ((episode: MemoryEpisode) => void) | undefined;
+}
+
+export class MemoryBudget {
+  /** Bytes. */
+  readonly total: number;
+  /** Bytes that all hold. Exceeds the total by no more than what must not be refused. */
+  used = 0;
+  isPressed = false;
+  /** Times of pressure, refusals and resets so far. */
+  episodes = 0;
+  refusals = 0;
+  resets = 0;
+  readonly #onEpisode: (episode: MemoryEpisode) => void;
+  readonly #accounts = new Map<unknown, MemoryAccount>();
+  /** Accounts in use. */
+  #owners = 0;
+  /** Held outside of the stack, bytes. */
+  #outside = 0;
+  /** Somebody was refused who had not enough to work with. */
+  #isStarving = false;
+  #refusalsBefore = 0;
+  #resetsBefore = 0;
+
+  /** @throws {RangeError} for a total that is not a positive number of bytes. */
+  constructor(options: MemoryBudgetOptions = {}) {
+    const { total = Infinity, onEpisode = () => {} } = options;
+    if (!(total > 0)) throw new RangeError(`a memory budget is a number of bytes, got ${total}`);
+    this.total = total;
+    this.#onEpisode = onEpisode;
+  }
+
+  /** Owners that hold something or have a connection. */
+  get owners(): number {
+    return this.#owners;
+  }
+
+  /**
+   * The account of a new connection; {@link leave} gives it back.
+   *
+   * @param owner Who it is for, any value: the same value has the same account.
+   */
+  join(owner: unknown): MemoryAccount {
+    const account = this.#account(owner);
+    account.members++;
+    return account;
+  }
+
+  leave(account: MemoryAccount): void {
+    account.members--;
+    this.#drop(account);
+  }
+
+  /**
+   * Takes note of memory outside of the stack: more of it, or, with a negative number, less. It is
+   * never refused, but the others make room for it.
+   */
+  charge(owner: unknown, bytes: number): void {
+    this.#outside += bytes;
+    const account = this.#account(owner);
+    account.charge(bytes);
+    this.#drop(account);
+  }
+
+  /** What one owner may hold under pressure, bytes. */
+  get quota(): number {
+    return PRESSURE * this.total / this.#owners;
+  }
+
+  /** Whether `account` is one that has to give way, until there is room again. */
+  mustRelieve(account: MemoryAccount): boolean {
+    return this.used > RELIEF * this.total &&
+      account.used > RELIEF * this.total / this.#owners;
+  }
+
+  /** Whether connections have to be reset. Asked once a while; forgets who was starved before. */
+  takeAlarm(): boolean {
+    const isStarving = this.#isStarving;
+    this.#isStarving = false;
+    // Buffers alone come to little more than the total: what they are not refused.
+    return isStarving || this.#outside > 0 && this.used > this.total;
+  }
+
+  get isFull(): boolean {
+    return this.used >= FULL * this.total;
+  }
+
+  /** For accounts: whether one may have `bytes` more for a buffer that then has `size`. */
+  admits(account: MemoryAccount, bytes: number, size: number, isPromised: boolean): boolean {
+    const after = this.used + bytes;
+    const isPressed = after >= PRESSURE * this.total;
+    if (
+      after <= this.total &&
+      (isPromised || size <= account.limitAt(account.used + bytes, isPressed))
+    ) return true;
+    this.refusals++;
+    return false;
+  }
+
+  /** For accounts: one that moves data may have no more than `limit` for a buffer. */
+  noteMoving(limit: number): void {
+    if (limit < ENOUGH || this.total - this.used < ENOUGH) this.#isStarving = true;
+  }
+
+  /** For accounts. */
+  add(bytes: number): void {
+    this.used += bytes;
+    if (!this.isPressed) {
+      if (this.used >= PRESSURE * this.total) this.#begin();
+    } else if (this.used < RELIEF * this.total) this.#end();
+  }
+
+  #begin(): void {
+    this.isPressed = true;
+    this.episodes++;
+    this.#refusalsBefore = this.refusals;
+    this.#resetsBefore = this.resets;
+    this.#tell(false);
+  }
+
+  #end(): void {
+    this.isPressed = false;
+    this.#isStarving = false;
+    this.#tell(true);
+  }
+
+  #tell(isOver: boolean): void {
+    this.#onEpisode({
+      isOver,
+      used: this.used,
+      total: this.total,
+      refusals: this.refusals - this.#refusalsBefore,
+      resets: this.resets - this.#resetsBefore,
+    });
+  }
+
+  #account(owner: unknown): MemoryAccount {
+    let account = this.#accounts.get(owner);
+    if (account === undefined) {
+      this.#accounts.set(owner, account = new MemoryAccount(this, owner));
+    }
+    if (!account.isInUse) {
+      account.isInUse = true;
+      this.#owners++;
+    }
+    return account;
+  }
+
+  #drop(account: MemoryAccount): void {
+    if (account.members > 0 || account.used > 0) return;
+    account.isInUse = false;
+    this.#owners--;
+    // Few accounts come back all the time, one for each short connection.
+    if (this.#accounts.size <= 2 * this.#owners + UNUSED_KEPT) return;
+    for (const [owner, { isInUse }] of this.#accounts) if (!isInUse) this.#accounts.delete(owner);
+  }
+}
+
+/** What one owner holds. */
+export class MemoryAccount {
+  readonly owner: unknown;
+  /** Bytes. */
+  used = 0;
+  /** Connections. */
+  members = 0;
+  /** For the budget: it holds something or has a connection. */
+  isInUse = false;
+  readonly #budget: MemoryBudget;
+
+  constructor(budget: MemoryBudget, owner: unknown) {
+    this.#budget = budget;
+    this.owner = owner;
+  }
+
+  /** The most one buffer may have now, bytes: a power of two, or Infinity while there is plenty. */
+  get bufferLimit(): number {
+    return this.limitAt(this.used, this.#budget.isPressed);
+  }
+
+  /** {@link bufferLimit} as it will be: with `used` bytes, under pressure or not. */
+  limitAt(used: number, isPressed: boolean): number {
+    if (!isPressed) return Infinity;
+    const { quota } = this.#budget;
+    if (used <= quota) return Infinity;
+    const part = Math.min(1 << 30, quota / Math.max(1, this.members));
+    return Math.max(LEAST_BUFFER, 1 << (31 - Math.clz32(part)));
+  }
+
+  /** A connection moves data: somebody who does not should make room if it has little. */
+  noteMoving(): void {
+    if (this.#budget.isPressed) this.#budget.noteMoving(this.bufferLimit);
+  }
+
+  /**
+   * Asks for memory.
+   *
+   * @param bytes How much more.
+   * @param size What the buffer will have then.
+   * @param isPromised The peer was told that there is room: only the total can refuse it.
+   */
+  take(bytes: number, size: number, isPromised: boolean): boolean {
+    if (size > LEAST_BUFFER && !this.#budget.admits(this, bytes, size, isPromised)) return false;
+    this.charge(bytes);
+    return true;
+  }
+
+  /** More or less memory, unasked. */
+  charge(bytes: number): void {
+    this.used += bytes;
+    this.#budget.add(bytes);
+  }
+}

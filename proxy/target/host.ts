@@ -1,0 +1,40 @@
+/**
+ * This host's way to targets: what dials, what makes UDP sockets, and which addresses are its own.
+ *
+ * @module
+ */
+
+import type { IpAddress } from "../../netstack/mod.ts";
+import type { Dialer } from "../flow/stream.ts";
+import { OwnAddresses } from "./own_address.ts";
+import { HostDialer } from "./tcp.ts";
+import type { UdpTargets, UdpTargetsOptions } from "./udp.ts";
+import { openUdpTargets } from "./udp_open.ts";
+
+/** A simulation has one of its own. */
+export interface TargetHost {
+  readonly dialer: Dialer;
+  openUdp(options: UdpTargetsOptions): UdpTargets;
+  /** Whether an address, not loopback, is one of this host's. In doubt it is. */
+  isOwnAddress(target: IpAddress): boolean;
+  close(): void;
+}
+
+/**
+ * @param now Milliseconds, monotonic.
+ * @param ffi Whether UDP sockets are over FFI.
+ * @param onFailed A socket could not be had. The system's code, as `EMFILE`.
+ */
+export function openTargetHost(
+  now: () => number,
+  ffi: boolean,
+  onFailed: (code: string | undefined) => void,
+): TargetHost {
+  const own = new OwnAddresses(now, ffi);
+  return {
+    dialer: new HostDialer(onFailed),
+    openUdp: (options) => openUdpTargets(options, ffi),
+    isOwnAddress: (target) => own.isOwn(target),
+    close: () => own.close(),
+  };
+}

@@ -1,0 +1,234 @@
+import assert from "node:assert/strict";
+import {
+  MemoryBudget,
+  type MemoryEpisode,
+  Stack,
+  type TcpEndpoint,
+  type TcpError,
+  type TcpSettings,
+} from "../../netstack/mod.ts";
+import { Sim, type SimLink } from "../sim/network.ts";
+import { addNic, ip } from "./packets.ts";
+
+const CHUNK = new Uint8Array(1 << 16);
+const MIB = 1 << 20;
+/** Two buffers of each connection are never refused their least. */
+const LEAST = 2 * 2_048;
+
+/** A server with a budget and a client with two addresses, whom the server takes for two owners. */
+class Scene {
+  readonly sim = new Sim(1);
+  readonly link: SimLink;
+  readonly server: Stack;
+  readonly client: Stack;
+  readonly episodes: MemoryEpisode[] = [];
+  readonly accepted: TcpEndpoint[] = [];
+  /** By the test. */
+  charged = 0;
+  /** What the server's memory came to at most. */
+  most = 0;
+  /** How ended what the client opened, by its local port. */
+  readonly ended = new Map<number, TcpError | undefined>();
+
+  constructor(
+    total: number,
+    serve: (endpoint: TcpEndpoint) => void,
+    tcp: Partial<TcpSettings> = {},
+  ) {
+    const { sim } = this;
+    this.link = sim.link({ mtu: 1420, slots: 2_048 });
+    const delay = { delay: 10, rate: 1e9, queue: 10_000 };
+    this.link.a.impairments = delay;
+    this.link.b.impairments = delay;
+    const random = (out: Uint8Array) => sim.random.fill(out);
+    const memory = new MemoryBudget({ total, onEpisode: (episode) => this.episodes.push(episode) });
+    this.server = new Stack({
+      random,
+      memory,
+      tcp: { maxHalfOpenPerSource: 4_096, backlog: 4_096, ...tcp },
+    });
+    this.client = new Stack({ random });
+    const nic = addNic(this.server, this.link.a, {}, ["10.0.0.1/24"]);
+    addNic(this.client, this.link.b, {}, ["10.0.0.2/24", "10.0.0.3/24"]);
+    this.link.a.receive = (buffer, offset, length, now) => {
+      const owner = buffer[offset + 15] === 2 ? "alice" : "bob";
+      this.server.handlePacket(nic, buffer, offset, length, now, owner);
+      const { tcp } = this.server;
+      this.most = Math.max(this.most, memory.used);
+      const { used } = tcp.memory;
+      assert.ok(used <= total + LEAST * tcp.connectionCount, `${used} bytes`);
+      assert.equal(memory.used, used + this.charged);
+    };
+    for (const host of [this.server, this.client]) sim.addHost(host);
+    this.server.tcp.listen({ port: 80 }, {
+      accepted: (endpoint) => {
+        this.accepted.push(endpoint);
+        serve(endpoint);
+      },
+    });
+  }
+
+  /** A connection of the client; with `reads`, it takes all that comes. */
+  connect(address: string, reads: boolean): { endpoint: TcpEndpoint; received: () => number } {
+    const options = { remote: ip("10.0.0.1"), remotePort: 80, local: ip(address) };
+    const endpoint = this.client.tcp.connect(options, this.sim.now);
+    let received = 0;
+    endpoint.handler = {
+      readable: () => {
+        if (!reads) return;
+        for (let n = endpoint.read(CHUNK); n > 0; n = endpoint.read(CHUNK)) received += n;
+      },
+      closed: (error) => this.ended.set(endpoint.localPort, error),
+    };
+    return { endpoint, received: () => received };
+  }
+
+  /** How long it takes to receive `bytes` on a new connection, ms. */
+  download(address: string, bytes: number, most: number): number {
+    const begin = this.sim.now;
+    const { endpoint, received } = this.connect(address, true);
+    while (received() < bytes) {
+      assert.ok(this.sim.now - begin < most, `${received()} bytes in ${most} ms`);
+      this.sim.runFor(10);
+    }
+    endpoint.abort();
+    return this.sim.now - begin;
+  }
+}
+
+/** Writes for ever. */
+function writeForever(endpoint: TcpEndpoint): void {
+  const write = () => {
+    while (endpoint.write(CHUNK) === CHUNK.length);
+  };
+  endpoint.handler = { connected: write, writable: write };
+  write();
+}
+
+Deno.test("stalled connections take no more than the budget, and a new one is as fast as alone", () => {
+  const alone = new Scene(Infinity, writeForever).download("10.0.0.2", 4 * MIB, 10_000);
+  const scene = new Scene(8 * MIB, writeForever);
+  const { server } = scene;
+  const stalled = Array.from({ length: 400 }, () => scene.connect("10.0.0.2", false));
+  scene.sim.runFor(12_000);
+  assert.ok(server.memory.isPressed);
+  assert.ok(scene.most > 6 * MIB && scene.most <= 8 * MIB + 400 * LEAST, `${scene.most} bytes`);
+  assert.equal(server.counters.tcp.memoryResets, 0, "there was room for all, each with less");
+  const time = scene.download("10.0.0.2", 4 * MIB, 10_000);
+  assert.ok(time < 2 * alone + 500, `${time} ms, alone ${alone}`);
+  scene.sim.runFor(100);
+  const { memoryResets } = server.counters.tcp;
+  assert.ok(memoryResets > 0 && memoryResets < 200, `${memoryResets} were reset`);
+  assert.equal(scene.ended.size, memoryResets + 1);
+  const [error] = stalled.map(({ endpoint }) => endpoint.error).filter((error) => error);
+  assert.equal(error!.kind, "reset");
+
+  // When they end, so does the pressure, which was told of twice and no more.
+  for (const { endpoint } of stalled) endpoint.abort();
+  scene.sim.runFor(1_000);
+  assert.equal(server.memory.used, 0);
+  assert.equal(server.tcp.connectionCount, 0);
+  assert.equal(server.memory.owners, 0);
+  assert.deepEqual(scene.episodes.map(({ isOver }) => isOver).slice(-2), [false, true]);
+  assert.equal(scene.episodes.length, 2 * server.memory.episodes);
+  assert.equal(
+    scene.episodes.reduce((sum, { isOver, resets }) => sum + (isOver ? resets : 0), 0),
+    memoryResets,
+  );
+});
+
+Deno.test("alone an owner may have most of the budget, also for a single connection", () => {
+  const scene = new Scene(2 * MIB, writeForever, { congestion: "none" });
+  const { endpoint } = scene.connect("10.0.0.2", false);
+  scene.sim.runFor(5_000);
+  assert.ok(scene.most >= MIB, `${scene.most} bytes`);
+  assert.equal(endpoint.state, "established");
+});
+
+Deno.test("who is below its share loses nothing to who is above it", () => {
+  const scene = new Scene(8 * MIB, writeForever);
+  for (let i = 0; i < 400; i++) scene.connect("10.0.0.2", false);
+  scene.sim.runFor(12_000);
+  const kept = Array.from({ length: 20 }, () => scene.connect("10.0.0.3", false));
+  scene.sim.runFor(12_000);
+  const time = scene.download("10.0.0.3", 4 * MIB, 10_000);
+  assert.ok(time < 3_000, `${time} ms`);
+  assert.ok(scene.server.counters.tcp.memoryResets > 0);
+  for (const { endpoint } of kept) assert.equal(endpoint.state, "established");
+});
+
+Deno.test("uploads nobody reads: windows close, none shrinks, no byte taken is lost", () => {
+  const scene = new Scene(MIB, () => {});
+  const edges = new Map<number, number>();
+  const scale = 7;
+  scene.link.tap = (_now, from, buffer, offset) => {
+    if (from !== scene.link.a || buffer[offset + 9] !== 6) return;
+    const view = new DataView(buffer.buffer, buffer.byteOffset + offset + 20);
+    if ((view.getUint8(13) & 0x06) !== 0) return; // SYN: not scaled; RST: has no window
+    const port = view.getUint16(2);
+    const edge = (view.getUint32(8) + (view.getUint16(14) << scale)) | 0;
+    const before = edges.get(port) ?? edge;
+    const moved = (edge - before) | 0;
+    // Rounded to units of the scale (RFC 7323 §2.4).
+    assert.ok(moved > -(1 << scale), `the right edge moved left by ${-moved}`);
+    if (moved > 0 || !edges.has(port)) edges.set(port, edge);
+  };
+  const senders = Array.from({ length: 100 }, () => scene.connect("10.0.0.2", false).endpoint);
+  for (const endpoint of senders) writeForever(endpoint);
+  scene.sim.runFor(3_000);
+  assert.equal(edges.size, 100);
+  assert.ok(scene.most > 0.7 * MIB, `${scene.most} bytes`);
+  // Now everybody is read, to the end.
+  let taken = 0;
+  const read = (endpoint: TcpEndpoint) => {
+    for (let n = endpoint.read(CHUNK); n > 0; n = endpoint.read(CHUNK)) taken += n;
+  };
+  for (const endpoint of scene.accepted) {
+    endpoint.handler = { readable: () => read(endpoint) };
+    read(endpoint);
+  }
+  // Whose data found no memory waits for the retransmission.
+  scene.sim.runFor(4_000);
+  assert.ok(taken > 4 * MIB, `${taken} bytes`);
+  const sent = senders.reduce(
+    (sum, endpoint) => sum + endpoint.info().bytesOut - endpoint.unacknowledged,
+    0,
+  );
+  assert.ok(taken >= sent, "what was acknowledged was handed over");
+  assert.ok(edges.size === 100 && senders.every(({ error }) => error === undefined));
+});
+
+Deno.test("what others hold counts too, and what ended with data unread gives way", () => {
+  const scene = new Scene(4 * MIB, () => {});
+  const { memory } = scene.server;
+  for (let i = 0; i < 20; i++) {
+    const { endpoint } = scene.connect("10.0.0.2", false);
+    endpoint.handler = {
+      connected: () => endpoint.write(CHUNK, 0, 50_000) && endpoint.shutdownWrite(),
+    };
+  }
+  scene.sim.runFor(1_000);
+  for (const endpoint of scene.accepted) endpoint.shutdownWrite();
+  scene.sim.runFor(11_000);
+  const ended: (TcpError | undefined)[] = [];
+  for (const endpoint of scene.accepted) {
+    endpoint.handler = { closed: (error) => ended.push(error) };
+  }
+  assert.deepEqual(scene.accepted.map(({ readable }) => readable), Array(20).fill(50_000));
+  assert.equal(memory.isPressed, false);
+  memory.charge("alice", scene.charged = 3 * MIB);
+  assert.equal(memory.isPressed, true);
+  // Somebody has to come by.
+  scene.connect("10.0.0.3", true);
+  scene.sim.runFor(1_000);
+  assert.ok(ended.length > 0, "some gave way");
+  assert.ok(ended.every((error) => error?.kind === "memory"));
+  assert.ok(scene.accepted.every((endpoint) => !endpoint.endOfFile), "cut short is no end of file");
+  memory.charge("alice", -scene.charged);
+  assert.equal(memory.isPressed, false);
+  assert.deepEqual(scene.episodes.map(({ isOver }) => isOver), [false, true]);
+});
+
+Deno.test("a budget is a positive number of bytes", () => {
+  for (const total of [0, -1, NaN]) assert.throws(() => new MemoryBudget({ total }), RangeError);
+});

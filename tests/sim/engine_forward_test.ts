@@ -1,0 +1,147 @@
+/** A gateway with its forwarders and whole clients, towards targets in simulated time. */
+
+import assert from "node:assert/strict";
+import type { IpAddress } from "../../netstack/mod.ts";
+import type { FlowLimits } from "../../proxy/flow/admit.ts";
+import { ip } from "../netstack/packets.ts";
+import { EchoClient, Pinger } from "./applications.ts";
+import { errors, hasEnded, isRight, ROUGH, site } from "./engine_site.ts";
+import type { SimEngine, SimEngineOptions } from "./engine.ts";
+import { forSeeds } from "./seeds.ts";
+import {
+  BREAKING,
+  ECHO,
+  REFUSING,
+  SILENT,
+  SimTargets,
+  type SimTargetsOptions,
+  STALLED,
+} from "./targets.ts";
+
+const TARGET = ip("10.70.0.1");
+
+interface ForwardingOptions {
+  readonly client?: Partial<SimEngineOptions>;
+  readonly gateway?: Partial<SimEngineOptions>;
+  readonly targets?: SimTargetsOptions;
+  readonly limits?: Partial<FlowLimits>;
+}
+
+function forwarding(seed: number, count: number, options: ForwardingOptions = {}) {
+  const { client = { impairments: { delay: 10 } } } = options;
+  const all = site(seed, Array(count).fill(client), options.gateway);
+  const targets = new SimTargets(all.sim, options.targets);
+  const proxy = all.gateway.forward(targets, ["10.70.0.0/16"], options.limits);
+  for (const client of all.clients) {
+    const [hub] = client.engine.device.peers();
+    hub!.addAllowedIp({ address: TARGET.bytes, length: 16 });
+    client.route("10.70.0.0/16", client.engine.nic1);
+  }
+  const assertClean = () => {
+    all.world.assertClean({ udpEndpoints: true });
+    assert.deepEqual([proxy.tcp.size, proxy.tcp.dials, proxy.udp.size, targets.open], [0, 0, 0, 0]);
+    assert.deepEqual([...proxy.admission.table.flows()], []);
+  };
+  return { ...all, proxy, targets, assertClean };
+}
+
+function ask(
+  from: SimEngine,
+  port: number,
+  bytes: number,
+  seed: number,
+  target: IpAddress = TARGET,
+) {
+  return new EchoClient(from.connectTcp(target, port), bytes, seed);
+}
+
+Deno.test("forwarded TCP and UDP over a rough network: every byte right, no stream, session or flow left", () => {
+  forSeeds(4, (seed) => {
+    const { sim, clients, proxy, assertClean } = forwarding(seed, 3, {
+      client: { impairments: ROUGH },
+      targets: { buffer: 8_000, bytesPerMs: 400 },
+    });
+    const transfers = clients.flatMap((client, i) =>
+      [1, 2, 3].map((n) => ask(client, ECHO, 40_000 * n, 10 * i + n))
+    );
+    const pingers = clients.map(({ engine }) => new Pinger(engine, TARGET, 5000));
+    for (let i = 0; i < 40; i++) {
+      sim.after(50 * i, () => pingers.forEach((it) => it.ask(4 + 30 * i)));
+    }
+    assert.ok(sim.runUntil(() => hasEnded(transfers), 120_000), `${errors(transfers)}`);
+    assert.ok(isRight(transfers), `${errors(transfers)}`);
+    assert.equal(proxy.udp.size, 3);
+    const total = transfers.reduce((sum, { length }) => sum + length, 0);
+    sim.runFor(300_000);
+    assert.ok(pingers.every(({ answered, wrong }) => wrong === 0 && answered > 30));
+    assert.deepEqual([proxy.tcp.counters.bytesUp, proxy.tcp.counters.bytesDown], [total, total]);
+    assert.equal(proxy.udp.counters.idle, 3);
+    assertClean();
+  });
+});
+
+Deno.test("a target that refuses, is silent or breaks off: so it looks to the client", () => {
+  const { sim, clients: [client], proxy, assertClean } = forwarding(1, 1);
+  ask(client!, ECHO, 1, 1); // the handshake is over
+  sim.runFor(1_000);
+  const started = sim.now;
+  const outcomes = new Map(
+    [REFUSING, SILENT, BREAKING].map((port) => [port, ask(client!, port, 100_000, port)] as const),
+  );
+  const endsAt = (port: number) => {
+    const outcome = outcomes.get(port)!;
+    assert.ok(sim.runUntil(() => outcome.hasEnded, 60_000));
+    return [outcome.error, Math.round(sim.now - started)];
+  };
+  assert.deepEqual(endsAt(REFUSING), ["refused", 22]); // 20 ms of tunnel, 2 ms to the target
+  const [error, at] = endsAt(BREAKING);
+  assert.equal(error, "reset");
+  assert.ok(Number(at) < 1_000);
+  assert.deepEqual(endsAt(SILENT), ["unreachable", 5_020]); // the dial's limit
+  const { refused, timedOut, resetByTarget } = proxy.tcp.counters;
+  assert.deepEqual([refused, timedOut, resetByTarget], [1, 1, 1]);
+  sim.runFor(200_000);
+  assertClean();
+});
+
+Deno.test("a target that does not read holds its client back, and nobody else", () => {
+  const { sim, clients: [one, two], gateway, proxy, assertClean } = forwarding(1, 2, {
+    targets: { buffer: 10_000 },
+  });
+  const stalled = [ask(one!, STALLED, 30e6, 1), ask(one!, STALLED, 30e6, 2)];
+  sim.runFor(20_000);
+  for (const { flow } of proxy.tcp.connections()) assert.ok(flow.bytesUp < 100_000);
+  assert.ok(gateway.engine.stack.resources().tcpBufferBytes < 10 << 20);
+  const before = sim.now;
+  const going = ask(two!, ECHO, 1_000_000, 3);
+  assert.ok(sim.runUntil(() => going.hasEnded, 10_000));
+  assert.equal(going.error, undefined);
+  assert.ok(sim.now - before < 3_000);
+  assert.ok(stalled.every(({ hasEnded }) => !hasEnded));
+  proxy.tcp.abort();
+  assert.ok(sim.runUntil(() => hasEnded(stalled), 1_000));
+  sim.runFor(200_000);
+  assertClean();
+});
+
+Deno.test("a peer that dials silent targets without end does not keep another from its own", () => {
+  const { sim, clients: [flooder, other], proxy, assertClean } = forwarding(1, 2, {
+    limits: { maxDials: 64 },
+  });
+  for (let ms = 0; ms < 20_000; ms += 10) {
+    const target = ip(`10.70.${1 + ms / 10 % 200}.${1 + ms % 7}`);
+    sim.after(ms, () => {
+      const endpoint = flooder!.connectTcp(target, SILENT);
+      sim.after(2_000, () => endpoint.abort());
+    });
+  }
+  sim.runFor(5_000);
+  const good: EchoClient[] = [];
+  for (let i = 0; i < 50; i++) sim.after(200 * i, () => good.push(ask(other!, ECHO, 5_000, i)));
+  sim.runFor(14_000);
+  assert.equal(good.length, 50);
+  assert.ok(isRight(good), `${errors(good)}`);
+  assert.ok(proxy.tcp.counters.tooManyDials + proxy.tcp.counters.evicted > 0, "dials were scarce");
+  sim.runFor(300_000);
+  assertClean();
+});
