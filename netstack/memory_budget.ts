@@ -43,7 +43,7 @@ export interface MemoryBudgetOptions {
 
 export class MemoryBudget {
   /** Bytes. */
-  readonly total: number;
+  total: number;
   /** Bytes that all hold. Exceeds the total by no more than what must not be refused. */
   used = 0;
   isPressed = false;
@@ -65,9 +65,20 @@ export class MemoryBudget {
   /** @throws {RangeError} for a total that is not a positive number of bytes. */
   constructor(options: MemoryBudgetOptions = {}) {
     const { total = Infinity, onEpisode = () => {} } = options;
-    if (!(total > 0)) throw new RangeError(`a memory budget is a number of bytes, got ${total}`);
+    checkTotal(total);
     this.total = total;
     this.#onEpisode = onEpisode;
+  }
+
+  /**
+   * Changes the total.
+   *
+   * @throws {RangeError} as the constructor.
+   */
+  resize(total: number): void {
+    checkTotal(total);
+    this.total = total;
+    this.add(0);
   }
 
   /** Owners that hold something or have a connection. */
@@ -194,6 +205,10 @@ export class MemoryBudget {
     if (this.#accounts.size <= 2 * this.#owners + UNUSED_KEPT) return;
     for (const [owner, { isInUse }] of this.#accounts) if (!isInUse) this.#accounts.delete(owner);
   }
+}
+
+function checkTotal(total: number): void {
+  if (!(total > 0)) throw new RangeError(`a memory budget is a number of bytes, got ${total}`);
 }
 
 /** What one owner holds. */

@@ -19,6 +19,8 @@ import type { UdpForwarderHandler } from "./udp_forwarder.ts";
 
 const DEFAULT_HOP_LIMIT = 64;
 const DEFAULT_MAX_UDP_FLOWS = 65_536;
+/** Free buffers that wait for the next connections, bytes: not part of the budget, so few of a small one. */
+const MOST_KEPT = 16 << 20;
 /** Segments that one flush sends at most, unless told otherwise. */
 const DEFAULT_BUDGET = 256;
 /** Queued packets that go before TCP's: the rest goes after them. */
@@ -121,7 +123,7 @@ export class Stack {
     this.tcp = new Tcp(
       this.#output,
       options.tcp ?? {},
-      new RingMemory(options.ringRegion),
+      new RingMemory(options.ringRegion, Math.min(MOST_KEPT, this.memory.total / 16)),
       this.memory,
     );
     const transports = new Map<number, TransportProtocol>([

@@ -151,6 +151,9 @@ export class Connection implements Flow, EndpointConnection {
   movedAt: number;
   /** Bytes since then. */
   #movedBytes = 0;
+  #held = 0;
+  /** Its last callback was made. */
+  isGone = false;
   /** When a segment out of the window was last answered, ms. */
   lastInvalidAnswered = -Infinity;
 
@@ -421,9 +424,16 @@ export class Connection implements Flow, EndpointConnection {
     this.#closeIfDone();
   }
 
+  /** Memory that the application holds for it. */
+  hold(bytes: number): void {
+    if (bytes === this.#held || this.isGone) return;
+    this.tcp.budget.charge(this.from, bytes - this.#held);
+    this.#held = bytes;
+  }
+
   /** Memory held for data in both directions, bytes. */
   get bufferBytes(): number {
-    return this.sender.ring.capacity + this.receiver.ring.capacity;
+    return this.sender.ring.capacity + this.receiver.ring.capacity + this.#held;
   }
 
   /** What has arrived in order; the window opens for more. */

@@ -92,6 +92,7 @@ export interface EndpointConnection {
   setNoDelay(on: boolean): void;
   setKeepAlive(keepAlive: KeepAlive | undefined): void;
   setUserTimeout(ms: number): void;
+  hold(bytes: number): void;
   info(): TcpInfo;
 }
 
@@ -242,6 +243,14 @@ export class TcpEndpoint {
       throw new RangeError(`a user timeout is a finite number of ms from 0, got ${ms}`);
     }
     this.#connection.setUserTimeout(ms);
+  }
+
+  /**
+   * Says how much memory the application holds for this connection, bytes: it counts with the
+   * connection's own buffers, until it says otherwise or {@link TcpHandler.closed} was called.
+   */
+  hold(bytes: number): void {
+    this.#connection.hold(bytes);
   }
 
   info(): TcpInfo {

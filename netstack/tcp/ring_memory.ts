@@ -51,9 +51,17 @@ export class RingMemory {
   /** Buffers that rings gave back, by log2 of their size. */
   readonly #kept: Uint8Array[][] = Array.from({ length: 32 }, () => []);
   #keptBytes = 0;
+  readonly #mostKept: number;
 
-  /** @param region Default: none, every ring has a buffer of its own. */
-  constructor(region: MemoryRegion = { memory: new Uint8Array(0), offset: 0, length: 0 }) {
+  /**
+   * @param region Default: none, every ring has a buffer of its own.
+   * @param kept Buffers that stay for the next rings, bytes; default 16 MiB.
+   */
+  constructor(
+    region: MemoryRegion = { memory: new Uint8Array(0), offset: 0, length: 0 },
+    kept = KEPT,
+  ) {
+    this.#mostKept = kept;
     this.shared = region.memory;
     this.#start = region.offset;
     this.#units = Math.floor(region.length / SMALLEST);
@@ -116,7 +124,7 @@ export class RingMemory {
   giveBuffer(buffer: Uint8Array): void {
     const size = buffer.length;
     this.used -= size;
-    if (this.#keptBytes + size > KEPT) return;
+    if (this.#keptBytes + size > this.#mostKept) return;
     this.#keptBytes += size;
     this.#kept[31 - Math.clz32(size)]!.push(buffer);
   }

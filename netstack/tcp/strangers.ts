@@ -29,6 +29,20 @@ export class Strangers implements HalfOpenOwner {
   /** Half-open requests the forwarders have to hear of. */
   #requests: HalfOpen[] = [];
 
+  /** Its oldest half-open connection, or request for one, gives way to another owner's. */
+  readonly #evict = (owner: unknown) => {
+    let oldest: HalfOpen | undefined;
+    for (const request of this.#halfOpen) {
+      if (request.from === owner && (oldest === undefined || request.at < oldest.at)) {
+        oldest = request;
+      }
+    }
+    this.#connections.counters.halfOpenEvicted++;
+    // In silence: its SYN comes again.
+    if (oldest !== undefined) oldest.abort();
+    else this.#connections.evictHalfOpen(owner);
+  };
+
   constructor(connections: Connections) {
     this.#connections = connections;
     this.#limits = connections.halfOpen;
@@ -181,7 +195,7 @@ export class Strangers implements HalfOpenOwner {
     request.settled = true;
     this.#halfOpen.remove(request);
     this.#deadlines.remove(request);
-    this.#limits.release(request.limitedAs);
+    this.#limits.release(request.limitedAs, request.from);
   }
 
   /** The dial succeeded: the SYN is answered. */
@@ -199,7 +213,7 @@ export class Strangers implements HalfOpenOwner {
     // The other side of a relay has coalesced already.
     c.sender.noDelay = true;
     // Until the client answers, it keeps its place.
-    c.isHalfOpen = this.#limits.take(request.limitedAs);
+    c.isHalfOpen = this.#limits.take(request.limitedAs, from, this.#evict);
     c.limitedAs = request.limitedAs;
     this.#answer(c, request.syn, at);
     return c.endpoint;
@@ -242,7 +256,10 @@ export class Strangers implements HalfOpenOwner {
       return;
     }
     const limitedAs = this.#sourceOf(inbound);
-    if (listener.halfOpen >= listener.backlog || !this.#limits.take(limitedAs)) {
+    if (
+      listener.halfOpen >= listener.backlog ||
+      !this.#limits.take(limitedAs, inbound.from, this.#evict)
+    ) {
       connections.counters.backlogFull++;
       if (connections.settings.synCookies) {
         this.#sendCookie(inbound, syn, localPort, remotePort, now);
@@ -358,7 +375,7 @@ export class Strangers implements HalfOpenOwner {
     now: number,
   ): void {
     const limitedAs = this.#sourceOf(inbound);
-    if (!this.#limits.take(limitedAs)) {
+    if (!this.#limits.take(limitedAs, inbound.from, this.#evict)) {
       // Silence: the client tries again, and nobody learns more from it.
       this.#connections.counters.halfOpenFull++;
       return;

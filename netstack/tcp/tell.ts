@@ -17,6 +17,8 @@ export function tell(c: Connection): void {
     endpoint.handler?.closed?.(c.error);
     if (c.receiver.ring.length > 0) c.truncated = true;
     c.receiver.clear();
+    c.hold(0);
+    c.isGone = true;
     tcp.budget.leave(c.account);
   }
 }

@@ -34,6 +34,8 @@ export class NetSender implements Sender {
   /** As the runtime tells it. */
   from: Deno.NetAddr;
   readonly #bind: Bind;
+  /** Of the text that was parsed last: a handshake message's source is asked for several times. */
+  #parsed: { readonly hostname: string; readonly bytes: Uint8Array } | undefined;
 
   constructor(bind: Bind, from: Deno.NetAddr) {
     this.#bind = bind;
@@ -45,7 +47,11 @@ export class NetSender implements Sender {
   }
 
   readAddress(out: Uint8Array): number {
-    const { bytes } = ipOf(this.from.hostname);
+    const { hostname } = this.from;
+    if (this.#parsed?.hostname !== hostname) {
+      this.#parsed = { hostname, bytes: ipOf(hostname).bytes };
+    }
+    const { bytes } = this.#parsed!;
     out.set(bytes);
     return bytes.length;
   }

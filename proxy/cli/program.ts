@@ -114,7 +114,10 @@ function makeProgram(
         ...(options.name !== undefined && { name: options.name }),
         ...(isFile && { file }),
       },
-      onControlOpen: giveUpWriting,
+      onControlOpen() {
+        // The kernel leaves it its own folders, whatever Deno would permit.
+        if (!(ffi && confinement && confinement.landlock > 0)) giveUpWriting();
+      },
     }, terminal);
     done(status);
   });

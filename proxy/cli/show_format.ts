@@ -62,7 +62,8 @@ function gatewayLines(stats: GatewayStats): string[] {
       ? [`  round trip: ${rtts[rtts.length >> 1]!.toFixed(1)} ms, median of ${rtts.length}`]
       : []),
     `  dropped: ${drops.join(", ") || "(none)"}`,
-    `  memory: ${formatBytes(memory.rss)} resident, ${formatBytes(memory.heapUsed)} heap`,
+    `  memory: ${formatBytes(memory.rss)} resident, ${formatBytes(memory.heapUsed)} heap, ` +
+    `buffers ${formatBytes(memory.buffers)} of ${formatBytes(memory.maxBuffers)}`,
   ];
 }
 

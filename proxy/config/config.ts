@@ -129,6 +129,8 @@ export interface ProxyInput {
   maxTcpConnections?: number | string;
   /** UDP sessions at once. Default 4096. */
   maxUdpSessions?: number | string;
+  /** Bytes, or with `k`, `M` or `G`: of all connections' buffers. Default: a quarter of the memory. */
+  maxBufferMemory?: number | string;
 }
 
 /** A complete, checked configuration. */
@@ -179,6 +181,8 @@ export interface ProxyConfig {
   readonly timeouts: ProxyTimeouts;
   readonly limits: ProxyLimits;
   readonly udpFiltering: UdpFiltering;
+  /** Of all connections' buffers, bytes. Missing: a quarter of the machine's or the container's. */
+  readonly maxBufferMemory?: number;
 }
 
 /** RFC 4787 §5, there called endpoint-independent, address-dependent, address-and-port-dependent. */

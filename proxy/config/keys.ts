@@ -288,6 +288,14 @@ export const KEYS: readonly Key[] = [
       argument: "N",
       help: `UDP sessions at once (default ${DEFAULT_LIMITS.maxUdpSessions})`,
     },
+    {
+      name: "MaxBufferMemory",
+      field: "maxBufferMemory",
+      flag: "max-buffer-memory",
+      argument: "BYTES",
+      help:
+        "for the buffers of all connections, also as 256M or 2G (default: a quarter of the memory)",
+    },
   ]),
 ];
 

@@ -8,6 +8,7 @@
 import * as z from "npm:zod@4.6.7";
 import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, DEFAULT_UDP_FILTERING } from "./defaults.ts";
 import {
+  bytes,
   integer,
   oneOf,
   type Parse,
@@ -65,6 +66,9 @@ export const peerSchema = z.strictObject({
   persistentKeepalive: optional(parseKeepalive, 0),
 });
 
+/** Less is no use: a connection at full speed takes more. */
+const MIN_BUFFER_MEMORY = 1 << 20;
+
 export const proxySchema = z.strictObject({
   subnets: listOf(parsePrefixValue),
   protocols: listOf(oneOf("tcp", "udp")),
@@ -84,6 +88,7 @@ export const proxySchema = z.strictObject({
   maxDials: optional(integer(1, 1_000_000), DEFAULT_LIMITS.maxDials),
   maxTcpConnections: optional(integer(1, 1_000_000), DEFAULT_LIMITS.maxTcpConnections),
   maxUdpSessions: optional(integer(1, 1_000_000), DEFAULT_LIMITS.maxUdpSessions),
+  maxBufferMemory: optional(bytes(MIN_BUFFER_MEMORY, 2 ** 50)),
 });
 
 export type InterfaceValues = z.output<typeof interfaceSchema>;

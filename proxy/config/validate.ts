@@ -228,5 +228,6 @@ function proxyConfig(proxy: ProxyValues): ProxyConfig {
       maxUdpSessions: proxy.maxUdpSessions,
     },
     udpFiltering: proxy.udpFiltering,
+    ...(proxy.maxBufferMemory !== undefined && { maxBufferMemory: proxy.maxBufferMemory }),
   };
 }

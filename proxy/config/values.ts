@@ -58,6 +58,18 @@ export function integer(min: number, max: number): Parse<number> {
   };
 }
 
+/** Bytes, or with k, M or G so many times 1024 of them. */
+export function bytes(min: number, max: number): Parse<number> {
+  const expected = `expected ${min} to ${max} bytes, or a number with k, M or G behind it`;
+  return (text) => {
+    const match = /^(\d+(?:\.\d+)?)([kmg]?)$/i.exec(text);
+    if (match === null) return new Wrong(`${quote(text)} is not a size, ${expected}`);
+    const unit = 1024 ** " kmg".indexOf(match[2]!.toLowerCase() || " ");
+    const value = Math.round(Number(match[1]) * unit);
+    return value >= min && value <= max ? value : new Wrong(`${text} is out of range, ${expected}`);
+  };
+}
+
 /** Seconds, with a fraction if need be. @returns milliseconds. */
 export function seconds(min: number, max: number): Parse<number> {
   const expected = `expected ${min} to ${max} seconds`;

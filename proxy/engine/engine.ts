@@ -17,7 +17,13 @@ import type { Bind, BindEndpoint } from "../bind/bind.ts";
 import { type PacketObserver, Tap } from "../link/tap.ts";
 import { WireguardLink } from "../link/wireguard.ts";
 import { getLogger } from "../log/logger.ts";
-import { type Nic, type NicAddress, Stack, type TcpSettings } from "../../netstack/mod.ts";
+import {
+  type MemoryBudget,
+  type Nic,
+  type NicAddress,
+  Stack,
+  type TcpSettings,
+} from "../../netstack/mod.ts";
 import { Device, type DeviceEvent, type Sender, type TimerSettings } from "../../wireguard/mod.ts";
 import type { Clock, Scheduler } from "./event_loop.ts";
 
@@ -61,6 +67,8 @@ export interface EngineOptions {
   /** Replaces some of WireGuard's time constants. */
   readonly timers?: Partial<TimerSettings>;
   readonly tcp?: Partial<TcpSettings>;
+  /** For the buffers of connections. Default: no limit. */
+  readonly memory?: MemoryBudget;
   onEvent(event: DeviceEvent): void;
   /** Nothing comes by `bind` any more. */
   onFailed(error: Error, bind: Bind): void;
@@ -161,6 +169,7 @@ export class Engine {
       ...(sum && { sum }),
       ...(ringRegion && { ringRegion }),
       ...(options.tcp && { tcp: options.tcp }),
+      ...(options.memory && { memory: options.memory }),
     });
     this.link = new WireguardLink(pool, this.device);
     this.tap = new Tap(this.link);

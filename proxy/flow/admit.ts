@@ -11,7 +11,7 @@ import type { Flow, FlowOwner, FlowProtocol, FlowRequest } from "./flow.ts";
 import { AddressMaps, dialledAs, mapAddress, namesOwnHost } from "./maps.ts";
 import type { AddressMap } from "./maps.ts";
 import type { OwnListeners } from "./own_listeners.ts";
-import { isSafeTarget } from "./safe_targets.ts";
+import { carriedIpv4, isSafeTarget } from "./safe_targets.ts";
 import { Shares } from "./shares.ts";
 import type { FlowTable } from "./table.ts";
 import { getLogger } from "../log/logger.ts";
@@ -114,7 +114,9 @@ export class Admission {
     if (map === undefined && !isSafeTarget(destination)) return "unsafe";
     const target = map === undefined ? dialledAs(destination) : mapAddress(destination, map);
     const isOwn = (target: IpAddress) => target.isLoopback || isOwnAddress(target);
-    if ((map === undefined || !namesOwnHost(map)) && isOwn(target)) return "own-host";
+    if (map === undefined || !namesOwnHost(map)) {
+      if (isOwn(target) || carriedIpv4(target).some(isOwn)) return "own-host";
+    }
     if (listeners.has(protocol, target, destinationPort, isOwn)) return "own-listener";
     return target;
   }

@@ -11,11 +11,14 @@ import type { FlowOwner, FlowProtocol } from "../flow/flow.ts";
 import { OwnListeners } from "../flow/own_listeners.ts";
 import { FlowTable } from "../flow/table.ts";
 import { NO_LINK } from "../link/wireguard.ts";
+import { getLogger } from "../log/logger.ts";
 import { DescriptorWatch } from "../target/descriptors.ts";
 import { openTargetHost, type TargetHost } from "../target/host.ts";
 import type { ForwardSettings } from "./options.ts";
 import { TcpForwarder } from "./tcp_forwarder.ts";
 import { UdpForwarder } from "./udp_forwarder.ts";
+
+const log = getLogger(["wirestack", "flow"]);
 
 /** What of a subnet is proxied. */
 export interface Protocols {
@@ -76,7 +79,13 @@ export class SubnetProxy {
     const now = () => engine.now();
     const wake = () => engine.wake();
     this.descriptors = new DescriptorWatch(now, wake);
-    this.#host = host ?? openTargetHost(now, ffi, (code) => this.descriptors.note(code));
+    this.#host = host ??
+      openTargetHost(
+        now,
+        ffi,
+        (code) => this.descriptors.note(code),
+        () => engine.stack.memory.isPressed,
+      );
     const { dialer } = this.#host;
     this.admission = new Admission({
       table: new FlowTable(),
@@ -144,7 +153,10 @@ export class SubnetProxy {
 
   /** Ends the flows that are no longer allowed: what is proxied, or a map, a limit or a listener, has changed. */
   review(): void {
-    if (this.admission.review() > 0) this.#engine.wake();
+    const count = this.admission.review();
+    if (count === 0) return;
+    log.info("{count} connections and sessions are no longer allowed and have ended", { count });
+    this.#engine.wake();
   }
 
   /** What is proxied, the longest first. */

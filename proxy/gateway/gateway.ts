@@ -23,6 +23,7 @@ import { logForeignSource, logRejection, logUnconfirmed, MoveLog } from "./hands
 import type { Resolve } from "./resolver.ts";
 import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
 import { peerName, TunnelPeers } from "./peers.ts";
+import { openMemoryBudget } from "./buffer_memory.ts";
 import { flowOwners, proxySettings } from "./proxying.ts";
 import type { OwnListener } from "../flow/own_listeners.ts";
 import { parseIpAddress } from "../address.ts";
@@ -240,6 +241,7 @@ export class Gateway implements AsyncDisposable {
       forwarding: peerToPeer,
       timers: { ...(rekeyAfterMs !== undefined && { rekeyAfterMs }), ...options.timers },
       ...(options.tcp && { tcp: options.tcp }),
+      memory: openMemoryBudget(config.proxy?.maxBufferMemory),
       onEvent: (event) => this.#onEvent(event),
       onFailed: (error) => {
         this.#closed.reject(error);

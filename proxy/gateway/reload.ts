@@ -9,6 +9,7 @@ import type { Peer } from "../../wireguard/mod.ts";
 import type { GatewayConfig, LoadedConfig, PeerConfig, ProxyConfig } from "../config/config.ts";
 import { ConfigError, type ConfigPath, SettingError } from "../config/error.ts";
 import type { Gateway } from "./gateway.ts";
+import { bufferMemory } from "./buffer_memory.ts";
 import { proxySettings } from "./proxying.ts";
 import { isSameKey, KEY_LENGTH } from "../base64.ts";
 import { peerName, type TunnelPeers } from "./peers.ts";
@@ -48,6 +49,7 @@ export function applyConfig(
   gateway.peers.setPrivateKey(config.privateKey);
   const peers = applyPeers(gateway, config.peers);
   gateway.proxy.setSettings(proxySettings(config.proxy));
+  gateway.engine.stack.memory.resize(bufferMemory(config.proxy?.maxBufferMemory));
   if (!isSingle(started.proxy) && !isSingle(config.proxy)) applySubnets(gateway, config.proxy);
   else gateway.proxy.review();
   gateway.engine.wake();

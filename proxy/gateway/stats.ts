@@ -6,11 +6,12 @@
 
 import { IpAddress } from "../../netstack/mod.ts";
 import type { Engine } from "../engine/engine.ts";
-import type { Gateway } from "./gateway.ts";
 import { encodeKey } from "../base64.ts";
-import type { ProxiedSubnet } from "../forward/subnet_proxy.ts";
+import type { UdpBind } from "../bind/udp.ts";
+import type { ProxiedSubnet, SubnetProxy } from "../forward/subnet_proxy.ts";
 import type { Flow } from "../flow/flow.ts";
 import type { FlowTable } from "../flow/table.ts";
+import type { TunnelPeers } from "./peers.ts";
 
 /** A peer as it is now. */
 export interface PeerStats {
@@ -73,12 +74,27 @@ export interface GatewayStats {
   /** What is in use now. All zero when everything has ended. */
   readonly resources: Readonly<Record<string, number>>;
   /** Bytes. */
-  readonly memory: { readonly rss: number; readonly heapUsed: number; readonly external: number };
+  readonly memory: {
+    readonly rss: number;
+    readonly heapUsed: number;
+    readonly external: number;
+    /** Of connections, and the most these may take. */
+    readonly buffers: number;
+    readonly maxBuffers: number;
+  };
 }
 
 const MAX_CONNECTIONS = 100;
 
-export function gatewayStats(gateway: Gateway, startedAt: number): GatewayStats {
+/** The parts of a gateway that have something to say. */
+interface Running {
+  readonly engine: Engine;
+  readonly udp: UdpBind;
+  readonly proxy: SubnetProxy;
+  readonly peers: TunnelPeers;
+}
+
+export function gatewayStats(gateway: Running, startedAt: number): GatewayStats {
   const { engine, udp: socket, proxy } = gateway;
   const now = engine.now();
   const { device, stack, pool, link } = engine;
@@ -111,7 +127,13 @@ export function gatewayStats(gateway: Gateway, startedAt: number): GatewayStats 
       udpSessions: udp.size,
       slotsInUse: pool.slots - pool.free,
     },
-    memory: { rss, heapUsed, external },
+    memory: {
+      rss,
+      heapUsed,
+      external,
+      buffers: stack.memory.used,
+      maxBuffers: stack.memory.total,
+    },
   };
 }
 

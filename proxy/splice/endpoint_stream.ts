@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { TcpEndpoint, TcpError, TcpHandler } from "../../netstack/mod.ts";
+import { copyBytes, type TcpEndpoint, type TcpError, type TcpHandler } from "../../netstack/mod.ts";
 import type { ByteStream, StreamError, StreamHandler } from "../flow/stream.ts";
 
 /** Buffers for what is on its way from rings to sockets, in use only while a write is pending. */
@@ -35,6 +35,8 @@ export class EndpointStream implements ByteStream, TcpHandler {
   #lent: Uint8Array | undefined = undefined;
   /** Written, and not yet in the send ring: from `#restOffset` to `#restEnd`. */
   #rest: Uint8Array | undefined = undefined;
+  /** One of {@link LentBuffers}. */
+  #isRestOwn = false;
   #restOffset = 0;
   #restEnd = 0;
   #hasEnded = false;
@@ -52,9 +54,15 @@ export class EndpointStream implements ByteStream, TcpHandler {
   write(buffer: Uint8Array, offset: number, length: number, isLent: boolean): boolean {
     const taken = this.endpoint.write(buffer, offset, length);
     if (taken === length) return true;
-    this.#rest = isLent ? buffer : buffer.slice(offset + taken, offset + length);
+    const left = length - taken;
+    this.#isRestOwn = !isLent && left > BUFFER_SIZE / 2 && left <= BUFFER_SIZE;
+    if (this.#isRestOwn) {
+      this.#rest = this.#buffers.take();
+      copyBytes(buffer, offset + taken, this.#rest, 0, left);
+    } else this.#rest = isLent ? buffer : buffer.slice(offset + taken, offset + length);
     this.#restOffset = isLent ? offset + taken : 0;
-    this.#restEnd = isLent ? offset + length : length - taken;
+    this.#restEnd = this.#restOffset + left;
+    this.#hold();
     return false;
   }
 
@@ -68,6 +76,7 @@ export class EndpointStream implements ByteStream, TcpHandler {
     if (lent !== undefined) {
       this.#lent = undefined;
       this.#buffers.give(lent);
+      this.#hold();
     }
     this.readable();
   }
@@ -94,7 +103,10 @@ export class EndpointStream implements ByteStream, TcpHandler {
       const buffer = this.#buffers.take();
       const length = endpoint.read(buffer, 0, buffer.length);
       this.#lent = buffer;
-      if (!this.handler.data(this, buffer, 0, length, true)) return;
+      if (!this.handler.data(this, buffer, 0, length, true)) {
+        this.#hold();
+        return;
+      }
       this.#lent = undefined;
       this.#buffers.give(buffer);
     }
@@ -115,7 +127,9 @@ export class EndpointStream implements ByteStream, TcpHandler {
       this.#restEnd - this.#restOffset,
     );
     if (this.#restOffset < this.#restEnd) return;
+    if (this.#isRestOwn) this.#buffers.give(rest);
     this.#rest = undefined;
+    this.#hold();
     if (this.#isToEnd) this.endpoint.shutdownWrite();
     else this.handler?.drained(this);
   }
@@ -128,6 +142,12 @@ export class EndpointStream implements ByteStream, TcpHandler {
       this.#isClosed = true;
       this.readable();
     }
+  }
+
+  /** What is held here counts with the connection's buffers. */
+  #hold(): void {
+    const lent = this.#lent === undefined ? 0 : BUFFER_SIZE;
+    this.endpoint.hold(lent + (this.#rest?.length ?? 0));
   }
 
   /** Reads to nobody, until the other end has everything that was for it, then resets it. */
@@ -152,6 +172,7 @@ export class EndpointStream implements ByteStream, TcpHandler {
   #release(): void {
     this.endpoint.handler = undefined;
     this.#lent = undefined;
+    if (this.#isRestOwn && this.#rest !== undefined) this.#buffers.give(this.#rest);
     this.#rest = undefined;
   }
 }

@@ -18,19 +18,29 @@ import { dialErrorOf } from "./errno.ts";
 // Every socket reads into this one: the runtime reads and calls back in one go, so that a connection
 // that waits holds no buffer at all.
 const READ_BUFFER = new Uint8Array(65536);
+/** A part of it: what does not fit into a full ring is kept, so less is read when memory is short. */
+const SMALL_READ_BUFFER = READ_BUFFER.subarray(0, 8192);
 const KEEPALIVE_MS = 60_000;
 
 /** Dials by sockets of this host. */
 export class HostDialer implements Dialer {
-  /** @param onFailed Hears the system's code of every dial that failed. */
   readonly #onFailed: ((code: string | undefined) => void) | undefined;
+  readonly #readBuffer: () => Uint8Array;
 
-  constructor(onFailed?: (code: string | undefined) => void) {
+  /**
+   * @param onFailed Hears the system's code of every dial that failed.
+   * @param isMemoryShort Whether little shall be read at once. Default: never.
+   */
+  constructor(
+    onFailed?: (code: string | undefined) => void,
+    isMemoryShort: () => boolean = () => false,
+  ) {
     this.#onFailed = onFailed;
+    this.#readBuffer = () => isMemoryShort() ? SMALL_READ_BUFFER : READ_BUFFER;
   }
 
   dial(destination: IpAddress, port: number, handler: DialHandler): Dial {
-    return new SocketStream(destination, port, handler, this.#onFailed);
+    return new SocketStream(destination, port, handler, this.#onFailed, this.#readBuffer);
   }
 }
 
@@ -54,6 +64,7 @@ class SocketStream implements ByteStream, Dial {
     port: number,
     handler: DialHandler,
     onFailed: ((code: string | undefined) => void) | undefined,
+    readBuffer: () => Uint8Array,
   ) {
     this.#dialling = handler;
     // `onread` is in Node's documentation but not in the type.
@@ -65,7 +76,7 @@ class SocketStream implements ByteStream, Dial {
       keepAlive: true,
       keepAliveInitialDelay: KEEPALIVE_MS,
       onread: {
-        buffer: READ_BUFFER,
+        buffer: readBuffer,
         callback: (length: number, buffer: Uint8Array) =>
           this.handler?.data(this, buffer, 0, length, false) ?? false,
       },

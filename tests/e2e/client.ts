@@ -24,11 +24,36 @@ const commands: Record<string, () => Promise<unknown>> = {
   "read-reset": readReset,
   "read-late": readLate,
   many,
+  swamp,
   hold,
   udp,
   "udp-ask": udpAsk,
 };
 console.log(JSON.stringify(await commands[command!]!()));
+
+/** `NETWORK COUNT`: that many dials into a /24 where nobody answers, then five here, 2 s each. */
+async function swamp(): Promise<unknown> {
+  const [network, count] = [args[0]!, Number(args[1])];
+  const giveUp = new AbortController();
+  const lost = Array.from({ length: count }, (_, i) =>
+    Deno.connect({
+      hostname: network.replace(/0$/, `${1 + i % 250}`),
+      port: 80,
+      signal: giveUp.signal,
+    }).then((conn) => conn.close(), () => {}));
+  await new Promise((resolve) => setTimeout(resolve, 1000)); // until the SYNs have left
+  const ms: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    const start = performance.now();
+    const signal = AbortSignal.timeout(2000);
+    const conn = await Deno.connect({ ...target, signal }).catch(() => undefined);
+    conn?.close();
+    ms.push(conn === undefined ? Infinity : performance.now() - start);
+  }
+  giveUp.abort();
+  await Promise.all(lost);
+  return { connected: ms.filter(isFinite).length, slowestMs: Math.max(...ms) };
+}
 
 /** `[LIMIT-MS]`: how a connection attempt ends, and after how long. */
 async function connect(): Promise<unknown> {

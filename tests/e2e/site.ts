@@ -34,6 +34,8 @@ export const ABSENT: Record<Family, string> = { 4: "10.50.0.4", 6: "fd50::4" };
 export const GATEWAY: Record<Family, string> = { 4: "10.9.0.1", 6: "fd09::1" };
 /** The gateway's, outside the tunnel. */
 export const OUTER: Record<Family, string> = { 4: "192.0.2.1", 6: "2001:db8:2::1" };
+/** The gateway's, on the target's network. */
+export const INSIDE: Record<Family, string> = { 4: "10.50.0.1", 6: "fd50::1" };
 export const LISTEN_PORT = 51820;
 /** The client's. */
 export const CLIENT: Record<Family, string> = { 4: "10.9.0.2", 6: "fd09::2" };
@@ -208,7 +210,11 @@ export async function startTarget(
   fileBytes: number,
 ): Promise<Pick<Site, "services" | "file">> {
   await lab.connect(
-    { host: gateway, device: "site", addresses: ["10.50.0.1/24", "fd50::1/64"] },
+    {
+      host: gateway,
+      device: "site",
+      addresses: Object.values(INSIDE).map((address) => withLength(address, 24, 64)),
+    },
     {
       host: target,
       device: "site",

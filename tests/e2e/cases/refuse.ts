@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { SUBJECTS } from "../gateway.ts";
 import { type Host, labTest } from "../lab.ts";
 import { PORTS } from "../ports.ts";
-import { ABSENT, type Family, SILENT, Site, TARGET } from "../site.ts";
+import { ABSENT, type Family, INSIDE, LISTEN_PORT, SILENT, Site, TARGET } from "../site.ts";
 
 /** The gateway's default, in ms, and what the test's own processes may take beside it. */
 const DIAL_LIMIT = 5000;
@@ -49,7 +49,10 @@ for (const subject of SUBJECTS) {
   });
 
   labTest(`${subject}: a target in a refused range is refused, whatever Subnets says`, async () => {
-    const refused = ["169.254.169.254", "fd00:ec2::254", "64:ff9b::127.0.0.1"];
+    const refused = [
+      ...["169.254.169.254", "fd00:ec2::254", "64:ff9b::127.0.0.1"],
+      ...Object.values(INSIDE),
+    ];
     // RFC 1122 §3.2.1.3, RFC 4291 §2.5.3: a router drops these, whoever may ask.
     const dropped = ["127.0.0.1", "127.1.2.3", "::1"];
     await using site = await Site.start({
@@ -90,6 +93,21 @@ for (const subject of SUBJECTS) {
   });
 }
 
+labTest(
+  "2,200 dials into a network that swallows them leave the same peer's others alone",
+  async () => {
+    await using site = await Site.start();
+    // The target's host forwards nothing, and says nothing about it.
+    await site.gatewayHost.ip(`route add 10.50.99.0/24 via ${TARGET[4]}`);
+    const { connected, slowestMs } = await site.ask(
+      ...["swamp", TARGET[4], PORTS.echo] as const,
+      ...["10.50.99.0", 2200] as const,
+    );
+    assert.equal(connected, 5);
+    assert.ok(slowestMs < 1000, `${slowestMs} ms: a SYN was sent again`);
+  },
+);
+
 labTest("a Map reaches the gateway's own host on purpose", async () => {
   await using site = await Site.start({
     proxy: ["Subnets = 10.50.0.0/16, fd50::/64", "Map = 10.50.9.9/32 -> 127.0.0.1/32"],
@@ -99,6 +117,33 @@ labTest("a Map reaches the gateway's own host on purpose", async () => {
   assert.equal((await site.ask("connect", "10.50.9.9", PORTS.echo)).error, null);
   await inside.line(/accepted/);
 });
+
+labTest(
+  "a Map to an own address reaches the host only if it names it alone, and no listener of the gateway",
+  async () => {
+    await using site = await Site.start({
+      proxy: [
+        "Subnets = 10.50.0.0/16, 10.60.0.0/16",
+        `Map = 10.50.9.9/32 -> ${INSIDE[4]}/32, 10.60.0.0/24 -> 10.50.0.0/24`,
+        "Map = 10.50.9.8/32 -> 0.0.0.0/32",
+      ],
+      routes: ["10.60.0.0/16"],
+    });
+    const inside = serve(site.gatewayHost, site);
+    await inside.line(/ready/);
+    for (const hostname of ["10.50.9.9", "10.50.9.8"]) {
+      assert.equal((await site.ask("connect", hostname, PORTS.echo)).error, null, hostname);
+    }
+    assert.match(String((await site.ask("connect", "10.60.0.1", PORTS.echo)).error), REFUSED);
+    assert.equal((await site.ask("connect", "10.60.0.2", PORTS.echo)).error, null);
+    const { answers } = await site.ask("udp-ask", "10.50.9.9", LISTEN_PORT, 0, "x", 300);
+    assert.deepEqual(answers, []);
+    const { udpForwarder } = (await site.gateway.stats()).counters as {
+      udpForwarder: Record<string, number>;
+    };
+    assert.deepEqual([udpForwarder.forbidden, udpForwarder.sessions], [1, 0]);
+  },
+);
 
 labTest("an address outside Subnets is never dialled", async () => {
   await using site = await Site.start({ proxy: ["Subnets = 10.50.9.0/24, fd50:0:0:9::/64"] });

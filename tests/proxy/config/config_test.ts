@@ -76,6 +76,24 @@ Map = 10.50.0.1/32 -> 127.0.0.1/32
   });
 });
 
+Deno.test("MaxBufferMemory is bytes, or so many k, M or G", () => {
+  const load = (text: string) =>
+    loadConfig(`${INTERFACE}[Proxy]\nSubnets = 10.50.0.0/16\nMaxBufferMemory = ${text}\n`).config
+      .proxy!.maxBufferMemory;
+  assert.equal(load("1048576"), 1 << 20);
+  assert.equal(load("2048k"), 2 << 20);
+  assert.equal(load("1.5M"), 3 << 19);
+  assert.equal(load("2G"), 2 ** 31);
+  for (
+    const [text, error] of [["1000k", /out of range/], ["1T", /not a size/], [
+      "-1",
+      /not a size/,
+    ]] as const
+  ) {
+    assert.throws(() => load(text), error);
+  }
+});
+
 Deno.test("a peer's name is its Name, or else the comment behind or below its header", () => {
   const keys = Array.from({ length: 8 }, (_, i) => encodeKey(new Uint8Array(32).fill(i + 9)));
   const names = (...sections: string[]) =>

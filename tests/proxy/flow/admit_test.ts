@@ -37,6 +37,11 @@ Deno.test("this host's own addresses are refused, unless a map names one alone",
   assert.equal(verdict(subject, "192.0.2.7"), "own-host");
   assert.equal(verdict(subject, "2001:db8::7"), "own-host");
   assert.equal(verdict(subject, "192.0.2.8"), "192.0.2.8");
+  // As a translator or tunnel on the way would lead back to it.
+  for (const carrier of ["64:ff9b::c000:207", "2002:c000:207::1", "64:ff9b:1::c000:207"]) {
+    assert.equal(verdict(subject, carrier), "own-host", carrier);
+  }
+  assert.equal(verdict(subject, "64:ff9b::c000:208"), "64:ff9b::c000:208");
   assert.equal(verdict(subject, "10.50.0.1"), "192.0.2.7");
   assert.equal(verdict(subject, "fd50::1"), "2001:db8::7");
   assert.equal(verdict(subject, "10.60.0.7"), "own-host");

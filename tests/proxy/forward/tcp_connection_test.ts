@@ -74,6 +74,8 @@ class FakeEndpoint {
     this.handler?.writable?.();
   }
 
+  hold(): void {}
+
   close(error?: TcpError): void {
     this.handler?.closed?.(error);
   }

@@ -1,6 +1,9 @@
+import { alone } from "../../alone.ts";
 import assert from "node:assert/strict";
 import { openUdpLibc, SendBatch, UdpSocket } from "../../../ffi/mod.ts";
 import type { UdpFiltering } from "../../../proxy/config/config.ts";
+import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
+import { Wirestack } from "../../../proxy/embed/wirestack.ts";
 import { type PairOptions, pattern, SITE, SITE_IPV6, startPair, until } from "../pair.ts";
 
 /** A UDP socket of this host that answers each datagram with the same bytes, or as told. */
@@ -142,6 +145,44 @@ Deno.test("UdpFiltering = endpoint: whoever a client may ask may answer it unask
   assert.deepEqual(await answers("endpoint"), { heard, unasked: 1 });
 });
 
+Deno.test("a peer with few sessions gets one from the peer that has most, and nobody else loses any", async () => {
+  const keys = Array.from({ length: 3 }, generatePrivateKey);
+  const publicKeys = keys.map((key) => encodeKey(publicKeyOf(key)));
+  await using server = echo("127.0.0.1");
+  await using gateway = await Wirestack.start({
+    interface: { privateKey: encodeKey(keys[0]!), address: "10.9.0.1/24" },
+    peers: [1, 2].map((i) => ({ publicKey: publicKeys[i]!, allowedIps: `10.9.${i}.0/24` })),
+    proxy: { subnets: "10.50.0.0/16", map: `${SITE} -> 127.0.0.1`, maxUdpSessions: 4 },
+  });
+  const client = (i: number) =>
+    Wirestack.start({
+      interface: { privateKey: encodeKey(keys[i]!), address: `10.9.${i}.2/16` },
+      peers: [{
+        publicKey: publicKeys[0]!,
+        allowedIps: "0.0.0.0/0",
+        endpoint: `127.0.0.1:${gateway.port}`,
+      }],
+    });
+  await using greedy = await client(1);
+  await using modest = await client(2);
+  const heard = async (socket: ReturnType<Wirestack["listenDatagram"]>) => {
+    await socket.send(pattern(4), to(SITE, server.port));
+    await socket.receive();
+    return server.heard.at(-1)!.port;
+  };
+  const open = async (net: Wirestack) => {
+    const socket = net.listenDatagram();
+    return { socket, port: await heard(socket) };
+  };
+  const many = [await open(greedy), await open(greedy), await open(greedy), await open(greedy)];
+  const [one, two] = [await open(modest), await open(modest)];
+  await open(greedy); // loses one of its own
+  assert.equal(await heard(one.socket), one.port);
+  assert.equal(await heard(two.socket), two.port);
+  assert.equal(gateway.stats().counters.udpForwarder!.evicted, 3);
+  assert.notEqual(await heard(many[0]!.socket), many[0]!.port);
+});
+
 Deno.test("a session whose map goes ends, while it is busy", async () => {
   await using pair = await startPair();
   await using server = echo("127.0.0.1");
@@ -246,11 +287,11 @@ for (const protocols of ["tcp", "udp"] as const) {
 function gatewayTest(
   name: string,
   kinds: readonly boolean[],
-  use: (ffi: boolean) => Promise<void>,
+  use: (ffi: boolean, t: Deno.TestContext) => Promise<void>,
 ) {
   for (const ffi of kinds) {
     if (ffi && Deno.build.os !== "linux") continue;
-    Deno.test(`${ffi ? "with" : "without"} FFI, ${name}`, () => use(ffi));
+    Deno.test(`${ffi ? "with" : "without"} FFI, ${name}`, (t) => use(ffi, t));
   }
 }
 
@@ -322,26 +363,27 @@ for (
 gatewayTest(
   "many sessions work side by side, and leave nothing behind",
   [false, true],
-  async (ffi) => {
-    const descriptors = () => [...Deno.readDirSync("/proc/self/fd")].length;
-    const before = Deno.build.os === "linux" ? descriptors() : 0;
-    {
-      await using pair = await startPair({ gateway: { ffi } });
-      await using server = echo("127.0.0.1");
-      const sockets = Array.from({ length: 300 }, () => pair.client.listenDatagram());
-      for (let start = 0; start < sockets.length; start += 50) {
-        const some = sockets.slice(start, start + 50);
-        await Promise.all(some.map(async (socket, i) => {
-          await socket.send(pattern(50, start + i + 1), to(SITE, server.port));
-          assert.deepEqual((await socket.receive())[0], pattern(50, start + i + 1));
-        }));
+  (ffi, t) =>
+    alone(t, async () => {
+      const descriptors = () => [...Deno.readDirSync("/proc/self/fd")].length;
+      const before = Deno.build.os === "linux" ? descriptors() : 0;
+      {
+        await using pair = await startPair({ gateway: { ffi } });
+        await using server = echo("127.0.0.1");
+        const sockets = Array.from({ length: 300 }, () => pair.client.listenDatagram());
+        for (let start = 0; start < sockets.length; start += 50) {
+          const some = sockets.slice(start, start + 50);
+          await Promise.all(some.map(async (socket, i) => {
+            await socket.send(pattern(50, start + i + 1), to(SITE, server.port));
+            assert.deepEqual((await socket.receive())[0], pattern(50, start + i + 1));
+          }));
+        }
+        assert.equal(pair.gateway.stats().resources.udpSessions, 300);
+        // What is on its way when everything ends.
+        for (const socket of sockets) await socket.send(pattern(60), to(SITE, server.port));
+        await pair.gateway.close();
+        for (const socket of sockets) socket.close();
       }
-      assert.equal(pair.gateway.stats().resources.udpSessions, 300);
-      // What is on its way when everything ends.
-      for (const socket of sockets) await socket.send(pattern(60), to(SITE, server.port));
-      await pair.gateway.close();
-      for (const socket of sockets) socket.close();
-    }
-    if (Deno.build.os === "linux") await until(() => descriptors() <= before, "all are closed");
-  },
+      if (Deno.build.os === "linux") await until(() => descriptors() <= before, "all are closed");
+    }),
 );

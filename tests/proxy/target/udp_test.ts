@@ -1,3 +1,4 @@
+import { alone } from "../../alone.ts";
 import assert from "node:assert/strict";
 import { Errno } from "../../../ffi/mod.ts";
 import type { IcmpErrorKind, IpVersion } from "../../../netstack/mod.ts";
@@ -132,14 +133,14 @@ function descriptors(): number {
   return [...Deno.readDirSync("/proc/self/fd")].length;
 }
 
-type Use = (turns: Turns) => Promise<void>;
+type Use = (turns: Turns, t: Deno.TestContext) => Promise<void>;
 
 function socketTest(name: string, use: Use, kinds: readonly boolean[] = [false, true]): void {
   for (const ffi of kinds) {
     if (ffi && Deno.build.os !== "linux") continue;
-    Deno.test(`over ${ffi ? "FFI" : "Deno's sockets"}, ${name}`, async () => {
+    Deno.test(`over ${ffi ? "FFI" : "Deno's sockets"}, ${name}`, async (t) => {
       await using turns = new Turns(ffi);
-      await use(turns);
+      await use(turns, t);
     });
   }
 }
@@ -181,26 +182,33 @@ socketTest("two targets in turn get each its own", async (turns) => {
   }
 });
 
-socketTest("many sockets each get their own answers, and leave no descriptor", async (turns) => {
-  const before = descriptors();
-  {
-    await using peer = echo();
-    const sides = Array.from({ length: 500 }, () => turns.open());
-    for (let round = 0; round < 3; round++) {
-      // A few at a time, or the echo's own queue overflows.
-      for (let start = 0; start < sides.length; start += 50) {
-        const some = sides.slice(start, start + 50);
-        some.forEach((side, i) => side.send(peer.address, numbered(round * 500 + start + i)));
-        await until(() => some.every(({ received }) => received.length > round), "an answer each");
+socketTest(
+  "many sockets each get their own answers, and leave no descriptor",
+  (turns, t) =>
+    alone(t, async () => {
+      const before = descriptors();
+      {
+        await using peer = echo();
+        const sides = Array.from({ length: 500 }, () => turns.open());
+        for (let round = 0; round < 3; round++) {
+          // A few at a time, or the echo's own queue overflows.
+          for (let start = 0; start < sides.length; start += 50) {
+            const some = sides.slice(start, start + 50);
+            some.forEach((side, i) => side.send(peer.address, numbered(round * 500 + start + i)));
+            await until(
+              () => some.every(({ received }) => received.length > round),
+              "an answer each",
+            );
+          }
+        }
+        sides.forEach(({ received }, i) => {
+          assert.deepEqual(received.map(numberOf), [i, 500 + i, 1000 + i]);
+        });
+        for (const side of sides) side.close();
       }
-    }
-    sides.forEach(({ received }, i) => {
-      assert.deepEqual(received.map(numberOf), [i, 500 + i, 1000 + i]);
-    });
-    for (const side of sides) side.close();
-  }
-  await until(() => descriptors() <= before, "every descriptor is closed");
-});
+      await until(() => descriptors() <= before, "every descriptor is closed");
+    }),
+);
 
 socketTest(
   "what was sent before a socket closed still leaves; nothing comes after",

@@ -1,0 +1,107 @@
+import assert from "node:assert/strict";
+import { createServer, type Socket } from "node:net";
+import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
+import type { TunnelConn } from "../../../proxy/tunnel/conn.ts";
+import { Process } from "../../e2e/process.ts";
+import { SITE } from "../pair.ts";
+import { startWirestack } from "../start.ts";
+
+const ROOT = new URL("../../../", import.meta.url).pathname;
+/** As the task `start` has them. */
+const V8_FLAGS = "--v8-flags=--max-semi-space-size=4,--memory-saver-mode,--managed-zone-memory";
+const MIB = 1 << 20;
+const BUDGET = 64 * MIB;
+const STALLED = 2_000;
+const DOWNLOAD = 4 * MIB;
+
+/** A target that writes to everybody for ever, 64 kB at a time. */
+async function fountain(): Promise<{ port: number } & AsyncDisposable> {
+  const chunk = new Uint8Array(65_536);
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    const pour = () => {
+      while (!socket.destroyed && socket.write(chunk));
+    };
+    socket.on("drain", pour).on("error", () => {}).on("close", () => sockets.delete(socket));
+    pour();
+  });
+  const listening = Promise.withResolvers<void>();
+  server.listen({ host: "127.0.0.1", port: 0, backlog: 4_096 }, listening.resolve);
+  await listening.promise;
+  const { port } = server.address() as { port: number };
+  return {
+    port,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+async function residentBytes(pid: number): Promise<number> {
+  const status = await Deno.readTextFile(`/proc/${pid}/status`);
+  return Number(status.match(/^VmRSS:\s+(\d+) kB$/m)![1]) * 1024;
+}
+
+/** Takes `bytes` on a new connection. */
+async function download(connect: () => Promise<TunnelConn>, bytes: number): Promise<void> {
+  using conn = await connect();
+  const buffer = new Uint8Array(65_536);
+  for (let left = bytes; left > 0;) left -= (await conn.read(buffer))!;
+}
+
+Deno.test(
+  "2,000 clients that do not read: the gateway stays within its budget, a new one goes on",
+  {
+    ignore: Deno.build.os !== "linux",
+  },
+  async () => {
+    const [gatewayKey, clientKey] = [generatePrivateKey(), generatePrivateKey()];
+    await using target = await fountain();
+    const config = `[Interface]\nPrivateKey = ${encodeKey(gatewayKey)}\nAddress = 10.9.0.1/24\n` +
+      `[Peer]\nPublicKey = ${encodeKey(publicKeyOf(clientKey))}\nAllowedIPs = 10.9.0.2/32\n` +
+      `[Proxy]\nSubnets = 10.50.0.0/16\nMap = ${SITE} -> 127.0.0.1\nMaxBufferMemory = ${BUDGET}\n`;
+    await using gateway = new Process("gateway", [
+      Deno.execPath(),
+      ...[
+        "run",
+        "--quiet",
+        "--no-prompt",
+        "--no-check",
+        "--allow-all",
+        V8_FLAGS,
+        "main.ts",
+        "up",
+        "-",
+      ],
+      ...["--control-dir", "off", "--no-confine"],
+    ], { cwd: ROOT, input: config });
+    await gateway.line(/buffers of connections: up to 64 MB in all/);
+    const [, port] = await gateway.line(/listening on UDP port (\d+)/);
+    await using client = await startWirestack({
+      interface: { privateKey: encodeKey(clientKey), address: ["10.9.0.2/24"] },
+      peers: [{
+        publicKey: encodeKey(publicKeyOf(gatewayKey)),
+        allowedIps: ["0.0.0.0/0"],
+        endpoint: `127.0.0.1:${port}`,
+      }],
+    }, { tcp: { receiveBuffer: 1 << 16 } });
+    const connect = () =>
+      client.connect({ transport: "tcp", hostname: SITE, port: target.port, timeoutMs: 30_000 });
+    // Everything has been in use once: what comes from now on is what the connections take.
+    await download(connect, DOWNLOAD);
+    const before = await residentBytes(gateway.worker);
+
+    const stalled: TunnelConn[] = [];
+    while (stalled.length < STALLED) {
+      stalled.push(...await Promise.all(Array.from({ length: 200 }, connect)));
+    }
+    await gateway.line(/buffers of connections: \d+ of 64 MB in use/);
+    const sizes = [await residentBytes(gateway.worker)];
+    await download(connect, DOWNLOAD);
+    sizes.push(await residentBytes(gateway.worker));
+    const more = Math.max(...sizes) - before;
+    assert.ok(more < BUDGET + 100 * MIB, `${Math.round(more / MIB)} MB more than before`);
+  },
+);
