@@ -54,7 +54,10 @@ labTest("a TUN device carries pings of every size, IPv4 and IPv6, both ways", as
   for (const [target, headers] of [["192.0.2.2", 28], ["2001:db8::2", 48]] as const) {
     for (const size of [0, 1, 56, 1472, 9000 - headers]) {
       const ping = ["ping", "-c", "3", "-i", "0.01", "-w", "10", "-s", String(size), target];
-      assert.match(await host.output(ping), /3 received/, `${size} bytes to ${target}`);
+      const said = await host.output(ping);
+      // Until it has three it sends on, and may get more before it looks.
+      const received = Number(/ (\d+) received/.exec(said)?.[1]);
+      assert.ok(received >= 3, `${size} bytes to ${target}: ${said}`);
     }
   }
   assert.equal(tun.rejected, 0);
