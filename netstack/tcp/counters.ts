@@ -1,3 +1,9 @@
+/**
+ * What TCP counts.
+ *
+ * @module
+ */
+
 /** What TCP counted, by reason. */
 export class TcpCounters {
   segmentsIn = 0;

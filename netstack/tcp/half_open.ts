@@ -8,13 +8,13 @@ import type { IpAddress } from "../address.ts";
 import { HalfSipHash } from "../siphash.ts";
 import type { TcpSettings } from "./settings.ts";
 
-/** Accounts of owners that have none half-open, of which as many may stay. */
+/** Owners without half-open connections that may stay in the table. */
 const UNUSED_KEPT = 16;
 
 /**
- * Counts half-open connections: all together, by source, so that no address takes all places, and by
- * owner (who sent the packet), so that no peer does. An only owner may have all; when they are full,
- * one that has less than its equal share gets a place of the one that has most.
+ * Limits half-open connections in total and by source address, and shares them between owners: who
+ * sent the packet. A single owner may have all of them. When all are taken, an owner below its equal
+ * share gets a place of the owner that has most.
  */
 export class HalfOpenLimits {
   readonly #settings: TcpSettings;
@@ -31,7 +31,7 @@ export class HalfOpenLimits {
     this.#hash = new HalfSipHash(random);
   }
 
-  /** What the other calls know a source by. */
+  /** The key of a source for the other calls. */
   source(address: IpAddress): number {
     return this.sourceAt(address.bytes, 0, address.bytes.length);
   }
@@ -79,7 +79,7 @@ export class HalfOpenLimits {
     for (const [other, count] of this.#byOwner) if (count === 0) this.#byOwner.delete(other);
   }
 
-  /** Who has most. */
+  /** The owner with most. */
   #foremost(): unknown {
     let [found, most] = [undefined as unknown, 0];
     for (const [owner, count] of this.#byOwner) if (count > most) [found, most] = [owner, count];

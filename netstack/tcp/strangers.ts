@@ -1,3 +1,9 @@
+/**
+ * Segments that belong to no connection.
+ *
+ * @module
+ */
+
 import { IpAddress } from "../address.ts";
 import { Deadlines } from "../deadlines.ts";
 import type { Nic } from "../nic.ts";
@@ -29,7 +35,7 @@ export class Strangers implements HalfOpenOwner {
   /** Half-open requests the forwarders have to hear of. */
   #requests: HalfOpen[] = [];
 
-  /** Its oldest half-open connection, or request for one, gives way to another owner's. */
+  /** Gives up the oldest half-open connection or request of an owner, for another owner's. */
   readonly #evict = (owner: unknown) => {
     let oldest: HalfOpen | undefined;
     for (const request of this.#halfOpen) {
