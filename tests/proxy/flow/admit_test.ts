@@ -169,6 +169,19 @@ Deno.test("after a change every live flow is looked at again, and one that is no
   assert.equal(subject.connections.total, 0);
 });
 
+Deno.test("while nobody can say whose an address is, nothing new is dialled there and what lives goes on", () => {
+  let isOwn: boolean | undefined = false;
+  const subject = admission({ isOwnAddress: () => isOwn });
+  const lives = flow("udp", "192.168.1.1");
+  assert.equal(subject.admit(lives, 0), undefined);
+  new Carrier(subject, lives);
+  isOwn = undefined;
+  assert.equal(verdict(subject, "192.168.1.1"), "own-host");
+  assert.equal(subject.review(), 0);
+  isOwn = true; // the address has come to this host
+  assert.equal(subject.review(), 1);
+});
+
 Deno.test("a flow's id is 32 hex digits, and no other flow's", () => {
   const ids = Array.from({ length: 1000 }, () => flow("udp", "10.0.0.1").id);
   for (const id of ids) assert.match(id, /^[0-9a-f]{32}$/);
