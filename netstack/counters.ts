@@ -1,3 +1,9 @@
+/**
+ * What IP, ICMP and UDP count.
+ *
+ * @module
+ */
+
 /** Packets of the IP layer, and why some went no further. */
 export class IpCounters {
   received = 0;

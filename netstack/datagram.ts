@@ -1,3 +1,9 @@
+/**
+ * One datagram of which fragments have come.
+ *
+ * @module
+ */
+
 import { copyBytes, equalBytes } from "./bytes.ts";
 import type { Timed } from "./deadlines.ts";
 import { FRAGMENT_HEADER_LENGTH, IPV6_HEADER_LENGTH } from "./ipv6.ts";

@@ -1,3 +1,10 @@
+/**
+ * One binary heap for the deadlines of many items. WireGuard's asks its items, which have several
+ * timers each; here whoever moves a deadline says so.
+ *
+ * @module
+ */
+
 /** What {@link Deadlines} keeps on the items it orders. */
 export interface Timed {
   /** When the item is due, ms. Changed only through {@link Deadlines.set}. Starts as Infinity. */

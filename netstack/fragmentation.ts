@@ -1,3 +1,9 @@
+/**
+ * Cuts packets that are larger than the MTU of their link (RFC 791 §3.2, RFC 8200 §4.5).
+ *
+ * @module
+ */
+
 import { copyBytes, readUint16, writeUint16, writeUint32 } from "./bytes.ts";
 import type { IpCounters } from "./counters.ts";
 import type { Identification } from "./identification.ts";

@@ -1,3 +1,9 @@
+/**
+ * ICMP and ICMPv6 on the way in.
+ *
+ * @module
+ */
+
 import type { IpVersion } from "./address.ts";
 import { copyBytes, equalBytes, readUint16, readUint32 } from "./bytes.ts";
 import { finish, sum } from "./checksum.ts";

@@ -1,3 +1,9 @@
+/**
+ * ICMP and ICMPv6 errors on the way out.
+ *
+ * @module
+ */
+
 import type { IpVersion } from "./address.ts";
 import { copyBytes, readUint16, writeUint16, writeUint32 } from "./bytes.ts";
 import { finish, sum } from "./checksum.ts";

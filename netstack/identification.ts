@@ -1,3 +1,9 @@
+/**
+ * Identification fields of packets that may be fragmented (RFC 7739).
+ *
+ * @module
+ */
+
 /** How many identifications one set of tables gives: every 16-bit value once. */
 const PERIOD = 0x10000;
 const ROUNDS = 4;

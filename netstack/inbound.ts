@@ -1,3 +1,9 @@
+/**
+ * The description of a packet on its way up.
+ *
+ * @module
+ */
+
 import type { IpVersion } from "./address.ts";
 import type { Nic } from "./nic.ts";
 import type { Inbound } from "./transport.ts";

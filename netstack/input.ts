@@ -1,3 +1,9 @@
+/**
+ * IP on the way in.
+ *
+ * @module
+ */
+
 import type { IpVersion } from "./address.ts";
 import { readUint16 } from "./bytes.ts";
 import type { IpCounters } from "./counters.ts";

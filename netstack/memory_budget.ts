@@ -16,20 +16,20 @@
 const PRESSURE = 3 / 4;
 const RELIEF = 5 / 8;
 const FULL = 31 / 32;
-/** A buffer of this size is enough to work with, bytes: who may not have it is starved. */
+/** A connection that moves data and may not have a buffer of this size is starved, bytes. */
 const ENOUGH = 64 << 10;
-/** Accounts that nobody uses, of which as many may stay. */
+/** Accounts out of use that may stay. */
 const UNUSED_KEPT = 16;
 /** The least a buffer may always have, bytes, so that every connection moves, however slowly. */
 export const LEAST_BUFFER = 2_048;
 
-/** A time of pressure, told when it begins and when it is over. */
+/** A period of pressure, reported when it begins and when it is over. */
 export interface MemoryEpisode {
   readonly isOver: boolean;
   /** Bytes. */
   readonly used: number;
   readonly total: number;
-  /** What it took so far. */
+  /** In this period so far. */
   readonly refusals: number;
   readonly resets: number;
 }
@@ -37,17 +37,17 @@ export interface MemoryEpisode {
 export interface MemoryBudgetOptions {
   /** Bytes; default: no limit. */
   total?: number;
-  /** Called twice for each episode, from within the call that began or ended it. */
+  /** Called when a period of pressure begins and when it ends, from within the call that did it. */
   onEpisode?: ((episode: MemoryEpisode) => void) | undefined;
 }
 
 export class MemoryBudget {
   /** Bytes. */
   total: number;
-  /** Bytes that all hold. Exceeds the total by no more than what must not be refused. */
+  /** Bytes in use. May exceed the total by what is never refused. */
   used = 0;
   isPressed = false;
-  /** Times of pressure, refusals and resets so far. */
+  /** Periods of pressure, refusals and resets, since the start. */
   episodes = 0;
   refusals = 0;
   resets = 0;
@@ -57,7 +57,7 @@ export class MemoryBudget {
   #owners = 0;
   /** Held outside of the stack, bytes. */
   #outside = 0;
-  /** Somebody was refused who had not enough to work with. */
+  /** A connection that moves data had less than {@link ENOUGH}. */
   #isStarving = false;
   #refusalsBefore = 0;
   #resetsBefore = 0;
@@ -118,13 +118,13 @@ export class MemoryBudget {
     return PRESSURE * this.total / this.#owners;
   }
 
-  /** Whether `account` is one that has to give way, until there is room again. */
+  /** Whether connections of `account` still have to give way. */
   mustRelieve(account: MemoryAccount): boolean {
     return this.used > RELIEF * this.total &&
       account.used > RELIEF * this.total / this.#owners;
   }
 
-  /** Whether connections have to be reset. Asked once a while; forgets who was starved before. */
+  /** Whether connections have to be reset. Clears what {@link noteMoving} noted. */
   takeAlarm(): boolean {
     const isStarving = this.#isStarving;
     this.#isStarving = false;

@@ -1,3 +1,9 @@
+/**
+ * Network interfaces.
+ *
+ * @module
+ */
+
 import { IpAddress, type IpVersion, Prefix } from "./address.ts";
 import type { Link } from "./link.ts";
 import { PacketQueue } from "./packet_queue.ts";

@@ -1,3 +1,9 @@
+/**
+ * IP on the way out.
+ *
+ * @module
+ */
+
 import type { IpAddress, IpVersion } from "./address.ts";
 import { copyBytes } from "./bytes.ts";
 import type { Sum } from "./checksum.ts";

@@ -1,3 +1,9 @@
+/**
+ * Packets that wait for the flush.
+ *
+ * @module
+ */
+
 import { copyBytes } from "./bytes.ts";
 import type { NextHop } from "./link.ts";
 

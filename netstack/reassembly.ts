@@ -1,3 +1,9 @@
+/**
+ * Puts fragments together.
+ *
+ * @module
+ */
+
 import type { IpVersion } from "./address.ts";
 import { copyBytes, equalBytes, readUint16, readUint32, writeUint16 } from "./bytes.ts";
 import type { IpCounters } from "./counters.ts";

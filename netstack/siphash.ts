@@ -1,3 +1,9 @@
+/**
+ * A keyed hash for tables whose keys come from the network.
+ *
+ * @module
+ */
+
 import { readUint32 } from "./bytes.ts";
 
 /**

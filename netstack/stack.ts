@@ -1,3 +1,9 @@
+/**
+ * The stack: IP, ICMP, UDP and TCP behind one interface.
+ *
+ * @module
+ */
+
 import type { IpAddress } from "./address.ts";
 import { type Sum, sum } from "./checksum.ts";
 import { IcmpCounters, IpCounters, UdpCounters } from "./counters.ts";
@@ -39,9 +45,9 @@ export interface StackOptions {
   /** The checksum's sum over a segment, where there is a faster one. Same as {@link sum}, if folded. */
   sum?: Sum;
   /**
-   * Where connections keep their text, as far as it goes: part of the buffer in which packets come in
-   * and which the links have, so that text is copied within one buffer and no object made. Default:
-   * each connection has buffers of its own.
+   * Memory for the buffers of connections, used while it lasts: a part of the buffer that packets and
+   * links are in, so that data is copied within one buffer, which makes no object. Default: each
+   * connection has buffers of its own.
    */
   ringRegion?: MemoryRegion;
   /** Bounds what connections and reassembly hold, and may be shared by stacks. Default: no limit. */

@@ -1,3 +1,9 @@
+/**
+ * UDP flows of clients behind a forwarder (RFC 4787).
+ *
+ * @module
+ */
+
 import { IpAddress } from "./address.ts";
 import { readInt32, readUint16, writeUint16, writeUint32 } from "./bytes.ts";
 import type { UdpCounters } from "./counters.ts";
@@ -73,7 +79,7 @@ const UNREACHABLE_KINDS: Partial<Record<IcmpErrorKind, UnreachableKind>> = {
   "prohibited": "prohibited",
 };
 
-/** Flows of every forwarder. When they end is the forwarders' business; how many there are, ours too. */
+/** The flows of all forwarders, which end them; the stack only limits how many there are. */
 export class UdpFlows {
   readonly #output: UdpOutput;
   readonly #counters: UdpCounters;
@@ -265,9 +271,9 @@ export class UdpFlow {
   }
 
   /**
-   * Passes on what became of a datagram that the client sent to `destination`: as ICMP from there, or
-   * from this gateway, quoting the client's headers. Silent about what says nothing to a client whose
-   * packet ends here: hops that ran out beyond, and a size that only binds who forbids fragments.
+   * Reports by ICMP what became of a datagram that the client sent to `destination`, from there or
+   * from this gateway, quoting the client's headers. Not reported is what means nothing to a client
+   * whose packet ends here: an expired hop limit beyond, and "too big" for one that allows fragments.
    *
    * @param mtu For "too-big": of the path beyond, in bytes of a packet of the client's.
    * @returns Whether it is of a kind that is passed on. The stack's rate limit applies.

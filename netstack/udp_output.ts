@@ -1,5 +1,5 @@
 /**
- * UDP's way out: datagrams of endpoints and flows, and the refusal of those that nobody takes.
+ * Sends datagrams of endpoints and flows, and refuses those for closed ports.
  *
  * @module
  */
@@ -33,7 +33,7 @@ export class UdpOutput {
     this.counters = counters;
   }
 
-  /** The path to `destination`; undefined if there is none. Stale once {@link routeGeneration} changes. */
+  /** The path to `destination`, valid until {@link routeGeneration} changes; undefined if none. */
   pathTo(source: IpAddress | undefined, destination: IpAddress): Path | undefined {
     const route = this.ip.route(destination);
     if (route === undefined) return undefined;

@@ -32,12 +32,48 @@ const IMPORTS: Readonly<Record<string, RegExp>> = {
 const FORBIDDEN_NAMES =
   /\b(?:Deno|Date|performance|set(?:Timeout|Interval|Immediate)|queueMicrotask|console|process|globalThis|fetch)\b|\bcrypto\.(?:subtle|getRandomValues|randomUUID)\b|\bMath\.random\b/g;
 
+/**
+ * The rooms of `proxy/`, from the ground up (docs/design.md): one imports from those before it alone.
+ * The files that lie flat stand before all of them.
+ */
+const ROOMS = [
+  ...["log", "config", "flow", "arena", "bind", "link", "engine", "target", "splice", "forward"],
+  ...["tunnel", "inbound", "gateway", "watch", "control", "embed", "demo", "cli"],
+];
+
+/** They take plain option types of their own; `gateway/` translates. */
+const WITHOUT_CONFIG = [
+  ...["flow", "arena", "bind", "link", "engine", "target", "splice", "forward", "tunnel"],
+];
+
+const MAX_FLAT_FILES = 3;
+
 /** What tasks make. */
 const UNTRACKED = ["coverage", "dist", "node_modules"];
 
 const TOP_LEVEL = [
-  ...["bench", "deploy", "docs", "examples", "ffi", "netstack", "proxy", "tests", "wireguard"],
-  ...["CONTRIBUTING.md", "LICENSE", "README.md", "deno.json", "deno.lock", "main.ts", "mod.ts"],
+  ...[
+    "bench",
+    "deploy",
+    "docs",
+    "examples",
+    "ffi",
+    "netstack",
+    "proto",
+    "proxy",
+    "tests",
+    "wireguard",
+  ],
+  ...[
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "README.md",
+    "deno.json",
+    "deno.lock",
+    "main.ts",
+    "mod.ts",
+  ],
   ...UNTRACKED,
 ];
 
@@ -51,6 +87,40 @@ for (const [folder, allowed] of Object.entries(IMPORTS)) {
     assert.deepEqual(wrong, []);
   });
 }
+
+Deno.test("a room of proxy/ imports from the rooms before it alone", () => {
+  const wrong: string[] = [];
+  for (const file of sources("proxy")) {
+    const room = roomOf(`/${file}`);
+    const place = ROOMS.indexOf(room);
+    if (room !== "" && place < 0) wrong.push(`${file} is in no room of the plan`);
+    for (const target of imports(Deno.readTextFileSync(join(ROOT, file)), file)) {
+      if (!target.startsWith("/proxy/")) continue;
+      const other = roomOf(target);
+      const isConfig = other === "config" && WITHOUT_CONFIG.includes(room);
+      if (ROOMS.indexOf(other) > place || isConfig) wrong.push(`${file} imports ${target}`);
+    }
+  }
+  assert.deepEqual(wrong, []);
+});
+
+Deno.test("few files lie flat in proxy/, and no file has a prefix that its folder says", () => {
+  const files = sources("proxy").map((file) => file.split("/").slice(1));
+  const flat = files.filter((path) => path.length === 1);
+  assert.ok(flat.length <= MAX_FLAT_FILES, `${flat}`);
+  const prefixed = files.filter((path) =>
+    path.length > 1 && path.at(-1)!.startsWith(`${path[0]}_`)
+  );
+  assert.deepEqual(prefixed, []);
+});
+
+Deno.test("no two files of the product import each other in a circle", () => {
+  const graph = new Map<string, string[]>();
+  for (const file of Object.keys(IMPORTS).flatMap(sources)) {
+    graph.set(`/${file}`, imports(Deno.readTextFileSync(join(ROOT, file)), file));
+  }
+  assert.deepEqual(circles(graph), []);
+});
 
 Deno.test("packages come from npm alone", () => {
   const remote = TOP_LEVEL.filter((name) => !UNTRACKED.includes(name)).flatMap(sources)
@@ -109,6 +179,18 @@ Deno.test("every test file has tests, none of them empty, singled out or without
   assert.deepEqual(wrong, []);
 });
 
+Deno.test("circles are found, and what only leads to one is not part of it", () => {
+  const graph = new Map([
+    ["a", ["b"]],
+    ["b", ["c", "e"]],
+    ["c", ["d"]],
+    ["d", ["b"]],
+    ["e", ["npm:f"]],
+    ["g", ["g"]],
+  ]);
+  assert.deepEqual(circles(graph).map((circle) => circle.sort()), [["b", "c", "d"], ["g"]]);
+});
+
 Deno.test("the scanner sees imports and names, and not those in comments and strings", () => {
   const text = `import a from "./a.ts"; export * from './b.ts';
     import type { C } from "npm:c";\nimport "d"; const e = await import("../e.ts");
@@ -120,6 +202,35 @@ Deno.test("the scanner sees imports and names, and not those in comments and str
   );
   assert.deepEqual(withoutCommentsAndStrings(text).match(FORBIDDEN_NAMES), ["Date"]);
 });
+
+/** The room of `/proxy/ROOM/FILE`; empty for a file that lies flat. */
+function roomOf(path: string): string {
+  const parts = path.split("/");
+  return parts.length > 3 ? parts[2]! : "";
+}
+
+/** Strongly connected components of more than one file, or of one that imports itself (Tarjan). */
+function circles(graph: ReadonlyMap<string, readonly string[]>): string[][] {
+  const index = new Map<string, number>();
+  const low = new Map<string, number>();
+  const stack: string[] = [];
+  const found: string[][] = [];
+  const visit = (file: string) => {
+    index.set(file, index.size);
+    low.set(file, index.get(file)!);
+    stack.push(file);
+    for (const target of graph.get(file)!) {
+      if (!graph.has(target)) continue;
+      if (!index.has(target)) visit(target);
+      if (stack.includes(target)) low.set(file, Math.min(low.get(file)!, low.get(target)!));
+    }
+    if (low.get(file) !== index.get(file)) return;
+    const circle = stack.splice(stack.indexOf(file));
+    if (circle.length > 1 || graph.get(file)!.includes(file)) found.push(circle);
+  };
+  for (const file of graph.keys()) if (!index.has(file)) visit(file);
+  return found;
+}
 
 /** TypeScript files under a path, relative to the root. None where there is no such folder. */
 function sources(path: string): string[] {

@@ -4,7 +4,7 @@
  *     deno task test:busy [--times 20] [--loops 12] [--minutes 120] [PATH…]
  *
  * Without paths these are all test files but those that live in virtual time, those that need the
- * lab of tests/e2e, and the compiler's. Ends early after so many minutes, and says so. Exit status 1
+ * lab of tests/e2e, and the compiler's; a round of them takes a few minutes. Ends early after so many minutes, and says so. Exit status 1
  * when a test failed, or fewer rounds than asked for were run.
  *
  * @module
@@ -13,7 +13,8 @@
 import { parseArgs } from "node:util";
 
 /** Whose time is virtual, who have none, and who take minutes and need root. */
-const OTHERS = /^tests\/(netstack|wireguard|sim|fuzz|soak|deploy|e2e|architecture)/;
+const OTHERS =
+  /^tests\/(netstack|wireguard|sim|fuzz|soak|deploy|e2e|architecture|ffi\/kernels|proxy\/(arena|config|flow|splice)\b)/;
 
 const root = new URL("..", import.meta.url);
 
@@ -63,7 +64,14 @@ async function run(paths: string[]): Promise<string[]> {
   const report = await Deno.makeTempFile({ suffix: ".xml" });
   try {
     const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-      args: ["test", "--no-prompt", "--allow-all", `--junit-path=${report}`, ...paths],
+      args: [
+        "test",
+        "--no-prompt",
+        "--allow-all",
+        "--parallel",
+        `--junit-path=${report}`,
+        ...paths,
+      ],
       cwd: root,
       env: { NO_COLOR: "1" },
     }).output();

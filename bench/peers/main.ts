@@ -18,8 +18,8 @@
  *
  * `--versus DIRECTORY` compares this checkout with another one instead: seven rounds, so that each is
  * a pair of runs one after the other. Medians, least and greatest, and the ratios within the pairs are
- * printed; what decides is the median of the ratios, of CPU per GB, or of what else a scenario
- * measures. Exit status 1 when one is above 1.03.
+ * printed; what decides is the median of the ratios of CPU per GB. Exit status 1 when one is above
+ * 1.03.
  *
  * The table goes to standard output; with `--json -` that gets nothing but JSON, and the table goes
  * to standard error.

@@ -1,3 +1,9 @@
+/**
+ * What an acknowledgment does to a sender.
+ *
+ * @module
+ */
+
 import type { Segment } from "./header.ts";
 import { congested, repair, tailProbeAnswered, windowOpened } from "./recovery.ts";
 import { isDuplicateReport, sortBlocks } from "./sack_blocks.ts";

@@ -1,4 +1,10 @@
 /**
+ * The limit on challenge ACKs (RFC 5961 §10).
+ *
+ * @module
+ */
+
+/**
  * Limits challenge ACKs, all connections together, to a number per second that changes at random,
  * so that nobody can count them to learn about somebody else's connection (RFC 5961 §10,
  * CVE-2016-5696).

@@ -1,3 +1,9 @@
+/**
+ * Congestion control: the interface, NewReno (RFC 5681, RFC 6582), and none.
+ *
+ * @module
+ */
+
 import { HyStart } from "./hystart.ts";
 import type { RtoEstimator } from "./rto.ts";
 

@@ -1,3 +1,9 @@
+/**
+ * The control block of a connection, shared by all that works on it.
+ *
+ * @module
+ */
+
 import type { IpAddress } from "../address.ts";
 import type { MemoryAccount, MemoryBudget } from "../memory_budget.ts";
 import type { IpOutput, Path } from "../transport.ts";
@@ -33,7 +39,7 @@ const QUICK_ACKS = 16;
 const DEFAULT_MSS_V4 = 536;
 const DEFAULT_MSS_V6 = 1_220;
 
-/** One part in so many of the memory held, see {@link Connection.moved}. */
+/** {@link Connection.moved} counts what is at least one part in 16 of the memory held. */
 const NOTICEABLE = 16;
 
 const NO_MEMORY: TcpError = {
@@ -129,8 +135,8 @@ export class Connection implements Flow, EndpointConnection {
   keepAliveProbePending = false;
   /** Received in order since our last ACK, bytes. */
   unacknowledgedBytes = 0;
-  /** Segments with text in order, and out of order, since our last ACK. */
-  textSegments = 0;
+  /** Segments with data in order, and out of order, since our last ACK. */
+  dataSegments = 0;
   outOfOrderSegments = 0;
   quickAcks = QUICK_ACKS;
   /** When the delayed ACK is due, ms. */
@@ -396,8 +402,8 @@ export class Connection implements Flow, EndpointConnection {
   }
 
   /**
-   * Data was taken by the peer, or by the application. Less than a noticeable part of what is held
-   * is no movement: a probe of a closed window, a reader who takes a byte now and then.
+   * The peer or the application has taken data. Less than a noticeable part of what is held does
+   * not count: a probe of a closed window, or a reader that takes a byte now and then.
    */
   moved(bytes: number, now: number): void {
     this.#movedBytes += bytes;
@@ -414,7 +420,7 @@ export class Connection implements Flow, EndpointConnection {
     this.receiver.shrink();
   }
 
-  /** Memory has run out, and this connection holds some without moving: it ends, and its data now. */
+  /** Memory has run out: the connection is reset, and its buffers are free at once. */
   giveWay(): void {
     if (!this.finished) this.fail(NO_MEMORY, true);
     this.error ??= NO_MEMORY;
@@ -442,7 +448,7 @@ export class Connection implements Flow, EndpointConnection {
     if (this.receiver.updateDue) this.ackNow = true;
   }
 
-  /** Text has arrived in order: for the application, or for nobody any more. */
+  /** Data has arrived in order: for the application, or for nobody any more. */
   received(): void {
     if (this.readClosed) this.#discard();
     else this.raise(READABLE);

@@ -184,6 +184,18 @@ export class Connections implements TcpContext {
     }
   }
 
+  /** Ends one that `owner` has opened and not completed, in silence. */
+  evictHalfOpen(owner: unknown): void {
+    for (const c of this.#all.items) {
+      if (!c.isHalfOpen || c.from !== owner) continue;
+      c.fail(
+        { kind: "timeout", message: "others needed the place of a half-open connection" },
+        false,
+      );
+      return;
+    }
+  }
+
   // Figures.
 
   /** Every connection until its closed() callback. */
@@ -247,7 +259,7 @@ export class Connections implements TcpContext {
   leaveHalfOpen(c: Connection): void {
     if (!c.isHalfOpen) return;
     c.isHalfOpen = false;
-    this.halfOpen.release(c.limitedAs);
+    this.halfOpen.release(c.limitedAs, c.from);
   }
 
   remove(c: Connection): void {

@@ -1,3 +1,9 @@
+/**
+ * SYN cookies (RFC 4987 §3.6).
+ *
+ * @module
+ */
+
 import type { IpAddress } from "../address.ts";
 import { SipHash, SIPHASH_KEY_LENGTH } from "./siphash.ts";
 

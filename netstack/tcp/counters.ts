@@ -1,3 +1,9 @@
+/**
+ * What TCP counts.
+ *
+ * @module
+ */
+
 /** What TCP counted, by reason. */
 export class TcpCounters {
   segmentsIn = 0;
@@ -22,6 +28,8 @@ export class TcpCounters {
   noListener = 0;
   backlogFull = 0;
   halfOpenFull = 0;
+  /** Gave way to the half-open connection of an owner that had less than its share. */
+  halfOpenEvicted = 0;
   connectionsFull = 0;
   /** SYNs answered without keeping anything, and connections that came of it. */
   synCookiesSent = 0;

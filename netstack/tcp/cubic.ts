@@ -1,3 +1,9 @@
+/**
+ * CUBIC congestion control (RFC 9438).
+ *
+ * @module
+ */
+
 import { type CongestionControl, initialWindow, MAX_WINDOW, slowStart } from "./congestion.ts";
 import { HyStart } from "./hystart.ts";
 import type { RtoEstimator } from "./rto.ts";

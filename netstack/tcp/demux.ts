@@ -1,3 +1,9 @@
+/**
+ * Finds the connection of a segment.
+ *
+ * @module
+ */
+
 import type { IpAddress } from "../address.ts";
 import { HalfSipHash } from "../siphash.ts";
 

@@ -1,3 +1,9 @@
+/**
+ * A TCP connection as an application has it.
+ *
+ * @module
+ */
+
 import type { IpAddress } from "../address.ts";
 import type { KeepAlive } from "./settings.ts";
 
@@ -67,7 +73,7 @@ export interface TcpInfo {
   readonly retransmitAt: number;
 }
 
-/** What an endpoint stands for: the connection, as far as it is an application's to touch. */
+/** What an application may do with a connection. */
 export interface EndpointConnection {
   readonly local: IpAddress;
   readonly localPort: number;

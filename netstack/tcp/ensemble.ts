@@ -1,3 +1,9 @@
+/**
+ * Congestion state shared by the connections to one remote address (RFC 9040).
+ *
+ * @module
+ */
+
 import type { IpAddress } from "../address.ts";
 import { Roster } from "../roster.ts";
 

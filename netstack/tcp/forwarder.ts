@@ -1,3 +1,9 @@
+/**
+ * A forwarder's view of TCP: requests of clients that wait while their targets are dialled.
+ *
+ * @module
+ */
+
 import { IpAddress } from "../address.ts";
 import type { Timed } from "../deadlines.ts";
 import type { Nic } from "../nic.ts";
@@ -164,7 +170,7 @@ export class HalfOpen implements Flow, Timed, TcpForwarderRequest {
   }
 }
 
-/** Without the payload: text of a SYN is not taken, so the answer does not acknowledge it. */
+/** Without the payload: data of a SYN is not taken, so the answer does not acknowledge it. */
 function copySyn(syn: Segment): Segment {
   const copy = new Segment();
   copy.sequence = syn.sequence;

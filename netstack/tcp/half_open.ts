@@ -1,13 +1,29 @@
+/**
+ * How many connections others may have opened and not completed.
+ *
+ * @module
+ */
+
 import type { IpAddress } from "../address.ts";
 import { HalfSipHash } from "../siphash.ts";
 import type { TcpSettings } from "./settings.ts";
 
-/** Counts half-open connections, all together and by source, so that no source takes all places. */
+/** Owners without half-open connections that may stay in the table. */
+const UNUSED_KEPT = 16;
+
+/**
+ * Limits half-open connections in total and by source address, and shares them between owners: who
+ * sent the packet. A single owner may have all of them. When all are taken, an owner below its equal
+ * share gets a place of the owner that has most.
+ */
 export class HalfOpenLimits {
   readonly #settings: TcpSettings;
   readonly #hash: HalfSipHash;
   /** By hash: sources that share one share their places, which nobody can aim at. */
   readonly #bySource = new Map<number, number>();
+  readonly #byOwner = new Map<unknown, number>();
+  /** Owners that have some. */
+  #owners = 0;
   total = 0;
 
   constructor(settings: TcpSettings, random: (out: Uint8Array) => void) {
@@ -15,7 +31,7 @@ export class HalfOpenLimits {
     this.#hash = new HalfSipHash(random);
   }
 
-  /** What the other calls know a source by. */
+  /** The key of a source for the other calls. */
   source(address: IpAddress): number {
     return this.sourceAt(address.bytes, 0, address.bytes.length);
   }
@@ -28,20 +44,45 @@ export class HalfOpenLimits {
     return hash.end();
   }
 
-  /** @returns Whether there was a place. */
-  take(source: number): boolean {
-    const count = this.#bySource.get(source) ?? 0;
+  /**
+   * @param evict Gives up the oldest one of an owner, and {@link release}s it.
+   * @returns Whether there was a place.
+   */
+  take(source: number, owner: unknown, evict: (owner: unknown) => void): boolean {
+    const ofSource = this.#bySource.get(source) ?? 0;
     const { maxHalfOpen, maxHalfOpenPerSource } = this.#settings;
-    if (this.total >= maxHalfOpen || count >= maxHalfOpenPerSource) return false;
-    this.#bySource.set(source, count + 1);
+    if (ofSource >= maxHalfOpenPerSource) return false;
+    const ofOwner = this.#byOwner.get(owner) ?? 0;
+    if (this.total >= maxHalfOpen) {
+      const owners = this.#owners + (ofOwner === 0 ? 1 : 0);
+      if (ofOwner + 1 > maxHalfOpen / owners) return false;
+      evict(this.#foremost());
+      if (this.total >= maxHalfOpen) return false;
+    }
+    this.#bySource.set(source, ofSource + 1);
+    this.#byOwner.set(owner, ofOwner + 1);
+    if (ofOwner === 0) this.#owners++;
     this.total++;
     return true;
   }
 
-  release(source: number): void {
-    const count = this.#bySource.get(source)! - 1;
-    if (count > 0) this.#bySource.set(source, count);
+  release(source: number, owner: unknown): void {
+    const ofSource = this.#bySource.get(source)! - 1;
+    if (ofSource > 0) this.#bySource.set(source, ofSource);
     else this.#bySource.delete(source);
+    const ofOwner = this.#byOwner.get(owner)! - 1;
+    this.#byOwner.set(owner, ofOwner);
     this.total--;
+    if (ofOwner > 0) return;
+    this.#owners--;
+    if (this.#byOwner.size <= 2 * this.#owners + UNUSED_KEPT) return;
+    for (const [other, count] of this.#byOwner) if (count === 0) this.#byOwner.delete(other);
+  }
+
+  /** The owner with most. */
+  #foremost(): unknown {
+    let [found, most] = [undefined as unknown, 0];
+    for (const [owner, count] of this.#byOwner) if (count > most) [found, most] = [owner, count];
+    return found;
   }
 }

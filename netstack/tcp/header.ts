@@ -41,7 +41,9 @@ export const MAX_SACK_BLOCKS = 3;
 /** NOP, NOP, kind 8, length 10: how everybody writes timestamps. */
 const TIMESTAMPS_WORD = OPTION_NOP << 24 | OPTION_NOP << 16 | OPTION_TIMESTAMPS << 8 | 10;
 
-/** SYN with FIN, which nobody sends in earnest: what would open something is dropped (RFC 9293 §3.10.7.2 has no use for it, Linux does the same). */
+/**
+ * SYN with FIN: RFC 9293 has no use for it. Where it would open something it is dropped, as in Linux.
+ */
 export function opensAndCloses(flags: number): boolean {
   return (flags & (SYN | FIN)) === (SYN | FIN);
 }

@@ -1,3 +1,9 @@
+/**
+ * HyStart++: an end of slow start before losses (RFC 9406).
+ *
+ * @module
+ */
+
 import { before } from "./sequence.ts";
 
 /** RFC 9406 §4.2: MIN_RTT_THRESH and MAX_RTT_THRESH, ms. */

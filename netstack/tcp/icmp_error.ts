@@ -1,3 +1,9 @@
+/**
+ * What ICMP errors do to a connection (RFC 5927, RFC 1191).
+ *
+ * @module
+ */
+
 import type { IcmpErrorKind } from "../transport.ts";
 import type { Connection } from "./connection.ts";
 import { resegment } from "./recovery.ts";

@@ -1,3 +1,9 @@
+/**
+ * Numbers that others must not be able to guess.
+ *
+ * @module
+ */
+
 import type { IpAddress } from "../address.ts";
 import { SipHash, SIPHASH_KEY_LENGTH } from "./siphash.ts";
 

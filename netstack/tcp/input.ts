@@ -56,7 +56,7 @@ function handleSynSent(c: Connection, segment: Segment, now: number): void {
     c.state = "syn-received";
     c.synPending = true;
   }
-  // Text of a SYN is not taken; the peer sends it again.
+  // Data in a SYN is not taken; the peer sends it again.
   tcp.markDirty(c);
 }
 
@@ -66,22 +66,24 @@ function handleSynchronized(c: Connection, segment: Segment, now: number): void 
   let flags = segment.flags;
   let sequence = segment.sequence;
 
-  if (c.state === "syn-received" && opensAndCloses(flags)) {
-    tcp.counters.badFlags++;
-    return;
-  }
-  if (c.state === "syn-received" && (flags & SYN) !== 0 && sequence === c.irs) {
-    if ((flags & ACK) === 0) {
-      // The client did not see our SYN-ACK; the next one answers this SYN (RFC 7323 §4.3).
-      if (c.timestamps && segment.hasTimestamps) c.tsRecent = segment.tsValue;
-      c.synPending = true;
-      tcp.markDirty(c);
+  if (c.state === "syn-received" && (flags & SYN) !== 0) {
+    if (opensAndCloses(flags)) {
+      tcp.counters.badFlags++;
       return;
     }
-    // The other half of a simultaneous open: the SYN is known, the ACK is what counts.
-    flags &= ~SYN;
-    sequence = (sequence + 1) | 0;
-    segment.length = 0;
+    if (sequence === c.irs) {
+      if ((flags & ACK) === 0) {
+        // The client did not see our SYN-ACK; the next one answers this SYN (RFC 7323 §4.3).
+        if (c.timestamps && segment.hasTimestamps) c.tsRecent = segment.tsValue;
+        c.synPending = true;
+        tcp.markDirty(c);
+        return;
+      }
+      // The other half of a simultaneous open: the SYN is known, the ACK is what counts.
+      flags &= ~SYN;
+      sequence = (sequence + 1) | 0;
+      segment.length = 0;
+    }
   }
 
   // RFC 7323 §5.3: protection against wrapped sequence numbers, before the sequence check.
@@ -100,7 +102,7 @@ function handleSynchronized(c: Connection, segment: Segment, now: number): void 
   const span = segment.length + ((flags & SYN) >> 1) + (flags & FIN);
   const window = receiver.window;
   if (!acceptable(c, sequence, span, window)) {
-    // The window is closed: text is dropped, but ACK and RST count (RFC 9293 §3.10.7.4).
+    // The window is closed: data is dropped, but ACK and RST count (RFC 9293 §3.10.7.4).
     if (sequence === receiver.next && window === 0) {
       c.ackNow = true;
       tcp.markDirty(c);
@@ -157,8 +159,8 @@ function handleSynchronized(c: Connection, segment: Segment, now: number): void 
   if (!before(ack, sender.una)) handleAck(c, segment, now);
   if (c.finished) return;
 
-  // Seventh and eighth, text and FIN.
-  if (segment.length > 0 || (flags & FIN) !== 0) handleText(c, segment, sequence, flags, now);
+  // Seventh and eighth, data and FIN.
+  if (segment.length > 0 || (flags & FIN) !== 0) handleData(c, segment, sequence, flags, now);
 }
 
 /** RFC 9293 §3.4, table 6. */
@@ -238,7 +240,7 @@ function handleFinAcknowledged(c: Connection, now: number): void {
   }
 }
 
-function handleText(
+function handleData(
   c: Connection,
   segment: Segment,
   sequence: number,
@@ -272,7 +274,7 @@ function handleText(
   tcp.counters.outOfOrderPruned += receiver.pruned - prunedBefore;
   tcp.counters.droppedNoMemory += receiver.dropped - droppedBefore;
   if (segment.length > 0) {
-    if ((result & ADVANCED) !== 0) c.textSegments++;
+    if ((result & ADVANCED) !== 0) c.dataSegments++;
     else c.outOfOrderSegments++;
   }
   if ((result & ADVANCED) !== 0) {

@@ -1,3 +1,9 @@
+/**
+ * A port that takes connections (LISTEN of RFC 9293 §3.3.2).
+ *
+ * @module
+ */
+
 import type { IpAddress } from "../address.ts";
 import type { TcpEndpoint } from "./endpoint.ts";
 

@@ -34,7 +34,7 @@ const NOTHING = 0;
 
 /** ACKs of one flush besides the last, of each kind. */
 const MOST_ACKS = 3;
-/** Segments of text that arrived in one drain for each of them. */
+/** Segments of data that arrived in one drain for each of them. */
 const SEGMENTS_PER_ACK = 4;
 
 /** Shared by all connections: a flush is never re-entered. */
@@ -60,12 +60,12 @@ export function emit(c: Connection, quota: number, now: number): number {
   if (c.state === "syn-sent" || c.state === "syn-received") {
     return c.synPending && !sendSyn(c, now) ? BLOCKED : DONE;
   }
-  // SACK blocks go in segments of their own: text always comes in full segments.
+  // SACK blocks go in segments of their own: data always comes in full segments.
   const reports = receiver.ranges > 0 || receiver.hasDuplicate;
   if (c.ackNow && reports && !sendAcks(c, now)) return BLOCKED;
   while (!c.finished && pick(sender, now)) {
     if (quota-- <= 0) return MORE;
-    if (!sendText(c, now)) return BLOCKED;
+    if (!sendData(c, now)) return BLOCKED;
   }
   if (!c.finished) {
     sender.settle(now);
@@ -123,7 +123,7 @@ function sendSyn(c: Connection, now: number): boolean {
 }
 
 /** The segment that the sender picked. @returns False if there is no slot. */
-function sendText(c: Connection, now: number): boolean {
+function sendData(c: Connection, now: number): boolean {
   const { tcp, sender, receiver } = c;
   const offset = tcp.ip.allocate(c.path);
   if (offset < 0) return false;
@@ -156,7 +156,7 @@ function sendAcks(c: Connection, now: number): boolean {
   const { receiver } = c;
   const segment = receiver.segmentSize;
   const arrived = distance(receiver.next, c.lastAckSent);
-  const steps = Math.min(MOST_ACKS, Math.floor(c.textSegments / SEGMENTS_PER_ACK));
+  const steps = Math.min(MOST_ACKS, Math.floor(c.dataSegments / SEGMENTS_PER_ACK));
   const stride = Math.ceil(arrived / (steps + 1) / segment) * segment;
   for (let left = arrived - stride; steps > 0 && left > 0; left -= stride) {
     if (!sendBare(c, ACK, c.sender.nxt, (receiver.next - left) | 0, -1, now)) return false;
@@ -176,7 +176,7 @@ function sendAcks(c: Connection, now: number): boolean {
 }
 
 /**
- * ACK or RST without text.
+ * ACK or RST without data.
  *
  * @param skip SACK blocks to leave out; -1 = all.
  * @returns False if there is no slot.
@@ -236,17 +236,17 @@ function startSegment(
   c.ackNow = false;
   c.ackTimer = Infinity;
   c.unacknowledgedBytes = 0;
-  c.textSegments = 0;
+  c.dataSegments = 0;
   c.lastAckSent = acknowledgment;
   return end - offset;
 }
 
-function complete(c: Connection, offset: number, length: number, text: number, now: number): void {
+function complete(c: Connection, offset: number, length: number, data: number, now: number): void {
   const buffer = c.path.nic.link.buffer;
   const checksum = finish(c.tcp.ip.sum(buffer, offset, length, c.path.pseudoSum + length));
   writeUint16(buffer, offset + CHECKSUM, checksum);
   c.segmentsOut++;
   c.tcp.counters.segmentsOut++;
-  c.tcp.sentThisFlush += text > 0 ? 1 : 0;
+  c.tcp.sentThisFlush += data > 0 ? 1 : 0;
   c.tcp.ip.transmit(c.path, offset, length, now);
 }

@@ -1,3 +1,9 @@
+/**
+ * What a sender sends next: a retransmission, new data, a probe, or nothing.
+ *
+ * @module
+ */
+
 import { armTailProbe } from "./recovery.ts";
 import { OPEN, type Sender } from "./sender.ts";
 import { distance } from "./sequence.ts";

@@ -1,3 +1,9 @@
+/**
+ * Finds local ports.
+ *
+ * @module
+ */
+
 import type { IpAddress } from "../address.ts";
 import type { Flow, FlowHash, FlowTable } from "./demux.ts";
 import type { Identity } from "./identity.ts";

@@ -1,4 +1,10 @@
 /**
+ * Proportional rate reduction (RFC 9937).
+ *
+ * @module
+ */
+
+/**
  * Proportional rate reduction (RFC 9937): during recovery the window falls to its new size in step
  * with what is delivered, and never makes a burst.
  */

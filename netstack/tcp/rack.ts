@@ -1,3 +1,9 @@
+/**
+ * RACK: losses found by time instead of by counting (RFC 8985 §6).
+ *
+ * @module
+ */
+
 import { after, before } from "./sequence.ts";
 
 /** RFC 5681 §3.2, RFC 6675 §2, RFC 8985 §6.2. */

@@ -1,3 +1,9 @@
+/**
+ * The receiving half of a connection.
+ *
+ * @module
+ */
+
 import type { MemoryAccount } from "../memory_budget.ts";
 import { Ring } from "./ring.ts";
 import type { RingMemory } from "./ring_memory.ts";
@@ -80,7 +86,7 @@ export class Receiver {
   }
 
   /**
-   * Takes the text and FIN of a segment that passed the acceptance test.
+   * Takes the data and FIN of a segment that passed the acceptance test.
    *
    * @param sequence Of the first byte at `offset`.
    * @returns {@link ADVANCED}, {@link ACK_AT_ONCE}, {@link FINISHED}.

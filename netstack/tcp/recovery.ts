@@ -1,3 +1,10 @@
+/**
+ * Loss recovery: when it begins, how the window shrinks, and when it was not needed (RFC 6675,
+ * RFC 8985, RFC 3522, RFC 3708).
+ *
+ * @module
+ */
+
 import { DUP_THRESH } from "./rack.ts";
 import type { Segment } from "./header.ts";
 import { LOSS, OPEN, RECOVERY, type Sender } from "./sender.ts";

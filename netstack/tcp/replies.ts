@@ -1,3 +1,9 @@
+/**
+ * Segments that are sent without a connection.
+ *
+ * @module
+ */
+
 import { writeUint16 } from "../bytes.ts";
 import { finish, sum } from "../checksum.ts";
 import type { IpOutput, Path, UnreachableKind } from "../transport.ts";

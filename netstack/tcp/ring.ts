@@ -1,3 +1,9 @@
+/**
+ * The byte queue of one direction of a connection.
+ *
+ * @module
+ */
+
 import { copyBytes } from "../bytes.ts";
 import type { MemoryAccount } from "../memory_budget.ts";
 import { type RingMemory, SMALLEST } from "./ring_memory.ts";

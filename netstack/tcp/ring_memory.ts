@@ -26,7 +26,7 @@ const NONE = -1;
 /**
  * Blocks of memory for rings: of one region while it lasts, buffers of their own from then on.
  *
- * If the region is part of the buffer that packets are in, text moves between packets and rings
+ * If the region is part of the buffer that packets are in, data moves between packets and rings
  * within one buffer. That is the one fast copy which makes no object. It also leaves nothing to the
  * collector: a thousand short connections a second would otherwise be tens of megabytes to find, and
  * a process that only grows.

@@ -1,3 +1,9 @@
+/**
+ * The retransmission timeout (RFC 6298).
+ *
+ * @module
+ */
+
 import type { TcpSettings } from "./settings.ts";
 
 /** Clock granularity G of RFC 6298 §2, ms. */

@@ -1,3 +1,9 @@
+/**
+ * The peer's window (RFC 9293 §3.8.6).
+ *
+ * @module
+ */
+
 import type { Segment } from "./header.ts";
 import { before } from "./sequence.ts";
 

@@ -1,3 +1,9 @@
+/**
+ * The sending half of a connection.
+ *
+ * @module
+ */
+
 import type { MemoryAccount } from "../memory_budget.ts";
 import { type CongestionControl, NewReno, NoCongestionControl } from "./congestion.ts";
 import { Cubic } from "./cubic.ts";

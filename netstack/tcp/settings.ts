@@ -1,4 +1,8 @@
-/** Every constant of TCP that somebody may want to change. Times in ms, sizes in bytes. */
+/**
+ * Every constant of TCP that somebody may want to change. Times in ms, sizes in bytes.
+ *
+ * @module
+ */
 
 /** When to probe a silent peer (RFC 9293 §3.8.4). */
 export interface KeepAlive {
@@ -12,19 +16,19 @@ export interface KeepAlive {
 
 /** What of TCP can be set. Times in ms, sizes in bytes. */
 export interface TcpSettings {
-  /** The most a connection keeps unsent and unacknowledged. Grown to from {@link initialBuffer}. */
+  /** Most bytes unsent and unacknowledged per connection. The limit grows from {@link initialBuffer}. */
   sendBuffer: number;
-  /** The most a connection keeps unread; the window scale follows from it. */
+  /** Most bytes unread per connection; the window scale follows from it. */
   receiveBuffer: number;
-  /** Where both limits start. Memory is only taken when bytes are there. */
+  /** Where both limits start. Memory is taken only as data comes. */
   initialBuffer: number;
-  /** After as long without traffic both limits start anew, and memory is given back. */
+  /** Without traffic for so long, a connection gives its memory back and both limits start again. */
   idleMs: number;
-  /** After as long the full segment size is tried again where it had seemed to be swallowed. */
+  /** How long after a black hole the full segment size is tried again. */
   blackHoleMs: number;
   /** How long a compact TIME-WAIT record stays (RFC 9293 §3.4.2: 2 MSL). */
   timeWaitMs: number;
-  /** TIME-WAIT records kept; the oldest gives way. */
+  /** TIME-WAIT records at most; the oldest gives way. */
   maxTimeWait: number;
   /** How long a closed endpoint waits for the peer's FIN. */
   finWait2Ms: number;
@@ -36,7 +40,7 @@ export interface TcpSettings {
   maxRtoMs: number;
   /** Before the first measurement (RFC 6298 §2.1). */
   initialRtoMs: number;
-  /** Retransmissions of the same data that go unanswered before the connection is given up. */
+  /** Unanswered retransmissions of the same data before the connection is given up. */
   maxRetries: number;
   /**
    * The same for a connection whose endpoint was closed, where answered probes of a closed window

@@ -1,3 +1,9 @@
+/**
+ * Segments that belong to no connection.
+ *
+ * @module
+ */
+
 import { IpAddress } from "../address.ts";
 import { Deadlines } from "../deadlines.ts";
 import type { Nic } from "../nic.ts";
@@ -28,6 +34,20 @@ export class Strangers implements HalfOpenOwner {
   readonly #cookies: SynCookies;
   /** Half-open requests the forwarders have to hear of. */
   #requests: HalfOpen[] = [];
+
+  /** Gives up the oldest half-open connection or request of an owner, for another owner's. */
+  readonly #evict = (owner: unknown) => {
+    let oldest: HalfOpen | undefined;
+    for (const request of this.#halfOpen) {
+      if (request.from === owner && (oldest === undefined || request.at < oldest.at)) {
+        oldest = request;
+      }
+    }
+    this.#connections.counters.halfOpenEvicted++;
+    // In silence: its SYN comes again.
+    if (oldest !== undefined) oldest.abort();
+    else this.#connections.evictHalfOpen(owner);
+  };
 
   constructor(connections: Connections) {
     this.#connections = connections;
@@ -181,7 +201,7 @@ export class Strangers implements HalfOpenOwner {
     request.settled = true;
     this.#halfOpen.remove(request);
     this.#deadlines.remove(request);
-    this.#limits.release(request.limitedAs);
+    this.#limits.release(request.limitedAs, request.from);
   }
 
   /** The dial succeeded: the SYN is answered. */
@@ -199,7 +219,7 @@ export class Strangers implements HalfOpenOwner {
     // The other side of a relay has coalesced already.
     c.sender.noDelay = true;
     // Until the client answers, it keeps its place.
-    c.isHalfOpen = this.#limits.take(request.limitedAs);
+    c.isHalfOpen = this.#limits.take(request.limitedAs, from, this.#evict);
     c.limitedAs = request.limitedAs;
     this.#answer(c, request.syn, at);
     return c.endpoint;
@@ -242,7 +262,10 @@ export class Strangers implements HalfOpenOwner {
       return;
     }
     const limitedAs = this.#sourceOf(inbound);
-    if (listener.halfOpen >= listener.backlog || !this.#limits.take(limitedAs)) {
+    if (
+      listener.halfOpen >= listener.backlog ||
+      !this.#limits.take(limitedAs, inbound.from, this.#evict)
+    ) {
       connections.counters.backlogFull++;
       if (connections.settings.synCookies) {
         this.#sendCookie(inbound, syn, localPort, remotePort, now);
@@ -358,7 +381,7 @@ export class Strangers implements HalfOpenOwner {
     now: number,
   ): void {
     const limitedAs = this.#sourceOf(inbound);
-    if (!this.#limits.take(limitedAs)) {
+    if (!this.#limits.take(limitedAs, inbound.from, this.#evict)) {
       // Silence: the client tries again, and nobody learns more from it.
       this.#connections.counters.halfOpenFull++;
       return;

@@ -1,3 +1,9 @@
+/**
+ * The tail loss probe (RFC 8985 §7).
+ *
+ * @module
+ */
+
 import { before } from "./sequence.ts";
 
 /** RFC 8985 §7.2: how long the peer may hold back the ACK of a single segment, ms. */

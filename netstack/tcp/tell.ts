@@ -1,3 +1,9 @@
+/**
+ * Tells applications what happened to their connections.
+ *
+ * @module
+ */
+
 import { ANNOUNCED, CLOSED, CONNECTED, type Connection, READABLE, WRITABLE } from "./connection.ts";
 
 /** Makes the callbacks that are due, in the order in which things happened to a connection. */

@@ -1,3 +1,9 @@
+/**
+ * Connections in TIME-WAIT, as rows of one table (RFC 9293 §3.6.1, RFC 6191).
+ *
+ * @module
+ */
+
 import type { IpAddress } from "../address.ts";
 import { readInt32 } from "../bytes.ts";
 import type { Flow } from "./demux.ts";

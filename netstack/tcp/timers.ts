@@ -1,3 +1,9 @@
+/**
+ * The timers of a connection.
+ *
+ * @module
+ */
+
 import type { Connection } from "./connection.ts";
 import type { TcpError } from "./endpoint.ts";
 import { avoidBlackHole } from "./path_mtu.ts";

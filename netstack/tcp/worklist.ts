@@ -1,4 +1,10 @@
 /**
+ * A list that is filled and emptied all the time.
+ *
+ * @module
+ */
+
+/**
  * A list that is filled and emptied all the time, and keeps its storage. (An array whose `length`
  * is set to 0 gives it back: the next push would allocate.)
  */

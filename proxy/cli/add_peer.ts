@@ -117,25 +117,26 @@ export async function addPeer(
   return running !== undefined && !isRunning ? 1 : 0;
 }
 
+/** A gateway as a client sees it. */
+type Site = GatewayConfig & {
+  /** What is proxied. */
+  readonly subnets: readonly Prefix[];
+};
+
 /**
  * What a client has to fit to: flags of the running gateway, and what was set in it, count more than
  * its file.
  */
-function asItRuns(config: GatewayConfig, running: Running | undefined): GatewayConfig {
-  if (running === undefined) return config;
+function asItRuns(config: GatewayConfig, running: Running | undefined): Site {
+  if (running === undefined) return { ...config, subnets: config.proxy?.subnets ?? [] };
   const { fixedPort, mtu, addresses, subnets } = running.stats;
   return {
     ...config,
     ...(fixedPort !== null && { listenPort: fixedPort }),
     mtu,
     addresses: addresses.map(parseInterfaceAddress).filter((each) => each !== undefined),
-    ...(config.proxy && {
-      proxy: {
-        ...config.proxy,
-        subnets: subnets.map(({ prefix }) => parsePrefixValue(prefix))
-          .filter((prefix) => prefix instanceof Prefix),
-      },
-    }),
+    subnets: subnets.map(({ prefix }) => parsePrefixValue(prefix))
+      .filter((prefix) => prefix instanceof Prefix),
   };
 }
 
@@ -221,7 +222,7 @@ function publicEndpoint(given: string | undefined, config: GatewayConfig): strin
   throw new ConfigError([`--endpoint: ${endpoint.message}${hint}`]);
 }
 
-function clientAllowedIps(given: string | undefined, config: GatewayConfig): string[] {
+function clientAllowedIps(given: string | undefined, site: Site): string[] {
   if (given !== undefined) {
     return splitList(given).map((text) => {
       const prefix = parsePrefixValue(text);
@@ -230,8 +231,8 @@ function clientAllowedIps(given: string | undefined, config: GatewayConfig): str
     });
   }
   const all = [
-    ...config.addresses.map(({ address, length }) => new Prefix(address, length)),
-    ...config.proxy?.subnets ?? [],
+    ...site.addresses.map(({ address, length }) => new Prefix(address, length)),
+    ...site.subnets,
   ];
   const isInside = (prefix: Prefix, i: number) =>
     all.some((other, j) =>

@@ -47,9 +47,8 @@ export async function removePeer(
     ? encodeKey(found.publicKey)
     : running?.stats.peers.find(isMeant)?.publicKey;
   if (publicKey === undefined) {
-    const what = decodeKey(target) === undefined ? quote(target) : target;
     throw new ConfigError([
-      `NAME: ${what} is no peer in ${file}, expected a peer's name or public key`,
+      `NAME: ${quote(target)} is no peer in ${file}, expected a peer's name or public key`,
     ]);
   }
   if (found !== undefined) {

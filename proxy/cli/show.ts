@@ -7,37 +7,9 @@
 import { type ControlAnswer, type ControlClient, ControlError } from "../control/client.ts";
 import { encodeKey, publicKeyOf } from "../base64.ts";
 import { findGateway, placesOf, runningGateways, statsOf } from "./gateways.ts";
-import type { ControlledStats } from "../control/handlers.ts";
 import { formatGateway } from "./show_format.ts";
+import type { ShownGateway, ShownPeer } from "./shown.ts";
 import type { Terminal } from "./terminal.ts";
-
-/** What is shown. Plain values; secrets are only told to be there. */
-export interface ShownGateway {
-  readonly name: string;
-  /** Null when there is none. */
-  readonly publicKey: string | null;
-  readonly privateKey: "(hidden)" | null;
-  readonly listenPort: number;
-  readonly fwMark: number;
-  readonly peers: readonly ShownPeer[];
-  /** Null for another program's interface. */
-  readonly gateway: ControlledStats | null;
-}
-
-export interface ShownPeer {
-  readonly publicKey: string;
-  /** Null when there is none, or it is another program's. */
-  readonly name: string | null;
-  readonly presharedKey: "(hidden)" | null;
-  readonly endpoint: string | null;
-  readonly allowedIps: readonly string[];
-  /** Seconds since the Unix epoch, 0 for never. */
-  readonly latestHandshake: number;
-  readonly receivedBytes: number;
-  readonly sentBytes: number;
-  /** Seconds, 0 is off. */
-  readonly persistentKeepalive: number;
-}
 
 /** @returns the exit status. @throws {ControlError} if there is no such gateway. */
 export async function show(

@@ -5,7 +5,7 @@
  */
 
 import type { GatewayStats } from "../gateway/gateway.ts";
-import type { ShownGateway, ShownPeer } from "./show.ts";
+import type { ShownGateway, ShownPeer } from "./shown.ts";
 
 /** @param now Milliseconds since the Unix epoch. */
 export function formatGateway(shown: ShownGateway, now: number): string {

@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { ProxyLimits, ProxyTimeouts, UdpFiltering } from "./config.ts";
+import type { ProxyLimits, ProxyTimeouts } from "./checked.ts";
+import type { UdpFiltering } from "./input.ts";
 
 export const DEFAULT_TIMEOUTS: ProxyTimeouts = {
   tcpDialMs: 5_000,

@@ -5,7 +5,7 @@
  */
 
 import { encodeKey } from "../base64.ts";
-import type { ConfigInput } from "./config.ts";
+import type { ConfigInput } from "./input.ts";
 import { type Key, KEYS, type Section, SECTION_NAMES } from "./keys.ts";
 import type { RawSection } from "./source.ts";
 

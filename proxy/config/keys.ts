@@ -6,7 +6,7 @@
  */
 
 import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, DEFAULT_UDP_FILTERING } from "./defaults.ts";
-import type { InterfaceInput, PeerInput, ProxyInput } from "./config.ts";
+import type { InterfaceInput, PeerInput, ProxyInput } from "./input.ts";
 
 /** The sections, by their name in {@link ConfigInput}. */
 export type Section = "interface" | "peers" | "proxy";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { ConfigInput } from "./config.ts";
+import type { ConfigInput } from "./input.ts";
 import type { ConfigPath } from "./error.ts";
 import { findField, type Key, type Section, SECTION_NAMES } from "./keys.ts";
 

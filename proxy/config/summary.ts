@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { GatewayConfig, ProxyConfig } from "./config.ts";
+import type { GatewayConfig, ProxyConfig } from "./checked.ts";
 import { encodeKey, publicKeyOf } from "../base64.ts";
 
 export function summarize(config: GatewayConfig): string {

@@ -6,7 +6,7 @@
  */
 
 import type * as z from "npm:zod@4.6.7";
-import type { GatewayConfig, MapConfig, PeerConfig, ProxyConfig } from "./config.ts";
+import type { GatewayConfig, MapConfig, PeerConfig, ProxyConfig } from "./checked.ts";
 import type { ConfigPath } from "./error.ts";
 import { findField, KEYS } from "./keys.ts";
 import {

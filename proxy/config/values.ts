@@ -7,7 +7,7 @@
 
 import { IpAddress, Prefix } from "../../netstack/mod.ts";
 import { parseInterfaceAddress, parseIpAddress, parsePrefix } from "../address.ts";
-import type { MapConfig } from "./config.ts";
+import type { MapConfig } from "./checked.ts";
 import { decodeKey, KEY_LENGTH, KEY_TEXT_LENGTH } from "../base64.ts";
 
 /** Why a text is not a value. */

@@ -11,7 +11,7 @@ import type { Flow, FlowCarrier, FlowOwner, FlowProtocol, FlowRequest } from "./
 import { AddressMaps, dialledAs, mapAddress, namesOwnHost } from "./maps.ts";
 import type { AddressMap } from "./maps.ts";
 import type { OwnListeners } from "./own_listeners.ts";
-import { isSafeTarget } from "./safe_targets.ts";
+import { carriedIpv4, isSafeTarget } from "./safe_targets.ts";
 import { Shares } from "./shares.ts";
 import type { FlowTable } from "./table.ts";
 import { getLogger } from "../log/logger.ts";
@@ -44,8 +44,8 @@ export interface AdmissionOptions {
   readonly table: FlowTable;
   /** Whether the protocol is proxied for an address. */
   isProxied(address: IpAddress, protocol: FlowProtocol): boolean;
-  /** Whether a target, not loopback, is an address of this host. In doubt it is. */
-  isOwnAddress(target: IpAddress): boolean;
+  /** Whether a target, not loopback, is an address of this host; undefined if that is not known. */
+  isOwnAddress(target: IpAddress): boolean | undefined;
   readonly listeners: OwnListeners;
   /** The longest `from` first. */
   readonly maps: readonly AddressMap[];
@@ -105,16 +105,24 @@ export class Admission {
     return undefined;
   }
 
-  /** Without limits. @returns what is to be dialled, or why it is refused. */
-  decide({ protocol, destination, destinationPort }: FlowRequest): IpAddress | Refusal {
+  /**
+   * Without limits.
+   *
+   * @param inDoubt Whether a target that cannot be asked about counts as this host's own.
+   * @returns what is to be dialled, or why it is refused.
+   */
+  decide(request: FlowRequest, inDoubt = true): IpAddress | Refusal {
+    const { protocol, destination, destinationPort } = request;
     const { isProxied, isOwnAddress, listeners } = this.#options;
     if (!isProxied(destination, protocol)) return "not-proxied";
     // The place for rules: first match wins, and a rewrite takes the map's place.
     const map = this.#maps.find(destination);
     if (map === undefined && !isSafeTarget(destination)) return "unsafe";
     const target = map === undefined ? dialledAs(destination) : mapAddress(destination, map);
-    const isOwn = (target: IpAddress) => target.isLoopback || isOwnAddress(target);
-    if ((map === undefined || !namesOwnHost(map)) && isOwn(target)) return "own-host";
+    const isOwn = (target: IpAddress) => target.isLoopback || (isOwnAddress(target) ?? inDoubt);
+    if (map === undefined || !namesOwnHost(map)) {
+      if (isOwn(target) || carriedIpv4(target).some(isOwn)) return "own-host";
+    }
     if (listeners.has(protocol, target, destinationPort, isOwn)) return "own-listener";
     return target;
   }
@@ -148,7 +156,8 @@ export class Admission {
   /** Looks at every live flow again: maps, subnets, listeners or limits have changed. */
   review(): number {
     const ended = this.table.review((flow) => {
-      const verdict = this.decide(flow);
+      // Without descriptors, say, nothing can be asked: that ends nobody's connection.
+      const verdict = this.decide(flow, false);
       return typeof verdict !== "string" && verdict.equals(flow.dialled!);
     });
     const { limits } = this.#options.settings;

@@ -16,38 +16,12 @@ import {
 } from "../../netstack/mod.ts";
 import type { TurnSource } from "../engine/engine.ts";
 import { Flow, type FlowEnd, type FlowOwner } from "../flow/flow.ts";
-import type { UdpTargetCounters, UdpTargets, UdpTargetsOptions } from "../target/udp.ts";
+import type { UdpTargets, UdpTargetsOptions } from "../target/udp.ts";
 import type { ForwarderOptions, UdpFiltering } from "./options.ts";
+import { newUdpCounters, type UdpForwarderCounters } from "./udp_counters.ts";
 import { UdpSession, type UdpSessionOwner } from "./udp_session.ts";
 
 const log = getLogger(["wirestack", "udp"]);
-
-/** Totals since the start, by reason. */
-export interface UdpForwarderCounters extends UdpTargetCounters {
-  sessions: number;
-  /** Sessions that ended because nothing went either way. */
-  idle: number;
-  /** The idlest session of the peer with the most, given up for a new one. */
-  evicted: number;
-  /** Ended because they were no longer allowed. */
-  revoked: number;
-  /** Not proxied for UDP, or the policy does not allow the target. */
-  forbidden: number;
-  /** Dropped because the gateway is closing. */
-  closing: number;
-  /** No socket could be opened. */
-  socketErrors: number;
-  datagramsUp: number;
-  bytesUp: number;
-  datagramsDown: number;
-  bytesDown: number;
-  /** From whom the client has not asked. */
-  unasked: number;
-  /** The tunnel had no room for a reply. */
-  noRoom: number;
-  /** What became of a datagram, passed on to the client as ICMP. */
-  reports: number;
-}
 
 export interface UdpForwarderOptions extends ForwarderOptions {
   /** Whether the tunnel takes more replies. */
@@ -64,25 +38,7 @@ const FLOWS_PER_SESSION = 4;
 type UdpVerdict = ReturnType<UdpForwarderHandler["datagram"]>;
 
 export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnSource {
-  readonly counters: UdpForwarderCounters = {
-    sessions: 0,
-    idle: 0,
-    evicted: 0,
-    revoked: 0,
-    forbidden: 0,
-    closing: 0,
-    socketErrors: 0,
-    datagramsUp: 0,
-    bytesUp: 0,
-    datagramsDown: 0,
-    bytesDown: 0,
-    sendErrors: 0,
-    noBuffer: 0,
-    receiveErrors: 0,
-    unasked: 0,
-    noRoom: 0,
-    reports: 0,
-  };
+  readonly counters: UdpForwarderCounters = newUdpCounters();
   readonly #options: UdpForwarderOptions;
   readonly #sessions = new Roster<UdpSession, "rosterIndex">("rosterIndex");
   #sockets: UdpTargets | undefined;

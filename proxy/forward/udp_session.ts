@@ -11,7 +11,7 @@ import { ipAt, portAt } from "../target/address.ts";
 import type { UdpTargetHandler, UdpTargets, UdpTargetSocket } from "../target/udp.ts";
 import type { UdpFiltering } from "./options.ts";
 import { FilterEntry, UdpFilter } from "./udp_filter.ts";
-import type { UdpForwarderCounters } from "./udp_forwarder.ts";
+import type { UdpForwarderCounters } from "./udp_counters.ts";
 
 /** What a session needs of the forwarder it belongs to. */
 export interface UdpSessionOwner {

@@ -15,8 +15,8 @@ import { openUdpTargets } from "./udp_open.ts";
 export interface TargetHost {
   readonly dialer: Dialer;
   openUdp(options: UdpTargetsOptions): UdpTargets;
-  /** Whether an address, not loopback, is one of this host's. In doubt it is. */
-  isOwnAddress(target: IpAddress): boolean;
+  /** Whether an address, not loopback, is one of this host's; undefined if that is not known. */
+  isOwnAddress(target: IpAddress): boolean | undefined;
   close(): void;
 }
 

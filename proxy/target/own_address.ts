@@ -36,8 +36,8 @@ export class OwnAddresses {
     this.#probe = probe;
   }
 
-  /** In doubt it is: what cannot be asked about is not handed out. */
-  isOwn(address: IpAddress): boolean {
+  /** @returns undefined if the system does not say: then nothing new is handed out. */
+  isOwn(address: IpAddress): boolean | undefined {
     const { bytes } = address;
     const key = address.version === 4
       ? bytes[0]! << 24 | bytes[1]! << 16 | bytes[2]! << 8 | bytes[3]!
@@ -46,7 +46,7 @@ export class OwnAddresses {
     const now = this.#now();
     if (known !== undefined && now < known.until) return known.isOwn;
     const isOwn = this.#ask(address);
-    if (isOwn === undefined) return true;
+    if (isOwn === undefined) return undefined;
     if (this.#known.size >= MAX_KNOWN) this.#known.clear();
     this.#known.set(key, { isOwn, until: now + VALID_MS });
     return isOwn;

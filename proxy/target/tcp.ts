@@ -50,6 +50,7 @@ class SocketStream implements ByteStream, Dial {
   readonly #socket: Socket;
   /** Until the dial is over. */
   #dialling: DialHandler | undefined;
+  readonly #onFailed: ((code: string | undefined) => void) | undefined;
   #isConnected = false;
   #isBroken = false;
   #isWriting = false;
@@ -67,6 +68,7 @@ class SocketStream implements ByteStream, Dial {
     readBuffer: () => Uint8Array,
   ) {
     this.#dialling = handler;
+    this.#onFailed = onFailed;
     // `onread` is in Node's documentation but not in the type.
     const options = {
       host: address.toString(),
@@ -81,30 +83,36 @@ class SocketStream implements ByteStream, Dial {
           this.handler?.data(this, buffer, 0, length, false) ?? false,
       },
     };
-    const socket = connect(options);
+    const socket: OwnedSocket = connect(options);
     this.#socket = socket;
-    socket.once("connect", () => {
-      this.#isConnected = true;
-      const dialling = this.#dialling;
-      this.#dialling = undefined;
-      dialling?.connected(this);
-    });
-    socket.once("end", () => this.handler?.ended(this));
-    socket.on("error", (error: Error & { code?: string }) => {
-      if (this.#isConnected) {
-        this.#isBroken = true; // "close" follows
-        return;
-      }
-      onFailed?.(error.code);
-      const dialling = this.#dialling;
-      this.#dialling = undefined;
-      dialling?.dialFailed(dialErrorOf(error.code));
-    });
-    socket.once("close", () => {
-      const last = this.handler;
-      this.handler = undefined;
-      last?.closed(this, this.#isBroken ? "reset" : undefined);
-    });
+    socket[STREAM] = this;
+    // `on`, with functions that all sockets share: `once` makes two objects for each of them.
+    socket.on("connect", onConnect).on("end", onEnd).on("error", onError).on("close", onClose);
+  }
+
+  /** For the listeners. */
+  onConnect(): void {
+    this.#isConnected = true;
+    const dialling = this.#dialling;
+    this.#dialling = undefined;
+    dialling?.connected(this);
+  }
+
+  onError(code: string | undefined): void {
+    if (this.#isConnected) {
+      this.#isBroken = true; // "close" follows
+      return;
+    }
+    this.#onFailed?.(code);
+    const dialling = this.#dialling;
+    this.#dialling = undefined;
+    dialling?.dialFailed(dialErrorOf(code));
+  }
+
+  onClose(): void {
+    const last = this.handler;
+    this.handler = undefined;
+    last?.closed(this, this.#isBroken ? "reset" : undefined);
   }
 
   write(buffer: Uint8Array, offset: number, length: number, isLent: boolean): boolean {
@@ -139,4 +147,24 @@ class SocketStream implements ByteStream, Dial {
     if (this.#isConnected) this.reset();
     else this.#socket.destroy();
   }
+}
+
+const STREAM = Symbol("stream");
+type OwnedSocket = Socket & { [STREAM]?: SocketStream };
+
+function onConnect(this: OwnedSocket): void {
+  this[STREAM]!.onConnect();
+}
+
+function onEnd(this: OwnedSocket): void {
+  const stream = this[STREAM]!;
+  stream.handler?.ended(stream);
+}
+
+function onError(this: OwnedSocket, { code }: Error & { code?: string }): void {
+  this[STREAM]!.onError(code);
+}
+
+function onClose(this: OwnedSocket): void {
+  this[STREAM]!.onClose();
 }

@@ -43,16 +43,18 @@ async function swamp(): Promise<unknown> {
     }).then((conn) => conn.close(), () => {}));
   await new Promise((resolve) => setTimeout(resolve, 1000)); // until the SYNs have left
   const ms: number[] = [];
+  let connected = 0;
   for (let i = 0; i < 5; i++) {
     const start = performance.now();
     const signal = AbortSignal.timeout(2000);
     const conn = await Deno.connect({ ...target, signal }).catch(() => undefined);
+    if (conn !== undefined) connected++;
     conn?.close();
-    ms.push(conn === undefined ? Infinity : performance.now() - start);
+    ms.push(performance.now() - start);
   }
   giveUp.abort();
   await Promise.all(lost);
-  return { connected: ms.filter(isFinite).length, slowestMs: Math.max(...ms) };
+  return { connected, ms };
 }
 
 /** `[LIMIT-MS]`: how a connection attempt ends, and after how long. */

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { isAlone } from "../alone.ts";
 import { type Output, output, Process, type ProcessOptions, run } from "./process.ts";
 
 /** Debian's programs that the lab itself cannot do without. */
@@ -28,7 +29,7 @@ export function labTest(
     async fn(t) {
       // Labs make much that has names and needs time: one after the other, whatever runs beside them.
       using turn = await Deno.open(new URL(import.meta.url));
-      await turn.lock(true);
+      if (!isAlone()) await turn.lock(true); // else it is its parent's turn
       started.length = 0;
       try {
         await fn(t);

@@ -1,3 +1,4 @@
+import { alone } from "../alone.ts";
 import assert from "node:assert/strict";
 import { TunDevice } from "../../ffi/mod.ts";
 import { eventually, type Host, Lab, labTest } from "../e2e/lab.ts";
@@ -53,7 +54,10 @@ labTest("a TUN device carries pings of every size, IPv4 and IPv6, both ways", as
   for (const [target, headers] of [["192.0.2.2", 28], ["2001:db8::2", 48]] as const) {
     for (const size of [0, 1, 56, 1472, 9000 - headers]) {
       const ping = ["ping", "-c", "3", "-i", "0.01", "-w", "10", "-s", String(size), target];
-      assert.match(await host.output(ping), /3 received/, `${size} bytes to ${target}`);
+      const said = await host.output(ping);
+      // Until it has three it sends on, and may get more before it looks.
+      const received = Number(/ (\d+) received/.exec(said)?.[1]);
+      assert.ok(received >= 3, `${size} bytes to ${target}: ${said}`);
     }
   }
   assert.equal(tun.rejected, 0);
@@ -138,15 +142,19 @@ labTest("a name that is taken, too long or not allowed is refused with the reaso
 
 labTest(
   "a hundred devices leave no file descriptor and no interface",
-  async () => {
-    const descriptors = () => [...Deno.readDirSync("/proc/self/fd")].length;
-    const before = descriptors();
-    const devices = Array.from({ length: 100 }, () => TunDevice.open(NAME));
-    assert.equal(new Set(devices.map(({ name }) => name)).size, 100);
-    await Promise.all(devices.map((tun) => tun.close()));
-    for (let i = 0; i < 10; i++) assert.throws(() => TunDevice.open("a/b"));
-    await eventually("all descriptors closed", () => descriptors() <= before);
-    const links = await output(["ip", "-o", "link"]);
-    for (const { name } of devices) assert.ok(!links.includes(` ${name}:`), name);
-  },
+  (t) =>
+    alone(t, async () => {
+      const descriptors = () => [...Deno.readDirSync("/proc/self/fd")].length;
+      const before = descriptors();
+      const devices = Array.from({ length: 100 }, () => TunDevice.open(NAME));
+      assert.equal(new Set(devices.map(({ name }) => name)).size, 100);
+      await Promise.all(devices.map((tun) => tun.close()));
+      for (let i = 0; i < 10; i++) assert.throws(() => TunDevice.open("a/b"));
+      await eventually("all descriptors closed", () => descriptors() <= before);
+      // The kernel takes an interface out of its lists a while after its descriptor is closed.
+      await eventually("all interfaces gone", async () => {
+        const links = await output(["ip", "-o", "link"]);
+        return devices.every(({ name }) => !links.includes(` ${name}:`));
+      });
+    }),
 );

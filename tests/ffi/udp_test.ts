@@ -1,3 +1,4 @@
+import { alone } from "../alone.ts";
 import assert from "node:assert/strict";
 import {
   type Destination,
@@ -13,7 +14,7 @@ import {
 import { eventually, type Host, Lab, labTest } from "../e2e/lab.ts";
 import { pattern } from "../proxy/pair.ts";
 
-function linuxTest(name: string, fn: () => void | Promise<void>): void {
+function linuxTest(name: string, fn: (t: Deno.TestContext) => void | Promise<void>): void {
   Deno.test({ name, ignore: Deno.build.os !== "linux", fn });
 }
 
@@ -542,31 +543,35 @@ linuxTest("the kernel's buffers are larger than Deno leaves them, or as small as
   assert.ok(small.socket.sendBuffer < usual.socket.sendBuffer);
 });
 
-linuxTest("a hundred sockets leave no file descriptor, and each finds its own", async () => {
-  const descriptors = () => [...Deno.readDirSync("/proc/self/fd")].length;
-  const before = descriptors();
-  const sides = Array.from({ length: 100 }, () => new Side("127.0.0.1"));
-  assert.equal(new Set(sides.map(({ socket }) => socket.fd)).size, 100);
-  const waits = sides.map(({ libc, socket }) => new UdpWait(libc, socket));
-  assert.equal(waits.filter((wait) => wait.isOnThread).length, 0);
-  const waited = waits.slice(50).map((wait) => wait.wait()); // half of them do, when they are closed
-  for (const side of sides) side.socket.close();
-  for (const wait of waits) wait.close();
-  await Promise.all(waited);
-  for (const side of sides) side[Symbol.dispose]();
-  const taken = Deno.listenDatagram({ transport: "udp", hostname: "127.0.0.1", port: 0 });
-  const libc = openUdpLibc();
-  const { port } = taken.addr as Deno.NetAddr;
-  for (let i = 0; i < 10; i++) {
-    assert.throws(
-      () => new UdpSocket(libc, { hostname: "127.0.0.1", port }),
-      Deno.errors.AddrInUse,
-    );
-  }
-  libc.close();
-  taken.close();
-  await eventually("all descriptors closed", () => descriptors() <= before);
-});
+linuxTest(
+  "a hundred sockets leave no file descriptor, and each finds its own",
+  (t) =>
+    alone(t, async () => {
+      const descriptors = () => [...Deno.readDirSync("/proc/self/fd")].length;
+      const before = descriptors();
+      const sides = Array.from({ length: 100 }, () => new Side("127.0.0.1"));
+      assert.equal(new Set(sides.map(({ socket }) => socket.fd)).size, 100);
+      const waits = sides.map(({ libc, socket }) => new UdpWait(libc, socket));
+      assert.equal(waits.filter((wait) => wait.isOnThread).length, 0);
+      const waited = waits.slice(50).map((wait) => wait.wait()); // half of them do, when they are closed
+      for (const side of sides) side.socket.close();
+      for (const wait of waits) wait.close();
+      await Promise.all(waited);
+      for (const side of sides) side[Symbol.dispose]();
+      const taken = Deno.listenDatagram({ transport: "udp", hostname: "127.0.0.1", port: 0 });
+      const libc = openUdpLibc();
+      const { port } = taken.addr as Deno.NetAddr;
+      for (let i = 0; i < 10; i++) {
+        assert.throws(
+          () => new UdpSocket(libc, { hostname: "127.0.0.1", port }),
+          Deno.errors.AddrInUse,
+        );
+      }
+      libc.close();
+      taken.close();
+      await eventually("all descriptors closed", () => descriptors() <= before);
+    }),
+);
 
 linuxTest(
   "one address family's socket is not taken for that of the other with the same port",

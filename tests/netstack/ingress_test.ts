@@ -64,6 +64,48 @@ Deno.test("TCP: a listener's connection knows who opened it, by SYN and by SYN c
   }
 });
 
+Deno.test("TCP: half-open requests are shared by who sent the SYN", () => {
+  const host = new Host({}, { tcp: { maxHalfOpen: 10, maxHalfOpenPerSource: 10 } });
+  const proxy = host.addProxyNic("10.50.0.0/16");
+  const asked: unknown[] = [];
+  const aborted: number[] = [];
+  host.stack.tcp.setForwarder(proxy, {
+    request: (request) => {
+      asked.push(request.from);
+      request.onAborted = () => aborted.push(request.clientPort);
+    },
+  });
+  const syn = (from: unknown, source: string, port: number) => {
+    receiveFrom(host, from, tcpSyn(source, port, "10.50.0.1", 80));
+    host.sim.runFor(1);
+  };
+  const { counters } = host.stack;
+  // Alone somebody may have all, and no more.
+  for (let port = 1; port <= 12; port++) syn(ALICE, "10.9.0.2", port);
+  assert.deepEqual([asked.length, counters.tcp.halfOpenFull], [10, 2]);
+  // Another one gets half of them, the oldest first.
+  for (let port = 1; port <= 8; port++) syn(BOB, "10.9.0.3", port);
+  assert.equal(asked.filter((from) => from === BOB).length, 5);
+  assert.deepEqual(aborted, [1, 2, 3, 4, 5]);
+  assert.deepEqual([counters.tcp.halfOpenEvicted, counters.tcp.halfOpenFull], [5, 5]);
+  assert.equal(host.stack.resources().tcpHalfOpen, 10);
+  // And what is above its share gets nothing back from who is at it.
+  syn(ALICE, "10.9.0.2", 20);
+  assert.equal(asked.length, 15);
+});
+
+Deno.test("TCP: half-open connections of a listener are shared by who sent the SYN", () => {
+  const host = new Host({}, { tcp: { maxHalfOpen: 4, synCookies: false } });
+  host.stack.tcp.listen({ port: 7 }, { accepted: () => {} });
+  for (let port = 1; port <= 6; port++) {
+    receiveFrom(host, ALICE, tcpSyn("10.9.0.2", port, "10.9.0.1", 7));
+  }
+  assert.equal(host.stack.tcp.connectionCount, 4);
+  const [synAck] = receiveFrom(host, BOB, tcpSyn("10.9.0.3", 1, "10.9.0.1", 7));
+  assert.equal(synAck!.destination, "10.9.0.3");
+  assert.equal(host.stack.tcp.connectionCount, 4);
+});
+
 Deno.test("TCP: a connection of our own comes from nobody", () => {
   const host = new Host();
   const endpoint = host.stack.tcp.connect({ remote: ip("10.9.0.2"), remotePort: 80 }, 0);

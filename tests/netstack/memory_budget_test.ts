@@ -229,6 +229,39 @@ Deno.test("what others hold counts too, and what ended with data unread gives wa
   assert.deepEqual(scene.episodes.map(({ isOver }) => isOver), [false, true]);
 });
 
+Deno.test("what an application holds for a connection counts until it is over", () => {
+  const scene = new Scene(4 * MIB, () => {});
+  const { memory } = scene.server;
+  const { endpoint } = scene.connect("10.0.0.2", false);
+  scene.sim.runFor(100);
+  const [accepted] = scene.accepted;
+  accepted!.hold(100_000);
+  accepted!.hold(60_000);
+  assert.equal(memory.used, 60_000);
+  assert.equal(accepted!.info().bufferBytes, 60_000);
+  scene.charged = 60_000;
+  endpoint.abort();
+  scene.sim.runFor(100);
+  assert.equal(memory.used, 0);
+  accepted!.hold(50_000);
+  assert.equal(memory.used, 0, "nobody would give it back");
+});
+
+Deno.test("the total may change, and pressure with it", () => {
+  const told: boolean[] = [];
+  const memory = new MemoryBudget({
+    total: MIB,
+    onEpisode: ({ isOver }) => told.push(isOver),
+  });
+  memory.charge("alice", 0.5 * MIB);
+  memory.resize(0.5 * MIB);
+  assert.ok(memory.isPressed);
+  memory.resize(2 * MIB);
+  assert.ok(!memory.isPressed);
+  assert.deepEqual(told, [false, true]);
+  assert.throws(() => memory.resize(0), RangeError);
+});
+
 Deno.test("a budget is a positive number of bytes", () => {
   for (const total of [0, -1, NaN]) assert.throws(() => new MemoryBudget({ total }), RangeError);
 });

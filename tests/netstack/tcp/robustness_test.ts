@@ -67,8 +67,9 @@ Deno.test("SYN with FIN opens nothing, and nothing about it is answered", () => 
   passive.in("S 0 mss 1460");
   passive.out("S. 0 ack 1");
   passive.in("SF 0 mss 1460");
+  passive.in("SF 5 mss 1460");
   passive.quiet();
-  assert.equal(passive.tcp.counters.badFlags, 1);
+  assert.equal(passive.tcp.counters.badFlags, 2);
   passive.in(". 1 ack 1");
   assert.equal(passive.endpoint!.state, "established");
 
@@ -80,7 +81,7 @@ Deno.test("SYN with FIN opens nothing, and nothing about it is answered", () => 
   passive.out(". 2 ack 2");
   passive.in("SF 1000 mss 1460");
   passive.quiet();
-  assert.deepEqual([passive.tcp.timeWaitCount, passive.tcp.counters.badFlags], [1, 2]);
+  assert.deepEqual([passive.tcp.timeWaitCount, passive.tcp.counters.badFlags], [1, 3]);
 });
 
 Deno.test("challenge ACKs are limited to a number that changes (RFC 5961 §10, CVE-2016-5696)", () => {

@@ -118,6 +118,8 @@ Deno.test("a client fits to the gateway that runs, whose flags count more than i
     undefined,
     Deno.realPathSync(folder.file),
   );
+  // In its file it is no proxy at all.
+  Deno.writeTextFileSync(folder.file, FILE.replace(/\[Proxy\][^]*/, ""));
   lab.next = text.replace("51899", `${lab.gateway.port}`);
   await lab.ask("wirestack_reload=1\n\n");
   const { out } = await folder.addPeer(["tv", "--endpoint", "a.example"], lab.directory);
@@ -166,6 +168,9 @@ Deno.test("remove-peer takes a peer out of the file and of the running gateway, 
     `removed ${other} from the running gateway lab\n`,
   ]);
   assert.deepEqual(names(), ["phone"]);
+  // It may have been a private key.
+  const gone = await folder.run("remove-peer", [other], lab.directory);
+  assert.match(gone.error, /^NAME: the value \(withheld: it looks like a key\) is no peer in /);
   const missing = await folder.run("remove-peer", ["tv"], lab.directory);
   assert.equal(missing.status, 2);
   assert.equal(

@@ -37,6 +37,11 @@ Deno.test("this host's own addresses are refused, unless a map names one alone",
   assert.equal(verdict(subject, "192.0.2.7"), "own-host");
   assert.equal(verdict(subject, "2001:db8::7"), "own-host");
   assert.equal(verdict(subject, "192.0.2.8"), "192.0.2.8");
+  // As a translator or tunnel on the way would lead back to it.
+  for (const carrier of ["64:ff9b::c000:207", "2002:c000:207::1", "64:ff9b:1::c000:207"]) {
+    assert.equal(verdict(subject, carrier), "own-host", carrier);
+  }
+  assert.equal(verdict(subject, "64:ff9b::c000:208"), "64:ff9b::c000:208");
   assert.equal(verdict(subject, "10.50.0.1"), "192.0.2.7");
   assert.equal(verdict(subject, "fd50::1"), "2001:db8::7");
   assert.equal(verdict(subject, "10.60.0.7"), "own-host");
@@ -162,6 +167,19 @@ Deno.test("after a change every live flow is looked at again, and one that is no
   assert.equal(subject.review(), 1);
   assert.deepEqual([...subject.table.flows()], []);
   assert.equal(subject.connections.total, 0);
+});
+
+Deno.test("while nobody can say whose an address is, nothing new is dialled there and what lives goes on", () => {
+  let isOwn: boolean | undefined = false;
+  const subject = admission({ isOwnAddress: () => isOwn });
+  const lives = flow("udp", "192.168.1.1");
+  assert.equal(subject.admit(lives, 0), undefined);
+  new Carrier(subject, lives);
+  isOwn = undefined;
+  assert.equal(verdict(subject, "192.168.1.1"), "own-host");
+  assert.equal(subject.review(), 0);
+  isOwn = true; // the address has come to this host
+  assert.equal(subject.review(), 1);
 });
 
 Deno.test("a flow's id is 32 hex digits, and no other flow's", () => {

@@ -190,5 +190,6 @@ Deno.test("connections that are over leave nothing for a full collection of garb
   const connections = 10_000;
   const bytes = await survivors(() => run(500), () => run(connections));
   assert.equal(tcp.counters.resetByClient, connections + 500 - 20);
-  assert.ok(bytes < 500 * connections, `${Math.round(bytes / connections)} bytes a connection`);
+  // Some 400, and 120 more beside other tests; one that is kept holds 8,000.
+  assert.ok(bytes < 1000 * connections, `${Math.round(bytes / connections)} bytes a connection`);
 });

@@ -1,3 +1,4 @@
+import { alone } from "../../alone.ts";
 import assert from "node:assert/strict";
 import { openUdpLibc, SendBatch, UdpSocket } from "../../../ffi/mod.ts";
 import type { UdpFiltering } from "../../../proxy/config/config.ts";
@@ -286,11 +287,11 @@ for (const protocols of ["tcp", "udp"] as const) {
 function gatewayTest(
   name: string,
   kinds: readonly boolean[],
-  use: (ffi: boolean) => Promise<void>,
+  use: (ffi: boolean, t: Deno.TestContext) => Promise<void>,
 ) {
   for (const ffi of kinds) {
     if (ffi && Deno.build.os !== "linux") continue;
-    Deno.test(`${ffi ? "with" : "without"} FFI, ${name}`, () => use(ffi));
+    Deno.test(`${ffi ? "with" : "without"} FFI, ${name}`, (t) => use(ffi, t));
   }
 }
 
@@ -362,26 +363,27 @@ for (
 gatewayTest(
   "many sessions work side by side, and leave nothing behind",
   [false, true],
-  async (ffi) => {
-    const descriptors = () => [...Deno.readDirSync("/proc/self/fd")].length;
-    const before = Deno.build.os === "linux" ? descriptors() : 0;
-    {
-      await using pair = await startPair({ gateway: { ffi } });
-      await using server = echo("127.0.0.1");
-      const sockets = Array.from({ length: 300 }, () => pair.client.listenDatagram());
-      for (let start = 0; start < sockets.length; start += 50) {
-        const some = sockets.slice(start, start + 50);
-        await Promise.all(some.map(async (socket, i) => {
-          await socket.send(pattern(50, start + i + 1), to(SITE, server.port));
-          assert.deepEqual((await socket.receive())[0], pattern(50, start + i + 1));
-        }));
+  (ffi, t) =>
+    alone(t, async () => {
+      const descriptors = () => [...Deno.readDirSync("/proc/self/fd")].length;
+      const before = Deno.build.os === "linux" ? descriptors() : 0;
+      {
+        await using pair = await startPair({ gateway: { ffi } });
+        await using server = echo("127.0.0.1");
+        const sockets = Array.from({ length: 300 }, () => pair.client.listenDatagram());
+        for (let start = 0; start < sockets.length; start += 50) {
+          const some = sockets.slice(start, start + 50);
+          await Promise.all(some.map(async (socket, i) => {
+            await socket.send(pattern(50, start + i + 1), to(SITE, server.port));
+            assert.deepEqual((await socket.receive())[0], pattern(50, start + i + 1));
+          }));
+        }
+        assert.equal(pair.gateway.stats().resources.udpSessions, 300);
+        // What is on its way when everything ends.
+        for (const socket of sockets) await socket.send(pattern(60), to(SITE, server.port));
+        await pair.gateway.close();
+        for (const socket of sockets) socket.close();
       }
-      assert.equal(pair.gateway.stats().resources.udpSessions, 300);
-      // What is on its way when everything ends.
-      for (const socket of sockets) await socket.send(pattern(60), to(SITE, server.port));
-      await pair.gateway.close();
-      for (const socket of sockets) socket.close();
-    }
-    if (Deno.build.os === "linux") await until(() => descriptors() <= before, "all are closed");
-  },
+      if (Deno.build.os === "linux") await until(() => descriptors() <= before, "all are closed");
+    }),
 );

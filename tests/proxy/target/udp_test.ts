@@ -1,5 +1,6 @@
+import { alone } from "../../alone.ts";
 import assert from "node:assert/strict";
-import { Errno } from "../../../ffi/mod.ts";
+import { Errno, udpUnavailable } from "../../../ffi/mod.ts";
 import type { IcmpErrorKind, IpVersion } from "../../../netstack/mod.ts";
 import { parseIpAddress } from "../../../proxy/address.ts";
 import { TargetAddress } from "../../../proxy/target/address.ts";
@@ -132,14 +133,14 @@ function descriptors(): number {
   return [...Deno.readDirSync("/proc/self/fd")].length;
 }
 
-type Use = (turns: Turns) => Promise<void>;
+type Use = (turns: Turns, t: Deno.TestContext) => Promise<void>;
 
 function socketTest(name: string, use: Use, kinds: readonly boolean[] = [false, true]): void {
   for (const ffi of kinds) {
     if (ffi && Deno.build.os !== "linux") continue;
-    Deno.test(`over ${ffi ? "FFI" : "Deno's sockets"}, ${name}`, async () => {
+    Deno.test(`over ${ffi ? "FFI" : "Deno's sockets"}, ${name}`, async (t) => {
       await using turns = new Turns(ffi);
-      await use(turns);
+      await use(turns, t);
     });
   }
 }
@@ -181,26 +182,33 @@ socketTest("two targets in turn get each its own", async (turns) => {
   }
 });
 
-socketTest("many sockets each get their own answers, and leave no descriptor", async (turns) => {
-  const before = descriptors();
-  {
-    await using peer = echo();
-    const sides = Array.from({ length: 500 }, () => turns.open());
-    for (let round = 0; round < 3; round++) {
-      // A few at a time, or the echo's own queue overflows.
-      for (let start = 0; start < sides.length; start += 50) {
-        const some = sides.slice(start, start + 50);
-        some.forEach((side, i) => side.send(peer.address, numbered(round * 500 + start + i)));
-        await until(() => some.every(({ received }) => received.length > round), "an answer each");
+socketTest(
+  "many sockets each get their own answers, and leave no descriptor",
+  (turns, t) =>
+    alone(t, async () => {
+      const before = descriptors();
+      {
+        await using peer = echo();
+        const sides = Array.from({ length: 500 }, () => turns.open());
+        for (let round = 0; round < 3; round++) {
+          // A few at a time, or the echo's own queue overflows.
+          for (let start = 0; start < sides.length; start += 50) {
+            const some = sides.slice(start, start + 50);
+            some.forEach((side, i) => side.send(peer.address, numbered(round * 500 + start + i)));
+            await until(
+              () => some.every(({ received }) => received.length > round),
+              "an answer each",
+            );
+          }
+        }
+        sides.forEach(({ received }, i) => {
+          assert.deepEqual(received.map(numberOf), [i, 500 + i, 1000 + i]);
+        });
+        for (const side of sides) side.close();
       }
-    }
-    sides.forEach(({ received }, i) => {
-      assert.deepEqual(received.map(numberOf), [i, 500 + i, 1000 + i]);
-    });
-    for (const side of sides) side.close();
-  }
-  await until(() => descriptors() <= before, "every descriptor is closed");
-});
+      await until(() => descriptors() <= before, "every descriptor is closed");
+    }),
+);
 
 socketTest(
   "what was sent before a socket closed still leaves; nothing comes after",
@@ -337,4 +345,45 @@ Deno.test("why a datagram was not sent is said as ICMP says it", () => {
     "prohibited",
     undefined,
   ]);
+});
+
+Deno.test({
+  name:
+    "over FFI, whatever fails while everything is opened leaves no descriptor and no thread behind",
+  ignore: udpUnavailable() !== undefined,
+  fn() {
+    const options = {
+      counters: { sendErrors: 0, noBuffer: 0, receiveErrors: 0 },
+      now: () => 0,
+      wake() {},
+      hasRoom: () => true,
+    };
+    // What the watch waits on. Libraries are mapped, and have no descriptor.
+    const polls = () =>
+      [...Deno.readDirSync("/proc/self/fd")].filter(({ name }) => {
+        try {
+          return Deno.readLinkSync(`/proc/self/fd/${name}`) === "anon_inode:[eventfd]";
+        } catch {
+          return false; // the one that reads the folder
+        }
+      }).length;
+    const before = polls();
+    const { dlopen } = Deno;
+    let failures = 0;
+    try {
+      for (let fails = 1; fails <= 4; fails++) {
+        let calls = 0;
+        Deno.dlopen = ((...args: Parameters<typeof dlopen>) => {
+          if (++calls === fails) throw new Error("no library");
+          return dlopen(...args);
+        }) as typeof dlopen;
+        assert.throws(() => openUdpTargets(options, true), /no library/);
+        failures++;
+        assert.equal(polls(), before, `after the failure of library ${fails}`);
+      }
+    } finally {
+      Deno.dlopen = dlopen;
+    }
+    assert.equal(failures, 4);
+  },
 });

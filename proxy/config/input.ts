@@ -1,0 +1,128 @@
+/**
+ * The configuration as people write it, in an object; a file's sections and keys are the same.
+ * `docs/configuration.md` has every key.
+ *
+ * @module
+ */
+
+import type { KeyInput } from "../base64.ts";
+
+/** Several values: an array, or one text with commas between them. */
+export type ListInput = string | readonly string[];
+
+/**
+ * A configuration as an embedder writes it. Names and meanings are those of the file, so every
+ * number may also be text.
+ *
+ * @example
+ * ```ts ignore
+ * const input: ConfigInput = {
+ *   interface: { privateKey, address: ["10.9.0.1/24", "fd09::1/64"], listenPort: 51820 },
+ *   peers: [{ publicKey, allowedIps: ["10.9.0.2/32"] }],
+ *   proxy: { subnets: ["10.50.0.0/16"], map: ["10.50.0.1/32 -> 127.0.0.1/32"] },
+ * };
+ * ```
+ */
+export interface ConfigInput {
+  /** This end of the tunnel. */
+  interface: InterfaceInput;
+  /** The other ends. */
+  peers?: readonly PeerInput[];
+  /** What peers reach through this process. Missing: nothing. */
+  proxy?: ProxyInput;
+}
+
+/** This end of the tunnel, as `[Interface]` of a file. */
+export interface InterfaceInput {
+  /** As {@link generatePrivateKey} or `wg genkey` makes it. */
+  privateKey: KeyInput;
+  /** This end's own, with the length of the network each is in: `10.9.0.1/24`. */
+  address?: ListInput;
+  /** UDP. Missing or 0: any free one. */
+  listenPort?: number | string;
+  /** The address of this host to listen on. Every one, IPv4 and IPv6, when missing. */
+  listenAddress?: string;
+  /** Bytes. Default 1420. */
+  mtu?: number | string;
+  /** Seconds, at most 120. */
+  rekeyAfter?: number | string;
+  /** Whether peers reach each other through this gateway; false by default. */
+  peerToPeer?: boolean | string;
+  /** Of the command line's gateway. A program has no control socket. */
+  controlDir?: string;
+  /** Of wg-quick: read, and without effect, as all that follow but {@link fwMark}. */
+  dns?: ListInput;
+  /** Of wg-quick, without effect. */
+  table?: string;
+  /** Of what WireGuard sends, for the system's routing rules: a number, or `"off"`. Needs FFI. */
+  fwMark?: number | string;
+  /** Of wg-quick, without effect. */
+  preUp?: ListInput;
+  /** Of wg-quick, without effect. */
+  postUp?: ListInput;
+  /** Of wg-quick, without effect. */
+  preDown?: ListInput;
+  /** Of wg-quick, without effect. */
+  postDown?: ListInput;
+  /** Of wg-quick, without effect. */
+  saveConfig?: boolean | string;
+  /** Of WireGuard's apps, without effect. */
+  includedApplications?: ListInput;
+  /** Of WireGuard's apps, without effect. */
+  excludedApplications?: ListInput;
+}
+
+/** Another end, as `[Peer]` of a file. */
+export interface PeerInput {
+  /** As {@link publicKeyOf} or `wg pubkey` makes it. */
+  publicKey: KeyInput;
+  /** What to call the peer: 1 to 64 of `a-z A-Z 0-9 . _ @ -` and blanks inside. No two are alike. */
+  name?: string;
+  /** The same at both ends, if any: {@link generatePresharedKey}. */
+  presharedKey?: KeyInput;
+  /** What is sent to the peer, and from where it may send: `10.9.0.2/32`. */
+  allowedIps?: ListInput;
+  /** `HOST:PORT` or `[IPV6]:PORT`. */
+  endpoint?: string;
+  /** Seconds, or `"off"`. */
+  persistentKeepalive?: number | string;
+}
+
+/** Durations are seconds. */
+export interface ProxyInput {
+  /** What peers reach: `10.50.0.0/16`. */
+  subnets?: ListInput;
+  /** `tcp`, `udp`. Missing: both. */
+  protocols?: ListInput;
+  /** Which addresses are dialled at others: `10.50.0.1/32 -> 127.0.0.1/32`. */
+  map?: ListInput;
+  /** `nic1`: the forwarders answer on the tunnel's own interface. Default `nic2`. */
+  interface?: "nic1" | "nic2";
+  /** For a target to answer. Default 5. */
+  tcpDialTimeout?: number | string;
+  /** For the other side to close, when one has and nothing moves. Default 60. */
+  tcpHalfCloseTimeout?: number | string;
+  /** Silence before a client is probed. Default 60. */
+  tcpKeepaliveIdle?: number | string;
+  /** Between probes. Default 30. */
+  tcpKeepaliveInterval?: number | string;
+  /** Unanswered probes that end a connection. Default 9. */
+  tcpKeepaliveCount?: number | string;
+  /** After which a UDP session ends. Default 60. */
+  udpIdleTimeout?: number | string;
+  /** The same towards port 53. Default 30. */
+  udpDnsIdleTimeout?: number | string;
+  /** Who may answer: anybody, an address that was asked, or only its port. Default `address`. */
+  udpFiltering?: UdpFiltering;
+  /** Connections being made to targets at once. Default 2048. */
+  maxDials?: number | string;
+  /** Connections to targets at once. Default 16384. */
+  maxTcpConnections?: number | string;
+  /** UDP sessions at once. Default 4096. */
+  maxUdpSessions?: number | string;
+  /** Bytes, or with `k`, `M` or `G`: of all connections' buffers. Default: a quarter of the memory. */
+  maxBufferMemory?: number | string;
+}
+
+/** RFC 4787 §5, there called endpoint-independent, address-dependent, address-and-port-dependent. */
+export type UdpFiltering = "endpoint" | "address" | "address-port";

@@ -1,0 +1,56 @@
+/**
+ * What the UDP forwarder and its sessions count.
+ *
+ * @module
+ */
+
+import type { UdpTargetCounters } from "../target/udp.ts";
+
+/** Totals since the start, by reason. */
+export interface UdpForwarderCounters extends UdpTargetCounters {
+  sessions: number;
+  /** Sessions that ended because nothing went either way. */
+  idle: number;
+  /** The idlest session of the peer with the most, given up for a new one. */
+  evicted: number;
+  /** Ended because they were no longer allowed. */
+  revoked: number;
+  /** Not proxied for UDP, or the policy does not allow the target. */
+  forbidden: number;
+  /** Dropped because the gateway is closing. */
+  closing: number;
+  /** No socket could be opened. */
+  socketErrors: number;
+  datagramsUp: number;
+  bytesUp: number;
+  datagramsDown: number;
+  bytesDown: number;
+  /** From whom the client has not asked. */
+  unasked: number;
+  /** The tunnel had no room for a reply. */
+  noRoom: number;
+  /** What became of a datagram, passed on to the client as ICMP. */
+  reports: number;
+}
+
+export function newUdpCounters(): UdpForwarderCounters {
+  return {
+    sessions: 0,
+    idle: 0,
+    evicted: 0,
+    revoked: 0,
+    forbidden: 0,
+    closing: 0,
+    socketErrors: 0,
+    datagramsUp: 0,
+    bytesUp: 0,
+    datagramsDown: 0,
+    bytesDown: 0,
+    sendErrors: 0,
+    noBuffer: 0,
+    receiveErrors: 0,
+    unasked: 0,
+    noRoom: 0,
+    reports: 0,
+  };
+}
