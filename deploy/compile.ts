@@ -7,8 +7,8 @@
  * @module
  */
 
-import { chmod, mkdir, open, readFile, rename, rm } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { chmod, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { pack, USER_FOLDERS } from "./pack.ts";
@@ -123,17 +123,30 @@ async function compile(
   output: string,
   target: string | undefined,
 ): Promise<{ success: boolean; noRuntime?: string }> {
-  const { success, errors } = await deno([
-    "compile",
-    "--quiet",
-    "--no-check",
-    ...permissions(),
-    ...(target === undefined ? [] : ["--target", target]),
-    "--output",
-    output,
-    entry,
-  ]);
-  if (success) return { success };
+  // Beside it: deno overwrites nothing but what it has made, and what runs is not to be written to.
+  // The name stays, to which it may add something.
+  const folder = `${output}.${process.pid}.d`;
+  let success, errors;
+  try {
+    ({ success, errors } = await deno([
+      "compile",
+      "--quiet",
+      "--no-check",
+      ...permissions(),
+      ...(target === undefined ? [] : ["--target", target]),
+      "--output",
+      join(folder, basename(output)),
+      entry,
+    ]));
+    if (success) {
+      for (const name of await readdir(folder)) {
+        await rename(join(folder, name), join(dirname(output), name));
+      }
+      return { success };
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
   // The one failure that has a way out; whatever else is wrong is shown as it came.
   const reason = errors.match(/Setting up base binary\.\s+(?:\d+: )?(.*)/)?.[1] ??
     errors.match(/Could not find denort.*/)?.[0];

@@ -1,34 +1,52 @@
 /**
- * Whether an address is this host's: the kernel chooses it as the sender's for what goes there.
+ * Whether an address leads to this host itself: what the kernel's routes say about it, rtnetlink(7).
+ *
+ * The sender's address that the kernel would choose does not tell: for what goes to a second address
+ * of a network it chooses the first, and for a whole prefix that is local any other.
  *
  * @module
  */
 
 import { Errno, type Libc, openLibc } from "./libc.ts";
-import {
-  AF_INET,
-  AF_INET6,
-  SOCKADDR_IN6_SIZE,
-  SOCKADDR_IN_SIZE,
-  writeSockaddr,
-} from "./sockaddr.ts";
+import { AF_INET, AF_INET6 } from "./sockaddr.ts";
 
 const CALLS = {
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
-  connect: { parameters: ["i32", "buffer", "u32"], result: "i32" },
-  getsockname: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
+  send: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize" },
+  recv: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize" },
   close: { parameters: ["i32"], result: "i32" },
 } as const;
 
-// <bits/socket_type.h>
-const SOCK_DGRAM = 2;
+// <bits/socket.h>
+const AF_NETLINK = 16;
+const SOCK_RAW = 3;
 const SOCK_CLOEXEC = 0x80000;
-/** Any but 0. Nothing is sent there. */
-const PORT = 9;
+const MSG_DONTWAIT = 0x40;
+// <linux/netlink.h>
+const NETLINK_ROUTE = 0;
+const NLM_F_REQUEST = 1;
+const NLMSG_ERROR = 2;
+/** Struct nlmsghdr: u32 length, u16 type, u16 flags, u32 sequence, u32 port. */
+const HEADER_SIZE = 16;
+// <linux/rtnetlink.h>
+const RTM_NEWROUTE = 24;
+const RTM_GETROUTE = 26;
+const RTA_DST = 1;
+/** Struct rtmsg: u8 family, destination's bits, source's, TOS, table, protocol, scope, type; u32 flags. */
+const ROUTE_SIZE = 12;
+const ROUTE_TYPE = HEADER_SIZE + 7;
+/** Struct rtattr: u16 length, u16 type. */
+const ATTRIBUTE_SIZE = 4;
+
+/**
+ * Types of routes that do not end here: to another host, and to nobody. The rest is local, broadcast,
+ * anycast and multicast, which this host's sockets get too.
+ */
+const ELSEWHERE: readonly number[] = [1, /* unicast */ 6, /* blackhole */ 7, 8 /* prohibit */];
 /** Nothing leads there, so it is none of this host's. */
 const NO_WAY: readonly number[] = [
   Errno.EACCES, // a route that prohibits
-  Errno.EADDRNOTAVAIL,
+  Errno.EINVAL, // one that is a black hole
   Errno.ENETDOWN,
   Errno.ENETUNREACH,
   Errno.EHOSTUNREACH,
@@ -36,36 +54,64 @@ const NO_WAY: readonly number[] = [
 
 export class LocalAddressProbe {
   readonly #libc: Libc<typeof CALLS> = openLibc(CALLS);
-  readonly #to = new Uint8Array(64);
-  readonly #own = new Uint8Array(64);
-  readonly #length = new Uint32Array(16);
+  readonly #fd: number;
+  readonly #buffer = new Uint8Array(4096);
+  readonly #view = new DataView(this.#buffer.buffer);
+  #sequence = 0;
+
+  /** @throws {Error} if the system has no such socket for us. */
+  constructor() {
+    const { symbols } = this.#libc;
+    this.#fd = symbols.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    if (this.#fd >= 0) return;
+    const errno = this.#libc.errno();
+    this.#libc.close();
+    throw new Error(`no netlink socket: errno ${errno}`);
+  }
 
   /** @param address Its `bytes`: 4 or 16. @throws {Error} if the system does not say. */
   isOwn({ bytes }: { readonly bytes: Uint8Array }): boolean {
     const { symbols } = this.#libc;
-    const isIpv4 = bytes.length === 4;
-    const fd = symbols.socket(isIpv4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) throw new Error(`no socket: errno ${this.#libc.errno()}`);
-    try {
-      const size = isIpv4 ? SOCKADDR_IN_SIZE : SOCKADDR_IN6_SIZE;
-      writeSockaddr(this.#to, bytes, PORT);
-      if (symbols.connect(fd, this.#to, size) < 0) {
-        const errno = this.#libc.errno();
-        if (NO_WAY.includes(errno)) return false;
-        throw new Error(`connect: errno ${errno}`);
-      }
-      this.#length[0] = this.#own.length;
-      if (symbols.getsockname(fd, this.#own, this.#length) < 0) {
-        throw new Error(`getsockname: errno ${this.#libc.errno()}`);
-      }
-    } finally {
-      symbols.close(fd);
+    const length = this.#ask(bytes);
+    if (symbols.send(this.#fd, this.#buffer, BigInt(length), MSG_DONTWAIT) !== BigInt(length)) {
+      throw new Error(`send: errno ${this.#libc.errno()}`);
     }
-    const at = isIpv4 ? 4 : 8;
-    return bytes.every((byte, i) => byte === this.#own[at + i]);
+    // The kernel answers within the call. What is left of an earlier question is passed over.
+    for (;;) {
+      const got = symbols.recv(this.#fd, this.#buffer, BigInt(this.#buffer.length), MSG_DONTWAIT);
+      if (got < HEADER_SIZE + ROUTE_SIZE) throw new Error(`recv: errno ${this.#libc.errno()}`);
+      if (this.#view.getUint32(8, true) === this.#sequence) return this.#isOwn();
+    }
   }
 
   close(): void {
+    this.#libc.symbols.close(this.#fd);
     this.#libc.close();
+  }
+
+  /** Writes the question. @returns its length. */
+  #ask(address: Uint8Array): number {
+    const view = this.#view;
+    const length = HEADER_SIZE + ROUTE_SIZE + ATTRIBUTE_SIZE + address.length;
+    this.#sequence = this.#sequence + 1 >>> 0;
+    this.#buffer.fill(0, 0, length);
+    view.setUint32(0, length, true);
+    view.setUint16(4, RTM_GETROUTE, true);
+    view.setUint16(6, NLM_F_REQUEST, true);
+    view.setUint32(8, this.#sequence, true);
+    this.#buffer[HEADER_SIZE] = address.length === 4 ? AF_INET : AF_INET6;
+    this.#buffer[HEADER_SIZE + 1] = address.length * 8;
+    view.setUint16(HEADER_SIZE + ROUTE_SIZE, ATTRIBUTE_SIZE + address.length, true);
+    view.setUint16(HEADER_SIZE + ROUTE_SIZE + 2, RTA_DST, true);
+    this.#buffer.set(address, HEADER_SIZE + ROUTE_SIZE + ATTRIBUTE_SIZE);
+    return length;
+  }
+
+  #isOwn(): boolean {
+    const type = this.#view.getUint16(4, true);
+    if (type === RTM_NEWROUTE) return !ELSEWHERE.includes(this.#buffer[ROUTE_TYPE]!);
+    const errno = type === NLMSG_ERROR ? -this.#view.getInt32(HEADER_SIZE, true) : 0;
+    if (NO_WAY.includes(errno)) return false;
+    throw new Error(`no answer about a route: errno ${errno}`);
   }
 }

@@ -7,7 +7,7 @@
 
 import type { IpAddress } from "../../netstack/mod.ts";
 import { Dials } from "./dials.ts";
-import type { Flow, FlowOwner, FlowProtocol, FlowRequest } from "./flow.ts";
+import type { Flow, FlowCarrier, FlowOwner, FlowProtocol, FlowRequest } from "./flow.ts";
 import { AddressMaps, dialledAs, mapAddress, namesOwnHost } from "./maps.ts";
 import type { AddressMap } from "./maps.ts";
 import type { OwnListeners } from "./own_listeners.ts";
@@ -139,14 +139,18 @@ export class Admission {
   /**
    * Makes room for one UDP session more, by ending the idlest of whoever has most: a client that opens
    * port after port loses its own.
+   *
+   * @param idlest Finds the idlest session of an owner. The table would do, but has every target of
+   * every session.
    */
-  makeRoomForSession(owner: FlowOwner): boolean {
+  makeRoomForSession(
+    owner: FlowOwner,
+    idlest: (giver: FlowOwner) => FlowCarrier | undefined,
+  ): void {
     const limit = this.#options.settings.limits.maxUdpSessions;
-    if (this.sessions.total < limit) return false;
+    if (this.sessions.total < limit) return;
     const giver = this.sessions.donor(owner, limit) ?? this.sessions.greediest() ?? owner;
-    const flow = this.table.idlest("udp", giver);
-    flow?.carrier?.end("evicted");
-    return flow !== undefined;
+    idlest(giver)?.end("evicted");
   }
 
   /** Looks at every live flow again: maps, subnets, listeners or limits have changed. */

@@ -110,9 +110,9 @@ function isFull(
 function placeOf(places: Map<number | string, Place>, key: number | string, now: number): Place {
   let place = places.get(key);
   if (place === undefined) {
+    if (places.size >= MAX_REMEMBERED) forgetOne(places);
     place = { dials: 0, silences: 0, hasAnswered: false, at: now };
     places.set(key, place);
-    if (places.size > MAX_REMEMBERED) forgetOne(places);
   }
   return place;
 }
@@ -136,7 +136,7 @@ function settle(
   } else place.silences++;
 }
 
-/** The first that no dial is in flight to; there are fewer dials than places, so it is soon found. */
+/** The first that no dial is in flight to, if there is one: more dials than this may be allowed. */
 function forgetOne(places: Map<number | string, Place>): void {
   for (const [key, { dials }] of places) {
     if (dials > 0) continue;

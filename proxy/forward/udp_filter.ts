@@ -10,6 +10,8 @@ import { hashOf, TargetAddress } from "../target/address.ts";
 
 /** Replies pass from as many targets; the one asked longest ago is forgotten first. */
 const MAX_ENTRIES = 256;
+/** From as many they always do. */
+const LEAST_ENTRIES = 8;
 
 /** An address and port that the client has sent to. */
 export class FilterEntry {
@@ -58,9 +60,15 @@ export class UdpFilter {
     return this.#last = this.#lastReply = entry;
   }
 
-  /** Adds what {@link ask} has not found. @returns what is forgotten for it. */
-  add(entry: FilterEntry): FilterEntry | undefined {
-    const forgotten = this.#size === MAX_ENTRIES ? this.#oldest() : undefined;
+  /**
+   * Adds what {@link ask} has not found.
+   *
+   * @param isCrowded Whether this filter may only grow to a few.
+   * @returns what is forgotten for it.
+   */
+  add(entry: FilterEntry, isCrowded = false): FilterEntry | undefined {
+    const most = isCrowded ? LEAST_ENTRIES : MAX_ENTRIES;
+    const forgotten = this.#size >= most ? this.#oldest() : undefined;
     if (forgotten !== undefined) this.remove(forgotten);
     entry.turn = ++this.#turn;
     const { flow, target } = entry;

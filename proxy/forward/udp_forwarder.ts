@@ -32,6 +32,9 @@ export interface UdpForwarderOptions extends ForwarderOptions {
   openTargets(options: UdpTargetsOptions): UdpTargets;
 }
 
+/** As many flows there may be for each session allowed; then a session gets few. */
+const FLOWS_PER_SESSION = 4;
+
 type UdpVerdict = ReturnType<UdpForwarderHandler["datagram"]>;
 
 export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnSource {
@@ -40,6 +43,8 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
   readonly #sessions = new Roster<UdpSession, "rosterIndex">("rosterIndex");
   #sockets: UdpTargets | undefined;
   readonly #deadlines = new Deadlines<UdpSession>();
+  /** Flows of all sessions. */
+  #flows = 0;
   #isClosing = false;
 
   constructor(options: UdpForwarderOptions) {
@@ -120,6 +125,10 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     return this.#options.settings.udpFiltering;
   }
 
+  get isCrowded(): boolean {
+    return this.#flows >= FLOWS_PER_SESSION * this.#options.settings.limits.maxUdpSessions;
+  }
+
   openFlow(
     { client, peer }: UdpSession,
     destination: IpAddress,
@@ -151,6 +160,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
   }
 
   onFlowEnded(flow: Flow, why: FlowEnd): void {
+    this.#flows--;
     if (why === "evicted" || why === "revoked") this.counters[why]++;
     this.#options.admission.table.remove(flow, why);
   }
@@ -179,7 +189,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     const peer = ownerOf(client.from, client.client);
     const flow = this.#admit(client, peer, destination, port, now);
     if (flow === undefined) return "prohibited";
-    admission.makeRoomForSession(peer);
+    admission.makeRoomForSession(peer, (giver) => this.#idlest(giver));
     admission.sessions.take(peer);
     const session = new UdpSession(this, client, peer, now);
     client.session = session;
@@ -191,6 +201,15 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     return "accept";
   }
 
+  #idlest(peer: FlowOwner): UdpSession | undefined {
+    let found: UdpSession | undefined;
+    for (const session of this.#sessions.items) {
+      if (session.peer !== peer) continue;
+      if (found === undefined || session.lastActivity < found.lastActivity) found = session;
+    }
+    return found;
+  }
+
   #admit(
     { client, clientPort }: UdpFlow,
     peer: FlowOwner,
@@ -200,7 +219,10 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
   ): Flow | undefined {
     const flow = new Flow("udp", peer, client, clientPort, destination, port, now);
     const refusal = port === 0 ? "not-proxied" : this.#options.admission.admit(flow, now);
-    if (refusal === undefined) return flow;
+    if (refusal === undefined) {
+      this.#flows++;
+      return flow;
+    }
     this.counters.forbidden++;
     log.debug("{client}: {target} port {port} is refused: {why}", {
       client,

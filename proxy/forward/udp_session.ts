@@ -18,6 +18,8 @@ export interface UdpSessionOwner {
   readonly counters: UdpForwarderCounters;
   readonly sockets: UdpTargets;
   readonly filtering: UdpFiltering;
+  /** Whether all sessions together have so many flows that none should have many. */
+  readonly isCrowded: boolean;
   /** An admitted flow to what the client asks; undefined: it is refused. */
   openFlow(
     session: UdpSession,
@@ -88,7 +90,7 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     flow.state = "open";
     if (flow.destinationPort !== DNS_PORT) this.isDnsOnly = false;
     const entry = new FilterEntry(flow);
-    const forgotten = this.#filter.add(entry);
+    const forgotten = this.#filter.add(entry, this.#owner.isCrowded);
     if (forgotten !== undefined) this.#owner.onFlowEnded(forgotten.flow, "idle");
     return entry;
   }

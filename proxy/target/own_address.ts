@@ -32,7 +32,7 @@ export class OwnAddresses {
   /** @param now Milliseconds, monotonic. @param ffi Whether to ask over FFI, which is exact. */
   constructor(now: () => number, ffi: boolean, probe?: Probe) {
     this.#now = now;
-    this.#open = () => ffi ? new LocalAddressProbe() : new BindProbe();
+    this.#open = () => ffi && openRouteProbe() || new BindProbe();
     this.#probe = probe;
   }
 
@@ -74,10 +74,20 @@ export class OwnAddresses {
   }
 }
 
+/** @returns undefined where the system has no routes to ask about for us: a filter, another kernel. */
+function openRouteProbe(): Probe | undefined {
+  try {
+    return new LocalAddressProbe();
+  } catch (error) {
+    log.debug("this host's routes cannot be asked about: {error}", { error });
+    return undefined;
+  }
+}
+
 /**
  * By Deno's own sockets, which cannot be connected without being sent from: an address that can be
  * bound is this host's. Where the system lets foreign ones be bound (`ip_nonlocal_bind`), all are taken
- * for its own.
+ * for its own. Of IPv6 it does not find what no interface has: a whole prefix that is local, anycast.
  */
 class BindProbe implements Probe {
   #hasWarned = false;

@@ -79,6 +79,18 @@ Deno.test("with a DENORT_BIN the executable is deno compile's", async () => {
   assert.equal(status, 0, err);
   assert.match(out, /^wrote .*wirestack \(denort\)\n$/);
   assert.ok((await Deno.stat(output)).size > (await Deno.stat("/bin/sh")).size);
+  assert.deepEqual([...Deno.readDirSync(directory.path)].map(({ name }) => name), ["wirestack"]);
+});
+
+Deno.test("an executable takes the place of the one before, of either kind", async () => {
+  await using directory = await temporary();
+  for (const before of ["#!/bin/sh\n", undefined]) {
+    const output = join(directory.path, "wirestack");
+    if (before !== undefined) await Deno.writeTextFile(output, before);
+    const { status, err } = await compile(directory.path, [], { DENORT_BIN: "/bin/sh" });
+    assert.equal(status, 0, err);
+    assert.ok((await Deno.stat(output)).size > (await Deno.stat("/bin/sh")).size);
+  }
 });
 
 Deno.test("the self-contained executable runs without a home and without deno on the machine", async () => {

@@ -76,3 +76,39 @@ Deno.test("a peer with few sessions gets one from the peer that has the most", a
     ...["10.9.0.2:1000", "10.9.1.2:2001", "10.9.1.2:2002", "10.9.1.2:2003"],
   ]);
 });
+
+Deno.test("sessions that ask target after target have flows in proportion to the sessions allowed", () => {
+  const { options } = forwarderOptions({ maxUdpSessions: 16 });
+  const subject = new UdpForwarder({
+    ...options,
+    hasRoom: () => true,
+    onNoSocket() {},
+    openTargets: () => ({
+      hasReady: false,
+      open: () => ({ send: () => true, close() {} }),
+      drain() {},
+      flush() {},
+      close: () => Promise.resolve(),
+    }),
+  });
+  const { table } = options.admission;
+  const client = (clientPort: number) =>
+    ({ client: ip("10.9.0.2"), clientPort, session: undefined, close() {} }) as unknown as UdpFlow;
+  const ask = (flow: UdpFlow, target: number) =>
+    assert.equal(
+      subject.datagram(flow, ip(`11.0.0.${target}`), 9, new Uint8Array(1), 0, 1, 0),
+      "accept",
+    );
+  const alone = client(1);
+  for (let target = 0; target < 60; target++) ask(alone, target);
+  assert.equal(table.size, 60, "alone a session may have many");
+  for (let port = 2; port <= 40; port++) {
+    const flow = client(port);
+    for (let target = 0; target < 200; target++) ask(flow, target);
+  }
+  assert.equal(subject.size, 16);
+  // Four for each session allowed, and eight for each that came when these were used up.
+  assert.ok(table.size <= 16 * (4 + 8), `${table.size} flows`);
+  void subject.abort();
+  assert.equal(table.size, 0);
+});

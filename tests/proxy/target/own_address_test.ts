@@ -55,11 +55,20 @@ Deno.test("an answer counts for 5 s, and where there is none that is said", () =
   assert.equal(subject.isOwn(address), false, "a failure is not kept");
 });
 
-/** Which of some addresses are this host's, in a network namespace of its own. */
-async function inNamespace(isFfi: boolean): Promise<Record<string, boolean>> {
-  const addresses = ["192.0.2.7", "192.0.2.8", "198.51.100.1", "127.0.0.1"];
-  const setUp = "sysctl -qw net.ipv4.ip_nonlocal_bind=1 && ip link set lo up && " +
-    "ip link add own0 type veth peer name own1 && ip link set own1 up && ip addr add 192.0.2.7/24 dev own0 && ip link set own0 up";
+/** Which of some addresses are this host's, in a network namespace of its own, as its set-up leaves it. */
+async function inNamespace(
+  isFfi: boolean,
+  addresses: readonly string[],
+  ...more: readonly string[]
+): Promise<Record<string, boolean>> {
+  const setUp = [
+    "ip link set lo up",
+    "ip link add own0 type veth peer name own1",
+    "ip link set own1 up",
+    "ip addr add 192.0.2.7/24 dev own0",
+    "ip link set own0 up",
+    ...more,
+  ].join(" && ");
   const program = `
     import { OwnAddresses } from ${
     JSON.stringify(import.meta.resolve("../../../proxy/target/own_address.ts"))
@@ -90,14 +99,54 @@ async function inNamespace(isFfi: boolean): Promise<Record<string, boolean>> {
 labTest(
   "where foreign addresses can be bound, own ones are still told from them over FFI, and without it none is handed out",
   async () => {
-    assert.deepEqual(await inNamespace(true), {
+    const addresses = ["192.0.2.7", "192.0.2.8", "198.51.100.1", "127.0.0.1"];
+    const foreignBind = "sysctl -qw net.ipv4.ip_nonlocal_bind=1";
+    assert.deepEqual(await inNamespace(true, addresses, foreignBind), {
       "192.0.2.7": true,
       "192.0.2.8": false,
       "198.51.100.1": false, // nothing leads there
       "127.0.0.1": true,
     });
-    const withoutFfi = await inNamespace(false);
+    const withoutFfi = await inNamespace(false, addresses, foreignBind);
     assert.ok(Object.values(withoutFfi).every((isOwn) => isOwn), JSON.stringify(withoutFfi));
+  },
+  ["unshare"],
+);
+
+/** What leads to this host although no socket towards it would get the same address. */
+const HIDDEN = {
+  "192.0.2.7": true,
+  "192.0.2.8": true, // the second of a network, sent to from the first
+  "192.0.2.9": false,
+  "192.0.2.255": true, // whatever listens on every address hears a broadcast
+  "10.77.3.4": true, // of a whole prefix that is local
+  "10.78.0.1": false, // a black hole
+};
+const HIDDEN_IPV6 = {
+  "fd00:2::7": true,
+  "fd00:2::8": true,
+  "fd00:2::9": false,
+  "fd00:2::": true, // the routers' anycast address, RFC 4291 §2.6.1
+  "fd77::3": true,
+  "fd78::1": false,
+};
+const HIDDEN_SET_UP = [
+  "sysctl -qw net.ipv6.conf.all.forwarding=1",
+  "ip addr add 192.0.2.8/24 dev own0",
+  "ip addr add fd00:2::7/64 dev own0 nodad",
+  "ip addr add fd00:2::8/64 dev own0 nodad",
+  "ip route add local 10.77.0.0/16 dev lo",
+  "ip route add local fd77::/64 dev lo",
+  "ip route add blackhole 10.78.0.0/16",
+  "ip route add unreachable fd78::/16",
+];
+
+labTest(
+  "a second address of a network, a broadcast, a local prefix and an anycast address are this host's",
+  async () => {
+    const all = { ...HIDDEN, ...HIDDEN_IPV6 };
+    assert.deepEqual(await inNamespace(true, Object.keys(all), ...HIDDEN_SET_UP), all);
+    assert.deepEqual(await inNamespace(false, Object.keys(HIDDEN), ...HIDDEN_SET_UP), HIDDEN);
   },
   ["unshare"],
 );
