@@ -88,6 +88,8 @@ export class Reassembly {
   readonly #oldest = new Set<Datagram>();
   readonly #deadlines = new Deadlines<Datagram>();
   #memory = 0;
+  /** Of {@link #memory}, by sender. */
+  readonly #bySender = new Map<unknown, number>();
 
   constructor(
     settings: Partial<ReassemblySettings>,
@@ -293,12 +295,17 @@ export class Reassembly {
     return verdict === "added" && datagram.heapIndex >= 0;
   }
 
-  /** Takes note of a datagram's size, and keeps all of them within the limits. */
+  /**
+   * Takes note of a datagram's size, and keeps all of them within the limits: the oldest give way, of
+   * senders that have more than an equal share.
+   */
   #account(datagram: Datagram): void {
     const cost = OVERHEAD + datagram.buffer.length;
     this.#charge(datagram, cost);
     if (this.#memory <= this.#settings.high) return;
+    const share = this.#settings.low / this.#bySender.size;
     for (const oldest of this.#oldest) {
+      if (this.#bySender.get(oldest.from)! <= share) continue;
       if (!oldest.poisoned) this.#counters.reassemblyEvicted++;
       this.#remove(oldest);
       if (this.#memory <= this.#settings.low) return;
@@ -309,6 +316,9 @@ export class Reassembly {
     const more = cost - datagram.accounted;
     datagram.accounted = cost;
     this.#memory += more;
+    const ofSender = (this.#bySender.get(datagram.from) ?? 0) + more;
+    if (ofSender > 0) this.#bySender.set(datagram.from, ofSender);
+    else this.#bySender.delete(datagram.from);
     this.#budget?.charge(datagram.from, more);
   }
 

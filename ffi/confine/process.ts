@@ -103,6 +103,7 @@ async function confineFiles(
   if (process === String(Deno.pid)) {
     if (isConfined(libc)) return Number(version);
     problems.push("no Landlock: it does not bind");
+    setNoNewPrivileges(libc); // seccomp asks for it of an ordinary user
     return 0;
   }
   const available = landlockVersion(libc);

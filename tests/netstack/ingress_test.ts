@@ -209,6 +209,28 @@ for (const version of [4, 6] as const) {
   });
 }
 
+Deno.test("a flood of fragments takes nothing from another sender", () => {
+  const host = new Host({}, { reassembly: { high: 20_000, low: 15_000 } });
+  const seen: unknown[] = [];
+  host.stack.bindUdp({ port: 7 }).handler = { datagram: (...args) => seen.push(args[7]) };
+  const whole = udpDatagram("10.9.0.3", 1000, "10.9.0.1", 7, new Uint8Array(16));
+  const piece = (source: string, identification: number, start: number) =>
+    packet({
+      source,
+      destination: "10.9.0.1",
+      protocol: UDP,
+      identification,
+      fragment: start / 8 | (start < 16 ? 0x2000 : 0),
+      payload: whole.subarray(start, start + 8),
+    });
+  receiveFrom(host, BOB, piece("10.9.0.3", 1, 0));
+  for (let i = 0; i < 200; i++) receiveFrom(host, ALICE, piece("10.9.0.2", i, 0));
+  assert.ok(host.stack.counters.ip.reassemblyEvicted > 100);
+  receiveFrom(host, BOB, piece("10.9.0.3", 1, 8));
+  receiveFrom(host, BOB, piece("10.9.0.3", 1, 16));
+  assert.deepEqual(seen, [BOB]);
+});
+
 Deno.test("the segments of a connection share a next hop of its own", () => {
   const host = new Host();
   const hops = noteHops(host);

@@ -190,12 +190,12 @@ Deno.test("flags alone make a configuration; options belong to the peer before t
 Deno.test("flags override the file", async () => {
   const file =
     `${FILE}[Peer]\nPublicKey = ${PEER}\nAllowedIPs = 10.9.0.2/32\n[Proxy]\nSubnets = 10.0.0.0/8\n`;
-  const flags = ["--listen-port", "7", "--address", "10.9.0.9/24", "--peer", PEER];
+  const flags = ["--listen-port", "7007", "--address", "10.9.0.9/24", "--peer", PEER];
   const more = ["--endpoint", "a.example:1", "--proxy-subnet", "10.50.0.0/16"];
   const { out } = await runHere(["check", "-", ...flags, ...more], file);
   assert.equal(
     out,
-    `-: ok\npublic key ${PUBLIC}; address 10.9.0.9/24; UDP port 7; 1 peer; ` +
+    `-: ok\npublic key ${PUBLIC}; address 10.9.0.9/24; UDP port 7007; 1 peer; ` +
       "proxy tcp and udp on nic2 for 10.50.0.0/16\n",
   );
 });

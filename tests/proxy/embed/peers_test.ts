@@ -183,7 +183,7 @@ Deno.test("what a peer has open ends when it is removed or loses the address", a
     const address = gateway.stats().peers[0]!.allowedIps[0]!.slice(0, -3);
     const client = await startClient(gateway, theirs, address);
     const accepting = server.accept();
-    using conn = await client.connect({ hostname, port });
+    using _conn = await client.connect({ hostname, port });
     using accepted = await accepting;
     using socket = client.listenDatagram({ port: 4000 });
     await socket.send(new Uint8Array(1), udp);
