@@ -2,22 +2,38 @@
  * Bounds the memory that is held for the data of all connections together, and shares it between
  * those who sent or asked for the data.
  *
- * While there is plenty, everybody takes what it can use. From three quarters of the total on there
- * is pressure: the buffers of an owner above its share may not grow beyond an equal part of it, limits
+ * What connections cost beside their buffers comes off the total first, down to half of it; the rest
+ * is the room for buffers. While there is plenty, everybody takes what it can use. From three quarters
+ * of the room on there is pressure: the buffers of an owner above its share may not grow beyond an equal part of it, limits
  * shrink and windows close with them, and what is empty is given back. If a connection that moves
  * data still has too little to work with, others that hold data without moving any are reset
- * (`tcp/relief.ts`). What would exceed the total is refused: a write takes less, a segment is dropped
+ * (`tcp/relief.ts`). The last eighth is for those that move: each gets of it in proportion to what it
+ * has moved. What would exceed the room is refused: a write takes less, a segment is dropped
  * and will be sent again.
  *
  * @module
  */
 
-/** Parts of the total: where pressure begins, where it ends, and where hardly anything is left. */
+/** Parts of the room: where it is noticed, where pressure begins, and where it ends. */
+const FILLING = 1 / 4;
 const PRESSURE = 3 / 4;
 const RELIEF = 5 / 8;
-const FULL = 31 / 32;
+/** From here on everybody has to have {@link MemoryBudget.earned} it, as who is above its share always. */
+const RESERVE = 7 / 8;
+/** From here on there is nothing for who is above its share. */
+const LAST = 15 / 16;
+/** The least part of the total that is room for buffers. */
+const LEAST_ROOM = 1 / 2;
+/** Of what a connection has moved, the part that it may have as a buffer of the reserve. */
+const EARNED = 1 / 4;
+/** What it may have before it has moved anything, a part of the room: the reserve has 2,048 of these. */
+const AT_ONCE = 1 / 16_384;
+/** The most that is, a part of the room. */
+const MOST_EARNED = 1 / 64;
 /** A connection that moves data and may not have a buffer of this size is starved, bytes. */
 const ENOUGH = 64 << 10;
+/** More than any buffer has, bytes. */
+const MOST_BUFFER = 1 << 30;
 /** Accounts out of use that may stay. */
 const UNUSED_KEPT = 16;
 /** The least a buffer may always have, bytes, so that every connection moves, however slowly. */
@@ -37,6 +53,8 @@ export interface MemoryEpisode {
 export interface MemoryBudgetOptions {
   /** Bytes; default: no limit. */
   total?: number;
+  /** What a connection costs beside its buffers, wherever, bytes; default 0. */
+  perConnection?: number;
   /** Called when a period of pressure begins and when it ends, from within the call that did it. */
   onEpisode?: ((episode: MemoryEpisode) => void) | undefined;
 }
@@ -44,7 +62,9 @@ export interface MemoryBudgetOptions {
 export class MemoryBudget {
   /** Bytes. */
   total: number;
-  /** Bytes in use. May exceed the total by what is never refused. */
+  /** What of it buffers may take, bytes. */
+  room: number;
+  /** Bytes in use by buffers. May exceed the room by what is never refused. */
   used = 0;
   isPressed = false;
   /** Periods of pressure, refusals and resets, since the start. */
@@ -53,6 +73,8 @@ export class MemoryBudget {
   resets = 0;
   readonly #onEpisode: (episode: MemoryEpisode) => void;
   readonly #accounts = new Map<unknown, MemoryAccount>();
+  readonly #perConnection: number;
+  #connections = 0;
   /** Accounts in use. */
   #owners = 0;
   /** Held outside of the stack, bytes. */
@@ -64,9 +86,11 @@ export class MemoryBudget {
 
   /** @throws {RangeError} for a total that is not a positive number of bytes. */
   constructor(options: MemoryBudgetOptions = {}) {
-    const { total = Infinity, onEpisode = () => {} } = options;
+    const { total = Infinity, perConnection = 0, onEpisode = () => {} } = options;
     checkTotal(total);
     this.total = total;
+    this.room = total;
+    this.#perConnection = perConnection;
     this.#onEpisode = onEpisode;
   }
 
@@ -78,7 +102,12 @@ export class MemoryBudget {
   resize(total: number): void {
     checkTotal(total);
     this.total = total;
-    this.add(0);
+    this.#count(0);
+  }
+
+  /** What connections cost beside their buffers, as far as it is counted, bytes. */
+  get overhead(): number {
+    return Math.min(this.#connections * this.#perConnection, (1 - LEAST_ROOM) * this.total);
   }
 
   /** Owners that hold something or have a connection. */
@@ -94,12 +123,14 @@ export class MemoryBudget {
   join(owner: unknown): MemoryAccount {
     const account = this.#account(owner);
     account.members++;
+    this.#count(1);
     return account;
   }
 
   leave(account: MemoryAccount): void {
     account.members--;
     this.#drop(account);
+    this.#count(-1);
   }
 
   /**
@@ -115,50 +146,90 @@ export class MemoryBudget {
 
   /** What one owner may hold under pressure, bytes. */
   get quota(): number {
-    return PRESSURE * this.total / this.#owners;
+    return PRESSURE * this.room / this.#owners;
   }
 
   /** Whether connections of `account` still have to give way. */
   mustRelieve(account: MemoryAccount): boolean {
-    return this.used > RELIEF * this.total &&
-      account.used > RELIEF * this.total / this.#owners;
+    return this.used > RELIEF * this.room &&
+      account.used > RELIEF * this.room / this.#owners;
   }
 
   /** Whether connections have to be reset. Clears what {@link noteMoving} noted. */
   takeAlarm(): boolean {
     const isStarving = this.#isStarving;
     this.#isStarving = false;
-    // Buffers alone come to little more than the total: what they are not refused.
-    return isStarving || this.#outside > 0 && this.used > this.total;
+    // Buffers alone come to little more than the room: what they are not refused.
+    return isStarving || this.#outside > 0 && this.used > this.room;
   }
 
+  /** Long before there is pressure: who has moved nothing yet should not hold much. */
+  get isFilling(): boolean {
+    return this.used >= FILLING * this.room;
+  }
+
+  /** Next to nothing is left. */
+  get isExhausted(): boolean {
+    return this.used >= LAST * this.room;
+  }
+
+  /** Only the reserve is left. */
   get isFull(): boolean {
-    return this.used >= FULL * this.total;
+    return this.used >= RESERVE * this.room;
   }
 
-  /** For accounts: whether one may have `bytes` more for a buffer that then has `size`. */
-  admits(account: MemoryAccount, bytes: number, size: number, isPromised: boolean): boolean {
-    const after = this.used + bytes;
-    const isPressed = after >= PRESSURE * this.total;
-    if (
-      after <= this.total &&
-      (isPromised || size <= account.limitAt(account.used + bytes, isPressed))
-    ) return true;
+  /** The buffer that a connection may have of the reserve once it has moved `bytes` without a pause. */
+  earned(bytes: number): number {
+    const { room } = this;
+    return Math.min(Math.max(EARNED * bytes, AT_ONCE * room), MOST_EARNED * room, MOST_BUFFER);
+  }
+
+  /** For accounts: see {@link MemoryAccount.take}. */
+  admits(
+    account: MemoryAccount,
+    bytes: number,
+    size: number,
+    isPromised: boolean,
+    earned: number,
+  ): boolean {
+    if (this.#isWithin(account, bytes, size, isPromised, earned)) return true;
     this.refusals++;
     return false;
   }
 
+  #isWithin(
+    account: MemoryAccount,
+    bytes: number,
+    size: number,
+    isPromised: boolean,
+    earned: number,
+  ): boolean {
+    const { room } = this;
+    const after = this.used + bytes;
+    if (after > room) return false;
+    if (isPromised || after < PRESSURE * room) return true;
+    const isAbove = account.used + bytes > this.quota;
+    if (!isAbove && after <= RESERVE * room) return true;
+    return size <= earned && (!isAbove || after <= LAST * room);
+  }
+
   /** For accounts: one that moves data may have no more than `limit` for a buffer. */
   noteMoving(limit: number): void {
-    if (limit < ENOUGH || this.total - this.used < ENOUGH) this.#isStarving = true;
+    if (limit < ENOUGH || this.room - this.used < ENOUGH) this.#isStarving = true;
   }
 
   /** For accounts. */
   add(bytes: number): void {
     this.used += bytes;
     if (!this.isPressed) {
-      if (this.used >= PRESSURE * this.total) this.#begin();
-    } else if (this.used < RELIEF * this.total) this.#end();
+      if (this.used >= PRESSURE * this.room) this.#begin();
+    } else if (this.used < RELIEF * this.room) this.#end();
+  }
+
+  #count(connections: number): void {
+    this.#connections += connections;
+    this.room = this.total - this.overhead;
+    this.add(0);
   }
 
   #begin(): void {
@@ -178,7 +249,7 @@ export class MemoryBudget {
   #tell(isOver: boolean): void {
     this.#onEpisode({
       isOver,
-      used: this.used,
+      used: this.used + this.overhead,
       total: this.total,
       refusals: this.refusals - this.#refusalsBefore,
       resets: this.resets - this.#resetsBefore,
@@ -232,12 +303,18 @@ export class MemoryAccount {
     return this.limitAt(this.used, this.#budget.isPressed);
   }
 
+  /** {@link bufferLimit} for the buffer of a connection that has {@link MemoryBudget.earned} that much. */
+  limitFor(earned: number): number {
+    const limit = this.bufferLimit;
+    return earned > limit ? 1 << (31 - Math.clz32(earned)) : limit;
+  }
+
   /** {@link bufferLimit} as it will be: with `used` bytes, under pressure or not. */
   limitAt(used: number, isPressed: boolean): number {
     if (!isPressed) return Infinity;
     const { quota } = this.#budget;
     if (used <= quota) return Infinity;
-    const part = Math.min(1 << 30, quota / Math.max(1, this.members));
+    const part = Math.min(MOST_BUFFER, quota / Math.max(1, this.members));
     return Math.max(LEAST_BUFFER, 1 << (31 - Math.clz32(part)));
   }
 
@@ -252,9 +329,12 @@ export class MemoryAccount {
    * @param bytes How much more.
    * @param size What the buffer will have then.
    * @param isPromised The peer was told that there is room: only the total can refuse it.
+   * @param earned What {@link MemoryBudget.earned} says, bytes.
    */
-  take(bytes: number, size: number, isPromised: boolean): boolean {
-    if (size > LEAST_BUFFER && !this.#budget.admits(this, bytes, size, isPromised)) return false;
+  take(bytes: number, size: number, isPromised: boolean, earned = 0): boolean {
+    if (size > LEAST_BUFFER && !this.#budget.admits(this, bytes, size, isPromised, earned)) {
+      return false;
+    }
     this.charge(bytes);
     return true;
   }

@@ -41,6 +41,12 @@ const DEFAULT_MSS_V6 = 1_220;
 
 /** {@link Connection.moved} counts what is at least one part in 16 of the memory held. */
 const NOTICEABLE = 16;
+/** Whoever moves nothing for so long has earned nothing any more, ms. */
+const PAUSE_MS = 2_000;
+/** What an application should write at once, bytes. */
+const APPETITE = 65_536;
+/** Whoever has moved this without a pause may have as much when memory is short, bytes: over a stalled peer's buffer. */
+const MOVES = 131_072;
 
 const NO_MEMORY: TcpError = {
   kind: "memory",
@@ -157,6 +163,8 @@ export class Connection implements Flow, EndpointConnection {
   movedAt: number;
   /** Bytes since then. */
   #movedBytes = 0;
+  /** Bytes without a pause, see {@link PAUSE_MS}. */
+  #movedOn = 0;
   #held = 0;
   /** Its last callback was made. */
   isGone = false;
@@ -212,6 +220,7 @@ export class Connection implements Flow, EndpointConnection {
     this.account = tcp.budget.join(from);
     this.sender = new Sender(tcp.settings, tcp.memory, this.account);
     this.receiver = new Receiver(tcp.settings, tcp.memory, this.account);
+    this.#earn(0);
     this.endpoint = new TcpEndpoint(this);
     this.lastReceived = now;
     this.movedAt = now;
@@ -312,6 +321,12 @@ export class Connection implements Flow, EndpointConnection {
     return Math.max(0, this.sender.limit - this.sender.ring.length);
   }
 
+  get appetite(): number {
+    const { budget } = this.tcp;
+    if (!budget.isFilling || this.#movedOn >= MOVES && !budget.isExhausted) return APPETITE;
+    return budget.isFull ? APPETITE >> 5 : APPETITE >> 3;
+  }
+
   read(into: Uint8Array, offset: number, length: number): number {
     if (this.readClosed) return 0;
     const receiver = this.receiver;
@@ -410,8 +425,16 @@ export class Connection implements Flow, EndpointConnection {
     const total = this.#movedBytes;
     if (total === 0 || NOTICEABLE * total < this.bufferBytes) return;
     this.#movedBytes = 0;
+    this.#movedOn = now - this.movedAt > PAUSE_MS ? total : this.#movedOn + total;
+    this.#earn(this.#movedOn);
     this.movedAt = now;
     this.account.noteMoving();
+  }
+
+  #earn(moved: number): void {
+    const earned = this.tcp.budget.earned(moved);
+    this.sender.ring.earned = earned;
+    this.receiver.ring.earned = earned;
   }
 
   /** Memory is short: limits shrink, and what is not needed is given back. */

@@ -98,6 +98,7 @@ export interface EndpointConnection {
   setNoDelay(on: boolean): void;
   setKeepAlive(keepAlive: KeepAlive | undefined): void;
   setUserTimeout(ms: number): void;
+  readonly appetite: number;
   hold(bytes: number): void;
   info(): TcpInfo;
 }
@@ -249,6 +250,14 @@ export class TcpEndpoint {
       throw new RangeError(`a user timeout is a finite number of ms from 0, got ${ms}`);
     }
     this.#connection.setUserTimeout(ms);
+  }
+
+  /**
+   * How much {@link write} is best given at once, bytes: less when memory is short, unless data moves.
+   * What is not taken is the application's to keep.
+   */
+  get appetite(): number {
+    return this.#connection.appetite;
   }
 
   /**

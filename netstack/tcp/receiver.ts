@@ -22,7 +22,6 @@ const RECENT = 12;
 /** The receiving half of a connection: reassembly, the window, SACK blocks. */
 export class Receiver {
   readonly #settings: TcpSettings;
-  readonly #account: MemoryAccount;
   /**
    * In-order bytes nobody read yet. Out-of-order ones lie behind its end, where they will be read:
    * together never more than {@link limit}. What was announced is dropped only when there is no
@@ -66,7 +65,6 @@ export class Receiver {
 
   constructor(settings: TcpSettings, memory: RingMemory, account: MemoryAccount) {
     this.#settings = settings;
-    this.#account = account;
     this.ring = new Ring(memory, account);
     const { initialBuffer, receiveBuffer } = settings;
     this.limit = Math.min(initialBuffer, receiveBuffer, account.bufferLimit);
@@ -164,8 +162,8 @@ export class Receiver {
     if (2 * this.#readInRound > this.limit) {
       this.limit = Math.min(this.#settings.receiveBuffer, 2 * this.limit);
     }
-    const { bufferLimit } = this.#account;
-    if (bufferLimit < this.limit) this.limit = Math.max(this.#leastLimit, bufferLimit);
+    const most = this.ring.limit;
+    if (most < this.limit) this.limit = Math.max(this.#leastLimit, most);
     this.#roundStart = now;
     this.#readInRound = 0;
   }
@@ -212,12 +210,12 @@ export class Receiver {
 
   /** Memory is short. The window closes as data comes: what was announced stays announced. */
   shrink(): void {
-    const { bufferLimit } = this.#account;
     const { ring, ranges } = this;
-    this.limit = Math.min(this.limit, Math.max(this.#leastLimit, bufferLimit));
+    const most = ring.limit;
+    this.limit = Math.min(this.limit, Math.max(this.#leastLimit, most));
     const ahead = ranges === 0 ? 0 : distance(this.#right[ranges - 1]!, this.next);
     const extent = ring.length + ahead;
-    if (extent === 0 || bufferLimit < Infinity) ring.shrink(extent);
+    if (extent === 0 || most < Infinity) ring.shrink(extent);
   }
 
   /** Gives back the memory of an empty buffer, and starts small again; the window may stay. */

@@ -17,6 +17,8 @@ export class Ring {
   capacity = 0;
   /** Bytes queued. */
   length = 0;
+  /** What its connection has moved, as a claim on memory: see `MemoryBudget.earned`. */
+  earned = 0;
   readonly #memory: RingMemory;
   readonly #account: MemoryAccount;
   #bytes: Uint8Array = EMPTY;
@@ -42,7 +44,9 @@ export class Ring {
     if (needed <= capacity) return needed;
     let size = Math.max(SMALLEST, capacity);
     while (size < needed) size *= 2;
-    while (size > capacity && !this.#account.take(size - capacity, size, isPromised)) size /= 2;
+    while (size > capacity && !this.#account.take(size - capacity, size, isPromised, this.earned)) {
+      size /= 2;
+    }
     if (size > capacity) this.#resize(size, capacity);
     return Math.min(needed, this.capacity);
   }
@@ -84,6 +88,11 @@ export class Ring {
   discard(length: number): void {
     this.#head = (this.#head + length) & (this.capacity - 1);
     this.length -= length;
+  }
+
+  /** The most it may have now, bytes: a power of two, or Infinity while there is plenty. */
+  get limit(): number {
+    return this.#account.limitFor(this.earned);
   }
 
   /** Gives back memory that is not needed for the first `extent` bytes. */

@@ -37,7 +37,6 @@ const MOST_ROOM = 1 << 16;
 export class Sender implements Member {
   readonly settings: TcpSettings;
   readonly ring: Ring;
-  readonly #account: MemoryAccount;
   readonly board = new Scoreboard();
   readonly rto: RtoEstimator;
   congestion: CongestionControl;
@@ -120,7 +119,6 @@ export class Sender implements Member {
 
   constructor(settings: TcpSettings, memory: RingMemory, account: MemoryAccount) {
     this.settings = settings;
-    this.#account = account;
     this.ring = new Ring(memory, account);
     this.rto = new RtoEstimator(settings);
     this.userTimeout = settings.userTimeoutMs;
@@ -241,15 +239,15 @@ export class Sender implements Member {
   growLimit(): void {
     const wanted = 2 * this.congestion.window;
     if (wanted > this.limit) this.limit = Math.min(this.settings.sendBuffer, wanted);
-    this.limit = Math.min(this.limit, this.#account.bufferLimit);
+    this.limit = Math.min(this.limit, this.ring.limit);
   }
 
   /** Memory is short. */
   shrink(): void {
-    const { bufferLimit } = this.#account;
     const { ring } = this;
-    this.limit = Math.min(this.limit, bufferLimit);
-    if (ring.length === 0 || bufferLimit < Infinity) ring.shrink(ring.length);
+    const most = ring.limit;
+    this.limit = Math.min(this.limit, most);
+    if (ring.length === 0 || most < Infinity) ring.shrink(ring.length);
   }
 }
 

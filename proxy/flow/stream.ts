@@ -20,6 +20,8 @@ export type StreamError =
 export interface ByteStream {
   /** Whom it tells. Undefined: nobody, any more. */
   handler: StreamHandler | undefined;
+  /** How much {@link write} is best given at once, bytes: little when memory is short. */
+  readonly appetite: number;
 
   /**
    * Sends `length` bytes of `buffer`.
@@ -60,6 +62,8 @@ export interface StreamHandler {
     length: number,
     isLent: boolean,
   ): boolean;
+  /** How much {@link data} is best given at once, bytes. */
+  appetite(stream: ByteStream): number;
   /** The other end has ended its direction: no more {@link data}. */
   ended(stream: ByteStream): void;
   /** What {@link ByteStream.write} had to leave is sent. */

@@ -88,7 +88,6 @@ export class SubnetProxy {
         now,
         ffi,
         (code) => this.descriptors.note(code),
-        () => engine.stack.memory.isPressed,
       );
     const { dialer } = this.#host;
     this.admission = new Admission({

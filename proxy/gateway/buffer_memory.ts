@@ -15,11 +15,17 @@ const SHARE = 1 / 4;
 /** Where it cannot be known how much there is, bytes. */
 const UNKNOWN = 512 << 20;
 
+/**
+ * What a forwarded connection costs beside its buffers, bytes: its socket, the objects around it, and
+ * what the allocators make of them (docs/performance.md).
+ */
+const PER_CONNECTION = 16 << 10;
+
 /** @param configured Bytes. */
 export function openMemoryBudget(configured: number | undefined): MemoryBudget {
   const total = bufferMemory(configured);
   log.info("buffers of connections: up to {megabytes} MB in all", { megabytes: mega(total) });
-  return new MemoryBudget({ total, onEpisode: logEpisode });
+  return new MemoryBudget({ total, perConnection: PER_CONNECTION, onEpisode: logEpisode });
 }
 
 /** What `[Proxy] MaxBufferMemory` says, or the default, bytes. */

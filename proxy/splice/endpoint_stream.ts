@@ -51,6 +51,10 @@ export class EndpointStream implements ByteStream, TcpHandler {
     endpoint.handler = this;
   }
 
+  get appetite(): number {
+    return this.endpoint.appetite;
+  }
+
   write(buffer: Uint8Array, offset: number, length: number, isLent: boolean): boolean {
     const taken = this.endpoint.write(buffer, offset, length);
     if (taken === length) return true;

@@ -74,6 +74,10 @@ export class Splice implements StreamHandler {
     return this.#source.write(buffer, offset, length, isLent);
   }
 
+  appetite(stream: ByteStream): number {
+    return this.#other(stream).appetite;
+  }
+
   ended(stream: ByteStream): void {
     if (stream === this.#source) this.#hasSourceEnded = true;
     else this.#hasTargetEnded = true;

@@ -24,17 +24,15 @@ export interface TargetHost {
  * @param now Milliseconds, monotonic.
  * @param ffi Whether UDP sockets are over FFI.
  * @param onFailed A socket could not be had. The system's code, as `EMFILE`.
- * @param isMemoryShort Whether little shall be read at once.
  */
 export function openTargetHost(
   now: () => number,
   ffi: boolean,
   onFailed: (code: string | undefined) => void,
-  isMemoryShort: () => boolean,
 ): TargetHost {
   const own = new OwnAddresses(now, ffi);
   return {
-    dialer: new HostDialer(onFailed, isMemoryShort),
+    dialer: new HostDialer(onFailed),
     openUdp: (options) => openUdpTargets(options, ffi),
     isOwnAddress: (target) => own.isOwn(target),
     close: () => own.close(),

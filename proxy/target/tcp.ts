@@ -18,35 +18,37 @@ import { dialErrorOf } from "./errno.ts";
 // Every socket reads into this one: the runtime reads and calls back in one go, so that a connection
 // that waits holds no buffer at all.
 const READ_BUFFER = new Uint8Array(65536);
-/** A part of it: what does not fit into a full ring is kept, so less is read when memory is short. */
-const SMALL_READ_BUFFER = READ_BUFFER.subarray(0, 8192);
+/** Parts of it, of 2 KiB and more: what does not fit into a full ring is kept, so less may be wanted. */
+const LEAST_READ = 2_048;
+/** Asked for when nobody has the stream yet. */
+const FIRST_READ = 4_096;
+const READ_BUFFERS = Array.from({ length: 6 }, (_, i) => READ_BUFFER.subarray(0, LEAST_READ << i));
 const KEEPALIVE_MS = 60_000;
 
 /** Dials by sockets of this host. */
 export class HostDialer implements Dialer {
   readonly #onFailed: ((code: string | undefined) => void) | undefined;
-  readonly #readBuffer: () => Uint8Array;
 
-  /**
-   * @param onFailed Hears the system's code of every dial that failed.
-   * @param isMemoryShort Whether little shall be read at once. Default: never.
-   */
-  constructor(
-    onFailed?: (code: string | undefined) => void,
-    isMemoryShort: () => boolean = () => false,
-  ) {
+  /** @param onFailed Hears the system's code of every dial that failed. */
+  constructor(onFailed?: (code: string | undefined) => void) {
     this.#onFailed = onFailed;
-    this.#readBuffer = () => isMemoryShort() ? SMALL_READ_BUFFER : READ_BUFFER;
   }
 
   dial(destination: IpAddress, port: number, handler: DialHandler): Dial {
-    return new SocketStream(destination, port, handler, this.#onFailed, this.#readBuffer);
+    return new SocketStream(destination, port, handler, this.#onFailed);
   }
+}
+
+/** The largest that is no larger than `most` bytes. */
+function readBuffer(most: number): Uint8Array {
+  const index = 31 - Math.clz32(most / LEAST_READ);
+  return READ_BUFFERS[Math.max(0, Math.min(READ_BUFFERS.length - 1, index))]!;
 }
 
 /** A socket, from the dial on. Its handlers are called from the event loop, never from a call of the owner. */
 class SocketStream implements ByteStream, Dial {
   handler: StreamHandler | undefined = undefined;
+  readonly appetite = READ_BUFFER.length;
   readonly #socket: Socket;
   /** Until the dial is over. */
   #dialling: DialHandler | undefined;
@@ -65,7 +67,6 @@ class SocketStream implements ByteStream, Dial {
     port: number,
     handler: DialHandler,
     onFailed: ((code: string | undefined) => void) | undefined,
-    readBuffer: () => Uint8Array,
   ) {
     this.#dialling = handler;
     this.#onFailed = onFailed;
@@ -78,7 +79,7 @@ class SocketStream implements ByteStream, Dial {
       keepAlive: true,
       keepAliveInitialDelay: KEEPALIVE_MS,
       onread: {
-        buffer: readBuffer,
+        buffer: () => readBuffer(this.handler?.appetite(this) ?? FIRST_READ),
         callback: (length: number, buffer: Uint8Array) =>
           this.handler?.data(this, buffer, 0, length, false) ?? false,
       },

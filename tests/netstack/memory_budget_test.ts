@@ -137,6 +137,17 @@ Deno.test("stalled connections take no more than the budget, and a new one is as
   );
 });
 
+Deno.test("a new connection gets going beside stalled ones that are too young to give way", () => {
+  const alone = new Scene(Infinity, writeForever).download("10.0.0.2", 4 * MIB, 10_000);
+  const scene = new Scene(16 * MIB, writeForever);
+  for (let i = 0; i < 400; i++) scene.connect("10.0.0.2", false);
+  scene.sim.runFor(2_000);
+  assert.ok(scene.server.memory.isPressed);
+  const time = scene.download("10.0.0.2", 4 * MIB, 10_000);
+  assert.equal(scene.server.counters.tcp.memoryResets, 0);
+  assert.ok(time < 4 * alone, `${time} ms, alone ${alone}`);
+});
+
 Deno.test("alone an owner may have most of the budget, also for a single connection", () => {
   const scene = new Scene(2 * MIB, writeForever, { congestion: "none" });
   const { endpoint } = scene.connect("10.0.0.2", false);
@@ -153,6 +164,7 @@ Deno.test("who is below its share loses nothing to who is above it", () => {
   scene.sim.runFor(12_000);
   const time = scene.download("10.0.0.3", 4 * MIB, 10_000);
   assert.ok(time < 3_000, `${time} ms`);
+  scene.download("10.0.0.2", 4 * MIB, 10_000); // above its share: others of its own give way
   assert.ok(scene.server.counters.tcp.memoryResets > 0);
   for (const { endpoint } of kept) assert.equal(endpoint.state, "established");
 });
@@ -260,6 +272,67 @@ Deno.test("the total may change, and pressure with it", () => {
   assert.ok(!memory.isPressed);
   assert.deepEqual(told, [false, true]);
   assert.throws(() => memory.resize(0), RangeError);
+});
+
+Deno.test("what connections cost beside their buffers is not for buffers, down to half of the total", () => {
+  const budget = new MemoryBudget({ total: 8 * MIB, perConnection: MIB });
+  const accounts = Array.from({ length: 3 }, () => budget.join("owner"));
+  assert.equal(budget.room, 5 * MIB);
+  assert.ok(!budget.isPressed);
+  budget.charge("owner", 4 * MIB);
+  assert.ok(budget.isPressed, "4 of 5");
+  while (accounts.length < 100) accounts.push(budget.join("owner"));
+  assert.equal(budget.room, 4 * MIB);
+  for (const account of accounts) budget.leave(account);
+  assert.equal(budget.room, 8 * MIB);
+  assert.ok(!budget.isPressed, "4 of 8");
+});
+
+Deno.test("of the last eighth everybody gets in proportion to what it has moved", () => {
+  const total = 64 * MIB;
+  const budget = new MemoryBudget({ total });
+  const [other, account] = [budget.join("other"), budget.join("owner")];
+  const take = (bytes: number, moved: number) => {
+    const isTaken = account.take(bytes, bytes, false, budget.earned(moved));
+    if (isTaken) account.charge(-bytes);
+    return isTaken;
+  };
+  other.charge(7 / 8 * total - 4_096);
+  assert.ok(take(4_096, 0));
+  other.charge(4_096);
+  assert.ok(take(4_096, 0), "at once");
+  assert.ok(!take(8_192, 0));
+  assert.ok(!take(65_536, 65_536));
+  assert.ok(take(65_536, 262_144));
+  assert.ok(take(MIB, Infinity), "a 64th of all");
+  assert.ok(!take(2 * MIB, Infinity));
+  // Who is above its share gets nothing of the last sixteenth.
+  other.charge(total / 16);
+  assert.ok(!other.take(65_536, 65_536, false, budget.earned(MIB)));
+  assert.ok(take(65_536, MIB));
+});
+
+Deno.test("a connection is given little at once when memory is short, unless it moves", () => {
+  const scene = new Scene(16 * MIB, writeForever);
+  const hold = (bytes: number) => {
+    scene.charged += bytes;
+    scene.server.memory.charge("other", bytes);
+  };
+  scene.connect("10.0.0.2", false);
+  scene.sim.runFor(1_000);
+  const [stalled] = scene.accepted;
+  assert.equal(stalled!.appetite, 65_536);
+  hold(5 * MIB);
+  assert.equal(stalled!.appetite, 8_192);
+  hold(9 * MIB);
+  assert.equal(stalled!.appetite, 2_048);
+  const { received } = scene.connect("10.0.0.2", true);
+  while (received() < MIB) scene.sim.runFor(10);
+  const [, moving] = scene.accepted;
+  assert.equal(stalled!.appetite, 2_048);
+  assert.equal(moving!.appetite, 65_536);
+  hold(2 * MIB);
+  assert.equal(moving!.appetite, 2_048, "next to nothing is left");
 });
 
 Deno.test("a budget is a positive number of bytes", () => {

@@ -80,6 +80,7 @@ export class SimTargets implements TargetHost {
 /** A socket of this host, and the target at its other end. */
 class SimStream implements ByteStream {
   handler: StreamHandler | undefined = undefined;
+  readonly appetite = 65_536;
   readonly #targets: SimTargets;
   readonly #port: number;
   /** Written, and not yet echoed. */
