@@ -1,6 +1,6 @@
 /**
  * Bounds the memory that is held for the data of all connections together, and shares it between
- * those who sent or asked for the data.
+ * owners: those whom the connections belong to.
  *
  * While there is plenty, everybody takes what it can use. From three quarters of the total on there
  * is pressure: the buffers of an owner above its share may not grow beyond an equal part of it, limits
@@ -128,7 +128,7 @@ export class MemoryBudget {
   takeAlarm(): boolean {
     const isStarving = this.#isStarving;
     this.#isStarving = false;
-    // Buffers alone come to little more than the total: what they are not refused.
+    // Buffers alone exceed the total only by what is never refused; the rest is held outside.
     return isStarving || this.#outside > 0 && this.used > this.total;
   }
 
@@ -201,7 +201,7 @@ export class MemoryBudget {
     if (account.members > 0 || account.used > 0) return;
     account.isInUse = false;
     this.#owners--;
-    // Few accounts come back all the time, one for each short connection.
+    // Unused accounts are kept for a while: with short connections the same owners soon return.
     if (this.#accounts.size <= 2 * this.#owners + UNUSED_KEPT) return;
     for (const [owner, { isInUse }] of this.#accounts) if (!isInUse) this.#accounts.delete(owner);
   }
@@ -241,7 +241,7 @@ export class MemoryAccount {
     return Math.max(LEAST_BUFFER, 1 << (31 - Math.clz32(part)));
   }
 
-  /** A connection moves data: somebody who does not should make room if it has little. */
+  /** A connection moves data: if it has too little memory, stalled ones have to make room. */
   noteMoving(): void {
     if (this.#budget.isPressed) this.#budget.noteMoving(this.bufferLimit);
   }
@@ -259,7 +259,7 @@ export class MemoryAccount {
     return true;
   }
 
-  /** More or less memory, unasked. */
+  /** Counts more or less memory; never refused. */
   charge(bytes: number): void {
     this.used += bytes;
     this.#budget.add(bytes);

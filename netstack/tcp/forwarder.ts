@@ -71,7 +71,7 @@ export class HalfOpen implements Flow, Timed, TcpForwarderRequest {
   readonly remote: IpAddress;
   readonly remotePort: number;
   readonly hash: number;
-  /** The NIC whose forwarder is asked. */
+  /** The NIC whose forwarder decides. */
   readonly nic: Nic;
   readonly ingress: Nic;
   readonly from: unknown;

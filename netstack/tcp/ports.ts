@@ -35,7 +35,7 @@ export class Ports {
   }
 
   /**
-   * For a listener that does not care.
+   * For a listener that may have any port.
    *
    * @throws {Error} if none is free.
    */
