@@ -45,7 +45,7 @@ export const CROWDED = HANDSHAKE_QUEUE_LIMIT / 32;
 /** Cookie replies: the device is no reflector, and each costs some 20 µs. */
 export const COOKIE_REPLIES_PER_SECOND = 5000;
 const COOKIE_REPLY_BURST = 1000;
-/** Of one address and port within two seconds. An honest one asks every five. */
+/** Of one address and port within two seconds. An honest peer initiates every five. */
 export const COOKIE_REPLIES_PER_SOURCE = 4;
 
 export class Admission<Peer> {
