@@ -43,7 +43,7 @@ const ATTRIBUTE_SIZE = 4;
  * anycast and multicast, which this host's sockets get too.
  */
 const ELSEWHERE: readonly number[] = [1, /* unicast */ 6, /* blackhole */ 7, 8 /* prohibit */];
-/** Nothing leads there, so it is none of this host's. */
+/** Errors that mean no route, so it is not an address of this host. */
 const NO_WAY: readonly number[] = [
   Errno.EACCES, // a route that prohibits
   Errno.EINVAL, // one that is a black hole
