@@ -128,7 +128,7 @@ export class MemoryBudget {
   takeAlarm(): boolean {
     const isStarving = this.#isStarving;
     this.#isStarving = false;
-    // Buffers alone exceed the total only by what is never refused; the rest is held outside.
+    // Buffers alone hardly exceed the total; memory held outside, which is never refused, may.
     return isStarving || this.#outside > 0 && this.used > this.total;
   }
 
