@@ -78,8 +78,8 @@ const SYSTEM = [
   ...["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf"],
   ...["/etc/services", "/etc/protocols", "/etc/localtime", "/etc/ca-certificates"],
   ...["/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/pki/tls/certs", "/etc/pki/ca-trust"],
-  // What the runtime asks about its memory, its processors, itself. Others' secrets there are out of
-  // reach: Landlock lets nobody look into a process outside.
+  // What the runtime reads about its memory, its processors, itself. Secrets of other processes there
+  // stay out of reach: Landlock forbids looking into processes outside of it.
   ...["/proc", "/sys/fs/cgroup", "/sys/devices/system"],
   ...["/dev/urandom", "/dev/random", "/dev/zero"],
 ];
@@ -112,8 +112,8 @@ function writable(path: string): FileRule {
 }
 
 /**
- * Loads the program where the runtime would keep it compiled and has not: confined it can read that
- * and not write it, and would compile everything again at every start.
+ * Loads the program where the runtime would cache compiled code and has not yet: once confined it can
+ * read that cache and not write it, and would compile everything again at every start.
  */
 async function keepCompiled(
   view: ProcessView,
@@ -226,7 +226,7 @@ function controlFolder(args: readonly string[], files: readonly string[]): strin
   return [folder];
 }
 
-/** A glance, ahead of the configuration's own parser: it may only lead to a folder too few or too many. */
+/** A quick look, before the configuration's own parser runs: at worst a folder too few or too many. */
 function controlFolderOf(file: string): string | undefined {
   try {
     const text = Deno.readTextFileSync(file);

@@ -250,8 +250,7 @@ async function loadConfigModules() {
   return { loadSource, ConfigSource, parseConfigFile, isWorldAccessible, readText };
 }
 
-/** @param asked By --ffi or --no-ffi. */
-/** What `up` takes beside the keys of the configuration; `check` takes the same. */
+/** What `up` takes besides the keys of the configuration; `check` takes the same. */
 function addUpOptions(command: Command): void {
   command
     .addOption(
@@ -287,10 +286,11 @@ function addUpOptions(command: Command): void {
     );
 }
 
-async function chooseFfi(asked: boolean | undefined): Promise<UdpChoice> {
+/** @param wanted By --ffi or --no-ffi; undefined without either. */
+async function chooseFfi(wanted: boolean | undefined): Promise<UdpChoice> {
   const { chooseUdp } = await import("../bind/udp_open.ts");
   try {
-    return chooseUdp(asked);
+    return chooseUdp(wanted);
   } catch (error) {
     throw new ConfigError([`--ffi: ${(error as Error).message}`]);
   }

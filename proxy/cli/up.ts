@@ -89,7 +89,7 @@ export async function up<G extends RunningGateway>(
     },
   });
   try {
-    // First of all: who runs under this name already keeps everything.
+    // Before all else: a gateway that already runs under this name must not be disturbed.
     control = await openControl(options.control);
     options.onControlOpen?.();
     gateway = await options.start(config);

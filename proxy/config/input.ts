@@ -112,7 +112,10 @@ export interface ProxyInput {
   udpIdleTimeout?: number | string;
   /** The same towards port 53. Default 30. */
   udpDnsIdleTimeout?: number | string;
-  /** Who may answer: anybody, an address that was asked, or only its port. Default `address`. */
+  /**
+   * Whose replies reach a client: anybody's, those of an address that it has sent to, or only those of
+   * such an address and port. Default `address`.
+   */
   udpFiltering?: UdpFiltering;
   /** Connections being made to targets at once. Default 2048. */
   maxDials?: number | string;

@@ -1,6 +1,6 @@
 /**
- * Values as they were written, with the place of each, so that whatever is found out about one
- * later can point there.
+ * Values as they were written, with the place of each, so that a later message about one can point
+ * there.
  *
  * @module
  */

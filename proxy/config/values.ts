@@ -10,7 +10,7 @@ import { parseInterfaceAddress, parseIpAddress, parsePrefix } from "../address.t
 import type { MapConfig } from "./checked.ts";
 import { decodeKey, KEY_LENGTH, KEY_TEXT_LENGTH } from "../base64.ts";
 
-/** Why a text is not a value. */
+/** Why a string is not a value. */
 export class Wrong {
   readonly message: string;
 

@@ -1,6 +1,6 @@
 /**
- * Whether a flow may be: the one place that decides, for TCP, UDP and pings alike, whoever brings
- * them. What it allows stays allowed only as long as it would be allowed again.
+ * Whether a flow is allowed: the one place that decides, for TCP, UDP and pings alike, whichever peer
+ * or inbound they come from. When the rules change, live flows are decided again.
  *
  * @module
  */
@@ -25,19 +25,19 @@ export interface FlowLimits {
   readonly maxUdpSessions: number;
 }
 
-/** Why a flow may not be. */
+/** Why a flow is refused. */
 export type Refusal =
-  /** Nobody proxies that address, or not for this protocol. */
+  /** The address is not proxied, or not for this protocol. */
   | "not-proxied"
-  /** An address that is never handed out by accident: see `safe_targets.ts`. */
+  /** An address that must not be reachable by accident: see `safe_targets.ts`. */
   | "unsafe"
   /** An address of this host that no map names. */
   | "own-host"
   /** This process itself listens there. */
   | "own-listener"
-  /** As many connections or sessions as are allowed, and nobody has to give way. */
+  /** The limit on connections or sessions is reached, and none has to give way. */
   | "full"
-  /** As many dials in flight as are allowed. It may be tried again. */
+  /** The limit on dials in flight is reached. The client may try again. */
   | "dials";
 
 export interface AdmissionOptions {
@@ -55,9 +55,9 @@ export interface AdmissionOptions {
   readonly settings: { readonly limits: FlowLimits };
 }
 
-/** A connection that has moved no byte for so long may be ended for another's sake, ms. */
+/** A connection idle for this long may be ended to make room for another, ms. */
 const IDLE_MS = 10_000;
-/** At most one line about it in, ms. */
+/** The least time between two log lines about that, ms. */
 const LOG_EVERY_MS = 60_000;
 
 export class Admission {
@@ -69,7 +69,7 @@ export class Admission {
   readonly sessions: Shares = new Shares();
   readonly #options: AdmissionOptions;
   readonly #maps: AddressMaps;
-  /** An owner has no connection that is idle long enough before then. */
+  /** Until when an owner has no connection that has been idle for long enough. */
   readonly #busyUntil = new WeakMap<FlowOwner, number>();
   #evicted = 0;
   #loggedAt = -Infinity;
@@ -108,9 +108,9 @@ export class Admission {
   }
 
   /**
-   * Without limits.
+   * Decides by the rules alone, without the limits.
    *
-   * @param inDoubt Whether a target that cannot be asked about counts as this host's own.
+   * @param inDoubt Whether a target counts as this host's own if that cannot be found out.
    * @returns what is to be dialled, or why it is refused.
    */
   decide(request: FlowRequest, inDoubt = true): IpAddress | Refusal {
@@ -129,7 +129,7 @@ export class Admission {
     return target;
   }
 
-  /** What a client would have to ask for to reach `target`; undefined if it may not. */
+  /** The address at which a client reaches `target`; undefined if it may not. */
   reverse(request: Omit<FlowRequest, "destination">, target: IpAddress): IpAddress | undefined {
     for (const destination of this.#maps.sources(target)) {
       const verdict = this.decide({ ...request, destination });
@@ -139,8 +139,8 @@ export class Admission {
   }
 
   /**
-   * Makes room for one UDP session more, by ending the idlest of whoever has most: a client that opens
-   * port after port loses its own.
+   * Makes room for one more UDP session, by ending the most idle one of the owner that has most: a
+   * client that opens port after port loses its own.
    *
    * @param idlest Finds the idlest session of an owner. The table would do, but has every target of
    * every session.
@@ -159,7 +159,7 @@ export class Admission {
   review(): number {
     const ended = this.table.review((flow) => {
       if (!this.#options.isHeld(flow.source, flow.owner)) return false;
-      // Without descriptors, say, nothing can be asked: that ends nobody's connection.
+      // Own addresses may be impossible to find out, without descriptors say: that ends no connection.
       const verdict = this.decide(flow, false);
       return typeof verdict !== "string" && verdict.equals(flow.dialled!);
     });
@@ -196,7 +196,7 @@ export class Admission {
     const idlest = this.table.idlest("tcp", giver)!;
     const idleAt = idlest.lastActivity + IDLE_MS;
     if (now < idleAt) {
-      this.#busyUntil.set(giver, idleAt); // to look sooner again would find nothing
+      this.#busyUntil.set(giver, idleAt); // looking again sooner would find nothing
       return "full";
     }
     idlest.carrier!.end("evicted");

@@ -1,6 +1,6 @@
 /**
  * Answers for UDP targets behind NIC 2 (or NIC 1): one socket per client address and port, as a NAT
- * with endpoint-independent mapping (RFC 4787 §4.1). Who may answer is the configuration's to say (§5).
+ * with endpoint-independent mapping (RFC 4787 §4.1). Whose replies pass is configured (§5: filtering).
  *
  * @module
  */
@@ -26,7 +26,7 @@ const log = getLogger(["wirestack", "udp"]);
 export interface UdpForwarderOptions extends ForwarderOptions {
   /** Whether the tunnel takes more replies. */
   hasRoom(): boolean;
-  /** A socket could not be had. */
+  /** A socket could not be opened. */
   onNoSocket(error: unknown): void;
   /** Opens what makes sockets towards targets. */
   openTargets(options: UdpTargetsOptions): UdpTargets;

@@ -1,6 +1,6 @@
 /**
- * What is odd in a configuration though every value is well-formed: what a gateway would do, and its
- * owner can hardly want. Each has its sentence, for `check` and for the log at start.
+ * Warnings about a configuration that is valid but makes a gateway do what its owner can hardly want.
+ * For `check` and for the log at start.
  *
  * @module
  */

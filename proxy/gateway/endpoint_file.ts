@@ -1,6 +1,7 @@
 /**
- * Where peers were last heard, in a file: a gateway that starts again calls them, and need not wait
- * until they find out that it was gone. No secret is in it: public keys, addresses, times.
+ * Where peers were last heard, in a file: a gateway that starts again can initiate handshakes, and
+ * need not wait until the peers notice that it was gone. No secret is in it: public keys,
+ * addresses, times.
  *
  * @module
  */

@@ -81,7 +81,7 @@ export class Gateway implements AsyncDisposable {
   readonly #closed = Promise.withResolvers<void>();
   readonly #moves = new MoveLog();
   #closing: Promise<CloseResult> | undefined;
-  /** What the socket was asked for; the port 0 or missing for any. */
+  /** The configured port and address; the port 0 or missing for any. */
   #listen: Pick<GatewayConfig, "listenPort" | "listenAddress">;
 
   /**
@@ -112,7 +112,7 @@ export class Gateway implements AsyncDisposable {
 
   private constructor(config: GatewayConfig, options: GatewayOptions) {
     this.closed = this.#closed.promise;
-    this.closed.catch(() => {}); // whoever waits for it hears of it
+    this.closed.catch(() => {}); // no unhandled rejection: a caller that awaits it sees the error
     const { ffi } = chooseUdp(options.ffi);
     const arena = openArena(config.mtu, options.crypto);
     this.udp = orSettingError(() => openUdp(config, arena, ffi));
@@ -152,7 +152,7 @@ export class Gateway implements AsyncDisposable {
 
   /**
    * Moves WireGuard's socket and marks it. Nothing happens when it is there already; any port (0 or
-   * missing) is as good as the one it got when any was asked for.
+   * missing) keeps the one it has, if that was chosen by the system.
    *
    * @throws {SettingError} if the system refuses; then it stays where and as it is.
    */
@@ -180,7 +180,7 @@ export class Gateway implements AsyncDisposable {
     return this.udp.mark;
   }
 
-  /** What {@link listen} was last asked for. */
+  /** The address last given to {@link listen}. */
   get listenAddress(): string | undefined {
     return this.#listen.listenAddress;
   }
@@ -284,7 +284,7 @@ export class Gateway implements AsyncDisposable {
     return { unfinished };
   }
 
-  /** WireGuard's socket. Through it a peer could send itself into the tunnel, round after round. */
+  /** WireGuard's socket. A peer could send packets to it through the proxy, in a loop. */
   #listener(): OwnListener {
     const port = () => this.udp.port;
     const address = () => this.#listen.listenAddress;
@@ -372,7 +372,7 @@ const SETTINGS: Readonly<Record<BindError["setting"], ConfigPath>> = {
   mark: ["interface", "fwMark"],
 };
 
-/** What the socket is refused is a setting's fault. */
+/** Turns what the system refuses a socket into an error of the setting. */
 function orSettingError<T>(open: () => T): T {
   try {
     return open();

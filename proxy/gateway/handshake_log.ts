@@ -1,6 +1,6 @@
 /**
- * Log lines of handshakes and packets that came to nothing: what somebody looks for who has set up a
- * peer and gets no connection.
+ * Log lines of rejected handshakes and packets: what one looks for after setting up a peer that
+ * gets no connection.
  *
  * @module
  */

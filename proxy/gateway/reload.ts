@@ -108,7 +108,7 @@ function applyPeer(
     !isSameKey(presharedKey, peer.presharedKey),
     () => peer.setPresharedKey(presharedKey),
   );
-  // Where the peer was last heard counts more than what the file said all the time.
+  // The file's endpoint counts only when it changes: where the peer was last heard is more recent.
   const [known, wanted] = [peers.location(peer), config.endpoint];
   change(known?.hostname !== wanted?.hostname || known?.port !== wanted?.port, () => {
     if (wanted === undefined) peers.forgetLocation(peer);
@@ -139,7 +139,7 @@ function applySubnets({ proxy }: Gateway, config: ProxyConfig | undefined): void
   proxy.setSubnets(config?.subnets ?? [], config ?? { tcp: false, udp: false });
 }
 
-/** The places of what is another than the gateway was started with, and has to stay. */
+/** The settings that differ from those at start and cannot change while the gateway runs. */
 function unchanged(started: GatewayConfig, next: GatewayConfig): ConfigPath[] {
   const paths: ConfigPath[] = [];
   const compare = (path: ConfigPath, a: unknown, b: unknown) => {

@@ -37,13 +37,13 @@ export interface PeerStats {
 export interface ConnectionStats {
   /** `ADDRESS:PORT` inside the tunnel. */
   readonly client: string;
-  /** What the client asked for. */
+  /** The client's destination. */
   readonly target: string;
   /** What was dialled, when a map made another of it. */
   readonly dialled: string;
   /** `dialling`, or the state of the client's side. */
   readonly state: string;
-  /** Since the client asked for it. */
+  /** Since the client's SYN. */
   readonly ageMs: number;
   /** Towards the target, and towards the client. */
   readonly bytesUp: number;

@@ -60,7 +60,7 @@ export class DescriptorWatch {
     return this.#quietAt !== Infinity;
   }
 
-  /** A socket could not be had. @param code Of the system. @returns whether this is why. */
+  /** A socket could not be opened. @param code The system's. @returns whether this is why. */
   note(code: string | undefined): boolean {
     if (!isOutOfDescriptors(code)) return false;
     if (!this.isExhausted) {

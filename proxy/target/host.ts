@@ -23,8 +23,8 @@ export interface TargetHost {
 /**
  * @param now Milliseconds, monotonic.
  * @param ffi Whether UDP sockets are over FFI.
- * @param onFailed A socket could not be had. The system's code, as `EMFILE`.
- * @param isMemoryShort Whether little shall be read at once.
+ * @param onFailed Called with the system's code, such as `EMFILE`, when a socket could not be opened.
+ * @param isMemoryShort Whether less is to be read at once.
  */
 export function openTargetHost(
   now: () => number,

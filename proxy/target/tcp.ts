@@ -28,8 +28,8 @@ export class HostDialer implements Dialer {
   readonly #readBuffer: () => Uint8Array;
 
   /**
-   * @param onFailed Hears the system's code of every dial that failed.
-   * @param isMemoryShort Whether little shall be read at once. Default: never.
+   * @param onFailed Called with the system's code of every dial that failed.
+   * @param isMemoryShort Whether less is to be read at once. Default: never.
    */
   constructor(
     onFailed?: (code: string | undefined) => void,
@@ -137,7 +137,7 @@ class SocketStream implements ByteStream, Dial {
     this.#socket.resetAndDestroy();
   }
 
-  /** The kernel delivers what it has taken, and then says that nobody is here any more. */
+  /** The kernel delivers what it has taken, and then answers with a reset. */
   resetOnceDelivered(): void {
     this.#socket.destroySoon();
   }

@@ -1,5 +1,5 @@
 /**
- * What waits for others inside the tunnel, in the shape of Deno's own: TCP listeners and UDP sockets.
+ * TCP listeners and UDP sockets inside the tunnel, in the shape of Deno's own.
  *
  * @module
  */
