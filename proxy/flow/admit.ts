@@ -46,6 +46,8 @@ export interface AdmissionOptions {
   isProxied(address: IpAddress, protocol: FlowProtocol): boolean;
   /** Whether a target, not loopback, is an address of this host; undefined if that is not known. */
   isOwnAddress(target: IpAddress): boolean | undefined;
+  /** Whether what is sent to `source` still goes to `owner`. */
+  isHeld(source: IpAddress, owner: FlowOwner): boolean;
   readonly listeners: OwnListeners;
   /** The longest `from` first. */
   readonly maps: readonly AddressMap[];
@@ -153,9 +155,10 @@ export class Admission {
     idlest(giver)?.end("evicted");
   }
 
-  /** Looks at every live flow again: maps, subnets, listeners or limits have changed. */
+  /** Looks at every live flow again: maps, subnets, listeners, limits or peers have changed. */
   review(): number {
     const ended = this.table.review((flow) => {
+      if (!this.#options.isHeld(flow.source, flow.owner)) return false;
       // Without descriptors, say, nothing can be asked: that ends nobody's connection.
       const verdict = this.decide(flow, false);
       return typeof verdict !== "string" && verdict.equals(flow.dialled!);

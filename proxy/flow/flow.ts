@@ -30,7 +30,7 @@ export type FlowEnd =
   | "idle"
   /** It made room for a flow of somebody who has less. */
   | "evicted"
-  /** A map, a subnet or a limit changed, and it is no longer allowed. */
+  /** A map, a subnet, a limit or whose the source is has changed, and it is no longer allowed. */
   | "revoked"
   /** The gateway is closing, or somebody asked for it. */
   | "aborted";

@@ -46,6 +46,8 @@ export interface SubnetProxyOptions {
   readonly settings: ForwardSettings;
   /** Whose a client's flows are: see {@link ForwarderOptions}. */
   ownerOf(from: unknown, client: IpAddress): FlowOwner;
+  /** Whether what is sent to `client` still goes to `owner`. */
+  isHeld(client: IpAddress, owner: FlowOwner): boolean;
   /** Whether sockets towards targets are over FFI. */
   readonly ffi: boolean;
   /** Default: this host's own sockets. */
@@ -69,9 +71,11 @@ export class SubnetProxy {
   #nic2: Nic | undefined;
   /** The longest prefix first. */
   #subnets: { readonly prefix: Prefix; readonly protocols: Protocols }[] = [];
+  /** When the next review is due, ms. */
+  #reviewAt = Infinity;
   #single: Protocols = { tcp: false, udp: false };
 
-  constructor({ engine, routes, settings, ownerOf, ffi, host }: SubnetProxyOptions) {
+  constructor({ engine, routes, settings, ownerOf, isHeld, ffi, host }: SubnetProxyOptions) {
     this.#engine = engine;
     this.#routes = routes;
     this.#settings = { ...settings };
@@ -91,6 +95,7 @@ export class SubnetProxy {
       table: new FlowTable(),
       isProxied: (address, protocol) => this.#isProxied(address, protocol),
       isOwnAddress: (target) => this.#host.isOwnAddress(target),
+      isHeld,
       listeners: this.listeners,
       maps: settings.maps,
       settings: this.#settings,
@@ -103,7 +108,12 @@ export class SubnetProxy {
       hasRoom: () => engine.hasRoom,
       onNoSocket: (error) => this.descriptors.note(codeOf(error)),
     });
-    const sources: readonly TimeoutSource[] = [this.tcp, this.udp, this.descriptors];
+    const sources: readonly TimeoutSource[] = [this.tcp, this.udp, this.descriptors, {
+      pollTimeout: () => this.#reviewAt,
+      handleTimeout: () => {
+        if (this.#reviewAt < Infinity) this.review();
+      },
+    }];
     for (const source of sources) engine.addTimeouts(source);
     engine.addTurns(this.udp);
   }
@@ -151,8 +161,18 @@ export class SubnetProxy {
     Object.assign(this.#settings, settings);
   }
 
-  /** Ends the flows that are no longer allowed: what is proxied, or a map, a limit or a listener, has changed. */
+  /** The same as {@link review} in the engine's next turn, once for whatever changes until then. */
+  reviewSoon(): void {
+    this.#reviewAt = this.#engine.now();
+    this.#engine.wake();
+  }
+
+  /**
+   * Ends the flows that are no longer allowed: what is proxied, or a map, a limit or a listener, has
+   * changed, or who holds the client's address.
+   */
   review(): void {
+    this.#reviewAt = Infinity;
     const count = this.admission.review();
     if (count === 0) return;
     log.info("{count} connections and sessions are no longer allowed and have ended", { count });

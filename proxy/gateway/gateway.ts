@@ -130,9 +130,10 @@ export class Gateway implements AsyncDisposable {
         engine,
         routes,
         settings: proxySettings(config.proxy),
-        ownerOf: flowOwners(engine.device),
+        ...flowOwners(engine.device),
         ffi,
       });
+      this.peers.onHeldChanged = () => this.proxy.reviewSoon();
       this.proxy.listeners.add(this.#listener());
     } catch (error) {
       this.udp.close();

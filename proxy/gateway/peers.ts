@@ -50,6 +50,8 @@ export class TunnelPeers implements TimeoutSource {
   /** Peers to shake hands with, and when it is their turn. */
   readonly #calls = new Set<Peer>();
   #callAt = -Infinity;
+  /** Called when an address has become another peer's, or nobody's. */
+  onHeldChanged: () => void = () => {};
   #privateKey: Uint8Array | undefined;
 
   /**
@@ -135,6 +137,7 @@ export class TunnelPeers implements TimeoutSource {
     this.#calls.delete(peer);
     this.#memory.changed();
     this.#engine.device.removePeer(peer, this.#engine.now());
+    this.onHeldChanged();
   }
 
   /** Where the peer was last configured to be, not where it was heard. */
@@ -164,11 +167,14 @@ export class TunnelPeers implements TimeoutSource {
   addAllowedIp(peer: Peer, prefix: Prefix): void {
     peer.addAllowedIp(toAllowedIp(prefix));
     this.#routes.addAllowedIp(prefix);
+    this.onHeldChanged();
   }
 
   /** Nothing happens unless the prefix is this peer's. */
   removeAllowedIp(peer: Peer, prefix: Prefix): void {
-    if (peer.removeAllowedIp(toAllowedIp(prefix))) this.#routes.removeAllowedIp(prefix);
+    if (!peer.removeAllowedIp(toAllowedIp(prefix))) return;
+    this.#routes.removeAllowedIp(prefix);
+    this.onHeldChanged();
   }
 
   /** Makes this the whole list. What stays is never unrouted in between. */

@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { IpAddress } from "../../netstack/mod.ts";
 import type { Device, Peer } from "../../wireguard/mod.ts";
 import type { ProxyConfig } from "../config/config.ts";
 import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, DEFAULT_UDP_FILTERING } from "../config/defaults.ts";
@@ -23,11 +24,11 @@ export function proxySettings(config: ProxyConfig | undefined): ForwardSettings 
   };
 }
 
-/** Finds whose a client's flows are: the peer that sent the packet. */
-export function flowOwners(device: Device): SubnetProxyOptions["ownerOf"] {
+/** Finds whose a client's flows are, the peer that sent the packet, and whether its address still is. */
+export function flowOwners(device: Device): Pick<SubnetProxyOptions, "ownerOf" | "isHeld"> {
   const owners = new WeakMap<Peer, FlowOwner>();
   const nobody = new FlowOwner(() => "nobody");
-  return (from, { bytes, version }) => {
+  const ownerOf = (from: unknown, { bytes, version }: IpAddress) => {
     const peer = from as Peer | undefined ?? device.peerAt(bytes, 0, version);
     if (peer === undefined) return nobody; // it was removed a moment ago
     let owner = owners.get(peer);
@@ -37,4 +38,5 @@ export function flowOwners(device: Device): SubnetProxyOptions["ownerOf"] {
     }
     return owner;
   };
+  return { ownerOf, isHeld: (client, owner) => ownerOf(undefined, client) === owner };
 }

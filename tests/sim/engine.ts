@@ -216,7 +216,7 @@ export class SimEngine {
       engine,
       routes: new GatewayRoutes(engine.stack.routes, engine.nic1),
       settings: { ...settings, limits: { ...settings.limits, ...limits } },
-      ownerOf: flowOwners(engine.device),
+      ...flowOwners(engine.device),
       ffi: false,
       host: targets,
     });

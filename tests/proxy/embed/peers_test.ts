@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
 import type { Wirestack } from "../../../proxy/embed/wirestack.ts";
-import { readAll, startPair, writeAll } from "../pair.ts";
+import { readAll, startPair, until, writeAll } from "../pair.ts";
 import { startWirestack } from "../start.ts";
 
 /** A client of `gateway` at an address, whether or not the gateway knows it. */
@@ -10,7 +10,7 @@ function startClient(gateway: Wirestack, privateKey: Uint8Array, address: string
     interface: { privateKey, address: `${address}/24` },
     peers: [{
       publicKey: gateway.publicKey,
-      allowedIps: "10.9.0.0/24",
+      allowedIps: "10.0.0.0/8",
       endpoint: `127.0.0.1:${gateway.port}`,
     }],
   });
@@ -159,4 +159,41 @@ Deno.test("the bytes of a key are copied: the caller may wipe its own", async ()
   const other = generatePrivateKey();
   assert.deepEqual(publicKeyOf(encodeKey(other)), publicKeyOf(other));
   assert.throws(() => publicKeyOf("x"), RangeError);
+});
+
+Deno.test("what a peer has open ends when it is removed or loses the address", async () => {
+  const [ours, theirs] = [generatePrivateKey(), generatePrivateKey()];
+  await using gateway = await startWirestack({
+    interface: { privateKey: ours, address: "10.9.0.1/24" },
+    peers: [{ publicKey: publicKeyOf(theirs), allowedIps: ["10.9.0.2/32", "10.9.0.4/32"] }],
+    proxy: { subnets: "10.50.0.0/16", map: "10.50.0.1 -> 127.0.0.1" },
+  });
+  using server = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const answering = Deno.listenDatagram({ transport: "udp", hostname: "127.0.0.1", port: 0 });
+  const hostname = "10.50.0.1";
+  const { port } = server.addr as Deno.NetAddr;
+  const udp = { transport: "udp", hostname, port: (answering.addr as Deno.NetAddr).port } as const;
+
+  for (
+    const lose of [
+      () => gateway.updatePeer(publicKeyOf(theirs), { allowedIps: "10.9.0.4/32" }),
+      () => gateway.removePeer(publicKeyOf(theirs)),
+    ]
+  ) {
+    const address = gateway.stats().peers[0]!.allowedIps[0]!.slice(0, -3);
+    const client = await startClient(gateway, theirs, address);
+    const accepting = server.accept();
+    using _conn = await client.connect({ hostname, port });
+    using accepted = await accepting;
+    using socket = client.listenDatagram({ port: 4000 });
+    await socket.send(new Uint8Array(1), udp);
+    await answering.receive();
+    assert.equal(gateway.stats().connections.length, 1);
+    lose();
+    await until(() => gateway.stats().connections.length === 0, "its connection has ended");
+    assert.equal(gateway.stats().resources.udpSessions, 0);
+    await assert.rejects(accepted.read(new Uint8Array(1)), Deno.errors.ConnectionReset);
+    await client.close({ graceMs: 0 });
+  }
+  answering.close();
 });

@@ -30,6 +30,7 @@ export function admission(
     table: new FlowTable(),
     isProxied: () => true,
     isOwnAddress: () => false,
+    isHeld: () => true,
     listeners: new OwnListeners(),
     maps: [],
     settings: { limits: { ...DEFAULT_LIMITS, ...limits } },
