@@ -167,6 +167,9 @@ export class Wirestack implements AsyncDisposable {
   listen({ transport, hostname, port, backlog = 128 }: ListenOptions): TunnelListener {
     this.#checkOpen();
     checkTransport(transport, "tcp");
+    if (!(Number.isInteger(backlog) && backlog > 0)) {
+      throw new RangeError(`backlog: expected a number above 0, got ${backlog}`);
+    }
     const address = this.#ownAddress(hostname);
     const { tcp } = this.#gateway.engine.stack;
     try {
@@ -200,7 +203,7 @@ export class Wirestack implements AsyncDisposable {
     const { engine } = this.#gateway;
     try {
       const socket = new TunnelDatagramConn(
-        engine.stack.bindUdp({ ...specific(address), ...(port > 0 && { port }) }),
+        engine.stack.bindUdp({ ...specific(address), ...(port !== 0 && { port }) }),
         {
           address,
           now: () => engine.now(),

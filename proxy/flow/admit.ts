@@ -57,7 +57,11 @@ export interface AdmissionOptions {
 
 /** A connection idle for this long may be ended to make room for another, ms. */
 const IDLE_MS = 10_000;
-/** The least time between two log lines about that, ms. */
+/** For how long the lack of descriptors counts, ms; then it is tried whether there are more. */
+const CEILING_MS = 60_000;
+/** So many descriptors are left free then, for what is being closed and for UDP's. */
+const SPARE = 4;
+/** The least time between two log lines about evictions, ms. */
 const LOG_EVERY_MS = 60_000;
 
 export class Admission {
@@ -73,6 +77,9 @@ export class Admission {
   readonly #busyUntil = new WeakMap<FlowOwner, number>();
   #evicted = 0;
   #loggedAt = -Infinity;
+  /** As many connections there may be, until then: the system has no descriptors for more. */
+  #ceiling = Infinity;
+  #ceilingUntil = -Infinity;
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
@@ -98,7 +105,8 @@ export class Admission {
     if (typeof verdict === "string") return verdict;
     flow.dialled = verdict;
     if (flow.protocol === "tcp") {
-      const refusal = this.#makeRoomForDial(flow, now) ?? this.#makeRoomForConnection(flow, now);
+      const refusal = this.#makeRoomForDial(flow, now) ??
+        this.makeRoomForConnection(flow.owner, now);
       if (refusal !== undefined) return refusal;
       this.connections.take(flow.owner);
       this.dials.begin(flow, now);
@@ -155,6 +163,35 @@ export class Admission {
     idlest(giver)?.end("evicted");
   }
 
+  /**
+   * A socket could not be had for want of a descriptor: what there is counts as all there may be, and is
+   * shared. What was to have it still counts.
+   */
+  noteExhausted(now: number): void {
+    this.#ceiling = Math.max(1, this.connections.total - 1 - SPARE);
+    this.#ceilingUntil = now + CEILING_MS;
+  }
+
+  /** Makes room for one connection more of `owner`'s, or for a socket of its. */
+  makeRoomForConnection(owner: FlowOwner, now: number): Refusal | undefined {
+    const { maxTcpConnections } = this.#options.settings.limits;
+    const ceiling = now < this.#ceilingUntil ? this.#ceiling : Infinity;
+    const limit = Math.min(maxTcpConnections, ceiling);
+    while (this.connections.total >= limit) {
+      const giver = this.connections.donor(owner, limit);
+      if (giver === undefined || now < (this.#busyUntil.get(giver) ?? 0)) return "full";
+      const idlest = this.table.idlest("tcp", giver)!;
+      const idleAt = idlest.lastActivity + IDLE_MS;
+      if (now < idleAt) {
+        this.#busyUntil.set(giver, idleAt); // to look sooner again would find nothing
+        return "full";
+      }
+      idlest.carrier!.end("evicted");
+      this.#logEviction(owner, giver, limit, now);
+    }
+    return undefined;
+  }
+
   /** Looks at every live flow again: maps, subnets, listeners, limits or peers have changed. */
   review(): number {
     const ended = this.table.review((flow) => {
@@ -188,32 +225,16 @@ export class Admission {
     return undefined;
   }
 
-  #makeRoomForConnection(flow: Flow, now: number): Refusal | undefined {
-    const { maxTcpConnections } = this.#options.settings.limits;
-    if (this.connections.total < maxTcpConnections) return undefined;
-    const giver = this.connections.donor(flow.owner, maxTcpConnections);
-    if (giver === undefined || now < (this.#busyUntil.get(giver) ?? 0)) return "full";
-    const idlest = this.table.idlest("tcp", giver)!;
-    const idleAt = idlest.lastActivity + IDLE_MS;
-    if (now < idleAt) {
-      this.#busyUntil.set(giver, idleAt); // looking again sooner would find nothing
-      return "full";
-    }
-    idlest.carrier!.end("evicted");
-    this.#logEviction(flow, giver, now);
-    return undefined;
-  }
-
-  #logEviction(flow: Flow, giver: FlowOwner, now: number): void {
+  #logEviction(owner: FlowOwner, giver: FlowOwner, limit: number, now: number): void {
     this.#evicted++;
     if (now - this.#loggedAt < LOG_EVERY_MS) return;
     log.warn(
       "all {limit} connections are in use: idle ones of {from} were reset for others ({count} so far), the last for {for}",
       {
-        limit: this.#options.settings.limits.maxTcpConnections,
+        limit,
         from: giver.name,
         count: this.#evicted,
-        for: flow.owner.name,
+        for: owner.name,
       },
     );
     this.#loggedAt = now;

@@ -96,5 +96,7 @@ export type DialError =
   | "net"
   | "prohibited"
   | "timeout"
-  /** For a reason of this host. */
+  /** This host has no descriptor left for it. It may be tried again. */
+  | "exhausted"
+  /** For another reason of this host. */
   | "failed";

@@ -26,6 +26,7 @@ export const DIAL_WORDS: Readonly<Record<DialError | FlowEnd, string>> = {
   "unreachable": "cannot be reached",
   "prohibited": "prohibited on the way",
   "timeout": "no answer in time",
+  "exhausted": "this host has no file descriptor left",
   "failed": "this host could not dial it",
   "abandoned": "the client gave up",
   "aborted": "the gateway is closing",

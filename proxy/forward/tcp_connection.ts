@@ -174,5 +174,6 @@ const ANSWERS = {
   net: "net",
   prohibited: "prohibited",
   timeout: "host",
+  exhausted: "drop", // in silence: the client's next SYN may find one
   failed: "host",
 } as const satisfies Record<DialError, string>;

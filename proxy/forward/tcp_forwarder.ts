@@ -190,6 +190,7 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
       ...addresses(flow),
       why: DIAL_WORDS[why],
     });
+    if (why === "exhausted") this.#options.admission.noteExhausted(this.now());
     this.#remove(connection, end ?? why as FlowEnd);
   }
 
@@ -259,6 +260,7 @@ const DIAL_ENDS: Partial<Record<DialError | FlowEnd, DialEnd>> = {
   host: { counter: "unreachable", outcome: "silent", end: "unreachable" },
   net: { counter: "unreachable", outcome: "unknown", end: "unreachable" },
   failed: { counter: "failed", outcome: "unknown" },
+  exhausted: { counter: "failed", outcome: "unknown", end: "failed" },
   abandoned: { counter: "abandoned", outcome: "unknown" },
   aborted: { counter: "abandoned", outcome: "unknown" },
   evicted: { outcome: "silent" },

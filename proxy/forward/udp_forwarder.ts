@@ -26,8 +26,8 @@ const log = getLogger(["wirestack", "udp"]);
 export interface UdpForwarderOptions extends ForwarderOptions {
   /** Whether the tunnel takes more replies. */
   hasRoom(): boolean;
-  /** A socket could not be opened. */
-  onNoSocket(error: unknown): void;
+  /** A socket could not be opened. @returns whether for lack of a descriptor. */
+  onNoSocket(error: unknown): boolean;
   /** Opens what makes sockets towards targets. */
   openTargets(options: UdpTargetsOptions): UdpTargets;
 }
@@ -154,9 +154,12 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     this.#deadlines.set(session, now + (session.isDnsOnly ? udpDnsIdleMs : udpIdleMs));
   }
 
-  onNoSocket(error: unknown): void {
+  onNoSocket({ peer }: UdpSession, error: unknown): void {
     this.counters.socketErrors++;
-    this.#options.onNoSocket(error);
+    if (!this.#options.onNoSocket(error)) return;
+    const { admission, now } = this.#options;
+    admission.noteExhausted(now());
+    admission.makeRoomForConnection(peer, now()); // the client's next datagram tries again
   }
 
   onFlowEnded(flow: Flow, why: FlowEnd): void {

@@ -32,7 +32,7 @@ export interface UdpSessionOwner {
   /** A datagram went either way. */
   touch(session: UdpSession, now: number): void;
   /** A socket could not be opened. */
-  onNoSocket(error: unknown): void;
+  onNoSocket(session: UdpSession, error: unknown): void;
   onFlowEnded(flow: Flow, why: FlowEnd): void;
   onEnded(session: UdpSession): void;
 }
@@ -213,7 +213,7 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
       const socket = this.#owner.sockets.open(version, this);
       return version === 4 ? this.#ipv4 = socket : this.#ipv6 = socket;
     } catch (error) {
-      this.#owner.onNoSocket(error);
+      this.#owner.onNoSocket(this, error);
       return undefined;
     }
   }

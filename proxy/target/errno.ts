@@ -10,6 +10,7 @@ import type { DialError } from "../flow/stream.ts";
 
 /** Why a dial failed, by the code of `node:net`'s error. */
 export function dialErrorOf(code: string | undefined): DialError {
+  if (isOutOfDescriptors(code)) return "exhausted";
   return DIAL_ERRORS[code ?? ""] ?? "failed";
 }
 

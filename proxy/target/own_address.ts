@@ -33,7 +33,7 @@ export class OwnAddresses {
   constructor(now: () => number, ffi: boolean, probe?: Probe) {
     this.#now = now;
     this.#open = () => ffi && openRouteProbe() || new BindProbe();
-    this.#probe = probe;
+    this.#probe = probe ?? this.#open(); // at once, while there are descriptors
   }
 
   /** @returns undefined if the system does not say: then nothing new is handed out. */

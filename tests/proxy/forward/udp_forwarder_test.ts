@@ -82,7 +82,7 @@ Deno.test("sessions that ask target after target have flows in proportion to the
   const subject = new UdpForwarder({
     ...options,
     hasRoom: () => true,
-    onNoSocket() {},
+    onNoSocket: (error) => assert.fail(String(error)),
     openTargets: () => ({
       hasReady: false,
       open: () => ({ send: () => true, close() {} }),
