@@ -29,7 +29,7 @@ export class TransmitPool {
   readonly #start: number;
   readonly #free: Int32Array;
   #freeCount: number;
-  /** 1 for a slot that somebody has. */
+  /** 1 for a slot that is taken. */
   readonly #taken: Uint8Array;
 
   /** Bytes of slots for packets of up to `mtu` bytes, without head and tail room. */

@@ -36,7 +36,7 @@ const log = getLogger(["wirestack", "engine"]);
 const RING_BYTES = 64 * MESSAGE_BYTES;
 /** Datagrams that a turn hands over, so that a flood does not keep targets' sockets waiting. */
 const DRAIN_BUDGET = 128;
-/** After so many errors in a row receiving pauses. */
+/** After this many errors in a row receiving pauses. */
 const MAX_ERRORS = 16;
 const PAUSE_MS = 100;
 /** How long a thread waits for room to send at a time: closing waits for it. */

@@ -142,7 +142,7 @@ function moduleCache(view: ProcessView): string | undefined {
   return view.environment("DENO_DIR") ?? (cache && `${cache}/deno`);
 }
 
-/** The program that runs, its libraries, and what Deno keeps of modules. */
+/** The running program, its libraries, and Deno's cache of modules. */
 function runtimeFiles(view: ProcessView): FileRule[] {
   const mapped = new Set(
     Array.from(view.readText("/proc/self/maps").matchAll(/ (\/.*)$/gm), ([, path]) => path!),

@@ -40,7 +40,7 @@ export async function readText(
 
 async function readFile(path: string, expected: string): Promise<Uint8Array> {
   if (decodeKey(path) !== undefined) {
-    // Somebody took the option for the key's own: it must not go on to a log.
+    // The user gave the key itself instead of a file: it must not get into a log.
     throw new ConfigError([`(withheld): is a key, expected the name of ${expected}`]);
   }
   try {

@@ -53,7 +53,7 @@ class Parser {
     }
   }
 
-  /** Gives peers without a `Name` that of their comment. One that another peer has is none. */
+  /** Names peers without a `Name` by their comment, unless another peer has that name. */
   end(): void {
     const peers = this.#source.peers as RawSection[];
     const taken = new Set(peers.map(({ name }) => String(name).toLowerCase()));

@@ -139,7 +139,7 @@ export class ConfigSource {
   }
 
   /**
-   * A problem that is no known value's: an unknown key, say.
+   * A problem that belongs to no known value, such as an unknown key.
    *
    * @param message Begins with the name of what is wrong.
    */

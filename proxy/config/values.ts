@@ -27,7 +27,7 @@ export function splitList(text: string): string[] {
   return text.replace(/\s*(->|=)\s*/g, "$1").split(/[\s,]+/).filter((part) => part !== "");
 }
 
-/** A private, public or preshared key. Nothing of the text is ever shown. */
+/** A private, public or preshared key. No part of the text is ever shown. */
 export function parseKey(text: string): Uint8Array | Wrong {
   const expected = `expected ${KEY_TEXT_LENGTH} characters of base64, as wg writes them`;
   if (text === "") return new Wrong(`is empty, ${expected}`);
@@ -58,7 +58,7 @@ export function integer(min: number, max: number): Parse<number> {
   };
 }
 
-/** Bytes, or with k, M or G so many times 1024 of them. */
+/** Bytes; k, M or G behind the number stand for powers of 1024. */
 export function bytes(min: number, max: number): Parse<number> {
   const expected = `expected ${min} to ${max} bytes, or a number with k, M or G behind it`;
   return (text) => {
@@ -198,7 +198,7 @@ export function quote(text: string): string {
   return JSON.stringify(short);
 }
 
-/** Also a damaged one: cut off, or with something in its middle. Host names seldom mix upper and lower case. */
+/** Also a damaged one: cut off, or with other characters inside. Host names seldom mix case. */
 function looksLikeKey(text: string): boolean {
   const base64 = text.replaceAll(/[^A-Za-z0-9+/]/g, "");
   return /[A-Za-z0-9+/]{25}/.test(text) ||
@@ -222,7 +222,7 @@ function isSingle(prefix: Prefix): boolean {
 }
 
 // RFC 1123 §2.1, and the underscore that people use. A name whose last label is a number would be
-// taken for a malformed IPv4 address by whoever resolves it.
+// taken for a malformed IPv4 address by resolvers.
 function isHostName(text: string): boolean {
   return text.length <= 253 &&
     /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*\.?$/i

@@ -73,7 +73,7 @@ export async function serve(
   } catch (error) {
     if (error instanceof ReadFailure) {
       log.debug("connection closed: {reason}", { reason: error.message });
-      // As wireguard-go says it; whoever was too slow does not hear it.
+      // As wireguard-go does; a client that was too slow does not get it.
       await write(conn, `errno=${Errno.EIO}\n\n`, answerMs).catch(() => {});
     } else log.error("a defect: {error}", { error });
   } finally {

@@ -33,7 +33,7 @@ export class LineReader {
     this.#buffer = new Uint8Array(limits.lineBytes);
   }
 
-  /** What is read from now on counts anew, and has to be there within `limitMs`. */
+  /** Restarts the count of bytes; from now on what is read must arrive within `limitMs`. */
   begin(limitMs: number): void {
     this.#total = 0;
     this.#deadline = performance.now() + limitMs;

@@ -10,7 +10,7 @@ import { prepareDirectory, socketPath } from "./socket_path.ts";
 
 const log = getLogger(["wirestack", "control"]);
 
-/** Somebody else answers at the socket of this name. */
+/** Another process answers at the socket of this name. */
 export class NameInUseError extends Error {
   override readonly name = "NameInUseError";
 }
@@ -112,7 +112,7 @@ export class ControlServer {
   }
 }
 
-/** Whether somebody answers. A socket that cannot be reached for another reason counts as alive. */
+/** Whether a process answers. A socket that cannot be reached for another reason counts as alive. */
 export async function isAlive(path: string): Promise<boolean> {
   try {
     (await Deno.connect({ transport: "unix", path })).close();

@@ -97,7 +97,7 @@ export class Engine {
   readonly binds: readonly Bind[];
   readonly pool: TransmitPool;
   readonly link: WireguardLink;
-  /** Around {@link link} while somebody looks, see {@link observe}. */
+  /** Around {@link link} while there is an observer, see {@link observe}. */
   readonly tap: Tap;
   readonly counters: EngineCounters = { turns: 0, timeouts: 0, faults: 0 };
   readonly #clock: Clock;

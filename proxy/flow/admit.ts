@@ -57,9 +57,9 @@ export interface AdmissionOptions {
 
 /** A connection idle for this long may be ended to make room for another, ms. */
 const IDLE_MS = 10_000;
-/** For how long the lack of descriptors counts, ms; then it is tried whether there are more. */
+/** How long a lack of descriptors limits the connections, ms; then more are tried again. */
 const CEILING_MS = 60_000;
-/** So many descriptors are left free then, for what is being closed and for UDP's. */
+/** Descriptors left free meanwhile, for sockets that are being closed and for UDP. */
 const SPARE = 4;
 /** The least time between two log lines about evictions, ms. */
 const LOG_EVERY_MS = 60_000;
@@ -69,7 +69,7 @@ export class Admission {
   readonly dials: Dials = new Dials();
   /** Of TCP, those being dialled included. */
   readonly connections: Shares = new Shares();
-  /** Of UDP: a client's address and port, whoever it talks to. */
+  /** Of UDP: one for each address and port of a client, whatever its targets. */
   readonly sessions: Shares = new Shares();
   readonly #options: AdmissionOptions;
   readonly #maps: AddressMaps;
@@ -77,7 +77,7 @@ export class Admission {
   readonly #busyUntil = new WeakMap<FlowOwner, number>();
   #evicted = 0;
   #loggedAt = -Infinity;
-  /** As many connections there may be, until then: the system has no descriptors for more. */
+  /** Most connections until {@link #ceilingUntil}: the system has no descriptors for more. */
   #ceiling = Infinity;
   #ceilingUntil = -Infinity;
 
@@ -150,8 +150,8 @@ export class Admission {
    * Makes room for one more UDP session, by ending the most idle one of the owner that has most: a
    * client that opens port after port loses its own.
    *
-   * @param idlest Finds the idlest session of an owner. The table would do, but has every target of
-   * every session.
+   * @param idlest Finds the most idle session of an owner. The table could do it, but slowly: it has
+   * an entry for every target of every session.
    */
   makeRoomForSession(
     owner: FlowOwner,
@@ -164,15 +164,15 @@ export class Admission {
   }
 
   /**
-   * A socket could not be had for want of a descriptor: what there is counts as all there may be, and is
-   * shared. What was to have it still counts.
+   * A socket could not be opened for lack of a descriptor: the present number of connections becomes
+   * the limit, to be shared. The connection that needed the socket is still counted.
    */
   noteExhausted(now: number): void {
     this.#ceiling = Math.max(1, this.connections.total - 1 - SPARE);
     this.#ceilingUntil = now + CEILING_MS;
   }
 
-  /** Makes room for one connection more of `owner`'s, or for a socket of its. */
+  /** Makes room for one more connection or socket of `owner`. */
   makeRoomForConnection(owner: FlowOwner, now: number): Refusal | undefined {
     const { maxTcpConnections } = this.#options.settings.limits;
     const ceiling = now < this.#ceilingUntil ? this.#ceiling : Infinity;
@@ -183,7 +183,7 @@ export class Admission {
       const idlest = this.table.idlest("tcp", giver)!;
       const idleAt = idlest.lastActivity + IDLE_MS;
       if (now < idleAt) {
-        this.#busyUntil.set(giver, idleAt); // to look sooner again would find nothing
+        this.#busyUntil.set(giver, idleAt); // looking again sooner would find nothing
         return "full";
       }
       idlest.carrier!.end("evicted");

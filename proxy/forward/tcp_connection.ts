@@ -30,7 +30,7 @@ export interface TcpConnectionOwner {
   /** The connection became half-closed, or was not idle while it is. */
   onHalfClosed(connection: TcpConnection): void;
   onReset(by: "client" | "target"): void;
-  /** Last, and once: nothing of the connection is left. */
+  /** Last, and once: both sides are gone. */
   onEnded(connection: TcpConnection, why: FlowEnd): void;
 }
 

@@ -10,7 +10,7 @@ import { hashOf, TargetAddress } from "../target/address.ts";
 
 /** Targets that are remembered; the one not sent to for longest is forgotten first. */
 const MAX_ENTRIES = 256;
-/** From as many they always do. */
+/** So many are always remembered, even when {@link UdpFilter.add} is told that space is short. */
 const LEAST_ENTRIES = 8;
 
 /** An address and port that the client has sent to. */
@@ -61,10 +61,10 @@ export class UdpFilter {
   }
 
   /**
-   * Adds what {@link ask} has not found.
+   * Adds an entry that {@link ask} has not found.
    *
-   * @param isCrowded Whether this filter may only grow to a few.
-   * @returns what is forgotten for it.
+   * @param isCrowded Whether this filter may have only a few entries.
+   * @returns the entry that is forgotten for it.
    */
   add(entry: FilterEntry, isCrowded = false): FilterEntry | undefined {
     const most = isCrowded ? LEAST_ENTRIES : MAX_ENTRIES;

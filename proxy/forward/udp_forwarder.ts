@@ -32,7 +32,7 @@ export interface UdpForwarderOptions extends ForwarderOptions {
   openTargets(options: UdpTargetsOptions): UdpTargets;
 }
 
-/** As many flows there may be for each session allowed; then a session gets few. */
+/** Flows per allowed session; with more in all, every session is kept to a few. */
 const FLOWS_PER_SESSION = 4;
 
 type UdpVerdict = ReturnType<UdpForwarderHandler["datagram"]>;

@@ -18,7 +18,7 @@ export interface UdpSessionOwner {
   readonly counters: UdpForwarderCounters;
   readonly sockets: UdpTargets;
   readonly filtering: UdpFiltering;
-  /** Whether all sessions together have so many flows that none should have many. */
+  /** Whether there are so many flows in all that no session may have many. */
   readonly isCrowded: boolean;
   /** An admitted flow to the client's destination; undefined if it is refused. */
   openFlow(

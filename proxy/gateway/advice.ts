@@ -52,7 +52,7 @@ function advisePeers(config: GatewayConfig, source: ConfigSource): void {
   });
 }
 
-/** Never dialled unless a map names them, and what they are. A test holds safe_targets.ts to it. */
+/** Never dialled unless a map names them, and what they are. A test compares them with safe_targets.ts. */
 export const REFUSED: readonly (readonly [prefix: string, what: string])[] = [
   ["127.0.0.0/8", "loopback"],
   ["::1/128", "loopback"],

@@ -55,8 +55,8 @@ export function readEndpoints(path: string): RememberedEndpoints {
 }
 
 /**
- * Puts another file in its place, which only this user can read. Whoever reads it meanwhile has the old
- * or the new one whole.
+ * Replaces the file by one that only this user can read. A reader gets either the old or the new one,
+ * whole.
  *
  * @throws {Error} of the system.
  */

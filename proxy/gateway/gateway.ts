@@ -43,8 +43,8 @@ export interface GatewayOptions {
   /** Default: as the system resolves names. */
   readonly resolve?: Resolve;
   /**
-   * UDP in batches, over FFI: Linux, with the permission --allow-ffi. Default: where that can be had.
-   * An error if it is asked for and cannot.
+   * UDP in batches, over FFI: Linux, with the permission --allow-ffi. Default: where that is
+   * available. `true` where it is not is an error.
    */
   readonly ffi?: boolean;
   /** How old the address of a name must be before a failing handshake has it looked up again. */

@@ -1,6 +1,6 @@
 /**
- * Live change: makes a running gateway like a configuration, touching only what differs. Peers that
- * stay keep their sessions; flows that are still allowed go on, the others end.
+ * Applies a configuration to a running gateway, changing only what differs. Peers that stay keep their
+ * sessions; flows that are still allowed go on, the others end.
  *
  * @module
  */
@@ -24,13 +24,13 @@ export interface ReloadReport {
   readonly changed: number;
   /** The same by name, a line each. */
   readonly peers: readonly string[];
-  /** What cannot change while the gateway runs, a line each with its place in front. */
+  /** Settings that cannot change while the gateway runs: a line each, beginning with its place. */
   readonly warnings: readonly string[];
 }
 
 /**
- * Makes the gateway like `next`, whatever changed it since it was started: also peers that came by
- * the control socket are removed.
+ * Applies a configuration, whatever has changed the gateway since it was started: peers that were
+ * added by the control socket are removed too.
  *
  * @param started What the gateway was started with.
  * @throws {ConfigError} if the system refuses the port or address; then nothing has changed.
@@ -84,7 +84,7 @@ function applyPeers({ engine, peers }: Gateway, configs: readonly PeerConfig[]) 
   return { added, removed, changed, peers: lines };
 }
 
-/** Makes the peer like `config`, touching only what differs. */
+/** Applies `config` to the peer, changing only what differs. */
 export function changePeer(peers: TunnelPeers, peer: Peer, config: PeerConfig): void {
   applyPeer(peers, peer, config, lastOwners([config]));
 }

@@ -1,5 +1,5 @@
 /**
- * What a gateway says about itself. Plain values: it can go to a log or through JSON.
+ * Statistics of a gateway. Plain values: they can go to a log or through JSON.
  *
  * @module
  */
@@ -86,7 +86,7 @@ export interface GatewayStats {
 
 const MAX_CONNECTIONS = 100;
 
-/** The parts of a gateway that have something to say. */
+/** The parts of a gateway that statistics are taken from. */
 interface Running {
   readonly engine: Engine;
   readonly udp: UdpBind;

@@ -83,7 +83,7 @@ export class Tap implements Link {
     return this.link.forward(buffer, offset, length, now);
   }
 
-  /** For whoever hands the link's packets to the stack: called with each, right before. */
+  /** To be called with each packet of the link, right before it is handed to the stack. */
   received(buffer: Uint8Array, offset: number, length: number, now: number): void {
     this.counters.packetsIn++;
     this.counters.bytesIn += length;

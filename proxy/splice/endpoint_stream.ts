@@ -32,7 +32,7 @@ export class EndpointStream implements ByteStream, TcpHandler {
   handler: StreamHandler | undefined = undefined;
   readonly endpoint: TcpEndpoint;
   readonly #buffers: LentBuffers;
-  /** In use by whoever took the data, until {@link resume}. */
+  /** In use by the reader of the data, until {@link resume}. */
   #lent: Uint8Array | undefined = undefined;
   /** Written, and not yet in the send ring: from `#restOffset` to `#restEnd`. */
   #rest: Uint8Array | undefined = undefined;

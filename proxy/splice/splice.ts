@@ -11,7 +11,7 @@
 import type { Flow } from "../flow/flow.ts";
 import type { ByteStream, StreamError, StreamHandler } from "../flow/stream.ts";
 
-/** What a splice needs of whoever made it. */
+/** What a splice needs of its owner. */
 export interface SpliceOwner {
   /** Milliseconds, monotonic. */
   now(): number;
@@ -19,7 +19,7 @@ export interface SpliceOwner {
   onHalfClosed(): void;
   /** One stream was broken off, and the other is or will be. */
   onBroken(by: "source" | "target", error: StreamError): void;
-  /** Last, and once: nothing of either stream is left. */
+  /** Last, and once: both streams are gone. */
   onEnded(): void;
 }
 

@@ -42,7 +42,7 @@ function askLimit(ffi: boolean): number | undefined {
 const QUIET_MS = 5_000;
 
 export class DescriptorWatch {
-  /** What failed for want of a descriptor, since the start. */
+  /** Failures for lack of a descriptor since the start. */
   failures = 0;
   /** Milliseconds; Infinity while there are enough. */
   #quietAt = Infinity;

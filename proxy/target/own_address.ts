@@ -36,7 +36,7 @@ export class OwnAddresses {
     this.#probe = probe ?? this.#open(); // at once, while there are descriptors
   }
 
-  /** @returns undefined if the system does not say: then nothing new is handed out. */
+  /** @returns undefined if it cannot be found out: then no new flow to it is allowed. */
   isOwn(address: IpAddress): boolean | undefined {
     const { bytes } = address;
     const key = address.version === 4

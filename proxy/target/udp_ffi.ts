@@ -37,7 +37,7 @@ const DRAIN_BUDGET = 128;
 /** What the kernel may queue for a socket. Its memory is taken by what is queued, not by this. */
 const RECEIVE_BUFFER = 4 << 20;
 const SEND_BUFFER = 1 << 20;
-/** After so many failures in a row that nothing explains a socket is of no use. */
+/** After this many unexplained failures in a row a socket is given up. */
 const MAX_FAILURES = 16;
 
 export class FfiUdpTargets implements UdpTargets {
