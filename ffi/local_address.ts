@@ -69,7 +69,7 @@ export class LocalAddressProbe {
     throw new Error(`no netlink socket: errno ${errno}`);
   }
 
-  /** @param address Its `bytes`: 4 or 16. @throws {Error} if the system does not say. */
+  /** @param address Its `bytes`: 4 or 16. @throws {Error} if the system gives no answer. */
   isOwn({ bytes }: { readonly bytes: Uint8Array }): boolean {
     const { symbols } = this.#libc;
     const length = this.#ask(bytes);

@@ -46,7 +46,7 @@ const IOCTL_DEV = 1 << 15;
 const RIGHTS_BY_VERSION = [0, 0x1fff, 0x3fff, 0x7fff, 0x7fff, 0xffff];
 /** The rights that a rule for a file, not a folder, can grant. */
 const OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV;
-/** Versions from which these can be had. */
+/** The versions that introduced these. */
 const NETWORK_VERSION = 4;
 const SCOPE_VERSION = 6;
 

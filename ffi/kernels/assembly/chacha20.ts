@@ -273,7 +273,7 @@ function writeBlock(from: usize, to: usize, keystream: v128): void {
 }
 
 // The indices are all below 16: there the relaxed swizzle is exact, and one instruction everywhere.
-// As constants V8 would make the indices anew for every shuffle; as data they are a load.
+// As constants V8 would build the indices for every shuffle again; as data they are one load.
 function rotate16(v: v128): v128 {
   return i8x16.relaxed_swizzle(v, v128.load(ROTATE_16));
 }
