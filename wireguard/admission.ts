@@ -8,7 +8,7 @@
  *    everybody while the device is under load, proves its address by a cookie, and even then gets no
  *    more than its share.
  *
- * The first two cases of rule 3 are not in the whitepaper: whoever knows our public key can send
+ * The first two cases of rule 3 are not in the whitepaper: anyone who knows our public key can send
  * well-formed nonsense from a few hundred addresses, and must not drive everybody else into cookie
  * mode, where a new client needs a second initiation and 5 s.
  *

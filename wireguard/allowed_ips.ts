@@ -59,7 +59,7 @@ export class AllowedIps<T> {
     return undefined;
   }
 
-  /** Takes a prefix away from whoever has it. @returns who had it. */
+  /** Removes a prefix. @returns its owner until now. */
   remove(address: Uint8Array, length: number): T | undefined {
     const key = prefixNode<T>(address, length);
     const v4 = address.length === 4;
