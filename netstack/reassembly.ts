@@ -41,7 +41,7 @@ import { PROTOCOL_TCP } from "./transport.ts";
 export interface ReassemblySettings {
   /** Memory above which the oldest datagrams are given up, bytes. */
   high: number;
-  /** Memory at which that stops, bytes. */
+  /** They are given up until no more than this is left, bytes. */
   low: number;
   /** How long the first fragment waits for the rest, ms. */
   ipv4Ms: number;
@@ -133,7 +133,7 @@ export class Reassembly {
     const more = (field & MORE_FRAGMENTS) !== 0;
     const length = totalLength - headerLength;
     const protocol = buffer[offset + IPV4_PROTOCOL]!;
-    // RFC 1858 §3.2.2: a second fragment that starts inside the TCP header has one purpose.
+    // RFC 1858 §3.2.2: a fragment that starts inside the TCP header is an attack on packet filters.
     const isTiny = protocol === PROTOCOL_TCP && start === 8;
     if (isTiny || !isPossible(start, length, more, MAX_LENGTH - IPV4_HEADER_LENGTH)) {
       this.#counters.badFragment++;

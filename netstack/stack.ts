@@ -246,8 +246,8 @@ export class Stack {
   /**
    * Takes a UDP port on own addresses.
    *
-   * @throws {RangeError} for a port that is none, or an address that is not the stack's.
-   * @throws {PortInUseError} if somebody has it, or if none is free.
+   * @throws {RangeError} for a port out of range, or an address that is not the stack's.
+   * @throws {PortInUseError} if it is taken, or if none is free.
    */
   bindUdp(local: UdpBindOptions): UdpEndpoint {
     if (local.address !== undefined && !this.#owns(local.address)) {

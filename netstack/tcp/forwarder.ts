@@ -47,7 +47,7 @@ export interface TcpForwarderRequest {
   /** Answers the SYN. @returns Undefined if the client has given up meanwhile. */
   accept(): TcpEndpoint | undefined;
   reject(how: TcpRejection): void;
-  /** The client gave up, or began anew: then a new request follows. No answer is expected. */
+  /** The client gave up, or started again: then a new request follows. No answer is expected. */
   onAborted?: (() => void) | undefined;
 }
 
