@@ -40,7 +40,7 @@ export async function confineCommand(
       if (load !== undefined) await keepCompiled(view, folder, load);
       return fileRules(view, args, folder);
     });
-  } catch (error) { // No C library: no FFI then either, which the gateway says.
+  } catch (error) { // No C library, so no FFI either, which the gateway reports.
     return { landlock: 0, seccomp: false, problems: [(error as Error).message] };
   }
 }
@@ -221,7 +221,7 @@ function controlFolder(args: readonly string[], files: readonly string[]): strin
   try {
     prepareDirectory(folder);
   } catch {
-    // It is there, or there will be no control socket, which is said then.
+    // It exists, or there will be no control socket, which is reported then.
   }
   return [folder];
 }
@@ -236,7 +236,7 @@ function controlFolderOf(file: string): string | undefined {
   }
 }
 
-/** Where endpoints of peers are kept for the next start. */
+/** The folders where peers' endpoints are kept for the next start. */
 function stateFolders(view: ProcessView): readonly string[] {
   return stateDirectories((name) => view.environment(name));
 }

@@ -1,5 +1,5 @@
 /**
- * Changes a file that others read meanwhile: they see all of the change or nothing.
+ * Changes a file atomically: other readers see all of the change or nothing.
  *
  * @module
  */

@@ -58,7 +58,7 @@ export async function runningGateways(directory?: string): Promise<ControlClient
   return [];
 }
 
-/** Where nobody was found, for a message. */
+/** The folders in which no gateway was found, for a message. */
 export function placesOf(directory: string | undefined): string {
   return directoriesFor(directory).join(" and ");
 }

@@ -45,7 +45,7 @@ export interface UpOptions<G extends RunningGateway> {
   readonly udp: string;
   /** What this process has given up, in one line. */
   readonly confinement?: string;
-  /** Called once there is a control socket, or none: what was needed for that may be given up. */
+  /** Called when the control socket is open, or cannot be: permissions for it may be given up. */
   readonly onControlOpen?: () => void;
   /** Tests send their own. */
   readonly listen?: typeof listenForSignals;

@@ -35,7 +35,7 @@ export class ConfigSource {
   readonly #problems: Note[] = [];
   readonly #warnings: Note[] = [];
 
-  /** @param origin Where values that are missing altogether are missed; none for an object. */
+  /** @param origin Where missing values are reported; none for an object. */
   constructor(origin?: Origin) {
     if (origin !== undefined) this.#origins.set("", origin);
   }

@@ -70,7 +70,7 @@ export class LineReader {
 
   async #read(): Promise<number | null> {
     let isLate = false;
-    // Closing is what ends a read that nothing comes for.
+    // Only closing ends a read for which nothing arrives.
     const timer = setTimeout(() => {
       isLate = true;
       this.#conn.close();

@@ -29,7 +29,7 @@ import { type ConfigSourceInput, loadSourceInput } from "./source.ts";
 
 /** How long a connection may take to be established. */
 const CONNECT_TIMEOUT_MS = 20_000;
-/** How long what is under way may take at the end. */
+/** How long closing waits for data under way. */
 const CLOSE_GRACE_MS = 5_000;
 
 /** Where to connect to. */
@@ -42,7 +42,7 @@ export interface ConnectOptions {
   readonly port: number;
   /** Gives up the connection while it is being made. */
   readonly signal?: AbortSignal;
-  /** When to give it up anyway. Default 20,000; Infinity for as long as TCP tries, two minutes. */
+  /** When to give up, ms. Default 20,000; Infinity for as long as TCP tries, two minutes. */
   readonly timeoutMs?: number;
 }
 
@@ -94,7 +94,7 @@ export class Wirestack implements AsyncDisposable {
   }
 
   /**
-   * Listens, and shakes hands with the peers that are to be kept alive.
+   * Listens, and starts handshakes with the peers that have a persistent keepalive.
    *
    * @param source The path of a wg-quick file, its text as `{ text }`, or an object.
    * @throws {ConfigError} naming everything that is wrong with the configuration.

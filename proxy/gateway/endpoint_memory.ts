@@ -143,7 +143,7 @@ export class EndpointMemory {
     const reason = problems.map(([directory, { message }]) => `${directory}: ${message}`).join(
       "; ",
     );
-    // Who does not permit it has decided so.
+    // A permission that is denied is the user's decision.
     const isWanted = problems.some(([, error]) => !(error instanceof Deno.errors.NotCapable));
     log[isWanted ? "info" : "debug"](
       "peers' endpoints are not remembered for the next start: {reason}",

@@ -258,7 +258,7 @@ export class Gateway implements AsyncDisposable {
     }
     if (config.proxy?.interface === "nic1") {
       const { subnets } = config.proxy;
-      // The configuration has warned of it.
+      // Validation has warned of it.
       this.proxy.enableSingle(config.proxy, subnets.length > 0 ? subnets : undefined);
     } else if (config.proxy !== undefined) {
       this.proxy.enable(config.proxy.subnets, config.proxy);

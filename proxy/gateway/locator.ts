@@ -31,7 +31,7 @@ export interface LocatorOptions {
   readonly resolveAgainMs: number;
   now(): number;
   endpoint(address: IpAddress, port: number): Endpoint;
-  /** Begins to shake hands with a peer, as soon as it is its turn. */
+  /** Starts a handshake with a peer, as soon as its turn comes. */
   initiate(peer: Peer): void;
   /** Something is to be sent, or {@link PeerLocator.retryAt} is another. */
   changed(locator: PeerLocator): void;
@@ -145,7 +145,7 @@ export class PeerLocator {
 
   #hintFailed(): void {
     if (++this.#hintAttempts < HINT_ATTEMPTS) return;
-    // Nobody has said that the peer is there: it may call from wherever it is.
+    // No endpoint is configured: the peer may initiate from wherever it is.
     if (this.#candidates.length === 0) this.#peer.setEndpoint(undefined);
     this.#hint = undefined;
   }
@@ -155,7 +155,7 @@ export class PeerLocator {
     if (`${peer.endpoint}` !== `${endpoint}`) peer.setEndpoint(endpoint);
   }
 
-  /** Begins to shake hands if there is a reason to. */
+  /** Starts a handshake if there is a reason to. */
   #call(): void {
     const peer = this.#peer;
     const isWanted = peer.persistentKeepalive > 0 || peer.stagedPackets > 0 ||

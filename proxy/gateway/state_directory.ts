@@ -1,5 +1,5 @@
 /**
- * Where a gateway keeps what helps the next one to start.
+ * The folder where a gateway keeps state for the next start.
  *
  * @module
  */
