@@ -110,6 +110,8 @@ class Parser {
     const equals = content.indexOf("=");
     const name = (equals < 0 ? content : content.slice(0, equals)).trim();
     if (path === undefined) {
+      // Said once: a file of another kind is all such lines.
+      this.#path = null;
       this.#source.problemAt(
         origin,
         `${nameToShow(name)}: stands before the first section, expected [Interface] above it`,

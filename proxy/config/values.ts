@@ -52,8 +52,8 @@ export function parseKeyInput(input: unknown): Uint8Array | Wrong {
 export function integer(min: number, max: number): Parse<number> {
   const expected = `expected ${min} to ${max}`;
   return (text) => {
-    if (!/^\d+$/.test(text)) return new Wrong(`${quote(text)} is not a number, ${expected}`);
-    const value = Number(text);
+    if (!/^-?\d+$/.test(text)) return new Wrong(`${quote(text)} is not a number, ${expected}`);
+    const value = Number(text) || 0; // "-0" is 0
     return value >= min && value <= max ? value : new Wrong(`${text} is out of range, ${expected}`);
   };
 }
@@ -62,7 +62,7 @@ export function integer(min: number, max: number): Parse<number> {
 export function bytes(min: number, max: number): Parse<number> {
   const expected = `expected ${min} to ${max} bytes, or a number with k, M or G behind it`;
   return (text) => {
-    const match = /^(\d+(?:\.\d+)?)([kmg]?)$/i.exec(text);
+    const match = /^(-?\d+(?:\.\d+)?)([kmg]?)$/i.exec(text);
     if (match === null) return new Wrong(`${quote(text)} is not a size, ${expected}`);
     const unit = 1024 ** " kmg".indexOf(match[2]!.toLowerCase() || " ");
     const value = Math.round(Number(match[1]) * unit);
@@ -74,7 +74,7 @@ export function bytes(min: number, max: number): Parse<number> {
 export function seconds(min: number, max: number): Parse<number> {
   const expected = `expected ${min} to ${max} seconds`;
   return (text) => {
-    if (!/^\d+(?:\.\d+)?$/.test(text)) {
+    if (!/^-?\d+(?:\.\d+)?$/.test(text)) {
       return new Wrong(`${quote(text)} is not a number, ${expected}`);
     }
     const value = Number(text);
@@ -113,7 +113,9 @@ export function parsePeerName(text: string): string | Wrong {
   const isName = /^[A-Za-z0-9](?:[A-Za-z0-9 ._@-]{0,62}[A-Za-z0-9._@-])?$/.test(text) &&
     !/[A-Za-z0-9]{40}/.test(text) && parsePrefix(text) === undefined;
   return isName ? text : new Wrong(
-    `${quote(text)} is no name, expected 1 to 64 of a-z A-Z 0-9 . _ @ - and blanks inside`,
+    `${
+      quote(text)
+    } is no name, expected 1 to 64 of a-z A-Z 0-9 . _ @ - and blanks inside, no address`,
   );
 }
 

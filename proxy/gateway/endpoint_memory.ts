@@ -146,7 +146,8 @@ export class EndpointMemory {
     // A permission that is denied is the user's decision.
     const isWanted = problems.some(([, error]) => !(error instanceof Deno.errors.NotCapable));
     log[isWanted ? "info" : "debug"](
-      "peers' endpoints are not remembered for the next start: {reason}",
+      "peers' endpoints are not remembered for the next start, expected a writable folder in " +
+        "STATE_DIRECTORY or XDG_STATE_HOME: {reason}",
       { reason },
     );
   }

@@ -101,7 +101,7 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
   const { tcp, udp, admission, descriptors } = proxy;
   const { rss, heapUsed, external } = Deno.memoryUsage();
   return {
-    uptimeMs: now - startedAt,
+    uptimeMs: Math.round(now - startedAt),
     port: socket.port,
     publicKey: gateway.peers.privateKey === undefined ? null : encodeKey(device.publicKey),
     peers: peerStats(engine),

@@ -263,3 +263,24 @@ for (const task of TASKS) {
     },
   );
 }
+
+Deno.test(
+  "a file of a group that is not this user's gets its peer where the group has no right, and else says why not",
+  { ignore: ignore || !IS_ROOT },
+  async () => {
+    await using home = await Home.create("start:sandbox");
+    await Deno.chown(home.file, USER, 0);
+    await Deno.chmod(home.file, 0o640);
+    const args = ["add-peer", "x", "--endpoint", "a.example:7", "--config", home.file] as const;
+    const before = await Deno.readTextFile(home.file);
+    const refused = await home.run(...args);
+    assert.equal(refused.status, 2);
+    assert.match(refused.error, /owner \d+ and group 0 are not this user's to give, expected /);
+    assert.equal(await Deno.readTextFile(home.file), before);
+    await Deno.chmod(home.file, 0o600);
+    assert.equal((await home.run(...args)).status, 0);
+    const { uid, mode } = await Deno.stat(home.file);
+    assert.deepEqual([uid, mode! & 0o777], [USER, 0o600]);
+    assert.match(await Deno.readTextFile(home.file), /^Name = x$/m);
+  },
+);

@@ -71,6 +71,7 @@ Deno.test("a gateway that starts again calls its peers: an idle client is back w
   await using again = await startGateway(`${directory.path}/state`, port);
   await until(() => again.stats().peers[0]!.lastHandshake > 0, "the client is back", 2000);
   const after = client.stats().counters.wireguard!;
+  assert.ok(Number.isInteger(again.stats().uptimeMs));
   assert.equal(after.initiationsSent, before.initiationsSent, "it was called");
   assert.equal(after.responsesSent, before.responsesSent! + 1);
 });
