@@ -75,6 +75,8 @@ export class Admission {
   readonly #maps: AddressMaps;
   /** Until when an owner has no connection that has been idle for long enough. */
   readonly #busyUntil = new WeakMap<FlowOwner, number>();
+  /** Changes with every {@link review}: what was decided before may be decided otherwise. */
+  generation = 0;
   #evicted = 0;
   #loggedAt = -Infinity;
   /** Most connections until {@link #ceilingUntil}: the system has no descriptors for more. */
@@ -194,6 +196,7 @@ export class Admission {
 
   /** Looks at every live flow again: maps, subnets, listeners, limits or peers have changed. */
   review(): number {
+    this.generation++;
     const ended = this.table.review((flow) => {
       if (!this.#options.isHeld(flow.source, flow.owner)) return false;
       // Own addresses may be impossible to find out, without descriptors say: that ends no connection.

@@ -125,6 +125,10 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     return this.#options.settings.udpFiltering;
   }
 
+  get generation(): number {
+    return this.#options.admission.generation;
+  }
+
   get isCrowded(): boolean {
     return this.#flows >= FLOWS_PER_SESSION * this.#options.settings.limits.maxUdpSessions;
   }

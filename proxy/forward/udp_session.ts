@@ -20,6 +20,8 @@ export interface UdpSessionOwner {
   readonly filtering: UdpFiltering;
   /** Whether there are so many flows in all that no session may have many. */
   readonly isCrowded: boolean;
+  /** Of what was decided: see `Admission`. */
+  readonly generation: number;
   /** An admitted flow to the client's destination; undefined if it is refused. */
   openFlow(
     session: UdpSession,
@@ -62,6 +64,8 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
   /** The last sender that the client has not sent to, and its address as the client sees it. */
   #unsolicited: IpAddress | undefined = undefined;
   #unsolicitedAs: IpAddress | undefined = undefined;
+  #unsolicitedPort = 0;
+  #unsolicitedGeneration = 0;
   #hasEnded = false;
 
   constructor(owner: UdpSessionOwner, client: UdpFlow, peer: FlowOwner, now: number) {
@@ -200,9 +204,16 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
   #unsolicitedAt(senders: Int32Array, sender: number): IpAddress | undefined {
     const target = ipAt(senders, sender);
     if (target === undefined) return undefined;
-    if (this.#unsolicited?.equals(target)) return this.#unsolicitedAs;
+    const port = portAt(senders, sender);
+    const { generation } = this.#owner;
+    if (
+      this.#unsolicited?.equals(target) && this.#unsolicitedPort === port &&
+      this.#unsolicitedGeneration === generation
+    ) return this.#unsolicitedAs;
     this.#unsolicited = target;
-    return this.#unsolicitedAs = this.#owner.reverse(this, target, portAt(senders, sender));
+    this.#unsolicitedPort = port;
+    this.#unsolicitedGeneration = generation;
+    return this.#unsolicitedAs = this.#owner.reverse(this, target, port);
   }
 
   /** The socket of a family, opened when it is first needed. */
