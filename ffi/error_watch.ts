@@ -33,8 +33,8 @@ const MAX_EVENTS = 64;
 const END = 0;
 
 /**
- * One epoll instance that is told of errors and of nothing else, and one wait for it on a thread of
- * the runtime's. Datagrams do not wake it.
+ * One epoll instance that reports errors and nothing else, and one wait for it on a thread of the
+ * runtime's. Datagrams do not wake it.
  */
 export class ErrorWatch {
   readonly #libc: Libc<typeof CALLS> = openLibc(CALLS);
@@ -69,7 +69,7 @@ export class ErrorWatch {
    * @throws {Error} if the system's limit is reached.
    */
   add(fd: number, socket: number): void {
-    // Errors are always told of.
+    // epoll reports errors whatever the mask.
     if (!this.#add(fd, EPOLLET, socket)) throw new Error(`epoll: errno ${this.#libc.errno()}`);
   }
 

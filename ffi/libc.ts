@@ -10,7 +10,7 @@ const ERRNO = { __errno_location: { parameters: [], result: "pointer" } } as con
 export interface Libc<Symbols extends Deno.ForeignLibraryInterface> {
   readonly symbols: Deno.StaticForeignLibraryInterface<Symbols>;
   /**
-   * Why the last call failed. To be asked right after it: the variable belongs to this thread, and
+   * Why the last call failed. To be read right after it: the variable belongs to this thread, and
    * the runtime may make system calls of its own between two of ours.
    */
   errno(): number;

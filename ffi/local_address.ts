@@ -43,7 +43,7 @@ const ATTRIBUTE_SIZE = 4;
  * anycast and multicast, which this host's sockets get too.
  */
 const ELSEWHERE: readonly number[] = [1, /* unicast */ 6, /* blackhole */ 7, 8 /* prohibit */];
-/** Nothing leads there, so it is none of this host's. */
+/** Errors that mean no route, so it is not an address of this host. */
 const NO_WAY: readonly number[] = [
   Errno.EACCES, // a route that prohibits
   Errno.EINVAL, // one that is a black hole
@@ -69,7 +69,7 @@ export class LocalAddressProbe {
     throw new Error(`no netlink socket: errno ${errno}`);
   }
 
-  /** @param address Its `bytes`: 4 or 16. @throws {Error} if the system does not say. */
+  /** @param address Its `bytes`: 4 or 16. @throws {Error} if the system gives no answer. */
   isOwn({ bytes }: { readonly bytes: Uint8Array }): boolean {
     const { symbols } = this.#libc;
     const length = this.#ask(bytes);

@@ -1,5 +1,5 @@
 /**
- * What is foreign to TypeScript: Linux behind `Deno.dlopen`, and WebAssembly.
+ * What is not TypeScript: Linux behind `Deno.dlopen`, and WebAssembly.
  *
  * @module
  */

@@ -60,7 +60,7 @@ export class TunDevice implements AsyncDisposable {
   // The kernel writes here while JavaScript runs. More than 64 bytes are never on V8's own heap, so
   // they are not moved; this object holds them, because a pointer keeps nothing alive.
   readonly #waited = pollfds(128);
-  readonly #asked = pollfds(POLLFD_SIZE);
+  readonly #errorPoll = pollfds(POLLFD_SIZE);
   #isClosed = false;
   #waiting: Promise<number> | undefined;
 
@@ -71,7 +71,7 @@ export class TunDevice implements AsyncDisposable {
     this.name = name;
     setPollfd(this.#waited, 0, fd);
     setPollfd(this.#waited, 1, wake);
-    setPollfd(this.#asked, 0, fd);
+    setPollfd(this.#errorPoll, 0, fd);
   }
 
   /**
@@ -126,13 +126,13 @@ export class TunDevice implements AsyncDisposable {
     const length = symbols.read(this.#fd, into, BigInt(into.length));
     if (length >= 0) return length;
     // Not by errno: the runtime may have made a call of its own since.
-    symbols.poll(this.#asked.bytes, 1n, 0);
-    if ((this.#asked.view.getInt16(POLLFD_REVENTS, true) & POLLERR) === 0) return 0;
+    symbols.poll(this.#errorPoll.bytes, 1n, 0);
+    if ((this.#errorPoll.view.getInt16(POLLFD_REVENTS, true) & POLLERR) === 0) return 0;
     throw new Error(`the TUN interface ${this.name} is gone`);
   }
 
   /**
-   * Waits until {@link read} has something to say.
+   * Waits until {@link read} has something to return.
    *
    * @returns false once the device is closed.
    */

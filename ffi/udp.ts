@@ -37,7 +37,7 @@ const F_DUPFD_CLOEXEC = 1030;
 const O_CLOEXEC = 0o2000000;
 
 const BUFFER_BYTES = 4 << 20;
-/** Descriptors that are searched when the socket has not got the lowest free one. */
+/** Descriptors that are searched if the socket did not get the expected one. */
 const MAX_DESCRIPTORS = 65_536;
 
 /** @returns why there are no batches on this system, or undefined if there are. */
@@ -96,7 +96,7 @@ export class UdpSocket {
   constructor(libc: UdpLibc, options: UdpSocketOptions) {
     const { hostname, port, receiveBuffer = BUFFER_BYTES, sendBuffer = BUFFER_BYTES } = options;
     this.#libc = libc;
-    // Whoever opens a file gets the lowest free descriptor: that of the socket, in a moment.
+    // A new file gets the lowest free descriptor: `dup` shows which the socket is about to get.
     const lowest = libc.symbols.dup(0);
     if (lowest >= 0) libc.symbols.close(lowest);
     this.#conn = Deno.listenDatagram({ transport: "udp", hostname, port });
@@ -123,12 +123,12 @@ export class UdpSocket {
   }
 
   /**
-   * Makes Deno's descriptor of this socket name another one: {@link receive} still waits for this one,
-   * but then reads from that one. An epoll instance watches the open file, not the number it was
-   * registered by, for as long as the file has any descriptor (epoll(7), questions and answers, 6).
-   * {@link close} puts everything back.
+   * Makes the descriptor that Deno has for this socket refer to the socket `other`: {@link receive}
+   * still waits for datagrams at this socket, but then reads from the other. The reason: epoll watches
+   * the open file, not the number it was registered by, as long as the file has any descriptor
+   * (epoll(7), questions and answers, 6). {@link close} restores it.
    *
-   * @returns false if the system does not let that be.
+   * @returns false if the system refuses.
    */
   lend(other: number): boolean {
     const { symbols } = this.#libc;
@@ -172,9 +172,9 @@ export class UdpSocket {
   }
 
   /**
-   * Has the kernel hand over datagrams of one sender, destination and size as one message. Where to cut
-   * that it tells with `recvmmsg` alone. It cannot be switched off again: messages that have been put
-   * together would still come, and no longer say where.
+   * Has the kernel coalesce datagrams of one sender, destination and size into one message (GRO). Only
+   * `recvmmsg` tells where to cut it. It cannot be switched off again: messages coalesced already would
+   * still arrive, without saying where to cut them.
    */
   coalesce(): void {
     if (this.hasGro) this.#set(SOL_UDP, UDP_GRO, 1);
@@ -189,7 +189,7 @@ export class UdpSocket {
   /**
    * Has the kernel keep what the network reports about datagrams sent, for an `ErrorQueue`. Until it
    * is taken from there a report makes one call on the socket fail, {@link receive} too. No datagram
-   * is lost with that.
+   * is lost by that.
    */
   reportErrors(): void {
     const isIpv6 = this.address.hostname.includes(":");
@@ -224,7 +224,7 @@ export class UdpSocket {
     this.#conn.close();
   }
 
-  /** The descriptor of what Deno opened, which Deno does not tell. */
+  /** The descriptor of the socket that Deno opened, which Deno does not expose. */
   #find(likely: number): number {
     if (likely >= 0 && this.#isOurs(likely)) return likely;
     // Another thread was quicker.

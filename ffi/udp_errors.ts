@@ -68,8 +68,8 @@ export class ErrorQueue {
   }
 
   /**
-   * Takes all reports there are. The socket then has no error pending: one makes the next call on the
-   * socket fail, whatever that is about.
+   * Takes all reports there are. The socket then has no error pending: a pending one makes the next call
+   * on the socket fail, whatever that call is.
    *
    * @returns how many.
    */

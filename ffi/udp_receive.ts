@@ -48,7 +48,7 @@ export class ReceiveRing {
   length = 0;
   /**
    * Its sender's socket address, as 32-bit words from {@link sender} on. From the 9th on there is the
-   * address of this host that it was sent to, 1 or 4 words, if the socket was made to tell: else 0.
+   * address of this host that it was sent to, 1 or 4 words, or 0 without {@link UdpSocket.tellLocal}.
    */
   readonly senders: Int32Array<ArrayBuffer>;
   sender = 0;
@@ -58,7 +58,7 @@ export class ReceiveRing {
   error = 0;
   readonly #libc: UdpLibc;
   readonly #messages: MessageArray;
-  // Not read again, and held for the kernel, which has their address.
+  // Not read here; kept alive because the kernel has their address.
   readonly #iovecs: IovecArray;
   readonly #start: number;
   /** The first message, and how many there are. */
@@ -164,7 +164,7 @@ export class ReceiveRing {
     this.#takeControls(words[at + CONTROL_LENGTH]!);
   }
 
-  /** What the kernel tells of the message: where to cut it, and the address it was sent to. */
+  /** Reads the control messages: where to cut the message, and the address it was sent to. */
   #takeControls(length: number): void {
     const { controls } = this.#messages;
     const { senders } = this;

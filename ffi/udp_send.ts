@@ -28,14 +28,14 @@ import {
   type UdpLibc,
 } from "./udp_layout.ts";
 
-/** A struct sockaddr_in or sockaddr_in6. The same object for the same address: `===` tells. */
+/** A struct sockaddr_in or sockaddr_in6. Equal addresses are the same object, compared by `===`. */
 export interface Destination {
   readonly sockaddr: Uint8Array;
   /** The largest datagram that segmentation offload can send there. Begins at Infinity. */
   segmentLimit: number;
   /**
-   * The address of this host to send from, as words: one to a struct sockaddr_in, four to a
-   * sockaddr_in6. Missing: which the kernel prefers. Taken away when the host has it no more.
+   * The address of this host to send from, as words: one for a struct sockaddr_in, four for a
+   * sockaddr_in6. Missing: the kernel chooses. Removed when the host no longer has it.
    */
   source?: Uint32Array | undefined;
 }
@@ -62,15 +62,15 @@ export class SendBatch {
   readonly #libc: UdpLibc;
   readonly #messages = new MessageArray(MAX_MESSAGES);
   readonly #segmentSizes: Uint16Array;
-  /** The datagrams are pieces of one memory. Its address is with the kernel: held by this. */
+  /** The pieces of memory that datagrams are in. Keeps the memory alive: the kernel has its address. */
   readonly #iovecs: IovecArray;
   readonly #offsets: Int32Array;
   readonly #lengths: Int32Array;
   readonly #to: (Destination | undefined)[];
-  /** Waiting are those from the first to before the end. */
+  /** The datagrams that wait: from the first up to, not including, the end. */
   #first = 0;
   #end = 0;
-  /** So many of the next leave one by one: the kernel has refused them together, with this errno. */
+  /** How many of the next go one by one: the kernel refused them as one message, with this errno. */
   #singles = 0;
   #refusal = 0;
 
@@ -134,7 +134,7 @@ export class SendBatch {
     return true;
   }
 
-  /** Takes the first out without sending it, for another way to do so: its place, as by `settled`. */
+  /** Takes the first out, unsent: its place is the caller's to send from or to give back. */
   shift(): { to: Destination; offset: number; length: number } | undefined {
     if (this.#first === this.#end) return undefined;
     const at = this.#first++;
@@ -156,7 +156,7 @@ export class SendBatch {
       this.#messages.names.set(sockaddr, message * NAME_SIZE);
       words[header + NAME_LENGTH] = sockaddr.length;
       this.#iovecs.attach(words, message, at, segments);
-      // One behind the other; of those that are not needed the first is passed over.
+      // Up to two control messages: segment size, then source. Skips the first if it is not needed.
       const from = segments > 1 ? 0 : SEGMENT_CONTROL_SIZE;
       const end = source !== undefined && this.sources
         ? this.#setSource(message, source)
@@ -207,7 +207,7 @@ export class SendBatch {
     const segments = this.#segmentsOf(0);
     const isOfSegments = errno === Errno.EIO || errno === Errno.EINVAL || errno === Errno.EMSGSIZE;
     if (segments === 1 || !isOfSegments) {
-      this.#refusal = 0; // refused alone as well: it was not the segmentation
+      this.#refusal = 0; // one alone was refused as well: it was not the segmentation
       if (this.#dropSource(errno)) return;
       this.#settle(segments, errno, settled);
       return;
@@ -217,8 +217,8 @@ export class SendBatch {
   }
 
   /**
-   * The host may have the first datagram's source no more, or no way from there: it is sent again from
-   * the one that the kernel prefers, as WireGuard in the kernel does.
+   * The host may have lost the first datagram's source address, or have no route from it: it is sent
+   * again from the address that the kernel chooses, as WireGuard in the kernel does.
    *
    * @returns false if that was not the reason.
    */
@@ -243,8 +243,9 @@ export class SendBatch {
   }
 
   /**
-   * What was refused as one message is sent one by one. EIO: a device that computes no checksums, so
-   * never again. Else a segment does not fit the path's MTU, which a datagram alone need not.
+   * What was refused as one message is sent one by one. EIO: the device computes no checksums, so
+   * segmentation is off for good. Else a segment exceeds the path's MTU; a datagram sent alone is
+   * fragmented instead.
    */
   #limitSegments(): void {
     if (this.#refusal === Errno.EIO) this.segments = false;

@@ -1,6 +1,6 @@
 /**
- * Waiting for datagrams without receiving one: Deno's own `receive` would take it, and not what the
- * kernel tells beside it, where to cut it and which address it was sent to.
+ * Waiting for datagrams without receiving one. Deno's own `receive` would take it, and lose what the
+ * kernel tells with it: where to cut it, and which address it was sent to.
  *
  * @module
  */
@@ -15,7 +15,7 @@ const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const MSG_PEEK = 0x2;
 
-/** After so many wakes in a row for nothing the runtime is not what is assumed here. */
+/** After so many wakes for nothing in a row, the trick below does not work with this runtime. */
 const MAX_EMPTY_WAKES = 64;
 /** How long a thread waits at a time: closing waits for it. */
 const THREAD_MS = 200;
@@ -33,14 +33,14 @@ const THREAD_MS = 200;
  * 3. A datagram arrives at our socket. Epoll wakes Deno, which reads the number, finds the token, and
  *    `receive` resolves. Our datagram still lies in our socket, for `recvmmsg`.
  *
- * A Unix socket as the token would do without loopback, and cost one of Deno's errors per wake. Where
- * the token does not arrive at once (no loopback, or a packet filter on it), `poll` on a thread waits
- * instead: at thousands of wakes per second it costs some times as much.
+ * A Unix socket as the token would need no loopback, but cost one of Deno's errors per wake. Where the
+ * token does not arrive at once (no loopback, or a packet filter on it), `poll` on a thread waits
+ * instead, which costs several times as much at thousands of wakes per second.
  */
 export class UdpWait {
   readonly #libc: UdpLibc;
   readonly #socket: UdpSocket;
-  /** What is sent as the token, and peeked at. More than 64 bytes are never moved. */
+  /** What is sent as the token, and peeked at. V8 does not move more than 64 bytes. */
   readonly #token = new Uint8Array(128);
   readonly #received = new Uint8Array(1);
   /** The token socket, by a descriptor of its own; -1 for none. */
@@ -50,7 +50,7 @@ export class UdpWait {
   #error: unknown;
   #emptyWakes = 0;
 
-  /** @param socket Is waited for by this from now on, and closed before this is. */
+  /** @param socket The socket to wait for; to be closed before this is. */
   constructor(libc: UdpLibc, socket: UdpSocket) {
     this.#libc = libc;
     this.#socket = socket;
@@ -70,8 +70,8 @@ export class UdpWait {
   }
 
   /**
-   * Resolves when there may be something to receive, or the socket is closed. To be called right after
-   * receiving has found nothing, in one go: what had woken the runtime before is forgotten.
+   * Resolves when there may be something to receive, or the socket is closed. To be called in the same
+   * turn as a receive that found nothing: an earlier wake of the runtime is forgotten.
    *
    * @throws What Deno's receive does if it has failed.
    */

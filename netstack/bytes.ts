@@ -18,7 +18,7 @@ export function readUint32(buffer: Uint8Array, offset: number): number {
     buffer[offset + 3]!) >>> 0;
 }
 
-/** The same bits, signed: unlike an unsigned one, a number that never needs an object. */
+/** The same bits, signed: V8 keeps an int32 unboxed, a uint32 may need a heap object. */
 export function readInt32(buffer: Uint8Array, offset: number): number {
   return buffer[offset]! << 24 | buffer[offset + 1]! << 16 | buffer[offset + 2]! << 8 |
     buffer[offset + 3]!;
@@ -35,7 +35,7 @@ export function writeUint32(buffer: Uint8Array, offset: number, value: number): 
 /** Below this a plain loop beats a block copy. */
 const SHORT_COPY = 64;
 
-/** Copies `length` bytes between two buffers, or within one, which is the way that makes no view. */
+/** Copies `length` bytes between two buffers, or within one, which allocates no view. */
 export function copyBytes(
   from: Uint8Array,
   fromOffset: number,

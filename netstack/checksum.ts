@@ -47,7 +47,7 @@ export function update(checksum: number, before: number, after: number): number 
   return finish((~checksum & 0xffff) + (~before & 0xffff) + after);
 }
 
-/** Upper and lower bytes are added apart: one shift for the whole run in place of one per word. */
+/** Upper and lower bytes are added separately: one shift for the whole run, not one per word. */
 function sumWords(buffer: Uint8Array, offset: number, length: number, initial: number): number {
   let high = 0;
   let low = 0;

@@ -7,10 +7,10 @@
 /** Packets of the IP layer, and why some went no further. */
 export class IpCounters {
   received = 0;
-  /** Handed to a transport protocol, reassembled ones once. */
+  /** Handed to a transport protocol; a reassembled packet counts once. */
   delivered = 0;
   forwarded = 0;
-  /** Emitted by this stack, fragments each. */
+  /** Sent by this stack; every fragment counts. */
   sent = 0;
 
   /** Header, version or length fields that do not fit the packet. */
@@ -37,7 +37,7 @@ export class IpCounters {
   fragmentsReceived = 0;
   fragmentsSent = 0;
   reassembled = 0;
-  /** Fragments with a length or offset that cannot be. */
+  /** Fragments with an impossible length or offset. */
   badFragment = 0;
   /** Datagrams given up because fragments overlapped or contradicted each other. */
   reassemblyOverlap = 0;

@@ -1,5 +1,5 @@
 /**
- * One datagram of which fragments have come.
+ * One datagram that is being reassembled.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type { Nic } from "./nic.ts";
 
 /** In front of the data: an IPv4 header, or an IPv6 header and a Fragment header. */
 export const HEADROOM = IPV6_HEADER_LENGTH + FRAGMENT_HEADER_LENGTH;
-/** A datagram in pieces, of which not all have come. */
+/** A datagram of which some fragments are still missing. */
 export class Datagram implements Timed {
   deadline = Infinity;
   heapIndex = -1;
@@ -21,7 +21,7 @@ export class Datagram implements Timed {
   poisoned = false;
   /** {@link HEADROOM} bytes for the headers, then data in the order of arrival. */
   buffer = new Uint8Array(0);
-  /** Length of the whole data, -1 = the last fragment has not come. */
+  /** Length of the whole data, -1 = the last fragment has not arrived. */
   total = -1;
 
   readonly nic: Nic;
@@ -59,7 +59,7 @@ export class Datagram implements Timed {
     return this.#received === this.total;
   }
 
-  /** Bytes of data in the first fragment, 0 if it has not come. */
+  /** Bytes of data in the first fragment, 0 if it has not arrived. */
   get firstLength(): number {
     return this.#start[0] === 0 ? this.#end[0]! : 0;
   }
@@ -81,7 +81,7 @@ export class Datagram implements Timed {
     let index = count;
     while (index > 0 && this.#start[index - 1]! >= start) index--;
     if (this.#start[index] === start && this.#end[index] === end) {
-      // The network may deliver twice what was sent once (RFC 8200 §4.5); but then it is the same.
+      // An exact copy is no overlap: the network may duplicate a fragment (RFC 8200 §4.5).
       const same = equalBytes(this.buffer, this.#position[index]!, packet, data, length) &&
         more === (end !== this.total);
       return same ? "duplicate" : "overlap";
@@ -107,7 +107,7 @@ export class Datagram implements Timed {
     return "added";
   }
 
-  /** Copies the data in its own order. */
+  /** Copies the data in the order of its offsets. */
   copyData(into: Uint8Array, offset: number): void {
     for (let i = 0; i < this.#start.length; i++) {
       const start = this.#start[i]!;
@@ -119,7 +119,7 @@ export class Datagram implements Timed {
     copyBytes(this.buffer, this.#position[0]!, into, offset, this.#end[0]!);
   }
 
-  /** Gives the memory back. */
+  /** Frees the memory: fragments overlapped, so the datagram will never be complete. */
   poison(): void {
     this.poisoned = true;
     this.buffer = new Uint8Array(0);

@@ -1,6 +1,6 @@
 /**
- * One binary heap for the deadlines of many items. WireGuard's asks its items, which have several
- * timers each; here whoever moves a deadline says so.
+ * One binary heap for the deadlines of many items. The one in `wireguard/` asks its items, which
+ * have several timers each; here an item has one deadline, set explicitly.
  *
  * @module
  */

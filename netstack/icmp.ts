@@ -50,7 +50,7 @@ import {
   type TransportProtocol,
 } from "./transport.ts";
 
-/** A quoted packet is only of use with the ports behind its IP header (RFC 792). */
+/** Bytes quoted behind the IP header (RFC 792): the ports are needed to find the flow. */
 const QUOTED_TRANSPORT = 8;
 
 /** What arrives as ICMP (RFC 792) and ICMPv6 (RFC 4443): answers pings, hands errors on. */
@@ -126,7 +126,7 @@ export class Icmp {
     if (!this.#dispatchError(inbound, kind, now)) this.#counters.errorsIgnored++;
   }
 
-  /** Finds the transport header in the quoted packet. @returns Whether there was somebody to tell. */
+  /** Finds the transport header in the quoted packet. @returns Whether a transport handles it. */
   #dispatchError(inbound: Inbound, kind: IcmpErrorKind, now: number): boolean {
     const { buffer, transport: message, length, version } = inbound;
     const quoted = message + ICMP_HEADER_LENGTH;
@@ -137,7 +137,7 @@ export class Icmp {
     if (buffer[quoted]! >> 4 !== version) return false;
     const source = quoted + (isIpv4 ? IPV4_SOURCE : IPV6_SOURCE);
     const destination = quoted + (isIpv4 ? IPV4_DESTINATION : IPV6_DESTINATION);
-    // The report goes to who sent the packet, so what it quotes came from where it went to.
+    // An error goes to the sender of the packet it quotes, so the quoted source is its destination.
     if (!equalBytes(buffer, source, buffer, inbound.destination, isIpv4 ? 4 : 16)) return false;
     let protocol = buffer[quoted + IPV4_PROTOCOL]!;
     let transport = quoted + ipv4HeaderLength(buffer, quoted);

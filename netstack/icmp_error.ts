@@ -53,13 +53,13 @@ const V6_REDIRECT = 137;
 const IPV4_MOST = 576;
 /** RFC 4443 §2.4 (c): the minimum MTU of IPv6. */
 const IPV6_MOST = 1280;
-/** Extension headers that stop a walk, and are looked behind, in a packet to report about. */
+/** Extension headers skipped to find what a packet carries, though a walk stops at them. */
 const MAX_SKIPPED = 8;
 
 /**
- * Whose finding a report is, and so whose address it comes from: the destination's, or the
- * gateway's, which has one on the NIC the packet came in by (RFC 1812 §4.3.2.4) or, for "either",
- * takes the destination's.
+ * The address an error is sent from: the packet's destination, or the gateway's own on the NIC that
+ * the packet came in by (RFC 1812 §4.3.2.4). "either": the gateway's if it has one there, else the
+ * destination.
  */
 type Reporter = "destination" | "gateway" | "either";
 
@@ -79,7 +79,7 @@ const IPV6_CODES: Record<UnreachableKind, number> = {
   "port": 4,
 };
 
-/** What reports leave by. */
+/** What errors are sent with. */
 export interface ReportOutput {
   random(out: Uint8Array): void;
   /** @returns Where in the NIC's queue the message goes, -1 if there is no room for it. */
@@ -109,7 +109,7 @@ export class IcmpErrors {
   }
 
   /**
-   * A port is closed at the destination itself; all else is this gateway's finding.
+   * A closed port is reported from the destination's address, everything else from the gateway's.
    *
    * @returns Whether it was sent.
    */
@@ -128,7 +128,7 @@ export class IcmpErrors {
     return this.#send(type, code, 0, from, ingress, original, offset, length, now);
   }
 
-  /** @param reassembly Not the hops ran out, but the time for the other fragments. */
+  /** @param reassembly True: reassembly timed out. False: the hop limit ran out. */
   timeExceeded(
     reassembly: boolean,
     ingress: Nic,
@@ -250,7 +250,7 @@ export class IcmpErrors {
     return true;
   }
 
-  /** Never about ICMP errors, later fragments, nor what did not go from one host to one host. */
+  /** Never about ICMP errors, later fragments, or packets that are not unicast. */
   #isAllowed(
     version: IpVersion,
     ingress: Nic,
@@ -275,7 +275,7 @@ export class IcmpErrors {
     const end = offset + length;
     const field = offset + IPV6_NEXT_HEADER;
     let stop = chain.walk(original, original[field]!, offset + IPV6_HEADER_LENGTH, field, end);
-    // Also behind a header that stops the walk: it is what the packet carries that counts.
+    // Looks behind headers that stop the walk too: what the packet carries is what counts.
     for (let skipped = 0; stop !== "upper" && stop !== "drop"; skipped++) {
       if (skipped === MAX_SKIPPED) return false;
       const header = chain.offset;

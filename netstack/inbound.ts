@@ -8,7 +8,7 @@ import type { IpVersion } from "./address.ts";
 import type { Nic } from "./nic.ts";
 import type { Inbound } from "./transport.ts";
 
-/** The one object that every packet on its way up is described by. */
+/** Describes a packet on its way up. One object, refilled for each. */
 export class InboundPacket implements Inbound {
   nic!: Nic;
   ingress!: Nic;

@@ -189,7 +189,7 @@ export class Input {
     this.#output.push(target, now);
   }
 
-  /** The NIC that takes a packet for somebody else; undefined after having said that none does. */
+  /** The NIC to route a packet for another host to; undefined if none, which has been reported. */
   #route(
     ingress: Nic,
     buffer: Uint8Array,
@@ -320,7 +320,7 @@ export class Input {
     return inbound;
   }
 
-  /** @param field Offset, from the IP header, of the field that says `protocol`. */
+  /** @param field Offset, from the IP header, of the field that holds `protocol`. */
   #handUp(inbound: InboundPacket, protocol: number, field: number, now: number): void {
     if (protocol === (inbound.version === 4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6)) {
       this.#counters.delivered++;
@@ -340,12 +340,12 @@ export class Input {
   }
 }
 
-/** Never the address of one host out there. */
+/** Whether an address can never be that of a remote host. */
 function isMartian(buffer: Uint8Array, offset: number, version: IpVersion): boolean {
   return version === 4 ? isMartianIpv4(buffer, offset) : isMartianIpv6(buffer, offset);
 }
 
-/** Whether packets for others end at `target`. Not where they came from: nobody there to answer. */
+/** Whether `target` delivers packets for other hosts, instead of passing them on to its link. */
 function isDeliveredOn(target: Nic, ingress: Nic): boolean {
   return target.promiscuous && target !== ingress;
 }

@@ -147,7 +147,7 @@ export function decrementTtl(buffer: Uint8Array, offset: number): void {
   writeUint16(buffer, offset + IPV4_CHECKSUM, update(checksum, before, before - 0x100));
 }
 
-/** 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/4 and 240.0.0.0/4: never one host out there (RFC 6890). */
+/** 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/4 and 240.0.0.0/4: never a remote host's (RFC 6890). */
 export function isMartianIpv4(buffer: Uint8Array, offset: number): boolean {
   const first = buffer[offset]!;
   return first === 0 || first === 127 || first >= 224;

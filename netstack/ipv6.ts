@@ -58,7 +58,7 @@ export function writeIpv6Header(
   copyBytes(destination, destinationOffset, buffer, offset + IPV6_DESTINATION, 16);
 }
 
-/** ::, ::1, ::ffff:0:0/96 and ff00::/8: never one host out there (RFC 6890, RFC 4291 §2.7). */
+/** ::, ::1, ::ffff:0:0/96 and ff00::/8: never a remote host's (RFC 6890, RFC 4291 §2.7). */
 export function isMartianIpv6(buffer: Uint8Array, offset: number): boolean {
   if (buffer[offset] === 0xff) return true;
   for (let i = 0; i < 10; i++) if (buffer[offset + i] !== 0) return false;
@@ -86,7 +86,7 @@ export type ChainEnd =
 export class HeaderChain {
   protocol = 0;
   offset = 0;
-  /** Offset of the Next Header field that says {@link protocol}. */
+  /** Offset of the Next Header field that holds {@link protocol}. */
   nextHeaderField = 0;
   /** Offset of the byte a Parameter Problem points to. */
   pointer = 0;
@@ -94,7 +94,7 @@ export class HeaderChain {
   /**
    * Walks on from the header of type `protocol` at `offset`.
    *
-   * @param nextHeaderField Offset of the field that says so.
+   * @param nextHeaderField Offset of the field that holds `type`.
    * @param end Where the packet ends.
    */
   walk(

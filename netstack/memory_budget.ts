@@ -1,15 +1,15 @@
 /**
  * Bounds the memory that is held for the data of all connections together, and shares it between
- * those who sent or asked for the data.
+ * owners: those whom the connections belong to.
  *
  * What connections cost beside their buffers comes off the total first, down to half of it; the rest
  * is the room for buffers. While there is plenty, everybody takes what it can use. From three quarters
- * of the room on there is pressure: the buffers of an owner above its share may not grow beyond an equal part of it, limits
- * shrink and windows close with them, and what is empty is given back. If a connection that moves
- * data still has too little to work with, others that hold data without moving any are reset
- * (`tcp/relief.ts`). The last eighth is for those that move: each gets of it in proportion to what it
- * has moved. What would exceed the room is refused: a write takes less, a segment is dropped
- * and will be sent again.
+ * of the room on there is pressure: the buffers of an owner above its share grow only by what their
+ * connections have moved, limits shrink and windows close with them, and what is empty is given back.
+ * If a connection that moves data still has too little to work with, others that hold data without
+ * moving any are reset (`tcp/relief.ts`). The last eighth is for connections that move data alone, each
+ * in proportion to what it has moved. What would exceed the room is refused: a write takes less, a
+ * segment is dropped and will be sent again.
  *
  * @module
  */
@@ -159,7 +159,7 @@ export class MemoryBudget {
   takeAlarm(): boolean {
     const isStarving = this.#isStarving;
     this.#isStarving = false;
-    // Buffers alone come to little more than the room: what they are not refused.
+    // Buffers alone hardly exceed the room; memory held outside, which is never refused, may.
     return isStarving || this.#outside > 0 && this.used > this.room;
   }
 
@@ -272,7 +272,7 @@ export class MemoryBudget {
     if (account.members > 0 || account.used > 0) return;
     account.isInUse = false;
     this.#owners--;
-    // Few accounts come back all the time, one for each short connection.
+    // Unused accounts are kept for a while: with short connections the same owners soon return.
     if (this.#accounts.size <= 2 * this.#owners + UNUSED_KEPT) return;
     for (const [owner, { isInUse }] of this.#accounts) if (!isInUse) this.#accounts.delete(owner);
   }
@@ -318,7 +318,7 @@ export class MemoryAccount {
     return Math.max(LEAST_BUFFER, 1 << (31 - Math.clz32(part)));
   }
 
-  /** A connection moves data: somebody who does not should make room if it has little. */
+  /** A connection moves data: if it has too little memory, stalled ones have to make room. */
   noteMoving(): void {
     if (this.#budget.isPressed) this.#budget.noteMoving(this.bufferLimit);
   }
@@ -339,7 +339,7 @@ export class MemoryAccount {
     return true;
   }
 
-  /** More or less memory, unasked. */
+  /** Counts more or less memory; never refused. */
   charge(bytes: number): void {
     this.used += bytes;
     this.#budget.add(bytes);

@@ -9,11 +9,11 @@ import type { Link } from "./link.ts";
 import { PacketQueue } from "./packet_queue.ts";
 import { TokenBucket } from "./token_bucket.ts";
 
-/** RFC 791 §3.2: what every host must be able to receive; smaller links are not worth the care. */
+/** RFC 791 §3.2: what every host must be able to receive; smaller links are not supported. */
 const MIN_MTU = 576;
 /** RFC 8200 §5. */
 export const MIN_IPV6_MTU = 1280;
-/** The most an IPv4 total length can say. */
+/** The largest IPv4 total length. */
 const MAX_MTU = 65_535;
 
 /** ICMP errors per second and NIC, and how many at once: Linux's figures. */
@@ -46,7 +46,7 @@ export class Nic {
   readonly id: number;
   readonly name: string;
   readonly mtu: number;
-  /** May be replaced by another with the same buffer, as one around this that looks at packets. */
+  /** May be replaced by another with the same buffer, as by a wrapper that captures packets. */
   link: Link;
   readonly addresses: readonly NicAddress[];
   promiscuous: boolean;

@@ -28,7 +28,7 @@ export class Output implements IpOutput {
   readonly #counters: IpCounters;
   readonly #identification: Identification;
   readonly #wake: () => void;
-  /** While packets come in nothing goes out: what would is queued (see `Stack.handlePacket`). */
+  /** While packets come in nothing is sent, only queued (see `Stack.handlePacket`). */
   holding = false;
   /** Whether a flush is sure to come. */
   awake = false;

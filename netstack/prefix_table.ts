@@ -1,6 +1,6 @@
 /**
- * Longest prefix match: which value an address belongs to. The same structure as WireGuard's allowed
- * IPs have, in a package that stands alone.
+ * Longest prefix match: which value an address belongs to. The same structure as for WireGuard's
+ * allowed IPs, written again because this package imports nothing.
  *
  * @module
  */
@@ -151,7 +151,7 @@ class Node<T> {
   ) {}
 }
 
-/** The subtree that holds both `leaf` and `node`, of which neither contains the other or leaf does. */
+/** The node above both `leaf` and `node`: `leaf` itself if it contains `node`, else a new one. */
 function join<T>(leaf: Node<T>, node: Node<T>): Node<T> {
   const common = Math.min(
     commonBits(node, leaf.w0, leaf.w1, leaf.w2, leaf.w3),
@@ -196,7 +196,7 @@ function mask(bits: number): number {
   return bits >= 32 ? -1 : ~(-1 >>> bits);
 }
 
-/** How many leading bits the node and an address have in common. Bits of the node's tail are zero. */
+/** How many leading bits the node and an address share. Behind its length the node's are zero. */
 function commonBits<T>(node: Node<T>, w0: number, w1: number, w2: number, w3: number): number {
   if (w0 !== node.w0) return Math.clz32(w0 ^ node.w0);
   if (w1 !== node.w1) return 32 + Math.clz32(w1 ^ node.w1);

@@ -41,7 +41,7 @@ import { PROTOCOL_TCP } from "./transport.ts";
 export interface ReassemblySettings {
   /** Memory above which the oldest datagrams are given up, bytes. */
   high: number;
-  /** Memory down to which they are. */
+  /** They are given up until no more than this is left, bytes. */
   low: number;
   /** How long the first fragment waits for the rest, ms. */
   ipv4Ms: number;
@@ -69,7 +69,7 @@ const OVERHEAD = 512;
  * Puts fragments together (RFC 791 §3.2, RFC 8200 §4.5), within hard limits.
  *
  * Data is kept in the order of arrival, so that memory follows what was really sent and a lone
- * fragment with a high offset costs what it weighs. Fragments that overlap are an attack: the whole
+ * fragment with a high offset costs only its own size. Fragments that overlap are an attack: the whole
  * datagram is given up, with what may still come of it (RFC 5722).
  */
 export class Reassembly {
@@ -116,7 +116,7 @@ export class Reassembly {
   /**
    * An IPv4 fragment. The header is valid.
    *
-   * @param from Who sent it: nobody completes what somebody else has begun.
+   * @param from Who sent it: fragments of two senders are never combined.
    * @returns Length of the whole packet now in {@link buffer}; 0 = not yet, or dropped.
    */
   handleIpv4(
@@ -133,7 +133,7 @@ export class Reassembly {
     const more = (field & MORE_FRAGMENTS) !== 0;
     const length = totalLength - headerLength;
     const protocol = buffer[offset + IPV4_PROTOCOL]!;
-    // RFC 1858 §3.2.2: a second fragment that starts inside the TCP header has one purpose.
+    // RFC 1858 §3.2.2: a fragment that starts inside the TCP header is an attack on packet filters.
     const isTiny = protocol === PROTOCOL_TCP && start === 8;
     if (isTiny || !isPossible(start, length, more, MAX_LENGTH - IPV4_HEADER_LENGTH)) {
       this.#counters.badFragment++;
@@ -327,7 +327,7 @@ export class Reassembly {
     this.#remove(datagram);
     this.#counters.reassembled++;
     if (datagram.isInOrder) {
-      // What arrived in order lies in order: only the header moves up to it.
+      // Data that arrived in order is in order already: only the header has to be put before it.
       this.buffer = datagram.buffer;
       this.offset = HEADROOM - headerLength;
       this.buffer.copyWithin(this.offset, 0, headerLength);

@@ -3,8 +3,8 @@
  *
  * A `Set` would do, but for the garbage collector: each time it has been filled, V8 copies the live
  * entries to a new table and leaves in the old one a pointer to it. Once one such table is in the old
- * generation, every later one, and what was in it, survives there until the next full collection: of
- * 3,000 connections a second, 20 MB a second, and pauses to copy them.
+ * generation, every later one, and what was in it, survives there until the next full collection: at
+ * 3,000 connections per second that is 20 MB per second, and pauses to copy them.
  *
  * @module
  */

@@ -7,7 +7,7 @@
 import { readUint32 } from "./bytes.ts";
 
 /**
- * HalfSipHash-1-3, a keyed hash for tables whose keys a stranger chooses (Aumasson and Bernstein,
+ * HalfSipHash-1-3, a keyed hash for tables whose keys an attacker can choose (Aumasson and Bernstein,
  * SipHash; the 32-bit variant is Linux's). Fed one word at a time, so nothing is allocated. The
  * closing length word is left out: the keys of one table all have the same form.
  */

@@ -25,11 +25,11 @@ import type { UdpForwarderHandler } from "./udp_forwarder.ts";
 
 const DEFAULT_HOP_LIMIT = 64;
 const DEFAULT_MAX_UDP_FLOWS = 65_536;
-/** Free buffers that wait for the next connections, bytes: not part of the budget, so few of a small one. */
+/** Free buffers kept for new connections, bytes. Not in the budget, so less if that is small. */
 const MOST_KEPT = 16 << 20;
 /** Segments that one flush sends at most, unless told otherwise. */
 const DEFAULT_BUDGET = 256;
-/** Queued packets that go before TCP's: the rest goes after them. */
+/** Queued packets sent before TCP's; the rest is sent after them. */
 const QUEUED_BEFORE_TCP = 8;
 
 export interface StackOptions {
@@ -213,7 +213,7 @@ export class Stack {
       if (!this.#isTcpFirst) this.#output.drain(now, QUEUED_BEFORE_TCP);
       const more = this.tcp.flush(now, budget);
       const isLeft = this.#output.drain(now);
-      // Where the links have few slots, whoever comes first has them all: in turns.
+      // With few slots left the first to send takes all of them, so the two take turns.
       this.#isTcpFirst = isLeft && !this.#isTcpFirst;
       return isLeft || more;
     } finally {
@@ -246,8 +246,8 @@ export class Stack {
   /**
    * Takes a UDP port on own addresses.
    *
-   * @throws {RangeError} for a port that is none, or an address that is not the stack's.
-   * @throws {PortInUseError} if somebody has it, or if none is free.
+   * @throws {RangeError} for a port out of range, or an address that is not the stack's.
+   * @throws {PortInUseError} if it is taken, or if none is free.
    */
   bindUdp(local: UdpBindOptions): UdpEndpoint {
     if (local.address !== undefined && !this.#owns(local.address)) {
@@ -276,7 +276,7 @@ export class Stack {
     };
   }
 
-  /** In a turn of ours nobody has to be woken. @returns What to put back after it. */
+  /** Within a turn `wake` need not be called. @returns The value to restore after it. */
   #begin(): boolean {
     const wasAwake = this.#output.awake;
     this.#output.awake = true;

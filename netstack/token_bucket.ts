@@ -17,8 +17,8 @@ export class TokenBucket {
   }
 
   /**
-   * Takes `cost` tokens, one on average. A cost that a stranger cannot foresee keeps him from
-   * reading off the bucket what else was limited (CVE-2020-25705).
+   * Takes `cost` tokens, one on average. A random cost keeps an attacker from learning, by probing
+   * the limit, what else was sent (CVE-2020-25705).
    *
    * @returns false if there is none.
    */

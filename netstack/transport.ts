@@ -74,7 +74,7 @@ export class Path {
    * length of transport header and data, and their own sum.
    */
   readonly pseudoSum: number;
-  /** Of the NIC. What a path further on takes is the transport's own business. */
+  /** Of the NIC. The MTU of the path beyond is for the transport to find out. */
   readonly mtu: number;
   /** For the NIC's link. */
   readonly hop: NextHop = { to: undefined, generation: 0 };

@@ -61,8 +61,8 @@ export class Udp implements TransportProtocol {
   /**
    * Takes a port.
    *
-   * @throws {RangeError} for a port that is none.
-   * @throws {PortInUseError} if somebody has it, or if none is free.
+   * @throws {RangeError} for a port out of range.
+   * @throws {PortInUseError} if it is taken, or if none is free.
    */
   bind(options: UdpBindOptions): UdpEndpoint {
     const { address, port = 0 } = options;

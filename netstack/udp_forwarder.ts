@@ -49,9 +49,9 @@ export type UdpVerdict =
 export interface UdpForwarderHandler {
   /**
    * One datagram of a client, to anybody. The bytes are borrowed until the call returns; addresses
-   * may be kept, and the same destination bytes as the flow's last give the same object. Whoever
-   * ties a decision to {@link UdpFlow.from} compares it here: another peer may have got the
-   * client's address.
+   * may be kept, and the same destination bytes as the flow's last give the same object. A handler
+   * that decides by {@link UdpFlow.from} must compare it here: the client's address may have moved
+   * to another peer.
    *
    * @returns What becomes of it. If that is not "accept" and `flow.session` is undefined, the flow
    * is gone again.
@@ -68,7 +68,7 @@ export interface UdpForwarderHandler {
 }
 
 /**
- * Of an IP header the first two words, the UDP header's second (length and checksum), and the TTL.
+ * The first two words of the IP header, the second of the UDP header (length and checksum), the TTL.
  */
 const QUOTED_WORDS = 4;
 
@@ -79,7 +79,7 @@ const UNREACHABLE_KINDS: Partial<Record<IcmpErrorKind, UnreachableKind>> = {
   "prohibited": "prohibited",
 };
 
-/** The flows of all forwarders, which end them; the stack only limits how many there are. */
+/** The flows of all forwarders. Forwarders end them; the stack only limits their number. */
 export class UdpFlows {
   readonly #output: UdpOutput;
   readonly #counters: UdpCounters;
@@ -226,7 +226,7 @@ export class UdpFlow {
   readonly #output: UdpOutput;
   #closed = false;
   #lastDestination: IpAddress | undefined;
-  /** What {@link report} needs of the last datagram's headers: these words of them. */
+  /** Words of the last datagram's headers, for {@link report}. */
   readonly #quoted = new Int32Array(QUOTED_WORDS);
   #path: Path | undefined;
 
@@ -272,10 +272,11 @@ export class UdpFlow {
 
   /**
    * Reports by ICMP what became of a datagram that the client sent to `destination`, from there or
-   * from this gateway, quoting the client's headers. Not reported is what means nothing to a client
-   * whose packet ends here: an expired hop limit beyond, and "too big" for one that allows fragments.
+   * from this gateway, quoting the client's headers. Two errors are not passed on, because they mean
+   * nothing to the client, whose packet ended here: a hop limit exceeded beyond this gateway, and "too
+   * big" for a client that allows fragmentation.
    *
-   * @param mtu For "too-big": of the path beyond, in bytes of a packet of the client's.
+   * @param mtu For "too-big": the path MTU beyond, converted to the size of the client's packet.
    * @returns Whether it is of a kind that is passed on. The stack's rate limit applies.
    */
   report(
@@ -337,7 +338,7 @@ export class UdpFlow {
     return this.#lastDestination!;
   }
 
-  /** IP header without options and UDP header of the last datagram, as one to `destination` has them. */
+  /** IP header without options and UDP header of the last datagram, as if sent to `destination`. */
   #headersTo(destination: IpAddress, port: number): Uint8Array {
     const { client, clientPort } = this;
     const quoted = this.#quoted;

@@ -1,3 +1,9 @@
+/**
+ * Versions: of the package, and of the Deno that it needs.
+ *
+ * @module
+ */
+
 /** The version of the package, as in deno.json. */
 export const VERSION = "0.1.0";
 
@@ -11,7 +17,7 @@ export const OLDEST_DENO = "2.8.0";
 export function denoProblem(version: string, oldest = OLDEST_DENO): string | undefined {
   const [is, needed] = [version, oldest].map((text) => text.split(/[.+-]/).map(Number));
   for (let part = 0; part < 3; part++) {
-    // A part that is no number is of a version that is not released: whoever has it knows.
+    // A part that is no number belongs to an unreleased version: its user knows what it can do.
     const difference = is![part]! - needed![part]!;
     if (difference < 0) return `needs Deno ${oldest} or newer, this is ${version}`;
     if (difference !== 0) return undefined;

@@ -8,7 +8,7 @@
  *    everybody while the device is under load, proves its address by a cookie, and even then gets no
  *    more than its share.
  *
- * The first two cases of rule 3 are not in the whitepaper: whoever knows our public key can send
+ * The first two cases of rule 3 are not in the whitepaper: anyone who knows our public key can send
  * well-formed nonsense from a few hundred addresses, and must not drive everybody else into cookie
  * mode, where a new client needs a second initiation and 5 s.
  *
@@ -45,7 +45,7 @@ export const CROWDED = HANDSHAKE_QUEUE_LIMIT / 32;
 /** Cookie replies: the device is no reflector, and each costs some 20 µs. */
 export const COOKIE_REPLIES_PER_SECOND = 5000;
 const COOKIE_REPLY_BURST = 1000;
-/** Of one address and port within two seconds. An honest one asks every five. */
+/** Of one address and port within two seconds. An honest peer initiates every five. */
 export const COOKIE_REPLIES_PER_SOURCE = 4;
 
 export class Admission<Peer> {

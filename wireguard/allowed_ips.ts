@@ -24,7 +24,7 @@ export class AllowedIps<T> {
     return this.#size;
   }
 
-  /** Rises with every change: a look-up remembered with it is good while it is the same. Never 0. */
+  /** Rises with every change: a cached look-up is valid while this stays the same. Never 0. */
   get generation(): number {
     return this.#generation;
   }
@@ -59,7 +59,7 @@ export class AllowedIps<T> {
     return undefined;
   }
 
-  /** Takes a prefix away from whoever has it. @returns who had it. */
+  /** Removes a prefix. @returns its owner until now. */
   remove(address: Uint8Array, length: number): T | undefined {
     const key = prefixNode<T>(address, length);
     const v4 = address.length === 4;
@@ -153,7 +153,7 @@ class Node<T> {
   ) {}
 }
 
-/** The subtree that holds both `leaf` and `node`, of which neither contains the other or leaf does. */
+/** The node above both `leaf` and `node`: `leaf` itself if it contains `node`, else a new one. */
 function join<T>(leaf: Node<T>, node: Node<T>): Node<T> {
   const common = Math.min(
     commonBits(node, leaf.w0, leaf.w1, leaf.w2, leaf.w3),
@@ -193,7 +193,7 @@ function mask(bits: number): number {
   return bits >= 32 ? -1 : ~(-1 >>> bits);
 }
 
-/** How many leading bits the node and an address have in common. Bits of the node's tail are zero. */
+/** How many leading bits the node and an address share. Behind its length the node's are zero. */
 function commonBits<T>(node: Node<T>, w0: number, w1: number, w2: number, w3: number): number {
   if (w0 !== node.w0) return Math.clz32(w0 ^ node.w0);
   if (w1 !== node.w1) return 32 + Math.clz32(w1 ^ node.w1);

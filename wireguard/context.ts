@@ -68,7 +68,7 @@ export type Event<Peer> =
   }
   /** Nothing for 540 s: the peer's keys have been wiped. */
   | { readonly type: "session-expired"; readonly peer: Peer }
-  /** Somebody's handshake came to nothing. A few per second at most. */
+  /** A handshake message was rejected. A few per second at most. */
   | Rejection<Peer>;
 
 /** @typeParam Peer `Peer` of `peer.ts`, which knows this file and not the other way round. */

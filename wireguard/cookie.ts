@@ -1,6 +1,6 @@
 /**
- * mac1, mac2 and cookies (whitepaper §5.3, §5.4.4, §5.4.7): silence towards strangers, and proof of
- * address from everybody while the host is under load.
+ * mac1, mac2 and cookies (whitepaper §5.3, §5.4.4, §5.4.7): silence towards senders that do not know
+ * our public key, and proof of address from everybody while the host is under load.
  *
  * @module
  */

@@ -21,7 +21,7 @@ export class DeviceCounters {
   responsesSent = 0;
   cookieRepliesReceived = 0;
   cookieRepliesSent = 0;
-  /** Cookie replies that were due and not sent: beyond those of one source, or of all. */
+  /** Cookie replies not sent: over the limit of the source, or of all sources together. */
   cookieRepliesSuppressed = 0;
 
   /** Not a message of the protocol: type, reserved bytes or size. */
@@ -42,9 +42,9 @@ export class DeviceCounters {
   droppedBadMac = 0;
   /** Handshake queue full. */
   droppedQueueFull = 0;
-  /** Under load, or of a source that keeps failing: without a cookie. It gets one, within limits. */
+  /** Without a cookie, under load or from a source that keeps failing. It gets one, within limits. */
   droppedUnderLoad = 0;
-  /** With a cookie, and over the limit of its source. */
+  /** Handshake message with a valid cookie, over the rate limit of its source. */
   droppedRateLimited = 0;
   /** Initiation that does not authenticate, or of a key that is no peer. */
   droppedBadInitiation = 0;
@@ -54,7 +54,7 @@ export class DeviceCounters {
   droppedInitiationFlood = 0;
   /** Response that does not authenticate. */
   droppedBadResponse = 0;
-  /** Cookie reply that does not authenticate, or that was not asked for. */
+  /** Cookie reply that does not authenticate, or that answers no message of ours. */
   droppedBadCookie = 0;
 
   /** Outgoing packets: no IP packet; no peer owns the destination; the peer has no endpoint. */

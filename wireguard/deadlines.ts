@@ -17,8 +17,8 @@ export interface Deadline {
 }
 
 /**
- * O(log n) to arm, and nothing to move a deadline later: the heap asks again when the time it knows
- * of has come to the top.
+ * Arming costs O(log n), moving a deadline later nothing: the heap asks the item for its true deadline
+ * when the one it knows is due.
  */
 export class Deadlines {
   readonly #heap: Deadline[] = [];

@@ -57,7 +57,7 @@ import { type TimerSettings, timerSettings } from "./settings.ts";
 /** Where a device's output goes. */
 export type DeviceSink = Sink<Peer>;
 export type DeviceEvent = Event<Peer>;
-/** Somebody's handshake came to nothing. */
+/** A handshake message was rejected. */
 export type Rejection = Extract<DeviceEvent, { type: "handshake-rejected" }>;
 
 export interface DeviceOptions {
@@ -77,8 +77,8 @@ export interface DeviceOptions {
 }
 
 /**
- * Where `Device.sendPacket` notes the peer that a destination belongs to. Whoever sends many packets to
- * one destination keeps one of these, whose content is the device's own business.
+ * A cache of the peer that a destination belongs to, filled by `Device.sendPacket`. A caller that
+ * sends many packets to one destination keeps one; only the device reads its content.
  */
 export interface PeerHop {
   to: unknown;

@@ -1,5 +1,5 @@
 /**
- * Addresses in the outer network: of peers, and of whoever sends.
+ * Addresses in the outer network: of peers, and of the senders of datagrams.
  *
  * @module
  */

@@ -202,8 +202,8 @@ export function handleResponse(
 }
 
 /**
- * Whether a cookie reply may wait for its turn, which only those to our own messages have. If not, it
- * has been counted.
+ * Whether a cookie reply answers a message of ours, and may wait for its turn. If not, it has been
+ * counted.
  */
 export function isCookieAwaited(
   context: Context<Peer>,
@@ -234,7 +234,7 @@ export function handleCookieReply(
   }
 }
 
-/** To whose handshake message the reply is. */
+/** The peer whose handshake message the reply answers. */
 function cookieReceiver(
   { indices }: Context<Peer>,
   buffer: Uint8Array,

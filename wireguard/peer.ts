@@ -76,7 +76,7 @@ export class Peer implements TimerActions {
   /** 32 bytes. Not to be written to. */
   readonly publicKey: Uint8Array;
 
-  /** What people call it. The protocol does not know. */
+  /** What people call it. Not part of the protocol. */
   name: string | undefined = undefined;
 
   /** Whole datagrams of this peer, handshakes and keepalives included, as `wg show` counts them. */

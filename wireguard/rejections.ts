@@ -1,6 +1,6 @@
 /**
- * Failed handshakes, for the log: without them nobody finds the wrong key in a configuration. They
- * cost whoever sends them nothing, so only a few per second are reported.
+ * Failed handshakes, for the log: without them a wrong key in a configuration is hard to find. They
+ * cost the sender nothing, so only a few per second are reported.
  *
  * @module
  */
@@ -44,7 +44,7 @@ export class Rejections<Peer> {
   readonly #bucket = new TokenBucket(PER_SECOND, BURST);
   #suppressed = 0;
 
-  /** @param tell Undefined if nobody listens. */
+  /** @param tell Called with what is reported; undefined if nobody listens. */
   constructor(tell: ((rejection: Rejection<Peer>) => void) | undefined) {
     this.#tell = tell;
   }

@@ -38,8 +38,8 @@ export function addressStart(address: Uint8Array): number {
 }
 
 /**
- * What a map knows a source by: an IPv4 address, mapped or not, as a number; the upper 64 bits of an
- * IPv6 address, which one host can choose the rest of, as a string.
+ * The key of a source in a map: an IPv4 address, mapped or not, as a number; of an IPv6 address the
+ * upper 64 bits as a string, because one host can choose the rest.
  */
 export function sourceKey(address: Uint8Array): number | string {
   const start = addressStart(address);

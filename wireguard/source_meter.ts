@@ -1,6 +1,6 @@
 /**
- * Counts per source address in a table that cannot grow: spoofed sources are free of charge, so
- * whoever remembers each of them is out of memory.
+ * Counts per source address in a table of fixed size: spoofing sources costs nothing, so remembering
+ * each of them would exhaust the memory.
  *
  * @module
  */

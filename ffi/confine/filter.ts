@@ -41,7 +41,7 @@ const SOCK_RAW = 3;
 const SOCK_TYPE_MASK = 0xf;
 const NETLINK_ROUTE = 0;
 
-// <asm-generic/ioctls.h>: both type into the terminal of whoever started us.
+// <asm-generic/ioctls.h>: both put input into the terminal that started us.
 const TIOCSTI = 0x5412;
 const TIOCLINUX = 0x541c;
 

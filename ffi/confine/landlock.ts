@@ -44,9 +44,9 @@ const TRUNCATE = 1 << 14;
 const IOCTL_DEV = 1 << 15;
 /** Which rights there are with each version of the interface; the last is the newest known here. */
 const RIGHTS_BY_VERSION = [0, 0x1fff, 0x3fff, 0x7fff, 0x7fff, 0xffff];
-/** What a rule for a file, not a folder, can have. */
+/** The rights that a rule for a file, not a folder, can grant. */
 const OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV;
-/** Versions from which these can be had. */
+/** The versions that introduced these. */
 const NETWORK_VERSION = 4;
 const SCOPE_VERSION = 6;
 
@@ -156,9 +156,9 @@ function addRule(libc: LandlockLibc, ruleset: number, rule: FileRule, rights: nu
   }
 }
 
-/** Text as C has it. */
+/** A string as C has it, with a NUL at its end. */
 export function cString(text: string): Uint8Array<ArrayBuffer> {
-  // More than 64 bytes are never moved.
+  // V8 does not move a typed array of more than 64 bytes.
   const bytes = new Uint8Array(text.length * 3 + 64);
   new TextEncoder().encodeInto(text, bytes);
   return bytes;

@@ -26,7 +26,7 @@ const PR_CAPBSET_DROP = 24;
 const CAP_LAST = 63;
 const SECCOMP_SET_MODE_FILTER = 1n;
 const FILTER_FLAG_TSYNC = 1n << 0n;
-/** Or before Linux 5.16 all of the program would run slower, with a mitigation that V8 has itself. */
+/** Before Linux 5.16 the whole program would run slower without it: V8 has that mitigation itself. */
 const FILTER_FLAG_SPEC_ALLOW = 1n << 2n;
 
 /**
@@ -37,8 +37,8 @@ const FILTER_FLAG_SPEC_ALLOW = 1n << 2n;
 const KEPT_CAPABILITIES = [0, 1, 3, 6, 7, 8, 10, 12, 13, 24];
 
 /**
- * What this thread executes has no other capabilities, root's neither: it could read the kernel's
- * memory in /proc. Does nothing for a user who has none.
+ * Limits the capabilities of what this thread executes, root's as well: with all of them it could
+ * read the kernel's memory in /proc. Does nothing for a user who has none.
  */
 export function boundCapabilities({ symbols }: SeccompLibc): void {
   for (let capability = 0; capability <= CAP_LAST; capability++) {

@@ -13,7 +13,7 @@
  * | bytes  | what                                                                           |
  * | ------ | ------------------------------------------------------------------------------ |
  * | 1,024  | state of the kernels and constants; zero between calls where it holds a secret |
- * | 65,552 | a text of another buffer and its tag, during the call                          |
+ * | 65,552 | data of another buffer and its tag, during the call                            |
  *
  * @example A buffer in the arena, encrypted and decrypted in place
  * ```ts
@@ -37,7 +37,7 @@ const TAG_SIZE = 16;
 const PAGE = 65_536;
 const MAX_PAGES = 65_536;
 
-/** Where texts of other buffers go, and how long they may be. */
+/** Where data of other buffers is copied to, and how long it may be. */
 const TEXT = 1024;
 const MAX_TEXT = 65_536;
 const ARENA = TEXT + MAX_TEXT + TAG_SIZE;
@@ -50,7 +50,7 @@ export interface KernelExports {
   readonly sum: (offset: number, length: number) => number;
 }
 
-/** Words are little-endian and may be signed or unsigned. The length is the text's, without the tag. */
+/** Words are little-endian and may be signed or unsigned. The length is without the tag. */
 export type AeadParameters = [
   ...key: [number, number, number, number, number, number, number, number],
   ...nonce: [number, number, number],
@@ -244,7 +244,7 @@ export class KernelAeadKey {
   }
 }
 
-/** WebAssembly would take part of a number, or bytes of somebody else's. */
+/** WebAssembly checks nothing: it would truncate a fraction, and work on other data. */
 function checkRange(buffer: Uint8Array, offset: number, length: number, tail: number): void {
   if (!(offset >= 0 && length >= 0 && offset + length + tail <= buffer.length)) {
     throw new RangeError(
@@ -258,7 +258,7 @@ function checkArena(offset: number): void {
   if (offset < ARENA) throw new RangeError(`the arena begins at ${ARENA}, not at ${offset}`);
 }
 
-/** Copies a text, and a tag behind it if there is one, to where there is room for both. */
+/** Copies data, and a tag behind it if there is one, to where there is room for both. */
 function copyIn(
   bytes: Uint8Array,
   buffer: Uint8Array,

@@ -28,7 +28,7 @@ export class ChallengeLimiter {
       this.#random(this.#bytes);
       const b = this.#bytes;
       const fraction = (b[0]! | b[1]! << 8 | b[2]! << 16) / 0x1000000;
-      // Half for certain, up to half more again: from 0.5 to 1.5 of the setting.
+      // From 0.5 to 1.5 times the setting.
       this.#left = Math.ceil(this.#perSecond * (0.5 + fraction));
     }
     if (this.#left <= 0) return false;

@@ -124,7 +124,7 @@ export class NewReno implements CongestionControl {
   }
 }
 
-/** No window but the peer's. */
+/** No congestion window: only the peer's window limits sending. */
 export class NoCongestionControl implements CongestionControl {
   readonly window = MAX_WINDOW;
   readonly threshold = MAX_WINDOW;

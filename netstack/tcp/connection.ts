@@ -39,7 +39,7 @@ const QUICK_ACKS = 16;
 const DEFAULT_MSS_V4 = 536;
 const DEFAULT_MSS_V6 = 1_220;
 
-/** {@link Connection.moved} counts what is at least one part in 16 of the memory held. */
+/** Less than 1/16 of the memory held is no progress, see {@link Connection.moved}. */
 const NOTICEABLE = 16;
 /** Whoever moves nothing for so long has earned nothing any more, ms. */
 const PAUSE_MS = 2_000;
@@ -109,7 +109,7 @@ export class Connection implements Flow, EndpointConnection {
   error: TcpError | undefined;
   /** Opened by us: a SYN that fails is a refused connection, not a half-open one to forget. */
   active = false;
-  /** Not yet established, by another's SYN: it has a place among those of its source. */
+  /** Opened by the peer's SYN and not established yet: counts in `HalfOpenLimits`. */
   isHalfOpen = false;
   limitedAs = 0;
 
@@ -120,7 +120,7 @@ export class Connection implements Flow, EndpointConnection {
   mtu: number;
   /** What the peer can take in one segment, its MSS option; 0 = not known yet. */
   peerMss = 0;
-  /** Both SYNs carried a window scale; that of windows the peer announces. */
+  /** Whether both SYNs carried a window scale; and the scale of the peer's windows. */
   scaled = false;
   sendScale = 0;
   timestamps = false;
@@ -153,13 +153,13 @@ export class Connection implements Flow, EndpointConnection {
   idleTimer = Infinity;
   /** When the path is believed to carry full segments again after a black hole, ms. */
   raiseAt = Infinity;
-  /** That timer starts at the next flush, which knows the time. */
+  /** The timer of FIN-WAIT-2 starts at the next flush, where the time is known. */
   finWait2Pending = false;
   keepAliveTimer = Infinity;
   keepAlive: KeepAlive | undefined;
   keepAliveProbes = 0;
   lastReceived: number;
-  /** When it last {@link moved} data, ms; what was read counts when somebody looks. */
+  /** When it last {@link moved} data, ms. Reads count only at the next call of that. */
   movedAt: number;
   /** Bytes since then. */
   #movedBytes = 0;
@@ -179,7 +179,7 @@ export class Connection implements Flow, EndpointConnection {
   wantsWritable = false;
   /** No segment can change anything any more; data may wait to be read. */
   finished = false;
-  /** It failed with data unread, which is gone: what was read does not end where the peer's does. */
+  /** It failed with unread data, which is lost: what was read may not be all that the peer sent. */
   truncated = false;
   #closedQueued = false;
 
@@ -404,7 +404,7 @@ export class Connection implements Flow, EndpointConnection {
     this.tcp.markDirty(this);
   }
 
-  /** It no longer counts for its listener: it was handed over, or is over. */
+  /** Leaves the listener's backlog: the connection was accepted, or is over. */
   leaveBacklog(): void {
     if (this.listener !== undefined) this.listener.halfOpen--;
     this.listener = undefined;

@@ -47,7 +47,7 @@ export class TcpCounters {
   droppedNoMemory = 0;
   /** Connections reset because they held memory without moving when it had run out. */
   memoryResets = 0;
-  /** Answers to strangers beyond what one flush may send. */
+  /** Replies outside of any connection, beyond what one flush may send. */
   repliesDropped = 0;
 
   /** Segments without the timestamps agreed on: taken, and PAWS does not protect them. */

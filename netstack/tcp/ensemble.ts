@@ -7,7 +7,7 @@
 import type { IpAddress } from "../address.ts";
 import { Roster } from "../roster.ts";
 
-/** Members looked at for one answer: bounds the work, whatever a peer opens. */
+/** Members looked at for one share: bounds the work, however many connections a peer opens. */
 const MOST_ASKED = 256;
 
 /** What an {@link Ensemble} wants to know of a connection. */
@@ -19,11 +19,10 @@ export interface Member {
 }
 
 /**
- * The connections to one remote address, which share a path. Slow start looks for the capacity of
- * that path; all of them looked together, and found what the first alone could not use: so at its
- * first loss each takes an equal part of what all have in flight, and not what its head start gave
- * it (ensemble sharing of the congestion window, RFC 9040 §7). From then on each is on its
- * own.
+ * The connections to one remote address, which share a path. In slow start they probe the capacity
+ * of that path together, and one that started earlier has a larger window. So at its first loss each
+ * takes an equal part of what all have in flight, instead of keeping its head start (ensemble sharing
+ * of the congestion window, RFC 9040 §7). From then on each is on its own.
  */
 export class Ensemble {
   readonly #members = new Roster<Member, "ensembleIndex">("ensembleIndex");

@@ -47,7 +47,7 @@ export interface TcpForwarderRequest {
   /** Answers the SYN. @returns Undefined if the client has given up meanwhile. */
   accept(): TcpEndpoint | undefined;
   reject(how: TcpRejection): void;
-  /** The client gave up, or began anew: then a new request follows. No answer is expected. */
+  /** The client gave up, or started again: then a new request follows. No answer is expected. */
   onAborted?: (() => void) | undefined;
 }
 
@@ -71,7 +71,7 @@ export class HalfOpen implements Flow, Timed, TcpForwarderRequest {
   readonly remote: IpAddress;
   readonly remotePort: number;
   readonly hash: number;
-  /** The NIC whose forwarder is asked. */
+  /** The NIC whose forwarder decides. */
   readonly nic: Nic;
   readonly ingress: Nic;
   readonly from: unknown;

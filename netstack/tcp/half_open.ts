@@ -12,14 +12,14 @@ import type { TcpSettings } from "./settings.ts";
 const UNUSED_KEPT = 16;
 
 /**
- * Limits half-open connections in total and by source address, and shares them between owners: who
- * sent the packet. A single owner may have all of them. When all are taken, an owner below its equal
- * share gets a place of the owner that has most.
+ * Limits half-open connections in total and per source address, and shares them between owners, the
+ * senders of the packets. A single owner may have all of them. When all are taken, an owner below its
+ * equal share gets a place of the owner that has most.
  */
 export class HalfOpenLimits {
   readonly #settings: TcpSettings;
   readonly #hash: HalfSipHash;
-  /** By hash: sources that share one share their places, which nobody can aim at. */
+  /** By keyed hash: sources that collide share a limit, and nobody can aim at a collision. */
   readonly #bySource = new Map<number, number>();
   readonly #byOwner = new Map<unknown, number>();
   /** Owners that have some. */

@@ -10,9 +10,9 @@ import { resegment } from "./recovery.ts";
 
 /** Timeouts in a row for the same full segment that make the path suspect (Linux tcp_retries1). */
 const SUSPECT = 4;
-/** And every so many more the next size is tried. */
+/** After so many more the next smaller size is tried. */
 const AGAIN = 2;
-/** What paths carry that do not carry what their ends can: IPv6's minimum, IPv4's. */
+/** Sizes to fall back to: the minimum MTU of IPv6, and what every IPv4 host must accept. */
 const SIZES = [1_280, 576];
 
 /** The retransmission timer has expired again. */
@@ -30,7 +30,7 @@ export function avoidBlackHole(c: Connection, now: number): void {
   resegment(sender, c.effectiveMss());
 }
 
-/** It was long ago: the path may have changed (RFC 1191 §6.3 asks for ten minutes). */
+/** Tries full segments again: the path may have changed (RFC 1191 §6.3 asks for ten minutes). */
 export function raiseMtu(c: Connection): void {
   c.raiseAt = Infinity;
   c.mtu = c.path.mtu;

@@ -35,7 +35,7 @@ export class Ports {
   }
 
   /**
-   * For a listener that does not care.
+   * For a listener that may have any port.
    *
    * @throws {Error} if none is free.
    */
@@ -80,7 +80,7 @@ export class Ports {
   }
 }
 
-/** @throws {RangeError} for what is no port, or below `least`. */
+/** @throws {RangeError} for a port out of range, or below `least`. */
 export function checkPort(port: number, least: number): void {
   if (!Number.isInteger(port) || port < least || port > 0xffff) {
     throw new RangeError(`a TCP port is ${least} to 65535, got ${port}`);

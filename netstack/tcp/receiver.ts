@@ -23,9 +23,9 @@ const RECENT = 12;
 export class Receiver {
   readonly #settings: TcpSettings;
   /**
-   * In-order bytes nobody read yet. Out-of-order ones lie behind its end, where they will be read:
-   * together never more than {@link limit}. What was announced is dropped only when there is no
-   * memory left at all.
+   * In-order bytes that were not read yet. Out-of-order ones lie behind its end, at their final
+   * place: together never more than {@link limit}. Data inside the announced window is dropped only
+   * when there is no memory left at all.
    */
   readonly ring: Ring;
   /** RCV.NXT */
@@ -235,8 +235,8 @@ export class Receiver {
   }
 
   /**
-   * What is less than a unit of the scale is announced as nothing: two units, so that reading one
-   * opens the window again.
+   * Two units of the window scale: a window below one unit is announced as 0, so with two, reading
+   * one opens the window again.
    */
   get #leastLimit(): number {
     return this.scale > 0 ? 2 << this.scale : 1;

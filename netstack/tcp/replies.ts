@@ -21,7 +21,7 @@ import {
 } from "./header.ts";
 import type { TimeWait } from "./time_wait.ts";
 
-/** Kept between two flushes; strangers get no more. */
+/** Replies kept between two flushes; more are dropped and counted. */
 const MOST = 1_024;
 
 interface Reply {

@@ -1,5 +1,5 @@
 /**
- * Where the bytes wait that connections have sent or received.
+ * Memory for bytes that connections have queued for sending or reading.
  *
  * @module
  */
@@ -24,12 +24,12 @@ const KEPT = 16 << 20;
 const NONE = -1;
 
 /**
- * Blocks of memory for rings: of one region while it lasts, buffers of their own from then on.
+ * Blocks of memory for rings: from one shared region while it lasts, then separate buffers.
  *
  * If the region is part of the buffer that packets are in, data moves between packets and rings
- * within one buffer. That is the one fast copy which makes no object. It also leaves nothing to the
- * collector: a thousand short connections a second would otherwise be tens of megabytes to find, and
- * a process that only grows.
+ * within one buffer, the only fast copy that allocates nothing. It also spares the garbage collector:
+ * a thousand short connections per second would otherwise leave tens of megabytes of garbage, and the
+ * process would only grow.
  *
  * The region is divided as a buddy system: a block is halved until it has the size that is asked
  * for, and two free halves become one again.

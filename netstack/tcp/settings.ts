@@ -14,7 +14,7 @@ export interface KeepAlive {
   count: number;
 }
 
-/** What of TCP can be set. Times in ms, sizes in bytes. */
+/** The settings of TCP. Times in ms, sizes in bytes. */
 export interface TcpSettings {
   /** Most bytes unsent and unacknowledged per connection. The limit grows from {@link initialBuffer}. */
   sendBuffer: number;
@@ -22,7 +22,7 @@ export interface TcpSettings {
   receiveBuffer: number;
   /** Where both limits start. Memory is taken only as data comes. */
   initialBuffer: number;
-  /** Without traffic for so long, a connection gives its memory back and both limits start again. */
+  /** After this long without traffic a connection frees its buffers, and both limits start again. */
   idleMs: number;
   /** How long after a black hole the full segment size is tried again. */
   blackHoleMs: number;

@@ -72,7 +72,7 @@ export class TimeWaitTable {
   #rows = 0;
   #words = new Int32Array(0);
   #expires = new Float64Array(0);
-  /** Neighbours in the order of expiry; the free rows hang on `#newer` too. */
+  /** Neighbours in the order of expiry; free rows are linked by `#newer` too. */
   #older = new Int32Array(0);
   #newer = new Int32Array(0);
   #oldest = NONE;
@@ -178,12 +178,12 @@ export class TimeWaitTable {
     return record.timestamps && now - (record.expires - this.#duration) >= REUSABLE_AFTER;
   }
 
-  /** Its ends belong to a new connection. Right after it was looked up. */
+  /** A new connection takes over. To be called right after the look-up. */
   remove(record: TimeWait): void {
     this.#removeRow(record.row);
   }
 
-  /** What a segment for `record` means. Right after it was looked up. */
+  /** What a segment for `record` means. To be called right after the look-up. */
   judge(record: TimeWait, segment: Segment, now: number): number {
     // RFC 1337: a reset must not end TIME-WAIT early.
     if ((segment.flags & RST) !== 0) return IGNORE;

@@ -41,7 +41,7 @@ export function handleDeadline(c: Connection, now: number): void {
   c.tcp.markDirty(c);
 }
 
-/** Buffers are for traffic; a connection without gives them back. */
+/** Frees the buffers of a connection without traffic. */
 function handleIdle(c: Connection, now: number): void {
   c.idleTimer = Infinity;
   const { sender, receiver, tcp } = c;

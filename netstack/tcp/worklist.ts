@@ -6,7 +6,7 @@
 
 /**
  * A list that is filled and emptied all the time, and keeps its storage. (An array whose `length`
- * is set to 0 gives it back: the next push would allocate.)
+ * is set to 0 loses it: the next push would allocate.)
  */
 export class Worklist<T> {
   readonly #items: (T | undefined)[] = [];

@@ -1,5 +1,5 @@
 /**
- * Where the packets of an engine lie, and what works on them.
+ * The memory that an engine's packets are in, and what works on it.
  *
  * With the WebAssembly kernels both are one: the memory of the kernels is the arena into which
  * datagrams are received and in which packets are built. There they are opened, summed, sealed and

@@ -11,8 +11,8 @@ const DATAGRAM_SIZE = 65536;
 const PER_SLAB = 64;
 
 /**
- * Buffers that wait for a datagram. Pieces of large slabs: of those the system gives pages as they
- * are first written to, so that one that only ever saw small datagrams costs a page and not 64 KiB.
+ * Buffers that wait for a datagram. They are pieces of large slabs, whose pages the system allocates
+ * when they are first written: a buffer that has only seen small datagrams costs a page, not 64 KiB.
  */
 export class ReceiveBuffers {
   readonly #free: Uint8Array<ArrayBuffer>[] = [];

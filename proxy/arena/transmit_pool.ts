@@ -12,9 +12,9 @@ const MAX_SLOTS = 512;
 const CACHE_LINE = 64;
 
 /**
- * Equal slots of one backing store. Whoever takes one gives it back, or hands it on together with that
- * duty: `transmit` and `send` say by what they return whether they have taken it over. A bind that has
- * gives it back when the send has settled: until then the kernel's copy has not been made.
+ * Slots of one size in one backing store. A slot's owner gives it back or passes it on: `transmit` and
+ * `send` return whether they have taken it over. A bind that has gives it back when the send has
+ * settled; until then the kernel may not have copied it.
  */
 export class TransmitPool {
   /** What slots are offsets in. May hold other things beside them. */
@@ -24,12 +24,12 @@ export class TransmitPool {
   readonly slots: number;
   /** Called when a slot is wanted and none is free: may give back what is in flight. */
   onExhausted: (() => void) | undefined;
-  /** Slots that are left to those who wait for one; see {@link isSpokenFor}. */
+  /** Slots set aside for senders that have had to wait for one; see {@link isSpokenFor}. */
   reserved = 0;
   readonly #start: number;
   readonly #free: Int32Array;
   #freeCount: number;
-  /** 1 for a slot that somebody has. */
+  /** 1 for a slot that is taken. */
   readonly #taken: Uint8Array;
 
   /** Bytes of slots for packets of up to `mtu` bytes, without head and tail room. */
@@ -61,7 +61,7 @@ export class TransmitPool {
     return this.#freeCount;
   }
 
-  /** For whoever takes slot after slot, and can do without: whether the last ones are others'. */
+  /** Whether only reserved slots are left. For bulk senders, which can do without a slot. */
   get isSpokenFor(): boolean {
     return this.reserved > 0 && this.#freeCount <= this.reserved;
   }

@@ -1,22 +1,22 @@
 /**
- * How WireGuard's datagrams travel outside of this host. UDP is one way. Another, as a stream in TLS,
- * is a class with this interface, whose endpoints name it as their bind; an engine has any number of
- * them, and does not know what they are.
+ * The outer transport of WireGuard's datagrams. UDP is one; another, such as a stream in TLS, is a
+ * class with this interface, whose endpoints name it as their bind. An engine has any number of binds,
+ * and does not know what they are.
  *
  * @module
  */
 
 import type { Endpoint, Sender } from "../../wireguard/mod.ts";
 
-/** Where a bind's datagrams go to. Its {@link Sender} makes one of whoever has authenticated. */
+/** Where a bind sends datagrams to. {@link Sender} makes one for a sender that has authenticated. */
 export interface BindEndpoint extends Endpoint {
   /** What sends to it. */
   readonly bind: Bind;
 }
 
 /**
- * Takes the datagrams of a drain. The bytes are valid until the call returns, and so is the sender: one
- * object that stands for each in turn, whose endpoints are of this bind.
+ * Takes the datagrams of a drain. The bytes and the sender are valid until the call returns: the
+ * sender is one object, refilled for each datagram, whose endpoints are of this bind.
  */
 export type DatagramHandler = (
   buffer: Uint8Array,
@@ -25,19 +25,19 @@ export type DatagramHandler = (
   from: Sender,
 ) => void;
 
-/** What a bind tells the engine. Never called from within a call of the engine's to it. */
+/** What a bind tells the engine. Never called from within one of the engine's calls to the bind. */
 export interface BindEvents {
   /** Datagrams wait for {@link Bind.drain}. Once until then. */
   onReadable(): void;
   /** A send has settled outside of {@link Bind.flush}. */
   onSent(): void;
-  /** Nothing will come by this bind again. */
+  /** Nothing will be received by this bind again. */
   onFailed(error: Error): void;
 }
 
 /**
- * Receives and sends in the engine's turns. What it is made of (its address, transmit slots, where it
- * receives into) its constructor is told.
+ * Receives and sends in the engine's turns. Its address, transmit slots and receive memory are
+ * given to its constructor.
  */
 export interface Bind {
   /** For people: logs and statistics. One word, as `udp`. */
@@ -71,7 +71,7 @@ export interface Bind {
     isSlot: boolean,
   ): boolean;
 
-  /** The end of a turn, or no slot is free: what waits for company is sent. */
+  /** Sends what was collected: at the end of a turn, or when no slot is free. */
   flush(): void;
 
   /** Resolves when every send has settled, or after `limitMs`. */
@@ -81,7 +81,7 @@ export interface Bind {
   close(): Promise<void>;
 }
 
-/** The system refuses what a bind was asked for. */
+/** The system refuses a bind's port, address or mark. */
 export class BindError extends Error {
   override readonly name = "BindError";
   readonly setting: "port" | "address" | "mark";

@@ -34,7 +34,7 @@ export class NetSender implements Sender {
   /** As the runtime tells it. */
   from: Deno.NetAddr;
   readonly #bind: Bind;
-  /** Of the text that was parsed last: a handshake message's source is asked for several times. */
+  /** The host name parsed last: the source of a handshake message is read several times. */
   #parsed: { readonly hostname: string; readonly bytes: Uint8Array } | undefined;
 
   constructor(bind: Bind, from: Deno.NetAddr) {

@@ -28,7 +28,7 @@ export function copyToSlot(
   return slot;
 }
 
-/** The moment at which every send has settled, for whoever is about to close. */
+/** The moment at which every send has settled, to wait for before closing. */
 export class LastSend {
   #reached: (() => void) | undefined;
 

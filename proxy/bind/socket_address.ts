@@ -17,8 +17,8 @@ import type { Bind } from "./bind.ts";
 import { UdpAddress } from "./udp_address.ts";
 
 /**
- * As `ReceiveRing` tells a sender, in 32-bit words: room for a struct sockaddr_in6, four bytes of
- * nothing, and the address of this host that heard it, 1 or 4 words, 0 for unknown.
+ * As `ReceiveRing` gives a sender, in 32-bit words: room for a struct sockaddr_in6, four bytes of
+ * padding, and the address of this host that received it, 1 or 4 words, 0 for unknown.
  */
 const WORDS = 12;
 const LOCAL = 8;
@@ -28,8 +28,8 @@ const IPV6_ADDRESS = 2;
 const SCOPE = 6;
 
 /**
- * A peer's address, with the address of this host that it was heard at, if the socket tells. An answer
- * leaves from where it was asked.
+ * A peer's address, with the address of this host that its datagram came to, if the socket tells: the
+ * answer is sent from there.
  */
 export class SocketAddress extends UdpAddress implements Destination {
   readonly sockaddr: Uint8Array<ArrayBuffer>;

@@ -66,9 +66,9 @@ export interface UdpBindCounters {
   /** Larger than the path or UDP takes. */
   sendTooLarge: number;
   sendUnreachable: number;
-  /** A packet filter said no. */
+  /** A packet filter refused it. */
   sendNotPermitted: number;
-  /** Somebody has said that the port is closed. */
+  /** An ICMP error said that the port is closed. */
   sendRefused: number;
   sendNoBuffers: number;
   sendOther: number;

@@ -113,7 +113,7 @@ export class DenoUdpBind implements UdpBind {
     return isSlot;
   }
 
-  /** Every send has begun as it was asked for. */
+  /** Nothing is collected: every send begins at once. */
   flush(): void {}
 
   async sent(limitMs: number): Promise<void> {
@@ -183,7 +183,7 @@ export class DenoUdpBind implements UdpBind {
     if (this.#closed) this.#checkSettled();
   }
 
-  /** One bad datagram, or one bad moment of the network, does not end the loop. */
+  /** An error of one receive does not end the loop. */
   #receiveFailed(error: Error): void {
     this.counters.receiveErrors++;
     if (error instanceof Deno.errors.BadResource) {

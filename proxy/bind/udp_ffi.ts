@@ -36,7 +36,7 @@ const log = getLogger(["wirestack", "engine"]);
 const RING_BYTES = 64 * MESSAGE_BYTES;
 /** Datagrams that a turn hands over, so that a flood does not keep targets' sockets waiting. */
 const DRAIN_BUDGET = 128;
-/** After so many errors in a row receiving pauses. */
+/** After this many errors in a row receiving pauses. */
 const MAX_ERRORS = 16;
 const PAUSE_MS = 100;
 /** How long a thread waits for room to send at a time: closing waits for it. */
@@ -184,7 +184,7 @@ export class FfiUdpBind implements UdpBind {
     if (this.hasReady) this.#fill();
     this.#socket = next;
     this.#wait = this.#prepare();
-    old.close(); // what waits for it ends, and waits for the new one
+    old.close(); // ends the wait for it, which starts again for the new one
     oldWait.close();
   }
 
@@ -229,7 +229,7 @@ export class FfiUdpBind implements UdpBind {
     }
   }
 
-  /** What a new socket is to do, before anything has arrived. @returns what waits for it. */
+  /** Sets a new socket up, before anything has arrived. @returns what waits for it. */
   #prepare(): UdpWait {
     const socket = this.#socket;
     // Bound to one address it sends from that.
@@ -251,12 +251,12 @@ export class FfiUdpBind implements UdpBind {
     this.#waiting = this.#untilReadable().then(this.#waited);
   }
 
-  /** One bad datagram, or one bad moment of the network, does not end the loop. */
+  /** An error of one receive does not end the loop. */
   async #untilReadable(): Promise<void> {
     while (this.#closing === undefined) {
       const socket = this.#socket;
       try {
-        if (this.#errors >= MAX_ERRORS) await this.#pause(); // something may have come: see first
+        if (this.#errors >= MAX_ERRORS) await this.#pause(); // then looks before it waits
         else await this.#wait.wait();
         if (socket === this.#socket) return;
       } catch (error) {
@@ -285,7 +285,7 @@ export class FfiUdpBind implements UdpBind {
     this.#errors = 0;
   }
 
-  /** The socket's buffer is full. The next socket's is not. */
+  /** The socket's buffer is full. Also ends when another socket takes its place. */
   async #untilWritable(): Promise<void> {
     const socket = this.#socket;
     while (socket === this.#socket && this.#closing === undefined) {

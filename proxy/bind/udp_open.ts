@@ -16,19 +16,19 @@ export interface UdpChoice {
 }
 
 /**
- * Batches by default, wherever they can be had.
+ * Batches by default, wherever they are available.
  *
- * @param asked Missing: nobody has said.
- * @throws {Error} if they were asked for and cannot be had, with the reason.
+ * @param wanted Undefined: whatever this system has.
+ * @throws {Error} if they are wanted and not available, with the reason.
  */
 export function chooseUdp(
-  asked: boolean | undefined,
+  wanted: boolean | undefined,
   unavailable: () => string | undefined = udpUnavailable,
 ): UdpChoice {
-  if (asked === false) return { ffi: false };
+  if (wanted === false) return { ffi: false };
   const reason = unavailable();
   if (reason === undefined) return { ffi: true };
-  if (asked) throw new Error(reason);
+  if (wanted) throw new Error(reason);
   return { ffi: false, reason };
 }
 

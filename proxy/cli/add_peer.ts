@@ -124,8 +124,8 @@ type Site = GatewayConfig & {
 };
 
 /**
- * What a client has to fit to: flags of the running gateway, and what was set in it, count more than
- * its file.
+ * The gateway as clients have to match it: flags of the running gateway, and what was changed in it,
+ * take precedence over its file.
  */
 function asItRuns(config: GatewayConfig, running: Running | undefined): Site {
   if (running === undefined) return { ...config, subnets: config.proxy?.subnets ?? [] };

@@ -15,7 +15,7 @@ export interface CheckOptions {
   readonly file?: string;
   /** A valid one. */
   readonly name?: string;
-  /** As `up` is asked for it. */
+  /** As for `up`. */
   readonly ffi?: boolean;
 }
 
@@ -41,7 +41,7 @@ export async function check(
 
 /**
  * Opens the socket that the gateway would have, where the system may refuse it: its address, its
- * mark, a low port. Whether another port is free is not asked: the gateway itself may be running.
+ * mark, a low port. Whether another port is free is not checked: the gateway itself may be running.
  */
 async function tryListening(
   { config, source }: LoadedConfig,

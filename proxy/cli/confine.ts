@@ -40,7 +40,7 @@ export async function confineCommand(
       if (load !== undefined) await keepCompiled(view, folder, load);
       return fileRules(view, args, folder);
     });
-  } catch (error) { // No C library: no FFI then either, which the gateway says.
+  } catch (error) { // No C library, so no FFI either, which the gateway reports.
     return { landlock: 0, seccomp: false, problems: [(error as Error).message] };
   }
 }
@@ -78,8 +78,8 @@ const SYSTEM = [
   ...["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf"],
   ...["/etc/services", "/etc/protocols", "/etc/localtime", "/etc/ca-certificates"],
   ...["/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/pki/tls/certs", "/etc/pki/ca-trust"],
-  // What the runtime asks about its memory, its processors, itself. Others' secrets there are out of
-  // reach: Landlock lets nobody look into a process outside.
+  // What the runtime reads about its memory, its processors, itself. Secrets of other processes there
+  // stay out of reach: Landlock forbids looking into processes outside of it.
   ...["/proc", "/sys/fs/cgroup", "/sys/devices/system"],
   ...["/dev/urandom", "/dev/random", "/dev/zero"],
 ];
@@ -112,8 +112,8 @@ function writable(path: string): FileRule {
 }
 
 /**
- * Loads the program where the runtime would keep it compiled and has not: confined it can read that
- * and not write it, and would compile everything again at every start.
+ * Loads the program where the runtime would cache compiled code and has not yet: once confined it can
+ * read that cache and not write it, and would compile everything again at every start.
  */
 async function keepCompiled(
   view: ProcessView,
@@ -142,7 +142,7 @@ function moduleCache(view: ProcessView): string | undefined {
   return view.environment("DENO_DIR") ?? (cache && `${cache}/deno`);
 }
 
-/** The program that runs, its libraries, and what Deno keeps of modules. */
+/** The running program, its libraries, and Deno's cache of modules. */
 function runtimeFiles(view: ProcessView): FileRule[] {
   const mapped = new Set(
     Array.from(view.readText("/proc/self/maps").matchAll(/ (\/.*)$/gm), ([, path]) => path!),
@@ -221,12 +221,12 @@ function controlFolder(args: readonly string[], files: readonly string[]): strin
   try {
     prepareDirectory(folder);
   } catch {
-    // It is there, or there will be no control socket, which is said then.
+    // It exists, or there will be no control socket, which is reported then.
   }
   return [folder];
 }
 
-/** A glance, ahead of the configuration's own parser: it may only lead to a folder too few or too many. */
+/** A quick look, before the configuration's own parser runs: at worst a folder too few or too many. */
 function controlFolderOf(file: string): string | undefined {
   try {
     const text = Deno.readTextFileSync(file);
@@ -236,7 +236,7 @@ function controlFolderOf(file: string): string | undefined {
   }
 }
 
-/** Where endpoints of peers are kept for the next start. */
+/** The folders where peers' endpoints are kept for the next start. */
 function stateFolders(view: ProcessView): readonly string[] {
   return stateDirectories((name) => view.environment(name));
 }

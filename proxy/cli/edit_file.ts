@@ -1,5 +1,5 @@
 /**
- * Changes a file that others read meanwhile: they see all of the change or nothing.
+ * Changes a file atomically: other readers see all of the change or nothing.
  *
  * @module
  */
@@ -45,10 +45,25 @@ export class FileEdit implements Disposable {
     } finally {
       file.close();
     }
-    const now = Deno.statSync(this.#next);
-    if (uid !== null && (uid !== now.uid || gid !== now.gid)) Deno.chownSync(this.#next, uid, gid);
+    this.#giveTo(uid, gid, mode ?? 0o600);
     if (mode !== null) Deno.chmodSync(this.#next, mode & 0o7777);
     Deno.renameSync(this.#next, this.path);
+  }
+
+  #giveTo(uid: number | null, gid: number | null, mode: number): void {
+    const now = Deno.statSync(this.#next);
+    if (uid === null || uid === now.uid && gid === now.gid) return;
+    try {
+      Deno.chownSync(this.#next, uid, gid);
+    } catch (error) {
+      // Where nobody but the owner has any right, the group means nothing.
+      if (uid === now.uid && (mode & 0o077) === 0) return;
+      throw new Error(
+        `owner ${uid} and group ${gid} are not this user's to give, expected to be run by its owner, ` +
+          `a member of that group`,
+        { cause: error },
+      );
+    }
   }
 
   [Symbol.dispose](): void {

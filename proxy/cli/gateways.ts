@@ -43,8 +43,8 @@ export async function findGateway(
 }
 
 /**
- * Every gateway that runs, by name, one that may not be asked among them: the user's own, or, if
- * there is none, root's.
+ * Every running gateway, by name, including those whose control socket this user may not use: the
+ * user's own, or, if there is none, root's.
  *
  * @throws {ControlError} if there is none, and some folder may not be looked into.
  */
@@ -58,7 +58,7 @@ export async function runningGateways(directory?: string): Promise<ControlClient
   return [];
 }
 
-/** Where nobody was found, for a message. */
+/** The folders in which no gateway was found, for a message. */
 export function placesOf(directory: string | undefined): string {
   return directoriesFor(directory).join(" and ");
 }
@@ -67,7 +67,7 @@ export function placesOf(directory: string | undefined): string {
  * The only Wirestack gateway that runs; other programs' interfaces do not count.
  *
  * @param missing What the command line should have said, for the message.
- * @throws {ControlError} unless exactly one runs, and may be asked.
+ * @throws {ControlError} unless exactly one runs, and this user may use its control socket.
  */
 export async function onlyGateway(
   missing: string,
@@ -123,7 +123,8 @@ export interface Running {
  * The gateway that runs with a file.
  *
  * @param file Its whole path.
- * @throws {ControlError} if one of the file's name runs and may not be asked: it may be that one.
+ * @throws {ControlError} if one with the file's name runs whose control socket may not be used: it may
+ * be that one.
  */
 export async function runningFrom(
   file: string,

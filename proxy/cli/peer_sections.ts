@@ -34,7 +34,7 @@ export function withoutPeer(text: string, header: number, name: string | undefin
   while (end < lines.length && !/^\s*\[/.test(lines[end]!)) end++;
   if (end < lines.length) {
     while (end - 1 > first && isComment(end - 1)) end--;
-    // Without a blank line between, a comment is still this section's.
+    // A comment that no blank line separates still belongs to this section.
     if (end - 1 > first && !isBlank(end - 1)) {
       while (end < lines.length && !/^\s*\[/.test(lines[end]!)) end++;
     }

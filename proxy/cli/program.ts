@@ -213,15 +213,19 @@ function makeProgram(
       done(await strip(file, terminal));
     });
   program.command("genkey")
+    .summary("print a new private key")
     .description("Prints a new private key, as wg genkey does.")
     .action(() => done(genkey(terminal)));
   program.command("pubkey")
+    .summary("print the public key of a private key")
     .description("Reads a private key from standard input and prints its public key.")
     .action(async () => done(await pubkey(terminal)));
   program.command("genpsk")
+    .summary("print a new preshared key")
     .description("Prints a new preshared key, as wg genpsk does.")
     .action(() => done(genpsk(terminal)));
   program.command("demo")
+    .summary("try a tunnel between two processes on this machine")
     .description("Fetches a page through a tunnel between two processes on this machine.")
     .action(async () => done(await (await import("../demo/demo.ts")).demo()));
   return program;
@@ -250,8 +254,7 @@ async function loadConfigModules() {
   return { loadSource, ConfigSource, parseConfigFile, isWorldAccessible, readText };
 }
 
-/** @param asked By --ffi or --no-ffi. */
-/** What `up` takes beside the keys of the configuration; `check` takes the same. */
+/** What `up` takes besides the keys of the configuration; `check` takes the same. */
 function addUpOptions(command: Command): void {
   command
     .addOption(
@@ -287,10 +290,11 @@ function addUpOptions(command: Command): void {
     );
 }
 
-async function chooseFfi(asked: boolean | undefined): Promise<UdpChoice> {
+/** @param wanted By --ffi or --no-ffi; undefined without either. */
+async function chooseFfi(wanted: boolean | undefined): Promise<UdpChoice> {
   const { chooseUdp } = await import("../bind/udp_open.ts");
   try {
-    return chooseUdp(asked);
+    return chooseUdp(wanted);
   } catch (error) {
     throw new ConfigError([`--ffi: ${(error as Error).message}`]);
   }

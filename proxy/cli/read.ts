@@ -19,7 +19,7 @@ export function isStandardInput(path: string): boolean {
   return STANDARD_INPUT.test(path);
 }
 
-/** Whether a name stands for what the program was started with: it says nothing, and is read once. */
+/** Whether a name is a descriptor from the program's start: it names no file, and is read once. */
 export function isDescriptor(path: string): boolean {
   return isStandardInput(path) || DESCRIPTOR.test(path);
 }
@@ -40,7 +40,7 @@ export async function readText(
 
 async function readFile(path: string, expected: string): Promise<Uint8Array> {
   if (decodeKey(path) !== undefined) {
-    // Somebody took the option for the key's own: it must not go on to a log.
+    // The user gave the key itself instead of a file: it must not get into a log.
     throw new ConfigError([`(withheld): is a key, expected the name of ${expected}`]);
   }
   try {
@@ -87,7 +87,7 @@ function whyUnreadable(error: unknown): string {
   return `cannot be read (${error instanceof Error ? error.message : error})`;
 }
 
-/** Whether other users may get at the file: it and its folder let them, as wg-quick judges it. */
+/** Whether other users can read the file, by its mode and its folder's, as wg-quick judges it. */
 export async function isWorldAccessible(path: string): Promise<boolean> {
   if (isDescriptor(path)) return false;
   try {
@@ -96,6 +96,6 @@ export async function isWorldAccessible(path: string): Promise<boolean> {
     const folder = await Deno.stat(real.replace(/[^/\\]*$/, "") || "/");
     return file.isFile && ((file.mode ?? 0) & (folder.mode ?? 0) & 0o007) !== 0;
   } catch {
-    return false; // Reading the file says it better.
+    return false; // Reading the file gives a better error.
   }
 }

@@ -42,7 +42,7 @@ export async function removePeer(
     isMeant({ ...(name !== undefined && { name }), publicKey: encodeKey(publicKey) })
   );
   const found = config.peers[index];
-  // One that came by the control socket is in no file.
+  // A peer that was added by the control socket is in no file.
   const publicKey = found
     ? encodeKey(found.publicKey)
     : running?.stats.peers.find(isMeant)?.publicKey;

@@ -27,7 +27,7 @@ export class StopRequests {
 export interface SignalHandlers {
   /** SIGINT, SIGTERM, on Windows SIGINT and SIGBREAK. */
   stop(): void;
-  /** SIGUSR2. Not SIGUSR1: on that the runtime opens its inspector, to whoever may connect to it. */
+  /** SIGUSR2. Not SIGUSR1: on that the runtime opens its inspector, to anyone who can connect to it. */
   report(): void;
   /** SIGHUP. */
   reload(): void;

@@ -15,7 +15,7 @@ export interface Terminal {
   outputIsWorldAccessible(): boolean;
   /** Columns of standard output, if it is a terminal. */
   columns(): number | undefined;
-  /** @returns what tells whether the terminal that this process has now has gone meanwhile. */
+  /** @returns a function that tells whether this process has lost its terminal since. */
   watchHangUp(): () => boolean;
   /** Gives up the permission to call foreign code, for good: the program has it and does not use it. */
   giveUpFfi(): void;

@@ -45,7 +45,7 @@ export interface UpOptions<G extends RunningGateway> {
   readonly udp: string;
   /** What this process has given up, in one line. */
   readonly confinement?: string;
-  /** Called once there is a control socket, or none: what was needed for that may be given up. */
+  /** Called when the control socket is open, or cannot be: permissions for it may be given up. */
   readonly onControlOpen?: () => void;
   /** Tests send their own. */
   readonly listen?: typeof listenForSignals;
@@ -89,7 +89,7 @@ export async function up<G extends RunningGateway>(
     },
   });
   try {
-    // First of all: who runs under this name already keeps everything.
+    // Before all else: a gateway that already runs under this name must not be disturbed.
     control = await openControl(options.control);
     options.onControlOpen?.();
     gateway = await options.start(config);

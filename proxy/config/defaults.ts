@@ -1,5 +1,5 @@
 /**
- * What `[Proxy]` has where it says nothing, and a proxy that is switched on without one.
+ * Defaults of `[Proxy]`, also for a proxy that is switched on without that section.
  *
  * @module
  */
@@ -23,5 +23,5 @@ export const DEFAULT_LIMITS: ProxyLimits = {
   maxUdpSessions: 4_096,
 };
 
-/** RFC 4787 REQ-8: so that servers which answer from another port, as TFTP's, work. */
+/** RFC 4787 REQ-8: so that servers work that answer from another port, such as TFTP's. */
 export const DEFAULT_UDP_FILTERING: UdpFiltering = "address";

@@ -1,6 +1,6 @@
 /**
- * Keys and sections of programs whose files look like WireGuard's and are not: who brings one along
- * hears whose it is.
+ * Keys and sections of programs whose files look like WireGuard's and are not, so that the error can
+ * say whose they are.
  *
  * @module
  */

@@ -26,7 +26,7 @@ export class ConfigError extends Error {
 
 /**
  * A well-formed value that the system refuses at start: a port in use, an address that is not this
- * host's. Whoever knows where the value was written puts that before the message.
+ * host's. The caller that knows where the value was written puts that before the message.
  */
 export class SettingError extends Error {
   /** For those who have no `instanceof`. */

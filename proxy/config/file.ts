@@ -53,7 +53,7 @@ class Parser {
     }
   }
 
-  /** Gives peers without a `Name` that of their comment. One that another peer has is none. */
+  /** Names peers without a `Name` by their comment, unless another peer has that name. */
   end(): void {
     const peers = this.#source.peers as RawSection[];
     const taken = new Set(peers.map(({ name }) => String(name).toLowerCase()));
@@ -110,6 +110,8 @@ class Parser {
     const equals = content.indexOf("=");
     const name = (equals < 0 ? content : content.slice(0, equals)).trim();
     if (path === undefined) {
+      // Said once: a file of another kind is all such lines.
+      this.#path = null;
       this.#source.problemAt(
         origin,
         `${nameToShow(name)}: stands before the first section, expected [Interface] above it`,

@@ -12,7 +12,7 @@ import type { RawSection } from "./source.ts";
 /**
  * A wg-quick file with the values of `input`, unchecked, in the order of the documentation.
  *
- * @throws {RangeError} if a value holds a line break or a `#`, which no file can.
+ * @throws {RangeError} if a value holds a line break or a `#`, which a file cannot hold.
  */
 export function formatConfigFile(input: ConfigInput): string {
   const sections = [formatSection("interface", input.interface)];

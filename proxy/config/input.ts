@@ -48,9 +48,9 @@ export interface InterfaceInput {
   rekeyAfter?: number | string;
   /** Whether peers reach each other through this gateway; false by default. */
   peerToPeer?: boolean | string;
-  /** Of the command line's gateway. A program has no control socket. */
+  /** Only for the command line: an embedded gateway has no control socket. */
   controlDir?: string;
-  /** Of wg-quick: read, and without effect, as all that follow but {@link fwMark}. */
+  /** Of wg-quick: read, but without effect, as are all that follow except {@link fwMark}. */
   dns?: ListInput;
   /** Of wg-quick, without effect. */
   table?: string;
@@ -78,7 +78,7 @@ export interface PeerInput {
   publicKey: KeyInput;
   /** What to call the peer: 1 to 64 of `a-z A-Z 0-9 . _ @ -` and blanks inside. No two are alike. */
   name?: string;
-  /** The same at both ends, if any: {@link generatePresharedKey}. */
+  /** Optional, the same at both ends: {@link generatePresharedKey}. */
   presharedKey?: KeyInput;
   /** What is sent to the peer, and from where it may send: `10.9.0.2/32`. */
   allowedIps?: ListInput;
@@ -100,7 +100,7 @@ export interface ProxyInput {
   interface?: "nic1" | "nic2";
   /** For a target to answer. Default 5. */
   tcpDialTimeout?: number | string;
-  /** For the other side to close, when one has and nothing moves. Default 60. */
+  /** How long a half-closed connection may be idle. Default 60. */
   tcpHalfCloseTimeout?: number | string;
   /** Silence before a client is probed. Default 60. */
   tcpKeepaliveIdle?: number | string;
@@ -112,7 +112,10 @@ export interface ProxyInput {
   udpIdleTimeout?: number | string;
   /** The same towards port 53. Default 30. */
   udpDnsIdleTimeout?: number | string;
-  /** Who may answer: anybody, an address that was asked, or only its port. Default `address`. */
+  /**
+   * Whose replies reach a client: anybody's, those of an address that it has sent to, or only those of
+   * such an address and port. Default `address`.
+   */
   udpFiltering?: UdpFiltering;
   /** Connections being made to targets at once. Default 2048. */
   maxDials?: number | string;

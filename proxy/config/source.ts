@@ -1,6 +1,6 @@
 /**
- * Values as they were written, with the place of each, so that whatever is found out about one
- * later can point there.
+ * Values as they were written, with the place of each, so that a later message about one can point
+ * there.
  *
  * @module
  */
@@ -35,7 +35,7 @@ export class ConfigSource {
   readonly #problems: Note[] = [];
   readonly #warnings: Note[] = [];
 
-  /** @param origin Where values that are missing altogether are missed; none for an object. */
+  /** @param origin Where missing values are reported; none for an object. */
   constructor(origin?: Origin) {
     if (origin !== undefined) this.#origins.set("", origin);
   }
@@ -139,7 +139,7 @@ export class ConfigSource {
   }
 
   /**
-   * A problem that is no known value's: an unknown key, say.
+   * A problem that belongs to no known value, such as an unknown key.
    *
    * @param message Begins with the name of what is wrong.
    */

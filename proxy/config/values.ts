@@ -10,7 +10,7 @@ import { parseInterfaceAddress, parseIpAddress, parsePrefix } from "../address.t
 import type { MapConfig } from "./checked.ts";
 import { decodeKey, KEY_LENGTH, KEY_TEXT_LENGTH } from "../base64.ts";
 
-/** Why a text is not a value. */
+/** Why a string is not a value. */
 export class Wrong {
   readonly message: string;
 
@@ -27,7 +27,7 @@ export function splitList(text: string): string[] {
   return text.replace(/\s*(->|=)\s*/g, "$1").split(/[\s,]+/).filter((part) => part !== "");
 }
 
-/** A private, public or preshared key. Nothing of the text is ever shown. */
+/** A private, public or preshared key. No part of the text is ever shown. */
 export function parseKey(text: string): Uint8Array | Wrong {
   const expected = `expected ${KEY_TEXT_LENGTH} characters of base64, as wg writes them`;
   if (text === "") return new Wrong(`is empty, ${expected}`);
@@ -52,17 +52,17 @@ export function parseKeyInput(input: unknown): Uint8Array | Wrong {
 export function integer(min: number, max: number): Parse<number> {
   const expected = `expected ${min} to ${max}`;
   return (text) => {
-    if (!/^\d+$/.test(text)) return new Wrong(`${quote(text)} is not a number, ${expected}`);
-    const value = Number(text);
+    if (!/^-?\d+$/.test(text)) return new Wrong(`${quote(text)} is not a number, ${expected}`);
+    const value = Number(text) || 0; // "-0" is 0
     return value >= min && value <= max ? value : new Wrong(`${text} is out of range, ${expected}`);
   };
 }
 
-/** Bytes, or with k, M or G so many times 1024 of them. */
+/** Bytes; k, M or G behind the number stand for powers of 1024. */
 export function bytes(min: number, max: number): Parse<number> {
   const expected = `expected ${min} to ${max} bytes, or a number with k, M or G behind it`;
   return (text) => {
-    const match = /^(\d+(?:\.\d+)?)([kmg]?)$/i.exec(text);
+    const match = /^(-?\d+(?:\.\d+)?)([kmg]?)$/i.exec(text);
     if (match === null) return new Wrong(`${quote(text)} is not a size, ${expected}`);
     const unit = 1024 ** " kmg".indexOf(match[2]!.toLowerCase() || " ");
     const value = Math.round(Number(match[1]) * unit);
@@ -74,7 +74,7 @@ export function bytes(min: number, max: number): Parse<number> {
 export function seconds(min: number, max: number): Parse<number> {
   const expected = `expected ${min} to ${max} seconds`;
   return (text) => {
-    if (!/^\d+(?:\.\d+)?$/.test(text)) {
+    if (!/^-?\d+(?:\.\d+)?$/.test(text)) {
       return new Wrong(`${quote(text)} is not a number, ${expected}`);
     }
     const value = Number(text);
@@ -113,7 +113,9 @@ export function parsePeerName(text: string): string | Wrong {
   const isName = /^[A-Za-z0-9](?:[A-Za-z0-9 ._@-]{0,62}[A-Za-z0-9._@-])?$/.test(text) &&
     !/[A-Za-z0-9]{40}/.test(text) && parsePrefix(text) === undefined;
   return isName ? text : new Wrong(
-    `${quote(text)} is no name, expected 1 to 64 of a-z A-Z 0-9 . _ @ - and blanks inside`,
+    `${
+      quote(text)
+    } is no name, expected 1 to 64 of a-z A-Z 0-9 . _ @ - and blanks inside, no address`,
   );
 }
 
@@ -198,7 +200,7 @@ export function quote(text: string): string {
   return JSON.stringify(short);
 }
 
-/** Also a damaged one: cut off, or with something in its middle. Host names seldom mix upper and lower case. */
+/** Also a damaged one: cut off, or with other characters inside. Host names seldom mix case. */
 function looksLikeKey(text: string): boolean {
   const base64 = text.replaceAll(/[^A-Za-z0-9+/]/g, "");
   return /[A-Za-z0-9+/]{25}/.test(text) ||
@@ -222,7 +224,7 @@ function isSingle(prefix: Prefix): boolean {
 }
 
 // RFC 1123 §2.1, and the underscore that people use. A name whose last label is a number would be
-// taken for a malformed IPv4 address by whoever resolves it.
+// taken for a malformed IPv4 address by resolvers.
 function isHostName(text: string): boolean {
   return text.length <= 253 &&
     /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*\.?$/i

@@ -1,5 +1,5 @@
 /**
- * The other side of the control socket, for the commands that ask a running gateway.
+ * The client side of the control socket, for the commands that talk to a running gateway.
  *
  * @module
  */
@@ -32,7 +32,7 @@ export class ControlClient {
    * Sends a request and awaits its answer.
    *
    * @param operation `get=1`, say.
-   * @returns undefined if whoever listens there does not know the operation.
+   * @returns undefined if the program that listens there does not know the operation.
    * @throws {ControlError} saying why there is no answer.
    */
   async ask(operation: string, lines: readonly string[] = []): Promise<ControlAnswer | undefined> {

@@ -49,7 +49,7 @@ export interface ControlTimeouts {
 
 const TIMEOUTS: ControlTimeouts = { idleMs: 30_000, requestMs: 10_000, answerMs: 10_000 };
 
-/** Answers requests until the client goes, or does not keep to the form. Never throws. */
+/** Answers requests until the client leaves or breaks the protocol. Never throws. */
 export async function serve(
   conn: Pick<Deno.Conn, "read" | "write" | "close">,
   handlers: ControlHandlers,
@@ -61,7 +61,7 @@ export async function serve(
     while (true) {
       reader.begin(idleMs);
       const operation = await reader.line();
-      if (operation === null) break; // `wg` looks whether somebody is there
+      if (operation === null) break; // `wg` only tests whether a gateway answers
       reader.begin(requestMs);
       const answer = await answerOf(operation, reader, handlers);
       await write(conn, answer ?? `errno=${Errno.EINVAL}\n\n`, answerMs);
@@ -73,7 +73,7 @@ export async function serve(
   } catch (error) {
     if (error instanceof ReadFailure) {
       log.debug("connection closed: {reason}", { reason: error.message });
-      // As wireguard-go says it; whoever was too slow does not hear it.
+      // As wireguard-go does; a client that was too slow does not get it.
       await write(conn, `errno=${Errno.EIO}\n\n`, answerMs).catch(() => {});
     } else log.error("a defect: {error}", { error });
   } finally {
@@ -92,7 +92,7 @@ const OPERATIONS = new Map<string, (handlers: ControlHandlers) => Answer | Promi
   ["wirestack_reload=1", reload],
 ]);
 
-/** @returns undefined for what is no operation. */
+/** @returns undefined for an unknown operation. */
 async function answerOf(
   operation: string,
   reader: LineReader,
@@ -109,7 +109,7 @@ async function answerOf(
   return ended(lines, refusal);
 }
 
-/** Reads to the end also of a request that is refused: what follows is the next. */
+/** Reads a refused request to its end too, because the next one follows. */
 async function readSet(
   reader: LineReader,
   handlers: ControlHandlers,

@@ -1,10 +1,10 @@
 /**
- * Why a gateway cannot be asked.
+ * Why a running gateway cannot be reached.
  *
  * @module
  */
 
-/** There is no gateway to ask, or it cannot be asked. */
+/** There is no such gateway, or its control socket cannot be used. */
 export class ControlError extends Error {
   override readonly name = "ControlError";
 }

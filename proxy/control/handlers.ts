@@ -1,5 +1,5 @@
 /**
- * What the control socket, and SIGHUP, do to a running gateway.
+ * What the control socket and SIGHUP do to a running gateway.
  *
  * @module
  */
@@ -82,7 +82,7 @@ export function controlHandlers(gateway: Gateway, options: HandlerOptions): Cont
   };
 }
 
-/** Lines for a person: beyond these their number. */
+/** Lines shown to a person; of more only the number. */
 const MAX_LINES = 50;
 
 function few(lines: readonly string[]): readonly string[] {

@@ -33,7 +33,7 @@ export class LineReader {
     this.#buffer = new Uint8Array(limits.lineBytes);
   }
 
-  /** What is read from now on counts anew, and has to be there within `limitMs`. */
+  /** Restarts the count of bytes; from now on what is read must arrive within `limitMs`. */
   begin(limitMs: number): void {
     this.#total = 0;
     this.#deadline = performance.now() + limitMs;
@@ -70,7 +70,7 @@ export class LineReader {
 
   async #read(): Promise<number | null> {
     let isLate = false;
-    // Closing is what ends a read that nothing comes for.
+    // Only closing ends a read for which nothing arrives.
     const timer = setTimeout(() => {
       isLate = true;
       this.#conn.close();

@@ -1,6 +1,6 @@
 /**
- * Opens the control socket of a gateway that runs from the command line. A gateway does without one
- * where there can be none.
+ * Opens the control socket of a gateway that runs from the command line. Where that is not possible
+ * the gateway runs without one.
  *
  * @module
  */
@@ -20,11 +20,11 @@ export interface ControlOptions {
   readonly file?: string;
 }
 
-/** Names tried for a gateway that nothing gives a name. */
+/** Numbered names tried for a gateway without a name. */
 const NUMBERED = 100;
 
 /**
- * Takes the name; nobody is answered yet.
+ * Takes the name; requests are not answered yet.
  *
  * @returns undefined after one warning, if there can be no socket.
  * @throws {NameInUseError} if another process has that name.

@@ -10,7 +10,7 @@ import { prepareDirectory, socketPath } from "./socket_path.ts";
 
 const log = getLogger(["wirestack", "control"]);
 
-/** Somebody else answers at the socket of this name. */
+/** Another process answers at the socket of this name. */
 export class NameInUseError extends Error {
   override readonly name = "NameInUseError";
 }
@@ -29,7 +29,7 @@ export class ControlServer {
 
   /**
    * @param directory Made if it is missing, but not its parents.
-   * @param handlers Missing: nobody is answered until {@link serve}.
+   * @param handlers Missing: requests wait until {@link serve}.
    * @throws {NameInUseError} if another process listens there.
    * @throws {Error} of the system, if there can be no socket.
    */
@@ -59,7 +59,7 @@ export class ControlServer {
     this.#timeouts = timeouts;
   }
 
-  /** Answers from now on, also those who have come already. */
+  /** Answers from now on, including clients that are waiting already. */
   serve(handlers: ControlHandlers): void {
     if (this.#handlers !== undefined || this.#isClosed) return;
     this.#handlers = handlers;
@@ -67,8 +67,8 @@ export class ControlServer {
   }
 
   /**
-   * Removes the socket, unless another process has put its own there, or the right to was given up:
-   * who comes next replaces it. Idempotent.
+   * Removes the socket, unless another process has put its own there, or the permission was given up:
+   * the next gateway then replaces it. Idempotent.
    */
   close(): void {
     if (this.#isClosed) return;
@@ -112,7 +112,7 @@ export class ControlServer {
   }
 }
 
-/** Whether somebody answers. A socket that cannot be reached for another reason counts as alive. */
+/** Whether a process answers. A socket that cannot be reached for another reason counts as alive. */
 export async function isAlive(path: string): Promise<boolean> {
   try {
     (await Deno.connect({ transport: "unix", path })).close();

@@ -1,5 +1,5 @@
 /**
- * Where a gateway's control socket is, and what gateways have one.
+ * Where a gateway's control socket is, and which gateways have one.
  *
  * @module
  */

@@ -47,7 +47,7 @@ function listen(gateway: Gateway, request: SetRequest): Refusal | undefined {
 }
 
 /**
- * A peer in both lists begins anew, but for its session and for where that has last heard it: a
+ * A peer in both lists starts afresh, but keeps its session and the endpoint it was last heard at: a
  * client behind a NAT could not be reached otherwise.
  */
 function replacePeers({ engine, peers }: Gateway, requests: readonly PeerRequest[]): void {

@@ -1,5 +1,5 @@
 /**
- * The demo's client: what it asks of the site through the tunnel, and what it saw.
+ * The demo's client: what it requests of the site through the tunnel, and what it saw.
  *
  * @module
  */

@@ -79,12 +79,12 @@ function start(
     stderr: "piped",
   }).spawn();
   started.defer(() => end(child));
-  // Who ends before it has read its input is noticed by that end.
+  // A process that ends before it has read its input is noticed by its end.
   new Blob([input]).stream().pipeTo(child.stdin).catch(() => {});
   return child;
 }
 
-/** SIGTERM, and SIGKILL for who does not listen. Resolves when the process is gone. */
+/** SIGTERM, then SIGKILL if it does not end. Resolves when the process is gone. */
 async function end(child: Deno.ChildProcess): Promise<void> {
   const kill = (signal: Deno.Signal) => {
     try {

@@ -16,11 +16,11 @@ import {
 import type { Gateway } from "../gateway/gateway.ts";
 import { changePeer } from "../gateway/reload.ts";
 
-/** What `Wirestack.updatePeer` changes: what is missing stays, `null` takes away. */
+/** What `Wirestack.updatePeer` changes: what is missing stays, `null` removes. */
 export interface PeerChanges {
   /** What to call it. */
   name?: string | null;
-  /** Counts from the next handshake. */
+  /** Takes effect with the next handshake. */
   presharedKey?: KeyInput | null;
   /** The whole list. */
   allowedIps?: ListInput | null;
@@ -83,7 +83,7 @@ export function updatePeer(gateway: Gateway, key: KeyInput, changes: PeerChanges
       ? next.persistentKeepalive
       : peer.persistentKeepalive,
   });
-  // Said once more, it is where the peer is sought, wherever it has been heard since.
+  // An endpoint that is given again counts, wherever the peer has been heard since.
   if (isMoved) peers.setLocation(peer, next.endpoint);
   gateway.engine.wake();
 }

@@ -1,5 +1,5 @@
 /**
- * A gateway in one class, for programs that have it inside.
+ * A gateway in one class, for programs that embed it.
  *
  * @module
  */
@@ -27,9 +27,9 @@ import { tunnelAddress, TunnelDatagramConn, TunnelListener } from "../tunnel/lis
 import { addPeer, type PeerChanges, removePeer, updatePeer } from "./peers.ts";
 import { type ConfigSourceInput, loadSourceInput } from "./source.ts";
 
-/** How long a connection may take to come about. */
+/** How long a connection may take to be established. */
 const CONNECT_TIMEOUT_MS = 20_000;
-/** How long what is under way may take at the end. */
+/** How long closing waits for data under way. */
 const CLOSE_GRACE_MS = 5_000;
 
 /** Where to connect to. */
@@ -42,7 +42,7 @@ export interface ConnectOptions {
   readonly port: number;
   /** Gives up the connection while it is being made. */
   readonly signal?: AbortSignal;
-  /** When to give it up anyway. Default 20,000; Infinity for as long as TCP tries, two minutes. */
+  /** When to give up, ms. Default 20,000; Infinity for as long as TCP tries, two minutes. */
   readonly timeoutMs?: number;
 }
 
@@ -94,7 +94,7 @@ export class Wirestack implements AsyncDisposable {
   }
 
   /**
-   * Listens, and shakes hands with the peers that are to be kept alive.
+   * Listens, and starts handshakes with the peers that have a persistent keepalive.
    *
    * @param source The path of a wg-quick file, its text as `{ text }`, or an object.
    * @throws {ConfigError} naming everything that is wrong with the configuration.
@@ -132,7 +132,7 @@ export class Wirestack implements AsyncDisposable {
    *
    * @throws {TypeError} if `hostname` is not an IP address.
    * @throws {Deno.errors.ConnectionRefused} if the port is closed.
-   * @throws {Deno.errors.TimedOut} if nobody answers in time.
+   * @throws {Deno.errors.TimedOut} if there is no answer in time.
    * @throws {Deno.errors.NetworkUnreachable} if nothing leads there: no peer has the address, or it
    * is not known where that peer is.
    * @throws {Deno.errors.BadResource} after {@link close}.
@@ -161,12 +161,15 @@ export class Wirestack implements AsyncDisposable {
   /**
    * Listens for TCP connections from the tunnel.
    *
-   * @throws {Deno.errors.AddrInUse} if somebody listens there already.
+   * @throws {Deno.errors.AddrInUse} if something listens there already.
    * @throws {Deno.errors.BadResource} after {@link close}.
    */
   listen({ transport, hostname, port, backlog = 128 }: ListenOptions): TunnelListener {
     this.#checkOpen();
     checkTransport(transport, "tcp");
+    if (!(Number.isInteger(backlog) && backlog > 0)) {
+      throw new RangeError(`backlog: expected a number above 0, got ${backlog}`);
+    }
     const address = this.#ownAddress(hostname);
     const { tcp } = this.#gateway.engine.stack;
     try {
@@ -189,7 +192,7 @@ export class Wirestack implements AsyncDisposable {
   /**
    * Opens a UDP socket inside the tunnel.
    *
-   * @throws {Deno.errors.AddrInUse} if somebody has that port already.
+   * @throws {Deno.errors.AddrInUse} if that port is in use already.
    * @throws {Deno.errors.BadResource} after {@link close}.
    */
   listenDatagram(options: ListenDatagramOptions = {}): TunnelDatagramConn {
@@ -200,7 +203,7 @@ export class Wirestack implements AsyncDisposable {
     const { engine } = this.#gateway;
     try {
       const socket = new TunnelDatagramConn(
-        engine.stack.bindUdp({ ...specific(address), ...(port > 0 && { port }) }),
+        engine.stack.bindUdp({ ...specific(address), ...(port !== 0 && { port }) }),
         {
           address,
           now: () => engine.now(),
@@ -216,7 +219,7 @@ export class Wirestack implements AsyncDisposable {
   }
 
   /**
-   * Takes one peer more. An allowed IP that another has moves to this one, as with `wg`.
+   * Adds a peer. An allowed IP that another has moves to this one, as with `wg`.
    *
    * @throws {ConfigError} naming everything that is wrong with it.
    * @throws {Deno.errors.AlreadyExists} if there is one with this key.
@@ -228,7 +231,7 @@ export class Wirestack implements AsyncDisposable {
   }
 
   /**
-   * Changes what is given of a peer. Its session and connections stay.
+   * Changes the given settings of a peer. Its session and connections stay.
    *
    * @throws {ConfigError} naming everything that is wrong; then nothing has changed.
    * @throws {Deno.errors.NotFound} if there is no such peer.
@@ -240,7 +243,7 @@ export class Wirestack implements AsyncDisposable {
   }
 
   /**
-   * Takes a peer away, with its keys; nothing of it is answered any more.
+   * Removes a peer and its keys; it gets no answer any more.
    *
    * @returns whether there was one.
    * @throws {ConfigError} if that is no key.
@@ -252,7 +255,7 @@ export class Wirestack implements AsyncDisposable {
   }
 
   /**
-   * Makes the running gateway like another configuration: peers, subnets, maps, times, limits, the
+   * Applies another configuration to the running gateway: peers, subnets, maps, times, limits, the
    * private key and the UDP port. What does not differ stays, sessions and connections too.
    *
    * @returns what it did, and a warning for each thing that only a restart can change.
@@ -267,7 +270,7 @@ export class Wirestack implements AsyncDisposable {
   }
 
   /**
-   * Lets peers reach subnets on this side, through NIC 2: at creation, later, or never.
+   * Lets peers reach subnets on this side, through NIC 2. May be called at any time.
    *
    * @param prefixes As `10.50.0.0/16`: one, several, or a text with commas between them.
    * @throws {TypeError} if one is not a prefix.
@@ -280,7 +283,7 @@ export class Wirestack implements AsyncDisposable {
     this.#gateway.enableProxyOnSubnet(prefixesOf(prefixes), { tcp, udp });
   }
 
-  /** Ends that, and the connections to these. @throws {TypeError} if one is not a prefix. */
+  /** Stops proxying the subnets, and ends flows to them. @throws {TypeError} if one is not a prefix. */
   disableProxyOnSubnet(prefixes: ListInput): void {
     this.#checkOpen();
     this.#gateway.disableProxyOnSubnet(prefixesOf(prefixes));

@@ -1,12 +1,12 @@
 /**
  * The loop around the state machines: binds, WireGuard device, network stack, one timer. It opens
- * nothing and asks nobody for the time: what it works with it is given, so that a simulation can drive
- * the same loop.
+ * no socket and reads no clock of its own: all that comes from its options, so that a simulation
+ * can drive the same loop.
  *
  * A turn has two phases. Drain: a bounded batch of datagrams is opened and walked up; state changes,
  * nothing is sent. Flush: due timers, handshakes and dirty connections emit their packets, a budget
- * each. Between turns the runtime's event loop has its own, so that sockets of targets are served
- * while a flood comes in.
+ * each. Between turns the runtime's event loop runs, so that sockets of targets are served while a
+ * flood comes in.
  *
  * @module
  */
@@ -29,14 +29,14 @@ import type { Clock, Scheduler } from "./event_loop.ts";
 
 const log = getLogger(["wirestack", "engine"]);
 
-/** What has deadlines beside the device and the stack. */
+/** Something with deadlines, besides the device and the stack. */
 export interface TimeoutSource {
   /** When `handleTimeout` is due, ms; Infinity for never. */
   pollTimeout(): number;
   handleTimeout(now: number): void;
 }
 
-/** What receives and sends in the engine's turns beside WireGuard's socket. */
+/** Something that receives and sends in the engine's turns, besides the binds. */
 export interface TurnSource {
   /** Whether {@link drain} has something to do, and the tunnel room for it. */
   readonly hasReady: boolean;
@@ -52,7 +52,7 @@ export interface EngineOptions {
   readonly scheduler: Scheduler;
   /** Fills an array with secret random bytes. */
   readonly random: (out: Uint8Array) => void;
-  /** Of the same MTU. */
+  /** Made for the same MTU. */
   readonly arena: Arena;
   /** Not started yet. The engine starts, drains, flushes and closes them. */
   readonly binds: readonly Bind[];
@@ -70,7 +70,7 @@ export interface EngineOptions {
   /** For the buffers of connections. Default: no limit. */
   readonly memory?: MemoryBudget;
   onEvent(event: DeviceEvent): void;
-  /** Nothing comes by `bind` any more. */
+  /** Nothing is received by `bind` any more. */
   onFailed(error: Error, bind: Bind): void;
 }
 
@@ -86,7 +86,7 @@ const FLUSH_BUDGET = 32;
 const HANDSHAKE_BUDGET = 4;
 /** The share of slots that must be free again before a flush that ran out of them goes on. */
 const RESUME_SHARE = 1 / 4;
-/** The share of slots that what comes before the stack in a turn leaves to it, every other turn. */
+/** The share of slots reserved for the stack, every other turn: others send before it in a turn. */
 const RESERVED_SHARE = 1 / 8;
 const LAST_SENDS_MS = 200;
 
@@ -97,7 +97,7 @@ export class Engine {
   readonly binds: readonly Bind[];
   readonly pool: TransmitPool;
   readonly link: WireguardLink;
-  /** Around {@link link} while somebody looks, see {@link observe}. */
+  /** Around {@link link} while there is an observer, see {@link observe}. */
   readonly tap: Tap;
   readonly counters: EngineCounters = { turns: 0, timeouts: 0, faults: 0 };
   readonly #clock: Clock;
@@ -150,7 +150,7 @@ export class Engine {
       sink: {
         transmit: (endpoint, buffer, offset, length, mayTake) => {
           const to = endpoint as BindEndpoint;
-          // What may be taken comes from the link, which sends nothing but slots.
+          // A buffer that may be taken comes from the link, so it is a slot.
           const isTaken = to.bind.send(to, buffer, offset, length, mayTake);
           this.wake(); // to flush it, if this is no turn
           return isTaken;
@@ -258,7 +258,7 @@ export class Engine {
     else this.#arm();
   }
 
-  /** What has come in leaves for the targets before what they answered is taken. */
+  /** Sends to the targets what came in by the tunnel, then takes what they answered. */
   #exchange(now: number): void {
     for (let i = 0; i < this.#turnSources.length; i++) {
       const source = this.#turnSources[i]!;
@@ -295,9 +295,9 @@ export class Engine {
     this.#flushBinds();
     const { pool } = this;
     const { free } = pool;
-    this.#needsSlots = free <= this.#reserved; // also what is not taken from targets meanwhile
-    // Targets and peers that send to peers come first in a turn, and TCP would never find a slot; nor
-    // would they, if it were first every time.
+    this.#needsSlots = free <= this.#reserved; // also to read on from targets, which stops meanwhile
+    // What targets send and what peers send to peers comes first in a turn, and would leave TCP no
+    // slot; reserved slots in every turn would starve those. So every other turn.
     pool.reserved = this.#needsSlots && pool.reserved === 0 ? this.#reserved : 0;
     return moreHandshakes || moreSegments && free > 0;
   }

@@ -1,5 +1,5 @@
 /**
- * What an engine needs of the host: when it is, and when its turn is. A simulation has its own.
+ * What an engine needs of the host: the time, and its turns. A simulation has its own.
  *
  * @module
  */
@@ -15,7 +15,7 @@ export interface Clock {
 export interface Scheduler {
   /** Calls `run` once, after what else is waiting now. Not called again before that. */
   soon(run: () => void): void;
-  /** Calls `run` once, in `delayMs`, instead of when it was last asked for. */
+  /** Calls `run` once, in `delayMs`. Replaces the call that was scheduled before. */
   later(run: () => void, delayMs: number): void;
   /** Nothing is called {@link later} any more. */
   cancel(): void;

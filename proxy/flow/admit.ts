@@ -1,6 +1,6 @@
 /**
- * Whether a flow may be: the one place that decides, for TCP, UDP and pings alike, whoever brings
- * them. What it allows stays allowed only as long as it would be allowed again.
+ * Whether a flow is allowed: the one place that decides, for TCP, UDP and pings alike, whichever peer
+ * or inbound they come from. When the rules change, live flows are decided again.
  *
  * @module
  */
@@ -25,19 +25,19 @@ export interface FlowLimits {
   readonly maxUdpSessions: number;
 }
 
-/** Why a flow may not be. */
+/** Why a flow is refused. */
 export type Refusal =
-  /** Nobody proxies that address, or not for this protocol. */
+  /** The address is not proxied, or not for this protocol. */
   | "not-proxied"
-  /** An address that is never handed out by accident: see `safe_targets.ts`. */
+  /** An address that must not be reachable by accident: see `safe_targets.ts`. */
   | "unsafe"
   /** An address of this host that no map names. */
   | "own-host"
   /** This process itself listens there. */
   | "own-listener"
-  /** As many connections or sessions as are allowed, and nobody has to give way. */
+  /** The limit on connections or sessions is reached, and none has to give way. */
   | "full"
-  /** As many dials in flight as are allowed. It may be tried again. */
+  /** The limit on dials in flight is reached. The client may try again. */
   | "dials";
 
 export interface AdmissionOptions {
@@ -55,9 +55,13 @@ export interface AdmissionOptions {
   readonly settings: { readonly limits: FlowLimits };
 }
 
-/** A connection that has moved no byte for so long may be ended for another's sake, ms. */
+/** A connection idle for this long may be ended to make room for another, ms. */
 const IDLE_MS = 10_000;
-/** At most one line about it in, ms. */
+/** How long a lack of descriptors limits the connections, ms; then more are tried again. */
+const CEILING_MS = 60_000;
+/** Descriptors left free meanwhile, for sockets that are being closed and for UDP. */
+const SPARE = 4;
+/** The least time between two log lines about evictions, ms. */
 const LOG_EVERY_MS = 60_000;
 
 export class Admission {
@@ -65,14 +69,19 @@ export class Admission {
   readonly dials: Dials = new Dials();
   /** Of TCP, those being dialled included. */
   readonly connections: Shares = new Shares();
-  /** Of UDP: a client's address and port, whoever it talks to. */
+  /** Of UDP: one for each address and port of a client, whatever its targets. */
   readonly sessions: Shares = new Shares();
   readonly #options: AdmissionOptions;
   readonly #maps: AddressMaps;
-  /** An owner has no connection that is idle long enough before then. */
+  /** Until when an owner has no connection that has been idle for long enough. */
   readonly #busyUntil = new WeakMap<FlowOwner, number>();
+  /** Changes with every {@link review}: what was decided before may be decided otherwise. */
+  generation = 0;
   #evicted = 0;
   #loggedAt = -Infinity;
+  /** Most connections until {@link #ceilingUntil}: the system has no descriptors for more. */
+  #ceiling = Infinity;
+  #ceilingUntil = -Infinity;
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
@@ -98,7 +107,8 @@ export class Admission {
     if (typeof verdict === "string") return verdict;
     flow.dialled = verdict;
     if (flow.protocol === "tcp") {
-      const refusal = this.#makeRoomForDial(flow, now) ?? this.#makeRoomForConnection(flow, now);
+      const refusal = this.#makeRoomForDial(flow, now) ??
+        this.makeRoomForConnection(flow.owner, now);
       if (refusal !== undefined) return refusal;
       this.connections.take(flow.owner);
       this.dials.begin(flow, now);
@@ -108,9 +118,9 @@ export class Admission {
   }
 
   /**
-   * Without limits.
+   * Decides by the rules alone, without the limits.
    *
-   * @param inDoubt Whether a target that cannot be asked about counts as this host's own.
+   * @param inDoubt Whether a target counts as this host's own if that cannot be found out.
    * @returns what is to be dialled, or why it is refused.
    */
   decide(request: FlowRequest, inDoubt = true): IpAddress | Refusal {
@@ -129,7 +139,7 @@ export class Admission {
     return target;
   }
 
-  /** What a client would have to ask for to reach `target`; undefined if it may not. */
+  /** The address at which a client reaches `target`; undefined if it may not. */
   reverse(request: Omit<FlowRequest, "destination">, target: IpAddress): IpAddress | undefined {
     for (const destination of this.#maps.sources(target)) {
       const verdict = this.decide({ ...request, destination });
@@ -139,11 +149,11 @@ export class Admission {
   }
 
   /**
-   * Makes room for one UDP session more, by ending the idlest of whoever has most: a client that opens
-   * port after port loses its own.
+   * Makes room for one more UDP session, by ending the most idle one of the owner that has most: a
+   * client that opens port after port loses its own.
    *
-   * @param idlest Finds the idlest session of an owner. The table would do, but has every target of
-   * every session.
+   * @param idlest Finds the most idle session of an owner. The table could do it, but slowly: it has
+   * an entry for every target of every session.
    */
   makeRoomForSession(
     owner: FlowOwner,
@@ -155,11 +165,41 @@ export class Admission {
     idlest(giver)?.end("evicted");
   }
 
+  /**
+   * A socket could not be opened for lack of a descriptor: the present number of connections becomes
+   * the limit, to be shared. The connection that needed the socket is still counted.
+   */
+  noteExhausted(now: number): void {
+    this.#ceiling = Math.max(1, this.connections.total - 1 - SPARE);
+    this.#ceilingUntil = now + CEILING_MS;
+  }
+
+  /** Makes room for one more connection or socket of `owner`. */
+  makeRoomForConnection(owner: FlowOwner, now: number): Refusal | undefined {
+    const { maxTcpConnections } = this.#options.settings.limits;
+    const ceiling = now < this.#ceilingUntil ? this.#ceiling : Infinity;
+    const limit = Math.min(maxTcpConnections, ceiling);
+    while (this.connections.total >= limit) {
+      const giver = this.connections.donor(owner, limit);
+      if (giver === undefined || now < (this.#busyUntil.get(giver) ?? 0)) return "full";
+      const idlest = this.table.idlest("tcp", giver)!;
+      const idleAt = idlest.lastActivity + IDLE_MS;
+      if (now < idleAt) {
+        this.#busyUntil.set(giver, idleAt); // looking again sooner would find nothing
+        return "full";
+      }
+      idlest.carrier!.end("evicted");
+      this.#logEviction(owner, giver, limit, now);
+    }
+    return undefined;
+  }
+
   /** Looks at every live flow again: maps, subnets, listeners, limits or peers have changed. */
   review(): number {
+    this.generation++;
     const ended = this.table.review((flow) => {
       if (!this.#options.isHeld(flow.source, flow.owner)) return false;
-      // Without descriptors, say, nothing can be asked: that ends nobody's connection.
+      // Own addresses may be impossible to find out, without descriptors say: that ends no connection.
       const verdict = this.decide(flow, false);
       return typeof verdict !== "string" && verdict.equals(flow.dialled!);
     });
@@ -188,32 +228,16 @@ export class Admission {
     return undefined;
   }
 
-  #makeRoomForConnection(flow: Flow, now: number): Refusal | undefined {
-    const { maxTcpConnections } = this.#options.settings.limits;
-    if (this.connections.total < maxTcpConnections) return undefined;
-    const giver = this.connections.donor(flow.owner, maxTcpConnections);
-    if (giver === undefined || now < (this.#busyUntil.get(giver) ?? 0)) return "full";
-    const idlest = this.table.idlest("tcp", giver)!;
-    const idleAt = idlest.lastActivity + IDLE_MS;
-    if (now < idleAt) {
-      this.#busyUntil.set(giver, idleAt); // to look sooner again would find nothing
-      return "full";
-    }
-    idlest.carrier!.end("evicted");
-    this.#logEviction(flow, giver, now);
-    return undefined;
-  }
-
-  #logEviction(flow: Flow, giver: FlowOwner, now: number): void {
+  #logEviction(owner: FlowOwner, giver: FlowOwner, limit: number, now: number): void {
     this.#evicted++;
     if (now - this.#loggedAt < LOG_EVERY_MS) return;
     log.warn(
       "all {limit} connections are in use: idle ones of {from} were reset for others ({count} so far), the last for {for}",
       {
-        limit: this.#options.settings.limits.maxTcpConnections,
+        limit,
         from: giver.name,
         count: this.#evicted,
-        for: flow.owner.name,
+        for: owner.name,
       },
     );
     this.#loggedAt = now;

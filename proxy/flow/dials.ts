@@ -9,9 +9,9 @@ import { type IpAddress, Roster } from "../../netstack/mod.ts";
 import type { Flow } from "./flow.ts";
 import { Shares } from "./shares.ts";
 
-/** What a dial has told about its target. */
+/** What a dial has shown about its target. */
 export type DialOutcome =
-  /** It lives: connected, or refused. */
+  /** The target is alive: it connected or refused. */
   | "answered"
   /** Nobody answered. */
   | "silent"
@@ -22,12 +22,12 @@ export type DialOutcome =
 const DEAD_AFTER = 3;
 /** How long that is remembered, ms. */
 const MEMORY_MS = 60_000;
-/** A dial may be displaced once it has waited so long, ms: whoever lives and is near has answered. */
+/** A dial may be displaced after this long, ms: a live target nearby has answered by then. */
 const PATIENCE_MS = 250;
 /** Addresses and networks of which something is remembered while no dial is in flight. */
 const MAX_REMEMBERED = 4_096;
 
-/** How many may be in flight to one address, or to its /24 or /64, as a part of all and at least. */
+/** Most dials in flight to one address, or to its /24 or /64: a part of all, and the least. */
 const CAPS = {
   dead: { address: 1 / 64, network: 1 / 16, least: 4 },
   /** Nothing is known. */
@@ -54,7 +54,7 @@ export class Dials {
     return this.#inFlight.size;
   }
 
-  /** Whether the places that `flow` is dialled at have as many dials in flight as they may. */
+  /** Whether the address or the network that `flow` dials is at its limit. */
   isCapped(flow: Flow, limit: number, now: number): boolean {
     const address = this.#addresses.get(addressKey(flow.dialled!));
     const network = this.#networks.get(networkKey(flow.dialled!));

@@ -1,6 +1,6 @@
 /**
- * One connection, session or ping, whoever brought it: who, what, verdict, numbers. Plain values: no
- * socket and no packet.
+ * One connection, session or ping, from a peer or an inbound: whose it is, its addresses, its state
+ * and figures. Plain values: no socket and no packet.
  *
  * @module
  */
@@ -24,22 +24,22 @@ export type FlowEnd =
   | "timeout"
   | "unreachable"
   | "failed"
-  /** The source gave up, or asked anew, while the target was dialled. */
+  /** The source gave up or started again while the target was dialled. */
   | "abandoned"
   /** Nothing went either way for too long. */
   | "idle"
-  /** It made room for a flow of somebody who has less. */
+  /** It made room for a flow of an owner that has fewer. */
   | "evicted"
   /** A map, a subnet, a limit or whose the source is has changed, and it is no longer allowed. */
   | "revoked"
-  /** The gateway is closing, or somebody asked for it. */
+  /** The gateway is closing, or it was ended on request. */
   | "aborted";
 
 /** Whose flows count together: a peer, or an inbound of this host. */
 export class FlowOwner {
   readonly #name: () => string;
 
-  /** @param name Asked whenever it is needed: a peer may be named anew. */
+  /** @param name Called whenever it is needed: a peer may be renamed. */
   constructor(name: () => string) {
     this.#name = name;
   }
@@ -58,7 +58,7 @@ export interface FlowCarrier {
   endFlow(flow: Flow, why: FlowEnd): void;
   /** Ends all that it carries. */
   end(why: FlowEnd): void;
-  /** What is asked for now and then, and not counted as it changes. */
+  /** Figures that are not kept up to date in the flow, but read when needed. */
   inspect(flow: Flow): FlowFigures;
 }
 
@@ -79,7 +79,7 @@ export interface FlowRequest {
   readonly source: IpAddress;
   /** A ping's identifier. */
   readonly sourcePort: number;
-  /** As the source says it. */
+  /** As the source has it, before maps. */
   readonly destination: IpAddress;
   /** 0 for a ping. */
   readonly destinationPort: number;
@@ -111,7 +111,7 @@ export class Flow implements FlowRequest {
   /** Why it ended; undefined while it lives. */
   end: FlowEnd | undefined = undefined;
   carrier: FlowCarrier | undefined = undefined;
-  /** Above that of every earlier flow. */
+  /** Greater than that of every earlier flow. */
   readonly sequence: number = ++lastSequence;
   /** Places in the table and among the dials, -1 = not there. */
   tablePlace = -1;

@@ -1,5 +1,5 @@
 /**
- * What is dialled for what is asked for.
+ * Maps: which address is dialled instead of a flow's destination.
  *
  * @module
  */
@@ -30,7 +30,7 @@ export class AddressMaps {
     return undefined;
   }
 
-  /** What may be asked for to reach `target`, maps first, then itself. Which of it counts is not known here. */
+  /** The destinations that may lead to `target`, maps first, then itself. The caller checks which does. */
   *sources(target: IpAddress): Iterable<IpAddress> {
     for (const { from, to } of this.#maps) {
       if (to.contains(target)) yield translate(target, to, from);
@@ -46,7 +46,7 @@ export function mapAddress(address: IpAddress, { from, to }: AddressMap): IpAddr
 
 /**
  * Whether a map may lead to an address of this host: it names that address alone, or nothing but
- * loopback. A wider one would hand out the host by accident.
+ * loopback. A wider one would expose the host by accident.
  */
 export function namesOwnHost({ to }: AddressMap): boolean {
   if (to.length === to.address.bytes.length * 8) return true;

@@ -7,7 +7,7 @@
 import type { IpAddress } from "../../netstack/mod.ts";
 import type { FlowProtocol } from "./flow.ts";
 
-/** Asked whenever it matters: its values may change. */
+/** Read whenever it is needed: its values may change. */
 export interface OwnListener {
   readonly protocol: FlowProtocol;
   /** 0 while it does not listen. */
@@ -25,7 +25,7 @@ const INSPECTOR_PORT = 9229;
 export class OwnListeners {
   readonly #listeners = new Set<OwnListener>();
 
-  /** @returns what takes it out again. */
+  /** @returns a function that removes it. */
   add(listener: OwnListener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -33,7 +33,7 @@ export class OwnListeners {
 
   /**
    * @param target What is dialled.
-   * @param isOwn Whether it is an address of this host. Only asked if a port is the right one.
+   * @param isOwn Whether it is an address of this host. Called only if a port matches.
    */
   has(
     protocol: FlowProtocol,

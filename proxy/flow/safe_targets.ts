@@ -1,5 +1,5 @@
 /**
- * Addresses that no gateway should hand out by accident: its links, its cloud's metadata service, and
+ * Addresses that no gateway should expose by accident: its links, its cloud's metadata service, and
  * what its own stack would take for this host.
  *
  * @module

@@ -1,6 +1,6 @@
 /**
- * Equal shares of what is scarce. Alone an owner may have all of it; when it is used up, whoever has
- * less than a share takes from whoever has most.
+ * Fair shares of a limited resource. A single owner may use all of it; at the limit, an owner below an
+ * equal share takes from the owner that has most.
  *
  * @module
  */
@@ -32,7 +32,7 @@ export class Shares {
     else this.#counts.delete(owner);
   }
 
-  /** Who has most, and so is furthest above its share. */
+  /** The owner that has most, and so is furthest above its share. */
   greediest(): FlowOwner | undefined {
     let found: FlowOwner | undefined;
     let most = 0;
@@ -45,15 +45,15 @@ export class Shares {
   }
 
   /**
-   * Who has to give way when `limit` are in use and `asker` wants one more: another owner, above its
-   * share, while the asker is below its own.
+   * The owner that has to give way when `limit` are in use and `taker` wants one more: another one,
+   * above its share, while `taker` is below its own.
    */
-  donor(asker: FlowOwner, limit: number): FlowOwner | undefined {
-    const own = this.of(asker);
+  donor(taker: FlowOwner, limit: number): FlowOwner | undefined {
+    const own = this.of(taker);
     const owners = this.#counts.size + (own === 0 ? 1 : 0);
     const share = limit / owners;
     const greediest = this.greediest();
-    if (own + 1 > share || greediest === undefined || greediest === asker) return undefined;
+    if (own + 1 > share || greediest === undefined || greediest === taker) return undefined;
     return this.of(greediest) > share ? greediest : undefined;
   }
 }

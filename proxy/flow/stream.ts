@@ -1,8 +1,8 @@
 /**
- * What a flow's bytes travel by: a stream, and what makes one from a destination. A tunnel's end, a
- * socket of this host, a TLS or HTTP body are all the same to whoever joins two of them.
+ * Byte streams, and dialers, which open a stream to a destination. A connection in the tunnel, a
+ * socket of this host, a TLS session, an HTTP body: each can be one, so that any two can be joined.
  *
- * Called back, not awaited: no promise and no object for a chunk. Bytes are lent, in both directions.
+ * By callbacks, not promises: nothing is allocated per chunk. Bytes are lent, in both directions.
  *
  * @module
  */
@@ -16,9 +16,9 @@ export type StreamError =
   /** It went silent, or its host failed. */
   | "failed";
 
-/** One end of a byte stream, from its being connected on. */
+/** One end of a byte stream that is connected. */
 export interface ByteStream {
-  /** Whom it tells. Undefined: nobody, any more. */
+  /** Receives its events. Undefined: nobody does any more. */
   handler: StreamHandler | undefined;
   /** How much {@link write} is best given at once, bytes: little when memory is short. */
   readonly appetite: number;
@@ -42,14 +42,17 @@ export interface ByteStream {
   /** Breaks off at once, so that the other end sees a reset. No handler is called any more. */
   reset(): void;
 
-  /** The same once everything written has arrived. Reads to nobody meanwhile. {@link StreamHandler.closed} follows. */
+  /**
+   * The same once everything written has arrived; what comes meanwhile is discarded.
+   * {@link StreamHandler.closed} follows.
+   */
   resetOnceDelivered(): void;
 }
 
-/** What a stream tells. One handler may have several streams, and is told which. */
+/** The events of a stream. One handler may serve several streams, and is told which. */
 export interface StreamHandler {
   /**
-   * Bytes have come, and belong to the stream.
+   * Bytes have arrived. The buffer belongs to the stream.
    *
    * @param isLent Whether they stay as they are until {@link ByteStream.resume} if false is returned;
    * if not, they are gone when the call returns.
@@ -66,7 +69,7 @@ export interface StreamHandler {
   appetite(stream: ByteStream): number;
   /** The other end has ended its direction: no more {@link data}. */
   ended(stream: ByteStream): void;
-  /** What {@link ByteStream.write} had to leave is sent. */
+  /** The rest of a {@link ByteStream.write} has been sent. */
   drained(stream: ByteStream): void;
   /** Last, and once: both directions are done, or it was broken off. */
   closed(stream: ByteStream, error: StreamError | undefined): void;
@@ -97,5 +100,7 @@ export type DialError =
   | "net"
   | "prohibited"
   | "timeout"
-  /** For a reason of this host. */
+  /** This host has no descriptor left for it. It may be tried again. */
+  | "exhausted"
+  /** For another reason of this host. */
   | "failed";

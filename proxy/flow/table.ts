@@ -1,5 +1,5 @@
 /**
- * The flows that live, all of them.
+ * All live flows.
  *
  * @module
  */

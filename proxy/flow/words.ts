@@ -1,5 +1,5 @@
 /**
- * What a log says of flows that came to nothing.
+ * The words of the log for flows that failed.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { Refusal } from "./admit.ts";
 import type { FlowEnd } from "./flow.ts";
 import type { DialError } from "./stream.ts";
 
-/** Why a flow may not be, behind "refused: ". */
+/** Why a flow is refused, behind "refused: ". */
 export const REFUSAL_WORDS: Readonly<Record<Refusal, string>> = {
   "not-proxied": "in no proxied subnet, or not for this protocol",
   "unsafe": "loopback, link-local, multicast or the like, which no map names",
@@ -26,6 +26,7 @@ export const DIAL_WORDS: Readonly<Record<DialError | FlowEnd, string>> = {
   "unreachable": "cannot be reached",
   "prohibited": "prohibited on the way",
   "timeout": "no answer in time",
+  "exhausted": "this host has no file descriptor left",
   "failed": "this host could not dial it",
   "abandoned": "the client gave up",
   "aborted": "the gateway is closing",

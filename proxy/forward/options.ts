@@ -20,7 +20,10 @@ export interface ForwardTimeouts {
   readonly udpDnsIdleMs: number;
 }
 
-/** Who may answer a client's port (RFC 4787 §5): anybody, an address that was asked, or only its port. */
+/**
+ * Whose replies reach a client's port (RFC 4787 §5): any endpoint's, those of an address that the
+ * client has sent to, or only those of such an address and port.
+ */
 export type UdpFiltering = "endpoint" | "address" | "address-port";
 
 /** What may change while running. */
@@ -37,7 +40,7 @@ export interface ForwarderOptions {
   /**
    * Whose a client's flows are.
    *
-   * @param from What the stack was told about where the packet came from.
+   * @param from As given to `Stack.handlePacket` with the packet.
    */
   ownerOf(from: unknown, client: IpAddress): FlowOwner;
   /** Looked at whenever a value is needed. */

@@ -20,7 +20,7 @@ import { UdpForwarder } from "./udp_forwarder.ts";
 
 const log = getLogger(["wirestack", "flow"]);
 
-/** What of a subnet is proxied. */
+/** Which protocols of a subnet are proxied. */
 export interface Protocols {
   /** Connections. */
   readonly tcp: boolean;
@@ -34,7 +34,7 @@ export interface ProxiedSubnet extends Protocols {
   readonly prefix: string;
 }
 
-/** Where packets for what is proxied are led. */
+/** The routes of proxied subnets. */
 export interface ProxyRoutes {
   addProxied(prefix: Prefix, nic: Nic): void;
   removeProxied(prefix: Prefix): void;
@@ -65,7 +65,7 @@ export class SubnetProxy {
   readonly ffi: boolean;
   readonly #engine: Engine;
   readonly #routes: ProxyRoutes;
-  /** Shared with the forwarders and the admission, which look at it whenever they need a value. */
+  /** Shared with the forwarders and the admission, which read it whenever they need a value. */
   readonly #settings: { -readonly [K in keyof ForwardSettings]: ForwardSettings[K] };
   readonly #host: TargetHost;
   #nic2: Nic | undefined;
@@ -242,7 +242,7 @@ export class SubnetProxy {
 
   #isProxied(address: IpAddress, protocol: FlowProtocol): boolean {
     const subnet = this.#subnets.find(({ prefix }) => prefix.contains(address));
-    // Of a ping nothing is forwarded yet.
+    // Pings are not forwarded yet.
     if (subnet === undefined || protocol === "icmp" || !subnet.protocols[protocol]) return false;
     return !this.#engine.nic1.owns(address.bytes, 0, address.version) ||
       this.admission.isMapped(address);

@@ -30,7 +30,7 @@ export interface TcpConnectionOwner {
   /** The connection became half-closed, or was not idle while it is. */
   onHalfClosed(connection: TcpConnection): void;
   onReset(by: "client" | "target"): void;
-  /** Last, and once: nothing of the connection is left. */
+  /** Last, and once: both sides are gone. */
   onEnded(connection: TcpConnection, why: FlowEnd): void;
 }
 
@@ -69,8 +69,8 @@ export class TcpConnection implements FlowCarrier, DialHandler, SpliceOwner, Tim
   /** @throws whatever the runtime throws when it has no permission to. */
   start(dialer: Dialer): void {
     const { dialled, destinationPort } = this.flow;
-    // V8 would put a function that is assigned to a property at once among what is old, and garbage
-    // there keeps all that it knows, the connection and its client's, until the next full collection.
+    // By a variable first: V8 allocates a function that is assigned to a property directly in the old
+    // generation, where it would keep both connections alive until the next full collection.
     const onAborted = () => this.#dialFailed("abandoned");
     this.#request!.onAborted = onAborted;
     this.#dial = dialer.dial(dialled!, destinationPort, this);
@@ -174,5 +174,6 @@ const ANSWERS = {
   net: "net",
   prohibited: "prohibited",
   timeout: "host",
+  exhausted: "drop", // in silence: the client's next SYN may find one
   failed: "host",
 } as const satisfies Record<DialError, string>;

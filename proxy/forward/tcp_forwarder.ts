@@ -32,15 +32,15 @@ export interface TcpForwarderCounters {
   unreachable: number;
   /** A dial failed for a reason of this host: no file descriptor, no permission. */
   failed: number;
-  /** The client gave up, or asked anew, while the target was dialled. */
+  /** The client gave up or started again while the target was dialled. */
   abandoned: number;
   /** Not proxied for TCP, or the policy does not allow the target. */
   forbidden: number;
-  /** Dropped, for the client to try again: as many dials in flight as are allowed. */
+  /** Dropped, for the client to try again: the limit on dials in flight was reached. */
   tooManyDials: number;
-  /** Refused: as many connections as are allowed, and nobody has to give way. */
+  /** Refused: the limit on connections was reached, and none has to give way. */
   tooManyConnections: number;
-  /** Idle connections, and dials that nobody answered, ended for the sake of a peer that has less. */
+  /** Idle connections, and unanswered dials, ended to make room for a peer that has fewer. */
   evicted: number;
   /** Ended because they were no longer allowed. */
   revoked: number;
@@ -190,6 +190,7 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
       ...addresses(flow),
       why: DIAL_WORDS[why],
     });
+    if (why === "exhausted") this.#options.admission.noteExhausted(this.now());
     this.#remove(connection, end ?? why as FlowEnd);
   }
 
@@ -247,7 +248,7 @@ const REFUSALS = {
 interface DialEnd {
   readonly counter?: keyof TcpForwarderCounters;
   readonly outcome: DialOutcome;
-  /** Missing: as it says. */
+  /** Missing: the reason is the flow's end. */
   readonly end?: FlowEnd;
 }
 
@@ -259,6 +260,7 @@ const DIAL_ENDS: Partial<Record<DialError | FlowEnd, DialEnd>> = {
   host: { counter: "unreachable", outcome: "silent", end: "unreachable" },
   net: { counter: "unreachable", outcome: "unknown", end: "unreachable" },
   failed: { counter: "failed", outcome: "unknown" },
+  exhausted: { counter: "failed", outcome: "unknown", end: "failed" },
   abandoned: { counter: "abandoned", outcome: "unknown" },
   aborted: { counter: "abandoned", outcome: "unknown" },
   evicted: { outcome: "silent" },

@@ -25,7 +25,7 @@ export interface UdpForwarderCounters extends UdpTargetCounters {
   bytesUp: number;
   datagramsDown: number;
   bytesDown: number;
-  /** From whom the client has not asked. */
+  /** Replies from senders that the client has not sent to: see `UdpFiltering`. */
   unasked: number;
   /** The tunnel had no room for a reply. */
   noRoom: number;

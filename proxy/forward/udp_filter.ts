@@ -1,5 +1,5 @@
 /**
- * Whom a client's port has sent to, and so who may answer it (RFC 4787 §5).
+ * Filtering (RFC 4787 §5): the targets that a client's port has sent to, and so may get replies from.
  *
  * @module
  */
@@ -8,17 +8,17 @@ import type { IpAddress } from "../../netstack/mod.ts";
 import type { Flow } from "../flow/flow.ts";
 import { hashOf, TargetAddress } from "../target/address.ts";
 
-/** Replies pass from as many targets; the one asked longest ago is forgotten first. */
+/** Targets that are remembered; the one not sent to for longest is forgotten first. */
 const MAX_ENTRIES = 256;
-/** From as many they always do. */
+/** So many are always remembered, even when {@link UdpFilter.add} is told that space is short. */
 const LEAST_ENTRIES = 8;
 
 /** An address and port that the client has sent to. */
 export class FilterEntry {
   readonly flow: Flow;
-  /** What is sent to for it. */
+  /** The address that datagrams for it are sent to. */
   readonly target: TargetAddress;
-  /** When it was last asked, by count. */
+  /** When it was last sent to, by count. */
   turn = 0;
   // Chains of the tables.
   nextDestination: FilterEntry | undefined = undefined;
@@ -31,7 +31,7 @@ export class FilterEntry {
   }
 }
 
-/** Finds by destination and by target, without text and without an object per look-up. */
+/** Finds entries by destination and by target. A look-up allocates nothing. */
 export class UdpFilter {
   readonly #byDestination = new Map<number, FilterEntry>();
   readonly #byTarget = new Map<number, FilterEntry>();
@@ -61,10 +61,10 @@ export class UdpFilter {
   }
 
   /**
-   * Adds what {@link ask} has not found.
+   * Adds an entry that {@link ask} has not found.
    *
-   * @param isCrowded Whether this filter may only grow to a few.
-   * @returns what is forgotten for it.
+   * @param isCrowded Whether this filter may have only a few entries.
+   * @returns the entry that is forgotten for it.
    */
   add(entry: FilterEntry, isCrowded = false): FilterEntry | undefined {
     const most = isCrowded ? LEAST_ENTRIES : MAX_ENTRIES;
@@ -92,8 +92,8 @@ export class UdpFilter {
   }
 
   /**
-   * Whom the client has asked at the socket address that `words` hold from `at` on. Of several
-   * destinations that are mapped to one target, the one asked last.
+   * The entry whose target is at the socket address in `words` from `at` on. Of several destinations
+   * that are mapped to one target, the one last sent to.
    */
   at(words: Int32Array, at: number): FilterEntry | undefined {
     const last = this.#lastReply;
@@ -108,7 +108,7 @@ export class UdpFilter {
     return found;
   }
 
-  /** The same, whatever the port: only strangers and servers that answer from another port come here. */
+  /** The same, whatever the port. Linear: only for unsolicited senders, and answers of another port. */
   atAddress(words: Int32Array, at: number): FilterEntry | undefined {
     let found: FilterEntry | undefined;
     for (const entry of this.entries()) {

@@ -1,6 +1,6 @@
 /**
  * Answers for UDP targets behind NIC 2 (or NIC 1): one socket per client address and port, as a NAT
- * with endpoint-independent mapping (RFC 4787 §4.1). Who may answer is the configuration's to say (§5).
+ * with endpoint-independent mapping (RFC 4787 §4.1). Whose replies pass is configured (§5: filtering).
  *
  * @module
  */
@@ -26,13 +26,13 @@ const log = getLogger(["wirestack", "udp"]);
 export interface UdpForwarderOptions extends ForwarderOptions {
   /** Whether the tunnel takes more replies. */
   hasRoom(): boolean;
-  /** A socket could not be had. */
-  onNoSocket(error: unknown): void;
+  /** A socket could not be opened. @returns whether for lack of a descriptor. */
+  onNoSocket(error: unknown): boolean;
   /** Opens what makes sockets towards targets. */
   openTargets(options: UdpTargetsOptions): UdpTargets;
 }
 
-/** As many flows there may be for each session allowed; then a session gets few. */
+/** Flows per allowed session; with more in all, every session is kept to a few. */
 const FLOWS_PER_SESSION = 4;
 
 type UdpVerdict = ReturnType<UdpForwarderHandler["datagram"]>;
@@ -125,6 +125,10 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     return this.#options.settings.udpFiltering;
   }
 
+  get generation(): number {
+    return this.#options.admission.generation;
+  }
+
   get isCrowded(): boolean {
     return this.#flows >= FLOWS_PER_SESSION * this.#options.settings.limits.maxUdpSessions;
   }
@@ -154,9 +158,12 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     this.#deadlines.set(session, now + (session.isDnsOnly ? udpDnsIdleMs : udpIdleMs));
   }
 
-  onNoSocket(error: unknown): void {
+  onNoSocket({ peer }: UdpSession, error: unknown): void {
     this.counters.socketErrors++;
-    this.#options.onNoSocket(error);
+    if (!this.#options.onNoSocket(error)) return;
+    const { admission, now } = this.#options;
+    admission.noteExhausted(now());
+    admission.makeRoomForConnection(peer, now()); // the client's next datagram tries again
   }
 
   onFlowEnded(flow: Flow, why: FlowEnd): void {

@@ -18,21 +18,23 @@ export interface UdpSessionOwner {
   readonly counters: UdpForwarderCounters;
   readonly sockets: UdpTargets;
   readonly filtering: UdpFiltering;
-  /** Whether all sessions together have so many flows that none should have many. */
+  /** Whether there are so many flows in all that no session may have many. */
   readonly isCrowded: boolean;
-  /** An admitted flow to what the client asks; undefined: it is refused. */
+  /** Of what was decided: see `Admission`. */
+  readonly generation: number;
+  /** An admitted flow to the client's destination; undefined if it is refused. */
   openFlow(
     session: UdpSession,
     destination: IpAddress,
     port: number,
     now: number,
   ): Flow | undefined;
-  /** What the client would have to ask for to reach `target`; undefined if it may not. */
+  /** The address at which the client reaches `target`; undefined if it may not. */
   reverse(session: UdpSession, target: IpAddress, port: number): IpAddress | undefined;
   /** A datagram went either way. */
   touch(session: UdpSession, now: number): void;
-  /** No socket could be had. */
-  onNoSocket(error: unknown): void;
+  /** A socket could not be opened. */
+  onNoSocket(session: UdpSession, error: unknown): void;
   onFlowEnded(flow: Flow, why: FlowEnd): void;
   onEnded(session: UdpSession): void;
 }
@@ -59,9 +61,11 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
   readonly #filter = new UdpFilter();
   #ipv4: UdpTargetSocket | undefined = undefined;
   #ipv6: UdpTargetSocket | undefined = undefined;
-  /** The last sender that nobody asked and may answer all the same, and what the client calls it. */
-  #stranger: IpAddress | undefined = undefined;
-  #strangerAs: IpAddress | undefined = undefined;
+  /** The last sender that the client has not sent to, and its address as the client sees it. */
+  #unsolicited: IpAddress | undefined = undefined;
+  #unsolicitedAs: IpAddress | undefined = undefined;
+  #unsolicitedPort = 0;
+  #unsolicitedGeneration = 0;
   #hasEnded = false;
 
   constructor(owner: UdpSessionOwner, client: UdpFlow, peer: FlowOwner, now: number) {
@@ -127,7 +131,7 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
       (filtering === "address-port" ? undefined : this.#filter.atAddress(senders, sender));
     let from: IpAddress | undefined;
     if (entry !== undefined) from = entry.flow.destination;
-    else if (filtering === "endpoint") from = this.#strangerAt(senders, sender);
+    else if (filtering === "endpoint") from = this.#unsolicitedAt(senders, sender);
     if (from === undefined) {
       counters.unasked++;
       return;
@@ -196,13 +200,20 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     this.#owner.onEnded(this);
   }
 
-  /** What the client calls a sender that it has not asked; undefined if that may not reach it. */
-  #strangerAt(senders: Int32Array, sender: number): IpAddress | undefined {
+  /** The client's address for a sender that it has not sent to; undefined if that is refused. */
+  #unsolicitedAt(senders: Int32Array, sender: number): IpAddress | undefined {
     const target = ipAt(senders, sender);
     if (target === undefined) return undefined;
-    if (this.#stranger?.equals(target)) return this.#strangerAs;
-    this.#stranger = target;
-    return this.#strangerAs = this.#owner.reverse(this, target, portAt(senders, sender));
+    const port = portAt(senders, sender);
+    const { generation } = this.#owner;
+    if (
+      this.#unsolicited?.equals(target) && this.#unsolicitedPort === port &&
+      this.#unsolicitedGeneration === generation
+    ) return this.#unsolicitedAs;
+    this.#unsolicited = target;
+    this.#unsolicitedPort = port;
+    this.#unsolicitedGeneration = generation;
+    return this.#unsolicitedAs = this.#owner.reverse(this, target, port);
   }
 
   /** The socket of a family, opened when it is first needed. */
@@ -213,7 +224,7 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
       const socket = this.#owner.sockets.open(version, this);
       return version === 4 ? this.#ipv4 = socket : this.#ipv6 = socket;
     } catch (error) {
-      this.#owner.onNoSocket(error);
+      this.#owner.onNoSocket(this, error);
       return undefined;
     }
   }

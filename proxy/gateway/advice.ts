@@ -1,6 +1,6 @@
 /**
- * What is odd in a configuration though every value is well-formed: what a gateway would do, and its
- * owner can hardly want. Each has its sentence, for `check` and for the log at start.
+ * Warnings about a configuration that is valid but makes a gateway do what its owner can hardly want.
+ * For `check` and for the log at start.
  *
  * @module
  */
@@ -52,7 +52,7 @@ function advisePeers(config: GatewayConfig, source: ConfigSource): void {
   });
 }
 
-/** Never dialled unless a map names them, and what they are. A test holds safe_targets.ts to it. */
+/** Never dialled unless a map names them, and what they are. A test compares them with safe_targets.ts. */
 export const REFUSED: readonly (readonly [prefix: string, what: string])[] = [
   ["127.0.0.0/8", "loopback"],
   ["::1/128", "loopback"],

@@ -1,5 +1,5 @@
 /**
- * What differs between two configurations of a gateway, in words, for whoever has it reloaded.
+ * What differs between two configurations of a gateway, in words, for the user who reloads it.
  *
  * @module
  */

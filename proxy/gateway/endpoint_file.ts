@@ -1,6 +1,7 @@
 /**
- * Where peers were last heard, in a file: a gateway that starts again calls them, and need not wait
- * until they find out that it was gone. No secret is in it: public keys, addresses, times.
+ * Where peers were last heard, in a file: a gateway that starts again can initiate handshakes, and
+ * need not wait until the peers notice that it was gone. No secret is in it: public keys,
+ * addresses, times.
  *
  * @module
  */
@@ -54,8 +55,8 @@ export function readEndpoints(path: string): RememberedEndpoints {
 }
 
 /**
- * Puts another file in its place, which only this user can read. Whoever reads it meanwhile has the old
- * or the new one whole.
+ * Replaces the file by one that only this user can read. A reader gets either the old or the new one,
+ * whole.
  *
  * @throws {Error} of the system.
  */

@@ -20,12 +20,12 @@ import { prepareStateDirectory } from "./state_directory.ts";
 
 const log = getLogger(["wirestack", "engine"]);
 
-/** A change is written so much later, with what else has changed; then not again for the longer. */
+/** A change is written after this delay, with other changes; then nothing for the longer interval. */
 const DELAY_MS = 1_000;
 const PAUSE_MS = 10_000;
 /** How much older than the peer's last handshake the time in the file may be. */
 const RENEW_MS = 600_000;
-/** Who has been silent for longer has no session any more, and calls by itself when it wants one. */
+/** A peer silent for longer has no session any more, and will initiate when it needs one. */
 const MAX_AGE_MS = 3_600_000;
 
 export interface EndpointMemoryOptions {
@@ -121,7 +121,7 @@ export class EndpointMemory {
     return current;
   }
 
-  /** Whether the file has it: of a peer that stays, not every handshake is worth a file. */
+  /** Whether the file has it: a handshake of a peer that has not moved need not be written. */
   #isKnown({ endpoint, lastHandshake, publicKey }: Peer): boolean {
     const known = this.#kept.get(encodeKey(publicKey));
     return known !== undefined && endpoint?.port === known.port &&
@@ -143,10 +143,11 @@ export class EndpointMemory {
     const reason = problems.map(([directory, { message }]) => `${directory}: ${message}`).join(
       "; ",
     );
-    // Who does not permit it has decided so.
+    // A permission that is denied is the user's decision.
     const isWanted = problems.some(([, error]) => !(error instanceof Deno.errors.NotCapable));
     log[isWanted ? "info" : "debug"](
-      "peers' endpoints are not remembered for the next start: {reason}",
+      "peers' endpoints are not remembered for the next start, expected a writable folder in " +
+        "STATE_DIRECTORY, XDG_STATE_HOME or HOME: {reason}",
       { reason },
     );
   }

@@ -1,5 +1,5 @@
 /**
- * The end of a gateway: what is under way arrives, the rest is broken off.
+ * Closing a gateway: data under way is delivered, the rest is reset.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import type { TunnelPeers } from "./peers.ts";
 const POLL_MS = 10;
 /** A proxied connection that has moved nothing for as long is idle. */
 const IDLE_MS = 1_000;
-/** For the FIN of a peer that has all of ours: it ends the connection there without a retry. */
+/** Wait for the FIN of a peer that has all our data: then its side ends without retransmission. */
 const LAST_FIN_MS = 200;
 
 interface Running {

@@ -18,8 +18,8 @@ export function hasRoom({ address, length }: NetworkAddress): boolean {
 }
 
 /**
- * The lowest address of the network that nobody has: neither the interface itself nor a prefix in
- * `taken`. One that holds the whole network (a peer that is the way to everything) takes none of it.
+ * The lowest unused address of the network: neither the interface's own nor in a prefix of `taken`. A
+ * prefix that holds the whole network (of a peer that is the default route) takes none of it.
  *
  * @returns undefined if there is none.
  */

@@ -43,8 +43,8 @@ export interface GatewayOptions {
   /** Default: as the system resolves names. */
   readonly resolve?: Resolve;
   /**
-   * UDP in batches, over FFI: Linux, with the permission --allow-ffi. Default: where that can be had.
-   * An error if it is asked for and cannot.
+   * UDP in batches, over FFI: Linux, with the permission --allow-ffi. Default: where that is
+   * available. `true` where it is not is an error.
    */
   readonly ffi?: boolean;
   /** How old the address of a name must be before a failing handshake has it looked up again. */
@@ -81,7 +81,7 @@ export class Gateway implements AsyncDisposable {
   readonly #closed = Promise.withResolvers<void>();
   readonly #moves = new MoveLog();
   #closing: Promise<CloseResult> | undefined;
-  /** What the socket was asked for; the port 0 or missing for any. */
+  /** The configured port and address; the port 0 or missing for any. */
   #listen: Pick<GatewayConfig, "listenPort" | "listenAddress">;
 
   /**
@@ -112,7 +112,7 @@ export class Gateway implements AsyncDisposable {
 
   private constructor(config: GatewayConfig, options: GatewayOptions) {
     this.closed = this.#closed.promise;
-    this.closed.catch(() => {}); // whoever waits for it hears of it
+    this.closed.catch(() => {}); // no unhandled rejection: a caller that awaits it sees the error
     const { ffi } = chooseUdp(options.ffi);
     const arena = openArena(config.mtu, options.crypto);
     this.udp = orSettingError(() => openUdp(config, arena, ffi));
@@ -152,7 +152,7 @@ export class Gateway implements AsyncDisposable {
 
   /**
    * Moves WireGuard's socket and marks it. Nothing happens when it is there already; any port (0 or
-   * missing) is as good as the one it got when any was asked for.
+   * missing) keeps the one it has, if that was chosen by the system.
    *
    * @throws {SettingError} if the system refuses; then it stays where and as it is.
    */
@@ -180,7 +180,7 @@ export class Gateway implements AsyncDisposable {
     return this.udp.mark;
   }
 
-  /** What {@link listen} was last asked for. */
+  /** The address last given to {@link listen}. */
   get listenAddress(): string | undefined {
     return this.#listen.listenAddress;
   }
@@ -258,7 +258,7 @@ export class Gateway implements AsyncDisposable {
     }
     if (config.proxy?.interface === "nic1") {
       const { subnets } = config.proxy;
-      // The configuration has warned of it.
+      // Validation has warned of it.
       this.proxy.enableSingle(config.proxy, subnets.length > 0 ? subnets : undefined);
     } else if (config.proxy !== undefined) {
       this.proxy.enable(config.proxy.subnets, config.proxy);
@@ -284,7 +284,7 @@ export class Gateway implements AsyncDisposable {
     return { unfinished };
   }
 
-  /** WireGuard's socket. Through it a peer could send itself into the tunnel, round after round. */
+  /** WireGuard's socket. A peer could send packets to it through the proxy, in a loop. */
   #listener(): OwnListener {
     const port = () => this.udp.port;
     const address = () => this.#listen.listenAddress;
@@ -372,7 +372,7 @@ const SETTINGS: Readonly<Record<BindError["setting"], ConfigPath>> = {
   mark: ["interface", "fwMark"],
 };
 
-/** What the socket is refused is a setting's fault. */
+/** Turns what the system refuses a socket into an error of the setting. */
 function orSettingError<T>(open: () => T): T {
   try {
     return open();

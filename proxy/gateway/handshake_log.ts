@@ -1,6 +1,6 @@
 /**
- * Log lines of handshakes and packets that came to nothing: what somebody looks for who has set up a
- * peer and gets no connection.
+ * Log lines of rejected handshakes and packets: what one looks for after setting up a peer that
+ * gets no connection.
  *
  * @module
  */
@@ -68,7 +68,7 @@ export function logForeignSource(peer: Peer, address: Uint8Array, suppressed: nu
 
 const MOVES_PER_LINE_MS = 1_000;
 
-/** Where peers are now. One that is heard from two addresses at once moves with every datagram. */
+/** Logs where peers are. A peer heard from two addresses at once moves with every datagram. */
 export class MoveLog {
   readonly #moves = new WeakMap<Peer, { loggedAt: number; suppressed: number }>();
 

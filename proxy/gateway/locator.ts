@@ -31,7 +31,7 @@ export interface LocatorOptions {
   readonly resolveAgainMs: number;
   now(): number;
   endpoint(address: IpAddress, port: number): Endpoint;
-  /** Begins to shake hands with a peer, as soon as it is its turn. */
+  /** Starts a handshake with a peer, as soon as its turn comes. */
   initiate(peer: Peer): void;
   /** Something is to be sent, or {@link PeerLocator.retryAt} is another. */
   changed(locator: PeerLocator): void;
@@ -48,7 +48,7 @@ export class PeerLocator {
   /** Where the peer was before this process began: tried last, and not often. */
   #hint: Endpoint | undefined;
   #hintAttempts = 0;
-  /** By its text. */
+  /** The endpoint that last worked, as text. */
   #worked: string | undefined;
   readonly #tried = new Set<string>();
   #receivedBytes = 0;
@@ -94,7 +94,7 @@ export class PeerLocator {
     const peer = this.#peer;
     const isAlive = peer.hasSession && (attempt < 2 || peer.receivedBytes > this.#receivedBytes);
     this.#receivedBytes = peer.receivedBytes;
-    if (isAlive) return; // lost on its way, and the session goes on
+    if (isAlive) return; // a message was lost, and the session goes on
     this.#tried.add(`${peer.endpoint}`);
     if (this.#hint !== undefined && `${peer.endpoint}` === `${this.#hint}`) this.#hintFailed();
     const next = this.#next();
@@ -111,7 +111,7 @@ export class PeerLocator {
     if (now() - this.#lookedUpAt >= resolveAgainMs) this.#lookUp();
   }
 
-  /** The peer is where it is now: that is tried first from now on. */
+  /** The peer's current endpoint works: it is tried first from now on. */
   handshakeComplete(): void {
     this.#tried.clear();
     this.#worked = `${this.#peer.endpoint}`;
@@ -128,7 +128,7 @@ export class PeerLocator {
     this.retryAt = Infinity;
   }
 
-  /** The socket is another one. */
+  /** The socket was replaced: endpoints are made anew for the new one. */
   rebound(): void {
     const { endpoint } = this.#options;
     const again = ({ address, port }: Endpoint) => endpoint(new IpAddress(address), port);
@@ -145,7 +145,7 @@ export class PeerLocator {
 
   #hintFailed(): void {
     if (++this.#hintAttempts < HINT_ATTEMPTS) return;
-    // Nobody has said that the peer is there: it may call from wherever it is.
+    // No endpoint is configured: the peer may initiate from wherever it is.
     if (this.#candidates.length === 0) this.#peer.setEndpoint(undefined);
     this.#hint = undefined;
   }
@@ -155,7 +155,7 @@ export class PeerLocator {
     if (`${peer.endpoint}` !== `${endpoint}`) peer.setEndpoint(endpoint);
   }
 
-  /** Begins to shake hands if there is a reason to. */
+  /** Starts a handshake if there is a reason to. */
   #call(): void {
     const peer = this.#peer;
     const isWanted = peer.persistentKeepalive > 0 || peer.stagedPackets > 0 ||

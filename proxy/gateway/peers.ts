@@ -1,5 +1,5 @@
 /**
- * The peers of a running gateway, and what hangs on each: routes to its allowed IPs, a name that is
+ * The peers of a running gateway, and what belongs to each: routes to its allowed IPs, a name that is
  * looked up for its endpoint. The configuration at start, a reload and the control socket all
  * change peers here.
  *
@@ -96,7 +96,7 @@ export class TunnelPeers implements TimeoutSource {
   }
 
   /**
-   * Changes the gateway's own key; the peers shake hands anew, a peer that has this key is removed.
+   * Changes the gateway's own key; new handshakes follow, and a peer that has this key is removed.
    * The same key again changes nothing. Without a key there are no handshakes.
    */
   setPrivateKey(key: Uint8Array | undefined): void {

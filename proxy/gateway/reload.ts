@@ -1,6 +1,6 @@
 /**
- * Live change: makes a running gateway like a configuration, touching only what differs. Peers that
- * stay keep their sessions; flows that are still allowed go on, the others end.
+ * Applies a configuration to a running gateway, changing only what differs. Peers that stay keep their
+ * sessions; flows that are still allowed go on, the others end.
  *
  * @module
  */
@@ -24,13 +24,13 @@ export interface ReloadReport {
   readonly changed: number;
   /** The same by name, a line each. */
   readonly peers: readonly string[];
-  /** What cannot change while the gateway runs, a line each with its place in front. */
+  /** Settings that cannot change while the gateway runs: a line each, beginning with its place. */
   readonly warnings: readonly string[];
 }
 
 /**
- * Makes the gateway like `next`, whatever changed it since it was started: also peers that came by
- * the control socket are removed.
+ * Applies a configuration, whatever has changed the gateway since it was started: peers that were
+ * added by the control socket are removed too.
  *
  * @param started What the gateway was started with.
  * @throws {ConfigError} if the system refuses the port or address; then nothing has changed.
@@ -84,7 +84,7 @@ function applyPeers({ engine, peers }: Gateway, configs: readonly PeerConfig[]) 
   return { added, removed, changed, peers: lines };
 }
 
-/** Makes the peer like `config`, touching only what differs. */
+/** Applies `config` to the peer, changing only what differs. */
 export function changePeer(peers: TunnelPeers, peer: Peer, config: PeerConfig): void {
   applyPeer(peers, peer, config, lastOwners([config]));
 }
@@ -108,7 +108,7 @@ function applyPeer(
     !isSameKey(presharedKey, peer.presharedKey),
     () => peer.setPresharedKey(presharedKey),
   );
-  // Where the peer was last heard counts more than what the file said all the time.
+  // The file's endpoint counts only when it changes: where the peer was last heard is more recent.
   const [known, wanted] = [peers.location(peer), config.endpoint];
   change(known?.hostname !== wanted?.hostname || known?.port !== wanted?.port, () => {
     if (wanted === undefined) peers.forgetLocation(peer);
@@ -139,7 +139,7 @@ function applySubnets({ proxy }: Gateway, config: ProxyConfig | undefined): void
   proxy.setSubnets(config?.subnets ?? [], config ?? { tcp: false, udp: false });
 }
 
-/** The places of what is another than the gateway was started with, and has to stay. */
+/** The settings that differ from those at start and cannot change while the gateway runs. */
 function unchanged(started: GatewayConfig, next: GatewayConfig): ConfigPath[] {
   const paths: ConfigPath[] = [];
   const compare = (path: ConfigPath, a: unknown, b: unknown) => {

@@ -7,7 +7,7 @@
 
 import type { Nic, Prefix, RouteTable } from "../../netstack/mod.ts";
 
-/** Equal to a tunnel's prefix, the proxy has it; when the proxy lets go, the tunnel has it again. */
+/** A prefix of both leads to the proxy, and to the tunnel again once it is no longer proxied. */
 export class GatewayRoutes {
   readonly #table: RouteTable;
   readonly #nic1: Nic;
@@ -27,7 +27,7 @@ export class GatewayRoutes {
     this.#update(prefix);
   }
 
-  /** A peer has it. Whether another had it before makes no difference. */
+  /** The prefix of a peer, whether or not another peer had it before. */
   addAllowedIp(prefix: Prefix): void {
     this.#peers.add(`${prefix}`);
     this.#update(prefix);

@@ -1,5 +1,5 @@
 /**
- * What a gateway says about itself. Plain values: it can go to a log or through JSON.
+ * Statistics of a gateway. Plain values: they can go to a log or through JSON.
  *
  * @module
  */
@@ -37,13 +37,13 @@ export interface PeerStats {
 export interface ConnectionStats {
   /** `ADDRESS:PORT` inside the tunnel. */
   readonly client: string;
-  /** What the client asked for. */
+  /** The client's destination. */
   readonly target: string;
   /** What was dialled, when a map made another of it. */
   readonly dialled: string;
   /** `dialling`, or the state of the client's side. */
   readonly state: string;
-  /** Since the client asked for it. */
+  /** Since the client's SYN. */
   readonly ageMs: number;
   /** Towards the target, and towards the client. */
   readonly bytesUp: number;
@@ -86,7 +86,7 @@ export interface GatewayStats {
 
 const MAX_CONNECTIONS = 100;
 
-/** The parts of a gateway that have something to say. */
+/** The parts of a gateway that statistics are taken from. */
 interface Running {
   readonly engine: Engine;
   readonly udp: UdpBind;
@@ -101,7 +101,7 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
   const { tcp, udp, admission, descriptors } = proxy;
   const { rss, heapUsed, external } = Deno.memoryUsage();
   return {
-    uptimeMs: now - startedAt,
+    uptimeMs: Math.round(now - startedAt),
     port: socket.port,
     publicKey: gateway.peers.privateKey === undefined ? null : encodeKey(device.publicKey),
     peers: peerStats(engine),

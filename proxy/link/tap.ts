@@ -1,6 +1,6 @@
 /**
- * A look at the packets of a link, both ways: a capture, a count. Put around the link of a NIC while
- * somebody looks; without one nothing of this is in any packet's way.
+ * Shows the packets of a link to observers, in both directions: for captures and counts. Wraps the
+ * link of a NIC only while there is an observer, so that it costs nothing otherwise.
  *
  * @module
  */
@@ -11,8 +11,8 @@ import type { Link, NextHop } from "../../netstack/mod.ts";
 export type Direction = "in" | "out";
 
 /**
- * Is shown a packet before the stack (in) or the link (out) has it. The bytes are borrowed until the
- * call returns, and not to be changed.
+ * Called with each packet before the stack (in) or the link (out) gets it. The bytes are borrowed
+ * until the call returns, and must not be changed.
  */
 export type PacketObserver = (
   direction: Direction,
@@ -28,12 +28,12 @@ export interface TapCounters {
   bytesIn: number;
   packetsOut: number;
   bytesOut: number;
-  /** Observers that threw, and were taken away. */
+  /** Observers that threw, and were removed. */
   faults: number;
 }
 
 export class Tap implements Link {
-  /** What it is around. */
+  /** The wrapped link. */
   readonly link: Link;
   readonly buffer: Uint8Array;
   readonly counters: TapCounters = {
@@ -50,7 +50,7 @@ export class Tap implements Link {
     this.buffer = link.buffer;
   }
 
-  /** Whether nobody looks. */
+  /** Whether there is no observer. */
   get isIdle(): boolean {
     return this.#observers.length === 0;
   }
@@ -83,7 +83,7 @@ export class Tap implements Link {
     return this.link.forward(buffer, offset, length, now);
   }
 
-  /** For whoever hands the link's packets to the stack: called with each, right before. */
+  /** To be called with each packet of the link, right before it is handed to the stack. */
   received(buffer: Uint8Array, offset: number, length: number, now: number): void {
     this.counters.packetsIn++;
     this.counters.bytesIn += length;
@@ -95,7 +95,7 @@ export class Tap implements Link {
     this.counters.bytesOut += length;
   }
 
-  /** Whatever an observer does, the packet goes its way. */
+  /** An observer that throws is removed, and does not stop the packet. */
   #show(
     direction: Direction,
     buffer: Uint8Array,
@@ -103,7 +103,7 @@ export class Tap implements Link {
     length: number,
     now: number,
   ): void {
-    const observers = this.#observers; // one that takes itself away does not shift the others
+    const observers = this.#observers; // one that removes itself does not shift the others
     for (let i = 0; i < observers.length; i++) {
       try {
         observers[i]!(direction, buffer, offset, length, now);

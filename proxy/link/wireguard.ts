@@ -60,7 +60,7 @@ export class WireguardLink implements Link {
   }
 }
 
-/** The link of NIC 2, which only receives: what its forwarders answer leaves by NIC 1. */
+/** The link of NIC 2, which never sends: what its forwarders answer leaves by NIC 1. */
 export const NO_LINK: Link = {
   buffer: new Uint8Array(0),
   allocate: () => -1,

@@ -1,2 +1,6 @@
-/** Where everything in this folder gets its logger: `getLogger(["wirestack", …])`. */
+/**
+ * The logger of everything in `proxy/`: `getLogger(["wirestack", …])`.
+ *
+ * @module
+ */
 export { getLogger } from "npm:@logtape/logtape@2.4.2";

@@ -24,14 +24,15 @@ const BUFFER_SIZE = 65536;
 const KEPT_BUFFERS = 16;
 
 /**
- * The receive ring, whose window closes, holds what nobody takes; the send ring holds what the tunnel
- * does not. Of one chunk more, the part that did not fit into the ring is kept.
+ * What the reader does not take stays in the receive ring, whose window closes; what the tunnel
+ * does not take stays in the send ring. Besides, only the rest of one chunk that did not fit into
+ * it is kept.
  */
 export class EndpointStream implements ByteStream, TcpHandler {
   handler: StreamHandler | undefined = undefined;
   readonly endpoint: TcpEndpoint;
   readonly #buffers: LentBuffers;
-  /** In use by whoever took the data, until {@link resume}. */
+  /** In use by the reader of the data, until {@link resume}. */
   #lent: Uint8Array | undefined = undefined;
   /** Written, and not yet in the send ring: from `#restOffset` to `#restEnd`. */
   #rest: Uint8Array | undefined = undefined;
@@ -93,7 +94,7 @@ export class EndpointStream implements ByteStream, TcpHandler {
 
   resetOnceDelivered(): void {
     this.#isDraining = true;
-    this.#lent = undefined; // whoever has it may still read it
+    this.#lent = undefined; // the reader may still have it
     this.#drain();
   }
 
@@ -142,7 +143,7 @@ export class EndpointStream implements ByteStream, TcpHandler {
     this.endpoint.handler = undefined;
     if (error !== undefined) this.#close(error.kind === "reset" ? "reset" : "failed");
     else {
-      // Whoever has the last bytes may have yet to take them, and the end comes behind these.
+      // The reader may still have to take the last bytes, and the end comes after these.
       this.#isClosed = true;
       this.readable();
     }
@@ -154,7 +155,7 @@ export class EndpointStream implements ByteStream, TcpHandler {
     this.endpoint.hold(lent + (this.#rest?.length ?? 0));
   }
 
-  /** Reads to nobody, until the other end has everything that was for it, then resets it. */
+  /** Discards what it reads until the other end has everything that was written, then resets it. */
   #drain(): void {
     const { endpoint } = this;
     const buffer = this.#buffers.take();

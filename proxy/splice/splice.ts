@@ -1,8 +1,9 @@
 /**
- * Two byte streams joined: what one gives the other gets, with back-pressure, half-close and reset.
+ * Joins two byte streams: data of each is written to the other, with back-pressure, half-close and
+ * reset.
  *
- * No queue grows. A stream that takes no more has the other stopped, and what waits is at most one
- * buffer in each direction beside what the streams themselves hold.
+ * No queue grows. When one stream takes no more, reading from the other stops, so that at most one
+ * buffer waits in each direction besides what the streams themselves hold.
  *
  * @module
  */
@@ -10,7 +11,7 @@
 import type { Flow } from "../flow/flow.ts";
 import type { ByteStream, StreamError, StreamHandler } from "../flow/stream.ts";
 
-/** What a splice needs of whoever made it. */
+/** What a splice needs of its owner. */
 export interface SpliceOwner {
   /** Milliseconds, monotonic. */
   now(): number;
@@ -18,7 +19,7 @@ export interface SpliceOwner {
   onHalfClosed(): void;
   /** One stream was broken off, and the other is or will be. */
   onBroken(by: "source" | "target", error: StreamError): void;
-  /** Last, and once: nothing of either stream is left. */
+  /** Last, and once: both streams are gone. */
   onEnded(): void;
 }
 
@@ -106,8 +107,8 @@ export class Splice implements StreamHandler {
         this.abort();
         return;
       }
-      // It answered, closed, and then did not want what the other still sends. A reset now would
-      // take the answer away, so the other gets that first.
+      // It answered, closed, and then refused what the other still sends. A reset now would destroy
+      // the answer, so the other gets that first.
       this.#isDraining = true;
       this.#other(stream).resetOnceDelivered();
     }

@@ -96,7 +96,7 @@ export class SenderAddress {
   }
 }
 
-/** Not for strangers' eyes: a client that finds collisions slows its own session. */
+/** Not keyed: a client that finds collisions slows only its own session. */
 function mix(hash: number, word: number): number {
   hash = Math.imul(hash ^ word, 0x9e3779b1);
   return hash ^ hash >>> 15;

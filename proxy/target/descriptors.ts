@@ -42,7 +42,7 @@ function askLimit(ffi: boolean): number | undefined {
 const QUIET_MS = 5_000;
 
 export class DescriptorWatch {
-  /** What failed for want of a descriptor, since the start. */
+  /** Failures for lack of a descriptor since the start. */
   failures = 0;
   /** Milliseconds; Infinity while there are enough. */
   #quietAt = Infinity;
@@ -60,7 +60,7 @@ export class DescriptorWatch {
     return this.#quietAt !== Infinity;
   }
 
-  /** A socket could not be had. @param code Of the system. @returns whether this is why. */
+  /** A socket could not be opened. @param code The system's. @returns whether this is why. */
   note(code: string | undefined): boolean {
     if (!isOutOfDescriptors(code)) return false;
     if (!this.isExhausted) {

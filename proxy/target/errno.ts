@@ -1,5 +1,5 @@
 /**
- * What the system says, in the words of whoever it is passed on to.
+ * The system's error codes as dial errors and as ICMP errors.
  *
  * @module
  */
@@ -10,6 +10,7 @@ import type { DialError } from "../flow/stream.ts";
 
 /** Why a dial failed, by the code of `node:net`'s error. */
 export function dialErrorOf(code: string | undefined): DialError {
+  if (isOutOfDescriptors(code)) return "exhausted";
   return DIAL_ERRORS[code ?? ""] ?? "failed";
 }
 
@@ -18,7 +19,7 @@ export function isOutOfDescriptors(code: string | undefined): boolean {
   return code === "EMFILE" || code === "ENFILE";
 }
 
-/** What a client is told when a datagram was not sent; undefined: nothing, it is this host's affair. */
+/** The ICMP error for a datagram that was not sent; undefined if the client need not know. */
 export function icmpErrorOf(errno: number): IcmpErrorKind | undefined {
   return ICMP_ERRORS.get(errno);
 }

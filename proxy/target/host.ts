@@ -23,7 +23,7 @@ export interface TargetHost {
 /**
  * @param now Milliseconds, monotonic.
  * @param ffi Whether UDP sockets are over FFI.
- * @param onFailed A socket could not be had. The system's code, as `EMFILE`.
+ * @param onFailed Called with the system's code, such as `EMFILE`, when a socket could not be opened.
  */
 export function openTargetHost(
   now: () => number,

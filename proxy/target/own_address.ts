@@ -33,10 +33,10 @@ export class OwnAddresses {
   constructor(now: () => number, ffi: boolean, probe?: Probe) {
     this.#now = now;
     this.#open = () => ffi && openRouteProbe() || new BindProbe();
-    this.#probe = probe;
+    this.#probe = probe ?? this.#open(); // at once, while there are descriptors
   }
 
-  /** @returns undefined if the system does not say: then nothing new is handed out. */
+  /** @returns undefined if it cannot be found out: then no new flow to it is allowed. */
   isOwn(address: IpAddress): boolean | undefined {
     const { bytes } = address;
     const key = address.version === 4

@@ -29,7 +29,7 @@ const KEEPALIVE_MS = 60_000;
 export class HostDialer implements Dialer {
   readonly #onFailed: ((code: string | undefined) => void) | undefined;
 
-  /** @param onFailed Hears the system's code of every dial that failed. */
+  /** @param onFailed Called with the system's code of every dial that failed. */
   constructor(onFailed?: (code: string | undefined) => void) {
     this.#onFailed = onFailed;
   }
@@ -138,7 +138,7 @@ class SocketStream implements ByteStream, Dial {
     this.#socket.resetAndDestroy();
   }
 
-  /** The kernel delivers what it has taken, and then says that nobody is here any more. */
+  /** The kernel delivers what it has taken, and then answers with a reset. */
   resetOnceDelivered(): void {
     this.#socket.destroySoon();
   }

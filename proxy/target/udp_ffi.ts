@@ -30,14 +30,14 @@ import type { UdpTargetHandler, UdpTargets, UdpTargetSocket, UdpTargetsOptions }
 
 const log = getLogger(["wirestack", "udp"]);
 
-/** Messages that one call takes over: what a socket has of a turn before it is another's. */
+/** Messages that one call receives: one socket's part of a turn, before the next one's. */
 const RING_MESSAGES = 64;
 /** Datagrams that a turn hands on, of all sockets together. */
 const DRAIN_BUDGET = 128;
 /** What the kernel may queue for a socket. Its memory is taken by what is queued, not by this. */
 const RECEIVE_BUFFER = 4 << 20;
 const SEND_BUFFER = 1 << 20;
-/** After so many failures in a row that nothing explains a socket is of no use. */
+/** After this many unexplained failures in a row a socket is given up. */
 const MAX_FAILURES = 16;
 
 export class FfiUdpTargets implements UdpTargets {
@@ -114,7 +114,7 @@ export class FfiUdpTargets implements UdpTargets {
     }
   }
 
-  /** Hands on what a socket has. @returns what that is of the turn's budget. */
+  /** Hands on what a socket has. @returns how much of the turn's budget it took. */
   #receive(socket: FfiUdpTargetSocket, now: number): number {
     if (socket.isClosed) {
       socket.release();
@@ -128,7 +128,7 @@ export class FfiUdpTargets implements UdpTargets {
       if (ring.error !== 0) socket.takeReports();
       for (; !socket.isClosed && ring.next(); count++) socket.hand(ring, now);
     } finally {
-      while (ring.next()); // whatever was thrown, nothing of this is another's
+      while (ring.next()); // after an exception too: the ring must be empty for the next socket
       ring.release();
       if (socket.isClosed) socket.release();
       else if (ring.isExhausted || ring.error !== 0) this.#wait(socket);

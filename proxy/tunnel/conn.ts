@@ -214,7 +214,7 @@ const ERRORS = {
   memory: Deno.errors.ConnectionAborted,
 } satisfies Record<TcpError["kind"], new (message: string) => Error>;
 
-/** @internal Those who wait for the next event, each to look again for itself. */
+/** @internal Callers that wait for the next event, and then check again for themselves. */
 export class Waiters {
   #next: PromiseWithResolvers<void> | undefined;
 

@@ -1,5 +1,5 @@
 /**
- * Dials inside the tunnel, for whoever has a stream on this side: a SOCKS5 client, a static tunnel.
+ * Dials into the tunnel, for inbounds of this host, such as SOCKS5 or a static port forward.
  *
  * @module
  */
@@ -33,7 +33,7 @@ export class TunnelDialer implements Dialer {
     }
     endpoint.handler = {
       connected: () => {
-        endpoint.setNoDelay(true); // whoever writes has decided already
+        endpoint.setNoDelay(true); // the writer has coalesced already
         handler.connected(new EndpointStream(endpoint, buffers));
       },
       closed: (error) =>
@@ -48,7 +48,7 @@ export class TunnelDialer implements Dialer {
   }
 }
 
-/** Nothing leads there, or there are too many connections; told when the call has returned. */
+/** No route, or too many connections. Reported after the call has returned. */
 class FailedDial implements Dial {
   #handler: DialHandler | undefined;
 

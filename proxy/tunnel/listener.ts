@@ -1,5 +1,5 @@
 /**
- * What waits for others inside the tunnel, in the shape of Deno's own: TCP listeners and UDP sockets.
+ * TCP listeners and UDP sockets inside the tunnel, in the shape of Deno's own.
  *
  * @module
  */
@@ -242,7 +242,7 @@ export class TunnelDatagramConn implements AsyncIterable<[Uint8Array<ArrayBuffer
   }
 }
 
-/** The engine has one, and whoever else waits for something to happen. */
+/** Lets the engine, and everything else in the event loop, have a turn. */
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

@@ -121,7 +121,7 @@ Deno.test("random keys, counters, lengths and texts seal as @noble does, and ope
   }
 });
 
-Deno.test("the longest text of another buffer is 65,536 bytes", () => {
+Deno.test("the longest data of another buffer is 65,536 bytes", () => {
   const buffer = Uint8Array.from({ length: 65_536 + TAG_SIZE + 3 }, (_, i) => i * 7);
   const expected = buffer.slice();
   const key = new Uint8Array(32).fill(5);
@@ -135,7 +135,7 @@ Deno.test("the longest text of another buffer is 65,536 bytes", () => {
   assert.throws(() => ours.importKey(key).open(0, 0, longer, 0, longer.length), RangeError);
 });
 
-Deno.test("a text in the arena may be longer than any packet", () => {
+Deno.test("data in the arena may be longer than any packet", () => {
   const big = new Kernels(300_000);
   const offset = big.allocate(250_016, 1);
   const key = new Uint8Array(32).fill(6);
@@ -145,7 +145,7 @@ Deno.test("a text in the arena may be longer than any packet", () => {
   assertSame(big.bytes.subarray(offset, offset + 250_016), expected);
 });
 
-Deno.test("a flipped bit of text or tag, another counter or another key does not open and leaves zeros", () => {
+Deno.test("a flipped bit of data or tag, another counter or another key does not open and leaves zeros", () => {
   const key = ours.importKey(new Uint8Array(32).fill(1));
   const other = ours.importKey(new Uint8Array(32).fill(2));
   const refuse = (from: typeof key, low: number, sealed: Uint8Array, bit: number) => {
@@ -177,7 +177,7 @@ Deno.test("what is shorter than a tag does not open and stays as it was", () => 
   assert.ok(kernels.bytes.subarray(slot, slot + TAG_SIZE).every((byte) => byte === 7));
 });
 
-Deno.test("a call changes nothing of the whole memory but the text and its tag", () => {
+Deno.test("a call changes nothing of the whole memory but the data and its tag", () => {
   const key = ours.importKey(new Uint8Array(32).fill(3));
   const random = new Random(3);
   for (const length of LENGTHS) {

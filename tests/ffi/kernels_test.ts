@@ -55,7 +55,7 @@ Deno.test("regions are aligned, apart from each other and zero, until the arena 
   assert.throws(() => kernels.allocate(1, 1), RangeError);
 });
 
-Deno.test("an arena has room for what was asked", () => {
+Deno.test("an arena has the size that was requested", () => {
   for (const size of [0, 1, 65_536, 1_000_000]) new Kernels(size).allocate(size, 1);
 });
 

@@ -136,7 +136,7 @@ Deno.test("a ping of a proxied address is not answered by the gateway", () => {
   assert.equal(host.stack.counters.icmp.echoIgnored, 2);
 });
 
-Deno.test("a closed UDP port is reported by the address that was asked, quoting the datagram", () => {
+Deno.test("a closed UDP port is reported from the datagram's destination, quoting the datagram", () => {
   const host = new Host();
   const v4 = udp("10.9.0.2", 1000, "10.9.0.1", 9, DATA);
   let answers = host.receive(v4);
@@ -244,7 +244,7 @@ Deno.test("errors about what comes in by one NIC are rate limited, about another
   assert.ok(later >= 30 && later <= 150, `${later} answers a second later`);
 });
 
-Deno.test("an unreachable target is reported by the address that was asked where the gateway has none", () => {
+Deno.test("an unreachable target is reported from the packet's destination where the gateway has no address", () => {
   const host = new Host({ network: ["10.9.0.1/24"] });
   const bytes = udp("fd09::2", 1, "2001:db8::1", 2, DATA);
   const answers = host.receive(bytes);

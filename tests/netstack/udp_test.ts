@@ -388,7 +388,7 @@ Deno.test("what a handler sends while a packet comes in leaves with the flush", 
   assert.equal(host.port.counters.sent, 1);
 });
 
-Deno.test("every ephemeral port can be had, each once", () => {
+Deno.test("every ephemeral port is given, each once", () => {
   const host = new Host();
   const taken = new Set<number>();
   for (let i = 0; i < 16_384; i++) taken.add(host.stack.bindUdp({}).port);

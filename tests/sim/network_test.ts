@@ -62,7 +62,7 @@ Deno.test("a full queue drops the newest", () => {
   assert.equal(link.a.counters.overflowed, 5);
 });
 
-Deno.test("loss, duplication and corruption come as often as asked", () => {
+Deno.test("loss, duplication and corruption come as often as configured", () => {
   const impairments = { loss: 0.1, duplicate: 0.2, corrupt: 0.3 };
   const { arrivals, link } = run(7, { impairments }, 5000);
   within(link.a.counters.lost, 400, 600);
@@ -117,7 +117,7 @@ Deno.test("slots are free again when the turn ends, and only then", () => {
   assert.equal(port.slotsOut, 2);
 });
 
-Deno.test("a link refuses what no link may be asked for", () => {
+Deno.test("a link refuses settings out of range", () => {
   const { a: port } = new Sim(1).link({ mtu: 1280 });
   const slot = port.allocate();
   assert.throws(() => port.transmit(port.buffer, slot, 1281, 0), /MTU 1280/);

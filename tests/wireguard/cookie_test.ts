@@ -130,7 +130,7 @@ Deno.test("under load each source with a cookie has its 20 per second, whatever 
   assert.equal(pair.b.device.counters.initiationsReceived, 1);
 });
 
-Deno.test("a cookie reply does not move the endpoint, and must be asked for and genuine", () => {
+Deno.test("a cookie reply does not move the endpoint, and must answer a message of ours and be genuine", () => {
   const pair = new Pair();
   const first = initiation(pair);
   flood(pair, first);

@@ -1,6 +1,6 @@
 // @ts-nocheck: AssemblyScript, which asc checks.
 /**
- * ChaCha20-Poly1305 (RFC 8439 §2.8) in place, in one pass over the text.
+ * ChaCha20-Poly1305 (RFC 8439 §2.8) in place, in one pass over the data.
  *
  * The key comes as arguments and is in memory only during the call: what a call wrote below
  * SECRETS_END is zero when it returns.
@@ -12,7 +12,7 @@ import { encryptFourBlocks, FOUR_BLOCKS, keystreamTwoBlocks } from "./chacha20.t
 import { firstBytes, KEYSTREAM, SECRETS_END, STATE, ZEROS } from "./layout.ts";
 import { absorbRest, finishMac, startMac } from "./poly1305.ts";
 
-/** What the first four blocks leave for the text. */
+/** Key stream of the first four blocks that is left for the data. */
 const FIRST: usize = FOUR_BLOCKS - 64;
 
 /**
@@ -63,8 +63,8 @@ export function seal(
 /**
  * Checks the tag behind `length` bytes of ciphertext at `text`, and decrypts them.
  *
- * Text is written before the tag is known, but nobody sees it: the memory belongs to one thread, and
- * if the tag is wrong text and tag are zero on return.
+ * Plaintext is written before the tag is checked, but nobody sees it: the memory belongs to one
+ * thread, and if the tag is wrong, data and tag are zero on return.
  */
 export function open(
   key0: u32,
@@ -102,7 +102,7 @@ export function open(
     absorbRest(whole, end);
     encryptFrom(KEYSTREAM, at, end);
   }
-  // All 16 bytes are compared at once: no time tells where they differ.
+  // All 16 bytes are compared at once, in constant time.
   const wrong = v128.any_true(v128.xor(v128.load(end), finishMac(additionalLength, length)));
   wipe();
   if (wrong) memory.fill(text, 0, length + 16);

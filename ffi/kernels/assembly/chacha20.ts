@@ -177,9 +177,9 @@ export function encryptFourBlocks(from: usize, to: usize, mac: usize, macEnd: us
 }
 
 /**
- * Writes the next two blocks of key stream to `to`, for a short text: there is nothing between the
- * rounds. Each vector holds a row of a block's state, so this has fewer steps that wait for each
- * other than four blocks word by word, and is a third faster than those.
+ * Writes the next two blocks of key stream to `to`, for a short packet: without Poly1305 between the
+ * rounds. Each vector holds a row of a block's state, so the dependency chain is shorter than for four
+ * blocks word by word, and it is a third faster than those.
  */
 export function keystreamTwoBlocks(to: usize): void {
   const a = v128.load(STATE), b = v128.load(STATE, 16), c = v128.load(STATE, 32);
@@ -273,7 +273,7 @@ function writeBlock(from: usize, to: usize, keystream: v128): void {
 }
 
 // The indices are all below 16: there the relaxed swizzle is exact, and one instruction everywhere.
-// As constants V8 would make the indices anew for every shuffle; as data they are a load.
+// As constants V8 would build the indices for every shuffle again; as data they are one load.
 function rotate16(v: v128): v128 {
   return i8x16.relaxed_swizzle(v, v128.load(ROTATE_16));
 }

@@ -10,9 +10,9 @@
 export const STATE: usize = 0;
 /** Poly1305: see poly1305.ts. */
 export const MAC: usize = 64;
-/** A block that is not part of a text: the lengths, then the tag. */
+/** A block that is not part of the data: the lengths, then the tag. */
 export const BLOCK: usize = 176;
-/** Four blocks of key stream: the one-time key of Poly1305, and what ends a text. */
+/** Four blocks of key stream: the one-time key of Poly1305, and what the last bytes of the data need. */
 export const KEYSTREAM: usize = 192;
 
 /** All of the above is zero between calls. */

@@ -68,7 +68,7 @@ export function absorb(from: usize, end: usize): void {
   store<u64>(H, h4, 32);
 }
 
-/** Absorbs what is left of a text or of additional data, filled up with zeros (RFC 8439 §2.8). */
+/** Absorbs the rest of the ciphertext or additional data, padded with zeros (RFC 8439 §2.8). */
 export function absorbRest(from: usize, end: usize): void {
   const whole = from + ((end - from) & ~15);
   absorb(from, whole);

@@ -14,7 +14,7 @@ Deno.test("an ensemble's share is the mean of what its members have in flight, a
   assert.equal(ensemble.share, 180);
 });
 
-Deno.test("however many members an ensemble has, few are asked", () => {
+Deno.test("however many members an ensemble has, few are looked at", () => {
   const ensemble = new Ensemble();
   let asked = 0;
   for (let i = 0; i < 10_000; i++) {

@@ -79,7 +79,7 @@ Deno.test("a SYN with another sequence number replaces the request", () => {
   t.quiet();
 });
 
-Deno.test("the client's RST aborts the request, a stranger's does not", () => {
+Deno.test("the client's RST aborts the request, a forged one does not", () => {
   const t = new Forwarding();
   t.in("S 0 mss 1460");
   t.in("R 7777");

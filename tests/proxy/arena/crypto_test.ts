@@ -34,7 +34,7 @@ Deno.test("node:crypto seals exactly what @noble seals, at any offset and counte
   );
 });
 
-Deno.test("a changed bit, another counter, another key or a short text does not open", () => {
+Deno.test("a changed bit, another counter, another key or short data does not open", () => {
   const sealer = nodeCrypto.aead.importKey(new Uint8Array(32).fill(1));
   const sealed = new Uint8Array(64 + 16);
   sealer.seal(1, 2, sealed, 0, 64);

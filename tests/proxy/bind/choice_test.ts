@@ -16,7 +16,7 @@ Deno.test("datagrams go in batches wherever they can, unless that is declined", 
   assert.deepEqual(chooseUdp(false, cannot), { ffi: false });
 });
 
-Deno.test("without FFI it goes over Deno's sockets and says why; asked for by name it is an error", () => {
+Deno.test("without FFI Deno's sockets are used and the reason is given; with --ffi it is an error", () => {
   assert.deepEqual(chooseUdp(undefined, cannot), { ffi: false, reason: cannot() });
   assert.throws(() => chooseUdp(true, cannot), { message: cannot() });
 });

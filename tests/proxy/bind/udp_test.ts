@@ -118,7 +118,7 @@ bindTest("one socket hears IPv4 and IPv6, and gives IPv4 as IPv4", {}, async (bi
 
 for (const address of [undefined, "0.0.0.0"]) {
   Deno.test({
-    name: `over FFI, an answer leaves from the address that was asked, bound to ${
+    name: `over FFI, an answer leaves from the address that was sent to, bound to ${
       address ?? "any"
     }`,
     ignore: Deno.build.os !== "linux",

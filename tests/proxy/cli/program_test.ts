@@ -226,6 +226,11 @@ Deno.test("a flag's problem is placed by its name, the file's stay with the file
     '--endpoint: "nowhere" is not an endpoint, expected HOST:PORT or [IPV6]:PORT',
     '--map: "a" is not a map, expected FROM/LENGTH -> TO/LENGTH',
   ]);
+  const wrongFile = await runHere(["check", "--private-key-file", import.meta.filename!]);
+  assert.match(
+    wrongFile.error,
+    /^--private-key-file: .*program_test\.ts: not a key: \d+ characters, expected 44 /,
+  );
   const none = await runHere(["check", "--mtu", "1300"]);
   assert.equal(
     none.error,

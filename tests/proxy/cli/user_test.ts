@@ -72,7 +72,8 @@ class Home implements AsyncDisposable {
 
   start(...args: string[]): Deno.ChildProcess {
     const [options, more] = config.tasks[this.#task].command.split(" main.ts");
-    const words = options!.replaceAll("$XDG_RUNTIME_DIR", this.session).split(" ").slice(2);
+    const words = options!.replaceAll("$XDG_RUNTIME_DIR", this.session)
+      .replaceAll("$HOME", this.path).split(" ").slice(2);
     return new Deno.Command(this.#program.deno, {
       args: [
         "run",
@@ -152,6 +153,8 @@ for (const task of TASKS) {
       assert.ok(gateway.log.includes(`control socket ${socket}\n`), gateway.log);
       assert.doesNotMatch(gateway.log, /warning (?:control|config):/);
       assert.equal(Deno.statSync(`${home.session}/wirestack`).mode! & 0o777, 0o700);
+      assert.doesNotMatch(gateway.log, /not remembered/);
+      assert.equal(Deno.statSync(`${home.path}/.local/state/wirestack`).mode! & 0o777, 0o700);
       for (const args of [["show"], ["show", "wg0"], ["show", home.file]]) {
         const { status, out, error } = await home.run(...args);
         assert.deepEqual([status, error, out.split("\n")[0]], [0, "", "interface: wg0"]);
@@ -263,3 +266,24 @@ for (const task of TASKS) {
     },
   );
 }
+
+Deno.test(
+  "a file of a group that is not this user's gets its peer where the group has no right, and else says why not",
+  { ignore: ignore || !IS_ROOT },
+  async () => {
+    await using home = await Home.create("start:sandbox");
+    await Deno.chown(home.file, USER, 0);
+    await Deno.chmod(home.file, 0o640);
+    const args = ["add-peer", "x", "--endpoint", "a.example:7", "--config", home.file] as const;
+    const before = await Deno.readTextFile(home.file);
+    const refused = await home.run(...args);
+    assert.equal(refused.status, 2);
+    assert.match(refused.error, /owner \d+ and group 0 are not this user's to give, expected /);
+    assert.equal(await Deno.readTextFile(home.file), before);
+    await Deno.chmod(home.file, 0o600);
+    assert.equal((await home.run(...args)).status, 0);
+    const { uid, mode } = await Deno.stat(home.file);
+    assert.deepEqual([uid, mode! & 0o777], [USER, 0o600]);
+    assert.match(await Deno.readTextFile(home.file), /^Name = x$/m);
+  },
+);

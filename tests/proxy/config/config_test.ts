@@ -87,8 +87,8 @@ Deno.test("MaxBufferMemory is bytes, or so many k, M or G", () => {
   for (
     const [text, error] of [["1000k", /out of range/], ["1T", /not a size/], [
       "-1",
-      /not a size/,
-    ]] as const
+      /-1 is out of range/,
+    ], ["1-", /not a size/]] as const
   ) {
     assert.throws(() => load(text), error);
   }

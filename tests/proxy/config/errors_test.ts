@@ -99,9 +99,9 @@ const CASES: readonly [name: string, text: string, lines: readonly string[]][] =
     "names that are none",
     `${INTERFACE}${PEER_SECTION}Name = 10.9.0.2\n[Peer]\nName = a,b\n`,
     [
-      'wg0.conf:5: Name: "10.9.0.2" is no name, expected 1 to 64 of a-z A-Z 0-9 . _ @ - and blanks inside',
+      'wg0.conf:5: Name: "10.9.0.2" is no name, expected 1 to 64 of a-z A-Z 0-9 . _ @ - and blanks inside, no address',
       "wg0.conf:6: PublicKey: missing, expected the peer's public key",
-      'wg0.conf:7: Name: "a,b" is no name, expected 1 to 64 of a-z A-Z 0-9 . _ @ - and blanks inside',
+      'wg0.conf:7: Name: "a,b" is no name, expected 1 to 64 of a-z A-Z 0-9 . _ @ - and blanks inside, no address',
     ],
   ],
   ["a key of another section", `${INTERFACE}AllowedIPs = 10.0.0.0/8\n`, [
@@ -109,6 +109,12 @@ const CASES: readonly [name: string, text: string, lines: readonly string[]][] =
   ]],
   ["a key before any section", `MTU = 1420\n${INTERFACE}`, [
     "wg0.conf:1: MTU: stands before the first section, expected [Interface] above it",
+  ]],
+  ["a file of another kind, said once", `a = 1\nb: 2\n\nc\n${INTERFACE}`, [
+    "wg0.conf:1: a: stands before the first section, expected [Interface] above it",
+  ]],
+  ["negative numbers", `${INTERFACE}ListenPort = -0\n[Proxy]\nTcpDialTimeout = -1.5\n`, [
+    "wg0.conf:5: TcpDialTimeout: -1.5 is out of range, expected 0.1 to 300 seconds",
   ]],
   ["a key without a value", `${INTERFACE}ListenPort\n`, [
     "wg0.conf:3: ListenPort: has no value, expected ListenPort = VALUE",
@@ -150,7 +156,7 @@ const CASES: readonly [name: string, text: string, lines: readonly string[]][] =
   ],
   ["words for numbers", `${INTERFACE}ListenPort = http\nMTU = -1\nFwMark = red\nSaveConfig = 1\n`, [
     'wg0.conf:3: ListenPort: "http" is not a number, expected 0 to 65535',
-    'wg0.conf:4: MTU: "-1" is not a number, expected 576 to 65475',
+    "wg0.conf:4: MTU: -1 is out of range, expected 576 to 65475",
     'wg0.conf:5: FwMark: "red" is not a mark, expected 0 to 0xffffffff, or off',
     'wg0.conf:6: SaveConfig: "1" is neither, expected true or false',
   ]],

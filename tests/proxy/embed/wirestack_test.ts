@@ -94,6 +94,13 @@ Deno.test("operations on what is closed reject as Deno's do", async () => {
   assert.throws(() => pair.client.listenDatagram({ port: 9 }), Deno.errors.AddrInUse);
   await assert.rejects(pair.client.connect({ hostname: "example.com", port: 80 }), TypeError);
   await assert.rejects(pair.client.connect({ hostname: "10.9.0.1", port: 70000 }), RangeError);
+  for (const port of [-1, NaN, 70000]) {
+    assert.throws(() => pair.client.listen({ port }), RangeError);
+    assert.throws(() => pair.client.listenDatagram({ port }), RangeError);
+  }
+  for (const backlog of [0, -1, NaN]) {
+    assert.throws(() => pair.client.listen({ port: 0, backlog }), RangeError);
+  }
 });
 
 Deno.test("after close everything rejects at once", async () => {

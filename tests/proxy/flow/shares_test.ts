@@ -14,7 +14,7 @@ function shares(counts: readonly (readonly [FlowOwner, number])[]): Shares {
   return subject;
 }
 
-Deno.test("whoever has most gives to whoever has less than a share, and to nobody else", () => {
+Deno.test("the owner with most gives way to an owner below its share, and to nobody else", () => {
   const subject = shares([[A, 50]]);
   assert.equal(subject.donor(A, 50), undefined, "alone it has all");
   assert.equal(subject.donor(B, 50), A);

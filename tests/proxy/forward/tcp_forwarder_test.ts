@@ -150,6 +150,26 @@ Deno.test("a peer below its share gets the place of the connection that another 
   assert.equal(tcp.size, 0);
 });
 
+Deno.test("when descriptors run out, those there are become all there may be, and are shared", () => {
+  const dialer = new SilentDialer();
+  const { request, clock, forwarder: tcp } = forwarder({}, dialer);
+  for (let i = 0; i < 20; i++) {
+    clock.now = i;
+    request("10.50.0.1", 80, "10.9.0.2");
+  }
+  const { answers } = request("10.50.0.1", 80, "10.9.1.2");
+  dialer.handlers.at(-1)!.dialFailed("exhausted");
+  assert.deepEqual(answers, ["drop"], "its SYN comes again");
+  assert.deepEqual(request("10.50.0.1", 80, "10.9.0.2").answers, ["reset"]);
+  clock.now = 12_000;
+  assert.deepEqual(request("10.50.0.1", 80, "10.9.1.2").answers, []);
+  assert.deepEqual([tcp.size, tcp.counters.evicted], [16, 5], "and some are left free");
+  clock.now = 70_000;
+  assert.deepEqual(request("10.50.0.1", 80, "10.9.0.2").answers, [], "now it is tried again");
+  tcp.abort();
+  assert.equal(tcp.size, 0);
+});
+
 Deno.test("the runtime's inspector on a mapped loopback is refused", () => {
   const { forwarder: { counters }, request } = forwarder();
   assert.deepEqual(request("10.50.0.1", 9229).answers, ["reset"]);

@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import type { UdpFlow } from "../../../netstack/mod.ts";
 import { parseIpAddress } from "../../../proxy/address.ts";
+import { TargetAddress } from "../../../proxy/target/address.ts";
+import type { UdpTargetHandler } from "../../../proxy/target/udp.ts";
 import { openUdpTargets } from "../../../proxy/target/udp_open.ts";
 import { UdpForwarder } from "../../../proxy/forward/udp_forwarder.ts";
 import { preset } from "../../preset.ts";
-import { forwarderOptions } from "./lab.ts";
+import { forwarderOptions, map } from "./lab.ts";
 
 const ip = (text: string) => parseIpAddress(text)!;
 
@@ -82,7 +84,7 @@ Deno.test("sessions that ask target after target have flows in proportion to the
   const subject = new UdpForwarder({
     ...options,
     hasRoom: () => true,
-    onNoSocket() {},
+    onNoSocket: (error) => assert.fail(String(error)),
     openTargets: () => ({
       hasReady: false,
       open: () => ({ send: () => true, close() {} }),
@@ -111,4 +113,42 @@ Deno.test("sessions that ask target after target have flows in proportion to the
   assert.ok(table.size <= 16 * (4 + 8), `${table.size} flows`);
   void subject.abort();
   assert.equal(table.size, 0);
+});
+
+Deno.test("who may answer without having been asked is decided anew after a change", () => {
+  const { options } = forwarderOptions();
+  let handler: UdpTargetHandler | undefined;
+  const subject = new UdpForwarder({
+    ...options,
+    settings: { ...options.settings, udpFiltering: "endpoint" },
+    hasRoom: () => true,
+    onNoSocket: (error) => assert.fail(String(error)),
+    openTargets: () => ({
+      hasReady: false,
+      open: (_version, opened) => {
+        handler = opened;
+        return { send: () => true, close() {} };
+      },
+      drain() {},
+      flush() {},
+      close: () => Promise.resolve(),
+    }),
+  });
+  const heard: string[] = [];
+  const client = {
+    client: ip("10.9.0.2"),
+    clientPort: 1,
+    session: undefined,
+    close() {},
+    send: (from: unknown) => heard.push(String(from)) > 0,
+  } as unknown as UdpFlow;
+  subject.datagram(client, ip("11.0.0.1"), 9, new Uint8Array(1), 0, 1, 0);
+  const { words } = new TargetAddress(ip("192.0.2.7"), 9);
+  const answer = () => handler!.datagram(words, 0, new Uint8Array(1), 0, 1, 0);
+  answer();
+  options.admission.setMaps([map("10.60.0.1", "192.0.2.7")]);
+  options.admission.review();
+  answer();
+  assert.deepEqual(heard, ["192.0.2.7", "10.60.0.1"]);
+  void subject.abort();
 });

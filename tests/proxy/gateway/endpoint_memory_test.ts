@@ -71,6 +71,7 @@ Deno.test("a gateway that starts again calls its peers: an idle client is back w
   await using again = await startGateway(`${directory.path}/state`, port);
   await until(() => again.stats().peers[0]!.lastHandshake > 0, "the client is back", 2000);
   const after = client.stats().counters.wireguard!;
+  assert.ok(Number.isInteger(again.stats().uptimeMs));
   assert.equal(after.initiationsSent, before.initiationsSent, "it was called");
   assert.equal(after.responsesSent, before.responsesSent! + 1);
 });
@@ -209,6 +210,17 @@ Deno.test("the folder is the service's, the system's or the user's", () => {
     "/home/u/state/wirestack",
   ]);
   assert.deepEqual(of({ XDG_STATE_HOME: "state" }), ["/var/lib/wirestack"]);
+  assert.deepEqual(of({ XDG_STATE_HOME: "/home/u/state", HOME: "/home/u" }), [
+    "/var/lib/wirestack",
+    "/home/u/state/wirestack",
+  ]);
+  for (const state of ["", "state"]) {
+    assert.deepEqual(of({ XDG_STATE_HOME: state, HOME: "/home/u" }), [
+      "/var/lib/wirestack",
+      "/home/u/.local/state/wirestack",
+    ]);
+  }
+  assert.deepEqual(of({ HOME: "home" }), ["/var/lib/wirestack"]);
   const service = { STATE_DIRECTORY: "/var/lib/a:/var/lib/b", XDG_STATE_HOME: "/x" };
   assert.deepEqual(of(service), ["/var/lib/a"]);
 });

@@ -76,7 +76,7 @@ Deno.test("a client's port is one port to every target, another port another", a
   assert.notEqual(one.heard[0]!.port, one.heard[1]!.port);
 });
 
-Deno.test("replies never reach another client, nor a client that asked nobody there", async () => {
+Deno.test("replies never reach another client, nor one that has sent nothing there", async () => {
   // Loopback's addresses are several hosts here.
   await using pair = await startPair({
     proxy: { map: [`${SITE} -> 127.0.0.1`, "10.50.0.2 -> 127.0.0.2"] },
@@ -130,17 +130,17 @@ async function answers(udpFiltering: UdpFiltering | undefined) {
   return { heard, unasked: pair.gateway.stats().counters.udpForwarder!.unasked };
 }
 
-Deno.test("who answers from another port of an address that was asked arrives from there, as TFTP's servers do", async () => {
+Deno.test("an answer from another port of the target arrives with that port, as from TFTP servers", async () => {
   const expected = { heard: [`${SITE} other port`, `${SITE} server`], unasked: 2 };
   assert.deepEqual(await answers(undefined), expected);
   assert.deepEqual(await answers("address"), expected);
 });
 
-Deno.test("UdpFiltering = address-port: only what was asked answers", async () => {
+Deno.test("UdpFiltering = address-port: only an address and port that was sent to may answer", async () => {
   assert.deepEqual(await answers("address-port"), { heard: [`${SITE} server`], unasked: 3 });
 });
 
-Deno.test("UdpFiltering = endpoint: whoever a client may ask may answer it unasked", async () => {
+Deno.test("UdpFiltering = endpoint: any target that a client may reach may send to it first", async () => {
   const heard = ["10.50.0.2 other address", `${SITE} other port`, `${SITE} server`];
   assert.deepEqual(await answers("endpoint"), { heard, unasked: 1 });
 });

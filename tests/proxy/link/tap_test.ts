@@ -79,7 +79,7 @@ Deno.test("an observer that throws is taken away and counted, and takes no packe
   world.assertClean({ tcpListeners: true });
 });
 
-Deno.test("a tap hands on what it is asked, and returns what the link does", () => {
+Deno.test("a tap passes calls on to the link, and returns what that returns", () => {
   const calls: unknown[][] = [];
   const note = (name: string, result: unknown) => (...args: unknown[]) => {
     calls.push([name, ...args]);

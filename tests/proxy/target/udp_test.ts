@@ -351,39 +351,41 @@ Deno.test({
   name:
     "over FFI, whatever fails while everything is opened leaves no descriptor and no thread behind",
   ignore: udpUnavailable() !== undefined,
-  fn() {
-    const options = {
-      counters: { sendErrors: 0, noBuffer: 0, receiveErrors: 0 },
-      now: () => 0,
-      wake() {},
-      hasRoom: () => true,
-    };
-    // What the watch waits on. Libraries are mapped, and have no descriptor.
-    const polls = () =>
-      [...Deno.readDirSync("/proc/self/fd")].filter(({ name }) => {
-        try {
-          return Deno.readLinkSync(`/proc/self/fd/${name}`) === "anon_inode:[eventfd]";
-        } catch {
-          return false; // the one that reads the folder
+  fn: (t) =>
+    alone(t, () => {
+      const options = {
+        counters: { sendErrors: 0, noBuffer: 0, receiveErrors: 0 },
+        now: () => 0,
+        wake() {},
+        hasRoom: () => true,
+      };
+      // What the watch waits on. Libraries are mapped, and have no descriptor.
+      const polls = () =>
+        [...Deno.readDirSync("/proc/self/fd")].filter(({ name }) => {
+          try {
+            return Deno.readLinkSync(`/proc/self/fd/${name}`) === "anon_inode:[eventfd]";
+          } catch {
+            return false; // the one that reads the folder
+          }
+        }).length;
+      const before = polls();
+      const { dlopen } = Deno;
+      let failures = 0;
+      try {
+        for (let fails = 1; fails <= 4; fails++) {
+          let calls = 0;
+          Deno.dlopen = ((...args: Parameters<typeof dlopen>) => {
+            if (++calls === fails) throw new Error("no library");
+            return dlopen(...args);
+          }) as typeof dlopen;
+          assert.throws(() => openUdpTargets(options, true), /no library/);
+          failures++;
+          assert.equal(polls(), before, `after the failure of library ${fails}`);
         }
-      }).length;
-    const before = polls();
-    const { dlopen } = Deno;
-    let failures = 0;
-    try {
-      for (let fails = 1; fails <= 4; fails++) {
-        let calls = 0;
-        Deno.dlopen = ((...args: Parameters<typeof dlopen>) => {
-          if (++calls === fails) throw new Error("no library");
-          return dlopen(...args);
-        }) as typeof dlopen;
-        assert.throws(() => openUdpTargets(options, true), /no library/);
-        failures++;
-        assert.equal(polls(), before, `after the failure of library ${fails}`);
+      } finally {
+        Deno.dlopen = dlopen;
       }
-    } finally {
-      Deno.dlopen = dlopen;
-    }
-    assert.equal(failures, 4);
-  },
+      assert.equal(failures, 4);
+      return Promise.resolve();
+    }),
 });
