@@ -114,7 +114,7 @@ export function permissions(userFolders = ""): string[] {
   const [options] = config.tasks.start.command.split(" main.ts");
   return [
     ...options!.split(" ").filter((word) => word.startsWith("--"))
-      .map((word) => word.replace(/(,\$[\w/]+)+$/, userFolders)),
+      .map((word) => word.replace(/(,\$[\w/.]+)+$/, userFolders)),
     ...config.unstable.map((feature) => `--unstable-${feature}`),
   ];
 }

@@ -36,9 +36,14 @@ main() {
     exit 126
   fi
   # Where control sockets and state of this user are: what may be written is fixed from here on.
+  state=${XDG_STATE_HOME-}
+  case $state in
+    /*) ;;
+    *) state=${HOME:+$HOME/.local/state} ;;
+  esac
   folders=
   for folder in "${XDG_RUNTIME_DIR:+$XDG_RUNTIME_DIR/wirestack}" \
-    "${XDG_STATE_HOME:+$XDG_STATE_HOME/wirestack}" "${STATE_DIRECTORY-}"; do
+    "${state:+$state/wirestack}" "${STATE_DIRECTORY-}"; do
     case $folder in
       *[!A-Za-z0-9/._-]*) ;; # no plain word
       /*) folders=$folders,$folder ;;

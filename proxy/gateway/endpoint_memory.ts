@@ -147,7 +147,7 @@ export class EndpointMemory {
     const isWanted = problems.some(([, error]) => !(error instanceof Deno.errors.NotCapable));
     log[isWanted ? "info" : "debug"](
       "peers' endpoints are not remembered for the next start, expected a writable folder in " +
-        "STATE_DIRECTORY or XDG_STATE_HOME: {reason}",
+        "STATE_DIRECTORY, XDG_STATE_HOME or HOME: {reason}",
       { reason },
     );
   }

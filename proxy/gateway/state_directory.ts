@@ -4,6 +4,8 @@
  * @module
  */
 
+const SYSTEM = "/var/lib/wirestack";
+
 /**
  * The folders to try, the first that can be written to. systemd names one (`StateDirectory=`); then the
  * system's, which is root's; then the user's (XDG Base Directory Specification).
@@ -15,8 +17,9 @@ export function stateDirectories(
 ): readonly string[] {
   const service = environment("STATE_DIRECTORY")?.split(":")[0];
   if (service?.startsWith("/")) return [service];
-  const user = environment("XDG_STATE_HOME");
-  return ["/var/lib/wirestack", ...user?.startsWith("/") ? [`${user}/wirestack`] : []];
+  const [user, home] = [environment("XDG_STATE_HOME"), environment("HOME")];
+  if (user?.startsWith("/")) return [SYSTEM, `${user}/wirestack`];
+  return [SYSTEM, ...home?.startsWith("/") ? [`${home}/.local/state/wirestack`] : []];
 }
 
 /**

@@ -394,6 +394,13 @@ Deno.test("what may be written is the folders of the user's session and state to
   const { out } = await run(path, { env, args: ["x"] });
   const written = "/run/user/1000/wirestack,/home/u/state/wirestack,/var/lib/wirestack";
   assert.match(out, new RegExp(`^\\[--allow-write=/a,${written}\\]\n`));
+  for (const state of [undefined, "state"]) {
+    const { out } = await run(path, {
+      env: { ...box.env, HOME: "/home/u", ...(state && { XDG_STATE_HOME: state }) },
+      args: ["x"],
+    });
+    assert.match(out, /^\[--allow-write=\/a,\/home\/u\/.local\/state\/wirestack\]\n/);
+  }
 });
 
 Deno.test({

@@ -72,7 +72,8 @@ class Home implements AsyncDisposable {
 
   start(...args: string[]): Deno.ChildProcess {
     const [options, more] = config.tasks[this.#task].command.split(" main.ts");
-    const words = options!.replaceAll("$XDG_RUNTIME_DIR", this.session).split(" ").slice(2);
+    const words = options!.replaceAll("$XDG_RUNTIME_DIR", this.session)
+      .replaceAll("$HOME", this.path).split(" ").slice(2);
     return new Deno.Command(this.#program.deno, {
       args: [
         "run",
@@ -152,6 +153,8 @@ for (const task of TASKS) {
       assert.ok(gateway.log.includes(`control socket ${socket}\n`), gateway.log);
       assert.doesNotMatch(gateway.log, /warning (?:control|config):/);
       assert.equal(Deno.statSync(`${home.session}/wirestack`).mode! & 0o777, 0o700);
+      assert.doesNotMatch(gateway.log, /not remembered/);
+      assert.equal(Deno.statSync(`${home.path}/.local/state/wirestack`).mode! & 0o777, 0o700);
       for (const args of [["show"], ["show", "wg0"], ["show", home.file]]) {
         const { status, out, error } = await home.run(...args);
         assert.deepEqual([status, error, out.split("\n")[0]], [0, "", "interface: wg0"]);
