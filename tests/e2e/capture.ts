@@ -49,8 +49,9 @@ export class Capture {
   }
 
   /**
-   * Packets from one of `sources` that tshark takes for broken: malformed, a bad checksum, an ACK of
-   * what was never sent.
+   * Packets from one of `sources` that tshark takes for broken: malformed, or a bad checksum. An ACK
+   * of what was never sent is {@link judgement}'s to find: tshark takes the ACK of a FIN that came with
+   * a retransmission (the kernel's tail loss probe) for one.
    */
   broken(sources: readonly string[]): Promise<string[]> {
     return this.matching(`(${from(sources)}) && (${
@@ -59,7 +60,6 @@ export class Capture {
         "_ws.expert.severity == error",
         "ip.checksum.status == bad",
         "tcp.checksum.status == bad",
-        "tcp.analysis.ack_lost_segment",
       ].join(" || ")
     })`);
   }
