@@ -14,7 +14,7 @@ import {
 } from "../../netstack/mod.ts";
 import type { Refusal } from "../flow/admit.ts";
 import type { DialOutcome } from "../flow/dials.ts";
-import { Flow, type FlowEnd } from "../flow/flow.ts";
+import { Flow, type FlowEnd, type FlowOwner } from "../flow/flow.ts";
 import type { Dialer, DialError } from "../flow/stream.ts";
 import { DIAL_WORDS, REFUSAL_WORDS } from "../flow/words.ts";
 import { LentBuffers } from "../splice/endpoint_stream.ts";
@@ -133,7 +133,7 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
     const flow = new Flow("tcp", owner, client, clientPort, target, targetPort, now);
     const refusal = admission.admit(flow, now);
     if (refusal !== undefined) {
-      this.#refuse(request, refusal);
+      this.#refuse(request, owner, refusal);
       return;
     }
     const connection = new TcpConnection(this, request, flow);
@@ -219,17 +219,17 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
     table.remove(connection.flow, why);
   }
 
-  #refuse(request: TcpForwarderRequest, why: Refusal): void {
+  #refuse(request: TcpForwarderRequest, owner: FlowOwner, why: Refusal): void {
     const { counter, answer } = REFUSALS[why];
     this.counters[counter]++;
-    if (counter === "forbidden") {
-      log.debug("{client}: {target} port {port} is refused: {why}", {
-        client: request.client,
-        target: request.target,
-        port: request.targetPort,
-        why: REFUSAL_WORDS[why],
-      });
-    }
+    log.debug("{peer}, {client} port {clientPort}: {target} port {port} is refused: {why}", {
+      peer: owner.name,
+      client: request.client,
+      clientPort: request.clientPort,
+      target: request.target,
+      port: request.targetPort,
+      why: REFUSAL_WORDS[why],
+    });
     request.reject(answer);
   }
 }

@@ -231,8 +231,10 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
       return flow;
     }
     this.counters.forbidden++;
-    log.debug("{client}: {target} port {port} is refused: {why}", {
+    log.debug("{peer}, {client} port {clientPort}: {target} port {port} is refused: {why}", {
+      peer: peer.name,
       client,
+      clientPort,
       target: destination,
       port,
       why: REFUSAL_WORDS[refusal],

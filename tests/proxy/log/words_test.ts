@@ -9,12 +9,17 @@ Deno.test("what comes to nothing is logged in words, with the peer it was for", 
   const lines: string[] = [];
   configureLog({ level: "debug", format: "text", write: (line) => lines.push(line) });
   try {
-    await using pair = await startPair({ proxy: { subnets: ["0.0.0.0/0"] } });
+    await using pair = await startPair({
+      proxy: { subnets: ["0.0.0.0/0"], maxTcpConnections: 1 },
+    });
     const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     const { port } = listener.addr;
     listener.close();
     await assert.rejects(pair.client.connect({ hostname: SITE, port }));
     await assert.rejects(pair.client.connect({ hostname: "169.254.169.254", port }));
+    using open = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    using _only = await pair.client.connect({ hostname: SITE, port: open.addr.port });
+    await assert.rejects(pair.client.connect({ hostname: SITE, port: open.addr.port }));
     const said = (pattern: RegExp) =>
       assert.ok(lines.some((line) => pattern.test(line)), `${pattern} in\n${lines.join("")}`);
     const key = "[A-Za-z0-9+/]{43}=";
@@ -25,8 +30,14 @@ Deno.test("what comes to nothing is logged in words, with the peer it was for", 
     );
     said(
       new RegExp(
-        `: 10\\.9\\.0\\.2: 169\\.254\\.169\\.254 port ${port} is refused: loopback, link-local, multicast or the ` +
+        `: ${key}, 10\\.9\\.0\\.2 port \\d+: 169\\.254\\.169\\.254 port ${port} is refused: loopback, link-local, multicast or the ` +
           "like, which no map names\n",
+      ),
+    );
+    said(
+      new RegExp(
+        `: ${key}, 10\\.9\\.0\\.2 port \\d+: 10\\.50\\.0\\.1 port ${open.addr.port} is refused: ` +
+          "as many as are allowed are open\n",
       ),
     );
     // Words, and no fields of a program behind them.
