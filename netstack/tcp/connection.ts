@@ -426,7 +426,7 @@ export class Connection implements Flow, EndpointConnection {
     if (total === 0 || NOTICEABLE * total < this.bufferBytes) return;
     this.#movedBytes = 0;
     this.#movedOn = now - this.movedAt > PAUSE_MS ? total : this.#movedOn + total;
-    this.#earn(this.#movedOn);
+    if (this.tcp.budget.isPressed) this.#earn(this.#movedOn); // nobody asks before
     this.movedAt = now;
     this.account.noteMoving();
   }
