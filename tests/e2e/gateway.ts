@@ -61,6 +61,12 @@ export async function startGateway(
   return new Gateway(process, host, control?.name);
 }
 
+/** Takes away what gateways have written down of where their peers are. */
+export async function forgetEndpoints(): Promise<void> {
+  const { root } = await installation();
+  await Deno.remove(`${root}/home/.local/state/wirestack`, { recursive: true });
+}
+
 let serial = 0;
 
 /** A folder of {@link USER}'s for a control socket, and a link to it where `wg` looks. */

@@ -6,6 +6,7 @@
  */
 
 import assert from "node:assert/strict";
+import { forgetEndpoints } from "./gateway.ts";
 import { hold, moreEchoes, release } from "./held.ts";
 import { type InteropPeer, InteropSite, PEER_PORT } from "./interop_site.ts";
 import { eventually, labTest, stepsAtOnce } from "./lab.ts";
@@ -122,7 +123,18 @@ async function peersOfOneGateway(
 
   assert.equal(await site.gateway.stop(), 0);
   await site.startGateway();
-  await each("Wirestack is back after a restart", async (peer) => {
+  await each(
+    "Wirestack is back after a restart, and begins: it knows where its peers are",
+    async (peer) => {
+      await reached(peer, REKEY_TIMEOUT + MAX_JITTER + MARGIN);
+      assert.equal(site.handshakes(peer)[0], "Wirestack");
+    },
+  );
+
+  assert.equal(await site.gateway.stop(), 0);
+  await forgetEndpoints();
+  await site.startGateway();
+  await each("Wirestack is back after a restart without that knowledge", async (peer) => {
     // §6.4, §6.5: a peer whose data is not answered begins anew after KEEPALIVE_TIMEOUT +
     // REKEY_TIMEOUT. Wirestack's keepalive is due at once.
     const limit = peer.beginner === "peer" ? KEEPALIVE_TIMEOUT + REKEY_TIMEOUT + MAX_JITTER : 0;
