@@ -45,6 +45,9 @@ export async function startGateway(
   const file = `${directory}/${host.namespace}.conf`;
   await Deno.writeTextFile(file, config, { mode: 0o600 });
   await Deno.chown(file, USER, USER);
+  const state = stateOf(host, directory);
+  await Deno.mkdir(state, { recursive: true });
+  await Deno.chown(state, USER, USER);
   const control = isControlled ? await controlDirectory(host, directory) : undefined;
   const program = subject === "dist/wirestack"
     ? [await binary()]
@@ -55,16 +58,20 @@ export async function startGateway(
     ...["up", "--log-format", "json", ...args],
     ...control === undefined ? [] : ["--name", control.name, "--control-dir", control.directory],
     file,
-  ], { cwd: `${root}/source`, env });
+  ], { cwd: `${root}/source`, env: { ...env, XDG_STATE_HOME: state } });
   await process.line(/listening/, { timeoutMs: 30_000 });
   if (control !== undefined) await process.line(/control socket/);
   return new Gateway(process, host, control?.name);
 }
 
-/** Takes away what gateways have written down of where their peers are. */
-export async function forgetEndpoints(): Promise<void> {
-  const { root } = await installation();
-  await Deno.remove(`${root}/home/.local/state/wirestack`, { recursive: true });
+/** Takes away what the gateway of `host` has written down of where its peers are. */
+export async function forgetEndpoints(host: Host, directory: string): Promise<void> {
+  await Deno.remove(`${stateOf(host, directory)}/wirestack`, { recursive: true });
+}
+
+/** The folder where a gateway keeps what it writes down: each has its own. */
+function stateOf(host: Host, directory: string): string {
+  return `${directory}/${host.namespace}-state`;
 }
 
 let serial = 0;

@@ -132,7 +132,7 @@ async function peersOfOneGateway(
   );
 
   assert.equal(await site.gateway.stop(), 0);
-  await forgetEndpoints();
+  await forgetEndpoints(site.gatewayHost, site.lab.directory);
   await site.startGateway();
   await each("Wirestack is back after a restart without that knowledge", async (peer) => {
     // §6.4, §6.5: a peer whose data is not answered begins anew after KEEPALIVE_TIMEOUT +
