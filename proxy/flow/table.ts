@@ -9,8 +9,6 @@ import type { Flow, FlowEnd, FlowOwner, FlowProtocol } from "./flow.ts";
 
 export class FlowTable {
   readonly #flows = new Roster<Flow, "tablePlace">("tablePlace");
-  /** Called with every flow that has ended, last. */
-  onEnded: ((flow: Flow) => void) | undefined = undefined;
 
   get size(): number {
     return this.#flows.size;
@@ -31,7 +29,6 @@ export class FlowTable {
     this.#flows.delete(flow);
     flow.state = "ended";
     flow.end = why;
-    this.onEnded?.(flow);
     flow.carrier = undefined;
   }
 
