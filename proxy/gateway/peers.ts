@@ -16,7 +16,8 @@ import type { GatewayRoutes } from "./routes.ts";
 import { encodeKey, generatePrivateKey, isSameKey, publicKeyOf } from "../base64.ts";
 import { EndpointMemory } from "./endpoint_memory.ts";
 import { type LocatorOptions, type PeerLocation, PeerLocator } from "./locator.ts";
-import { type Resolve, resolveBySystem } from "./resolver.ts";
+import { resolveBySystem } from "../target/system_names.ts";
+import type { Resolve } from "./resolver.ts";
 
 /** What logs and statistics call a peer: its name, or, if it has none, its public key in base64. */
 export function peerName(peer: Peer): string {
