@@ -176,7 +176,7 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
   }
 
   inspect({ state, packetsUp, packetsDown }: Flow): FlowFigures {
-    return { state, rttMs: 0, retransmits: 0, packetsUp, packetsDown };
+    return { state, rttMs: 0, retransmits: 0, outOfOrder: 0, packetsUp, packetsDown };
   }
 
   endFlow(flow: Flow, why: FlowEnd): void {
