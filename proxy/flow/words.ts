@@ -14,6 +14,10 @@ export const REFUSAL_WORDS: Readonly<Record<Refusal, string>> = {
   "unsafe": "loopback, link-local, multicast or the like, which no map names",
   "own-host": "an address of this host, which no map names",
   "own-listener": "this gateway itself listens there",
+  "rejected": "a rule rejects it",
+  "dropped": "a rule drops it",
+  "rule-full": "as many as its rule allows are open",
+  "peer-full": "as many as its peer may have are open",
   "full": "as many as are allowed are open",
   "dials": "as many as are allowed are being connected",
 };

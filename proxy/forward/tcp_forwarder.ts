@@ -240,6 +240,10 @@ const REFUSALS = {
   "unsafe": FORBIDDEN,
   "own-host": FORBIDDEN,
   "own-listener": FORBIDDEN,
+  "rejected": FORBIDDEN,
+  "dropped": { counter: "forbidden", answer: "drop" },
+  "rule-full": { counter: "tooManyConnections", answer: "reset" },
+  "peer-full": { counter: "tooManyConnections", answer: "reset" },
   "full": { counter: "tooManyConnections", answer: "reset" },
   // In silence: the client's next SYN may find room.
   "dials": { counter: "tooManyDials", answer: "drop" },
@@ -266,12 +270,12 @@ const DIAL_ENDS: Partial<Record<DialError | FlowEnd, DialEnd>> = {
   evicted: { outcome: "silent" },
 };
 
-function addresses({ owner, source, sourcePort, dialled, destinationPort }: Flow) {
+function addresses({ owner, source, sourcePort, dialled, dialledPort }: Flow) {
   return {
     peer: owner.name,
     client: source,
     clientPort: sourcePort,
     target: dialled,
-    port: destinationPort,
+    port: dialledPort,
   };
 }

@@ -129,7 +129,7 @@ export class Gateway implements AsyncDisposable {
       this.proxy = new SubnetProxy({
         engine,
         routes,
-        settings: proxySettings(config.proxy),
+        settings: proxySettings(config),
         ...flowOwners(engine.device),
         ffi,
       });

@@ -159,7 +159,7 @@ function connectionStats(flow: Flow, now: number): ConnectionStats {
   return {
     client: socketAddress(flow.source, flow.sourcePort),
     target: socketAddress(flow.destination, flow.destinationPort),
-    dialled: socketAddress(flow.dialled!, flow.destinationPort),
+    dialled: socketAddress(flow.dialled!, flow.dialledPort),
     state,
     ageMs: now - flow.startedAt,
     bytesUp: flow.bytesUp,
