@@ -15,6 +15,7 @@ import {
   parseAddressWithLength,
   parseBoolean,
   parseEndpoint,
+  ParseFailure,
   parseFolder,
   parseFwMark,
   parseKeepalive,
@@ -27,7 +28,6 @@ import {
   seconds,
   splitList,
   splitNames,
-  Wrong,
 } from "./values.ts";
 import { parsePorts, parseRewrite, parseRuleDestination, parseRuleSource } from "./rule_values.ts";
 
@@ -125,7 +125,7 @@ function value<T>(parse: Parse<T>): z.ZodType<T, unknown> {
     error: ({ input }) => `is ${kindOf(input)}, expected text or a number`,
   }).transform((input, context) => {
     const parsed = parse(String(input).trim());
-    if (!(parsed instanceof Wrong)) return parsed;
+    if (!(parsed instanceof ParseFailure)) return parsed;
     // No input: it would be kept in the error, and it may be a key.
     context.issues.push({ code: "custom", message: parsed.message, input: undefined });
     return z.NEVER;
@@ -136,7 +136,7 @@ function value<T>(parse: Parse<T>): z.ZodType<T, unknown> {
 function keyValue(): z.ZodType<Uint8Array, unknown> {
   return z.unknown().transform((input, context) => {
     const key = parseKeyInput(input);
-    if (!(key instanceof Wrong)) return key;
+    if (!(key instanceof ParseFailure)) return key;
     context.issues.push({ code: "custom", message: key.message, input: undefined });
     return z.NEVER;
   });

@@ -13,6 +13,7 @@ import type { AddressMap } from "./maps.ts";
 import type { OwnListeners } from "./own_listeners.ts";
 import type { Rule, RuleAction, RuleOptions } from "./rule.ts";
 import { RuleSet } from "./rules.ts";
+import type { Refusal } from "./refusal.ts";
 import { carriedIpv4, isSafeTarget } from "./safe_targets.ts";
 import { Shares } from "./shares.ts";
 import type { FlowTable } from "./table.ts";
@@ -26,29 +27,6 @@ export interface FlowLimits {
   readonly maxTcpConnections: number;
   readonly maxUdpSessions: number;
 }
-
-/** Why a flow is refused. */
-export type Refusal =
-  /** The address is not proxied, or not for this protocol. */
-  | "not-proxied"
-  /** An address that must not be reachable by accident: see `safe_targets.ts`. */
-  | "unsafe"
-  /** An address of this host that no map names. */
-  | "own-host"
-  /** This process itself listens there. */
-  | "own-listener"
-  /** A rule, or the default, rejects it: the client is told. */
-  | "rejected"
-  /** A rule, or the default, drops it, in silence. */
-  | "dropped"
-  /** The rule has as many connections and sessions as it may. */
-  | "rule-full"
-  /** The peer has as many connections or sessions as it may. */
-  | "peer-full"
-  /** The limit on connections or sessions is reached, and none has to give way. */
-  | "full"
-  /** The limit on dials in flight is reached. The client may try again. */
-  | "dials";
 
 /** What has been decided about a request. */
 export type Verdict = Allowed | Refused;
@@ -152,9 +130,16 @@ export class Admission {
 
   /**
    * Lets a flow begin: sets its rule and what is dialled for it, and enters it into the table. Its
-   * carrier takes it out again.
+   * carrier takes it out again. What is refused is told to the table's observers.
    */
   admit(flow: Flow, now: number): Refusal | undefined {
+    const refusal = this.#admit(flow, now);
+    if (refusal === undefined) this.table.add(flow);
+    else this.table.refuse(flow, refusal);
+    return refusal;
+  }
+
+  #admit(flow: Flow, now: number): Refusal | undefined {
     const verdict = this.decide(flow);
     flow.rule = verdict.rule;
     if (verdict.refusal !== undefined) return verdict.refusal;
@@ -170,7 +155,6 @@ export class Admission {
       this.connections.take(flow.owner);
       this.dials.begin(flow, now);
     }
-    this.table.add(flow);
     return undefined;
   }
 

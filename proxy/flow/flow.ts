@@ -7,6 +7,8 @@
 
 import type { IpAddress } from "../../netstack/mod.ts";
 import type { Rule } from "./rule.ts";
+import type { FlowAccount } from "./account.ts";
+import type { Totals } from "./totals.ts";
 
 /** `udp` is a session with one target, `icmp` a ping. */
 export type FlowProtocol = "tcp" | "udp" | "icmp";
@@ -39,6 +41,8 @@ export type FlowEnd =
 /** Whose flows count together: a peer, or an inbound of this host. */
 export class FlowOwner {
   readonly #name: () => string;
+  /** Of its flows, from the first on. */
+  totals: Totals | undefined = undefined;
 
   /** @param name Called whenever it is needed: a peer may be renamed. */
   constructor(name: () => string) {
@@ -67,8 +71,13 @@ export interface FlowCarrier {
 export interface FlowFigures {
   /** TCP's state towards the source; otherwise the flow's own. */
   readonly state: string;
+  /** Smoothed round trip to the source; 0 before the first, and where nobody measures it. */
   readonly rttMs: number;
+  /** Segments towards the source that were sent again. */
   readonly retransmits: number;
+  /** Segments of the source that came before those in front of them. */
+  readonly outOfOrder: number;
+  /** From the source and to it: segments, those without data among them, or datagrams. */
   readonly packetsUp: number;
   readonly packetsDown: number;
 }
@@ -113,13 +122,20 @@ export class Flow implements FlowRequest {
   /** Towards the target, and towards the source. */
   bytesUp = 0;
   bytesDown = 0;
-  /** Of UDP and pings; TCP's are in {@link FlowCarrier.inspect} until it ends. */
+  /** Of UDP and pings; TCP's are in {@link FlowCarrier.inspect} until it ends, as the rest is. */
   packetsUp = 0;
   packetsDown = 0;
+  rttMs = 0;
+  retransmits = 0;
+  outOfOrder = 0;
+  /** How long the target took to be connected; -1 until then, and for what is not dialled. */
+  dialMs = -1;
   state: FlowState = "dialling";
   /** Why it ended; undefined while it lives. */
   end: FlowEnd | undefined = undefined;
   carrier: FlowCarrier | undefined = undefined;
+  /** Where its figures are counted; undefined where nobody counts. */
+  account: FlowAccount | undefined = undefined;
   /** Greater than that of every earlier flow. */
   readonly sequence: number = ++lastSequence;
   /** Places in the table and among the dials, -1 = not there. */
@@ -146,8 +162,18 @@ export class Flow implements FlowRequest {
     this.lastActivity = now;
   }
 
-  /** 32 hex digits; no other flow of any process has them. */
+  /**
+   * 32 hex digits; no other flow of any process has them, and the first eight no other of this one,
+   * until it has had four thousand million.
+   */
   get id(): string {
-    return PROCESS + this.sequence.toString(16).padStart(16, "0");
+    // By an odd factor, and so one to one: neighbours differ from the first digit on.
+    const first = Math.imul(this.sequence, 0x9e3779b1) >>> 0;
+    const rest = Math.floor(this.sequence / 0x1_0000_0000);
+    return hex(first) + hex(rest) + PROCESS;
   }
+}
+
+function hex(word: number): string {
+  return word.toString(16).padStart(8, "0");
 }

@@ -6,14 +6,13 @@
  */
 
 import type { Prefix } from "../../netstack/mod.ts";
-import type { FlowProtocol } from "./flow.ts";
 
 /** `reject` says so to the client, by a RST or ICMP; `drop` is silence. */
 export type RuleAction = "allow" | "reject" | "drop";
 
 /** Ports of a protocol, both included. 0 to 65535 is all of it; a ping has none. */
 export interface PortRange {
-  readonly protocol: FlowProtocol;
+  readonly protocol: "tcp" | "udp" | "icmp";
   readonly first: number;
   readonly last: number;
 }
