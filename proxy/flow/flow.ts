@@ -35,7 +35,9 @@ export type FlowEnd =
   | "evicted"
   /** A rule, a map, a subnet, a limit or whose the source is has changed: no longer allowed. */
   | "revoked"
-  /** The gateway is closing, or it was ended on request. */
+  /** Somebody had it ended. */
+  | "killed"
+  /** The gateway is closing. */
   | "aborted";
 
 /** Whose flows count together: a peer, or an inbound of this host. */

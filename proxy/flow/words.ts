@@ -33,6 +33,7 @@ export const DIAL_WORDS: Readonly<Record<DialError | FlowEnd, string>> = {
   "exhausted": "this host has no file descriptor left",
   "failed": "this host could not dial it",
   "abandoned": "the client gave up",
+  "killed": "ended on request",
   "aborted": "the gateway is closing",
   "closed": "closed",
   "reset-by-source": "reset by the client",

@@ -170,7 +170,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
 
   onFlowEnded(flow: Flow, why: FlowEnd): void {
     this.#flows--;
-    if (why === "evicted" || why === "revoked") this.counters[why]++;
+    if (why === "evicted" || why === "revoked" || why === "killed") this.counters[why]++;
     this.#options.admission.table.remove(flow, why);
   }
 
