@@ -6,6 +6,8 @@
  */
 
 import type { IpAddress } from "../../netstack/mod.ts";
+import { SharedRates } from "./limits.ts";
+import type { Pace } from "./pace.ts";
 
 /** `udp` is a session with one target, `icmp` a ping. */
 export type FlowProtocol = "tcp" | "udp" | "icmp";
@@ -38,6 +40,11 @@ export type FlowEnd =
 /** Whose flows count together: a peer, or an inbound of this host. */
 export class FlowOwner {
   readonly #name: () => string;
+  /** Of all its flows together. */
+  readonly rates: SharedRates = new SharedRates();
+  /** At once; Infinity without a limit of its own. */
+  maxTcpConnections = Infinity;
+  maxUdpSessions = Infinity;
 
   /** @param name Called whenever it is needed: a peer may be renamed. */
   constructor(name: () => string) {
@@ -121,6 +128,9 @@ export class Flow implements FlowRequest {
   /** Why it ended; undefined while it lives. */
   end: FlowEnd | undefined = undefined;
   carrier: FlowCarrier | undefined = undefined;
+  /** How fast it may go, towards the target and towards the source; undefined without a limit. */
+  up: Pace | undefined = undefined;
+  down: Pace | undefined = undefined;
   /** Greater than that of every earlier flow. */
   readonly sequence: number = ++lastSequence;
   /** Places in the table and among the dials, -1 = not there. */

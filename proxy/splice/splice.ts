@@ -3,13 +3,15 @@
  * reset.
  *
  * No queue grows. When one stream takes no more, reading from the other stops, so that at most one
- * buffer waits in each direction besides what the streams themselves hold.
+ * buffer waits in each direction besides what the streams themselves hold. The same when a rate does not
+ * allow more.
  *
  * @module
  */
 
 import type { Flow } from "../flow/flow.ts";
 import type { ByteStream, StreamError, StreamHandler } from "../flow/stream.ts";
+import { Valve, type ValveOwner } from "./valve.ts";
 
 /** What a splice needs of its owner. */
 export interface SpliceOwner {
@@ -24,7 +26,7 @@ export interface SpliceOwner {
 }
 
 /** Bytes from `source` count as up. */
-export class Splice implements StreamHandler {
+export class Splice implements StreamHandler, ValveOwner {
   readonly #flow: Flow;
   readonly #owner: SpliceOwner;
   readonly #source: ByteStream;
@@ -36,6 +38,9 @@ export class Splice implements StreamHandler {
   /** One stream is gone, and the other only gets what was on its way. */
   #isDraining = false;
   #hasEnded = false;
+  /** Of directions that have had a rate. */
+  #up: Valve | undefined = undefined;
+  #down: Valve | undefined = undefined;
 
   /** The streams are this splice's from now on. */
   constructor(flow: Flow, owner: SpliceOwner, source: ByteStream, target: ByteStream) {
@@ -69,14 +74,22 @@ export class Splice implements StreamHandler {
     if (flow.state === "half-closed") this.#owner.onHalfClosed();
     if (stream === this.#source) {
       flow.bytesUp += length;
-      return this.#target.write(buffer, offset, length, isLent);
+      const pace = flow.up;
+      if (pace === undefined) return this.#target.write(buffer, offset, length, isLent);
+      this.#up ??= new Valve(this, stream, this.#target);
+      return this.#up.write(pace, buffer, offset, length, isLent);
     }
     flow.bytesDown += length;
-    return this.#source.write(buffer, offset, length, isLent);
+    const pace = flow.down;
+    if (pace === undefined) return this.#source.write(buffer, offset, length, isLent);
+    this.#down ??= new Valve(this, stream, this.#source);
+    return this.#down.write(pace, buffer, offset, length, isLent);
   }
 
   appetite(stream: ByteStream): number {
-    return this.#other(stream).appetite;
+    const { appetite } = this.#other(stream);
+    const pace = stream === this.#source ? this.#flow.up : this.#flow.down;
+    return pace === undefined ? appetite : Math.min(appetite, pace.portion);
   }
 
   ended(stream: ByteStream): void {
@@ -84,14 +97,25 @@ export class Splice implements StreamHandler {
     else this.#hasTargetEnded = true;
     if (this.#isDraining) return;
     this.#flow.state = "half-closed";
-    this.#other(stream).end();
+    (this.#valveFrom(stream) ?? this.#other(stream)).end();
     this.#owner.onHalfClosed();
   }
 
   drained(stream: ByteStream): void {
-    if (this.#isDraining) return;
+    const other = this.#other(stream);
+    const valve = this.#valveFrom(other);
+    if (!this.#isDraining && this.#flow.state === "half-closed") this.#owner.onHalfClosed();
+    if (valve?.isHolding) valve.drained();
+    else if (!this.#isDraining) other.resume();
+  }
+
+  now(): number {
+    return this.#owner.now();
+  }
+
+  onMoved(): void {
+    this.#flow.lastActivity = this.#owner.now();
     if (this.#flow.state === "half-closed") this.#owner.onHalfClosed();
-    this.#other(stream).resume();
   }
 
   closed(stream: ByteStream, error: StreamError | undefined): void {
@@ -110,9 +134,14 @@ export class Splice implements StreamHandler {
       // It answered, closed, and then refused what the other still sends. A reset now would destroy
       // the answer, so the other gets that first.
       this.#isDraining = true;
-      this.#other(stream).resetOnceDelivered();
+      (this.#valveFrom(stream) ?? this.#other(stream)).resetOnceDelivered();
     }
     if (this.#isSourceClosed && this.#isTargetClosed) this.#end();
+  }
+
+  /** What stands between `stream` and the other one, if there is a rate. */
+  #valveFrom(stream: ByteStream): Valve | undefined {
+    return stream === this.#source ? this.#up : this.#down;
   }
 
   #other(stream: ByteStream): ByteStream {
