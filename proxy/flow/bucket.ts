@@ -27,8 +27,12 @@ export interface BucketClock {
 
 /** What a member belongs to. */
 export interface BucketWaiter {
-  /** What the member waited for is in its allowance. */
-  granted(member: BucketMember): void;
+  /**
+   * What the member waited for is in its allowance.
+   *
+   * @returns whether it is going to ask again for that.
+   */
+  granted(member: BucketMember): boolean;
 }
 
 /** A turn is worth this much time of the rate, ms, within bounds. */
@@ -57,6 +61,8 @@ export class Bucket implements Timed {
   readonly #clock: BucketClock;
   readonly #sparse = new Ring();
   readonly #others = new Ring();
+  /** Those that were handed something and have yet to be told: nobody gets ahead of them meanwhile. */
+  #untold = 0;
   #perMs = 0;
   #burst = 0;
   #reserve = 0;
@@ -113,9 +119,16 @@ export class Bucket implements Timed {
       this.#take(member, want);
       member.allowance += want;
       member.allowedAt = now;
-      member.waiter.granted(member);
+      if (!member.waiter.granted(member)) continue;
+      member.isTold = false;
+      this.#untold++;
     }
     this.#arm(now);
+  }
+
+  /** For members: this one knows. */
+  told(): void {
+    this.#untold--;
   }
 
   /** Whether `member` may have `amount` more at once; {@link take} follows, at the same time. */
@@ -123,7 +136,7 @@ export class Bucket implements Timed {
     if (this.waiting > 0) this.serve(now);
     else this.#fill(now);
     const isSparse = this.#isSparse(member, amount, now);
-    if (this.#sparse.size > 0 || !isSparse && this.#others.size > 0) return false;
+    if (this.#sparse.size > 0 || !isSparse && this.#others.size + this.#untold > 0) return false;
     return this.#tokens >= this.#threshold(amount, isSparse);
   }
 
@@ -191,7 +204,8 @@ export class Bucket implements Timed {
       return;
     }
     const missing = this.#threshold(first.want, first.isSparse) - this.#tokens;
-    this.#clock.schedule(this, now + Math.max(SERVE_EVERY_MS, missing / this.#perMs));
+    const wait = missing > 0 ? Math.max(SERVE_EVERY_MS, missing / this.#perMs) : 0;
+    this.#clock.schedule(this, now + wait);
   }
 }
 
@@ -212,6 +226,7 @@ export class BucketMember {
   /** What it has had since then, bytes and ms. */
   used = 0;
   usedSince = -Infinity;
+  isTold = true;
 
   constructor(bucket: Bucket, waiter: BucketWaiter) {
     this.bucket = bucket;
@@ -224,6 +239,7 @@ export class BucketMember {
 
   /** Has `amount` in its allowance at once, or waits for it. @returns which of the two. */
   reserve(amount: number, now: number): boolean {
+    this.#tell();
     const missing = amount - this.allowance;
     if (missing <= 0) return true;
     const { bucket } = this;
@@ -251,17 +267,24 @@ export class BucketMember {
     this.allowance = Math.max(0, -missing);
   }
 
-  /** Waits for an allowance of some turns, or of `amount` if that is more: for what is dropped till then. */
+  /** Waits for an allowance of a turn, or of `amount` if that is more: for what is dropped till then. */
   collect(amount: number, now: number): void {
     const { bucket } = this;
-    bucket.join(this, Math.max(2 * bucket.turn, amount) - this.allowance, now);
+    bucket.join(this, Math.max(bucket.turn, amount) - this.allowance, now);
   }
 
   /** Gives everything back. */
   close(): void {
+    this.#tell();
     this.bucket.leave(this);
     if (this.allowance > 0) this.bucket.giveBack(this.allowance);
     this.allowance = 0;
+  }
+
+  #tell(): void {
+    if (this.isTold) return;
+    this.isTold = true;
+    this.bucket.told();
   }
 }
 

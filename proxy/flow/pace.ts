@@ -111,9 +111,11 @@ export class Pace implements BucketWaiter {
     this.#members = [];
   }
 
-  granted(): void {
-    for (const member of this.#members) if (member.isWaiting) return;
+  granted(): boolean {
+    if (this.handler === undefined) return false;
+    for (const member of this.#members) if (member.isWaiting) return true;
     this.#wake();
+    return true;
   }
 
   #wake(): void {

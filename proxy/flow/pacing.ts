@@ -63,12 +63,15 @@ export class Pacing implements BucketClock, ReadyPaces {
   }
 
   handleTimeout(now: number): void {
-    for (let bucket; (bucket = this.#deadlines.popDue(now)) !== undefined;) bucket.serve(now);
-    const ready = this.#ready;
-    this.#ready = [];
-    for (const pace of ready) {
-      pace.isReady = false;
-      pace.handler?.paceReady(pace);
+    // Until nothing is due: those that have had a turn may want another one.
+    while (this.pollTimeout() <= now) {
+      for (let bucket; (bucket = this.#deadlines.popDue(now)) !== undefined;) bucket.serve(now);
+      const ready = this.#ready;
+      this.#ready = [];
+      for (const pace of ready) {
+        pace.isReady = false;
+        pace.handler?.paceReady(pace);
+      }
     }
   }
 
