@@ -11,6 +11,8 @@ import type { Flow, FlowCarrier, FlowOwner, FlowProtocol, FlowRequest } from "./
 import { AddressMaps, dialledAs, mapAddress, namesOwnHost } from "./maps.ts";
 import type { AddressMap } from "./maps.ts";
 import type { OwnListeners } from "./own_listeners.ts";
+import type { Pacing } from "./pacing.ts";
+import { Quotas } from "./quotas.ts";
 import type { Refusal } from "./refusal.ts";
 import { carriedIpv4, isSafeTarget } from "./safe_targets.ts";
 import { Shares } from "./shares.ts";
@@ -39,6 +41,7 @@ export interface AdmissionOptions {
   readonly maps: readonly AddressMap[];
   /** May change while running. */
   readonly settings: { readonly limits: FlowLimits };
+  readonly pacing: Pacing;
 }
 
 /** A connection idle for this long may be ended to make room for another, ms. */
@@ -57,7 +60,9 @@ export class Admission {
   readonly connections: Shares = new Shares();
   /** Of UDP: one for each address and port of a client, whatever its targets. */
   readonly sessions: Shares = new Shares();
+  readonly pacing: Pacing;
   readonly #options: AdmissionOptions;
+  readonly #quotas: Quotas;
   readonly #maps: AddressMaps;
   /** Until when an owner has no connection that has been idle for long enough. */
   readonly #busyUntil = new WeakMap<FlowOwner, number>();
@@ -72,6 +77,8 @@ export class Admission {
   constructor(options: AdmissionOptions) {
     this.#options = options;
     this.table = options.table;
+    this.pacing = options.pacing;
+    this.#quotas = new Quotas(options.table);
     this.#maps = new AddressMaps(options.maps);
   }
 
@@ -87,12 +94,18 @@ export class Admission {
   /**
    * Lets a flow begin: sets what is dialled for it, and enters it into the table. Its carrier takes it
    * out again. What is refused is told to the table's observers.
+   *
+   * @param makeRoom Called last, for what else it needs, if nothing speaks against it.
    */
-  admit(flow: Flow, now: number): Refusal | undefined {
-    const refusal = this.#admit(flow, now);
-    if (refusal === undefined) this.table.add(flow);
-    else this.table.refuse(flow, refusal);
-    return refusal;
+  admit(flow: Flow, now: number, makeRoom?: () => Refusal | undefined): Refusal | undefined {
+    const refusal = this.#admit(flow, now) ?? makeRoom?.();
+    if (refusal !== undefined) {
+      this.table.refuse(flow, refusal);
+      return refusal;
+    }
+    this.pacing.apply(flow);
+    this.table.add(flow);
+    return undefined;
   }
 
   #admit(flow: Flow, now: number): Refusal | undefined {
@@ -100,7 +113,8 @@ export class Admission {
     if (typeof verdict === "string") return verdict;
     flow.dialled = verdict;
     if (flow.protocol === "tcp") {
-      const refusal = this.#makeRoomForDial(flow, now) ??
+      const refusal = this.#quotas.connection(flow.owner, this.connections, now) ??
+        this.#makeRoomForDial(flow, now) ??
         this.makeRoomForConnection(flow.owner, now);
       if (refusal !== undefined) return refusal;
       this.connections.take(flow.owner);
@@ -150,11 +164,15 @@ export class Admission {
   makeRoomForSession(
     owner: FlowOwner,
     idlest: (giver: FlowOwner) => FlowCarrier | undefined,
-  ): void {
+    now: number,
+  ): Refusal | undefined {
+    const refusal = this.#quotas.session(owner, this.sessions, () => idlest(owner), now);
+    if (refusal !== undefined) return refusal;
     const limit = this.#options.settings.limits.maxUdpSessions;
-    if (this.sessions.total < limit) return;
+    if (this.sessions.total < limit) return undefined;
     const giver = this.sessions.donor(owner, limit) ?? this.sessions.greediest() ?? owner;
     idlest(giver)?.end("evicted");
+    return undefined;
   }
 
   /**
@@ -195,8 +213,11 @@ export class Admission {
       const verdict = this.decide(flow, false);
       return typeof verdict !== "string" && verdict.equals(flow.dialled!);
     });
+    for (const flow of this.table.flows()) this.pacing.apply(flow);
     const { limits } = this.#options.settings;
-    return ended + this.#trim("tcp", this.connections, limits.maxTcpConnections) +
+    return ended + this.#quotas.trim("tcp", this.connections) +
+      this.#quotas.trim("udp", this.sessions) +
+      this.#trim("tcp", this.connections, limits.maxTcpConnections) +
       this.#trim("udp", this.sessions, limits.maxUdpSessions);
   }
 

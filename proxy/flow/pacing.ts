@@ -15,9 +15,6 @@ import { Pace, type PacketShape, type ReadyPaces } from "./pace.ts";
 /** `up` is towards the targets, `down` towards the peer. */
 export type Direction = "up" | "down";
 
-/** Of flows that have one by themselves, the limit of their rule. */
-const FLOW_BURST_S = 0.2;
-
 const IPV4_HEADER = 20;
 const IPV6_HEADER = 40;
 const UDP_HEADER = 8;
@@ -50,9 +47,8 @@ export class Pacing implements BucketClock, ReadyPaces {
 
   /** Gives a flow the paces that its peer and its rule want. May be called again when these change. */
   apply(flow: Flow): void {
-    const { owner, rule } = flow;
-    const isPaced = flow.up !== undefined || flow.down !== undefined || owner.rates.isLimited ||
-      rule !== undefined && (rule.state.rates.isLimited || rule.flowRate !== undefined);
+    const isPaced = flow.up !== undefined || flow.down !== undefined ||
+      flow.owner.rates.isLimited;
     if (!isPaced) return;
     flow.up = this.#pace(flow, "up");
     flow.down = this.#pace(flow, "down");
@@ -95,29 +91,19 @@ export class Pacing implements BucketClock, ReadyPaces {
   }
 
   #pace(flow: Flow, direction: Direction): Pace | undefined {
-    const { owner, rule } = flow;
+    const { owner } = flow;
     const known = flow[direction];
     const buckets: Bucket[] = [];
     const ofOwner = owner.rates[direction];
     if (ofOwner !== undefined) buckets.push(ofOwner);
-    const ofRule = rule?.state.rates[direction];
-    if (ofRule !== undefined) buckets.push(ofRule);
-    const own = this.#changed(known?.own, flowRate(flow));
-    if (own !== undefined) buckets.push(own);
     if (buckets.length === 0) {
       known?.setBuckets(buckets); // who waits goes on
       return undefined;
     }
     const pace = known ?? new Pace(packetShape(flow, this.#options.mtu), this);
-    pace.own = own;
     pace.setBuckets(buckets);
     return pace;
   }
-}
-
-function flowRate({ rule }: Flow): BucketRate | undefined {
-  const rate = rule?.flowRate;
-  return rate === undefined ? undefined : { rate, burst: FLOW_BURST_S };
 }
 
 function packetShape({ protocol, source }: Flow, mtu: number): PacketShape {

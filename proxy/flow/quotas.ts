@@ -14,7 +14,7 @@ const log = getLogger(["wirestack", "flow"]);
 
 /** A session idle for this long gives way to a new one of the same peer, ms. */
 const IDLE_MS = 10_000;
-/** The least time between two log lines about one peer or rule, ms. */
+/** The least time between two log lines about one peer, ms. */
 const LOG_EVERY_MS = 60_000;
 
 interface Refused {
@@ -24,8 +24,7 @@ interface Refused {
 
 export class Quotas {
   readonly #table: FlowTable;
-  /** By peer or rule: how many were refused since the last line about it. */
-  readonly #refused = new WeakMap<object, Refused>();
+  readonly #refused = new WeakMap<FlowOwner, Refused>();
   /** Until when an owner has no session that has been idle for long enough. */
   readonly #busyUntil = new WeakMap<FlowOwner, number>();
 
@@ -37,7 +36,7 @@ export class Quotas {
   connection(owner: FlowOwner, connections: Shares, now: number): Refusal | undefined {
     const limit = owner.maxTcpConnections;
     if (connections.of(owner) < limit) return undefined;
-    this.#note(owner, `${owner.name}: all of its ${limit} connections are in use`, now);
+    this.#note(owner, "connections", limit, now);
     return "peer-full";
   }
 
@@ -63,7 +62,7 @@ export class Quotas {
       }
       this.#busyUntil.set(owner, idleAt); // looking again sooner would find nothing
     }
-    this.#note(owner, `${owner.name}: all of its ${limit} UDP sessions are in use`, now);
+    this.#note(owner, "UDP sessions", limit, now);
     return "peer-full";
   }
 
@@ -90,13 +89,19 @@ export class Quotas {
     return [...carriers].sort((a, b) => a.lastActivity - b.lastActivity).slice(0, count);
   }
 
-  #note(of: object, what: string, now: number): void {
-    let refused = this.#refused.get(of);
-    if (refused === undefined) this.#refused.set(of, refused = { count: 0, loggedAt: -Infinity });
+  #note(owner: FlowOwner, what: string, limit: number, now: number): void {
+    let refused = this.#refused.get(owner);
+    if (refused === undefined) {
+      this.#refused.set(owner, refused = { count: 0, loggedAt: -Infinity });
+    }
     refused.count++;
     if (now - refused.loggedAt < LOG_EVERY_MS) return;
-    log.warn("{what}, {count} refused since the last such line", { what, count: refused.count });
-    refused.count = 0;
+    log.warn("{peer} has all of its {limit} {what}: {count} more were refused so far", {
+      peer: owner.name,
+      limit,
+      what,
+      count: refused.count,
+    });
     refused.loggedAt = now;
   }
 }

@@ -15,5 +15,7 @@ export type Refusal =
   | "own-listener"
   /** The limit on connections or sessions is reached, and none has to give way. */
   | "full"
+  /** The peer has as many connections or sessions as it may by its own limit. */
+  | "peer-full"
   /** The limit on dials in flight is reached. The client may try again. */
   | "dials";

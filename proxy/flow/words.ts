@@ -15,6 +15,7 @@ export const REFUSAL_WORDS: Readonly<Record<Refusal, string>> = {
   "own-host": "an address of this host, which no map names",
   "own-listener": "this gateway itself listens there",
   "full": "as many as are allowed are open",
+  "peer-full": "the peer has as many open as it may",
   "dials": "as many as are allowed are being connected",
 };
 

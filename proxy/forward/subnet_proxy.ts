@@ -9,6 +9,9 @@ import type { Engine, TimeoutSource } from "../engine/engine.ts";
 import { Admission } from "../flow/admit.ts";
 import type { FlowOwner, FlowProtocol } from "../flow/flow.ts";
 import { OwnListeners } from "../flow/own_listeners.ts";
+import { FlowStatistics } from "../flow/statistics.ts";
+import type { OwnerLimits } from "../flow/limits.ts";
+import { Pacing } from "../flow/pacing.ts";
 import { FlowTable } from "../flow/table.ts";
 import { NO_LINK } from "../link/wireguard.ts";
 import { getLogger } from "../log/logger.ts";
@@ -58,6 +61,10 @@ export class SubnetProxy {
   readonly tcp: TcpForwarder;
   readonly udp: UdpForwarder;
   readonly admission: Admission;
+  /** Of the peers' rates, and the rules'. */
+  readonly pacing: Pacing;
+  /** What the flows did. */
+  readonly statistics: FlowStatistics;
   /** Where this process listens itself. */
   readonly listeners: OwnListeners = new OwnListeners();
   readonly descriptors: DescriptorWatch;
@@ -90,8 +97,12 @@ export class SubnetProxy {
         (code) => this.descriptors.note(code),
       );
     const { dialer } = this.#host;
+    const table = new FlowTable();
+    this.statistics = new FlowStatistics(table);
+    this.pacing = new Pacing({ mtu: engine.nic1.mtu, now, wake });
     this.admission = new Admission({
-      table: new FlowTable(),
+      pacing: this.pacing,
+      table,
       isProxied: (address, protocol) => this.#isProxied(address, protocol),
       isOwnAddress: (target) => this.#host.isOwnAddress(target),
       isHeld,
@@ -107,12 +118,19 @@ export class SubnetProxy {
       hasRoom: () => engine.hasRoom,
       onNoSocket: (error) => this.descriptors.note(codeOf(error)),
     });
-    const sources: readonly TimeoutSource[] = [this.tcp, this.udp, this.descriptors, {
-      pollTimeout: () => this.#reviewAt,
-      handleTimeout: () => {
-        if (this.#reviewAt < Infinity) this.review();
+    const sources: readonly TimeoutSource[] = [
+      this.pacing,
+      this.tcp,
+      this.udp,
+      this.descriptors,
+      this.statistics,
+      {
+        pollTimeout: () => this.#reviewAt,
+        handleTimeout: () => {
+          if (this.#reviewAt < Infinity) this.review();
+        },
       },
-    }];
+    ];
     for (const source of sources) engine.addTimeouts(source);
     engine.addTurns(this.udp);
   }
@@ -158,6 +176,14 @@ export class SubnetProxy {
   setSettings(settings: ForwardSettings): void {
     this.admission.setMaps(settings.maps);
     Object.assign(this.#settings, settings);
+  }
+
+  /** Changes the limits of a peer: rates at once, what they mean to its flows in the next turn. */
+  setLimits(owner: FlowOwner, limits: OwnerLimits): void {
+    this.pacing.setRates(owner.rates, limits);
+    owner.maxTcpConnections = limits.maxTcpConnections ?? Infinity;
+    owner.maxUdpSessions = limits.maxUdpSessions ?? Infinity;
+    this.reviewSoon();
   }
 
   /** The same as {@link review} in the engine's next turn, once for whatever changes until then. */

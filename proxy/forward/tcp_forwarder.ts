@@ -40,6 +40,8 @@ export interface TcpForwarderCounters {
   tooManyDials: number;
   /** Refused: the limit on connections was reached, and none has to give way. */
   tooManyConnections: number;
+  /** Refused: the peer, or the rule, had as many as it may. */
+  overQuota: number;
   /** Idle connections, and unanswered dials, ended to make room for a peer that has fewer. */
   evicted: number;
   /** Ended because they were no longer allowed. */
@@ -69,6 +71,7 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
     forbidden: 0,
     tooManyDials: 0,
     tooManyConnections: 0,
+    overQuota: 0,
     evicted: 0,
     revoked: 0,
     closing: 0,
@@ -175,6 +178,7 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
     const now = this.now();
     this.#options.admission.dials.end(flow, "answered", now);
     flow.dialMs = now - flow.startedAt;
+    this.#options.admission.table.open(flow);
     this.counters.connected++;
     this.#deadlines.remove(connection);
     log.debug(
@@ -243,6 +247,7 @@ const REFUSALS = {
   "own-host": FORBIDDEN,
   "own-listener": FORBIDDEN,
   "full": { counter: "tooManyConnections", answer: "reset" },
+  "peer-full": { counter: "overQuota", answer: "reset" },
   // In silence: the client's next SYN may find room.
   "dials": { counter: "tooManyDials", answer: "drop" },
 } as const satisfies Record<Refusal, unknown>;
