@@ -24,6 +24,7 @@ import {
   parseMap,
   parsePeerName,
   parsePrefixValue,
+  parseRate,
   seconds,
   splitList,
 } from "./values.ts";
@@ -64,6 +65,11 @@ export const peerSchema = z.strictObject({
   allowedIps: listOf(parsePrefixValue),
   endpoint: optional(parseEndpoint),
   persistentKeepalive: optional(parseKeepalive, 0),
+  rateUp: optional(parseRate),
+  rateDown: optional(parseRate),
+  rateBurst: optional(seconds(0.01, 60)),
+  maxTcpConnections: optional(integer(0, 1_000_000)),
+  maxUdpSessions: optional(integer(0, 1_000_000)),
 });
 
 /** Less is no use: a connection at full speed takes more. */

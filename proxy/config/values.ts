@@ -109,6 +109,19 @@ export function parseFwMark(text: string): number | ParseFailure {
     : new ParseFailure(`${quote(text)} is not a mark, expected 0 to 0xffffffff, or off`);
 }
 
+const RATE_UNITS: Readonly<Record<string, number>> = { kbit: 1e3, mbit: 1e6, gbit: 1e9 };
+
+/** A rate with its unit: `500kbit`, `20Mbit`, `2.5Gbit`. @returns bits/s. */
+export function parseRate(text: string): number | ParseFailure {
+  const expected = "expected one from 1kbit to 1000Gbit, such as 500kbit, 20Mbit or 2.5Gbit";
+  const match = /^(\d+(?:\.\d+)?)([kmg]bit)$/i.exec(text);
+  if (match === null) return new ParseFailure(`${quote(text)} is not a rate, ${expected}`);
+  const value = Math.round(Number(match[1]) * RATE_UNITS[match[2]!.toLowerCase()]!);
+  return value >= 1e3 && value <= 1e12
+    ? value
+    : new ParseFailure(`${text} is out of range, ${expected}`);
+}
+
 export function parseBoolean(text: string): boolean | ParseFailure {
   const lower = text.toLowerCase();
   if (lower === "true" || lower === "false") return lower === "true";
