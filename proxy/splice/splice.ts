@@ -97,16 +97,16 @@ export class Splice implements StreamHandler, ValveOwner {
     else this.#hasTargetEnded = true;
     if (this.#isDraining) return;
     this.#flow.state = "half-closed";
-    (this.#valveFrom(stream) ?? this.#other(stream)).end();
+    this.#other(stream).end();
     this.#owner.onHalfClosed();
   }
 
   drained(stream: ByteStream): void {
-    const other = this.#other(stream);
-    const valve = this.#valveFrom(other);
-    if (!this.#isDraining && this.#flow.state === "half-closed") this.#owner.onHalfClosed();
+    if (this.#isDraining) return;
+    if (this.#flow.state === "half-closed") this.#owner.onHalfClosed();
+    const valve = stream === this.#source ? this.#down : this.#up;
     if (valve?.isHolding) valve.drained();
-    else if (!this.#isDraining) other.resume();
+    else this.#other(stream).resume();
   }
 
   now(): number {
@@ -134,14 +134,9 @@ export class Splice implements StreamHandler, ValveOwner {
       // It answered, closed, and then refused what the other still sends. A reset now would destroy
       // the answer, so the other gets that first.
       this.#isDraining = true;
-      (this.#valveFrom(stream) ?? this.#other(stream)).resetOnceDelivered();
+      this.#other(stream).resetOnceDelivered();
     }
     if (this.#isSourceClosed && this.#isTargetClosed) this.#end();
-  }
-
-  /** What stands between `stream` and the other one, if there is a rate. */
-  #valveFrom(stream: ByteStream): Valve | undefined {
-    return stream === this.#source ? this.#up : this.#down;
   }
 
   #other(stream: ByteStream): ByteStream {

@@ -28,8 +28,6 @@ export class Valve implements PaceHandler {
   #own: Uint8Array = EMPTY;
   /** The other stream takes no more for now. */
   #isFull = false;
-  /** What follows what waits, instead of more. */
-  #last: "end" | "reset" | undefined = undefined;
 
   constructor(owner: ValveOwner, from: ByteStream, to: ByteStream) {
     this.#owner = owner;
@@ -74,18 +72,6 @@ export class Valve implements PaceHandler {
     if (this.#offset !== before) this.#owner.onMoved();
   }
 
-  /** Ends the other stream, after what waits. */
-  end(): void {
-    if (this.isHolding) this.#last = "end";
-    else this.#to.end();
-  }
-
-  /** Resets the other stream, once what waits has arrived there. */
-  resetOnceDelivered(): void {
-    if (this.#offset < this.#end) this.#last = "reset";
-    else this.#to.resetOnceDelivered();
-  }
-
   #keep(buffer: Uint8Array, offset: number, length: number, isLent: boolean): void {
     if (!isLent) {
       if (this.#own.length < length) this.#own = new Uint8Array(length);
@@ -99,10 +85,7 @@ export class Valve implements PaceHandler {
   }
 
   #goOn(): void {
-    if (!this.#pump()) return;
-    if (this.#last === undefined) this.#from.resume();
-    else if (this.#last === "end") this.#to.end();
-    else this.#to.resetOnceDelivered();
+    if (this.#pump()) this.#from.resume();
   }
 
   /** @returns whether all has gone, and more can. */

@@ -1,70 +1,17 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { Bucket, type BucketClock } from "../../../proxy/flow/bucket.ts";
-import { Pace } from "../../../proxy/flow/pace.ts";
-
-/** One packet of a datagram, without headers; a stream in segments of 1,000 with 50 bytes of header. */
-const DATAGRAM = { header: 0, payload: 1_500 };
-const SEGMENTS = { header: 50, payload: 1_000 };
-
-/** Buckets and paces in virtual time. */
-class World implements BucketClock {
-  now = 0;
-  readonly #due = new Map<Bucket, number>();
-  readonly #ready = new Set<Pace>();
-
-  bucket(bitsPerSecond: number, burst = 0.2): Bucket {
-    return new Bucket(this, { rate: bitsPerSecond, burst }, this.now);
-  }
-
-  pace(buckets: readonly Bucket[], shape = SEGMENTS): Pace {
-    const pace = new Pace(shape, { add: (pace) => void this.#ready.add(pace) });
-    pace.setBuckets(buckets);
-    return pace;
-  }
-
-  schedule(bucket: Bucket, at: number): void {
-    bucket.deadline = at;
-    if (at === Infinity) this.#due.delete(bucket);
-    else this.#due.set(bucket, at);
-  }
-
-  /** Until `end`, with the timer firing up to `late` ms after it is due. */
-  run(end: number, late = 0): void {
-    for (;;) {
-      this.#tell();
-      const next = Math.min(...this.#due.values()) + late;
-      if (!(next <= end)) break;
-      this.now = Math.max(this.now, next);
-      for (const [bucket, at] of [...this.#due]) {
-        if (at > this.now) continue;
-        this.#due.delete(bucket);
-        bucket.deadline = Infinity;
-        bucket.serve(this.now);
-      }
-    }
-    this.now = end;
-  }
-
-  #tell(): void {
-    while (this.#ready.size > 0) {
-      const [pace] = this.#ready;
-      this.#ready.delete(pace!);
-      pace!.isReady = false;
-      pace!.handler?.paceReady(pace!);
-    }
-  }
-}
+import type { Pace } from "../../../proxy/flow/pace.ts";
+import { DATAGRAM, PacedWorld } from "./paced_world.ts";
 
 /** A stream that always has more to send. */
 class Bulk {
   moved = 0;
   cost = 0;
-  readonly #world: World;
+  readonly #world: PacedWorld;
   readonly #pace: Pace;
   #isOver = false;
 
-  constructor(world: World, pace: Pace) {
+  constructor(world: PacedWorld, pace: Pace) {
     this.#world = world;
     this.#pace = pace;
     pace.handler = { paceReady: () => this.#go() };
@@ -108,7 +55,7 @@ Deno.test("streams and datagrams together never have more than the rate and the 
     burst,
     fc.array(ask, { maxLength: 200 }),
     (rate, burst, asks) => {
-      const world = new World();
+      const world = new PacedWorld();
       const bucket = world.bucket(rate, burst);
       const stream = new Bulk(world, world.pace([bucket]));
       const datagrams = [0, 1, 2].map(() => world.pace([bucket], DATAGRAM));
@@ -134,7 +81,7 @@ Deno.test("streams that always have more get all of the rate, each the same, how
       fc.integer({ min: 1, max: 40 }),
       fc.double({ min: 0, max: 20, noNaN: true }),
       (rate, count, late) => {
-        const world = new World();
+        const world = new PacedWorld();
         const bucket = world.bucket(rate);
         const streams = Array.from({ length: count }, () => new Bulk(world, world.pace([bucket])));
         for (const stream of streams) stream.start();
@@ -157,7 +104,7 @@ Deno.test("streams that always have more get all of the rate, each the same, how
 });
 
 Deno.test("a flow in several buckets keeps to each of them, and what one does not use others have", () => {
-  const world = new World();
+  const world = new PacedWorld();
   const [rule, big, small] = [world.bucket(20e6), world.bucket(50e6), world.bucket(4e6)];
   const limited = new Bulk(world, world.pace([small, rule])).start();
   const other = new Bulk(world, world.pace([big, rule])).start();
@@ -167,7 +114,7 @@ Deno.test("a flow in several buckets keeps to each of them, and what one does no
 });
 
 Deno.test("of flows with places in two full buckets none is left out", () => {
-  const world = new World();
+  const world = new PacedWorld();
   const peers = [world.bucket(10e6), world.bucket(10e6)];
   const rules = [world.bucket(10e6), world.bucket(10e6)];
   const flows = peers.flatMap((peer) => rules.map((rule) => world.pace([peer, rule])));
@@ -177,7 +124,7 @@ Deno.test("of flows with places in two full buckets none is left out", () => {
 });
 
 Deno.test("a flow that takes little does not wait behind those that take all", () => {
-  const world = new World();
+  const world = new PacedWorld();
   const bucket = world.bucket(1e6);
   for (let i = 0; i < 20; i++) new Bulk(world, world.pace([bucket])).start();
   const small = world.pace([bucket]);
@@ -198,7 +145,7 @@ Deno.test("a flow that takes little does not wait behind those that take all", (
 });
 
 Deno.test("a datagram now and then passes beside streams that take all", () => {
-  const world = new World();
+  const world = new PacedWorld();
   const bucket = world.bucket(1e6);
   for (let i = 0; i < 10; i++) new Bulk(world, world.pace([bucket])).start();
   const lookups = world.pace([bucket], DATAGRAM);
@@ -211,7 +158,7 @@ Deno.test("a datagram now and then passes beside streams that take all", () => {
 });
 
 Deno.test("datagrams that come faster than their rate are dropped down to it, and share it with streams", () => {
-  const world = new World();
+  const world = new PacedWorld();
   const bucket = world.bucket(10e6);
   const stream = new Bulk(world, world.pace([bucket]));
   const flood = world.pace([bucket], DATAGRAM);
@@ -232,7 +179,7 @@ Deno.test("datagrams that come faster than their rate are dropped down to it, an
 });
 
 Deno.test("a rate that changes holds at once, for those that wait as well", () => {
-  const world = new World();
+  const world = new PacedWorld();
   const bucket = world.bucket(10e3);
   const stream = new Bulk(world, world.pace([bucket])).start();
   world.run(10_000);
@@ -248,7 +195,7 @@ Deno.test("a rate that changes holds at once, for those that wait as well", () =
 });
 
 Deno.test("a flow whose limit is taken away goes on at once", () => {
-  const world = new World();
+  const world = new PacedWorld();
   const pace = world.pace([world.bucket(10e3)]);
   let isReady = false;
   pace.handler = { paceReady: () => isReady = true };
@@ -260,7 +207,7 @@ Deno.test("a flow whose limit is taken away goes on at once", () => {
 });
 
 Deno.test("what a flow that is over had waits for nobody", () => {
-  const world = new World();
+  const world = new PacedWorld();
   const bucket = world.bucket(1e6);
   const streams = [0, 1, 2].map(() => new Bulk(world, world.pace([bucket])).start());
   world.run(1_000);
@@ -277,7 +224,7 @@ Deno.test("what a flow that is over had waits for nobody", () => {
 });
 
 Deno.test("a packet larger than the bucket passes when it is full, and is paid for afterwards", () => {
-  const world = new World();
+  const world = new PacedWorld();
   const bucket = world.bucket(80_000, 0); // 10 bytes a ms
   const pace = world.pace([bucket], { header: 0, payload: 65_535 });
   const large = 3 * bucket.burst;
