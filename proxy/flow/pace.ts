@@ -31,6 +31,8 @@ export interface ReadyPaces {
 
 export class Pace implements BucketWaiter {
   handler: PaceHandler | undefined = undefined;
+  /** Of this flow alone, if its rule says so. */
+  own: Bucket | undefined = undefined;
   /** Whether it is among the {@link ReadyPaces}. */
   isReady = false;
   readonly #shape: PacketShape;

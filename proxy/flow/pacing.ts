@@ -9,8 +9,9 @@
 import { Deadlines, type IpVersion } from "../../netstack/mod.ts";
 import { Bucket, type BucketClock, type BucketRate } from "./bucket.ts";
 import type { Flow, FlowProtocol } from "./flow.ts";
-import type { Rates, SharedRates } from "./limits.ts";
+import { type Rates, RULE_BURST_S, type SharedRates } from "./limits.ts";
 import { Pace, type PacketShape, type ReadyPaces } from "./pace.ts";
+import type { Rule } from "./rule.ts";
 
 /** `up` is towards the targets, `down` towards the peer. */
 export type Direction = "up" | "down";
@@ -45,10 +46,18 @@ export class Pacing implements BucketClock, ReadyPaces {
     shared.down = this.#changed(shared.down, rates.down);
   }
 
+  /** Sets the rates of rules. Flows follow with {@link apply}. */
+  setRules(rules: readonly Rule[]): void {
+    for (const { state, rate } of rules) {
+      this.setRates(state.rates, { up: ruleRate(rate), down: ruleRate(rate) });
+    }
+  }
+
   /** Gives a flow the paces that its peer and its rule want. May be called again when these change. */
   apply(flow: Flow): void {
-    const isPaced = flow.up !== undefined || flow.down !== undefined ||
-      flow.owner.rates.isLimited;
+    const { owner, rule } = flow;
+    const isPaced = flow.up !== undefined || flow.down !== undefined || owner.rates.isLimited ||
+      rule !== undefined && (rule.state.rates.isLimited || rule.flowRate !== undefined);
     if (!isPaced) return;
     flow.up = this.#pace(flow, "up");
     flow.down = this.#pace(flow, "down");
@@ -91,19 +100,28 @@ export class Pacing implements BucketClock, ReadyPaces {
   }
 
   #pace(flow: Flow, direction: Direction): Pace | undefined {
-    const { owner } = flow;
+    const { owner, rule } = flow;
     const known = flow[direction];
     const buckets: Bucket[] = [];
     const ofOwner = owner.rates[direction];
     if (ofOwner !== undefined) buckets.push(ofOwner);
+    const ofRule = rule?.state.rates[direction];
+    if (ofRule !== undefined) buckets.push(ofRule);
+    const own = this.#changed(known?.own, ruleRate(rule?.flowRate));
+    if (own !== undefined) buckets.push(own);
     if (buckets.length === 0) {
       known?.setBuckets(buckets); // who waits goes on
       return undefined;
     }
     const pace = known ?? new Pace(packetShape(flow, this.#options.mtu), this);
+    pace.own = own;
     pace.setBuckets(buckets);
     return pace;
   }
+}
+
+function ruleRate(rate: number | undefined): BucketRate | undefined {
+  return rate === undefined ? undefined : { rate, burst: RULE_BURST_S };
 }
 
 function packetShape({ protocol, source }: Flow, mtu: number): PacketShape {

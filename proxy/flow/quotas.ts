@@ -1,5 +1,5 @@
 /**
- * How many connections and sessions a peer may have by its own limits, whatever room there is.
+ * How many connections and sessions a peer or a rule may have by its own limits, whatever room there is.
  *
  * @module
  */
@@ -7,6 +7,7 @@
 import { getLogger } from "../log/logger.ts";
 import type { FlowCarrier, FlowOwner, FlowProtocol } from "./flow.ts";
 import type { Refusal } from "./refusal.ts";
+import type { Rule } from "./rule.ts";
 import type { Shares } from "./shares.ts";
 import type { FlowTable } from "./table.ts";
 
@@ -14,7 +15,7 @@ const log = getLogger(["wirestack", "flow"]);
 
 /** A session idle for this long gives way to a new one of the same peer, ms. */
 const IDLE_MS = 10_000;
-/** The least time between two log lines about one peer, ms. */
+/** The least time between two log lines about one peer or rule, ms. */
 const LOG_EVERY_MS = 60_000;
 
 interface Refused {
@@ -24,7 +25,8 @@ interface Refused {
 
 export class Quotas {
   readonly #table: FlowTable;
-  readonly #refused = new WeakMap<FlowOwner, Refused>();
+  /** By peer or state of a rule. */
+  readonly #refused = new WeakMap<object, Refused>();
   /** Until when an owner has no session that has been idle for long enough. */
   readonly #busyUntil = new WeakMap<FlowOwner, number>();
 
@@ -32,11 +34,19 @@ export class Quotas {
     this.#table = table;
   }
 
+  /** Whether `rule` may have no further flow. */
+  isFull(rule: Rule | undefined, now: number): boolean {
+    const limit = rule?.maxConnections;
+    if (limit === undefined || rule!.state.flows < limit) return false;
+    this.#note(rule!.state, `rule ${rule!.number}`, "connections", limit, now);
+    return true;
+  }
+
   /** Whether `owner` may have one more connection. */
   connection(owner: FlowOwner, connections: Shares, now: number): Refusal | undefined {
     const limit = owner.maxTcpConnections;
     if (connections.of(owner) < limit) return undefined;
-    this.#note(owner, "connections", limit, now);
+    this.#note(owner, owner.name, "connections", limit, now);
     return "peer-full";
   }
 
@@ -62,8 +72,22 @@ export class Quotas {
       }
       this.#busyUntil.set(owner, idleAt); // looking again sooner would find nothing
     }
-    this.#note(owner, "UDP sessions", limit, now);
+    this.#note(owner, owner.name, "UDP sessions", limit, now);
     return "peer-full";
+  }
+
+  /** Ends what rules have above their limits, the most idle flows. @returns how many. */
+  trimRules(rules: readonly Rule[]): number {
+    let ended = 0;
+    for (const rule of rules) {
+      const count = rule.state.flows - (rule.maxConnections ?? Infinity);
+      if (count <= 0) continue;
+      const flows = this.#table.flows().filter((flow) => flow.rule?.state === rule.state);
+      flows.sort((a, b) => a.lastActivity - b.lastActivity);
+      for (const flow of flows.slice(0, count)) flow.carrier?.endFlow(flow, "revoked");
+      ended += count;
+    }
+    return ended;
   }
 
   /** Ends what owners have above their limits, the most idle ones. @returns how many. */
@@ -89,15 +113,14 @@ export class Quotas {
     return [...carriers].sort((a, b) => a.lastActivity - b.lastActivity).slice(0, count);
   }
 
-  #note(owner: FlowOwner, what: string, limit: number, now: number): void {
-    let refused = this.#refused.get(owner);
-    if (refused === undefined) {
-      this.#refused.set(owner, refused = { count: 0, loggedAt: -Infinity });
-    }
+  /** @param of The peer or rule that is full. */
+  #note(of: object, name: string, what: string, limit: number, now: number): void {
+    let refused = this.#refused.get(of);
+    if (refused === undefined) this.#refused.set(of, refused = { count: 0, loggedAt: -Infinity });
     refused.count++;
     if (now - refused.loggedAt < LOG_EVERY_MS) return;
-    log.warn("{peer} has all of its {limit} {what}: {count} more were refused so far", {
-      peer: owner.name,
+    log.warn("{name} has all of its {limit} {what}: {count} more were refused so far", {
+      name,
       limit,
       what,
       count: refused.count,

@@ -49,6 +49,7 @@ export class FlowTable {
 
   add(flow: Flow): void {
     this.#flows.add(flow);
+    if (flow.rule !== undefined) flow.rule.state.flows++;
     for (const observer of this.#observers) observer.began?.(flow);
   }
 
@@ -70,6 +71,7 @@ export class FlowTable {
     flow.state = "ended";
     flow.end = why;
     flow.carrier = undefined;
+    if (flow.rule !== undefined) flow.rule.state.flows--;
     flow.up?.close();
     flow.down?.close();
     for (const observer of this.#observers) observer.ended?.(flow);

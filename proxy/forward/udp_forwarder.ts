@@ -46,6 +46,8 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
   readonly #deadlines = new Deadlines<UdpSession>();
   /** Flows of all sessions. */
   #flows = 0;
+  /** What becomes of the datagrams of the flow last refused. */
+  #answer: UdpVerdict = "prohibited";
   #isClosing = false;
 
   constructor(options: UdpForwarderOptions) {
@@ -70,7 +72,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
       return this.#begin(client, destination, destinationPort, buffer, offset, length, now);
     }
     const entry = session.entryFor(destination, destinationPort, now);
-    if (entry === undefined) return "prohibited";
+    if (entry === undefined) return this.#answer;
     this.touch(session, now);
     session.send(entry, buffer, offset, length, now);
     return "accept";
@@ -169,7 +171,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
 
   onFlowEnded(flow: Flow, why: FlowEnd): void {
     this.#flows--;
-    if (why === "evicted" || why === "revoked") this.counters[why]++;
+    if (why === "evicted" || why === "revoked" || why === "killed") this.counters[why]++;
     this.#options.admission.table.remove(flow, why);
   }
 
@@ -197,7 +199,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     const peer = ownerOf(client.from, client.client);
     const makeRoom = () => admission.makeRoomForSession(peer, (giver) => this.#idlest(giver), now);
     const flow = this.#admit(client, peer, destination, port, now, makeRoom);
-    if (flow === undefined) return "prohibited";
+    if (flow === undefined) return this.#answer;
     admission.sessions.take(peer);
     const session = new UdpSession(this, client, peer, now);
     client.session = session;
@@ -232,7 +234,9 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
       this.#flows++;
       return flow;
     }
-    this.counters[refusal === "peer-full" ? "overQuota" : "forbidden"]++;
+    const isFull = refusal === "peer-full" || refusal === "rule-full";
+    this.counters[isFull ? "overQuota" : "forbidden"]++;
+    this.#answer = refusal === "dropped" ? "drop" : "prohibited";
     log.debug("{peer}, {client} port {clientPort}: {target} port {port} is refused: {why}", {
       peer: peer.name,
       client,

@@ -122,6 +122,7 @@ export class Splice implements StreamHandler, ValveOwner {
     const isSource = stream === this.#source;
     if (isSource) this.#isSourceClosed = true;
     else this.#isTargetClosed = true;
+    (isSource ? this.#down : this.#up)?.close();
     if (this.#hasEnded) return;
     if (error !== undefined && !this.#isDraining) {
       this.#owner.onBroken(isSource ? "source" : "target", error);
@@ -146,6 +147,8 @@ export class Splice implements StreamHandler, ValveOwner {
   #end(): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
+    this.#up?.close();
+    this.#down?.close();
     this.#owner.onEnded();
   }
 }

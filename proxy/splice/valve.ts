@@ -72,6 +72,12 @@ export class Valve implements PaceHandler {
     if (this.#offset !== before) this.#owner.onMoved();
   }
 
+  /** One of the streams is gone: nothing goes any more. */
+  close(): void {
+    this.#offset = this.#end;
+    if (this.#pace?.handler === this) this.#pace.handler = undefined;
+  }
+
   #keep(buffer: Uint8Array, offset: number, length: number, isLent: boolean): void {
     if (!isLent) {
       if (this.#own.length < length) this.#own = new Uint8Array(length);

@@ -214,7 +214,7 @@ export class SimEngine {
   forward(targets: SimTargets, prefixes: readonly string[], limits: Partial<FlowLimits> = {}) {
     const { engine } = this;
     this.owners = flowOwners(engine.device);
-    const settings = proxySettings(undefined);
+    const settings = proxySettings({ rules: [] });
     const proxy = new SubnetProxy({
       engine,
       routes: new GatewayRoutes(engine.stack.routes, engine.nic1),

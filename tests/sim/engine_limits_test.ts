@@ -2,9 +2,10 @@
 
 import assert from "node:assert/strict";
 import type { OwnerLimits } from "../../proxy/flow/limits.ts";
+import type { RuleOptions } from "../../proxy/flow/rule.ts";
 import { ip } from "../netstack/packets.ts";
 import { EchoClient, Pinger } from "./applications.ts";
-import { type SimEngine, type SimEngineOptions } from "./engine.ts";
+import type { SimEngine, SimEngineOptions } from "./engine.ts";
 import { site } from "./engine_site.ts";
 import { ECHO, SimTargets } from "./targets.ts";
 
@@ -145,4 +146,78 @@ Deno.test("datagrams faster than a rate are dropped early and counted, down to t
   assert.equal(datagramsUp + overRate, 4_000);
   assert.equal(flood.answered, datagramsUp);
   flood.close();
+});
+
+/** A rule for everything, with these limits. */
+function rule(limits: Pick<RuleOptions, "rate" | "flowRate" | "maxConnections">) {
+  const everything = { from: [], to: [], ports: [], action: "allow", warmConnections: 0 } as const;
+  return { rules: [{ ...everything, ...limits }], defaultAction: "allow" } as const;
+}
+
+Deno.test("flows of a rule share its rate whoever they are from, and none has more than its own", () => {
+  const { sim, clients, proxy } = limited([{}, {}, { down: rate(1e6) }]);
+  proxy.admission.setRules(rule({ rate: 20e6, flowRate: 8e6 }));
+  const streams = clients.map((client, i) => bulk(client, i));
+  sim.runFor(1_000);
+  const measure = (ms: number) => {
+    const before = streams.map(({ received }) => received);
+    sim.runFor(ms);
+    return streams.map(({ received }, i) => bitrate(received - before[i]!, ms));
+  };
+  const rates = measure(3_000);
+  assertNear(rates[0]!, 8e6, 0.05, "each");
+  assertNear(rates[1]!, 8e6, 0.05, "each");
+  assertNear(rates[2]!, 1e6, 0.1, "by its peer");
+  proxy.admission.setRules(rule({ rate: 5e6 }));
+  proxy.review();
+  measure(1_000);
+  const shared = measure(4_000);
+  assertNear(shared[0]!, 2e6, 0.1, "shared");
+  assertNear(shared[1]!, 2e6, 0.1, "shared");
+  assertNear(shared[2]!, 1e6, 0.1, "by its peer");
+});
+
+Deno.test("connections beyond a limit of the peer or the rule are reset, and a lower one ends the idlest", () => {
+  const { sim, clients: [client], proxy, set } = limited([{ maxTcpConnections: 3 }]);
+  const open = () => new EchoClient(client!.connectTcp(TARGET, ECHO), 1e5, 1, { pauseAt: 10 });
+  const streams = [0, 1, 2, 3].map(() => {
+    const stream = open();
+    sim.runFor(100);
+    return stream;
+  });
+  assert.deepEqual(streams.map(({ error }) => error), [undefined, undefined, undefined, "refused"]);
+  assert.equal(proxy.tcp.counters.overQuota, 1);
+  streams[0]!.resume();
+  sim.runFor(1_000);
+  assert.ok(streams[0]!.isRight, "what is within the limit goes on");
+  streams[0] = open();
+  sim.runFor(100);
+  set(0, { maxTcpConnections: 2 });
+  sim.runFor(100);
+  assert.deepEqual(streams.slice(0, 3).map(({ error }) => error), [undefined, "reset", undefined]);
+  set(0, {});
+  proxy.admission.setRules(rule({ maxConnections: 1 }));
+  proxy.review();
+  sim.runFor(100);
+  assert.deepEqual(streams.slice(0, 3).map(({ error }) => error), [undefined, "reset", "reset"]);
+  const refused = open();
+  sim.runFor(100);
+  assert.deepEqual([refused.error, proxy.tcp.counters.overQuota], ["refused", 2]);
+});
+
+Deno.test("a UDP session beyond a peer's limit is prohibited, unless one that was idle for long makes room", () => {
+  const { sim, clients: [client], proxy } = limited([{ maxUdpSessions: 1 }]);
+  const pingers = [0, 1].map(() => new Pinger(client!.engine, TARGET, 5000));
+  const ask = (who: number) => {
+    pingers[who]!.ask(64);
+    sim.runFor(100);
+    return pingers[who]!.answered;
+  };
+  assert.equal(ask(0), 1);
+  assert.equal(ask(1), 0);
+  assert.equal(proxy.udp.counters.overQuota, 1);
+  sim.runFor(11_000);
+  assert.equal(ask(1), 1);
+  assert.deepEqual([proxy.udp.size, proxy.udp.counters.evicted], [1, 1]);
+  for (const pinger of pingers) pinger.close();
 });
