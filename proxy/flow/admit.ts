@@ -159,9 +159,8 @@ export class Admission {
     flow.rule = verdict.rule;
     if (verdict.refusal !== undefined) return verdict.refusal;
     const { target, port } = verdict;
-    // A name is resolved before the dial: nothing does that yet.
-    if (typeof target === "string") return "unsafe";
-    flow.dialled = target;
+    if (typeof target === "string") flow.dialledName = target;
+    else flow.dialled = target;
     flow.dialledPort = port;
     if (this.#quotas.isFull(flow.rule, now)) return "rule-full";
     if (flow.protocol === "tcp") {
