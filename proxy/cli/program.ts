@@ -9,13 +9,15 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "npm:commander@15.1.0";
 import type { UdpChoice } from "../bind/udp_open.ts";
 import { ConfigError } from "../config/error.ts";
+import type { Form } from "../config/form.ts";
 import { isInterfaceName } from "../control/socket_path.ts";
 import { stateDirectories } from "../gateway/state_directory.ts";
 import { VERSION } from "../version.ts";
 import { type Confinement, describeConfinement } from "./confine.ts";
-import { addConfigFlags, applyFlags, type FlagValue } from "./flags.ts";
+import { addConfigFlags, type FlagValue } from "./flags.ts";
 import { genkey, genpsk, pubkey } from "./keys.ts";
-import { isDescriptor, isStandardInput } from "./read.ts";
+import type { ConfigReader } from "./load.ts";
+import { isDescriptor } from "./read.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
 
 /**
@@ -87,7 +89,8 @@ function makeProgram(
   upCommand.action(async (file: string | undefined, options) => {
     const { ffi, reason } = await chooseFfi(options.ffi ?? program.opts().ffi);
     if (!ffi) terminal.giveUpFfi();
-    const loaded = await load(file, upFlags, terminal);
+    const reader = await configReader(file, options.format, upFlags, terminal);
+    const loaded = await reader.load();
     const { up, Gateway, chooseCrypto, controlHandlers } = await loadUp();
     const crypto = chooseCrypto(options.crypto);
     const { controlDir } = loaded.config;
@@ -106,7 +109,7 @@ function makeProgram(
       handlers: (gateway) =>
         controlHandlers(gateway, {
           started: loaded,
-          load: () => loadAgain(file, upFlags, terminal),
+          load: () => reader.load(),
           ...(path !== undefined && { file: path }),
         }),
       control: {
@@ -132,7 +135,7 @@ function makeProgram(
   addUpOptions(checkCommand);
   const checkFlags = addConfigFlags(checkCommand);
   checkCommand.action(async (file: string | undefined, options) => {
-    const loaded = await load(file, checkFlags, terminal);
+    const loaded = await (await configReader(file, options.format, checkFlags, terminal)).load();
     const { check } = await import("./check.ts");
     await check(loaded, {
       ...(file !== undefined && { file }),
@@ -238,25 +241,25 @@ export async function loadUp() {
     import("../gateway/gateway.ts"),
     import("../arena/crypto.ts"),
     import("../control/handlers.ts"),
-    loadConfigModules(),
+    import("./load.ts"),
   ]);
   return { up, Gateway, chooseCrypto, controlHandlers };
 }
 
-async function loadConfigModules() {
-  const [{ loadSource }, { ConfigSource }, { parseConfigFile }, { isWorldAccessible, readText }] =
-    await Promise.all([
-      import("../config/config.ts"),
-      import("../config/source.ts"),
-      import("../config/file.ts"),
-      import("./read.ts"),
-    ]);
-  return { loadSource, ConfigSource, parseConfigFile, isWorldAccessible, readText };
+async function configReader(
+  file: string | undefined,
+  form: Form | undefined,
+  flags: readonly FlagValue[],
+  terminal: Terminal,
+): Promise<ConfigReader> {
+  const { ConfigReader, environmentVariables } = await import("./load.ts");
+  return new ConfigReader({ file, form, flags, variables: environmentVariables() }, terminal);
 }
 
 /** What `up` takes besides the keys of the configuration; `check` takes the same. */
 function addUpOptions(command: Command): void {
   command
+    .addOption(formatOption())
     .addOption(
       new Option("--name <NAME>", "name of the gateway for wg and wirestack show").argParser(
         parseName,
@@ -314,6 +317,11 @@ async function realPath(file: string): Promise<string | undefined> {
   }
 }
 
+function formatOption(): Option {
+  return new Option("--format <FORM>", "form of CONFIG (default: by the file's suffix, else conf)")
+    .choices(["conf", "yaml", "json", "env"]);
+}
+
 function controlDirOption(): Option {
   return new Option(
     "--control-dir <DIR>",
@@ -346,34 +354,4 @@ function parseName(text: string): string {
  */
 function giveUpWriting(): void {
   Deno.permissions.revokeSync({ name: "write", path: "/" });
-}
-
-async function loadAgain(
-  file: string | undefined,
-  flags: readonly FlagValue[],
-  terminal: Terminal,
-) {
-  if (file === undefined || !isDescriptor(file)) return await load(file, flags, terminal);
-  throw new ConfigError([
-    `${file}: ${
-      isStandardInput(file) ? "standard input" : "a descriptor"
-    } cannot be read again, expected a file`,
-  ]);
-}
-
-async function load(file: string | undefined, flags: readonly FlagValue[], terminal: Terminal) {
-  if (file === undefined && flags.length === 0) {
-    throw new ConfigError(["CONFIG: missing, expected a file, - or flags (see --help)"]);
-  }
-  const { loadSource, ConfigSource, parseConfigFile, isWorldAccessible, readText } =
-    await loadConfigModules();
-  const source = file === undefined
-    ? new ConfigSource({ flag: "flags" })
-    : parseConfigFile(await readText(file, "a wg-quick file", terminal), file);
-  await applyFlags(source, flags, terminal);
-  const loaded = loadSource(source);
-  const { advise } = await import("../gateway/advice.ts");
-  const warnings = advise(loaded);
-  if (file === undefined || !await isWorldAccessible(file)) return { ...loaded, warnings };
-  return { ...loaded, warnings: [`${file}: is world accessible, expected mode 600`, ...warnings] };
 }
