@@ -7,9 +7,8 @@
 import { ConfigError } from "../config/error.ts";
 import { formOf, parseForm } from "../config/form.ts";
 import { quote } from "../config/values.ts";
-import type { ConfigSource } from "../config/source.ts";
-import { readText } from "./read.ts";
-import type { Terminal } from "./terminal.ts";
+import type { ConfigSource, Origin } from "../config/source.ts";
+import { isDescriptor, readText } from "./read.ts";
 
 /** Of all patterns together. */
 const MAX_FILES = 10_000;
@@ -18,14 +17,14 @@ const MAX_FILES = 10_000;
  * Adds the included files to a source. What is wrong is kept in it.
  *
  * @param file The one that includes them: patterns are relative to its folder.
- * @returns the names of the files that were read.
+ * @returns the names of the files that were read, and of the folders that patterns are for.
  */
 export async function readIncludes(
   source: ConfigSource,
   file: string,
-  terminal: Terminal,
-): Promise<string[]> {
+): Promise<{ readonly files: readonly string[]; readonly folders: readonly string[] }> {
   const read: string[] = [];
+  const folders: string[] = [];
   const patterns = [...source.includes];
   for (const { pattern, origin } of patterns) {
     const expanded = expand(pattern, file);
@@ -33,6 +32,7 @@ export async function readIncludes(
       source.problemAt(origin, expanded.wrong);
       continue;
     }
+    if (isPattern(pattern)) folders.push(expanded.folder);
     if (expanded.files.length === 0) source.warnAt(origin, `${quote(pattern)} matches no file`);
     for (const name of expanded.files) {
       if (read.includes(name) || name === file) {
@@ -41,31 +41,34 @@ export async function readIncludes(
       }
       if (read.length === MAX_FILES) {
         source.problemAt(origin, `more than ${MAX_FILES} files, expected fewer`);
-        return read;
+        return { files: read, folders };
       }
       read.push(name);
-      await add(source, name, origin, terminal);
+      await add(source, name, origin);
     }
   }
   for (const { origin } of source.includes.slice(patterns.length)) {
     source.problemAt(origin, "stands in an included file, expected it in the first one alone");
   }
-  return read;
+  return { files: read, folders };
 }
 
 async function add(
   source: ConfigSource,
   file: string,
-  origin: Parameters<ConfigSource["problemAt"]>[0],
-  terminal: Terminal,
+  origin: Origin,
 ): Promise<void> {
+  if (isDescriptor(file)) {
+    source.problemAt(origin, `${file} is no file of its own, expected one`);
+    return;
+  }
   const form = formOf(file);
   if (form === "env") {
     source.problemAt(origin, `${file} holds variables, expected a .conf, .yaml or .json file`);
     return;
   }
   try {
-    await parseForm(source, await readText(file, "a file to include", terminal), file, form);
+    await parseForm(source, await readText(file, "a file to include"), file, form);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     source.problemAt(origin, error.message);
@@ -80,7 +83,7 @@ function isPattern(text: string): boolean {
 function expand(
   pattern: string,
   file: string,
-): { readonly files: string[] } | { readonly wrong: string } {
+): { readonly files: string[]; readonly folder: string } | { readonly wrong: string } {
   const folder = beside(file, pattern).replace(/[^/]*$/, "");
   const last = pattern.replace(/^.*\//, "");
   if (last === "" || pattern.includes("\0")) {
@@ -89,7 +92,7 @@ function expand(
   if (isPattern(folder.slice(folder.length - (pattern.length - last.length)))) {
     return { wrong: `${quote(pattern)} has a * in a folder's name, expected it in the file's` };
   }
-  if (!isPattern(last)) return { files: [folder + last] };
+  if (!isPattern(last)) return { files: [folder + last], folder };
   const expression = last.replace(/[.+^${}()|[\]\\]/g, "\\$&")
     .replace(/\*+/g, "*").replace(/[*?]/g, (c) => c === "*" ? "[^]*" : "[^]");
   const matches = new RegExp(`^${expression}$`);
@@ -99,9 +102,9 @@ function expand(
         !isDirectory && matches.test(name) && name.startsWith(".") === last.startsWith(".")
       )
       .map(({ name }) => name);
-    return { files: names.sort().map((name) => folder + name) };
+    return { files: names.sort().map((name) => folder + name), folder: folder || "." };
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return { files: [] };
+    if (error instanceof Deno.errors.NotFound) return { files: [], folder: folder || "." };
     const why = error instanceof Deno.errors.NotCapable
       ? "is not covered by --allow-read"
       : error instanceof Deno.errors.PermissionDenied

@@ -37,6 +37,20 @@ export function environmentVariables(): Variable[] {
   });
 }
 
+/**
+ * A file's configuration, as `up` would have it without flags and variables.
+ *
+ * @throws {ConfigError} naming every problem.
+ */
+export async function loadText(
+  text: string,
+  file: string,
+  terminal: Terminal,
+  form?: Form,
+): Promise<LoadedConfig> {
+  return loadSource(await new ConfigReader({ file, form }, terminal).source(text));
+}
+
 /** Reads one configuration, again if need be. */
 export class ConfigReader {
   readonly #request: ConfigRequest;
@@ -52,7 +66,7 @@ export class ConfigReader {
 
   /** @throws {ConfigError} naming every problem. */
   async load(): Promise<LoadedConfig> {
-    const { file, flags = [], variables = [] } = this.#request;
+    const { file, form, flags = [], variables = [] } = this.#request;
     if (file === undefined && flags.length === 0 && variables.length === 0) {
       throw new ConfigError([
         "CONFIG: missing, expected a file, -, flags or variables (see --help)",
@@ -62,7 +76,9 @@ export class ConfigReader {
       const what = isStandardInput(file) ? "standard input" : "a descriptor";
       throw new ConfigError([`${file}: ${what} cannot be read again, expected a file`]);
     }
-    const text = file === undefined ? undefined : await readText(file, EXPECTED, this.#terminal);
+    const text = file === undefined
+      ? undefined
+      : await readText(file, expectedOf(form ?? formOf(file)), this.#terminal);
     this.#isRead = true;
     const { source, files } = await this.#source(text);
     const loaded = loadSource(source);
@@ -83,7 +99,7 @@ export class ConfigReader {
     const files: string[] = [];
     if (file !== undefined && text !== undefined) {
       await parseForm(source, text, file, form ?? formOf(file));
-      files.push(file, ...await readIncludes(source, file, this.#terminal));
+      files.push(file, ...(await readIncludes(source, file)).files);
     }
     applyVariables(source, variables);
     applyFlags(source, flags);
@@ -101,7 +117,10 @@ export class ConfigReader {
 }
 
 /** For messages: what a configuration's file should be. */
-export const EXPECTED = "a wg-quick file";
+export function expectedOf(form: Form): string {
+  const names = { conf: "wg-quick", yaml: "YAML", json: "JSON", env: ".env" };
+  return `a ${names[form]} file`;
+}
 
 /** Where missing values are reported. */
 function emptySource({ file, form, flags = [] }: ConfigRequest): ConfigSource {

@@ -79,11 +79,12 @@ function makeProgram(
     .summary("run a gateway")
     .description(
       "Runs a gateway until SIGINT or SIGTERM. CONFIG is a wg-quick file with our [Proxy] section, " +
-        "or - for standard input. Every key that has an effect is also a flag; flags override the " +
-        "file, and are enough without one. SIGHUP, as `wirestack reload`, " +
-        "reads the configuration again. SIGUSR2 logs the counters.",
+        "the same as YAML, JSON or variables, or - for standard input. Every key that has an effect is " +
+        "also a flag, and a variable of the environment: WIRESTACK_ and the flag in capitals. Flags " +
+        "override the environment, that the file; either is enough. SIGHUP, as " +
+        "`wirestack reload`, reads the configuration again. SIGUSR2 logs the counters.",
     )
-    .argument("[CONFIG]", "wg-quick file, or -");
+    .argument("[CONFIG]", "wg-quick, YAML, JSON or .env file, or -");
   addUpOptions(upCommand);
   const upFlags = addConfigFlags(upCommand);
   upCommand.action(async (file: string | undefined, options) => {
@@ -131,8 +132,9 @@ function makeProgram(
       "Prints every problem of a configuration, and what up would find when it starts, or what it " +
         "amounts to. Takes the flags of up: a command is checked by exchanging that word.",
     )
-    .argument("[CONFIG]", "wg-quick file, or -");
+    .argument("[CONFIG]", "wg-quick, YAML, JSON or .env file, or -");
   addUpOptions(checkCommand);
+  checkCommand.option("--show-origin", "print every value with the place it comes from");
   const checkFlags = addConfigFlags(checkCommand);
   checkCommand.action(async (file: string | undefined, options) => {
     const loaded = await (await configReader(file, options.format, checkFlags, terminal)).load();
@@ -140,6 +142,7 @@ function makeProgram(
     await check(loaded, {
       ...(file !== undefined && { file }),
       ...(options.name !== undefined && { name: options.name }),
+      showOrigin: options.showOrigin,
       ffi: options.ffi ?? program.opts().ffi,
     }, terminal);
   });
@@ -210,10 +213,11 @@ function makeProgram(
         "wg syncconf NAME <(wirestack strip CONFIG). Has the private key. wirestack reload applies " +
         "all of it.",
     )
-    .argument("<CONFIG>", "wg-quick file, or -")
-    .action(async (file: string) => {
+    .argument("<CONFIG>", "a file, or -")
+    .addOption(formatOption())
+    .action(async (file: string, options) => {
       const { strip } = await import("./strip.ts");
-      done(await strip(file, terminal));
+      done(await strip(file, options.format, terminal));
     });
   program.command("genkey")
     .summary("print a new private key")

@@ -58,7 +58,7 @@ export function parseEnvFile(text: string, file: string, source: ConfigSource): 
     next(read.end);
   }
   if (others.length > 0) {
-    const more = others.length > 1 ? `, as are ${others.length - 1} more` : "";
+    const more = others.length > 1 ? ` (and ${others.length - 1} more)` : "";
     source.warnAt({ file, line: others[0]!.line }, `a variable of another program, ignored${more}`);
   }
   return variables;

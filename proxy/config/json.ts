@@ -23,7 +23,8 @@ export function parseJson(text: string): Tree {
 function lineOfError(text: string, error: unknown): number {
   const message = error instanceof Error ? error.message : "";
   const position = /at position (\d+)/.exec(message)?.[1];
-  return lineAt(text, position === undefined ? text.trimEnd().length : Number(position));
+  const end = text.trimEnd().length;
+  return lineAt(text, position === undefined ? end : Math.min(end, Number(position)));
 }
 
 function lineAt(text: string, position: number): number {

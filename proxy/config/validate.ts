@@ -46,7 +46,7 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
     dns: iface.dns,
     peers: peers.filter((peer) => peer !== undefined).map(peerConfig),
     ...(proxy && { proxy: proxyConfig(proxy) }),
-    peerToPeer: iface.peerToPeer ?? false,
+    peerToPeer: iface.peerToPeer,
     ...(iface.controlDir !== undefined && { controlDir: iface.controlDir }),
     ...(iface.rekeyAfter !== undefined && { rekeyAfterMs: iface.rekeyAfter }),
   };

@@ -5,6 +5,7 @@
  * @module
  */
 
+import process from "node:process";
 import {
   type Document,
   isAlias,
@@ -37,17 +38,33 @@ export function parseYamlDocument(
   text: string,
 ): { document: Document.Parsed; lines: LineCounter } {
   const lines = new LineCounter();
-  const document = parseDocument(text.replace(/^\uFEFF/, ""), {
-    schema: "failsafe", // every value is text
-    uniqueKeys: false, // found later, with both places
-    prettyErrors: false, // these have lines of the file in them, which may be keys
-    logLevel: "error",
-    lineCounter: lines,
-  });
+  const document = withoutEnvironment(() =>
+    parseDocument(text.replace(/^\uFEFF/, ""), {
+      schema: "failsafe", // every value is text
+      uniqueKeys: false, // found later, with both places
+      prettyErrors: false, // these have lines of the file in them, which may be keys
+      logLevel: "error",
+      lineCounter: lines,
+    })
+  );
   const [error] = [...document.errors, ...document.warnings];
   if (error === undefined) return { document, lines };
   const { line } = lines.linePos(error.pos[0]);
   throw new TreeError(Math.max(1, line), MESSAGES[error.code] ?? "is not YAML here, expected YAML");
+}
+
+/**
+ * The library looks into the environment whether to print what it reads, which may be keys, and this
+ * program has no permission to look.
+ */
+function withoutEnvironment<T>(parse: () => T): T {
+  const { env } = process;
+  process.env = {};
+  try {
+    return parse();
+  } finally {
+    process.env = env;
+  }
 }
 
 /** Those of the library may have parts of the text. */

@@ -77,9 +77,9 @@ export function isInterfaceName(name: string): boolean {
   return /^[a-zA-Z0-9_=+.-]{1,15}$/.test(name) && name !== "." && name !== "..";
 }
 
-/** The name that wg-quick gives to a configuration file's interface; it may be none. */
+/** The name that wg-quick gives to a configuration file's interface, without the suffix; it may be none. */
 export function interfaceNameOf(file: string): string {
-  return file.replace(/^.*\//, "").replace(/\.conf$/, "");
+  return file.replace(/^.*\//, "").replace(/\.(?:conf|ya?ml|json|env)$/, "");
 }
 
 export function socketPath(directory: string, name: string): string {
