@@ -9,7 +9,7 @@ import { type Command, Option } from "npm:commander@15.1.0";
 import type { ConfigPath } from "../config/error.ts";
 import { type Key, KEYS } from "../config/keys.ts";
 import type { ConfigSource } from "../config/source.ts";
-import { splitList } from "../config/values.ts";
+import { splitValues } from "../config/values.ts";
 
 /** A flag and its value, as they stand on the command line. */
 export interface FlagValue {
@@ -17,7 +17,7 @@ export interface FlagValue {
   readonly value: string;
 }
 
-const HEADINGS = { interface: "Tunnel:", peers: "Peers:", proxy: "Proxy:" };
+const HEADINGS = { interface: "Tunnel:", peers: "Peers:", rules: "Rules:", proxy: "Proxy:" };
 
 /**
  * Declares the flags.
@@ -43,6 +43,7 @@ export function addConfigFlags(command: Command): readonly FlagValue[] {
 export function applyFlags(source: ConfigSource, flags: readonly FlagValue[]): void {
   const given = new Set<string>();
   let peer: ConfigPath | undefined;
+  let rule: ConfigPath | undefined;
   for (const { key, value } of flags) {
     const origin = { flag: `--${key.flag}` };
     if (key.section === "peers" && key.field === "publicKey") {
@@ -50,9 +51,21 @@ export function applyFlags(source: ConfigSource, flags: readonly FlagValue[]): v
       source.set(peer, key, value, origin);
       continue;
     }
-    const path = key.section === "peers" ? peer : source.ensure(key.section, origin);
+    if (key.section === "rules" && key.field === "action") {
+      // Rules are in order: there is no place for one among those of a file.
+      if (rule === undefined) source.clear("rules");
+      rule = source.open("rules", origin);
+      source.set(rule, key, value, origin);
+      continue;
+    }
+    const path = key.section === "peers"
+      ? peer
+      : key.section === "rules"
+      ? rule
+      : source.ensure(key.section, origin);
     if (path === undefined) {
-      source.problemAt(origin, `stands before any --peer, expected behind its peer`);
+      const what = key.section === "peers" ? "peer" : "rule";
+      source.problemAt(origin, `stands before any --${what}, expected behind its ${what}`);
       continue;
     }
     const name = [...path, key.field].join(".");
@@ -62,7 +75,7 @@ export function applyFlags(source: ConfigSource, flags: readonly FlagValue[]): v
       source.set(path, key, value, origin);
     } else {
       if (!given.has(name)) source.set(path, key, [], origin);
-      source.append(path, key, splitList(value), origin);
+      source.append(path, key, splitValues(key, value), origin);
     }
     given.add(name);
   }

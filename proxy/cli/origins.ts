@@ -6,7 +6,7 @@
 
 import type { ConfigPath } from "../config/error.ts";
 import { defaultOf, valueText } from "../config/describe.ts";
-import { type Key, KEYS, LIST_SECTIONS, type Section, SECTION_NAMES } from "../config/keys.ts";
+import { isRepeated, type Key, KEYS, type Section, SECTION_NAMES } from "../config/keys.ts";
 import type { ConfigSource, Origin, RawSection } from "../config/source.ts";
 
 /**
@@ -17,7 +17,7 @@ import type { ConfigSource, Origin, RawSection } from "../config/source.ts";
 export function formatOrigins(source: ConfigSource): string {
   return (Object.keys(SECTION_NAMES) as Section[]).flatMap((section) => {
     const values = source[section];
-    if (!LIST_SECTIONS.has(section)) {
+    if (!isRepeated(section)) {
       return values === undefined ? [] : formatSection(source, [section], SECTION_NAMES[section]);
     }
     return (values as RawSection[] | undefined ?? []).flatMap((item, i) => {

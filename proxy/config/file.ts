@@ -1,6 +1,7 @@
 /**
  * The wg-quick file, as `wg` and `wg-quick` read it: sections and keys in any case, `#` begins a
- * comment anywhere, keys that hold lists may be repeated. One section is ours, `[Proxy]`. A comment
+ * comment anywhere, keys that hold lists may be repeated. Two sections are ours, `[Proxy]` and
+ * `[Rule]`. A comment
  * behind or directly below `[Peer]` names the peer, where there is no `Name`: people have written
  * their names there before there was a key for it.
  *
@@ -13,6 +14,7 @@ import {
   findFileKey,
   findKey,
   findSection,
+  isRepeated,
   type Key,
   KEYS,
   type Section,
@@ -20,7 +22,7 @@ import {
 } from "./keys.ts";
 import { ConfigSource, type Origin, type RawSection } from "./source.ts";
 import { suggest } from "./suggest.ts";
-import { ParseFailure, parsePeerName, splitList } from "./values.ts";
+import { ParseFailure, parsePeerName, splitValues } from "./values.ts";
 
 /**
  * Splits a file into values with their places. Never throws: what is wrong with the file's form is
@@ -103,7 +105,7 @@ class Parser {
       );
       return;
     }
-    const first = section === "peers" ? undefined : this.#source.origin([section]);
+    const first = isRepeated(section) ? undefined : this.#source.origin([section]);
     if (first !== undefined && "line" in first) {
       const where = first.file === this.#file
         ? `on line ${first.line}`
@@ -174,8 +176,8 @@ class Parser {
     value: string,
     origin: { file: string; line: number },
   ): void {
-    if (key.list === "comma") {
-      this.#source.append(path, key, splitList(value), origin);
+    if (key.list === "comma" || key.list === "names") {
+      this.#source.append(path, key, splitValues(key, value), origin);
     } else if (key.list === "line") {
       this.#source.append(path, key, [value], origin);
     } else if (this.#source.has(path, key)) {
@@ -193,7 +195,7 @@ class Parser {
 
 const NAME = findKey("peers", "Name")!;
 
-const SECTIONS_EXPECTED = "[Interface], [Peer] or [Proxy]";
+const SECTIONS_EXPECTED = "[Interface], [Peer], [Rule] or [Proxy]";
 
 /**
  * A mistyped line may hold a private key anywhere, even in front of its `=`. Only what cannot be

@@ -7,7 +7,15 @@
 
 import type { ConfigInput } from "./input.ts";
 import type { ConfigPath } from "./error.ts";
-import { findField, type Key, type Section, SECTION_NAMES, variableOf } from "./keys.ts";
+import {
+  findField,
+  isRepeated,
+  type Key,
+  type RepeatedSection,
+  type Section,
+  SECTION_NAMES,
+  variableOf,
+} from "./keys.ts";
 
 /** Where a value was written. */
 export type Origin =
@@ -45,6 +53,8 @@ export class ConfigSource {
   interface: unknown = {};
   /** Not an array when an embedder passed something else. */
   peers: unknown = [];
+  /** As {@link peers}. */
+  rules: unknown = [];
   proxy: unknown = undefined;
 
   /** What could be read is not worth further messages. */
@@ -71,8 +81,9 @@ export class ConfigSource {
       );
     }
     for (const [name, value] of Object.entries(input)) {
-      if (name === "interface" || name === "peers" || name === "proxy") source[name] = value;
-      else source.problem([name], "unknown section, expected interface, peers or proxy");
+      if (name === "rules" || name === "interface" || name === "peers" || name === "proxy") {
+        source[name] = value;
+      } else source.problem([name], "unknown section, expected interface, peers, rules or proxy");
     }
     return source;
   }
@@ -80,14 +91,22 @@ export class ConfigSource {
   /** Begins a section. @returns its path. */
   open(section: Section, origin: Origin): ConfigPath {
     let path: ConfigPath = [section];
-    if (section === "peers") {
-      const peers = this.peers as RawSection[];
-      path = [section, peers.push({}) - 1];
+    if (isRepeated(section)) {
+      const sections = this[section] as RawSection[];
+      path = [section, sections.push({}) - 1];
     } else if (section === "proxy") {
       this.proxy ??= {};
     }
     this.#origins.set(path.join("."), origin);
     return path;
+  }
+
+  /** Forgets every section of a kind that may be repeated. */
+  clear(section: RepeatedSection): void {
+    this[section] = [];
+    for (const map of [this.#origins, this.#secretFiles]) {
+      for (const name of map.keys()) if (name.startsWith(`${section}.`)) map.delete(name);
+    }
   }
 
   /** A section that {@link open} made. */
@@ -102,14 +121,6 @@ export class ConfigSource {
   ensure(section: Section, origin: Origin): ConfigPath {
     if (this[section] === undefined) this.open(section, origin);
     return [section];
-  }
-
-  /** Forgets all sections of a kind of which there are several. */
-  clear(section: Section): void {
-    (this[section] as RawSection[]).length = 0;
-    for (const map of [this.#origins, this.#secretFiles]) {
-      for (const name of map.keys()) if (name.startsWith(`${section}.`)) map.delete(name);
-    }
   }
 
   /** The path of the peer with a public key. */
@@ -178,7 +189,7 @@ export class ConfigSource {
   label(path: ConfigPath): string {
     const { origin, depth } = this.#nearest(path);
     const section = path[0] as Section;
-    const inSection = section === "peers" ? 2 : 1;
+    const inSection = isRepeated(section) ? 2 : 1;
     const key = findField(section, String(path[inSection]));
     if (origin === undefined) return formatPath(path);
     if ("flag" in origin) {

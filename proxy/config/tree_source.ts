@@ -9,16 +9,17 @@ import {
   fileFieldOf,
   findField,
   findFileField,
+  isRepeated,
   type Key,
   KEYS,
-  LIST_SECTIONS,
+  type RepeatedSection,
   type Section,
   SECTION_NAMES,
 } from "./keys.ts";
 import { type ConfigSource, formatPath, type Origin } from "./source.ts";
 import { suggest } from "./suggest.ts";
 import { type MapNode, toValue, type Tree } from "./tree.ts";
-import { splitList } from "./values.ts";
+import { splitValues } from "./values.ts";
 
 /** Where something was written: its line, and its path in what was written. */
 export type Place = (line: number, path: string) => Origin;
@@ -42,7 +43,7 @@ export function fillFromTree(source: ConfigSource, tree: Tree, place: Place): vo
         "unknown section, " +
           (near ? `did you mean ${near}?` : `expected ${SECTIONS.join(", ")} or include`),
       );
-    } else if (LIST_SECTIONS.has(section)) {
+    } else if (isRepeated(section)) {
       fillList(source, section, value, (line, path) => place(line, `${section}${path}`));
     } else if (!isNothing(value) && value.kind !== "map") {
       const what = `${kindOf(value)}, expected an object with the keys of the section`;
@@ -69,7 +70,7 @@ export function fillFromTree(source: ConfigSource, tree: Tree, place: Place): vo
  */
 export function fillList(
   source: ConfigSource,
-  section: Section,
+  section: RepeatedSection,
   tree: Tree,
   place: Place,
   override = false,
@@ -140,7 +141,7 @@ function fillValue(
   } else if (tree.kind === "plain") {
     const text = String(tree.value);
     source.set(path, key, [], origin);
-    source.append(path, key, key.list === "comma" ? splitList(text) : [text], origin);
+    source.append(path, key, key.list === "line" ? [text] : splitValues(key, text), origin);
   } else {
     source.set(path, key, [], origin);
     tree.items.forEach((item, i) => {

@@ -6,7 +6,7 @@
  */
 
 import type * as z from "npm:zod@4.6.7";
-import type { GatewayConfig, MapConfig, PeerConfig, ProxyConfig } from "./checked.ts";
+import type { GatewayConfig, MapConfig, PeerConfig, ProxyConfig, RuleConfig } from "./checked.ts";
 import type { ConfigPath } from "./error.ts";
 import { findField, KEYS } from "./keys.ts";
 import {
@@ -16,9 +16,12 @@ import {
   type PeerValues,
   proxySchema,
   type ProxyValues,
+  ruleSchema,
+  type RuleValues,
 } from "./schema.ts";
 import type { ConfigSource } from "./source.ts";
 import { suggest } from "./suggest.ts";
+import { checkRules } from "./check_rules.ts";
 import { encodeKey, publicKeyOf } from "../base64.ts";
 
 /**
@@ -29,12 +32,14 @@ import { encodeKey, publicKeyOf } from "../base64.ts";
 export function validateConfig(source: ConfigSource): GatewayConfig | undefined {
   const iface = validateSection(source, ["interface"], interfaceSchema, source.interface ?? {});
   const peers = validatePeers(source);
+  const rules = validateRules(source);
   const proxy = source.proxy === undefined
     ? undefined
     : validateSection(source, ["proxy"], proxySchema, source.proxy);
   if (iface !== undefined) checkInterface(source, iface);
   checkPeers(source, iface, peers);
   if (proxy !== undefined) checkProxy(source, proxy);
+  checkRules(source, rules, peers);
   if (iface === undefined || source.problems().length > 0) return undefined;
   return {
     privateKey: iface.privateKey,
@@ -45,6 +50,7 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
     mtu: iface.mtu,
     dns: iface.dns,
     peers: peers.filter((peer) => peer !== undefined).map(peerConfig),
+    rules: rules.filter((rule) => rule !== undefined).map(ruleConfig),
     ...(proxy && { proxy: proxyConfig(proxy) }),
     peerToPeer: iface.peerToPeer,
     ...(iface.controlDir !== undefined && { controlDir: iface.controlDir }),
@@ -92,6 +98,16 @@ function validatePeers(source: ConfigSource): (PeerValues | undefined)[] {
     return [];
   }
   return peers.map((peer, i) => validateSection(source, ["peers", i], peerSchema, peer));
+}
+
+/** The rules in order, undefined in the places of those that are malformed. */
+function validateRules(source: ConfigSource): (RuleValues | undefined)[] {
+  const rules = source.rules ?? [];
+  if (!Array.isArray(rules)) {
+    source.problem(["rules"], "is not a list, expected an array of rules");
+    return [];
+  }
+  return rules.map((rule, i) => validateSection(source, ["rules", i], ruleSchema, rule));
 }
 
 function checkInterface(source: ConfigSource, iface: InterfaceValues): void {
@@ -205,6 +221,22 @@ function peerConfig(peer: PeerValues): PeerConfig {
   };
 }
 
+function ruleConfig(rule: RuleValues): RuleConfig {
+  const { rewrite, rate, flowRate, maxConnections, sendProxyProtocol } = rule;
+  return {
+    from: rule.from,
+    to: rule.to,
+    ports: rule.ports,
+    action: rule.action,
+    ...(rewrite && { rewrite }),
+    ...(rate !== undefined && { rate }),
+    ...(flowRate !== undefined && { flowRate }),
+    ...(maxConnections !== undefined && { maxConnections }),
+    ...(sendProxyProtocol && { sendProxyProtocol }),
+    warmConnections: rule.warmConnections,
+  };
+}
+
 function proxyConfig(proxy: ProxyValues): ProxyConfig {
   const both = proxy.protocols.length === 0;
   return {
@@ -228,6 +260,7 @@ function proxyConfig(proxy: ProxyValues): ProxyConfig {
       maxUdpSessions: proxy.maxUdpSessions,
     },
     udpFiltering: proxy.udpFiltering,
+    defaultAction: proxy.default,
     ...(proxy.maxBufferMemory !== undefined && { maxBufferMemory: proxy.maxBufferMemory }),
   };
 }

@@ -7,11 +7,13 @@
 
 import { parseJson } from "./json.ts";
 import {
+  isRepeated,
   type Key,
   KEYS,
-  LIST_SECTIONS,
+  type RepeatedSection,
   secretVariableOf,
   type Section,
+  SECTION_NAMES,
   VARIABLE_PREFIX,
   variableOf,
   variableOfList,
@@ -20,7 +22,7 @@ import type { ConfigSource, Origin } from "./source.ts";
 import { suggest } from "./suggest.ts";
 import { TreeError } from "./tree.ts";
 import { fillList } from "./tree_source.ts";
-import { splitList } from "./values.ts";
+import { splitValues } from "./values.ts";
 
 export interface Variable {
   readonly name: string;
@@ -28,13 +30,11 @@ export interface Variable {
   readonly origin: Origin;
 }
 
-interface Meaning {
-  /** Missing: a whole section of which there are several, as JSON. */
-  readonly key?: Key;
-  readonly section: Section;
-  /** The value names a file that holds the key's. */
-  readonly isFile?: true;
-}
+type Meaning =
+  /** `isFile`: the value names a file that holds the key's. */
+  | { readonly key: Key; readonly section: Section; readonly isFile?: true }
+  /** All sections of a kind, as JSON. */
+  | { readonly section: RepeatedSection };
 
 const MEANINGS: ReadonlyMap<string, Meaning> = new Map([
   ...KEYS.flatMap((key): [string, Meaning][] => {
@@ -47,7 +47,9 @@ const MEANINGS: ReadonlyMap<string, Meaning> = new Map([
       [secretVariableOf(key)!, { key, section }],
     ];
   }),
-  ...[...LIST_SECTIONS].map((section): [string, Meaning] => [variableOfList(section), { section }]),
+  ...(Object.keys(SECTION_NAMES) as Section[]).filter(isRepeated).map((
+    section,
+  ): [string, Meaning] => [variableOfList(section), { section }]),
 ]);
 
 /** Every name there is: what the program asks permission for. */
@@ -68,11 +70,11 @@ export function applyVariables(source: ConfigSource, variables: readonly Variabl
       continue;
     }
     if (value.trim() === "") continue;
-    const { key, section, isFile } = meaning;
-    if (key === undefined) {
-      applyList(source, section, name, value, origin);
+    if (!("key" in meaning)) {
+      applyList(source, meaning.section, name, value, origin);
       continue;
     }
+    const { key, section, isFile } = meaning;
     const before = given.get(`${section}.${key.field}`);
     if (before !== undefined) {
       source.problemAt(origin, `given beside ${before}, expected one of them`);
@@ -84,14 +86,14 @@ export function applyVariables(source: ConfigSource, variables: readonly Variabl
     else if (key.list === undefined) source.set(path, key, value, origin);
     else {
       source.set(path, key, [], origin);
-      source.append(path, key, key.list === "comma" ? splitList(value) : [value], origin);
+      source.append(path, key, key.list === "line" ? [value] : splitValues(key, value), origin);
     }
   }
 }
 
 function applyList(
   source: ConfigSource,
-  section: Section,
+  section: RepeatedSection,
   name: string,
   value: string,
   origin: Origin,

@@ -7,7 +7,7 @@
 import { type ConfigInput, loadSource } from "../../../proxy/config/config.ts";
 import { type Form, formOf, parseForm } from "../../../proxy/config/form.ts";
 import { formatConfigFile } from "../../../proxy/config/format.ts";
-import { findField, LIST_SECTIONS, type Section, variableOf } from "../../../proxy/config/keys.ts";
+import { findField, isRepeated, type Section, variableOf } from "../../../proxy/config/keys.ts";
 import { ConfigSource } from "../../../proxy/config/source.ts";
 import { secretVariableOf, variableOfList } from "../../../proxy/config/keys.ts";
 
@@ -39,7 +39,7 @@ export function written(input: ConfigInput): Record<string, string> {
 export function variables(input: ConfigInput): [name: string, value: string][] {
   return (Object.entries(input) as [Section, object][]).flatMap(
     ([section, values]): [string, string][] => {
-      if (LIST_SECTIONS.has(section)) return [[variableOfList(section), JSON.stringify(values)]];
+      if (isRepeated(section)) return [[variableOfList(section), JSON.stringify(values)]];
       return Object.entries(values).filter(([, value]) => value !== undefined)
         .map(([field, value]): [string, string] => {
           const key = findField(section, field)!;

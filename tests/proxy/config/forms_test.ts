@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { ConfigError, type ConfigInput, loadConfig } from "../../../proxy/config/config.ts";
 import { expectedOf } from "../../../proxy/config/describe.ts";
 import {
+  isRepeated,
   KEYS,
-  LIST_SECTIONS,
   secretVariableOf,
   SECTION_NAMES,
   variableOf,
@@ -42,6 +42,8 @@ Deno.test("a wg-quick file, YAML, JSON and variables mean the same", async () =>
   }
 });
 
+const SECTIONS = Object.keys(SECTION_NAMES).join(", ");
+
 /** A value that no key takes but those that take any text. */
 const WRONG = "(wrong)";
 
@@ -50,7 +52,7 @@ for (const key of KEYS) {
   const file = key.secret ? undefined : written(input(WRONG));
   if (expected === undefined || file === undefined || takes(WRONG)) continue;
   Deno.test(`a wrong ${SECTION_NAMES[key.section]}.${key.name} is said in each form, with its place and what was expected`, async () => {
-    const path = LIST_SECTIONS.has(key.section)
+    const path = isRepeated(key.section)
       ? `${key.section}[0].${key.field}`
       : `${key.section}.${key.field}`;
     const variable = variableOf(key) ?? `${variableOfList(key.section)}[0].${key.field}`;
@@ -62,7 +64,7 @@ for (const key of KEYS) {
       "wg0.env": escape(variable) + element,
     };
     for (const [name, text] of Object.entries(file)) {
-      if (name === "wg0.env" && variableOf(key) === undefined && !LIST_SECTIONS.has(key.section)) {
+      if (name === "wg0.env" && variableOf(key) === undefined && !isRepeated(key.section)) {
         continue;
       }
       const problems = await problemsOf(text, name);
@@ -82,7 +84,7 @@ for (const key of KEYS) {
     const base: Record<string, unknown> = { interface: { privateKey: PRIVATE } };
     const others = key.section === "peers" && key.field !== "publicKey" ? { publicKey: PEER } : {};
     const section = { ...others, [key.field]: key.list === undefined ? value : [value] };
-    if (LIST_SECTIONS.has(key.section)) base[key.section] = [section];
+    if (isRepeated(key.section)) base[key.section] = [section];
     else base[key.section] = { ...base[key.section] as object, ...section };
     return base as unknown as ConfigInput;
   }
@@ -183,7 +185,7 @@ const CASES: readonly [name: string, file: string, text: string, lines: readonly
     "wg0.yaml:1: line: is nested too deep, expected at most 8 levels",
   ]],
   ["a list", "wg0.yaml", "- a\n", [
-    "wg0.yaml:1: line: is a list, expected interface, peers, proxy",
+    `wg0.yaml:1: line: is a list, expected ${SECTIONS}`,
     "wg0.yaml:1: interface.privateKey: missing, expected a key made by wirestack genkey",
   ]],
   ["JSON that ends", "wg0.json", `{\n"interface": {\n`, [
@@ -201,7 +203,7 @@ const CASES: readonly [name: string, file: string, text: string, lines: readonly
       "wg0.json:2: interface.mtu: has no value, expected one",
       'wg0.json:2: interface.listenPort: "true" is not a number, expected 0 to 65535',
       "wg0.json:3: interface.listenPort: given twice, expected it once (the first is on line 2)",
-      "wg0.json:4: line: unknown section, expected interface, peers, proxy or include",
+      `wg0.json:4: line: unknown section, expected ${SECTIONS} or include`,
       'wg0.json:4: interface.address[0]: "10" is not an address or prefix, expected one such as 10.9.0.1/24 or fd09::1/64',
     ],
   ],
@@ -300,7 +302,7 @@ Deno.test("values in a .env file are bare, or in quotes as a shell has them; oth
 
 Deno.test("every secret has a variable for itself beside that for its file", () => {
   for (const key of KEYS) {
-    if (!key.secret || LIST_SECTIONS.has(key.section)) continue;
+    if (!key.secret || isRepeated(key.section)) continue;
     assert.match(variableOf(key)!, /_FILE$/);
     assert.equal(`${secretVariableOf(key)}_FILE`, variableOf(key));
   }
