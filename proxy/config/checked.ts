@@ -89,6 +89,8 @@ export interface ProxyConfig {
   readonly timeouts: ProxyTimeouts;
   readonly limits: ProxyLimits;
   readonly udpFiltering: UdpFiltering;
+  /** Asked for names of targets, in turn. None: the system. */
+  readonly resolver: readonly { readonly address: IpAddress; readonly port: number }[];
   /** For what no rule matches. */
   readonly defaultAction: RuleAction;
   /** Of all connections' buffers, bytes. Missing: a quarter of the machine's or the container's. */

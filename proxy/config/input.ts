@@ -149,6 +149,8 @@ export interface ProxyInput {
    * such an address and port. Default `address`.
    */
   udpFiltering?: UdpFiltering;
+  /** Name servers for the names of targets: `192.168.1.53`, `[fd00::53]:5353`. Missing: the system. */
+  resolver?: ListInput;
   /** For what is proxied and no rule matches. Default `allow`. */
   default?: RuleAction;
   /** Connections being made to targets at once. Default 2048. */

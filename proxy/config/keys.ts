@@ -352,6 +352,15 @@ export const KEYS: readonly Key[] = [
         `who may answer a UDP session: anybody, an address that the client has sent to, or only its port (default ${DEFAULT_UDP_FILTERING})`,
     },
     {
+      name: "Resolver",
+      field: "resolver",
+      list: "comma",
+      flag: "resolver",
+      argument: "ADDRESS[:PORT],…",
+      help:
+        "name servers for the names of targets, tried in turn (default: as the system resolves)",
+    },
+    {
       name: "Default",
       field: "default",
       flag: "proxy-default",

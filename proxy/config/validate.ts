@@ -171,6 +171,9 @@ function checkPeers(
   });
 }
 
+/** Where the first ones are silent, nobody waits for the last. */
+const MAX_RESOLVERS = 4;
+
 function checkProxy(source: ConfigSource, proxy: ProxyValues): void {
   const { interface: nic, subnets, map } = proxy;
   if (nic === "nic1") {
@@ -180,6 +183,12 @@ function checkProxy(source: ConfigSource, proxy: ProxyValues): void {
     );
   } else if (subnets.length === 0) {
     source.warn(["proxy", "subnets"], "missing: no target can be reached through the proxy");
+  }
+  if (proxy.resolver.length > MAX_RESOLVERS) {
+    source.problem(
+      ["proxy", "resolver", MAX_RESOLVERS],
+      `${proxy.resolver.length} name servers are too many, expected ${MAX_RESOLVERS} or fewer`,
+    );
   }
   const seen = new Map<string, number>();
   map.forEach(({ from, to }, i) => {
@@ -260,6 +269,7 @@ function proxyConfig(proxy: ProxyValues): ProxyConfig {
       maxUdpSessions: proxy.maxUdpSessions,
     },
     udpFiltering: proxy.udpFiltering,
+    resolver: proxy.resolver,
     defaultAction: proxy.default,
     ...(proxy.maxBufferMemory !== undefined && { maxBufferMemory: proxy.maxBufferMemory }),
   };

@@ -8,10 +8,10 @@
 import type { IpAddress } from "../../netstack/mod.ts";
 import { Dials } from "./dials.ts";
 import type { Flow, FlowCarrier, FlowOwner, FlowProtocol, FlowRequest } from "./flow.ts";
-import { AddressMaps, dialledAs, inPrefix, mapAddress, namesOwnHost } from "./maps.ts";
+import { AddressMaps, dialledAs, inPrefix, isSingle, mapAddress, namesOwnHost } from "./maps.ts";
 import type { AddressMap } from "./maps.ts";
 import type { OwnListeners } from "./own_listeners.ts";
-import type { Rule, RuleAction, RuleOptions } from "./rule.ts";
+import type { Rule, RuleAction, RuleOptions, RuleState } from "./rule.ts";
 import { RuleSet } from "./rules.ts";
 import type { Refusal } from "./refusal.ts";
 import { carriedIpv4, isSafeTarget } from "./safe_targets.ts";
@@ -144,9 +144,8 @@ export class Admission {
     flow.rule = verdict.rule;
     if (verdict.refusal !== undefined) return verdict.refusal;
     const { target, port } = verdict;
-    // A name is resolved before the dial: nothing does that yet.
-    if (typeof target === "string") return "unsafe";
-    flow.dialled = target;
+    if (typeof target === "string") flow.dialledName = target;
+    else flow.dialled = target;
     flow.dialledPort = port;
     if (flow.protocol === "tcp") {
       const refusal = this.#makeRoomForDial(flow, now) ??
@@ -162,13 +161,14 @@ export class Admission {
    * Decides by rules and maps alone, without the limits.
    *
    * @param inDoubt Whether a target counts as this host's own if that cannot be found out.
+   * @param held As for {@link RuleSet.match}.
    */
-  decide(request: FlowRequest, inDoubt = true): Verdict {
+  decide(request: FlowRequest, inDoubt = true, held?: RuleState): Verdict {
     const { protocol, destination, destinationPort } = request;
     if (!this.#options.isProxied(destination, protocol)) {
       return { refusal: "not-proxied", rule: undefined };
     }
-    const rule = this.#rules.match(request);
+    const rule = this.#rules.match(request, held);
     const action = rule?.action ?? this.#rules.defaultAction;
     if (action !== "allow") return { refusal: REFUSALS[action], rule };
     const rewrite = rule?.rewrite;
@@ -183,7 +183,7 @@ export class Admission {
     let isNamed = false;
     if (to !== undefined) {
       target = dialledAs(inPrefix(to, destination));
-      isNamed = to.length === to.address.bytes.length * 8;
+      isNamed = isSingle(to);
       if (!isNamed && !isSafeTarget(target)) return { refusal: "unsafe", rule };
     } else if (map !== undefined) {
       target = mapAddress(destination, map);
@@ -280,9 +280,9 @@ export class Admission {
     const ended = this.table.review((flow) => {
       if (!this.#options.isHeld(flow.source, flow.owner)) return false;
       // Own addresses may be impossible to find out, without descriptors say: that ends no connection.
-      const verdict = this.decide(flow, false);
+      const verdict = this.decide(flow, false, flow.rule?.state);
       if (!leadsTo(verdict, flow.dialledName ?? flow.dialled!, flow.dialledPort)) return false;
-      flow.rule = verdict.rule;
+      if (flow.rule !== verdict.rule) this.table.setRule(flow, verdict.rule);
       return true;
     });
     const { limits } = this.#options.settings;

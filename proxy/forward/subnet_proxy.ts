@@ -15,6 +15,8 @@ import { NO_LINK } from "../link/wireguard.ts";
 import { getLogger } from "../log/logger.ts";
 import { DescriptorWatch } from "../target/descriptors.ts";
 import { openTargetHost, type TargetHost } from "../target/host.ts";
+import type { DnsServer } from "../target/dns_client.ts";
+import { NamedTargets } from "./named_targets.ts";
 import type { ForwardSettings } from "./options.ts";
 import { TcpForwarder } from "./tcp_forwarder.ts";
 import { UdpForwarder } from "./udp_forwarder.ts";
@@ -64,6 +66,8 @@ export class SubnetProxy {
   /** Where this process listens itself. */
   readonly listeners: OwnListeners = new OwnListeners();
   readonly descriptors: DescriptorWatch;
+  /** Names of targets, and what else it takes to reach them. */
+  readonly targets: NamedTargets;
   /** Whether sockets towards targets are over FFI. */
   readonly ffi: boolean;
   readonly #engine: Engine;
@@ -92,7 +96,7 @@ export class SubnetProxy {
         ffi,
         (code) => this.descriptors.note(code),
       );
-    const { dialer } = this.#host;
+    const { dialer, after } = this.#host;
     const table = new FlowTable();
     this.statistics = new FlowStatistics(table);
     this.admission = new Admission({
@@ -105,7 +109,17 @@ export class SubnetProxy {
       rules: settings,
       settings: this.#settings,
     });
-    const options = { admission: this.admission, ownerOf, settings: this.#settings, now, wake };
+    const { admission } = this;
+    const source = this.#host.names(settings.nameServers);
+    this.targets = new NamedTargets({ admission, dialer, source, now, after });
+    const options = {
+      admission,
+      ownerOf,
+      settings: this.#settings,
+      targets: this.targets,
+      now,
+      wake,
+    };
     this.tcp = new TcpForwarder({ ...options, dialer });
     this.udp = new UdpForwarder({
       ...options,
@@ -170,6 +184,9 @@ export class SubnetProxy {
   setSettings(settings: ForwardSettings): void {
     this.admission.setMaps(settings.maps);
     this.admission.setRules(settings);
+    if (!isSame(settings.nameServers, this.#settings.nameServers)) {
+      this.targets.names.setSource(this.#host.names(settings.nameServers));
+    }
     Object.assign(this.#settings, settings);
   }
 
@@ -214,6 +231,7 @@ export class SubnetProxy {
   /** Ends everything that is left. Resolves when no socket towards a target is. */
   async abort(): Promise<void> {
     this.tcp.abort();
+    this.targets.close();
     await this.udp.abort();
     this.#host.close();
   }
@@ -260,6 +278,13 @@ export class SubnetProxy {
     return !this.#engine.nic1.owns(address.bytes, 0, address.version) ||
       this.admission.isMapped(address);
   }
+}
+
+function isSame(some: readonly DnsServer[], others: readonly DnsServer[]): boolean {
+  return some.length === others.length &&
+    some.every(({ address, port }, i) =>
+      address.equals(others[i]!.address) && port === others[i]!.port
+    );
 }
 
 function without(prefixes: readonly Prefix[], others: readonly Prefix[]): Prefix[] {

@@ -17,13 +17,17 @@ import {
 import type { TurnSource } from "../engine/engine.ts";
 import { Flow, type FlowEnd, type FlowOwner } from "../flow/flow.ts";
 import type { UdpTargets, UdpTargetsOptions } from "../target/udp.ts";
+import type { NamedTargets } from "./named_targets.ts";
 import type { ForwarderOptions, UdpFiltering } from "./options.ts";
+import { HeldBytes, UdpDetour } from "./udp_detour.ts";
 import { newUdpCounters, type UdpForwarderCounters } from "./udp_counters.ts";
 import { UdpSession, type UdpSessionOwner } from "./udp_session.ts";
 
 const log = getLogger(["wirestack", "udp"]);
 
 export interface UdpForwarderOptions extends ForwarderOptions {
+  /** Default: no name has an address. */
+  readonly targets?: Pick<NamedTargets, "resolve">;
   /** Whether the tunnel takes more replies. */
   hasRoom(): boolean;
   /** A socket could not be opened. @returns whether for lack of a descriptor. */
@@ -47,6 +51,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
   #flows = 0;
   /** What becomes of the datagrams of the flow last refused. */
   #answer: UdpVerdict = "prohibited";
+  readonly #held = new HeldBytes();
   #isClosing = false;
 
   constructor(options: UdpForwarderOptions) {
@@ -142,6 +147,20 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     now: number,
   ): Flow | undefined {
     return this.#admit(client, peer, destination, port, now);
+  }
+
+  detourOf(flow: Flow): UdpDetour | undefined {
+    return UdpDetour.of(flow, this.#held);
+  }
+
+  resolve(flow: Flow, found: (address: IpAddress | undefined, now: number) => void): void {
+    const { targets } = this.#options;
+    const tell = (address: IpAddress | undefined) => {
+      found(address, this.#options.now());
+      this.#options.wake();
+    };
+    if (targets === undefined) tell(undefined);
+    else targets.resolve(flow, tell);
   }
 
   reverse({ client, peer }: UdpSession, target: IpAddress, port: number): IpAddress | undefined {

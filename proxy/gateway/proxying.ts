@@ -21,6 +21,7 @@ export function proxySettings(
   return {
     maps: proxy?.maps ?? [],
     rules,
+    nameServers: proxy?.resolver ?? [],
     defaultAction: proxy?.defaultAction ?? "allow",
     timeouts: proxy?.timeouts ?? DEFAULT_TIMEOUTS,
     limits: proxy?.limits ?? DEFAULT_LIMITS,

@@ -71,6 +71,10 @@ export class EndpointStream implements ByteStream, TcpHandler {
     return false;
   }
 
+  preface(bytes: Uint8Array): void {
+    this.endpoint.write(bytes, 0, bytes.length);
+  }
+
   end(): void {
     if (this.#rest === undefined) this.endpoint.shutdownWrite();
     else this.#isToEnd = true;

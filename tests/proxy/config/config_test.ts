@@ -58,6 +58,7 @@ Map = 10.50.0.1/32 -> 127.0.0.1/32
   ]);
   assert.deepEqual(config.rules, []);
   assert.deepEqual({ ...proxy, subnets: [], maps: [] }, {
+    resolver: [],
     defaultAction: "allow",
     interface: "nic2",
     subnets: [],
