@@ -53,7 +53,7 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
     peers: peers.filter((peer) => peer !== undefined).map(peerConfig),
     rules: rules.filter((rule) => rule !== undefined).map(ruleConfig),
     ...(proxy && { proxy: proxyConfig(proxy) }),
-    peerToPeer: iface.peerToPeer ?? false,
+    peerToPeer: iface.peerToPeer,
     ...(iface.controlDir !== undefined && { controlDir: iface.controlDir }),
     ...(iface.rekeyAfter !== undefined && { rekeyAfterMs: iface.rekeyAfter }),
   };
