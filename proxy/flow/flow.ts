@@ -6,6 +6,11 @@
  */
 
 import type { IpAddress } from "../../netstack/mod.ts";
+import type { Rule } from "./rule.ts";
+import type { FlowAccount } from "./account.ts";
+import type { Totals } from "./totals.ts";
+import { SharedRates } from "./limits.ts";
+import type { Pace } from "./pace.ts";
 
 /** `udp` is a session with one target, `icmp` a ping. */
 export type FlowProtocol = "tcp" | "udp" | "icmp";
@@ -30,14 +35,23 @@ export type FlowEnd =
   | "idle"
   /** It made room for a flow of an owner that has fewer. */
   | "evicted"
-  /** A map, a subnet, a limit or whose the source is has changed, and it is no longer allowed. */
+  /** A rule, a map, a subnet, a limit or whose the source is has changed: no longer allowed. */
   | "revoked"
-  /** The gateway is closing, or it was ended on request. */
+  /** Somebody had it ended. */
+  | "killed"
+  /** The gateway is closing. */
   | "aborted";
 
 /** Whose flows count together: a peer, or an inbound of this host. */
 export class FlowOwner {
   readonly #name: () => string;
+  /** Of all its flows together. */
+  readonly rates: SharedRates = new SharedRates();
+  /** At once; Infinity without a limit of its own. */
+  maxTcpConnections = Infinity;
+  maxUdpSessions = Infinity;
+  /** Of its flows, from the first on. */
+  totals: Totals | undefined = undefined;
 
   /** @param name Called whenever it is needed: a peer may be renamed. */
   constructor(name: () => string) {
@@ -66,8 +80,13 @@ export interface FlowCarrier {
 export interface FlowFigures {
   /** TCP's state towards the source; otherwise the flow's own. */
   readonly state: string;
+  /** Smoothed round trip to the source; 0 before the first, and where nobody measures it. */
   readonly rttMs: number;
+  /** Segments towards the source that were sent again. */
   readonly retransmits: number;
+  /** Segments of the source that came before those in front of them. */
+  readonly outOfOrder: number;
+  /** From the source and to it: segments, those without data among them, or datagrams. */
   readonly packetsUp: number;
   readonly packetsDown: number;
 }
@@ -79,7 +98,7 @@ export interface FlowRequest {
   readonly source: IpAddress;
   /** A ping's identifier. */
   readonly sourcePort: number;
-  /** As the source has it, before maps. */
+  /** As the source has it, before rules and maps. */
   readonly destination: IpAddress;
   /** 0 for a ping. */
   readonly destinationPort: number;
@@ -96,21 +115,39 @@ export class Flow implements FlowRequest {
   /** Another object with the same bytes may take its place. */
   destination: IpAddress;
   readonly destinationPort: number;
-  /** What is dialled for it, once it is admitted: the destination after maps. */
+  /** The rule that it was decided by; undefined if none matches. */
+  rule: Rule | undefined = undefined;
+  /**
+   * What is dialled for it, once it is admitted: the destination after rules and maps. Of a name, once
+   * it is resolved.
+   */
   dialled: IpAddress | undefined = undefined;
+  dialledPort: number;
+  /** The name that a rule has dialled instead. */
+  dialledName: string | undefined = undefined;
   /** Milliseconds, monotonic. */
   readonly startedAt: number;
   lastActivity: number;
   /** Towards the target, and towards the source. */
   bytesUp = 0;
   bytesDown = 0;
-  /** Of UDP and pings; TCP's are in {@link FlowCarrier.inspect} until it ends. */
+  /** Of UDP and pings; TCP's are in {@link FlowCarrier.inspect} until it ends, as the rest is. */
   packetsUp = 0;
   packetsDown = 0;
+  rttMs = 0;
+  retransmits = 0;
+  outOfOrder = 0;
+  /** How long the target took to be connected; -1 until then, and for what is not dialled. */
+  dialMs = -1;
   state: FlowState = "dialling";
   /** Why it ended; undefined while it lives. */
   end: FlowEnd | undefined = undefined;
   carrier: FlowCarrier | undefined = undefined;
+  /** How fast it may go, towards the target and towards the source; undefined without a limit. */
+  up: Pace | undefined = undefined;
+  down: Pace | undefined = undefined;
+  /** Where its figures are counted; undefined where nobody counts. */
+  account: FlowAccount | undefined = undefined;
   /** Greater than that of every earlier flow. */
   readonly sequence: number = ++lastSequence;
   /** Places in the table and among the dials, -1 = not there. */
@@ -132,12 +169,23 @@ export class Flow implements FlowRequest {
     this.sourcePort = sourcePort;
     this.destination = destination;
     this.destinationPort = destinationPort;
+    this.dialledPort = destinationPort;
     this.startedAt = now;
     this.lastActivity = now;
   }
 
-  /** 32 hex digits; no other flow of any process has them. */
+  /**
+   * 32 hex digits; no other flow of any process has them, and the first eight no other of this one,
+   * until it has had four thousand million.
+   */
   get id(): string {
-    return PROCESS + this.sequence.toString(16).padStart(16, "0");
+    // By an odd factor, and so one to one: neighbours differ from the first digit on.
+    const first = Math.imul(this.sequence, 0x9e3779b1) >>> 0;
+    const rest = Math.floor(this.sequence / 0x1_0000_0000);
+    return hex(first) + hex(rest) + PROCESS;
   }
+}
+
+function hex(word: number): string {
+  return word.toString(16).padStart(8, "0");
 }

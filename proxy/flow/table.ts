@@ -5,13 +5,36 @@
  */
 
 import { Roster } from "../../netstack/mod.ts";
-import type { Flow, FlowEnd, FlowOwner, FlowProtocol } from "./flow.ts";
+import type { Flow, FlowCarrier, FlowEnd, FlowOwner, FlowProtocol, FlowRequest } from "./flow.ts";
+import type { Refusal } from "./refusal.ts";
+import type { Rule } from "./rule.ts";
+
+/**
+ * Is told of every flow. Called in the middle of a turn: it must not throw, wait, or end a flow, and
+ * it is best quick, since there may be thousands a second.
+ */
+export interface FlowObserver {
+  /** It was admitted, and is in the table; TCP is about to be dialled. */
+  began?(flow: Flow): void;
+  /** Its target is connected; {@link Flow.dialMs} says after how long. Of what is dialled alone. */
+  opened?(flow: Flow): void;
+  /** It is over, its figures are final, and {@link Flow.end} says why. */
+  ended?(flow: Flow): void;
+  /** It may not begin. A client that does not stop asking may make it one for each packet. */
+  refused?(request: FlowRequest, why: Refusal, rule: Rule | undefined): void;
+}
 
 export class FlowTable {
   readonly #flows = new Roster<Flow, "tablePlace">("tablePlace");
+  #observers: readonly FlowObserver[] = [];
 
   get size(): number {
     return this.#flows.size;
+  }
+
+  /** In no order, and changing with the table: see {@link Roster.items}. */
+  get live(): readonly Flow[] {
+    return this.#flows.items;
   }
 
   /** In the order in which they began. A flow may end meanwhile. */
@@ -19,17 +42,47 @@ export class FlowTable {
     return [...this.#flows.items].sort((a, b) => a.sequence - b.sequence);
   }
 
+  /** Tells `observer` of every flow from now on. @returns a function that ends it. */
+  observe(observer: FlowObserver): () => void {
+    this.#observers = [...this.#observers, observer];
+    return () => this.#observers = this.#observers.filter((other) => other !== observer);
+  }
+
   add(flow: Flow): void {
     this.#flows.add(flow);
+    if (flow.rule !== undefined) flow.rule.state.flows++;
+    for (const observer of this.#observers) observer.began?.(flow);
+  }
+
+  /** For the admission: a live flow is another rule's from now on, as after a reload. */
+  setRule(flow: Flow, rule: Rule | undefined): void {
+    if (flow.rule !== undefined) flow.rule.state.flows--;
+    if (rule !== undefined) rule.state.flows++;
+    flow.rule = rule;
+  }
+
+  /** For carriers: the flow's target is connected. */
+  open(flow: Flow): void {
+    for (const observer of this.#observers) observer.opened?.(flow);
+  }
+
+  /** For the admission: the flow may not begin. */
+  refuse(flow: Flow, why: Refusal): void {
+    for (const observer of this.#observers) observer.refused?.(flow, why, flow.rule);
   }
 
   /** For carriers: the flow is over. */
   remove(flow: Flow, why: FlowEnd): void {
     if (flow.tablePlace < 0) return;
     this.#flows.delete(flow);
+    if (flow.rule !== undefined) flow.rule.state.flows--;
+    if (flow.carrier !== undefined) keepFigures(flow, flow.carrier);
     flow.state = "ended";
     flow.end = why;
     flow.carrier = undefined;
+    flow.up?.close();
+    flow.down?.close();
+    for (const observer of this.#observers) observer.ended?.(flow);
   }
 
   /** The flow of `owner` that has been idle longest. */
@@ -52,4 +105,14 @@ export class FlowTable {
     for (const flow of ended) flow.carrier?.endFlow(flow, "revoked");
     return ended.length;
   }
+}
+
+/** Takes over the figures that only the carrier has had until now. */
+function keepFigures(flow: Flow, carrier: FlowCarrier): void {
+  const { rttMs, retransmits, outOfOrder, packetsUp, packetsDown } = carrier.inspect(flow);
+  flow.rttMs = rttMs;
+  flow.retransmits = retransmits;
+  flow.outOfOrder = outOfOrder;
+  flow.packetsUp = packetsUp;
+  flow.packetsDown = packetsDown;
 }

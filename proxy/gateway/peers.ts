@@ -11,17 +11,14 @@ import { type AllowedIp, clampPrivateKey, type Endpoint, type Peer } from "../..
 import { UdpAddress } from "../bind/udp_address.ts";
 import type { UdpBind } from "../bind/udp.ts";
 import type { PeerConfig } from "../config/config.ts";
+import type { PeerLimits } from "../config/checked.ts";
 import type { Engine, TimeoutSource } from "../engine/engine.ts";
 import type { GatewayRoutes } from "./routes.ts";
-import { encodeKey, generatePrivateKey, isSameKey, publicKeyOf } from "../base64.ts";
+import { generatePrivateKey, isSameKey, publicKeyOf } from "../base64.ts";
 import { EndpointMemory } from "./endpoint_memory.ts";
 import { type LocatorOptions, type PeerLocation, PeerLocator } from "./locator.ts";
-import { type Resolve, resolveBySystem } from "./resolver.ts";
-
-/** What logs and statistics call a peer: its name, or, if it has none, its public key in base64. */
-export function peerName(peer: Peer): string {
-  return peer.name ?? encodeKey(peer.publicKey);
-}
+import { resolveBySystem } from "../target/system_names.ts";
+import type { Resolve } from "./resolver.ts";
 
 /** Handshakes that begin together at most, and how long the next wait: 640 per second. */
 const CALLS = 32;
@@ -52,6 +49,10 @@ export class TunnelPeers implements TimeoutSource {
   #callAt = -Infinity;
   /** Called when an address has become another peer's, or nobody's. */
   onHeldChanged: () => void = () => {};
+  /** Of those that have any. */
+  readonly #limits = new WeakMap<Peer, PeerLimits>();
+  /** Called when a peer has other limits than before. */
+  onLimitsChanged: (peer: Peer) => void = () => {};
   #privateKey: Uint8Array | undefined;
 
   /**
@@ -126,6 +127,7 @@ export class TunnelPeers implements TimeoutSource {
     const known = this.#memory.of(publicKey);
     const hint = known && this.#udp.endpoint(known.address, known.port);
     if (endpoint !== undefined || hint !== undefined) this.#locate(peer, endpoint, hint);
+    this.setLimits(peer, config.limits);
     this.setAllowedIps(peer, allowedIps);
     this.setPersistentKeepalive(peer, persistentKeepalive); // last: it may start a handshake
     return peer;
@@ -157,6 +159,19 @@ export class TunnelPeers implements TimeoutSource {
     locator.close();
     this.#locators.delete(peer);
     this.#waiting.delete(locator);
+  }
+
+  /** What the peer may have by itself; undefined for as much as there is. */
+  limits(peer: Peer): PeerLimits | undefined {
+    return this.#limits.get(peer);
+  }
+
+  /** Applies at once, to flows that there are too. */
+  setLimits(peer: Peer, limits: PeerLimits | undefined): void {
+    if (limits === this.#limits.get(peer)) return;
+    if (limits === undefined) this.#limits.delete(peer);
+    else this.#limits.set(peer, limits);
+    this.onLimitsChanged(peer);
   }
 
   allowedIps(peer: Peer): Prefix[] {

@@ -1,7 +1,13 @@
 import assert from "node:assert/strict";
 import { parseIpAddress } from "../../../proxy/address.ts";
 import type { Admission } from "../../../proxy/flow/admit.ts";
-import { Flow, type FlowCarrier, type FlowEnd, FlowOwner } from "../../../proxy/flow/flow.ts";
+import {
+  Flow,
+  type FlowCarrier,
+  type FlowEnd,
+  type FlowFigures,
+  FlowOwner,
+} from "../../../proxy/flow/flow.ts";
 import { OwnListeners } from "../../../proxy/flow/own_listeners.ts";
 import { admission, map } from "../forward/lab.ts";
 
@@ -19,7 +25,8 @@ function verdict(
   port = 80,
   protocol: "tcp" | "udp" = "tcp",
 ) {
-  return String(subject.decide(flow(protocol, destination, port)));
+  const decided = subject.decide(flow(protocol, destination, port));
+  return decided.refusal ?? String(decided.target);
 }
 
 /** This host is 192.0.2.7 and 2001:db8::7. */
@@ -134,8 +141,9 @@ class Carrier implements FlowCarrier {
     this.#subject.table.remove(this.#flow, why);
   }
 
-  inspect(): never {
-    throw new Error("nobody asks");
+  inspect(): FlowFigures {
+    const { packetsUp, packetsDown } = this.#flow;
+    return { state: "open", rttMs: 0, retransmits: 0, outOfOrder: 0, packetsUp, packetsDown };
   }
 }
 
