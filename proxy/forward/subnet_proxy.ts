@@ -4,7 +4,7 @@
  * @module
  */
 
-import { IpAddress, type Nic, Prefix } from "../../netstack/mod.ts";
+import { IpAddress, type Nic, Prefix, TransitPacket } from "../../netstack/mod.ts";
 import type { Engine, TimeoutSource } from "../engine/engine.ts";
 import { Admission } from "../flow/admit.ts";
 import type { FlowOwner, FlowProtocol } from "../flow/flow.ts";
@@ -21,6 +21,7 @@ import type { DnsServer } from "../target/dns_client.ts";
 import { NamedTargets } from "./named_targets.ts";
 import type { ForwardSettings } from "./options.ts";
 import { TcpForwarder } from "./tcp_forwarder.ts";
+import { TransitFlows } from "./transit_flows.ts";
 import { UdpForwarder } from "./udp_forwarder.ts";
 
 const log = getLogger(["wirestack", "flow"]);
@@ -62,6 +63,8 @@ export interface SubnetProxyOptions {
 export class SubnetProxy {
   readonly tcp: TcpForwarder;
   readonly udp: UdpForwarder;
+  /** What passes through from peer to peer, while something is decided about it. */
+  readonly transit: TransitFlows;
   readonly admission: Admission;
   /** Of the peers' rates, and the rules'. */
   readonly pacing: Pacing;
@@ -85,6 +88,8 @@ export class SubnetProxy {
   /** When the next review is due, ms. */
   #reviewAt = Infinity;
   #single: Protocols = { tcp: false, udp: false };
+  /** Whether a peer has had a rate of its own. */
+  #hasRates = false;
 
   constructor({ engine, routes, settings, ownerOf, isHeld, ffi, host }: SubnetProxyOptions) {
     this.#engine = engine;
@@ -134,7 +139,15 @@ export class SubnetProxy {
       hasRoom: () => engine.hasRoom,
       onNoSocket: (error) => this.descriptors.note(codeOf(error)),
     });
+    this.transit = new TransitFlows({
+      admission,
+      ownerOf,
+      settings: this.#settings,
+      random: (out) => void crypto.getRandomValues(out as Uint8Array<ArrayBuffer>),
+    }, new TransitPacket());
+    this.#watchTransit();
     const sources: readonly TimeoutSource[] = [
+      this.transit,
       this.pacing,
       this.tcp,
       this.udp,
@@ -196,6 +209,7 @@ export class SubnetProxy {
       this.targets.names.setSource(this.#host.names(settings.nameServers));
     }
     Object.assign(this.#settings, settings);
+    this.#watchTransit();
   }
 
   /** Changes the limits of a peer: rates at once, what they mean to its flows in the next turn. */
@@ -203,6 +217,8 @@ export class SubnetProxy {
     this.pacing.setRates(owner.rates, limits);
     owner.maxTcpConnections = limits.maxTcpConnections ?? Infinity;
     owner.maxUdpSessions = limits.maxUdpSessions ?? Infinity;
+    if (owner.rates.isLimited) this.#hasRates = true;
+    this.#watchTransit();
     this.reviewSoon();
   }
 
@@ -247,9 +263,18 @@ export class SubnetProxy {
   /** Ends everything that is left. Resolves when no socket towards a target is. */
   async abort(): Promise<void> {
     this.tcp.abort();
+    this.transit.clear("aborted");
     this.targets.close();
     await this.udp.abort();
     this.#host.close();
+  }
+
+  /** What passes through is looked at only while there is something to decide. */
+  #watchTransit(): void {
+    const { stack } = this.#engine;
+    const isNeeded = !this.admission.rules.isEmpty || this.#hasRates;
+    stack.setTransitFilter(isNeeded ? this.transit : undefined);
+    if (!isNeeded) this.transit.clear("closed");
   }
 
   #route(prefixes: readonly Prefix[]): void {

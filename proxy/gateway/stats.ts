@@ -119,6 +119,7 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
       tcp: { ...stack.counters.tcp },
       tcpForwarder: { ...tcp.counters },
       udpForwarder: { ...udp.counters },
+      transit: { ...proxy.transit.counters },
       target: { outOfDescriptors: descriptors.failures },
     },
     resources: {
@@ -126,6 +127,7 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
       tcpRelays: tcp.size,
       tcpDials: tcp.dials,
       udpSessions: udp.size,
+      transitFlows: proxy.transit.size,
       slotsInUse: pool.slots - pool.free,
     },
     memory: {
