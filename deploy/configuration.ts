@@ -54,7 +54,8 @@ export async function documented(text: string): Promise<string> {
 export function permitted(text: string): string {
   return text.replace(/--allow-env=(XDG_RUNTIME_DIR[^ "]*)/g, (_, names: string) => {
     const others = names.split(",").filter((name) => !name.startsWith("WIRESTACK_"));
-    return `--allow-env=${[...others, ...VARIABLE_NAMES].join(",")}`;
+    const all = new Set([...others, "CREDENTIALS_DIRECTORY", ...VARIABLE_NAMES]);
+    return `--allow-env=${[...all].join(",")}`;
   });
 }
 

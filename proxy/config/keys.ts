@@ -5,7 +5,12 @@
  * @module
  */
 
-import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, DEFAULT_UDP_FILTERING } from "./defaults.ts";
+import {
+  DEFAULT_LIMITS,
+  DEFAULT_RATE_BURST_MS,
+  DEFAULT_TIMEOUTS,
+  DEFAULT_UDP_FILTERING,
+} from "./defaults.ts";
 import type { InterfaceInput, PeerInput, ProxyInput, RuleInput } from "./input.ts";
 
 /** The sections, by their name in {@link ConfigInput}. */
@@ -178,6 +183,43 @@ export const KEYS: readonly Key[] = [
       flag: "persistent-keepalive",
       argument: "SECONDS",
       help: "a packet at least this often, 0 or off for none (default)",
+    },
+    {
+      name: "RateUp",
+      field: "rateUp",
+      flag: "peer-rate-up",
+      argument: "RATE",
+      help: "most from the peer to targets and other peers, such as 20Mbit (default no limit)",
+    },
+    {
+      name: "RateDown",
+      field: "rateDown",
+      flag: "peer-rate-down",
+      argument: "RATE",
+      help: "the same towards the peer",
+    },
+    {
+      name: "RateBurst",
+      field: "rateBurst",
+      flag: "peer-rate-burst",
+      argument: "SECONDS",
+      help: `of the rate, which a peer that was quiet may use at once (default ${
+        DEFAULT_RATE_BURST_MS / 1000
+      })`,
+    },
+    {
+      name: "MaxTcpConnections",
+      field: "maxTcpConnections",
+      flag: "peer-max-tcp-connections",
+      argument: "N",
+      help: "forwarded connections of the peer at once (default no limit of its own)",
+    },
+    {
+      name: "MaxUdpSessions",
+      field: "maxUdpSessions",
+      flag: "peer-max-udp-sessions",
+      argument: "N",
+      help: "UDP sessions of the peer at once (default no limit of its own)",
     },
   ]),
   ...keys<RuleInput>("rules", [

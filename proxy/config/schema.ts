@@ -69,6 +69,11 @@ export const peerSchema = z.strictObject({
   allowedIps: listOf(parsePrefixValue),
   endpoint: optional(parseEndpoint),
   persistentKeepalive: optional(parseKeepalive, 0),
+  rateUp: optional(parseRate),
+  rateDown: optional(parseRate),
+  rateBurst: optional(seconds(0.01, 60)),
+  maxTcpConnections: optional(integer(0, 1_000_000)),
+  maxUdpSessions: optional(integer(0, 1_000_000)),
 });
 
 const MAX_WARM_CONNECTIONS = 1_000;
