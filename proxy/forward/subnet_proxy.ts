@@ -94,7 +94,9 @@ export class SubnetProxy {
       openTargetHost(
         now,
         ffi,
-        (code) => this.descriptors.note(code),
+        (code) => {
+          if (this.descriptors.note(code)) this.targets.warm.giveUp();
+        },
       );
     const { dialer, after } = this.#host;
     const table = new FlowTable();
@@ -111,7 +113,16 @@ export class SubnetProxy {
     });
     const { admission } = this;
     const source = this.#host.names(settings.nameServers);
-    this.targets = new NamedTargets({ admission, dialer, source, now, after });
+    this.targets = new NamedTargets({
+      admission,
+      dialer,
+      source,
+      now,
+      after,
+      hasRoom: (more) =>
+        admission.connections.total + more <= this.#settings.limits.maxTcpConnections,
+    });
+    this.targets.setRules(admission.rules.rules);
     const options = {
       admission,
       ownerOf,
@@ -188,6 +199,7 @@ export class SubnetProxy {
       this.targets.names.setSource(this.#host.names(settings.nameServers));
     }
     Object.assign(this.#settings, settings);
+    this.targets.setRules(this.admission.rules.rules);
   }
 
   /** The same as {@link review} in the engine's next turn, once for whatever changes until then. */
@@ -224,6 +236,7 @@ export class SubnetProxy {
 
   /** No new connections and sessions from now on. */
   close(): void {
+    this.targets.stopWarm();
     this.tcp.close();
     this.udp.close();
   }
