@@ -10,6 +10,7 @@ import { Admission } from "../proxy/flow/admit.ts";
 import { FlowOwner, type FlowRequest } from "../proxy/flow/flow.ts";
 import { OwnListeners } from "../proxy/flow/own_listeners.ts";
 import type { RuleOptions } from "../proxy/flow/rule.ts";
+import { Pacing } from "../proxy/flow/pacing.ts";
 import { FlowTable } from "../proxy/flow/table.ts";
 
 const PEERS = 500;
@@ -53,6 +54,7 @@ export const RULED_NETWORK = "172.16.0.0/12";
 /** What decides by rules, and finds nothing else against a request. */
 export function admissionWith(rules: readonly RuleOptions[]): Admission {
   return new Admission({
+    pacing: new Pacing({ mtu: 1420, now: () => 0, wake() {} }),
     table: new FlowTable(),
     isProxied: () => true,
     isOwnAddress: () => false,

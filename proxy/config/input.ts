@@ -88,6 +88,16 @@ export interface PeerInput {
   endpoint?: string;
   /** Seconds, or `"off"`. */
   persistentKeepalive?: number | string;
+  /** Most from the peer to targets and other peers: `20Mbit`. Missing: no limit. */
+  rateUp?: string;
+  /** The same towards the peer. */
+  rateDown?: string;
+  /** Seconds of the rate, which a peer that was quiet may use at once. Default 0.2. */
+  rateBurst?: number | string;
+  /** Connections to targets at once. Missing: no limit of its own. */
+  maxTcpConnections?: number | string;
+  /** UDP sessions at once. Missing: no limit of its own. */
+  maxUdpSessions?: number | string;
 }
 
 /**

@@ -73,7 +73,7 @@ export interface StreamHandler {
   ): boolean;
   /** How much {@link data} is best given at once, bytes. */
   appetite(stream: ByteStream): number;
-  /** The other end has ended its direction: no more {@link data}. */
+  /** The other end has ended its direction: no more {@link data}. Never while it is stopped. */
   ended(stream: ByteStream): void;
   /** The rest of a {@link ByteStream.write} has been sent. */
   drained(stream: ByteStream): void;

@@ -80,6 +80,8 @@ export class FlowTable {
     flow.state = "ended";
     flow.end = why;
     flow.carrier = undefined;
+    flow.up?.close();
+    flow.down?.close();
     for (const observer of this.#observers) observer.ended?.(flow);
   }
 

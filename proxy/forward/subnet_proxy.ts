@@ -10,6 +10,8 @@ import { Admission } from "../flow/admit.ts";
 import type { FlowOwner, FlowProtocol } from "../flow/flow.ts";
 import { OwnListeners } from "../flow/own_listeners.ts";
 import { FlowStatistics } from "../flow/statistics.ts";
+import type { OwnerLimits } from "../flow/limits.ts";
+import { Pacing } from "../flow/pacing.ts";
 import { FlowTable } from "../flow/table.ts";
 import { NO_LINK } from "../link/wireguard.ts";
 import { getLogger } from "../log/logger.ts";
@@ -61,6 +63,8 @@ export class SubnetProxy {
   readonly tcp: TcpForwarder;
   readonly udp: UdpForwarder;
   readonly admission: Admission;
+  /** Of the peers' rates, and the rules'. */
+  readonly pacing: Pacing;
   /** What the flows did. */
   readonly statistics: FlowStatistics;
   /** Where this process listens itself. */
@@ -101,10 +105,13 @@ export class SubnetProxy {
     const { dialer, after } = this.#host;
     const table = new FlowTable();
     this.statistics = new FlowStatistics(table);
+    this.pacing = new Pacing({ mtu: engine.nic1.mtu, now, wake });
     this.admission = new Admission({
+      pacing: this.pacing,
       table,
       isProxied: (address, protocol) => this.#isProxied(address, protocol),
       isOwnAddress: (target) => this.#host.isOwnAddress(target),
+      isTunnels: ({ bytes, version }) => engine.nic1.owns(bytes, 0, version),
       isHeld,
       listeners: this.listeners,
       maps: settings.maps,
@@ -139,6 +146,7 @@ export class SubnetProxy {
       onNoSocket: (error) => this.descriptors.note(codeOf(error)),
     });
     const sources: readonly TimeoutSource[] = [
+      this.pacing,
       this.tcp,
       this.udp,
       this.descriptors,
@@ -200,6 +208,14 @@ export class SubnetProxy {
     }
     Object.assign(this.#settings, settings);
     this.targets.setRules(this.admission.rules.rules);
+  }
+
+  /** Changes the limits of a peer: rates at once, what they mean to its flows in the next turn. */
+  setLimits(owner: FlowOwner, limits: OwnerLimits): void {
+    this.pacing.setRates(owner.rates, limits);
+    owner.maxTcpConnections = limits.maxTcpConnections ?? Infinity;
+    owner.maxUdpSessions = limits.maxUdpSessions ?? Infinity;
+    this.reviewSoon();
   }
 
   /** The same as {@link review} in the engine's next turn, once for whatever changes until then. */
@@ -287,9 +303,7 @@ export class SubnetProxy {
   #isProxied(address: IpAddress, protocol: FlowProtocol): boolean {
     const subnet = this.#subnets.find(({ prefix }) => prefix.contains(address));
     // Pings are not forwarded yet.
-    if (subnet === undefined || protocol === "icmp" || !subnet.protocols[protocol]) return false;
-    return !this.#engine.nic1.owns(address.bytes, 0, address.version) ||
-      this.admission.isMapped(address);
+    return subnet !== undefined && protocol !== "icmp" && subnet.protocols[protocol];
   }
 }
 

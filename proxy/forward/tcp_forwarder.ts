@@ -41,6 +41,8 @@ export interface TcpForwarderCounters {
   tooManyDials: number;
   /** Refused: the limit on connections was reached, and none has to give way. */
   tooManyConnections: number;
+  /** Refused: the peer, or the rule, had as many as it may. */
+  overQuota: number;
   /** Idle connections, and unanswered dials, ended to make room for a peer that has fewer. */
   evicted: number;
   /** Ended because they were no longer allowed. */
@@ -74,6 +76,7 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
     forbidden: 0,
     tooManyDials: 0,
     tooManyConnections: 0,
+    overQuota: 0,
     evicted: 0,
     revoked: 0,
     killed: 0,
@@ -256,9 +259,9 @@ const REFUSALS = {
   "own-listener": FORBIDDEN,
   "rejected": FORBIDDEN,
   "dropped": { counter: "forbidden", answer: "drop" },
-  "rule-full": { counter: "tooManyConnections", answer: "reset" },
-  "peer-full": { counter: "tooManyConnections", answer: "reset" },
+  "rule-full": { counter: "overQuota", answer: "reset" },
   "full": { counter: "tooManyConnections", answer: "reset" },
+  "peer-full": { counter: "overQuota", answer: "reset" },
   // In silence: the client's next SYN may find room.
   "dials": { counter: "tooManyDials", answer: "drop" },
 } as const satisfies Record<Refusal, unknown>;

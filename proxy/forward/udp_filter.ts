@@ -132,6 +132,13 @@ export class UdpFilter {
     return found;
   }
 
+  /** The entry last used, or another one. */
+  any(): FilterEntry | undefined {
+    if (this.#lastReply !== undefined) return this.#lastReply;
+    for (const entry of this.entries()) return entry;
+    return undefined;
+  }
+
   *entries(): Iterable<FilterEntry> {
     for (const chain of this.#byDestination.values()) {
       let entry: FilterEntry | undefined = chain;

@@ -17,6 +17,7 @@ import {
 import type { TurnSource } from "../engine/engine.ts";
 import { Flow, type FlowEnd, type FlowOwner } from "../flow/flow.ts";
 import type { UdpTargets, UdpTargetsOptions } from "../target/udp.ts";
+import type { Refusal } from "../flow/refusal.ts";
 import type { NamedTargets } from "./named_targets.ts";
 import type { ForwarderOptions, UdpFiltering } from "./options.ts";
 import { HeldBytes, UdpDetour } from "./udp_detour.ts";
@@ -215,9 +216,9 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     }
     const { admission, ownerOf } = this.#options;
     const peer = ownerOf(client.from, client.client);
-    const flow = this.#admit(client, peer, destination, port, now);
+    const makeRoom = () => admission.makeRoomForSession(peer, (giver) => this.#idlest(giver), now);
+    const flow = this.#admit(client, peer, destination, port, now, makeRoom);
     if (flow === undefined) return this.#answer;
-    admission.makeRoomForSession(peer, (giver) => this.#idlest(giver));
     admission.sessions.take(peer);
     const session = new UdpSession(this, client, peer, now);
     client.session = session;
@@ -244,14 +245,16 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     destination: IpAddress,
     port: number,
     now: number,
+    makeRoom?: () => Refusal | undefined,
   ): Flow | undefined {
     const flow = new Flow("udp", peer, client, clientPort, destination, port, now);
-    const refusal = port === 0 ? "not-proxied" : this.#options.admission.admit(flow, now);
+    const refusal = port === 0 ? "not-proxied" : this.#options.admission.admit(flow, now, makeRoom);
     if (refusal === undefined) {
       this.#flows++;
       return flow;
     }
-    this.counters.forbidden++;
+    const isFull = refusal === "peer-full" || refusal === "rule-full";
+    this.counters[isFull ? "overQuota" : "forbidden"]++;
     this.#answer = refusal === "dropped" ? "drop" : "prohibited";
     log.debug("{peer}, {client} port {clientPort}: {target} port {port} is refused: {why}", {
       peer: peer.name,

@@ -117,6 +117,10 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
   ): void {
     const { counters } = this.#owner;
     const { target, flow, detour } = entry;
+    if (flow.up !== undefined && !flow.up.admits(length, now)) {
+      counters.overRate++;
+      return;
+    }
     if (detour !== undefined) {
       if (!this.#sendBy(detour, entry, buffer, offset, length)) return;
     } else if (!this.#socket(target.version)?.send(target, buffer, offset, length)) return;
@@ -148,6 +152,12 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     }
     const port = exact?.flow.destinationPort ?? portAt(senders, sender);
     this.#owner.touch(this, now);
+    // What comes from elsewhere counts as of any target.
+    const pace = (entry ?? this.#filter.any())?.flow.down;
+    if (pace !== undefined && !pace.admits(length, now)) {
+      counters.overRate++;
+      return;
+    }
     const fits = length <= MAX_IPV4_DATA || this.client.client.version === 6;
     if (!fits || !this.client.send(from, port, buffer, offset, length, now)) {
       counters.noRoom++;

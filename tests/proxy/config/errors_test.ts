@@ -163,6 +163,21 @@ const CASES: readonly [name: string, text: string, lines: readonly string[]][] =
     "wg0.conf:4: PublicKey: is this gateway's own key, expected another one",
   ]],
   [
+    "limits of a peer",
+    `${INTERFACE}${PEER_SECTION}RateUp = 20\nRateDown = 20 Mbit\nRateBurst = 61\n` +
+    `MaxTcpConnections = -1\nMaxUdpSessions = many\n[Peer]\nPublicKey = ${
+      PRIVATE.replace("y", "z")
+    }\nRateUp = 0.5kbit\n`,
+    [
+      'wg0.conf:5: RateUp: "20" is not a rate, expected one from 1kbit to 1000Gbit, such as 500kbit, 20Mbit or 2.5Gbit',
+      'wg0.conf:6: RateDown: "20 Mbit" is not a rate, expected one from 1kbit to 1000Gbit, such as 500kbit, 20Mbit or 2.5Gbit',
+      "wg0.conf:7: RateBurst: 61 is out of range, expected 0.01 to 60 seconds",
+      "wg0.conf:8: MaxTcpConnections: -1 is out of range, expected 0 to 1000000",
+      'wg0.conf:9: MaxUdpSessions: "many" is not a number, expected 0 to 1000000',
+      "wg0.conf:12: RateUp: 0.5kbit is out of range, expected one from 1kbit to 1000Gbit, such as 500kbit, 20Mbit or 2.5Gbit",
+    ],
+  ],
+  [
     "numbers out of range",
     `${INTERFACE}ListenPort = 65536\nMTU = 575\nRekeyAfter = 121\n${PEER_SECTION}PersistentKeepalive = 65536\n` +
     "[Proxy]\nTcpDialTimeout = 0\nMaxDials = 0\n",
