@@ -7,7 +7,7 @@
 
 import { type Command, Option } from "npm:commander@15.1.0";
 import { ConfigError, type ConfigPath } from "../config/error.ts";
-import { type Key, KEYS } from "../config/keys.ts";
+import { type Key, KEYS, type Section } from "../config/keys.ts";
 import type { ConfigSource, RawSection } from "../config/source.ts";
 import { parseKey, splitList, Wrong } from "../config/values.ts";
 import { readText } from "./read.ts";
@@ -19,7 +19,13 @@ export interface FlagValue {
   readonly value: string;
 }
 
-const HEADINGS = { interface: "Tunnel:", peers: "Peers:", proxy: "Proxy:" };
+const HEADINGS: Readonly<Record<Section, string>> = {
+  interface: "Tunnel:",
+  peers: "Peers:",
+  proxy: "Proxy:",
+  status: "Status:",
+  log: "Log:",
+};
 
 /**
  * Declares the flags.
@@ -61,7 +67,9 @@ export async function applyFlags(
       source.problemAt(origin, `stands before any --peer, expected behind its peer`);
       continue;
     }
-    if (key.section === "proxy" && source.proxy === undefined) source.open("proxy", origin);
+    if (key.section !== "peers" && source[key.section] === undefined) {
+      source.open(key.section, origin);
+    }
     const name = [...path, key.field].join(".");
     if (key.secret) {
       await setFromFile(source, path, key, value, terminal);

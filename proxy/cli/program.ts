@@ -94,7 +94,6 @@ function makeProgram(
     const isFile = file !== undefined && !isDescriptor(file);
     const path = isFile ? await realPath(file) : undefined;
     const status = await up(loaded, {
-      ...options,
       udp: describeUdp(ffi, reason),
       ...(ffi && { confinement: describeConfinement(confinement, options.confine) }),
       start: (config) =>
@@ -103,8 +102,9 @@ function makeProgram(
           stateDirectories: stateDirectories(),
           ...(crypto && { crypto }),
         }),
-      handlers: (gateway) =>
+      handlers: (gateway, applied) =>
         controlHandlers(gateway, {
+          applied,
           started: loaded,
           load: () => loadAgain(file, upFlags, terminal),
           ...(path !== undefined && { file: path }),
@@ -263,14 +263,6 @@ function addUpOptions(command: Command): void {
       ),
     )
     .addOption(
-      new Option("--log-level <LEVEL>", "least that is logged")
-        .choices(["trace", "debug", "info", "warning", "error"]).default("info").helpGroup("Log:"),
-    )
-    .addOption(
-      new Option("--log-format <FORMAT>", "form of the log on standard error")
-        .choices(["text", "json"]).default("text").helpGroup("Log:"),
-    )
-    .addOption(
       new Option(
         "--ffi",
         "UDP in batches by calls of the C library, or an error: the default on Linux",
@@ -362,7 +354,7 @@ async function loadAgain(
 }
 
 async function load(file: string | undefined, flags: readonly FlagValue[], terminal: Terminal) {
-  if (file === undefined && flags.length === 0) {
+  if (file === undefined && flags.every(({ key }) => key.section === "log")) {
     throw new ConfigError(["CONFIG: missing, expected a file, - or flags (see --help)"]);
   }
   const { loadSource, ConfigSource, parseConfigFile, isWorldAccessible, readText } =

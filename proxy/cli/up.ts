@@ -16,7 +16,7 @@ import type { ControlHandlers } from "../control/connection.ts";
 import { type ControlOptions, openControl } from "../control/open.ts";
 import { type ControlServer, NameInUseError } from "../control/server.ts";
 import { encodeKey } from "../base64.ts";
-import { configureLog, type LogFormat, type LogLevel } from "../log/log.ts";
+import { CommandLog } from "./command_log.ts";
 import { listenForSignals, StopRequests } from "./signals.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -35,11 +35,13 @@ export interface RunningGateway {
 }
 
 export interface UpOptions<G extends RunningGateway> {
-  readonly logLevel: LogLevel;
-  readonly logFormat: LogFormat;
   readonly start: (config: GatewayConfig) => Promise<G>;
-  /** What the control socket and SIGHUP do to it. */
-  readonly handlers: (gateway: G) => ControlHandlers;
+  /**
+   * What the control socket and SIGHUP do to it.
+   *
+   * @param applied Called with each configuration that the gateway has taken over.
+   */
+  readonly handlers: (gateway: G, applied: (config: GatewayConfig) => void) => ControlHandlers;
   readonly control: ControlOptions;
   /** How WireGuard's datagrams travel, for the line that says where it listens. */
   readonly udp: string;
@@ -59,7 +61,14 @@ export async function up<G extends RunningGateway>(
   terminal: Terminal,
 ): Promise<number> {
   const { config, source } = loaded;
-  configureLog({ level: options.logLevel, format: options.logFormat, write: terminal.error });
+  let logs: CommandLog;
+  try {
+    logs = new CommandLog(config.log, terminal.error);
+  } catch (error) {
+    if (!(error instanceof SettingError)) throw error;
+    terminal.error(`${source.label(error.path)}: ${error.message}\n`);
+    return 2;
+  }
   const log = getLogger(["wirestack"]);
   for (const warning of loaded.warnings) getLogger(["wirestack", "config"]).warn(literal(warning));
 
@@ -84,6 +93,7 @@ export async function up<G extends RunningGateway>(
     },
     report: () => log.info("stats", { stats: gateway?.stats() }),
     reload() {
+      logs.reopen(); // rotated, most likely
       if (hasHungUp()) stop("the terminal is gone: ");
       else handlers?.reload().catch(logDefect);
     },
@@ -95,7 +105,7 @@ export async function up<G extends RunningGateway>(
     gateway = await options.start(config);
     logListening(gateway, config, options.udp);
     if (options.confinement !== undefined) log.info(literal(options.confinement));
-    handlers = options.handlers(gateway);
+    handlers = options.handlers(gateway, (config) => logs.apply(config.log));
     if (control !== undefined) {
       control.serve(handlers);
       getLogger(["wirestack", "control"]).info("control socket {path}", { path: control.path });
@@ -120,6 +130,7 @@ export async function up<G extends RunningGateway>(
   } finally {
     control?.close();
     unlisten();
+    await logs.close();
   }
 }
 

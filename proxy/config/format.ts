@@ -17,7 +17,10 @@ import type { RawSection } from "./source.ts";
 export function formatConfigFile(input: ConfigInput): string {
   const sections = [formatSection("interface", input.interface)];
   for (const peer of input.peers ?? []) sections.push(formatSection("peers", peer));
-  if (input.proxy !== undefined) sections.push(formatSection("proxy", input.proxy));
+  for (const section of ["proxy", "status", "log"] as const) {
+    const values = input[section];
+    if (values !== undefined) sections.push(formatSection(section, values));
+  }
   return sections.join("\n");
 }
 

@@ -29,6 +29,8 @@ export class ConfigSource {
   /** Not an array when an embedder passed something else. */
   peers: unknown = [];
   proxy: unknown = undefined;
+  status: unknown = undefined;
+  log: unknown = undefined;
 
   readonly #origins = new Map<string, Origin>();
   readonly #faulty = new Set<string>();
@@ -48,8 +50,8 @@ export class ConfigSource {
       );
     }
     for (const [name, value] of Object.entries(input)) {
-      if (name === "interface" || name === "peers" || name === "proxy") source[name] = value;
-      else source.problem([name], "unknown section, expected interface, peers or proxy");
+      if (Object.hasOwn(SECTION_NAMES, name)) source[name as Section] = value;
+      else source.problem([name], `unknown section, expected ${SECTIONS_EXPECTED}`);
     }
     return source;
   }
@@ -60,8 +62,8 @@ export class ConfigSource {
     if (section === "peers") {
       const peers = this.peers as RawSection[];
       path = [section, peers.push({}) - 1];
-    } else if (section === "proxy") {
-      this.proxy ??= {};
+    } else if (section !== "interface") {
+      this[section] ??= {};
     }
     this.#origins.set(path.join("."), origin);
     return path;
@@ -191,3 +193,5 @@ function formatPath(path: ConfigPath): string {
   }
   return text;
 }
+
+const SECTIONS_EXPECTED = Object.keys(SECTION_NAMES).join(", ").replace(/, (\w+)$/, " or $1");

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { LoadedConfig } from "../config/config.ts";
+import type { GatewayConfig, LoadedConfig } from "../config/config.ts";
 import { ConfigError } from "../config/error.ts";
 import type { Gateway, GatewayStats } from "../gateway/gateway.ts";
 import { getLogger } from "../log/logger.ts";
@@ -35,6 +35,8 @@ export interface HandlerOptions {
   readonly file?: string;
   /** Reads the configuration again. */
   load(): Promise<LoadedConfig>;
+  /** The gateway has taken a configuration over. */
+  applied?(config: GatewayConfig): void;
 }
 
 export function controlHandlers(gateway: Gateway, options: HandlerOptions): ControlHandlers {
@@ -47,6 +49,7 @@ export function controlHandlers(gateway: Gateway, options: HandlerOptions): Cont
       const report = applyConfig(gateway, started.config, loaded);
       const changes = changesBetween(current.source, loaded.source);
       current = loaded;
+      options.applied?.(loaded.config);
       const { added, removed, changed } = report;
       const warnings = [...loaded.warnings, ...report.warnings];
       for (const warning of warnings) log.warn("{warning}", { warning });

@@ -8,9 +8,12 @@ import { type Key, KEYS } from "../config/keys.ts";
 import type { ConfigSource, RawSection } from "../config/source.ts";
 
 /** Keys that stay as they were at start; a reload warns of those. */
-const FIXED = ["Address", "MTU", "RekeyAfter", "PeerToPeer", "ControlDir", "Interface"];
+const FIXED = [
+  ...["Address", "MTU", "RekeyAfter", "PeerToPeer", "ControlDir", "Interface"],
+  ...["Listen", "Output", "Access"],
+];
 
-/** @returns a line for each key of `[Interface]` and `[Proxy]` that has another value now. */
+/** @returns a line for each key outside `[Peer]` that has another value now. */
 export function changesBetween(before: ConfigSource, after: ConfigSource): string[] {
   return KEYS.flatMap((key) => {
     if (key.section === "peers" || key.inert || FIXED.includes(key.name)) return [];

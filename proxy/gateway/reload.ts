@@ -150,6 +150,7 @@ function unchanged(started: GatewayConfig, next: GatewayConfig): ConfigPath[] {
   compare(["interface", "rekeyAfter"], started.rekeyAfterMs, next.rekeyAfterMs);
   compare(["interface", "peerToPeer"], started.peerToPeer, next.peerToPeer);
   compare(["interface", "controlDir"], started.controlDir, next.controlDir);
+  compare(["log", "output"], started.log.output, next.log.output);
   const [before, after] = [started.proxy, next.proxy];
   if (!isSingle(before) && !isSingle(after)) return paths;
   compare(["proxy", "interface"], before?.interface, after?.interface);
