@@ -111,7 +111,7 @@ function parse(args: string[]) {
  * @param userFolders What stands for the folders that variables of the environment name when it runs.
  */
 export function permissions(userFolders = ""): string[] {
-  const [options] = config.tasks.start.command.split(" main.ts");
+  const [options] = config.tasks.start.command.split(' "$ROOT/main.ts"');
   return [
     ...options!.split(" ").filter((word) => word.startsWith("--"))
       .map((word) => word.replace(/(,\$[\w/.]+)+$/, userFolders)),

@@ -202,7 +202,10 @@ async function wirestack({ ffi }: { ffi: boolean }, directory: string): Promise<
   const sandboxed = tasks["start:sandbox"];
   // Before there was such a task, `start` was the sandboxed one.
   const task = ffi ? (sandboxed ? tasks.start : tasks["start:ffi"]) : sandboxed ?? tasks.start;
-  const program: string[] = (task ?? tasks.start).command.split(" ").map((word: string) =>
+  // The task goes to the user's folder first.
+  const command = (task ?? tasks.start).command.replace(/^.*&& (?=deno )/, "")
+    .replace('"$ROOT/main.ts"', "main.ts");
+  const program: string[] = command.split(" ").map((word: string) =>
     word === "deno" ? Deno.execPath() : word
       .replace(/^main\.ts$/, `${directory}/main.ts`)
       .replace(/\$(\w+)/g, (_, name) => Deno.env.get(name) ?? "")

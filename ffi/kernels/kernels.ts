@@ -56,7 +56,7 @@ export type AeadParameters = [
   ...nonce: [number, number, number],
   additional: number,
   additionalLength: number,
-  text: number,
+  data: number,
   length: number,
 ];
 
@@ -190,14 +190,14 @@ export class KernelAeadKey {
   ): void {
     const bytes = this.#bytes;
     checkRange(buffer, offset, length, TAG_SIZE);
-    let text = offset;
+    let data = offset;
     if (buffer === bytes) checkArena(offset);
-    else text = copyIn(bytes, buffer, offset, length, 0);
+    else data = copyIn(bytes, buffer, offset, length, 0);
     const k = this.#key;
     // deno-fmt-ignore
     this.#seal(
       k[0]!, k[1]!, k[2]!, k[3]!, k[4]!, k[5]!, k[6]!, k[7]!, 0, counterLow, counterHigh,
-      0, 0, text, length,
+      0, 0, data, length,
     );
     if (buffer !== bytes) buffer.set(bytes.subarray(TEXT, TEXT + length + TAG_SIZE), offset);
   }
@@ -221,14 +221,14 @@ export class KernelAeadKey {
     checkRange(buffer, offset, length, 0);
     length -= TAG_SIZE;
     if (length < 0) return false;
-    let text = offset;
+    let data = offset;
     if (buffer === bytes) checkArena(offset);
-    else text = copyIn(bytes, buffer, offset, length, TAG_SIZE);
+    else data = copyIn(bytes, buffer, offset, length, TAG_SIZE);
     const k = this.#key;
     // deno-fmt-ignore
     const right = this.#open(
       k[0]!, k[1]!, k[2]!, k[3]!, k[4]!, k[5]!, k[6]!, k[7]!, 0, counterLow, counterHigh,
-      0, 0, text, length,
+      0, 0, data, length,
     ) !== 0;
     if (buffer !== bytes) {
       // What is copied back when the tag is wrong is zero, the tag included.

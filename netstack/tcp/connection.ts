@@ -194,6 +194,7 @@ export class Connection implements Flow, EndpointConnection {
 
   bytesIn = 0;
   segmentsIn = 0;
+  segmentsOutOfOrder = 0;
   bytesOut = 0;
   segmentsOut = 0;
 
@@ -545,6 +546,7 @@ export class Connection implements Flow, EndpointConnection {
       bytesOut: this.bytesOut,
       segmentsIn: this.segmentsIn,
       segmentsOut: this.segmentsOut,
+      segmentsOutOfOrder: this.segmentsOutOfOrder,
       outOfOrderRanges: receiver.ranges,
       bufferBytes: this.bufferBytes,
       retransmitAt: sender.timer,

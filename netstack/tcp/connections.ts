@@ -26,7 +26,7 @@ import { Replies } from "./replies.ts";
 import type { RingMemory } from "./ring_memory.ts";
 import { after } from "./sequence.ts";
 import type { TcpSettings } from "./settings.ts";
-import { tell } from "./tell.ts";
+import { deliverEvents } from "./deliver_events.ts";
 import { TimeWaitTable } from "./time_wait.ts";
 import { handleDeadline } from "./timers.ts";
 import { Worklist } from "./worklist.ts";
@@ -136,7 +136,7 @@ export class Connections implements TcpContext {
   /** Makes the callbacks that are due. */
   dispatch(): void {
     const queue = this.#events;
-    for (let i = 0; i < queue.length; i++) tell(queue.take(i));
+    for (let i = 0; i < queue.length; i++) deliverEvents(queue.take(i));
     queue.clear();
   }
 

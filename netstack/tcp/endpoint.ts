@@ -66,6 +66,8 @@ export interface TcpInfo {
   readonly bytesOut: number;
   readonly segmentsIn: number;
   readonly segmentsOut: number;
+  /** Of those that came in: with data behind a gap. */
+  readonly segmentsOutOfOrder: number;
   readonly outOfOrderRanges: number;
   /** Memory held for data in both directions. */
   readonly bufferBytes: number;

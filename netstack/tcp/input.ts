@@ -275,7 +275,10 @@ function handleData(
   tcp.counters.droppedNoMemory += receiver.dropped - droppedBefore;
   if (segment.length > 0) {
     if ((result & ADVANCED) !== 0) c.dataSegments++;
-    else c.outOfOrderSegments++;
+    else {
+      c.outOfOrderSegments++;
+      if (after(sequence, nextBefore)) c.segmentsOutOfOrder++; // else it came twice
+    }
   }
   if ((result & ADVANCED) !== 0) {
     const gain = distance(receiver.next, nextBefore) - ((result & FINISHED) !== 0 ? 1 : 0);

@@ -28,7 +28,7 @@ import type { TcpListener, TcpListenerHandler } from "./listener.ts";
 import { checkPort, Ports } from "./ports.ts";
 import { RingMemory } from "./ring_memory.ts";
 import { resolveSettings, type TcpSettings } from "./settings.ts";
-import { Strangers } from "./strangers.ts";
+import { UnmatchedSegments } from "./unmatched_segments.ts";
 
 export interface TcpConnectOptions {
   remote: IpAddress;
@@ -55,7 +55,7 @@ export class Tcp implements TransportProtocol {
   readonly #ip: IpOutput;
   readonly #settings: TcpSettings;
   readonly #connections: Connections;
-  readonly #strangers: Strangers;
+  readonly #unmatched: UnmatchedSegments;
   readonly #ports: Ports;
   readonly #segment = new Segment();
 
@@ -71,11 +71,11 @@ export class Tcp implements TransportProtocol {
     this.#settings = resolveSettings(settings);
     this.#connections = new Connections(ip, this.#settings, memory, budget);
     this.counters = this.#connections.counters;
-    this.#strangers = new Strangers(this.#connections);
+    this.#unmatched = new UnmatchedSegments(this.#connections);
     this.#ports = new Ports(
       this.#settings,
       this.#connections,
-      (port) => this.#strangers.isListening(port),
+      (port) => this.#unmatched.isListening(port),
     );
   }
 
@@ -135,12 +135,12 @@ export class Tcp implements TransportProtocol {
     const { address, backlog = this.#settings.backlog } = options;
     checkPort(options.port, 0);
     const port = options.port === 0 ? this.#ports.listen() : options.port;
-    return this.#strangers.listen(address, port, backlog, handler);
+    return this.#unmatched.listen(address, port, backlog, handler);
   }
 
   /** Who answers for foreign addresses behind `nic`; undefined = nobody. */
   setForwarder(nic: Nic, handler: TcpForwarderHandler | undefined): void {
-    this.#strangers.setForwarder(nic, handler);
+    this.#unmatched.setForwarder(nic, handler);
   }
 
   // Inputs.
@@ -175,7 +175,7 @@ export class Tcp implements TransportProtocol {
       version,
     );
     if (c !== undefined) handleSegment(c, segment, now);
-    else this.#strangers.handleSegment(inbound, segment, hash, localPort, remotePort, now);
+    else this.#unmatched.handleSegment(inbound, segment, hash, localPort, remotePort, now);
   }
 
   handleIcmpError(
@@ -213,17 +213,17 @@ export class Tcp implements TransportProtocol {
 
   handleTimeout(now: number): void {
     this.#connections.handleTimeout(now);
-    this.#strangers.handleTimeout(now);
+    this.#unmatched.handleTimeout(now);
   }
 
   // Outputs.
 
   pollTimeout(): number {
-    return Math.min(this.#connections.pollTimeout(), this.#strangers.pollTimeout());
+    return Math.min(this.#connections.pollTimeout(), this.#unmatched.pollTimeout());
   }
 
   flush(now: number, budget: number): boolean {
-    this.#strangers.dispatch();
+    this.#unmatched.dispatch();
     this.#connections.dispatch();
     const done = this.#connections.flush(now, budget);
     return !done || this.#connections.hasWork;
@@ -241,7 +241,7 @@ export class Tcp implements TransportProtocol {
   }
 
   get halfOpenCount(): number {
-    return this.#strangers.halfOpenCount;
+    return this.#unmatched.halfOpenCount;
   }
 
   get timeWaitCount(): number {
@@ -254,10 +254,10 @@ export class Tcp implements TransportProtocol {
   }
 
   get listenerCount(): number {
-    return this.#strangers.listenerCount;
+    return this.#unmatched.listenerCount;
   }
 
   get timers(): number {
-    return this.#connections.timers + this.#strangers.timers;
+    return this.#connections.timers + this.#unmatched.timers;
   }
 }

@@ -15,11 +15,11 @@ import {
 import { formatConfigFile } from "../config/format.ts";
 import {
   parseEndpoint,
+  ParseFailure,
   parsePeerName,
   parsePrefixValue,
   quote,
   splitList,
-  Wrong,
 } from "../config/values.ts";
 import { type ControlClient, ControlError } from "../control/client.ts";
 import { freeAddress, hasRoom } from "../gateway/free_address.ts";
@@ -165,7 +165,7 @@ async function tell(
 
 function checkName(name: string, { config, source }: LoadedConfig, running?: Running): void {
   const parsed = parsePeerName(name);
-  if (parsed instanceof Wrong) throw new ConfigError([`NAME: ${parsed.message}`]);
+  if (parsed instanceof ParseFailure) throw new ConfigError([`NAME: ${parsed.message}`]);
   const isTaken = (other: string | null | undefined) => other?.toLowerCase() === name.toLowerCase();
   const index = config.peers.findIndex((peer) => isTaken(peer.name));
   const where = index >= 0
@@ -211,11 +211,11 @@ function publicEndpoint(given: string | undefined, config: GatewayConfig): strin
     ]);
   }
   const endpoint = parseEndpoint(given);
-  if (!(endpoint instanceof Wrong)) return given;
+  if (!(endpoint instanceof ParseFailure)) return given;
   // Without a port, and an IPv6 address without brackets, too.
   const address = parseIpAddress(given.replace(/^\[(.*)\]$/, "$1"));
   const host = address?.version === 6 ? `[${address}]` : given;
-  if (listenPort && !(parseEndpoint(`${host}:${listenPort}`) instanceof Wrong)) {
+  if (listenPort && !(parseEndpoint(`${host}:${listenPort}`) instanceof ParseFailure)) {
     return `${host}:${listenPort}`;
   }
   const hint = listenPort ? "" : " (the file has no ListenPort to take for one without)";
@@ -226,7 +226,9 @@ function clientAllowedIps(given: string | undefined, site: Site): string[] {
   if (given !== undefined) {
     return splitList(given).map((text) => {
       const prefix = parsePrefixValue(text);
-      if (prefix instanceof Wrong) throw new ConfigError([`--allowed-ips: ${prefix.message}`]);
+      if (prefix instanceof ParseFailure) {
+        throw new ConfigError([`--allowed-ips: ${prefix.message}`]);
+      }
       return `${prefix}`;
     });
   }

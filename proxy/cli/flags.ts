@@ -9,7 +9,7 @@ import { type Command, Option } from "npm:commander@15.1.0";
 import { ConfigError, type ConfigPath } from "../config/error.ts";
 import { type Key, KEYS, type Section } from "../config/keys.ts";
 import type { ConfigSource, RawSection } from "../config/source.ts";
-import { parseKey, splitList, Wrong } from "../config/values.ts";
+import { ParseFailure, parseKey, splitList } from "../config/values.ts";
 import { readText } from "./read.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -101,7 +101,9 @@ async function setFromFile(
     source.set(section, key, text, origin);
     const read = parseKey(text.trim());
     // Said here, where the file's name is known.
-    if (read instanceof Wrong) source.problem([...section, key.field], `${file}: ${read.message}`);
+    if (read instanceof ParseFailure) {
+      source.problem([...section, key.field], `${file}: ${read.message}`);
+    }
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     source.set(section, key, "", origin);

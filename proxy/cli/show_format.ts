@@ -71,7 +71,7 @@ type Counts = Readonly<Record<string, number>>;
 
 /** Of all counters, those of what went no further. */
 const DROP =
-  /^(?:dropped|bad|malformed|no[A-Z]|tooMany|tooBig|forbidden|prohibited|flowLimit|sourceRouted|hopLimit|unknownProtocol|reassembly|evicted|unasked|sendErrors|receiveErrors|socketErrors|outOf)/;
+  /^(?:dropped|bad|malformed|no[A-Z]|tooMany|tooBig|forbidden|prohibited|flowLimit|sourceRouted|hopLimit|unknownProtocol|reassembly|evicted|filtered|sendErrors|receiveErrors|socketErrors|outOf)/;
 
 function dropsOf(counters: GatewayStats["counters"]): string[] {
   return Object.entries(counters).flatMap(([group, counts]) =>

@@ -12,7 +12,7 @@ import type { ConfigPath } from "./error.ts";
 import { findKey, findSection, type Key, KEYS, type Section, SECTION_NAMES } from "./keys.ts";
 import { ConfigSource, type Origin, type RawSection } from "./source.ts";
 import { suggest } from "./suggest.ts";
-import { parsePeerName, splitList, Wrong } from "./values.ts";
+import { ParseFailure, parsePeerName, splitList } from "./values.ts";
 
 /**
  * Splits a file into values with their places. Never throws: what is wrong with the file's form is
@@ -68,7 +68,7 @@ class Parser {
     const { line } = this.#source.origin(path) as { line: number };
     if (origin.line > line + 1) return;
     const name = parsePeerName(text);
-    if (!(name instanceof Wrong)) this.#comments.push({ path, name, origin });
+    if (!(name instanceof ParseFailure)) this.#comments.push({ path, name, origin });
   }
 
   #header(content: string, origin: { file: string; line: number }): void {

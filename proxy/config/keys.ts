@@ -272,7 +272,7 @@ export const KEYS: readonly Key[] = [
       flag: "udp-filtering",
       argument: "endpoint|address|address-port",
       help:
-        `who may answer a UDP session: anybody, an address that was asked, or only its port (default ${DEFAULT_UDP_FILTERING})`,
+        `who may answer a UDP session: anybody, an address that the client has sent to, or only its port (default ${DEFAULT_UDP_FILTERING})`,
     },
     {
       name: "MaxDials",

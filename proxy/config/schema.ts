@@ -21,6 +21,7 @@ import {
   parseAddressWithLength,
   parseBoolean,
   parseEndpoint,
+  ParseFailure,
   parseFile,
   parseFolder,
   parseFwMark,
@@ -34,7 +35,6 @@ import {
   parseStatusListen,
   seconds,
   splitList,
-  Wrong,
 } from "./values.ts";
 
 /** Packets every IPv4 host must take (RFC 791 §3.1). */
@@ -134,7 +134,7 @@ function value<T>(parse: Parse<T>): z.ZodType<T, unknown> {
     error: ({ input }) => `is ${kindOf(input)}, expected text or a number`,
   }).transform((input, context) => {
     const parsed = parse(String(input).trim());
-    if (!(parsed instanceof Wrong)) return parsed;
+    if (!(parsed instanceof ParseFailure)) return parsed;
     // No input: it would be kept in the error, and it may be a key.
     context.issues.push({ code: "custom", message: parsed.message, input: undefined });
     return z.NEVER;
@@ -145,7 +145,7 @@ function value<T>(parse: Parse<T>): z.ZodType<T, unknown> {
 function keyValue(): z.ZodType<Uint8Array, unknown> {
   return z.unknown().transform((input, context) => {
     const key = parseKeyInput(input);
-    if (!(key instanceof Wrong)) return key;
+    if (!(key instanceof ParseFailure)) return key;
     context.issues.push({ code: "custom", message: key.message, input: undefined });
     return z.NEVER;
   });

@@ -1,5 +1,5 @@
 /**
- * Single values from text. Each parser returns the value, or a {@link Wrong} that says
+ * Single values from text. Each parser returns the value, or a {@link ParseFailure} that says
  * `what is wrong, what was expected`.
  *
  * @module
@@ -11,7 +11,7 @@ import type { MapConfig, StatusListen } from "./checked.ts";
 import { decodeKey, KEY_LENGTH, KEY_TEXT_LENGTH } from "../base64.ts";
 
 /** Why a string is not a value. */
-export class Wrong {
+export class ParseFailure {
   readonly message: string;
 
   constructor(message: string) {
@@ -19,7 +19,7 @@ export class Wrong {
   }
 }
 
-export type Parse<T> = (text: string) => T | Wrong;
+export type Parse<T> = (text: string) => T | ParseFailure;
 
 /** Values of a list: separated by commas or blanks, as wg-quick takes them. */
 export function splitList(text: string): string[] {
@@ -28,33 +28,39 @@ export function splitList(text: string): string[] {
 }
 
 /** A private, public or preshared key. No part of the text is ever shown. */
-export function parseKey(text: string): Uint8Array | Wrong {
+export function parseKey(text: string): Uint8Array | ParseFailure {
   const expected = `expected ${KEY_TEXT_LENGTH} characters of base64, as wg writes them`;
-  if (text === "") return new Wrong(`is empty, ${expected}`);
+  if (text === "") return new ParseFailure(`is empty, ${expected}`);
   if (text.length !== KEY_TEXT_LENGTH) {
-    return new Wrong(`not a key: ${text.length} characters, ${expected}`);
+    return new ParseFailure(`not a key: ${text.length} characters, ${expected}`);
   }
-  return decodeKey(text) ?? new Wrong(`not a key: not base64 of 32 bytes, ${expected}`);
+  return decodeKey(text) ?? new ParseFailure(`not a key: not base64 of 32 bytes, ${expected}`);
 }
 
 /** A key as {@link parseKey} takes it, or its bytes, which are copied. */
-export function parseKeyInput(input: unknown): Uint8Array | Wrong {
+export function parseKeyInput(input: unknown): Uint8Array | ParseFailure {
   if (["string", "number", "boolean"].includes(typeof input)) {
     return parseKey(String(input).trim());
   }
   if (!(input instanceof Uint8Array)) {
-    return new Wrong(`not a key, expected ${KEY_TEXT_LENGTH} characters of base64, or its bytes`);
+    return new ParseFailure(
+      `not a key, expected ${KEY_TEXT_LENGTH} characters of base64, or its bytes`,
+    );
   }
   if (input.length === KEY_LENGTH) return Uint8Array.from(input);
-  return new Wrong(`not a key: ${input.length} bytes, expected ${KEY_LENGTH}`);
+  return new ParseFailure(`not a key: ${input.length} bytes, expected ${KEY_LENGTH}`);
 }
 
 export function integer(min: number, max: number): Parse<number> {
   const expected = `expected ${min} to ${max}`;
   return (text) => {
-    if (!/^-?\d+$/.test(text)) return new Wrong(`${quote(text)} is not a number, ${expected}`);
+    if (!/^-?\d+$/.test(text)) {
+      return new ParseFailure(`${quote(text)} is not a number, ${expected}`);
+    }
     const value = Number(text) || 0; // "-0" is 0
-    return value >= min && value <= max ? value : new Wrong(`${text} is out of range, ${expected}`);
+    return value >= min && value <= max
+      ? value
+      : new ParseFailure(`${text} is out of range, ${expected}`);
   };
 }
 
@@ -63,10 +69,12 @@ export function bytes(min: number, max: number): Parse<number> {
   const expected = `expected ${min} to ${max} bytes, or a number with k, M or G behind it`;
   return (text) => {
     const match = /^(-?\d+(?:\.\d+)?)([kmg]?)$/i.exec(text);
-    if (match === null) return new Wrong(`${quote(text)} is not a size, ${expected}`);
+    if (match === null) return new ParseFailure(`${quote(text)} is not a size, ${expected}`);
     const unit = 1024 ** " kmg".indexOf(match[2]!.toLowerCase() || " ");
     const value = Math.round(Number(match[1]) * unit);
-    return value >= min && value <= max ? value : new Wrong(`${text} is out of range, ${expected}`);
+    return value >= min && value <= max
+      ? value
+      : new ParseFailure(`${text} is out of range, ${expected}`);
   };
 }
 
@@ -75,44 +83,46 @@ export function seconds(min: number, max: number): Parse<number> {
   const expected = `expected ${min} to ${max} seconds`;
   return (text) => {
     if (!/^-?\d+(?:\.\d+)?$/.test(text)) {
-      return new Wrong(`${quote(text)} is not a number, ${expected}`);
+      return new ParseFailure(`${quote(text)} is not a number, ${expected}`);
     }
     const value = Number(text);
-    if (value < min || value > max) return new Wrong(`${text} is out of range, ${expected}`);
+    if (value < min || value > max) return new ParseFailure(`${text} is out of range, ${expected}`);
     return Math.round(value * 1000);
   };
 }
 
 /** Seconds. `off` is 0, as for `wg`. */
-export function parseKeepalive(text: string): number | Wrong {
+export function parseKeepalive(text: string): number | ParseFailure {
   if (text.toLowerCase() === "off") return 0;
   const value = integer(0, 65535)(text);
-  return value instanceof Wrong ? new Wrong(`${value.message} seconds, or off`) : value;
+  return value instanceof ParseFailure
+    ? new ParseFailure(`${value.message} seconds, or off`)
+    : value;
 }
 
 /** `off`, or 32 bits in decimal or hexadecimal. */
-export function parseFwMark(text: string): number | Wrong {
+export function parseFwMark(text: string): number | ParseFailure {
   if (text.toLowerCase() === "off") return 0;
   const value = /^(?:0x[0-9a-f]{1,8}|\d{1,10})$/i.test(text) ? Number(text) : NaN;
   return value <= 0xffffffff
     ? value
-    : new Wrong(`${quote(text)} is not a mark, expected 0 to 0xffffffff, or off`);
+    : new ParseFailure(`${quote(text)} is not a mark, expected 0 to 0xffffffff, or off`);
 }
 
-export function parseBoolean(text: string): boolean | Wrong {
+export function parseBoolean(text: string): boolean | ParseFailure {
   const lower = text.toLowerCase();
   if (lower === "true" || lower === "false") return lower === "true";
-  return new Wrong(`${quote(text)} is neither, expected true or false`);
+  return new ParseFailure(`${quote(text)} is neither, expected true or false`);
 }
 
 /**
  * What a peer is called. Nothing that could be taken for an address, since a name may stand where an
  * address may, and nothing that could be a key.
  */
-export function parsePeerName(text: string): string | Wrong {
+export function parsePeerName(text: string): string | ParseFailure {
   const isName = /^[A-Za-z0-9](?:[A-Za-z0-9 ._@-]{0,62}[A-Za-z0-9._@-])?$/.test(text) &&
     !/[A-Za-z0-9]{40}/.test(text) && parsePrefix(text) === undefined;
-  return isName ? text : new Wrong(
+  return isName ? text : new ParseFailure(
     `${
       quote(text)
     } is no name, expected 1 to 64 of a-z A-Z 0-9 . _ @ - and blanks inside, no address`,
@@ -122,110 +132,114 @@ export function parsePeerName(text: string): string | Wrong {
 export function oneOf<const T extends string>(...choices: readonly T[]): Parse<T> {
   return (text) =>
     choices.find((choice) => choice === text.toLowerCase()) ??
-      new Wrong(`${quote(text)} is unknown, expected ${choices.join(" or ")}`);
+      new ParseFailure(`${quote(text)} is unknown, expected ${choices.join(" or ")}`);
 }
 
 export function parseAddressWithLength(
   text: string,
-): { address: IpAddress; length: number } | Wrong {
+): { address: IpAddress; length: number } | ParseFailure {
   return parseInterfaceAddress(text) ?? wrongPrefix(text, "10.9.0.1/24 or fd09::1/64");
 }
 
-export function parsePrefixValue(text: string): Prefix | Wrong {
+export function parsePrefixValue(text: string): Prefix | ParseFailure {
   return parsePrefix(text) ?? wrongPrefix(text, "10.9.0.0/24 or fd09::/64");
 }
 
-export function parseListenAddress(text: string): string | Wrong {
+export function parseListenAddress(text: string): string | ParseFailure {
   return parseIpAddress(text)?.toString() ??
-    new Wrong(`${quote(text)} is not an address, expected one such as 192.0.2.1 or 2001:db8::1`);
+    new ParseFailure(
+      `${quote(text)} is not an address, expected one such as 192.0.2.1 or 2001:db8::1`,
+    );
 }
 
 /** A path without what would make another of it; or `off`. */
-export function parseFolder(text: string): string | Wrong {
+export function parseFolder(text: string): string | ParseFailure {
   if (text.toLowerCase() === "off") return "off";
   const folder = text.length > 1 ? text.replace(/\/+$/, "") : text;
   return folder === "" || folder.includes("\0")
-    ? new Wrong(`${quote(text)} is no folder, expected a path, or off`)
+    ? new ParseFailure(`${quote(text)} is no folder, expected a path, or off`)
     : folder;
 }
 
 /** A path; `stderr` and `stdout` are what they are for whoever takes them. */
-export function parseFile(text: string): string | Wrong {
+export function parseFile(text: string): string | ParseFailure {
   return text === "" || text.includes("\0") || text.endsWith("/")
-    ? new Wrong(`${quote(text)} is no file, expected a path`)
+    ? new ParseFailure(`${quote(text)} is no file, expected a path`)
     : text;
 }
 
 /** In lower case, without the dot at the end. */
-export function parseHostName(text: string): string | Wrong {
-  return isHostName(text)
-    ? text.toLowerCase().replace(/\.$/, "")
-    : new Wrong(`${quote(text)} is no name of a host, expected one such as gateway.corp.test`);
+export function parseHostName(text: string): string | ParseFailure {
+  return isHostName(text) ? text.toLowerCase().replace(/\.$/, "") : new ParseFailure(
+    `${quote(text)} is no name of a host, expected one such as gateway.corp.test`,
+  );
 }
 
 /** `ADDRESS:PORT`, `localhost:PORT` or `unix:PATH`. */
-export function parseStatusListen(text: string): StatusListen | Wrong {
+export function parseStatusListen(text: string): StatusListen | ParseFailure {
   const expected = "expected ADDRESS:PORT, localhost:PORT or unix:PATH";
   if (text.startsWith("unix:")) {
     const path = parseFile(text.slice("unix:".length));
-    if (path instanceof Wrong) return new Wrong(`${quote(text)} has no path, ${expected}`);
+    if (path instanceof ParseFailure) {
+      return new ParseFailure(`${quote(text)} has no path, ${expected}`);
+    }
     // Struct sockaddr_un of Linux, with the NUL at its end.
     return new TextEncoder().encode(path).length < 108
       ? { transport: "unix", path }
-      : new Wrong("the path is too long for a socket, expected fewer than 108 bytes");
+      : new ParseFailure("the path is too long for a socket, expected fewer than 108 bytes");
   }
   const match = /^(?:\[([^\]]*)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
-  if (match === null) return new Wrong(`${quote(text)} is no place to listen, ${expected}`);
+  if (match === null) return new ParseFailure(`${quote(text)} is no place to listen, ${expected}`);
   const port = Number(match[3]);
-  if (port > 65535) return new Wrong(`port ${port} is out of range, expected 0 to 65535`);
+  if (port > 65535) return new ParseFailure(`port ${port} is out of range, expected 0 to 65535`);
   const host = (match[1] ?? match[2]!).toLowerCase();
   const address = parseIpAddress(host);
   if (address === undefined && host !== "localhost") {
-    return new Wrong(`${quote(host)} is not an address, ${expected}`);
+    return new ParseFailure(`${quote(host)} is not an address, ${expected}`);
   }
   return { transport: "tcp", hostname: address === undefined ? host : `${address}`, port };
 }
 
 /** `HOST:PORT` or `[IPV6]:PORT`. */
-export function parseEndpoint(text: string): { hostname: string; port: number } | Wrong {
+export function parseEndpoint(text: string): { hostname: string; port: number } | ParseFailure {
   const match = /^(?:\[([^\]]*)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
   const port = Number(match?.[3]);
   if (match === null) {
-    return new Wrong(`${quote(text)} is not an endpoint, expected HOST:PORT or [IPV6]:PORT`);
+    return new ParseFailure(`${quote(text)} is not an endpoint, expected HOST:PORT or [IPV6]:PORT`);
   }
   if (port < 1 || port > 65535) {
-    return new Wrong(`port ${port} is out of range, expected 1 to 65535`);
+    return new ParseFailure(`port ${port} is out of range, expected 1 to 65535`);
   }
   const [, bracketed, host = ""] = match;
   if (bracketed !== undefined) {
     const address = parseIpAddress(bracketed);
     return address?.version === 6
       ? { hostname: address.toString(), port }
-      : new Wrong(`${quote(bracketed)} is not an IPv6 address, expected [IPV6]:PORT`);
+      : new ParseFailure(`${quote(bracketed)} is not an IPv6 address, expected [IPV6]:PORT`);
   }
   return parseIpAddress(host) !== undefined || isHostName(host)
     ? { hostname: host, port }
-    : new Wrong(`${quote(host)} is neither an address nor a name, expected HOST:PORT`);
+    : new ParseFailure(`${quote(host)} is neither an address nor a name, expected HOST:PORT`);
 }
 
 /** `A/n -> B/n`, `A -> B` for single addresses; `=` may stand for the arrow. */
-export function parseMap(text: string): MapConfig | Wrong {
+export function parseMap(text: string): MapConfig | ParseFailure {
   const match = /^([^=>]*?)\s*(?:->|=)\s*([^=>]*)$/.exec(text);
   if (match === null) {
-    return new Wrong(`${quote(text)} is not a map, expected FROM/LENGTH -> TO/LENGTH`);
+    return new ParseFailure(`${quote(text)} is not a map, expected FROM/LENGTH -> TO/LENGTH`);
   }
   const from = parsePrefixValue(match[1]!);
-  if (from instanceof Wrong) return from;
+  if (from instanceof ParseFailure) return from;
   const to = parsePrefixValue(match[2]!);
-  if (to instanceof Wrong) return to;
+  if (to instanceof ParseFailure) return to;
   const single = isSingle(from) && isSingle(to);
   if (from.version !== to.version && !single) {
-    return new Wrong(
+    return new ParseFailure(
       `${from} and ${to} differ in family, expected the same (only single addresses may differ)`,
     );
   }
   if (from.length !== to.length && !single) {
-    return new Wrong(`${from} and ${to} differ in length, expected the same`);
+    return new ParseFailure(`${from} and ${to} differ in length, expected the same`);
   }
   return { from, to };
 }
@@ -244,14 +258,16 @@ function looksLikeKey(text: string): boolean {
     base64.length >= 20 && /[a-z]/.test(base64) && /[A-Z]/.test(base64);
 }
 
-function wrongPrefix(text: string, example: string): Wrong {
+function wrongPrefix(text: string, example: string): ParseFailure {
   const slash = text.indexOf("/");
   const address = parseIpAddress(slash < 0 ? text : text.slice(0, slash));
   if (address === undefined) {
-    return new Wrong(`${quote(text)} is not an address or prefix, expected one such as ${example}`);
+    return new ParseFailure(
+      `${quote(text)} is not an address or prefix, expected one such as ${example}`,
+    );
   }
   const bits = address.version === 4 ? 32 : 128;
-  return new Wrong(
+  return new ParseFailure(
     `${quote(text)} has a bad prefix length, expected ${address}/0 to ${address}/${bits}`,
   );
 }

@@ -7,7 +7,7 @@
 
 import type { IpAddress, Prefix } from "../../netstack/mod.ts";
 import { parseIpAddress, parsePrefix } from "../address.ts";
-import { parsePeerName, quote, Wrong } from "../config/values.ts";
+import { ParseFailure, parsePeerName, quote } from "../config/values.ts";
 import { Errno, Refusal } from "./errno.ts";
 
 /** A whole request. What it does not name stays as it is. */
@@ -99,7 +99,7 @@ export class SetParser {
     switch (key) {
       case "wirestack_name": {
         const name = parsePeerName(value);
-        if (name instanceof Wrong) return `wirestack_name ${name.message}`;
+        if (name instanceof ParseFailure) return `wirestack_name ${name.message}`;
         peer.name = name;
         return undefined;
       }

@@ -19,7 +19,7 @@ import {
   type GatewayOptions,
   type GatewayStats,
 } from "../gateway/gateway.ts";
-import { peerName } from "../gateway/peers.ts";
+import { peerName } from "../gateway/peer_name.ts";
 import { getLogger } from "../log/logger.ts";
 import { applyConfig, type ReloadReport } from "../gateway/reload.ts";
 import { TunnelConn } from "../tunnel/conn.ts";

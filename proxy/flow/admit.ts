@@ -11,6 +11,7 @@ import type { Flow, FlowCarrier, FlowOwner, FlowProtocol, FlowRequest } from "./
 import { AddressMaps, dialledAs, mapAddress, namesOwnHost } from "./maps.ts";
 import type { AddressMap } from "./maps.ts";
 import type { OwnListeners } from "./own_listeners.ts";
+import type { Refusal } from "./refusal.ts";
 import { carriedIpv4, isSafeTarget } from "./safe_targets.ts";
 import { Shares } from "./shares.ts";
 import type { FlowTable } from "./table.ts";
@@ -24,21 +25,6 @@ export interface FlowLimits {
   readonly maxTcpConnections: number;
   readonly maxUdpSessions: number;
 }
-
-/** Why a flow is refused. */
-export type Refusal =
-  /** The address is not proxied, or not for this protocol. */
-  | "not-proxied"
-  /** An address that must not be reachable by accident: see `safe_targets.ts`. */
-  | "unsafe"
-  /** An address of this host that no map names. */
-  | "own-host"
-  /** This process itself listens there. */
-  | "own-listener"
-  /** The limit on connections or sessions is reached, and none has to give way. */
-  | "full"
-  /** The limit on dials in flight is reached. The client may try again. */
-  | "dials";
 
 export interface AdmissionOptions {
   readonly table: FlowTable;
@@ -100,9 +86,16 @@ export class Admission {
 
   /**
    * Lets a flow begin: sets what is dialled for it, and enters it into the table. Its carrier takes it
-   * out again.
+   * out again. What is refused is told to the table's observers.
    */
   admit(flow: Flow, now: number): Refusal | undefined {
+    const refusal = this.#admit(flow, now);
+    if (refusal === undefined) this.table.add(flow);
+    else this.table.refuse(flow, refusal);
+    return refusal;
+  }
+
+  #admit(flow: Flow, now: number): Refusal | undefined {
     const verdict = this.decide(flow);
     if (typeof verdict === "string") return verdict;
     flow.dialled = verdict;
@@ -113,7 +106,6 @@ export class Admission {
       this.connections.take(flow.owner);
       this.dials.begin(flow, now);
     }
-    this.table.add(flow);
     return undefined;
   }
 

@@ -66,8 +66,13 @@ export interface FlowCarrier {
 export interface FlowFigures {
   /** TCP's state towards the source; otherwise the flow's own. */
   readonly state: string;
+  /** Smoothed round trip to the source; 0 before the first, and where nobody measures it. */
   readonly rttMs: number;
+  /** Segments towards the source that were sent again. */
   readonly retransmits: number;
+  /** Segments of the source that came before those in front of them. */
+  readonly outOfOrder: number;
+  /** From the source and to it: segments, those without data among them, or datagrams. */
   readonly packetsUp: number;
   readonly packetsDown: number;
 }
@@ -104,9 +109,14 @@ export class Flow implements FlowRequest {
   /** Towards the target, and towards the source. */
   bytesUp = 0;
   bytesDown = 0;
-  /** Of UDP and pings; TCP's are in {@link FlowCarrier.inspect} until it ends. */
+  /** Of UDP and pings; TCP's are in {@link FlowCarrier.inspect} until it ends, as the rest is. */
   packetsUp = 0;
   packetsDown = 0;
+  rttMs = 0;
+  retransmits = 0;
+  outOfOrder = 0;
+  /** How long the target took to be connected; -1 until then, and for what is not dialled. */
+  dialMs = -1;
   state: FlowState = "dialling";
   /** Why it ended; undefined while it lives. */
   end: FlowEnd | undefined = undefined;

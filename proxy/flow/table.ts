@@ -5,10 +5,25 @@
  */
 
 import { Roster } from "../../netstack/mod.ts";
-import type { Flow, FlowEnd, FlowOwner, FlowProtocol } from "./flow.ts";
+import type { Flow, FlowCarrier, FlowEnd, FlowOwner, FlowProtocol, FlowRequest } from "./flow.ts";
+import type { Refusal } from "./refusal.ts";
+
+/**
+ * Is told of every flow. Called in the middle of a turn: it must not throw, wait, or end a flow, and
+ * it is best quick, since there may be thousands a second.
+ */
+export interface FlowObserver {
+  /** It was admitted, and is in the table; TCP is about to be dialled. */
+  began?(flow: Flow): void;
+  /** It is over, its figures are final, and {@link Flow.end} says why. */
+  ended?(flow: Flow): void;
+  /** It may not begin. A client that does not stop asking may make it one for each packet. */
+  refused?(request: FlowRequest, why: Refusal): void;
+}
 
 export class FlowTable {
   readonly #flows = new Roster<Flow, "tablePlace">("tablePlace");
+  #observers: readonly FlowObserver[] = [];
 
   get size(): number {
     return this.#flows.size;
@@ -19,17 +34,31 @@ export class FlowTable {
     return [...this.#flows.items].sort((a, b) => a.sequence - b.sequence);
   }
 
+  /** Tells `observer` of every flow from now on. @returns a function that ends it. */
+  observe(observer: FlowObserver): () => void {
+    this.#observers = [...this.#observers, observer];
+    return () => this.#observers = this.#observers.filter((other) => other !== observer);
+  }
+
   add(flow: Flow): void {
     this.#flows.add(flow);
+    for (const observer of this.#observers) observer.began?.(flow);
+  }
+
+  /** For the admission: the flow may not begin. */
+  refuse(request: FlowRequest, why: Refusal): void {
+    for (const observer of this.#observers) observer.refused?.(request, why);
   }
 
   /** For carriers: the flow is over. */
   remove(flow: Flow, why: FlowEnd): void {
     if (flow.tablePlace < 0) return;
     this.#flows.delete(flow);
+    if (flow.carrier !== undefined) keepFigures(flow, flow.carrier);
     flow.state = "ended";
     flow.end = why;
     flow.carrier = undefined;
+    for (const observer of this.#observers) observer.ended?.(flow);
   }
 
   /** The flow of `owner` that has been idle longest. */
@@ -52,4 +81,14 @@ export class FlowTable {
     for (const flow of ended) flow.carrier?.endFlow(flow, "revoked");
     return ended.length;
   }
+}
+
+/** Takes over the figures that only the carrier has had until now. */
+function keepFigures(flow: Flow, carrier: FlowCarrier): void {
+  const { rttMs, retransmits, outOfOrder, packetsUp, packetsDown } = carrier.inspect(flow);
+  flow.rttMs = rttMs;
+  flow.retransmits = retransmits;
+  flow.outOfOrder = outOfOrder;
+  flow.packetsUp = packetsUp;
+  flow.packetsDown = packetsDown;
 }

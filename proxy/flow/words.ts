@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Refusal } from "./admit.ts";
 import type { FlowEnd } from "./flow.ts";
+import type { Refusal } from "./refusal.ts";
 import type { DialError } from "./stream.ts";
 
 /** Why a flow is refused, behind "refused: ". */

@@ -102,10 +102,18 @@ export class TcpConnection implements FlowCarrier, DialHandler, SpliceOwner, Tim
     const endpoint = this.#client?.endpoint;
     if (endpoint === undefined) {
       const { state, packetsUp, packetsDown } = this.flow;
-      return { state, rttMs: 0, retransmits: 0, packetsUp, packetsDown };
+      return { state, rttMs: 0, retransmits: 0, outOfOrder: 0, packetsUp, packetsDown };
     }
-    const { state, rttMs, retransmits, segmentsIn, segmentsOut } = endpoint.info();
-    return { state, rttMs, retransmits, packetsUp: segmentsIn, packetsDown: segmentsOut };
+    const { state, rttMs, retransmits, segmentsOutOfOrder, segmentsIn, segmentsOut } = endpoint
+      .info();
+    return {
+      state,
+      rttMs,
+      retransmits,
+      outOfOrder: segmentsOutOfOrder,
+      packetsUp: segmentsIn,
+      packetsDown: segmentsOut,
+    };
   }
 
   connected(target: ByteStream): void {
@@ -150,9 +158,6 @@ export class TcpConnection implements FlowCarrier, DialHandler, SpliceOwner, Tim
   }
 
   onEnded(): void {
-    const { packetsUp, packetsDown } = this.inspect();
-    this.flow.packetsUp = packetsUp;
-    this.flow.packetsDown = packetsDown;
     this.#owner.onEnded(this, this.#why);
   }
 

@@ -12,9 +12,9 @@ import {
   type TcpForwarderHandler,
   type TcpForwarderRequest,
 } from "../../netstack/mod.ts";
-import type { Refusal } from "../flow/admit.ts";
 import type { DialOutcome } from "../flow/dials.ts";
 import { Flow, type FlowEnd, type FlowOwner } from "../flow/flow.ts";
+import type { Refusal } from "../flow/refusal.ts";
 import type { Dialer, DialError } from "../flow/stream.ts";
 import { DIAL_WORDS, REFUSAL_WORDS } from "../flow/words.ts";
 import { LentBuffers } from "../splice/endpoint_stream.ts";
@@ -172,7 +172,9 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
 
   onConnected(connection: TcpConnection): void {
     const { flow } = connection;
-    this.#options.admission.dials.end(flow, "answered", this.now());
+    const now = this.now();
+    this.#options.admission.dials.end(flow, "answered", now);
+    flow.dialMs = now - flow.startedAt;
     this.counters.connected++;
     this.#deadlines.remove(connection);
     log.debug(

@@ -26,7 +26,7 @@ export interface UdpForwarderCounters extends UdpTargetCounters {
   datagramsDown: number;
   bytesDown: number;
   /** Replies from senders that the client has not sent to: see `UdpFiltering`. */
-  unasked: number;
+  filtered: number;
   /** The tunnel had no room for a reply. */
   noRoom: number;
   /** What became of a datagram, passed on to the client as ICMP. */
@@ -49,7 +49,7 @@ export function newUdpCounters(): UdpForwarderCounters {
     sendErrors: 0,
     noBuffer: 0,
     receiveErrors: 0,
-    unasked: 0,
+    filtered: 0,
     noRoom: 0,
     reports: 0,
   };

@@ -45,7 +45,7 @@ export class UdpFilter {
   }
 
   /** Notes that the client sends to `destination`. @returns undefined if it has not done so before. */
-  ask(destination: IpAddress, port: number): FilterEntry | undefined {
+  noteSent(destination: IpAddress, port: number): FilterEntry | undefined {
     const last = this.#last;
     // The stack hands out the same object as long as the destination stays the same.
     if (
@@ -61,7 +61,7 @@ export class UdpFilter {
   }
 
   /**
-   * Adds an entry that {@link ask} has not found.
+   * Adds an entry that {@link noteSent} has not found.
    *
    * @param isCrowded Whether this filter may have only a few entries.
    * @returns the entry that is forgotten for it.

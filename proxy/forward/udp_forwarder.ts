@@ -68,7 +68,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     if (session === undefined) {
       return this.#begin(client, destination, destinationPort, buffer, offset, length, now);
     }
-    const entry = session.ask(destination, destinationPort, now);
+    const entry = session.entryFor(destination, destinationPort, now);
     if (entry === undefined) return "prohibited";
     this.touch(session, now);
     session.send(entry, buffer, offset, length, now);

@@ -80,9 +80,9 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     return this.#filter.size;
   }
 
-  /** Notes that the client sends to `destination`. @returns undefined if that target is refused. */
-  ask(destination: IpAddress, port: number, now: number): FilterEntry | undefined {
-    const known = this.#filter.ask(destination, port);
+  /** The entry of a target that the client sends to, opened if it is new; undefined if it is refused. */
+  entryFor(destination: IpAddress, port: number, now: number): FilterEntry | undefined {
+    const known = this.#filter.noteSent(destination, port);
     if (known !== undefined) return known;
     const flow = this.#owner.openFlow(this, destination, port, now);
     return flow === undefined ? undefined : this.add(flow);
@@ -133,7 +133,7 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     if (entry !== undefined) from = entry.flow.destination;
     else if (filtering === "endpoint") from = this.#unsolicitedAt(senders, sender);
     if (from === undefined) {
-      counters.unasked++;
+      counters.filtered++;
       return;
     }
     const port = exact?.flow.destinationPort ?? portAt(senders, sender);
@@ -176,7 +176,7 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
   }
 
   inspect({ state, packetsUp, packetsDown }: Flow): FlowFigures {
-    return { state, rttMs: 0, retransmits: 0, packetsUp, packetsDown };
+    return { state, rttMs: 0, retransmits: 0, outOfOrder: 0, packetsUp, packetsDown };
   }
 
   endFlow(flow: Flow, why: FlowEnd): void {

@@ -9,7 +9,7 @@ import { IpAddress } from "../../netstack/mod.ts";
 import type { Peer, Rejection, RejectionReason } from "../../wireguard/mod.ts";
 import { encodeKey } from "../base64.ts";
 import { getLogger } from "../log/logger.ts";
-import { peerName } from "./peers.ts";
+import { peerName } from "./peer_name.ts";
 
 const log = getLogger(["wirestack", "engine"]);
 

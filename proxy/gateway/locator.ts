@@ -9,6 +9,7 @@ import { IpAddress } from "../../netstack/mod.ts";
 import type { Endpoint, Peer } from "../../wireguard/mod.ts";
 import { parseIpAddress } from "../address.ts";
 import { getLogger } from "../log/logger.ts";
+import { peerName } from "./peer_name.ts";
 import { alternateFamilies, type Resolve } from "./resolver.ts";
 
 const log = getLogger(["wirestack", "engine"]);
@@ -189,7 +190,8 @@ export class PeerLocator {
   }
 
   #retryLater(hostname: string, error: Error): void {
-    log.warn("the peer's endpoint {hostname} is not found, trying again in {seconds} s: {error}", {
+    log.warn("{peer}: endpoint {hostname} is not found, trying again in {seconds} s: {error}", {
+      peer: peerName(this.#peer),
       hostname,
       seconds: this.#retryMs / 1000,
       error: error.message,

@@ -13,15 +13,10 @@ import type { UdpBind } from "../bind/udp.ts";
 import type { PeerConfig } from "../config/config.ts";
 import type { Engine, TimeoutSource } from "../engine/engine.ts";
 import type { GatewayRoutes } from "./routes.ts";
-import { encodeKey, generatePrivateKey, isSameKey, publicKeyOf } from "../base64.ts";
+import { generatePrivateKey, isSameKey, publicKeyOf } from "../base64.ts";
 import { EndpointMemory } from "./endpoint_memory.ts";
 import { type LocatorOptions, type PeerLocation, PeerLocator } from "./locator.ts";
 import { type Resolve, resolveBySystem } from "./resolver.ts";
-
-/** What logs and statistics call a peer: its name, or, if it has none, its public key in base64. */
-export function peerName(peer: Peer): string {
-  return peer.name ?? encodeKey(peer.publicKey);
-}
 
 /** Handshakes that begin together at most, and how long the next wait: 640 per second. */
 const CALLS = 32;

@@ -12,7 +12,7 @@ import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, DEFAULT_UDP_FILTERING } from "../conf
 import { FlowOwner } from "../flow/flow.ts";
 import type { ForwardSettings } from "../forward/options.ts";
 import type { SubnetProxyOptions } from "../forward/subnet_proxy.ts";
-import { peerName } from "./peers.ts";
+import { peerName } from "./peer_name.ts";
 
 /** What the proxy runs on, also where the configuration has none: it may be switched on later. */
 export function proxySettings(config: ProxyConfig | undefined): ForwardSettings {

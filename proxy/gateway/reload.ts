@@ -12,7 +12,8 @@ import type { Gateway } from "./gateway.ts";
 import { bufferMemory } from "./buffer_memory.ts";
 import { proxySettings } from "./proxying.ts";
 import { isSameKey, KEY_LENGTH } from "../base64.ts";
-import { peerName, type TunnelPeers } from "./peers.ts";
+import { peerName } from "./peer_name.ts";
+import type { TunnelPeers } from "./peers.ts";
 
 /** What a reload has done. */
 export interface ReloadReport {

@@ -96,6 +96,7 @@ export class TunnelConn implements Deno.Conn<Deno.NetAddr> {
    * @returns how many.
    */
   async write(from: Uint8Array): Promise<number> {
+    checkBytes("write", from);
     for (;;) {
       this.#checkOpen();
       if (this.#error !== undefined) throw this.#failure("write");
@@ -237,4 +238,11 @@ export function netAddr(
   port: number,
 ): Deno.NetAddr {
   return { transport, hostname: address.toString(), port };
+}
+
+/** @throws {TypeError} for text and the like, of which a length would be sent, but no bytes. */
+export function checkBytes(operation: string, bytes: unknown): void {
+  if (bytes instanceof Uint8Array) return;
+  const got = bytes === null ? "null" : typeof bytes;
+  throw new TypeError(`${operation}: expected bytes (Uint8Array), got ${got}`);
 }

@@ -6,7 +6,7 @@
 
 import type { IpAddress, TcpEndpoint, TcpListener, UdpEndpoint } from "../../netstack/mod.ts";
 import { parseIpAddress } from "../address.ts";
-import { netAddr, TunnelConn, Waiters } from "./conn.ts";
+import { checkBytes, netAddr, TunnelConn, Waiters } from "./conn.ts";
 
 /** A TCP listener inside the tunnel, shaped like `Deno.TcpListener`. */
 export class TunnelListener implements Deno.Listener<TunnelConn, Deno.NetAddr> {
@@ -172,12 +172,13 @@ export class TunnelDatagramConn implements AsyncIterable<[Uint8Array<ArrayBuffer
    * Sends a datagram of up to 65,507 bytes, once there is room for it.
    *
    * @returns its length.
-   * @throws {TypeError} if `to` is not an address inside the tunnel.
+   * @throws {TypeError} if `to` is not an address inside the tunnel, or `bytes` is something else.
    * @throws {Deno.errors.NetworkUnreachable} if nothing leads there: no peer has the address, or it
    * is not known where that peer is.
    */
   async send(bytes: Uint8Array, to: Deno.Addr): Promise<number> {
     this.#checkOpen();
+    checkBytes("send", bytes);
     if (to.transport !== "udp") throw new TypeError(`expected a UDP address, got ${to.transport}`);
     const address = tunnelAddress(to.hostname);
     const { checkReach, now } = this.#options;

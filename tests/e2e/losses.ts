@@ -58,7 +58,7 @@ export function since(before: Losses, after: Losses): Losses {
 }
 
 /** Counters that say of their name that a packet went no further. */
-const IS_LOSS = /^(?:dropped|no[A-Z]|bad[A-Z]|malformed|too|evicted|unasked|.*Errors$)/;
+const IS_LOSS = /^(?:dropped|no[A-Z]|bad[A-Z]|malformed|too|evicted|filtered|.*Errors$)/;
 
 function lossCounters(counters: Stats): Record<string, number> {
   return Object.fromEntries(

@@ -42,7 +42,8 @@ class ControlledGateway {
 /** As `deno task start:sandbox` runs it, but for the task itself. */
 function command(): string[] {
   const { tasks } = JSON.parse(Deno.readTextFileSync(`${ROOT}deno.json`));
-  const [, ...words] = tasks["start:sandbox"].command.split(" ");
+  const [, command] = tasks["start:sandbox"].command.split(" && deno ");
+  const words = command.replace('"$ROOT/main.ts"', "main.ts").split(" ");
   return [Deno.execPath(), ...words];
 }
 

@@ -71,9 +71,10 @@ class Home implements AsyncDisposable {
   }
 
   start(...args: string[]): Deno.ChildProcess {
-    const [options, more] = config.tasks[this.#task].command.split(" main.ts");
+    const [, command] = config.tasks[this.#task].command.split(" && deno run ");
+    const [options, more] = command!.split(' "$ROOT/main.ts"');
     const words = options!.replaceAll("$XDG_RUNTIME_DIR", this.session)
-      .replaceAll("$HOME", this.path).split(" ").slice(2);
+      .replaceAll("$HOME", this.path).split(" ");
     return new Deno.Command(this.#program.deno, {
       args: [
         "run",

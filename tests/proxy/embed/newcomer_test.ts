@@ -83,6 +83,21 @@ Deno.test("a transport that there is not, and what is no address, is a TypeError
   );
 });
 
+Deno.test("text in place of bytes is a TypeError, and nothing is sent", async () => {
+  await using pair = await startPair({ proxy: null });
+  const { gateway, client } = pair;
+  using listener = gateway.listen({ port: 0 });
+  const { port } = listener.addr;
+  using conn = await client.connect({ hostname: "10.9.0.1", port });
+  using socket = client.listenDatagram();
+  const to = { transport: "udp", hostname: "10.9.0.1", port } as const;
+  for (const [wrong, got] of [["text", "string"], [undefined, "undefined"], [[1], "object"]]) {
+    const error = { name: "TypeError", message: new RegExp(`expected bytes .*, got ${got}`) };
+    await assert.rejects(conn.write(wrong as never), error);
+    await assert.rejects(socket.send(wrong as never, to), error);
+  }
+});
+
 Deno.test("a peer that is nowhere yet is an error at once, by name; a silent one in time", async () => {
   const [nowhere, silent] = [generatePrivateKey(), generatePrivateKey()];
   // A socket that takes datagrams and is no WireGuard.

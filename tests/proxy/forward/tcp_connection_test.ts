@@ -53,7 +53,14 @@ class FakeEndpoint {
   setKeepAlive(): void {}
 
   info() {
-    return { state: "established", rttMs: 1, retransmits: 0, segmentsIn: 3, segmentsOut: 2 };
+    return {
+      state: "established",
+      rttMs: 1,
+      retransmits: 4,
+      segmentsOutOfOrder: 5,
+      segmentsIn: 3,
+      segmentsOut: 2,
+    };
   }
 
   /** The client's: sends. */
@@ -136,6 +143,7 @@ Deno.test("the last bytes of a client that has closed long ago reach a slow targ
   assert.deepEqual(target.receive(100), [5, 6, 7]);
   assert.deepEqual([target.seen, flow.end, tcp.size], ["end", "closed", 0]);
   assert.deepEqual([flow.bytesUp, flow.packetsUp, tcp.counters.bytesUp], [7, 3, 7]);
+  assert.deepEqual([flow.packetsDown, flow.rttMs, flow.retransmits, flow.outOfOrder], [2, 1, 4, 5]);
 });
 
 Deno.test("what does not fit into the ring waits, and the end of file behind it", () => {

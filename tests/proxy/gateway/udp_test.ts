@@ -91,8 +91,8 @@ Deno.test("replies never reach another client, nor one that has sent nothing the
   await b.receive();
   // The stranger knows a's port on the gateway, and was not asked by a.
   await stranger.socket.send(pattern(20), asked.heard[0]!);
-  const unasked = () => pair.gateway.stats().counters.udpForwarder!.unasked === 1;
-  await until(unasked, "the stranger's datagram is counted");
+  const filtered = () => pair.gateway.stats().counters.udpForwarder!.filtered === 1;
+  await until(filtered, "the stranger's datagram is counted");
   await a.send(pattern(30), to(SITE, asked.port));
   assert.equal((await a.receive())[0].length, 30);
   assert.equal(b.dropped + a.dropped, 0);
@@ -127,22 +127,22 @@ async function answers(udpFiltering: UdpFiltering | undefined) {
     ]);
     heard.push(`${hostname} ${names.get(port)}`);
   }
-  return { heard, unasked: pair.gateway.stats().counters.udpForwarder!.unasked };
+  return { heard, filtered: pair.gateway.stats().counters.udpForwarder!.filtered };
 }
 
 Deno.test("an answer from another port of the target arrives with that port, as from TFTP servers", async () => {
-  const expected = { heard: [`${SITE} other port`, `${SITE} server`], unasked: 2 };
+  const expected = { heard: [`${SITE} other port`, `${SITE} server`], filtered: 2 };
   assert.deepEqual(await answers(undefined), expected);
   assert.deepEqual(await answers("address"), expected);
 });
 
 Deno.test("UdpFiltering = address-port: only an address and port that was sent to may answer", async () => {
-  assert.deepEqual(await answers("address-port"), { heard: [`${SITE} server`], unasked: 3 });
+  assert.deepEqual(await answers("address-port"), { heard: [`${SITE} server`], filtered: 3 });
 });
 
 Deno.test("UdpFiltering = endpoint: any target that a client may reach may send to it first", async () => {
   const heard = ["10.50.0.2 other address", `${SITE} other port`, `${SITE} server`];
-  assert.deepEqual(await answers("endpoint"), { heard, unasked: 1 });
+  assert.deepEqual(await answers("endpoint"), { heard, filtered: 1 });
 });
 
 Deno.test("a peer with few sessions gets one from the peer that has most, and nobody else loses any", async () => {

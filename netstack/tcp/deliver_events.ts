@@ -7,7 +7,7 @@
 import { ANNOUNCED, CLOSED, CONNECTED, type Connection, READABLE, WRITABLE } from "./connection.ts";
 
 /** Makes the callbacks that are due, in the order in which things happened to a connection. */
-export function tell(c: Connection): void {
+export function deliverEvents(c: Connection): void {
   const { endpoint, events, listener, tcp } = c;
   c.events = 0;
   if ((events & ANNOUNCED) !== 0 && listener !== undefined) {

@@ -24,7 +24,7 @@ import { ACKNOWLEDGE, IGNORE, type TimeWait } from "./time_wait.ts";
  * Segments that belong to no connection: those for listeners and forwarders, for connections in
  * TIME-WAIT, and for nobody.
  */
-export class Strangers implements HalfOpenOwner {
+export class UnmatchedSegments implements HalfOpenOwner {
   readonly #connections: Connections;
   readonly #listeners = new Map<number, TcpListener[]>();
   readonly #forwarders = new Map<Nic, TcpForwarderHandler>();

@@ -1,0 +1,19 @@
+/**
+ * Why a flow may not begin.
+ *
+ * @module
+ */
+
+export type Refusal =
+  /** The address is not proxied, or not for this protocol. */
+  | "not-proxied"
+  /** An address that must not be reachable by accident: see `safe_targets.ts`. */
+  | "unsafe"
+  /** An address of this host that no map names. */
+  | "own-host"
+  /** This process itself listens there. */
+  | "own-listener"
+  /** The limit on connections or sessions is reached, and none has to give way. */
+  | "full"
+  /** The limit on dials in flight is reached. The client may try again. */
+  | "dials";
