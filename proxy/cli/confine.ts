@@ -100,6 +100,9 @@ export function fileRules(
     { path: "/dev/null", access: "device" },
     ...controlFolder(args, namedFiles(args)).map(writable),
     ...stateFolders(view).map(writable),
+    ...settings(view, args, STATUS_FLAGS, /^unix:(.+)/).map(folderOf).map(writable),
+    ...settings(view, args, TOKEN_FLAGS).flatMap(withFolders).map(readable),
+    ...settings(view, args, LOG_FLAGS, /^(?!std(?:err|out)$)(.+)/).flatMap(logFolders),
   ];
 }
 
@@ -182,7 +185,7 @@ function isFile(path: string): boolean {
  */
 function withFolders(path: string): string[] {
   if (/^\/(?:dev|proc)\//.test(path)) return [path];
-  const folders = [path, realPath(path)].map((file) => file.replace(/[^/]*$/, "") || ".");
+  const folders = [path, realPath(path)].map(folderOf);
   return [path, ...folders.filter((folder) => folder !== "/")];
 }
 
@@ -213,6 +216,55 @@ function isMountPoint(file: string, folder: string): boolean {
   }
 }
 
+/** Flags, and the keys of a file, that name other files. */
+const LOG_FLAGS = { "--log-file": "Output", "--access-log": "Access" };
+const STATUS_FLAGS = { "--status": "Listen" };
+const TOKEN_FLAGS = { "--status-token-file": "TokenFile" };
+
+/**
+ * What settings may name, wherever they stand: in flags, in the environment, in the files of the
+ * command line. A quick look, before the configuration's own parser runs: at worst some too many.
+ *
+ * @param pattern What a value is like, with the part that counts in a group.
+ */
+function settings(
+  view: ProcessView,
+  args: readonly string[],
+  names: Readonly<Record<string, string>>,
+  pattern = /(.+)/,
+): string[] {
+  const texts = namedFiles(args).map(textOf);
+  const values = Object.entries(names).flatMap(([name, key]) => [
+    flag(args, name),
+    view.environment(`WIRESTACK_${name.slice(2).toUpperCase().replaceAll("-", "_")}`),
+    // As a wg-quick file, YAML and JSON have it.
+    ...texts.flatMap((text) =>
+      Array.from(
+        text.matchAll(new RegExp(`^[ \\t{"]*${key}["' \\t]*[:=][ \\t]*(.+)$`, "gim")),
+        ([, value]) => value!.replace(/\s#.*$/, "").replace(/^["' ]+|["', ]+$/g, "").trim(),
+      )
+    ),
+  ]);
+  return values.flatMap((value) => pattern.exec(value ?? "")?.[1] ?? []);
+}
+
+function textOf(file: string): string {
+  try {
+    return Deno.readTextFileSync(file);
+  } catch {
+    return "";
+  }
+}
+
+function folderOf(path: string): string {
+  return path.replace(/[^/]*$/, "") || ".";
+}
+
+/** A log is opened again when it was given another name: its folder is needed, not the file alone. */
+function logFolders(path: string): FileRule[] {
+  return withFolders(path).map((path) => ({ path, access: "append" }));
+}
+
 /** Of the control socket: as a flag, in the configuration, or the default. Made if it is missing. */
 function controlFolder(args: readonly string[], files: readonly string[]): string[] {
   const folder = flag(args, "--control-dir") ?? files.map(controlFolderOf).find(Boolean) ??
@@ -226,14 +278,9 @@ function controlFolder(args: readonly string[], files: readonly string[]): strin
   return [folder];
 }
 
-/** A quick look, before the configuration's own parser runs: at worst a folder too few or too many. */
+/** A quick look, as in {@link settings}. */
 function controlFolderOf(file: string): string | undefined {
-  try {
-    const text = Deno.readTextFileSync(file);
-    return /^[ \t]*ControlDir[ \t]*=[ \t]*([^#\r\n]*[^#\s])/im.exec(text)?.[1];
-  } catch {
-    return undefined;
-  }
+  return /^[ \t]*ControlDir[ \t]*=[ \t]*([^#\r\n]*[^#\s])/im.exec(textOf(file))?.[1];
 }
 
 /** The folders where peers' endpoints are kept for the next start. */

@@ -8,9 +8,11 @@
 
 import { Command, CommanderError, InvalidArgumentError, Option } from "npm:commander@15.1.0";
 import type { UdpChoice } from "../bind/udp_open.ts";
+import type { LoadedConfig } from "../config/config.ts";
 import { ConfigError } from "../config/error.ts";
 import { isInterfaceName } from "../control/socket_path.ts";
 import { stateDirectories } from "../gateway/state_directory.ts";
+import { isStream } from "../log/outputs.ts";
 import { VERSION } from "../version.ts";
 import { type Confinement, describeConfinement } from "./confine.ts";
 import { addConfigFlags, applyFlags, type FlagValue } from "./flags.ts";
@@ -116,7 +118,7 @@ function makeProgram(
       },
       onControlOpen() {
         // The kernel leaves it its own folders, whatever Deno would permit.
-        if (!(ffi && confinement && confinement.landlock > 0)) giveUpWriting();
+        if (!(ffi && confinement && confinement.landlock > 0)) giveUpWriting(writtenFiles(loaded));
       },
     }, terminal);
     done(status);
@@ -334,10 +336,22 @@ function parseName(text: string): string {
 /**
  * The program may write anywhere, because `add-peer` does. A gateway has no use for more than the
  * usual folders of control sockets and of state, which the task names beside it, and so stay
- * permitted. In any other folder its socket stays behind when it ends, and is replaced by the next.
+ * permitted, and its logs. In any other folder its control socket stays behind when it ends, and is
+ * replaced by the next.
+ *
+ * @param kept Files that are written to and removed still.
  */
-function giveUpWriting(): void {
+function giveUpWriting(kept: readonly string[]): void {
+  // Named on its own a path stays permitted when what is above it is not any more.
+  for (const path of kept) Deno.permissions.requestSync({ name: "write", path });
   Deno.permissions.revokeSync({ name: "write", path: "/" });
+}
+
+/** Logs that are opened again, and a socket that is removed. */
+function writtenFiles({ config: { log, status } }: LoadedConfig): string[] {
+  const logs = [log.output, log.access].filter((output) => output !== undefined);
+  const socket = status?.listen.transport === "unix" ? [status.listen.path] : [];
+  return [...logs.filter((output) => !isStream(output)), ...socket];
 }
 
 async function loadAgain(

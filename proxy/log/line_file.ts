@@ -205,6 +205,7 @@ export class LineFile {
 
   #writeRest(): void {
     try {
+      if (this.#mustReopen) this.#reopen();
       while (this.waiting > 0) {
         this.#nextBatch();
         this.#sent += this.#open().writeSync(this.#batch.subarray(this.#sent));

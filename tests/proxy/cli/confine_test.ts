@@ -86,6 +86,38 @@ Deno.test("files named by arguments are readable with their folders; nothing but
   }
 });
 
+Deno.test("a log is appended to in its folder, a status socket is made in its own, a token is read", async () => {
+  const folder = await Deno.realPath(await Deno.makeTempDir());
+  try {
+    const file = `${folder}/wg0.conf`;
+    await Deno.writeTextFile(
+      file,
+      "[Log]\nOutput = /var/log/wirestack/log # rotated\naccess=stderr\n" +
+        "[Status]\nListen = unix:/run/ws/status\nTokenFile = /etc/ws/token\n",
+    );
+    const paths = (access: string, ...more: string[]) => {
+      const args = ["up", "--control-dir=off", ...more, file];
+      return fileRules(view(args), args, undefined)
+        .filter((rule) => rule.access === access).map(({ path }) => path);
+    };
+    assert.deepEqual([...new Set(paths("append"))], [
+      "/var/log/wirestack/log",
+      "/var/log/wirestack/",
+    ]);
+    assert.ok(paths("append", "--access-log", "/logs/access").includes("/logs/"));
+    assert.ok(!paths("append", "--access-log", "/dev/null").includes("/dev/"), "a device alone");
+    assert.ok(paths("write").includes("/run/ws/"));
+    assert.ok(!paths("write").includes("/var/log/wirestack/"));
+    assert.ok(paths("read").includes("/etc/ws/"));
+    for (const line of ['  output: "/logs/yaml"', '{ "log": 1,\n  "output": "/logs/yaml",']) {
+      await Deno.writeTextFile(file, `${line}\n`);
+      assert.ok(paths("append").includes("/logs/yaml"), line);
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
 /** A root's process, for which /etc is not readable as a whole. */
 function view(args: readonly string[]): ProcessView {
   const environment = new Map([
