@@ -55,8 +55,16 @@ export class IcmpCounters {
   malformed = 0;
   badChecksum = 0;
   echoReplies = 0;
-  /** Echo requests for addresses that are not the ingress NIC's own. */
+  /** Echo requests for addresses that are not the ingress NIC's own, and that no forwarder takes. */
   echoIgnored = 0;
+  /** Echo requests that a forwarder took, and replies that it sent. */
+  echoForwarded = 0;
+  echoReturned = 0;
+  /** Echo requests that a forwarder's policy refused, and those that it dropped. */
+  echoProhibited = 0;
+  echoDropped = 0;
+  /** Echo requests for which the flow table was full. */
+  flowLimit = 0;
   errorsReceived = 0;
   /** Errors that quote nothing we could have sent. */
   errorsIgnored = 0;

@@ -23,6 +23,7 @@ import {
   V6_UNREACHABLE,
   writeIcmpChecksum,
 } from "./icmp_error.ts";
+import { EchoFlows } from "./icmp_forwarder.ts";
 import {
   FRAGMENT_OFFSET_MASK,
   IPV4_DESTINATION,
@@ -53,8 +54,12 @@ import {
 /** Bytes quoted behind the IP header (RFC 792): the ports are needed to find the flow. */
 const QUOTED_TRANSPORT = 8;
 
-/** What arrives as ICMP (RFC 792) and ICMPv6 (RFC 4443): answers pings, hands errors on. */
+/**
+ * What arrives as ICMP (RFC 792) and ICMPv6 (RFC 4443): answers pings of own addresses, hands the
+ * others to forwarders, and errors to transports.
+ */
 export class Icmp {
+  readonly flows: EchoFlows;
   readonly #output: Output;
   readonly #counters: IcmpCounters;
   readonly #transports: ReadonlyMap<number, TransportProtocol>;
@@ -69,6 +74,7 @@ export class Icmp {
     this.#output = output;
     this.#counters = counters;
     this.#transports = transports;
+    this.flows = new EchoFlows(output, counters);
   }
 
   handlePacket(inbound: Inbound, now: number): void {
@@ -96,7 +102,11 @@ export class Icmp {
 
   #echo(inbound: Inbound, now: number): void {
     const { nic, ingress, buffer, transport: message, length, version } = inbound;
-    if (!inbound.local || nic !== ingress) {
+    if (!inbound.local) {
+      this.flows.handlePacket(inbound, now);
+      return;
+    }
+    if (nic !== ingress) {
       this.#counters.echoIgnored++;
       return;
     }

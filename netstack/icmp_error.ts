@@ -4,11 +4,12 @@
  * @module
  */
 
-import type { IpVersion } from "./address.ts";
+import type { IpAddress, IpVersion } from "./address.ts";
 import { copyBytes, readUint16, writeUint16, writeUint32 } from "./bytes.ts";
 import { finish, sum } from "./checksum.ts";
 import type { IcmpCounters } from "./counters.ts";
 import {
+  DONT_FRAGMENT,
   FRAGMENT_OFFSET_MASK,
   IPV4_DESTINATION,
   IPV4_FRAGMENT,
@@ -28,8 +29,13 @@ import {
   IPV6_SOURCE,
   isMartianIpv6,
 } from "./ipv6.ts";
-import type { Nic } from "./nic.ts";
-import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, type UnreachableKind } from "./transport.ts";
+import { MIN_IPV6_MTU, type Nic } from "./nic.ts";
+import {
+  type IcmpErrorKind,
+  PROTOCOL_ICMP,
+  PROTOCOL_ICMPV6,
+  type UnreachableKind,
+} from "./transport.ts";
 
 /** Type, code, checksum, and four bytes that depend on the type. */
 export const ICMP_HEADER_LENGTH = 8;
@@ -59,9 +65,9 @@ const MAX_SKIPPED = 8;
 /**
  * The address an error is sent from: the packet's destination, or the gateway's own on the NIC that
  * the packet came in by (RFC 1812 §4.3.2.4). "either": the gateway's if it has one there, else the
- * destination.
+ * destination. Or that of the host beyond whose report is passed on.
  */
-type Reporter = "destination" | "gateway" | "either";
+type Reporter = "destination" | "gateway" | "either" | IpAddress;
 
 /** Code of a Destination Unreachable. */
 const IPV4_CODES: Record<UnreachableKind, number> = {
@@ -77,6 +83,27 @@ const IPV6_CODES: Record<UnreachableKind, number> = {
   "prohibited": 1,
   "host": 3,
   "port": 4,
+};
+
+/** Type and code of a report that is passed on, and where it comes from if nobody is named. */
+const RELAYED: Partial<
+  Record<IcmpErrorKind, {
+    readonly ipv4: readonly [type: number, code: number];
+    readonly ipv6: readonly [type: number, code: number];
+    readonly from: Reporter;
+  }>
+> = {
+  "net-unreachable": { ipv4: [UNREACHABLE, 0], ipv6: [V6_UNREACHABLE, 0], from: "either" },
+  "host-unreachable": { ipv4: [UNREACHABLE, 1], ipv6: [V6_UNREACHABLE, 3], from: "either" },
+  "prohibited": { ipv4: [UNREACHABLE, 13], ipv6: [V6_UNREACHABLE, 1], from: "either" },
+  "port-unreachable": { ipv4: [UNREACHABLE, 3], ipv6: [V6_UNREACHABLE, 4], from: "destination" },
+  "protocol-unreachable": {
+    ipv4: [UNREACHABLE, 2],
+    ipv6: [V6_PARAMETER_PROBLEM, 1],
+    from: "destination",
+  },
+  "too-big": { ipv4: [UNREACHABLE, 4], ipv6: [V6_TOO_BIG, 0], from: "either" },
+  "time-exceeded": { ipv4: [TIME_EXCEEDED, 0], ipv6: [V6_TIME_EXCEEDED, 0], from: "gateway" },
 };
 
 /** What errors are sent with. */
@@ -195,6 +222,41 @@ export class IcmpErrors {
     );
   }
 
+  /**
+   * Passes on what was reported about a packet that left this host in another form. "Parameter
+   * problem" is not: it points into that form. "Too big" is not for a packet that may be fragmented.
+   *
+   * @param mtu For "too-big".
+   * @param reporter Who reported it. Undefined, or of the other family: the error comes from where one
+   * of this gateway's own would.
+   * @returns Whether it is of a kind that is passed on. The rate limit applies.
+   */
+  relay(
+    kind: IcmpErrorKind,
+    mtu: number,
+    reporter: IpAddress | undefined,
+    ingress: Nic,
+    original: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+  ): boolean {
+    const isIpv4 = versionOf(original, offset) === 4;
+    const as = RELAYED[kind];
+    if (as === undefined) return false;
+    let parameter = 0;
+    if (kind === "too-big") {
+      const field = isIpv4 ? readUint16(original, offset + IPV4_FRAGMENT) : DONT_FRAGMENT;
+      if ((field & DONT_FRAGMENT) === 0) return false;
+      // RFC 8200 §5: no link of IPv6 takes less.
+      parameter = isIpv4 ? mtu : Math.max(mtu, MIN_IPV6_MTU);
+    } else if (kind === "protocol-unreachable" && !isIpv4) parameter = IPV6_NEXT_HEADER;
+    const [type, code] = isIpv4 ? as.ipv4 : as.ipv6;
+    const from = reporter !== undefined && (reporter.version === 4) === isIpv4 ? reporter : as.from;
+    this.#send(type, code, parameter, from, ingress, original, offset, length, now);
+    return true;
+  }
+
   #send(
     type: number,
     code: number,
@@ -221,7 +283,9 @@ export class IcmpErrors {
       this.#counters.errorsForbidden++;
       return false;
     }
-    const fromDestination = from === "destination" || own === undefined;
+    const foreign = typeof from === "object" ? from : undefined;
+    const fromDestination = foreign === undefined && (from === "destination" || own === undefined);
+    const reporter = foreign ?? own;
     const isIpv4 = version === 4;
     const headerLength = isIpv4 ? IPV4_HEADER_LENGTH : IPV6_HEADER_LENGTH;
     const most = (isIpv4 ? IPV4_MOST : IPV6_MOST) - headerLength - ICMP_HEADER_LENGTH;
@@ -231,7 +295,7 @@ export class IcmpErrors {
       ingress,
       version,
       isIpv4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6,
-      fromDestination ? original : own!.bytes,
+      fromDestination ? original : reporter!.bytes,
       fromDestination ? destination : 0,
       original,
       offset + (isIpv4 ? IPV4_SOURCE : IPV6_SOURCE),

@@ -60,13 +60,15 @@ export { copyBytes } from "./bytes.ts";
 export { Deadlines, type Timed } from "./deadlines.ts";
 export { Roster } from "./roster.ts";
 export { icmpErrorKind } from "./icmp.ts";
+export type { EchoFlow, EchoVerdict, IcmpForwarderHandler } from "./icmp_forwarder.ts";
 export { type Link, LINK_HEADROOM, LINK_TAILROOM, type NextHop } from "./link.ts";
 export { MemoryBudget, type MemoryBudgetOptions, type MemoryEpisode } from "./memory_budget.ts";
 export type { Nic, NicAddress, NicOptions } from "./nic.ts";
 export type { ReassemblySettings } from "./reassembly.ts";
 export type { RouteTable } from "./route.ts";
 export { Stack, type StackCounters, type StackOptions, type StackResources } from "./stack.ts";
-export type { IcmpErrorKind, UnreachableKind } from "./transport.ts";
+export { TokenBucket } from "./token_bucket.ts";
+export type { IcmpErrorKind, Path, UnreachableKind } from "./transport.ts";
 export {
   PortInUseError,
   type UdpBindOptions,

@@ -8,6 +8,7 @@ import type { IpAddress } from "./address.ts";
 import { type Sum, sum } from "./checksum.ts";
 import { IcmpCounters, IpCounters, UdpCounters } from "./counters.ts";
 import { Icmp } from "./icmp.ts";
+import type { IcmpForwarderHandler } from "./icmp_forwarder.ts";
 import { Input } from "./input.ts";
 import { MemoryBudget } from "./memory_budget.ts";
 import { Nic, type NicOptions } from "./nic.ts";
@@ -78,6 +79,7 @@ export interface StackResources {
   memoryBytes: number;
   udpEndpoints: number;
   udpFlows: number;
+  echoFlows: number;
   /** Datagrams that wait for fragments. */
   reassemblies: number;
   /** Deadlines armed. */
@@ -97,6 +99,7 @@ export class Stack {
   readonly memory: MemoryBudget;
   readonly #nics = new Set<Nic>();
   readonly #udp: Udp;
+  readonly #icmp: Icmp;
   readonly #output: Output;
   readonly #input: Input;
   readonly #reassembly: Reassembly;
@@ -136,11 +139,12 @@ export class Stack {
       [PROTOCOL_TCP, this.tcp],
       [PROTOCOL_UDP, this.#udp],
     ]);
+    this.#icmp = new Icmp(this.#output, icmp, transports);
     this.#input = new Input(
       this.routes,
       this.#output,
       this.#reassembly,
-      new Icmp(this.#output, icmp, transports),
+      this.#icmp,
       transports,
       ip,
     );
@@ -159,14 +163,15 @@ export class Stack {
   }
 
   /**
-   * Takes an interface out, with its routes, forwarders, UDP flows and half-built datagrams. TCP
-   * connections over it are the caller's to abort.
+   * Takes an interface out, with its routes, forwarders, flows of UDP and pings, and half-built
+   * datagrams. TCP connections over it are the caller's to abort.
    */
   removeNic(nic: Nic): void {
     this.#nics.delete(nic);
     this.routes.removeNic(nic);
     this.#reassembly.removeNic(nic);
     this.#udp.flows.removeNic(nic);
+    this.#icmp.flows.removeNic(nic);
     this.tcp.setForwarder(nic, undefined);
     nic.queue.clear();
   }
@@ -261,6 +266,11 @@ export class Stack {
     this.#udp.setForwarder(nic, handler);
   }
 
+  /** Who answers pings of foreign addresses behind `nic`; undefined = silence. */
+  setIcmpForwarder(nic: Nic, handler: IcmpForwarderHandler | undefined): void {
+    this.#icmp.flows.setHandler(nic, handler);
+  }
+
   resources(): StackResources {
     return {
       tcpConnections: this.tcp.connectionCount,
@@ -271,6 +281,7 @@ export class Stack {
       memoryBytes: this.memory.used,
       udpEndpoints: this.#udp.endpointCount,
       udpFlows: this.#udp.flows.size,
+      echoFlows: this.#icmp.flows.size,
       reassemblies: this.#reassembly.size,
       timers: this.tcp.timers + this.#reassembly.size,
     };

@@ -6,11 +6,10 @@
 
 import { IpAddress } from "./address.ts";
 import { readInt32, readUint16, writeUint16, writeUint32 } from "./bytes.ts";
+import { type ClientFlow, ClientTable } from "./client_table.ts";
 import type { UdpCounters } from "./counters.ts";
 import {
-  DONT_FRAGMENT,
   IPV4_DESTINATION,
-  IPV4_FRAGMENT,
   IPV4_HEADER_LENGTH,
   IPV4_PROTOCOL,
   IPV4_SOURCE,
@@ -18,15 +17,8 @@ import {
   writeIpv4Checksum,
 } from "./ipv4.ts";
 import { IPV6_DESTINATION, IPV6_HEADER_LENGTH, IPV6_NEXT_HEADER, IPV6_SOURCE } from "./ipv6.ts";
-import { MIN_IPV6_MTU, type Nic } from "./nic.ts";
-import { HalfSipHash } from "./siphash.ts";
-import {
-  type IcmpErrorKind,
-  type Inbound,
-  type Path,
-  PROTOCOL_UDP,
-  type UnreachableKind,
-} from "./transport.ts";
+import type { Nic } from "./nic.ts";
+import { type IcmpErrorKind, type Inbound, type Path, PROTOCOL_UDP } from "./transport.ts";
 import {
   UDP_DESTINATION_PORT,
   UDP_HEADER_LENGTH,
@@ -72,23 +64,13 @@ export interface UdpForwarderHandler {
  */
 const QUOTED_WORDS = 4;
 
-const UNREACHABLE_KINDS: Partial<Record<IcmpErrorKind, UnreachableKind>> = {
-  "port-unreachable": "port",
-  "host-unreachable": "host",
-  "net-unreachable": "net",
-  "prohibited": "prohibited",
-};
-
 /** The flows of all forwarders. Forwarders end them; the stack only limits their number. */
 export class UdpFlows {
   readonly #output: UdpOutput;
   readonly #counters: UdpCounters;
   readonly #maxFlows: number;
   readonly #handlers = new Map<Nic, UdpForwarderHandler>();
-  readonly #hash: HalfSipHash;
-  /** Chains by hash of ingress, client and port. */
-  readonly #table = new Map<number, UdpFlow>();
-  #size = 0;
+  readonly #table: ClientTable<UdpFlow>;
   /** Of the last datagram: traffic comes in runs. */
   #last: UdpFlow | undefined;
 
@@ -96,11 +78,11 @@ export class UdpFlows {
     this.#output = output;
     this.#counters = output.counters;
     this.#maxFlows = maxFlows;
-    this.#hash = new HalfSipHash(output.ip.random);
+    this.#table = new ClientTable(output.ip.random);
   }
 
   get size(): number {
-    return this.#size;
+    return this.#table.size;
   }
 
   setHandler(nic: Nic, handler: UdpForwarderHandler | undefined): void {
@@ -150,53 +132,26 @@ export class UdpFlows {
   /** Closes every flow that came in by `nic` or was delivered there. */
   removeNic(nic: Nic): void {
     this.#handlers.delete(nic);
-    for (const chain of [...this.#table.values()]) {
-      for (let flow: UdpFlow | undefined = chain; flow !== undefined; flow = flow.next) {
-        if (flow.ingress === nic || flow.nic === nic) flow.close();
-      }
-    }
+    this.#table.closeAll(nic);
   }
 
   /** For flows. */
   remove(flow: UdpFlow): void {
     if (this.#last === flow) this.#last = undefined;
-    this.#size--;
-    let before = this.#table.get(flow.key);
-    if (before === flow) {
-      if (flow.next === undefined) this.#table.delete(flow.key);
-      else this.#table.set(flow.key, flow.next);
-      return;
-    }
-    while (before !== undefined && before.next !== flow) before = before.next;
-    if (before !== undefined) before.next = flow.next;
+    this.#table.remove(flow);
   }
 
   #flow(inbound: Inbound, clientPort: number): UdpFlow | undefined {
     if (this.#last?.isOf(inbound, clientPort)) return this.#last;
-    const { nic, ingress, buffer, source, version } = inbound;
-    const hash = this.#hash;
-    hash.begin();
-    hash.word(ingress.id << 16 | clientPort);
-    hash.bytes(buffer, source, version === 4 ? 4 : 16);
-    const key = hash.end();
-    const chain = this.#table.get(key);
-    let flow = chain;
-    while (flow !== undefined && !flow.isOf(inbound, clientPort)) flow = flow.next;
+    const table = this.#table;
+    const key = table.keyOf(inbound, clientPort);
+    let flow = table.find(key, inbound, clientPort);
     if (flow === undefined) {
-      if (this.#size >= this.#maxFlows) return undefined;
+      if (table.size >= this.#maxFlows) return undefined;
+      const { nic, ingress, buffer, source, version } = inbound;
       const client = IpAddress.from(buffer, source, version);
-      flow = new UdpFlow(
-        this,
-        this.#output,
-        key,
-        client,
-        clientPort,
-        nic,
-        ingress,
-      );
-      flow.next = chain;
-      this.#table.set(key, flow);
-      this.#size++;
+      flow = new UdpFlow(this, this.#output, key, client, clientPort, nic, ingress);
+      table.add(flow);
     }
     this.#last = flow;
     return flow;
@@ -207,7 +162,7 @@ export class UdpFlows {
  * All datagrams of one client address and port, whoever they are for: endpoint-independent mapping
  * (RFC 4787 §4.1).
  */
-export class UdpFlow {
+export class UdpFlow implements ClientFlow<UdpFlow> {
   readonly client: IpAddress;
   readonly clientPort: number;
   /** Where the client's datagrams are delivered. */
@@ -216,12 +171,14 @@ export class UdpFlow {
   readonly ingress: Nic;
   /** Who sent the latest datagram, as `Stack.handlePacket` was told. */
   from: unknown = undefined;
+  /** Of the latest datagram: what is left of its hop limit after this gateway, 1 to 255. */
+  hopLimit = 0;
   /** The forwarder's own. */
   session: unknown = undefined;
 
   /** For the table. */
   readonly key: number;
-  next: UdpFlow | undefined;
+  next: UdpFlow | undefined = undefined;
   readonly #flows: UdpFlows;
   readonly #output: UdpOutput;
   #closed = false;
@@ -271,12 +228,12 @@ export class UdpFlow {
   }
 
   /**
-   * Reports by ICMP what became of a datagram that the client sent to `destination`, from there or
-   * from this gateway, quoting the client's headers. Two errors are not passed on, because they mean
-   * nothing to the client, whose packet ended here: a hop limit exceeded beyond this gateway, and "too
-   * big" for a client that allows fragmentation.
+   * Reports by ICMP what became of a datagram that the client sent to `destination`, quoting the
+   * client's headers. "Too big" is not passed on to a client that allows fragmentation.
    *
    * @param mtu For "too-big": the path MTU beyond, converted to the size of the client's packet.
+   * @param reporter Who found it out, if the client shall see that. Undefined, or of the other family:
+   * the destination, or this gateway, as the kind has it.
    * @returns Whether it is of a kind that is passed on. The stack's rate limit applies.
    */
   report(
@@ -284,29 +241,14 @@ export class UdpFlow {
     mtu: number,
     destination: IpAddress,
     destinationPort: number,
+    reporter: IpAddress | undefined,
     now: number,
   ): boolean {
     if (this.#closed || this.#lastDestination === undefined) return false;
     if (destination.version !== this.client.version) return false;
-    const { ingress } = this;
-    const { errors } = this.#output.ip;
     const headers = this.#headersTo(destination, destinationPort);
-    const unreachable = UNREACHABLE_KINDS[kind];
-    if (unreachable !== undefined) {
-      errors.unreachable(unreachable, ingress, headers, 0, headers.length, now);
-      return true;
-    }
-    if (kind === "protocol-unreachable") {
-      errors.unknownProtocol(IPV6_NEXT_HEADER, ingress, headers, 0, headers.length, now);
-      return true;
-    }
-    if (kind !== "too-big") return false;
-    const isIpv4 = this.client.version === 4;
-    if (isIpv4 && (readUint16(headers, IPV4_FRAGMENT) & DONT_FRAGMENT) === 0) return false;
-    // RFC 8200 §5: no link of IPv6 takes less.
-    const most = isIpv4 ? mtu : Math.max(mtu, MIN_IPV6_MTU);
-    errors.tooBig(most, ingress, headers, 0, headers.length, now);
-    return true;
+    const { errors } = this.#output.ip;
+    return errors.relay(kind, mtu, reporter, this.ingress, headers, 0, headers.length, now);
   }
 
   /** Forgets the flow; the client's next datagram makes a new one. More than once does no harm. */
@@ -327,6 +269,7 @@ export class UdpFlow {
   noteDatagram(inbound: Inbound): IpAddress {
     const { buffer, ipOffset, transport, destination, version } = inbound;
     this.from = inbound.from;
+    this.hopLimit = inbound.hopLimit;
     const quoted = this.#quoted;
     quoted[0] = readInt32(buffer, ipOffset);
     quoted[1] = readInt32(buffer, ipOffset + 4);

@@ -7,6 +7,7 @@
 
 import { type IpAddress, Roster } from "../../netstack/mod.ts";
 import type { Flow } from "./flow.ts";
+import { networkKey } from "./networks.ts";
 import { Shares } from "./shares.ts";
 
 /** What a dial has shown about its target. */
@@ -147,10 +148,6 @@ function forgetOne(places: Map<number | string, Place>): void {
 
 function addressKey({ bytes, version }: IpAddress): number | string {
   return version === 4 ? word(bytes) : bytes.toHex();
-}
-
-function networkKey({ bytes, version }: IpAddress): number | string {
-  return version === 4 ? word(bytes) >>> 8 : bytes.subarray(0, 8).toHex();
 }
 
 function word(b: Uint8Array): number {

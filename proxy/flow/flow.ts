@@ -6,6 +6,8 @@
  */
 
 import type { IpAddress } from "../../netstack/mod.ts";
+import type { FlowAccount } from "./account.ts";
+import type { Totals } from "./totals.ts";
 
 /** `udp` is a session with one target, `icmp` a ping. */
 export type FlowProtocol = "tcp" | "udp" | "icmp";
@@ -38,6 +40,8 @@ export type FlowEnd =
 /** Whose flows count together: a peer, or an inbound of this host. */
 export class FlowOwner {
   readonly #name: () => string;
+  /** Of its flows, from the first on. */
+  totals: Totals | undefined = undefined;
 
   /** @param name Called whenever it is needed: a peer may be renamed. */
   constructor(name: () => string) {
@@ -121,6 +125,8 @@ export class Flow implements FlowRequest {
   /** Why it ended; undefined while it lives. */
   end: FlowEnd | undefined = undefined;
   carrier: FlowCarrier | undefined = undefined;
+  /** Where its figures are counted; undefined where nobody counts. */
+  account: FlowAccount | undefined = undefined;
   /** Greater than that of every earlier flow. */
   readonly sequence: number = ++lastSequence;
   /** Places in the table and among the dials, -1 = not there. */
@@ -146,8 +152,18 @@ export class Flow implements FlowRequest {
     this.lastActivity = now;
   }
 
-  /** 32 hex digits; no other flow of any process has them. */
+  /**
+   * 32 hex digits; no other flow of any process has them, and the first eight no other of this one,
+   * until it has had four thousand million.
+   */
   get id(): string {
-    return PROCESS + this.sequence.toString(16).padStart(16, "0");
+    // By an odd factor, and so one to one: neighbours differ from the first digit on.
+    const first = Math.imul(this.sequence, 0x9e3779b1) >>> 0;
+    const rest = Math.floor(this.sequence / 0x1_0000_0000);
+    return hex(first) + hex(rest) + PROCESS;
   }
+}
+
+function hex(word: number): string {
+  return word.toString(16).padStart(8, "0");
 }

@@ -15,6 +15,8 @@ import type { Refusal } from "./refusal.ts";
 export interface FlowObserver {
   /** It was admitted, and is in the table; TCP is about to be dialled. */
   began?(flow: Flow): void;
+  /** Its target is connected; {@link Flow.dialMs} says after how long. Of what is dialled alone. */
+  opened?(flow: Flow): void;
   /** It is over, its figures are final, and {@link Flow.end} says why. */
   ended?(flow: Flow): void;
   /** It may not begin. A client that does not stop asking may make it one for each packet. */
@@ -27,6 +29,11 @@ export class FlowTable {
 
   get size(): number {
     return this.#flows.size;
+  }
+
+  /** In no order, and changing with the table: see {@link Roster.items}. */
+  get live(): readonly Flow[] {
+    return this.#flows.items;
   }
 
   /** In the order in which they began. A flow may end meanwhile. */
@@ -43,6 +50,11 @@ export class FlowTable {
   add(flow: Flow): void {
     this.#flows.add(flow);
     for (const observer of this.#observers) observer.began?.(flow);
+  }
+
+  /** For carriers: the flow's target is connected. */
+  open(flow: Flow): void {
+    for (const observer of this.#observers) observer.opened?.(flow);
   }
 
   /** For the admission: the flow may not begin. */

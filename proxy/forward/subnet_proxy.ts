@@ -9,6 +9,7 @@ import type { Engine, TimeoutSource } from "../engine/engine.ts";
 import { Admission } from "../flow/admit.ts";
 import type { FlowOwner, FlowProtocol } from "../flow/flow.ts";
 import { OwnListeners } from "../flow/own_listeners.ts";
+import { FlowStatistics } from "../flow/statistics.ts";
 import { FlowTable } from "../flow/table.ts";
 import { NO_LINK } from "../link/wireguard.ts";
 import { getLogger } from "../log/logger.ts";
@@ -58,6 +59,8 @@ export class SubnetProxy {
   readonly tcp: TcpForwarder;
   readonly udp: UdpForwarder;
   readonly admission: Admission;
+  /** What the flows did. */
+  readonly statistics: FlowStatistics;
   /** Where this process listens itself. */
   readonly listeners: OwnListeners = new OwnListeners();
   readonly descriptors: DescriptorWatch;
@@ -90,8 +93,10 @@ export class SubnetProxy {
         (code) => this.descriptors.note(code),
       );
     const { dialer } = this.#host;
+    const table = new FlowTable();
+    this.statistics = new FlowStatistics(table);
     this.admission = new Admission({
-      table: new FlowTable(),
+      table,
       isProxied: (address, protocol) => this.#isProxied(address, protocol),
       isOwnAddress: (target) => this.#host.isOwnAddress(target),
       isHeld,
@@ -107,12 +112,18 @@ export class SubnetProxy {
       hasRoom: () => engine.hasRoom,
       onNoSocket: (error) => this.descriptors.note(codeOf(error)),
     });
-    const sources: readonly TimeoutSource[] = [this.tcp, this.udp, this.descriptors, {
-      pollTimeout: () => this.#reviewAt,
-      handleTimeout: () => {
-        if (this.#reviewAt < Infinity) this.review();
+    const sources: readonly TimeoutSource[] = [
+      this.tcp,
+      this.udp,
+      this.descriptors,
+      this.statistics,
+      {
+        pollTimeout: () => this.#reviewAt,
+        handleTimeout: () => {
+          if (this.#reviewAt < Infinity) this.review();
+        },
       },
-    }];
+    ];
     for (const source of sources) engine.addTimeouts(source);
     engine.addTurns(this.udp);
   }

@@ -175,6 +175,7 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
     const now = this.now();
     this.#options.admission.dials.end(flow, "answered", now);
     flow.dialMs = now - flow.startedAt;
+    this.#options.admission.table.open(flow);
     this.counters.connected++;
     this.#deadlines.remove(connection);
     log.debug(

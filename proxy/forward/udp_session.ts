@@ -166,7 +166,7 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     // RFC 7915 §4.2, §5.2: the header that a map between families makes longer or shorter.
     if (target.version < destination.version) mtu += IPV6_HEADER_EXTRA;
     else if (target.version > destination.version) mtu -= IPV6_HEADER_EXTRA;
-    if (this.client.report(kind, mtu, destination, destinationPort, now)) {
+    if (this.client.report(kind, mtu, destination, destinationPort, undefined, now)) {
       this.#owner.counters.reports++;
     }
   }

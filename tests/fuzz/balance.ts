@@ -17,10 +17,11 @@ export function assertBalanced(counters: StackCounters, udpTaken: number): void 
   assert.equal(ip.delivered, icmp.received + udp.received + tcp.segmentsIn, "delivered");
 
   const pings = icmp.received - icmp.malformed - icmp.badChecksum - icmp.unhandled -
-    icmp.errorsReceived - icmp.echoIgnored - icmp.echoReplies;
+    icmp.errorsReceived - icmp.echoIgnored - icmp.echoReplies - icmp.echoForwarded -
+    icmp.echoProhibited - icmp.echoDropped - icmp.flowLimit;
   assert.ok(pings >= 0 && pings <= ip.noBuffer, `${pings} pings unaccounted for in ${show(icmp)}`);
   assert.ok(icmp.errorsIgnored <= icmp.errorsReceived);
-  assert.equal(icmp.sent, icmp.echoReplies + icmp.errorsSent);
+  assert.equal(icmp.sent, icmp.echoReplies + icmp.echoReturned + icmp.errorsSent);
 
   assert.equal(
     udp.received,

@@ -148,8 +148,9 @@ Deno.test("a flow with a session outlives a refused datagram", () => {
 /** What {@link UdpFlow.report} has the client told. */
 function reported({ host, asked }: ReturnType<typeof gateway>) {
   const { flow, destination, port } = asked.at(-1)!;
-  return (kind: IcmpErrorKind, mtu = 0, about = { destination, port }) => {
-    const isPassedOn = flow.report(kind, mtu, about.destination, about.port, host.sim.now);
+  return (kind: IcmpErrorKind, mtu = 0, about = { destination, port }, reporter?: IpAddress) => {
+    const { now } = host.sim;
+    const isPassedOn = flow.report(kind, mtu, about.destination, about.port, reporter, now);
     host.sim.runFor(0);
     const answers = host.take();
     assert.equal(answers.length, isPassedOn ? 1 : 0);
@@ -178,13 +179,14 @@ Deno.test("what became of a datagram beyond is passed on, quoting the client's l
   assert.deepEqual(answer.payload.slice(8), six.slice(0, 48));
 });
 
-Deno.test("every kind of report has its type and code; hops that ran out beyond have none", () => {
+Deno.test("every kind of report has its type and code", () => {
   const expected: [IcmpErrorKind, number[], number[]][] = [
     ["port-unreachable", [3, 3], [1, 4]],
     ["host-unreachable", [3, 1], [1, 3]],
     ["net-unreachable", [3, 0], [1, 0]],
     ["prohibited", [3, 13], [1, 1]],
     ["protocol-unreachable", [3, 2], [4, 1]],
+    ["time-exceeded", [11, 0], [3, 0]],
   ];
   for (const version of [4, 6]) {
     const lab = gateway();
@@ -197,9 +199,18 @@ Deno.test("every kind of report has its type and code; hops that ran out beyond 
     for (const [kind, four, six] of expected) {
       assert.deepEqual([...report(kind)!.payload.slice(0, 2)], version === 4 ? four : six, kind);
     }
-    assert.equal(report("time-exceeded"), undefined);
     assert.equal(report("parameter-problem"), undefined);
   }
+});
+
+Deno.test("a report comes from the router that made it, if that is of the client's family", () => {
+  const lab = gateway();
+  lab.host.receive(udp("10.9.0.2", 1000, "10.50.0.1", 33_434, DATA, { hopLimit: 3 }));
+  assert.equal(lab.asked[0]!.flow.hopLimit, 2);
+  const report = reported(lab);
+  assert.equal(report("time-exceeded", 0, undefined, ip("192.0.2.7"))!.source, "192.0.2.7");
+  assert.equal(report("time-exceeded", 0, undefined, ip("2001:db8::7"))!.source, "10.9.0.1");
+  assert.equal(report("time-exceeded")!.source, "10.9.0.1");
 });
 
 Deno.test("a report about another destination than the last quotes that one", () => {
@@ -243,7 +254,10 @@ Deno.test("a closed flow is gone: it sends nothing, and the client's next datagr
   flow.close();
   assert.equal(host.stack.resources().udpFlows, 0);
   assert.equal(flow.send(ip("10.50.0.1"), 53, DATA, 0, 5, host.sim.now), false);
-  assert.equal(flow.report("port-unreachable", 0, ip("10.50.0.1"), 53, host.sim.now), false);
+  assert.equal(
+    flow.report("port-unreachable", 0, ip("10.50.0.1"), 53, undefined, host.sim.now),
+    false,
+  );
   host.receive(datagram);
   assert.notEqual(asked[1]!.flow, flow);
   assert.equal(host.sent.length, 0);

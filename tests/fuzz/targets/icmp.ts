@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { IcmpErrorKind, Stack } from "../../../netstack/mod.ts";
-import { ip } from "../../netstack/packets.ts";
+import { ip, prefix } from "../../netstack/packets.ts";
 import { Random } from "../../sim/random.ts";
 import { assertBalanced } from "../balance.ts";
 import { ipv6Extension } from "../generate.ts";
@@ -27,6 +27,7 @@ import { Surrounded } from "./surroundings.ts";
 const INPUTS = 200;
 const PORT = 4000;
 const OWN = { 4: ip("10.0.0.1").bytes, 6: ip("fd00::1").bytes };
+const PROXIED = { 4: ip("10.1.0.1").bytes, 6: ip("fd01::1").bytes };
 const FAR = { 4: ip("10.0.0.2").bytes, 6: ip("fd00::2").bytes };
 
 export const icmp: Target = {
@@ -38,6 +39,7 @@ export const icmp: Target = {
     const told: IcmpErrorKind[] = [];
     const endpoint = host.stack.bindUdp({ port: PORT });
     endpoint.handler = { datagram: () => host.udpTaken++, error: (kind) => told.push(kind) };
+    addForwarder(host);
     for (let i = 0; i < INPUTS; i++) {
       const version = random.chance(0.5) ? 4 : 6;
       tryMessage(random, host, told, version, message(random, version));
@@ -47,6 +49,31 @@ export const icmp: Target = {
     return INPUTS;
   },
 };
+
+/** Pings of proxied addresses are answered with what they carry. */
+function addForwarder({ stack }: SmallHost): void {
+  const nic = stack.addNic({
+    name: "proxy",
+    mtu: 1400,
+    link: {
+      buffer: new Uint8Array(0),
+      allocate: () => -1,
+      release() {},
+      transmit() {},
+      forward: () => false,
+    },
+    promiscuous: true,
+    spoofing: true,
+  });
+  for (const text of ["10.1.0.0/16", "fd01::/16"]) stack.routes.insert(prefix(text), nic);
+  stack.setIcmpForwarder(nic, {
+    echo: (flow, destination, buffer, offset, length, now) => {
+      flow.reply(flow.pathFrom(destination)!, buffer, offset, length, now);
+      flow.close();
+      return "accept";
+    },
+  });
+}
 
 function message(random: Random, version: 4 | 6): Uint8Array {
   const types = version === 4 ? [0, 3, 3, 3, 4, 8, 11, 12, 13] : [1, 2, 3, 4, 128, 129, 135, 137];
@@ -100,7 +127,9 @@ function tryMessage(
   header[isIpv4 ? 8 : 7] = 64;
   header[isIpv4 ? 9 : 6] = isIpv4 ? ICMP : ICMPV6;
   header.set(FAR[version], isIpv4 ? 12 : 8);
-  header.set(OWN[version], isIpv4 ? 16 : 24);
+  const isOwn = random.chance(0.7);
+  const to = (isOwn ? OWN : PROXIED)[version];
+  header.set(to, isIpv4 ? 16 : 24);
   const bytes = concat(header, icmp);
   fixLengths(bytes);
   if (random.chance(0.97)) fixChecksums(bytes);
@@ -109,7 +138,7 @@ function tryMessage(
     set16(bytes, 10, 0);
     set16(bytes, 10, checksum(bytes, 0, 20));
   }
-  const expected = plainIcmp(bytes, version);
+  const expected = plainIcmp(bytes, version, isOwn);
   const before = snapshot(host.stack);
   told.length = 0;
   const packet = new Surrounded(random, bytes);
@@ -120,7 +149,10 @@ function tryMessage(
   assert.deepEqual(changed.sort(), expected.counted.sort());
   assert.deepEqual(told, expected.told === undefined ? [] : [expected.told]);
   const answers = host.take();
-  assert.equal(answers.length, expected.counted.includes("echoReplies") ? 1 : 0);
+  const isAnswered = ["echoReplies", "echoReturned"].some((name) =>
+    expected.counted.includes(name)
+  );
+  assert.equal(answers.length, isAnswered ? 1 : 0);
   const answer = answers[0];
   if (answer !== undefined) {
     // RFC 792, RFC 4443 §4.2: the data of the request comes back, addresses reversed.
@@ -129,7 +161,7 @@ function tryMessage(
     assert.equal(answer[at], isIpv4 ? 0 : 129);
     assert.deepEqual(
       answer.subarray(at - 2 * OWN[version].length, at - OWN[version].length),
-      OWN[version],
+      to,
     );
   }
   assertBalanced(host.stack.counters, host.udpTaken);
@@ -140,6 +172,8 @@ const COUNTED = [
   "badChecksum",
   "echoReplies",
   "echoIgnored",
+  "echoForwarded",
+  "echoReturned",
   "errorsReceived",
   "errorsIgnored",
   "unhandled",
@@ -157,17 +191,20 @@ interface Expected {
 }
 
 /** RFC 792 and RFC 4443, step by step. */
-function plainIcmp(bytes: Uint8Array, version: 4 | 6): Expected {
+function plainIcmp(bytes: Uint8Array, version: 4 | 6, isOwn: boolean): Expected {
   const at = version === 4 ? 20 : 40;
   const message = bytes.subarray(at);
   if (message.length < 8) return { counted: ["malformed"] };
   const pseudo = version === 4 ? 0 : pseudoSum(bytes, 6, ICMPV6, message.length);
   if (checksum(message, 0, message.length, pseudo) !== 0) return { counted: ["badChecksum"] };
   const type = message[0]!;
-  if (type === (version === 4 ? 8 : 128)) return { counted: ["echoReplies"] };
+  if (type === (version === 4 ? 8 : 128)) {
+    if (isOwn) return { counted: ["echoReplies"] };
+    return { counted: message[1] === 0 ? ["echoForwarded", "echoReturned"] : ["echoIgnored"] };
+  }
   const kind = plainKind(type, message[1]!, version);
   if (kind === undefined) return { counted: ["unhandled"] };
-  const protocol = quotedTransport(message.subarray(8), version);
+  const protocol = isOwn ? quotedTransport(message.subarray(8), version) : undefined;
   if (protocol === undefined) return { counted: ["errorsReceived", "errorsIgnored"] };
   const told = protocol.number === UDP && protocol.port === PORT ? kind : undefined;
   return told === undefined

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type {
+  EchoFlow,
   IpAddress,
   Nic,
   TcpForwarderRequest,
@@ -183,6 +184,7 @@ class World {
     for (const text of ["10.1.0.0/16", "fd01::/16"]) stack.routes.insert(prefix(text), nic);
     this.#removable.push(nic);
     stack.tcp.setForwarder(nic, { request: (request) => this.#forward(request) });
+    this.#addPings(nic);
     stack.setUdpForwarder(nic, {
       datagram: (flow, destination, port, buffer, offset, length, now) => {
         const verdict = (["accept", "refuse", "prohibited", "drop"] as const)[
@@ -196,6 +198,43 @@ class World {
         return verdict;
       },
     });
+  }
+
+  /** NIC 2 answers pings as well, some later and some never. */
+  #addPings(nic: Nic): void {
+    const sim = this.#sim;
+    this.#gateway.stack.setIcmpForwarder(nic, {
+      echo: (flow, destination, buffer, offset, length, now) => {
+        const verdict = (["accept", "prohibited", "drop"] as const)[
+          sim.random.chance(0.7) ? 0 : sim.random.below(3)
+        ]!;
+        if (verdict !== "accept") return verdict;
+        assert.ok(length >= 8 && flow.hopLimit > 0);
+        this.#keepPing(flow, destination, buffer[offset + 6]! << 8 | buffer[offset + 7]!);
+        const path = flow.pathFrom(destination)!;
+        path.hopLimit = sim.random.between(1, 255);
+        flow.reply(path, buffer, offset, Math.min(length, 3_000), now);
+        return verdict;
+      },
+    });
+  }
+
+  #keepPing(flow: EchoFlow, destination: IpAddress, sequence: number): void {
+    const sim = this.#sim;
+    if (sim.random.chance(0.2)) {
+      sim.after(sim.random.below(50), () => {
+        const kind = REPORTS[sim.random.below(REPORTS.length)]!;
+        flow.report(kind, sim.random.below(65_536), destination, sequence, this.#router(), sim.now);
+      });
+    }
+    if (flow.session !== undefined) return;
+    flow.session = this;
+    sim.after(sim.random.below(1_000), () => flow.close());
+  }
+
+  /** Who reports. */
+  #router(): IpAddress | undefined {
+    return [undefined, ip("192.0.2.7"), ip("2001:db8::7")][this.#sim.random.below(3)];
   }
 
   #forward(request: TcpForwarderRequest): void {
@@ -221,7 +260,7 @@ class World {
     if (sim.random.chance(0.2)) {
       sim.after(sim.random.below(50), () => {
         const kind = REPORTS[sim.random.below(REPORTS.length)]!;
-        flow.report(kind, sim.random.below(65_536), destination, port, sim.now);
+        flow.report(kind, sim.random.below(65_536), destination, port, this.#router(), sim.now);
       });
     }
     sim.after(sim.random.below(1_000), () => flow.close());
@@ -284,10 +323,11 @@ class World {
     };
     bind(gateway, 53, [], 0);
     bind(host, 5353, ["10.0.0.2", "fd00::2", "10.1.0.9", "fd01::9", "10.2.0.9", "fd02::9"], 53);
-    for (const [from, to] of [["10.0.0.1", "10.0.0.2"], ["fd00::1", "fd00::2"]] as const) {
-      const type = from.includes(":") ? 128 : 8;
-      this.#remember(icmp(from, to, type, 0, sim.random.bytes(60)));
-    }
+    const pinged = [["10.0.0.2", "10.1.0.5", "10.1.0.5"], ["fd00::2", "fd01::5", "fd01::5"]];
+    pinged.forEach((targets, i) => {
+      const [from, type] = i === 0 ? ["10.0.0.1", 8] as const : ["fd00::1", 128] as const;
+      for (const to of targets) this.#remember(icmp(from, to, type, 0, sim.random.bytes(60)));
+    });
   }
 
   #intercept(port: SimPort, host: FuzzHost, nic: Nic): SimPort["receive"] {

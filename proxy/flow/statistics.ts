@@ -1,0 +1,173 @@
+/**
+ * What all flows did, by peer, by rule, by network of targets, and how fast.
+ *
+ * A packet pays nothing for it. Flows count their own bytes, as they do anyway; once a second, while
+ * anything moves, the flows are looked at, and what is new is added to the groups they belong to. A
+ * gateway that rests is not woken for it.
+ *
+ * @module
+ */
+
+import { FlowAccount } from "./account.ts";
+import type { Flow, FlowEnd, FlowFigures, FlowProtocol, FlowRequest } from "./flow.ts";
+import { Histogram } from "./histogram.ts";
+import { NetworkTable } from "./networks.ts";
+import { Rates } from "./rates.ts";
+import type { Refusal } from "./refusal.ts";
+import type { FlowObserver, FlowTable } from "./table.ts";
+import { Totals } from "./totals.ts";
+
+/** How many there were, by reason. A reason that is missing has not occurred. */
+export type Reasons<Reason extends string> = { [R in Reason]?: number };
+
+const SAMPLE_MS = 1_000;
+/** A connection's round trip, and what else only its endpoint knows, is asked for so often: in samples. */
+const ROUNDS = 60;
+
+export class FlowStatistics implements FlowObserver {
+  /** All flows together. */
+  readonly all: Totals = new Totals();
+  readonly networks: NetworkTable;
+  /** How long targets took to be connected. */
+  readonly dialTimes: Histogram = new Histogram();
+  /** Round trips to the source: one for each connection when it ends, and each minute before. */
+  readonly roundTrips: Histogram = new Histogram();
+  readonly begun: Record<FlowProtocol, number> = { tcp: 0, udp: 0, icmp: 0 };
+  readonly endings: Record<FlowProtocol, Reasons<FlowEnd>> = { tcp: {}, udp: {}, icmp: {} };
+  readonly refusals: Record<FlowProtocol, Reasons<Refusal>> = { tcp: {}, udp: {}, icmp: {} };
+  readonly #table: FlowTable;
+  /** Groups whose rates are not 0, or may not be. */
+  #moving: Totals[] = [];
+  #sampledAt = -Infinity;
+  #samples = 0;
+  /** Nothing has moved in the last sample: the next is due when the engine turns again. */
+  #rests = false;
+  #hasRested = true;
+
+  constructor(table: FlowTable, networks: NetworkTable = new NetworkTable()) {
+    this.#table = table;
+    this.networks = networks;
+    table.observe(this);
+  }
+
+  began(flow: Flow): void {
+    const { owner, protocol } = flow;
+    const totals = owner.totals ??= new Totals();
+    const network = this.networks.of(flow.dialled ?? flow.destination);
+    flow.account = new FlowAccount(this.all, totals, undefined, network);
+    this.begun[protocol]++;
+    for (const group of flow.account.groups) {
+      group.flows++;
+      group.live++;
+    }
+  }
+
+  opened({ account, dialMs }: Flow): void {
+    this.dialTimes.observe(dialMs);
+    if (account === undefined) return;
+    for (const group of account.groups) group.dial.observe(dialMs);
+  }
+
+  ended(flow: Flow): void {
+    const { account, protocol, end } = flow;
+    const endings = this.endings[protocol];
+    endings[end!] = (endings[end!] ?? 0) + 1;
+    if (account === undefined) return;
+    this.#countBytes(flow, account);
+    this.#countRest(account, flow);
+    this.#observeRoundTrip(account, flow.rttMs);
+    for (const group of account.groups) group.live--;
+  }
+
+  refused({ protocol, owner }: FlowRequest, why: Refusal): void {
+    const refusals = this.refusals[protocol];
+    refusals[why] = (refusals[why] ?? 0) + 1;
+    this.all.refused++;
+    (owner.totals ??= new Totals()).refused++;
+  }
+
+  /** Counts what flows have done since the last sample: the totals are exact then. */
+  settle(): void {
+    for (const flow of this.#table.live) {
+      const { account, carrier } = flow;
+      if (account === undefined) continue;
+      this.#countBytes(flow, account);
+      if (carrier !== undefined) this.#countRest(account, carrier.inspect(flow));
+    }
+  }
+
+  /** When {@link handleTimeout} is due, ms; Infinity for never. Asked in every turn. */
+  pollTimeout(): number {
+    if (!this.#rests) return this.#sampledAt + SAMPLE_MS;
+    // Nothing has moved in the last sample, and this turn sets no timer for the next: the turn in
+    // which something moves again asks once more.
+    this.#rests = false;
+    return Infinity;
+  }
+
+  handleTimeout(now: number): void {
+    const since = this.#hasRested ? now : this.#sampledAt;
+    const round = this.#samples++ % ROUNDS;
+    for (const flow of this.#table.live) {
+      const { account } = flow;
+      if (account === undefined) continue;
+      this.#countBytes(flow, account);
+      if (flow.bytesUp + flow.bytesDown > 0) {
+        const rates = account.rates ??= new Rates(flow.startedAt);
+        rates.sample(now, since, flow.bytesUp, flow.bytesDown);
+      }
+      if (flow.sequence % ROUNDS !== round || flow.carrier === undefined) continue;
+      const figures = flow.carrier.inspect(flow);
+      this.#countRest(account, figures);
+      this.#observeRoundTrip(account, figures.rttMs);
+    }
+    const moving = this.#moving;
+    this.#moving = [];
+    for (const group of moving) {
+      const rates = group.rates ??= new Rates(since);
+      rates.sample(now, since, group.bytesUp, group.bytesDown);
+      group.isMoving = rates.isMoving || this.#hasRested; // then the next sample is the first that tells
+      if (group.isMoving) this.#moving.push(group);
+    }
+    this.#sampledAt = now;
+    this.#rests = this.#hasRested = this.#moving.length === 0;
+  }
+
+  #countBytes(flow: Flow, account: FlowAccount): void {
+    const up = flow.bytesUp - account.bytesUp;
+    const down = flow.bytesDown - account.bytesDown;
+    if (up === 0 && down === 0) return;
+    account.bytesUp = flow.bytesUp;
+    account.bytesDown = flow.bytesDown;
+    for (const group of account.groups) {
+      group.bytesUp += up;
+      group.bytesDown += down;
+      if (group.isMoving) continue;
+      group.isMoving = true;
+      this.#moving.push(group);
+    }
+  }
+
+  #countRest(account: FlowAccount, figures: Omit<FlowFigures, "state">): void {
+    const packetsUp = figures.packetsUp - account.packetsUp;
+    const packetsDown = figures.packetsDown - account.packetsDown;
+    const retransmits = figures.retransmits - account.retransmits;
+    const outOfOrder = figures.outOfOrder - account.outOfOrder;
+    for (const group of account.groups) {
+      group.packetsUp += packetsUp;
+      group.packetsDown += packetsDown;
+      group.retransmits += retransmits;
+      group.outOfOrder += outOfOrder;
+    }
+    account.packetsUp = figures.packetsUp;
+    account.packetsDown = figures.packetsDown;
+    account.retransmits = figures.retransmits;
+    account.outOfOrder = figures.outOfOrder;
+  }
+
+  #observeRoundTrip(account: FlowAccount, rttMs: number): void {
+    if (rttMs === 0) return;
+    this.roundTrips.observe(rttMs);
+    for (const group of account.groups) group.rtt.observe(rttMs);
+  }
+}
