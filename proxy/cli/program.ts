@@ -90,7 +90,7 @@ function makeProgram(
     const { ffi, reason } = await chooseFfi(options.ffi ?? program.opts().ffi);
     if (!ffi) terminal.giveUpFfi();
     const loaded = await load(file, upFlags, terminal);
-    const { up, Gateway, chooseCrypto, controlHandlers } = await loadUp();
+    const { up, Gateway, Watch, chooseCrypto, controlHandlers } = await loadUp();
     const crypto = chooseCrypto(options.crypto);
     const { controlDir } = loaded.config;
     const isFile = file !== undefined && !isDescriptor(file);
@@ -104,6 +104,7 @@ function makeProgram(
           stateDirectories: stateDirectories(),
           ...(crypto && { crypto }),
         }),
+      watch: (config) => Watch.open(config),
       handlers: (gateway, applied) =>
         controlHandlers(gateway, {
           applied,
@@ -235,14 +236,17 @@ function makeProgram(
 
 /** Loads what `up` needs. */
 export async function loadUp() {
-  const [{ up }, { Gateway }, { chooseCrypto }, { controlHandlers }] = await Promise.all([
-    import("./up.ts"),
-    import("../gateway/gateway.ts"),
-    import("../arena/crypto.ts"),
-    import("../control/handlers.ts"),
-    loadConfigModules(),
-  ]);
-  return { up, Gateway, chooseCrypto, controlHandlers };
+  const [{ up }, { Gateway }, { Watch }, { chooseCrypto }, { controlHandlers }] = await Promise.all(
+    [
+      import("./up.ts"),
+      import("../gateway/gateway.ts"),
+      import("../watch/watch.ts"),
+      import("../arena/crypto.ts"),
+      import("../control/handlers.ts"),
+      loadConfigModules(),
+    ],
+  );
+  return { up, Gateway, Watch, chooseCrypto, controlHandlers };
 }
 
 async function loadConfigModules() {

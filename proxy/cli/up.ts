@@ -34,6 +34,14 @@ export interface RunningGateway {
   close(options: { graceMs: number }): Promise<unknown>;
 }
 
+/** The status listener and the access log: see `Watch`. */
+export interface Watching<G> {
+  begin(gateway: G): void;
+  apply(config: GatewayConfig): void;
+  reopen(): void;
+  close(): Promise<void>;
+}
+
 export interface UpOptions<G extends RunningGateway> {
   readonly start: (config: GatewayConfig) => Promise<G>;
   /**
@@ -43,6 +51,8 @@ export interface UpOptions<G extends RunningGateway> {
    */
   readonly handlers: (gateway: G, applied: (config: GatewayConfig) => void) => ControlHandlers;
   readonly control: ControlOptions;
+  /** Opens what is to be seen of it from outside. Default: nothing. @throws {SettingError} */
+  readonly watch?: (config: GatewayConfig) => Promise<Watching<G>>;
   /** How WireGuard's datagrams travel, for the line that says where it listens. */
   readonly udp: string;
   /** What this process has given up, in one line. */
@@ -77,6 +87,7 @@ export async function up<G extends RunningGateway>(
   let gateway: G | undefined;
   let handlers: ControlHandlers | undefined;
   let control: ControlServer | undefined;
+  let watch: Watching<G> | undefined;
   const hasHungUp = terminal.watchHangUp();
   const stop = (why: string) => {
     log.info(`${why}stopping, connections have {seconds} s`, { seconds: GRACE_MS / 1000 });
@@ -94,6 +105,7 @@ export async function up<G extends RunningGateway>(
     report: () => log.info("stats", { stats: gateway?.stats() }),
     reload() {
       logs.reopen(); // rotated, most likely
+      watch?.reopen();
       if (hasHungUp()) stop("the terminal is gone: ");
       else handlers?.reload().catch(logDefect);
     },
@@ -101,11 +113,16 @@ export async function up<G extends RunningGateway>(
   try {
     // Before all else: a gateway that already runs under this name must not be disturbed.
     control = await openControl(options.control);
+    watch = await options.watch?.(config);
     options.onControlOpen?.();
     gateway = await options.start(config);
     logListening(gateway, config, options.udp);
     if (options.confinement !== undefined) log.info(literal(options.confinement));
-    handlers = options.handlers(gateway, (config) => logs.apply(config.log));
+    watch?.begin(gateway);
+    handlers = options.handlers(gateway, (config) => {
+      logs.apply(config.log);
+      watch?.apply(config);
+    });
     if (control !== undefined) {
       control.serve(handlers);
       getLogger(["wirestack", "control"]).info("control socket {path}", { path: control.path });
@@ -130,6 +147,7 @@ export async function up<G extends RunningGateway>(
   } finally {
     control?.close();
     unlisten();
+    await watch?.close();
     await logs.close();
   }
 }

@@ -5,7 +5,7 @@
  */
 
 import type { GatewayConfig, LoadedConfig } from "../config/config.ts";
-import { ConfigError } from "../config/error.ts";
+import { ConfigError, SettingError } from "../config/error.ts";
 import type { Gateway, GatewayStats } from "../gateway/gateway.ts";
 import { getLogger } from "../log/logger.ts";
 import { changesBetween } from "../gateway/changes.ts";
@@ -49,9 +49,9 @@ export function controlHandlers(gateway: Gateway, options: HandlerOptions): Cont
       const report = applyConfig(gateway, started.config, loaded);
       const changes = changesBetween(current.source, loaded.source);
       current = loaded;
-      options.applied?.(loaded.config);
       const { added, removed, changed } = report;
-      const warnings = [...loaded.warnings, ...report.warnings];
+      const refused = refusedBy(() => options.applied?.(loaded.config), loaded);
+      const warnings = [...loaded.warnings, ...report.warnings, ...refused];
       for (const warning of warnings) log.warn("{warning}", { warning });
       log.info(
         "reloaded: {added} peers added, {removed} removed, {changed} changed" +
@@ -83,6 +83,17 @@ export function controlHandlers(gateway: Gateway, options: HandlerOptions): Cont
       return result;
     },
   };
+}
+
+/** A line for a setting that the system refuses, when the rest has been taken over. */
+function refusedBy(apply: () => void, { source }: LoadedConfig): string[] {
+  try {
+    apply();
+    return [];
+  } catch (error) {
+    if (!(error instanceof SettingError)) throw error;
+    return [`${source.label(error.path)}: ${error.message}; it stays as it was`];
+  }
 }
 
 /** Lines shown to a person; of more only the number. */
