@@ -23,7 +23,6 @@ import {
 } from "../config/values.ts";
 import { type ControlClient, ControlError } from "../control/client.ts";
 import { freeAddress, hasRoom } from "../gateway/free_address.ts";
-import { socketAddress } from "../gateway/stats.ts";
 import {
   decodeKey,
   encodeKey,
@@ -31,7 +30,7 @@ import {
   generatePrivateKey,
   publicKeyOf,
 } from "../base64.ts";
-import { parseInterfaceAddress, parseIpAddress } from "../address.ts";
+import { parseInterfaceAddress, parseIpAddress, socketAddress } from "../address.ts";
 import { isSafeTarget } from "../flow/safe_targets.ts";
 import { FileEdit } from "./edit_file.ts";
 import { fileOfOnly, type Running, runningFrom } from "./gateways.ts";

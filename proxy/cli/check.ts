@@ -7,7 +7,7 @@
 import { type LoadedConfig, SettingError } from "../config/config.ts";
 import { ConfigError } from "../config/error.ts";
 import { summarize } from "../config/summary.ts";
-import { interfaceNameOf, isInterfaceName } from "../control/socket_path.ts";
+import { checkReserved, interfaceNameOf, isInterfaceName } from "../control/socket_path.ts";
 import { isDescriptor } from "./read.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -32,6 +32,7 @@ export async function check(
   await tryListening(loaded, ffi, terminal);
   const warnings = [...loaded.warnings];
   const isFile = file !== undefined && !isDescriptor(file);
+  if (name === undefined && isFile) checkReserved(interfaceNameOf(file), file);
   if (name === undefined && isFile && !isInterfaceName(interfaceNameOf(file))) {
     warnings.push(`${file}: its name is no interface's: no control socket without --name`);
   }

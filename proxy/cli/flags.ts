@@ -9,7 +9,7 @@ import { type Command, Option } from "npm:commander@15.1.0";
 import { ConfigError, type ConfigPath } from "../config/error.ts";
 import { type Key, KEYS, type Section } from "../config/keys.ts";
 import type { ConfigSource, RawSection } from "../config/source.ts";
-import { ParseFailure, parseKey, splitList } from "../config/values.ts";
+import { ParseFailure, parseKey, splitValues } from "../config/values.ts";
 import { readText } from "./read.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -22,6 +22,7 @@ export interface FlagValue {
 const HEADINGS: Readonly<Record<Section, string>> = {
   interface: "Tunnel:",
   peers: "Peers:",
+  rules: "Rules:",
   proxy: "Proxy:",
   status: "Status:",
   log: "Log:",
@@ -55,6 +56,7 @@ export async function applyFlags(
 ): Promise<void> {
   const given = new Set<string>();
   let peer: ConfigPath | undefined;
+  let rule: ConfigPath | undefined;
   for (const { key, value } of flags) {
     const origin = { flag: `--${key.flag}` };
     if (key.section === "peers" && key.field === "publicKey") {
@@ -62,12 +64,20 @@ export async function applyFlags(
       source.set(peer, key, value, origin);
       continue;
     }
-    const path = key.section === "peers" ? peer : [key.section];
-    if (path === undefined) {
-      source.problemAt(origin, `stands before any --peer, expected behind its peer`);
+    if (key.section === "rules" && key.field === "action") {
+      // Rules are in order: there is no place for one among those of a file.
+      if (rule === undefined) source.clear("rules");
+      rule = source.open("rules", origin);
+      source.set(rule, key, value, origin);
       continue;
     }
-    if (key.section !== "peers" && source[key.section] === undefined) {
+    const path = key.section === "peers" ? peer : key.section === "rules" ? rule : [key.section];
+    if (path === undefined) {
+      const what = key.section === "peers" ? "peer" : "rule";
+      source.problemAt(origin, `stands before any --${what}, expected behind its ${what}`);
+      continue;
+    }
+    if (source[key.section] === undefined) {
       source.open(key.section, origin);
     }
     const name = [...path, key.field].join(".");
@@ -77,7 +87,7 @@ export async function applyFlags(
       source.set(path, key, value, origin);
     } else {
       if (!given.has(name)) source.set(path, key, [], origin);
-      source.append(path, key, splitList(value), origin);
+      source.append(path, key, splitValues(key, value), origin);
     }
     given.add(name);
   }

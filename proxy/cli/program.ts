@@ -10,12 +10,13 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "npm:comma
 import type { UdpChoice } from "../bind/udp_open.ts";
 import type { LoadedConfig } from "../config/config.ts";
 import { ConfigError } from "../config/error.ts";
-import { isInterfaceName } from "../control/socket_path.ts";
+import { isInterfaceName, RESERVED_NAME } from "../control/socket_path.ts";
 import { stateDirectories } from "../gateway/state_directory.ts";
 import { isStream } from "../log/outputs.ts";
 import { VERSION } from "../version.ts";
 import { type Confinement, describeConfinement } from "./confine.ts";
 import { addConfigFlags, applyFlags, type FlagValue } from "./flags.ts";
+import { SORT_KEYS } from "./flows_format.ts";
 import { genkey, genpsk, pubkey } from "./keys.ts";
 import { isDescriptor, isStandardInput } from "./read.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
@@ -144,7 +145,7 @@ function makeProgram(
     }, terminal);
   });
 
-  program.command("show")
+  const showCommand = program.command("show")
     .summary("show what runs")
     .description(
       "Shows a running gateway, or all, as wg show does, with the gateway's own figures. NAME is a " +
@@ -156,6 +157,38 @@ function makeProgram(
     .action(async (target: string | undefined, options) => {
       const { show } = await import("./show.ts");
       done(await orNotRunning(() => show(target, options, terminal), terminal));
+    });
+  showCommand.command("flows")
+    .summary("show the connections, UDP sessions and pings of a gateway")
+    .description(
+      "Shows the live flows of a running gateway: TCP connections, UDP sessions and pings, with what " +
+        "each has moved and how fast. NAME is a gateway's name or its configuration file.",
+    )
+    .argument("[NAME]", "a gateway's name or file; the only one when not given")
+    .addOption(controlDirOption())
+    .option("--json", "the same as plain values, in an array")
+    .option("--peer <NAME>", "only those of this peer, by its name or public key")
+    .addOption(
+      new Option("--sort <BY>", "in which order (default: the oldest first)").choices(SORT_KEYS),
+    )
+    .action(async (target: string | undefined, _options, command: Command) => {
+      const { showFlows } = await import("./flows.ts");
+      // `show` has some of these options too, and takes them first.
+      const options = command.optsWithGlobals();
+      done(await orNotRunning(() => showFlows(target, options, terminal), terminal));
+    });
+  program.command("kill")
+    .summary("end a connection, UDP session or ping")
+    .description(
+      "Ends a flow of a running gateway: TCP is reset on both sides. FLOW is its id as show flows has " +
+        "it, or as many of the first digits as no other has.",
+    )
+    .argument("<FLOW>", "a flow's id, or its first digits")
+    .argument("[NAME]", "a gateway's name or file; the only one when not given")
+    .addOption(controlDirOption())
+    .action(async (id: string, target: string | undefined, options) => {
+      const { kill } = await import("./flows.ts");
+      done(await orNotRunning(() => kill(id, target, options.controlDir, terminal), terminal));
     });
   program.command("reload")
     .summary("have a gateway read its configuration again")
@@ -334,6 +367,11 @@ async function orNotRunning(command: () => Promise<number>, terminal: Terminal):
 /** @throws {InvalidArgumentError} */
 function parseName(text: string): string {
   if (isInterfaceName(text)) return text;
+  if (text === RESERVED_NAME) {
+    throw new InvalidArgumentError(
+      "It is what `wirestack show flows` shows, expected another name.",
+    );
+  }
   throw new InvalidArgumentError("Expected 1 to 15 of a-z A-Z 0-9 _ = + . -");
 }
 

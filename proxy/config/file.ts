@@ -1,6 +1,7 @@
 /**
  * The wg-quick file, as `wg` and `wg-quick` read it: sections and keys in any case, `#` begins a
- * comment anywhere, keys that hold lists may be repeated. One section is ours, `[Proxy]`. A comment
+ * comment anywhere, keys that hold lists may be repeated. Two sections are ours, `[Proxy]` and
+ * `[Rule]`. A comment
  * behind or directly below `[Peer]` names the peer, where there is no `Name`: people have written
  * their names there before there was a key for it.
  *
@@ -9,10 +10,18 @@
 
 import { otherDialect } from "./dialects.ts";
 import type { ConfigPath } from "./error.ts";
-import { findKey, findSection, type Key, KEYS, type Section, SECTION_NAMES } from "./keys.ts";
+import {
+  findKey,
+  findSection,
+  isRepeated,
+  type Key,
+  KEYS,
+  type Section,
+  SECTION_NAMES,
+} from "./keys.ts";
 import { ConfigSource, type Origin, type RawSection } from "./source.ts";
 import { suggest } from "./suggest.ts";
-import { ParseFailure, parsePeerName, splitList } from "./values.ts";
+import { ParseFailure, parsePeerName, splitValues } from "./values.ts";
 
 /**
  * Splits a file into values with their places. Never throws: what is wrong with the file's form is
@@ -91,7 +100,7 @@ class Parser {
       );
       return;
     }
-    const first = section === "peers" ? undefined : this.#source.origin([section]);
+    const first = isRepeated(section) ? undefined : this.#source.origin([section]);
     if (first !== undefined && "line" in first) {
       this.#source.problemAt(
         origin,
@@ -145,8 +154,8 @@ class Parser {
     value: string,
     origin: { file: string; line: number },
   ): void {
-    if (key.list === "comma") {
-      this.#source.append(path, key, splitList(value), origin);
+    if (key.list === "comma" || key.list === "names") {
+      this.#source.append(path, key, splitValues(key, value), origin);
     } else if (key.list === "line") {
       this.#source.append(path, key, [value], origin);
     } else if (this.#source.has(path, key)) {

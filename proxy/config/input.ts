@@ -28,6 +28,8 @@ export interface ConfigInput {
   interface: InterfaceInput;
   /** The other ends. */
   peers?: readonly PeerInput[];
+  /** What of it is allowed, and how. The first that matches decides. */
+  rules?: readonly RuleInput[];
   /** What peers reach through this process. Missing: nothing. */
   proxy?: ProxyInput;
   /** Where the gateway can be asked how it is. Missing: nowhere. */
@@ -92,6 +94,36 @@ export interface PeerInput {
   persistentKeepalive?: number | string;
 }
 
+/**
+ * A rule, as `[Rule]` of a file: what of it is about which connections, sessions and pings (`from`,
+ * `to`, `ports`), and what becomes of them. `docs/rules.md` has the whole of it.
+ */
+export interface RuleInput {
+  /** Names of peers, or prefixes of their addresses. Missing: everybody. */
+  from?: ListInput;
+  /** Prefixes, or names of hosts, that were asked for. Missing: everything that is proxied. */
+  to?: ListInput;
+  /** `tcp/80`, `tcp/8000-8100`, `udp`, `icmp`. Missing: all. */
+  ports?: ListInput;
+  /** `reject` says so to the client, `drop` is silence. Default `allow`. */
+  action?: RuleAction;
+  /** What is dialled instead: `192.168.1.7:8443`, `192.168.1.0/24`, `db.corp.test`, `:8443`. */
+  rewrite?: string;
+  /** Of all its flows together, each way: `20Mbit`. */
+  rate?: string;
+  /** Of each of its flows: `5Mbit`. */
+  flowRate?: string;
+  /** Connections and sessions at once. */
+  maxConnections?: number | string;
+  /** Tells the target who the client is. */
+  sendProxyProtocol?: "v1" | "v2";
+  /** Connections to the target that are kept ready. Default 0. */
+  warmConnections?: number | string;
+}
+
+/** What becomes of what a rule matches. */
+export type RuleAction = "allow" | "reject" | "drop";
+
 /** Durations are seconds. */
 export interface ProxyInput {
   /** What peers reach: `10.50.0.0/16`. */
@@ -121,6 +153,8 @@ export interface ProxyInput {
    * such an address and port. Default `address`.
    */
   udpFiltering?: UdpFiltering;
+  /** For what is proxied and no rule matches. Default `allow`. */
+  default?: RuleAction;
   /** Connections being made to targets at once. Default 2048. */
   maxDials?: number | string;
   /** Connections to targets at once. Default 16384. */

@@ -11,19 +11,32 @@ import {
   DEFAULT_TIMEOUTS,
   DEFAULT_UDP_FILTERING,
 } from "./defaults.ts";
-import type { InterfaceInput, LogInput, PeerInput, ProxyInput, StatusInput } from "./input.ts";
+import type {
+  InterfaceInput,
+  LogInput,
+  PeerInput,
+  ProxyInput,
+  RuleInput,
+  StatusInput,
+} from "./input.ts";
 
 /** The sections, by their name in {@link ConfigInput}. */
-export type Section = "interface" | "peers" | "proxy" | "status" | "log";
+export type Section = "interface" | "peers" | "rules" | "proxy" | "status" | "log";
 
 /** The sections, by their name in the file. */
 export const SECTION_NAMES: Readonly<Record<Section, string>> = {
   interface: "Interface",
   peers: "Peer",
+  rules: "Rule",
   proxy: "Proxy",
   status: "Status",
   log: "Log",
 };
+
+/** Whether there may be several of a section. */
+export function isRepeated(section: Section): section is "peers" | "rules" {
+  return section === "peers" || section === "rules";
+}
 
 export interface Key {
   readonly section: Section;
@@ -32,10 +45,10 @@ export interface Key {
   /** In {@link ConfigInput}. */
   readonly field: string;
   /**
-   * A key that may be repeated: its values add up. `comma`: one line may hold several. `line`: a
-   * line is one value, whatever is in it.
+   * A key that may be repeated: its values add up. `comma`: one line may hold several, `names` too, but
+   * a blank does not part them. `line`: a line is one value, whatever is in it.
    */
-  readonly list?: "comma" | "line";
+  readonly list?: "comma" | "names" | "line";
   /** Its value is never shown. */
   readonly secret?: true;
   /** Accepted because wg-quick or one of WireGuard's apps has it; nothing happens. */
@@ -178,6 +191,81 @@ export const KEYS: readonly Key[] = [
       help: "a packet at least this often, 0 or off for none (default)",
     },
   ]),
+  ...keys<RuleInput>("rules", [
+    {
+      name: "From",
+      field: "from",
+      list: "names",
+      flag: "rule-from",
+      argument: "PEER|PREFIX,…",
+      help: "whose flows it is about (default everybody's)",
+    },
+    {
+      name: "To",
+      field: "to",
+      list: "comma",
+      flag: "rule-to",
+      argument: "PREFIX|HOST,…",
+      help: "where they want to go (default everywhere in the proxied subnets)",
+    },
+    {
+      name: "Ports",
+      field: "ports",
+      list: "comma",
+      flag: "rule-ports",
+      argument: "tcp/80,udp/53,icmp,…",
+      help: "protocols, and ports or ranges of ports (default all)",
+    },
+    {
+      name: "Action",
+      field: "action",
+      flag: "rule",
+      argument: "allow|reject|drop",
+      help: "a rule; the options below that follow it are this rule's. The file's no longer count",
+    },
+    {
+      name: "Rewrite",
+      field: "rewrite",
+      flag: "rule-rewrite",
+      argument: "TARGET",
+      help: "dial ADDRESS, PREFIX or HOST instead, with :PORT behind it another port",
+    },
+    {
+      name: "Rate",
+      field: "rate",
+      flag: "rule-rate",
+      argument: "RATE",
+      help: "of all its flows together, each way, as 20Mbit",
+    },
+    {
+      name: "FlowRate",
+      field: "flowRate",
+      flag: "rule-flow-rate",
+      argument: "RATE",
+      help: "of each of its flows, each way",
+    },
+    {
+      name: "MaxConnections",
+      field: "maxConnections",
+      flag: "rule-max-connections",
+      argument: "N",
+      help: "connections and sessions at once",
+    },
+    {
+      name: "SendProxyProtocol",
+      field: "sendProxyProtocol",
+      flag: "rule-send-proxy-protocol",
+      argument: "v1|v2",
+      help: "tell the target who the client is",
+    },
+    {
+      name: "WarmConnections",
+      field: "warmConnections",
+      flag: "rule-warm-connections",
+      argument: "N",
+      help: "connections to the target that are kept ready (default 0)",
+    },
+  ]),
   ...keys<ProxyInput>("proxy", [
     {
       name: "Subnets",
@@ -273,6 +361,13 @@ export const KEYS: readonly Key[] = [
       argument: "endpoint|address|address-port",
       help:
         `who may answer a UDP session: anybody, an address that the client has sent to, or only its port (default ${DEFAULT_UDP_FILTERING})`,
+    },
+    {
+      name: "Default",
+      field: "default",
+      flag: "proxy-default",
+      argument: "allow|reject|drop",
+      help: "for what is proxied and no rule matches (default allow)",
     },
     {
       name: "MaxDials",

@@ -32,10 +32,13 @@ import {
   parseMap,
   parsePeerName,
   parsePrefixValue,
+  parseRate,
   parseStatusListen,
   seconds,
   splitList,
+  splitNames,
 } from "./values.ts";
+import { parsePorts, parseRewrite, parseRuleDestination, parseRuleSource } from "./rule_values.ts";
 
 /** Packets every IPv4 host must take (RFC 791 §3.1). */
 const MIN_MTU = 576;
@@ -75,6 +78,21 @@ export const peerSchema = z.strictObject({
   persistentKeepalive: optional(parseKeepalive, 0),
 });
 
+const MAX_WARM_CONNECTIONS = 1_000;
+
+export const ruleSchema = z.strictObject({
+  from: namesOf(parseRuleSource),
+  to: listOf(parseRuleDestination),
+  ports: listOf(parsePorts),
+  action: optional(oneOf("allow", "reject", "drop"), "allow"),
+  rewrite: optional(parseRewrite),
+  rate: optional(parseRate),
+  flowRate: optional(parseRate),
+  maxConnections: optional(integer(1, 1_000_000)),
+  sendProxyProtocol: optional(oneOf("v1", "v2")),
+  warmConnections: optional(integer(0, MAX_WARM_CONNECTIONS), 0),
+});
+
 /** Less is no use: a connection at full speed takes more. */
 const MIN_BUFFER_MEMORY = 1 << 20;
 
@@ -94,6 +112,7 @@ export const proxySchema = z.strictObject({
     DEFAULT_UDP_FILTERING,
   ),
   udpDnsIdleTimeout: optional(seconds(0.1, DAY), DEFAULT_TIMEOUTS.udpDnsIdleMs),
+  default: optional(oneOf("allow", "reject", "drop"), "allow"),
   maxDials: optional(integer(1, 1_000_000), DEFAULT_LIMITS.maxDials),
   maxTcpConnections: optional(integer(1, 1_000_000), DEFAULT_LIMITS.maxTcpConnections),
   maxUdpSessions: optional(integer(1, 1_000_000), DEFAULT_LIMITS.maxUdpSessions),
@@ -120,6 +139,7 @@ export const logSchema = z.strictObject({
 
 export type InterfaceValues = z.output<typeof interfaceSchema>;
 export type PeerValues = z.output<typeof peerSchema>;
+export type RuleValues = z.output<typeof ruleSchema>;
 export type ProxyValues = z.output<typeof proxySchema>;
 export type StatusValues = z.output<typeof statusSchema>;
 export type LogValues = z.output<typeof logSchema>;
@@ -168,16 +188,22 @@ function optional<T>(parse: Parse<T>, otherwise?: T) {
 
 /** A list written as an array, or as one text with commas. */
 function listOf<T>(parse: Parse<T>): z.ZodType<T[], unknown> {
-  return z.preprocess(
-    (input) => typeof input === "string" ? splitList(input) : input ?? [],
-    z.array(value(parse), { error: ({ input }) => `is ${kindOf(input)}, expected a list` }),
-  );
+  return splitBy(splitList, parse);
+}
+
+/** The same with commas alone. */
+function namesOf<T>(parse: Parse<T>): z.ZodType<T[], unknown> {
+  return splitBy(splitNames, parse);
 }
 
 /** The same for values that may themselves have commas. */
 function linesOf<T>(parse: Parse<T>): z.ZodType<T[], unknown> {
+  return splitBy((text) => [text], parse);
+}
+
+function splitBy<T>(split: (text: string) => string[], parse: Parse<T>): z.ZodType<T[], unknown> {
   return z.preprocess(
-    (input) => typeof input === "string" ? [input] : input ?? [],
+    (input) => typeof input === "string" ? split(input) : input ?? [],
     z.array(value(parse), { error: ({ input }) => `is ${kindOf(input)}, expected a list` }),
   );
 }

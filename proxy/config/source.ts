@@ -7,7 +7,7 @@
 
 import type { ConfigInput } from "./input.ts";
 import type { ConfigPath } from "./error.ts";
-import { findField, type Key, type Section, SECTION_NAMES } from "./keys.ts";
+import { findField, isRepeated, type Key, type Section, SECTION_NAMES } from "./keys.ts";
 
 /** Where a value was written. */
 export type Origin =
@@ -28,6 +28,8 @@ export class ConfigSource {
   interface: unknown = {};
   /** Not an array when an embedder passed something else. */
   peers: unknown = [];
+  /** As {@link peers}. */
+  rules: unknown = [];
   proxy: unknown = undefined;
   status: unknown = undefined;
   log: unknown = undefined;
@@ -59,14 +61,22 @@ export class ConfigSource {
   /** Begins a section. @returns its path. */
   open(section: Section, origin: Origin): ConfigPath {
     let path: ConfigPath = [section];
-    if (section === "peers") {
-      const peers = this.peers as RawSection[];
-      path = [section, peers.push({}) - 1];
+    if (isRepeated(section)) {
+      const sections = this[section] as RawSection[];
+      path = [section, sections.push({}) - 1];
     } else if (section !== "interface") {
       this[section] ??= {};
     }
     this.#origins.set(path.join("."), origin);
     return path;
+  }
+
+  /** Forgets every section of a kind that may be repeated. */
+  clear(section: "peers" | "rules"): void {
+    this[section] = [];
+    for (const name of this.#origins.keys()) {
+      if (name.startsWith(`${section}.`)) this.#origins.delete(name);
+    }
   }
 
   /** A section that {@link open} made. */
@@ -111,7 +121,7 @@ export class ConfigSource {
   label(path: ConfigPath): string {
     const { origin, depth } = this.#nearest(path);
     const section = path[0] as Section;
-    const inSection = section === "peers" ? 2 : 1;
+    const inSection = isRepeated(section) ? 2 : 1;
     const key = findField(section, String(path[inSection]));
     if (origin === undefined) return formatPath(path);
     if ("flag" in origin) {

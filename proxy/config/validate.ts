@@ -12,6 +12,7 @@ import type {
   MapConfig,
   PeerConfig,
   ProxyConfig,
+  RuleConfig,
   StatusConfig,
 } from "./checked.ts";
 import type { ConfigPath } from "./error.ts";
@@ -25,11 +26,14 @@ import {
   type PeerValues,
   proxySchema,
   type ProxyValues,
+  ruleSchema,
+  type RuleValues,
   statusSchema,
   type StatusValues,
 } from "./schema.ts";
 import type { ConfigSource } from "./source.ts";
 import { suggest } from "./suggest.ts";
+import { checkRules } from "./check_rules.ts";
 import { parseIpAddress } from "../address.ts";
 import { encodeKey, publicKeyOf } from "../base64.ts";
 
@@ -41,6 +45,7 @@ import { encodeKey, publicKeyOf } from "../base64.ts";
 export function validateConfig(source: ConfigSource): GatewayConfig | undefined {
   const iface = validateSection(source, ["interface"], interfaceSchema, source.interface ?? {});
   const peers = validatePeers(source);
+  const rules = validateRules(source);
   const proxy = source.proxy === undefined
     ? undefined
     : validateSection(source, ["proxy"], proxySchema, source.proxy);
@@ -51,6 +56,7 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
   if (iface !== undefined) checkInterface(source, iface);
   checkPeers(source, iface, peers);
   if (proxy !== undefined) checkProxy(source, proxy);
+  checkRules(source, rules, peers);
   if (status !== undefined) checkStatus(source, status);
   if (iface === undefined || log === undefined || source.problems().length > 0) return undefined;
   return {
@@ -62,6 +68,7 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
     mtu: iface.mtu,
     dns: iface.dns,
     peers: peers.filter((peer) => peer !== undefined).map(peerConfig),
+    rules: rules.filter((rule) => rule !== undefined).map(ruleConfig),
     ...(proxy && { proxy: proxyConfig(proxy) }),
     peerToPeer: iface.peerToPeer ?? false,
     ...(iface.controlDir !== undefined && { controlDir: iface.controlDir }),
@@ -111,6 +118,16 @@ function validatePeers(source: ConfigSource): (PeerValues | undefined)[] {
     return [];
   }
   return peers.map((peer, i) => validateSection(source, ["peers", i], peerSchema, peer));
+}
+
+/** The rules in order, undefined in the places of those that are malformed. */
+function validateRules(source: ConfigSource): (RuleValues | undefined)[] {
+  const rules = source.rules ?? [];
+  if (!Array.isArray(rules)) {
+    source.problem(["rules"], "is not a list, expected an array of rules");
+    return [];
+  }
+  return rules.map((rule, i) => validateSection(source, ["rules", i], ruleSchema, rule));
 }
 
 function checkInterface(source: ConfigSource, iface: InterfaceValues): void {
@@ -233,6 +250,22 @@ function peerConfig(peer: PeerValues): PeerConfig {
   };
 }
 
+function ruleConfig(rule: RuleValues): RuleConfig {
+  const { rewrite, rate, flowRate, maxConnections, sendProxyProtocol } = rule;
+  return {
+    from: rule.from,
+    to: rule.to,
+    ports: rule.ports,
+    action: rule.action,
+    ...(rewrite && { rewrite }),
+    ...(rate !== undefined && { rate }),
+    ...(flowRate !== undefined && { flowRate }),
+    ...(maxConnections !== undefined && { maxConnections }),
+    ...(sendProxyProtocol && { sendProxyProtocol }),
+    warmConnections: rule.warmConnections,
+  };
+}
+
 function proxyConfig(proxy: ProxyValues): ProxyConfig {
   const both = proxy.protocols.length === 0;
   return {
@@ -256,6 +289,7 @@ function proxyConfig(proxy: ProxyValues): ProxyConfig {
       maxUdpSessions: proxy.maxUdpSessions,
     },
     udpFiltering: proxy.udpFiltering,
+    defaultAction: proxy.default,
     ...(proxy.maxBufferMemory !== undefined && { maxBufferMemory: proxy.maxBufferMemory }),
   };
 }

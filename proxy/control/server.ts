@@ -6,7 +6,8 @@
 
 import { listenPrivately } from "../gateway/private_socket.ts";
 import { getLogger } from "../log/logger.ts";
-import { type ControlHandlers, type ControlTimeouts, serve } from "./connection.ts";
+import { type ControlTimeouts, serve } from "./connection.ts";
+import type { ControlHandlers } from "./operations.ts";
 import { prepareDirectory, socketPath } from "./socket_path.ts";
 
 export { isAlive, NameInUseError } from "../gateway/private_socket.ts";

@@ -8,9 +8,11 @@
 import type { IpAddress } from "../../netstack/mod.ts";
 import { Dials } from "./dials.ts";
 import type { Flow, FlowCarrier, FlowOwner, FlowProtocol, FlowRequest } from "./flow.ts";
-import { AddressMaps, dialledAs, mapAddress, namesOwnHost } from "./maps.ts";
+import { AddressMaps, dialledAs, inPrefix, mapAddress, namesOwnHost } from "./maps.ts";
 import type { AddressMap } from "./maps.ts";
 import type { OwnListeners } from "./own_listeners.ts";
+import type { Rule, RuleAction, RuleOptions } from "./rule.ts";
+import { RuleSet } from "./rules.ts";
 import type { Refusal } from "./refusal.ts";
 import { carriedIpv4, isSafeTarget } from "./safe_targets.ts";
 import { Shares } from "./shares.ts";
@@ -26,6 +28,30 @@ export interface FlowLimits {
   readonly maxUdpSessions: number;
 }
 
+/** What has been decided about a request. */
+export type Verdict = Allowed | Refused;
+
+export interface Allowed {
+  readonly refusal?: undefined;
+  /** The one that matched. */
+  readonly rule: Rule | undefined;
+  /** What is to be dialled; a name is yet to be resolved, and {@link Admission.checkTarget} follows. */
+  readonly target: IpAddress | string;
+  readonly port: number;
+}
+
+export interface Refused {
+  readonly refusal: Refusal;
+  readonly rule: Rule | undefined;
+}
+
+/** The rules as they are configured, in order. */
+export interface RuleSettings {
+  readonly rules: readonly RuleOptions[];
+  /** For what no rule matches. */
+  readonly defaultAction: RuleAction;
+}
+
 export interface AdmissionOptions {
   readonly table: FlowTable;
   /** Whether the protocol is proxied for an address. */
@@ -37,9 +63,14 @@ export interface AdmissionOptions {
   readonly listeners: OwnListeners;
   /** The longest `from` first. */
   readonly maps: readonly AddressMap[];
+  /** Default: none, and what is proxied is allowed. */
+  readonly rules?: RuleSettings;
   /** May change while running. */
   readonly settings: { readonly limits: FlowLimits };
 }
+
+const NO_RULES: RuleSettings = { rules: [], defaultAction: "allow" };
+const REFUSALS = { reject: "rejected", drop: "dropped" } as const;
 
 /** A connection idle for this long may be ended to make room for another, ms. */
 const IDLE_MS = 10_000;
@@ -59,6 +90,7 @@ export class Admission {
   readonly sessions: Shares = new Shares();
   readonly #options: AdmissionOptions;
   readonly #maps: AddressMaps;
+  #rules: RuleSet;
   /** Until when an owner has no connection that has been idle for long enough. */
   readonly #busyUntil = new WeakMap<FlowOwner, number>();
   /** Changes with every {@link review}: what was decided before may be decided otherwise. */
@@ -73,6 +105,18 @@ export class Admission {
     this.#options = options;
     this.table = options.table;
     this.#maps = new AddressMaps(options.maps);
+    const { rules, defaultAction } = options.rules ?? NO_RULES;
+    this.#rules = new RuleSet(rules, defaultAction);
+  }
+
+  /** The rules in force. */
+  get rules(): RuleSet {
+    return this.#rules;
+  }
+
+  /** Replaces the rules; one that is the same keeps its state. {@link review} follows. */
+  setRules({ rules, defaultAction }: RuleSettings): void {
+    this.#rules = new RuleSet(rules, defaultAction, this.#rules);
   }
 
   /** Replaces the maps. {@link review} follows. */
@@ -85,8 +129,8 @@ export class Admission {
   }
 
   /**
-   * Lets a flow begin: sets what is dialled for it, and enters it into the table. Its carrier takes it
-   * out again. What is refused is told to the table's observers.
+   * Lets a flow begin: sets its rule and what is dialled for it, and enters it into the table. Its
+   * carrier takes it out again. What is refused is told to the table's observers.
    */
   admit(flow: Flow, now: number): Refusal | undefined {
     const refusal = this.#admit(flow, now);
@@ -97,8 +141,13 @@ export class Admission {
 
   #admit(flow: Flow, now: number): Refusal | undefined {
     const verdict = this.decide(flow);
-    if (typeof verdict === "string") return verdict;
-    flow.dialled = verdict;
+    flow.rule = verdict.rule;
+    if (verdict.refusal !== undefined) return verdict.refusal;
+    const { target, port } = verdict;
+    // A name is resolved before the dial: nothing does that yet.
+    if (typeof target === "string") return "unsafe";
+    flow.dialled = target;
+    flow.dialledPort = port;
     if (flow.protocol === "tcp") {
       const refusal = this.#makeRoomForDial(flow, now) ??
         this.makeRoomForConnection(flow.owner, now);
@@ -110,32 +159,71 @@ export class Admission {
   }
 
   /**
-   * Decides by the rules alone, without the limits.
+   * Decides by rules and maps alone, without the limits.
    *
    * @param inDoubt Whether a target counts as this host's own if that cannot be found out.
-   * @returns what is to be dialled, or why it is refused.
    */
-  decide(request: FlowRequest, inDoubt = true): IpAddress | Refusal {
+  decide(request: FlowRequest, inDoubt = true): Verdict {
     const { protocol, destination, destinationPort } = request;
-    const { isProxied, isOwnAddress, listeners } = this.#options;
-    if (!isProxied(destination, protocol)) return "not-proxied";
-    // The place for rules: first match wins, and a rewrite takes the map's place.
-    const map = this.#maps.find(destination);
-    if (map === undefined && !isSafeTarget(destination)) return "unsafe";
-    const target = map === undefined ? dialledAs(destination) : mapAddress(destination, map);
-    const isOwn = (target: IpAddress) => target.isLoopback || (isOwnAddress(target) ?? inDoubt);
-    if (map === undefined || !namesOwnHost(map)) {
-      if (isOwn(target) || carriedIpv4(target).some(isOwn)) return "own-host";
+    if (!this.#options.isProxied(destination, protocol)) {
+      return { refusal: "not-proxied", rule: undefined };
     }
-    if (listeners.has(protocol, target, destinationPort, isOwn)) return "own-listener";
-    return target;
+    const rule = this.#rules.match(request);
+    const action = rule?.action ?? this.#rules.defaultAction;
+    if (action !== "allow") return { refusal: REFUSALS[action], rule };
+    const rewrite = rule?.rewrite;
+    const to = rewrite?.to;
+    const port = rewrite?.port !== undefined && protocol !== "icmp"
+      ? rewrite.port
+      : destinationPort;
+    if (typeof to === "string") return { rule, target: to, port };
+    // A rewrite takes the map's place.
+    const map = to === undefined ? this.#maps.find(destination) : undefined;
+    let target: IpAddress;
+    let isNamed = false;
+    if (to !== undefined) {
+      target = dialledAs(inPrefix(to, destination));
+      isNamed = to.length === to.address.bytes.length * 8;
+      if (!isNamed && !isSafeTarget(target)) return { refusal: "unsafe", rule };
+    } else if (map !== undefined) {
+      target = mapAddress(destination, map);
+      isNamed = namesOwnHost(map);
+    } else {
+      if (!isSafeTarget(destination)) return { refusal: "unsafe", rule };
+      target = dialledAs(destination);
+    }
+    const refusal = this.#checkHost(protocol, target, port, isNamed, inDoubt);
+    return refusal === undefined ? { rule, target, port } : { refusal, rule };
+  }
+
+  /**
+   * Whether an address that a name was resolved to may be dialled for a flow: a name hands out neither
+   * this host nor what is unsafe.
+   */
+  checkTarget({ protocol }: FlowRequest, address: IpAddress, port: number): Refusal | undefined {
+    if (!isSafeTarget(address)) return "unsafe";
+    return this.#checkHost(protocol, dialledAs(address), port, false, true);
+  }
+
+  /** @param isNamed Whether the configuration itself names the target, or nothing but loopback. */
+  #checkHost(
+    protocol: FlowProtocol,
+    target: IpAddress,
+    port: number,
+    isNamed: boolean,
+    inDoubt: boolean,
+  ): Refusal | undefined {
+    const { isOwnAddress, listeners } = this.#options;
+    const isOwn = (target: IpAddress) => target.isLoopback || (isOwnAddress(target) ?? inDoubt);
+    if (!isNamed && (isOwn(target) || carriedIpv4(target).some(isOwn))) return "own-host";
+    return listeners.has(protocol, target, port, isOwn) ? "own-listener" : undefined;
   }
 
   /** The address at which a client reaches `target`; undefined if it may not. */
   reverse(request: Omit<FlowRequest, "destination">, target: IpAddress): IpAddress | undefined {
     for (const destination of this.#maps.sources(target)) {
       const verdict = this.decide({ ...request, destination });
-      if (typeof verdict !== "string" && verdict.equals(target)) return destination;
+      if (leadsTo(verdict, target, request.destinationPort)) return destination;
     }
     return undefined;
   }
@@ -193,7 +281,9 @@ export class Admission {
       if (!this.#options.isHeld(flow.source, flow.owner)) return false;
       // Own addresses may be impossible to find out, without descriptors say: that ends no connection.
       const verdict = this.decide(flow, false);
-      return typeof verdict !== "string" && verdict.equals(flow.dialled!);
+      if (!leadsTo(verdict, flow.dialledName ?? flow.dialled!, flow.dialledPort)) return false;
+      flow.rule = verdict.rule;
+      return true;
     });
     const { limits } = this.#options.settings;
     return ended + this.#trim("tcp", this.connections, limits.maxTcpConnections) +
@@ -234,4 +324,10 @@ export class Admission {
     );
     this.#loggedAt = now;
   }
+}
+
+function leadsTo(verdict: Verdict, to: IpAddress | string, port: number): boolean {
+  if (verdict.refusal !== undefined || verdict.port !== port) return false;
+  const { target } = verdict;
+  return typeof target === "string" || typeof to === "string" ? target === to : target.equals(to);
 }

@@ -6,6 +6,7 @@
  */
 
 import type { IpAddress } from "../../netstack/mod.ts";
+import type { Rule } from "./rule.ts";
 import type { FlowAccount } from "./account.ts";
 import type { Totals } from "./totals.ts";
 
@@ -32,9 +33,11 @@ export type FlowEnd =
   | "idle"
   /** It made room for a flow of an owner that has fewer. */
   | "evicted"
-  /** A map, a subnet, a limit or whose the source is has changed, and it is no longer allowed. */
+  /** A rule, a map, a subnet, a limit or whose the source is has changed: no longer allowed. */
   | "revoked"
-  /** The gateway is closing, or it was ended on request. */
+  /** Somebody had it ended. */
+  | "killed"
+  /** The gateway is closing. */
   | "aborted";
 
 /** Whose flows count together: a peer, or an inbound of this host. */
@@ -88,7 +91,7 @@ export interface FlowRequest {
   readonly source: IpAddress;
   /** A ping's identifier. */
   readonly sourcePort: number;
-  /** As the source has it, before maps. */
+  /** As the source has it, before rules and maps. */
   readonly destination: IpAddress;
   /** 0 for a ping. */
   readonly destinationPort: number;
@@ -105,8 +108,16 @@ export class Flow implements FlowRequest {
   /** Another object with the same bytes may take its place. */
   destination: IpAddress;
   readonly destinationPort: number;
-  /** What is dialled for it, once it is admitted: the destination after maps. */
+  /** The rule that it was decided by; undefined if none matches. */
+  rule: Rule | undefined = undefined;
+  /**
+   * What is dialled for it, once it is admitted: the destination after rules and maps. Of a name, once
+   * it is resolved.
+   */
   dialled: IpAddress | undefined = undefined;
+  dialledPort: number;
+  /** The name that a rule has dialled instead. */
+  dialledName: string | undefined = undefined;
   /** Milliseconds, monotonic. */
   readonly startedAt: number;
   lastActivity: number;
@@ -148,6 +159,7 @@ export class Flow implements FlowRequest {
     this.sourcePort = sourcePort;
     this.destination = destination;
     this.destinationPort = destinationPort;
+    this.dialledPort = destinationPort;
     this.startedAt = now;
     this.lastActivity = now;
   }

@@ -60,6 +60,13 @@ export function dialledAs(address: IpAddress): IpAddress {
   return plain.version === 4 ? LOCALHOST_IPV4 : LOCALHOST_IPV6;
 }
 
+/** `prefix` with the last bits of `address` behind its length. */
+export function inPrefix(prefix: Prefix, address: IpAddress): IpAddress {
+  const bits = address.bytes.length * 8;
+  const length = Math.max(0, bits - (prefix.address.bytes.length * 8 - prefix.length));
+  return translate(address, new Prefix(address, length), prefix);
+}
+
 /** The address in `to` at the place that `address` has in `from`. */
 function translate(address: IpAddress, from: Prefix, to: Prefix): IpAddress {
   const bytes = to.address.bytes.slice();

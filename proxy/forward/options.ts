@@ -5,7 +5,7 @@
  */
 
 import type { IpAddress } from "../../netstack/mod.ts";
-import type { Admission, FlowLimits } from "../flow/admit.ts";
+import type { Admission, FlowLimits, RuleSettings } from "../flow/admit.ts";
 import type { FlowOwner } from "../flow/flow.ts";
 import type { AddressMap } from "../flow/maps.ts";
 
@@ -27,7 +27,7 @@ export interface ForwardTimeouts {
 export type UdpFiltering = "endpoint" | "address" | "address-port";
 
 /** What may change while running. */
-export interface ForwardSettings {
+export interface ForwardSettings extends RuleSettings {
   /** The longest `from` first. */
   readonly maps: readonly AddressMap[];
   readonly timeouts: ForwardTimeouts;
@@ -44,7 +44,7 @@ export interface ForwarderOptions {
    */
   ownerOf(from: unknown, client: IpAddress): FlowOwner;
   /** Looked at whenever a value is needed. */
-  readonly settings: Omit<ForwardSettings, "maps">;
+  readonly settings: Omit<ForwardSettings, "maps" | keyof RuleSettings>;
   /** Milliseconds, monotonic. */
   now(): number;
   /** A deadline was set outside of the engine's turn, or there is something to send or to receive. */

@@ -102,6 +102,7 @@ export class SubnetProxy {
       isHeld,
       listeners: this.listeners,
       maps: settings.maps,
+      rules: settings,
       settings: this.#settings,
     });
     const options = { admission: this.admission, ownerOf, settings: this.#settings, now, wake };
@@ -163,11 +164,12 @@ export class SubnetProxy {
   }
 
   /**
-   * Changes maps, timeouts, limits and filtering; deadlines only as they are set from now on.
+   * Changes rules, maps, timeouts, limits and filtering; deadlines only as they are set from now on.
    * {@link review} follows, when the subnets are as they should be too.
    */
   setSettings(settings: ForwardSettings): void {
     this.admission.setMaps(settings.maps);
+    this.admission.setRules(settings);
     Object.assign(this.#settings, settings);
   }
 

@@ -68,12 +68,12 @@ export class TcpConnection implements FlowCarrier, DialHandler, SpliceOwner, Tim
 
   /** @throws whatever the runtime throws when it has no permission to. */
   start(dialer: Dialer): void {
-    const { dialled, destinationPort } = this.flow;
+    const { dialled, dialledPort } = this.flow;
     // By a variable first: V8 allocates a function that is assigned to a property directly in the old
     // generation, where it would keep both connections alive until the next full collection.
     const onAborted = () => this.#dialFailed("abandoned");
     this.#request!.onAborted = onAborted;
-    this.#dial = dialer.dial(dialled!, destinationPort, this);
+    this.#dial = dialer.dial(dialled!, dialledPort, this);
   }
 
   /** The dial has taken too long, or a half-closed connection was idle too long. */

@@ -44,6 +44,8 @@ export interface TcpForwarderCounters {
   evicted: number;
   /** Ended because they were no longer allowed. */
   revoked: number;
+  /** Ended on request. */
+  killed: number;
   /** Refused because the gateway is closing. */
   closing: number;
   resetByClient: number;
@@ -71,6 +73,7 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
     tooManyConnections: 0,
     evicted: 0,
     revoked: 0,
+    killed: 0,
     closing: 0,
     resetByClient: 0,
     resetByTarget: 0,
@@ -216,7 +219,7 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
 
   #remove(connection: TcpConnection, why: FlowEnd): void {
     const { connections, table } = this.#options.admission;
-    if (why === "evicted" || why === "revoked") this.counters[why]++;
+    if (why === "evicted" || why === "revoked" || why === "killed") this.counters[why]++;
     this.#deadlines.remove(connection);
     connections.give(connection.flow.owner);
     table.remove(connection.flow, why);
@@ -243,6 +246,10 @@ const REFUSALS = {
   "unsafe": FORBIDDEN,
   "own-host": FORBIDDEN,
   "own-listener": FORBIDDEN,
+  "rejected": FORBIDDEN,
+  "dropped": { counter: "forbidden", answer: "drop" },
+  "rule-full": { counter: "tooManyConnections", answer: "reset" },
+  "peer-full": { counter: "tooManyConnections", answer: "reset" },
   "full": { counter: "tooManyConnections", answer: "reset" },
   // In silence: the client's next SYN may find room.
   "dials": { counter: "tooManyDials", answer: "drop" },
@@ -269,12 +276,12 @@ const DIAL_ENDS: Partial<Record<DialError | FlowEnd, DialEnd>> = {
   evicted: { outcome: "silent" },
 };
 
-function addresses({ owner, source, sourcePort, dialled, destinationPort }: Flow) {
+function addresses({ owner, source, sourcePort, dialled, dialledPort }: Flow) {
   return {
     peer: owner.name,
     client: source,
     clientPort: sourcePort,
     target: dialled,
-    port: destinationPort,
+    port: dialledPort,
   };
 }

@@ -15,6 +15,8 @@ export interface UdpForwarderCounters extends UdpTargetCounters {
   evicted: number;
   /** Ended because they were no longer allowed. */
   revoked: number;
+  /** Flows ended on request. */
+  killed: number;
   /** Not proxied for UDP, or the policy does not allow the target. */
   forbidden: number;
   /** Dropped because the gateway is closing. */
@@ -39,6 +41,7 @@ export function newUdpCounters(): UdpForwarderCounters {
     idle: 0,
     evicted: 0,
     revoked: 0,
+    killed: 0,
     forbidden: 0,
     closing: 0,
     socketErrors: 0,

@@ -27,7 +27,7 @@ export class FilterEntry {
   /** @param flow An admitted one. */
   constructor(flow: Flow) {
     this.flow = flow;
-    this.target = new TargetAddress(flow.dialled!, flow.destinationPort);
+    this.target = new TargetAddress(flow.dialled!, flow.dialledPort);
   }
 }
 

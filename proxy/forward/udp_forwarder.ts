@@ -45,6 +45,8 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
   readonly #deadlines = new Deadlines<UdpSession>();
   /** Flows of all sessions. */
   #flows = 0;
+  /** What becomes of the datagrams of the flow last refused. */
+  #answer: UdpVerdict = "prohibited";
   #isClosing = false;
 
   constructor(options: UdpForwarderOptions) {
@@ -69,7 +71,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
       return this.#begin(client, destination, destinationPort, buffer, offset, length, now);
     }
     const entry = session.entryFor(destination, destinationPort, now);
-    if (entry === undefined) return "prohibited";
+    if (entry === undefined) return this.#answer;
     this.touch(session, now);
     session.send(entry, buffer, offset, length, now);
     return "accept";
@@ -168,7 +170,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
 
   onFlowEnded(flow: Flow, why: FlowEnd): void {
     this.#flows--;
-    if (why === "evicted" || why === "revoked") this.counters[why]++;
+    if (why === "evicted" || why === "revoked" || why === "killed") this.counters[why]++;
     this.#options.admission.table.remove(flow, why);
   }
 
@@ -195,7 +197,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     const { admission, ownerOf } = this.#options;
     const peer = ownerOf(client.from, client.client);
     const flow = this.#admit(client, peer, destination, port, now);
-    if (flow === undefined) return "prohibited";
+    if (flow === undefined) return this.#answer;
     admission.makeRoomForSession(peer, (giver) => this.#idlest(giver));
     admission.sessions.take(peer);
     const session = new UdpSession(this, client, peer, now);
@@ -231,6 +233,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
       return flow;
     }
     this.counters.forbidden++;
+    this.#answer = refusal === "dropped" ? "drop" : "prohibited";
     log.debug("{peer}, {client} port {clientPort}: {target} port {port} is refused: {why}", {
       peer: peer.name,
       client,

@@ -7,7 +7,7 @@
 
 import type { IpAddress } from "../../netstack/mod.ts";
 import type { Device, Peer } from "../../wireguard/mod.ts";
-import type { ProxyConfig } from "../config/config.ts";
+import type { GatewayConfig } from "../config/config.ts";
 import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, DEFAULT_UDP_FILTERING } from "../config/defaults.ts";
 import { FlowOwner } from "../flow/flow.ts";
 import type { ForwardSettings } from "../forward/options.ts";
@@ -15,12 +15,16 @@ import type { SubnetProxyOptions } from "../forward/subnet_proxy.ts";
 import { peerName } from "./peer_name.ts";
 
 /** What the proxy runs on, also where the configuration has none: it may be switched on later. */
-export function proxySettings(config: ProxyConfig | undefined): ForwardSettings {
+export function proxySettings(
+  { proxy, rules }: Pick<GatewayConfig, "proxy" | "rules">,
+): ForwardSettings {
   return {
-    maps: config?.maps ?? [],
-    timeouts: config?.timeouts ?? DEFAULT_TIMEOUTS,
-    limits: config?.limits ?? DEFAULT_LIMITS,
-    udpFiltering: config?.udpFiltering ?? DEFAULT_UDP_FILTERING,
+    maps: proxy?.maps ?? [],
+    rules,
+    defaultAction: proxy?.defaultAction ?? "allow",
+    timeouts: proxy?.timeouts ?? DEFAULT_TIMEOUTS,
+    limits: proxy?.limits ?? DEFAULT_LIMITS,
+    udpFiltering: proxy?.udpFiltering ?? DEFAULT_UDP_FILTERING,
   };
 }
 

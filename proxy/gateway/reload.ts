@@ -49,7 +49,7 @@ export function applyConfig(
   }
   gateway.peers.setPrivateKey(config.privateKey);
   const peers = applyPeers(gateway, config.peers);
-  gateway.proxy.setSettings(proxySettings(config.proxy));
+  gateway.proxy.setSettings(proxySettings(config));
   gateway.engine.stack.memory.resize(bufferMemory(config.proxy?.maxBufferMemory));
   if (!isSingle(started.proxy) && !isSingle(config.proxy)) applySubnets(gateway, config.proxy);
   else gateway.proxy.review();

@@ -6,6 +6,7 @@
 
 import { IpAddress } from "../../netstack/mod.ts";
 import type { Engine } from "../engine/engine.ts";
+import { socketAddress } from "../address.ts";
 import { encodeKey } from "../base64.ts";
 import type { UdpBind } from "../bind/udp.ts";
 import type { ProxiedSubnet, SubnetProxy } from "../forward/subnet_proxy.ts";
@@ -159,7 +160,7 @@ function connectionStats(flow: Flow, now: number): ConnectionStats {
   return {
     client: socketAddress(flow.source, flow.sourcePort),
     target: socketAddress(flow.destination, flow.destinationPort),
-    dialled: socketAddress(flow.dialled!, flow.destinationPort),
+    dialled: socketAddress(flow.dialled!, flow.dialledPort),
     state,
     ageMs: now - flow.startedAt,
     bytesUp: flow.bytesUp,
@@ -167,11 +168,6 @@ function connectionStats(flow: Flow, now: number): ConnectionStats {
     rttMs,
     retransmits,
   };
-}
-
-/** `ADDRESS:PORT` as in RFC 3986 §3.2.2. */
-export function socketAddress(address: IpAddress, port: number): string {
-  return address.version === 4 ? `${address}:${port}` : `[${address}]:${port}`;
 }
 
 function* take<T>(items: Iterable<T>, count: number): Iterable<T> {

@@ -211,7 +211,7 @@ export class SimEngine {
   /** The forwarders of a gateway behind its second NIC, towards simulated targets. */
   forward(targets: SimTargets, prefixes: readonly string[], limits: Partial<FlowLimits> = {}) {
     const { engine } = this;
-    const settings = proxySettings(undefined);
+    const settings = proxySettings({ rules: [] });
     const proxy = new SubnetProxy({
       engine,
       routes: new GatewayRoutes(engine.stack.routes, engine.nic1),

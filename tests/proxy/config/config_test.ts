@@ -56,7 +56,9 @@ Map = 10.50.0.1/32 -> 127.0.0.1/32
   assert.deepEqual(proxy.maps.map(({ from, to }) => `${from} ${to}`), [
     "10.50.0.1/32 127.0.0.1/32",
   ]);
+  assert.deepEqual(config.rules, []);
   assert.deepEqual({ ...proxy, subnets: [], maps: [] }, {
+    defaultAction: "allow",
     interface: "nic2",
     subnets: [],
     tcp: true,
