@@ -28,6 +28,8 @@ export interface AccessRecord {
   readonly destination: string;
   /** What was dialled; null for what was refused. */
   readonly dialled: string | null;
+  /** The name that a rule had dialled; null for none. */
+  readonly dialledName: string | null;
   /** The number of the rule that decided; null for none. */
   readonly rule: number | null;
   /** `allowed`, or why not. */
@@ -86,7 +88,8 @@ export class AccessLog implements FlowObserver {
     this.#write({
       ...head(flow, time),
       id: flow.id,
-      dialled: flow.dialled === undefined ? null : endpoint(flow.dialled, flow.destinationPort),
+      dialled: flow.dialled === undefined ? null : endpoint(flow.dialled, flow.dialledPort),
+      dialledName: flow.dialledName ?? null,
       verdict: "allowed",
       ending: flow.end!,
       startedAt: new Date(time - (at - flow.startedAt)).toISOString(),
@@ -132,6 +135,7 @@ export class AccessLog implements FlowObserver {
 const NOTHING = {
   id: null,
   dialled: null,
+  dialledName: null,
   ending: null,
   durationMs: 0,
   dialMs: null,
@@ -150,7 +154,7 @@ function head(request: FlowRequest, time: number) {
     peer: owner.name,
     source: endpoint(source, sourcePort),
     destination: endpoint(destination, destinationPort),
-    rule: null,
+    rule: (request as Partial<Flow>).rule?.number ?? null,
   };
 }
 

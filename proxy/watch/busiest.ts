@@ -59,14 +59,16 @@ export class Busiest<Item extends object> {
    * @param now Milliseconds, monotonic.
    */
   count(items: Iterable<Item>, most: number, now: number): Counted<Item> {
-    this.#look++;
-    for (const item of items) this.#add(item, most);
+    const isFirst = this.#look++ === 0;
+    // Before anything is counted: what is new is for those who are chosen now.
+    if (!isFirst) this.#choose(most, now);
+    for (const item of items) this.#add(item, isFirst ? 0 : most);
+    if (isFirst) this.#chooseFirst(most, now);
     for (const [item, { look }] of this.#entries) {
       if (look === this.#look) continue;
       this.#entries.delete(item);
       this.#chosen.delete(item);
     }
-    this.#choose(most, now);
     this.#hasOthers ||= this.#chosen.size < this.#entries.size;
     return {
       chosen: Array.from(this.#chosen, (item) => ({
@@ -103,6 +105,18 @@ export class Busiest<Item extends object> {
       into[i]! += grown;
       entry.activity += grown;
     }
+  }
+
+  /** Nobody has been told of anything yet: the chosen may have all that they ever did. */
+  #chooseFirst(most: number, now: number): void {
+    const byActivity = [...this.#entries].sort(([, a], [, b]) => b.activity - a.activity);
+    for (const [item, entry] of byActivity.slice(0, most)) {
+      entry.own = [...entry.seen];
+      entry.seen.forEach((value, i) => this.#others[i]! -= value);
+      this.#chosen.add(item);
+    }
+    this.#chosenAt = now;
+    for (const entry of this.#entries.values()) entry.activity = 0;
   }
 
   #choose(most: number, now: number): void {

@@ -188,7 +188,7 @@ function problemOf(listen: StatusListen, error: Error & { readonly code?: string
   if (error instanceof NameInUseError) return `${error.message}, expected another path`;
   if (listen.transport === "unix") return `${listen.path}: ${error.message}`;
   if (error.code === "EADDRINUSE") return `port ${listen.port} is in use, expected a free TCP port`;
-  if (error.code === "EADDRNOTAVAIL") {
+  if (error.code === "EADDRNOTAVAIL" || error.code === "EINVAL") {
     return `${listen.hostname} is not this host's, expected one of its addresses`;
   }
   if (error.code === "EACCES") {
