@@ -6,6 +6,7 @@
  */
 
 import type { Prefix } from "../../netstack/mod.ts";
+import { SharedRates } from "./limits.ts";
 
 /** `reject` says so to the client, by a RST or ICMP; `drop` is silence. */
 export type RuleAction = "allow" | "reject" | "drop";
@@ -62,6 +63,8 @@ export class RuleState {
   readonly key: string;
   /** Live flows. */
   flows = 0;
+  /** Of all of them together. */
+  readonly rates: SharedRates = new SharedRates();
 
   constructor(key: string) {
     this.key = key;

@@ -10,11 +10,15 @@ import { Admission, type FlowLimits } from "../flow/admit.ts";
 import type { FlowOwner, FlowProtocol } from "../flow/flow.ts";
 import { OwnListeners } from "../flow/own_listeners.ts";
 import { FlowStatistics } from "../flow/statistics.ts";
+import type { OwnerLimits } from "../flow/limits.ts";
+import { Pacing } from "../flow/pacing.ts";
 import { FlowTable } from "../flow/table.ts";
 import { NO_LINK } from "../link/wireguard.ts";
 import { getLogger } from "../log/logger.ts";
 import { DescriptorWatch } from "../target/descriptors.ts";
 import { openTargetHost, type TargetHost } from "../target/host.ts";
+import type { DnsServer } from "../target/dns_client.ts";
+import { NamedTargets } from "./named_targets.ts";
 import type { ForwardSettings } from "./options.ts";
 import { TcpForwarder } from "./tcp_forwarder.ts";
 import { UdpForwarder } from "./udp_forwarder.ts";
@@ -59,11 +63,15 @@ export class SubnetProxy {
   readonly tcp: TcpForwarder;
   readonly udp: UdpForwarder;
   readonly admission: Admission;
+  /** Of the peers' rates, and the rules'. */
+  readonly pacing: Pacing;
   /** What the flows did. */
   readonly statistics: FlowStatistics;
   /** Where this process listens itself. */
   readonly listeners: OwnListeners = new OwnListeners();
   readonly descriptors: DescriptorWatch;
+  /** Names of targets, and what else it takes to reach them. */
+  readonly targets: NamedTargets;
   /** Whether sockets towards targets are over FFI. */
   readonly ffi: boolean;
   readonly #engine: Engine;
@@ -92,10 +100,12 @@ export class SubnetProxy {
         ffi,
         (code) => this.descriptors.note(code),
       );
-    const { dialer } = this.#host;
+    const { dialer, after } = this.#host;
     const table = new FlowTable();
     this.statistics = new FlowStatistics(table);
+    this.pacing = new Pacing({ mtu: engine.nic1.mtu, now, wake });
     this.admission = new Admission({
+      pacing: this.pacing,
       table,
       isProxied: (address, protocol) => this.#isProxied(address, protocol),
       isOwnAddress: (target) => this.#host.isOwnAddress(target),
@@ -105,7 +115,17 @@ export class SubnetProxy {
       rules: settings,
       settings: this.#settings,
     });
-    const options = { admission: this.admission, ownerOf, settings: this.#settings, now, wake };
+    const { admission } = this;
+    const source = this.#host.names(settings.nameServers);
+    this.targets = new NamedTargets({ admission, dialer, source, now, after });
+    const options = {
+      admission,
+      ownerOf,
+      settings: this.#settings,
+      targets: this.targets,
+      now,
+      wake,
+    };
     this.tcp = new TcpForwarder({ ...options, dialer });
     this.udp = new UdpForwarder({
       ...options,
@@ -114,6 +134,7 @@ export class SubnetProxy {
       onNoSocket: (error) => this.descriptors.note(codeOf(error)),
     });
     const sources: readonly TimeoutSource[] = [
+      this.pacing,
       this.tcp,
       this.udp,
       this.descriptors,
@@ -170,7 +191,18 @@ export class SubnetProxy {
   setSettings(settings: ForwardSettings): void {
     this.admission.setMaps(settings.maps);
     this.admission.setRules(settings);
+    if (!isSame(settings.nameServers, this.#settings.nameServers)) {
+      this.targets.names.setSource(this.#host.names(settings.nameServers));
+    }
     Object.assign(this.#settings, settings);
+  }
+
+  /** Changes the limits of a peer: rates at once, what they mean to its flows in the next turn. */
+  setLimits(owner: FlowOwner, limits: OwnerLimits): void {
+    this.pacing.setRates(owner.rates, limits);
+    owner.maxTcpConnections = limits.maxTcpConnections ?? Infinity;
+    owner.maxUdpSessions = limits.maxUdpSessions ?? Infinity;
+    this.reviewSoon();
   }
 
   /** The same as {@link review} in the engine's next turn, once for whatever changes until then. */
@@ -218,6 +250,7 @@ export class SubnetProxy {
   /** Ends everything that is left. Resolves when no socket towards a target is. */
   async abort(): Promise<void> {
     this.tcp.abort();
+    this.targets.close();
     await this.udp.abort();
     this.#host.close();
   }
@@ -264,6 +297,13 @@ export class SubnetProxy {
     return !this.#engine.nic1.owns(address.bytes, 0, address.version) ||
       this.admission.isMapped(address);
   }
+}
+
+function isSame(some: readonly DnsServer[], others: readonly DnsServer[]): boolean {
+  return some.length === others.length &&
+    some.every(({ address, port }, i) =>
+      address.equals(others[i]!.address) && port === others[i]!.port
+    );
 }
 
 function without(prefixes: readonly Prefix[], others: readonly Prefix[]): Prefix[] {
