@@ -6,7 +6,7 @@
 
 import { IpAddress, type Nic, Prefix } from "../../netstack/mod.ts";
 import type { Engine, TimeoutSource } from "../engine/engine.ts";
-import { Admission } from "../flow/admit.ts";
+import { Admission, type FlowLimits } from "../flow/admit.ts";
 import type { FlowOwner, FlowProtocol } from "../flow/flow.ts";
 import { OwnListeners } from "../flow/own_listeners.ts";
 import { FlowStatistics } from "../flow/statistics.ts";
@@ -234,6 +234,10 @@ export class SubnetProxy {
     if (count === 0) return;
     log.info("{count} connections and sessions are no longer allowed and have ended", { count });
     this.#engine.wake();
+  }
+
+  get limits(): FlowLimits {
+    return this.#settings.limits;
   }
 
   /** What is proxied, the longest first. */
