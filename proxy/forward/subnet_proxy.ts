@@ -98,7 +98,9 @@ export class SubnetProxy {
       openTargetHost(
         now,
         ffi,
-        (code) => this.descriptors.note(code),
+        (code) => {
+          if (this.descriptors.note(code)) this.targets.warm.giveUp();
+        },
       );
     const { dialer, after } = this.#host;
     const table = new FlowTable();
@@ -118,7 +120,16 @@ export class SubnetProxy {
     });
     const { admission } = this;
     const source = this.#host.names(settings.nameServers);
-    this.targets = new NamedTargets({ admission, dialer, source, now, after });
+    this.targets = new NamedTargets({
+      admission,
+      dialer,
+      source,
+      now,
+      after,
+      hasRoom: (more) =>
+        admission.connections.total + more <= this.#settings.limits.maxTcpConnections,
+    });
+    this.targets.setRules(admission.rules);
     const options = {
       admission,
       ownerOf,
@@ -196,6 +207,7 @@ export class SubnetProxy {
       this.targets.names.setSource(this.#host.names(settings.nameServers));
     }
     Object.assign(this.#settings, settings);
+    this.targets.setRules(this.admission.rules);
   }
 
   /** Changes the limits of a peer: rates at once, what they mean to its flows in the next turn. */
@@ -244,6 +256,7 @@ export class SubnetProxy {
 
   /** No new connections and sessions from now on. */
   close(): void {
+    this.targets.stopWarm();
     this.tcp.close();
     this.udp.close();
   }
