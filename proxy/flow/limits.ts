@@ -7,7 +7,7 @@
 import type { Bucket, BucketRate } from "./bucket.ts";
 
 /** Of a rule's rate, seconds: what may be saved up. */
-export const RULE_BURST_S = 0.2;
+export const RULE_BURST_S = 0.1;
 
 /** The rates of a peer or a rule. Missing: no limit. */
 export interface Rates {
