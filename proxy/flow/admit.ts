@@ -60,6 +60,8 @@ export interface AdmissionOptions {
   isProxied(address: IpAddress, protocol: FlowProtocol): boolean;
   /** Whether a target, not loopback, is an address of this host; undefined if that is not known. */
   isOwnAddress(target: IpAddress): boolean | undefined;
+  /** Whether an address is this end of the tunnel's own, which only a rewrite or a map proxies. */
+  isTunnels?(address: IpAddress): boolean;
   /** Whether what is sent to `source` still goes to `owner`. */
   isHeld(source: IpAddress, owner: FlowOwner): boolean;
   readonly listeners: OwnListeners;
@@ -133,10 +135,6 @@ export class Admission {
     this.#maps.set(maps);
   }
 
-  isMapped(address: IpAddress): boolean {
-    return this.#maps.find(address) !== undefined;
-  }
-
   /**
    * Lets a flow begin: sets its rule and what is dialled for it, and enters it into the table. Its
    * carrier takes it out again. What is refused is told to the table's observers.
@@ -206,6 +204,7 @@ export class Admission {
       target = mapAddress(destination, map);
       isNamed = namesOwnHost(map);
     } else {
+      if (this.#options.isTunnels?.(destination)) return { refusal: "not-proxied", rule };
       if (!isSafeTarget(destination)) return { refusal: "unsafe", rule };
       target = dialledAs(destination);
     }
@@ -238,11 +237,20 @@ export class Admission {
 
   /** The address at which a client reaches `target`; undefined if it may not. */
   reverse(request: Omit<FlowRequest, "destination">, target: IpAddress): IpAddress | undefined {
-    for (const destination of this.#maps.sources(target)) {
+    for (const destination of this.#sources(target)) {
       const verdict = this.decide({ ...request, destination });
       if (leadsTo(verdict, target, request.destinationPort)) return destination;
     }
     return undefined;
+  }
+
+  /** The destinations that may lead to `target`. The caller checks which does. */
+  *#sources(target: IpAddress): Iterable<IpAddress> {
+    for (const { to, rewrite } of this.#rules.rewriting) {
+      if (typeof rewrite.to === "string" || !rewrite.to.contains(target)) continue;
+      for (const one of to) if (typeof one !== "string") yield inPrefix(one, target);
+    }
+    yield* this.#maps.sources(target);
   }
 
   /**

@@ -4,15 +4,19 @@
  * @module
  */
 
-import type { IpAddress } from "../../netstack/mod.ts";
+import type { IpAddress, Prefix } from "../../netstack/mod.ts";
 import type { FlowRequest } from "./flow.ts";
 import { type Rule, type RuleAction, ruleKey, type RuleOptions, RuleState } from "./rule.ts";
 import { RuleIndex } from "./rule_index.ts";
+
+export type RewritingRule = Rule & { readonly rewrite: { readonly to: Prefix | string } };
 
 export class RuleSet {
   readonly rules: readonly Rule[];
   /** For what no rule matches. */
   readonly defaultAction: RuleAction;
+  /** Those that dial another address. */
+  readonly rewriting: readonly RewritingRule[];
   readonly #index: RuleIndex;
   readonly #byState: ReadonlyMap<RuleState, Rule>;
   /** What names stand for, as far as it is known. */
@@ -31,6 +35,7 @@ export class RuleSet {
       const key = ruleKey(rule);
       return { ...rule, number: i + 1, state: states.get(key)?.shift() ?? new RuleState(key) };
     });
+    this.rewriting = this.rules.filter((rule) => rule.rewrite?.to !== undefined) as RewritingRule[];
     this.#byState = new Map(this.rules.map((rule) => [rule.state, rule]));
     this.#index = new RuleIndex(this.rules);
     if (before === undefined) return;

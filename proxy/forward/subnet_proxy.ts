@@ -109,6 +109,7 @@ export class SubnetProxy {
       table,
       isProxied: (address, protocol) => this.#isProxied(address, protocol),
       isOwnAddress: (target) => this.#host.isOwnAddress(target),
+      isTunnels: ({ bytes, version }) => engine.nic1.owns(bytes, 0, version),
       isHeld,
       listeners: this.listeners,
       maps: settings.maps,
@@ -289,9 +290,7 @@ export class SubnetProxy {
   #isProxied(address: IpAddress, protocol: FlowProtocol): boolean {
     const subnet = this.#subnets.find(({ prefix }) => prefix.contains(address));
     // Pings are not forwarded yet.
-    if (subnet === undefined || protocol === "icmp" || !subnet.protocols[protocol]) return false;
-    return !this.#engine.nic1.owns(address.bytes, 0, address.version) ||
-      this.admission.isMapped(address);
+    return subnet !== undefined && protocol !== "icmp" && subnet.protocols[protocol];
   }
 }
 

@@ -104,7 +104,10 @@ function applyPeer(
     isChanged = true;
     apply();
   };
-  change(config.name !== peer.name, () => peer.name = config.name);
+  change(config.name !== peer.name, () => {
+    peer.name = config.name;
+    peers.onHeldChanged(); // rules know peers by their names
+  });
   const presharedKey = config.presharedKey ?? NO_KEY;
   change(
     !isSameKey(presharedKey, peer.presharedKey),

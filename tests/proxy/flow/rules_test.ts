@@ -187,3 +187,50 @@ Deno.test("a name in To matches what it stands for; a flow outlives that it move
   subject.setRules({ rules: [], defaultAction: "drop" });
   assert.equal(subject.review(), 1);
 });
+
+Deno.test("who answers without having been asked is seen at the address that leads there", () => {
+  const subject = admission({
+    rules: {
+      rules: [
+        rule({ to: ["10.50.0.1"], rewrite: { to: parsePrefix("192.168.1.7/32")! } }),
+        rule({ to: ["10.60.0.0/24"], rewrite: { to: parsePrefix("192.168.2.0/24")! } }),
+        rule({ to: ["10.70.0.1"], rewrite: { to: parsePrefix("192.168.3.7/32")!, port: 53 } }),
+        rule({ to: ["192.168.4.0/24"], action: "reject" }),
+      ],
+      defaultAction: "allow",
+    },
+    maps: [map("10.80.0.0/24", "192.168.5.0/24")],
+  });
+  const seen = (target: string) =>
+    String(subject.reverse({
+      protocol: "udp",
+      owner: LAPTOP,
+      source: ip("10.9.0.2"),
+      sourcePort: 1,
+      destinationPort: 5_000,
+    }, ip(target)));
+  assert.equal(seen("192.168.1.7"), "10.50.0.1");
+  assert.equal(seen("192.168.2.200"), "10.60.0.200");
+  // At another port than the rule dials it is who it is.
+  assert.equal(seen("192.168.3.7"), "192.168.3.7");
+  assert.equal(seen("192.168.4.1"), "undefined");
+  assert.equal(seen("192.168.5.9"), "10.80.0.9");
+  assert.equal(seen("192.168.6.9"), "192.168.6.9");
+});
+
+Deno.test("the tunnel's own address is proxied only where a rewrite or a map leads elsewhere", () => {
+  const subject = admission({
+    isTunnels: (address) => String(address) === "10.9.0.1",
+    rules: {
+      rules: [
+        rule({ ports: [tcp(80)], rewrite: { to: parsePrefix("192.168.1.7/32")! } }),
+        rule({ ports: [tcp(81)], rewrite: { port: 82 } }),
+      ],
+      defaultAction: "allow",
+    },
+  });
+  assert.equal(verdict(subject, "10.9.0.1"), "1 192.168.1.7 80");
+  assert.equal(verdict(subject, "10.9.0.1", { port: 81 }), "2 not-proxied");
+  assert.equal(verdict(subject, "10.9.0.1", { port: 83 }), "- not-proxied");
+  assert.equal(verdict(subject, "10.9.0.2", { port: 83 }), "- 10.9.0.2 83");
+});
