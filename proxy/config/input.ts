@@ -92,7 +92,7 @@ export interface PeerInput {
   rateUp?: string;
   /** The same towards the peer. */
   rateDown?: string;
-  /** Seconds of the rate, which a peer that was quiet may use at once. Default 0.2. */
+  /** Seconds of the rate, which a peer that was quiet may use at once. Default 0.1. */
   rateBurst?: number | string;
   /** Connections to targets at once. Missing: no limit of its own. */
   maxTcpConnections?: number | string;

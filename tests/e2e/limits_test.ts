@@ -83,6 +83,18 @@ async function slowestPing(client: Host): Promise<number> {
   return times.sort((a, b) => a - b)[Math.floor(0.99 * times.length)]!;
 }
 
+/** What is measured needs the processors: one that others had meanwhile is measured again, twice at most. */
+async function measured(fn: () => Promise<void>): Promise<void> {
+  for (let i = 0; i < 2; i++) {
+    try {
+      return await fn();
+    } catch (error) {
+      console.log(`again: ${(error as Error).message.split("\n")[0]}`);
+    }
+  }
+  await fn();
+}
+
 function assertNear(value: number, expected: number, part: number, what: string): void {
   const figure = `${what}: ${value.toFixed(2)} Mbit/s, not ${expected}`;
   assert.ok(Math.abs(value / expected - 1) <= part, figure);
@@ -95,37 +107,41 @@ labTest("rates of peers and of a rule on a link of 100 Mbit/s", async (t) => {
   for (const client of clients) {
     await client.output(["ping", "-c", "1", "-w", "10", GATEWAY[4]]);
   }
-  await t.step("10 Mbit/s down alone, and round trips beside it", async () => {
-    const [[rate], ping] = await Promise.all([
-      iperf(site, ten, 5201, "--reverse"),
-      slowestPing(ten),
-    ]);
-    console.log(`10 Mbit/s down: ${rate!.toFixed(2)}, p99 of ping ${ping} ms`);
-    assertNear(rate!, 10, 0.05, "down");
-    assert.ok(ping < 50, `${ping} ms`);
-  });
-  await t.step("10 Mbit/s up alone, and round trips beside it", async () => {
-    const [[rate], ping] = await Promise.all([iperf(site, ten, 5201), slowestPing(ten)]);
-    console.log(`10 Mbit/s up: ${rate!.toFixed(2)}, p99 of ping ${ping} ms`);
-    assertNear(rate!, 10, 0.05, "up");
-    assert.ok(ping < 50, `${ping} ms`);
-  });
-  await t.step("10 and 20 Mbit/s beside a peer without a limit", async () => {
-    const rates = await Promise.all([
-      iperf(site, ten, 5201, "--reverse"),
-      iperf(site, twenty, 5202, "--reverse"),
-      iperf(site, unlimited, 5203, "--reverse"),
-    ]);
-    const [a, b, c] = rates.map(([rate]) => rate!) as [number, number, number];
-    console.log(`10, 20, no limit: ${[a, b, c].map((rate) => rate.toFixed(2))}`);
-    assertNear(a, 10, 0.05, "the first");
-    assertNear(b, 20, 0.05, "the second");
-    assert.ok(c > 30, `${c} Mbit/s for the third`);
-  });
-  await t.step("a rule's 20 Mbit/s shared by four flows", async () => {
-    const rates = await iperf(site, unlimited, RULED_PORT, "--reverse", "--parallel", "4");
-    console.log(`20 Mbit/s among four: ${rates.map((rate) => rate.toFixed(2))}`);
-    assertNear(rates.reduce((sum, rate) => sum + rate), 20, 0.05, "together");
-    for (const rate of rates) assertNear(rate, 5, 0.1, "each");
-  });
+  await t.step("10 Mbit/s down alone, and round trips beside it", () =>
+    measured(async () => {
+      const [[rate], ping] = await Promise.all([
+        iperf(site, ten, 5201, "--reverse"),
+        slowestPing(ten),
+      ]);
+      console.log(`10 Mbit/s down: ${rate!.toFixed(2)}, p99 of ping ${ping} ms`);
+      assertNear(rate!, 10, 0.05, "down");
+      assert.ok(ping < 50, `${ping} ms`);
+    }));
+  await t.step("10 Mbit/s up alone, and round trips beside it", () =>
+    measured(async () => {
+      const [[rate], ping] = await Promise.all([iperf(site, ten, 5201), slowestPing(ten)]);
+      console.log(`10 Mbit/s up: ${rate!.toFixed(2)}, p99 of ping ${ping} ms`);
+      assertNear(rate!, 10, 0.05, "up");
+      assert.ok(ping < 50, `${ping} ms`);
+    }));
+  await t.step("10 and 20 Mbit/s beside a peer without a limit", () =>
+    measured(async () => {
+      const rates = await Promise.all([
+        iperf(site, ten, 5201, "--reverse"),
+        iperf(site, twenty, 5202, "--reverse"),
+        iperf(site, unlimited, 5203, "--reverse"),
+      ]);
+      const [a, b, c] = rates.map(([rate]) => rate!) as [number, number, number];
+      console.log(`10, 20, no limit: ${[a, b, c].map((rate) => rate.toFixed(2))}`);
+      assertNear(a, 10, 0.05, "the first");
+      assertNear(b, 20, 0.05, "the second");
+      assert.ok(c > 30, `${c} Mbit/s for the third`);
+    }));
+  await t.step("a rule's 20 Mbit/s shared by four flows", () =>
+    measured(async () => {
+      const rates = await iperf(site, unlimited, RULED_PORT, "--reverse", "--parallel", "4");
+      console.log(`20 Mbit/s among four: ${rates.map((rate) => rate.toFixed(2))}`);
+      assertNear(rates.reduce((sum, rate) => sum + rate), 20, 0.05, "together");
+      for (const rate of rates) assertNear(rate, 5, 0.1, "each");
+    }));
 }, ["iperf3", "ping", "tc"]);
