@@ -10,7 +10,7 @@ import type { Bucket, BucketRate } from "./bucket.ts";
 export type Direction = "up" | "down";
 
 /** Of a rule's rate, seconds: what may be saved up. */
-export const RULE_BURST_S = 0.1;
+export const RULE_BURST_S = 0.2;
 
 /** The rates of a peer or a rule. Missing: no limit. */
 export interface Rates {

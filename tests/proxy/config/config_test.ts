@@ -310,7 +310,7 @@ Deno.test("a peer's limits, by file, by object and by flags", () => {
   assert.deepEqual(object.config.peers[0]!.limits, limits);
   assert.deepEqual(loadConfig(`${INTERFACE}${peer}RateUp = 1Mbit\n`).config.peers[0]!.limits, {
     rateUp: 1_000_000,
-    rateBurstMs: 100,
+    rateBurstMs: 200,
   });
   assert.equal(loadConfig(INTERFACE + peer).config.peers[0]!.limits, undefined);
   const { warnings } = loadConfig(`${INTERFACE}${peer}RateBurst = 1\n`, { file: "wg0.conf" });
