@@ -133,7 +133,7 @@ export class SubnetProxy {
       hasRoom: (more) =>
         admission.connections.total + more <= this.#settings.limits.maxTcpConnections,
     });
-    this.targets.setRules(admission.rules.rules);
+    this.targets.setRules(admission.rules);
     const options = {
       admission,
       ownerOf,
@@ -211,7 +211,7 @@ export class SubnetProxy {
       this.targets.names.setSource(this.#host.names(settings.nameServers));
     }
     Object.assign(this.#settings, settings);
-    this.targets.setRules(this.admission.rules.rules);
+    this.targets.setRules(this.admission.rules);
   }
 
   /** Changes the limits of a peer: rates at once, what they mean to its flows in the next turn. */
