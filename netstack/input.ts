@@ -44,6 +44,7 @@ import {
 } from "./ipv6.ts";
 import type { Nic } from "./nic.ts";
 import type { Output } from "./output.ts";
+import type { TransitPolice } from "./police.ts";
 import type { Reassembly } from "./reassembly.ts";
 import type { RouteTable } from "./route.ts";
 import { type TransitFilter, TransitPacket } from "./transit.ts";
@@ -67,6 +68,8 @@ export class Input {
   readonly #transit = new TransitPacket();
   /** Undefined: everything passes, and nothing is looked at. */
   transitFilter: TransitFilter | undefined = undefined;
+  /** Undefined: whatever is routed to another link may leave. */
+  police: TransitPolice | undefined = undefined;
 
   constructor(
     routes: RouteTable,
@@ -168,6 +171,11 @@ export class Input {
     if (!fits && (!isIpv4 || (readUint16(buffer, offset + IPV4_FRAGMENT) & DONT_FRAGMENT) !== 0)) {
       counters.tooBig++;
       this.#output.errors.tooBig(target.mtu, nic, buffer, offset, total, now);
+      return;
+    }
+    const { police } = this;
+    if (police?.admits(this.#inbound.from, buffer, destination, version, total, now) === false) {
+      counters.overRate++;
       return;
     }
     if (isIpv4) decrementTtl(buffer, offset);

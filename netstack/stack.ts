@@ -20,6 +20,7 @@ import { type MemoryRegion, RingMemory } from "./tcp/ring_memory.ts";
 import type { TcpSettings } from "./tcp/settings.ts";
 import { Tcp } from "./tcp/tcp.ts";
 import type { TransitFilter } from "./transit.ts";
+import type { TransitPolice } from "./police.ts";
 import { PROTOCOL_TCP, PROTOCOL_UDP, type TransportProtocol } from "./transport.ts";
 import { Udp } from "./udp.ts";
 import type { UdpBindOptions, UdpEndpoint } from "./udp_endpoint.ts";
@@ -275,6 +276,11 @@ export class Stack {
   /** Who decides about packets that pass through, from link to link; undefined = all pass. */
   setTransitFilter(filter: TransitFilter | undefined): void {
     this.#input.transitFilter = filter;
+  }
+
+  /** Who limits packets that pass through, from link to link; undefined = nobody. */
+  setTransitPolice(police: TransitPolice | undefined): void {
+    this.#input.police = police;
   }
 
   resources(): StackResources {

@@ -9,16 +9,14 @@
 import { Deadlines, type IpVersion } from "../../netstack/mod.ts";
 import { Bucket, type BucketClock, type BucketRate } from "./bucket.ts";
 import type { Flow, FlowProtocol } from "./flow.ts";
-import { type Rates, RULE_BURST_S, type SharedRates } from "./limits.ts";
+import { type Direction, type Rates, RULE_BURST_S, type SharedRates } from "./limits.ts";
 import { Pace, type PacketShape, type ReadyPaces } from "./pace.ts";
 import type { Rule } from "./rule.ts";
-
-/** `up` is towards the targets, `down` towards the peer. */
-export type Direction = "up" | "down";
 
 const IPV4_HEADER = 20;
 const IPV6_HEADER = 40;
 const UDP_HEADER = 8;
+const WHOLE_PACKETS: PacketShape = { header: 0, payload: 65_535 };
 /** With timestamps. */
 const TCP_HEADER = 32;
 
@@ -56,11 +54,17 @@ export class Pacing implements BucketClock, ReadyPaces {
   /** Gives a flow the paces that its peer and its rule want. May be called again when these change. */
   apply(flow: Flow): void {
     const { owner, rule } = flow;
-    const isPaced = flow.up !== undefined || flow.down !== undefined || owner.rates.isLimited ||
+    const isPaced = flow.up !== undefined || flow.down !== undefined ||
+      owner.rates.isLimited && !flow.isTransit ||
       rule !== undefined && (rule.state.rates.isLimited || rule.flowRate !== undefined);
     if (!isPaced) return;
     flow.up = this.#pace(flow, "up");
     flow.down = this.#pace(flow, "down");
+  }
+
+  /** A pace for whole packets, by their length. It has no buckets yet. */
+  packets(): Pace {
+    return new Pace(WHOLE_PACKETS, this);
   }
 
   pollTimeout(): number {
@@ -103,7 +107,8 @@ export class Pacing implements BucketClock, ReadyPaces {
     const { owner, rule } = flow;
     const known = flow[direction];
     const buckets: Bucket[] = [];
-    const ofOwner = owner.rates[direction];
+    // Of what passes through every packet of a peer is counted, whosever flow it is of: `PeerPolice`.
+    const ofOwner = flow.isTransit ? undefined : owner.rates[direction];
     if (ofOwner !== undefined) buckets.push(ofOwner);
     const ofRule = rule?.state.rates[direction];
     if (ofRule !== undefined) buckets.push(ofRule);

@@ -20,6 +20,7 @@ import { openTargetHost, type TargetHost } from "../target/host.ts";
 import type { DnsServer } from "../target/dns_client.ts";
 import { NamedTargets } from "./named_targets.ts";
 import type { ForwardSettings } from "./options.ts";
+import { PeerPolice } from "./peer_police.ts";
 import { TcpForwarder } from "./tcp_forwarder.ts";
 import { TransitFlows } from "./transit_flows.ts";
 import { UdpForwarder } from "./udp_forwarder.ts";
@@ -77,6 +78,8 @@ export class SubnetProxy {
   readonly targets: NamedTargets;
   /** Whether sockets towards targets are over FFI. */
   readonly ffi: boolean;
+  /** From the first limit on. */
+  readonly #police: PeerPolice;
   readonly #engine: Engine;
   readonly #routes: ProxyRoutes;
   /** Shared with the forwarders and the admission, which read it whenever they need a value. */
@@ -88,8 +91,6 @@ export class SubnetProxy {
   /** When the next review is due, ms. */
   #reviewAt = Infinity;
   #single: Protocols = { tcp: false, udp: false };
-  /** Whether a peer has had a rate of its own. */
-  #hasRates = false;
 
   constructor({ engine, routes, settings, ownerOf, isHeld, ffi, host }: SubnetProxyOptions) {
     this.#engine = engine;
@@ -111,6 +112,7 @@ export class SubnetProxy {
     const table = new FlowTable();
     this.statistics = new FlowStatistics(table);
     this.pacing = new Pacing({ mtu: engine.nic1.mtu, now, wake });
+    this.#police = new PeerPolice(this.pacing, ownerOf);
     this.admission = new Admission({
       pacing: this.pacing,
       table,
@@ -227,10 +229,9 @@ export class SubnetProxy {
   /** Changes the limits of a peer: rates at once, what they mean to its flows in the next turn. */
   setLimits(owner: FlowOwner, limits: OwnerLimits): void {
     this.pacing.setRates(owner.rates, limits);
+    if (owner.rates.isLimited) this.#engine.stack.setTransitPolice(this.#police);
     owner.maxTcpConnections = limits.maxTcpConnections ?? Infinity;
     owner.maxUdpSessions = limits.maxUdpSessions ?? Infinity;
-    if (owner.rates.isLimited) this.#hasRates = true;
-    this.#watchTransit();
     this.reviewSoon();
   }
 
@@ -289,7 +290,7 @@ export class SubnetProxy {
   /** What passes through is looked at only while there is something to decide. */
   #watchTransit(): void {
     const { stack } = this.#engine;
-    const isNeeded = !this.admission.rules.isEmpty || this.#hasRates;
+    const isNeeded = !this.admission.rules.isEmpty;
     stack.setTransitFilter(isNeeded ? this.transit : undefined);
     if (!isNeeded) this.transit.clear("closed");
   }
