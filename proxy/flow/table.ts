@@ -7,6 +7,7 @@
 import { Roster } from "../../netstack/mod.ts";
 import type { Flow, FlowCarrier, FlowEnd, FlowOwner, FlowProtocol, FlowRequest } from "./flow.ts";
 import type { Refusal } from "./refusal.ts";
+import type { Rule } from "./rule.ts";
 
 /**
  * Is told of every flow. Called in the middle of a turn: it must not throw, wait, or end a flow, and
@@ -19,8 +20,8 @@ export interface FlowObserver {
   opened?(flow: Flow): void;
   /** It is over, its figures are final, and {@link Flow.end} says why. */
   ended?(flow: Flow): void;
-  /** It may not begin. A client that does not stop asking may make it one for each packet. */
-  refused?(request: FlowRequest, why: Refusal): void;
+  /** It may not begin, by a rule if that is given. A client that does not stop asking may make it one for each packet. */
+  refused?(request: FlowRequest, why: Refusal, rule: Rule | undefined): void;
 }
 
 export class FlowTable {
@@ -58,8 +59,8 @@ export class FlowTable {
   }
 
   /** For the admission: the flow may not begin. */
-  refuse(request: FlowRequest, why: Refusal): void {
-    for (const observer of this.#observers) observer.refused?.(request, why);
+  refuse(flow: Flow, why: Refusal): void {
+    for (const observer of this.#observers) observer.refused?.(flow, why, flow.rule);
   }
 
   /** For carriers: the flow is over. */
