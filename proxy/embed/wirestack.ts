@@ -9,7 +9,8 @@ import type { Peer } from "../../wireguard/mod.ts";
 import { parsePrefix } from "../address.ts";
 import { encodeKey } from "../base64.ts";
 import { chooseUdp } from "../bind/udp_open.ts";
-import type { GatewayConfig, KeyInput, ListInput, PeerInput } from "../config/config.ts";
+import type { KeyInput, ListInput, LoadedConfig, PeerInput } from "../config/config.ts";
+import { settingsOfObject } from "../config/setting.ts";
 import { splitList } from "../config/values.ts";
 import type { Protocols } from "../forward/subnet_proxy.ts";
 import {
@@ -19,14 +20,20 @@ import {
   type GatewayOptions,
   type GatewayStats,
 } from "../gateway/gateway.ts";
-import { peerName } from "../gateway/peer_name.ts";
+import type { FlowStats } from "../gateway/flow_stats.ts";
+import { findPeer, peerName } from "../gateway/peer_name.ts";
 import { getLogger } from "../log/logger.ts";
-import { applyConfig, type ReloadReport } from "../gateway/reload.ts";
+import {
+  type LiveReloadReport,
+  LiveSettings,
+  type SetReport,
+  type SettingsInput,
+} from "../gateway/live_settings.ts";
 import type { ProxyEnds } from "../target/proxy_protocol.ts";
 import { netAddr, TunnelConn } from "../tunnel/conn.ts";
 import { ProxyHeaders } from "../tunnel/proxy_header.ts";
 import { tunnelAddress, TunnelDatagramConn, TunnelListener } from "../tunnel/listener.ts";
-import { addPeer, type PeerChanges, removePeer, updatePeer } from "./peers.ts";
+import { addPeer, type PeerChanges, removePeer, updatePeer } from "../gateway/peer_changes.ts";
 import { type ConfigSourceInput, loadSourceInput } from "./source.ts";
 
 /** How long a connection may take to be established. */
@@ -91,15 +98,14 @@ export interface ListenDatagramOptions {
  */
 export class Wirestack implements AsyncDisposable {
   readonly #gateway: Gateway;
-  /** What it was started with, without keys: for what a reload cannot change. */
-  readonly #started: GatewayConfig;
+  readonly #settings: LiveSettings;
   readonly #open = new Set<TunnelListener | TunnelDatagramConn>();
   readonly #conns = new Set<TunnelConn>();
   #isClosed = false;
 
-  private constructor(gateway: Gateway, config: GatewayConfig) {
+  private constructor(gateway: Gateway, loaded: LoadedConfig) {
     this.#gateway = gateway;
-    this.#started = { ...config, privateKey: new Uint8Array(0), peers: [] };
+    this.#settings = new LiveSettings(gateway, loaded);
     gateway.closed.catch(() => {}).finally(() => this.#isClosed = true);
   }
 
@@ -112,14 +118,14 @@ export class Wirestack implements AsyncDisposable {
    */
   static async start(source: ConfigSourceInput, options: GatewayOptions = {}): Promise<Wirestack> {
     checkPlatform();
-    const { config } = await loadSourceInput(source);
-    const gateway = await Gateway.start(config, options);
+    const loaded = await loadSourceInput(source);
+    const gateway = await Gateway.start(loaded.config, options);
     getLogger(["wirestack"]).info("listening on UDP port {port}, public key {publicKey}, {udp}", {
       port: gateway.port,
       publicKey: encodeKey(gateway.publicKey),
       udp: chooseUdp(options.ffi).ffi ? "UDP in batches (FFI)" : "UDP over Deno's sockets",
     });
-    return new Wirestack(gateway, config);
+    return new Wirestack(gateway, loaded);
   }
 
   /** Bound UDP port. */
@@ -276,11 +282,30 @@ export class Wirestack implements AsyncDisposable {
    * @throws {ConfigError} naming everything that is wrong; then nothing has changed.
    * @throws {Deno.errors.BadResource} after {@link close}.
    */
-  async reload(source: ConfigSourceInput): Promise<ReloadReport> {
+  async reload(source: ConfigSourceInput): Promise<LiveReloadReport> {
     this.#checkOpen();
     const loaded = await loadSourceInput(source);
     this.#checkOpen();
-    return applyConfig(this.#gateway, this.#started, loaded);
+    return this.#settings.reload(loaded);
+  }
+
+  /**
+   * Changes single values of the running gateway until the next {@link reload}: times, limits, rates,
+   * rules, subnets, what a peer may. What is missing stays, `null` is the default. Sessions and
+   * connections go on, but for those that are no longer allowed.
+   *
+   * @example
+   * ```ts ignore
+   * net.set({ proxy: { tcpDialTimeout: 2 }, peers: { laptop: { allowedIps: "10.9.0.2/32" } } });
+   * net.set({ rules: { 3: { rate: "5Mbit" } } });
+   * ```
+   * @returns what it did, and what there is to say of the values.
+   * @throws {ConfigError} naming everything that is wrong; then nothing has changed.
+   * @throws {Deno.errors.BadResource} after {@link close}.
+   */
+  set(settings: SettingsInput): SetReport {
+    this.#checkOpen();
+    return this.#settings.set(settingsOfObject(settings));
   }
 
   /**
@@ -313,6 +338,29 @@ export class Wirestack implements AsyncDisposable {
   enableUdpProxy(): void {
     this.#checkOpen();
     this.#gateway.enableUdpProxy();
+  }
+
+  /**
+   * The connections, UDP sessions and pings of peers through the proxy that are under way, in the order
+   * in which they began.
+   *
+   * @param peer Whose alone: a name or public key.
+   */
+  flows(peer?: string): FlowStats[] {
+    if (peer === undefined) return [...this.#gateway.flows()];
+    const found = findPeer(this.#gateway.engine.device, peer);
+    return found === undefined ? [] : [...this.#gateway.flows(peerName(found))];
+  }
+
+  /**
+   * Ends one of {@link flows}: TCP is reset on both sides; a UDP client's next datagram begins another.
+   *
+   * @param id All of it, or its first eight digits.
+   * @returns whether there was one.
+   * @throws {AmbiguousFlow} if several begin with fewer digits.
+   */
+  killFlow(id: string): boolean {
+    return this.#gateway.killFlow(id) !== undefined;
   }
 
   /** Plain values: peers, connections, counters by reason, resources in use. No secret. */

@@ -164,13 +164,21 @@ export class SubnetProxy {
   }
 
   /**
-   * Changes rules, maps, timeouts, limits and filtering; deadlines only as they are set from now on.
-   * {@link review} follows, when the subnets are as they should be too.
+   * Changes rules, maps, timeouts, limits and filtering, of what is under way too. {@link review}
+   * follows, when the subnets are as they should be too.
    */
   setSettings(settings: ForwardSettings): void {
     this.admission.setMaps(settings.maps);
     this.admission.setRules(settings);
+    const before = this.#settings.timeouts;
     Object.assign(this.#settings, settings);
+    this.tcp.timeoutsChanged(before);
+    this.udp.timeoutsChanged(before);
+  }
+
+  /** What it runs on now. */
+  get settings(): ForwardSettings {
+    return this.#settings;
   }
 
   /** The same as {@link review} in the engine's next turn, once for whatever changes until then. */

@@ -17,7 +17,7 @@ import {
 import type { TurnSource } from "../engine/engine.ts";
 import { Flow, type FlowEnd, type FlowOwner } from "../flow/flow.ts";
 import type { UdpTargets, UdpTargetsOptions } from "../target/udp.ts";
-import type { ForwarderOptions, UdpFiltering } from "./options.ts";
+import type { ForwarderOptions, ForwardTimeouts, UdpFiltering } from "./options.ts";
 import { newUdpCounters, type UdpForwarderCounters } from "./udp_counters.ts";
 import { UdpSession, type UdpSessionOwner } from "./udp_session.ts";
 
@@ -87,6 +87,14 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
       this.counters.idle++;
       session.end("idle");
     }
+  }
+
+  /** Gives sessions the deadlines that they would have by the present timeouts. */
+  timeoutsChanged(before: ForwardTimeouts): void {
+    const { udpIdleMs, udpDnsIdleMs } = this.#options.settings.timeouts;
+    if (udpIdleMs === before.udpIdleMs && udpDnsIdleMs === before.udpDnsIdleMs) return;
+    for (const session of this.#sessions.items) this.touch(session, session.lastActivity);
+    this.#options.wake();
   }
 
   /** No new sessions from now on. */

@@ -4,26 +4,38 @@
  * @module
  */
 
-import { type Key, KEYS } from "../config/keys.ts";
+import { isRepeated, type Key, KEYS } from "../config/keys.ts";
+import { FIXED_KEYS } from "../config/setting.ts";
 import type { ConfigSource, RawSection } from "../config/source.ts";
 
-/** Keys that stay as they were at start; a reload warns of those. */
-const FIXED = ["Address", "MTU", "RekeyAfter", "PeerToPeer", "ControlDir", "Interface"];
-
-/** @returns a line for each key of `[Interface]` and `[Proxy]` that has another value now. */
+/** @returns a line for each key of `[Interface]` and `[Proxy]`, and each rule, that is another one now; secrets aside. */
 export function changesBetween(before: ConfigSource, after: ConfigSource): string[] {
-  return KEYS.flatMap((key) => {
-    if (key.section === "peers" || key.inert || FIXED.includes(key.name)) return [];
+  const lines = KEYS.flatMap((key) => {
+    if (isRepeated(key.section) || key.secret || key.inert || FIXED_KEYS.includes(key.name)) {
+      return [];
+    }
     const change = key.list === undefined
-      ? changeOf(key, textOf(before, key), textOf(after, key))
+      ? changeOf(textOf(before, key), textOf(after, key))
       : listChange(listOf(before, key), listOf(after, key));
     return change === undefined ? [] : [`${key.name}: ${change}`];
   });
+  return [...lines, ...ruleChanges(before.rules, after.rules)];
 }
 
-function changeOf(key: Key, before: string | undefined, after: string | undefined) {
+/** A line for each rule that is another one now, by its number. */
+function ruleChanges(before: unknown, after: unknown): string[] {
+  const [old, now] = [before, after].map((rules) => Array.isArray(rules) ? rules : []);
+  const lines: string[] = [];
+  for (let i = 0; i < Math.max(old!.length, now!.length); i++) {
+    if (JSON.stringify(old![i]) === JSON.stringify(now![i])) continue;
+    const what = i >= old!.length ? "added" : i >= now!.length ? "removed" : "changed";
+    lines.push(`rule ${i + 1}: ${what}`);
+  }
+  return lines;
+}
+
+function changeOf(before: string | undefined, after: string | undefined) {
   if (before === after) return undefined;
-  if (key.secret) return "another one";
   return `${before ?? "default"} -> ${after ?? "default"}`;
 }
 
