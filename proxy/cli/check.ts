@@ -15,6 +15,8 @@ export interface CheckOptions {
   readonly file?: string;
   /** A valid one. */
   readonly name?: string;
+  /** Whether to print every value with the place it comes from. */
+  readonly showOrigin?: boolean;
   /** As for `up`. */
   readonly ffi?: boolean;
 }
@@ -28,7 +30,7 @@ export async function check(
   options: CheckOptions,
   terminal: Terminal,
 ): Promise<void> {
-  const { file, name, ffi } = options;
+  const { file, name, showOrigin, ffi } = options;
   await tryListening(loaded, ffi, terminal);
   const warnings = [...loaded.warnings];
   const isFile = file !== undefined && !isDescriptor(file);
@@ -37,6 +39,10 @@ export async function check(
     warnings.push(`${file}: its name is no interface's: no control socket without --name`);
   }
   for (const warning of warnings) terminal.error(`warning: ${warning}\n`);
+  if (showOrigin) {
+    const { formatOrigins } = await import("./origins.ts");
+    terminal.out(formatOrigins(loaded.source));
+  }
   terminal.out(`${file ?? "flags"}: ok\n${summarize(loaded.config)}\n`);
 }
 

@@ -76,16 +76,14 @@ function checkRefusal(source: ConfigSource, rule: RuleValues, i: number): void {
   });
 }
 
-const NO_NAMES = "names of hosts are not resolved yet, expected an address or a prefix";
+const NO_NAMES = "names of hosts are not resolved here yet, expected an address or a prefix";
 
 function checkTargets(source: ConfigSource, rule: RuleValues, i: number): void {
   const { rewrite, ports, to, sendProxyProtocol, warmConnections } = rule;
   const target = rewrite?.to;
-  // Until there is a resolver of targets' names.
   to.forEach((one, j) => {
     if (typeof one === "string") source.problem(["rules", i, "to", j], NO_NAMES);
   });
-  if (typeof target === "string") source.problem(["rules", i, "rewrite"], NO_NAMES);
   if (target !== undefined && typeof target !== "string" && !isSingle(target)) {
     to.forEach((one, j) => {
       if (typeof one === "string" || one.version === target.version) return;

@@ -45,6 +45,20 @@ export interface PeerConfig {
   readonly endpoint?: { readonly hostname: string; readonly port: number };
   /** Seconds; 0 is off. */
   readonly persistentKeepalive: number;
+  /** Missing: none. */
+  readonly limits?: PeerLimits;
+}
+
+/** What a peer may have by itself. Missing: as much as there is. */
+export interface PeerLimits {
+  /** Bits per second, from the peer. */
+  readonly rateUp?: number;
+  /** Bits per second, to the peer. */
+  readonly rateDown?: number;
+  /** Of a rate, what may be saved up. */
+  readonly rateBurstMs: number;
+  readonly maxTcpConnections?: number;
+  readonly maxUdpSessions?: number;
 }
 
 export interface RuleConfig {
@@ -89,6 +103,8 @@ export interface ProxyConfig {
   readonly timeouts: ProxyTimeouts;
   readonly limits: ProxyLimits;
   readonly udpFiltering: UdpFiltering;
+  /** Asked for names of targets, in turn. None: the system. */
+  readonly resolver: readonly { readonly address: IpAddress; readonly port: number }[];
   /** For what no rule matches. */
   readonly defaultAction: RuleAction;
   /** Of all connections' buffers, bytes. Missing: a quarter of the machine's or the container's. */

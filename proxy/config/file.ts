@@ -11,6 +11,7 @@
 import { otherDialect } from "./dialects.ts";
 import type { ConfigPath } from "./error.ts";
 import {
+  findFileKey,
   findKey,
   findSection,
   isRepeated,
@@ -28,9 +29,13 @@ import { ParseFailure, parsePeerName, splitValues } from "./values.ts";
  * kept in the source, along with whatever could be read.
  *
  * @param file The name to put into messages.
+ * @param source Another file's, to which this one is added.
  */
-export function parseConfigFile(text: string, file: string): ConfigSource {
-  const source = new ConfigSource({ file, line: 1 });
+export function parseConfigFile(
+  text: string,
+  file: string,
+  source: ConfigSource = new ConfigSource({ file, line: 1 }),
+): ConfigSource {
   const parser = new Parser(source, file);
   const lines = text.replace(/^\uFEFF/, "").split(/\r?\n|\r/);
   lines.forEach((line, index) => parser.line(line, index + 1));
@@ -102,11 +107,14 @@ class Parser {
     }
     const first = isRepeated(section) ? undefined : this.#source.origin([section]);
     if (first !== undefined && "line" in first) {
+      const where = first.file === this.#file
+        ? `on line ${first.line}`
+        : `at ${this.#source.place([section])}`;
       this.#source.problemAt(
         origin,
         `[${
           SECTION_NAMES[section]
-        }]: second section of this name, expected one (the first is on line ${first.line})`,
+        }]: second section of this name, expected one (the first is ${where})`,
       );
       return;
     }
@@ -118,6 +126,11 @@ class Parser {
     if (path === null) return;
     const equals = content.indexOf("=");
     const name = (equals < 0 ? content : content.slice(0, equals)).trim();
+    const mayInclude = path === undefined || path[0] === "interface";
+    if (mayInclude && equals >= 0 && /^include$/i.test(name)) {
+      this.#source.include(content.slice(equals + 1).trim(), { ...origin, name: "Include" });
+      return;
+    }
     if (path === undefined) {
       // Said once: a file of another kind is all such lines.
       this.#path = null;
@@ -129,11 +142,20 @@ class Parser {
     }
     const section = path[0] as Section;
     const key = findKey(section, name);
+    const fileKey = findFileKey(section, name);
     if (content.startsWith(";") || key && key.list !== "line" && /\s;/.test(content)) {
       this.#source.problemAt(
         origin,
         `${nameToShow(name)}: a ; begins no comment here, expected # in its place`,
       );
+      return;
+    }
+    if (fileKey !== undefined && equals >= 0) {
+      const placed = { ...origin, name: `${fileKey.name}File` };
+      const beside = this.#source.beside(path, fileKey);
+      const file = content.slice(equals + 1).trim();
+      if (beside !== undefined) this.#source.problemAt(placed, beside);
+      else this.#source.setFile(path, fileKey, file, placed);
       return;
     }
     if (key === undefined) {
@@ -195,7 +217,8 @@ function unknownKey(section: Section, name: string, assigned: boolean): string {
   const misspelt = nameToShow(name) === name;
   const near = suggest(
     misspelt ? name : firstWord,
-    KEYS.filter((key) => key.section === section).map((key) => key.name),
+    KEYS.filter((key) => key.section === section)
+      .flatMap((key) => key.secret ? [key.name, `${key.name}File`] : [key.name]),
   );
   if (!misspelt || !assigned) {
     return `not a setting, expected ${near ?? "KEY"} = VALUE`;

@@ -88,6 +88,16 @@ export interface PeerInput {
   endpoint?: string;
   /** Seconds, or `"off"`. */
   persistentKeepalive?: number | string;
+  /** Most from the peer to targets and other peers: `20Mbit`. Missing: no limit. */
+  rateUp?: string;
+  /** The same towards the peer. */
+  rateDown?: string;
+  /** Seconds of the rate, which a peer that was quiet may use at once. Default 0.2. */
+  rateBurst?: number | string;
+  /** Connections to targets at once. Missing: no limit of its own. */
+  maxTcpConnections?: number | string;
+  /** UDP sessions at once. Missing: no limit of its own. */
+  maxUdpSessions?: number | string;
 }
 
 /**
@@ -149,6 +159,8 @@ export interface ProxyInput {
    * such an address and port. Default `address`.
    */
   udpFiltering?: UdpFiltering;
+  /** Name servers for the names of targets: `192.168.1.53`, `[fd00::53]:5353`. Missing: the system. */
+  resolver?: ListInput;
   /** For what is proxied and no rule matches. Default `allow`. */
   default?: RuleAction;
   /** Connections being made to targets at once. Default 2048. */

@@ -7,6 +7,7 @@
 
 import * as z from "npm:zod@4.6.7";
 import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, DEFAULT_UDP_FILTERING } from "./defaults.ts";
+import type { Section } from "./keys.ts";
 import {
   bytes,
   integer,
@@ -22,6 +23,7 @@ import {
   parseKeyInput,
   parseListenAddress,
   parseMap,
+  parseNameServer,
   parsePeerName,
   parsePrefixValue,
   parseRate,
@@ -46,7 +48,7 @@ export const interfaceSchema = z.strictObject({
   listenAddress: optional(parseListenAddress),
   mtu: optional(integer(MIN_MTU, MAX_MTU), 1420),
   rekeyAfter: optional(seconds(1, 120)),
-  peerToPeer: optional(parseBoolean),
+  peerToPeer: optional(parseBoolean, false),
   controlDir: optional(parseFolder),
   dns: listOf(anyText),
   table: optional(anyText),
@@ -67,6 +69,11 @@ export const peerSchema = z.strictObject({
   allowedIps: listOf(parsePrefixValue),
   endpoint: optional(parseEndpoint),
   persistentKeepalive: optional(parseKeepalive, 0),
+  rateUp: optional(parseRate),
+  rateDown: optional(parseRate),
+  rateBurst: optional(seconds(0.01, 60)),
+  maxTcpConnections: optional(integer(0, 1_000_000)),
+  maxUdpSessions: optional(integer(0, 1_000_000)),
 });
 
 const MAX_WARM_CONNECTIONS = 1_000;
@@ -103,12 +110,21 @@ export const proxySchema = z.strictObject({
     DEFAULT_UDP_FILTERING,
   ),
   udpDnsIdleTimeout: optional(seconds(0.1, DAY), DEFAULT_TIMEOUTS.udpDnsIdleMs),
+  resolver: listOf(parseNameServer),
   default: optional(oneOf("allow", "reject", "drop"), "allow"),
   maxDials: optional(integer(1, 1_000_000), DEFAULT_LIMITS.maxDials),
   maxTcpConnections: optional(integer(1, 1_000_000), DEFAULT_LIMITS.maxTcpConnections),
   maxUdpSessions: optional(integer(1, 1_000_000), DEFAULT_LIMITS.maxUdpSessions),
   maxBufferMemory: optional(bytes(MIN_BUFFER_MEMORY, 2 ** 50)),
 });
+
+/** By section: what the list of keys has is in these, and nothing else. */
+export const SCHEMAS: Readonly<Record<Section, z.ZodObject>> = {
+  interface: interfaceSchema,
+  peers: peerSchema,
+  rules: ruleSchema,
+  proxy: proxySchema,
+};
 
 export type InterfaceValues = z.output<typeof interfaceSchema>;
 export type PeerValues = z.output<typeof peerSchema>;

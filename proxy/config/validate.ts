@@ -7,6 +7,7 @@
 
 import type * as z from "npm:zod@4.6.7";
 import type { GatewayConfig, MapConfig, PeerConfig, ProxyConfig, RuleConfig } from "./checked.ts";
+import { DEFAULT_RATE_BURST_MS } from "./defaults.ts";
 import type { ConfigPath } from "./error.ts";
 import { findField, KEYS } from "./keys.ts";
 import {
@@ -52,7 +53,7 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
     peers: peers.filter((peer) => peer !== undefined).map(peerConfig),
     rules: rules.filter((rule) => rule !== undefined).map(ruleConfig),
     ...(proxy && { proxy: proxyConfig(proxy) }),
-    peerToPeer: iface.peerToPeer ?? false,
+    peerToPeer: iface.peerToPeer,
     ...(iface.controlDir !== undefined && { controlDir: iface.controlDir }),
     ...(iface.rekeyAfter !== undefined && { rekeyAfterMs: iface.rekeyAfter }),
   };
@@ -149,6 +150,10 @@ function checkPeers(
       source.problem(path, `given twice, expected a peer once (the first is at ${where})`);
     }
     byKey.set(text, first ?? i);
+    const hasRate = peer.rateUp !== undefined || peer.rateDown !== undefined;
+    if (peer.rateBurst !== undefined && !hasRate) {
+      source.warn(["peers", i, "rateBurst"], "has no effect without RateUp or RateDown");
+    }
     const name = peer.name?.toLowerCase();
     const namesake = name === undefined ? undefined : byName.get(name);
     if (namesake !== undefined) {
@@ -171,6 +176,9 @@ function checkPeers(
   });
 }
 
+/** Where the first ones are silent, nobody waits for the last. */
+const MAX_RESOLVERS = 4;
+
 function checkProxy(source: ConfigSource, proxy: ProxyValues): void {
   const { interface: nic, subnets, map } = proxy;
   if (nic === "nic1") {
@@ -180,6 +188,12 @@ function checkProxy(source: ConfigSource, proxy: ProxyValues): void {
     );
   } else if (subnets.length === 0) {
     source.warn(["proxy", "subnets"], "missing: no target can be reached through the proxy");
+  }
+  if (proxy.resolver.length > MAX_RESOLVERS) {
+    source.problem(
+      ["proxy", "resolver", MAX_RESOLVERS],
+      `${proxy.resolver.length} name servers are too many, expected ${MAX_RESOLVERS} or fewer`,
+    );
   }
   const seen = new Map<string, number>();
   map.forEach(({ from, to }, i) => {
@@ -218,7 +232,21 @@ function peerConfig(peer: PeerValues): PeerConfig {
     allowedIps: peer.allowedIps,
     ...(peer.endpoint && { endpoint: peer.endpoint }),
     persistentKeepalive: peer.persistentKeepalive,
+    ...peerLimits(peer),
   };
+}
+
+function peerLimits(peer: PeerValues): Pick<PeerConfig, "limits"> {
+  const { rateUp, rateDown, rateBurst = DEFAULT_RATE_BURST_MS, maxTcpConnections, maxUdpSessions } =
+    peer;
+  const given = {
+    ...(rateUp !== undefined && { rateUp }),
+    ...(rateDown !== undefined && { rateDown }),
+    ...(maxTcpConnections !== undefined && { maxTcpConnections }),
+    ...(maxUdpSessions !== undefined && { maxUdpSessions }),
+  };
+  if (Object.keys(given).length === 0 && peer.rateBurst === undefined) return {};
+  return { limits: { ...given, rateBurstMs: rateBurst } };
 }
 
 function ruleConfig(rule: RuleValues): RuleConfig {
@@ -260,6 +288,7 @@ function proxyConfig(proxy: ProxyValues): ProxyConfig {
       maxUdpSessions: proxy.maxUdpSessions,
     },
     udpFiltering: proxy.udpFiltering,
+    resolver: proxy.resolver,
     defaultAction: proxy.default,
     ...(proxy.maxBufferMemory !== undefined && { maxBufferMemory: proxy.maxBufferMemory }),
   };

@@ -206,6 +206,29 @@ export function parseEndpoint(text: string): { hostname: string; port: number } 
     : new ParseFailure(`${quote(host)} is neither an address nor a name, expected HOST:PORT`);
 }
 
+const DNS_PORT = 53;
+
+/** `ADDRESS`, `ADDRESS:PORT` or `[IPV6]:PORT`. */
+export function parseNameServer(text: string): { address: IpAddress; port: number } | ParseFailure {
+  const alone = parseIpAddress(text);
+  const match = alone ? null : /^(?:\[([^\]]*)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
+  const address = alone ?? parseIpAddress(match?.[1] ?? match?.[2] ?? "");
+  const isBracketed = match?.[1] !== undefined;
+  if (address === undefined || match !== null && isBracketed !== (address.version === 6)) {
+    return new ParseFailure(
+      `${quote(text)} is no name server, expected an address such as 192.168.1.53 or fd00::53, ` +
+        "with a port as 192.168.1.53:5353 or [fd00::53]:5353",
+    );
+  }
+  if (address.isUnspecified) {
+    return new ParseFailure(`${text} is nobody's address, expected that of a name server`);
+  }
+  const port = match === null ? DNS_PORT : Number(match[3]);
+  return port >= 1 && port <= 65535
+    ? { address, port }
+    : new ParseFailure(`port ${port} is out of range, expected 1 to 65535`);
+}
+
 /** `A/n -> B/n`, `A -> B` for single addresses; `=` may stand for the arrow. */
 export function parseMap(text: string): MapConfig | ParseFailure {
   const match = /^([^=>]*?)\s*(?:->|=)\s*([^=>]*)$/.exec(text);

@@ -95,9 +95,9 @@ export function checkReserved(name: string | undefined, file: string | undefined
   ]);
 }
 
-/** The name that wg-quick gives to a configuration file's interface; it may be none. */
+/** The name that wg-quick gives to a configuration file's interface, without the suffix; it may be none. */
 export function interfaceNameOf(file: string): string {
-  return file.replace(/^.*\//, "").replace(/\.conf$/, "");
+  return file.replace(/^.*\//, "").replace(/\.(?:conf|ya?ml|json|env)$/, "");
 }
 
 export function socketPath(directory: string, name: string): string {

@@ -8,10 +8,12 @@
 import type { IpAddress } from "../../netstack/mod.ts";
 import { Dials } from "./dials.ts";
 import type { Flow, FlowCarrier, FlowOwner, FlowProtocol, FlowRequest } from "./flow.ts";
-import { AddressMaps, dialledAs, inPrefix, mapAddress, namesOwnHost } from "./maps.ts";
+import { AddressMaps, dialledAs, inPrefix, isSingle, mapAddress, namesOwnHost } from "./maps.ts";
 import type { AddressMap } from "./maps.ts";
 import type { OwnListeners } from "./own_listeners.ts";
-import type { Rule, RuleAction, RuleOptions } from "./rule.ts";
+import type { Pacing } from "./pacing.ts";
+import { Quotas } from "./quotas.ts";
+import type { Rule, RuleAction, RuleOptions, RuleState } from "./rule.ts";
 import { RuleSet } from "./rules.ts";
 import type { Refusal } from "./refusal.ts";
 import { carriedIpv4, isSafeTarget } from "./safe_targets.ts";
@@ -58,6 +60,8 @@ export interface AdmissionOptions {
   isProxied(address: IpAddress, protocol: FlowProtocol): boolean;
   /** Whether a target, not loopback, is an address of this host; undefined if that is not known. */
   isOwnAddress(target: IpAddress): boolean | undefined;
+  /** Whether an address is this end of the tunnel's own, which only a rewrite or a map proxies. */
+  isTunnels?(address: IpAddress): boolean;
   /** Whether what is sent to `source` still goes to `owner`. */
   isHeld(source: IpAddress, owner: FlowOwner): boolean;
   readonly listeners: OwnListeners;
@@ -67,6 +71,7 @@ export interface AdmissionOptions {
   readonly rules?: RuleSettings;
   /** May change while running. */
   readonly settings: { readonly limits: FlowLimits };
+  readonly pacing: Pacing;
 }
 
 const NO_RULES: RuleSettings = { rules: [], defaultAction: "allow" };
@@ -88,7 +93,9 @@ export class Admission {
   readonly connections: Shares = new Shares();
   /** Of UDP: one for each address and port of a client, whatever its targets. */
   readonly sessions: Shares = new Shares();
+  readonly pacing: Pacing;
   readonly #options: AdmissionOptions;
+  readonly #quotas: Quotas;
   readonly #maps: AddressMaps;
   #rules: RuleSet;
   /** Until when an owner has no connection that has been idle for long enough. */
@@ -104,9 +111,12 @@ export class Admission {
   constructor(options: AdmissionOptions) {
     this.#options = options;
     this.table = options.table;
+    this.pacing = options.pacing;
+    this.#quotas = new Quotas(options.table);
     this.#maps = new AddressMaps(options.maps);
     const { rules, defaultAction } = options.rules ?? NO_RULES;
     this.#rules = new RuleSet(rules, defaultAction);
+    this.pacing.setRules(this.#rules.rules);
   }
 
   /** The rules in force. */
@@ -117,6 +127,7 @@ export class Admission {
   /** Replaces the rules; one that is the same keeps its state. {@link review} follows. */
   setRules({ rules, defaultAction }: RuleSettings): void {
     this.#rules = new RuleSet(rules, defaultAction, this.#rules);
+    this.pacing.setRules(this.#rules.rules);
   }
 
   /** Replaces the maps. {@link review} follows. */
@@ -124,19 +135,21 @@ export class Admission {
     this.#maps.set(maps);
   }
 
-  isMapped(address: IpAddress): boolean {
-    return this.#maps.find(address) !== undefined;
-  }
-
   /**
    * Lets a flow begin: sets its rule and what is dialled for it, and enters it into the table. Its
    * carrier takes it out again. What is refused is told to the table's observers.
+   *
+   * @param makeRoom Called last, for what else it needs, if nothing speaks against it.
    */
-  admit(flow: Flow, now: number): Refusal | undefined {
-    const refusal = this.#admit(flow, now);
-    if (refusal === undefined) this.table.add(flow);
-    else this.table.refuse(flow, refusal);
-    return refusal;
+  admit(flow: Flow, now: number, makeRoom?: () => Refusal | undefined): Refusal | undefined {
+    const refusal = this.#admit(flow, now) ?? makeRoom?.();
+    if (refusal !== undefined) {
+      this.table.refuse(flow, refusal);
+      return refusal;
+    }
+    this.pacing.apply(flow);
+    this.table.add(flow);
+    return undefined;
   }
 
   #admit(flow: Flow, now: number): Refusal | undefined {
@@ -144,12 +157,13 @@ export class Admission {
     flow.rule = verdict.rule;
     if (verdict.refusal !== undefined) return verdict.refusal;
     const { target, port } = verdict;
-    // A name is resolved before the dial: nothing does that yet.
-    if (typeof target === "string") return "unsafe";
-    flow.dialled = target;
+    if (typeof target === "string") flow.dialledName = target;
+    else flow.dialled = target;
     flow.dialledPort = port;
+    if (this.#quotas.isFull(flow.rule, now)) return "rule-full";
     if (flow.protocol === "tcp") {
-      const refusal = this.#makeRoomForDial(flow, now) ??
+      const refusal = this.#quotas.connection(flow.owner, this.connections, now) ??
+        this.#makeRoomForDial(flow, now) ??
         this.makeRoomForConnection(flow.owner, now);
       if (refusal !== undefined) return refusal;
       this.connections.take(flow.owner);
@@ -162,13 +176,14 @@ export class Admission {
    * Decides by rules and maps alone, without the limits.
    *
    * @param inDoubt Whether a target counts as this host's own if that cannot be found out.
+   * @param held As for {@link RuleSet.match}.
    */
-  decide(request: FlowRequest, inDoubt = true): Verdict {
+  decide(request: FlowRequest, inDoubt = true, held?: RuleState): Verdict {
     const { protocol, destination, destinationPort } = request;
     if (!this.#options.isProxied(destination, protocol)) {
       return { refusal: "not-proxied", rule: undefined };
     }
-    const rule = this.#rules.match(request);
+    const rule = this.#rules.match(request, held);
     const action = rule?.action ?? this.#rules.defaultAction;
     if (action !== "allow") return { refusal: REFUSALS[action], rule };
     const rewrite = rule?.rewrite;
@@ -183,12 +198,13 @@ export class Admission {
     let isNamed = false;
     if (to !== undefined) {
       target = dialledAs(inPrefix(to, destination));
-      isNamed = to.length === to.address.bytes.length * 8;
+      isNamed = isSingle(to);
       if (!isNamed && !isSafeTarget(target)) return { refusal: "unsafe", rule };
     } else if (map !== undefined) {
       target = mapAddress(destination, map);
       isNamed = namesOwnHost(map);
     } else {
+      if (this.#options.isTunnels?.(destination)) return { refusal: "not-proxied", rule };
       if (!isSafeTarget(destination)) return { refusal: "unsafe", rule };
       target = dialledAs(destination);
     }
@@ -221,11 +237,20 @@ export class Admission {
 
   /** The address at which a client reaches `target`; undefined if it may not. */
   reverse(request: Omit<FlowRequest, "destination">, target: IpAddress): IpAddress | undefined {
-    for (const destination of this.#maps.sources(target)) {
+    for (const destination of this.#sources(target)) {
       const verdict = this.decide({ ...request, destination });
       if (leadsTo(verdict, target, request.destinationPort)) return destination;
     }
     return undefined;
+  }
+
+  /** The destinations that may lead to `target`. The caller checks which does. */
+  *#sources(target: IpAddress): Iterable<IpAddress> {
+    for (const { to, rewrite } of this.#rules.rewriting) {
+      if (typeof rewrite.to === "string" || !rewrite.to.contains(target)) continue;
+      for (const one of to) if (typeof one !== "string") yield inPrefix(one, target);
+    }
+    yield* this.#maps.sources(target);
   }
 
   /**
@@ -238,11 +263,15 @@ export class Admission {
   makeRoomForSession(
     owner: FlowOwner,
     idlest: (giver: FlowOwner) => FlowCarrier | undefined,
-  ): void {
+    now: number,
+  ): Refusal | undefined {
+    const refusal = this.#quotas.session(owner, this.sessions, () => idlest(owner), now);
+    if (refusal !== undefined) return refusal;
     const limit = this.#options.settings.limits.maxUdpSessions;
-    if (this.sessions.total < limit) return;
+    if (this.sessions.total < limit) return undefined;
     const giver = this.sessions.donor(owner, limit) ?? this.sessions.greediest() ?? owner;
     idlest(giver)?.end("evicted");
+    return undefined;
   }
 
   /**
@@ -280,13 +309,17 @@ export class Admission {
     const ended = this.table.review((flow) => {
       if (!this.#options.isHeld(flow.source, flow.owner)) return false;
       // Own addresses may be impossible to find out, without descriptors say: that ends no connection.
-      const verdict = this.decide(flow, false);
+      const verdict = this.decide(flow, false, flow.rule?.state);
       if (!leadsTo(verdict, flow.dialledName ?? flow.dialled!, flow.dialledPort)) return false;
-      flow.rule = verdict.rule;
+      if (flow.rule !== verdict.rule) this.table.setRule(flow, verdict.rule);
       return true;
     });
+    for (const flow of this.table.flows()) this.pacing.apply(flow);
     const { limits } = this.#options.settings;
-    return ended + this.#trim("tcp", this.connections, limits.maxTcpConnections) +
+    return ended + this.#quotas.trimRules(this.#rules.rules) +
+      this.#quotas.trim("tcp", this.connections) +
+      this.#quotas.trim("udp", this.sessions) +
+      this.#trim("tcp", this.connections, limits.maxTcpConnections) +
       this.#trim("udp", this.sessions, limits.maxUdpSessions);
   }
 

@@ -9,6 +9,8 @@ import type { IpAddress } from "../../netstack/mod.ts";
 import type { Rule } from "./rule.ts";
 import type { FlowAccount } from "./account.ts";
 import type { Totals } from "./totals.ts";
+import { SharedRates } from "./limits.ts";
+import type { Pace } from "./pace.ts";
 
 /** `udp` is a session with one target, `icmp` a ping. */
 export type FlowProtocol = "tcp" | "udp" | "icmp";
@@ -43,6 +45,11 @@ export type FlowEnd =
 /** Whose flows count together: a peer, or an inbound of this host. */
 export class FlowOwner {
   readonly #name: () => string;
+  /** Of all its flows together. */
+  readonly rates: SharedRates = new SharedRates();
+  /** At once; Infinity without a limit of its own. */
+  maxTcpConnections = Infinity;
+  maxUdpSessions = Infinity;
   /** Of its flows, from the first on. */
   totals: Totals | undefined = undefined;
 
@@ -136,6 +143,9 @@ export class Flow implements FlowRequest {
   /** Why it ended; undefined while it lives. */
   end: FlowEnd | undefined = undefined;
   carrier: FlowCarrier | undefined = undefined;
+  /** How fast it may go, towards the target and towards the source; undefined without a limit. */
+  up: Pace | undefined = undefined;
+  down: Pace | undefined = undefined;
   /** Where its figures are counted; undefined where nobody counts. */
   account: FlowAccount | undefined = undefined;
   /** Greater than that of every earlier flow. */

@@ -7,6 +7,7 @@
 
 import type { Prefix } from "../../netstack/mod.ts";
 import type { Totals } from "./totals.ts";
+import { SharedRates } from "./limits.ts";
 
 /** `reject` says so to the client, by a RST or ICMP; `drop` is silence. */
 export type RuleAction = "allow" | "reject" | "drop";
@@ -68,6 +69,8 @@ export class RuleState {
   flows = 0;
   /** What its flows did, from the first on. */
   totals: Totals | undefined = undefined;
+  /** Of all of them together. */
+  readonly rates: SharedRates = new SharedRates();
 
   constructor(key: string) {
     this.key = key;

@@ -7,13 +7,22 @@
 import type { IpAddress, Prefix } from "../../netstack/mod.ts";
 import type { FlowRequest } from "./flow.ts";
 import { type Rule, type RuleAction, ruleKey, type RuleOptions, RuleState } from "./rule.ts";
+import { RuleIndex } from "./rule_index.ts";
+
+export type RewritingRule = Rule & { readonly rewrite: { readonly to: Prefix | string } };
 
 export class RuleSet {
   readonly rules: readonly Rule[];
   /** For what no rule matches. */
   readonly defaultAction: RuleAction;
+  /** Those that dial another address. */
+  readonly rewriting: readonly RewritingRule[];
+  readonly #index: RuleIndex;
+  readonly #byState: ReadonlyMap<RuleState, Rule>;
+  /** What names stand for, as far as it is known. */
+  readonly #addresses = new Map<string, readonly IpAddress[]>();
 
-  /** @param before Rules with the same text keep the state that they have in it. */
+  /** @param before Rules with the same text keep the state that they have in it, names their addresses. */
   constructor(options: readonly RuleOptions[], defaultAction: RuleAction, before?: RuleSet) {
     this.defaultAction = defaultAction;
     const states = new Map<string, RuleState[]>();
@@ -26,32 +35,43 @@ export class RuleSet {
       const key = ruleKey(rule);
       return { ...rule, number: i + 1, state: states.get(key)?.shift() ?? new RuleState(key) };
     });
+    this.rewriting = this.rules.filter((rule) => rule.rewrite?.to !== undefined) as RewritingRule[];
+    this.#byState = new Map(this.rules.map((rule) => [rule.state, rule]));
+    this.#index = new RuleIndex(this.rules);
+    if (before === undefined) return;
+    for (const name of this.names) {
+      const addresses = before.#addresses.get(name);
+      if (addresses !== undefined) this.setAddresses(name, addresses);
+    }
   }
 
-  /** The first rule that matches. */
-  match(request: FlowRequest): Rule | undefined {
-    return this.rules.find((rule) => matches(rule, request));
+  /** Names of hosts that rules have in `to`, in small letters. They match once they have addresses. */
+  get names(): readonly string[] {
+    return this.#index.names;
   }
-}
 
-function matches(rule: Rule, request: FlowRequest): boolean {
-  const { from, to, ports, rewrite } = rule;
-  const { protocol, owner, source, destination, destinationPort } = request;
-  if (from.length > 0 && !from.some((one) => isFrom(one, source, owner.name))) return false;
-  if (to.length > 0 && !to.some((one) => typeof one !== "string" && one.contains(destination))) {
-    return false;
+  /** The addresses that a name of {@link names} stands for from now on. */
+  setAddresses(name: string, addresses: readonly IpAddress[]): void {
+    this.#addresses.set(name, addresses);
+    this.#index.setAddresses(name, addresses);
   }
-  const isPort = ({ protocol: of, first, last }: Rule["ports"][number]) =>
-    of === protocol && (protocol === "icmp" || first <= destinationPort && destinationPort <= last);
-  if (ports.length > 0 && !ports.some(isPort)) return false;
-  // The host bits of one family have no place in the other.
-  const target = rewrite?.to;
-  return target === undefined || typeof target === "string" ||
-    target.length === target.address.bytes.length * 8 || target.version === destination.version;
-}
 
-function isFrom(from: Prefix | string, source: IpAddress, name: string): boolean {
-  return typeof from === "string"
-    ? from.toLowerCase() === name.toLowerCase()
-    : from.contains(source);
+  /** Whether there is nothing to decide: no rule, and everything is allowed. */
+  get isEmpty(): boolean {
+    return this.rules.length === 0 && this.defaultAction === "allow";
+  }
+
+  /**
+   * The first rule that matches.
+   *
+   * @param held The state of the rule that a live flow was decided by. What its names stood for then
+   * counts still: a flow does not end because a name has moved.
+   */
+  match(request: FlowRequest, held?: RuleState): Rule | undefined {
+    const place = this.#index.find(request);
+    const found = place < 0 ? undefined : this.rules[place];
+    const own = held && this.#byState.get(held);
+    if (own === undefined || found !== undefined && found.number <= own.number) return found;
+    return own.to.some((to) => typeof to === "string") ? own : found;
+  }
 }

@@ -20,7 +20,7 @@ export interface FlowObserver {
   opened?(flow: Flow): void;
   /** It is over, its figures are final, and {@link Flow.end} says why. */
   ended?(flow: Flow): void;
-  /** It may not begin, by a rule if that is given. A client that does not stop asking may make it one for each packet. */
+  /** It may not begin. A client that does not stop asking may make it one for each packet. */
   refused?(request: FlowRequest, why: Refusal, rule: Rule | undefined): void;
 }
 
@@ -50,7 +50,15 @@ export class FlowTable {
 
   add(flow: Flow): void {
     this.#flows.add(flow);
+    if (flow.rule !== undefined) flow.rule.state.flows++;
     for (const observer of this.#observers) observer.began?.(flow);
+  }
+
+  /** For the admission: a live flow is another rule's from now on, as after a reload. */
+  setRule(flow: Flow, rule: Rule | undefined): void {
+    if (flow.rule !== undefined) flow.rule.state.flows--;
+    if (rule !== undefined) rule.state.flows++;
+    flow.rule = rule;
   }
 
   /** For carriers: the flow's target is connected. */
@@ -67,10 +75,13 @@ export class FlowTable {
   remove(flow: Flow, why: FlowEnd): void {
     if (flow.tablePlace < 0) return;
     this.#flows.delete(flow);
+    if (flow.rule !== undefined) flow.rule.state.flows--;
     if (flow.carrier !== undefined) keepFigures(flow, flow.carrier);
     flow.state = "ended";
     flow.end = why;
     flow.carrier = undefined;
+    flow.up?.close();
+    flow.down?.close();
     for (const observer of this.#observers) observer.ended?.(flow);
   }
 

@@ -8,6 +8,7 @@ import type { IpAddress } from "../../netstack/mod.ts";
 import type { Admission, FlowLimits, RuleSettings } from "../flow/admit.ts";
 import type { FlowOwner } from "../flow/flow.ts";
 import type { AddressMap } from "../flow/maps.ts";
+import type { DnsServer } from "../target/dns_client.ts";
 
 /** Milliseconds, but for the count. */
 export interface ForwardTimeouts {
@@ -28,6 +29,8 @@ export type UdpFiltering = "endpoint" | "address" | "address-port";
 
 /** What may change while running. */
 export interface ForwardSettings extends RuleSettings {
+  /** Who is asked for names of targets; none: the system. */
+  readonly nameServers: readonly DnsServer[];
   /** The longest `from` first. */
   readonly maps: readonly AddressMap[];
   readonly timeouts: ForwardTimeouts;
@@ -44,7 +47,7 @@ export interface ForwarderOptions {
    */
   ownerOf(from: unknown, client: IpAddress): FlowOwner;
   /** Looked at whenever a value is needed. */
-  readonly settings: Omit<ForwardSettings, "maps" | keyof RuleSettings>;
+  readonly settings: Omit<ForwardSettings, "maps" | "nameServers" | keyof RuleSettings>;
   /** Milliseconds, monotonic. */
   now(): number;
   /** A deadline was set outside of the engine's turn, or there is something to send or to receive. */

@@ -10,11 +10,15 @@ import { Admission } from "../flow/admit.ts";
 import type { FlowOwner, FlowProtocol } from "../flow/flow.ts";
 import { OwnListeners } from "../flow/own_listeners.ts";
 import { FlowStatistics } from "../flow/statistics.ts";
+import type { OwnerLimits } from "../flow/limits.ts";
+import { Pacing } from "../flow/pacing.ts";
 import { FlowTable } from "../flow/table.ts";
 import { NO_LINK } from "../link/wireguard.ts";
 import { getLogger } from "../log/logger.ts";
 import { DescriptorWatch } from "../target/descriptors.ts";
 import { openTargetHost, type TargetHost } from "../target/host.ts";
+import type { DnsServer } from "../target/dns_client.ts";
+import { NamedTargets } from "./named_targets.ts";
 import type { ForwardSettings } from "./options.ts";
 import { TcpForwarder } from "./tcp_forwarder.ts";
 import { UdpForwarder } from "./udp_forwarder.ts";
@@ -59,11 +63,15 @@ export class SubnetProxy {
   readonly tcp: TcpForwarder;
   readonly udp: UdpForwarder;
   readonly admission: Admission;
+  /** Of the peers' rates, and the rules'. */
+  readonly pacing: Pacing;
   /** What the flows did. */
   readonly statistics: FlowStatistics;
   /** Where this process listens itself. */
   readonly listeners: OwnListeners = new OwnListeners();
   readonly descriptors: DescriptorWatch;
+  /** Names of targets, and what else it takes to reach them. */
+  readonly targets: NamedTargets;
   /** Whether sockets towards targets are over FFI. */
   readonly ffi: boolean;
   readonly #engine: Engine;
@@ -92,20 +100,33 @@ export class SubnetProxy {
         ffi,
         (code) => this.descriptors.note(code),
       );
-    const { dialer } = this.#host;
+    const { dialer, after } = this.#host;
     const table = new FlowTable();
     this.statistics = new FlowStatistics(table);
+    this.pacing = new Pacing({ mtu: engine.nic1.mtu, now, wake });
     this.admission = new Admission({
+      pacing: this.pacing,
       table,
       isProxied: (address, protocol) => this.#isProxied(address, protocol),
       isOwnAddress: (target) => this.#host.isOwnAddress(target),
+      isTunnels: ({ bytes, version }) => engine.nic1.owns(bytes, 0, version),
       isHeld,
       listeners: this.listeners,
       maps: settings.maps,
       rules: settings,
       settings: this.#settings,
     });
-    const options = { admission: this.admission, ownerOf, settings: this.#settings, now, wake };
+    const { admission } = this;
+    const source = this.#host.names(settings.nameServers);
+    this.targets = new NamedTargets({ admission, dialer, source, now, after });
+    const options = {
+      admission,
+      ownerOf,
+      settings: this.#settings,
+      targets: this.targets,
+      now,
+      wake,
+    };
     this.tcp = new TcpForwarder({ ...options, dialer });
     this.udp = new UdpForwarder({
       ...options,
@@ -114,6 +135,7 @@ export class SubnetProxy {
       onNoSocket: (error) => this.descriptors.note(codeOf(error)),
     });
     const sources: readonly TimeoutSource[] = [
+      this.pacing,
       this.tcp,
       this.udp,
       this.descriptors,
@@ -171,6 +193,9 @@ export class SubnetProxy {
     this.admission.setMaps(settings.maps);
     this.admission.setRules(settings);
     const before = this.#settings.timeouts;
+    if (!isSame(settings.nameServers, this.#settings.nameServers)) {
+      this.targets.names.setSource(this.#host.names(settings.nameServers));
+    }
     Object.assign(this.#settings, settings);
     this.tcp.timeoutsChanged(before);
     this.udp.timeoutsChanged(before);
@@ -179,6 +204,14 @@ export class SubnetProxy {
   /** What it runs on now. */
   get settings(): ForwardSettings {
     return this.#settings;
+  }
+
+  /** Changes the limits of a peer: rates at once, what they mean to its flows in the next turn. */
+  setLimits(owner: FlowOwner, limits: OwnerLimits): void {
+    this.pacing.setRates(owner.rates, limits);
+    owner.maxTcpConnections = limits.maxTcpConnections ?? Infinity;
+    owner.maxUdpSessions = limits.maxUdpSessions ?? Infinity;
+    this.reviewSoon();
   }
 
   /** The same as {@link review} in the engine's next turn, once for whatever changes until then. */
@@ -222,6 +255,7 @@ export class SubnetProxy {
   /** Ends everything that is left. Resolves when no socket towards a target is. */
   async abort(): Promise<void> {
     this.tcp.abort();
+    this.targets.close();
     await this.udp.abort();
     this.#host.close();
   }
@@ -264,10 +298,15 @@ export class SubnetProxy {
   #isProxied(address: IpAddress, protocol: FlowProtocol): boolean {
     const subnet = this.#subnets.find(({ prefix }) => prefix.contains(address));
     // Pings are not forwarded yet.
-    if (subnet === undefined || protocol === "icmp" || !subnet.protocols[protocol]) return false;
-    return !this.#engine.nic1.owns(address.bytes, 0, address.version) ||
-      this.admission.isMapped(address);
+    return subnet !== undefined && protocol !== "icmp" && subnet.protocols[protocol];
   }
+}
+
+function isSame(some: readonly DnsServer[], others: readonly DnsServer[]): boolean {
+  return some.length === others.length &&
+    some.every(({ address, port }, i) =>
+      address.equals(others[i]!.address) && port === others[i]!.port
+    );
 }
 
 function without(prefixes: readonly Prefix[], others: readonly Prefix[]): Prefix[] {

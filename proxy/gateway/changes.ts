@@ -10,7 +10,7 @@ import type { ConfigSource, RawSection } from "../config/source.ts";
 
 /** @returns a line for each key of `[Interface]` and `[Proxy]`, and each rule, that is another one now; secrets aside. */
 export function changesBetween(before: ConfigSource, after: ConfigSource): string[] {
-  const lines = KEYS.flatMap((key) => {
+  const ofKeys = KEYS.flatMap((key) => {
     if (isRepeated(key.section) || key.secret || key.inert || FIXED_KEYS.includes(key.name)) {
       return [];
     }
@@ -19,19 +19,33 @@ export function changesBetween(before: ConfigSource, after: ConfigSource): strin
       : listChange(listOf(before, key), listOf(after, key));
     return change === undefined ? [] : [`${key.name}: ${change}`];
   });
-  return [...lines, ...ruleChanges(before.rules, after.rules)];
+  return [...ofKeys, ...ruleChanges(before, after)];
 }
 
-/** A line for each rule that is another one now, by its number. */
-function ruleChanges(before: unknown, after: unknown): string[] {
-  const [old, now] = [before, after].map((rules) => Array.isArray(rules) ? rules : []);
-  const lines: string[] = [];
-  for (let i = 0; i < Math.max(old!.length, now!.length); i++) {
-    if (JSON.stringify(old![i]) === JSON.stringify(now![i])) continue;
-    const what = i >= old!.length ? "added" : i >= now!.length ? "removed" : "changed";
-    lines.push(`rule ${i + 1}: ${what}`);
-  }
-  return lines;
+/** Rules have no names: they are counted. */
+function ruleChanges(before: ConfigSource, after: ConfigSource): string[] {
+  const [old, now] = [before, after].map(({ rules }) =>
+    (rules as readonly RawSection[] ?? []).map((rule) => JSON.stringify(rule))
+  ) as [string[], string[]];
+  const changes = counted(missingFrom(old, now), "added")
+    .concat(counted(missingFrom(now, old), "removed"));
+  if (changes.length === 0 && old.join() !== now.join()) changes.push("in another order");
+  return changes.length === 0 ? [] : [`rules: ${changes.join(", ")}`];
+}
+
+function counted(count: number, what: string): string[] {
+  return count === 0 ? [] : [`${count} ${what}`];
+}
+
+/** How many of `list` are not in `other`, each counted as often as it is there. */
+function missingFrom(other: readonly string[], list: readonly string[]): number {
+  const left = new Map<string, number>();
+  for (const one of other) left.set(one, (left.get(one) ?? 0) + 1);
+  return list.filter((one) => {
+    const count = left.get(one) ?? 0;
+    left.set(one, count - 1);
+    return count <= 0;
+  }).length;
 }
 
 function changeOf(before: string | undefined, after: string | undefined) {

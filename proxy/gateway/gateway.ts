@@ -26,7 +26,7 @@ import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
 import { peerName } from "./peer_name.ts";
 import { TunnelPeers } from "./peers.ts";
 import { openMemoryBudget } from "./buffer_memory.ts";
-import { flowOwners, proxySettings } from "./proxying.ts";
+import { flowOwners, ownerLimits, proxySettings } from "./proxying.ts";
 import type { OwnListener } from "../flow/own_listeners.ts";
 import { parseIpAddress } from "../address.ts";
 
@@ -128,13 +128,16 @@ export class Gateway implements AsyncDisposable {
         routes.addNetwork(new Prefix(address, length));
       }
       this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, options);
+      const owners = flowOwners(engine.device);
       this.proxy = new SubnetProxy({
         engine,
         routes,
         settings: proxySettings(config),
-        ...flowOwners(engine.device),
+        ...owners,
         ffi,
       });
+      this.peers.onLimitsChanged = (peer) =>
+        this.proxy.setLimits(owners.ofPeer(peer), ownerLimits(this.peers.limits(peer)));
       this.peers.onHeldChanged = () => this.proxy.reviewSoon();
       this.proxy.listeners.add(this.#listener());
     } catch (error) {

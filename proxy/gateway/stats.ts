@@ -40,7 +40,7 @@ export interface ConnectionStats {
   readonly client: string;
   /** The client's destination. */
   readonly target: string;
-  /** What was dialled, when a map made another of it. */
+  /** What was dialled, when a rule or a map made another of it; a name until it is connected. */
   readonly dialled: string;
   /** `dialling`, or the state of the client's side. */
   readonly state: string;
@@ -160,7 +160,9 @@ function connectionStats(flow: Flow, now: number): ConnectionStats {
   return {
     client: socketAddress(flow.source, flow.sourcePort),
     target: socketAddress(flow.destination, flow.destinationPort),
-    dialled: socketAddress(flow.dialled!, flow.dialledPort),
+    dialled: flow.dialled === undefined
+      ? `${flow.dialledName}:${flow.dialledPort}`
+      : socketAddress(flow.dialled, flow.dialledPort),
     state,
     ageMs: now - flow.startedAt,
     bytesUp: flow.bytesUp,

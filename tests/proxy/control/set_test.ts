@@ -76,7 +76,7 @@ Deno.test("set changes what it names, says what it was, and a reload makes it wh
   const reloaded = await site.reload();
   assert.equal(
     reloaded.out,
-    "lab: reloaded\n  TcpDialTimeout: 2.5 -> 7\n  MaxDials: 5 -> default\n  rule 2: changed\n" +
+    "lab: reloaded\n  TcpDialTimeout: 2.5 -> 7\n  MaxDials: 5 -> default\n  rules: 1 added, 1 removed\n" +
       "  peer laptop: changed\n  peer my.phone: changed\n",
   );
   assert.equal(proxy.settings.timeouts.tcpDialMs, 7000);

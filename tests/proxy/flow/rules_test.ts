@@ -2,29 +2,12 @@ import assert from "node:assert/strict";
 import { parseIpAddress, parsePrefix } from "../../../proxy/address.ts";
 import type { Admission } from "../../../proxy/flow/admit.ts";
 import { Flow, FlowOwner, type FlowProtocol } from "../../../proxy/flow/flow.ts";
-import type { PortRange, RuleOptions } from "../../../proxy/flow/rule.ts";
 import { admission, map } from "../forward/lab.ts";
+import { rule, tcp } from "./rule.ts";
 
 const ip = (text: string) => parseIpAddress(text)!;
 const LAPTOP = new FlowOwner(() => "Laptop");
 const GUEST = new FlowOwner(() => "guest");
-
-/** A rule from what stands in it; prefixes as text. */
-function rule(options: Partial<Omit<RuleOptions, "from" | "to">> & {
-  from?: readonly string[];
-  to?: readonly string[];
-} = {}): RuleOptions {
-  const { from = [], to = [], ...rest } = options;
-  const prefixOrName = (text: string) => parsePrefix(text) ?? text;
-  return {
-    ports: [],
-    action: "allow",
-    warmConnections: 0,
-    ...rest,
-    from: from.map(prefixOrName),
-    to: to.map(prefixOrName),
-  };
-}
 
 function flow(
   destination: string,
@@ -32,8 +15,6 @@ function flow(
 ): Flow {
   return new Flow(protocol, owner, ip(source), 40_000, ip(destination), port, 0);
 }
-
-const tcp = (first: number, last = first): PortRange => ({ protocol: "tcp", first, last });
 
 /** The number of the rule, and what is dialled or why nothing is. */
 function verdict(subject: Admission, ...what: Parameters<typeof flow>): string {
@@ -157,7 +138,101 @@ Deno.test("a review ends what is no longer allowed or dialled elsewhere, and tel
   assert.deepEqual(ended, ["10.50.0.2 revoked"]);
   assert.equal(first.rule!.number, 2);
   assert.equal(first.rule!.state, state);
+  assert.equal(state.flows, 1);
   subject.setRules({ rules: [rule({ rewrite: { port: 81 } })], defaultAction: "allow" });
   subject.review();
   assert.deepEqual(ended.slice(1).sort(), ["10.50.0.1 revoked", "10.50.0.2 revoked"]);
+});
+
+Deno.test("a rule's state counts its live flows, and goes with its text, whatever its limits", () => {
+  const [web, all] = [rule({ ports: [tcp(80)] }), rule()];
+  const subject = admission({ rules: { rules: [web, all], defaultAction: "allow" } });
+  const states = () => subject.rules.rules.map(({ state }) => state);
+  const [ofWeb, ofAll] = states();
+  const one = flow("10.50.0.1");
+  subject.admit(one, 0);
+  assert.deepEqual([ofWeb!.flows, ofAll!.flows], [1, 0]);
+  subject.setRules({ rules: [all, web], defaultAction: "allow" });
+  assert.deepEqual(states(), [ofAll, ofWeb]);
+  subject.review();
+  assert.deepEqual([ofWeb!.flows, ofAll!.flows], [0, 1]);
+  subject.table.remove(one, "closed");
+  assert.deepEqual([ofWeb!.flows, ofAll!.flows], [0, 0]);
+  const moved = { ...all, rewrite: { port: 81 } };
+  subject.setRules({ rules: [{ ...all, rate: 1_000 }, web, web, moved], defaultAction: "allow" });
+  const [limited, same, twin, changed] = states();
+  assert.equal(limited, ofAll);
+  assert.notEqual(changed, ofAll);
+  assert.equal(same, ofWeb);
+  assert.notEqual(twin, ofWeb);
+});
+
+Deno.test("a name in To matches what it stands for; a flow outlives that it moves", () => {
+  const rules = [rule({ to: ["db.corp.test", "10.50.9.0/24"] })];
+  const subject = admission({ rules: { rules, defaultAction: "reject" } });
+  assert.deepEqual(subject.rules.names, ["db.corp.test"]);
+  assert.equal(verdict(subject, "10.50.0.1"), "- rejected");
+  assert.equal(verdict(subject, "10.50.9.1"), "1 10.50.9.1 80");
+  subject.rules.setAddresses("db.corp.test", [ip("10.50.0.1"), ip("fd50::1")]);
+  assert.equal(verdict(subject, "10.50.0.1"), "1 10.50.0.1 80");
+  assert.equal(verdict(subject, "fd50::1"), "1 fd50::1 80");
+  const old = flow("10.50.0.1");
+  subject.admit(old, 0);
+  subject.rules.setAddresses("db.corp.test", [ip("10.50.0.2")]);
+  assert.equal(verdict(subject, "10.50.0.1"), "- rejected");
+  assert.equal(verdict(subject, "10.50.0.2"), "1 10.50.0.2 80");
+  assert.equal(subject.review(), 0);
+  // The rule is the same after a reload, and its names are known at once.
+  subject.setRules({ rules: [rule({ to: ["10.50.8.0/24"] }), ...rules], defaultAction: "drop" });
+  assert.equal(subject.review(), 0);
+  assert.equal(verdict(subject, "10.50.0.2"), "2 10.50.0.2 80");
+  subject.setRules({ rules: [], defaultAction: "drop" });
+  assert.equal(subject.review(), 1);
+});
+
+Deno.test("who answers without having been asked is seen at the address that leads there", () => {
+  const subject = admission({
+    rules: {
+      rules: [
+        rule({ to: ["10.50.0.1"], rewrite: { to: parsePrefix("192.168.1.7/32")! } }),
+        rule({ to: ["10.60.0.0/24"], rewrite: { to: parsePrefix("192.168.2.0/24")! } }),
+        rule({ to: ["10.70.0.1"], rewrite: { to: parsePrefix("192.168.3.7/32")!, port: 53 } }),
+        rule({ to: ["192.168.4.0/24"], action: "reject" }),
+      ],
+      defaultAction: "allow",
+    },
+    maps: [map("10.80.0.0/24", "192.168.5.0/24")],
+  });
+  const seen = (target: string) =>
+    String(subject.reverse({
+      protocol: "udp",
+      owner: LAPTOP,
+      source: ip("10.9.0.2"),
+      sourcePort: 1,
+      destinationPort: 5_000,
+    }, ip(target)));
+  assert.equal(seen("192.168.1.7"), "10.50.0.1");
+  assert.equal(seen("192.168.2.200"), "10.60.0.200");
+  // At another port than the rule dials it is who it is.
+  assert.equal(seen("192.168.3.7"), "192.168.3.7");
+  assert.equal(seen("192.168.4.1"), "undefined");
+  assert.equal(seen("192.168.5.9"), "10.80.0.9");
+  assert.equal(seen("192.168.6.9"), "192.168.6.9");
+});
+
+Deno.test("the tunnel's own address is proxied only where a rewrite or a map leads elsewhere", () => {
+  const subject = admission({
+    isTunnels: (address) => String(address) === "10.9.0.1",
+    rules: {
+      rules: [
+        rule({ ports: [tcp(80)], rewrite: { to: parsePrefix("192.168.1.7/32")! } }),
+        rule({ ports: [tcp(81)], rewrite: { port: 82 } }),
+      ],
+      defaultAction: "allow",
+    },
+  });
+  assert.equal(verdict(subject, "10.9.0.1"), "1 192.168.1.7 80");
+  assert.equal(verdict(subject, "10.9.0.1", { port: 81 }), "2 not-proxied");
+  assert.equal(verdict(subject, "10.9.0.1", { port: 83 }), "- not-proxied");
+  assert.equal(verdict(subject, "10.9.0.2", { port: 83 }), "- 10.9.0.2 83");
 });
