@@ -43,6 +43,10 @@ export const FIXED_KEYS: readonly string[] = [
   "PeerToPeer",
   "ControlDir",
   "Interface",
+  // Of [Status] and [Log].
+  "Listen",
+  "Output",
+  "Access",
 ];
 
 const FORM = "expected SECTION.KEY=VALUE, as Proxy.TcpDialTimeout=5, Peer.laptop.AllowedIPs=… or " +

@@ -56,6 +56,8 @@ export class ConfigSource {
   /** As {@link peers}. */
   rules: unknown = [];
   proxy: unknown = undefined;
+  status: unknown = undefined;
+  log: unknown = undefined;
 
   /** What could be read is not worth further messages. */
   isUnreadable = false;
@@ -81,9 +83,8 @@ export class ConfigSource {
       );
     }
     for (const [name, value] of Object.entries(input)) {
-      if (name === "rules" || name === "interface" || name === "peers" || name === "proxy") {
-        source[name] = value;
-      } else source.problem([name], "unknown section, expected interface, peers, rules or proxy");
+      if (Object.hasOwn(SECTION_NAMES, name)) source[name as Section] = value;
+      else source.problem([name], `unknown section, expected ${SECTIONS_EXPECTED}`);
     }
     return source;
   }
@@ -91,7 +92,7 @@ export class ConfigSource {
   /** The same values from the same places, to be changed by themselves. What was said of them is not. */
   copy(): ConfigSource {
     const copy = new ConfigSource();
-    for (const section of ["interface", "peers", "rules", "proxy"] as const) {
+    for (const section of Object.keys(SECTION_NAMES) as Section[]) {
       const values = this[section];
       copy[section] = Array.isArray(values)
         ? values.map((each) => ({ ...each }))
@@ -107,8 +108,8 @@ export class ConfigSource {
     if (isRepeated(section)) {
       const sections = this[section] as RawSection[];
       path = [section, sections.push({}) - 1];
-    } else if (section === "proxy") {
-      this.proxy ??= {};
+    } else if (section !== "interface") {
+      this[section] ??= {};
     }
     this.#origins.set(path.join("."), origin);
     return path;
@@ -311,3 +312,5 @@ export function formatPath(path: ConfigPath): string {
   }
   return text;
 }
+
+const SECTIONS_EXPECTED = Object.keys(SECTION_NAMES).join(", ").replace(/, (\w+)$/, " or $1");

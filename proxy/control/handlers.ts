@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { LoadedConfig } from "../config/config.ts";
+import type { GatewayConfig, LoadedConfig } from "../config/config.ts";
 import { ConfigError } from "../config/error.ts";
 import type { Gateway, GatewayStats } from "../gateway/gateway.ts";
 import { getLogger } from "../log/logger.ts";
@@ -39,12 +39,14 @@ export interface HandlerOptions {
   readonly file?: string;
   /** Reads the configuration again. */
   load(): Promise<LoadedConfig>;
+  /** The gateway has taken a configuration over. */
+  applied?(config: GatewayConfig): void;
 }
 
 export function controlHandlers(gateway: Gateway, options: HandlerOptions): ControlHandlers {
   const { started, file } = options;
   let last: Promise<unknown> = Promise.resolve();
-  const settings = new LiveSettings(gateway, started);
+  const settings = new LiveSettings(gateway, started, options.applied?.bind(options));
   const reload = async () => {
     try {
       const loaded = await options.load();

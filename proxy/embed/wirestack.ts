@@ -32,6 +32,7 @@ import {
 import type { ProxyEnds } from "../target/proxy_protocol.ts";
 import { netAddr, TunnelConn } from "../tunnel/conn.ts";
 import { ProxyHeaders } from "../tunnel/proxy_header.ts";
+import { Watch } from "../watch/watch.ts";
 import { tunnelAddress, TunnelDatagramConn, TunnelListener } from "../tunnel/listener.ts";
 import { addPeer, type PeerChanges, removePeer, updatePeer } from "../gateway/peer_changes.ts";
 import { type ConfigSourceInput, loadSourceInput } from "./source.ts";
@@ -98,14 +99,16 @@ export interface ListenDatagramOptions {
  */
 export class Wirestack implements AsyncDisposable {
   readonly #gateway: Gateway;
+  readonly #watch: Watch;
   readonly #settings: LiveSettings;
   readonly #open = new Set<TunnelListener | TunnelDatagramConn>();
   readonly #conns = new Set<TunnelConn>();
   #isClosed = false;
 
-  private constructor(gateway: Gateway, loaded: LoadedConfig) {
+  private constructor(gateway: Gateway, watch: Watch, loaded: LoadedConfig) {
     this.#gateway = gateway;
-    this.#settings = new LiveSettings(gateway, loaded);
+    this.#watch = watch;
+    this.#settings = new LiveSettings(gateway, loaded, (config) => watch.apply(config));
     gateway.closed.catch(() => {}).finally(() => this.#isClosed = true);
   }
 
@@ -119,18 +122,26 @@ export class Wirestack implements AsyncDisposable {
   static async start(source: ConfigSourceInput, options: GatewayOptions = {}): Promise<Wirestack> {
     checkPlatform();
     const loaded = await loadSourceInput(source);
-    const gateway = await Gateway.start(loaded.config, options);
+    const { config } = loaded;
+    const watch = await Watch.open(config);
+    const gateway = await startOr(() => watch.close(), () => Gateway.start(config, options));
+    watch.begin(gateway);
     getLogger(["wirestack"]).info("listening on UDP port {port}, public key {publicKey}, {udp}", {
       port: gateway.port,
       publicKey: encodeKey(gateway.publicKey),
       udp: chooseUdp(options.ffi).ffi ? "UDP in batches (FFI)" : "UDP over Deno's sockets",
     });
-    return new Wirestack(gateway, loaded);
+    return new Wirestack(gateway, watch, loaded);
   }
 
   /** Bound UDP port. */
   get port(): number {
     return this.#gateway.port;
+  }
+
+  /** The TCP port of `[Status]`; undefined without one. */
+  get statusPort(): number | undefined {
+    return this.#watch.port;
   }
 
   /** 32 bytes. */
@@ -379,7 +390,9 @@ export class Wirestack implements AsyncDisposable {
     this.#isClosed = true;
     for (const open of [...this.#open]) open.close();
     for (const conn of [...this.#conns]) conn[Symbol.dispose]();
-    return await this.#gateway.close({ graceMs });
+    const result = await this.#gateway.close({ graceMs });
+    await this.#watch.close();
+    return result;
   }
 
   /** {@link close}, with the time it has by default. */
@@ -443,6 +456,15 @@ export class Wirestack implements AsyncDisposable {
     const { nic1 } = this.#gateway.engine;
     if (address.isUnspecified || nic1.owns(address.bytes, 0, address.version)) return address;
     throw new Deno.errors.AddrNotAvailable(`${address} is not an address of this tunnel's end`);
+  }
+}
+
+async function startOr<T>(undo: () => Promise<void>, start: () => Promise<T>): Promise<T> {
+  try {
+    return await start();
+  } catch (error) {
+    await undo();
+    throw error;
   }
 }
 

@@ -6,7 +6,7 @@
 
 import { IpAddress, type Nic, Prefix } from "../../netstack/mod.ts";
 import type { Engine, TimeoutSource } from "../engine/engine.ts";
-import { Admission } from "../flow/admit.ts";
+import { Admission, type FlowLimits } from "../flow/admit.ts";
 import type { FlowOwner, FlowProtocol } from "../flow/flow.ts";
 import { OwnListeners } from "../flow/own_listeners.ts";
 import { FlowStatistics } from "../flow/statistics.ts";
@@ -98,7 +98,9 @@ export class SubnetProxy {
       openTargetHost(
         now,
         ffi,
-        (code) => this.descriptors.note(code),
+        (code) => {
+          if (this.descriptors.note(code)) this.targets.warm.giveUp();
+        },
       );
     const { dialer, after } = this.#host;
     const table = new FlowTable();
@@ -118,7 +120,16 @@ export class SubnetProxy {
     });
     const { admission } = this;
     const source = this.#host.names(settings.nameServers);
-    this.targets = new NamedTargets({ admission, dialer, source, now, after });
+    this.targets = new NamedTargets({
+      admission,
+      dialer,
+      source,
+      now,
+      after,
+      hasRoom: (more) =>
+        admission.connections.total + more <= this.#settings.limits.maxTcpConnections,
+    });
+    this.targets.setRules(admission.rules);
     const options = {
       admission,
       ownerOf,
@@ -197,6 +208,7 @@ export class SubnetProxy {
       this.targets.names.setSource(this.#host.names(settings.nameServers));
     }
     Object.assign(this.#settings, settings);
+    this.targets.setRules(this.admission.rules);
     this.tcp.timeoutsChanged(before);
     this.udp.timeoutsChanged(before);
   }
@@ -232,6 +244,10 @@ export class SubnetProxy {
     this.#engine.wake();
   }
 
+  get limits(): FlowLimits {
+    return this.#settings.limits;
+  }
+
   /** What is proxied, the longest first. */
   prefixes(): Prefix[] {
     return this.#subnets.map(({ prefix }) => prefix);
@@ -248,6 +264,7 @@ export class SubnetProxy {
 
   /** No new connections and sessions from now on. */
   close(): void {
+    this.targets.stopWarm();
     this.tcp.close();
     this.udp.close();
   }

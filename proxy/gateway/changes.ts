@@ -8,7 +8,7 @@ import { isRepeated, type Key, KEYS } from "../config/keys.ts";
 import { FIXED_KEYS } from "../config/setting.ts";
 import type { ConfigSource, RawSection } from "../config/source.ts";
 
-/** @returns a line for each key of `[Interface]` and `[Proxy]`, and each rule, that is another one now; secrets aside. */
+/** @returns a line for each key outside `[Peer]` that has another value now; secrets aside. */
 export function changesBetween(before: ConfigSource, after: ConfigSource): string[] {
   const ofKeys = KEYS.flatMap((key) => {
     if (isRepeated(key.section) || key.secret || key.inert || FIXED_KEYS.includes(key.name)) {

@@ -6,8 +6,8 @@
  */
 
 import { encodeKey, generatePrivateKey, isSameKey } from "../base64.ts";
-import { type LoadedConfig, loadSource } from "../config/config.ts";
-import { ConfigError, type ConfigPath } from "../config/error.ts";
+import { type GatewayConfig, type LoadedConfig, loadSource } from "../config/config.ts";
+import { ConfigError, type ConfigPath, SettingError } from "../config/error.ts";
 import { isRepeated } from "../config/keys.ts";
 import type { InterfaceInput, ProxyInput, RuleInput } from "../config/input.ts";
 import type { Setting, Settings } from "../config/setting.ts";
@@ -62,10 +62,20 @@ export class LiveSettings {
   /** Without secrets. */
   #source: ConfigSource;
   #listenPort: number | undefined;
+  readonly #applied: (config: GatewayConfig) => void;
 
-  /** @param started What the gateway was started with. Nothing secret of it is kept. */
-  constructor(gateway: Gateway, started: LoadedConfig) {
+  /**
+   * @param started What the gateway was started with. Nothing secret of it is kept.
+   * @param applied Called when the gateway has taken a configuration over, for what watches it.
+   * It may throw a {@link SettingError}, and leaves everything as it was then.
+   */
+  constructor(
+    gateway: Gateway,
+    started: LoadedConfig,
+    applied: (config: GatewayConfig) => void = () => {},
+  ) {
     this.#gateway = gateway;
+    this.#applied = applied;
     const { privateKey: _privateKey, peers: _peers, ...config } = started.config;
     this.#started = config;
     this.#listenPort = started.config.listenPort;
@@ -85,12 +95,13 @@ export class LiveSettings {
   reload(loaded: LoadedConfig): LiveReloadReport {
     const { publicKey } = this.#gateway;
     const report = applyConfig(this.#gateway, this.#started, loaded);
+    const refused = this.#refusedBy(loaded);
     const source = withoutSecrets(loaded.source);
     const changes = changesBetween(this.#source, source);
     if (!isSameKey(publicKey, this.#gateway.publicKey)) changes.unshift("PrivateKey: another one");
     this.#source = source;
     this.#listenPort = loaded.config.listenPort;
-    return { ...report, changes };
+    return { ...report, warnings: [...report.warnings, ...refused], changes };
   }
 
   /**
@@ -109,6 +120,10 @@ export class LiveSettings {
     if (found.length > 0) throw new ConfigError([...new Set(found)]);
 
     const names = new Set(others.map(({ key }) => key.field));
+    if (loaded !== undefined && others.some(({ key }) => WATCHED.includes(key.section))) {
+      const refused = this.#refusedBy(loaded);
+      if (refused.length > 0) throw new ConfigError(refused);
+    }
     if (loaded !== undefined && LISTENING.some((field) => names.has(field))) {
       applyListen(gateway, loaded);
     }
@@ -130,12 +145,23 @@ export class LiveSettings {
     return { changes, warnings: warnings ?? [] };
   }
 
+  /** A line for a setting that the system refuses what watches the gateway. */
+  #refusedBy({ config, source }: LoadedConfig): string[] {
+    try {
+      this.#applied(config);
+      return [];
+    } catch (error) {
+      if (!(error instanceof SettingError)) throw error;
+      return [`${source.label(error.path)}: ${error.message}; it stays as it was`];
+    }
+  }
+
   /** Puts a value into its place. @returns what that changes, in words. */
   #put(source: ConfigSource, setting: Setting, problems: string[]): string[] {
     const { label, key, value } = setting;
     const origin = { flag: label };
     let path: ConfigPath = [key.section];
-    if (key.section === "proxy" && source.proxy === undefined) source.open("proxy", origin);
+    if (source[key.section] === undefined) source.open(key.section, origin);
     if (isRepeated(key.section)) {
       const index = this.#indexOf(source, setting);
       if (typeof index === "string") {
@@ -234,6 +260,8 @@ function withoutSecrets(source: ConfigSource): ConfigSource {
   return copy;
 }
 
+/** Sections of what watches the gateway. */
+const WATCHED: readonly string[] = ["status", "log"];
 const LISTENING: readonly string[] = ["listenPort", "listenAddress", "fwMark"];
 /** Fixed as well where the forwarders answer on the tunnel's own interface. */
 const SUBNETS: readonly string[] = ["Subnets", "Protocols"];

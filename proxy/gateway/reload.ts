@@ -187,6 +187,9 @@ function unchanged(started: StartedConfig, next: GatewayConfig): ConfigPath[] {
   compare(["interface", "rekeyAfter"], started.rekeyAfterMs, next.rekeyAfterMs);
   compare(["interface", "peerToPeer"], started.peerToPeer, next.peerToPeer);
   compare(["interface", "controlDir"], started.controlDir, next.controlDir);
+  compare(["status", "listen"], placeOf(started), placeOf(next));
+  compare(["log", "output"], started.log.output, next.log.output);
+  compare(["log", "access"], started.log.access, next.log.access);
   const [before, after] = [started.proxy, next.proxy];
   if (!isSingle(before) && !isSingle(after)) return paths;
   compare(["proxy", "interface"], before?.interface, after?.interface);
@@ -194,6 +197,10 @@ function unchanged(started: StartedConfig, next: GatewayConfig): ConfigPath[] {
   compare(["proxy", "subnets"], before.subnets, after.subnets);
   compare(["proxy", "protocols"], [before.tcp, before.udp], [after.tcp, after.udp]);
   return paths;
+}
+
+function placeOf({ status }: StartedConfig): string {
+  return JSON.stringify(status?.listen);
 }
 
 /** Whether the forwarders answer on the tunnel's own interface: from the start, or never. */
