@@ -5,6 +5,7 @@
  */
 
 import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
 import { encodeKey, generatePrivateKey, publicKeyOf, Wirestack } from "../../mod.ts";
 
 const TOKEN = "a-token-for-this-test";
@@ -197,3 +198,62 @@ scrape_configs:
     }
   },
 );
+
+Deno.test("10,000 slow clients keep nobody out, cost a bounded number of connections, and the tunnel goes on", async () => {
+  const folder = await Deno.makeTempDir();
+  await Deno.writeTextFile(`${folder}/token`, TOKEN);
+  const { gateway, client } = await startPair(`${folder}/token`);
+  using site = echo();
+  const scrape = async () => {
+    const response = await fetch(`http://127.0.0.1:${gateway.statusPort}/metrics`, {
+      headers: { authorization: `Bearer ${TOKEN}` },
+    });
+    assert.equal(response.status, 200);
+    const text = await response.text();
+    const value = (name: string) => Number(text.match(new RegExp(`^${name} (.*)$`, "m"))![1]);
+    return {
+      connections: value("wirestack_status_connections"),
+      displaced: value("wirestack_status_displaced_total"),
+    };
+  };
+  const main = fileURLToPath(new URL("slow_clients_main.ts", import.meta.url));
+  const flood = new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "--no-prompt",
+      "--no-config",
+      "--allow-net",
+      main,
+      `${gateway.statusPort}`,
+      "10000",
+    ],
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "null",
+  }).spawn();
+  const output = flood.stdout.getReader();
+  let isOpen = false;
+  const opened = output.read().then(() => isOpen = true);
+  try {
+    await transfer(client, site.addr.port);
+    let transfers = 0;
+    let most = 0;
+    while (!isOpen) {
+      await transfer(client, site.addr.port);
+      most = Math.max(most, (await scrape()).connections);
+      transfers++;
+    }
+    await opened;
+    const { connections, displaced } = await scrape();
+    assert.ok(displaced > 9_000, `${displaced} displaced`);
+    assert.ok(Math.max(most, connections) <= 64, `${most} connections`);
+    assert.ok(transfers > 3, `${transfers} transfers meanwhile`);
+  } finally {
+    await flood.stdin.close();
+    await flood.status;
+    await output.cancel();
+    await client.close({ graceMs: 0 });
+    await gateway.close({ graceMs: 0 });
+    await Deno.remove(folder, { recursive: true });
+  }
+});
