@@ -20,6 +20,7 @@ import { openTargetHost, type TargetHost } from "../target/host.ts";
 import type { DnsServer } from "../target/dns_client.ts";
 import { NamedTargets } from "./named_targets.ts";
 import type { ForwardSettings } from "./options.ts";
+import { PeerPolice } from "./peer_police.ts";
 import { TcpForwarder } from "./tcp_forwarder.ts";
 import { UdpForwarder } from "./udp_forwarder.ts";
 
@@ -74,6 +75,8 @@ export class SubnetProxy {
   readonly targets: NamedTargets;
   /** Whether sockets towards targets are over FFI. */
   readonly ffi: boolean;
+  /** From the first limit on. */
+  readonly #police: PeerPolice;
   readonly #engine: Engine;
   readonly #routes: ProxyRoutes;
   /** Shared with the forwarders and the admission, which read it whenever they need a value. */
@@ -106,6 +109,7 @@ export class SubnetProxy {
     const table = new FlowTable();
     this.statistics = new FlowStatistics(table);
     this.pacing = new Pacing({ mtu: engine.nic1.mtu, now, wake });
+    this.#police = new PeerPolice(this.pacing, ownerOf);
     this.admission = new Admission({
       pacing: this.pacing,
       table,
@@ -197,22 +201,31 @@ export class SubnetProxy {
   }
 
   /**
-   * Changes rules, maps, timeouts, limits and filtering; deadlines only as they are set from now on.
-   * {@link review} follows, when the subnets are as they should be too.
+   * Changes rules, maps, timeouts, limits and filtering, of what is under way too. {@link review}
+   * follows, when the subnets are as they should be too.
    */
   setSettings(settings: ForwardSettings): void {
     this.admission.setMaps(settings.maps);
     this.admission.setRules(settings);
+    const before = this.#settings.timeouts;
     if (!isSame(settings.nameServers, this.#settings.nameServers)) {
       this.targets.names.setSource(this.#host.names(settings.nameServers));
     }
     Object.assign(this.#settings, settings);
     this.targets.setRules(this.admission.rules);
+    this.tcp.timeoutsChanged(before);
+    this.udp.timeoutsChanged(before);
+  }
+
+  /** What it runs on now. */
+  get settings(): ForwardSettings {
+    return this.#settings;
   }
 
   /** Changes the limits of a peer: rates at once, what they mean to its flows in the next turn. */
   setLimits(owner: FlowOwner, limits: OwnerLimits): void {
     this.pacing.setRates(owner.rates, limits);
+    if (owner.rates.isLimited) this.#engine.stack.setTransitPolice(this.#police);
     owner.maxTcpConnections = limits.maxTcpConnections ?? Infinity;
     owner.maxUdpSessions = limits.maxUdpSessions ?? Infinity;
     this.reviewSoon();

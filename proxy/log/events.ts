@@ -126,6 +126,13 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { changes: "text", added: "number", removed: "number", changed: "number" },
   },
   {
+    name: "settings-changed",
+    logger: "config",
+    level: "info",
+    message: "set: {changes}",
+    fields: { changes: "text" },
+  },
+  {
     name: "control-accept-failed",
     logger: "control",
     level: "warning",
@@ -493,6 +500,13 @@ export const EVENTS: readonly LogEvent[] = [
     level: "debug",
     message: "this host's routes cannot be asked about: {error}",
     fields: { error: "text" },
+  },
+  {
+    name: "warm-useless",
+    logger: "target",
+    level: "warning",
+    message: "{to} port {port} speaks before its client does: WarmConnections is of no use there",
+    fields: { to: "text", port: "number" },
   },
   {
     name: "dial-failed",
