@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
 import { loadConfig } from "../../../proxy/config/config.ts";
-import { updatePeer } from "../../../proxy/embed/peers.ts";
+import { updatePeer } from "../../../proxy/gateway/peer_changes.ts";
 import type { Wirestack } from "../../../proxy/embed/wirestack.ts";
 import { readAll, startPair, until, writeAll } from "../pair.ts";
 import { startGateway, startWirestack } from "../start.ts";
