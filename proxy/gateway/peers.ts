@@ -16,7 +16,8 @@ import type { GatewayRoutes } from "./routes.ts";
 import { generatePrivateKey, isSameKey, publicKeyOf } from "../base64.ts";
 import { EndpointMemory } from "./endpoint_memory.ts";
 import { type LocatorOptions, type PeerLocation, PeerLocator } from "./locator.ts";
-import { type Resolve, resolveBySystem } from "./resolver.ts";
+import { resolveBySystem } from "../target/system_names.ts";
+import type { Resolve } from "./resolver.ts";
 
 /** Handshakes that begin together at most, and how long the next wait: 640 per second. */
 const CALLS = 32;

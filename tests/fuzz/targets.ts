@@ -1,4 +1,5 @@
 import type { Target } from "./target.ts";
+import { dns, proxyProtocol } from "./targets/answers.ts";
 import { config } from "./targets/config.ts";
 import { icmp } from "./targets/icmp.ts";
 import { ipv4 } from "./targets/ipv4.ts";
@@ -21,4 +22,6 @@ export const TARGETS: readonly Target[] = [
   operations,
   wireguard,
   config,
+  dns,
+  proxyProtocol,
 ];
