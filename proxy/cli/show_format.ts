@@ -86,9 +86,9 @@ function words(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`).trim();
 }
 
-function formatSubnet({ prefix, tcp, udp }: GatewayStats["subnets"][number]): string {
-  if (tcp && udp) return prefix;
-  return `${prefix} (${tcp ? "tcp" : udp ? "udp" : "nothing"} only)`;
+function formatSubnet({ prefix, ...protocols }: GatewayStats["subnets"][number]): string {
+  const proxied = (["tcp", "udp", "icmp"] as const).filter((protocol) => protocols[protocol]);
+  return proxied.length === 3 ? prefix : `${prefix} (${proxied.join(", ") || "nothing"} only)`;
 }
 
 const UNITS = ["KiB", "MiB", "GiB", "TiB"];

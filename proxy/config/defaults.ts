@@ -15,12 +15,15 @@ export const DEFAULT_TIMEOUTS: ProxyTimeouts = {
   tcpKeepAliveCount: 9,
   udpIdleMs: 60_000,
   udpDnsIdleMs: 30_000,
+  icmpIdleMs: 30_000,
 };
 
 export const DEFAULT_LIMITS: ProxyLimits = {
   maxDials: 2_048,
   maxTcpConnections: 16_384,
   maxUdpSessions: 4_096,
+  maxPingSessions: 1_024,
+  maxPingRate: 2_000,
 };
 
 /** RFC 4787 REQ-8: so that servers work that answer from another port, such as TFTP's. */

@@ -24,6 +24,10 @@ export interface FlowLimits {
   readonly maxDials: number;
   readonly maxTcpConnections: number;
   readonly maxUdpSessions: number;
+  /** Of clients that ping, one for each identifier. */
+  readonly maxPingSessions: number;
+  /** Pings per second of one owner. */
+  readonly maxPingRate: number;
 }
 
 export interface AdmissionOptions {
@@ -57,6 +61,8 @@ export class Admission {
   readonly connections: Shares = new Shares();
   /** Of UDP: one for each address and port of a client, whatever its targets. */
   readonly sessions: Shares = new Shares();
+  /** Of pings: one for each address and identifier of a client, whatever its targets. */
+  readonly pings: Shares = new Shares();
   readonly #options: AdmissionOptions;
   readonly #maps: AddressMaps;
   /** Until when an owner has no connection that has been idle for long enough. */
@@ -131,6 +137,11 @@ export class Admission {
     return target;
   }
 
+  /** Whether an address is this host's. If that cannot be found out it counts as one. */
+  isOwnHost(address: IpAddress): boolean {
+    return address.isLoopback || (this.#options.isOwnAddress(address) ?? true);
+  }
+
   /** The address at which a client reaches `target`; undefined if it may not. */
   reverse(request: Omit<FlowRequest, "destination">, target: IpAddress): IpAddress | undefined {
     for (const destination of this.#maps.sources(target)) {
@@ -151,10 +162,16 @@ export class Admission {
     owner: FlowOwner,
     idlest: (giver: FlowOwner) => FlowCarrier | undefined,
   ): void {
-    const limit = this.#options.settings.limits.maxUdpSessions;
-    if (this.sessions.total < limit) return;
-    const giver = this.sessions.donor(owner, limit) ?? this.sessions.greediest() ?? owner;
-    idlest(giver)?.end("evicted");
+    const { maxUdpSessions } = this.#options.settings.limits;
+    makeRoom(this.sessions, maxUdpSessions, owner, idlest);
+  }
+
+  /** The same for one more session of pings. */
+  makeRoomForPing(
+    owner: FlowOwner,
+    idlest: (giver: FlowOwner) => FlowCarrier | undefined,
+  ): void {
+    makeRoom(this.pings, this.#options.settings.limits.maxPingSessions, owner, idlest);
   }
 
   /**
@@ -197,10 +214,11 @@ export class Admission {
     });
     const { limits } = this.#options.settings;
     return ended + this.#trim("tcp", this.connections, limits.maxTcpConnections) +
-      this.#trim("udp", this.sessions, limits.maxUdpSessions);
+      this.#trim("udp", this.sessions, limits.maxUdpSessions) +
+      this.#trim("icmp", this.pings, limits.maxPingSessions);
   }
 
-  #trim(protocol: "tcp" | "udp", shares: Shares, limit: number): number {
+  #trim(protocol: FlowProtocol, shares: Shares, limit: number): number {
     let ended = 0;
     for (; shares.total > limit; ended++) {
       const flow = this.table.idlest(protocol, shares.greediest()!);
@@ -234,4 +252,16 @@ export class Admission {
     );
     this.#loggedAt = now;
   }
+}
+
+/** Has the most idle session of the owner with the most end, if as many as `limit` are open. */
+function makeRoom(
+  shares: Shares,
+  limit: number,
+  owner: FlowOwner,
+  idlest: (giver: FlowOwner) => FlowCarrier | undefined,
+): void {
+  if (shares.total < limit) return;
+  const giver = shares.donor(owner, limit) ?? shares.greediest() ?? owner;
+  idlest(giver)?.end("evicted");
 }

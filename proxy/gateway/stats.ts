@@ -98,7 +98,7 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
   const { engine, udp: socket, proxy } = gateway;
   const now = engine.now();
   const { device, stack, pool, link } = engine;
-  const { tcp, udp, admission, descriptors } = proxy;
+  const { tcp, udp, icmp, admission, descriptors } = proxy;
   const { rss, heapUsed, external } = Deno.memoryUsage();
   return {
     uptimeMs: Math.round(now - startedAt),
@@ -118,6 +118,7 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
       tcp: { ...stack.counters.tcp },
       tcpForwarder: { ...tcp.counters },
       udpForwarder: { ...udp.counters },
+      icmpForwarder: { ...icmp.counters },
       target: { outOfDescriptors: descriptors.failures },
     },
     resources: {
@@ -125,6 +126,7 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
       tcpRelays: tcp.size,
       tcpDials: tcp.dials,
       udpSessions: udp.size,
+      pingSessions: icmp.size,
       slotsInUse: pool.slots - pool.free,
     },
     memory: {

@@ -1,11 +1,14 @@
 /**
- * This host's way to targets: what dials, what makes UDP sockets, and which addresses are its own.
+ * This host's way to targets: what dials, what makes sockets for UDP and pings, and which addresses are its own.
  *
  * @module
  */
 
+import { icmpUnavailable } from "../../ffi/mod.ts";
 import type { IpAddress } from "../../netstack/mod.ts";
 import type { Dialer } from "../flow/stream.ts";
+import type { IcmpTargets, IcmpTargetsOptions } from "./icmp.ts";
+import { FfiIcmpTargets } from "./icmp_ffi.ts";
 import { OwnAddresses } from "./own_address.ts";
 import { HostDialer } from "./tcp.ts";
 import type { UdpTargets, UdpTargetsOptions } from "./udp.ts";
@@ -15,6 +18,10 @@ import { openUdpTargets } from "./udp_open.ts";
 export interface TargetHost {
   readonly dialer: Dialer;
   openUdp(options: UdpTargetsOptions): UdpTargets;
+  /** What is missing for pings, in words that follow "needs"; undefined if nothing is. */
+  icmpUnavailable(): string | undefined;
+  /** @throws if pings are unavailable. */
+  openIcmp(options: IcmpTargetsOptions): IcmpTargets;
   /** Whether an address, not loopback, is one of this host's; undefined if that is not known. */
   isOwnAddress(target: IpAddress): boolean | undefined;
   close(): void;
@@ -34,6 +41,8 @@ export function openTargetHost(
   return {
     dialer: new HostDialer(onFailed),
     openUdp: (options) => openUdpTargets(options, ffi),
+    icmpUnavailable: () => ffi ? icmpUnavailable() : "UDP over FFI",
+    openIcmp: (options) => new FfiIcmpTargets(options),
     isOwnAddress: (target) => own.isOwn(target),
     close: () => own.close(),
   };

@@ -61,6 +61,7 @@ Map = 10.50.0.1/32 -> 127.0.0.1/32
     subnets: [],
     tcp: true,
     udp: true,
+    icmp: false,
     maps: [],
     timeouts: {
       tcpDialMs: 5000,
