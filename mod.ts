@@ -56,6 +56,8 @@ export {
   type ListInput,
   type PeerInput,
   type ProxyInput,
+  type RuleAction,
+  type RuleInput,
   SettingError,
   type UdpFiltering,
 } from "./proxy/config/config.ts";

@@ -42,6 +42,11 @@ export function parseInterfaceAddress(
   return { address, length: Number(digits) };
 }
 
+/** `ADDRESS:PORT` as in RFC 3986 §3.2.2. */
+export function socketAddress(address: IpAddress, port: number): string {
+  return address.version === 4 ? `${address}:${port}` : `[${address}]:${port}`;
+}
+
 /** A prefix. Bits behind its length are dropped without a word, as `wg` does. */
 export function parsePrefix(text: string): Prefix | undefined {
   const parsed = parseInterfaceAddress(text);

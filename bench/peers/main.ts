@@ -3,7 +3,7 @@
  * client, to the same service.
  *
  *     deno task bench:peers [--quick] [--json FILE] [--subjects A,B] [--scenarios A,B]
- *                           [--rounds N] [--seconds N] [--versus DIRECTORY]
+ *                           [--rounds N] [--seconds N] [--versus DIRECTORY | --rules N]
  *
  * As root, on two cores. The peers are built from their published sources, with Go and Rust, into
  * $WIRESTACK_BENCH_CACHE, or else the user's cache directory, before anything is timed; what cannot
@@ -19,7 +19,8 @@
  * `--versus DIRECTORY` compares this checkout with another one instead: seven rounds, so that each is
  * a pair of runs one after the other. Medians, least and greatest, and the ratios within the pairs are
  * printed; what decides is the median of the ratios of CPU per GB. Exit status 1 when one is above
- * 1.03.
+ * 1.03. `--rules N` compares in the same way this checkout with N rules, none of them about the load,
+ * and without.
  *
  * The table goes to standard output; with `--json -` that gets nothing but JSON, and the table goes
  * to standard error.
@@ -38,6 +39,7 @@ import { type Row, summarise, toJson, toTable } from "./report.ts";
 import { type Sample, type Scenario } from "./scenarios.ts";
 import type { Built, Subject } from "./subjects.ts";
 import { LOAD_CORE, Topology } from "./topology.ts";
+import { verdictRows } from "./verdict.ts";
 
 /** The client's side of every tunnel. Its program is called wireguard. */
 const CLIENT = {
@@ -100,6 +102,7 @@ async function main(options: Options): Promise<void> {
     rows.push(...await play(scenario, contestants, topology, load, options));
   }
   if (options.aead) rows.push(...await aeadRows(load));
+  if (options.verdict) rows.push(...await verdictRows());
   const order = options.scenarios.map(({ name }) => name);
   rows.sort((a, b) => place(order, a.scenario) - place(order, b.scenario));
   const comparisons = compare(rows, options.pairs);

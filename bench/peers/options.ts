@@ -15,6 +15,8 @@ export interface Options {
   readonly seconds: number;
   /** Whether the AEAD is measured by itself too. */
   readonly aead: boolean;
+  /** Whether the verdict about a flow is measured by itself too. */
+  readonly verdict: boolean;
   /** Pairs that are compared: this checkout's subject and the same from another one. */
   readonly pairs: readonly Pair[];
   /** Where the JSON goes; `-`: standard output. */
@@ -27,6 +29,8 @@ export interface Pair {
   readonly before: string;
 }
 
+/** Scenarios that need no gateway and no client. */
+const BY_THEMSELVES = ["aead", "verdict"];
 const QUICK_SUBJECTS = "newt-netstack2,wirestack";
 const QUICK_SCENARIOS = "tcp-down-1,tcp-up-1,tcp-both-1,tcp-connect,rtt-loaded";
 
@@ -49,27 +53,34 @@ function parse(args: string[]): Options {
       subjects: { type: "string" },
       scenarios: { type: "string" },
       versus: { type: "string" },
+      rules: { type: "string" },
       rounds: { type: "string" },
       seconds: { type: "string" },
     },
   });
   const { quick, versus } = values;
   const scenarios = values.scenarios ?? (quick ? QUICK_SCENARIOS : undefined);
-  const names = scenarios?.split(",").filter((name) => name !== "aead").join(",");
-  const [subjectsOf, rounds] = versus === undefined
-    ? [quick ? QUICK_SUBJECTS : undefined, quick ? "2" : "3"]
-    : ["wirestack", "7"];
-  const { subjects, pairs } = against(
-    versus,
-    select("subjects", SUBJECTS, values.subjects ?? subjectsOf),
-  );
+  const isByItself = (name: string) => scenarios?.split(",").includes(name);
+  const names = scenarios?.split(",").filter((name) => !BY_THEMSELVES.includes(name)).join(",");
+  const comparing = versus !== undefined || values.rules !== undefined;
+  const [subjectsOf, rounds] = comparing
+    ? ["wirestack", "7"]
+    : [quick ? QUICK_SUBJECTS : undefined, quick ? "2" : "3"];
+  const selected = select("subjects", SUBJECTS, values.subjects ?? subjectsOf);
+  if (versus !== undefined && values.rules !== undefined) {
+    throw new Error("--rules: not with --versus, expected one of them");
+  }
+  const { subjects, pairs } = values.rules === undefined
+    ? against(versus, selected)
+    : besideRules(positive("rules", values.rules), selected);
   return {
     subjects,
     pairs,
     scenarios: names === "" ? [] : select("scenarios", SCENARIOS, names),
     rounds: positive("rounds", values.rounds ?? rounds),
     seconds: positive("seconds", values.seconds ?? "5"),
-    aead: values.scenarios?.split(",").includes("aead") ?? versus === undefined,
+    aead: isByItself("aead") ?? !comparing,
+    verdict: isByItself("verdict") ?? !comparing,
     json: values.json,
   };
 }
@@ -95,6 +106,22 @@ function against(
     return [other, subject];
   });
   if (pairs.length === 0) throw new Error("--versus: none of the subjects is from a checkout");
+  return { subjects: all, pairs };
+}
+
+/** Puts beside each of our subjects the same with rules. */
+function besideRules(
+  count: number,
+  subjects: readonly Subject[],
+): Pick<Options, "subjects" | "pairs"> {
+  const pairs: Pair[] = [];
+  const all = subjects.flatMap((subject) => {
+    const ruled = subject.withRules?.(count);
+    if (ruled === undefined) return [subject];
+    pairs.push({ now: ruled.name, before: subject.name });
+    return [subject, ruled];
+  });
+  if (pairs.length === 0) throw new Error("--rules: none of the subjects has rules");
   return { subjects: all, pairs };
 }
 

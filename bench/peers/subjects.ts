@@ -8,6 +8,7 @@
 import { fileURLToPath } from "node:url";
 import { eventually } from "../../tests/e2e/lab.ts";
 import { output } from "../../tests/e2e/process.ts";
+import { RULED_NETWORK, rulesAsText } from "../rules.ts";
 import { buildGo, buildOurs, buildRust } from "./build.ts";
 import type { Need } from "./scenarios.ts";
 import {
@@ -48,6 +49,8 @@ export interface Subject {
   readonly name: string;
   /** The same from another checkout, named `NAME@DIRECTORY`; only what is ours has it. */
   from?(directory: string): Subject;
+  /** The same with so many rules, none of which is about the load. */
+  withRules?(count: number): Subject;
   /** How it is measured, where that is not plain. */
   readonly how?: string;
   /** Address and port at which a client reaches the service. */
@@ -187,17 +190,23 @@ function router({ gateway, gatewayKeys, clientKeys }: Topology): Start {
 }
 
 /** The gateway of a checkout of this repository. */
-function ours(name: string, flavour: { ffi: boolean }, directory?: string): Subject {
+function ours(name: string, flavour: { ffi: boolean }, directory?: string, rules = 0): Subject {
+  const from = directory === undefined ? "" : `@${directory}`;
   return {
     ...FORWARDS,
-    name: directory === undefined ? name : `${name}@${directory}`,
+    name: `${name}${from}${rules === 0 ? "" : `+${rules}`}`,
     from: (directory) => ours(name, flavour, directory),
-    build: () => wirestack(flavour, directory ?? REPOSITORY),
+    withRules: (count) => ours(name, flavour, directory, count),
+    build: () => wirestack(flavour, directory ?? REPOSITORY, rules),
   };
 }
 
 /** Built by this Deno, with the permissions that the checkout's own task grants. */
-async function wirestack({ ffi }: { ffi: boolean }, directory: string): Promise<Built> {
+async function wirestack(
+  { ffi }: { ffi: boolean },
+  directory: string,
+  rules: number,
+): Promise<Built> {
   const { tasks } = JSON.parse(await Deno.readTextFile(`${directory}/deno.json`));
   const sandboxed = tasks["start:sandbox"];
   // Before there was such a task, `start` was the sandboxed one.
@@ -220,7 +229,9 @@ async function wirestack({ ffi }: { ffi: boolean }, directory: string): Promise<
         ...[`Address = ${GATEWAY_IN_TUNNEL}/24`, `ListenPort = ${TUNNEL_PORT}`],
         ...["[Peer]", `PublicKey = ${clientKeys.publicKey}`],
         ...[`AllowedIPs = ${CLIENT_IN_TUNNEL}/32`],
-        ...["[Proxy]", `Subnets = ${SITE_NETWORK}`, ""],
+        ...["[Proxy]", `Subnets = ${SITE_NETWORK}`],
+        ...(rules === 0 ? [] : [`Subnets = ${RULED_NETWORK}`]),
+        rulesAsText(rules, CLIENT_IN_TUNNEL),
       ].join("\n");
       await Deno.writeTextFile(file, text, { mode: 0o600 });
       return { command: [...program, "up", file] };

@@ -6,12 +6,8 @@
  */
 
 import { type IpAddress, Prefix } from "../../netstack/mod.ts";
-import {
-  ConfigError,
-  type GatewayConfig,
-  loadConfig,
-  type LoadedConfig,
-} from "../config/config.ts";
+import { ConfigError, type GatewayConfig, type LoadedConfig } from "../config/config.ts";
+import { formOf } from "../config/form.ts";
 import { formatConfigFile } from "../config/format.ts";
 import {
   parseEndpoint,
@@ -23,7 +19,6 @@ import {
 } from "../config/values.ts";
 import { type ControlClient, ControlError } from "../control/client.ts";
 import { freeAddress, hasRoom } from "../gateway/free_address.ts";
-import { socketAddress } from "../gateway/stats.ts";
 import {
   decodeKey,
   encodeKey,
@@ -31,11 +26,12 @@ import {
   generatePrivateKey,
   publicKeyOf,
 } from "../base64.ts";
-import { parseInterfaceAddress, parseIpAddress } from "../address.ts";
+import { parseInterfaceAddress, parseIpAddress, socketAddress } from "../address.ts";
 import { isSafeTarget } from "../flow/safe_targets.ts";
 import { FileEdit } from "./edit_file.ts";
 import { fileOfOnly, type Running, runningFrom } from "./gateways.ts";
-import { withPeer } from "./peer_sections.ts";
+import { expectedOf, loadText } from "./load.ts";
+import { withPeer } from "./peer_edits.ts";
 import { formatQr } from "./qr.ts";
 import { readText } from "./read.ts";
 import type { Terminal } from "./terminal.ts";
@@ -67,8 +63,9 @@ export async function addPeer(
 ): Promise<number> {
   const file = options.config ?? await fileOfOnly(options.controlDir);
   using edit = FileEdit.begin(file);
-  const text = await readText(edit.path, "a wg-quick file", terminal);
-  const loaded = loadConfig(text, { file });
+  const form = formOf(file);
+  const text = await readText(edit.path, expectedOf(form));
+  const loaded = await loadText(text, file, terminal);
   const running = await runningFrom(edit.path, options.controlDir ?? loaded.config.controlDir);
   checkName(name, loaded, running);
   const config = asItRuns(loaded.config, running);
@@ -93,8 +90,8 @@ export async function addPeer(
     }],
   });
   const peer = { publicKey, name, ...(presharedKey && { presharedKey }), allowedIps: own };
-  const next = withPeer(text, peer);
-  loadConfig(next, { file }); // a file that would not load any more is not written
+  const next = await withPeer(text, peer, form, file);
+  await loadText(next, file, terminal); // a file that would not load any more is not written
   const shown = options.qr ? qrOf(client) : options.out === undefined ? client : "";
 
   // The client's file first: its key is nowhere else.

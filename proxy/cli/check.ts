@@ -7,7 +7,7 @@
 import { type LoadedConfig, SettingError } from "../config/config.ts";
 import { ConfigError } from "../config/error.ts";
 import { summarize } from "../config/summary.ts";
-import { interfaceNameOf, isInterfaceName } from "../control/socket_path.ts";
+import { checkReserved, interfaceNameOf, isInterfaceName } from "../control/socket_path.ts";
 import { isDescriptor } from "./read.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -15,6 +15,8 @@ export interface CheckOptions {
   readonly file?: string;
   /** A valid one. */
   readonly name?: string;
+  /** Whether to print every value with the place it comes from. */
+  readonly showOrigin?: boolean;
   /** As for `up`. */
   readonly ffi?: boolean;
 }
@@ -28,14 +30,19 @@ export async function check(
   options: CheckOptions,
   terminal: Terminal,
 ): Promise<void> {
-  const { file, name, ffi } = options;
+  const { file, name, showOrigin, ffi } = options;
   await tryListening(loaded, ffi, terminal);
   const warnings = [...loaded.warnings];
   const isFile = file !== undefined && !isDescriptor(file);
+  if (name === undefined && isFile) checkReserved(interfaceNameOf(file), file);
   if (name === undefined && isFile && !isInterfaceName(interfaceNameOf(file))) {
     warnings.push(`${file}: its name is no interface's: no control socket without --name`);
   }
   for (const warning of warnings) terminal.error(`warning: ${warning}\n`);
+  if (showOrigin) {
+    const { formatOrigins } = await import("./origins.ts");
+    terminal.out(formatOrigins(loaded.source));
+  }
   terminal.out(`${file ?? "flags"}: ok\n${summarize(loaded.config)}\n`);
 }
 

@@ -38,7 +38,7 @@ export async function confineCommand(
     return await confineProcess(async (view) => {
       prepareStateDirectory(stateFolders(view)); // no rule without a folder
       if (load !== undefined) await keepCompiled(view, folder, load);
-      return fileRules(view, args, folder);
+      return fileRules(view, args, folder, await configuredFiles(view, args));
     });
   } catch (error) { // No C library, so no FFI either, which the gateway reports.
     return { landlock: 0, seccomp: false, problems: [(error as Error).message] };
@@ -89,16 +89,19 @@ export function fileRules(
   view: ProcessView,
   args: readonly string[],
   folder: string | undefined,
+  configured: Configured = NOTHING,
 ): FileRule[] {
-  const named = namedFiles(view.arguments.slice(1));
+  const named = [...namedFiles(view.arguments.slice(1)), ...configured.paths.filter(isFile)];
   return [
     ...SYSTEM.map(readable),
     ...resolverFiles(view.user).map(readable),
     ...runtimeFiles(view),
     ...folder === undefined ? [] : [readable(folder)],
     ...named.flatMap(withFolders).map(readable),
+    ...configured.paths.filter((path) => !isFile(path)).map(readable),
+    ...credentials(view).map(readable),
     { path: "/dev/null", access: "device" },
-    ...controlFolder(args, namedFiles(args)).map(writable),
+    ...controlFolder(view, args, configured).map(writable),
     ...stateFolders(view).map(writable),
   ];
 }
@@ -213,10 +216,61 @@ function isMountPoint(file: string, folder: string): boolean {
   }
 }
 
-/** Of the control socket: as a flag, in the configuration, or the default. Made if it is missing. */
-function controlFolder(args: readonly string[], files: readonly string[]): string[] {
-  const folder = flag(args, "--control-dir") ?? files.map(controlFolderOf).find(Boolean) ??
-    controlDirectory();
+/** What the configuration says of files. */
+interface Configured {
+  /** Files, and folders of files. */
+  readonly paths: readonly string[];
+  readonly controlDir: string | undefined;
+}
+
+const NOTHING: Configured = { paths: [], controlDir: undefined };
+
+/** Where a configuration, or the environment, may name files: only then it is parsed here as well. */
+const HINTS = /KeyFile|Include|KEY_FILE/i;
+
+/**
+ * What the configuration names, which a reload reads again: secrets, included files. One that comes
+ * by standard input is not looked at.
+ */
+export async function configuredFiles(
+  view: ProcessView,
+  args: readonly string[],
+): Promise<Configured> {
+  const variables = ["WIRESTACK_PRIVATE_KEY_FILE", "WIRESTACK_PEERS"];
+  let found = NOTHING;
+  const look = async (file: string | undefined, text: string) => {
+    const { namedFiles } = await import("./named_files.ts");
+    const form = flag(args, "--format") as Parameters<typeof namedFiles>[2];
+    const { paths, controlDir } = await namedFiles(file, text, form, view.environment);
+    found = { paths: [...found.paths, ...paths], controlDir: found.controlDir ?? controlDir };
+  };
+  for (const file of namedFiles(args).filter((path) => !/^\/(?:dev|proc)\//.test(path))) {
+    const text = readText(file);
+    const isPlain = !/\.(?:ya?ml|json|env)$/i.test(file) && flag(args, "--format") === undefined;
+    if (!isPlain || HINTS.test(text)) await look(file, text);
+    else found = { ...found, controlDir: found.controlDir ?? controlFolderIn(text) };
+  }
+  if (variables.some((name) => view.environment(name))) await look(undefined, "");
+  return found;
+}
+
+/** The folder of systemd's credentials. */
+function credentials(view: ProcessView): string[] {
+  const folder = view.environment("CREDENTIALS_DIRECTORY");
+  return folder?.startsWith("/") ? [folder] : [];
+}
+
+/**
+ * Of the control socket: as a flag, in the environment, in the configuration, or the default. Made if
+ * it is missing.
+ */
+function controlFolder(
+  view: ProcessView,
+  args: readonly string[],
+  { controlDir }: Configured,
+): string[] {
+  const folder = flag(args, "--control-dir") ||
+    (view.environment("WIRESTACK_CONTROL_DIR") || controlDir) || controlDirectory();
   if (folder === "off") return [];
   try {
     prepareDirectory(folder);
@@ -227,12 +281,15 @@ function controlFolder(args: readonly string[], files: readonly string[]): strin
 }
 
 /** A quick look, before the configuration's own parser runs: at worst a folder too few or too many. */
-function controlFolderOf(file: string): string | undefined {
+function controlFolderIn(text: string): string | undefined {
+  return /^[ \t]*ControlDir[ \t]*=[ \t]*([^#\r\n]*[^#\s])/im.exec(text)?.[1];
+}
+
+function readText(file: string): string {
   try {
-    const text = Deno.readTextFileSync(file);
-    return /^[ \t]*ControlDir[ \t]*=[ \t]*([^#\r\n]*[^#\s])/im.exec(text)?.[1];
+    return Deno.readTextFileSync(file);
   } catch {
-    return undefined;
+    return "";
   }
 }
 

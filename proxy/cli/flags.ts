@@ -6,12 +6,10 @@
  */
 
 import { type Command, Option } from "npm:commander@15.1.0";
-import { ConfigError, type ConfigPath } from "../config/error.ts";
+import type { ConfigPath } from "../config/error.ts";
 import { type Key, KEYS } from "../config/keys.ts";
-import type { ConfigSource, RawSection } from "../config/source.ts";
-import { ParseFailure, parseKey, splitList } from "../config/values.ts";
-import { readText } from "./read.ts";
-import type { Terminal } from "./terminal.ts";
+import type { ConfigSource } from "../config/source.ts";
+import { splitValues } from "../config/values.ts";
 
 /** A flag and its value, as they stand on the command line. */
 export interface FlagValue {
@@ -19,7 +17,7 @@ export interface FlagValue {
   readonly value: string;
 }
 
-const HEADINGS = { interface: "Tunnel:", peers: "Peers:", proxy: "Proxy:" };
+const HEADINGS = { interface: "Tunnel:", peers: "Peers:", rules: "Rules:", proxy: "Proxy:" };
 
 /**
  * Declares the flags.
@@ -41,64 +39,44 @@ export function addConfigFlags(command: Command): readonly FlagValue[] {
   return values;
 }
 
-/** Puts the flags' values over those of a file, or into an empty source. */
-export async function applyFlags(
-  source: ConfigSource,
-  flags: readonly FlagValue[],
-  terminal: Terminal,
-): Promise<void> {
+/** Puts the flags' values over those of a file, or into an empty source. Files they name are not read. */
+export function applyFlags(source: ConfigSource, flags: readonly FlagValue[]): void {
   const given = new Set<string>();
   let peer: ConfigPath | undefined;
+  let rule: ConfigPath | undefined;
   for (const { key, value } of flags) {
     const origin = { flag: `--${key.flag}` };
     if (key.section === "peers" && key.field === "publicKey") {
-      peer = findPeer(source, value) ?? source.open("peers", origin);
+      peer = source.findPeer(value) ?? source.open("peers", origin);
       source.set(peer, key, value, origin);
       continue;
     }
-    const path = key.section === "peers" ? peer : [key.section];
-    if (path === undefined) {
-      source.problemAt(origin, `stands before any --peer, expected behind its peer`);
+    if (key.section === "rules" && key.field === "action") {
+      // Rules are in order: there is no place for one among those of a file.
+      if (rule === undefined) source.clear("rules");
+      rule = source.open("rules", origin);
+      source.set(rule, key, value, origin);
       continue;
     }
-    if (key.section === "proxy" && source.proxy === undefined) source.open("proxy", origin);
+    const path = key.section === "peers"
+      ? peer
+      : key.section === "rules"
+      ? rule
+      : source.ensure(key.section, origin);
+    if (path === undefined) {
+      const what = key.section === "peers" ? "peer" : "rule";
+      source.problemAt(origin, `stands before any --${what}, expected behind its ${what}`);
+      continue;
+    }
     const name = [...path, key.field].join(".");
     if (key.secret) {
-      await setFromFile(source, path, key, value, terminal);
+      source.setFile(path, key, value, origin);
     } else if (key.list === undefined) {
       source.set(path, key, value, origin);
     } else {
       if (!given.has(name)) source.set(path, key, [], origin);
-      source.append(path, key, splitList(value), origin);
+      source.append(path, key, splitValues(key, value), origin);
     }
     given.add(name);
-  }
-}
-
-function findPeer(source: ConfigSource, publicKey: string): ConfigPath | undefined {
-  const index = (source.peers as RawSection[]).findIndex((peer) => peer.publicKey === publicKey);
-  return index < 0 ? undefined : ["peers", index];
-}
-
-async function setFromFile(
-  source: ConfigSource,
-  section: ConfigPath,
-  key: Key,
-  file: string,
-  terminal: Terminal,
-): Promise<void> {
-  const origin = { flag: `--${key.flag}` };
-  try {
-    const text = await readText(file, "a file with a key", terminal);
-    source.set(section, key, text, origin);
-    const read = parseKey(text.trim());
-    // Said here, where the file's name is known.
-    if (read instanceof ParseFailure) {
-      source.problem([...section, key.field], `${file}: ${read.message}`);
-    }
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    source.set(section, key, "", origin);
-    source.problem([...section, key.field], error.message);
   }
 }

@@ -5,8 +5,8 @@
  */
 
 import { Prefix } from "../../netstack/mod.ts";
-import { parseConfigFile } from "../config/file.ts";
-import type { RawSection } from "../config/source.ts";
+import { formOf, parseForm } from "../config/form.ts";
+import { ConfigSource, type RawSection } from "../config/source.ts";
 import { parsePrefixValue } from "../config/values.ts";
 import { ControlClient, ControlError } from "../control/client.ts";
 import type { ControlledStats } from "../control/handlers.ts";
@@ -25,7 +25,7 @@ export async function findGateway(
   target: string,
   directory: string | undefined,
 ): Promise<ControlClient> {
-  const isFile = target.includes("/") || target.endsWith(".conf");
+  const isFile = target.includes("/") || /\.(?:conf|ya?ml|json|env)$/i.test(target);
   const name = isFile ? interfaceNameOf(target) : target;
   if (!isInterfaceName(name)) {
     throw new ControlError(
@@ -152,7 +152,8 @@ function directoriesFor(given: string | undefined): readonly string[] {
 /** Where the file says. A file that cannot be read says nothing. */
 async function directoryOf(file: string): Promise<string | undefined> {
   try {
-    const source = parseConfigFile(await Deno.readTextFile(file), file);
+    const source = new ConfigSource();
+    await parseForm(source, await Deno.readTextFile(file), file, formOf(file));
     const { controlDir } = source.interface as RawSection;
     return typeof controlDir === "string" && controlDir !== "off" ? controlDir : undefined;
   } catch {

@@ -8,7 +8,7 @@ import { formatConfigFile } from "../config/format.ts";
 import type { PeerInput } from "../config/config.ts";
 
 /** The text with a section more, at its end. */
-export function withPeer(text: string, peer: PeerInput): string {
+export function withPeerSection(text: string, peer: PeerInput): string {
   const section = formatConfigFile({ interface: { privateKey: "" }, peers: [peer] })
     .replace(/^[^]*?\n(?=\[Peer\])/, "")
     .replace(/^(\[Peer\]\n)(PublicKey.*\n)(Name.*\n)/, "$1$3$2"); // people look for the name
@@ -21,7 +21,7 @@ export function withPeer(text: string, peer: PeerInput): string {
  * The text without the section whose header is on line `header`, counted from 1. A comment right
  * above the next header is that one's; one right above this header goes along if it has the name.
  */
-export function withoutPeer(text: string, header: number, name: string | undefined): string {
+export function withoutPeerSection(text: string, header: number, name: string | undefined): string {
   // Every second part is a line's end.
   const parts = text.split(/(\r?\n|\r)/);
   const lines = parts.filter((_, i) => i % 2 === 0).map((line, i) =>

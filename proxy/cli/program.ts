@@ -9,13 +9,16 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "npm:commander@15.1.0";
 import type { UdpChoice } from "../bind/udp_open.ts";
 import { ConfigError } from "../config/error.ts";
-import { isInterfaceName } from "../control/socket_path.ts";
+import type { Form } from "../config/form.ts";
+import { isInterfaceName, RESERVED_NAME } from "../control/socket_path.ts";
 import { stateDirectories } from "../gateway/state_directory.ts";
 import { VERSION } from "../version.ts";
 import { type Confinement, describeConfinement } from "./confine.ts";
-import { addConfigFlags, applyFlags, type FlagValue } from "./flags.ts";
+import { addConfigFlags, type FlagValue } from "./flags.ts";
+import { SORT_KEYS } from "./flows_format.ts";
 import { genkey, genpsk, pubkey } from "./keys.ts";
-import { isDescriptor, isStandardInput } from "./read.ts";
+import type { ConfigReader } from "./load.ts";
+import { isDescriptor } from "./read.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
 
 /**
@@ -77,17 +80,19 @@ function makeProgram(
     .summary("run a gateway")
     .description(
       "Runs a gateway until SIGINT or SIGTERM. CONFIG is a wg-quick file with our [Proxy] section, " +
-        "or - for standard input. Every key that has an effect is also a flag; flags override the " +
-        "file, and are enough without one. SIGHUP, as `wirestack reload`, " +
-        "reads the configuration again. SIGUSR2 logs the counters.",
+        "the same as YAML, JSON or variables, or - for standard input. Every key that has an effect is " +
+        "also a flag, and a variable of the environment: WIRESTACK_ and the flag in capitals. Flags " +
+        "override the environment, that the file; either is enough. SIGHUP, as " +
+        "`wirestack reload`, reads the configuration again. SIGUSR2 logs the counters.",
     )
-    .argument("[CONFIG]", "wg-quick file, or -");
+    .argument("[CONFIG]", "wg-quick, YAML, JSON or .env file, or -");
   addUpOptions(upCommand);
   const upFlags = addConfigFlags(upCommand);
   upCommand.action(async (file: string | undefined, options) => {
     const { ffi, reason } = await chooseFfi(options.ffi ?? program.opts().ffi);
     if (!ffi) terminal.giveUpFfi();
-    const loaded = await load(file, upFlags, terminal);
+    const reader = await configReader(file, options.format, upFlags, terminal);
+    const loaded = await reader.load();
     const { up, Gateway, chooseCrypto, controlHandlers } = await loadUp();
     const crypto = chooseCrypto(options.crypto);
     const { controlDir } = loaded.config;
@@ -106,7 +111,7 @@ function makeProgram(
       handlers: (gateway) =>
         controlHandlers(gateway, {
           started: loaded,
-          load: () => loadAgain(file, upFlags, terminal),
+          load: () => reader.load(),
           ...(path !== undefined && { file: path }),
         }),
       control: {
@@ -128,20 +133,22 @@ function makeProgram(
       "Prints every problem of a configuration, and what up would find when it starts, or what it " +
         "amounts to. Takes the flags of up: a command is checked by exchanging that word.",
     )
-    .argument("[CONFIG]", "wg-quick file, or -");
+    .argument("[CONFIG]", "wg-quick, YAML, JSON or .env file, or -");
   addUpOptions(checkCommand);
+  checkCommand.option("--show-origin", "print every value with the place it comes from");
   const checkFlags = addConfigFlags(checkCommand);
   checkCommand.action(async (file: string | undefined, options) => {
-    const loaded = await load(file, checkFlags, terminal);
+    const loaded = await (await configReader(file, options.format, checkFlags, terminal)).load();
     const { check } = await import("./check.ts");
     await check(loaded, {
       ...(file !== undefined && { file }),
       ...(options.name !== undefined && { name: options.name }),
+      showOrigin: options.showOrigin,
       ffi: options.ffi ?? program.opts().ffi,
     }, terminal);
   });
 
-  program.command("show")
+  const showCommand = program.command("show")
     .summary("show what runs")
     .description(
       "Shows a running gateway, or all, as wg show does, with the gateway's own figures. NAME is a " +
@@ -153,6 +160,38 @@ function makeProgram(
     .action(async (target: string | undefined, options) => {
       const { show } = await import("./show.ts");
       done(await orNotRunning(() => show(target, options, terminal), terminal));
+    });
+  showCommand.command("flows")
+    .summary("show the connections, UDP sessions and pings of a gateway")
+    .description(
+      "Shows the live flows of a running gateway: TCP connections, UDP sessions and pings, with what " +
+        "each has moved and how fast. NAME is a gateway's name or its configuration file.",
+    )
+    .argument("[NAME]", "a gateway's name or file; the only one when not given")
+    .addOption(controlDirOption())
+    .option("--json", "the same as plain values, in an array")
+    .option("--peer <NAME>", "only those of this peer, by its name or public key")
+    .addOption(
+      new Option("--sort <BY>", "in which order (default: the oldest first)").choices(SORT_KEYS),
+    )
+    .action(async (target: string | undefined, _options, command: Command) => {
+      const { showFlows } = await import("./flows.ts");
+      // `show` has some of these options too, and takes them first.
+      const options = command.optsWithGlobals();
+      done(await orNotRunning(() => showFlows(target, options, terminal), terminal));
+    });
+  program.command("kill")
+    .summary("end a connection, UDP session or ping")
+    .description(
+      "Ends a flow of a running gateway: TCP is reset on both sides. FLOW is its id as show flows has " +
+        "it, or as many of the first digits as no other has.",
+    )
+    .argument("<FLOW>", "a flow's id, or its first digits")
+    .argument("[NAME]", "a gateway's name or file; the only one when not given")
+    .addOption(controlDirOption())
+    .action(async (id: string, target: string | undefined, options) => {
+      const { kill } = await import("./flows.ts");
+      done(await orNotRunning(() => kill(id, target, options.controlDir, terminal), terminal));
     });
   program.command("reload")
     .summary("have a gateway read its configuration again")
@@ -207,10 +246,11 @@ function makeProgram(
         "wg syncconf NAME <(wirestack strip CONFIG). Has the private key. wirestack reload applies " +
         "all of it.",
     )
-    .argument("<CONFIG>", "wg-quick file, or -")
-    .action(async (file: string) => {
+    .argument("<CONFIG>", "a file, or -")
+    .addOption(formatOption())
+    .action(async (file: string, options) => {
       const { strip } = await import("./strip.ts");
-      done(await strip(file, terminal));
+      done(await strip(file, options.format, terminal));
     });
   program.command("genkey")
     .summary("print a new private key")
@@ -238,25 +278,25 @@ export async function loadUp() {
     import("../gateway/gateway.ts"),
     import("../arena/crypto.ts"),
     import("../control/handlers.ts"),
-    loadConfigModules(),
+    import("./load.ts"),
   ]);
   return { up, Gateway, chooseCrypto, controlHandlers };
 }
 
-async function loadConfigModules() {
-  const [{ loadSource }, { ConfigSource }, { parseConfigFile }, { isWorldAccessible, readText }] =
-    await Promise.all([
-      import("../config/config.ts"),
-      import("../config/source.ts"),
-      import("../config/file.ts"),
-      import("./read.ts"),
-    ]);
-  return { loadSource, ConfigSource, parseConfigFile, isWorldAccessible, readText };
+async function configReader(
+  file: string | undefined,
+  form: Form | undefined,
+  flags: readonly FlagValue[],
+  terminal: Terminal,
+): Promise<ConfigReader> {
+  const { ConfigReader, environmentVariables } = await import("./load.ts");
+  return new ConfigReader({ file, form, flags, variables: environmentVariables() }, terminal);
 }
 
 /** What `up` takes besides the keys of the configuration; `check` takes the same. */
 function addUpOptions(command: Command): void {
   command
+    .addOption(formatOption())
     .addOption(
       new Option("--name <NAME>", "name of the gateway for wg and wirestack show").argParser(
         parseName,
@@ -314,6 +354,11 @@ async function realPath(file: string): Promise<string | undefined> {
   }
 }
 
+function formatOption(): Option {
+  return new Option("--format <FORM>", "form of CONFIG (default: by the file's suffix, else conf)")
+    .choices(["conf", "yaml", "json", "env"]);
+}
+
 function controlDirOption(): Option {
   return new Option(
     "--control-dir <DIR>",
@@ -336,6 +381,11 @@ async function orNotRunning(command: () => Promise<number>, terminal: Terminal):
 /** @throws {InvalidArgumentError} */
 function parseName(text: string): string {
   if (isInterfaceName(text)) return text;
+  if (text === RESERVED_NAME) {
+    throw new InvalidArgumentError(
+      "It is what `wirestack show flows` shows, expected another name.",
+    );
+  }
   throw new InvalidArgumentError("Expected 1 to 15 of a-z A-Z 0-9 _ = + . -");
 }
 
@@ -346,34 +396,4 @@ function parseName(text: string): string {
  */
 function giveUpWriting(): void {
   Deno.permissions.revokeSync({ name: "write", path: "/" });
-}
-
-async function loadAgain(
-  file: string | undefined,
-  flags: readonly FlagValue[],
-  terminal: Terminal,
-) {
-  if (file === undefined || !isDescriptor(file)) return await load(file, flags, terminal);
-  throw new ConfigError([
-    `${file}: ${
-      isStandardInput(file) ? "standard input" : "a descriptor"
-    } cannot be read again, expected a file`,
-  ]);
-}
-
-async function load(file: string | undefined, flags: readonly FlagValue[], terminal: Terminal) {
-  if (file === undefined && flags.length === 0) {
-    throw new ConfigError(["CONFIG: missing, expected a file, - or flags (see --help)"]);
-  }
-  const { loadSource, ConfigSource, parseConfigFile, isWorldAccessible, readText } =
-    await loadConfigModules();
-  const source = file === undefined
-    ? new ConfigSource({ flag: "flags" })
-    : parseConfigFile(await readText(file, "a wg-quick file", terminal), file);
-  await applyFlags(source, flags, terminal);
-  const loaded = loadSource(source);
-  const { advise } = await import("../gateway/advice.ts");
-  const warnings = advise(loaded);
-  if (file === undefined || !await isWorldAccessible(file)) return { ...loaded, warnings };
-  return { ...loaded, warnings: [`${file}: is world accessible, expected mode 600`, ...warnings] };
 }

@@ -26,14 +26,17 @@ export function isDescriptor(path: string): boolean {
 
 /**
  * @param expected What the file should be, for the message.
+ * @param terminal Has standard input, which `-` stands for. Missing: it does not.
  * @throws {ConfigError} if there is no such file, or it cannot be read, or is not text.
  */
 export async function readText(
   path: string,
   expected: string,
-  terminal: Terminal,
+  terminal?: Terminal,
 ): Promise<string> {
-  const bytes = isStandardInput(path) ? await terminal.readInput() : await readFile(path, expected);
+  const bytes = terminal !== undefined && isStandardInput(path)
+    ? await terminal.readInput()
+    : await readFile(path, expected);
   if (bytes.includes(0)) throw new ConfigError([`${path}: is not text, expected ${expected}`]);
   return new TextDecoder().decode(bytes);
 }

@@ -5,12 +5,14 @@
  */
 
 import { decodeKey, encodeKey } from "../base64.ts";
-import { ConfigError, loadConfig } from "../config/config.ts";
+import { ConfigError } from "../config/config.ts";
+import { formOf } from "../config/form.ts";
 import { quote } from "../config/values.ts";
 import { ControlError } from "../control/client.ts";
 import { FileEdit } from "./edit_file.ts";
 import { fileOfOnly, runningFrom } from "./gateways.ts";
-import { withoutPeer } from "./peer_sections.ts";
+import { expectedOf, loadText } from "./load.ts";
+import { withoutPeer } from "./peer_edits.ts";
 import { readText } from "./read.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -33,8 +35,9 @@ export async function removePeer(
 ): Promise<number> {
   const file = options.config ?? await fileOfOnly(options.controlDir);
   using edit = FileEdit.begin(file);
-  const text = await readText(edit.path, "a wg-quick file", terminal);
-  const { config, source } = loadConfig(text, { file });
+  const form = formOf(file);
+  const text = await readText(edit.path, expectedOf(form));
+  const { config, source } = await loadText(text, file, terminal);
   const running = await runningFrom(edit.path, options.controlDir ?? config.controlDir);
   const isMeant = ({ name, publicKey }: { name?: string | null; publicKey: string }) =>
     name?.toLowerCase() === target.toLowerCase() || publicKey === target;
@@ -52,10 +55,20 @@ export async function removePeer(
     ]);
   }
   if (found !== undefined) {
-    const { line } = source.origin(["peers", index]) as { line: number };
-    const next = withoutPeer(text, line, found.name);
+    const place = source.origin(["peers", index]) as { file: string; line: number };
+    const { line } = place;
+    if (place.file !== file) {
+      throw new ConfigError([
+        `NAME: ${
+          quote(target)
+        } is at ${place.file}:${line}, which ${file} includes, expected it to ` +
+        "be taken out there",
+      ]);
+    }
+    const next = await withoutPeer(text, { line, index, name: found.name }, form, file);
     // Nothing else may have gone with it.
-    if (loadConfig(next, { file }).config.peers.length !== config.peers.length - 1) {
+    const left = await loadText(next, file, terminal);
+    if (left.config.peers.length !== config.peers.length - 1) {
       throw new ConfigError([`${file}:${line}: [Peer] cannot be told from its surroundings`]);
     }
     try {

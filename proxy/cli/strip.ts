@@ -4,12 +4,11 @@
  * @module
  */
 
-import { loadSource } from "../config/config.ts";
-import { parseConfigFile } from "../config/file.ts";
+import type { Form } from "../config/form.ts";
 import { formatConfigFile } from "../config/format.ts";
 import type { InterfaceInput, PeerInput } from "../config/config.ts";
 import type { RawSection } from "../config/source.ts";
-import { readText } from "./read.ts";
+import { ConfigReader } from "./load.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Those of wg(8), by their names in an object. */
@@ -24,9 +23,12 @@ const OF_WG = {
  * @returns the exit status.
  * @throws {ConfigError} if the file is wrong.
  */
-export async function strip(file: string, terminal: Terminal): Promise<number> {
-  const source = parseConfigFile(await readText(file, "a wg-quick file", terminal), file);
-  loadSource(source);
+export async function strip(
+  file: string,
+  form: Form | undefined,
+  terminal: Terminal,
+): Promise<number> {
+  const { source } = await new ConfigReader({ file, form }, terminal).load();
   const only = (section: unknown, fields: readonly string[]) =>
     Object.fromEntries(
       Object.entries(section as RawSection).filter(([name]) => fields.includes(name)),

@@ -12,7 +12,7 @@ import {
   SettingError,
 } from "../config/config.ts";
 import { summarizeProxy } from "../config/summary.ts";
-import type { ControlHandlers } from "../control/connection.ts";
+import type { ControlHandlers } from "../control/operations.ts";
 import { type ControlOptions, openControl } from "../control/open.ts";
 import { type ControlServer, NameInUseError } from "../control/server.ts";
 import { encodeKey } from "../base64.ts";
@@ -107,6 +107,10 @@ export async function up<G extends RunningGateway>(
   } catch (error) {
     if (error instanceof SettingError) {
       terminal.error(`${source.label(error.path)}: ${error.message}\n`);
+      return 2;
+    }
+    if (error instanceof ConfigError) {
+      terminal.error(`${error.message}\n`);
       return 2;
     }
     await gateway?.close({ graceMs: 0 });

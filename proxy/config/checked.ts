@@ -5,7 +5,7 @@
  */
 
 import type { IpAddress, Prefix } from "../../netstack/mod.ts";
-import type { UdpFiltering } from "./input.ts";
+import type { RuleAction, UdpFiltering } from "./input.ts";
 
 /** A complete, checked configuration. */
 export interface GatewayConfig {
@@ -22,6 +22,8 @@ export interface GatewayConfig {
   readonly mtu: number;
   readonly dns: readonly string[];
   readonly peers: readonly PeerConfig[];
+  /** In order: the first that matches decides. */
+  readonly rules: readonly RuleConfig[];
   /** Missing: tunnel only. */
   readonly proxy?: ProxyConfig;
   /** Replaces REKEY_AFTER_TIME (whitepaper §6.1) when it is shorter. */
@@ -43,6 +45,52 @@ export interface PeerConfig {
   readonly endpoint?: { readonly hostname: string; readonly port: number };
   /** Seconds; 0 is off. */
   readonly persistentKeepalive: number;
+  /** Missing: none. */
+  readonly limits?: PeerLimits;
+}
+
+/** What a peer may have by itself. Missing: as much as there is. */
+export interface PeerLimits {
+  /** Bits per second, from the peer. */
+  readonly rateUp?: number;
+  /** Bits per second, to the peer. */
+  readonly rateDown?: number;
+  /** Of a rate, what may be saved up. */
+  readonly rateBurstMs: number;
+  readonly maxTcpConnections?: number;
+  readonly maxUdpSessions?: number;
+}
+
+export interface RuleConfig {
+  /** Clients' addresses, or peers' names in any case. None: everybody. */
+  readonly from: readonly (Prefix | string)[];
+  /** Of the destination asked for, or names of hosts in small letters. None: every one. */
+  readonly to: readonly (Prefix | string)[];
+  /** Of the destination asked for. None: every protocol and port. */
+  readonly ports: readonly PortsConfig[];
+  readonly action: RuleAction;
+  readonly rewrite?: RewriteConfig;
+  /** Of all its flows together, bits/s each way. */
+  readonly rate?: number;
+  /** Of each of its flows, bits/s each way. */
+  readonly flowRate?: number;
+  readonly maxConnections?: number;
+  readonly sendProxyProtocol?: "v1" | "v2";
+  readonly warmConnections: number;
+}
+
+/** Both ports are included; 0 to 65535 for every one, and for `icmp`. */
+export interface PortsConfig {
+  readonly protocol: "tcp" | "udp" | "icmp";
+  readonly first: number;
+  readonly last: number;
+}
+
+/** At least one of the two. */
+export interface RewriteConfig {
+  /** A single address is a prefix with its whole length; a text is a host's name in small letters. */
+  readonly to?: Prefix | string;
+  readonly port?: number;
 }
 
 export interface ProxyConfig {
@@ -56,6 +104,10 @@ export interface ProxyConfig {
   readonly timeouts: ProxyTimeouts;
   readonly limits: ProxyLimits;
   readonly udpFiltering: UdpFiltering;
+  /** Asked for names of targets, in turn. None: the system. */
+  readonly resolver: readonly { readonly address: IpAddress; readonly port: number }[];
+  /** For what no rule matches. */
+  readonly defaultAction: RuleAction;
   /** Of all connections' buffers, bytes. Missing: a quarter of the machine's or the container's. */
   readonly maxBufferMemory?: number;
 }

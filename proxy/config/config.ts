@@ -56,6 +56,7 @@ export function loadPeer(input: PeerInput): PeerConfig {
 
 /** @throws {ConfigError} naming every problem. */
 export function loadSource(source: ConfigSource): LoadedConfig {
+  if (source.isUnreadable) throw new ConfigError(source.problems());
   const config = validateConfig(source);
   if (config === undefined) throw new ConfigError(source.problems());
   return { config, warnings: source.warnings(), source };

@@ -26,5 +26,8 @@ export const DEFAULT_LIMITS: ProxyLimits = {
   maxPingRate: 2_000,
 };
 
+/** Of a rate: that much may be saved up. Longer than the process ever stalls, or it would be lost. */
+export const DEFAULT_RATE_BURST_MS = 200;
+
 /** RFC 4787 REQ-8: so that servers work that answer from another port, such as TFTP's. */
 export const DEFAULT_UDP_FILTERING: UdpFiltering = "address";

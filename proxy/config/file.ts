@@ -1,6 +1,7 @@
 /**
  * The wg-quick file, as `wg` and `wg-quick` read it: sections and keys in any case, `#` begins a
- * comment anywhere, keys that hold lists may be repeated. One section is ours, `[Proxy]`. A comment
+ * comment anywhere, keys that hold lists may be repeated. Two sections are ours, `[Proxy]` and
+ * `[Rule]`. A comment
  * behind or directly below `[Peer]` names the peer, where there is no `Name`: people have written
  * their names there before there was a key for it.
  *
@@ -9,19 +10,32 @@
 
 import { otherDialect } from "./dialects.ts";
 import type { ConfigPath } from "./error.ts";
-import { findKey, findSection, type Key, KEYS, type Section, SECTION_NAMES } from "./keys.ts";
+import {
+  findFileKey,
+  findKey,
+  findSection,
+  isRepeated,
+  type Key,
+  KEYS,
+  type Section,
+  SECTION_NAMES,
+} from "./keys.ts";
 import { ConfigSource, type Origin, type RawSection } from "./source.ts";
 import { suggest } from "./suggest.ts";
-import { ParseFailure, parsePeerName, splitList } from "./values.ts";
+import { ParseFailure, parsePeerName, splitValues } from "./values.ts";
 
 /**
  * Splits a file into values with their places. Never throws: what is wrong with the file's form is
  * kept in the source, along with whatever could be read.
  *
  * @param file The name to put into messages.
+ * @param source Another file's, to which this one is added.
  */
-export function parseConfigFile(text: string, file: string): ConfigSource {
-  const source = new ConfigSource({ file, line: 1 });
+export function parseConfigFile(
+  text: string,
+  file: string,
+  source: ConfigSource = new ConfigSource({ file, line: 1 }),
+): ConfigSource {
   const parser = new Parser(source, file);
   const lines = text.replace(/^\uFEFF/, "").split(/\r?\n|\r/);
   lines.forEach((line, index) => parser.line(line, index + 1));
@@ -91,13 +105,16 @@ class Parser {
       );
       return;
     }
-    const first = section === "peers" ? undefined : this.#source.origin([section]);
+    const first = isRepeated(section) ? undefined : this.#source.origin([section]);
     if (first !== undefined && "line" in first) {
+      const where = first.file === this.#file
+        ? `on line ${first.line}`
+        : `at ${this.#source.place([section])}`;
       this.#source.problemAt(
         origin,
         `[${
           SECTION_NAMES[section]
-        }]: second section of this name, expected one (the first is on line ${first.line})`,
+        }]: second section of this name, expected one (the first is ${where})`,
       );
       return;
     }
@@ -109,6 +126,11 @@ class Parser {
     if (path === null) return;
     const equals = content.indexOf("=");
     const name = (equals < 0 ? content : content.slice(0, equals)).trim();
+    const mayInclude = path === undefined || path[0] === "interface";
+    if (mayInclude && equals >= 0 && /^include$/i.test(name)) {
+      this.#source.include(content.slice(equals + 1).trim(), { ...origin, name: "Include" });
+      return;
+    }
     if (path === undefined) {
       // Said once: a file of another kind is all such lines.
       this.#path = null;
@@ -120,11 +142,20 @@ class Parser {
     }
     const section = path[0] as Section;
     const key = findKey(section, name);
+    const fileKey = findFileKey(section, name);
     if (content.startsWith(";") || key && key.list !== "line" && /\s;/.test(content)) {
       this.#source.problemAt(
         origin,
         `${nameToShow(name)}: a ; begins no comment here, expected # in its place`,
       );
+      return;
+    }
+    if (fileKey !== undefined && equals >= 0) {
+      const placed = { ...origin, name: `${fileKey.name}File` };
+      const beside = this.#source.beside(path, fileKey);
+      const file = content.slice(equals + 1).trim();
+      if (beside !== undefined) this.#source.problemAt(placed, beside);
+      else this.#source.setFile(path, fileKey, file, placed);
       return;
     }
     if (key === undefined) {
@@ -145,8 +176,8 @@ class Parser {
     value: string,
     origin: { file: string; line: number },
   ): void {
-    if (key.list === "comma") {
-      this.#source.append(path, key, splitList(value), origin);
+    if (key.list === "comma" || key.list === "names") {
+      this.#source.append(path, key, splitValues(key, value), origin);
     } else if (key.list === "line") {
       this.#source.append(path, key, [value], origin);
     } else if (this.#source.has(path, key)) {
@@ -164,7 +195,7 @@ class Parser {
 
 const NAME = findKey("peers", "Name")!;
 
-const SECTIONS_EXPECTED = "[Interface], [Peer] or [Proxy]";
+const SECTIONS_EXPECTED = "[Interface], [Peer], [Rule] or [Proxy]";
 
 /**
  * A mistyped line may hold a private key anywhere, even in front of its `=`. Only what cannot be
@@ -186,7 +217,8 @@ function unknownKey(section: Section, name: string, assigned: boolean): string {
   const misspelt = nameToShow(name) === name;
   const near = suggest(
     misspelt ? name : firstWord,
-    KEYS.filter((key) => key.section === section).map((key) => key.name),
+    KEYS.filter((key) => key.section === section)
+      .flatMap((key) => key.secret ? [key.name, `${key.name}File`] : [key.name]),
   );
   if (!misspelt || !assigned) {
     return `not a setting, expected ${near ?? "KEY"} = VALUE`;

@@ -17,6 +17,7 @@ import type { RawSection } from "./source.ts";
 export function formatConfigFile(input: ConfigInput): string {
   const sections = [formatSection("interface", input.interface)];
   for (const peer of input.peers ?? []) sections.push(formatSection("peers", peer));
+  for (const rule of input.rules ?? []) sections.push(formatSection("rules", rule));
   if (input.proxy !== undefined) sections.push(formatSection("proxy", input.proxy));
   return sections.join("\n");
 }
@@ -37,5 +38,7 @@ function linesOf(key: Key, value: unknown): string[] {
   if (values.some((text) => /[\r\n#]/.test(text))) {
     throw new RangeError(`the value of ${key.name} has a line break or a #`);
   }
-  return key.list === "comma" && values.length > 0 ? [values.join(", ")] : values;
+  return (key.list === "comma" || key.list === "names") && values.length > 0
+    ? [values.join(", ")]
+    : values;
 }

@@ -28,6 +28,8 @@ export interface ConfigInput {
   interface: InterfaceInput;
   /** The other ends. */
   peers?: readonly PeerInput[];
+  /** What of it is allowed, and how. The first that matches decides. */
+  rules?: readonly RuleInput[];
   /** What peers reach through this process. Missing: nothing. */
   proxy?: ProxyInput;
 }
@@ -86,7 +88,47 @@ export interface PeerInput {
   endpoint?: string;
   /** Seconds, or `"off"`. */
   persistentKeepalive?: number | string;
+  /** Most from the peer to targets and other peers: `20Mbit`. Missing: no limit. */
+  rateUp?: string;
+  /** The same towards the peer. */
+  rateDown?: string;
+  /** Seconds of the rate, which a peer that was quiet may use at once. Default 0.2. */
+  rateBurst?: number | string;
+  /** Connections to targets at once. Missing: no limit of its own. */
+  maxTcpConnections?: number | string;
+  /** UDP sessions at once. Missing: no limit of its own. */
+  maxUdpSessions?: number | string;
 }
+
+/**
+ * A rule, as `[Rule]` of a file: what of it is about which connections, sessions and pings (`from`,
+ * `to`, `ports`), and what becomes of them. `docs/rules.md` has the whole of it.
+ */
+export interface RuleInput {
+  /** Names of peers, or prefixes of their addresses. Missing: everybody. */
+  from?: ListInput;
+  /** Prefixes, or names of hosts, that were asked for. Missing: everything that is proxied. */
+  to?: ListInput;
+  /** `tcp/80`, `tcp/8000-8100`, `udp`, `icmp`. Missing: all. */
+  ports?: ListInput;
+  /** `reject` says so to the client, `drop` is silence. Default `allow`. */
+  action?: RuleAction;
+  /** What is dialled instead: `192.168.1.7:8443`, `192.168.1.0/24`, `db.corp.test`, `:8443`. */
+  rewrite?: string;
+  /** Of all its flows together, each way: `20Mbit`. */
+  rate?: string;
+  /** Of each of its flows: `5Mbit`. */
+  flowRate?: string;
+  /** Connections and sessions at once. */
+  maxConnections?: number | string;
+  /** Tells the target who the client is. */
+  sendProxyProtocol?: "v1" | "v2";
+  /** Connections to the target that are kept ready. Default 0. */
+  warmConnections?: number | string;
+}
+
+/** What becomes of what a rule matches. */
+export type RuleAction = "allow" | "reject" | "drop";
 
 /** Durations are seconds. */
 export interface ProxyInput {
@@ -119,6 +161,10 @@ export interface ProxyInput {
    * such an address and port. Default `address`.
    */
   udpFiltering?: UdpFiltering;
+  /** Name servers for the names of targets: `192.168.1.53`, `[fd00::53]:5353`. Missing: the system. */
+  resolver?: ListInput;
+  /** For what is proxied and no rule matches. Default `allow`. */
+  default?: RuleAction;
   /** Connections being made to targets at once. Default 2048. */
   maxDials?: number | string;
   /** Connections to targets at once. Default 16384. */

@@ -5,18 +5,32 @@
  * @module
  */
 
-import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, DEFAULT_UDP_FILTERING } from "./defaults.ts";
-import type { InterfaceInput, PeerInput, ProxyInput } from "./input.ts";
+import {
+  DEFAULT_LIMITS,
+  DEFAULT_RATE_BURST_MS,
+  DEFAULT_TIMEOUTS,
+  DEFAULT_UDP_FILTERING,
+} from "./defaults.ts";
+import type { InterfaceInput, PeerInput, ProxyInput, RuleInput } from "./input.ts";
 
 /** The sections, by their name in {@link ConfigInput}. */
-export type Section = "interface" | "peers" | "proxy";
+export type Section = "interface" | "peers" | "rules" | "proxy";
 
 /** The sections, by their name in the file. */
 export const SECTION_NAMES: Readonly<Record<Section, string>> = {
   interface: "Interface",
   peers: "Peer",
+  rules: "Rule",
   proxy: "Proxy",
 };
+
+/** Those of which there may be several. */
+export type RepeatedSection = "peers" | "rules";
+
+/** Whether there may be several of a section. */
+export function isRepeated(section: Section): section is RepeatedSection {
+  return section === "peers" || section === "rules";
+}
 
 export interface Key {
   readonly section: Section;
@@ -25,10 +39,10 @@ export interface Key {
   /** In {@link ConfigInput}. */
   readonly field: string;
   /**
-   * A key that may be repeated: its values add up. `comma`: one line may hold several. `line`: a
-   * line is one value, whatever is in it.
+   * A key that may be repeated: its values add up. `comma`: one line may hold several, `names` too, but
+   * a blank does not part them. `line`: a line is one value, whatever is in it.
    */
-  readonly list?: "comma" | "line";
+  readonly list?: "comma" | "names" | "line";
   /** Its value is never shown. */
   readonly secret?: true;
   /** Accepted because wg-quick or one of WireGuard's apps has it; nothing happens. */
@@ -170,6 +184,118 @@ export const KEYS: readonly Key[] = [
       argument: "SECONDS",
       help: "a packet at least this often, 0 or off for none (default)",
     },
+    {
+      name: "RateUp",
+      field: "rateUp",
+      flag: "peer-rate-up",
+      argument: "RATE",
+      help: "most from the peer to targets and other peers, such as 20Mbit (default no limit)",
+    },
+    {
+      name: "RateDown",
+      field: "rateDown",
+      flag: "peer-rate-down",
+      argument: "RATE",
+      help: "the same towards the peer",
+    },
+    {
+      name: "RateBurst",
+      field: "rateBurst",
+      flag: "peer-rate-burst",
+      argument: "SECONDS",
+      help: `of the rate, which a peer that was quiet may use at once (default ${
+        DEFAULT_RATE_BURST_MS / 1000
+      })`,
+    },
+    {
+      name: "MaxTcpConnections",
+      field: "maxTcpConnections",
+      flag: "peer-max-tcp-connections",
+      argument: "N",
+      help: "forwarded connections of the peer at once (default no limit of its own)",
+    },
+    {
+      name: "MaxUdpSessions",
+      field: "maxUdpSessions",
+      flag: "peer-max-udp-sessions",
+      argument: "N",
+      help: "UDP sessions of the peer at once (default no limit of its own)",
+    },
+  ]),
+  ...keys<RuleInput>("rules", [
+    {
+      name: "From",
+      field: "from",
+      list: "names",
+      flag: "rule-from",
+      argument: "PEER|PREFIX,…",
+      help: "whose flows it is about (default everybody's)",
+    },
+    {
+      name: "To",
+      field: "to",
+      list: "comma",
+      flag: "rule-to",
+      argument: "PREFIX|HOST,…",
+      help: "where they want to go (default everywhere in the proxied subnets)",
+    },
+    {
+      name: "Ports",
+      field: "ports",
+      list: "comma",
+      flag: "rule-ports",
+      argument: "tcp/80,udp/53,icmp,…",
+      help: "protocols, and ports or ranges of ports (default all)",
+    },
+    {
+      name: "Action",
+      field: "action",
+      flag: "rule",
+      argument: "allow|reject|drop",
+      help: "a rule; the options below that follow it are this rule's. The file's no longer count",
+    },
+    {
+      name: "Rewrite",
+      field: "rewrite",
+      flag: "rule-rewrite",
+      argument: "TARGET",
+      help: "dial ADDRESS, PREFIX or HOST instead, with :PORT behind it another port",
+    },
+    {
+      name: "Rate",
+      field: "rate",
+      flag: "rule-rate",
+      argument: "RATE",
+      help: "of all its flows together, each way, as 20Mbit",
+    },
+    {
+      name: "FlowRate",
+      field: "flowRate",
+      flag: "rule-flow-rate",
+      argument: "RATE",
+      help: "of each of its flows, each way",
+    },
+    {
+      name: "MaxConnections",
+      field: "maxConnections",
+      flag: "rule-max-connections",
+      argument: "N",
+      help: "connections and sessions at once",
+    },
+    {
+      name: "SendProxyProtocol",
+      field: "sendProxyProtocol",
+      flag: "rule-send-proxy-protocol",
+      argument: "v1|v2",
+      help: "tell the target who the client is",
+    },
+    {
+      name: "WarmConnections",
+      field: "warmConnections",
+      flag: "rule-warm-connections",
+      argument: "N",
+      help: "connections to the target that are kept ready (default 0)",
+    },
   ]),
   ...keys<ProxyInput>("proxy", [
     {
@@ -277,6 +403,22 @@ export const KEYS: readonly Key[] = [
         `who may answer a UDP session: anybody, an address that the client has sent to, or only its port (default ${DEFAULT_UDP_FILTERING})`,
     },
     {
+      name: "Resolver",
+      field: "resolver",
+      list: "comma",
+      flag: "resolver",
+      argument: "ADDRESS[:PORT],…",
+      help:
+        "name servers for the names of targets, tried in turn (default: as the system resolves)",
+    },
+    {
+      name: "Default",
+      field: "default",
+      flag: "proxy-default",
+      argument: "allow|reject|drop",
+      help: "for what is proxied and no rule matches (default allow)",
+    },
+    {
       name: "MaxDials",
       field: "maxDials",
       flag: "max-dials",
@@ -331,6 +473,42 @@ export function findKey(section: Section, name: string): Key | undefined {
 /** The key of a section by its name in {@link ConfigInput}. */
 export function findField(section: Section, field: string): Key | undefined {
   return FIELD_KEYS.get(`${section}.${field}`);
+}
+
+/** The key whose value a file holds, by the name of that file's key: `PrivateKeyFile`, in any case. */
+export function findFileKey(section: Section, name: string): Key | undefined {
+  const key = findKey(section, name.replace(/File$/i, ""));
+  return key?.secret && /File$/i.test(name) ? key : undefined;
+}
+
+/** The same by the name in an object: `privateKeyFile`. */
+export function findFileField(section: Section, field: string): Key | undefined {
+  const key = findField(section, field.replace(/File$/, ""));
+  return key?.secret && field === fileFieldOf(key) ? key : undefined;
+}
+
+/** Of a secret: the name, in an object, of what names a file with it. */
+export function fileFieldOf(key: Key): string {
+  return `${key.field}File`;
+}
+
+/** Begins the name of every variable of the environment. */
+export const VARIABLE_PREFIX = "WIRESTACK_";
+
+/** The variable of the environment; undefined for a key that has none. A secret's names a file. */
+export function variableOf(key: Key): string | undefined {
+  if (isRepeated(key.section) || key.flag === undefined) return undefined;
+  return VARIABLE_PREFIX + key.flag.toUpperCase().replaceAll("-", "_");
+}
+
+/** The variable that holds a secret itself. */
+export function secretVariableOf(key: Key): string | undefined {
+  return key.secret && variableOf(key)?.replace(/_FILE$/, "");
+}
+
+/** The variable that holds all sections of a kind, as JSON. */
+export function variableOfList(section: Section): string {
+  return VARIABLE_PREFIX + section.toUpperCase();
 }
 
 /** The section by its name in the file, in any case. */

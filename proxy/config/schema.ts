@@ -7,6 +7,7 @@
 
 import * as z from "npm:zod@4.6.7";
 import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, DEFAULT_UDP_FILTERING } from "./defaults.ts";
+import type { Section } from "./keys.ts";
 import {
   bytes,
   integer,
@@ -22,11 +23,15 @@ import {
   parseKeyInput,
   parseListenAddress,
   parseMap,
+  parseNameServer,
   parsePeerName,
   parsePrefixValue,
+  parseRate,
   seconds,
   splitList,
+  splitNames,
 } from "./values.ts";
+import { parsePorts, parseRewrite, parseRuleDestination, parseRuleSource } from "./rule_values.ts";
 
 /** Packets every IPv4 host must take (RFC 791 §3.1). */
 const MIN_MTU = 576;
@@ -43,7 +48,7 @@ export const interfaceSchema = z.strictObject({
   listenAddress: optional(parseListenAddress),
   mtu: optional(integer(MIN_MTU, MAX_MTU), 1420),
   rekeyAfter: optional(seconds(1, 120)),
-  peerToPeer: optional(parseBoolean),
+  peerToPeer: optional(parseBoolean, false),
   controlDir: optional(parseFolder),
   dns: listOf(anyText),
   table: optional(anyText),
@@ -64,6 +69,26 @@ export const peerSchema = z.strictObject({
   allowedIps: listOf(parsePrefixValue),
   endpoint: optional(parseEndpoint),
   persistentKeepalive: optional(parseKeepalive, 0),
+  rateUp: optional(parseRate),
+  rateDown: optional(parseRate),
+  rateBurst: optional(seconds(0.01, 60)),
+  maxTcpConnections: optional(integer(0, 1_000_000)),
+  maxUdpSessions: optional(integer(0, 1_000_000)),
+});
+
+const MAX_WARM_CONNECTIONS = 1_000;
+
+export const ruleSchema = z.strictObject({
+  from: namesOf(parseRuleSource),
+  to: listOf(parseRuleDestination),
+  ports: listOf(parsePorts),
+  action: optional(oneOf("allow", "reject", "drop"), "allow"),
+  rewrite: optional(parseRewrite),
+  rate: optional(parseRate),
+  flowRate: optional(parseRate),
+  maxConnections: optional(integer(1, 1_000_000)),
+  sendProxyProtocol: optional(oneOf("v1", "v2")),
+  warmConnections: optional(integer(0, MAX_WARM_CONNECTIONS), 0),
 });
 
 /** Less is no use: a connection at full speed takes more. */
@@ -86,6 +111,8 @@ export const proxySchema = z.strictObject({
   ),
   udpDnsIdleTimeout: optional(seconds(0.1, DAY), DEFAULT_TIMEOUTS.udpDnsIdleMs),
   icmpIdleTimeout: optional(seconds(0.1, DAY), DEFAULT_TIMEOUTS.icmpIdleMs),
+  resolver: listOf(parseNameServer),
+  default: optional(oneOf("allow", "reject", "drop"), "allow"),
   maxDials: optional(integer(1, 1_000_000), DEFAULT_LIMITS.maxDials),
   maxTcpConnections: optional(integer(1, 1_000_000), DEFAULT_LIMITS.maxTcpConnections),
   maxUdpSessions: optional(integer(1, 1_000_000), DEFAULT_LIMITS.maxUdpSessions),
@@ -94,8 +121,17 @@ export const proxySchema = z.strictObject({
   maxBufferMemory: optional(bytes(MIN_BUFFER_MEMORY, 2 ** 50)),
 });
 
+/** By section: what the list of keys has is in these, and nothing else. */
+export const SCHEMAS: Readonly<Record<Section, z.ZodObject>> = {
+  interface: interfaceSchema,
+  peers: peerSchema,
+  rules: ruleSchema,
+  proxy: proxySchema,
+};
+
 export type InterfaceValues = z.output<typeof interfaceSchema>;
 export type PeerValues = z.output<typeof peerSchema>;
+export type RuleValues = z.output<typeof ruleSchema>;
 export type ProxyValues = z.output<typeof proxySchema>;
 
 function anyText(text: string): string {
@@ -142,16 +178,22 @@ function optional<T>(parse: Parse<T>, otherwise?: T) {
 
 /** A list written as an array, or as one text with commas. */
 function listOf<T>(parse: Parse<T>): z.ZodType<T[], unknown> {
-  return z.preprocess(
-    (input) => typeof input === "string" ? splitList(input) : input ?? [],
-    z.array(value(parse), { error: ({ input }) => `is ${kindOf(input)}, expected a list` }),
-  );
+  return splitBy(splitList, parse);
+}
+
+/** The same with commas alone. */
+function namesOf<T>(parse: Parse<T>): z.ZodType<T[], unknown> {
+  return splitBy(splitNames, parse);
 }
 
 /** The same for values that may themselves have commas. */
 function linesOf<T>(parse: Parse<T>): z.ZodType<T[], unknown> {
+  return splitBy((text) => [text], parse);
+}
+
+function splitBy<T>(split: (text: string) => string[], parse: Parse<T>): z.ZodType<T[], unknown> {
   return z.preprocess(
-    (input) => typeof input === "string" ? [input] : input ?? [],
+    (input) => typeof input === "string" ? split(input) : input ?? [],
     z.array(value(parse), { error: ({ input }) => `is ${kindOf(input)}, expected a list` }),
   );
 }

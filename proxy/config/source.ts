@@ -7,13 +7,38 @@
 
 import type { ConfigInput } from "./input.ts";
 import type { ConfigPath } from "./error.ts";
-import { findField, type Key, type Section, SECTION_NAMES } from "./keys.ts";
+import {
+  findField,
+  isRepeated,
+  type Key,
+  type RepeatedSection,
+  type Section,
+  SECTION_NAMES,
+  variableOf,
+} from "./keys.ts";
 
 /** Where a value was written. */
 export type Origin =
-  | { readonly file: string; readonly line: number }
+  | {
+    readonly file: string;
+    readonly line: number;
+    /** What it is called there, where that is not the key's name in a wg-quick file. */
+    readonly name?: string;
+    /** In a file of variables. */
+    readonly isVariable?: true;
+  }
   /** The flag with its dashes. */
-  | { readonly flag: string };
+  | { readonly flag: string }
+  /** Of the environment. `name`: the path in its JSON, as `[0].publicKey`. */
+  | { readonly variable: string; readonly name?: string };
+
+/** A file that holds a secret. */
+export interface SecretFile {
+  readonly section: ConfigPath;
+  readonly key: Key;
+  readonly file: string;
+  readonly origin: Origin;
+}
 
 /** Unchecked values of a section, by their names in {@link ConfigInput}. */
 export type RawSection = Record<string, unknown>;
@@ -28,9 +53,17 @@ export class ConfigSource {
   interface: unknown = {};
   /** Not an array when an embedder passed something else. */
   peers: unknown = [];
+  /** As {@link peers}. */
+  rules: unknown = [];
   proxy: unknown = undefined;
 
+  /** What could be read is not worth further messages. */
+  isUnreadable = false;
+  /** Patterns of files to be read as well, in the order given. */
+  readonly includes: { readonly pattern: string; readonly origin: Origin }[] = [];
+
   readonly #origins = new Map<string, Origin>();
+  readonly #secretFiles = new Map<string, SecretFile>();
   readonly #faulty = new Set<string>();
   readonly #problems: Note[] = [];
   readonly #warnings: Note[] = [];
@@ -48,8 +81,9 @@ export class ConfigSource {
       );
     }
     for (const [name, value] of Object.entries(input)) {
-      if (name === "interface" || name === "peers" || name === "proxy") source[name] = value;
-      else source.problem([name], "unknown section, expected interface, peers or proxy");
+      if (name === "rules" || name === "interface" || name === "peers" || name === "proxy") {
+        source[name] = value;
+      } else source.problem([name], "unknown section, expected interface, peers, rules or proxy");
     }
     return source;
   }
@@ -57,14 +91,22 @@ export class ConfigSource {
   /** Begins a section. @returns its path. */
   open(section: Section, origin: Origin): ConfigPath {
     let path: ConfigPath = [section];
-    if (section === "peers") {
-      const peers = this.peers as RawSection[];
-      path = [section, peers.push({}) - 1];
+    if (isRepeated(section)) {
+      const sections = this[section] as RawSection[];
+      path = [section, sections.push({}) - 1];
     } else if (section === "proxy") {
       this.proxy ??= {};
     }
     this.#origins.set(path.join("."), origin);
     return path;
+  }
+
+  /** Forgets every section of a kind that may be repeated. */
+  clear(section: RepeatedSection): void {
+    this[section] = [];
+    for (const map of [this.#origins, this.#secretFiles]) {
+      for (const name of map.keys()) if (name.startsWith(`${section}.`)) map.delete(name);
+    }
   }
 
   /** A section that {@link open} made. */
@@ -75,22 +117,60 @@ export class ConfigSource {
       : (section as RawSection[])[path[1] as number]) as RawSection;
   }
 
-  /** Whether the key has a value. */
+  /** The path of a section of which there is one, which is begun if it is not there. */
+  ensure(section: Section, origin: Origin): ConfigPath {
+    if (this[section] === undefined) this.open(section, origin);
+    return [section];
+  }
+
+  /** The path of the peer with a public key. */
+  findPeer(publicKey: string): ConfigPath | undefined {
+    const index = (this.peers as RawSection[]).findIndex((peer) => peer.publicKey === publicKey);
+    return index < 0 ? undefined : ["peers", index];
+  }
+
+  /** Whether the key has a value, or a file that holds it. */
   has(section: ConfigPath, key: Key): boolean {
-    return this.section(section)[key.field] !== undefined;
+    return this.section(section)[key.field] !== undefined ||
+      this.#secretFiles.has([...section, key.field].join("."));
+  }
+
+  /** What to say of a secret that is given when it has been given already, itself or by a file. */
+  beside(section: ConfigPath, key: Key): string | undefined {
+    if (!this.has(section, key)) return undefined;
+    const first = this.place([...section, key.field]);
+    return `given beside another key or file, expected one of them (the first is at ${first})`;
+  }
+
+  /** Sets a secret to what a file holds, which is not read here. */
+  setFile(section: ConfigPath, key: Key, file: string, origin: Origin): void {
+    const name = [...section, key.field].join(".");
+    delete this.section(section)[key.field];
+    this.#secretFiles.set(name, { section, key, file, origin });
+    this.#origins.set(name, origin);
+  }
+
+  /** Files that are still to be read: {@link set} puts the value in their place. */
+  get secretFiles(): readonly SecretFile[] {
+    return [...this.#secretFiles.values()];
+  }
+
+  include(pattern: string, origin: Origin): void {
+    this.includes.push({ pattern, origin });
   }
 
   /** Sets a single value, or the values of a list. Whatever the key had is gone. */
-  set(section: ConfigPath, key: Key, value: string | readonly string[], origin: Origin): void {
+  set(section: ConfigPath, key: Key, value: unknown, origin: Origin): void {
     this.section(section)[key.field] = value;
     const name = [...section, key.field].join(".");
+    this.#secretFiles.delete(name);
     for (let i = 0; this.#origins.delete(`${name}.${i}`); i++);
     this.#origins.set(name, origin);
   }
 
   /** Adds to the values of a list. */
-  append(section: ConfigPath, key: Key, values: readonly string[], origin: Origin): void {
-    const list = (this.section(section)[key.field] ??= []) as string[];
+  append(section: ConfigPath, key: Key, values: readonly unknown[], origin: Origin): void {
+    const list = (this.section(section)[key.field] ??= []) as unknown[];
     const name = [...section, key.field].join(".");
     if (!this.#origins.has(name)) this.#origins.set(name, origin);
     for (const value of values) this.#origins.set(`${name}.${list.push(value) - 1}`, origin);
@@ -103,17 +183,27 @@ export class ConfigSource {
 
   /**
    * The place and name of a value, as it stands in front of a message: `FILE:LINE: KEY`, `--flag`
-   * or, for an embedder's object, `peers[0].publicKey`. A value that is missing is placed where its
-   * section begins.
+   * a variable or, for an embedder's object, `peers[0].publicKey`. A value that is missing is placed
+   * where its section begins.
    */
   label(path: ConfigPath): string {
     const { origin, depth } = this.#nearest(path);
     const section = path[0] as Section;
-    const inSection = section === "peers" ? 2 : 1;
+    const inSection = isRepeated(section) ? 2 : 1;
     const key = findField(section, String(path[inSection]));
     if (origin === undefined) return formatPath(path);
     if ("flag" in origin) {
       return depth <= inSection && key?.flag !== undefined ? `--${key.flag}` : origin.flag;
+    }
+    const variable = key && variableOf(key);
+    if (depth <= inSection && variable !== undefined) {
+      if ("variable" in origin) return variable;
+      if (origin.isVariable) return `${origin.file}:${origin.line}: ${variable}`;
+    }
+    if ("variable" in origin || origin.isVariable) return labelOf(origin);
+    if (origin.name !== undefined) {
+      const rest = formatPath([origin.name, ...path.slice(depth)].filter((part) => part !== ""));
+      return `${origin.file}:${origin.line}: ${rest}`;
     }
     const name = key?.name ?? `[${SECTION_NAMES[section] ?? section}]`;
     return `${origin.file}:${origin.line}: ${name}`;
@@ -122,8 +212,7 @@ export class ConfigSource {
   /** The place alone: `FILE:LINE`, `--flag` or `peers[0].publicKey`. */
   place(path: ConfigPath): string {
     const { origin } = this.#nearest(path);
-    if (origin === undefined) return formatPath(path);
-    return "flag" in origin ? origin.flag : `${origin.file}:${origin.line}`;
+    return origin === undefined ? formatPath(path) : placeOf(origin);
   }
 
   /**
@@ -141,11 +230,15 @@ export class ConfigSource {
   /**
    * A problem that belongs to no known value, such as an unknown key.
    *
-   * @param message Begins with the name of what is wrong.
+   * @param message Begins with the name of what is wrong, if the origin has none.
    */
   problemAt(origin: Origin, message: string): void {
-    const place = "flag" in origin ? origin.flag : `${origin.file}:${origin.line}`;
-    this.#problems.push({ line: lineOf(origin), text: `${place}: ${message}` });
+    this.#problems.push({ line: lineOf(origin), text: `${labelOf(origin)}: ${message}` });
+  }
+
+  /** A warning that belongs to no known value. */
+  warnAt(origin: Origin, message: string): void {
+    this.#warnings.push({ line: lineOf(origin), text: `${labelOf(origin)}: ${message}` });
   }
 
   warn(path: ConfigPath, message: string): void {
@@ -174,6 +267,19 @@ export class ConfigSource {
   }
 }
 
+/** The place alone: `FILE:LINE`, `--flag` or the variable. */
+export function placeOf(origin: Origin): string {
+  if ("flag" in origin) return origin.flag;
+  return "variable" in origin ? origin.variable : `${origin.file}:${origin.line}`;
+}
+
+/** The place, and what the value is called there if that is known. */
+function labelOf(origin: Origin): string {
+  const place = placeOf(origin);
+  if ("flag" in origin || !origin.name) return place;
+  return "variable" in origin ? `${place}${origin.name}` : `${place}: ${origin.name}`;
+}
+
 /** For the order of messages: those without a line come last. */
 function lineOf(origin: Origin | undefined): number {
   return origin !== undefined && "line" in origin ? origin.line : Infinity;
@@ -184,7 +290,8 @@ function inOrder(notes: readonly Note[]): string[] {
   return byLine.map((note) => note.text);
 }
 
-function formatPath(path: ConfigPath): string {
+/** `peers[0].publicKey`. */
+export function formatPath(path: ConfigPath): string {
   let text = "";
   for (const part of path) {
     text += typeof part === "number" ? `[${part}]` : text === "" ? part : `.${part}`;

@@ -6,7 +6,8 @@
  */
 
 import type * as z from "npm:zod@4.6.7";
-import type { GatewayConfig, MapConfig, PeerConfig, ProxyConfig } from "./checked.ts";
+import type { GatewayConfig, MapConfig, PeerConfig, ProxyConfig, RuleConfig } from "./checked.ts";
+import { DEFAULT_RATE_BURST_MS } from "./defaults.ts";
 import type { ConfigPath } from "./error.ts";
 import { findField, KEYS } from "./keys.ts";
 import {
@@ -16,9 +17,12 @@ import {
   type PeerValues,
   proxySchema,
   type ProxyValues,
+  ruleSchema,
+  type RuleValues,
 } from "./schema.ts";
 import type { ConfigSource } from "./source.ts";
 import { suggest } from "./suggest.ts";
+import { checkRules } from "./check_rules.ts";
 import { encodeKey, publicKeyOf } from "../base64.ts";
 
 /**
@@ -29,12 +33,14 @@ import { encodeKey, publicKeyOf } from "../base64.ts";
 export function validateConfig(source: ConfigSource): GatewayConfig | undefined {
   const iface = validateSection(source, ["interface"], interfaceSchema, source.interface ?? {});
   const peers = validatePeers(source);
+  const rules = validateRules(source);
   const proxy = source.proxy === undefined
     ? undefined
     : validateSection(source, ["proxy"], proxySchema, source.proxy);
   if (iface !== undefined) checkInterface(source, iface);
   checkPeers(source, iface, peers);
   if (proxy !== undefined) checkProxy(source, proxy);
+  checkRules(source, rules, peers);
   if (iface === undefined || source.problems().length > 0) return undefined;
   return {
     privateKey: iface.privateKey,
@@ -45,8 +51,9 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
     mtu: iface.mtu,
     dns: iface.dns,
     peers: peers.filter((peer) => peer !== undefined).map(peerConfig),
+    rules: rules.filter((rule) => rule !== undefined).map(ruleConfig),
     ...(proxy && { proxy: proxyConfig(proxy) }),
-    peerToPeer: iface.peerToPeer ?? false,
+    peerToPeer: iface.peerToPeer,
     ...(iface.controlDir !== undefined && { controlDir: iface.controlDir }),
     ...(iface.rekeyAfter !== undefined && { rekeyAfterMs: iface.rekeyAfter }),
   };
@@ -94,6 +101,16 @@ function validatePeers(source: ConfigSource): (PeerValues | undefined)[] {
   return peers.map((peer, i) => validateSection(source, ["peers", i], peerSchema, peer));
 }
 
+/** The rules in order, undefined in the places of those that are malformed. */
+function validateRules(source: ConfigSource): (RuleValues | undefined)[] {
+  const rules = source.rules ?? [];
+  if (!Array.isArray(rules)) {
+    source.problem(["rules"], "is not a list, expected an array of rules");
+    return [];
+  }
+  return rules.map((rule, i) => validateSection(source, ["rules", i], ruleSchema, rule));
+}
+
 function checkInterface(source: ConfigSource, iface: InterfaceValues): void {
   for (const [field, value] of Object.entries(iface)) {
     const inert = findField("interface", field)?.inert;
@@ -133,6 +150,10 @@ function checkPeers(
       source.problem(path, `given twice, expected a peer once (the first is at ${where})`);
     }
     byKey.set(text, first ?? i);
+    const hasRate = peer.rateUp !== undefined || peer.rateDown !== undefined;
+    if (peer.rateBurst !== undefined && !hasRate) {
+      source.warn(["peers", i, "rateBurst"], "has no effect without RateUp or RateDown");
+    }
     const name = peer.name?.toLowerCase();
     const namesake = name === undefined ? undefined : byName.get(name);
     if (namesake !== undefined) {
@@ -155,6 +176,9 @@ function checkPeers(
   });
 }
 
+/** Where the first ones are silent, nobody waits for the last. */
+const MAX_RESOLVERS = 4;
+
 function checkProxy(source: ConfigSource, proxy: ProxyValues): void {
   const { interface: nic, subnets, map } = proxy;
   if (nic === "nic1") {
@@ -164,6 +188,12 @@ function checkProxy(source: ConfigSource, proxy: ProxyValues): void {
     );
   } else if (subnets.length === 0) {
     source.warn(["proxy", "subnets"], "missing: no target can be reached through the proxy");
+  }
+  if (proxy.resolver.length > MAX_RESOLVERS) {
+    source.problem(
+      ["proxy", "resolver", MAX_RESOLVERS],
+      `${proxy.resolver.length} name servers are too many, expected ${MAX_RESOLVERS} or fewer`,
+    );
   }
   const seen = new Map<string, number>();
   map.forEach(({ from, to }, i) => {
@@ -202,6 +232,36 @@ function peerConfig(peer: PeerValues): PeerConfig {
     allowedIps: peer.allowedIps,
     ...(peer.endpoint && { endpoint: peer.endpoint }),
     persistentKeepalive: peer.persistentKeepalive,
+    ...peerLimits(peer),
+  };
+}
+
+function peerLimits(peer: PeerValues): Pick<PeerConfig, "limits"> {
+  const { rateUp, rateDown, rateBurst = DEFAULT_RATE_BURST_MS, maxTcpConnections, maxUdpSessions } =
+    peer;
+  const given = {
+    ...(rateUp !== undefined && { rateUp }),
+    ...(rateDown !== undefined && { rateDown }),
+    ...(maxTcpConnections !== undefined && { maxTcpConnections }),
+    ...(maxUdpSessions !== undefined && { maxUdpSessions }),
+  };
+  if (Object.keys(given).length === 0 && peer.rateBurst === undefined) return {};
+  return { limits: { ...given, rateBurstMs: rateBurst } };
+}
+
+function ruleConfig(rule: RuleValues): RuleConfig {
+  const { rewrite, rate, flowRate, maxConnections, sendProxyProtocol } = rule;
+  return {
+    from: rule.from,
+    to: rule.to,
+    ports: rule.ports,
+    action: rule.action,
+    ...(rewrite && { rewrite }),
+    ...(rate !== undefined && { rate }),
+    ...(flowRate !== undefined && { flowRate }),
+    ...(maxConnections !== undefined && { maxConnections }),
+    ...(sendProxyProtocol && { sendProxyProtocol }),
+    warmConnections: rule.warmConnections,
   };
 }
 
@@ -232,6 +292,8 @@ function proxyConfig(proxy: ProxyValues): ProxyConfig {
       maxPingRate: proxy.maxPingRate,
     },
     udpFiltering: proxy.udpFiltering,
+    resolver: proxy.resolver,
+    defaultAction: proxy.default,
     ...(proxy.maxBufferMemory !== undefined && { maxBufferMemory: proxy.maxBufferMemory }),
   };
 }

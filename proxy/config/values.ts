@@ -27,6 +27,16 @@ export function splitList(text: string): string[] {
   return text.replace(/\s*(->|=)\s*/g, "$1").split(/[\s,]+/).filter((part) => part !== "");
 }
 
+/** The same separated by commas alone: a peer's name may have a blank inside. */
+export function splitNames(text: string): string[] {
+  return text.split(",").map((part) => part.trim()).filter((part) => part !== "");
+}
+
+/** The values of a list in the text of a key. */
+export function splitValues({ list }: { readonly list?: string }, text: string): string[] {
+  return list === "names" ? splitNames(text) : splitList(text);
+}
+
 /** A private, public or preshared key. No part of the text is ever shown. */
 export function parseKey(text: string): Uint8Array | ParseFailure {
   const expected = `expected ${KEY_TEXT_LENGTH} characters of base64, as wg writes them`;
@@ -109,6 +119,19 @@ export function parseFwMark(text: string): number | ParseFailure {
     : new ParseFailure(`${quote(text)} is not a mark, expected 0 to 0xffffffff, or off`);
 }
 
+const RATE_UNITS: Readonly<Record<string, number>> = { kbit: 1e3, mbit: 1e6, gbit: 1e9 };
+
+/** A rate with its unit: `500kbit`, `20Mbit`, `2.5Gbit`. @returns bits/s. */
+export function parseRate(text: string): number | ParseFailure {
+  const expected = "expected one from 1kbit to 1000Gbit, such as 500kbit, 20Mbit or 2.5Gbit";
+  const match = /^(\d+(?:\.\d+)?)([kmg]bit)$/i.exec(text);
+  if (match === null) return new ParseFailure(`${quote(text)} is not a rate, ${expected}`);
+  const value = Math.round(Number(match[1]) * RATE_UNITS[match[2]!.toLowerCase()]!);
+  return value >= 1e3 && value <= 1e12
+    ? value
+    : new ParseFailure(`${text} is out of range, ${expected}`);
+}
+
 export function parseBoolean(text: string): boolean | ParseFailure {
   const lower = text.toLowerCase();
   if (lower === "true" || lower === "false") return lower === "true";
@@ -183,6 +206,29 @@ export function parseEndpoint(text: string): { hostname: string; port: number } 
     : new ParseFailure(`${quote(host)} is neither an address nor a name, expected HOST:PORT`);
 }
 
+const DNS_PORT = 53;
+
+/** `ADDRESS`, `ADDRESS:PORT` or `[IPV6]:PORT`. */
+export function parseNameServer(text: string): { address: IpAddress; port: number } | ParseFailure {
+  const alone = parseIpAddress(text);
+  const match = alone ? null : /^(?:\[([^\]]*)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
+  const address = alone ?? parseIpAddress(match?.[1] ?? match?.[2] ?? "");
+  const isBracketed = match?.[1] !== undefined;
+  if (address === undefined || match !== null && isBracketed !== (address.version === 6)) {
+    return new ParseFailure(
+      `${quote(text)} is no name server, expected an address such as 192.168.1.53 or fd00::53, ` +
+        "with a port as 192.168.1.53:5353 or [fd00::53]:5353",
+    );
+  }
+  if (address.isUnspecified) {
+    return new ParseFailure(`${text} is nobody's address, expected that of a name server`);
+  }
+  const port = match === null ? DNS_PORT : Number(match[3]);
+  return port >= 1 && port <= 65535
+    ? { address, port }
+    : new ParseFailure(`port ${port} is out of range, expected 1 to 65535`);
+}
+
 /** `A/n -> B/n`, `A -> B` for single addresses; `=` may stand for the arrow. */
 export function parseMap(text: string): MapConfig | ParseFailure {
   const match = /^([^=>]*?)\s*(?:->|=)\s*([^=>]*)$/.exec(text);
@@ -219,7 +265,7 @@ function looksLikeKey(text: string): boolean {
     base64.length >= 20 && /[a-z]/.test(base64) && /[A-Z]/.test(base64);
 }
 
-function wrongPrefix(text: string, example: string): ParseFailure {
+export function wrongPrefix(text: string, example: string): ParseFailure {
   const slash = text.indexOf("/");
   const address = parseIpAddress(slash < 0 ? text : text.slice(0, slash));
   if (address === undefined) {
@@ -233,13 +279,15 @@ function wrongPrefix(text: string, example: string): ParseFailure {
   );
 }
 
-function isSingle(prefix: Prefix): boolean {
+/** Whether a prefix is one address. */
+export function isSingle(prefix: Prefix): boolean {
   return prefix.length === prefix.address.bytes.length * 8;
 }
 
+/** Whether a text may be a host's name. */
 // RFC 1123 §2.1, and the underscore that people use. A name whose last label is a number would be
 // taken for a malformed IPv4 address by resolvers.
-function isHostName(text: string): boolean {
+export function isHostName(text: string): boolean {
   return text.length <= 253 &&
     /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*\.?$/i
       .test(text) &&

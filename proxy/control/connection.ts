@@ -2,37 +2,27 @@
  * One connection to the control socket: requests one after the other, each answered by lines and an
  * `errno`.
  *
- * `get=1` and `set=1` are WireGuard's. Ours, in the same form: `wirestack_stats=1` is answered by
- * `stats=` and JSON; `wirestack_reload=1` by `warning=`, `change=` and `problem=` lines.
+ * `get=1` and `set=1` are WireGuard's; ours are in `operations.ts`.
  *
  * @module
  */
 
-import { ConfigError } from "../config/error.ts";
 import { getLogger } from "../log/logger.ts";
 import { Errno, Refusal } from "./errno.ts";
 import { LineReader, ReadFailure } from "./line_reader.ts";
-import { SetParser, type SetRequest } from "./uapi_request.ts";
+import {
+  type Answer,
+  type Arguments,
+  type ControlHandlers,
+  type Operation,
+  OPERATIONS,
+} from "./operations.ts";
+import { SetParser } from "./uapi_request.ts";
 
 const log = getLogger(["wirestack", "control"]);
 
-/** What requests do. */
-export interface ControlHandlers {
-  /** The lines of an answer to `get=1`. */
-  get(): string;
-  /** @returns why nothing was changed, if so. */
-  set(request: SetRequest): Refusal | undefined;
-  /** Plain values, without a secret. */
-  stats(): unknown;
-  /** Reads the configuration again. @throws {ConfigError} if nothing was changed. */
-  reload(): Promise<ReloadLines>;
-}
-
-/** What a reload has to say, a line each. */
-export interface ReloadLines {
-  readonly warnings: readonly string[];
-  readonly changes: readonly string[];
-}
+/** What is written at once, characters, if there is so much. */
+const PIECE_LENGTH = 16_384;
 
 /** 16 MiB hold the configuration of some 50,000 peers. */
 const LIMITS = { lineBytes: 4096, totalBytes: 16 << 20 };
@@ -43,7 +33,7 @@ export interface ControlTimeouts {
   readonly idleMs: number;
   /** For a request to be complete. */
   readonly requestMs: number;
-  /** For an answer to be taken. */
+  /** For an answer to be taken, or a piece of a long one. */
   readonly answerMs: number;
 }
 
@@ -64,7 +54,7 @@ export async function serve(
       if (operation === null) break; // `wg` only tests whether a gateway answers
       reader.begin(requestMs);
       const answer = await answerOf(operation, reader, handlers);
-      await write(conn, answer ?? `errno=${Errno.EINVAL}\n\n`, answerMs);
+      await writeAll(conn, answer ?? [`errno=${Errno.EINVAL}\n\n`], answerMs);
       if (answer === undefined) {
         log.warn("a request has an unknown operation, closing its connection");
         break;
@@ -83,30 +73,50 @@ export async function serve(
   }
 }
 
-type Answer = { readonly lines: string; readonly refusal?: Refusal };
-
-/** A Map: an object would have `toString` for one. */
-const OPERATIONS = new Map<string, (handlers: ControlHandlers) => Answer | Promise<Answer>>([
-  ["get=1", (handlers) => ({ lines: handlers.get() })],
-  ["wirestack_stats=1", (handlers) => ({ lines: `stats=${JSON.stringify(handlers.stats())}\n` })],
-  ["wirestack_reload=1", reload],
-]);
-
-/** @returns undefined for an unknown operation. */
+/** @returns the pieces of the answer; undefined for an unknown operation. */
 async function answerOf(
-  operation: string,
+  name: string,
   reader: LineReader,
   handlers: ControlHandlers,
-): Promise<string | undefined> {
-  if (operation === "set=1") return ended("", await readSet(reader, handlers));
-  const answer = OPERATIONS.get(operation);
-  if (answer === undefined) return undefined;
-  const last = await reader.line();
-  if (last !== "") {
-    return ended("", new Refusal(Errno.EINVAL, `${operation}: expected an empty line behind it`));
+): Promise<Iterable<string> | undefined> {
+  if (name === "set=1") return ended({ lines: [], ...refusedBy(await readSet(reader, handlers)) });
+  const operation = OPERATIONS.get(name);
+  if (operation === undefined) return undefined;
+  const values = await readArguments(name, operation, reader);
+  if (values instanceof Refusal) return ended({ lines: [], refusal: values });
+  return ended(await operation.run(handlers, values));
+}
+
+/** Reads a refused request to its end too, if the operation is one that has arguments. */
+async function readArguments(
+  name: string,
+  { keys }: Operation,
+  reader: LineReader,
+): Promise<Arguments | Refusal> {
+  const values = new Map<string, string[]>();
+  let refusal: Refusal | undefined;
+  for (let line; (line = await reader.line()) !== "";) {
+    const [, key, value] = /^(\w+)=(.*)$/.exec(line ?? "") ?? [];
+    const decoded = value === undefined ? undefined : decode(value);
+    if (key !== undefined && keys.includes(key) && decoded !== undefined) {
+      values.set(key, [...values.get(key) ?? [], decoded]);
+      continue;
+    }
+    const expected = keys.length === 0
+      ? "an empty line behind it"
+      : `${keys.join(", ")} with a value, percent-encoded, or an empty line behind it`;
+    refusal ??= new Refusal(Errno.EINVAL, `${name}: expected ${expected}`);
+    if (keys.length === 0 || line === null) break;
   }
-  const { lines, refusal } = await answer(handlers);
-  return ended(lines, refusal);
+  return refusal ?? values;
+}
+
+function decode(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Reads a refused request to its end too, because the next one follows. */
@@ -124,25 +134,35 @@ async function readSet(
   }
 }
 
-async function reload(handlers: ControlHandlers): Promise<Answer> {
-  try {
-    const { warnings, changes } = await handlers.reload();
-    return { lines: texts("warning", warnings) + texts("change", changes) };
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    const refusal = new Refusal(Errno.EINVAL, "reload: the configuration stays as it is");
-    return { lines: texts("problem", error.problems), refusal };
+function refusedBy(refusal: Refusal | undefined): { readonly refusal?: Refusal } {
+  return refusal === undefined ? {} : { refusal };
+}
+
+function* ended({ lines, refusal }: Answer): Iterable<string> {
+  yield* lines;
+  if (refusal !== undefined) log.warn("{reason}", { reason: refusal.reason });
+  yield `errno=${refusal?.errno ?? 0}\n\n`;
+}
+
+/**
+ * Piece by piece, each made when the one before has been taken; other work gets its turn in between.
+ *
+ * @param limitMs For a piece.
+ */
+async function writeAll(
+  conn: Pick<Deno.Conn, "write" | "close">,
+  pieces: Iterable<string>,
+  limitMs: number,
+): Promise<void> {
+  let pending = "";
+  for (const piece of pieces) {
+    pending += piece;
+    if (pending.length < PIECE_LENGTH) continue;
+    await write(conn, pending, limitMs);
+    pending = "";
+    await new Promise((resolve) => setTimeout(resolve, 0));
   }
-}
-
-function texts(key: string, values: readonly string[]): string {
-  return values.map((value) => `${key}=${encodeURIComponent(value)}\n`).join("");
-}
-
-function ended(lines: string, refusal: Refusal | undefined): string {
-  if (refusal === undefined) return `${lines}errno=0\n\n`;
-  log.warn("{reason}", { reason: refusal.reason });
-  return `${lines}errno=${refusal.errno}\n\n`;
+  await write(conn, pending, limitMs);
 }
 
 async function write(

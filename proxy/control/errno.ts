@@ -7,6 +7,7 @@
 /** Linux's, negative as `wireguard-go` writes them: `wg` makes its message of `-errno`. */
 export const Errno = {
   EPERM: -1,
+  ESRCH: -3,
   EIO: -5,
   EACCES: -13,
   EINVAL: -22,
@@ -25,5 +26,16 @@ export class Refusal {
   constructor(errno: Errno, reason: string) {
     this.errno = errno;
     this.reason = reason;
+  }
+}
+
+/** A request of ours that is refused, with what the user is told. */
+export class RequestError extends Error {
+  override readonly name = "RequestError";
+  readonly errno: Errno;
+
+  constructor(errno: Errno, message: string) {
+    super(message);
+    this.errno = errno;
   }
 }

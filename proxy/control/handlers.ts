@@ -9,8 +9,12 @@ import { ConfigError } from "../config/error.ts";
 import type { Gateway, GatewayStats } from "../gateway/gateway.ts";
 import { getLogger } from "../log/logger.ts";
 import { changesBetween } from "../gateway/changes.ts";
+import { quote } from "../config/values.ts";
+import { findPeer, peerName } from "../gateway/peer_name.ts";
+import { AmbiguousFlow } from "../gateway/flow_stats.ts";
 import { applyConfig } from "../gateway/reload.ts";
-import type { ControlHandlers } from "./connection.ts";
+import { Errno, RequestError } from "./errno.ts";
+import type { ControlHandlers } from "./operations.ts";
 import { uapiGet } from "./uapi_get.ts";
 import { uapiSet } from "./uapi_set.ts";
 
@@ -78,6 +82,31 @@ export function controlHandlers(gateway: Gateway, options: HandlerOptions): Cont
       const result = last.then(reload, reload);
       last = result.catch(() => {});
       return result;
+    },
+    flows(peer) {
+      if (peer === undefined) return gateway.flows();
+      const found = findPeer(gateway.engine.device, peer);
+      if (found !== undefined) return gateway.flows(peerName(found));
+      throw new RequestError(
+        Errno.EINVAL,
+        `peer ${quote(peer)}: unknown, expected a peer's name or public key`,
+      );
+    },
+    kill(id) {
+      if (!/^[0-9a-f]{1,32}$/i.test(id)) {
+        throw new RequestError(
+          Errno.EINVAL,
+          `flow ${quote(id)}: expected an id, or its first digits, as show flows has them`,
+        );
+      }
+      try {
+        const killed = gateway.killFlow(id);
+        if (killed !== undefined) return killed;
+      } catch (error) {
+        if (!(error instanceof AmbiguousFlow)) throw error;
+        throw new RequestError(Errno.EINVAL, `flow ${error.message}`);
+      }
+      throw new RequestError(Errno.ESRCH, `flow ${id}: there is none, expected one of show flows`);
     },
   };
 }

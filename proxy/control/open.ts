@@ -7,7 +7,12 @@
 
 import { getLogger } from "../log/logger.ts";
 import { ControlServer, NameInUseError } from "./server.ts";
-import { controlDirectory, interfaceNameOf, isInterfaceName } from "./socket_path.ts";
+import {
+  checkReserved,
+  controlDirectory,
+  interfaceNameOf,
+  isInterfaceName,
+} from "./socket_path.ts";
 
 const log = getLogger(["wirestack", "control"]);
 
@@ -28,6 +33,7 @@ const NUMBERED = 100;
  *
  * @returns undefined after one warning, if there can be no socket.
  * @throws {NameInUseError} if another process has that name.
+ * @throws {ConfigError} if no gateway can have it.
  */
 export async function openControl(
   options: ControlOptions,
@@ -35,6 +41,7 @@ export async function openControl(
   const { directory = controlDirectory(), file } = options;
   if (directory === "off") return undefined;
   const name = options.name ?? (file && interfaceNameOf(file));
+  checkReserved(name, file);
   if (name !== undefined && !isInterfaceName(name)) {
     log.warn(
       "no control socket: the file's name is no interface name (1 to 15 of a-z A-Z 0-9 _ = + . -), " +

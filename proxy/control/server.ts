@@ -5,7 +5,8 @@
  */
 
 import { getLogger } from "../log/logger.ts";
-import { type ControlHandlers, type ControlTimeouts, serve } from "./connection.ts";
+import { type ControlTimeouts, serve } from "./connection.ts";
+import type { ControlHandlers } from "./operations.ts";
 import { prepareDirectory, socketPath } from "./socket_path.ts";
 
 const log = getLogger(["wirestack", "control"]);

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ConfigError } from "../config/error.ts";
 import { ControlError } from "./error.ts";
 
 /** Where `wg` looks. Root's. */
@@ -72,14 +73,31 @@ function whyNotPrivate(directory: string): string | undefined {
   return undefined;
 }
 
-/** A name that wg-quick takes for an interface. */
+/** No gateway's: `wirestack show flows` means the flows of a gateway. */
+export const RESERVED_NAME = "flows";
+
+/** A name that wg-quick takes for an interface, and a gateway may have. */
 export function isInterfaceName(name: string): boolean {
-  return /^[a-zA-Z0-9_=+.-]{1,15}$/.test(name) && name !== "." && name !== "..";
+  return /^[a-zA-Z0-9_=+.-]{1,15}$/.test(name) && ![".", "..", RESERVED_NAME].includes(name);
 }
 
-/** The name that wg-quick gives to a configuration file's interface; it may be none. */
+/**
+ * Refuses the name that no gateway can have.
+ *
+ * @param file Whose base name it is.
+ * @throws {ConfigError} for the user.
+ */
+export function checkReserved(name: string | undefined, file: string | undefined): void {
+  if (name !== RESERVED_NAME) return;
+  throw new ConfigError([
+    `${file ?? "--name"}: a gateway cannot be called flows, because wirestack show flows ` +
+    `shows its flows; expected another name (--name)`,
+  ]);
+}
+
+/** The name that wg-quick gives to a configuration file's interface, without the suffix; it may be none. */
 export function interfaceNameOf(file: string): string {
-  return file.replace(/^.*\//, "").replace(/\.conf$/, "");
+  return file.replace(/^.*\//, "").replace(/\.(?:conf|ya?ml|json|env)$/, "");
 }
 
 export function socketPath(directory: string, name: string): string {

@@ -9,9 +9,9 @@
  */
 
 import type { Peer } from "../../wireguard/mod.ts";
+import { socketAddress } from "../address.ts";
 import { SettingError } from "../config/error.ts";
 import type { Gateway } from "../gateway/gateway.ts";
-import { socketAddress } from "../gateway/stats.ts";
 import { isSameKey, KEY_LENGTH } from "../base64.ts";
 import type { TunnelPeers } from "../gateway/peers.ts";
 import { Errno, Refusal } from "./errno.ts";

@@ -13,6 +13,8 @@ import {
   loadPeer,
   type PeerInput,
 } from "../config/config.ts";
+import type { PeerLimits } from "../config/checked.ts";
+import { DEFAULT_RATE_BURST_MS } from "../config/defaults.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import { changePeer } from "../gateway/reload.ts";
 
@@ -28,6 +30,16 @@ export interface PeerChanges {
   endpoint?: string | null;
   /** Seconds, or `"off"`. */
   persistentKeepalive?: number | string | null;
+  /** These apply at once, to connections that are open as well. */
+  rateUp?: string | null;
+  /** As {@link rateUp}. */
+  rateDown?: string | null;
+  /** As {@link rateUp}, seconds. */
+  rateBurst?: number | string | null;
+  /** As {@link rateUp}: what there is too much ends, the most idle first. */
+  maxTcpConnections?: number | string | null;
+  /** As {@link maxTcpConnections}. */
+  maxUdpSessions?: number | string | null;
 }
 
 /**
@@ -82,10 +94,27 @@ export function updatePeer(gateway: Gateway, key: KeyInput, changes: PeerChanges
     persistentKeepalive: names.has("persistentKeepalive")
       ? next.persistentKeepalive
       : peer.persistentKeepalive,
+    ...nextLimits(peers.limits(peer), next.limits, names),
   });
   // An endpoint that is given again counts, wherever the peer has been heard since.
   if (isMoved) peers.setLocation(peer, next.endpoint);
   gateway.engine.wake();
+}
+
+/** What is not among `names` stays as it was. */
+function nextLimits(
+  before: PeerLimits | undefined,
+  next: PeerLimits | undefined,
+  names: ReadonlySet<string>,
+): { limits?: PeerLimits } {
+  const fields = ["rateUp", "rateDown", "maxTcpConnections", "maxUdpSessions"] as const;
+  const given = fields.flatMap((field) => {
+    const value = (names.has(field) ? next : before)?.[field];
+    return value === undefined ? [] : [[field, value] as const];
+  });
+  if (given.length === 0) return {};
+  const { rateBurstMs = DEFAULT_RATE_BURST_MS } = (names.has("rateBurst") ? next : before) ?? {};
+  return { limits: { ...Object.fromEntries(given), rateBurstMs } };
 }
 
 /** @returns whether there was one. */

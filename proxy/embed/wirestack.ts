@@ -22,7 +22,9 @@ import {
 import { peerName } from "../gateway/peer_name.ts";
 import { getLogger } from "../log/logger.ts";
 import { applyConfig, type ReloadReport } from "../gateway/reload.ts";
-import { TunnelConn } from "../tunnel/conn.ts";
+import type { ProxyEnds } from "../target/proxy_protocol.ts";
+import { netAddr, TunnelConn } from "../tunnel/conn.ts";
+import { ProxyHeaders } from "../tunnel/proxy_header.ts";
 import { tunnelAddress, TunnelDatagramConn, TunnelListener } from "../tunnel/listener.ts";
 import { addPeer, type PeerChanges, removePeer, updatePeer } from "./peers.ts";
 import { type ConfigSourceInput, loadSourceInput } from "./source.ts";
@@ -56,6 +58,14 @@ export interface ListenOptions {
   readonly port: number;
   /** Connections that may wait for `accept`. Default 128. */
   readonly backlog?: number;
+  /**
+   * Every connection must begin with a header of the PROXY protocol, version 1 or 2, within 5 seconds;
+   * its `remoteAddr` is the one in there. Others are reset.
+   */
+  readonly proxyProtocol?: {
+    /** Whose headers are taken: addresses or prefixes, one at least. */
+    readonly from: ListInput;
+  };
 }
 
 /** Where to receive datagrams. */
@@ -163,14 +173,17 @@ export class Wirestack implements AsyncDisposable {
    *
    * @throws {Deno.errors.AddrInUse} if something listens there already.
    * @throws {Deno.errors.BadResource} after {@link close}.
+   * @throws {TypeError} if `proxyProtocol` names nobody.
    */
-  listen({ transport, hostname, port, backlog = 128 }: ListenOptions): TunnelListener {
+  listen(options: ListenOptions): TunnelListener {
+    const { transport, hostname, port, backlog = 128, proxyProtocol } = options;
     this.#checkOpen();
     checkTransport(transport, "tcp");
     if (!(Number.isInteger(backlog) && backlog > 0)) {
       throw new RangeError(`backlog: expected a number above 0, got ${backlog}`);
     }
     const address = this.#ownAddress(hostname);
+    const headers = proxyProtocol && headersFrom(proxyProtocol.from);
     const { tcp } = this.#gateway.engine.stack;
     try {
       const listener = new TunnelListener(
@@ -178,7 +191,8 @@ export class Wirestack implements AsyncDisposable {
         {
           address,
           backlog,
-          connOf: (endpoint) => this.#track(endpoint),
+          connOf: (endpoint, ends) => this.#track(endpoint, ends),
+          headers,
           onClosed: (listener) => this.#open.delete(listener),
         },
       );
@@ -329,8 +343,9 @@ export class Wirestack implements AsyncDisposable {
     if (this.#isClosed) throw new Deno.errors.BadResource("the gateway is closed");
   }
 
-  #track(endpoint: TcpEndpoint): TunnelConn {
-    const conn = new TunnelConn(endpoint, (conn) => this.#conns.delete(conn));
+  #track(endpoint: TcpEndpoint, ends?: ProxyEnds): TunnelConn {
+    const remote = ends && netAddr("tcp", ends.source, ends.sourcePort);
+    const conn = new TunnelConn(endpoint, (conn) => this.#conns.delete(conn), remote);
     this.#conns.add(conn);
     return conn;
   }
@@ -420,6 +435,15 @@ function prefixOf(text: unknown): Prefix {
   if (prefix !== undefined) return prefix;
   const got = typeof text === "string" ? JSON.stringify(text) : typeof text;
   throw new TypeError(`expected a prefix as 10.50.0.0/16, got ${got}`);
+}
+
+function headersFrom(from: ListInput): ProxyHeaders {
+  const prefixes = prefixesOf(from);
+  if (prefixes.length === 0) {
+    throw new TypeError("proxyProtocol.from: expected one address or prefix at least, got none");
+  }
+  const isTrusted = (address: IpAddress) => prefixes.some((prefix) => prefix.contains(address));
+  return new ProxyHeaders({ isTrusted });
 }
 
 function inUse(error: unknown, port: number): unknown {

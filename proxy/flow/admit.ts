@@ -8,9 +8,13 @@
 import type { IpAddress } from "../../netstack/mod.ts";
 import { Dials } from "./dials.ts";
 import type { Flow, FlowCarrier, FlowOwner, FlowProtocol, FlowRequest } from "./flow.ts";
-import { AddressMaps, dialledAs, mapAddress, namesOwnHost } from "./maps.ts";
+import { AddressMaps, dialledAs, inPrefix, isSingle, mapAddress, namesOwnHost } from "./maps.ts";
 import type { AddressMap } from "./maps.ts";
 import type { OwnListeners } from "./own_listeners.ts";
+import type { Pacing } from "./pacing.ts";
+import { Quotas } from "./quotas.ts";
+import type { Rule, RuleAction, RuleOptions, RuleState } from "./rule.ts";
+import { RuleSet } from "./rules.ts";
 import type { Refusal } from "./refusal.ts";
 import { carriedIpv4, isSafeTarget } from "./safe_targets.ts";
 import { Shares } from "./shares.ts";
@@ -30,20 +34,52 @@ export interface FlowLimits {
   readonly maxPingRate: number;
 }
 
+/** What has been decided about a request. */
+export type Verdict = Allowed | Refused;
+
+export interface Allowed {
+  readonly refusal?: undefined;
+  /** The one that matched. */
+  readonly rule: Rule | undefined;
+  /** What is to be dialled; a name is yet to be resolved, and {@link Admission.checkTarget} follows. */
+  readonly target: IpAddress | string;
+  readonly port: number;
+}
+
+export interface Refused {
+  readonly refusal: Refusal;
+  readonly rule: Rule | undefined;
+}
+
+/** The rules as they are configured, in order. */
+export interface RuleSettings {
+  readonly rules: readonly RuleOptions[];
+  /** For what no rule matches. */
+  readonly defaultAction: RuleAction;
+}
+
 export interface AdmissionOptions {
   readonly table: FlowTable;
   /** Whether the protocol is proxied for an address. */
   isProxied(address: IpAddress, protocol: FlowProtocol): boolean;
   /** Whether a target, not loopback, is an address of this host; undefined if that is not known. */
   isOwnAddress(target: IpAddress): boolean | undefined;
+  /** Whether an address is this end of the tunnel's own, which only a rewrite or a map proxies. */
+  isTunnels?(address: IpAddress): boolean;
   /** Whether what is sent to `source` still goes to `owner`. */
   isHeld(source: IpAddress, owner: FlowOwner): boolean;
   readonly listeners: OwnListeners;
   /** The longest `from` first. */
   readonly maps: readonly AddressMap[];
+  /** Default: none, and what is proxied is allowed. */
+  readonly rules?: RuleSettings;
   /** May change while running. */
   readonly settings: { readonly limits: FlowLimits };
+  readonly pacing: Pacing;
 }
+
+const NO_RULES: RuleSettings = { rules: [], defaultAction: "allow" };
+const REFUSALS = { reject: "rejected", drop: "dropped" } as const;
 
 /** A connection idle for this long may be ended to make room for another, ms. */
 const IDLE_MS = 10_000;
@@ -63,8 +99,11 @@ export class Admission {
   readonly sessions: Shares = new Shares();
   /** Of pings: one for each address and identifier of a client, whatever its targets. */
   readonly pings: Shares = new Shares();
+  readonly pacing: Pacing;
   readonly #options: AdmissionOptions;
+  readonly #quotas: Quotas;
   readonly #maps: AddressMaps;
+  #rules: RuleSet;
   /** Until when an owner has no connection that has been idle for long enough. */
   readonly #busyUntil = new WeakMap<FlowOwner, number>();
   /** Changes with every {@link review}: what was decided before may be decided otherwise. */
@@ -78,7 +117,23 @@ export class Admission {
   constructor(options: AdmissionOptions) {
     this.#options = options;
     this.table = options.table;
+    this.pacing = options.pacing;
+    this.#quotas = new Quotas(options.table);
     this.#maps = new AddressMaps(options.maps);
+    const { rules, defaultAction } = options.rules ?? NO_RULES;
+    this.#rules = new RuleSet(rules, defaultAction);
+    this.pacing.setRules(this.#rules.rules);
+  }
+
+  /** The rules in force. */
+  get rules(): RuleSet {
+    return this.#rules;
+  }
+
+  /** Replaces the rules; one that is the same keeps its state. {@link review} follows. */
+  setRules({ rules, defaultAction }: RuleSettings): void {
+    this.#rules = new RuleSet(rules, defaultAction, this.#rules);
+    this.pacing.setRules(this.#rules.rules);
   }
 
   /** Replaces the maps. {@link review} follows. */
@@ -86,27 +141,35 @@ export class Admission {
     this.#maps.set(maps);
   }
 
-  isMapped(address: IpAddress): boolean {
-    return this.#maps.find(address) !== undefined;
-  }
-
   /**
-   * Lets a flow begin: sets what is dialled for it, and enters it into the table. Its carrier takes it
-   * out again. What is refused is told to the table's observers.
+   * Lets a flow begin: sets its rule and what is dialled for it, and enters it into the table. Its
+   * carrier takes it out again. What is refused is told to the table's observers.
+   *
+   * @param makeRoom Called last, for what else it needs, if nothing speaks against it.
    */
-  admit(flow: Flow, now: number): Refusal | undefined {
-    const refusal = this.#admit(flow, now);
-    if (refusal === undefined) this.table.add(flow);
-    else this.table.refuse(flow, refusal);
-    return refusal;
+  admit(flow: Flow, now: number, makeRoom?: () => Refusal | undefined): Refusal | undefined {
+    const refusal = this.#admit(flow, now) ?? makeRoom?.();
+    if (refusal !== undefined) {
+      this.table.refuse(flow, refusal);
+      return refusal;
+    }
+    this.pacing.apply(flow);
+    this.table.add(flow);
+    return undefined;
   }
 
   #admit(flow: Flow, now: number): Refusal | undefined {
     const verdict = this.decide(flow);
-    if (typeof verdict === "string") return verdict;
-    flow.dialled = verdict;
+    flow.rule = verdict.rule;
+    if (verdict.refusal !== undefined) return verdict.refusal;
+    const { target, port } = verdict;
+    if (typeof target === "string") flow.dialledName = target;
+    else flow.dialled = target;
+    flow.dialledPort = port;
+    if (this.#quotas.isFull(flow.rule, now)) return "rule-full";
     if (flow.protocol === "tcp") {
-      const refusal = this.#makeRoomForDial(flow, now) ??
+      const refusal = this.#quotas.connection(flow.owner, this.connections, now) ??
+        this.#makeRoomForDial(flow, now) ??
         this.makeRoomForConnection(flow.owner, now);
       if (refusal !== undefined) return refusal;
       this.connections.take(flow.owner);
@@ -116,25 +179,66 @@ export class Admission {
   }
 
   /**
-   * Decides by the rules alone, without the limits.
+   * Decides by rules and maps alone, without the limits.
    *
    * @param inDoubt Whether a target counts as this host's own if that cannot be found out.
-   * @returns what is to be dialled, or why it is refused.
+   * @param held As for {@link RuleSet.match}.
    */
-  decide(request: FlowRequest, inDoubt = true): IpAddress | Refusal {
+  decide(request: FlowRequest, inDoubt = true, held?: RuleState): Verdict {
     const { protocol, destination, destinationPort } = request;
-    const { isProxied, isOwnAddress, listeners } = this.#options;
-    if (!isProxied(destination, protocol)) return "not-proxied";
-    // The place for rules: first match wins, and a rewrite takes the map's place.
-    const map = this.#maps.find(destination);
-    if (map === undefined && !isSafeTarget(destination)) return "unsafe";
-    const target = map === undefined ? dialledAs(destination) : mapAddress(destination, map);
-    const isOwn = (target: IpAddress) => target.isLoopback || (isOwnAddress(target) ?? inDoubt);
-    if (map === undefined || !namesOwnHost(map)) {
-      if (isOwn(target) || carriedIpv4(target).some(isOwn)) return "own-host";
+    if (!this.#options.isProxied(destination, protocol)) {
+      return { refusal: "not-proxied", rule: undefined };
     }
-    if (listeners.has(protocol, target, destinationPort, isOwn)) return "own-listener";
-    return target;
+    const rule = this.#rules.match(request, held);
+    const action = rule?.action ?? this.#rules.defaultAction;
+    if (action !== "allow") return { refusal: REFUSALS[action], rule };
+    const rewrite = rule?.rewrite;
+    const to = rewrite?.to;
+    const port = rewrite?.port !== undefined && protocol !== "icmp"
+      ? rewrite.port
+      : destinationPort;
+    if (typeof to === "string") return { rule, target: to, port };
+    // A rewrite takes the map's place.
+    const map = to === undefined ? this.#maps.find(destination) : undefined;
+    let target: IpAddress;
+    let isNamed = false;
+    if (to !== undefined) {
+      target = dialledAs(inPrefix(to, destination));
+      isNamed = isSingle(to);
+      if (!isNamed && !isSafeTarget(target)) return { refusal: "unsafe", rule };
+    } else if (map !== undefined) {
+      target = mapAddress(destination, map);
+      isNamed = namesOwnHost(map);
+    } else {
+      if (this.#options.isTunnels?.(destination)) return { refusal: "not-proxied", rule };
+      if (!isSafeTarget(destination)) return { refusal: "unsafe", rule };
+      target = dialledAs(destination);
+    }
+    const refusal = this.#checkHost(protocol, target, port, isNamed, inDoubt);
+    return refusal === undefined ? { rule, target, port } : { refusal, rule };
+  }
+
+  /**
+   * Whether an address that a name was resolved to may be dialled for a flow: a name hands out neither
+   * this host nor what is unsafe.
+   */
+  checkTarget({ protocol }: FlowRequest, address: IpAddress, port: number): Refusal | undefined {
+    if (!isSafeTarget(address)) return "unsafe";
+    return this.#checkHost(protocol, dialledAs(address), port, false, true);
+  }
+
+  /** @param isNamed Whether the configuration itself names the target, or nothing but loopback. */
+  #checkHost(
+    protocol: FlowProtocol,
+    target: IpAddress,
+    port: number,
+    isNamed: boolean,
+    inDoubt: boolean,
+  ): Refusal | undefined {
+    const { isOwnAddress, listeners } = this.#options;
+    const isOwn = (target: IpAddress) => target.isLoopback || (isOwnAddress(target) ?? inDoubt);
+    if (!isNamed && (isOwn(target) || carriedIpv4(target).some(isOwn))) return "own-host";
+    return listeners.has(protocol, target, port, isOwn) ? "own-listener" : undefined;
   }
 
   /** Whether an address is this host's. If that cannot be found out it counts as one. */
@@ -144,11 +248,20 @@ export class Admission {
 
   /** The address at which a client reaches `target`; undefined if it may not. */
   reverse(request: Omit<FlowRequest, "destination">, target: IpAddress): IpAddress | undefined {
-    for (const destination of this.#maps.sources(target)) {
+    for (const destination of this.#sources(target)) {
       const verdict = this.decide({ ...request, destination });
-      if (typeof verdict !== "string" && verdict.equals(target)) return destination;
+      if (leadsTo(verdict, target, request.destinationPort)) return destination;
     }
     return undefined;
+  }
+
+  /** The destinations that may lead to `target`. The caller checks which does. */
+  *#sources(target: IpAddress): Iterable<IpAddress> {
+    for (const { to, rewrite } of this.#rules.rewriting) {
+      if (typeof rewrite.to === "string" || !rewrite.to.contains(target)) continue;
+      for (const one of to) if (typeof one !== "string") yield inPrefix(one, target);
+    }
+    yield* this.#maps.sources(target);
   }
 
   /**
@@ -161,12 +274,15 @@ export class Admission {
   makeRoomForSession(
     owner: FlowOwner,
     idlest: (giver: FlowOwner) => FlowCarrier | undefined,
-  ): void {
-    const { maxUdpSessions } = this.#options.settings.limits;
-    makeRoom(this.sessions, maxUdpSessions, owner, idlest);
+    now: number,
+  ): Refusal | undefined {
+    const refusal = this.#quotas.session(owner, this.sessions, () => idlest(owner), now);
+    if (refusal !== undefined) return refusal;
+    makeRoom(this.sessions, this.#options.settings.limits.maxUdpSessions, owner, idlest);
+    return undefined;
   }
 
-  /** The same for one more session of pings. */
+  /** The same for one more session of pings, which no peer's own limit counts. */
   makeRoomForPing(
     owner: FlowOwner,
     idlest: (giver: FlowOwner) => FlowCarrier | undefined,
@@ -209,11 +325,17 @@ export class Admission {
     const ended = this.table.review((flow) => {
       if (!this.#options.isHeld(flow.source, flow.owner)) return false;
       // Own addresses may be impossible to find out, without descriptors say: that ends no connection.
-      const verdict = this.decide(flow, false);
-      return typeof verdict !== "string" && verdict.equals(flow.dialled!);
+      const verdict = this.decide(flow, false, flow.rule?.state);
+      if (!leadsTo(verdict, flow.dialledName ?? flow.dialled!, flow.dialledPort)) return false;
+      if (flow.rule !== verdict.rule) this.table.setRule(flow, verdict.rule);
+      return true;
     });
+    for (const flow of this.table.flows()) this.pacing.apply(flow);
     const { limits } = this.#options.settings;
-    return ended + this.#trim("tcp", this.connections, limits.maxTcpConnections) +
+    return ended + this.#quotas.trimRules(this.#rules.rules) +
+      this.#quotas.trim("tcp", this.connections) +
+      this.#quotas.trim("udp", this.sessions) +
+      this.#trim("tcp", this.connections, limits.maxTcpConnections) +
       this.#trim("udp", this.sessions, limits.maxUdpSessions) +
       this.#trim("icmp", this.pings, limits.maxPingSessions);
   }
@@ -264,4 +386,10 @@ function makeRoom(
   if (shares.total < limit) return;
   const giver = shares.donor(owner, limit) ?? shares.greediest() ?? owner;
   idlest(giver)?.end("evicted");
+}
+
+function leadsTo(verdict: Verdict, to: IpAddress | string, port: number): boolean {
+  if (verdict.refusal !== undefined || verdict.port !== port) return false;
+  const { target } = verdict;
+  return typeof target === "string" || typeof to === "string" ? target === to : target.equals(to);
 }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { type IpAddress, Roster } from "../../netstack/mod.ts";
+import { Roster } from "../../netstack/mod.ts";
 import type { Flow } from "./flow.ts";
 import { networkKey } from "./networks.ts";
 import { Shares } from "./shares.ts";
@@ -57,8 +57,8 @@ export class Dials {
 
   /** Whether the address or the network that `flow` dials is at its limit. */
   isCapped(flow: Flow, limit: number, now: number): boolean {
-    const address = this.#addresses.get(addressKey(flow.dialled!));
-    const network = this.#networks.get(networkKey(flow.dialled!));
+    const address = this.#addresses.get(addressOf(flow));
+    const network = this.#networks.get(networkOf(flow));
     return isFull(address, "address", limit, now) || isFull(network, "network", limit, now);
   }
 
@@ -69,12 +69,12 @@ export class Dials {
    */
   displaced(flow: Flow, limit: number, now: number): Flow | undefined {
     const owner = this.shares.donor(flow.owner, limit) ?? flow.owner;
-    const network = networkKey(flow.dialled!);
+    const network = networkOf(flow);
     let oldest: Flow | undefined;
     for (const dial of this.#inFlight.items) {
       if (dial.owner !== owner || now - dial.startedAt < PATIENCE_MS) continue;
       if (oldest !== undefined && dial.sequence > oldest.sequence) continue;
-      if (owner !== flow.owner || networkKey(dial.dialled!) !== network) oldest = dial;
+      if (owner !== flow.owner || networkOf(dial) !== network) oldest = dial;
     }
     return oldest;
   }
@@ -82,16 +82,16 @@ export class Dials {
   begin(flow: Flow, now: number): void {
     this.#inFlight.add(flow);
     this.shares.take(flow.owner);
-    placeOf(this.#addresses, addressKey(flow.dialled!), now).dials++;
-    placeOf(this.#networks, networkKey(flow.dialled!), now).dials++;
+    placeOf(this.#addresses, addressOf(flow), now).dials++;
+    placeOf(this.#networks, networkOf(flow), now).dials++;
   }
 
   end(flow: Flow, outcome: DialOutcome, now: number): void {
     if (flow.dialPlace < 0) return;
     this.#inFlight.delete(flow);
     this.shares.give(flow.owner);
-    settle(this.#addresses, addressKey(flow.dialled!), outcome, now);
-    settle(this.#networks, networkKey(flow.dialled!), outcome, now);
+    settle(this.#addresses, addressOf(flow), outcome, now);
+    settle(this.#networks, networkOf(flow), outcome, now);
   }
 }
 
@@ -146,8 +146,15 @@ function forgetOne(places: Map<number | string, Place>): void {
   }
 }
 
-function addressKey({ bytes, version }: IpAddress): number | string {
+/** A name is an address and a network of its own: where it leads is not known when the dial begins. */
+function addressOf({ dialledName, dialled }: Flow): number | string {
+  if (dialledName !== undefined) return dialledName;
+  const { bytes, version } = dialled!;
   return version === 4 ? word(bytes) : bytes.toHex();
+}
+
+function networkOf({ dialledName, dialled }: Flow): number | string {
+  return dialledName ?? networkKey(dialled!);
 }
 
 function word(b: Uint8Array): number {

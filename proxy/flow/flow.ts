@@ -6,8 +6,11 @@
  */
 
 import type { IpAddress } from "../../netstack/mod.ts";
+import type { Rule } from "./rule.ts";
 import type { FlowAccount } from "./account.ts";
 import type { Totals } from "./totals.ts";
+import { SharedRates } from "./limits.ts";
+import type { Pace } from "./pace.ts";
 
 /** `udp` is a session with one target, `icmp` a ping. */
 export type FlowProtocol = "tcp" | "udp" | "icmp";
@@ -32,14 +35,21 @@ export type FlowEnd =
   | "idle"
   /** It made room for a flow of an owner that has fewer. */
   | "evicted"
-  /** A map, a subnet, a limit or whose the source is has changed, and it is no longer allowed. */
+  /** A rule, a map, a subnet, a limit or whose the source is has changed: no longer allowed. */
   | "revoked"
-  /** The gateway is closing, or it was ended on request. */
+  /** Somebody had it ended. */
+  | "killed"
+  /** The gateway is closing. */
   | "aborted";
 
 /** Whose flows count together: a peer, or an inbound of this host. */
 export class FlowOwner {
   readonly #name: () => string;
+  /** Of all its flows together. */
+  readonly rates: SharedRates = new SharedRates();
+  /** At once; Infinity without a limit of its own. */
+  maxTcpConnections = Infinity;
+  maxUdpSessions = Infinity;
   /** Of its flows, from the first on. */
   totals: Totals | undefined = undefined;
 
@@ -88,7 +98,7 @@ export interface FlowRequest {
   readonly source: IpAddress;
   /** A ping's identifier. */
   readonly sourcePort: number;
-  /** As the source has it, before maps. */
+  /** As the source has it, before rules and maps. */
   readonly destination: IpAddress;
   /** 0 for a ping. */
   readonly destinationPort: number;
@@ -105,8 +115,16 @@ export class Flow implements FlowRequest {
   /** Another object with the same bytes may take its place. */
   destination: IpAddress;
   readonly destinationPort: number;
-  /** What is dialled for it, once it is admitted: the destination after maps. */
+  /** The rule that it was decided by; undefined if none matches. */
+  rule: Rule | undefined = undefined;
+  /**
+   * What is dialled for it, once it is admitted: the destination after rules and maps. Of a name, once
+   * it is resolved.
+   */
   dialled: IpAddress | undefined = undefined;
+  dialledPort: number;
+  /** The name that a rule has dialled instead. */
+  dialledName: string | undefined = undefined;
   /** Milliseconds, monotonic. */
   readonly startedAt: number;
   lastActivity: number;
@@ -125,6 +143,9 @@ export class Flow implements FlowRequest {
   /** Why it ended; undefined while it lives. */
   end: FlowEnd | undefined = undefined;
   carrier: FlowCarrier | undefined = undefined;
+  /** How fast it may go, towards the target and towards the source; undefined without a limit. */
+  up: Pace | undefined = undefined;
+  down: Pace | undefined = undefined;
   /** Where its figures are counted; undefined where nobody counts. */
   account: FlowAccount | undefined = undefined;
   /** Greater than that of every earlier flow. */
@@ -148,6 +169,7 @@ export class Flow implements FlowRequest {
     this.sourcePort = sourcePort;
     this.destination = destination;
     this.destinationPort = destinationPort;
+    this.dialledPort = destinationPort;
     this.startedAt = now;
     this.lastActivity = now;
   }

@@ -49,8 +49,13 @@ export function mapAddress(address: IpAddress, { from, to }: AddressMap): IpAddr
  * loopback. A wider one would expose the host by accident.
  */
 export function namesOwnHost({ to }: AddressMap): boolean {
-  if (to.length === to.address.bytes.length * 8) return true;
+  if (isSingle(to)) return true;
   return LOOPBACK_IPV4.contains(to.address) && to.length >= LOOPBACK_IPV4.length;
+}
+
+/** Whether a prefix is one address. */
+export function isSingle({ address, length }: Prefix): boolean {
+  return length === address.bytes.length * 8;
 }
 
 /** Linux takes 0.0.0.0 and :: for loopback, and an IPv4-mapped address for IPv4. */
@@ -58,6 +63,13 @@ export function dialledAs(address: IpAddress): IpAddress {
   const plain = address.unmapped();
   if (!plain.isUnspecified) return plain;
   return plain.version === 4 ? LOCALHOST_IPV4 : LOCALHOST_IPV6;
+}
+
+/** `prefix` with the last bits of `address` behind its length. */
+export function inPrefix(prefix: Prefix, address: IpAddress): IpAddress {
+  const bits = address.bytes.length * 8;
+  const length = Math.max(0, bits - (prefix.address.bytes.length * 8 - prefix.length));
+  return translate(address, new Prefix(address, length), prefix);
 }
 
 /** The address in `to` at the place that `address` has in `from`. */

@@ -13,6 +13,14 @@ export type Refusal =
   | "own-host"
   /** This process itself listens there. */
   | "own-listener"
+  /** A rule, or the default, rejects it: the client is told. */
+  | "rejected"
+  /** A rule, or the default, drops it, in silence. */
+  | "dropped"
+  /** The rule has as many connections and sessions as it may. */
+  | "rule-full"
+  /** The peer has as many connections or sessions as it may. */
+  | "peer-full"
   /** The limit on connections or sessions is reached, and none has to give way. */
   | "full"
   /** The limit on dials in flight is reached. The client may try again. */

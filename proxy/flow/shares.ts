@@ -20,6 +20,11 @@ export class Shares {
     return this.#counts.get(owner) ?? 0;
   }
 
+  /** Those that have any. */
+  owners(): FlowOwner[] {
+    return [...this.#counts.keys()];
+  }
+
   take(owner: FlowOwner): void {
     this.#total++;
     this.#counts.set(owner, this.of(owner) + 1);

@@ -33,6 +33,12 @@ export interface ByteStream {
    */
   write(buffer: Uint8Array, offset: number, length: number, isLent: boolean): boolean;
 
+  /**
+   * Sends a few bytes, which are copied, before all that is written. Nothing has to be waited for: they
+   * fit into what a new stream takes.
+   */
+  preface(bytes: Uint8Array): void;
+
   /** Ends this direction, after what was written. Reading goes on: a half-close. */
   end(): void;
 
@@ -67,7 +73,7 @@ export interface StreamHandler {
   ): boolean;
   /** How much {@link data} is best given at once, bytes. */
   appetite(stream: ByteStream): number;
-  /** The other end has ended its direction: no more {@link data}. */
+  /** The other end has ended its direction: no more {@link data}. Never while it is stopped. */
   ended(stream: ByteStream): void;
   /** The rest of a {@link ByteStream.write} has been sent. */
   drained(stream: ByteStream): void;

@@ -7,6 +7,7 @@
 import { Roster } from "../../netstack/mod.ts";
 import type { Flow, FlowCarrier, FlowEnd, FlowOwner, FlowProtocol, FlowRequest } from "./flow.ts";
 import type { Refusal } from "./refusal.ts";
+import type { Rule } from "./rule.ts";
 
 /**
  * Is told of every flow. Called in the middle of a turn: it must not throw, wait, or end a flow, and
@@ -20,7 +21,7 @@ export interface FlowObserver {
   /** It is over, its figures are final, and {@link Flow.end} says why. */
   ended?(flow: Flow): void;
   /** It may not begin. A client that does not stop asking may make it one for each packet. */
-  refused?(request: FlowRequest, why: Refusal): void;
+  refused?(request: FlowRequest, why: Refusal, rule: Rule | undefined): void;
 }
 
 export class FlowTable {
@@ -49,7 +50,15 @@ export class FlowTable {
 
   add(flow: Flow): void {
     this.#flows.add(flow);
+    if (flow.rule !== undefined) flow.rule.state.flows++;
     for (const observer of this.#observers) observer.began?.(flow);
+  }
+
+  /** For the admission: a live flow is another rule's from now on, as after a reload. */
+  setRule(flow: Flow, rule: Rule | undefined): void {
+    if (flow.rule !== undefined) flow.rule.state.flows--;
+    if (rule !== undefined) rule.state.flows++;
+    flow.rule = rule;
   }
 
   /** For carriers: the flow's target is connected. */
@@ -58,18 +67,21 @@ export class FlowTable {
   }
 
   /** For the admission: the flow may not begin. */
-  refuse(request: FlowRequest, why: Refusal): void {
-    for (const observer of this.#observers) observer.refused?.(request, why);
+  refuse(flow: Flow, why: Refusal): void {
+    for (const observer of this.#observers) observer.refused?.(flow, why, flow.rule);
   }
 
   /** For carriers: the flow is over. */
   remove(flow: Flow, why: FlowEnd): void {
     if (flow.tablePlace < 0) return;
     this.#flows.delete(flow);
+    if (flow.rule !== undefined) flow.rule.state.flows--;
     if (flow.carrier !== undefined) keepFigures(flow, flow.carrier);
     flow.state = "ended";
     flow.end = why;
     flow.carrier = undefined;
+    flow.up?.close();
+    flow.down?.close();
     for (const observer of this.#observers) observer.ended?.(flow);
   }
 

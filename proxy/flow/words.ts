@@ -14,6 +14,10 @@ export const REFUSAL_WORDS: Readonly<Record<Refusal, string>> = {
   "unsafe": "loopback, link-local, multicast or the like, which no map names",
   "own-host": "an address of this host, which no map names",
   "own-listener": "this gateway itself listens there",
+  "rejected": "a rule rejects it",
+  "dropped": "a rule drops it",
+  "rule-full": "as many as its rule allows are open",
+  "peer-full": "as many as its peer may have are open",
   "full": "as many as are allowed are open",
   "dials": "as many as are allowed are being connected",
 };
@@ -29,6 +33,7 @@ export const DIAL_WORDS: Readonly<Record<DialError | FlowEnd, string>> = {
   "exhausted": "this host has no file descriptor left",
   "failed": "this host could not dial it",
   "abandoned": "the client gave up",
+  "killed": "ended on request",
   "aborted": "the gateway is closing",
   "closed": "closed",
   "reset-by-source": "reset by the client",

@@ -17,6 +17,12 @@ export interface IcmpForwarderCounters extends UdpTargetCounters {
   revoked: number;
   /** Not proxied for pings, or the policy does not allow the target. */
   forbidden: number;
+  /** The peer's or the rule's own limit on flows is reached. */
+  overQuota: number;
+  /** Dropped: faster than the peer's or the rule's rate. */
+  overRate: number;
+  /** Ended on request. */
+  killed: number;
   /** Dropped: the peer pings faster than it may. */
   flooded: number;
   /** Dropped because the gateway is closing. */
@@ -43,6 +49,9 @@ export function newIcmpCounters(): IcmpForwarderCounters {
     evicted: 0,
     revoked: 0,
     forbidden: 0,
+    overQuota: 0,
+    overRate: 0,
+    killed: 0,
     flooded: 0,
     closing: 0,
     socketErrors: 0,

@@ -22,6 +22,7 @@ import {
 import type { IcmpTargets, IcmpTargetsOptions } from "../target/icmp.ts";
 import { type IcmpForwarderCounters, newIcmpCounters } from "./icmp_counters.ts";
 import { IcmpSession, type IcmpSessionOwner } from "./icmp_session.ts";
+import type { NamedTargets } from "./named_targets.ts";
 import type { ForwarderOptions } from "./options.ts";
 
 const log = getLogger(["wirestack", "icmp"]);
@@ -33,6 +34,8 @@ export interface IcmpForwarderOptions extends ForwarderOptions {
   onNoSocket(error: unknown): boolean;
   /** Opens what makes sockets towards targets. */
   openTargets(options: IcmpTargetsOptions): IcmpTargets;
+  /** Resolves the names that rules dial. Missing: none are. */
+  readonly targets?: Pick<NamedTargets, "resolve">;
 }
 
 /** Flows per allowed session; with more in all, every session is kept to a few. */
@@ -40,7 +43,6 @@ const FLOWS_PER_SESSION = 4;
 /** A peer's pings may come in bursts of as many as it may send in this time, ms, and a few at least. */
 const BURST_MS = 250;
 const LEAST_BURST = 50;
-const VERDICTS: Partial<Record<string, EchoVerdict>> = { dropped: "drop" };
 
 /** What a peer may still send. */
 interface Allowance {
@@ -95,9 +97,9 @@ export class IcmpForwarder implements IcmpForwarderHandler, IcmpSessionOwner, Tu
       if (refusal !== undefined) return this.#refuse(flow, refusal);
       this.#flows++;
       session ??= this.#begin(client, peer, now);
+      this.touch(session, now);
       entry = session.add(flow);
-    }
-    this.touch(session!, now);
+    } else this.touch(session!, now);
     session!.send(entry, buffer, offset, length, now);
     return "accept";
   }
@@ -152,6 +154,16 @@ export class IcmpForwarder implements IcmpForwarderHandler, IcmpSessionOwner, Tu
     return this.#flows >= FLOWS_PER_SESSION * this.#options.settings.limits.maxPingSessions;
   }
 
+  resolve(flow: Flow, found: (address: IpAddress | undefined, now: number) => void): void {
+    const { targets } = this.#options;
+    const tell = (address: IpAddress | undefined) => {
+      found(address, this.#options.now());
+      this.#options.wake();
+    };
+    if (targets === undefined) tell(undefined);
+    else targets.resolve(flow, tell);
+  }
+
   isOwnHost(address: IpAddress): boolean {
     return this.#options.admission.isOwnHost(address);
   }
@@ -171,7 +183,7 @@ export class IcmpForwarder implements IcmpForwarderHandler, IcmpSessionOwner, Tu
 
   onFlowEnded(flow: Flow, why: FlowEnd): void {
     this.#flows--;
-    if (why === "evicted" || why === "revoked") this.counters[why]++;
+    if (why === "evicted" || why === "revoked" || why === "killed") this.counters[why]++;
     this.#options.admission.table.remove(flow, why);
   }
 
@@ -215,7 +227,8 @@ export class IcmpForwarder implements IcmpForwarderHandler, IcmpSessionOwner, Tu
   }
 
   #refuse({ owner, source, sourcePort, destination }: Flow, why: Refusal): EchoVerdict {
-    this.counters.forbidden++;
+    const isFull = why === "peer-full" || why === "rule-full";
+    this.counters[isFull ? "overQuota" : "forbidden"]++;
     log.debug("{peer}, {client} identifier {identifier}: ping of {target} is refused: {why}", {
       peer: owner.name,
       client: source,
@@ -223,6 +236,6 @@ export class IcmpForwarder implements IcmpForwarderHandler, IcmpSessionOwner, Tu
       target: destination,
       why: REFUSAL_WORDS[why],
     });
-    return VERDICTS[why] ?? "prohibited";
+    return why === "dropped" ? "drop" : "prohibited";
   }
 }

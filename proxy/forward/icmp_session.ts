@@ -14,6 +14,7 @@ import type {
   Timed,
 } from "../../netstack/mod.ts";
 import type { Flow, FlowCarrier, FlowEnd, FlowFigures, FlowOwner } from "../flow/flow.ts";
+import { TargetAddress } from "../target/address.ts";
 import type { IcmpTargetHandler, IcmpTargets, IcmpTargetSocket } from "../target/icmp.ts";
 import type { IcmpForwarderCounters } from "./icmp_counters.ts";
 import { asSeenBySource, reporterOf } from "./reports.ts";
@@ -25,6 +26,8 @@ export interface IcmpSessionOwner {
   readonly sockets: IcmpTargets;
   /** Whether there are so many flows in all that no session may have many. */
   readonly isCrowded: boolean;
+  /** Finds an address for a flow to a name; nothing if there is none. May call back at once. */
+  resolve(flow: Flow, found: (address: IpAddress | undefined, now: number) => void): void;
   /** Whether an address is this host's, or may be. */
   isOwnHost(address: IpAddress): boolean;
   /** Something went either way. */
@@ -43,8 +46,20 @@ const SEQUENCE = 6;
 /** Of a new measurement in the smoothed one (RFC 6298 §2.3). */
 const RTT_GAIN = 1 / 8;
 
+/** Requests that wait for a target's name to be resolved, and the largest of them, bytes. */
+const MAX_HELD = 8;
+const MAX_HELD_BYTES = 2_048;
+
+interface HeldRequest {
+  readonly bytes: Uint8Array;
+  readonly hopLimit: number;
+  readonly dontFragment: boolean;
+}
+
 /** A target that the client pings. */
 class PingEntry extends FilterEntry {
+  /** What waits for the target's name; undefined once it is resolved. */
+  held: HeldRequest[] | undefined = undefined;
   /** What replies leave on, made with the first. */
   path: Path | undefined = undefined;
   /** Of the latest request: when it went, and its sequence number; -1 once it was answered. */
@@ -83,10 +98,14 @@ export class IcmpSession implements Timed, IcmpTargetHandler, FlowCarrier {
   /** Another flow of this session, an admitted one. */
   add(flow: Flow): FilterEntry {
     flow.carrier = this;
-    flow.state = "open";
     const entry = new PingEntry(flow);
     const forgotten = this.#filter.add(entry, this.#owner.isCrowded);
     if (forgotten !== undefined) this.#owner.onFlowEnded(forgotten.flow, "idle");
+    if (flow.dialled !== undefined) flow.state = "open";
+    else {
+      entry.held = [];
+      this.#owner.resolve(flow, (address, now) => this.#resolved(entry, address, now));
+    }
     return entry;
   }
 
@@ -94,19 +113,18 @@ export class IcmpSession implements Timed, IcmpTargetHandler, FlowCarrier {
   send(to: FilterEntry, buffer: Uint8Array, offset: number, length: number, now: number): void {
     const entry = to as PingEntry;
     const { counters } = this.#owner;
-    const { target, flow } = entry;
-    const socket = this.#socket(target.version);
-    if (socket === undefined) return;
+    const { up } = entry.flow;
+    if (up !== undefined && !up.admits(length - ICMP_HEADER_LENGTH, now)) {
+      counters.overRate++;
+      return;
+    }
     const { hopLimit, dontFragment } = this.client;
-    buffer[offset] = ECHO_REQUEST[target.version]; // a map may lead to the other family
-    socket.send(target, hopLimit, dontFragment, buffer, offset, length);
-    entry.sentAt = now;
-    entry.sequence = sequenceAt(buffer, offset);
-    counters.requests++;
-    counters.bytesUp += length - ICMP_HEADER_LENGTH;
-    flow.packetsUp++;
-    flow.bytesUp += length - ICMP_HEADER_LENGTH;
-    flow.lastActivity = now;
+    const { held } = entry;
+    if (held === undefined) {
+      this.#transmit(entry, hopLimit, dontFragment, buffer, offset, length, now);
+    } else if (held.length < MAX_HELD && length <= MAX_HELD_BYTES) {
+      held.push({ bytes: buffer.slice(offset, offset + length), hopLimit, dontFragment });
+    } else counters.noBuffer++;
   }
 
   reply(
@@ -126,6 +144,11 @@ export class IcmpSession implements Timed, IcmpTargetHandler, FlowCarrier {
       return;
     }
     this.#owner.touch(this, now);
+    const { down } = entry.flow;
+    if (down !== undefined && !down.admits(length - ICMP_HEADER_LENGTH, now)) {
+      counters.overRate++;
+      return;
+    }
     path.hopLimit = Math.max(1, hopLimit - 1); // as a router on the way
     if (!this.client.reply(path, buffer, offset, length, now)) {
       counters.noRoom++;
@@ -186,6 +209,52 @@ export class IcmpSession implements Timed, IcmpTargetHandler, FlowCarrier {
     this.client.close();
     for (const { flow } of this.#filter.entries()) this.#owner.onFlowEnded(flow, why);
     this.#owner.onEnded(this);
+  }
+
+  #transmit(
+    entry: PingEntry,
+    hopLimit: number,
+    dontFragment: boolean,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+  ): void {
+    const { counters } = this.#owner;
+    const { flow, target } = entry;
+    const socket = this.#socket(target.version);
+    if (socket === undefined) return;
+    buffer[offset] = ECHO_REQUEST[target.version]; // a map may lead to the other family
+    socket.send(target, hopLimit, dontFragment, buffer, offset, length);
+    entry.sentAt = now;
+    entry.sequence = sequenceAt(buffer, offset);
+    counters.requests++;
+    counters.bytesUp += length - ICMP_HEADER_LENGTH;
+    flow.packetsUp++;
+    flow.bytesUp += length - ICMP_HEADER_LENGTH;
+    flow.lastActivity = now;
+  }
+
+  /** The name that a flow goes to leads there, or nowhere. */
+  #resolved(entry: PingEntry, address: IpAddress | undefined, now: number): void {
+    const { flow } = entry;
+    const { held = [] } = entry;
+    if (flow.state === "ended") return;
+    if (address === undefined) {
+      for (const { bytes } of held) {
+        const sequence = sequenceAt(bytes, 0);
+        this.client.report("host-unreachable", 0, flow.destination, sequence, undefined, now);
+      }
+      this.endFlow(flow, "unreachable");
+      return;
+    }
+    flow.dialled = address;
+    flow.state = "open";
+    this.#filter.resolved(entry, new TargetAddress(address, 0));
+    entry.held = undefined;
+    for (const { bytes, hopLimit, dontFragment } of held) {
+      this.#transmit(entry, hopLimit, dontFragment, bytes, 0, bytes.length, now);
+    }
   }
 
   #pathOf(entry: PingEntry): Path | undefined {

@@ -5,9 +5,10 @@
  */
 
 import type { IpAddress } from "../../netstack/mod.ts";
-import type { Admission, FlowLimits } from "../flow/admit.ts";
+import type { Admission, FlowLimits, RuleSettings } from "../flow/admit.ts";
 import type { FlowOwner } from "../flow/flow.ts";
 import type { AddressMap } from "../flow/maps.ts";
+import type { DnsServer } from "../target/dns_client.ts";
 
 /** Milliseconds, but for the count. */
 export interface ForwardTimeouts {
@@ -28,7 +29,9 @@ export interface ForwardTimeouts {
 export type UdpFiltering = "endpoint" | "address" | "address-port";
 
 /** What may change while running. */
-export interface ForwardSettings {
+export interface ForwardSettings extends RuleSettings {
+  /** Who is asked for names of targets; none: the system. */
+  readonly nameServers: readonly DnsServer[];
   /** The longest `from` first. */
   readonly maps: readonly AddressMap[];
   readonly timeouts: ForwardTimeouts;
@@ -45,7 +48,7 @@ export interface ForwarderOptions {
    */
   ownerOf(from: unknown, client: IpAddress): FlowOwner;
   /** Looked at whenever a value is needed. */
-  readonly settings: Omit<ForwardSettings, "maps">;
+  readonly settings: Omit<ForwardSettings, "maps" | "nameServers" | keyof RuleSettings>;
   /** Milliseconds, monotonic. */
   now(): number;
   /** A deadline was set outside of the engine's turn, or there is something to send or to receive. */

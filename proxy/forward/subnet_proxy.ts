@@ -10,12 +10,16 @@ import { Admission } from "../flow/admit.ts";
 import type { FlowOwner, FlowProtocol } from "../flow/flow.ts";
 import { OwnListeners } from "../flow/own_listeners.ts";
 import { FlowStatistics } from "../flow/statistics.ts";
+import type { OwnerLimits } from "../flow/limits.ts";
+import { Pacing } from "../flow/pacing.ts";
 import { FlowTable } from "../flow/table.ts";
 import { NO_LINK } from "../link/wireguard.ts";
 import { getLogger } from "../log/logger.ts";
 import { DescriptorWatch } from "../target/descriptors.ts";
 import { openTargetHost, type TargetHost } from "../target/host.ts";
+import type { DnsServer } from "../target/dns_client.ts";
 import { IcmpForwarder } from "./icmp_forwarder.ts";
+import { NamedTargets } from "./named_targets.ts";
 import type { ForwardSettings } from "./options.ts";
 import { TcpForwarder } from "./tcp_forwarder.ts";
 import { UdpForwarder } from "./udp_forwarder.ts";
@@ -63,11 +67,15 @@ export class SubnetProxy {
   readonly udp: UdpForwarder;
   readonly icmp: IcmpForwarder;
   readonly admission: Admission;
+  /** Of the peers' rates, and the rules'. */
+  readonly pacing: Pacing;
   /** What the flows did. */
   readonly statistics: FlowStatistics;
   /** Where this process listens itself. */
   readonly listeners: OwnListeners = new OwnListeners();
   readonly descriptors: DescriptorWatch;
+  /** Names of targets, and what else it takes to reach them. */
+  readonly targets: NamedTargets;
   /** Whether sockets towards targets are over FFI. */
   readonly ffi: boolean;
   readonly #engine: Engine;
@@ -98,19 +106,33 @@ export class SubnetProxy {
         ffi,
         (code) => this.descriptors.note(code),
       );
-    const { dialer } = this.#host;
+    const { dialer, after } = this.#host;
     const table = new FlowTable();
     this.statistics = new FlowStatistics(table);
+    this.pacing = new Pacing({ mtu: engine.nic1.mtu, now, wake });
     this.admission = new Admission({
+      pacing: this.pacing,
       table,
       isProxied: (address, protocol) => this.#isProxied(address, protocol),
       isOwnAddress: (target) => this.#host.isOwnAddress(target),
+      isTunnels: ({ bytes, version }) => engine.nic1.owns(bytes, 0, version),
       isHeld,
       listeners: this.listeners,
       maps: settings.maps,
+      rules: settings,
       settings: this.#settings,
     });
-    const options = { admission: this.admission, ownerOf, settings: this.#settings, now, wake };
+    const { admission } = this;
+    const source = this.#host.names(settings.nameServers);
+    this.targets = new NamedTargets({ admission, dialer, source, now, after });
+    const options = {
+      admission,
+      ownerOf,
+      settings: this.#settings,
+      targets: this.targets,
+      now,
+      wake,
+    };
     this.tcp = new TcpForwarder({ ...options, dialer });
     this.udp = new UdpForwarder({
       ...options,
@@ -125,6 +147,7 @@ export class SubnetProxy {
       onNoSocket: (error) => this.descriptors.note(codeOf(error)),
     });
     const sources: readonly TimeoutSource[] = [
+      this.pacing,
       this.tcp,
       this.udp,
       this.icmp,
@@ -177,12 +200,24 @@ export class SubnetProxy {
   }
 
   /**
-   * Changes maps, timeouts, limits and filtering; deadlines only as they are set from now on.
+   * Changes rules, maps, timeouts, limits and filtering; deadlines only as they are set from now on.
    * {@link review} follows, when the subnets are as they should be too.
    */
   setSettings(settings: ForwardSettings): void {
     this.admission.setMaps(settings.maps);
+    this.admission.setRules(settings);
+    if (!isSame(settings.nameServers, this.#settings.nameServers)) {
+      this.targets.names.setSource(this.#host.names(settings.nameServers));
+    }
     Object.assign(this.#settings, settings);
+  }
+
+  /** Changes the limits of a peer: rates at once, what they mean to its flows in the next turn. */
+  setLimits(owner: FlowOwner, limits: OwnerLimits): void {
+    this.pacing.setRates(owner.rates, limits);
+    owner.maxTcpConnections = limits.maxTcpConnections ?? Infinity;
+    owner.maxUdpSessions = limits.maxUdpSessions ?? Infinity;
+    this.reviewSoon();
   }
 
   /** The same as {@link review} in the engine's next turn, once for whatever changes until then. */
@@ -228,6 +263,7 @@ export class SubnetProxy {
   /** Ends everything that is left. Resolves when no socket towards a target is. */
   async abort(): Promise<void> {
     this.tcp.abort();
+    this.targets.close();
     await Promise.all([this.udp.abort(), this.icmp.abort()]);
     this.#host.close();
   }
@@ -282,10 +318,15 @@ export class SubnetProxy {
   #isProxied(address: IpAddress, protocol: FlowProtocol): boolean {
     const subnet = this.#subnets.find(({ prefix }) => prefix.contains(address));
     if (subnet === undefined || !subnet.protocols[protocol]) return false;
-    if (protocol === "icmp" && this.#canPing !== true) return false;
-    return !this.#engine.nic1.owns(address.bytes, 0, address.version) ||
-      this.admission.isMapped(address);
+    return protocol !== "icmp" || this.#canPing === true;
   }
+}
+
+function isSame(some: readonly DnsServer[], others: readonly DnsServer[]): boolean {
+  return some.length === others.length &&
+    some.every(({ address, port }, i) =>
+      address.equals(others[i]!.address) && port === others[i]!.port
+    );
 }
 
 function without(prefixes: readonly Prefix[], others: readonly Prefix[]): Prefix[] {

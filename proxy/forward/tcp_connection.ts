@@ -7,16 +7,10 @@
 
 import type { KeepAlive, TcpEndpoint, TcpForwarderRequest, Timed } from "../../netstack/mod.ts";
 import type { Flow, FlowCarrier, FlowEnd, FlowFigures } from "../flow/flow.ts";
-import type {
-  ByteStream,
-  Dial,
-  Dialer,
-  DialError,
-  DialHandler,
-  StreamError,
-} from "../flow/stream.ts";
+import type { ByteStream, Dial, DialError, DialHandler, StreamError } from "../flow/stream.ts";
 import { EndpointStream, type LentBuffers } from "../splice/endpoint_stream.ts";
 import { Splice, type SpliceOwner } from "../splice/splice.ts";
+import type { FlowDialer } from "./named_targets.ts";
 
 /** What a connection needs of the forwarder it belongs to. */
 export interface TcpConnectionOwner {
@@ -67,13 +61,12 @@ export class TcpConnection implements FlowCarrier, DialHandler, SpliceOwner, Tim
   }
 
   /** @throws whatever the runtime throws when it has no permission to. */
-  start(dialer: Dialer): void {
-    const { dialled, destinationPort } = this.flow;
+  start(dialer: FlowDialer): void {
     // By a variable first: V8 allocates a function that is assigned to a property directly in the old
     // generation, where it would keep both connections alive until the next full collection.
     const onAborted = () => this.#dialFailed("abandoned");
     this.#request!.onAborted = onAborted;
-    this.#dial = dialer.dial(dialled!, destinationPort, this);
+    this.#dial = dialer.dialFlow(this.flow, this);
   }
 
   /** The dial has taken too long, or a half-closed connection was idle too long. */

@@ -18,6 +18,7 @@ import type { Refusal } from "../flow/refusal.ts";
 import type { Dialer, DialError } from "../flow/stream.ts";
 import { DIAL_WORDS, REFUSAL_WORDS } from "../flow/words.ts";
 import { LentBuffers } from "../splice/endpoint_stream.ts";
+import type { FlowDialer } from "./named_targets.ts";
 import type { ForwarderOptions } from "./options.ts";
 import { TcpConnection, type TcpConnectionOwner } from "./tcp_connection.ts";
 
@@ -40,10 +41,14 @@ export interface TcpForwarderCounters {
   tooManyDials: number;
   /** Refused: the limit on connections was reached, and none has to give way. */
   tooManyConnections: number;
+  /** Refused: the peer, or the rule, had as many as it may. */
+  overQuota: number;
   /** Idle connections, and unanswered dials, ended to make room for a peer that has fewer. */
   evicted: number;
   /** Ended because they were no longer allowed. */
   revoked: number;
+  /** Ended on request. */
+  killed: number;
   /** Refused because the gateway is closing. */
   closing: number;
   resetByClient: number;
@@ -55,6 +60,8 @@ export interface TcpForwarderCounters {
 
 export interface TcpForwarderOptions extends ForwarderOptions {
   readonly dialer: Dialer;
+  /** Default: every flow is dialled at its address, and no more. */
+  readonly targets?: FlowDialer;
 }
 
 export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
@@ -69,8 +76,10 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
     forbidden: 0,
     tooManyDials: 0,
     tooManyConnections: 0,
+    overQuota: 0,
     evicted: 0,
     revoked: 0,
+    killed: 0,
     closing: 0,
     resetByClient: 0,
     resetByTarget: 0,
@@ -80,11 +89,16 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
   };
   readonly buffers: LentBuffers = new LentBuffers();
   readonly #options: TcpForwarderOptions;
+  readonly #targets: FlowDialer;
   readonly #deadlines = new Deadlines<TcpConnection>();
   #isClosing = false;
 
   constructor(options: TcpForwarderOptions) {
     this.#options = options;
+    const { dialer } = options;
+    this.#targets = options.targets ?? {
+      dialFlow: ({ dialled, dialledPort }, handler) => dialer.dial(dialled!, dialledPort, handler),
+    };
   }
 
   /** For a connection that begins now. */
@@ -126,7 +140,7 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
       request.reject("reset");
       return;
     }
-    const { admission, ownerOf, settings, dialer } = this.#options;
+    const { admission, ownerOf, settings } = this.#options;
     const { client, clientPort, target, targetPort, from } = request;
     const now = this.now();
     const owner = ownerOf(from, client);
@@ -139,7 +153,7 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
     const connection = new TcpConnection(this, request, flow);
     this.#deadlines.set(connection, now + settings.timeouts.tcpDialMs);
     try {
-      connection.start(dialer);
+      connection.start(this.#targets);
     } catch (error) { // not permitted by the runtime
       log.error("{target} port {port}: {error}", { target, port: targetPort, error });
       connection.dialFailed("failed");
@@ -216,7 +230,7 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
 
   #remove(connection: TcpConnection, why: FlowEnd): void {
     const { connections, table } = this.#options.admission;
-    if (why === "evicted" || why === "revoked") this.counters[why]++;
+    if (why === "evicted" || why === "revoked" || why === "killed") this.counters[why]++;
     this.#deadlines.remove(connection);
     connections.give(connection.flow.owner);
     table.remove(connection.flow, why);
@@ -243,7 +257,11 @@ const REFUSALS = {
   "unsafe": FORBIDDEN,
   "own-host": FORBIDDEN,
   "own-listener": FORBIDDEN,
+  "rejected": FORBIDDEN,
+  "dropped": { counter: "forbidden", answer: "drop" },
+  "rule-full": { counter: "overQuota", answer: "reset" },
   "full": { counter: "tooManyConnections", answer: "reset" },
+  "peer-full": { counter: "overQuota", answer: "reset" },
   // In silence: the client's next SYN may find room.
   "dials": { counter: "tooManyDials", answer: "drop" },
 } as const satisfies Record<Refusal, unknown>;
@@ -269,12 +287,12 @@ const DIAL_ENDS: Partial<Record<DialError | FlowEnd, DialEnd>> = {
   evicted: { outcome: "silent" },
 };
 
-function addresses({ owner, source, sourcePort, dialled, destinationPort }: Flow) {
+function addresses({ owner, source, sourcePort, dialled, dialledName, dialledPort }: Flow) {
   return {
     peer: owner.name,
     client: source,
     clientPort: sourcePort,
-    target: dialled,
-    port: destinationPort,
+    target: dialledName ?? dialled,
+    port: dialledPort,
   };
 }

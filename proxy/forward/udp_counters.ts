@@ -15,8 +15,12 @@ export interface UdpForwarderCounters extends UdpTargetCounters {
   evicted: number;
   /** Ended because they were no longer allowed. */
   revoked: number;
+  /** Flows ended on request. */
+  killed: number;
   /** Not proxied for UDP, or the policy does not allow the target. */
   forbidden: number;
+  /** Refused: the peer, or the rule, had as many as it may. */
+  overQuota: number;
   /** Dropped because the gateway is closing. */
   closing: number;
   /** No socket could be opened. */
@@ -29,6 +33,8 @@ export interface UdpForwarderCounters extends UdpTargetCounters {
   filtered: number;
   /** The tunnel had no room for a reply. */
   noRoom: number;
+  /** Datagrams, either way, dropped because they were faster than a rate allows. */
+  overRate: number;
   /** What became of a datagram, passed on to the client as ICMP. */
   reports: number;
 }
@@ -39,7 +45,9 @@ export function newUdpCounters(): UdpForwarderCounters {
     idle: 0,
     evicted: 0,
     revoked: 0,
+    killed: 0,
     forbidden: 0,
+    overQuota: 0,
     closing: 0,
     socketErrors: 0,
     datagramsUp: 0,
@@ -51,6 +59,7 @@ export function newUdpCounters(): UdpForwarderCounters {
     receiveErrors: 0,
     filtered: 0,
     noRoom: 0,
+    overRate: 0,
     reports: 0,
   };
 }

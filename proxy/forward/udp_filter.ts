@@ -4,20 +4,26 @@
  * @module
  */
 
-import type { IpAddress } from "../../netstack/mod.ts";
+import { IpAddress } from "../../netstack/mod.ts";
 import type { Flow } from "../flow/flow.ts";
 import { hashOf, TargetAddress } from "../target/address.ts";
+import type { UdpDetour } from "./udp_detour.ts";
 
 /** Targets that are remembered; the one not sent to for longest is forgotten first. */
 const MAX_ENTRIES = 256;
 /** So many are always remembered, even when {@link UdpFilter.add} is told that space is short. */
 const LEAST_ENTRIES = 8;
 
+/** No target. */
+const NOWHERE = new TargetAddress(IpAddress.v4(0, 0, 0, 0), 0);
+
 /** An address and port that the client has sent to. */
 export class FilterEntry {
   readonly flow: Flow;
-  /** The address that datagrams for it are sent to. */
-  readonly target: TargetAddress;
+  /** The address that datagrams for it are sent to; {@link NOWHERE} until its name is resolved. */
+  target: TargetAddress;
+  /** Missing: datagrams are sent as they come. */
+  detour: UdpDetour | undefined = undefined;
   /** When it was last sent to, by count. */
   turn = 0;
   // Chains of the tables.
@@ -27,7 +33,8 @@ export class FilterEntry {
   /** @param flow An admitted one. */
   constructor(flow: Flow) {
     this.flow = flow;
-    this.target = new TargetAddress(flow.dialled!, flow.destinationPort);
+    const { dialled, dialledPort } = flow;
+    this.target = dialled === undefined ? NOWHERE : new TargetAddress(dialled, dialledPort);
   }
 }
 
@@ -75,8 +82,7 @@ export class UdpFilter {
     const key = hashOfDestination(flow.destination, flow.destinationPort);
     entry.nextDestination = this.#byDestination.get(key);
     this.#byDestination.set(key, entry);
-    entry.nextTarget = this.#byTarget.get(target.hash);
-    this.#byTarget.set(target.hash, entry);
+    if (target !== NOWHERE) this.#addTarget(entry);
     this.#size++;
     this.#last = this.#lastReply = entry;
     return forgotten;
@@ -88,7 +94,15 @@ export class UdpFilter {
     const { destination, destinationPort } = entry.flow;
     const key = hashOfDestination(destination, destinationPort);
     unlink(this.#byDestination, key, entry, "nextDestination");
-    unlink(this.#byTarget, entry.target.hash, entry, "nextTarget");
+    if (entry.target !== NOWHERE) {
+      unlink(this.#byTarget, entry.target.hash, entry, "nextTarget");
+    }
+  }
+
+  /** The name that an entry goes to has been resolved. */
+  resolved(entry: FilterEntry, target: TargetAddress): void {
+    entry.target = target;
+    this.#addTarget(entry);
   }
 
   /**
@@ -112,10 +126,17 @@ export class UdpFilter {
   atAddress(words: Int32Array, at: number): FilterEntry | undefined {
     let found: FilterEntry | undefined;
     for (const entry of this.entries()) {
-      if (!entry.target.hasAddress(words, at)) continue;
+      if (entry.target === NOWHERE || !entry.target.hasAddress(words, at)) continue;
       if (found === undefined || entry.turn > found.turn) found = entry;
     }
     return found;
+  }
+
+  /** The entry last used, or another one. */
+  any(): FilterEntry | undefined {
+    if (this.#lastReply !== undefined) return this.#lastReply;
+    for (const entry of this.entries()) return entry;
+    return undefined;
   }
 
   *entries(): Iterable<FilterEntry> {
@@ -123,6 +144,12 @@ export class UdpFilter {
       let entry: FilterEntry | undefined = chain;
       for (; entry !== undefined; entry = entry.nextDestination) yield entry;
     }
+  }
+
+  #addTarget(entry: FilterEntry): void {
+    const { hash } = entry.target;
+    entry.nextTarget = this.#byTarget.get(hash);
+    this.#byTarget.set(hash, entry);
   }
 
   #oldest(): FilterEntry | undefined {

@@ -17,13 +17,18 @@ import {
 import type { TurnSource } from "../engine/engine.ts";
 import { Flow, type FlowEnd, type FlowOwner } from "../flow/flow.ts";
 import type { UdpTargets, UdpTargetsOptions } from "../target/udp.ts";
+import type { Refusal } from "../flow/refusal.ts";
+import type { NamedTargets } from "./named_targets.ts";
 import type { ForwarderOptions, UdpFiltering } from "./options.ts";
+import { HeldBytes, UdpDetour } from "./udp_detour.ts";
 import { newUdpCounters, type UdpForwarderCounters } from "./udp_counters.ts";
 import { UdpSession, type UdpSessionOwner } from "./udp_session.ts";
 
 const log = getLogger(["wirestack", "udp"]);
 
 export interface UdpForwarderOptions extends ForwarderOptions {
+  /** Default: no name has an address. */
+  readonly targets?: Pick<NamedTargets, "resolve">;
   /** Whether the tunnel takes more replies. */
   hasRoom(): boolean;
   /** A socket could not be opened. @returns whether for lack of a descriptor. */
@@ -45,6 +50,9 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
   readonly #deadlines = new Deadlines<UdpSession>();
   /** Flows of all sessions. */
   #flows = 0;
+  /** What becomes of the datagrams of the flow last refused. */
+  #answer: UdpVerdict = "prohibited";
+  readonly #held = new HeldBytes();
   #isClosing = false;
 
   constructor(options: UdpForwarderOptions) {
@@ -69,7 +77,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
       return this.#begin(client, destination, destinationPort, buffer, offset, length, now);
     }
     const entry = session.entryFor(destination, destinationPort, now);
-    if (entry === undefined) return "prohibited";
+    if (entry === undefined) return this.#answer;
     this.touch(session, now);
     session.send(entry, buffer, offset, length, now);
     return "accept";
@@ -142,6 +150,20 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     return this.#admit(client, peer, destination, port, now);
   }
 
+  detourOf(flow: Flow): UdpDetour | undefined {
+    return UdpDetour.of(flow, this.#held);
+  }
+
+  resolve(flow: Flow, found: (address: IpAddress | undefined, now: number) => void): void {
+    const { targets } = this.#options;
+    const tell = (address: IpAddress | undefined) => {
+      found(address, this.#options.now());
+      this.#options.wake();
+    };
+    if (targets === undefined) tell(undefined);
+    else targets.resolve(flow, tell);
+  }
+
   reverse({ client, peer }: UdpSession, target: IpAddress, port: number): IpAddress | undefined {
     return this.#options.admission.reverse({
       protocol: "udp",
@@ -172,7 +194,7 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
 
   onFlowEnded(flow: Flow, why: FlowEnd): void {
     this.#flows--;
-    if (why === "evicted" || why === "revoked") this.counters[why]++;
+    if (why === "evicted" || why === "revoked" || why === "killed") this.counters[why]++;
     this.#options.admission.table.remove(flow, why);
   }
 
@@ -198,9 +220,9 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     }
     const { admission, ownerOf } = this.#options;
     const peer = ownerOf(client.from, client.client);
-    const flow = this.#admit(client, peer, destination, port, now);
-    if (flow === undefined) return "prohibited";
-    admission.makeRoomForSession(peer, (giver) => this.#idlest(giver));
+    const makeRoom = () => admission.makeRoomForSession(peer, (giver) => this.#idlest(giver), now);
+    const flow = this.#admit(client, peer, destination, port, now, makeRoom);
+    if (flow === undefined) return this.#answer;
     admission.sessions.take(peer);
     const session = new UdpSession(this, client, peer, now);
     client.session = session;
@@ -227,14 +249,17 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     destination: IpAddress,
     port: number,
     now: number,
+    makeRoom?: () => Refusal | undefined,
   ): Flow | undefined {
     const flow = new Flow("udp", peer, client, clientPort, destination, port, now);
-    const refusal = port === 0 ? "not-proxied" : this.#options.admission.admit(flow, now);
+    const refusal = port === 0 ? "not-proxied" : this.#options.admission.admit(flow, now, makeRoom);
     if (refusal === undefined) {
       this.#flows++;
       return flow;
     }
-    this.counters.forbidden++;
+    const isFull = refusal === "peer-full" || refusal === "rule-full";
+    this.counters[isFull ? "overQuota" : "forbidden"]++;
+    this.#answer = refusal === "dropped" ? "drop" : "prohibited";
     log.debug("{peer}, {client} port {clientPort}: {target} port {port} is refused: {why}", {
       peer: peer.name,
       client,

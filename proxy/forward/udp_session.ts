@@ -7,10 +7,11 @@
 
 import type { IcmpErrorKind, IpAddress, IpVersion, Timed, UdpFlow } from "../../netstack/mod.ts";
 import type { Flow, FlowCarrier, FlowEnd, FlowFigures, FlowOwner } from "../flow/flow.ts";
-import { ipAt, portAt } from "../target/address.ts";
+import { ipAt, portAt, TargetAddress } from "../target/address.ts";
 import type { UdpTargetHandler, UdpTargets, UdpTargetSocket } from "../target/udp.ts";
 import type { UdpFiltering } from "./options.ts";
 import { asSeenBySource, reporterOf } from "./reports.ts";
+import { SCRATCH, type UdpDetour } from "./udp_detour.ts";
 import { FilterEntry, UdpFilter } from "./udp_filter.ts";
 import type { UdpForwarderCounters } from "./udp_counters.ts";
 
@@ -38,6 +39,10 @@ export interface UdpSessionOwner {
   touch(session: UdpSession, now: number): void;
   /** A socket could not be opened. */
   onNoSocket(session: UdpSession, error: unknown): void;
+  /** What an admitted flow's datagrams have before them; undefined for most. */
+  detourOf(flow: Flow): UdpDetour | undefined;
+  /** Finds an address for a flow to a name; undefined if it has none. */
+  resolve(flow: Flow, found: (address: IpAddress | undefined, now: number) => void): void;
   onFlowEnded(flow: Flow, why: FlowEnd): void;
   onEnded(session: UdpSession): void;
 }
@@ -92,11 +97,14 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
   /** Another flow of this session, an admitted one. */
   add(flow: Flow): FilterEntry {
     flow.carrier = this;
-    flow.state = "open";
     if (flow.destinationPort !== DNS_PORT) this.isDnsOnly = false;
     const entry = new FilterEntry(flow);
     const forgotten = this.#filter.add(entry, this.#owner.isCrowded);
-    if (forgotten !== undefined) this.#owner.onFlowEnded(forgotten.flow, "idle");
+    if (forgotten !== undefined) this.#ended(forgotten, "idle");
+    entry.detour = this.#owner.detourOf(flow);
+    if (entry.detour?.isWaiting) {
+      this.#owner.resolve(flow, (address, now) => this.#resolved(entry, address, now));
+    } else flow.state = "open";
     return entry;
   }
 
@@ -109,9 +117,14 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     now: number,
   ): void {
     const { counters } = this.#owner;
-    const { target, flow } = entry;
-    const { hopLimit } = this.client;
-    if (!this.#socket(target.version)?.send(target, buffer, offset, length, hopLimit)) return;
+    const { target, flow, detour } = entry;
+    if (flow.up !== undefined && !flow.up.admits(length, now)) {
+      counters.overRate++;
+      return;
+    }
+    if (detour !== undefined) {
+      if (!this.#sendBy(detour, entry, buffer, offset, length)) return;
+    } else if (!this.#sendTo(target, buffer, offset, length)) return;
     counters.datagramsUp++;
     counters.bytesUp += length;
     flow.packetsUp++;
@@ -140,6 +153,12 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     }
     const port = exact?.flow.destinationPort ?? portAt(senders, sender);
     this.#owner.touch(this, now);
+    // What comes from elsewhere counts as of any target.
+    const pace = (entry ?? this.#filter.any())?.flow.down;
+    if (pace !== undefined && !pace.admits(length, now)) {
+      counters.overRate++;
+      return;
+    }
     const fits = length <= MAX_IPV4_DATA || this.client.client.version === 6;
     if (!fits || !this.client.send(from, port, buffer, offset, length, now)) {
       counters.noRoom++;
@@ -168,7 +187,7 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     const { flow } = entry;
     const { destination, destinationPort } = flow;
     const reporter = reporterOf(offender, flow, this.#owner);
-    mtu = asSeenBySource(mtu, flow);
+    mtu = asSeenBySource(mtu, flow) - (entry.detour?.header.length ?? 0);
     if (this.client.report(kind, mtu, destination, destinationPort, reporter, now)) {
       this.#owner.counters.reports++;
     }
@@ -186,7 +205,7 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     for (const entry of this.#filter.entries()) {
       if (entry.flow !== flow) continue;
       this.#filter.remove(entry);
-      this.#owner.onFlowEnded(flow, why);
+      this.#ended(entry, why);
       break;
     }
     if (this.#filter.size === 0) this.end(why);
@@ -199,8 +218,53 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     this.#ipv4?.close();
     this.#ipv6?.close();
     this.client.close();
-    for (const { flow } of this.#filter.entries()) this.#owner.onFlowEnded(flow, why);
+    for (const entry of this.#filter.entries()) this.#ended(entry, why);
     this.#owner.onEnded(this);
+  }
+
+  #ended({ flow, detour }: FilterEntry, why: FlowEnd): void {
+    detour?.release();
+    this.#owner.onFlowEnded(flow, why);
+  }
+
+  /** @returns whether the datagram counts as sent: one that waits does later. */
+  #sendBy(
+    detour: UdpDetour,
+    { target }: FilterEntry,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+  ): boolean {
+    if (detour.isWaiting) {
+      if (!detour.hold(buffer, offset, length)) this.#owner.counters.noBuffer++;
+      return false;
+    }
+    const whole = detour.write(buffer, offset, length);
+    return whole > 0 && this.#sendTo(target, SCRATCH, 0, whole);
+  }
+
+  /** With what is left of the client's hop limit. */
+  #sendTo(target: TargetAddress, buffer: Uint8Array, offset: number, length: number): boolean {
+    const { hopLimit } = this.client;
+    return this.#socket(target.version)?.send(target, buffer, offset, length, hopLimit) ?? false;
+  }
+
+  /** The name that a flow goes to leads there, or nowhere. */
+  #resolved(entry: FilterEntry, address: IpAddress | undefined, now: number): void {
+    const { flow } = entry;
+    if (flow.state === "ended") return;
+    const { destination, destinationPort, dialledPort } = flow;
+    if (address === undefined) {
+      this.client.report("host-unreachable", 0, destination, destinationPort, undefined, now);
+      this.endFlow(flow, "unreachable");
+      return;
+    }
+    flow.dialled = address;
+    flow.state = "open";
+    this.#filter.resolved(entry, new TargetAddress(address, dialledPort));
+    const held = entry.detour!.release();
+    if (entry.detour!.header.length === 0) entry.detour = undefined;
+    for (const datagram of held) this.send(entry, datagram, 0, datagram.length, now);
   }
 
   /** The client's address for a sender that it has not sent to; undefined if that is refused. */

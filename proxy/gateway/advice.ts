@@ -7,6 +7,7 @@
 
 import { IpAddress, Prefix } from "../../netstack/mod.ts";
 import { parsePrefix } from "../address.ts";
+import { adviseRules } from "./rule_advice.ts";
 import type { GatewayConfig, LoadedConfig, ProxyConfig } from "../config/config.ts";
 import type { ConfigSource } from "../config/source.ts";
 
@@ -21,6 +22,7 @@ export function advise({ config, source }: LoadedConfig): readonly string[] {
         "one of them (a client's file is for wg-quick, or for a program with the module)",
     );
   }
+  adviseRules(config, source);
   return source.warnings();
 }
 
@@ -65,7 +67,11 @@ export const REFUSED: readonly (readonly [prefix: string, what: string])[] = [
 function adviseSubnets(config: GatewayConfig, proxy: ProxyConfig, source: ConfigSource): void {
   proxy.subnets.forEach((subnet, i) => {
     const path = ["proxy", "subnets", i];
-    const isMapped = proxy.maps.some(({ from }) => covers(subnet, from) || covers(from, subnet));
+    const isMapped = proxy.maps.some(({ from }) => meets(subnet, from)) ||
+      config.rules.some(({ to, rewrite }) =>
+        rewrite?.to !== undefined &&
+        (to.length === 0 || to.some((one) => typeof one !== "string" && meets(subnet, one)))
+      );
     const refused = REFUSED.find(([prefix]) => covers(parsePrefix(prefix)!, subnet));
     if (refused !== undefined && !isMapped) {
       const [, what] = refused;
@@ -92,6 +98,10 @@ function adviseSubnets(config: GatewayConfig, proxy: ProxyConfig, source: Config
 
 function networkOf({ address, length }: { address: IpAddress; length: number }): Prefix {
   return new Prefix(address, length);
+}
+
+function meets(one: Prefix, other: Prefix): boolean {
+  return covers(one, other) || covers(other, one);
 }
 
 function covers(outer: Prefix, inner: Prefix): boolean {

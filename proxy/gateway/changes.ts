@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Key, KEYS } from "../config/keys.ts";
+import { isRepeated, type Key, KEYS } from "../config/keys.ts";
 import type { ConfigSource, RawSection } from "../config/source.ts";
 
 /** Keys that stay as they were at start; a reload warns of those. */
@@ -12,13 +12,40 @@ const FIXED = ["Address", "MTU", "RekeyAfter", "PeerToPeer", "ControlDir", "Inte
 
 /** @returns a line for each key of `[Interface]` and `[Proxy]` that has another value now. */
 export function changesBetween(before: ConfigSource, after: ConfigSource): string[] {
-  return KEYS.flatMap((key) => {
-    if (key.section === "peers" || key.inert || FIXED.includes(key.name)) return [];
+  const ofKeys = KEYS.flatMap((key) => {
+    if (isRepeated(key.section) || key.inert || FIXED.includes(key.name)) return [];
     const change = key.list === undefined
       ? changeOf(key, textOf(before, key), textOf(after, key))
       : listChange(listOf(before, key), listOf(after, key));
     return change === undefined ? [] : [`${key.name}: ${change}`];
   });
+  return [...ofKeys, ...ruleChanges(before, after)];
+}
+
+/** Rules have no names: they are counted. */
+function ruleChanges(before: ConfigSource, after: ConfigSource): string[] {
+  const [old, now] = [before, after].map(({ rules }) =>
+    (rules as readonly RawSection[]).map((rule) => JSON.stringify(rule))
+  ) as [string[], string[]];
+  const changes = counted(missingFrom(old, now), "added")
+    .concat(counted(missingFrom(now, old), "removed"));
+  if (changes.length === 0 && old.join() !== now.join()) changes.push("in another order");
+  return changes.length === 0 ? [] : [`rules: ${changes.join(", ")}`];
+}
+
+function counted(count: number, what: string): string[] {
+  return count === 0 ? [] : [`${count} ${what}`];
+}
+
+/** How many of `list` are not in `other`, each counted as often as it is there. */
+function missingFrom(other: readonly string[], list: readonly string[]): number {
+  const left = new Map<string, number>();
+  for (const one of other) left.set(one, (left.get(one) ?? 0) + 1);
+  return list.filter((one) => {
+    const count = left.get(one) ?? 0;
+    left.set(one, count - 1);
+    return count <= 0;
+  }).length;
 }
 
 function changeOf(key: Key, before: string | undefined, after: string | undefined) {

@@ -17,6 +17,7 @@ import { checkDescriptorLimit } from "../target/descriptors.ts";
 import { Prefix, type TcpSettings } from "../../netstack/mod.ts";
 import type { Crypto, DeviceEvent, TimerSettings } from "../../wireguard/mod.ts";
 import { GatewayRoutes } from "./routes.ts";
+import { findFlow, type FlowStats, flowStats } from "./flow_stats.ts";
 import { type GatewayStats, gatewayStats } from "./stats.ts";
 import { finishUnderWay, resetConnections } from "./finish.ts";
 import { logForeignSource, logRejection, logUnconfirmed, MoveLog } from "./handshake_log.ts";
@@ -25,7 +26,7 @@ import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
 import { peerName } from "./peer_name.ts";
 import { TunnelPeers } from "./peers.ts";
 import { openMemoryBudget } from "./buffer_memory.ts";
-import { flowOwners, proxySettings } from "./proxying.ts";
+import { flowOwners, ownerLimits, proxySettings } from "./proxying.ts";
 import type { OwnListener } from "../flow/own_listeners.ts";
 import { parseIpAddress } from "../address.ts";
 
@@ -127,13 +128,16 @@ export class Gateway implements AsyncDisposable {
         routes.addNetwork(new Prefix(address, length));
       }
       this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, options);
+      const owners = flowOwners(engine.device);
       this.proxy = new SubnetProxy({
         engine,
         routes,
-        settings: proxySettings(config.proxy),
-        ...flowOwners(engine.device),
+        settings: proxySettings(config),
+        ...owners,
         ffi,
       });
+      this.peers.onLimitsChanged = (peer) =>
+        this.proxy.setLimits(owners.ofPeer(peer), ownerLimits(this.peers.limits(peer)));
       this.peers.onHeldChanged = () => this.proxy.reviewSoon();
       this.proxy.listeners.add(this.#listener());
     } catch (error) {
@@ -214,6 +218,42 @@ export class Gateway implements AsyncDisposable {
 
   stats(): GatewayStats {
     return gatewayStats(this, this.#startedAt);
+  }
+
+  /**
+   * Live flows, in the order in which they began; each is looked at when its turn comes.
+   *
+   * @param peer The name, as `FlowStats.peer` has it, of whose flows alone are wanted.
+   */
+  *flows(peer?: string): Generator<FlowStats, void, undefined> {
+    for (const flow of this.proxy.admission.table.flows()) {
+      if (flow.end !== undefined || peer !== undefined && flow.owner.name !== peer) continue;
+      yield flowStats(flow, this.engine.now(), Date.now());
+    }
+  }
+
+  /**
+   * Ends a live flow: TCP by a reset to both sides. A UDP client's next datagram begins another.
+   *
+   * @param id All of it, or as many of its first digits as no other live flow has.
+   * @returns what it was; undefined if there is none.
+   * @throws {AmbiguousFlow} if there are several.
+   */
+  killFlow(id: string): FlowStats | undefined {
+    const flow = findFlow(this.proxy.admission.table, id);
+    if (flow === undefined) return undefined;
+    const stats = flowStats(flow, this.engine.now(), Date.now());
+    flow.carrier?.endFlow(flow, "killed");
+    this.engine.wake();
+    const { protocol, peer, source, destination } = stats;
+    log.info("{protocol} flow {id} of {peer}, {source} to {destination}: ended on request", {
+      protocol,
+      id: flow.id,
+      peer,
+      source,
+      destination,
+    });
+    return stats;
   }
 
   /**

@@ -11,6 +11,7 @@ import { type AllowedIp, clampPrivateKey, type Endpoint, type Peer } from "../..
 import { UdpAddress } from "../bind/udp_address.ts";
 import type { UdpBind } from "../bind/udp.ts";
 import type { PeerConfig } from "../config/config.ts";
+import type { PeerLimits } from "../config/checked.ts";
 import type { Engine, TimeoutSource } from "../engine/engine.ts";
 import type { GatewayRoutes } from "./routes.ts";
 import { generatePrivateKey, isSameKey, publicKeyOf } from "../base64.ts";
@@ -48,6 +49,10 @@ export class TunnelPeers implements TimeoutSource {
   #callAt = -Infinity;
   /** Called when an address has become another peer's, or nobody's. */
   onHeldChanged: () => void = () => {};
+  /** Of those that have any. */
+  readonly #limits = new WeakMap<Peer, PeerLimits>();
+  /** Called when a peer has other limits than before. */
+  onLimitsChanged: (peer: Peer) => void = () => {};
   #privateKey: Uint8Array | undefined;
 
   /**
@@ -122,6 +127,7 @@ export class TunnelPeers implements TimeoutSource {
     const known = this.#memory.of(publicKey);
     const hint = known && this.#udp.endpoint(known.address, known.port);
     if (endpoint !== undefined || hint !== undefined) this.#locate(peer, endpoint, hint);
+    this.setLimits(peer, config.limits);
     this.setAllowedIps(peer, allowedIps);
     this.setPersistentKeepalive(peer, persistentKeepalive); // last: it may start a handshake
     return peer;
@@ -153,6 +159,19 @@ export class TunnelPeers implements TimeoutSource {
     locator.close();
     this.#locators.delete(peer);
     this.#waiting.delete(locator);
+  }
+
+  /** What the peer may have by itself; undefined for as much as there is. */
+  limits(peer: Peer): PeerLimits | undefined {
+    return this.#limits.get(peer);
+  }
+
+  /** Applies at once, to flows that there are too. */
+  setLimits(peer: Peer, limits: PeerLimits | undefined): void {
+    if (limits === this.#limits.get(peer)) return;
+    if (limits === undefined) this.#limits.delete(peer);
+    else this.#limits.set(peer, limits);
+    this.onLimitsChanged(peer);
   }
 
   allowedIps(peer: Peer): Prefix[] {

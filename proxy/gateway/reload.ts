@@ -7,6 +7,7 @@
 
 import type { Peer } from "../../wireguard/mod.ts";
 import type { GatewayConfig, LoadedConfig, PeerConfig, ProxyConfig } from "../config/config.ts";
+import type { PeerLimits } from "../config/checked.ts";
 import { ConfigError, type ConfigPath, SettingError } from "../config/error.ts";
 import type { Gateway } from "./gateway.ts";
 import { bufferMemory } from "./buffer_memory.ts";
@@ -49,7 +50,7 @@ export function applyConfig(
   }
   gateway.peers.setPrivateKey(config.privateKey);
   const peers = applyPeers(gateway, config.peers);
-  gateway.proxy.setSettings(proxySettings(config.proxy));
+  gateway.proxy.setSettings(proxySettings(config));
   gateway.engine.stack.memory.resize(bufferMemory(config.proxy?.maxBufferMemory));
   if (!isSingle(started.proxy) && !isSingle(config.proxy)) applySubnets(gateway, config.proxy);
   else gateway.proxy.review();
@@ -103,7 +104,10 @@ function applyPeer(
     isChanged = true;
     apply();
   };
-  change(config.name !== peer.name, () => peer.name = config.name);
+  change(config.name !== peer.name, () => {
+    peer.name = config.name;
+    peers.onHeldChanged(); // rules know peers by their names
+  });
   const presharedKey = config.presharedKey ?? NO_KEY;
   change(
     !isSameKey(presharedKey, peer.presharedKey),
@@ -126,7 +130,17 @@ function applyPeer(
     config.persistentKeepalive !== peer.persistentKeepalive,
     () => peers.setPersistentKeepalive(peer, config.persistentKeepalive),
   );
+  change(
+    !isSameLimits(config.limits, peers.limits(peer)),
+    () => peers.setLimits(peer, config.limits),
+  );
   return isChanged;
+}
+
+function isSameLimits(a: PeerLimits | undefined, b: PeerLimits | undefined): boolean {
+  return a === b || a !== undefined && b !== undefined &&
+      a.rateUp === b.rateUp && a.rateDown === b.rateDown && a.rateBurstMs === b.rateBurstMs &&
+      a.maxTcpConnections === b.maxTcpConnections && a.maxUdpSessions === b.maxUdpSessions;
 }
 
 /** A prefix that several peers have is the last one's. */

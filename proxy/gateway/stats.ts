@@ -6,6 +6,7 @@
 
 import { IpAddress } from "../../netstack/mod.ts";
 import type { Engine } from "../engine/engine.ts";
+import { socketAddress } from "../address.ts";
 import { encodeKey } from "../base64.ts";
 import type { UdpBind } from "../bind/udp.ts";
 import type { ProxiedSubnet, SubnetProxy } from "../forward/subnet_proxy.ts";
@@ -39,7 +40,7 @@ export interface ConnectionStats {
   readonly client: string;
   /** The client's destination. */
   readonly target: string;
-  /** What was dialled, when a map made another of it. */
+  /** What was dialled, when a rule or a map made another of it; a name until it is connected. */
   readonly dialled: string;
   /** `dialling`, or the state of the client's side. */
   readonly state: string;
@@ -161,7 +162,9 @@ function connectionStats(flow: Flow, now: number): ConnectionStats {
   return {
     client: socketAddress(flow.source, flow.sourcePort),
     target: socketAddress(flow.destination, flow.destinationPort),
-    dialled: socketAddress(flow.dialled!, flow.destinationPort),
+    dialled: flow.dialled === undefined
+      ? `${flow.dialledName}:${flow.dialledPort}`
+      : socketAddress(flow.dialled, flow.dialledPort),
     state,
     ageMs: now - flow.startedAt,
     bytesUp: flow.bytesUp,
@@ -169,11 +172,6 @@ function connectionStats(flow: Flow, now: number): ConnectionStats {
     rttMs,
     retransmits,
   };
-}
-
-/** `ADDRESS:PORT` as in RFC 3986 §3.2.2. */
-export function socketAddress(address: IpAddress, port: number): string {
-  return address.version === 4 ? `${address}:${port}` : `[${address}]:${port}`;
 }
 
 function* take<T>(items: Iterable<T>, count: number): Iterable<T> {

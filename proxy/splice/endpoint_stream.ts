@@ -32,7 +32,9 @@ export class EndpointStream implements ByteStream, TcpHandler {
   handler: StreamHandler | undefined = undefined;
   readonly endpoint: TcpEndpoint;
   readonly #buffers: LentBuffers;
-  /** In use by the reader of the data, until {@link resume}. */
+  /** The reader takes no more until {@link resume}. */
+  #isStopped = false;
+  /** In use by the reader of the data until then. */
   #lent: Uint8Array | undefined = undefined;
   /** Written, and not yet in the send ring: from `#restOffset` to `#restEnd`. */
   #rest: Uint8Array | undefined = undefined;
@@ -71,12 +73,17 @@ export class EndpointStream implements ByteStream, TcpHandler {
     return false;
   }
 
+  preface(bytes: Uint8Array): void {
+    this.endpoint.write(bytes, 0, bytes.length);
+  }
+
   end(): void {
     if (this.#rest === undefined) this.endpoint.shutdownWrite();
     else this.#isToEnd = true;
   }
 
   resume(): void {
+    this.#isStopped = false;
     const lent = this.#lent;
     if (lent !== undefined) {
       this.#lent = undefined;
@@ -104,18 +111,25 @@ export class EndpointStream implements ByteStream, TcpHandler {
       return;
     }
     const { endpoint } = this;
-    while (this.#lent === undefined && this.handler !== undefined && endpoint.readable > 0) {
+    while (!this.#isStopped && this.handler !== undefined && endpoint.readable > 0) {
       const buffer = this.#buffers.take();
-      const length = endpoint.read(buffer, 0, buffer.length);
-      this.#lent = buffer;
-      if (!this.handler.data(this, buffer, 0, length, true)) {
+      // A rate wants little at once: that is copied, for many that wait would take a buffer each.
+      const most = Math.min(buffer.length, this.handler.appetite(this));
+      const isLent = most === buffer.length;
+      const length = endpoint.read(buffer, 0, most);
+      this.#lent = isLent ? buffer : undefined;
+      this.#isStopped = true; // what `data` does may call here
+      const goesOn = this.handler.data(this, buffer, 0, length, isLent);
+      if (!goesOn && isLent) {
         this.#hold();
         return;
       }
       this.#lent = undefined;
       this.#buffers.give(buffer);
+      if (!goesOn) return;
+      this.#isStopped = false;
     }
-    if (!endpoint.endOfFile || this.#lent !== undefined) return;
+    if (!endpoint.endOfFile || this.#isStopped) return;
     if (!this.#hasEnded) {
       this.#hasEnded = true;
       this.handler?.ended(this);

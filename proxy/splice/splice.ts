@@ -3,13 +3,15 @@
  * reset.
  *
  * No queue grows. When one stream takes no more, reading from the other stops, so that at most one
- * buffer waits in each direction besides what the streams themselves hold.
+ * buffer waits in each direction besides what the streams themselves hold. The same when a rate does not
+ * allow more.
  *
  * @module
  */
 
 import type { Flow } from "../flow/flow.ts";
 import type { ByteStream, StreamError, StreamHandler } from "../flow/stream.ts";
+import { Valve, type ValveOwner } from "./valve.ts";
 
 /** What a splice needs of its owner. */
 export interface SpliceOwner {
@@ -24,7 +26,7 @@ export interface SpliceOwner {
 }
 
 /** Bytes from `source` count as up. */
-export class Splice implements StreamHandler {
+export class Splice implements StreamHandler, ValveOwner {
   readonly #flow: Flow;
   readonly #owner: SpliceOwner;
   readonly #source: ByteStream;
@@ -36,6 +38,9 @@ export class Splice implements StreamHandler {
   /** One stream is gone, and the other only gets what was on its way. */
   #isDraining = false;
   #hasEnded = false;
+  /** Of directions that have had a rate. */
+  #up: Valve | undefined = undefined;
+  #down: Valve | undefined = undefined;
 
   /** The streams are this splice's from now on. */
   constructor(flow: Flow, owner: SpliceOwner, source: ByteStream, target: ByteStream) {
@@ -69,14 +74,22 @@ export class Splice implements StreamHandler {
     if (flow.state === "half-closed") this.#owner.onHalfClosed();
     if (stream === this.#source) {
       flow.bytesUp += length;
-      return this.#target.write(buffer, offset, length, isLent);
+      const pace = flow.up;
+      if (pace === undefined) return this.#target.write(buffer, offset, length, isLent);
+      this.#up ??= new Valve(this, stream, this.#target);
+      return this.#up.write(pace, buffer, offset, length, isLent);
     }
     flow.bytesDown += length;
-    return this.#source.write(buffer, offset, length, isLent);
+    const pace = flow.down;
+    if (pace === undefined) return this.#source.write(buffer, offset, length, isLent);
+    this.#down ??= new Valve(this, stream, this.#source);
+    return this.#down.write(pace, buffer, offset, length, isLent);
   }
 
   appetite(stream: ByteStream): number {
-    return this.#other(stream).appetite;
+    const { appetite } = this.#other(stream);
+    const pace = stream === this.#source ? this.#flow.up : this.#flow.down;
+    return pace === undefined ? appetite : Math.min(appetite, pace.portion);
   }
 
   ended(stream: ByteStream): void {
@@ -91,13 +104,25 @@ export class Splice implements StreamHandler {
   drained(stream: ByteStream): void {
     if (this.#isDraining) return;
     if (this.#flow.state === "half-closed") this.#owner.onHalfClosed();
-    this.#other(stream).resume();
+    const valve = stream === this.#source ? this.#down : this.#up;
+    if (valve?.isHolding) valve.drained();
+    else this.#other(stream).resume();
+  }
+
+  now(): number {
+    return this.#owner.now();
+  }
+
+  onMoved(): void {
+    this.#flow.lastActivity = this.#owner.now();
+    if (this.#flow.state === "half-closed") this.#owner.onHalfClosed();
   }
 
   closed(stream: ByteStream, error: StreamError | undefined): void {
     const isSource = stream === this.#source;
     if (isSource) this.#isSourceClosed = true;
     else this.#isTargetClosed = true;
+    (isSource ? this.#down : this.#up)?.close();
     if (this.#hasEnded) return;
     if (error !== undefined && !this.#isDraining) {
       this.#owner.onBroken(isSource ? "source" : "target", error);
@@ -122,6 +147,8 @@ export class Splice implements StreamHandler {
   #end(): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
+    this.#up?.close();
+    this.#down?.close();
     this.#owner.onEnded();
   }
 }

@@ -7,16 +7,29 @@
 import { icmpUnavailable } from "../../ffi/mod.ts";
 import type { IpAddress } from "../../netstack/mod.ts";
 import type { Dialer } from "../flow/stream.ts";
+import { DnsClient, type DnsServer } from "./dns_client.ts";
 import type { IcmpTargets, IcmpTargetsOptions } from "./icmp.ts";
 import { FfiIcmpTargets } from "./icmp_ffi.ts";
+import type { After, NameSource } from "./names.ts";
 import { OwnAddresses } from "./own_address.ts";
+import { SystemNames } from "./system_names.ts";
 import { HostDialer } from "./tcp.ts";
 import type { UdpTargets, UdpTargetsOptions } from "./udp.ts";
 import { openUdpTargets } from "./udp_open.ts";
 
+/** By the runtime's timers. */
+export const hostAfter: After = (ms, run) => {
+  const timer = setTimeout(run, ms);
+  return () => clearTimeout(timer);
+};
+
 /** A simulation has one of its own. */
 export interface TargetHost {
   readonly dialer: Dialer;
+  /** Whom names are asked of. @param servers None: the system. */
+  names(servers: readonly DnsServer[]): NameSource;
+  /** A timer. */
+  readonly after: After;
   openUdp(options: UdpTargetsOptions): UdpTargets;
   /** What is missing for pings, in words that follow "needs"; undefined if nothing is. */
   icmpUnavailable(): string | undefined;
@@ -40,6 +53,8 @@ export function openTargetHost(
   const own = new OwnAddresses(now, ffi);
   return {
     dialer: new HostDialer(onFailed),
+    names: (servers) => servers.length > 0 ? new DnsClient(servers) : new SystemNames(),
+    after: hostAfter,
     openUdp: (options) => openUdpTargets(options, ffi),
     icmpUnavailable: () => ffi ? icmpUnavailable() : "UDP over FFI",
     openIcmp: (options) => new FfiIcmpTargets(options),

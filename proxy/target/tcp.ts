@@ -125,6 +125,10 @@ class SocketStream implements ByteStream, Dial {
     return !this.#isWriting;
   }
 
+  preface(bytes: Uint8Array): void {
+    this.#socket.write(bytes.slice());
+  }
+
   end(): void {
     this.#socket.end();
   }

@@ -18,7 +18,7 @@ const CHUNK = 65536;
 export class TunnelConn implements Deno.Conn<Deno.NetAddr> {
   /** This end, inside the tunnel. */
   readonly localAddr: Deno.NetAddr;
-  /** The other end, inside the tunnel. */
+  /** The other end: inside the tunnel, or as a header of the PROXY protocol has it. */
   readonly remoteAddr: Deno.NetAddr;
   readonly #endpoint: TcpEndpoint;
   readonly #waiters = new Waiters();
@@ -33,11 +33,16 @@ export class TunnelConn implements Deno.Conn<Deno.NetAddr> {
    * Made by `Wirestack.connect` and {@link TunnelListener}.
    *
    * @param onOver Called once nothing can come or go any more.
+   * @param remoteAddr If another end is meant than the connection's own.
    */
-  constructor(endpoint: TcpEndpoint, onOver?: (conn: TunnelConn) => void) {
+  constructor(
+    endpoint: TcpEndpoint,
+    onOver?: (conn: TunnelConn) => void,
+    remoteAddr: Deno.NetAddr = netAddr("tcp", endpoint.remote, endpoint.remotePort),
+  ) {
     this.#endpoint = endpoint;
     this.localAddr = netAddr("tcp", endpoint.local, endpoint.localPort);
-    this.remoteAddr = netAddr("tcp", endpoint.remote, endpoint.remotePort);
+    this.remoteAddr = remoteAddr;
     const waiters = this.#waiters;
     const handler: TcpHandler = {
       connected: () => waiters.wake(),

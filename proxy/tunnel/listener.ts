@@ -6,7 +6,9 @@
 
 import type { IpAddress, TcpEndpoint, TcpListener, UdpEndpoint } from "../../netstack/mod.ts";
 import { parseIpAddress } from "../address.ts";
+import type { ProxyEnds } from "../target/proxy_protocol.ts";
 import { checkBytes, netAddr, TunnelConn, Waiters } from "./conn.ts";
+import type { ProxyHeaders } from "./proxy_header.ts";
 
 /** A TCP listener inside the tunnel, shaped like `Deno.TcpListener`. */
 export class TunnelListener implements Deno.Listener<TunnelConn, Deno.NetAddr> {
@@ -51,6 +53,7 @@ export class TunnelListener implements Deno.Listener<TunnelConn, Deno.NetAddr> {
     if (this.#isClosed) throw new Deno.errors.BadResource("the listener is closed");
     this.#isClosed = true;
     this.#listener.close();
+    this.#options.headers?.close();
     for (const conn of this.#accepted.splice(0)) conn.reset();
     this.#options.onClosed(this);
     this.#waiters.wake();
@@ -60,6 +63,11 @@ export class TunnelListener implements Deno.Listener<TunnelConn, Deno.NetAddr> {
   ref(): void {}
   /** As {@link ref}: no effect. */
   unref(): void {}
+
+  /** Connections that were reset for want of the header that `proxyProtocol` requires. */
+  get refused(): number {
+    return this.#options.headers?.refused ?? 0;
+  }
 
   /** Every connection, until the listener is closed. */
   async *[Symbol.asyncIterator](): AsyncIterableIterator<TunnelConn> {
@@ -79,11 +87,14 @@ export class TunnelListener implements Deno.Listener<TunnelConn, Deno.NetAddr> {
   }
 
   #accept(endpoint: TcpEndpoint): void {
-    if (this.#accepted.length >= this.#options.backlog) {
-      endpoint.abort();
-      return;
-    }
-    this.#accepted.push(this.#options.connOf(endpoint));
+    const { backlog, headers } = this.#options;
+    if (this.#accepted.length + (headers?.size ?? 0) >= backlog) endpoint.abort();
+    else if (headers === undefined) this.#hand(endpoint);
+    else headers.read(endpoint, (ends) => this.#hand(endpoint, ends));
+  }
+
+  #hand(endpoint: TcpEndpoint, ends?: ProxyEnds): void {
+    this.#accepted.push(this.#options.connOf(endpoint, ends));
     this.#waiters.wake();
   }
 }
@@ -94,7 +105,9 @@ export interface TunnelListenerOptions {
   readonly address: IpAddress;
   /** Connections that may wait for {@link TunnelListener.accept}; more are reset. */
   readonly backlog: number;
-  readonly connOf: (endpoint: TcpEndpoint) => TunnelConn;
+  readonly connOf: (endpoint: TcpEndpoint, ends?: ProxyEnds) => TunnelConn;
+  /** Missing: connections have no header. */
+  readonly headers?: ProxyHeaders | undefined;
   readonly onClosed: (listener: TunnelListener) => void;
 }
 

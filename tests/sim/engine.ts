@@ -12,7 +12,7 @@ import { openArena } from "../../proxy/arena/arena.ts";
 import { Engine } from "../../proxy/engine/engine.ts";
 import type { FlowLimits } from "../../proxy/flow/admit.ts";
 import { SubnetProxy } from "../../proxy/forward/subnet_proxy.ts";
-import { flowOwners, proxySettings } from "../../proxy/gateway/proxying.ts";
+import { type FlowOwners, flowOwners, proxySettings } from "../../proxy/gateway/proxying.ts";
 import { GatewayRoutes } from "../../proxy/gateway/routes.ts";
 import { NO_LINK } from "../../proxy/link/wireguard.ts";
 import {
@@ -122,6 +122,8 @@ export class SimEngine {
   readonly options: SimEngineOptions;
   /** What WireGuard had to say, by type. */
   readonly events: Record<string, number> = {};
+  /** Of {@link forward}. */
+  owners: FlowOwners | undefined;
   readonly #sim: Sim;
 
   constructor(world: EngineWorld, options: SimEngineOptions) {
@@ -211,12 +213,13 @@ export class SimEngine {
   /** The forwarders of a gateway behind its second NIC, towards simulated targets. */
   forward(targets: SimTargets, prefixes: readonly string[], limits: Partial<FlowLimits> = {}) {
     const { engine } = this;
-    const settings = proxySettings(undefined);
+    this.owners = flowOwners(engine.device);
+    const settings = proxySettings({ rules: [] });
     const proxy = new SubnetProxy({
       engine,
       routes: new GatewayRoutes(engine.stack.routes, engine.nic1),
       settings: { ...settings, limits: { ...settings.limits, ...limits } },
-      ...flowOwners(engine.device),
+      ...this.owners,
       ffi: false,
       host: targets,
     });

@@ -9,6 +9,7 @@ import type { IpAddress } from "../../netstack/mod.ts";
 import type { ByteStream, Dial, DialHandler, StreamHandler } from "../../proxy/flow/stream.ts";
 import type { TargetAddress } from "../../proxy/target/address.ts";
 import type { TargetHost } from "../../proxy/target/host.ts";
+import type { After, NameAnswer, NameSource } from "../../proxy/target/names.ts";
 import type {
   IcmpTargetHandler,
   IcmpTargets,
@@ -56,6 +57,31 @@ export class SimTargets implements TargetHost {
     this.sim = sim;
     this.options = { rttMs: 2, buffer: 65_536, bytesPerMs: 10_000, ...options };
   }
+
+  /** The addresses of a name. None: nobody answers. */
+  readonly zone = new Map<string, readonly IpAddress[]>();
+
+  names(): NameSource {
+    return {
+      questions: ["any"],
+      staleMs: 86_400_000,
+      ask: (name) => {
+        const { promise, resolve, reject } = Promise.withResolvers<NameAnswer>();
+        this.sim.after(this.options.rttMs, () => {
+          const addresses = this.zone.get(name);
+          if (addresses !== undefined) resolve({ addresses, ttlMs: 1_000 });
+          else reject(new Error("no name server answers"));
+        });
+        return promise;
+      },
+    };
+  }
+
+  readonly after: After = (ms, run) => {
+    let isWanted = true;
+    this.sim.after(ms, () => isWanted && run());
+    return () => isWanted = false;
+  };
 
   openUdp(options: UdpTargetsOptions): UdpTargets {
     return new SimUdpTargets(this, options);
@@ -121,6 +147,10 @@ class SimStream implements ByteStream {
     this.#pump();
     this.#isFull = this.#queued > this.#targets.options.buffer;
     return !this.#isFull;
+  }
+
+  preface(bytes: Uint8Array): void {
+    this.write(bytes, 0, bytes.length);
   }
 
   end(): void {

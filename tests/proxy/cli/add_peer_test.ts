@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import jsqr from "npm:jsqr@1.4.0";
-import { withoutPeer } from "../../../proxy/cli/peer_sections.ts";
+import { withoutPeerSection as withoutPeer } from "../../../proxy/cli/peer_sections.ts";
 import { formatQr } from "../../../proxy/cli/qr.ts";
 import { loadConfig } from "../../../proxy/config/config.ts";
 import { decodeKey, encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";

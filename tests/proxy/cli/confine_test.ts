@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { FileRule, ProcessView } from "../../../ffi/confine/mod.ts";
 import {
+  configuredFiles,
   confineCommand,
   describeConfinement,
   fileRules,
@@ -55,7 +56,7 @@ Deno.test("files named by arguments are readable with their folders; nothing but
     await Deno.symlink(`${folder}/conf/wg0.conf`, `${folder}/links/wg0.conf`);
     await Deno.writeTextFile(`${folder}/keys/key`, "");
     const args = ["up", `${folder}/links/wg0.conf`, `--private-key=${folder}/keys/key`];
-    const rules = fileRules(view([...args, "--name", "x"]), args, "/program");
+    const rules = await rulesOf([...args, "--name", "x"], "/program");
     const having = (access: string) =>
       rules.filter((rule) => rule.access === access).map(({ path }) => path);
     const read = having("read");
@@ -76,22 +77,79 @@ Deno.test("files named by arguments are readable with their folders; nothing but
     }
 
     const flags = ["--control-dir", `${folder}/flag`];
-    const written = (...more: string[]) =>
-      fileRules(view([...args, ...more]), [...args, ...more], undefined)
+    const written = async (...more: string[]) =>
+      (await rulesOf([...args, ...more], undefined))
         .filter((rule: FileRule) => rule.access === "write").map(({ path }) => path);
-    assert.equal(written(...flags)[0], `${folder}/flag`, "the flag before the file");
-    assert.equal(written("--control-dir=off")[0], "/state/a");
+    assert.equal((await written(...flags))[0], `${folder}/flag`, "the flag before the file");
+    assert.equal((await written("--control-dir=off"))[0], "/state/a");
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
 });
 
+Deno.test("what a configuration names in any of its forms is readable: secrets, included files, credentials", async () => {
+  const folder = await Deno.realPath(await Deno.makeTempDir());
+  try {
+    for (const name of ["keys", "peers", "env"]) await Deno.mkdir(`${folder}/${name}`);
+    const files = {
+      "wg0.yaml":
+        `include: peers/*.conf\ninterface: {privateKeyFile: keys/own, controlDir: ${folder}/c}\n`,
+      "wg0.conf":
+        `Include = peers/*.conf\n[Interface]\nPrivateKeyFile = keys/own\nControlDir = ${folder}/c\n`,
+      "wg0.json":
+        `{"interface": {"privateKeyFile": "keys/own", "controlDir": "${folder}/c"}, "include": ["peers/*.conf"]}`,
+      "peers/a.conf": "[Peer]\nPresharedKeyFile = ../keys/psk\n",
+      "keys/own": "",
+      "keys/psk": "",
+      "env/key": "",
+    };
+    for (const [name, text] of Object.entries(files)) {
+      await Deno.writeTextFile(`${folder}/${name}`, text);
+    }
+    const variables = {
+      WIRESTACK_PRIVATE_KEY_FILE: `${folder}/env/key`,
+      CREDENTIALS_DIRECTORY: "/run/credentials/x",
+    };
+    for (const name of ["wg0.yaml", "wg0.conf", "wg0.json"]) {
+      const rules = await rulesOf(["up", `${folder}/${name}`], undefined, {});
+      const read = rules.filter(({ access }) => access === "read").map(({ path }) => path);
+      for (const path of ["keys/own", "peers/", "peers/a.conf", "keys/"]) {
+        assert.ok(read.includes(`${folder}/${path}`), `${path} of ${name}: ${read}`);
+      }
+      assert.ok(read.includes(`${folder}/peers/../keys/psk`), `${read}`);
+      const writable = rules.filter(({ access }) => access === "write").map(({ path }) => path);
+      assert.equal(writable[0], `${folder}/c`, name);
+      assert.ok(!read.includes(`${folder}/env/key`));
+      const more = await rulesOf(["up", `${folder}/${name}`], undefined, variables);
+      for (const path of [`${folder}/env/key`, "/run/credentials/x"]) {
+        assert.ok(more.some((rule) => rule.path === path && rule.access === "read"), path);
+      }
+    }
+    const [control] = (await rulesOf(["up", `${folder}/wg0.yaml`], undefined, {
+      WIRESTACK_CONTROL_DIR: `${folder}/e`,
+    })).filter(({ access }) => access === "write");
+    assert.equal(control!.path, `${folder}/e`, "the environment before the file");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+async function rulesOf(
+  args: readonly string[],
+  folder: string | undefined,
+  variables: Record<string, string> = {},
+): Promise<FileRule[]> {
+  const process = view(args, variables);
+  return fileRules(process, args, folder, await configuredFiles(process, args));
+}
+
 /** A root's process, for which /etc is not readable as a whole. */
-function view(args: readonly string[]): ProcessView {
+function view(args: readonly string[], variables: Record<string, string> = {}): ProcessView {
   const environment = new Map([
     ["HOME", "/home/x"],
     ["DENO_DIR", "/cache"],
     ["STATE_DIRECTORY", "/state/a:/state/b"],
+    ...Object.entries(variables),
   ]);
   const maps = "7f-80 r-xp 0 0:1 2   /lib/libc.so.6\n7f-80 rw-p 0 0:0 0 \n" +
     "7f-80 r-xp 0 0:1 3   /lib64/ld-linux-x86-64.so.2\n7f-80 r-xp 0 0:0 0   [vdso]\n";

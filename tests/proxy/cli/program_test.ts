@@ -24,7 +24,7 @@ Deno.test("usage errors are said in a line and end with status 2", async () => {
       /^error: unknown option '--listen-prt'\n\(Did you mean --listen-port\?\)/,
     ],
     [["up", "a", "b"], /^error: too many arguments for 'up'/],
-    [["up"], /^CONFIG: missing, expected a file, - or flags \(see --help\)\n$/],
+    [["up"], /^CONFIG: missing, expected a file, -, flags or variables \(see --help\)\n$/],
     [
       ["up", "--crypto", "rot13"],
       /^error: option '--crypto <WHICH>' argument 'rot13' is invalid/,
@@ -136,9 +136,11 @@ Deno.test("a command line of up is checked by exchanging the word", async () => 
   const { status, error } = await runHere(["check", "-", ...flags], FILE);
   assert.deepEqual([status, error], [0, ""]);
   const { out } = await runHere(["up", "--help"]);
-  const known = (text: string) =>
-    [...text.matchAll(/(?<= )--[a-z-]+/g)].map(([flag]) => flag).sort();
-  assert.deepEqual(known((await runHere(["check", "--help"])).out), known(out));
+  const known = (text: string) => [...text.matchAll(/(?<= )--[a-z-]+/g)].map(([flag]) => flag);
+  assert.deepEqual(
+    known((await runHere(["check", "--help"])).out).sort(),
+    [...known(out), "--show-origin"].sort(),
+  );
   const odd = `${await Deno.makeTempDir()}/a name that is too long.conf`;
   await Deno.writeTextFile(odd, FILE, { mode: 0o600 });
   assert.match(

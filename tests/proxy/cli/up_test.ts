@@ -154,6 +154,8 @@ function startUp(fake: Fake = {}) {
       set: () => undefined,
       stats: () => ({}),
       reload: () => Promise.resolve(reloads.push(1)).then(() => ({ warnings: [], changes: [] })),
+      flows: () => [],
+      kill: () => ({}),
     }),
     control: { directory: "off" },
     udp: "UDP in batches (FFI)",

@@ -56,7 +56,10 @@ Map = 10.50.0.1/32 -> 127.0.0.1/32
   assert.deepEqual(proxy.maps.map(({ from, to }) => `${from} ${to}`), [
     "10.50.0.1/32 127.0.0.1/32",
   ]);
+  assert.deepEqual(config.rules, []);
   assert.deepEqual({ ...proxy, subnets: [], maps: [] }, {
+    resolver: [],
+    defaultAction: "allow",
     interface: "nic2",
     subnets: [],
     tcp: true,
@@ -278,6 +281,41 @@ Deno.test("a value that the system refuses later is still placed", () => {
   assert.equal(source.label(["interface", "listenAddress"]), "wg0.conf:1: ListenAddress");
   const object = loadConfig({ interface: { privateKey: PRIVATE, listenPort: 1 } }).source;
   assert.equal(object.label(["interface", "listenPort"]), "interface.listenPort");
+});
+
+Deno.test("a peer's limits, by file, by object and by flags", () => {
+  const limits = {
+    rateUp: 500_000,
+    rateDown: 2_500_000_000,
+    rateBurstMs: 500,
+    maxTcpConnections: 0,
+    maxUdpSessions: 7,
+  };
+  const peer = `[Peer]\nPublicKey = ${PEER}\n`;
+  const file = loadConfig(
+    `${INTERFACE}${peer}RateUp = 500kbit\nRateDown = 2.5Gbit\nRateBurst = 0.5\n` +
+      "MaxTcpConnections = 0\nMaxUdpSessions = 7\n",
+  );
+  assert.deepEqual(file.config.peers[0]!.limits, limits);
+  const object = loadConfig({
+    interface: { privateKey: PRIVATE },
+    peers: [{
+      publicKey: PEER,
+      rateUp: "500kbit",
+      rateDown: "2.5Gbit",
+      rateBurst: 0.5,
+      maxTcpConnections: 0,
+      maxUdpSessions: "7",
+    }],
+  });
+  assert.deepEqual(object.config.peers[0]!.limits, limits);
+  assert.deepEqual(loadConfig(`${INTERFACE}${peer}RateUp = 1Mbit\n`).config.peers[0]!.limits, {
+    rateUp: 1_000_000,
+    rateBurstMs: 200,
+  });
+  assert.equal(loadConfig(INTERFACE + peer).config.peers[0]!.limits, undefined);
+  const { warnings } = loadConfig(`${INTERFACE}${peer}RateBurst = 1\n`, { file: "wg0.conf" });
+  assert.deepEqual(warnings, ["wg0.conf:5: RateBurst: has no effect without RateUp or RateDown"]);
 });
 
 Deno.test("every key and flag is documented", async () => {

@@ -7,6 +7,9 @@ const PEER = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=";
 const INTERFACE = `[Interface]\nPrivateKey = ${PRIVATE}\n`;
 const PEER_SECTION = `[Peer]\nPublicKey = ${PEER}\n`;
 
+const NAME_SERVER = "is no name server, expected an address such as 192.168.1.53 or fd00::53, " +
+  "with a port as 192.168.1.53:5353 or [fd00::53]:5353";
+
 /** What is wrong, the file, and every line that must be said about it. */
 const CASES: readonly [name: string, text: string, lines: readonly string[]][] = [
   ["an empty file", "", [
@@ -45,14 +48,32 @@ const CASES: readonly [name: string, text: string, lines: readonly string[]][] =
       'wg0.conf:7: AllowedIPs: "fd09::1/129" has a bad prefix length, expected fd09::1/0 to fd09::1/128',
     ],
   ],
+  [
+    "name servers that are none, and too many",
+    `${INTERFACE}[Proxy]\nSubnets = 10.50.0.0/16\nResolver = dns.test, 10.0.0.1:0, fd00::g\n` +
+    "Resolver = 10.0.0.1:x, [10.0.0.1]:53, 0.0.0.0\n",
+    [
+      `wg0.conf:5: Resolver: "dns.test" ${NAME_SERVER}`,
+      "wg0.conf:5: Resolver: port 0 is out of range, expected 1 to 65535",
+      `wg0.conf:5: Resolver: "fd00::g" ${NAME_SERVER}`,
+      `wg0.conf:6: Resolver: "10.0.0.1:x" ${NAME_SERVER}`,
+      `wg0.conf:6: Resolver: "[10.0.0.1]:53" ${NAME_SERVER}`,
+      "wg0.conf:6: Resolver: 0.0.0.0 is nobody's address, expected that of a name server",
+    ],
+  ],
+  [
+    "more name servers than anybody waits for",
+    `${INTERFACE}[Proxy]\nSubnets = 10.50.0.0/16\nResolver = 10.0.0.1, 10.0.0.2, 10.0.0.3, fd00::4, [fd00::5]:53\n`,
+    ["wg0.conf:5: Resolver: 5 name servers are too many, expected 4 or fewer"],
+  ],
   ["an unknown section", `${INTERFACE}[Peeer]\nPublicKey = x\n`, [
     "wg0.conf:3: [Peeer]: unknown section, did you mean [Peer]?",
   ]],
   ["a section nobody knows", `${INTERFACE}[Jumbo]\n`, [
-    "wg0.conf:3: [Jumbo]: unknown section, expected [Interface], [Peer] or [Proxy]",
+    "wg0.conf:3: [Jumbo]: unknown section, expected [Interface], [Peer], [Rule] or [Proxy]",
   ]],
   ["a malformed section", `${INTERFACE}[Peer\n`, [
-    "wg0.conf:3: section: malformed, expected [Interface], [Peer] or [Proxy]",
+    "wg0.conf:3: section: malformed, expected [Interface], [Peer], [Rule] or [Proxy]",
   ]],
   ["a section twice", `${INTERFACE}${INTERFACE}`, [
     "wg0.conf:3: [Interface]: second section of this name, expected one (the first is on line 1)",
@@ -142,6 +163,21 @@ const CASES: readonly [name: string, text: string, lines: readonly string[]][] =
     "wg0.conf:4: PublicKey: is this gateway's own key, expected another one",
   ]],
   [
+    "limits of a peer",
+    `${INTERFACE}${PEER_SECTION}RateUp = 20\nRateDown = 20 Mbit\nRateBurst = 61\n` +
+    `MaxTcpConnections = -1\nMaxUdpSessions = many\n[Peer]\nPublicKey = ${
+      PRIVATE.replace("y", "z")
+    }\nRateUp = 0.5kbit\n`,
+    [
+      'wg0.conf:5: RateUp: "20" is not a rate, expected one from 1kbit to 1000Gbit, such as 500kbit, 20Mbit or 2.5Gbit',
+      'wg0.conf:6: RateDown: "20 Mbit" is not a rate, expected one from 1kbit to 1000Gbit, such as 500kbit, 20Mbit or 2.5Gbit',
+      "wg0.conf:7: RateBurst: 61 is out of range, expected 0.01 to 60 seconds",
+      "wg0.conf:8: MaxTcpConnections: -1 is out of range, expected 0 to 1000000",
+      'wg0.conf:9: MaxUdpSessions: "many" is not a number, expected 0 to 1000000',
+      "wg0.conf:12: RateUp: 0.5kbit is out of range, expected one from 1kbit to 1000Gbit, such as 500kbit, 20Mbit or 2.5Gbit",
+    ],
+  ],
+  [
     "numbers out of range",
     `${INTERFACE}ListenPort = 65536\nMTU = 575\nRekeyAfter = 121\n${PEER_SECTION}PersistentKeepalive = 65536\n` +
     "[Proxy]\nTcpDialTimeout = 0\nMaxDials = 0\n",
@@ -217,7 +253,7 @@ Deno.test("an embedder's object has the same errors, by path", () => {
     prox: {},
   };
   assert.deepEqual(problems(input as unknown as ConfigInput), [
-    "prox: unknown section, expected interface, peers or proxy",
+    "prox: unknown section, expected interface, peers, rules or proxy",
     "interface.privateKey: missing, expected a key made by wirestack genkey",
     "interface.address: is number, expected a list",
     "interface.listenPort: 70000 is out of range, expected 0 to 65535",

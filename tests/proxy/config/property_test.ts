@@ -10,7 +10,15 @@ const SECRET = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
 const fileText = fc.array(
   fc.array(
     fc.oneof(
-      fc.constantFrom(...KEYS.map((key) => key.name), "[Interface]", "[Peer]", "[Proxy]", "[", "]"),
+      fc.constantFrom(
+        ...KEYS.map((key) => key.name),
+        "[Interface]",
+        "[Peer]",
+        "[Rule]",
+        "[Proxy]",
+        "[",
+        "]",
+      ),
       fc.constantFrom(
         SECRET,
         SECRET.slice(0, 43),
@@ -24,7 +32,16 @@ const fileText = fc.array(
         "{",
         "}",
       ),
-      fc.constantFrom("10.9.0.1/24", "fd09::1/64", "51820", "off", "a:1", "tcp"),
+      fc.constantFrom(
+        "10.9.0.1/24",
+        "fd09::1/64",
+        "51820",
+        "off",
+        "a:1",
+        "tcp/80",
+        "drop",
+        "5Mbit",
+      ),
       fc.string({ unit: "binary", maxLength: 8 }),
     ),
     { maxLength: 6 },
@@ -58,6 +75,7 @@ Deno.test("whatever an embedder passes, there is a configuration or a list of li
   const input = fc.record({
     interface: fc.oneof(section, fc.anything()),
     peers: fc.oneof(fc.array(section), fc.anything()),
+    rules: fc.oneof(fc.array(section), fc.anything()),
     proxy: fc.oneof(section, fc.anything()),
   }, { requiredKeys: [] });
   fc.assert(
@@ -97,8 +115,27 @@ Deno.test("a file that was written is read as what was written", () => {
         allowedIps: fc.array(prefix),
         endpoint: port.map((port) => `vpn.example.com:${port}`),
         persistentKeepalive: fc.constantFrom("off", 0, 25),
+        rateUp: fc.constantFrom("500kbit", "20Mbit", "2.5gbit"),
+        rateDown: fc.constantFrom("1kbit", "10MBIT"),
+        rateBurst: fc.constantFrom(0.1, "2"),
+        maxTcpConnections: fc.nat(1000),
+        maxUdpSessions: fc.nat(1000),
       }, { requiredKeys: ["publicKey"] }),
       { selector: (peer) => peer.publicKey, maxLength: 5 },
+    ),
+    rules: fc.array(
+      fc.record({
+        from: fc.array(prefix),
+        to: fc.array(prefix),
+        ports: fc.constantFrom("tcp/80, udp", ["icmp", "tcp/8000-8100"]),
+        action: fc.constant("allow" as const),
+        rewrite: fc.constantFrom("192.168.1.7:8443", "fd00::7", "[fd00::7]:1", ":8443"),
+        rate: fc.constantFrom("20Mbit", "1.5Gbit"),
+        flowRate: fc.constant("500kbit"),
+        maxConnections: fc.integer({ min: 1, max: 1000 }),
+        sendProxyProtocol: fc.constantFrom("v1" as const, "v2" as const),
+      }, { requiredKeys: [] }),
+      { maxLength: 5 },
     ),
     proxy: fc.option(
       fc.record({
@@ -107,6 +144,7 @@ Deno.test("a file that was written is read as what was written", () => {
         map: fc.ipV4().map((from) => [`${from} -> 127.0.0.1`]),
         interface: fc.constantFrom("nic1" as const, "nic2" as const),
         udpIdleTimeout: fc.integer({ min: 1, max: 1000 }),
+        default: fc.constantFrom("allow" as const, "reject" as const, "drop" as const),
       }, { requiredKeys: [] }),
       { nil: undefined },
     ),

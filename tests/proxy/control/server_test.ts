@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import type { ControlHandlers } from "../../../proxy/control/connection.ts";
+import type { ControlHandlers } from "../../../proxy/control/operations.ts";
 import { ControlServer, MAX_CONNECTIONS, NameInUseError } from "../../../proxy/control/server.ts";
 import { isInterfaceName, socketNames } from "../../../proxy/control/socket_path.ts";
 import { ControlLab, exchange, hexKey } from "./lab.ts";
@@ -10,6 +10,8 @@ const HANDLERS: ControlHandlers = {
   set: () => undefined,
   stats: () => ({}),
   reload: () => Promise.resolve({ warnings: [], changes: [] }),
+  flows: () => [],
+  kill: () => ({}),
 };
 
 Deno.test("the socket has mode 0700 from the moment it has its name, and is gone when closed", async () => {

@@ -25,7 +25,8 @@ function verdict(
   port = 80,
   protocol: "tcp" | "udp" = "tcp",
 ) {
-  return String(subject.decide(flow(protocol, destination, port)));
+  const decided = subject.decide(flow(protocol, destination, port));
+  return decided.refusal ?? String(decided.target);
 }
 
 /** This host is 192.0.2.7 and 2001:db8::7. */

@@ -14,6 +14,7 @@ import {
 import { Admission, type AdmissionOptions, type FlowLimits } from "../../../proxy/flow/admit.ts";
 import { FlowOwner } from "../../../proxy/flow/flow.ts";
 import { OwnListeners } from "../../../proxy/flow/own_listeners.ts";
+import { Pacing } from "../../../proxy/flow/pacing.ts";
 import { FlowTable } from "../../../proxy/flow/table.ts";
 import type { ForwarderOptions } from "../../../proxy/forward/options.ts";
 
@@ -27,6 +28,7 @@ export function admission(
 ): Admission {
   const { limits, ...rest } = options;
   return new Admission({
+    pacing: new Pacing({ mtu: 1420, now: () => 0, wake() {} }),
     table: new FlowTable(),
     isProxied: () => true,
     isOwnAddress: () => false,

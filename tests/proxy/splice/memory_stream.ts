@@ -91,6 +91,10 @@ export class MemoryStream implements ByteStream {
     return false;
   }
 
+  preface(bytes: Uint8Array): void {
+    this.#queue.push(...bytes);
+  }
+
   end(): void {
     this.#isToEnd = true;
     this.#settle();

@@ -4,6 +4,7 @@ import { parseIpAddress } from "../../../proxy/address.ts";
 import { Flow, FlowOwner } from "../../../proxy/flow/flow.ts";
 import type { StreamError } from "../../../proxy/flow/stream.ts";
 import { Splice, type SpliceOwner } from "../../../proxy/splice/splice.ts";
+import { PacedWorld } from "../flow/paced_world.ts";
 import { MemoryStream, type MemoryStreamOptions } from "./memory_stream.ts";
 
 /** Two streams joined, and what becomes of them. */
@@ -24,6 +25,15 @@ class Site implements SpliceOwner {
     const owner = new FlowOwner(() => "peer");
     this.flow = new Flow("tcp", owner, client, 40_000, server, 80, 0);
     this.splice = new Splice(this.flow, this, this.source, this.target);
+  }
+
+  /** Gives both directions a rate of a byte a millisecond, in packets of some bytes. */
+  limit(world: PacedWorld): void {
+    const shape = { header: 1, payload: 9 };
+    this.flow.up = world.pace([world.bucket(8_000)], shape);
+    this.flow.down = world.pace([world.bucket(8_000), world.bucket(9_000)], shape);
+    // All that was saved up is gone.
+    for (const pace of [this.flow.up, this.flow.down]) while (pace.admitsPacket(100, world.now));
   }
 
   now(): number {
@@ -61,7 +71,12 @@ const step = fc.oneof(
 type Step = { side: "source" | "target"; send?: Uint8Array; receive?: number; finish?: boolean };
 
 /** Does the steps, and checks what must hold after each. */
-function run(site: Site, steps: readonly Step[], sizes: Record<"source" | "target", number>) {
+function run(
+  site: Site,
+  steps: readonly Step[],
+  sizes: Record<"source" | "target", number>,
+  world?: PacedWorld,
+) {
   const ends = {
     source: { stream: site.source, sent: [] as number[], received: [] as number[], done: false },
     target: { stream: site.target, sent: [] as number[], received: [] as number[], done: false },
@@ -84,6 +99,8 @@ function run(site: Site, steps: readonly Step[], sizes: Record<"source" | "targe
       end.stream.finish();
     }
     check();
+    world?.run(site.clock = world.now + 3);
+    check();
   }
   return { ends, check };
 }
@@ -94,12 +111,18 @@ const sizesOf = (source: MemoryStreamOptions, target: MemoryStreamOptions) => ({
   target: target.capacity + source.chunk,
 });
 
+/** Nothing limits the two, or a rate does each way. */
+const world = fc.boolean().map((isPaced) => isPaced ? new PacedWorld() : undefined);
+
 Deno.test("every byte arrives in order, both half-closes arrive behind the last, and nothing is queued without bound", () => {
-  fc.assert(fc.property(options, options, fc.array(step, { maxLength: 80 }), (a, b, steps) => {
+  const steps = fc.array(step, { maxLength: 80 });
+  fc.assert(fc.property(options, options, steps, world, (a, b, steps, world) => {
     const site = new Site(a, b);
-    const { ends, check } = run(site, steps, sizesOf(a, b));
+    if (world !== undefined) site.limit(world);
+    const { ends, check } = run(site, steps, sizesOf(a, b), world);
     for (const end of Object.values(ends)) if (!end.done) end.stream.finish();
     for (let i = 0; i < 10_000 && site.ended === 0; i++) {
+      world?.run(site.clock = world.now + 10);
       for (const end of Object.values(ends)) end.received.push(...end.stream.receive(7));
       check();
     }
@@ -115,9 +138,17 @@ Deno.test("every byte arrives in order, both half-closes arrive behind the last,
 Deno.test("a reset of either side, at any time, reaches the other: at once, or behind what it answered and closed", () => {
   const error = fc.constantFrom("reset" as const, "failed" as const);
   fc.assert(
-    fc.property(options, options, fc.array(step), side, error, (a, b, steps, breaker, error) => {
+    fc.property(options, options, fc.array(step), side, error, world, (
+      a,
+      b,
+      steps,
+      breaker,
+      error,
+      world,
+    ) => {
       const site = new Site(a, b);
-      const { ends } = run(site, steps, sizesOf(a, b));
+      if (world !== undefined) site.limit(world);
+      const { ends } = run(site, steps, sizesOf(a, b), world);
       const other = breaker === "source" ? "target" : "source";
       const mine = ends[breaker];
       const yours = ends[other];
@@ -126,6 +157,7 @@ Deno.test("a reset of either side, at any time, reaches the other: at once, or b
       mine.stream.break(error);
       if (wasClosed) return;
       for (let i = 0; i < 1_000 && site.ended === 0; i++) {
+        world?.run(site.clock = world.now + 10);
         yours.received.push(...yours.stream.receive(7));
       }
       assert.deepEqual([site.ended, site.broken], [1, [[breaker, error]]]);
@@ -146,6 +178,22 @@ Deno.test("a target that answers, closes and then resets: the source gets the an
   assert.deepEqual([site.source.seen, site.ended], ["open", 0]);
   assert.deepEqual(site.source.receive(10), [3, 4, 5, 6]);
   assert.deepEqual([site.source.seen, site.ended], ["reset", 1]);
+});
+
+Deno.test("a rate holds an answer back, and nothing waits for a limit that is lifted", () => {
+  const world = new PacedWorld();
+  const site = new Site({ ...SMALL, capacity: 400 }, { ...SMALL, chunk: 300 });
+  site.limit(world);
+  const answer = Array.from({ length: 300 }, (_, i) => i & 255);
+  site.target.send(answer);
+  site.target.finish();
+  world.run(site.clock = 200);
+  assert.deepEqual([site.source.held, site.flow.lastActivity], [0, 0]);
+  site.flow.down!.setBuckets([]);
+  world.run(site.clock = 201);
+  assert.deepEqual(site.source.receive(400), answer);
+  assert.equal(site.flow.lastActivity, 201, "what waited has moved");
+  assert.deepEqual([site.source.seen, site.flow.state], ["end", "half-closed"]);
 });
 
 Deno.test("activity is noted, and told of while one side has ended", () => {

@@ -1,0 +1,121 @@
+/**
+ * `Include`: other files of a configuration, as if they stood at its end.
+ *
+ * @module
+ */
+
+import { ConfigError } from "../config/error.ts";
+import { formOf, parseForm } from "../config/form.ts";
+import { quote } from "../config/values.ts";
+import type { ConfigSource, Origin } from "../config/source.ts";
+import { isDescriptor, readText } from "./read.ts";
+
+/** Of all patterns together. */
+const MAX_FILES = 10_000;
+
+/**
+ * Adds the included files to a source. What is wrong is kept in it.
+ *
+ * @param file The one that includes them: patterns are relative to its folder.
+ * @returns the names of the files that were read, and of the folders that patterns are for.
+ */
+export async function readIncludes(
+  source: ConfigSource,
+  file: string,
+): Promise<{ readonly files: readonly string[]; readonly folders: readonly string[] }> {
+  const read: string[] = [];
+  const folders: string[] = [];
+  const patterns = [...source.includes];
+  for (const { pattern, origin } of patterns) {
+    const expanded = expand(pattern, file);
+    if ("wrong" in expanded) {
+      source.problemAt(origin, expanded.wrong);
+      continue;
+    }
+    if (isPattern(pattern)) folders.push(expanded.folder);
+    if (expanded.files.length === 0) source.warnAt(origin, `${quote(pattern)} matches no file`);
+    for (const name of expanded.files) {
+      if (read.includes(name) || name === file) {
+        if (!isPattern(pattern)) source.problemAt(origin, `${name} is read already, expected once`);
+        continue;
+      }
+      if (read.length === MAX_FILES) {
+        source.problemAt(origin, `more than ${MAX_FILES} files, expected fewer`);
+        return { files: read, folders };
+      }
+      read.push(name);
+      await add(source, name, origin);
+    }
+  }
+  for (const { origin } of source.includes.slice(patterns.length)) {
+    source.problemAt(origin, "stands in an included file, expected it in the first one alone");
+  }
+  return { files: read, folders };
+}
+
+async function add(
+  source: ConfigSource,
+  file: string,
+  origin: Origin,
+): Promise<void> {
+  if (isDescriptor(file)) {
+    source.problemAt(origin, `${file} is no file of its own, expected one`);
+    return;
+  }
+  const form = formOf(file);
+  if (form === "env") {
+    source.problemAt(origin, `${file} holds variables, expected a .conf, .yaml or .json file`);
+    return;
+  }
+  try {
+    await parseForm(source, await readText(file, "a file to include"), file, form);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    source.problemAt(origin, error.message);
+  }
+}
+
+function isPattern(text: string): boolean {
+  return /[*?]/.test(text);
+}
+
+/** In the order of their names. Hidden files only if the pattern begins with a dot. */
+function expand(
+  pattern: string,
+  file: string,
+): { readonly files: string[]; readonly folder: string } | { readonly wrong: string } {
+  const folder = beside(file, pattern).replace(/[^/]*$/, "");
+  const last = pattern.replace(/^.*\//, "");
+  if (last === "" || pattern.includes("\0")) {
+    return { wrong: `${quote(pattern)} names no file, expected one such as peers/*.conf` };
+  }
+  if (isPattern(folder.slice(folder.length - (pattern.length - last.length)))) {
+    return { wrong: `${quote(pattern)} has a * in a folder's name, expected it in the file's` };
+  }
+  if (!isPattern(last)) return { files: [folder + last], folder };
+  const expression = last.replace(/[.+^${}()|[\]\\]/g, "\\$&")
+    .replace(/\*+/g, "*").replace(/[*?]/g, (c) => c === "*" ? "[^]*" : "[^]");
+  const matches = new RegExp(`^${expression}$`);
+  try {
+    const names = Array.from(Deno.readDirSync(folder || "."))
+      .filter(({ name, isDirectory }) =>
+        !isDirectory && matches.test(name) && name.startsWith(".") === last.startsWith(".")
+      )
+      .map(({ name }) => name);
+    return { files: names.sort().map((name) => folder + name), folder: folder || "." };
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return { files: [], folder: folder || "." };
+    const why = error instanceof Deno.errors.NotCapable
+      ? "is not covered by --allow-read"
+      : error instanceof Deno.errors.PermissionDenied
+      ? "may not be read"
+      : "is no folder";
+    return { wrong: `${quote(folder)} ${why}, expected a folder that may be read` };
+  }
+}
+
+/** A name that stands in a file: relative to that file's folder. */
+export function beside(file: string, name: string): string {
+  if (name.startsWith("/") || !file.includes("/") || /^\/(?:dev|proc)\//.test(file)) return name;
+  return file.replace(/[^/]*$/, "") + name;
+}

@@ -1,0 +1,129 @@
+/**
+ * What binds the values of `[Rule]` to each other, and to the peers.
+ *
+ * @module
+ */
+
+import type { RuleInput } from "./input.ts";
+import { findField } from "./keys.ts";
+import type { PeerValues, RuleValues } from "./schema.ts";
+import type { ConfigSource } from "./source.ts";
+import { suggest } from "./suggest.ts";
+import { isSingle, quote } from "./values.ts";
+
+export function checkRules(
+  source: ConfigSource,
+  rules: readonly (RuleValues | undefined)[],
+  peers: readonly (PeerValues | undefined)[],
+): void {
+  const names = new Map<string, string>();
+  for (const peer of peers) {
+    if (peer?.name !== undefined) names.set(peer.name.toLowerCase(), peer.name);
+  }
+  rules.forEach((rule, i) => {
+    if (rule === undefined) return;
+    checkFrom(source, rule, i, names);
+    checkRefusal(source, rule, i);
+    checkTargets(source, rule, i);
+  });
+}
+
+function checkFrom(
+  source: ConfigSource,
+  rule: RuleValues,
+  i: number,
+  names: ReadonlyMap<string, string>,
+): void {
+  rule.from.forEach((from, j) => {
+    if (typeof from !== "string" || names.has(from.toLowerCase())) return;
+    const near = suggest(from, [...names.values()]);
+    source.problem(
+      ["rules", i, "from", j],
+      `no peer is called ${quote(from)}, ` +
+        (near === undefined ? "expected the Name of a peer, or a prefix" : `did you mean ${near}?`),
+    );
+  });
+}
+
+const OF_ALLOWED: readonly (keyof RuleInput & keyof RuleValues)[] = [
+  "rewrite",
+  "rate",
+  "flowRate",
+  "maxConnections",
+  "sendProxyProtocol",
+];
+
+/** A rule that refuses has nothing to dial and nothing to limit, and must not depend on a name. */
+function checkRefusal(source: ConfigSource, rule: RuleValues, i: number): void {
+  const { action } = rule;
+  if (action === "allow") return;
+  const given: string[] = OF_ALLOWED.filter((field) => rule[field] !== undefined);
+  if (rule.warmConnections > 0) given.push("warmConnections");
+  for (const field of given) {
+    const { name } = findField("rules", field)!;
+    source.problem(
+      ["rules", i, field],
+      `a rule with Action = ${action} lets nothing through, expected Action = allow, or no ${name}`,
+    );
+  }
+  rule.to.forEach((to, j) => {
+    if (typeof to !== "string") return;
+    source.problem(
+      ["rules", i, "to", j],
+      `${quote(to)} is a name, and a rule with Action = ${action} would let everything through ` +
+        "while it cannot be resolved, expected an address or a prefix",
+    );
+  });
+}
+
+const NO_NAMES = "names of hosts are not resolved here yet, expected an address or a prefix";
+
+function checkTargets(source: ConfigSource, rule: RuleValues, i: number): void {
+  const { rewrite, ports, to, sendProxyProtocol, warmConnections } = rule;
+  const target = rewrite?.to;
+  to.forEach((one, j) => {
+    if (typeof one === "string") source.problem(["rules", i, "to", j], NO_NAMES);
+  });
+  if (target !== undefined && typeof target !== "string" && !isSingle(target)) {
+    to.forEach((one, j) => {
+      if (typeof one === "string" || one.version === target.version) return;
+      source.problem(
+        ["rules", i, "to", j],
+        `${one} and the Rewrite to ${target} differ in family, expected the same (only a single ` +
+          "address may differ)",
+      );
+    });
+  }
+  const isOnly = (...protocols: string[]) =>
+    ports.length > 0 && ports.every(({ protocol }) => protocols.includes(protocol));
+  if (rewrite?.port !== undefined && isOnly("icmp")) {
+    source.problem(["rules", i, "rewrite"], "has a port, and Ports = icmp none, expected none");
+  }
+  if (sendProxyProtocol === "v1" && isOnly("udp", "icmp")) {
+    source.problem(
+      ["rules", i, "sendProxyProtocol"],
+      "v1 is for TCP alone, expected tcp in Ports, or v2 for udp",
+    );
+  } else if (sendProxyProtocol === "v2" && isOnly("icmp")) {
+    source.problem(
+      ["rules", i, "sendProxyProtocol"],
+      "a ping has no place for it, expected tcp or udp in Ports",
+    );
+  }
+  if (warmConnections > 0 && !hasOneTarget(rule)) {
+    source.problem(
+      ["rules", i, "warmConnections"],
+      "no single target to be connected with, expected a Rewrite to one address or name, or one " +
+        "such in To, and one port in it or in Ports, as tcp/443",
+    );
+  }
+}
+
+/** Whether all its connections go to one port of one host. */
+function hasOneTarget({ rewrite, to, ports }: RuleValues): boolean {
+  const target = rewrite?.to ?? (to.length === 1 ? to[0] : undefined);
+  if (target === undefined || typeof target !== "string" && !isSingle(target)) return false;
+  const tcp = ports.filter(({ protocol }) => protocol === "tcp");
+  if (ports.length > 0 && tcp.length === 0) return false;
+  return rewrite?.port !== undefined || tcp.length === 1 && tcp[0]!.first === tcp[0]!.last;
+}

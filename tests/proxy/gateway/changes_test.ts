@@ -1,0 +1,22 @@
+import assert from "node:assert/strict";
+import { loadConfig } from "../../../proxy/config/config.ts";
+import { changesBetween } from "../../../proxy/gateway/changes.ts";
+
+const KEY = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
+
+function changes(before: string, after: string): string[] {
+  const [a, b] = [before, after].map((rules) =>
+    loadConfig(`[Interface]\nPrivateKey = ${KEY}\n[Proxy]\nSubnets = 10.50.0.0/16\n${rules}`).source
+  );
+  return changesBetween(a!, b!);
+}
+
+Deno.test("a reload says how many rules came and went, and that they changed places", () => {
+  const [one, other] = ["[Rule]\nTo = 10.50.0.1\n", "[Rule]\nTo = 10.50.0.2\n"];
+  assert.deepEqual(changes(one + other, one + other), []);
+  assert.deepEqual(changes(one, one + other + one), ["rules: 2 added"]);
+  assert.deepEqual(changes(one + one + other, one), ["rules: 2 removed"]);
+  assert.deepEqual(changes(one, other), ["rules: 1 added, 1 removed"]);
+  assert.deepEqual(changes(one + other, other + one), ["rules: in another order"]);
+  assert.deepEqual(changes("", "Default = drop\n"), ["Default: default -> drop"]);
+});

@@ -1,0 +1,223 @@
+/** Limits of peers in whole engines: what their flows get, and what that costs those beside them. */
+
+import assert from "node:assert/strict";
+import type { OwnerLimits } from "../../proxy/flow/limits.ts";
+import type { RuleOptions } from "../../proxy/flow/rule.ts";
+import { ip } from "../netstack/packets.ts";
+import { EchoClient, Pinger } from "./applications.ts";
+import type { SimEngine, SimEngineOptions } from "./engine.ts";
+import { site } from "./engine_site.ts";
+import { ECHO, SimTargets } from "./targets.ts";
+
+const TARGET = ip("10.70.0.1");
+/** Of the gateway's way out, and in. */
+const LINK = 100e6;
+/** The part of a full packet in the tunnel that is a stream's: 1420 bytes with 52 of header. */
+const PAYLOAD = 1_368 / 1_420;
+const BURST = 0.2;
+
+function rate(bits: number) {
+  return { rate: bits, burst: BURST };
+}
+
+/** A gateway on a link of 100 Mbit/s, and a client for each of `limits`. */
+function limited(limits: readonly OwnerLimits[], options: Partial<SimEngineOptions> = {}) {
+  const all = site(1, limits.map(() => ({ impairments: { delay: 5 } })), {
+    impairments: { rate: LINK },
+    ...options,
+  });
+  const targets = new SimTargets(all.sim, { bytesPerMs: 50_000 });
+  const proxy = all.gateway.forward(targets, ["10.70.0.0/16"]);
+  const peers = [...all.gateway.engine.device.peers()];
+  all.clients.forEach((client, i) => {
+    const [hub] = client.engine.device.peers();
+    hub!.addAllowedIp({ address: TARGET.bytes, length: 16 });
+    client.route("10.70.0.0/16", client.engine.nic1);
+    set(i, limits[i]!);
+  });
+  function set(i: number, limits: OwnerLimits) {
+    const peer = peers[i]!;
+    proxy.setLimits(all.gateway.owners!.ofPeer(peer), limits);
+  }
+  return { ...all, proxy, set };
+}
+
+/** More than it can get. */
+function bulk(from: SimEngine, seed: number, bytes = 1e9) {
+  return new EchoClient(from.connectTcp(TARGET, ECHO), bytes, seed);
+}
+
+/** Bits of packets in the tunnel a second, from a stream's bytes. */
+function bitrate(bytes: number, ms: number): number {
+  return bytes / PAYLOAD * 8_000 / ms;
+}
+
+function assertNear(value: number, expected: number, part: number, what: string): void {
+  const figure = `${(value / 1e6).toFixed(2)} Mbit/s, not ${expected / 1e6}`;
+  assert.ok(Math.abs(value / expected - 1) <= part, `${what}: ${figure}`);
+}
+
+Deno.test("a peer with 10 Mbit/s down gets them within 5 %, and its datagrams beside do not wait", () => {
+  const { sim, clients: [client] } = limited([{ down: rate(10e6) }]);
+  const stream = bulk(client!, 1);
+  const pings = new Pinger(client!.engine, TARGET, 5000);
+  for (let at = 500; at < 10_000; at += 50) sim.after(at, () => pings.ask(64));
+  sim.runFor(10_500);
+  assertNear(bitrate(stream.received, 10_500), 10e6, 0.05, "down");
+  const slowest = pings.delays.toSorted((a, b) => a - b).at(Math.floor(0.99 * pings.answered));
+  assert.equal(pings.answered, pings.asked);
+  assert.ok(slowest! < 50, `${slowest} ms`);
+});
+
+Deno.test("a peer with 10 Mbit/s up: the window slows it down, nothing is lost", () => {
+  const { sim, clients: [client], proxy } = limited([{ up: rate(10e6) }]);
+  const stream = bulk(client!, 1);
+  const pings = new Pinger(client!.engine, TARGET, 5000);
+  for (let at = 500; at < 5_000; at += 50) sim.after(at, () => pings.ask(64));
+  sim.runFor(5_500);
+  const [flow] = proxy.admission.table.flows();
+  assertNear(bitrate(flow!.bytesUp, 5_500), 10e6, 0.05, "up");
+  assertNear(bitrate(stream.received, 5_500), 10e6, 0.05, "what comes back");
+  assert.equal(pings.answered, pings.asked);
+  assert.ok(Math.max(...pings.delays) < 50, `${Math.max(...pings.delays)} ms`);
+  assert.equal(client!.engine.stack.counters.tcp.retransmits, 0);
+});
+
+Deno.test("two peers with 10 and 20 Mbit/s get theirs beside one without a limit that fills the link", () => {
+  const { sim, clients } = limited([{ down: rate(10e6) }, { down: rate(20e6) }, {}]);
+  const streams = clients.map((client, i) => bulk(client, i));
+  sim.runFor(1_000);
+  const before = streams.map(({ received }) => received);
+  sim.runFor(3_000);
+  const rates = streams.map(({ received }, i) => bitrate(received - before[i]!, 3_000));
+  assertNear(rates[0]!, 10e6, 0.05, "the first");
+  assertNear(rates[1]!, 20e6, 0.05, "the second");
+  assert.ok(rates[2]! > 50e6, `${rates[2]! / 1e6} Mbit/s for the third`);
+});
+
+Deno.test("a peer's flows share its rate: ten streams the same each, a small one among them at once", () => {
+  const { sim, clients: [client] } = limited([{ down: rate(10e6) }]);
+  const streams = Array.from({ length: 10 }, (_, i) => bulk(client!, i));
+  sim.runFor(2_000);
+  const before = streams.map(({ received }) => received);
+  sim.runFor(4_000);
+  const small = new EchoClient(client!.connectTcp(TARGET, ECHO), 500, 99);
+  const rates = streams.map(({ received }, i) => bitrate(received - before[i]!, 4_000));
+  assertNear(rates.reduce((sum, each) => sum + each), 10e6, 0.05, "together");
+  for (const each of rates) assertNear(each, 1e6, 0.15, "each");
+  const start = sim.now;
+  assert.ok(sim.runUntil(() => small.hasEnded, 5_000));
+  assert.ok(small.isRight && sim.now - start < 150, `${sim.now - start} ms`);
+});
+
+Deno.test("a rate that changes, comes and goes while bytes flow: at once, and every byte is right", () => {
+  const { sim, clients: [client], set, world, proxy } = limited([{}]);
+  const stream = bulk(client!, 1, 30e6);
+  sim.runFor(500);
+  const measure = (ms: number) => {
+    const before = stream.received;
+    sim.runFor(ms);
+    return bitrate(stream.received - before, ms);
+  };
+  set(0, { down: rate(8e6) });
+  measure(1_000); // what was on its way
+  assertNear(measure(2_000), 8e6, 0.05, "limited");
+  set(0, { down: rate(16e6) });
+  measure(500);
+  assertNear(measure(1_000), 16e6, 0.05, "doubled");
+  set(0, { up: rate(4e6) });
+  measure(2_000);
+  assertNear(measure(2_000), 4e6, 0.1, "the other way");
+  set(0, {});
+  assert.ok(sim.runUntil(() => stream.hasEnded, 20_000), `${stream.received}`);
+  assert.equal(stream.error, undefined);
+  sim.runFor(200_000);
+  assert.deepEqual([...proxy.admission.table.flows()], []);
+  world.assertClean();
+});
+
+Deno.test("datagrams faster than a rate are dropped early and counted, down to the rate", () => {
+  const { sim, clients: [client], proxy } = limited([{ up: rate(4e6) }]);
+  const flood = new Pinger(client!.engine, TARGET, 5000);
+  for (let at = 0; at < 4_000; at++) sim.after(at, () => flood.ask(1_000)); // 8 Mbit/s
+  sim.runFor(4_500);
+  const { datagramsUp, overRate } = proxy.udp.counters;
+  assertNear(datagramsUp * 1_028 * 8 / 4, 4e6, 0.06, "up");
+  assert.equal(datagramsUp + overRate, 4_000);
+  assert.equal(flood.answered, datagramsUp);
+  flood.close();
+});
+
+/** A rule for everything, with these limits. */
+function rule(limits: Pick<RuleOptions, "rate" | "flowRate" | "maxConnections">) {
+  const everything = { from: [], to: [], ports: [], action: "allow", warmConnections: 0 } as const;
+  return { rules: [{ ...everything, ...limits }], defaultAction: "allow" } as const;
+}
+
+Deno.test("flows of a rule share its rate whoever they are from, and none has more than its own", () => {
+  const { sim, clients, proxy } = limited([{}, {}, { down: rate(1e6) }]);
+  proxy.admission.setRules(rule({ rate: 20e6, flowRate: 8e6 }));
+  const streams = clients.map((client, i) => bulk(client, i));
+  sim.runFor(1_000);
+  const measure = (ms: number) => {
+    const before = streams.map(({ received }) => received);
+    sim.runFor(ms);
+    return streams.map(({ received }, i) => bitrate(received - before[i]!, ms));
+  };
+  const rates = measure(3_000);
+  assertNear(rates[0]!, 8e6, 0.05, "each");
+  assertNear(rates[1]!, 8e6, 0.05, "each");
+  assertNear(rates[2]!, 1e6, 0.1, "by its peer");
+  proxy.admission.setRules(rule({ rate: 5e6 }));
+  proxy.review();
+  measure(1_000);
+  const shared = measure(4_000);
+  assertNear(shared[0]!, 2e6, 0.1, "shared");
+  assertNear(shared[1]!, 2e6, 0.1, "shared");
+  assertNear(shared[2]!, 1e6, 0.1, "by its peer");
+});
+
+Deno.test("connections beyond a limit of the peer or the rule are reset, and a lower one ends the idlest", () => {
+  const { sim, clients: [client], proxy, set } = limited([{ maxTcpConnections: 3 }]);
+  const open = () => new EchoClient(client!.connectTcp(TARGET, ECHO), 1e5, 1, { pauseAt: 10 });
+  const streams = [0, 1, 2, 3].map(() => {
+    const stream = open();
+    sim.runFor(100);
+    return stream;
+  });
+  assert.deepEqual(streams.map(({ error }) => error), [undefined, undefined, undefined, "refused"]);
+  assert.equal(proxy.tcp.counters.overQuota, 1);
+  streams[0]!.resume();
+  sim.runFor(1_000);
+  assert.ok(streams[0]!.isRight, "what is within the limit goes on");
+  streams[0] = open();
+  sim.runFor(100);
+  set(0, { maxTcpConnections: 2 });
+  sim.runFor(100);
+  assert.deepEqual(streams.slice(0, 3).map(({ error }) => error), [undefined, "reset", undefined]);
+  set(0, {});
+  proxy.admission.setRules(rule({ maxConnections: 1 }));
+  proxy.review();
+  sim.runFor(100);
+  assert.deepEqual(streams.slice(0, 3).map(({ error }) => error), [undefined, "reset", "reset"]);
+  const refused = open();
+  sim.runFor(100);
+  assert.deepEqual([refused.error, proxy.tcp.counters.overQuota], ["refused", 2]);
+});
+
+Deno.test("a UDP session beyond a peer's limit is prohibited, unless one that was idle for long makes room", () => {
+  const { sim, clients: [client], proxy } = limited([{ maxUdpSessions: 1 }]);
+  const pingers = [0, 1].map(() => new Pinger(client!.engine, TARGET, 5000));
+  const ask = (who: number) => {
+    pingers[who]!.ask(64);
+    sim.runFor(100);
+    return pingers[who]!.answered;
+  };
+  assert.equal(ask(0), 1);
+  assert.equal(ask(1), 0);
+  assert.equal(proxy.udp.counters.overQuota, 1);
+  sim.runFor(11_000);
+  assert.equal(ask(1), 1);
+  assert.deepEqual([proxy.udp.size, proxy.udp.counters.evicted], [1, 1]);
+  for (const pinger of pingers) pinger.close();
+});
