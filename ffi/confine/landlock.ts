@@ -64,6 +64,8 @@ const ACCESS = {
   /** Files, sockets and folders made, written and removed. */
   write: READ_FILE | READ_DIR | WRITE_FILE | TRUNCATE | REMOVE_FILE | REMOVE_DIR | MAKE_REG |
     MAKE_SOCK | MAKE_DIR | REFER,
+  /** Files made and written, for logs: none is read, cut off or removed. */
+  append: WRITE_FILE | MAKE_REG,
   /** A device, used with its own calls. */
   device: READ_FILE | WRITE_FILE | IOCTL_DEV,
 };

@@ -103,6 +103,9 @@ export function fileRules(
     { path: "/dev/null", access: "device" },
     ...controlFolder(view, args, configured).map(writable),
     ...stateFolders(view).map(writable),
+    ...settings(view, args, STATUS_FLAGS, /^unix:(.+)/).map(folderOf).map(writable),
+    ...settings(view, args, TOKEN_FLAGS).flatMap(withFolders).map(readable),
+    ...settings(view, args, LOG_FLAGS, /^(?!std(?:err|out)$)(.+)/).flatMap(logFolders),
   ];
 }
 
@@ -185,7 +188,7 @@ function isFile(path: string): boolean {
  */
 function withFolders(path: string): string[] {
   if (/^\/(?:dev|proc)\//.test(path)) return [path];
-  const folders = [path, realPath(path)].map((file) => file.replace(/[^/]*$/, "") || ".");
+  const folders = [path, realPath(path)].map(folderOf);
   return [path, ...folders.filter((folder) => folder !== "/")];
 }
 
@@ -214,6 +217,53 @@ function isMountPoint(file: string, folder: string): boolean {
   } catch {
     return false;
   }
+}
+
+/** Flags, and the keys of a file, that name other files. */
+const LOG_FLAGS = { "--log-file": "Output", "--access-log": "Access" };
+const STATUS_FLAGS = { "--status": "Listen" };
+const TOKEN_FLAGS = { "--status-token-file": "TokenFile" };
+
+/**
+ * What settings may name, wherever they stand: in flags, in the environment, in the files of the
+ * command line. A quick look, before the configuration's own parser runs: at worst some too many.
+ *
+ * @param pattern What a value is like, with the part that counts in a group.
+ */
+function settings(
+  view: ProcessView,
+  args: readonly string[],
+  names: Readonly<Record<string, string>>,
+  pattern = /(.+)/,
+): string[] {
+  const texts = namedFiles(args).map(readText);
+  const values = Object.entries(names).flatMap(([name, key]) => [
+    flag(args, name),
+    view.environment(variableOf(name)),
+    // As a wg-quick file, YAML, JSON and .env have it.
+    ...texts.flatMap((text) =>
+      Array.from(
+        text.matchAll(
+          new RegExp(`^[ \\t{"]*(?:${key}|${variableOf(name)})["' \\t]*[:=][ \\t]*(.+)$`, "gim"),
+        ),
+        ([, value]) => value!.replace(/\s#.*$/, "").replace(/^["' ]+|["', ]+$/g, "").trim(),
+      )
+    ),
+  ]);
+  return values.flatMap((value) => pattern.exec(value ?? "")?.[1] ?? []);
+}
+
+function variableOf(flag: string): string {
+  return `WIRESTACK_${flag.slice(2).toUpperCase().replaceAll("-", "_")}`;
+}
+
+function folderOf(path: string): string {
+  return path.replace(/[^/]*$/, "") || ".";
+}
+
+/** A log is opened again when it was given another name: its folder is needed, not the file alone. */
+function logFolders(path: string): FileRule[] {
+  return withFolders(path).map((path) => ({ path, access: "append" }));
 }
 
 /** What the configuration says of files. */

@@ -7,7 +7,7 @@
 
 import { type Command, Option } from "npm:commander@15.1.0";
 import type { ConfigPath } from "../config/error.ts";
-import { type Key, KEYS } from "../config/keys.ts";
+import { type Key, KEYS, type Section } from "../config/keys.ts";
 import type { ConfigSource } from "../config/source.ts";
 import { splitValues } from "../config/values.ts";
 
@@ -17,7 +17,14 @@ export interface FlagValue {
   readonly value: string;
 }
 
-const HEADINGS = { interface: "Tunnel:", peers: "Peers:", rules: "Rules:", proxy: "Proxy:" };
+const HEADINGS: Readonly<Record<Section, string>> = {
+  interface: "Tunnel:",
+  peers: "Peers:",
+  rules: "Rules:",
+  proxy: "Proxy:",
+  status: "Status:",
+  log: "Log:",
+};
 
 /**
  * Declares the flags.

@@ -8,10 +8,12 @@
 
 import { Command, CommanderError, InvalidArgumentError, Option } from "npm:commander@15.1.0";
 import type { UdpChoice } from "../bind/udp_open.ts";
+import type { LoadedConfig } from "../config/config.ts";
 import { ConfigError } from "../config/error.ts";
 import type { Form } from "../config/form.ts";
 import { isInterfaceName, RESERVED_NAME } from "../control/socket_path.ts";
 import { stateDirectories } from "../gateway/state_directory.ts";
+import { isStream } from "../log/outputs.ts";
 import { VERSION } from "../version.ts";
 import { type Confinement, describeConfinement } from "./confine.ts";
 import { addConfigFlags, type FlagValue } from "./flags.ts";
@@ -93,13 +95,12 @@ function makeProgram(
     if (!ffi) terminal.giveUpFfi();
     const reader = await configReader(file, options.format, upFlags, terminal);
     const loaded = await reader.load();
-    const { up, Gateway, chooseCrypto, controlHandlers } = await loadUp();
+    const { up, Gateway, Watch, chooseCrypto, controlHandlers } = await loadUp();
     const crypto = chooseCrypto(options.crypto);
     const { controlDir } = loaded.config;
     const isFile = file !== undefined && !isDescriptor(file);
     const path = isFile ? await realPath(file) : undefined;
     const status = await up(loaded, {
-      ...options,
       udp: describeUdp(ffi, reason),
       ...(ffi && { confinement: describeConfinement(confinement, options.confine) }),
       start: (config) =>
@@ -108,8 +109,10 @@ function makeProgram(
           stateDirectories: stateDirectories(),
           ...(crypto && { crypto }),
         }),
-      handlers: (gateway) =>
+      watch: (config) => Watch.open(config),
+      handlers: (gateway, applied) =>
         controlHandlers(gateway, {
+          applied,
           started: loaded,
           load: () => reader.load(),
           ...(path !== undefined && { file: path }),
@@ -121,7 +124,7 @@ function makeProgram(
       },
       onControlOpen() {
         // The kernel leaves it its own folders, whatever Deno would permit.
-        if (!(ffi && confinement && confinement.landlock > 0)) giveUpWriting();
+        if (!(ffi && confinement && confinement.landlock > 0)) giveUpWriting(writtenFiles(loaded));
       },
     }, terminal);
     done(status);
@@ -273,14 +276,17 @@ function makeProgram(
 
 /** Loads what `up` needs. */
 export async function loadUp() {
-  const [{ up }, { Gateway }, { chooseCrypto }, { controlHandlers }] = await Promise.all([
-    import("./up.ts"),
-    import("../gateway/gateway.ts"),
-    import("../arena/crypto.ts"),
-    import("../control/handlers.ts"),
-    import("./load.ts"),
-  ]);
-  return { up, Gateway, chooseCrypto, controlHandlers };
+  const [{ up }, { Gateway }, { Watch }, { chooseCrypto }, { controlHandlers }] = await Promise.all(
+    [
+      import("./up.ts"),
+      import("../gateway/gateway.ts"),
+      import("../watch/watch.ts"),
+      import("../arena/crypto.ts"),
+      import("../control/handlers.ts"),
+      import("./load.ts"),
+    ],
+  );
+  return { up, Gateway, Watch, chooseCrypto, controlHandlers };
 }
 
 async function configReader(
@@ -301,14 +307,6 @@ function addUpOptions(command: Command): void {
       new Option("--name <NAME>", "name of the gateway for wg and wirestack show").argParser(
         parseName,
       ),
-    )
-    .addOption(
-      new Option("--log-level <LEVEL>", "least that is logged")
-        .choices(["trace", "debug", "info", "warning", "error"]).default("info").helpGroup("Log:"),
-    )
-    .addOption(
-      new Option("--log-format <FORMAT>", "form of the log on standard error")
-        .choices(["text", "json"]).default("text").helpGroup("Log:"),
     )
     .addOption(
       new Option(
@@ -392,8 +390,20 @@ function parseName(text: string): string {
 /**
  * The program may write anywhere, because `add-peer` does. A gateway has no use for more than the
  * usual folders of control sockets and of state, which the task names beside it, and so stay
- * permitted. In any other folder its socket stays behind when it ends, and is replaced by the next.
+ * permitted, and its logs. In any other folder its control socket stays behind when it ends, and is
+ * replaced by the next.
+ *
+ * @param kept Files that are written to and removed still.
  */
-function giveUpWriting(): void {
+function giveUpWriting(kept: readonly string[]): void {
+  // Named on its own a path stays permitted when what is above it is not any more.
+  for (const path of kept) Deno.permissions.requestSync({ name: "write", path });
   Deno.permissions.revokeSync({ name: "write", path: "/" });
+}
+
+/** Logs that are opened again, and a socket that is removed. */
+function writtenFiles({ config: { log, status } }: LoadedConfig): string[] {
+  const logs = [log.output, log.access].filter((output) => output !== undefined);
+  const socket = status?.listen.transport === "unix" ? [status.listen.path] : [];
+  return [...logs.filter((output) => !isStream(output)), ...socket];
 }

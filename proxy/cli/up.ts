@@ -16,7 +16,7 @@ import type { ControlHandlers } from "../control/operations.ts";
 import { type ControlOptions, openControl } from "../control/open.ts";
 import { type ControlServer, NameInUseError } from "../control/server.ts";
 import { encodeKey } from "../base64.ts";
-import { configureLog, type LogFormat, type LogLevel } from "../log/log.ts";
+import { CommandLog } from "./command_log.ts";
 import { listenForSignals, StopRequests } from "./signals.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -34,13 +34,25 @@ export interface RunningGateway {
   close(options: { graceMs: number }): Promise<unknown>;
 }
 
+/** The status listener and the access log: see `Watch`. */
+export interface Watching<G> {
+  begin(gateway: G): void;
+  apply(config: GatewayConfig): void;
+  reopen(): void;
+  close(): Promise<void>;
+}
+
 export interface UpOptions<G extends RunningGateway> {
-  readonly logLevel: LogLevel;
-  readonly logFormat: LogFormat;
   readonly start: (config: GatewayConfig) => Promise<G>;
-  /** What the control socket and SIGHUP do to it. */
-  readonly handlers: (gateway: G) => ControlHandlers;
+  /**
+   * What the control socket and SIGHUP do to it.
+   *
+   * @param applied Called with each configuration that the gateway has taken over.
+   */
+  readonly handlers: (gateway: G, applied: (config: GatewayConfig) => void) => ControlHandlers;
   readonly control: ControlOptions;
+  /** Opens what is to be seen of it from outside. Default: nothing. @throws {SettingError} */
+  readonly watch?: (config: GatewayConfig) => Promise<Watching<G>>;
   /** How WireGuard's datagrams travel, for the line that says where it listens. */
   readonly udp: string;
   /** What this process has given up, in one line. */
@@ -59,7 +71,14 @@ export async function up<G extends RunningGateway>(
   terminal: Terminal,
 ): Promise<number> {
   const { config, source } = loaded;
-  configureLog({ level: options.logLevel, format: options.logFormat, write: terminal.error });
+  let logs: CommandLog;
+  try {
+    logs = new CommandLog(config.log, terminal.error);
+  } catch (error) {
+    if (!(error instanceof SettingError)) throw error;
+    terminal.error(`${source.label(error.path)}: ${error.message}\n`);
+    return 2;
+  }
   const log = getLogger(["wirestack"]);
   for (const warning of loaded.warnings) getLogger(["wirestack", "config"]).warn(literal(warning));
 
@@ -68,6 +87,7 @@ export async function up<G extends RunningGateway>(
   let gateway: G | undefined;
   let handlers: ControlHandlers | undefined;
   let control: ControlServer | undefined;
+  let watch: Watching<G> | undefined;
   const hasHungUp = terminal.watchHangUp();
   const stop = (why: string) => {
     log.info(`${why}stopping, connections have {seconds} s`, { seconds: GRACE_MS / 1000 });
@@ -84,6 +104,8 @@ export async function up<G extends RunningGateway>(
     },
     report: () => log.info("stats", { stats: gateway?.stats() }),
     reload() {
+      logs.reopen(); // rotated, most likely
+      watch?.reopen();
       if (hasHungUp()) stop("the terminal is gone: ");
       else handlers?.reload().catch(logDefect);
     },
@@ -91,11 +113,16 @@ export async function up<G extends RunningGateway>(
   try {
     // Before all else: a gateway that already runs under this name must not be disturbed.
     control = await openControl(options.control);
+    watch = await options.watch?.(config);
     options.onControlOpen?.();
     gateway = await options.start(config);
     logListening(gateway, config, options.udp);
     if (options.confinement !== undefined) log.info(literal(options.confinement));
-    handlers = options.handlers(gateway);
+    watch?.begin(gateway);
+    handlers = options.handlers(gateway, (config) => {
+      logs.apply(config.log);
+      watch?.apply(config);
+    });
     if (control !== undefined) {
       control.serve(handlers);
       getLogger(["wirestack", "control"]).info("control socket {path}", { path: control.path });
@@ -124,6 +151,8 @@ export async function up<G extends RunningGateway>(
   } finally {
     control?.close();
     unlisten();
+    await watch?.close();
+    await logs.close();
   }
 }
 

@@ -5,7 +5,7 @@
  */
 
 import type { IpAddress, Prefix } from "../../netstack/mod.ts";
-import type { RuleAction, UdpFiltering } from "./input.ts";
+import type { LogLevel, RuleAction, UdpFiltering } from "./input.ts";
 
 /** A complete, checked configuration. */
 export interface GatewayConfig {
@@ -32,6 +32,9 @@ export interface GatewayConfig {
   readonly peerToPeer: boolean;
   /** Of the control socket: a folder, or `off`. Missing: where `wg` looks. */
   readonly controlDir?: string;
+  /** Missing: nobody is answered. */
+  readonly status?: StatusConfig;
+  readonly log: LogConfig;
 }
 
 export interface PeerConfig {
@@ -135,4 +138,28 @@ export interface ProxyLimits {
   readonly maxUdpSessions: number;
   readonly maxPingSessions: number;
   readonly maxPingRate: number;
+}
+
+export interface StatusConfig {
+  readonly listen: StatusListen;
+  /** A path. */
+  readonly tokenFile?: string;
+  /** In lower case. */
+  readonly allowedHosts: readonly string[];
+  readonly maxPeers: number;
+}
+
+/** `hostname` is an address without brackets, or `localhost`; port 0 is any free one. */
+export type StatusListen =
+  | { readonly transport: "tcp"; readonly hostname: string; readonly port: number }
+  | { readonly transport: "unix"; readonly path: string };
+
+export interface LogConfig {
+  readonly level: LogLevel;
+  readonly format: "text" | "json";
+  /** A path, `stderr` or `stdout`. */
+  readonly output: string;
+  /** As {@link output}. Missing: no access log. */
+  readonly access?: string;
+  readonly accessProtocols: readonly ("tcp" | "udp" | "icmp")[];
 }

@@ -1,5 +1,5 @@
 /**
- * Defaults of `[Proxy]`, also for a proxy that is switched on without that section.
+ * Defaults of `[Proxy]`, also for a proxy that is switched on without that section, and of `[Status]`.
  *
  * @module
  */
@@ -31,3 +31,6 @@ export const DEFAULT_RATE_BURST_MS = 200;
 
 /** RFC 4787 REQ-8: so that servers work that answer from another port, such as TFTP's. */
 export const DEFAULT_UDP_FILTERING: UdpFiltering = "address";
+
+/** Of `[Status]`. */
+export const DEFAULT_STATUS = { listen: "127.0.0.1:9586", maxPeers: 100 } as const;

@@ -19,6 +19,11 @@ export function expectedOf(key: Key): string | undefined {
   return /expected ([^]*)$/.exec(result.error.issues[0]!.message)?.[1];
 }
 
+/** Whether a section must have the key. */
+export function isRequired(key: Key): boolean {
+  return !typeOf(key).safeParse(undefined).success;
+}
+
 /** The default as one would write it; undefined if there is none. */
 export function defaultOf(key: Key): string | undefined {
   const type = typeOf(key);

@@ -195,7 +195,8 @@ class Parser {
 
 const NAME = findKey("peers", "Name")!;
 
-const SECTIONS_EXPECTED = "[Interface], [Peer], [Rule] or [Proxy]";
+const SECTIONS_EXPECTED = Object.values(SECTION_NAMES).map((name) => `[${name}]`).join(", ")
+  .replace(/, (\S+)$/, " or $1");
 
 /**
  * A mistyped line may hold a private key anywhere, even in front of its `=`. Only what cannot be

@@ -18,7 +18,10 @@ export function formatConfigFile(input: ConfigInput): string {
   const sections = [formatSection("interface", input.interface)];
   for (const peer of input.peers ?? []) sections.push(formatSection("peers", peer));
   for (const rule of input.rules ?? []) sections.push(formatSection("rules", rule));
-  if (input.proxy !== undefined) sections.push(formatSection("proxy", input.proxy));
+  for (const section of ["proxy", "status", "log"] as const) {
+    const values = input[section];
+    if (values !== undefined) sections.push(formatSection(section, values));
+  }
   return sections.join("\n");
 }
 

@@ -32,6 +32,10 @@ export interface ConfigInput {
   rules?: readonly RuleInput[];
   /** What peers reach through this process. Missing: nothing. */
   proxy?: ProxyInput;
+  /** Where the gateway can be asked how it is. Missing: nowhere. */
+  status?: StatusInput;
+  /** What is written down. */
+  log?: LogInput;
 }
 
 /** This end of the tunnel, as `[Interface]` of a file. */
@@ -181,3 +185,32 @@ export interface ProxyInput {
 
 /** RFC 4787 §5, there called endpoint-independent, address-dependent, address-and-port-dependent. */
 export type UdpFiltering = "endpoint" | "address" | "address-port";
+
+/** Where the gateway answers `/metrics`, `/healthz` and `/readyz`, as `[Status]` of a file. */
+export interface StatusInput {
+  /** `ADDRESS:PORT`, `localhost:PORT` or `unix:PATH`. Default `127.0.0.1:9586`; port 0 is any free one. */
+  listen?: string;
+  /** A file with the token that requests must bear. Needed where `listen` is not loopback. */
+  tokenFile?: string;
+  /** Names that a request may ask for, beside addresses and `localhost`. */
+  allowedHosts?: ListInput;
+  /** Peers with figures of their own: the busiest. The rest are summed. Default 100. */
+  maxPeers?: number | string;
+}
+
+/** What is written down, as `[Log]` of a file. */
+export interface LogInput {
+  /** Only for the command line, as are `format` and `output`: an embedder's program configures LogTape. */
+  level?: LogLevel;
+  /** Only for the command line. */
+  format?: "text" | "json";
+  /** Only for the command line: the path of a file, `stderr` (default) or `stdout`. */
+  output?: string;
+  /** The path of a file, `stderr` or `stdout`: a JSON line for each flow that has ended. */
+  access?: string;
+  /** Which flows have a line: `tcp`, `udp`, `icmp`. Missing: all. */
+  accessProtocols?: ListInput;
+}
+
+/** The least that is logged. */
+export type LogLevel = "trace" | "debug" | "info" | "warning" | "error";

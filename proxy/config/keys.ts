@@ -8,13 +8,21 @@
 import {
   DEFAULT_LIMITS,
   DEFAULT_RATE_BURST_MS,
+  DEFAULT_STATUS,
   DEFAULT_TIMEOUTS,
   DEFAULT_UDP_FILTERING,
 } from "./defaults.ts";
-import type { InterfaceInput, PeerInput, ProxyInput, RuleInput } from "./input.ts";
+import type {
+  InterfaceInput,
+  LogInput,
+  PeerInput,
+  ProxyInput,
+  RuleInput,
+  StatusInput,
+} from "./input.ts";
 
 /** The sections, by their name in {@link ConfigInput}. */
-export type Section = "interface" | "peers" | "rules" | "proxy";
+export type Section = "interface" | "peers" | "rules" | "proxy" | "status" | "log";
 
 /** The sections, by their name in the file. */
 export const SECTION_NAMES: Readonly<Record<Section, string>> = {
@@ -22,6 +30,8 @@ export const SECTION_NAMES: Readonly<Record<Section, string>> = {
   peers: "Peer",
   rules: "Rule",
   proxy: "Proxy",
+  status: "Status",
+  log: "Log",
 };
 
 /** Those of which there may be several. */
@@ -461,6 +471,75 @@ export const KEYS: readonly Key[] = [
       argument: "BYTES",
       help:
         "for the buffers of all connections, also as 256M or 2G (default: a quarter of the memory)",
+    },
+  ]),
+  ...keys<StatusInput>("status", [
+    {
+      name: "Listen",
+      field: "listen",
+      flag: "status",
+      argument: "ADDRESS:PORT|unix:PATH",
+      help: `answer /metrics, /healthz and /readyz there (${DEFAULT_STATUS.listen} in [Status])`,
+    },
+    {
+      name: "TokenFile",
+      field: "tokenFile",
+      flag: "status-token-file",
+      argument: "FILE",
+      help: "file with the token that a request must bear; needed beyond loopback",
+    },
+    {
+      name: "AllowedHosts",
+      field: "allowedHosts",
+      list: "comma",
+      flag: "status-allowed-hosts",
+      argument: "NAME,…",
+      help: "names that a request may ask for beside addresses and localhost",
+    },
+    {
+      name: "MaxPeers",
+      field: "maxPeers",
+      flag: "status-max-peers",
+      argument: "N",
+      help: `peers with figures of their own, the busiest (default ${DEFAULT_STATUS.maxPeers})`,
+    },
+  ]),
+  ...keys<LogInput>("log", [
+    {
+      name: "Level",
+      field: "level",
+      flag: "log-level",
+      argument: "LEVEL",
+      help: "least that is logged: trace, debug, info (default), warning or error",
+    },
+    {
+      name: "Format",
+      field: "format",
+      flag: "log-format",
+      argument: "text|json",
+      help: "form of the log (default text)",
+    },
+    {
+      name: "Output",
+      field: "output",
+      flag: "log-file",
+      argument: "FILE|stderr|stdout",
+      help: "where the log goes (default stderr); SIGHUP opens a file again",
+    },
+    {
+      name: "Access",
+      field: "access",
+      flag: "access-log",
+      argument: "FILE|stderr|stdout",
+      help: "one JSON line for each connection, session and ping that has ended",
+    },
+    {
+      name: "AccessProtocols",
+      field: "accessProtocols",
+      list: "comma",
+      flag: "access-protocols",
+      argument: "tcp,udp,icmp",
+      help: "which of them have a line (default all)",
     },
   ]),
 ];

@@ -6,7 +6,13 @@
  */
 
 import * as z from "npm:zod@4.6.7";
-import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, DEFAULT_UDP_FILTERING } from "./defaults.ts";
+import {
+  DEFAULT_LIMITS,
+  DEFAULT_STATUS,
+  DEFAULT_TIMEOUTS,
+  DEFAULT_UDP_FILTERING,
+} from "./defaults.ts";
+import type { StatusListen } from "./checked.ts";
 import type { Section } from "./keys.ts";
 import {
   bytes,
@@ -17,8 +23,10 @@ import {
   parseBoolean,
   parseEndpoint,
   ParseFailure,
+  parseFile,
   parseFolder,
   parseFwMark,
+  parseHostName,
   parseKeepalive,
   parseKeyInput,
   parseListenAddress,
@@ -27,6 +35,7 @@ import {
   parsePeerName,
   parsePrefixValue,
   parseRate,
+  parseStatusListen,
   seconds,
   splitList,
   splitNames,
@@ -121,18 +130,40 @@ export const proxySchema = z.strictObject({
   maxBufferMemory: optional(bytes(MIN_BUFFER_MEMORY, 2 ** 50)),
 });
 
+/** Default {@link DEFAULT_STATUS} `.listen`. */
+const DEFAULT_LISTEN = parseStatusListen(DEFAULT_STATUS.listen) as StatusListen;
+
+export const statusSchema = z.strictObject({
+  listen: optional(parseStatusListen, DEFAULT_LISTEN),
+  tokenFile: optional(parseFile),
+  allowedHosts: listOf(parseHostName),
+  maxPeers: optional(integer(0, 10_000), DEFAULT_STATUS.maxPeers),
+});
+
+export const logSchema = z.strictObject({
+  level: optional(oneOf("trace", "debug", "info", "warning", "error"), "info"),
+  format: optional(oneOf("text", "json"), "text"),
+  output: optional(parseFile, "stderr"),
+  access: optional(parseFile),
+  accessProtocols: listOf(oneOf("tcp", "udp", "icmp")),
+});
+
 /** By section: what the list of keys has is in these, and nothing else. */
 export const SCHEMAS: Readonly<Record<Section, z.ZodObject>> = {
   interface: interfaceSchema,
   peers: peerSchema,
   rules: ruleSchema,
   proxy: proxySchema,
+  status: statusSchema,
+  log: logSchema,
 };
 
 export type InterfaceValues = z.output<typeof interfaceSchema>;
 export type PeerValues = z.output<typeof peerSchema>;
 export type RuleValues = z.output<typeof ruleSchema>;
 export type ProxyValues = z.output<typeof proxySchema>;
+export type StatusValues = z.output<typeof statusSchema>;
+export type LogValues = z.output<typeof logSchema>;
 
 function anyText(text: string): string {
   return text;

@@ -56,6 +56,8 @@ export class ConfigSource {
   /** As {@link peers}. */
   rules: unknown = [];
   proxy: unknown = undefined;
+  status: unknown = undefined;
+  log: unknown = undefined;
 
   /** What could be read is not worth further messages. */
   isUnreadable = false;
@@ -81,9 +83,8 @@ export class ConfigSource {
       );
     }
     for (const [name, value] of Object.entries(input)) {
-      if (name === "rules" || name === "interface" || name === "peers" || name === "proxy") {
-        source[name] = value;
-      } else source.problem([name], "unknown section, expected interface, peers, rules or proxy");
+      if (Object.hasOwn(SECTION_NAMES, name)) source[name as Section] = value;
+      else source.problem([name], `unknown section, expected ${SECTIONS_EXPECTED}`);
     }
     return source;
   }
@@ -94,8 +95,8 @@ export class ConfigSource {
     if (isRepeated(section)) {
       const sections = this[section] as RawSection[];
       path = [section, sections.push({}) - 1];
-    } else if (section === "proxy") {
-      this.proxy ??= {};
+    } else if (section !== "interface") {
+      this[section] ??= {};
     }
     this.#origins.set(path.join("."), origin);
     return path;
@@ -298,3 +299,5 @@ export function formatPath(path: ConfigPath): string {
   }
   return text;
 }
+
+const SECTIONS_EXPECTED = Object.keys(SECTION_NAMES).join(", ").replace(/, (\w+)$/, " or $1");

@@ -6,23 +6,36 @@
  */
 
 import type * as z from "npm:zod@4.6.7";
-import type { GatewayConfig, MapConfig, PeerConfig, ProxyConfig, RuleConfig } from "./checked.ts";
+import type {
+  GatewayConfig,
+  LogConfig,
+  MapConfig,
+  PeerConfig,
+  ProxyConfig,
+  RuleConfig,
+  StatusConfig,
+} from "./checked.ts";
 import { DEFAULT_RATE_BURST_MS } from "./defaults.ts";
 import type { ConfigPath } from "./error.ts";
 import { findField, KEYS } from "./keys.ts";
 import {
   interfaceSchema,
   type InterfaceValues,
+  logSchema,
+  type LogValues,
   peerSchema,
   type PeerValues,
   proxySchema,
   type ProxyValues,
   ruleSchema,
   type RuleValues,
+  statusSchema,
+  type StatusValues,
 } from "./schema.ts";
 import type { ConfigSource } from "./source.ts";
 import { suggest } from "./suggest.ts";
 import { checkRules } from "./check_rules.ts";
+import { parseIpAddress } from "../address.ts";
 import { encodeKey, publicKeyOf } from "../base64.ts";
 
 /**
@@ -37,11 +50,16 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
   const proxy = source.proxy === undefined
     ? undefined
     : validateSection(source, ["proxy"], proxySchema, source.proxy);
+  const status = source.status === undefined
+    ? undefined
+    : validateSection(source, ["status"], statusSchema, source.status);
+  const log = validateSection(source, ["log"], logSchema, source.log ?? {});
   if (iface !== undefined) checkInterface(source, iface);
   checkPeers(source, iface, peers);
   if (proxy !== undefined) checkProxy(source, proxy);
   checkRules(source, rules, peers);
-  if (iface === undefined || source.problems().length > 0) return undefined;
+  if (status !== undefined) checkStatus(source, status);
+  if (iface === undefined || log === undefined || source.problems().length > 0) return undefined;
   return {
     privateKey: iface.privateKey,
     addresses: iface.address,
@@ -56,6 +74,8 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
     peerToPeer: iface.peerToPeer,
     ...(iface.controlDir !== undefined && { controlDir: iface.controlDir }),
     ...(iface.rekeyAfter !== undefined && { rekeyAfterMs: iface.rekeyAfter }),
+    ...(status && { status: statusConfig(status) }),
+    log: logConfig(log),
   };
 }
 
@@ -224,6 +244,15 @@ function checkProxy(source: ConfigSource, proxy: ProxyValues): void {
   });
 }
 
+function checkStatus(source: ConfigSource, { listen, tokenFile }: StatusValues): void {
+  if (listen.transport === "unix" || tokenFile !== undefined) return;
+  if (listen.hostname === "localhost" || parseIpAddress(listen.hostname)?.isLoopback) return;
+  source.problem(
+    ["status", "listen"],
+    `${listen.hostname} can be reached from outside, expected TokenFile beside it, or a loopback address`,
+  );
+}
+
 function peerConfig(peer: PeerValues): PeerConfig {
   return {
     publicKey: peer.publicKey,
@@ -295,5 +324,17 @@ function proxyConfig(proxy: ProxyValues): ProxyConfig {
     resolver: proxy.resolver,
     defaultAction: proxy.default,
     ...(proxy.maxBufferMemory !== undefined && { maxBufferMemory: proxy.maxBufferMemory }),
+  };
+}
+
+function statusConfig({ tokenFile, ...status }: StatusValues): StatusConfig {
+  return { ...status, ...(tokenFile !== undefined && { tokenFile }) };
+}
+
+function logConfig({ access, accessProtocols, ...log }: LogValues): LogConfig {
+  return {
+    ...log,
+    ...(access !== undefined && { access }),
+    accessProtocols: accessProtocols.length > 0 ? accessProtocols : ["tcp", "udp", "icmp"],
   };
 }

@@ -7,7 +7,7 @@
 
 import { IpAddress, Prefix } from "../../netstack/mod.ts";
 import { parseInterfaceAddress, parseIpAddress, parsePrefix } from "../address.ts";
-import type { MapConfig } from "./checked.ts";
+import type { MapConfig, StatusListen } from "./checked.ts";
 import { decodeKey, KEY_LENGTH, KEY_TEXT_LENGTH } from "../base64.ts";
 
 /** Why a string is not a value. */
@@ -182,6 +182,45 @@ export function parseFolder(text: string): string | ParseFailure {
   return folder === "" || folder.includes("\0")
     ? new ParseFailure(`${quote(text)} is no folder, expected a path, or off`)
     : folder;
+}
+
+/** A path; `stderr` and `stdout` are what they are for whoever takes them. */
+export function parseFile(text: string): string | ParseFailure {
+  return text === "" || text.includes("\0") || text.endsWith("/")
+    ? new ParseFailure(`${quote(text)} is no file, expected a path`)
+    : text;
+}
+
+/** In lower case, without the dot at the end. */
+export function parseHostName(text: string): string | ParseFailure {
+  return isHostName(text) ? text.toLowerCase().replace(/\.$/, "") : new ParseFailure(
+    `${quote(text)} is no name of a host, expected one such as gateway.corp.test`,
+  );
+}
+
+/** `ADDRESS:PORT`, `localhost:PORT` or `unix:PATH`. */
+export function parseStatusListen(text: string): StatusListen | ParseFailure {
+  const expected = "expected ADDRESS:PORT, localhost:PORT or unix:PATH";
+  if (text.startsWith("unix:")) {
+    const path = parseFile(text.slice("unix:".length));
+    if (path instanceof ParseFailure) {
+      return new ParseFailure(`${quote(text)} has no path, ${expected}`);
+    }
+    // Struct sockaddr_un of Linux, with the NUL at its end.
+    return new TextEncoder().encode(path).length < 108
+      ? { transport: "unix", path }
+      : new ParseFailure("the path is too long for a socket, expected fewer than 108 bytes");
+  }
+  const match = /^(?:\[([^\]]*)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
+  if (match === null) return new ParseFailure(`${quote(text)} is no place to listen, ${expected}`);
+  const port = Number(match[3]);
+  if (port > 65535) return new ParseFailure(`port ${port} is out of range, expected 0 to 65535`);
+  const host = (match[1] ?? match[2]!).toLowerCase();
+  const address = parseIpAddress(host);
+  if (address === undefined && host !== "localhost") {
+    return new ParseFailure(`${quote(host)} is not an address, ${expected}`);
+  }
+  return { transport: "tcp", hostname: address === undefined ? host : `${address}`, port };
 }
 
 /** `HOST:PORT` or `[IPV6]:PORT`. */

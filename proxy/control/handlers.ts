@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { LoadedConfig } from "../config/config.ts";
-import { ConfigError } from "../config/error.ts";
+import type { GatewayConfig, LoadedConfig } from "../config/config.ts";
+import { ConfigError, SettingError } from "../config/error.ts";
 import type { Gateway, GatewayStats } from "../gateway/gateway.ts";
 import { getLogger } from "../log/logger.ts";
 import { changesBetween } from "../gateway/changes.ts";
@@ -39,6 +39,8 @@ export interface HandlerOptions {
   readonly file?: string;
   /** Reads the configuration again. */
   load(): Promise<LoadedConfig>;
+  /** The gateway has taken a configuration over. */
+  applied?(config: GatewayConfig): void;
 }
 
 export function controlHandlers(gateway: Gateway, options: HandlerOptions): ControlHandlers {
@@ -52,7 +54,8 @@ export function controlHandlers(gateway: Gateway, options: HandlerOptions): Cont
       const changes = changesBetween(current.source, loaded.source);
       current = loaded;
       const { added, removed, changed } = report;
-      const warnings = [...loaded.warnings, ...report.warnings];
+      const refused = refusedBy(() => options.applied?.(loaded.config), loaded);
+      const warnings = [...loaded.warnings, ...report.warnings, ...refused];
       for (const warning of warnings) log.warn("{warning}", { warning });
       log.info(
         "reloaded: {added} peers added, {removed} removed, {changed} changed" +
@@ -109,6 +112,17 @@ export function controlHandlers(gateway: Gateway, options: HandlerOptions): Cont
       throw new RequestError(Errno.ESRCH, `flow ${id}: there is none, expected one of show flows`);
     },
   };
+}
+
+/** A line for a setting that the system refuses, when the rest has been taken over. */
+function refusedBy(apply: () => void, { source }: LoadedConfig): string[] {
+  try {
+    apply();
+    return [];
+  } catch (error) {
+    if (!(error instanceof SettingError)) throw error;
+    return [`${source.label(error.path)}: ${error.message}; it stays as it was`];
+  }
 }
 
 /** Lines shown to a person; of more only the number. */

@@ -4,17 +4,15 @@
  * @module
  */
 
+import { listenPrivately } from "../gateway/private_socket.ts";
 import { getLogger } from "../log/logger.ts";
 import { type ControlTimeouts, serve } from "./connection.ts";
 import type { ControlHandlers } from "./operations.ts";
 import { prepareDirectory, socketPath } from "./socket_path.ts";
 
-const log = getLogger(["wirestack", "control"]);
+export { isAlive, NameInUseError } from "../gateway/private_socket.ts";
 
-/** Another process answers at the socket of this name. */
-export class NameInUseError extends Error {
-  override readonly name = "NameInUseError";
-}
+const log = getLogger(["wirestack", "control"]);
 
 /** Beyond these a connection is closed at once. */
 export const MAX_CONNECTIONS = 16;
@@ -42,7 +40,12 @@ export class ControlServer {
   ): Promise<ControlServer> {
     prepareDirectory(directory);
     const path = socketPath(directory, name);
-    const { listener, inode } = await listen(directory, path);
+    const { listener, inode } = await listenPrivately(
+      path,
+      0o700,
+      (path) => Deno.listen({ transport: "unix", path }),
+      (listener) => listener.close(),
+    );
     const server = new ControlServer(path, listener, inode, timeouts);
     if (handlers !== undefined) server.serve(handlers);
     return server;
@@ -111,53 +114,4 @@ export class ControlServer {
       }
     }
   }
-}
-
-/** Whether a process answers. A socket that cannot be reached for another reason counts as alive. */
-export async function isAlive(path: string): Promise<boolean> {
-  try {
-    (await Deno.connect({ transport: "unix", path })).close();
-    return true;
-  } catch (error) {
-    return !(error instanceof Deno.errors.ConnectionRefused ||
-      error instanceof Deno.errors.NotFound);
-  }
-}
-
-/**
- * A socket gets its mode from umask, which is the whole process's and takes a permission of its own.
- * So it is bound inside a directory that nobody else can enter, and moved out with its mode right.
- */
-async function listen(directory: string, path: string) {
-  const hidden = await Deno.makeTempDir({ dir: directory, prefix: ".ws-" }); // mode 0700
-  const born = `${hidden}/sock`;
-  try {
-    const listener = Deno.listen({ transport: "unix", path: born });
-    try {
-      await Deno.chmod(born, 0o700);
-      await place(born, path);
-      return { listener, inode: (await Deno.lstat(path)).ino };
-    } catch (error) {
-      listener.close();
-      throw error;
-    }
-  } finally {
-    await Deno.remove(hidden, { recursive: true });
-  }
-}
-
-/** Gives the socket its name, which must be free or a dead process's. */
-async function place(born: string, path: string): Promise<void> {
-  try {
-    await Deno.link(born, path);
-    return;
-  } catch (error) {
-    if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
-  }
-  if (!(await Deno.lstat(path)).isSocket) {
-    throw new Deno.errors.AlreadyExists(`${path} is there and is no socket`);
-  }
-  if (await isAlive(path)) throw new NameInUseError(`${path} is another process's`);
-  await Deno.remove(path);
-  await Deno.link(born, path);
 }

@@ -9,6 +9,7 @@ import type { Peer } from "../../wireguard/mod.ts";
 import { parsePrefix } from "../address.ts";
 import { encodeKey } from "../base64.ts";
 import { chooseUdp } from "../bind/udp_open.ts";
+import { SettingError } from "../config/error.ts";
 import type { GatewayConfig, KeyInput, ListInput, PeerInput } from "../config/config.ts";
 import { splitList } from "../config/values.ts";
 import type { Protocols } from "../forward/subnet_proxy.ts";
@@ -25,6 +26,7 @@ import { applyConfig, type ReloadReport } from "../gateway/reload.ts";
 import type { ProxyEnds } from "../target/proxy_protocol.ts";
 import { netAddr, TunnelConn } from "../tunnel/conn.ts";
 import { ProxyHeaders } from "../tunnel/proxy_header.ts";
+import { Watch } from "../watch/watch.ts";
 import { tunnelAddress, TunnelDatagramConn, TunnelListener } from "../tunnel/listener.ts";
 import { addPeer, type PeerChanges, removePeer, updatePeer } from "./peers.ts";
 import { type ConfigSourceInput, loadSourceInput } from "./source.ts";
@@ -91,14 +93,16 @@ export interface ListenDatagramOptions {
  */
 export class Wirestack implements AsyncDisposable {
   readonly #gateway: Gateway;
+  readonly #watch: Watch;
   /** What it was started with, without keys: for what a reload cannot change. */
   readonly #started: GatewayConfig;
   readonly #open = new Set<TunnelListener | TunnelDatagramConn>();
   readonly #conns = new Set<TunnelConn>();
   #isClosed = false;
 
-  private constructor(gateway: Gateway, config: GatewayConfig) {
+  private constructor(gateway: Gateway, watch: Watch, config: GatewayConfig) {
     this.#gateway = gateway;
+    this.#watch = watch;
     this.#started = { ...config, privateKey: new Uint8Array(0), peers: [] };
     gateway.closed.catch(() => {}).finally(() => this.#isClosed = true);
   }
@@ -113,18 +117,25 @@ export class Wirestack implements AsyncDisposable {
   static async start(source: ConfigSourceInput, options: GatewayOptions = {}): Promise<Wirestack> {
     checkPlatform();
     const { config } = await loadSourceInput(source);
-    const gateway = await Gateway.start(config, options);
+    const watch = await Watch.open(config);
+    const gateway = await startOr(() => watch.close(), () => Gateway.start(config, options));
+    watch.begin(gateway);
     getLogger(["wirestack"]).info("listening on UDP port {port}, public key {publicKey}, {udp}", {
       port: gateway.port,
       publicKey: encodeKey(gateway.publicKey),
       udp: chooseUdp(options.ffi).ffi ? "UDP in batches (FFI)" : "UDP over Deno's sockets",
     });
-    return new Wirestack(gateway, config);
+    return new Wirestack(gateway, watch, config);
   }
 
   /** Bound UDP port. */
   get port(): number {
     return this.#gateway.port;
+  }
+
+  /** The TCP port of `[Status]`; undefined without one. */
+  get statusPort(): number | undefined {
+    return this.#watch.port;
   }
 
   /** 32 bytes. */
@@ -280,7 +291,15 @@ export class Wirestack implements AsyncDisposable {
     this.#checkOpen();
     const loaded = await loadSourceInput(source);
     this.#checkOpen();
-    return applyConfig(this.#gateway, this.#started, loaded);
+    const report = applyConfig(this.#gateway, this.#started, loaded);
+    try {
+      this.#watch.apply(loaded.config);
+    } catch (error) {
+      if (!(error instanceof SettingError)) throw error;
+      const warning = `${loaded.source.label(error.path)}: ${error.message}; it stays as it was`;
+      return { ...report, warnings: [...report.warnings, warning] };
+    }
+    return report;
   }
 
   /**
@@ -331,7 +350,9 @@ export class Wirestack implements AsyncDisposable {
     this.#isClosed = true;
     for (const open of [...this.#open]) open.close();
     for (const conn of [...this.#conns]) conn[Symbol.dispose]();
-    return await this.#gateway.close({ graceMs });
+    const result = await this.#gateway.close({ graceMs });
+    await this.#watch.close();
+    return result;
   }
 
   /** {@link close}, with the time it has by default. */
@@ -395,6 +416,15 @@ export class Wirestack implements AsyncDisposable {
     const { nic1 } = this.#gateway.engine;
     if (address.isUnspecified || nic1.owns(address.bytes, 0, address.version)) return address;
     throw new Deno.errors.AddrNotAvailable(`${address} is not an address of this tunnel's end`);
+  }
+}
+
+async function startOr<T>(undo: () => Promise<void>, start: () => Promise<T>): Promise<T> {
+  try {
+    return await start();
+  } catch (error) {
+    await undo();
+    throw error;
   }
 }
 

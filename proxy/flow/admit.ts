@@ -222,9 +222,18 @@ export class Admission {
    * Whether an address that a name was resolved to may be dialled for a flow: a name hands out neither
    * this host nor what is unsafe.
    */
-  checkTarget({ protocol }: FlowRequest, address: IpAddress, port: number): Refusal | undefined {
+  checkTarget(
+    { protocol }: Pick<FlowRequest, "protocol">,
+    address: IpAddress,
+    port: number,
+  ): Refusal | undefined {
     if (!isSafeTarget(address)) return "unsafe";
     return this.#checkHost(protocol, dialledAs(address), port, false, true);
+  }
+
+  /** Whether an address that the configuration itself names may be dialled. */
+  checkNamed(protocol: FlowProtocol, address: IpAddress, port: number): Refusal | undefined {
+    return this.#checkHost(protocol, dialledAs(address), port, true, true);
   }
 
   /** @param isNamed Whether the configuration itself names the target, or nothing but loopback. */

@@ -8,12 +8,15 @@
 import type { IpAddress } from "../../netstack/mod.ts";
 import type { Admission } from "../flow/admit.ts";
 import type { Flow, FlowRequest } from "../flow/flow.ts";
+import { dialledAs } from "../flow/maps.ts";
+import type { Rule, RuleState } from "../flow/rule.ts";
 import type { ByteStream, Dial, Dialer, DialHandler } from "../flow/stream.ts";
 import { REFUSAL_WORDS } from "../flow/words.ts";
 import { getLogger } from "../log/logger.ts";
-import { dialNamed } from "../target/named_dial.ts";
+import { dialNamed, type DialTools } from "../target/named_dial.ts";
 import { type After, Names, type NameSource } from "../target/names.ts";
 import { encodeProxyHeader } from "../target/proxy_protocol.ts";
+import { type WarmConnection, WarmPool, type WarmTarget } from "../target/warm.ts";
 
 const log = getLogger(["wirestack", "target"]);
 
@@ -30,6 +33,13 @@ export interface NamedTargetsOptions {
   /** Milliseconds, monotonic. */
   now(): number;
   readonly after: After;
+  /** Whether this host should have so many connections more that nobody needs yet. */
+  hasRoom?(more: number): boolean;
+  /**
+   * Calls back when everything that has come by now has been handed on. Default: a timer of no time,
+   * before which the runtime asks the system. It does not before `setImmediate`, as measured.
+   */
+  readonly turn?: (run: () => void) => void;
 }
 
 /** Names of which the log says that they lead to what is refused; then no more are told apart. */
@@ -37,30 +47,67 @@ const MAX_TOLD = 1_024;
 
 export class NamedTargets implements FlowDialer {
   readonly names: Names;
+  readonly warm: WarmPool;
   /** Addresses of names that were refused, for what is loopback, this host's own or the like. */
   refusedAddresses = 0;
   readonly #options: NamedTargetsOptions;
   /** Names of which the log has said so. */
   readonly #told = new Set<string>();
+  readonly #tools: DialTools;
+  #rules: readonly Rule[] = [];
+  /** Of rules that name no target themselves: where their last flow went. */
+  #learnt = new Map<RuleState, WarmTarget>();
 
   constructor(options: NamedTargetsOptions) {
     this.#options = options;
+    const { dialer, after, now, admission, hasRoom } = options;
     this.names = new Names(options);
+    this.#tools = { dialer, after, names: this.names };
+    this.warm = new WarmPool({
+      ...this.#tools,
+      now,
+      hasRoom: () => hasRoom?.(this.warm.size + 1) ?? true,
+      isAllowed: (to, address, port) =>
+        typeof to === "string"
+          ? this.isAllowed({ protocol: "tcp" }, to, address, port)
+          : admission.checkNamed("tcp", address, port) === undefined,
+    });
+  }
+
+  /** The rules in force: their warm connections are made, those of others closed. */
+  setRules(rules: readonly Rule[]): void {
+    this.#rules = rules.filter(({ warmConnections }) => warmConnections > 0);
+    const known = this.#learnt;
+    this.#learnt = new Map();
+    for (const { state } of this.#rules) {
+      const target = known.get(state);
+      if (target !== undefined) this.#learnt.set(state, target);
+    }
+    this.#warmUp();
   }
 
   dialFlow(flow: Flow, handler: DialHandler): Dial {
     const { rule, dialled, dialledName, dialledPort } = flow;
-    const { dialer, after } = this.#options;
-    if (dialledName === undefined && rule?.sendProxyProtocol === undefined) {
-      return dialer.dial(dialled!, dialledPort, handler);
+    const isWarm = rule !== undefined && rule.warmConnections > 0;
+    if (dialledName === undefined && rule?.sendProxyProtocol === undefined && !isWarm) {
+      return this.#options.dialer.dial(dialled!, dialledPort, handler);
     }
-    return dialNamed({ dialer, names: this.names, after }, {
-      to: dialledName ?? dialled!,
-      port: dialledPort,
-      isAllowed: (address) => this.isAllowed(flow, dialledName!, address, dialledPort),
-      connected: (stream, address) => connected(flow, handler, stream, address),
-      failed: (why) => handler.dialFailed(why),
-    });
+    if (isWarm) this.#learn(rule, dialledName ?? dialled!, dialledPort);
+    const dial = new FlowDial(flow, handler, () =>
+      dialNamed(this.#tools, {
+        to: dialledName ?? dialled!,
+        port: dialledPort,
+        isAllowed: (address) => this.isAllowed(flow, dialledName!, address, dialledPort),
+        connected: (stream, address) => connected(flow, handler, stream, address),
+        failed: (why) => handler.dialFailed(why),
+      }));
+    const ready = isWarm ? this.warm.take(dialledName ?? dialled!, dialledPort) : undefined;
+    if (ready === undefined) dial.begin();
+    else {
+      const { after, turn = (run) => void after(0, run) } = this.#options;
+      turn(() => dial.take(ready));
+    }
+    return dial;
   }
 
   /**
@@ -84,7 +131,12 @@ export class NamedTargets implements FlowDialer {
   }
 
   /** Whether an address that a name leads to may be dialled. */
-  isAllowed(request: FlowRequest, name: string, address: IpAddress, port: number): boolean {
+  isAllowed(
+    request: Pick<FlowRequest, "protocol">,
+    name: string,
+    address: IpAddress,
+    port: number,
+  ): boolean {
     const refusal = this.#options.admission.checkTarget(request, address, port);
     if (refusal === undefined) return true;
     this.refusedAddresses++;
@@ -99,8 +151,69 @@ export class NamedTargets implements FlowDialer {
     return false;
   }
 
+  /** No connection is kept ready from now on. */
+  stopWarm(): void {
+    this.setRules([]);
+  }
+
   close(): void {
+    this.stopWarm();
     this.names.close();
+  }
+
+  #learn(rule: Rule, to: IpAddress | string, port: number): void {
+    if (targetOf(rule) !== undefined) return;
+    const known = this.#learnt.get(rule.state);
+    if (known !== undefined && `${known.to}` === `${to}` && known.port === port) return;
+    if (!this.#rules.some(({ state }) => state === rule.state)) return;
+    this.#learnt.set(rule.state, { to, port, count: rule.warmConnections });
+    this.#warmUp();
+  }
+
+  #warmUp(): void {
+    this.warm.set(this.#rules.flatMap((rule) => {
+      const target = targetOf(rule) ?? this.#learnt.get(rule.state);
+      return target === undefined ? [] : [target];
+    }));
+  }
+}
+
+/** What a rule's rewrite alone says; undefined if it depends on what is asked for. */
+function targetOf({ rewrite, ports, warmConnections: count }: Rule): WarmTarget | undefined {
+  const { to, port = ports.find(({ protocol }) => protocol === "tcp")?.first } = rewrite ?? {};
+  if (to === undefined || port === undefined) return undefined;
+  return { to: typeof to === "string" ? to : dialledAs(to.address), port, count };
+}
+
+/** The dial of one flow: a connection that is ready, or another. */
+class FlowDial implements Dial {
+  readonly #flow: Flow;
+  readonly #handler: DialHandler;
+  readonly #dialAnew: () => Dial;
+  #dial: Dial | undefined;
+  #isOver = false;
+
+  constructor(flow: Flow, handler: DialHandler, dialAnew: () => Dial) {
+    this.#flow = flow;
+    this.#handler = handler;
+    this.#dialAnew = dialAnew;
+  }
+
+  begin(): void {
+    this.#dial = this.#dialAnew();
+  }
+
+  /** Everything that had come on it has been handed on by now. */
+  take(ready: WarmConnection): void {
+    if (this.#isOver) {
+      if (ready.isReady) ready.close();
+    } else if (!ready.isReady) this.begin();
+    else connected(this.#flow, this.#handler, ready.give(), ready.address);
+  }
+
+  abort(): void {
+    this.#isOver = true;
+    this.#dial?.abort();
   }
 }
 

@@ -6,7 +6,7 @@
 
 import { IpAddress, type Nic, Prefix } from "../../netstack/mod.ts";
 import type { Engine, TimeoutSource } from "../engine/engine.ts";
-import { Admission } from "../flow/admit.ts";
+import { Admission, type FlowLimits } from "../flow/admit.ts";
 import type { FlowOwner, FlowProtocol } from "../flow/flow.ts";
 import { OwnListeners } from "../flow/own_listeners.ts";
 import { FlowStatistics } from "../flow/statistics.ts";
@@ -104,7 +104,9 @@ export class SubnetProxy {
       openTargetHost(
         now,
         ffi,
-        (code) => this.descriptors.note(code),
+        (code) => {
+          if (this.descriptors.note(code)) this.targets.warm.giveUp();
+        },
       );
     const { dialer, after } = this.#host;
     const table = new FlowTable();
@@ -124,7 +126,16 @@ export class SubnetProxy {
     });
     const { admission } = this;
     const source = this.#host.names(settings.nameServers);
-    this.targets = new NamedTargets({ admission, dialer, source, now, after });
+    this.targets = new NamedTargets({
+      admission,
+      dialer,
+      source,
+      now,
+      after,
+      hasRoom: (more) =>
+        admission.connections.total + more <= this.#settings.limits.maxTcpConnections,
+    });
+    this.targets.setRules(admission.rules.rules);
     const options = {
       admission,
       ownerOf,
@@ -210,6 +221,7 @@ export class SubnetProxy {
       this.targets.names.setSource(this.#host.names(settings.nameServers));
     }
     Object.assign(this.#settings, settings);
+    this.targets.setRules(this.admission.rules.rules);
   }
 
   /** Changes the limits of a peer: rates at once, what they mean to its flows in the next turn. */
@@ -238,6 +250,10 @@ export class SubnetProxy {
     this.#engine.wake();
   }
 
+  get limits(): FlowLimits {
+    return this.#settings.limits;
+  }
+
   /** What is proxied, the longest first. */
   prefixes(): Prefix[] {
     return this.#subnets.map(({ prefix }) => prefix);
@@ -255,6 +271,7 @@ export class SubnetProxy {
 
   /** No new connections and sessions from now on. */
   close(): void {
+    this.targets.stopWarm();
     this.tcp.close();
     this.udp.close();
     this.icmp.close();

@@ -8,9 +8,12 @@ import { isRepeated, type Key, KEYS } from "../config/keys.ts";
 import type { ConfigSource, RawSection } from "../config/source.ts";
 
 /** Keys that stay as they were at start; a reload warns of those. */
-const FIXED = ["Address", "MTU", "RekeyAfter", "PeerToPeer", "ControlDir", "Interface"];
+const FIXED = [
+  ...["Address", "MTU", "RekeyAfter", "PeerToPeer", "ControlDir", "Interface"],
+  ...["Listen", "Output", "Access"],
+];
 
-/** @returns a line for each key of `[Interface]` and `[Proxy]` that has another value now. */
+/** @returns a line for each key outside `[Peer]` that has another value now. */
 export function changesBetween(before: ConfigSource, after: ConfigSource): string[] {
   const ofKeys = KEYS.flatMap((key) => {
     if (isRepeated(key.section) || key.inert || FIXED.includes(key.name)) return [];

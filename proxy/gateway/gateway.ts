@@ -79,6 +79,8 @@ export class Gateway implements AsyncDisposable {
   readonly udp: UdpBind;
   readonly proxy: SubnetProxy;
   readonly peers: TunnelPeers;
+  /** Since the start: complete, given up without an answer, and those of others that were refused. */
+  readonly handshakes = { complete: 0, unanswered: 0, rejected: 0 };
   readonly #startedAt: number;
   readonly #closed = Promise.withResolvers<void>();
   readonly #moves = new MoveLog();
@@ -144,6 +146,11 @@ export class Gateway implements AsyncDisposable {
       this.udp.close();
       throw error;
     }
+  }
+
+  /** Milliseconds since it was started. */
+  get uptimeMs(): number {
+    return this.engine.now() - this.#startedAt;
   }
 
   /** Bound UDP port. */
@@ -348,6 +355,7 @@ export class Gateway implements AsyncDisposable {
 
   #onEvent(event: DeviceEvent): void {
     if (event.type === "handshake-rejected") {
+      this.handshakes.rejected += 1 + event.suppressed;
       logRejection(event);
       return;
     }
@@ -355,6 +363,7 @@ export class Gateway implements AsyncDisposable {
     const properties = { peer: peerName(peer), endpoint: `${peer.endpoint}` };
     switch (type) {
       case "handshake-complete":
+        this.handshakes.complete++;
         log.info("peer {peer}: handshake complete with {endpoint}", {
           ...properties,
           initiator: event.initiator,
@@ -369,6 +378,7 @@ export class Gateway implements AsyncDisposable {
         this.peers.handshakeUnanswered(peer, event.attempt);
         break;
       case "handshake-failed":
+        this.handshakes.unanswered++;
         log.warn("peer {peer}: no answer from {endpoint}, given up for now", properties);
         this.peers.handshakeUnanswered(peer, Infinity);
         break;

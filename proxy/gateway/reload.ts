@@ -165,6 +165,9 @@ function unchanged(started: GatewayConfig, next: GatewayConfig): ConfigPath[] {
   compare(["interface", "rekeyAfter"], started.rekeyAfterMs, next.rekeyAfterMs);
   compare(["interface", "peerToPeer"], started.peerToPeer, next.peerToPeer);
   compare(["interface", "controlDir"], started.controlDir, next.controlDir);
+  compare(["status", "listen"], placeOf(started), placeOf(next));
+  compare(["log", "output"], started.log.output, next.log.output);
+  compare(["log", "access"], started.log.access, next.log.access);
   const [before, after] = [started.proxy, next.proxy];
   if (!isSingle(before) && !isSingle(after)) return paths;
   compare(["proxy", "interface"], before?.interface, after?.interface);
@@ -172,6 +175,10 @@ function unchanged(started: GatewayConfig, next: GatewayConfig): ConfigPath[] {
   compare(["proxy", "subnets"], before.subnets, after.subnets);
   compare(["proxy", "protocols"], protocolsOf(before), protocolsOf(after));
   return paths;
+}
+
+function placeOf({ status }: GatewayConfig): string {
+  return JSON.stringify(status?.listen);
 }
 
 /** Whether the forwarders answer on the tunnel's own interface: from the start, or never. */

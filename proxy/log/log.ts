@@ -1,5 +1,5 @@
 /**
- * The log of the command line, on standard error. The rest of the program only asks LogTape for a
+ * The log of the command line. The rest of the program only asks LogTape for a
  * logger, `getLogger(["wirestack", …])`, which is silent in an embedder's program until that
  * program configures LogTape.
  *

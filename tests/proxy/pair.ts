@@ -29,6 +29,8 @@ export interface PairOptions {
   readonly gateway?: GatewayOptions;
   readonly client?: GatewayOptions;
   readonly mtu?: number;
+  /** Further sections of the gateway's. */
+  readonly sections?: Partial<Omit<ConfigInput, "interface" | "peers" | "proxy">>;
 }
 
 export async function startPair(options: PairOptions = {}): Promise<Pair> {
@@ -48,6 +50,7 @@ export async function startPair(options: PairOptions = {}): Promise<Pair> {
       allowedIps: ["10.9.0.2/32", "10.9.0.3/32", "fd09::2/128"],
     }],
     ...proxy,
+    ...options.sections,
   };
   const gateway = await startWirestack(gatewayConfig, options.gateway);
   const client = await startWirestack({

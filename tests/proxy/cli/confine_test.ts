@@ -87,6 +87,45 @@ Deno.test("files named by arguments are readable with their folders; nothing but
   }
 });
 
+Deno.test("a log is appended to in its folder, a status socket is made in its own, a token is read", async () => {
+  const folder = await Deno.realPath(await Deno.makeTempDir());
+  try {
+    const file = `${folder}/wg0.conf`;
+    await Deno.writeTextFile(
+      file,
+      "[Log]\nOutput = /var/log/wirestack/log # rotated\naccess=stderr\n" +
+        "[Status]\nListen = unix:/run/ws/status\nTokenFile = /etc/ws/token\n",
+    );
+    const paths = async (access: string, ...more: string[]) =>
+      (await rulesOf(["up", "--control-dir=off", ...more, file], undefined, {}))
+        .filter((rule) => rule.access === access).map(({ path }) => path);
+    assert.deepEqual([...new Set(await paths("append"))], [
+      "/var/log/wirestack/log",
+      "/var/log/wirestack/",
+    ]);
+    assert.ok((await paths("append", "--access-log", "/logs/access")).includes("/logs/"));
+    assert.ok(
+      !(await paths("append", "--access-log", "/dev/null")).includes("/dev/"),
+      "a device alone",
+    );
+    assert.ok((await paths("write")).includes("/run/ws/"));
+    assert.ok(!(await paths("write")).includes("/var/log/wirestack/"));
+    assert.ok((await paths("read")).includes("/etc/ws/"));
+    for (
+      const line of [
+        '  output: "/logs/yaml"',
+        '{ "log": 1,\n  "output": "/logs/yaml",',
+        "WIRESTACK_LOG_FILE=/logs/yaml",
+      ]
+    ) {
+      await Deno.writeTextFile(file, `${line}\n`);
+      assert.ok((await paths("append")).includes("/logs/yaml"), line);
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
 Deno.test("what a configuration names in any of its forms is readable: secrets, included files, credentials", async () => {
   const folder = await Deno.realPath(await Deno.makeTempDir());
   try {

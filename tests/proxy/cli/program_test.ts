@@ -30,8 +30,8 @@ Deno.test("usage errors are said in a line and end with status 2", async () => {
       /^error: option '--crypto <WHICH>' argument 'rot13' is invalid/,
     ],
     [
-      ["up", "--log-level", "loud"],
-      /^error: option '--log-level <LEVEL>' argument 'loud' is invalid/,
+      ["check", "--private-key-file", "-", "--log-level", "loud"],
+      /\n--log-level: "loud" is unknown, expected trace or debug or info or warning or error\n$/,
     ],
     [["check", "--mtu"], /^error: option '--mtu <BYTES>' argument missing/],
     [["check", "/no/such.conf"], /^\/no\/such\.conf: no such file, expected a wg-quick file\n$/],

@@ -116,6 +116,8 @@ interface Fake {
   start?: () => Promise<void>;
   closed?: Promise<void>;
   format?: LogFormat;
+  /** The section. */
+  log?: string;
   hasHungUp?: boolean;
 }
 
@@ -135,10 +137,11 @@ function startUp(fake: Fake = {}) {
       wake = Promise.withResolvers();
     },
   } as Terminal;
-  const loaded = loadConfig(FILE, { file: "wg0.conf" });
+  const loaded = loadConfig(
+    FILE + (fake.log ?? (fake.format ? `[Log]\nFormat = ${fake.format}\n` : "")),
+    { file: "wg0.conf" },
+  );
   const status = up(loaded, {
-    logLevel: "info",
-    logFormat: fake.format ?? "text",
     async start(config): Promise<RunningGateway> {
       await fake.start?.();
       return {

@@ -133,9 +133,43 @@ class Home implements AsyncDisposable {
   }
 }
 
+/** Resolves once a file has `text`. */
+async function appears(file: string, text: string): Promise<void> {
+  for (;;) {
+    try {
+      if ((await Deno.readTextFile(file)).includes(text)) return;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
 const ignore = Deno.build.os === "windows";
 
 for (const task of TASKS) {
+  Deno.test(
+    `an ordinary user's log file is opened again by SIGHUP when it was rotated: ${task}`,
+    { ignore },
+    async () => {
+      await using home = await Home.create(task);
+      await Deno.mkdir(`${home.path}/log`);
+      await Deno.chown(`${home.path}/log`, USER, USER);
+      const file = `${home.path}/log/wirestack.log`;
+      const child = home.start("up", home.file, "--log-file", file);
+      await appears(file, "listening");
+      await Deno.rename(file, `${file}.1`);
+      child.kill("SIGHUP");
+      await appears(file, "reloaded");
+      child.kill("SIGTERM");
+      const { code, stderr } = await child.output();
+      assert.equal(code, 0);
+      assert.equal(new TextDecoder().decode(stderr), "");
+      assert.match(await Deno.readTextFile(file), /wirestack: stopped\n$/);
+      assert.ok(!(await Deno.readTextFile(`${file}.1`)).includes("stopped"));
+      assert.equal((await Deno.stat(file)).mode! & 0o777, 0o640);
+    },
+  );
   Deno.test(
     `an ordinary user's gateway is shown, reloaded and changed without a word about where it is: ${task}`,
     { ignore },

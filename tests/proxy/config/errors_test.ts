@@ -70,10 +70,10 @@ const CASES: readonly [name: string, text: string, lines: readonly string[]][] =
     "wg0.conf:3: [Peeer]: unknown section, did you mean [Peer]?",
   ]],
   ["a section nobody knows", `${INTERFACE}[Jumbo]\n`, [
-    "wg0.conf:3: [Jumbo]: unknown section, expected [Interface], [Peer], [Rule] or [Proxy]",
+    "wg0.conf:3: [Jumbo]: unknown section, expected [Interface], [Peer], [Rule], [Proxy], [Status] or [Log]",
   ]],
   ["a malformed section", `${INTERFACE}[Peer\n`, [
-    "wg0.conf:3: section: malformed, expected [Interface], [Peer], [Rule] or [Proxy]",
+    "wg0.conf:3: section: malformed, expected [Interface], [Peer], [Rule], [Proxy], [Status] or [Log]",
   ]],
   ["a section twice", `${INTERFACE}${INTERFACE}`, [
     "wg0.conf:3: [Interface]: second section of this name, expected one (the first is on line 1)",
@@ -234,6 +234,27 @@ const CASES: readonly [name: string, text: string, lines: readonly string[]][] =
       "wg0.conf:3: Address: the value (withheld: it looks like a key) is not an address or prefix, expected one such as 10.9.0.1/24 or fd09::1/64",
     ],
   ],
+  [
+    "a status listener that others can reach, without a token",
+    `${INTERFACE}[Status]\nListen = 0.0.0.0:9586\n`,
+    [
+      "wg0.conf:4: Listen: 0.0.0.0 can be reached from outside, expected TokenFile beside it, or a loopback address",
+    ],
+  ],
+  ["a status listener at no address", `${INTERFACE}[Status]\nListen = gateway:9586\n`, [
+    'wg0.conf:4: Listen: "gateway" is not an address, expected ADDRESS:PORT, localhost:PORT or unix:PATH',
+  ]],
+  [
+    "values of [Status] and [Log]",
+    `${INTERFACE}[Status]\nListen = [::1]:70000\nAllowedHosts = a/b\n[Log]\nLevel = loud\nOutput = /tmp/\nAccessProtocols = tcp, sctp\n`,
+    [
+      "wg0.conf:4: Listen: port 70000 is out of range, expected 0 to 65535",
+      'wg0.conf:5: AllowedHosts: "a/b" is no name of a host, expected one such as gateway.corp.test',
+      'wg0.conf:7: Level: "loud" is unknown, expected trace or debug or info or warning or error',
+      'wg0.conf:8: Output: "/tmp/" is no file, expected a path',
+      'wg0.conf:9: AccessProtocols: "sctp" is unknown, expected tcp or udp or icmp',
+    ],
+  ],
   ["a private key where a public value belongs", `${INTERFACE}Address = ${PRIVATE}\n`, [
     "wg0.conf:3: Address: the value (withheld: it looks like a key) is not an address or prefix, expected one such as 10.9.0.1/24 or fd09::1/64",
   ]],
@@ -253,7 +274,7 @@ Deno.test("an embedder's object has the same errors, by path", () => {
     prox: {},
   };
   assert.deepEqual(problems(input as unknown as ConfigInput), [
-    "prox: unknown section, expected interface, peers, rules or proxy",
+    "prox: unknown section, expected interface, peers, rules, proxy, status or log",
     "interface.privateKey: missing, expected a key made by wirestack genkey",
     "interface.address: is number, expected a list",
     "interface.listenPort: 70000 is out of range, expected 0 to 65535",

@@ -4,7 +4,7 @@ import { parseIpAddress } from "../../../proxy/address.ts";
 import type { Admission } from "../../../proxy/flow/admit.ts";
 import { Flow, FlowOwner, type FlowProtocol } from "../../../proxy/flow/flow.ts";
 import type { RuleOptions } from "../../../proxy/flow/rule.ts";
-import type { ByteStream, DialHandler } from "../../../proxy/flow/stream.ts";
+import type { ByteStream, DialHandler, StreamHandler } from "../../../proxy/flow/stream.ts";
 import { NamedTargets } from "../../../proxy/forward/named_targets.ts";
 import { UdpForwarder } from "../../../proxy/forward/udp_forwarder.ts";
 import { ipAt, portAt } from "../../../proxy/target/address.ts";
@@ -47,7 +47,20 @@ class Stream {
   }
 }
 
-function lab(rules: readonly RuleOptions[], isOwn: (address: IpAddress) => boolean = () => false) {
+class WarmStream extends Stream {
+  override handler: StreamHandler | undefined = undefined;
+  isReset = false;
+  resume(): void {}
+  reset(): void {
+    this.isReset = true;
+  }
+}
+
+function lab(
+  rules: readonly RuleOptions[],
+  isOwn: (address: IpAddress) => boolean = () => false,
+  turn: (run: () => void) => void = queueMicrotask,
+) {
   const clock = new TestClock();
   const zone = new Zone();
   const dials: { to: string; handler: DialHandler; isAborted: boolean }[] = [];
@@ -59,6 +72,7 @@ function lab(rules: readonly RuleOptions[], isOwn: (address: IpAddress) => boole
     admission: admitted,
     source: zone,
     ...clock,
+    turn,
     dialer: {
       dial: (to, port, handler) => {
         const dial = { to: `${to} ${port}`, handler, isAborted: false };
@@ -325,4 +339,76 @@ Deno.test("version 1 has no form for datagrams: they go as they are", async () =
   datagram(7);
   assert.deepEqual(sent, ["v4 10.50.0.1 53 07"]);
   await forwarder.abort();
+});
+
+Deno.test("a flow gets a connection that is ready, with its header at first use, or another dial", async () => {
+  const rewrite = { to: "db.test", port: 8443 };
+  const turns: (() => void)[] = [];
+  const { zone, dials, flow, dial, targets, admission } = lab(
+    [rule({ rewrite, warmConnections: 2, sendProxyProtocol: "v2" })],
+    undefined,
+    (run) => turns.push(run),
+  );
+  zone.addresses.set("db.test", "192.0.2.1");
+  targets.setRules(admission.rules.rules);
+  await settle();
+  assert.deepEqual(dials.map(({ to }) => to), ["192.0.2.1 8443", "192.0.2.1 8443"]);
+  const ready = dials.splice(0).map(({ handler }) => {
+    const stream = new WarmStream();
+    handler.connected(stream as unknown as ByteStream);
+    return stream;
+  });
+  assert.deepEqual(ready.map(({ sent }) => sent.length), [0, 0]);
+  const one = flow();
+  const first = dial(one);
+  assert.equal(first.result.stream, undefined, "it is looked at first");
+  turns.shift()!();
+  assert.equal(first.result.stream, ready[0]);
+  assert.deepEqual(ready.map(({ sent }) => sent.length), [1, 0]);
+  assert.equal(`${one.dialled}`, "192.0.2.1");
+  // The other's end has come by the time that it is looked at.
+  const second = dial(flow());
+  ready[1]!.handler!.ended(null as never);
+  turns.shift()!();
+  assert.equal(second.result.stream, undefined);
+  assert.deepEqual(dials.map(({ to }) => to), ["192.0.2.1 8443"]);
+  targets.close();
+});
+
+Deno.test("a flow that gives up while a ready connection is looked at has it closed", async () => {
+  const turns: (() => void)[] = [];
+  const { zone, dials, flow, dial, targets, admission } = lab(
+    [rule({ rewrite: { to: "db.test", port: 8443 }, warmConnections: 1 })],
+    undefined,
+    (run) => turns.push(run),
+  );
+  zone.addresses.set("db.test", "192.0.2.1");
+  targets.setRules(admission.rules.rules);
+  await settle();
+  const stream = new WarmStream();
+  dials[0]!.handler.connected(stream as unknown as ByteStream);
+  const { abort, result } = dial(flow());
+  abort();
+  turns.shift()!();
+  assert.equal(result.stream, undefined);
+  assert.equal(stream.isReset, true);
+  targets.close();
+});
+
+Deno.test("a rule that rewrites nothing has connections ready from its first flow on", async () => {
+  const ports = [{ protocol: "tcp" as const, first: 443, last: 443 }];
+  const rules = [rule({ ports, warmConnections: 1 })];
+  const { dials, flow, dial, targets, admission, clock } = lab(rules);
+  targets.setRules(admission.rules.rules);
+  await clock.advance(10_000);
+  assert.deepEqual(dials, []);
+  dial(flow());
+  assert.deepEqual(dials.map(({ to }) => to), ["10.50.0.1 443", "10.50.0.1 443"]);
+  // The same rules again: nothing is closed.
+  admission.setRules({ rules, defaultAction: "allow" });
+  targets.setRules(admission.rules.rules);
+  assert.deepEqual(dials.map(({ isAborted }) => isAborted), [false, false]);
+  targets.setRules([]);
+  assert.equal(dials.filter(({ isAborted }) => isAborted).length, 1);
+  targets.close();
 });

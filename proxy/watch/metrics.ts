@@ -1,0 +1,355 @@
+/**
+ * What Prometheus is told: every family once, with where its samples come from. `docs/monitoring.md`
+ * has the same table, and a test holds the two together.
+ *
+ * @module
+ */
+
+import process from "node:process";
+import type { Peer } from "../../wireguard/mod.ts";
+import type { FlowProtocol } from "../flow/flow.ts";
+import type { Gateway } from "../gateway/gateway.ts";
+import { peerName } from "../gateway/peer_name.ts";
+import { VERSION } from "../version.ts";
+import { Busiest, type Counted } from "./busiest.ts";
+import { dropsOf } from "./drops.ts";
+import { Exposition, type Metric } from "./exposition.ts";
+import type { LoopDelay } from "./loop_delay.ts";
+
+/** What samples are taken from. */
+export interface MetricSources {
+  readonly gateway: Gateway;
+  readonly loop: LoopDelay;
+  /** How many peers may have figures of their own. */
+  readonly maxPeers: number;
+  /** Of the server that is asked. */
+  readonly server: { readonly connections: number; readonly displaced: number };
+  /** Access log lines that were lost, and flows that were left out; missing without one. */
+  readonly accessLog?: { readonly lost: number; readonly leftOut: number } | undefined;
+}
+
+/** Sources, and what is made of them once for several families. */
+interface View extends MetricSources {
+  readonly peers: Counted<Peer>;
+}
+
+export interface Family extends Metric {
+  collect(out: Exposition, view: View): void;
+}
+
+/** The name of those that have no figures of their own. No peer can be called so. */
+export const OTHERS = "(others)";
+
+const PROTOCOLS: readonly FlowProtocol[] = ["tcp", "udp", "icmp"];
+
+/** A family with one sample. */
+function single(metric: Metric, value: (view: View) => number): Family {
+  return { ...metric, collect: (out, view) => out.sample(value(view)) };
+}
+
+export const FAMILIES: readonly Family[] = [
+  {
+    name: "wirestack_build_info",
+    type: "gauge",
+    help: "Always 1; the labels say what runs.",
+    labels: ["version", "deno", "ffi"],
+    collect: (out, { gateway }) =>
+      out.sample(1, VERSION, Deno.version.deno, String(gateway.proxy.ffi)),
+  },
+  single(
+    {
+      name: "process_start_time_seconds",
+      type: "gauge",
+      help: "When the gateway was started, in seconds since the Unix epoch.",
+    },
+    ({ gateway }) => (Date.now() - gateway.uptimeMs) / 1000,
+  ),
+  single(
+    {
+      name: "process_cpu_seconds_total",
+      type: "counter",
+      help: "Processor time of the process, user and system.",
+    },
+    () => {
+      const { user, system } = process.cpuUsage();
+      return (user + system) / 1e6;
+    },
+  ),
+  single(
+    { name: "process_resident_memory_bytes", type: "gauge", help: "Resident memory." },
+    () => Deno.memoryUsage().rss,
+  ),
+  {
+    name: "wirestack_event_loop_delay_seconds",
+    type: "histogram",
+    help: "How late a timer was that is set twice a second.",
+    collect: (out, { loop }) => out.times(loop.delays),
+  },
+  single(
+    { name: "wirestack_engine_turns_total", type: "counter", help: "Turns of the engine." },
+    ({ gateway }) => gateway.engine.counters.turns,
+  ),
+  single(
+    {
+      name: "wirestack_engine_faults_total",
+      type: "counter",
+      help: "Defects that a turn of the engine survived. Please report them.",
+    },
+    ({ gateway }) => gateway.engine.counters.faults,
+  ),
+
+  single(
+    { name: "wirestack_peers", type: "gauge", help: "Peers." },
+    ({ gateway }) => count(gateway.engine.device.peers(), () => true),
+  ),
+  single(
+    {
+      name: "wirestack_sessions",
+      type: "gauge",
+      help: "Peers with keys that packets can be sent with.",
+    },
+    ({ gateway }) => count(gateway.engine.device.peers(), (peer) => peer.hasSession),
+  ),
+  {
+    name: "wirestack_handshakes_total",
+    type: "counter",
+    help: "Handshakes, by how they ended.",
+    labels: ["result"],
+    collect(out, { gateway: { handshakes } }) {
+      for (const [result, value] of Object.entries(handshakes)) out.sample(value, result);
+    },
+  },
+  {
+    name: "wirestack_peer_receive_bytes_total",
+    type: "counter",
+    help: "Bytes of WireGuard's datagrams from a peer, as wg show counts them.",
+    labels: ["peer"],
+    collect: (out, { peers }) => byPeer(out, peers, 0),
+  },
+  {
+    name: "wirestack_peer_transmit_bytes_total",
+    type: "counter",
+    help: "Bytes of WireGuard's datagrams to a peer, as wg show counts them.",
+    labels: ["peer"],
+    collect: (out, { peers }) => byPeer(out, peers, 1),
+  },
+  {
+    name: "wirestack_peer_last_handshake_timestamp_seconds",
+    type: "gauge",
+    help:
+      "When the last handshake with a peer was complete, in seconds since the Unix epoch; 0 for never.",
+    labels: ["peer"],
+    collect(out, { peers }) {
+      for (const { item } of peers.chosen) out.sample(item.lastHandshake / 1000, peerName(item));
+    },
+  },
+
+  {
+    name: "wirestack_flows",
+    type: "gauge",
+    help: "Connections, UDP sessions with one target, and pings that are under way.",
+    labels: ["protocol"],
+    collect(out, { gateway: { proxy: { statistics } } }) {
+      for (const protocol of PROTOCOLS) {
+        out.sample(statistics.begun[protocol] - sum(statistics.endings[protocol]), protocol);
+      }
+    },
+  },
+  {
+    name: "wirestack_flows_total",
+    type: "counter",
+    help: "Flows that were asked for, by what was decided: allowed, or why not.",
+    labels: ["protocol", "verdict"],
+    collect(out, { gateway: { proxy: { statistics } } }) {
+      for (const protocol of PROTOCOLS) {
+        out.sample(statistics.begun[protocol], protocol, "allowed");
+        reasons(out, statistics.refusals[protocol], protocol);
+      }
+    },
+  },
+  {
+    name: "wirestack_flows_ended_total",
+    type: "counter",
+    help: "Flows that have ended, by why.",
+    labels: ["protocol", "ending"],
+    collect(out, { gateway: { proxy: { statistics } } }) {
+      for (const protocol of PROTOCOLS) reasons(out, statistics.endings[protocol], protocol);
+    },
+  },
+  {
+    name: "wirestack_flow_bytes_total",
+    type: "counter",
+    help: "Payload of flows: up is towards the targets.",
+    labels: ["direction"],
+    collect(out, { gateway: { proxy: { statistics: { all } } } }) {
+      out.sample(all.bytesUp, "up");
+      out.sample(all.bytesDown, "down");
+    },
+  },
+  {
+    name: "wirestack_flow_packets_total",
+    type: "counter",
+    help: "Packets of flows inside the tunnel: up is towards the targets.",
+    labels: ["direction"],
+    collect(out, { gateway: { proxy: { statistics: { all } } } }) {
+      out.sample(all.packetsUp, "up");
+      out.sample(all.packetsDown, "down");
+    },
+  },
+  {
+    name: "wirestack_dial_duration_seconds",
+    type: "histogram",
+    help: "How long targets took to be connected.",
+    collect: (out, { gateway }) => out.times(gateway.proxy.statistics.dialTimes),
+  },
+  {
+    name: "wirestack_rtt_seconds",
+    type: "histogram",
+    help:
+      "Round trips of TCP to peers: one for each connection when it ends, and each minute before.",
+    collect: (out, { gateway }) => out.times(gateway.proxy.statistics.roundTrips),
+  },
+  single(
+    {
+      name: "wirestack_tcp_retransmits_total",
+      type: "counter",
+      help: "TCP segments towards peers that were sent again.",
+    },
+    ({ gateway }) => gateway.engine.stack.counters.tcp.retransmits,
+  ),
+  single(
+    {
+      name: "wirestack_tcp_out_of_order_total",
+      type: "counter",
+      help: "TCP segments of peers that came before those in front of them.",
+    },
+    ({ gateway }) => gateway.proxy.statistics.all.outOfOrder,
+  ),
+
+  {
+    name: "wirestack_drops_total",
+    type: "counter",
+    help: "Packets and requests that were dropped, by layer and reason.",
+    labels: ["layer", "reason"],
+    collect(out, { gateway }) {
+      for (const { layer, reason, count } of dropsOf(gateway)) out.sample(count, layer, reason);
+    },
+  },
+
+  single(
+    { name: "wirestack_buffer_bytes", type: "gauge", help: "Memory that connections hold." },
+    ({ gateway }) => gateway.engine.stack.memory.used,
+  ),
+  single(
+    {
+      name: "wirestack_buffer_limit_bytes",
+      type: "gauge",
+      help: "The most of it, MaxBufferMemory.",
+    },
+    ({ gateway }) => gateway.engine.stack.memory.total,
+  ),
+  single(
+    {
+      name: "wirestack_transmit_slots_used",
+      type: "gauge",
+      help: "Places for packets on their way out that are in use.",
+    },
+    ({ gateway: { engine: { pool } } }) => pool.slots - pool.free,
+  ),
+  single(
+    { name: "wirestack_transmit_slots", type: "gauge", help: "Such places in all." },
+    ({ gateway }) => gateway.engine.pool.slots,
+  ),
+  {
+    name: "wirestack_limited_used",
+    type: "gauge",
+    help: "How many there are of what is limited in number.",
+    labels: ["resource"],
+    collect(out, { gateway: { proxy } }) {
+      out.sample(proxy.tcp.size, "tcp_connections");
+      out.sample(proxy.tcp.dials, "dials");
+      out.sample(proxy.udp.size, "udp_sessions");
+    },
+  },
+  {
+    name: "wirestack_limited_limit",
+    type: "gauge",
+    help: "How many there may be.",
+    labels: ["resource"],
+    collect(out, { gateway: { proxy: { limits } } }) {
+      out.sample(limits.maxTcpConnections, "tcp_connections");
+      out.sample(limits.maxDials, "dials");
+      out.sample(limits.maxUdpSessions, "udp_sessions");
+    },
+  },
+
+  {
+    name: "wirestack_access_log_lost_total",
+    type: "counter",
+    help:
+      "Lines of the access log that were lost to a full or slow disk, and refused flows left out of it.",
+    labels: ["reason"],
+    collect(out, { accessLog }) {
+      if (accessLog === undefined) return;
+      out.sample(accessLog.lost, "disk");
+      out.sample(accessLog.leftOut, "rate");
+    },
+  },
+  single(
+    {
+      name: "wirestack_status_connections",
+      type: "gauge",
+      help: "Connections to this server.",
+    },
+    ({ server }) => server.connections,
+  ),
+  single(
+    {
+      name: "wirestack_status_displaced_total",
+      type: "counter",
+      help: "Connections to this server that were closed to make room for others.",
+    },
+    ({ server }) => server.displaced,
+  ),
+];
+
+/** Writes all of it, at whatever pace it is asked for. */
+export class Metrics {
+  readonly #peers = new Busiest<Peer>(2, (peer, values) => {
+    values[0] = peer.receivedBytes;
+    values[1] = peer.sentBytes;
+  });
+
+  /** @param now Milliseconds, monotonic. */
+  text(sources: MetricSources, now: number): string {
+    const { gateway, maxPeers } = sources;
+    gateway.proxy.statistics.settle();
+    const peers = this.#peers.count(gateway.engine.device.peers(), maxPeers, now);
+    const view: View = { ...sources, peers };
+    const out = new Exposition();
+    for (const family of FAMILIES) {
+      out.family(family);
+      family.collect(out, view);
+    }
+    return out.text();
+  }
+}
+
+function byPeer(out: Exposition, { chosen, others }: Counted<Peer>, index: number): void {
+  for (const { item, values } of chosen) out.sample(values[index]!, peerName(item));
+  if (others !== undefined) out.sample(others[index]!, OTHERS);
+}
+
+function reasons(out: Exposition, counts: Readonly<Record<string, number>>, protocol: string) {
+  for (const [reason, count] of Object.entries(counts)) out.sample(count, protocol, reason);
+}
+
+function sum(counts: Readonly<Record<string, number>>): number {
+  return Object.values(counts).reduce((a, b) => a + b, 0);
+}
+
+function count<T>(items: Iterable<T>, isCounted: (item: T) => boolean): number {
+  let found = 0;
+  for (const item of items) if (isCounted(item)) found++;
+  return found;
+}

@@ -1,0 +1,108 @@
+/**
+ * What is to be seen of a gateway from outside, as its configuration has it: the status listener and
+ * the access log.
+ *
+ * @module
+ */
+
+import type { GatewayConfig, LogConfig } from "../config/checked.ts";
+import { SettingError } from "../config/error.ts";
+import type { Gateway } from "../gateway/gateway.ts";
+import type { LineFile, LineTrouble } from "../log/line_file.ts";
+import { getLogger } from "../log/logger.ts";
+import { openLineFile, OutputError } from "../log/outputs.ts";
+import { AccessLog } from "./access_log.ts";
+import { StatusServer } from "./status.ts";
+
+const log = getLogger(["wirestack", "status"]);
+
+type Watched = Pick<GatewayConfig, "status" | "log">;
+
+export class Watch {
+  readonly #accessFile: LineFile | undefined;
+  readonly #status: StatusServer | undefined;
+  #protocols: LogConfig["accessProtocols"];
+  #accessLog: AccessLog | undefined;
+  #unobserve: () => void = () => {};
+
+  /**
+   * Opens what there is to open: what the system refuses is known before the gateway runs.
+   *
+   * @throws {SettingError}
+   */
+  static async open({ status, log }: Watched): Promise<Watch> {
+    const file = log.access === undefined ? undefined : openAccessFile(log.access);
+    try {
+      return new Watch(log, file, status && await StatusServer.open(status));
+    } catch (error) {
+      await file?.close();
+      throw error;
+    }
+  }
+
+  private constructor(
+    { accessProtocols }: LogConfig,
+    accessFile: LineFile | undefined,
+    status: StatusServer | undefined,
+  ) {
+    this.#protocols = accessProtocols;
+    this.#accessFile = accessFile;
+    this.#status = status;
+  }
+
+  /** The port of the status listener; undefined without one on TCP. */
+  get port(): number | undefined {
+    return this.#status?.port || undefined;
+  }
+
+  /** The gateway runs. */
+  begin(gateway: Gateway): void {
+    const { engine, proxy: { admission: { table } } } = gateway;
+    if (this.#accessFile !== undefined) {
+      this.#accessLog = new AccessLog({
+        file: this.#accessFile,
+        now: () => engine.now(),
+        wallClock: () => Date.now(),
+      }, this.#protocols);
+      this.#unobserve = table.observe(this.#accessLog);
+    }
+    this.#status?.serve(gateway, this.#accessLog);
+  }
+
+  /**
+   * Takes over what can change: the token, which is read again, names, numbers, protocols.
+   *
+   * @throws {SettingError} if the token's file is wrong; then the old one goes on.
+   */
+  apply({ status, log }: Watched): void {
+    this.#protocols = log.accessProtocols;
+    this.#accessLog?.setProtocols(log.accessProtocols);
+    if (status !== undefined) this.#status?.apply(status);
+  }
+
+  /** The access log has another name now. */
+  reopen(): void {
+    this.#accessFile?.reopen();
+  }
+
+  /** Follows the gateway's own end, for the flows that end with it to have their lines. Idempotent. */
+  async close(): Promise<void> {
+    this.#status?.close();
+    this.#unobserve();
+    await this.#accessFile?.close();
+  }
+}
+
+function openAccessFile(output: string): LineFile {
+  try {
+    return openLineFile(output, (trouble) => tell(output, trouble));
+  } catch (error) {
+    if (!(error instanceof OutputError)) throw error;
+    throw new SettingError(["log", "access"], error.message, { cause: error });
+  }
+}
+
+function tell(output: string, { error, lost }: LineTrouble): void {
+  if (error !== undefined) log.warn("access log {output}: {error}", { output, error });
+  else log.warn("access log {output}: {lost} lines were lost", { output, lost });
+}

@@ -1,0 +1,80 @@
+import assert from "node:assert/strict";
+import { openArena } from "../../../proxy/arena/arena.ts";
+import type { Bind } from "../../../proxy/bind/bind.ts";
+import { Engine } from "../../../proxy/engine/engine.ts";
+import { generatePrivateKey } from "../../../wireguard/mod.ts";
+import { preset } from "../../preset.ts";
+
+const MTU = 1420;
+
+/** An engine whose event loop is the test, with a bind that has datagrams for so many drains. */
+function driven() {
+  const state = { drains: 0, left: 0, soon: [] as (() => void)[], later: () => {} };
+  const bind: Bind = {
+    name: "test",
+    counters: {},
+    get hasReady() {
+      return state.left > 0;
+    },
+    start() {},
+    drain() {
+      if (state.left === 0) return 0;
+      state.left--;
+      state.drains++;
+      return 1;
+    },
+    send: () => false,
+    flush() {},
+    sent: () => Promise.resolve(),
+    close: () => Promise.resolve(),
+  };
+  const random = (out: Uint8Array) => void crypto.getRandomValues(out);
+  const engine = new Engine({
+    clock: { now: () => 0, wallClock: () => 0 },
+    scheduler: {
+      soon: (run) => void state.soon.push(run),
+      later: (run) => void (state.later = run),
+      cancel() {},
+    },
+    random,
+    arena: openArena(MTU, preset.crypto),
+    binds: [bind],
+    privateKey: generatePrivateKey(random),
+    mtu: MTU,
+    addresses: [],
+    onEvent() {},
+    onFailed() {},
+  });
+  engine.addTimeouts({ pollTimeout: () => 1_000, handleTimeout() {} });
+  return { engine, state };
+}
+
+Deno.test("a busy engine runs four turns at once, then the event loop; an idle one runs none in vain", async () => {
+  const { engine, state } = driven();
+  state.left = 10;
+  engine.wake();
+  const drains = [];
+  for (let run; (run = state.soon.shift()) !== undefined;) {
+    assert.equal(state.soon.length, 0, "asked for once");
+    run();
+    drains.push(state.drains);
+  }
+  assert.deepEqual(drains, [4, 8, 10]);
+  assert.equal(engine.counters.turns, 10);
+  await engine.close();
+});
+
+Deno.test("a timer that comes while a turn is asked for starts no second series of turns", async () => {
+  const { engine, state } = driven();
+  engine.wake();
+  state.soon.shift()!(); // which arms the timer
+  state.left = 20;
+  engine.wake();
+  state.later();
+  assert.equal(state.drains, 1);
+  assert.equal(state.soon.length, 1);
+  state.soon.shift()!();
+  assert.equal(state.drains, 5);
+  assert.equal(state.soon.length, 1);
+  await engine.close();
+});

@@ -1,0 +1,303 @@
+import assert from "node:assert/strict";
+import { Wirestack } from "../../../mod.ts";
+import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
+import { SettingError } from "../../../proxy/config/error.ts";
+import { StatusServer } from "../../../proxy/watch/status.ts";
+import { Gateway } from "../../../proxy/gateway/gateway.ts";
+import { loadConfig } from "../../../proxy/config/config.ts";
+import { HTTP_LIMITS } from "../../../proxy/watch/http_server.ts";
+import { pattern, readAll, SITE, startPair, until, writeAll } from "../pair.ts";
+
+const KEY = encodeKey(generatePrivateKey());
+const LIMITS = { ...HTTP_LIMITS, connections: 8, headMs: 300 };
+
+interface Raw {
+  readonly head: string;
+  readonly body: string;
+}
+
+/** Sends bytes as they are. @returns the answer, until the server ends it. */
+async function raw(port: number, text: string): Promise<Raw> {
+  using conn = await Deno.connect({ port });
+  await writeAll(conn, new TextEncoder().encode(text));
+  const answer = new TextDecoder().decode(await readAll(conn));
+  const [head = "", body = ""] = answer.split("\r\n\r\n");
+  return { head, body };
+}
+
+function get(port: number, path: string, ...headers: string[]): Promise<Raw> {
+  const lines = headers.length > 0 ? headers : ["Host: localhost"];
+  const all = [`GET ${path} HTTP/1.1`, ...lines, "Connection: close", "", ""];
+  return raw(port, all.join("\r\n"));
+}
+
+/** The value of a sample. */
+function sample(text: string, name: string): number {
+  const line = text.split("\n").find((line) => line.startsWith(`${name} `));
+  assert.ok(line !== undefined, name);
+  return Number(line.slice(name.length + 1));
+}
+
+function listener(text: string) {
+  const { config } = loadConfig(`[Interface]\nPrivateKey = ${KEY}\n[Status]\n${text}\n`);
+  return StatusServer.open(config.status!, LIMITS);
+}
+
+Deno.test("an embedder's gateway is asked as one from the command line: what it carried is counted", async () => {
+  await using pair = await startPair({ sections: { status: { listen: "127.0.0.1:0" } } });
+  const port = pair.gateway.statusPort!;
+  using site = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const conn = await pair.client.connect({ hostname: SITE, port: site.addr.port });
+  const served = await site.accept();
+  await writeAll(conn, pattern(70_000));
+  await conn.closeWrite();
+  assert.equal((await readAll(served)).length, 70_000);
+  const during = (await get(port, "/metrics")).body;
+  assert.equal(sample(during, 'wirestack_flow_bytes_total{direction="up"}'), 70_000);
+  assert.equal(sample(during, 'wirestack_flows{protocol="tcp"}'), 1);
+  await writeAll(served, pattern(5_000));
+  served.close();
+  await readAll(conn);
+  conn.close();
+  await until(() => pair.gateway.stats().resources.tcpRelays === 0, "the connection has ended");
+  await new Promise((resolve) => setTimeout(resolve, 150)); // an answer is reused for 100 ms
+  const { head, body } = await get(port, "/metrics");
+  assert.match(head, /^HTTP\/1\.1 200 OK\r\n/);
+  assert.match(head, /Content-Type: text\/plain; version=0\.0\.4; charset=utf-8\r\n/i);
+  assert.equal(sample(body, 'wirestack_flow_bytes_total{direction="down"}'), 5_000);
+  assert.equal(sample(body, 'wirestack_flows_ended_total{protocol="tcp",ending="closed"}'), 1);
+  assert.equal(sample(body, 'wirestack_flows_total{protocol="tcp",verdict="allowed"}'), 1);
+  assert.equal(sample(body, "wirestack_dial_duration_seconds_count"), 1);
+  assert.equal(sample(body, 'wirestack_handshakes_total{result="complete"}'), 1);
+  const [peer] = pair.gateway.stats().peers;
+  assert.ok(
+    sample(body, `wirestack_peer_receive_bytes_total{peer="${peer!.publicKey}"}`) > 70_000,
+  );
+  assert.equal(JSON.parse((await get(port, "/healthz")).body).status, "ok");
+  const ready = await get(port, "/readyz");
+  assert.match(ready.head, /^HTTP\/1\.1 200 /);
+  assert.equal(JSON.parse(ready.body).listenPort, pair.gateway.port);
+});
+
+Deno.test("a peer never reaches the listener, though a map leads to this host's loopback", async () => {
+  await using pair = await startPair({ sections: { status: { listen: "localhost:0" } } });
+  await assert.rejects(
+    pair.client.connect({ hostname: SITE, port: pair.gateway.statusPort! }),
+    Deno.errors.ConnectionRefused,
+  );
+  const { body } = await get(pair.gateway.statusPort!, "/metrics");
+  assert.equal(sample(body, 'wirestack_flows_total{protocol="tcp",verdict="own-listener"}'), 1);
+});
+
+Deno.test("a gateway that waits for a peer is alive and not ready", async () => {
+  await using gateway = await Wirestack.start({
+    interface: { privateKey: KEY },
+    peers: [{
+      name: "laptop",
+      publicKey: encodeKey(publicKeyOf(generatePrivateKey())),
+      endpoint: "127.0.0.1:9",
+      persistentKeepalive: 25,
+    }],
+    status: { listen: "127.0.0.1:0" },
+  }, { ffi: false });
+  const { head, body } = await get(gateway.statusPort!, "/readyz");
+  assert.match(head, /^HTTP\/1\.1 503 /);
+  assert.equal(JSON.parse(body).reason, "no handshake in 180 s with laptop");
+  assert.match((await get(gateway.statusPort!, "/healthz")).head, /^HTTP\/1\.1 200 /);
+  assert.equal(gateway.closed instanceof Promise, true);
+});
+
+Deno.test("who may not ask is told so before any path is looked at", async () => {
+  const file = await Deno.makeTempFile();
+  await Deno.writeTextFile(file, "0123456789abcdef");
+  const server = await listener(
+    `Listen = 127.0.0.1:0\nTokenFile = ${file}\nAllowedHosts = gw.test`,
+  );
+  const { port } = server;
+  try {
+    const status = async (path: string, ...headers: string[]) =>
+      (await get(port, path, ...headers)).head.split(" ")[1];
+    const bearer = "Authorization: Bearer 0123456789abcdef";
+    assert.equal(await status("/metrics", "Host: evil.test", bearer), "421");
+    assert.equal(await status("/nowhere", "Host: evil.test"), "421");
+    assert.equal(await status("/nowhere", "Host: gw.test"), "401");
+    assert.equal(await status("/metrics?token=0123456789abcdef", "Host: gw.test"), "401");
+    assert.equal(await status("/nowhere", "Host: gw.test", bearer), "404");
+    assert.equal(await status("/metrics", "Host: gw.test", bearer), "503", "it is being started");
+    assert.equal(await status("/readyz", "Host: gw.test", bearer), "503");
+    assert.equal(await status("/healthz", "Host: gw.test", bearer), "200");
+    const refused = await get(port, "/metrics", "Host: 127.0.0.1");
+    assert.match(refused.head, /WWW-Authenticate: Bearer/i);
+    assert.match(refused.head, /Connection: close/i);
+    const post = await raw(port, `POST /metrics HTTP/1.1\r\nHost: gw.test\r\n${bearer}\r\n\r\n`);
+    assert.match(post.head, /^HTTP\/1\.1 405 /);
+    assert.match(
+      (await raw(
+        port,
+        `HEAD /healthz HTTP/1.1\r\nHost: gw.test\r\n${bearer}\r\nConnection: close\r\n\r\n`,
+      )).head,
+      /^HTTP\/1\.1 200 /,
+    );
+
+    // A reload reads the token again, and a wrong one changes nothing.
+    await Deno.writeTextFile(file, "fedcba9876543210");
+    const { config } = loadConfig(
+      `[Interface]\nPrivateKey = ${KEY}\n[Status]\nListen = 127.0.0.1:0\nTokenFile = ${file}\n`,
+    );
+    server.apply(config.status!);
+    assert.equal(await status("/healthz", "Host: localhost", bearer), "401");
+    const next = "Authorization: Bearer fedcba9876543210";
+    assert.equal(await status("/healthz", "Host: localhost", next), "200");
+    assert.equal(await status("/healthz", "Host: gw.test", next), "421");
+    await Deno.writeTextFile(file, "short");
+    assert.throws(() => server.apply(config.status!), SettingError);
+    assert.equal(await status("/healthz", "Host: localhost", next), "200");
+  } finally {
+    server.close();
+    await Deno.remove(file);
+  }
+});
+
+Deno.test("slow clients make room for others, and are gone when their time is over", async () => {
+  const server = await listener("Listen = 127.0.0.1:0");
+  try {
+    const slow = await Promise.all(Array.from({ length: 100 }, async () => {
+      const conn = await Deno.connect({ port: server.port });
+      await writeAll(conn, new TextEncoder().encode("GET /healthz HTTP/1.1\r\nHost: loc"));
+      return conn;
+    }));
+    for (let i = 0; i < 20; i++) {
+      assert.match((await get(server.port, "/healthz")).head, /^HTTP\/1\.1 200 /);
+    }
+    const ends = slow.map((conn) => readAll(conn).then(() => {}, () => {}));
+    await Promise.all(ends);
+    for (const conn of slow) conn.close();
+  } finally {
+    server.close();
+  }
+});
+
+Deno.test("a connection that is used stays while slow ones come and go", async () => {
+  const server = await listener("Listen = 127.0.0.1:0");
+  const buffer = new Uint8Array(4096);
+  try {
+    using used = await Deno.connect({ port: server.port });
+    const ask = async () => {
+      await writeAll(
+        used,
+        new TextEncoder().encode("GET /healthz HTTP/1.1\r\nHost: [::1]\r\n\r\n"),
+      );
+      const length = await used.read(buffer);
+      return new TextDecoder().decode(buffer.subarray(0, length ?? 0));
+    };
+    assert.match(await ask(), /^HTTP\/1\.1 200 /);
+    const slow = await Promise.all(
+      Array.from({ length: 50 }, () => Deno.connect({ port: server.port })),
+    );
+    assert.match(await ask(), /^HTTP\/1\.1 200 /);
+    for (const conn of slow) conn.close();
+  } finally {
+    server.close();
+  }
+});
+
+Deno.test("a huge head is refused, and so is garbage", async () => {
+  const server = await listener("Listen = 127.0.0.1:0");
+  try {
+    const huge = `GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ${"x".repeat(20_000)}\r\n\r\n`;
+    assert.match((await raw(server.port, huge)).head, /^HTTP\/1\.1 431 /);
+    const path = `GET /${"x".repeat(20_000)} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
+    assert.match((await raw(server.port, path)).head, /^HTTP\/1\.1 431 /);
+    assert.ok(!(await raw(server.port, "\x16\x03\x01 hello\r\n\r\n")).head.includes(" 200 "));
+    assert.match((await get(server.port, "/healthz")).head, /^HTTP\/1\.1 200 /);
+  } finally {
+    server.close();
+  }
+});
+
+Deno.test("on a Unix socket only its owner is answered; one left behind is replaced, one in use is not", async () => {
+  const folder = await Deno.makeTempDir();
+  const path = `${folder}/status`;
+  const ask = async () => {
+    using conn = await Deno.connect({ transport: "unix", path });
+    const request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    await writeAll(conn, new TextEncoder().encode(request));
+    return new TextDecoder().decode(await readAll(conn));
+  };
+  try {
+    const dead = Deno.listen({ transport: "unix", path: `${folder}/dead` });
+    await Deno.link(`${folder}/dead`, path);
+    dead.close();
+    assert.ok((await Deno.lstat(path)).isSocket);
+    const server = await listener(`Listen = unix:${path}`);
+    try {
+      assert.match(await ask(), /^HTTP\/1\.1 200 /);
+      assert.equal((await Deno.lstat(path)).mode! & 0o777, 0o600);
+      await assert.rejects(listener(`Listen = unix:${path}`), (error) => {
+        assert.ok(error instanceof SettingError);
+        assert.deepEqual(error.path, ["status", "listen"]);
+        return error.message === `${path} is another process's, expected another path`;
+      });
+    } finally {
+      server.close();
+    }
+    assert.deepEqual([...Deno.readDirSync(folder)], []);
+    await Deno.writeTextFile(path, "mine");
+    await assert.rejects(listener(`Listen = unix:${path}`), /is there and is no socket/);
+    assert.equal(await Deno.readTextFile(path), "mine");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("a place that the system refuses is an error of the setting", async () => {
+  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  await assert.rejects(listener(`Listen = 127.0.0.1:${taken.addr.port}`), (error) => {
+    assert.ok(error instanceof SettingError);
+    return error.message === `port ${taken.addr.port} is in use, expected a free TCP port`;
+  });
+  const file = await Deno.makeTempFile();
+  await Deno.writeTextFile(file, "0123456789abcdef");
+  await assert.rejects(
+    listener(`Listen = 192.0.2.1:0\nTokenFile = ${file}`),
+    /192\.0\.2\.1 is not this host's, expected one of its addresses/,
+  );
+  await assert.rejects(listener("TokenFile = /no/such"), (error) => {
+    assert.ok(error instanceof SettingError);
+    assert.deepEqual(error.path, ["status", "tokenFile"]);
+    return true;
+  });
+  await Deno.remove(file);
+});
+
+Deno.test("10,000 peers are scraped within 50 ms, with as many series as were asked for", async () => {
+  const { config } = loadConfig({
+    interface: { privateKey: KEY },
+    status: { listen: "127.0.0.1:0", maxPeers: 100 },
+  });
+  const gateway = await Gateway.start(config, { ffi: false });
+  const server = await StatusServer.open(config.status!);
+  try {
+    const key = crypto.getRandomValues(new Uint8Array(32));
+    for (let i = 0; i < 10_000; i++) {
+      new DataView(key.buffer).setUint32(0, i);
+      gateway.engine.device.addPeer({ publicKey: key.slice() }, gateway.engine.now());
+    }
+    server.serve(gateway);
+    let best = Infinity;
+    let text = "";
+    for (let i = 0; i < 10; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 110)); // an answer is reused for 100 ms
+      const begun = performance.now();
+      text = (await get(server.port, "/metrics")).body;
+      best = Math.min(best, performance.now() - begun);
+    }
+    assert.equal(sample(text, "wirestack_peers"), 10_000);
+    assert.equal(text.match(/^wirestack_peer_receive_bytes_total\{/gm)!.length, 101);
+    assert.ok(text.includes('wirestack_peer_receive_bytes_total{peer="(others)"} 0\n'));
+    assert.ok(best < 50, `${best} ms`);
+  } finally {
+    server.close();
+    await gateway.close();
+  }
+});
