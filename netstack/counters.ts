@@ -30,6 +30,8 @@ export class IpCounters {
   hopLimitExceeded = 0;
   /** Does not fit the next link and must not be fragmented. */
   tooBig = 0;
+  /** Dropped on the way to another link, by whoever limits that. */
+  overRate = 0;
   unknownProtocol = 0;
   /** The link had no slot, or the queue before it was full. */
   noBuffer = 0;

@@ -44,6 +44,7 @@ import {
 } from "./ipv6.ts";
 import type { Nic } from "./nic.ts";
 import type { Output } from "./output.ts";
+import type { TransitPolice } from "./police.ts";
 import type { Reassembly } from "./reassembly.ts";
 import type { RouteTable } from "./route.ts";
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, type TransportProtocol } from "./transport.ts";
@@ -58,6 +59,8 @@ export class Input {
   readonly #counters: IpCounters;
   readonly #chain = new HeaderChain();
   readonly #inbound = new InboundPacket();
+  /** Undefined: whatever is routed to another link may leave. */
+  police: TransitPolice | undefined = undefined;
 
   constructor(
     routes: RouteTable,
@@ -155,6 +158,11 @@ export class Input {
     if (!fits && (!isIpv4 || (readUint16(buffer, offset + IPV4_FRAGMENT) & DONT_FRAGMENT) !== 0)) {
       counters.tooBig++;
       this.#output.errors.tooBig(target.mtu, nic, buffer, offset, total, now);
+      return;
+    }
+    const { police } = this;
+    if (police?.admits(this.#inbound.from, buffer, destination, version, total, now) === false) {
+      counters.overRate++;
       return;
     }
     if (isIpv4) decrementTtl(buffer, offset);

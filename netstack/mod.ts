@@ -65,6 +65,7 @@ export { type Link, LINK_HEADROOM, LINK_TAILROOM, type NextHop } from "./link.ts
 export { MemoryBudget, type MemoryBudgetOptions, type MemoryEpisode } from "./memory_budget.ts";
 export type { Nic, NicAddress, NicOptions } from "./nic.ts";
 export type { ReassemblySettings } from "./reassembly.ts";
+export type { TransitPolice } from "./police.ts";
 export { PrefixTable } from "./prefix_table.ts";
 export type { RouteTable } from "./route.ts";
 export { Stack, type StackCounters, type StackOptions, type StackResources } from "./stack.ts";

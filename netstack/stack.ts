@@ -19,6 +19,7 @@ import type { TcpCounters } from "./tcp/counters.ts";
 import { type MemoryRegion, RingMemory } from "./tcp/ring_memory.ts";
 import type { TcpSettings } from "./tcp/settings.ts";
 import { Tcp } from "./tcp/tcp.ts";
+import type { TransitPolice } from "./police.ts";
 import { PROTOCOL_TCP, PROTOCOL_UDP, type TransportProtocol } from "./transport.ts";
 import { Udp } from "./udp.ts";
 import type { UdpBindOptions, UdpEndpoint } from "./udp_endpoint.ts";
@@ -269,6 +270,11 @@ export class Stack {
   /** Who answers pings of foreign addresses behind `nic`; undefined = silence. */
   setIcmpForwarder(nic: Nic, handler: IcmpForwarderHandler | undefined): void {
     this.#icmp.flows.setHandler(nic, handler);
+  }
+
+  /** Who limits packets that pass through, from link to link; undefined = nobody. */
+  setTransitPolice(police: TransitPolice | undefined): void {
+    this.#input.police = police;
   }
 
   resources(): StackResources {

@@ -19,12 +19,7 @@ export async function withPeer(
   const inOrder = { ...(name !== undefined && { name }), publicKey, ...others };
   if (form === "conf") return withPeerSection(text, peer);
   if (form === "json") return editJson(text, (peers) => peers.push(inOrder));
-  if (form === "yaml") {
-    return await editYaml(text, file, (peers, create) => {
-      if (peers.items.length === 0) peers.flow = false; // [] would go on on one line
-      peers.items.push(create(inOrder));
-    });
-  }
+  if (form === "yaml") return (await import("./peer_yaml.ts")).withYamlPeer(text, inOrder, file);
   throw notHere(file);
 }
 
@@ -40,12 +35,7 @@ export async function withoutPeer(
 ): Promise<string> {
   if (form === "conf") return withoutPeerSection(text, peer.line, peer.name);
   if (form === "json") return editJson(text, (peers) => peers.splice(peer.index, 1));
-  if (form === "yaml") {
-    return await editYaml(text, file, (peers) => {
-      peers.items.splice(peer.index, 1);
-      if (peers.items.length === 0) peers.flow = true;
-    });
-  }
+  if (form === "yaml") return (await import("./peer_yaml.ts")).withoutYamlPeer(text, peer, file);
   throw notHere(file);
 }
 
@@ -62,31 +52,6 @@ function editJson(text: string, edit: (peers: unknown[]) => void): string {
   const indentation = /^[ \t]+(?=")/m.exec(text)?.[0] ?? (text.includes("\n") ? "  " : "");
   const end = /\n$/.test(text) ? "\n" : "";
   return withLineEnds(JSON.stringify(object, null, indentation) + end, text);
-}
-
-interface Sequence {
-  items: unknown[];
-  flow?: boolean | undefined;
-}
-
-async function editYaml(
-  text: string,
-  file: string,
-  edit: (peers: Sequence, create: (value: unknown) => unknown) => void,
-): Promise<string> {
-  const { parseYamlDocument } = await import("../config/yaml.ts");
-  const { document } = parseYamlDocument(text);
-  const create = (value: unknown) => document.createNode(value);
-  const isMissing = !(document.get("peers", true) as { items?: unknown } | undefined)?.items;
-  if (isMissing) {
-    const written = document.get("peers");
-    if (written !== undefined && written !== null && written !== "") {
-      throw new ConfigError([`${file}: peers are written elsewhere, expected a list of its own`]);
-    }
-    document.set("peers", create([]));
-  }
-  edit(document.get("peers", true) as unknown as Sequence, create);
-  return withLineEnds(document.toString({ lineWidth: 0 }), text);
 }
 
 function withLineEnds(text: string, like: string): string {

@@ -80,7 +80,9 @@ export async function up<G extends RunningGateway>(
     return 2;
   }
   const log = getLogger(["wirestack"]);
-  for (const warning of loaded.warnings) getLogger(["wirestack", "config"]).warn(literal(warning));
+  for (const warning of loaded.warnings) {
+    getLogger(["wirestack", "config"]).warn("{warning}", { warning });
+  }
 
   const stopped = Promise.withResolvers<void>();
   const requests = new StopRequests();
@@ -90,7 +92,7 @@ export async function up<G extends RunningGateway>(
   let watch: Watching<G> | undefined;
   const hasHungUp = terminal.watchHangUp();
   const stop = (why: string) => {
-    log.info(`${why}stopping, connections have {seconds} s`, { seconds: GRACE_MS / 1000 });
+    log.info("{why}stopping, connections have {seconds} s", { why, seconds: GRACE_MS / 1000 });
     stopped.resolve();
   };
   const unlisten = (options.listen ?? listenForSignals)({
@@ -117,7 +119,9 @@ export async function up<G extends RunningGateway>(
     options.onControlOpen?.();
     gateway = await options.start(config);
     logListening(gateway, config, options.udp);
-    if (options.confinement !== undefined) log.info(literal(options.confinement));
+    if (options.confinement !== undefined) {
+      log.info("{confinement}", { confinement: options.confinement });
+    }
     watch?.begin(gateway);
     handlers = options.handlers(gateway, (config) => {
       logs.apply(config.log);
@@ -176,9 +180,4 @@ function logDefect(error: unknown): void {
   if (!(error instanceof ConfigError)) {
     getLogger(["wirestack"]).error("a defect: {error}", { error });
   }
-}
-
-/** Text that LogTape takes as it is. */
-function literal(text: string): string {
-  return text.replace(/[{}]/g, "$&$&");
 }

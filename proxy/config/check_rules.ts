@@ -76,14 +76,9 @@ function checkRefusal(source: ConfigSource, rule: RuleValues, i: number): void {
   });
 }
 
-const NO_NAMES = "names of hosts are not resolved here yet, expected an address or a prefix";
-
 function checkTargets(source: ConfigSource, rule: RuleValues, i: number): void {
   const { rewrite, ports, to, sendProxyProtocol, warmConnections } = rule;
   const target = rewrite?.to;
-  to.forEach((one, j) => {
-    if (typeof one === "string") source.problem(["rules", i, "to", j], NO_NAMES);
-  });
   if (target !== undefined && typeof target !== "string" && !isSingle(target)) {
     to.forEach((one, j) => {
       if (typeof one === "string" || one.version === target.version) return;

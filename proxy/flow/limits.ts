@@ -6,6 +6,9 @@
 
 import type { Bucket, BucketRate } from "./bucket.ts";
 
+/** `up` is towards the targets, or from a peer to others; `down` towards the peer. */
+export type Direction = "up" | "down";
+
 /** Of a rule's rate, seconds: what may be saved up. */
 export const RULE_BURST_S = 0.2;
 

@@ -9,16 +9,14 @@
 import { Deadlines, type IpVersion } from "../../netstack/mod.ts";
 import { Bucket, type BucketClock, type BucketRate } from "./bucket.ts";
 import type { Flow, FlowProtocol } from "./flow.ts";
-import { type Rates, RULE_BURST_S, type SharedRates } from "./limits.ts";
+import { type Direction, type Rates, RULE_BURST_S, type SharedRates } from "./limits.ts";
 import { Pace, type PacketShape, type ReadyPaces } from "./pace.ts";
 import type { Rule } from "./rule.ts";
-
-/** `up` is towards the targets, `down` towards the peer. */
-export type Direction = "up" | "down";
 
 const IPV4_HEADER = 20;
 const IPV6_HEADER = 40;
 const UDP_HEADER = 8;
+const WHOLE_PACKETS: PacketShape = { header: 0, payload: 65_535 };
 /** With timestamps. */
 const TCP_HEADER = 32;
 
@@ -61,6 +59,11 @@ export class Pacing implements BucketClock, ReadyPaces {
     if (!isPaced) return;
     flow.up = this.#pace(flow, "up");
     flow.down = this.#pace(flow, "down");
+  }
+
+  /** A pace for whole packets, by their length. It has no buckets yet. */
+  packets(): Pace {
+    return new Pace(WHOLE_PACKETS, this);
   }
 
   pollTimeout(): number {

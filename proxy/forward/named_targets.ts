@@ -10,10 +10,12 @@ import type { Admission } from "../flow/admit.ts";
 import type { Flow, FlowRequest } from "../flow/flow.ts";
 import { dialledAs } from "../flow/maps.ts";
 import type { Rule, RuleState } from "../flow/rule.ts";
+import type { RuleSet } from "../flow/rules.ts";
 import type { ByteStream, Dial, Dialer, DialHandler } from "../flow/stream.ts";
 import { REFUSAL_WORDS } from "../flow/words.ts";
 import { getLogger } from "../log/logger.ts";
 import { dialNamed, type DialTools } from "../target/named_dial.ts";
+import { NameWatch } from "../target/name_watch.ts";
 import { type After, Names, type NameSource } from "../target/names.ts";
 import { encodeProxyHeader } from "../target/proxy_protocol.ts";
 import { type WarmConnection, WarmPool, type WarmTarget } from "../target/warm.ts";
@@ -54,6 +56,7 @@ export class NamedTargets implements FlowDialer {
   /** Names of which the log has said so. */
   readonly #told = new Set<string>();
   readonly #tools: DialTools;
+  readonly #watch: NameWatch;
   #rules: readonly Rule[] = [];
   /** Of rules that name no target themselves: where their last flow went. */
   #learnt = new Map<RuleState, WarmTarget>();
@@ -63,6 +66,17 @@ export class NamedTargets implements FlowDialer {
     const { dialer, after, now, admission, hasRoom } = options;
     this.names = new Names(options);
     this.#tools = { dialer, after, names: this.names };
+    this.#watch = new NameWatch({
+      names: this.names,
+      now,
+      after,
+      // Flows that run stay: see RuleSet.match.
+      changed: (name, addresses) =>
+        admission.rules.setAddresses(
+          name,
+          addresses.filter((address) => this.isAllowed({ protocol: "tcp" }, name, address, 0)),
+        ),
+    });
     this.warm = new WarmPool({
       ...this.#tools,
       now,
@@ -74,9 +88,13 @@ export class NamedTargets implements FlowDialer {
     });
   }
 
-  /** The rules in force: their warm connections are made, those of others closed. */
-  setRules(rules: readonly Rule[]): void {
-    this.#rules = rules.filter(({ warmConnections }) => warmConnections > 0);
+  /**
+   * The rules in force: names that they have in `To` are resolved in the background, their warm
+   * connections are made, those of others closed.
+   */
+  setRules(rules: RuleSet): void {
+    this.#watch.set(new Set(rules.names));
+    this.#rules = rules.rules.filter(({ warmConnections }) => warmConnections > 0);
     const known = this.#learnt;
     this.#learnt = new Map();
     for (const { state } of this.#rules) {
@@ -153,11 +171,13 @@ export class NamedTargets implements FlowDialer {
 
   /** No connection is kept ready from now on. */
   stopWarm(): void {
-    this.setRules([]);
+    this.#rules = [];
+    this.warm.close();
   }
 
   close(): void {
     this.stopWarm();
+    this.#watch.close();
     this.names.close();
   }
 

@@ -21,6 +21,7 @@ import type { DnsServer } from "../target/dns_client.ts";
 import { IcmpForwarder } from "./icmp_forwarder.ts";
 import { NamedTargets } from "./named_targets.ts";
 import type { ForwardSettings } from "./options.ts";
+import { PeerPolice } from "./peer_police.ts";
 import { TcpForwarder } from "./tcp_forwarder.ts";
 import { UdpForwarder } from "./udp_forwarder.ts";
 
@@ -78,6 +79,8 @@ export class SubnetProxy {
   readonly targets: NamedTargets;
   /** Whether sockets towards targets are over FFI. */
   readonly ffi: boolean;
+  /** From the first limit on. */
+  readonly #police: PeerPolice;
   readonly #engine: Engine;
   readonly #routes: ProxyRoutes;
   /** Shared with the forwarders and the admission, which read it whenever they need a value. */
@@ -112,6 +115,7 @@ export class SubnetProxy {
     const table = new FlowTable();
     this.statistics = new FlowStatistics(table);
     this.pacing = new Pacing({ mtu: engine.nic1.mtu, now, wake });
+    this.#police = new PeerPolice(this.pacing, ownerOf);
     this.admission = new Admission({
       pacing: this.pacing,
       table,
@@ -135,7 +139,7 @@ export class SubnetProxy {
       hasRoom: (more) =>
         admission.connections.total + more <= this.#settings.limits.maxTcpConnections,
     });
-    this.targets.setRules(admission.rules.rules);
+    this.targets.setRules(admission.rules);
     const options = {
       admission,
       ownerOf,
@@ -221,12 +225,13 @@ export class SubnetProxy {
       this.targets.names.setSource(this.#host.names(settings.nameServers));
     }
     Object.assign(this.#settings, settings);
-    this.targets.setRules(this.admission.rules.rules);
+    this.targets.setRules(this.admission.rules);
   }
 
   /** Changes the limits of a peer: rates at once, what they mean to its flows in the next turn. */
   setLimits(owner: FlowOwner, limits: OwnerLimits): void {
     this.pacing.setRates(owner.rates, limits);
+    if (owner.rates.isLimited) this.#engine.stack.setTransitPolice(this.#police);
     owner.maxTcpConnections = limits.maxTcpConnections ?? Infinity;
     owner.maxUdpSessions = limits.maxUdpSessions ?? Infinity;
     this.reviewSoon();

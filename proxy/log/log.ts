@@ -16,10 +16,15 @@ import {
   type TextFormatter,
 } from "npm:@logtape/logtape@2.4.2";
 
+import { eventOf, typed } from "./events.ts";
+
 export const LOG_LEVELS = ["trace", "debug", "info", "warning", "error"] as const;
 export type LogLevel = typeof LOG_LEVELS[number];
 
-/** `text`: a line for people. `json`: one JSON object on a line, properties beside `message`. */
+/**
+ * `text`: a line for people. `json`: one JSON object on a line, with the event's name and its fields
+ * beside `message`.
+ */
 export const LOG_FORMATS = ["text", "json"] as const;
 export type LogFormat = typeof LOG_FORMATS[number];
 
@@ -48,13 +53,17 @@ export function configureLog(options: LogOptions): void {
 /** Values stand in the message as they are: LogTape's own form quotes them, and a second time for JSON. */
 const JSON_LINES: TextFormatter = (record) => {
   const message = record.message.map((part) => typeof part === "string" ? part : textOf(part));
+  const event = eventOf(record);
   const own = {
     "@timestamp": new Date(record.timestamp).toISOString(),
     level: record.level === "warning" ? "WARN" : record.level.toUpperCase(),
     message: message.join(""),
     logger: record.category.join("."),
+    ...(event !== undefined && { event: event.name }),
   };
-  const line = JSON.stringify({ ...own, ...record.properties, ...own });
+  const properties = Object.entries(record.properties)
+    .map(([name, value]) => [name, typed(value, event?.fields[name])]);
+  const line = JSON.stringify({ ...own, ...Object.fromEntries(properties), ...own });
   // What JSON leaves as it is: C1 controls, which terminals may take for commands.
   return `${line.replace(/[\x7f-\x9f]/g, (code) => `\\u00${code.charCodeAt(0).toString(16)}`)}\n`;
 };

@@ -29,6 +29,8 @@ export interface PeerSettings {
   readonly allowedIps: string[];
   readonly endpoint?: string;
   readonly persistentKeepalive?: number;
+  /** More lines, as only the gateway's own file may have. */
+  readonly lines?: string[];
 }
 
 export interface InterfaceSettings {
@@ -51,6 +53,7 @@ export function peerSections(peers: readonly PeerSettings[]): string {
       `AllowedIPs = ${peer.allowedIps.join(", ")}`,
       ...optional("Endpoint", peer.endpoint),
       ...optional("PersistentKeepalive", peer.persistentKeepalive),
+      ...peer.lines ?? [],
       "",
     ].join("\n")
   ).join("\n");

@@ -221,3 +221,42 @@ Deno.test("a UDP session beyond a peer's limit is prohibited, unless one that wa
   assert.deepEqual([proxy.udp.size, proxy.udp.counters.evicted], [1, 1]);
   for (const pinger of pingers) pinger.close();
 });
+
+Deno.test("packets from peer to peer are dropped down to the rates of both, and counted", () => {
+  const { sim, clients, gateway, set } = limited([{ up: rate(4e6) }, {}], { forwarding: true });
+  const [sender, receiver] = clients;
+  for (const { engine } of clients) {
+    const [hub] = engine.device.peers();
+    hub!.addAllowedIp({ address: ip("10.9.0.0").bytes, length: 24 });
+  }
+  sender!.route("10.9.0.3/32", sender!.engine.nic1);
+  new EchoClient(receiver!.connectTcp(TARGET, ECHO), 10, 1); // so that the gateway knows where it is
+  sim.runFor(1_000);
+  let received = 0;
+  const socket = receiver!.engine.stack.bindUdp({ port: 9 });
+  socket.handler = {
+    datagram: (_socket, _source, _port, _buffer, _offset, length) => {
+      received += length + 28;
+    },
+  };
+  const flood = new Pinger(sender!.engine, ip("10.9.0.3"), 9);
+  const measure = () => {
+    for (let at = 0; at < 4_000; at++) sim.after(at, () => flood.ask(1_000)); // 8 Mbit/s
+    const before = received;
+    sim.runFor(4_000);
+    return (received - before) * 2;
+  };
+  const { ip: counters } = gateway.engine.stack.counters;
+  assertNear(measure(), 4e6, 0.06, "by the sender's");
+  assert.ok(counters.overRate > 1_900);
+  set(1, { down: rate(2e6) });
+  measure();
+  assertNear(measure(), 2e6, 0.05, "by the receiver's");
+  set(0, {});
+  set(1, {});
+  const { overRate } = counters;
+  assertNear(measure(), 8_224_000, 0.02, "without");
+  assert.equal(counters.overRate, overRate);
+  flood.close();
+  socket.close();
+});

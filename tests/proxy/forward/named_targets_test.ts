@@ -4,6 +4,7 @@ import { parseIpAddress } from "../../../proxy/address.ts";
 import type { Admission } from "../../../proxy/flow/admit.ts";
 import { Flow, FlowOwner, type FlowProtocol } from "../../../proxy/flow/flow.ts";
 import type { RuleOptions } from "../../../proxy/flow/rule.ts";
+import { RuleSet } from "../../../proxy/flow/rules.ts";
 import type { ByteStream, DialHandler, StreamHandler } from "../../../proxy/flow/stream.ts";
 import { NamedTargets } from "../../../proxy/forward/named_targets.ts";
 import { UdpForwarder } from "../../../proxy/forward/udp_forwarder.ts";
@@ -350,7 +351,7 @@ Deno.test("a flow gets a connection that is ready, with its header at first use,
     (run) => turns.push(run),
   );
   zone.addresses.set("db.test", "192.0.2.1");
-  targets.setRules(admission.rules.rules);
+  targets.setRules(admission.rules);
   await settle();
   assert.deepEqual(dials.map(({ to }) => to), ["192.0.2.1 8443", "192.0.2.1 8443"]);
   const ready = dials.splice(0).map(({ handler }) => {
@@ -383,7 +384,7 @@ Deno.test("a flow that gives up while a ready connection is looked at has it clo
     (run) => turns.push(run),
   );
   zone.addresses.set("db.test", "192.0.2.1");
-  targets.setRules(admission.rules.rules);
+  targets.setRules(admission.rules);
   await settle();
   const stream = new WarmStream();
   dials[0]!.handler.connected(stream as unknown as ByteStream);
@@ -399,16 +400,59 @@ Deno.test("a rule that rewrites nothing has connections ready from its first flo
   const ports = [{ protocol: "tcp" as const, first: 443, last: 443 }];
   const rules = [rule({ ports, warmConnections: 1 })];
   const { dials, flow, dial, targets, admission, clock } = lab(rules);
-  targets.setRules(admission.rules.rules);
+  targets.setRules(admission.rules);
   await clock.advance(10_000);
   assert.deepEqual(dials, []);
   dial(flow());
   assert.deepEqual(dials.map(({ to }) => to), ["10.50.0.1 443", "10.50.0.1 443"]);
   // The same rules again: nothing is closed.
   admission.setRules({ rules, defaultAction: "allow" });
-  targets.setRules(admission.rules.rules);
+  targets.setRules(admission.rules);
   assert.deepEqual(dials.map(({ isAborted }) => isAborted), [false, false]);
-  targets.setRules([]);
+  targets.setRules(new RuleSet([], "allow"));
   assert.equal(dials.filter(({ isAborted }) => isAborted).length, 1);
   targets.close();
+});
+
+Deno.test("a name in To is resolved in the background: the rule matches what it stands for, and follows it", async () => {
+  using log = captureLog();
+  const { zone, clock, targets, admission } = lab([rule({ to: ["db.test"] })]);
+  admission.setRules({ rules: [rule({ to: ["db.test"] })], defaultAction: "reject" });
+  const decided = (destination: string) =>
+    admission.decide(new Flow("tcp", OWNER, ip("10.9.0.2"), 40_000, ip(destination), 443, 0))
+      .refusal ?? "allowed";
+  zone.addresses.set("db.test", "10.50.0.1 10.50.0.2 127.0.0.1");
+  zone.ttlMs = 5_000;
+  targets.setRules(admission.rules);
+  assert.equal(decided("10.50.0.1"), "rejected", "not known yet");
+  await settle();
+  assert.deepEqual(["10.50.0.1", "10.50.0.2", "10.50.0.3"].map(decided), [
+    "allowed",
+    "allowed",
+    "rejected",
+  ]);
+  const live = new Flow("tcp", OWNER, ip("10.9.0.2"), 40_000, ip("10.50.0.1"), 443, 0);
+  assert.equal(admission.admit(live, 0), undefined);
+  let ended = 0;
+  live.carrier = { endFlow: () => ended++ } as never;
+  // It moves. Who is there stays, also when everything is looked at again.
+  zone.addresses.set("db.test", "10.50.0.3");
+  await clock.advance(5_000);
+  assert.deepEqual(["10.50.0.1", "10.50.0.3"].map(decided), ["rejected", "allowed"]);
+  admission.review();
+  assert.equal(ended, 0);
+  // Nobody answers: what is known counts on. A reload of the same rules forgets nothing.
+  zone.addresses.clear();
+  await clock.advance(60_000);
+  assert.equal(decided("10.50.0.3"), "allowed");
+  admission.setRules({ rules: [rule({ to: ["db.test"] })], defaultAction: "reject" });
+  targets.setRules(admission.rules);
+  assert.equal(decided("10.50.0.3"), "allowed");
+  // It says that there is none.
+  zone.addresses.set("db.test", "");
+  await clock.advance(60_000);
+  assert.equal(decided("10.50.0.3"), "rejected");
+  assert.equal(log.lines.filter((line) => line.includes("127.0.0.1")).length, 1);
+  targets.close();
+  assert.equal(clock.timers, 0);
 });

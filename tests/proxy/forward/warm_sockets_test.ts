@@ -38,7 +38,7 @@ Deno.test("a connection that its target has closed, though nobody knows yet, is 
     now: () => performance.now(),
     after: hostAfter,
   });
-  targets.setRules(admitted.rules.rules);
+  targets.setRules(admitted.rules);
   const connect = async (closeFirst?: Deno.Conn) => {
     const flow = new Flow(
       "tcp",
