@@ -44,7 +44,7 @@ export {
   Wirestack,
 } from "./proxy/embed/wirestack.ts";
 export type { ConfigSourceInput } from "./proxy/embed/source.ts";
-export type { PeerChanges } from "./proxy/embed/peers.ts";
+export type { PeerChanges } from "./proxy/gateway/peer_changes.ts";
 export type { TunnelConn } from "./proxy/tunnel/conn.ts";
 export type { TunnelDatagramConn, TunnelListener } from "./proxy/tunnel/listener.ts";
 export type { Protocols, ProxiedSubnet } from "./proxy/forward/subnet_proxy.ts";
@@ -73,7 +73,16 @@ export type { ConfigPath } from "./proxy/config/error.ts";
 export type { Resolve } from "./proxy/gateway/resolver.ts";
 export type { Aead, AeadKey, Crypto, TimerSettings, X25519 } from "./wireguard/mod.ts";
 export type { IpAddress, IpVersion, KeepAlive, TcpSettings } from "./netstack/mod.ts";
+export { AmbiguousFlow, type FlowStats } from "./proxy/gateway/flow_stats.ts";
+export type { RateStats } from "./proxy/flow/rates.ts";
+export type { FlowProtocol } from "./proxy/flow/flow.ts";
 export type { ReloadReport } from "./proxy/gateway/reload.ts";
+export type {
+  Changes,
+  LiveReloadReport,
+  SetReport,
+  SettingsInput,
+} from "./proxy/gateway/live_settings.ts";
 export {
   decodeKey,
   encodeKey,

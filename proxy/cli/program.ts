@@ -208,6 +208,21 @@ function makeProgram(
       const { reload } = await import("./reload.ts");
       done(await orNotRunning(() => reload(target, options.controlDir, terminal), terminal));
     });
+  program.command("set")
+    .summary("change values of a gateway while it runs")
+    .description(
+      "Changes single values of a running gateway, all of them or none, until its next reload: times, " +
+        "limits, rates, rules, subnets. Connections stay, unless they are no longer allowed. A key " +
+        "without a value gets its default.\n\n" +
+        "  wirestack set wg0 Proxy.TcpDialTimeout=5 Peer.laptop.AllowedIPs=10.9.0.2/32 Rule.3.Rate=5Mbit",
+    )
+    .usage("[options] [NAME] SECTION.KEY=VALUE…")
+    .argument("<SETTING...>", "a gateway's name or file, unless only one runs; then settings")
+    .addOption(controlDirOption())
+    .action(async (words: string[], options) => {
+      const { set } = await import("./reload.ts");
+      done(await orNotRunning(() => set(words, options.controlDir, terminal), terminal));
+    });
   program.command("add-peer")
     .summary("make a new client")
     .description(

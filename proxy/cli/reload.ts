@@ -1,5 +1,6 @@
 /**
- * `reload`: has a running gateway read its configuration again.
+ * `reload` and `set`: has a running gateway read its configuration again, or changes single values of
+ * it.
  *
  * @module
  */
@@ -17,10 +18,43 @@ export async function reload(
   directory: string | undefined,
   terminal: Terminal,
 ): Promise<number> {
+  return await change(target, directory, terminal, "wirestack_reload=1", [], "reloaded");
+}
+
+/**
+ * @param words A gateway's name or file, if there is one without `=`, then settings.
+ * @returns the exit status: 2 if a setting is wrong, and nothing was changed.
+ * @throws {ControlError} if there is no such gateway.
+ */
+export async function set(
+  words: readonly string[],
+  directory: string | undefined,
+  terminal: Terminal,
+): Promise<number> {
+  const isNamed = !words[0]!.includes("=");
+  const settings = words.slice(isNamed ? 1 : 0);
+  if (settings.length === 0) {
+    terminal.error("KEY=VALUE: missing, expected as Proxy.TcpDialTimeout=5\n");
+    return 2;
+  }
+  const lines = settings.map((setting) => `setting=${encodeURIComponent(setting)}`);
+  const target = isNamed ? words[0] : undefined;
+  return await change(target, directory, terminal, "wirestack_set=1", lines, "set");
+}
+
+/** @param done What has happened, in a word. */
+async function change(
+  target: string | undefined,
+  directory: string | undefined,
+  terminal: Terminal,
+  operation: string,
+  lines: readonly string[],
+  done: string,
+): Promise<number> {
   const gateway = target === undefined
     ? await onlyGateway("NAME", directory)
     : await findGateway(target, directory);
-  const answer = await gateway.ask("wirestack_reload=1");
+  const answer = await gateway.ask(operation, lines);
   if (answer === undefined) {
     terminal.error(`wirestack: ${gateway.name}: is no Wirestack gateway, expected one\n`);
     return 1;
@@ -34,6 +68,6 @@ export async function reload(
   }
   if (answer.errno !== 0) return 2;
   const nothing = changes.length === 0 ? ", nothing has changed" : "";
-  terminal.out(`${gateway.name}: reloaded${nothing}\n${changes.join("")}`);
+  terminal.out(`${gateway.name}: ${done}${nothing}\n${changes.join("")}`);
   return 0;
 }

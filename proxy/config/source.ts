@@ -89,6 +89,19 @@ export class ConfigSource {
     return source;
   }
 
+  /** The same values from the same places, to be changed by themselves. What was said of them is not. */
+  copy(): ConfigSource {
+    const copy = new ConfigSource();
+    for (const section of Object.keys(SECTION_NAMES) as Section[]) {
+      const values = this[section];
+      copy[section] = Array.isArray(values)
+        ? values.map((each) => ({ ...each }))
+        : values && { ...values };
+    }
+    for (const [name, origin] of this.#origins) copy.#origins.set(name, origin);
+    return copy;
+  }
+
   /** Begins a section. @returns its path. */
   open(section: Section, origin: Origin): ConfigPath {
     let path: ConfigPath = [section];

@@ -5,14 +5,14 @@
  */
 
 import type { GatewayConfig, LoadedConfig } from "../config/config.ts";
-import { ConfigError, SettingError } from "../config/error.ts";
+import { ConfigError } from "../config/error.ts";
 import type { Gateway, GatewayStats } from "../gateway/gateway.ts";
 import { getLogger } from "../log/logger.ts";
-import { changesBetween } from "../gateway/changes.ts";
+import { parseSettings } from "../config/setting.ts";
 import { quote } from "../config/values.ts";
 import { findPeer, peerName } from "../gateway/peer_name.ts";
 import { AmbiguousFlow } from "../gateway/flow_stats.ts";
-import { applyConfig } from "../gateway/reload.ts";
+import { LiveSettings } from "../gateway/live_settings.ts";
 import { Errno, RequestError } from "./errno.ts";
 import type { ControlHandlers } from "./operations.ts";
 import { uapiGet } from "./uapi_get.ts";
@@ -46,16 +46,13 @@ export interface HandlerOptions {
 export function controlHandlers(gateway: Gateway, options: HandlerOptions): ControlHandlers {
   const { started, file } = options;
   let last: Promise<unknown> = Promise.resolve();
-  let current = started;
+  const settings = new LiveSettings(gateway, started, options.applied?.bind(options));
   const reload = async () => {
     try {
       const loaded = await options.load();
-      const report = applyConfig(gateway, started.config, loaded);
-      const changes = changesBetween(current.source, loaded.source);
-      current = loaded;
-      const { added, removed, changed } = report;
-      const refused = refusedBy(() => options.applied?.(loaded.config), loaded);
-      const warnings = [...loaded.warnings, ...report.warnings, ...refused];
+      const report = settings.reload(loaded);
+      const { added, removed, changed, changes } = report;
+      const warnings = [...loaded.warnings, ...report.warnings];
       for (const warning of warnings) log.warn("{warning}", { warning });
       log.info(
         "reloaded: {added} peers added, {removed} removed, {changed} changed" +
@@ -76,7 +73,7 @@ export function controlHandlers(gateway: Gateway, options: HandlerOptions): Cont
     stats: (): ControlledStats => ({
       ...gateway.stats(),
       configFile: file ?? null,
-      fixedPort: current.config.listenPort ? gateway.port : null,
+      fixedPort: settings.listenPort ? gateway.port : null,
       mtu: started.config.mtu,
       addresses: started.config.addresses.map(({ address, length }) => `${address}/${length}`),
     }),
@@ -85,6 +82,12 @@ export function controlHandlers(gateway: Gateway, options: HandlerOptions): Cont
       const result = last.then(reload, reload);
       last = result.catch(() => {});
       return result;
+    },
+    change(texts) {
+      const { changes, warnings } = settings.set(parseSettings(texts));
+      for (const warning of warnings) log.warn("{warning}", { warning });
+      if (changes.length > 0) log.info("set: {changes}", { changes: changes.join("; ") });
+      return { changes, warnings };
     },
     flows(peer) {
       if (peer === undefined) return gateway.flows();
@@ -112,17 +115,6 @@ export function controlHandlers(gateway: Gateway, options: HandlerOptions): Cont
       throw new RequestError(Errno.ESRCH, `flow ${id}: there is none, expected one of show flows`);
     },
   };
-}
-
-/** A line for a setting that the system refuses, when the rest has been taken over. */
-function refusedBy(apply: () => void, { source }: LoadedConfig): string[] {
-  try {
-    apply();
-    return [];
-  } catch (error) {
-    if (!(error instanceof SettingError)) throw error;
-    return [`${source.label(error.path)}: ${error.message}; it stays as it was`];
-  }
 }
 
 /** Lines shown to a person; of more only the number. */

@@ -21,6 +21,13 @@ export interface ControlHandlers {
   /** Reads the configuration again. @throws {ConfigError} if nothing was changed. */
   reload(): Promise<ReloadLines>;
   /**
+   * Changes single values until the next reload, all of them or none.
+   *
+   * @param settings As `Proxy.TcpDialTimeout=5`.
+   * @throws {ConfigError} naming everything that is wrong.
+   */
+  change(settings: readonly string[]): ReloadLines;
+  /**
    * The live flows as plain values, made one by one as they are asked for.
    *
    * @param peer A peer's name or public key, whose flows alone are wanted.
@@ -65,6 +72,10 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operat
     run: (handlers) => ({ lines: [`stats=${JSON.stringify(handlers.stats())}\n`] }),
   }],
   ["wirestack_reload=1", { keys: [], run: (handlers) => changed(() => handlers.reload()) }],
+  ["wirestack_set=1", {
+    keys: ["setting"],
+    run: (handlers, values) => changed(() => handlers.change(values.get("setting") ?? [])),
+  }],
   ["wirestack_flows=1", {
     keys: ["peer"],
     run: (handlers, values) =>
@@ -105,7 +116,7 @@ function orRefused(make: () => Iterable<string>): Answer {
   }
 }
 
-async function changed(change: () => Promise<ReloadLines>): Promise<Answer> {
+async function changed(change: () => ReloadLines | Promise<ReloadLines>): Promise<Answer> {
   try {
     const { warnings, changes } = await change();
     return { lines: [texts("warning", warnings) + texts("change", changes)] };

@@ -9,8 +9,8 @@ import type { Peer } from "../../wireguard/mod.ts";
 import { parsePrefix } from "../address.ts";
 import { encodeKey } from "../base64.ts";
 import { chooseUdp } from "../bind/udp_open.ts";
-import { SettingError } from "../config/error.ts";
-import type { GatewayConfig, KeyInput, ListInput, PeerInput } from "../config/config.ts";
+import type { KeyInput, ListInput, LoadedConfig, PeerInput } from "../config/config.ts";
+import { settingsOfObject } from "../config/setting.ts";
 import { splitList } from "../config/values.ts";
 import type { Protocols } from "../forward/subnet_proxy.ts";
 import {
@@ -20,15 +20,21 @@ import {
   type GatewayOptions,
   type GatewayStats,
 } from "../gateway/gateway.ts";
-import { peerName } from "../gateway/peer_name.ts";
+import type { FlowStats } from "../gateway/flow_stats.ts";
+import { findPeer, peerName } from "../gateway/peer_name.ts";
 import { getLogger } from "../log/logger.ts";
-import { applyConfig, type ReloadReport } from "../gateway/reload.ts";
+import {
+  type LiveReloadReport,
+  LiveSettings,
+  type SetReport,
+  type SettingsInput,
+} from "../gateway/live_settings.ts";
 import type { ProxyEnds } from "../target/proxy_protocol.ts";
 import { netAddr, TunnelConn } from "../tunnel/conn.ts";
 import { ProxyHeaders } from "../tunnel/proxy_header.ts";
 import { Watch } from "../watch/watch.ts";
 import { tunnelAddress, TunnelDatagramConn, TunnelListener } from "../tunnel/listener.ts";
-import { addPeer, type PeerChanges, removePeer, updatePeer } from "./peers.ts";
+import { addPeer, type PeerChanges, removePeer, updatePeer } from "../gateway/peer_changes.ts";
 import { type ConfigSourceInput, loadSourceInput } from "./source.ts";
 
 /** How long a connection may take to be established. */
@@ -94,16 +100,15 @@ export interface ListenDatagramOptions {
 export class Wirestack implements AsyncDisposable {
   readonly #gateway: Gateway;
   readonly #watch: Watch;
-  /** What it was started with, without keys: for what a reload cannot change. */
-  readonly #started: GatewayConfig;
+  readonly #settings: LiveSettings;
   readonly #open = new Set<TunnelListener | TunnelDatagramConn>();
   readonly #conns = new Set<TunnelConn>();
   #isClosed = false;
 
-  private constructor(gateway: Gateway, watch: Watch, config: GatewayConfig) {
+  private constructor(gateway: Gateway, watch: Watch, loaded: LoadedConfig) {
     this.#gateway = gateway;
     this.#watch = watch;
-    this.#started = { ...config, privateKey: new Uint8Array(0), peers: [] };
+    this.#settings = new LiveSettings(gateway, loaded, (config) => watch.apply(config));
     gateway.closed.catch(() => {}).finally(() => this.#isClosed = true);
   }
 
@@ -116,7 +121,8 @@ export class Wirestack implements AsyncDisposable {
    */
   static async start(source: ConfigSourceInput, options: GatewayOptions = {}): Promise<Wirestack> {
     checkPlatform();
-    const { config } = await loadSourceInput(source);
+    const loaded = await loadSourceInput(source);
+    const { config } = loaded;
     const watch = await Watch.open(config);
     const gateway = await startOr(() => watch.close(), () => Gateway.start(config, options));
     watch.begin(gateway);
@@ -125,7 +131,7 @@ export class Wirestack implements AsyncDisposable {
       publicKey: encodeKey(gateway.publicKey),
       udp: chooseUdp(options.ffi).ffi ? "UDP in batches (FFI)" : "UDP over Deno's sockets",
     });
-    return new Wirestack(gateway, watch, config);
+    return new Wirestack(gateway, watch, loaded);
   }
 
   /** Bound UDP port. */
@@ -287,19 +293,30 @@ export class Wirestack implements AsyncDisposable {
    * @throws {ConfigError} naming everything that is wrong; then nothing has changed.
    * @throws {Deno.errors.BadResource} after {@link close}.
    */
-  async reload(source: ConfigSourceInput): Promise<ReloadReport> {
+  async reload(source: ConfigSourceInput): Promise<LiveReloadReport> {
     this.#checkOpen();
     const loaded = await loadSourceInput(source);
     this.#checkOpen();
-    const report = applyConfig(this.#gateway, this.#started, loaded);
-    try {
-      this.#watch.apply(loaded.config);
-    } catch (error) {
-      if (!(error instanceof SettingError)) throw error;
-      const warning = `${loaded.source.label(error.path)}: ${error.message}; it stays as it was`;
-      return { ...report, warnings: [...report.warnings, warning] };
-    }
-    return report;
+    return this.#settings.reload(loaded);
+  }
+
+  /**
+   * Changes single values of the running gateway until the next {@link reload}: times, limits, rates,
+   * rules, subnets, what a peer may. What is missing stays, `null` is the default. Sessions and
+   * connections go on, but for those that are no longer allowed.
+   *
+   * @example
+   * ```ts ignore
+   * net.set({ proxy: { tcpDialTimeout: 2 }, peers: { laptop: { allowedIps: "10.9.0.2/32" } } });
+   * net.set({ rules: { 3: { rate: "5Mbit" } } });
+   * ```
+   * @returns what it did, and what there is to say of the values.
+   * @throws {ConfigError} naming everything that is wrong; then nothing has changed.
+   * @throws {Deno.errors.BadResource} after {@link close}.
+   */
+  set(settings: SettingsInput): SetReport {
+    this.#checkOpen();
+    return this.#settings.set(settingsOfObject(settings));
   }
 
   /**
@@ -332,6 +349,29 @@ export class Wirestack implements AsyncDisposable {
   enableUdpProxy(): void {
     this.#checkOpen();
     this.#gateway.enableUdpProxy();
+  }
+
+  /**
+   * The connections, UDP sessions and pings of peers through the proxy that are under way, in the order
+   * in which they began.
+   *
+   * @param peer Whose alone: a name or public key.
+   */
+  flows(peer?: string): FlowStats[] {
+    if (peer === undefined) return [...this.#gateway.flows()];
+    const found = findPeer(this.#gateway.engine.device, peer);
+    return found === undefined ? [] : [...this.#gateway.flows(peerName(found))];
+  }
+
+  /**
+   * Ends one of {@link flows}: TCP is reset on both sides; a UDP client's next datagram begins another.
+   *
+   * @param id All of it, or its first eight digits.
+   * @returns whether there was one.
+   * @throws {AmbiguousFlow} if several begin with fewer digits.
+   */
+  killFlow(id: string): boolean {
+    return this.#gateway.killFlow(id) !== undefined;
   }
 
   /** Plain values: peers, connections, counters by reason, resources in use. No secret. */

@@ -6,10 +6,12 @@
 
 import type { NetworkTotals } from "./networks.ts";
 import type { Rates } from "./rates.ts";
-import type { Totals } from "./totals.ts";
+import type { RuleState } from "./rule.ts";
+import { Totals } from "./totals.ts";
 
-/** Where the network's are among {@link FlowAccount.groups}. */
+// Places among the groups.
 const NETWORK = 2;
+const RULE = 3;
 
 export class FlowAccount {
   // Counted so far.
@@ -23,14 +25,28 @@ export class FlowAccount {
   rates: Rates | undefined = undefined;
   readonly #groups: Totals[];
 
-  constructor(all: Totals, owner: Totals, rule: Totals | undefined, network: NetworkTotals) {
-    this.#groups = rule === undefined ? [all, owner, network] : [all, owner, network, rule];
+  constructor(all: Totals, owner: Totals, network: NetworkTotals) {
+    this.#groups = [all, owner, network];
   }
 
-  /** Where the flow counts. */
-  get groups(): readonly Totals[] {
-    const { into } = this.#groups[NETWORK] as NetworkTotals;
-    if (into !== undefined) this.#groups[NETWORK] = into;
-    return this.#groups;
+  /**
+   * Where the flow counts now: another rule may have taken it over.
+   *
+   * @param state Of its rule.
+   */
+  groups(state: RuleState | undefined): readonly Totals[] {
+    const groups = this.#groups;
+    const { into } = groups[NETWORK] as NetworkTotals;
+    if (into !== undefined) groups[NETWORK] = into;
+    const rule = state === undefined ? undefined : state.totals ??= new Totals();
+    const before = groups[RULE];
+    if (rule === before) return groups;
+    if (before !== undefined) before.live--;
+    groups.length = RULE;
+    if (rule === undefined) return groups;
+    rule.flows++;
+    rule.live++;
+    groups.push(rule);
+    return groups;
   }
 }

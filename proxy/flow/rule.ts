@@ -6,6 +6,7 @@
  */
 
 import type { Prefix } from "../../netstack/mod.ts";
+import type { Totals } from "./totals.ts";
 import { SharedRates } from "./limits.ts";
 
 /** `reject` says so to the client, by a RST or ICMP; `drop` is silence. */
@@ -57,12 +58,17 @@ export interface Rule extends RuleOptions {
   readonly state: RuleState;
 }
 
-/** What a rule keeps while the gateway runs: across a reload too, if its text is the same. */
+/**
+ * What a rule keeps while the gateway runs: across a change too, if it is about the same flows and does
+ * the same with them. Its limits may be others.
+ */
 export class RuleState {
   /** Tells rules apart that are not the same, whatever their numbers. */
   readonly key: string;
   /** Live flows. */
   flows = 0;
+  /** What its flows did, from the first on. */
+  totals: Totals | undefined = undefined;
   /** Of all of them together. */
   readonly rates: SharedRates = new SharedRates();
 
@@ -71,16 +77,15 @@ export class RuleState {
   }
 }
 
-/** The key of a rule's state: all that is written in it, without its place. */
+/** The key of a rule's state: what is written in it, without its place and its limits. */
 export function ruleKey(rule: RuleOptions): string {
-  const { from, to, ports, action, rewrite } = rule;
-  const { rate, flowRate, maxConnections, sendProxyProtocol, warmConnections } = rule;
+  const { from, to, ports, action, rewrite, sendProxyProtocol } = rule;
   return JSON.stringify([
     from.map(String),
     to.map(String),
     ports.map(({ protocol, first, last }) => [protocol, first, last]),
     action,
     rewrite && [rewrite.to === undefined ? null : `${rewrite.to}`, rewrite.port],
-    [rate, flowRate, maxConnections, sendProxyProtocol, warmConnections],
+    sendProxyProtocol,
   ]);
 }

@@ -14,6 +14,7 @@ import { Histogram } from "./histogram.ts";
 import { NetworkTable } from "./networks.ts";
 import { Rates } from "./rates.ts";
 import type { Refusal } from "./refusal.ts";
+import type { Rule } from "./rule.ts";
 import type { FlowObserver, FlowTable } from "./table.ts";
 import { Totals } from "./totals.ts";
 
@@ -54,18 +55,19 @@ export class FlowStatistics implements FlowObserver {
     const { owner, protocol } = flow;
     const totals = owner.totals ??= new Totals();
     const network = this.networks.of(flow.dialled ?? flow.destination);
-    flow.account = new FlowAccount(this.all, totals, undefined, network);
-    this.begun[protocol]++;
-    for (const group of flow.account.groups) {
+    for (const group of [this.all, totals, network]) {
       group.flows++;
       group.live++;
     }
+    flow.account = new FlowAccount(this.all, totals, network);
+    flow.account.groups(flow.rule?.state);
+    this.begun[protocol]++;
   }
 
-  opened({ account, dialMs }: Flow): void {
+  opened({ account, dialMs, rule }: Flow): void {
     this.dialTimes.observe(dialMs);
     if (account === undefined) return;
-    for (const group of account.groups) group.dial.observe(dialMs);
+    for (const group of account.groups(rule?.state)) group.dial.observe(dialMs);
   }
 
   ended(flow: Flow): void {
@@ -74,16 +76,18 @@ export class FlowStatistics implements FlowObserver {
     endings[end!] = (endings[end!] ?? 0) + 1;
     if (account === undefined) return;
     this.#countBytes(flow, account);
-    this.#countRest(account, flow);
-    this.#observeRoundTrip(account, flow.rttMs);
-    for (const group of account.groups) group.live--;
+    const groups = account.groups(flow.rule?.state);
+    countRest(account, groups, flow);
+    this.#observeRoundTrip(groups, flow.rttMs);
+    for (const group of groups) group.live--;
   }
 
-  refused({ protocol, owner }: FlowRequest, why: Refusal): void {
+  refused({ protocol, owner }: FlowRequest, why: Refusal, rule: Rule | undefined): void {
     const refusals = this.refusals[protocol];
     refusals[why] = (refusals[why] ?? 0) + 1;
     this.all.refused++;
     (owner.totals ??= new Totals()).refused++;
+    if (rule !== undefined) (rule.state.totals ??= new Totals()).refused++;
   }
 
   /** Counts what flows have done since the last sample: the totals are exact then. */
@@ -92,7 +96,8 @@ export class FlowStatistics implements FlowObserver {
       const { account, carrier } = flow;
       if (account === undefined) continue;
       this.#countBytes(flow, account);
-      if (carrier !== undefined) this.#countRest(account, carrier.inspect(flow));
+      if (carrier === undefined) continue;
+      countRest(account, account.groups(flow.rule?.state), carrier.inspect(flow));
     }
   }
 
@@ -118,8 +123,9 @@ export class FlowStatistics implements FlowObserver {
       }
       if (flow.sequence % ROUNDS !== round || flow.carrier === undefined) continue;
       const figures = flow.carrier.inspect(flow);
-      this.#countRest(account, figures);
-      this.#observeRoundTrip(account, figures.rttMs);
+      const groups = account.groups(flow.rule?.state);
+      countRest(account, groups, figures);
+      this.#observeRoundTrip(groups, figures.rttMs);
     }
     const moving = this.#moving;
     this.#moving = [];
@@ -139,7 +145,7 @@ export class FlowStatistics implements FlowObserver {
     if (up === 0 && down === 0) return;
     account.bytesUp = flow.bytesUp;
     account.bytesDown = flow.bytesDown;
-    for (const group of account.groups) {
+    for (const group of account.groups(flow.rule?.state)) {
       group.bytesUp += up;
       group.bytesDown += down;
       if (group.isMoving) continue;
@@ -148,26 +154,30 @@ export class FlowStatistics implements FlowObserver {
     }
   }
 
-  #countRest(account: FlowAccount, figures: Omit<FlowFigures, "state">): void {
-    const packetsUp = figures.packetsUp - account.packetsUp;
-    const packetsDown = figures.packetsDown - account.packetsDown;
-    const retransmits = figures.retransmits - account.retransmits;
-    const outOfOrder = figures.outOfOrder - account.outOfOrder;
-    for (const group of account.groups) {
-      group.packetsUp += packetsUp;
-      group.packetsDown += packetsDown;
-      group.retransmits += retransmits;
-      group.outOfOrder += outOfOrder;
-    }
-    account.packetsUp = figures.packetsUp;
-    account.packetsDown = figures.packetsDown;
-    account.retransmits = figures.retransmits;
-    account.outOfOrder = figures.outOfOrder;
-  }
-
-  #observeRoundTrip(account: FlowAccount, rttMs: number): void {
+  #observeRoundTrip(groups: readonly Totals[], rttMs: number): void {
     if (rttMs === 0) return;
     this.roundTrips.observe(rttMs);
-    for (const group of account.groups) group.rtt.observe(rttMs);
+    for (const group of groups) group.rtt.observe(rttMs);
   }
+}
+
+function countRest(
+  account: FlowAccount,
+  groups: readonly Totals[],
+  figures: Omit<FlowFigures, "state">,
+): void {
+  const packetsUp = figures.packetsUp - account.packetsUp;
+  const packetsDown = figures.packetsDown - account.packetsDown;
+  const retransmits = figures.retransmits - account.retransmits;
+  const outOfOrder = figures.outOfOrder - account.outOfOrder;
+  for (const group of groups) {
+    group.packetsUp += packetsUp;
+    group.packetsDown += packetsDown;
+    group.retransmits += retransmits;
+    group.outOfOrder += outOfOrder;
+  }
+  account.packetsUp = figures.packetsUp;
+  account.packetsDown = figures.packetsDown;
+  account.retransmits = figures.retransmits;
+  account.outOfOrder = figures.outOfOrder;
 }

@@ -215,17 +215,25 @@ export class SubnetProxy {
   }
 
   /**
-   * Changes rules, maps, timeouts, limits and filtering; deadlines only as they are set from now on.
-   * {@link review} follows, when the subnets are as they should be too.
+   * Changes rules, maps, timeouts, limits and filtering, of what is under way too. {@link review}
+   * follows, when the subnets are as they should be too.
    */
   setSettings(settings: ForwardSettings): void {
     this.admission.setMaps(settings.maps);
     this.admission.setRules(settings);
+    const before = this.#settings.timeouts;
     if (!isSame(settings.nameServers, this.#settings.nameServers)) {
       this.targets.names.setSource(this.#host.names(settings.nameServers));
     }
     Object.assign(this.#settings, settings);
     this.targets.setRules(this.admission.rules);
+    this.tcp.timeoutsChanged(before);
+    this.udp.timeoutsChanged(before);
+  }
+
+  /** What it runs on now. */
+  get settings(): ForwardSettings {
+    return this.#settings;
   }
 
   /** Changes the limits of a peer: rates at once, what they mean to its flows in the next turn. */

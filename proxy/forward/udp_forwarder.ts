@@ -17,9 +17,9 @@ import {
 import type { TurnSource } from "../engine/engine.ts";
 import { Flow, type FlowEnd, type FlowOwner } from "../flow/flow.ts";
 import type { UdpTargets, UdpTargetsOptions } from "../target/udp.ts";
+import type { ForwarderOptions, ForwardTimeouts, UdpFiltering } from "./options.ts";
 import type { Refusal } from "../flow/refusal.ts";
 import type { NamedTargets } from "./named_targets.ts";
-import type { ForwarderOptions, UdpFiltering } from "./options.ts";
 import { HeldBytes, UdpDetour } from "./udp_detour.ts";
 import { newUdpCounters, type UdpForwarderCounters } from "./udp_counters.ts";
 import { UdpSession, type UdpSessionOwner } from "./udp_session.ts";
@@ -93,6 +93,14 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
       this.counters.idle++;
       session.end("idle");
     }
+  }
+
+  /** Gives sessions the deadlines that they would have by the present timeouts. */
+  timeoutsChanged(before: ForwardTimeouts): void {
+    const { udpIdleMs, udpDnsIdleMs } = this.#options.settings.timeouts;
+    if (udpIdleMs === before.udpIdleMs && udpDnsIdleMs === before.udpDnsIdleMs) return;
+    for (const session of this.#sessions.items) this.touch(session, session.lastActivity);
+    this.#options.wake();
   }
 
   /** No new sessions from now on. */

@@ -5,20 +5,17 @@
  */
 
 import { isRepeated, type Key, KEYS } from "../config/keys.ts";
+import { FIXED_KEYS } from "../config/setting.ts";
 import type { ConfigSource, RawSection } from "../config/source.ts";
 
-/** Keys that stay as they were at start; a reload warns of those. */
-const FIXED = [
-  ...["Address", "MTU", "RekeyAfter", "PeerToPeer", "ControlDir", "Interface"],
-  ...["Listen", "Output", "Access"],
-];
-
-/** @returns a line for each key outside `[Peer]` that has another value now. */
+/** @returns a line for each key outside `[Peer]` that has another value now; secrets aside. */
 export function changesBetween(before: ConfigSource, after: ConfigSource): string[] {
   const ofKeys = KEYS.flatMap((key) => {
-    if (isRepeated(key.section) || key.inert || FIXED.includes(key.name)) return [];
+    if (isRepeated(key.section) || key.secret || key.inert || FIXED_KEYS.includes(key.name)) {
+      return [];
+    }
     const change = key.list === undefined
-      ? changeOf(key, textOf(before, key), textOf(after, key))
+      ? changeOf(textOf(before, key), textOf(after, key))
       : listChange(listOf(before, key), listOf(after, key));
     return change === undefined ? [] : [`${key.name}: ${change}`];
   });
@@ -28,7 +25,7 @@ export function changesBetween(before: ConfigSource, after: ConfigSource): strin
 /** Rules have no names: they are counted. */
 function ruleChanges(before: ConfigSource, after: ConfigSource): string[] {
   const [old, now] = [before, after].map(({ rules }) =>
-    (rules as readonly RawSection[]).map((rule) => JSON.stringify(rule))
+    (rules as readonly RawSection[] ?? []).map((rule) => JSON.stringify(rule))
   ) as [string[], string[]];
   const changes = counted(missingFrom(old, now), "added")
     .concat(counted(missingFrom(now, old), "removed"));
@@ -51,9 +48,8 @@ function missingFrom(other: readonly string[], list: readonly string[]): number 
   }).length;
 }
 
-function changeOf(key: Key, before: string | undefined, after: string | undefined) {
+function changeOf(before: string | undefined, after: string | undefined) {
   if (before === after) return undefined;
-  if (key.secret) return "another one";
   return `${before ?? "default"} -> ${after ?? "default"}`;
 }
 

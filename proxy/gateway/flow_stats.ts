@@ -22,6 +22,8 @@ export interface FlowStats {
   readonly destination: string;
   /** Where it really goes: what maps and rules made of the destination. Null until a name is found. */
   readonly dialled: string | null;
+  /** The name that a rule has dialled; null for none. */
+  readonly dialledName: string | null;
   /** `dialling`, `open`, or `half-closed` when one side has sent its last byte. */
   readonly state: string;
   /** TCP's state towards the source; null for others, and until the target is connected. */
@@ -68,10 +70,11 @@ export function flowStats(flow: Flow, now: number, wallNow: number): FlowStats {
     peer: flow.owner.name,
     source: socketAddress(flow.source, flow.sourcePort),
     destination: socketAddress(flow.destination, flow.destinationPort),
-    dialled: flow.dialled === undefined ? null : socketAddress(flow.dialled, flow.destinationPort),
+    dialled: flow.dialled === undefined ? null : socketAddress(flow.dialled, flow.dialledPort),
+    dialledName: flow.dialledName ?? null,
     state,
     tcpState: isEndpoint ? figures.state : null,
-    rule: null,
+    rule: flow.rule?.number ?? null,
     startedAt: new Date(wallNow - (now - flow.startedAt)).toISOString(),
     ageMs: Math.round(now - flow.startedAt),
     idleMs: Math.round(now - flow.lastActivity),

@@ -30,6 +30,9 @@ export interface ReloadReport {
   readonly warnings: readonly string[];
 }
 
+/** What a gateway was started with, without its secrets. */
+export type StartedConfig = Omit<GatewayConfig, "privateKey" | "peers">;
+
 /**
  * Applies a configuration, whatever has changed the gateway since it was started: peers that were
  * added by the control socket are removed too.
@@ -39,26 +42,45 @@ export interface ReloadReport {
  */
 export function applyConfig(
   gateway: Gateway,
-  started: GatewayConfig,
-  { config, source }: LoadedConfig,
+  started: StartedConfig,
+  loaded: LoadedConfig,
 ): ReloadReport {
+  const { config, source } = loaded;
+  applyListen(gateway, loaded);
+  gateway.peers.setPrivateKey(config.privateKey);
+  const peers = applyPeers(gateway, config.peers);
+  applyProxy(gateway, config, !isSingle(started.proxy) && !isSingle(config.proxy));
+  const warnings = unchanged(started, config).map((path) =>
+    `${source.label(path)}: cannot change while running, expected a restart; it stays as it was`
+  );
+  return { ...peers, warnings };
+}
+
+/**
+ * Moves WireGuard's socket to the configured port and address.
+ *
+ * @throws {ConfigError} if the system refuses; then it stays.
+ */
+export function applyListen(gateway: Gateway, { config, source }: LoadedConfig): void {
   try {
     gateway.listen(config);
   } catch (error) {
     if (!(error instanceof SettingError)) throw error;
     throw new ConfigError([`${source.label(error.path)}: ${error.message}`]);
   }
-  gateway.peers.setPrivateKey(config.privateKey);
-  const peers = applyPeers(gateway, config.peers);
+}
+
+/**
+ * Applies rules, maps, times and limits, and looks at every live flow again.
+ *
+ * @param hasSubnets Whether to apply the subnets too, and their protocols.
+ */
+export function applyProxy(gateway: Gateway, config: GatewayConfig, hasSubnets: boolean): void {
   gateway.proxy.setSettings(proxySettings(config));
   gateway.engine.stack.memory.resize(bufferMemory(config.proxy?.maxBufferMemory));
-  if (!isSingle(started.proxy) && !isSingle(config.proxy)) applySubnets(gateway, config.proxy);
+  if (hasSubnets) applySubnets(gateway, config.proxy);
   else gateway.proxy.review();
   gateway.engine.wake();
-  const warnings = unchanged(started, config).map((path) =>
-    `${source.label(path)}: cannot change while running, expected a restart; it stays as it was`
-  );
-  return { ...peers, warnings };
 }
 
 function applyPeers({ engine, peers }: Gateway, configs: readonly PeerConfig[]) {
@@ -155,7 +177,7 @@ function applySubnets({ proxy }: Gateway, config: ProxyConfig | undefined): void
 }
 
 /** The settings that differ from those at start and cannot change while the gateway runs. */
-function unchanged(started: GatewayConfig, next: GatewayConfig): ConfigPath[] {
+function unchanged(started: StartedConfig, next: GatewayConfig): ConfigPath[] {
   const paths: ConfigPath[] = [];
   const compare = (path: ConfigPath, a: unknown, b: unknown) => {
     if (String(a) !== String(b)) paths.push(path);
@@ -177,12 +199,12 @@ function unchanged(started: GatewayConfig, next: GatewayConfig): ConfigPath[] {
   return paths;
 }
 
-function placeOf({ status }: GatewayConfig): string {
+function placeOf({ status }: StartedConfig): string {
   return JSON.stringify(status?.listen);
 }
 
 /** Whether the forwarders answer on the tunnel's own interface: from the start, or never. */
-function isSingle(proxy: ProxyConfig | undefined): boolean {
+export function isSingle(proxy: ProxyConfig | undefined): boolean {
   return proxy?.interface === "nic1";
 }
 
@@ -190,7 +212,7 @@ function protocolsOf({ tcp, udp, icmp }: ProxyConfig): boolean[] {
   return [tcp, udp, icmp];
 }
 
-function networks({ addresses }: GatewayConfig): string[] {
+function networks({ addresses }: StartedConfig): string[] {
   return addresses.map(({ address, length }) => `${address}/${length}`);
 }
 

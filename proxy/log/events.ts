@@ -126,6 +126,13 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { changes: "text", added: "number", removed: "number", changed: "number" },
   },
   {
+    name: "settings-changed",
+    logger: "config",
+    level: "info",
+    message: "set: {changes}",
+    fields: { changes: "text" },
+  },
+  {
     name: "control-accept-failed",
     logger: "control",
     level: "warning",

@@ -157,6 +157,7 @@ function startUp(fake: Fake = {}) {
       set: () => undefined,
       stats: () => ({}),
       reload: () => Promise.resolve(reloads.push(1)).then(() => ({ warnings: [], changes: [] })),
+      change: () => ({ warnings: [], changes: [] }),
       flows: () => [],
       kill: () => ({}),
     }),

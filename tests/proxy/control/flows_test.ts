@@ -88,6 +88,7 @@ Deno.test("show flows has a TCP connection with its addresses, figures and times
     source: `10.9.0.2:${conn.localAddr.port}`,
     destination: `${SITE}:${port}`,
     dialled: `127.0.0.1:${port}`,
+    dialledName: null,
     state: "open",
     tcpState: "established",
     rule: null,

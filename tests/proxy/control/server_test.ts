@@ -10,6 +10,7 @@ const HANDLERS: ControlHandlers = {
   set: () => undefined,
   stats: () => ({}),
   reload: () => Promise.resolve({ warnings: [], changes: [] }),
+  change: () => ({ warnings: [], changes: [] }),
   flows: () => [],
   kill: () => ({}),
 };

@@ -144,7 +144,7 @@ Deno.test("a review ends what is no longer allowed or dialled elsewhere, and tel
   assert.deepEqual(ended.slice(1).sort(), ["10.50.0.1 revoked", "10.50.0.2 revoked"]);
 });
 
-Deno.test("a rule's state counts its live flows, and goes with its text", () => {
+Deno.test("a rule's state counts its live flows, and goes with its text, whatever its limits", () => {
   const [web, all] = [rule({ ports: [tcp(80)] }), rule()];
   const subject = admission({ rules: { rules: [web, all], defaultAction: "allow" } });
   const states = () => subject.rules.rules.map(({ state }) => state);
@@ -158,8 +158,10 @@ Deno.test("a rule's state counts its live flows, and goes with its text", () => 
   assert.deepEqual([ofWeb!.flows, ofAll!.flows], [0, 1]);
   subject.table.remove(one, "closed");
   assert.deepEqual([ofWeb!.flows, ofAll!.flows], [0, 0]);
-  subject.setRules({ rules: [{ ...all, rate: 1_000 }, web, web], defaultAction: "allow" });
-  const [changed, same, twin] = states();
+  const moved = { ...all, rewrite: { port: 81 } };
+  subject.setRules({ rules: [{ ...all, rate: 1_000 }, web, web, moved], defaultAction: "allow" });
+  const [limited, same, twin, changed] = states();
+  assert.equal(limited, ofAll);
   assert.notEqual(changed, ofAll);
   assert.equal(same, ofWeb);
   assert.notEqual(twin, ofWeb);

@@ -3,6 +3,7 @@ import fc from "npm:fast-check@4.10.2";
 import { parseIpAddress } from "../../../proxy/address.ts";
 import { Flow, type FlowCarrier, type FlowEnd, FlowOwner } from "../../../proxy/flow/flow.ts";
 import { NetworkTable } from "../../../proxy/flow/networks.ts";
+import { type Rule, ruleKey, type RuleOptions, RuleState } from "../../../proxy/flow/rule.ts";
 import { FlowStatistics } from "../../../proxy/flow/statistics.ts";
 import { FlowTable } from "../../../proxy/flow/table.ts";
 
@@ -13,9 +14,16 @@ function lab(networks?: NetworkTable) {
   const table = new FlowTable();
   const statistics = new FlowStatistics(table, networks);
   const peers = ["laptop", "phone"].map((name) => new FlowOwner(() => name));
-  const begin = (peer: FlowOwner, target: string, now = 0, protocol: "tcp" | "udp" = "tcp") => {
+  const begin = (
+    peer: FlowOwner,
+    target: string,
+    now = 0,
+    protocol: "tcp" | "udp" = "tcp",
+    rule?: Rule,
+  ) => {
     const flow = new Flow(protocol, peer, ip("10.9.0.2"), 40_000, ip(target), 80, now);
     flow.dialled = flow.destination;
+    flow.rule = rule;
     flow.carrier = {
       inspect: ({ packetsUp, packetsDown }: Flow) => ({
         state: "open",
@@ -44,7 +52,7 @@ Deno.test("peers, networks and all together have what their flows did, ended or 
   first.dialMs = 12;
   table.open(first);
   table.remove(first, "closed");
-  statistics.refused(third, "unsafe");
+  statistics.refused(third, "unsafe", undefined);
   statistics.settle();
   const figures = (totals = statistics.all) => {
     const { flows, live, refused, bytesUp, bytesDown, packetsUp, packetsDown, retransmits } =
@@ -89,6 +97,37 @@ Deno.test("while bytes move there is a sample a second, and none when nothing do
   const rates = peers[0]!.totals!.rates!.stats(6_000);
   assert.equal(rates.upLastSecond, 0);
   assert.ok(rates.upLastMinute > 0);
+});
+
+Deno.test("a flow counts with the rule that has it, and what it moves later with the one that takes over", () => {
+  const { table, statistics, peers, begin } = lab();
+  const rule = (number: number, port: number): Rule => {
+    const options: RuleOptions = {
+      from: [],
+      to: [],
+      ports: [{ protocol: "tcp", first: port, last: port }],
+      action: "allow",
+      warmConnections: 0,
+    };
+    return { ...options, number, state: new RuleState(ruleKey(options)) };
+  };
+  const [first, second] = [rule(1, 80), rule(2, 81)];
+  const flow = begin(peers[0]!, "10.50.1.1", 0, "tcp", first);
+  flow.bytesUp = 10;
+  statistics.settle();
+  flow.rule = second;
+  flow.bytesUp = 15;
+  statistics.settle();
+  const figures = ({ state }: Rule) => {
+    const { flows, live, bytesUp } = state.totals!;
+    return [flows, live, bytesUp];
+  };
+  assert.deepEqual([figures(first), figures(second)], [[1, 0, 10], [1, 1, 5]]);
+  table.refuse(flow, "rejected");
+  table.remove(flow, "closed");
+  assert.deepEqual(figures(second), [1, 0, 5]);
+  assert.equal(second.state.totals!.refused, 1);
+  assert.equal(ruleKey({ ...first, rate: 1_000, maxConnections: 5 }), first.state.key);
 });
 
 Deno.test("a flow that outlives its network's own figures goes on counting in the rest", () => {

@@ -1,5 +1,6 @@
 /**
- * Peers that an embedder adds, changes and removes while the gateway runs.
+ * Peers that are added, changed and removed by themselves while the gateway runs, by an embedder or by
+ * `wirestack set`.
  *
  * @module
  */
@@ -13,10 +14,10 @@ import {
   loadPeer,
   type PeerInput,
 } from "../config/config.ts";
+import type { Gateway } from "./gateway.ts";
+import { changePeer } from "./reload.ts";
 import type { PeerLimits } from "../config/checked.ts";
 import { DEFAULT_RATE_BURST_MS } from "../config/defaults.ts";
-import type { Gateway } from "../gateway/gateway.ts";
-import { changePeer } from "../gateway/reload.ts";
 
 /** What `Wirestack.updatePeer` changes: what is missing stays, `null` removes. */
 export interface PeerChanges {
@@ -63,10 +64,16 @@ export function addPeer(gateway: Gateway, input: PeerInput): void {
 }
 
 /**
+ * @param isTrial Whether to find out only what is wrong with the changes.
  * @throws {ConfigError} naming everything that is wrong; then nothing has changed.
  * @throws {Deno.errors.NotFound} if there is no such peer.
  */
-export function updatePeer(gateway: Gateway, key: KeyInput, changes: PeerChanges): void {
+export function updatePeer(
+  gateway: Gateway,
+  key: KeyInput,
+  changes: PeerChanges,
+  isTrial = false,
+): void {
   const peer = peerOf(gateway, key);
   if (peer === undefined) {
     const text = typeof key === "string" ? key : encodeKey(key);
@@ -85,6 +92,7 @@ export function updatePeer(gateway: Gateway, key: KeyInput, changes: PeerChanges
   const presharedKey = names.has("presharedKey") ? next.presharedKey : peer.presharedKey;
   const name = names.has("name") ? next.name : peer.name;
   checkName(gateway, name, peer);
+  if (isTrial) return;
   changePeer(peers, peer, {
     publicKey: peer.publicKey,
     ...(name !== undefined && { name }),
