@@ -126,6 +126,8 @@ Deno.test("who may not ask is told so before any path is looked at", async () =>
     assert.equal(await status("/metrics", "Host: gw.test", bearer), "503", "it is being started");
     assert.equal(await status("/readyz", "Host: gw.test", bearer), "503");
     assert.equal(await status("/healthz", "Host: gw.test", bearer), "200");
+    assert.equal(await status("http://gw.test/healthz", "Host: evil.test", bearer), "200");
+    assert.equal(await status("http://evil.test/healthz", "Host: gw.test", bearer), "421");
     const refused = await get(port, "/metrics", "Host: 127.0.0.1");
     assert.match(refused.head, /WWW-Authenticate: Bearer/i);
     assert.match(refused.head, /Connection: close/i);
