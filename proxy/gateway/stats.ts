@@ -99,7 +99,7 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
   const { engine, udp: socket, proxy } = gateway;
   const now = engine.now();
   const { device, stack, pool, link } = engine;
-  const { tcp, udp, icmp, admission, descriptors } = proxy;
+  const { tcp, udp, icmp, admission, descriptors, targets } = proxy;
   const { rss, heapUsed, external } = Deno.memoryUsage();
   return {
     uptimeMs: Math.round(now - startedAt),
@@ -120,7 +120,13 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
       tcpForwarder: { ...tcp.counters },
       udpForwarder: { ...udp.counters },
       icmpForwarder: { ...icmp.counters },
-      target: { outOfDescriptors: descriptors.failures },
+      target: {
+        outOfDescriptors: descriptors.failures,
+        refusedAddresses: targets.refusedAddresses,
+        warmOpened: targets.warm.counters.opened,
+        warmUsed: targets.warm.counters.used,
+        warmSpoilt: targets.warm.counters.spoilt,
+      },
     },
     resources: {
       ...stack.resources(),
@@ -128,6 +134,7 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
       tcpDials: tcp.dials,
       udpSessions: udp.size,
       pingSessions: icmp.size,
+      warmConnections: targets.warm.size,
       slotsInUse: pool.slots - pool.free,
     },
     memory: {
