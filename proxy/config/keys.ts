@@ -574,6 +574,11 @@ export function fileFieldOf(key: Key): string {
 /** Begins the name of every variable of the environment. */
 export const VARIABLE_PREFIX = "WIRESTACK_";
 
+/** A variable's name for a message: what is written as one may be a secret that slipped. */
+export function shownVariable(name: string): string {
+  return name.startsWith(VARIABLE_PREFIX) && /^[A-Z0-9_]{1,48}$/.test(name) ? name : "line";
+}
+
 /** The variable of the environment; undefined for a key that has none. A secret's names a file. */
 export function variableOf(key: Key): string | undefined {
   if (isRepeated(key.section) || key.flag === undefined) return undefined;
