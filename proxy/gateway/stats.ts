@@ -99,7 +99,7 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
   const { engine, udp: socket, proxy } = gateway;
   const now = engine.now();
   const { device, stack, pool, link } = engine;
-  const { tcp, udp, admission, descriptors, targets } = proxy;
+  const { tcp, udp, icmp, admission, descriptors, targets } = proxy;
   const { rss, heapUsed, external } = Deno.memoryUsage();
   return {
     uptimeMs: Math.round(now - startedAt),
@@ -120,6 +120,7 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
       tcpForwarder: { ...tcp.counters },
       udpForwarder: { ...udp.counters },
       transit: { ...proxy.transit.counters },
+      icmpForwarder: { ...icmp.counters },
       target: {
         outOfDescriptors: descriptors.failures,
         refusedAddresses: targets.refusedAddresses,
@@ -134,6 +135,7 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
       tcpDials: tcp.dials,
       udpSessions: udp.size,
       transitFlows: proxy.transit.size,
+      pingSessions: icmp.size,
       warmConnections: targets.warm.size,
       slotsInUse: pool.slots - pool.free,
     },
