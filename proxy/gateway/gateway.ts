@@ -207,7 +207,7 @@ export class Gateway implements AsyncDisposable {
    */
   enableProxyOnSubnet(
     prefixes: readonly Prefix[],
-    protocols: Protocols = { tcp: true, udp: true },
+    protocols: Protocols = { tcp: true, udp: true, icmp: true },
   ): void {
     this.proxy.enable(prefixes, protocols);
   }
@@ -305,8 +305,9 @@ export class Gateway implements AsyncDisposable {
 
   #configure(config: GatewayConfig): void {
     if (config.proxy !== undefined) {
-      const { maxTcpConnections, maxUdpSessions } = config.proxy.limits;
-      checkDescriptorLimit(maxTcpConnections + maxUdpSessions, this.proxy.ffi);
+      const { maxTcpConnections, maxUdpSessions, maxPingSessions } = config.proxy.limits;
+      const sockets = maxTcpConnections + maxUdpSessions + (this.proxy.ffi ? maxPingSessions : 0);
+      checkDescriptorLimit(sockets, this.proxy.ffi);
     }
     if (config.proxy?.interface === "nic1") {
       const { subnets } = config.proxy;

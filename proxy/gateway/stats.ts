@@ -99,7 +99,7 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
   const { engine, udp: socket, proxy } = gateway;
   const now = engine.now();
   const { device, stack, pool, link } = engine;
-  const { tcp, udp, admission, descriptors } = proxy;
+  const { tcp, udp, icmp, admission, descriptors, targets } = proxy;
   const { rss, heapUsed, external } = Deno.memoryUsage();
   return {
     uptimeMs: Math.round(now - startedAt),
@@ -119,13 +119,22 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
       tcp: { ...stack.counters.tcp },
       tcpForwarder: { ...tcp.counters },
       udpForwarder: { ...udp.counters },
-      target: { outOfDescriptors: descriptors.failures },
+      icmpForwarder: { ...icmp.counters },
+      target: {
+        outOfDescriptors: descriptors.failures,
+        refusedAddresses: targets.refusedAddresses,
+        warmOpened: targets.warm.counters.opened,
+        warmUsed: targets.warm.counters.used,
+        warmSpoilt: targets.warm.counters.spoilt,
+      },
     },
     resources: {
       ...stack.resources(),
       tcpRelays: tcp.size,
       tcpDials: tcp.dials,
       udpSessions: udp.size,
+      pingSessions: icmp.size,
+      warmConnections: targets.warm.size,
       slotsInUse: pool.slots - pool.free,
     },
     memory: {
