@@ -371,6 +371,20 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { name: "text", limit: "number", what: "text", count: "number" },
   },
   {
+    name: "transit-refused",
+    logger: "flow",
+    level: "debug",
+    message: "{peer}, {client} port {clientPort}: {target} port {port} is refused: {why}",
+    fields: {
+      peer: "text",
+      client: "text",
+      clientPort: "number",
+      target: "text",
+      port: "number",
+      why: "text",
+    },
+  },
+  {
     name: "buffers-budget",
     logger: "proxy",
     level: "info",
