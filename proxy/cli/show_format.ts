@@ -44,8 +44,9 @@ function peerLines(peer: ShownPeer, now: number): string[] {
 
 function gatewayLines(stats: GatewayStats): string[] {
   const { resources, counters, memory, connections } = stats;
-  const { tcpRelays = 0, tcpDials = 0, udpSessions = 0 } = resources;
-  const forwarders = [counters.tcpForwarder ?? {}, counters.udpForwarder ?? {}];
+  const { tcpRelays = 0, tcpDials = 0, udpSessions = 0, pingSessions = 0 } = resources;
+  const forwarders = ["tcpForwarder", "udpForwarder", "icmpForwarder"]
+    .map((name) => counters[name] ?? {});
   const sum = (key: string) =>
     forwarders.reduce((total, counts) => total + (counts[key] ?? 0), 0) +
     connections.reduce((total, each) => total + (each as unknown as Counts)[key]!, 0);
@@ -57,6 +58,7 @@ function gatewayLines(stats: GatewayStats): string[] {
     `  connections: ${tcpRelays - tcpDials} open, ${tcpDials} being made, ` +
     `${forwarders[0]!.connected ?? 0} so far`,
     `  udp sessions: ${udpSessions} open, ${forwarders[1]!.sessions ?? 0} so far`,
+    `  pings: ${pingSessions} open, ${forwarders[2]!.sessions ?? 0} so far`,
     `  forwarded: ${formatBytes(sum("bytesUp"))} to targets, ${formatBytes(sum("bytesDown"))} back`,
     ...(rtts.length > 0
       ? [`  round trip: ${rtts[rtts.length >> 1]!.toFixed(1)} ms, median of ${rtts.length}`]
@@ -71,7 +73,7 @@ type Counts = Readonly<Record<string, number>>;
 
 /** Of all counters, those of what went no further. */
 const DROP =
-  /^(?:dropped|bad|malformed|no[A-Z]|tooMany|tooBig|forbidden|prohibited|flowLimit|sourceRouted|hopLimit|unknownProtocol|reassembly|evicted|filtered|sendErrors|receiveErrors|socketErrors|outOf)/;
+  /^(?:dropped|bad|malformed|no[A-Z]|tooMany|tooBig|forbidden|prohibited|flowLimit|sourceRouted|hopLimit|unknownProtocol|reassembly|evicted|filtered|sendErrors|receiveErrors|socketErrors|outOf|flooded|echoProhibited|echoDropped)/;
 
 function dropsOf(counters: GatewayStats["counters"]): string[] {
   return Object.entries(counters).flatMap(([group, counts]) =>
@@ -86,9 +88,9 @@ function words(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`).trim();
 }
 
-function formatSubnet({ prefix, tcp, udp }: GatewayStats["subnets"][number]): string {
-  if (tcp && udp) return prefix;
-  return `${prefix} (${tcp ? "tcp" : udp ? "udp" : "nothing"} only)`;
+function formatSubnet({ prefix, ...protocols }: GatewayStats["subnets"][number]): string {
+  const proxied = (["tcp", "udp", "icmp"] as const).filter((protocol) => protocols[protocol]);
+  return proxied.length === 3 ? prefix : `${prefix} (${proxied.join(", ") || "nothing"} only)`;
 }
 
 const UNITS = ["KiB", "MiB", "GiB", "TiB"];

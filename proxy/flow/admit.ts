@@ -28,6 +28,10 @@ export interface FlowLimits {
   readonly maxDials: number;
   readonly maxTcpConnections: number;
   readonly maxUdpSessions: number;
+  /** Of clients that ping, one for each identifier. */
+  readonly maxPingSessions: number;
+  /** Pings per second of one owner. */
+  readonly maxPingRate: number;
 }
 
 /** What has been decided about a request. */
@@ -93,6 +97,8 @@ export class Admission {
   readonly connections: Shares = new Shares();
   /** Of UDP: one for each address and port of a client, whatever its targets. */
   readonly sessions: Shares = new Shares();
+  /** Of pings: one for each address and identifier of a client, whatever its targets. */
+  readonly pings: Shares = new Shares();
   readonly pacing: Pacing;
   readonly #options: AdmissionOptions;
   readonly #quotas: Quotas;
@@ -161,7 +167,7 @@ export class Admission {
     else flow.dialled = target;
     flow.dialledPort = port;
     if (this.#quotas.isFull(flow.rule, now)) return "rule-full";
-    if (flow.protocol === "tcp") {
+    if (flow.protocol === "tcp" && !flow.isTransit) {
       const refusal = this.#quotas.connection(flow.owner, this.connections, now) ??
         this.#makeRoomForDial(flow, now) ??
         this.makeRoomForConnection(flow.owner, now);
@@ -180,6 +186,7 @@ export class Admission {
    */
   decide(request: FlowRequest, inDoubt = true, held?: RuleState): Verdict {
     const { protocol, destination, destinationPort } = request;
+    if (request.isTransit) return this.#decideTransit(request, held);
     if (!this.#options.isProxied(destination, protocol)) {
       return { refusal: "not-proxied", rule: undefined };
     }
@@ -210,6 +217,15 @@ export class Admission {
     }
     const refusal = this.#checkHost(protocol, target, port, isNamed, inDoubt);
     return refusal === undefined ? { rule, target, port } : { refusal, rule };
+  }
+
+  /** What passes through can go nowhere else than it asks for. */
+  #decideTransit(request: FlowRequest, held: RuleState | undefined): Verdict {
+    const rule = this.#rules.match(request, held);
+    const action = rule?.action ?? this.#rules.defaultAction;
+    if (action !== "allow") return { refusal: REFUSALS[action], rule };
+    if (rule?.rewrite !== undefined) return { refusal: "rejected", rule };
+    return { rule, target: request.destination, port: request.destinationPort };
   }
 
   /**
@@ -244,6 +260,11 @@ export class Admission {
     return listeners.has(protocol, target, port, isOwn) ? "own-listener" : undefined;
   }
 
+  /** Whether an address is this host's. If that cannot be found out it counts as one. */
+  isOwnHost(address: IpAddress): boolean {
+    return address.isLoopback || (this.#options.isOwnAddress(address) ?? true);
+  }
+
   /** The address at which a client reaches `target`; undefined if it may not. */
   reverse(request: Omit<FlowRequest, "destination">, target: IpAddress): IpAddress | undefined {
     for (const destination of this.#sources(target)) {
@@ -276,11 +297,16 @@ export class Admission {
   ): Refusal | undefined {
     const refusal = this.#quotas.session(owner, this.sessions, () => idlest(owner), now);
     if (refusal !== undefined) return refusal;
-    const limit = this.#options.settings.limits.maxUdpSessions;
-    if (this.sessions.total < limit) return undefined;
-    const giver = this.sessions.donor(owner, limit) ?? this.sessions.greediest() ?? owner;
-    idlest(giver)?.end("evicted");
+    makeRoom(this.sessions, this.#options.settings.limits.maxUdpSessions, owner, idlest);
     return undefined;
+  }
+
+  /** The same for one more session of pings, which no peer's own limit counts. */
+  makeRoomForPing(
+    owner: FlowOwner,
+    idlest: (giver: FlowOwner) => FlowCarrier | undefined,
+  ): void {
+    makeRoom(this.pings, this.#options.settings.limits.maxPingSessions, owner, idlest);
   }
 
   /**
@@ -329,10 +355,11 @@ export class Admission {
       this.#quotas.trim("tcp", this.connections) +
       this.#quotas.trim("udp", this.sessions) +
       this.#trim("tcp", this.connections, limits.maxTcpConnections) +
-      this.#trim("udp", this.sessions, limits.maxUdpSessions);
+      this.#trim("udp", this.sessions, limits.maxUdpSessions) +
+      this.#trim("icmp", this.pings, limits.maxPingSessions);
   }
 
-  #trim(protocol: "tcp" | "udp", shares: Shares, limit: number): number {
+  #trim(protocol: FlowProtocol, shares: Shares, limit: number): number {
     let ended = 0;
     for (; shares.total > limit; ended++) {
       const flow = this.table.idlest(protocol, shares.greediest()!);
@@ -366,6 +393,18 @@ export class Admission {
     );
     this.#loggedAt = now;
   }
+}
+
+/** Has the most idle session of the owner with the most end, if as many as `limit` are open. */
+function makeRoom(
+  shares: Shares,
+  limit: number,
+  owner: FlowOwner,
+  idlest: (giver: FlowOwner) => FlowCarrier | undefined,
+): void {
+  if (shares.total < limit) return;
+  const giver = shares.donor(owner, limit) ?? shares.greediest() ?? owner;
+  idlest(giver)?.end("evicted");
 }
 
 function leadsTo(verdict: Verdict, to: IpAddress | string, port: number): boolean {

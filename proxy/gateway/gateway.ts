@@ -15,7 +15,7 @@ import { EventLoop, hostClock } from "../engine/event_loop.ts";
 import { getLogger } from "../log/logger.ts";
 import { checkDescriptorLimit } from "../target/descriptors.ts";
 import { Prefix, type TcpSettings } from "../../netstack/mod.ts";
-import type { Crypto, DeviceEvent, TimerSettings } from "../../wireguard/mod.ts";
+import type { Crypto, DeviceEvent, Peer, TimerSettings } from "../../wireguard/mod.ts";
 import { GatewayRoutes } from "./routes.ts";
 import { findFlow, type FlowStats, flowStats } from "./flow_stats.ts";
 import { type GatewayStats, gatewayStats } from "./stats.ts";
@@ -27,6 +27,7 @@ import { peerName } from "./peer_name.ts";
 import { TunnelPeers } from "./peers.ts";
 import { openMemoryBudget } from "./buffer_memory.ts";
 import { flowOwners, ownerLimits, proxySettings } from "./proxying.ts";
+import type { FlowOwner } from "../flow/flow.ts";
 import type { OwnListener } from "../flow/own_listeners.ts";
 import { parseIpAddress } from "../address.ts";
 
@@ -81,6 +82,8 @@ export class Gateway implements AsyncDisposable {
   readonly peers: TunnelPeers;
   /** Since the start: complete, given up without an answer, and those of others that were refused. */
   readonly handshakes = { complete: 0, unanswered: 0, rejected: 0 };
+  /** Whose flows a peer's are. */
+  readonly ownerOf: (peer: Peer) => FlowOwner;
   readonly #startedAt: number;
   readonly #closed = Promise.withResolvers<void>();
   readonly #moves = new MoveLog();
@@ -131,6 +134,7 @@ export class Gateway implements AsyncDisposable {
       }
       this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, options);
       const owners = flowOwners(engine.device);
+      this.ownerOf = owners.ofPeer;
       this.proxy = new SubnetProxy({
         engine,
         routes,
@@ -203,7 +207,7 @@ export class Gateway implements AsyncDisposable {
    */
   enableProxyOnSubnet(
     prefixes: readonly Prefix[],
-    protocols: Protocols = { tcp: true, udp: true },
+    protocols: Protocols = { tcp: true, udp: true, icmp: true },
   ): void {
     this.proxy.enable(prefixes, protocols);
   }
@@ -301,8 +305,9 @@ export class Gateway implements AsyncDisposable {
 
   #configure(config: GatewayConfig): void {
     if (config.proxy !== undefined) {
-      const { maxTcpConnections, maxUdpSessions } = config.proxy.limits;
-      checkDescriptorLimit(maxTcpConnections + maxUdpSessions, this.proxy.ffi);
+      const { maxTcpConnections, maxUdpSessions, maxPingSessions } = config.proxy.limits;
+      const sockets = maxTcpConnections + maxUdpSessions + (this.proxy.ffi ? maxPingSessions : 0);
+      checkDescriptorLimit(sockets, this.proxy.ffi);
     }
     if (config.proxy?.interface === "nic1") {
       const { subnets } = config.proxy;

@@ -99,7 +99,7 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
   const { engine, udp: socket, proxy } = gateway;
   const now = engine.now();
   const { device, stack, pool, link } = engine;
-  const { tcp, udp, admission, descriptors, targets } = proxy;
+  const { tcp, udp, icmp, admission, descriptors, targets } = proxy;
   const { rss, heapUsed, external } = Deno.memoryUsage();
   return {
     uptimeMs: Math.round(now - startedAt),
@@ -119,6 +119,8 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
       tcp: { ...stack.counters.tcp },
       tcpForwarder: { ...tcp.counters },
       udpForwarder: { ...udp.counters },
+      transit: { ...proxy.transit.counters },
+      icmpForwarder: { ...icmp.counters },
       target: {
         outOfDescriptors: descriptors.failures,
         refusedAddresses: targets.refusedAddresses,
@@ -132,6 +134,8 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
       tcpRelays: tcp.size,
       tcpDials: tcp.dials,
       udpSessions: udp.size,
+      transitFlows: proxy.transit.size,
+      pingSessions: icmp.size,
       warmConnections: targets.warm.size,
       slotsInUse: pool.slots - pool.free,
     },

@@ -247,7 +247,7 @@ Deno.test("what cannot change while running is named, and the rest changes", asy
   assert.match(answer, /errno=0\n\n$/);
   const { engine, proxy } = lab.gateway;
   assert.equal(engine.nic1.mtu, 1420);
-  assert.deepEqual(proxy.subnets(), [{ prefix: "10.50.0.0/16", tcp: true, udp: true }]);
+  assert.deepEqual(proxy.subnets(), [{ prefix: "10.50.0.0/16", tcp: true, udp: true, icmp: true }]);
   assert.equal([...engine.device.peers()].length, 2);
 });
 
