@@ -15,7 +15,7 @@ import { EventLoop, hostClock } from "../engine/event_loop.ts";
 import { getLogger } from "../log/logger.ts";
 import { checkDescriptorLimit } from "../target/descriptors.ts";
 import { Prefix, type TcpSettings } from "../../netstack/mod.ts";
-import type { Crypto, DeviceEvent, TimerSettings } from "../../wireguard/mod.ts";
+import type { Crypto, DeviceEvent, Peer, TimerSettings } from "../../wireguard/mod.ts";
 import { GatewayRoutes } from "./routes.ts";
 import { findFlow, type FlowStats, flowStats } from "./flow_stats.ts";
 import { type GatewayStats, gatewayStats } from "./stats.ts";
@@ -26,11 +26,11 @@ import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
 import { peerName } from "./peer_name.ts";
 import { TunnelPeers } from "./peers.ts";
 import { openMemoryBudget } from "./buffer_memory.ts";
-import { flowOwners, ownerLimits, proxySettings } from "./proxying.ts";
+import { type FlowOwners, flowOwners, ownerLimits, proxySettings } from "./proxying.ts";
 import type { OwnListener } from "../flow/own_listeners.ts";
 import { parseIpAddress } from "../address.ts";
 
-export type { ConnectionStats, GatewayStats, PeerStats } from "./stats.ts";
+export type { ConnectionStats, GatewayStats, MemoryStats, PeerStats } from "./stats.ts";
 
 const log = getLogger(["wirestack", "engine"]);
 
@@ -82,6 +82,7 @@ export class Gateway implements AsyncDisposable {
   /** Since the start: complete, given up without an answer, and those of others that were refused. */
   readonly handshakes = { complete: 0, unanswered: 0, rejected: 0 };
   readonly #startedAt: number;
+  readonly #owners: FlowOwners;
   readonly #closed = Promise.withResolvers<void>();
   readonly #moves = new MoveLog();
   #closing: Promise<CloseResult> | undefined;
@@ -131,6 +132,7 @@ export class Gateway implements AsyncDisposable {
       }
       this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, options);
       const owners = flowOwners(engine.device);
+      this.#owners = owners;
       this.proxy = new SubnetProxy({
         engine,
         routes,
@@ -224,7 +226,9 @@ export class Gateway implements AsyncDisposable {
   }
 
   stats(): GatewayStats {
-    return gatewayStats(this, this.#startedAt);
+    const ownerOf = (peer: Peer) => this.#owners.ofPeer(peer);
+    const { engine, udp, proxy, peers } = this;
+    return gatewayStats({ engine, udp, proxy, peers, ownerOf }, this.#startedAt);
   }
 
   /**

@@ -1,0 +1,91 @@
+/**
+ * What the parts of a gateway count, and what they have in use, as plain values.
+ *
+ * @module
+ */
+
+import type { UdpBind, UdpBindCounters } from "../bind/udp.ts";
+import type { Engine, EngineCounters } from "../engine/engine.ts";
+import type { SubnetProxy } from "../forward/subnet_proxy.ts";
+import type { TcpForwarderCounters } from "../forward/tcp_forwarder.ts";
+import type { UdpForwarderCounters } from "../forward/udp_counters.ts";
+import type {
+  IcmpCounters,
+  IpCounters,
+  StackResources,
+  TcpCounters,
+  UdpCounters,
+} from "../../netstack/mod.ts";
+import type { DeviceCounters } from "../../wireguard/mod.ts";
+
+/** Totals since the start, by where and by reason. */
+export interface GatewayCounters {
+  /** The loop around everything; `noSlot`: packets out for which no buffer was free. */
+  readonly engine: Readonly<EngineCounters> & { readonly noSlot: number };
+  /** WireGuard's datagrams outside. */
+  readonly bind: Readonly<UdpBindCounters>;
+  /** Handshakes and sessions, and why packets were dropped. */
+  readonly wireguard: Readonly<DeviceCounters>;
+  /** Packets inside the tunnel. */
+  readonly ip: Readonly<IpCounters>;
+  /** ICMP and ICMPv6 inside the tunnel. */
+  readonly icmp: Readonly<IcmpCounters>;
+  /** UDP inside the tunnel. */
+  readonly udp: Readonly<UdpCounters>;
+  /** TCP inside the tunnel. */
+  readonly tcp: Readonly<TcpCounters>;
+  /** Connections of peers to targets; the bytes are those of connections that have ended. */
+  readonly tcpForwarder: Readonly<TcpForwarderCounters>;
+  /** UDP sessions of peers with targets. */
+  readonly udpForwarder: Readonly<UdpForwarderCounters>;
+  /** Sockets of this host; `outOfDescriptors`: none could be opened for lack of a descriptor. */
+  readonly target: { readonly outOfDescriptors: number };
+}
+
+/** What is in use now. All zero when everything has ended. */
+export interface ResourceStats extends Readonly<StackResources> {
+  /** Forwarded connections, those being dialled included. */
+  readonly tcpRelays: number;
+  /** Connections to targets being made. */
+  readonly tcpDials: number;
+  /** UDP ports of clients. */
+  readonly udpSessions: number;
+  /** Buffers of packets on their way out. */
+  readonly slotsInUse: number;
+}
+
+/** The parts of a gateway that count. */
+interface Counting {
+  readonly engine: Engine;
+  readonly udp: UdpBind;
+  readonly proxy: SubnetProxy;
+}
+
+export function gatewayCounters({ engine, udp: socket, proxy }: Counting): GatewayCounters {
+  const { device, stack, link } = engine;
+  const { tcp, udp, descriptors } = proxy;
+  return {
+    engine: { ...engine.counters, noSlot: link.noSlot },
+    bind: { ...socket.counters },
+    wireguard: { ...device.counters },
+    ip: { ...stack.counters.ip },
+    icmp: { ...stack.counters.icmp },
+    udp: { ...stack.counters.udp },
+    tcp: { ...stack.counters.tcp },
+    tcpForwarder: { ...tcp.counters },
+    udpForwarder: { ...udp.counters },
+    target: { outOfDescriptors: descriptors.failures },
+  };
+}
+
+export function resourceStats({ engine, proxy }: Counting): ResourceStats {
+  const { stack, pool } = engine;
+  const { tcp, udp } = proxy;
+  return {
+    ...stack.resources(),
+    tcpRelays: tcp.size,
+    tcpDials: tcp.dials,
+    udpSessions: udp.size,
+    slotsInUse: pool.slots - pool.free,
+  };
+}
