@@ -92,7 +92,11 @@ export type {
   UdpCounters,
 } from "./netstack/mod.ts";
 export { AmbiguousFlow, type FlowStats } from "./proxy/gateway/flow_stats.ts";
-export type { GatewayCounters, ResourceStats } from "./proxy/gateway/stats_counters.ts";
+export type {
+  GatewayCounters,
+  ResourceStats,
+  TargetCounters,
+} from "./proxy/gateway/stats_counters.ts";
 export type {
   FlowsStats,
   NetworkStats,
@@ -107,6 +111,7 @@ export type { UdpBindCounters } from "./proxy/bind/udp.ts";
 export type { EngineCounters } from "./proxy/engine/engine.ts";
 export type { TcpForwarderCounters } from "./proxy/forward/tcp_forwarder.ts";
 export type { UdpTargetCounters } from "./proxy/target/udp.ts";
+export type { IcmpForwarderCounters } from "./proxy/forward/icmp_counters.ts";
 export type { UdpForwarderCounters } from "./proxy/forward/udp_counters.ts";
 export type { RateStats } from "./proxy/flow/rates.ts";
 export type { FlowEnd, FlowProtocol } from "./proxy/flow/flow.ts";

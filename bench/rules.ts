@@ -5,6 +5,7 @@
  * @module
  */
 
+import { DEFAULT_LIMITS } from "../proxy/config/defaults.ts";
 import { IpAddress, Prefix } from "../netstack/mod.ts";
 import { Admission } from "../proxy/flow/admit.ts";
 import { FlowOwner, type FlowRequest } from "../proxy/flow/flow.ts";
@@ -62,7 +63,7 @@ export function admissionWith(rules: readonly RuleOptions[]): Admission {
     listeners: new OwnListeners(),
     maps: [],
     rules: { rules, defaultAction: "allow" },
-    settings: { limits: { maxDials: 1, maxTcpConnections: 1, maxUdpSessions: 1 } },
+    settings: { limits: DEFAULT_LIMITS },
   });
 }
 

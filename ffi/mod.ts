@@ -6,9 +6,9 @@
 
 export { readDescriptor } from "./descriptor.ts";
 export { descriptorLimit } from "./descriptor_limit.ts";
-export { ErrorWatch } from "./error_watch.ts";
 export { LocalAddressProbe } from "./local_address.ts";
 export { type KernelAeadKey, Kernels } from "./kernels/kernels.ts";
+export { IcmpSocket, icmpUnavailable } from "./icmp.ts";
 export { Errno } from "./libc.ts";
 export {
   AF_INET,
@@ -17,9 +17,10 @@ export {
   SOCKADDR_IN_SIZE,
   writeSockaddr,
 } from "./sockaddr.ts";
+export { SocketWatch } from "./socket_watch.ts";
 export * from "./tun.ts";
 export * from "./udp.ts";
-export { ErrorOrigin, ErrorQueue } from "./udp_errors.ts";
+export { ErrorOrigin, ErrorQueue, QUOTED_BYTES } from "./udp_errors.ts";
 export { type UdpLibc } from "./udp_layout.ts";
 export { MESSAGE_BYTES, ReceiveRing } from "./udp_receive.ts";
 export { type Destination, SendBatch, type SettledHandler } from "./udp_send.ts";

@@ -11,7 +11,9 @@ import { AF_INET, AF_INET6 } from "./sockaddr.ts";
 import { IP_RECVERR, IPV6_RECVERR } from "./udp_errors.ts";
 import {
   IP_PKTINFO,
+  IP_TTL,
   IPV6_RECVPKTINFO,
+  IPV6_UNICAST_HOPS,
   SOL_IP,
   SOL_IPV6,
   SOL_UDP,
@@ -211,6 +213,12 @@ export class UdpSocket {
       throw new Deno.errors.PermissionDenied(`${message}, needs CAP_NET_ADMIN`);
     }
     throw new Error(message);
+  }
+
+  /** Of datagrams sent from now on. @param hopLimit 1 to 255. */
+  setHopLimit(hopLimit: number): void {
+    if (this.address.hostname.includes(":")) this.#set(SOL_IPV6, IPV6_UNICAST_HOPS, hopLimit);
+    else this.#set(SOL_IP, IP_TTL, hopLimit);
   }
 
   /** A pending {@link receive} rejects. */

@@ -64,9 +64,16 @@ const CMSG_HEADER_SIZE = 16;
 export const cmsgAligned = (length: number): number => length + 7 & ~7;
 
 export const SOL_IP = 0;
+/** A socket's, and the one a message came with: int. */
+export const IP_TTL = 2;
+export const IP_RECVTTL = 12;
 /** Value: struct in_pktinfo: int interface, 4 bytes the local address, 4 the destination. */
 export const IP_PKTINFO = 8;
 export const SOL_IPV6 = 41;
+export const IPV6_UNICAST_HOPS = 16;
+export const IPV6_RECVHOPLIMIT = 51;
+/** The one a message came with: int. */
+export const IPV6_HOPLIMIT = 52;
 export const IPV6_RECVPKTINFO = 49;
 /** Value: struct in6_pktinfo: 16 bytes the local address, unsigned interface. */
 export const IPV6_PKTINFO = 50;
@@ -88,16 +95,19 @@ export class MessageArray {
   readonly words: Uint32Array;
   /** The socket addresses, {@link NAME_SIZE} bytes each. */
   readonly names: Uint8Array<ArrayBuffer>;
-  /** The control buffers, {@link CONTROL_SIZE} bytes each, as words. */
+  /** The control buffers, {@link CONTROL_SIZE} bytes each unless told otherwise, as words. */
   readonly controls: Uint32Array;
   /** The structs from the n-th on, to hand to the kernel. */
   readonly from: readonly Uint8Array<ArrayBuffer>[];
   readonly #control: number;
+  readonly #controlSize: number;
 
-  constructor(count: number) {
+  /** @param controlSize Bytes of a control buffer, a multiple of 8. */
+  constructor(count: number, controlSize: number = CONTROL_SIZE) {
     this.count = count;
     const structs = new Uint8Array(count * MMSGHDR_SIZE);
-    const controls = new Uint8Array(count * CONTROL_SIZE);
+    const controls = new Uint8Array(count * controlSize);
+    this.#controlSize = controlSize;
     this.words = new Uint32Array(structs.buffer);
     this.names = new Uint8Array(count * NAME_SIZE);
     this.controls = new Uint32Array(controls.buffer);
@@ -107,7 +117,7 @@ export class MessageArray {
     for (let i = 0; i < count; i++) {
       const at = i * MMSGHDR_SIZE / 4;
       store64(this.words, at + NAME, name + i * NAME_SIZE);
-      store64(this.words, at + CONTROL, control + i * CONTROL_SIZE);
+      store64(this.words, at + CONTROL, control + i * controlSize);
     }
   }
 
@@ -117,7 +127,7 @@ export class MessageArray {
    * @returns where its value begins, as an index of words.
    */
   setControl(n: number, from: number, level: number, type: number, bytes: number): number {
-    const at = (n * CONTROL_SIZE + from) / 4;
+    const at = (n * this.#controlSize + from) / 4;
     store64(this.controls, at, CMSG_HEADER_SIZE + bytes);
     this.controls[at + CMSG_LEVEL] = level;
     this.controls[at + CMSG_TYPE] = type;
@@ -127,7 +137,7 @@ export class MessageArray {
   /** Makes `length` bytes, `from` bytes into the n-th control buffer, the n-th message's. */
   attachControl(n: number, from: number, length: number): void {
     const at = n * MMSGHDR_SIZE / 4;
-    store64(this.words, at + CONTROL, this.#control + n * CONTROL_SIZE + from);
+    store64(this.words, at + CONTROL, this.#control + n * this.#controlSize + from);
     this.words[at + CONTROL_LENGTH] = length;
   }
 }

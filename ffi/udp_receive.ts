@@ -15,6 +15,8 @@ import {
   CONTROL_SIZE,
   IovecArray,
   IP_PKTINFO,
+  IP_TTL,
+  IPV6_HOPLIMIT,
   IPV6_PKTINFO,
   LOCAL,
   MESSAGE_LENGTH,
@@ -46,6 +48,8 @@ export class ReceiveRing {
   /** The datagram that {@link next} moved to. */
   offset = 0;
   length = 0;
+  /** Its TTL or hop limit, at a socket that has it told; else 0. */
+  hopLimit = 0;
   /**
    * Its sender's socket address, as 32-bit words from {@link sender} on. From the 9th on there is the
    * address of this host that it was sent to, 1 or 4 words, or 0 without {@link UdpSocket.tellLocal}.
@@ -171,6 +175,7 @@ export class ReceiveRing {
     const start = this.#head * CONTROL_SIZE / 4;
     const local = this.sender + LOCAL;
     let hasLocal = false;
+    this.hopLimit = 0;
     for (let from = 0; from + CMSG_DATA * 4 < length;) {
       const at = start + from / 4;
       const level = controls[at + CMSG_LEVEL];
@@ -184,7 +189,9 @@ export class ReceiveRing {
       } else if (level === SOL_IP && type === IP_PKTINFO) {
         hasLocal = true;
         senders[local] = controls[value + PKTINFO_ADDRESS[4]]!;
-      }
+      } else if (
+        level === SOL_IP && type === IP_TTL || level === SOL_IPV6 && type === IPV6_HOPLIMIT
+      ) this.hopLimit = controls[value]!;
       from += Math.max(CMSG_DATA * 4, cmsgAligned(controls[at]!));
     }
     if (!hasLocal) senders.fill(0, local, local + 4);

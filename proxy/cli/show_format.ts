@@ -44,7 +44,7 @@ function peerLines(peer: ShownPeer, now: number): string[] {
 
 function gatewayLines(stats: GatewayStats): string[] {
   const { resources, counters, memory, connections } = stats;
-  const { tcpRelays, tcpDials, udpSessions } = resources;
+  const { tcpRelays, tcpDials, udpSessions, pingSessions } = resources;
   const { bytesUp, bytesDown, rate } = stats.flows.total;
   const rtts = connections.map(({ rttMs }) => rttMs).filter((rtt) => rtt > 0).sort((a, b) => a - b);
   const drops = dropsOf(counters);
@@ -54,6 +54,7 @@ function gatewayLines(stats: GatewayStats): string[] {
     `  connections: ${tcpRelays - tcpDials} open, ${tcpDials} being made, ` +
     `${counters.tcpForwarder.connected} so far`,
     `  udp sessions: ${udpSessions} open, ${counters.udpForwarder.sessions} so far`,
+    `  pings: ${pingSessions} open, ${counters.icmpForwarder.sessions} so far`,
     `  forwarded: ${formatBytes(bytesUp)} to targets, ${formatBytes(bytesDown)} back`,
     `  rate: ${formatBytes(rate.upLastSecond)}/s to targets, ` +
     `${formatBytes(rate.downLastSecond)}/s back`,
@@ -68,7 +69,7 @@ function gatewayLines(stats: GatewayStats): string[] {
 
 /** Of all counters, those of what went no further. */
 const DROP =
-  /^(?:dropped|bad|malformed|no[A-Z]|tooMany|tooBig|forbidden|prohibited|flowLimit|sourceRouted|hopLimit|unknownProtocol|reassembly|evicted|filtered|sendErrors|receiveErrors|socketErrors|outOf)/;
+  /^(?:dropped|bad|malformed|no[A-Z]|tooMany|tooBig|forbidden|prohibited|flowLimit|sourceRouted|hopLimit|unknownProtocol|reassembly|evicted|filtered|sendErrors|receiveErrors|socketErrors|outOf|flooded|echoProhibited|echoDropped)/;
 
 function dropsOf(counters: GatewayStats["counters"]): string[] {
   return Object.entries(counters).flatMap(([group, counts]) =>
@@ -83,9 +84,9 @@ function words(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`).trim();
 }
 
-function formatSubnet({ prefix, tcp, udp }: GatewayStats["subnets"][number]): string {
-  if (tcp && udp) return prefix;
-  return `${prefix} (${tcp ? "tcp" : udp ? "udp" : "nothing"} only)`;
+function formatSubnet({ prefix, ...protocols }: GatewayStats["subnets"][number]): string {
+  const proxied = (["tcp", "udp", "icmp"] as const).filter((protocol) => protocols[protocol]);
+  return proxied.length === 3 ? prefix : `${prefix} (${proxied.join(", ") || "nothing"} only)`;
 }
 
 const UNITS = ["KiB", "MiB", "GiB", "TiB"];

@@ -99,6 +99,11 @@ function checkTargets(source: ConfigSource, rule: RuleValues, i: number): void {
       ["rules", i, "sendProxyProtocol"],
       "v1 is for TCP alone, expected tcp in Ports, or v2 for udp",
     );
+  } else if (sendProxyProtocol === "v1" && !isOnly("tcp", "icmp")) {
+    source.warn(
+      ["rules", i, "sendProxyProtocol"],
+      "v1 has no form for UDP: the rule's datagrams go without a header, with v2 each has one",
+    );
   } else if (sendProxyProtocol === "v2" && isOnly("icmp")) {
     source.problem(
       ["rules", i, "sendProxyProtocol"],

@@ -101,6 +101,7 @@ export interface ProxyConfig {
   readonly subnets: readonly Prefix[];
   readonly tcp: boolean;
   readonly udp: boolean;
+  readonly icmp: boolean;
   /** The longest `from` first: the first match is the most specific. Lengths of a pair leave equally many host bits. */
   readonly maps: readonly MapConfig[];
   readonly timeouts: ProxyTimeouts;
@@ -128,12 +129,15 @@ export interface ProxyTimeouts {
   readonly tcpKeepAliveCount: number;
   readonly udpIdleMs: number;
   readonly udpDnsIdleMs: number;
+  readonly icmpIdleMs: number;
 }
 
 export interface ProxyLimits {
   readonly maxDials: number;
   readonly maxTcpConnections: number;
   readonly maxUdpSessions: number;
+  readonly maxPingSessions: number;
+  readonly maxPingRate: number;
 }
 
 export interface StatusConfig {

@@ -15,12 +15,15 @@ export const DEFAULT_TIMEOUTS: ProxyTimeouts = {
   tcpKeepAliveCount: 9,
   udpIdleMs: 60_000,
   udpDnsIdleMs: 30_000,
+  icmpIdleMs: 30_000,
 };
 
 export const DEFAULT_LIMITS: ProxyLimits = {
   maxDials: 2_048,
   maxTcpConnections: 16_384,
   maxUdpSessions: 4_096,
+  maxPingSessions: 1_024,
+  maxPingRate: 2_000,
 };
 
 /** Of a rate: that much may be saved up. Longer than the process ever stalls, or it would be lost. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { VARIABLE_PREFIX } from "./keys.ts";
+import { shownVariable, VARIABLE_PREFIX } from "./keys.ts";
 import type { ConfigSource } from "./source.ts";
 import type { Variable } from "./variables.ts";
 
@@ -43,17 +43,21 @@ export function parseEnvFile(text: string, file: string, source: ConfigSource): 
     const read = readValue(rest, start, end);
     const isOurs = name.startsWith(VARIABLE_PREFIX);
     if ("wrong" in read) {
-      source.problemAt({ ...origin, name: isOurs ? name : "line" }, read.wrong);
+      source.problemAt({ ...origin, name: shownVariable(name) }, read.wrong);
     } else if (!isOurs) {
       others.push({ name, line });
     } else if (first.has(name)) {
       source.problemAt(
-        { ...origin, name },
+        { ...origin, name: shownVariable(name) },
         `given twice, expected it once (the first is on line ${first.get(name)})`,
       );
     } else {
       first.set(name, line);
-      variables.push({ name, value: read.value, origin: { ...origin, name, isVariable: true } });
+      variables.push({
+        name,
+        value: read.value,
+        origin: { ...origin, name: shownVariable(name), isVariable: true },
+      });
     }
     next(read.end);
   }

@@ -138,7 +138,7 @@ export type RuleAction = "allow" | "reject" | "drop";
 export interface ProxyInput {
   /** What peers reach: `10.50.0.0/16`. */
   subnets?: ListInput;
-  /** `tcp`, `udp`. Missing: both. */
+  /** `tcp`, `udp`, `icmp`. Missing: all three. */
   protocols?: ListInput;
   /** Which addresses are dialled at others: `10.50.0.1/32 -> 127.0.0.1/32`. */
   map?: ListInput;
@@ -158,6 +158,8 @@ export interface ProxyInput {
   udpIdleTimeout?: number | string;
   /** The same towards port 53. Default 30. */
   udpDnsIdleTimeout?: number | string;
+  /** Without a ping or reply, after which a session of pings ends. Default 30. */
+  icmpIdleTimeout?: number | string;
   /**
    * Whose replies reach a client: anybody's, those of an address that it has sent to, or only those of
    * such an address and port. Default `address`.
@@ -173,6 +175,10 @@ export interface ProxyInput {
   maxTcpConnections?: number | string;
   /** UDP sessions at once. Default 4096. */
   maxUdpSessions?: number | string;
+  /** Pings at once, one for each identifier of a client. Default 1024. */
+  maxPingSessions?: number | string;
+  /** Pings per second of one peer. Default 2000. */
+  maxPingRate?: number | string;
   /** Bytes, or with `k`, `M` or `G`: of all connections' buffers. Default: a quarter of the memory. */
   maxBufferMemory?: number | string;
 }

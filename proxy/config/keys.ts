@@ -321,8 +321,8 @@ export const KEYS: readonly Key[] = [
       field: "protocols",
       list: "comma",
       flag: "protocols",
-      argument: "tcp,udp",
-      help: "what is forwarded (default both)",
+      argument: "tcp,udp,icmp",
+      help: "what is forwarded (default all three)",
     },
     {
       name: "Map",
@@ -396,6 +396,15 @@ export const KEYS: readonly Key[] = [
       help: `the same for port 53 (default ${DEFAULT_TIMEOUTS.udpDnsIdleMs / 1000})`,
     },
     {
+      name: "IcmpIdleTimeout",
+      field: "icmpIdleTimeout",
+      flag: "icmp-idle-timeout",
+      argument: "SECONDS",
+      help: `without a ping or reply before a session ends (default ${
+        DEFAULT_TIMEOUTS.icmpIdleMs / 1000
+      })`,
+    },
+    {
       name: "UdpFiltering",
       field: "udpFiltering",
       flag: "udp-filtering",
@@ -439,6 +448,21 @@ export const KEYS: readonly Key[] = [
       flag: "max-udp-sessions",
       argument: "N",
       help: `UDP sessions at once (default ${DEFAULT_LIMITS.maxUdpSessions})`,
+    },
+    {
+      name: "MaxPingSessions",
+      field: "maxPingSessions",
+      flag: "max-ping-sessions",
+      argument: "N",
+      help:
+        `clients' pings at once, one for each \`ping\` (default ${DEFAULT_LIMITS.maxPingSessions})`,
+    },
+    {
+      name: "MaxPingRate",
+      field: "maxPingRate",
+      flag: "max-ping-rate",
+      argument: "N",
+      help: `pings per second of one peer (default ${DEFAULT_LIMITS.maxPingRate})`,
     },
     {
       name: "MaxBufferMemory",
@@ -549,6 +573,11 @@ export function fileFieldOf(key: Key): string {
 
 /** Begins the name of every variable of the environment. */
 export const VARIABLE_PREFIX = "WIRESTACK_";
+
+/** A variable's name for a message: what is written as one may be a secret that slipped. */
+export function shownVariable(name: string): string {
+  return name.startsWith(VARIABLE_PREFIX) && /^[A-Z0-9_]{1,48}$/.test(name) ? name : "line";
+}
 
 /** The variable of the environment; undefined for a key that has none. A secret's names a file. */
 export function variableOf(key: Key): string | undefined {

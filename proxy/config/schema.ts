@@ -105,7 +105,7 @@ const MIN_BUFFER_MEMORY = 1 << 20;
 
 export const proxySchema = z.strictObject({
   subnets: listOf(parsePrefixValue),
-  protocols: listOf(oneOf("tcp", "udp")),
+  protocols: listOf(oneOf("tcp", "udp", "icmp")),
   map: listOf(parseMap),
   interface: optional(oneOf("nic1", "nic2"), "nic2"),
   tcpDialTimeout: optional(seconds(0.1, 300), DEFAULT_TIMEOUTS.tcpDialMs),
@@ -119,11 +119,14 @@ export const proxySchema = z.strictObject({
     DEFAULT_UDP_FILTERING,
   ),
   udpDnsIdleTimeout: optional(seconds(0.1, DAY), DEFAULT_TIMEOUTS.udpDnsIdleMs),
+  icmpIdleTimeout: optional(seconds(0.1, DAY), DEFAULT_TIMEOUTS.icmpIdleMs),
   resolver: listOf(parseNameServer),
   default: optional(oneOf("allow", "reject", "drop"), "allow"),
   maxDials: optional(integer(1, 1_000_000), DEFAULT_LIMITS.maxDials),
   maxTcpConnections: optional(integer(1, 1_000_000), DEFAULT_LIMITS.maxTcpConnections),
   maxUdpSessions: optional(integer(1, 1_000_000), DEFAULT_LIMITS.maxUdpSessions),
+  maxPingSessions: optional(integer(1, 1_000_000), DEFAULT_LIMITS.maxPingSessions),
+  maxPingRate: optional(integer(1, 1_000_000), DEFAULT_LIMITS.maxPingRate),
   maxBufferMemory: optional(bytes(MIN_BUFFER_MEMORY, 2 ** 50)),
 });
 

@@ -19,8 +19,10 @@ export function summarize(config: GatewayConfig): string {
 }
 
 export function summarizeProxy(proxy: ProxyConfig): string {
-  const protocols = [...(proxy.tcp ? ["tcp"] : []), ...(proxy.udp ? ["udp"] : [])];
+  const protocols = (["tcp", "udp", "icmp"] as const).filter((protocol) => proxy[protocol]);
   const subnets = proxy.subnets.length === 0 ? "no subnets" : proxy.subnets.join(", ");
   const maps = proxy.maps.length === 0 ? "" : `, ${proxy.maps.length} mapped`;
-  return `proxy ${protocols.join(" and ")} on ${proxy.interface} for ${subnets}${maps}`;
+  return `proxy ${
+    protocols.join(", ").replace(/, (?=\w+$)/, " and ")
+  } on ${proxy.interface} for ${subnets}${maps}`;
 }

@@ -16,7 +16,7 @@ import {
   type Section,
   SECTION_NAMES,
 } from "./keys.ts";
-import { type ConfigSource, formatPath, type Origin } from "./source.ts";
+import { type ConfigSource, formatPath, type Origin, type RawSection } from "./source.ts";
 import { suggest } from "./suggest.ts";
 import { type MapNode, toValue, type Tree } from "./tree.ts";
 import { splitValues } from "./values.ts";
@@ -81,22 +81,23 @@ export function fillList(
     return;
   }
   if (override && section !== "peers") source.clear(section);
+  const before = new Set((source.peers as RawSection[]).map(({ publicKey }) => publicKey));
   tree.items.forEach((item, i) => {
     const origin = place(item.line, `[${i}]`);
     if (item.kind !== "map") {
       source.problemAt(origin, `${kindOf(item)}, expected an object`);
       return;
     }
-    const path = override ? known(source, section, item) : undefined;
+    const path = override && section === "peers" ? known(source, item, before) : undefined;
     fillSection(source, path ?? source.open(section, origin), item, [i], place);
   });
 }
 
-/** The peer that the source has already with the same key. */
-function known(source: ConfigSource, section: Section, item: MapNode): ConfigPath | undefined {
-  if (section !== "peers") return undefined;
+/** The peer with the same key that another place has, once: a second is a repetition. */
+function known(source: ConfigSource, item: MapNode, before: Set<unknown>): ConfigPath | undefined {
   const key = item.entries.find(({ name }) => name === "publicKey")?.value;
-  return key?.kind === "plain" ? source.findPeer(String(key.value)) : undefined;
+  if (key?.kind !== "plain" || !before.delete(key.value)) return undefined;
+  return source.findPeer(String(key.value));
 }
 
 /** @param written The section's path in what was written. */

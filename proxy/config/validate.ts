@@ -295,12 +295,13 @@ function ruleConfig(rule: RuleValues): RuleConfig {
 }
 
 function proxyConfig(proxy: ProxyValues): ProxyConfig {
-  const both = proxy.protocols.length === 0;
+  const all = proxy.protocols.length === 0;
   return {
     interface: proxy.interface,
     subnets: proxy.subnets,
-    tcp: both || proxy.protocols.includes("tcp"),
-    udp: both || proxy.protocols.includes("udp"),
+    tcp: all || proxy.protocols.includes("tcp"),
+    udp: all || proxy.protocols.includes("udp"),
+    icmp: all || proxy.protocols.includes("icmp"),
     maps: proxy.map.toSorted((a: MapConfig, b: MapConfig) => b.from.length - a.from.length),
     timeouts: {
       tcpDialMs: proxy.tcpDialTimeout,
@@ -310,11 +311,14 @@ function proxyConfig(proxy: ProxyValues): ProxyConfig {
       tcpKeepAliveCount: proxy.tcpKeepaliveCount,
       udpIdleMs: proxy.udpIdleTimeout,
       udpDnsIdleMs: proxy.udpDnsIdleTimeout,
+      icmpIdleMs: proxy.icmpIdleTimeout,
     },
     limits: {
       maxDials: proxy.maxDials,
       maxTcpConnections: proxy.maxTcpConnections,
       maxUdpSessions: proxy.maxUdpSessions,
+      maxPingSessions: proxy.maxPingSessions,
+      maxPingRate: proxy.maxPingRate,
     },
     udpFiltering: proxy.udpFiltering,
     resolver: proxy.resolver,

@@ -14,7 +14,7 @@ import {
   secretVariableOf,
   type Section,
   SECTION_NAMES,
-  VARIABLE_PREFIX,
+  shownVariable,
   variableOf,
   variableOfList,
 } from "./keys.ts";
@@ -63,7 +63,7 @@ export function applyVariables(source: ConfigSource, variables: readonly Variabl
     if (meaning === undefined) {
       const near = suggest(name, VARIABLE_NAMES);
       source.problemAt(
-        "line" in origin ? { ...origin, name: shownName(name) } : origin,
+        "line" in origin ? { ...origin, name: shownVariable(name) } : origin,
         "unknown variable, " +
           (near ? `did you mean ${near}?` : "expected one of docs/configuration.md"),
       );
@@ -108,9 +108,4 @@ function applyList(
     if (!(error instanceof TreeError)) throw error;
     source.problemAt(place(error.line, ""), error.message);
   }
-}
-
-/** A name may be a secret that slipped. */
-function shownName(name: string): string {
-  return name.startsWith(VARIABLE_PREFIX) && /^[A-Z0-9_]{1,48}$/.test(name) ? name : "line";
 }

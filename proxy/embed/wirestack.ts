@@ -327,10 +327,10 @@ export class Wirestack implements AsyncDisposable {
    */
   enableProxyOnSubnet(
     prefixes: ListInput,
-    { tcp = true, udp = true }: Partial<Protocols> = {},
+    { tcp = true, udp = true, icmp = true }: Partial<Protocols> = {},
   ): void {
     this.#checkOpen();
-    this.#gateway.enableProxyOnSubnet(prefixesOf(prefixes), { tcp, udp });
+    this.#gateway.enableProxyOnSubnet(prefixesOf(prefixes), { tcp, udp, icmp });
   }
 
   /** Stops proxying the subnets, and ends flows to them. @throws {TypeError} if one is not a prefix. */

@@ -28,6 +28,10 @@ export interface FlowLimits {
   readonly maxDials: number;
   readonly maxTcpConnections: number;
   readonly maxUdpSessions: number;
+  /** Of clients that ping, one for each identifier. */
+  readonly maxPingSessions: number;
+  /** Pings per second of one owner. */
+  readonly maxPingRate: number;
 }
 
 /** What has been decided about a request. */
@@ -93,6 +97,8 @@ export class Admission {
   readonly connections: Shares = new Shares();
   /** Of UDP: one for each address and port of a client, whatever its targets. */
   readonly sessions: Shares = new Shares();
+  /** Of pings: one for each address and identifier of a client, whatever its targets. */
+  readonly pings: Shares = new Shares();
   readonly pacing: Pacing;
   readonly #options: AdmissionOptions;
   readonly #quotas: Quotas;
@@ -244,6 +250,11 @@ export class Admission {
     return listeners.has(protocol, target, port, isOwn) ? "own-listener" : undefined;
   }
 
+  /** Whether an address is this host's. If that cannot be found out it counts as one. */
+  isOwnHost(address: IpAddress): boolean {
+    return address.isLoopback || (this.#options.isOwnAddress(address) ?? true);
+  }
+
   /** The address at which a client reaches `target`; undefined if it may not. */
   reverse(request: Omit<FlowRequest, "destination">, target: IpAddress): IpAddress | undefined {
     for (const destination of this.#sources(target)) {
@@ -276,11 +287,16 @@ export class Admission {
   ): Refusal | undefined {
     const refusal = this.#quotas.session(owner, this.sessions, () => idlest(owner), now);
     if (refusal !== undefined) return refusal;
-    const limit = this.#options.settings.limits.maxUdpSessions;
-    if (this.sessions.total < limit) return undefined;
-    const giver = this.sessions.donor(owner, limit) ?? this.sessions.greediest() ?? owner;
-    idlest(giver)?.end("evicted");
+    makeRoom(this.sessions, this.#options.settings.limits.maxUdpSessions, owner, idlest);
     return undefined;
+  }
+
+  /** The same for one more session of pings, which no peer's own limit counts. */
+  makeRoomForPing(
+    owner: FlowOwner,
+    idlest: (giver: FlowOwner) => FlowCarrier | undefined,
+  ): void {
+    makeRoom(this.pings, this.#options.settings.limits.maxPingSessions, owner, idlest);
   }
 
   /**
@@ -329,10 +345,11 @@ export class Admission {
       this.#quotas.trim("tcp", this.connections) +
       this.#quotas.trim("udp", this.sessions) +
       this.#trim("tcp", this.connections, limits.maxTcpConnections) +
-      this.#trim("udp", this.sessions, limits.maxUdpSessions);
+      this.#trim("udp", this.sessions, limits.maxUdpSessions) +
+      this.#trim("icmp", this.pings, limits.maxPingSessions);
   }
 
-  #trim(protocol: "tcp" | "udp", shares: Shares, limit: number): number {
+  #trim(protocol: FlowProtocol, shares: Shares, limit: number): number {
     let ended = 0;
     for (; shares.total > limit; ended++) {
       const flow = this.table.idlest(protocol, shares.greediest()!);
@@ -366,6 +383,18 @@ export class Admission {
     );
     this.#loggedAt = now;
   }
+}
+
+/** Has the most idle session of the owner with the most end, if as many as `limit` are open. */
+function makeRoom(
+  shares: Shares,
+  limit: number,
+  owner: FlowOwner,
+  idlest: (giver: FlowOwner) => FlowCarrier | undefined,
+): void {
+  if (shares.total < limit) return;
+  const giver = shares.donor(owner, limit) ?? shares.greediest() ?? owner;
+  idlest(giver)?.end("evicted");
 }
 
 function leadsTo(verdict: Verdict, to: IpAddress | string, port: number): boolean {

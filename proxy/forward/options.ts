@@ -19,6 +19,7 @@ export interface ForwardTimeouts {
   readonly tcpKeepAliveCount: number;
   readonly udpIdleMs: number;
   readonly udpDnsIdleMs: number;
+  readonly icmpIdleMs: number;
 }
 
 /**

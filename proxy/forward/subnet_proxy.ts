@@ -18,6 +18,7 @@ import { getLogger } from "../log/logger.ts";
 import { DescriptorWatch } from "../target/descriptors.ts";
 import { openTargetHost, type TargetHost } from "../target/host.ts";
 import type { DnsServer } from "../target/dns_client.ts";
+import { IcmpForwarder } from "./icmp_forwarder.ts";
 import { NamedTargets } from "./named_targets.ts";
 import type { ForwardSettings } from "./options.ts";
 import { PeerPolice } from "./peer_police.ts";
@@ -32,6 +33,8 @@ export interface Protocols {
   readonly tcp: boolean;
   /** Sessions. */
   readonly udp: boolean;
+  /** Pings. */
+  readonly icmp: boolean;
 }
 
 /** A subnet that is proxied, as plain values. */
@@ -63,6 +66,7 @@ export interface SubnetProxyOptions {
 export class SubnetProxy {
   readonly tcp: TcpForwarder;
   readonly udp: UdpForwarder;
+  readonly icmp: IcmpForwarder;
   readonly admission: Admission;
   /** Of the peers' rates, and the rules'. */
   readonly pacing: Pacing;
@@ -87,7 +91,9 @@ export class SubnetProxy {
   #subnets: { readonly prefix: Prefix; readonly protocols: Protocols }[] = [];
   /** When the next review is due, ms. */
   #reviewAt = Infinity;
-  #single: Protocols = { tcp: false, udp: false };
+  #single: Protocols = { tcp: false, udp: false, icmp: false };
+  /** Whether this process can ping; undefined until that is asked. */
+  #canPing: boolean | undefined;
 
   constructor({ engine, routes, settings, ownerOf, isHeld, ffi, host }: SubnetProxyOptions) {
     this.#engine = engine;
@@ -149,10 +155,17 @@ export class SubnetProxy {
       hasRoom: () => engine.hasRoom,
       onNoSocket: (error) => this.descriptors.note(codeOf(error)),
     });
+    this.icmp = new IcmpForwarder({
+      ...options,
+      openTargets: (options) => this.#host.openIcmp(options),
+      hasRoom: () => engine.hasRoom,
+      onNoSocket: (error) => this.descriptors.note(codeOf(error)),
+    });
     const sources: readonly TimeoutSource[] = [
       this.pacing,
       this.tcp,
       this.udp,
+      this.icmp,
       this.descriptors,
       this.statistics,
       {
@@ -163,7 +176,7 @@ export class SubnetProxy {
       },
     ];
     for (const source of sources) engine.addTimeouts(source);
-    engine.addTurns(this.udp);
+    for (const forwarder of [this.udp, this.icmp]) engine.addTurns(forwarder);
   }
 
   /** Proxies `prefixes` behind NIC 2; one that is proxied already gets other protocols. */
@@ -195,6 +208,7 @@ export class SubnetProxy {
     nic1.spoofing = true;
     if (protocols.tcp) stack.tcp.setForwarder(nic1, this.tcp);
     if (protocols.udp) stack.setUdpForwarder(nic1, this.udp);
+    if (protocols.icmp) stack.setIcmpForwarder(nic1, this.icmp);
     this.#single = { ...this.#single, ...protocols };
     this.#setSubnets(prefixes, this.#single);
     this.review();
@@ -260,10 +274,11 @@ export class SubnetProxy {
 
   /** The same with the protocols, as plain values. */
   subnets(): ProxiedSubnet[] {
-    return this.#subnets.map(({ prefix, protocols: { tcp, udp } }) => ({
+    return this.#subnets.map(({ prefix, protocols: { tcp, udp, icmp } }) => ({
       prefix: `${prefix}`,
       tcp,
       udp,
+      icmp,
     }));
   }
 
@@ -272,13 +287,14 @@ export class SubnetProxy {
     this.targets.stopWarm();
     this.tcp.close();
     this.udp.close();
+    this.icmp.close();
   }
 
   /** Ends everything that is left. Resolves when no socket towards a target is. */
   async abort(): Promise<void> {
     this.tcp.abort();
     this.targets.close();
-    await this.udp.abort();
+    await Promise.all([this.udp.abort(), this.icmp.abort()]);
     this.#host.close();
   }
 
@@ -303,14 +319,26 @@ export class SubnetProxy {
       });
       stack.tcp.setForwarder(this.#nic2, this.tcp);
       stack.setUdpForwarder(this.#nic2, this.udp);
+      stack.setIcmpForwarder(this.#nic2, this.icmp);
     }
     return this.#nic2;
   }
 
   #setSubnets(prefixes: readonly Prefix[], protocols: Protocols): void {
+    if (protocols.icmp && prefixes.length > 0) this.#checkPings();
     const added = prefixes.map((prefix) => ({ prefix, protocols }));
     this.#subnets = [...this.#without(prefixes), ...added]
       .sort((a, b) => b.prefix.length - a.prefix.length);
+  }
+
+  /** Looks once whether this process can ping, and says what is missing. */
+  #checkPings(): void {
+    if (this.#canPing !== undefined) return;
+    const missing = this.#host.icmpUnavailable();
+    this.#canPing = missing === undefined;
+    if (missing !== undefined) {
+      log.info("pings of targets are not forwarded, which needs {missing}", { missing });
+    }
   }
 
   #without(prefixes: readonly Prefix[]) {
@@ -319,8 +347,8 @@ export class SubnetProxy {
 
   #isProxied(address: IpAddress, protocol: FlowProtocol): boolean {
     const subnet = this.#subnets.find(({ prefix }) => prefix.contains(address));
-    // Pings are not forwarded yet.
-    return subnet !== undefined && protocol !== "icmp" && subnet.protocols[protocol];
+    if (subnet === undefined || !subnet.protocols[protocol]) return false;
+    return protocol !== "icmp" || this.#canPing === true;
   }
 }
 

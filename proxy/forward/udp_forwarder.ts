@@ -182,6 +182,10 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     }, target);
   }
 
+  isOwnHost(address: IpAddress): boolean {
+    return this.#options.admission.isOwnHost(address);
+  }
+
   touch(session: UdpSession, now: number): void {
     session.lastActivity = now;
     const { udpIdleMs, udpDnsIdleMs } = this.#options.settings.timeouts;

@@ -10,6 +10,7 @@ import type { Flow, FlowCarrier, FlowEnd, FlowFigures, FlowOwner } from "../flow
 import { ipAt, portAt, TargetAddress } from "../target/address.ts";
 import type { UdpTargetHandler, UdpTargets, UdpTargetSocket } from "../target/udp.ts";
 import type { UdpFiltering } from "./options.ts";
+import { asSeenBySource, reporterOf } from "./reports.ts";
 import { SCRATCH, type UdpDetour } from "./udp_detour.ts";
 import { FilterEntry, UdpFilter } from "./udp_filter.ts";
 import type { UdpForwarderCounters } from "./udp_counters.ts";
@@ -32,6 +33,8 @@ export interface UdpSessionOwner {
   ): Flow | undefined;
   /** The address at which the client reaches `target`; undefined if it may not. */
   reverse(session: UdpSession, target: IpAddress, port: number): IpAddress | undefined;
+  /** Whether an address is this host's, or may be. */
+  isOwnHost(address: IpAddress): boolean;
   /** A datagram went either way. */
   touch(session: UdpSession, now: number): void;
   /** A socket could not be opened. */
@@ -47,8 +50,6 @@ export interface UdpSessionOwner {
 const DNS_PORT = 53;
 /** An IPv6 target's datagram may be larger than IPv4 can carry (RFC 768, RFC 791 §3.1). */
 const MAX_IPV4_DATA = 65507;
-/** By how much an IPv6 header is longer than one of IPv4. */
-const IPV6_HEADER_EXTRA = 20;
 
 export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
   deadline = Infinity;
@@ -123,7 +124,7 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     }
     if (detour !== undefined) {
       if (!this.#sendBy(detour, entry, buffer, offset, length)) return;
-    } else if (!this.#socket(target.version)?.send(target, buffer, offset, length)) return;
+    } else if (!this.#sendTo(target, buffer, offset, length)) return;
     counters.datagramsUp++;
     counters.bytesUp += length;
     flow.packetsUp++;
@@ -178,16 +179,16 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     receiver: number,
     kind: IcmpErrorKind,
     mtu: number,
+    offender: IpAddress | undefined,
     now: number,
   ): void {
     const entry = this.#filter.at(receivers, receiver);
     if (entry === undefined) return;
-    const { flow: { destination, destinationPort }, target } = entry;
-    // RFC 7915 §4.2, §5.2: the header that a map between families makes longer or shorter.
-    if (target.version < destination.version) mtu += IPV6_HEADER_EXTRA;
-    else if (target.version > destination.version) mtu -= IPV6_HEADER_EXTRA;
-    mtu -= entry.detour?.header.length ?? 0;
-    if (this.client.report(kind, mtu, destination, destinationPort, undefined, now)) {
+    const { flow } = entry;
+    const { destination, destinationPort } = flow;
+    const reporter = reporterOf(offender, flow, this.#owner);
+    mtu = asSeenBySource(mtu, flow) - (entry.detour?.header.length ?? 0);
+    if (this.client.report(kind, mtu, destination, destinationPort, reporter, now)) {
       this.#owner.counters.reports++;
     }
   }
@@ -239,7 +240,13 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
       return false;
     }
     const whole = detour.write(buffer, offset, length);
-    return whole > 0 && (this.#socket(target.version)?.send(target, SCRATCH, 0, whole) ?? false);
+    return whole > 0 && this.#sendTo(target, SCRATCH, 0, whole);
+  }
+
+  /** With what is left of the client's hop limit. */
+  #sendTo(target: TargetAddress, buffer: Uint8Array, offset: number, length: number): boolean {
+    const { hopLimit } = this.client;
+    return this.#socket(target.version)?.send(target, buffer, offset, length, hopLimit) ?? false;
   }
 
   /** The name that a flow goes to leads there, or nowhere. */

@@ -26,7 +26,8 @@ import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
 import { peerName } from "./peer_name.ts";
 import { TunnelPeers } from "./peers.ts";
 import { openMemoryBudget } from "./buffer_memory.ts";
-import { type FlowOwners, flowOwners, ownerLimits, proxySettings } from "./proxying.ts";
+import { flowOwners, ownerLimits, proxySettings } from "./proxying.ts";
+import type { FlowOwner } from "../flow/flow.ts";
 import type { OwnListener } from "../flow/own_listeners.ts";
 import { parseIpAddress } from "../address.ts";
 
@@ -81,8 +82,9 @@ export class Gateway implements AsyncDisposable {
   readonly peers: TunnelPeers;
   /** Since the start: complete, given up without an answer, and those of others that were refused. */
   readonly handshakes = { complete: 0, unanswered: 0, rejected: 0 };
+  /** Whose flows a peer's are. */
+  readonly ownerOf: (peer: Peer) => FlowOwner;
   readonly #startedAt: number;
-  readonly #owners: FlowOwners;
   readonly #closed = Promise.withResolvers<void>();
   readonly #moves = new MoveLog();
   #closing: Promise<CloseResult> | undefined;
@@ -132,7 +134,7 @@ export class Gateway implements AsyncDisposable {
       }
       this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, options);
       const owners = flowOwners(engine.device);
-      this.#owners = owners;
+      this.ownerOf = owners.ofPeer;
       this.proxy = new SubnetProxy({
         engine,
         routes,
@@ -205,7 +207,7 @@ export class Gateway implements AsyncDisposable {
    */
   enableProxyOnSubnet(
     prefixes: readonly Prefix[],
-    protocols: Protocols = { tcp: true, udp: true },
+    protocols: Protocols = { tcp: true, udp: true, icmp: true },
   ): void {
     this.proxy.enable(prefixes, protocols);
   }
@@ -226,9 +228,7 @@ export class Gateway implements AsyncDisposable {
   }
 
   stats(): GatewayStats {
-    const ownerOf = (peer: Peer) => this.#owners.ofPeer(peer);
-    const { engine, udp, proxy, peers } = this;
-    return gatewayStats({ engine, udp, proxy, peers, ownerOf }, this.#startedAt);
+    return gatewayStats(this, this.#startedAt);
   }
 
   /**
@@ -305,8 +305,9 @@ export class Gateway implements AsyncDisposable {
 
   #configure(config: GatewayConfig): void {
     if (config.proxy !== undefined) {
-      const { maxTcpConnections, maxUdpSessions } = config.proxy.limits;
-      checkDescriptorLimit(maxTcpConnections + maxUdpSessions, this.proxy.ffi);
+      const { maxTcpConnections, maxUdpSessions, maxPingSessions } = config.proxy.limits;
+      const sockets = maxTcpConnections + maxUdpSessions + (this.proxy.ffi ? maxPingSessions : 0);
+      checkDescriptorLimit(sockets, this.proxy.ffi);
     }
     if (config.proxy?.interface === "nic1") {
       const { subnets } = config.proxy;

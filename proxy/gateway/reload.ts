@@ -173,7 +173,7 @@ function lastOwners(configs: readonly PeerConfig[]): Map<string, PeerConfig> {
 }
 
 function applySubnets({ proxy }: Gateway, config: ProxyConfig | undefined): void {
-  proxy.setSubnets(config?.subnets ?? [], config ?? { tcp: false, udp: false });
+  proxy.setSubnets(config?.subnets ?? [], config ?? { tcp: false, udp: false, icmp: false });
 }
 
 /** The settings that differ from those at start and cannot change while the gateway runs. */
@@ -195,7 +195,7 @@ function unchanged(started: StartedConfig, next: GatewayConfig): ConfigPath[] {
   compare(["proxy", "interface"], before?.interface, after?.interface);
   if (before === undefined || after === undefined || paths.at(-1)?.[0] === "proxy") return paths;
   compare(["proxy", "subnets"], before.subnets, after.subnets);
-  compare(["proxy", "protocols"], [before.tcp, before.udp], [after.tcp, after.udp]);
+  compare(["proxy", "protocols"], protocolsOf(before), protocolsOf(after));
   return paths;
 }
 
@@ -206,6 +206,10 @@ function placeOf({ status }: StartedConfig): string {
 /** Whether the forwarders answer on the tunnel's own interface: from the start, or never. */
 export function isSingle(proxy: ProxyConfig | undefined): boolean {
   return proxy?.interface === "nic1";
+}
+
+function protocolsOf({ tcp, udp, icmp }: ProxyConfig): boolean[] {
+  return [tcp, udp, icmp];
 }
 
 function networks({ addresses }: StartedConfig): string[] {

@@ -144,8 +144,8 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
   };
 }
 
-function peerStats({ engine, ownerOf }: Running, now: number): PeerStats[] {
-  return Array.from(engine.device.peers(), (peer) => ({
+function peerStats(gateway: Running, now: number): PeerStats[] {
+  return Array.from(gateway.engine.device.peers(), (peer) => ({
     publicKey: encodeKey(peer.publicKey),
     name: peer.name ?? null,
     endpoint: peer.endpoint?.toString() ?? null,
@@ -154,7 +154,7 @@ function peerStats({ engine, ownerOf }: Running, now: number): PeerStats[] {
     sentBytes: peer.sentBytes,
     lastHandshake: peer.lastHandshake,
     persistentKeepalive: peer.persistentKeepalive,
-    flows: ownerOf(peer).totals?.stats(now) ?? null,
+    flows: gateway.ownerOf(peer).totals?.stats(now) ?? null,
   }));
 }
 

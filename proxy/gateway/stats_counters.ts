@@ -7,6 +7,7 @@
 import type { UdpBind, UdpBindCounters } from "../bind/udp.ts";
 import type { Engine, EngineCounters } from "../engine/engine.ts";
 import type { SubnetProxy } from "../forward/subnet_proxy.ts";
+import type { IcmpForwarderCounters } from "../forward/icmp_counters.ts";
 import type { TcpForwarderCounters } from "../forward/tcp_forwarder.ts";
 import type { UdpForwarderCounters } from "../forward/udp_counters.ts";
 import type {
@@ -38,8 +39,24 @@ export interface GatewayCounters {
   readonly tcpForwarder: Readonly<TcpForwarderCounters>;
   /** UDP sessions of peers with targets. */
   readonly udpForwarder: Readonly<UdpForwarderCounters>;
-  /** Sockets of this host; `outOfDescriptors`: none could be opened for lack of a descriptor. */
-  readonly target: { readonly outOfDescriptors: number };
+  /** Pings of peers to targets. */
+  readonly icmpForwarder: Readonly<IcmpForwarderCounters>;
+  /** Sockets of this host, and names. */
+  readonly target: TargetCounters;
+}
+
+/** What happened between this host and targets. */
+export interface TargetCounters {
+  /** No socket could be opened for lack of a descriptor. */
+  readonly outOfDescriptors: number;
+  /** Addresses that a name was resolved to, and that no peer may reach. */
+  readonly refusedAddresses: number;
+  /** Connections that were made to be ready. */
+  readonly warmOpened: number;
+  /** Of those, given to a client. */
+  readonly warmUsed: number;
+  /** Of those, closed by the target, or spoken on, before a client came. */
+  readonly warmSpoilt: number;
 }
 
 /** What is in use now. All zero when everything has ended. */
@@ -50,6 +67,10 @@ export interface ResourceStats extends Readonly<StackResources> {
   readonly tcpDials: number;
   /** UDP ports of clients. */
   readonly udpSessions: number;
+  /** Identifiers of clients' pings. */
+  readonly pingSessions: number;
+  /** Connections to targets that are ready, and nobody's yet. */
+  readonly warmConnections: number;
   /** Buffers of packets on their way out. */
   readonly slotsInUse: number;
 }
@@ -63,7 +84,7 @@ interface Counting {
 
 export function gatewayCounters({ engine, udp: socket, proxy }: Counting): GatewayCounters {
   const { device, stack, link } = engine;
-  const { tcp, udp, descriptors } = proxy;
+  const { tcp, udp, icmp, descriptors, targets } = proxy;
   return {
     engine: { ...engine.counters, noSlot: link.noSlot },
     bind: { ...socket.counters },
@@ -74,18 +95,27 @@ export function gatewayCounters({ engine, udp: socket, proxy }: Counting): Gatew
     tcp: { ...stack.counters.tcp },
     tcpForwarder: { ...tcp.counters },
     udpForwarder: { ...udp.counters },
-    target: { outOfDescriptors: descriptors.failures },
+    icmpForwarder: { ...icmp.counters },
+    target: {
+      outOfDescriptors: descriptors.failures,
+      refusedAddresses: targets.refusedAddresses,
+      warmOpened: targets.warm.counters.opened,
+      warmUsed: targets.warm.counters.used,
+      warmSpoilt: targets.warm.counters.spoilt,
+    },
   };
 }
 
 export function resourceStats({ engine, proxy }: Counting): ResourceStats {
   const { stack, pool } = engine;
-  const { tcp, udp } = proxy;
+  const { tcp, udp, icmp, targets } = proxy;
   return {
     ...stack.resources(),
     tcpRelays: tcp.size,
     tcpDials: tcp.dials,
     udpSessions: udp.size,
+    pingSessions: icmp.size,
+    warmConnections: targets.warm.size,
     slotsInUse: pool.slots - pool.free,
   };
 }

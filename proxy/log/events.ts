@@ -502,6 +502,13 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { error: "text" },
   },
   {
+    name: "warm-useless",
+    logger: "target",
+    level: "warning",
+    message: "{to} port {port} speaks before its client does: WarmConnections is of no use there",
+    fields: { to: "text", port: "number" },
+  },
+  {
     name: "dial-failed",
     logger: "tcp",
     level: "debug",

@@ -1,12 +1,15 @@
 /**
- * This host's way to targets: what dials, what makes UDP sockets, and which addresses are its own.
+ * This host's way to targets: what dials, what makes sockets for UDP and pings, and which addresses are its own.
  *
  * @module
  */
 
+import { icmpUnavailable } from "../../ffi/mod.ts";
 import type { IpAddress } from "../../netstack/mod.ts";
 import type { Dialer } from "../flow/stream.ts";
 import { DnsClient, type DnsServer } from "./dns_client.ts";
+import type { IcmpTargets, IcmpTargetsOptions } from "./icmp.ts";
+import { FfiIcmpTargets } from "./icmp_ffi.ts";
 import type { After, NameSource } from "./names.ts";
 import { OwnAddresses } from "./own_address.ts";
 import { SystemNames } from "./system_names.ts";
@@ -28,6 +31,10 @@ export interface TargetHost {
   /** A timer. */
   readonly after: After;
   openUdp(options: UdpTargetsOptions): UdpTargets;
+  /** What is missing for pings, in words that follow "needs"; undefined if nothing is. */
+  icmpUnavailable(): string | undefined;
+  /** @throws if pings are unavailable. */
+  openIcmp(options: IcmpTargetsOptions): IcmpTargets;
   /** Whether an address, not loopback, is one of this host's; undefined if that is not known. */
   isOwnAddress(target: IpAddress): boolean | undefined;
   close(): void;
@@ -49,6 +56,8 @@ export function openTargetHost(
     names: (servers) => servers.length > 0 ? new DnsClient(servers) : new SystemNames(),
     after: hostAfter,
     openUdp: (options) => openUdpTargets(options, ffi),
+    icmpUnavailable: () => ffi ? icmpUnavailable() : "UDP over FFI",
+    openIcmp: (options) => new FfiIcmpTargets(options),
     isOwnAddress: (target) => own.isOwn(target),
     close: () => own.close(),
   };

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { IcmpErrorKind, IpVersion } from "../../netstack/mod.ts";
+import type { IcmpErrorKind, IpAddress, IpVersion } from "../../netstack/mod.ts";
 import type { TargetAddress } from "./address.ts";
 
 /** What a socket hands on, in the engine's turn or outside of it. */
@@ -29,12 +29,14 @@ export interface UdpTargetHandler {
    *
    * @param receivers Holds the socket address it went to, from `receiver` on.
    * @param mtu For "too-big".
+   * @param offender Who says so; undefined if this host does.
    */
   report(
     receivers: Int32Array,
     receiver: number,
     kind: IcmpErrorKind,
     mtu: number,
+    offender: IpAddress | undefined,
     now: number,
   ): void;
 
@@ -46,9 +48,16 @@ export interface UdpTargetSocket {
   /**
    * Sends a datagram, at the latest at the end of the engine's turn. The bytes are copied.
    *
+   * @param hopLimit It leaves with, where the system's sockets can; 0 for the system's own choice.
    * @returns false if there was no buffer for it.
    */
-  send(to: TargetAddress, buffer: Uint8Array, offset: number, length: number): boolean;
+  send(
+    to: TargetAddress,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    hopLimit: number,
+  ): boolean;
   /** Sends what is to be sent, and closes. The handler is not called again. */
   close(): void;
 }

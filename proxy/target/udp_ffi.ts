@@ -12,17 +12,17 @@ import {
   Errno,
   ErrorOrigin,
   ErrorQueue,
-  ErrorWatch,
   MESSAGE_BYTES,
   openUdpLibc,
   ReceiveRing,
+  SocketWatch,
   type UdpLibc,
   UdpSocket,
 } from "../../ffi/mod.ts";
 import type { IpVersion } from "../../netstack/mod.ts";
 import { ReceiveBuffers } from "../arena/datagram_buffers.ts";
 import { getLogger } from "../log/logger.ts";
-import { SenderAddress, type TargetAddress } from "./address.ts";
+import { ipAt, SenderAddress, type TargetAddress } from "./address.ts";
 import { icmpErrorOf } from "./errno.ts";
 import { reportKind } from "./udp_report.ts";
 import { type Sender, TargetSends } from "./udp_sends.ts";
@@ -42,7 +42,7 @@ const MAX_FAILURES = 16;
 
 export class FfiUdpTargets implements UdpTargets {
   readonly options: UdpTargetsOptions;
-  readonly #watch: ErrorWatch;
+  readonly #watch: SocketWatch;
   readonly #watched = new Map<number, FfiUdpTargetSocket>();
   #lastNumber = 0;
   readonly libc: UdpLibc = openUdpLibc();
@@ -60,7 +60,7 @@ export class FfiUdpTargets implements UdpTargets {
     this.options = options;
     // Last: it has descriptors and a thread, which nobody would end if something else were thrown.
     try {
-      this.#watch = new ErrorWatch((number) => this.#onErrors(number));
+      this.#watch = new SocketWatch((number) => this.#onErrors(number));
     } catch (error) {
       this.libc.close();
       throw error;
@@ -169,6 +169,8 @@ class FfiUdpTargetSocket implements UdpTargetSocket, Sender {
   /** Of that datagram; -1 for none. */
   #delivered = -1;
   #failures = 0;
+  /** What the socket sends with; 0 for the system's own choice. */
+  #hopLimit = 0;
 
   /** @param number What the owner knows it by. */
   constructor(
@@ -192,7 +194,14 @@ class FfiUdpTargetSocket implements UdpTargetSocket, Sender {
     this.#buffer = owner.buffers.take();
   }
 
-  send(to: TargetAddress, buffer: Uint8Array, offset: number, length: number): boolean {
+  send(
+    to: TargetAddress,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    hopLimit: number,
+  ): boolean {
+    if (hopLimit !== this.#hopLimit && hopLimit > 0) this.#setHopLimit(hopLimit);
     this.#owner.sends.push(this, to, buffer, offset, length);
     this.#owner.options.wake();
     return true;
@@ -214,18 +223,20 @@ class FfiUdpTargetSocket implements UdpTargetSocket, Sender {
     }
     counters.sendErrors++;
     const kind = icmpErrorOf(errno);
-    if (kind !== undefined) this.#handler.report(to.words, 0, kind, 0, now());
+    if (kind !== undefined) this.#handler.report(to.words, 0, kind, 0, undefined, now());
   }
 
   takeReports(): boolean {
     const { errors, options } = this.#owner;
     let isOfNetwork = false;
-    errors.drain(this.fd, (to, origin, type, code, mtu) => {
+    errors.drain(this.fd, (to, origin, type, code, mtu, offender) => {
       // What this host finds, a datagram too long, is the result of the call as well.
       if (origin === ErrorOrigin.LOCAL) return;
       isOfNetwork = true;
       const kind = reportKind(origin, type, code);
-      if (kind !== undefined) this.#handler.report(errors.names, to, kind, mtu, options.now());
+      if (kind === undefined) return;
+      const from = ipAt(errors.offenders, offender);
+      this.#handler.report(errors.names, to, kind, mtu, from, options.now());
     });
     return isOfNetwork;
   }
@@ -264,6 +275,13 @@ class FfiUdpTargetSocket implements UdpTargetSocket, Sender {
   release(): void {
     if (this.#buffer !== undefined) this.#owner.buffers.give(this.#buffer);
     this.#buffer = undefined;
+  }
+
+  /** A client's hop limit hardly ever changes: once for each change is cheaper than with each datagram. */
+  #setHopLimit(hopLimit: number): void {
+    this.#owner.sends.flushOf(this); // those have the one before
+    this.#socket.setHopLimit(hopLimit);
+    this.#hopLimit = hopLimit;
   }
 
   /** Receiving has failed: most likely for what the network reports, which ends nothing. */

@@ -1,5 +1,5 @@
 /**
- * What a turn sends to UDP targets.
+ * What a turn sends to targets: datagrams and pings.
  *
  * @module
  */
@@ -15,8 +15,12 @@ export interface Sender {
   /** The first and last of its datagrams, for {@link TargetSends}; -1 for none. */
   firstSend: number;
   lastSend: number;
-  /** A datagram was not sent. @param errno EAGAIN: the socket's buffer is full. */
-  refused(to: TargetAddress, errno: number): void;
+  /**
+   * A datagram was not sent. It lies in `buffer` from `offset` on until the call returns.
+   *
+   * @param errno EAGAIN: the socket's buffer is full.
+   */
+  refused(to: TargetAddress, errno: number, buffer: Uint8Array, offset: number): void;
   /** Takes what the network has reported. @returns whether there was anything. */
   takeReports(): boolean;
 }
@@ -42,10 +46,10 @@ export class TargetSends {
   /** Whose chain is being sent, and how far that has got. */
   #sender: Sender | undefined;
   #settled = -1;
-  readonly #onSettled: SettledHandler = (_offset, _length, errno) => {
+  readonly #onSettled: SettledHandler = (offset, _length, errno) => {
     const at = this.#settled;
     this.#settled = this.#next[at]!;
-    if (errno !== 0) this.#sender!.refused(this.#to[at]!, errno);
+    if (errno !== 0) this.#sender!.refused(this.#to[at]!, errno, this.#arena, offset);
   };
   readonly #onStopped = () => this.#sender!.takeReports();
 
@@ -106,6 +110,8 @@ export class TargetSends {
 
   /** The socket's buffer is full: as a router with a full queue. */
   #dropRest(): void {
-    while (this.#batch.shift() !== undefined) this.#onSettled(0, 0, Errno.EAGAIN);
+    for (let left; (left = this.#batch.shift()) !== undefined;) {
+      this.#onSettled(left.offset, left.length, Errno.EAGAIN);
+    }
   }
 }

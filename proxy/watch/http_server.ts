@@ -127,10 +127,13 @@ export class HttpServer {
     answer: (request: HttpRequest) => Answer,
   ): void {
     const { socket, headers } = request;
+    // RFC 9112 §3.2.2: a target may be a whole URI, whose host then counts.
+    const [, authority, rest = request.url ?? ""] =
+      /^http:\/\/([^/?#]*)(.*)$/is.exec(request.url ?? "") ?? [];
     const { status, type, text, headers: more } = answer({
       method: request.method ?? "",
-      path: (request.url ?? "").replace(/\?.*$/s, ""),
-      host: headers.host,
+      path: rest.replace(/\?.*$/s, "") || "/",
+      host: authority ?? headers.host,
       authorization: headers.authorization,
     });
     const connection = this.#connections.get(socket);

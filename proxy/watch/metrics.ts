@@ -8,6 +8,7 @@
 import process from "node:process";
 import type { Peer } from "../../wireguard/mod.ts";
 import type { FlowProtocol } from "../flow/flow.ts";
+import type { RuleState } from "../flow/rule.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import { peerName } from "../gateway/peer_name.ts";
 import { VERSION } from "../version.ts";
@@ -31,6 +32,9 @@ export interface MetricSources {
 /** Sources, and what is made of them once for several families. */
 interface View extends MetricSources {
   readonly peers: Counted<Peer>;
+  readonly rules: Counted<RuleState>;
+  /** The numbers of the rules that are in force. */
+  readonly numbers: ReadonlyMap<RuleState, number>;
 }
 
 export interface Family extends Metric {
@@ -39,6 +43,9 @@ export interface Family extends Metric {
 
 /** The name of those that have no figures of their own. No peer can be called so. */
 export const OTHERS = "(others)";
+
+/** So many rules have figures of their own: the busiest. */
+const MAX_RULES = 100;
 
 const PROTOCOLS: readonly FlowProtocol[] = ["tcp", "udp", "icmp"];
 
@@ -142,6 +149,78 @@ export const FAMILIES: readonly Family[] = [
     collect(out, { peers }) {
       for (const { item } of peers.chosen) out.sample(item.lastHandshake / 1000, peerName(item));
     },
+  },
+  {
+    name: "wirestack_peer_flow_bytes_total",
+    type: "counter",
+    help: "Payload of a peer's flows: up is towards the targets.",
+    labels: ["peer", "direction"],
+    collect(out, { peers }) {
+      for (const { item, values } of peers.chosen) {
+        const name = peerName(item);
+        out.sample(values[2]!, name, "up");
+        out.sample(values[3]!, name, "down");
+      }
+      if (peers.others === undefined) return;
+      out.sample(peers.others[2]!, OTHERS, "up");
+      out.sample(peers.others[3]!, OTHERS, "down");
+    },
+  },
+  {
+    name: "wirestack_peer_flows",
+    type: "gauge",
+    help: "Flows of a peer that are under way.",
+    labels: ["peer"],
+    collect(out, { gateway, peers }) {
+      let rest = gateway.proxy.statistics.all.live;
+      for (const { item } of peers.chosen) {
+        const live = gateway.ownerOf(item).totals?.live ?? 0;
+        rest -= live;
+        out.sample(live, peerName(item));
+      }
+      if (peers.others !== undefined) out.sample(Math.max(0, rest), OTHERS);
+    },
+  },
+  {
+    name: "wirestack_peer_rate_bytes_per_second",
+    type: "gauge",
+    help: "How fast the flows of a peer with a RateUp or RateDown are, over the last second.",
+    labels: ["peer", "direction"],
+    collect(out, { gateway, peers }) {
+      for (const { item } of peers.chosen) {
+        const { rates, totals } = gateway.ownerOf(item);
+        if (rates.up !== undefined) out.sample(totals?.rates?.up ?? 0, peerName(item), "up");
+        if (rates.down !== undefined) out.sample(totals?.rates?.down ?? 0, peerName(item), "down");
+      }
+    },
+  },
+  {
+    name: "wirestack_peer_rate_limit_bytes_per_second",
+    type: "gauge",
+    help: "RateUp and RateDown of a peer, which count whole packets inside the tunnel.",
+    labels: ["peer", "direction"],
+    collect(out, { gateway, peers }) {
+      for (const { item } of peers.chosen) {
+        const { rates: { up, down } } = gateway.ownerOf(item);
+        if (up !== undefined) out.sample(up.rate / 8, peerName(item), "up");
+        if (down !== undefined) out.sample(down.rate / 8, peerName(item), "down");
+      }
+    },
+  },
+
+  {
+    name: "wirestack_rule_flows_total",
+    type: "counter",
+    help: "Flows that a rule let in, or refused, by the rule's place in the configuration.",
+    labels: ["rule", "verdict"],
+    collect: (out, view) => byRule(out, view, ["allowed", "refused"], 0),
+  },
+  {
+    name: "wirestack_rule_flow_bytes_total",
+    type: "counter",
+    help: "Payload of a rule's flows: up is towards the targets.",
+    labels: ["rule", "direction"],
+    collect: (out, view) => byRule(out, view, ["up", "down"], 2),
   },
 
   {
@@ -315,17 +394,35 @@ export const FAMILIES: readonly Family[] = [
 
 /** Writes all of it, at whatever pace it is asked for. */
 export class Metrics {
-  readonly #peers = new Busiest<Peer>(2, (peer, values) => {
+  #gateway: Gateway | undefined;
+  readonly #peers = new Busiest<Peer>(4, (peer, values) => {
+    const totals = this.#gateway?.ownerOf(peer).totals;
     values[0] = peer.receivedBytes;
     values[1] = peer.sentBytes;
+    values[2] = totals?.bytesUp ?? 0;
+    values[3] = totals?.bytesDown ?? 0;
+  });
+  readonly #rules = new Busiest<RuleState>(4, ({ totals }, values) => {
+    values[0] = totals?.flows ?? 0;
+    values[1] = totals?.refused ?? 0;
+    values[2] = totals?.bytesUp ?? 0;
+    values[3] = totals?.bytesDown ?? 0;
   });
 
   /** @param now Milliseconds, monotonic. */
   text(sources: MetricSources, now: number): string {
     const { gateway, maxPeers } = sources;
+    this.#gateway = gateway;
     gateway.proxy.statistics.settle();
     const peers = this.#peers.count(gateway.engine.device.peers(), maxPeers, now);
-    const view: View = { ...sources, peers };
+    const { rules } = gateway.proxy.admission.rules;
+    const numbers = new Map(rules.map(({ state, number }) => [state, number]));
+    const view: View = {
+      ...sources,
+      peers,
+      numbers,
+      rules: this.#rules.count(numbers.keys(), MAX_RULES, now),
+    };
     const out = new Exposition();
     for (const family of FAMILIES) {
       out.family(family);
@@ -338,6 +435,18 @@ export class Metrics {
 function byPeer(out: Exposition, { chosen, others }: Counted<Peer>, index: number): void {
   for (const { item, values } of chosen) out.sample(values[index]!, peerName(item));
   if (others !== undefined) out.sample(others[index]!, OTHERS);
+}
+
+function byRule(
+  out: Exposition,
+  { rules: { chosen, others }, numbers }: View,
+  kinds: readonly [string, string],
+  first: 0 | 2,
+): void {
+  const both = (values: readonly number[], rule: string) =>
+    kinds.forEach((kind, i) => out.sample(values[first + i]!, rule, kind));
+  for (const { item, values } of chosen) both(values, String(numbers.get(item)));
+  if (others !== undefined) both(others, OTHERS);
 }
 
 function reasons(out: Exposition, counts: Readonly<Record<string, number>>, protocol: string) {

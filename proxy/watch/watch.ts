@@ -5,14 +5,14 @@
  * @module
  */
 
-import type { GatewayConfig, LogConfig } from "../config/checked.ts";
+import type { GatewayConfig, LogConfig, StatusConfig } from "../config/checked.ts";
 import { SettingError } from "../config/error.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import type { LineFile, LineTrouble } from "../log/line_file.ts";
 import { getLogger } from "../log/logger.ts";
 import { openLineFile, OutputError } from "../log/outputs.ts";
 import { AccessLog } from "./access_log.ts";
-import { StatusServer } from "./status.ts";
+import type { StatusServer } from "./status.ts";
 
 const log = getLogger(["wirestack", "status"]);
 
@@ -33,7 +33,7 @@ export class Watch {
   static async open({ status, log }: Watched): Promise<Watch> {
     const file = log.access === undefined ? undefined : openAccessFile(log.access);
     try {
-      return new Watch(log, file, status && await StatusServer.open(status));
+      return new Watch(log, file, status && await openStatus(status));
     } catch (error) {
       await file?.close();
       throw error;
@@ -91,6 +91,12 @@ export class Watch {
     this.#unobserve();
     await this.#accessFile?.close();
   }
+}
+
+/** Loads the server only where there is to be one: it is not small. */
+async function openStatus(config: StatusConfig): Promise<StatusServer> {
+  const { StatusServer } = await import("./status.ts");
+  return await StatusServer.open(config);
 }
 
 function openAccessFile(output: string): LineFile {

@@ -68,6 +68,8 @@ export interface SiteOptions {
   readonly isControlled?: boolean;
   /** What the gateway's user is allowed. Nothing by default. */
   readonly capabilities?: string[];
+  /** The gateway's hosts file. */
+  readonly hosts?: string;
   /** Nothing is sent through the tunnel yet. */
   readonly isQuiet?: boolean;
 }
@@ -133,6 +135,7 @@ export class Site implements AsyncDisposable {
       { lab, client, gatewayHost, target, ...services },
       options.subject ?? defaultSubject(),
     );
+    if (options.hosts !== undefined) await gatewayHost.etc("hosts", options.hosts);
     await site.#connect(options);
     return site;
   }

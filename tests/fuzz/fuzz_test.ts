@@ -21,6 +21,7 @@ const CASES: Readonly<Record<string, number>> = {
   operations: 20,
   wireguard: 1,
   config: 10,
+  forms: 5,
 };
 
 for (const target of TARGETS) {

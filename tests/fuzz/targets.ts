@@ -1,6 +1,7 @@
 import type { Target } from "./target.ts";
 import { dns, proxyProtocol } from "./targets/answers.ts";
 import { config } from "./targets/config.ts";
+import { forms } from "./targets/forms.ts";
 import { icmp } from "./targets/icmp.ts";
 import { ipv4 } from "./targets/ipv4.ts";
 import { ipv6 } from "./targets/ipv6.ts";
@@ -22,6 +23,7 @@ export const TARGETS: readonly Target[] = [
   operations,
   wireguard,
   config,
+  forms,
   dns,
   proxyProtocol,
 ];

@@ -223,7 +223,7 @@ export class SimEngine {
       ffi: false,
       host: targets,
     });
-    proxy.enable(prefixes.map((text) => parsePrefix(text)!), { tcp: true, udp: true });
+    proxy.enable(prefixes.map((text) => parsePrefix(text)!), { tcp: true, udp: true, icmp: true });
     return proxy;
   }
 

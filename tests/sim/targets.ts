@@ -11,6 +11,12 @@ import type { TargetAddress } from "../../proxy/target/address.ts";
 import type { TargetHost } from "../../proxy/target/host.ts";
 import type { After, NameAnswer, NameSource } from "../../proxy/target/names.ts";
 import type {
+  IcmpTargetHandler,
+  IcmpTargets,
+  IcmpTargetSocket,
+  IcmpTargetsOptions,
+} from "../../proxy/target/icmp.ts";
+import type {
   UdpTargetHandler,
   UdpTargets,
   UdpTargetSocket,
@@ -79,6 +85,14 @@ export class SimTargets implements TargetHost {
 
   openUdp(options: UdpTargetsOptions): UdpTargets {
     return new SimUdpTargets(this, options);
+  }
+
+  icmpUnavailable(): string | undefined {
+    return undefined;
+  }
+
+  openIcmp(options: IcmpTargetsOptions): IcmpTargets {
+    return new SimIcmpTargets(this, options);
   }
 
   isOwnAddress(): boolean {
@@ -258,6 +272,80 @@ class SimUdpSocket implements UdpTargetSocket {
       options.wake();
     });
     return true;
+  }
+
+  close(): void {
+    if (!this.isClosed) this.#owner.targets.open--;
+    this.isClosed = true;
+  }
+}
+
+/** Hop limit of what a target sends, and of what comes from it with no router between. */
+const TARGET_HOP_LIMIT = 64;
+
+/** Targets that answer every ping. */
+class SimIcmpTargets implements IcmpTargets {
+  readonly targets: SimTargets;
+  readonly options: IcmpTargetsOptions;
+  readonly arrived: { socket: SimIcmpSocket; from: TargetAddress; bytes: Uint8Array }[] = [];
+
+  constructor(targets: SimTargets, options: IcmpTargetsOptions) {
+    this.targets = targets;
+    this.options = options;
+  }
+
+  get hasReady(): boolean {
+    return this.arrived.length > 0 && this.options.hasRoom();
+  }
+
+  open(_version: unknown, handler: IcmpTargetHandler): IcmpTargetSocket {
+    return new SimIcmpSocket(this, handler);
+  }
+
+  drain(now: number): void {
+    for (let i = 0; i < DRAIN_BUDGET && this.hasReady; i++) {
+      const { socket, from, bytes } = this.arrived.shift()!;
+      if (socket.isClosed) continue;
+      const { length } = bytes;
+      socket.handler.reply(from.words, 0, bytes, 0, length, TARGET_HOP_LIMIT, now);
+    }
+  }
+
+  flush(): void {}
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+class SimIcmpSocket implements IcmpTargetSocket {
+  isClosed = false;
+  readonly handler: IcmpTargetHandler;
+  readonly #owner: SimIcmpTargets;
+  readonly #identifier: number;
+
+  constructor(owner: SimIcmpTargets, handler: IcmpTargetHandler) {
+    this.#owner = owner;
+    this.handler = handler;
+    this.#identifier = owner.targets.open++;
+  }
+
+  send(
+    to: TargetAddress,
+    _hopLimit: number,
+    _dontFragment: boolean,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+  ): void {
+    const { targets, arrived, options } = this.#owner;
+    const bytes = buffer.slice(offset, offset + length);
+    bytes[0] = to.version === 4 ? 0 : 129;
+    bytes.set([0, 0, this.#identifier >> 8, this.#identifier], 2); // as the kernel gives it
+    targets.sim.after(targets.options.rttMs, () => {
+      arrived.push({ socket: this, from: to, bytes });
+      options.wake();
+    });
   }
 
   close(): void {

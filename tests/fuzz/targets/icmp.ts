@@ -127,8 +127,7 @@ function tryMessage(
   header[isIpv4 ? 8 : 7] = 64;
   header[isIpv4 ? 9 : 6] = isIpv4 ? ICMP : ICMPV6;
   header.set(FAR[version], isIpv4 ? 12 : 8);
-  const isOwn = random.chance(0.7);
-  const to = (isOwn ? OWN : PROXIED)[version];
+  const to = (random.chance(0.7) ? OWN : PROXIED)[version];
   header.set(to, isIpv4 ? 16 : 24);
   const bytes = concat(header, icmp);
   fixLengths(bytes);
@@ -138,7 +137,7 @@ function tryMessage(
     set16(bytes, 10, 0);
     set16(bytes, 10, checksum(bytes, 0, 20));
   }
-  const expected = plainIcmp(bytes, version, isOwn);
+  const expected = plainIcmp(bytes, version, to);
   const before = snapshot(host.stack);
   told.length = 0;
   const packet = new Surrounded(random, bytes);
@@ -191,7 +190,7 @@ interface Expected {
 }
 
 /** RFC 792 and RFC 4443, step by step. */
-function plainIcmp(bytes: Uint8Array, version: 4 | 6, isOwn: boolean): Expected {
+function plainIcmp(bytes: Uint8Array, version: 4 | 6, to: Uint8Array): Expected {
   const at = version === 4 ? 20 : 40;
   const message = bytes.subarray(at);
   if (message.length < 8) return { counted: ["malformed"] };
@@ -199,12 +198,12 @@ function plainIcmp(bytes: Uint8Array, version: 4 | 6, isOwn: boolean): Expected 
   if (checksum(message, 0, message.length, pseudo) !== 0) return { counted: ["badChecksum"] };
   const type = message[0]!;
   if (type === (version === 4 ? 8 : 128)) {
-    if (isOwn) return { counted: ["echoReplies"] };
+    if (to === OWN[version]) return { counted: ["echoReplies"] };
     return { counted: message[1] === 0 ? ["echoForwarded", "echoReturned"] : ["echoIgnored"] };
   }
   const kind = plainKind(type, message[1]!, version);
   if (kind === undefined) return { counted: ["unhandled"] };
-  const protocol = isOwn ? quotedTransport(message.subarray(8), version) : undefined;
+  const protocol = quotedTransport(message.subarray(8), version, to);
   if (protocol === undefined) return { counted: ["errorsReceived", "errorsIgnored"] };
   const told = protocol.number === UDP && protocol.port === PORT ? kind : undefined;
   return told === undefined
@@ -216,11 +215,12 @@ function plainIcmp(bytes: Uint8Array, version: 4 | 6, isOwn: boolean): Expected 
 function quotedTransport(
   quoted: Uint8Array,
   version: 4 | 6,
+  to: Uint8Array,
 ): { number: number; port: number } | undefined {
   const least = version === 4 ? 20 : 40;
   if (quoted.length < least + 8 || quoted[0]! >> 4 !== version) return undefined;
   const source = version === 4 ? quoted.subarray(12, 16) : quoted.subarray(8, 24);
-  if (!source.every((byte, i) => byte === OWN[version][i])) return undefined;
+  if (!source.every((byte, i) => byte === to[i])) return undefined;
   let number = quoted[9]!;
   let transport = (quoted[0]! & 15) * 4;
   if (version === 4) {

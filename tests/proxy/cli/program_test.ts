@@ -198,7 +198,7 @@ Deno.test("flags override the file", async () => {
   assert.equal(
     out,
     `-: ok\npublic key ${PUBLIC}; address 10.9.0.9/24; UDP port 7007; 1 peer; ` +
-      "proxy tcp and udp on nic2 for 10.50.0.0/16\n",
+      "proxy tcp, udp and icmp on nic2 for 10.50.0.0/16\n",
   );
 });
 

@@ -19,7 +19,7 @@ Deno.test("a gateway says where it listens, runs until a signal, and ends with s
   assert.deepEqual(run.lines(), [
     "warning config: wg0.conf:5: DNS: has no effect yet",
     `info    wirestack: listening on UDP port 51820, public key ${PUBLIC}, address 10.9.0.1/24, peers 0, ` +
-    "proxy tcp and udp on nic2 for 10.50.0.0/16, UDP in batches (FFI)",
+    "proxy tcp, udp and icmp on nic2 for 10.50.0.0/16, UDP in batches (FFI)",
     "info    wirestack: confined: files by Landlock 7",
   ]);
   run.signals.stop();

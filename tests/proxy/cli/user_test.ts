@@ -149,6 +149,61 @@ const ignore = Deno.build.os === "windows";
 
 for (const task of TASKS) {
   Deno.test(
+    `an ordinary user's gateway is asked over a socket of its own, and takes it away again: ${task}`,
+    { ignore },
+    async () => {
+      await using home = await Home.create(task);
+      await Deno.mkdir(`${home.path}/run`);
+      await Deno.chown(`${home.path}/run`, USER, USER);
+      const path = `${home.path}/run/status`;
+      const access = `${home.path}/run/access.log`;
+      const gateway = await home.up(
+        "status at",
+        "--status",
+        `unix:${path}`,
+        "--access-log",
+        access,
+      );
+      using client = Deno.createHttpClient({ proxy: { transport: "unix", path } });
+      const ask = async (what: string) => {
+        const response = await fetch(`http://localhost/${what}`, { client });
+        return { status: response.status, text: await response.text() };
+      };
+      assert.equal((await ask("readyz")).status, 200);
+      assert.match((await ask("metrics")).text, /^wirestack_peers 0$/m);
+      assert.equal((await Deno.stat(path)).mode! & 0o777, 0o600);
+      const { status, log } = await gateway.stop();
+      assert.equal(status, 0, log);
+      assert.deepEqual([...Deno.readDirSync(`${home.path}/run`)].map(({ name }) => name), [
+        "access.log",
+      ]);
+      assert.doesNotMatch(log, /stays behind|denied|NotCapable/);
+    },
+  );
+
+  Deno.test(
+    `a status listener that others can reach is refused without a token, with status 2: ${task}`,
+    { ignore },
+    async () => {
+      await using home = await Home.create(task);
+      const refused = await home.run("up", home.file, "--status", "0.0.0.0:9586");
+      assert.deepEqual([refused.status, refused.out], [2, ""]);
+      assert.equal(
+        refused.error,
+        "--status: 0.0.0.0 can be reached from outside, expected TokenFile beside it, or a loopback address\n",
+      );
+      const missing = await home.run(
+        ...["up", home.file, "--status", "0.0.0.0:0", "--status-token-file", "/no/such"],
+      );
+      assert.equal(missing.status, 2);
+      assert.match(
+        missing.error,
+        /^--status-token-file: \/no\/such: .*expected a file with a token$/m,
+      );
+    },
+  );
+
+  Deno.test(
     `an ordinary user's log file is opened again by SIGHUP when it was rotated: ${task}`,
     { ignore },
     async () => {

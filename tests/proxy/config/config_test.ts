@@ -64,6 +64,7 @@ Map = 10.50.0.1/32 -> 127.0.0.1/32
     subnets: [],
     tcp: true,
     udp: true,
+    icmp: false,
     maps: [],
     timeouts: {
       tcpDialMs: 5000,
@@ -73,8 +74,15 @@ Map = 10.50.0.1/32 -> 127.0.0.1/32
       tcpKeepAliveCount: 9,
       udpIdleMs: 60000,
       udpDnsIdleMs: 30000,
+      icmpIdleMs: 30000,
     },
-    limits: { maxDials: 2048, maxTcpConnections: 16384, maxUdpSessions: 4096 },
+    limits: {
+      maxDials: 2048,
+      maxTcpConnections: 16384,
+      maxUdpSessions: 4096,
+      maxPingSessions: 1024,
+      maxPingRate: 2000,
+    },
     udpFiltering: "address",
   });
 });

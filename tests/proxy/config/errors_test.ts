@@ -211,10 +211,10 @@ const CASES: readonly [name: string, text: string, lines: readonly string[]][] =
   ]),
   [
     "what the proxy cannot do",
-    `${INTERFACE}[Proxy]\nSubnets = 10.50.0.0/16\nProtocols = tcp, icmp\nInterface = eth0\nMap = 10.50.0.0/24 -> 10.1.0.0/25\n` +
+    `${INTERFACE}[Proxy]\nSubnets = 10.50.0.0/16\nProtocols = tcp, gre\nInterface = eth0\nMap = 10.50.0.0/24 -> 10.1.0.0/25\n` +
     "Map = 10.50.0.0/24 -> fd00::/120\nMap = 10.50.0.1\nMap = 10.50.0.1 -> x\n",
     [
-      'wg0.conf:5: Protocols: "icmp" is unknown, expected tcp or udp',
+      'wg0.conf:5: Protocols: "gre" is unknown, expected tcp or udp or icmp',
       'wg0.conf:6: Interface: "eth0" is unknown, expected nic1 or nic2',
       "wg0.conf:7: Map: 10.50.0.0/24 and 10.1.0.0/25 differ in length, expected the same",
       "wg0.conf:8: Map: 10.50.0.0/24 and fd00::/120 differ in family, expected the same (only single addresses may differ)",

@@ -11,13 +11,17 @@ import { findField, isRepeated, type Section, variableOf } from "../../../proxy/
 import { ConfigSource } from "../../../proxy/config/source.ts";
 import { secretVariableOf, variableOfList } from "../../../proxy/config/keys.ts";
 
-export async function sourceOf(text: string, file: string, form: Form = formOf(file)) {
-  const source = new ConfigSource({
+export function emptySource(file: string, form: Form = formOf(file)): ConfigSource {
+  return new ConfigSource({
     file,
     line: 1,
     ...(form !== "conf" && { name: "" }),
     ...(form === "env" && { isVariable: true as const }),
   });
+}
+
+export async function sourceOf(text: string, file: string, form: Form = formOf(file)) {
+  const source = emptySource(file, form);
   await parseForm(source, text, file, form);
   return source;
 }

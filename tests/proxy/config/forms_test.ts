@@ -236,6 +236,14 @@ const CASES: readonly [name: string, file: string, text: string, lines: readonly
     ],
   ],
   [
+    "a peer twice in a variable",
+    "wg0.env",
+    `WIRESTACK_PRIVATE_KEY=${PRIVATE}\nWIRESTACK_PEERS='[{"publicKey": "${PEER}"},\n{"publicKey": "${PEER}"}]'\n`,
+    [
+      "wg0.env:3: WIRESTACK_PEERS[1].publicKey: given twice, expected a peer once (the first is at wg0.env:2)",
+    ],
+  ],
+  [
     "peers that are no JSON",
     "wg0.env",
     `WIRESTACK_PRIVATE_KEY=${PRIVATE}\nWIRESTACK_PEERS={publicKey}\n`,
@@ -272,6 +280,7 @@ Deno.test("no message has a key, wherever in YAML, JSON or variables it stands",
       ["a.json", `{"interface": {"privateKey": ${PRIVATE}}}`],
       ["a.json", `{"${PRIVATE}": 1, "interface": {"${PRIVATE}": 1, "mtu": "${PRIVATE}"}}`],
       ["a.env", `${PRIVATE}=a\nWIRESTACK_MTU=${PRIVATE}\nWIRESTACK_${PRIVATE}\nx '${PRIVATE}\n`],
+      ["a.env", `WIRESTACK_${PRIVATE.replace(/[^A-Za-z0-9]/g, "")}="x"y\n`], // found by fuzzing
       ["a.env", `WIRESTACK_PEERS=${PRIVATE}\nWIRESTACK_PRIVATE_KEY='${PRIVATE}'x\n`],
     ] as const
   ) {

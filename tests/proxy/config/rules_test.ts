@@ -238,3 +238,15 @@ Deno.test("a Default that is none is an error", () => {
     'wg0.conf:9: Default: "deny" is unknown, expected allow or reject or drop',
   ]);
 });
+
+Deno.test("version 1 of the PROXY protocol under a rule that covers UDP is a warning, a name in To is none", () => {
+  const { warnings } = loadConfig(
+    `${HEAD}\nTo = db.corp.test\nSendProxyProtocol = v1\n[Rule]\nPorts = tcp/80\nSendProxyProtocol = v1\n`,
+    { file: "wg0.conf" },
+  );
+  assert.equal(warnings.filter((line) => line.includes("v1 has no form for UDP")).length, 1);
+  assert.match(
+    warnings.find((line) => line.includes("v1"))!,
+    /^wg0\.conf:\d+: SendProxyProtocol: /,
+  );
+});

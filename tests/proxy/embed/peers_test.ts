@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
+import { loadConfig } from "../../../proxy/config/config.ts";
+import { updatePeer } from "../../../proxy/gateway/peer_changes.ts";
 import type { Wirestack } from "../../../proxy/embed/wirestack.ts";
 import { readAll, startPair, until, writeAll } from "../pair.ts";
-import { startWirestack } from "../start.ts";
+import { startGateway, startWirestack } from "../start.ts";
 
 /** A client of `gateway` at an address, whether or not the gateway knows it. */
 function startClient(gateway: Wirestack, privateKey: Uint8Array, address: string) {
@@ -25,6 +27,25 @@ async function assertUnreached(client: Wirestack, port: number): Promise<void> {
   const connecting = client.connect({ hostname: "10.9.0.1", port, timeoutMs: 300 });
   await assert.rejects(connecting, Deno.errors.TimedOut);
 }
+
+Deno.test("an update of a peer's limits leaves those that it does not name, and null takes one away", async () => {
+  const publicKey = encodeKey(publicKeyOf(generatePrivateKey()));
+  const { config } = loadConfig({
+    interface: { privateKey: encodeKey(generatePrivateKey()) },
+    peers: [{ publicKey, rateUp: "1Mbit", maxUdpSessions: 5 }],
+  });
+  await using gateway = await startGateway(config);
+  const limits = () => gateway.peers.limits([...gateway.engine.device.peers()][0]!);
+  updatePeer(gateway, publicKey, { rateDown: "2Mbit", rateBurst: 1 });
+  const both = { rateUp: 1e6, rateDown: 2e6, maxUdpSessions: 5, rateBurstMs: 1000 };
+  assert.deepEqual(limits(), both);
+  updatePeer(gateway, publicKey, { name: "laptop" });
+  assert.deepEqual(limits(), both);
+  updatePeer(gateway, publicKey, { rateUp: null, maxUdpSessions: null });
+  assert.deepEqual(limits(), { rateDown: 2e6, rateBurstMs: 1000 });
+  updatePeer(gateway, publicKey, { rateDown: null });
+  assert.equal(limits(), undefined);
+});
 
 Deno.test("a peer is added, renamed, moved and removed while others' connections go on", async () => {
   await using pair = await startPair({ proxy: null });

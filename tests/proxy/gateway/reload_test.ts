@@ -96,6 +96,34 @@ Deno.test("a connection of a peer that stays survives a hundred reloads of every
   assert.equal(peer!.keypairs.current, keypair);
 });
 
+Deno.test("limits of a peer come with a reload, hold for connections that are open, and go with another", async () => {
+  await using lab = await ControlLab.start(file(PROXY));
+  await using site = await connected(lab);
+  const reload = async (limits: string) => {
+    lab.next = file(PROXY).replace("AllowedIPs = 10.9.0.2/32", `$&\n${limits}`);
+    assert.match(await lab.ask("wirestack_reload=1\n\n"), RELOADED);
+  };
+  const [flow] = lab.gateway.proxy.admission.table.flows();
+  await site.ping(1);
+  assert.deepEqual([flow!.up, flow!.down], [undefined, undefined]);
+  await reload("RateDown = 8Mbit\nMaxTcpConnections = 1");
+  await until(() => flow!.down !== undefined, "the rate applies");
+  assert.deepEqual([flow!.up, flow!.owner.rates.down?.rate], [undefined, 8e6]);
+  const before = flow!.owner.rates.down!.spent;
+  await site.ping(2);
+  assert.ok(flow!.owner.rates.down!.spent > before + 1_000, "it is counted");
+  const open = () => site.client.connect({ hostname: "10.50.0.1", port: site.port });
+  await assert.rejects(open(), Deno.errors.ConnectionRefused);
+  assert.equal(lab.gateway.stats().counters.tcpForwarder!.overQuota, 1);
+  await reload("RateDown = 16Mbit");
+  assert.equal(flow!.owner.rates.down?.rate, 16e6);
+  await site.ping(3);
+  (await open()).close();
+  await reload("");
+  await until(() => flow!.down === undefined, "the rate is gone");
+  await site.ping(4);
+});
+
 Deno.test("a subnet that goes ends its connections and takes no new ones, one that comes does", async () => {
   await using lab = await ControlLab.start(file(PROXY));
   await using site = await connected(lab);
@@ -219,7 +247,7 @@ Deno.test("what cannot change while running is named, and the rest changes", asy
   assert.match(answer, /errno=0\n\n$/);
   const { engine, proxy } = lab.gateway;
   assert.equal(engine.nic1.mtu, 1420);
-  assert.deepEqual(proxy.subnets(), [{ prefix: "10.50.0.0/16", tcp: true, udp: true }]);
+  assert.deepEqual(proxy.subnets(), [{ prefix: "10.50.0.0/16", tcp: true, udp: true, icmp: true }]);
   assert.equal([...engine.device.peers()].length, 2);
 });
 

@@ -33,11 +33,11 @@ export class NameServer implements AsyncDisposable, DnsServer {
   readonly #tcp: Deno.Listener;
   readonly #running: Promise<unknown>[];
 
-  constructor(answer: Answer, port = 0) {
+  constructor(answer: Answer, hostname = "127.0.0.1", port = 0) {
     this.answer = answer;
-    this.#tcp = Deno.listen({ hostname: "127.0.0.1", port });
+    this.#tcp = Deno.listen({ hostname, port });
     this.port = (this.#tcp.addr as Deno.NetAddr).port;
-    this.#udp = Deno.listenDatagram({ transport: "udp", hostname: "127.0.0.1", port: this.port });
+    this.#udp = Deno.listenDatagram({ transport: "udp", hostname, port: this.port });
     this.#running = [this.#serveUdp(), this.#serveTcp()];
   }
 

@@ -79,7 +79,7 @@ class Side {
   }
 
   send(to: TargetAddress, bytes: Uint8Array): boolean {
-    return this.#socket.send(to, bytes, 0, bytes.length);
+    return this.#socket.send(to, bytes, 0, bytes.length, 0);
   }
 
   close(): void {

@@ -79,6 +79,44 @@ Deno.test("an embedder's gateway is asked as one from the command line: what it 
   assert.equal(JSON.parse(ready.body).listenPort, pair.gateway.port);
 });
 
+Deno.test("a peer's and a rule's figures, and a rate beside its limit", async () => {
+  await using pair = await startPair({
+    sections: {
+      status: { listen: "127.0.0.1:0" },
+      rules: [
+        { ports: "tcp/1", action: "reject" },
+        { to: `${SITE}/32`, action: "allow", rate: "100Mbit" },
+      ],
+    },
+  });
+  using site = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const conn = await pair.client.connect({ hostname: SITE, port: site.addr.port });
+  using served = await site.accept();
+  await writeAll(conn, pattern(2_000));
+  await conn.closeWrite();
+  assert.equal((await readAll(served)).length, 2_000);
+  await assert.rejects(pair.client.connect({ hostname: SITE, port: 1 }));
+  const [peer] = pair.gateway.stats().peers;
+  pair.gateway.updatePeer(peer!.publicKey, { name: "laptop", rateDown: "8Mbit" });
+  const { body } = await get(pair.gateway.statusPort!, "/metrics");
+  for (
+    const [name, value] of [
+      ['wirestack_peer_flow_bytes_total{peer="laptop",direction="up"}', 2_000],
+      ['wirestack_peer_flows{peer="laptop"}', 1],
+      ['wirestack_peer_rate_limit_bytes_per_second{peer="laptop",direction="down"}', 1_000_000],
+      ['wirestack_rule_flows_total{rule="1",verdict="refused"}', 1],
+      ['wirestack_rule_flows_total{rule="2",verdict="allowed"}', 1],
+      ['wirestack_rule_flow_bytes_total{rule="2",direction="up"}', 2_000],
+      ['wirestack_flows_total{protocol="tcp",verdict="rejected"}', 1],
+    ] as const
+  ) assert.equal(sample(body, name), value, name);
+  assert.ok(
+    sample(body, 'wirestack_peer_rate_bytes_per_second{peer="laptop",direction="down"}') >= 0,
+  );
+  assert.ok(!body.includes('limit_bytes_per_second{peer="laptop",direction="up"}'), "it has none");
+  conn.close();
+});
+
 Deno.test("a peer never reaches the listener, though a map leads to this host's loopback", async () => {
   await using pair = await startPair({ sections: { status: { listen: "localhost:0" } } });
   await assert.rejects(
@@ -126,6 +164,8 @@ Deno.test("who may not ask is told so before any path is looked at", async () =>
     assert.equal(await status("/metrics", "Host: gw.test", bearer), "503", "it is being started");
     assert.equal(await status("/readyz", "Host: gw.test", bearer), "503");
     assert.equal(await status("/healthz", "Host: gw.test", bearer), "200");
+    assert.equal(await status("http://gw.test/healthz", "Host: evil.test", bearer), "200");
+    assert.equal(await status("http://evil.test/healthz", "Host: gw.test", bearer), "421");
     const refused = await get(port, "/metrics", "Host: 127.0.0.1");
     assert.match(refused.head, /WWW-Authenticate: Bearer/i);
     assert.match(refused.head, /Connection: close/i);

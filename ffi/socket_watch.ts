@@ -1,5 +1,6 @@
 /**
- * Waiting for errors at sockets, many at once: Deno's own waits wake for datagrams alone.
+ * Waiting at sockets, many at once, for what Deno's own waits do not wake for: errors, and anything at
+ * sockets that Deno did not open.
  *
  * @module
  */
@@ -33,10 +34,10 @@ const MAX_EVENTS = 64;
 const END = 0;
 
 /**
- * One epoll instance that reports errors and nothing else, and one wait for it on a thread of the
- * runtime's. Datagrams do not wake it.
+ * One epoll instance, and one wait for it on a thread of the runtime's. It reports errors, and of
+ * sockets that are to be received from what arrives.
  */
-export class ErrorWatch {
+export class SocketWatch {
   readonly #libc: Libc<typeof CALLS> = openLibc(CALLS);
   readonly #epoll: number;
   /** Readable when the wait is to end. */
@@ -47,10 +48,11 @@ export class ErrorWatch {
   #isClosed = false;
 
   /**
-   * @param failed Called with the number of a socket at which errors have come since the last time.
+   * @param occurred Called with the number of a socket at which errors have come since the last time,
+   * or messages.
    * @throws {Error} if the system gives no descriptor.
    */
-  constructor(failed: (socket: number) => void) {
+  constructor(occurred: (socket: number) => void) {
     const { symbols } = this.#libc;
     this.#epoll = symbols.epoll_create1(CLOEXEC);
     this.#end = symbols.eventfd(0, CLOEXEC);
@@ -59,21 +61,24 @@ export class ErrorWatch {
       this.#release();
       throw new Error(`no epoll instance: errno ${errno}`);
     }
-    this.#running = this.#run(failed);
+    this.#running = this.#run(occurred);
   }
 
   /**
    * Watches a descriptor, until that is closed.
    *
-   * @param socket What `failed` is called with, from 1 to 2³² − 1.
+   * @param socket What `occurred` is called with, from 1 to 2³² − 1.
+   * @param messages Whether also for messages: once when some arrive where a receive found none.
    * @throws {Error} if the system's limit is reached.
    */
-  add(fd: number, socket: number): void {
+  add(fd: number, socket: number, messages = false): void {
     // epoll reports errors whatever the mask.
-    if (!this.#add(fd, EPOLLET, socket)) throw new Error(`epoll: errno ${this.#libc.errno()}`);
+    if (!this.#add(fd, messages ? EPOLLET | EPOLLIN : EPOLLET, socket)) {
+      throw new Error(`epoll: errno ${this.#libc.errno()}`);
+    }
   }
 
-  /** Resolves when the wait is over. `failed` is not called again. */
+  /** Resolves when the wait is over. `occurred` is not called again. */
   async close(): Promise<void> {
     if (!this.#isClosed) {
       this.#isClosed = true;
@@ -83,12 +88,12 @@ export class ErrorWatch {
     await this.#running;
   }
 
-  async #run(failed: (socket: number) => void): Promise<void> {
+  async #run(occurred: (socket: number) => void): Promise<void> {
     const { symbols } = this.#libc;
     while (!this.#isClosed) {
       const count = await symbols.wait(this.#epoll, this.#events, MAX_EVENTS, -1);
       for (let i = 0; i < count && !this.#isClosed; i++) {
-        failed(this.#events[i * EVENT_WORDS + EVENT_DATA]!);
+        occurred(this.#events[i * EVENT_WORDS + EVENT_DATA]!);
       }
     }
     this.#release();

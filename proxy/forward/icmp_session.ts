@@ -1,0 +1,280 @@
+/**
+ * One client's address and identifier, as `ping` and `traceroute` have one each, and its sockets
+ * towards the targets: a flow for each target.
+ *
+ * @module
+ */
+
+import type {
+  EchoFlow,
+  IcmpErrorKind,
+  IpAddress,
+  IpVersion,
+  Path,
+  Timed,
+} from "../../netstack/mod.ts";
+import type { Flow, FlowCarrier, FlowEnd, FlowFigures, FlowOwner } from "../flow/flow.ts";
+import { TargetAddress } from "../target/address.ts";
+import type { IcmpTargetHandler, IcmpTargets, IcmpTargetSocket } from "../target/icmp.ts";
+import type { IcmpForwarderCounters } from "./icmp_counters.ts";
+import { asSeenBySource, reporterOf } from "./reports.ts";
+import { FilterEntry, UdpFilter } from "./udp_filter.ts";
+
+/** What a session needs of the forwarder it belongs to. */
+export interface IcmpSessionOwner {
+  readonly counters: IcmpForwarderCounters;
+  readonly sockets: IcmpTargets;
+  /** Whether there are so many flows in all that no session may have many. */
+  readonly isCrowded: boolean;
+  /** Finds an address for a flow to a name; nothing if there is none. May call back at once. */
+  resolve(flow: Flow, found: (address: IpAddress | undefined, now: number) => void): void;
+  /** Whether an address is this host's, or may be. */
+  isOwnHost(address: IpAddress): boolean;
+  /** Something went either way. */
+  touch(session: IcmpSession, now: number): void;
+  /** A socket could not be opened. */
+  onNoSocket(session: IcmpSession, error: unknown): void;
+  onFlowEnded(flow: Flow, why: FlowEnd): void;
+  onEnded(session: IcmpSession): void;
+}
+
+const ICMP_HEADER_LENGTH = 8;
+/** RFC 792, RFC 4443 §4.1. */
+const ECHO_REQUEST = { 4: 8, 6: 128 } as const;
+/** Of the sequence number in an echo message. */
+const SEQUENCE = 6;
+/** Of a new measurement in the smoothed one (RFC 6298 §2.3). */
+const RTT_GAIN = 1 / 8;
+
+/** Requests that wait for a target's name to be resolved, and the largest of them, bytes. */
+const MAX_HELD = 8;
+const MAX_HELD_BYTES = 2_048;
+
+interface HeldRequest {
+  readonly bytes: Uint8Array;
+  readonly hopLimit: number;
+  readonly dontFragment: boolean;
+}
+
+/** A target that the client pings. */
+class PingEntry extends FilterEntry {
+  /** What waits for the target's name; undefined once it is resolved. */
+  held: HeldRequest[] | undefined = undefined;
+  /** What replies leave on, made with the first. */
+  path: Path | undefined = undefined;
+  /** Of the latest request: when it went, and its sequence number; -1 once it was answered. */
+  sentAt = 0;
+  sequence = -1;
+}
+
+export class IcmpSession implements Timed, IcmpTargetHandler, FlowCarrier {
+  deadline = Infinity;
+  heapIndex = -1;
+  /** In the list of all sessions. */
+  rosterIndex = -1;
+  /** Milliseconds, monotonic. */
+  lastActivity: number;
+  /** The stack's, of the client's address and identifier. */
+  readonly client: EchoFlow;
+  readonly peer: FlowOwner;
+  readonly #owner: IcmpSessionOwner;
+  readonly #filter = new UdpFilter();
+  #ipv4: IcmpTargetSocket | undefined = undefined;
+  #ipv6: IcmpTargetSocket | undefined = undefined;
+  #hasEnded = false;
+
+  constructor(owner: IcmpSessionOwner, client: EchoFlow, peer: FlowOwner, now: number) {
+    this.#owner = owner;
+    this.client = client;
+    this.peer = peer;
+    this.lastActivity = now;
+  }
+
+  /** Whether the client has pinged `destination`: then {@link send} needs no new flow. */
+  find(destination: IpAddress): FilterEntry | undefined {
+    return this.#filter.noteSent(destination, 0);
+  }
+
+  /** Another flow of this session, an admitted one. */
+  add(flow: Flow): FilterEntry {
+    flow.carrier = this;
+    const entry = new PingEntry(flow);
+    const forgotten = this.#filter.add(entry, this.#owner.isCrowded);
+    if (forgotten !== undefined) this.#owner.onFlowEnded(forgotten.flow, "idle");
+    if (flow.dialled !== undefined) flow.state = "open";
+    else {
+      entry.held = [];
+      this.#owner.resolve(flow, (address, now) => this.#resolved(entry, address, now));
+    }
+    return entry;
+  }
+
+  /** Sends the client's latest request on. The bytes are copied, the type may be changed. */
+  send(to: FilterEntry, buffer: Uint8Array, offset: number, length: number, now: number): void {
+    const entry = to as PingEntry;
+    const { counters } = this.#owner;
+    const { up } = entry.flow;
+    if (up !== undefined && !up.admits(length - ICMP_HEADER_LENGTH, now)) {
+      counters.overRate++;
+      return;
+    }
+    const { hopLimit, dontFragment } = this.client;
+    const { held } = entry;
+    if (held === undefined) {
+      this.#transmit(entry, hopLimit, dontFragment, buffer, offset, length, now);
+    } else if (held.length < MAX_HELD && length <= MAX_HELD_BYTES) {
+      held.push({ bytes: buffer.slice(offset, offset + length), hopLimit, dontFragment });
+    } else counters.noBuffer++;
+  }
+
+  reply(
+    senders: Int32Array,
+    sender: number,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    hopLimit: number,
+    now: number,
+  ): void {
+    const { counters } = this.#owner;
+    const entry = this.#filter.at(senders, sender) as PingEntry | undefined;
+    const path = entry === undefined ? undefined : this.#pathOf(entry);
+    if (entry === undefined || path === undefined) {
+      counters.filtered++;
+      return;
+    }
+    this.#owner.touch(this, now);
+    const { down } = entry.flow;
+    if (down !== undefined && !down.admits(length - ICMP_HEADER_LENGTH, now)) {
+      counters.overRate++;
+      return;
+    }
+    path.hopLimit = Math.max(1, hopLimit - 1); // as a router on the way
+    if (!this.client.reply(path, buffer, offset, length, now)) {
+      counters.noRoom++;
+      return;
+    }
+    const { flow } = entry;
+    if (entry.sequence === sequenceAt(buffer, offset)) {
+      const rttMs = now - entry.sentAt;
+      flow.rttMs = flow.packetsDown === 0 ? rttMs : flow.rttMs + (rttMs - flow.rttMs) * RTT_GAIN;
+      entry.sequence = -1;
+    }
+    counters.replies++;
+    counters.bytesDown += length - ICMP_HEADER_LENGTH;
+    flow.packetsDown++;
+    flow.bytesDown += length - ICMP_HEADER_LENGTH;
+    flow.lastActivity = now;
+  }
+
+  report(
+    receivers: Int32Array,
+    receiver: number,
+    sequence: number,
+    kind: IcmpErrorKind,
+    mtu: number,
+    offender: IpAddress | undefined,
+    now: number,
+  ): void {
+    const flow = this.#filter.at(receivers, receiver)?.flow;
+    if (flow === undefined) return;
+    const { destination } = flow;
+    const reporter = reporterOf(offender, flow, this.#owner);
+    mtu = asSeenBySource(mtu, flow);
+    if (this.client.report(kind, mtu, destination, sequence, reporter, now)) {
+      this.#owner.counters.reports++;
+    }
+  }
+
+  inspect({ state, rttMs, packetsUp, packetsDown }: Flow): FlowFigures {
+    return { state, rttMs, retransmits: 0, outOfOrder: 0, packetsUp, packetsDown };
+  }
+
+  endFlow(flow: Flow, why: FlowEnd): void {
+    for (const entry of this.#filter.entries()) {
+      if (entry.flow !== flow) continue;
+      this.#filter.remove(entry);
+      this.#owner.onFlowEnded(flow, why);
+      break;
+    }
+    if (this.#filter.size === 0) this.end(why);
+  }
+
+  /** Ends every flow, and closes the sockets. */
+  end(why: FlowEnd): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#ipv4?.close();
+    this.#ipv6?.close();
+    this.client.close();
+    for (const { flow } of this.#filter.entries()) this.#owner.onFlowEnded(flow, why);
+    this.#owner.onEnded(this);
+  }
+
+  #transmit(
+    entry: PingEntry,
+    hopLimit: number,
+    dontFragment: boolean,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+  ): void {
+    const { counters } = this.#owner;
+    const { flow, target } = entry;
+    const socket = this.#socket(target.version);
+    if (socket === undefined) return;
+    buffer[offset] = ECHO_REQUEST[target.version]; // a map may lead to the other family
+    socket.send(target, hopLimit, dontFragment, buffer, offset, length);
+    entry.sentAt = now;
+    entry.sequence = sequenceAt(buffer, offset);
+    counters.requests++;
+    counters.bytesUp += length - ICMP_HEADER_LENGTH;
+    flow.packetsUp++;
+    flow.bytesUp += length - ICMP_HEADER_LENGTH;
+    flow.lastActivity = now;
+  }
+
+  /** The name that a flow goes to leads there, or nowhere. */
+  #resolved(entry: PingEntry, address: IpAddress | undefined, now: number): void {
+    const { flow } = entry;
+    const { held = [] } = entry;
+    if (flow.state === "ended") return;
+    if (address === undefined) {
+      for (const { bytes } of held) {
+        const sequence = sequenceAt(bytes, 0);
+        this.client.report("host-unreachable", 0, flow.destination, sequence, undefined, now);
+      }
+      this.endFlow(flow, "unreachable");
+      return;
+    }
+    flow.dialled = address;
+    flow.state = "open";
+    this.#filter.resolved(entry, new TargetAddress(address, 0));
+    entry.held = undefined;
+    for (const { bytes, hopLimit, dontFragment } of held) {
+      this.#transmit(entry, hopLimit, dontFragment, bytes, 0, bytes.length, now);
+    }
+  }
+
+  #pathOf(entry: PingEntry): Path | undefined {
+    return entry.path ??= this.client.pathFrom(entry.flow.destination);
+  }
+
+  /** The socket of a family, opened when it is first needed. */
+  #socket(version: IpVersion): IcmpTargetSocket | undefined {
+    const open = version === 4 ? this.#ipv4 : this.#ipv6;
+    if (open !== undefined) return open;
+    try {
+      const socket = this.#owner.sockets.open(version, this);
+      return version === 4 ? this.#ipv4 = socket : this.#ipv6 = socket;
+    } catch (error) {
+      this.#owner.onNoSocket(this, error);
+      return undefined;
+    }
+  }
+}
+
+function sequenceAt(buffer: Uint8Array, message: number): number {
+  return buffer[message + SEQUENCE]! << 8 | buffer[message + SEQUENCE + 1]!;
+}
