@@ -112,6 +112,7 @@ export type { EngineCounters } from "./proxy/engine/engine.ts";
 export type { TcpForwarderCounters } from "./proxy/forward/tcp_forwarder.ts";
 export type { UdpTargetCounters } from "./proxy/target/udp.ts";
 export type { IcmpForwarderCounters } from "./proxy/forward/icmp_counters.ts";
+export type { TransitCounters } from "./proxy/forward/transit_flows.ts";
 export type { UdpForwarderCounters } from "./proxy/forward/udp_counters.ts";
 export type { RateStats } from "./proxy/flow/rates.ts";
 export type { FlowEnd, FlowProtocol } from "./proxy/flow/flow.ts";

@@ -8,6 +8,7 @@ import type { UdpBind, UdpBindCounters } from "../bind/udp.ts";
 import type { Engine, EngineCounters } from "../engine/engine.ts";
 import type { SubnetProxy } from "../forward/subnet_proxy.ts";
 import type { IcmpForwarderCounters } from "../forward/icmp_counters.ts";
+import type { TransitCounters } from "../forward/transit_flows.ts";
 import type { TcpForwarderCounters } from "../forward/tcp_forwarder.ts";
 import type { UdpForwarderCounters } from "../forward/udp_counters.ts";
 import type {
@@ -39,6 +40,8 @@ export interface GatewayCounters {
   readonly tcpForwarder: Readonly<TcpForwarderCounters>;
   /** UDP sessions of peers with targets. */
   readonly udpForwarder: Readonly<UdpForwarderCounters>;
+  /** What is passed on from peer to peer. */
+  readonly transit: Readonly<TransitCounters>;
   /** Pings of peers to targets. */
   readonly icmpForwarder: Readonly<IcmpForwarderCounters>;
   /** Sockets of this host, and names. */
@@ -67,6 +70,8 @@ export interface ResourceStats extends Readonly<StackResources> {
   readonly tcpDials: number;
   /** UDP ports of clients. */
   readonly udpSessions: number;
+  /** Connections, sessions and pings between peers. */
+  readonly transitFlows: number;
   /** Identifiers of clients' pings. */
   readonly pingSessions: number;
   /** Connections to targets that are ready, and nobody's yet. */
@@ -95,6 +100,7 @@ export function gatewayCounters({ engine, udp: socket, proxy }: Counting): Gatew
     tcp: { ...stack.counters.tcp },
     tcpForwarder: { ...tcp.counters },
     udpForwarder: { ...udp.counters },
+    transit: { ...proxy.transit.counters },
     icmpForwarder: { ...icmp.counters },
     target: {
       outOfDescriptors: descriptors.failures,
@@ -114,6 +120,7 @@ export function resourceStats({ engine, proxy }: Counting): ResourceStats {
     tcpRelays: tcp.size,
     tcpDials: tcp.dials,
     udpSessions: udp.size,
+    transitFlows: proxy.transit.size,
     pingSessions: icmp.size,
     warmConnections: targets.warm.size,
     slotsInUse: pool.slots - pool.free,

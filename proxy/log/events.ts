@@ -371,6 +371,27 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { name: "text", limit: "number", what: "text", count: "number" },
   },
   {
+    name: "pings-unavailable",
+    logger: "flow",
+    level: "info",
+    message: "pings of targets are not forwarded, which needs {missing}",
+    fields: { missing: "text" },
+  },
+  {
+    name: "transit-refused",
+    logger: "flow",
+    level: "debug",
+    message: "{peer}, {client} port {clientPort}: {target} port {port} is refused: {why}",
+    fields: {
+      peer: "text",
+      client: "text",
+      clientPort: "number",
+      target: "text",
+      port: "number",
+      why: "text",
+    },
+  },
+  {
     name: "buffers-budget",
     logger: "proxy",
     level: "info",
@@ -440,7 +461,7 @@ export const EVENTS: readonly LogEvent[] = [
     logger: "target",
     level: "warning",
     message:
-      "this process may open {limit} files, and MaxTcpConnections and MaxUdpSessions together allow {needed} sockets: raise the limit (ulimit -n, LimitNOFILE=) or lower these",
+      "this process may open {limit} files, and MaxTcpConnections, MaxUdpSessions and MaxPingSessions together allow {needed} sockets: raise the limit (ulimit -n, LimitNOFILE=) or lower these",
     fields: { limit: "number", needed: "number" },
   },
   {
@@ -556,6 +577,26 @@ export const EVENTS: readonly LogEvent[] = [
     level: "debug",
     message: "{remote} port {port} is refused: {why}",
     fields: { remote: "text", port: "number", why: "text" },
+  },
+  {
+    name: "ping-refused",
+    logger: "icmp",
+    level: "debug",
+    message: "{peer}, {client} identifier {identifier}: ping of {target} is refused: {why}",
+    fields: {
+      peer: "text",
+      client: "text",
+      identifier: "number",
+      target: "text",
+      why: "text",
+    },
+  },
+  {
+    name: "ping-defect",
+    logger: "icmp",
+    level: "error",
+    message: "a defect: {error}",
+    fields: { error: "text" },
   },
   {
     name: "udp-refused",
