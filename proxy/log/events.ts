@@ -364,11 +364,32 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { count: "number" },
   },
   {
+    name: "pings-unavailable",
+    logger: "flow",
+    level: "info",
+    message: "pings of targets are not forwarded, which needs {missing}",
+    fields: { missing: "text" },
+  },
+  {
     name: "quota-full",
     logger: "flow",
     level: "warning",
     message: "{name} has all of its {limit} {what}: {count} more were refused so far",
     fields: { name: "text", limit: "number", what: "text", count: "number" },
+  },
+  {
+    name: "ping-refused",
+    logger: "icmp",
+    level: "debug",
+    message: "{peer}, {client} identifier {identifier}: ping of {target} is refused: {why}",
+    fields: { peer: "text", client: "text", identifier: "number", target: "text", why: "text" },
+  },
+  {
+    name: "ping-target-defect",
+    logger: "icmp",
+    level: "error",
+    message: "a defect: {error}",
+    fields: { error: "text" },
   },
   {
     name: "buffers-budget",
