@@ -10,6 +10,8 @@ export class IpCounters {
   /** Handed to a transport protocol; a reassembled packet counts once. */
   delivered = 0;
   forwarded = 0;
+  /** Not passed through: the transit filter was against it. */
+  filtered = 0;
   /** Sent by this stack; every fragment counts. */
   sent = 0;
 

@@ -47,7 +47,13 @@ import type { Output } from "./output.ts";
 import type { TransitPolice } from "./police.ts";
 import type { Reassembly } from "./reassembly.ts";
 import type { RouteTable } from "./route.ts";
-import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, type TransportProtocol } from "./transport.ts";
+import { type TransitFilter, TransitPacket } from "./transit.ts";
+import {
+  PROTOCOL_ICMP,
+  PROTOCOL_ICMPV6,
+  PROTOCOL_TCP,
+  type TransportProtocol,
+} from "./transport.ts";
 
 /** Everything that arrives: checked, then delivered here, forwarded, or reported back. */
 export class Input {
@@ -59,6 +65,9 @@ export class Input {
   readonly #counters: IpCounters;
   readonly #chain = new HeaderChain();
   readonly #inbound = new InboundPacket();
+  readonly #transit = new TransitPacket();
+  /** Undefined: everything passes, and nothing is looked at. */
+  transitFilter: TransitFilter | undefined = undefined;
   /** Undefined: whatever is routed to another link may leave. */
   police: TransitPolice | undefined = undefined;
 
@@ -154,6 +163,10 @@ export class Input {
       this.#deliver(target, nic, version, buffer, offset, total, hopLimit - 1, now);
       return;
     }
+    if (
+      this.transitFilter !== undefined &&
+      !this.#mayPass(this.transitFilter, nic, version, buffer, offset, total, hopLimit, now)
+    ) return;
     const fits = total <= target.mtu;
     if (!fits && (!isIpv4 || (readUint16(buffer, offset + IPV4_FRAGMENT) & DONT_FRAGMENT) !== 0)) {
       counters.tooBig++;
@@ -169,6 +182,31 @@ export class Input {
     else buffer[offset + IPV6_HOP_LIMIT] = hopLimit - 1;
     if (fits) this.#forward(target, nic, buffer, offset, total, now);
     else this.#forwardInFragments(target, buffer, offset, total, now);
+  }
+
+  /** Asks the filter, and answers for it. */
+  #mayPass(
+    filter: TransitFilter,
+    nic: Nic,
+    version: IpVersion,
+    buffer: Uint8Array,
+    offset: number,
+    total: number,
+    hopLimit: number,
+    now: number,
+  ): boolean {
+    const packet = this.#transit;
+    packet.parse(buffer, offset, total, version);
+    packet.from = this.#inbound.from;
+    const verdict = filter.handlePacket(packet, now);
+    if (verdict === "pass") return true;
+    this.#counters.filtered++;
+    if (verdict === "drop") return false;
+    if (packet.protocol === PROTOCOL_TCP && !packet.isFragmented) {
+      // TCP answers what it has no connection for.
+      this.#deliver(nic, nic, version, buffer, offset, total, hopLimit, now);
+    } else this.#output.errors.unreachable("prohibited", nic, buffer, offset, total, now);
+    return false;
   }
 
   #forward(

@@ -70,6 +70,13 @@ export { PrefixTable } from "./prefix_table.ts";
 export type { RouteTable } from "./route.ts";
 export { Stack, type StackCounters, type StackOptions, type StackResources } from "./stack.ts";
 export { TokenBucket } from "./token_bucket.ts";
+export { HalfSipHash } from "./siphash.ts";
+export {
+  type TransitFilter,
+  type TransitKind,
+  TransitPacket,
+  type TransitVerdict,
+} from "./transit.ts";
 export type { IcmpErrorKind, Path, UnreachableKind } from "./transport.ts";
 export {
   PortInUseError,

@@ -19,6 +19,7 @@ import type { TcpCounters } from "./tcp/counters.ts";
 import { type MemoryRegion, RingMemory } from "./tcp/ring_memory.ts";
 import type { TcpSettings } from "./tcp/settings.ts";
 import { Tcp } from "./tcp/tcp.ts";
+import type { TransitFilter } from "./transit.ts";
 import type { TransitPolice } from "./police.ts";
 import { PROTOCOL_TCP, PROTOCOL_UDP, type TransportProtocol } from "./transport.ts";
 import { Udp } from "./udp.ts";
@@ -270,6 +271,11 @@ export class Stack {
   /** Who answers pings of foreign addresses behind `nic`; undefined = silence. */
   setIcmpForwarder(nic: Nic, handler: IcmpForwarderHandler | undefined): void {
     this.#icmp.flows.setHandler(nic, handler);
+  }
+
+  /** Who decides about packets that pass through, from link to link; undefined = all pass. */
+  setTransitFilter(filter: TransitFilter | undefined): void {
+    this.#input.transitFilter = filter;
   }
 
   /** Who limits packets that pass through, from link to link; undefined = nobody. */

@@ -167,7 +167,7 @@ export class Admission {
     else flow.dialled = target;
     flow.dialledPort = port;
     if (this.#quotas.isFull(flow.rule, now)) return "rule-full";
-    if (flow.protocol === "tcp") {
+    if (flow.protocol === "tcp" && !flow.isTransit) {
       const refusal = this.#quotas.connection(flow.owner, this.connections, now) ??
         this.#makeRoomForDial(flow, now) ??
         this.makeRoomForConnection(flow.owner, now);
@@ -186,6 +186,7 @@ export class Admission {
    */
   decide(request: FlowRequest, inDoubt = true, held?: RuleState): Verdict {
     const { protocol, destination, destinationPort } = request;
+    if (request.isTransit) return this.#decideTransit(request, held);
     if (!this.#options.isProxied(destination, protocol)) {
       return { refusal: "not-proxied", rule: undefined };
     }
@@ -216,6 +217,15 @@ export class Admission {
     }
     const refusal = this.#checkHost(protocol, target, port, isNamed, inDoubt);
     return refusal === undefined ? { rule, target, port } : { refusal, rule };
+  }
+
+  /** What passes through can go nowhere else than it asks for. */
+  #decideTransit(request: FlowRequest, held: RuleState | undefined): Verdict {
+    const rule = this.#rules.match(request, held);
+    const action = rule?.action ?? this.#rules.defaultAction;
+    if (action !== "allow") return { refusal: REFUSALS[action], rule };
+    if (rule?.rewrite !== undefined) return { refusal: "rejected", rule };
+    return { rule, target: request.destination, port: request.destinationPort };
   }
 
   /**

@@ -102,6 +102,8 @@ export interface FlowRequest {
   readonly destination: IpAddress;
   /** 0 for a ping. */
   readonly destinationPort: number;
+  /** Whether its packets pass through, from link to link: nothing is dialled. Missing: no. */
+  readonly isTransit?: boolean;
 }
 
 let lastSequence = 0;
@@ -115,6 +117,7 @@ export class Flow implements FlowRequest {
   /** Another object with the same bytes may take its place. */
   destination: IpAddress;
   readonly destinationPort: number;
+  readonly isTransit: boolean;
   /** The rule that it was decided by; undefined if none matches. */
   rule: Rule | undefined = undefined;
   /**
@@ -162,6 +165,7 @@ export class Flow implements FlowRequest {
     destination: IpAddress,
     destinationPort: number,
     now: number,
+    isTransit = false,
   ) {
     this.protocol = protocol;
     this.owner = owner;
@@ -170,6 +174,7 @@ export class Flow implements FlowRequest {
     this.destination = destination;
     this.destinationPort = destinationPort;
     this.dialledPort = destinationPort;
+    this.isTransit = isTransit;
     this.startedAt = now;
     this.lastActivity = now;
   }

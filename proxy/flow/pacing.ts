@@ -54,7 +54,8 @@ export class Pacing implements BucketClock, ReadyPaces {
   /** Gives a flow the paces that its peer and its rule want. May be called again when these change. */
   apply(flow: Flow): void {
     const { owner, rule } = flow;
-    const isPaced = flow.up !== undefined || flow.down !== undefined || owner.rates.isLimited ||
+    const isPaced = flow.up !== undefined || flow.down !== undefined ||
+      owner.rates.isLimited && !flow.isTransit ||
       rule !== undefined && (rule.state.rates.isLimited || rule.flowRate !== undefined);
     if (!isPaced) return;
     flow.up = this.#pace(flow, "up");
@@ -106,7 +107,8 @@ export class Pacing implements BucketClock, ReadyPaces {
     const { owner, rule } = flow;
     const known = flow[direction];
     const buckets: Bucket[] = [];
-    const ofOwner = owner.rates[direction];
+    // Of what passes through every packet of a peer is counted, whosever flow it is of: `PeerPolice`.
+    const ofOwner = flow.isTransit ? undefined : owner.rates[direction];
     if (ofOwner !== undefined) buckets.push(ofOwner);
     const ofRule = rule?.state.rates[direction];
     if (ofRule !== undefined) buckets.push(ofRule);

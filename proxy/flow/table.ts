@@ -85,12 +85,12 @@ export class FlowTable {
     for (const observer of this.#observers) observer.ended?.(flow);
   }
 
-  /** The flow of `owner` that has been idle longest. */
+  /** The flow of `owner` that has been idle longest, of those that end here. */
   idlest(protocol: FlowProtocol, owner: FlowOwner): Flow | undefined {
     let found: Flow | undefined;
     let since = Infinity;
     for (const flow of this.#flows.items) {
-      if (flow.protocol !== protocol || flow.owner !== owner) continue;
+      if (flow.protocol !== protocol || flow.owner !== owner || flow.isTransit) continue;
       const { lastActivity } = flow.carrier ?? flow;
       if (lastActivity >= since) continue;
       found = flow;

@@ -65,7 +65,7 @@ export class NamedTargets implements FlowDialer {
     this.#options = options;
     const { dialer, after, now, admission, hasRoom } = options;
     this.names = new Names(options);
-    this.#tools = { dialer, after, names: this.names };
+    this.#tools = { dialer: thatNeverThrows(dialer), after, names: this.names };
     this.#watch = new NameWatch({
       names: this.names,
       now,
@@ -196,6 +196,22 @@ export class NamedTargets implements FlowDialer {
       return target === undefined ? [] : [target];
     }));
   }
+}
+
+/** For dials that nobody waits for in the call: what the runtime does not permit fails, as all else does. */
+function thatNeverThrows(dialer: Dialer): Dialer {
+  return {
+    dial(to, port, handler) {
+      try {
+        return dialer.dial(to, port, handler);
+      } catch (error) {
+        log.error("{target} port {port}: {error}", { target: to, port, error });
+        let isOver = false;
+        queueMicrotask(() => isOver || handler.dialFailed("failed"));
+        return { abort: () => void (isOver = true) };
+      }
+    },
+  };
 }
 
 /** What a rule's rewrite alone says; undefined if it depends on what is asked for. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { IpAddress, type Nic, Prefix } from "../../netstack/mod.ts";
+import { IpAddress, type Nic, Prefix, TransitPacket } from "../../netstack/mod.ts";
 import type { Engine, TimeoutSource } from "../engine/engine.ts";
 import { Admission, type FlowLimits } from "../flow/admit.ts";
 import type { FlowOwner, FlowProtocol } from "../flow/flow.ts";
@@ -23,6 +23,7 @@ import { NamedTargets } from "./named_targets.ts";
 import type { ForwardSettings } from "./options.ts";
 import { PeerPolice } from "./peer_police.ts";
 import { TcpForwarder } from "./tcp_forwarder.ts";
+import { TransitFlows } from "./transit_flows.ts";
 import { UdpForwarder } from "./udp_forwarder.ts";
 
 const log = getLogger(["wirestack", "flow"]);
@@ -66,6 +67,8 @@ export interface SubnetProxyOptions {
 export class SubnetProxy {
   readonly tcp: TcpForwarder;
   readonly udp: UdpForwarder;
+  /** What passes through from peer to peer, while something is decided about it. */
+  readonly transit: TransitFlows;
   readonly icmp: IcmpForwarder;
   readonly admission: Admission;
   /** Of the peers' rates, and the rules'. */
@@ -155,6 +158,13 @@ export class SubnetProxy {
       hasRoom: () => engine.hasRoom,
       onNoSocket: (error) => this.descriptors.note(codeOf(error)),
     });
+    this.transit = new TransitFlows({
+      admission,
+      ownerOf,
+      settings: this.#settings,
+      random: (out) => void crypto.getRandomValues(out as Uint8Array<ArrayBuffer>),
+    }, new TransitPacket());
+    this.#watchTransit();
     this.icmp = new IcmpForwarder({
       ...options,
       openTargets: (options) => this.#host.openIcmp(options),
@@ -162,6 +172,7 @@ export class SubnetProxy {
       onNoSocket: (error) => this.descriptors.note(codeOf(error)),
     });
     const sources: readonly TimeoutSource[] = [
+      this.transit,
       this.pacing,
       this.tcp,
       this.udp,
@@ -226,6 +237,7 @@ export class SubnetProxy {
       this.targets.names.setSource(this.#host.names(settings.nameServers));
     }
     Object.assign(this.#settings, settings);
+    this.#watchTransit();
     this.targets.setRules(this.admission.rules);
     this.tcp.timeoutsChanged(before);
     this.udp.timeoutsChanged(before);
@@ -293,9 +305,18 @@ export class SubnetProxy {
   /** Ends everything that is left. Resolves when no socket towards a target is. */
   async abort(): Promise<void> {
     this.tcp.abort();
+    this.transit.clear("aborted");
     this.targets.close();
     await Promise.all([this.udp.abort(), this.icmp.abort()]);
     this.#host.close();
+  }
+
+  /** What passes through is looked at only while there is something to decide. */
+  #watchTransit(): void {
+    const { stack } = this.#engine;
+    const isNeeded = !this.admission.rules.isEmpty;
+    stack.setTransitFilter(isNeeded ? this.transit : undefined);
+    if (!isNeeded) this.transit.clear("closed");
   }
 
   #route(prefixes: readonly Prefix[]): void {

@@ -119,6 +119,7 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
       tcp: { ...stack.counters.tcp },
       tcpForwarder: { ...tcp.counters },
       udpForwarder: { ...udp.counters },
+      transit: { ...proxy.transit.counters },
       icmpForwarder: { ...icmp.counters },
       target: {
         outOfDescriptors: descriptors.failures,
@@ -133,6 +134,7 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
       tcpRelays: tcp.size,
       tcpDials: tcp.dials,
       udpSessions: udp.size,
+      transitFlows: proxy.transit.size,
       pingSessions: icmp.size,
       warmConnections: targets.warm.size,
       slotsInUse: pool.slots - pool.free,

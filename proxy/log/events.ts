@@ -378,6 +378,20 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { name: "text", limit: "number", what: "text", count: "number" },
   },
   {
+    name: "transit-refused",
+    logger: "flow",
+    level: "debug",
+    message: "{peer}, {client} port {clientPort}: {target} port {port} is refused: {why}",
+    fields: {
+      peer: "text",
+      client: "text",
+      clientPort: "number",
+      target: "text",
+      port: "number",
+      why: "text",
+    },
+  },
+  {
     name: "ping-refused",
     logger: "icmp",
     level: "debug",
@@ -470,6 +484,13 @@ export const EVENTS: readonly LogEvent[] = [
     level: "warning",
     message: "no file descriptors are left ({code}): connections and sessions fail until some are",
     fields: { code: "text" },
+  },
+  {
+    name: "name-dial-not-permitted",
+    logger: "target",
+    level: "error",
+    message: "{target} port {port}: {error}",
+    fields: { target: "text", port: "number", error: "text" },
   },
   {
     name: "name-empty",

@@ -456,3 +456,17 @@ Deno.test("a name in To is resolved in the background: the rule matches what it 
   targets.close();
   assert.equal(clock.timers, 0);
 });
+
+Deno.test("a dial that the runtime does not permit fails, wherever it is made from", async () => {
+  using log = captureLog();
+  const { zone, dials, flow, dial, targets } = lab(NAMED);
+  zone.addresses.set("db.test", "192.0.2.1 192.0.2.2");
+  dials.push = () => {
+    throw new Deno.errors.NotCapable("no access to 192.0.2.1");
+  };
+  const { result } = dial(flow());
+  await settle();
+  assert.equal(result.why, "failed");
+  assert.match(log.lines.join("\n"), /192\.0\.2\.1 port 8443: .*no access/);
+  targets.close();
+});

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { IpAddress } from "../../../netstack/mod.ts";
-import type { ConfigInput } from "../../../proxy/config/config.ts";
+import type { ConfigInput, RuleInput } from "../../../proxy/config/config.ts";
 import { parseIpAddress } from "../../../proxy/address.ts";
 import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
 import { Wirestack } from "../../../proxy/embed/wirestack.ts";
@@ -145,15 +145,22 @@ Deno.test("rekeys lose no connection", async () => {
 });
 
 /** A gateway with two peers, 10.9.0.2 and 10.9.0.3, both connected. */
-async function startHub(started: AsyncDisposableStack, peerToPeer: boolean) {
+async function startHub(
+  started: AsyncDisposableStack,
+  peerToPeer: boolean,
+  rules: readonly RuleInput[] = [],
+) {
   const keys = [generatePrivateKey(), generatePrivateKey()];
-  const hub = await startWirestack({
+  const config = {
     interface: { privateKey: encodeKey(otherKey), address: "10.9.0.1/24", peerToPeer },
     peers: keys.map((key, i) => ({
       publicKey: encodeKey(publicKeyOf(key)),
+      name: `peer ${i + 2}`,
       allowedIps: `10.9.0.${i + 2}/32`,
     })),
-  });
+    rules,
+  };
+  const hub = await startWirestack(config);
   started.use(hub);
   const start = async (i: number) =>
     started.use(
@@ -170,7 +177,7 @@ async function startHub(started: AsyncDisposableStack, peerToPeer: boolean) {
   const a = await start(0);
   const b = await start(1);
   await until(() => isConnected(a, 0) && isConnected(b, 0), "both are there");
-  return { hub, a, b };
+  return { hub, config, a, b };
 }
 
 Deno.test("peers do not reach each other unless the gateway lets them", async () => {
@@ -180,6 +187,45 @@ Deno.test("peers do not reach each other unless the gateway lets them", async ()
   const signal = AbortSignal.timeout(300);
   await assert.rejects(a.connect({ hostname: "10.9.0.3", port: 80, signal }));
   assert.equal(hub.stats().counters.ip!.noRoute! > 0, true);
+});
+
+Deno.test("rules decide between the peers of a hub, and a reload at once", async () => {
+  await using started = new AsyncDisposableStack();
+  const { hub, config, a, b } = await startHub(started, true, [
+    { from: "peer 2", ports: "tcp/80" },
+    { action: "reject" },
+  ]);
+  using atB = b.listen({ port: 80 });
+  using _other = b.listen({ port: 81 });
+  using _atA = a.listen({ port: 80 });
+  const accepting = atB.accept();
+  using conn = await a.connect({ hostname: "10.9.0.3", port: 80 });
+  using accepted = await accepting;
+  await writeAll(conn, pattern(50_000));
+  await assert.rejects(
+    a.connect({ hostname: "10.9.0.3", port: 81 }),
+    Deno.errors.ConnectionRefused,
+  );
+  await assert.rejects(
+    b.connect({ hostname: "10.9.0.2", port: 80 }),
+    Deno.errors.ConnectionRefused,
+  );
+  assert.equal(hub.stats().resources.transitFlows, 1);
+  // Without the rule the connection is rejected in its middle, and everything is.
+  await hub.reload({ ...config, rules: [{ action: "reject" }] });
+  assert.equal(hub.stats().resources.transitFlows, 0);
+  await conn.closeWrite();
+  await assert.rejects(readAll(conn), Deno.errors.ConnectionReset);
+  await assert.rejects(
+    a.connect({ hostname: "10.9.0.3", port: 80 }),
+    Deno.errors.ConnectionRefused,
+  );
+  // Without any, nothing is looked at.
+  await hub.reload({ ...config, rules: [] });
+  using again = await a.connect({ hostname: "10.9.0.3", port: 81 });
+  assert.equal(again.remoteAddr.port, 81);
+  assert.equal(hub.stats().resources.transitFlows, 0);
+  accepted[Symbol.dispose]();
 });
 
 Deno.test("two peers reach each other through a hub", async () => {

@@ -1,0 +1,353 @@
+/**
+ * Packets that pass through from link to link, as flows: a verdict once for each, by the rules, and
+ * what answers passes too. Without rules nothing of this is asked.
+ *
+ * @module
+ */
+
+import {
+  Deadlines,
+  HalfSipHash,
+  IpAddress,
+  type TransitFilter,
+  type TransitPacket,
+  type TransitVerdict,
+} from "../../netstack/mod.ts";
+import { Flow, type FlowEnd, type FlowOwner, type FlowProtocol } from "../flow/flow.ts";
+import type { Refusal } from "../flow/refusal.ts";
+import { Shares } from "../flow/shares.ts";
+import { REFUSAL_WORDS } from "../flow/words.ts";
+import { getLogger } from "../log/logger.ts";
+import type { ForwarderOptions } from "./options.ts";
+import { ACK, RST, SYN, TransitFlow, type TransitFlowOwner } from "./transit_flow.ts";
+import { TransitFragments } from "./transit_fragments.ts";
+import { TransitQueue } from "./transit_queue.ts";
+
+const log = getLogger(["wirestack", "flow"]);
+
+/** Totals since the start, by reason. */
+export interface TransitCounters {
+  /** Flows that passed. */
+  flows: number;
+  /** Packets of flows that a rule, or the default, is against. */
+  forbidden: number;
+  /** Answers to, and errors about, what has not passed. */
+  unasked: number;
+  /** Fragments behind a first one that has not passed, or not yet. */
+  fragments: number;
+  /** Packets of protocols that rules cannot name. */
+  otherProtocols: number;
+  malformed: number;
+  /** Packets over a limit of rate. */
+  overRate: number;
+  /** Flows that made room for others, the one that was idle longest or nearly so. */
+  evicted: number;
+}
+
+export interface TransitOptions extends Pick<ForwarderOptions, "admission" | "ownerOf"> {
+  readonly settings: Pick<ForwarderOptions["settings"], "timeouts">;
+  random(out: Uint8Array): void;
+  /** Default 32,768: some 20 MB. */
+  readonly maxFlows?: number;
+}
+
+const MAX_FLOWS = 32_768;
+const DNS_PORT = 53;
+
+const PROTOCOLS: Readonly<Partial<Record<TransitPacket["kind"], FlowProtocol>>> = {
+  "tcp": "tcp",
+  "udp": "udp",
+  "echo-request": "icmp",
+  "echo-reply": "icmp",
+};
+
+export class TransitFlows implements TransitFilter, TransitFlowOwner {
+  readonly counters: TransitCounters = {
+    flows: 0,
+    forbidden: 0,
+    unasked: 0,
+    fragments: 0,
+    otherProtocols: 0,
+    malformed: 0,
+    overRate: 0,
+    evicted: 0,
+  };
+  readonly #options: TransitOptions;
+  readonly #maxFlows: number;
+  readonly #hash: HalfSipHash;
+  /** Chains by hash. */
+  readonly #flows = new Map<number, TransitFlow>();
+  readonly #shares = new Shares();
+  readonly #queues = new Map<FlowOwner, TransitQueue>();
+  readonly #deadlines = new Deadlines<TransitFlow>();
+  readonly #fragments: TransitFragments;
+  readonly #quoted: TransitPacket;
+  /** Of the last packet: traffic comes in runs. */
+  #last: TransitFlow | undefined;
+
+  /** @param quoted An object to describe quoted packets with. */
+  constructor(options: TransitOptions, quoted: TransitPacket) {
+    this.#options = options;
+    this.#maxFlows = options.maxFlows ?? MAX_FLOWS;
+    this.#hash = new HalfSipHash(options.random);
+    this.#fragments = new TransitFragments(options.random);
+    this.#quoted = quoted;
+  }
+
+  get size(): number {
+    return this.#shares.total;
+  }
+
+  handlePacket(packet: TransitPacket, now: number): TransitVerdict {
+    switch (packet.kind) {
+      case "tcp":
+      case "udp":
+      case "echo-request":
+      case "echo-reply":
+        return this.#handle(packet, now);
+      case "icmp-error":
+        return this.#handleError(packet, now);
+      case "fragment":
+        return this.#handleFragment(packet, now);
+      case "malformed":
+        this.counters.malformed++;
+        return "drop";
+      case "other":
+        this.counters.otherProtocols++;
+        return this.#options.admission.rules.defaultAction === "drop" ? "drop" : "reject";
+    }
+  }
+
+  pollTimeout(): number {
+    return this.#deadlines.next();
+  }
+
+  handleTimeout(now: number): void {
+    for (let transit; (transit = this.#deadlines.popDue(now)) !== undefined;) {
+      const { expiresAt } = transit;
+      if (expiresAt > now) this.#deadlines.set(transit, expiresAt);
+      else transit.expire();
+    }
+  }
+
+  /** Forgets all of them, because nothing is decided about any more, or because all is over. */
+  clear(why: FlowEnd): void {
+    for (const queue of [...this.#queues.values()]) {
+      for (let transit; (transit = queue.oldest) !== undefined;) this.remove(transit, why);
+    }
+  }
+
+  udpIdleMs({ destinationPort }: Flow): number {
+    const { udpIdleMs, udpDnsIdleMs } = this.#options.settings.timeouts;
+    return destinationPort === DNS_PORT ? udpDnsIdleMs : udpIdleMs;
+  }
+
+  hasten(transit: TransitFlow): void {
+    this.#deadlines.set(transit, transit.expiresAt);
+  }
+
+  remove(transit: TransitFlow, why: FlowEnd): void {
+    const { flow, hash } = transit;
+    if (flow.end !== undefined) return;
+    if (this.#last === transit) this.#last = undefined;
+    this.#unlink(hash, transit);
+    this.#deadlines.remove(transit);
+    this.#shares.give(flow.owner);
+    const queue = this.#queues.get(flow.owner)!;
+    queue.remove(transit);
+    if (queue.oldest === undefined) this.#queues.delete(flow.owner);
+    if (why === "evicted") this.counters.evicted++;
+    this.#options.admission.table.remove(flow, why);
+  }
+
+  #handle(packet: TransitPacket, now: number): TransitVerdict {
+    let transit = this.#last;
+    let isUp = transit !== undefined && isOf(transit, packet) && transit.isUp(packet);
+    if (transit === undefined || !isUp && !(isOf(transit, packet) && transit.isDown(packet))) {
+      transit = this.#find(packet);
+      isUp = transit !== undefined && transit.isUp(packet);
+    }
+    const { flags } = packet;
+    if (transit !== undefined && (flags & (SYN | ACK)) === SYN && transit.isClosing) {
+      transit.end("closed"); // its ports are used again
+      transit = undefined;
+    }
+    if (transit === undefined) return this.#begin(packet, now);
+    this.#last = transit;
+    return this.#pass(transit, packet, isUp, flags, now);
+  }
+
+  #pass(
+    transit: TransitFlow,
+    packet: TransitPacket,
+    isUp: boolean,
+    flags: number,
+    now: number,
+  ): TransitVerdict {
+    const { flow } = transit;
+    const pace = isUp ? flow.up : flow.down;
+    if (pace !== undefined && !pace.admitsPacket(packet.length, now)) {
+      this.counters.overRate++;
+      return "drop";
+    }
+    transit.note(isUp, packet.length, flags, now);
+    if (packet.isFragmented && packet.kind !== "fragment") {
+      this.#fragments.add(packet, transit, isUp, now);
+    }
+    return "pass";
+  }
+
+  /** A packet of no known flow. */
+  #begin(packet: TransitPacket, now: number): TransitVerdict {
+    const { kind, flags } = packet;
+    if (kind === "echo-reply") {
+      this.counters.unasked++;
+      return "drop";
+    }
+    const isTcp = kind === "tcp";
+    const opens = !isTcp || (flags & (SYN | ACK | RST)) === SYN;
+    const { admission } = this.#options;
+    let flow = this.#flowOf(packet, false, now);
+    let isUp = true;
+    if (!opens && admission.decide(flow).refusal !== undefined) {
+      // In the middle of a connection, as after a start: whoever began it may be at the other end.
+      const reverse = this.#flowOf(packet, true, now);
+      if (admission.decide(reverse).refusal === undefined) {
+        flow = reverse;
+        isUp = false;
+      }
+    }
+    const refusal = admission.admit(flow, now, () => {
+      this.#makeRoom(flow.owner);
+      return undefined;
+    });
+    if (refusal !== undefined) {
+      this.#refuse(flow, refusal);
+      return refusal === "dropped" ? "drop" : "reject";
+    }
+    const transit = this.#enter(flow, this.#hashOf(packet));
+    return this.#pass(transit, packet, isUp, flags, now);
+  }
+
+  #flowOf(packet: TransitPacket, isReverse: boolean, now: number): Flow {
+    const { buffer, version, from } = packet;
+    const source = IpAddress.from(buffer, packet.source, version);
+    const destination = IpAddress.from(buffer, packet.destination, version);
+    const protocol = PROTOCOLS[packet.kind]!;
+    const { ownerOf } = this.#options;
+    if (isReverse) {
+      const { sourcePort: near, destinationPort: far } = packet;
+      const owner = ownerOf(undefined, destination);
+      return new Flow(protocol, owner, destination, far, source, near, now, true);
+    }
+    const { sourcePort, destinationPort } = packet;
+    const port = protocol === "icmp" ? 0 : destinationPort;
+    return new Flow(
+      protocol,
+      ownerOf(from, source),
+      source,
+      sourcePort,
+      destination,
+      port,
+      now,
+      true,
+    );
+  }
+
+  #enter(flow: Flow, hash: number): TransitFlow {
+    const transit = new TransitFlow(this, flow, hash);
+    transit.next = this.#flows.get(hash);
+    this.#flows.set(hash, transit);
+    this.#shares.take(flow.owner);
+    let queue = this.#queues.get(flow.owner);
+    if (queue === undefined) this.#queues.set(flow.owner, queue = new TransitQueue());
+    queue.add(transit);
+    this.#deadlines.set(transit, transit.expiresAt);
+    this.counters.flows++;
+    return this.#last = transit;
+  }
+
+  /** One more of `owner`: whoever is furthest above an equal share gives one up, else itself. */
+  #makeRoom(owner: FlowOwner): void {
+    if (this.#shares.total < this.#maxFlows) return;
+    const giver = this.#shares.donor(owner, this.#maxFlows) ??
+      (this.#shares.of(owner) > 0 ? owner : this.#shares.greediest()!);
+    this.#queues.get(giver)!.idlest()!.end("evicted");
+  }
+
+  #refuse(flow: Flow, refusal: Refusal): void {
+    this.counters.forbidden++;
+    const { owner, source, sourcePort, destination, destinationPort } = flow;
+    log.debug("{peer}, {client} port {clientPort}: {target} port {port} is refused: {why}", {
+      peer: owner.name,
+      client: source,
+      clientPort: sourcePort,
+      target: destination,
+      port: destinationPort,
+      why: REFUSAL_WORDS[refusal],
+    });
+  }
+
+  /** ICMP about a packet passes if that packet's flow did. */
+  #handleError(packet: TransitPacket, now: number): TransitVerdict {
+    const quoted = this.#quoted;
+    if (quoted.parseQuoted(packet) && PROTOCOLS[quoted.kind] !== undefined) {
+      const transit = this.#find(quoted);
+      if (transit !== undefined) {
+        // It goes to whom the quoted packet came from.
+        return this.#pass(transit, packet, !transit.isUp(quoted), 0, now);
+      }
+    }
+    this.counters.unasked++;
+    return "drop";
+  }
+
+  #handleFragment(packet: TransitPacket, now: number): TransitVerdict {
+    const found = this.#fragments.find(packet, now);
+    if (found !== undefined) return this.#pass(found.transit, packet, found.isUp, 0, now);
+    this.counters.fragments++;
+    return "drop";
+  }
+
+  #find(packet: TransitPacket): TransitFlow | undefined {
+    let transit = this.#flows.get(this.#hashOf(packet));
+    for (; transit !== undefined; transit = transit.next) {
+      if (isOf(transit, packet) && (transit.isUp(packet) || transit.isDown(packet))) return transit;
+    }
+    return undefined;
+  }
+
+  /** The same for both directions: the smaller end comes first. */
+  #hashOf(packet: TransitPacket): number {
+    const { buffer, version, source, destination, sourcePort, destinationPort } = packet;
+    const size = version === 4 ? 4 : 16;
+    let order = 0;
+    for (let i = 0; order === 0 && i < size; i++) {
+      order = buffer[source + i]! - buffer[destination + i]!;
+    }
+    if (order === 0) order = sourcePort - destinationPort;
+    const hash = this.#hash;
+    hash.begin();
+    hash.bytes(buffer, order < 0 ? source : destination, size);
+    hash.bytes(buffer, order < 0 ? destination : source, size);
+    hash.word(order < 0 ? sourcePort << 16 | destinationPort : destinationPort << 16 | sourcePort);
+    hash.word(packet.protocol);
+    return hash.end();
+  }
+
+  #unlink(hash: number, transit: TransitFlow): void {
+    const first = this.#flows.get(hash)!;
+    if (first === transit) {
+      if (transit.next === undefined) this.#flows.delete(hash);
+      else this.#flows.set(hash, transit.next);
+      return;
+    }
+    let before = first;
+    while (before.next !== transit) before = before.next!;
+    before.next = transit.next;
+  }
+}
+
+function isOf({ flow }: TransitFlow, { kind }: TransitPacket): boolean {
+  return flow.protocol === PROTOCOLS[kind];
+}
