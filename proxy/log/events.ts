@@ -399,7 +399,7 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { peer: "text", client: "text", identifier: "number", target: "text", why: "text" },
   },
   {
-    name: "ping-target-defect",
+    name: "ping-defect",
     logger: "icmp",
     level: "error",
     message: "a defect: {error}",
@@ -475,7 +475,7 @@ export const EVENTS: readonly LogEvent[] = [
     logger: "target",
     level: "warning",
     message:
-      "this process may open {limit} files, and MaxTcpConnections and MaxUdpSessions together allow {needed} sockets: raise the limit (ulimit -n, LimitNOFILE=) or lower these",
+      "this process may open {limit} files, and MaxTcpConnections, MaxUdpSessions and MaxPingSessions together allow {needed} sockets: raise the limit (ulimit -n, LimitNOFILE=) or lower these",
     fields: { limit: "number", needed: "number" },
   },
   {

@@ -23,7 +23,7 @@ const OTHERS = 64;
 export function checkDescriptorLimit(needed: number, ffi: boolean, limit = askLimit(ffi)): void {
   if (limit === undefined || limit >= needed + OTHERS) return;
   log.warn(
-    "this process may open {limit} files, and MaxTcpConnections and MaxUdpSessions together allow {needed} sockets: raise the limit (ulimit -n, LimitNOFILE=) or lower these",
+    "this process may open {limit} files, and MaxTcpConnections, MaxUdpSessions and MaxPingSessions together allow {needed} sockets: raise the limit (ulimit -n, LimitNOFILE=) or lower these",
     { limit, needed },
   );
 }

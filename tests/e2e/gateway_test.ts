@@ -9,6 +9,7 @@ import "./cases/reach.ts";
 import "./cases/refuse.ts";
 import "./cases/transfer.ts";
 import "./cases/udp.ts";
+import "./cases/ping.ts";
 import "./cases/nat.ts";
 import "./cases/session.ts";
 import "./cases/load.ts";

@@ -70,6 +70,8 @@ export interface SiteOptions {
   readonly capabilities?: string[];
   /** The gateway's hosts file. */
   readonly hosts?: string;
+  /** net.ipv4.ping_group_range of the gateway's host. Nobody's by default, as a namespace has it. */
+  readonly pingGroups?: string;
   /** Nothing is sent through the tunnel yet. */
   readonly isQuiet?: boolean;
 }
@@ -130,6 +132,10 @@ export class Site implements AsyncDisposable {
       },
       options.outerMtu,
     );
+    const { pingGroups } = options;
+    if (pingGroups !== undefined) {
+      await gatewayHost.sysctl(`net.ipv4.ping_group_range=${pingGroups}`);
+    }
     const services = await startTarget(lab, gatewayHost, target, options.fileBytes ?? 4096);
     const site = new Site(
       { lab, client, gatewayHost, target, ...services },

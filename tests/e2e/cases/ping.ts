@@ -1,0 +1,229 @@
+/** `ping` and `traceroute` to targets behind the gateway. */
+
+import assert from "node:assert/strict";
+import { type Host, labTest } from "../lab.ts";
+import { NetnsSite } from "../netns_site.ts";
+import { ABSENT, GATEWAY, INSIDE, SILENT, Site, TARGET } from "../site.ts";
+
+/** Everybody may ping, also the gateway's user; a namespace begins with nobody. */
+const EVERYBODY = "0 2147483647";
+const SUBJECT = "deno task start";
+/** Behind the target, which is a router here, on a network that the gateway's host has a route to. */
+const FAR = { 4: "10.50.9.2", 6: "fd50:0:0:9::2" } as const;
+const FAMILIES = [4, 6] as const;
+
+interface Pinged {
+  readonly text: string;
+  readonly received: number;
+  readonly errors: number;
+}
+
+async function ping(host: Host, target: string, ...options: (string | number)[]): Promise<Pinged> {
+  const command = ["ping", "-n", ...options.map(String), target];
+  const { stdout, stderr } = await host.run(command, { timeoutMs: 60_000 });
+  const text = stdout + stderr;
+  const summary = text.match(/transmitted, (\d+) received(?:, \+(\d+) errors)?/);
+  assert.ok(summary, text);
+  return { text, received: Number(summary[1]), errors: Number(summary[2] ?? 0) };
+}
+
+async function icmpCounters(site: Site): Promise<Record<string, number>> {
+  const { counters } = await site.gateway.stats();
+  return (counters as Record<string, Record<string, number>>).icmpForwarder!;
+}
+
+labTest("a target is pinged through the gateway of an ordinary user, of any size", async () => {
+  await using site = await Site.start({ subject: SUBJECT, pingGroups: EVERYBODY });
+  for (const family of FAMILIES) {
+    const small = await ping(site.client, TARGET[family], "-c", 3, "-i", 0.2, "-w", 10);
+    assert.equal(small.received, 3, small.text);
+    // The target's 64, less one for the gateway.
+    assert.match(small.text, /ttl=63/);
+    assert.equal((await ping(site.client, TARGET[family], "-c", 1, "-w", 10, "-t", 2)).received, 1);
+    // Every byte comes back: ping compares them.
+    for (const size of [0, 1392, 1393, 9000, 65_000]) {
+      const sized = await ping(
+        site.client,
+        TARGET[family],
+        "-c",
+        2,
+        "-i",
+        0.3,
+        "-s",
+        size,
+        "-w",
+        10,
+      );
+      assert.equal(sized.received, 2, sized.text);
+      assert.doesNotMatch(sized.text, /wrong data|truncated/);
+    }
+  }
+  const { sendErrors, noBuffer, noRoom, filtered } = await icmpCounters(site);
+  assert.deepEqual([sendErrors, noBuffer, noRoom, filtered], [0, 0, 0, 0]);
+});
+
+labTest("two clients with the same identifier do not get each other's replies", async () => {
+  await using site = await NetnsSite.start({ subject: SUBJECT, pingGroups: EVERYBODY });
+  const options = ["-e", 4711, "-c", 20, "-i", 0.1, "-w", 20];
+  const [one, two] = await Promise.all([
+    ping(site.n2, TARGET[4], ...options, "-p", "11", "-s", 100),
+    ping(site.inside, TARGET[4], ...options, "-p", "22", "-s", 300),
+  ]);
+  for (const { received, text } of [one!, two!]) {
+    assert.equal(received, 20, text);
+    assert.doesNotMatch(text, /wrong data|DUP|truncated/);
+  }
+  assert.doesNotMatch(one!.text, /308 bytes/);
+  assert.doesNotMatch(two!.text, /108 bytes/);
+});
+
+labTest(
+  "what does not answer is silent, what cannot be reached is said so, by the gateway",
+  async () => {
+    await using site = await Site.start({ subject: SUBJECT, pingGroups: EVERYBODY });
+    const dead = await ping(site.client, SILENT[4], "-c", 2, "-W", 1);
+    assert.deepEqual([dead.received, dead.errors], [0, 0], dead.text);
+    for (const family of FAMILIES) {
+      const absent = await ping(site.client, ABSENT[family], "-c", 1, "-W", 8);
+      assert.equal(absent.received, 0, absent.text);
+      assert.match(
+        absent.text,
+        new RegExp(
+          `From ${GATEWAY[family]} icmp_seq=1 Destination ${
+            family === 4 ? "Host Unreachable" : "unreachable: Address unreachable"
+          }`,
+        ),
+      );
+    }
+    // This host's own addresses are not handed out.
+    const own = await ping(site.client, INSIDE[4], "-c", 1, "-W", 2);
+    assert.match(own.text, /From 10\.9\.0\.1 icmp_seq=1 Packet filtered/);
+  },
+);
+
+labTest(
+  "rules hold for pings: a rule without Ports covers them, one with Ports if it lists icmp",
+  async () => {
+    await using site = await Site.start({
+      subject: SUBJECT,
+      pingGroups: EVERYBODY,
+      proxy: [
+        "Subnets = 10.50.0.0/16, fd50::/64",
+        "[Rule]",
+        "To = 10.50.0.100/32",
+        "Ports = tcp/80",
+        "Action = reject",
+        "[Rule]",
+        "To = 10.50.0.100/32",
+        "Ports = icmp",
+        `Rewrite = ${TARGET[4]}`,
+        "[Rule]",
+        `To = ${SILENT[4]}/32`,
+        "Action = drop",
+        "[Rule]",
+        `To = ${TARGET[4]}/32`,
+        "Ports = udp/53, icmp",
+        "Action = reject",
+      ],
+    });
+    const rewritten = await ping(site.client, "10.50.0.100", "-c", 2, "-i", 0.2, "-w", 10);
+    assert.equal(rewritten.received, 2, rewritten.text);
+    assert.match(rewritten.text, /64 bytes from 10\.50\.0\.100: icmp_seq=1/);
+    const rejected = await ping(site.client, TARGET[4], "-c", 1, "-W", 2);
+    assert.match(rejected.text, /From 10\.9\.0\.1 icmp_seq=1 Packet filtered/);
+    const dropped = await ping(site.client, SILENT[4], "-c", 1, "-W", 1);
+    assert.deepEqual([dropped.received, dropped.errors], [0, 0], dropped.text);
+  },
+);
+
+labTest(
+  "where the system forbids pings one line says so, and nobody answers in a target's name",
+  async () => {
+    await using site = await Site.start({ subject: SUBJECT, pingGroups: "1 0" });
+    const lines = site.gateway.process.lines.filter((line) =>
+      line.includes("net.ipv4.ping_group_range")
+    );
+    assert.equal(lines.length, 1, lines.join("\n"));
+    for (const family of FAMILIES) {
+      const { received, text } = await ping(site.client, TARGET[family], "-c", 1, "-W", 1);
+      assert.equal(received, 0, text);
+    }
+    const { received } = await ping(site.client, GATEWAY[4], "-c", 1, "-w", 10);
+    assert.equal(received, 1, "its own address it answers for");
+  },
+);
+
+labTest("without FFI one line says so, and nobody answers in a target's name", async () => {
+  const subject = "deno task start:sandbox";
+  await using site = await Site.start({ subject, pingGroups: EVERYBODY });
+  const lines = site.gateway.process.lines.filter((line) => /pings of targets/.test(line));
+  assert.equal(lines.length, 1, lines.join("\n"));
+  const { received, text } = await ping(site.client, TARGET[4], "-c", 1, "-W", 1);
+  assert.equal(received, 0, text);
+});
+
+/** The hops that `traceroute` prints, each the addresses that answered. */
+async function traceroute(host: Host, target: string, ...options: string[]): Promise<string[][]> {
+  const command = ["traceroute", "-n", "-q", "2", "-w", "2", "-m", "6", ...options, target];
+  const text = await host.output(command, { timeoutMs: 60_000 });
+  const isAddress = (word: string) => /^(?:\d+\.){3}\d+$|^[0-9a-f]*:[0-9a-f:]*$/.test(word);
+  return text.trimEnd().split("\n").slice(1)
+    .map((line) => [...new Set(line.split(/ +/).filter(isAddress))]);
+}
+
+labTest(
+  "traceroute shows the gateway, the router behind it and the target; by TCP without the router",
+  async () => {
+    await using site = await Site.start({
+      subject: SUBJECT,
+      pingGroups: EVERYBODY,
+      proxy: ["Subnets = 10.50.0.0/16, fd50::/48"],
+      routes: ["fd50:0:0:9::/64"],
+    });
+    const { lab, gatewayHost, target: router } = site;
+    const far = await lab.host("far");
+    await lab.connect(
+      { host: router, device: "far", addresses: ["10.50.9.1/24", "fd50:0:0:9::1/64"] },
+      { host: far, device: "lan", addresses: [`${FAR[4]}/24`, `${FAR[6]}/64`] },
+    );
+    await router.sysctl("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1");
+    // One run after another would find the kernel silent: it reports once a second to an address.
+    for (const host of [router, far]) {
+      await host.sysctl("net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0");
+    }
+    await gatewayHost.ip(
+      `route add 10.50.9.0/24 via ${TARGET[4]}`,
+      `route add fd50:0:0:9::/64 via ${TARGET[6]}`,
+    );
+    await far.ip("route add default via 10.50.9.1", "route add default via fd50:0:0:9::1");
+    const to = async (options: string[], family: 4 | 6) =>
+      await traceroute(site.client, FAR[family], `-${family}`, ...options);
+    for (const family of FAMILIES) {
+      // The router may answer from the other one of its addresses there.
+      const router = family === 4 ? TARGET[4] : SILENT[6];
+      const all = [[GATEWAY[family]], [router], [FAR[family]]];
+      assert.deepEqual(await to(["-I"], family), all, `ICMP ${family}`);
+      assert.deepEqual(await to(["-U"], family), all, `UDP to port 53, ${family}`);
+      assert.deepEqual(await to([], family), all, `UDP ${family}`);
+      const tcp = [[GATEWAY[family]], [FAR[family]]];
+      assert.deepEqual(await to(["-T", "-p", "9"], family), tcp, `TCP ${family}`);
+    }
+  },
+  ["traceroute"],
+);
+
+labTest("a flood of one peer's pings is cut at its rate, and another's go through", async () => {
+  await using site = await NetnsSite.start({
+    subject: SUBJECT,
+    pingGroups: EVERYBODY,
+    proxy: ["Subnets = 10.50.0.0/16, fd50::/64", "MaxPingRate = 50"],
+  });
+  const flood = site.n2.spawn("flood", ["ping", "-q", "-f", "-i", "0.001", "-w", "4", TARGET[4]]);
+  const calm = await ping(site.inside, TARGET[4], "-c", 10, "-i", 0.3, "-w", 10);
+  assert.equal(calm.received, 10, calm.text);
+  await flood.exit();
+  const { flooded, requests } = await icmpCounters(site.site);
+  // Without replies ping sends a hundred per second.
+  assert.ok(flooded! > 100, `${flooded} dropped`);
+  assert.ok(requests! < 50 * 10, `${requests} sent on`);
+});
