@@ -97,9 +97,11 @@ class Destinations {
   readonly #everywheres: Group;
   readonly #byPrefix: Prefixes;
   readonly #byName = new Map<string, number[]>();
-  readonly #addresses = new Map<string, readonly IpAddress[]>();
-  /** What names stand for, by the address's bytes. */
-  #byAddress = new Map<string, Group>();
+  /** What names stand for, as the addresses' bytes, and the other way round. */
+  readonly #addresses = new Map<string, readonly string[]>();
+  readonly #namesAt = new Map<string, Set<string>>();
+  /** The rules of these names. */
+  readonly #byAddress = new Map<string, Group>();
   readonly #words: number;
 
   constructor(rules: readonly RuleOptions[], words: number) {
@@ -120,16 +122,28 @@ class Destinations {
 
   setAddresses(name: string, addresses: readonly IpAddress[]): void {
     if (!this.#byName.has(name)) return;
-    this.#addresses.set(name, addresses);
-    const byAddress = new Map<string, number[]>();
-    for (const [name, addresses] of this.#addresses) {
-      for (const { bytes } of addresses) {
-        for (const rule of this.#byName.get(name)!) push(byAddress, bytes.toHex(), rule);
-      }
+    // Only what changes is made anew: thousands of names are learnt one by one.
+    const before = this.#addresses.get(name) ?? [];
+    this.#addresses.set(name, addresses.map(({ bytes }) => bytes.toHex()));
+    for (const address of before) this.#namesAt.get(address)?.delete(name);
+    for (const address of this.#addresses.get(name)!) {
+      const names = this.#namesAt.get(address);
+      if (names === undefined) this.#namesAt.set(address, new Set([name]));
+      else names.add(name);
     }
-    this.#byAddress = new Map(
-      Array.from(byAddress, ([address, of]) => [address, new Group(of, this.#words)]),
-    );
+    for (const address of new Set([...before, ...this.#addresses.get(name)!])) this.#learn(address);
+  }
+
+  /** Notes which rules an address is in by its names. */
+  #learn(address: string): void {
+    const names = this.#namesAt.get(address)!;
+    if (names.size === 0) {
+      this.#namesAt.delete(address);
+      this.#byAddress.delete(address);
+      return;
+    }
+    const rules = new Set([...names].flatMap((name) => this.#byName.get(name)!));
+    this.#byAddress.set(address, new Group([...rules].sort((a, b) => a - b), this.#words));
   }
 
   ask(answer: Int32Array, { bytes, version }: IpAddress): void {
