@@ -6,7 +6,8 @@ import { ConfigReader } from "../../../proxy/cli/load.ts";
 import type { FlagValue } from "../../../proxy/cli/flags.ts";
 import { type ConfigInput, loadConfig } from "../../../proxy/config/config.ts";
 import { encodeKey } from "../../../proxy/base64.ts";
-import { KEYS } from "../../../proxy/config/keys.ts";
+import { expectedOf } from "../../../proxy/config/describe.ts";
+import { KEYS, variableOf } from "../../../proxy/config/keys.ts";
 import { VARIABLE_NAMES } from "../../../proxy/config/variables.ts";
 import { processTerminal } from "../../../proxy/cli/terminal.ts";
 import { variables, written } from "../config/forms.ts";
@@ -121,6 +122,43 @@ Deno.test("a flag stands over a variable, that over a file, and --show-origin sa
       "default\tProxy.UdpFiltering = address",
     ]
   ) assert.ok(out.split("\n").includes(line), `${line} in\n${out}`);
+});
+
+Deno.test("every wrong value of a flag or a variable is said with its name, and what was expected", async () => {
+  const wrong = "(wrong)";
+  const peer: FlagValue[] = [
+    {
+      key: KEYS.find(({ section, field }) => section === "peers" && field === "publicKey")!,
+      value: PEER,
+    },
+  ];
+  let tried = 0;
+  for (const key of KEYS) {
+    if (key.flag === undefined || key.secret || expectedOf(key) === undefined) continue;
+    const rule = { key: KEYS.find(({ flag }) => flag === "rule")!, value: "allow" };
+    const before = key.section === "peers" ? peer : key.section === "rules" ? [rule] : [];
+    const name = variableOf(key);
+    const variables = name === undefined
+      ? []
+      : [{ name, value: wrong, origin: { variable: name } }];
+    const said = [
+      { request: { flags: [...before, { key, value: wrong }] }, name: `--${key.flag}` },
+      ...name === undefined ? [] : [{ request: { variables }, name }],
+    ];
+    for (const { request, name } of said) {
+      const problems = await new ConfigReader(request, processTerminal).load().then(
+        () => [],
+        (error) => error.problems as string[],
+      );
+      const others = problems.filter((line) =>
+        !/^(?:--private-key-file|WIRESTACK_PRIVATE_KEY_FILE): missing/.test(line)
+      );
+      if (others.length === 0) continue; // any text will do
+      assert.match(others[0]!, new RegExp(`^${name}: .*expected `));
+      tried++;
+    }
+  }
+  assert.ok(tried > 60, `${tried}`);
 });
 
 Deno.test("a wrong variable is called by its name, and the environment alone is enough", async () => {

@@ -317,6 +317,22 @@ Deno.test("every secret has a variable for itself beside that for its file", () 
   }
 });
 
+Deno.test("the YAML that the documentation has is a configuration", async () => {
+  for (const [name, rules] of [["migrating-newt", 2], ["configuration", 0]] as const) {
+    const text = await Deno.readTextFile(
+      new URL(`../../../docs/${name}.md`, import.meta.url),
+    );
+    const block = /```yaml\n([^]*?)```/.exec(text)![1]!;
+    const yaml = block.replace(/privateKeyFile: \S+/, `privateKey: ${PRIVATE}`).replace(
+      "\u2026",
+      PEER,
+    );
+    const { config } = await load(yaml, "wg0.yaml");
+    assert.equal(config.rules.length, rules);
+    assert.ok(config.proxy!.subnets.length > 0);
+  }
+});
+
 async function problemsOf(text: string, file: string): Promise<readonly string[]> {
   const source = await sourceOf(text, file);
   try {
