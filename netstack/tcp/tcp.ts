@@ -223,10 +223,10 @@ export class Tcp implements TransportProtocol {
   }
 
   flush(now: number, budget: number): boolean {
-    this.#unmatched.dispatch();
+    const hasRequests = this.#unmatched.dispatch();
     this.#connections.dispatch();
     const done = this.#connections.flush(now, budget);
-    return !done || this.#connections.hasWork;
+    return hasRequests || !done || this.#connections.hasWork;
   }
 
   // Figures.

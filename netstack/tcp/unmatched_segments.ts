@@ -18,7 +18,14 @@ import type { HalfOpenLimits } from "./half_open.ts";
 import { ACK, HEADER_LENGTH, opensAndCloses, RST, Segment, SYN } from "./header.ts";
 import { handleSegment } from "./input.ts";
 import { TcpListener, type TcpListenerHandler } from "./listener.ts";
+import { RequestQueue } from "./request_queue.ts";
 import { ACKNOWLEDGE, IGNORE, type TimeWait } from "./time_wait.ts";
+
+/**
+ * Requests that forwarders hear of in a flush: each may cost as much as dozens of segments, and those of
+ * connections that there are come next.
+ */
+const REQUESTS_PER_FLUSH = 4;
 
 /**
  * Segments that belong to no connection: those for listeners and forwarders, for connections in
@@ -33,7 +40,7 @@ export class UnmatchedSegments implements HalfOpenOwner {
   readonly #limits: HalfOpenLimits;
   readonly #cookies: SynCookies;
   /** Half-open requests the forwarders have to hear of. */
-  #requests: HalfOpen[] = [];
+  readonly #requests = new RequestQueue();
 
   /** Gives up the oldest half-open connection or request of an owner, for another owner's. */
   readonly #evict = (owner: unknown) => {
@@ -184,12 +191,19 @@ export class UnmatchedSegments implements HalfOpenOwner {
     this.#connections.replies.reset(replyPath(inbound), localPort, remotePort, segment);
   }
 
-  /** Tells the forwarders of new requests and of clients that gave up. */
-  dispatch(): void {
-    const requests = this.#requests;
-    if (requests.length === 0) return;
-    this.#requests = [];
-    for (const request of requests) request.dispatch(this.#forwarders.get(request.nic));
+  /**
+   * Tells the forwarders of new requests, a few, and of clients that gave up.
+   *
+   * @returns whether there are more.
+   */
+  dispatch(): boolean {
+    for (let told = 0; told < REQUESTS_PER_FLUSH; told++) {
+      let request = this.#requests.take();
+      while (request?.settled && !request.told) request = this.#requests.take();
+      if (request === undefined) return false;
+      request.dispatch(this.#forwarders.get(request.nic));
+    }
+    return !this.#requests.isEmpty;
   }
 
   queueRequest(request: HalfOpen): void {

@@ -46,6 +46,11 @@ export class SimCpu implements Scheduler {
     this.#generation++;
   }
 
+  /** Something else that takes time, ms. */
+  spend(ms: number): void {
+    this.#busyUntil += ms;
+  }
+
   spendOnDatagram(): void {
     this.#busyUntil += this.#datagramMs;
   }

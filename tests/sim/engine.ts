@@ -124,6 +124,7 @@ export class SimEngine {
   readonly events: Record<string, number> = {};
   /** Of {@link forward}. */
   owners: FlowOwners | undefined;
+  readonly cpu: SimCpu;
   readonly #sim: Sim;
 
   constructor(world: EngineWorld, options: SimEngineOptions) {
@@ -133,6 +134,7 @@ export class SimEngine {
     const cpu = new SimCpu(sim, options);
     const random = (out: Uint8Array) => sim.random.fill(out);
     this.#sim = sim;
+    this.cpu = cpu;
     this.options = options;
     this.binds = [address, ...alsoAt].map((address) =>
       new SimBind(network, {

@@ -39,7 +39,7 @@ function limited(limits: readonly OwnerLimits[], options: Partial<SimEngineOptio
     const peer = peers[i]!;
     proxy.setLimits(all.gateway.owners!.ofPeer(peer), limits);
   }
-  return { ...all, proxy, set };
+  return { ...all, proxy, targets, set };
 }
 
 /** More than it can get. */
@@ -259,4 +259,42 @@ Deno.test("packets from peer to peer are dropped down to the rates of both, and 
   assert.equal(counters.overRate, overRate);
   flood.close();
   socket.close();
+});
+
+/** @returns what a stream gets alone, and beside a peer that opens connections as fast as it can. */
+function besideFlood(limits: OwnerLimits): [alone: number, beside: number] {
+  // 50,000 datagrams a second, and a dial that takes as long as ten of them.
+  const { sim, clients, gateway, targets } = limited([limits, {}], {
+    impairments: { rate: 200e6 },
+    datagramMs: 0.02,
+  });
+  targets.onDial = () => gateway.cpu.spend(0.2);
+  const [client, flooder] = clients;
+  const stream = bulk(client!, 1);
+  const measure = (ms: number) => {
+    const before = stream.received;
+    sim.runFor(ms);
+    return bitrate(stream.received - before, ms);
+  };
+  measure(2_000);
+  const alone = measure(1_000);
+  let opened = 0;
+  const flood = () => {
+    for (let i = 0; i < 5; i++) new EchoClient(flooder!.connectTcp(TARGET, ECHO), 10, opened++);
+    if (opened < 5_000) sim.after(1, flood); // 5,000 a second, more than there is time for
+  };
+  flood();
+  const beside = measure(1_000);
+  assert.ok(targets.dials > 200, `${targets.dials} connections were made meanwhile`);
+  return [alone, beside];
+}
+
+Deno.test("beside a peer that opens connections as fast as it can, a paced stream keeps its rate", () => {
+  const [, beside] = besideFlood({ down: rate(50e6) });
+  assertNear(beside, 50e6, 0.05, "paced");
+});
+
+Deno.test("and one that takes all keeps half", () => {
+  const [alone, beside] = besideFlood({});
+  assert.ok(beside > alone / 2, `${beside / 1e6} of ${alone / 1e6} Mbit/s`);
 });

@@ -46,6 +46,9 @@ export interface SimTargetsOptions {
 export class SimTargets implements TargetHost {
   /** Streams and UDP sockets that are not closed. */
   open = 0;
+  /** So far. */
+  dials = 0;
+  onDial: () => void = () => {};
   readonly sim: Sim;
   readonly options: Required<SimTargetsOptions>;
   readonly dialer = {
@@ -102,6 +105,8 @@ export class SimTargets implements TargetHost {
   close(): void {}
 
   #dial(port: number, handler: DialHandler): Dial {
+    this.dials++;
+    this.onDial();
     let isOver = false;
     const dial: Dial = {
       abort: () => void (isOver = true),
