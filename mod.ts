@@ -54,11 +54,14 @@ export {
   type InterfaceInput,
   type KeyInput,
   type ListInput,
+  type LogInput,
+  type LogLevel,
   type PeerInput,
   type ProxyInput,
   type RuleAction,
   type RuleInput,
   SettingError,
+  type StatusInput,
   type UdpFiltering,
 } from "./proxy/config/config.ts";
 export type {
@@ -67,15 +70,55 @@ export type {
   ConnectionStats,
   GatewayOptions,
   GatewayStats,
+  MemoryStats,
   PeerStats,
 } from "./proxy/gateway/gateway.ts";
 export type { ConfigPath } from "./proxy/config/error.ts";
 export type { Resolve } from "./proxy/gateway/resolver.ts";
-export type { Aead, AeadKey, Crypto, TimerSettings, X25519 } from "./wireguard/mod.ts";
-export type { IpAddress, IpVersion, KeepAlive, TcpSettings } from "./netstack/mod.ts";
+export type {
+  Aead,
+  AeadKey,
+  Crypto,
+  DeviceCounters,
+  TimerSettings,
+  X25519,
+} from "./wireguard/mod.ts";
+export type {
+  IcmpCounters,
+  IpAddress,
+  IpCounters,
+  IpVersion,
+  KeepAlive,
+  StackResources,
+  TcpCounters,
+  TcpSettings,
+  UdpCounters,
+} from "./netstack/mod.ts";
 export { AmbiguousFlow, type FlowStats } from "./proxy/gateway/flow_stats.ts";
+export type {
+  GatewayCounters,
+  ResourceStats,
+  TargetCounters,
+} from "./proxy/gateway/stats_counters.ts";
+export type {
+  FlowsStats,
+  NetworkStats,
+  ProtocolStats,
+  RuleStats,
+} from "./proxy/gateway/stats_flows.ts";
+export type { TimeStats, TotalsStats } from "./proxy/flow/totals.ts";
+export type { HistogramStats } from "./proxy/flow/histogram.ts";
+export type { Reasons } from "./proxy/flow/statistics.ts";
+export type { Refusal } from "./proxy/flow/refusal.ts";
+export type { UdpBindCounters } from "./proxy/bind/udp.ts";
+export type { EngineCounters } from "./proxy/engine/engine.ts";
+export type { TcpForwarderCounters } from "./proxy/forward/tcp_forwarder.ts";
+export type { UdpTargetCounters } from "./proxy/target/udp.ts";
+export type { IcmpForwarderCounters } from "./proxy/forward/icmp_counters.ts";
+export type { TransitCounters } from "./proxy/forward/transit_flows.ts";
+export type { UdpForwarderCounters } from "./proxy/forward/udp_counters.ts";
 export type { RateStats } from "./proxy/flow/rates.ts";
-export type { FlowProtocol } from "./proxy/flow/flow.ts";
+export type { FlowEnd, FlowProtocol } from "./proxy/flow/flow.ts";
 export type { ReloadReport } from "./proxy/gateway/reload.ts";
 export type {
   Changes,

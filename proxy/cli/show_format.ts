@@ -44,22 +44,20 @@ function peerLines(peer: ShownPeer, now: number): string[] {
 
 function gatewayLines(stats: GatewayStats): string[] {
   const { resources, counters, memory, connections } = stats;
-  const { tcpRelays = 0, tcpDials = 0, udpSessions = 0, pingSessions = 0 } = resources;
-  const forwarders = ["tcpForwarder", "udpForwarder", "icmpForwarder"]
-    .map((name) => counters[name] ?? {});
-  const sum = (key: string) =>
-    forwarders.reduce((total, counts) => total + (counts[key] ?? 0), 0) +
-    connections.reduce((total, each) => total + (each as unknown as Counts)[key]!, 0);
+  const { tcpRelays, tcpDials, udpSessions, pingSessions } = resources;
+  const { bytesUp, bytesDown, rate } = stats.flows.total;
   const rtts = connections.map(({ rttMs }) => rttMs).filter((rtt) => rtt > 0).sort((a, b) => a - b);
   const drops = dropsOf(counters);
   return [
     `gateway: up ${formatSeconds(Math.floor(stats.uptimeMs / 1000)) || "since now"}`,
     `  proxied: ${stats.subnets.map(formatSubnet).join(", ") || "(none)"}`,
     `  connections: ${tcpRelays - tcpDials} open, ${tcpDials} being made, ` +
-    `${forwarders[0]!.connected ?? 0} so far`,
-    `  udp sessions: ${udpSessions} open, ${forwarders[1]!.sessions ?? 0} so far`,
-    `  pings: ${pingSessions} open, ${forwarders[2]!.sessions ?? 0} so far`,
-    `  forwarded: ${formatBytes(sum("bytesUp"))} to targets, ${formatBytes(sum("bytesDown"))} back`,
+    `${counters.tcpForwarder.connected} so far`,
+    `  udp sessions: ${udpSessions} open, ${counters.udpForwarder.sessions} so far`,
+    `  pings: ${pingSessions} open, ${counters.icmpForwarder.sessions} so far`,
+    `  forwarded: ${formatBytes(bytesUp)} to targets, ${formatBytes(bytesDown)} back`,
+    `  rate: ${formatBytes(rate.upLastSecond)}/s to targets, ` +
+    `${formatBytes(rate.downLastSecond)}/s back`,
     ...(rtts.length > 0
       ? [`  round trip: ${rtts[rtts.length >> 1]!.toFixed(1)} ms, median of ${rtts.length}`]
       : []),
@@ -69,15 +67,13 @@ function gatewayLines(stats: GatewayStats): string[] {
   ];
 }
 
-type Counts = Readonly<Record<string, number>>;
-
 /** Of all counters, those of what went no further. */
 const DROP =
   /^(?:dropped|bad|malformed|no[A-Z]|tooMany|tooBig|forbidden|prohibited|flowLimit|sourceRouted|hopLimit|unknownProtocol|reassembly|evicted|filtered|sendErrors|receiveErrors|socketErrors|outOf|flooded|echoProhibited|echoDropped)/;
 
 function dropsOf(counters: GatewayStats["counters"]): string[] {
   return Object.entries(counters).flatMap(([group, counts]) =>
-    Object.entries(counts)
+    (Object.entries(counts) as [string, number][])
       .filter(([name, count]) => count > 0 && DROP.test(name))
       .map(([name, count]) => `${words(group)} ${words(name.replace(/^dropped/, ""))} ${count}`)
   );

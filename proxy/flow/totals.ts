@@ -8,6 +8,7 @@ import { NO_RATES, Rates, type RateStats } from "./rates.ts";
 
 /** Times that were measured, ms. */
 export interface TimeStats {
+  /** How many. */
   readonly count: number;
   /** Null before the first. */
   readonly meanMs: number | null;

@@ -23,7 +23,7 @@ import type { IcmpTargets, IcmpTargetsOptions } from "../target/icmp.ts";
 import { type IcmpForwarderCounters, newIcmpCounters } from "./icmp_counters.ts";
 import { IcmpSession, type IcmpSessionOwner } from "./icmp_session.ts";
 import type { NamedTargets } from "./named_targets.ts";
-import type { ForwarderOptions } from "./options.ts";
+import type { ForwarderOptions, ForwardTimeouts } from "./options.ts";
 
 const log = getLogger(["wirestack", "icmp"]);
 
@@ -166,6 +166,13 @@ export class IcmpForwarder implements IcmpForwarderHandler, IcmpSessionOwner, Tu
 
   isOwnHost(address: IpAddress): boolean {
     return this.#options.admission.isOwnHost(address);
+  }
+
+  /** Gives sessions the deadlines that they would have by the present timeouts. */
+  timeoutsChanged(before: ForwardTimeouts): void {
+    if (this.#options.settings.timeouts.icmpIdleMs === before.icmpIdleMs) return;
+    for (const session of this.#sessions.items) this.touch(session, session.lastActivity);
+    this.#options.wake();
   }
 
   touch(session: IcmpSession, now: number): void {

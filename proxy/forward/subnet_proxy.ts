@@ -241,6 +241,7 @@ export class SubnetProxy {
     this.targets.setRules(this.admission.rules);
     this.tcp.timeoutsChanged(before);
     this.udp.timeoutsChanged(before);
+    this.icmp.timeoutsChanged(before);
   }
 
   /** What it runs on now. */

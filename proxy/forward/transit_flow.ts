@@ -13,18 +13,17 @@ export const SYN = 0x02;
 export const RST = 0x04;
 export const ACK = 0x10;
 
-/** Idle times, ms. Of UDP they are configured. */
+/** Idle times of TCP, ms. The others are configured. */
 const TCP_OPENING_MS = 30_000;
 /** RFC 5382 REQ-5: at least two hours and four minutes. */
 const TCP_OPEN_MS = 7_440_000;
 /** A last ACK, and what is sent again. */
 const TCP_CLOSING_MS = 10_000;
-const PING_MS = 30_000;
 
 /** What a flow needs of the table that it is in. */
 export interface TransitFlowOwner {
-  /** Of UDP, ms. */
-  udpIdleMs(flow: Flow): number;
+  /** Of UDP and pings, ms. */
+  idleMs(flow: Flow): number;
   /** {@link TransitFlow.expiresAt} has become earlier. */
   hasten(transit: TransitFlow): void;
   remove(transit: TransitFlow, why: FlowEnd): void;
@@ -146,8 +145,7 @@ export class TransitFlow implements FlowCarrier, Timed {
 
   #idleMs(): number {
     const { flow } = this;
-    if (flow.protocol === "icmp") return PING_MS;
-    if (flow.protocol === "udp") return this.#owner.udpIdleMs(flow);
+    if (flow.protocol !== "tcp") return this.#owner.idleMs(flow);
     if (this.isClosing) return TCP_CLOSING_MS;
     return this.#isAnswered ? TCP_OPEN_MS : TCP_OPENING_MS;
   }

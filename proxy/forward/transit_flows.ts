@@ -137,8 +137,9 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
     }
   }
 
-  udpIdleMs({ destinationPort }: Flow): number {
-    const { udpIdleMs, udpDnsIdleMs } = this.#options.settings.timeouts;
+  idleMs({ protocol, destinationPort }: Flow): number {
+    const { udpIdleMs, udpDnsIdleMs, icmpIdleMs } = this.#options.settings.timeouts;
+    if (protocol === "icmp") return icmpIdleMs;
     return destinationPort === DNS_PORT ? udpDnsIdleMs : udpIdleMs;
   }
 

@@ -13,6 +13,7 @@ import type { FlowTable } from "../flow/table.ts";
 export interface FlowStats {
   /** 32 hex digits; no other flow of any gateway has them, the first eight no other of this one. */
   readonly id: string;
+  /** Of the source's packets. */
   readonly protocol: FlowProtocol;
   /** Whose it is: a peer's name, or its public key. */
   readonly peer: string;
@@ -32,6 +33,7 @@ export interface FlowStats {
   readonly rule: number | null;
   /** ISO 8601. */
   readonly startedAt: string;
+  /** Since then. */
   readonly ageMs: number;
   /** Since a byte last went either way. */
   readonly idleMs: number;
@@ -92,6 +94,7 @@ export function flowStats(flow: Flow, now: number, wallNow: number): FlowStats {
 
 /** Flows whose ids begin with the same digits, where only one was meant. */
 export class AmbiguousFlow extends Error {
+  /** For those who have no `instanceof`. */
   override readonly name = "AmbiguousFlow";
 }
 

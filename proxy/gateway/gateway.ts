@@ -31,7 +31,7 @@ import type { FlowOwner } from "../flow/flow.ts";
 import type { OwnListener } from "../flow/own_listeners.ts";
 import { parseIpAddress } from "../address.ts";
 
-export type { ConnectionStats, GatewayStats, PeerStats } from "./stats.ts";
+export type { ConnectionStats, GatewayStats, MemoryStats, PeerStats } from "./stats.ts";
 
 const log = getLogger(["wirestack", "engine"]);
 

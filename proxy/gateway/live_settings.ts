@@ -53,6 +53,7 @@ export interface SetReport {
 
 /** What a reload has done, and a line for each key of `[Interface]` and `[Proxy]` that has changed. */
 export interface LiveReloadReport extends ReloadReport {
+  /** As `TcpDialTimeout: 5 -> 2`. */
   readonly changes: readonly string[];
 }
 

@@ -63,9 +63,8 @@ class World {
       peers.flatMap(({ name, allowedIps }) => name ? [[name.toLowerCase(), allowedIps]] : []),
     );
     const isAll = peerToPeer || proxy === undefined;
-    // Pings are in no list of protocols.
     this.protocols = new Set(
-      ["icmp", ...(isAll || proxy.tcp ? ["tcp"] : []), ...(isAll || proxy.udp ? ["udp"] : [])],
+      (["tcp", "udp", "icmp"] as const).filter((protocol) => isAll || proxy[protocol]),
     );
   }
 }

@@ -10,9 +10,18 @@ import { socketAddress } from "../address.ts";
 import { encodeKey } from "../base64.ts";
 import type { UdpBind } from "../bind/udp.ts";
 import type { ProxiedSubnet, SubnetProxy } from "../forward/subnet_proxy.ts";
-import type { Flow } from "../flow/flow.ts";
+import type { Flow, FlowOwner } from "../flow/flow.ts";
+import type { TotalsStats } from "../flow/totals.ts";
 import type { FlowTable } from "../flow/table.ts";
+import type { Peer } from "../../wireguard/mod.ts";
 import type { TunnelPeers } from "./peers.ts";
+import {
+  type GatewayCounters,
+  gatewayCounters,
+  type ResourceStats,
+  resourceStats,
+} from "./stats_counters.ts";
+import { type FlowsStats, flowsStats } from "./stats_flows.ts";
 
 /** A peer as it is now. */
 export interface PeerStats {
@@ -32,6 +41,8 @@ export interface PeerStats {
   readonly lastHandshake: number;
   /** Seconds, 0 is off. */
   readonly persistentKeepalive: number;
+  /** What its connections, UDP sessions and pings through the proxy did; null before the first. */
+  readonly flows: TotalsStats | null;
 }
 
 /** A forwarded TCP connection as it is now. */
@@ -70,19 +81,28 @@ export interface GatewayStats {
   readonly subnets: readonly ProxiedSubnet[];
   /** Forwarded connections, the first hundred. */
   readonly connections: readonly ConnectionStats[];
+  /** What connections, UDP sessions and pings through the proxy did. */
+  readonly flows: FlowsStats;
   /** Totals since the start, by where and by reason. */
-  readonly counters: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  readonly counters: GatewayCounters;
   /** What is in use now. All zero when everything has ended. */
-  readonly resources: Readonly<Record<string, number>>;
-  /** Bytes. */
-  readonly memory: {
-    readonly rss: number;
-    readonly heapUsed: number;
-    readonly external: number;
-    /** Of connections, and the most these may take. */
-    readonly buffers: number;
-    readonly maxBuffers: number;
-  };
+  readonly resources: ResourceStats;
+  /** Of this process, bytes. */
+  readonly memory: MemoryStats;
+}
+
+/** Bytes. */
+export interface MemoryStats {
+  /** Resident, of the whole process. */
+  readonly rss: number;
+  /** Of JavaScript's objects. */
+  readonly heapUsed: number;
+  /** Of buffers outside of the heap. */
+  readonly external: number;
+  /** What the buffers of connections hold. */
+  readonly buffers: number;
+  /** The most that they may. */
+  readonly maxBuffers: number;
 }
 
 const MAX_CONNECTIONS = 100;
@@ -93,52 +113,27 @@ interface Running {
   readonly udp: UdpBind;
   readonly proxy: SubnetProxy;
   readonly peers: TunnelPeers;
+  ownerOf(peer: Peer): FlowOwner;
 }
 
 export function gatewayStats(gateway: Running, startedAt: number): GatewayStats {
   const { engine, udp: socket, proxy } = gateway;
   const now = engine.now();
-  const { device, stack, pool, link } = engine;
-  const { tcp, udp, icmp, admission, descriptors, targets } = proxy;
+  const { device, stack } = engine;
+  const { admission, statistics } = proxy;
+  statistics.settle();
   const { rss, heapUsed, external } = Deno.memoryUsage();
   return {
     uptimeMs: Math.round(now - startedAt),
     port: socket.port,
     publicKey: gateway.peers.privateKey === undefined ? null : encodeKey(device.publicKey),
-    peers: peerStats(engine),
+    peers: peerStats(gateway, now),
     subnets: proxy.subnets(),
     connections: [...take(connections(admission.table), MAX_CONNECTIONS)]
       .map((flow) => connectionStats(flow, now)),
-    counters: {
-      engine: { ...engine.counters, noSlot: link.noSlot },
-      bind: { ...socket.counters },
-      wireguard: { ...device.counters },
-      ip: { ...stack.counters.ip },
-      icmp: { ...stack.counters.icmp },
-      udp: { ...stack.counters.udp },
-      tcp: { ...stack.counters.tcp },
-      tcpForwarder: { ...tcp.counters },
-      udpForwarder: { ...udp.counters },
-      transit: { ...proxy.transit.counters },
-      icmpForwarder: { ...icmp.counters },
-      target: {
-        outOfDescriptors: descriptors.failures,
-        refusedAddresses: targets.refusedAddresses,
-        warmOpened: targets.warm.counters.opened,
-        warmUsed: targets.warm.counters.used,
-        warmSpoilt: targets.warm.counters.spoilt,
-      },
-    },
-    resources: {
-      ...stack.resources(),
-      tcpRelays: tcp.size,
-      tcpDials: tcp.dials,
-      udpSessions: udp.size,
-      transitFlows: proxy.transit.size,
-      pingSessions: icmp.size,
-      warmConnections: targets.warm.size,
-      slotsInUse: pool.slots - pool.free,
-    },
+    flows: flowsStats(statistics, admission.rules.rules, now),
+    counters: gatewayCounters(gateway),
+    resources: resourceStats(gateway),
     memory: {
       rss,
       heapUsed,
@@ -149,8 +144,8 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
   };
 }
 
-function peerStats({ device }: Engine): PeerStats[] {
-  return Array.from(device.peers(), (peer) => ({
+function peerStats(gateway: Running, now: number): PeerStats[] {
+  return Array.from(gateway.engine.device.peers(), (peer) => ({
     publicKey: encodeKey(peer.publicKey),
     name: peer.name ?? null,
     endpoint: peer.endpoint?.toString() ?? null,
@@ -159,6 +154,7 @@ function peerStats({ device }: Engine): PeerStats[] {
     sentBytes: peer.sentBytes,
     lastHandshake: peer.lastHandshake,
     persistentKeepalive: peer.persistentKeepalive,
+    flows: gateway.ownerOf(peer).totals?.stats(now) ?? null,
   }));
 }
 

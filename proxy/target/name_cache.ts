@@ -11,7 +11,8 @@ export const LEAST_TTL_MS = 1_000;
 /** See {@link LEAST_TTL_MS}. */
 export const MOST_TTL_MS = 300_000;
 
-const MAX_ENTRIES = 8_192;
+/** Of configured names alone there are as many as somebody writes; one takes some 200 bytes. */
+const MAX_ENTRIES = 32_768;
 
 /** What is known of a name in answer to one question. */
 export class NameEntry {

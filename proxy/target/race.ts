@@ -24,6 +24,7 @@ export interface RaceOptions {
 /** Addresses may be added while it runs: those of the other family come later. */
 export class Race implements Dial {
   readonly #options: RaceOptions;
+  readonly #known: IpAddress[] = [];
   /** Not tried yet, the preferred first. */
   readonly #left: IpAddress[] = [];
   readonly #running = new Set<Dial>();
@@ -46,7 +47,11 @@ export class Race implements Dial {
   /** @param isLast Whether no more are added. Fails if none was. */
   add(addresses: readonly IpAddress[], isLast: boolean): void {
     if (this.#isOver) return;
-    this.#left.push(...addresses);
+    for (const address of addresses) {
+      if (this.#known.some((known) => known.equals(address))) continue;
+      this.#known.push(address);
+      this.#left.push(address);
+    }
     this.#isComplete = isLast;
     if (this.#stopWaiting === undefined) this.#next();
   }
@@ -85,6 +90,7 @@ export class Race implements Dial {
     };
     const dial = dialer.dial(address, port, attempt);
     this.#running.add(dial);
+    if (this.#left.length === 0 && this.#isComplete) return; // there is no other to wait for
     this.#stopWaiting = after(ATTEMPT_DELAY_MS, () => this.#next());
   }
 

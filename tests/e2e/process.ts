@@ -80,6 +80,13 @@ export class Process implements AsyncDisposable {
     if (!this.#ended) this.#child.kill(signal);
   }
 
+  /** Writes `text` to its standard input, which stays open. */
+  async send(text: string): Promise<void> {
+    const writer = this.#child.stdin.getWriter();
+    await writer.write(new TextEncoder().encode(text));
+    writer.releaseLock();
+  }
+
   /** Writes `text` and closes its standard input. */
   endInput(text = ""): void {
     write(this.#child.stdin, text);

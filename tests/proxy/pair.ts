@@ -22,6 +22,10 @@ export const SITE_IPV6 = "fd50::1";
 export interface Pair extends AsyncDisposable {
   readonly gateway: Wirestack;
   readonly client: Wirestack;
+  /** The gateway's own. */
+  readonly gatewayKey: string;
+  /** Of the two. */
+  readonly presharedKey: string;
 }
 
 export interface PairOptions {
@@ -65,6 +69,8 @@ export async function startPair(options: PairOptions = {}): Promise<Pair> {
   return {
     gateway,
     client,
+    gatewayKey: encodeKey(gatewayKey),
+    presharedKey,
     async [Symbol.asyncDispose]() {
       await client.close({ graceMs: 0 });
       await gateway.close({ graceMs: 0 });

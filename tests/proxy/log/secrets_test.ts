@@ -3,6 +3,7 @@
  * every secret there was: private, preshared, ephemeral and session keys, and what lies between.
  */
 
+import type { DeviceCounters } from "../../../wireguard/mod.ts";
 import assert from "node:assert/strict";
 import { reset } from "npm:@logtape/logtape@2.4.2";
 import { loadConfig } from "../../../proxy/config/config.ts";
@@ -178,7 +179,8 @@ async function live(
     await readAll(conn);
   }
   await good.connect({ hostname: "10.50.0.1", port: 1 }).catch(say);
-  const count = (net: Wirestack, name: string) => net.stats().counters.wireguard![name]!;
+  const count = (net: Wirestack, name: keyof DeviceCounters) =>
+    net.stats().counters.wireguard[name];
   await until(() => count(good, "responsesReceived") >= 3, "it has rekeyed");
   await until(() => count(wrong, "droppedBadResponse") > 0, "the preshared keys differ");
   say(JSON.stringify(gateway.stats()), JSON.stringify(good.stats()));

@@ -125,3 +125,15 @@ Deno.test("of many addresses so many are tried and no more", () => {
   assert.equal(lab.events.length, 16);
   assert.equal(lab.result, "host");
 });
+
+Deno.test("an address that comes twice is tried once, and the only one is not waited for", () => {
+  const lab = new Lab();
+  lab.add("192.0.2.1 192.0.2.1", false);
+  lab.add("192.0.2.1");
+  assert.deepEqual(lab.events, ["0 192.0.2.1:80"]);
+  lab.fail("192.0.2.1", "refused");
+  assert.equal(lab.result, "refused");
+  const other = new Lab();
+  other.add("192.0.2.1");
+  assert.equal(other.clock.timers, 0);
+});
