@@ -507,6 +507,13 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { name: "text", address: "text", why: "text" },
   },
   {
+    name: "named-dial-not-permitted",
+    logger: "target",
+    level: "error",
+    message: "{target} port {port}: {error}",
+    fields: { target: "text", port: "number", error: "text" },
+  },
+  {
     name: "names-back",
     logger: "target",
     level: "info",
