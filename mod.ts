@@ -54,11 +54,14 @@ export {
   type InterfaceInput,
   type KeyInput,
   type ListInput,
+  type LogInput,
+  type LogLevel,
   type PeerInput,
   type ProxyInput,
   type RuleAction,
   type RuleInput,
   SettingError,
+  type StatusInput,
   type UdpFiltering,
 } from "./proxy/config/config.ts";
 export type {

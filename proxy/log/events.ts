@@ -364,18 +364,18 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { count: "number" },
   },
   {
-    name: "quota-full",
-    logger: "flow",
-    level: "warning",
-    message: "{name} has all of its {limit} {what}: {count} more were refused so far",
-    fields: { name: "text", limit: "number", what: "text", count: "number" },
-  },
-  {
     name: "pings-unavailable",
     logger: "flow",
     level: "info",
     message: "pings of targets are not forwarded, which needs {missing}",
     fields: { missing: "text" },
+  },
+  {
+    name: "quota-full",
+    logger: "flow",
+    level: "warning",
+    message: "{name} has all of its {limit} {what}: {count} more were refused so far",
+    fields: { name: "text", limit: "number", what: "text", count: "number" },
   },
   {
     name: "transit-refused",
@@ -390,6 +390,20 @@ export const EVENTS: readonly LogEvent[] = [
       port: "number",
       why: "text",
     },
+  },
+  {
+    name: "ping-refused",
+    logger: "icmp",
+    level: "debug",
+    message: "{peer}, {client} identifier {identifier}: ping of {target} is refused: {why}",
+    fields: { peer: "text", client: "text", identifier: "number", target: "text", why: "text" },
+  },
+  {
+    name: "ping-defect",
+    logger: "icmp",
+    level: "error",
+    message: "a defect: {error}",
+    fields: { error: "text" },
   },
   {
     name: "buffers-budget",
@@ -472,6 +486,13 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { code: "text" },
   },
   {
+    name: "name-dial-not-permitted",
+    logger: "target",
+    level: "error",
+    message: "{target} port {port}: {error}",
+    fields: { target: "text", port: "number", error: "text" },
+  },
+  {
     name: "name-empty",
     logger: "target",
     level: "warning",
@@ -484,6 +505,13 @@ export const EVENTS: readonly LogEvent[] = [
     level: "warning",
     message: "{name} leads to {address}, which is refused: {why}",
     fields: { name: "text", address: "text", why: "text" },
+  },
+  {
+    name: "named-dial-not-permitted",
+    logger: "target",
+    level: "error",
+    message: "{target} port {port}: {error}",
+    fields: { target: "text", port: "number", error: "text" },
   },
   {
     name: "names-back",
@@ -577,26 +605,6 @@ export const EVENTS: readonly LogEvent[] = [
     level: "debug",
     message: "{remote} port {port} is refused: {why}",
     fields: { remote: "text", port: "number", why: "text" },
-  },
-  {
-    name: "ping-refused",
-    logger: "icmp",
-    level: "debug",
-    message: "{peer}, {client} identifier {identifier}: ping of {target} is refused: {why}",
-    fields: {
-      peer: "text",
-      client: "text",
-      identifier: "number",
-      target: "text",
-      why: "text",
-    },
-  },
-  {
-    name: "ping-defect",
-    logger: "icmp",
-    level: "error",
-    message: "a defect: {error}",
-    fields: { error: "text" },
   },
   {
     name: "udp-refused",

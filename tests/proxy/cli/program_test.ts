@@ -212,8 +212,8 @@ Deno.test("rules by flags take the place of the file's, each with the options be
   const wrong = ["--rule-ports", "80", "--rule", "deny", "--rule-ports", "80"];
   assert.deepEqual((await runHere(["check", "-", ...wrong], file)).error.trim().split("\n"), [
     "--rule-ports: stands before any --rule, expected behind its rule",
-    '--rule: "deny" is unknown, expected allow or reject or drop',
     '--rule-ports: "80" is unknown, expected as tcp/80, udp/5000-5100, tcp or icmp',
+    '--rule: "deny" is unknown, expected allow or reject or drop',
   ]);
 });
 
