@@ -181,7 +181,7 @@ Deno.test("a wrong variable is called by its name, and the environment alone is 
   );
   const { status, out } = await main(folder.path, environment, ["check", "--no-ffi"]);
   assert.equal(status, 0);
-  assert.match(out, /: ok\npublic key HIgo9xNz/);
+  assert.match(out, /^environment: ok\npublic key HIgo9xNz/);
   const nothing = await main(folder.path, { WIRESTACK_PEER_TO_PEER: "true" }, ["check"]);
   assert.deepEqual(nothing, {
     status: 2,
