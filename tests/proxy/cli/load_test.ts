@@ -190,6 +190,14 @@ Deno.test("a wrong variable is called by its name, and the environment alone is 
   });
 });
 
+Deno.test("commands look for a gateway where the environment has its control socket", async () => {
+  await using folder = await Folder.create({});
+  const environment = { WIRESTACK_CONTROL_DIR: folder.path };
+  const { status, error } = await main(folder.path, environment, ["reload"]);
+  assert.equal(status, 1);
+  assert.ok(error.includes(`no gateway runs in ${folder.path}`), error);
+});
+
 Deno.test("systemd's credentials: the private key by its name, other files by theirs", async () => {
   await using folder = await Folder.create({
     "run/wirestack.private-key": PRIVATE,
