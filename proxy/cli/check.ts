@@ -44,7 +44,7 @@ export async function check(
     const { formatOrigins } = await import("./origins.ts");
     terminal.out(formatOrigins(loaded.source));
   }
-  terminal.out(`${file ?? "flags"}: ok\n${summarize(loaded.config)}\n`);
+  terminal.out(`${file ?? loaded.source.place([])}: ok\n${summarize(loaded.config)}\n`);
 }
 
 /** Reads the token that the status listener would ask for. */
