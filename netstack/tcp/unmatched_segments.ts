@@ -25,7 +25,7 @@ import { ACKNOWLEDGE, IGNORE, type TimeWait } from "./time_wait.ts";
  * Requests that forwarders hear of in a flush: each may cost as much as dozens of segments, and those of
  * connections that there are come next.
  */
-const REQUESTS_PER_FLUSH = 4;
+const REQUESTS_PER_FLUSH = 2;
 
 /**
  * Segments that belong to no connection: those for listeners and forwarders, for connections in

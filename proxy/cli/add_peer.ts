@@ -7,7 +7,7 @@
 
 import { type IpAddress, Prefix } from "../../netstack/mod.ts";
 import { ConfigError, type GatewayConfig, type LoadedConfig } from "../config/config.ts";
-import { formOf } from "../config/form.ts";
+import { expectedFile, formOf } from "../config/form.ts";
 import { formatConfigFile } from "../config/format.ts";
 import {
   parseEndpoint,
@@ -30,7 +30,7 @@ import { parseInterfaceAddress, parseIpAddress, socketAddress } from "../address
 import { isSafeTarget } from "../flow/safe_targets.ts";
 import { FileEdit } from "./edit_file.ts";
 import { fileOfOnly, type Running, runningFrom } from "./gateways.ts";
-import { expectedOf, loadText } from "./load.ts";
+import { loadText } from "./load.ts";
 import { withPeer } from "./peer_edits.ts";
 import { formatQr } from "./qr.ts";
 import { readText } from "./read.ts";
@@ -64,7 +64,7 @@ export async function addPeer(
   const file = options.config ?? await fileOfOnly(options.controlDir);
   using edit = FileEdit.begin(file);
   const form = formOf(file);
-  const text = await readText(edit.path, expectedOf(form));
+  const text = await readText(edit.path, expectedFile(form));
   const loaded = await loadText(text, file, terminal);
   const running = await runningFrom(edit.path, options.controlDir ?? loaded.config.controlDir);
   checkName(name, loaded, running);

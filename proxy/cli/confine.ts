@@ -103,9 +103,9 @@ export function fileRules(
     { path: "/dev/null", access: "device" },
     ...controlFolder(view, args, configured).map(writable),
     ...stateFolders(view).map(writable),
-    ...settings(view, args, STATUS_FLAGS, /^unix:(.+)/).map(folderOf).map(writable),
-    ...settings(view, args, TOKEN_FLAGS).flatMap(withFolders).map(readable),
-    ...settings(view, args, LOG_FLAGS, /^(?!std(?:err|out)$)(.+)/).flatMap(logFolders),
+    ...settings(view, args, configured, STATUS_FLAGS, /^unix:(.+)/).map(folderOf).map(writable),
+    ...settings(view, args, configured, TOKEN_FLAGS).flatMap(withFolders).map(readable),
+    ...settings(view, args, configured, LOG_FLAGS, /^(?!std(?:err|out)$)(.+)/).flatMap(logFolders),
   ];
 }
 
@@ -233,6 +233,7 @@ const TOKEN_FLAGS = { "--status-token-file": "TokenFile" };
 function settings(
   view: ProcessView,
   args: readonly string[],
+  configured: Configured,
   names: Readonly<Record<string, string>>,
   pattern = /(.+)/,
 ): string[] {
@@ -240,7 +241,10 @@ function settings(
   const values = Object.entries(names).flatMap(([name, key]) => [
     flag(args, name),
     view.environment(variableOf(name)),
-    // As a wg-quick file, YAML, JSON and .env have it.
+    ...Object.entries(configured.values)
+      .filter(([path]) => path.toLowerCase().endsWith(`.${key.toLowerCase()}`))
+      .map(([, value]) => value),
+    // Where the configuration is not parsed here.
     ...texts.flatMap((text) =>
       Array.from(
         text.matchAll(
@@ -270,10 +274,13 @@ function logFolders(path: string): FileRule[] {
 interface Configured {
   /** Files, and folders of files. */
   readonly paths: readonly string[];
-  readonly controlDir: string | undefined;
+  /** By `section.field`. */
+  readonly values: Readonly<Record<string, string>>;
 }
 
-const NOTHING: Configured = { paths: [], controlDir: undefined };
+const NOTHING: Configured = { paths: [], values: {} };
+
+const CONTROL_DIR = "interface.controlDir";
 
 /** Where a configuration, or the environment, may name files: only then it is parsed here as well. */
 const HINTS = /KeyFile|Include|KEY_FILE/i;
@@ -291,14 +298,17 @@ export async function configuredFiles(
   const look = async (file: string | undefined, text: string) => {
     const { namedFiles } = await import("./named_files.ts");
     const form = flag(args, "--format") as Parameters<typeof namedFiles>[2];
-    const { paths, controlDir } = await namedFiles(file, text, form, view.environment);
-    found = { paths: [...found.paths, ...paths], controlDir: found.controlDir ?? controlDir };
+    const { paths, values } = await namedFiles(file, text, form, view.environment);
+    found = { paths: [...found.paths, ...paths], values: { ...values, ...found.values } };
   };
   for (const file of namedFiles(args).filter((path) => !/^\/(?:dev|proc)\//.test(path))) {
     const text = readText(file);
     const isPlain = !/\.(?:ya?ml|json|env)$/i.test(file) && flag(args, "--format") === undefined;
     if (!isPlain || HINTS.test(text)) await look(file, text);
-    else found = { ...found, controlDir: found.controlDir ?? controlFolderIn(text) };
+    else {
+      const controlDir = controlFolderIn(text);
+      if (controlDir) found = { ...found, values: { [CONTROL_DIR]: controlDir, ...found.values } };
+    }
   }
   if (variables.some((name) => view.environment(name))) await look(undefined, "");
   return found;
@@ -317,10 +327,10 @@ function credentials(view: ProcessView): string[] {
 function controlFolder(
   view: ProcessView,
   args: readonly string[],
-  { controlDir }: Configured,
+  { values }: Configured,
 ): string[] {
   const folder = flag(args, "--control-dir") ||
-    (view.environment("WIRESTACK_CONTROL_DIR") || controlDir) || controlDirectory();
+    view.environment("WIRESTACK_CONTROL_DIR") || values[CONTROL_DIR] || controlDirectory();
   if (folder === "off") return [];
   try {
     prepareDirectory(folder);

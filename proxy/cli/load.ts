@@ -7,14 +7,14 @@
 
 import { type LoadedConfig, loadSource } from "../config/config.ts";
 import { ConfigError } from "../config/error.ts";
-import { type Form, formOf, parseForm } from "../config/form.ts";
+import { expectedFile, type Form, formOf, parseForm, sourceFor } from "../config/form.ts";
 import { ConfigSource } from "../config/source.ts";
 import { applyVariables, type Variable, VARIABLE_NAMES } from "../config/variables.ts";
 import { advise } from "../gateway/advice.ts";
 import { applyFlags, type FlagValue } from "./flags.ts";
-import { readIncludes } from "./include.ts";
+import { readIncludes } from "../config/include.ts";
 import { isDescriptor, isStandardInput, isWorldAccessible, readText } from "./read.ts";
-import { readSecrets } from "./secret_files.ts";
+import { readSecrets } from "../config/secret_files.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** What a command line says about the configuration. */
@@ -78,7 +78,7 @@ export class ConfigReader {
     }
     const text = file === undefined
       ? undefined
-      : await readText(file, expectedOf(form ?? formOf(file)), this.#terminal);
+      : await readText(file, expectedFile(form ?? formOf(file)), this.#terminal);
     this.#isRead = true;
     const { source, files } = await this.#source(text);
     const loaded = loadSource(source);
@@ -99,16 +99,16 @@ export class ConfigReader {
     const files: string[] = [];
     if (file !== undefined && text !== undefined) {
       await parseForm(source, text, file, form ?? formOf(file));
-      files.push(file, ...(await readIncludes(source, file)).files);
+      files.push(file, ...(await readIncludes(source, file, readText)).files);
     }
     applyVariables(source, variables);
     applyFlags(source, flags);
-    files.push(...await readSecrets(source, (name) => this.#readSecret(name)));
+    files.push(...await readSecrets(source, (name, expected) => this.#readSecret(name, expected)));
     return { source, files };
   }
 
-  async #readSecret(name: string): Promise<string> {
-    if (!isStandardInput(name)) return await readText(name, "a file with a key", this.#terminal);
+  async #readSecret(name: string, expected: string): Promise<string> {
+    if (!isStandardInput(name)) return await readText(name, expected);
     if (this.#request.file !== undefined && isStandardInput(this.#request.file)) {
       throw new ConfigError([`${name}: is the configuration already, expected a file with a key`]);
     }
@@ -116,22 +116,10 @@ export class ConfigReader {
   }
 }
 
-/** For messages: what a configuration's file should be. */
-export function expectedOf(form: Form): string {
-  const names = { conf: "wg-quick", yaml: "YAML", json: "JSON", env: ".env" };
-  return `a ${names[form]} file`;
-}
-
 /** Where missing values are reported. */
 function emptySource({ file, form, flags = [] }: ConfigRequest): ConfigSource {
   if (file === undefined) {
     return new ConfigSource(flags.length > 0 ? { flag: "flags" } : { variable: "environment" });
   }
-  const actual = form ?? formOf(file);
-  return new ConfigSource({
-    file,
-    line: 1,
-    ...(actual !== "conf" && { name: "" }),
-    ...(actual === "env" && { isVariable: true }),
-  });
+  return sourceFor(file, form);
 }

@@ -6,16 +6,18 @@
  */
 
 import { type Form, formOf, parseForm } from "../config/form.ts";
+import { isRepeated, type Section, SECTION_NAMES } from "../config/keys.ts";
 import { ConfigSource, type RawSection } from "../config/source.ts";
 import { applyVariables, VARIABLE_NAMES } from "../config/variables.ts";
-import { readIncludes } from "./include.ts";
-import { secretPath } from "./secret_files.ts";
+import { readIncludes } from "../config/include.ts";
+import { secretPath } from "../config/secret_files.ts";
+import { readText } from "./read.ts";
 
 export interface NamedFiles {
   /** Files, and folders that patterns are for. */
   readonly paths: readonly string[];
-  /** What the configuration says, if it does. */
-  readonly controlDir: string | undefined;
+  /** Single values as they are written, by `section.field`. */
+  readonly values: Readonly<Record<string, string>>;
 }
 
 /**
@@ -33,7 +35,7 @@ export async function namedFiles(
   const paths: string[] = [];
   if (file !== undefined) {
     await parseForm(source, text, file, form ?? formOf(file));
-    const { files, folders } = await readIncludes(source, file);
+    const { files, folders } = await readIncludes(source, file, readText);
     paths.push(...files, ...folders);
   }
   applyVariables(
@@ -44,6 +46,12 @@ export async function namedFiles(
     }),
   );
   paths.push(...source.secretFiles.map(secretPath));
-  const { controlDir } = source.interface as RawSection;
-  return { paths, controlDir: typeof controlDir === "string" ? controlDir : undefined };
+  const values: Record<string, string> = {};
+  for (const section of (Object.keys(SECTION_NAMES) as Section[])) {
+    if (isRepeated(section)) continue;
+    for (const [field, value] of Object.entries(source[section] as RawSection ?? {})) {
+      if (typeof value === "string") values[`${section}.${field}`] = value;
+    }
+  }
+  return { paths, values };
 }

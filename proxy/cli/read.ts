@@ -4,25 +4,15 @@
  * @module
  */
 
+import { descriptorOf, isDescriptor, isStandardInput } from "../config/descriptor.ts";
 import { ConfigError } from "../config/error.ts";
 import { decodeKey } from "../base64.ts";
 import type { Terminal } from "./terminal.ts";
 
-const STANDARD_INPUT = /^(?:-|\/dev\/stdin|\/(?:dev|proc\/self)\/fd\/0)$/;
-const DESCRIPTOR = /^\/(?:dev|proc\/self)\/fd\/(\d{1,9})$/;
+export { isDescriptor, isStandardInput };
 
 /** Bytes of a configuration: of some 100,000 peers. */
 const MAX_BYTES = 32 << 20;
-
-/** Whether a name stands for standard input. */
-export function isStandardInput(path: string): boolean {
-  return STANDARD_INPUT.test(path);
-}
-
-/** Whether a name is a descriptor from the program's start: it names no file, and is read once. */
-export function isDescriptor(path: string): boolean {
-  return isStandardInput(path) || DESCRIPTOR.test(path);
-}
 
 /**
  * @param expected What the file should be, for the message.
@@ -57,9 +47,9 @@ async function readFile(path: string, expected: string): Promise<Uint8Array> {
     return await Deno.readFile(path);
   } catch (error) {
     if (error instanceof ConfigError) throw error;
-    const descriptor = DESCRIPTOR.exec(path)?.[1];
+    const descriptor = descriptorOf(path);
     if (descriptor !== undefined && error instanceof Deno.errors.NotCapable) {
-      return await readRedirected(path, Number(descriptor), expected);
+      return await readRedirected(path, descriptor, expected);
     }
     throw new ConfigError([`${path}: ${whyUnreadable(error)}, expected ${expected}`]);
   }

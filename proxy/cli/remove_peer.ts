@@ -6,12 +6,12 @@
 
 import { decodeKey, encodeKey } from "../base64.ts";
 import { ConfigError } from "../config/config.ts";
-import { formOf } from "../config/form.ts";
+import { expectedFile, formOf } from "../config/form.ts";
 import { quote } from "../config/values.ts";
 import { ControlError } from "../control/client.ts";
 import { FileEdit } from "./edit_file.ts";
 import { fileOfOnly, runningFrom } from "./gateways.ts";
-import { expectedOf, loadText } from "./load.ts";
+import { loadText } from "./load.ts";
 import { withoutPeer } from "./peer_edits.ts";
 import { readText } from "./read.ts";
 import type { Terminal } from "./terminal.ts";
@@ -36,7 +36,7 @@ export async function removePeer(
   const file = options.config ?? await fileOfOnly(options.controlDir);
   using edit = FileEdit.begin(file);
   const form = formOf(file);
-  const text = await readText(edit.path, expectedOf(form));
+  const text = await readText(edit.path, expectedFile(form));
   const { config, source } = await loadText(text, file, terminal);
   const running = await runningFrom(edit.path, options.controlDir ?? config.controlDir);
   const isMeant = ({ name, publicKey }: { name?: string | null; publicKey: string }) =>

@@ -35,11 +35,15 @@ export function loadConfig(
   source: string | ConfigInput,
   options: { file?: string } = {},
 ): LoadedConfig {
-  return loadSource(
-    typeof source === "string"
-      ? parseConfigFile(source, options.file ?? "configuration")
-      : ConfigSource.fromObject(source),
-  );
+  if (typeof source !== "string") return loadSource(ConfigSource.fromObject(source));
+  const parsed = parseConfigFile(source, options.file ?? "configuration");
+  for (const { section, key } of parsed.secretFiles) {
+    parsed.problem([...section, key.field], "names a file, expected the key itself in a text");
+  }
+  for (const { origin } of parsed.includes) {
+    parsed.problemAt(origin, "names a file, expected none in a text");
+  }
+  return loadSource(parsed);
 }
 
 /**

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { ConfigSource } from "./source.ts";
+import { ConfigSource } from "./source.ts";
 import { parseConfigFile } from "./file.ts";
 import { TreeError } from "./tree.ts";
 
@@ -18,6 +18,22 @@ export function formOf(file: string): Form {
   const suffix = /\.(ya?ml|json|env)$/i.exec(file)?.[1]?.toLowerCase();
   if (suffix === undefined) return "conf";
   return suffix === "yml" ? "yaml" : suffix as Form;
+}
+
+/** A source without values, which places what is missing in a file. */
+export function sourceFor(file: string, form: Form = formOf(file)): ConfigSource {
+  return new ConfigSource({
+    file,
+    line: 1,
+    ...(form !== "conf" && { name: "" }),
+    ...(form === "env" && { isVariable: true as const }),
+  });
+}
+
+/** For messages: what a configuration's file should be. */
+export function expectedFile(form: Form): string {
+  const names = { conf: "wg-quick", yaml: "YAML", json: "JSON", env: ".env" };
+  return `a ${names[form]} file`;
 }
 
 /**

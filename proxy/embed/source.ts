@@ -4,11 +4,22 @@
  * @module
  */
 
-import { ConfigError, type ConfigInput, loadConfig, type LoadedConfig } from "../config/config.ts";
+import { fileURLToPath } from "node:url";
+import {
+  ConfigError,
+  type ConfigInput,
+  loadConfig,
+  type LoadedConfig,
+  loadSource,
+} from "../config/config.ts";
+import { expectedFile, formOf, parseForm, sourceFor } from "../config/form.ts";
+import { readIncludes } from "../config/include.ts";
+import { readSecrets } from "../config/secret_files.ts";
 import { getLogger } from "../log/logger.ts";
 
 /**
- * Where a configuration comes from: the path of a wg-quick file (text, or a `file:` URL), its text
+ * Where a configuration comes from: the path of a file (text, or a `file:` URL) in any form that the
+ * command line takes, a wg-quick file's text
  * as `{ text }`, or an object. `{ file }` is the path once more, `{ config }` text or an object.
  */
 export type ConfigSourceInput =
@@ -47,12 +58,21 @@ async function loadFile(file: string | URL): Promise<LoadedConfig> {
   if (typeof file === "string" && /[\r\n]/.test(file)) {
     throw new TypeError("a string is the path of a file; text of one is given as { text }");
   }
-  const name = String(file);
+  const name = file instanceof URL && file.protocol === "file:" ? fileURLToPath(file) : `${file}`;
+  const form = formOf(name);
+  const source = sourceFor(name, form);
+  await parseForm(source, await read(name, expectedFile(form)), name, form);
+  await readIncludes(source, name, read);
+  await readSecrets(source, read);
+  return loadSource(source);
+}
+
+async function read(name: string, expected: string): Promise<string> {
   try {
-    return loadConfig(await Deno.readTextFile(file), { file: name });
+    return await Deno.readTextFile(name);
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new ConfigError([`${name}: not found, expected a wg-quick file`]);
+    throw new ConfigError([`${name}: not found, expected ${expected}`]);
   }
 }
 

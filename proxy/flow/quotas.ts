@@ -107,7 +107,7 @@ export class Quotas {
     if (count <= 0) return [];
     const carriers = new Set<FlowCarrier>();
     for (const flow of this.#table.flows()) {
-      if (flow.owner !== owner || flow.protocol !== protocol) continue;
+      if (flow.owner !== owner || flow.protocol !== protocol || flow.isTransit) continue;
       if (flow.carrier !== undefined) carriers.add(flow.carrier);
     }
     return [...carriers].sort((a, b) => a.lastActivity - b.lastActivity).slice(0, count);

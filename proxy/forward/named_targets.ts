@@ -18,7 +18,9 @@ import { dialNamed, type DialTools } from "../target/named_dial.ts";
 import { NameWatch } from "../target/name_watch.ts";
 import { type After, Names, type NameSource } from "../target/names.ts";
 import { encodeProxyHeader } from "../target/proxy_protocol.ts";
-import { type WarmConnection, WarmPool, type WarmTarget } from "../target/warm.ts";
+import { WarmPool } from "../target/warm.ts";
+import type { WarmConnection } from "../target/warm_connection.ts";
+import type { WarmTarget } from "../target/warm_target.ts";
 
 const log = getLogger(["wirestack", "target"]);
 

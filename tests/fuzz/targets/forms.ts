@@ -9,6 +9,7 @@ import {
 import { defaultOf } from "../../../proxy/config/describe.ts";
 import { parseEnvFile } from "../../../proxy/config/env_file.ts";
 import { parseConfigFile } from "../../../proxy/config/file.ts";
+import { sourceFor } from "../../../proxy/config/form.ts";
 import { parseJson } from "../../../proxy/config/json.ts";
 import {
   isRepeated,
@@ -21,7 +22,7 @@ import { TreeError } from "../../../proxy/config/tree.ts";
 import { fillFromTree } from "../../../proxy/config/tree_source.ts";
 import { applyVariables } from "../../../proxy/config/variables.ts";
 import { parseYaml } from "../../../proxy/config/yaml.ts";
-import { emptySource, written } from "../../proxy/config/forms.ts";
+import { written } from "../../proxy/config/forms.ts";
 import { Random } from "../../sim/random.ts";
 import { pick } from "../mutate.ts";
 import type { Target } from "../target.ts";
@@ -85,7 +86,7 @@ function withoutPlace(line: string): string {
 }
 
 function parse(text: string, file: string) {
-  const source = emptySource(file);
+  const source = sourceFor(file);
   if (file.endsWith(".conf")) return parseConfigFile(text, file, source);
   if (file.endsWith(".env")) {
     applyVariables(source, parseEnvFile(text, file, source));

@@ -129,14 +129,15 @@ Deno.test("a log is appended to in its folder, a status socket is made in its ow
 Deno.test("what a configuration names in any of its forms is readable: secrets, included files, credentials", async () => {
   const folder = await Deno.realPath(await Deno.makeTempDir());
   try {
-    for (const name of ["keys", "peers", "env"]) await Deno.mkdir(`${folder}/${name}`);
+    for (const name of ["keys", "peers", "env", "logs"]) await Deno.mkdir(`${folder}/${name}`);
     const files = {
       "wg0.yaml":
         `include: peers/*.conf\ninterface: {privateKeyFile: keys/own, controlDir: ${folder}/c}\n`,
       "wg0.conf":
         `Include = peers/*.conf\n[Interface]\nPrivateKeyFile = keys/own\nControlDir = ${folder}/c\n`,
       "wg0.json":
-        `{"interface": {"privateKeyFile": "keys/own", "controlDir": "${folder}/c"}, "include": ["peers/*.conf"]}`,
+        `{"interface": {"privateKeyFile": "keys/own", "controlDir": "${folder}/c"}, "include": ["peers/*.conf"],` +
+        `"log": {"output": "${folder}/logs/log"}, "status": {"listen": "unix:${folder}/env/s"}}`,
       "peers/a.conf": "[Peer]\nPresharedKeyFile = ../keys/psk\n",
       "keys/own": "",
       "keys/psk": "",
@@ -145,6 +146,9 @@ Deno.test("what a configuration names in any of its forms is readable: secrets, 
     for (const [name, text] of Object.entries(files)) {
       await Deno.writeTextFile(`${folder}/${name}`, text);
     }
+    const json = await rulesOf(["up", `${folder}/wg0.json`], undefined, {});
+    assert.ok(json.some(({ path, access }) => path === `${folder}/logs/` && access === "append"));
+    assert.ok(json.some(({ path, access }) => path === `${folder}/env/` && access === "write"));
     const variables = {
       WIRESTACK_PRIVATE_KEY_FILE: `${folder}/env/key`,
       CREDENTIALS_DIRECTORY: "/run/credentials/x",

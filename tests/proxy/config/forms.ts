@@ -5,23 +5,13 @@
  */
 
 import { type ConfigInput, loadSource } from "../../../proxy/config/config.ts";
-import { type Form, formOf, parseForm } from "../../../proxy/config/form.ts";
+import { type Form, formOf, parseForm, sourceFor } from "../../../proxy/config/form.ts";
 import { formatConfigFile } from "../../../proxy/config/format.ts";
 import { findField, isRepeated, type Section, variableOf } from "../../../proxy/config/keys.ts";
-import { ConfigSource } from "../../../proxy/config/source.ts";
 import { secretVariableOf, variableOfList } from "../../../proxy/config/keys.ts";
 
-export function emptySource(file: string, form: Form = formOf(file)): ConfigSource {
-  return new ConfigSource({
-    file,
-    line: 1,
-    ...(form !== "conf" && { name: "" }),
-    ...(form === "env" && { isVariable: true as const }),
-  });
-}
-
 export async function sourceOf(text: string, file: string, form: Form = formOf(file)) {
-  const source = emptySource(file, form);
+  const source = sourceFor(file, form);
   await parseForm(source, text, file, form);
   return source;
 }

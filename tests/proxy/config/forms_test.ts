@@ -309,6 +309,17 @@ Deno.test("values in a .env file are bare, or in quotes as a shell has them; oth
   assert.deepEqual(warnings, ["wg0.env:4: a variable of another program, ignored (and 1 more)"]);
 });
 
+Deno.test("a text that is no file names none", () => {
+  assert.throws(
+    () => loadConfig("Include = x\n[Interface]\nPrivateKeyFile = y\n", { file: "wg0.conf" }),
+    {
+      name: "ConfigError",
+      message: "wg0.conf:1: Include: names a file, expected none in a text\n" +
+        "wg0.conf:3: PrivateKeyFile: names a file, expected the key itself in a text",
+    },
+  );
+});
+
 Deno.test("every secret has a variable for itself beside that for its file", () => {
   for (const key of KEYS) {
     if (!key.secret || isRepeated(key.section)) continue;

@@ -5,12 +5,12 @@
  * @module
  */
 
-import { ConfigError } from "../config/error.ts";
-import { findKey } from "../config/keys.ts";
-import type { ConfigSource, Origin } from "../config/source.ts";
-import { ParseFailure, parseKey } from "../config/values.ts";
-import { beside } from "./include.ts";
-import { isDescriptor, isStandardInput } from "./read.ts";
+import { ConfigError } from "./error.ts";
+import { findKey } from "./keys.ts";
+import type { ConfigSource, Origin } from "./source.ts";
+import { ParseFailure, parseKey } from "./values.ts";
+import { beside, type Read } from "./include.ts";
+import { isDescriptor, isStandardInput } from "./descriptor.ts";
 
 /** The credential that is the private key where nothing else says what it is. */
 export const PRIVATE_KEY_CREDENTIAL = "wirestack.private-key";
@@ -25,7 +25,7 @@ const PRIVATE_KEY = findKey("interface", "PrivateKey")!;
  */
 export async function readSecrets(
   source: ConfigSource,
-  read: (name: string) => Promise<string>,
+  read: Read,
 ): Promise<string[]> {
   const credential = credentialFile(PRIVATE_KEY_CREDENTIAL);
   if (credential !== undefined && !source.has(["interface"], PRIVATE_KEY)) {
@@ -40,7 +40,7 @@ export async function readSecrets(
     const { section, key, origin } = secret;
     const file = secretPath(secret);
     try {
-      const text = await read(file);
+      const text = await read(file, "a file with a key");
       source.set(section, key, text, origin);
       const parsed = parseKey(text.trim());
       // Said here, where the file's name is known.

@@ -4,11 +4,14 @@
  * @module
  */
 
-import { ConfigError } from "../config/error.ts";
-import { formOf, parseForm } from "../config/form.ts";
-import { quote } from "../config/values.ts";
-import type { ConfigSource, Origin } from "../config/source.ts";
-import { isDescriptor, readText } from "./read.ts";
+import { ConfigError } from "./error.ts";
+import { formOf, parseForm } from "./form.ts";
+import { quote } from "./values.ts";
+import type { ConfigSource, Origin } from "./source.ts";
+import { isDescriptor } from "./descriptor.ts";
+
+/** @param expected What the file should be, for the message. */
+export type Read = (file: string, expected: string) => Promise<string>;
 
 /** Of all patterns together. */
 const MAX_FILES = 10_000;
@@ -17,13 +20,15 @@ const MAX_FILES = 10_000;
  * Adds the included files to a source. What is wrong is kept in it.
  *
  * @param file The one that includes them: patterns are relative to its folder.
+ * @param read Reads a file. Throws a ConfigError with the file's name in front.
  * @returns the names of the files that were read, and of the folders that patterns are for.
  */
 export async function readIncludes(
   source: ConfigSource,
   file: string,
+  read: Read,
 ): Promise<{ readonly files: readonly string[]; readonly folders: readonly string[] }> {
-  const read: string[] = [];
+  const files: string[] = [];
   const folders: string[] = [];
   const patterns = [...source.includes];
   for (const { pattern, origin } of patterns) {
@@ -35,28 +40,29 @@ export async function readIncludes(
     if (isPattern(pattern)) folders.push(expanded.folder);
     if (expanded.files.length === 0) source.warnAt(origin, `${quote(pattern)} matches no file`);
     for (const name of expanded.files) {
-      if (read.includes(name) || name === file) {
+      if (files.includes(name) || name === file) {
         if (!isPattern(pattern)) source.problemAt(origin, `${name} is read already, expected once`);
         continue;
       }
-      if (read.length === MAX_FILES) {
+      if (files.length === MAX_FILES) {
         source.problemAt(origin, `more than ${MAX_FILES} files, expected fewer`);
-        return { files: read, folders };
+        return { files, folders };
       }
-      read.push(name);
-      await add(source, name, origin);
+      files.push(name);
+      await add(source, name, origin, read);
     }
   }
   for (const { origin } of source.includes.slice(patterns.length)) {
     source.problemAt(origin, "stands in an included file, expected it in the first one alone");
   }
-  return { files: read, folders };
+  return { files, folders };
 }
 
 async function add(
   source: ConfigSource,
   file: string,
   origin: Origin,
+  read: Read,
 ): Promise<void> {
   if (isDescriptor(file)) {
     source.problemAt(origin, `${file} is no file of its own, expected one`);
@@ -68,7 +74,7 @@ async function add(
     return;
   }
   try {
-    await parseForm(source, await readText(file, "a file to include"), file, form);
+    await parseForm(source, await read(file, "a file to include"), file, form);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     source.problemAt(origin, error.message);
