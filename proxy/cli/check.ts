@@ -43,7 +43,7 @@ export async function check(
     const { formatOrigins } = await import("./origins.ts");
     terminal.out(formatOrigins(loaded.source));
   }
-  terminal.out(`${file ?? "flags"}: ok\n${summarize(loaded.config)}\n`);
+  terminal.out(`${file ?? loaded.source.place([])}: ok\n${summarize(loaded.config)}\n`);
 }
 
 /**

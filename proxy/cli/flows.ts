@@ -30,7 +30,8 @@ export async function showFlows(
 ): Promise<number> {
   const { controlDir, json, peer, sort } = options;
   const gateway = await gatewayOf(target, controlDir);
-  const lines = peer === undefined ? [] : [`peer=${encodeURIComponent(peer)}`];
+  const lines = ["targets=1"];
+  if (peer !== undefined) lines.push(`peer=${encodeURIComponent(peer)}`);
   const flows = flowsOf(gateway, await gateway.ask("wirestack_flows=1", lines));
   if (sort !== undefined) sortFlows(flows, sort);
   terminal.out(json ? `${JSON.stringify(flows, null, 2)}\n` : formatFlows(flows));

@@ -58,6 +58,7 @@ const HEAD = [
   "UP/S",
   "DOWN/S",
   "RTT",
+  "TARGET RTT",
   "AGE",
   "RULE",
 ];
@@ -93,10 +94,15 @@ function rowOf(flow: FlowStats): string[] {
     formatBytes(flow.bytesDown),
     formatBytes(rate.upLastSecond),
     formatBytes(rate.downLastSecond),
-    rttMs === null ? "-" : `${rttMs.toFixed(1)} ms`,
+    formatRtt(rttMs),
+    formatRtt(flow.targetRttMs),
     formatAge(flow.ageMs),
     rule === null ? "-" : `${rule}`,
   ];
+}
+
+function formatRtt(ms: number | null): string {
+  return ms === null ? "-" : `${ms.toFixed(1)} ms`;
 }
 
 /** Two units at most: 42s, 3m12s, 5h07m, 2d04h. */

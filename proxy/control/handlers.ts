@@ -89,10 +89,10 @@ export function controlHandlers(gateway: Gateway, options: HandlerOptions): Cont
       if (changes.length > 0) log.info("set: {changes}", { changes: changes.join("; ") });
       return { changes, warnings };
     },
-    flows(peer) {
-      if (peer === undefined) return gateway.flows();
+    flows(peer, hasTargets) {
+      if (peer === undefined) return gateway.flows(undefined, hasTargets);
       const found = findPeer(gateway.engine.device, peer);
-      if (found !== undefined) return gateway.flows(peerName(found));
+      if (found !== undefined) return gateway.flows(peerName(found), hasTargets);
       throw new RequestError(
         Errno.EINVAL,
         `peer ${quote(peer)}: unknown, expected a peer's name or public key`,

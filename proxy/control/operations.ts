@@ -31,9 +31,10 @@ export interface ControlHandlers {
    * The live flows as plain values, made one by one as they are asked for.
    *
    * @param peer A peer's name or public key, whose flows alone are wanted.
+   * @param hasTargets Whether the round trips to targets are wanted too.
    * @throws {RequestError} if there is no such peer.
    */
-  flows(peer: string | undefined): Iterable<unknown>;
+  flows(peer: string | undefined, hasTargets: boolean): Iterable<unknown>;
   /**
    * Ends a flow. @returns what it was, as plain values.
    *
@@ -77,9 +78,11 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operat
     run: (handlers, values) => changed(() => handlers.change(values.get("setting") ?? [])),
   }],
   ["wirestack_flows=1", {
-    keys: ["peer"],
+    keys: ["peer", "targets"],
     run: (handlers, values) =>
-      orRefused(() => inPieces("flow", handlers.flows(values.get("peer")?.at(-1)))),
+      orRefused(() =>
+        inPieces("flow", handlers.flows(values.get("peer")?.at(-1), values.has("targets")))
+      ),
   }],
   ["wirestack_kill=1", {
     keys: ["flow"],

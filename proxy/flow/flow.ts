@@ -72,6 +72,8 @@ export interface FlowCarrier {
   endFlow(flow: Flow, why: FlowEnd): void;
   /** Ends all that it carries. */
   end(why: FlowEnd): void;
+  /** Of the socket towards the target; undefined where it is not the flow's alone. */
+  readonly localPort?: number | undefined;
   /** Figures that are not kept up to date in the flow, but read when needed. */
   inspect(flow: Flow): FlowFigures;
 }

@@ -22,6 +22,8 @@ export interface ByteStream {
   handler: StreamHandler | undefined;
   /** How much {@link write} is best given at once, bytes: little when memory is short. */
   readonly appetite: number;
+  /** Of a socket of this host. */
+  readonly localPort?: number | undefined;
 
   /**
    * Sends `length` bytes of `buffer`.

@@ -244,6 +244,11 @@ export class SubnetProxy {
     this.icmp.timeoutsChanged(before);
   }
 
+  /** Round trips to targets: see {@link TargetHost.roundTrips}. */
+  roundTrips(): ReadonlyMap<number, number> | undefined {
+    return this.#host.roundTrips?.();
+  }
+
   /** What it runs on now. */
   get settings(): ForwardSettings {
     return this.#settings;

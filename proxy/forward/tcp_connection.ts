@@ -38,6 +38,7 @@ export class TcpConnection implements FlowCarrier, DialHandler, SpliceOwner, Tim
   #dial: Dial | undefined = undefined;
   #client: EndpointStream | undefined = undefined;
   #splice: Splice | undefined = undefined;
+  #target: ByteStream | undefined = undefined;
   #why: FlowEnd = "closed";
 
   constructor(owner: TcpConnectionOwner, request: TcpForwarderRequest, flow: Flow) {
@@ -58,6 +59,10 @@ export class TcpConnection implements FlowCarrier, DialHandler, SpliceOwner, Tim
   /** Towards the client, once connected. */
   get endpoint(): TcpEndpoint | undefined {
     return this.#client?.endpoint;
+  }
+
+  get localPort(): number | undefined {
+    return this.#target?.localPort;
   }
 
   /** @throws whatever the runtime throws when it has no permission to. */
@@ -124,6 +129,7 @@ export class TcpConnection implements FlowCarrier, DialHandler, SpliceOwner, Tim
     endpoint.setNoDelay(true); // the sender's own stack has decided already
     endpoint.setKeepAlive(this.#owner.keepAlive);
     this.#client = new EndpointStream(endpoint, this.#owner.buffers);
+    this.#target = target;
     this.#splice = new Splice(this.flow, this, this.#client, target);
     this.#owner.onConnected(this);
   }

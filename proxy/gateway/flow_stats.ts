@@ -49,6 +49,11 @@ export interface FlowStats {
   readonly rate: RateStats;
   /** Smoothed round trip to the source; null where none was measured. */
   readonly rttMs: number | null;
+  /**
+   * Smoothed round trip to the target, as this host's TCP measures it. Null where it was not asked for, or
+   * cannot be known: over Deno's sockets, for others than TCP.
+   */
+  readonly targetRttMs: number | null;
   /** How long the target took to be connected; null until then, and for what is not dialled. */
   readonly dialMs: number | null;
   /** TCP segments towards the source that were sent again. */
@@ -60,10 +65,17 @@ export interface FlowStats {
 /**
  * @param now Milliseconds, monotonic, as the flow's own times are.
  * @param wallNow The same moment since the Unix epoch.
+ * @param targets Round trips to targets by local port, if they were asked for.
  */
-export function flowStats(flow: Flow, now: number, wallNow: number): FlowStats {
+export function flowStats(
+  flow: Flow,
+  now: number,
+  wallNow: number,
+  targets?: ReadonlyMap<number, number>,
+): FlowStats {
   const { protocol, state, dialMs, carrier } = flow;
   const figures = carrier?.inspect(flow) ?? flow;
+  const port = targets === undefined ? undefined : carrier?.localPort;
   const isEndpoint = protocol === "tcp" && dialMs >= 0;
   const rate = flow.account?.rates?.stats(now) ?? NO_RATES;
   return {
@@ -86,6 +98,7 @@ export function flowStats(flow: Flow, now: number, wallNow: number): FlowStats {
     packetsDown: figures.packetsDown,
     rate,
     rttMs: figures.rttMs > 0 ? microseconds(figures.rttMs) : null,
+    targetRttMs: port === undefined ? null : targets?.get(port) ?? null,
     dialMs: dialMs < 0 ? null : microseconds(dialMs),
     retransmits: figures.retransmits,
     outOfOrder: figures.outOfOrder,

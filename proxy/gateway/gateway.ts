@@ -235,11 +235,14 @@ export class Gateway implements AsyncDisposable {
    * Live flows, in the order in which they began; each is looked at when its turn comes.
    *
    * @param peer The name, as `FlowStats.peer` has it, of whose flows alone are wanted.
+   * @param hasTargets Whether to ask the kernel for the round trips to targets, where it can be: that
+   * looks at every descriptor of this process.
    */
-  *flows(peer?: string): Generator<FlowStats, void, undefined> {
+  *flows(peer?: string, hasTargets = false): Generator<FlowStats, void, undefined> {
+    const targets = hasTargets ? this.proxy.roundTrips() : undefined;
     for (const flow of this.proxy.admission.table.flows()) {
       if (flow.end !== undefined || peer !== undefined && flow.owner.name !== peer) continue;
-      yield flowStats(flow, this.engine.now(), Date.now());
+      yield flowStats(flow, this.engine.now(), Date.now(), targets);
     }
   }
 

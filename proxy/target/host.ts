@@ -4,7 +4,7 @@
  * @module
  */
 
-import { icmpUnavailable } from "../../ffi/mod.ts";
+import { icmpUnavailable, TcpInfo } from "../../ffi/mod.ts";
 import type { IpAddress } from "../../netstack/mod.ts";
 import type { Dialer } from "../flow/stream.ts";
 import { DnsClient, type DnsServer } from "./dns_client.ts";
@@ -37,6 +37,11 @@ export interface TargetHost {
   openIcmp(options: IcmpTargetsOptions): IcmpTargets;
   /** Whether an address, not loopback, is one of this host's; undefined if that is not known. */
   isOwnAddress(target: IpAddress): boolean | undefined;
+  /**
+   * Round trips to targets as the kernel measures them, ms, by the local port of the connection. Looks
+   * at every descriptor. Missing where that cannot be known.
+   */
+  roundTrips?(): ReadonlyMap<number, number>;
   close(): void;
 }
 
@@ -59,6 +64,16 @@ export function openTargetHost(
     icmpUnavailable: () => ffi ? icmpUnavailable() : "UDP over FFI",
     openIcmp: (options) => new FfiIcmpTargets(options),
     isOwnAddress: (target) => own.isOwn(target),
+    ...(ffi && { roundTrips }),
     close: () => own.close(),
   };
+}
+
+function roundTrips(): ReadonlyMap<number, number> {
+  const info = new TcpInfo();
+  try {
+    return info.roundTrips();
+  } finally {
+    info.close();
+  }
 }

@@ -91,6 +91,10 @@ class SocketStream implements ByteStream, Dial {
     socket.on("connect", onConnect).on("end", onEnd).on("error", onError).on("close", onClose);
   }
 
+  get localPort(): number | undefined {
+    return this.#socket.localPort;
+  }
+
   /** For the listeners. */
   onConnect(): void {
     this.#isConnected = true;

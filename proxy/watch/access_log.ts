@@ -7,6 +7,7 @@
 import type { Flow, FlowProtocol, FlowRequest } from "../flow/flow.ts";
 import type { Refusal } from "../flow/refusal.ts";
 import type { FlowObserver } from "../flow/table.ts";
+import { socketAddress } from "../address.ts";
 import type { LineFile } from "../log/line_file.ts";
 
 /** A client that does not stop asking may have one refused for each packet. */
@@ -88,7 +89,7 @@ export class AccessLog implements FlowObserver {
     this.#write({
       ...head(flow, time),
       id: flow.id,
-      dialled: flow.dialled === undefined ? null : endpoint(flow.dialled, flow.dialledPort),
+      dialled: flow.dialled === undefined ? null : socketAddress(flow.dialled, flow.dialledPort),
       dialledName: flow.dialledName ?? null,
       verdict: "allowed",
       ending: flow.end!,
@@ -152,15 +153,10 @@ function head(request: FlowRequest, time: number) {
     time: new Date(time).toISOString(),
     protocol,
     peer: owner.name,
-    source: endpoint(source, sourcePort),
-    destination: endpoint(destination, destinationPort),
+    source: socketAddress(source, sourcePort),
+    destination: socketAddress(destination, destinationPort),
     rule: (request as Partial<Flow>).rule?.number ?? null,
   };
-}
-
-/** `ADDRESS:PORT` as in RFC 3986 §3.2.2. */
-function endpoint(address: { readonly version: 4 | 6 }, port: number): string {
-  return address.version === 4 ? `${address}:${port}` : `[${address}]:${port}`;
 }
 
 /** Whole microseconds. */

@@ -6,7 +6,8 @@
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { encodeKey, generatePrivateKey, publicKeyOf, Wirestack } from "../../mod.ts";
+import type { Wirestack } from "../../mod.ts";
+import { SITE, startPair } from "../proxy/pair.ts";
 
 const TOKEN = "a-token-for-this-test";
 /** What goes through the tunnel: each way, so often. */
@@ -28,32 +29,16 @@ function programTest(program: string, name: string, fn: () => Promise<void>): vo
 }
 
 /** A gateway with a status listener and a client of it, on loopback. */
-async function startPair(tokenFile: string) {
-  const [gatewayKey, clientKey] = [generatePrivateKey(), generatePrivateKey()];
-  const gateway = await Wirestack.start({
-    interface: { privateKey: encodeKey(gatewayKey), address: "10.9.0.1/24" },
-    peers: [{
-      name: "laptop",
-      publicKey: encodeKey(publicKeyOf(clientKey)),
-      allowedIps: "10.9.0.2/32",
-    }],
-    proxy: { subnets: "10.50.0.0/16", map: "10.50.0.1/32 -> 127.0.0.1/32" },
-    status: { listen: "127.0.0.1:0", tokenFile },
-  }, { ffi: false });
-  const client = await Wirestack.start({
-    interface: { privateKey: encodeKey(clientKey), address: "10.9.0.2/24" },
-    peers: [{
-      publicKey: encodeKey(publicKeyOf(gatewayKey)),
-      allowedIps: "0.0.0.0/0",
-      endpoint: `127.0.0.1:${gateway.port}`,
-    }],
-  }, { ffi: false });
-  return { gateway, client };
+async function start(tokenFile: string) {
+  const pair = await startPair({ sections: { status: { listen: "127.0.0.1:0", tokenFile } } });
+  const [peer] = pair.gateway.stats().peers;
+  pair.gateway.updatePeer(peer!.publicKey, { name: "laptop" });
+  return pair;
 }
 
 /** Sends and fetches {@link PAYLOAD} bytes over one connection. */
 async function transfer(client: Wirestack, port: number): Promise<void> {
-  const conn = await client.connect({ hostname: "10.50.0.1", port });
+  const conn = await client.connect({ hostname: SITE, port });
   const bytes = new Uint8Array(PAYLOAD);
   const sending = (async () => {
     for (let sent = 0; sent < bytes.length;) sent += await conn.write(bytes.subarray(sent));
@@ -86,11 +71,11 @@ function freePort(): number {
 programTest("promtool", "promtool has nothing to say about the metrics", async () => {
   const folder = await Deno.makeTempDir();
   await Deno.writeTextFile(`${folder}/token`, TOKEN);
-  const { gateway, client } = await startPair(`${folder}/token`);
+  const { gateway, client } = await start(`${folder}/token`);
   using site = echo();
   try {
     await transfer(client, site.addr.port);
-    await assert.rejects(client.connect({ hostname: "10.50.0.1", port: gateway.statusPort! }));
+    await assert.rejects(client.connect({ hostname: SITE, port: gateway.statusPort! }));
     const response = await fetch(`http://127.0.0.1:${gateway.statusPort}/metrics`, {
       headers: { authorization: `Bearer ${TOKEN}` },
     });
@@ -120,7 +105,7 @@ programTest(
   async () => {
     const folder = await Deno.makeTempDir();
     await Deno.writeTextFile(`${folder}/token`, TOKEN);
-    const { gateway, client } = await startPair(`${folder}/token`);
+    const { gateway, client } = await start(`${folder}/token`);
     using site = echo();
     const port = freePort();
     await Deno.writeTextFile(
@@ -202,7 +187,7 @@ scrape_configs:
 Deno.test("10,000 slow clients keep nobody out, cost a bounded number of connections, and the tunnel goes on", async () => {
   const folder = await Deno.makeTempDir();
   await Deno.writeTextFile(`${folder}/token`, TOKEN);
-  const { gateway, client } = await startPair(`${folder}/token`);
+  const { gateway, client } = await start(`${folder}/token`);
   using site = echo();
   const scrape = async () => {
     const response = await fetch(`http://127.0.0.1:${gateway.statusPort}/metrics`, {

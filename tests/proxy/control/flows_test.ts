@@ -80,8 +80,19 @@ Deno.test("show flows has a TCP connection with its addresses, figures and times
   for (let got = 0; got < 1000;) got += (await conn.read(new Uint8Array(1000)))!;
   const [flow, ...others] = await site.flows();
   assert.equal(others.length, 0);
-  const { id, startedAt, rttMs, dialMs, ageMs, idleMs, packetsUp, packetsDown, rate, ...rest } =
-    flow!;
+  const {
+    id,
+    targetRttMs,
+    startedAt,
+    rttMs,
+    dialMs,
+    ageMs,
+    idleMs,
+    packetsUp,
+    packetsDown,
+    rate,
+    ...rest
+  } = flow!;
   assert.deepEqual(rest, {
     protocol: "tcp",
     peer: "laptop",
@@ -97,6 +108,8 @@ Deno.test("show flows has a TCP connection with its addresses, figures and times
     retransmits: 0,
     outOfOrder: 0,
   });
+  if (site.lab.gateway.proxy.ffi) assert.ok(targetRttMs! > 0 && targetRttMs! < 1000);
+  else assert.equal(targetRttMs, null);
   assert.match(id, /^[0-9a-f]{32}$/);
   assert.match(startedAt, ISO_8601);
   assert.ok(Date.parse(startedAt) >= before - 1000 && Date.parse(startedAt) <= Date.now());
