@@ -46,6 +46,24 @@ Deno.test("usage errors are said in a line and end with status 2", async () => {
   }
 });
 
+Deno.test("check reads the token of the status listener, and does not show it", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    await Deno.writeTextFile(`${folder}/token`, "too-short");
+    const file = `[Interface]\nPrivateKey = ${PRIVATE}\n[Status]\nTokenFile = ${folder}/token\n`;
+    const short = await runHere(["check", "-"], file);
+    assert.equal(short.status, 2);
+    assert.equal(
+      short.error,
+      `-:4: TokenFile: ${folder}/token: the token has 9 characters, expected 16 or more\n`,
+    );
+    await Deno.writeTextFile(`${folder}/token`, "long-enough-a-token");
+    assert.equal((await runHere(["check", "-"], file)).status, 0);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
 Deno.test("a key among the arguments is not repeated", async () => {
   for (
     const args of [
