@@ -220,6 +220,21 @@ Deno.test("flags override the file", async () => {
   );
 });
 
+Deno.test("rules by flags take the place of the file's, each with the options behind it", async () => {
+  const file = `${FILE}[Proxy]\nSubnets = 10.0.0.0/8\n[Rule]\n[Rule]\n[Rule]\n`;
+  const flags = ["--rule", "allow", "--rule-to", "10.1.0.0/16,10.2.0.1", "--rule-ports", "tcp/80"];
+  const more = ["--proxy-default", "drop", "--rule", "reject", "--rule-ports", "udp"];
+  const { out, error } = await runHere(["check", "-", ...flags, ...more], file);
+  assert.equal(error, "");
+  assert.match(out, /; 2 rules, else drop\n$/);
+  const wrong = ["--rule-ports", "80", "--rule", "deny", "--rule-ports", "80"];
+  assert.deepEqual((await runHere(["check", "-", ...wrong], file)).error.trim().split("\n"), [
+    "--rule-ports: stands before any --rule, expected behind its rule",
+    '--rule-ports: "80" is unknown, expected as tcp/80, udp/5000-5100, tcp or icmp',
+    '--rule: "deny" is unknown, expected allow or reject or drop',
+  ]);
+});
+
 Deno.test("a flag's problem is placed by its name, the file's stay with the file", async () => {
   const args = [
     "check",
