@@ -145,8 +145,16 @@ export async function runningFrom(
   return undefined;
 }
 
+/** Where `up` would have its socket in the same environment, unless the command line says it. */
 function directoriesFor(given: string | undefined): readonly string[] {
-  return given === undefined ? controlDirectories() : [given];
+  const directory = given ?? variable("WIRESTACK_CONTROL_DIR");
+  return directory === undefined || directory === "off" ? controlDirectories() : [directory];
+}
+
+/** @returns undefined for an empty one, and for one that may not be read. */
+function variable(name: string): string | undefined {
+  const { state } = Deno.permissions.querySync({ name: "env", variable: name });
+  return state === "granted" ? Deno.env.get(name) || undefined : undefined;
 }
 
 /** Where the file says. A file that cannot be read says nothing. */

@@ -181,13 +181,21 @@ Deno.test("a wrong variable is called by its name, and the environment alone is 
   );
   const { status, out } = await main(folder.path, environment, ["check", "--no-ffi"]);
   assert.equal(status, 0);
-  assert.match(out, /: ok\npublic key HIgo9xNz/);
+  assert.match(out, /^environment: ok\npublic key HIgo9xNz/);
   const nothing = await main(folder.path, { WIRESTACK_PEER_TO_PEER: "true" }, ["check"]);
   assert.deepEqual(nothing, {
     status: 2,
     out: "",
     error: "WIRESTACK_PRIVATE_KEY_FILE: missing, expected a key made by wirestack genkey\n",
   });
+});
+
+Deno.test("commands look for a gateway where the environment has its control socket", async () => {
+  await using folder = await Folder.create({});
+  const environment = { WIRESTACK_CONTROL_DIR: folder.path };
+  const { status, error } = await main(folder.path, environment, ["reload"]);
+  assert.equal(status, 1);
+  assert.ok(error.includes(`no gateway runs in ${folder.path}`), error);
 });
 
 Deno.test("systemd's credentials: the private key by its name, other files by theirs", async () => {
