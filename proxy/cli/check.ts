@@ -32,6 +32,7 @@ export async function check(
 ): Promise<void> {
   const { file, name, showOrigin, ffi } = options;
   await tryListening(loaded, ffi, terminal);
+  await tryToken(loaded);
   const warnings = [...loaded.warnings];
   const isFile = file !== undefined && !isDescriptor(file);
   if (name === undefined && isFile) checkReserved(interfaceNameOf(file), file);
@@ -44,6 +45,20 @@ export async function check(
     terminal.out(formatOrigins(loaded.source));
   }
   terminal.out(`${file ?? loaded.source.place([])}: ok\n${summarize(loaded.config)}\n`);
+}
+
+/** Reads the token that the status listener would ask for. */
+async function tryToken({ config, source }: LoadedConfig): Promise<void> {
+  const file = config.status?.tokenFile;
+  if (file === undefined) return;
+  const { readToken } = await import("../watch/token_file.ts");
+  try {
+    readToken(file);
+  } catch (error) {
+    throw new ConfigError([
+      `${source.label(["status", "tokenFile"])}: ${(error as Error).message}`,
+    ]);
+  }
 }
 
 /**

@@ -15,7 +15,15 @@ export function summarize(config: GatewayConfig): string {
     config.listenPort ? `UDP port ${config.listenPort}` : "any UDP port",
     config.peers.length === 1 ? "1 peer" : `${config.peers.length} peers`,
     config.proxy ? summarizeProxy(config.proxy) : "no proxy",
+    ...summarizeRules(config),
   ].join("; ");
+}
+
+/** Nothing where nothing is decided. */
+function summarizeRules({ rules, proxy }: GatewayConfig): string[] {
+  const otherwise = proxy?.defaultAction ?? "allow";
+  if (rules.length === 0 && otherwise === "allow") return [];
+  return [`${rules.length === 1 ? "1 rule" : `${rules.length} rules`}, else ${otherwise}`];
 }
 
 export function summarizeProxy(proxy: ProxyConfig): string {

@@ -392,18 +392,18 @@ export const EVENTS: readonly LogEvent[] = [
     },
   },
   {
-    name: "ping-refused",
-    logger: "icmp",
-    level: "debug",
-    message: "{peer}, {client} identifier {identifier}: ping of {target} is refused: {why}",
-    fields: { peer: "text", client: "text", identifier: "number", target: "text", why: "text" },
-  },
-  {
     name: "ping-defect",
     logger: "icmp",
     level: "error",
     message: "a defect: {error}",
     fields: { error: "text" },
+  },
+  {
+    name: "ping-refused",
+    logger: "icmp",
+    level: "debug",
+    message: "{peer}, {client} identifier {identifier}: ping of {target} is refused: {why}",
+    fields: { peer: "text", client: "text", identifier: "number", target: "text", why: "text" },
   },
   {
     name: "buffers-budget",
@@ -462,6 +462,13 @@ export const EVENTS: readonly LogEvent[] = [
     level: "warning",
     message: "{path} stays behind: {error}",
     fields: { path: "text", error: "text" },
+  },
+  {
+    name: "token-readable",
+    logger: "status",
+    level: "warning",
+    message: "{path}: is world accessible, expected mode 600",
+    fields: { path: "text" },
   },
   {
     name: "descriptors-back",

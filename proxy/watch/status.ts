@@ -17,7 +17,7 @@ import { type Health, livenessOf, readinessOf } from "./health.ts";
 import { type Answer, type HttpLimits, type HttpRequest, HttpServer } from "./http_server.ts";
 import { LoopDelay } from "./loop_delay.ts";
 import { Metrics } from "./metrics.ts";
-import { readToken } from "./token_file.ts";
+import { isReadableByAll, readToken } from "./token_file.ts";
 
 const log = getLogger(["wirestack", "status"]);
 
@@ -101,6 +101,9 @@ export class StatusServer {
       if (tokenFile !== undefined) token = readToken(tokenFile);
     } catch (error) {
       throw new SettingError(["status", "tokenFile"], (error as Error).message, { cause: error });
+    }
+    if (tokenFile !== undefined && isReadableByAll(tokenFile)) {
+      log.warn("{path}: is world accessible, expected mode 600", { path: tokenFile });
     }
     // A listener that others reach is never left without one.
     const isOpen = this.#listen.transport === "unix" || isLoopback(this.#listen.hostname);

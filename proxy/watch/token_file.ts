@@ -8,6 +8,15 @@
 const MIN_LENGTH = 16;
 const MAX_BYTES = 4096;
 
+/** Whether others than its owner and group may read it. */
+export function isReadableByAll(path: string): boolean {
+  try {
+    return ((Deno.statSync(path).mode ?? 0) & 0o004) !== 0;
+  } catch {
+    return false;
+  }
+}
+
 /**
  * @returns its first line. Nothing of it is ever shown.
  * @throws {TypeError} `what is wrong, what was expected`.

@@ -46,6 +46,24 @@ Deno.test("usage errors are said in a line and end with status 2", async () => {
   }
 });
 
+Deno.test("check reads the token of the status listener, and does not show it", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    await Deno.writeTextFile(`${folder}/token`, "too-short");
+    const file = `[Interface]\nPrivateKey = ${PRIVATE}\n[Status]\nTokenFile = ${folder}/token\n`;
+    const short = await runHere(["check", "-"], file);
+    assert.equal(short.status, 2);
+    assert.equal(
+      short.error,
+      `-:4: TokenFile: ${folder}/token: the token has 9 characters, expected 16 or more\n`,
+    );
+    await Deno.writeTextFile(`${folder}/token`, "long-enough-a-token");
+    assert.equal((await runHere(["check", "-"], file)).status, 0);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
 Deno.test("a key among the arguments is not repeated", async () => {
   for (
     const args of [
@@ -200,6 +218,21 @@ Deno.test("flags override the file", async () => {
     `-: ok\npublic key ${PUBLIC}; address 10.9.0.9/24; UDP port 7007; 1 peer; ` +
       "proxy tcp, udp and icmp on nic2 for 10.50.0.0/16\n",
   );
+});
+
+Deno.test("rules by flags take the place of the file's, each with the options behind it", async () => {
+  const file = `${FILE}[Proxy]\nSubnets = 10.0.0.0/8\n[Rule]\n[Rule]\n[Rule]\n`;
+  const flags = ["--rule", "allow", "--rule-to", "10.1.0.0/16,10.2.0.1", "--rule-ports", "tcp/80"];
+  const more = ["--proxy-default", "drop", "--rule", "reject", "--rule-ports", "udp"];
+  const { out, error } = await runHere(["check", "-", ...flags, ...more], file);
+  assert.equal(error, "");
+  assert.match(out, /; 2 rules, else drop\n$/);
+  const wrong = ["--rule-ports", "80", "--rule", "deny", "--rule-ports", "80"];
+  assert.deepEqual((await runHere(["check", "-", ...wrong], file)).error.trim().split("\n"), [
+    "--rule-ports: stands before any --rule, expected behind its rule",
+    '--rule-ports: "80" is unknown, expected as tcp/80, udp/5000-5100, tcp or icmp',
+    '--rule: "deny" is unknown, expected allow or reject or drop',
+  ]);
 });
 
 Deno.test("a flag's problem is placed by its name, the file's stay with the file", async () => {

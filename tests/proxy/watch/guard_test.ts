@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Guard } from "../../../proxy/watch/guard.ts";
-import { readToken } from "../../../proxy/watch/token_file.ts";
+import { isReadableByAll, readToken } from "../../../proxy/watch/token_file.ts";
 
 Deno.test("a request is answered for an address, localhost or a name that is allowed, and for no other", () => {
   const guard = new Guard();
@@ -55,6 +55,9 @@ Deno.test("a token's file holds one line that cannot be guessed, and no message 
   try {
     await Deno.writeTextFile(file, "0123456789abcdef\n");
     assert.equal(readToken(file), "0123456789abcdef");
+    assert.equal(isReadableByAll(file), false);
+    await Deno.chmod(file, 0o644);
+    assert.equal(isReadableByAll(file), true);
     for (
       const [text, message] of [
         ["", /holds no token, expected one line of visible ASCII$/],
