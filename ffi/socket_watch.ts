@@ -25,11 +25,18 @@ const CALLS = {
 const CLOEXEC = 0x80000;
 const EPOLL_CTL_ADD = 1;
 const EPOLLIN = 0x1;
+const EPOLLERR = 0x8;
 const EPOLLET = 0x80000000;
 /** struct epoll_event: uint32 events, uint64 data; packed on x86-64 alone. In 32-bit words. */
 const EVENT_WORDS = Deno.build.arch === "x86_64" ? 3 : 4;
 const EVENT_DATA = Deno.build.arch === "x86_64" ? 1 : 2;
 const MAX_EVENTS = 64;
+/**
+ * Wakes that follow each other faster than this cost more than what they are for: then what comes within
+ * a pause is taken together.
+ */
+const BUSY_MS = 3;
+const PAUSE_MS = 1;
 /** Of the event that ends the wait. */
 const END = 0;
 
@@ -49,10 +56,10 @@ export class SocketWatch {
 
   /**
    * @param occurred Called with the number of a socket at which errors have come since the last time,
-   * or messages.
+   * or messages, and whether there are errors.
    * @throws {Error} if the system gives no descriptor.
    */
-  constructor(occurred: (socket: number) => void) {
+  constructor(occurred: (socket: number, hasErrors: boolean) => void) {
     const { symbols } = this.#libc;
     this.#epoll = symbols.epoll_create1(CLOEXEC);
     this.#end = symbols.eventfd(0, CLOEXEC);
@@ -88,13 +95,18 @@ export class SocketWatch {
     await this.#running;
   }
 
-  async #run(occurred: (socket: number) => void): Promise<void> {
+  async #run(occurred: (socket: number, hasErrors: boolean) => void): Promise<void> {
     const { symbols } = this.#libc;
-    while (!this.#isClosed) {
+    for (let last = -Infinity; !this.#isClosed;) {
       const count = await symbols.wait(this.#epoll, this.#events, MAX_EVENTS, -1);
       for (let i = 0; i < count && !this.#isClosed; i++) {
-        occurred(this.#events[i * EVENT_WORDS + EVENT_DATA]!);
+        const at = i * EVENT_WORDS;
+        occurred(this.#events[at + EVENT_DATA]!, (this.#events[at]! & EPOLLERR) !== 0);
       }
+      const now = performance.now();
+      const isBusy = now - last < BUSY_MS;
+      last = now;
+      if (isBusy) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     }
     this.#release();
   }

@@ -89,12 +89,18 @@ export class ConfigSource {
     return source;
   }
 
-  /** The same values from the same places, to be changed by themselves. What was said of them is not. */
-  copy(): ConfigSource {
+  /**
+   * The same values from the same places, to be changed by themselves. What was said of them is not.
+   *
+   * @param shared A section that is not copied, and stays as it is.
+   */
+  copy(shared?: Section): ConfigSource {
     const copy = new ConfigSource();
     for (const section of Object.keys(SECTION_NAMES) as Section[]) {
       const values = this[section];
-      copy[section] = Array.isArray(values)
+      copy[section] = section === shared
+        ? values
+        : Array.isArray(values)
         ? values.map((each) => ({ ...each }))
         : values && { ...values };
     }

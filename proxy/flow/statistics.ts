@@ -78,7 +78,7 @@ export class FlowStatistics implements FlowObserver {
     this.#countBytes(flow, account);
     const groups = account.groups(flow.rule?.state);
     countRest(account, groups, flow);
-    this.#observeRoundTrip(groups, flow.rttMs);
+    if (protocol === "tcp") this.#observeRoundTrip(groups, flow.rttMs);
     for (const group of groups) group.live--;
   }
 
@@ -125,7 +125,7 @@ export class FlowStatistics implements FlowObserver {
       const figures = flow.carrier.inspect(flow);
       const groups = account.groups(flow.rule?.state);
       countRest(account, groups, figures);
-      this.#observeRoundTrip(groups, figures.rttMs);
+      if (flow.protocol === "tcp") this.#observeRoundTrip(groups, figures.rttMs);
     }
     const moving = this.#moving;
     this.#moving = [];

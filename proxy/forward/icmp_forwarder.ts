@@ -22,7 +22,7 @@ import {
 import type { IcmpTargets, IcmpTargetsOptions } from "../target/icmp.ts";
 import { type IcmpForwarderCounters, newIcmpCounters } from "./icmp_counters.ts";
 import { IcmpSession, type IcmpSessionOwner } from "./icmp_session.ts";
-import type { NamedTargets } from "./named_targets.ts";
+import type { NamedTargets, NoTarget } from "./named_targets.ts";
 import type { ForwarderOptions, ForwardTimeouts } from "./options.ts";
 
 const log = getLogger(["wirestack", "icmp"]);
@@ -154,13 +154,13 @@ export class IcmpForwarder implements IcmpForwarderHandler, IcmpSessionOwner, Tu
     return this.#flows >= FLOWS_PER_SESSION * this.#options.settings.limits.maxPingSessions;
   }
 
-  resolve(flow: Flow, found: (address: IpAddress | undefined, now: number) => void): void {
+  resolve(flow: Flow, found: (target: IpAddress | NoTarget, now: number) => void): void {
     const { targets } = this.#options;
-    const tell = (address: IpAddress | undefined) => {
-      found(address, this.#options.now());
+    const tell = (target: IpAddress | NoTarget) => {
+      found(target, this.#options.now());
       this.#options.wake();
     };
-    if (targets === undefined) tell(undefined);
+    if (targets === undefined) queueMicrotask(() => tell("host-unreachable"));
     else targets.resolve(flow, tell);
   }
 

@@ -17,6 +17,7 @@ import type { Flow, FlowCarrier, FlowEnd, FlowFigures, FlowOwner } from "../flow
 import { TargetAddress } from "../target/address.ts";
 import type { IcmpTargetHandler, IcmpTargets, IcmpTargetSocket } from "../target/icmp.ts";
 import type { IcmpForwarderCounters } from "./icmp_counters.ts";
+import type { NoTarget } from "./named_targets.ts";
 import { asSeenBySource, reporterOf } from "./reports.ts";
 import { FilterEntry, UdpFilter } from "./udp_filter.ts";
 
@@ -26,8 +27,8 @@ export interface IcmpSessionOwner {
   readonly sockets: IcmpTargets;
   /** Whether there are so many flows in all that no session may have many. */
   readonly isCrowded: boolean;
-  /** Finds an address for a flow to a name; nothing if there is none. May call back at once. */
-  resolve(flow: Flow, found: (address: IpAddress | undefined, now: number) => void): void;
+  /** Finds an address for a flow to a name: see `NamedTargets.resolve`. */
+  resolve(flow: Flow, found: (target: IpAddress | NoTarget, now: number) => void): void;
   /** Whether an address is this host's, or may be. */
   isOwnHost(address: IpAddress): boolean;
   /** Something went either way. */
@@ -104,7 +105,7 @@ export class IcmpSession implements Timed, IcmpTargetHandler, FlowCarrier {
     if (flow.dialled !== undefined) flow.state = "open";
     else {
       entry.held = [];
-      this.#owner.resolve(flow, (address, now) => this.#resolved(entry, address, now));
+      this.#owner.resolve(flow, (target, now) => this.#resolved(entry, target, now));
     }
     return entry;
   }
@@ -236,21 +237,21 @@ export class IcmpSession implements Timed, IcmpTargetHandler, FlowCarrier {
   }
 
   /** The name that a flow goes to leads there, or nowhere. */
-  #resolved(entry: PingEntry, address: IpAddress | undefined, now: number): void {
+  #resolved(entry: PingEntry, target: IpAddress | NoTarget, now: number): void {
     const { flow } = entry;
     const { held = [] } = entry;
     if (flow.state === "ended") return;
-    if (address === undefined) {
+    if (typeof target === "string") {
       for (const { bytes } of held) {
         const sequence = sequenceAt(bytes, 0);
-        this.client.report("host-unreachable", 0, flow.destination, sequence, undefined, now);
+        this.client.report(target, 0, flow.destination, sequence, undefined, now);
       }
       this.endFlow(flow, "unreachable");
       return;
     }
-    flow.dialled = address;
+    flow.dialled = target;
     flow.state = "open";
-    this.#filter.resolved(entry, new TargetAddress(address, 0));
+    this.#filter.resolved(entry, new TargetAddress(target, 0));
     entry.held = undefined;
     for (const { bytes, hopLimit, dontFragment } of held) {
       this.#transmit(entry, hopLimit, dontFragment, bytes, 0, bytes.length, now);

@@ -24,6 +24,9 @@ import type { WarmTarget } from "../target/warm_target.ts";
 
 const log = getLogger(["wirestack", "target"]);
 
+/** Why a name leads a flow nowhere: it has no address, or none that may be dialled. */
+export type NoTarget = "host-unreachable" | "prohibited";
+
 /** Makes the connections of flows. */
 export interface FlowDialer {
   /** @throws whatever the runtime throws when it has no permission to. */
@@ -133,21 +136,29 @@ export class NamedTargets implements FlowDialer {
   /**
    * Finds an address for a UDP flow to a name: of the client's own family, if the name has one.
    *
-   * @param found Called once, also from within the call; with nothing if there is none.
+   * @param found Called once. With an address also from within the call; never with the reason why
+   * there is none, which ends the flow before it has sent anything.
    */
-  resolve(flow: Flow, found: (address: IpAddress | undefined) => void): void {
+  resolve(flow: Flow, found: (target: IpAddress | NoTarget) => void): void {
     const { dialledName, dialledPort, destination } = flow;
+    let isStarting = true;
     let isFound = false;
+    let isRefused = false;
     this.names.resolve(dialledName!, {
       found: (addresses, isLast) => {
         const allowed = addresses.filter((address) =>
           this.isAllowed(flow, dialledName!, address, dialledPort)
         );
+        if (allowed.length < addresses.length) isRefused = true;
         if (allowed.length === 0 && !isLast || isFound) return;
         isFound = true;
-        found(allowed.find(({ version }) => version === destination.version) ?? allowed[0]);
+        const target = allowed.find(({ version }) => version === destination.version) ?? allowed[0];
+        const why = isRefused ? "prohibited" : "host-unreachable";
+        if (target === undefined && isStarting) queueMicrotask(() => found(why));
+        else found(target ?? why);
       },
     });
+    isStarting = false;
   }
 
   /** Whether an address that a name leads to may be dialled. */

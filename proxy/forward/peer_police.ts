@@ -4,21 +4,30 @@
  * @module
  */
 
-import { IpAddress, type IpVersion, type TransitPolice } from "../../netstack/mod.ts";
+import type { IpVersion, TransitPolice } from "../../netstack/mod.ts";
+import type { Bucket } from "../flow/bucket.ts";
 import type { FlowOwner } from "../flow/flow.ts";
 import type { Direction } from "../flow/limits.ts";
 import type { Pace } from "../flow/pace.ts";
 import type { Pacing } from "../flow/pacing.ts";
 
+/** Who is behind packets, without an object for each. */
+export interface PeerOwners {
+  /** @param from As given to `Stack.handlePacket` with the packet. */
+  ownerFrom(from: unknown): FlowOwner;
+  /** Whose the address is that is at `offset` in `buffer`. */
+  ownerAt(buffer: Uint8Array, offset: number, version: IpVersion): FlowOwner;
+}
+
 /** All that a peer sends to others, or gets from them, counts as one flow of its own. */
 export class PeerPolice implements TransitPolice {
   readonly #pacing: Pacing;
-  readonly #ownerOf: (from: unknown, client: IpAddress) => FlowOwner;
-  readonly #paces = { up: new WeakMap<FlowOwner, Pace>(), down: new WeakMap<FlowOwner, Pace>() };
+  readonly #owners: PeerOwners;
+  readonly #paces = { up: new WeakMap<Bucket, Pace>(), down: new WeakMap<Bucket, Pace>() };
 
-  constructor(pacing: Pacing, ownerOf: (from: unknown, client: IpAddress) => FlowOwner) {
+  constructor(pacing: Pacing, owners: PeerOwners) {
     this.#pacing = pacing;
-    this.#ownerOf = ownerOf;
+    this.#owners = owners;
   }
 
   /** What the receiver has no room for counts with the sender all the same: it has sent it. */
@@ -30,18 +39,19 @@ export class PeerPolice implements TransitPolice {
     length: number,
     now: number,
   ): boolean {
-    const address = IpAddress.from(buffer, destination, version);
-    return this.#mayGo("up", this.#ownerOf(from, address), length, now) &&
-      this.#mayGo("down", this.#ownerOf(undefined, address), length, now);
+    const { up } = this.#owners.ownerFrom(from).rates;
+    if (up !== undefined && !this.#pace("up", up).admitsPacket(length, now)) return false;
+    const { down } = this.#owners.ownerAt(buffer, destination, version).rates;
+    return down === undefined || this.#pace("down", down).admitsPacket(length, now);
   }
 
-  #mayGo(direction: Direction, owner: FlowOwner, length: number, now: number): boolean {
-    const bucket = owner.rates[direction];
-    if (bucket === undefined) return true;
+  #pace(direction: Direction, bucket: Bucket): Pace {
     const paces = this.#paces[direction];
-    let pace = paces.get(owner);
-    if (pace === undefined) paces.set(owner, pace = this.#pacing.packets());
-    pace.setBuckets([bucket]);
-    return pace.admitsPacket(length, now);
+    let pace = paces.get(bucket);
+    if (pace === undefined) {
+      paces.set(bucket, pace = this.#pacing.packets());
+      pace.setBuckets([bucket]);
+    }
+    return pace;
   }
 }

@@ -21,7 +21,7 @@ import type { DnsServer } from "../target/dns_client.ts";
 import { IcmpForwarder } from "./icmp_forwarder.ts";
 import { NamedTargets } from "./named_targets.ts";
 import type { ForwardSettings } from "./options.ts";
-import { PeerPolice } from "./peer_police.ts";
+import { type PeerOwners, PeerPolice } from "./peer_police.ts";
 import { TcpForwarder } from "./tcp_forwarder.ts";
 import { TransitFlows } from "./transit_flows.ts";
 import { UdpForwarder } from "./udp_forwarder.ts";
@@ -50,7 +50,7 @@ export interface ProxyRoutes {
   removeProxied(prefix: Prefix): void;
 }
 
-export interface SubnetProxyOptions {
+export interface SubnetProxyOptions extends PeerOwners {
   readonly engine: Engine;
   readonly routes: ProxyRoutes;
   readonly settings: ForwardSettings;
@@ -82,8 +82,10 @@ export class SubnetProxy {
   readonly targets: NamedTargets;
   /** Whether sockets towards targets are over FFI. */
   readonly ffi: boolean;
-  /** From the first limit on. */
+  /** While there are rates. */
   readonly #police: PeerPolice;
+  /** Owners with rates. */
+  readonly #limited = new Set<FlowOwner>();
   readonly #engine: Engine;
   readonly #routes: ProxyRoutes;
   /** Shared with the forwarders and the admission, which read it whenever they need a value. */
@@ -98,7 +100,8 @@ export class SubnetProxy {
   /** Whether this process can ping; undefined until that is asked. */
   #canPing: boolean | undefined;
 
-  constructor({ engine, routes, settings, ownerOf, isHeld, ffi, host }: SubnetProxyOptions) {
+  constructor(given: SubnetProxyOptions) {
+    const { engine, routes, settings, ownerOf, isHeld, ffi, host } = given;
     this.#engine = engine;
     this.#routes = routes;
     this.#settings = { ...settings };
@@ -118,7 +121,7 @@ export class SubnetProxy {
     const table = new FlowTable();
     this.statistics = new FlowStatistics(table);
     this.pacing = new Pacing({ mtu: engine.nic1.mtu, now, wake });
-    this.#police = new PeerPolice(this.pacing, ownerOf);
+    this.#police = new PeerPolice(this.pacing, given);
     this.admission = new Admission({
       pacing: this.pacing,
       table,
@@ -257,7 +260,9 @@ export class SubnetProxy {
   /** Changes the limits of a peer: rates at once, what they mean to its flows in the next turn. */
   setLimits(owner: FlowOwner, limits: OwnerLimits): void {
     this.pacing.setRates(owner.rates, limits);
-    if (owner.rates.isLimited) this.#engine.stack.setTransitPolice(this.#police);
+    if (owner.rates.isLimited) this.#limited.add(owner);
+    else this.#limited.delete(owner);
+    this.#engine.stack.setTransitPolice(this.#limited.size > 0 ? this.#police : undefined);
     owner.maxTcpConnections = limits.maxTcpConnections ?? Infinity;
     owner.maxUdpSessions = limits.maxUdpSessions ?? Infinity;
     this.reviewSoon();

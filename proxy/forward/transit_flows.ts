@@ -180,6 +180,11 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
     }
     if (transit === undefined) return this.#begin(packet, now);
     this.#last = transit;
+    if (!isUp && (flags & (SYN | ACK)) === SYN) {
+      // Whoever it is that the flow goes to begins a connection: that the flow passed says nothing of it.
+      const refused = this.#refusalOf(packet, now);
+      if (refused !== undefined) return refused;
+    }
     return this.#pass(transit, packet, isUp, flags, now);
   }
 
@@ -230,10 +235,7 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
       this.#makeRoom(flow.owner);
       return undefined;
     });
-    if (refusal !== undefined) {
-      this.#refuse(flow, refusal);
-      return refusal === "dropped" ? "drop" : "reject";
-    }
+    if (refusal !== undefined) return this.#refuse(flow, refusal);
     const transit = this.#enter(flow, this.#hashOf(packet));
     return this.#pass(transit, packet, isUp, flags, now);
   }
@@ -249,6 +251,17 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
       if (transit.isUp(packet) || transit.isDown(packet)) return transit;
     }
     return undefined;
+  }
+
+  /** What becomes of a packet that could begin no flow of its own; undefined if it could. */
+  #refusalOf(packet: TransitPacket, now: number): TransitVerdict | undefined {
+    const { admission } = this.#options;
+    const flow = this.#flowOf(packet, false, now);
+    const { refusal, rule } = admission.decide(flow);
+    if (refusal === undefined) return undefined;
+    flow.rule = rule;
+    admission.table.refuse(flow, refusal);
+    return this.#refuse(flow, refusal);
   }
 
   #flowOf(packet: TransitPacket, isReverse: boolean, now: number): Flow {
@@ -297,7 +310,7 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
     this.#queues.get(giver)!.idlest()!.end("evicted");
   }
 
-  #refuse(flow: Flow, refusal: Refusal): void {
+  #refuse(flow: Flow, refusal: Refusal): TransitVerdict {
     this.counters.forbidden++;
     const { owner, source, sourcePort, destination, destinationPort } = flow;
     log.debug("{peer}, {client} port {clientPort}: {target} port {port} is refused: {why}", {
@@ -308,6 +321,7 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
       port: destinationPort,
       why: REFUSAL_WORDS[refusal],
     });
+    return refusal === "dropped" ? "drop" : "reject";
   }
 
   /** ICMP about a packet passes if that packet's flow did. */

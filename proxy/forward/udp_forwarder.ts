@@ -19,7 +19,7 @@ import { Flow, type FlowEnd, type FlowOwner } from "../flow/flow.ts";
 import type { UdpTargets, UdpTargetsOptions } from "../target/udp.ts";
 import type { ForwarderOptions, ForwardTimeouts, UdpFiltering } from "./options.ts";
 import type { Refusal } from "../flow/refusal.ts";
-import type { NamedTargets } from "./named_targets.ts";
+import type { NamedTargets, NoTarget } from "./named_targets.ts";
 import { HeldBytes, UdpDetour } from "./udp_detour.ts";
 import { newUdpCounters, type UdpForwarderCounters } from "./udp_counters.ts";
 import { UdpSession, type UdpSessionOwner } from "./udp_session.ts";
@@ -162,13 +162,13 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     return UdpDetour.of(flow, this.#held);
   }
 
-  resolve(flow: Flow, found: (address: IpAddress | undefined, now: number) => void): void {
+  resolve(flow: Flow, found: (target: IpAddress | NoTarget, now: number) => void): void {
     const { targets } = this.#options;
-    const tell = (address: IpAddress | undefined) => {
-      found(address, this.#options.now());
+    const tell = (target: IpAddress | NoTarget) => {
+      found(target, this.#options.now());
       this.#options.wake();
     };
-    if (targets === undefined) tell(undefined);
+    if (targets === undefined) queueMicrotask(() => tell("host-unreachable"));
     else targets.resolve(flow, tell);
   }
 

@@ -9,6 +9,7 @@ import type { IcmpErrorKind, IpAddress, IpVersion, Timed, UdpFlow } from "../../
 import type { Flow, FlowCarrier, FlowEnd, FlowFigures, FlowOwner } from "../flow/flow.ts";
 import { ipAt, portAt, TargetAddress } from "../target/address.ts";
 import type { UdpTargetHandler, UdpTargets, UdpTargetSocket } from "../target/udp.ts";
+import type { NoTarget } from "./named_targets.ts";
 import type { UdpFiltering } from "./options.ts";
 import { asSeenBySource, reporterOf } from "./reports.ts";
 import { SCRATCH, type UdpDetour } from "./udp_detour.ts";
@@ -41,8 +42,8 @@ export interface UdpSessionOwner {
   onNoSocket(session: UdpSession, error: unknown): void;
   /** What an admitted flow's datagrams have before them; undefined for most. */
   detourOf(flow: Flow): UdpDetour | undefined;
-  /** Finds an address for a flow to a name; undefined if it has none. */
-  resolve(flow: Flow, found: (address: IpAddress | undefined, now: number) => void): void;
+  /** Finds an address for a flow to a name: see `NamedTargets.resolve`. */
+  resolve(flow: Flow, found: (target: IpAddress | NoTarget, now: number) => void): void;
   onFlowEnded(flow: Flow, why: FlowEnd): void;
   onEnded(session: UdpSession): void;
 }
@@ -103,7 +104,7 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     if (forgotten !== undefined) this.#ended(forgotten, "idle");
     entry.detour = this.#owner.detourOf(flow);
     if (entry.detour?.isWaiting) {
-      this.#owner.resolve(flow, (address, now) => this.#resolved(entry, address, now));
+      this.#owner.resolve(flow, (target, now) => this.#resolved(entry, target, now));
     } else flow.state = "open";
     return entry;
   }
@@ -250,18 +251,18 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
   }
 
   /** The name that a flow goes to leads there, or nowhere. */
-  #resolved(entry: FilterEntry, address: IpAddress | undefined, now: number): void {
+  #resolved(entry: FilterEntry, target: IpAddress | NoTarget, now: number): void {
     const { flow } = entry;
     if (flow.state === "ended") return;
     const { destination, destinationPort, dialledPort } = flow;
-    if (address === undefined) {
-      this.client.report("host-unreachable", 0, destination, destinationPort, undefined, now);
+    if (typeof target === "string") {
+      this.client.report(target, 0, destination, destinationPort, undefined, now);
       this.endFlow(flow, "unreachable");
       return;
     }
-    flow.dialled = address;
+    flow.dialled = target;
     flow.state = "open";
-    this.#filter.resolved(entry, new TargetAddress(address, dialledPort));
+    this.#filter.resolved(entry, new TargetAddress(target, dialledPort));
     const held = entry.detour!.release();
     if (entry.detour!.header.length === 0) entry.detour = undefined;
     for (const datagram of held) this.send(entry, datagram, 0, datagram.length, now);

@@ -47,7 +47,7 @@ export interface FlowStats {
   readonly packetsDown: number;
   /** Bytes per second. */
   readonly rate: RateStats;
-  /** Smoothed round trip to the source; null where none was measured. */
+  /** Smoothed round trip to the source, of a ping to the target; null where none was measured. */
   readonly rttMs: number | null;
   /**
    * Smoothed round trip to the target, as this host's TCP measures it. Null where it was not asked for, or
@@ -76,6 +76,7 @@ export function flowStats(
   const { protocol, state, dialMs, carrier } = flow;
   const figures = carrier?.inspect(flow) ?? flow;
   const port = targets === undefined ? undefined : carrier?.localPort;
+  const rttMs = figures.rttMs > 0 ? microseconds(figures.rttMs) : null;
   const isEndpoint = protocol === "tcp" && dialMs >= 0;
   const rate = flow.account?.rates?.stats(now) ?? NO_RATES;
   return {
@@ -97,8 +98,10 @@ export function flowStats(
     packetsUp: figures.packetsUp,
     packetsDown: figures.packetsDown,
     rate,
-    rttMs: figures.rttMs > 0 ? microseconds(figures.rttMs) : null,
-    targetRttMs: port === undefined ? null : targets?.get(port) ?? null,
+    rttMs,
+    targetRttMs: port === undefined
+      ? (protocol === "icmp" ? rttMs : null)
+      : targets?.get(port) ?? null,
     dialMs: dialMs < 0 ? null : microseconds(dialMs),
     retransmits: figures.retransmits,
     outOfOrder: figures.outOfOrder,

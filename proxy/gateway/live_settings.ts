@@ -8,7 +8,7 @@
 import { encodeKey, generatePrivateKey, isSameKey } from "../base64.ts";
 import { type GatewayConfig, type LoadedConfig, loadSource } from "../config/config.ts";
 import { ConfigError, type ConfigPath, SettingError } from "../config/error.ts";
-import { isRepeated } from "../config/keys.ts";
+import { findField, isRepeated } from "../config/keys.ts";
 import type { InterfaceInput, ProxyInput, RuleInput } from "../config/input.ts";
 import type { Setting, Settings } from "../config/setting.ts";
 import type { ConfigSource, RawSection } from "../config/source.ts";
@@ -113,7 +113,7 @@ export class LiveSettings {
   set({ settings, problems }: Settings): SetReport {
     const gateway = this.#gateway;
     const found = [...problems];
-    const next = this.#source.copy();
+    const next = this.#source.copy("peers");
     const others = settings.filter(({ key }) => key.section !== "peers");
     const changes = others.flatMap((setting) => this.#put(next, setting, found));
     const peers = this.#peerChanges(settings, found);
@@ -136,7 +136,8 @@ export class LiveSettings {
       const hasSubnets = names.has("subnets") || names.has("protocols");
       applyProxy(gateway, loaded.config, hasSubnets);
       next.peers = this.#source.peers;
-      this.#source = withoutSecrets(next);
+      delete (next.interface as RawSection).privateKey;
+      this.#source = next;
       this.#listenPort = loaded.config.listenPort;
     }
     const labels = settings.map(({ label }) => label);
@@ -231,18 +232,7 @@ export class LiveSettings {
   /** Checks all but the peers, of which only the names count. */
   #load(source: ConfigSource, problems: string[]): LoadedConfig | undefined {
     const { engine, peers } = this.#gateway;
-    const named = new Map<string, RawSection>();
-    for (const { publicKey, name } of engine.device.peers()) {
-      named.set(encodeKey(publicKey), { publicKey, ...(name !== undefined && { name }) });
-    }
-    const names = new Set(Array.from(named.values(), ({ name }) => String(name).toLowerCase()));
-    // A rule may name one of the file's that is not here any more.
-    for (const { publicKey, name } of source.peers as RawSection[] ?? []) {
-      const isKnown = typeof publicKey === "string" && named.has(publicKey);
-      if (isKnown || name === undefined || names.has(String(name).toLowerCase())) continue;
-      named.set(String(publicKey), { publicKey, name });
-    }
-    source.peers = [...named.values()];
+    source.peers = namedPeers(engine.device.peers(), source);
     (source.interface as RawSection).privateKey = peers.privateKey ?? generatePrivateKey();
     try {
       return loadSource(source);
@@ -254,6 +244,39 @@ export class LiveSettings {
   }
 }
 
+/** More are not all checked again: only those that rules name. */
+const FEW_PEERS = 500;
+
+/** The peers that are here, by key and name, and those of the file that rules may name. */
+function namedPeers(peers: Iterable<Peer>, source: ConfigSource): RawSection[] {
+  const all = [...peers];
+  const wanted = all.length <= FEW_PEERS ? undefined : namesInRules(source);
+  const isWanted = (name: string) => wanted === undefined || wanted.has(name.toLowerCase());
+  const named = new Map<string, RawSection>();
+  const names = new Set<string>();
+  for (const { publicKey, name } of all) {
+    if (name === undefined || !isWanted(name)) continue;
+    named.set(encodeKey(publicKey), { publicKey, name });
+    names.add(name.toLowerCase());
+  }
+  // A rule may name one of the file's that is not here any more.
+  for (const { publicKey, name } of source.peers as RawSection[] ?? []) {
+    const isKnown = typeof publicKey === "string" && named.has(publicKey);
+    if (isKnown || name === undefined || !isWanted(`${name}`)) continue;
+    if (!names.has(`${name}`.toLowerCase())) named.set(String(publicKey), { publicKey, name });
+  }
+  return [...named.values()];
+}
+
+/** In small letters. Prefixes are among them, which do not matter. */
+function namesInRules({ rules }: ConfigSource): Set<string> {
+  const texts = (rules as RawSection[] ?? []).flatMap(({ from }) => {
+    if (from === undefined) return [];
+    return Array.isArray(from) ? from.map(String) : splitValues(FROM, String(from));
+  });
+  return new Set(texts.map((text) => text.trim().toLowerCase()));
+}
+
 function withoutSecrets(source: ConfigSource): ConfigSource {
   const copy = source.copy();
   delete (copy.interface as RawSection).privateKey;
@@ -263,6 +286,7 @@ function withoutSecrets(source: ConfigSource): ConfigSource {
 
 /** Sections of what watches the gateway. */
 const WATCHED: readonly string[] = ["status", "log"];
+const FROM = findField("rules", "from")!;
 const LISTENING: readonly string[] = ["listenPort", "listenAddress", "fwMark"];
 /** Fixed as well where the forwarders answer on the tunnel's own interface. */
 const SUBNETS: readonly string[] = ["Subnets", "Protocols"];

@@ -135,6 +135,7 @@ export class TunnelPeers implements TimeoutSource {
 
   remove(peer: Peer): void {
     for (const prefix of this.allowedIps(peer)) this.#routes.removeAllowedIp(prefix);
+    this.setLimits(peer, undefined);
     this.forgetLocation(peer);
     this.#calls.delete(peer);
     this.#memory.changed();

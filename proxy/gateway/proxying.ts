@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { IpAddress } from "../../netstack/mod.ts";
+import type { IpVersion } from "../../netstack/mod.ts";
 import type { Device, Peer } from "../../wireguard/mod.ts";
 import type { GatewayConfig } from "../config/config.ts";
 import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, DEFAULT_UDP_FILTERING } from "../config/defaults.ts";
@@ -31,7 +31,8 @@ export function proxySettings(
   };
 }
 
-export interface FlowOwners extends Pick<SubnetProxyOptions, "ownerOf" | "isHeld"> {
+export interface FlowOwners
+  extends Pick<SubnetProxyOptions, "ownerOf" | "ownerFrom" | "ownerAt" | "isHeld"> {
   ofPeer(peer: Peer): FlowOwner;
 }
 
@@ -47,11 +48,18 @@ export function flowOwners(device: Device): FlowOwners {
     }
     return owner;
   };
-  const ownerOf = (from: unknown, { bytes, version }: IpAddress) => {
-    const peer = from as Peer | undefined ?? device.peerAt(bytes, 0, version);
-    return peer === undefined ? nobody : ofPeer(peer); // it was removed a moment ago
+  // A peer may have been removed a moment ago.
+  const ownerFrom = (from: unknown) => from === undefined ? nobody : ofPeer(from as Peer);
+  const ownerAt = (buffer: Uint8Array, offset: number, version: IpVersion) =>
+    ownerFrom(device.peerAt(buffer, offset, version));
+  return {
+    ofPeer,
+    ownerFrom,
+    ownerAt,
+    ownerOf: (from, { bytes, version }) =>
+      from === undefined ? ownerAt(bytes, 0, version) : ownerFrom(from),
+    isHeld: ({ bytes, version }, owner) => ownerAt(bytes, 0, version) === owner,
   };
-  return { ofPeer, ownerOf, isHeld: (client, owner) => ownerOf(undefined, client) === owner };
 }
 
 /** A peer's limits as the proxy takes them. */

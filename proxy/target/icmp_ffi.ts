@@ -57,7 +57,7 @@ export class FfiIcmpTargets implements IcmpTargets {
     this.sends.withoutSegments();
     // Last: it has descriptors and a thread, which nobody would end if something else were thrown.
     try {
-      this.#watch = new SocketWatch((number) => this.#onEvent(number));
+      this.#watch = new SocketWatch((number, hasErrors) => this.#onEvent(number, hasErrors));
     } catch (error) {
       this.libc.close();
       throw error;
@@ -100,11 +100,11 @@ export class FfiIcmpTargets implements IcmpTargets {
     this.libc.close();
   }
 
-  #onEvent(number: number): void {
+  #onEvent(number: number, hasErrors: boolean): void {
     const socket = this.#sockets.get(number);
     if (socket === undefined) return;
     try {
-      socket.takeReports();
+      if (hasErrors) socket.takeReports();
     } catch (error) {
       log.error("a defect: {error}", { error });
     }

@@ -254,6 +254,7 @@ Deno.test("packets from peer to peer are dropped down to the rates of both, and 
   assertNear(measure(), 2e6, 0.05, "by the receiver's");
   set(0, {});
   set(1, {});
+  sim.runFor(1);
   const { overRate } = counters;
   assertNear(measure(), 8_224_000, 0.02, "without");
   assert.equal(counters.overRate, overRate);

@@ -264,7 +264,7 @@ function udpLab(rules: readonly RuleOptions[]) {
       1,
       clock.now(),
     );
-  return { zone, sent, datagram, forwarder, client, reports, admission, clock };
+  return { zone, sent, handlers, datagram, forwarder, client, reports, admission, clock };
 }
 
 Deno.test("datagrams wait until their name is resolved, and leave in order", async () => {
@@ -279,6 +279,23 @@ Deno.test("datagrams wait until their name is resolved, and leave in order", asy
   assert.equal(forwarder.counters.datagramsUp, 4);
   const [flow] = admission.table.flows();
   assert.equal(`${flow!.dialled} ${flow!.state} ${flow!.packetsUp}`, "192.0.2.1 open 4");
+  await forwarder.abort();
+});
+
+Deno.test("a name that is known to lead nowhere opens no socket, and its client is told", async () => {
+  using _log = captureLog();
+  const { zone, datagram, reports, handlers, admission, forwarder, sent, client } = udpLab(NAMED);
+  zone.addresses.set("db.test", "127.0.0.1");
+  for (let i = 1; i <= 3; i++) {
+    client.session = undefined; // as the stack does with what is closed
+    assert.equal(datagram(i), "accept");
+    await settle();
+    assert.deepEqual(reports, new Array(i).fill("prohibited"));
+  }
+  assert.deepEqual([handlers.length, sent.length, admission.table.size], [0, 0, 0]);
+  assert.equal(forwarder.size, 0);
+  assert.equal(admission.sessions.total, 0);
+  assert.equal(forwarder.pollTimeout(), Infinity);
   await forwarder.abort();
 });
 

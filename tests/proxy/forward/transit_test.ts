@@ -204,6 +204,21 @@ Deno.test("a connection that was there before the rules goes on, whoever's packe
   assert.equal(send(tcpSyn(B, 80, A, 1001)), "reset");
 });
 
+Deno.test("whoever may not connect does not by a segment of a connection that never was", () => {
+  const { send } = hub([rule({ from: [A], ports: [tcp(80)] })]);
+  // As if it were an answer to port 1000 of A, which A might have sent from.
+  assert.equal(send(tcpSegment(B, 80, A, 1000, 1, 1, ACK)), "passed");
+  assert.equal(send(tcpSyn(B, 80, A, 1000)), "reset");
+  assert.equal(send(tcpSegment(A, 1000, B, 80, 1, 1, ACK)), "passed");
+  assert.equal(send(tcpSyn(B, 80, A, 1000)), "reset");
+  // Both may begin where the rules let both.
+  const both = hub([rule({ ports: [tcp(80), tcp(1000)] })]);
+  assert.equal(both.send(tcpSyn(A, 1000, B, 80)), "passed");
+  assert.equal(both.send(tcpSyn(B, 80, A, 1000)), "passed");
+  assert.equal(both.send(tcpSegment(A, 1000, B, 80, 1, 1, SYN_ACK)), "passed");
+  assert.equal(both.flows().length, 1);
+});
+
 Deno.test("flows end: with their connections, by a reset, or idle; ports are used again", () => {
   const { send, wait, subject, transit } = hub([rule({ from: [A] })]);
   const ends: string[] = [];
@@ -342,7 +357,7 @@ Deno.test("a packet finds its flow as a list of them would", () => {
           ? known.has(up)
           : kind === "reply"
           ? known.has(down)
-          : known.has(up) || known.has(down);
+          : known.has(up) || known.has(down) && (kind !== "syn" || isNew);
         const passes = isKnown || kind !== "reply" && (isNew || mayBeReverse);
         if (passes && !isKnown) known.add(isNew ? up : down);
         const echo = concat(uint16(7), uint16(1));

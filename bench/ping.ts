@@ -1,0 +1,77 @@
+/**
+ * What pings through a gateway cost it: as many per second as told to as many targets as told, from a
+ * real peer, in network namespaces. As root.
+ *
+ *     deno task bench:ping --rate 1000 --targets 100 --seconds 20
+ *
+ * @module
+ */
+
+import { parseArgs } from "node:util";
+import { SUBJECTS } from "../tests/e2e/gateway.ts";
+import { Site } from "../tests/e2e/site.ts";
+
+/** Of /proc/PID/stat, ticks per second: USER_HZ, the same on every Linux. */
+const TICKS = 100;
+/** Before the measurement, s. */
+const WARM_UP = 5;
+
+const { values } = parseArgs({
+  options: {
+    rate: { type: "string", default: "1000" },
+    targets: { type: "string", default: "100" },
+    seconds: { type: "string", default: "20" },
+  },
+});
+const [rate, targets, seconds] = [values.rate, values.targets, values.seconds].map(Number) as [
+  number,
+  number,
+  number,
+];
+
+await using site = await Site.start({
+  subject: SUBJECTS[1],
+  pingGroups: "0 2147483647",
+  proxy: ["Subnets = 10.50.0.0/16", "MaxPingRate = 100000"],
+});
+const address = (n: number) => `10.50.1.${n + 1}`;
+await site.target.addAddresses(
+  "site",
+  Array.from({ length: targets }, (_, n) => `${address(n)}/16`),
+);
+await site.gatewayHost.ip("route add 10.50.1.0/24 dev site");
+
+/** Each target has a `ping` of its own, and so an identifier and a socket: the dearest way. */
+const pings = Array.from({ length: targets }, (_, n) => {
+  const interval = String(targets / rate);
+  const command = ["ping", "-n", "-q", "-i", interval, "-w", String(WARM_UP + seconds + 5)];
+  return site.client.spawn(`ping ${n}`, [...command, address(n)]);
+});
+await wait(WARM_UP);
+const before = await read();
+await wait(seconds);
+const after = await read();
+const cpu = after.cpu - before.cpu;
+const count = after.replies - before.replies;
+const ms = after.at - before.at;
+console.log(
+  `${count} pings answered in ${(ms / 1000).toFixed(1)} s, ${
+    (count / ms * 1000).toFixed(0)
+  } per second: ${(cpu / ms * 100_000).toFixed(1)} % of a core, ${
+    (cpu / count * 1e6).toFixed(0)
+  } µs each; ${after.requests - before.requests} sent on`,
+);
+for (const ping of pings) await ping.exit(60_000);
+
+async function read() {
+  const { counters } = await site.gateway.stats();
+  const { requests, replies } = (counters as Record<string, Record<string, number>>).icmpForwarder!;
+  const stat = Deno.readTextFileSync(`/proc/${site.gateway.process.worker}/stat`);
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const cpu = (Number(fields[11]) + Number(fields[12])) / TICKS; // utime, stime
+  return { requests: requests!, replies: replies!, cpu, at: performance.now() };
+}
+
+function wait(s: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, s * 1000));
+}
