@@ -6,7 +6,7 @@
  *                                 [--versus DIRECTORY]
  *
  * Each run has a gateway of its own and measures a stream at 50 Mbit/s and one that takes all it gets
- * (iperf3, down), alone and beside. Two cores are too few for the load: where its own is full, what a
+ * (iperf3, down), alone (10 s at most) and beside. Two cores are too few for the load: where its own is full, what a
  * stream loses may be lost there. So a row tells how busy either was, and with `--yields` the programs
  * of the peer that opens connections have only what the stream's leave of theirs: then the rest is
  * the gateway's doing. `--versus` has another checkout run in turns with this one.
@@ -42,6 +42,8 @@ const OPENER_IN_TUNNEL = "10.9.0.3";
 const STREAM_PORT = 5201;
 /** Of the flood before what is measured, ms. */
 const WARM_UP_MS = 2_000;
+/** Of what is measured alone, at most: that needs no thousands of connections. */
+const ALONE_S = 10;
 /** The lowest priority there is. */
 const LAST = 19;
 
@@ -157,10 +159,12 @@ async function measure(
     topology.site.spawn("iperf3", ["iperf3", "--server", "--forceflush", "--port", "5201"]),
   );
   await server.line(/listening/);
-  const stream = (...options: string[]) => streamOf(topology, gateway, server, options);
+  const stream = (length: number, ...options: string[]) =>
+    streamOf(topology, gateway, server, length, options);
+  const alone = Math.min(ALONE_S, seconds);
   const pacing = ["--bitrate", `${PACED}`];
-  const paced = await stream(...pacing);
-  const all = await stream();
+  const paced = await stream(alone, ...pacing);
+  const all = await stream(alone);
   const first = values.yields ? ["nice", "--adjustment", "39"] : [];
   const flood = resources.use(opener.spawn("load", [
     ...[...first, load, "connect", "--target", `${SITE}:${SERVICE_PORT}`],
@@ -168,8 +172,8 @@ async function measure(
   ]));
   await flood.line(/"begin"/);
   await new Promise((resolve) => setTimeout(resolve, WARM_UP_MS));
-  const pacedBeside = await stream(...pacing);
-  const allBeside = await stream();
+  const pacedBeside = await stream(seconds, ...pacing);
+  const allBeside = await stream(seconds);
   // Should it have failed, nothing was measured.
   const failed = flood.lines.find((line) => line.startsWith("load: "));
   if (failed !== undefined) throw new Error(failed);
@@ -181,14 +185,15 @@ async function streamOf(
   { client, site }: Topology,
   gateway: Process,
   server: Process,
+  length: number,
   options: string[],
 ): Promise<Measured> {
   const before = read(gateway.pid);
   const opened = passiveOpens(server.pid);
   const { stdout } = await client.run([
     ...["iperf3", "--client", SITE, "--port", `${STREAM_PORT}`, "--reverse", "--json"],
-    ...["--time", `${seconds}`, ...options],
-  ], { timeoutMs: (seconds + 30) * 1_000 });
+    ...["--time", `${length}`, ...options],
+  ], { timeoutMs: (length + 30) * 1_000 });
   const usage = between(before, read(gateway.pid));
   const { end, error } = JSON.parse(stdout);
   if (error !== undefined) throw new Error(`${site.label}: iperf3: ${error}`);

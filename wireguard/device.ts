@@ -95,7 +95,7 @@ const MAX_DATAGRAM = 65507;
  */
 export class Device {
   readonly counters: DeviceCounters = new DeviceCounters();
-  /** Of all peers, those that were removed too: what their `receivedBytes` count. */
+  /** Whole datagrams with data or keepalives, of all peers, those that were removed too. */
   receivedBytes = 0;
   readonly #context: Context<Peer>;
   readonly #peers = new Map<string, Peer>();
