@@ -3,6 +3,7 @@ import { ConfigError, type ConfigInput, loadConfig } from "../../../proxy/config
 import { expectedOf } from "../../../proxy/config/describe.ts";
 import {
   isRepeated,
+  type Key,
   KEYS,
   secretVariableOf,
   SECTION_NAMES,
