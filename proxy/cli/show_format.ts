@@ -4,6 +4,7 @@
  * @module
  */
 
+import { dropsOf } from "../gateway/drops.ts";
 import type { GatewayStats } from "../gateway/gateway.ts";
 import type { ShownGateway, ShownPeer } from "./shown.ts";
 
@@ -43,11 +44,15 @@ function peerLines(peer: ShownPeer, now: number): string[] {
 }
 
 function gatewayLines(stats: GatewayStats): string[] {
+  // It runs since before an upgrade, and its figures are others.
+  if (stats.flows === undefined) return ["gateway: of another version, whose own show knows it"];
   const { resources, counters, memory, connections } = stats;
   const { tcpRelays, tcpDials, udpSessions, pingSessions } = resources;
   const { bytesUp, bytesDown, rate } = stats.flows.total;
   const rtts = connections.map(({ rttMs }) => rttMs).filter((rtt) => rtt > 0).sort((a, b) => a - b);
-  const drops = dropsOf(counters);
+  const drops = dropsOf(counters).filter(({ count }) => count > 0).map(
+    ({ group, reason, count }) => `${words(group)} ${words(reason)} ${count}`,
+  );
   return [
     `gateway: up ${formatSeconds(Math.floor(stats.uptimeMs / 1000)) || "since now"}`,
     `  proxied: ${stats.subnets.map(formatSubnet).join(", ") || "(none)"}`,
@@ -65,18 +70,6 @@ function gatewayLines(stats: GatewayStats): string[] {
     `  memory: ${formatBytes(memory.rss)} resident, ${formatBytes(memory.heapUsed)} heap, ` +
     `buffers ${formatBytes(memory.buffers)} of ${formatBytes(memory.maxBuffers)}`,
   ];
-}
-
-/** Of all counters, those of what went no further. */
-const DROP =
-  /^(?:dropped|bad|malformed|no[A-Z]|tooMany|tooBig|forbidden|prohibited|flowLimit|sourceRouted|hopLimit|unknownProtocol|reassembly|evicted|filtered|sendErrors|receiveErrors|socketErrors|outOf|flooded|echoProhibited|echoDropped)/;
-
-function dropsOf(counters: GatewayStats["counters"]): string[] {
-  return Object.entries(counters).flatMap(([group, counts]) =>
-    (Object.entries(counts) as [string, number][])
-      .filter(([name, count]) => count > 0 && DROP.test(name))
-      .map(([name, count]) => `${words(group)} ${words(name.replace(/^dropped/, ""))} ${count}`)
-  );
 }
 
 /** `badTag` as `bad tag`. */

@@ -52,6 +52,8 @@ export interface TransitOptions extends Pick<ForwarderOptions, "admission" | "ow
 }
 
 const MAX_FLOWS = 32_768;
+/** Connections that were killed and may not notice before they send something. */
+const MAX_KILLED = 256;
 const DNS_PORT = 53;
 
 const PROTOCOLS: Readonly<Partial<Record<TransitPacket["kind"], FlowProtocol>>> = {
@@ -82,6 +84,8 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
   readonly #deadlines = new Deadlines<TransitFlow>();
   readonly #fragments: TransitFragments;
   readonly #quoted: TransitPacket;
+  /** The oldest first. Without that the next segment would begin the connection anew. */
+  readonly #killed = new Set<TransitFlow>();
   /** Of the last packet: traffic comes in runs. */
   #last: TransitFlow | undefined;
 
@@ -158,6 +162,7 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
     queue.remove(transit);
     if (queue.oldest === undefined) this.#queues.delete(flow.owner);
     if (why === "evicted") this.counters.evicted++;
+    if (why === "killed" && flow.protocol === "tcp") this.#noteKilled(transit);
     this.#options.admission.table.remove(flow, why);
   }
 
@@ -212,6 +217,9 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
     }
     const isTcp = kind === "tcp";
     const opens = !isTcp || (flags & (SYN | ACK | RST)) === SYN;
+    const killed = isTcp ? this.#killedAt(packet) : undefined;
+    if (killed !== undefined && !opens) return "reject"; // which resets whoever sends
+    if (killed !== undefined) this.#killed.delete(killed); // its ports are used again
     const { admission } = this.#options;
     let flow = this.#flowOf(packet, false, now);
     let isUp = true;
@@ -230,6 +238,19 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
     if (refusal !== undefined) return this.#refuse(flow, refusal);
     const transit = this.#enter(flow, this.#hashOf(packet));
     return this.#pass(transit, packet, isUp, flags, now);
+  }
+
+  #noteKilled(transit: TransitFlow): void {
+    const [oldest] = this.#killed;
+    if (this.#killed.size >= MAX_KILLED) this.#killed.delete(oldest!);
+    this.#killed.add(transit);
+  }
+
+  #killedAt(packet: TransitPacket): TransitFlow | undefined {
+    for (const transit of this.#killed) {
+      if (transit.isUp(packet) || transit.isDown(packet)) return transit;
+    }
+    return undefined;
   }
 
   /** What becomes of a packet that could begin no flow of its own; undefined if it could. */

@@ -10,10 +10,11 @@ import type { Peer } from "../../wireguard/mod.ts";
 import type { FlowProtocol } from "../flow/flow.ts";
 import type { RuleState } from "../flow/rule.ts";
 import type { Gateway } from "../gateway/gateway.ts";
+import { dropsOf } from "../gateway/drops.ts";
 import { peerName } from "../gateway/peer_name.ts";
+import { gatewayCounters } from "../gateway/stats_counters.ts";
 import { VERSION } from "../version.ts";
 import { Busiest, type Counted } from "./busiest.ts";
-import { dropsOf } from "./drops.ts";
 import { Exposition, type Metric } from "./exposition.ts";
 import type { LoopDelay } from "./loop_delay.ts";
 
@@ -308,10 +309,12 @@ export const FAMILIES: readonly Family[] = [
   {
     name: "wirestack_drops_total",
     type: "counter",
-    help: "Packets and requests that were dropped, by layer and reason.",
+    help: "Packets and requests that were dropped or refused, by layer and reason.",
     labels: ["layer", "reason"],
     collect(out, { gateway }) {
-      for (const { layer, reason, count } of dropsOf(gateway)) out.sample(count, layer, reason);
+      for (const { group, reason, count } of dropsOf(gatewayCounters(gateway))) {
+        out.sample(count, snakeCase(group), snakeCase(reason));
+      }
     },
   },
 
@@ -461,4 +464,9 @@ function count<T>(items: Iterable<T>, isCounted: (item: T) => boolean): number {
   let found = 0;
   for (const item of items) if (isCounted(item)) found++;
   return found;
+}
+
+/** `badTag` as `bad_tag`. */
+function snakeCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }

@@ -345,8 +345,8 @@ Deno.test("ten thousand peers load quickly", () => {
   const start = performance.now();
   const { config } = loadConfig(INTERFACE + peers.join(""));
   assert.equal(config.peers.length, 10_000);
-  // Some 0.3 s; quadratic behaviour would take minutes.
-  assert.ok(performance.now() - start < 10_000);
+  // Some 0.3 s, and minutes if it were quadratic; a busy machine takes a hundred times as long.
+  assert.ok(performance.now() - start < 30_000);
 });
 
 Deno.test("a map to 0.0.0.0 or :: is loopback's, and said to be", () => {

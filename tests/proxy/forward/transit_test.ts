@@ -269,6 +269,21 @@ Deno.test("flows end: with their connections, by a reset, or idle; ports are use
   assert.equal(transit.pollTimeout(), Infinity);
 });
 
+Deno.test("a connection that is killed is reset, both ends with the next that they send", () => {
+  const { send, subject } = hub([rule()]);
+  const open = () => {
+    assert.equal(send(tcpSyn(A, 1000, B, 80)), "passed");
+    assert.equal(send(tcpSegment(B, 80, A, 1000, 1, 1001, SYN_ACK)), "passed");
+  };
+  open();
+  const [flow] = subject.table.flows();
+  flow!.carrier!.endFlow(flow!, "killed");
+  assert.equal(send(tcpSegment(A, 1000, B, 80, 1001, 2, ACK)), "reset");
+  assert.equal(send(tcpSegment(B, 80, A, 1000, 2, 1001, ACK)), "reset");
+  assert.equal(send(tcpSegment(A, 1001, B, 80, 1001, 2, ACK)), "passed");
+  open(); // a new one may use its ports
+});
+
 Deno.test("a reload ends what is no longer allowed, and the rest goes on", () => {
   const { send, subject, flows } = hub([rule()]);
   send(tcpSyn(A, 1000, B, 80));
