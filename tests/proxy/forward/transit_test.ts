@@ -198,8 +198,9 @@ Deno.test("fragments pass behind a first one that passed, and not before it", ()
 Deno.test("a connection that was there before the rules goes on, whoever's packet comes first", () => {
   const { send, flows } = hub([rule({ from: [A], ports: [tcp(80)] })]);
   assert.equal(send(tcpSegment(B, 80, A, 1000, 1, 1, ACK)), "passed");
-  assert.deepEqual(flows(), ["tcp peer 2: 10.9.0.2 > 10.9.0.3 80 open"]);
+  assert.deepEqual(flows(), ["tcp peer 2: 10.9.0.2 > 10.9.0.3 80 dialling"]);
   assert.equal(send(tcpSegment(A, 1000, B, 80, 1, 1, ACK)), "passed");
+  assert.deepEqual(flows(), ["tcp peer 2: 10.9.0.2 > 10.9.0.3 80 open"]);
   assert.equal(send(tcpSegment(B, 81, A, 1000, 1, 1, ACK)), "reset");
   assert.equal(send(tcpSyn(B, 80, A, 1001)), "reset");
 });
@@ -211,6 +212,12 @@ Deno.test("whoever may not connect does not by a segment of a connection that ne
   assert.equal(send(tcpSyn(B, 80, A, 1000)), "reset");
   assert.equal(send(tcpSegment(A, 1000, B, 80, 1, 1, ACK)), "passed");
   assert.equal(send(tcpSyn(B, 80, A, 1000)), "reset");
+  // Nor does it take a place in another's name for long, if that one never answers.
+  const one = hub([rule({ from: [A], maxConnections: 1 })]);
+  assert.equal(one.send(tcpSegment(B, 80, A, 1000, 1, 1, ACK)), "passed");
+  assert.equal(one.send(tcpSyn(A, 1001, B, 80)), "reset");
+  one.wait(30_000);
+  assert.equal(one.send(tcpSyn(A, 1001, B, 80)), "passed");
   // Both may begin where the rules let both.
   const both = hub([rule({ ports: [tcp(80), tcp(1000)] })]);
   assert.equal(both.send(tcpSyn(A, 1000, B, 80)), "passed");
