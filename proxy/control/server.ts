@@ -96,9 +96,11 @@ export class ControlServer {
   }
 
   async #accept(handlers: ControlHandlers): Promise<void> {
+    let isFailing = false;
     while (!this.#isClosed) {
       try {
         const conn = await this.#listener.accept();
+        isFailing = false;
         if (this.#open.size >= MAX_CONNECTIONS) {
           // Said once until there is room again: who does not stop asking would fill the log.
           if (!this.#isFull) {
@@ -115,7 +117,8 @@ export class ControlServer {
         serve(conn, handlers, this.#timeouts).finally(() => this.#open.delete(conn));
       } catch (error) {
         if (this.#isClosed) return;
-        log.warn("{error}", { error });
+        if (!isFailing) log.warn("{error}", { error }); // once: it may be so for long
+        isFailing = true;
         await new Promise((resolve) => setTimeout(resolve, 100)); // no descriptor left, say
       }
     }
