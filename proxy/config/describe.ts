@@ -6,6 +6,7 @@
  */
 
 import { encodeKey } from "../base64.ts";
+import { DEFAULT_STATUS } from "./defaults.ts";
 import type { Key } from "./keys.ts";
 import { SCHEMAS } from "./schema.ts";
 
@@ -29,6 +30,7 @@ export function defaultOf(key: Key): string | undefined {
   const type = typeOf(key);
   const { success, data } = type.safeParse(undefined);
   if (!success || data === undefined || Array.isArray(data)) return undefined;
+  if (key.section === "status" && key.field === "listen") return DEFAULT_STATUS.listen;
   // What was parsed may be in another unit: milliseconds, bits.
   const spellings = typeof data === "number" ? [String(data), String(data / 1000)] : [String(data)];
   return spellings.find((text) => type.safeParse(text).data === data) ?? String(data);

@@ -24,6 +24,7 @@ export class ControlServer {
   #handlers: ControlHandlers | undefined;
   readonly #timeouts: ControlTimeouts | undefined;
   readonly #open = new Set<Deno.Conn>();
+  #isFull = false;
   #isClosed = false;
 
   /**
@@ -95,21 +96,29 @@ export class ControlServer {
   }
 
   async #accept(handlers: ControlHandlers): Promise<void> {
+    let isFailing = false;
     while (!this.#isClosed) {
       try {
         const conn = await this.#listener.accept();
+        isFailing = false;
         if (this.#open.size >= MAX_CONNECTIONS) {
-          log.warn("{count} connections are open, refusing another", {
-            count: this.#open.size,
-          });
+          // Said once until there is room again: who does not stop asking would fill the log.
+          if (!this.#isFull) {
+            log.warn("{count} connections are open, refusing another", {
+              count: this.#open.size,
+            });
+          }
+          this.#isFull = true;
           conn.close();
           continue;
         }
+        this.#isFull = false;
         this.#open.add(conn);
         serve(conn, handlers, this.#timeouts).finally(() => this.#open.delete(conn));
       } catch (error) {
         if (this.#isClosed) return;
-        log.warn("{error}", { error });
+        if (!isFailing) log.warn("{error}", { error }); // once: it may be so for long
+        isFailing = true;
         await new Promise((resolve) => setTimeout(resolve, 100)); // no descriptor left, say
       }
     }

@@ -43,7 +43,7 @@ export interface UdpSessionOwner {
   /** What an admitted flow's datagrams have before them; undefined for most. */
   detourOf(flow: Flow): UdpDetour | undefined;
   /** Finds an address for a flow to a name: see `NamedTargets.resolve`. */
-  resolve(flow: Flow, found: (target: IpAddress | NoTarget, now: number) => void): void;
+  resolve(flow: Flow, found: (target: IpAddress | NoTarget, now: number) => void): () => void;
   onFlowEnded(flow: Flow, why: FlowEnd): void;
   onEnded(session: UdpSession): void;
 }
@@ -104,7 +104,8 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     if (forgotten !== undefined) this.#ended(forgotten, "idle");
     entry.detour = this.#owner.detourOf(flow);
     if (entry.detour?.isWaiting) {
-      this.#owner.resolve(flow, (target, now) => this.#resolved(entry, target, now));
+      const stop = this.#owner.resolve(flow, (target, now) => this.#resolved(entry, target, now));
+      if (entry.detour?.isWaiting) entry.detour.stopResolving = stop;
     } else flow.state = "open";
     return entry;
   }
@@ -117,12 +118,24 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     length: number,
     now: number,
   ): void {
-    const { counters } = this.#owner;
-    const { target, flow, detour } = entry;
-    if (flow.up !== undefined && !flow.up.admits(length, now)) {
-      counters.overRate++;
+    const { up } = entry.flow;
+    if (up !== undefined && !up.admits(length, now)) {
+      this.#owner.counters.overRate++;
       return;
     }
+    this.#send(entry, buffer, offset, length, now);
+  }
+
+  /** The same for what a rate has admitted. */
+  #send(
+    entry: FilterEntry,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+  ): void {
+    const { counters } = this.#owner;
+    const { target, flow, detour } = entry;
     if (detour !== undefined) {
       if (!this.#sendBy(detour, entry, buffer, offset, length)) return;
     } else if (!this.#sendTo(target, buffer, offset, length)) return;
@@ -241,6 +254,7 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
       return false;
     }
     const whole = detour.write(buffer, offset, length);
+    if (whole === 0) this.#owner.counters.sendErrors++; // too long with its header
     return whole > 0 && this.#sendTo(target, SCRATCH, 0, whole);
   }
 
@@ -265,7 +279,7 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     this.#filter.resolved(entry, new TargetAddress(target, dialledPort));
     const held = entry.detour!.release();
     if (entry.detour!.header.length === 0) entry.detour = undefined;
-    for (const datagram of held) this.send(entry, datagram, 0, datagram.length, now);
+    for (const datagram of held) this.#send(entry, datagram, 0, datagram.length, now);
   }
 
   /** The client's address for a sender that it has not sent to; undefined if that is refused. */

@@ -3,6 +3,7 @@ import { ConfigError, type ConfigInput, loadConfig } from "../../../proxy/config
 import { expectedOf } from "../../../proxy/config/describe.ts";
 import {
   isRepeated,
+  type Key,
   KEYS,
   secretVariableOf,
   SECTION_NAMES,
@@ -49,8 +50,8 @@ const WRONG = "(wrong)";
 
 for (const key of KEYS) {
   const expected = expectedOf(key);
-  const file = key.secret ? undefined : written(input(WRONG));
-  if (expected === undefined || file === undefined || takes(WRONG)) continue;
+  const file = key.secret ? undefined : written(inputWith(key, WRONG));
+  if (expected === undefined || file === undefined || takes(key, WRONG)) continue;
   Deno.test(`a wrong ${SECTION_NAMES[key.section]}.${key.name} is said in each form, with its place and what was expected`, async () => {
     const path = isRepeated(key.section)
       ? `${key.section}[0].${key.field}`
@@ -79,23 +80,23 @@ for (const key of KEYS) {
       );
     }
   });
+}
 
-  function input(value: string): ConfigInput {
-    const base: Record<string, unknown> = { interface: { privateKey: PRIVATE } };
-    const others = key.section === "peers" && key.field !== "publicKey" ? { publicKey: PEER } : {};
-    const section = { ...others, [key.field]: key.list === undefined ? value : [value] };
-    if (isRepeated(key.section)) base[key.section] = [section];
-    else base[key.section] = { ...base[key.section] as object, ...section };
-    return base as unknown as ConfigInput;
-  }
+function inputWith(key: Key, value: string): ConfigInput {
+  const base: Record<string, unknown> = { interface: { privateKey: PRIVATE } };
+  const others = key.section === "peers" && key.field !== "publicKey" ? { publicKey: PEER } : {};
+  const section = { ...others, [key.field]: key.list === undefined ? value : [value] };
+  if (isRepeated(key.section)) base[key.section] = [section];
+  else base[key.section] = { ...base[key.section] as object, ...section };
+  return base as unknown as ConfigInput;
+}
 
-  function takes(value: string): boolean {
-    try {
-      loadConfig(input(value));
-      return true;
-    } catch {
-      return false;
-    }
+function takes(key: Key, value: string): boolean {
+  try {
+    loadConfig(inputWith(key, value));
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -254,17 +254,17 @@ function udpLab(rules: readonly RuleOptions[]) {
       return true;
     },
   };
-  const datagram = (byte: number, port = 53) =>
+  const datagram = (byte: number, port = 53, length = 1) =>
     forwarder.datagram(
       client as unknown as UdpFlow,
       ip("10.50.0.1"),
       port,
-      Uint8Array.of(byte),
+      new Uint8Array(length).fill(byte),
       0,
-      1,
+      length,
       clock.now(),
     );
-  return { zone, sent, handlers, datagram, forwarder, client, reports, admission, clock };
+  return { targets, zone, sent, handlers, datagram, forwarder, client, reports, admission, clock };
 }
 
 Deno.test("datagrams wait until their name is resolved, and leave in order", async () => {
@@ -296,6 +296,48 @@ Deno.test("a name that is known to lead nowhere opens no socket, and its client 
   assert.equal(forwarder.size, 0);
   assert.equal(admission.sessions.total, 0);
   assert.equal(forwarder.pollTimeout(), Infinity);
+  await forwarder.abort();
+});
+
+Deno.test("what ends while its name is resolved is waited for no more", async () => {
+  const { zone, datagram, forwarder, client, targets, sent, clock } = udpLab(NAMED);
+  let waiting = 0;
+  const resolve = targets.resolve.bind(targets);
+  targets.resolve = (flow, found) => {
+    const stop = resolve(flow, found);
+    waiting++;
+    return () => {
+      waiting--;
+      stop();
+    };
+  };
+  let answer = () => {};
+  zone.ask = () =>
+    new Promise((resolve) =>
+      answer = () => resolve({ addresses: [ip("192.0.2.1")], ttlMs: 60_000 })
+    );
+  for (let i = 0; i < 10; i++) {
+    client.session = undefined; // another port of the client's
+    datagram(i);
+  }
+  assert.equal(waiting, 10);
+  forwarder.handleTimeout(clock.now() + 60_000); // all of them are idle
+  assert.equal(forwarder.size, 0);
+  assert.equal(waiting, 0);
+  answer();
+  await settle();
+  assert.deepEqual(sent, []);
+  await forwarder.abort();
+});
+
+Deno.test("a rate counts a datagram that waits for its name once", async () => {
+  const rules = [rule({ ...NAMED[0], rate: 1_000 })];
+  const { zone, sent, datagram, forwarder } = udpLab(rules);
+  zone.addresses.set("db.test", "192.0.2.1");
+  for (const byte of [1, 2, 3, 4]) datagram(byte, 53, 1_400);
+  await settle();
+  assert.equal(sent.length, 4);
+  assert.equal(forwarder.counters.overRate, 0);
   await forwarder.abort();
 });
 
