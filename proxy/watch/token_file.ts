@@ -26,7 +26,7 @@ export function readToken(path: string): string {
   try {
     bytes = Deno.readFileSync(path);
   } catch (error) {
-    throw new TypeError(`${path}: ${(error as Error).message}, expected a file with a token`);
+    throw new TypeError(`${path}: ${whyUnreadable(error)}, expected a file with a token`);
   }
   const token = bytes.length > MAX_BYTES ? "" : new TextDecoder().decode(bytes).trim();
   if (!/^[\x21-\x7e]+$/.test(token)) {
@@ -38,4 +38,13 @@ export function readToken(path: string): string {
     );
   }
   return token;
+}
+
+/** As of other files: the system's own text says the name twice. */
+function whyUnreadable(error: unknown): string {
+  if (error instanceof Deno.errors.NotFound) return "no such file";
+  if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
+  if (error instanceof Deno.errors.IsADirectory) return "is a directory";
+  if (error instanceof Deno.errors.NotCapable) return "not covered by --allow-read";
+  return `cannot be read (${(error as Error).message})`;
 }
