@@ -125,7 +125,9 @@ async function changed(change: () => ReloadLines | Promise<ReloadLines>): Promis
     return { lines: [texts("warning", warnings) + texts("change", changes)] };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    const refusal = new Refusal(Errno.EINVAL, "the configuration stays as it is");
+    const [first, ...others] = error.problems;
+    const more = others.length > 0 ? `, and ${others.length} more` : "";
+    const refusal = new Refusal(Errno.EINVAL, `the configuration stays as it is: ${first}${more}`);
     return { lines: [texts("problem", error.problems)], refusal };
   }
 }

@@ -95,9 +95,11 @@ export class ControlServer {
   }
 
   async #accept(handlers: ControlHandlers): Promise<void> {
+    let isFailing = false;
     while (!this.#isClosed) {
       try {
         const conn = await this.#listener.accept();
+        isFailing = false;
         if (this.#open.size >= MAX_CONNECTIONS) {
           log.warn("{count} connections are open, refusing another", {
             count: this.#open.size,
@@ -109,7 +111,8 @@ export class ControlServer {
         serve(conn, handlers, this.#timeouts).finally(() => this.#open.delete(conn));
       } catch (error) {
         if (this.#isClosed) return;
-        log.warn("{error}", { error });
+        if (!isFailing) log.warn("{error}", { error }); // once: it may be so for long
+        isFailing = true;
         await new Promise((resolve) => setTimeout(resolve, 100)); // no descriptor left, say
       }
     }

@@ -97,10 +97,11 @@ export class TransitFlow implements FlowCarrier, Timed {
     } else {
       flow.packetsDown++;
       flow.bytesDown += length;
-      if (!this.#isAnswered) {
-        this.#isAnswered = true;
-        flow.state = "open";
-      }
+    }
+    // Both have spoken: what one alone sends as if of a connection that was there is none for long.
+    if (!this.#isAnswered && flow.packetsUp > 0 && flow.packetsDown > 0) {
+      this.#isAnswered = true;
+      flow.state = "open";
     }
     // Data ends nothing; a RST that the receiver did not believe is forgotten with the next packet.
     if (flow.protocol === "tcp" && ((flags & (FIN | RST)) !== 0 || this.#reset !== undefined)) {

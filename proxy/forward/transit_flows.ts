@@ -203,7 +203,9 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
     }
     transit.note(isUp, packet.length, flags, now);
     if (packet.isFragmented && packet.kind !== "fragment") {
-      this.#fragments.add(packet, transit, isUp, now);
+      const source = IpAddress.from(packet.buffer, packet.source, packet.version);
+      const sender = this.#options.ownerOf(packet.from, source);
+      this.#fragments.add(packet, sender, transit, isUp, now);
     }
     return "pass";
   }

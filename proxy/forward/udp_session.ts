@@ -117,12 +117,24 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     length: number,
     now: number,
   ): void {
-    const { counters } = this.#owner;
-    const { target, flow, detour } = entry;
-    if (flow.up !== undefined && !flow.up.admits(length, now)) {
-      counters.overRate++;
+    const { up } = entry.flow;
+    if (up !== undefined && !up.admits(length, now)) {
+      this.#owner.counters.overRate++;
       return;
     }
+    this.#send(entry, buffer, offset, length, now);
+  }
+
+  /** The same for what a rate has admitted. */
+  #send(
+    entry: FilterEntry,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+  ): void {
+    const { counters } = this.#owner;
+    const { target, flow, detour } = entry;
     if (detour !== undefined) {
       if (!this.#sendBy(detour, entry, buffer, offset, length)) return;
     } else if (!this.#sendTo(target, buffer, offset, length)) return;
@@ -241,6 +253,7 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
       return false;
     }
     const whole = detour.write(buffer, offset, length);
+    if (whole === 0) this.#owner.counters.sendErrors++; // too long with its header
     return whole > 0 && this.#sendTo(target, SCRATCH, 0, whole);
   }
 
@@ -265,7 +278,7 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     this.#filter.resolved(entry, new TargetAddress(target, dialledPort));
     const held = entry.detour!.release();
     if (entry.detour!.header.length === 0) entry.detour = undefined;
-    for (const datagram of held) this.send(entry, datagram, 0, datagram.length, now);
+    for (const datagram of held) this.#send(entry, datagram, 0, datagram.length, now);
   }
 
   /** The client's address for a sender that it has not sent to; undefined if that is refused. */

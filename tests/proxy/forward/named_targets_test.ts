@@ -254,14 +254,14 @@ function udpLab(rules: readonly RuleOptions[]) {
       return true;
     },
   };
-  const datagram = (byte: number, port = 53) =>
+  const datagram = (byte: number, port = 53, length = 1) =>
     forwarder.datagram(
       client as unknown as UdpFlow,
       ip("10.50.0.1"),
       port,
-      Uint8Array.of(byte),
+      new Uint8Array(length).fill(byte),
       0,
-      1,
+      length,
       clock.now(),
     );
   return { zone, sent, handlers, datagram, forwarder, client, reports, admission, clock };
@@ -296,6 +296,17 @@ Deno.test("a name that is known to lead nowhere opens no socket, and its client 
   assert.equal(forwarder.size, 0);
   assert.equal(admission.sessions.total, 0);
   assert.equal(forwarder.pollTimeout(), Infinity);
+  await forwarder.abort();
+});
+
+Deno.test("a rate counts a datagram that waits for its name once", async () => {
+  const rules = [rule({ ...NAMED[0], rate: 1_000 })];
+  const { zone, sent, datagram, forwarder } = udpLab(rules);
+  zone.addresses.set("db.test", "192.0.2.1");
+  for (const byte of [1, 2, 3, 4]) datagram(byte, 53, 1_400);
+  await settle();
+  assert.equal(sent.length, 4);
+  assert.equal(forwarder.counters.overRate, 0);
   await forwarder.abort();
 });
 

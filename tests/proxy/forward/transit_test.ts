@@ -195,11 +195,34 @@ Deno.test("fragments pass behind a first one that passed, and not before it", ()
   assert.equal(transit.counters.malformed, 2);
 });
 
+Deno.test("a peer that sends first fragments alone does not lose another's the rest of theirs", () => {
+  const { send } = hub([rule({ ports: [{ protocol: "udp", first: 53, last: 53 }] })]);
+  const piece = (source: string, identification: number, place: number) =>
+    packet({
+      source,
+      destination: B,
+      protocol: UDP,
+      payload: udp(source, 1000, B, 53, new Uint8Array(24)).slice(20).slice(
+        place * 8,
+        place * 8 + 16,
+      ),
+      identification,
+      fragment: (place === 0 ? 0x2000 : 0) | place,
+    });
+  for (let i = 0; i < 10; i++) assert.equal(send(piece("10.9.0.4", i, 0)), "passed");
+  for (let i = 0; i < 3_000; i++) send(piece(A, i, 0));
+  for (let i = 0; i < 10; i++) assert.equal(send(piece("10.9.0.4", i, 2)), "passed");
+  // Its own oldest are gone, the latest are there.
+  assert.equal(send(piece(A, 1_000, 2)), "silence");
+  assert.equal(send(piece(A, 2_999, 2)), "passed");
+});
+
 Deno.test("a connection that was there before the rules goes on, whoever's packet comes first", () => {
   const { send, flows } = hub([rule({ from: [A], ports: [tcp(80)] })]);
   assert.equal(send(tcpSegment(B, 80, A, 1000, 1, 1, ACK)), "passed");
-  assert.deepEqual(flows(), ["tcp peer 2: 10.9.0.2 > 10.9.0.3 80 open"]);
+  assert.deepEqual(flows(), ["tcp peer 2: 10.9.0.2 > 10.9.0.3 80 dialling"]);
   assert.equal(send(tcpSegment(A, 1000, B, 80, 1, 1, ACK)), "passed");
+  assert.deepEqual(flows(), ["tcp peer 2: 10.9.0.2 > 10.9.0.3 80 open"]);
   assert.equal(send(tcpSegment(B, 81, A, 1000, 1, 1, ACK)), "reset");
   assert.equal(send(tcpSyn(B, 80, A, 1001)), "reset");
 });
@@ -211,6 +234,12 @@ Deno.test("whoever may not connect does not by a segment of a connection that ne
   assert.equal(send(tcpSyn(B, 80, A, 1000)), "reset");
   assert.equal(send(tcpSegment(A, 1000, B, 80, 1, 1, ACK)), "passed");
   assert.equal(send(tcpSyn(B, 80, A, 1000)), "reset");
+  // Nor does it take a place in another's name for long, if that one never answers.
+  const one = hub([rule({ from: [A], maxConnections: 1 })]);
+  assert.equal(one.send(tcpSegment(B, 80, A, 1000, 1, 1, ACK)), "passed");
+  assert.equal(one.send(tcpSyn(A, 1001, B, 80)), "reset");
+  one.wait(30_000);
+  assert.equal(one.send(tcpSyn(A, 1001, B, 80)), "passed");
   // Both may begin where the rules let both.
   const both = hub([rule({ ports: [tcp(80), tcp(1000)] })]);
   assert.equal(both.send(tcpSyn(A, 1000, B, 80)), "passed");
