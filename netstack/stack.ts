@@ -55,6 +55,12 @@ export interface StackOptions {
   ringRegion?: MemoryRegion;
   /** Bounds what connections and reassembly hold, and may be shared by stacks. Default: no limit. */
   memory?: MemoryBudget;
+  /**
+   * Bytes that others than a sender of packets, as {@link Stack.handlePacket} was told, have moved so
+   * far, both ways. While that grows fast, the sender's connection requests to forwarders are told at a
+   * limited rate. Default: as they come.
+   */
+  trafficBeside?: (from: unknown) => number;
   /** TTL and hop limit of what this stack sends; default 64. */
   hopLimit?: number;
   /** UDP flows of all forwarders together; default 65,536. */
@@ -136,6 +142,7 @@ export class Stack {
       options.tcp ?? {},
       new RingMemory(options.ringRegion, Math.min(MOST_KEPT, this.memory.total / 16)),
       this.memory,
+      options.trafficBeside,
     );
     const transports = new Map<number, TransportProtocol>([
       [PROTOCOL_TCP, this.tcp],

@@ -95,6 +95,8 @@ const MAX_DATAGRAM = 65507;
  */
 export class Device {
   readonly counters: DeviceCounters = new DeviceCounters();
+  /** Whole datagrams with data or keepalives, of all peers, those that were removed too. */
+  receivedBytes = 0;
   readonly #context: Context<Peer>;
   readonly #peers = new Map<string, Peer>();
   readonly #queue: HandshakeQueue;
@@ -399,6 +401,7 @@ export class Device {
     if (length === 0) {
       counters.keepalivesReceived++;
       peer.receivedBytes += size;
+      this.receivedBytes += size;
       return; // never answered by another (§6.5)
     }
     peer.timers.dataReceived(now);
@@ -417,6 +420,7 @@ export class Device {
     }
     counters.packetsReceived++;
     peer.receivedBytes += size;
+    this.receivedBytes += size;
     this.#context.sink.receive(peer, buffer, offset, total, now);
   }
 }

@@ -115,6 +115,17 @@ export class Topology implements AsyncDisposable {
     });
   }
 
+  /** One more host, with a cable of its own to the gateway. */
+  async further(label: string, address: string, gatewayAddress: string): Promise<Host> {
+    const host = await this.#lab.host(label);
+    await host.sysctl(...SYSCTLS);
+    await this.#lab.connect(
+      { host, device: "gateway", addresses: [address] },
+      { host: this.gateway, device: label, addresses: [gatewayAddress] },
+    );
+    return host;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#lab[Symbol.asyncDispose]();
   }

@@ -1,17 +1,46 @@
 /**
  * Connection requests that their forwarders have yet to hear of, in turns by who sent them.
  *
+ * To dial, join and close takes as long as dozens of packets, most of it later than the request. So
+ * beside others whose data moves a sender has but a part of the time for it: what it asks for beyond
+ * a rate waits.
+ *
  * @module
  */
 
+import { Deadlines, type Timed } from "../deadlines.ts";
 import type { HalfOpen } from "./forwarder.ts";
 
+/** Bytes that others than a sender have moved so far, both ways. */
+export type TrafficBeside = (from: unknown) => number;
+
+/**
+ * Of a sender beside others whose data moves, ms for each. A connection takes a fast core 0.3 ms, and the
+ * others' own ends, which may well be the same machines, as long again.
+ */
+const SPACING_MS = 2;
+/** Requests that need not wait: a page's, not a flood's. */
+const BURST = 32;
+/**
+ * What others move is looked at this often, ms: longer than a stream stalls that lost a segment. It counts
+ * from so many bytes a millisecond, 4 Mbit/s: what has less needs no protection.
+ */
+const WINDOW_MS = 100;
+const MOVING = 500;
+
 /** One sender's, in the order in which they came. */
-class Line {
+class Line implements Timed {
   readonly from: unknown;
   readonly requests: HalfOpen[] = [];
   /** Of the first one that is left. */
   head = 0;
+  /** When its turn may come, ms. */
+  nextAt = -Infinity;
+  isPaced = false;
+  windowAt = -Infinity;
+  movedBefore = 0;
+  deadline = Infinity;
+  heapIndex = -1;
 
   constructor(from: unknown) {
     this.from = from;
@@ -20,32 +49,85 @@ class Line {
 
 /** First come, first served for each sender; senders one after the other. */
 export class RequestQueue {
-  /** By sender, in the order of their turns. */
-  readonly #lines = new Map<unknown, Line>();
+  /** Those with requests that may be taken, by sender, in the order of their turns. */
+  readonly #ready = new Map<unknown, Line>();
+  /** Those with requests that may not yet. */
+  readonly #held = new Deadlines<Line>();
+  /** For as long as there is the sender: an empty line is still paced. */
+  readonly #lines = new WeakMap<WeakKey, Line>();
+  readonly #beside: TrafficBeside | undefined;
 
-  get isEmpty(): boolean {
-    return this.#lines.size === 0;
+  /** @param beside Default: nobody is held back. Senders that are no objects never are. */
+  constructor(beside?: TrafficBeside) {
+    this.#beside = beside;
+  }
+
+  /** Whether {@link take} has one, as far as the time is not needed to tell. */
+  get isReady(): boolean {
+    return this.#ready.size > 0;
+  }
+
+  /** When one that is held back may be taken, ms; Infinity for never. */
+  next(): number {
+    return this.#held.next();
   }
 
   push(request: HalfOpen): void {
-    let line = this.#lines.get(request.from);
-    if (line === undefined) this.#lines.set(request.from, line = new Line(request.from));
+    const line = this.#lineOf(request.from);
     line.requests.push(request);
+    if (line.requests.length === 1) this.#enter(line, request.at);
   }
 
-  /** The next one; undefined if there is none. */
-  take(): HalfOpen | undefined {
-    for (const line of this.#lines.values()) {
-      const request = line.requests[line.head++]!;
-      this.#lines.delete(line.from);
-      if (line.head === line.requests.length) return request;
-      if (line.head >= 64 && 2 * line.head >= line.requests.length) {
-        line.requests.splice(0, line.head);
+  /** The next one; undefined if there is none whose time has come. */
+  take(now: number): HalfOpen | undefined {
+    for (let line; (line = this.#held.popDue(now)) !== undefined;) this.#ready.set(line.from, line);
+    for (const line of this.#ready.values()) {
+      const { requests } = line;
+      const request = requests[line.head++]!;
+      this.#ready.delete(line.from);
+      if (!request.settled) this.#pace(line, now);
+      if (line.head === requests.length) {
+        requests.length = line.head = 0;
+        return request;
+      }
+      if (line.head >= 64 && 2 * line.head >= requests.length) {
+        requests.splice(0, line.head);
         line.head = 0;
       }
-      this.#lines.set(line.from, line); // behind the others
+      this.#enter(line, now); // behind the others
       return request;
     }
     return undefined;
   }
+
+  #lineOf(from: unknown): Line {
+    if (!isKey(from)) return this.#ready.get(from) ?? new Line(from);
+    let line = this.#lines.get(from);
+    if (line === undefined) this.#lines.set(from, line = new Line(from));
+    return line;
+  }
+
+  #enter(line: Line, now: number): void {
+    if (line.nextAt > now) this.#held.set(line, line.nextAt);
+    else this.#ready.set(line.from, line);
+  }
+
+  /** One of the line's is taken. */
+  #pace(line: Line, now: number): void {
+    const { from } = line;
+    if (this.#beside === undefined || !isKey(from)) return;
+    const elapsed = now - line.windowAt;
+    if (elapsed >= WINDOW_MS) {
+      const moved = this.#beside(from);
+      line.isPaced = moved - line.movedBefore >= elapsed * MOVING;
+      line.movedBefore = moved;
+      line.windowAt = now;
+    }
+    if (!line.isPaced) return;
+    line.nextAt = Math.max(line.nextAt, now - BURST * SPACING_MS) + SPACING_MS;
+  }
+}
+
+function isKey(from: unknown): from is WeakKey {
+  return typeof from === "object" && from !== null;
 }

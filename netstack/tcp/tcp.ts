@@ -26,6 +26,7 @@ import { handleIcmpError } from "./icmp_error.ts";
 import { handleSegment } from "./input.ts";
 import type { TcpListener, TcpListenerHandler } from "./listener.ts";
 import { checkPort, Ports } from "./ports.ts";
+import type { TrafficBeside } from "./request_queue.ts";
 import { RingMemory } from "./ring_memory.ts";
 import { resolveSettings, type TcpSettings } from "./settings.ts";
 import { UnmatchedSegments } from "./unmatched_segments.ts";
@@ -65,13 +66,14 @@ export class Tcp implements TransportProtocol {
     settings: Partial<TcpSettings>,
     memory = new RingMemory(),
     budget = new MemoryBudget(),
+    beside?: TrafficBeside,
   ) {
     this.#ip = ip;
     this.memory = memory;
     this.#settings = resolveSettings(settings);
     this.#connections = new Connections(ip, this.#settings, memory, budget);
     this.counters = this.#connections.counters;
-    this.#unmatched = new UnmatchedSegments(this.#connections);
+    this.#unmatched = new UnmatchedSegments(this.#connections, beside);
     this.#ports = new Ports(
       this.#settings,
       this.#connections,
@@ -223,7 +225,7 @@ export class Tcp implements TransportProtocol {
   }
 
   flush(now: number, budget: number): boolean {
-    const hasRequests = this.#unmatched.dispatch();
+    const hasRequests = this.#unmatched.dispatch(now);
     this.#connections.dispatch();
     const done = this.#connections.flush(now, budget);
     return hasRequests || !done || this.#connections.hasWork;

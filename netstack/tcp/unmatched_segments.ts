@@ -18,7 +18,7 @@ import type { HalfOpenLimits } from "./half_open.ts";
 import { ACK, HEADER_LENGTH, opensAndCloses, RST, Segment, SYN } from "./header.ts";
 import { handleSegment } from "./input.ts";
 import { TcpListener, type TcpListenerHandler } from "./listener.ts";
-import { RequestQueue } from "./request_queue.ts";
+import { RequestQueue, type TrafficBeside } from "./request_queue.ts";
 import { ACKNOWLEDGE, IGNORE, type TimeWait } from "./time_wait.ts";
 
 /**
@@ -40,7 +40,7 @@ export class UnmatchedSegments implements HalfOpenOwner {
   readonly #limits: HalfOpenLimits;
   readonly #cookies: SynCookies;
   /** Half-open requests the forwarders have to hear of. */
-  readonly #requests = new RequestQueue();
+  readonly #requests: RequestQueue;
 
   /** Gives up the oldest half-open connection or request of an owner, for another owner's. */
   readonly #evict = (owner: unknown) => {
@@ -56,8 +56,9 @@ export class UnmatchedSegments implements HalfOpenOwner {
     else this.#connections.evictHalfOpen(owner);
   };
 
-  constructor(connections: Connections) {
+  constructor(connections: Connections, beside?: TrafficBeside) {
     this.#connections = connections;
+    this.#requests = new RequestQueue(beside);
     this.#limits = connections.halfOpen;
     this.#cookies = new SynCookies((out) => connections.ip.random(out));
   }
@@ -78,7 +79,8 @@ export class UnmatchedSegments implements HalfOpenOwner {
   }
 
   pollTimeout(): number {
-    return Math.min(this.#connections.timeWait.next(), this.#deadlines.next());
+    const { timeWait } = this.#connections;
+    return Math.min(timeWait.next(), this.#deadlines.next(), this.#requests.next());
   }
 
   handleTimeout(now: number): void {
@@ -194,16 +196,16 @@ export class UnmatchedSegments implements HalfOpenOwner {
   /**
    * Tells the forwarders of new requests, a few, and of clients that gave up.
    *
-   * @returns whether there are more.
+   * @returns whether there are more now. Of those that have to wait {@link pollTimeout} knows.
    */
-  dispatch(): boolean {
+  dispatch(now: number): boolean {
     for (let told = 0; told < REQUESTS_PER_FLUSH; told++) {
-      let request = this.#requests.take();
-      while (request?.settled && !request.told) request = this.#requests.take();
+      let request = this.#requests.take(now);
+      while (request?.settled && !request.told) request = this.#requests.take(now);
       if (request === undefined) return false;
       request.dispatch(this.#forwarders.get(request.nic));
     }
-    return !this.#requests.isEmpty;
+    return this.#requests.isReady;
   }
 
   queueRequest(request: HalfOpen): void {

@@ -15,6 +15,7 @@ import { summarizeProxy } from "../config/summary.ts";
 import type { ControlHandlers } from "../control/operations.ts";
 import { type ControlOptions, openControl } from "../control/open.ts";
 import { type ControlServer, NameInUseError } from "../control/server.ts";
+import type { Applied } from "../gateway/live_settings.ts";
 import { encodeKey } from "../base64.ts";
 import { CommandLog } from "./command_log.ts";
 import { listenForSignals, StopRequests } from "./signals.ts";
@@ -37,7 +38,7 @@ export interface RunningGateway {
 /** The status listener and the access log: see `Watch`. */
 export interface Watching<G> {
   begin(gateway: G): void;
-  apply(config: GatewayConfig): void;
+  apply(config: GatewayConfig, isTrial?: boolean): void;
   reopen(): void;
   close(): Promise<void>;
 }
@@ -49,7 +50,7 @@ export interface UpOptions<G extends RunningGateway> {
    *
    * @param applied Called with each configuration that the gateway has taken over.
    */
-  readonly handlers: (gateway: G, applied: (config: GatewayConfig) => void) => ControlHandlers;
+  readonly handlers: (gateway: G, applied: Applied) => ControlHandlers;
   readonly control: ControlOptions;
   /** Opens what is to be seen of it from outside. Default: nothing. @throws {SettingError} */
   readonly watch?: (config: GatewayConfig) => Promise<Watching<G>>;
@@ -123,9 +124,9 @@ export async function up<G extends RunningGateway>(
       log.info("{confinement}", { confinement: options.confinement });
     }
     watch?.begin(gateway);
-    handlers = options.handlers(gateway, (config) => {
-      logs.apply(config.log);
-      watch?.apply(config);
+    handlers = options.handlers(gateway, (config, isTrial) => {
+      if (!isTrial) logs.apply(config.log);
+      watch?.apply(config, isTrial);
     });
     if (control !== undefined) {
       control.serve(handlers);

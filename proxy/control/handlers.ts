@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { GatewayConfig, LoadedConfig } from "../config/config.ts";
+import type { LoadedConfig } from "../config/config.ts";
 import { ConfigError } from "../config/error.ts";
 import type { Gateway, GatewayStats } from "../gateway/gateway.ts";
 import { getLogger } from "../log/logger.ts";
@@ -12,7 +12,7 @@ import { parseSettings } from "../config/setting.ts";
 import { quote } from "../config/values.ts";
 import { findPeer, peerName } from "../gateway/peer_name.ts";
 import { AmbiguousFlow } from "../gateway/flow_stats.ts";
-import { LiveSettings } from "../gateway/live_settings.ts";
+import { type Applied, LiveSettings } from "../gateway/live_settings.ts";
 import { Errno, RequestError } from "./errno.ts";
 import type { ControlHandlers } from "./operations.ts";
 import { uapiGet } from "./uapi_get.ts";
@@ -40,13 +40,13 @@ export interface HandlerOptions {
   /** Reads the configuration again. */
   load(): Promise<LoadedConfig>;
   /** The gateway has taken a configuration over. */
-  applied?(config: GatewayConfig): void;
+  readonly applied?: Applied;
 }
 
 export function controlHandlers(gateway: Gateway, options: HandlerOptions): ControlHandlers {
   const { started, file } = options;
   let last: Promise<unknown> = Promise.resolve();
-  const settings = new LiveSettings(gateway, started, options.applied?.bind(options));
+  const settings = new LiveSettings(gateway, started, options.applied);
   const reload = async () => {
     try {
       const loaded = await options.load();

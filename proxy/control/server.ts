@@ -24,6 +24,7 @@ export class ControlServer {
   #handlers: ControlHandlers | undefined;
   readonly #timeouts: ControlTimeouts | undefined;
   readonly #open = new Set<Deno.Conn>();
+  #isFull = false;
   #isClosed = false;
 
   /**
@@ -101,12 +102,17 @@ export class ControlServer {
         const conn = await this.#listener.accept();
         isFailing = false;
         if (this.#open.size >= MAX_CONNECTIONS) {
-          log.warn("{count} connections are open, refusing another", {
-            count: this.#open.size,
-          });
+          // Said once until there is room again: who does not stop asking would fill the log.
+          if (!this.#isFull) {
+            log.warn("{count} connections are open, refusing another", {
+              count: this.#open.size,
+            });
+          }
+          this.#isFull = true;
           conn.close();
           continue;
         }
+        this.#isFull = false;
         this.#open.add(conn);
         serve(conn, handlers, this.#timeouts).finally(() => this.#open.delete(conn));
       } catch (error) {

@@ -20,12 +20,45 @@ import type { PeerRequest, SetRequest } from "./uapi_request.ts";
 /** @returns why nothing was changed, if so. */
 export function uapiSet(gateway: Gateway, request: SetRequest): Refusal | undefined {
   const { peers, engine } = gateway;
+  const doubled = doubledName(gateway, request);
+  if (doubled !== undefined) {
+    return new Refusal(
+      Errno.EINVAL,
+      `wirestack_name ${doubled} is another peer's too, expected each name once`,
+    );
+  }
   const refusal = listen(gateway, request);
   if (refusal !== undefined) return refusal;
   if (request.privateKey !== undefined) peers.setPrivateKey(request.privateKey ?? undefined);
   if (request.replacePeers) replacePeers(gateway, request.peers);
   for (const peer of request.peers) setPeer(gateway, peer);
   engine.wake();
+  return undefined;
+}
+
+/** A name that two peers would have: rules, `set` and figures go by names. */
+function doubledName(
+  { engine: { device } }: Gateway,
+  { peers, replacePeers }: SetRequest,
+): string | undefined {
+  if (peers.every(({ name }) => name === undefined)) return undefined;
+  const names = new Map<string, string | undefined>();
+  const kept = new Set(peers.map(({ publicKey }) => publicKey.toHex()));
+  for (const { publicKey, name } of device.peers()) {
+    const key = publicKey.toHex();
+    if (!replacePeers || kept.has(key)) names.set(key, name);
+  }
+  for (const { publicKey, name, remove, updateOnly } of peers) {
+    const key = publicKey.toHex();
+    if (remove) names.delete(key);
+    else if (name !== undefined && (!updateOnly || names.has(key))) names.set(key, name);
+  }
+  const taken = new Set<string>();
+  for (const name of names.values()) {
+    if (name === undefined) continue;
+    if (taken.has(name.toLowerCase())) return name;
+    taken.add(name.toLowerCase());
+  }
   return undefined;
 }
 

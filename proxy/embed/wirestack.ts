@@ -108,7 +108,9 @@ export class Wirestack implements AsyncDisposable {
   private constructor(gateway: Gateway, watch: Watch, loaded: LoadedConfig) {
     this.#gateway = gateway;
     this.#watch = watch;
-    this.#settings = new LiveSettings(gateway, loaded, (config) => watch.apply(config));
+    this.#settings = new LiveSettings(gateway, loaded, (config, isTrial) => {
+      watch.apply(config, isTrial);
+    });
     gateway.closed.catch(() => {}).finally(() => this.#isClosed = true);
   }
 

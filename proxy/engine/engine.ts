@@ -24,7 +24,13 @@ import {
   Stack,
   type TcpSettings,
 } from "../../netstack/mod.ts";
-import { Device, type DeviceEvent, type Sender, type TimerSettings } from "../../wireguard/mod.ts";
+import {
+  Device,
+  type DeviceEvent,
+  Peer,
+  type Sender,
+  type TimerSettings,
+} from "../../wireguard/mod.ts";
 import type { Clock, Scheduler } from "./event_loop.ts";
 
 const log = getLogger(["wirestack", "engine"]);
@@ -173,6 +179,7 @@ export class Engine {
     this.stack = new Stack({
       random,
       wake: () => this.wake(),
+      trafficBeside: (from) => this.#trafficBeside(from),
       ...(sum && { sum }),
       ...(ringRegion && { ringRegion }),
       ...(options.tcp && { tcp: options.tcp }),
@@ -227,6 +234,13 @@ export class Engine {
   get hasRoom(): boolean {
     const { free, reserved } = this.pool;
     return free > reserved && this.nic1.queue.isEmpty;
+  }
+
+  /** Bytes, of what is authenticated: a stranger's handshakes hold nobody back. */
+  #trafficBeside(from: unknown): number {
+    const { receivedBytes, counters } = this.device;
+    const own = from instanceof Peer ? from.receivedBytes + from.sentBytes : 0;
+    return receivedBytes + counters.bytesSent - own;
   }
 
   /** Asks for a turn: something is dirty, or a deadline has been set. */

@@ -154,14 +154,15 @@ export class IcmpForwarder implements IcmpForwarderHandler, IcmpSessionOwner, Tu
     return this.#flows >= FLOWS_PER_SESSION * this.#options.settings.limits.maxPingSessions;
   }
 
-  resolve(flow: Flow, found: (target: IpAddress | NoTarget, now: number) => void): void {
+  resolve(flow: Flow, found: (target: IpAddress | NoTarget, now: number) => void): () => void {
     const { targets } = this.#options;
     const tell = (target: IpAddress | NoTarget) => {
       found(target, this.#options.now());
       this.#options.wake();
     };
-    if (targets === undefined) queueMicrotask(() => tell("host-unreachable"));
-    else targets.resolve(flow, tell);
+    if (targets !== undefined) return targets.resolve(flow, tell);
+    queueMicrotask(() => tell("host-unreachable"));
+    return () => {};
   }
 
   isOwnHost(address: IpAddress): boolean {

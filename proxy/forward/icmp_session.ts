@@ -28,7 +28,7 @@ export interface IcmpSessionOwner {
   /** Whether there are so many flows in all that no session may have many. */
   readonly isCrowded: boolean;
   /** Finds an address for a flow to a name: see `NamedTargets.resolve`. */
-  resolve(flow: Flow, found: (target: IpAddress | NoTarget, now: number) => void): void;
+  resolve(flow: Flow, found: (target: IpAddress | NoTarget, now: number) => void): () => void;
   /** Whether an address is this host's, or may be. */
   isOwnHost(address: IpAddress): boolean;
   /** Something went either way. */
@@ -61,6 +61,8 @@ interface HeldRequest {
 class PingEntry extends FilterEntry {
   /** What waits for the target's name; undefined once it is resolved. */
   held: HeldRequest[] | undefined = undefined;
+  /** Nobody waits for the name any more. */
+  stopResolving: (() => void) | undefined = undefined;
   /** What replies leave on, made with the first. */
   path: Path | undefined = undefined;
   /** Of the latest request: when it went, and its sequence number; -1 once it was answered. */
@@ -101,11 +103,12 @@ export class IcmpSession implements Timed, IcmpTargetHandler, FlowCarrier {
     flow.carrier = this;
     const entry = new PingEntry(flow);
     const forgotten = this.#filter.add(entry, this.#owner.isCrowded);
-    if (forgotten !== undefined) this.#owner.onFlowEnded(forgotten.flow, "idle");
+    if (forgotten !== undefined) this.#ended(forgotten, "idle");
     if (flow.dialled !== undefined) flow.state = "open";
     else {
       entry.held = [];
-      this.#owner.resolve(flow, (target, now) => this.#resolved(entry, target, now));
+      const stop = this.#owner.resolve(flow, (target, now) => this.#resolved(entry, target, now));
+      if (entry.held !== undefined) entry.stopResolving = stop;
     }
     return entry;
   }
@@ -195,7 +198,7 @@ export class IcmpSession implements Timed, IcmpTargetHandler, FlowCarrier {
     for (const entry of this.#filter.entries()) {
       if (entry.flow !== flow) continue;
       this.#filter.remove(entry);
-      this.#owner.onFlowEnded(flow, why);
+      this.#ended(entry, why);
       break;
     }
     if (this.#filter.size === 0) this.end(why);
@@ -208,8 +211,13 @@ export class IcmpSession implements Timed, IcmpTargetHandler, FlowCarrier {
     this.#ipv4?.close();
     this.#ipv6?.close();
     this.client.close();
-    for (const { flow } of this.#filter.entries()) this.#owner.onFlowEnded(flow, why);
+    for (const entry of this.#filter.entries()) this.#ended(entry, why);
     this.#owner.onEnded(this);
+  }
+
+  #ended(entry: FilterEntry, why: FlowEnd): void {
+    (entry as PingEntry).stopResolving?.();
+    this.#owner.onFlowEnded(entry.flow, why);
   }
 
   #transmit(
@@ -252,7 +260,7 @@ export class IcmpSession implements Timed, IcmpTargetHandler, FlowCarrier {
     flow.dialled = target;
     flow.state = "open";
     this.#filter.resolved(entry, new TargetAddress(target, 0));
-    entry.held = undefined;
+    entry.held = entry.stopResolving = undefined;
     for (const { bytes, hopLimit, dontFragment } of held) {
       this.#transmit(entry, hopLimit, dontFragment, bytes, 0, bytes.length, now);
     }

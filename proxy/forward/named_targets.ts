@@ -138,13 +138,14 @@ export class NamedTargets implements FlowDialer {
    *
    * @param found Called once. With an address also from within the call; never with the reason why
    * there is none, which ends the flow before it has sent anything.
+   * @returns what is to be called when the flow ends before: nothing of it is kept then.
    */
-  resolve(flow: Flow, found: (target: IpAddress | NoTarget) => void): void {
+  resolve(flow: Flow, found: (target: IpAddress | NoTarget) => void): () => void {
     const { dialledName, dialledPort, destination } = flow;
     let isStarting = true;
     let isFound = false;
     let isRefused = false;
-    this.names.resolve(dialledName!, {
+    const lookup = this.names.resolve(dialledName!, {
       found: (addresses, isLast) => {
         const allowed = addresses.filter((address) =>
           this.isAllowed(flow, dialledName!, address, dialledPort)
@@ -159,6 +160,7 @@ export class NamedTargets implements FlowDialer {
       },
     });
     isStarting = false;
+    return () => lookup.cancel();
   }
 
   /** Whether an address that a name leads to may be dialled. */

@@ -37,6 +37,8 @@ export class HeldBytes {
 export class UdpDetour {
   /** In front of each datagram. */
   readonly header: Uint8Array;
+  /** Nobody waits for the name any more. */
+  stopResolving: (() => void) | undefined = undefined;
   readonly #total: HeldBytes;
   /** Undefined once the name is resolved, or if there is none. */
   #held: Uint8Array[] | undefined;
@@ -72,6 +74,8 @@ export class UdpDetour {
   release(): Uint8Array[] {
     const held = this.#held ?? [];
     this.#held = undefined;
+    this.stopResolving?.();
+    this.stopResolving = undefined;
     for (const { length } of held) this.#total.give(length);
     return held;
   }

@@ -162,14 +162,15 @@ export class UdpForwarder implements UdpForwarderHandler, UdpSessionOwner, TurnS
     return UdpDetour.of(flow, this.#held);
   }
 
-  resolve(flow: Flow, found: (target: IpAddress | NoTarget, now: number) => void): void {
+  resolve(flow: Flow, found: (target: IpAddress | NoTarget, now: number) => void): () => void {
     const { targets } = this.#options;
     const tell = (target: IpAddress | NoTarget) => {
       found(target, this.#options.now());
       this.#options.wake();
     };
-    if (targets === undefined) queueMicrotask(() => tell("host-unreachable"));
-    else targets.resolve(flow, tell);
+    if (targets !== undefined) return targets.resolve(flow, tell);
+    queueMicrotask(() => tell("host-unreachable"));
+    return () => {};
   }
 
   reverse({ client, peer }: UdpSession, target: IpAddress, port: number): IpAddress | undefined {

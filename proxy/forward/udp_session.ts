@@ -43,7 +43,7 @@ export interface UdpSessionOwner {
   /** What an admitted flow's datagrams have before them; undefined for most. */
   detourOf(flow: Flow): UdpDetour | undefined;
   /** Finds an address for a flow to a name: see `NamedTargets.resolve`. */
-  resolve(flow: Flow, found: (target: IpAddress | NoTarget, now: number) => void): void;
+  resolve(flow: Flow, found: (target: IpAddress | NoTarget, now: number) => void): () => void;
   onFlowEnded(flow: Flow, why: FlowEnd): void;
   onEnded(session: UdpSession): void;
 }
@@ -104,7 +104,8 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     if (forgotten !== undefined) this.#ended(forgotten, "idle");
     entry.detour = this.#owner.detourOf(flow);
     if (entry.detour?.isWaiting) {
-      this.#owner.resolve(flow, (target, now) => this.#resolved(entry, target, now));
+      const stop = this.#owner.resolve(flow, (target, now) => this.#resolved(entry, target, now));
+      if (entry.detour?.isWaiting) entry.detour.stopResolving = stop;
     } else flow.state = "open";
     return entry;
   }

@@ -43,6 +43,14 @@ export interface SettingsInput {
   readonly proxy?: Changes<Omit<ProxyInput, "interface">>;
 }
 
+/**
+ * Takes over what can change of it; what the system refuses stays as it was, the rest does not.
+ *
+ * @param isTrial Whether to find out only what the system refuses.
+ * @throws {SettingError} if it refuses something.
+ */
+export type Applied = (config: GatewayConfig, isTrial?: boolean) => void;
+
 /** What setting something has done. */
 export interface SetReport {
   /** A line for each value that is another one now. */
@@ -63,17 +71,16 @@ export class LiveSettings {
   /** Without secrets. */
   #source: ConfigSource;
   #listenPort: number | undefined;
-  readonly #applied: (config: GatewayConfig) => void;
+  readonly #applied: Applied;
 
   /**
    * @param started What the gateway was started with. Nothing secret of it is kept.
    * @param applied Called when the gateway has taken a configuration over, for what watches it.
-   * It may throw a {@link SettingError}, and leaves everything as it was then.
    */
   constructor(
     gateway: Gateway,
     started: LoadedConfig,
-    applied: (config: GatewayConfig) => void = () => {},
+    applied: Applied = () => {},
   ) {
     this.#gateway = gateway;
     this.#applied = applied;
@@ -121,13 +128,16 @@ export class LiveSettings {
     if (found.length > 0) throw new ConfigError([...new Set(found)]);
 
     const names = new Set(others.map(({ key }) => key.field));
-    if (loaded !== undefined && others.some(({ key }) => WATCHED.includes(key.section))) {
-      const refused = this.#refusedBy(loaded);
+    const isWatched = others.some(({ key }) => WATCHED.includes(key.section));
+    if (loaded !== undefined && isWatched) {
+      const refused = this.#refusedBy(loaded, true);
       if (refused.length > 0) throw new ConfigError(refused);
     }
+    // The last that can be refused: nothing has changed until then.
     if (loaded !== undefined && LISTENING.some((field) => names.has(field))) {
       applyListen(gateway, loaded);
     }
+    if (loaded !== undefined && isWatched) this.#refusedBy(loaded);
     for (const { peer, values, lines } of peers) {
       updatePeer(gateway, peer.publicKey, values);
       changes.push(...lines);
@@ -148,9 +158,9 @@ export class LiveSettings {
   }
 
   /** A line for a setting that the system refuses what watches the gateway. */
-  #refusedBy({ config, source }: LoadedConfig): string[] {
+  #refusedBy({ config, source }: LoadedConfig, isTrial = false): string[] {
     try {
-      this.#applied(config);
+      this.#applied(config, isTrial);
       return [];
     } catch (error) {
       if (!(error instanceof SettingError)) throw error;
@@ -199,6 +209,8 @@ export class LiveSettings {
   #peerChanges(settings: readonly Setting[], problems: string[]) {
     const all = new Map<Peer, { peer: Peer; values: PeerChanges; lines: string[] }>();
     const { device } = this.#gateway.engine;
+    /** Of peers that are given another one. */
+    const taken = new Map<string, Peer>();
     for (const { label, key, of, value } of settings) {
       if (key.section !== "peers") continue;
       const peer = findPeer(device, of!);
@@ -225,6 +237,13 @@ export class LiveSettings {
           ...error.problems.map((line) => line.replace(/^peer\.\w+(?:\[\d+\])?/, label)),
         );
       }
+      if (key.field !== "name" || value === null) continue;
+      const name = String(value).trim().toLowerCase();
+      const other = taken.get(name);
+      if (other !== undefined && other !== peer) {
+        problems.push(`${label}: two peers are given this name, expected each name once`);
+      }
+      taken.set(name, peer);
     }
     return [...all.values()];
   }

@@ -130,10 +130,13 @@ export class HttpServer {
     // RFC 9112 §3.2.2: a target may be a whole URI, whose host then counts.
     const [, authority, rest = request.url ?? ""] =
       /^http:\/\/([^/?#]*)(.*)$/is.exec(request.url ?? "") ?? [];
+    // RFC 9112 §3.2: two of them are for two readers, a proxy in front of this server for one.
+    const hosts = request.rawHeaders.filter((name, i) => i % 2 === 0 && /^host$/i.test(name));
+    const host = hosts.length > 1 ? undefined : authority ?? headers.host;
     const { status, type, text, headers: more } = answer({
       method: request.method ?? "",
       path: rest.replace(/\?.*$/s, "") || "/",
-      host: authority ?? headers.host,
+      host,
       authorization: headers.authorization,
     });
     const connection = this.#connections.get(socket);

@@ -93,23 +93,27 @@ export class StatusServer {
   /**
    * Takes over names, number of peers and the token, which is read again. Where it listens stays.
    *
-   * @throws {SettingError} if the token's file is wrong; then nothing has changed.
+   * @param isTrial Whether to read the token's file only.
+   * @throws {SettingError} if the token's file is wrong; then the old token goes on.
    */
-  apply({ tokenFile, allowedHosts, maxPeers }: StatusConfig): void {
+  apply({ tokenFile, allowedHosts, maxPeers }: StatusConfig, isTrial = false): void {
+    if (!isTrial) {
+      this.#guard.setHosts(allowedHosts);
+      this.#maxPeers = maxPeers;
+    }
     let token: string | undefined;
     try {
       if (tokenFile !== undefined) token = readToken(tokenFile);
     } catch (error) {
       throw new SettingError(["status", "tokenFile"], (error as Error).message, { cause: error });
     }
+    if (isTrial) return;
     if (tokenFile !== undefined && isReadableByAll(tokenFile)) {
       log.warn("{path}: is world accessible, expected mode 600", { path: tokenFile });
     }
     // A listener that others reach is never left without one.
     const isOpen = this.#listen.transport === "unix" || isLoopback(this.#listen.hostname);
     if (token !== undefined || isOpen) this.#guard.setToken(token);
-    this.#guard.setHosts(allowedHosts);
-    this.#maxPeers = maxPeers;
   }
 
   /** Ends all of it at once. Idempotent. */

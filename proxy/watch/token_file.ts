@@ -24,6 +24,8 @@ export function isReadableByAll(path: string): boolean {
 export function readToken(path: string): string {
   let bytes: Uint8Array;
   try {
+    // A pipe would be waited for, by the whole gateway, and a device may have no end.
+    if (!Deno.statSync(path).isFile) throw new TypeError("is no file");
     bytes = Deno.readFileSync(path);
   } catch (error) {
     throw new TypeError(`${path}: ${whyUnreadable(error)}, expected a file with a token`);

@@ -72,12 +72,15 @@ export class Watch {
   /**
    * Takes over what can change: the token, which is read again, names, numbers, protocols.
    *
+   * @param isTrial Whether to read the token's file only.
    * @throws {SettingError} if the token's file is wrong; then the old one goes on.
    */
-  apply({ status, log }: Watched): void {
-    this.#protocols = log.accessProtocols;
-    this.#accessLog?.setProtocols(log.accessProtocols);
-    if (status !== undefined) this.#status?.apply(status);
+  apply({ status, log }: Watched, isTrial = false): void {
+    if (!isTrial) {
+      this.#protocols = log.accessProtocols;
+      this.#accessLog?.setProtocols(log.accessProtocols);
+    }
+    if (status !== undefined) this.#status?.apply(status, isTrial);
   }
 
   /** The access log has another name now. */

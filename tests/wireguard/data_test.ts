@@ -366,6 +366,8 @@ Deno.test("bytes are counted as wg counts them: whole datagrams, handshakes and 
   assert.equal(pair.ab.receivedBytes, 92 + 10 * 128);
   assert.equal(pair.ba.receivedBytes, pair.ab.sentBytes);
   assert.equal(pair.ba.sentBytes, pair.ab.receivedBytes);
+  assert.equal(pair.a.device.receivedBytes, 10 * 128);
+  assert.equal(pair.b.device.receivedBytes, 32 + 10 * 128);
 });
 
 Deno.test("a hub re-seals a packet to another peer in the buffer it arrived in", () => {

@@ -120,6 +120,38 @@ Deno.test("a request that is wrong anywhere changes nothing, and the next one is
   }
 });
 
+Deno.test("a name is one peer's, whichever request gives it, and may go from one to another", async () => {
+  await using lab = await ControlLab.start();
+  const peer = (key: number, ...lines: string[]) =>
+    [`public_key=${hexKey(key)}`, ...lines, ""].join("\n");
+  const names = () =>
+    Object.fromEntries(
+      Array.from(lab.gateway.engine.device.peers(), ({ publicKey, name }) => [
+        Number.parseInt(publicKey.toHex(), 16),
+        name,
+      ]),
+    );
+  const set = (...parts: string[]) => lab.ask(`set=1\n${parts.join("")}\n`);
+  assert.equal(await set(peer(1, "wirestack_name=a"), peer(2, "wirestack_name=b")), "errno=0\n\n");
+  for (
+    const parts of [
+      [peer(3, "wirestack_name=A")],
+      [peer(1, "wirestack_name=b")],
+      [peer(3, "wirestack_name=c"), peer(4, "wirestack_name=C")],
+      ["replace_peers=true\n", peer(1), peer(3, "wirestack_name=a")],
+    ]
+  ) {
+    assert.equal(await set(...parts), "errno=-22\n\n", parts.join());
+    assert.deepEqual(names(), { 1: "a", 2: "b" });
+  }
+  assert.equal(await set(peer(1, "wirestack_name=b"), peer(2, "wirestack_name=a")), "errno=0\n\n");
+  assert.deepEqual(names(), { 1: "b", 2: "a" });
+  assert.equal(await set(peer(1, "remove=true"), peer(3, "wirestack_name=b")), "errno=0\n\n");
+  assert.deepEqual(names(), { 2: "a", 3: "b" });
+  assert.equal(await set("replace_peers=true\n", peer(4, "wirestack_name=a")), "errno=0\n\n");
+  assert.deepEqual(names(), { 4: "a" });
+});
+
 Deno.test({
   name: "a mark is set, told, kept when the port changes, and kept when a port is refused",
   ignore: Deno.build.os !== "linux" || Deno.uid() !== 0,

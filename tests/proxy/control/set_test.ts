@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
 import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
+import { loadConfig } from "../../../proxy/config/config.ts";
+import { SettingError } from "../../../proxy/config/error.ts";
+import { parseSettings } from "../../../proxy/config/setting.ts";
+import { LiveSettings } from "../../../proxy/gateway/live_settings.ts";
 import { runHere } from "../cli/run_here.ts";
 import { ControlLab, hexKey } from "./lab.ts";
 
@@ -158,4 +162,48 @@ Deno.test("the port can be set, and one that is in use changes nothing", async (
   other.close();
   assert.equal((await site.set(`Interface.ListenPort=${port}`)).status, 0);
   assert.equal(gateway.port, port);
+});
+
+Deno.test("two peers that are to have the same name keep the ones they have", async () => {
+  await using site = await start();
+  const both = await site.set("Peer.laptop.Name=tablet", "Peer.my.phone.Name=Tablet");
+  assert.equal(both.status, 2);
+  assert.match(both.error, /Peer\.my\.phone\.Name: two peers are given this name/);
+  assert.deepEqual([site.peer(laptop).name, site.peer(phone).name], ["laptop", "my.phone"]);
+});
+
+Deno.test("what watches a gateway changes with the rest of a set, or not at all", async () => {
+  await using site = await start();
+  const { gateway } = site.lab;
+  const levels: string[] = [];
+  const trials: string[] = [];
+  let refused: SettingError | undefined;
+  const settings = new LiveSettings(gateway, loadConfig(CONFIG), ({ log }, isTrial) => {
+    (isTrial ? trials : levels).push(log.level);
+    if (refused !== undefined) throw refused;
+  });
+  const set = (...texts: string[]) => settings.set(parseSettings(texts));
+  const taken = Deno.listenDatagram({ transport: "udp", hostname: "0.0.0.0", port: 0 });
+  try {
+    const { port } = taken.addr as Deno.NetAddr;
+    assert.throws(
+      () => set("Log.Level=debug", `Interface.ListenPort=${port}`),
+      { name: "ConfigError", message: /is in use/ },
+    );
+  } finally {
+    taken.close();
+  }
+  assert.deepEqual([trials, levels], [["debug"], []]);
+
+  refused = new SettingError(["status", "tokenFile"], "is wrong, expected another");
+  const before = gateway.port;
+  assert.throws(
+    () => set("Log.Level=error", "Interface.ListenAddress=127.0.0.1", "Interface.ListenPort=0"),
+    { name: "ConfigError", message: /is wrong, expected another/ },
+  );
+  assert.deepEqual([trials, levels, gateway.port], [["debug", "error"], [], before]);
+
+  refused = undefined;
+  set("Log.Level=error", "Interface.ListenAddress=127.0.0.1");
+  assert.deepEqual(levels, ["error"]);
 });

@@ -264,7 +264,7 @@ function udpLab(rules: readonly RuleOptions[]) {
       length,
       clock.now(),
     );
-  return { zone, sent, handlers, datagram, forwarder, client, reports, admission, clock };
+  return { targets, zone, sent, handlers, datagram, forwarder, client, reports, admission, clock };
 }
 
 Deno.test("datagrams wait until their name is resolved, and leave in order", async () => {
@@ -296,6 +296,37 @@ Deno.test("a name that is known to lead nowhere opens no socket, and its client 
   assert.equal(forwarder.size, 0);
   assert.equal(admission.sessions.total, 0);
   assert.equal(forwarder.pollTimeout(), Infinity);
+  await forwarder.abort();
+});
+
+Deno.test("what ends while its name is resolved is waited for no more", async () => {
+  const { zone, datagram, forwarder, client, targets, sent, clock } = udpLab(NAMED);
+  let waiting = 0;
+  const resolve = targets.resolve.bind(targets);
+  targets.resolve = (flow, found) => {
+    const stop = resolve(flow, found);
+    waiting++;
+    return () => {
+      waiting--;
+      stop();
+    };
+  };
+  let answer = () => {};
+  zone.ask = () =>
+    new Promise((resolve) =>
+      answer = () => resolve({ addresses: [ip("192.0.2.1")], ttlMs: 60_000 })
+    );
+  for (let i = 0; i < 10; i++) {
+    client.session = undefined; // another port of the client's
+    datagram(i);
+  }
+  assert.equal(waiting, 10);
+  forwarder.handleTimeout(clock.now() + 60_000); // all of them are idle
+  assert.equal(forwarder.size, 0);
+  assert.equal(waiting, 0);
+  answer();
+  await settle();
+  assert.deepEqual(sent, []);
   await forwarder.abort();
 });
 

@@ -5,6 +5,7 @@ import { SettingError } from "../../../proxy/config/error.ts";
 import { StatusServer } from "../../../proxy/watch/status.ts";
 import { Gateway } from "../../../proxy/gateway/gateway.ts";
 import { loadConfig } from "../../../proxy/config/config.ts";
+import { readToken } from "../../../proxy/watch/token_file.ts";
 import { HTTP_LIMITS } from "../../../proxy/watch/http_server.ts";
 import { pattern, readAll, SITE, startPair, until, writeAll } from "../pair.ts";
 
@@ -192,6 +193,19 @@ Deno.test("who may not ask is told so before any path is looked at", async () =>
     await Deno.writeTextFile(file, "short");
     assert.throws(() => server.apply(config.status!), SettingError);
     assert.equal(await status("/healthz", "Host: localhost", next), "200");
+
+    // A trial changes nothing, and what is wrong with the token alone does not keep the rest back.
+    await Deno.writeTextFile(file, "0123456789abcdef");
+    const wider = { ...config.status!, allowedHosts: ["wider.test"] };
+    server.apply(wider, true);
+    assert.equal(await status("/healthz", "Host: wider.test", next), "421");
+    assert.equal(await status("/healthz", "Host: localhost", next), "200");
+    await Deno.writeTextFile(file, "short");
+    assert.throws(() => server.apply(wider), SettingError);
+    assert.equal(await status("/healthz", "Host: wider.test", next), "200");
+
+    // Which of two names was asked for is not for us to choose.
+    assert.equal(await status("/healthz", "Host: localhost", "Host: evil.test", next), "421");
   } finally {
     server.close();
     await Deno.remove(file);
@@ -339,5 +353,20 @@ Deno.test("10,000 peers are scraped within 50 ms, with as many series as were as
   } finally {
     server.close();
     await gateway.close();
+  }
+});
+
+Deno.test("a token that would be waited for, or has no end, is refused at once", async () => {
+  const folder = await Deno.makeTempDir();
+  const pipe = `${folder}/token`;
+  await new Deno.Command("mkfifo", { args: [pipe] }).output();
+  try {
+    for (const path of [pipe, "/dev/zero", folder]) {
+      assert.throws(() => readToken(path), {
+        message: `${path}: is no file, expected a file with a token`,
+      });
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
   }
 });
