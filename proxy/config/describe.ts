@@ -6,10 +6,9 @@
  */
 
 import { encodeKey } from "../base64.ts";
-import type { StatusListen } from "./checked.ts";
+import { DEFAULT_STATUS } from "./defaults.ts";
 import type { Key } from "./keys.ts";
 import { SCHEMAS } from "./schema.ts";
-import { formatStatusListen } from "./values.ts";
 
 /** No key of ours takes it but those that take any text. */
 const ABSURD = "\0";
@@ -31,24 +30,17 @@ export function defaultOf(key: Key): string | undefined {
   const type = typeOf(key);
   const { success, data } = type.safeParse(undefined);
   if (!success || data === undefined || Array.isArray(data)) return undefined;
+  if (key.section === "status" && key.field === "listen") return DEFAULT_STATUS.listen;
   // What was parsed may be in another unit: milliseconds, bits.
-  const spellings = typeof data === "number"
-    ? [String(data), String(data / 1000)]
-    : [valueText(data)];
-  return spellings.find((text) => type.safeParse(text).data === data) ?? valueText(data);
+  const spellings = typeof data === "number" ? [String(data), String(data / 1000)] : [String(data)];
+  return spellings.find((text) => type.safeParse(text).data === data) ?? String(data);
 }
 
 /** A value as it was written, in one line; a key as text. */
 export function valueText(value: unknown): string {
   if (value instanceof Uint8Array) return encodeKey(value);
   if (Array.isArray(value)) return value.map(valueText).join(", ");
-  if (isListen(value)) return formatStatusListen(value);
   return String(value);
-}
-
-/** The only value that is parsed into an object and has a default. */
-function isListen(value: unknown): value is StatusListen {
-  return typeof value === "object" && value !== null && "transport" in value;
 }
 
 function typeOf(key: Key) {

@@ -223,13 +223,6 @@ export function parseStatusListen(text: string): StatusListen | ParseFailure {
   return { transport: "tcp", hostname: address === undefined ? host : `${address}`, port };
 }
 
-/** The text that {@link parseStatusListen} takes. */
-export function formatStatusListen(listen: StatusListen): string {
-  if (listen.transport === "unix") return `unix:${listen.path}`;
-  const { hostname, port } = listen;
-  return hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
-}
-
 /** `HOST:PORT` or `[IPV6]:PORT`. */
 export function parseEndpoint(text: string): { hostname: string; port: number } | ParseFailure {
   const match = /^(?:\[([^\]]*)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);

@@ -25,7 +25,7 @@ export function readToken(path: string): string {
   let bytes: Uint8Array;
   try {
     // A pipe would be waited for, by the whole gateway, and a device may have no end.
-    if (!Deno.statSync(path).isFile) throw new TypeError("is no file");
+    if (!Deno.statSync(path).isFile) throw new NoFileError("is no file");
     bytes = Deno.readFileSync(path);
   } catch (error) {
     throw new TypeError(`${path}: ${whyUnreadable(error)}, expected a file with a token`);
@@ -46,7 +46,9 @@ export function readToken(path: string): string {
 function whyUnreadable(error: unknown): string {
   if (error instanceof Deno.errors.NotFound) return "no such file";
   if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
-  if (error instanceof Deno.errors.IsADirectory) return "is a directory";
   if (error instanceof Deno.errors.NotCapable) return "not covered by --allow-read";
+  if (error instanceof NoFileError) return error.message;
   return `cannot be read (${(error as Error).message})`;
 }
+
+class NoFileError extends Error {}

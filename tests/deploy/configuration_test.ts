@@ -14,7 +14,7 @@ async function read(name: string): Promise<string> {
 Deno.test("the tables of docs/configuration.md are the schema's", async () => {
   const text = await read("docs/configuration.md");
   assert.equal(await documented(text), text, REMEDY);
-  assert.match(text, /^\| `Listen`.*`127\.0\.0\.1:9586`/m, "a default is text that the key takes");
+  assert.ok(!text.includes("[object"), "a default is written as one would write it");
   // What is written by hand stays, what is the schema's does not.
   const changed = text.replace("| 0 to 65535 ", "| 0 to 65536 ").replace("any free one", "ANY ONE");
   assert.notEqual(changed, text);
