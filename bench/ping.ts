@@ -59,17 +59,26 @@ console.log(
     (count / ms * 1000).toFixed(0)
   } per second: ${(cpu / ms * 100_000).toFixed(1)} % of a core, ${
     (cpu / count * 1e6).toFixed(0)
-  } µs each; ${after.requests - before.requests} sent on`,
+  } µs each; ${after.requests - before.requests} sent on, in ${
+    ((after.turns - before.turns) / ms * 1000).toFixed(0)
+  } turns per second`,
 );
 for (const ping of pings) await ping.exit(60_000);
 
 async function read() {
   const { counters } = await site.gateway.stats();
-  const { requests, replies } = (counters as Record<string, Record<string, number>>).icmpForwarder!;
+  const { icmpForwarder, engine } = counters as Record<string, Record<string, number>>;
+  const { requests, replies } = icmpForwarder!;
   const stat = Deno.readTextFileSync(`/proc/${site.gateway.process.worker}/stat`);
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const cpu = (Number(fields[11]) + Number(fields[12])) / TICKS; // utime, stime
-  return { requests: requests!, replies: replies!, cpu, at: performance.now() };
+  return {
+    turns: engine!.turns!,
+    requests: requests!,
+    replies: replies!,
+    cpu,
+    at: performance.now(),
+  };
 }
 
 function wait(s: number): Promise<void> {

@@ -19,6 +19,7 @@ const CALLS = {
     result: "i32",
     nonblocking: true,
   },
+  poll: { name: "epoll_wait", parameters: ["i32", "buffer", "i32", "i32"], result: "i32" },
 } as const;
 
 // <sys/epoll.h>, <sys/eventfd.h>
@@ -32,11 +33,15 @@ const EVENT_WORDS = Deno.build.arch === "x86_64" ? 3 : 4;
 const EVENT_DATA = Deno.build.arch === "x86_64" ? 1 : 2;
 const MAX_EVENTS = 64;
 /**
- * Wakes that follow each other faster than this cost more than what they are for: then what comes within
- * a pause is taken together.
+ * A wake by the thread costs several times what a timer and a look do, and the cost is of changing to
+ * the thread and back, whatever has come. So while wakes follow each other faster than this, nothing
+ * waits: what has come is found by looking, until so many looks in a row by the timer find nothing.
  */
-const BUSY_MS = 3;
-const PAUSE_MS = 1;
+const BUSY_MS = 12;
+const MAX_EMPTY_LOOKS = 4;
+/** From one look by the timer to the next: while something is expected, and otherwise. */
+const EXPECTING_MS = 1;
+const LOOK_MS = 4;
 /** Of the event that ends the wait. */
 const END = 0;
 
@@ -51,7 +56,16 @@ export class SocketWatch {
   readonly #end: number;
   readonly #events = new Uint32Array(MAX_EVENTS * EVENT_WORDS);
   readonly #event = new Uint32Array(32);
+  readonly #occurred: (socket: number, hasErrors: boolean) => void;
   readonly #running: Promise<void>;
+  /** Nothing waits: {@link look} and the timer find what has come. */
+  #isBusy = false;
+  #isExpecting = false;
+  /** Looks by the timer since something was found. */
+  #emptyLooks = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #looked: (() => void) | undefined;
+  readonly #onTimer = () => this.#looked?.();
   #isClosed = false;
 
   /**
@@ -61,6 +75,7 @@ export class SocketWatch {
    */
   constructor(occurred: (socket: number, hasErrors: boolean) => void) {
     const { symbols } = this.#libc;
+    this.#occurred = occurred;
     this.#epoll = symbols.epoll_create1(CLOEXEC);
     this.#end = symbols.eventfd(0, CLOEXEC);
     if (this.#epoll < 0 || this.#end < 0 || !this.#add(this.#end, EPOLLIN, END)) {
@@ -68,7 +83,7 @@ export class SocketWatch {
       this.#release();
       throw new Error(`no epoll instance: errno ${errno}`);
     }
-    this.#running = this.#run(occurred);
+    this.#running = this.#run();
   }
 
   /**
@@ -85,30 +100,83 @@ export class SocketWatch {
     }
   }
 
+  /** Whether {@link look} finds something sooner than it is told of. */
+  get isBusy(): boolean {
+    return this.#isBusy && !this.#isClosed;
+  }
+
+  /** Has `occurred` called for what has come, while {@link isBusy}. */
+  look(): void {
+    if (!this.isBusy) return;
+    const count = this.#libc.symbols.poll(this.#epoll, this.#events, MAX_EVENTS, 0);
+    if (count > 0) this.#emptyLooks = 0;
+    this.#hand(count);
+  }
+
+  /** Something is likely to come soon: while {@link isBusy} the next look is early. */
+  expect(): void {
+    if (this.#isExpecting) return;
+    this.#isExpecting = true;
+    if (this.#timer === undefined) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(this.#onTimer, EXPECTING_MS);
+  }
+
   /** Resolves when the wait is over. `occurred` is not called again. */
   async close(): Promise<void> {
     if (!this.#isClosed) {
       this.#isClosed = true;
       this.#event.fill(1); // any number but 0
       this.#libc.symbols.write(this.#end, this.#event, 8n);
+      this.#looked?.();
     }
     await this.#running;
   }
 
-  async #run(occurred: (socket: number, hasErrors: boolean) => void): Promise<void> {
+  async #run(): Promise<void> {
     const { symbols } = this.#libc;
     for (let last = -Infinity; !this.#isClosed;) {
       const count = await symbols.wait(this.#epoll, this.#events, MAX_EVENTS, -1);
-      for (let i = 0; i < count && !this.#isClosed; i++) {
-        const at = i * EVENT_WORDS;
-        occurred(this.#events[at + EVENT_DATA]!, (this.#events[at]! & EPOLLERR) !== 0);
-      }
       const now = performance.now();
-      const isBusy = now - last < BUSY_MS;
+      this.#isBusy = now - last < BUSY_MS;
+      this.#hand(count);
       last = now;
-      if (isBusy) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+      if (this.isBusy) {
+        await this.#lookOften();
+        last = performance.now(); // a thread that is woken soon was given the wait too early
+      }
     }
     this.#release();
+  }
+
+  /** Until nothing comes any more. */
+  async #lookOften(): Promise<void> {
+    for (this.#emptyLooks = 0; this.isBusy && this.#emptyLooks < MAX_EMPTY_LOOKS;) {
+      await this.#untilLook();
+      if (!this.isBusy) break;
+      this.#emptyLooks++;
+      this.look();
+      // What is expected and has not come within the time of a near network comes from a far one.
+      if (this.#emptyLooks > 0) this.#isExpecting = false;
+    }
+    this.#isBusy = false;
+  }
+
+  async #untilLook(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#looked = resolve;
+    this.#timer = setTimeout(this.#onTimer, this.#isExpecting ? EXPECTING_MS : LOOK_MS);
+    await promise;
+    clearTimeout(this.#timer);
+    this.#timer = this.#looked = undefined;
+  }
+
+  /** `count` events have come; at most what is not handed on when the watch is closed is lost. */
+  #hand(count: number): void {
+    for (let i = 0; i < count && !this.#isClosed; i++) {
+      const at = i * EVENT_WORDS;
+      this.#occurred(this.#events[at + EVENT_DATA]!, (this.#events[at]! & EPOLLERR) !== 0);
+    }
   }
 
   #add(fd: number, events: number, data: number): boolean {

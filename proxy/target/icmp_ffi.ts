@@ -50,6 +50,8 @@ export class FfiIcmpTargets implements IcmpTargets {
   /** Those with something to receive, in the order of their turns. */
   readonly #ready: FfiIcmpTargetSocket[] = [];
   #lastNumber = 0;
+  /** Requests of the present turn. */
+  #sent = 0;
 
   /** @throws {Error} where there is no FFI; `icmpUnavailable` says why. */
   constructor(options: IcmpTargetsOptions) {
@@ -81,14 +83,24 @@ export class FfiIcmpTargets implements IcmpTargets {
     return socket;
   }
 
+  /** For sockets: one has sent a request. */
+  onSend(): void {
+    this.#sent++;
+  }
+
   /** For sockets. */
   onClosed(number: number): void {
     this.#sockets.delete(number);
   }
 
   drain(now: number): void {
+    const watch = this.#watch;
+    watch.look(); // in a turn that runs anyway: what has come then needs none of its own
+    const unanswered = this.#sent;
+    this.#sent = 0;
     let budget = DRAIN_BUDGET;
     while (budget > 0 && this.hasReady) budget -= this.#receive(this.#ready.shift()!, now);
+    if (unanswered > DRAIN_BUDGET - budget) watch.expect();
   }
 
   flush(): void {
@@ -180,6 +192,7 @@ class FfiIcmpTargetSocket implements IcmpTargetSocket, Sender {
       this.#socket.setHeader(hopLimit, dontFragment);
     }
     sends.push(this, to, buffer, offset, length);
+    this.#owner.onSend();
     options.wake();
   }
 

@@ -1,7 +1,8 @@
 /** `ping` and `traceroute` to targets behind the gateway. */
 
 import assert from "node:assert/strict";
-import { type Host, labTest } from "../lab.ts";
+import { fileURLToPath } from "node:url";
+import { type Host, Lab, labTest } from "../lab.ts";
 import { NetnsSite } from "../netns_site.ts";
 import { ABSENT, GATEWAY, INSIDE, SILENT, Site, TARGET } from "../site.ts";
 
@@ -160,6 +161,17 @@ labTest("without FFI one line says so, and nobody answers in a target's name", a
   assert.equal(lines.length, 1, lines.join("\n"));
   const { received, text } = await ping(site.client, TARGET[4], "-c", 1, "-W", 1);
   assert.equal(received, 0, text);
+});
+
+labTest("the sockets of pings do what they promise, where the system allows them", async () => {
+  await using lab = await Lab.create();
+  const host = await lab.host("icmp");
+  await host.sysctl(`net.ipv4.ping_group_range=${EVERYBODY}`);
+  const file = fileURLToPath(new URL("../../ffi/icmp_test.ts", import.meta.url));
+  const command = [Deno.execPath(), "test", "--no-prompt", "--allow-all", "--no-check", file];
+  const { stdout } = await host.run(command, { timeoutMs: 60_000 });
+  assert.match(stdout, /[1-9]\d* passed/);
+  assert.doesNotMatch(stdout, /[1-9]\d* (?:failed|ignored)/);
 });
 
 /** The hops that `traceroute` prints, each the addresses that answered. */
