@@ -96,7 +96,9 @@ function expand(
     return { wrong: `${quote(pattern)} names no file, expected one such as peers/*.conf` };
   }
   if (isPattern(folder.slice(folder.length - (pattern.length - last.length)))) {
-    return { wrong: `${quote(pattern)} has a * in a folder's name, expected it in the file's` };
+    // A file's name may have a comma in it, so that a list is noticed only here.
+    const expected = pattern.includes(",") ? "one pattern for each Include" : "it in the file's";
+    return { wrong: `${quote(pattern)} has a * in a folder's name, expected ${expected}` };
   }
   if (!isPattern(last)) return { files: [folder + last], folder };
   const expression = last.replace(/[.+^${}()|[\]\\]/g, "\\$&")

@@ -13,18 +13,26 @@ export function parseJson(text: string): Tree {
   try {
     JSON.parse(json);
   } catch (error) {
-    throw new TreeError(lineOfError(json, error), "is not JSON here, expected JSON");
+    throw whereItFails(json, error);
   }
   const walk = new Walk(json);
   return walk.value(0);
 }
 
-/** V8 tells the place in its message, or that the text has ended. */
-function lineOfError(text: string, error: unknown): number {
+/** V8 tells the place in its message, mostly, or that the text has ended. */
+function whereItFails(text: string, error: unknown): TreeError {
   const message = error instanceof Error ? error.message : "";
   const position = /at position (\d+)/.exec(message)?.[1];
   const end = text.trimEnd().length;
-  return lineAt(text, position === undefined ? end : Math.min(end, Number(position)));
+  const at = Math.min(end, position === undefined ? end : Number(position));
+  const line = lineAt(text, at);
+  if (position === undefined && !message.includes("end of JSON")) {
+    return new TreeError(line, "is not JSON here, expected JSON");
+  }
+  if (at === end) return new TreeError(line, "ends before its JSON does, expected the rest of it");
+  // The character itself is not told: it may be one of a key.
+  const column = at - (at === 0 ? -1 : text.lastIndexOf("\n", at - 1));
+  return new TreeError(line, `is not JSON from column ${column} on, expected JSON`);
 }
 
 function lineAt(text: string, position: number): number {

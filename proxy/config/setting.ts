@@ -117,6 +117,10 @@ function parseSetting(text: string): Setting | string {
   if (isOne && name !== undefined) return `${label}: expected ${which}.${keyName}=…`;
   if (!isOne && (name === undefined || name === "")) {
     const example = section === "rules" ? "3" : "laptop";
+    if (findKey(section, keyName) === undefined) {
+      const known = section === "rules" ? "Rate" : "AllowedIPs";
+      return `${label}: has no key, expected one as ${which}.${keyName || example}.${known}=…`;
+    }
     return `${label}: says of no ${which.toLowerCase()}, expected ${which}.${example}.${keyName}=…`;
   }
   const key = findKey(section, keyName);

@@ -280,9 +280,10 @@ function namedPeers(peers: Iterable<Peer>, source: ConfigSource): RawSection[] {
   }
   // A rule may name one of the file's that is not here any more.
   for (const { publicKey, name } of source.peers as RawSection[] ?? []) {
-    const isKnown = typeof publicKey === "string" && named.has(publicKey);
-    if (isKnown || name === undefined || !isWanted(`${name}`)) continue;
-    if (!names.has(`${name}`.toLowerCase())) named.set(String(publicKey), { publicKey, name });
+    const key = publicKey instanceof Uint8Array ? encodeKey(publicKey) : String(publicKey);
+    if (name === undefined || !isWanted(`${name}`)) continue;
+    if (named.has(key) || names.has(`${name}`.toLowerCase())) continue;
+    named.set(key, { publicKey, name });
   }
   return [...named.values()];
 }

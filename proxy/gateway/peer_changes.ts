@@ -92,6 +92,7 @@ export function updatePeer(
   const presharedKey = names.has("presharedKey") ? next.presharedKey : peer.presharedKey;
   const name = names.has("name") ? next.name : peer.name;
   checkName(gateway, name, peer);
+  checkRules(gateway, peer.name, name);
   if (isTrial) return;
   changePeer(peers, peer, {
     publicKey: peer.publicKey,
@@ -140,6 +141,25 @@ function checkName({ engine }: Gateway, name: string | undefined, self: Peer | u
     if (peer === self || peer.name?.toLowerCase() !== name!.toLowerCase()) continue;
     throw new ConfigError([`peer.name: ${name} is another peer's too, expected each name once`]);
   }
+}
+
+/**
+ * Rules know a peer by its name: one that refuses would let it through under another.
+ *
+ * @throws {ConfigError} if a rule is about the name that is given up.
+ */
+function checkRules({ proxy }: Gateway, before: string | undefined, after: string | undefined) {
+  const name = before?.toLowerCase();
+  if (name === undefined || after?.toLowerCase() === name) return;
+  const rules = proxy.admission.rules.rules;
+  const index = rules.findIndex(({ from }) =>
+    from.some((one) => typeof one === "string" && one.toLowerCase() === name)
+  );
+  if (index < 0) return;
+  throw new ConfigError([
+    `peer.name: rule ${index + 1} is about ${before}, expected another From of it first, ` +
+    "or both changed in the configuration, and a reload",
+  ]);
 }
 
 /** @throws {ConfigError} if it is no key. */

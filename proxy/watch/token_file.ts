@@ -25,10 +25,10 @@ export function readToken(path: string): string {
   let bytes: Uint8Array;
   try {
     // A pipe would be waited for, by the whole gateway, and a device may have no end.
-    if (!Deno.statSync(path).isFile) throw new TypeError("is no file");
+    if (!Deno.statSync(path).isFile) throw new NoFileError("is no file");
     bytes = Deno.readFileSync(path);
   } catch (error) {
-    throw new TypeError(`${path}: ${(error as Error).message}, expected a file with a token`);
+    throw new TypeError(`${path}: ${whyUnreadable(error)}, expected a file with a token`);
   }
   const token = bytes.length > MAX_BYTES ? "" : new TextDecoder().decode(bytes).trim();
   if (!/^[\x21-\x7e]+$/.test(token)) {
@@ -41,3 +41,14 @@ export function readToken(path: string): string {
   }
   return token;
 }
+
+/** As of other files: the system's own text says the name twice. */
+function whyUnreadable(error: unknown): string {
+  if (error instanceof Deno.errors.NotFound) return "no such file";
+  if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
+  if (error instanceof Deno.errors.NotCapable) return "not covered by --allow-read";
+  if (error instanceof NoFileError) return error.message;
+  return `cannot be read (${(error as Error).message})`;
+}
+
+class NoFileError extends Error {}

@@ -301,7 +301,7 @@ Deno.test("Include adds other files, in the order of their names, and a reload s
   await folder.write(
     "wg0.conf",
     `Include = peers/*.conf\nInclude = none\nInclude = */x\n` +
-      `Include = a.env\n[Interface]\nPrivateKey = ${PRIVATE}\n`,
+      `Include = a.env\n[Interface]\nPrivateKey = ${PRIVATE}\nInclude = peers/*.conf, x/*.conf\n`,
   );
   await folder.write("a.env", "");
   const at = (name: string) => `${folder.path}/${name}`;
@@ -319,6 +319,7 @@ Deno.test("Include adds other files, in the order of their names, and a reload s
     `${
       at("peers/c.conf")
     }:6: [Interface]: second section of this name, expected one (the first is at ${file}:5)`,
+    `${file}:7: Include: "peers/*.conf, x/*.conf" has a * in a folder's name, expected one pattern for each Include`,
   ]);
   await folder.write(
     "wg0.conf",

@@ -198,7 +198,7 @@ for (const task of TASKS) {
       assert.equal(missing.status, 2);
       assert.match(
         missing.error,
-        /^--status-token-file: \/no\/such: .*expected a file with a token$/m,
+        /^--status-token-file: \/no\/such: no such file, expected a file with a token$/m,
       );
     },
   );

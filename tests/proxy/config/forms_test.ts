@@ -190,10 +190,16 @@ const CASES: readonly [name: string, file: string, text: string, lines: readonly
     "wg0.yaml:1: interface.privateKey: missing, expected a key made by wirestack genkey",
   ]],
   ["JSON that ends", "wg0.json", `{\n"interface": {\n`, [
-    "wg0.json:2: line: is not JSON here, expected JSON",
+    "wg0.json:2: line: ends before its JSON does, expected the rest of it",
   ]],
   ["JSON with a comma too many", "wg0.json", `{\n"interface": {},\n}\n`, [
-    "wg0.json:3: line: is not JSON here, expected JSON",
+    "wg0.json:3: line: is not JSON from column 1 on, expected JSON",
+  ]],
+  ["JSON that is one line", "wg0.json", `{"interface": {"mtu": "1420",}}\n`, [
+    "wg0.json:1: line: is not JSON from column 30 on, expected JSON",
+  ]],
+  ["no JSON at all", "wg0.json", "[Interface]\n", [
+    "wg0.json:1: line: is not JSON here, expected JSON",
   ]],
   [
     "JSON's types",
@@ -248,7 +254,7 @@ const CASES: readonly [name: string, file: string, text: string, lines: readonly
     "peers that are no JSON",
     "wg0.env",
     `WIRESTACK_PRIVATE_KEY=${PRIVATE}\nWIRESTACK_PEERS={publicKey}\n`,
-    ["wg0.env:2: WIRESTACK_PEERS: is not JSON here, expected JSON"],
+    ["wg0.env:2: WIRESTACK_PEERS: is not JSON from column 2 on, expected JSON"],
   ],
   ["two keys", "wg0.env", `WIRESTACK_PRIVATE_KEY=${PRIVATE}\nWIRESTACK_PRIVATE_KEY_FILE=a\n`, [
     "wg0.env:2: WIRESTACK_PRIVATE_KEY_FILE: given beside WIRESTACK_PRIVATE_KEY, expected one of them",

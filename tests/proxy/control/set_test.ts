@@ -121,6 +121,8 @@ Deno.test("whatever is wrong is named with what is expected, and nothing is chan
     [`Interface.PrivateKey=${privateKey}`, "Interface.PrivateKey: a command line shows it to"],
     ["Interface.DNS=1.1.1.1", "Interface.DNS: has no effect"],
     ["Peer.labtop.AllowedIPs=", 'no peer "labtop", did you mean laptop?'],
+    ["Peer.laptop=1", "Peer.laptop: has no key, expected one as Peer.laptop.AllowedIPs=…"],
+    ["Rule.3=x", "Rule.3: has no key, expected one as Rule.3.Rate=…"],
     ["Peer.AllowedIPs=10.0.0.0/8", "Peer.AllowedIPs: says of no peer, expected Peer.laptop.Allo"],
     ["Peer.laptop.PublicKey=x", "Peer.laptop.PublicKey: a peer's key cannot change"],
     ["Peer.laptop.Name=MY.phone", "Peer.laptop.Name: MY.phone is another peer's too"],

@@ -180,6 +180,26 @@ Deno.test("set takes the names of an object, and says what is wrong with them by
   assert.ok(changes.includes("TcpDialTimeout: 2 -> default"), changes.join("; "));
 });
 
+Deno.test("a peer that a rule names keeps its name: the rule would be about nobody", async () => {
+  await using site = await start();
+  const { gateway, client, config } = site;
+  await gateway.reload({ ...config, rules: [{ from: ["10.9.0.9", "Laptop"], action: "reject" }] });
+  const refused = (change: () => void, label: string) =>
+    assert.throws(change, {
+      name: "ConfigError",
+      message: `${label}: rule 1 is about laptop, expected another From of it first, ` +
+        "or both changed in the configuration, and a reload",
+    });
+  refused(() => gateway.set({ peers: { laptop: { name: "phone" } } }), "peers.laptop.name");
+  refused(() => gateway.set({ peers: { laptop: { name: null } } }), "peers.laptop.name");
+  refused(() => gateway.updatePeer(client.publicKey, { name: "phone" }), "peer.name");
+  gateway.set({ peers: { laptop: { name: "LAPTOP" } } }); // names have no case
+  gateway.set({ rules: { 1: { from: "10.9.0.2" } } });
+  gateway.set({ peers: { laptop: { name: "phone" } } });
+  gateway.set({ rules: { 1: { from: "phone" } } });
+  assert.equal(gateway.stats().peers[0]!.name, "phone");
+});
+
 Deno.test("a timeout that is set holds for what is under way", async () => {
   await using site = await start();
   const { gateway, client } = site;
