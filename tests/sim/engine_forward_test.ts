@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import type { IpAddress } from "../../netstack/mod.ts";
 import type { FlowLimits } from "../../proxy/flow/admit.ts";
-import { ip } from "../netstack/packets.ts";
+import { icmp, ip, parse } from "../netstack/packets.ts";
 import { EchoClient, Pinger } from "./applications.ts";
 import { errors, hasEnded, isRight, ROUGH, site } from "./engine_site.ts";
 import type { SimEngine, SimEngineOptions } from "./engine.ts";
@@ -144,4 +144,39 @@ Deno.test("a peer that dials silent targets without end does not keep another fr
   assert.ok(proxy.tcp.counters.tooManyDials + proxy.tcp.counters.evicted > 0, "dials were scarce");
   sim.runFor(300_000);
   assertClean();
+});
+
+Deno.test("pings of many clients to many targets: each gets its own replies, as sent, and nothing is left", () => {
+  forSeeds(3, (seed) => {
+    const { sim, clients, proxy, assertClean } = forwarding(seed, 3);
+    const expected = new Map<string, string>();
+    const wrong: string[] = [];
+    clients.forEach(({ engine }, c) => {
+      engine.observe((direction, buffer, offset, length) => {
+        if (direction !== "in") return;
+        const { source, payload } = parse(buffer.slice(offset, offset + length));
+        const key = `${c} ${source} ${payload.subarray(4, 8)}`;
+        if (payload[0] !== 0 || expected.get(key) !== `${payload.subarray(8)}`) wrong.push(key);
+        expected.delete(key);
+      });
+      for (let n = 0; n < 200; n++) {
+        const target = `10.70.1.${n % 20}`;
+        const body = Uint8Array.of(0, 7, 0, n, c, n, seed & 0xff); // all with the identifier 7
+        const request = icmp(`10.9.0.${c + 2}`, target, 8, 0, body);
+        expected.set(`${c} ${target} ${body.subarray(0, 4)}`, `${body.subarray(4)}`);
+        sim.after(1_000 + 5 * n, () => {
+          engine.link.forward(request, 0, request.length, sim.now);
+          engine.wake();
+        });
+      }
+    });
+    sim.runFor(5_000);
+    const { requests, replies, filtered } = proxy.icmp.counters;
+    assert.deepEqual([requests, replies, filtered, expected.size], [600, 600, 0, 0]);
+    assert.deepEqual(wrong, []);
+    assert.equal(proxy.icmp.size, 3);
+    sim.runFor(300_000);
+    assert.equal(proxy.icmp.size, 0);
+    assertClean();
+  });
 });
