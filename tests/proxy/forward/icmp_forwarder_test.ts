@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { EchoFlow, IcmpErrorKind, IpAddress, Path } from "../../../netstack/mod.ts";
 import { parseIpAddress } from "../../../proxy/address.ts";
 import type { FlowLimits } from "../../../proxy/flow/admit.ts";
-import { IcmpForwarder } from "../../../proxy/forward/icmp_forwarder.ts";
+import { IcmpForwarder, type IcmpForwarderOptions } from "../../../proxy/forward/icmp_forwarder.ts";
 import { TargetAddress } from "../../../proxy/target/address.ts";
 import type { IcmpTargetHandler, IcmpTargets } from "../../../proxy/target/icmp.ts";
 import { admission, forwarderOptions, map } from "./lab.ts";
@@ -28,6 +28,7 @@ function lab(
   limits: Partial<FlowLimits> = {},
   more: Parameters<typeof admission>[0] = {},
   open?: () => never,
+  targetsOf?: IcmpForwarderOptions["targets"],
 ) {
   const { options, clock } = forwarderOptions(limits);
   const sockets: Socket[] = [];
@@ -56,6 +57,7 @@ function lab(
     hasRoom: () => true,
     onNoSocket: (error) => failures.push(error) > 0 && false,
     openTargets: () => targets,
+    ...(targetsOf && { targets: targetsOf }),
   });
   const told: string[] = [];
   const client = (address: string, identifier: number) => {
@@ -259,4 +261,42 @@ Deno.test("a gateway that is closing takes no more pings, and ends those there a
   await forwarder.abort();
   assert.deepEqual([forwarder.size, sockets[0]!.isClosed], [0, true]);
   assert.equal(options.admission.table.size, 0);
+});
+
+Deno.test("pings of a name wait for its address, a few of them, and nothing waits for one that leads nowhere", () => {
+  const found: ((target: IpAddress | "host-unreachable") => void)[] = [];
+  const named = { from: [], to: [], ports: [], action: "allow", warmConnections: 0 } as const;
+  const rules = {
+    rules: [{ ...named, rewrite: { to: "db.test" } }],
+    defaultAction: "allow",
+  } as const;
+  const { client, ping, answer, sockets, told, forwarder } = lab({}, { rules }, undefined, {
+    resolve: (_flow, tell) => {
+      found.push(tell);
+      return () => {};
+    },
+  });
+  const from = client("10.9.0.2", 7);
+  for (let n = 1; n <= 10; n++) ping(from, "11.0.0.1", n);
+  assert.deepEqual([sockets.length, found.length, forwarder.counters.noBuffer], [0, 1, 2]);
+  found[0]!(ip("11.0.0.9"));
+  assert.deepEqual(sockets[0]!.sent.map(({ to, bytes }) => `${to} ${bytes[7]}`), [
+    ...[1, 2, 3, 4, 5, 6, 7, 8].map((n) => `11.0.0.9 ${n}`),
+  ]);
+  answer(sockets[0]!, "11.0.0.9", 3);
+  assert.match(told[0]!, /from 11\.0\.0\.1 .* seq 3$/);
+  ping(from, "11.0.0.2", 11);
+  found[1]!("host-unreachable");
+  assert.equal(told[1], "host-unreachable 0 to 11.0.0.2 seq 11 by gateway");
+});
+
+Deno.test("a rule's rate drops pings above it, and counts them", () => {
+  const named = { from: [], to: [], ports: [], action: "allow", warmConnections: 0 } as const;
+  const rules = { rules: [{ ...named, rate: 8_000 }], defaultAction: "allow" } as const;
+  const { client, ping, sockets, forwarder } = lab({ maxPingRate: 100_000 }, { rules });
+  const from = client("10.9.0.2", 7);
+  for (let n = 0; n < 2_000; n++) ping(from, "11.0.0.1", n & 0xff);
+  const { overRate, requests } = forwarder.counters;
+  assert.ok(overRate > 0 && requests > 0, `${overRate} dropped, ${requests} sent on`);
+  assert.deepEqual([overRate + requests, sockets[0]!.sent.length], [2_000, requests]);
 });
