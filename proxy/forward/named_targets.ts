@@ -43,8 +43,7 @@ export interface NamedTargetsOptions {
   /** Whether this host should have so many connections more that nobody needs yet. */
   hasRoom?(more: number): boolean;
   /**
-   * Calls back when everything that has come by now has been handed on. Default: a timer of no time,
-   * before which the runtime asks the system. It does not before `setImmediate`, as measured.
+   * Calls back when everything that has come by now has been handed on. Default: a timer of no time.
    */
   readonly turn?: (run: () => void) => void;
 }

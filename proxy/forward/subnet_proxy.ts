@@ -117,7 +117,7 @@ export class SubnetProxy {
           if (this.descriptors.note(code)) this.targets.warm.giveUp();
         },
       );
-    const { dialer, after } = this.#host;
+    const { dialer, after, turn } = this.#host;
     const table = new FlowTable();
     this.statistics = new FlowStatistics(table);
     this.pacing = new Pacing({ mtu: engine.nic1.mtu, now, wake });
@@ -142,6 +142,7 @@ export class SubnetProxy {
       source,
       now,
       after,
+      ...(turn !== undefined && { turn }),
       hasRoom: (more) =>
         admission.connections.total + more <= this.#settings.limits.maxTcpConnections,
     });

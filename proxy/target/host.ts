@@ -4,6 +4,7 @@
  * @module
  */
 
+import { setImmediate } from "node:timers";
 import { icmpUnavailable, TcpInfo } from "../../ffi/mod.ts";
 import type { IpAddress } from "../../netstack/mod.ts";
 import type { Dialer } from "../flow/stream.ts";
@@ -23,6 +24,19 @@ export const hostAfter: After = (ms, run) => {
   return () => clearTimeout(timer);
 };
 
+/** After so many tasks the runtime asks the system what has come, whatever else is ready. */
+const TASKS_BETWEEN_POLLS = 61;
+
+/**
+ * Calls back when everything that had come before the call has been handed on. A timer alone does not
+ * do: one that is due already is run before the system is asked.
+ */
+export function hostTurn(run: () => void): void {
+  let left = TASKS_BETWEEN_POLLS + 2;
+  const next = () => --left > 0 ? void setImmediate(next) : run();
+  setTimeout(next, 0);
+}
+
 /** A simulation has one of its own. */
 export interface TargetHost {
   readonly dialer: Dialer;
@@ -30,6 +44,8 @@ export interface TargetHost {
   names(servers: readonly DnsServer[]): NameSource;
   /** A timer. */
   readonly after: After;
+  /** As {@link hostTurn}. Missing: a timer of no time. */
+  readonly turn?: (run: () => void) => void;
   openUdp(options: UdpTargetsOptions): UdpTargets;
   /** What is missing for pings, in words that follow "needs"; undefined if nothing is. */
   icmpUnavailable(): string | undefined;
@@ -60,6 +76,7 @@ export function openTargetHost(
     dialer: new HostDialer(onFailed),
     names: (servers) => servers.length > 0 ? new DnsClient(servers) : new SystemNames(),
     after: hostAfter,
+    turn: hostTurn,
     openUdp: (options) => openUdpTargets(options, ffi),
     icmpUnavailable: () => ffi ? icmpUnavailable() : "UDP over FFI",
     openIcmp: (options) => new FfiIcmpTargets(options),

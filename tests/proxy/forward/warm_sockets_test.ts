@@ -3,7 +3,7 @@ import { parseIpAddress } from "../../../proxy/address.ts";
 import { Flow, FlowOwner } from "../../../proxy/flow/flow.ts";
 import type { ByteStream } from "../../../proxy/flow/stream.ts";
 import { NamedTargets } from "../../../proxy/forward/named_targets.ts";
-import { hostAfter } from "../../../proxy/target/host.ts";
+import { hostAfter, hostTurn } from "../../../proxy/target/host.ts";
 import { HostDialer } from "../../../proxy/target/tcp.ts";
 import { readAll } from "../pair.ts";
 import { admission, map } from "./lab.ts";
@@ -37,6 +37,7 @@ Deno.test("a connection that its target has closed, though nobody knows yet, is 
     source: { questions: ["any"], staleMs: 0, ask: () => Promise.reject(new Error("none")) },
     now: () => performance.now(),
     after: hostAfter,
+    turn: hostTurn,
   });
   targets.setRules(admitted.rules);
   const connect = async (closeFirst?: Deno.Conn) => {
