@@ -44,6 +44,12 @@ async function readFile(path: string, expected: string): Promise<Uint8Array> {
     if (!status.isFile && !status.isFifo) {
       throw new ConfigError([`${path}: is not a file, expected ${expected}`]);
     }
+    if (status.size > MAX_BYTES) {
+      const most = MAX_BYTES >> 20;
+      throw new ConfigError([
+        `${path}: has ${status.size} bytes, expected ${expected}, of ${most} MB at most`,
+      ]);
+    }
     return await Deno.readFile(path);
   } catch (error) {
     if (error instanceof ConfigError) throw error;

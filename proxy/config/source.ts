@@ -267,11 +267,11 @@ export class ConfigSource {
 
   /** In the order of the file, then of discovery. */
   problems(): string[] {
-    return inOrder(this.#problems);
+    return first(inOrder(this.#problems), "problems");
   }
 
   warnings(): string[] {
-    return inOrder(this.#warnings);
+    return first(inOrder(this.#warnings), "warnings");
   }
 
   #nearest(path: ConfigPath): { origin: Origin | undefined; depth: number } {
@@ -303,6 +303,14 @@ function labelOf(origin: Origin): string {
 /** For the order of messages: those without a line come last. */
 function lineOf(origin: Origin | undefined): number {
   return origin !== undefined && "line" in origin ? origin.line : Infinity;
+}
+
+/** Of a file that is something else altogether, a line for each of its own helps nobody. */
+const MOST_TOLD = 100;
+
+function first(lines: readonly string[], what: string): string[] {
+  if (lines.length <= MOST_TOLD) return [...lines];
+  return [...lines.slice(0, MOST_TOLD), `and ${lines.length - MOST_TOLD} more ${what}`];
 }
 
 function inOrder(notes: readonly Note[]): string[] {

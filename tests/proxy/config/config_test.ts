@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type ConfigInput, loadConfig } from "../../../proxy/config/config.ts";
+import { type ConfigError, type ConfigInput, loadConfig } from "../../../proxy/config/config.ts";
 import { encodeKey } from "../../../proxy/base64.ts";
 
 const PRIVATE = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
@@ -357,4 +357,17 @@ Deno.test("a map to 0.0.0.0 or :: is loopback's, and said to be", () => {
     "proxy.map[0]: 0.0.0.0 is this host's loopback: all that listens there can be reached at 10.50.0.9/32",
     "proxy.map[1]: :: is this host's loopback: all that listens there can be reached at 10.50.0.8/32",
   ]);
+});
+
+Deno.test("of a file that is something else, a hundred lines are told, and how many more", () => {
+  const lines = Array.from({ length: 250 }, (_, i) => `Foo${i} = 1`).join("\n");
+  let found: readonly string[] = [];
+  try {
+    loadConfig(`[Interface]\n${lines}\n`);
+  } catch (error) {
+    found = (error as ConfigError).problems;
+  }
+  assert.equal(found.length, 101);
+  assert.match(found[0]!, /missing|Foo0: unknown key/);
+  assert.match(found.at(-1)!, /^and 15\d more problems$/);
 });
