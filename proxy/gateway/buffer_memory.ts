@@ -19,7 +19,7 @@ const UNKNOWN = 512 << 20;
  * What a forwarded connection costs beside its buffers, bytes: its socket, the objects around it, and
  * what the allocators make of them (docs/performance.md).
  */
-const PER_CONNECTION = 30 << 10;
+const PER_CONNECTION = 40 << 10;
 
 /** @param configured Bytes. */
 export function openMemoryBudget(configured: number | undefined): MemoryBudget {
