@@ -5,41 +5,28 @@
  * @module
  */
 
-import type { TurnSource } from "../engine/engine.ts";
-import { Flow, type FlowEnd, type FlowOwner } from "../flow/flow.ts";
+import { Flow, type FlowOwner } from "../flow/flow.ts";
 import type { Refusal } from "../flow/refusal.ts";
+import type { Shares } from "../flow/shares.ts";
 import { REFUSAL_WORDS } from "../flow/words.ts";
 import { getLogger } from "../log/logger.ts";
 import {
-  Deadlines,
   type EchoFlow,
   type EchoVerdict,
   type IcmpForwarderHandler,
   type IpAddress,
-  Roster,
   TokenBucket,
 } from "../../netstack/mod.ts";
-import type { IcmpTargets, IcmpTargetsOptions } from "../target/icmp.ts";
+import type { IcmpTargets } from "../target/icmp.ts";
 import { type IcmpForwarderCounters, newIcmpCounters } from "./icmp_counters.ts";
 import { IcmpSession, type IcmpSessionOwner } from "./icmp_session.ts";
-import type { NamedTargets, NoTarget } from "./named_targets.ts";
-import type { ForwarderOptions, ForwardTimeouts } from "./options.ts";
+import type { ForwardTimeouts } from "./options.ts";
+import { SessionForwarder, type SessionForwarderOptions } from "./session_forwarder.ts";
 
 const log = getLogger(["wirestack", "icmp"]);
 
-export interface IcmpForwarderOptions extends ForwarderOptions {
-  /** Whether the tunnel takes more replies. */
-  hasRoom(): boolean;
-  /** A socket could not be opened. @returns whether for lack of a descriptor. */
-  onNoSocket(error: unknown): boolean;
-  /** Opens what makes sockets towards targets. */
-  openTargets(options: IcmpTargetsOptions): IcmpTargets;
-  /** Resolves the names that rules dial. Missing: none are. */
-  readonly targets?: Pick<NamedTargets, "resolve">;
-}
+export type IcmpForwarderOptions = SessionForwarderOptions<IcmpTargets>;
 
-/** Flows per allowed session; with more in all, every session is kept to a few. */
-const FLOWS_PER_SESSION = 4;
 /** A peer's pings may come in bursts of as many as it may send in this time, ms, and a few at least. */
 const BURST_MS = 250;
 const LEAST_BURST = 50;
@@ -51,25 +38,10 @@ interface Allowance {
   readonly bucket: TokenBucket;
 }
 
-export class IcmpForwarder implements IcmpForwarderHandler, IcmpSessionOwner, TurnSource {
+export class IcmpForwarder extends SessionForwarder<IcmpSession, IcmpTargets>
+  implements IcmpForwarderHandler, IcmpSessionOwner {
   readonly counters: IcmpForwarderCounters = newIcmpCounters();
-  readonly #options: IcmpForwarderOptions;
-  readonly #sessions = new Roster<IcmpSession, "rosterIndex">("rosterIndex");
-  readonly #deadlines = new Deadlines<IcmpSession>();
   readonly #allowances = new WeakMap<FlowOwner, Allowance>();
-  #sockets: IcmpTargets | undefined;
-  /** Flows of all sessions. */
-  #flows = 0;
-  #isClosing = false;
-
-  constructor(options: IcmpForwarderOptions) {
-    this.#options = options;
-  }
-
-  /** Sessions. */
-  get size(): number {
-    return this.#sessions.size;
-  }
 
   echo(
     client: EchoFlow,
@@ -79,12 +51,12 @@ export class IcmpForwarder implements IcmpForwarderHandler, IcmpSessionOwner, Tu
     length: number,
     now: number,
   ): EchoVerdict {
-    if (this.#isClosing) {
+    if (this.isClosing) {
       this.counters.closing++;
       return "drop";
     }
     const known = client.session as IcmpSession | undefined;
-    const peer = known?.peer ?? this.#options.ownerOf(client.from, client.client);
+    const peer = known?.peer ?? this.options.ownerOf(client.from, client.client);
     if (!this.#mayPing(peer, now)) {
       this.counters.flooded++;
       return "drop";
@@ -93,9 +65,9 @@ export class IcmpForwarder implements IcmpForwarderHandler, IcmpSessionOwner, Tu
     let session = known;
     if (entry === undefined) {
       const flow = new Flow("icmp", peer, client.client, client.identifier, destination, 0, now);
-      const refusal = this.#options.admission.admit(flow, now);
+      const refusal = this.options.admission.admit(flow, now);
       if (refusal !== undefined) return this.#refuse(flow, refusal);
-      this.#flows++;
+      this.noteAdmitted();
       session ??= this.#begin(client, peer, now);
       this.touch(session, now);
       entry = session.add(flow);
@@ -104,118 +76,34 @@ export class IcmpForwarder implements IcmpForwarderHandler, IcmpSessionOwner, Tu
     return "accept";
   }
 
-  /** When {@link handleTimeout} is due, ms; Infinity for never. */
-  pollTimeout(): number {
-    return this.#deadlines.next();
-  }
-
-  handleTimeout(now: number): void {
-    for (let session; (session = this.#deadlines.popDue(now)) !== undefined;) {
-      this.counters.idle++;
-      session.end("idle");
-    }
-  }
-
-  /** No more pings from now on. */
-  close(): void {
-    this.#isClosing = true;
-  }
-
-  /** Ends every session. Resolves when no socket is left. */
-  async abort(): Promise<void> {
-    this.#isClosing = true;
-    for (const session of [...this.#sessions.items]) session.end("aborted");
-    await this.#sockets?.close();
-  }
-
-  /** Opened with the first session. */
-  get sockets(): IcmpTargets {
-    return this.#sockets ??= this.#options.openTargets({
-      counters: this.counters,
-      now: () => this.#options.now(),
-      wake: () => this.#options.wake(),
-      hasRoom: () => this.#options.hasRoom(),
-    });
-  }
-
-  get hasReady(): boolean {
-    return this.#sockets !== undefined && this.#sockets.hasReady;
-  }
-
-  drain(now: number): void {
-    this.#sockets?.drain(now);
-  }
-
-  flush(): void {
-    this.#sockets?.flush();
-  }
-
-  get isCrowded(): boolean {
-    return this.#flows >= FLOWS_PER_SESSION * this.#options.settings.limits.maxPingSessions;
-  }
-
-  resolve(flow: Flow, found: (target: IpAddress | NoTarget, now: number) => void): () => void {
-    const { targets } = this.#options;
-    const tell = (target: IpAddress | NoTarget) => {
-      found(target, this.#options.now());
-      this.#options.wake();
-    };
-    if (targets !== undefined) return targets.resolve(flow, tell);
-    queueMicrotask(() => tell("host-unreachable"));
-    return () => {};
-  }
-
-  isOwnHost(address: IpAddress): boolean {
-    return this.#options.admission.isOwnHost(address);
-  }
-
-  /** Gives sessions the deadlines that they would have by the present timeouts. */
   timeoutsChanged(before: ForwardTimeouts): void {
-    if (this.#options.settings.timeouts.icmpIdleMs === before.icmpIdleMs) return;
-    for (const session of this.#sessions.items) this.touch(session, session.lastActivity);
-    this.#options.wake();
+    if (this.options.settings.timeouts.icmpIdleMs !== before.icmpIdleMs) this.touchAgain();
   }
 
-  touch(session: IcmpSession, now: number): void {
-    session.lastActivity = now;
-    this.#deadlines.set(session, now + this.#options.settings.timeouts.icmpIdleMs);
+  protected get shares(): Shares {
+    return this.options.admission.pings;
   }
 
-  onNoSocket({ peer }: IcmpSession, error: unknown): void {
-    this.counters.socketErrors++;
-    if (!this.#options.onNoSocket(error)) return;
-    const { admission, now } = this.#options;
-    admission.noteExhausted(now());
-    admission.makeRoomForConnection(peer, now()); // the client's next ping tries again
+  protected get maxSessions(): number {
+    return this.options.settings.limits.maxPingSessions;
   }
 
-  onFlowEnded(flow: Flow, why: FlowEnd): void {
-    this.#flows--;
-    if (why === "evicted" || why === "revoked" || why === "killed") this.counters[why]++;
-    this.#options.admission.table.remove(flow, why);
-  }
-
-  onEnded(session: IcmpSession): void {
-    this.#deadlines.remove(session);
-    this.#sessions.delete(session);
-    this.#options.admission.pings.give(session.peer);
+  protected idleMs(): number {
+    return this.options.settings.timeouts.icmpIdleMs;
   }
 
   /** The first ping of a client's identifier. */
   #begin(client: EchoFlow, peer: FlowOwner, now: number): IcmpSession {
-    const { admission } = this.#options;
-    admission.makeRoomForPing(peer, (giver) => this.#idlest(giver));
-    admission.pings.take(peer);
+    this.options.admission.makeRoomForPing(peer, (giver) => this.idlest(giver));
     const session = new IcmpSession(this, client, peer, now);
     client.session = session;
-    this.#sessions.add(session);
-    this.counters.sessions++;
-    this.#options.wake(); // its deadline is new
+    this.begin(session);
+    this.options.wake(); // its deadline is new
     return session;
   }
 
   #mayPing(peer: FlowOwner, now: number): boolean {
-    const { maxPingRate: rate } = this.#options.settings.limits;
+    const { maxPingRate: rate } = this.options.settings.limits;
     let allowance = this.#allowances.get(peer);
     if (allowance === undefined || allowance.rate !== rate) {
       const burst = Math.max(LEAST_BURST, rate * BURST_MS / 1000);
@@ -225,18 +113,7 @@ export class IcmpForwarder implements IcmpForwarderHandler, IcmpSessionOwner, Tu
     return allowance.bucket.take(now, 1);
   }
 
-  #idlest(peer: FlowOwner): IcmpSession | undefined {
-    let found: IcmpSession | undefined;
-    for (const session of this.#sessions.items) {
-      if (session.peer !== peer) continue;
-      if (found === undefined || session.lastActivity < found.lastActivity) found = session;
-    }
-    return found;
-  }
-
   #refuse({ owner, source, sourcePort, destination }: Flow, why: Refusal): EchoVerdict {
-    const isFull = why === "peer-full" || why === "rule-full";
-    this.counters[isFull ? "overQuota" : "forbidden"]++;
     log.debug("{peer}, {client} identifier {identifier}: ping of {target} is refused: {why}", {
       peer: owner.name,
       client: source,
@@ -244,6 +121,6 @@ export class IcmpForwarder implements IcmpForwarderHandler, IcmpSessionOwner, Tu
       target: destination,
       why: REFUSAL_WORDS[why],
     });
-    return why === "dropped" ? "drop" : "prohibited";
+    return this.countRefusal(why);
   }
 }

@@ -1,0 +1,210 @@
+/**
+ * What the forwarders of UDP and of pings have in common: sessions of clients, each with sockets of its
+ * own, that end when nothing went either way for long enough.
+ *
+ * @module
+ */
+
+import type { TurnSource } from "../engine/engine.ts";
+import type { Flow, FlowCarrier, FlowEnd, FlowOwner } from "../flow/flow.ts";
+import type { Refusal } from "../flow/refusal.ts";
+import type { Shares } from "../flow/shares.ts";
+import { Deadlines, type IpAddress, Roster, type Timed } from "../../netstack/mod.ts";
+import type { UdpTargetCounters, UdpTargetsOptions } from "../target/udp.ts";
+import type { NamedTargets, NoTarget } from "./named_targets.ts";
+import type { ForwarderOptions } from "./options.ts";
+
+export interface SessionForwarderOptions<Sockets> extends ForwarderOptions {
+  /** Resolves the names that rules dial. Missing: no name has an address. */
+  readonly targets?: Pick<NamedTargets, "resolve">;
+  /** Whether the tunnel takes more replies. */
+  hasRoom(): boolean;
+  /** A socket could not be opened. @returns whether for lack of a descriptor. */
+  onNoSocket(error: unknown): boolean;
+  /** Opens what makes sockets towards targets. */
+  openTargets(options: UdpTargetsOptions): Sockets;
+}
+
+/** All sockets towards targets of one protocol. */
+interface TargetSockets extends TurnSource {
+  close(): Promise<void>;
+}
+
+/** What is counted of either. */
+interface SessionCounters extends UdpTargetCounters {
+  sessions: number;
+  idle: number;
+  evicted: number;
+  revoked: number;
+  killed: number;
+  forbidden: number;
+  overQuota: number;
+  socketErrors: number;
+}
+
+interface ForwardedSession extends Timed, Pick<FlowCarrier, "end"> {
+  rosterIndex: number;
+  /** Milliseconds, monotonic. */
+  lastActivity: number;
+  readonly peer: FlowOwner;
+}
+
+/** Flows per allowed session; with more in all, every session is kept to a few. */
+const FLOWS_PER_SESSION = 4;
+
+export abstract class SessionForwarder<
+  Session extends ForwardedSession,
+  Sockets extends TargetSockets,
+> implements TurnSource {
+  abstract readonly counters: SessionCounters;
+  protected readonly options: SessionForwarderOptions<Sockets>;
+  protected isClosing = false;
+  readonly #sessions = new Roster<Session, "rosterIndex">("rosterIndex");
+  readonly #deadlines = new Deadlines<Session>();
+  #sockets: Sockets | undefined;
+  /** Flows of all sessions. */
+  #flows = 0;
+
+  constructor(options: SessionForwarderOptions<Sockets>) {
+    this.options = options;
+  }
+
+  /** Sessions of each peer. */
+  protected abstract readonly shares: Shares;
+  protected abstract readonly maxSessions: number;
+  /** How long nothing may go either way, ms. */
+  protected abstract idleMs(session: Session): number;
+
+  /** Sessions. */
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  /** When {@link handleTimeout} is due, ms; Infinity for never. */
+  pollTimeout(): number {
+    return this.#deadlines.next();
+  }
+
+  handleTimeout(now: number): void {
+    for (let session; (session = this.#deadlines.popDue(now)) !== undefined;) {
+      this.counters.idle++;
+      session.end("idle");
+    }
+  }
+
+  /** No new sessions from now on. */
+  close(): void {
+    this.isClosing = true;
+  }
+
+  /** Ends every session. Resolves when no socket is left. */
+  async abort(): Promise<void> {
+    this.isClosing = true;
+    for (const session of [...this.#sessions.items]) session.end("aborted");
+    await this.#sockets?.close();
+  }
+
+  /** Opened with the first session. */
+  get sockets(): Sockets {
+    return this.#sockets ??= this.options.openTargets({
+      counters: this.counters,
+      now: () => this.options.now(),
+      wake: () => this.options.wake(),
+      hasRoom: () => this.options.hasRoom(),
+    });
+  }
+
+  get hasReady(): boolean {
+    return this.#sockets !== undefined && this.#sockets.hasReady;
+  }
+
+  drain(now: number): void {
+    this.#sockets?.drain(now);
+  }
+
+  flush(): void {
+    this.#sockets?.flush();
+  }
+
+  /** Whether there are so many flows in all that no session may have many. */
+  get isCrowded(): boolean {
+    return this.#flows >= FLOWS_PER_SESSION * this.maxSessions;
+  }
+
+  /** Finds an address for a flow to a name: see `NamedTargets.resolve`. */
+  resolve(flow: Flow, found: (target: IpAddress | NoTarget, now: number) => void): () => void {
+    const { targets } = this.options;
+    const tell = (target: IpAddress | NoTarget) => {
+      found(target, this.options.now());
+      this.options.wake();
+    };
+    if (targets !== undefined) return targets.resolve(flow, tell);
+    queueMicrotask(() => tell("host-unreachable"));
+    return () => {};
+  }
+
+  /** Whether an address is this host's, or may be. */
+  isOwnHost(address: IpAddress): boolean {
+    return this.options.admission.isOwnHost(address);
+  }
+
+  /** Something went either way. */
+  touch(session: Session, now: number): void {
+    session.lastActivity = now;
+    this.#deadlines.set(session, now + this.idleMs(session));
+  }
+
+  /** A socket could not be opened. The client's next packet tries again. */
+  onNoSocket({ peer }: Session, error: unknown): void {
+    this.counters.socketErrors++;
+    if (!this.options.onNoSocket(error)) return;
+    const { admission, now } = this.options;
+    admission.noteExhausted(now());
+    admission.makeRoomForConnection(peer, now());
+  }
+
+  onFlowEnded(flow: Flow, why: FlowEnd): void {
+    this.#flows--;
+    if (why === "evicted" || why === "revoked" || why === "killed") this.counters[why]++;
+    this.options.admission.table.remove(flow, why);
+  }
+
+  onEnded(session: Session): void {
+    this.#deadlines.remove(session);
+    this.#sessions.delete(session);
+    this.shares.give(session.peer);
+  }
+
+  protected begin(session: Session): void {
+    this.shares.take(session.peer);
+    this.#sessions.add(session);
+    this.counters.sessions++;
+  }
+
+  /** @returns what is answered. */
+  protected countRefusal(why: Refusal): "drop" | "prohibited" {
+    const isFull = why === "peer-full" || why === "rule-full";
+    this.counters[isFull ? "overQuota" : "forbidden"]++;
+    return why === "dropped" ? "drop" : "prohibited";
+  }
+
+  protected noteAdmitted(): void {
+    this.#flows++;
+  }
+
+  /** Gives sessions the deadlines that they would have by the present timeouts. */
+  protected touchAgain(): void {
+    for (const session of this.#sessions.items) this.touch(session, session.lastActivity);
+    this.options.wake();
+  }
+
+  /** The session of a peer that has been idle longest. */
+  protected idlest(peer: FlowOwner): Session | undefined {
+    let found: Session | undefined;
+    for (const session of this.#sessions.items) {
+      if (session.peer !== peer) continue;
+      if (found === undefined || session.lastActivity < found.lastActivity) found = session;
+    }
+    return found;
+  }
+}
