@@ -11,8 +11,6 @@ import { TreeError } from "./tree.ts";
 /** By the suffixes of files, YAML's shorter one aside. */
 export type Form = "conf" | "yaml" | "json" | "env";
 
-export const FORMS: readonly Form[] = ["conf", "yaml", "json", "env"];
-
 /** By a file's suffix; wg-quick's for any other. */
 export function formOf(file: string): Form {
   const suffix = /\.(ya?ml|json|env)$/i.exec(file)?.[1]?.toLowerCase();
