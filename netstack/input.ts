@@ -160,6 +160,7 @@ export class Input {
       return;
     }
     if (isDeliveredOn(target, nic)) {
+      target.observer?.(buffer, offset, total, now, this.#inbound.from);
       this.#deliver(target, nic, version, buffer, offset, total, hopLimit - 1, now);
       return;
     }

@@ -63,7 +63,7 @@ export { icmpErrorKind } from "./icmp.ts";
 export type { EchoFlow, EchoVerdict, IcmpForwarderHandler } from "./icmp_forwarder.ts";
 export { type Link, LINK_HEADROOM, LINK_TAILROOM, type NextHop } from "./link.ts";
 export { MemoryBudget, type MemoryBudgetOptions, type MemoryEpisode } from "./memory_budget.ts";
-export type { Nic, NicAddress, NicOptions } from "./nic.ts";
+export type { DeliveryObserver, Nic, NicAddress, NicOptions } from "./nic.ts";
 export type { ReassemblySettings } from "./reassembly.ts";
 export type { TransitPolice } from "./police.ts";
 export { PrefixTable } from "./prefix_table.ts";

@@ -71,6 +71,16 @@ export type Event<Peer> =
   /** A handshake message was rejected. A few per second at most. */
   | Rejection<Peer>;
 
+/** The secrets of one handshake, borrowed until the call returns. With them all of its session can be read. */
+export interface HandshakeKeys {
+  readonly localStaticPrivate: Uint8Array;
+  readonly remoteStaticPublic: Uint8Array;
+  /** Not clamped. */
+  readonly localEphemeralPrivate: Uint8Array;
+  /** Zeros for none. */
+  readonly presharedKey: Uint8Array;
+}
+
 /** @typeParam Peer `Peer` of `peer.ts`, which knows this file and not the other way round. */
 export interface Context<Peer> {
   readonly crypto: Crypto;
@@ -90,6 +100,8 @@ export interface Context<Peer> {
   readonly initiations: Set<Peer>;
   /** Replaced when the private key changes. */
   identity: StaticIdentity;
+  /** Told the secrets of every handshake, before it is sent; undefined unless somebody asked for them. */
+  logKeys: ((keys: HandshakeKeys) => void) | undefined;
 }
 
 /** Sends a datagram and counts it. @returns as {@link Sink.transmit}. */

@@ -46,6 +46,7 @@ export {
   type DeviceEvent,
   type DeviceOptions,
   type DeviceSink,
+  type HandshakeKeys,
   type PeerHop,
   type Rejection,
 } from "./device.ts";
