@@ -71,14 +71,17 @@ export type Event<Peer> =
   /** A handshake message was rejected. A few per second at most. */
   | Rejection<Peer>;
 
-/** The secrets of one handshake, borrowed until the call returns. With them all of its session can be read. */
-export interface HandshakeKeys {
+/** Secrets, borrowed until the call returns. With those of a handshake all of its session can be read. */
+export interface SecretKeys {
   readonly localStaticPrivate: Uint8Array;
-  readonly remoteStaticPublic: Uint8Array;
-  /** Not clamped. */
-  readonly localEphemeralPrivate: Uint8Array;
-  /** Zeros for none. */
-  readonly presharedKey: Uint8Array;
+  /** Missing when only the device's own key is told. */
+  readonly handshake?: {
+    readonly remoteStaticPublic: Uint8Array;
+    /** Not clamped. */
+    readonly localEphemeralPrivate: Uint8Array;
+    /** Zeros for none. */
+    readonly presharedKey: Uint8Array;
+  };
 }
 
 /** @typeParam Peer `Peer` of `peer.ts`, which knows this file and not the other way round. */
@@ -101,7 +104,7 @@ export interface Context<Peer> {
   /** Replaced when the private key changes. */
   identity: StaticIdentity;
   /** Told the secrets of every handshake, before it is sent; undefined unless somebody asked for them. */
-  logKeys: ((keys: HandshakeKeys) => void) | undefined;
+  logKeys: ((keys: SecretKeys) => void) | undefined;
 }
 
 /** Sends a datagram and counts it. @returns as {@link Sink.transmit}. */

@@ -7,7 +7,7 @@
 import { Admission, COST_OF_COOKIE } from "./admission.ts";
 import { AllowedIps } from "./allowed_ips.ts";
 import { readI32, readU32, wipe } from "./bytes.ts";
-import type { Context, Event, HandshakeKeys, Sink } from "./context.ts";
+import type { Context, Event, SecretKeys, Sink } from "./context.ts";
 import { CookieChecker } from "./cookie.ts";
 import { DeviceCounters } from "./counters.ts";
 import type { Crypto } from "./crypto.ts";
@@ -57,7 +57,7 @@ import { type TimerSettings, timerSettings } from "./settings.ts";
 /** Where a device's output goes. */
 export type DeviceSink = Sink<Peer>;
 export type DeviceEvent = Event<Peer>;
-export type { HandshakeKeys };
+export type { SecretKeys };
 /** A handshake message was rejected. */
 export type Rejection = Extract<DeviceEvent, { type: "handshake-rejected" }>;
 
@@ -146,6 +146,7 @@ export class Device {
     const identity = identityOf(this.#context.crypto, key);
     wipe(this.#context.identity.privateKey);
     this.#context.identity = identity;
+    this.#context.logKeys?.({ localStaticPrivate: identity.privateKey });
     this.#context.cookies.setPublicKey(identity.publicKey);
     const self = this.peer(identity.publicKey);
     if (self !== undefined) this.removePeer(self, now);
@@ -156,10 +157,12 @@ export class Device {
    * Gives away the secrets of every handshake from now on, with which whoever has the datagrams can
    * read all of its session: for captures that somebody asked to be readable.
    *
-   * @param log Called before the datagram that they belong to is sent. Undefined ends it.
+   * @param log Called with the device's own key, at once and when it changes, and with a handshake's
+   * before the datagram that they belong to is sent. Undefined ends it.
    */
-  setKeyLog(log: ((keys: HandshakeKeys) => void) | undefined): void {
+  setKeyLog(log: ((keys: SecretKeys) => void) | undefined): void {
     this.#context.logKeys = log;
+    log?.({ localStaticPrivate: this.#context.identity.privateKey });
   }
 
   /**

@@ -272,9 +272,11 @@ function makeKeypair(
 function logKeys(context: Context<Peer>, peer: Peer, localEphemeralPrivate: Uint8Array): void {
   context.logKeys?.({
     localStaticPrivate: context.identity.privateKey,
-    remoteStaticPublic: peer.publicKey,
-    localEphemeralPrivate,
-    presharedKey: peer.presharedKey,
+    handshake: {
+      remoteStaticPublic: peer.publicKey,
+      localEphemeralPrivate,
+      presharedKey: peer.presharedKey,
+    },
   });
 }
 

@@ -46,9 +46,9 @@ export {
   type DeviceEvent,
   type DeviceOptions,
   type DeviceSink,
-  type HandshakeKeys,
   type PeerHop,
   type Rejection,
+  type SecretKeys,
 } from "./device.ts";
 export { type Endpoint, PlainEndpoint, type Sender } from "./endpoint.ts";
 export { clampPrivateKey, derivePublicKey, generatePrivateKey } from "./keys.ts";

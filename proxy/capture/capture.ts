@@ -7,14 +7,7 @@
  */
 
 import { copyBytes } from "../../netstack/mod.ts";
-import {
-  clampPrivateKey,
-  type Endpoint,
-  type HandshakeKeys,
-  Peer,
-  type Sender,
-} from "../../wireguard/mod.ts";
-import { encodeKey } from "../base64.ts";
+import { type Endpoint, Peer, type SecretKeys, type Sender } from "../../wireguard/mod.ts";
 import type { Direction } from "../link/tap.ts";
 import { peerName } from "../gateway/peer_name.ts";
 import { VERSION } from "../version.ts";
@@ -35,6 +28,7 @@ import {
 } from "./pcapng.ts";
 import { describePoint, linksOf, observePoint, type PointHost, type PointName } from "./points.ts";
 import type { Predicate } from "./predicate.ts";
+import { keyLogLines } from "./key_log.ts";
 import { BlockRing } from "./ring.ts";
 
 /** What a capture is of. */
@@ -205,17 +199,9 @@ export class Capture {
   }
 
   /** Writes secrets down, in front of the packets that they belong to. */
-  logKeys(keys: HandshakeKeys): void {
+  logKeys(keys: SecretKeys): void {
     if (!this.settings.hasKeys || this.#isStopped) return;
-    const ephemeral = clampPrivateKey(keys.localEphemeralPrivate.slice());
-    const block = keyLogBlock([
-      `LOCAL_STATIC_PRIVATE_KEY = ${encodeKey(keys.localStaticPrivate)}`,
-      `REMOTE_STATIC_PUBLIC_KEY = ${encodeKey(keys.remoteStaticPublic)}`,
-      `LOCAL_EPHEMERAL_PRIVATE_KEY = ${encodeKey(ephemeral)}`,
-      `PRESHARED_KEY = ${encodeKey(keys.presharedKey)}`,
-      "",
-    ].join("\n"));
-    ephemeral.fill(0);
+    const block = keyLogBlock(keyLogLines(keys));
     const at = this.#ring.reserve(block.length);
     if (at >= 0) {
       this.#ring.bytes.set(block, at);
