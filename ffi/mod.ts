@@ -19,6 +19,7 @@ export {
 } from "./sockaddr.ts";
 export { SocketWatch } from "./socket_watch.ts";
 export { TcpInfo } from "./tcp_info.ts";
+export { LinuxSystem, SystemCallError } from "./system.ts";
 export * from "./tun.ts";
 export * from "./udp.ts";
 export { ErrorOrigin, ErrorQueue, QUOTED_BYTES } from "./udp_errors.ts";

@@ -45,15 +45,11 @@ import {
 import type { Nic } from "./nic.ts";
 import type { Output } from "./output.ts";
 import type { TransitPolice } from "./police.ts";
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP } from "./protocols.ts";
 import type { Reassembly } from "./reassembly.ts";
 import type { RouteTable } from "./route.ts";
 import { type TransitFilter, TransitPacket } from "./transit.ts";
-import {
-  PROTOCOL_ICMP,
-  PROTOCOL_ICMPV6,
-  PROTOCOL_TCP,
-  type TransportProtocol,
-} from "./transport.ts";
+import { type TransportProtocol } from "./transport.ts";
 
 /** Everything that arrives: checked, then delivered here, forwarded, or reported back. */
 export class Input {

@@ -7,16 +7,11 @@
 import type { IpAddress } from "../address.ts";
 import { readInt32, readUint16 } from "../bytes.ts";
 import { finish, sum } from "../checksum.ts";
+import type { IcmpErrorKind } from "../icmp_types.ts";
 import { MemoryBudget } from "../memory_budget.ts";
 import type { Nic } from "../nic.ts";
-import {
-  type IcmpErrorKind,
-  type Inbound,
-  type IpOutput,
-  Path,
-  PROTOCOL_TCP,
-  type TransportProtocol,
-} from "../transport.ts";
+import { PROTOCOL_TCP } from "../protocols.ts";
+import { type Inbound, type IpOutput, Path, type TransportProtocol } from "../transport.ts";
 import { Connections } from "./connections.ts";
 import type { TcpCounters } from "./counters.ts";
 import type { TcpEndpoint } from "./endpoint.ts";

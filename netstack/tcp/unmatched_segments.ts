@@ -7,7 +7,8 @@
 import { IpAddress } from "../address.ts";
 import { Deadlines } from "../deadlines.ts";
 import type { Nic } from "../nic.ts";
-import { type Inbound, Path, PROTOCOL_TCP } from "../transport.ts";
+import { PROTOCOL_TCP } from "../protocols.ts";
+import { type Inbound, Path } from "../transport.ts";
 import type { Connection } from "./connection.ts";
 import type { Connections } from "./connections.ts";
 import { decodeSack, decodeWindowScale, encodeOptions, SynCookies } from "./cookies.ts";

@@ -7,21 +7,20 @@
 
 import {
   Deadlines,
-  HalfSipHash,
   IpAddress,
   type TransitFilter,
   type TransitPacket,
   type TransitVerdict,
 } from "../../netstack/mod.ts";
-import { Flow, type FlowEnd, type FlowOwner, type FlowProtocol } from "../flow/flow.ts";
+import { Flow, type FlowEnd } from "../flow/flow.ts";
 import type { Refusal } from "../flow/refusal.ts";
-import { Shares } from "../flow/shares.ts";
 import { REFUSAL_WORDS } from "../flow/words.ts";
 import { getLogger } from "../log/logger.ts";
 import type { ForwarderOptions } from "./options.ts";
 import { ACK, RST, SYN, TransitFlow, type TransitFlowOwner } from "./transit_flow.ts";
 import { TransitFragments } from "./transit_fragments.ts";
-import { TransitQueue } from "./transit_queue.ts";
+import { TransitShares } from "./transit_shares.ts";
+import { isOfProtocol, transitProtocol, TransitTable } from "./transit_table.ts";
 
 const log = getLogger(["wirestack", "flow"]);
 
@@ -56,13 +55,6 @@ const MAX_FLOWS = 32_768;
 const MAX_KILLED = 256;
 const DNS_PORT = 53;
 
-const PROTOCOLS: Readonly<Partial<Record<TransitPacket["kind"], FlowProtocol>>> = {
-  "tcp": "tcp",
-  "udp": "udp",
-  "echo-request": "icmp",
-  "echo-reply": "icmp",
-};
-
 export class TransitFlows implements TransitFilter, TransitFlowOwner {
   readonly counters: TransitCounters = {
     flows: 0,
@@ -75,12 +67,8 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
     evicted: 0,
   };
   readonly #options: TransitOptions;
-  readonly #maxFlows: number;
-  readonly #hash: HalfSipHash;
-  /** Chains by hash. */
-  readonly #flows = new Map<number, TransitFlow>();
-  readonly #shares = new Shares();
-  readonly #queues = new Map<FlowOwner, TransitQueue>();
+  readonly #table: TransitTable;
+  readonly #shares: TransitShares;
   readonly #deadlines = new Deadlines<TransitFlow>();
   readonly #fragments: TransitFragments;
   readonly #quoted: TransitPacket;
@@ -92,8 +80,8 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
   /** @param quoted An object to describe quoted packets with. */
   constructor(options: TransitOptions, quoted: TransitPacket) {
     this.#options = options;
-    this.#maxFlows = options.maxFlows ?? MAX_FLOWS;
-    this.#hash = new HalfSipHash(options.random);
+    this.#table = new TransitTable(options.random);
+    this.#shares = new TransitShares(options.maxFlows ?? MAX_FLOWS);
     this.#fragments = new TransitFragments(options.random);
     this.#quoted = quoted;
   }
@@ -136,9 +124,7 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
 
   /** Forgets all of them, because nothing is decided about any more, or because all is over. */
   clear(why: FlowEnd): void {
-    for (const queue of [...this.#queues.values()]) {
-      for (let transit; (transit = queue.oldest) !== undefined;) this.remove(transit, why);
-    }
+    for (let transit; (transit = this.#shares.any()) !== undefined;) this.remove(transit, why);
   }
 
   idleMs({ protocol, destinationPort }: Flow): number {
@@ -152,15 +138,12 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
   }
 
   remove(transit: TransitFlow, why: FlowEnd): void {
-    const { flow, hash } = transit;
+    const { flow } = transit;
     if (flow.end !== undefined) return;
     if (this.#last === transit) this.#last = undefined;
-    this.#unlink(hash, transit);
+    this.#table.remove(transit);
     this.#deadlines.remove(transit);
-    this.#shares.give(flow.owner);
-    const queue = this.#queues.get(flow.owner)!;
-    queue.remove(transit);
-    if (queue.oldest === undefined) this.#queues.delete(flow.owner);
+    this.#shares.give(transit);
     if (why === "evicted") this.counters.evicted++;
     if (why === "killed" && flow.protocol === "tcp") this.#noteKilled(transit);
     this.#options.admission.table.remove(flow, why);
@@ -168,9 +151,11 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
 
   #handle(packet: TransitPacket, now: number): TransitVerdict {
     let transit = this.#last;
-    let isUp = transit !== undefined && isOf(transit, packet) && transit.isUp(packet);
-    if (transit === undefined || !isUp && !(isOf(transit, packet) && transit.isDown(packet))) {
-      transit = this.#find(packet);
+    let isUp = transit !== undefined && isOfProtocol(transit, packet) && transit.isUp(packet);
+    if (
+      transit === undefined || !isUp && !(isOfProtocol(transit, packet) && transit.isDown(packet))
+    ) {
+      transit = this.#table.find(packet);
       isUp = transit !== undefined && transit.isUp(packet);
     }
     const { flags } = packet;
@@ -234,11 +219,11 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
       }
     }
     const refusal = admission.admit(flow, now, () => {
-      this.#makeRoom(flow.owner);
+      this.#shares.surplus(flow.owner)?.end("evicted");
       return undefined;
     });
     if (refusal !== undefined) return this.#refuse(flow, refusal);
-    const transit = this.#enter(flow, this.#hashOf(packet));
+    const transit = this.#enter(flow, this.#table.hashOf(packet));
     return this.#pass(transit, packet, isUp, flags, now);
   }
 
@@ -270,7 +255,7 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
     const { buffer, version, from } = packet;
     const source = IpAddress.from(buffer, packet.source, version);
     const destination = IpAddress.from(buffer, packet.destination, version);
-    const protocol = PROTOCOLS[packet.kind]!;
+    const protocol = transitProtocol(packet)!;
     const { ownerOf } = this.#options;
     if (isReverse) {
       const { sourcePort: near, destinationPort: far } = packet;
@@ -293,23 +278,11 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
 
   #enter(flow: Flow, hash: number): TransitFlow {
     const transit = new TransitFlow(this, flow, hash);
-    transit.next = this.#flows.get(hash);
-    this.#flows.set(hash, transit);
-    this.#shares.take(flow.owner);
-    let queue = this.#queues.get(flow.owner);
-    if (queue === undefined) this.#queues.set(flow.owner, queue = new TransitQueue());
-    queue.add(transit);
+    this.#table.add(transit);
+    this.#shares.take(transit);
     this.#deadlines.set(transit, transit.expiresAt);
     this.counters.flows++;
     return this.#last = transit;
-  }
-
-  /** One more of `owner`: whoever is furthest above an equal share gives one up, else itself. */
-  #makeRoom(owner: FlowOwner): void {
-    if (this.#shares.total < this.#maxFlows) return;
-    const giver = this.#shares.donor(owner, this.#maxFlows) ??
-      (this.#shares.of(owner) > 0 ? owner : this.#shares.greediest()!);
-    this.#queues.get(giver)!.idlest()!.end("evicted");
   }
 
   #refuse(flow: Flow, refusal: Refusal): TransitVerdict {
@@ -329,8 +302,8 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
   /** ICMP about a packet passes if that packet's flow did. */
   #handleError(packet: TransitPacket, now: number): TransitVerdict {
     const quoted = this.#quoted;
-    if (quoted.parseQuoted(packet) && PROTOCOLS[quoted.kind] !== undefined) {
-      const transit = this.#find(quoted);
+    if (quoted.parseQuoted(packet) && transitProtocol(quoted) !== undefined) {
+      const transit = this.#table.find(quoted);
       if (transit !== undefined) {
         // It goes to whom the quoted packet came from.
         return this.#pass(transit, packet, !transit.isUp(quoted), 0, now);
@@ -346,46 +319,4 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
     this.counters.fragments++;
     return "drop";
   }
-
-  #find(packet: TransitPacket): TransitFlow | undefined {
-    let transit = this.#flows.get(this.#hashOf(packet));
-    for (; transit !== undefined; transit = transit.next) {
-      if (isOf(transit, packet) && (transit.isUp(packet) || transit.isDown(packet))) return transit;
-    }
-    return undefined;
-  }
-
-  /** The same for both directions: the smaller end comes first. */
-  #hashOf(packet: TransitPacket): number {
-    const { buffer, version, source, destination, sourcePort, destinationPort } = packet;
-    const size = version === 4 ? 4 : 16;
-    let order = 0;
-    for (let i = 0; order === 0 && i < size; i++) {
-      order = buffer[source + i]! - buffer[destination + i]!;
-    }
-    if (order === 0) order = sourcePort - destinationPort;
-    const hash = this.#hash;
-    hash.begin();
-    hash.bytes(buffer, order < 0 ? source : destination, size);
-    hash.bytes(buffer, order < 0 ? destination : source, size);
-    hash.word(order < 0 ? sourcePort << 16 | destinationPort : destinationPort << 16 | sourcePort);
-    hash.word(packet.protocol);
-    return hash.end();
-  }
-
-  #unlink(hash: number, transit: TransitFlow): void {
-    const first = this.#flows.get(hash)!;
-    if (first === transit) {
-      if (transit.next === undefined) this.#flows.delete(hash);
-      else this.#flows.set(hash, transit.next);
-      return;
-    }
-    let before = first;
-    while (before.next !== transit) before = before.next!;
-    before.next = transit.next;
-  }
-}
-
-function isOf({ flow }: TransitFlow, { kind }: TransitPacket): boolean {
-  return flow.protocol === PROTOCOLS[kind];
 }

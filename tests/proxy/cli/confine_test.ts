@@ -1,12 +1,8 @@
 import assert from "node:assert/strict";
 import type { FileRule, ProcessView } from "../../../ffi/confine/mod.ts";
-import {
-  configuredFiles,
-  confineCommand,
-  describeConfinement,
-  fileRules,
-  isToBeConfined,
-} from "../../../proxy/cli/confine.ts";
+import { confineCommand, describeConfinement, isToBeConfined } from "../../../proxy/cli/confine.ts";
+import { fileRules } from "../../../proxy/cli/confine/file_rules.ts";
+import { configuredFiles } from "../../../proxy/cli/confine/settings.ts";
 
 Deno.test("only an up over FFI is confined, and not if it asks not to be", async () => {
   const cases: [string[], boolean][] = [

@@ -1,0 +1,33 @@
+/**
+ * `check`.
+ *
+ * @module
+ */
+
+import { addConfigFlags } from "../flags.ts";
+import type { CommandLine } from "./command_line.ts";
+import { addUpOptions, configReader } from "./up_options.ts";
+
+/** Adds `check`. */
+export function addCheck({ program, terminal }: CommandLine): void {
+  const checkCommand = program.command("check")
+    .summary("check a configuration")
+    .description(
+      "Prints every problem of a configuration, and what up would find when it starts, or what it " +
+        "amounts to. Takes the flags of up: a command is checked by exchanging that word.",
+    )
+    .argument("[CONFIG]", "wg-quick, YAML, JSON or .env file, or -");
+  addUpOptions(checkCommand);
+  checkCommand.option("--show-origin", "print every value with the place it comes from");
+  const checkFlags = addConfigFlags(checkCommand);
+  checkCommand.action(async (file: string | undefined, options) => {
+    const loaded = await (await configReader(file, options.format, checkFlags, terminal)).load();
+    const { check } = await import("../check.ts");
+    await check(loaded, {
+      ...(file !== undefined && { file }),
+      ...(options.name !== undefined && { name: options.name }),
+      showOrigin: options.showOrigin,
+      ffi: options.ffi ?? program.opts().ffi,
+    }, terminal);
+  });
+}

@@ -1,0 +1,138 @@
+/**
+ * `up`.
+ *
+ * @module
+ */
+
+import type { UdpChoice } from "../../bind/udp_open.ts";
+import type { LoadedConfig } from "../../config/config.ts";
+import { ConfigError } from "../../config/error.ts";
+import { stateDirectories } from "../../gateway/state_directory.ts";
+import { isStream } from "../../log/outputs.ts";
+import { type Confinement, describeConfinement } from "../confine.ts";
+import { addConfigFlags } from "../flags.ts";
+import { isDescriptor } from "../read.ts";
+import type { CommandLine } from "./command_line.ts";
+import { addUpOptions, configReader } from "./up_options.ts";
+
+/**
+ * Adds `up`.
+ *
+ * @param confinement What this process has given up already.
+ */
+export function addUp(
+  { program, terminal, done }: CommandLine,
+  confinement: Confinement | undefined,
+): void {
+  const upCommand = program.command("up")
+    .summary("run a gateway")
+    .description(
+      "Runs a gateway until SIGINT or SIGTERM. CONFIG is a wg-quick file with our [Proxy] section, " +
+        "the same as YAML, JSON or variables, or - for standard input. Every key that has an effect is " +
+        "also a flag, and a variable of the environment: WIRESTACK_ and the flag in capitals. Flags " +
+        "override the environment, that the file; either is enough. SIGHUP, as " +
+        "`wirestack reload`, reads the configuration again. SIGUSR2 logs the counters.",
+    )
+    .argument("[CONFIG]", "wg-quick, YAML, JSON or .env file, or -");
+  addUpOptions(upCommand);
+  const upFlags = addConfigFlags(upCommand);
+  upCommand.action(async (file: string | undefined, options) => {
+    const { ffi, reason } = await chooseFfi(options.ffi ?? program.opts().ffi);
+    if (!ffi) terminal.giveUpFfi();
+    const reader = await configReader(file, options.format, upFlags, terminal);
+    const loaded = await reader.load();
+    const { up, Gateway, Watch, chooseCrypto, controlHandlers } = await loadUp();
+    const crypto = chooseCrypto(options.crypto);
+    const { controlDir } = loaded.config;
+    const isFile = file !== undefined && !isDescriptor(file);
+    const path = isFile ? await realPath(file) : undefined;
+    const status = await up(loaded, {
+      udp: describeUdp(ffi, reason),
+      ...(ffi && { confinement: describeConfinement(confinement, options.confine) }),
+      start: (config) =>
+        Gateway.start(config, {
+          ffi,
+          stateDirectories: stateDirectories(),
+          ...(crypto && { crypto }),
+        }),
+      watch: (config) => Watch.open(config),
+      handlers: (gateway, applied) =>
+        controlHandlers(gateway, {
+          applied,
+          started: loaded,
+          load: () => reader.load(),
+          ...(path !== undefined && { file: path }),
+        }),
+      control: {
+        ...(controlDir !== undefined && { directory: controlDir }),
+        ...(options.name !== undefined && { name: options.name }),
+        ...(isFile && { file }),
+      },
+      onControlOpen() {
+        // The kernel leaves it its own folders, whatever Deno would permit.
+        if (!(ffi && confinement && confinement.landlock > 0)) giveUpWriting(writtenFiles(loaded));
+      },
+    }, terminal);
+    done(status);
+  });
+}
+
+/** Loads what `up` needs. */
+export async function loadUp() {
+  const [{ up }, { Gateway }, { Watch }, { chooseCrypto }, { controlHandlers }] = await Promise.all(
+    [
+      import("../up.ts"),
+      import("../../gateway/gateway.ts"),
+      import("../../watch/watch.ts"),
+      import("../../arena/crypto.ts"),
+      import("../../control/handlers.ts"),
+      import("../load.ts"),
+    ],
+  );
+  return { up, Gateway, Watch, chooseCrypto, controlHandlers };
+}
+
+/** @param wanted By --ffi or --no-ffi; undefined without either. */
+async function chooseFfi(wanted: boolean | undefined): Promise<UdpChoice> {
+  const { chooseUdp } = await import("../../bind/udp_open.ts");
+  try {
+    return chooseUdp(wanted);
+  } catch (error) {
+    throw new ConfigError([`--ffi: ${(error as Error).message}`]);
+  }
+}
+
+function describeUdp(ffi: boolean, reason: string | undefined): string {
+  if (ffi) return "UDP in batches (FFI)";
+  return `UDP over Deno's sockets (${reason === undefined ? "--no-ffi" : `FFI ${reason}`})`;
+}
+
+/** @returns undefined for a pipe that has no name (`<(…)`). */
+async function realPath(file: string): Promise<string | undefined> {
+  try {
+    return await Deno.realPath(file);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The program may write anywhere, because `add-peer` does. A gateway has no use for more than the
+ * usual folders of control sockets and of state, which the task names beside it, and so stay
+ * permitted, and its logs. In any other folder its control socket stays behind when it ends, and is
+ * replaced by the next.
+ *
+ * @param kept Files that are written to and removed still.
+ */
+function giveUpWriting(kept: readonly string[]): void {
+  // Named on its own a path stays permitted when what is above it is not any more.
+  for (const path of kept) Deno.permissions.requestSync({ name: "write", path });
+  Deno.permissions.revokeSync({ name: "write", path: "/" });
+}
+
+/** Logs that are opened again, and a socket that is removed. */
+function writtenFiles({ config: { log, status } }: LoadedConfig): string[] {
+  const logs = [log.output, log.access].filter((output) => output !== undefined);
+  const socket = status?.listen.transport === "unix" ? [status.listen.path] : [];
+  return [...logs.filter((output) => !isStream(output)), ...socket];
+}

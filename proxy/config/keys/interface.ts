@@ -1,0 +1,85 @@
+/**
+ * The keys of [Interface].
+ *
+ * @module
+ */
+
+import type { InterfaceInput } from "../input.ts";
+import { keysOf } from "./key.ts";
+
+export const INTERFACE_KEYS = keysOf<InterfaceInput>("interface", [
+  {
+    name: "PrivateKey",
+    field: "privateKey",
+    secret: true,
+    flag: "private-key-file",
+    argument: "FILE",
+    help: "file with the gateway's private key",
+  },
+  {
+    name: "Address",
+    field: "address",
+    list: "comma",
+    flag: "address",
+    argument: "ADDRESS/LENGTH",
+    help: "the gateway's addresses in the tunnel",
+  },
+  {
+    name: "ListenPort",
+    field: "listenPort",
+    flag: "listen-port",
+    argument: "PORT",
+    help: "UDP port; any free one when not given",
+  },
+  {
+    name: "ListenAddress",
+    field: "listenAddress",
+    flag: "listen-address",
+    argument: "ADDRESS",
+    help: "address of this host to listen on; all when not given",
+  },
+  {
+    name: "MTU",
+    field: "mtu",
+    flag: "mtu",
+    argument: "BYTES",
+    help: "largest packet in the tunnel (default 1420)",
+  },
+  {
+    name: "RekeyAfter",
+    field: "rekeyAfter",
+    flag: "rekey-after",
+    argument: "SECONDS",
+    help: "make new session keys earlier than after 120 seconds; a lower figure only",
+  },
+  {
+    name: "PeerToPeer",
+    field: "peerToPeer",
+    flag: "peer-to-peer",
+    argument: "true|false",
+    help: "let peers reach each other through the gateway (default false)",
+  },
+  {
+    name: "ControlDir",
+    field: "controlDir",
+    flag: "control-dir",
+    argument: "DIR|off",
+    help: "folder of the control socket (default: root's /var/run/wireguard, else the user's own)",
+  },
+  {
+    name: "FwMark",
+    field: "fwMark",
+    flag: "fw-mark",
+    argument: "MARK|off",
+    help: "mark of what WireGuard sends, for routing rules (needs --ffi and CAP_NET_ADMIN)",
+  },
+  { name: "DNS", field: "dns", list: "comma", inert: "yet" },
+  { name: "Table", field: "table", inert: "yet" },
+  { name: "PreUp", field: "preUp", list: "line", inert: "yet" },
+  { name: "PostUp", field: "postUp", list: "line", inert: "yet" },
+  { name: "PreDown", field: "preDown", list: "line", inert: "yet" },
+  { name: "PostDown", field: "postDown", list: "line", inert: "yet" },
+  { name: "SaveConfig", field: "saveConfig", inert: "yet" },
+  { name: "IncludedApplications", field: "includedApplications", list: "comma", inert: "app" },
+  { name: "ExcludedApplications", field: "excludedApplications", list: "comma", inert: "app" },
+]);

@@ -1,0 +1,38 @@
+/**
+ * What is known of a key of the configuration.
+ *
+ * @module
+ */
+
+/** The sections, by their name in {@link ConfigInput}. */
+export type Section = "interface" | "peers" | "rules" | "proxy" | "status" | "log";
+
+export interface Key {
+  readonly section: Section;
+  /** In the file. Compared without regard to case, as `wg` and `wg-quick` do. */
+  readonly name: string;
+  /** In {@link ConfigInput}. */
+  readonly field: string;
+  /**
+   * A key that may be repeated: its values add up. `comma`: one line may hold several, `names` too, but
+   * a blank does not part them. `line`: a line is one value, whatever is in it.
+   */
+  readonly list?: "comma" | "names" | "line";
+  /** Its value is never shown. */
+  readonly secret?: true;
+  /** Accepted because wg-quick or one of WireGuard's apps has it; nothing happens. */
+  readonly inert?: "yet" | "app";
+  /** On the command line, without the dashes. */
+  readonly flag?: string;
+  /** Name of the flag's value in `--help`. */
+  readonly argument?: string;
+  readonly help?: string;
+}
+
+/** The keys of one section, whose fields are those of its input. */
+export function keysOf<Input>(
+  section: Section,
+  specs: readonly (Omit<Key, "section" | "field"> & { readonly field: keyof Input & string })[],
+): readonly Key[] {
+  return specs.map((spec) => ({ section, ...spec }));
+}

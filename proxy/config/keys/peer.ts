@@ -1,0 +1,93 @@
+/**
+ * The keys of [Peer].
+ *
+ * @module
+ */
+
+import { DEFAULT_RATE_BURST_MS } from "../defaults.ts";
+import type { PeerInput } from "../input.ts";
+import { keysOf } from "./key.ts";
+
+export const PEER_KEYS = keysOf<PeerInput>("peers", [
+  {
+    name: "PublicKey",
+    field: "publicKey",
+    flag: "peer",
+    argument: "PUBLICKEY",
+    help: "a peer; the options below that follow it are this peer's",
+  },
+  {
+    name: "Name",
+    field: "name",
+    flag: "peer-name",
+    argument: "NAME",
+    help: "what to call the peer, here and in what is shown",
+  },
+  {
+    name: "PresharedKey",
+    field: "presharedKey",
+    secret: true,
+    flag: "preshared-key-file",
+    argument: "FILE",
+    help: "file with the key shared with the peer",
+  },
+  {
+    name: "AllowedIPs",
+    field: "allowedIps",
+    list: "comma",
+    flag: "allowed-ips",
+    argument: "PREFIX,…",
+    help: "addresses the peer may use",
+  },
+  {
+    name: "Endpoint",
+    field: "endpoint",
+    flag: "endpoint",
+    argument: "HOST:PORT",
+    help: "where the peer is; learnt from its packets when not given",
+  },
+  {
+    name: "PersistentKeepalive",
+    field: "persistentKeepalive",
+    flag: "persistent-keepalive",
+    argument: "SECONDS",
+    help: "a packet at least this often, 0 or off for none (default)",
+  },
+  {
+    name: "RateUp",
+    field: "rateUp",
+    flag: "peer-rate-up",
+    argument: "RATE",
+    help: "most from the peer to targets and other peers, such as 20Mbit (default no limit)",
+  },
+  {
+    name: "RateDown",
+    field: "rateDown",
+    flag: "peer-rate-down",
+    argument: "RATE",
+    help: "the same towards the peer",
+  },
+  {
+    name: "RateBurst",
+    field: "rateBurst",
+    flag: "peer-rate-burst",
+    argument: "SECONDS",
+    help: `of the rate, which a peer that was quiet may use at once (default ${
+      DEFAULT_RATE_BURST_MS / 1000
+    })`,
+  },
+  {
+    name: "MaxTcpConnections",
+    field: "maxTcpConnections",
+    flag: "peer-max-tcp-connections",
+    argument: "N",
+    help: "forwarded connections of the peer at once (default no limit of its own)",
+  },
+  {
+    name: "MaxUdpSessions",
+    field: "maxUdpSessions",
+    flag: "peer-max-udp-sessions",
+    argument: "N",
+    help: "UDP sessions of the peer at once (default no limit of its own)",
+  },
+]);

@@ -1,0 +1,284 @@
+/**
+ * What a whole-system tunnel has changed on this host, written down before it is done: a line of JSON
+ * for the tunnel, one for each step, one for each that was taken back. The process that runs holds the
+ * file locked; the kernel lets go of the lock however that process ends.
+ *
+ * @module
+ */
+
+import { LinuxSystem } from "../../ffi/mod.ts";
+import { SystemTunnelError } from "./error.ts";
+import type { NetworkNamespace } from "./namespace.ts";
+import { parseUndo, type Undo } from "./step.ts";
+
+/** Where these files are, whatever the control socket's folder is. */
+export const STATE_DIRECTORY = "/run/wirestack";
+
+const VERSION = 1;
+const EXTENSION = ".state";
+
+/** The first line. */
+export interface TunnelRecord {
+  /** Name of the network device. */
+  readonly device: string;
+  /** As `wirestack show` has it; missing without a control socket. */
+  readonly gateway?: string;
+  readonly pid: number;
+  readonly namespace: NetworkNamespace;
+}
+
+/** A step that was begun, and not taken back. */
+export interface RecordedStep {
+  readonly index: number;
+  readonly title: string;
+  readonly undo: Undo;
+}
+
+/** A state file as it was found. */
+export interface FoundState {
+  readonly path: string;
+  readonly record: TunnelRecord;
+  /** In the order in which they were begun. */
+  readonly steps: readonly RecordedStep[];
+  /** Whether the process still runs. */
+  readonly isRunning: boolean;
+  /** What could not be read: a line each. */
+  readonly problems: readonly string[];
+}
+
+/** An open one, of this process. */
+export class StateFile implements Disposable {
+  readonly path: string;
+  readonly #file: Deno.FsFile;
+  #count: number;
+
+  private constructor(path: string, file: Deno.FsFile, count: number) {
+    this.path = path;
+    this.#file = file;
+    this.#count = count;
+  }
+
+  /**
+   * Begins one.
+   *
+   * @throws {SystemTunnelError} if the device's process runs, or has left something to take back:
+   * {@link take} that first; or if no file can be made.
+   */
+  static create(record: TunnelRecord, directory: string = STATE_DIRECTORY): StateFile {
+    prepareDirectory(directory);
+    const path = `${directory}/${fileName(record)}`;
+    const file = openLocked(path, record.device);
+    const { steps } = readState(path);
+    if (steps.length > 0) {
+      file.close();
+      throw new SystemTunnelError(
+        `${path}: an earlier ${record.device} has not been taken back, expected wirestack down ${record.device}`,
+      );
+    }
+    file.truncateSync(0);
+    const state = new StateFile(path, file, 0);
+    state.#write({ wirestack: VERSION, ...record });
+    return state;
+  }
+
+  /**
+   * Takes over what a process has left behind.
+   *
+   * @throws {SystemTunnelError} if it runs, or its file cannot be written to.
+   */
+  static take(found: FoundState): StateFile {
+    const file = openLocked(found.path, found.record.device);
+    const count = 1 + Math.max(-1, ...found.steps.map(({ index }) => index));
+    const state = new StateFile(found.path, file, count);
+    state.#write({}); // ends a line that was not finished
+    return state;
+  }
+
+  /** To be called before the step is done. @returns its number. */
+  begin(title: string, undo: Undo): number {
+    const step = this.#count++;
+    this.#write({ step, title, undo });
+    return step;
+  }
+
+  /** The step of that number is taken back. */
+  undone(step: number): void {
+    this.#write({ undone: step });
+  }
+
+  /**
+   * Everything is taken back: the file goes. Where this user may not remove it, it stays behind empty,
+   * which says the same.
+   */
+  remove(): void {
+    this.#file.truncateSync(0);
+    try {
+      Deno.removeSync(this.path);
+    } catch (error) {
+      if (!isRefused(error)) throw error;
+    }
+    this.#file.close();
+  }
+
+  /** Keeps the file, for somebody else to take. */
+  [Symbol.dispose](): void {
+    try {
+      this.#file.close();
+    } catch {
+      // It is closed already.
+    }
+  }
+
+  #write(line: unknown): void {
+    const bytes = new TextEncoder().encode(`\n${JSON.stringify(line)}\n`);
+    for (let at = 0; at < bytes.length;) at += this.#file.writeSync(bytes.subarray(at));
+  }
+}
+
+/**
+ * The state files of a folder, whichever namespace they belong to. Empty ones are not told.
+ *
+ * @throws {SystemTunnelError} if the folder may not be read.
+ */
+export function findStates(directory: string = STATE_DIRECTORY): FoundState[] {
+  let names: string[];
+  try {
+    names = Array.from(Deno.readDirSync(directory), ({ name }) => name)
+      .filter((name) => name.endsWith(EXTENSION)).sort();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw new SystemTunnelError(`${directory}: ${(error as Error).message}`);
+  }
+  return names.flatMap((name) => {
+    try {
+      const state = readState(`${directory}/${name}`);
+      return state.record === undefined ? [] : [state as FoundState];
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return []; // gone since
+      throw error;
+    }
+  });
+}
+
+/** Removes what has no more use: the files of a namespace that is gone for good. */
+export function forget(found: FoundState): void {
+  try {
+    Deno.removeSync(found.path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound) && !isRefused(error)) throw error;
+  }
+}
+
+type PartialState = Omit<FoundState, "record"> & { readonly record: TunnelRecord | undefined };
+
+function readState(path: string): PartialState {
+  const text = Deno.readTextFileSync(path);
+  const steps = new Map<number, RecordedStep>();
+  const problems: string[] = [];
+  let record: TunnelRecord | undefined;
+  const lines = text.split("\n");
+  lines.forEach((line, i) => {
+    if (line === "") return;
+    let value: Record<string, unknown>;
+    try {
+      value = JSON.parse(line);
+    } catch {
+      // Cut off: what it was about had not begun.
+      problems.push(`${path}:${i + 1}: is no whole line, passed over`);
+      return;
+    }
+    if ("wirestack" in value) {
+      record = parseRecord(value);
+      if (record === undefined) problems.push(`${path}:${i + 1}: is of another version`);
+    } else if ("step" in value) {
+      const undo = parseUndo(value.undo);
+      if (undo === undefined || !Number.isInteger(value.step)) {
+        problems.push(`${path}:${i + 1}: is no step known here, passed over`);
+      } else {
+        const index = value.step as number;
+        steps.set(index, { index, title: String(value.title), undo });
+      }
+    } else if ("undone" in value) steps.delete(value.undone as number);
+  });
+  return { path, record, steps: [...steps.values()], isRunning: isLocked(path), problems };
+}
+
+function parseRecord(value: Record<string, unknown>): TunnelRecord | undefined {
+  const { wirestack, device, gateway, pid, namespace } = value;
+  const { inode, cookie, boot } = Object(namespace) as Record<string, unknown>;
+  if (wirestack !== VERSION || typeof device !== "string" || !Number.isInteger(pid)) {
+    return undefined;
+  }
+  return {
+    device,
+    ...(typeof gateway === "string" && { gateway }),
+    pid: pid as number,
+    namespace: {
+      inode: Number(inode),
+      ...(typeof cookie === "string" && { cookie }),
+      boot: String(boot),
+    },
+  };
+}
+
+/** Namespaces may have devices of the same name: the inode tells their files apart. */
+function fileName({ device, namespace }: TunnelRecord): string {
+  return `${device}@${namespace.inode}${EXTENSION}`;
+}
+
+function openLocked(path: string, device: string): Deno.FsFile {
+  let file: Deno.FsFile;
+  try {
+    file = Deno.openSync(path, { read: true, append: true, create: true, mode: 0o644 });
+  } catch (error) {
+    throw new SystemTunnelError(`${path}: ${(error as Error).message}`);
+  }
+  if (file.tryLockSync(true)) return file;
+  file.close();
+  const pid = readState(path).record?.pid;
+  throw new SystemTunnelError(
+    `${device}: runs already${
+      pid === undefined ? "" : ` (process ${pid})`
+    }, expected wirestack down ${device} first`,
+  );
+}
+
+function isLocked(path: string): boolean {
+  using file = Deno.openSync(path);
+  if (!file.tryLockSync(false)) return true;
+  file.unlockSync();
+  return false;
+}
+
+/**
+ * Root acts on what lies here: nobody but root, or this user, may put anything there.
+ *
+ * @throws {SystemTunnelError}
+ */
+function prepareDirectory(directory: string): void {
+  using system = new LinuxSystem();
+  try {
+    Deno.mkdirSync(directory, { mode: 0o755 });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AlreadyExists)) {
+      throw new SystemTunnelError(
+        `${directory}: cannot be made (${(error as Error).message}), expected one of this user's`,
+      );
+    }
+  }
+  const { isDirectory, uid, mode } = Deno.lstatSync(directory);
+  if (!isDirectory) {
+    throw new SystemTunnelError(`${directory}: is no folder, expected one of this user's`);
+  }
+  if (uid !== 0 && uid !== system.user || ((mode ?? 0) & 0o022) !== 0) {
+    throw new SystemTunnelError(
+      `${directory}: is user ${uid}'s, mode ${
+        ((mode ?? 0) & 0o777).toString(8)
+      }, expected root's or this user's, and nobody else to write there`,
+    );
+  }
+}
+
+function isRefused(error: unknown): boolean {
+  return error instanceof Deno.errors.PermissionDenied || error instanceof Deno.errors.NotCapable;
+}

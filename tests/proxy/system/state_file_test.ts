@@ -1,0 +1,177 @@
+/**
+ * The state file: what a process leaves behind, however it ends.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { ownNamespace } from "../../../proxy/system/namespace.ts";
+import {
+  findStates,
+  forget,
+  StateFile,
+  type TunnelRecord,
+} from "../../../proxy/system/state_file.ts";
+import type { Undo } from "../../../proxy/system/step.ts";
+
+const RULE: Undo = {
+  kind: "rule",
+  family: 4,
+  priority: 32764,
+  table: 254,
+  suppressPrefixLength: 0,
+};
+const TABLE: Undo = { kind: "nft-table", family: "inet", table: "wirestack-wg0" };
+
+Deno.test("steps are found in their order after the process is gone, without those taken back", () => {
+  using lab = new Folder();
+  {
+    using state = StateFile.create(lab.record, lab.path);
+    state.begin("rule", RULE);
+    state.begin("table", TABLE);
+    state.undone(0);
+    state.begin("rule again", RULE);
+    const [found] = findStates(lab.path);
+    assert.equal(found!.isRunning, true);
+  }
+  const [found, ...others] = findStates(lab.path);
+  assert.deepEqual(others, []);
+  assert.deepEqual(found!.record, lab.record);
+  assert.deepEqual(found!.steps, [
+    { index: 1, title: "table", undo: TABLE },
+    { index: 2, title: "rule again", undo: RULE },
+  ]);
+  assert.equal(found!.isRunning, false);
+});
+
+Deno.test("a second process does not get the file of one that runs, and is told which it is", () => {
+  using lab = new Folder();
+  using _state = StateFile.create(lab.record, lab.path);
+  assert.throws(() => StateFile.create(lab.record, lab.path), {
+    name: "SystemTunnelError",
+    message: `wg0: runs already (process ${Deno.pid}), expected wirestack down wg0 first`,
+  });
+  assert.throws(() => StateFile.take(findStates(lab.path)[0]!), /runs already/);
+});
+
+Deno.test("what is left behind is taken over before another can begin", () => {
+  using lab = new Folder();
+  {
+    using state = StateFile.create(lab.record, lab.path);
+    state.begin("table", TABLE);
+  }
+  assert.throws(() => StateFile.create(lab.record, lab.path), /has not been taken back/);
+  const [found] = findStates(lab.path);
+  {
+    using taken = StateFile.take(found!);
+    taken.undone(0);
+    taken.remove();
+  }
+  assert.deepEqual(findStates(lab.path), []);
+  StateFile.create(lab.record, lab.path).remove();
+});
+
+Deno.test("devices of one name in two namespaces have a file each", () => {
+  using lab = new Folder();
+  const other = { ...lab.record, namespace: { ...lab.record.namespace, inode: 1, cookie: "2" } };
+  using a = StateFile.create(lab.record, lab.path);
+  using b = StateFile.create(other, lab.path);
+  assert.notEqual(a.path, b.path);
+  assert.equal(findStates(lab.path).length, 2);
+});
+
+Deno.test("a file cut off anywhere gives the steps that stand in it whole", () => {
+  using lab = new Folder();
+  const path = (() => {
+    using state = StateFile.create(lab.record, lab.path);
+    for (const undo of [RULE, TABLE, RULE]) state.begin("step", undo);
+    return state.path;
+  })();
+  const whole = Deno.readTextFileSync(path);
+  fc.assert(fc.property(fc.nat(whole.length), (length) => {
+    const text = whole.slice(0, length);
+    Deno.writeTextFileSync(path, text);
+    const found = findStates(lab.path)[0];
+    const expected = text.split("\n").filter((line) => {
+      try {
+        return "step" in JSON.parse(line);
+      } catch {
+        return false;
+      }
+    }).length;
+    assert.equal(found?.steps.length ?? 0, expected);
+    // And what is begun from there on is not lost in the line that was cut off.
+    if (found === undefined) return;
+    using state = StateFile.take(found);
+    state.begin("later", TABLE);
+    assert.equal(findStates(lab.path)[0]!.steps.length, expected + 1);
+  }));
+});
+
+Deno.test("a record that names anything but what is ours is passed over", () => {
+  using lab = new Folder();
+  const path = (() => {
+    using state = StateFile.create(lab.record, lab.path);
+    return state.path;
+  })();
+  const undos = [
+    { kind: "nft-table", family: "inet", table: "filter" },
+    { kind: "nft-table", family: "inet", table: 'wirestack-a"; flush ruleset' },
+    { kind: "nft-rule", family: "ip", table: "filter", chain: "FORWARD", comment: "docker" },
+    { kind: "sysctl", key: "kernel.core_pattern", value: "a", before: "b" },
+    { kind: "sysctl", key: "net.//.kernel.core_pattern", value: "a", before: "b" },
+    { kind: "dns", method: "file", device: "../../etc" },
+    { kind: "rule", family: 5, table: 1, priority: 1 },
+    { kind: "program", path: "/bin/sh" },
+    null,
+  ];
+  const lines = undos.map((undo, step) => JSON.stringify({ step, title: "forged", undo }));
+  Deno.writeTextFileSync(path, `${lines.join("\n")}\n`, { append: true });
+  const [found] = findStates(lab.path);
+  assert.deepEqual(found!.steps, []);
+  assert.equal(found!.problems.length, undos.length);
+});
+
+Deno.test("a folder that others may write to is refused", () => {
+  using lab = new Folder();
+  Deno.chmodSync(lab.path, 0o777);
+  assert.throws(() => StateFile.create(lab.record, lab.path), /mode 777, expected/);
+});
+
+Deno.test("an emptied file says nothing, as one that could not be removed", () => {
+  using lab = new Folder();
+  const path = (() => {
+    using state = StateFile.create(lab.record, lab.path);
+    return state.path;
+  })();
+  Deno.truncateSync(path);
+  assert.deepEqual(findStates(lab.path), []);
+  StateFile.create(lab.record, lab.path)[Symbol.dispose]();
+  forget(findStates(lab.path)[0]!);
+  assert.deepEqual(findStates(lab.path), []);
+});
+
+Deno.test("this process's namespace is told by its inode, its cookie and the machine's start", () => {
+  const { inode, boot } = ownNamespace();
+  assert.ok(inode > 0);
+  assert.match(boot, /^[0-9a-f-]{36}$/);
+});
+
+class Folder implements Disposable {
+  readonly path = Deno.makeTempDirSync();
+  readonly record: TunnelRecord = {
+    device: "wg0",
+    gateway: "home",
+    pid: Deno.pid,
+    namespace: ownNamespace(),
+  };
+
+  constructor() {
+    Deno.chmodSync(this.path, 0o755);
+  }
+
+  [Symbol.dispose](): void {
+    Deno.removeSync(this.path, { recursive: true });
+  }
+}
