@@ -19,8 +19,8 @@ export {
 } from "./sockaddr.ts";
 export { SocketWatch } from "./socket_watch.ts";
 export { TcpInfo } from "./tcp_info.ts";
+export * from "./tun/mod.ts";
 export { LinuxSystem, SystemCallError } from "./system.ts";
-export * from "./tun.ts";
 export * from "./udp.ts";
 export { ErrorOrigin, ErrorQueue, QUOTED_BYTES } from "./udp_errors.ts";
 export { type UdpLibc } from "./udp_layout.ts";
