@@ -26,7 +26,7 @@ import {
   Timestamp,
   writePacketBlock,
 } from "./pcapng.ts";
-import { describePoint, linksOf, observePoint, type PointHost, type PointName } from "./points.ts";
+import { describePoint, observePoint, type PointHost, type PointName } from "./points.ts";
 import type { Predicate } from "./predicate.ts";
 import { keyLogLines } from "./key_log.ts";
 import { BlockRing } from "./ring.ts";
@@ -226,12 +226,12 @@ export class Capture {
           this.#shown(point, direction, buffer, offset, length, now, from),
       );
     });
-    this.#links = linksOf(engine);
+    this.#links = engine.links;
   }
 
   /** A link that came, or came back, is looked at too. */
   #followLinks(): void {
-    if (this.#links !== linksOf(this.#host.engine) && !this.#isStopped) this.#attach();
+    if (this.#links !== this.#host.engine.links && !this.#isStopped) this.#attach();
   }
 
   #shown(

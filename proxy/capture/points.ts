@@ -41,7 +41,7 @@ export function checkPoint(name: PointName, { engine, proxy }: PointHost): void 
       "nic2: there is none, expected nic1 or outer: nothing is proxied, or on NIC 1 itself",
     );
   }
-  const names = linksOf(engine).map(({ link }) => link.name);
+  const names = engine.links.map(({ link }) => link.name);
   const wanted = name.startsWith(LINK) ? name.slice(LINK.length) : undefined;
   if (wanted !== undefined && names.includes(wanted)) return;
   const links = names.length === 0 ? "" : `, ${names.map((name) => LINK + name).join(", ")}`;
@@ -64,7 +64,7 @@ export function observePoint(
 ): () => void {
   if (name === "nic1") return engine.observe(observer);
   if (name === "nic2") return observeNic2(engine, proxy, observer);
-  const link = linksOf(engine).find(({ link }) => link.name === name.slice(LINK.length));
+  const link = engine.links.find(({ link }) => link.name === name.slice(LINK.length));
   return link?.observe(observer) ?? (() => {});
 }
 
@@ -90,15 +90,8 @@ function observeNic2(
   };
   const undo = [
     engine.observe(onSent),
-    ...linksOf(engine).map((link) => link.observe(onSent)),
+    ...engine.links.map((link) => link.observe(onSent)),
     proxy.observe(observer),
   ];
   return () => undo.forEach((each) => each());
-}
-
-const NONE: [] = [];
-export function linksOf(
-  engine: Engine,
-): readonly { link: { name: string }; observe: Engine["observe"] }[] {
-  return (engine as unknown as { links?: [] }).links ?? NONE;
 }

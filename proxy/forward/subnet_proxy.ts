@@ -4,7 +4,13 @@
  * @module
  */
 
-import { type DeliveryObserver, IpAddress, type Nic, Prefix, TransitPacket } from "../../netstack/mod.ts";
+import {
+  type DeliveryObserver,
+  IpAddress,
+  type Nic,
+  Prefix,
+  TransitPacket,
+} from "../../netstack/mod.ts";
 import type { Engine, TimeoutSource } from "../engine/engine.ts";
 import { Admission, type FlowLimits } from "../flow/admit.ts";
 import type { FlowOwner, FlowProtocol } from "../flow/flow.ts";
