@@ -137,20 +137,22 @@ Deno.test("a reader that does not read loses packets, which are counted where th
   transfer(200_000);
   const { seen, dropped } = capture.counts;
   assert.ok(dropped > 50);
-  const header = [...(await capture.read())!];
-  const first = (await capture.read())!.slice();
-  assert.ok(first.length <= 20_000);
+  // The header, figures, because packets were lost, and what the buffer holds.
+  const pieces: Uint8Array[] = [];
+  for (let i = 0; i < 3; i++) pieces.push((await capture.read())!.slice());
+  assert.ok(pieces[2]!.length > 10_000 && pieces[2]!.length <= 20_000);
   const next = capture.read(); // the reader is back
   transfer(1_000);
-  const second = (await next)!.slice();
+  pieces.push((await next)!.slice());
   capture.stop();
-  const file = readPcapng(Uint8Array.of(...header, ...first, ...second, ...await drain(capture)));
+  pieces.push(await drain(capture));
+  const file = readPcapng(Uint8Array.from(pieces.flatMap((piece) => [...piece])));
   const [final] = file.statistics.slice(-1);
-  assert.equal(final!.dropped, capture.counts.dropped);
+  assert.equal(final!.dropped, dropped, "none since");
   assert.equal(file.packets.length, final!.accepted - final!.dropped);
   assert.ok(final!.seen > seen);
   const counted = file.packets.reduce((sum, { drops }) => sum + drops, 0);
-  assert.equal(counted, final!.dropped, "each gap says how many it was");
+  assert.equal(counted, dropped, "each gap says how many it was");
   assert.equal(engine.counters.faults, 0);
 });
 
@@ -184,7 +186,7 @@ Deno.test({
   name: "tshark reads it without a complaint, and finds the retransmissions that the loss made",
   ignore: !hasTshark(),
   async fn() {
-    const { engine, record, transfer } = lab({ impairments: { delay: 10, loss: 0.02 } });
+    const { engine, record, transfer } = lab({ impairments: { delay: 10, loss: 0.05 } });
     const before = engine.stack.counters.tcp.retransmits;
     const { bytes, packets } = await record({}, () => transfer(400_000));
     const resent = engine.stack.counters.tcp.retransmits - before;
@@ -194,14 +196,17 @@ Deno.test({
       ...["-o", "ip.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE", "-T", "fields"],
       ...["-e", "frame.interface_name", "-e", "_ws.malformed", "-e", "ip.checksum.status"],
       ...["-e", "tcp.checksum.status", "-e", "ip.src", "-e", "tcp.analysis.retransmission"],
+      ...["-e", "tcp.analysis.fast_retransmission", "-e", "tcp.analysis.spurious_retransmission"],
+      ...["-e", "tcp.analysis.out_of_order"],
     );
     assert.equal(lines.length, packets.length);
     const fields = lines.map((line) => line.split("\t"));
     for (const [at, malformed, ofIp, ofTcp] of fields) {
       assert.deepEqual([at, malformed, ofIp, ofTcp], ["nic1", "", "1", "1"]);
     }
-    const found = fields.filter(([, , , , source, again]) =>
-      source === `${TARGET}` && again !== ""
+    // Its words differ by how soon it comes, but every one is a segment that was there before.
+    const found = fields.filter(([, , , , source, ...again]) =>
+      source === `${TARGET}` && again.some((mark) => mark !== "")
     );
     assert.equal(found.length, resent);
   },
