@@ -102,9 +102,8 @@ export class Captures {
       closed: (capture) => this.#closed(capture),
     };
     const { filter, snapLength = 0, keys = false, bufferBytes = BUFFER_BYTES } = options;
-    let capture: Capture | undefined;
     const predicate = node && compileFilter(node, {
-      peerOf: (packet) => capture?.peerOf(packet),
+      peerOf: (packet) => capture.peerOf(packet),
       flowOf: (packet) => flows.flowOf(packet),
     });
     const settings: CaptureSettings = {
@@ -115,7 +114,7 @@ export class Captures {
       hasKeys: keys,
       bufferBytes,
     };
-    capture = new Capture(host, settings);
+    const capture: Capture = new Capture(host, settings);
     this.#open.add(capture);
     this.#watchKeys();
     return capture;
