@@ -40,11 +40,15 @@ export function openLibc<const Symbols extends Deno.ForeignLibraryInterface>(
 /** <asm-generic/errno.h>, the same on x86-64 and ARM64. */
 export const Errno = {
   EPERM: 1,
+  ENOENT: 2,
   EINTR: 4,
   EIO: 5,
+  ENXIO: 6,
   EAGAIN: 11,
   ENOMEM: 12,
   EACCES: 13,
+  EBUSY: 16,
+  ENODEV: 19,
   EINVAL: 22,
   ENOSYS: 38,
   EOPNOTSUPP: 95,

@@ -11,6 +11,8 @@ export { LocalAddressProbe } from "./local_address.ts";
 export { type KernelAeadKey, Kernels } from "./kernels/kernels.ts";
 export { IcmpSocket, icmpUnavailable } from "./icmp.ts";
 export { Errno } from "./libc.ts";
+export * from "./netlink/mod.ts";
+export { Nftables, NftablesError } from "./nftables.ts";
 export {
   AF_INET,
   AF_INET6,
@@ -20,8 +22,8 @@ export {
 } from "./sockaddr.ts";
 export { SocketWatch } from "./socket_watch.ts";
 export { TcpInfo } from "./tcp_info.ts";
+export * from "./tun/mod.ts";
 export { LinuxSystem, SystemCallError } from "./system.ts";
-export * from "./tun.ts";
 export * from "./udp.ts";
 export { ErrorOrigin, ErrorQueue, QUOTED_BYTES } from "./udp_errors.ts";
 export { type UdpLibc } from "./udp_layout.ts";

@@ -4,26 +4,20 @@
  * @module
  */
 
-import type { IpVersion } from "./address.ts";
 import { copyBytes, equalBytes, readUint16, readUint32 } from "./bytes.ts";
 import { finish, sum } from "./checksum.ts";
 import type { IcmpCounters } from "./counters.ts";
+import { writeIcmpChecksum } from "./icmp_error.ts";
+import { EchoFlows } from "./icmp_forwarder.ts";
 import {
   ECHO_REPLY,
   ECHO_REQUEST,
   ICMP_HEADER_LENGTH,
-  PARAMETER_PROBLEM,
-  TIME_EXCEEDED,
-  UNREACHABLE,
+  type IcmpErrorKind,
+  icmpErrorKind,
   V6_ECHO_REPLY,
   V6_ECHO_REQUEST,
-  V6_PARAMETER_PROBLEM,
-  V6_TIME_EXCEEDED,
-  V6_TOO_BIG,
-  V6_UNREACHABLE,
-  writeIcmpChecksum,
-} from "./icmp_error.ts";
-import { EchoFlows } from "./icmp_forwarder.ts";
+} from "./icmp_types.ts";
 import {
   FRAGMENT_OFFSET_MASK,
   IPV4_DESTINATION,
@@ -43,13 +37,8 @@ import {
   IPV6_SOURCE,
 } from "./ipv6.ts";
 import type { Output } from "./output.ts";
-import {
-  type IcmpErrorKind,
-  type Inbound,
-  PROTOCOL_ICMP,
-  PROTOCOL_ICMPV6,
-  type TransportProtocol,
-} from "./transport.ts";
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6 } from "./protocols.ts";
+import type { Inbound, TransportProtocol } from "./transport.ts";
 
 /** Bytes quoted behind the IP header (RFC 792): the ports are needed to find the flow. */
 const QUOTED_TRANSPORT = 8;
@@ -106,7 +95,7 @@ export class Icmp {
       this.flows.handlePacket(inbound, now);
       return;
     }
-    if (nic !== ingress) {
+    if (nic !== ingress && nic.promiscuous) {
       this.#counters.echoIgnored++;
       return;
     }
@@ -188,72 +177,5 @@ export class Icmp {
       now,
     );
     return true;
-  }
-}
-
-/** What an ICMP message reports; undefined if it is no error, or one that does not count. */
-export function icmpErrorKind(
-  version: IpVersion,
-  type: number,
-  code: number,
-): IcmpErrorKind | undefined {
-  return version === 4 ? ipv4ErrorKind(type, code) : ipv6ErrorKind(type, code);
-}
-
-/** RFC 792, RFC 1122 §3.2.2.1, RFC 1812 §5.2.7.1. Source Quench is ignored (RFC 6633). */
-function ipv4ErrorKind(type: number, code: number): IcmpErrorKind | undefined {
-  if (type === TIME_EXCEEDED) return "time-exceeded";
-  if (type === PARAMETER_PROBLEM) return "parameter-problem";
-  if (type !== UNREACHABLE) return undefined;
-  switch (code) {
-    case 0:
-    case 6:
-    case 11:
-      return "net-unreachable";
-    case 1:
-    case 5:
-    case 7:
-    case 8:
-    case 12:
-      return "host-unreachable";
-    case 2:
-      return "protocol-unreachable";
-    case 3:
-      return "port-unreachable";
-    case 4:
-      return "too-big";
-    case 9:
-    case 10:
-    case 13:
-    case 14:
-    case 15:
-      return "prohibited";
-    default:
-      return undefined;
-  }
-}
-
-/** RFC 4443 §3. */
-function ipv6ErrorKind(type: number, code: number): IcmpErrorKind | undefined {
-  if (type === V6_TOO_BIG) return "too-big";
-  if (type === V6_TIME_EXCEEDED) return "time-exceeded";
-  if (type === V6_PARAMETER_PROBLEM) {
-    return code === 1 ? "protocol-unreachable" : "parameter-problem";
-  }
-  if (type !== V6_UNREACHABLE) return undefined;
-  switch (code) {
-    case 0:
-      return "net-unreachable";
-    case 2:
-    case 3:
-      return "host-unreachable";
-    case 4:
-      return "port-unreachable";
-    case 1:
-    case 5:
-    case 6:
-      return "prohibited";
-    default:
-      return undefined;
   }
 }

@@ -9,6 +9,19 @@ import { copyBytes, readUint16, writeUint16, writeUint32 } from "./bytes.ts";
 import { finish, sum } from "./checksum.ts";
 import type { IcmpCounters } from "./counters.ts";
 import {
+  ECHO_REPLY,
+  ECHO_REQUEST,
+  ICMP_HEADER_LENGTH,
+  type IcmpErrorKind,
+  TIME_EXCEEDED,
+  UNREACHABLE,
+  V6_PARAMETER_PROBLEM,
+  V6_REDIRECT,
+  V6_TIME_EXCEEDED,
+  V6_TOO_BIG,
+  V6_UNREACHABLE,
+} from "./icmp_types.ts";
+import {
   DONT_FRAGMENT,
   FRAGMENT_OFFSET_MASK,
   IPV4_DESTINATION,
@@ -30,30 +43,8 @@ import {
   isMartianIpv6,
 } from "./ipv6.ts";
 import { MIN_IPV6_MTU, type Nic } from "./nic.ts";
-import {
-  type IcmpErrorKind,
-  PROTOCOL_ICMP,
-  PROTOCOL_ICMPV6,
-  type UnreachableKind,
-} from "./transport.ts";
-
-/** Type, code, checksum, and four bytes that depend on the type. */
-export const ICMP_HEADER_LENGTH = 8;
-
-// RFC 792
-export const ECHO_REPLY = 0;
-export const UNREACHABLE = 3;
-export const ECHO_REQUEST = 8;
-export const TIME_EXCEEDED = 11;
-export const PARAMETER_PROBLEM = 12;
-// RFC 4443
-export const V6_UNREACHABLE = 1;
-export const V6_TOO_BIG = 2;
-export const V6_TIME_EXCEEDED = 3;
-export const V6_PARAMETER_PROBLEM = 4;
-export const V6_ECHO_REQUEST = 128;
-export const V6_ECHO_REPLY = 129;
-const V6_REDIRECT = 137;
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6 } from "./protocols.ts";
+import { type UnreachableKind } from "./transport.ts";
 
 /** RFC 1812 §4.3.2.3: as much of the packet as fits into 576 bytes. */
 const IPV4_MOST = 576;

@@ -13,9 +13,10 @@ import {
   ECHO_REPLY,
   ECHO_REQUEST,
   ICMP_HEADER_LENGTH,
+  type IcmpErrorKind,
   V6_ECHO_REPLY,
   V6_ECHO_REQUEST,
-} from "./icmp_error.ts";
+} from "./icmp_types.ts";
 import {
   DONT_FRAGMENT,
   IPV4_DESTINATION,
@@ -29,13 +30,8 @@ import {
 import { IPV6_DESTINATION, IPV6_HEADER_LENGTH, IPV6_NEXT_HEADER, IPV6_SOURCE } from "./ipv6.ts";
 import type { Nic } from "./nic.ts";
 import type { Output } from "./output.ts";
-import {
-  type IcmpErrorKind,
-  type Inbound,
-  Path,
-  PROTOCOL_ICMP,
-  PROTOCOL_ICMPV6,
-} from "./transport.ts";
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6 } from "./protocols.ts";
+import { type Inbound, Path } from "./transport.ts";
 
 /** Offsets in an echo message (RFC 792, RFC 4443 §4.1), from its type. */
 const CODE = 1;

@@ -59,7 +59,7 @@ export { IcmpCounters, IpCounters, UdpCounters } from "./counters.ts";
 export { copyBytes } from "./bytes.ts";
 export { Deadlines, type Timed } from "./deadlines.ts";
 export { Roster } from "./roster.ts";
-export { icmpErrorKind } from "./icmp.ts";
+export { type IcmpErrorKind, icmpErrorKind } from "./icmp_types.ts";
 export type { EchoFlow, EchoVerdict, IcmpForwarderHandler } from "./icmp_forwarder.ts";
 export { type Link, LINK_HEADROOM, LINK_TAILROOM, type NextHop } from "./link.ts";
 export { MemoryBudget, type MemoryBudgetOptions, type MemoryEpisode } from "./memory_budget.ts";
@@ -77,7 +77,7 @@ export {
   TransitPacket,
   type TransitVerdict,
 } from "./transit.ts";
-export type { IcmpErrorKind, Path, UnreachableKind } from "./transport.ts";
+export type { Path, UnreachableKind } from "./transport.ts";
 export {
   PortInUseError,
   type UdpBindOptions,

@@ -35,8 +35,8 @@ import {
 } from "./ipv6.ts";
 import type { MemoryBudget } from "./memory_budget.ts";
 import type { Nic } from "./nic.ts";
+import { PROTOCOL_TCP } from "./protocols.ts";
 import { HalfSipHash } from "./siphash.ts";
-import { PROTOCOL_TCP } from "./transport.ts";
 
 export interface ReassemblySettings {
   /** Memory above which the oldest datagrams are given up, bytes. */

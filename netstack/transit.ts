@@ -10,10 +10,10 @@ import {
   ECHO_REPLY,
   ECHO_REQUEST,
   ICMP_HEADER_LENGTH,
+  icmpErrorKind,
   V6_ECHO_REPLY,
   V6_ECHO_REQUEST,
-} from "./icmp_error.ts";
-import { icmpErrorKind } from "./icmp.ts";
+} from "./icmp_types.ts";
 import {
   FRAGMENT_OFFSET_MASK,
   IPV4_DESTINATION,
@@ -35,8 +35,8 @@ import {
   IPV6_NEXT_HEADER,
   IPV6_SOURCE,
 } from "./ipv6.ts";
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from "./protocols.ts";
 import { FLAGS, HEADER_LENGTH as TCP_HEADER_LENGTH } from "./tcp/header.ts";
-import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from "./transport.ts";
 
 /** What becomes of a packet. */
 export type TransitVerdict =
@@ -77,6 +77,8 @@ export class TransitPacket {
   from: unknown = undefined;
   buffer: Uint8Array = new Uint8Array(0);
   version: IpVersion = 4;
+  /** Of the IP header. */
+  offset = 0;
   /** Of the IP packet, header included. */
   length = 0;
   kind: TransitKind = "malformed";
@@ -92,9 +94,14 @@ export class TransitPacket {
   identification = 0;
   isFragmented = false;
   protocol = 0;
+  /** Offset of what is behind IP's headers; 0 where that is not told. */
+  transport = 0;
+  /** Offset of IPv6's Fragment header, 0 without one. */
+  fragmentHeader = 0;
   /** Offset of the IP packet that an error is about. */
-  #quoted = 0;
-  #end = 0;
+  quoted = 0;
+  /** Offset of its end, or of what there is of it. */
+  end = 0;
   readonly #chain = new HeaderChain();
 
   /** The packet of `length` bytes at `offset`, whose IP header has been checked. */
@@ -109,8 +116,8 @@ export class TransitPacket {
    */
   parseQuoted(error: TransitPacket): boolean {
     const { buffer, version } = error;
-    const quoted = error.#quoted;
-    const length = error.#end - quoted;
+    const quoted = error.quoted;
+    const length = error.end - quoted;
     const least = version === 4 ? IPV4_HEADER_LENGTH : IPV6_HEADER_LENGTH;
     if (length < least || buffer[quoted]! >> 4 !== version) return false;
     if (version === 4 && ipv4HeaderLength(buffer, quoted) < least) return false;
@@ -132,14 +139,17 @@ export class TransitPacket {
   ): void {
     this.buffer = buffer;
     this.version = version;
+    this.offset = offset;
     this.length = length;
     this.sourcePort =
       this.destinationPort =
       this.flags =
       this.identification =
+      this.transport =
+      this.fragmentHeader =
         0;
     this.isFragmented = false;
-    this.#end = offset + length;
+    this.end = offset + length;
     if (version === 4) this.#parseIpv4(buffer, offset, isQuoted);
     else this.#parseIpv6(buffer, offset, isQuoted);
   }
@@ -162,12 +172,13 @@ export class TransitPacket {
     this.destination = offset + IPV6_DESTINATION;
     const chain = this.#chain;
     const field = offset + IPV6_NEXT_HEADER;
-    const end = this.#end;
+    const end = this.end;
     let place = 0;
     let stop = chain.walk(buffer, buffer[field]!, offset + IPV6_HEADER_LENGTH, field, end);
     if (stop === "fragment") {
       const header = chain.offset;
       const fragment = readUint16(buffer, header + FRAGMENT_OFFSET);
+      this.fragmentHeader = header;
       // RFC 6946: a "fragment" that is the whole packet has nothing to do with any other.
       if ((fragment & ~6) !== 0) {
         this.isFragmented = true;
@@ -193,8 +204,9 @@ export class TransitPacket {
 
   /** @param place Of the fragment, in units of 8 bytes. */
   #parseTransport(buffer: Uint8Array, at: number, place: number, isQuoted: boolean): void {
+    this.transport = at;
     const { protocol, version } = this;
-    const left = this.#end - at;
+    const left = this.end - at;
     if (place > 0) {
       // RFC 3128: what would overwrite the flags of a TCP header that was looked at.
       this.kind = protocol === PROTOCOL_TCP && place === 1 ? "malformed" : "fragment";
@@ -229,7 +241,7 @@ export class TransitPacket {
     else if (type === (isIpv4 ? ECHO_REPLY : V6_ECHO_REPLY)) this.kind = "echo-reply";
     else if (icmpErrorKind(version, type, buffer[at + 1]!) !== undefined) {
       this.kind = "icmp-error";
-      this.#quoted = at + ICMP_HEADER_LENGTH;
+      this.quoted = at + ICMP_HEADER_LENGTH;
       return;
     } else {
       this.kind = "other";

@@ -7,14 +7,9 @@
 
 import type { IpAddress, IpVersion } from "./address.ts";
 import { type Sum, sum } from "./checksum.ts";
+import type { IcmpErrorKind } from "./icmp_types.ts";
 import type { NextHop } from "./link.ts";
 import type { Nic } from "./nic.ts";
-
-/** IANA protocol numbers, the same in IPv6's Next Header. */
-export const PROTOCOL_ICMP = 1;
-export const PROTOCOL_TCP = 6;
-export const PROTOCOL_UDP = 17;
-export const PROTOCOL_ICMPV6 = 58;
 
 /**
  * A packet on its way up: IP header read, fragments put together. One object per stack, refilled
@@ -45,17 +40,6 @@ export interface Inbound {
   readonly hopLimit: number;
   readonly trafficClass: number;
 }
-
-/** What ICMP reported about a packet we sent, the same for both versions. */
-export type IcmpErrorKind =
-  | "net-unreachable"
-  | "host-unreachable"
-  | "protocol-unreachable"
-  | "port-unreachable"
-  | "prohibited"
-  | "too-big"
-  | "time-exceeded"
-  | "parameter-problem";
 
 /** What we can report about a packet we received. */
 export type UnreachableKind = "net" | "host" | "port" | "prohibited" | "no-route";

@@ -8,15 +8,12 @@ import type { IpAddress, IpVersion } from "./address.ts";
 import { readUint16 } from "./bytes.ts";
 import { finish, sum } from "./checksum.ts";
 import type { UdpCounters } from "./counters.ts";
+import type { IcmpErrorKind } from "./icmp_types.ts";
 import type { Nic } from "./nic.ts";
 import type { Output } from "./output.ts";
+import { PROTOCOL_UDP } from "./protocols.ts";
 import type { RouteTable } from "./route.ts";
-import {
-  type IcmpErrorKind,
-  type Inbound,
-  PROTOCOL_UDP,
-  type TransportProtocol,
-} from "./transport.ts";
+import { type Inbound, type TransportProtocol } from "./transport.ts";
 import { PortInUseError, type UdpBindOptions, UdpEndpoint } from "./udp_endpoint.ts";
 import { UdpFlows, type UdpForwarderHandler } from "./udp_forwarder.ts";
 import {

@@ -6,7 +6,8 @@
 
 import { IpAddress } from "./address.ts";
 import { readUint16 } from "./bytes.ts";
-import type { IcmpErrorKind, Inbound, Path } from "./transport.ts";
+import type { IcmpErrorKind } from "./icmp_types.ts";
+import type { Inbound, Path } from "./transport.ts";
 import { UDP_HEADER_LENGTH, UDP_SOURCE_PORT } from "./udp_header.ts";
 import type { UdpOutput } from "./udp_output.ts";
 

@@ -8,6 +8,7 @@ import { IpAddress } from "./address.ts";
 import { readInt32, readUint16, writeUint16, writeUint32 } from "./bytes.ts";
 import { type ClientFlow, ClientTable } from "./client_table.ts";
 import type { UdpCounters } from "./counters.ts";
+import type { IcmpErrorKind } from "./icmp_types.ts";
 import {
   IPV4_DESTINATION,
   IPV4_HEADER_LENGTH,
@@ -18,7 +19,8 @@ import {
 } from "./ipv4.ts";
 import { IPV6_DESTINATION, IPV6_HEADER_LENGTH, IPV6_NEXT_HEADER, IPV6_SOURCE } from "./ipv6.ts";
 import type { Nic } from "./nic.ts";
-import { type IcmpErrorKind, type Inbound, type Path, PROTOCOL_UDP } from "./transport.ts";
+import { PROTOCOL_UDP } from "./protocols.ts";
+import { type Inbound, type Path } from "./transport.ts";
 import {
   UDP_DESTINATION_PORT,
   UDP_HEADER_LENGTH,

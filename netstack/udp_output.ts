@@ -10,8 +10,9 @@ import { finish } from "./checksum.ts";
 import type { UdpCounters } from "./counters.ts";
 import type { Nic } from "./nic.ts";
 import type { Output } from "./output.ts";
+import { PROTOCOL_UDP } from "./protocols.ts";
 import type { RouteTable } from "./route.ts";
-import { type Inbound, Path, PROTOCOL_UDP } from "./transport.ts";
+import { type Inbound, Path } from "./transport.ts";
 import {
   MAX_UDP_DATA_IPV4,
   MAX_UDP_DATA_IPV6,

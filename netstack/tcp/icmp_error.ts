@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { IcmpErrorKind } from "../transport.ts";
+import type { IcmpErrorKind } from "../icmp_types.ts";
 import type { Connection } from "./connection.ts";
 import { resegment } from "./recovery.ts";
 import { before } from "./sequence.ts";

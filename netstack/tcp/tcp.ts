@@ -7,16 +7,11 @@
 import type { IpAddress } from "../address.ts";
 import { readInt32, readUint16 } from "../bytes.ts";
 import { finish, sum } from "../checksum.ts";
+import type { IcmpErrorKind } from "../icmp_types.ts";
 import { MemoryBudget } from "../memory_budget.ts";
 import type { Nic } from "../nic.ts";
-import {
-  type IcmpErrorKind,
-  type Inbound,
-  type IpOutput,
-  Path,
-  PROTOCOL_TCP,
-  type TransportProtocol,
-} from "../transport.ts";
+import { PROTOCOL_TCP } from "../protocols.ts";
+import { type Inbound, type IpOutput, Path, type TransportProtocol } from "../transport.ts";
 import { Connections } from "./connections.ts";
 import type { TcpCounters } from "./counters.ts";
 import type { TcpEndpoint } from "./endpoint.ts";
@@ -59,6 +54,7 @@ export class Tcp implements TransportProtocol {
   readonly #unmatched: UnmatchedSegments;
   readonly #ports: Ports;
   readonly #segment = new Segment();
+  #hasRequests = false;
 
   /** @throws {RangeError} for settings out of range. */
   constructor(
@@ -145,6 +141,12 @@ export class Tcp implements TransportProtocol {
     this.#unmatched.setForwarder(nic, handler);
   }
 
+  /** Ends, in silence, what goes over `nic`, and what its forwarder would have been asked. */
+  removeNic(nic: Nic): void {
+    this.#unmatched.removeNic(nic);
+    this.#connections.removeNic(nic);
+  }
+
   // Inputs.
 
   handlePacket(inbound: Inbound, now: number): void {
@@ -228,7 +230,13 @@ export class Tcp implements TransportProtocol {
     const hasRequests = this.#unmatched.dispatch(now);
     this.#connections.dispatch();
     const done = this.#connections.flush(now, budget);
+    this.#hasRequests = hasRequests;
     return hasRequests || !done || this.#connections.hasWork;
+  }
+
+  /** Whether the last {@link flush} left something to do besides what links had no slots for. */
+  get hasWork(): boolean {
+    return this.#hasRequests || !this.#connections.isBlocked;
   }
 
   // Figures.

@@ -7,7 +7,8 @@
 import { IpAddress } from "../address.ts";
 import { Deadlines } from "../deadlines.ts";
 import type { Nic } from "../nic.ts";
-import { type Inbound, Path, PROTOCOL_TCP } from "../transport.ts";
+import { PROTOCOL_TCP } from "../protocols.ts";
+import { type Inbound, Path } from "../transport.ts";
 import type { Connection } from "./connection.ts";
 import type { Connections } from "./connections.ts";
 import { decodeSack, decodeWindowScale, encodeOptions, SynCookies } from "./cookies.ts";
@@ -124,6 +125,12 @@ export class UnmatchedSegments implements HalfOpenOwner {
   setForwarder(nic: Nic, handler: TcpForwarderHandler | undefined): void {
     if (handler !== undefined) this.#forwarders.set(nic, handler);
     else this.#forwarders.delete(nic);
+  }
+
+  /** Its forwarder, and the requests that came in by it. */
+  removeNic(nic: Nic): void {
+    this.#forwarders.delete(nic);
+    for (const request of [...this.#halfOpen]) if (request.ingress === nic) request.abort();
   }
 
   handleSegment(

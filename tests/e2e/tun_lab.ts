@@ -74,7 +74,7 @@ export class KernelPort implements PacketPort, AsyncDisposable {
 
   /** @param addresses With prefix lengths. */
   static async open(host: Host, addresses: string[], mtu = 1500): Promise<KernelPort> {
-    const tun = TunDevice.open(`ws${Deno.pid}t%d`);
+    const tun = TunDevice.open({ name: `ws${Deno.pid}t%d`, offload: false });
     try {
       await output(["ip", "link", "set", tun.name, "netns", host.namespace, "name", "tun"]);
       // Without link-local addresses, which the kernel would solicit and report from by itself.
@@ -97,11 +97,10 @@ export class KernelPort implements PacketPort, AsyncDisposable {
   }
 
   async #run(): Promise<void> {
-    const buffer = new Uint8Array(65536);
     while (await this.tun.readable()) {
-      for (let i = 0, length; i < BATCH && (length = this.tun.read(buffer)) > 0; i++) {
-        this.output(buffer.subarray(0, length));
-      }
+      this.tun.drain((memory, offset, length) => {
+        this.output(memory.subarray(offset, offset + length));
+      }, BATCH);
       await new Promise((resolve) => setImmediate(resolve));
     }
   }

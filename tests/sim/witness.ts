@@ -1,4 +1,4 @@
-import { PROTOCOL_TCP } from "../../netstack/transport.ts";
+import { PROTOCOL_TCP } from "../../netstack/protocols.ts";
 import type { SimPort } from "./network.ts";
 
 /**

@@ -1,8 +1,8 @@
-import { alone } from "../alone.ts";
+import { alone } from "../../alone.ts";
 import assert from "node:assert/strict";
-import { TunDevice } from "../../ffi/mod.ts";
-import { eventually, type Host, Lab, labTest } from "../e2e/lab.ts";
-import { output } from "../e2e/process.ts";
+import { TunDevice, TunError } from "../../../ffi/mod.ts";
+import { eventually, type Host, Lab, labTest } from "../../e2e/lab.ts";
+import { output } from "../../e2e/process.ts";
 
 /** Interfaces of other runs on this machine have other names. */
 const NAME = `ws${Deno.pid}t%d`;
@@ -16,9 +16,8 @@ async function raise(host: Host, tun: TunDevice, mtu = 1500): Promise<void> {
 
 /** Packets that the kernel sends, each in its own array. */
 async function* packets(tun: TunDevice): AsyncGenerator<Uint8Array> {
-  const buffer = new Uint8Array(65536);
   while (await tun.readable()) {
-    for (let length; (length = tun.read(buffer)) > 0;) yield buffer.slice(0, length);
+    while (tun.next()) yield tun.memory.slice(tun.offset, tun.offset + tun.length);
   }
 }
 
@@ -41,13 +40,14 @@ function answer(packet: Uint8Array): void {
 labTest("a TUN device carries pings of every size, IPv4 and IPv6, both ways", async () => {
   await using lab = await Lab.create();
   const host = await lab.host("host");
-  await using tun = TunDevice.open(NAME);
+  await using tun = TunDevice.open({ name: NAME });
   await raise(host, tun, 9000);
   const pump = (async () => {
     for await (const packet of packets(tun)) {
       if (packet[0]! >> 4 === 4 ? packet[20] === 8 : packet[40] === 128) {
         answer(packet);
         tun.write(packet);
+        tun.flush();
       }
     }
   })();
@@ -60,7 +60,7 @@ labTest("a TUN device carries pings of every size, IPv4 and IPv6, both ways", as
       assert.ok(received >= 3, `${size} bytes to ${target}: ${said}`);
     }
   }
-  assert.equal(tun.rejected, 0);
+  assert.equal(tun.counters.rejected, 0);
   await tun.close();
   await pump;
 }, ["ping"]);
@@ -68,7 +68,7 @@ labTest("a TUN device carries pings of every size, IPv4 and IPv6, both ways", as
 labTest(
   "a closed TUN device is gone, wakes who waits for it, takes and gives nothing",
   async () => {
-    const tun = TunDevice.open(NAME);
+    const tun = TunDevice.open({ name: NAME });
     assert.match(tun.name, /t\d+$/);
     await output(["ip", "link", "show", tun.name]);
     const waiting = [tun.readable(), tun.readable()];
@@ -78,8 +78,9 @@ labTest(
     assert.deepEqual(await Promise.all(waiting), [false, false]);
     assert.ok(performance.now() - start < 1000);
     assert.equal(await tun.readable(), false);
-    assert.equal(tun.read(new Uint8Array(1500)), 0);
-    assert.equal(tun.write(new Uint8Array(20)), false);
+    assert.equal(tun.next(), false);
+    tun.write(new Uint8Array(20));
+    assert.equal(tun.counters.packetsOut, 0);
     await assert.rejects(output(["ip", "link", "show", tun.name]), /does not exist/);
   },
 );
@@ -89,55 +90,93 @@ labTest(
   async () => {
     await using lab = await Lab.create();
     const host = await lab.host("host");
-    await using tun = TunDevice.open(NAME);
-    assert.equal(tun.read(new Uint8Array(1500)), 0);
+    await using tun = TunDevice.open({ name: NAME });
+    assert.equal(tun.next(), false);
     const packet = Uint8Array.from([0x45, 0, 0, 20, 0, 0, 0, 0, 64, 59, 0, 0, ...Array(8).fill(1)]);
-    assert.equal(tun.write(packet), false);
-    assert.equal(tun.rejected, 1);
+    tun.write(packet);
+    assert.equal(tun.counters.rejected, 1);
     await raise(host, tun);
-    assert.equal(tun.write(packet), true);
-    assert.equal(tun.write(Uint8Array.of(0xff, 0, 0)), false);
-    assert.equal(tun.write(new Uint8Array(0)), false);
-    assert.equal(tun.rejected, 3);
+    tun.write(packet);
+    assert.equal(tun.counters.rejected, 1);
+    tun.write(Uint8Array.of(0xff, 0, 0));
+    tun.write(new Uint8Array(0));
+    tun.write(new Uint8Array(70_000));
+    assert.equal(tun.counters.rejected, 4);
   },
 );
-
-labTest("a packet longer than the buffer is cut, and the next one is whole", async () => {
-  await using lab = await Lab.create();
-  const host = await lab.host("host");
-  await using tun = TunDevice.open(NAME);
-  await raise(host, tun);
-  await host.run(["ping", "-c", "2", "-i", "0.01", "-w", "1", "-s", "1000", "192.0.2.2"]);
-  const buffer = new Uint8Array(2000);
-  let length: number;
-  // What the kernel has to say by itself over IPv6 comes first.
-  do length = tun.read(buffer.subarray(0, 100)); while (buffer[0]! >> 4 === 6);
-  assert.equal(length, 100);
-  assert.equal(tun.read(buffer), 1028);
-}, ["ping"]);
 
 labTest(
   "an interface that somebody deletes ends the reading with an error",
   async () => {
     await using lab = await Lab.create();
     const host = await lab.host("host");
-    await using tun = TunDevice.open(NAME);
+    await using tun = TunDevice.open({ name: NAME });
     await raise(host, tun);
     const reading = assert.rejects(async () => {
       for await (const _ of packets(tun));
     }, new RegExp(`TUN interface ${tun.name} is gone`));
     await host.ip(`link delete ${tun.name}`);
     await reading;
-    assert.equal(tun.write(new Uint8Array(20)), false);
+    tun.write(new Uint8Array(20));
+    assert.equal(tun.counters.rejected, 1);
   },
 );
 
 labTest("a name that is taken, too long or not allowed is refused with the reason", async () => {
-  assert.throws(() => TunDevice.open(""), RangeError);
-  assert.throws(() => TunDevice.open("a-name-of-16-byt"), /1 to 15 bytes, got "a-name-of-16-byt"/);
-  assert.throws(() => TunDevice.open("a/b"), /"a\/b" cannot be made: errno 22/);
-  await using first = TunDevice.open(NAME);
-  assert.throws(() => TunDevice.open(first.name), /cannot be made: errno 16/);
+  const refused = (name: string, reason: string, message: RegExp) =>
+    assert.throws(() => TunDevice.open({ name }), (error: unknown) => {
+      assert.ok(error instanceof TunError);
+      assert.equal(error.reason, reason);
+      assert.match(error.message, message);
+      return true;
+    });
+  assert.throws(() => TunDevice.open({ name: "" }), RangeError);
+  assert.throws(
+    () => TunDevice.open({ name: "a-name-of-16-byt" }),
+    /1 to 15 bytes, got "a-name-of-16-byt"/,
+  );
+  refused("a/b", "bad-name", /"a\/b" cannot be made: the kernel does not take such a name/);
+  refused("lo", "name-taken", /"lo" cannot be opened: there is another interface "lo"/);
+  await using first = TunDevice.open({ name: NAME });
+  refused(first.name, "name-taken", /cannot be opened: another program has it open/);
+});
+
+labTest("an ordinary user opens its own persistent interface, and no other", async () => {
+  await using lab = await Lab.create();
+  const host = await lab.host("host");
+  const mod = new URL("../../../ffi/mod.ts", import.meta.url).href;
+  const open = (options: unknown) =>
+    `const { TunDevice } = await import("${mod}");
+     try {
+       const tun = TunDevice.open(${JSON.stringify(options)});
+       console.log(tun.name, tun.index > 0, tun.hasTso);
+       await tun.close();
+     } catch (error) {
+       console.log(error.reason, error.message);
+     }`;
+  const script = `${lab.directory}/open.ts`;
+  const run = async (prefix: string[], options: unknown) => {
+    await Deno.writeTextFile(script, open(options));
+    const env = { HOME: lab.directory, DENO_DIR: `${lab.directory}/deno`, NO_COLOR: "1" };
+    const deno = [Deno.execPath(), "run", "--no-config", "--no-lock", "--no-check", "-A", script];
+    return (await host.output([...prefix, ...deno], { env })).trim();
+  };
+  const user = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups"];
+  // Its mode is the distribution's choice: most let everybody open it, and ask when a device is made.
+  const device = `${lab.directory}/tun`;
+  await output(["mknod", "-m", "666", device, "c", "10", "200"]);
+  const mount = `mount --bind ${device} /dev/net/tun && exec "$@"`;
+  const asUser = ["unshare", "--mount", "sh", "-c", mount, "sh", ...user];
+  const own = { name: "own", persistent: true, owner: 12345 };
+  assert.equal(await run([], own), "own true true");
+  await Deno.remove(`${lab.directory}/deno`, { recursive: true });
+  await Deno.chmod(lab.directory, 0o777);
+  assert.equal(await run(asUser, { name: "own" }), "own true true");
+  assert.match(await run(asUser, { name: "other" }), /^no-permission .*needs CAP_NET_ADMIN$/);
+  await Deno.chmod(device, 0o600);
+  assert.equal(await run(asUser, own), "no-permission this user may not open /dev/net/tun");
+  assert.equal(await run([], { name: "own", persistent: false }), "own true true");
+  assert.doesNotMatch(await host.output(["ip", "-oneline", "link"]), / own:/);
 });
 
 labTest(
@@ -146,10 +185,10 @@ labTest(
     alone(t, async () => {
       const descriptors = () => [...Deno.readDirSync("/proc/self/fd")].length;
       const before = descriptors();
-      const devices = Array.from({ length: 100 }, () => TunDevice.open(NAME));
+      const devices = Array.from({ length: 100 }, () => TunDevice.open({ name: NAME }));
       assert.equal(new Set(devices.map(({ name }) => name)).size, 100);
       await Promise.all(devices.map((tun) => tun.close()));
-      for (let i = 0; i < 10; i++) assert.throws(() => TunDevice.open("a/b"));
+      for (let i = 0; i < 10; i++) assert.throws(() => TunDevice.open({ name: "a/b" }));
       await eventually("all descriptors closed", () => descriptors() <= before);
       // The kernel takes an interface out of its lists a while after its descriptor is closed.
       await eventually("all interfaces gone", async () => {

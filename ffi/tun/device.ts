@@ -1,0 +1,331 @@
+/**
+ * A Linux TUN device: raw IP packets to and from the kernel. Where the kernel can, TCP segments and UDP
+ * datagrams go both ways in pieces of up to 64 KiB, which are cut and put together here: a system call
+ * for each piece, and not for each packet. Needs CAP_NET_ADMIN or an interface of this user's,
+ * `--allow-ffi` and `/dev/net/tun`.
+ *
+ * @example Everything the kernel sends into the interface
+ * ```ts ignore
+ * await using tun = TunDevice.open({ name: "tun%d" });
+ * while (await tun.readable()) {
+ *   while (tun.next()) console.log(tun.name, tun.memory.subarray(tun.offset, tun.offset + tun.length));
+ * }
+ * ```
+ *
+ * @module
+ */
+
+import { Errno, openLibc } from "../libc.ts";
+import { Kernels } from "../kernels/kernels.ts";
+import { BIN_BYTES, BINS, Coalescer, PIECE_AT } from "./coalescer.ts";
+import { Cutter, MAX_HEADERS } from "./cutter.ts";
+import { MAX_PACKET, plainSum, type Sum, VNET_HEADER } from "./layout.ts";
+import {
+  type OpenedTun,
+  openTun,
+  TUN_CALLS,
+  TunError,
+  type TunLibc,
+  type TunOpenOptions,
+} from "./open.ts";
+
+// <poll.h>, <sys/eventfd.h>
+const POLLIN = 0x1;
+const POLLERR = 0x8;
+const O_NONBLOCK = 0o4000;
+const O_CLOEXEC = 0o2000000;
+/** struct pollfd: int fd, short events, short revents. */
+const POLLFD_SIZE = 8;
+const POLLFD_EVENTS = 4;
+const POLLFD_REVENTS = 6;
+/** Packets are aligned to it. */
+const ALIGNMENT = 16;
+/** Room for a piece, the kernel's header in front. */
+const PIECE_BYTES = 65_536 + 2 * ALIGNMENT;
+const PIECE_ROOM = BigInt(PIECE_BYTES - ALIGNMENT);
+const CACHE_LINE = 64;
+
+/** Memory that packets lie in, and what sums them there. */
+export interface TunMemory {
+  readonly memory: Uint8Array<ArrayBuffer>;
+  /** Of {@link TunDevice.bytes} bytes that are the device's, a multiple of 16. */
+  readonly offset: number;
+  readonly sum: Sum;
+}
+
+export interface TunOptions extends TunOpenOptions {
+  /** Default: memory of its own. */
+  readonly memory?: TunMemory;
+}
+
+export interface TunCounters {
+  /** Packets from the kernel, after cutting, and their bytes. */
+  packetsIn: number;
+  bytesIn: number;
+  /** Reads that brought something: pieces from the kernel. */
+  reads: number;
+  /** Pieces that made no sense. */
+  malformed: number;
+  /** Packets given to the kernel, before they are put together, and their bytes. */
+  packetsOut: number;
+  bytesOut: number;
+  writes: number;
+  /** Writes the kernel did not take: no IP packet, or the interface was down. */
+  rejected: number;
+}
+
+/** An open TUN device. Unless it is persistent the interface disappears with {@link close}. */
+export class TunDevice implements AsyncDisposable {
+  /** Bytes of {@link TunMemory} that a device needs. */
+  static readonly bytes: number = PIECE_BYTES + MAX_HEADERS + Coalescer.bytes;
+
+  /** The name the kernel gave, e.g. `tun0`. Another one given later does not show here. */
+  readonly name: string;
+  /** Of the interface, in the network namespace it was opened in. */
+  readonly index: number;
+  /** Whether TCP goes in pieces of up to 64 KiB, and UDP too. */
+  readonly hasTso: boolean;
+  readonly hasUso: boolean;
+  readonly counters: TunCounters = {
+    packetsIn: 0,
+    bytesIn: 0,
+    reads: 0,
+    malformed: 0,
+    packetsOut: 0,
+    bytesOut: 0,
+    writes: 0,
+    rejected: 0,
+  };
+  /** What {@link offset} counts in. */
+  readonly memory: Uint8Array<ArrayBuffer>;
+  /** The packet that {@link next} moved to. */
+  offset = 0;
+  length = 0;
+  /** Whether the last {@link next} found the kernel to have nothing. */
+  isExhausted = true;
+
+  readonly #libc: TunLibc;
+  readonly #fd: number;
+  /** Becomes readable when the device is closed, to end the wait. */
+  readonly #wake: number;
+  readonly #cutter: Cutter;
+  readonly #coalescer: Coalescer;
+  /** Where pieces are read to. */
+  readonly #piece: number;
+  // Made once: a system call costs no object.
+  readonly #pieceView: Uint8Array<ArrayBuffer>;
+  readonly #binViews: readonly Uint8Array<ArrayBuffer>[];
+  // The kernel writes here while JavaScript runs. More than 64 bytes are never on V8's own heap, so
+  // they are not moved; this object holds them, because a pointer keeps nothing alive.
+  readonly #waited = pollfds(128);
+  readonly #errorPoll = pollfds(128);
+  #isClosed = false;
+  #waiting: Promise<number> | undefined;
+
+  private constructor(libc: TunLibc, opened: OpenedTun, wake: number, memory: TunMemory) {
+    this.#libc = libc;
+    this.#fd = opened.fd;
+    this.#wake = wake;
+    this.name = opened.name;
+    this.index = opened.index;
+    this.hasTso = opened.hasTso;
+    this.hasUso = opened.hasUso;
+    this.memory = memory.memory;
+    const { offset, sum } = memory;
+    this.#piece = offset + ALIGNMENT - VNET_HEADER;
+    this.#pieceView = this.memory.subarray(this.#piece, offset + PIECE_BYTES);
+    const bins = offset + PIECE_BYTES + MAX_HEADERS;
+    this.#binViews = Array.from({ length: BINS + 1 }, (_, i) => {
+      const at = bins + i * BIN_BYTES;
+      return this.memory.subarray(at + PIECE_AT, at + BIN_BYTES);
+    });
+    this.#cutter = new Cutter(this.memory, offset + PIECE_BYTES, sum);
+    this.#coalescer = new Coalescer(
+      this.memory,
+      bins,
+      sum,
+      this.hasUso,
+      (bin, length) => this.#write(bin, length),
+    );
+    setPollfd(this.#waited, 0, this.#fd);
+    setPollfd(this.#waited, 1, wake);
+    setPollfd(this.#errorPoll, 0, this.#fd);
+  }
+
+  /**
+   * Makes the interface, in this process's network namespace and down, or opens an existing one.
+   *
+   * @throws {RangeError} for a name of another length.
+   * @throws {TunError} with the reason if the device cannot be opened or the name is taken.
+   * @throws {Error} without `--allow-ffi`.
+   */
+  static open(options: TunOptions = {}): TunDevice {
+    const libc = openLibc(TUN_CALLS);
+    const { symbols } = libc;
+    let opened: OpenedTun | undefined;
+    try {
+      opened = openTun(libc, options);
+      const wake = symbols.eventfd(0, O_NONBLOCK | O_CLOEXEC);
+      if (wake < 0) throw new TunError("other", `no eventfd: errno ${libc.errno()}`, libc.errno());
+      return new TunDevice(libc, opened, wake, options.memory ?? ownMemory());
+    } catch (error) {
+      if (opened !== undefined) symbols.close(opened.fd);
+      libc.close();
+      throw error;
+    }
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /**
+   * Moves to the next packet from the kernel: its bytes, at {@link offset} of {@link memory}, are valid
+   * until the next call and may be changed.
+   *
+   * @returns false when none waits or the device is closed.
+   * @throws {TunError} if the interface was deleted.
+   */
+  next(): boolean {
+    const cutter = this.#cutter;
+    while (!cutter.next()) if (!this.#read()) return false;
+    this.offset = cutter.offset;
+    this.length = cutter.length;
+    this.counters.packetsIn++;
+    this.counters.bytesIn += cutter.length;
+    return true;
+  }
+
+  /**
+   * Hands over what {@link next} finds.
+   *
+   * @param budget Packets at most.
+   * @returns how many; {@link isExhausted} tells whether there may be more.
+   */
+  drain(
+    handle: (memory: Uint8Array, offset: number, length: number) => void,
+    budget = Infinity,
+  ): number {
+    let count = 0;
+    for (; count < budget && this.next(); count++) handle(this.memory, this.offset, this.length);
+    return count;
+  }
+
+  /**
+   * Waits until {@link next} may find something. To be called in the same turn of the event loop as one
+   * that found nothing.
+   *
+   * @returns false once the device is closed.
+   */
+  async readable(): Promise<boolean> {
+    while (!this.#isClosed) {
+      this.#waiting ??= this.#libc.symbols.wait(this.#waited.bytes, 2n, -1)
+        .finally(() => this.#waiting = undefined);
+      // Below zero: a signal came.
+      if (await this.#waiting > 0) break;
+    }
+    return !this.#isClosed;
+  }
+
+  /**
+   * Hands one IP packet to the kernel, at the next {@link flush} at the latest: it may be put together
+   * with those that follow. What the kernel does not take, {@link counters} tell.
+   *
+   * @param packet Borrowed until the call returns.
+   */
+  write(packet: Uint8Array, offset = 0, length: number = packet.length - offset): void {
+    if (this.#isClosed) return;
+    if (length > MAX_PACKET) {
+      this.counters.rejected++;
+      return;
+    }
+    this.counters.packetsOut++;
+    this.counters.bytesOut += length;
+    if (this.hasTso) this.#coalescer.push(packet, offset, length);
+    else this.#coalescer.pass(packet, offset, length);
+  }
+
+  /** Hands over what {@link write} has kept. */
+  flush(): void {
+    if (!this.#isClosed) this.#coalescer.flush();
+  }
+
+  /** Removes the interface, unless it is persistent. Resolves when no call into the kernel is under way. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.flush();
+    this.#isClosed = true;
+    const { symbols } = this.#libc;
+    symbols.write(this.#wake, new Uint8Array(8).fill(1), 8n);
+    await this.#waiting;
+    symbols.close(this.#fd);
+    symbols.close(this.#wake);
+    this.#libc.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** Takes one piece. @returns false if there is none. */
+  #read(): boolean {
+    this.isExhausted = true;
+    if (this.#isClosed) return false;
+    const { symbols } = this.#libc;
+    const length = symbols.read(this.#fd, this.#pieceView, PIECE_ROOM);
+    if (length < 0) {
+      if (this.#libc.errno() !== Errno.EAGAIN) this.#checkPresence();
+      return false;
+    }
+    this.isExhausted = false;
+    this.counters.reads++;
+    if (!this.#cutter.begin(this.#piece, length)) this.counters.malformed++;
+    return true;
+  }
+
+  /** Not by errno: the runtime may have made a call of its own since. */
+  #checkPresence(): void {
+    this.#libc.symbols.poll(this.#errorPoll.bytes, 1n, 0);
+    if ((this.#errorPoll.view.getInt16(POLLFD_REVENTS, true) & POLLERR) === 0) return;
+    throw new TunError("gone", `the TUN interface ${this.name} is gone`);
+  }
+
+  #write(bin: number, length: number): void {
+    const { counters } = this;
+    counters.writes++;
+    const { symbols } = this.#libc;
+    const written = symbols.write(this.#fd, this.#binViews[bin]!, BigInt(length));
+    if (written !== length) counters.rejected++;
+  }
+}
+
+function ownMemory(): TunMemory {
+  try {
+    const kernels = new Kernels(TunDevice.bytes + CACHE_LINE);
+    return {
+      memory: kernels.bytes,
+      offset: kernels.allocate(TunDevice.bytes, CACHE_LINE),
+      sum: (buffer, offset, length, initial) => kernels.sum(buffer, offset, length, initial),
+    };
+  } catch (error) {
+    // A processor without SIMD.
+    if (!(error instanceof WebAssembly.CompileError)) throw error;
+    return { memory: new Uint8Array(TunDevice.bytes), offset: 0, sum: plainSum };
+  }
+}
+
+/** An array of struct pollfd. */
+interface Pollfds {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly view: DataView;
+}
+
+function pollfds(size: number): Pollfds {
+  const bytes = new Uint8Array(size);
+  return { bytes, view: new DataView(bytes.buffer) };
+}
+
+function setPollfd({ view }: Pollfds, index: number, fd: number): void {
+  view.setInt32(index * POLLFD_SIZE, fd, true);
+  view.setInt16(index * POLLFD_SIZE + POLLFD_EVENTS, POLLIN, true);
+}
