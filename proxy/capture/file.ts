@@ -15,6 +15,7 @@ import {
   INTERFACE_STATISTICS,
   SECTION_HEADER,
 } from "./pcapng.ts";
+import { Tally } from "./tally.ts";
 
 /** How files take turns. */
 export interface Rotation {
@@ -42,8 +43,8 @@ export class CaptureFile {
   /** The latest figures by interface, and whether the open file has them. */
   readonly #statistics = new Map<number, Uint8Array>();
   #hasStatistics = true;
-  /** Packets written. */
-  packets = 0;
+  /** Of what was written. */
+  readonly tally = new Tally();
 
   /** @throws {CaptureError} if there can be no such file. */
   constructor(path: string, rotation?: Rotation) {
@@ -69,6 +70,7 @@ export class CaptureFile {
 
   /** Divides blocks among files. */
   #sort(piece: Uint8Array, blocks: readonly Block[], writes: Uint8Array[][]): void {
+    this.tally.note(piece, blocks);
     let start = blocks[0]!.start;
     for (const block of blocks) {
       const { type, end } = block;
@@ -83,8 +85,7 @@ export class CaptureFile {
         start = block.start;
       }
       this.#size += length;
-      if (type === ENHANCED_PACKET) this.packets++;
-      else this.#note(type, piece.slice(block.start, end));
+      if (type !== ENHANCED_PACKET) this.#note(type, piece.slice(block.start, end));
     }
     writes.at(-1)!.push(piece.slice(start, blocks.at(-1)!.end));
   }

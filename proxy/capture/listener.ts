@@ -74,7 +74,7 @@ export class CaptureListener {
         conn = await this.#listener.accept();
       } catch (error) {
         if (this.#isClosed) return;
-        log.warn("{error}", { error });
+        log.warn("no reader can be accepted: {error}", { error });
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
         continue;
       }

@@ -47,6 +47,8 @@ const PACKET_HEADER = 28;
 const FLAGS_BYTES = 8;
 const DROPS_BYTES = 12;
 const END_BYTES = 4;
+/** Where in a block of figures the options begin. */
+const STATISTICS_OPTIONS = 20;
 
 /** A time as two halves of a 64-bit number of nanoseconds since the Unix epoch. */
 export class Timestamp {
@@ -122,6 +124,19 @@ export function statisticsBlock(
   block.count(ISB_IFRECV, seen).count(ISB_IFDROP, dropped);
   block.count(ISB_FILTERACCEPT, accepted).count(ISB_USRDELIV, accepted - dropped);
   return block.finish();
+}
+
+/** What a {@link statisticsBlock} says of packets lost. */
+export function droppedIn(block: Uint8Array): number {
+  const view = new DataView(block.buffer, block.byteOffset, block.length);
+  for (let at = STATISTICS_OPTIONS; at + 12 < block.length;) {
+    const code = view.getUint16(at, true);
+    if (code === ISB_IFDROP) {
+      return view.getUint32(at + 4, true) + view.getUint32(at + 8, true) * 0x1_0000_0000;
+    }
+    at += 4 + padded(view.getUint16(at + 2, true));
+  }
+  return 0;
 }
 
 /** Secrets for the packets behind it. @param lines Of a WireGuard key log. */

@@ -20,8 +20,8 @@ const log = getLogger(["wirestack", "capture"]);
 
 export class Recorder {
   readonly #config: CaptureConfig | undefined;
-  readonly #file: CaptureFile | undefined;
-  readonly #listener: CaptureListener | undefined;
+  #file: CaptureFile | undefined;
+  #listener: CaptureListener | undefined;
   #captures: Captures | undefined;
   #pumping: Promise<void> | undefined;
 
