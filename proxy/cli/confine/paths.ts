@@ -4,8 +4,6 @@
  * @module
  */
 
-import { MAX_CONFIG_BYTES } from "../../config/limits.ts";
-
 export function isFile(path: string): boolean {
   try {
     return Deno.statSync(path).isFile;
@@ -16,7 +14,6 @@ export function isFile(path: string): boolean {
 
 export function readText(file: string): string {
   try {
-    if (Deno.statSync(file).size > MAX_CONFIG_BYTES) return ""; // which is refused later
     return Deno.readTextFileSync(file);
   } catch {
     return "";
