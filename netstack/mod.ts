@@ -91,6 +91,7 @@ export type { UdpFlow, UdpForwarderHandler, UdpVerdict } from "./udp_forwarder.t
 export { MAX_UDP_DATA_IPV4, MAX_UDP_DATA_IPV6 } from "./udp_header.ts";
 
 export type { TcpCounters } from "./tcp/counters.ts";
+export type { RequestPacing } from "./tcp/request_queue.ts";
 export type { TcpEndpoint, TcpError, TcpHandler, TcpInfo, TcpState } from "./tcp/endpoint.ts";
 export type { TcpForwarderHandler, TcpForwarderRequest, TcpRejection } from "./tcp/forwarder.ts";
 export type { MemoryRegion } from "./tcp/ring_memory.ts";
