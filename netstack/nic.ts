@@ -6,6 +6,7 @@
 
 import { IpAddress, type IpVersion, Prefix } from "./address.ts";
 import type { Link } from "./link.ts";
+import type { Nat } from "./nat/nat.ts";
 import { PacketQueue } from "./packet_queue.ts";
 import { TokenBucket } from "./token_bucket.ts";
 
@@ -72,6 +73,8 @@ export class Nic {
   readonly keepsHopLimit: boolean;
   /** Of packets that came in by another NIC. Fragments are shown as they come. */
   observer: DeliveryObserver | undefined = undefined;
+  /** What those behind it appear as to other links: see `Stack.setNat`. */
+  nat: Nat | undefined = undefined;
   /** For the stack: packets that wait for the flush. */
   readonly queue = new PacketQueue();
   /** For the stack: limits ICMP errors about what came in here. */

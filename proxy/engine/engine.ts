@@ -34,6 +34,7 @@ import {
   type TimerSettings,
 } from "../../wireguard/mod.ts";
 import type { Clock, Scheduler } from "./event_loop.ts";
+import { RequestRate } from "./request_rate.ts";
 import { type EngineLink, type LinkOptions, observeNic } from "./link_port.ts";
 import { Links } from "./links.ts";
 
@@ -130,6 +131,7 @@ export class Engine {
   readonly counters: EngineCounters = { turns: 0, timeouts: 0, faults: 0 };
   readonly #clock: Clock;
   readonly #scheduler: Scheduler;
+  readonly #requestRate: RequestRate;
   readonly #sources: TimeoutSource[] = [];
   readonly #turnSources: TurnSource[] = [];
   #datagramObservers: readonly DatagramObserver[] = [];
@@ -175,6 +177,7 @@ export class Engine {
     const { crypto, sum, pool, ringRegion } = arena;
     this.#clock = clock;
     this.#scheduler = options.scheduler;
+    this.#requestRate = new RequestRate(clock.cpuTime && (() => clock.cpuTime!()));
     this.#now = clock.now();
     this.pool = pool;
     this.#reserved = Math.floor(pool.slots * RESERVED_SHARE);
@@ -208,7 +211,10 @@ export class Engine {
     this.stack = new Stack({
       random,
       wake: () => this.wake(),
-      trafficBeside: (from) => this.#trafficBeside(from),
+      requestPacing: {
+        trafficBeside: (from) => this.#trafficBeside(from),
+        requestRate: (now) => this.#requestRate.at(now),
+      },
       ...(sum && { sum }),
       ...(ringRegion && { ringRegion }),
       ...(options.tcp && { tcp: options.tcp }),
@@ -410,6 +416,7 @@ export class Engine {
   }
 
   #runTimeout(): void {
+    this.#requestRate.noteLateness(this.now() - this.#timerAt);
     this.#timerAt = Infinity;
     this.counters.timeouts++;
     if (this.#runTurn()) this.wake();

@@ -14,6 +14,7 @@ import {
 import type { Engine, TimeoutSource } from "../engine/engine.ts";
 import { Admission, type FlowLimits } from "../flow/admit.ts";
 import type { FlowOwner, FlowProtocol } from "../flow/flow.ts";
+import type { HostGuard } from "../flow/host_guard.ts";
 import { OwnListeners } from "../flow/own_listeners.ts";
 import { FlowStatistics } from "../flow/statistics.ts";
 import type { OwnerLimits } from "../flow/limits.ts";
@@ -65,6 +66,8 @@ export interface SubnetProxyOptions extends PeerOwners {
   ownerOf(from: unknown, client: IpAddress): FlowOwner;
   /** Whether what is sent to `client` still goes to `owner`. */
   isHeld(client: IpAddress, owner: FlowOwner): boolean;
+  /** For what passes through to this host's own network. Default: nothing does. */
+  readonly guard?: HostGuard | undefined;
   /** Whether sockets towards targets are over FFI. */
   readonly ffi: boolean;
   /** Default: this host's own sockets. */
@@ -95,6 +98,7 @@ export class SubnetProxy {
   readonly #limited = new Set<FlowOwner>();
   readonly #engine: Engine;
   readonly #routes: ProxyRoutes;
+  readonly #isGuarded: boolean;
   /** Shared with the forwarders and the admission, which read it whenever they need a value. */
   readonly #settings: { -readonly [K in keyof ForwardSettings]: ForwardSettings[K] };
   readonly #host: TargetHost;
@@ -111,9 +115,10 @@ export class SubnetProxy {
   #canPing: boolean | undefined;
 
   constructor(given: SubnetProxyOptions) {
-    const { engine, routes, settings, ownerOf, isHeld, ffi, host } = given;
+    const { engine, routes, settings, ownerOf, isHeld, guard, ffi, host } = given;
     this.#engine = engine;
     this.#routes = routes;
+    this.#isGuarded = guard !== undefined;
     this.#settings = { ...settings };
     this.ffi = ffi;
     const now = () => engine.now();
@@ -139,6 +144,7 @@ export class SubnetProxy {
       isOwnAddress: (target) => this.#host.isOwnAddress(target),
       isTunnels: ({ bytes, version }) => engine.nic1.owns(bytes, 0, version),
       isHeld,
+      guard,
       listeners: this.listeners,
       maps: settings.maps,
       rules: settings,
@@ -176,6 +182,7 @@ export class SubnetProxy {
       admission,
       ownerOf,
       settings: this.#settings,
+      guard,
       random: (out) => void crypto.getRandomValues(out as Uint8Array<ArrayBuffer>),
     }, new TransitPacket());
     this.#watchTransit();
@@ -353,7 +360,7 @@ export class SubnetProxy {
   /** What passes through is looked at only while there is something to decide. */
   #watchTransit(): void {
     const { stack } = this.#engine;
-    const isNeeded = !this.admission.rules.isEmpty;
+    const isNeeded = this.#isGuarded || !this.admission.rules.isEmpty;
     stack.setTransitFilter(isNeeded ? this.transit : undefined);
     if (!isNeeded) this.transit.clear("closed");
   }
