@@ -8,6 +8,7 @@ import { IpAddress, type Nic, Prefix, TransitPacket } from "../../netstack/mod.t
 import type { Engine, TimeoutSource } from "../engine/engine.ts";
 import { Admission, type FlowLimits } from "../flow/admit.ts";
 import type { FlowOwner, FlowProtocol } from "../flow/flow.ts";
+import type { HostGuard } from "../flow/host_guard.ts";
 import { OwnListeners } from "../flow/own_listeners.ts";
 import { FlowStatistics } from "../flow/statistics.ts";
 import type { OwnerLimits } from "../flow/limits.ts";
@@ -58,6 +59,8 @@ export interface SubnetProxyOptions extends PeerOwners {
   ownerOf(from: unknown, client: IpAddress): FlowOwner;
   /** Whether what is sent to `client` still goes to `owner`. */
   isHeld(client: IpAddress, owner: FlowOwner): boolean;
+  /** For what passes through to this host's own network. Default: nothing does. */
+  readonly guard?: HostGuard | undefined;
   /** Whether sockets towards targets are over FFI. */
   readonly ffi: boolean;
   /** Default: this host's own sockets. */
@@ -88,6 +91,7 @@ export class SubnetProxy {
   readonly #limited = new Set<FlowOwner>();
   readonly #engine: Engine;
   readonly #routes: ProxyRoutes;
+  readonly #isGuarded: boolean;
   /** Shared with the forwarders and the admission, which read it whenever they need a value. */
   readonly #settings: { -readonly [K in keyof ForwardSettings]: ForwardSettings[K] };
   readonly #host: TargetHost;
@@ -101,9 +105,10 @@ export class SubnetProxy {
   #canPing: boolean | undefined;
 
   constructor(given: SubnetProxyOptions) {
-    const { engine, routes, settings, ownerOf, isHeld, ffi, host } = given;
+    const { engine, routes, settings, ownerOf, isHeld, guard, ffi, host } = given;
     this.#engine = engine;
     this.#routes = routes;
+    this.#isGuarded = guard !== undefined;
     this.#settings = { ...settings };
     this.ffi = ffi;
     const now = () => engine.now();
@@ -129,6 +134,7 @@ export class SubnetProxy {
       isOwnAddress: (target) => this.#host.isOwnAddress(target),
       isTunnels: ({ bytes, version }) => engine.nic1.owns(bytes, 0, version),
       isHeld,
+      guard,
       listeners: this.listeners,
       maps: settings.maps,
       rules: settings,
@@ -169,6 +175,7 @@ export class SubnetProxy {
       admission,
       ownerOf,
       settings: this.#settings,
+      guard,
       random: (out) => void crypto.getRandomValues(out as Uint8Array<ArrayBuffer>),
     }, new TransitPacket());
     this.#watchTransit();
@@ -330,7 +337,7 @@ export class SubnetProxy {
   /** What passes through is looked at only while there is something to decide. */
   #watchTransit(): void {
     const { stack } = this.#engine;
-    const isNeeded = !this.admission.rules.isEmpty;
+    const isNeeded = this.#isGuarded || !this.admission.rules.isEmpty;
     stack.setTransitFilter(isNeeded ? this.transit : undefined);
     if (!isNeeded) this.transit.clear("closed");
   }
