@@ -171,12 +171,15 @@ export class SubnetProxy {
       now,
       wake,
     };
-    this.tcp = new TcpForwarder({ ...options, dialer });
+    const giveWay = (owner: FlowOwner, now: number) =>
+      this.udp.giveWay(owner, now) || this.icmp.giveWay(owner, now);
+    this.tcp = new TcpForwarder({ ...options, dialer, giveWay });
     this.udp = new UdpForwarder({
       ...options,
       openTargets: (options) => this.#host.openUdp(options),
       hasRoom: () => engine.hasRoom,
       onNoSocket: (error) => this.descriptors.note(codeOf(error)),
+      giveWay,
     });
     this.transit = new TransitFlows({
       admission,
@@ -191,6 +194,7 @@ export class SubnetProxy {
       openTargets: (options) => this.#host.openIcmp(options),
       hasRoom: () => engine.hasRoom,
       onNoSocket: (error) => this.descriptors.note(codeOf(error)),
+      giveWay,
     });
     const sources: readonly TimeoutSource[] = [
       this.transit,
