@@ -4,7 +4,13 @@
  * @module
  */
 
-import { IpAddress, type Nic, Prefix, TransitPacket } from "../../netstack/mod.ts";
+import {
+  type DeliveryObserver,
+  IpAddress,
+  type Nic,
+  Prefix,
+  TransitPacket,
+} from "../../netstack/mod.ts";
 import type { Engine, TimeoutSource } from "../engine/engine.ts";
 import { Admission, type FlowLimits } from "../flow/admit.ts";
 import type { FlowOwner, FlowProtocol } from "../flow/flow.ts";
@@ -14,6 +20,7 @@ import { FlowStatistics } from "../flow/statistics.ts";
 import type { OwnerLimits } from "../flow/limits.ts";
 import { Pacing } from "../flow/pacing.ts";
 import { FlowTable } from "../flow/table.ts";
+import { type PacketObserver, Tap } from "../link/tap.ts";
 import { NO_LINK } from "../link/wireguard.ts";
 import { getLogger } from "../log/logger.ts";
 import { DescriptorWatch } from "../target/descriptors.ts";
@@ -96,6 +103,9 @@ export class SubnetProxy {
   readonly #settings: { -readonly [K in keyof ForwardSettings]: ForwardSettings[K] };
   readonly #host: TargetHost;
   #nic2: Nic | undefined;
+  readonly #tap = new Tap(NO_LINK);
+  readonly #delivered: DeliveryObserver = (buffer, offset, length, now, from) =>
+    this.#tap.received(buffer, offset, length, now, from);
   /** The longest prefix first. */
   #subnets: { readonly prefix: Prefix; readonly protocols: Protocols }[] = [];
   /** When the next review is due, ms. */
@@ -257,6 +267,23 @@ export class SubnetProxy {
     this.tcp.timeoutsChanged(before);
     this.udp.timeoutsChanged(before);
     this.icmp.timeoutsChanged(before);
+  }
+
+  /** What proxied addresses are routed to; undefined before there are any. */
+  get nic(): Nic | undefined {
+    return this.#nic2;
+  }
+
+  /** Shows `observer` every packet that NIC 2 is given, until what is returned is called. */
+  observe(observer: PacketObserver): () => void {
+    const nic = this.#secondNic();
+    const tap = this.#tap;
+    tap.add(observer);
+    nic.observer = this.#delivered;
+    return () => {
+      tap.remove(observer);
+      if (tap.isIdle) nic.observer = undefined;
+    };
   }
 
   /** Round trips to targets: see {@link TargetHost.roundTrips}. */
