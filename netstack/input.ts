@@ -272,7 +272,7 @@ export class Input {
       if (isIpv4) decrementTtl(buffer, offset);
       else buffer[offset + IPV6_HOP_LIMIT] = hopLimit - 1;
     }
-    if (fits) this.#forward(nat, target, nic, buffer, offset, total, now);
+    if (fits) this.#forward(nat, target, nic, buffer, offset, total, hopLimit, now);
     else this.#forwardInFragments(target, buffer, offset, total, now);
   }
 
@@ -303,6 +303,7 @@ export class Input {
     return false;
   }
 
+  /** @param hopLimit As it came in. */
   #forward(
     nat: NatPath | undefined,
     target: Nic,
@@ -310,12 +311,16 @@ export class Input {
     buffer: Uint8Array,
     offset: number,
     total: number,
+    hopLimit: number,
     now: number,
   ): void {
     this.#counters.forwarded++;
     if (target.link.forward(buffer, offset, total, now)) return;
     // RFC 1812 §5.2.7.1, RFC 4443 §3.1: the next hop cannot be had.
-    nat?.undo();
+    if (nat !== undefined) {
+      nat.undo();
+      buffer[offset + (buffer[offset]! >> 4 === 4 ? IPV4_TTL : IPV6_HOP_LIMIT)] = hopLimit;
+    }
     this.#output.errors.unreachable("host", ingress, buffer, offset, total, now);
   }
 
