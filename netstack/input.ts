@@ -165,6 +165,7 @@ export class Input {
       return;
     }
     if (isDeliveredOn(target, nic)) {
+      target.observer?.(buffer, offset, total, now, this.#inbound.from);
       const left = isHop ? hopLimit - 1 : hopLimit;
       this.#deliver(target, nic, version, buffer, offset, total, left, now);
       return;

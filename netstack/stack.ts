@@ -21,6 +21,7 @@ import { PROTOCOL_TCP, PROTOCOL_UDP } from "./protocols.ts";
 import { Reassembly, type ReassemblySettings } from "./reassembly.ts";
 import { RouteTable } from "./route.ts";
 import type { TcpCounters } from "./tcp/counters.ts";
+import type { RequestPacing } from "./tcp/request_queue.ts";
 import { type MemoryRegion, RingMemory } from "./tcp/ring_memory.ts";
 import type { TcpSettings } from "./tcp/settings.ts";
 import { Tcp } from "./tcp/tcp.ts";
@@ -61,11 +62,10 @@ export interface StackOptions {
   /** Bounds what connections and reassembly hold, and may be shared by stacks. Default: no limit. */
   memory?: MemoryBudget;
   /**
-   * Bytes that others than a sender of packets, as {@link Stack.handlePacket} was told, have moved so
-   * far, both ways. While that grows fast, the sender's connection requests to forwarders are told at a
-   * limited rate. Default: as they come.
+   * How connection requests of a sender of packets, as {@link Stack.handlePacket} was told, are held
+   * back from forwarders while others move data fast. Default: they are told as they come.
    */
-  trafficBeside?: (from: unknown) => number;
+  requestPacing?: RequestPacing;
   /** TTL and hop limit of what this stack sends; default 64. */
   hopLimit?: number;
   /** UDP flows of all forwarders together; default 65,536. */
@@ -157,7 +157,7 @@ export class Stack {
       options.tcp ?? {},
       new RingMemory(options.ringRegion, Math.min(MOST_KEPT, this.memory.total / 16)),
       this.memory,
-      options.trafficBeside,
+      options.requestPacing,
     );
     const transports = new Map<number, TransportProtocol>([
       [PROTOCOL_TCP, this.tcp],

@@ -5,12 +5,19 @@
  */
 
 import { fstatSync } from "node:fs";
+import { readAtMost } from "../config/read_file.ts";
 
 export interface Terminal {
   out(text: string): void;
   error(text: string): void;
-  /** Standard input to its end. */
-  readInput(): Promise<Uint8Array>;
+  /**
+   * Bytes for standard output, all of them.
+   *
+   * @returns false if nobody takes them any more.
+   */
+  write(bytes: Uint8Array): Promise<boolean>;
+  /** Standard input to its end, or so many bytes of it. */
+  readInput(limit: number): Promise<Uint8Array>;
   /** Whether standard output is a file that every user may read or write. */
   outputIsWorldAccessible(): boolean;
   /** Columns of standard output, if it is a terminal. */
@@ -24,7 +31,18 @@ export interface Terminal {
 export const processTerminal: Terminal = {
   out: (text) => writeAll(Deno.stdout, text),
   error: (text) => writeAll(Deno.stderr, text),
-  readInput: async () => await new Response(Deno.stdin.readable).bytes(),
+  async write(bytes) {
+    try {
+      for (let sent = 0; sent < bytes.length;) {
+        sent += await Deno.stdout.write(bytes.subarray(sent));
+      }
+      return true;
+    } catch (error) {
+      if (error instanceof Deno.errors.BrokenPipe) return false;
+      throw error;
+    }
+  },
+  readInput: (limit) => readAtMost(Deno.stdin.readable, limit),
   outputIsWorldAccessible() {
     try {
       const status = fstatSync(1);

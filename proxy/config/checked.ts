@@ -35,6 +35,7 @@ export interface GatewayConfig {
   readonly controlDir?: string;
   /** Missing: nobody is answered. */
   readonly status?: StatusConfig;
+  readonly capture?: CaptureConfig;
   readonly log: LogConfig;
 }
 
@@ -169,6 +170,30 @@ export interface StatusConfig {
 export type StatusListen =
   | { readonly transport: "tcp"; readonly hostname: string; readonly port: number }
   | { readonly transport: "unix"; readonly path: string };
+
+export interface CaptureConfig {
+  readonly write: CaptureTarget;
+  /** Empty: where a capture is by default. */
+  readonly at: readonly string[];
+  /** Not looked at yet. */
+  readonly filter?: string;
+  /** Bytes; 0 for all. */
+  readonly snapLength: number;
+  /** Of a file alone. */
+  readonly rotate?: CaptureRotation;
+}
+
+/** Where captured packets go. `hostname` is a loopback address without brackets. */
+export type CaptureTarget =
+  | { readonly to: "file"; readonly path: string }
+  | { readonly to: "stdout" }
+  | { readonly to: "tcp"; readonly hostname: string; readonly port: number };
+
+/** Files that take turns: bytes of each, and how many. */
+export interface CaptureRotation {
+  readonly bytes: number;
+  readonly count: number;
+}
 
 export interface LogConfig {
   readonly level: LogLevel;

@@ -45,8 +45,13 @@ export const FIXED_KEYS: readonly string[] = [
   // What makes a device of the operating system.
   ...["DNS", "Table", "KillSwitch", "PreUp", "PostUp", "PreDown", "PostDown", "SaveConfig"],
   "Interface",
-  // Of [Status] and [Log].
+  // Of [Status], [Capture] and [Log].
   "Listen",
+  "Write",
+  "At",
+  "Filter",
+  "Snap",
+  "Rotate",
   "Output",
   "Access",
 ];

@@ -5,6 +5,7 @@ import { SettingError } from "../../../proxy/config/error.ts";
 import { parseSettings } from "../../../proxy/config/setting.ts";
 import { LiveSettings } from "../../../proxy/gateway/live_settings.ts";
 import { runHere } from "../cli/run_here.ts";
+import { captureLog } from "../log/capture.ts";
 import { ControlLab, hexKey } from "./lab.ts";
 
 const privateKey = encodeKey(generatePrivateKey());
@@ -49,6 +50,16 @@ async function start() {
     [Symbol.asyncDispose]: () => lab[Symbol.asyncDispose](),
   };
 }
+
+Deno.test("what is wrong with a file is logged once when a command reloads it", async () => {
+  using log = captureLog();
+  await using site = await start();
+  site.lab.next = CONFIG.replace("TcpDialTimeout = 7", "TcpDialTimeout = x");
+  const { status, error } = await site.reload();
+  assert.deepEqual([status, error.includes('TcpDialTimeout: "x"')], [2, true]);
+  const lines = log.lines.filter((line) => /TcpDialTimeout|stays as it is/.test(line));
+  assert.deepEqual(lines.length, 2, lines.join(""));
+});
 
 Deno.test("set changes what it names, says what it was, and a reload makes it what the file says", async () => {
   await using site = await start();
@@ -119,7 +130,7 @@ Deno.test("whatever is wrong is named with what is expected, and nothing is chan
     ["Interface.MTU=1300", "Interface.MTU: cannot change while running, expected it in the"],
     ["Proxy.Interface=nic1", "Proxy.Interface: cannot change while running"],
     [`Interface.PrivateKey=${privateKey}`, "Interface.PrivateKey: a command line shows it to"],
-    ["Interface.DNS=1.1.1.1", "Interface.DNS: has no effect"],
+    ["Interface.DNS=1.1.1.1", "Interface.DNS: cannot change while running"],
     ["Peer.labtop.AllowedIPs=", 'no peer "labtop", did you mean laptop?'],
     ["Peer.laptop=1", "Peer.laptop: has no key, expected one as Peer.laptop.AllowedIPs=…"],
     ["Rule.3=x", "Rule.3: has no key, expected one as Rule.3.Rate=…"],
