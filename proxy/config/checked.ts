@@ -13,6 +13,8 @@ export interface GatewayConfig {
   readonly privateKey: Uint8Array;
   /** NIC 1's own addresses, with the length of the network each is in. */
   readonly addresses: readonly { readonly address: IpAddress; readonly length: number }[];
+  /** Where new peers' addresses come from, for a family that has none: from the networks above. */
+  readonly addressPool: readonly Prefix[];
   /** UDP. Missing or 0: any free one. */
   readonly listenPort?: number;
   readonly listenAddress?: string;

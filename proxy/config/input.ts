@@ -46,6 +46,8 @@ export interface InterfaceInput {
   privateKey: KeyInput;
   /** This end's own, with the length of the network each is in: `10.9.0.1/24`. */
   address?: ListInput;
+  /** Networks that new peers get their addresses from. Those of {@link address} when missing. */
+  addressPool?: ListInput;
   /** UDP. Missing or 0: any free one. */
   listenPort?: number | string;
   /** The address of this host to listen on. Every one, IPv4 and IPv6, when missing. */

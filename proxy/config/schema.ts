@@ -40,6 +40,7 @@ import {
   parseMap,
   parseNameServer,
   parsePeerName,
+  parsePool,
   parsePrefixValue,
   parseRate,
   parseStatusListen,
@@ -61,6 +62,7 @@ const DAY = 86400;
 export const interfaceSchema = z.strictObject({
   privateKey: required(keyValue(), "a key made by wirestack genkey"),
   address: listOf(parseAddressWithLength),
+  addressPool: listOf(parsePool),
   listenPort: optional(integer(0, 65535)),
   listenAddress: optional(parseListenAddress),
   mtu: optional(integer(MIN_MTU, MAX_MTU), 1420),

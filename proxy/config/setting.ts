@@ -38,6 +38,7 @@ export interface Settings {
 /** Keys that stay as they are while a gateway runs. */
 export const FIXED_KEYS: readonly string[] = [
   "Address",
+  "AddressPool",
   "MTU",
   "RekeyAfter",
   "PeerToPeer",

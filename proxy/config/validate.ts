@@ -71,6 +71,7 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
   return {
     privateKey: iface.privateKey,
     addresses: iface.address,
+    addressPool: iface.addressPool,
     ...(iface.listenPort !== undefined && { listenPort: iface.listenPort }),
     ...(iface.listenAddress !== undefined && { listenAddress: iface.listenAddress }),
     ...(iface.fwMark && { fwMark: iface.fwMark }),
