@@ -19,6 +19,7 @@ import { Errno, openLibc } from "../libc.ts";
 import { Kernels } from "../kernels/kernels.ts";
 import { BIN_BYTES, BINS, Coalescer, PIECE_AT } from "./coalescer.ts";
 import { Cutter, MAX_HEADERS } from "./cutter.ts";
+import { DescriptorWait } from "./wait.ts";
 import { MAX_PACKET, plainSum, type Sum, VNET_HEADER } from "./layout.ts";
 import {
   type OpenedTun,
@@ -29,15 +30,9 @@ import {
   type TunOpenOptions,
 } from "./open.ts";
 
-// <poll.h>, <sys/eventfd.h>
-const POLLIN = 0x1;
+// <poll.h>; where revents is in a struct pollfd, in 16-bit words
 const POLLERR = 0x8;
-const O_NONBLOCK = 0o4000;
-const O_CLOEXEC = 0o2000000;
-/** struct pollfd: int fd, short events, short revents. */
-const POLLFD_SIZE = 8;
-const POLLFD_EVENTS = 4;
-const POLLFD_REVENTS = 6;
+const REVENTS = 3;
 /** Packets are aligned to it. */
 const ALIGNMENT = 16;
 /** Room for a piece, the kernel's header in front. */
@@ -106,8 +101,7 @@ export class TunDevice implements AsyncDisposable {
 
   readonly #libc: TunLibc;
   readonly #fd: number;
-  /** Becomes readable when the device is closed, to end the wait. */
-  readonly #wake: number;
+  readonly #wait: DescriptorWait;
   readonly #cutter: Cutter;
   readonly #coalescer: Coalescer;
   /** Where pieces are read to. */
@@ -115,17 +109,19 @@ export class TunDevice implements AsyncDisposable {
   // Made once: a system call costs no object.
   readonly #pieceView: Uint8Array<ArrayBuffer>;
   readonly #binViews: readonly Uint8Array<ArrayBuffer>[];
-  // The kernel writes here while JavaScript runs. More than 64 bytes are never on V8's own heap, so
-  // they are not moved; this object holds them, because a pointer keeps nothing alive.
-  readonly #waited = pollfds(128);
-  readonly #errorPoll = pollfds(128);
+  /** One struct pollfd; more than 64 bytes are never moved under the kernel's hands. */
+  readonly #poll = new Int16Array(64);
   #isClosed = false;
-  #waiting: Promise<number> | undefined;
 
-  private constructor(libc: TunLibc, opened: OpenedTun, wake: number, memory: TunMemory) {
+  private constructor(
+    libc: TunLibc,
+    opened: OpenedTun,
+    wait: DescriptorWait,
+    memory: TunMemory,
+  ) {
     this.#libc = libc;
     this.#fd = opened.fd;
-    this.#wake = wake;
+    this.#wait = wait;
     this.name = opened.name;
     this.index = opened.index;
     this.hasTso = opened.hasTso;
@@ -147,9 +143,7 @@ export class TunDevice implements AsyncDisposable {
       this.hasUso,
       (bin, length) => this.#write(bin, length),
     );
-    setPollfd(this.#waited, 0, this.#fd);
-    setPollfd(this.#waited, 1, wake);
-    setPollfd(this.#errorPoll, 0, this.#fd);
+    new Int32Array(this.#poll.buffer)[0] = opened.fd;
   }
 
   /**
@@ -165,9 +159,12 @@ export class TunDevice implements AsyncDisposable {
     let opened: OpenedTun | undefined;
     try {
       opened = openTun(libc, options);
-      const wake = symbols.eventfd(0, O_NONBLOCK | O_CLOEXEC);
-      if (wake < 0) throw new TunError("other", `no eventfd: errno ${libc.errno()}`, libc.errno());
-      return new TunDevice(libc, opened, wake, options.memory ?? ownMemory());
+      return new TunDevice(
+        libc,
+        opened,
+        new DescriptorWait(opened.fd),
+        options.memory ?? ownMemory(),
+      );
     } catch (error) {
       if (opened !== undefined) symbols.close(opened.fd);
       libc.close();
@@ -218,12 +215,7 @@ export class TunDevice implements AsyncDisposable {
    * @returns false once the device is closed.
    */
   async readable(): Promise<boolean> {
-    while (!this.#isClosed) {
-      this.#waiting ??= this.#libc.symbols.wait(this.#waited.bytes, 2n, -1)
-        .finally(() => this.#waiting = undefined);
-      // Below zero: a signal came.
-      if (await this.#waiting > 0) break;
-    }
+    await this.#wait.wait();
     return !this.#isClosed;
   }
 
@@ -255,11 +247,8 @@ export class TunDevice implements AsyncDisposable {
     if (this.#isClosed) return;
     this.flush();
     this.#isClosed = true;
-    const { symbols } = this.#libc;
-    symbols.write(this.#wake, new Uint8Array(8).fill(1), 8n);
-    await this.#waiting;
-    symbols.close(this.#fd);
-    symbols.close(this.#wake);
+    await this.#wait.close();
+    this.#libc.symbols.close(this.#fd);
     this.#libc.close();
   }
 
@@ -285,8 +274,8 @@ export class TunDevice implements AsyncDisposable {
 
   /** Not by errno: the runtime may have made a call of its own since. */
   #checkPresence(): void {
-    this.#libc.symbols.poll(this.#errorPoll.bytes, 1n, 0);
-    if ((this.#errorPoll.view.getInt16(POLLFD_REVENTS, true) & POLLERR) === 0) return;
+    this.#libc.symbols.poll(new Uint8Array(this.#poll.buffer), 1n, 0);
+    if ((this.#poll[REVENTS]! & POLLERR) === 0) return;
     throw new TunError("gone", `the TUN interface ${this.name} is gone`);
   }
 
@@ -312,20 +301,4 @@ function ownMemory(): TunMemory {
     if (!(error instanceof WebAssembly.CompileError)) throw error;
     return { memory: new Uint8Array(TunDevice.bytes), offset: 0, sum: plainSum };
   }
-}
-
-/** An array of struct pollfd. */
-interface Pollfds {
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly view: DataView;
-}
-
-function pollfds(size: number): Pollfds {
-  const bytes = new Uint8Array(size);
-  return { bytes, view: new DataView(bytes.buffer) };
-}
-
-function setPollfd({ view }: Pollfds, index: number, fd: number): void {
-  view.setInt32(index * POLLFD_SIZE, fd, true);
-  view.setInt16(index * POLLFD_SIZE + POLLFD_EVENTS, POLLIN, true);
 }

@@ -1,0 +1,263 @@
+/**
+ * Waiting for a TUN device without a thread: Deno's event loop waits for it, beside all else.
+ *
+ * @module
+ */
+
+import { Socket } from "node:net";
+import process from "node:process";
+import { type Libc, openLibc } from "../libc.ts";
+
+const CALLS = {
+  close: { parameters: ["i32"], result: "i32" },
+  dup3: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  eventfd: { parameters: ["u32", "i32"], result: "i32" },
+  fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  socketpair: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
+  wait: { name: "poll", parameters: ["buffer", "usize", "i32"], result: "i32", nonblocking: true },
+  write: { parameters: ["i32", "buffer", "usize"], result: "i32" },
+} as const;
+
+type WaitLibc = Libc<typeof CALLS>;
+
+// <bits/fcntl-linux.h>, <bits/socket.h>, <poll.h>
+const F_DUPFD_CLOEXEC = 1030;
+const O_NONBLOCK = 0o4000;
+const O_CLOEXEC = 0o2000000;
+const AF_UNIX = 1;
+const SOCK_STREAM = 1;
+const POLLIN = 0x1;
+/** More than 64 bytes are never on V8's own heap, so they are not moved under the kernel's hands. */
+const OFF_HEAP = 128;
+/** How long the trick below has to show that it works, ms. */
+const TRIAL_MS = 2_000;
+
+/**
+ * Waits until a descriptor is readable. {@link wait} is to be called in the same turn of the event loop
+ * as a read that found nothing: what has come before that is forgotten.
+ *
+ * A thread of the runtime's does it at first, at some 50 µs of CPU a wake. What takes its place, at 6 µs,
+ * is the trick of `udp_wait.ts` with a stream: to Deno a stream is a descriptor number, and its epoll
+ * instance goes on watching the open file that had this number when the stream was made, even when the
+ * number is made to name another file. Here that is a socket that reads one byte, the token: it is
+ * written before each wait, and read when the watched file becomes readable. As this leans on what no
+ * documentation promises, it is tried first, with a descriptor that is made readable on purpose.
+ */
+export class DescriptorWait {
+  readonly #libc: WaitLibc = openLibc(CALLS);
+  readonly #fd: number;
+  /** Readable once this is closed, to end the thread's wait. */
+  readonly #end: number;
+  /** Two of struct pollfd: int fd, short events, short revents. */
+  readonly #polled = new Uint8Array(OFF_HEAP);
+  #stream: TokenStream | undefined;
+  #thread: Promise<number> | undefined;
+  #waiting: Promise<void> | undefined;
+  readonly #trial: Promise<void>;
+  #isClosed = false;
+
+  /** @throws {Error} if the system gives no descriptor. */
+  constructor(fd: number) {
+    const { symbols } = this.#libc;
+    this.#fd = fd;
+    this.#end = symbols.eventfd(0, O_NONBLOCK | O_CLOEXEC);
+    if (this.#end < 0) {
+      const errno = this.#libc.errno();
+      this.#libc.close();
+      throw new Error(`no eventfd: errno ${errno}`);
+    }
+    new Int32Array(this.#polled.buffer).set([fd, POLLIN, this.#end, POLLIN]);
+    this.#trial = this.#tryStream();
+  }
+
+  /** Whether a thread waits. */
+  get isOnThread(): boolean {
+    return this.#stream === undefined;
+  }
+
+  /** Resolves when the trick has shown whether it works here. */
+  get tried(): Promise<void> {
+    return this.#trial;
+  }
+
+  /** Resolves when the descriptor may be readable, or this is closed. */
+  wait(): Promise<void> {
+    if (this.#isClosed) return Promise.resolve();
+    return this.#waiting ??= this.#wait();
+  }
+
+  /** Resolves when nothing waits any more; the descriptor may be closed then, not before. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#endThread();
+    this.#stream?.close();
+    await this.#trial;
+    await this.#waiting;
+    this.#libc.symbols.close(this.#end);
+    this.#libc.close();
+  }
+
+  async #wait(): Promise<void> {
+    if (this.#stream !== undefined) await this.#stream.wait();
+    else {
+      // Below zero: a signal came.
+      do this.#thread = this.#libc.symbols.wait(this.#polled, 2n, -1); while (
+        await this.#thread < 0
+      );
+    }
+    this.#waiting = undefined;
+  }
+
+  #endThread(): void {
+    this.#libc.symbols.write(this.#end, new Uint8Array(8).fill(1), 8n);
+  }
+
+  async #tryStream(): Promise<void> {
+    const { symbols } = this.#libc;
+    const event = symbols.eventfd(0, O_NONBLOCK | O_CLOEXEC);
+    if (event < 0) return;
+    const trial = TokenStream.open(this.#libc, event);
+    if (trial !== undefined) {
+      const works = await this.#works(trial, event);
+      trial.close();
+      if (works && !this.#isClosed) this.#stream = TokenStream.open(this.#libc, this.#fd);
+    }
+    symbols.close(event);
+    // What waits meanwhile looks once more, and then waits in the new way.
+    if (this.#stream !== undefined && this.#thread !== undefined) this.#endThread();
+  }
+
+  /** Whether a wait ends when the descriptor becomes readable, and not before. */
+  async #works(stream: TokenStream, event: number): Promise<boolean> {
+    const { symbols } = this.#libc;
+    // The first wait may end at once: a stream that has just been made looks by itself.
+    for (let i = 0; i < 3; i++) {
+      let isOver = false;
+      const wait = stream.wait().then(() => isOver = true);
+      for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+      if (isOver && i > 0) return false;
+      symbols.write(event, new Uint8Array(8).fill(1), 8n);
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const late = new Promise((resolve) => timer = setTimeout(resolve, TRIAL_MS));
+      await Promise.race([wait, late]);
+      clearTimeout(timer);
+      if (!isOver) return false;
+    }
+    return true;
+  }
+}
+
+/** Node's own class, which makes a stream of any descriptor that epoll can watch. */
+interface PipeHandle {
+  /** @returns 0, or an error number. */
+  open(fd: number): number;
+}
+
+/** One byte that can be read from the descriptor of a stream, and is when a file becomes readable. */
+class TokenStream {
+  readonly #libc: WaitLibc;
+  /** What is watched, by a descriptor of the caller's. */
+  readonly #watched: number;
+  /** The number the stream knows; and where the token is written. */
+  readonly #number: number;
+  readonly #tokens: number;
+  readonly #socket: Socket;
+  /** It is written, and has not been read. */
+  #isArmed = false;
+  #woken: (() => void) | undefined;
+  #isClosed = false;
+
+  private constructor(libc: WaitLibc, watched: number, number: number, tokens: number) {
+    this.#libc = libc;
+    this.#watched = watched;
+    this.#number = number;
+    this.#tokens = tokens;
+    const handle = newPipe();
+    if (handle === undefined || handle.open(number) !== 0) throw new Error("no stream");
+    this.#socket = new Socket(
+      {
+        handle,
+        onread: { buffer: new Uint8Array(OFF_HEAP), callback: () => this.#wake() },
+      } as unknown as ConstructorParameters<typeof Socket>[0],
+    );
+    this.#socket.on("error", () => this.close());
+    this.#socket.on("close", () => this.close());
+  }
+
+  /** @returns undefined where that cannot be done. */
+  static open(libc: WaitLibc, watched: number): TokenStream | undefined {
+    const { symbols } = libc;
+    const number = symbols.fcntl(watched, F_DUPFD_CLOEXEC, 0);
+    if (number < 0) return undefined;
+    const pair = new Int32Array(OFF_HEAP / 4);
+    const type = SOCK_STREAM | O_NONBLOCK | O_CLOEXEC;
+    if (symbols.socketpair(AF_UNIX, type, 0, new Uint8Array(pair.buffer)) < 0) {
+      symbols.close(number);
+      return undefined;
+    }
+    const [read, write] = [pair[0]!, pair[1]!];
+    let stream: TokenStream | undefined;
+    try {
+      stream = new TokenStream(libc, watched, number, write);
+      if (symbols.dup3(read, number, O_CLOEXEC) < 0) throw new Error("no second name");
+      stream.#socket.resume();
+      return stream;
+    } catch {
+      if (stream !== undefined) stream.close();
+      else {
+        symbols.close(number);
+        symbols.close(write);
+      }
+      return undefined;
+    } finally {
+      symbols.close(read);
+    }
+  }
+
+  /** Resolves when the file has become readable since, or this is closed. One at a time. */
+  wait(): Promise<void> {
+    if (this.#isClosed) return Promise.resolve();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#woken = resolve;
+    if (!this.#isArmed) {
+      this.#isArmed = true;
+      this.#libc.symbols.write(this.#tokens, TOKEN, 1n);
+    }
+    return promise;
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    // The runtime takes the number out of its epoll instance: it must name the watched file again.
+    this.#libc.symbols.dup3(this.#watched, this.#number, O_CLOEXEC);
+    this.#socket.destroy();
+    this.#libc.symbols.close(this.#tokens);
+    this.#woken?.();
+  }
+
+  /** The token has been read. @returns whether to read on. */
+  #wake(): boolean {
+    this.#isArmed = false;
+    const woken = this.#woken;
+    this.#woken = undefined;
+    woken?.();
+    return true;
+  }
+}
+
+const TOKEN = new Uint8Array(1);
+
+/** @returns undefined where the runtime has no such thing. */
+function newPipe(): PipeHandle | undefined {
+  try {
+    const { binding } = process as unknown as {
+      binding(name: string): { Pipe: new (type: number) => PipeHandle };
+    };
+    const { Pipe } = binding("pipe_wrap");
+    return new Pipe(0);
+  } catch {
+    return undefined;
+  }
+}
