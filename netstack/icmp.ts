@@ -95,7 +95,7 @@ export class Icmp {
       this.flows.handlePacket(inbound, now);
       return;
     }
-    if (nic !== ingress) {
+    if (nic !== ingress && nic.promiscuous) {
       this.#counters.echoIgnored++;
       return;
     }

@@ -150,13 +150,20 @@ export class Input {
     }
     const target = this.#route(nic, buffer, offset, destination, total, version, now);
     if (target === undefined) return;
-    if (hopLimit <= 1) {
+    // RFC 1122 §3.3.4.2, the weak model: an own address may be asked for by any interface.
+    if (target !== nic && target.owns(buffer, destination, version)) {
+      this.#deliver(target, nic, version, buffer, offset, total, hopLimit, now);
+      return;
+    }
+    const isHop = target === nic || !nic.keepsHopLimit && !target.keepsHopLimit;
+    if (isHop && hopLimit <= 1) {
       counters.hopLimitExceeded++;
       this.#output.errors.timeExceeded(false, nic, buffer, offset, total, now);
       return;
     }
     if (isDeliveredOn(target, nic)) {
-      this.#deliver(target, nic, version, buffer, offset, total, hopLimit - 1, now);
+      const left = isHop ? hopLimit - 1 : hopLimit;
+      this.#deliver(target, nic, version, buffer, offset, total, left, now);
       return;
     }
     if (
@@ -174,8 +181,10 @@ export class Input {
       counters.overRate++;
       return;
     }
-    if (isIpv4) decrementTtl(buffer, offset);
-    else buffer[offset + IPV6_HOP_LIMIT] = hopLimit - 1;
+    if (isHop) {
+      if (isIpv4) decrementTtl(buffer, offset);
+      else buffer[offset + IPV6_HOP_LIMIT] = hopLimit - 1;
+    }
     if (fits) this.#forward(target, nic, buffer, offset, total, now);
     else this.#forwardInFragments(target, buffer, offset, total, now);
   }
@@ -242,9 +251,10 @@ export class Input {
     now: number,
   ): Nic | undefined {
     const target = this.#routes.lookup(buffer, destination, version);
-    if (target !== undefined && (isDeliveredOn(target, ingress) || target.forwarding)) {
-      return target;
-    }
+    if (
+      target !== undefined && (isDeliveredOn(target, ingress) || target.forwarding ||
+        target !== ingress && target.owns(buffer, destination, version))
+    ) return target;
     this.#counters.noRoute++;
     this.#output.errors.unreachable("no-route", ingress, buffer, offset, total, now);
     return undefined;

@@ -39,6 +39,11 @@ export interface NicOptions {
   spoofing?: boolean;
   /** Packets routed to this NIC leave by its link. */
   forwarding?: boolean;
+  /**
+   * What passes between this NIC and another keeps its TTL or hop limit: the link is a cable, not a
+   * hop. What would leave by the NIC that it came in by loses one all the same, or it could circle.
+   */
+  keepsHopLimit?: boolean;
 }
 
 /** A network interface: addresses, flags and the link that carries its packets. */
@@ -52,6 +57,7 @@ export class Nic {
   promiscuous: boolean;
   spoofing: boolean;
   forwarding: boolean;
+  readonly keepsHopLimit: boolean;
   /** For the stack: packets that wait for the flush. */
   readonly queue = new PacketQueue();
   /** For the stack: limits ICMP errors about what came in here. */
@@ -74,6 +80,7 @@ export class Nic {
     this.promiscuous = options.promiscuous ?? false;
     this.spoofing = options.spoofing ?? false;
     this.forwarding = options.forwarding ?? false;
+    this.keepsHopLimit = options.keepsHopLimit ?? false;
     this.#broadcasts = addresses.flatMap(directedBroadcast);
   }
 

@@ -114,6 +114,7 @@ export class Stack {
   readonly #reassembly: Reassembly;
   #nextNicId = 1;
   #isTcpFirst = false;
+  #waitsForLinks = false;
 
   /** @throws {RangeError} for a setting out of range. */
   constructor(options: StackOptions) {
@@ -173,8 +174,8 @@ export class Stack {
   }
 
   /**
-   * Takes an interface out, with its routes, forwarders, flows of UDP and pings, and half-built
-   * datagrams. TCP connections over it are the caller's to abort.
+   * Takes an interface out, with its routes, forwarders, connections and flows, and half-built
+   * datagrams. Whoever was behind it hears nothing: there is no link to say it by.
    */
   removeNic(nic: Nic): void {
     this.#nics.delete(nic);
@@ -182,7 +183,7 @@ export class Stack {
     this.#reassembly.removeNic(nic);
     this.#udp.flows.removeNic(nic);
     this.#icmp.flows.removeNic(nic);
-    this.tcp.setForwarder(nic, undefined);
+    this.tcp.removeNic(nic);
     nic.queue.clear();
   }
 
@@ -230,10 +231,16 @@ export class Stack {
       const isLeft = this.#output.drain(now);
       // With few slots left the first to send takes all of them, so the two take turns.
       this.#isTcpFirst = isLeft && !this.#isTcpFirst;
+      this.#waitsForLinks = !this.tcp.hasWork;
       return isLeft || more;
     } finally {
       this.#output.awake = false;
     }
+  }
+
+  /** Whether all that the last {@link flush} has left waits for slots of links. */
+  get waitsForLinks(): boolean {
+    return this.#waitsForLinks;
   }
 
   /** When {@link handleTimeout} is due, ms; Infinity = never. */

@@ -9,6 +9,7 @@ import type { IpAddress } from "../address.ts";
 import { Deadlines } from "../deadlines.ts";
 import type { MemoryBudget } from "../memory_budget.ts";
 import { Roster } from "../roster.ts";
+import type { Nic } from "../nic.ts";
 import type { IpOutput, Path } from "../transport.ts";
 import { ChallengeLimiter } from "./challenge.ts";
 import { ANNOUNCED, Connection, type TcpContext } from "./connection.ts";
@@ -60,6 +61,8 @@ export class Connections implements TcpContext {
   #dirty = new Worklist<Connection>();
   #waiting = new Worklist<Connection>();
   readonly #events = new Worklist<Connection>();
+  /** Of those in {@link #dirty}, how many the last flush had no slots for. */
+  #blocked = 0;
   #relieveAt = -Infinity;
 
   constructor(ip: IpOutput, settings: TcpSettings, memory: RingMemory, budget: MemoryBudget) {
@@ -150,6 +153,7 @@ export class Connections implements TcpContext {
     if (this.budget.isPressed && now >= this.#relieveAt) this.#relieve(now);
     let done = this.replies.flush(now);
     this.sentThisFlush = 0;
+    this.#blocked = 0;
     // Connections that become dirty while others send wait for the next flush.
     const queue = this.#dirty;
     this.#dirty = this.#waiting;
@@ -165,7 +169,10 @@ export class Connections implements TcpContext {
           c.dirty = true;
           this.#dirty.push(c);
         }
-        if (result === BLOCKED) done = false;
+        if (result === BLOCKED) {
+          done = false;
+          this.#blocked++;
+        }
       }
     }
     queue.clear();
@@ -175,6 +182,18 @@ export class Connections implements TcpContext {
   /** A {@link flush} or {@link dispatch} has something to do. */
   get hasWork(): boolean {
     return this.#dirty.length > 0 || this.#events.length > 0;
+  }
+
+  /** Whether what there is to do waits for slots of links, all of it. */
+  get isBlocked(): boolean {
+    return this.#events.length === 0 && this.#dirty.length <= this.#blocked;
+  }
+
+  /** Ends those over an interface that is no longer there, in silence. */
+  removeNic(nic: Nic): void {
+    for (const c of [...this.#all.items]) {
+      if (c.path.nic === nic) c.fail({ kind: "aborted", message: `${nic.name} is gone` }, false);
+    }
   }
 
   /** Half-open connections of a closed listener end with it. */

@@ -6,6 +6,7 @@
 
 import { writeUint16 } from "../bytes.ts";
 import { finish, sum } from "../checksum.ts";
+import type { Nic } from "../nic.ts";
 import type { IpOutput, Path, UnreachableKind } from "../transport.ts";
 import type { TcpCounters } from "./counters.ts";
 import {
@@ -65,7 +66,7 @@ interface Report {
 export class Replies {
   readonly #ip: IpOutput;
   readonly #counters: TcpCounters;
-  #replies: Reply[] = [];
+  readonly #replies: Reply[] = [];
   #reports: Report[] = [];
 
   constructor(ip: IpOutput, counters: TcpCounters) {
@@ -155,10 +156,17 @@ export class Replies {
       }
     }
     if (this.#reports.length > 0) this.#reports = [];
-    let sent = 0;
-    while (sent < this.#replies.length && this.#send(this.#replies[sent]!, now)) sent++;
-    if (sent > 0) this.#replies = this.#replies.slice(sent);
-    return this.#replies.length === 0;
+    const replies = this.#replies;
+    let kept = 0;
+    let full: Nic | undefined; // a link without slots holds up nobody else's
+    for (let i = 0; i < replies.length; i++) {
+      const reply = replies[i]!;
+      if (reply.path.nic !== full && this.#send(reply, now)) continue;
+      full = reply.path.nic;
+      replies[kept++] = reply;
+    }
+    replies.length = kept;
+    return kept === 0;
   }
 
   #add(reply: Reply): void {

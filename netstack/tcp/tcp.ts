@@ -54,6 +54,7 @@ export class Tcp implements TransportProtocol {
   readonly #unmatched: UnmatchedSegments;
   readonly #ports: Ports;
   readonly #segment = new Segment();
+  #hasRequests = false;
 
   /** @throws {RangeError} for settings out of range. */
   constructor(
@@ -140,6 +141,12 @@ export class Tcp implements TransportProtocol {
     this.#unmatched.setForwarder(nic, handler);
   }
 
+  /** Ends, in silence, what goes over `nic`, and what its forwarder would have been asked. */
+  removeNic(nic: Nic): void {
+    this.#unmatched.removeNic(nic);
+    this.#connections.removeNic(nic);
+  }
+
   // Inputs.
 
   handlePacket(inbound: Inbound, now: number): void {
@@ -223,7 +230,13 @@ export class Tcp implements TransportProtocol {
     const hasRequests = this.#unmatched.dispatch(now);
     this.#connections.dispatch();
     const done = this.#connections.flush(now, budget);
+    this.#hasRequests = hasRequests;
     return hasRequests || !done || this.#connections.hasWork;
+  }
+
+  /** Whether the last {@link flush} left something to do besides what links had no slots for. */
+  get hasWork(): boolean {
+    return this.#hasRequests || !this.#connections.isBlocked;
   }
 
   // Figures.

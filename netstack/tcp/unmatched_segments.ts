@@ -127,6 +127,12 @@ export class UnmatchedSegments implements HalfOpenOwner {
     else this.#forwarders.delete(nic);
   }
 
+  /** Its forwarder, and the requests that came in by it. */
+  removeNic(nic: Nic): void {
+    this.#forwarders.delete(nic);
+    for (const request of [...this.#halfOpen]) if (request.ingress === nic) request.abort();
+  }
+
   handleSegment(
     inbound: Inbound,
     segment: Segment,

@@ -15,6 +15,7 @@ import type { Arena } from "../arena/arena.ts";
 import type { TransmitPool } from "../arena/transmit_pool.ts";
 import type { Bind, BindEndpoint } from "../bind/bind.ts";
 import { type PacketObserver, Tap } from "../link/tap.ts";
+import type { PacketLink } from "../link/packet_link.ts";
 import { WireguardLink } from "../link/wireguard.ts";
 import { getLogger } from "../log/logger.ts";
 import {
@@ -32,6 +33,8 @@ import {
   type TimerSettings,
 } from "../../wireguard/mod.ts";
 import type { Clock, Scheduler } from "./event_loop.ts";
+import { type EngineLink, type LinkOptions, observeNic } from "./link_port.ts";
+import { Links } from "./links.ts";
 
 const log = getLogger(["wirestack", "engine"]);
 
@@ -115,10 +118,15 @@ export class Engine {
   readonly #scheduler: Scheduler;
   readonly #sources: TimeoutSource[] = [];
   readonly #turnSources: TurnSource[] = [];
+  readonly #links: Links;
   #now: number;
   #isScheduled = false;
   #isInTurn = false;
   #needsSlots = false;
+  /** Another turn is wanted, said during this one. */
+  #isRoused = false;
+  /** A slot for the tunnel was wanted in this turn, and none was free. */
+  #wasExhausted = false;
   readonly #reserved: number;
   #timerAt = Infinity;
   #isClosed = false;
@@ -185,6 +193,18 @@ export class Engine {
       ...(options.tcp && { tcp: options.tcp }),
       ...(options.memory && { memory: options.memory }),
     });
+    const engine = this as Engine;
+    this.#links = new Links({
+      stack: this.stack,
+      get hasRoom() {
+        return engine.hasRoom;
+      },
+      rouse: () => {
+        this.#isRoused = true;
+        this.wake();
+      },
+      fault: (error) => this.#fault(error),
+    });
     this.link = new WireguardLink(pool, this.device);
     this.tap = new Tap(this.link);
     this.nic1 = this.stack.addNic({
@@ -194,7 +214,10 @@ export class Engine {
       addresses: options.addresses,
       forwarding: options.forwarding ?? false,
     });
-    pool.onExhausted = () => this.#flushBinds(); // what else the turn has to send needs slots
+    pool.onExhausted = () => {
+      this.#wasExhausted = true;
+      this.#flushBinds(); // what else the turn has to send needs slots
+    };
     for (const bind of binds) {
       bind.start({
         onReadable: () => this.wake(),
@@ -219,15 +242,24 @@ export class Engine {
     this.#turnSources.push(source);
   }
 
+  /**
+   * Adds a NIC whose packets `link` carries, and starts the link. The engine drains, flushes and
+   * closes it.
+   *
+   * @throws {RangeError} for an MTU out of range; then the link was not started.
+   */
+  addLink(link: PacketLink, options: LinkOptions): EngineLink {
+    return this.#links.add(link, options);
+  }
+
+  /** The links beside WireGuard's. */
+  get links(): readonly EngineLink[] {
+    return this.#links.all;
+  }
+
   /** Shows `observer` every packet of the tunnel, both ways, until what is returned is called. */
   observe(observer: PacketObserver): () => void {
-    const { nic1, tap } = this;
-    tap.add(observer);
-    nic1.link = tap;
-    return () => {
-      tap.remove(observer);
-      if (tap.isIdle) nic1.link = this.link;
-    };
+    return observeNic(this.nic1, this.tap, observer);
   }
 
   /** Whether packets for the tunnel leave at once, and need not be queued or dropped. */
@@ -240,7 +272,7 @@ export class Engine {
   #trafficBeside(from: unknown): number {
     const { receivedBytes, counters } = this.device;
     const own = from instanceof Peer ? from.receivedBytes + from.sentBytes : 0;
-    return receivedBytes + counters.bytesSent - own;
+    return receivedBytes + counters.bytesSent - own + this.#links.bytesBeside(from);
   }
 
   /** Asks for a turn: something is dirty, or a deadline has been set. */
@@ -258,25 +290,31 @@ export class Engine {
     this.#scheduler.cancel();
     await Promise.all(this.binds.map((bind) => bind.sent(LAST_SENDS_MS)));
     this.device.close(this.now());
-    await Promise.all(this.binds.map((bind) => bind.close()));
+    await Promise.all([
+      ...this.binds.map((bind) => bind.close()),
+      this.#links.close(),
+    ]);
   }
 
   /** @returns whether there is more to do at once. If not, the timer is armed. */
   #runTurn(): boolean {
     if (this.#isClosed) return false;
     this.#isInTurn = true;
+    this.#isRoused = false;
+    this.#wasExhausted = false;
     this.counters.turns++;
     this.#now = this.now();
     let isMore = false;
     try {
       this.#drainBinds();
+      this.#links.drain(this.#now);
       this.#exchange(this.#now);
       isMore = this.#work(this.#now);
     } catch (error) {
       this.#fault(error);
     }
     this.#isInTurn = false;
-    if (isMore || this.#hasReady()) return true;
+    if (isMore || this.#isRoused || this.#hasReady()) return true;
     this.#arm();
     return false;
   }
@@ -301,7 +339,7 @@ export class Engine {
     for (let i = 0; i < this.#turnSources.length; i++) {
       if (this.#turnSources[i]!.hasReady) return true;
     }
-    return false;
+    return this.#links.hasReady;
   }
 
   /** @returns whether there is more to do now. */
@@ -316,13 +354,19 @@ export class Engine {
     const moreHandshakes = device.handleHandshakes(now, HANDSHAKE_BUDGET);
     const moreSegments = stack.flush(now, FLUSH_BUDGET);
     this.#flushBinds();
+    this.#links.flush();
     const { pool } = this;
     const { free } = pool;
     this.#needsSlots = free <= this.#reserved; // also to read on from targets, which stops meanwhile
     // What targets send and what peers send to peers comes first in a turn, and would leave TCP no
     // slot; reserved slots in every turn would starve those. So every other turn.
     pool.reserved = this.#needsSlots && pool.reserved === 0 ? this.#reserved : 0;
-    return moreHandshakes || moreSegments && free > 0;
+    return moreHandshakes || moreSegments && free > 0 && !this.#waitsForLinks();
+  }
+
+  /** Whether what the stack has left waits for links that are full, and say so when they are not. */
+  #waitsForLinks(): boolean {
+    return !this.#links.isEmpty && this.stack.waitsForLinks && !this.#wasExhausted;
   }
 
   /** One timer, re-armed only when a deadline moves earlier. */

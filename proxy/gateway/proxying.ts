@@ -48,8 +48,11 @@ export function flowOwners(device: Device): FlowOwners {
     }
     return owner;
   };
-  // A peer may have been removed a moment ago.
-  const ownerFrom = (from: unknown) => from === undefined ? nobody : ofPeer(from as Peer);
+  // A peer may have been removed a moment ago. What a packet link brings comes from its owner.
+  const ownerFrom = (from: unknown) => {
+    if (from === undefined) return nobody;
+    return from instanceof FlowOwner ? from : ofPeer(from as Peer);
+  };
   const ownerAt = (buffer: Uint8Array, offset: number, version: IpVersion) =>
     ownerFrom(device.peerAt(buffer, offset, version));
   return {

@@ -5,9 +5,11 @@ import {
   concat,
   Host,
   icmp,
+  ip,
   packet,
   parse,
   type Parsed,
+  prefix,
   tcpSyn,
   UDP,
   udp,
@@ -324,4 +326,24 @@ Deno.test("headers that do not fit their packet are dropped, each with its reaso
   // Padding behind the packet, as of a WireGuard message, is no part of it.
   const [answer] = host.receive(concat(good, new Uint8Array(16)));
   assert.deepEqual(answer!.payload.slice(8), good);
+});
+
+Deno.test("an own address is reached by any interface, and one without addresses borrows another's", () => {
+  const host = new Host();
+  const link = host.sim.link({ mtu: 1500 });
+  const out: Parsed[] = [];
+  link.b.receive = (buffer, offset, length) =>
+    out.push(parse(buffer.slice(offset, offset + length)));
+  const nic = host.stack.addNic({ name: "bare", mtu: 1500, link: link.a });
+  host.stack.routes.insert(prefix("10.8.0.0/24"), nic);
+  const ping = icmp("10.8.0.2", "10.9.0.1", 8, 0, concat(ZERO, DATA), { hopLimit: 1 });
+  host.stack.handlePacket(nic, ping, 0, ping.length, 0);
+  host.stack.flush(0);
+  host.sim.runFor(10);
+  assert.deepEqual(out.map(({ source, payload }) => [source, payload[0]]), [["10.9.0.1", 0]]);
+  const endpoint = host.stack.tcp.connect({ remote: ip("10.8.0.2"), remotePort: 80 }, 0);
+  host.stack.flush(0);
+  host.sim.runFor(10);
+  assert.deepEqual([out[1]!.source, out[1]!.protocol], ["10.9.0.1", 6]);
+  endpoint.abort();
 });

@@ -1,0 +1,94 @@
+/**
+ * Programs of this host: the hooks of a configuration, and those that keep its name servers. All by
+ * way of /bin/sh, the one program that the tasks permit.
+ *
+ * @module
+ */
+
+import { SystemTunnelError } from "./error.ts";
+
+const SHELL = "/bin/sh";
+
+/**
+ * Runs a script of our own.
+ *
+ * @param args Its `$1`, `$2`, …
+ * @throws {SystemTunnelError} with what it said, if it fails.
+ */
+export function runScript(script: string, args: readonly string[], what: string): string {
+  const { code, stdout, stderr } = command({
+    args: ["-c", script, "wirestack", ...args],
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).outputSync();
+  const said = new TextDecoder().decode(stdout);
+  if (code === 0) return said;
+  const why = `${new TextDecoder().decode(stderr)}${said}`.trim().replace(/\s*\n\s*/g, "; ");
+  throw new SystemTunnelError(`${what}: ${why || `status ${code}`}`);
+}
+
+/** Whether there is such a program. */
+export function hasProgram(name: string): boolean {
+  return command({
+    args: ["-c", 'command -v "$1"', "wirestack", name],
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).outputSync().code === 0;
+}
+
+/** By bash where there is one, as wg-quick has it: hooks are written for that. */
+const HOOK = 'if command -v bash >/dev/null; then exec bash -c "$1"; fi; exec sh -c "$1"';
+
+/**
+ * Runs a line of PreUp, PostUp, PreDown or PostDown, as this process's user. What it prints goes where
+ * ours goes.
+ *
+ * @param device Replaces `%i`.
+ * @throws {SystemTunnelError} if it fails.
+ */
+export async function runHook(line: string, device: string, label: string): Promise<void> {
+  const { code } = await command({
+    args: ["-c", HOOK, "wirestack", line.replaceAll("%i", device)],
+    stdin: "null",
+    stdout: "inherit",
+    stderr: "inherit",
+  }).output();
+  if (code !== 0) throw new SystemTunnelError(`${label}: ended with status ${code}, expected 0`);
+}
+
+function command(options: Deno.CommandOptions): Deno.Command {
+  return new Deno.Command(SHELL, options);
+}
+
+/**
+ * A process that keeps this one's user when this one gives it up, for the little that takes it: one
+ * script, fixed from the start, that runs when it is told to, and not at all if this process is killed.
+ */
+export class Keeper {
+  readonly #child: Deno.ChildProcess;
+
+  constructor(script: string, args: readonly string[]) {
+    this.#child = command({
+      // Interrupting a terminal interrupts all of its processes: this one waits for us.
+      args: ["-c", `trap '' INT HUP TERM; read -r word || exit 0\n${script}`, "wirestack", ...args],
+      stdin: "piped",
+      stdout: "null",
+      stderr: "inherit",
+    }).spawn();
+    this.#child.unref();
+  }
+
+  /** Has it run its script. Resolves when that is done. */
+  async finish(): Promise<void> {
+    const writer = this.#child.stdin.getWriter();
+    try {
+      await writer.write(new TextEncoder().encode("done\n"));
+      await writer.close();
+    } catch {
+      // It has been killed.
+    }
+    await this.#child.status;
+  }
+}
