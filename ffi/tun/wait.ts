@@ -13,8 +13,11 @@ const CALLS = {
   dup3: { parameters: ["i32", "i32", "i32"], result: "i32" },
   eventfd: { parameters: ["u32", "i32"], result: "i32" },
   fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  pipe2: { parameters: ["buffer", "i32"], result: "i32" },
+  poll: { parameters: ["buffer", "usize", "i32"], result: "i32" },
   socketpair: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
   wait: { name: "poll", parameters: ["buffer", "usize", "i32"], result: "i32", nonblocking: true },
+  read: { parameters: ["i32", "buffer", "usize"], result: "i32" },
   write: { parameters: ["i32", "buffer", "usize"], result: "i32" },
 } as const;
 
@@ -115,34 +118,38 @@ export class DescriptorWait {
 
   async #tryStream(): Promise<void> {
     const { symbols } = this.#libc;
-    const event = symbols.eventfd(0, O_NONBLOCK | O_CLOEXEC);
-    if (event < 0) return;
-    const trial = TokenStream.open(this.#libc, event);
+    const pipe = new Int32Array(OFF_HEAP / 4);
+    if (symbols.pipe2(new Uint8Array(pipe.buffer), O_NONBLOCK | O_CLOEXEC) < 0) return;
+    const trial = TokenStream.open(this.#libc, pipe[0]!);
     if (trial !== undefined) {
-      const works = await this.#works(trial, event);
+      const works = await this.#works(trial, pipe[0]!, pipe[1]!);
       trial.close();
       if (works && !this.#isClosed) this.#stream = TokenStream.open(this.#libc, this.#fd);
     }
-    symbols.close(event);
+    symbols.close(pipe[0]!);
+    symbols.close(pipe[1]!);
     // What waits meanwhile looks once more, and then waits in the new way.
     if (this.#stream !== undefined && this.#thread !== undefined) this.#endThread();
   }
 
   /** Whether a wait ends when the descriptor becomes readable, and not before. */
-  async #works(stream: TokenStream, event: number): Promise<boolean> {
+  async #works(stream: TokenStream, descriptor: number, other: number): Promise<boolean> {
     const { symbols } = this.#libc;
-    // The first wait may end at once: a stream that has just been made looks by itself.
+    const byte = new Uint8Array(OFF_HEAP);
     for (let i = 0; i < 3; i++) {
       let isOver = false;
       const wait = stream.wait().then(() => isOver = true);
-      for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
-      if (isOver && i > 0) return false;
-      symbols.write(event, new Uint8Array(8).fill(1), 8n);
+      for (let turn = 0; turn < 8; turn++) await new Promise((resolve) => setImmediate(resolve));
+      // The first may end at once: a stream that has just been made looks by itself.
+      if (isOver && i === 0) continue;
+      if (isOver) return false;
+      symbols.write(other, byte, 1n);
       let timer: ReturnType<typeof setTimeout> | undefined;
       const late = new Promise((resolve) => timer = setTimeout(resolve, TRIAL_MS));
       await Promise.race([wait, late]);
       clearTimeout(timer);
       if (!isOver) return false;
+      symbols.read(descriptor, byte, 1n);
     }
     return true;
   }
@@ -163,8 +170,21 @@ class TokenStream {
   readonly #number: number;
   readonly #tokens: number;
   readonly #socket: Socket;
+  readonly #polled = new Uint8Array(OFF_HEAP);
   /** It is written, and has not been read. */
   #isArmed = false;
+  /** It has been read, and the runtime reads on: a new one would be found too, and wake for nothing. */
+  #isReading = false;
+  readonly #onTurn = () => {
+    setImmediate(this.#onNextTurn);
+  };
+  readonly #onNextTurn = () => {
+    this.#isReading = false;
+    if (this.#woken === undefined || this.#isArmed || this.#isClosed) return;
+    this.#arm();
+    // What came before that has woken nobody.
+    if (this.#libc.symbols.poll(this.#polled, 1n, 0) > 0) this.#wake();
+  };
   #woken: (() => void) | undefined;
   #isClosed = false;
 
@@ -173,12 +193,13 @@ class TokenStream {
     this.#watched = watched;
     this.#number = number;
     this.#tokens = tokens;
+    new Int32Array(this.#polled.buffer).set([watched, POLLIN]);
     const handle = newPipe();
     if (handle === undefined || handle.open(number) !== 0) throw new Error("no stream");
     this.#socket = new Socket(
       {
         handle,
-        onread: { buffer: new Uint8Array(OFF_HEAP), callback: () => this.#wake() },
+        onread: { buffer: new Uint8Array(OFF_HEAP), callback: () => this.#read() },
       } as unknown as ConstructorParameters<typeof Socket>[0],
     );
     this.#socket.on("error", () => this.close());
@@ -220,10 +241,7 @@ class TokenStream {
     if (this.#isClosed) return Promise.resolve();
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#woken = resolve;
-    if (!this.#isArmed) {
-      this.#isArmed = true;
-      this.#libc.symbols.write(this.#tokens, TOKEN, 1n);
-    }
+    if (!this.#isArmed && !this.#isReading) this.#arm();
     return promise;
   }
 
@@ -237,13 +255,24 @@ class TokenStream {
     this.#woken?.();
   }
 
+  #arm(): void {
+    this.#isArmed = true;
+    this.#libc.symbols.write(this.#tokens, TOKEN, 1n);
+  }
+
   /** The token has been read. @returns whether to read on. */
-  #wake(): boolean {
+  #read(): boolean {
     this.#isArmed = false;
+    this.#isReading = true;
+    setImmediate(this.#onTurn);
+    this.#wake();
+    return true;
+  }
+
+  #wake(): void {
     const woken = this.#woken;
     this.#woken = undefined;
     woken?.();
-    return true;
   }
 }
 

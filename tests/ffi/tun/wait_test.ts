@@ -4,7 +4,7 @@ import { DescriptorWait } from "../../../ffi/tun/wait.ts";
 
 const CALLS = {
   close: { parameters: ["i32"], result: "i32" },
-  eventfd: { parameters: ["u32", "i32"], result: "i32" },
+  pipe2: { parameters: ["buffer", "i32"], result: "i32" },
   read: { parameters: ["i32", "buffer", "usize"], result: "i32" },
   write: { parameters: ["i32", "buffer", "usize"], result: "i32" },
 } as const;
@@ -12,21 +12,28 @@ const CALLS = {
 /** Stands for a device: readable from a write on, until it is read. */
 class Descriptor implements Disposable {
   readonly #libc = openLibc(CALLS);
-  readonly #value = new Uint8Array(128).fill(1);
-  readonly fd = this.#libc.symbols.eventfd(0, 0o4000);
+  readonly #byte = new Uint8Array(128);
+  readonly fd: number;
+  readonly #other: number;
+
+  constructor() {
+    const pair = new Int32Array(32);
+    this.#libc.symbols.pipe2(new Uint8Array(pair.buffer), 0o4000);
+    [this.fd, this.#other] = [pair[0]!, pair[1]!];
+  }
 
   write(): void {
-    this.#value.fill(1);
-    this.#libc.symbols.write(this.fd, this.#value, 8n);
+    this.#libc.symbols.write(this.#other, this.#byte, 1n);
   }
 
   /** @returns whether there was something. */
   read(): boolean {
-    return this.#libc.symbols.read(this.fd, this.#value, 8n) === 8;
+    return this.#libc.symbols.read(this.fd, this.#byte, 1n) === 1;
   }
 
   [Symbol.dispose](): void {
     this.#libc.symbols.close(this.fd);
+    this.#libc.symbols.close(this.#other);
     this.#libc.close();
   }
 }
