@@ -45,12 +45,13 @@ export interface TunMemory {
   readonly memory: Uint8Array<ArrayBuffer>;
   /** Of {@link TunDevice.bytes} bytes that are the device's, a multiple of 16. */
   readonly offset: number;
-  readonly sum: Sum;
+  /** Default: in plain TypeScript. */
+  readonly sum?: Sum;
 }
 
 export interface TunOptions extends TunOpenOptions {
-  /** Default: memory of its own. */
-  readonly memory?: TunMemory;
+  /** Gives the memory that packets lie in, once the device is open. Default: memory of its own. */
+  readonly memory?: () => TunMemory;
 }
 
 export interface TunCounters {
@@ -96,8 +97,6 @@ export class TunDevice implements AsyncDisposable {
   /** The packet that {@link next} moved to. */
   offset = 0;
   length = 0;
-  /** Whether the last {@link next} found the kernel to have nothing. */
-  isExhausted = true;
 
   readonly #libc: TunLibc;
   readonly #fd: number;
@@ -127,7 +126,7 @@ export class TunDevice implements AsyncDisposable {
     this.hasTso = opened.hasTso;
     this.hasUso = opened.hasUso;
     this.memory = memory.memory;
-    const { offset, sum } = memory;
+    const { offset, sum = plainSum } = memory;
     this.#piece = offset + ALIGNMENT - VNET_HEADER;
     this.#pieceView = this.memory.subarray(this.#piece, offset + PIECE_BYTES);
     const bins = offset + PIECE_BYTES + MAX_HEADERS;
@@ -159,12 +158,8 @@ export class TunDevice implements AsyncDisposable {
     let opened: OpenedTun | undefined;
     try {
       opened = openTun(libc, options);
-      return new TunDevice(
-        libc,
-        opened,
-        new DescriptorWait(opened.fd),
-        options.memory ?? ownMemory(),
-      );
+      const memory = (options.memory ?? ownMemory)();
+      return new TunDevice(libc, opened, new DescriptorWait(opened.fd), memory);
     } catch (error) {
       if (opened !== undefined) symbols.close(opened.fd);
       libc.close();
@@ -197,7 +192,7 @@ export class TunDevice implements AsyncDisposable {
    * Hands over what {@link next} finds.
    *
    * @param budget Packets at most.
-   * @returns how many; {@link isExhausted} tells whether there may be more.
+   * @returns how many; with fewer than the budget the kernel has no more.
    */
   drain(
     handle: (memory: Uint8Array, offset: number, length: number) => void,
@@ -258,7 +253,6 @@ export class TunDevice implements AsyncDisposable {
 
   /** Takes one piece. @returns false if there is none. */
   #read(): boolean {
-    this.isExhausted = true;
     if (this.#isClosed) return false;
     const { symbols } = this.#libc;
     const length = symbols.read(this.#fd, this.#pieceView, PIECE_ROOM);
@@ -266,7 +260,6 @@ export class TunDevice implements AsyncDisposable {
       if (this.#libc.errno() !== Errno.EAGAIN) this.#checkPresence();
       return false;
     }
-    this.isExhausted = false;
     this.counters.reads++;
     if (!this.#cutter.begin(this.#piece, length)) this.counters.malformed++;
     return true;
@@ -299,6 +292,6 @@ function ownMemory(): TunMemory {
   } catch (error) {
     // A processor without SIMD.
     if (!(error instanceof WebAssembly.CompileError)) throw error;
-    return { memory: new Uint8Array(TunDevice.bytes), offset: 0, sum: plainSum };
+    return { memory: new Uint8Array(TunDevice.bytes), offset: 0 };
   }
 }

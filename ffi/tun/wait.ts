@@ -10,6 +10,8 @@ import { type Libc, openLibc } from "../libc.ts";
 
 const CALLS = {
   close: { parameters: ["i32"], result: "i32" },
+  epoll_create1: { parameters: ["i32"], result: "i32" },
+  epoll_ctl: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
   dup3: { parameters: ["i32", "i32", "i32"], result: "i32" },
   eventfd: { parameters: ["u32", "i32"], result: "i32" },
   fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
@@ -23,13 +25,15 @@ const CALLS = {
 
 type WaitLibc = Libc<typeof CALLS>;
 
-// <bits/fcntl-linux.h>, <bits/socket.h>, <poll.h>
+// <bits/fcntl-linux.h>, <bits/socket.h>, <poll.h>, <sys/epoll.h>
 const F_DUPFD_CLOEXEC = 1030;
 const O_NONBLOCK = 0o4000;
 const O_CLOEXEC = 0o2000000;
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
 const POLLIN = 0x1;
+const EPOLL_CTL_ADD = 1;
+const EPOLLIN = 0x1;
 /** More than 64 bytes are never on V8's own heap, so they are not moved under the kernel's hands. */
 const OFF_HEAP = 128;
 /** How long the trick below has to show that it works, ms. */
@@ -164,8 +168,11 @@ interface PipeHandle {
 /** One byte that can be read from the descriptor of a stream, and is when a file becomes readable. */
 class TokenStream {
   readonly #libc: WaitLibc;
-  /** What is watched, by a descriptor of the caller's. */
-  readonly #watched: number;
+  /**
+   * What the stream was made of: an epoll instance that watches the file. So an error at the file makes
+   * it readable, as data does; the runtime would not read on for an error alone.
+   */
+  readonly #epoll: number;
   /** The number the stream knows; and where the token is written. */
   readonly #number: number;
   readonly #tokens: number;
@@ -188,9 +195,15 @@ class TokenStream {
   #woken: (() => void) | undefined;
   #isClosed = false;
 
-  private constructor(libc: WaitLibc, watched: number, number: number, tokens: number) {
+  private constructor(
+    libc: WaitLibc,
+    watched: number,
+    epoll: number,
+    number: number,
+    tokens: number,
+  ) {
     this.#libc = libc;
-    this.#watched = watched;
+    this.#epoll = epoll;
     this.#number = number;
     this.#tokens = tokens;
     new Int32Array(this.#polled.buffer).set([watched, POLLIN]);
@@ -209,30 +222,30 @@ class TokenStream {
   /** @returns undefined where that cannot be done. */
   static open(libc: WaitLibc, watched: number): TokenStream | undefined {
     const { symbols } = libc;
-    const number = symbols.fcntl(watched, F_DUPFD_CLOEXEC, 0);
-    if (number < 0) return undefined;
-    const pair = new Int32Array(OFF_HEAP / 4);
+    const event = new Int32Array(OFF_HEAP / 4);
+    const bytes = new Uint8Array(event.buffer);
+    event[0] = EPOLLIN;
+    const epoll = symbols.epoll_create1(O_CLOEXEC);
+    const isWatched = epoll >= 0 && symbols.epoll_ctl(epoll, EPOLL_CTL_ADD, watched, bytes) === 0;
+    const number = isWatched ? symbols.fcntl(epoll, F_DUPFD_CLOEXEC, 0) : -1;
     const type = SOCK_STREAM | O_NONBLOCK | O_CLOEXEC;
-    if (symbols.socketpair(AF_UNIX, type, 0, new Uint8Array(pair.buffer)) < 0) {
-      symbols.close(number);
-      return undefined;
-    }
-    const [read, write] = [pair[0]!, pair[1]!];
+    const hasPair = number >= 0 && symbols.socketpair(AF_UNIX, type, 0, bytes) === 0;
+    const [read, write] = hasPair ? [event[0]!, event[1]!] : [-1, -1];
     let stream: TokenStream | undefined;
     try {
-      stream = new TokenStream(libc, watched, number, write);
+      if (!hasPair) return undefined;
+      stream = new TokenStream(libc, watched, epoll, number, write);
       if (symbols.dup3(read, number, O_CLOEXEC) < 0) throw new Error("no second name");
       stream.#socket.resume();
       return stream;
     } catch {
-      if (stream !== undefined) stream.close();
-      else {
-        symbols.close(number);
-        symbols.close(write);
-      }
+      stream?.close();
       return undefined;
     } finally {
-      symbols.close(read);
+      if (read >= 0) symbols.close(read);
+      if (stream === undefined) {
+        for (const fd of [epoll, number, write]) if (fd >= 0) symbols.close(fd);
+      }
     }
   }
 
@@ -248,10 +261,12 @@ class TokenStream {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    // The runtime takes the number out of its epoll instance: it must name the watched file again.
-    this.#libc.symbols.dup3(this.#watched, this.#number, O_CLOEXEC);
+    const { symbols } = this.#libc;
+    // The runtime takes the number out of its epoll instance: it must name that file again.
+    symbols.dup3(this.#epoll, this.#number, O_CLOEXEC);
     this.#socket.destroy();
-    this.#libc.symbols.close(this.#tokens);
+    symbols.close(this.#tokens);
+    symbols.close(this.#epoll);
     this.#woken?.();
   }
 

@@ -109,6 +109,7 @@ export class Engine {
   readonly stack: Stack;
   readonly nic1: Nic;
   readonly binds: readonly Bind[];
+  readonly arena: Arena;
   readonly pool: TransmitPool;
   readonly link: WireguardLink;
   /** Around {@link link} while there is an observer, see {@link observe}. */
@@ -158,6 +159,7 @@ export class Engine {
     this.#clock = clock;
     this.#scheduler = options.scheduler;
     this.#now = clock.now();
+    this.arena = arena;
     this.pool = pool;
     this.#reserved = Math.floor(pool.slots * RESERVED_SHARE);
     this.binds = binds;
