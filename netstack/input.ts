@@ -7,13 +7,12 @@
 import type { IpVersion } from "./address.ts";
 import { readUint16 } from "./bytes.ts";
 import type { IpCounters } from "./counters.ts";
+import { Forwarding } from "./forwarding.ts";
 import type { Icmp } from "./icmp.ts";
 import { InboundPacket } from "./inbound.ts";
 import {
   BAD_CHECKSUM,
   checkIpv4Options,
-  decrementTtl,
-  DONT_FRAGMENT,
   FRAGMENT_OFFSET_MASK,
   IPV4_DESTINATION,
   IPV4_FRAGMENT,
@@ -44,11 +43,9 @@ import {
 } from "./ipv6.ts";
 import type { Nic } from "./nic.ts";
 import type { Output } from "./output.ts";
-import type { TransitPolice } from "./police.ts";
-import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP } from "./protocols.ts";
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6 } from "./protocols.ts";
 import type { Reassembly } from "./reassembly.ts";
 import type { RouteTable } from "./route.ts";
-import { type TransitFilter, TransitPacket } from "./transit.ts";
 import { type TransportProtocol } from "./transport.ts";
 
 /** Everything that arrives: checked, then delivered here, forwarded, or reported back. */
@@ -61,11 +58,8 @@ export class Input {
   readonly #counters: IpCounters;
   readonly #chain = new HeaderChain();
   readonly #inbound = new InboundPacket();
-  readonly #transit = new TransitPacket();
-  /** Undefined: everything passes, and nothing is looked at. */
-  transitFilter: TransitFilter | undefined = undefined;
-  /** Undefined: whatever is routed to another link may leave. */
-  police: TransitPolice | undefined = undefined;
+  /** What passes through. */
+  readonly forwarding: Forwarding;
 
   constructor(
     routes: RouteTable,
@@ -81,6 +75,14 @@ export class Input {
     this.#icmp = icmp;
     this.#transports = transports;
     this.#counters = counters;
+    this.forwarding = new Forwarding(output, counters, {
+      deliver: (nic, version, buffer, offset, total, hopLimit, now) => {
+        this.#deliver(nic, nic, version, buffer, offset, total, hopLimit, now);
+      },
+      receive: (nic, version, packet, now) => {
+        this.#receive(nic, version, packet, 0, packet.length, now);
+      },
+    });
   }
 
   /** @param from Who sent it: opaque. */
@@ -162,82 +164,24 @@ export class Input {
       return;
     }
     if (isDeliveredOn(target, nic)) {
+      target.observer?.(buffer, offset, total, now, this.#inbound.from);
       const left = isHop ? hopLimit - 1 : hopLimit;
       this.#deliver(target, nic, version, buffer, offset, total, left, now);
       return;
     }
-    if (
-      this.transitFilter !== undefined &&
-      !this.#mayPass(this.transitFilter, nic, version, buffer, offset, total, hopLimit, now)
-    ) return;
-    const fits = total <= target.mtu;
-    if (!fits && (!isIpv4 || (readUint16(buffer, offset + IPV4_FRAGMENT) & DONT_FRAGMENT) !== 0)) {
-      counters.tooBig++;
-      this.#output.errors.tooBig(target.mtu, nic, buffer, offset, total, now);
-      return;
-    }
-    const { police } = this;
-    if (police?.admits(this.#inbound.from, buffer, destination, version, total, now) === false) {
-      counters.overRate++;
-      return;
-    }
-    if (isHop) {
-      if (isIpv4) decrementTtl(buffer, offset);
-      else buffer[offset + IPV6_HOP_LIMIT] = hopLimit - 1;
-    }
-    if (fits) this.#forward(target, nic, buffer, offset, total, now);
-    else this.#forwardInFragments(target, buffer, offset, total, now);
-  }
-
-  /** Asks the filter, and answers for it. */
-  #mayPass(
-    filter: TransitFilter,
-    nic: Nic,
-    version: IpVersion,
-    buffer: Uint8Array,
-    offset: number,
-    total: number,
-    hopLimit: number,
-    now: number,
-  ): boolean {
-    const packet = this.#transit;
-    packet.parse(buffer, offset, total, version);
-    packet.from = this.#inbound.from;
-    const verdict = filter.handlePacket(packet, now);
-    if (verdict === "pass") return true;
-    this.#counters.filtered++;
-    if (verdict === "drop") return false;
-    if (packet.protocol === PROTOCOL_TCP && !packet.isFragmented) {
-      // TCP answers what it has no connection for.
-      this.#deliver(nic, nic, version, buffer, offset, total, hopLimit, now);
-    } else this.#output.errors.unreachable("prohibited", nic, buffer, offset, total, now);
-    return false;
-  }
-
-  #forward(
-    target: Nic,
-    ingress: Nic,
-    buffer: Uint8Array,
-    offset: number,
-    total: number,
-    now: number,
-  ): void {
-    this.#counters.forwarded++;
-    if (target.link.forward(buffer, offset, total, now)) return;
-    // RFC 1812 §5.2.7.1, RFC 4443 §3.1: the next hop cannot be had.
-    this.#output.errors.unreachable("host", ingress, buffer, offset, total, now);
-  }
-
-  #forwardInFragments(
-    target: Nic,
-    buffer: Uint8Array,
-    offset: number,
-    total: number,
-    now: number,
-  ): void {
-    if (!this.#output.enqueuePacket(target, buffer, offset, total)) return;
-    this.#counters.forwarded++;
-    this.#output.push(target, now);
+    const { from } = this.#inbound;
+    this.forwarding.handlePacket(
+      target,
+      nic,
+      version,
+      buffer,
+      offset,
+      total,
+      hopLimit,
+      isHop,
+      from,
+      now,
+    );
   }
 
   /** The NIC to route a packet for another host to; undefined if none, which has been reported. */

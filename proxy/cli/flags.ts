@@ -23,6 +23,7 @@ const HEADINGS: Readonly<Record<Section, string>> = {
   rules: "Rules:",
   proxy: "Proxy:",
   status: "Status:",
+  capture: "Capture:",
   log: "Log:",
 };
 

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { CAPTURE_KEYS } from "./keys/capture.ts";
 import { INTERFACE_KEYS } from "./keys/interface.ts";
 import type { Key, Section } from "./keys/key.ts";
 import { LOG_KEYS } from "./keys/log.ts";
@@ -22,6 +23,7 @@ export const SECTION_NAMES: Readonly<Record<Section, string>> = {
   rules: "Rule",
   proxy: "Proxy",
   status: "Status",
+  capture: "Capture",
   log: "Log",
 };
 
@@ -39,6 +41,7 @@ export const KEYS: readonly Key[] = [
   ...RULE_KEYS,
   ...PROXY_KEYS,
   ...STATUS_KEYS,
+  ...CAPTURE_KEYS,
   ...LOG_KEYS,
 ];
 

@@ -5,6 +5,7 @@
  */
 
 import type { UdpChoice } from "../../bind/udp_open.ts";
+import { captureFiles } from "../../capture/file.ts";
 import type { LoadedConfig } from "../../config/config.ts";
 import { ConfigError } from "../../config/error.ts";
 import { stateDirectories } from "../../gateway/state_directory.ts";
@@ -41,7 +42,7 @@ export function addUp(
     if (!ffi) terminal.giveUpFfi();
     const reader = await configReader(file, options.format, upFlags, terminal);
     const loaded = await reader.load();
-    const { up, Gateway, Watch, chooseCrypto, controlHandlers } = await loadUp();
+    const { up, Gateway, Watch, Recorder, chooseCrypto, controlHandlers } = await loadUp();
     const crypto = chooseCrypto(options.crypto);
     const { controlDir } = loaded.config;
     const isFile = file !== undefined && !isDescriptor(file);
@@ -56,6 +57,7 @@ export function addUp(
           ...(crypto && { crypto }),
         }),
       watch: (config) => Watch.open(config),
+      record: (config) => new Recorder(config.capture),
       handlers: (gateway, applied) =>
         controlHandlers(gateway, {
           applied,
@@ -79,17 +81,17 @@ export function addUp(
 
 /** Loads what `up` needs. */
 export async function loadUp() {
-  const [{ up }, { Gateway }, { Watch }, { chooseCrypto }, { controlHandlers }] = await Promise.all(
-    [
+  const [{ up }, { Gateway }, { Watch }, { Recorder }, { chooseCrypto }, { controlHandlers }] =
+    await Promise.all([
       import("../up.ts"),
       import("../../gateway/gateway.ts"),
       import("../../watch/watch.ts"),
+      import("../../capture/recorder.ts"),
       import("../../arena/crypto.ts"),
       import("../../control/handlers.ts"),
       import("../load.ts"),
-    ],
-  );
-  return { up, Gateway, Watch, chooseCrypto, controlHandlers };
+    ]);
+  return { up, Gateway, Watch, Recorder, chooseCrypto, controlHandlers };
 }
 
 /** @param wanted By --ffi or --no-ffi; undefined without either. */
@@ -131,8 +133,11 @@ function giveUpWriting(kept: readonly string[]): void {
 }
 
 /** Logs that are opened again, and a socket that is removed. */
-function writtenFiles({ config: { log, status } }: LoadedConfig): string[] {
+function writtenFiles({ config: { log, status, capture } }: LoadedConfig): string[] {
   const logs = [log.output, log.access].filter((output) => output !== undefined);
   const socket = status?.listen.transport === "unix" ? [status.listen.path] : [];
-  return [...logs.filter((output) => !isStream(output)), ...socket];
+  const captured = capture?.write.to === "file"
+    ? captureFiles(capture.write.path, capture.rotate)
+    : [];
+  return [...logs.filter((output) => !isStream(output)), ...socket, ...captured];
 }

@@ -27,6 +27,7 @@ const SYSTEM = [
 
 /** Flags, and the keys of a file, that name other files. */
 const LOG_FLAGS = { "--log-file": "Output", "--access-log": "Access" };
+const CAPTURE_FLAGS = { "--capture": "Write" };
 const STATUS_FLAGS = { "--status": "Listen" };
 const TOKEN_FLAGS = { "--status-token-file": "TokenFile" };
 
@@ -52,6 +53,7 @@ export function fileRules(
     ...settings(view, args, configured, STATUS_FLAGS, /^unix:(.+)/).map(folderOf).map(writable),
     ...settings(view, args, configured, TOKEN_FLAGS).flatMap(withFolders).map(readable),
     ...settings(view, args, configured, LOG_FLAGS, /^(?!std(?:err|out)$)(.+)/).flatMap(logFolders),
+    ...settings(view, args, configured, CAPTURE_FLAGS, /^(?!-$|tcp:)(.+)/).map(captureFolder),
   ];
 }
 
@@ -106,6 +108,11 @@ function isMountPoint(file: string, folder: string): boolean {
 /** A log is opened again when it was given another name: its folder is needed, not the file alone. */
 function logFolders(path: string): FileRule[] {
   return withFolders(path).map((path) => ({ path, access: "append" }));
+}
+
+/** A capture replaces the file that is there, and files that take turns have names of their own. */
+function captureFolder(path: string): FileRule {
+  return { path: folderOf(path), access: "replace" };
 }
 
 /** The folder of systemd's credentials. */

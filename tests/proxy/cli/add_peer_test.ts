@@ -134,6 +134,35 @@ Deno.test("a client fits to the gateway that runs, whose flags count more than i
   ]);
 });
 
+Deno.test("peers come and go without the private key, where the gateway runs or its public key is given", async () => {
+  const text = FILE.replace(`PrivateKey = ${privateKey}`, "PrivateKeyFile = /nowhere/key");
+  await using folder = new Folder(text);
+  const args = ["laptop", "--endpoint", "vpn.example.com"];
+  const missing = await folder.addPeer(args);
+  assert.deepEqual([missing.status, missing.error.trimEnd().split("\n"), folder.read()], [2, [
+    `${folder.file}:3: PrivateKeyFile: /nowhere/key: no such file, expected a file with a key`,
+    "--public-key: missing, expected the gateway's where it does not run and its private key " +
+    "cannot be read",
+  ], text]);
+  const publicKey = encodeKey(publicKeyOf(decodeKey(privateKey)!));
+  const { status, out } = await folder.addPeer([...args, "--public-key", publicKey]);
+  assert.deepEqual([status, encodeKey(loadConfig(out).config.peers[0]!.publicKey)], [0, publicKey]);
+  const wrong = await folder.addPeer(["other", ...args.slice(1), "--public-key", "x"]);
+  assert.deepEqual([wrong.status, wrong.error], [
+    2,
+    "--public-key: not a key, expected the gateway's public key\n",
+  ]);
+  assert.equal((await folder.run("remove-peer", ["laptop"])).status, 0);
+  assert.equal(folder.read().trimEnd(), text);
+
+  await using lab = await ControlLab.start(FILE, undefined, folder.file);
+  const added = await folder.addPeer(args, lab.directory);
+  assert.deepEqual(
+    [added.status, encodeKey(loadConfig(added.out).config.peers[0]!.publicKey)],
+    [0, publicKey],
+  );
+});
+
 Deno.test("remove-peer takes a peer out of the file and of the running gateway, and nothing else", async () => {
   const key = () => encodeKey(publicKeyOf(generatePrivateKey()));
   const before = `${FILE}\n\n`;
@@ -299,3 +328,37 @@ function scan(terminal: string): string {
   const decode = jsqr as unknown as typeof jsqr.default;
   return decode(pixels, width, height)?.data ?? assert.fail("no code was found");
 }
+
+Deno.test("addresses come from the pool where a family has one, and from the own networks else", async () => {
+  const pooled = FILE.replace("ListenPort", "AddressPool = 10.7.0.0/30, 10.8.0.0/30\nListenPort");
+  await using folder = new Folder(pooled);
+  const endpoint = ["--endpoint", "vpn.example.com"];
+  const added = [];
+  for (const name of ["a", "b", "c"]) {
+    const { error } = await folder.addPeer([name, ...endpoint]);
+    added.push(/, (.*), to/.exec(error)?.[1]);
+  }
+  assert.deepEqual(added, [
+    "10.7.0.1 and fd09::2",
+    "10.7.0.2 and fd09::3",
+    "10.8.0.1 and fd09::4",
+  ]);
+  const { out } = await folder.addPeer(["d", ...endpoint]);
+  const [peer] = loadConfig(out).config.peers;
+  assert.deepEqual(peer!.allowedIps.map(String), [
+    ...["10.9.0.0/29", "fd09::/64", "10.7.0.0/30", "10.8.0.0/30", "10.50.0.0/16"],
+  ]);
+  const { error } = await folder.addPeer(["e", ...endpoint]);
+  assert.equal(
+    error,
+    `${folder.file}: AddressPool: no free address is left in 10.7.0.0/30, 10.8.0.0/30\n`,
+  );
+});
+
+Deno.test("a pool has room for more than one", () => {
+  const text = FILE.replace("ListenPort", "AddressPool = 10.7.0.0/24, fd07::1\nListenPort");
+  assert.throws(
+    () => loadConfig(text),
+    /AddressPool: "fd07::1" is a single address, expected a network such as 10\.9\.0\.0\/24 or/,
+  );
+});
