@@ -25,6 +25,7 @@ const CASES: Readonly<Record<string, number>> = {
   forms: 5,
   dns: 30,
   "proxy-protocol": 30,
+  "capture-filter": 20,
 };
 
 for (const target of TARGETS) {

@@ -1,5 +1,6 @@
 import type { Target } from "./target.ts";
 import { dns, proxyProtocol } from "./targets/answers.ts";
+import { captureFilter } from "./targets/capture.ts";
 import { config } from "./targets/config.ts";
 import { forms } from "./targets/forms.ts";
 import { icmp } from "./targets/icmp.ts";
@@ -28,4 +29,5 @@ export const TARGETS: readonly Target[] = [
   forms,
   dns,
   proxyProtocol,
+  captureFilter,
 ];

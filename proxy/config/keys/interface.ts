@@ -69,6 +69,7 @@ export const INTERFACE_KEYS = keysOf<InterfaceInput>("interface", [
   },
   {
     name: "ControlDir",
+    path: "file",
     field: "controlDir",
     flag: "control-dir",
     argument: "DIR|off",

@@ -21,6 +21,11 @@ export interface Key {
   /** Its value is never shown. */
   readonly secret?: true;
   /**
+   * Its value names a file, or may: in a file of the configuration it is relative to that file's
+   * folder. `socket`: only with `unix:` before it.
+   */
+  readonly path?: "file" | "socket";
+  /**
    * Nothing happens: ever, for what only one of WireGuard's apps has, or without a device of the
    * operating system (`up --tun`).
    */
