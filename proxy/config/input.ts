@@ -34,7 +34,7 @@ export interface ConfigInput {
   proxy?: ProxyInput;
   /** Where the gateway can be asked how it is. Missing: nowhere. */
   status?: StatusInput;
-  /** Which packets are captured from the start. Missing: none. Only for the command line. */
+  /** Which packets are captured from the start. Missing: none. */
   capture?: CaptureInput;
   /** What is written down. */
   log?: LogInput;
