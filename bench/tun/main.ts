@@ -22,6 +22,7 @@ import type { Process } from "../../tests/e2e/process.ts";
 import { type KeyPair, keyPair, peerSections } from "../../tests/e2e/wireguard_go.ts";
 import { buildGo } from "../peers/build.ts";
 import { read } from "../peers/cpu.ts";
+import { prioritise, unprioritise } from "../peers/priority.ts";
 
 /** Its program is called wireguard. */
 const WIREGUARD_GO = {
@@ -73,7 +74,7 @@ if (import.meta.main) {
     Number(values.seconds),
     values.streams.split(",").map(Number),
     values.subjects.split(","),
-  );
+  ).finally(unprioritise);
   console.log(table(rows));
   if (values.json !== undefined) Deno.writeTextFileSync(values.json, JSON.stringify(rows));
 }
@@ -93,6 +94,7 @@ async function main(
 ): Promise<Row[]> {
   const subjects: Subject[] = [];
   for (const name of names) subjects.push(await subjectOf(name));
+  await prioritise(1); // whatever is started here moves to its own core
   await using lab = await Lab.create();
   const ends: End[] = [];
   for (const core of [0, 1]) {
