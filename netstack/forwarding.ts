@@ -5,9 +5,16 @@
  */
 
 import type { IpVersion } from "./address.ts";
-import { readUint16 } from "./bytes.ts";
+import { readUint16, writeUint16 } from "./bytes.ts";
 import type { IpCounters } from "./counters.ts";
-import { decrementTtl, DONT_FRAGMENT, IPV4_DESTINATION, IPV4_FRAGMENT, IPV4_TTL } from "./ipv4.ts";
+import {
+  decrementTtl,
+  DONT_FRAGMENT,
+  IPV4_CHECKSUM,
+  IPV4_DESTINATION,
+  IPV4_FRAGMENT,
+  IPV4_TTL,
+} from "./ipv4.ts";
 import { IPV6_DESTINATION, IPV6_HOP_LIMIT } from "./ipv6.ts";
 import type { NatPath } from "./nat/path.ts";
 import type { Nic } from "./nic.ts";
@@ -182,12 +189,24 @@ export class Forwarding {
       counters.overRate++;
       return;
     }
+    const checksum = isIpv4 ? readUint16(buffer, offset + IPV4_CHECKSUM) : 0;
     if (isHop) {
       if (isIpv4) decrementTtl(buffer, offset);
       else buffer[offset + IPV6_HOP_LIMIT] = hopLimit - 1;
     }
-    if (fits) this.#forward(nat, target, nic, buffer, offset, total, hopLimit, now);
-    else this.#forwardInFragments(target, buffer, offset, total, now);
+    if (!fits) {
+      this.#forwardInFragments(target, buffer, offset, total, now);
+      return;
+    }
+    counters.forwarded++;
+    if (target.link.forward(buffer, offset, total, now)) return;
+    if (nat !== undefined) {
+      if (isIpv4) writeUint16(buffer, offset + IPV4_CHECKSUM, checksum);
+      buffer[offset + (isIpv4 ? IPV4_TTL : IPV6_HOP_LIMIT)] = hopLimit;
+      nat.undo();
+    }
+    // RFC 1812 §5.2.7.1, RFC 4443 §3.1: the next hop cannot be had.
+    this.#output.errors.unreachable("host", nic, buffer, offset, total, now);
   }
 
   /** Asks the filter, and answers for it. */
@@ -216,27 +235,6 @@ export class Forwarding {
       this.#host.deliver(nic, version, buffer, offset, total, hopLimit, now);
     } else this.#output.errors.unreachable("prohibited", nic, buffer, offset, total, now);
     return false;
-  }
-
-  /** @param hopLimit As it came in. */
-  #forward(
-    nat: NatPath | undefined,
-    target: Nic,
-    ingress: Nic,
-    buffer: Uint8Array,
-    offset: number,
-    total: number,
-    hopLimit: number,
-    now: number,
-  ): void {
-    this.#counters.forwarded++;
-    if (target.link.forward(buffer, offset, total, now)) return;
-    // RFC 1812 §5.2.7.1, RFC 4443 §3.1: the next hop cannot be had.
-    if (nat !== undefined) {
-      nat.undo();
-      buffer[offset + (buffer[offset]! >> 4 === 4 ? IPV4_TTL : IPV6_HOP_LIMIT)] = hopLimit;
-    }
-    this.#output.errors.unreachable("host", ingress, buffer, offset, total, now);
   }
 
   #forwardInFragments(

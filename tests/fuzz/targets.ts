@@ -6,6 +6,7 @@ import { forms } from "./targets/forms.ts";
 import { icmp } from "./targets/icmp.ts";
 import { ipv4 } from "./targets/ipv4.ts";
 import { ipv6 } from "./targets/ipv6.ts";
+import { nat } from "./targets/nat.ts";
 import { operations } from "./targets/operations.ts";
 import { packets } from "./targets/packets.ts";
 import { reassembly } from "./targets/reassembly.ts";
@@ -20,6 +21,7 @@ export const TARGETS: readonly Target[] = [
   udp,
   tcp,
   reassembly,
+  nat,
   packets,
   operations,
   wireguard,
