@@ -634,6 +634,41 @@ export const EVENTS: readonly LogEvent[] = [
     message: "a defect: {error}",
     fields: { error: "text" },
   },
+  {
+    name: "link-connected",
+    logger: "link",
+    level: "info",
+    message: "link {link}: {peer} is connected",
+    fields: { link: "text", peer: "text" },
+  },
+  {
+    name: "link-ended",
+    logger: "link",
+    level: "warning",
+    message: "link {link}: {peer} is gone: {reason}",
+    fields: { link: "text", peer: "text", reason: "text" },
+  },
+  {
+    name: "link-refused",
+    logger: "link",
+    level: "warning",
+    message: "link {link}: {peer} is refused, {other} is connected",
+    fields: { link: "text", peer: "text", other: "text" },
+  },
+  {
+    name: "link-stalled",
+    logger: "link",
+    level: "warning",
+    message: "link {link}: {peer} takes nothing, what does not fit is dropped",
+    fields: { link: "text", peer: "text" },
+  },
+  {
+    name: "link-unreachable",
+    logger: "link",
+    level: "warning",
+    message: "link {link}: {place}: {reason}",
+    fields: { link: "text", place: "text", reason: "text" },
+  },
 ];
 
 /** The event that a record is; undefined for what is not ours, as LogTape's own. */

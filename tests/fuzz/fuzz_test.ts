@@ -24,6 +24,7 @@ const CASES: Readonly<Record<string, number>> = {
   forms: 5,
   dns: 30,
   "proxy-protocol": 30,
+  framing: 20,
 };
 
 for (const target of TARGETS) {

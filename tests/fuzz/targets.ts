@@ -2,6 +2,7 @@ import type { Target } from "./target.ts";
 import { dns, proxyProtocol } from "./targets/answers.ts";
 import { config } from "./targets/config.ts";
 import { forms } from "./targets/forms.ts";
+import { framing } from "./targets/framing.ts";
 import { icmp } from "./targets/icmp.ts";
 import { ipv4 } from "./targets/ipv4.ts";
 import { ipv6 } from "./targets/ipv6.ts";
@@ -26,4 +27,5 @@ export const TARGETS: readonly Target[] = [
   forms,
   dns,
   proxyProtocol,
+  framing,
 ];
