@@ -101,7 +101,7 @@ function row(key: Key, prose: Prose | undefined): string[] {
 }
 
 function expected(key: Key): string {
-  if (key.inert) return "";
+  if (key.inert === "app") return "";
   const each = (expectedOf(key) ?? "text").replaceAll("|", "\\|");
   return key.list === undefined ? each : `list: ${each}`;
 }

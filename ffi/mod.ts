@@ -10,6 +10,8 @@ export { LocalAddressProbe } from "./local_address.ts";
 export { type KernelAeadKey, Kernels } from "./kernels/kernels.ts";
 export { IcmpSocket, icmpUnavailable } from "./icmp.ts";
 export { Errno } from "./libc.ts";
+export * from "./netlink/mod.ts";
+export { Nftables, NftablesError } from "./nftables.ts";
 export {
   AF_INET,
   AF_INET6,

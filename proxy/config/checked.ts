@@ -20,7 +20,8 @@ export interface GatewayConfig {
   readonly fwMark?: number;
   /** Bytes of an inner packet. */
   readonly mtu: number;
-  readonly dns: readonly string[];
+  /** For a device of the operating system, `up --tun`. */
+  readonly device: DeviceConfig;
   readonly peers: readonly PeerConfig[];
   /** In order: the first that matches decides. */
   readonly rules: readonly RuleConfig[];
@@ -35,6 +36,21 @@ export interface GatewayConfig {
   /** Missing: nobody is answered. */
   readonly status?: StatusConfig;
   readonly log: LogConfig;
+}
+
+/** What wg-quick does beside WireGuard. */
+export interface DeviceConfig {
+  /** As configured; missing: what the route to the endpoint leaves. */
+  readonly mtu?: number;
+  readonly dns: { readonly servers: readonly string[]; readonly domains: readonly string[] };
+  readonly table: "off" | "auto" | number;
+  readonly killSwitch: boolean;
+  /** Commands, in order. */
+  readonly preUp: readonly string[];
+  readonly postUp: readonly string[];
+  readonly preDown: readonly string[];
+  readonly postDown: readonly string[];
+  readonly saveConfig: boolean;
 }
 
 export interface PeerConfig {

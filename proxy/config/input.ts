@@ -56,21 +56,26 @@ export interface InterfaceInput {
   peerToPeer?: boolean | string;
   /** Only for the command line: an embedded gateway has no control socket. */
   controlDir?: string;
-  /** Of wg-quick: read, but without effect, as are all that follow except {@link fwMark}. */
+  /**
+   * Of wg-quick: name servers and search domains. As all that follow except {@link fwMark} it is for
+   * `up --tun` alone, and without effect here.
+   */
   dns?: ListInput;
-  /** Of wg-quick, without effect. */
-  table?: string;
+  /** Of wg-quick, for `up --tun`. */
+  table?: number | string;
+  /** Whether nothing leaves the host around the tunnel; for `up --tun`. */
+  killSwitch?: boolean | string;
   /** Of what WireGuard sends, for the system's routing rules: a number, or `"off"`. Needs FFI. */
   fwMark?: number | string;
-  /** Of wg-quick, without effect. */
+  /** Of wg-quick, for `up --tun`. */
   preUp?: ListInput;
-  /** Of wg-quick, without effect. */
+  /** Of wg-quick, for `up --tun`. */
   postUp?: ListInput;
-  /** Of wg-quick, without effect. */
+  /** Of wg-quick, for `up --tun`. */
   preDown?: ListInput;
-  /** Of wg-quick, without effect. */
+  /** Of wg-quick, for `up --tun`. */
   postDown?: ListInput;
-  /** Of wg-quick, without effect. */
+  /** Of wg-quick, for `up --tun`. */
   saveConfig?: boolean | string;
   /** Of WireGuard's apps, without effect. */
   includedApplications?: ListInput;

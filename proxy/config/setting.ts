@@ -42,6 +42,8 @@ export const FIXED_KEYS: readonly string[] = [
   "RekeyAfter",
   "PeerToPeer",
   "ControlDir",
+  // What makes a device of the operating system.
+  ...["DNS", "Table", "KillSwitch", "PreUp", "PostUp", "PreDown", "PostDown", "SaveConfig"],
   "Interface",
   // Of [Status] and [Log].
   "Listen",
@@ -147,7 +149,7 @@ function whatIsMissing(text: string): string {
 /** The setting, or why it cannot change. */
 function checked(setting: Setting): Setting | string {
   const { label, key } = setting;
-  if (key.inert) return `${label}: has no effect, expected a key that has one`;
+  if (key.inert === "app") return `${label}: has no effect, expected a key that has one`;
   if (key.section === "peers" && key.field === "publicKey") {
     return `${label}: a peer's key cannot change, expected another peer`;
   }

@@ -59,6 +59,8 @@ export class ConfigSource {
   status: unknown = undefined;
   log: unknown = undefined;
 
+  /** Whether there is to be a device of the operating system, as wg-quick makes it. */
+  hasDevice = false;
   /** What could be read is not worth further messages. */
   isUnreadable = false;
   /** Patterns of files to be read as well, in the order given. */

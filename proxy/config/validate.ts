@@ -7,6 +7,7 @@
 
 import type * as z from "npm:zod@4.6.7";
 import type {
+  DeviceConfig,
   GatewayConfig,
   LogConfig,
   MapConfig,
@@ -67,7 +68,7 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
     ...(iface.listenAddress !== undefined && { listenAddress: iface.listenAddress }),
     ...(iface.fwMark && { fwMark: iface.fwMark }),
     mtu: iface.mtu,
-    dns: iface.dns,
+    device: deviceConfig(source, iface),
     peers: peers.filter((peer) => peer !== undefined).map(peerConfig),
     rules: rules.filter((rule) => rule !== undefined).map(ruleConfig),
     ...(proxy && { proxy: proxyConfig(proxy) }),
@@ -132,13 +133,15 @@ function validateRules(source: ConfigSource): (RuleValues | undefined)[] {
 }
 
 function checkInterface(source: ConfigSource, iface: InterfaceValues): void {
+  const given = Object(source.interface);
   for (const [field, value] of Object.entries(iface)) {
     const inert = findField("interface", field)?.inert;
     if (!inert || value === undefined || Array.isArray(value) && value.length === 0) continue;
-    source.warn(
-      ["interface", field],
-      inert === "yet" ? "has no effect yet" : "has no effect: it is for WireGuard's app on a phone",
-    );
+    if (inert === "app") {
+      source.warn(["interface", field], "has no effect: it is for WireGuard's app on a phone");
+    } else if (!source.hasDevice && Object.hasOwn(given, field)) {
+      source.warn(["interface", field], "has no effect without --tun");
+    }
   }
   const hasIpv6 = iface.address.some(({ address }) => address.version === 6);
   if (hasIpv6 && iface.mtu < 1280) { // RFC 8200 §5
@@ -251,6 +254,24 @@ function checkStatus(source: ConfigSource, { listen, tokenFile }: StatusValues):
     ["status", "listen"],
     `${listen.hostname} can be reached from outside, expected TokenFile beside it, or a loopback address`,
   );
+}
+
+function deviceConfig(source: ConfigSource, iface: InterfaceValues): DeviceConfig {
+  const isServer = (text: string) => parseIpAddress(text) !== undefined;
+  return {
+    ...(Object(source.interface).mtu !== undefined && { mtu: iface.mtu }),
+    dns: {
+      servers: iface.dns.filter(isServer),
+      domains: iface.dns.filter((text) => !isServer(text)),
+    },
+    table: iface.table,
+    killSwitch: iface.killSwitch,
+    preUp: iface.preUp,
+    postUp: iface.postUp,
+    preDown: iface.preDown,
+    postDown: iface.postDown,
+    saveConfig: iface.saveConfig,
+  };
 }
 
 function peerConfig(peer: PeerValues): PeerConfig {

@@ -119,6 +119,29 @@ export function parseFwMark(text: string): number | ParseFailure {
     : new ParseFailure(`${quote(text)} is not a mark, expected 0 to 0xffffffff, or off`);
 }
 
+/** Tables that have a name everywhere, <linux/rtnetlink.h>. */
+const TABLES: Readonly<Record<string, number>> = { default: 253, main: 254, local: 255 };
+
+/** `off`, `auto`, or a table of routes by its number, or by a name that the kernel knows. */
+export function parseTable(text: string): "off" | "auto" | number | ParseFailure {
+  const name = text.toLowerCase();
+  if (name === "off" || name === "auto") return name;
+  if (Object.hasOwn(TABLES, name)) return TABLES[name]!;
+  const value = /^(?:0x[0-9a-f]{1,8}|\d{1,10})$/.test(name) ? Number(name) : NaN;
+  return value >= 1 && value <= 0xffffffff ? value : new ParseFailure(
+    `${quote(text)} is no table of routes, expected off, auto, main, or 1 to 4294967295`,
+  );
+}
+
+/** A name server's address, or a domain to search in, as in wg-quick's `DNS`. */
+export function parseDns(text: string): string | ParseFailure {
+  const address = parseIpAddress(text);
+  if (address !== undefined) return `${address}`;
+  return isHostName(text) ? text : new ParseFailure(
+    `${quote(text)} is neither, expected the address of a name server, or a domain to search in`,
+  );
+}
+
 const RATE_UNITS: Readonly<Record<string, number>> = { kbit: 1e3, mbit: 1e6, gbit: 1e9 };
 
 /** A rate with its unit: `500kbit`, `20Mbit`, `2.5Gbit`. @returns bits/s. */

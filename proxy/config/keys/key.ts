@@ -20,8 +20,11 @@ export interface Key {
   readonly list?: "comma" | "names" | "line";
   /** Its value is never shown. */
   readonly secret?: true;
-  /** Accepted because wg-quick or one of WireGuard's apps has it; nothing happens. */
-  readonly inert?: "yet" | "app";
+  /**
+   * Nothing happens: ever, for what only one of WireGuard's apps has, or without a device of the
+   * operating system (`up --tun`).
+   */
+  readonly inert?: "device" | "app";
   /** On the command line, without the dashes. */
   readonly flag?: string;
   /** Name of the flag's value in `--help`. */

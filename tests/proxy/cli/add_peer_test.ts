@@ -79,7 +79,7 @@ Deno.test("--psk, --dns, --allowed-ips and --out", async () => {
   assert.equal(Deno.statSync(path).mode! & 0o777, 0o600);
   const { config: client } = loadConfig(Deno.readTextFileSync(path));
   const [peer] = client.peers;
-  assert.deepEqual(client.dns, ["10.9.0.1", "example.com"]);
+  assert.deepEqual(client.device.dns, { servers: ["10.9.0.1"], domains: ["example.com"] });
   assert.deepEqual(peer!.allowedIps.map(String), ["0.0.0.0/0", "::/0"]);
   assert.deepEqual(peer!.endpoint, { hostname: "2001:db8::1", port: 7 });
   assert.ok(peer!.presharedKey !== undefined);

@@ -122,7 +122,7 @@ Deno.test("check says what a configuration amounts to", async () => {
     out,
     `-: ok\npublic key ${PUBLIC}; address 10.9.0.1/24; UDP port 51820; 0 peers; no proxy\n`,
   );
-  assert.equal(error, `${NOTHING("-")}warning: -:5: DNS: has no effect yet\n`);
+  assert.equal(error, `${NOTHING("-")}warning: -:5: DNS: has no effect without --tun\n`);
 });
 
 Deno.test("check finds what up would be refused", async () => {

@@ -17,7 +17,7 @@ Deno.test("a gateway says where it listens, runs until a signal, and ends with s
   const run = startUp({ confinement: "confined: files by Landlock 7" });
   await run.logged("listening");
   assert.deepEqual(run.lines(), [
-    "warning config: wg0.conf:5: DNS: has no effect yet",
+    "warning config: wg0.conf:5: DNS: has no effect without --tun",
     `info    wirestack: listening on UDP port 51820, public key ${PUBLIC}, address 10.9.0.1/24, peers 0, ` +
     "proxy tcp, udp and icmp on nic2 for 10.50.0.0/16, UDP in batches (FFI)",
     "info    wirestack: confined: files by Landlock 7",

@@ -229,21 +229,30 @@ Deno.test("host bits in a prefix are dropped, those of an address stay", () => {
   assert.equal(`${config.peers[0]!.allowedIps[0]}`, "10.9.0.0/16");
 });
 
-Deno.test("keys of wg-quick that have no effect get one warning each", () => {
+Deno.test("keys of wg-quick that have no effect without a device get one warning each", () => {
   const { config, warnings } = loadConfig(
     `${INTERFACE}DNS = 1.1.1.1, corp.example\nDNS = 9.9.9.9\nTable = off\n` +
       "PreUp = echo a, b; true\nPostUp = x\nPostUp = y\nPreDown = z\nPostDown = z\nSaveConfig = true\n",
     { file: "wg0.conf" },
   );
-  assert.deepEqual(config.dns, ["1.1.1.1", "corp.example", "9.9.9.9"]);
+  assert.deepEqual(config.device, {
+    dns: { servers: ["1.1.1.1", "9.9.9.9"], domains: ["corp.example"] },
+    table: "off",
+    killSwitch: false,
+    preUp: ["echo a, b; true"],
+    postUp: ["x", "y"],
+    preDown: ["z"],
+    postDown: ["z"],
+    saveConfig: true,
+  });
   assert.deepEqual(warnings, [
-    "wg0.conf:3: DNS: has no effect yet",
-    "wg0.conf:5: Table: has no effect yet",
-    "wg0.conf:6: PreUp: has no effect yet",
-    "wg0.conf:7: PostUp: has no effect yet",
-    "wg0.conf:9: PreDown: has no effect yet",
-    "wg0.conf:10: PostDown: has no effect yet",
-    "wg0.conf:11: SaveConfig: has no effect yet",
+    "wg0.conf:3: DNS: has no effect without --tun",
+    "wg0.conf:5: Table: has no effect without --tun",
+    "wg0.conf:6: PreUp: has no effect without --tun",
+    "wg0.conf:7: PostUp: has no effect without --tun",
+    "wg0.conf:9: PreDown: has no effect without --tun",
+    "wg0.conf:10: PostDown: has no effect without --tun",
+    "wg0.conf:11: SaveConfig: has no effect without --tun",
   ]);
 });
 
