@@ -6,6 +6,7 @@
 
 export { readDescriptor } from "./descriptor.ts";
 export { descriptorLimit } from "./descriptor_limit.ts";
+export { environmentNames } from "./environment.ts";
 export { LocalAddressProbe } from "./local_address.ts";
 export { type KernelAeadKey, Kernels } from "./kernels/kernels.ts";
 export { IcmpSocket, icmpUnavailable } from "./icmp.ts";

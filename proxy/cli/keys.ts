@@ -36,13 +36,16 @@ function writeKey(key: Uint8Array, terminal: Terminal): number {
   return 0;
 }
 
+/** White space may follow the key. */
+const MAX_INPUT = 65_536;
+
 /**
  * A private key on standard input, its public key on standard output.
  *
  * @returns the exit status.
  */
 export async function pubkey(terminal: Terminal): Promise<number> {
-  const input = await terminal.readInput();
+  const input = await terminal.readInput(MAX_INPUT);
   if (input.length < KEY_TEXT_LENGTH) {
     return refuse(terminal, "Key is not the correct length or format");
   }

@@ -9,13 +9,24 @@ import { type LoadedConfig, loadSource } from "../config/config.ts";
 import { ConfigError } from "../config/error.ts";
 import { expectedFile, type Form, formOf, parseForm, sourceFor } from "../config/form.ts";
 import { ConfigSource } from "../config/source.ts";
+import { shownVariable, VARIABLE_PREFIX } from "../config/keys.ts";
+import { MAX_CONFIG_BYTES } from "../config/limits.ts";
+import { readFileText } from "../config/read_file.ts";
+import { suggest } from "../config/suggest.ts";
 import { applyVariables, type Variable, VARIABLE_NAMES } from "../config/variables.ts";
+import { shownPath } from "../config/values.ts";
 import { advise } from "../gateway/advice.ts";
 import { applyFlags, type FlagValue } from "./flags.ts";
 import { readIncludes } from "../config/include.ts";
 import { isDescriptor, isStandardInput, isWorldAccessible, readText } from "./read.ts";
 import { readSecrets } from "../config/secret_files.ts";
 import type { Terminal } from "./terminal.ts";
+
+/** Of a file with a key and nothing else, bytes. */
+const MAX_SECRET_BYTES = 65_536;
+
+/** What a confined process tells itself (ffi/confine/process.ts). */
+const CONFINEMENT_MARK = "WIRESTACK_CONFINED";
 
 /** What a command line says about the configuration. */
 export interface ConfigRequest {
@@ -26,6 +37,8 @@ export interface ConfigRequest {
   readonly flags?: readonly FlagValue[];
   /** Missing: none. */
   readonly variables?: readonly Variable[];
+  /** Names that begin like ours and are none, for a warning. Missing: none. */
+  readonly unknown?: readonly string[];
 }
 
 /** Those of the environment that the program may read. */
@@ -35,6 +48,32 @@ export function environmentVariables(): Variable[] {
     const value = state === "granted" ? Deno.env.get(name) : undefined;
     return value ? [{ name, value, origin: { variable: name } }] : [];
   });
+}
+
+/** Names of the environment that begin like ours and mean nothing, as far as it can be looked into. */
+export async function unknownVariables(): Promise<string[]> {
+  return (await environmentNames()).filter((name) =>
+    name.startsWith(VARIABLE_PREFIX) && name !== CONFINEMENT_MARK && !VARIABLE_NAMES.includes(name)
+  ).sort();
+}
+
+async function environmentNames(): Promise<string[]> {
+  const granted = (name: "env" | "ffi") => Deno.permissions.querySync({ name }).state === "granted";
+  if (granted("env")) return Object.keys(Deno.env.toObject());
+  if (Deno.build.os !== "linux" || !granted("ffi")) return [];
+  try {
+    return (await import("../../ffi/mod.ts")).environmentNames();
+  } catch {
+    return []; // no C library of that name
+  }
+}
+
+function warningOf(name: string): string {
+  const near = suggest(name, VARIABLE_NAMES);
+  const hint = near ? `did you mean ${near}?` : "expected one of docs/configuration.md";
+  const shown = shownVariable(name);
+  const what = shown === name ? shown : `a name that begins with ${VARIABLE_PREFIX}`;
+  return `environment: ${what}: unknown variable, ${hint}`;
 }
 
 /**
@@ -55,8 +94,8 @@ export async function loadText(
 export class ConfigReader {
   readonly #request: ConfigRequest;
   readonly #terminal: Terminal;
-  /** What a key was read from, which is there once. */
-  #standardInput: string | undefined;
+  /** What secrets were read from that is there once: standard input, descriptors, pipes. */
+  readonly #kept = new Map<string, string>();
   #isRead = false;
 
   constructor(request: ConfigRequest, terminal: Terminal) {
@@ -78,14 +117,17 @@ export class ConfigReader {
     }
     const text = file === undefined
       ? undefined
-      : await readText(file, expectedFile(form ?? formOf(file)), this.#terminal);
-    this.#isRead = true;
+      : await readText(file, expectedFile(form ?? formOf(file)), this.#terminal, {
+        pipes: !this.#isRead,
+      });
     const { source, files } = await this.#source(text);
+    this.#isRead = true;
     const loaded = loadSource(source);
     const open = await Promise.all(files.map(isWorldAccessible));
     const readable = files.filter((_, i) => open[i])
-      .map((name) => `${name}: is world accessible, expected mode 600`);
-    return { ...loaded, warnings: [...readable, ...advise(loaded)] };
+      .map((name) => `${shownPath(name)}: is world accessible, expected mode 600`);
+    const { unknown = [] } = this.#request;
+    return { ...loaded, warnings: [...readable, ...unknown.map(warningOf), ...advise(loaded)] };
   }
 
   /** The values of a text that stands for the file's own, with what it names. */
@@ -97,9 +139,15 @@ export class ConfigReader {
     const { file, form, flags = [], variables = [] } = this.#request;
     const source = emptySource(this.#request);
     const files: string[] = [];
+    let left = MAX_CONFIG_BYTES - (text?.length ?? 0);
+    const readPart = async (name: string, expected: string) => {
+      const part = await readFileText(name, expected, { bytes: left });
+      left -= part.length;
+      return part;
+    };
     if (file !== undefined && text !== undefined) {
       await parseForm(source, text, file, form ?? formOf(file));
-      files.push(file, ...(await readIncludes(source, file, readText)).files);
+      files.push(file, ...(await readIncludes(source, file, readPart)).files);
     }
     applyVariables(source, variables);
     applyFlags(source, flags);
@@ -108,18 +156,32 @@ export class ConfigReader {
   }
 
   async #readSecret(name: string, expected: string): Promise<string> {
-    if (!isStandardInput(name)) return await readText(name, expected);
-    if (this.#request.file !== undefined && isStandardInput(this.#request.file)) {
+    const isInput = isStandardInput(name);
+    if (isInput && this.#request.file !== undefined && isStandardInput(this.#request.file)) {
       throw new ConfigError([`${name}: is the configuration already, expected a file with a key`]);
     }
-    return this.#standardInput ??= await readText(name, "a key", this.#terminal);
+    const kept = this.#kept.get(name);
+    if (kept !== undefined) return kept;
+    const limits = { bytes: MAX_SECRET_BYTES, pipes: !this.#isRead };
+    const text = await readText(name, isInput ? "a key" : expected, this.#terminal, limits);
+    if (isDescriptor(name) || await isPipe(name)) this.#kept.set(name, text);
+    return text;
+  }
+}
+
+async function isPipe(name: string): Promise<boolean> {
+  try {
+    return (await Deno.stat(name)).isFifo === true;
+  } catch {
+    return false;
   }
 }
 
 /** Where missing values are reported. */
-function emptySource({ file, form, flags = [] }: ConfigRequest): ConfigSource {
+function emptySource({ file, form, flags = [], variables = [] }: ConfigRequest): ConfigSource {
   if (file === undefined) {
-    return new ConfigSource(flags.length > 0 ? { flag: "flags" } : { variable: "environment" });
+    if (flags.length === 0) return new ConfigSource({ variable: "environment" });
+    return new ConfigSource({ flag: variables.length > 0 ? "flags and environment" : "flags" });
   }
   return sourceFor(file, form);
 }

@@ -10,8 +10,8 @@ import { isRepeated, type Section, SECTION_NAMES } from "../config/keys.ts";
 import { ConfigSource, type RawSection } from "../config/source.ts";
 import { applyVariables, VARIABLE_NAMES } from "../config/variables.ts";
 import { readIncludes } from "../config/include.ts";
+import { readFileText } from "../config/read_file.ts";
 import { secretPath } from "../config/secret_files.ts";
-import { readText } from "./read.ts";
 
 export interface NamedFiles {
   /** Files, and folders that patterns are for. */
@@ -35,7 +35,7 @@ export async function namedFiles(
   const paths: string[] = [];
   if (file !== undefined) {
     await parseForm(source, text, file, form ?? formOf(file));
-    const { files, folders } = await readIncludes(source, file, readText);
+    const { files, folders } = await readIncludes(source, file, readFileText);
     paths.push(...files, ...folders);
   }
   applyVariables(

@@ -5,12 +5,13 @@
  */
 
 import { fstatSync } from "node:fs";
+import { readAtMost } from "../config/read_file.ts";
 
 export interface Terminal {
   out(text: string): void;
   error(text: string): void;
-  /** Standard input to its end. */
-  readInput(): Promise<Uint8Array>;
+  /** Standard input to its end, or so many bytes of it. */
+  readInput(limit: number): Promise<Uint8Array>;
   /** Whether standard output is a file that every user may read or write. */
   outputIsWorldAccessible(): boolean;
   /** Columns of standard output, if it is a terminal. */
@@ -24,7 +25,7 @@ export interface Terminal {
 export const processTerminal: Terminal = {
   out: (text) => writeAll(Deno.stdout, text),
   error: (text) => writeAll(Deno.stderr, text),
-  readInput: async () => await new Response(Deno.stdin.readable).bytes(),
+  readInput: (limit) => readAtMost(Deno.stdin.readable, limit),
   outputIsWorldAccessible() {
     try {
       const status = fstatSync(1);

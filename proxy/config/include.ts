@@ -6,7 +6,7 @@
 
 import { ConfigError } from "./error.ts";
 import { formOf, parseForm } from "./form.ts";
-import { quote } from "./values.ts";
+import { quote, shownPath } from "./values.ts";
 import type { ConfigSource, Origin } from "./source.ts";
 import { isDescriptor } from "./descriptor.ts";
 
@@ -41,7 +41,9 @@ export async function readIncludes(
     if (expanded.files.length === 0) source.warnAt(origin, `${quote(pattern)} matches no file`);
     for (const name of expanded.files) {
       if (files.includes(name) || name === file) {
-        if (!isPattern(pattern)) source.problemAt(origin, `${name} is read already, expected once`);
+        if (!isPattern(pattern)) {
+          source.problemAt(origin, `${shownPath(name)} is read already, expected once`);
+        }
         continue;
       }
       if (files.length === MAX_FILES) {
@@ -65,12 +67,15 @@ async function add(
   read: Read,
 ): Promise<void> {
   if (isDescriptor(file)) {
-    source.problemAt(origin, `${file} is no file of its own, expected one`);
+    source.problemAt(origin, `${shownPath(file)} is no file of its own, expected one`);
     return;
   }
   const form = formOf(file);
   if (form === "env") {
-    source.problemAt(origin, `${file} holds variables, expected a .conf, .yaml or .json file`);
+    source.problemAt(
+      origin,
+      `${shownPath(file)} holds variables, expected a .conf, .yaml or .json file`,
+    );
     return;
   }
   try {

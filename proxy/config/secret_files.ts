@@ -8,7 +8,7 @@
 import { ConfigError } from "./error.ts";
 import { findKey } from "./keys.ts";
 import type { ConfigSource, Origin } from "./source.ts";
-import { ParseFailure, parseKey } from "./values.ts";
+import { ParseFailure, parseKey, shownPath } from "./values.ts";
 import { beside, type Read } from "./include.ts";
 import { isDescriptor, isStandardInput } from "./descriptor.ts";
 
@@ -45,7 +45,7 @@ export async function readSecrets(
       const parsed = parseKey(text.trim());
       // Said here, where the file's name is known.
       if (parsed instanceof ParseFailure) {
-        source.problem([...section, key.field], `${file}: ${parsed.message}`);
+        source.problem([...section, key.field], `${shownPath(file)}: ${parsed.message}`);
       }
       files.push(file);
     } catch (error) {

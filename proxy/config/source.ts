@@ -7,6 +7,7 @@
 
 import type { ConfigInput } from "./input.ts";
 import type { ConfigPath } from "./error.ts";
+import { shownPath } from "./values.ts";
 import {
   findField,
   isRepeated,
@@ -220,15 +221,15 @@ export class ConfigSource {
     const variable = key && variableOf(key);
     if (depth <= inSection && variable !== undefined) {
       if ("variable" in origin) return variable;
-      if (origin.isVariable) return `${origin.file}:${origin.line}: ${variable}`;
+      if (origin.isVariable) return `${placeOf(origin)}: ${variable}`;
     }
     if ("variable" in origin || origin.isVariable) return labelOf(origin);
     if (origin.name !== undefined) {
       const rest = formatPath([origin.name, ...path.slice(depth)].filter((part) => part !== ""));
-      return `${origin.file}:${origin.line}: ${rest}`;
+      return `${placeOf(origin)}: ${rest}`;
     }
     const name = key?.name ?? `[${SECTION_NAMES[section] ?? section}]`;
-    return `${origin.file}:${origin.line}: ${name}`;
+    return `${placeOf(origin)}: ${name}`;
   }
 
   /** The place alone: `FILE:LINE`, `--flag` or `peers[0].publicKey`. */
@@ -292,7 +293,7 @@ export class ConfigSource {
 /** The place alone: `FILE:LINE`, `--flag` or the variable. */
 export function placeOf(origin: Origin): string {
   if ("flag" in origin) return origin.flag;
-  return "variable" in origin ? origin.variable : `${origin.file}:${origin.line}`;
+  return "variable" in origin ? origin.variable : `${shownPath(origin.file)}:${origin.line}`;
 }
 
 /** The place, and what the value is called there if that is known. */

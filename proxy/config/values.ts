@@ -327,6 +327,21 @@ function looksLikeKey(text: string): boolean {
     base64.length >= 20 && /[a-z]/.test(base64) && /[A-Z]/.test(base64);
 }
 
+/**
+ * A path for a message. A key that stands in it, for a mistake or as a file's name, is not shown: of a
+ * whole key `wg` would have its `=`, of one without it a run that mixes case and digits.
+ */
+export function shownPath(path: string): string {
+  return path.replace(/[A-Za-z0-9+/]{42}[A-Za-z0-9+]=/g, WITHHELD)
+    .replace(/[A-Za-z0-9+]{40,}/g, (run) => isMixed(run) ? WITHHELD : run);
+}
+
+const WITHHELD = "(withheld)";
+
+function isMixed(run: string): boolean {
+  return /[a-z]/.test(run) && /[A-Z]/.test(run) && /[0-9+]/.test(run);
+}
+
 export function wrongPrefix(text: string, example: string): ParseFailure {
   const slash = text.indexOf("/");
   const address = parseIpAddress(slash < 0 ? text : text.slice(0, slash));

@@ -140,7 +140,7 @@ function refusedBy(refusal: Refusal | undefined): { readonly refusal?: Refusal }
 
 function* ended({ lines, refusal }: Answer): Iterable<string> {
   yield* lines;
-  if (refusal !== undefined) log.warn("{reason}", { reason: refusal.reason });
+  if (refusal?.reason !== undefined) log.warn("{reason}", { reason: refusal.reason });
   yield `errno=${refusal?.errno ?? 0}\n\n`;
 }
 

@@ -20,10 +20,10 @@ export type Errno = typeof Errno[keyof typeof Errno];
 /** Why a request is refused. */
 export class Refusal {
   readonly errno: Errno;
-  /** For the log. Never with the value of a key. */
-  readonly reason: string;
+  /** For the log. Never with the value of a key. Undefined: the log has it already. */
+  readonly reason: string | undefined;
 
-  constructor(errno: Errno, reason: string) {
+  constructor(errno: Errno, reason: string | undefined) {
     this.errno = errno;
     this.reason = reason;
   }

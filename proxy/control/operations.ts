@@ -72,7 +72,11 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operat
     keys: [],
     run: (handlers) => ({ lines: [`stats=${JSON.stringify(handlers.stats())}\n`] }),
   }],
-  ["wirestack_reload=1", { keys: [], run: (handlers) => changed(() => handlers.reload()) }],
+  ["wirestack_reload=1", {
+    keys: [],
+    // What is wrong with a file has been logged by then, as after SIGHUP.
+    run: (handlers) => changed(() => handlers.reload(), () => undefined),
+  }],
   ["wirestack_set=1", {
     keys: ["setting"],
     run: (handlers, values) => changed(() => handlers.change(values.get("setting") ?? [])),
@@ -119,17 +123,24 @@ function orRefused(make: () => Iterable<string>): Answer {
   }
 }
 
-async function changed(change: () => ReloadLines | Promise<ReloadLines>): Promise<Answer> {
+/** @param reasonOf What the log is to say of problems. */
+async function changed(
+  change: () => ReloadLines | Promise<ReloadLines>,
+  reasonOf: (problems: readonly string[]) => string | undefined = unchanged,
+): Promise<Answer> {
   try {
     const { warnings, changes } = await change();
     return { lines: [texts("warning", warnings) + texts("change", changes)] };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    const [first, ...others] = error.problems;
-    const more = others.length > 0 ? `, and ${others.length} more` : "";
-    const refusal = new Refusal(Errno.EINVAL, `the configuration stays as it is: ${first}${more}`);
+    const refusal = new Refusal(Errno.EINVAL, reasonOf(error.problems));
     return { lines: [texts("problem", error.problems)], refusal };
   }
+}
+
+function unchanged([first, ...others]: readonly string[]): string {
+  const more = others.length > 0 ? `, and ${others.length} more` : "";
+  return `the configuration stays as it is: ${first}${more}`;
 }
 
 function texts(key: string, values: readonly string[]): string {

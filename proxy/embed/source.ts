@@ -5,15 +5,10 @@
  */
 
 import { fileURLToPath } from "node:url";
-import {
-  ConfigError,
-  type ConfigInput,
-  loadConfig,
-  type LoadedConfig,
-  loadSource,
-} from "../config/config.ts";
+import { type ConfigInput, loadConfig, type LoadedConfig, loadSource } from "../config/config.ts";
 import { expectedFile, formOf, parseForm, sourceFor } from "../config/form.ts";
 import { readIncludes } from "../config/include.ts";
+import { readFileText } from "../config/read_file.ts";
 import { readSecrets } from "../config/secret_files.ts";
 import { getLogger } from "../log/logger.ts";
 
@@ -61,19 +56,10 @@ async function loadFile(file: string | URL): Promise<LoadedConfig> {
   const name = file instanceof URL && file.protocol === "file:" ? fileURLToPath(file) : `${file}`;
   const form = formOf(name);
   const source = sourceFor(name, form);
-  await parseForm(source, await read(name, expectedFile(form)), name, form);
-  await readIncludes(source, name, read);
-  await readSecrets(source, read);
+  await parseForm(source, await readFileText(name, expectedFile(form)), name, form);
+  await readIncludes(source, name, readFileText);
+  await readSecrets(source, readFileText);
   return loadSource(source);
-}
-
-async function read(name: string, expected: string): Promise<string> {
-  try {
-    return await Deno.readTextFile(name);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new ConfigError([`${name}: not found, expected ${expected}`]);
-  }
 }
 
 function describe(value: unknown): string {

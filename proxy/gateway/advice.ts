@@ -6,7 +6,7 @@
  */
 
 import { IpAddress, Prefix } from "../../netstack/mod.ts";
-import { parsePrefix } from "../address.ts";
+import { refusedAs } from "./refused_prefixes.ts";
 import { adviseRules } from "./rule_advice.ts";
 import type { GatewayConfig, LoadedConfig, ProxyConfig } from "../config/config.ts";
 import type { ConfigSource } from "../config/source.ts";
@@ -54,16 +54,6 @@ function advisePeers(config: GatewayConfig, source: ConfigSource): void {
   });
 }
 
-/** Never dialled unless a map names them, and what they are. A test compares them with safe_targets.ts. */
-export const REFUSED: readonly (readonly [prefix: string, what: string])[] = [
-  ["127.0.0.0/8", "loopback"],
-  ["::1/128", "loopback"],
-  ["169.254.0.0/16", "link-local"],
-  ["fe80::/10", "link-local"],
-  ["224.0.0.0/4", "multicast"],
-  ["ff00::/8", "multicast"],
-];
-
 function adviseSubnets(config: GatewayConfig, proxy: ProxyConfig, source: ConfigSource): void {
   proxy.subnets.forEach((subnet, i) => {
     const path = ["proxy", "subnets", i];
@@ -72,9 +62,8 @@ function adviseSubnets(config: GatewayConfig, proxy: ProxyConfig, source: Config
         rewrite?.to !== undefined &&
         (to.length === 0 || to.some((one) => typeof one !== "string" && meets(subnet, one)))
       );
-    const refused = REFUSED.find(([prefix]) => covers(parsePrefix(prefix)!, subnet));
-    if (refused !== undefined && !isMapped) {
-      const [, what] = refused;
+    const what = refusedAs(subnet);
+    if (what !== undefined && !isMapped) {
       const hint = what === "loopback"
         ? `, expected another subnet and a Map to ${
           subnet.version === 4 ? "127.0.0.1" : "::1"

@@ -10,6 +10,7 @@ import type { GatewayConfig, RuleConfig } from "../config/config.ts";
 import type { ConfigSource } from "../config/source.ts";
 import { isSingle } from "../flow/maps.ts";
 import { PrefixList } from "./prefix_list.ts";
+import { refusedAs } from "./refused_prefixes.ts";
 import { Shadows } from "./rule_shadows.ts";
 
 export function adviseRules(config: GatewayConfig, source: ConfigSource): void {
@@ -128,6 +129,15 @@ function advisePeerToPeer(rule: RuleConfig, i: number, world: World, source: Con
 function adviseRewrite({ to, rewrite }: RuleConfig, i: number, source: ConfigSource): void {
   const target = rewrite?.to;
   if (target === undefined || typeof target === "string" || isSingle(target)) return;
+  const what = refusedAs(target);
+  if (what !== undefined) {
+    const map = what === "loopback" ? ", or a Map to it" : "";
+    source.warn(
+      ["rules", i, "rewrite"],
+      `${target} is ${what}: what this rule matches is refused, expected a single address${map}`,
+    );
+    return;
+  }
   const hostBits = (prefix: Prefix) => prefix.address.bytes.length * 8 - prefix.length;
   const wide = to.find((one) => typeof one !== "string" && hostBits(one) > hostBits(target));
   if (wide === undefined) return;

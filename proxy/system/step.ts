@@ -189,7 +189,8 @@ function isWord(value: unknown): boolean {
   return typeof value === "string" && /^[\w.:=+-]{1,64}$/.test(value);
 }
 
-function isDevice(value: unknown): boolean {
+/** Of a network device, such as nft can be told: nothing ends a word of its language. */
+export function isDevice(value: unknown): boolean {
   return typeof value === "string" && /^[\w=+.-]{1,15}$/.test(value);
 }
 

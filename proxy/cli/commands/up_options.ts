@@ -47,8 +47,10 @@ export async function configReader(
   flags: readonly FlagValue[],
   terminal: Terminal,
 ): Promise<ConfigReader> {
-  const { ConfigReader, environmentVariables } = await import("../load.ts");
-  return new ConfigReader({ file, form, flags, variables: environmentVariables() }, terminal);
+  const { ConfigReader, environmentVariables, unknownVariables } = await import("../load.ts");
+  const variables = environmentVariables();
+  const unknown = await unknownVariables();
+  return new ConfigReader({ file, form, flags, variables, unknown }, terminal);
 }
 
 /** @throws {InvalidArgumentError} */

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { MAX_CONFIG_BYTES } from "../../config/limits.ts";
+
 export function isFile(path: string): boolean {
   try {
     return Deno.statSync(path).isFile;
@@ -14,6 +16,7 @@ export function isFile(path: string): boolean {
 
 export function readText(file: string): string {
   try {
+    if (Deno.statSync(file).size > MAX_CONFIG_BYTES) return ""; // which is refused later
     return Deno.readTextFileSync(file);
   } catch {
     return "";

@@ -17,6 +17,8 @@ const PRIVATE = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
 const PEER = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=";
 const OTHER = "TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=";
 const PSK = "FpCyhws9cxwWoV4xELtfJvjJN+zQVRPISllRWgeopVE=";
+/** No more than a file must have. */
+const BARE = `[Interface]\nPrivateKey = ${PRIVATE}\nPeerToPeer = true\n`;
 const MAIN = fileURLToPath(new URL("../../../main.ts", import.meta.url));
 
 class Folder implements AsyncDisposable {
@@ -108,6 +110,8 @@ Deno.test("a flag stands over a variable, that over a file, and --show-origin sa
   assert.ok(!out.includes(PRIVATE) && !out.includes(PSK));
   for (
     const line of [
+      "default\tProxy.Protocols = tcp, udp, icmp",
+      "default\tLog.Level = info",
       "wg0.yaml:2\tInterface.PrivateKey = (hidden)",
       "environment WIRESTACK_LISTEN_PORT\tInterface.ListenPort = 51821",
       "flag --mtu\tInterface.MTU = 1402",
@@ -182,6 +186,8 @@ Deno.test("a wrong variable is called by its name, and the environment alone is 
   const { status, out } = await main(folder.path, environment, ["check", "--no-ffi"]);
   assert.equal(status, 0);
   assert.match(out, /^environment: ok\npublic key HIgo9xNz/);
+  const both = await main(folder.path, environment, ["check", "--no-ffi", "--mtu", "1400"]);
+  assert.match(both.out, /^flags and environment: ok\n/);
   const nothing = await main(folder.path, { WIRESTACK_PEER_TO_PEER: "true" }, ["check"]);
   assert.deepEqual(nothing, {
     status: 2,
@@ -347,12 +353,138 @@ Deno.test("other users' access is warned of for each file that was read", {
   ]);
 });
 
+Deno.test(
+  "a pipe is waited for at the start alone, and neither it nor a device holds up a reload",
+  {
+    ignore: Deno.build.os !== "linux",
+  },
+  async () => {
+    await using folder = await Folder.create({ "wg0.conf": BARE, "peers/x": "" });
+    const at = (name: string) => `${folder.path}/${name}`;
+    const pipe = async (name: string) => {
+      const { success } = await new Deno.Command("mkfifo", { args: [at(name)] }).output();
+      assert.ok(success);
+      return at(name);
+    };
+    const file = at("wg0.conf");
+    const reader = new ConfigReader({ file }, processTerminal);
+    await reader.load();
+    const problem = async () => {
+      try {
+        await reader.load();
+        return "none";
+      } catch (error) {
+        return (error as Error).message;
+      }
+    };
+    await Deno.remove(file);
+    await pipe("wg0.conf");
+    assert.equal(
+      await problem(),
+      `${file}: is a pipe, which is read at the start alone, expected a wg-quick file`,
+    );
+    await Deno.remove(file);
+    await Deno.symlink("/dev/zero", file);
+    assert.equal(await problem(), `${file}: is not a file, expected a wg-quick file`);
+    await Deno.remove(file);
+    await Deno.mkdir(file);
+    assert.equal(await problem(), `${file}: is a directory, expected a wg-quick file`);
+    await Deno.remove(file);
+    await Deno.symlink(file, file);
+    assert.equal(
+      await problem(),
+      `${file}: is a link that leads to itself, expected a wg-quick file`,
+    );
+
+    // Included, at the start too: nobody names it on purpose.
+    await Deno.remove(file);
+    await pipe("peers/a");
+    await Deno.symlink("/dev/zero", at("peers/b"));
+    await folder.write("wg0.conf", `Include = peers/?\n${BARE}`);
+    assert.deepEqual((await folder.check(file)).error.trimEnd().split("\n"), [
+      `${file}:1: Include: ${
+        at("peers/a")
+      }: is a pipe, which is read at the start alone, expected a file to include`,
+      `${file}:1: Include: ${at("peers/b")}: is not a file, expected a file to include`,
+    ]);
+
+    // A key that comes by a pipe is kept for a reload, as from standard input.
+    await Deno.remove(at("peers"), { recursive: true });
+    await folder.write("wg0.conf", BARE.replace(/PrivateKey = .*/, "PrivateKeyFile = key"));
+    await pipe("key");
+    const again = new ConfigReader({ file }, processTerminal);
+    const [{ config }] = await Promise.all([again.load(), Deno.writeTextFile(at("key"), PRIVATE)]);
+    assert.equal(encodeKey(config.privateKey), PRIVATE);
+    assert.equal(encodeKey((await again.load()).config.privateKey), PRIVATE);
+  },
+);
+
+Deno.test("all files of a configuration together are bounded, and so is standard input", async () => {
+  const comment = `# ${"x".repeat(1 << 20)}\n`.repeat(9);
+  await using folder = await Folder.create({
+    "wg0.conf": `Include = peers/*\n${BARE}`,
+    ...Object.fromEntries([1, 2, 3, 4, 5, 6].map((n) => [`peers/${n}`, comment])),
+  });
+  const file = `${folder.path}/wg0.conf`;
+  const { status, error } = await folder.check(file);
+  assert.equal(status, 2);
+  assert.deepEqual(
+    error.trimEnd().split("\n"),
+    [4, 5, 6].map((n) =>
+      `${file}:1: Include: ${folder.path}/peers/${n}: has ${comment.length} bytes, expected a file ` +
+      "to include, and all files together of 32 MB at most"
+    ),
+  );
+  const endless = await main(folder.path, {}, ["check", "-"], { input: "/dev/zero" });
+  assert.deepEqual(endless, {
+    status: 2,
+    out: "",
+    error: "-: has more than that, expected a wg-quick file, of 32 MB at most\n",
+  });
+});
+
+Deno.test("a key that stands in a file's name is not shown", async () => {
+  await using folder = await Folder.create({
+    "wg0.conf": `Include = ${PRIVATE}\nInclude = x/${OTHER.replace("=", "")}.conf\n` +
+      `[Interface]\nPrivateKeyFile = keys/${PSK}\n`,
+  });
+  const { status, error } = await folder.check(`${folder.path}/wg0.conf`);
+  assert.equal(status, 2);
+  for (const key of [PRIVATE, OTHER, PSK]) assert.ok(!error.includes(key.slice(0, 20)), error);
+  // Other long names are.
+  const long =
+    "a-name-of-a-file/that_is_as_long_as_keys/0123456789abcdef0123456789abcdef0123456789";
+  assert.match((await folder.check(long)).error, new RegExp(`^${long}: no such file`));
+});
+
+Deno.test("a variable that is called like ours and is none is warned of, with the one that is meant", async () => {
+  await using folder = await Folder.create({ "wg0.conf": BARE });
+  const environment = { WIRESTACK_LISTEN_PROT: "51820", WIRESTACK_mtu: "1280" };
+  const args = ["check", "wg0.conf"];
+  for (const permission of ["--allow-env", "--allow-ffi"]) {
+    if (permission === "--allow-ffi" && Deno.build.os !== "linux") continue;
+    const { status, error } = await main(folder.path, environment, args, { permission });
+    assert.equal(status, 0);
+    assert.deepEqual(error.split("\n").filter((line) => line.includes("environment")), [
+      "warning: environment: WIRESTACK_LISTEN_PROT: unknown variable, did you mean WIRESTACK_LISTEN_PORT?",
+      "warning: environment: a name that begins with WIRESTACK_: unknown variable, did you mean WIRESTACK_MTU?",
+    ]);
+  }
+});
+
 /** The program in a process of its own, with nothing but these variables of ours. */
-async function main(cwd: string, environment: Record<string, string>, args: string[]) {
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+async function main(
+  cwd: string,
+  environment: Record<string, string>,
+  args: string[],
+  { input = "/dev/null", permission = "--allow-read" } = {},
+) {
+  const names = permission === "--allow-env" ? [] : ["CREDENTIALS_DIRECTORY", ...VARIABLE_NAMES];
+  const { code, stdout, stderr } = await new Deno.Command("sh", {
     args: [
-      ...["run", "--quiet", "--no-prompt", "--no-check", "--allow-read"],
-      `--allow-env=CREDENTIALS_DIRECTORY,${VARIABLE_NAMES.join(",")}`,
+      ...["-c", `exec "$0" "$@" <${input}`, Deno.execPath()],
+      ...["run", "--quiet", "--no-prompt", "--no-check", "--allow-read", permission],
+      ...names.length > 0 ? [`--allow-env=${names.join(",")}`] : [],
       MAIN,
       ...args,
     ],

@@ -5,6 +5,7 @@ import { SettingError } from "../../../proxy/config/error.ts";
 import { parseSettings } from "../../../proxy/config/setting.ts";
 import { LiveSettings } from "../../../proxy/gateway/live_settings.ts";
 import { runHere } from "../cli/run_here.ts";
+import { captureLog } from "../log/capture.ts";
 import { ControlLab, hexKey } from "./lab.ts";
 
 const privateKey = encodeKey(generatePrivateKey());
@@ -49,6 +50,16 @@ async function start() {
     [Symbol.asyncDispose]: () => lab[Symbol.asyncDispose](),
   };
 }
+
+Deno.test("what is wrong with a file is logged once when a command reloads it", async () => {
+  using log = captureLog();
+  await using site = await start();
+  site.lab.next = CONFIG.replace("TcpDialTimeout = 7", "TcpDialTimeout = x");
+  const { status, error } = await site.reload();
+  assert.deepEqual([status, error.includes('TcpDialTimeout: "x"')], [2, true]);
+  const lines = log.lines.filter((line) => /TcpDialTimeout|stays as it is/.test(line));
+  assert.deepEqual(lines.length, 2, lines.join(""));
+});
 
 Deno.test("set changes what it names, says what it was, and a reload makes it what the file says", async () => {
   await using site = await start();

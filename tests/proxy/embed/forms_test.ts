@@ -30,7 +30,7 @@ Deno.test("a program's file may have any form, and name other files", async () =
     await assert.rejects(loadSourceInput(`${folder}/wg0.json`), (error) => {
       assert.ok(error instanceof ConfigError);
       assert.deepEqual(error.problems, [
-        `${folder}/wg0.json:1: interface.privateKeyFile: ${folder}/none: not found, expected a file with a key`,
+        `${folder}/wg0.json:1: interface.privateKeyFile: ${folder}/none: no such file, expected a file with a key`,
       ]);
       return true;
     });

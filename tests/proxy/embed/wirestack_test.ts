@@ -229,7 +229,7 @@ Deno.test("starts from a path, from text and from an object; tells everything th
   });
   await assert.rejects(startWirestack("no-such.conf"), {
     name: "ConfigError",
-    message: "no-such.conf: not found, expected a wg-quick file",
+    message: "no-such.conf: no such file, expected a wg-quick file",
   });
   await assert.rejects(
     startWirestack(undefined as never),

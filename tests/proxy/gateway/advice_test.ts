@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { encodeKey, generatePrivateKey } from "../../../proxy/base64.ts";
 import { loadConfig } from "../../../proxy/config/config.ts";
 import { isSafeTarget } from "../../../proxy/flow/safe_targets.ts";
-import { advise, REFUSED } from "../../../proxy/gateway/advice.ts";
+import { advise } from "../../../proxy/gateway/advice.ts";
+import { REFUSED } from "../../../proxy/gateway/refused_prefixes.ts";
 import { parsePrefix } from "../../../proxy/address.ts";
 
 const key = () => encodeKey(generatePrivateKey());

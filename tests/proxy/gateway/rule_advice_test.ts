@@ -84,6 +84,17 @@ const CASES: readonly [what: string, rules: string, lines: readonly string[]][] 
     "[Rule]\nTo = 10.50.0.0/23\nRewrite = 192.168.1.0/24\n",
     ["3: Rewrite: 192.168.1.0/24 is smaller than 10.50.0.0/23: several lead to one"],
   ],
+  [
+    "a rewrite to a network that nobody is let to",
+    "[Rule]\nTo = 10.50.0.0/24\nRewrite = 127.0.0.0/24\n" +
+    "[Rule]\nTo = 10.50.1.0/24\nRewrite = 169.254.7.0/24\n[Rule]\nTo = 10.50.2.0/24\nRewrite = 127.0.0.1\n",
+    [
+      "3: Rewrite: 127.0.0.0/24 is loopback: what this rule matches is refused, expected a single " +
+      "address, or a Map to it",
+      "6: Rewrite: 169.254.7.0/24 is link-local: what this rule matches is refused, expected a " +
+      "single address",
+    ],
+  ],
 ];
 
 for (const [what, rules, lines] of CASES) {
