@@ -69,6 +69,10 @@ export async function addPeer(
   const running = await runningFrom(edit.path, options.controlDir ?? loaded.config.controlDir);
   checkName(name, loaded, running);
   const config = asItRuns(loaded.config, running);
+  const { privateKey } = config;
+  if (privateKey === undefined) {
+    throw new ConfigError([`${file}: has no WireGuard, expected PrivateKey in [Interface]`]);
+  }
   const addresses = newAddresses(config, running?.taken ?? [], file);
   const endpoint = publicEndpoint(options.endpoint, config);
   const clientKey = generatePrivateKey();
@@ -83,7 +87,7 @@ export async function addPeer(
       ...(options.dns !== undefined && { dns: parseDns(options.dns) }),
     },
     peers: [{
-      publicKey: running?.stats.publicKey ?? encodeKey(publicKeyOf(config.privateKey)),
+      publicKey: running?.stats.publicKey ?? encodeKey(publicKeyOf(privateKey)),
       ...(presharedKey && { presharedKey }),
       allowedIps: clientAllowedIps(options.allowedIps, config),
       endpoint,

@@ -7,7 +7,7 @@
 
 import { type Command, Option } from "npm:commander@15.1.0";
 import type { ConfigPath } from "../config/error.ts";
-import { type Key, KEYS, type Section } from "../config/keys.ts";
+import { isRepeated, type Key, KEYS, type Section } from "../config/keys.ts";
 import type { ConfigSource } from "../config/source.ts";
 import { splitValues } from "../config/values.ts";
 
@@ -21,6 +21,7 @@ const HEADINGS: Readonly<Record<Section, string>> = {
   interface: "Tunnel:",
   peers: "Peers:",
   rules: "Rules:",
+  links: "Links:",
   proxy: "Proxy:",
   status: "Status:",
   log: "Log:",
@@ -51,6 +52,7 @@ export function applyFlags(source: ConfigSource, flags: readonly FlagValue[]): v
   const given = new Set<string>();
   let peer: ConfigPath | undefined;
   let rule: ConfigPath | undefined;
+  let link: ConfigPath | undefined;
   for (const { key, value } of flags) {
     const origin = { flag: `--${key.flag}` };
     if (key.section === "peers" && key.field === "publicKey") {
@@ -65,13 +67,16 @@ export function applyFlags(source: ConfigSource, flags: readonly FlagValue[]): v
       source.set(rule, key, value, origin);
       continue;
     }
-    const path = key.section === "peers"
-      ? peer
-      : key.section === "rules"
-      ? rule
-      : source.ensure(key.section, origin);
+    if (key.section === "links" && key.field === "name") {
+      if (link === undefined) source.clear("links");
+      link = source.open("links", origin);
+      source.set(link, key, value, origin);
+      continue;
+    }
+    const of = { peers: peer, rules: rule, links: link };
+    const path = isRepeated(key.section) ? of[key.section] : source.ensure(key.section, origin);
     if (path === undefined) {
-      const what = key.section === "peers" ? "peer" : "rule";
+      const what = { peers: "peer", rules: "rule", links: "link" }[key.section as "peers"];
       source.problemAt(origin, `stands before any --${what}, expected behind its ${what}`);
       continue;
     }

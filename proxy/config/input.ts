@@ -30,6 +30,8 @@ export interface ConfigInput {
   peers?: readonly PeerInput[];
   /** What of it is allowed, and how. The first that matches decides. */
   rules?: readonly RuleInput[];
+  /** Packets from elsewhere than WireGuard. */
+  links?: readonly LinkInput[];
   /** What peers reach through this process. Missing: nothing. */
   proxy?: ProxyInput;
   /** Where the gateway can be asked how it is. Missing: nowhere. */
@@ -138,6 +140,25 @@ export interface RuleInput {
 
 /** What becomes of what a rule matches. */
 export type RuleAction = "allow" | "reject" | "drop";
+
+/**
+ * A link, as `[Link]` of a file: raw IP packets to and from another program. `docs/packet-links.md` has
+ * the whole of it.
+ */
+export interface LinkInput {
+  /** What to call it: as a peer, and no peer's name. */
+  name: string;
+  /** Where the other side comes: `unix:PATH`, `unixgram:PATH`, `tcp:ADDRESS:PORT`, `udp:ADDRESS:PORT`. */
+  listen?: string;
+  /** Where the other side is, instead. */
+  connect?: string;
+  /** How packets are told apart in a stream: a length of 2 or 4 bytes in front of each. */
+  framing?: "length16" | "length32" | "datagram";
+  /** What is behind it. Missing: anything that is nowhere else, and nothing is routed to it. */
+  prefixes?: ListInput;
+  /** Bytes. Default 1500. */
+  mtu?: number | string;
+}
 
 /** Durations are seconds. */
 export interface ProxyInput {

@@ -56,6 +56,8 @@ export class ConfigSource {
   peers: unknown = [];
   /** As {@link peers}. */
   rules: unknown = [];
+  /** As {@link peers}. */
+  links: unknown = [];
   proxy: unknown = undefined;
   status: unknown = undefined;
   log: unknown = undefined;

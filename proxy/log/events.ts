@@ -635,6 +635,20 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { error: "text" },
   },
   {
+    name: "link-opened",
+    logger: "link",
+    level: "info",
+    message: "link {link}: {place}, {state}",
+    fields: { link: "text", place: "text", state: "text" },
+  },
+  {
+    name: "link-failed",
+    logger: "link",
+    level: "error",
+    message: "link {link}: {reason}; it stays closed",
+    fields: { link: "text", reason: "text" },
+  },
+  {
     name: "link-connected",
     logger: "link",
     level: "info",

@@ -5,7 +5,7 @@
  */
 
 /** The sections, by their name in {@link ConfigInput}. */
-export type Section = "interface" | "peers" | "rules" | "proxy" | "status" | "log";
+export type Section = "interface" | "peers" | "rules" | "links" | "proxy" | "status" | "log";
 
 export interface Key {
   readonly section: Section;
