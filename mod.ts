@@ -45,6 +45,7 @@ export {
 } from "./proxy/embed/wirestack.ts";
 export type { ConfigSourceInput } from "./proxy/embed/source.ts";
 export type { PeerChanges } from "./proxy/gateway/peer_changes.ts";
+export { type AddLinkOptions, TunnelLink } from "./proxy/embed/link.ts";
 export type { TunnelConn } from "./proxy/tunnel/conn.ts";
 export type { TunnelDatagramConn, TunnelListener } from "./proxy/tunnel/listener.ts";
 export type { Protocols, ProxiedSubnet } from "./proxy/forward/subnet_proxy.ts";
@@ -53,6 +54,7 @@ export {
   type ConfigInput,
   type InterfaceInput,
   type KeyInput,
+  type LinkInput,
   type ListInput,
   type LogInput,
   type LogLevel,
@@ -70,6 +72,7 @@ export type {
   ConnectionStats,
   GatewayOptions,
   GatewayStats,
+  LinkStats,
   MemoryStats,
   PeerStats,
 } from "./proxy/gateway/gateway.ts";

@@ -12,6 +12,8 @@ export class IpCounters {
   forwarded = 0;
   /** Not passed through: the transit filter was against it. */
   filtered = 0;
+  /** Not passed through: a NAT knows nothing of it, and has counted why. */
+  untranslated = 0;
   /** Sent by this stack; every fragment counts. */
   sent = 0;
 
@@ -38,6 +40,9 @@ export class IpCounters {
   /** The link had no slot, or the queue before it was full. */
   noBuffer = 0;
 
+  /** Put aside by a NAT until the first of its packet has come, and taken in again after that. */
+  fragmentsHeld = 0;
+  fragmentsReleased = 0;
   fragmentsReceived = 0;
   fragmentsSent = 0;
   reassembled = 0;

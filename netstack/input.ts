@@ -42,6 +42,7 @@ import {
   isMartianIpv6,
   validateIpv6,
 } from "./ipv6.ts";
+import type { NatPath } from "./nat/path.ts";
 import type { Nic } from "./nic.ts";
 import type { Output } from "./output.ts";
 import type { TransitPolice } from "./police.ts";
@@ -64,6 +65,8 @@ export class Input {
   readonly #transit = new TransitPacket();
   /** Undefined: everything passes, and nothing is looked at. */
   transitFilter: TransitFilter | undefined = undefined;
+  /** Undefined: no NIC has a NAT. */
+  nat: NatPath | undefined = undefined;
   /** Undefined: whatever is routed to another link may leave. */
   police: TransitPolice | undefined = undefined;
 
@@ -166,17 +169,101 @@ export class Input {
       this.#deliver(target, nic, version, buffer, offset, total, left, now);
       return;
     }
+    if (nic.nat === undefined && target.nat === undefined) {
+      this.#pass(undefined, target, nic, version, buffer, offset, total, hopLimit, isHop, now);
+    } else this.#translate(target, nic, version, buffer, offset, total, hopLimit, isHop, now);
+  }
+
+  /** A packet for another link, with a NAT at one end or both. */
+  #translate(
+    target: Nic,
+    nic: Nic,
+    version: IpVersion,
+    buffer: Uint8Array,
+    offset: number,
+    total: number,
+    hopLimit: number,
+    isHop: boolean,
+    now: number,
+  ): void {
+    const nat = this.nat!;
+    const { from } = this.#inbound;
+    const verdict = nat.enter(
+      nic.nat,
+      target.nat,
+      nic.id,
+      target === nic,
+      version,
+      buffer,
+      offset,
+      total,
+      from,
+      now,
+    );
+    if (verdict !== "pass") {
+      this.#dropUntranslated(verdict, nic, buffer, offset, total, now);
+      return;
+    }
+    this.#pass(nat, target, nic, version, buffer, offset, total, hopLimit, isHop, now);
+    if (nat.released.length === 0) return;
+    const { released } = nat;
+    nat.released = [];
+    this.#counters.fragmentsReleased += released.length;
+    for (const held of released) this.#receive(nic, version, held, 0, held.length, now);
+  }
+
+  #dropUntranslated(
+    verdict: "drop" | "refuse" | "hold",
+    nic: Nic,
+    buffer: Uint8Array,
+    offset: number,
+    total: number,
+    now: number,
+  ): void {
+    if (verdict === "hold") {
+      this.#counters.fragmentsHeld++;
+      return;
+    }
+    this.#counters.untranslated++;
+    if (verdict === "refuse") {
+      this.#output.errors.unreachable("prohibited", nic, buffer, offset, total, now);
+    }
+  }
+
+  /** A packet for another link. @param nat That has translated the destination, if it is one's. */
+  #pass(
+    nat: NatPath | undefined,
+    target: Nic,
+    nic: Nic,
+    version: IpVersion,
+    buffer: Uint8Array,
+    offset: number,
+    total: number,
+    hopLimit: number,
+    isHop: boolean,
+    now: number,
+  ): void {
+    const counters = this.#counters;
+    const isIpv4 = version === 4;
+    const { transitFilter } = this;
     if (
-      this.transitFilter !== undefined &&
-      !this.#mayPass(this.transitFilter, nic, version, buffer, offset, total, hopLimit, now)
+      transitFilter !== undefined &&
+      !this.#mayPass(transitFilter, nat, nic, version, buffer, offset, total, hopLimit, now)
     ) return;
     const fits = total <= target.mtu;
     if (!fits && (!isIpv4 || (readUint16(buffer, offset + IPV4_FRAGMENT) & DONT_FRAGMENT) !== 0)) {
       counters.tooBig++;
+      nat?.undo();
       this.#output.errors.tooBig(target.mtu, nic, buffer, offset, total, now);
       return;
     }
+    const verdict = nat === undefined ? "pass" : nat.leave(now);
+    if (verdict !== "pass") {
+      this.#dropUntranslated(verdict, nic, buffer, offset, total, now);
+      return;
+    }
     const { police } = this;
+    const destination = offset + (isIpv4 ? IPV4_DESTINATION : IPV6_DESTINATION);
     if (police?.admits(this.#inbound.from, buffer, destination, version, total, now) === false) {
       counters.overRate++;
       return;
@@ -185,13 +272,14 @@ export class Input {
       if (isIpv4) decrementTtl(buffer, offset);
       else buffer[offset + IPV6_HOP_LIMIT] = hopLimit - 1;
     }
-    if (fits) this.#forward(target, nic, buffer, offset, total, now);
+    if (fits) this.#forward(nat, target, nic, buffer, offset, total, now);
     else this.#forwardInFragments(target, buffer, offset, total, now);
   }
 
   /** Asks the filter, and answers for it. */
   #mayPass(
     filter: TransitFilter,
+    nat: NatPath | undefined,
     nic: Nic,
     version: IpVersion,
     buffer: Uint8Array,
@@ -207,6 +295,7 @@ export class Input {
     if (verdict === "pass") return true;
     this.#counters.filtered++;
     if (verdict === "drop") return false;
+    nat?.undo();
     if (packet.protocol === PROTOCOL_TCP && !packet.isFragmented) {
       // TCP answers what it has no connection for.
       this.#deliver(nic, nic, version, buffer, offset, total, hopLimit, now);
@@ -215,6 +304,7 @@ export class Input {
   }
 
   #forward(
+    nat: NatPath | undefined,
     target: Nic,
     ingress: Nic,
     buffer: Uint8Array,
@@ -225,6 +315,7 @@ export class Input {
     this.#counters.forwarded++;
     if (target.link.forward(buffer, offset, total, now)) return;
     // RFC 1812 §5.2.7.1, RFC 4443 §3.1: the next hop cannot be had.
+    nat?.undo();
     this.#output.errors.unreachable("host", ingress, buffer, offset, total, now);
   }
 

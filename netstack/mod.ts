@@ -63,6 +63,9 @@ export { type IcmpErrorKind, icmpErrorKind } from "./icmp_types.ts";
 export type { EchoFlow, EchoVerdict, IcmpForwarderHandler } from "./icmp_forwarder.ts";
 export { type Link, LINK_HEADROOM, LINK_TAILROOM, type NextHop } from "./link.ts";
 export { MemoryBudget, type MemoryBudgetOptions, type MemoryEpisode } from "./memory_budget.ts";
+export { Nat } from "./nat/nat.ts";
+export { NatCounters } from "./nat/counters.ts";
+export type { NatFiltering, NatOptions, NatSettings } from "./nat/settings.ts";
 export type { Nic, NicAddress, NicOptions } from "./nic.ts";
 export type { ReassemblySettings } from "./reassembly.ts";
 export type { TransitPolice } from "./police.ts";
@@ -88,6 +91,7 @@ export type { UdpFlow, UdpForwarderHandler, UdpVerdict } from "./udp_forwarder.t
 export { MAX_UDP_DATA_IPV4, MAX_UDP_DATA_IPV6 } from "./udp_header.ts";
 
 export type { TcpCounters } from "./tcp/counters.ts";
+export type { RequestPacing } from "./tcp/request_queue.ts";
 export type { TcpEndpoint, TcpError, TcpHandler, TcpInfo, TcpState } from "./tcp/endpoint.ts";
 export type { TcpForwarderHandler, TcpForwarderRequest, TcpRejection } from "./tcp/forwarder.ts";
 export type { MemoryRegion } from "./tcp/ring_memory.ts";

@@ -6,6 +6,7 @@
 
 import { IpAddress, type IpVersion, Prefix } from "./address.ts";
 import type { Link } from "./link.ts";
+import type { Nat } from "./nat/nat.ts";
 import { PacketQueue } from "./packet_queue.ts";
 import { TokenBucket } from "./token_bucket.ts";
 
@@ -58,6 +59,8 @@ export class Nic {
   spoofing: boolean;
   forwarding: boolean;
   readonly keepsHopLimit: boolean;
+  /** What those behind it appear as to other links: see `Stack.setNat`. */
+  nat: Nat | undefined = undefined;
   /** For the stack: packets that wait for the flush. */
   readonly queue = new PacketQueue();
   /** For the stack: limits ICMP errors about what came in here. */

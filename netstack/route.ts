@@ -20,6 +20,11 @@ export class RouteTable {
     this.generation++;
   }
 
+  /** Where the route for this very prefix leads, if there is one. */
+  get(prefix: Prefix): Nic | undefined {
+    return this.#table.get(prefix.address.bytes, prefix.length);
+  }
+
   /** @returns Whether there was such a route to `nic`. */
   remove(prefix: Prefix, nic: Nic): boolean {
     const { bytes } = prefix.address;

@@ -4,19 +4,24 @@
  * @module
  */
 
-import type { IpAddress } from "./address.ts";
+import { type IpAddress, Prefix } from "./address.ts";
 import { type Sum, sum } from "./checksum.ts";
 import { IcmpCounters, IpCounters, UdpCounters } from "./counters.ts";
 import { Icmp } from "./icmp.ts";
 import type { IcmpForwarderHandler } from "./icmp_forwarder.ts";
+import { Identification } from "./identification.ts";
 import { Input } from "./input.ts";
 import { MemoryBudget } from "./memory_budget.ts";
+import type { Nat } from "./nat/nat.ts";
+import { NatPath } from "./nat/path.ts";
+import type { Report } from "./nat/unsolicited.ts";
 import { Nic, type NicOptions } from "./nic.ts";
 import { Output } from "./output.ts";
 import { PROTOCOL_TCP, PROTOCOL_UDP } from "./protocols.ts";
 import { Reassembly, type ReassemblySettings } from "./reassembly.ts";
 import { RouteTable } from "./route.ts";
 import type { TcpCounters } from "./tcp/counters.ts";
+import type { RequestPacing } from "./tcp/request_queue.ts";
 import { type MemoryRegion, RingMemory } from "./tcp/ring_memory.ts";
 import type { TcpSettings } from "./tcp/settings.ts";
 import { Tcp } from "./tcp/tcp.ts";
@@ -57,11 +62,10 @@ export interface StackOptions {
   /** Bounds what connections and reassembly hold, and may be shared by stacks. Default: no limit. */
   memory?: MemoryBudget;
   /**
-   * Bytes that others than a sender of packets, as {@link Stack.handlePacket} was told, have moved so
-   * far, both ways. While that grows fast, the sender's connection requests to forwarders are told at a
-   * limited rate. Default: as they come.
+   * How connection requests of a sender of packets, as {@link Stack.handlePacket} was told, are held
+   * back from forwarders while others move data fast. Default: they are told as they come.
    */
-  trafficBeside?: (from: unknown) => number;
+  requestPacing?: RequestPacing;
   /** TTL and hop limit of what this stack sends; default 64. */
   hopLimit?: number;
   /** UDP flows of all forwarders together; default 65,536. */
@@ -89,6 +93,11 @@ export interface StackResources {
   udpEndpoints: number;
   udpFlows: number;
   echoFlows: number;
+  /** Of all NATs, and the remote ends of them. */
+  natMappings: number;
+  natSessions: number;
+  /** Packets in fragments that a NAT remembers. */
+  natFragments: number;
   /** Datagrams that wait for fragments. */
   reassemblies: number;
   /** Deadlines armed. */
@@ -107,6 +116,10 @@ export class Stack {
   readonly tcp: Tcp;
   readonly memory: MemoryBudget;
   readonly #nics = new Set<Nic>();
+  /** Those with a NAT, and the routes that were made for it. */
+  readonly #nats = new Set<Nic>();
+  readonly #natRoutes = new Map<Nic, Prefix[]>();
+  #natPath: NatPath | undefined;
   readonly #udp: Udp;
   readonly #icmp: Icmp;
   readonly #output: Output;
@@ -144,7 +157,7 @@ export class Stack {
       options.tcp ?? {},
       new RingMemory(options.ringRegion, Math.min(MOST_KEPT, this.memory.total / 16)),
       this.memory,
-      options.trafficBeside,
+      options.requestPacing,
     );
     const transports = new Map<number, TransportProtocol>([
       [PROTOCOL_TCP, this.tcp],
@@ -178,6 +191,7 @@ export class Stack {
    * datagrams. Whoever was behind it hears nothing: there is no link to say it by.
    */
   removeNic(nic: Nic): void {
+    this.setNat(nic, undefined);
     this.#nics.delete(nic);
     this.routes.removeNic(nic);
     this.#reassembly.removeNic(nic);
@@ -245,7 +259,8 @@ export class Stack {
 
   /** When {@link handleTimeout} is due, ms; Infinity = never. */
   pollTimeout(): number {
-    return Math.min(this.tcp.pollTimeout(), this.#reassembly.pollTimeout());
+    const next = Math.min(this.tcp.pollTimeout(), this.#reassembly.pollTimeout());
+    return this.#natPath === undefined ? next : Math.min(next, this.#nextOfNats(this.#natPath));
   }
 
   /** Time has passed. Only takes note of what has to be sent. */
@@ -259,6 +274,8 @@ export class Stack {
           this.#output.errors.timeExceeded(true, nic, buffer, offset, length, now);
         });
       }
+      this.#natPath?.fragments.handleTimeout(now);
+      for (const { nat } of this.#nats) nat!.handleTimeout(now, this.#reportSyn);
     } finally {
       this.#output.holding = false;
       this.#output.awake = wasAwake;
@@ -288,6 +305,37 @@ export class Stack {
     this.#icmp.flows.setHandler(nic, handler);
   }
 
+  /**
+   * Puts a port NAT between those behind `nic` and the links of other NICs; undefined = none. Replies
+   * must be routed to `nic` as what they are for, so its addresses become routes. What the stack
+   * itself delivers, NIC 2's packets too, is not translated.
+   *
+   * @throws {RangeError} if an address of the NAT is the stack's own: its ports are its endpoints'.
+   */
+  setNat(nic: Nic, nat: Nat | undefined): void {
+    const own = nat?.addresses.find((address) => this.#owns(address));
+    if (own !== undefined) {
+      throw new RangeError(`${own} is the stack's own, and cannot be a NAT's too`);
+    }
+    if (nic.nat !== undefined) {
+      for (const prefix of this.#natRoutes.get(nic) ?? []) this.routes.remove(prefix, nic);
+      this.#natRoutes.delete(nic);
+      this.#nats.delete(nic);
+    }
+    nic.nat = nat;
+    if (nat === undefined) return;
+    this.#nats.add(nic);
+    if (this.#natPath === undefined) {
+      const random = (out: Uint8Array) => this.#output.random(out);
+      this.#natPath = new NatPath(random, new Identification(random));
+      this.#input.nat = this.#natPath;
+    }
+    const prefixes = nat.addresses.map((address) => new Prefix(address, 8 * address.bytes.length))
+      .filter((prefix) => this.routes.get(prefix) !== nic);
+    for (const prefix of prefixes) this.routes.insert(prefix, nic);
+    this.#natRoutes.set(nic, prefixes);
+  }
+
   /** Who decides about packets that pass through, from link to link; undefined = all pass. */
   setTransitFilter(filter: TransitFilter | undefined): void {
     this.#input.transitFilter = filter;
@@ -309,10 +357,26 @@ export class Stack {
       udpEndpoints: this.#udp.endpointCount,
       udpFlows: this.#udp.flows.size,
       echoFlows: this.#icmp.flows.size,
+      natMappings: sumOf(this.#nats, ({ nat }) => nat!.mappings),
+      natSessions: sumOf(this.#nats, ({ nat }) => nat!.sessions + nat!.waiting),
+      natFragments: this.#natPath?.fragments.size ?? 0,
       reassemblies: this.#reassembly.size,
       timers: this.tcp.timers + this.#reassembly.size,
     };
   }
+
+  #nextOfNats({ fragments }: NatPath): number {
+    let next = fragments.pollTimeout();
+    for (const { nat } of this.#nats) next = Math.min(next, nat!.pollTimeout());
+    return next;
+  }
+
+  readonly #reportSyn: Report = (ingress, buffer, offset, length, now) => {
+    for (const nic of this.#nics) {
+      if (nic.id !== ingress) continue;
+      this.#output.errors.unreachable("port", nic, buffer, offset, length, now);
+    }
+  };
 
   /** Within a turn `wake` need not be called. @returns The value to restore after it. */
   #begin(): boolean {
@@ -325,4 +389,10 @@ export class Stack {
     for (const nic of this.#nics) if (nic.owns(address.bytes, 0, address.version)) return true;
     return false;
   }
+}
+
+function sumOf<T>(items: Iterable<T>, count: (item: T) => number): number {
+  let total = 0;
+  for (const item of items) total += count(item);
+  return total;
 }

@@ -3,7 +3,7 @@
  *
  * To dial, join and close takes as long as dozens of packets, most of it later than the request. So
  * beside others whose data moves a sender has but a part of the time for it: what it asks for beyond
- * a rate waits.
+ * a rate waits. How much time there is the stack cannot know: it is told a rate.
  *
  * @module
  */
@@ -11,14 +11,14 @@
 import { Deadlines, type Timed } from "../deadlines.ts";
 import type { HalfOpen } from "./forwarder.ts";
 
-/** Bytes that others than a sender have moved so far, both ways. */
-export type TrafficBeside = (from: unknown) => number;
+/** What a sender's requests are held back by. */
+export interface RequestPacing {
+  /** Bytes that others than a sender have moved so far, both ways. */
+  trafficBeside(from: unknown): number;
+  /** Requests a second of a sender beside others whose data moves. Asked for each of them. */
+  requestRate(now: number): number;
+}
 
-/**
- * Of a sender beside others whose data moves, ms for each. A connection takes a fast core 0.3 ms, and the
- * others' own ends, which may well be the same machines, as long again.
- */
-const SPACING_MS = 2;
 /** Requests that need not wait: a page's, not a flood's. */
 const BURST = 32;
 /**
@@ -27,6 +27,12 @@ const BURST = 32;
  */
 const WINDOW_MS = 100;
 const MOVING = 500;
+/**
+ * Told in a flush, one after the other: what the connections that there are have to send comes next, and
+ * beside a sender whose data moves it should not wait for long.
+ */
+const AT_ONCE = 8;
+const AT_ONCE_PACED = 2;
 
 /** One sender's, in the order in which they came. */
 class Line implements Timed {
@@ -55,11 +61,13 @@ export class RequestQueue {
   readonly #held = new Deadlines<Line>();
   /** For as long as there is the sender: an empty line is still paced. */
   readonly #lines = new WeakMap<WeakKey, Line>();
-  readonly #beside: TrafficBeside | undefined;
+  readonly #pacing: RequestPacing | undefined;
+  /** How many a flush may take. */
+  atOnce = AT_ONCE;
 
-  /** @param beside Default: nobody is held back. Senders that are no objects never are. */
-  constructor(beside?: TrafficBeside) {
-    this.#beside = beside;
+  /** @param pacing Default: nobody is held back. Senders that are no objects never are. */
+  constructor(pacing?: RequestPacing) {
+    this.#pacing = pacing;
   }
 
   /** Whether {@link take} has one, as far as the time is not needed to tell. */
@@ -115,16 +123,19 @@ export class RequestQueue {
   /** One of the line's is taken. */
   #pace(line: Line, now: number): void {
     const { from } = line;
-    if (this.#beside === undefined || !isKey(from)) return;
+    const pacing = this.#pacing;
+    if (pacing === undefined || !isKey(from)) return;
     const elapsed = now - line.windowAt;
     if (elapsed >= WINDOW_MS) {
-      const moved = this.#beside(from);
+      const moved = pacing.trafficBeside(from);
       line.isPaced = moved - line.movedBefore >= elapsed * MOVING;
       line.movedBefore = moved;
       line.windowAt = now;
     }
+    this.atOnce = line.isPaced ? AT_ONCE_PACED : AT_ONCE;
     if (!line.isPaced) return;
-    line.nextAt = Math.max(line.nextAt, now - BURST * SPACING_MS) + SPACING_MS;
+    const spacing = 1_000 / pacing.requestRate(now);
+    line.nextAt = Math.max(line.nextAt, now - BURST * spacing) + spacing;
   }
 }
 

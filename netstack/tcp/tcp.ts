@@ -21,7 +21,7 @@ import { handleIcmpError } from "./icmp_error.ts";
 import { handleSegment } from "./input.ts";
 import type { TcpListener, TcpListenerHandler } from "./listener.ts";
 import { checkPort, Ports } from "./ports.ts";
-import type { TrafficBeside } from "./request_queue.ts";
+import type { RequestPacing } from "./request_queue.ts";
 import { RingMemory } from "./ring_memory.ts";
 import { resolveSettings, type TcpSettings } from "./settings.ts";
 import { UnmatchedSegments } from "./unmatched_segments.ts";
@@ -62,14 +62,14 @@ export class Tcp implements TransportProtocol {
     settings: Partial<TcpSettings>,
     memory = new RingMemory(),
     budget = new MemoryBudget(),
-    beside?: TrafficBeside,
+    pacing?: RequestPacing,
   ) {
     this.#ip = ip;
     this.memory = memory;
     this.#settings = resolveSettings(settings);
     this.#connections = new Connections(ip, this.#settings, memory, budget);
     this.counters = this.#connections.counters;
-    this.#unmatched = new UnmatchedSegments(this.#connections, beside);
+    this.#unmatched = new UnmatchedSegments(this.#connections, pacing);
     this.#ports = new Ports(
       this.#settings,
       this.#connections,

@@ -19,14 +19,8 @@ import type { HalfOpenLimits } from "./half_open.ts";
 import { ACK, HEADER_LENGTH, opensAndCloses, RST, Segment, SYN } from "./header.ts";
 import { handleSegment } from "./input.ts";
 import { TcpListener, type TcpListenerHandler } from "./listener.ts";
-import { RequestQueue, type TrafficBeside } from "./request_queue.ts";
+import { type RequestPacing, RequestQueue } from "./request_queue.ts";
 import { ACKNOWLEDGE, IGNORE, type TimeWait } from "./time_wait.ts";
-
-/**
- * Requests that forwarders hear of in a flush: each may cost as much as dozens of segments, and those of
- * connections that there are come next.
- */
-const REQUESTS_PER_FLUSH = 2;
 
 /**
  * Segments that belong to no connection: those for listeners and forwarders, for connections in
@@ -57,9 +51,9 @@ export class UnmatchedSegments implements HalfOpenOwner {
     else this.#connections.evictHalfOpen(owner);
   };
 
-  constructor(connections: Connections, beside?: TrafficBeside) {
+  constructor(connections: Connections, pacing?: RequestPacing) {
     this.#connections = connections;
-    this.#requests = new RequestQueue(beside);
+    this.#requests = new RequestQueue(pacing);
     this.#limits = connections.halfOpen;
     this.#cookies = new SynCookies((out) => connections.ip.random(out));
   }
@@ -206,7 +200,7 @@ export class UnmatchedSegments implements HalfOpenOwner {
    * @returns whether there are more now. Of those that have to wait {@link pollTimeout} knows.
    */
   dispatch(now: number): boolean {
-    for (let told = 0; told < REQUESTS_PER_FLUSH; told++) {
+    for (let told = 0; told < this.#requests.atOnce; told++) {
       let request = this.#requests.take(now);
       while (request?.settled && !request.told) request = this.#requests.take(now);
       if (request === undefined) return false;

@@ -30,7 +30,7 @@ import { parseInterfaceAddress, parseIpAddress, socketAddress } from "../address
 import { isSafeTarget } from "../flow/safe_targets.ts";
 import { FileEdit } from "./edit_file.ts";
 import { fileOfOnly, type Running, runningFrom } from "./gateways.ts";
-import { loadText } from "./load.ts";
+import { loadText, loadWithoutSecrets } from "./load.ts";
 import { withPeer } from "./peer_edits.ts";
 import { formatQr } from "./qr.ts";
 import { readText } from "./read.ts";
@@ -45,6 +45,8 @@ export interface AddPeerOptions {
   /** What the client sends through the tunnel. Missing: the tunnel's networks and what is proxied. */
   readonly allowedIps?: string;
   readonly dns?: string;
+  /** The gateway's. Missing: that of the gateway that runs, or of the private key. */
+  readonly publicKey?: string;
   readonly psk?: boolean;
   readonly qr?: boolean;
   /** A new file for the client's configuration. */
@@ -65,16 +67,16 @@ export async function addPeer(
   using edit = FileEdit.begin(file);
   const form = formOf(file);
   const text = await readText(edit.path, expectedFile(form));
-  const loaded = await loadText(text, file, terminal);
+  const { loaded, hasPrivateKey } = await loadWithoutSecrets(text, file, terminal);
   const running = await runningFrom(edit.path, options.controlDir ?? loaded.config.controlDir);
   checkName(name, loaded, running);
   const config = asItRuns(loaded.config, running);
-  const { privateKey } = config;
-  if (privateKey === undefined) {
-    throw new ConfigError([`${file}: has no WireGuard, expected PrivateKey in [Interface]`]);
-  }
   const addresses = newAddresses(config, running?.taken ?? [], file);
   const endpoint = publicEndpoint(options.endpoint, config);
+  const gatewayKey = running?.stats.publicKey ?? givenKey(options.publicKey) ??
+    encodeKey(publicKeyOf(
+      hasPrivateKey ? config.privateKey! : await privateKeyOf(text, file, terminal),
+    ));
   const clientKey = generatePrivateKey();
   const publicKey = encodeKey(publicKeyOf(clientKey));
   const presharedKey = options.psk ? encodeKey(generatePresharedKey()) : undefined;
@@ -87,7 +89,7 @@ export async function addPeer(
       ...(options.dns !== undefined && { dns: parseDns(options.dns) }),
     },
     peers: [{
-      publicKey: running?.stats.publicKey ?? encodeKey(publicKeyOf(privateKey)),
+      publicKey: gatewayKey,
       ...(presharedKey && { presharedKey }),
       allowedIps: clientAllowedIps(options.allowedIps, config),
       endpoint,
@@ -95,7 +97,7 @@ export async function addPeer(
   });
   const peer = { publicKey, name, ...(presharedKey && { presharedKey }), allowedIps: own };
   const next = await withPeer(text, peer, form, file);
-  await loadText(next, file, terminal); // a file that would not load any more is not written
+  await loadWithoutSecrets(next, file, terminal); // a file that would not load any more is not written
   const shown = options.qr ? qrOf(client) : options.out === undefined ? client : "";
 
   // The client's file first: its key is nowhere else.
@@ -200,6 +202,27 @@ function newAddresses(config: GatewayConfig, running: readonly Prefix[], file: s
   throw new ConfigError([
     `${file}: Address: has no network with room for a peer, expected one such as 10.9.0.1/24`,
   ]);
+}
+
+function givenKey(text: string | undefined): string | undefined {
+  if (text === undefined || decodeKey(text) !== undefined) return text;
+  throw new ConfigError(["--public-key: not a key, expected the gateway's public key"]);
+}
+
+/** What only the gateway may be able to read. */
+async function privateKeyOf(text: string, file: string, terminal: Terminal): Promise<Uint8Array> {
+  try {
+    const { privateKey } = (await loadText(text, file, terminal)).config;
+    if (privateKey !== undefined) return privateKey;
+    throw new ConfigError([`${file}: has no WireGuard, expected PrivateKey in [Interface]`]);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    throw new ConfigError([
+      ...error.problems,
+      "--public-key: missing, expected the gateway's where it does not run and its private key " +
+      "cannot be read",
+    ]);
+  }
 }
 
 function publicEndpoint(given: string | undefined, config: GatewayConfig): string {

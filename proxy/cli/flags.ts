@@ -15,6 +15,8 @@ import { splitValues } from "../config/values.ts";
 export interface FlagValue {
   readonly key: Key;
   readonly value: string;
+  /** What the flag is called, where it is not the key's own. */
+  readonly flag?: string;
 }
 
 const HEADINGS: Readonly<Record<Section, string>> = {
@@ -30,12 +32,16 @@ const HEADINGS: Readonly<Record<Section, string>> = {
 /**
  * Declares the flags.
  *
+ * @param isWanted Of which keys. Default: all.
  * @returns the values in the order given, filled while the command line is parsed.
  */
-export function addConfigFlags(command: Command): readonly FlagValue[] {
+export function addConfigFlags(
+  command: Command,
+  isWanted: (key: Key) => boolean = () => true,
+): readonly FlagValue[] {
   const values: FlagValue[] = [];
   for (const key of KEYS) {
-    if (key.flag === undefined) continue;
+    if (key.flag === undefined || !isWanted(key)) continue;
     const option = new Option(`--${key.flag} <${key.argument}>`, key.help)
       .helpGroup(HEADINGS[key.section])
       .argParser((value: string) => {
@@ -53,8 +59,8 @@ export function applyFlags(source: ConfigSource, flags: readonly FlagValue[]): v
   let peer: ConfigPath | undefined;
   let rule: ConfigPath | undefined;
   let link: ConfigPath | undefined;
-  for (const { key, value } of flags) {
-    const origin = { flag: `--${key.flag}` };
+  for (const { key, value, flag = `--${key.flag}` } of flags) {
+    const origin = { flag };
     if (key.section === "peers" && key.field === "publicKey") {
       peer = source.findPeer(value) ?? source.open("peers", origin);
       source.set(peer, key, value, origin);

@@ -5,11 +5,12 @@
  * @module
  */
 
+import { generatePrivateKey } from "../base64.ts";
 import { type LoadedConfig, loadSource } from "../config/config.ts";
 import { ConfigError } from "../config/error.ts";
 import { expectedFile, type Form, formOf, parseForm, sourceFor } from "../config/form.ts";
-import { ConfigSource } from "../config/source.ts";
-import { shownVariable, VARIABLE_PREFIX } from "../config/keys.ts";
+import { ConfigSource, type RawSection } from "../config/source.ts";
+import { findKey, shownVariable, VARIABLE_PREFIX } from "../config/keys.ts";
 import { MAX_CONFIG_BYTES } from "../config/limits.ts";
 import { readFileText } from "../config/read_file.ts";
 import { suggest } from "../config/suggest.ts";
@@ -21,6 +22,8 @@ import { readIncludes } from "../config/include.ts";
 import { isDescriptor, isStandardInput, isWorldAccessible, readText } from "./read.ts";
 import { readSecrets } from "../config/secret_files.ts";
 import type { Terminal } from "./terminal.ts";
+
+const PRIVATE_KEY = findKey("interface", "PrivateKey")!;
 
 /** Of a file with a key and nothing else, bytes. */
 const MAX_SECRET_BYTES = 65_536;
@@ -39,6 +42,8 @@ export interface ConfigRequest {
   readonly variables?: readonly Variable[];
   /** Names that begin like ours and are none, for a warning. Missing: none. */
   readonly unknown?: readonly string[];
+  /** Whether to read the files that keys are in. Default true. */
+  readonly readsSecrets?: boolean;
 }
 
 /** Those of the environment that the program may read. */
@@ -85,9 +90,35 @@ export async function loadText(
   text: string,
   file: string,
   terminal: Terminal,
-  form?: Form,
 ): Promise<LoadedConfig> {
-  return loadSource(await new ConfigReader({ file, form }, terminal).source(text));
+  return loadSource(await new ConfigReader({ file }, terminal).source(text));
+}
+
+/**
+ * The same, where it is no matter what the keys are that stand in files of their own, which only the
+ * gateway may be able to read: others stand for them.
+ *
+ * @throws {ConfigError} naming every problem.
+ */
+export async function loadWithoutSecrets(
+  text: string,
+  file: string,
+  terminal: Terminal,
+): Promise<{
+  readonly loaded: LoadedConfig;
+  /** Whether the private key is the gateway's. */
+  readonly hasPrivateKey: boolean;
+}> {
+  const source = await new ConfigReader({ file, readsSecrets: false }, terminal).source(text);
+  for (const { section, key, origin } of source.secretFiles) {
+    source.set(section, key, generatePrivateKey(), origin);
+  }
+  const own = source.interface as RawSection | undefined;
+  const hasPrivateKey = typeof own?.privateKey === "string";
+  if (own !== undefined && own.privateKey === undefined) {
+    source.set(["interface"], PRIVATE_KEY, generatePrivateKey(), { file, line: 1 });
+  }
+  return { loaded: loadSource(source), hasPrivateKey };
 }
 
 /** Reads one configuration, again if need be. */
@@ -136,7 +167,7 @@ export class ConfigReader {
   }
 
   async #source(text: string | undefined) {
-    const { file, form, flags = [], variables = [] } = this.#request;
+    const { file, form, flags = [], variables = [], readsSecrets = true } = this.#request;
     const source = emptySource(this.#request);
     const files: string[] = [];
     let left = MAX_CONFIG_BYTES - (text?.length ?? 0);
@@ -151,7 +182,11 @@ export class ConfigReader {
     }
     applyVariables(source, variables);
     applyFlags(source, flags);
-    files.push(...await readSecrets(source, (name, expected) => this.#readSecret(name, expected)));
+    if (readsSecrets) {
+      files.push(
+        ...await readSecrets(source, (name, expected) => this.#readSecret(name, expected)),
+      );
+    }
     return { source, files };
   }
 

@@ -13,6 +13,7 @@ import { addCheck } from "./commands/check.ts";
 import { addPeers } from "./commands/peers.ts";
 import { addReload } from "./commands/reload.ts";
 import { addKill, addShow } from "./commands/show.ts";
+import { addRouter } from "./commands/router.ts";
 import { addDemo, addKeys, addStrip } from "./commands/tools.ts";
 import { addUp } from "./commands/up.ts";
 import type { Confinement } from "./confine.ts";
@@ -72,11 +73,12 @@ function makeProgram(
     .addOption(new Option("--ffi").hideHelp())
     .addOption(new Option("--no-ffi").hideHelp())
     .hook("preAction", (_program, command) => {
-      if (command.name() !== "up" && command.name() !== "check") terminal.giveUpFfi();
+      if (!["up", "router", "check"].includes(command.name())) terminal.giveUpFfi();
     });
 
   const line = { program, terminal, done };
   addUp(line, confinement);
+  addRouter(line, confinement);
   addCheck(line);
   addShow(line);
   addKill(line);

@@ -11,7 +11,7 @@ import { quote } from "../config/values.ts";
 import { ControlError } from "../control/client.ts";
 import { FileEdit } from "./edit_file.ts";
 import { fileOfOnly, runningFrom } from "./gateways.ts";
-import { loadText } from "./load.ts";
+import { loadWithoutSecrets } from "./load.ts";
 import { withoutPeer } from "./peer_edits.ts";
 import { readText } from "./read.ts";
 import type { Terminal } from "./terminal.ts";
@@ -37,7 +37,7 @@ export async function removePeer(
   using edit = FileEdit.begin(file);
   const form = formOf(file);
   const text = await readText(edit.path, expectedFile(form));
-  const { config, source } = await loadText(text, file, terminal);
+  const { loaded: { config, source } } = await loadWithoutSecrets(text, file, terminal);
   const running = await runningFrom(edit.path, options.controlDir ?? config.controlDir);
   const isMeant = ({ name, publicKey }: { name?: string | null; publicKey: string }) =>
     name?.toLowerCase() === target.toLowerCase() || publicKey === target;
@@ -67,7 +67,7 @@ export async function removePeer(
     }
     const next = await withoutPeer(text, { line, index, name: found.name }, form, file);
     // Nothing else may have gone with it.
-    const left = await loadText(next, file, terminal);
+    const { loaded: left } = await loadWithoutSecrets(next, file, terminal);
     if (left.config.peers.length !== config.peers.length - 1) {
       throw new ConfigError([`${file}:${line}: [Peer] cannot be told from its surroundings`]);
     }

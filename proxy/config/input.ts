@@ -24,13 +24,13 @@ export type ListInput = string | readonly string[];
  * ```
  */
 export interface ConfigInput {
-  /** This end of the tunnel. */
-  interface: InterfaceInput;
+  /** This end of the tunnel. Missing, or without a key: {@link links} alone, and no WireGuard. */
+  interface?: InterfaceInput;
   /** The other ends. */
   peers?: readonly PeerInput[];
   /** What of it is allowed, and how. The first that matches decides. */
   rules?: readonly RuleInput[];
-  /** Packets from elsewhere than WireGuard. */
+  /** Packets from elsewhere than WireGuard. An empty list does without WireGuard too: links are added later. */
   links?: readonly LinkInput[];
   /** What peers reach through this process. Missing: nothing. */
   proxy?: ProxyInput;
@@ -42,8 +42,8 @@ export interface ConfigInput {
 
 /** This end of the tunnel, as `[Interface]` of a file. */
 export interface InterfaceInput {
-  /** As {@link generatePrivateKey} or `wg genkey` makes it. */
-  privateKey: KeyInput;
+  /** As {@link generatePrivateKey} or `wg genkey` makes it. Required but where {@link ConfigInput.links} are given, and nothing of WireGuard is. */
+  privateKey?: KeyInput;
   /** This end's own, with the length of the network each is in: `10.9.0.1/24`. */
   address?: ListInput;
   /** UDP. Missing or 0: any free one. */

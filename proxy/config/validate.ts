@@ -161,7 +161,7 @@ const OF_WIREGUARD = ["privateKey", "listenPort", "listenAddress", "fwMark", "re
 function isKeyless(source: ConfigSource): boolean {
   const isEmpty = (list: unknown) => !Array.isArray(list) || list.length === 0;
   const given = Object(source.interface ?? {});
-  return !isEmpty(source.links) && isEmpty(source.peers) &&
+  return (source.hasLinks || !isEmpty(source.links)) && isEmpty(source.peers) &&
     OF_WIREGUARD.every((field) => given[field] === undefined);
 }
 

@@ -14,7 +14,7 @@ import { Wirestack } from "../embed/wirestack.ts";
 /** Stands for the gateway's own host, inside the tunnel and nowhere else. */
 const SITE = "10.50.0.1";
 const PAGE_BYTES = 1 << 20;
-const DEADLINE_MS = 25_000;
+const DEADLINE_MS = 60_000;
 
 /**
  * Runs the demonstration: gateway and client in a process each if this one may start any, else inside it.

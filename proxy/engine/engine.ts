@@ -33,6 +33,7 @@ import {
   type TimerSettings,
 } from "../../wireguard/mod.ts";
 import type { Clock, Scheduler } from "./event_loop.ts";
+import { RequestRate } from "./request_rate.ts";
 import { type EngineLink, type LinkOptions, observeNic } from "./link_port.ts";
 import { Links } from "./links.ts";
 
@@ -116,6 +117,7 @@ export class Engine {
   readonly counters: EngineCounters = { turns: 0, timeouts: 0, faults: 0 };
   readonly #clock: Clock;
   readonly #scheduler: Scheduler;
+  readonly #requestRate: RequestRate;
   readonly #sources: TimeoutSource[] = [];
   readonly #turnSources: TurnSource[] = [];
   readonly #links: Links;
@@ -157,6 +159,7 @@ export class Engine {
     const { crypto, sum, pool, ringRegion } = arena;
     this.#clock = clock;
     this.#scheduler = options.scheduler;
+    this.#requestRate = new RequestRate(clock.cpuTime && (() => clock.cpuTime!()));
     this.#now = clock.now();
     this.pool = pool;
     this.#reserved = Math.floor(pool.slots * RESERVED_SHARE);
@@ -187,7 +190,10 @@ export class Engine {
     this.stack = new Stack({
       random,
       wake: () => this.wake(),
-      trafficBeside: (from) => this.#trafficBeside(from),
+      requestPacing: {
+        trafficBeside: (from) => this.#trafficBeside(from),
+        requestRate: (now) => this.#requestRate.at(now),
+      },
       ...(sum && { sum }),
       ...(ringRegion && { ringRegion }),
       ...(options.tcp && { tcp: options.tcp }),
@@ -381,6 +387,7 @@ export class Engine {
   }
 
   #runTimeout(): void {
+    this.#requestRate.noteLateness(this.now() - this.#timerAt);
     this.#timerAt = Infinity;
     this.counters.timeouts++;
     if (this.#runTurn()) this.wake();

@@ -160,6 +160,7 @@ export class Gateway implements AsyncDisposable {
         engine,
         routes,
         listeners: this.proxy.listeners,
+        forwarding: config.peerToPeer,
         onHeldChanged: () => this.proxy.reviewSoon(),
       });
       this.proxy.listeners.add(this.#listener());

@@ -7,14 +7,15 @@
 import type { DatagramPlace, LinkConfig, LinkPlace, StreamPlace } from "../config/checked.ts";
 import { formatPlace } from "../config/link_values.ts";
 import type { OwnListener } from "../flow/own_listeners.ts";
-import { DatagramLink } from "../link/datagram.ts";
+import { DatagramLink, type DatagramSocket } from "../link/datagram.ts";
+import { udpUnavailable, UnixDatagramSocket } from "../../ffi/mod.ts";
 import { StreamLink } from "../link/stream.ts";
 import { ConnectingSource, ListeningSource } from "../link/stream_source.ts";
 import { parseIpAddress, socketAddress } from "../address.ts";
 import { listenPrivately, NameInUseError } from "./private_socket.ts";
 
 /** A link over a socket of this host. */
-export type SocketLink = StreamLink | DatagramLink<Deno.Addr>;
+export type SocketLink = StreamLink | DatagramLink<Deno.Addr> | DatagramLink<string>;
 
 export interface OpenedLink {
   readonly link: SocketLink;
@@ -106,15 +107,16 @@ async function listenForDatagrams(config: LinkConfig, place: DatagramPlace): Pro
   const { listener: socket, inode } = await listenPrivately(
     path,
     0o600,
-    (path) => Deno.listenDatagram({ transport: "unixpacket", path }),
+    openUnixDatagrams,
     (socket) => socket.close(),
   );
   return {
-    link: new DatagramLink<Deno.Addr>({
+    link: new DatagramLink<string>({
       name,
       mtu,
-      socket,
-      nameOf: nameOfAddress,
+      socket: asDatagrams(socket),
+      receives: 1,
+      nameOf: (path) => path,
       place: formatPlace(place),
     }),
     cleanUp: () => removeSocket(path, inode),
@@ -148,15 +150,37 @@ function connectDatagrams(config: LinkConfig, place: DatagramPlace): OpenedLink 
   }
   // To be answered it needs a name of its own.
   const own = `${place.path}.${Deno.pid}`;
-  const socket = Deno.listenDatagram({ transport: "unixpacket", path: own });
+  const socket = openUnixDatagrams(own);
   Deno.chmodSync(own, 0o600);
   return {
-    link: new DatagramLink<Deno.Addr>({
-      ...options,
-      socket,
-      remote: { transport: "unixpacket", path: place.path },
+    link: new DatagramLink<string>({
+      name,
+      mtu,
+      place: formatPlace(place),
+      socket: asDatagrams(socket),
+      receives: 1,
+      remote: place.path,
+      // A socket tells the name that it was bound by, which may not be the one that it is reached by.
+      // Only this user can write to ours.
+      nameOf: () => place.path,
     }),
     cleanUp: () => removeSocket(own, Deno.lstatSync(own).ino),
+  };
+}
+
+/** @throws {LinkError} without FFI. */
+function openUnixDatagrams(path: string): UnixDatagramSocket {
+  const reason = udpUnavailable();
+  if (reason !== undefined) throw new LinkError(`unixgram: ${reason}, expected unix:`);
+  return new UnixDatagramSocket(path);
+}
+
+function asDatagrams(socket: UnixDatagramSocket): DatagramSocket<string> {
+  return {
+    receive: (into) => socket.receive(into),
+    // deno-lint-ignore require-await -- what it throws is a rejection
+    send: async (bytes, to) => socket.send(bytes, to),
+    close: () => socket.close(),
   };
 }
 

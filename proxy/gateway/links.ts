@@ -28,6 +28,8 @@ export interface LinksOptions {
   readonly engine: Engine;
   readonly routes: GatewayRoutes;
   readonly listeners: OwnListeners;
+  /** Whether what peers and other links send to a link's prefixes goes there. */
+  readonly forwarding: boolean;
   /** Flows that are there have to be looked at again: an address is somebody else's. */
   readonly onHeldChanged: () => void;
 }
@@ -38,6 +40,8 @@ export interface AttachOptions {
   /** Bytes. */
   readonly mtu: number;
   readonly keepsHopLimit?: boolean;
+  /** Default: as the configuration has it. */
+  readonly forwarding?: boolean;
   /** It has ended by itself. */
   readonly onClosed?: (error?: Error) => void;
 }
@@ -123,10 +127,8 @@ export class GatewayLinks {
   }
 
   /** Adds a link that is open, whatever it is. Its name is no other's. */
-  attach(
-    link: PacketLink,
-    { prefixes, mtu, keepsHopLimit, onClosed }: AttachOptions,
-  ): AttachedLink {
+  attach(link: PacketLink, options: AttachOptions): AttachedLink {
+    const { prefixes, mtu, keepsHopLimit, onClosed } = options;
     const { engine, routes } = this.#options;
     const { name } = link;
     const owner = new FlowOwner(() => name);
@@ -142,7 +144,7 @@ export class GatewayLinks {
     const port = engine.addLink(link, {
       name,
       mtu,
-      forwarding: true,
+      forwarding: options.forwarding ?? this.#options.forwarding,
       from: owner,
       ...(keepsHopLimit !== undefined && { keepsHopLimit }),
       accepts: (buffer, offset) => {

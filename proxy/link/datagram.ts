@@ -33,11 +33,12 @@ export interface DatagramLinkOptions<Address> {
   readonly nameOf: (address: Address) => string;
   /** The only other side. Missing: who sends first, until that one is silent for long. */
   readonly remote?: Address;
+  /** That may wait side by side, whose datagrams then come in one turn. Default 16. */
+  readonly receives?: number;
   /** Milliseconds, monotonic. */
   readonly now?: () => number;
 }
 
-/** Receives that wait side by side: their datagrams then come in one turn of the event loop. */
 const RECEIVES = 16;
 const LARGEST = 65_536;
 /** How long a side that was heard keeps the link against another. */
@@ -103,7 +104,8 @@ export class DatagramLink<Address> implements PacketLink {
 
   start(events: PacketLinkEvents): void {
     this.#events = events;
-    for (let i = 0; i < RECEIVES; i++) this.#rooms.push(new Uint8Array(LARGEST));
+    const { receives = RECEIVES } = this.#options;
+    for (let i = 0; i < receives; i++) this.#rooms.push(new Uint8Array(LARGEST));
     this.#receive();
   }
 

@@ -54,6 +54,13 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { stack: "text" },
   },
   {
+    name: "forwarding",
+    logger: "wirestack",
+    level: "info",
+    message: "forwarding, without WireGuard, for links {links}, {proxy}",
+    fields: { links: "text", proxy: "text" },
+  },
+  {
     name: "listening",
     logger: "wirestack",
     level: "info",

@@ -20,6 +20,7 @@ export class SimCpu implements Scheduler {
   readonly #turnMs: number;
   readonly #datagramMs: number;
   #busyUntil = 0;
+  #used = 0;
   /** Of the timer that counts. */
   #generation = 0;
 
@@ -27,6 +28,11 @@ export class SimCpu implements Scheduler {
     this.#sim = sim;
     this.#turnMs = turnMs;
     this.#datagramMs = datagramMs;
+  }
+
+  /** What has been spent so far, ms. */
+  get used(): number {
+    return this.#used;
   }
 
   soon(run: () => void): void {
@@ -48,15 +54,17 @@ export class SimCpu implements Scheduler {
 
   /** Something else that takes time, ms. */
   spend(ms: number): void {
+    this.#used += ms;
     this.#busyUntil += ms;
   }
 
   spendOnDatagram(): void {
-    this.#busyUntil += this.#datagramMs;
+    this.spend(this.#datagramMs);
   }
 
   #run(run: () => void): void {
-    this.#busyUntil = this.#sim.now + this.#turnMs;
+    this.#busyUntil = this.#sim.now;
+    this.spend(this.#turnMs);
     run();
   }
 }

@@ -151,7 +151,7 @@ export class SimEngine {
     this.bind = this.binds[0]!;
     this.engine = new Engine({
       ...options,
-      clock: { now: () => sim.now, wallClock: () => EPOCH + sim.now },
+      clock: { now: () => sim.now, wallClock: () => EPOCH + sim.now, cpuTime: () => cpu.used },
       scheduler: cpu,
       random,
       arena,

@@ -299,3 +299,44 @@ Deno.test("and one that takes all keeps four fifths", () => {
   const [alone, beside] = besideFlood({});
   assert.ok(beside > 0.8 * alone, `${beside / 1e6} of ${alone / 1e6} Mbit/s`);
 });
+
+/**
+ * A stream at 20 Mbit/s beside a peer that asks for `perSecond` connections, each of which takes the
+ * processor `dialMs` and some datagrams.
+ *
+ * @returns the stream's rate in the last two seconds of four, and the connections made meanwhile.
+ */
+function besidePaced(perSecond: number, dialMs: number): [stream: number, connections: number] {
+  const { sim, clients, gateway, targets } = limited([{ down: rate(20e6) }, {}], {
+    impairments: { rate: 200e6 },
+    datagramMs: 0.02,
+  });
+  targets.onDial = () => gateway.cpu.spend(dialMs);
+  const [client, asker] = clients;
+  const stream = bulk(client!, 1);
+  sim.runFor(1_000);
+  let opened = 0;
+  const ask = () => {
+    for (let i = 0; i < perSecond / 100; i++) {
+      new EchoClient(asker!.connectTcp(TARGET, ECHO), 10, opened++);
+    }
+    if (opened < 4 * perSecond) sim.after(10, ask);
+  };
+  ask();
+  sim.runFor(2_000);
+  const [received, dials] = [stream.received, targets.dials];
+  sim.runFor(2_000);
+  return [bitrate(stream.received - received, 2_000), (targets.dials - dials) / 2];
+}
+
+Deno.test("a gateway with time to spare holds no connection back beside a stream", () => {
+  const [stream, connections] = besidePaced(1_000, 0.1);
+  assertNear(stream, 20e6, 0.05, "the stream");
+  assert.ok(connections > 980, `${connections} a second of 1,000`);
+});
+
+Deno.test("and one that has not enough uses what it has, and the stream loses nothing", () => {
+  const [stream, connections] = besidePaced(4_000, 0.3);
+  assertNear(stream, 20e6, 0.05, "the stream");
+  assert.ok(connections > 700 && connections < 2_000, `${connections} a second of 4,000`);
+});

@@ -22,6 +22,10 @@ export function addPeers({ program, terminal, done }: CommandLine): void {
       "what the client sends through the tunnel (default: the tunnel's networks and the proxied subnets)",
     )
     .option("--dns <ADDRESS,…>", "name servers for the client")
+    .option(
+      "--public-key <KEY>",
+      "the gateway's (default: of the gateway that runs, else of its private key)",
+    )
     .option("--psk", "with a preshared key")
     .option("--qr", "print a QR code instead of the file")
     .option("--out <FILE>", "write the client's file there instead of printing it")

@@ -76,7 +76,7 @@ export function settings(
     ...texts.flatMap((text) =>
       Array.from(
         text.matchAll(
-          new RegExp(`^[ \\t{"]*(?:${key}|${variableOf(name)})["' \\t]*[:=][ \\t]*(.+)$`, "gim"),
+          new RegExp(`^[ \\t{"-]*(?:${key}|${variableOf(name)})["' \\t]*[:=][ \\t]*(.+)$`, "gim"),
         ),
         ([, value]) => value!.replace(/\s#.*$/, "").replace(/^["' ]+|["', ]+$/g, "").trim(),
       )

@@ -69,7 +69,11 @@ function fill(
 Deno.test("a sender's requests are held to a rate while others move data, after some at once", () => {
   const [flooder, other] = [{}, {}];
   let moved = 0;
-  const queue = new RequestQueue((from) => from === flooder ? moved : 0);
+  let rate = 500;
+  const queue = new RequestQueue({
+    trafficBeside: (from) => from === flooder ? moved : 0,
+    requestRate: () => rate,
+  });
   const second = (at: number, bytes: number) =>
     takeFor(queue, at, 1_000, (now) => {
       moved += bytes;
@@ -82,12 +86,31 @@ Deno.test("a sender's requests are held to a rate while others move data, after 
   const taken = second(3_000, 500);
   assert.equal(taken.get(other), 5_000, "nor are those held whom nobody else disturbs");
   assert.ok(taken.get(flooder)! <= 500 && taken.get(flooder)! >= 499, `${taken.get(flooder)}`);
+  rate = 2_000;
+  const more = second(4_000, 500).get(flooder)!;
+  assert.ok(more >= 1_990 && more <= 2_000 + 32, `${more}`);
+});
+
+Deno.test("a flush tells of eight requests, and of two beside others whose data moves", () => {
+  const flooder = {};
+  let moved = 0;
+  const queue = new RequestQueue({ trafficBeside: () => moved, requestRate: () => 500 });
+  assert.equal(queue.atOnce, 8);
+  fill(queue, flooder, 2, 0);
+  takeFor(queue, 0, 200);
+  moved = 1e6;
+  fill(queue, flooder, 1, 200);
+  takeFor(queue, 200, 1);
+  assert.equal(queue.atOnce, 2);
+  fill(queue, flooder, 1, 400);
+  takeFor(queue, 400, 1);
+  assert.equal(queue.atOnce, 8, "the others stopped");
 });
 
 Deno.test("a held sender goes on as it likes when the others stop; those that gave up do not count", () => {
   const flooder = {};
   let moved = 0;
-  const queue = new RequestQueue(() => moved);
+  const queue = new RequestQueue({ trafficBeside: () => moved, requestRate: () => 500 });
   fill(queue, flooder, 1, 0);
   takeFor(queue, 0, 1);
   moved = 1e6;

@@ -134,6 +134,35 @@ Deno.test("a client fits to the gateway that runs, whose flags count more than i
   ]);
 });
 
+Deno.test("peers come and go without the private key, where the gateway runs or its public key is given", async () => {
+  const text = FILE.replace(`PrivateKey = ${privateKey}`, "PrivateKeyFile = /nowhere/key");
+  await using folder = new Folder(text);
+  const args = ["laptop", "--endpoint", "vpn.example.com"];
+  const missing = await folder.addPeer(args);
+  assert.deepEqual([missing.status, missing.error.trimEnd().split("\n"), folder.read()], [2, [
+    `${folder.file}:3: PrivateKeyFile: /nowhere/key: no such file, expected a file with a key`,
+    "--public-key: missing, expected the gateway's where it does not run and its private key " +
+    "cannot be read",
+  ], text]);
+  const publicKey = encodeKey(publicKeyOf(decodeKey(privateKey)!));
+  const { status, out } = await folder.addPeer([...args, "--public-key", publicKey]);
+  assert.deepEqual([status, encodeKey(loadConfig(out).config.peers[0]!.publicKey)], [0, publicKey]);
+  const wrong = await folder.addPeer(["other", ...args.slice(1), "--public-key", "x"]);
+  assert.deepEqual([wrong.status, wrong.error], [
+    2,
+    "--public-key: not a key, expected the gateway's public key\n",
+  ]);
+  assert.equal((await folder.run("remove-peer", ["laptop"])).status, 0);
+  assert.equal(folder.read().trimEnd(), text);
+
+  await using lab = await ControlLab.start(FILE, undefined, folder.file);
+  const added = await folder.addPeer(args, lab.directory);
+  assert.deepEqual(
+    [added.status, encodeKey(loadConfig(added.out).config.peers[0]!.publicKey)],
+    [0, publicKey],
+  );
+});
+
 Deno.test("remove-peer takes a peer out of the file and of the running gateway, and nothing else", async () => {
   const key = () => encodeKey(publicKeyOf(generatePrivateKey()));
   const before = `${FILE}\n\n`;

@@ -61,7 +61,7 @@ const INPUT: ConfigInput = {
 };
 
 Deno.test("files of every form, the environment and flags alone make the same configuration", async () => {
-  const { privateKey: _, ...others } = INPUT.interface;
+  const { privateKey: _, ...others } = INPUT.interface!;
   await using folder = await Folder.create({ key: PRIVATE, psk: PSK, ...written(INPUT) });
   const expected = loadConfig(INPUT).config;
   for (const name of Object.keys(written(INPUT))) {

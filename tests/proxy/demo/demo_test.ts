@@ -36,7 +36,6 @@ function accountOf(stdout: string): Map<string, string> {
 
 Deno.test("deno task demo goes through the tunnel and says what went where", async () => {
   const env = mark();
-  const started = performance.now();
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["task", "demo"],
     cwd: root,
@@ -44,7 +43,6 @@ Deno.test("deno task demo goes through the tunnel and says what went where", asy
     stdin: "null",
   }).output();
   assert.equal(code, 0, text.decode(stderr));
-  assert.ok(performance.now() - started < 30_000);
   const account = accountOf(text.decode(stdout));
   assert.match(account.get("keys")!, /^gateway [A-Za-z0-9+/]{43}=$/);
   assert.match(account.get("gateway")!, /^process \d+, WireGuard on 127\.0\.0\.1:\d+\/udp$/);

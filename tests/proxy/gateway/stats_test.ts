@@ -37,7 +37,9 @@ Deno.test("stats has what flows did, by peer, by rule and by network of targets,
   assert.deepEqual([flows, bytesUp, bytesDown], [1, 5000, 5000]);
   assert.ok(refused > 0); // a client that got no answer in time has asked again
   assert.ok(packetsUp > 5 && packetsDown > 5);
-  assert.deepEqual([dial.count, rtt.count, dialTimes.count, roundTrips.count], [1, 1, 1, 1]);
+  assert.deepEqual([dial.count, dialTimes.count], [1, 1]);
+  // Once when it ended, and in each minute before.
+  assert.ok(rtt.count >= 1 && rtt.count === roundTrips.count, `${rtt.count}`);
   assert.ok(dial.meanMs! > 0 && dial.meanMs === dial.maxMs);
   assert.equal(dialTimes.buckets.at(-1)!.count, 1);
   assert.deepEqual(tcp, { begun: 1, ended: { closed: 1 }, refused: { rejected: refused } });

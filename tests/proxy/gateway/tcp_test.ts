@@ -129,7 +129,8 @@ Deno.test("a closed port is refused", async () => {
     pair.client.connect({ hostname: SITE, port }),
     Deno.errors.ConnectionRefused,
   );
-  assert.equal(pair.gateway.stats().counters.tcpForwarder!.refused, 1);
+  // More than once where the client has asked again before it was answered.
+  assert.ok(pair.gateway.stats().counters.tcpForwarder!.refused! >= 1);
 });
 
 Deno.test("a client's reset reaches the target as a reset", async () => {

@@ -35,9 +35,8 @@ export class NameServer implements AsyncDisposable, DnsServer {
 
   constructor(answer: Answer, hostname = "127.0.0.1", port = 0) {
     this.answer = answer;
-    this.#tcp = Deno.listen({ hostname, port });
+    [this.#tcp, this.#udp] = listen(hostname, port);
     this.port = (this.#tcp.addr as Deno.NetAddr).port;
-    this.#udp = Deno.listenDatagram({ transport: "udp", hostname, port: this.port });
     this.#running = [this.#serveUdp(), this.#serveTcp()];
   }
 
@@ -73,6 +72,20 @@ export class NameServer implements AsyncDisposable, DnsServer {
     this.asked.push(`${type} ${name}`);
     const replies = this.answer({ id, name, type }, isTcp) ?? [];
     return [replies].flat().map((reply: Reply) => encodeReply(reply, { id, name, type }));
+  }
+}
+
+/** One port of both protocols: the one that TCP was given may be another's for UDP. */
+function listen(hostname: string, port: number): [Deno.Listener, Deno.DatagramConn] {
+  for (;;) {
+    const tcp = Deno.listen({ hostname, port });
+    try {
+      const { port } = tcp.addr as Deno.NetAddr;
+      return [tcp, Deno.listenDatagram({ transport: "udp", hostname, port })];
+    } catch (error) {
+      tcp.close();
+      if (port !== 0 || !(error instanceof Deno.errors.AddrInUse)) throw error;
+    }
   }
 }
 

@@ -1,0 +1,186 @@
+/**
+ * Fragments through a NAT: those behind the first have no ports, and may come before it (RFC 4787
+ * REQ-14).
+ *
+ * @module
+ */
+
+import { equalBytes } from "../bytes.ts";
+import { HalfSipHash } from "../siphash.ts";
+import type { TransitPacket } from "../transit.ts";
+import type { NatCounters } from "./counters.ts";
+
+/** Packets of which fragments may still come. */
+const MOST = 1_024;
+/** What waits for the first of its packet: all together, of one sender, of one packet; bytes. */
+const MOST_BYTES = 1 << 20;
+const MOST_OF_SENDER = 128 << 10;
+const MOST_OF_PACKET = 72 << 10;
+/** RFC 8200 §4.5 has the receiver wait for 60 s; what is held here is held for less. */
+const KEPT_MS = 30_000;
+
+/** A packet in fragments. */
+export class FragmentedPacket {
+  readonly ingress: number;
+  readonly protocol: number;
+  readonly identification: number;
+  /** As they came in: source and destination. */
+  readonly addresses: Uint8Array;
+  readonly sender: number;
+  readonly ends: number;
+  /** Whether the first came, and passed. What follows is then said: */
+  isKnown = false;
+  /** Addresses that take the place of source and destination; undefined = they stay. */
+  source: Uint8Array | undefined = undefined;
+  destination: Uint8Array | undefined = undefined;
+  /** The identification it has beyond; -1 = it stays. */
+  identificationBeyond = -1;
+  /** Copies of what came before the first, and where it is counted if it came in vain. */
+  held: Uint8Array[] = [];
+  counters: NatCounters | undefined = undefined;
+  heldBytes = 0;
+
+  constructor(
+    ingress: number,
+    protocol: number,
+    identification: number,
+    addresses: Uint8Array,
+    sender: number,
+    ends: number,
+  ) {
+    this.ingress = ingress;
+    this.protocol = protocol;
+    this.identification = identification;
+    this.addresses = addresses;
+    this.sender = sender;
+    this.ends = ends;
+  }
+}
+
+export class NatFragments {
+  readonly #hash: HalfSipHash;
+  /** The oldest first. */
+  readonly #packets = new Map<number, FragmentedPacket>();
+  readonly #bytesOf = new Map<number, number>();
+  #bytes = 0;
+
+  constructor(random: (out: Uint8Array) => void) {
+    this.#hash = new HalfSipHash(random);
+  }
+
+  get size(): number {
+    return this.#packets.size;
+  }
+
+  /** When something held is given up, ms; Infinity = never. */
+  pollTimeout(): number {
+    for (const { ends } of this.#packets.values()) return ends;
+    return Infinity;
+  }
+
+  handleTimeout(now: number): void {
+    for (const [key, packet] of this.#packets) {
+      if (packet.ends > now) return;
+      this.#remove(key, packet);
+    }
+  }
+
+  /** What is known of a fragment's packet, from then on; fragments of two NICs are not of one. */
+  of(packet: TransitPacket, ingress: number, now: number): FragmentedPacket {
+    const key = this.#keyOf(packet, ingress);
+    const found = this.#packets.get(key);
+    if (found !== undefined && found.ends > now && isOf(found, packet, ingress)) return found;
+    if (found !== undefined) this.#remove(key, found);
+    if (this.#packets.size >= MOST) {
+      const [oldest] = this.#packets;
+      this.#remove(...oldest!);
+    }
+    const { buffer, source, version, protocol, identification } = packet;
+    const size = version === 4 ? 4 : 16;
+    const made = new FragmentedPacket(
+      ingress,
+      version === 4 ? protocol : 0,
+      identification,
+      buffer.slice(source, source + 2 * size),
+      this.#senderOf(packet),
+      now + KEPT_MS,
+    );
+    this.#packets.set(key, made);
+    return made;
+  }
+
+  /** Keeps a copy until the first comes. @returns Whether there is room for it. */
+  hold(of: FragmentedPacket, packet: TransitPacket, counters: NatCounters): boolean {
+    const { buffer, offset, length } = packet;
+    const ofSender = this.#bytesOf.get(of.sender) ?? 0;
+    if (of.heldBytes + length > MOST_OF_PACKET || ofSender + length > MOST_OF_SENDER) return false;
+    while (this.#bytes + length > MOST_BYTES) {
+      const oldest = this.#oldestHeld()!;
+      this.#drop(oldest);
+      if (oldest === of) return false;
+    }
+    of.held.push(buffer.slice(offset, offset + length));
+    of.heldBytes += length;
+    of.counters = counters;
+    this.#account(of, length);
+    return true;
+  }
+
+  /** What has waited for the first. */
+  release(of: FragmentedPacket): Uint8Array[] {
+    const { held } = of;
+    this.#account(of, -of.heldBytes);
+    of.held = [];
+    of.heldBytes = 0;
+    return held;
+  }
+
+  #oldestHeld(): FragmentedPacket | undefined {
+    for (const packet of this.#packets.values()) if (packet.heldBytes > 0) return packet;
+    return undefined;
+  }
+
+  #remove(key: number, packet: FragmentedPacket): void {
+    this.#packets.delete(key);
+    this.#drop(packet);
+  }
+
+  #drop(packet: FragmentedPacket): void {
+    const lost = this.release(packet).length;
+    if (lost > 0) packet.counters!.fragments += lost;
+  }
+
+  #account({ sender }: FragmentedPacket, bytes: number): void {
+    this.#bytes += bytes;
+    const ofSender = (this.#bytesOf.get(sender) ?? 0) + bytes;
+    if (ofSender > 0) this.#bytesOf.set(sender, ofSender);
+    else this.#bytesOf.delete(sender);
+  }
+
+  /** A hash of the source, so that one host cannot fill all of it. */
+  #senderOf({ buffer, source, version }: TransitPacket): number {
+    this.#hash.begin();
+    this.#hash.bytes(buffer, source, version === 4 ? 4 : 8);
+    return this.#hash.end();
+  }
+
+  #keyOf(packet: TransitPacket, ingress: number): number {
+    const { buffer, source, version, protocol, identification } = packet;
+    const hash = this.#hash;
+    hash.begin();
+    hash.word(ingress);
+    // RFC 8200 §4.5: the Next Header of IPv6's fragments does not tell them apart.
+    hash.word(version === 4 ? protocol : 0);
+    hash.word(identification | 0);
+    hash.bytes(buffer, source, version === 4 ? 8 : 32);
+    return hash.end();
+  }
+}
+
+function isOf(known: FragmentedPacket, packet: TransitPacket, ingress: number): boolean {
+  const { addresses } = known;
+  return known.ingress === ingress && known.identification === packet.identification &&
+    known.protocol === (packet.version === 4 ? packet.protocol : 0) &&
+    addresses.length === (packet.version === 4 ? 8 : 32) &&
+    equalBytes(addresses, 0, packet.buffer, packet.source, addresses.length);
+}
