@@ -41,15 +41,20 @@ export {
   type ConnectOptions,
   type ListenDatagramOptions,
   type ListenOptions,
+  type PacketCaptureOptions,
   Wirestack,
 } from "./proxy/embed/wirestack.ts";
 export type { ConfigSourceInput } from "./proxy/embed/source.ts";
 export type { PeerChanges } from "./proxy/gateway/peer_changes.ts";
 export { type AddLinkOptions, TunnelLink } from "./proxy/embed/link.ts";
+export { CaptureError } from "./proxy/capture/error.ts";
+export type { CaptureOptions } from "./proxy/capture/captures.ts";
+export type { CapturedData, PacketCapture } from "./proxy/capture/packets.ts";
 export type { TunnelConn } from "./proxy/tunnel/conn.ts";
 export type { TunnelDatagramConn, TunnelListener } from "./proxy/tunnel/listener.ts";
 export type { Protocols, ProxiedSubnet } from "./proxy/forward/subnet_proxy.ts";
 export {
+  type CaptureInput,
   ConfigError,
   type ConfigInput,
   type InterfaceInput,

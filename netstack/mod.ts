@@ -66,7 +66,7 @@ export { MemoryBudget, type MemoryBudgetOptions, type MemoryEpisode } from "./me
 export { Nat } from "./nat/nat.ts";
 export { NatCounters } from "./nat/counters.ts";
 export type { NatFiltering, NatOptions, NatSettings } from "./nat/settings.ts";
-export type { Nic, NicAddress, NicOptions } from "./nic.ts";
+export type { DeliveryObserver, Nic, NicAddress, NicOptions } from "./nic.ts";
 export type { ReassemblySettings } from "./reassembly.ts";
 export type { TransitPolice } from "./police.ts";
 export { PrefixTable } from "./prefix_table.ts";

@@ -27,6 +27,18 @@ export interface NicAddress {
   length: number;
 }
 
+/**
+ * Is shown packets that came in elsewhere and are delivered on a NIC, which has no link to look at: for
+ * captures. It must not throw, nor change the packet, which is borrowed until it returns.
+ */
+export type DeliveryObserver = (
+  buffer: Uint8Array,
+  offset: number,
+  length: number,
+  now: number,
+  from: unknown,
+) => void;
+
 export interface NicOptions {
   /** For people: logs and statistics. */
   name: string;
@@ -59,6 +71,8 @@ export class Nic {
   spoofing: boolean;
   forwarding: boolean;
   readonly keepsHopLimit: boolean;
+  /** Of packets that came in by another NIC. Fragments are shown as they come. */
+  observer: DeliveryObserver | undefined = undefined;
   /** What those behind it appear as to other links: see `Stack.setNat`. */
   nat: Nat | undefined = undefined;
   /** For the stack: packets that wait for the flush. */

@@ -328,7 +328,7 @@ export class Stack {
     if (this.#natPath === undefined) {
       const random = (out: Uint8Array) => this.#output.random(out);
       this.#natPath = new NatPath(random, new Identification(random));
-      this.#input.nat = this.#natPath;
+      this.#input.forwarding.nat = this.#natPath;
     }
     const prefixes = nat.addresses.map((address) => new Prefix(address, 8 * address.bytes.length))
       .filter((prefix) => this.routes.get(prefix) !== nic);
@@ -338,12 +338,12 @@ export class Stack {
 
   /** Who decides about packets that pass through, from link to link; undefined = all pass. */
   setTransitFilter(filter: TransitFilter | undefined): void {
-    this.#input.transitFilter = filter;
+    this.#input.forwarding.filter = filter;
   }
 
   /** Who limits packets that pass through, from link to link; undefined = nobody. */
   setTransitPolice(police: TransitPolice | undefined): void {
-    this.#input.police = police;
+    this.#input.forwarding.police = police;
   }
 
   resources(): StackResources {

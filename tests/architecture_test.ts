@@ -38,7 +38,18 @@ const FORBIDDEN_NAMES =
  */
 const ROOMS = [
   ...["log", "config", "flow", "arena", "bind", "link", "engine", "target", "splice", "forward"],
-  ...["tunnel", "inbound", "gateway", "system", "watch", "control", "embed", "demo", "cli"],
+  ...[
+    "tunnel",
+    "inbound",
+    "gateway",
+    "capture",
+    "system",
+    "watch",
+    "control",
+    "embed",
+    "demo",
+    "cli",
+  ],
 ];
 
 /** They take plain option types of their own; `gateway/` translates. */

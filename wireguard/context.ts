@@ -71,6 +71,19 @@ export type Event<Peer> =
   /** A handshake message was rejected. A few per second at most. */
   | Rejection<Peer>;
 
+/** Secrets, borrowed until the call returns. With those of a handshake all of its session can be read. */
+export interface SecretKeys {
+  readonly localStaticPrivate: Uint8Array;
+  /** Missing when only the device's own key is told. */
+  readonly handshake?: {
+    readonly remoteStaticPublic: Uint8Array;
+    /** Not clamped. */
+    readonly localEphemeralPrivate: Uint8Array;
+    /** Zeros for none. */
+    readonly presharedKey: Uint8Array;
+  };
+}
+
 /** @typeParam Peer `Peer` of `peer.ts`, which knows this file and not the other way round. */
 export interface Context<Peer> {
   readonly crypto: Crypto;
@@ -90,6 +103,8 @@ export interface Context<Peer> {
   readonly initiations: Set<Peer>;
   /** Replaced when the private key changes. */
   identity: StaticIdentity;
+  /** Told the secrets of every handshake, before it is sent; undefined unless somebody asked for them. */
+  logKeys: ((keys: SecretKeys) => void) | undefined;
 }
 
 /** Sends a datagram and counts it. @returns as {@link Sink.transmit}. */

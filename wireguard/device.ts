@@ -7,7 +7,7 @@
 import { Admission, COST_OF_COOKIE } from "./admission.ts";
 import { AllowedIps } from "./allowed_ips.ts";
 import { readI32, readU32, wipe } from "./bytes.ts";
-import type { Context, Event, Sink } from "./context.ts";
+import type { Context, Event, SecretKeys, Sink } from "./context.ts";
 import { CookieChecker } from "./cookie.ts";
 import { DeviceCounters } from "./counters.ts";
 import type { Crypto } from "./crypto.ts";
@@ -57,6 +57,7 @@ import { type TimerSettings, timerSettings } from "./settings.ts";
 /** Where a device's output goes. */
 export type DeviceSink = Sink<Peer>;
 export type DeviceEvent = Event<Peer>;
+export type { SecretKeys };
 /** A handshake message was rejected. */
 export type Rejection = Extract<DeviceEvent, { type: "handshake-rejected" }>;
 
@@ -126,6 +127,7 @@ export class Device {
       allowedIps: new AllowedIps<Peer>(),
       cookies: new CookieChecker(identity.publicKey, random, settings.cookieSecretMs),
       initiations: new Set<Peer>(),
+      logKeys: undefined,
       rejections: new Rejections<Peer>(sink.event && ((rejection) => sink.event!(rejection))),
     };
     this.#queue = new HandshakeQueue(settings.underLoadMs);
@@ -144,10 +146,23 @@ export class Device {
     const identity = identityOf(this.#context.crypto, key);
     wipe(this.#context.identity.privateKey);
     this.#context.identity = identity;
+    this.#context.logKeys?.({ localStaticPrivate: identity.privateKey });
     this.#context.cookies.setPublicKey(identity.publicKey);
     const self = this.peer(identity.publicKey);
     if (self !== undefined) this.removePeer(self, now);
     for (const peer of this.#peers.values()) peer.identityChanged();
+  }
+
+  /**
+   * Gives away the secrets of every handshake from now on, with which whoever has the datagrams can
+   * read all of its session: for captures that somebody asked to be readable.
+   *
+   * @param log Called with the device's own key, at once and when it changes, and with a handshake's
+   * before the datagram that they belong to is sent. Undefined ends it.
+   */
+  setKeyLog(log: ((keys: SecretKeys) => void) | undefined): void {
+    this.#context.logKeys = log;
+    log?.({ localStaticPrivate: this.#context.identity.privateKey });
   }
 
   /**

@@ -47,6 +47,7 @@ export function sendInitiation(context: Context<Peer>, peer: Peer, now: number):
     peer.publicKey,
     ephemeral,
   );
+  logKeys(context, peer, ephemeral);
   wipe(ephemeral);
   const timestamp = peer.nextTimestamp();
   if (!noise.writeInitiation(peer.staticStatic, timestamp, message, INITIATION_EPHEMERAL)) return;
@@ -139,6 +140,7 @@ function sendResponse(
     message,
     RESPONSE_EPHEMERAL,
   );
+  if (written) logKeys(context, peer, ephemeral);
   wipe(ephemeral);
   if (!written) return;
   const localIndex = context.indices.unused();
@@ -265,6 +267,17 @@ function makeKeypair(
   const receive = aead.importKey(keys.receive);
   wipe(keys.send, keys.receive);
   return new Keypair(peer, isInitiator, localIndex, remoteIndex, send, receive, now);
+}
+
+function logKeys(context: Context<Peer>, peer: Peer, localEphemeralPrivate: Uint8Array): void {
+  context.logKeys?.({
+    localStaticPrivate: context.identity.privateKey,
+    handshake: {
+      remoteStaticPublic: peer.publicKey,
+      localEphemeralPrivate,
+      presharedKey: peer.presharedKey,
+    },
+  });
 }
 
 /** DH-GENERATE(), its private half. */

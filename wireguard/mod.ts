@@ -48,6 +48,7 @@ export {
   type DeviceSink,
   type PeerHop,
   type Rejection,
+  type SecretKeys,
 } from "./device.ts";
 export { type Endpoint, PlainEndpoint, type Sender } from "./endpoint.ts";
 export { clampPrivateKey, derivePublicKey, generatePrivateKey } from "./keys.ts";

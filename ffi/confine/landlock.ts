@@ -66,6 +66,8 @@ const ACCESS = {
     MAKE_SOCK | MAKE_DIR | REFER,
   /** Files made and written, for logs: none is read, cut off or removed. */
   append: WRITE_FILE | MAKE_REG,
+  /** Files made, written and replaced, for captures: none is read. */
+  replace: WRITE_FILE | TRUNCATE | REMOVE_FILE | MAKE_REG,
   /** A device, used with its own calls. */
   device: READ_FILE | WRITE_FILE | IOCTL_DEV,
 };

@@ -26,6 +26,7 @@ const HEADINGS: Readonly<Record<Section, string>> = {
   links: "Links:",
   proxy: "Proxy:",
   status: "Status:",
+  capture: "Capture:",
   log: "Log:",
 };
 

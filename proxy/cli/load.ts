@@ -12,6 +12,7 @@ import { expectedFile, type Form, formOf, parseForm, sourceFor } from "../config
 import { ConfigSource, type RawSection } from "../config/source.ts";
 import { findKey, shownVariable, VARIABLE_PREFIX } from "../config/keys.ts";
 import { MAX_CONFIG_BYTES } from "../config/limits.ts";
+import { resolvePaths } from "../config/paths.ts";
 import { readFileText } from "../config/read_file.ts";
 import { suggest } from "../config/suggest.ts";
 import { applyVariables, type Variable, VARIABLE_NAMES } from "../config/variables.ts";
@@ -180,6 +181,7 @@ export class ConfigReader {
       await parseForm(source, text, file, form ?? formOf(file));
       files.push(file, ...(await readIncludes(source, file, readPart)).files);
     }
+    resolvePaths(source);
     applyVariables(source, variables);
     applyFlags(source, flags);
     if (readsSecrets) {

@@ -9,6 +9,7 @@
 import { Command, CommanderError, Option } from "npm:commander@15.1.0";
 import { ConfigError } from "../config/error.ts";
 import { VERSION } from "../version.ts";
+import { addCapture } from "./commands/capture.ts";
 import { addCheck } from "./commands/check.ts";
 import { addPeers } from "./commands/peers.ts";
 import { addReload } from "./commands/reload.ts";
@@ -82,6 +83,7 @@ function makeProgram(
   addCheck(line);
   addShow(line);
   addKill(line);
+  addCapture(line);
   addReload(line);
   addPeers(line);
   addStrip(line);

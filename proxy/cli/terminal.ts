@@ -10,6 +10,12 @@ import { readAtMost } from "../config/read_file.ts";
 export interface Terminal {
   out(text: string): void;
   error(text: string): void;
+  /**
+   * Bytes for standard output, all of them.
+   *
+   * @returns false if nobody takes them any more.
+   */
+  write(bytes: Uint8Array): Promise<boolean>;
   /** Standard input to its end, or so many bytes of it. */
   readInput(limit: number): Promise<Uint8Array>;
   /** Whether standard output is a file that every user may read or write. */
@@ -25,6 +31,17 @@ export interface Terminal {
 export const processTerminal: Terminal = {
   out: (text) => writeAll(Deno.stdout, text),
   error: (text) => writeAll(Deno.stderr, text),
+  async write(bytes) {
+    try {
+      for (let sent = 0; sent < bytes.length;) {
+        sent += await Deno.stdout.write(bytes.subarray(sent));
+      }
+      return true;
+    } catch (error) {
+      if (error instanceof Deno.errors.BrokenPipe) return false;
+      throw error;
+    }
+  },
   readInput: (limit) => readAtMost(Deno.stdin.readable, limit),
   outputIsWorldAccessible() {
     try {

@@ -43,6 +43,12 @@ export interface Watching<G> {
   close(): Promise<void>;
 }
 
+/** The capture from the start, and the end of every other: see `Recorder`. */
+export interface Recording<G> {
+  begin(gateway: G): void;
+  close(): Promise<void>;
+}
+
 export interface UpOptions<G extends RunningGateway> {
   readonly start: (config: GatewayConfig) => Promise<G>;
   /**
@@ -54,6 +60,8 @@ export interface UpOptions<G extends RunningGateway> {
   readonly control: ControlOptions;
   /** Opens what is to be seen of it from outside. Default: nothing. @throws {SettingError} */
   readonly watch?: (config: GatewayConfig) => Promise<Watching<G>>;
+  /** Opens what packets are captured to. Default: nothing. @throws {SettingError} */
+  readonly record?: (config: GatewayConfig) => Recording<G>;
   /** How WireGuard's datagrams travel, for the line that says where it listens. */
   readonly udp: string;
   /** What this process has given up, in one line. */
@@ -91,6 +99,7 @@ export async function up<G extends RunningGateway>(
   let handlers: ControlHandlers | undefined;
   let control: ControlServer | undefined;
   let watch: Watching<G> | undefined;
+  let recording: Recording<G> | undefined;
   const hasHungUp = terminal.watchHangUp();
   const stop = (why: string) => {
     log.info("{why}stopping, connections have {seconds} s", { why, seconds: GRACE_MS / 1000 });
@@ -117,6 +126,7 @@ export async function up<G extends RunningGateway>(
     // Before all else: a gateway that already runs under this name must not be disturbed.
     control = await openControl(options.control);
     watch = await options.watch?.(config);
+    recording = options.record?.(config);
     options.onControlOpen?.();
     gateway = await options.start(config);
     logListening(gateway, config, options.udp);
@@ -124,6 +134,7 @@ export async function up<G extends RunningGateway>(
       log.info("{confinement}", { confinement: options.confinement });
     }
     watch?.begin(gateway);
+    recording?.begin(gateway);
     handlers = options.handlers(gateway, (config, isTrial) => {
       if (!isTrial) logs.apply(config.log);
       watch?.apply(config, isTrial);
@@ -138,6 +149,7 @@ export async function up<G extends RunningGateway>(
     return 0;
   } catch (error) {
     if (error instanceof SettingError) {
+      await gateway?.close({ graceMs: 0 });
       terminal.error(`${source.label(error.path)}: ${error.message}\n`);
       return 2;
     }
@@ -154,6 +166,7 @@ export async function up<G extends RunningGateway>(
     if (error instanceof Error) log.debug("{stack}", { stack: error.stack });
     return 1;
   } finally {
+    await recording?.close(); // who reads by the control socket gets the rest
     control?.close();
     unlisten();
     await watch?.close();

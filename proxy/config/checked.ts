@@ -13,6 +13,8 @@ export interface GatewayConfig {
   readonly privateKey?: Uint8Array;
   /** NIC 1's own addresses, with the length of the network each is in. */
   readonly addresses: readonly { readonly address: IpAddress; readonly length: number }[];
+  /** Where new peers' addresses come from, for a family that has none: from the networks above. */
+  readonly addressPool: readonly Prefix[];
   /** UDP. Missing or 0: any free one. */
   readonly listenPort?: number;
   readonly listenAddress?: string;
@@ -36,6 +38,7 @@ export interface GatewayConfig {
   readonly controlDir?: string;
   /** Missing: nobody is answered. */
   readonly status?: StatusConfig;
+  readonly capture?: CaptureConfig;
   readonly log: LogConfig;
 }
 
@@ -196,6 +199,30 @@ export interface StatusConfig {
 export type StatusListen =
   | { readonly transport: "tcp"; readonly hostname: string; readonly port: number }
   | { readonly transport: "unix"; readonly path: string };
+
+export interface CaptureConfig {
+  readonly write: CaptureTarget;
+  /** Empty: where a capture is by default. */
+  readonly at: readonly string[];
+  /** Not looked at yet. */
+  readonly filter?: string;
+  /** Bytes; 0 for all. */
+  readonly snapLength: number;
+  /** Of a file alone. */
+  readonly rotate?: CaptureRotation;
+}
+
+/** Where captured packets go. `hostname` is a loopback address without brackets. */
+export type CaptureTarget =
+  | { readonly to: "file"; readonly path: string }
+  | { readonly to: "stdout" }
+  | { readonly to: "tcp"; readonly hostname: string; readonly port: number };
+
+/** Files that take turns: bytes of each, and how many. */
+export interface CaptureRotation {
+  readonly bytes: number;
+  readonly count: number;
+}
 
 export interface LogConfig {
   readonly level: LogLevel;

@@ -36,6 +36,8 @@ export interface ConfigInput {
   proxy?: ProxyInput;
   /** Where the gateway can be asked how it is. Missing: nowhere. */
   status?: StatusInput;
+  /** Which packets are captured from the start. Missing: none. */
+  capture?: CaptureInput;
   /** What is written down. */
   log?: LogInput;
 }
@@ -46,6 +48,8 @@ export interface InterfaceInput {
   privateKey?: KeyInput;
   /** This end's own, with the length of the network each is in: `10.9.0.1/24`. */
   address?: ListInput;
+  /** Networks that new peers get their addresses from. Those of {@link address} when missing. */
+  addressPool?: ListInput;
   /** UDP. Missing or 0: any free one. */
   listenPort?: number | string;
   /** The address of this host to listen on. Every one, IPv4 and IPv6, when missing. */
@@ -222,6 +226,20 @@ export interface StatusInput {
   allowedHosts?: ListInput;
   /** Peers with figures of their own: the busiest. The rest are summed. Default 100. */
   maxPeers?: number | string;
+}
+
+/** Which packets are captured from the start, and where to, as `[Capture]` of a file. */
+export interface CaptureInput {
+  /** The path of a file, `-` for standard output, or `tcp:ADDRESS:PORT` with a loopback address. */
+  write: string;
+  /** `nic1` (default), `nic2`, `link:NAME`, `outer`. */
+  at?: ListInput;
+  /** As `host 10.0.0.1 and tcp`. Missing: all. */
+  filter?: string;
+  /** Bytes of each packet. Default 0: all of it. */
+  snap?: number | string;
+  /** `SIZE,COUNT`: files that take turns. */
+  rotate?: string;
 }
 
 /** What is written down, as `[Log]` of a file. */

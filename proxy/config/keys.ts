@@ -5,6 +5,7 @@
  * @module
  */
 
+import { CAPTURE_KEYS } from "./keys/capture.ts";
 import { INTERFACE_KEYS } from "./keys/interface.ts";
 import type { Key, Section } from "./keys/key.ts";
 import { LINK_KEYS } from "./keys/link.ts";
@@ -24,6 +25,7 @@ export const SECTION_NAMES: Readonly<Record<Section, string>> = {
   links: "Link",
   proxy: "Proxy",
   status: "Status",
+  capture: "Capture",
   log: "Log",
 };
 
@@ -42,6 +44,7 @@ export const KEYS: readonly Key[] = [
   ...LINK_KEYS,
   ...PROXY_KEYS,
   ...STATUS_KEYS,
+  ...CAPTURE_KEYS,
   ...LOG_KEYS,
 ];
 

@@ -15,6 +15,12 @@ import {
 import type { StatusListen } from "./checked.ts";
 import type { Section } from "./keys.ts";
 import {
+  parseCapturePoint,
+  parseCaptureTarget,
+  parseRotation,
+  parseSnap,
+} from "./capture_values.ts";
+import {
   bytes,
   integer,
   oneOf,
@@ -34,6 +40,7 @@ import {
   parseMap,
   parseNameServer,
   parsePeerName,
+  parsePool,
   parsePrefixValue,
   parseRate,
   parseStatusListen,
@@ -59,6 +66,7 @@ const DAY = 86400;
 export const interfaceSchema = z.strictObject({
   privateKey: required(keyValue(), "a key made by wirestack genkey"),
   address: listOf(parseAddressWithLength),
+  addressPool: listOf(parsePool),
   listenPort: optional(integer(0, 65535)),
   listenAddress: optional(parseListenAddress),
   mtu: optional(integer(MIN_MTU, MAX_MTU), 1420),
@@ -156,6 +164,14 @@ export const statusSchema = z.strictObject({
   maxPeers: optional(integer(0, 10_000), DEFAULT_STATUS.maxPeers),
 });
 
+export const captureSchema = z.strictObject({
+  write: required(value(parseCaptureTarget), "a file, - or tcp:ADDRESS:PORT"),
+  at: listOf(parseCapturePoint),
+  filter: optional(anyText),
+  snap: optional(parseSnap, 0),
+  rotate: optional(parseRotation),
+});
+
 export const logSchema = z.strictObject({
   level: optional(oneOf("trace", "debug", "info", "warning", "error"), "info"),
   format: optional(oneOf("text", "json"), "text"),
@@ -177,6 +193,7 @@ export const SCHEMAS: Readonly<Record<Section, z.ZodObject>> = {
   links: linkSchema,
   proxy: proxySchema,
   status: statusSchema,
+  capture: captureSchema,
   log: logSchema,
 };
 
@@ -186,6 +203,7 @@ export type RuleValues = z.output<typeof ruleSchema>;
 export type LinkValues = z.output<typeof linkSchema>;
 export type ProxyValues = z.output<typeof proxySchema>;
 export type StatusValues = z.output<typeof statusSchema>;
+export type CaptureValues = z.output<typeof captureSchema>;
 export type LogValues = z.output<typeof logSchema>;
 
 function anyText(text: string): string {

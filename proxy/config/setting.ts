@@ -38,6 +38,7 @@ export interface Settings {
 /** Keys that stay as they are while a gateway runs. */
 export const FIXED_KEYS: readonly string[] = [
   "Address",
+  "AddressPool",
   "MTU",
   "RekeyAfter",
   "PeerToPeer",
@@ -45,8 +46,13 @@ export const FIXED_KEYS: readonly string[] = [
   // What makes a device of the operating system.
   ...["DNS", "Table", "KillSwitch", "PreUp", "PostUp", "PreDown", "PostDown", "SaveConfig"],
   "Interface",
-  // Of [Status] and [Log].
+  // Of [Status], [Capture] and [Log].
   "Listen",
+  "Write",
+  "At",
+  "Filter",
+  "Snap",
+  "Rotate",
   "Output",
   "Access",
 ];

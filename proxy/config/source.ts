@@ -60,6 +60,7 @@ export class ConfigSource {
   links: unknown = [];
   proxy: unknown = undefined;
   status: unknown = undefined;
+  capture: unknown = undefined;
   log: unknown = undefined;
 
   /** Whether there is to be a device of the operating system, as wg-quick makes it. */

@@ -7,6 +7,7 @@
 
 import type * as z from "npm:zod@4.6.7";
 import type {
+  CaptureConfig,
   DeviceConfig,
   GatewayConfig,
   LogConfig,
@@ -20,6 +21,8 @@ import { DEFAULT_RATE_BURST_MS } from "./defaults.ts";
 import type { ConfigPath } from "./error.ts";
 import { findField, KEYS } from "./keys.ts";
 import {
+  captureSchema,
+  type CaptureValues,
   interfaceSchema,
   type InterfaceValues,
   keylessInterfaceSchema,
@@ -64,6 +67,9 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
   const status = source.status === undefined
     ? undefined
     : validateSection(source, ["status"], statusSchema, source.status);
+  const capture = source.capture === undefined
+    ? undefined
+    : validateSection(source, ["capture"], captureSchema, source.capture);
   const log = validateSection(source, ["log"], logSchema, source.log ?? {});
   if (iface !== undefined) checkInterface(source, iface);
   checkPeers(source, iface, peers);
@@ -71,10 +77,12 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
   checkRules(source, rules, [...peers, ...links]);
   checkLinks(source, links, peers, proxy);
   if (status !== undefined) checkStatus(source, status);
+  if (capture !== undefined) checkCapture(source, capture, log);
   if (iface === undefined || log === undefined || source.problems().length > 0) return undefined;
   return {
     ...(iface.privateKey && { privateKey: iface.privateKey }),
     addresses: iface.address,
+    addressPool: iface.addressPool,
     ...(iface.listenPort !== undefined && { listenPort: iface.listenPort }),
     ...(iface.listenAddress !== undefined && { listenAddress: iface.listenAddress }),
     ...(iface.fwMark && { fwMark: iface.fwMark }),
@@ -88,6 +96,7 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
     ...(iface.controlDir !== undefined && { controlDir: iface.controlDir }),
     ...(iface.rekeyAfter !== undefined && { rekeyAfterMs: iface.rekeyAfter }),
     ...(status && { status: statusConfig(status) }),
+    ...(capture && { capture: captureConfig(capture) }),
     log: logConfig(log),
   };
 }
@@ -307,6 +316,20 @@ function deviceConfig(source: ConfigSource, iface: InterfaceValues): DeviceConfi
   };
 }
 
+function checkCapture(
+  source: ConfigSource,
+  { write, rotate }: CaptureValues,
+  log: LogValues | undefined,
+): void {
+  if (rotate !== undefined && write.to !== "file") {
+    source.problem(["capture", "rotate"], "has no use without a file, expected Write = FILE");
+  }
+  if (write.to !== "stdout") return;
+  if (log?.output === "stdout" || log?.access === "stdout") {
+    source.problem(["capture", "write"], "standard output is a log's already, expected a file");
+  }
+}
+
 function peerConfig(peer: PeerValues): PeerConfig {
   return {
     publicKey: peer.publicKey,
@@ -383,6 +406,15 @@ function proxyConfig(proxy: ProxyValues): ProxyConfig {
 
 function statusConfig({ tokenFile, ...status }: StatusValues): StatusConfig {
   return { ...status, ...(tokenFile !== undefined && { tokenFile }) };
+}
+
+function captureConfig({ snap, filter, rotate, ...capture }: CaptureValues): CaptureConfig {
+  return {
+    ...capture,
+    snapLength: snap,
+    ...(filter !== undefined && { filter }),
+    ...(rotate !== undefined && { rotate }),
+  };
 }
 
 function logConfig({ access, accessProtocols, ...log }: LogValues): LogConfig {

@@ -16,6 +16,13 @@ export interface ControlAnswer {
   readonly errno: number;
 }
 
+/** An answer, and what follows it if its `errno` is 0. */
+export interface ControlStream extends ControlAnswer {
+  readonly conn: Deno.UnixConn;
+  readonly rest: Uint8Array<ArrayBuffer>;
+}
+
+const NEWLINE = 0x0a;
 /** For a whole answer. */
 const ANSWER_MS = 15_000;
 
@@ -54,6 +61,39 @@ export class ControlClient {
     }
   }
 
+  /**
+   * Sends a request whose answer is followed by a stream.
+   *
+   * @returns as {@link ask}; the connection, which is the caller's to close, if there is a stream, and
+   * what has come of it already.
+   * @throws {ControlError} saying why there is no answer.
+   */
+  async stream(operation: string, lines: readonly string[]): Promise<ControlStream | undefined> {
+    const conn = await this.#connect();
+    const timer = setTimeout(() => conn.close(), ANSWER_MS);
+    let stream: ControlStream | undefined;
+    try {
+      const request = new TextEncoder().encode([operation, ...lines, "", ""].join("\n"));
+      for (let sent = 0; sent < request.length;) {
+        sent += await conn.write(request.subarray(sent));
+      }
+      const { text, rest } = await readHead(conn);
+      const answer = parseAnswer(text);
+      // wireguard-go says EINVAL of an operation that it does not know, and closes.
+      if (answer !== undefined) stream = { ...answer, conn, rest };
+    } catch (error) {
+      throw new ControlError(`${this.name}: no answer (${messageOf(error)})`);
+    } finally {
+      clearTimeout(timer);
+      if (stream === undefined || stream.errno !== 0) {
+        try {
+          conn.close();
+        } catch { /* it was too late */ }
+      }
+    }
+    return stream;
+  }
+
   async #connect(): Promise<Deno.UnixConn> {
     const path = socketPath(this.directory, this.name);
     try {
@@ -68,6 +108,35 @@ export class ControlClient {
       throw new ControlError(`${this.name}: ${messageOf(error)}`);
     }
   }
+}
+
+/** The answer, and the first of what follows it. */
+async function readHead(
+  conn: Deno.UnixConn,
+): Promise<{ readonly text: string; readonly rest: Uint8Array<ArrayBuffer> }> {
+  let all = new Uint8Array(0);
+  const buffer = new Uint8Array(65536);
+  for (let length; (length = await conn.read(buffer)) !== null;) {
+    const more = new Uint8Array(all.length + length);
+    more.set(all);
+    more.set(buffer.subarray(0, length), all.length);
+    all = more;
+    const end = endOfHead(all);
+    if (end >= 0) return { text: decode(all.subarray(0, end)), rest: all.slice(end) };
+  }
+  return { text: decode(all), rest: new Uint8Array(0) };
+}
+
+/** Behind the empty line; -1 without one. */
+function endOfHead(bytes: Uint8Array): number {
+  for (let at = 0; at + 1 < bytes.length; at++) {
+    if (bytes[at] === NEWLINE && bytes[at + 1] === NEWLINE) return at + 2;
+  }
+  return -1;
+}
+
+function decode(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes);
 }
 
 async function readAnswer(conn: Deno.UnixConn): Promise<string> {

@@ -12,6 +12,7 @@ import { Errno, Refusal } from "./errno.ts";
 import { LineReader, ReadFailure } from "./line_reader.ts";
 import {
   type Answer,
+  type AnswerStream,
   type Arguments,
   type ControlHandlers,
   type Operation,
@@ -54,7 +55,11 @@ export async function serve(
       if (operation === null) break; // `wg` only tests whether a gateway answers
       reader.begin(requestMs);
       const answer = await answerOf(operation, reader, handlers);
-      await writeAll(conn, answer ?? [`errno=${Errno.EINVAL}\n\n`], answerMs);
+      if (answer?.stream !== undefined) {
+        await stream(conn, reader, answer, answer.stream, answerMs);
+        break;
+      }
+      await writeAll(conn, answer ? ended(answer) : [`errno=${Errno.EINVAL}\n\n`], answerMs);
       if (answer === undefined) {
         log.warn("a request has an unknown operation, closing its connection");
         break;
@@ -73,18 +78,44 @@ export async function serve(
   }
 }
 
-/** @returns the pieces of the answer; undefined for an unknown operation. */
+/** @returns undefined for an unknown operation. */
 async function answerOf(
   name: string,
   reader: LineReader,
   handlers: ControlHandlers,
-): Promise<Iterable<string> | undefined> {
-  if (name === "set=1") return ended({ lines: [], ...refusedBy(await readSet(reader, handlers)) });
+): Promise<Answer | undefined> {
+  if (name === "set=1") return { lines: [], ...refusedBy(await readSet(reader, handlers)) };
   const operation = OPERATIONS.get(name);
   if (operation === undefined) return undefined;
   const values = await readArguments(name, operation, reader);
-  if (values instanceof Refusal) return ended({ lines: [], refusal: values });
-  return ended(await operation.run(handlers, values));
+  if (values instanceof Refusal) return { lines: [], refusal: values };
+  return await operation.run(handlers, values);
+}
+
+/**
+ * The answer, and then what follows it: as slowly as the client takes it, until it ends its side and has
+ * got the rest, or goes.
+ */
+async function stream(
+  conn: Pick<Deno.Conn, "write" | "close">,
+  reader: LineReader,
+  answer: Answer,
+  { read, stop, close }: AnswerStream,
+  limitMs: number,
+): Promise<void> {
+  try {
+    await writeAll(conn, ended(answer), limitMs);
+    reader.ended().then(stop, close);
+    for (let piece; (piece = await read()) !== undefined;) {
+      for (let sent = 0; sent < piece.length;) sent += await conn.write(piece.subarray(sent));
+    }
+  } catch (error) {
+    log.debug("connection closed: {reason}", {
+      reason: error instanceof Error ? error.message : String(error),
+    });
+  } finally {
+    close();
+  }
 }
 
 /** Reads a refused request to its end too, if the operation is one that has arguments. */

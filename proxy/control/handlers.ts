@@ -15,6 +15,7 @@ import { AmbiguousFlow } from "../gateway/flow_stats.ts";
 import { type Applied, LiveSettings } from "../gateway/live_settings.ts";
 import { Errno, RequestError } from "./errno.ts";
 import type { ControlHandlers } from "./operations.ts";
+import { beginCapture } from "./captures.ts";
 import { uapiGet } from "./uapi_get.ts";
 import { uapiSet } from "./uapi_set.ts";
 
@@ -115,6 +116,7 @@ export function controlHandlers(gateway: Gateway, options: HandlerOptions): Cont
       }
       throw new RequestError(Errno.ESRCH, `flow ${id}: there is none, expected one of show flows`);
     },
+    capture: (request) => beginCapture(gateway, request),
   };
 }
 

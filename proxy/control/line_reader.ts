@@ -60,6 +60,11 @@ export class LineReader {
     }
   }
 
+  /** Resolves when nothing more comes, however long that takes; what comes until then is not looked at. */
+  async ended(): Promise<void> {
+    while (await this.#conn.read(this.#buffer) !== null);
+  }
+
   #take(end: number, next: number): string {
     const line = String.fromCharCode(...this.#buffer.subarray(this.#start, end));
     this.#total += next - this.#start;

@@ -42,6 +42,12 @@ export interface ControlHandlers {
    * @throws {RequestError} if it is not one flow's.
    */
   kill(id: string): unknown;
+  /**
+   * Begins a capture: the stream is a pcapng file, or empty where others connect.
+   *
+   * @throws {RequestError} saying what is wrong.
+   */
+  capture(request: CaptureRequest): { readonly listening?: string; readonly stream: AnswerStream };
 }
 
 /** What a reload has to say, a line each. */
@@ -50,10 +56,31 @@ export interface ReloadLines {
   readonly changes: readonly string[];
 }
 
+/** What follows an answer, raw, until it ends or the client says that it has enough. */
+export interface AnswerStream {
+  /** The next piece, borrowed until the next call; undefined at the end. */
+  read(): Promise<Uint8Array | undefined>;
+  /** The client has said that it has enough, and waits for what is left. */
+  stop(): void;
+  /** The connection is gone, or at its end. */
+  close(): void;
+}
+
+/** A capture that a client asks for, as text. */
+export interface CaptureRequest {
+  readonly at: readonly string[];
+  readonly filter: string | undefined;
+  readonly snap: string | undefined;
+  readonly hasKeys: boolean;
+  /** `tcp:ADDRESS:PORT`: for whoever connects there, while the client stays. */
+  readonly listen: string | undefined;
+}
+
 export interface Answer {
   /** Pieces of it, each of some ten KiB at most; made only as fast as the client takes them. */
   readonly lines: Iterable<string>;
   readonly refusal?: Refusal;
+  readonly stream?: AnswerStream;
 }
 
 /** An argument's values, by its key, in the order given. */
@@ -84,14 +111,20 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operat
   ["wirestack_flows=1", {
     keys: ["peer", "targets"],
     run: (handlers, values) =>
-      orRefused(() =>
-        inPieces("flow", handlers.flows(values.get("peer")?.at(-1), values.has("targets")))
-      ),
+      orRefused(() => ({
+        lines: inPieces("flow", handlers.flows(values.get("peer")?.at(-1), values.has("targets"))),
+      })),
   }],
   ["wirestack_kill=1", {
     keys: ["flow"],
     run: (handlers, values) =>
-      orRefused(() => inPieces("flow", [handlers.kill(values.get("flow")?.at(-1) ?? "")])),
+      orRefused(() => ({
+        lines: inPieces("flow", [handlers.kill(values.get("flow")?.at(-1) ?? "")]),
+      })),
+  }],
+  ["wirestack_capture=1", {
+    keys: ["at", "filter", "snap", "keys", "listen"],
+    run: (handlers, values) => orRefused(() => captured(handlers, values)),
   }],
 ]);
 
@@ -110,10 +143,21 @@ function* inPieces(key: string, values: Iterable<unknown>): Iterable<string> {
   yield text;
 }
 
+function captured(handlers: ControlHandlers, values: Arguments): Answer {
+  const { listening, stream } = handlers.capture({
+    at: values.get("at") ?? [],
+    filter: values.get("filter")?.at(-1),
+    snap: values.get("snap")?.at(-1),
+    hasKeys: values.has("keys"),
+    listen: values.get("listen")?.at(-1),
+  });
+  return { lines: listening === undefined ? [] : [texts("listening", [listening])], stream };
+}
+
 /** @param make Throws before the first line, or not at all. */
-function orRefused(make: () => Iterable<string>): Answer {
+function orRefused(make: () => Answer): Answer {
   try {
-    return { lines: make() };
+    return make();
   } catch (error) {
     if (!(error instanceof RequestError)) throw error;
     return {

@@ -9,6 +9,9 @@ import type { Peer } from "../../wireguard/mod.ts";
 import { parsePrefix } from "../address.ts";
 import { encodeKey } from "../base64.ts";
 import { chooseUdp } from "../bind/udp_open.ts";
+import { type CaptureOptions, Captures } from "../capture/captures.ts";
+import { Recorder } from "../capture/recorder.ts";
+import { PacketCapture } from "../capture/packets.ts";
 import type { KeyInput, ListInput, LoadedConfig, PeerInput } from "../config/config.ts";
 import { settingsOfObject } from "../config/setting.ts";
 import { splitList } from "../config/values.ts";
@@ -87,6 +90,12 @@ export interface ListenDatagramOptions {
   readonly port?: number;
 }
 
+/** What to capture. */
+export interface PacketCaptureOptions extends CaptureOptions {
+  /** Ends it; what there is can still be taken. */
+  readonly signal?: AbortSignal;
+}
+
 /**
  * A running WireGuard gateway: a way into the tunnel for this program, and a proxy for the peers'.
  *
@@ -101,14 +110,16 @@ export interface ListenDatagramOptions {
 export class Wirestack implements AsyncDisposable {
   readonly #gateway: Gateway;
   readonly #watch: Watch;
+  readonly #recorder: Recorder;
   readonly #settings: LiveSettings;
   readonly #open = new Set<TunnelListener | TunnelDatagramConn>();
   readonly #conns = new Set<TunnelConn>();
   #isClosed = false;
 
-  private constructor(gateway: Gateway, watch: Watch, loaded: LoadedConfig) {
+  private constructor(gateway: Gateway, watch: Watch, recorder: Recorder, loaded: LoadedConfig) {
     this.#gateway = gateway;
     this.#watch = watch;
+    this.#recorder = recorder;
     this.#settings = new LiveSettings(gateway, loaded, (config, isTrial) => {
       watch.apply(config, isTrial);
     });
@@ -127,15 +138,18 @@ export class Wirestack implements AsyncDisposable {
     const loaded = await loadSourceInput(source);
     const { config } = loaded;
     const watch = await Watch.open(config);
-    const gateway = await startOr(() => watch.close(), () => Gateway.start(config, options));
+    const recorder = await startOr(() => watch.close(), () => new Recorder(config.capture));
+    const end = () => Promise.all([watch.close(), recorder.close()]);
+    const gateway = await startOr(end, () => Gateway.start(config, options));
     watch.begin(gateway);
-    if (!gateway.hasWireguard) return new Wirestack(gateway, watch, loaded);
+    await startOr(() => gateway.close().then(end), () => recorder.begin(gateway));
+    if (!gateway.hasWireguard) return new Wirestack(gateway, watch, recorder, loaded);
     getLogger(["wirestack"]).info("listening on UDP port {port}, public key {publicKey}, {udp}", {
       port: gateway.port,
       publicKey: encodeKey(gateway.publicKey),
       udp: chooseUdp(options.ffi).ffi ? "UDP in batches (FFI)" : "UDP over Deno's sockets",
     });
-    return new Wirestack(gateway, watch, loaded);
+    return new Wirestack(gateway, watch, recorder, loaded);
   }
 
   /** Bound UDP port. */
@@ -397,6 +411,24 @@ export class Wirestack implements AsyncDisposable {
     return this.#gateway.killFlow(id) !== undefined;
   }
 
+  /**
+   * Captures packets from now on, as `wirestack capture` does: each as it is inside, with its peer and
+   * flow. Whoever does not take them as fast as they come loses some, which are counted; the tunnel
+   * loses nothing. At most eight captures run at once.
+   *
+   * @example
+   * ```ts ignore
+   * for await (const { data, peer } of net.capture({ filter: "tcp and port 443" })) { … }
+   * await Deno.writeFile("a.pcapng", net.capture({ at: ["nic2"], signal }).pcapng);
+   * ```
+   * @throws {CaptureError} naming the option that is wrong, and how.
+   * @throws {Deno.errors.BadResource} after {@link close}.
+   */
+  capture({ signal, ...options }: PacketCaptureOptions = {}): PacketCapture {
+    this.#checkOpen();
+    return new PacketCapture(Captures.of(this.#gateway).open(options), signal);
+  }
+
   /** Plain values: peers, connections, counters by reason, resources in use. No secret. */
   stats(): GatewayStats {
     return this.#gateway.stats();
@@ -414,6 +446,7 @@ export class Wirestack implements AsyncDisposable {
     for (const open of [...this.#open]) open.close();
     for (const conn of [...this.#conns]) conn[Symbol.dispose]();
     const result = await this.#gateway.close({ graceMs });
+    await this.#recorder.close();
     await this.#watch.close();
     return result;
   }
@@ -486,7 +519,7 @@ export class Wirestack implements AsyncDisposable {
   }
 }
 
-async function startOr<T>(undo: () => Promise<void>, start: () => Promise<T>): Promise<T> {
+async function startOr<T>(undo: () => Promise<unknown>, start: () => T | Promise<T>): Promise<T> {
   try {
     return await start();
   } catch (error) {

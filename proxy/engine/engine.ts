@@ -14,7 +14,7 @@
 import type { Arena } from "../arena/arena.ts";
 import type { TransmitPool } from "../arena/transmit_pool.ts";
 import type { Bind, BindEndpoint } from "../bind/bind.ts";
-import { type PacketObserver, Tap } from "../link/tap.ts";
+import { type Direction, type PacketObserver, Tap } from "../link/tap.ts";
 import type { PacketLink } from "../link/packet_link.ts";
 import { WireguardLink } from "../link/wireguard.ts";
 import { getLogger } from "../log/logger.ts";
@@ -28,6 +28,7 @@ import {
 import {
   Device,
   type DeviceEvent,
+  type Endpoint,
   Peer,
   type Sender,
   type TimerSettings,
@@ -55,6 +56,19 @@ export interface TurnSource {
   /** Sends what the turn has collected. */
   flush(): void;
 }
+
+/**
+ * Called with each datagram of WireGuard's before the device (in) or the bind (out) gets it: borrowed, as
+ * the sender is, and not to be changed.
+ */
+export type DatagramObserver = (
+  direction: Direction,
+  buffer: Uint8Array,
+  offset: number,
+  length: number,
+  now: number,
+  end: Sender | Endpoint,
+) => void;
 
 export interface EngineOptions {
   readonly clock: Clock;
@@ -110,6 +124,7 @@ export class Engine {
   readonly stack: Stack;
   readonly nic1: Nic;
   readonly binds: readonly Bind[];
+  readonly arena: Arena;
   readonly pool: TransmitPool;
   readonly link: WireguardLink;
   /** Around {@link link} while there is an observer, see {@link observe}. */
@@ -120,6 +135,7 @@ export class Engine {
   readonly #requestRate: RequestRate;
   readonly #sources: TimeoutSource[] = [];
   readonly #turnSources: TurnSource[] = [];
+  #datagramObservers: readonly DatagramObserver[] = [];
   readonly #links: Links;
   #now: number;
   #isScheduled = false;
@@ -146,6 +162,9 @@ export class Engine {
     length: number,
     from: Sender,
   ) => {
+    if (this.#datagramObservers.length > 0) {
+      this.#showDatagram("in", buffer, offset, length, this.#now, from);
+    }
     try {
       this.device.handleDatagram(buffer, offset, length, from, this.#now);
     } catch (error) {
@@ -161,6 +180,7 @@ export class Engine {
     this.#scheduler = options.scheduler;
     this.#requestRate = new RequestRate(clock.cpuTime && (() => clock.cpuTime!()));
     this.#now = clock.now();
+    this.arena = arena;
     this.pool = pool;
     this.#reserved = Math.floor(pool.slots * RESERVED_SHARE);
     this.binds = binds;
@@ -174,13 +194,16 @@ export class Engine {
       sink: {
         transmit: (endpoint, buffer, offset, length, mayTake) => {
           const to = endpoint as BindEndpoint;
+          if (this.#datagramObservers.length > 0) {
+            this.#showDatagram("out", buffer, offset, length, this.now(), to);
+          }
           // A buffer that may be taken comes from the link, so it is a slot.
           const isTaken = to.bind.send(to, buffer, offset, length, mayTake);
           this.wake(); // to flush it, if this is no turn
           return isTaken;
         },
         receive: (peer, buffer, offset, length, now) => {
-          if (this.nic1.link === this.tap) this.tap.received(buffer, offset, length, now);
+          if (this.nic1.link === this.tap) this.tap.received(buffer, offset, length, now, peer);
           this.stack.handlePacket(this.nic1, buffer, offset, length, now, peer);
         },
         event: (event) => options.onEvent(event),
@@ -266,6 +289,14 @@ export class Engine {
   /** Shows `observer` every packet of the tunnel, both ways, until what is returned is called. */
   observe(observer: PacketObserver): () => void {
     return observeNic(this.nic1, this.tap, observer);
+  }
+
+  /** Shows `observer` every datagram of WireGuard's, both ways, until what is returned is called. */
+  observeDatagrams(observer: DatagramObserver): () => void {
+    this.#datagramObservers = [...this.#datagramObservers, observer];
+    return () => {
+      this.#datagramObservers = this.#datagramObservers.filter((other) => other !== observer);
+    };
   }
 
   /** Whether packets for the tunnel leave at once, and need not be queued or dropped. */
@@ -409,6 +440,25 @@ export class Engine {
       try {
         this.binds[i]!.flush();
       } catch (error) {
+        this.#fault(error);
+      }
+    }
+  }
+
+  /** An observer that throws is removed, and does not stop the datagram. */
+  #showDatagram(
+    direction: Direction,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+    end: Sender | Endpoint,
+  ): void {
+    for (const observer of this.#datagramObservers) {
+      try {
+        observer(direction, buffer, offset, length, now, end);
+      } catch (error) {
+        this.#datagramObservers = this.#datagramObservers.filter((other) => other !== observer);
         this.#fault(error);
       }
     }

@@ -74,7 +74,7 @@ export class LinkPort implements EngineLink {
     link.start({
       receive: (buffer, offset, length, now) => {
         if (accepts !== undefined && !accepts(buffer, offset, length)) return;
-        if (nic.link === tap) tap.received(buffer, offset, length, now);
+        if (nic.link === tap) tap.received(buffer, offset, length, now, from);
         stack.handlePacket(nic, buffer, offset, length, now, from);
       },
       onReadable: () => host.rouse(),

@@ -8,6 +8,7 @@
 import type { IpAddress } from "../../netstack/mod.ts";
 import { Dials } from "./dials.ts";
 import type { Flow, FlowCarrier, FlowOwner, FlowProtocol, FlowRequest } from "./flow.ts";
+import { type HostGuard, namesAddress } from "./host_guard.ts";
 import { AddressMaps, dialledAs, inPrefix, isSingle, mapAddress, namesOwnHost } from "./maps.ts";
 import type { AddressMap } from "./maps.ts";
 import type { OwnListeners } from "./own_listeners.ts";
@@ -68,6 +69,8 @@ export interface AdmissionOptions {
   isTunnels?(address: IpAddress): boolean;
   /** Whether what is sent to `source` still goes to `owner`. */
   isHeld(source: IpAddress, owner: FlowOwner): boolean;
+  /** Default: what passes through is asked of the rules alone. */
+  readonly guard?: HostGuard | undefined;
   readonly listeners: OwnListeners;
   /** The longest `from` first. */
   readonly maps: readonly AddressMap[];
@@ -186,7 +189,7 @@ export class Admission {
    */
   decide(request: FlowRequest, inDoubt = true, held?: RuleState): Verdict {
     const { protocol, destination, destinationPort } = request;
-    if (request.isTransit) return this.#decideTransit(request, held);
+    if (request.isTransit) return this.#decideTransit(request, inDoubt, held);
     if (!this.#options.isProxied(destination, protocol)) {
       return { refusal: "not-proxied", rule: undefined };
     }
@@ -220,12 +223,33 @@ export class Admission {
   }
 
   /** What passes through can go nowhere else than it asks for. */
-  #decideTransit(request: FlowRequest, held: RuleState | undefined): Verdict {
+  #decideTransit(
+    request: FlowRequest,
+    inDoubt: boolean,
+    held: RuleState | undefined,
+  ): Verdict {
     const rule = this.#rules.match(request, held);
     const action = rule?.action ?? this.#rules.defaultAction;
     if (action !== "allow") return { refusal: REFUSALS[action], rule };
     if (rule?.rewrite !== undefined) return { refusal: "rejected", rule };
+    const refusal = this.#checkGuarded(request, rule, inDoubt);
+    if (refusal !== undefined) return { refusal, rule };
     return { rule, target: request.destination, port: request.destinationPort };
+  }
+
+  /** What may not pass to this host's own network, nor to this host. */
+  #checkGuarded(
+    request: FlowRequest,
+    rule: Rule | undefined,
+    inDoubt: boolean,
+  ): Refusal | undefined {
+    const { guard } = this.#options;
+    if (guard === undefined || !guard.covers(request)) return undefined;
+    const { protocol, destination, destinationPort } = request;
+    if (protocol === "icmp" && guard.isTunnels(destination)) return undefined;
+    const isNamed = namesAddress(rule, destination);
+    if (!isNamed && !isSafeTarget(destination)) return "unsafe";
+    return this.#checkHost(protocol, destination, destinationPort, isNamed, inDoubt);
   }
 
   /**

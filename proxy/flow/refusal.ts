@@ -9,7 +9,7 @@ export type Refusal =
   | "not-proxied"
   /** An address that must not be reachable by accident: see `safe_targets.ts`. */
   | "unsafe"
-  /** An address of this host that no map names. */
+  /** An address of this host that no map, or rule for what passes through, names. */
   | "own-host"
   /** This process itself listens there. */
   | "own-listener"

@@ -18,6 +18,7 @@ import {
   TokenBucket,
 } from "../../netstack/mod.ts";
 import type { IcmpTargets } from "../target/icmp.ts";
+import { HeldBytes } from "./held_bytes.ts";
 import { type IcmpForwarderCounters, newIcmpCounters } from "./icmp_counters.ts";
 import { IcmpSession, type IcmpSessionOwner } from "./icmp_session.ts";
 import type { ForwardTimeouts } from "./options.ts";
@@ -41,6 +42,7 @@ interface Allowance {
 export class IcmpForwarder extends SessionForwarder<IcmpSession, IcmpTargets>
   implements IcmpForwarderHandler, IcmpSessionOwner {
   readonly counters: IcmpForwarderCounters = newIcmpCounters();
+  readonly held: HeldBytes = new HeldBytes();
   readonly #allowances = new WeakMap<FlowOwner, Allowance>();
 
   echo(

@@ -17,6 +17,7 @@ import type { Flow, FlowCarrier, FlowEnd, FlowFigures, FlowOwner } from "../flow
 import { TargetAddress } from "../target/address.ts";
 import type { IcmpTargetHandler, IcmpTargets, IcmpTargetSocket } from "../target/icmp.ts";
 import type { IcmpForwarderCounters } from "./icmp_counters.ts";
+import type { HeldBytes } from "./held_bytes.ts";
 import type { NoTarget } from "./named_targets.ts";
 import { asSeenBySource, reporterOf } from "./reports.ts";
 import { FilterEntry, UdpFilter } from "./udp_filter.ts";
@@ -25,6 +26,8 @@ import { FilterEntry, UdpFilter } from "./udp_filter.ts";
 export interface IcmpSessionOwner {
   readonly counters: IcmpForwarderCounters;
   readonly sockets: IcmpTargets;
+  /** Requests that wait for a name. */
+  readonly held: HeldBytes;
   /** Whether there are so many flows in all that no session may have many. */
   readonly isCrowded: boolean;
   /** Finds an address for a flow to a name: see `NamedTargets.resolve`. */
@@ -52,7 +55,9 @@ const MAX_HELD = 8;
 const MAX_HELD_BYTES = 2_048;
 
 interface HeldRequest {
+  /** Of one that is too large, or there is no room for, the header: it is answered if there is no target. */
   readonly bytes: Uint8Array;
+  readonly isWhole: boolean;
   readonly hopLimit: number;
   readonly dontFragment: boolean;
 }
@@ -126,9 +131,23 @@ export class IcmpSession implements Timed, IcmpTargetHandler, FlowCarrier {
     const { held } = entry;
     if (held === undefined) {
       this.#transmit(entry, hopLimit, dontFragment, buffer, offset, length, now);
-    } else if (held.length < MAX_HELD && length <= MAX_HELD_BYTES) {
-      held.push({ bytes: buffer.slice(offset, offset + length), hopLimit, dontFragment });
+    } else if (held.length < MAX_HELD) {
+      const isWhole = length <= MAX_HELD_BYTES && this.#owner.held.take(this.peer, length);
+      if (!isWhole) counters.noBuffer++;
+      const kept = isWhole ? length : ICMP_HEADER_LENGTH;
+      const bytes = buffer.slice(offset, offset + kept);
+      held.push({ bytes, isWhole, hopLimit, dontFragment });
     } else counters.noBuffer++;
+  }
+
+  /** Nothing of an entry waits any more. @returns what has, in order. */
+  #release(entry: PingEntry): readonly HeldRequest[] {
+    const { held = [] } = entry;
+    for (const { bytes, isWhole } of held) {
+      if (isWhole) this.#owner.held.give(this.peer, bytes.length);
+    }
+    entry.held = undefined;
+    return held;
   }
 
   reply(
@@ -217,6 +236,7 @@ export class IcmpSession implements Timed, IcmpTargetHandler, FlowCarrier {
 
   #ended(entry: FilterEntry, why: FlowEnd): void {
     (entry as PingEntry).stopResolving?.();
+    this.#release(entry as PingEntry);
     this.#owner.onFlowEnded(entry.flow, why);
   }
 
@@ -247,8 +267,8 @@ export class IcmpSession implements Timed, IcmpTargetHandler, FlowCarrier {
   /** The name that a flow goes to leads there, or nowhere. */
   #resolved(entry: PingEntry, target: IpAddress | NoTarget, now: number): void {
     const { flow } = entry;
-    const { held = [] } = entry;
     if (flow.state === "ended") return;
+    const held = this.#release(entry);
     if (typeof target === "string") {
       for (const { bytes } of held) {
         const sequence = sequenceAt(bytes, 0);
@@ -260,9 +280,9 @@ export class IcmpSession implements Timed, IcmpTargetHandler, FlowCarrier {
     flow.dialled = target;
     flow.state = "open";
     this.#filter.resolved(entry, new TargetAddress(target, 0));
-    entry.held = entry.stopResolving = undefined;
-    for (const { bytes, hopLimit, dontFragment } of held) {
-      this.#transmit(entry, hopLimit, dontFragment, bytes, 0, bytes.length, now);
+    entry.stopResolving = undefined;
+    for (const { bytes, isWhole, hopLimit, dontFragment } of held) {
+      if (isWhole) this.#transmit(entry, hopLimit, dontFragment, bytes, 0, bytes.length, now);
     }
   }
 

@@ -21,6 +21,8 @@ export interface SessionForwarderOptions<Sockets> extends ForwarderOptions {
   hasRoom(): boolean;
   /** A socket could not be opened. @returns whether for lack of a descriptor. */
   onNoSocket(error: unknown): boolean;
+  /** Ends something idle for want of a descriptor. Default: a session of this forwarder's. */
+  giveWay?(owner: FlowOwner, now: number): boolean;
   /** Opens what makes sockets towards targets. */
   openTargets(options: UdpTargetsOptions): Sockets;
 }
@@ -49,6 +51,11 @@ interface ForwardedSession extends Timed, Pick<FlowCarrier, "end"> {
   readonly peer: FlowOwner;
 }
 
+/** A session idle for so long may be ended for a descriptor that another needs, ms. */
+const GIVE_WAY_MS = 5_000;
+/** When none was, for so long none is looked for, ms. */
+const GIVE_WAY_EVERY_MS = 250;
+
 /** Flows per allowed session; with more in all, every session is kept to a few. */
 const FLOWS_PER_SESSION = 4;
 
@@ -64,6 +71,7 @@ export abstract class SessionForwarder<
   #sockets: Sockets | undefined;
   /** Flows of all sessions. */
   #flows = 0;
+  #busyUntil = -Infinity;
 
   constructor(options: SessionForwarderOptions<Sockets>) {
     this.options = options;
@@ -159,8 +167,29 @@ export abstract class SessionForwarder<
     this.counters.socketErrors++;
     if (!this.options.onNoSocket(error)) return;
     const { admission, now } = this.options;
+    const { giveWay = (owner, now) => this.giveWay(owner, now) } = this.options;
+    if (giveWay(peer, now())) return;
     admission.noteExhausted(now());
     admission.makeRoomForConnection(peer, now());
+  }
+
+  /**
+   * There is no descriptor for a socket of `owner`: ends a session that has been idle for a while, of
+   * whoever is furthest above an equal share, else of `owner` itself.
+   *
+   * @returns whether there was one.
+   */
+  giveWay(owner: FlowOwner, now: number): boolean {
+    if (now < this.#busyUntil) return false;
+    const { shares } = this;
+    for (const giver of [shares.donor(owner, shares.total), owner]) {
+      const session = giver && this.idlest(giver);
+      if (session === undefined || now - session.lastActivity < GIVE_WAY_MS) continue;
+      session.end("evicted");
+      return true;
+    }
+    this.#busyUntil = now + GIVE_WAY_EVERY_MS;
+    return false;
   }
 
   onFlowEnded(flow: Flow, why: FlowEnd): void {

@@ -4,15 +4,23 @@
  * @module
  */
 
-import { IpAddress, type Nic, Prefix, TransitPacket } from "../../netstack/mod.ts";
+import {
+  type DeliveryObserver,
+  IpAddress,
+  type Nic,
+  Prefix,
+  TransitPacket,
+} from "../../netstack/mod.ts";
 import type { Engine, TimeoutSource } from "../engine/engine.ts";
 import { Admission, type FlowLimits } from "../flow/admit.ts";
 import type { FlowOwner, FlowProtocol } from "../flow/flow.ts";
+import type { HostGuard } from "../flow/host_guard.ts";
 import { OwnListeners } from "../flow/own_listeners.ts";
 import { FlowStatistics } from "../flow/statistics.ts";
 import type { OwnerLimits } from "../flow/limits.ts";
 import { Pacing } from "../flow/pacing.ts";
 import { FlowTable } from "../flow/table.ts";
+import { type PacketObserver, Tap } from "../link/tap.ts";
 import { NO_LINK } from "../link/wireguard.ts";
 import { getLogger } from "../log/logger.ts";
 import { DescriptorWatch } from "../target/descriptors.ts";
@@ -58,6 +66,8 @@ export interface SubnetProxyOptions extends PeerOwners {
   ownerOf(from: unknown, client: IpAddress): FlowOwner;
   /** Whether what is sent to `client` still goes to `owner`. */
   isHeld(client: IpAddress, owner: FlowOwner): boolean;
+  /** For what passes through to this host's own network. Default: nothing does. */
+  readonly guard?: HostGuard | undefined;
   /** Whether sockets towards targets are over FFI. */
   readonly ffi: boolean;
   /** Default: this host's own sockets. */
@@ -88,10 +98,14 @@ export class SubnetProxy {
   readonly #limited = new Set<FlowOwner>();
   readonly #engine: Engine;
   readonly #routes: ProxyRoutes;
+  readonly #isGuarded: boolean;
   /** Shared with the forwarders and the admission, which read it whenever they need a value. */
   readonly #settings: { -readonly [K in keyof ForwardSettings]: ForwardSettings[K] };
   readonly #host: TargetHost;
   #nic2: Nic | undefined;
+  readonly #tap = new Tap(NO_LINK);
+  readonly #delivered: DeliveryObserver = (buffer, offset, length, now, from) =>
+    this.#tap.received(buffer, offset, length, now, from);
   /** The longest prefix first. */
   #subnets: { readonly prefix: Prefix; readonly protocols: Protocols }[] = [];
   /** When the next review is due, ms. */
@@ -101,9 +115,10 @@ export class SubnetProxy {
   #canPing: boolean | undefined;
 
   constructor(given: SubnetProxyOptions) {
-    const { engine, routes, settings, ownerOf, isHeld, ffi, host } = given;
+    const { engine, routes, settings, ownerOf, isHeld, guard, ffi, host } = given;
     this.#engine = engine;
     this.#routes = routes;
+    this.#isGuarded = guard !== undefined;
     this.#settings = { ...settings };
     this.ffi = ffi;
     const now = () => engine.now();
@@ -129,6 +144,7 @@ export class SubnetProxy {
       isOwnAddress: (target) => this.#host.isOwnAddress(target),
       isTunnels: ({ bytes, version }) => engine.nic1.owns(bytes, 0, version),
       isHeld,
+      guard,
       listeners: this.listeners,
       maps: settings.maps,
       rules: settings,
@@ -155,17 +171,21 @@ export class SubnetProxy {
       now,
       wake,
     };
-    this.tcp = new TcpForwarder({ ...options, dialer });
+    const giveWay = (owner: FlowOwner, now: number) =>
+      this.udp.giveWay(owner, now) || this.icmp.giveWay(owner, now);
+    this.tcp = new TcpForwarder({ ...options, dialer, giveWay });
     this.udp = new UdpForwarder({
       ...options,
       openTargets: (options) => this.#host.openUdp(options),
       hasRoom: () => engine.hasRoom,
       onNoSocket: (error) => this.descriptors.note(codeOf(error)),
+      giveWay,
     });
     this.transit = new TransitFlows({
       admission,
       ownerOf,
       settings: this.#settings,
+      guard,
       random: (out) => void crypto.getRandomValues(out as Uint8Array<ArrayBuffer>),
     }, new TransitPacket());
     this.#watchTransit();
@@ -174,6 +194,7 @@ export class SubnetProxy {
       openTargets: (options) => this.#host.openIcmp(options),
       hasRoom: () => engine.hasRoom,
       onNoSocket: (error) => this.descriptors.note(codeOf(error)),
+      giveWay,
     });
     const sources: readonly TimeoutSource[] = [
       this.transit,
@@ -246,6 +267,23 @@ export class SubnetProxy {
     this.tcp.timeoutsChanged(before);
     this.udp.timeoutsChanged(before);
     this.icmp.timeoutsChanged(before);
+  }
+
+  /** What proxied addresses are routed to; undefined before there are any. */
+  get nic(): Nic | undefined {
+    return this.#nic2;
+  }
+
+  /** Shows `observer` every packet that NIC 2 is given, until what is returned is called. */
+  observe(observer: PacketObserver): () => void {
+    const nic = this.#secondNic();
+    const tap = this.#tap;
+    tap.add(observer);
+    nic.observer = this.#delivered;
+    return () => {
+      tap.remove(observer);
+      if (tap.isIdle) nic.observer = undefined;
+    };
   }
 
   /** Round trips to targets: see {@link TargetHost.roundTrips}. */
@@ -326,7 +364,7 @@ export class SubnetProxy {
   /** What passes through is looked at only while there is something to decide. */
   #watchTransit(): void {
     const { stack } = this.#engine;
-    const isNeeded = !this.admission.rules.isEmpty;
+    const isNeeded = this.#isGuarded || !this.admission.rules.isEmpty;
     stack.setTransitFilter(isNeeded ? this.transit : undefined);
     if (!isNeeded) this.transit.clear("closed");
   }

@@ -62,6 +62,8 @@ export interface TcpForwarderOptions extends ForwarderOptions {
   readonly dialer: Dialer;
   /** Default: every flow is dialled at its address, and no more. */
   readonly targets?: FlowDialer;
+  /** Ends something idle for want of a descriptor: see `SessionForwarder.giveWay`. Default: nothing. */
+  readonly giveWay?: (owner: FlowOwner, now: number) => boolean;
 }
 
 export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
@@ -234,7 +236,9 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
       ...addresses(flow),
       why: DIAL_WORDS[why],
     });
-    if (why === "exhausted") this.#options.admission.noteExhausted(this.now());
+    if (why === "exhausted" && !this.#options.giveWay?.(flow.owner, this.now())) {
+      this.#options.admission.noteExhausted(this.now());
+    }
     this.#remove(connection, end ?? why as FlowEnd);
   }
 

@@ -13,6 +13,7 @@ import {
   type TransitVerdict,
 } from "../../netstack/mod.ts";
 import { Flow, type FlowEnd } from "../flow/flow.ts";
+import type { HostGuard } from "../flow/host_guard.ts";
 import type { Refusal } from "../flow/refusal.ts";
 import { REFUSAL_WORDS } from "../flow/words.ts";
 import { getLogger } from "../log/logger.ts";
@@ -46,12 +47,14 @@ export interface TransitCounters {
 export interface TransitOptions extends Pick<ForwarderOptions, "admission" | "ownerOf"> {
   readonly settings: Pick<ForwarderOptions["settings"], "timeouts">;
   random(out: Uint8Array): void;
+  /** What would pass from a peer to this host's own network. Default: nothing does. */
+  readonly guard?: Pick<HostGuard, "covers"> | undefined;
   /** Default 32,768: some 20 MB. */
   readonly maxFlows?: number;
 }
 
 const MAX_FLOWS = 32_768;
-/** Connections that were killed and may not notice before they send something. */
+/** Connections that were killed, or ended by the guard, and may not notice before they send something. */
 const MAX_KILLED = 256;
 const DNS_PORT = 53;
 
@@ -72,7 +75,10 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
   readonly #deadlines = new Deadlines<TransitFlow>();
   readonly #fragments: TransitFragments;
   readonly #quoted: TransitPacket;
-  /** The oldest first. Without that the next segment would begin the connection anew. */
+  /**
+   * The oldest first. Without that the next segment would begin the connection anew: one that the guard
+   * has ended would pass as one that this host began.
+   */
   readonly #killed = new Set<TransitFlow>();
   /** Of the last packet: traffic comes in runs. */
   #last: TransitFlow | undefined;
@@ -105,6 +111,7 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
         this.counters.malformed++;
         return "drop";
       case "other":
+        if (this.#passesOther(packet)) return "pass";
         this.counters.otherProtocols++;
         return this.#options.admission.rules.defaultAction === "drop" ? "drop" : "reject";
     }
@@ -145,7 +152,8 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
     this.#deadlines.remove(transit);
     this.#shares.give(transit);
     if (why === "evicted") this.counters.evicted++;
-    if (why === "killed" && flow.protocol === "tcp") this.#noteKilled(transit);
+    const isOver = why === "killed" || why === "revoked" && this.#options.guard?.covers(flow);
+    if (isOver && flow.protocol === "tcp") this.#noteKilled(transit);
     this.#options.admission.table.remove(flow, why);
   }
 
@@ -225,6 +233,15 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
     if (refusal !== undefined) return this.#refuse(flow, refusal);
     const transit = this.#enter(flow, this.#table.hashOf(packet));
     return this.#pass(transit, packet, isUp, flags, now);
+  }
+
+  /** Without rules, where the filter is there for the guard alone, what that does not cover passes. */
+  #passesOther({ from, buffer, source, destination, version }: TransitPacket): boolean {
+    const { admission, ownerOf, guard } = this.#options;
+    return guard !== undefined && admission.rules.isEmpty && !guard.covers({
+      owner: ownerOf(from, IpAddress.from(buffer, source, version)),
+      destination: IpAddress.from(buffer, destination, version),
+    });
   }
 
   #noteKilled(transit: TransitFlow): void {

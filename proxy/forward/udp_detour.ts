@@ -6,39 +6,20 @@
  */
 
 import { copyBytes } from "../../netstack/mod.ts";
-import type { Flow } from "../flow/flow.ts";
+import type { Flow, FlowOwner } from "../flow/flow.ts";
 import { encodeProxyHeader } from "../target/proxy_protocol.ts";
+import type { HeldBytes } from "./held_bytes.ts";
 
 /** Of one flow: as many as a program sends before it waits for an answer. */
 const MAX_HELD = 16;
 const MAX_DATAGRAM = 65_535;
-
-/** How much all flows of a gateway hold. */
-export class HeldBytes {
-  readonly #max: number;
-  #bytes = 0;
-
-  constructor(max = 1 << 20) {
-    this.#max = max;
-  }
-
-  /** @returns whether there is room; then it is taken. */
-  take(bytes: number): boolean {
-    if (this.#bytes + bytes > this.#max) return false;
-    this.#bytes += bytes;
-    return true;
-  }
-
-  give(bytes: number): void {
-    this.#bytes -= bytes;
-  }
-}
 
 export class UdpDetour {
   /** In front of each datagram. */
   readonly header: Uint8Array;
   /** Nobody waits for the name any more. */
   stopResolving: (() => void) | undefined = undefined;
+  readonly #owner: FlowOwner;
   readonly #total: HeldBytes;
   /** Undefined once the name is resolved, or if there is none. */
   #held: Uint8Array[] | undefined;
@@ -53,6 +34,7 @@ export class UdpDetour {
 
   constructor(flow: Flow, hasHeader: boolean, total: HeldBytes) {
     this.header = hasHeader ? encodeProxyHeader("v2", "udp", flow) : NOTHING;
+    this.#owner = flow.owner;
     this.#total = total;
     this.#held = flow.dialled === undefined ? [] : undefined;
   }
@@ -65,7 +47,7 @@ export class UdpDetour {
   /** Keeps a copy. @returns false if there is no room for it. */
   hold(buffer: Uint8Array, offset: number, length: number): boolean {
     const held = this.#held!;
-    if (held.length === MAX_HELD || !this.#total.take(length)) return false;
+    if (held.length === MAX_HELD || !this.#total.take(this.#owner, length)) return false;
     held.push(buffer.slice(offset, offset + length));
     return true;
   }
@@ -76,7 +58,7 @@ export class UdpDetour {
     this.#held = undefined;
     this.stopResolving?.();
     this.stopResolving = undefined;
-    for (const { length } of held) this.#total.give(length);
+    for (const { length } of held) this.#total.give(this.#owner, length);
     return held;
   }
 

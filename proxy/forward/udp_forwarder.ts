@@ -13,9 +13,10 @@ import { getLogger } from "../log/logger.ts";
 import type { IpAddress, UdpFlow, UdpForwarderHandler } from "../../netstack/mod.ts";
 import type { UdpTargets } from "../target/udp.ts";
 import type { ForwardTimeouts, UdpFiltering } from "./options.ts";
+import { HeldBytes } from "./held_bytes.ts";
 import { SessionForwarder } from "./session_forwarder.ts";
 import { newUdpCounters, type UdpForwarderCounters } from "./udp_counters.ts";
-import { HeldBytes, UdpDetour } from "./udp_detour.ts";
+import { UdpDetour } from "./udp_detour.ts";
 import { UdpSession, type UdpSessionOwner } from "./udp_session.ts";
 
 const log = getLogger(["wirestack", "udp"]);

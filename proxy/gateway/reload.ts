@@ -201,6 +201,8 @@ function unchanged(started: StartedConfig, next: GatewayConfig): ConfigPath[] {
   compare(["interface", "peerToPeer"], started.peerToPeer, next.peerToPeer);
   compare(["interface", "controlDir"], started.controlDir, next.controlDir);
   compare(["status", "listen"], placeOf(started), placeOf(next));
+  const isRecorded = started.capture !== undefined || next.capture !== undefined;
+  if (isRecorded) compare(["capture", "write"], captureOf(started), captureOf(next));
   compare(["log", "output"], started.log.output, next.log.output);
   compare(["log", "access"], started.log.access, next.log.access);
   const [before, after] = [started.proxy, next.proxy];
@@ -214,6 +216,10 @@ function unchanged(started: StartedConfig, next: GatewayConfig): ConfigPath[] {
 
 function placeOf({ status }: StartedConfig): string {
   return JSON.stringify(status?.listen);
+}
+
+function captureOf({ capture }: StartedConfig): string {
+  return JSON.stringify(capture);
 }
 
 /** Whether the forwarders answer on the tunnel's own interface: from the start, or never. */

@@ -12,7 +12,8 @@ export type Direction = "in" | "out";
 
 /**
  * Called with each packet before the stack (in) or the link (out) gets it. The bytes are borrowed
- * until the call returns, and must not be changed.
+ * until the call returns, and must not be changed. `from` is who sent it, of what came in, as far as
+ * that is known.
  */
 export type PacketObserver = (
   direction: Direction,
@@ -20,6 +21,7 @@ export type PacketObserver = (
   offset: number,
   length: number,
   now: number,
+  from?: unknown,
 ) => void;
 
 /** Totals since it was made. */
@@ -84,10 +86,10 @@ export class Tap implements Link {
   }
 
   /** To be called with each packet of the link, right before it is handed to the stack. */
-  received(buffer: Uint8Array, offset: number, length: number, now: number): void {
+  received(buffer: Uint8Array, offset: number, length: number, now: number, from?: unknown): void {
     this.counters.packetsIn++;
     this.counters.bytesIn += length;
-    this.#show("in", buffer, offset, length, now);
+    this.#show("in", buffer, offset, length, now, from);
   }
 
   #countOut(length: number): void {
@@ -102,11 +104,12 @@ export class Tap implements Link {
     offset: number,
     length: number,
     now: number,
+    from?: unknown,
   ): void {
     const observers = this.#observers; // one that removes itself does not shift the others
     for (let i = 0; i < observers.length; i++) {
       try {
-        observers[i]!(direction, buffer, offset, length, now);
+        observers[i]!(direction, buffer, offset, length, now, from);
       } catch {
         this.counters.faults++;
         this.remove(observers[i]!);

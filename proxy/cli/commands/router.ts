@@ -77,7 +77,7 @@ export function addRouter(
 function isForRouter({ section, name }: Key): boolean {
   if (section === "interface") return name === "Address" || name === "ControlDir";
   if (section === "proxy") return name !== "Subnets" && name !== "Interface";
-  return section === "rules" || section === "status" || section === "log";
+  return ["rules", "status", "capture", "log"].includes(section);
 }
 
 /** @throws {ConfigError} without another side. */

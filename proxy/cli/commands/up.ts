@@ -5,6 +5,7 @@
  */
 
 import type { UdpChoice } from "../../bind/udp_open.ts";
+import { captureFiles } from "../../capture/file.ts";
 import type { LoadedConfig } from "../../config/config.ts";
 import { ConfigError } from "../../config/error.ts";
 import { stateDirectories } from "../../gateway/state_directory.ts";
@@ -71,7 +72,7 @@ export async function runGateway(
   const { ffi, reason } = await chooseFfi(options.ffi);
   if (!ffi) terminal.giveUpFfi();
   const loaded = await reader.load();
-  const { up, Gateway, Watch, chooseCrypto, controlHandlers } = await loadUp();
+  const { up, Gateway, Watch, Recorder, chooseCrypto, controlHandlers } = await loadUp();
   const crypto = chooseCrypto(options.crypto ?? "auto");
   const { controlDir } = loaded.config;
   const isFile = file !== undefined && !isDescriptor(file);
@@ -86,6 +87,7 @@ export async function runGateway(
         ...(crypto && { crypto }),
       }),
     watch: (config) => Watch.open(config),
+    record: (config) => new Recorder(config.capture),
     handlers: (gateway, applied) =>
       controlHandlers(gateway, {
         applied,
@@ -107,17 +109,17 @@ export async function runGateway(
 
 /** Loads what `up` needs. */
 export async function loadUp() {
-  const [{ up }, { Gateway }, { Watch }, { chooseCrypto }, { controlHandlers }] = await Promise.all(
-    [
+  const [{ up }, { Gateway }, { Watch }, { Recorder }, { chooseCrypto }, { controlHandlers }] =
+    await Promise.all([
       import("../up.ts"),
       import("../../gateway/gateway.ts"),
       import("../../watch/watch.ts"),
+      import("../../capture/recorder.ts"),
       import("../../arena/crypto.ts"),
       import("../../control/handlers.ts"),
       import("../load.ts"),
-    ],
-  );
-  return { up, Gateway, Watch, chooseCrypto, controlHandlers };
+    ]);
+  return { up, Gateway, Watch, Recorder, chooseCrypto, controlHandlers };
 }
 
 /** @param wanted By --ffi or --no-ffi; undefined without either. */
@@ -159,12 +161,15 @@ function giveUpWriting(kept: readonly string[]): void {
 }
 
 /** Logs that are opened again, and a socket that is removed. */
-function writtenFiles({ config: { log, status, links } }: LoadedConfig): string[] {
+function writtenFiles({ config: { log, status, links, capture } }: LoadedConfig): string[] {
   const logs = [log.output, log.access].filter((output) => output !== undefined);
   const socket = status?.listen.transport === "unix" ? [status.listen.path] : [];
   // A link's socket is made in a folder beside it, and one that connects needs its path.
   const places = links.flatMap(({ place }) =>
     "path" in place ? [place.path, place.path.replace(/[^/]*$/, "") || "."] : []
   );
-  return [...logs.filter((output) => !isStream(output)), ...socket, ...places];
+  const captured = capture?.write.to === "file"
+    ? captureFiles(capture.write.path, capture.rotate)
+    : [];
+  return [...logs.filter((output) => !isStream(output)), ...socket, ...places, ...captured];
 }

@@ -27,6 +27,7 @@ const SYSTEM = [
 
 /** Flags, and the keys of a file, that name other files. */
 const LOG_FLAGS = { "--log-file": "Output", "--access-log": "Access" };
+const CAPTURE_FLAGS = { "--capture": "Write" };
 const STATUS_FLAGS = { "--status": "Listen" };
 const LINK_FLAGS = {
   "--listen": "Listen",
@@ -59,6 +60,7 @@ export function fileRules(
     ...linkPlaces(view, args, configured).map(folderOf).map(writable),
     ...settings(view, args, configured, TOKEN_FLAGS).flatMap(withFolders).map(readable),
     ...settings(view, args, configured, LOG_FLAGS, /^(?!std(?:err|out)$)(.+)/).flatMap(logFolders),
+    ...settings(view, args, configured, CAPTURE_FLAGS, /^(?!-$|tcp:)(.+)/).map(captureFolder),
   ];
 }
 
@@ -129,6 +131,11 @@ function isMountPoint(file: string, folder: string): boolean {
 /** A log is opened again when it was given another name: its folder is needed, not the file alone. */
 function logFolders(path: string): FileRule[] {
   return withFolders(path).map((path) => ({ path, access: "append" }));
+}
+
+/** A capture replaces the file that is there, and files that take turns have names of their own. */
+function captureFolder(path: string): FileRule {
+  return { path: folderOf(path), access: "replace" };
 }
 
 /** The folder of systemd's credentials. */

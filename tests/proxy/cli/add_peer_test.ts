@@ -328,3 +328,37 @@ function scan(terminal: string): string {
   const decode = jsqr as unknown as typeof jsqr.default;
   return decode(pixels, width, height)?.data ?? assert.fail("no code was found");
 }
+
+Deno.test("addresses come from the pool where a family has one, and from the own networks else", async () => {
+  const pooled = FILE.replace("ListenPort", "AddressPool = 10.7.0.0/30, 10.8.0.0/30\nListenPort");
+  await using folder = new Folder(pooled);
+  const endpoint = ["--endpoint", "vpn.example.com"];
+  const added = [];
+  for (const name of ["a", "b", "c"]) {
+    const { error } = await folder.addPeer([name, ...endpoint]);
+    added.push(/, (.*), to/.exec(error)?.[1]);
+  }
+  assert.deepEqual(added, [
+    "10.7.0.1 and fd09::2",
+    "10.7.0.2 and fd09::3",
+    "10.8.0.1 and fd09::4",
+  ]);
+  const { out } = await folder.addPeer(["d", ...endpoint]);
+  const [peer] = loadConfig(out).config.peers;
+  assert.deepEqual(peer!.allowedIps.map(String), [
+    ...["10.9.0.0/29", "fd09::/64", "10.7.0.0/30", "10.8.0.0/30", "10.50.0.0/16"],
+  ]);
+  const { error } = await folder.addPeer(["e", ...endpoint]);
+  assert.equal(
+    error,
+    `${folder.file}: AddressPool: no free address is left in 10.7.0.0/30, 10.8.0.0/30\n`,
+  );
+});
+
+Deno.test("a pool has room for more than one", () => {
+  const text = FILE.replace("ListenPort", "AddressPool = 10.7.0.0/24, fd07::1\nListenPort");
+  assert.throws(
+    () => loadConfig(text),
+    /AddressPool: "fd07::1" is a single address, expected a network such as 10\.9\.0\.0\/24 or/,
+  );
+});

@@ -419,6 +419,38 @@ Deno.test(
   },
 );
 
+Deno.test("a path in a file is relative to that file's folder, one of a flag to the working directory", async () => {
+  await using folder = await Folder.create({
+    "etc/wg0.conf": `Include = more/log.yaml\n${BARE}ControlDir = run\n[Status]\n` +
+      "Listen = unix:status.sock\nTokenFile = token\n",
+    "etc/token": "x".repeat(16),
+    "etc/more/log.yaml": "log:\n  output: wg.log\n  access: stderr\n",
+    "wg.log": "", // where it was before
+  });
+  const args = ["check", "--no-ffi", "--show-origin", "etc/wg0.conf"];
+  const { status, out, error } = await main(folder.path, {}, args);
+  assert.equal(status, 0, error);
+  const values = (text: string) =>
+    text.split("\n").flatMap((line) =>
+      /\t(?:Interface\.ControlDir|Status\.[LT]|Log\.[OA]).*/.exec(line) ?? []
+    )
+      .map((line) => line.trim());
+  assert.deepEqual(values(out), [
+    "Interface.ControlDir = etc/run",
+    "Status.Listen = unix:etc/status.sock",
+    "Status.TokenFile = etc/token",
+    "Log.Output = etc/more/wg.log",
+    "Log.Access = stderr",
+    "Log.AccessProtocols = tcp, udp, icmp",
+  ]);
+  assert.deepEqual(error.split("\n").filter((line) => line.includes("working directory")), [
+    'warning: etc/more/log.yaml:2: Output: "wg.log" is beside this file, no longer in the working ' +
+    "directory, where there is one: expected its whole path, or the file moved",
+  ]);
+  const flagged = await main(folder.path, {}, [...args, "--log-file", "wg.log"]);
+  assert.ok(values(flagged.out).includes("Log.Output = wg.log"), flagged.out);
+});
+
 Deno.test("all files of a configuration together are bounded, and so is standard input", async () => {
   const comment = `# ${"x".repeat(1 << 20)}\n`.repeat(9);
   await using folder = await Folder.create({

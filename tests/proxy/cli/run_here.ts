@@ -23,6 +23,7 @@ export async function runHere(
   result.status = await run(args, {
     out: (text) => result.out += text,
     error: (text) => result.error += text,
+    write: () => Promise.resolve(true),
     readInput: () => Promise.resolve(new TextEncoder().encode(input)),
     outputIsWorldAccessible: () => false,
     columns: () => undefined,

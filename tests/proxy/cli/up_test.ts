@@ -160,6 +160,7 @@ function startUp(fake: Fake = {}) {
       change: () => ({ warnings: [], changes: [] }),
       flows: () => [],
       kill: () => ({}),
+      capture: () => assert.fail(),
     }),
     control: { directory: "off" },
     udp: "UDP in batches (FFI)",

@@ -13,6 +13,7 @@ const HANDLERS: ControlHandlers = {
   change: () => ({ warnings: [], changes: [] }),
   flows: () => [],
   kill: () => ({}),
+  capture: () => assert.fail(),
 };
 
 Deno.test("the socket has mode 0700 from the moment it has its name, and is gone when closed", async () => {

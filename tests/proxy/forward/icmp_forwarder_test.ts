@@ -86,8 +86,8 @@ function lab(
     };
     return flow as typeof flow & EchoFlow;
   };
-  const ping = (from: EchoFlow, to: string, sequence = 1) => {
-    const bytes = message(sequence);
+  const ping = (from: EchoFlow, to: string, sequence = 1, data?: number) => {
+    const bytes = message(sequence, data);
     return forwarder.echo(from, ip(to), bytes, 0, bytes.length, clock.now);
   };
   const answer = (socket: Socket, from: string, sequence = 1, hopLimit = 64) => {
@@ -288,6 +288,11 @@ Deno.test("pings of a name wait for its address, a few of them, and nothing wait
   ping(from, "11.0.0.2", 11);
   found[1]!("host-unreachable");
   assert.equal(told[1], "host-unreachable 0 to 11.0.0.2 seq 11 by gateway");
+  // One that is too large to be kept is answered all the same.
+  ping(from, "11.0.0.3", 12, 4_000);
+  assert.equal(forwarder.counters.noBuffer, 3);
+  found[2]!("host-unreachable");
+  assert.equal(told[2], "host-unreachable 0 to 11.0.0.3 seq 12 by gateway");
 });
 
 Deno.test("a rule's rate drops pings above it, and counts them", () => {

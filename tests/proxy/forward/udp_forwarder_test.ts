@@ -152,3 +152,65 @@ Deno.test("who may answer without having been asked is decided anew after a chan
   assert.deepEqual(heard, ["192.0.2.7", "10.60.0.1"]);
   void subject.abort();
 });
+
+Deno.test("when descriptors run out idle sessions give way: of whoever has most, else one's own", () => {
+  const { options, clock } = forwarderOptions();
+  let left = 6;
+  const subject = new UdpForwarder({
+    ...options,
+    hasRoom: () => true,
+    onNoSocket: () => true,
+    openTargets: () => ({
+      hasReady: false,
+      open: () => {
+        if (left === 0) throw new Error("EMFILE");
+        left--;
+        return { send: () => true, close: () => void left++ };
+      },
+      drain() {},
+      flush() {},
+      close: () => Promise.resolve(),
+    }),
+  });
+  const sends = (peer: number, port: number) => {
+    const client = {
+      client: ip(`10.9.${peer}.2`),
+      clientPort: port,
+      session: undefined as unknown,
+      close() {},
+    };
+    const again = () => {
+      const { datagramsUp } = subject.counters;
+      subject.datagram(
+        client as unknown as UdpFlow,
+        ip("11.0.0.1"),
+        9,
+        new Uint8Array(1),
+        0,
+        1,
+        clock.now,
+      );
+      return subject.counters.datagramsUp > datagramsUp;
+    };
+    return { again, isSent: again() };
+  };
+  const of = (peer: number) =>
+    [...options.admission.table.flows()].filter(({ owner }) => owner.name === `peer ${peer}`)
+      .map(({ sourcePort }) => sourcePort);
+  for (let port = 1; port <= 6; port++) {
+    clock.now = port;
+    assert.ok(sends(1, port).isSent);
+  }
+  // All of them are in use, and stay.
+  clock.now = 4_000;
+  assert.deepEqual([sends(2, 1).isSent, subject.counters.evicted], [false, 0]);
+  clock.now = 7_000;
+  const other = sends(2, 2);
+  assert.deepEqual([other.isSent, of(1)], [false, [2, 3, 4, 5, 6]]);
+  assert.ok(other.again(), "its next datagram finds a descriptor");
+  // Who has most gives one of its own.
+  const own = sends(1, 7);
+  assert.deepEqual([own.isSent, own.again(), of(1)], [false, true, [3, 4, 5, 6, 7]]);
+  assert.deepEqual(of(2), [1, 2]);
+  void subject.abort();
+});

@@ -198,7 +198,7 @@ Deno.test("a session whose map goes ends, while it is busy", async () => {
 });
 
 Deno.test("a session ends after its idle time, sooner if it talked to name servers alone", async () => {
-  await using pair = await startPair({ proxy: { udpIdleTimeout: 0.4, udpDnsIdleTimeout: 0.1 } });
+  await using pair = await startPair({ proxy: { udpIdleTimeout: 3, udpDnsIdleTimeout: 0.1 } });
   await using server = echo("127.0.0.1");
   using socket = pair.client.listenDatagram();
   using dns = pair.client.listenDatagram();
@@ -206,12 +206,12 @@ Deno.test("a session ends after its idle time, sooner if it talked to name serve
   await socket.receive();
   await dns.send(pattern(1), to("10.50.7.7", 53)); // nobody answers
   const sessions = () => pair.gateway.stats().resources.udpSessions;
-  await until(() => sessions() === 2, "both have a session");
-  await until(() => sessions() === 1, "the name server's session has ended");
+  const idle = () => pair.gateway.stats().counters.udpForwarder!.idle!;
+  await until(() => idle() === 1 && sessions() === 1, "the name server's session has ended");
   await socket.send(pattern(2), to(SITE, server.port));
   assert.equal((await socket.receive())[0].length, 2);
   await until(() => sessions() === 0, "the other has ended");
-  assert.equal(pair.gateway.stats().counters.udpForwarder!.idle, 2);
+  assert.equal(idle(), 2);
   await socket.send(pattern(3), to(SITE, server.port)); // and a new one begins
   assert.equal((await socket.receive())[0].length, 3);
 });
@@ -278,7 +278,7 @@ for (const protocols of ["tcp", "udp"] as const) {
     } else {
       await assert.rejects(connecting, Deno.errors.ConnectionRefused);
       assert.equal((await socket.receive())[0].length, 6);
-      assert.equal(pair.gateway.stats().counters.tcpForwarder!.forbidden, 1);
+      assert.ok(pair.gateway.stats().counters.tcpForwarder!.forbidden! >= 1); // asked again, if late
     }
   });
 }

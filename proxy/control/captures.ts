@@ -1,0 +1,88 @@
+/**
+ * Captures that are asked for by the control socket.
+ *
+ * @module
+ */
+
+import { type CaptureOptions, Captures } from "../capture/captures.ts";
+import { CaptureError } from "../capture/error.ts";
+import { CaptureListener } from "../capture/listener.ts";
+import { parseCaptureListen, parseSnap } from "../config/capture_values.ts";
+import { type Parse, ParseFailure } from "../config/values.ts";
+import type { Gateway } from "../gateway/gateway.ts";
+import { getLogger } from "../log/logger.ts";
+import { Errno, RequestError } from "./errno.ts";
+import type { AnswerStream, CaptureRequest, ControlHandlers } from "./operations.ts";
+
+const log = getLogger(["wirestack", "capture"]);
+
+/** @throws {RequestError} naming the flag of `wirestack capture` that is wrong. */
+export function beginCapture(
+  gateway: Gateway,
+  request: CaptureRequest,
+): ReturnType<ControlHandlers["capture"]> {
+  const { at, filter, hasKeys, listen } = request;
+  const snapLength = parsed("--snap", request.snap, parseSnap);
+  const place = parsed("--listen", listen, parseCaptureListen);
+  const options: CaptureOptions = {
+    at,
+    keys: hasKeys,
+    ...(filter !== undefined && { filter }),
+    ...(snapLength !== undefined && { snapLength }),
+  };
+  const captures = Captures.of(gateway);
+  try {
+    if (place === undefined) return { stream: streamOf(captures, options) };
+    captures.check(options);
+    const listener = new CaptureListener(place);
+    listener.serve(captures, options, gateway.proxy.listeners);
+    const { hostname, port } = listener.address;
+    const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+    return { listening: `${host}:${port}`, stream: untilStopped(gateway, () => listener.close()) };
+  } catch (error) {
+    if (!(error instanceof CaptureError)) throw error;
+    const { option, message } = error;
+    throw new RequestError(
+      Errno.EINVAL,
+      option === undefined ? message : `--${option}: ${message}`,
+    );
+  }
+}
+
+function parsed<T>(flag: string, text: string | undefined, parse: Parse<T>): T | undefined {
+  if (text === undefined) return undefined;
+  const value = parse(text);
+  if (!(value instanceof ParseFailure)) return value;
+  throw new RequestError(Errno.EINVAL, `${flag}: ${value.message}`);
+}
+
+function streamOf(captures: Captures, options: CaptureOptions): AnswerStream {
+  const capture = captures.open(options);
+  log.info("capturing at {at}", { at: capture.settings.at.join(", ") });
+  let isClosed = false;
+  return {
+    read: () => capture.read(),
+    stop: () => capture.stop(),
+    close() {
+      capture.close();
+      if (isClosed) return;
+      isClosed = true;
+      const { accepted, dropped } = capture.counts;
+      log.info("captured {packets} packets, {lost} were lost", {
+        packets: accepted - dropped,
+        lost: dropped,
+      });
+    },
+  };
+}
+
+/** Nothing, until the client or the gateway ends it. */
+function untilStopped(gateway: Gateway, end: () => void): AnswerStream {
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  gateway.closed.catch(() => {}).finally(() => resolve(undefined));
+  const stop = () => {
+    end();
+    resolve(undefined);
+  };
+  return { read: () => promise, stop, close: stop };
+}
