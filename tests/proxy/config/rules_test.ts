@@ -114,7 +114,10 @@ const EXPECTED_RATE = "expected one from 1kbit to 1000Gbit, such as 500kbit, 20M
 const REFUSING = "lets nothing through, expected Action = allow, or no";
 
 const WRONG: readonly (readonly [lines: string, ...problems: string[]])[] = [
-  ["From = desktop", 'From: no peer is called "desktop", expected the Name of a peer or link, or a prefix'],
+  [
+    "From = desktop",
+    'From: no peer is called "desktop", expected the Name of a peer or link, or a prefix',
+  ],
   ["From = My Labtop", 'From: no peer is called "My Labtop", did you mean My Laptop?'],
   [
     "From = 10.9.0.256",
