@@ -17,6 +17,7 @@ import type { CommandLine } from "./command_line.ts";
 import type { CryptoChoice } from "../../arena/crypto.ts";
 import type { ConfigReader } from "../load.ts";
 import type { Terminal } from "../terminal.ts";
+import { openTunnel } from "./tunnel.ts";
 import { addUpOptions, configReader } from "./up_options.ts";
 
 /**
@@ -41,7 +42,8 @@ export function addUp(
   addUpOptions(upCommand);
   const upFlags = addConfigFlags(upCommand);
   upCommand.action(async (file: string | undefined, options) => {
-    const reader = await configReader(file, options.format, upFlags, terminal);
+    const hasDevice = options.tun !== undefined;
+    const reader = await configReader(file, options.format, upFlags, terminal, hasDevice);
     const given = { ...options, ffi: options.ffi ?? program.opts().ffi };
     done(await runGateway(reader, given, terminal, confinement, file));
   });
@@ -54,6 +56,9 @@ export interface RunOptions {
   readonly confine?: boolean;
   readonly name?: string;
   readonly crypto?: CryptoChoice;
+  /** By --tun: the name of a device, empty for the gateway's own. */
+  readonly tun?: string;
+  readonly user?: string;
 }
 
 /**
@@ -77,15 +82,31 @@ export async function runGateway(
   const { controlDir } = loaded.config;
   const isFile = file !== undefined && !isDescriptor(file);
   const path = isFile ? await realPath(file) : undefined;
+  const { tun, user = "nobody", confine = true } = options;
+  const tunnel = tun === undefined ? undefined : await openTunnel(loaded, {
+    tun,
+    user,
+    confine,
+    ...(options.name !== undefined && { name: options.name }),
+    ffi,
+    file: isFile ? file : undefined,
+  });
+  const gatewayOptions = {
+    ffi,
+    // Another user could not write there.
+    stateDirectories: tunnel?.changesUser ? [] : stateDirectories(),
+    ...(crypto && { crypto }),
+  };
   return await up(loaded, {
     udp: describeUdp(ffi, reason),
     ...(ffi && { confinement: describeConfinement(confinement, options.confine) }),
+    ...(tunnel && { surroundings: tunnel }),
     start: (config) =>
-      Gateway.start(config, {
-        ffi,
-        stateDirectories: stateDirectories(),
-        ...(crypto && { crypto }),
-      }),
+      tunnel === undefined
+        ? Gateway.start(config, gatewayOptions)
+        : tunnel.up(({ config, open, resolve }) =>
+          Gateway.start(config, { ...gatewayOptions, device: open, resolve })
+        ),
     watch: (config) => Watch.open(config),
     record: (config) => new Recorder(config.capture),
     handlers: (gateway, applied) =>
@@ -102,7 +123,9 @@ export async function runGateway(
     },
     onControlOpen() {
       // The kernel leaves it its own folders, whatever Deno would permit.
-      if (!(ffi && confinement && confinement.landlock > 0)) giveUpWriting(writtenFiles(loaded));
+      if (!(ffi && confinement && confinement.landlock > 0)) {
+        giveUpWriting([...writtenFiles(loaded), ...tunnel?.writtenFiles ?? []]);
+      }
     },
   }, terminal);
 }
