@@ -41,18 +41,25 @@ export {
   type ConnectOptions,
   type ListenDatagramOptions,
   type ListenOptions,
+  type PacketCaptureOptions,
   Wirestack,
 } from "./proxy/embed/wirestack.ts";
 export type { ConfigSourceInput } from "./proxy/embed/source.ts";
 export type { PeerChanges } from "./proxy/gateway/peer_changes.ts";
+export { type AddLinkOptions, TunnelLink } from "./proxy/embed/link.ts";
+export { CaptureError } from "./proxy/capture/error.ts";
+export type { CaptureOptions } from "./proxy/capture/captures.ts";
+export type { CapturedData, PacketCapture } from "./proxy/capture/packets.ts";
 export type { TunnelConn } from "./proxy/tunnel/conn.ts";
 export type { TunnelDatagramConn, TunnelListener } from "./proxy/tunnel/listener.ts";
 export type { Protocols, ProxiedSubnet } from "./proxy/forward/subnet_proxy.ts";
 export {
+  type CaptureInput,
   ConfigError,
   type ConfigInput,
   type InterfaceInput,
   type KeyInput,
+  type LinkInput,
   type ListInput,
   type LogInput,
   type LogLevel,
@@ -70,6 +77,7 @@ export type {
   ConnectionStats,
   GatewayOptions,
   GatewayStats,
+  LinkStats,
   MemoryStats,
   PeerStats,
 } from "./proxy/gateway/gateway.ts";

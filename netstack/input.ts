@@ -7,13 +7,12 @@
 import type { IpVersion } from "./address.ts";
 import { readUint16 } from "./bytes.ts";
 import type { IpCounters } from "./counters.ts";
+import { Forwarding } from "./forwarding.ts";
 import type { Icmp } from "./icmp.ts";
 import { InboundPacket } from "./inbound.ts";
 import {
   BAD_CHECKSUM,
   checkIpv4Options,
-  decrementTtl,
-  DONT_FRAGMENT,
   FRAGMENT_OFFSET_MASK,
   IPV4_DESTINATION,
   IPV4_FRAGMENT,
@@ -42,14 +41,11 @@ import {
   isMartianIpv6,
   validateIpv6,
 } from "./ipv6.ts";
-import type { NatPath } from "./nat/path.ts";
 import type { Nic } from "./nic.ts";
 import type { Output } from "./output.ts";
-import type { TransitPolice } from "./police.ts";
-import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP } from "./protocols.ts";
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6 } from "./protocols.ts";
 import type { Reassembly } from "./reassembly.ts";
 import type { RouteTable } from "./route.ts";
-import { type TransitFilter, TransitPacket } from "./transit.ts";
 import { type TransportProtocol } from "./transport.ts";
 
 /** Everything that arrives: checked, then delivered here, forwarded, or reported back. */
@@ -62,13 +58,8 @@ export class Input {
   readonly #counters: IpCounters;
   readonly #chain = new HeaderChain();
   readonly #inbound = new InboundPacket();
-  readonly #transit = new TransitPacket();
-  /** Undefined: everything passes, and nothing is looked at. */
-  transitFilter: TransitFilter | undefined = undefined;
-  /** Undefined: no NIC has a NAT. */
-  nat: NatPath | undefined = undefined;
-  /** Undefined: whatever is routed to another link may leave. */
-  police: TransitPolice | undefined = undefined;
+  /** What passes through. */
+  readonly forwarding: Forwarding;
 
   constructor(
     routes: RouteTable,
@@ -84,6 +75,14 @@ export class Input {
     this.#icmp = icmp;
     this.#transports = transports;
     this.#counters = counters;
+    this.forwarding = new Forwarding(output, counters, {
+      deliver: (nic, version, buffer, offset, total, hopLimit, now) => {
+        this.#deliver(nic, nic, version, buffer, offset, total, hopLimit, now);
+      },
+      receive: (nic, version, packet, now) => {
+        this.#receive(nic, version, packet, 0, packet.length, now);
+      },
+    });
   }
 
   /** @param from Who sent it: opaque. */
@@ -170,166 +169,19 @@ export class Input {
       this.#deliver(target, nic, version, buffer, offset, total, left, now);
       return;
     }
-    if (nic.nat === undefined && target.nat === undefined) {
-      this.#pass(undefined, target, nic, version, buffer, offset, total, hopLimit, isHop, now);
-    } else this.#translate(target, nic, version, buffer, offset, total, hopLimit, isHop, now);
-  }
-
-  /** A packet for another link, with a NAT at one end or both. */
-  #translate(
-    target: Nic,
-    nic: Nic,
-    version: IpVersion,
-    buffer: Uint8Array,
-    offset: number,
-    total: number,
-    hopLimit: number,
-    isHop: boolean,
-    now: number,
-  ): void {
-    const nat = this.nat!;
     const { from } = this.#inbound;
-    const verdict = nat.enter(
-      nic.nat,
-      target.nat,
-      nic.id,
-      target === nic,
+    this.forwarding.handlePacket(
+      target,
+      nic,
       version,
       buffer,
       offset,
       total,
+      hopLimit,
+      isHop,
       from,
       now,
     );
-    if (verdict !== "pass") {
-      this.#dropUntranslated(verdict, nic, buffer, offset, total, now);
-      return;
-    }
-    this.#pass(nat, target, nic, version, buffer, offset, total, hopLimit, isHop, now);
-    if (nat.released.length === 0) return;
-    const { released } = nat;
-    nat.released = [];
-    this.#counters.fragmentsReleased += released.length;
-    for (const held of released) this.#receive(nic, version, held, 0, held.length, now);
-  }
-
-  #dropUntranslated(
-    verdict: "drop" | "refuse" | "hold",
-    nic: Nic,
-    buffer: Uint8Array,
-    offset: number,
-    total: number,
-    now: number,
-  ): void {
-    if (verdict === "hold") {
-      this.#counters.fragmentsHeld++;
-      return;
-    }
-    this.#counters.untranslated++;
-    if (verdict === "refuse") {
-      this.#output.errors.unreachable("prohibited", nic, buffer, offset, total, now);
-    }
-  }
-
-  /** A packet for another link. @param nat That has translated the destination, if it is one's. */
-  #pass(
-    nat: NatPath | undefined,
-    target: Nic,
-    nic: Nic,
-    version: IpVersion,
-    buffer: Uint8Array,
-    offset: number,
-    total: number,
-    hopLimit: number,
-    isHop: boolean,
-    now: number,
-  ): void {
-    const counters = this.#counters;
-    const isIpv4 = version === 4;
-    const { transitFilter } = this;
-    if (
-      transitFilter !== undefined &&
-      !this.#mayPass(transitFilter, nat, nic, version, buffer, offset, total, hopLimit, now)
-    ) return;
-    const fits = total <= target.mtu;
-    if (!fits && (!isIpv4 || (readUint16(buffer, offset + IPV4_FRAGMENT) & DONT_FRAGMENT) !== 0)) {
-      counters.tooBig++;
-      nat?.undo();
-      this.#output.errors.tooBig(target.mtu, nic, buffer, offset, total, now);
-      return;
-    }
-    const verdict = nat === undefined ? "pass" : nat.leave(now);
-    if (verdict !== "pass") {
-      this.#dropUntranslated(verdict, nic, buffer, offset, total, now);
-      return;
-    }
-    const { police } = this;
-    const destination = offset + (isIpv4 ? IPV4_DESTINATION : IPV6_DESTINATION);
-    if (police?.admits(this.#inbound.from, buffer, destination, version, total, now) === false) {
-      counters.overRate++;
-      return;
-    }
-    if (isHop) {
-      if (isIpv4) decrementTtl(buffer, offset);
-      else buffer[offset + IPV6_HOP_LIMIT] = hopLimit - 1;
-    }
-    if (fits) this.#forward(nat, target, nic, buffer, offset, total, now);
-    else this.#forwardInFragments(target, buffer, offset, total, now);
-  }
-
-  /** Asks the filter, and answers for it. */
-  #mayPass(
-    filter: TransitFilter,
-    nat: NatPath | undefined,
-    nic: Nic,
-    version: IpVersion,
-    buffer: Uint8Array,
-    offset: number,
-    total: number,
-    hopLimit: number,
-    now: number,
-  ): boolean {
-    const packet = this.#transit;
-    packet.parse(buffer, offset, total, version);
-    packet.from = this.#inbound.from;
-    const verdict = filter.handlePacket(packet, now);
-    if (verdict === "pass") return true;
-    this.#counters.filtered++;
-    if (verdict === "drop") return false;
-    nat?.undo();
-    if (packet.protocol === PROTOCOL_TCP && !packet.isFragmented) {
-      // TCP answers what it has no connection for.
-      this.#deliver(nic, nic, version, buffer, offset, total, hopLimit, now);
-    } else this.#output.errors.unreachable("prohibited", nic, buffer, offset, total, now);
-    return false;
-  }
-
-  #forward(
-    nat: NatPath | undefined,
-    target: Nic,
-    ingress: Nic,
-    buffer: Uint8Array,
-    offset: number,
-    total: number,
-    now: number,
-  ): void {
-    this.#counters.forwarded++;
-    if (target.link.forward(buffer, offset, total, now)) return;
-    // RFC 1812 §5.2.7.1, RFC 4443 §3.1: the next hop cannot be had.
-    nat?.undo();
-    this.#output.errors.unreachable("host", ingress, buffer, offset, total, now);
-  }
-
-  #forwardInFragments(
-    target: Nic,
-    buffer: Uint8Array,
-    offset: number,
-    total: number,
-    now: number,
-  ): void {
-    if (!this.#output.enqueuePacket(target, buffer, offset, total)) return;
-    this.#counters.forwarded++;
-    this.#output.push(target, now);
   }
 
   /** The NIC to route a packet for another host to; undefined if none, which has been reported. */
@@ -344,9 +196,11 @@ export class Input {
   ): Nic | undefined {
     const target = this.#routes.lookup(buffer, destination, version);
     if (
-      target !== undefined && (isDeliveredOn(target, ingress) || target.forwarding ||
+      target !== undefined && (isDeliveredOn(target, ingress) ||
+        target.forwarding && (target !== ingress || target.forwardsBack) ||
         target !== ingress && target.owns(buffer, destination, version))
     ) return target;
+    if (ingress.uplink !== undefined) return ingress.uplink;
     this.#counters.noRoute++;
     this.#output.errors.unreachable("no-route", ingress, buffer, offset, total, now);
     return undefined;

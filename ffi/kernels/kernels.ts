@@ -100,6 +100,11 @@ export class Kernels {
     this.aead = { importKey: (key) => new KernelAeadKey(exports, this.bytes, key) };
   }
 
+  /** Bytes that {@link allocate} has left, alignment included. */
+  get free(): number {
+    return this.bytes.length - this.#free;
+  }
+
   /**
    * Sets a region of the arena apart, for good: this is for set-up, there is no way to give one back.
    *
@@ -117,7 +122,7 @@ export class Kernels {
     const offset = Math.ceil(this.#free / alignment) * alignment;
     if (offset + size > this.bytes.length) {
       throw new RangeError(
-        `the arena is full: ${this.bytes.length - this.#free} bytes left, asked for ${size}`,
+        `the arena is full: ${this.free} bytes left, asked for ${size}`,
       );
     }
     this.#free = offset + size;

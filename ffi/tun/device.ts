@@ -19,6 +19,7 @@ import { Errno, openLibc } from "../libc.ts";
 import { Kernels } from "../kernels/kernels.ts";
 import { BIN_BYTES, BINS, Coalescer, PIECE_AT } from "./coalescer.ts";
 import { Cutter, MAX_HEADERS } from "./cutter.ts";
+import { DescriptorWait } from "./wait.ts";
 import { MAX_PACKET, plainSum, type Sum, VNET_HEADER } from "./layout.ts";
 import {
   type OpenedTun,
@@ -29,15 +30,9 @@ import {
   type TunOpenOptions,
 } from "./open.ts";
 
-// <poll.h>, <sys/eventfd.h>
-const POLLIN = 0x1;
+// <poll.h>; where revents is in a struct pollfd, in 16-bit words
 const POLLERR = 0x8;
-const O_NONBLOCK = 0o4000;
-const O_CLOEXEC = 0o2000000;
-/** struct pollfd: int fd, short events, short revents. */
-const POLLFD_SIZE = 8;
-const POLLFD_EVENTS = 4;
-const POLLFD_REVENTS = 6;
+const REVENTS = 3;
 /** Packets are aligned to it. */
 const ALIGNMENT = 16;
 /** Room for a piece, the kernel's header in front. */
@@ -50,12 +45,13 @@ export interface TunMemory {
   readonly memory: Uint8Array<ArrayBuffer>;
   /** Of {@link TunDevice.bytes} bytes that are the device's, a multiple of 16. */
   readonly offset: number;
-  readonly sum: Sum;
+  /** Default: in plain TypeScript. */
+  readonly sum?: Sum;
 }
 
 export interface TunOptions extends TunOpenOptions {
-  /** Default: memory of its own. */
-  readonly memory?: TunMemory;
+  /** Gives the memory that packets lie in, once the device is open. Default: memory of its own. */
+  readonly memory?: () => TunMemory;
 }
 
 export interface TunCounters {
@@ -101,13 +97,10 @@ export class TunDevice implements AsyncDisposable {
   /** The packet that {@link next} moved to. */
   offset = 0;
   length = 0;
-  /** Whether the last {@link next} found the kernel to have nothing. */
-  isExhausted = true;
 
   readonly #libc: TunLibc;
   readonly #fd: number;
-  /** Becomes readable when the device is closed, to end the wait. */
-  readonly #wake: number;
+  readonly #wait: DescriptorWait;
   readonly #cutter: Cutter;
   readonly #coalescer: Coalescer;
   /** Where pieces are read to. */
@@ -115,23 +108,25 @@ export class TunDevice implements AsyncDisposable {
   // Made once: a system call costs no object.
   readonly #pieceView: Uint8Array<ArrayBuffer>;
   readonly #binViews: readonly Uint8Array<ArrayBuffer>[];
-  // The kernel writes here while JavaScript runs. More than 64 bytes are never on V8's own heap, so
-  // they are not moved; this object holds them, because a pointer keeps nothing alive.
-  readonly #waited = pollfds(128);
-  readonly #errorPoll = pollfds(128);
+  /** One struct pollfd; more than 64 bytes are never moved under the kernel's hands. */
+  readonly #poll = new Int16Array(64);
   #isClosed = false;
-  #waiting: Promise<number> | undefined;
 
-  private constructor(libc: TunLibc, opened: OpenedTun, wake: number, memory: TunMemory) {
+  private constructor(
+    libc: TunLibc,
+    opened: OpenedTun,
+    wait: DescriptorWait,
+    memory: TunMemory,
+  ) {
     this.#libc = libc;
     this.#fd = opened.fd;
-    this.#wake = wake;
+    this.#wait = wait;
     this.name = opened.name;
     this.index = opened.index;
     this.hasTso = opened.hasTso;
     this.hasUso = opened.hasUso;
     this.memory = memory.memory;
-    const { offset, sum } = memory;
+    const { offset, sum = plainSum } = memory;
     this.#piece = offset + ALIGNMENT - VNET_HEADER;
     this.#pieceView = this.memory.subarray(this.#piece, offset + PIECE_BYTES);
     const bins = offset + PIECE_BYTES + MAX_HEADERS;
@@ -147,9 +142,7 @@ export class TunDevice implements AsyncDisposable {
       this.hasUso,
       (bin, length) => this.#write(bin, length),
     );
-    setPollfd(this.#waited, 0, this.#fd);
-    setPollfd(this.#waited, 1, wake);
-    setPollfd(this.#errorPoll, 0, this.#fd);
+    new Int32Array(this.#poll.buffer)[0] = opened.fd;
   }
 
   /**
@@ -165,9 +158,8 @@ export class TunDevice implements AsyncDisposable {
     let opened: OpenedTun | undefined;
     try {
       opened = openTun(libc, options);
-      const wake = symbols.eventfd(0, O_NONBLOCK | O_CLOEXEC);
-      if (wake < 0) throw new TunError("other", `no eventfd: errno ${libc.errno()}`, libc.errno());
-      return new TunDevice(libc, opened, wake, options.memory ?? ownMemory());
+      const memory = (options.memory ?? ownMemory)();
+      return new TunDevice(libc, opened, new DescriptorWait(opened.fd), memory);
     } catch (error) {
       if (opened !== undefined) symbols.close(opened.fd);
       libc.close();
@@ -200,7 +192,7 @@ export class TunDevice implements AsyncDisposable {
    * Hands over what {@link next} finds.
    *
    * @param budget Packets at most.
-   * @returns how many; {@link isExhausted} tells whether there may be more.
+   * @returns how many; with fewer than the budget the kernel has no more.
    */
   drain(
     handle: (memory: Uint8Array, offset: number, length: number) => void,
@@ -218,12 +210,7 @@ export class TunDevice implements AsyncDisposable {
    * @returns false once the device is closed.
    */
   async readable(): Promise<boolean> {
-    while (!this.#isClosed) {
-      this.#waiting ??= this.#libc.symbols.wait(this.#waited.bytes, 2n, -1)
-        .finally(() => this.#waiting = undefined);
-      // Below zero: a signal came.
-      if (await this.#waiting > 0) break;
-    }
+    await this.#wait.wait();
     return !this.#isClosed;
   }
 
@@ -255,11 +242,8 @@ export class TunDevice implements AsyncDisposable {
     if (this.#isClosed) return;
     this.flush();
     this.#isClosed = true;
-    const { symbols } = this.#libc;
-    symbols.write(this.#wake, new Uint8Array(8).fill(1), 8n);
-    await this.#waiting;
-    symbols.close(this.#fd);
-    symbols.close(this.#wake);
+    await this.#wait.close();
+    this.#libc.symbols.close(this.#fd);
     this.#libc.close();
   }
 
@@ -269,7 +253,6 @@ export class TunDevice implements AsyncDisposable {
 
   /** Takes one piece. @returns false if there is none. */
   #read(): boolean {
-    this.isExhausted = true;
     if (this.#isClosed) return false;
     const { symbols } = this.#libc;
     const length = symbols.read(this.#fd, this.#pieceView, PIECE_ROOM);
@@ -277,7 +260,6 @@ export class TunDevice implements AsyncDisposable {
       if (this.#libc.errno() !== Errno.EAGAIN) this.#checkPresence();
       return false;
     }
-    this.isExhausted = false;
     this.counters.reads++;
     if (!this.#cutter.begin(this.#piece, length)) this.counters.malformed++;
     return true;
@@ -285,8 +267,8 @@ export class TunDevice implements AsyncDisposable {
 
   /** Not by errno: the runtime may have made a call of its own since. */
   #checkPresence(): void {
-    this.#libc.symbols.poll(this.#errorPoll.bytes, 1n, 0);
-    if ((this.#errorPoll.view.getInt16(POLLFD_REVENTS, true) & POLLERR) === 0) return;
+    this.#libc.symbols.poll(new Uint8Array(this.#poll.buffer), 1n, 0);
+    if ((this.#poll[REVENTS]! & POLLERR) === 0) return;
     throw new TunError("gone", `the TUN interface ${this.name} is gone`);
   }
 
@@ -310,22 +292,6 @@ function ownMemory(): TunMemory {
   } catch (error) {
     // A processor without SIMD.
     if (!(error instanceof WebAssembly.CompileError)) throw error;
-    return { memory: new Uint8Array(TunDevice.bytes), offset: 0, sum: plainSum };
+    return { memory: new Uint8Array(TunDevice.bytes), offset: 0 };
   }
-}
-
-/** An array of struct pollfd. */
-interface Pollfds {
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly view: DataView;
-}
-
-function pollfds(size: number): Pollfds {
-  const bytes = new Uint8Array(size);
-  return { bytes, view: new DataView(bytes.buffer) };
-}
-
-function setPollfd({ view }: Pollfds, index: number, fd: number): void {
-  view.setInt32(index * POLLFD_SIZE, fd, true);
-  view.setInt16(index * POLLFD_SIZE + POLLFD_EVENTS, POLLIN, true);
 }

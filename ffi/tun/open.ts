@@ -15,9 +15,7 @@ export const TUN_CALLS = {
   if_nametoindex: { parameters: ["buffer"], result: "u32" },
   read: { parameters: ["i32", "buffer", "usize"], result: "i32" },
   write: { parameters: ["i32", "buffer", "usize"], result: "i32" },
-  eventfd: { parameters: ["u32", "i32"], result: "i32" },
   poll: { parameters: ["buffer", "usize", "i32"], result: "i32" },
-  wait: { name: "poll", parameters: ["buffer", "usize", "i32"], result: "i32", nonblocking: true },
 } as const;
 
 export type TunLibc = LibcOf<typeof TUN_CALLS>;

@@ -25,6 +25,8 @@ const RECEIVE_BYTES = 64 << 16;
  * own. Pages that nothing has been written to cost nothing.
  */
 const RING_BYTES = 64 << 20;
+/** For a device that the kernel exchanges packets with, a TUN. Pages never written to cost nothing. */
+const DEVICE_BYTES = 2 << 20;
 const CACHE_LINE = 64;
 
 export interface Arena {
@@ -36,6 +38,11 @@ export interface Arena {
   readonly receiveRegion: MemoryRegion;
   /** For the rings of connections. Missing: each has memory of its own. */
   readonly ringRegion?: MemoryRegion;
+  /**
+   * Memory for a device's packets, for good: beside the slots while there is room, so that packets are
+   * summed and copied within one buffer.
+   */
+  deviceRegion(length: number): MemoryRegion;
 }
 
 /**
@@ -48,7 +55,8 @@ export function openArena(mtu: number, crypto?: Crypto): Arena {
     return {
       crypto: crypto ?? nodeCrypto,
       pool: new TransmitPool(mtu),
-      receiveRegion: { memory: new Uint8Array(RECEIVE_BYTES), offset: 0, length: RECEIVE_BYTES },
+      receiveRegion: ownRegion(RECEIVE_BYTES),
+      deviceRegion: ownRegion,
     };
   }
   const region = (length: number): MemoryRegion => ({
@@ -62,12 +70,19 @@ export function openArena(mtu: number, crypto?: Crypto): Arena {
     pool: new TransmitPool(mtu, region(TransmitPool.bytes(mtu))),
     receiveRegion: region(RECEIVE_BYTES),
     ringRegion: region(RING_BYTES),
+    deviceRegion: (length) =>
+      length <= kernels.free - CACHE_LINE ? region(length) : ownRegion(length),
   };
+}
+
+function ownRegion(length: number): MemoryRegion {
+  return { memory: new Uint8Array(length), offset: 0, length };
 }
 
 function openKernels(mtu: number): Kernels | undefined {
   try {
-    return new Kernels(TransmitPool.bytes(mtu) + RECEIVE_BYTES + RING_BYTES + 3 * CACHE_LINE);
+    const bytes = TransmitPool.bytes(mtu) + RECEIVE_BYTES + RING_BYTES + DEVICE_BYTES;
+    return new Kernels(bytes + 4 * CACHE_LINE);
   } catch (error) {
     if (!(error instanceof WebAssembly.CompileError)) throw error;
     log.warn("no WebAssembly SIMD on this processor, node:crypto takes its place: {error}", {

@@ -32,6 +32,11 @@ export class TransmitPool {
   /** 1 for a slot that is taken. */
   readonly #taken: Uint8Array;
 
+  /** Bytes of one slot for packets of up to `mtu` bytes. */
+  static slotBytes(mtu: number): number {
+    return slotSize(mtu);
+  }
+
   /** Bytes of slots for packets of up to `mtu` bytes, without head and tail room. */
   static bytes(mtu: number): number {
     const size = slotSize(mtu);

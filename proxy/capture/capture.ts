@@ -63,7 +63,7 @@ const MAX_PIECE = 256 << 10;
 /** How long fewer wait for more, ms; and how often a reader who waits looks for new links. */
 const LATENCY_MS = 20;
 const IDLE_MS = 1_000;
-/** The least time between two counts of losses, ms. */
+/** The least time between two figures of what came and was lost, ms. */
 const STATISTICS_MS = 1_000;
 const ALL_BYTES = 0x4_0000;
 
@@ -100,7 +100,8 @@ export class Capture {
   #isClosed = false;
   #hasFinalStatistics = false;
   #statisticsAt = -Infinity;
-  #droppedToldOf = 0;
+  /** Packets seen when figures were last told. */
+  #seenThen = -1;
   /** Of the packet in hand. */
   #isPeersPoint = false;
 
@@ -366,14 +367,14 @@ export class Capture {
   }
 
   #areStatisticsDue(): boolean {
-    return this.counts.dropped > this.#droppedToldOf &&
+    return this.counts.seen > this.#seenThen &&
       this.#host.engine.now() >= this.#statisticsAt + STATISTICS_MS;
   }
 
   #statistics(): Uint8Array {
     const now = this.#host.engine.now();
     this.#statisticsAt = now;
-    this.#droppedToldOf = this.counts.dropped;
+    this.#seenThen = this.counts.seen;
     return concat(
       this.#points.map((point) =>
         statisticsBlock(point.id, point, this.#epoch + this.#startedAt, this.#epoch + now)

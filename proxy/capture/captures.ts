@@ -52,13 +52,13 @@ export class Captures {
   #isClosed = false;
   readonly #emptied: (() => void)[] = [];
 
-  /** Those of a gateway, which are the same for everybody who asks. */
-  static of(gateway: CapturedGateway): Captures {
-    let captures = OF_GATEWAYS.get(gateway);
-    if (captures === undefined) {
-      captures = new Captures(gateway);
-      OF_GATEWAYS.set(gateway, captures);
-    }
+  /** Those of a gateway, which are the same for everybody who asks. They end with it. */
+  static of(gateway: CapturedGateway & Pick<Gateway, "closed">): Captures {
+    const known = OF_GATEWAYS.get(gateway);
+    if (known !== undefined) return known;
+    const captures = new Captures(gateway);
+    OF_GATEWAYS.set(gateway, captures);
+    gateway.closed.catch(() => {}).finally(() => captures.close());
     return captures;
   }
 

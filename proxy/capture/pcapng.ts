@@ -225,6 +225,44 @@ export function writePacketBlock(
   view.setUint32(end + END_BYTES, blockLength, true);
 }
 
+/** What a block that {@link writePacketBlock} has begun says. The packet is copied. */
+export function packetIn(block: Uint8Array): {
+  readonly interfaceId: number;
+  /** Milliseconds since the Unix epoch. */
+  readonly time: number;
+  readonly data: Uint8Array<ArrayBuffer>;
+  readonly original: number;
+  readonly isInbound: boolean;
+  readonly drops: number;
+  /** Empty for none. */
+  readonly comment: string;
+} {
+  const view = new DataView(block.buffer, block.byteOffset, block.length);
+  const captured = view.getUint32(20, true);
+  let [isInbound, drops, comment] = [false, 0, ""];
+  for (let at = PACKET_HEADER + padded(captured); at + 8 < block.length;) {
+    const code = view.getUint16(at, true);
+    const length = view.getUint16(at + 2, true);
+    if (code === EPB_FLAGS) isInbound = view.getUint32(at + 4, true) === INBOUND;
+    else if (code === EPB_DROPCOUNT) {
+      drops = view.getUint32(at + 4, true) + view.getUint32(at + 8, true) * 0x1_0000_0000;
+    } else if (code === OPT_COMMENT) {
+      comment = new TextDecoder().decode(block.subarray(at + 4, at + 4 + length));
+    }
+    at += 4 + padded(length);
+  }
+  const nanoseconds = BigInt(view.getUint32(12, true)) << 32n | BigInt(view.getUint32(16, true));
+  return {
+    interfaceId: view.getUint32(8, true),
+    time: Number(nanoseconds / 1000n) / 1000,
+    data: Uint8Array.from(block.subarray(PACKET_HEADER, PACKET_HEADER + captured)),
+    original: view.getUint32(24, true),
+    isInbound,
+    drops,
+    comment,
+  };
+}
+
 function padded(length: number): number {
   return length + 3 & ~3;
 }

@@ -75,7 +75,7 @@ export async function addPeer(
   const endpoint = publicEndpoint(options.endpoint, config);
   const gatewayKey = running?.stats.publicKey ?? givenKey(options.publicKey) ??
     encodeKey(publicKeyOf(
-      hasPrivateKey ? config.privateKey : await privateKeyOf(text, file, terminal),
+      hasPrivateKey ? config.privateKey! : await privateKeyOf(text, file, terminal),
     ));
   const clientKey = generatePrivateKey();
   const publicKey = encodeKey(publicKeyOf(clientKey));
@@ -186,7 +186,9 @@ function newAddresses(config: GatewayConfig, running: readonly Prefix[], file: s
   const taken = [...own, ...config.peers.flatMap(({ allowedIps }) => allowedIps), ...running];
   const addresses: IpAddress[] = [];
   for (const version of [4, 6]) {
-    const networks = config.addresses.filter((network) =>
+    const pools = config.addressPool.filter((pool) => pool.version === version);
+    const key = pools.length > 0 ? "AddressPool" : "Address";
+    const networks = (pools.length > 0 ? pools : config.addresses).filter((network) =>
       network.address.version === version && hasRoom(network)
     );
     if (networks.length === 0) continue;
@@ -194,13 +196,14 @@ function newAddresses(config: GatewayConfig, running: readonly Prefix[], file: s
       .find((address) => address !== undefined);
     if (found === undefined) {
       const full = networks.map(({ address, length }) => `${new Prefix(address, length)}`);
-      throw new ConfigError([`${file}: Address: no free address is left in ${full.join(", ")}`]);
+      throw new ConfigError([`${file}: ${key}: no free address is left in ${full.join(", ")}`]);
     }
     addresses.push(found);
   }
   if (addresses.length > 0) return addresses;
   throw new ConfigError([
-    `${file}: Address: has no network with room for a peer, expected one such as 10.9.0.1/24`,
+    `${file}: Address: has no network with room for a peer, expected one such as 10.9.0.1/24, ` +
+    "or an AddressPool",
   ]);
 }
 
@@ -212,7 +215,9 @@ function givenKey(text: string | undefined): string | undefined {
 /** What only the gateway may be able to read. */
 async function privateKeyOf(text: string, file: string, terminal: Terminal): Promise<Uint8Array> {
   try {
-    return (await loadText(text, file, terminal)).config.privateKey;
+    const { privateKey } = (await loadText(text, file, terminal)).config;
+    if (privateKey !== undefined) return privateKey;
+    throw new ConfigError([`${file}: has no WireGuard, expected PrivateKey in [Interface]`]);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     throw new ConfigError([
@@ -256,6 +261,7 @@ function clientAllowedIps(given: string | undefined, site: Site): string[] {
   }
   const all = [
     ...site.addresses.map(({ address, length }) => new Prefix(address, length)),
+    ...site.addressPool,
     ...site.subnets,
   ];
   const isInside = (prefix: Prefix, i: number) =>

@@ -12,6 +12,7 @@ import { expectedFile, type Form, formOf, parseForm, sourceFor } from "../config
 import { ConfigSource, type RawSection } from "../config/source.ts";
 import { findKey, shownVariable, VARIABLE_PREFIX } from "../config/keys.ts";
 import { MAX_CONFIG_BYTES } from "../config/limits.ts";
+import { resolvePaths } from "../config/paths.ts";
 import { readFileText } from "../config/read_file.ts";
 import { suggest } from "../config/suggest.ts";
 import { applyVariables, type Variable, VARIABLE_NAMES } from "../config/variables.ts";
@@ -40,6 +41,8 @@ export interface ConfigRequest {
   readonly flags?: readonly FlagValue[];
   /** Missing: none. */
   readonly variables?: readonly Variable[];
+  /** Whether it is for a device of the operating system too, `--tun`. */
+  readonly hasDevice?: boolean;
   /** Names that begin like ours and are none, for a warning. Missing: none. */
   readonly unknown?: readonly string[];
   /** Whether to read the files that keys are in. Default true. */
@@ -169,6 +172,7 @@ export class ConfigReader {
   async #source(text: string | undefined) {
     const { file, form, flags = [], variables = [], readsSecrets = true } = this.#request;
     const source = emptySource(this.#request);
+    source.hasDevice = this.#request.hasDevice ?? false;
     const files: string[] = [];
     let left = MAX_CONFIG_BYTES - (text?.length ?? 0);
     const readPart = async (name: string, expected: string) => {
@@ -180,6 +184,7 @@ export class ConfigReader {
       await parseForm(source, text, file, form ?? formOf(file));
       files.push(file, ...(await readIncludes(source, file, readPart)).files);
     }
+    resolvePaths(source);
     applyVariables(source, variables);
     applyFlags(source, flags);
     if (readsSecrets) {

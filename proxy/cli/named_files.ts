@@ -10,6 +10,7 @@ import { isRepeated, type Section, SECTION_NAMES } from "../config/keys.ts";
 import { ConfigSource, type RawSection } from "../config/source.ts";
 import { applyVariables, VARIABLE_NAMES } from "../config/variables.ts";
 import { readIncludes } from "../config/include.ts";
+import { resolvePaths } from "../config/paths.ts";
 import { readFileText } from "../config/read_file.ts";
 import { secretPath } from "../config/secret_files.ts";
 
@@ -37,6 +38,7 @@ export async function namedFiles(
     await parseForm(source, text, file, form ?? formOf(file));
     const { files, folders } = await readIncludes(source, file, readFileText);
     paths.push(...files, ...folders);
+    resolvePaths(source);
   }
   applyVariables(
     source,

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { beside } from "./beside.ts";
 import { ConfigError } from "./error.ts";
 import { formOf, parseForm } from "./form.ts";
 import { quote, shownPath } from "./values.ts";
@@ -125,10 +126,4 @@ function expand(
       : "is no folder";
     return { wrong: `${quote(folder)} ${why}, expected a folder that may be read` };
   }
-}
-
-/** A name that stands in a file: relative to that file's folder. */
-export function beside(file: string, name: string): string {
-  if (name.startsWith("/") || !file.includes("/") || /^\/(?:dev|proc)\//.test(file)) return name;
-  return file.replace(/[^/]*$/, "") + name;
 }

@@ -9,7 +9,8 @@ import { ConfigError } from "./error.ts";
 import { findKey } from "./keys.ts";
 import type { ConfigSource, Origin } from "./source.ts";
 import { ParseFailure, parseKey, shownPath } from "./values.ts";
-import { beside, type Read } from "./include.ts";
+import { beside } from "./beside.ts";
+import type { Read } from "./include.ts";
 import { isDescriptor, isStandardInput } from "./descriptor.ts";
 
 /** The credential that is the private key where nothing else says what it is. */

@@ -161,6 +161,15 @@ export function parseBoolean(text: string): boolean | ParseFailure {
   return new ParseFailure(`${quote(text)} is neither, expected true or false`);
 }
 
+/** A network, to take addresses from. */
+export function parsePool(text: string): Prefix | ParseFailure {
+  const prefix = parsePrefixValue(text);
+  if (prefix instanceof ParseFailure) return prefix;
+  return prefix.length < prefix.address.bytes.length * 8 ? prefix : new ParseFailure(
+    `${quote(text)} is a single address, expected a network such as 10.9.0.0/24 or fd09::/64`,
+  );
+}
+
 /**
  * What a peer is called. Nothing that could be taken for an address, since a name may stand where an
  * address may, and nothing that could be a key.

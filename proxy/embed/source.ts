@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { type ConfigInput, loadConfig, type LoadedConfig, loadSource } from "../config/config.ts";
 import { expectedFile, formOf, parseForm, sourceFor } from "../config/form.ts";
 import { readIncludes } from "../config/include.ts";
+import { resolvePaths } from "../config/paths.ts";
 import { readFileText } from "../config/read_file.ts";
 import { readSecrets } from "../config/secret_files.ts";
 import { getLogger } from "../log/logger.ts";
@@ -58,6 +59,7 @@ async function loadFile(file: string | URL): Promise<LoadedConfig> {
   const source = sourceFor(name, form);
   await parseForm(source, await readFileText(name, expectedFile(form)), name, form);
   await readIncludes(source, name, readFileText);
+  resolvePaths(source);
   await readSecrets(source, readFileText);
   return loadSource(source);
 }

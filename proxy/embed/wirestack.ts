@@ -9,6 +9,9 @@ import type { Peer } from "../../wireguard/mod.ts";
 import { parsePrefix } from "../address.ts";
 import { encodeKey } from "../base64.ts";
 import { chooseUdp } from "../bind/udp_open.ts";
+import { type CaptureOptions, Captures } from "../capture/captures.ts";
+import { Recorder } from "../capture/recorder.ts";
+import { PacketCapture } from "../capture/packets.ts";
 import type { KeyInput, ListInput, LoadedConfig, PeerInput } from "../config/config.ts";
 import { settingsOfObject } from "../config/setting.ts";
 import { splitList } from "../config/values.ts";
@@ -35,6 +38,7 @@ import { ProxyHeaders } from "../tunnel/proxy_header.ts";
 import { Watch } from "../watch/watch.ts";
 import { tunnelAddress, TunnelDatagramConn, TunnelListener } from "../tunnel/listener.ts";
 import { addPeer, type PeerChanges, removePeer, updatePeer } from "../gateway/peer_changes.ts";
+import { type AddLinkOptions, TunnelLink } from "./link.ts";
 import { type ConfigSourceInput, loadSourceInput } from "./source.ts";
 
 /** How long a connection may take to be established. */
@@ -86,6 +90,12 @@ export interface ListenDatagramOptions {
   readonly port?: number;
 }
 
+/** What to capture. */
+export interface PacketCaptureOptions extends CaptureOptions {
+  /** Ends it; what there is can still be taken. */
+  readonly signal?: AbortSignal;
+}
+
 /**
  * A running WireGuard gateway: a way into the tunnel for this program, and a proxy for the peers'.
  *
@@ -100,14 +110,16 @@ export interface ListenDatagramOptions {
 export class Wirestack implements AsyncDisposable {
   readonly #gateway: Gateway;
   readonly #watch: Watch;
+  readonly #recorder: Recorder;
   readonly #settings: LiveSettings;
   readonly #open = new Set<TunnelListener | TunnelDatagramConn>();
   readonly #conns = new Set<TunnelConn>();
   #isClosed = false;
 
-  private constructor(gateway: Gateway, watch: Watch, loaded: LoadedConfig) {
+  private constructor(gateway: Gateway, watch: Watch, recorder: Recorder, loaded: LoadedConfig) {
     this.#gateway = gateway;
     this.#watch = watch;
+    this.#recorder = recorder;
     this.#settings = new LiveSettings(gateway, loaded, (config, isTrial) => {
       watch.apply(config, isTrial);
     });
@@ -126,14 +138,18 @@ export class Wirestack implements AsyncDisposable {
     const loaded = await loadSourceInput(source);
     const { config } = loaded;
     const watch = await Watch.open(config);
-    const gateway = await startOr(() => watch.close(), () => Gateway.start(config, options));
+    const recorder = await startOr(() => watch.close(), () => new Recorder(config.capture));
+    const end = () => Promise.all([watch.close(), recorder.close()]);
+    const gateway = await startOr(end, () => Gateway.start(config, options));
     watch.begin(gateway);
+    await startOr(() => gateway.close().then(end), () => recorder.begin(gateway));
+    if (!gateway.hasWireguard) return new Wirestack(gateway, watch, recorder, loaded);
     getLogger(["wirestack"]).info("listening on UDP port {port}, public key {publicKey}, {udp}", {
       port: gateway.port,
       publicKey: encodeKey(gateway.publicKey),
       udp: chooseUdp(options.ffi).ffi ? "UDP in batches (FFI)" : "UDP over Deno's sockets",
     });
-    return new Wirestack(gateway, watch, loaded);
+    return new Wirestack(gateway, watch, recorder, loaded);
   }
 
   /** Bound UDP port. */
@@ -322,6 +338,25 @@ export class Wirestack implements AsyncDisposable {
   }
 
   /**
+   * Adds a link beside WireGuard: this program's own packets, as of a TUN device or a phone's packet
+   * tunnel. They reach what peers reach: proxied subnets, this end's own addresses and, with
+   * `peerToPeer`, peers and other links.
+   *
+   * @example
+   * ```ts ignore
+   * const link = net.addLink({ readable, writable, prefixes: "10.0.0.8/32" });
+   * await link.closed;
+   * ```
+   * @throws {TypeError} if a stream is locked, a name is taken, or a prefix is none.
+   * @throws {RangeError} for an MTU out of range.
+   * @throws {Deno.errors.BadResource} after {@link close}.
+   */
+  addLink(options: AddLinkOptions): TunnelLink {
+    this.#checkOpen();
+    return new TunnelLink(this.#gateway, options, prefixesOf(options.prefixes ?? []));
+  }
+
+  /**
    * Lets peers reach subnets on this side, through NIC 2. May be called at any time.
    *
    * @param prefixes As `10.50.0.0/16`: one, several, or a text with commas between them.
@@ -376,6 +411,24 @@ export class Wirestack implements AsyncDisposable {
     return this.#gateway.killFlow(id) !== undefined;
   }
 
+  /**
+   * Captures packets from now on, as `wirestack capture` does: each as it is inside, with its peer and
+   * flow. Whoever does not take them as fast as they come loses some, which are counted; the tunnel
+   * loses nothing. At most eight captures run at once.
+   *
+   * @example
+   * ```ts ignore
+   * for await (const { data, peer } of net.capture({ filter: "tcp and port 443" })) { … }
+   * await Deno.writeFile("a.pcapng", net.capture({ at: ["nic2"], signal }).pcapng);
+   * ```
+   * @throws {CaptureError} naming the option that is wrong, and how.
+   * @throws {Deno.errors.BadResource} after {@link close}.
+   */
+  capture({ signal, ...options }: PacketCaptureOptions = {}): PacketCapture {
+    this.#checkOpen();
+    return new PacketCapture(Captures.of(this.#gateway).open(options), signal);
+  }
+
   /** Plain values: peers, connections, counters by reason, resources in use. No secret. */
   stats(): GatewayStats {
     return this.#gateway.stats();
@@ -393,6 +446,7 @@ export class Wirestack implements AsyncDisposable {
     for (const open of [...this.#open]) open.close();
     for (const conn of [...this.#conns]) conn[Symbol.dispose]();
     const result = await this.#gateway.close({ graceMs });
+    await this.#recorder.close();
     await this.#watch.close();
     return result;
   }
@@ -413,9 +467,10 @@ export class Wirestack implements AsyncDisposable {
     return conn;
   }
 
-  /** The peer that has an address, and can be reached. */
-  #peerAt(remote: IpAddress, operation: string): Peer {
-    const { engine, peers } = this.#gateway;
+  /** The peer that has an address, and can be reached; undefined for what is behind a link. */
+  #peerAt(remote: IpAddress, operation: string): Peer | undefined {
+    const { engine, peers, links } = this.#gateway;
+    if (links.ownerAt(remote.bytes, 0, remote.version) !== undefined) return undefined;
     // A network the interface is in leads to NIC 1 as a whole, but only peers are there.
     const peer = engine.device.peerAt(remote.bytes, 0, remote.version);
     if (engine.stack.routes.lookupAddress(remote) !== engine.nic1 || peer === undefined) {
@@ -439,8 +494,11 @@ export class Wirestack implements AsyncDisposable {
     }
   }
 
-  #timedOut(peer: Peer, remote: IpAddress, port: number, timeoutMs: number): Error {
+  #timedOut(peer: Peer | undefined, remote: IpAddress, port: number, timeoutMs: number): Error {
     const target = remote.version === 4 ? `${remote}:${port}` : `[${remote}]:${port}`;
+    if (peer === undefined) {
+      return new Deno.errors.TimedOut(`connect: no answer from ${target} in ${timeoutMs / 1000} s`);
+    }
     const key = peerName(peer);
     const why = peer.endpoint === undefined
       ? `the name of peer ${key} has not been found`
@@ -461,7 +519,7 @@ export class Wirestack implements AsyncDisposable {
   }
 }
 
-async function startOr<T>(undo: () => Promise<void>, start: () => Promise<T>): Promise<T> {
+async function startOr<T>(undo: () => Promise<unknown>, start: () => T | Promise<T>): Promise<T> {
   try {
     return await start();
   } catch (error) {

@@ -124,6 +124,7 @@ export class Engine {
   readonly stack: Stack;
   readonly nic1: Nic;
   readonly binds: readonly Bind[];
+  readonly arena: Arena;
   readonly pool: TransmitPool;
   readonly link: WireguardLink;
   /** Around {@link link} while there is an observer, see {@link observe}. */
@@ -179,6 +180,7 @@ export class Engine {
     this.#scheduler = options.scheduler;
     this.#requestRate = new RequestRate(clock.cpuTime && (() => clock.cpuTime!()));
     this.#now = clock.now();
+    this.arena = arena;
     this.pool = pool;
     this.#reserved = Math.floor(pool.slots * RESERVED_SHARE);
     this.binds = binds;

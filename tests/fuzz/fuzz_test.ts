@@ -17,6 +17,7 @@ const CASES: Readonly<Record<string, number>> = {
   udp: 15,
   tcp: 30,
   reassembly: 15,
+  nat: 15,
   packets: 10,
   operations: 20,
   wireguard: 1,
@@ -24,6 +25,8 @@ const CASES: Readonly<Record<string, number>> = {
   forms: 5,
   dns: 30,
   "proxy-protocol": 30,
+  framing: 20,
+  "capture-filter": 20,
 };
 
 for (const target of TARGETS) {

@@ -1,10 +1,13 @@
 import type { Target } from "./target.ts";
 import { dns, proxyProtocol } from "./targets/answers.ts";
+import { captureFilter } from "./targets/capture.ts";
 import { config } from "./targets/config.ts";
 import { forms } from "./targets/forms.ts";
+import { framing } from "./targets/framing.ts";
 import { icmp } from "./targets/icmp.ts";
 import { ipv4 } from "./targets/ipv4.ts";
 import { ipv6 } from "./targets/ipv6.ts";
+import { nat } from "./targets/nat.ts";
 import { operations } from "./targets/operations.ts";
 import { packets } from "./targets/packets.ts";
 import { reassembly } from "./targets/reassembly.ts";
@@ -19,6 +22,7 @@ export const TARGETS: readonly Target[] = [
   udp,
   tcp,
   reassembly,
+  nat,
   packets,
   operations,
   wireguard,
@@ -26,4 +30,6 @@ export const TARGETS: readonly Target[] = [
   forms,
   dns,
   proxyProtocol,
+  framing,
+  captureFilter,
 ];

@@ -5,6 +5,7 @@
  */
 
 import type { ProcessView } from "../../../ffi/confine/mod.ts";
+import { pathBeside } from "../../config/beside.ts";
 import { isFile, readText } from "./paths.ts";
 
 /** What the configuration says of files. */
@@ -44,7 +45,8 @@ export async function configuredFiles(
     const isPlain = !/\.(?:ya?ml|json|env)$/i.test(file) && flag(args, "--format") === undefined;
     if (!isPlain || HINTS.test(text)) await look(file, text);
     else {
-      const controlDir = controlFolderIn(text);
+      const written = controlFolderIn(text);
+      const controlDir = written && pathBeside(file, written);
       if (controlDir) found = { ...found, values: { [CONTROL_DIR]: controlDir, ...found.values } };
     }
   }
@@ -65,7 +67,7 @@ export function settings(
   names: Readonly<Record<string, string>>,
   pattern = /(.+)/,
 ): string[] {
-  const texts = namedFiles(args).map(readText);
+  const texts = namedFiles(args).map((file) => [file, readText(file)] as const);
   const values = Object.entries(names).flatMap(([name, key]) => [
     flag(args, name),
     view.environment(variableOf(name)),
@@ -73,12 +75,13 @@ export function settings(
       .filter(([path]) => path.toLowerCase().endsWith(`.${key.toLowerCase()}`))
       .map(([, value]) => value),
     // Where the configuration is not parsed here.
-    ...texts.flatMap((text) =>
+    ...texts.flatMap(([file, text]) =>
       Array.from(
         text.matchAll(
-          new RegExp(`^[ \\t{"]*(?:${key}|${variableOf(name)})["' \\t]*[:=][ \\t]*(.+)$`, "gim"),
+          new RegExp(`^[ \\t{"-]*(?:${key}|${variableOf(name)})["' \\t]*[:=][ \\t]*(.+)$`, "gim"),
         ),
-        ([, value]) => value!.replace(/\s#.*$/, "").replace(/^["' ]+|["', ]+$/g, "").trim(),
+        ([, value]) =>
+          pathBeside(file, value!.replace(/\s#.*$/, "").replace(/^["' ]+|["', ]+$/g, "").trim()),
       )
     ),
   ]);

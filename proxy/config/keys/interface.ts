@@ -25,6 +25,14 @@ export const INTERFACE_KEYS = keysOf<InterfaceInput>("interface", [
     help: "the gateway's addresses in the tunnel",
   },
   {
+    name: "AddressPool",
+    field: "addressPool",
+    list: "comma",
+    flag: "address-pool",
+    argument: "PREFIX,…",
+    help: "networks that add-peer takes addresses from (default those of Address)",
+  },
+  {
     name: "ListenPort",
     field: "listenPort",
     flag: "listen-port",
@@ -61,6 +69,7 @@ export const INTERFACE_KEYS = keysOf<InterfaceInput>("interface", [
   },
   {
     name: "ControlDir",
+    path: "file",
     field: "controlDir",
     flag: "control-dir",
     argument: "DIR|off",

@@ -5,7 +5,15 @@
  */
 
 /** The sections, by their name in {@link ConfigInput}. */
-export type Section = "interface" | "peers" | "rules" | "proxy" | "status" | "capture" | "log";
+export type Section =
+  | "interface"
+  | "peers"
+  | "rules"
+  | "links"
+  | "proxy"
+  | "status"
+  | "capture"
+  | "log";
 
 export interface Key {
   readonly section: Section;
@@ -20,6 +28,11 @@ export interface Key {
   readonly list?: "comma" | "names" | "line";
   /** Its value is never shown. */
   readonly secret?: true;
+  /**
+   * Its value names a file, or may: in a file of the configuration it is relative to that file's
+   * folder. `socket`: only with `unix:` before it.
+   */
+  readonly path?: "file" | "socket";
   /**
    * Nothing happens: ever, for what only one of WireGuard's apps has, or without a device of the
    * operating system (`up --tun`).

@@ -24,6 +24,7 @@ export const LOG_KEYS = keysOf<LogInput>("log", [
   },
   {
     name: "Output",
+    path: "file",
     field: "output",
     flag: "log-file",
     argument: "FILE|stderr|stdout",
@@ -31,6 +32,7 @@ export const LOG_KEYS = keysOf<LogInput>("log", [
   },
   {
     name: "Access",
+    path: "file",
     field: "access",
     flag: "access-log",
     argument: "FILE|stderr|stdout",

@@ -11,6 +11,7 @@ import { keysOf } from "./key.ts";
 export const STATUS_KEYS = keysOf<StatusInput>("status", [
   {
     name: "Listen",
+    path: "socket",
     field: "listen",
     flag: "status",
     argument: "ADDRESS:PORT|unix:PATH",
@@ -18,6 +19,7 @@ export const STATUS_KEYS = keysOf<StatusInput>("status", [
   },
   {
     name: "TokenFile",
+    path: "file",
     field: "tokenFile",
     flag: "status-token-file",
     argument: "FILE",

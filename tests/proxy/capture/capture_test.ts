@@ -55,7 +55,12 @@ Deno.test("a capture has every packet of the tunnel once, with its time, directi
   assert.equal(count("out"), ip.sent - before.sent);
   assert.deepEqual(file.interfaces, [{ name: "nic1", snapLength: 0 }]);
   const { length } = file.packets;
-  assert.deepEqual(file.statistics, [{ at: "nic1", seen: length, accepted: length, dropped: 0 }]);
+  assert.deepEqual(file.statistics.slice(-1), [{
+    at: "nic1",
+    seen: length,
+    accepted: length,
+    dropped: 0,
+  }]);
   assert.equal(file.secrets, "");
   // The flow is made because of the first packet, which therefore has its peer alone.
   const [first, ...others] = file.packets;
@@ -108,7 +113,8 @@ Deno.test("two captures at once, each with its own filter and length; a packet i
     [30, 128, 17],
   ]);
   assert.ok(tcp.packets.length > 10 && tcp.packets.every(({ data }) => data[9] === 6));
-  assert.ok(udp.statistics[0]!.seen > udp.statistics[0]!.accepted);
+  const { seen, accepted } = udp.statistics.at(-1)!;
+  assert.ok(seen > accepted && accepted === 2);
 });
 
 Deno.test("a filter by peer and by flow picks theirs, both ways", async () => {
@@ -123,7 +129,7 @@ Deno.test("a filter by peer and by flow picks theirs, both ways", async () => {
   all.stop();
   one.stop();
   const [ofPeer, ofFlow] = [readPcapng(await drain(all)), readPcapng(await drain(one))];
-  assert.equal(ofPeer.packets.length, ofPeer.statistics[0]!.seen);
+  assert.equal(ofPeer.packets.length, ofPeer.statistics.at(-1)!.seen);
   assert.ok(ofFlow.packets.length > 10 && ofFlow.packets.length < ofPeer.packets.length);
   assert.deepEqual([...new Set(ofFlow.packets.map(({ comment }) => comment))], [
     `peer laptop, flow ${flow!.id.slice(0, 8)}`,
@@ -137,7 +143,7 @@ Deno.test("a reader that does not read loses packets, which are counted where th
   transfer(200_000);
   const { seen, dropped } = capture.counts;
   assert.ok(dropped > 50);
-  // The header, figures, because packets were lost, and what the buffer holds.
+  // The header, figures, and what the buffer holds.
   const pieces: Uint8Array[] = [];
   for (let i = 0; i < 3; i++) pieces.push((await capture.read())!.slice());
   assert.ok(pieces[2]!.length > 10_000 && pieces[2]!.length <= 20_000);

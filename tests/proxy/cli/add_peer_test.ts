@@ -54,7 +54,7 @@ Deno.test("the file gets a section more and keeps the rest; the client's file fi
   const gateway = loadConfig(text).config;
   const { config: client } = loadConfig(out);
   const added = gateway.peers[1]!;
-  assert.deepEqual(added.publicKey, publicKeyOf(client.privateKey));
+  assert.deepEqual(added.publicKey, publicKeyOf(client.privateKey!));
   assert.deepEqual(added.allowedIps.map(String), ["10.9.0.3/32", "fd09::2/128"]);
   assert.equal(added.presharedKey, undefined);
   assert.deepEqual(client.addresses.map(({ address, length }) => `${address}/${length}`), [
@@ -103,7 +103,7 @@ Deno.test("the running gateway gets the peer too, and its own peers' addresses a
     0,
     `added tv, 10.9.0.4 and fd09::2, to ${folder.file} and to the running gateway lab\n`,
   ]);
-  const publicKey = encodeKey(publicKeyOf(loadConfig(out).config.privateKey));
+  const publicKey = encodeKey(publicKeyOf(loadConfig(out).config.privateKey!));
   const peer = lab.gateway.stats().peers.find((peer) => peer.publicKey === publicKey);
   assert.deepEqual(peer?.allowedIps, ["10.9.0.4/32", "fd09::2/128"]);
   assert.equal(peer?.name, "tv");
@@ -299,7 +299,7 @@ Deno.test("--qr is a code that another program reads", async () => {
   assert.equal(status, 0);
   const client = loadConfig(scan(out)).config;
   assert.deepEqual(
-    publicKeyOf(client.privateKey),
+    publicKeyOf(client.privateKey!),
     loadConfig(folder.read()).config.peers[1]!.publicKey,
   );
   for (const length of [1, 300, 2000]) {
@@ -328,3 +328,37 @@ function scan(terminal: string): string {
   const decode = jsqr as unknown as typeof jsqr.default;
   return decode(pixels, width, height)?.data ?? assert.fail("no code was found");
 }
+
+Deno.test("addresses come from the pool where a family has one, and from the own networks else", async () => {
+  const pooled = FILE.replace("ListenPort", "AddressPool = 10.7.0.0/30, 10.8.0.0/30\nListenPort");
+  await using folder = new Folder(pooled);
+  const endpoint = ["--endpoint", "vpn.example.com"];
+  const added = [];
+  for (const name of ["a", "b", "c"]) {
+    const { error } = await folder.addPeer([name, ...endpoint]);
+    added.push(/, (.*), to/.exec(error)?.[1]);
+  }
+  assert.deepEqual(added, [
+    "10.7.0.1 and fd09::2",
+    "10.7.0.2 and fd09::3",
+    "10.8.0.1 and fd09::4",
+  ]);
+  const { out } = await folder.addPeer(["d", ...endpoint]);
+  const [peer] = loadConfig(out).config.peers;
+  assert.deepEqual(peer!.allowedIps.map(String), [
+    ...["10.9.0.0/29", "fd09::/64", "10.7.0.0/30", "10.8.0.0/30", "10.50.0.0/16"],
+  ]);
+  const { error } = await folder.addPeer(["e", ...endpoint]);
+  assert.equal(
+    error,
+    `${folder.file}: AddressPool: no free address is left in 10.7.0.0/30, 10.8.0.0/30\n`,
+  );
+});
+
+Deno.test("a pool has room for more than one", () => {
+  const text = FILE.replace("ListenPort", "AddressPool = 10.7.0.0/24, fd07::1\nListenPort");
+  assert.throws(
+    () => loadConfig(text),
+    /AddressPool: "fd07::1" is a single address, expected a network such as 10\.9\.0\.0\/24 or/,
+  );
+});

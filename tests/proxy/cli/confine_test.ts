@@ -13,6 +13,10 @@ Deno.test("only an up over FFI is confined, and not if it asks not to be", async
     [["--no-ffi", "up", "wg0.conf"], false],
     [["up", "wg0.conf", "--no-ffi"], false],
     [["up", "--help"], false],
+    // Those confine themselves when the device is there.
+    [["up", "--tun", "wg0.conf"], false],
+    [["up", "wg0.conf", "--tun=home"], false],
+    [["up", "--tunnel", "wg0.conf"], true],
     [["demo"], false],
     [["check", "up"], false],
     [[], false],
@@ -107,6 +111,16 @@ Deno.test("a log is appended to in its folder, a status socket is made in its ow
     assert.ok((await paths("write")).includes("/run/ws/"));
     assert.ok(!(await paths("write")).includes("/var/log/wirestack/"));
     assert.ok((await paths("read")).includes("/etc/ws/"));
+    // Beside the file, as the configuration has them.
+    await Deno.writeTextFile(
+      file,
+      "[Interface]\nControlDir = run\n[Log]\nOutput = logs/own\n[Status]\nListen=unix:s/sock\nTokenFile = t/own\n",
+    );
+    assert.ok((await paths("append")).includes(`${folder}/logs/`));
+    assert.ok((await paths("write")).includes(`${folder}/s/`));
+    assert.ok((await paths("read")).includes(`${folder}/t/`));
+    const { values } = await configuredFiles(view([]), ["up", file]);
+    assert.equal(values["interface.controlDir"], `${folder}/run`);
     for (
       const line of [
         '  output: "/logs/yaml"',

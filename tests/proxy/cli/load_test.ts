@@ -61,7 +61,7 @@ const INPUT: ConfigInput = {
 };
 
 Deno.test("files of every form, the environment and flags alone make the same configuration", async () => {
-  const { privateKey: _, ...others } = INPUT.interface;
+  const { privateKey: _, ...others } = INPUT.interface!;
   await using folder = await Folder.create({ key: PRIVATE, psk: PSK, ...written(INPUT) });
   const expected = loadConfig(INPUT).config;
   for (const name of Object.keys(written(INPUT))) {
@@ -235,7 +235,7 @@ Deno.test("secrets are read from files beside the configuration, and what is wro
   });
   const file = `${folder.path}/wg0.conf`;
   const { config } = await new ConfigReader({ file }, processTerminal).load();
-  assert.equal(encodeKey(config.privateKey), PRIVATE);
+  assert.equal(encodeKey(config.privateKey!), PRIVATE);
   assert.equal(encodeKey(config.peers[0]!.presharedKey!), PSK);
 
   await folder.write("keys/psk", PSK.slice(1));
@@ -261,7 +261,7 @@ Deno.test("a secret from standard input is read once, and kept for a reload", as
   };
   const reader = new ConfigReader({ file: `${folder.path}/wg0.conf` }, terminal);
   for (let i = 0; i < 2; i++) {
-    assert.equal(encodeKey((await reader.load()).config.privateKey), PRIVATE);
+    assert.equal(encodeKey((await reader.load()).config.privateKey!), PRIVATE);
   }
   const both = await runHere(["check", "-"], "[Interface]\nPrivateKeyFile = -\n");
   assert.deepEqual(both, {
@@ -414,10 +414,42 @@ Deno.test(
     await pipe("key");
     const again = new ConfigReader({ file }, processTerminal);
     const [{ config }] = await Promise.all([again.load(), Deno.writeTextFile(at("key"), PRIVATE)]);
-    assert.equal(encodeKey(config.privateKey), PRIVATE);
-    assert.equal(encodeKey((await again.load()).config.privateKey), PRIVATE);
+    assert.equal(encodeKey(config.privateKey!), PRIVATE);
+    assert.equal(encodeKey((await again.load()).config.privateKey!), PRIVATE);
   },
 );
+
+Deno.test("a path in a file is relative to that file's folder, one of a flag to the working directory", async () => {
+  await using folder = await Folder.create({
+    "etc/wg0.conf": `Include = more/log.yaml\n${BARE}ControlDir = run\n[Status]\n` +
+      "Listen = unix:status.sock\nTokenFile = token\n",
+    "etc/token": "x".repeat(16),
+    "etc/more/log.yaml": "log:\n  output: wg.log\n  access: stderr\n",
+    "wg.log": "", // where it was before
+  });
+  const args = ["check", "--no-ffi", "--show-origin", "etc/wg0.conf"];
+  const { status, out, error } = await main(folder.path, {}, args);
+  assert.equal(status, 0, error);
+  const values = (text: string) =>
+    text.split("\n").flatMap((line) =>
+      /\t(?:Interface\.ControlDir|Status\.[LT]|Log\.[OA]).*/.exec(line) ?? []
+    )
+      .map((line) => line.trim());
+  assert.deepEqual(values(out), [
+    "Interface.ControlDir = etc/run",
+    "Status.Listen = unix:etc/status.sock",
+    "Status.TokenFile = etc/token",
+    "Log.Output = etc/more/wg.log",
+    "Log.Access = stderr",
+    "Log.AccessProtocols = tcp, udp, icmp",
+  ]);
+  assert.deepEqual(error.split("\n").filter((line) => line.includes("working directory")), [
+    'warning: etc/more/log.yaml:2: Output: "wg.log" is beside this file, no longer in the working ' +
+    "directory, where there is one: expected its whole path, or the file moved",
+  ]);
+  const flagged = await main(folder.path, {}, [...args, "--log-file", "wg.log"]);
+  assert.ok(values(flagged.out).includes("Log.Output = wg.log"), flagged.out);
+});
 
 Deno.test("all files of a configuration together are bounded, and so is standard input", async () => {
   const comment = `# ${"x".repeat(1 << 20)}\n`.repeat(9);

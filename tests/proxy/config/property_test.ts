@@ -101,6 +101,7 @@ Deno.test("a file that was written is read as what was written", () => {
     interface: fc.record({
       privateKey: key,
       address: fc.array(prefix),
+      addressPool: fc.array(fc.constantFrom("10.0.0.0/24", "10.0.1.0/31", "fd09::/64")),
       listenPort: port,
       mtu: fc.integer({ min: 1280, max: 65475 }),
       peerToPeer: fc.boolean(),

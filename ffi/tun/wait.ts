@@ -1,0 +1,307 @@
+/**
+ * Waiting for a TUN device without a thread: Deno's event loop waits for it, beside all else.
+ *
+ * @module
+ */
+
+import { Socket } from "node:net";
+import process from "node:process";
+import { type Libc, openLibc } from "../libc.ts";
+
+const CALLS = {
+  close: { parameters: ["i32"], result: "i32" },
+  epoll_create1: { parameters: ["i32"], result: "i32" },
+  epoll_ctl: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
+  dup3: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  eventfd: { parameters: ["u32", "i32"], result: "i32" },
+  fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  pipe2: { parameters: ["buffer", "i32"], result: "i32" },
+  poll: { parameters: ["buffer", "usize", "i32"], result: "i32" },
+  socketpair: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
+  wait: { name: "poll", parameters: ["buffer", "usize", "i32"], result: "i32", nonblocking: true },
+  read: { parameters: ["i32", "buffer", "usize"], result: "i32" },
+  write: { parameters: ["i32", "buffer", "usize"], result: "i32" },
+} as const;
+
+type WaitLibc = Libc<typeof CALLS>;
+
+// <bits/fcntl-linux.h>, <bits/socket.h>, <poll.h>, <sys/epoll.h>
+const F_DUPFD_CLOEXEC = 1030;
+const O_NONBLOCK = 0o4000;
+const O_CLOEXEC = 0o2000000;
+const AF_UNIX = 1;
+const SOCK_STREAM = 1;
+const POLLIN = 0x1;
+const EPOLL_CTL_ADD = 1;
+const EPOLLIN = 0x1;
+/** More than 64 bytes are never on V8's own heap, so they are not moved under the kernel's hands. */
+const OFF_HEAP = 128;
+/** How long the trick below has to show that it works, ms. */
+const TRIAL_MS = 2_000;
+
+/**
+ * Waits until a descriptor is readable. {@link wait} is to be called in the same turn of the event loop
+ * as a read that found nothing: what has come before that is forgotten.
+ *
+ * A thread of the runtime's does it at first, at some 50 µs of CPU a wake. What takes its place, at 6 µs,
+ * is the trick of `udp_wait.ts` with a stream: to Deno a stream is a descriptor number, and its epoll
+ * instance goes on watching the open file that had this number when the stream was made, even when the
+ * number is made to name another file. Here that is a socket that reads one byte, the token: it is
+ * written before each wait, and read when the watched file becomes readable. As this leans on what no
+ * documentation promises, it is tried first, with a descriptor that is made readable on purpose.
+ */
+export class DescriptorWait {
+  readonly #libc: WaitLibc = openLibc(CALLS);
+  readonly #fd: number;
+  /** Readable once this is closed, to end the thread's wait. */
+  readonly #end: number;
+  /** Two of struct pollfd: int fd, short events, short revents. */
+  readonly #polled = new Uint8Array(OFF_HEAP);
+  #stream: TokenStream | undefined;
+  #thread: Promise<number> | undefined;
+  #waiting: Promise<void> | undefined;
+  readonly #trial: Promise<void>;
+  #isClosed = false;
+
+  /** @throws {Error} if the system gives no descriptor. */
+  constructor(fd: number) {
+    const { symbols } = this.#libc;
+    this.#fd = fd;
+    this.#end = symbols.eventfd(0, O_NONBLOCK | O_CLOEXEC);
+    if (this.#end < 0) {
+      const errno = this.#libc.errno();
+      this.#libc.close();
+      throw new Error(`no eventfd: errno ${errno}`);
+    }
+    new Int32Array(this.#polled.buffer).set([fd, POLLIN, this.#end, POLLIN]);
+    this.#trial = this.#tryStream();
+  }
+
+  /** Whether a thread waits. */
+  get isOnThread(): boolean {
+    return this.#stream === undefined;
+  }
+
+  /** Resolves when the trick has shown whether it works here. */
+  get tried(): Promise<void> {
+    return this.#trial;
+  }
+
+  /** Resolves when the descriptor may be readable, or this is closed. */
+  wait(): Promise<void> {
+    if (this.#isClosed) return Promise.resolve();
+    return this.#waiting ??= this.#wait();
+  }
+
+  /** Resolves when nothing waits any more; the descriptor may be closed then, not before. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#endThread();
+    this.#stream?.close();
+    await this.#trial;
+    await this.#waiting;
+    this.#libc.symbols.close(this.#end);
+    this.#libc.close();
+  }
+
+  async #wait(): Promise<void> {
+    if (this.#stream !== undefined) await this.#stream.wait();
+    else {
+      // Below zero: a signal came.
+      do this.#thread = this.#libc.symbols.wait(this.#polled, 2n, -1); while (
+        await this.#thread < 0
+      );
+    }
+    this.#waiting = undefined;
+  }
+
+  #endThread(): void {
+    this.#libc.symbols.write(this.#end, new Uint8Array(8).fill(1), 8n);
+  }
+
+  async #tryStream(): Promise<void> {
+    const { symbols } = this.#libc;
+    const pipe = new Int32Array(OFF_HEAP / 4);
+    if (symbols.pipe2(new Uint8Array(pipe.buffer), O_NONBLOCK | O_CLOEXEC) < 0) return;
+    const trial = TokenStream.open(this.#libc, pipe[0]!);
+    if (trial !== undefined) {
+      const works = await this.#works(trial, pipe[0]!, pipe[1]!);
+      trial.close();
+      if (works && !this.#isClosed) this.#stream = TokenStream.open(this.#libc, this.#fd);
+    }
+    symbols.close(pipe[0]!);
+    symbols.close(pipe[1]!);
+    // What waits meanwhile looks once more, and then waits in the new way.
+    if (this.#stream !== undefined && this.#thread !== undefined) this.#endThread();
+  }
+
+  /** Whether a wait ends when the descriptor becomes readable, and not before. */
+  async #works(stream: TokenStream, descriptor: number, other: number): Promise<boolean> {
+    const { symbols } = this.#libc;
+    const byte = new Uint8Array(OFF_HEAP);
+    for (let i = 0; i < 3; i++) {
+      let isOver = false;
+      const wait = stream.wait().then(() => isOver = true);
+      for (let turn = 0; turn < 8; turn++) await new Promise((resolve) => setImmediate(resolve));
+      // The first may end at once: a stream that has just been made looks by itself.
+      if (isOver && i === 0) continue;
+      if (isOver) return false;
+      symbols.write(other, byte, 1n);
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const late = new Promise((resolve) => timer = setTimeout(resolve, TRIAL_MS));
+      await Promise.race([wait, late]);
+      clearTimeout(timer);
+      if (!isOver) return false;
+      symbols.read(descriptor, byte, 1n);
+    }
+    return true;
+  }
+}
+
+/** Node's own class, which makes a stream of any descriptor that epoll can watch. */
+interface PipeHandle {
+  /** @returns 0, or an error number. */
+  open(fd: number): number;
+}
+
+/** One byte that can be read from the descriptor of a stream, and is when a file becomes readable. */
+class TokenStream {
+  readonly #libc: WaitLibc;
+  /**
+   * What the stream was made of: an epoll instance that watches the file. So an error at the file makes
+   * it readable, as data does; the runtime would not read on for an error alone.
+   */
+  readonly #epoll: number;
+  /** The number the stream knows; and where the token is written. */
+  readonly #number: number;
+  readonly #tokens: number;
+  readonly #socket: Socket;
+  readonly #polled = new Uint8Array(OFF_HEAP);
+  /** It is written, and has not been read. */
+  #isArmed = false;
+  /** It has been read, and the runtime reads on: a new one would be found too, and wake for nothing. */
+  #isReading = false;
+  readonly #onTurn = () => {
+    setImmediate(this.#onNextTurn);
+  };
+  readonly #onNextTurn = () => {
+    this.#isReading = false;
+    if (this.#woken === undefined || this.#isArmed || this.#isClosed) return;
+    this.#arm();
+    // What came before that has woken nobody.
+    if (this.#libc.symbols.poll(this.#polled, 1n, 0) > 0) this.#wake();
+  };
+  #woken: (() => void) | undefined;
+  #isClosed = false;
+
+  private constructor(
+    libc: WaitLibc,
+    watched: number,
+    epoll: number,
+    number: number,
+    tokens: number,
+  ) {
+    this.#libc = libc;
+    this.#epoll = epoll;
+    this.#number = number;
+    this.#tokens = tokens;
+    new Int32Array(this.#polled.buffer).set([watched, POLLIN]);
+    const handle = newPipe();
+    if (handle === undefined || handle.open(number) !== 0) throw new Error("no stream");
+    this.#socket = new Socket(
+      {
+        handle,
+        onread: { buffer: new Uint8Array(OFF_HEAP), callback: () => this.#read() },
+      } as unknown as ConstructorParameters<typeof Socket>[0],
+    );
+    this.#socket.on("error", () => this.close());
+    this.#socket.on("close", () => this.close());
+  }
+
+  /** @returns undefined where that cannot be done. */
+  static open(libc: WaitLibc, watched: number): TokenStream | undefined {
+    const { symbols } = libc;
+    const event = new Int32Array(OFF_HEAP / 4);
+    const bytes = new Uint8Array(event.buffer);
+    event[0] = EPOLLIN;
+    const epoll = symbols.epoll_create1(O_CLOEXEC);
+    const isWatched = epoll >= 0 && symbols.epoll_ctl(epoll, EPOLL_CTL_ADD, watched, bytes) === 0;
+    const number = isWatched ? symbols.fcntl(epoll, F_DUPFD_CLOEXEC, 0) : -1;
+    const type = SOCK_STREAM | O_NONBLOCK | O_CLOEXEC;
+    const hasPair = number >= 0 && symbols.socketpair(AF_UNIX, type, 0, bytes) === 0;
+    const [read, write] = hasPair ? [event[0]!, event[1]!] : [-1, -1];
+    let stream: TokenStream | undefined;
+    try {
+      if (!hasPair) return undefined;
+      stream = new TokenStream(libc, watched, epoll, number, write);
+      if (symbols.dup3(read, number, O_CLOEXEC) < 0) throw new Error("no second name");
+      stream.#socket.resume();
+      return stream;
+    } catch {
+      stream?.close();
+      return undefined;
+    } finally {
+      if (read >= 0) symbols.close(read);
+      if (stream === undefined) {
+        for (const fd of [epoll, number, write]) if (fd >= 0) symbols.close(fd);
+      }
+    }
+  }
+
+  /** Resolves when the file has become readable since, or this is closed. One at a time. */
+  wait(): Promise<void> {
+    if (this.#isClosed) return Promise.resolve();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#woken = resolve;
+    if (!this.#isArmed && !this.#isReading) this.#arm();
+    return promise;
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    const { symbols } = this.#libc;
+    // The runtime takes the number out of its epoll instance: it must name that file again.
+    symbols.dup3(this.#epoll, this.#number, O_CLOEXEC);
+    this.#socket.destroy();
+    symbols.close(this.#tokens);
+    symbols.close(this.#epoll);
+    this.#woken?.();
+  }
+
+  #arm(): void {
+    this.#isArmed = true;
+    this.#libc.symbols.write(this.#tokens, TOKEN, 1n);
+  }
+
+  /** The token has been read. @returns whether to read on. */
+  #read(): boolean {
+    this.#isArmed = false;
+    this.#isReading = true;
+    setImmediate(this.#onTurn);
+    this.#wake();
+    return true;
+  }
+
+  #wake(): void {
+    const woken = this.#woken;
+    this.#woken = undefined;
+    woken?.();
+  }
+}
+
+const TOKEN = new Uint8Array(1);
+
+/** @returns undefined where the runtime has no such thing. */
+function newPipe(): PipeHandle | undefined {
+  try {
+    const { binding } = process as unknown as {
+      binding(name: string): { Pipe: new (type: number) => PipeHandle };
+    };
+    const { Pipe } = binding("pipe_wrap");
+    return new Pipe(0);
+  } catch {
+    return undefined;
+  }
+}
