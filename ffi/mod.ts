@@ -13,6 +13,7 @@ export { IcmpSocket, icmpUnavailable } from "./icmp.ts";
 export { Errno } from "./libc.ts";
 export * from "./netlink/mod.ts";
 export { Nftables, NftablesError } from "./nftables.ts";
+export { hasNetAdmin, keepNetAdminAlone, type PrivilegesOptions } from "./privileges.ts";
 export {
   AF_INET,
   AF_INET6,

@@ -44,7 +44,10 @@ export interface HandlerOptions {
   readonly applied?: Applied;
 }
 
-export function controlHandlers(gateway: Gateway, options: HandlerOptions): ControlHandlers {
+export function controlHandlers(
+  gateway: Gateway,
+  options: HandlerOptions,
+): Omit<ControlHandlers, "stop"> {
   const { started, file } = options;
   let last: Promise<unknown> = Promise.resolve();
   const settings = new LiveSettings(gateway, started, options.applied);

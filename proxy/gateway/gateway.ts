@@ -16,6 +16,7 @@ import { getLogger } from "../log/logger.ts";
 import { checkDescriptorLimit } from "../target/descriptors.ts";
 import { Prefix, type TcpSettings } from "../../netstack/mod.ts";
 import type { Crypto, DeviceEvent, Peer, TimerSettings } from "../../wireguard/mod.ts";
+import { attachDevice, type OpenDevice } from "./device_link.ts";
 import { GatewayRoutes } from "./routes.ts";
 import { findFlow, type FlowStats, flowStats } from "./flow_stats.ts";
 import { type GatewayStats, gatewayStats } from "./stats.ts";
@@ -54,6 +55,8 @@ export interface GatewayOptions {
   readonly resolveAgainMs?: number;
   /** Where peers' endpoints are remembered for the next start; the first that works. Default: nowhere. */
   readonly stateDirectories?: readonly string[];
+  /** A device of the operating system, which then has the configured addresses. Default: none. */
+  readonly device?: OpenDevice;
 }
 
 /** How to close. */
@@ -80,11 +83,13 @@ export class Gateway implements AsyncDisposable {
   readonly udp: UdpBind;
   readonly proxy: SubnetProxy;
   readonly peers: TunnelPeers;
+  readonly routes: GatewayRoutes;
   /** Since the start: complete, given up without an answer, and those of others that were refused. */
   readonly handshakes = { complete: 0, unanswered: 0, rejected: 0 };
   /** Whose flows a peer's are. */
   readonly ownerOf: (peer: Peer) => FlowOwner;
   readonly #startedAt: number;
+  readonly #hasDevice: boolean;
   readonly #closed = Promise.withResolvers<void>();
   readonly #moves = new MoveLog();
   #closing: Promise<CloseResult> | undefined;
@@ -129,8 +134,14 @@ export class Gateway implements AsyncDisposable {
       this.#startedAt = engine.now();
       this.#listen = config;
       const routes = new GatewayRoutes(engine.stack.routes, engine.nic1);
-      for (const { address, length } of config.addresses) {
-        routes.addNetwork(new Prefix(address, length));
+      this.routes = routes;
+      this.#hasDevice = options.device !== undefined;
+      if (options.device !== undefined) {
+        attachDevice(engine, arena, options.device, config, (error) => this.#deviceClosed(error));
+      } else {
+        for (const { address, length } of config.addresses) {
+          routes.addNetwork(new Prefix(address, length));
+        }
       }
       this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, options);
       const owners = flowOwners(engine.device);
@@ -167,7 +178,7 @@ export class Gateway implements AsyncDisposable {
   }
 
   /**
-   * Moves WireGuard's socket and marks it. Nothing happens when it is there already; any port (0 or
+   * Moves WireGuard's socket and marks it, unless a device's routes depend on the mark. Nothing happens when it is there already; any port (0 or
    * missing) keeps the one it has, if that was chosen by the system.
    *
    * @throws {SettingError} if the system refuses; then it stays where and as it is.
@@ -176,7 +187,8 @@ export class Gateway implements AsyncDisposable {
     const known = this.#listen;
     const { udp } = this;
     const { mark } = udp;
-    orSettingError(() => udp.setMark(to.fwMark ?? 0));
+    // By its mark a device's routes know what goes outside.
+    if (!this.#hasDevice) orSettingError(() => udp.setMark(to.fwMark ?? 0));
     const isSamePort = to.listenPort ? to.listenPort === this.port : !known.listenPort;
     if (isSamePort && to.listenAddress === known.listenAddress) return;
     try {
@@ -293,7 +305,7 @@ export class Gateway implements AsyncDisposable {
       binds: [this.udp],
       privateKey,
       mtu,
-      addresses,
+      addresses: options.device === undefined ? addresses : [],
       forwarding: peerToPeer,
       timers: { ...(rekeyAfterMs !== undefined && { rekeyAfterMs }), ...options.timers },
       ...(options.tcp && { tcp: options.tcp }),
@@ -304,6 +316,11 @@ export class Gateway implements AsyncDisposable {
         this.close();
       },
     });
+  }
+
+  #deviceClosed(error = new Error("the device is gone")): void {
+    this.#closed.reject(error);
+    this.close();
   }
 
   #configure(config: GatewayConfig): void {

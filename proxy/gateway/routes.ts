@@ -15,6 +15,8 @@ export class GatewayRoutes {
   readonly #networks = new Set<string>();
   readonly #peers = new Set<string>();
   readonly #proxied = new Map<string, Nic>();
+  /** Called when a prefix has become one of the peers', or is none any more. */
+  onAllowedIpChanged: (prefix: Prefix, isThere: boolean) => void = () => {};
 
   constructor(table: RouteTable, nic1: Nic) {
     this.#table = table;
@@ -29,13 +31,17 @@ export class GatewayRoutes {
 
   /** The prefix of a peer, whether or not another peer had it before. */
   addAllowedIp(prefix: Prefix): void {
+    const isNew = !this.#peers.has(`${prefix}`);
     this.#peers.add(`${prefix}`);
     this.#update(prefix);
+    if (isNew) this.onAllowedIpChanged(prefix, true);
   }
 
   /** No peer has it any more. */
   removeAllowedIp(prefix: Prefix): void {
-    if (this.#peers.delete(`${prefix}`)) this.#update(prefix);
+    if (!this.#peers.delete(`${prefix}`)) return;
+    this.#update(prefix);
+    this.onAllowedIpChanged(prefix, false);
   }
 
   addProxied(prefix: Prefix, nic: Nic): void {

@@ -676,6 +676,55 @@ export const EVENTS: readonly LogEvent[] = [
     message: "a defect: {error}",
     fields: { error: "text" },
   },
+  {
+    name: "leftovers-taken-back",
+    logger: "system",
+    level: "info",
+    message: "{count} steps of an earlier {device} taken back",
+    fields: { count: "number", device: "text" },
+  },
+  {
+    name: "state-unreadable",
+    logger: "system",
+    level: "warning",
+    message: "{problem}",
+    fields: { problem: "text" },
+  },
+  {
+    name: "tunnel-step",
+    logger: "system",
+    level: "debug",
+    message: "{step}",
+    fields: { step: "text" },
+  },
+  {
+    name: "tunnel-hook",
+    logger: "system",
+    level: "info",
+    message: "{hook}",
+    fields: { hook: "text" },
+  },
+  {
+    name: "tunnel-problem",
+    logger: "system",
+    level: "error",
+    message: "{problem}",
+    fields: { problem: "text" },
+  },
+  {
+    name: "not-taken-back",
+    logger: "system",
+    level: "error",
+    message: "not all is taken back, expected wirestack down {device}",
+    fields: { device: "text" },
+  },
+  {
+    name: "default-route-needs-restart",
+    logger: "system",
+    level: "warning",
+    message: "{prefix}: a default route takes a restart of {device}",
+    fields: { prefix: "text", device: "text" },
+  },
 ];
 
 /** The event that a record is; undefined for what is not ours, as LogTape's own. */

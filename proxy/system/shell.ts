@@ -82,6 +82,7 @@ export class Keeper {
 
   /** Has it run its script. Resolves when that is done. */
   async finish(): Promise<void> {
+    this.#child.ref();
     const writer = this.#child.stdin.getWriter();
     try {
       await writer.write(new TextEncoder().encode("done\n"));

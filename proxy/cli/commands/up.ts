@@ -14,6 +14,7 @@ import { type Confinement, describeConfinement } from "../confine.ts";
 import { addConfigFlags } from "../flags.ts";
 import { isDescriptor } from "../read.ts";
 import type { CommandLine } from "./command_line.ts";
+import { openTunnel } from "./tunnel.ts";
 import { addUpOptions, configReader } from "./up_options.ts";
 
 /**
@@ -40,22 +41,33 @@ export function addUp(
   upCommand.action(async (file: string | undefined, options) => {
     const { ffi, reason } = await chooseFfi(options.ffi ?? program.opts().ffi);
     if (!ffi) terminal.giveUpFfi();
-    const reader = await configReader(file, options.format, upFlags, terminal);
+    const hasDevice = options.tun !== undefined;
+    const reader = await configReader(file, options.format, upFlags, terminal, hasDevice);
     const loaded = await reader.load();
     const { up, Gateway, Watch, Recorder, chooseCrypto, controlHandlers } = await loadUp();
     const crypto = chooseCrypto(options.crypto);
     const { controlDir } = loaded.config;
     const isFile = file !== undefined && !isDescriptor(file);
     const path = isFile ? await realPath(file) : undefined;
+    const tunnel = hasDevice
+      ? await openTunnel(loaded, { ...options, ffi, file: isFile ? file : undefined })
+      : undefined;
+    const gatewayOptions = {
+      ffi,
+      // Another user could not write there.
+      stateDirectories: tunnel?.changesUser ? [] : stateDirectories(),
+      ...(crypto && { crypto }),
+    };
     const status = await up(loaded, {
       udp: describeUdp(ffi, reason),
       ...(ffi && { confinement: describeConfinement(confinement, options.confine) }),
+      ...(tunnel && { surroundings: tunnel }),
       start: (config) =>
-        Gateway.start(config, {
-          ffi,
-          stateDirectories: stateDirectories(),
-          ...(crypto && { crypto }),
-        }),
+        tunnel === undefined
+          ? Gateway.start(config, gatewayOptions)
+          : tunnel.up(({ config, open, resolve }) =>
+            Gateway.start(config, { ...gatewayOptions, device: open, resolve })
+          ),
       watch: (config) => Watch.open(config),
       record: (config) => new Recorder(config.capture),
       handlers: (gateway, applied) =>
@@ -72,7 +84,9 @@ export function addUp(
       },
       onControlOpen() {
         // The kernel leaves it its own folders, whatever Deno would permit.
-        if (!(ffi && confinement && confinement.landlock > 0)) giveUpWriting(writtenFiles(loaded));
+        if (!(ffi && confinement && confinement.landlock > 0)) {
+          giveUpWriting([...writtenFiles(loaded), ...tunnel?.writtenFiles ?? []]);
+        }
       },
     }, terminal);
     done(status);

@@ -12,8 +12,32 @@ import type { ConfigReader } from "../load.ts";
 import type { Terminal } from "../terminal.ts";
 import { formatOption } from "./command_line.ts";
 
+/** Options whose value, if there is one, stands behind `=`: what follows them is the configuration. */
+const OPTIONAL_VALUES = ["--tun"];
+
+/** @param args A whole command line. */
+export function withOptionalValues(args: readonly string[]): string[] {
+  const end = args.indexOf("--");
+  return args.map((argument, i) =>
+    OPTIONAL_VALUES.includes(argument) && (end < 0 || i < end) ? `${argument}=` : argument
+  );
+}
+
 export function addUpOptions(command: Command): void {
+  const tun = new Option(
+    "--tun [NAME]",
+    "be to the file what wg-quick up is: a device, its routes and name servers (default name: the " +
+      "gateway's). Needs CAP_NET_ADMIN",
+  ).argParser(parseDevice).helpGroup("System:");
+  tun.flags = "--tun[=NAME]";
   command
+    .addOption(tun)
+    .addOption(
+      new Option("--user <USER>", "with --tun as root: who to become when it is up").default(
+        "nobody",
+      )
+        .helpGroup("System:"),
+    )
     .addOption(formatOption())
     .addOption(
       new Option("--name <NAME>", "name of the gateway for wg and wirestack show").argParser(
@@ -46,11 +70,17 @@ export async function configReader(
   form: Form | undefined,
   flags: readonly FlagValue[],
   terminal: Terminal,
+  hasDevice = false,
 ): Promise<ConfigReader> {
   const { ConfigReader, environmentVariables, unknownVariables } = await import("../load.ts");
   const variables = environmentVariables();
   const unknown = await unknownVariables();
-  return new ConfigReader({ file, form, flags, variables, unknown }, terminal);
+  return new ConfigReader({ file, form, flags, variables, unknown, hasDevice }, terminal);
+}
+
+/** @throws {InvalidArgumentError} */
+function parseDevice(text: string): string {
+  return text === "" ? text : parseName(text);
 }
 
 /** @throws {InvalidArgumentError} */
