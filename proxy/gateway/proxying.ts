@@ -36,10 +36,16 @@ export interface FlowOwners
   ofPeer(peer: Peer): FlowOwner;
 }
 
-/** Finds whose a client's flows are, the peer that sent the packet, and whether its address still is. */
-export function flowOwners(device: Device): FlowOwners {
+/**
+ * Finds whose a client's flows are, the peer that sent the packet, and whether its address still is.
+ *
+ * @param rest Whose all addresses are that are no peer's. Default: nobody's.
+ */
+export function flowOwners(
+  device: Device,
+  rest: FlowOwner = new FlowOwner(() => "nobody"),
+): FlowOwners {
   const owners = new WeakMap<Peer, FlowOwner>();
-  const nobody = new FlowOwner(() => "nobody");
   const ofPeer = (peer: Peer) => {
     let owner = owners.get(peer);
     if (owner === undefined) {
@@ -50,7 +56,7 @@ export function flowOwners(device: Device): FlowOwners {
   };
   // A peer may have been removed a moment ago. What a packet link brings comes from its owner.
   const ownerFrom = (from: unknown) => {
-    if (from === undefined) return nobody;
+    if (from === undefined) return rest;
     return from instanceof FlowOwner ? from : ofPeer(from as Peer);
   };
   const ownerAt = (buffer: Uint8Array, offset: number, version: IpVersion) =>

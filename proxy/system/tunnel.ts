@@ -49,11 +49,18 @@ export interface SystemTunnelOptions {
   readonly confine: boolean;
   readonly resolve: Resolve;
   /** Done after the tunnel's own steps; taken back before them. */
-  moreSteps?(host: LinuxHost, settings: TunnelSettings): readonly Step[];
+  more?(host: LinuxHost, settings: TunnelSettings): MoreSteps;
   /** Files that go with the tunnel, and which the user it becomes could not remove. */
   readonly files?: readonly string[];
   /** Of state files. */
   readonly directory?: string;
+}
+
+/** What is done beside a tunnel's own steps. */
+export interface MoreSteps {
+  readonly steps: readonly Step[];
+  /** A prefix has become a peer's, or is nobody's any more. */
+  allowedIpChanged(prefix: Prefix, isThere: boolean): void;
 }
 
 /** What the gateway is started with, instead of what the configuration has. */
@@ -139,10 +146,14 @@ export class SystemTunnel {
     }
     try {
       for (const step of steps) this.#do(step);
-      for (const step of this.#options.moreSteps?.(host, settings) ?? []) this.#do(step);
+      const more = this.#options.more?.(host, settings);
+      for (const step of more?.steps ?? []) this.#do(step);
       await this.#hooks("postUp");
       const routes = new LiveRoutes(host, settings);
-      gateway.routes.onAllowedIpChanged = (prefix, isThere) => routes.change(prefix, isThere);
+      gateway.routes.onAllowedIpChanged = (prefix, isThere) => {
+        routes.change(prefix, isThere);
+        more?.allowedIpChanged(prefix, isThere);
+      };
       return gateway;
     } catch (error) {
       await gateway.close({ graceMs: 0 });

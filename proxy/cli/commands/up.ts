@@ -42,6 +42,8 @@ export function addUp(
     const { ffi, reason } = await chooseFfi(options.ffi ?? program.opts().ffi);
     if (!ffi) terminal.giveUpFfi();
     const hasDevice = options.tun !== undefined;
+    const masquerades = options.masquerade !== undefined;
+    checkMasquerade(hasDevice, masquerades, options.masqueradeForce);
     const reader = await configReader(file, options.format, upFlags, terminal, hasDevice);
     const loaded = await reader.load();
     const { up, Gateway, Watch, Recorder, chooseCrypto, controlHandlers } = await loadUp();
@@ -66,7 +68,12 @@ export function addUp(
         tunnel === undefined
           ? Gateway.start(config, gatewayOptions)
           : tunnel.up(({ config, open, resolve }) =>
-            Gateway.start(config, { ...gatewayOptions, device: open, resolve })
+            Gateway.start(config, {
+              ...gatewayOptions,
+              device: open,
+              guardsHost: masquerades,
+              resolve,
+            })
           ),
       watch: (config) => Watch.open(config),
       record: (config) => new Recorder(config.capture),
@@ -91,6 +98,18 @@ export function addUp(
     }, terminal);
     done(status);
   });
+}
+
+function checkMasquerade(hasDevice: boolean, masquerades: boolean, isForced = false): void {
+  if (masquerades && !hasDevice) {
+    throw new ConfigError([
+      "--masquerade: is for a device of the system, expected --tun too; without one [Proxy] lets " +
+      "clients out, and nothing is to be set up",
+    ]);
+  }
+  if (isForced && !masquerades) {
+    throw new ConfigError(["--masquerade-force: expected --masquerade too"]);
+  }
 }
 
 /** Loads what `up` needs. */
