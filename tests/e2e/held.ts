@@ -24,8 +24,16 @@ export async function moreEchoes(held: Process): Promise<void> {
   }
 }
 
+/** What became of it. */
+export interface Held {
+  readonly echoes: number;
+  /** Which of them took longest, from 1. */
+  readonly longest: number;
+  readonly longestMs: number;
+}
+
 /** Ends it. @throws when it broke before */
-export async function release(held: Process): Promise<{ echoes: number; longestMs: number }> {
+export async function release(held: Process): Promise<Held> {
   held.endInput();
   assert.equal((await held.exit()).code, 0, String(held));
   return JSON.parse(held.lines.at(-1)!);
