@@ -23,7 +23,8 @@ export {
 } from "./sockaddr.ts";
 export { SocketWatch } from "./socket_watch.ts";
 export { TcpInfo } from "./tcp_info.ts";
-export * from "./tun/mod.ts";
+export { type TunCounters, TunDevice, type TunMemory, type TunOptions } from "./tun/device.ts";
+export { TunError, type TunErrorReason, type TunOpenOptions } from "./tun/open.ts";
 export { LinuxSystem, SystemCallError } from "./system.ts";
 export * from "./udp.ts";
 export { ErrorOrigin, ErrorQueue, QUOTED_BYTES } from "./udp_errors.ts";
