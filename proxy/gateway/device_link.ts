@@ -72,7 +72,8 @@ export function guardHost(
   return {
     covers({ owner, destination: { bytes, version } }) {
       if (owner === device) return false;
-      return !nic1.forwardsBack || stack.routes.lookup(bytes, 0, version) !== nic1;
+      const nic = stack.routes.lookup(bytes, 0, version);
+      return nic === undefined || nic === nic1.uplink || nic === nic1 && !nic1.forwardsBack;
     },
     isTunnels: (asked) => addresses.some(({ address }) => address.equals(asked)),
   };
