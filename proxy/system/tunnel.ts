@@ -6,10 +6,11 @@
 
 import { confineSystemCalls } from "../../ffi/confine/mod.ts";
 import { keepNetAdminAlone, TunError } from "../../ffi/mod.ts";
-import type { Prefix } from "../../netstack/mod.ts";
 import type { GatewayConfig } from "../config/config.ts";
 import type { ConfigPath } from "../config/error.ts";
+import type { Gateway } from "../gateway/gateway.ts";
 import type { Resolve } from "../gateway/resolver.ts";
+import type { Prefix } from "../../netstack/mod.ts";
 import { getLogger } from "../log/logger.ts";
 import { type ResolvConf, RESOLVCONF_UNSET } from "./dns.ts";
 import { findEndpoints } from "./endpoints.ts";
@@ -28,6 +29,7 @@ import { tunnelMtu } from "./mtu.ts";
 import { ownNamespace } from "./namespace.ts";
 import { LiveRoutes } from "./live_routes.ts";
 import { planTunnel, type TunnelSettings } from "./plan.ts";
+import { type ConfigFrame, SAVE_SCRIPT, savedText } from "./save_config.ts";
 import { Keeper, runHook } from "./shell.ts";
 import { findStates, type RecordedStep, StateFile } from "./state_file.ts";
 import type { Step } from "./step.ts";
@@ -49,11 +51,20 @@ export interface SystemTunnelOptions {
   readonly confine: boolean;
   readonly resolve: Resolve;
   /** Done after the tunnel's own steps; taken back before them. */
-  moreSteps?(host: LinuxHost, settings: TunnelSettings): readonly Step[];
+  more?(host: LinuxHost, settings: TunnelSettings): MoreSteps;
+  /** Written anew when the tunnel goes down. Default: no file is. */
+  readonly save?: { readonly path: string; readonly frame: ConfigFrame };
   /** Files that go with the tunnel, and which the user it becomes could not remove. */
   readonly files?: readonly string[];
   /** Of state files. */
   readonly directory?: string;
+}
+
+/** What is done beside a tunnel's own steps. */
+export interface MoreSteps {
+  readonly steps: readonly Step[];
+  /** A prefix has become a peer's, or is nobody's any more. */
+  allowedIpChanged(prefix: Prefix, isThere: boolean): void;
 }
 
 /** What the gateway is started with, instead of what the configuration has. */
@@ -61,12 +72,6 @@ export interface DeviceStart {
   readonly device: string;
   readonly config: GatewayConfig;
   readonly resolve: Resolve;
-}
-
-/** A gateway, as far as it matters here. */
-interface GatewayOnDevice {
-  close(options: { graceMs: number }): Promise<unknown>;
-  readonly routes: { onAllowedIpChanged: (prefix: Prefix, isThere: boolean) => void };
 }
 
 /** One tunnel, from the first look at this host to the last step taken back. */
@@ -78,6 +83,8 @@ export class SystemTunnel {
   #state: StateFile | undefined;
   #resolvConf: ResolvConf | undefined;
   #keeper: Keeper | undefined;
+  #save: () => string = () => "";
+  #saved = "";
   #isUp = false;
   #isDown = false;
 
@@ -110,7 +117,7 @@ export class SystemTunnel {
    *
    * @throws {SystemTunnelError} Then {@link down} is to be called all the same, as later.
    */
-  async up<G extends GatewayOnDevice>(start: (start: DeviceStart) => Promise<G>): Promise<G> {
+  async up(start: (start: DeviceStart) => Promise<Gateway>): Promise<Gateway> {
     const { device, config } = this.#options;
     const host = this.#host;
     const found = await findEndpoints(config.peers, this.#options.resolve);
@@ -126,7 +133,7 @@ export class SystemTunnel {
     const { mark, steps } = planTunnel(settings, view);
     await this.#hooks("preUp");
     this.#isUp = true;
-    let gateway: G;
+    let gateway: Gateway;
     try {
       gateway = await start({
         device,
@@ -139,10 +146,16 @@ export class SystemTunnel {
     }
     try {
       for (const step of steps) this.#do(step);
-      for (const step of this.#options.moreSteps?.(host, settings) ?? []) this.#do(step);
+      const more = this.#options.more?.(host, settings);
+      for (const step of more?.steps ?? []) this.#do(step);
       await this.#hooks("postUp");
+      const { save } = this.#options;
+      if (save !== undefined) this.#save = () => savedText(gateway, save.frame.hasPort);
       const routes = new LiveRoutes(host, settings);
-      gateway.routes.onAllowedIpChanged = (prefix, isThere) => routes.change(prefix, isThere);
+      gateway.routes.onAllowedIpChanged = (prefix, isThere) => {
+        routes.change(prefix, isThere);
+        more?.allowedIpChanged(prefix, isThere);
+      };
       return gateway;
     } catch (error) {
       await gateway.close({ graceMs: 0 });
@@ -163,8 +176,14 @@ export class SystemTunnel {
       undo.kind === "dns" && undo.method === "resolvconf"
     );
     if (user !== undefined) {
-      const script = `${needsKeeper ? `${RESOLVCONF_UNSET}\n` : ""}shift\nrm -f -- "$@"`;
-      this.#keeper = new Keeper(script, [device, ...files, this.#state!.path]);
+      const { save } = this.#options;
+      const script = `${needsKeeper ? `${RESOLVCONF_UNSET}\n` : ""}save=$2\n${SAVE_SCRIPT}` +
+        'shift 2\nrm -f -- "$@"';
+      this.#keeper = new Keeper(
+        script,
+        [device, save?.path ?? "", ...files, this.#state!.path],
+        save && { WIRESTACK_HEAD: save.frame.head, WIRESTACK_REST: save.frame.rest },
+      );
     }
     keepNetAdminAlone({ ...(user && { user }), forPrograms: programs });
     const parts = [user === undefined ? "user as it was" : `user ${describeUser(user)}`];
@@ -182,6 +201,7 @@ export class SystemTunnel {
   /** Runs what is to run before the device goes. What fails is logged. */
   async beforeDown(): Promise<void> {
     if (this.#isUp && !this.#isDown) await this.#hooks("preDown", true);
+    this.#saved = this.#save();
   }
 
   /** Takes everything back, at once. What cannot be is logged, and stays in the state file. */
@@ -202,7 +222,7 @@ export class SystemTunnel {
 
   /** The rest of it, which takes other programs. */
   async afterDown(): Promise<void> {
-    await this.#keeper?.finish();
+    await this.#keeper?.finish(this.#saved);
     if (this.#isUp) await this.#hooks("postDown", true);
     this.#host[Symbol.dispose]();
   }

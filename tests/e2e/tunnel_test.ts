@@ -194,6 +194,55 @@ labTest(
 );
 
 labTest(
+  "SaveConfig writes the peers that it has last, and routes follow what wg and a reload change",
+  async () => {
+    await using site = await TunnelSite.start("wireguard-go");
+    const before = await site.state();
+    const process = await site.up(["SaveConfig = true", "# a note of mine", "PostUp = true"]);
+    await site.isUp();
+    const key = "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=";
+    const set = await site.here(["wg", "set", "wg0", "peer", key, "allowed-ips", "10.77.0.0/16"]);
+    assert.equal(set.code, 0, set.stderr);
+    const route = () => site.client.output(["ip", "route", "show", "dev", "wg0", "10.77.0.0/16"]);
+    assert.match(await route(), /^10\.77\.0\.0\/16 scope link/);
+
+    // Readable by the user that it has become, so that it can be read again.
+    const text = await Deno.readTextFile(site.file);
+    await Deno.writeTextFile(
+      site.file,
+      `${text}[Peer]\nPublicKey = ${key}\nAllowedIPs = 10.78.0.0/16\n`,
+    );
+    await Deno.chmod(site.file, 0o644);
+    const reload = await site.wirestack("reload", "wg0");
+    assert.equal(reload.code, 0, reload.stderr);
+    assert.equal(await route(), "");
+    assert.match(
+      await site.client.output(["ip", "route", "show", "dev", "wg0"]),
+      /10\.78\.0\.0\/16/,
+    );
+    assert.equal(await site.seenAs(PUBLIC[0]), SERVER[0], "what WireGuard sends keeps its mark");
+
+    process.signal("SIGTERM");
+    assert.equal((await process.exit(30_000)).code, 0, `${process}`);
+    const saved = await Deno.readTextFile(site.file);
+    assert.match(
+      saved,
+      /^\[Interface\]\nPrivateKey = \S{44}\nAddress = .*\n.*\n# a note of mine\n/,
+    );
+    assert.match(
+      saved,
+      new RegExp(`^PublicKey = ${key.replace(/[+]/g, "\\+")}\nAllowedIPs = 10.78.0.0/16$`, "m"),
+    );
+    assert.equal(saved.match(/^\[Peer\]$/gm)!.length, 2);
+    assert.equal(Deno.statSync(site.file).mode! & 0o777, 0o600);
+    assert.deepEqual(await site.state(), before);
+    const again = await site.wirestack("check", "--tun", site.file);
+    assert.equal(again.code, 0, again.stderr);
+  },
+  PROGRAMS,
+);
+
+labTest(
   "what stands in the way is said in a line, and nothing is left of the attempt",
   async () => {
     await using site = await TunnelSite.start("wireguard-go");
