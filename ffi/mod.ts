@@ -31,4 +31,5 @@ export { ErrorOrigin, ErrorQueue, QUOTED_BYTES } from "./udp_errors.ts";
 export { type UdpLibc } from "./udp_layout.ts";
 export { MESSAGE_BYTES, ReceiveRing } from "./udp_receive.ts";
 export { type Destination, SendBatch, type SettledHandler } from "./udp_send.ts";
+export { UnixDatagramSocket } from "./unix_datagram.ts";
 export { UdpWait } from "./udp_wait.ts";

@@ -68,5 +68,5 @@ export function isToBeConfined(args: readonly string[]): boolean {
   const isLeftAlone = ["--no-ffi", "--no-confine", "--help", "-h"].some((flag) =>
     args.includes(flag)
   );
-  return command === "up" && !isLeftAlone;
+  return (command === "up" || command === "router") && !isLeftAlone;
 }

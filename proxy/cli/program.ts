@@ -14,6 +14,7 @@ import { addCheck } from "./commands/check.ts";
 import { addPeers } from "./commands/peers.ts";
 import { addReload } from "./commands/reload.ts";
 import { addKill, addShow } from "./commands/show.ts";
+import { addRouter } from "./commands/router.ts";
 import { addDemo, addKeys, addStrip } from "./commands/tools.ts";
 import { addDown } from "./commands/down.ts";
 import { withOptionalValues } from "./commands/up_options.ts";
@@ -75,11 +76,12 @@ function makeProgram(
     .addOption(new Option("--ffi").hideHelp())
     .addOption(new Option("--no-ffi").hideHelp())
     .hook("preAction", (_program, command) => {
-      if (!["up", "check", "down"].includes(command.name())) terminal.giveUpFfi();
+      if (!["up", "router", "check", "down"].includes(command.name())) terminal.giveUpFfi();
     });
 
   const line = { program, terminal, done };
   addUp(line, confinement);
+  addRouter(line, confinement);
   addDown(line);
   addCheck(line);
   addShow(line);

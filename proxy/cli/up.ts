@@ -203,6 +203,13 @@ export async function up<G extends RunningGateway>(
 }
 
 function logListening(gateway: RunningGateway, config: GatewayConfig, udp: string): void {
+  if (config.privateKey === undefined) {
+    getLogger(["wirestack"]).info("forwarding, without WireGuard, for links {links}, {proxy}", {
+      links: config.links.map(({ name }) => name).join(" "),
+      proxy: config.proxy ? summarizeProxy(config.proxy) : "no proxy",
+    });
+    return;
+  }
   getLogger(["wirestack"]).info(
     "listening on UDP port {port}, public key {publicKey}, address {address}, peers {peers}, {proxy}, {udp}",
     {

@@ -55,7 +55,8 @@ export function controlHandlers(
     try {
       const loaded = await options.load();
       const report = settings.reload(loaded);
-      const { added, removed, changed, changes } = report;
+      const { added, removed, changed } = report;
+      const changes = [...report.changes, ...report.links];
       const warnings = [...loaded.warnings, ...report.warnings];
       for (const warning of warnings) log.warn("{warning}", { warning });
       log.info(

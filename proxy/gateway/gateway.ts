@@ -6,6 +6,7 @@
 
 import { type Arena, openArena } from "../arena/arena.ts";
 import { BindError } from "../bind/bind.ts";
+import { NoUdpBind } from "../bind/no_udp.ts";
 import type { UdpBind } from "../bind/udp.ts";
 import { chooseUdp, openUdpBind } from "../bind/udp_open.ts";
 import type { GatewayConfig } from "../config/config.ts";
@@ -16,6 +17,7 @@ import { getLogger } from "../log/logger.ts";
 import { checkDescriptorLimit } from "../target/descriptors.ts";
 import { Prefix, type TcpSettings } from "../../netstack/mod.ts";
 import type { Crypto, DeviceEvent, Peer, TimerSettings } from "../../wireguard/mod.ts";
+import { GatewayLinks } from "./links.ts";
 import { attachDevice, type OpenDevice } from "./device_link.ts";
 import { GatewayRoutes } from "./routes.ts";
 import { findFlow, type FlowStats, flowStats } from "./flow_stats.ts";
@@ -31,7 +33,9 @@ import { flowOwners, ownerLimits, proxySettings } from "./proxying.ts";
 import type { FlowOwner } from "../flow/flow.ts";
 import type { OwnListener } from "../flow/own_listeners.ts";
 import { parseIpAddress } from "../address.ts";
+import { generatePrivateKey } from "../base64.ts";
 
+export type { LinkStats } from "./stats_links.ts";
 export type { ConnectionStats, GatewayStats, MemoryStats, PeerStats } from "./stats.ts";
 
 const log = getLogger(["wirestack", "engine"]);
@@ -83,6 +87,8 @@ export class Gateway implements AsyncDisposable {
   readonly udp: UdpBind;
   readonly proxy: SubnetProxy;
   readonly peers: TunnelPeers;
+  /** Beside WireGuard. */
+  readonly links: GatewayLinks;
   readonly routes: GatewayRoutes;
   /** Since the start: complete, given up without an answer, and those of others that were refused. */
   readonly handshakes = { complete: 0, unanswered: 0, rejected: 0 };
@@ -97,7 +103,7 @@ export class Gateway implements AsyncDisposable {
   #listen: Pick<GatewayConfig, "listenPort" | "listenAddress">;
 
   /**
-   * Listens and, where a peer's endpoint and keepalive say so, begins to shake hands.
+   * Listens, opens links and, where a peer's endpoint and keepalive say so, begins to shake hands.
    *
    * @throws {SettingError} if the system refuses a value: a port in use.
    */
@@ -105,6 +111,7 @@ export class Gateway implements AsyncDisposable {
     const gateway = new Gateway(config, options);
     try {
       gateway.#configure(config);
+      await gateway.links.open(config.links);
       return gateway;
     } catch (error) {
       await gateway.close();
@@ -119,6 +126,7 @@ export class Gateway implements AsyncDisposable {
    */
   static tryListening(config: GatewayConfig, options: Pick<GatewayOptions, "ffi"> = {}): void {
     const { ffi } = chooseUdp(options.ffi);
+    if (config.privateKey === undefined) return;
     orSettingError(() => openUdp(config, openArena(config.mtu), ffi)).close();
   }
 
@@ -144,7 +152,10 @@ export class Gateway implements AsyncDisposable {
         }
       }
       this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, options);
-      const owners = flowOwners(engine.device);
+      const owners = flowOwners(engine.device, {
+        ownerAt: (buffer, offset, version) => this.links.ownerAt(buffer, offset, version),
+        holds: (client, owner) => this.links.holds(client, owner),
+      });
       this.ownerOf = owners.ofPeer;
       this.proxy = new SubnetProxy({
         engine,
@@ -156,6 +167,13 @@ export class Gateway implements AsyncDisposable {
       this.peers.onLimitsChanged = (peer) =>
         this.proxy.setLimits(owners.ofPeer(peer), ownerLimits(this.peers.limits(peer)));
       this.peers.onHeldChanged = () => this.proxy.reviewSoon();
+      this.links = new GatewayLinks({
+        engine,
+        routes,
+        listeners: this.proxy.listeners,
+        forwarding: config.peerToPeer,
+        onHeldChanged: () => this.proxy.reviewSoon(),
+      });
       this.proxy.listeners.add(this.#listener());
     } catch (error) {
       this.udp.close();
@@ -171,6 +189,11 @@ export class Gateway implements AsyncDisposable {
   /** Bound UDP port. */
   get port(): number {
     return this.udp.port;
+  }
+
+  /** Whether there is a socket of WireGuard's; otherwise links alone bring packets. */
+  get hasWireguard(): boolean {
+    return !(this.udp instanceof NoUdpBind);
   }
 
   get publicKey(): Uint8Array {
@@ -303,7 +326,7 @@ export class Gateway implements AsyncDisposable {
       random: (out) => void crypto.getRandomValues(out),
       arena,
       binds: [this.udp],
-      privateKey,
+      privateKey: privateKey ?? generatePrivateKey(),
       mtu,
       addresses: options.device === undefined ? addresses : [],
       forwarding: peerToPeer,
@@ -350,8 +373,10 @@ export class Gateway implements AsyncDisposable {
       });
     }
     this.peers.close();
+    const links = this.links.close();
     resetConnections(this.engine.stack);
     await this.proxy.abort();
+    await links;
     await this.engine.close();
     this.#closed.resolve();
     return { unfinished };
@@ -425,6 +450,7 @@ export class Gateway implements AsyncDisposable {
 function openUdp(config: GatewayConfig, arena: Arena, ffi: boolean): UdpBind {
   const { pool, receiveRegion } = arena;
   const { fwMark } = config;
+  if (config.privateKey === undefined) return new NoUdpBind();
   return openUdpBind({
     ...socketOf(config),
     ...(fwMark !== undefined && { mark: fwMark }),

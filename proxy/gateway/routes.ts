@@ -1,6 +1,6 @@
 /**
  * Which NIC a prefix leads to, as peers and subnets come and go: the proxy's own for what is
- * proxied, WireGuard's for the interface's networks and the peers' allowed IPs.
+ * proxied, a link's for what is behind it, WireGuard's for the interface's networks and the peers' allowed IPs.
  *
  * @module
  */
@@ -15,6 +15,7 @@ export class GatewayRoutes {
   readonly #networks = new Set<string>();
   readonly #peers = new Set<string>();
   readonly #proxied = new Map<string, Nic>();
+  readonly #links = new Map<string, Nic>();
   /** Called when a prefix has become one of the peers', or is none any more. */
   onAllowedIpChanged: (prefix: Prefix, isThere: boolean) => void = () => {};
 
@@ -57,9 +58,23 @@ export class GatewayRoutes {
     this.#update(prefix);
   }
 
+  /** What is behind a link, unless it is proxied. */
+  addLink(prefix: Prefix, nic: Nic): void {
+    this.#links.set(`${prefix}`, nic);
+    this.#update(prefix);
+  }
+
+  /** Nothing happens unless the prefix is that link's. */
+  removeLink(prefix: Prefix, nic: Nic): void {
+    if (this.#links.get(`${prefix}`) !== nic) return;
+    this.#links.delete(`${prefix}`);
+    this.#table.remove(prefix, nic);
+    this.#update(prefix);
+  }
+
   #update(prefix: Prefix): void {
     const name = `${prefix}`;
-    const nic = this.#proxied.get(name);
+    const nic = this.#proxied.get(name) ?? this.#links.get(name);
     if (nic !== undefined) this.#table.insert(prefix, nic);
     else if (this.#networks.has(name) || this.#peers.has(name)) {
       this.#table.insert(prefix, this.#nic1);

@@ -38,7 +38,17 @@ export function addUpOptions(command: Command): void {
       )
         .helpGroup("System:"),
     )
-    .addOption(formatOption())
+    .addOption(formatOption());
+  addProcessOptions(command);
+  command.addOption(
+    new Option("--crypto <WHICH>", "the fastest there is, node:crypto, or plain TypeScript")
+      .choices(["auto", "native", "noble"]).default("auto").helpGroup("Tunnel:"),
+  );
+}
+
+/** Of the process, whatever it runs on. */
+export function addProcessOptions(command: Command): void {
+  command
     .addOption(
       new Option("--name <NAME>", "name of the gateway for wg and wirestack show").argParser(
         parseName,
@@ -57,10 +67,6 @@ export function addUpOptions(command: Command): void {
     .addOption(
       new Option("--no-confine", "keep all files and system calls that this user has")
         .helpGroup("System:"),
-    )
-    .addOption(
-      new Option("--crypto <WHICH>", "the fastest there is, node:crypto, or plain TypeScript")
-        .choices(["auto", "native", "noble"]).default("auto").helpGroup("Tunnel:"),
     );
 }
 
