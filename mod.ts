@@ -46,6 +46,7 @@ export {
 } from "./proxy/embed/wirestack.ts";
 export type { ConfigSourceInput } from "./proxy/embed/source.ts";
 export type { PeerChanges } from "./proxy/gateway/peer_changes.ts";
+export { type AddLinkOptions, TunnelLink } from "./proxy/embed/link.ts";
 export { CaptureError } from "./proxy/capture/error.ts";
 export type { CaptureOptions } from "./proxy/capture/captures.ts";
 export type { CapturedData, PacketCapture } from "./proxy/capture/packets.ts";
@@ -58,6 +59,7 @@ export {
   type ConfigInput,
   type InterfaceInput,
   type KeyInput,
+  type LinkInput,
   type ListInput,
   type LogInput,
   type LogLevel,
@@ -75,6 +77,7 @@ export type {
   ConnectionStats,
   GatewayOptions,
   GatewayStats,
+  LinkStats,
   MemoryStats,
   PeerStats,
 } from "./proxy/gateway/gateway.ts";

@@ -196,9 +196,11 @@ export class Input {
   ): Nic | undefined {
     const target = this.#routes.lookup(buffer, destination, version);
     if (
-      target !== undefined && (isDeliveredOn(target, ingress) || target.forwarding ||
+      target !== undefined && (isDeliveredOn(target, ingress) ||
+        target.forwarding && (target !== ingress || target.forwardsBack) ||
         target !== ingress && target.owns(buffer, destination, version))
     ) return target;
+    if (ingress.uplink !== undefined) return ingress.uplink;
     this.#counters.noRoute++;
     this.#output.errors.unreachable("no-route", ingress, buffer, offset, total, now);
     return undefined;

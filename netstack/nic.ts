@@ -71,6 +71,10 @@ export class Nic {
   spoofing: boolean;
   forwarding: boolean;
   readonly keepsHopLimit: boolean;
+  /** Whether that is so for packets that came in here as well. */
+  forwardsBack = true;
+  /** Where packets that came in here go if no route leads elsewhere: a device that has routes of its own. */
+  uplink: Nic | undefined = undefined;
   /** Of packets that came in by another NIC. Fragments are shown as they come. */
   observer: DeliveryObserver | undefined = undefined;
   /** What those behind it appear as to other links: see `Stack.setNat`. */

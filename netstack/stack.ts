@@ -12,6 +12,7 @@ import type { IcmpForwarderHandler } from "./icmp_forwarder.ts";
 import { Identification } from "./identification.ts";
 import { Input } from "./input.ts";
 import { MemoryBudget } from "./memory_budget.ts";
+import { addNatCounters, NatCounters } from "./nat/counters.ts";
 import type { Nat } from "./nat/nat.ts";
 import { NatPath } from "./nat/path.ts";
 import type { Report } from "./nat/unsolicited.ts";
@@ -120,6 +121,8 @@ export class Stack {
   readonly #nats = new Set<Nic>();
   readonly #natRoutes = new Map<Nic, Prefix[]>();
   #natPath: NatPath | undefined;
+  /** What NATs counted that are gone. */
+  readonly #pastNats = new NatCounters();
   readonly #udp: Udp;
   readonly #icmp: Icmp;
   readonly #output: Output;
@@ -308,7 +311,7 @@ export class Stack {
   /**
    * Puts a port NAT between those behind `nic` and the links of other NICs; undefined = none. Replies
    * must be routed to `nic` as what they are for, so its addresses become routes. What the stack
-   * itself delivers, NIC 2's packets too, is not translated.
+   * itself delivers, NIC 2's packets too, is not translated. One NAT stands at one NIC.
    *
    * @throws {RangeError} if an address of the NAT is the stack's own: its ports are its endpoints'.
    */
@@ -318,6 +321,7 @@ export class Stack {
       throw new RangeError(`${own} is the stack's own, and cannot be a NAT's too`);
     }
     if (nic.nat !== undefined) {
+      addNatCounters(this.#pastNats, nic.nat.counters);
       for (const prefix of this.#natRoutes.get(nic) ?? []) this.routes.remove(prefix, nic);
       this.#natRoutes.delete(nic);
       this.#nats.delete(nic);
@@ -334,6 +338,14 @@ export class Stack {
       .filter((prefix) => this.routes.get(prefix) !== nic);
     for (const prefix of prefixes) this.routes.insert(prefix, nic);
     this.#natRoutes.set(nic, prefixes);
+  }
+
+  /** What all NATs have counted since the start. */
+  natCounters(): NatCounters {
+    const sum = new NatCounters();
+    addNatCounters(sum, this.#pastNats);
+    for (const { nat } of this.#nats) addNatCounters(sum, nat!.counters);
+    return sum;
   }
 
   /** Who decides about packets that pass through, from link to link; undefined = all pass. */

@@ -51,12 +51,15 @@ const { nic } = engine.addLink(link, { name: "tun", mtu, forwarding: true, keeps
 for (const all of ["0.0.0.0/0", "::/0"]) engine.stack.routes.insert(parsePrefix(all)!, nic);
 console.log(`open ${link.name} tso ${link.device.hasTso} uso ${link.device.hasUso}`);
 
-if (Deno.env.get("TUN_STATISTICS") !== undefined) {
+// For whoever looks why: a line a second, into a file of this directory.
+const directory = Deno.env.get("TUN_STATISTICS");
+if (directory !== undefined) {
+  const file = Deno.openSync(`${directory}/${link.name}`, { append: true, create: true });
   setInterval(() => {
-    const { counters } = link.device;
-    console.error(JSON.stringify({
-      ...{ tun: counters, turns: engine.counters, noSlot: engine.link.noSlot },
+    const line = {
+      ...{ tun: link.device.counters, engine: engine.counters, noSlot: engine.link.noSlot },
       ...{ udp: bind.counters, ip: engine.stack.counters.ip },
-    }));
+    };
+    file.writeSync(new TextEncoder().encode(`${JSON.stringify(line)}\n`));
   }, 1000);
 }

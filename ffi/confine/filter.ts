@@ -40,6 +40,7 @@ const AF_NETLINK = 16;
 const SOCK_RAW = 3;
 const SOCK_TYPE_MASK = 0xf;
 const NETLINK_ROUTE = 0;
+const NETLINK_NETFILTER = 12;
 
 // <asm-generic/ioctls.h>: both put input into the terminal that started us.
 const TIOCSTI = 0x5412;
@@ -58,9 +59,21 @@ interface Instruction {
   readonly otherwise?: Label | undefined;
 }
 
+/** What a gateway with a device of the operating system does besides. */
+export interface AllowedCalls {
+  /** Packet filter rules. */
+  readonly netfilter?: boolean;
+  /** Starting programs, which have the filter too. */
+  readonly programs?: boolean;
+}
+
 /** @returns the instructions, as the kernel takes them. */
-export function seccompFilter(architecture: Architecture): Uint8Array<ArrayBuffer> {
-  const { audit, foreign, clone, clone3, socket, ioctl, refused } = architecture;
+export function seccompFilter(
+  architecture: Architecture,
+  { netfilter = false, programs = false }: AllowedCalls = {},
+): Uint8Array<ArrayBuffer> {
+  const { audit, foreign, clone, clone3, socket, ioctl, forPrograms } = architecture;
+  const refused = architecture.refused.filter((call) => !programs || !forPrograms.includes(call));
   const load = (k: number): Instruction => ({ code: LOAD_WORD, k });
   const equal = (k: number, to?: Label, otherwise?: Label): Instruction => ({
     code: JUMP_EQUAL,
@@ -89,7 +102,7 @@ export function seccompFilter(architecture: Architecture): Uint8Array<ArrayBuffe
     "clone",
     load(argument(0)),
     { code: JUMP_SET, k: CLONE_NAMESPACES, to: "refuse" },
-    { code: JUMP_SET, k: CLONE_THREAD, to: "allow", otherwise: "refuse" },
+    { code: JUMP_SET, k: CLONE_THREAD, to: "allow", otherwise: programs ? "allow" : "refuse" },
 
     // Its flags are behind a pointer. The C library then takes clone, as on an old kernel.
     "clone3",
@@ -108,6 +121,7 @@ export function seccompFilter(architecture: Architecture): Uint8Array<ArrayBuffe
     equal(SOCK_RAW, "refuse", "allow"),
     "netlink",
     load(argument(2)),
+    ...netfilter ? [equal(NETLINK_NETFILTER, "allow")] : [],
     equal(NETLINK_ROUTE, "allow", "refuse"),
 
     "ioctl",

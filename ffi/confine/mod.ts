@@ -6,4 +6,9 @@
  */
 
 export { type FileAccess, type FileRule } from "./landlock.ts";
-export { type Confinement, confineProcess, type ProcessView } from "./process.ts";
+export {
+  type Confinement,
+  confineProcess,
+  confineSystemCalls,
+  type ProcessView,
+} from "./process.ts";

@@ -14,6 +14,7 @@ import {
   landlockVersion,
   restrictFiles,
 } from "./landlock.ts";
+import type { AllowedCalls } from "./filter.ts";
 import {
   boundCapabilities,
   refuseSystemCalls,
@@ -85,6 +86,22 @@ export async function confineProcess(
     const refused = refuseSystemCalls(libc, Deno.build.arch);
     if (refused !== undefined) problems.push(`no seccomp: ${refused}`);
     return { landlock, seccomp: refused === undefined, problems };
+  } finally {
+    libc.close();
+  }
+}
+
+/**
+ * Gives up system calls alone, of a process whose files stay as they are.
+ *
+ * @returns why the kernel does not do it, if so.
+ * @throws {Error} without FFI.
+ */
+export function confineSystemCalls(allowed: AllowedCalls): string | undefined {
+  const libc = openLibc(CALLS);
+  try {
+    setNoNewPrivileges(libc);
+    return refuseSystemCalls(libc, Deno.build.arch, allowed);
   } finally {
     libc.close();
   }

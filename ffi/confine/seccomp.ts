@@ -5,7 +5,7 @@
  */
 
 import { addressOf, type Libc, store64 } from "../libc.ts";
-import { seccompFilter } from "./filter.ts";
+import { type AllowedCalls, seccompFilter } from "./filter.ts";
 import { architecture } from "./syscalls.ts";
 
 export const SECCOMP_CALLS = {
@@ -62,10 +62,14 @@ export function setNoNewPrivileges({ symbols }: SeccompLibc): boolean {
  *
  * @returns undefined, or why the kernel does not do it.
  */
-export function refuseSystemCalls(libc: SeccompLibc, arch: string): string | undefined {
+export function refuseSystemCalls(
+  libc: SeccompLibc,
+  arch: string,
+  allowed: AllowedCalls = {},
+): string | undefined {
   const known = architecture(arch);
   if (known === undefined) return `no table of system calls for ${arch}`;
-  const filter = seccompFilter(known);
+  const filter = seccompFilter(known, allowed);
   // Struct sock_fprog: u16 length in instructions, a pointer.
   const program = new Uint32Array(32);
   program[0] = filter.length / 8;

@@ -18,6 +18,8 @@ export interface Architecture {
   readonly seccomp: number;
   /** What a gateway never does. */
   readonly refused: readonly number[];
+  /** Those of them that start programs. */
+  readonly forPrograms: readonly number[];
 }
 
 /** A column of {@link REFUSED}. */
@@ -104,8 +106,15 @@ const REFUSED: readonly Row[] = [
   ["_sysctl", 156, -1],
 ];
 
-function refused(column: Column): number[] {
-  return REFUSED.map((row) => row[column + 1] as number).filter((number) => number >= 0);
+/** Those that starting a program takes; `clone` is looked at by itself. */
+const FOR_PROGRAMS = ["execve", "execveat", "fork", "vfork"];
+
+function refused(column: Column, rows: readonly Row[] = REFUSED): number[] {
+  return rows.map((row) => row[column + 1] as number).filter((number) => number >= 0);
+}
+
+function forPrograms(column: Column): number[] {
+  return refused(column, REFUSED.filter(([name]) => FOR_PROGRAMS.includes(name)));
 }
 
 const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
@@ -118,6 +127,7 @@ const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
     ioctl: 16,
     seccomp: 317,
     refused: refused(0),
+    forPrograms: forPrograms(0),
   },
   aarch64: {
     audit: 0xc00000b7,
@@ -128,6 +138,7 @@ const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
     ioctl: 29,
     seccomp: 277,
     refused: refused(1),
+    forPrograms: forPrograms(1),
   },
 };
 

@@ -39,3 +39,8 @@ export class NatCounters {
   /** Inbound SYNs nobody asked for, that were reported after their six seconds. */
   synsReported = 0;
 }
+
+/** Adds what another NAT has counted. */
+export function addNatCounters(sum: NatCounters, more: Readonly<NatCounters>): void {
+  for (const name of Object.keys(sum) as (keyof NatCounters)[]) sum[name] += more[name];
+}

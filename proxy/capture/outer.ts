@@ -52,6 +52,10 @@ export class OuterHeaders {
       size = end.address.length;
       remote.set(end.address);
     }
+    if (size === 16 && isMapped(remote)) { // as a socket of both families has it
+      remote.copyWithin(0, 12);
+      size = 4;
+    }
     this.version = size === 4 ? 4 : 6;
     const isInbound = direction === "in";
     this.sourcePort = isInbound ? end.port : port;
@@ -108,6 +112,12 @@ export class OuterHeaders {
     view.setUint16(at + 2, this.destinationPort);
     view.setUint16(at + 4, udpLength);
   }
+}
+
+/** RFC 4291 §2.5.5.2: ::ffff:a.b.c.d. */
+function isMapped(address: Uint8Array): boolean {
+  for (let i = 0; i < 10; i++) if (address[i] !== 0) return false;
+  return address[10] === 0xff && address[11] === 0xff;
 }
 
 /** RFC 1071, not folded. */

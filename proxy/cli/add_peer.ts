@@ -75,7 +75,7 @@ export async function addPeer(
   const endpoint = publicEndpoint(options.endpoint, config);
   const gatewayKey = running?.stats.publicKey ?? givenKey(options.publicKey) ??
     encodeKey(publicKeyOf(
-      hasPrivateKey ? config.privateKey : await privateKeyOf(text, file, terminal),
+      hasPrivateKey ? config.privateKey! : await privateKeyOf(text, file, terminal),
     ));
   const clientKey = generatePrivateKey();
   const publicKey = encodeKey(publicKeyOf(clientKey));
@@ -215,7 +215,9 @@ function givenKey(text: string | undefined): string | undefined {
 /** What only the gateway may be able to read. */
 async function privateKeyOf(text: string, file: string, terminal: Terminal): Promise<Uint8Array> {
   try {
-    return (await loadText(text, file, terminal)).config.privateKey;
+    const { privateKey } = (await loadText(text, file, terminal)).config;
+    if (privateKey !== undefined) return privateKey;
+    throw new ConfigError([`${file}: has no WireGuard, expected PrivateKey in [Interface]`]);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     throw new ConfigError([

@@ -58,11 +58,15 @@ export function describeConfinement(given: Confinement | undefined, isWanted = t
   return [confined, ...problems].join("; ");
 }
 
-/** Whether a command line runs a gateway that may be over FFI, and does not ask to be left alone. */
+/**
+ * Whether a command line runs a gateway that may be over FFI, and does not ask to be left alone. One
+ * that makes a device of the operating system confines itself when that is done.
+ */
 export function isToBeConfined(args: readonly string[]): boolean {
+  if (args.some((argument) => /^--tun(?:=|$)/.test(argument))) return false;
   const command = args.find((argument) => !argument.startsWith("-"));
   const isLeftAlone = ["--no-ffi", "--no-confine", "--help", "-h"].some((flag) =>
     args.includes(flag)
   );
-  return command === "up" && !isLeftAlone;
+  return (command === "up" || command === "router") && !isLeftAlone;
 }

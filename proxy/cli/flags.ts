@@ -7,7 +7,7 @@
 
 import { type Command, Option } from "npm:commander@15.1.0";
 import type { ConfigPath } from "../config/error.ts";
-import { type Key, KEYS, type Section } from "../config/keys.ts";
+import { isRepeated, type Key, KEYS, type Section } from "../config/keys.ts";
 import type { ConfigSource } from "../config/source.ts";
 import { splitValues } from "../config/values.ts";
 
@@ -15,12 +15,15 @@ import { splitValues } from "../config/values.ts";
 export interface FlagValue {
   readonly key: Key;
   readonly value: string;
+  /** What the flag is called, where it is not the key's own. */
+  readonly flag?: string;
 }
 
 const HEADINGS: Readonly<Record<Section, string>> = {
   interface: "Tunnel:",
   peers: "Peers:",
   rules: "Rules:",
+  links: "Links:",
   proxy: "Proxy:",
   status: "Status:",
   capture: "Capture:",
@@ -30,12 +33,16 @@ const HEADINGS: Readonly<Record<Section, string>> = {
 /**
  * Declares the flags.
  *
+ * @param isWanted Of which keys. Default: all.
  * @returns the values in the order given, filled while the command line is parsed.
  */
-export function addConfigFlags(command: Command): readonly FlagValue[] {
+export function addConfigFlags(
+  command: Command,
+  isWanted: (key: Key) => boolean = () => true,
+): readonly FlagValue[] {
   const values: FlagValue[] = [];
   for (const key of KEYS) {
-    if (key.flag === undefined) continue;
+    if (key.flag === undefined || !isWanted(key)) continue;
     const option = new Option(`--${key.flag} <${key.argument}>`, key.help)
       .helpGroup(HEADINGS[key.section])
       .argParser((value: string) => {
@@ -52,8 +59,9 @@ export function applyFlags(source: ConfigSource, flags: readonly FlagValue[]): v
   const given = new Set<string>();
   let peer: ConfigPath | undefined;
   let rule: ConfigPath | undefined;
-  for (const { key, value } of flags) {
-    const origin = { flag: `--${key.flag}` };
+  let link: ConfigPath | undefined;
+  for (const { key, value, flag = `--${key.flag}` } of flags) {
+    const origin = { flag };
     if (key.section === "peers" && key.field === "publicKey") {
       peer = source.findPeer(value) ?? source.open("peers", origin);
       source.set(peer, key, value, origin);
@@ -66,13 +74,16 @@ export function applyFlags(source: ConfigSource, flags: readonly FlagValue[]): v
       source.set(rule, key, value, origin);
       continue;
     }
-    const path = key.section === "peers"
-      ? peer
-      : key.section === "rules"
-      ? rule
-      : source.ensure(key.section, origin);
+    if (key.section === "links" && key.field === "name") {
+      if (link === undefined) source.clear("links");
+      link = source.open("links", origin);
+      source.set(link, key, value, origin);
+      continue;
+    }
+    const of = { peers: peer, rules: rule, links: link };
+    const path = isRepeated(key.section) ? of[key.section] : source.ensure(key.section, origin);
     if (path === undefined) {
-      const what = key.section === "peers" ? "peer" : "rule";
+      const what = { peers: "peer", rules: "rule", links: "link" }[key.section as "peers"];
       source.problemAt(origin, `stands before any --${what}, expected behind its ${what}`);
       continue;
     }

@@ -41,6 +41,8 @@ export interface ConfigRequest {
   readonly flags?: readonly FlagValue[];
   /** Missing: none. */
   readonly variables?: readonly Variable[];
+  /** Whether it is for a device of the operating system too, `--tun`. */
+  readonly hasDevice?: boolean;
   /** Names that begin like ours and are none, for a warning. Missing: none. */
   readonly unknown?: readonly string[];
   /** Whether to read the files that keys are in. Default true. */
@@ -170,6 +172,7 @@ export class ConfigReader {
   async #source(text: string | undefined) {
     const { file, form, flags = [], variables = [], readsSecrets = true } = this.#request;
     const source = emptySource(this.#request);
+    source.hasDevice = this.#request.hasDevice ?? false;
     const files: string[] = [];
     let left = MAX_CONFIG_BYTES - (text?.length ?? 0);
     const readPart = async (name: string, expected: string) => {

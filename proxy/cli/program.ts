@@ -14,7 +14,10 @@ import { addCheck } from "./commands/check.ts";
 import { addPeers } from "./commands/peers.ts";
 import { addReload } from "./commands/reload.ts";
 import { addKill, addShow } from "./commands/show.ts";
+import { addRouter } from "./commands/router.ts";
 import { addDemo, addKeys, addStrip } from "./commands/tools.ts";
+import { addDown } from "./commands/down.ts";
+import { withOptionalValues } from "./commands/up_options.ts";
 import { addUp } from "./commands/up.ts";
 import type { Confinement } from "./confine.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
@@ -36,7 +39,7 @@ export async function run(
   let status = 0;
   const program = makeProgram(terminal, confinement, (result) => status = result);
   try {
-    await program.parseAsync([...args], { from: "user" });
+    await program.parseAsync(withOptionalValues(args), { from: "user" });
     return status;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
@@ -73,11 +76,13 @@ function makeProgram(
     .addOption(new Option("--ffi").hideHelp())
     .addOption(new Option("--no-ffi").hideHelp())
     .hook("preAction", (_program, command) => {
-      if (command.name() !== "up" && command.name() !== "check") terminal.giveUpFfi();
+      if (!["up", "router", "check", "down"].includes(command.name())) terminal.giveUpFfi();
     });
 
   const line = { program, terminal, done };
   addUp(line, confinement);
+  addRouter(line, confinement);
+  addDown(line);
   addCheck(line);
   addShow(line);
   addKill(line);

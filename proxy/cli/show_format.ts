@@ -5,7 +5,7 @@
  */
 
 import { dropsOf } from "../gateway/drops.ts";
-import type { GatewayStats } from "../gateway/gateway.ts";
+import type { GatewayStats, LinkStats } from "../gateway/gateway.ts";
 import type { ShownGateway, ShownPeer } from "./shown.ts";
 
 /** @param now Milliseconds since the Unix epoch. */
@@ -14,12 +14,13 @@ export function formatGateway(shown: ShownGateway, now: number): string {
     `interface: ${shown.name}`,
     ...(shown.publicKey ? [`  public key: ${shown.publicKey}`] : []),
     ...(shown.privateKey ? [`  private key: ${shown.privateKey}`] : []),
-    `  listening port: ${shown.listenPort}`,
+    ...(shown.listenPort ? [`  listening port: ${shown.listenPort}`] : []),
     ...(shown.fwMark ? [`  fwmark: 0x${shown.fwMark.toString(16)}`] : []),
   ];
   const blocks = [
     head,
     ...shown.peers.map((peer) => peerLines(peer, now)),
+    ...(shown.gateway?.links ?? []).map(linkLines),
     ...(shown.gateway ? [gatewayLines(shown.gateway)] : []),
   ];
   return blocks.map((lines) => lines.join("\n") + "\n").join("\n");
@@ -40,6 +41,21 @@ function peerLines(peer: ShownPeer, now: number): string[] {
     ...(persistentKeepalive
       ? [`  persistent keepalive: every ${formatSeconds(persistentKeepalive)}`]
       : []),
+  ];
+}
+
+function linkLines(link: LinkStats): string[] {
+  const { name, place, state, peer, lastEnd, prefixes } = link;
+  const drops = Object.entries(link.drops).filter(([, count]) => count > 0)
+    .map(([reason, count]) => `${words(reason)} ${count}`);
+  return [
+    `link: ${name}`,
+    ...(place === null ? [] : [`  place: ${place}`]),
+    `  state: ${state}${peer === null ? "" : ` with ${peer}`}`,
+    ...(lastEnd === null ? [] : [`  last end: ${lastEnd}`]),
+    `  prefixes: ${prefixes.join(", ") || "(any that are nowhere else)"}`,
+    `  transfer: ${formatBytes(link.bytesIn)} received, ${formatBytes(link.bytesOut)} sent`,
+    ...(drops.length > 0 ? [`  dropped: ${drops.join(", ")}`] : []),
   ];
 }
 

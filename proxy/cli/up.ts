@@ -16,6 +16,7 @@ import type { ControlHandlers } from "../control/operations.ts";
 import { type ControlOptions, openControl } from "../control/open.ts";
 import { type ControlServer, NameInUseError } from "../control/server.ts";
 import type { Applied } from "../gateway/live_settings.ts";
+import { SystemTunnelError } from "../system/error.ts";
 import { encodeKey } from "../base64.ts";
 import { CommandLog } from "./command_log.ts";
 import { listenForSignals, StopRequests } from "./signals.ts";
@@ -43,6 +44,19 @@ export interface Watching<G> {
   close(): Promise<void>;
 }
 
+/** A device of the operating system around a gateway, and what comes with it: see `SystemTunnel`. */
+export interface Surroundings {
+  /** Before all else. @throws {SystemTunnelError} */
+  claim(): void;
+  /** When all is open. @returns what was given up, in one line. */
+  confine(): string;
+  /** While the gateway runs still. */
+  beforeDown(): Promise<void>;
+  /** At once; also when this process is about to exit. */
+  down(): void;
+  afterDown(): Promise<void>;
+}
+
 /** The capture from the start, and the end of every other: see `Recorder`. */
 export interface Recording<G> {
   begin(gateway: G): void;
@@ -51,12 +65,14 @@ export interface Recording<G> {
 
 export interface UpOptions<G extends RunningGateway> {
   readonly start: (config: GatewayConfig) => Promise<G>;
+  /** Default: none. */
+  readonly surroundings?: Surroundings;
   /**
    * What the control socket and SIGHUP do to it.
    *
    * @param applied Called with each configuration that the gateway has taken over.
    */
-  readonly handlers: (gateway: G, applied: Applied) => ControlHandlers;
+  readonly handlers: (gateway: G, applied: Applied) => Omit<ControlHandlers, "stop">;
   readonly control: ControlOptions;
   /** Opens what is to be seen of it from outside. Default: nothing. @throws {SettingError} */
   readonly watch?: (config: GatewayConfig) => Promise<Watching<G>>;
@@ -110,6 +126,7 @@ export async function up<G extends RunningGateway>(
       const request = requests.receive(performance.now());
       if (request === "exit") {
         control?.close();
+        options.surroundings?.down();
         (options.exit ?? Deno.exit)(1);
       }
       if (request === "stop") stop("");
@@ -122,7 +139,9 @@ export async function up<G extends RunningGateway>(
       else handlers?.reload().catch(logDefect);
     },
   });
+  const { surroundings } = options;
   try {
+    surroundings?.claim();
     // Before all else: a gateway that already runs under this name must not be disturbed.
     control = await openControl(options.control);
     watch = await options.watch?.(config);
@@ -130,20 +149,23 @@ export async function up<G extends RunningGateway>(
     options.onControlOpen?.();
     gateway = await options.start(config);
     logListening(gateway, config, options.udp);
-    if (options.confinement !== undefined) {
-      log.info("{confinement}", { confinement: options.confinement });
-    }
     watch?.begin(gateway);
     recording?.begin(gateway);
-    handlers = options.handlers(gateway, (config, isTrial) => {
-      if (!isTrial) logs.apply(config.log);
-      watch?.apply(config, isTrial);
-    });
+    const confinement = surroundings?.confine() ?? options.confinement;
+    if (confinement !== undefined) log.info("{confinement}", { confinement });
+    handlers = {
+      ...options.handlers(gateway, (config, isTrial) => {
+        if (!isTrial) logs.apply(config.log);
+        watch?.apply(config, isTrial);
+      }),
+      stop: () => stop("asked to by the control socket: "),
+    };
     if (control !== undefined) {
       control.serve(handlers);
       getLogger(["wirestack", "control"]).info("control socket {path}", { path: control.path });
     }
     await Promise.race([stopped.promise, gateway.closed]);
+    await surroundings?.beforeDown();
     await gateway.close({ graceMs: GRACE_MS });
     log.info("stopped");
     return 0;
@@ -158,6 +180,10 @@ export async function up<G extends RunningGateway>(
       return 2;
     }
     await gateway?.close({ graceMs: 0 });
+    if (error instanceof SystemTunnelError) {
+      terminal.error(`${error.message}\n`);
+      return 1;
+    }
     if (error instanceof NameInUseError) {
       terminal.error(`${error.message}, expected another name (--name)\n`);
       return 1;
@@ -168,6 +194,8 @@ export async function up<G extends RunningGateway>(
   } finally {
     await recording?.close(); // who reads by the control socket gets the rest
     control?.close();
+    surroundings?.down();
+    await surroundings?.afterDown();
     unlisten();
     await watch?.close();
     await logs.close();
@@ -175,6 +203,13 @@ export async function up<G extends RunningGateway>(
 }
 
 function logListening(gateway: RunningGateway, config: GatewayConfig, udp: string): void {
+  if (config.privateKey === undefined) {
+    getLogger(["wirestack"]).info("forwarding, without WireGuard, for links {links}, {proxy}", {
+      links: config.links.map(({ name }) => name).join(" "),
+      proxy: config.proxy ? summarizeProxy(config.proxy) : "no proxy",
+    });
+    return;
+  }
   getLogger(["wirestack"]).info(
     "listening on UDP port {port}, public key {publicKey}, address {address}, peers {peers}, {proxy}, {udp}",
     {

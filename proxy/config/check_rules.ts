@@ -6,7 +6,7 @@
 
 import type { RuleInput } from "./input.ts";
 import { findField } from "./keys.ts";
-import type { PeerValues, RuleValues } from "./schema.ts";
+import type { RuleValues } from "./schema.ts";
 import type { ConfigSource } from "./source.ts";
 import { suggest } from "./suggest.ts";
 import { isSingle, quote } from "./values.ts";
@@ -14,7 +14,7 @@ import { isSingle, quote } from "./values.ts";
 export function checkRules(
   source: ConfigSource,
   rules: readonly (RuleValues | undefined)[],
-  peers: readonly (PeerValues | undefined)[],
+  peers: readonly ({ readonly name?: string | undefined } | undefined)[],
 ): void {
   const names = new Map<string, string>();
   for (const peer of peers) {
@@ -40,7 +40,9 @@ function checkFrom(
     source.problem(
       ["rules", i, "from", j],
       `no peer is called ${quote(from)}, ` +
-        (near === undefined ? "expected the Name of a peer, or a prefix" : `did you mean ${near}?`),
+        (near === undefined
+          ? "expected the Name of a peer or link, or a prefix"
+          : `did you mean ${near}?`),
     );
   });
 }

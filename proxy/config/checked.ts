@@ -9,8 +9,8 @@ import type { LogLevel, RuleAction, UdpFiltering } from "./input.ts";
 
 /** A complete, checked configuration. */
 export interface GatewayConfig {
-  /** 32 bytes. */
-  readonly privateKey: Uint8Array;
+  /** 32 bytes. Missing: there is no WireGuard, and links alone bring packets. */
+  readonly privateKey?: Uint8Array;
   /** NIC 1's own addresses, with the length of the network each is in. */
   readonly addresses: readonly { readonly address: IpAddress; readonly length: number }[];
   /** Where new peers' addresses come from, for a family that has none: from the networks above. */
@@ -27,6 +27,7 @@ export interface GatewayConfig {
   readonly peers: readonly PeerConfig[];
   /** In order: the first that matches decides. */
   readonly rules: readonly RuleConfig[];
+  readonly links: readonly LinkConfig[];
   /** Missing: tunnel only. */
   readonly proxy?: ProxyConfig;
   /** Replaces REKEY_AFTER_TIME (whitepaper §6.1) when it is shorter. */
@@ -100,6 +101,32 @@ export interface RuleConfig {
   readonly sendProxyProtocol?: "v1" | "v2";
   readonly warmConnections: number;
 }
+
+/** Raw IP packets to and from another program. */
+export interface LinkConfig {
+  readonly name: string;
+  readonly place: LinkPlace;
+  /** Whether the other side comes there; otherwise it is there. */
+  readonly isListening: boolean;
+  readonly framing: "length16" | "length32" | "datagram";
+  /** None: any source that is routed nowhere else, and nothing is routed to the link. */
+  readonly prefixes: readonly Prefix[];
+  /** Bytes. */
+  readonly mtu: number;
+}
+
+/** `hostname` is an address without brackets; where a link connects to, also a name. */
+export type LinkPlace = StreamPlace | DatagramPlace;
+
+/** A place of byte streams. */
+export type StreamPlace =
+  | { readonly transport: "unix"; readonly path: string }
+  | { readonly transport: "tcp"; readonly hostname: string; readonly port: number };
+
+/** A place of datagrams. */
+export type DatagramPlace =
+  | { readonly transport: "unixgram"; readonly path: string }
+  | { readonly transport: "udp"; readonly hostname: string; readonly port: number };
 
 /** Both ports are included; 0 to 65535 for every one, and for `icmp`. */
 export interface PortsConfig {

@@ -15,9 +15,12 @@ import type { RawSection } from "./source.ts";
  * @throws {RangeError} if a value holds a line break or a `#`, which a file cannot hold.
  */
 export function formatConfigFile(input: ConfigInput): string {
-  const sections = [formatSection("interface", input.interface)];
+  const sections = input.interface === undefined
+    ? []
+    : [formatSection("interface", input.interface)];
   for (const peer of input.peers ?? []) sections.push(formatSection("peers", peer));
   for (const rule of input.rules ?? []) sections.push(formatSection("rules", rule));
+  for (const link of input.links ?? []) sections.push(formatSection("links", link));
   for (const section of ["proxy", "status", "capture", "log"] as const) {
     const values = input[section];
     if (values !== undefined) sections.push(formatSection(section, values));

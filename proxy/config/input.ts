@@ -24,12 +24,14 @@ export type ListInput = string | readonly string[];
  * ```
  */
 export interface ConfigInput {
-  /** This end of the tunnel. */
-  interface: InterfaceInput;
+  /** This end of the tunnel. Missing, or without a key: {@link links} alone, and no WireGuard. */
+  interface?: InterfaceInput;
   /** The other ends. */
   peers?: readonly PeerInput[];
   /** What of it is allowed, and how. The first that matches decides. */
   rules?: readonly RuleInput[];
+  /** Packets from elsewhere than WireGuard. An empty list does without WireGuard too: links are added later. */
+  links?: readonly LinkInput[];
   /** What peers reach through this process. Missing: nothing. */
   proxy?: ProxyInput;
   /** Where the gateway can be asked how it is. Missing: nowhere. */
@@ -42,8 +44,8 @@ export interface ConfigInput {
 
 /** This end of the tunnel, as `[Interface]` of a file. */
 export interface InterfaceInput {
-  /** As {@link generatePrivateKey} or `wg genkey` makes it. */
-  privateKey: KeyInput;
+  /** As {@link generatePrivateKey} or `wg genkey` makes it. Required but where {@link ConfigInput.links} are given, and nothing of WireGuard is. */
+  privateKey?: KeyInput;
   /** This end's own, with the length of the network each is in: `10.9.0.1/24`. */
   address?: ListInput;
   /** Networks that new peers get their addresses from. Those of {@link address} when missing. */
@@ -142,6 +144,25 @@ export interface RuleInput {
 
 /** What becomes of what a rule matches. */
 export type RuleAction = "allow" | "reject" | "drop";
+
+/**
+ * A link, as `[Link]` of a file: raw IP packets to and from another program. `docs/packet-links.md` has
+ * the whole of it.
+ */
+export interface LinkInput {
+  /** What to call it: as a peer, and no peer's name. */
+  name: string;
+  /** Where the other side comes: `unix:PATH`, `unixgram:PATH`, `tcp:ADDRESS:PORT`, `udp:ADDRESS:PORT`. */
+  listen?: string;
+  /** Where the other side is, instead. */
+  connect?: string;
+  /** How packets are told apart in a stream: a length of 2 or 4 bytes in front of each. */
+  framing?: "length16" | "length32" | "datagram";
+  /** What is behind it. Missing: anything that is nowhere else, and nothing is routed to it. */
+  prefixes?: ListInput;
+  /** Bytes. Default 1500. */
+  mtu?: number | string;
+}
 
 /** Durations are seconds. */
 export interface ProxyInput {

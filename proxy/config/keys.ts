@@ -8,6 +8,7 @@
 import { CAPTURE_KEYS } from "./keys/capture.ts";
 import { INTERFACE_KEYS } from "./keys/interface.ts";
 import type { Key, Section } from "./keys/key.ts";
+import { LINK_KEYS } from "./keys/link.ts";
 import { LOG_KEYS } from "./keys/log.ts";
 import { PEER_KEYS } from "./keys/peer.ts";
 import { PROXY_KEYS } from "./keys/proxy.ts";
@@ -21,6 +22,7 @@ export const SECTION_NAMES: Readonly<Record<Section, string>> = {
   interface: "Interface",
   peers: "Peer",
   rules: "Rule",
+  links: "Link",
   proxy: "Proxy",
   status: "Status",
   capture: "Capture",
@@ -28,17 +30,18 @@ export const SECTION_NAMES: Readonly<Record<Section, string>> = {
 };
 
 /** Those of which there may be several. */
-export type RepeatedSection = "peers" | "rules";
+export type RepeatedSection = "peers" | "rules" | "links";
 
 /** Whether there may be several of a section. */
 export function isRepeated(section: Section): section is RepeatedSection {
-  return section === "peers" || section === "rules";
+  return section === "peers" || section === "rules" || section === "links";
 }
 
 export const KEYS: readonly Key[] = [
   ...INTERFACE_KEYS,
   ...PEER_KEYS,
   ...RULE_KEYS,
+  ...LINK_KEYS,
   ...PROXY_KEYS,
   ...STATUS_KEYS,
   ...CAPTURE_KEYS,

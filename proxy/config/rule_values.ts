@@ -16,7 +16,9 @@ export function parseRuleSource(text: string): Prefix | string | ParseFailure {
   if (looksLikeAddress(text)) return wrongPrefix(text, "10.9.0.0/24 or fd09::/64");
   const name = parsePeerName(text);
   return name instanceof ParseFailure
-    ? new ParseFailure(`${quote(text)} is neither, expected the Name of a peer, or a prefix`)
+    ? new ParseFailure(
+      `${quote(text)} is neither, expected the Name of a peer or link, or a prefix`,
+    )
     : name;
 }
 

@@ -49,6 +49,7 @@ import {
   splitList,
   splitNames,
 } from "./values.ts";
+import { parseLinkConnect, parseLinkListen } from "./link_values.ts";
 import { parsePorts, parseRewrite, parseRuleDestination, parseRuleSource } from "./rule_values.ts";
 
 /** Packets every IPv4 host must take (RFC 791 §3.1). */
@@ -56,6 +57,9 @@ const MIN_MTU = 576;
 
 /** What a UDP datagram on IPv4 can carry (65,507) less WireGuard's 32 bytes. */
 const MAX_MTU = 65475;
+
+/** The largest IP packet that a link frames. */
+const MAX_LINK_MTU = 65535;
 
 const DAY = 86400;
 
@@ -109,6 +113,15 @@ export const ruleSchema = z.strictObject({
   maxConnections: optional(integer(1, 1_000_000)),
   sendProxyProtocol: optional(oneOf("v1", "v2")),
   warmConnections: optional(integer(0, MAX_WARM_CONNECTIONS), 0),
+});
+
+export const linkSchema = z.strictObject({
+  name: required(value(parsePeerName), "what to call it"),
+  listen: optional(parseLinkListen),
+  connect: optional(parseLinkConnect),
+  framing: optional(oneOf("length16", "length32", "datagram")),
+  prefixes: listOf(parsePrefixValue),
+  mtu: optional(integer(MIN_MTU, MAX_LINK_MTU), 1500),
 });
 
 /** Less is no use: a connection at full speed takes more. */
@@ -167,20 +180,27 @@ export const logSchema = z.strictObject({
   accessProtocols: listOf(oneOf("tcp", "udp", "icmp")),
 });
 
+/** Of a gateway without WireGuard. */
+export const keylessInterfaceSchema = interfaceSchema.extend({
+  privateKey: keyValue().optional(),
+});
+
 /** By section: what the list of keys has is in these, and nothing else. */
 export const SCHEMAS: Readonly<Record<Section, z.ZodObject>> = {
   interface: interfaceSchema,
   peers: peerSchema,
   rules: ruleSchema,
+  links: linkSchema,
   proxy: proxySchema,
   status: statusSchema,
   capture: captureSchema,
   log: logSchema,
 };
 
-export type InterfaceValues = z.output<typeof interfaceSchema>;
+export type InterfaceValues = z.output<typeof keylessInterfaceSchema>;
 export type PeerValues = z.output<typeof peerSchema>;
 export type RuleValues = z.output<typeof ruleSchema>;
+export type LinkValues = z.output<typeof linkSchema>;
 export type ProxyValues = z.output<typeof proxySchema>;
 export type StatusValues = z.output<typeof statusSchema>;
 export type CaptureValues = z.output<typeof captureSchema>;

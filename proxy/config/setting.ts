@@ -124,9 +124,9 @@ function parseSetting(text: string): Setting | string {
   const isOne = !isRepeated(section);
   if (isOne && name !== undefined) return `${label}: expected ${which}.${keyName}=…`;
   if (!isOne && (name === undefined || name === "")) {
-    const example = section === "rules" ? "3" : "laptop";
+    const example = section === "rules" ? "3" : section === "links" ? "phone" : "laptop";
     if (findKey(section, keyName) === undefined) {
-      const known = section === "rules" ? "Rate" : "AllowedIPs";
+      const known = section === "rules" ? "Rate" : section === "links" ? "Mtu" : "AllowedIPs";
       return `${label}: has no key, expected one as ${which}.${keyName || example}.${known}=…`;
     }
     return `${label}: says of no ${which.toLowerCase()}, expected ${which}.${example}.${keyName}=…`;
@@ -148,7 +148,7 @@ function whatIsMissing(text: string): string {
   const sections = Object.keys(SECTION_NAMES) as Section[];
   const section = sections.find((section) => findKey(section, name) !== undefined);
   if (section === undefined || !text.includes("=")) return FORM;
-  const of = section === "peers" ? "NAME." : section === "rules" ? "NUMBER." : "";
+  const of = section === "rules" ? "NUMBER." : isRepeated(section) ? "NAME." : "";
   return `did you mean ${SECTION_NAMES[section]}.${of}${findKey(section, name)!.name}=…?`;
 }
 
@@ -158,6 +158,9 @@ function checked(setting: Setting): Setting | string {
   if (key.inert === "app") return `${label}: has no effect, expected a key that has one`;
   if (key.section === "peers" && key.field === "publicKey") {
     return `${label}: a peer's key cannot change, expected another peer`;
+  }
+  if (key.section === "links") {
+    return `${label}: a link cannot change by itself, expected it in the configuration, and a reload`;
   }
   if (key.section !== "peers" && FIXED_KEYS.includes(key.name)) {
     return `${label}: cannot change while running, expected it in the configuration, and a restart`;

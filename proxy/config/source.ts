@@ -56,6 +56,8 @@ export class ConfigSource {
   peers: unknown = [];
   /** As {@link peers}. */
   rules: unknown = [];
+  /** As {@link peers}. */
+  links: unknown = [];
   proxy: unknown = undefined;
   status: unknown = undefined;
   capture: unknown = undefined;
@@ -63,6 +65,8 @@ export class ConfigSource {
 
   /** Whether there is to be a device of the operating system, as wg-quick makes it. */
   hasDevice = false;
+  /** Links were spoken of, though there may be none. */
+  hasLinks = false;
   /** What could be read is not worth further messages. */
   isUnreadable = false;
   /** Patterns of files to be read as well, in the order given. */
@@ -87,6 +91,8 @@ export class ConfigSource {
       );
     }
     for (const [name, value] of Object.entries(input)) {
+      if (value === undefined) continue;
+      if (name === "links") source.hasLinks = true;
       if (Object.hasOwn(SECTION_NAMES, name)) source[name as Section] = value;
       else source.problem([name], `unknown section, expected ${SECTIONS_EXPECTED}`);
     }
@@ -108,6 +114,7 @@ export class ConfigSource {
         ? values.map((each) => ({ ...each }))
         : values && { ...values };
     }
+    copy.hasLinks = this.hasLinks;
     for (const [name, origin] of this.#origins) copy.#origins.set(name, origin);
     return copy;
   }

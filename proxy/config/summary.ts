@@ -5,15 +5,21 @@
  */
 
 import type { GatewayConfig, ProxyConfig } from "./checked.ts";
+import { formatPlace } from "./link_values.ts";
 import { encodeKey, publicKeyOf } from "../base64.ts";
 
 export function summarize(config: GatewayConfig): string {
   const addresses = config.addresses.map(({ address, length }) => `${address}/${length}`);
   return [
-    `public key ${encodeKey(publicKeyOf(config.privateKey))}`,
+    config.privateKey === undefined
+      ? "no WireGuard"
+      : `public key ${encodeKey(publicKeyOf(config.privateKey))}`,
     addresses.length === 0 ? "no address" : `address ${addresses.join(", ")}`,
-    config.listenPort ? `UDP port ${config.listenPort}` : "any UDP port",
-    config.peers.length === 1 ? "1 peer" : `${config.peers.length} peers`,
+    ...(config.privateKey === undefined ? [] : [
+      config.listenPort ? `UDP port ${config.listenPort}` : "any UDP port",
+      config.peers.length === 1 ? "1 peer" : `${config.peers.length} peers`,
+    ]),
+    ...config.links.map(({ name, place }) => `link ${name} ${formatPlace(place)}`),
     config.proxy ? summarizeProxy(config.proxy) : "no proxy",
     ...summarizeRules(config),
   ].join("; ");

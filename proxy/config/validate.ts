@@ -25,6 +25,9 @@ import {
   type CaptureValues,
   interfaceSchema,
   type InterfaceValues,
+  keylessInterfaceSchema,
+  linkSchema,
+  type LinkValues,
   logSchema,
   type LogValues,
   peerSchema,
@@ -38,6 +41,7 @@ import {
 } from "./schema.ts";
 import type { ConfigSource } from "./source.ts";
 import { suggest } from "./suggest.ts";
+import { checkLinks, linkConfig } from "./check_links.ts";
 import { checkRules } from "./check_rules.ts";
 import { parseIpAddress } from "../address.ts";
 import { encodeKey, publicKeyOf } from "../base64.ts";
@@ -48,9 +52,15 @@ import { encodeKey, publicKeyOf } from "../base64.ts";
  * @returns undefined if there are problems, older ones of the source included.
  */
 export function validateConfig(source: ConfigSource): GatewayConfig | undefined {
-  const iface = validateSection(source, ["interface"], interfaceSchema, source.interface ?? {});
+  const iface = validateSection(
+    source,
+    ["interface"],
+    isKeyless(source) ? keylessInterfaceSchema : interfaceSchema,
+    source.interface ?? {},
+  );
   const peers = validatePeers(source);
   const rules = validateRules(source);
+  const links = validateLinks(source);
   const proxy = source.proxy === undefined
     ? undefined
     : validateSection(source, ["proxy"], proxySchema, source.proxy);
@@ -64,12 +74,13 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
   if (iface !== undefined) checkInterface(source, iface);
   checkPeers(source, iface, peers);
   if (proxy !== undefined) checkProxy(source, proxy);
-  checkRules(source, rules, peers);
+  checkRules(source, rules, [...peers, ...links]);
+  checkLinks(source, links, peers, proxy);
   if (status !== undefined) checkStatus(source, status);
   if (capture !== undefined) checkCapture(source, capture, log);
   if (iface === undefined || log === undefined || source.problems().length > 0) return undefined;
   return {
-    privateKey: iface.privateKey,
+    ...(iface.privateKey && { privateKey: iface.privateKey }),
     addresses: iface.address,
     addressPool: iface.addressPool,
     ...(iface.listenPort !== undefined && { listenPort: iface.listenPort }),
@@ -79,6 +90,7 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
     device: deviceConfig(source, iface),
     peers: peers.filter((peer) => peer !== undefined).map(peerConfig),
     rules: rules.filter((rule) => rule !== undefined).map(ruleConfig),
+    links: links.filter((link) => link !== undefined).map(linkConfig),
     ...(proxy && { proxy: proxyConfig(proxy) }),
     peerToPeer: iface.peerToPeer,
     ...(iface.controlDir !== undefined && { controlDir: iface.controlDir }),
@@ -141,6 +153,27 @@ function validateRules(source: ConfigSource): (RuleValues | undefined)[] {
   return rules.map((rule, i) => validateSection(source, ["rules", i], ruleSchema, rule));
 }
 
+/** The same of links. */
+function validateLinks(source: ConfigSource): (LinkValues | undefined)[] {
+  const links = source.links ?? [];
+  if (!Array.isArray(links)) {
+    source.problem(["links"], "is not a list, expected an array of links");
+    return [];
+  }
+  return links.map((link, i) => validateSection(source, ["links", i], linkSchema, link));
+}
+
+/** What is WireGuard's own: with one of them there is a key to be had. */
+const OF_WIREGUARD = ["privateKey", "listenPort", "listenAddress", "fwMark", "rekeyAfter"];
+
+/** Whether there are links, and nothing of WireGuard. */
+function isKeyless(source: ConfigSource): boolean {
+  const isEmpty = (list: unknown) => !Array.isArray(list) || list.length === 0;
+  const given = Object(source.interface ?? {});
+  return (source.hasLinks || !isEmpty(source.links)) && isEmpty(source.peers) &&
+    OF_WIREGUARD.every((field) => given[field] === undefined);
+}
+
 function checkInterface(source: ConfigSource, iface: InterfaceValues): void {
   const given = Object(source.interface);
   for (const [field, value] of Object.entries(iface)) {
@@ -166,7 +199,7 @@ function checkPeers(
   iface: InterfaceValues | undefined,
   peers: readonly (PeerValues | undefined)[],
 ): void {
-  const own = iface && encodeKey(publicKeyOf(iface.privateKey));
+  const own = iface?.privateKey && encodeKey(publicKeyOf(iface.privateKey));
   const byKey = new Map<string, number>();
   const byName = new Map<string, number>();
   const byPrefix = new Map<string, ConfigPath>();

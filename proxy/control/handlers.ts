@@ -44,7 +44,10 @@ export interface HandlerOptions {
   readonly applied?: Applied;
 }
 
-export function controlHandlers(gateway: Gateway, options: HandlerOptions): ControlHandlers {
+export function controlHandlers(
+  gateway: Gateway,
+  options: HandlerOptions,
+): Omit<ControlHandlers, "stop"> {
   const { started, file } = options;
   let last: Promise<unknown> = Promise.resolve();
   const settings = new LiveSettings(gateway, started, options.applied);
@@ -52,7 +55,8 @@ export function controlHandlers(gateway: Gateway, options: HandlerOptions): Cont
     try {
       const loaded = await options.load();
       const report = settings.reload(loaded);
-      const { added, removed, changed, changes } = report;
+      const { added, removed, changed } = report;
+      const changes = [...report.changes, ...report.links];
       const warnings = [...loaded.warnings, ...report.warnings];
       for (const warning of warnings) log.warn("{warning}", { warning });
       log.info(

@@ -42,6 +42,8 @@ export interface ControlHandlers {
    * @throws {RequestError} if it is not one flow's.
    */
   kill(id: string): unknown;
+  /** Ends the gateway, as a signal does. */
+  stop(): void;
   /**
    * Begins a capture: the stream is a pcapng file, or empty where others connect.
    *
@@ -114,6 +116,13 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operat
       orRefused(() => ({
         lines: inPieces("flow", handlers.flows(values.get("peer")?.at(-1), values.has("targets"))),
       })),
+  }],
+  ["wirestack_stop=1", {
+    keys: [],
+    run(handlers) {
+      handlers.stop();
+      return { lines: [] };
+    },
   }],
   ["wirestack_kill=1", {
     keys: ["flow"],

@@ -87,7 +87,9 @@ export class ControlServer {
     try {
       if (Deno.lstatSync(this.path).ino === this.#inode) Deno.removeSync(this.path);
     } catch (error) {
-      if (error instanceof Deno.errors.NotCapable) {
+      if (
+        error instanceof Deno.errors.NotCapable || error instanceof Deno.errors.PermissionDenied
+      ) {
         log.debug("{path} stays behind: the right to remove it is given up", { path: this.path });
       } else if (!(error instanceof Deno.errors.NotFound)) {
         log.warn("{path} stays behind: {error}", { path: this.path, error });

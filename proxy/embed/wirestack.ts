@@ -38,6 +38,7 @@ import { ProxyHeaders } from "../tunnel/proxy_header.ts";
 import { Watch } from "../watch/watch.ts";
 import { tunnelAddress, TunnelDatagramConn, TunnelListener } from "../tunnel/listener.ts";
 import { addPeer, type PeerChanges, removePeer, updatePeer } from "../gateway/peer_changes.ts";
+import { type AddLinkOptions, TunnelLink } from "./link.ts";
 import { type ConfigSourceInput, loadSourceInput } from "./source.ts";
 
 /** How long a connection may take to be established. */
@@ -142,6 +143,7 @@ export class Wirestack implements AsyncDisposable {
     const gateway = await startOr(end, () => Gateway.start(config, options));
     watch.begin(gateway);
     await startOr(() => gateway.close().then(end), () => recorder.begin(gateway));
+    if (!gateway.hasWireguard) return new Wirestack(gateway, watch, recorder, loaded);
     getLogger(["wirestack"]).info("listening on UDP port {port}, public key {publicKey}, {udp}", {
       port: gateway.port,
       publicKey: encodeKey(gateway.publicKey),
@@ -336,6 +338,25 @@ export class Wirestack implements AsyncDisposable {
   }
 
   /**
+   * Adds a link beside WireGuard: this program's own packets, as of a TUN device or a phone's packet
+   * tunnel. They reach what peers reach: proxied subnets, this end's own addresses and, with
+   * `peerToPeer`, peers and other links.
+   *
+   * @example
+   * ```ts ignore
+   * const link = net.addLink({ readable, writable, prefixes: "10.0.0.8/32" });
+   * await link.closed;
+   * ```
+   * @throws {TypeError} if a stream is locked, a name is taken, or a prefix is none.
+   * @throws {RangeError} for an MTU out of range.
+   * @throws {Deno.errors.BadResource} after {@link close}.
+   */
+  addLink(options: AddLinkOptions): TunnelLink {
+    this.#checkOpen();
+    return new TunnelLink(this.#gateway, options, prefixesOf(options.prefixes ?? []));
+  }
+
+  /**
    * Lets peers reach subnets on this side, through NIC 2. May be called at any time.
    *
    * @param prefixes As `10.50.0.0/16`: one, several, or a text with commas between them.
@@ -446,9 +467,10 @@ export class Wirestack implements AsyncDisposable {
     return conn;
   }
 
-  /** The peer that has an address, and can be reached. */
-  #peerAt(remote: IpAddress, operation: string): Peer {
-    const { engine, peers } = this.#gateway;
+  /** The peer that has an address, and can be reached; undefined for what is behind a link. */
+  #peerAt(remote: IpAddress, operation: string): Peer | undefined {
+    const { engine, peers, links } = this.#gateway;
+    if (links.ownerAt(remote.bytes, 0, remote.version) !== undefined) return undefined;
     // A network the interface is in leads to NIC 1 as a whole, but only peers are there.
     const peer = engine.device.peerAt(remote.bytes, 0, remote.version);
     if (engine.stack.routes.lookupAddress(remote) !== engine.nic1 || peer === undefined) {
@@ -472,8 +494,11 @@ export class Wirestack implements AsyncDisposable {
     }
   }
 
-  #timedOut(peer: Peer, remote: IpAddress, port: number, timeoutMs: number): Error {
+  #timedOut(peer: Peer | undefined, remote: IpAddress, port: number, timeoutMs: number): Error {
     const target = remote.version === 4 ? `${remote}:${port}` : `[${remote}]:${port}`;
+    if (peer === undefined) {
+      return new Deno.errors.TimedOut(`connect: no answer from ${target} in ${timeoutMs / 1000} s`);
+    }
     const key = peerName(peer);
     const why = peer.endpoint === undefined
       ? `the name of peer ${key} has not been found`

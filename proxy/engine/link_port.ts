@@ -6,7 +6,7 @@
 
 import { NOWHERE, type PacketLink } from "../link/packet_link.ts";
 import { type PacketObserver, Tap } from "../link/tap.ts";
-import type { Nic, NicAddress, Stack } from "../../netstack/mod.ts";
+import type { Nat, Nic, NicAddress, Stack } from "../../netstack/mod.ts";
 
 export interface LinkOptions {
   /** Of the NIC, for people. */
@@ -19,6 +19,8 @@ export interface LinkOptions {
   readonly forwarding: boolean;
   /** Whether what passes from here to another link, or back, keeps its TTL. Default: it does not. */
   readonly keepsHopLimit?: boolean;
+  /** What those behind the link appear as to other links. Default: what they are. */
+  readonly nat?: Nat;
   /** Whose the packets are that come by the link: opaque, as for `Stack.handlePacket`. */
   readonly from?: unknown;
   /**
@@ -70,6 +72,7 @@ export class LinkPort implements EngineLink {
     const { stack } = host;
     const nic = stack.addNic({ name, mtu, link, addresses, forwarding, keepsHopLimit });
     this.nic = nic;
+    stack.setNat(nic, options.nat);
     const { from, tap } = this;
     link.start({
       receive: (buffer, offset, length, now) => {

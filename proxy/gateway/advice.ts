@@ -15,15 +15,35 @@ import type { ConfigSource } from "../config/source.ts";
 export function advise({ config, source }: LoadedConfig): readonly string[] {
   advisePeers(config, source);
   if (config.proxy !== undefined) adviseSubnets(config, config.proxy, source);
-  else if (!config.peerToPeer) {
+  else if (!config.peerToPeer && !source.hasDevice) {
     source.warn(
       ["interface"],
       "neither [Proxy] with Subnets nor PeerToPeer: peers reach nothing but this gateway, expected " +
         "one of them (a client's file is for wg-quick, or for a program with the module)",
     );
   }
+  adviseLinks(config, source);
   adviseRules(config, source);
   return source.warnings();
+}
+
+function adviseLinks(
+  { links, peers, peerToPeer, privateKey }: GatewayConfig,
+  source: ConfigSource,
+): void {
+  links.forEach(({ prefixes }, i) => {
+    if (prefixes.length > 0 && !peerToPeer && peers.length + links.length > 1) {
+      source.warn(
+        ["links", i, "prefixes"],
+        "neither peers nor other links reach them, expected PeerToPeer = true if they are to",
+      );
+    } else if (prefixes.length === 0 && privateKey !== undefined) {
+      source.warn(
+        ["links", i],
+        "no Prefixes: it may send from any address that is nowhere else, and nothing is routed to it",
+      );
+    }
+  });
 }
 
 function advisePeers(config: GatewayConfig, source: ConfigSource): void {

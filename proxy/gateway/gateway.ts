@@ -6,6 +6,7 @@
 
 import { type Arena, openArena } from "../arena/arena.ts";
 import { BindError } from "../bind/bind.ts";
+import { NoUdpBind } from "../bind/no_udp.ts";
 import type { UdpBind } from "../bind/udp.ts";
 import { chooseUdp, openUdpBind } from "../bind/udp_open.ts";
 import type { GatewayConfig } from "../config/config.ts";
@@ -16,6 +17,8 @@ import { getLogger } from "../log/logger.ts";
 import { checkDescriptorLimit } from "../target/descriptors.ts";
 import { Prefix, type TcpSettings } from "../../netstack/mod.ts";
 import type { Crypto, DeviceEvent, Peer, TimerSettings } from "../../wireguard/mod.ts";
+import { GatewayLinks } from "./links.ts";
+import { attachDevice, guardHost, type OpenDevice } from "./device_link.ts";
 import { GatewayRoutes } from "./routes.ts";
 import { findFlow, type FlowStats, flowStats } from "./flow_stats.ts";
 import { type GatewayStats, gatewayStats } from "./stats.ts";
@@ -30,7 +33,9 @@ import { flowOwners, ownerLimits, proxySettings } from "./proxying.ts";
 import type { FlowOwner } from "../flow/flow.ts";
 import type { OwnListener } from "../flow/own_listeners.ts";
 import { parseIpAddress } from "../address.ts";
+import { generatePrivateKey } from "../base64.ts";
 
+export type { LinkStats } from "./stats_links.ts";
 export type { ConnectionStats, GatewayStats, MemoryStats, PeerStats } from "./stats.ts";
 
 const log = getLogger(["wirestack", "engine"]);
@@ -54,6 +59,13 @@ export interface GatewayOptions {
   readonly resolveAgainMs?: number;
   /** Where peers' endpoints are remembered for the next start; the first that works. Default: nowhere. */
   readonly stateDirectories?: readonly string[];
+  /** A device of the operating system, which then has the configured addresses. Default: none. */
+  readonly device?: OpenDevice;
+  /**
+   * Whether what peers send to the device is held to what targets are held to: no address of this host,
+   * none that is unsafe, unless a rule names it. Default: it is not.
+   */
+  readonly guardsHost?: boolean;
 }
 
 /** How to close. */
@@ -80,11 +92,15 @@ export class Gateway implements AsyncDisposable {
   readonly udp: UdpBind;
   readonly proxy: SubnetProxy;
   readonly peers: TunnelPeers;
+  /** Beside WireGuard. */
+  readonly links: GatewayLinks;
+  readonly routes: GatewayRoutes;
   /** Since the start: complete, given up without an answer, and those of others that were refused. */
   readonly handshakes = { complete: 0, unanswered: 0, rejected: 0 };
   /** Whose flows a peer's are. */
   readonly ownerOf: (peer: Peer) => FlowOwner;
   readonly #startedAt: number;
+  readonly #hasDevice: boolean;
   readonly #closed = Promise.withResolvers<void>();
   readonly #moves = new MoveLog();
   #closing: Promise<CloseResult> | undefined;
@@ -92,7 +108,7 @@ export class Gateway implements AsyncDisposable {
   #listen: Pick<GatewayConfig, "listenPort" | "listenAddress">;
 
   /**
-   * Listens and, where a peer's endpoint and keepalive say so, begins to shake hands.
+   * Listens, opens links and, where a peer's endpoint and keepalive say so, begins to shake hands.
    *
    * @throws {SettingError} if the system refuses a value: a port in use.
    */
@@ -100,6 +116,7 @@ export class Gateway implements AsyncDisposable {
     const gateway = new Gateway(config, options);
     try {
       gateway.#configure(config);
+      await gateway.links.open(config.links);
       return gateway;
     } catch (error) {
       await gateway.close();
@@ -114,6 +131,7 @@ export class Gateway implements AsyncDisposable {
    */
   static tryListening(config: GatewayConfig, options: Pick<GatewayOptions, "ffi"> = {}): void {
     const { ffi } = chooseUdp(options.ffi);
+    if (config.privateKey === undefined) return;
     orSettingError(() => openUdp(config, openArena(config.mtu), ffi)).close();
   }
 
@@ -129,22 +147,43 @@ export class Gateway implements AsyncDisposable {
       this.#startedAt = engine.now();
       this.#listen = config;
       const routes = new GatewayRoutes(engine.stack.routes, engine.nic1);
-      for (const { address, length } of config.addresses) {
-        routes.addNetwork(new Prefix(address, length));
+      this.routes = routes;
+      this.#hasDevice = options.device !== undefined;
+      let device: FlowOwner | undefined;
+      if (options.device !== undefined) {
+        device = attachDevice(
+          ...[engine, arena, options.device, config] as const,
+          (error) => this.#deviceClosed(error),
+        ).owner;
+      } else {
+        for (const { address, length } of config.addresses) {
+          routes.addNetwork(new Prefix(address, length));
+        }
       }
       this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, options);
-      const owners = flowOwners(engine.device);
+      const owners = flowOwners(engine.device, {
+        ownerAt: (buffer, offset, version) => this.links.ownerAt(buffer, offset, version),
+        holds: (client, owner) => this.links.holds(client, owner),
+      }, device);
       this.ownerOf = owners.ofPeer;
       this.proxy = new SubnetProxy({
         engine,
         routes,
         settings: proxySettings(config),
         ...owners,
+        ...(device && options.guardsHost && { guard: guardHost(engine, device, config) }),
         ffi,
       });
       this.peers.onLimitsChanged = (peer) =>
         this.proxy.setLimits(owners.ofPeer(peer), ownerLimits(this.peers.limits(peer)));
       this.peers.onHeldChanged = () => this.proxy.reviewSoon();
+      this.links = new GatewayLinks({
+        engine,
+        routes,
+        listeners: this.proxy.listeners,
+        forwarding: config.peerToPeer,
+        onHeldChanged: () => this.proxy.reviewSoon(),
+      });
       this.proxy.listeners.add(this.#listener());
     } catch (error) {
       this.udp.close();
@@ -162,12 +201,17 @@ export class Gateway implements AsyncDisposable {
     return this.udp.port;
   }
 
+  /** Whether there is a socket of WireGuard's; otherwise links alone bring packets. */
+  get hasWireguard(): boolean {
+    return !(this.udp instanceof NoUdpBind);
+  }
+
   get publicKey(): Uint8Array {
     return this.engine.device.publicKey;
   }
 
   /**
-   * Moves WireGuard's socket and marks it. Nothing happens when it is there already; any port (0 or
+   * Moves WireGuard's socket and marks it, unless a device's routes depend on the mark. Nothing happens when it is there already; any port (0 or
    * missing) keeps the one it has, if that was chosen by the system.
    *
    * @throws {SettingError} if the system refuses; then it stays where and as it is.
@@ -176,7 +220,8 @@ export class Gateway implements AsyncDisposable {
     const known = this.#listen;
     const { udp } = this;
     const { mark } = udp;
-    orSettingError(() => udp.setMark(to.fwMark ?? 0));
+    // By its mark a device's routes know what goes outside.
+    if (!this.#hasDevice) orSettingError(() => udp.setMark(to.fwMark ?? 0));
     const isSamePort = to.listenPort ? to.listenPort === this.port : !known.listenPort;
     if (isSamePort && to.listenAddress === known.listenAddress) return;
     try {
@@ -291,9 +336,9 @@ export class Gateway implements AsyncDisposable {
       random: (out) => void crypto.getRandomValues(out),
       arena,
       binds: [this.udp],
-      privateKey,
+      privateKey: privateKey ?? generatePrivateKey(),
       mtu,
-      addresses,
+      addresses: options.device === undefined ? addresses : [],
       forwarding: peerToPeer,
       timers: { ...(rekeyAfterMs !== undefined && { rekeyAfterMs }), ...options.timers },
       ...(options.tcp && { tcp: options.tcp }),
@@ -304,6 +349,11 @@ export class Gateway implements AsyncDisposable {
         this.close();
       },
     });
+  }
+
+  #deviceClosed(error = new Error("the device is gone")): void {
+    this.#closed.reject(error);
+    this.close();
   }
 
   #configure(config: GatewayConfig): void {
@@ -333,8 +383,10 @@ export class Gateway implements AsyncDisposable {
       });
     }
     this.peers.close();
+    const links = this.links.close();
     resetConnections(this.engine.stack);
     await this.proxy.abort();
+    await links;
     await this.engine.close();
     this.#closed.resolve();
     return { unfinished };
@@ -408,6 +460,7 @@ export class Gateway implements AsyncDisposable {
 function openUdp(config: GatewayConfig, arena: Arena, ffi: boolean): UdpBind {
   const { pool, receiveRegion } = arena;
   const { fwMark } = config;
+  if (config.privateKey === undefined) return new NoUdpBind();
   return openUdpBind({
     ...socketOf(config),
     ...(fwMark !== undefined && { mark: fwMark }),

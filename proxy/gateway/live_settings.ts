@@ -252,7 +252,9 @@ export class LiveSettings {
   #load(source: ConfigSource, problems: string[]): LoadedConfig | undefined {
     const { engine, peers } = this.#gateway;
     source.peers = namedPeers(engine.device.peers(), source);
-    (source.interface as RawSection).privateKey = peers.privateKey ?? generatePrivateKey();
+    if (this.#gateway.hasWireguard) {
+      (source.interface as RawSection).privateKey = peers.privateKey ?? generatePrivateKey();
+    }
     try {
       return loadSource(source);
     } catch (error) {

@@ -57,13 +57,13 @@ export class TunnelPeers implements TimeoutSource {
 
   /**
    * @param udp Where configured addresses are sent to.
-   * @param privateKey The one the engine was started with.
+   * @param privateKey The one the engine was started with; undefined without WireGuard.
    */
   constructor(
     engine: Engine,
     udp: UdpBind,
     routes: GatewayRoutes,
-    privateKey: Uint8Array,
+    privateKey: Uint8Array | undefined,
     options: TunnelPeersOptions,
   ) {
     this.#engine = engine;
@@ -88,7 +88,7 @@ export class TunnelPeers implements TimeoutSource {
       peers: () => engine.device.peers(),
     });
     engine.addTimeouts(this);
-    this.#privateKey = clampPrivateKey(privateKey.slice());
+    this.#privateKey = privateKey && clampPrivateKey(privateKey.slice());
   }
 
   /** 32 bytes, clamped; not to be written to. Undefined when it was taken away. */

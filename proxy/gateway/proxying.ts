@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { IpVersion } from "../../netstack/mod.ts";
+import type { IpAddress, IpVersion } from "../../netstack/mod.ts";
 import type { Device, Peer } from "../../wireguard/mod.ts";
 import type { GatewayConfig } from "../config/config.ts";
 import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, DEFAULT_UDP_FILTERING } from "../config/defaults.ts";
@@ -36,10 +36,25 @@ export interface FlowOwners
   ofPeer(peer: Peer): FlowOwner;
 }
 
-/** Finds whose a client's flows are, the peer that sent the packet, and whether its address still is. */
-export function flowOwners(device: Device): FlowOwners {
+/** Whose the addresses behind links are. */
+export interface LinkOwners {
+  ownerAt(buffer: Uint8Array, offset: number, version: IpVersion): FlowOwner | undefined;
+  /** Undefined for an owner that is no link's. */
+  holds(client: IpAddress, owner: FlowOwner): boolean | undefined;
+}
+
+/**
+ * Finds whose a client's flows are, the peer or link that sent the packet, and whether its address
+ * still is.
+ *
+ * @param rest Whose all other addresses are. Default: nobody's.
+ */
+export function flowOwners(
+  device: Device,
+  links?: LinkOwners,
+  rest: FlowOwner = new FlowOwner(() => "nobody"),
+): FlowOwners {
   const owners = new WeakMap<Peer, FlowOwner>();
-  const nobody = new FlowOwner(() => "nobody");
   const ofPeer = (peer: Peer) => {
     let owner = owners.get(peer);
     if (owner === undefined) {
@@ -50,18 +65,19 @@ export function flowOwners(device: Device): FlowOwners {
   };
   // A peer may have been removed a moment ago. What a packet link brings comes from its owner.
   const ownerFrom = (from: unknown) => {
-    if (from === undefined) return nobody;
+    if (from === undefined) return rest;
     return from instanceof FlowOwner ? from : ofPeer(from as Peer);
   };
   const ownerAt = (buffer: Uint8Array, offset: number, version: IpVersion) =>
-    ownerFrom(device.peerAt(buffer, offset, version));
+    links?.ownerAt(buffer, offset, version) ?? ownerFrom(device.peerAt(buffer, offset, version));
   return {
     ofPeer,
     ownerFrom,
     ownerAt,
     ownerOf: (from, { bytes, version }) =>
       from === undefined ? ownerAt(bytes, 0, version) : ownerFrom(from),
-    isHeld: ({ bytes, version }, owner) => ownerAt(bytes, 0, version) === owner,
+    isHeld: (client, owner) =>
+      links?.holds(client, owner) ?? ownerAt(client.bytes, 0, client.version) === owner,
   };
 }
 

@@ -26,6 +26,8 @@ export interface ReloadReport {
   readonly changed: number;
   /** The same by name, a line each. */
   readonly peers: readonly string[];
+  /** Links, a line each. */
+  readonly links: readonly string[];
   /** Settings that cannot change while the gateway runs: a line each, beginning with its place. */
   readonly warnings: readonly string[];
 }
@@ -46,14 +48,25 @@ export function applyConfig(
   loaded: LoadedConfig,
 ): ReloadReport {
   const { config, source } = loaded;
-  applyListen(gateway, loaded);
-  gateway.peers.setPrivateKey(config.privateKey);
-  const peers = applyPeers(gateway, config.peers);
+  const isSameKind = gateway.hasWireguard === (config.privateKey !== undefined);
+  if (isSameKind && gateway.hasWireguard) {
+    applyListen(gateway, loaded);
+    gateway.peers.setPrivateKey(config.privateKey);
+  }
+  const peers = applyPeers(gateway, isSameKind ? config.peers : []);
+  const links = gateway.links.apply(config.links);
   applyProxy(gateway, config, !isSingle(started.proxy) && !isSingle(config.proxy));
   const warnings = unchanged(started, config).map((path) =>
     `${source.label(path)}: cannot change while running, expected a restart; it stays as it was`
   );
-  return { ...peers, warnings };
+  if (!isSameKind) {
+    warnings.unshift(
+      `${source.label(["interface", "privateKey"])}: WireGuard cannot ${
+        gateway.hasWireguard ? "end" : "begin"
+      } while running, expected a restart`,
+    );
+  }
+  return { ...peers, links, warnings };
 }
 
 /**

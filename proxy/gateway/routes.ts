@@ -1,6 +1,6 @@
 /**
  * Which NIC a prefix leads to, as peers and subnets come and go: the proxy's own for what is
- * proxied, WireGuard's for the interface's networks and the peers' allowed IPs.
+ * proxied, a link's for what is behind it, WireGuard's for the interface's networks and the peers' allowed IPs.
  *
  * @module
  */
@@ -15,6 +15,9 @@ export class GatewayRoutes {
   readonly #networks = new Set<string>();
   readonly #peers = new Set<string>();
   readonly #proxied = new Map<string, Nic>();
+  readonly #links = new Map<string, Nic>();
+  /** Called when a prefix has become one of the peers', or is none any more. */
+  onAllowedIpChanged: (prefix: Prefix, isThere: boolean) => void = () => {};
 
   constructor(table: RouteTable, nic1: Nic) {
     this.#table = table;
@@ -29,13 +32,17 @@ export class GatewayRoutes {
 
   /** The prefix of a peer, whether or not another peer had it before. */
   addAllowedIp(prefix: Prefix): void {
+    const isNew = !this.#peers.has(`${prefix}`);
     this.#peers.add(`${prefix}`);
     this.#update(prefix);
+    if (isNew) this.onAllowedIpChanged(prefix, true);
   }
 
   /** No peer has it any more. */
   removeAllowedIp(prefix: Prefix): void {
-    if (this.#peers.delete(`${prefix}`)) this.#update(prefix);
+    if (!this.#peers.delete(`${prefix}`)) return;
+    this.#update(prefix);
+    this.onAllowedIpChanged(prefix, false);
   }
 
   addProxied(prefix: Prefix, nic: Nic): void {
@@ -51,9 +58,23 @@ export class GatewayRoutes {
     this.#update(prefix);
   }
 
+  /** What is behind a link, unless it is proxied. */
+  addLink(prefix: Prefix, nic: Nic): void {
+    this.#links.set(`${prefix}`, nic);
+    this.#update(prefix);
+  }
+
+  /** Nothing happens unless the prefix is that link's. */
+  removeLink(prefix: Prefix, nic: Nic): void {
+    if (this.#links.get(`${prefix}`) !== nic) return;
+    this.#links.delete(`${prefix}`);
+    this.#table.remove(prefix, nic);
+    this.#update(prefix);
+  }
+
   #update(prefix: Prefix): void {
     const name = `${prefix}`;
-    const nic = this.#proxied.get(name);
+    const nic = this.#proxied.get(name) ?? this.#links.get(name);
     if (nic !== undefined) this.#table.insert(prefix, nic);
     else if (this.#networks.has(name) || this.#peers.has(name)) {
       this.#table.insert(prefix, this.#nic1);

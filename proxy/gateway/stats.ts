@@ -21,7 +21,9 @@ import {
   type ResourceStats,
   resourceStats,
 } from "./stats_counters.ts";
+import type { GatewayLinks } from "./links.ts";
 import { type FlowsStats, flowsStats } from "./stats_flows.ts";
+import type { LinkStats } from "./stats_links.ts";
 
 /** A peer as it is now. */
 export interface PeerStats {
@@ -77,6 +79,8 @@ export interface GatewayStats {
   readonly publicKey: string | null;
   /** All of them. */
   readonly peers: readonly PeerStats[];
+  /** Beside WireGuard. */
+  readonly links: readonly LinkStats[];
   /** What is proxied, the longest prefix first. */
   readonly subnets: readonly ProxiedSubnet[];
   /** Forwarded connections, the first hundred. */
@@ -113,6 +117,7 @@ interface Running {
   readonly udp: UdpBind;
   readonly proxy: SubnetProxy;
   readonly peers: TunnelPeers;
+  readonly links: GatewayLinks;
   ownerOf(peer: Peer): FlowOwner;
 }
 
@@ -128,6 +133,7 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
     port: socket.port,
     publicKey: gateway.peers.privateKey === undefined ? null : encodeKey(device.publicKey),
     peers: peerStats(gateway, now),
+    links: gateway.links.stats(),
     subnets: proxy.subnets(),
     connections: [...take(connections(admission.table), MAX_CONNECTIONS)]
       .map((flow) => connectionStats(flow, now)),

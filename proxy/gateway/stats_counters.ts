@@ -14,6 +14,7 @@ import type { UdpForwarderCounters } from "../forward/udp_counters.ts";
 import type {
   IcmpCounters,
   IpCounters,
+  NatCounters,
   StackResources,
   TcpCounters,
   UdpCounters,
@@ -42,6 +43,8 @@ export interface GatewayCounters {
   readonly udpForwarder: Readonly<UdpForwarderCounters>;
   /** What is passed on from peer to peer. */
   readonly transit: Readonly<TransitCounters>;
+  /** NATs between links, all together. */
+  readonly nat: Readonly<NatCounters>;
   /** Pings of peers to targets. */
   readonly icmpForwarder: Readonly<IcmpForwarderCounters>;
   /** Sockets of this host, and names. */
@@ -101,6 +104,7 @@ export function gatewayCounters({ engine, udp: socket, proxy }: Counting): Gatew
     tcpForwarder: { ...tcp.counters },
     udpForwarder: { ...udp.counters },
     transit: { ...proxy.transit.counters },
+    nat: { ...stack.natCounters() },
     icmpForwarder: { ...icmp.counters },
     target: {
       outOfDescriptors: descriptors.failures,

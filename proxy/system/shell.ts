@@ -69,8 +69,10 @@ function command(options: Deno.CommandOptions): Deno.Command {
 export class Keeper {
   readonly #child: Deno.ChildProcess;
 
-  constructor(script: string, args: readonly string[]) {
+  /** @param env Beside this process's. */
+  constructor(script: string, args: readonly string[], env: Record<string, string> = {}) {
     this.#child = command({
+      env,
       // Interrupting a terminal interrupts all of its processes: this one waits for us.
       args: ["-c", `trap '' INT HUP TERM; read -r word || exit 0\n${script}`, "wirestack", ...args],
       stdin: "piped",
@@ -80,11 +82,12 @@ export class Keeper {
     this.#child.unref();
   }
 
-  /** Has it run its script. Resolves when that is done. */
-  async finish(): Promise<void> {
+  /** Has it run its script, with `input` as standard input. Resolves when that is done. */
+  async finish(input = ""): Promise<void> {
+    this.#child.ref();
     const writer = this.#child.stdin.getWriter();
     try {
-      await writer.write(new TextEncoder().encode("done\n"));
+      await writer.write(new TextEncoder().encode(`done\n${input}`));
       await writer.close();
     } catch {
       // It has been killed.

@@ -210,6 +210,55 @@ export const FAMILIES: readonly Family[] = [
   },
 
   {
+    name: "wirestack_link_up",
+    type: "gauge",
+    help: "Whether a link beside WireGuard has another side.",
+    labels: ["link"],
+    collect(out, { gateway }) {
+      for (const { name, state } of gateway.links.stats()) {
+        out.sample(state === "connected" ? 1 : 0, name);
+      }
+    },
+  },
+  {
+    name: "wirestack_link_packets_total",
+    type: "counter",
+    help: "Packets of a link: up is from its other side.",
+    labels: ["link", "direction"],
+    collect(out, { gateway }) {
+      for (const { name, packetsIn, packetsOut } of gateway.links.stats()) {
+        out.sample(packetsIn, name, "up");
+        out.sample(packetsOut, name, "down");
+      }
+    },
+  },
+  {
+    name: "wirestack_link_bytes_total",
+    type: "counter",
+    help: "Bytes of these packets.",
+    labels: ["link", "direction"],
+    collect(out, { gateway }) {
+      for (const { name, bytesIn, bytesOut } of gateway.links.stats()) {
+        out.sample(bytesIn, name, "up");
+        out.sample(bytesOut, name, "down");
+      }
+    },
+  },
+  {
+    name: "wirestack_link_drops_total",
+    type: "counter",
+    help: "Packets that a link dropped, by reason.",
+    labels: ["link", "reason"],
+    collect(out, { gateway }) {
+      for (const { name, drops } of gateway.links.stats()) {
+        for (const [reason, count] of Object.entries(drops)) {
+          out.sample(count, name, snakeCase(reason));
+        }
+      }
+    },
+  },
+
+  {
     name: "wirestack_rule_flows_total",
     type: "counter",
     help: "Flows that a rule let in, or refused, by the rule's place in the configuration.",

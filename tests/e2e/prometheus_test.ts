@@ -8,25 +8,12 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import type { Wirestack } from "../../mod.ts";
 import { SITE, startPair } from "../proxy/pair.ts";
+import { programTest } from "../with_program.ts";
 
 const TOKEN = "a-token-for-this-test";
 /** What goes through the tunnel: each way, so often. */
 const PAYLOAD = 100_000;
 const ROUNDS = 40;
-
-/** Registers a test that needs a program: skipped where it is missing, but in CI. */
-function programTest(program: string, name: string, fn: () => Promise<void>): void {
-  const path = (Deno.env.get("PATH") ?? "").split(":");
-  const isThere = path.some((folder) => {
-    try {
-      return Deno.statSync(`${folder}/${program}`).isFile;
-    } catch {
-      return false;
-    }
-  });
-  const ignore = !isThere && Deno.env.get("CI") !== "true";
-  Deno.test({ name: ignore ? `${name} [skipped: no ${program}]` : name, ignore, fn });
-}
 
 /** A gateway with a status listener and a client of it, on loopback. */
 async function start(tokenFile: string) {

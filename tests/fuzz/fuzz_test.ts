@@ -25,6 +25,7 @@ const CASES: Readonly<Record<string, number>> = {
   forms: 5,
   dns: 30,
   "proxy-protocol": 30,
+  framing: 20,
   "capture-filter": 20,
 };
 

@@ -3,6 +3,7 @@ import { dns, proxyProtocol } from "./targets/answers.ts";
 import { captureFilter } from "./targets/capture.ts";
 import { config } from "./targets/config.ts";
 import { forms } from "./targets/forms.ts";
+import { framing } from "./targets/framing.ts";
 import { icmp } from "./targets/icmp.ts";
 import { ipv4 } from "./targets/ipv4.ts";
 import { ipv6 } from "./targets/ipv6.ts";
@@ -29,5 +30,6 @@ export const TARGETS: readonly Target[] = [
   forms,
   dns,
   proxyProtocol,
+  framing,
   captureFilter,
 ];

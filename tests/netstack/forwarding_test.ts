@@ -125,6 +125,23 @@ Deno.test("a hub sends a peer's packet for another peer back out of the NIC it c
   assert.deepEqual(back!.bytes, udp("10.9.0.2", 1, "10.9.0.3", 2, DATA, { hopLimit: 4 }));
 });
 
+Deno.test("with a device of its own behind it a NIC sends there what no route leads elsewhere", () => {
+  const host = new Host({ forwarding: true });
+  const { nic, out } = addOther(host, 1420, true);
+  host.nic.uplink = nic;
+  host.nic.forwardsBack = false;
+  const probe = (to: string) => host.receive(udp("10.9.0.2", 1, to, 2, DATA));
+  // To another peer, which they are not to reach by us; and to nobody's.
+  assert.deepEqual([probe("10.9.0.3"), probe("192.0.2.1")], [[], []]);
+  assert.deepEqual(out.map(({ destination }) => destination), ["10.9.0.3", "192.0.2.1"]);
+  host.nic.forwardsBack = true;
+  assert.equal(probe("10.9.0.3")[0]!.destination, "10.9.0.3");
+  // The other way only routes count.
+  host.stack.handlePacket(nic, udp("10.7.0.9", 1, "10.9.0.3", 2, DATA), 0, 33, 0);
+  host.stack.handlePacket(nic, udp("10.7.0.9", 1, "192.0.2.1", 2, DATA), 0, 33, 0);
+  assert.equal(host.stack.counters.ip.noRoute, 1);
+});
+
 Deno.test("a packet that the next link has nobody for is reported: host unreachable", () => {
   const host = new Host();
   const { nic } = addOther(host, 1420, true);

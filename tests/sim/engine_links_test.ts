@@ -4,11 +4,13 @@ import assert from "node:assert/strict";
 import { FlowOwner } from "../../proxy/flow/flow.ts";
 import type { LinkOptions } from "../../proxy/engine/link_port.ts";
 import { parseInterfaceAddress } from "../../proxy/address.ts";
+import { Nat } from "../../netstack/mod.ts";
 import { icmp, ip, parse, udp, uint32 } from "../netstack/packets.ts";
 import { echo, EchoClient } from "./applications.ts";
 import { cable, type CableEnd, type CableOptions } from "./cable.ts";
 import { errors, hasEnded, isRight, PORT, SITE, site, transfer } from "./engine_site.ts";
 import type { EngineWorld, SimEngine } from "./engine.ts";
+import { Random } from "./random.ts";
 import { forSeeds } from "./seeds.ts";
 import { ECHO, SimTargets, STALLED } from "./targets.ts";
 
@@ -100,6 +102,53 @@ Deno.test("what comes by a link reaches peers, the gateway's own NIC 2 and other
     world.assertClean({ tcpListeners: true });
     assert.equal(phone.near.taken + phone.far.taken, 0);
     assert.equal(gateway.engine.links.length, 2);
+  });
+});
+
+Deno.test("with a NAT a link's hosts appear as its address to peers and other links, and not to NIC 2", () => {
+  forSeeds(3, (seed) => {
+    const random = new Random(seed);
+    const nat = new Nat({
+      addresses: [ip("10.8.0.200"), ip("fd08::200")],
+      random: (out) => random.fill(out),
+    });
+    const { world, sim, gateway, client, phone, car, proxy } = crossing(seed, { nat });
+    const seen = new Set<string>();
+    for (const { engine } of [client, car.host, gateway, phone.host]) {
+      engine.stack.tcp.listen({ port: PORT }, {
+        accepted: (endpoint) => {
+          seen.add(`${endpoint.remote}`);
+          echo(endpoint);
+        },
+      });
+    }
+    const transfers = [
+      transfer(phone.host, 200_000, 1, ip("10.9.0.2")),
+      transfer(phone.host, 50_000, 2, ip("fd09::2")),
+      transfer(phone.host, 100_000, 3, ip("10.8.0.3")),
+      new EchoClient(phone.host.connectTcp(ip("10.70.0.1"), ECHO), 150_000, 5),
+    ];
+    const sources = new Set<string>();
+    sim.runUntil(() => {
+      for (const { source } of proxy.admission.table.flows()) sources.add(`${source}`);
+      return hasEnded(transfers);
+    }, 60_000);
+    assert.ok(isRight(transfers), `${errors(transfers)}`);
+    assert.deepEqual([...seen].sort(), ["10.8.0.200", "fd08::200"]);
+    assert.deepEqual([...sources], ["10.8.0.2"]);
+    assert.equal(gateway.engine.stack.resources().natMappings, 3);
+    const refused = transfer(client, 1, 6, ip("10.8.0.2"));
+    const [inward] = [transfer(phone.host, 10, 7, ip("10.9.0.1"))]; // the gateway itself
+    sim.runUntil(() => inward.hasEnded, 10_000);
+    assert.ok(isRight([inward]));
+    assert.ok(!refused.hasEnded && refused.received === 0, "nobody behind it is reached directly");
+    assert.ok(nat.counters.direct > 0);
+    phone.link.remove();
+    sim.runFor(200_000);
+    assert.equal(gateway.engine.stack.resources().natMappings, 0);
+    const total = gateway.engine.stack.natCounters();
+    assert.equal(total.mappings, nat.counters.mappings, "what a NAT has counted stays");
+    world.close();
   });
 });
 

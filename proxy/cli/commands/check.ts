@@ -21,7 +21,13 @@ export function addCheck({ program, terminal }: CommandLine): void {
   checkCommand.option("--show-origin", "print every value with the place it comes from");
   const checkFlags = addConfigFlags(checkCommand);
   checkCommand.action(async (file: string | undefined, options) => {
-    const loaded = await (await configReader(file, options.format, checkFlags, terminal)).load();
+    const loaded = await (await configReader(
+      file,
+      options.format,
+      checkFlags,
+      terminal,
+      options.tun !== undefined,
+    )).load();
     const { check } = await import("../check.ts");
     await check(loaded, {
       ...(file !== undefined && { file }),

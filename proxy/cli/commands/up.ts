@@ -14,6 +14,10 @@ import { type Confinement, describeConfinement } from "../confine.ts";
 import { addConfigFlags } from "../flags.ts";
 import { isDescriptor } from "../read.ts";
 import type { CommandLine } from "./command_line.ts";
+import type { CryptoChoice } from "../../arena/crypto.ts";
+import type { ConfigReader } from "../load.ts";
+import type { Terminal } from "../terminal.ts";
+import { openTunnel } from "./tunnel.ts";
 import { addUpOptions, configReader } from "./up_options.ts";
 
 /**
@@ -38,45 +42,116 @@ export function addUp(
   addUpOptions(upCommand);
   const upFlags = addConfigFlags(upCommand);
   upCommand.action(async (file: string | undefined, options) => {
-    const { ffi, reason } = await chooseFfi(options.ffi ?? program.opts().ffi);
-    if (!ffi) terminal.giveUpFfi();
-    const reader = await configReader(file, options.format, upFlags, terminal);
-    const loaded = await reader.load();
-    const { up, Gateway, Watch, Recorder, chooseCrypto, controlHandlers } = await loadUp();
-    const crypto = chooseCrypto(options.crypto);
-    const { controlDir } = loaded.config;
-    const isFile = file !== undefined && !isDescriptor(file);
-    const path = isFile ? await realPath(file) : undefined;
-    const status = await up(loaded, {
-      udp: describeUdp(ffi, reason),
-      ...(ffi && { confinement: describeConfinement(confinement, options.confine) }),
-      start: (config) =>
-        Gateway.start(config, {
-          ffi,
-          stateDirectories: stateDirectories(),
-          ...(crypto && { crypto }),
-        }),
-      watch: (config) => Watch.open(config),
-      record: (config) => new Recorder(config.capture),
-      handlers: (gateway, applied) =>
-        controlHandlers(gateway, {
-          applied,
-          started: loaded,
-          load: () => reader.load(),
-          ...(path !== undefined && { file: path }),
-        }),
-      control: {
-        ...(controlDir !== undefined && { directory: controlDir }),
-        ...(options.name !== undefined && { name: options.name }),
-        ...(isFile && { file }),
-      },
-      onControlOpen() {
-        // The kernel leaves it its own folders, whatever Deno would permit.
-        if (!(ffi && confinement && confinement.landlock > 0)) giveUpWriting(writtenFiles(loaded));
-      },
-    }, terminal);
-    done(status);
+    const hasDevice = options.tun !== undefined;
+    checkMasquerade(options);
+    const reader = await configReader(file, options.format, upFlags, terminal, hasDevice);
+    const given = { ...options, ffi: options.ffi ?? program.opts().ffi };
+    done(await runGateway(reader, given, terminal, confinement, file));
   });
+}
+
+/** What is common to the commands that run a gateway. */
+export interface RunOptions {
+  /** By --ffi or --no-ffi; undefined without either. */
+  readonly ffi?: boolean;
+  readonly confine?: boolean;
+  readonly name?: string;
+  readonly crypto?: CryptoChoice;
+  /** By --tun: the name of a device, empty for the gateway's own. */
+  readonly tun?: string;
+  readonly user?: string;
+  /** By --masquerade: the name of a device, empty for that of the default route. */
+  readonly masquerade?: string;
+  readonly masqueradeForce?: boolean;
+}
+
+/**
+ * Runs a gateway until a signal ends it.
+ *
+ * @param file What is configured by, if by a file.
+ * @returns the exit status.
+ */
+export async function runGateway(
+  reader: ConfigReader,
+  options: RunOptions,
+  terminal: Terminal,
+  confinement: Confinement | undefined,
+  file?: string,
+): Promise<number> {
+  const { ffi, reason } = await chooseFfi(options.ffi);
+  if (!ffi) terminal.giveUpFfi();
+  const loaded = await reader.load();
+  const { up, Gateway, Watch, Recorder, chooseCrypto, controlHandlers } = await loadUp();
+  const crypto = chooseCrypto(options.crypto ?? "auto");
+  const { controlDir } = loaded.config;
+  const isFile = file !== undefined && !isDescriptor(file);
+  const path = isFile ? await realPath(file) : undefined;
+  const { tun, user = "nobody", masquerade, masqueradeForce, confine = true } = options;
+  const tunnel = tun === undefined ? undefined : await openTunnel(loaded, {
+    tun,
+    user,
+    ...(masquerade !== undefined && { masquerade }),
+    ...(masqueradeForce !== undefined && { masqueradeForce }),
+    confine,
+    ...(options.name !== undefined && { name: options.name }),
+    ffi,
+    file: isFile ? file : undefined,
+  });
+  const gatewayOptions = {
+    ffi,
+    // Another user could not write there.
+    stateDirectories: tunnel?.changesUser ? [] : stateDirectories(),
+    ...(crypto && { crypto }),
+  };
+  return await up(loaded, {
+    udp: describeUdp(ffi, reason),
+    ...(ffi && { confinement: describeConfinement(confinement, options.confine) }),
+    ...(tunnel && { surroundings: tunnel }),
+    start: (config) =>
+      tunnel === undefined
+        ? Gateway.start(config, gatewayOptions)
+        : tunnel.up(({ config, open, resolve }) =>
+          Gateway.start(config, {
+            ...gatewayOptions,
+            device: open,
+            guardsHost: masquerade !== undefined,
+            resolve,
+          })
+        ),
+    watch: (config) => Watch.open(config),
+    record: (config) => new Recorder(config.capture),
+    handlers: (gateway, applied) =>
+      controlHandlers(gateway, {
+        applied,
+        started: loaded,
+        load: () => reader.load(),
+        ...(path !== undefined && { file: path }),
+      }),
+    control: {
+      ...(controlDir !== undefined && { directory: controlDir }),
+      ...(options.name !== undefined && { name: options.name }),
+      ...(isFile && { file }),
+    },
+    onControlOpen() {
+      // The kernel leaves it its own folders, whatever Deno would permit.
+      if (!(ffi && confinement && confinement.landlock > 0)) {
+        giveUpWriting([...writtenFiles(loaded), ...tunnel?.writtenFiles ?? []]);
+      }
+    },
+  }, terminal);
+}
+
+/** @throws {ConfigError} */
+function checkMasquerade({ tun, masquerade, masqueradeForce = false }: RunOptions): void {
+  if (masquerade !== undefined && tun === undefined) {
+    throw new ConfigError([
+      "--masquerade: is for a device of the system, expected --tun too; without one [Proxy] lets " +
+      "clients out, and nothing is to be set up",
+    ]);
+  }
+  if (masqueradeForce && masquerade === undefined) {
+    throw new ConfigError(["--masquerade-force: expected --masquerade too"]);
+  }
 }
 
 /** Loads what `up` needs. */
@@ -133,11 +208,15 @@ function giveUpWriting(kept: readonly string[]): void {
 }
 
 /** Logs that are opened again, and a socket that is removed. */
-function writtenFiles({ config: { log, status, capture } }: LoadedConfig): string[] {
+function writtenFiles({ config: { log, status, links, capture } }: LoadedConfig): string[] {
   const logs = [log.output, log.access].filter((output) => output !== undefined);
   const socket = status?.listen.transport === "unix" ? [status.listen.path] : [];
+  // A link's socket is made in a folder beside it, and one that connects needs its path.
+  const places = links.flatMap(({ place }) =>
+    "path" in place ? [place.path, place.path.replace(/[^/]*$/, "") || "."] : []
+  );
   const captured = capture?.write.to === "file"
     ? captureFiles(capture.write.path, capture.rotate)
     : [];
-  return [...logs.filter((output) => !isStream(output)), ...socket, ...captured];
+  return [...logs.filter((output) => !isStream(output)), ...socket, ...places, ...captured];
 }

@@ -12,9 +12,57 @@ import type { ConfigReader } from "../load.ts";
 import type { Terminal } from "../terminal.ts";
 import { formatOption } from "./command_line.ts";
 
+/** Options whose value, if there is one, stands behind `=`: what follows them is the configuration. */
+const OPTIONAL_VALUES = ["--tun", "--masquerade"];
+
+/** @param args A whole command line. */
+export function withOptionalValues(args: readonly string[]): string[] {
+  const end = args.indexOf("--");
+  return args.map((argument, i) =>
+    OPTIONAL_VALUES.includes(argument) && (end < 0 || i < end) ? `${argument}=` : argument
+  );
+}
+
 export function addUpOptions(command: Command): void {
+  const tun = new Option(
+    "--tun [NAME]",
+    "be to the file what wg-quick up is: a device, its routes and name servers (default name: the " +
+      "gateway's). Needs CAP_NET_ADMIN",
+  ).argParser(parseDevice).helpGroup("System:");
+  tun.flags = "--tun[=NAME]";
+  const masquerade = new Option(
+    "--masquerade [DEVICE]",
+    "with --tun: let clients out by a device of this host, with its address (default: that of the " +
+      "default route)",
+  ).argParser(parseOutlet).helpGroup("System:");
+  masquerade.flags = "--masquerade[=DEVICE]";
   command
-    .addOption(formatOption())
+    .addOption(tun)
+    .addOption(masquerade)
+    .addOption(
+      new Option(
+        "--masquerade-force",
+        "the same, through other programs' chains that drop what is forwarded: a rule is put there, " +
+          "and taken out",
+      ).helpGroup("System:"),
+    )
+    .addOption(
+      new Option("--user <USER>", "with --tun as root: who to become when it is up").default(
+        "nobody",
+      )
+        .helpGroup("System:"),
+    )
+    .addOption(formatOption());
+  addProcessOptions(command);
+  command.addOption(
+    new Option("--crypto <WHICH>", "the fastest there is, node:crypto, or plain TypeScript")
+      .choices(["auto", "native", "noble"]).default("auto").helpGroup("Tunnel:"),
+  );
+}
+
+/** Of the process, whatever it runs on. */
+export function addProcessOptions(command: Command): void {
+  command
     .addOption(
       new Option("--name <NAME>", "name of the gateway for wg and wirestack show").argParser(
         parseName,
@@ -33,10 +81,6 @@ export function addUpOptions(command: Command): void {
     .addOption(
       new Option("--no-confine", "keep all files and system calls that this user has")
         .helpGroup("System:"),
-    )
-    .addOption(
-      new Option("--crypto <WHICH>", "the fastest there is, node:crypto, or plain TypeScript")
-        .choices(["auto", "native", "noble"]).default("auto").helpGroup("Tunnel:"),
     );
 }
 
@@ -46,11 +90,23 @@ export async function configReader(
   form: Form | undefined,
   flags: readonly FlagValue[],
   terminal: Terminal,
+  hasDevice = false,
 ): Promise<ConfigReader> {
   const { ConfigReader, environmentVariables, unknownVariables } = await import("../load.ts");
   const variables = environmentVariables();
   const unknown = await unknownVariables();
-  return new ConfigReader({ file, form, flags, variables, unknown }, terminal);
+  return new ConfigReader({ file, form, flags, variables, unknown, hasDevice }, terminal);
+}
+
+/** @throws {InvalidArgumentError} */
+function parseOutlet(text: string): string {
+  if (text === "" || isInterfaceName(text)) return text;
+  throw new InvalidArgumentError("Expected the name of a network device.");
+}
+
+/** @throws {InvalidArgumentError} */
+function parseDevice(text: string): string {
+  return text === "" ? text : parseName(text);
 }
 
 /** @throws {InvalidArgumentError} */

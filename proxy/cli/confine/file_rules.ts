@@ -29,6 +29,12 @@ const SYSTEM = [
 const LOG_FLAGS = { "--log-file": "Output", "--access-log": "Access" };
 const CAPTURE_FLAGS = { "--capture": "Write" };
 const STATUS_FLAGS = { "--status": "Listen" };
+const LINK_FLAGS = {
+  "--listen": "Listen",
+  "--link-listen": "Listen",
+  "--connect": "Connect",
+  "--link-connect": "Connect",
+};
 const TOKEN_FLAGS = { "--status-token-file": "TokenFile" };
 
 /** What is to be read, written and executed still. */
@@ -51,10 +57,27 @@ export function fileRules(
     ...controlFolder(view, args, configured).map(writable),
     ...stateFolders(view).map(writable),
     ...settings(view, args, configured, STATUS_FLAGS, /^unix:(.+)/).map(folderOf).map(writable),
+    ...linkPlaces(view, args, configured).map(folderOf).map(writable),
     ...settings(view, args, configured, TOKEN_FLAGS).flatMap(withFolders).map(readable),
     ...settings(view, args, configured, LOG_FLAGS, /^(?!std(?:err|out)$)(.+)/).flatMap(logFolders),
     ...settings(view, args, configured, CAPTURE_FLAGS, /^(?!-$|tcp:)(.+)/).map(captureFolder),
   ];
+}
+
+/** The sockets of links, in a file, in flags, of which there may be several, or in the environment. */
+function linkPlaces(view: ProcessView, args: readonly string[], configured: Configured): string[] {
+  const flags = args.flatMap((arg, i) => {
+    const [, name, value] = /^(--[a-z-]+)(?:=(.*))?$/.exec(arg) ?? [];
+    return name !== undefined && name in LINK_FLAGS ? [value ?? args[i + 1] ?? ""] : [];
+  });
+  return [
+    ...settings(view, args, configured, LINK_FLAGS, /^(unix(?:gram)?:.+)/),
+    ...flags,
+    ...Array.from(
+      view.environment("WIRESTACK_LINKS")?.matchAll(/"(unix(?:gram)?:[^"]+)"/g) ?? [],
+      ([, place]) => place!,
+    ),
+  ].flatMap((place) => /^unix(?:gram)?:(.+)/.exec(place)?.[1] ?? []);
 }
 
 function readable(path: string): FileRule {

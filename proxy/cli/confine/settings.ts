@@ -78,7 +78,7 @@ export function settings(
     ...texts.flatMap(([file, text]) =>
       Array.from(
         text.matchAll(
-          new RegExp(`^[ \\t{"]*(?:${key}|${variableOf(name)})["' \\t]*[:=][ \\t]*(.+)$`, "gim"),
+          new RegExp(`^[ \\t{"-]*(?:${key}|${variableOf(name)})["' \\t]*[:=][ \\t]*(.+)$`, "gim"),
         ),
         ([, value]) =>
           pathBeside(file, value!.replace(/\s#.*$/, "").replace(/^["' ]+|["', ]+$/g, "").trim()),

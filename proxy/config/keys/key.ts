@@ -5,7 +5,15 @@
  */
 
 /** The sections, by their name in {@link ConfigInput}. */
-export type Section = "interface" | "peers" | "rules" | "proxy" | "status" | "capture" | "log";
+export type Section =
+  | "interface"
+  | "peers"
+  | "rules"
+  | "links"
+  | "proxy"
+  | "status"
+  | "capture"
+  | "log";
 
 export interface Key {
   readonly section: Section;

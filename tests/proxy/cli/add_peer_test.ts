@@ -54,7 +54,7 @@ Deno.test("the file gets a section more and keeps the rest; the client's file fi
   const gateway = loadConfig(text).config;
   const { config: client } = loadConfig(out);
   const added = gateway.peers[1]!;
-  assert.deepEqual(added.publicKey, publicKeyOf(client.privateKey));
+  assert.deepEqual(added.publicKey, publicKeyOf(client.privateKey!));
   assert.deepEqual(added.allowedIps.map(String), ["10.9.0.3/32", "fd09::2/128"]);
   assert.equal(added.presharedKey, undefined);
   assert.deepEqual(client.addresses.map(({ address, length }) => `${address}/${length}`), [
@@ -103,7 +103,7 @@ Deno.test("the running gateway gets the peer too, and its own peers' addresses a
     0,
     `added tv, 10.9.0.4 and fd09::2, to ${folder.file} and to the running gateway lab\n`,
   ]);
-  const publicKey = encodeKey(publicKeyOf(loadConfig(out).config.privateKey));
+  const publicKey = encodeKey(publicKeyOf(loadConfig(out).config.privateKey!));
   const peer = lab.gateway.stats().peers.find((peer) => peer.publicKey === publicKey);
   assert.deepEqual(peer?.allowedIps, ["10.9.0.4/32", "fd09::2/128"]);
   assert.equal(peer?.name, "tv");
@@ -299,7 +299,7 @@ Deno.test("--qr is a code that another program reads", async () => {
   assert.equal(status, 0);
   const client = loadConfig(scan(out)).config;
   assert.deepEqual(
-    publicKeyOf(client.privateKey),
+    publicKeyOf(client.privateKey!),
     loadConfig(folder.read()).config.peers[1]!.publicKey,
   );
   for (const length of [1, 300, 2000]) {

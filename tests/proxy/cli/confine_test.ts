@@ -13,6 +13,10 @@ Deno.test("only an up over FFI is confined, and not if it asks not to be", async
     [["--no-ffi", "up", "wg0.conf"], false],
     [["up", "wg0.conf", "--no-ffi"], false],
     [["up", "--help"], false],
+    // Those confine themselves when the device is there.
+    [["up", "--tun", "wg0.conf"], false],
+    [["up", "wg0.conf", "--tun=home"], false],
+    [["up", "--tunnel", "wg0.conf"], true],
     [["demo"], false],
     [["check", "up"], false],
     [[], false],

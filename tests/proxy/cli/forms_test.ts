@@ -114,7 +114,7 @@ function flags(input: ConfigInput): string[] {
       files[field] ?? String(value),
     ]);
   return [
-    ...of("interface", input.interface),
+    ...of("interface", input.interface!),
     ...input.peers!.flatMap((peer) => of("peers", peer)),
     ...input.rules!.flatMap(({ action = "allow", ...rule }) => of("rules", { action, ...rule })),
     ...of("proxy", input.proxy!),

@@ -61,7 +61,7 @@ const INPUT: ConfigInput = {
 };
 
 Deno.test("files of every form, the environment and flags alone make the same configuration", async () => {
-  const { privateKey: _, ...others } = INPUT.interface;
+  const { privateKey: _, ...others } = INPUT.interface!;
   await using folder = await Folder.create({ key: PRIVATE, psk: PSK, ...written(INPUT) });
   const expected = loadConfig(INPUT).config;
   for (const name of Object.keys(written(INPUT))) {
@@ -235,7 +235,7 @@ Deno.test("secrets are read from files beside the configuration, and what is wro
   });
   const file = `${folder.path}/wg0.conf`;
   const { config } = await new ConfigReader({ file }, processTerminal).load();
-  assert.equal(encodeKey(config.privateKey), PRIVATE);
+  assert.equal(encodeKey(config.privateKey!), PRIVATE);
   assert.equal(encodeKey(config.peers[0]!.presharedKey!), PSK);
 
   await folder.write("keys/psk", PSK.slice(1));
@@ -261,7 +261,7 @@ Deno.test("a secret from standard input is read once, and kept for a reload", as
   };
   const reader = new ConfigReader({ file: `${folder.path}/wg0.conf` }, terminal);
   for (let i = 0; i < 2; i++) {
-    assert.equal(encodeKey((await reader.load()).config.privateKey), PRIVATE);
+    assert.equal(encodeKey((await reader.load()).config.privateKey!), PRIVATE);
   }
   const both = await runHere(["check", "-"], "[Interface]\nPrivateKeyFile = -\n");
   assert.deepEqual(both, {
@@ -414,8 +414,8 @@ Deno.test(
     await pipe("key");
     const again = new ConfigReader({ file }, processTerminal);
     const [{ config }] = await Promise.all([again.load(), Deno.writeTextFile(at("key"), PRIVATE)]);
-    assert.equal(encodeKey(config.privateKey), PRIVATE);
-    assert.equal(encodeKey((await again.load()).config.privateKey), PRIVATE);
+    assert.equal(encodeKey(config.privateKey!), PRIVATE);
+    assert.equal(encodeKey((await again.load()).config.privateKey!), PRIVATE);
   },
 );
 

@@ -146,7 +146,7 @@ function startUp(fake: Fake = {}) {
       await fake.start?.();
       return {
         port: config.listenPort!,
-        publicKey: publicKeyOf(config.privateKey),
+        publicKey: publicKeyOf(config.privateKey!),
         closed: fake.closed ?? new Promise(() => {}),
         stats: () => ({ udp: { sent: 1 }, peers: [] }),
         close: (options) => Promise.resolve(void closes.push(options)),

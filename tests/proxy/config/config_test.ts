@@ -35,7 +35,7 @@ Map = 10.50.0.1/32 -> 127.0.0.1/32
 `,
   );
   assert.deepEqual(warnings, []);
-  assert.equal(encodeKey(config.privateKey), PRIVATE);
+  assert.equal(encodeKey(config.privateKey!), PRIVATE);
   assert.deepEqual(config.addresses.map((a) => `${a.address}/${a.length}`), [
     "10.9.0.1/24",
     "fd09::1/64",

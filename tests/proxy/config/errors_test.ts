@@ -70,10 +70,10 @@ const CASES: readonly [name: string, text: string, lines: readonly string[]][] =
     "wg0.conf:3: [Peeer]: unknown section, did you mean [Peer]?",
   ]],
   ["a section nobody knows", `${INTERFACE}[Jumbo]\n`, [
-    "wg0.conf:3: [Jumbo]: unknown section, expected [Interface], [Peer], [Rule], [Proxy], [Status], [Capture] or [Log]",
+    "wg0.conf:3: [Jumbo]: unknown section, expected [Interface], [Peer], [Rule], [Link], [Proxy], [Status], [Capture] or [Log]",
   ]],
   ["a malformed section", `${INTERFACE}[Peer\n`, [
-    "wg0.conf:3: section: malformed, expected [Interface], [Peer], [Rule], [Proxy], [Status], [Capture] or [Log]",
+    "wg0.conf:3: section: malformed, expected [Interface], [Peer], [Rule], [Link], [Proxy], [Status], [Capture] or [Log]",
   ]],
   ["a section twice", `${INTERFACE}${INTERFACE}`, [
     "wg0.conf:3: [Interface]: second section of this name, expected one (the first is on line 1)",
@@ -255,6 +255,27 @@ const CASES: readonly [name: string, text: string, lines: readonly string[]][] =
       'wg0.conf:9: AccessProtocols: "sctp" is unknown, expected tcp or udp or icmp',
     ],
   ],
+  [
+    "values of [Capture]",
+    `${INTERFACE}[Capture]\nWrite = tcp:0.0.0.0:1\nAt = nic3\nSnap = -1\nRotate = 1M\n`,
+    [
+      "wg0.conf:4: Write: 0.0.0.0 can be reached from outside, expected a loopback address: whoever connects sees every packet",
+      'wg0.conf:5: At: "nic3" is no place to capture at, expected nic1, nic2, outer or link:NAME',
+      "wg0.conf:6: Snap: -1 is out of range, expected 0 to 65535",
+      'wg0.conf:7: Rotate: "1M" is not two numbers, expected SIZE,COUNT as 100M,10',
+    ],
+  ],
+  ["a capture without a place to write to", `${INTERFACE}[Capture]\nAt = outer\n`, [
+    "wg0.conf:3: Write: missing, expected a file, - or tcp:ADDRESS:PORT",
+  ]],
+  [
+    "standard output for a capture and for the log",
+    `${INTERFACE}[Capture]\nWrite = -\nRotate = 1M,2\n[Log]\nOutput = stdout\n`,
+    [
+      "wg0.conf:4: Write: standard output is a log's already, expected a file",
+      "wg0.conf:5: Rotate: has no use without a file, expected Write = FILE",
+    ],
+  ],
   ["a private key where a public value belongs", `${INTERFACE}Address = ${PRIVATE}\n`, [
     "wg0.conf:3: Address: the value (withheld: it looks like a key) is not an address or prefix, expected one such as 10.9.0.1/24 or fd09::1/64",
   ]],
@@ -274,7 +295,7 @@ Deno.test("an embedder's object has the same errors, by path", () => {
     prox: {},
   };
   assert.deepEqual(problems(input as unknown as ConfigInput), [
-    "prox: unknown section, expected interface, peers, rules, proxy, status, capture or log",
+    "prox: unknown section, expected interface, peers, rules, links, proxy, status, capture or log",
     "interface.privateKey: missing, expected a key made by wirestack genkey",
     "interface.address: is number, expected a list",
     "interface.listenPort: 70000 is out of range, expected 0 to 65535",

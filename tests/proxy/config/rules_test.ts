@@ -114,7 +114,10 @@ const EXPECTED_RATE = "expected one from 1kbit to 1000Gbit, such as 500kbit, 20M
 const REFUSING = "lets nothing through, expected Action = allow, or no";
 
 const WRONG: readonly (readonly [lines: string, ...problems: string[]])[] = [
-  ["From = desktop", 'From: no peer is called "desktop", expected the Name of a peer, or a prefix'],
+  [
+    "From = desktop",
+    'From: no peer is called "desktop", expected the Name of a peer or link, or a prefix',
+  ],
   ["From = My Labtop", 'From: no peer is called "My Labtop", did you mean My Laptop?'],
   [
     "From = 10.9.0.256",
@@ -124,10 +127,10 @@ const WRONG: readonly (readonly [lines: string, ...problems: string[]])[] = [
     "From = 10.9.0.0/33",
     'From: "10.9.0.0/33" has a bad prefix length, expected 10.9.0.0/0 to 10.9.0.0/32',
   ],
-  ["From = !x", 'From: "!x" is neither, expected the Name of a peer, or a prefix'],
+  ["From = !x", 'From: "!x" is neither, expected the Name of a peer or link, or a prefix'],
   [
     `From = ${PRIVATE}`,
-    "From: the value (withheld: it looks like a key) is neither, expected the Name of a peer, or a prefix",
+    "From: the value (withheld: it looks like a key) is neither, expected the Name of a peer or link, or a prefix",
   ],
   [
     "To = 10.50.0.0/33",

@@ -46,7 +46,10 @@ export class ControlLab implements AsyncDisposable {
     const box: { lab?: ControlLab } = {};
     // deno-lint-ignore require-await -- what is wrong with the text is a rejection
     const load = async () => loadConfig(box.lab!.next, { file: "wg0.conf" });
-    const handlers = controlHandlers(gateway, { started, load, ...(file && { file }) });
+    const handlers = {
+      ...controlHandlers(gateway, { started, load, ...(file && { file }) }),
+      stop: () => void gateway.close(),
+    };
     const server = await ControlServer.open(directory, "lab", handlers, timeouts);
     return new ControlLab(gateway, server, directory, config, box);
   }

@@ -13,6 +13,7 @@ const HANDLERS: ControlHandlers = {
   change: () => ({ warnings: [], changes: [] }),
   flows: () => [],
   kill: () => ({}),
+  stop: () => {},
   capture: () => assert.fail(),
 };
 

@@ -1,0 +1,177 @@
+/**
+ * What `up --tun` wraps around a gateway.
+ *
+ * @module
+ */
+
+import { Prefix } from "../../../netstack/mod.ts";
+import type { GatewayConfig, LoadedConfig } from "../../config/config.ts";
+import { ConfigError } from "../../config/error.ts";
+import { type Form, formOf } from "../../config/form.ts";
+import {
+  controlDirectory,
+  interfaceNameOf,
+  isInterfaceName,
+  socketPath,
+} from "../../control/socket_path.ts";
+import type { Resolve } from "../../gateway/resolver.ts";
+import type { OpenDevice } from "../../gateway/device_link.ts";
+import type { Gateway } from "../../gateway/gateway.ts";
+import type { SystemTunnelOptions } from "../../system/tunnel.ts";
+import type { UserIds } from "../../system/user.ts";
+import type { Surroundings } from "../up.ts";
+
+export interface TunnelFlags {
+  /** Empty: the gateway's name. */
+  readonly tun: string;
+  readonly name?: string;
+  readonly user: string;
+  /** Empty: the device of the default route. Missing: none. */
+  readonly masquerade?: string;
+  readonly masqueradeForce?: boolean;
+  readonly confine: boolean;
+  readonly ffi: boolean;
+  /** The configuration, if it is a file with a name. */
+  readonly file: string | undefined;
+  readonly format?: Form;
+}
+
+/** What the gateway is started with on the device. */
+export interface TunnelStart {
+  readonly config: GatewayConfig;
+  readonly open: OpenDevice;
+  readonly resolve: Resolve;
+}
+
+export interface Tunnel extends Surroundings {
+  up(start: (start: TunnelStart) => Promise<Gateway>): Promise<Gateway>;
+  /** Whether this process becomes another user's. */
+  readonly changesUser: boolean;
+  /** What is written to and removed still, when it ends. */
+  readonly writtenFiles: readonly string[];
+}
+
+type SavedFile = NonNullable<SystemTunnelOptions["save"]>;
+
+/** The name that a gateway has without one. */
+const DEFAULT_NAME = "wirestack0";
+
+/** @throws {ConfigError} if there can be no such tunnel. */
+export async function openTunnel(loaded: LoadedConfig, flags: TunnelFlags): Promise<Tunnel> {
+  if (!flags.ffi) {
+    throw new ConfigError([
+      "--tun: needs calls of the C library, expected Linux, the permission --allow-ffi, and no --no-ffi",
+    ]);
+  }
+  const { config, source } = loaded;
+  if (config.proxy?.interface === "nic1") {
+    throw new ConfigError([
+      `${
+        source.label(["proxy", "interface"])
+      }: nic1 answers for every address, expected nic2 with --tun`,
+    ]);
+  }
+  const gateway = flags.name ?? (flags.file && interfaceNameOf(flags.file));
+  const device = flags.tun || gateway || DEFAULT_NAME;
+  if (!isInterfaceName(device)) {
+    throw new ConfigError([
+      `--tun: the file's name is no interface's (1 to 15 of a-z A-Z 0-9 _ = + . -), expected --tun=NAME`,
+    ]);
+  }
+  const [
+    { SystemTunnel },
+    { masqueradeSteps },
+    { STATE_DIRECTORY },
+    { findUser },
+    { LinuxSystem },
+    { TunLink },
+    names,
+  ] = await Promise.all([
+    import("../../system/tunnel.ts"),
+    import("../../system/masquerade_steps.ts"),
+    import("../../system/state_file.ts"),
+    import("../../system/user.ts"),
+    import("../../../ffi/mod.ts"),
+    import("../../link/tun.ts"),
+    import("../../target/system_names.ts"),
+  ]);
+  const { masquerade } = flags;
+  using system = new LinuxSystem();
+  const user = system.user === 0 ? findUser(flags.user) : undefined;
+  const controlFolder = config.controlDir ?? controlDirectory();
+  const socket = gateway === undefined || controlFolder === "off"
+    ? []
+    : [socketPath(controlFolder, gateway)];
+  const save = config.device.saveConfig ? await savedFile(loaded, flags, user) : undefined;
+  const tunnel = new SystemTunnel({
+    device,
+    ...(gateway !== undefined && { gateway }),
+    config,
+    label: (path) => source.label(path),
+    ...(user && { user }),
+    confine: flags.confine,
+    resolve: names.resolveBySystem,
+    ...(save && { save }),
+    files: socket,
+    ...(masquerade !== undefined && {
+      more: (host, settings) =>
+        masqueradeSteps(host, {
+          ...settings,
+          networks: [
+            ...settings.addresses.map(({ address, length }) => new Prefix(address, length)),
+            ...config.addressPool,
+            ...settings.allowedIps,
+          ],
+          ...(masquerade !== "" && { outlet: masquerade }),
+          force: flags.masqueradeForce ?? false,
+        }),
+    }),
+  });
+  return {
+    claim: () => tunnel.claim(),
+    up: (start) =>
+      tunnel.up(({ device, config, resolve }) =>
+        start({
+          config,
+          resolve,
+          open: (arena, options) => TunLink.open(arena, { name: device, ...options }),
+        })
+      ),
+    confine: () => tunnel.confine(),
+    beforeDown: () => tunnel.beforeDown(),
+    down: () => tunnel.down(),
+    afterDown: () => tunnel.afterDown(),
+    changesUser: user !== undefined,
+    writtenFiles: [STATE_DIRECTORY, "/etc/resolv.conf"],
+  };
+}
+
+/**
+ * The file that `SaveConfig` is about.
+ *
+ * @throws {ConfigError} if it cannot be saved.
+ */
+async function savedFile(
+  { source }: LoadedConfig,
+  { file, format }: TunnelFlags,
+  user: UserIds | undefined,
+): Promise<SavedFile> {
+  const label = source.label(["interface", "saveConfig"]);
+  const problem = (why: string) => new ConfigError([`${label}: ${why}`]);
+  if (
+    file === undefined || formOf(file) !== "conf" && format === undefined ||
+    format && format !== "conf"
+  ) {
+    throw problem("needs a wg-quick file with a name, expected false");
+  }
+  if (user === undefined) throw problem("needs root, who writes the file, expected false");
+  const { frameOf } = await import("../../system/save_config.ts");
+  const text = await Deno.readTextFile(file);
+  const frame = frameOf(text);
+  if (frame === undefined || /^\s*(?:Include|PrivateKeyFile|PresharedKeyFile)\s*=/im.test(text)) {
+    throw problem(
+      "needs a file that has all of it, without Include and files of keys, expected false",
+    );
+  }
+  return { path: await Deno.realPath(file), frame };
+}

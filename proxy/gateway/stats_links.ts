@@ -1,0 +1,34 @@
+/**
+ * Statistics of links, as plain values.
+ *
+ * @module
+ */
+
+/** A link beside WireGuard as it is now. */
+export interface LinkStats {
+  readonly name: string;
+  /** `unix:/run/phone.sock`; null for one that is no socket of this host, or is not open. */
+  readonly place: string | null;
+  /** `listening` and `connecting`: there is nobody. `closed`: it could not be opened. */
+  readonly state: "connected" | "listening" | "connecting" | "closed";
+  /** The other side; null if there is none, or it has no name. */
+  readonly peer: string | null;
+  /** Other sides so far. */
+  readonly connections: number;
+  /** Why the last one is gone, or the link could not be opened; null for neither. */
+  readonly lastEnd: string | null;
+  /** What is behind it. None: anything that is routed nowhere else. */
+  readonly prefixes: readonly string[];
+  /** Bytes. */
+  readonly mtu: number;
+  /** From the other side, and to it. */
+  readonly packetsIn: number;
+  /** As {@link packetsIn}. */
+  readonly bytesIn: number;
+  /** As {@link packetsIn}. */
+  readonly packetsOut: number;
+  /** As {@link packetsIn}. */
+  readonly bytesOut: number;
+  /** Packets that went nowhere, by reason. */
+  readonly drops: Readonly<Record<string, number>>;
+}

@@ -1,0 +1,82 @@
+/**
+ * What a stream link has to send: framed packets, collected while the bytes before them are written.
+ *
+ * @module
+ */
+
+import { copyBytes, LINK_HEADROOM, LINK_TAILROOM } from "../../netstack/mod.ts";
+import { headerLength, type StreamFraming, writeHeader } from "./framing.ts";
+
+/** Bytes that may wait, and as many that are being written. */
+const CAPACITY = 256 << 10;
+/** Packets of the stack that are being built at once; it builds one after the other. */
+const SLOTS = 4;
+
+export class OutputBuffer {
+  /** Slots first, then the two halves: a packet is moved within one buffer. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly #framing: StreamFraming;
+  readonly #header: 2 | 4;
+  readonly #largest: number;
+  readonly #halves: readonly [number, number];
+  readonly #free: number[];
+  #filling: 0 | 1 = 0;
+  /** Bytes in the half that is filled. */
+  #filled = 0;
+
+  /** @param mtu Of the packets that are built here, bytes. */
+  constructor(framing: StreamFraming, mtu: number) {
+    this.#framing = framing;
+    this.#header = headerLength(framing);
+    this.#largest = this.#header + mtu;
+    const slot = LINK_HEADROOM + mtu + LINK_TAILROOM;
+    this.#free = Array.from({ length: SLOTS }, (_, i) => i * slot + LINK_HEADROOM);
+    const first = SLOTS * slot;
+    this.#halves = [first, first + CAPACITY];
+    this.bytes = new Uint8Array(first + 2 * CAPACITY);
+  }
+
+  /** Bytes that wait. */
+  get waiting(): number {
+    return this.#filled;
+  }
+
+  /** Whether another packet of the largest size fits. */
+  get hasRoom(): boolean {
+    return this.#filled + this.#largest <= CAPACITY;
+  }
+
+  /** Takes a slot for a packet to be built in; -1 if none is free. */
+  take(): number {
+    return this.#free.pop() ?? -1;
+  }
+
+  give(slot: number): void {
+    this.#free.push(slot);
+  }
+
+  /** Puts a packet behind what waits. @returns whether it fits. */
+  push(buffer: Uint8Array, offset: number, length: number): boolean {
+    const total = this.#header + length;
+    if (this.#filled + total > CAPACITY) return false;
+    const at = this.#halves[this.#filling]! + this.#filled;
+    writeHeader(this.#framing, this.bytes, at, length);
+    copyBytes(buffer, offset, this.bytes, at + this.#header, length);
+    this.#filled += total;
+    return true;
+  }
+
+  /** Everything that waits, to be written before this is called again. */
+  swap(): Uint8Array<ArrayBuffer> {
+    const at = this.#halves[this.#filling]!;
+    const view = this.bytes.subarray(at, at + this.#filled);
+    this.#filling = this.#filling === 0 ? 1 : 0;
+    this.#filled = 0;
+    return view;
+  }
+
+  /** Forgets what waits. */
+  clear(): void {
+    this.#filled = 0;
+  }
+}

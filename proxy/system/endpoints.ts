@@ -1,0 +1,80 @@
+/**
+ * Where the peers are, found out before this host asks for names by way of the tunnel.
+ *
+ * @module
+ */
+
+import type { IpAddress } from "../../netstack/mod.ts";
+import { parseIpAddress } from "../address.ts";
+import type { PeerConfig } from "../config/config.ts";
+import type { Resolve } from "../gateway/resolver.ts";
+import { SystemTunnelError } from "./error.ts";
+
+/** As `wg` does while a machine starts: some 15 times, a second and more apart. */
+const ATTEMPTS = 15;
+const PAUSE_MS = 1_000;
+
+export interface FoundEndpoints {
+  /** The preferred address of each endpoint. */
+  readonly addresses: readonly IpAddress[];
+  /**
+   * For the gateway: what was found is the first answer for each name. Then it is asked for again, by
+   * way of the tunnel's name servers.
+   */
+  readonly resolve: Resolve;
+}
+
+/**
+ * @param pause Between two attempts.
+ * @throws {SystemTunnelError} naming a host that cannot be found.
+ */
+export async function findEndpoints(
+  peers: readonly PeerConfig[],
+  resolve: Resolve,
+  pause: (ms: number) => Promise<void> = (ms) => new Promise((done) => setTimeout(done, ms)),
+): Promise<FoundEndpoints> {
+  const known = new Map<string, IpAddress | readonly IpAddress[]>();
+  const addresses: IpAddress[] = [];
+  for (const { endpoint } of peers) {
+    if (endpoint === undefined) continue;
+    const { hostname } = endpoint;
+    const address = parseIpAddress(hostname);
+    if (address !== undefined) {
+      addresses.push(address);
+      continue;
+    }
+    if (!known.has(hostname)) known.set(hostname, await find(hostname, resolve, pause));
+    const first = [known.get(hostname)!].flat()[0] as IpAddress | undefined;
+    if (first !== undefined) addresses.push(first);
+  }
+  return {
+    addresses,
+    resolve(hostname) {
+      const found = known.get(hostname);
+      known.delete(hostname);
+      return found === undefined ? resolve(hostname) : Promise.resolve(found);
+    },
+  };
+}
+
+async function find(
+  hostname: string,
+  resolve: Resolve,
+  pause: (ms: number) => Promise<void>,
+): Promise<IpAddress | readonly IpAddress[]> {
+  for (let attempt = 1;; attempt++) {
+    try {
+      return await resolve(hostname);
+    } catch (error) {
+      if (attempt === ATTEMPTS) {
+        throw new SystemTunnelError(
+          `Endpoint ${hostname}: cannot be found (${
+            (error as Error).message
+          }), expected a name that ` +
+            "resolves before the tunnel is up, or an address",
+        );
+      }
+    }
+    await pause(PAUSE_MS);
+  }
+}

@@ -1,0 +1,286 @@
+/**
+ * A tunnel for all of this host: what `wg-quick up` and `wg-quick down` do around a gateway.
+ *
+ * @module
+ */
+
+import { confineSystemCalls } from "../../ffi/confine/mod.ts";
+import { keepNetAdminAlone, TunError } from "../../ffi/mod.ts";
+import type { GatewayConfig } from "../config/config.ts";
+import type { ConfigPath } from "../config/error.ts";
+import type { Gateway } from "../gateway/gateway.ts";
+import type { Resolve } from "../gateway/resolver.ts";
+import type { Prefix } from "../../netstack/mod.ts";
+import { getLogger } from "../log/logger.ts";
+import { type ResolvConf, RESOLVCONF_UNSET } from "./dns.ts";
+import { findEndpoints } from "./endpoints.ts";
+import { SystemTunnelError } from "./error.ts";
+import { LinuxHost } from "./host.ts";
+import { takeBack, undoSteps } from "./leftovers.ts";
+import {
+  checkAbilities,
+  checkDeviceName,
+  defaultRouteMtu,
+  routeMtu,
+  runningBeside,
+  viewOf,
+} from "./look.ts";
+import { tunnelMtu } from "./mtu.ts";
+import { ownNamespace } from "./namespace.ts";
+import { LiveRoutes } from "./live_routes.ts";
+import { planTunnel, type TunnelSettings } from "./plan.ts";
+import { type ConfigFrame, SAVE_SCRIPT, savedText } from "./save_config.ts";
+import { Keeper, runHook } from "./shell.ts";
+import { findStates, type RecordedStep, StateFile } from "./state_file.ts";
+import type { Step } from "./step.ts";
+import { describeUser, type UserIds } from "./user.ts";
+
+const log = getLogger(["wirestack", "system"]);
+
+export interface SystemTunnelOptions {
+  /** Name of the device to be made. */
+  readonly device: string;
+  /** As the control socket has it. */
+  readonly gateway?: string;
+  readonly config: GatewayConfig;
+  /** Where a value stands, for messages. */
+  label(path: ConfigPath): string;
+  /** Who to become once all is done; missing: nobody else. */
+  readonly user?: UserIds;
+  /** Whether to give up system calls. */
+  readonly confine: boolean;
+  readonly resolve: Resolve;
+  /** Done after the tunnel's own steps; taken back before them. */
+  more?(host: LinuxHost, settings: TunnelSettings): MoreSteps;
+  /** Written anew when the tunnel goes down. Default: no file is. */
+  readonly save?: { readonly path: string; readonly frame: ConfigFrame };
+  /** Files that go with the tunnel, and which the user it becomes could not remove. */
+  readonly files?: readonly string[];
+  /** Of state files. */
+  readonly directory?: string;
+}
+
+/** What is done beside a tunnel's own steps. */
+export interface MoreSteps {
+  readonly steps: readonly Step[];
+  /** A prefix has become a peer's, or is nobody's any more. */
+  allowedIpChanged(prefix: Prefix, isThere: boolean): void;
+}
+
+/** What the gateway is started with, instead of what the configuration has. */
+export interface DeviceStart {
+  readonly device: string;
+  readonly config: GatewayConfig;
+  readonly resolve: Resolve;
+}
+
+/** One tunnel, from the first look at this host to the last step taken back. */
+export class SystemTunnel {
+  readonly #options: SystemTunnelOptions;
+  readonly #host = new LinuxHost();
+  readonly #namespace = ownNamespace();
+  readonly #done: RecordedStep[] = [];
+  #state: StateFile | undefined;
+  #resolvConf: ResolvConf | undefined;
+  #keeper: Keeper | undefined;
+  #save: () => string = () => "";
+  #saved = "";
+  #isUp = false;
+  #isDown = false;
+
+  constructor(options: SystemTunnelOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Takes the device's name, and back what an earlier process left of it. Nothing else is changed yet.
+   *
+   * @throws {SystemTunnelError}
+   */
+  claim(): void {
+    const { device, gateway, directory } = this.#options;
+    checkAbilities(this.#host.system);
+    const count = takeBack(this.#host, device, this.#namespace, directory);
+    if (count > 0) log.info("{count} steps of an earlier {device} taken back", { count, device });
+    checkDeviceName(this.#host, device);
+    this.#state = StateFile.create({
+      device,
+      ...(gateway !== undefined && { gateway }),
+      pid: Deno.pid,
+      namespace: this.#namespace,
+    }, directory);
+  }
+
+  /**
+   * Makes the device, has the gateway started on it, and gives this host to the tunnel; then gives up
+   * what that took.
+   *
+   * @throws {SystemTunnelError} Then {@link down} is to be called all the same, as later.
+   */
+  async up(start: (start: DeviceStart) => Promise<Gateway>): Promise<Gateway> {
+    const { device, config } = this.#options;
+    const host = this.#host;
+    const found = await findEndpoints(config.peers, this.#options.resolve);
+    const mtu = tunnelMtu({
+      ...(config.device.mtu !== undefined && { mtu: config.device.mtu }),
+      endpoints: found.addresses,
+      hasIpv6: hasIpv6(config),
+      routeMtu: (address) => routeMtu(host, address),
+      defaultMtu: () => defaultRouteMtu(host),
+    });
+    const view = viewOf(host, this.#others());
+    const settings = settingsOf(device, config, mtu);
+    const { mark, steps } = planTunnel(settings, view);
+    await this.#hooks("preUp");
+    this.#isUp = true;
+    let gateway: Gateway;
+    try {
+      gateway = await start({
+        device,
+        config: { ...config, mtu, ...(mark !== undefined && { fwMark: mark }) },
+        resolve: found.resolve,
+      });
+    } catch (error) {
+      if (error instanceof TunError) throw new SystemTunnelError(error.message);
+      throw error;
+    }
+    try {
+      for (const step of steps) this.#do(step);
+      const more = this.#options.more?.(host, settings);
+      for (const step of more?.steps ?? []) this.#do(step);
+      await this.#hooks("postUp");
+      const { save } = this.#options;
+      if (save !== undefined) this.#save = () => savedText(gateway, save.frame.hasPort);
+      const routes = new LiveRoutes(host, settings);
+      gateway.routes.onAllowedIpChanged = (prefix, isThere) => {
+        routes.change(prefix, isThere);
+        more?.allowedIpChanged(prefix, isThere);
+      };
+      return gateway;
+    } catch (error) {
+      await gateway.close({ graceMs: 0 });
+      throw error;
+    }
+  }
+
+  /**
+   * Gives up the user, every capability but CAP_NET_ADMIN, and system calls.
+   *
+   * @returns what that is, in one line.
+   */
+  confine(): string {
+    const { user, config, confine, files = [], device } = this.#options;
+    const { preDown, postDown } = config.device;
+    const programs = preDown.length > 0 || postDown.length > 0;
+    const needsKeeper = this.#done.some(({ undo }) =>
+      undo.kind === "dns" && undo.method === "resolvconf"
+    );
+    if (user !== undefined) {
+      const { save } = this.#options;
+      const script = `${needsKeeper ? `${RESOLVCONF_UNSET}\n` : ""}save=$2\n${SAVE_SCRIPT}` +
+        'shift 2\nrm -f -- "$@"';
+      this.#keeper = new Keeper(
+        script,
+        [device, save?.path ?? "", ...files, this.#state!.path],
+        save && { WIRESTACK_HEAD: save.frame.head, WIRESTACK_REST: save.frame.rest },
+      );
+    }
+    keepNetAdminAlone({ ...(user && { user }), forPrograms: programs });
+    const parts = [user === undefined ? "user as it was" : `user ${describeUser(user)}`];
+    parts.push("capabilities CAP_NET_ADMIN alone");
+    const runsPrograms = programs || user === undefined && needsKeeper;
+    const refused = confine
+      ? confineSystemCalls({ netfilter: true, programs: runsPrograms })
+      : "--no-confine";
+    parts.push(refused === undefined ? "system calls by seccomp" : `no seccomp: ${refused}`);
+    if (refused === undefined && runsPrograms) parts.push("programs may be started");
+    parts.push("files as that user may (no Landlock)");
+    return parts.join(", ");
+  }
+
+  /** Runs what is to run before the device goes. What fails is logged. */
+  async beforeDown(): Promise<void> {
+    if (this.#isUp && !this.#isDown) await this.#hooks("preDown", true);
+    this.#saved = this.#save();
+  }
+
+  /** Takes everything back, at once. What cannot be is logged, and stays in the state file. */
+  down(): void {
+    if (this.#isDown || this.#state === undefined) return;
+    this.#isDown = true;
+    const mine = this.#done.filter(({ undo }) => !this.#isKeepers(undo.kind));
+    const problems = undoSteps(this.#host, mine, this.#state, this.#others(), this.#resolvConf);
+    for (const problem of problems) log.error("{problem}", { problem });
+    if (problems.length > 0) {
+      const { device } = this.#options;
+      log.error("not all is taken back, expected wirestack down {device}", { device });
+      this.#state[Symbol.dispose]();
+      return;
+    }
+    this.#state.remove();
+  }
+
+  /** The rest of it, which takes other programs. */
+  async afterDown(): Promise<void> {
+    await this.#keeper?.finish(this.#saved);
+    if (this.#isUp) await this.#hooks("postDown", true);
+    this.#host[Symbol.dispose]();
+  }
+
+  /** Does a step that has been written down. */
+  #do(step: Step): void {
+    const { title, action, undo } = step;
+    log.debug("{step}", { step: title });
+    if (undo !== undefined) {
+      this.#done.push({ index: this.#state!.begin(title, undo), title, undo });
+    }
+    this.#resolvConf = this.#host.perform(title, action) ?? this.#resolvConf;
+  }
+
+  /** Whether a step is taken back by the keeper, who still may. */
+  #isKeepers(kind: string): boolean {
+    return this.#keeper !== undefined && kind === "dns" && this.#resolvConf === undefined;
+  }
+
+  #others() {
+    const { directory, device } = this.#options;
+    return runningBeside(findStates(directory), this.#namespace, device);
+  }
+
+  /** @param goesOn Whether one that fails is only logged. */
+  async #hooks(
+    which: "preUp" | "postUp" | "preDown" | "postDown",
+    goesOn = false,
+  ): Promise<void> {
+    const { config, device } = this.#options;
+    for (const [i, line] of config.device[which].entries()) {
+      const label = this.#options.label(["interface", which, i]);
+      log.info("{hook}", { hook: label });
+      try {
+        await runHook(line, device, label);
+      } catch (error) {
+        if (!goesOn) throw error;
+        log.error("{problem}", { problem: (error as Error).message });
+      }
+    }
+  }
+}
+
+function settingsOf(device: string, config: GatewayConfig, mtu: number): TunnelSettings {
+  const { table, killSwitch, dns } = config.device;
+  return {
+    device,
+    addresses: config.addresses,
+    allowedIps: config.peers.flatMap(({ allowedIps }) => allowedIps),
+    table,
+    ...(config.fwMark !== undefined && { fwMark: config.fwMark }),
+    mtu,
+    killSwitch,
+    dns,
+  };
+}
+
+function hasIpv6({ addresses, peers }: GatewayConfig): boolean {
+  return addresses.some(({ address }) => address.version === 6) ||
+    peers.some(({ allowedIps }) => allowedIps.some(({ version }) => version === 6));
+}

@@ -1,0 +1,141 @@
+/**
+ * The scripts that install, and the units of systemd: what their tools say of them, and what they
+ * leave in a folder.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { encodeKey, generatePrivateKey } from "../../proxy/base64.ts";
+import { programTest } from "../with_program.ts";
+
+const ROOT = new URL("../..", import.meta.url).pathname;
+const SCRIPTS = ["install.sh", "uninstall.sh", "setup-server.sh", "setup-client.sh"];
+const UNITS = ["wirestack@.service", "wirestack-tun@.service"];
+/** `systemd-analyze security`: the exposure that docs/deployment.md states. */
+const EXPOSURE: Readonly<Record<string, number>> = {
+  "wirestack@.service": 1.3,
+  "wirestack-tun@.service": 2.3,
+};
+
+async function run(program: string, args: string[], env: Record<string, string> = {}) {
+  const { code, stdout, stderr } = await new Deno.Command(program, { args, cwd: ROOT, env })
+    .output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  return { code, out: text(stdout), error: text(stderr) };
+}
+
+const script = (name: string, ...args: string[]) => run(`${ROOT}deploy/${name}`, args);
+
+programTest("shellcheck", "shellcheck has nothing to say of the scripts", async () => {
+  const { code, out } = await run("shellcheck", SCRIPTS.map((name) => `deploy/${name}`));
+  assert.equal(out, "");
+  assert.equal(code, 0);
+});
+
+for (const unit of UNITS) {
+  const name = `systemd has nothing to say of ${unit}, whose exposure is as documented`;
+  programTest("systemd-analyze", name, async () => {
+    const path = `deploy/systemd/${unit}`;
+    const verified = await run("systemd-analyze", ["verify", path]);
+    // What it runs is installed by install.sh.
+    const lines = `${verified.out}${verified.error}`.split("\n").filter((line) =>
+      line !== "" && !line.includes("/usr/local/bin/wirestack is not executable")
+    );
+    assert.deepEqual(lines, []);
+    const { out } = await run("systemd-analyze", ["security", "--offline=true", path]);
+    const [, exposure] = /exposure level for \S+: ([\d.]+)/.exec(out)!;
+    assert.ok(Number(exposure) <= EXPOSURE[unit]!, `${exposure}`);
+    const page = await Deno.readTextFile(`${ROOT}docs/deployment.md`);
+    assert.ok(page.includes(`| ${exposure} `), `docs/deployment.md does not say ${exposure}`);
+  });
+}
+
+Deno.test("install.sh parts a file from its key, uninstall.sh leaves both until it is told to purge", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const key = encodeKey(generatePrivateKey());
+    const binary = `${folder}/program`;
+    await Deno.writeTextFile(binary, "#!/bin/sh\n", { mode: 0o755 });
+    const config = `${folder}/wg7.conf`;
+    await Deno.writeTextFile(
+      config,
+      `[Interface]\n  privatekey=${key} # mine\nAddress = 10.9.0.1/24\n[Peer]\nPublicKey = x\n`,
+    );
+    const root = `${folder}/root`;
+    const args = ["--root", root, "--binary", binary];
+    const { code, error } = await script("install.sh", ...args, "--config", config);
+    assert.equal(code, 0, error);
+    assert.ok(!error.includes(key));
+    const [file, secret] = [`${root}/etc/wirestack/wg7.conf`, `${root}/etc/wirestack/wg7.key`];
+    assert.equal((await Deno.readTextFile(secret)).trim(), key);
+    assert.equal((await Deno.stat(secret)).mode! & 0o777, 0o600);
+    assert.equal(
+      await Deno.readTextFile(file),
+      "[Interface]\nAddress = 10.9.0.1/24\n[Peer]\nPublicKey = x\n",
+    );
+    assert.equal((await Deno.stat(`${root}/usr/local/bin/wirestack`)).mode! & 0o777, 0o755);
+    for (const unit of UNITS) await Deno.stat(`${root}/etc/systemd/system/${unit}`);
+
+    const again = await script("install.sh", ...args, "--config", config);
+    assert.equal(again.code, 1);
+    assert.match(again.error, /wg7\.conf is there already: change that one, or remove it\n$/);
+    assert.equal((await script("install.sh", ...args)).code, 0, "brought up to date");
+
+    assert.equal((await script("uninstall.sh", "--root", root)).code, 0);
+    await Deno.stat(secret);
+    await assert.rejects(Deno.stat(`${root}/usr/local/bin/wirestack`), Deno.errors.NotFound);
+    assert.equal((await script("uninstall.sh", "--root", root, "--purge")).code, 0);
+    await assert.rejects(Deno.stat(secret), Deno.errors.NotFound);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("what is wrong with a script's arguments has a line", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    await Deno.writeTextFile(`${folder}/none.conf`, "[Interface]\nAddress = 10.9.0.1/24\n");
+    await Deno.writeTextFile(`${folder}/program`, "#!/bin/sh\n", { mode: 0o755 });
+    const root = ["--root", `${folder}/root`, "--binary", `${folder}/program`];
+    const cases: [string, string[], RegExp][] = [
+      ["install.sh", ["--what"], /^install\.sh: --what: unknown, expected /],
+      ["install.sh", ["--binary"], /^install\.sh: --binary: expected a value/],
+      ["install.sh", ["--name", "x"], /^install\.sh: --name: expected --config FILE with it/],
+      ["install.sh", [...root, "--config", "/no/such"], /--config: \/no\/such is not a file/],
+      [
+        "install.sh",
+        [...root, "--config", `${folder}/none.conf`, "--name", "a/b"],
+        /--name: a\/b is no name of an interface/,
+      ],
+      [
+        "install.sh",
+        [...root, "--config", `${folder}/none.conf`, "--name", "abcdefghijklmnop"],
+        /longer than the 15 characters/,
+      ],
+      [
+        "install.sh",
+        [...root, "--config", `${folder}/none.conf`],
+        /\[Interface\] PrivateKey: missing, and there is no /,
+      ],
+      [
+        "install.sh",
+        ["--root", `${folder}/root`, "--binary", "/no/such"],
+        /--binary: \/no\/such cannot be run/,
+      ],
+      ["uninstall.sh", ["--what"], /^uninstall\.sh: --what: unknown, expected /],
+      ["setup-server.sh", [], /^setup-server\.sh: --endpoint: missing, expected /],
+      ["setup-server.sh", ["--pool"], /^setup-server\.sh: --pool: expected a value/],
+      ["setup-client.sh", ["--what"], /^setup-client\.sh: --what: unknown/],
+      ["setup-client.sh", ["a", "b"], /^setup-client\.sh: b: one file alone, got a too/],
+    ];
+    for (const [name, args, expected] of cases) {
+      const { code, error } = await script(name, ...args);
+      assert.equal(code, 1, `${name} ${args}`);
+      assert.match(error, expected);
+      assert.equal(error.trimEnd().split("\n").length, 1, error);
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});

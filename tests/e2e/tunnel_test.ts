@@ -1,0 +1,299 @@
+/**
+ * `wirestack up --tun` as a whole system's tunnel: what it carries, what it keeps outside, and that it
+ * leaves a host as it found it, however it ends.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { eventually, labTest } from "./lab.ts";
+import { FILE_BYTES, fileChunk } from "./tunnel_services.ts";
+import { CLIENT, LINKS, PUBLIC, SERVER, SERVER_PORT, TunnelSite } from "./tunnel_site.ts";
+
+const PROGRAMS = ["curl", "ping", "bash"];
+
+for (const kind of ["wireguard-go", "wirestack"] as const) {
+  labTest(
+    `everything goes through ${kind}, the endpoint stays outside though the uplink changes, and all is as before`,
+    async (t) => {
+      await using site = await TunnelSite.start(kind);
+      const before = await site.state();
+      assert.equal(await site.seenAs(PUBLIC[0]), CLIENT[0], "without a tunnel");
+      const process = await site.up([`DNS = ${PUBLIC[0]}, corp.test`]);
+      await site.isUp();
+      await t.step("connections, both families", async () => {
+        assert.equal(await site.seenAs(PUBLIC[0]), SERVER[0]);
+        assert.equal(await site.seenAs(PUBLIC[1]), SERVER[1]);
+      });
+      await t.step("pings, both families", async () => {
+        for (const address of PUBLIC) {
+          await site.client.output(["ping", "-c", "2", "-W", "5", address]);
+        }
+      });
+      await t.step("names, by the tunnel's name server", async () => {
+        const found = await site.client.output(["getent", "ahosts", "public.test"]);
+        assert.ok(found.includes(PUBLIC[0]), found);
+      });
+      await t.step("100 MB, to the byte", async () => {
+        const file = `${site.lab.directory}/file`;
+        await site.client.output(
+          ["curl", "--silent", "--fail", "--output", file, `http://${PUBLIC[0]}:8000/file`],
+          { timeoutMs: 120_000 },
+        );
+        assert.equal(sha256(await Deno.readFile(file)), expectedHash());
+        await Deno.remove(file);
+      });
+      await t.step("another uplink: address and gateway", async () => {
+        // As a laptop that goes from one network to the next.
+        await site.router.ip("address add 198.51.101.1/24 dev client");
+        await site.client.ip(
+          ...[`address del ${CLIENT[0]}/24 dev wan`, "address add 198.51.101.2/24 dev wan"],
+          "route add default via 198.51.101.1",
+        );
+        await eventually("the tunnel goes on", async () => {
+          return await site.seenAs(PUBLIC[0], 3) === SERVER[0];
+        }, { timeoutMs: 30_000 });
+        assert.equal(await site.seenAs(PUBLIC[1]), SERVER[1]);
+        await site.client.ip(
+          ...["address del 198.51.101.2/24 dev wan", `address add ${CLIENT[0]}/24 dev wan`],
+          `route add default via ${LINKS.client}.1`,
+        );
+      });
+      process.signal("SIGTERM");
+      assert.equal((await process.exit(30_000)).code, 0, `${process}`);
+      assert.deepEqual(await site.state(), before);
+    },
+    PROGRAMS,
+  );
+}
+
+labTest("a tunnel that was killed is taken back by the next start, and by down", async () => {
+  await using site = await TunnelSite.start("wireguard-go");
+  const before = await site.state();
+  const lines = [`DNS = ${PUBLIC[0]}`];
+
+  const first = await site.up(lines);
+  await site.isUp();
+  await site.kill(first);
+  const left = await site.state();
+  assert.notDeepEqual(left.rule, before.rule);
+  assert.notDeepEqual(left.nft, before.nft);
+  assert.notEqual(left.resolvConf, before.resolvConf);
+  assert.deepEqual(left.link, before.link, "the device went with the process");
+
+  const second = await site.up(lines);
+  await second.line(/: \d+ steps of an earlier wg0 taken back$/);
+  await site.isUp();
+  assert.equal(await site.seenAs(PUBLIC[0]), SERVER[0]);
+  const again = await site.wirestack("up", "--tun", site.file);
+  assert.equal(again.code, 1);
+  assert.match(
+    again.stderr,
+    /^wg0: runs already \(process \d+\), expected wirestack down wg0 first$/m,
+  );
+  assert.equal(await site.seenAs(PUBLIC[0]), SERVER[0], "which has not disturbed it");
+
+  const ended = await site.wirestack("down", "wg0");
+  assert.equal(ended.code, 0, ended.stderr);
+  assert.equal((await second.exit()).code, 0);
+  assert.deepEqual(await site.state(), before);
+
+  const third = await site.up(lines);
+  await site.isUp();
+  await site.kill(third);
+  const killed = await site.wirestack("down", site.file);
+  assert.match(killed.stdout, /^wg0: down, \d+ steps of a process that had ended taken back$/m);
+  assert.deepEqual(await site.state(), before);
+
+  const nobody = await site.wirestack("down", "wg0");
+  assert.equal(nobody.code, 1);
+  assert.match(nobody.stderr, /wg0: not running/);
+}, PROGRAMS);
+
+labTest(
+  "a kill switch holds both families, also after a crash, and lets the link live",
+  async () => {
+    // By IPv6 outside, so that neighbours must be found while it holds.
+    await using site = await TunnelSite.start("wireguard-go", `[${SERVER[1]}]:${SERVER_PORT}`);
+    const before = await site.state();
+    const process = await site.up(["KillSwitch = true"], { allowedIps: "0.0.0.0/0" });
+    await eventually(
+      "the tunnel carries",
+      async () => await site.seenAs(PUBLIC[0], 3) === SERVER[0],
+      {
+        timeoutMs: 30_000,
+      },
+    );
+    assert.equal(
+      await site.seenAs(PUBLIC[1], 3),
+      undefined,
+      "IPv6 is not in AllowedIPs, and stays in",
+    );
+    const ping = await site.client.run(["ping", "-c", "1", "-W", "2", `${LINKS.client}.1`]);
+    assert.notEqual(ping.code, 0, "not the link's own hosts either");
+    await site.client.ip("neigh flush dev wan");
+    await eventually(
+      "the tunnel goes on",
+      async () => await site.seenAs(PUBLIC[0], 3) === SERVER[0],
+      {
+        timeoutMs: 30_000,
+      },
+    );
+
+    await site.kill(process);
+    for (const address of PUBLIC) {
+      assert.equal(await site.seenAs(address, 3), undefined, "nothing leaves after a crash");
+    }
+    assert.equal((await site.wirestack("down", "wg0")).code, 0);
+    assert.equal(await site.seenAs(PUBLIC[0]), CLIENT[0]);
+    assert.equal(await site.seenAs(PUBLIC[1]), CLIENT[1]);
+    assert.deepEqual(await site.state(), before);
+  },
+  PROGRAMS,
+);
+
+labTest(
+  "hooks run as root until the tunnel is up, then as the user it has become, who has one capability",
+  async () => {
+    await using site = await TunnelSite.start("wireguard-go");
+    const before = await site.state();
+    const notes = `${site.lab.directory}/notes`;
+    await Deno.writeTextFile(notes, "");
+    await Deno.chmod(notes, 0o666);
+    const note = (what: string) =>
+      `[[ 1 ]] && echo "${what} %i $(id -un) $(ip -o link show %i | wc -l)" >> ${notes}`;
+    const hooks = ["PreUp", "PostUp", "PreDown", "PostDown"];
+    const process = await site.up(hooks.map((hook) => `${hook} = ${note(hook)} 2>&1`));
+    await site.isUp();
+    const tasks = `/proc/${await site.pid()}/task`;
+    const threads = Array.from(
+      Deno.readDirSync(tasks),
+      ({ name }) => Deno.readTextFileSync(`${tasks}/${name}/status`),
+    );
+    assert.ok(threads.length > 1);
+    for (const status of threads) {
+      assert.match(status, /^Uid:\t65534\t65534\t65534\t65534$/m);
+      assert.match(status, /^Gid:\t65534\t65534\t65534\t65534$/m);
+      assert.match(status, /^Groups:\t ?$/m);
+      assert.match(status, /^NoNewPrivs:\t1$/m);
+      assert.match(status, /^Seccomp:\t2$/m);
+      assert.match(status, /^Cap(?:Prm|Eff):\t000000000000(?:0|1)000$/m);
+    }
+    process.signal("SIGINT");
+    assert.equal((await process.exit(30_000)).code, 0, `${process}`);
+    assert.deepEqual((await Deno.readTextFile(notes)).trim().split("\n"), [
+      "PreUp wg0 root 0",
+      "PostUp wg0 root 1",
+      "PreDown wg0 nobody 1",
+      "PostDown wg0 nobody 0",
+    ]);
+    assert.deepEqual(await site.state(), before);
+  },
+  PROGRAMS,
+);
+
+labTest(
+  "SaveConfig writes the peers that it has last, and routes follow what wg and a reload change",
+  async () => {
+    await using site = await TunnelSite.start("wireguard-go");
+    const before = await site.state();
+    const process = await site.up(["SaveConfig = true", "# a note of mine", "PostUp = true"]);
+    await site.isUp();
+    const key = "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=";
+    const set = await site.here(["wg", "set", "wg0", "peer", key, "allowed-ips", "10.77.0.0/16"]);
+    assert.equal(set.code, 0, set.stderr);
+    const route = () => site.client.output(["ip", "route", "show", "dev", "wg0", "10.77.0.0/16"]);
+    assert.match(await route(), /^10\.77\.0\.0\/16 scope link/);
+
+    // Readable by the user that it has become, so that it can be read again.
+    const text = await Deno.readTextFile(site.file);
+    await Deno.writeTextFile(
+      site.file,
+      `${text}[Peer]\nPublicKey = ${key}\nAllowedIPs = 10.78.0.0/16\n`,
+    );
+    await Deno.chmod(site.file, 0o644);
+    const reload = await site.wirestack("reload", "wg0");
+    assert.equal(reload.code, 0, reload.stderr);
+    assert.equal(await route(), "");
+    assert.match(
+      await site.client.output(["ip", "route", "show", "dev", "wg0"]),
+      /10\.78\.0\.0\/16/,
+    );
+    assert.equal(await site.seenAs(PUBLIC[0]), SERVER[0], "what WireGuard sends keeps its mark");
+
+    process.signal("SIGTERM");
+    assert.equal((await process.exit(30_000)).code, 0, `${process}`);
+    const saved = await Deno.readTextFile(site.file);
+    assert.match(
+      saved,
+      /^\[Interface\]\nPrivateKey = \S{44}\nAddress = .*\n.*\n# a note of mine\n/,
+    );
+    assert.match(
+      saved,
+      new RegExp(`^PublicKey = ${key.replace(/[+]/g, "\\+")}\nAllowedIPs = 10.78.0.0/16$`, "m"),
+    );
+    assert.equal(saved.match(/^\[Peer\]$/gm)!.length, 2);
+    assert.equal(Deno.statSync(site.file).mode! & 0o777, 0o600);
+    assert.deepEqual(await site.state(), before);
+    const again = await site.wirestack("check", "--tun", site.file);
+    assert.equal(again.code, 0, again.stderr);
+  },
+  PROGRAMS,
+);
+
+labTest(
+  "what stands in the way is said in a line, and nothing is left of the attempt",
+  async () => {
+    await using site = await TunnelSite.start("wireguard-go");
+    const before = await site.state();
+    const refused = async (
+      expected: RegExp,
+      lines: string[],
+      allowedIps?: string,
+      args: string[] = [],
+    ) => {
+      const process = await site.up(lines, {
+        isReady: false,
+        args,
+        ...(allowedIps !== undefined && { allowedIps }),
+      });
+      assert.notEqual((await process.exit(60_000)).code, 0);
+      assert.ok(process.lines.some((line) => expected.test(line)), `${process}`);
+      assert.deepEqual(await site.state(), before, `${expected}`);
+    };
+    await refused(/: PostUp.*ended with status 3, expected 0$/, [
+      "PostUp = exit 3",
+      `DNS = ${PUBLIC[0]}`,
+    ]);
+    await refused(/^wan: is another device of this host, expected another name/, [], undefined, [
+      "--tun=wan",
+    ]);
+    await refused(
+      /this host has a route there already, expected another prefix/,
+      [],
+      `${LINKS.client}.0/24`,
+    );
+    await refused(/^--user root: keeps all/, [], undefined, ["--user", "root"]);
+    await refused(/there is no such user/, [], undefined, ["--user", "nobody-here"]);
+    await refused(/Table: "x" is no table of routes/, ["Table = x"]);
+    await site.client.ip("link set wan mtu 1300");
+    await site.router.ip("link set client mtu 1300");
+    const narrow = await site.up([], { isReady: false });
+    assert.equal((await narrow.exit(60_000)).code, 1);
+    await narrow.line(
+      /^MTU: 1240 bytes are left of the route to 203\.0\.113\.2 \(1300\), too few for IPv6 \(1280\)/,
+    );
+  },
+  PROGRAMS,
+);
+
+function expectedHash(): string {
+  const hash = createHash("sha256");
+  for (let index = 0; index * 10_000 < FILE_BYTES; index++) hash.update(fileChunk(index));
+  return hash.digest("hex");
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}

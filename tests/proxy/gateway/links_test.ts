@@ -1,0 +1,314 @@
+/** Links beside WireGuard, and instead of it, over real sockets. */
+
+import assert from "node:assert/strict";
+import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
+import { type ConfigInput, loadConfig, SettingError } from "../../../proxy/config/config.ts";
+import type { LinkInput } from "../../../proxy/config/input.ts";
+import type { Wirestack } from "../../../proxy/embed/wirestack.ts";
+import { headerLength, writeHeader } from "../../../proxy/link/framing.ts";
+import { parse, udp } from "../../netstack/packets.ts";
+import { pattern, readAll, until } from "../pair.ts";
+import { startGateway, startWirestack } from "../start.ts";
+
+const PROXY = { subnets: ["10.50.0.0/16"], map: ["10.50.0.1 -> 127.0.0.1"] };
+
+/** Echoes on loopback, of both kinds, on one port. */
+function echoes() {
+  const tcp = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = tcp.addr as Deno.NetAddr;
+  const datagrams = Deno.listenDatagram({ transport: "udp", hostname: "127.0.0.1", port });
+  const served = Promise.all([
+    (async () => {
+      for await (const conn of tcp) conn.readable.pipeTo(conn.writable).catch(() => {});
+    })(),
+    (async () => {
+      for await (const [bytes, from] of datagrams) await datagrams.send(bytes, from);
+    })(),
+  ]);
+  return {
+    port,
+    async [Symbol.asyncDispose]() {
+      tcp.close();
+      datagrams.close();
+      await served;
+    },
+  };
+}
+
+/** A gateway without WireGuard, and where its link is. */
+async function router(link: Partial<LinkInput> = {}, more: Partial<ConfigInput> = {}) {
+  const net = await startWirestack({
+    links: [{ name: "phone", listen: "tcp:127.0.0.1:0", framing: "length16", ...link }],
+    proxy: PROXY,
+    ...more,
+  });
+  return { net, place: linkOf(net).place! };
+}
+
+function linkOf(net: Wirestack, name = "phone") {
+  return net.stats().links.find((link) => link.name === name)!;
+}
+
+/** A program with a stack of its own and nothing but a link. */
+function program(place: string, link: Partial<LinkInput> = {}) {
+  return startWirestack({
+    interface: { address: "10.0.0.8/32" },
+    links: [{
+      name: "up",
+      connect: place,
+      prefixes: "0.0.0.0/0",
+      ...(/^(tcp|unix):/.test(place) && { framing: "length16" as const }),
+      ...link,
+    }],
+  });
+}
+
+async function assertEchoes(net: Wirestack, port: number, bytes = 300_000): Promise<void> {
+  const sent = pattern(bytes, 7);
+  using conn = await net.connect({ hostname: "10.50.0.1", port });
+  const [received] = await Promise.all([
+    readAll(conn),
+    (async () => {
+      for (let at = 0; at < sent.length;) at += await conn.write(sent.subarray(at));
+      await conn.closeWrite();
+    })(),
+  ]);
+  assert.deepEqual(received, sent);
+  using socket = net.listenDatagram();
+  await socket.send(sent.subarray(0, 1_000), {
+    transport: "udp",
+    hostname: "10.50.0.1",
+    port,
+  });
+  const [answer] = await socket.receive();
+  assert.deepEqual(answer, sent.subarray(0, 1_000));
+}
+
+for (const kind of ["tcp", "udp", "unix", "unixgram"] as const) {
+  Deno.test(`over ${kind}: a program without WireGuard reaches TCP and UDP targets`, async () => {
+    await using site = echoes();
+    const folder = await Deno.makeTempDir();
+    const isStream = kind === "tcp" || kind === "unix";
+    const listen = kind.startsWith("unix") ? `${kind}:${folder}/phone.sock` : `${kind}:127.0.0.1:0`;
+    const { net, place } = await router({
+      listen,
+      prefixes: "10.0.0.8/32",
+      framing: isStream ? "length16" : "datagram",
+    });
+    const client = await program(place);
+    await assertEchoes(client, site.port);
+    const { state, connections, bytesIn, bytesOut, peer } = linkOf(net);
+    assert.deepEqual([state, connections], ["connected", 1]);
+    assert.ok(peer !== null);
+    assert.ok(bytesIn > 300_000 && bytesOut > 300_000);
+    assert.deepEqual(net.flows("phone"), []); // no peer is called so, and what there was has ended
+    assert.ok(net.flows().every((flow) => flow.peer === "phone"));
+    if (kind.startsWith("unix")) {
+      assert.equal((await Deno.stat(place.replace(/^\w+:/, ""))).mode! & 0o077, 0);
+    }
+    await client.close({ graceMs: 0 });
+    await net.close({ graceMs: 0 });
+    assert.deepEqual([...Deno.readDirSync(folder)], [], "no socket is left");
+    await Deno.remove(folder);
+  });
+}
+
+Deno.test("a link beside WireGuard: peers and what is behind it reach each other, if PeerToPeer says so", async () => {
+  await using site = echoes();
+  for (const peerToPeer of [true, false]) {
+    const [key, clientKey] = [generatePrivateKey(), generatePrivateKey()];
+    const gateway = await startWirestack({
+      interface: { privateKey: encodeKey(key), address: "10.9.0.1/24", peerToPeer },
+      peers: [{ publicKey: publicKeyOf(clientKey), name: "laptop", allowedIps: "10.9.0.2/32" }],
+      links: [{
+        name: "phone",
+        listen: "tcp:127.0.0.1:0",
+        framing: "length32",
+        prefixes: "10.0.0.8/32",
+      }],
+      proxy: PROXY,
+    });
+    const laptop = await startWirestack({
+      interface: { privateKey: encodeKey(clientKey), address: "10.9.0.2/24" },
+      peers: [{
+        publicKey: publicKeyOf(key),
+        allowedIps: "10.0.0.0/8",
+        endpoint: `127.0.0.1:${gateway.port}`,
+      }],
+    });
+    const phone = await program(linkOf(gateway).place!, { framing: "length32" });
+    await assertEchoes(phone, site.port, 10_000);
+    await assertEchoes(laptop, site.port, 10_000);
+    using listener = phone.listen({ port: 80 });
+    const options = { hostname: "10.0.0.8", port: 80, timeoutMs: 5_000 };
+    if (peerToPeer) {
+      const [conn, accepted] = await Promise.all([laptop.connect(options), listener.accept()]);
+      assert.deepEqual((accepted.remoteAddr as Deno.NetAddr).hostname, "10.9.0.2");
+      conn.close();
+      accepted.close();
+    } else {
+      await assert.rejects(laptop.connect(options), Deno.errors.NetworkUnreachable);
+      assert.ok(gateway.stats().counters.ip.noRoute > 0);
+    }
+    for (const net of [phone, laptop, gateway]) await net.close({ graceMs: 0 });
+  }
+});
+
+/** A bare client of a link, that frames by hand. */
+async function bare(place: string) {
+  const port = Number(place.split(":").at(-1));
+  const conn = await Deno.connect({ hostname: "127.0.0.1", port });
+  return {
+    conn,
+    async send(packet: Uint8Array) {
+      const frame = new Uint8Array(headerLength("length16") + packet.length);
+      writeHeader("length16", frame, 0, packet.length);
+      frame.set(packet, 2);
+      for (let at = 0; at < frame.length;) at += await conn.write(frame.subarray(at));
+    },
+    /** The next packet that comes back. */
+    async next() {
+      const buffer = new Uint8Array(70_000);
+      let end = 0;
+      const need = async (count: number) => {
+        while (end < count) {
+          const got = await conn.read(buffer.subarray(end, count));
+          assert.ok(got !== null);
+          end += got;
+        }
+      };
+      await need(2);
+      await need(2 + (buffer[0]! << 8 | buffer[1]!));
+      return parse(buffer.slice(2, end));
+    },
+  };
+}
+
+Deno.test("sources outside of the prefixes, or routed elsewhere, are dropped and counted", async () => {
+  await using site = echoes();
+  const data = Uint8Array.of(1, 2, 3);
+  {
+    const { net, place } = await router({ prefixes: "10.0.0.0/30" });
+    const client = await bare(place);
+    for (const source of ["10.0.0.5", "10.50.0.9", "192.0.2.1"]) {
+      await client.send(udp(source, 7, "10.50.0.1", site.port, data));
+    }
+    await client.send(udp("10.0.0.2", 8, "10.50.0.1", site.port, data));
+    assert.equal((await client.next()).destination, "10.0.0.2");
+    assert.equal(linkOf(net).drops.foreignSource, 3);
+    assert.equal(linkOf(net).packetsIn, 4);
+    client.conn.close();
+    await net.close();
+  }
+  // A link without prefixes: anything but what belongs to another link.
+  const { net, place } = await router({}, {
+    links: [
+      { name: "phone", listen: "tcp:127.0.0.1:0", framing: "length16" },
+      { name: "car", listen: "udp:127.0.0.1:0", prefixes: "10.1.0.0/16" },
+    ],
+  });
+  const client = await bare(place);
+  await client.send(udp("10.1.0.5", 7, "10.50.0.1", site.port, data));
+  await client.send(udp("10.50.0.77", 7, "10.50.0.1", site.port, data));
+  assert.equal((await client.next()).destination, "10.50.0.77");
+  assert.equal(linkOf(net).drops.foreignSource, 1);
+  client.conn.close();
+  await net.close();
+});
+
+Deno.test("what a link listens on is no target, whatever a map says", async () => {
+  const { net, place } = await router({}, {
+    proxy: { subnets: ["10.50.0.0/16"], map: ["10.50.0.1 -> 127.0.0.1"] },
+  });
+  const client = await program(place);
+  const port = Number(place.split(":").at(-1));
+  await assert.rejects(client.connect({ hostname: "10.50.0.1", port, timeoutMs: 5_000 }));
+  assert.equal(linkOf(net).connections, 1);
+  assert.equal(net.stats().counters.tcpForwarder.connected, 0);
+  await client.close({ graceMs: 0 });
+  await net.close();
+});
+
+Deno.test("a reload adds, changes and removes links; what stays keeps its other side and connections", async () => {
+  await using site = echoes();
+  const phone = { name: "phone", listen: "tcp:127.0.0.1:0", framing: "length16" } as const;
+  const { net, place } = await router();
+  const client = await program(place);
+  using conn = await client.connect({ hostname: "10.50.0.1", port: site.port });
+  const ping = async () => {
+    await conn.write(Uint8Array.of(42));
+    assert.equal(await conn.read(new Uint8Array(9)), 1);
+  };
+  await ping();
+  const car = { name: "car", listen: "udp:127.0.0.1:0", prefixes: "10.1.0.0/16" };
+  const reload = async (links: readonly LinkInput[]) =>
+    (await net.reload({ links, proxy: PROXY })).links;
+  assert.deepEqual(await reload([phone, car]), ["link car: added"]);
+  await until(() => linkOf(net, "car").state === "listening", "the car's link is open");
+  await ping();
+  assert.deepEqual(await reload([phone, { ...car, prefixes: "10.2.0.0/16" }]), [
+    "link car: changed",
+  ]);
+  await until(() => linkOf(net, "car").prefixes[0] === "10.2.0.0/16", "it has changed");
+  await until(() => linkOf(net, "car").state === "listening", "and is open again");
+  await ping();
+  assert.equal(linkOf(net).connections, 1);
+  assert.deepEqual(await reload([phone]), ["link car: removed"]);
+  await ping();
+  // Of one that cannot be opened the rest hears nothing.
+  const taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = taken.addr as Deno.NetAddr;
+  const other = { ...phone, name: "other", listen: `tcp:127.0.0.1:${port}` };
+  assert.deepEqual(await reload([phone, other]), ["link other: added"]);
+  await until(() => linkOf(net, "other").lastEnd !== null, "it is refused");
+  assert.match(linkOf(net, "other").lastEnd!, /^port \d+ is in use, expected a free one$/);
+  assert.equal(linkOf(net, "other").state, "closed");
+  taken.close();
+  await ping();
+  assert.deepEqual(await reload([]), ["link phone: removed", "link other: removed"]);
+  await until(() => net.stats().resources.tcpRelays === 0, "its connections are gone");
+  await client.close({ graceMs: 0 });
+  await net.close();
+});
+
+Deno.test("WireGuard neither begins nor ends by a reload", async () => {
+  const { net } = await router();
+  const privateKey = encodeKey(generatePrivateKey());
+  const { warnings } = await net.reload({ interface: { privateKey } });
+  assert.deepEqual(warnings, [
+    "interface.privateKey: WireGuard cannot begin while running, expected a restart",
+  ]);
+  assert.equal(net.stats().publicKey, null);
+  await net.close();
+});
+
+Deno.test("what the system refuses a link is said with its place, and nothing is left open", async () => {
+  const taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = taken.addr as Deno.NetAddr;
+  const folder = await Deno.makeTempDir();
+  const path = `${folder}/sock`;
+  const held = Deno.listen({ transport: "unix", path });
+  const cases: readonly (readonly [listen: string, message: RegExp])[] = [
+    [`tcp:127.0.0.1:${port}`, /^port \d+ is in use, expected a free one$/],
+    ["tcp:192.0.2.7:1", /^192\.0\.2\.7 is not an address of this host, expected one that is$/],
+    [`unix:${path}`, /is another process's, expected another path$/],
+    [`unix:${folder}/none/sock`, /cannot be opened \(.*No such file/],
+  ];
+  for (const [listen, message] of cases) {
+    const { config } = loadConfig({
+      links: [
+        { name: "first", listen: "tcp:127.0.0.1:0", framing: "length16" },
+        { name: "phone", listen, framing: "length16" },
+      ],
+    });
+    await assert.rejects(startGateway(config), (error) => {
+      assert.ok(error instanceof SettingError);
+      assert.deepEqual(error.path, ["links", 1, "listen"]);
+      assert.match(error.message, message);
+      return true;
+    });
+  }
+  taken.close();
+  held.close();
+  await Deno.remove(folder, { recursive: true });
+});
