@@ -44,7 +44,7 @@ export interface AttachOptions {
   readonly nat?: NatConfig;
   /** Default: as the configuration has it. */
   readonly forwarding?: boolean;
-  /** It has ended by itself. */
+  /** It has ended: by itself, maybe for an error, or because it was removed. */
   readonly onClosed?: (error?: Error) => void;
 }
 
@@ -177,6 +177,7 @@ export class GatewayLinks {
         removal ??= (async () => {
           forget();
           await port.remove();
+          onClosed?.();
         })(),
     };
     this.#attached.set(owner, attached);
