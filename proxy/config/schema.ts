@@ -165,7 +165,8 @@ export const statusSchema = z.strictObject({
 });
 
 export const captureSchema = z.strictObject({
-  write: required(value(parseCaptureTarget), "a file, - or tcp:ADDRESS:PORT"),
+  // Needed, which is said when all else of the section is right.
+  write: optional(parseCaptureTarget),
   at: listOf(parseCapturePoint),
   filter: optional(anyText),
   snap: optional(parseSnap, 0),
