@@ -8,6 +8,7 @@
 
 import { copyBytes } from "../../netstack/mod.ts";
 import { type Endpoint, Peer, type SecretKeys, type Sender } from "../../wireguard/mod.ts";
+import { FlowOwner } from "../flow/flow.ts";
 import type { Direction } from "../link/tap.ts";
 import { peerName } from "../gateway/peer_name.ts";
 import { VERSION } from "../version.ts";
@@ -282,6 +283,8 @@ export class Capture {
   }
 
   #peerComment(packet: CapturedPacket): Uint8Array | undefined {
+    const { from } = packet;
+    if (from instanceof FlowOwner) return commentOption(`link ${from.name}`);
     const peer = this.peerOf(packet);
     if (peer === undefined) return undefined;
     let comment = this.#comments.get(peer);

@@ -19,7 +19,7 @@ import { compileFilter } from "./predicate.ts";
 
 /** What is captured. */
 export interface CaptureOptions {
-  /** `nic1`, `nic2`, `link:NAME`, `outer`. Default: `nic1`. */
+  /** `nic1`, `nic2`, `link:NAME`, `outer`. Default: `nic1`; without WireGuard every link. */
   readonly at?: readonly PointName[];
   /** Default: everything. */
   readonly filter?: string;
@@ -34,7 +34,11 @@ export interface CaptureOptions {
 /** What of a gateway captures need. */
 export type CapturedGateway =
   & Pick<Gateway, "engine" | "port" | "listenAddress">
-  & { readonly proxy: Pick<Gateway["proxy"], "nic" | "observe" | "admission"> };
+  & {
+    readonly proxy: Pick<Gateway["proxy"], "nic" | "observe" | "admission">;
+    /** Missing: it has. */
+    readonly hasWireguard?: boolean;
+  };
 
 const MAX_CAPTURES = 8;
 const BUFFER_BYTES = 16 << 20;
@@ -87,7 +91,10 @@ export class Captures {
       throw new CaptureError(undefined, `${MAX_CAPTURES} captures run already, which is the most`);
     }
     const gateway = this.#gateway;
-    const flows = this.#flows ??= new FlowIndex(gateway.proxy.admission.table);
+    const flows = this.#flows ??= new FlowIndex(
+      gateway.proxy.admission.table,
+      (name) => gateway.engine.links.some(({ link }) => link.name === name),
+    );
     const host: CaptureHost = {
       engine: gateway.engine,
       proxy: gateway.proxy,
@@ -123,7 +130,7 @@ export class Captures {
   /** What {@link open} would say. @throws {CaptureError} */
   check(options: CaptureOptions): { readonly at: PointName[]; readonly node?: FilterNode } {
     const { snapLength = 0, filter, keys = false } = options;
-    const at = [...new Set(options.at?.length ? options.at : ["nic1"])];
+    const at = [...new Set(options.at?.length ? options.at : defaultPoints(this.#gateway))];
     for (const name of at) checkPoint(name, this.#gateway);
     if (!Number.isInteger(snapLength) || snapLength < 0 || snapLength > 65_535) {
       throw new CaptureError("snap", `${snapLength} is out of range, expected 0 to 65535 bytes`);
@@ -201,6 +208,11 @@ export class Captures {
       },
     };
   }
+}
+
+/** The tunnel; without WireGuard every link. */
+function defaultPoints({ hasWireguard = true, engine }: CapturedGateway): PointName[] {
+  return hasWireguard ? ["nic1"] : engine.links.map(({ link }) => `link:${link.name}`);
 }
 
 /** The first word of a filter that asks whose a packet is. */

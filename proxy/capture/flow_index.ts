@@ -34,9 +34,12 @@ export class FlowIndex {
   /** In the order in which they ended; the oldest at {@link #oldest}. */
   readonly #ended: Flow[] = [];
   #oldest = 0;
+  readonly #isLink: (name: string) => boolean;
   readonly #unobserve: () => void;
 
-  constructor(table: FlowTable) {
+  /** @param isLink Whether an owner of this name is a packet link. */
+  constructor(table: FlowTable, isLink: (name: string) => boolean) {
+    this.#isLink = isLink;
     for (const flow of table.live) this.#add(flow);
     this.#unobserve = table.observe({
       began: (flow) => this.#add(flow),
@@ -68,8 +71,12 @@ export class FlowIndex {
   commentOf(packet: CapturedPacket): Uint8Array | undefined {
     const entry = this.#find(packet.quoted ?? packet);
     if (entry === undefined) return undefined;
-    const { flow } = entry;
-    return entry.comment ??= commentOption(flowComment(flow.owner.name, flow.id));
+    return entry.comment ??= this.#describe(entry.flow);
+  }
+
+  #describe({ owner: { name }, id }: Flow): Uint8Array {
+    const whose = this.#isLink(name) ? "link" : "peer";
+    return commentOption(`${whose} ${name}, flow ${id.slice(0, SHORT_ID)}`);
   }
 
   #find(packet: CapturedPacket): Entry | undefined {
@@ -122,11 +129,6 @@ export class FlowIndex {
       return;
     }
   }
-}
-
-/** What a packet's comment says. */
-export function flowComment(peer: string, id: string): string {
-  return `peer ${peer}, flow ${id.slice(0, SHORT_ID)}`;
 }
 
 function isOf(flow: Flow, packet: CapturedPacket, isPing: boolean): boolean {

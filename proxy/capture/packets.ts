@@ -22,9 +22,9 @@ export interface CapturedData {
   readonly data: Uint8Array<ArrayBuffer>;
   /** Bytes of the whole packet. */
   readonly length: number;
-  /** Whose it is; undefined where nobody knows. A flow's first packet has no flow yet. */
+  /** Whose it is, a peer's or a link's; undefined where nobody knows. */
   readonly peer: string | undefined;
-  /** The first digits of the flow's id. */
+  /** The first digits of the flow's id. The packet that a flow begins with has none yet. */
   readonly flow: string | undefined;
   /** Packets lost before it, because they were not taken as fast as they came. */
   readonly lost: number;
@@ -106,8 +106,8 @@ function dataOf(piece: Uint8Array, { start, end }: Block, at: readonly PointName
   const { interfaceId, time, isInbound, data, original, drops, comment } = packetIn(
     piece.subarray(start, end),
   );
-  const [, peer, flow] = /^peer (.*), flow ([0-9a-f]{8})$/s.exec(comment) ??
-    /^peer (.*)$/s.exec(comment) ?? [];
+  const [, peer, flow] = /^(?:peer|link) (.*), flow ([0-9a-f]{8})$/s.exec(comment) ??
+    /^(?:peer|link) (.*)$/s.exec(comment) ?? [];
   return {
     at: at[interfaceId]!,
     direction: isInbound ? "in" : "out",

@@ -19,6 +19,7 @@ export interface PointHost {
   readonly engine: Engine;
   /** NIC 2 is made with the first subnet. */
   readonly proxy: Pick<SubnetProxy, "nic" | "observe">;
+  readonly hasWireguard?: boolean;
 }
 
 const LINK = "link:";
@@ -32,8 +33,11 @@ export function describePoint(name: PointName): string {
 }
 
 /** @throws {CaptureError} unless that is a point that there is now. */
-export function checkPoint(name: PointName, { engine, proxy }: PointHost): void {
-  if (name === "nic1" || name === "outer") return;
+export function checkPoint(name: PointName, { engine, proxy, hasWireguard }: PointHost): void {
+  if (name === "nic1" || name === "outer") {
+    if (hasWireguard !== false) return;
+    throw new CaptureError("at", `${name}: there is no WireGuard, expected link:NAME or nic2`);
+  }
   if (name === "nic2") {
     if (proxy.nic !== undefined) return;
     throw new CaptureError(

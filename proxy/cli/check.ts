@@ -4,6 +4,7 @@
  * @module
  */
 
+import { encodeKey } from "../base64.ts";
 import { type LoadedConfig, SettingError } from "../config/config.ts";
 import { ConfigError } from "../config/error.ts";
 import { summarize } from "../config/summary.ts";
@@ -33,6 +34,7 @@ export async function check(
   const { file, name, showOrigin, ffi } = options;
   await tryListening(loaded, ffi, terminal);
   await tryToken(loaded);
+  await tryFilter(loaded);
   const warnings = [...loaded.warnings];
   const isFile = file !== undefined && !isDescriptor(file);
   if (name === undefined && isFile) checkReserved(interfaceNameOf(file), file);
@@ -58,6 +60,31 @@ async function tryToken({ config, source }: LoadedConfig): Promise<void> {
     throw new ConfigError([
       `${source.label(["status", "tokenFile"])}: ${(error as Error).message}`,
     ]);
+  }
+}
+
+/** Reads the filter of [Capture] as the gateway would. */
+async function tryFilter({ config, source }: LoadedConfig): Promise<void> {
+  const { filter } = config.capture ?? {};
+  if (filter === undefined) return;
+  const { parseFilter } = await import("../capture/filter.ts");
+  const { FilterError } = await import("../capture/filter_error.ts");
+  const isPeer = (name: string) =>
+    config.peers.some((peer) =>
+      peer.name?.toLowerCase() === name.toLowerCase() || encodeKey(peer.publicKey) === name
+    );
+  try {
+    parseFilter(filter, {
+      peer(name) {
+        if (!isPeer(name)) throw new Error("unknown, expected a peer's name or public key");
+      },
+      flow() {
+        throw new Error("there is none when a gateway starts");
+      },
+    });
+  } catch (error) {
+    if (!(error instanceof FilterError)) throw error;
+    throw new ConfigError([`${source.label(["capture", "filter"])}: ${error.message}`]);
   }
 }
 

@@ -255,6 +255,27 @@ const CASES: readonly [name: string, text: string, lines: readonly string[]][] =
       'wg0.conf:9: AccessProtocols: "sctp" is unknown, expected tcp or udp or icmp',
     ],
   ],
+  [
+    "values of [Capture]",
+    `${INTERFACE}[Capture]\nWrite = tcp:0.0.0.0:1\nAt = nic3\nSnap = -1\nRotate = 1M\n`,
+    [
+      "wg0.conf:4: Write: 0.0.0.0 can be reached from outside, expected a loopback address: whoever connects sees every packet",
+      'wg0.conf:5: At: "nic3" is no place to capture at, expected nic1, nic2, outer or link:NAME',
+      "wg0.conf:6: Snap: -1 is out of range, expected 0 to 65535",
+      'wg0.conf:7: Rotate: "1M" is not two numbers, expected SIZE,COUNT as 100M,10',
+    ],
+  ],
+  ["a capture without a place to write to", `${INTERFACE}[Capture]\nAt = outer\n`, [
+    "wg0.conf:3: Write: missing, expected a file, - or tcp:ADDRESS:PORT",
+  ]],
+  [
+    "standard output for a capture and for the log",
+    `${INTERFACE}[Capture]\nWrite = -\nRotate = 1M,2\n[Log]\nOutput = stdout\n`,
+    [
+      "wg0.conf:4: Write: standard output is a log's already, expected a file",
+      "wg0.conf:5: Rotate: has no use without a file, expected Write = FILE",
+    ],
+  ],
   ["a private key where a public value belongs", `${INTERFACE}Address = ${PRIVATE}\n`, [
     "wg0.conf:3: Address: the value (withheld: it looks like a key) is not an address or prefix, expected one such as 10.9.0.1/24 or fd09::1/64",
   ]],
