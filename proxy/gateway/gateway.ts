@@ -18,7 +18,7 @@ import { checkDescriptorLimit } from "../target/descriptors.ts";
 import { Prefix, type TcpSettings } from "../../netstack/mod.ts";
 import type { Crypto, DeviceEvent, Peer, TimerSettings } from "../../wireguard/mod.ts";
 import { GatewayLinks } from "./links.ts";
-import { attachDevice, type OpenDevice } from "./device_link.ts";
+import { attachDevice, guardHost, type OpenDevice } from "./device_link.ts";
 import { GatewayRoutes } from "./routes.ts";
 import { findFlow, type FlowStats, flowStats } from "./flow_stats.ts";
 import { type GatewayStats, gatewayStats } from "./stats.ts";
@@ -61,6 +61,11 @@ export interface GatewayOptions {
   readonly stateDirectories?: readonly string[];
   /** A device of the operating system, which then has the configured addresses. Default: none. */
   readonly device?: OpenDevice;
+  /**
+   * Whether what peers send to the device is held to what targets are held to: no address of this host,
+   * none that is unsafe, unless a rule names it. Default: it is not.
+   */
+  readonly guardsHost?: boolean;
 }
 
 /** How to close. */
@@ -144,8 +149,12 @@ export class Gateway implements AsyncDisposable {
       const routes = new GatewayRoutes(engine.stack.routes, engine.nic1);
       this.routes = routes;
       this.#hasDevice = options.device !== undefined;
+      let device: FlowOwner | undefined;
       if (options.device !== undefined) {
-        attachDevice(engine, arena, options.device, config, (error) => this.#deviceClosed(error));
+        device = attachDevice(
+          ...[engine, arena, options.device, config] as const,
+          (error) => this.#deviceClosed(error),
+        ).owner;
       } else {
         for (const { address, length } of config.addresses) {
           routes.addNetwork(new Prefix(address, length));
@@ -155,13 +164,14 @@ export class Gateway implements AsyncDisposable {
       const owners = flowOwners(engine.device, {
         ownerAt: (buffer, offset, version) => this.links.ownerAt(buffer, offset, version),
         holds: (client, owner) => this.links.holds(client, owner),
-      });
+      }, device);
       this.ownerOf = owners.ofPeer;
       this.proxy = new SubnetProxy({
         engine,
         routes,
         settings: proxySettings(config),
         ...owners,
+        ...(device && options.guardsHost && { guard: guardHost(engine, device, config) }),
         ffi,
       });
       this.peers.onLimitsChanged = (peer) =>

@@ -46,10 +46,15 @@ export interface LinkOwners {
 /**
  * Finds whose a client's flows are, the peer or link that sent the packet, and whether its address
  * still is.
+ *
+ * @param rest Whose all other addresses are. Default: nobody's.
  */
-export function flowOwners(device: Device, links?: LinkOwners): FlowOwners {
+export function flowOwners(
+  device: Device,
+  links?: LinkOwners,
+  rest: FlowOwner = new FlowOwner(() => "nobody"),
+): FlowOwners {
   const owners = new WeakMap<Peer, FlowOwner>();
-  const nobody = new FlowOwner(() => "nobody");
   const ofPeer = (peer: Peer) => {
     let owner = owners.get(peer);
     if (owner === undefined) {
@@ -60,7 +65,7 @@ export function flowOwners(device: Device, links?: LinkOwners): FlowOwners {
   };
   // A peer may have been removed a moment ago. What a packet link brings comes from its owner.
   const ownerFrom = (from: unknown) => {
-    if (from === undefined) return nobody;
+    if (from === undefined) return rest;
     return from instanceof FlowOwner ? from : ofPeer(from as Peer);
   };
   const ownerAt = (buffer: Uint8Array, offset: number, version: IpVersion) =>

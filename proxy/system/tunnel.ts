@@ -10,6 +10,7 @@ import type { GatewayConfig } from "../config/config.ts";
 import type { ConfigPath } from "../config/error.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import type { Resolve } from "../gateway/resolver.ts";
+import type { Prefix } from "../../netstack/mod.ts";
 import { getLogger } from "../log/logger.ts";
 import { type ResolvConf, RESOLVCONF_UNSET } from "./dns.ts";
 import { findEndpoints } from "./endpoints.ts";
@@ -50,13 +51,20 @@ export interface SystemTunnelOptions {
   readonly confine: boolean;
   readonly resolve: Resolve;
   /** Done after the tunnel's own steps; taken back before them. */
-  moreSteps?(host: LinuxHost, settings: TunnelSettings): readonly Step[];
+  more?(host: LinuxHost, settings: TunnelSettings): MoreSteps;
   /** Written anew when the tunnel goes down. Default: no file is. */
   readonly save?: { readonly path: string; readonly frame: ConfigFrame };
   /** Files that go with the tunnel, and which the user it becomes could not remove. */
   readonly files?: readonly string[];
   /** Of state files. */
   readonly directory?: string;
+}
+
+/** What is done beside a tunnel's own steps. */
+export interface MoreSteps {
+  readonly steps: readonly Step[];
+  /** A prefix has become a peer's, or is nobody's any more. */
+  allowedIpChanged(prefix: Prefix, isThere: boolean): void;
 }
 
 /** What the gateway is started with, instead of what the configuration has. */
@@ -138,12 +146,16 @@ export class SystemTunnel {
     }
     try {
       for (const step of steps) this.#do(step);
-      for (const step of this.#options.moreSteps?.(host, settings) ?? []) this.#do(step);
+      const more = this.#options.more?.(host, settings);
+      for (const step of more?.steps ?? []) this.#do(step);
       await this.#hooks("postUp");
       const { save } = this.#options;
       if (save !== undefined) this.#save = () => savedText(gateway, save.frame.hasPort);
       const routes = new LiveRoutes(host, settings);
-      gateway.routes.onAllowedIpChanged = (prefix, isThere) => routes.change(prefix, isThere);
+      gateway.routes.onAllowedIpChanged = (prefix, isThere) => {
+        routes.change(prefix, isThere);
+        more?.allowedIpChanged(prefix, isThere);
+      };
       return gateway;
     } catch (error) {
       await gateway.close({ graceMs: 0 });

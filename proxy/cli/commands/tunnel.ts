@@ -4,6 +4,7 @@
  * @module
  */
 
+import { Prefix } from "../../../netstack/mod.ts";
 import type { GatewayConfig, LoadedConfig } from "../../config/config.ts";
 import { ConfigError } from "../../config/error.ts";
 import { type Form, formOf } from "../../config/form.ts";
@@ -25,6 +26,9 @@ export interface TunnelFlags {
   readonly tun: string;
   readonly name?: string;
   readonly user: string;
+  /** Empty: the device of the default route. Missing: none. */
+  readonly masquerade?: string;
+  readonly masqueradeForce?: boolean;
   readonly confine: boolean;
   readonly ffi: boolean;
   /** The configuration, if it is a file with a name. */
@@ -74,15 +78,24 @@ export async function openTunnel(loaded: LoadedConfig, flags: TunnelFlags): Prom
       `--tun: the file's name is no interface's (1 to 15 of a-z A-Z 0-9 _ = + . -), expected --tun=NAME`,
     ]);
   }
-  const [{ SystemTunnel }, { STATE_DIRECTORY }, { findUser }, { LinuxSystem }, { TunLink }, names] =
-    await Promise.all([
-      import("../../system/tunnel.ts"),
-      import("../../system/state_file.ts"),
-      import("../../system/user.ts"),
-      import("../../../ffi/mod.ts"),
-      import("../../link/tun.ts"),
-      import("../../target/system_names.ts"),
-    ]);
+  const [
+    { SystemTunnel },
+    { masqueradeSteps },
+    { STATE_DIRECTORY },
+    { findUser },
+    { LinuxSystem },
+    { TunLink },
+    names,
+  ] = await Promise.all([
+    import("../../system/tunnel.ts"),
+    import("../../system/masquerade_steps.ts"),
+    import("../../system/state_file.ts"),
+    import("../../system/user.ts"),
+    import("../../../ffi/mod.ts"),
+    import("../../link/tun.ts"),
+    import("../../target/system_names.ts"),
+  ]);
+  const { masquerade } = flags;
   using system = new LinuxSystem();
   const user = system.user === 0 ? findUser(flags.user) : undefined;
   const controlFolder = config.controlDir ?? controlDirectory();
@@ -100,6 +113,19 @@ export async function openTunnel(loaded: LoadedConfig, flags: TunnelFlags): Prom
     resolve: names.resolveBySystem,
     ...(save && { save }),
     files: socket,
+    ...(masquerade !== undefined && {
+      more: (host, settings) =>
+        masqueradeSteps(host, {
+          ...settings,
+          networks: [
+            ...settings.addresses.map(({ address, length }) => new Prefix(address, length)),
+            ...config.addressPool,
+            ...settings.allowedIps,
+          ],
+          ...(masquerade !== "" && { outlet: masquerade }),
+          force: flags.masqueradeForce ?? false,
+        }),
+    }),
   });
   return {
     claim: () => tunnel.claim(),

@@ -43,6 +43,7 @@ export function addUp(
   const upFlags = addConfigFlags(upCommand);
   upCommand.action(async (file: string | undefined, options) => {
     const hasDevice = options.tun !== undefined;
+    checkMasquerade(options);
     const reader = await configReader(file, options.format, upFlags, terminal, hasDevice);
     const given = { ...options, ffi: options.ffi ?? program.opts().ffi };
     done(await runGateway(reader, given, terminal, confinement, file));
@@ -59,6 +60,9 @@ export interface RunOptions {
   /** By --tun: the name of a device, empty for the gateway's own. */
   readonly tun?: string;
   readonly user?: string;
+  /** By --masquerade: the name of a device, empty for that of the default route. */
+  readonly masquerade?: string;
+  readonly masqueradeForce?: boolean;
 }
 
 /**
@@ -82,10 +86,12 @@ export async function runGateway(
   const { controlDir } = loaded.config;
   const isFile = file !== undefined && !isDescriptor(file);
   const path = isFile ? await realPath(file) : undefined;
-  const { tun, user = "nobody", confine = true } = options;
+  const { tun, user = "nobody", masquerade, masqueradeForce, confine = true } = options;
   const tunnel = tun === undefined ? undefined : await openTunnel(loaded, {
     tun,
     user,
+    ...(masquerade !== undefined && { masquerade }),
+    ...(masqueradeForce !== undefined && { masqueradeForce }),
     confine,
     ...(options.name !== undefined && { name: options.name }),
     ffi,
@@ -105,7 +111,12 @@ export async function runGateway(
       tunnel === undefined
         ? Gateway.start(config, gatewayOptions)
         : tunnel.up(({ config, open, resolve }) =>
-          Gateway.start(config, { ...gatewayOptions, device: open, resolve })
+          Gateway.start(config, {
+            ...gatewayOptions,
+            device: open,
+            guardsHost: masquerade !== undefined,
+            resolve,
+          })
         ),
     watch: (config) => Watch.open(config),
     record: (config) => new Recorder(config.capture),
@@ -128,6 +139,19 @@ export async function runGateway(
       }
     },
   }, terminal);
+}
+
+/** @throws {ConfigError} */
+function checkMasquerade({ tun, masquerade, masqueradeForce = false }: RunOptions): void {
+  if (masquerade !== undefined && tun === undefined) {
+    throw new ConfigError([
+      "--masquerade: is for a device of the system, expected --tun too; without one [Proxy] lets " +
+      "clients out, and nothing is to be set up",
+    ]);
+  }
+  if (masqueradeForce && masquerade === undefined) {
+    throw new ConfigError(["--masquerade-force: expected --masquerade too"]);
+  }
 }
 
 /** Loads what `up` needs. */

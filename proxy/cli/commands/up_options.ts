@@ -13,7 +13,7 @@ import type { Terminal } from "../terminal.ts";
 import { formatOption } from "./command_line.ts";
 
 /** Options whose value, if there is one, stands behind `=`: what follows them is the configuration. */
-const OPTIONAL_VALUES = ["--tun"];
+const OPTIONAL_VALUES = ["--tun", "--masquerade"];
 
 /** @param args A whole command line. */
 export function withOptionalValues(args: readonly string[]): string[] {
@@ -30,8 +30,22 @@ export function addUpOptions(command: Command): void {
       "gateway's). Needs CAP_NET_ADMIN",
   ).argParser(parseDevice).helpGroup("System:");
   tun.flags = "--tun[=NAME]";
+  const masquerade = new Option(
+    "--masquerade [DEVICE]",
+    "with --tun: let clients out by a device of this host, with its address (default: that of the " +
+      "default route)",
+  ).argParser(parseOutlet).helpGroup("System:");
+  masquerade.flags = "--masquerade[=DEVICE]";
   command
     .addOption(tun)
+    .addOption(masquerade)
+    .addOption(
+      new Option(
+        "--masquerade-force",
+        "the same, through other programs' chains that drop what is forwarded: a rule is put there, " +
+          "and taken out",
+      ).helpGroup("System:"),
+    )
     .addOption(
       new Option("--user <USER>", "with --tun as root: who to become when it is up").default(
         "nobody",
@@ -82,6 +96,12 @@ export async function configReader(
   const variables = environmentVariables();
   const unknown = await unknownVariables();
   return new ConfigReader({ file, form, flags, variables, unknown, hasDevice }, terminal);
+}
+
+/** @throws {InvalidArgumentError} */
+function parseOutlet(text: string): string {
+  if (text === "" || isInterfaceName(text)) return text;
+  throw new InvalidArgumentError("Expected the name of a network device.");
 }
 
 /** @throws {InvalidArgumentError} */

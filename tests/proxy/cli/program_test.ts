@@ -33,6 +33,12 @@ Deno.test("usage errors are said in a line and end with status 2", async () => {
       ["check", "--private-key-file", "-", "--log-level", "loud"],
       /\n--log-level: "loud" is unknown, expected trace or debug or info or warning or error\n$/,
     ],
+    [["up", "--masquerade"], /^--masquerade: is for a device of the system, expected --tun too;/],
+    [["up", "--tun", "--masquerade-force"], /^--masquerade-force: expected --masquerade too\n$/],
+    [
+      ["up", "--tun", "--masquerade=a/b"],
+      /argument 'a\/b' is invalid\. Expected the name of a net/,
+    ],
     [["check", "--mtu"], /^error: option '--mtu <BYTES>' argument missing/],
     [["check", "/no/such.conf"], /^\/no\/such\.conf: no such file, expected a wg-quick file\n$/],
     [["check", "/"], /^\/: is a directory, expected a wg-quick file\n$/],

@@ -229,3 +229,12 @@ Deno.test("ten times as many rules take about ten times as long to be advised on
   const [few, many] = [least(1_000), least(10_000)];
   assert.ok(many < 50 * few, `${few} ms, ${many} ms`);
 });
+
+Deno.test("with a device of this host behind it everything can be asked for", () => {
+  const rules = `[Rule]\nTo = 198.51.100.7\nAction = reject\n`;
+  const alone = HEAD.replace(/\[Proxy\]\n.*\n/, "");
+  assert.notEqual(advice(rules, alone).length, 0);
+  const loaded = loadConfig(alone + rules, { file: "f" });
+  loaded.source.hasDevice = true;
+  assert.deepEqual(advise(loaded), []);
+});

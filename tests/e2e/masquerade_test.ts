@@ -1,0 +1,140 @@
+/**
+ * A server whose clients have their default routes through it: what they reach, what they do not, and
+ * that the host is as before, however the server ends.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { eventually, labTest } from "./lab.ts";
+import { GATE, INSIDE, SECOND, ServerSite } from "./server_site.ts";
+import { FILE_BYTES, fileChunk } from "./tunnel_services.ts";
+import { PUBLIC, SERVER } from "./tunnel_site.ts";
+
+const PROGRAMS = ["curl", "ping", "bash"];
+
+for (const kind of ["rootless", "masquerade"] as const) {
+  labTest(
+    `two clients get out by a ${kind} server, to the public host alone, and it is as before`,
+    async (t) => {
+      await using site = await ServerSite.start();
+      const [client, other] = site.clients as [typeof site.server, typeof site.server];
+      const before = await site.state();
+      const process = await site.up(kind);
+      await site.isUp();
+      await t.step("connections, both families, as the server", async () => {
+        for (const from of site.clients) {
+          assert.equal(await site.seenAs(from, PUBLIC[0]), SERVER[0]);
+          assert.equal(await site.seenAs(from, PUBLIC[1]), SERVER[1]);
+        }
+      });
+      await t.step("pings, both families, and of the server's own address inside", async () => {
+        for (const from of site.clients) {
+          for (const address of [...PUBLIC, ...GATE]) {
+            await from.output(["ping", "-c", "2", "-i", "0.2", "-W", "5", address]);
+          }
+        }
+      });
+      await t.step("names", async () => {
+        await client.etc("resolv.conf", `nameserver ${PUBLIC[0]}\n`);
+        const found = await client.output(["getent", "ahosts", "public.test"]);
+        assert.ok(found.includes(PUBLIC[0]), found);
+      });
+      await t.step("100 MB, to the byte", async () => {
+        const file = `${site.lab.directory}/file`;
+        await other.output(
+          ["curl", "--silent", "--fail", "--output", file, `http://${PUBLIC[0]}:8000/file`],
+          { timeoutMs: 240_000 },
+        );
+        assert.equal(sha256(await Deno.readFile(file)), expectedHash());
+        await Deno.remove(file);
+      });
+      await t.step("no service of the server, at any of its addresses", async () => {
+        for (const address of [...GATE, SECOND, SERVER[1]]) {
+          assert.equal(await site.seenAs(client, address, 3), undefined, address);
+        }
+        assert.equal(await site.seenAs(site.public, SERVER[0], 3), "192.0.2.2", "which are there");
+      });
+      await t.step("not each other, without PeerToPeer", async () => {
+        for (const address of INSIDE[1]) {
+          const ping = await client.run(["ping", "-c", "1", "-W", "2", address]);
+          assert.notEqual(ping.code, 0, address);
+        }
+      });
+      process.signal("SIGTERM");
+      assert.equal((await process.exit(30_000)).code, 0, `${process}`);
+      assert.deepEqual(await site.state(), before);
+    },
+    PROGRAMS,
+  );
+}
+
+labTest(
+  "a server that was killed is taken back by down and by the next start, other chains stay named or opened",
+  async () => {
+    await using site = await ServerSite.start();
+    const { server } = site;
+    const [client] = site.clients as [typeof site.server];
+    const before = await site.state();
+    const first = await site.up("masquerade");
+    await site.isUp();
+    await site.kill(first);
+    assert.notDeepEqual(await site.state(), before);
+    const ended = await site.wirestack("down", "wg0");
+    assert.equal(ended.code, 0, ended.stderr);
+    assert.deepEqual(await site.state(), before);
+
+    // As Docker has it.
+    await server.output(["nft", "-f", "-"], {
+      input: "table ip filter {\n chain FORWARD {\n" +
+        "  type filter hook forward priority filter; policy drop;\n }\n}\n",
+    });
+    const closed = await site.state();
+    const second = await site.up("masquerade");
+    await second.line(/ip filter FORWARD: drops what is forwarded \(policy drop\)/);
+    await second.line(/nft 'insert rule ip filter FORWARD iifname "wg0" oifname "wan" accept/);
+    assert.equal(await site.seenAs(client, PUBLIC[0], 3), undefined);
+    await eventually("IPv6 goes", () => site.seenAs(client, PUBLIC[1], 3));
+    await site.kill(second);
+
+    const third = await site.up("masquerade", "", ["--masquerade-force"]);
+    await third.line(/: \d+ steps of an earlier wg0 taken back$/);
+    await site.isUp();
+    third.signal("SIGTERM");
+    assert.equal((await third.exit(30_000)).code, 0, `${third}`);
+    assert.deepEqual(await site.state(), closed);
+  },
+  PROGRAMS,
+);
+
+labTest(
+  "a rule opens a service of the server, and closes what is outside; peers reach each other if told",
+  async () => {
+    await using site = await ServerSite.start();
+    const [client] = site.clients as [typeof site.server];
+    const rules = `[Rule]\nTo = ${GATE[0]}\nPorts = tcp/8000\n` +
+      `[Rule]\nTo = ${PUBLIC[1]}\nAction = reject\n`;
+    const process = await site.up("masquerade", rules, ["--peer-to-peer", "true"]);
+    for (const each of site.clients) {
+      await eventually("the way out", () => site.seenAs(each, PUBLIC[0], 3));
+    }
+    assert.equal(await site.seenAs(client, GATE[0]), INSIDE[0][0]);
+    assert.equal(await site.seenAs(client, GATE[1], 3), undefined);
+    assert.equal(await site.seenAs(client, PUBLIC[1], 3), undefined);
+    await client.output(["ping", "-c", "1", "-W", "5", INSIDE[1][0]]);
+    process.signal("SIGTERM");
+    assert.equal((await process.exit(30_000)).code, 0, `${process}`);
+  },
+  PROGRAMS,
+);
+
+function expectedHash(): string {
+  const hash = createHash("sha256");
+  for (let index = 0; index * 10_000 < FILE_BYTES; index++) hash.update(fileChunk(index));
+  return hash.digest("hex");
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
