@@ -39,9 +39,13 @@ const MAX_EVENTS = 64;
  */
 const BUSY_MS = 12;
 const MAX_EMPTY_LOOKS = 4;
-/** From one look by the timer to the next: while something is expected, and otherwise. */
+/**
+ * From one look by the timer to the next: while something is expected, while it is awaited, and while
+ * nothing is.
+ */
 const EXPECTING_MS = 1;
 const LOOK_MS = 4;
+const REST_MS = 16;
 /** Of the event that ends the wait. */
 const END = 0;
 
@@ -64,9 +68,15 @@ export class SocketWatch {
   /** Looks by the timer since something was found. */
   #emptyLooks = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #looked: (() => void) | undefined;
-  readonly #onTimer = () => this.#looked?.();
+  /** Ends the looking, undefined while a thread waits. */
+  #rest: (() => void) | undefined;
+  readonly #onTimer = () => this.#lookByTimer();
   #isClosed = false;
+  /**
+   * Whether more is to come that somebody waits for. While nothing is, the timer looks rarely: what
+   * comes then was not asked for, or has a look of its owner's own.
+   */
+  isAwaited = true;
 
   /**
    * @param occurred Called with the number of a socket at which errors have come since the last time,
@@ -119,7 +129,7 @@ export class SocketWatch {
     this.#isExpecting = true;
     if (this.#timer === undefined) return;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(this.#onTimer, EXPECTING_MS);
+    this.#startTimer();
   }
 
   /** Resolves when the wait is over. `occurred` is not called again. */
@@ -128,7 +138,7 @@ export class SocketWatch {
       this.#isClosed = true;
       this.#event.fill(1); // any number but 0
       this.#libc.symbols.write(this.#end, this.#event, 8n);
-      this.#looked?.();
+      this.#endLooking();
     }
     await this.#running;
   }
@@ -151,24 +161,34 @@ export class SocketWatch {
 
   /** Until nothing comes any more. */
   async #lookOften(): Promise<void> {
-    for (this.#emptyLooks = 0; this.isBusy && this.#emptyLooks < MAX_EMPTY_LOOKS;) {
-      await this.#untilLook();
-      if (!this.isBusy) break;
-      this.#emptyLooks++;
-      this.look();
-      // What is expected and has not come within the time of a near network comes from a far one.
-      if (this.#emptyLooks > 0) this.#isExpecting = false;
-    }
-    this.#isBusy = false;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#rest = resolve;
+    this.#emptyLooks = 0;
+    this.#startTimer();
+    await promise;
   }
 
-  async #untilLook(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#looked = resolve;
-    this.#timer = setTimeout(this.#onTimer, this.#isExpecting ? EXPECTING_MS : LOOK_MS);
-    await promise;
+  #startTimer(): void {
+    const ms = this.#isExpecting ? EXPECTING_MS : this.isAwaited ? LOOK_MS : REST_MS;
+    this.#timer = setTimeout(this.#onTimer, ms);
+  }
+
+  #lookByTimer(): void {
+    this.#timer = undefined;
+    this.#emptyLooks++;
+    this.look();
+    // What is expected and has not come within the time of a near network comes from a far one.
+    if (this.#emptyLooks > 0) this.#isExpecting = false;
+    if (this.isBusy && this.#emptyLooks < MAX_EMPTY_LOOKS) this.#startTimer();
+    else this.#endLooking();
+  }
+
+  #endLooking(): void {
     clearTimeout(this.#timer);
-    this.#timer = this.#looked = undefined;
+    this.#timer = undefined;
+    this.#isBusy = false;
+    this.#rest?.();
+    this.#rest = undefined;
   }
 
   /** `count` events have come; at most what is not handed on when the watch is closed is lost. */

@@ -90,7 +90,10 @@ export class IpAddress {
 
   /** Text as in RFC 5952. */
   toString(): string {
-    if (this.version === 4) return this.bytes.join(".");
+    if (this.version === 4) {
+      const b = this.bytes;
+      return `${b[0]}.${b[1]}.${b[2]}.${b[3]}`;
+    }
     if (this.isIpv4Mapped) return `::ffff:${this.bytes.subarray(12).join(".")}`;
     const groups = Array.from(
       { length: 8 },

@@ -256,9 +256,9 @@ export class Engine {
     }
   }
 
-  /** Milliseconds, monotonic. */
+  /** Milliseconds, monotonic; in a turn the time when that began. */
   now(): number {
-    return this.#clock.now();
+    return this.#isInTurn ? this.#now : this.#clock.now();
   }
 
   /** Includes the deadlines of `source` in the one timer. */
@@ -340,7 +340,7 @@ export class Engine {
     this.#isRoused = false;
     this.#wasExhausted = false;
     this.counters.turns++;
-    this.#now = this.now();
+    this.#now = this.#clock.now();
     let isMore = false;
     try {
       this.#drainBinds();

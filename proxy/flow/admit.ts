@@ -280,7 +280,10 @@ export class Admission {
   ): Refusal | undefined {
     const { isOwnAddress, listeners } = this.#options;
     const isOwn = (target: IpAddress) => target.isLoopback || (isOwnAddress(target) ?? inDoubt);
-    if (!isNamed && (isOwn(target) || carriedIpv4(target).some(isOwn))) return "own-host";
+    if (!isNamed) {
+      if (isOwn(target)) return "own-host";
+      if (target.version === 6 && carriedIpv4(target).some(isOwn)) return "own-host";
+    }
     return listeners.has(protocol, target, port, isOwn) ? "own-listener" : undefined;
   }
 

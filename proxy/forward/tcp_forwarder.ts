@@ -221,10 +221,13 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
     this.#options.admission.table.open(flow);
     this.counters.connected++;
     this.#deadlines.remove(connection);
-    log.debug(
-      "{peer}, {client} port {clientPort}: connected to {target} port {port}",
-      addresses(flow),
-    );
+    // What a line needs costs more than to ask whether there will be one.
+    if (log.isEnabledFor("debug")) {
+      log.debug(
+        "{peer}, {client} port {clientPort}: connected to {target} port {port}",
+        addresses(flow),
+      );
+    }
   }
 
   onDialFailed(connection: TcpConnection, why: DialError | FlowEnd): void {
@@ -232,10 +235,12 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
     const { counter, outcome, end } = DIAL_ENDS[why] ?? OTHER_DIAL_END;
     if (counter !== undefined) this.counters[counter]++;
     this.#options.admission.dials.end(flow, outcome, this.now());
-    log.debug("{peer}, {client} port {clientPort}: {target} port {port}: {why}", {
-      ...addresses(flow),
-      why: DIAL_WORDS[why],
-    });
+    if (log.isEnabledFor("debug")) {
+      log.debug("{peer}, {client} port {clientPort}: {target} port {port}: {why}", {
+        ...addresses(flow),
+        why: DIAL_WORDS[why],
+      });
+    }
     if (why === "exhausted" && !this.#options.giveWay?.(flow.owner, this.now())) {
       this.#options.admission.noteExhausted(this.now());
     }
@@ -270,14 +275,16 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
   #refuse(request: TcpForwarderRequest, owner: FlowOwner, why: Refusal): void {
     const { counter, answer } = REFUSALS[why];
     this.counters[counter]++;
-    log.debug("{peer}, {client} port {clientPort}: {target} port {port} is refused: {why}", {
-      peer: owner.name,
-      client: request.client,
-      clientPort: request.clientPort,
-      target: request.target,
-      port: request.targetPort,
-      why: REFUSAL_WORDS[why],
-    });
+    if (log.isEnabledFor("debug")) {
+      log.debug("{peer}, {client} port {clientPort}: {target} port {port} is refused: {why}", {
+        peer: owner.name,
+        client: request.client,
+        clientPort: request.clientPort,
+        target: request.target,
+        port: request.targetPort,
+        why: REFUSAL_WORDS[why],
+      });
+    }
     request.reject(answer);
   }
 }

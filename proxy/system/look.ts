@@ -23,6 +23,11 @@ const ENOENT = 2;
  * @throws {SystemTunnelError} naming what is missing.
  */
 export function checkAbilities(system: LinuxSystem): void {
+  if (!hasNetAdmin()) {
+    throw new SystemTunnelError(
+      "--tun: this user may not administer the network, expected root, or CAP_NET_ADMIN",
+    );
+  }
   const problem = system.whyNotUsable(TUN);
   if (problem?.errno === ENOENT) {
     throw new SystemTunnelError(
@@ -31,11 +36,8 @@ export function checkAbilities(system: LinuxSystem): void {
     );
   }
   if (problem !== undefined) {
-    throw new SystemTunnelError(`${problem.message}, expected it to be usable`);
-  }
-  if (!hasNetAdmin()) {
     throw new SystemTunnelError(
-      "--tun: this user may not administer the network, expected root, or CAP_NET_ADMIN",
+      `${problem.message}, expected this user to read and write it (mode 666, as udev has it)`,
     );
   }
 }

@@ -82,12 +82,16 @@ export class Keeper {
     this.#child.unref();
   }
 
-  /** Has it run its script, with `input` as standard input. Resolves when that is done. */
-  async finish(input = ""): Promise<void> {
+  /**
+   * Has it run its script, with `input` as standard input. Resolves when that has ended.
+   *
+   * @param isDone Whether its `$word` is `done`, or else `left`.
+   */
+  async finish(input = "", isDone = true): Promise<void> {
     this.#child.ref();
     const writer = this.#child.stdin.getWriter();
     try {
-      await writer.write(new TextEncoder().encode(`done\n${input}`));
+      await writer.write(new TextEncoder().encode(`${isDone ? "done" : "left"}\n${input}`));
       await writer.close();
     } catch {
       // It has been killed.

@@ -87,6 +87,7 @@ export class SystemTunnel {
   #saved = "";
   #isUp = false;
   #isDown = false;
+  #isTakenBack = false;
 
   constructor(options: SystemTunnelOptions) {
     this.#options = options;
@@ -178,10 +179,10 @@ export class SystemTunnel {
     if (user !== undefined) {
       const { save } = this.#options;
       const script = `${needsKeeper ? `${RESOLVCONF_UNSET}\n` : ""}save=$2\n${SAVE_SCRIPT}` +
-        'shift 2\nrm -f -- "$@"';
+        'if [ "$word" = done ]; then rm -f -- "$3"; fi\nshift 3\nrm -f -- "$@"';
       this.#keeper = new Keeper(
         script,
-        [device, save?.path ?? "", ...files, this.#state!.path],
+        [device, save?.path ?? "", this.#state!.path, ...files],
         save && { WIRESTACK_HEAD: save.frame.head, WIRESTACK_REST: save.frame.rest },
       );
     }
@@ -217,12 +218,15 @@ export class SystemTunnel {
       this.#state[Symbol.dispose]();
       return;
     }
-    this.#state.remove();
+    this.#isTakenBack = true;
+    // What the keeper takes back is to be known until it has: it removes the file.
+    if (mine.length < this.#done.length) this.#state[Symbol.dispose]();
+    else this.#state.remove();
   }
 
   /** The rest of it, which takes other programs. */
   async afterDown(): Promise<void> {
-    await this.#keeper?.finish(this.#saved);
+    await this.#keeper?.finish(this.#saved, this.#isTakenBack);
     if (this.#isUp) await this.#hooks("postDown", true);
     this.#host[Symbol.dispose]();
   }

@@ -36,6 +36,8 @@ const log = getLogger(["wirestack", "icmp"]);
 const RING_MESSAGES = 16;
 /** Messages that a turn hands on, of all sockets together. */
 const DRAIN_BUDGET = 128;
+/** Nobody waits for the replies to what was sent so long ago, ms: it may be lost. */
+const FORGOTTEN_MS = 1_000;
 /** Of the sequence number in an ICMP message. */
 const SEQUENCE = 6;
 
@@ -52,6 +54,11 @@ export class FfiIcmpTargets implements IcmpTargets {
   #lastNumber = 0;
   /** Requests of the present turn. */
   #sent = 0;
+  /** Replies that have come in it. */
+  #received = 0;
+  /** Requests without a reply, of those since the time beside it. */
+  #awaited = 0;
+  #awaitedSince = -Infinity;
 
   /** @throws {Error} where there is no FFI; `icmpUnavailable` says why. */
   constructor(options: IcmpTargetsOptions) {
@@ -96,15 +103,27 @@ export class FfiIcmpTargets implements IcmpTargets {
   drain(now: number): void {
     const watch = this.#watch;
     watch.look(); // in a turn that runs anyway: what has come then needs none of its own
-    const unanswered = this.#sent;
-    this.#sent = 0;
     let budget = DRAIN_BUDGET;
     while (budget > 0 && this.hasReady) budget -= this.#receive(this.#ready.shift()!, now);
-    if (unanswered > DRAIN_BUDGET - budget) watch.expect();
+    if (this.#sent > 0 || this.#received > 0) this.#note(now);
   }
 
   flush(): void {
     this.sends.flush();
+  }
+
+  /** Tells the watch what is to come. A near target's reply has come by now. */
+  #note(now: number): void {
+    const watch = this.#watch;
+    const unanswered = this.#sent - this.#received;
+    if (now - this.#awaitedSince >= FORGOTTEN_MS) {
+      this.#awaited = 0;
+      this.#awaitedSince = now;
+    }
+    this.#awaited = Math.max(0, this.#awaited + unanswered);
+    this.#sent = this.#received = 0;
+    watch.isAwaited = this.#awaited > 0;
+    if (unanswered > 0) watch.expect();
   }
 
   async close(): Promise<void> {
@@ -134,7 +153,10 @@ export class FfiIcmpTargets implements IcmpTargets {
     try {
       ring.fill(socket.fd);
       if (ring.error !== 0 && !socket.takeReports()) this.options.counters.receiveErrors++;
-      for (; !socket.isClosed && ring.next(); count++) socket.hand(ring, now);
+      for (; !socket.isClosed && ring.next(); count++) {
+        this.#received++;
+        socket.hand(ring, now);
+      }
     } finally {
       while (ring.next()); // after an exception too: the ring must be empty for the next socket
       ring.release();

@@ -10,7 +10,7 @@
  */
 
 import { fileURLToPath } from "node:url";
-import { installation, startGateway } from "./gateway.ts";
+import { installation, startGateway, unprivileged } from "./gateway.ts";
 import { eventually, type Host, Lab } from "./lab.ts";
 import { type Output, type Process } from "./process.ts";
 import { keyPair, WireguardGo } from "./wireguard_go.ts";
@@ -25,6 +25,10 @@ export const CLIENT = [`${LINKS.client}.2`, `${LINKS6.client}::2`] as const;
 /** Inside. */
 const CLIENT_INSIDE = ["10.9.0.2/24", "fd09::2/64"];
 const NAME_SERVER_BEFORE = "# of the machine\nnameserver 198.51.100.53\n";
+
+/** As udev has it; in a container it may be root's alone. */
+const OPEN_DEVICE =
+  'mount -t tmpfs none /dev/net && mknod -m 666 /dev/net/tun c 10 200 && exec "$@"';
 
 export type ServerKind = "wirestack" | "wireguard-go";
 
@@ -144,18 +148,32 @@ export class TunnelSite implements AsyncDisposable {
   /** Starts `wirestack up --tun` as root. @param lines Of `[Interface]`. */
   async up(
     lines: readonly string[] = [],
-    { allowedIps = "0.0.0.0/0, ::/0", args = [] as readonly string[], isReady = true } = {},
+    {
+      allowedIps = "0.0.0.0/0, ::/0",
+      args = [] as readonly string[],
+      isReady = true,
+      /** Of an ordinary user who has these; missing: root. */
+      capabilities = undefined as string[] | undefined,
+    } = {},
   ): Promise<Process> {
     await Deno.writeTextFile(this.file, this.#config(lines, allowedIps), { mode: 0o600 });
+    if (capabilities !== undefined) {
+      await this.client.output(["chown", "65534:65534", this.file, `${this.#run}/wireguard`]);
+    }
+    const command = ["up", "--tun", ...args, this.file];
     const process = this.client.spawn(
       "wirestack",
-      this.#wirestack(["up", "--tun", ...args, this.file]),
-      {
-        ...await options(),
-      },
+      this.#wirestack(command, capabilities && unprivileged(capabilities)),
+      await options(),
     );
     if (isReady) await process.line(/CAP_NET_ADMIN alone/, { timeoutMs: 60_000 });
     return process;
+  }
+
+  /** Makes /run/wirestack of the ordinary user's, as systemd does for a service. */
+  async makeRuntimeDirectory(): Promise<void> {
+    await Deno.mkdir(`${this.#run}/wirestack`, { mode: 0o755 });
+    await Deno.chown(`${this.#run}/wirestack`, 65534, 65534);
   }
 
   /** Runs another command of ours on the client. */
@@ -223,8 +241,17 @@ export class TunnelSite implements AsyncDisposable {
     await this.lab[Symbol.asyncDispose]();
   }
 
-  #wirestack(args: readonly string[]): string[] {
-    return this.#isolated(["sh", "-c", 'exec "$DENO" task start "$@"', "sh", ...args]);
+  #wirestack(args: readonly string[], wrapper: readonly string[] = []): string[] {
+    const device = wrapper.length === 0 ? [] : ["sh", "-c", OPEN_DEVICE, "sh"];
+    return this.#isolated([
+      ...device,
+      ...wrapper,
+      "sh",
+      "-c",
+      'exec "$DENO" task start "$@"',
+      "sh",
+      ...args,
+    ]);
   }
 
   /** `ip netns exec` has made a mount namespace already. */

@@ -243,6 +243,77 @@ labTest(
 );
 
 labTest(
+  "CAP_NET_ADMIN is enough for an ordinary user, who is told what else is missing",
+  async () => {
+    await using site = await TunnelSite.start("wireguard-go");
+    const before = await site.state();
+    const refused = async (expected: RegExp, lines: string[], capabilities: string[]) => {
+      const process = await site.up(lines, { isReady: false, capabilities });
+      assert.equal((await process.exit(60_000)).code, 1, `${process}`);
+      assert.ok(process.lines.some((line) => expected.test(line)), `${process}`);
+      assert.deepEqual(await site.state(), before, `${expected}`);
+    };
+    await refused(/^--tun: this user may not administer the network, expected root, or/, [], []);
+    await refused(/^\/run\/wirestack: cannot be made \(/, [], ["net_admin"]);
+    await site.makeRuntimeDirectory();
+    await refused(
+      /by \/etc\/resolv\.conf: Permission denied/,
+      [`DNS = ${PUBLIC[0]}`],
+      ["net_admin"],
+    );
+    const process = await site.up([], { capabilities: ["net_admin"] });
+    await site.isUp();
+    assert.equal(await site.seenAs(PUBLIC[0]), SERVER[0]);
+    await site.kill(process);
+    const again = await site.up([], { capabilities: ["net_admin"] });
+    await again.line(/steps of an earlier wg0 taken back$/);
+    await site.isUp();
+    again.signal("SIGTERM");
+    assert.equal((await again.exit(30_000)).code, 0, `${again}`);
+    assert.deepEqual({ ...await site.state(), sockets: [] }, before);
+  },
+  PROGRAMS,
+);
+
+labTest(
+  "two tunnels stand side by side, a device that is taken away ends its own, and a second signal ends at once",
+  async () => {
+    await using site = await TunnelSite.start("wireguard-go");
+    const before = await site.state();
+    const first = await site.up([], { args: ["--tun=one", "--name", "one"] });
+    await site.isUp();
+    const second = await site.up([`DNS = ${PUBLIC[0]}`], {
+      args: ["--tun=two", "--name", "two"],
+      allowedIps: "0.0.0.0/0",
+    });
+    const tables = await site.client.output(["ip", "rule"]);
+    assert.match(tables, /lookup 51820[^]*lookup 51821|lookup 51821[^]*lookup 51820/);
+    first.signal("SIGTERM");
+    assert.equal((await first.exit(30_000)).code, 0, `${first}`);
+    const mark = await site.client.output(["sysctl", "-n", "net.ipv4.conf.all.src_valid_mark"]);
+    assert.equal(mark.trim(), "1", "the other tunnel needs it still");
+    await eventually(
+      "the other goes on",
+      async () => await site.seenAs(PUBLIC[0], 3) === SERVER[0],
+      { timeoutMs: 30_000 },
+    );
+    await site.client.ip("link delete two");
+    assert.equal((await second.exit(30_000)).code, 1, `${second}`);
+    assert.deepEqual(await site.state(), before);
+
+    const third = await site.up(["PreDown = sleep 5", `DNS = ${PUBLIC[0]}`]);
+    const pid = await site.pid();
+    Deno.kill(pid, "SIGINT");
+    await third.line(/stopping/);
+    await new Promise((resolve) => setTimeout(resolve, 1_100)); // what npx sends twice comes sooner
+    Deno.kill(pid, "SIGINT");
+    assert.equal((await third.exit(10_000)).code, 1, `${third}`);
+    assert.deepEqual({ ...await site.state(), left: [], sockets: [] }, before);
+  },
+  PROGRAMS,
+);
+
+labTest(
   "what stands in the way is said in a line, and nothing is left of the attempt",
   async () => {
     await using site = await TunnelSite.start("wireguard-go");

@@ -93,6 +93,7 @@ linuxTest(
     for (let n = 1; n <= 400; n++) {
       await lab.send();
       if (n % 3 === 0) lab.watch.expect();
+      lab.watch.isAwaited = n % 5 > 0;
       if (n % 40 === 0) await eventually("a watch that waits", () => !lab.watch.isBusy);
       else if (n % 7 > 0) await lab.until(n);
       if (wasBusy !== lab.watch.isBusy) modes++;
