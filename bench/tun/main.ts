@@ -35,6 +35,8 @@ const MTU = 1420;
 const SETTLE_MS = 1_000;
 /** Seconds, in each direction. */
 const WARM_UP = 2;
+const PINGS = 1_500;
+const PINGS_PER_SECOND = 500;
 
 interface End {
   readonly host: Host;
@@ -71,14 +73,32 @@ if (import.meta.main) {
       json: { type: "string" },
     },
   });
-  const rows = await main(
+  const { rows, pings } = await main(
     Number(values.rounds),
     Number(values.seconds),
     values.streams.split(",").map(Number),
     values.subjects.split(","),
   ).finally(unprioritise);
   console.log(table(rows));
-  if (values.json !== undefined) Deno.writeTextFileSync(values.json, JSON.stringify(rows));
+  for (const [name, samples] of pings) {
+    const rtt = median(samples.map(({ microseconds }) => microseconds));
+    const cpu = median(samples.map(({ cpuPerPing }) => cpuPerPing));
+    console.log(`| ping | ${name} | ${rtt.toFixed(0)} µs | CPU ${cpu.toFixed(0)} µs |`);
+  }
+  if (values.json !== undefined) {
+    Deno.writeTextFileSync(values.json, JSON.stringify({ rows, pings: [...pings] }));
+  }
+}
+
+/** Of single packets at {@link PINGS_PER_SECOND}: half of all are faster, and CPU of both tunnels. */
+interface PingSample {
+  readonly microseconds: number;
+  readonly cpuPerPing: number;
+}
+
+interface Results {
+  readonly rows: Row[];
+  readonly pings: Map<string, PingSample[]>;
 }
 
 interface Row {
@@ -93,7 +113,7 @@ async function main(
   seconds: number,
   streams: number[],
   names: string[],
-): Promise<Row[]> {
+): Promise<Results> {
   const subjects: Subject[] = [];
   for (const name of names) subjects.push(await subjectOf(name));
   await prioritise(1); // whatever is started here moves to its own core
@@ -117,6 +137,7 @@ async function main(
       }
     }
   }
+  const pings = new Map<string, PingSample[]>(names.map((name) => [name, []]));
   let serial = 0;
   for (let round = 1; round <= rounds; round++) {
     for (const subject of round % 2 === 1 ? subjects : [...subjects].reverse()) {
@@ -143,10 +164,20 @@ async function main(
         );
         await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
       }
+      pings.get(subject.name)!.push(await ping(left, right, tunnels));
       for (const tunnel of tunnels) await tunnel[Symbol.asyncDispose]();
     }
   }
-  return rows;
+  return { rows, pings };
+}
+
+async function ping(left: End, right: End, tunnels: readonly Process[]): Promise<PingSample> {
+  const cpu = () => tunnels.reduce((sum, { pid }) => sum + read(pid).gateway, 0);
+  const before = cpu();
+  const command = ["ping", "-c", `${PINGS}`, "-i", `${1 / PINGS_PER_SECOND}`, right.inner];
+  const text = await left.host.output(pinned(left, command), { timeoutMs: 60_000 });
+  const times = [...text.matchAll(/time=([0-9.]+) ms/g)].map(([, ms]) => Number(ms) * 1000);
+  return { microseconds: median(times), cpuPerPing: (cpu() - before) / PINGS * 1e6 };
 }
 
 async function run(
@@ -226,19 +257,19 @@ function wireguardGo(name: string, program: string): Subject {
   return { name, start };
 }
 
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const half = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
+}
+
 function table(rows: readonly Row[]): string {
-  const median = (row: Row, of: (sample: Sample) => number) => {
-    const values = row.samples.map(of).sort((a, b) => a - b);
-    const half = values.length >> 1;
-    return values.length % 2 === 1 ? values[half]! : (values[half - 1]! + values[half]!) / 2;
-  };
-  const lines = rows.map((row) => {
-    const rate = median(row, ({ megabits }) => megabits);
-    const sender = median(row, (sample) => sample.sender);
-    const receiver = median(row, (sample) => sample.receiver);
+  const lines = rows.map(({ streams, direction, subject, samples }) => {
+    const of = (figure: (sample: Sample) => number) => median(samples.map(figure));
     return [
-      ...[`${row.streams}`, row.direction, row.subject, rate.toFixed(0), sender.toFixed(2)],
-      ...[receiver.toFixed(2), median(row, (s) => s.sender + s.receiver).toFixed(2)],
+      ...[`${streams}`, direction, subject, of(({ megabits }) => megabits).toFixed(0)],
+      ...[of(({ sender }) => sender).toFixed(2), of(({ receiver }) => receiver).toFixed(2)],
+      of(({ sender, receiver }) => sender + receiver).toFixed(2),
     ];
   });
   const head = ["streams", "direction", "subject", "Mbit/s", "sender s/GB", "receiver", "both"];

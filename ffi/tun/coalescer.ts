@@ -67,6 +67,7 @@ const MAX_DATAGRAMS = 64;
 /** Where the ports are, in TCP and UDP alike; the acknowledged sequence number, and the window. */
 const TCP_ACKNOWLEDGMENT = 8;
 const TCP_WINDOW = 14;
+const TCP_URGENT = 18;
 
 /**
  * Takes the kernel's header and a packet behind it, `length` bytes of both, which begin
@@ -262,11 +263,13 @@ export class Coalescer {
       const flags = buffer[at + TCP_FLAGS]!;
       const start = bin.at + transport;
       if ((flags & ~(PSH | FIN)) !== memory[start + TCP_FLAGS]) return false;
-      if (!this.#equals(bin, buffer, offset, transport + TCP_ACKNOWLEDGMENT, transport + 13)) {
+      if (read32(buffer, at + TCP_ACKNOWLEDGMENT) !== read32(memory, start + TCP_ACKNOWLEDGMENT)) {
         return false;
       }
+      if (buffer[at + TCP_DATA_OFFSET] !== memory[start + TCP_DATA_OFFSET]) return false;
       if (read16(buffer, at + TCP_WINDOW) !== read16(memory, start + TCP_WINDOW)) return false;
-      if (!this.#equals(bin, buffer, offset, transport + 18, headers)) return false; // and options
+      if (read16(buffer, at + TCP_URGENT) !== read16(memory, start + TCP_URGENT)) return false;
+      if (!this.#equals(bin, buffer, offset, transport + TCP_HEADER, headers)) return false;
       isLast ||= (flags & (PSH | FIN)) !== 0;
     } else if (bin.count === MAX_DATAGRAMS) return false;
     // In one piece nobody looks at the checksums again.
@@ -349,10 +352,15 @@ export class Coalescer {
     return fold(this.#sum(buffer, source, offset + length - source, sum)) === 0xffff;
   }
 
-  /** Whether the bytes from `from` to `to` are the same, counted from the start of the packet. */
+  /**
+   * Whether the bytes from `from` to `to` are the same, counted from the start of the packet. They are
+   * whole words: addresses, or options.
+   */
   #equals(bin: Bin, buffer: Uint8Array, offset: number, from: number, to: number): boolean {
     const { memory } = this;
-    for (let i = from; i < to; i++) if (memory[bin.at + i] !== buffer[offset + i]) return false;
+    for (let i = from; i < to; i += 4) {
+      if (read32(memory, bin.at + i) !== read32(buffer, offset + i)) return false;
+    }
     return true;
   }
 }

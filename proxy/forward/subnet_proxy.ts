@@ -30,21 +30,14 @@ import { IcmpForwarder } from "./icmp_forwarder.ts";
 import { NamedTargets } from "./named_targets.ts";
 import type { ForwardSettings } from "./options.ts";
 import { type PeerOwners, PeerPolice } from "./peer_police.ts";
+import { type Protocols, ProxiedSubnets } from "./proxied_subnets.ts";
 import { TcpForwarder } from "./tcp_forwarder.ts";
 import { TransitFlows } from "./transit_flows.ts";
 import { UdpForwarder } from "./udp_forwarder.ts";
 
-const log = getLogger(["wirestack", "flow"]);
+export type { Protocols };
 
-/** Which protocols of a subnet are proxied. */
-export interface Protocols {
-  /** Connections. */
-  readonly tcp: boolean;
-  /** Sessions. */
-  readonly udp: boolean;
-  /** Pings. */
-  readonly icmp: boolean;
-}
+const log = getLogger(["wirestack", "flow"]);
 
 /** A subnet that is proxied, as plain values. */
 export interface ProxiedSubnet extends Protocols {
@@ -106,8 +99,7 @@ export class SubnetProxy {
   readonly #tap = new Tap(NO_LINK);
   readonly #delivered: DeliveryObserver = (buffer, offset, length, now, from) =>
     this.#tap.received(buffer, offset, length, now, from);
-  /** The longest prefix first. */
-  #subnets: { readonly prefix: Prefix; readonly protocols: Protocols }[] = [];
+  readonly #subnets = new ProxiedSubnets();
   /** When the next review is due, ms. */
   #reviewAt = Infinity;
   #single: Protocols = { tcp: false, udp: false, icmp: false };
@@ -230,7 +222,7 @@ export class SubnetProxy {
 
   /** Proxies `prefixes` and no others. What stays is never unrouted in between. */
   setSubnets(prefixes: readonly Prefix[], protocols: Protocols): void {
-    this.#unroute(without(this.prefixes(), prefixes));
+    this.#unroute(this.#subnets.without(prefixes));
     this.enable(prefixes, protocols);
   }
 
@@ -331,12 +323,12 @@ export class SubnetProxy {
 
   /** What is proxied, the longest first. */
   prefixes(): Prefix[] {
-    return this.#subnets.map(({ prefix }) => prefix);
+    return this.#subnets.list().map(({ prefix }) => prefix);
   }
 
   /** The same with the protocols, as plain values. */
   subnets(): ProxiedSubnet[] {
-    return this.#subnets.map(({ prefix, protocols: { tcp, udp, icmp } }) => ({
+    return this.#subnets.list().map(({ prefix, protocols: { tcp, udp, icmp } }) => ({
       prefix: `${prefix}`,
       tcp,
       udp,
@@ -374,7 +366,7 @@ export class SubnetProxy {
   }
 
   #unroute(prefixes: readonly Prefix[]): void {
-    this.#subnets = this.#without(prefixes);
+    this.#subnets.remove(prefixes);
     for (const prefix of prefixes) this.#routes.removeProxied(prefix);
   }
 
@@ -397,9 +389,7 @@ export class SubnetProxy {
 
   #setSubnets(prefixes: readonly Prefix[], protocols: Protocols): void {
     if (protocols.icmp && prefixes.length > 0) this.#checkPings();
-    const added = prefixes.map((prefix) => ({ prefix, protocols }));
-    this.#subnets = [...this.#without(prefixes), ...added]
-      .sort((a, b) => b.prefix.length - a.prefix.length);
+    this.#subnets.add(prefixes, protocols);
   }
 
   /** Looks once whether this process can ping, and says what is missing. */
@@ -412,13 +402,8 @@ export class SubnetProxy {
     }
   }
 
-  #without(prefixes: readonly Prefix[]) {
-    return this.#subnets.filter(({ prefix }) => !prefixes.some((other) => other.equals(prefix)));
-  }
-
   #isProxied(address: IpAddress, protocol: FlowProtocol): boolean {
-    const subnet = this.#subnets.find(({ prefix }) => prefix.contains(address));
-    if (subnet === undefined || !subnet.protocols[protocol]) return false;
+    if (this.#subnets.find(address)?.[protocol] !== true) return false;
     return protocol !== "icmp" || this.#canPing === true;
   }
 }
@@ -428,10 +413,6 @@ function isSame(some: readonly DnsServer[], others: readonly DnsServer[]): boole
     some.every(({ address, port }, i) =>
       address.equals(others[i]!.address) && port === others[i]!.port
     );
-}
-
-function without(prefixes: readonly Prefix[], others: readonly Prefix[]): Prefix[] {
-  return prefixes.filter((prefix) => !others.some((other) => other.equals(prefix)));
 }
 
 function codeOf(error: unknown): string | undefined {

@@ -54,10 +54,21 @@ function changeOf(before: string | undefined, after: string | undefined) {
 }
 
 function listChange(before: readonly string[], after: readonly string[]): string | undefined {
-  const added = after.filter((value) => !before.includes(value)).map((value) => `${value} added`);
-  const removed = before.filter((value) => !after.includes(value))
-    .map((value) => `${value} removed`);
-  return added.length + removed.length > 0 ? [...added, ...removed].join(", ") : undefined;
+  const [old, now] = [new Set(before), new Set(after)];
+  const changes = [
+    ...few([...now].filter((value) => !old.has(value)), "added"),
+    ...few([...old].filter((value) => !now.has(value)), "removed"),
+  ];
+  return changes.length > 0 ? changes.join(", ") : undefined;
+}
+
+/** Values of a list that a line names; of more only the number. */
+const MOST_NAMED = 20;
+
+function few(values: readonly string[], what: string): string[] {
+  const named = values.slice(0, MOST_NAMED).map((value) => `${value} ${what}`);
+  const more = values.length - named.length;
+  return more > 0 ? [...named, `${more} more ${what}`] : named;
 }
 
 function textOf(source: ConfigSource, key: Key): string | undefined {

@@ -19,8 +19,9 @@ export const REFUSED: readonly (readonly [prefix: string, what: string])[] = [
 
 /** What a network is that lies wholly in one of them; undefined for any other. */
 export function refusedAs({ version, address, length }: Prefix): string | undefined {
-  return REFUSED.find(([text]) => {
-    const prefix = parsePrefix(text)!;
-    return prefix.version === version && prefix.length <= length && prefix.contains(address);
-  })?.[1];
+  return PARSED.find(([prefix]) =>
+    prefix.version === version && prefix.length <= length && prefix.contains(address)
+  )?.[1];
 }
+
+const PARSED = REFUSED.map(([text, what]) => [parsePrefix(text)!, what] as const);

@@ -20,3 +20,18 @@ Deno.test("a reload says how many rules came and went, and that they changed pla
   assert.deepEqual(changes(one + other, other + one), ["rules: in another order"]);
   assert.deepEqual(changes("", "Default = drop\n"), ["Default: default -> drop"]);
 });
+
+Deno.test("of a long list some values are named, each once, and the rest are counted", () => {
+  const networks = (from: number, to: number) =>
+    Array.from({ length: to - from }, (_, i) => `10.51.${from + i}.0/24`);
+  const list = (values: readonly string[]) =>
+    values.map((value) => `Subnets = ${value}\n`).join("");
+  const [line] = changes("", list([...networks(0, 100), ...networks(0, 100)]));
+  assert.equal(
+    line,
+    `Subnets: ${networks(0, 20).map((value) => `${value} added`).join(", ")}, 80 more added`,
+  );
+  assert.deepEqual(changes(list(networks(0, 100)), list(networks(1, 101))), [
+    "Subnets: 10.51.100.0/24 added, 10.51.0.0/24 removed",
+  ]);
+});
