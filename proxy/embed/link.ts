@@ -66,7 +66,6 @@ export class TunnelLink implements AsyncDisposable {
   /** Ends it: the writable is closed, connections and flows over it are gone. Idempotent. */
   async close(): Promise<void> {
     await this.#attached.remove();
-    this.#ended.resolve();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

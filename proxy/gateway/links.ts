@@ -42,7 +42,7 @@ export interface AttachOptions {
   readonly keepsHopLimit?: boolean;
   /** Default: as the configuration has it. */
   readonly forwarding?: boolean;
-  /** It has ended by itself. */
+  /** It has ended: by itself, maybe for an error, or because it was removed. */
   readonly onClosed?: (error?: Error) => void;
 }
 
@@ -172,6 +172,7 @@ export class GatewayLinks {
         removal ??= (async () => {
           forget();
           await port.remove();
+          onClosed?.();
         })(),
     };
     this.#attached.set(owner, attached);

@@ -12,6 +12,7 @@
 import { fileURLToPath } from "node:url";
 import { installation, startGateway, unprivileged } from "./gateway.ts";
 import { eventually, type Host, Lab } from "./lab.ts";
+import { networkState } from "./network_state.ts";
 import { type Output, type Process } from "./process.ts";
 import { keyPair, WireguardGo } from "./wireguard_go.ts";
 
@@ -197,20 +198,8 @@ export class TunnelSite implements AsyncDisposable {
 
   /** Everything of the client that a tunnel may change. */
   async state(): Promise<Record<string, unknown>> {
-    const json = async (...command: string[]) =>
-      JSON.parse(await this.client.output(command) || "[]");
-    const [address, link, route, route6, rule, rule6, nft, mark] = await Promise.all([
-      json("ip", "-j", "addr"),
-      json("ip", "-j", "link"),
-      json("ip", "-j", "route", "show", "table", "all"),
-      json("ip", "-6", "-j", "route", "show", "table", "all"),
-      json("ip", "-j", "rule"),
-      json("ip", "-6", "-j", "rule"),
-      json("nft", "-j", "list", "ruleset"),
-      this.client.output(["sysctl", "-n", "net.ipv4.conf.all.src_valid_mark"]),
-    ]);
     return {
-      ...{ address, link, route, route6, rule, rule6, nft, mark },
+      ...await networkState(this.client, "^net.ipv4.conf.all.src_valid_mark$"),
       resolvConf: await this.client.output(["cat", "/etc/resolv.conf"]),
       left: await names(`${this.#run}/wirestack`),
       sockets: await names(`${this.#run}/wireguard`),
