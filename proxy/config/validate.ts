@@ -75,7 +75,7 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
   checkPeers(source, iface, peers);
   if (proxy !== undefined) checkProxy(source, proxy);
   checkRules(source, rules, [...peers, ...links]);
-  checkLinks(source, links, peers, proxy);
+  checkLinks(source, links, peers, proxy, iface);
   if (status !== undefined) checkStatus(source, status);
   if (capture !== undefined) checkCapture(source, capture, log);
   if (iface === undefined || log === undefined || source.problems().length > 0) return undefined;
@@ -321,6 +321,10 @@ function checkCapture(
   { write, rotate }: CaptureValues,
   log: LogValues | undefined,
 ): void {
+  if (write === undefined) {
+    source.problem(["capture", "write"], "missing, expected a file, - or tcp:ADDRESS:PORT");
+    return;
+  }
   if (rotate !== undefined && write.to !== "file") {
     source.problem(["capture", "rotate"], "has no use without a file, expected Write = FILE");
   }
@@ -408,9 +412,10 @@ function statusConfig({ tokenFile, ...status }: StatusValues): StatusConfig {
   return { ...status, ...(tokenFile !== undefined && { tokenFile }) };
 }
 
-function captureConfig({ snap, filter, rotate, ...capture }: CaptureValues): CaptureConfig {
+function captureConfig({ write, at, snap, filter, rotate }: CaptureValues): CaptureConfig {
   return {
-    ...capture,
+    write: write!, // it has been checked
+    at,
     snapLength: snap,
     ...(filter !== undefined && { filter }),
     ...(rotate !== undefined && { rotate }),

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { LinkConfig } from "../config/checked.ts";
+import type { LinkConfig, NatConfig } from "../config/checked.ts";
 import { SettingError } from "../config/error.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { EngineLink } from "../engine/link_port.ts";
@@ -13,7 +13,7 @@ import type { OwnListeners } from "../flow/own_listeners.ts";
 import { type LinkDrops, newDrops } from "../link/stream.ts";
 import type { PacketLink } from "../link/packet_link.ts";
 import { getLogger } from "../log/logger.ts";
-import type { IpAddress, IpVersion, Nic, Prefix } from "../../netstack/mod.ts";
+import { type IpAddress, type IpVersion, Nat, type Nic, Prefix } from "../../netstack/mod.ts";
 import { LinkError, openLink, type SocketLink } from "./link_open.ts";
 import type { GatewayRoutes } from "./routes.ts";
 import type { LinkStats } from "./stats_links.ts";
@@ -40,9 +40,11 @@ export interface AttachOptions {
   /** Bytes. */
   readonly mtu: number;
   readonly keepsHopLimit?: boolean;
+  /** What those behind it appear as to peers and other links. Default: what they are. */
+  readonly nat?: NatConfig;
   /** Default: as the configuration has it. */
   readonly forwarding?: boolean;
-  /** It has ended by itself. */
+  /** It has ended: by itself, maybe for an error, or because it was removed. */
   readonly onClosed?: (error?: Error) => void;
 }
 
@@ -129,6 +131,8 @@ export class GatewayLinks {
   /** Adds a link that is open, whatever it is. Its name is no other's. */
   attach(link: PacketLink, options: AttachOptions): AttachedLink {
     const { prefixes, mtu, keepsHopLimit, onClosed } = options;
+    const nat = options.nat && natOf(options.nat);
+    const routed = [...prefixes, ...(nat?.addresses ?? []).map(hostPrefix)];
     const { engine, routes } = this.#options;
     const { name } = link;
     const owner = new FlowOwner(() => name);
@@ -138,7 +142,7 @@ export class GatewayLinks {
     const forget = () => {
       this.#attached.delete(owner);
       this.#byNic.delete(port.nic);
-      for (const prefix of prefixes) routes.removeLink(prefix, port.nic);
+      for (const prefix of routed) routes.removeLink(prefix, port.nic);
       this.#options.onHeldChanged();
     };
     const port = engine.addLink(link, {
@@ -147,6 +151,7 @@ export class GatewayLinks {
       forwarding: options.forwarding ?? this.#options.forwarding,
       from: owner,
       ...(keepsHopLimit !== undefined && { keepsHopLimit }),
+      ...(nat !== undefined && { nat }),
       accepts: (buffer, offset) => {
         const isIpv4 = buffer[offset]! >> 4 === 4;
         const source = offset + (isIpv4 ? IPV4_SOURCE : IPV6_SOURCE);
@@ -154,7 +159,7 @@ export class GatewayLinks {
         // What is routed elsewhere is not here; of what is routed nowhere, a link without prefixes
         // may bring all.
         if (nic === port.nic) return true;
-        if (prefixes.length === 0 && (nic === undefined || nic.promiscuous)) return true;
+        if (prefixes.length === 0 && this.#isNobodys(nic)) return true;
         drops.foreignSource = (drops.foreignSource ?? 0) + 1;
         return false;
       },
@@ -172,11 +177,12 @@ export class GatewayLinks {
         removal ??= (async () => {
           forget();
           await port.remove();
+          onClosed?.();
         })(),
     };
     this.#attached.set(owner, attached);
     this.#byNic.set(port.nic, attached);
-    for (const prefix of prefixes) routes.addLink(prefix, port.nic);
+    for (const prefix of routed) routes.addLink(prefix, port.nic);
     this.#options.onHeldChanged();
     return attached;
   }
@@ -204,8 +210,7 @@ export class GatewayLinks {
     const link = this.#attached.get(owner);
     if (link === undefined) return undefined;
     const nic = this.#options.engine.stack.routes.lookupAddress(client);
-    return nic === link.port.nic ||
-      link.prefixes.length === 0 && (nic === undefined || nic.promiscuous);
+    return nic === link.port.nic || link.prefixes.length === 0 && this.#isNobodys(nic);
   }
 
   stats(): LinkStats[] {
@@ -230,6 +235,11 @@ export class GatewayLinks {
       ...Array.from(this.#configured.keys(), (name) => this.#forget(name)),
       ...Array.from(this.#attached.values(), (link) => link.remove()),
     ]);
+  }
+
+  /** Whether what is routed there is no peer's, link's or own. Where NIC 1 answers for all, peers are behind it. */
+  #isNobodys(nic: Nic | undefined): boolean {
+    return nic === undefined || nic.promiscuous && nic !== this.#options.engine.nic1;
   }
 
   #configure(config: LinkConfig, after?: Promise<unknown>): Configured {
@@ -287,7 +297,25 @@ export class GatewayLinks {
 }
 
 function keyOf(config: LinkConfig): string {
-  return JSON.stringify({ ...config, prefixes: config.prefixes.map(String) });
+  const { prefixes, nat } = config;
+  return JSON.stringify({
+    ...config,
+    prefixes: prefixes.map(String),
+    nat: nat && { ...nat, addresses: nat.addresses.map(String) },
+  });
+}
+
+function natOf({ addresses, filtering, ports }: NatConfig): Nat {
+  return new Nat({
+    addresses,
+    random: (out) => void crypto.getRandomValues(out),
+    ...(filtering && { filtering }),
+    ...(ports && { ports }),
+  });
+}
+
+function hostPrefix(address: IpAddress): Prefix {
+  return new Prefix(address, 8 * address.bytes.length);
 }
 
 const EMPTY = {
@@ -300,6 +328,7 @@ const EMPTY = {
   packetsOut: 0,
   bytesOut: 0,
   drops: newDrops(),
+  nat: null,
 } as const;
 
 function statsOf({ name, prefixes, port: { link, nic } }: AttachedLink): LinkStats {
@@ -319,5 +348,11 @@ function statsOf({ name, prefixes, port: { link, nic } }: AttachedLink): LinkSta
     packetsOut,
     bytesOut,
     drops: { ...drops },
+    nat: nic.nat === undefined ? null : {
+      addresses: nic.nat.addresses.map(String),
+      mappings: nic.nat.mappings,
+      sessions: nic.nat.sessions,
+      counters: { ...nic.nat.counters },
+    },
   };
 }

@@ -109,15 +109,15 @@ export class WebStreamsLink implements PacketLink {
     this.#read();
   }
 
-  async close(): Promise<void> {
+  /** Does not wait for the other side, which may never look again. */
+  close(): void {
     if (this.#events === undefined) return;
     this.#events = undefined;
     clearTimeout(this.#stall);
     this.#out = [];
-    await Promise.allSettled([
-      this.#reader.cancel("the link is closed"),
-      this.#isWriting ? this.#writer.abort("the link is closed") : this.#writer.close(),
-    ]);
+    this.#reader.cancel("the link is closed").catch(() => {});
+    const end = this.#isWriting ? this.#writer.abort("the link is closed") : this.#writer.close();
+    end.catch(() => {});
   }
 
   #receive(bytes: Uint8Array, now: number): void {

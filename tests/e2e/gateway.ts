@@ -64,6 +64,34 @@ export async function startGateway(
   return new Gateway(process, host, control?.name);
 }
 
+/**
+ * Starts `wirestack router` on a host, as {@link startGateway} starts a gateway.
+ *
+ * @param args behind the command
+ * @returns once it forwards
+ */
+export async function startRouter(
+  host: Host,
+  directory: string,
+  args: readonly string[],
+  subject: Subject = defaultSubject(),
+): Promise<Process> {
+  const { root, deno, env } = await installation();
+  const state = stateOf(host, directory);
+  await Deno.mkdir(state, { recursive: true });
+  await Deno.chown(state, USER, USER);
+  const program = subject === "dist/wirestack"
+    ? [await binary()]
+    : [deno, "task", subject.slice("deno task ".length)];
+  const process = host.spawn("router", [
+    ...unprivileged(),
+    ...program,
+    ...["router", "--log-format", "json", "--control-dir", "off", ...args],
+  ], { cwd: `${root}/source`, env: { ...env, XDG_STATE_HOME: state } });
+  await process.line(/forwarding, without WireGuard/, { timeoutMs: 30_000 });
+  return process;
+}
+
 /** Takes away what the gateway of `host` has written down of where its peers are. */
 export async function forgetEndpoints(host: Host, directory: string): Promise<void> {
   await Deno.remove(`${stateOf(host, directory)}/wirestack`, { recursive: true });

@@ -6,10 +6,9 @@
  */
 
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
 import { eventually, labTest } from "./lab.ts";
 import { GATE, INSIDE, SECOND, ServerSite } from "./server_site.ts";
-import { FILE_BYTES, fileChunk } from "./tunnel_services.ts";
+import { fileHash, hashOf } from "./tunnel_services.ts";
 import { PUBLIC, SERVER } from "./tunnel_site.ts";
 
 const PROGRAMS = ["curl", "ping", "bash"];
@@ -47,7 +46,7 @@ for (const kind of ["rootless", "masquerade"] as const) {
           ["curl", "--silent", "--fail", "--output", file, `http://${PUBLIC[0]}:8000/file`],
           { timeoutMs: 240_000 },
         );
-        assert.equal(sha256(await Deno.readFile(file)), expectedHash());
+        assert.equal(hashOf(await Deno.readFile(file)), fileHash());
         await Deno.remove(file);
       });
       await t.step("no service of the server, at any of its addresses", async () => {
@@ -123,18 +122,28 @@ labTest(
     assert.equal(await site.seenAs(client, GATE[1], 3), undefined);
     assert.equal(await site.seenAs(client, PUBLIC[1], 3), undefined);
     await client.output(["ping", "-c", "1", "-W", "5", INSIDE[1][0]]);
+
+    // A network that a peer gets while the server runs gets out too, and no longer when it is gone.
+    await client.ip("address add 10.8.0.2/32 dev lo");
+    const key = "wg show wg0 allowed-ips | sed -n '/10.9.0.2/s/\\t.*//p'";
+    const allow = async (prefixes: readonly string[]) => {
+      const set = `wg set wg0 peer $(${key}) allowed-ips ${prefixes.join(",")}`;
+      const { code, stderr } = await site.here(["sh", "-c", set]);
+      assert.equal(code, 0, stderr);
+    };
+    const url = `http://${PUBLIC[0]}:8000/who`;
+    const fetched = async () => {
+      const curl = ["curl", "--silent", "--max-time", "3", "--interface", "10.8.0.2", url];
+      return (await client.run(curl)).stdout;
+    };
+    assert.equal(await fetched(), "");
+    await allow([...INSIDE[0], "10.8.0.2/32"]);
+    assert.equal(await fetched(), SERVER[0]);
+    assert.match(await site.server.output(["nft", "list", "ruleset"]), /10\.8\.0\.2/);
+    await allow(INSIDE[0]);
+    assert.doesNotMatch(await site.server.output(["nft", "list", "ruleset"]), /10\.8\.0\.2/);
     process.signal("SIGTERM");
     assert.equal((await process.exit(30_000)).code, 0, `${process}`);
   },
   PROGRAMS,
 );
-
-function expectedHash(): string {
-  const hash = createHash("sha256");
-  for (let index = 0; index * 10_000 < FILE_BYTES; index++) hash.update(fileChunk(index));
-  return hash.digest("hex");
-}
-
-function sha256(bytes: Uint8Array): string {
-  return createHash("sha256").update(bytes).digest("hex");
-}

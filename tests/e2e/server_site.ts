@@ -13,6 +13,7 @@ import { fileURLToPath } from "node:url";
 import { installation, startGateway } from "./gateway.ts";
 import { eventually, type Host, Lab } from "./lab.ts";
 import type { Output, Process } from "./process.ts";
+import { networkState } from "./network_state.ts";
 import { PUBLIC, SERVER, SERVER_PORT } from "./tunnel_site.ts";
 import { keyPair, WireguardGo } from "./wireguard_go.ts";
 
@@ -132,6 +133,11 @@ export class ServerSite implements AsyncDisposable {
     return await this.server.run(this.#wirestack(args), await options());
   }
 
+  /** Runs a command on the server with its /run. */
+  here(command: readonly string[]): Promise<Output> {
+    return this.server.run(this.#isolated(command));
+  }
+
   /** Ends the server without a chance to take anything back. */
   async kill(process: Process): Promise<void> {
     const [state] = Array.from(Deno.readDirSync(`${this.#run}/wirestack`), ({ name }) => name);
@@ -164,29 +170,20 @@ export class ServerSite implements AsyncDisposable {
 
   /** Everything of the server that may be changed. */
   async state(): Promise<Record<string, unknown>> {
-    const json = async (...command: string[]) =>
-      JSON.parse(await this.server.output(command) || "[]");
-    const [address, link, route, route6, rule, rule6, nft, settings] = await Promise.all([
-      json("ip", "-j", "addr"),
-      json("ip", "-j", "link"),
-      json("ip", "-j", "route", "show", "table", "all"),
-      json("ip", "-6", "-j", "route", "show", "table", "all"),
-      json("ip", "-j", "rule"),
-      json("ip", "-6", "-j", "rule"),
-      json("nft", "-j", "list", "ruleset"),
-      this.server.output(["sysctl", "-a", "-r", "forward|accept_ra$|src_valid_mark"]),
-    ]);
-    return { address, link, route, route6, rule, rule6, nft, settings };
+    return await networkState(this.server, "forward|accept_ra$|src_valid_mark");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.lab[Symbol.asyncDispose]();
   }
 
-  /** `ip netns exec` has made a mount namespace already. */
   #wirestack(args: readonly string[]): string[] {
-    const task = ["sh", "-c", 'exec "$DENO" task start "$@"', "sh", ...args];
-    return ["sh", "-c", 'mount --bind "$0" /run && exec "$@"', this.#run, ...task];
+    return this.#isolated(["sh", "-c", 'exec "$DENO" task start "$@"', "sh", ...args]);
+  }
+
+  /** `ip netns exec` has made a mount namespace already. */
+  #isolated(command: readonly string[]): string[] {
+    return ["sh", "-c", 'mount --bind "$0" /run && exec "$@"', this.#run, ...command];
   }
 }
 

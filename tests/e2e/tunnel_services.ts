@@ -7,6 +7,7 @@
  * @module
  */
 
+import { createHash } from "node:crypto";
 import { NameServer, zone } from "../proxy/target/name_server.ts";
 
 /** Bytes of `/file`. */
@@ -18,6 +19,18 @@ export function fileChunk(index: number): Uint8Array<ArrayBuffer> {
   let state = index + 1;
   for (let i = 0; i < words.length; i++) words[i] = state = Math.imul(state, 1664525) + 1013904223;
   return new Uint8Array(words.buffer);
+}
+
+/** Of `/file`, in hexadecimal. */
+export function fileHash(): string {
+  const hash = createHash("sha256");
+  for (let index = 0; index * 10_000 < FILE_BYTES; index++) hash.update(fileChunk(index));
+  return hash.digest("hex");
+}
+
+/** Of what was fetched. */
+export function hashOf(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
 }
 
 function file(): ReadableStream<Uint8Array> {

@@ -12,6 +12,7 @@
 import { fileURLToPath } from "node:url";
 import { installation, startGateway, unprivileged } from "./gateway.ts";
 import { eventually, type Host, Lab } from "./lab.ts";
+import { networkState } from "./network_state.ts";
 import { type Output, type Process } from "./process.ts";
 import { keyPair, WireguardGo } from "./wireguard_go.ts";
 
@@ -40,6 +41,8 @@ export class TunnelSite implements AsyncDisposable {
   readonly public: Host;
   /** The client's configuration. */
   readonly file: string;
+  /** A folder of programs that come before the system's; empty at first. */
+  readonly programs: string;
   readonly #run: string;
   readonly #config: (lines: readonly string[], allowedIps: string) => string;
 
@@ -51,6 +54,7 @@ export class TunnelSite implements AsyncDisposable {
     this.lab = lab;
     [this.client, this.router, this.server, this.public] = hosts as [Host, Host, Host, Host];
     this.file = `${lab.directory}/wg0.conf`;
+    this.programs = `${lab.directory}/bin`;
     this.#run = `${lab.directory}/run`;
     this.#config = config;
   }
@@ -89,6 +93,7 @@ export class TunnelSite implements AsyncDisposable {
       await client.sysctl("net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.wan.rp_filter=1");
       await client.etc("resolv.conf", NAME_SERVER_BEFORE);
       await Deno.mkdir(`${lab.directory}/run/wireguard`, { recursive: true });
+      await Deno.mkdir(`${lab.directory}/bin`);
       await Deno.chmod(`${lab.directory}/run`, 0o755);
 
       const [clientKeys, serverKeys] = await Promise.all([keyPair(), keyPair()]);
@@ -164,7 +169,7 @@ export class TunnelSite implements AsyncDisposable {
     const process = this.client.spawn(
       "wirestack",
       this.#wirestack(command, capabilities && unprivileged(capabilities)),
-      await options(),
+      await this.#options(),
     );
     if (isReady) await process.line(/CAP_NET_ADMIN alone/, { timeoutMs: 60_000 });
     return process;
@@ -178,7 +183,7 @@ export class TunnelSite implements AsyncDisposable {
 
   /** Runs another command of ours on the client. */
   async wirestack(...args: string[]): Promise<Output> {
-    return await this.client.run(this.#wirestack(args), await options());
+    return await this.client.run(this.#wirestack(args), await this.#options());
   }
 
   /** Runs a command on the client with its /run. */
@@ -197,20 +202,8 @@ export class TunnelSite implements AsyncDisposable {
 
   /** Everything of the client that a tunnel may change. */
   async state(): Promise<Record<string, unknown>> {
-    const json = async (...command: string[]) =>
-      JSON.parse(await this.client.output(command) || "[]");
-    const [address, link, route, route6, rule, rule6, nft, mark] = await Promise.all([
-      json("ip", "-j", "addr"),
-      json("ip", "-j", "link"),
-      json("ip", "-j", "route", "show", "table", "all"),
-      json("ip", "-6", "-j", "route", "show", "table", "all"),
-      json("ip", "-j", "rule"),
-      json("ip", "-6", "-j", "rule"),
-      json("nft", "-j", "list", "ruleset"),
-      this.client.output(["sysctl", "-n", "net.ipv4.conf.all.src_valid_mark"]),
-    ]);
     return {
-      ...{ address, link, route, route6, rule, rule6, nft, mark },
+      ...await networkState(this.client, "^net.ipv4.conf.all.src_valid_mark$"),
       resolvConf: await this.client.output(["cat", "/etc/resolv.conf"]),
       left: await names(`${this.#run}/wirestack`),
       sockets: await names(`${this.#run}/wireguard`),
@@ -254,18 +247,16 @@ export class TunnelSite implements AsyncDisposable {
     ]);
   }
 
+  async #options() {
+    const { root, deno, env } = await installation();
+    const path = [this.programs, env.PATH, "/usr/sbin:/sbin"].join(":");
+    return { cwd: `${root}/source`, env: { ...env, DENO: deno, PATH: path } };
+  }
+
   /** `ip netns exec` has made a mount namespace already. */
   #isolated(command: readonly string[]): string[] {
     return ["sh", "-c", 'mount --bind "$0" /run && exec "$@"', this.#run, ...command];
   }
-}
-
-async function options() {
-  const { root, deno, env } = await installation();
-  return {
-    cwd: `${root}/source`,
-    env: { ...env, DENO: deno, PATH: `${env.PATH}:/usr/sbin:/sbin` },
-  };
 }
 
 async function names(directory: string): Promise<string[]> {
