@@ -77,6 +77,7 @@ export type {
   ConnectionStats,
   GatewayOptions,
   GatewayStats,
+  LinkNatStats,
   LinkStats,
   MemoryStats,
   PeerStats,

@@ -45,7 +45,7 @@ function peerLines(peer: ShownPeer, now: number): string[] {
 }
 
 function linkLines(link: LinkStats): string[] {
-  const { name, place, state, peer, lastEnd, prefixes } = link;
+  const { name, place, state, peer, lastEnd, prefixes, nat } = link;
   const drops = Object.entries(link.drops).filter(([, count]) => count > 0)
     .map(([reason, count]) => `${words(reason)} ${count}`);
   return [
@@ -55,6 +55,8 @@ function linkLines(link: LinkStats): string[] {
     ...(lastEnd === null ? [] : [`  last end: ${lastEnd}`]),
     `  prefixes: ${prefixes.join(", ") || "(any that are nowhere else)"}`,
     `  transfer: ${formatBytes(link.bytesIn)} received, ${formatBytes(link.bytesOut)} sent`,
+    // A gateway of before an upgrade says nothing of it.
+    ...(nat ? [`  nat: ${nat.addresses.join(", ")}, ${nat.mappings} mappings`] : []),
     ...(drops.length > 0 ? [`  dropped: ${drops.join(", ")}`] : []),
   ];
 }

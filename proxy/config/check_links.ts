@@ -7,7 +7,7 @@
 import type { LinkConfig } from "./checked.ts";
 import type { ConfigPath } from "./error.ts";
 import { formatPlace } from "./link_values.ts";
-import type { LinkValues, PeerValues, ProxyValues } from "./schema.ts";
+import type { InterfaceValues, LinkValues, PeerValues, ProxyValues } from "./schema.ts";
 import type { ConfigSource } from "./source.ts";
 
 /** RFC 8200 §5. */
@@ -18,6 +18,7 @@ export function checkLinks(
   links: readonly (LinkValues | undefined)[],
   peers: readonly (PeerValues | undefined)[],
   proxy: ProxyValues | undefined,
+  iface: InterfaceValues | undefined,
 ): void {
   /** Names, places and prefixes, and where each was given. */
   const taken = new Map<string, ConfigPath>();
@@ -46,7 +47,45 @@ export function checkLinks(
         );
       }
     });
+    checkNat(source, link, i, iface, once);
   });
+}
+
+function checkNat(
+  source: ConfigSource,
+  link: LinkValues,
+  i: number,
+  iface: InterfaceValues | undefined,
+  once: (key: string, path: ConfigPath, what: string) => void,
+): void {
+  const { nat, natFiltering, natPorts, prefixes } = link;
+  if (nat.length === 0) {
+    for (const [key, given] of Object.entries({ natFiltering, natPorts })) {
+      if (given !== undefined) {
+        source.problem(["links", i, key], "given without Nat, expected it too");
+      }
+    }
+    return;
+  }
+  for (const [j, address] of nat.entries()) {
+    const path = ["links", i, "nat", j];
+    const prefix = `${address}/${8 * address.bytes.length}`;
+    if (nat.findIndex(({ version }) => version === address.version) < j) {
+      source.problem(path, `${address} is the second of its family, expected one of each`);
+    }
+    if (iface?.address.some((own) => own.address.equals(address))) {
+      source.problem(path, `${address} is the gateway's own, expected one that nobody has`);
+    }
+    // As a phone's tunnel has it, the address may be that of the only host behind the link.
+    if (prefixes.some((own) => `${own}` === prefix)) continue;
+    once(prefix, path, `${address} is somewhere else too, expected it once`);
+  }
+  if (iface?.peerToPeer === false) {
+    source.problem(
+      ["links", i, "nat"],
+      "is for what goes to peers and other links, and nothing does, expected PeerToPeer = true",
+    );
+  }
 }
 
 function checkPlace(
@@ -85,7 +124,8 @@ function checkPlace(
 
 /** A link that has been checked. */
 export function linkConfig(link: LinkValues): LinkConfig {
-  const { name, listen, connect, framing = "datagram", prefixes, mtu } = link;
+  const { name, listen, connect, framing = "datagram", prefixes, mtu, nat } = link;
+  const { natFiltering: filtering, natPorts: ports } = link;
   return {
     name,
     place: (listen ?? connect)!,
@@ -93,5 +133,8 @@ export function linkConfig(link: LinkValues): LinkConfig {
     framing,
     prefixes,
     mtu,
+    ...(nat.length > 0 && {
+      nat: { addresses: nat, ...(filtering && { filtering }), ...(ports && { ports }) },
+    }),
   };
 }

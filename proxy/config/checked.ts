@@ -113,6 +113,15 @@ export interface LinkConfig {
   readonly prefixes: readonly Prefix[];
   /** Bytes. */
   readonly mtu: number;
+  /** Missing: those behind it appear as they are. */
+  readonly nat?: NatConfig;
+}
+
+/** One address of each family at most; both ports are included. */
+export interface NatConfig {
+  readonly addresses: readonly IpAddress[];
+  readonly filtering?: UdpFiltering;
+  readonly ports?: { readonly first: number; readonly last: number };
 }
 
 /** `hostname` is an address without brackets; where a link connects to, also a name. */

@@ -162,6 +162,12 @@ export interface LinkInput {
   prefixes?: ListInput;
   /** Bytes. Default 1500. */
   mtu?: number | string;
+  /** What all of it appears as to peers and other links: one address of each family at most. */
+  nat?: ListInput;
+  /** Who may answer there: anybody, or an address, or an address and port, that it was sent to. Default `address`. */
+  natFiltering?: UdpFiltering;
+  /** Ports that stand for those behind it: `20000-24999`. Default all. */
+  natPorts?: string;
 }
 
 /** Durations are seconds. */

@@ -5,6 +5,7 @@
  */
 
 import { parseIpAddress } from "../address.ts";
+import type { IpAddress } from "../../netstack/mod.ts";
 import type { LinkPlace } from "./checked.ts";
 import { isHostName, ParseFailure, quote } from "./values.ts";
 
@@ -25,6 +26,28 @@ export function parseLinkConnect(text: string): LinkPlace | ParseFailure {
   const place = parsePlace(text);
   if (place instanceof ParseFailure || "path" in place || place.port > 0) return place;
   return new ParseFailure("port 0 is nobody's, expected 1 to 65535");
+}
+
+/** What hosts appear as: an address that packets may come from. */
+export function parseNatAddress(text: string): IpAddress | ParseFailure {
+  const address = parseIpAddress(text);
+  if (address === undefined) {
+    return new ParseFailure(`${quote(text)} is not an address, expected one such as 10.0.0.8`);
+  }
+  const { isUnspecified, isLoopback, isLinkLocal, isMulticast, isIpv4Mapped } = address;
+  const isNobodys = isUnspecified || isLoopback || isLinkLocal || isMulticast || isIpv4Mapped ||
+    address.version === 4 && address.bytes[0]! >= 224;
+  return isNobodys
+    ? new ParseFailure(`${address} is no host's elsewhere, expected one such as 10.0.0.8`)
+    : address;
+}
+
+/** `20000-24999`. */
+export function parseNatPorts(text: string): { first: number; last: number } | ParseFailure {
+  const match = /^(\d{1,5})-(\d{1,5})$/.exec(text);
+  const [first, last] = [Number(match?.[1]), Number(match?.[2])];
+  if (match !== null && first >= 1 && first <= last && last <= 65535) return { first, last };
+  return new ParseFailure(`${quote(text)} is no range of ports, expected as 20000-24999`);
 }
 
 /** As it is written. */

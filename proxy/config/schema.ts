@@ -49,7 +49,12 @@ import {
   splitList,
   splitNames,
 } from "./values.ts";
-import { parseLinkConnect, parseLinkListen } from "./link_values.ts";
+import {
+  parseLinkConnect,
+  parseLinkListen,
+  parseNatAddress,
+  parseNatPorts,
+} from "./link_values.ts";
 import { parsePorts, parseRewrite, parseRuleDestination, parseRuleSource } from "./rule_values.ts";
 
 /** Packets every IPv4 host must take (RFC 791 §3.1). */
@@ -122,6 +127,9 @@ export const linkSchema = z.strictObject({
   framing: optional(oneOf("length16", "length32", "datagram")),
   prefixes: listOf(parsePrefixValue),
   mtu: optional(integer(MIN_MTU, MAX_LINK_MTU), 1500),
+  nat: listOf(parseNatAddress),
+  natFiltering: optional(oneOf("endpoint", "address", "address-port")),
+  natPorts: optional(parseNatPorts),
 });
 
 /** Less is no use: a connection at full speed takes more. */

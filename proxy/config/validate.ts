@@ -75,7 +75,7 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
   checkPeers(source, iface, peers);
   if (proxy !== undefined) checkProxy(source, proxy);
   checkRules(source, rules, [...peers, ...links]);
-  checkLinks(source, links, peers, proxy);
+  checkLinks(source, links, peers, proxy, iface);
   if (status !== undefined) checkStatus(source, status);
   if (capture !== undefined) checkCapture(source, capture, log);
   if (iface === undefined || log === undefined || source.problems().length > 0) return undefined;

@@ -4,8 +4,10 @@
  * @module
  */
 
-import type { ListInput } from "../config/config.ts";
-import { ParseFailure, parsePeerName } from "../config/values.ts";
+import type { ListInput, UdpFiltering } from "../config/config.ts";
+import type { NatConfig } from "../config/checked.ts";
+import { parseNatAddress, parseNatPorts } from "../config/link_values.ts";
+import { ParseFailure, parsePeerName, splitList } from "../config/values.ts";
 import type { Gateway, LinkStats } from "../gateway/gateway.ts";
 import type { AttachedLink } from "../gateway/links.ts";
 import { WebStreamsLink } from "../link/web_streams.ts";
@@ -23,6 +25,12 @@ export interface AddLinkOptions {
   readonly prefixes?: ListInput;
   /** Bytes. Default 1500. */
   readonly mtu?: number;
+  /** What all of it appears as to peers and other links: one address of each family at most. */
+  readonly nat?: ListInput;
+  /** Who may answer there: anybody, or an address, or an address and port, that it was sent to. Default `address`. */
+  readonly natFiltering?: UdpFiltering;
+  /** Ports that stand for those behind it: `20000-24999`. Default all. */
+  readonly natPorts?: string;
 }
 
 /** A link that was added. */
@@ -36,7 +44,7 @@ export class TunnelLink implements AsyncDisposable {
 
   /**
    * @throws {TypeError} if a stream is locked, or a name is none or taken.
-   * @throws {RangeError} for an MTU out of range.
+   * @throws {RangeError} for an MTU out of range, or a NAT with an address of this end's own.
    */
   constructor(gateway: Gateway, options: AddLinkOptions, prefixes: readonly Prefix[]) {
     const { readable, writable, mtu = DEFAULT_MTU } = options;
@@ -46,16 +54,23 @@ export class TunnelLink implements AsyncDisposable {
     if (!Number.isInteger(mtu) || mtu < 576 || mtu > 65_535) {
       throw new RangeError(`mtu: expected 576 to 65535, got ${mtu}`);
     }
+    const nat = natOf(options);
     const link = new WebStreamsLink({ name: this.name, mtu, readable, writable });
     this.#gateway = gateway;
-    this.#attached = gateway.links.attach(link, {
-      prefixes,
-      mtu,
-      onClosed: (error) => {
-        if (error === undefined) this.#ended.resolve();
-        else this.#ended.reject(error);
-      },
-    });
+    try {
+      this.#attached = gateway.links.attach(link, {
+        prefixes,
+        mtu,
+        ...nat,
+        onClosed: (error) => {
+          if (error === undefined) this.#ended.resolve();
+          else this.#ended.reject(error);
+        },
+      });
+    } catch (error) {
+      link.close();
+      throw error;
+    }
   }
 
   /** Its figures; undefined when it has ended. */
@@ -74,6 +89,21 @@ export class TunnelLink implements AsyncDisposable {
 }
 
 const DEFAULT_MTU = 1500;
+
+function natOf(
+  { nat = [], natFiltering: filtering, natPorts }: AddLinkOptions,
+): { nat?: NatConfig } {
+  const texts = typeof nat === "string" ? splitList(nat) : nat;
+  if (texts.length === 0) return {};
+  const addresses = texts.map((text) => parsed("nat", parseNatAddress(text)));
+  const ports = natPorts === undefined ? undefined : parsed("natPorts", parseNatPorts(natPorts));
+  return { nat: { addresses, ...(filtering && { filtering }), ...(ports && { ports }) } };
+}
+
+function parsed<T>(what: string, value: T | ParseFailure): T {
+  if (value instanceof ParseFailure) throw new TypeError(`${what}: ${value.message}`);
+  return value;
+}
 
 function nameOf(gateway: Gateway, given: string | undefined): string {
   const taken = new Set(gateway.links.stats().map(({ name }) => name.toLowerCase()));

@@ -275,7 +275,8 @@ export class Engine {
    * Adds a NIC whose packets `link` carries, and starts the link. The engine drains, flushes and
    * closes it.
    *
-   * @throws {RangeError} for an MTU out of range; then the link was not started.
+   * @throws {RangeError} for an MTU out of range, or a NAT with an address of the stack's own; then the
+   * link was not started.
    */
   addLink(link: PacketLink, options: LinkOptions): EngineLink {
     return this.#links.add(link, options);

@@ -72,7 +72,12 @@ export class LinkPort implements EngineLink {
     const { stack } = host;
     const nic = stack.addNic({ name, mtu, link, addresses, forwarding, keepsHopLimit });
     this.nic = nic;
-    stack.setNat(nic, options.nat);
+    try {
+      stack.setNat(nic, options.nat);
+    } catch (error) {
+      stack.removeNic(nic);
+      throw error;
+    }
     const { from, tap } = this;
     link.start({
       receive: (buffer, offset, length, now) => {

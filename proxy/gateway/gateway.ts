@@ -35,7 +35,7 @@ import type { OwnListener } from "../flow/own_listeners.ts";
 import { parseIpAddress } from "../address.ts";
 import { generatePrivateKey } from "../base64.ts";
 
-export type { LinkStats } from "./stats_links.ts";
+export type { LinkNatStats, LinkStats } from "./stats_links.ts";
 export type { ConnectionStats, GatewayStats, MemoryStats, PeerStats } from "./stats.ts";
 
 const log = getLogger(["wirestack", "engine"]);

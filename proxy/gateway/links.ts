@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { LinkConfig } from "../config/checked.ts";
+import type { LinkConfig, NatConfig } from "../config/checked.ts";
 import { SettingError } from "../config/error.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { EngineLink } from "../engine/link_port.ts";
@@ -13,7 +13,7 @@ import type { OwnListeners } from "../flow/own_listeners.ts";
 import { type LinkDrops, newDrops } from "../link/stream.ts";
 import type { PacketLink } from "../link/packet_link.ts";
 import { getLogger } from "../log/logger.ts";
-import type { IpAddress, IpVersion, Nic, Prefix } from "../../netstack/mod.ts";
+import { type IpAddress, type IpVersion, Nat, type Nic, Prefix } from "../../netstack/mod.ts";
 import { LinkError, openLink, type SocketLink } from "./link_open.ts";
 import type { GatewayRoutes } from "./routes.ts";
 import type { LinkStats } from "./stats_links.ts";
@@ -40,6 +40,8 @@ export interface AttachOptions {
   /** Bytes. */
   readonly mtu: number;
   readonly keepsHopLimit?: boolean;
+  /** What those behind it appear as to peers and other links. Default: what they are. */
+  readonly nat?: NatConfig;
   /** Default: as the configuration has it. */
   readonly forwarding?: boolean;
   /** It has ended: by itself, maybe for an error, or because it was removed. */
@@ -129,6 +131,8 @@ export class GatewayLinks {
   /** Adds a link that is open, whatever it is. Its name is no other's. */
   attach(link: PacketLink, options: AttachOptions): AttachedLink {
     const { prefixes, mtu, keepsHopLimit, onClosed } = options;
+    const nat = options.nat && natOf(options.nat);
+    const routed = [...prefixes, ...(nat?.addresses ?? []).map(hostPrefix)];
     const { engine, routes } = this.#options;
     const { name } = link;
     const owner = new FlowOwner(() => name);
@@ -138,7 +142,7 @@ export class GatewayLinks {
     const forget = () => {
       this.#attached.delete(owner);
       this.#byNic.delete(port.nic);
-      for (const prefix of prefixes) routes.removeLink(prefix, port.nic);
+      for (const prefix of routed) routes.removeLink(prefix, port.nic);
       this.#options.onHeldChanged();
     };
     const port = engine.addLink(link, {
@@ -147,6 +151,7 @@ export class GatewayLinks {
       forwarding: options.forwarding ?? this.#options.forwarding,
       from: owner,
       ...(keepsHopLimit !== undefined && { keepsHopLimit }),
+      ...(nat !== undefined && { nat }),
       accepts: (buffer, offset) => {
         const isIpv4 = buffer[offset]! >> 4 === 4;
         const source = offset + (isIpv4 ? IPV4_SOURCE : IPV6_SOURCE);
@@ -177,7 +182,7 @@ export class GatewayLinks {
     };
     this.#attached.set(owner, attached);
     this.#byNic.set(port.nic, attached);
-    for (const prefix of prefixes) routes.addLink(prefix, port.nic);
+    for (const prefix of routed) routes.addLink(prefix, port.nic);
     this.#options.onHeldChanged();
     return attached;
   }
@@ -288,7 +293,25 @@ export class GatewayLinks {
 }
 
 function keyOf(config: LinkConfig): string {
-  return JSON.stringify({ ...config, prefixes: config.prefixes.map(String) });
+  const { prefixes, nat } = config;
+  return JSON.stringify({
+    ...config,
+    prefixes: prefixes.map(String),
+    nat: nat && { ...nat, addresses: nat.addresses.map(String) },
+  });
+}
+
+function natOf({ addresses, filtering, ports }: NatConfig): Nat {
+  return new Nat({
+    addresses,
+    random: (out) => void crypto.getRandomValues(out),
+    ...(filtering && { filtering }),
+    ...(ports && { ports }),
+  });
+}
+
+function hostPrefix(address: IpAddress): Prefix {
+  return new Prefix(address, 8 * address.bytes.length);
 }
 
 const EMPTY = {
@@ -301,6 +324,7 @@ const EMPTY = {
   packetsOut: 0,
   bytesOut: 0,
   drops: newDrops(),
+  nat: null,
 } as const;
 
 function statsOf({ name, prefixes, port: { link, nic } }: AttachedLink): LinkStats {
@@ -320,5 +344,11 @@ function statsOf({ name, prefixes, port: { link, nic } }: AttachedLink): LinkSta
     packetsOut,
     bytesOut,
     drops: { ...drops },
+    nat: nic.nat === undefined ? null : {
+      addresses: nic.nat.addresses.map(String),
+      mappings: nic.nat.mappings,
+      sessions: nic.nat.sessions,
+      counters: { ...nic.nat.counters },
+    },
   };
 }

@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { NatCounters } from "../../netstack/mod.ts";
+
 /** A link beside WireGuard as it is now. */
 export interface LinkStats {
   readonly name: string;
@@ -31,4 +33,18 @@ export interface LinkStats {
   readonly bytesOut: number;
   /** Packets that went nowhere, by reason. */
   readonly drops: Readonly<Record<string, number>>;
+  /** Of its NAT; null without one. */
+  readonly nat: LinkNatStats | null;
+}
+
+/** A link's NAT as it is now. */
+export interface LinkNatStats {
+  /** What those behind the link appear as. */
+  readonly addresses: readonly string[];
+  /** Addresses and ports behind it that have one of the NAT's ports. */
+  readonly mappings: number;
+  /** Their remote ends. */
+  readonly sessions: number;
+  /** Totals since the link was opened. */
+  readonly counters: Readonly<NatCounters>;
 }

@@ -259,6 +259,29 @@ export const FAMILIES: readonly Family[] = [
   },
 
   {
+    name: "wirestack_link_nat_mappings",
+    type: "gauge",
+    help: "Ports that a link's NAT has given to those behind it.",
+    labels: ["link"],
+    collect(out, { gateway }) {
+      for (const { name, nat } of gateway.links.stats()) {
+        if (nat !== null) out.sample(nat.mappings, name);
+      }
+    },
+  },
+  {
+    name: "wirestack_link_nat_sessions",
+    type: "gauge",
+    help: "Remote ends of these ports.",
+    labels: ["link"],
+    collect(out, { gateway }) {
+      for (const { name, nat } of gateway.links.stats()) {
+        if (nat !== null) out.sample(nat.sessions, name);
+      }
+    },
+  },
+
+  {
     name: "wirestack_rule_flows_total",
     type: "counter",
     help: "Flows that a rule let in, or refused, by the rule's place in the configuration.",

@@ -33,11 +33,13 @@ export function wirestack(
   return withRun(run, [...wrapper, "sh", "-c", 'exec "$DENO" task start "$@"', "sh", ...args]);
 }
 
-/** What `wirestack` of the sources is started with. */
-export async function installed(): Promise<ProcessOptions> {
+/**
+ * What `wirestack` of the sources is started with.
+ *
+ * @param programs A folder whose programs are found before all others.
+ */
+export async function installed(programs?: string): Promise<ProcessOptions> {
   const { root, deno, env } = await installation();
-  return {
-    cwd: `${root}/source`,
-    env: { ...env, DENO: deno, PATH: `${env.PATH}:/usr/sbin:/sbin` },
-  };
+  const folders = [...(programs === undefined ? [] : [programs]), env.PATH, "/usr/sbin", "/sbin"];
+  return { cwd: `${root}/source`, env: { ...env, DENO: deno, PATH: folders.join(":") } };
 }

@@ -38,6 +38,8 @@ export class TunnelSite implements AsyncDisposable {
   readonly public: Host;
   /** The client's configuration. */
   readonly file: string;
+  /** A folder of programs that come before the system's; empty at first. */
+  readonly programs: string;
   readonly #run: string;
   readonly #config: (lines: readonly string[], allowedIps: string) => string;
 
@@ -49,6 +51,7 @@ export class TunnelSite implements AsyncDisposable {
     this.lab = lab;
     [this.client, this.router, this.server, this.public] = hosts as [Host, Host, Host, Host];
     this.file = `${lab.directory}/wg0.conf`;
+    this.programs = `${lab.directory}/bin`;
     this.#run = `${lab.directory}/run`;
     this.#config = config;
   }
@@ -87,6 +90,7 @@ export class TunnelSite implements AsyncDisposable {
       await client.sysctl("net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.wan.rp_filter=1");
       await client.etc("resolv.conf", NAME_SERVER_BEFORE);
       await Deno.mkdir(`${lab.directory}/run/wireguard`, { recursive: true });
+      await Deno.mkdir(`${lab.directory}/bin`);
       await Deno.chmod(`${lab.directory}/run`, 0o755);
 
       const [clientKeys, serverKeys] = await Promise.all([keyPair(), keyPair()]);
@@ -162,7 +166,7 @@ export class TunnelSite implements AsyncDisposable {
     const process = this.client.spawn(
       "wirestack",
       wirestack(this.#run, command, capabilities),
-      await installed(),
+      await installed(this.programs),
     );
     if (isReady) await process.line(/CAP_NET_ADMIN alone/, { timeoutMs: 60_000 });
     return process;
@@ -176,7 +180,7 @@ export class TunnelSite implements AsyncDisposable {
 
   /** Runs another command of ours on the client. */
   async wirestack(...args: string[]): Promise<Output> {
-    return await this.client.run(wirestack(this.#run, args), await installed());
+    return await this.client.run(wirestack(this.#run, args), await installed(this.programs));
   }
 
   /** Runs a command on the client with its /run. */

@@ -10,7 +10,7 @@ import { eventually, labTest } from "./lab.ts";
 import { fileHash, hashOf } from "./tunnel_services.ts";
 import { CLIENT, LINKS, PUBLIC, SERVER, SERVER_PORT, TunnelSite } from "./tunnel_site.ts";
 
-const PROGRAMS = ["curl", "ping", "bash"];
+const PROGRAMS = ["curl", "ping", "bash", "iperf3"];
 
 for (const kind of ["wireguard-go", "wirestack"] as const) {
   labTest(
@@ -42,6 +42,20 @@ for (const kind of ["wireguard-go", "wirestack"] as const) {
         );
         assert.equal(hashOf(await Deno.readFile(file)), fileHash());
         await Deno.remove(file);
+      });
+      await t.step("iperf3, both ways", async () => {
+        const server = site.public.spawn("iperf3", ["iperf3", "--server", "--forceflush"]);
+        await server.line(/Server listening/);
+        for (const reverse of [[], ["--reverse"]]) {
+          const end = JSON.parse(
+            await site.client.output(
+              ["iperf3", "--json", "--time", "1", "--client", PUBLIC[0], ...reverse],
+            ),
+          ).end;
+          assert.ok(end.sum_received.bytes > 100_000, JSON.stringify(end.sum_received));
+        }
+        server.signal("SIGTERM");
+        await server.exit();
       });
       await t.step("another uplink: address and gateway", async () => {
         // As a laptop that goes from one network to the next.
@@ -109,6 +123,34 @@ labTest("a tunnel that was killed is taken back by the next start, and by down",
   assert.equal(nobody.code, 1);
   assert.match(nobody.stderr, /wg0: not running/);
 }, PROGRAMS);
+
+labTest(
+  "name servers that resolvconf keeps are taken back by root, though the tunnel is nobody's by then",
+  async () => {
+    await using site = await TunnelSite.start("wireguard-go");
+    const log = `${site.lab.directory}/resolvconf.log`;
+    await Deno.writeTextFile(
+      `${site.programs}/resolvconf`,
+      `#!/bin/sh\necho "$(id -un): $*" >> ${log}\n`,
+      { mode: 0o755 },
+    );
+    const said = async () => (await Deno.readTextFile(log)).trim().split("\n");
+    const before = await site.state();
+    const first = await site.up([`DNS = ${PUBLIC[0]}`]);
+    first.signal("SIGTERM");
+    assert.equal((await first.exit(30_000)).code, 0, `${first}`);
+    assert.deepEqual(await said(), ["root: -a wg0 -m 0 -x", "root: -d wg0 -f"]);
+    assert.deepEqual(await site.state(), before);
+
+    await Deno.remove(log);
+    await site.kill(await site.up([`DNS = ${PUBLIC[0]}`]));
+    assert.deepEqual(await said(), ["root: -a wg0 -m 0 -x"], "killed, it takes nothing back");
+    assert.equal((await site.wirestack("down", "wg0")).code, 0);
+    assert.deepEqual(await said(), ["root: -a wg0 -m 0 -x", "root: -d wg0 -f"]);
+    assert.deepEqual(await site.state(), before);
+  },
+  PROGRAMS,
+);
 
 labTest(
   "a kill switch holds both families, also after a crash, and lets the link live",

@@ -24,6 +24,7 @@ interface RouterOptions {
   readonly framing?: string;
   readonly mtu?: string;
   readonly prefix?: string;
+  readonly nat?: string;
   readonly subnet?: string;
 }
 
@@ -62,6 +63,12 @@ export function addRouter(
     .addOption(
       new Option("--prefix <PREFIX,…>", "what its packets may come from (default anything)"),
     )
+    .addOption(
+      new Option(
+        "--nat <ADDRESS,…>",
+        "what hosts behind it appear as to each other, by a port NAT",
+      ),
+    )
     .addOption(new Option("--subnet <PREFIX,…>", "where they may go (default everywhere)"));
   addProcessOptions(command);
   const others = addConfigFlags(command, isForRouter);
@@ -82,7 +89,7 @@ function isForRouter({ section, name }: Key): boolean {
 
 /** @throws {ConfigError} without another side. */
 function ownFlags(options: RouterOptions): FlagValue[] {
-  const { listen, connect, framing, mtu, prefix, subnet = SUBNETS } = options;
+  const { listen, connect, framing, mtu, prefix, nat, subnet = SUBNETS } = options;
   const place = listen ?? connect;
   if (place === undefined) {
     throw new ConfigError(["--listen: missing, expected it, or --connect (see --help)"]);
@@ -96,6 +103,9 @@ function ownFlags(options: RouterOptions): FlagValue[] {
     ["--framing", findKey("links", "Framing")!, framing ?? (isStream ? "length16" : "datagram")],
     ["--mtu", findKey("links", "Mtu")!, mtu],
     ["--prefix", findKey("links", "Prefixes")!, prefix],
+    ["--nat", findKey("links", "Nat")!, nat],
+    // By its address they reach each other, which is from link to link.
+    ["--nat", findKey("interface", "PeerToPeer")!, nat === undefined ? undefined : "true"],
     ["--subnet", findKey("proxy", "Subnets")!, subnet],
   ];
   return values.flatMap(([flag, key, value]) => value === undefined ? [] : [{ flag, key, value }]);

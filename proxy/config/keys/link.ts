@@ -52,4 +52,26 @@ export const LINK_KEYS = keysOf<LinkInput>("links", [
     argument: "BYTES",
     help: "largest packet of the link (default 1500)",
   },
+  {
+    name: "Nat",
+    field: "nat",
+    list: "comma",
+    flag: "link-nat",
+    argument: "ADDRESS,…",
+    help: "what all of it appears as to peers and other links: one address of each family at most",
+  },
+  {
+    name: "NatFiltering",
+    field: "natFiltering",
+    flag: "link-nat-filtering",
+    argument: "endpoint|address|address-port",
+    help: "who may answer there: anybody, or whom it was sent to (default address)",
+  },
+  {
+    name: "NatPorts",
+    field: "natPorts",
+    flag: "link-nat-ports",
+    argument: "FIRST-LAST",
+    help: "ports that stand for those behind it (default 1-65535)",
+  },
 ]);
