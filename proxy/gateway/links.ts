@@ -159,7 +159,7 @@ export class GatewayLinks {
         // What is routed elsewhere is not here; of what is routed nowhere, a link without prefixes
         // may bring all.
         if (nic === port.nic) return true;
-        if (prefixes.length === 0 && (nic === undefined || nic.promiscuous)) return true;
+        if (prefixes.length === 0 && this.#isNobodys(nic)) return true;
         drops.foreignSource = (drops.foreignSource ?? 0) + 1;
         return false;
       },
@@ -210,8 +210,7 @@ export class GatewayLinks {
     const link = this.#attached.get(owner);
     if (link === undefined) return undefined;
     const nic = this.#options.engine.stack.routes.lookupAddress(client);
-    return nic === link.port.nic ||
-      link.prefixes.length === 0 && (nic === undefined || nic.promiscuous);
+    return nic === link.port.nic || link.prefixes.length === 0 && this.#isNobodys(nic);
   }
 
   stats(): LinkStats[] {
@@ -236,6 +235,11 @@ export class GatewayLinks {
       ...Array.from(this.#configured.keys(), (name) => this.#forget(name)),
       ...Array.from(this.#attached.values(), (link) => link.remove()),
     ]);
+  }
+
+  /** Whether what is routed there is no peer's, link's or own. Where NIC 1 answers for all, peers are behind it. */
+  #isNobodys(nic: Nic | undefined): boolean {
+    return nic === undefined || nic.promiscuous && nic !== this.#options.engine.nic1;
   }
 
   #configure(config: LinkConfig, after?: Promise<unknown>): Configured {

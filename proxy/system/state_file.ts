@@ -6,6 +6,7 @@
  * @module
  */
 
+import { dirname } from "node:path";
 import { LinuxSystem } from "../../ffi/mod.ts";
 import { SystemTunnelError } from "./error.ts";
 import type { NetworkNamespace } from "./namespace.ts";
@@ -266,7 +267,9 @@ function prepareDirectory(directory: string): void {
       );
     }
   }
-  const { isDirectory, uid, mode } = Deno.lstatSync(directory);
+  const { isDirectory, uid, mode } = isRootsLink(directory)
+    ? Deno.statSync(directory)
+    : Deno.lstatSync(directory);
   if (!isDirectory) {
     throw new SystemTunnelError(`${directory}: is no folder, expected one of this user's`);
   }
@@ -277,6 +280,13 @@ function prepareDirectory(directory: string): void {
       }, expected root's or this user's, and nobody else to write there`,
     );
   }
+}
+
+/** systemd gives a unit with DynamicUser a link to the folder that is the unit's alone. */
+function isRootsLink(path: string): boolean {
+  const { isSymlink, uid } = Deno.lstatSync(path);
+  const parent = Deno.lstatSync(dirname(path));
+  return isSymlink && uid === 0 && parent.uid === 0 && ((parent.mode ?? 0) & 0o022) === 0;
 }
 
 function isRefused(error: unknown): boolean {

@@ -1,6 +1,7 @@
 /** Limits of peers in whole engines: what their flows get, and what that costs those beside them. */
 
 import assert from "node:assert/strict";
+import { Prefix } from "../../netstack/mod.ts";
 import type { OwnerLimits } from "../../proxy/flow/limits.ts";
 import type { RuleOptions } from "../../proxy/flow/rule.ts";
 import { ip } from "../netstack/packets.ts";
@@ -339,4 +340,33 @@ Deno.test("and one that has not enough uses what it has, and the stream loses no
   const [stream, connections] = besidePaced(4_000, 0.3);
   assertNear(stream, 20e6, 0.05, "the stream");
   assert.ok(connections > 700 && connections < 2_000, `${connections} a second of 4,000`);
+});
+
+Deno.test("with a thousand rules a connection and a session are decided once each, whatever they move", () => {
+  const { sim, clients: [client], proxy } = limited([{}]);
+  const { rules: [everything] } = rule({});
+  const others = Array.from({ length: 1_000 }, (_, i) => ({
+    ...everything!,
+    to: [new Prefix(ip(`10.71.${i >> 8}.${i & 255}`), 32)],
+  }));
+  proxy.setSettings({
+    ...proxy.settings,
+    rules: [...others, everything!],
+    defaultAction: "reject",
+  });
+  const { admission } = proxy;
+  const decide = admission.decide.bind(admission);
+  let verdicts = 0;
+  admission.decide = (...request) => {
+    verdicts++;
+    return decide(...request);
+  };
+  const stream = bulk(client!, 1, 5e6);
+  assert.ok(sim.runUntil(() => stream.hasEnded, 20_000));
+  assert.deepEqual([stream.isRight, verdicts], [true, 1]);
+  const pings = new Pinger(client!.engine, TARGET, 5000);
+  for (let i = 0; i < 200; i++) pings.ask(64);
+  sim.runFor(1_000);
+  assert.deepEqual([pings.answered, verdicts], [200, 2]);
+  pings.close();
 });

@@ -16,5 +16,5 @@ Deno.test("the examples of mod.ts, wireguard/mod.ts and docs/module.md are check
   }).output();
   const text = new TextDecoder().decode(stdout);
   assert.ok(success, text + new TextDecoder().decode(stderr));
-  assert.match(text, /ok \| 7 passed/);
+  assert.match(text, /ok \| 8 passed/);
 });

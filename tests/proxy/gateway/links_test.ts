@@ -312,3 +312,59 @@ Deno.test("what the system refuses a link is said with its place, and nothing is
   held.close();
   await Deno.remove(folder, { recursive: true });
 });
+
+Deno.test("whatever one link's other side does, the others hear nothing of it", async () => {
+  await using site = echoes();
+  const { net, place } = await router({}, {
+    links: [
+      { name: "phone", listen: "tcp:127.0.0.1:0", framing: "length16", prefixes: "10.0.0.8/32" },
+      { name: "bad", listen: "tcp:127.0.0.1:0", framing: "length16", prefixes: "10.6.0.0/16" },
+      { name: "worse", listen: "tcp:127.0.0.1:0", framing: "length32", prefixes: "10.7.0.0/16" },
+    ],
+  });
+  const client = await program(place);
+  const good = async () => {
+    const started = performance.now();
+    await assertEchoes(client, site.port, 100_000);
+    return performance.now() - started;
+  };
+  await good();
+  // Never reads what it has asked for: three megabytes of answers.
+  const deaf = await bare(linkOf(net, "bad").place!);
+  for (let i = 0; i < 2_000; i++) {
+    await deaf.send(udp("10.6.0.1", 7, "10.50.0.1", site.port, new Uint8Array(1_400)));
+  }
+  await good();
+  const { noBuffer } = net.stats().counters.ip;
+  const { full, stalled } = linkOf(net, "bad").drops;
+  assert.equal(linkOf(net, "bad").packetsIn, 2_000);
+  assert.ok(noBuffer + full! + stalled! > 0 || linkOf(net, "bad").packetsOut < 2_000);
+  deaf.conn.close();
+  await until(() => linkOf(net, "bad").state === "listening", "it is gone");
+  // Half a frame, then the end; frames of 0 and 65,535; garbage until it is closed.
+  const half = await bare(linkOf(net, "bad").place!);
+  await half.conn.write(Uint8Array.of(5, 0xdc, 0x45, 0));
+  half.conn.close();
+  await until(() => /into a frame/.test(linkOf(net, "bad").lastEnd ?? ""), "half a frame");
+  const odd = await bare(linkOf(net, "bad").place!);
+  await odd.send(new Uint8Array(0));
+  await odd.send(new Uint8Array(65_535).fill(0x45));
+  await odd.send(udp("10.6.0.1", 9, "10.50.0.1", site.port, Uint8Array.of(1)));
+  assert.equal((await odd.next()).destination, "10.6.0.1");
+  const { empty, tooBig } = linkOf(net, "bad").drops;
+  assert.deepEqual([empty, tooBig], [1, 1]);
+  for (let i = 0; i < 16; i++) await odd.send(new Uint8Array(50));
+  assert.equal(await odd.conn.read(new Uint8Array(1)).catch(() => null), null);
+  assert.match(linkOf(net, "bad").lastEnd!, /no IP packet: is Framing right\?/);
+  odd.conn.close();
+  const garbage = await bare(linkOf(net, "worse").place!);
+  await garbage.conn.write(new TextEncoder().encode("GET / HTTP/1.1\r\n\r\n"));
+  assert.equal(await garbage.conn.read(new Uint8Array(1)).catch(() => null), null);
+  assert.match(linkOf(net, "worse").lastEnd!, /^a frame of 1195725856 bytes/);
+  garbage.conn.close();
+  await good();
+  assert.equal(linkOf(net).connections, 1);
+  assert.equal(net.stats().counters.engine.faults, 0);
+  await client.close({ graceMs: 0 });
+  await net.close({ graceMs: 0 });
+});
