@@ -143,16 +143,19 @@ export class Nat {
     now: number,
   ): number {
     const { flags } = packet;
+    // One that has come through another NAT, or this one, is known here by other ends than it shows:
+    // what its answer depends on could not be told. RFC 5382 REQ-4 a: it is dropped in silence.
+    const mayWait = space < UDP_PORTS && opens(flags) && remoteBuffer === packet.buffer;
     const mapping = this.#mappings.at(space, external);
     if (mapping < 0 || space >= ICMP_IDENTIFIERS && !isReply) {
       this.counters.unmapped++;
-      if (space < UDP_PORTS && opens(flags)) this.#syns.add(packet, ingress, now);
+      if (mayWait) this.#syns.add(packet, ingress, now);
       return -1;
     }
     let session = this.#session(mapping, space, remoteBuffer, remote, remotePort);
     if (session < 0 && space < UDP_PORTS && opens(flags)) {
       session = this.#accept(mapping, space, remoteBuffer, remote, remotePort);
-      if (session < 0) this.#syns.add(packet, ingress, now);
+      if (session < 0 && mayWait) this.#syns.add(packet, ingress, now);
     }
     if (session < 0) {
       this.counters.filtered++;

@@ -32,6 +32,8 @@ export const WRITABLE = 4;
 export const CLOSED = 8;
 /** For the listener; before all others. */
 export const ANNOUNCED = 16;
+/** Before {@link CLOSED}, which waits until everything was read. */
+export const BROKEN = 32;
 
 /** ACKs without delay at the start, so that the peer's window opens quickly. */
 const QUICK_ACKS = 16;
@@ -182,6 +184,7 @@ export class Connection implements Flow, EndpointConnection {
   /** It failed with unread data, which is lost: what was read may not be all that the peer sent. */
   truncated = false;
   #closedQueued = false;
+  #brokenQueued = false;
 
   /** Waits in the stack's list for flush. */
   dirty = false;
@@ -561,7 +564,14 @@ export class Connection implements Flow, EndpointConnection {
   #closeIfDone(): void {
     if (!this.finished || this.#closedQueued) return;
     const unread = this.receiver.ring.length > 0 && !this.readClosed;
-    if (unread && this.error === undefined) return;
+    if (unread && (this.error === undefined || this.error.kind !== "memory")) {
+      // As Linux has it: what had arrived can be read, whatever became of the connection since.
+      if (this.error !== undefined && !this.#brokenQueued) {
+        this.#brokenQueued = true;
+        this.raise(BROKEN);
+      }
+      return;
+    }
     this.#closedQueued = true;
     this.raise(CLOSED);
   }

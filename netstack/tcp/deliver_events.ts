@@ -4,7 +4,15 @@
  * @module
  */
 
-import { ANNOUNCED, CLOSED, CONNECTED, type Connection, READABLE, WRITABLE } from "./connection.ts";
+import {
+  ANNOUNCED,
+  BROKEN,
+  CLOSED,
+  CONNECTED,
+  type Connection,
+  READABLE,
+  WRITABLE,
+} from "./connection.ts";
 
 /** Makes the callbacks that are due, in the order in which things happened to a connection. */
 export function deliverEvents(c: Connection): void {
@@ -17,6 +25,7 @@ export function deliverEvents(c: Connection): void {
   if ((events & CONNECTED) !== 0) endpoint.handler?.connected?.();
   if ((events & READABLE) !== 0) endpoint.handler?.readable?.();
   if ((events & WRITABLE) !== 0) endpoint.handler?.writable?.();
+  if ((events & BROKEN) !== 0 && c.readable > 0) endpoint.handler?.broken?.(c.error!);
   if ((events & CLOSED) !== 0) {
     tcp.remove(c);
     c.sender.ring.clear();

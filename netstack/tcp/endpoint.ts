@@ -42,6 +42,11 @@ export interface TcpHandler {
   readable?(): void;
   /** Room has appeared after {@link TcpEndpoint.write} took less than it was given. */
   writable?(): void;
+  /**
+   * It failed, and data that had arrived before waits still: that can be read, nothing can be written.
+   * {@link closed} follows when all of it was, or with {@link TcpEndpoint.close}.
+   */
+  broken?(error: TcpError): void;
   /** Exactly once, last: both directions are done and everything was read, or it failed. */
   closed?(error: TcpError | undefined): void;
 }

@@ -98,9 +98,11 @@ export function controlHandlers(
       if (peer === undefined) return gateway.flows(undefined, hasTargets);
       const found = findPeer(gateway.engine.device, peer);
       if (found !== undefined) return gateway.flows(peerName(found), hasTargets);
+      const link = gateway.links.find(peer);
+      if (link !== undefined) return gateway.flows(link.name, hasTargets);
       throw new RequestError(
         Errno.EINVAL,
-        `peer ${quote(peer)}: unknown, expected a peer's name or public key`,
+        `peer ${quote(peer)}: unknown, expected a peer's name or public key, or a link's name`,
       );
     },
     kill(id) {

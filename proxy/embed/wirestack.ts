@@ -392,12 +392,13 @@ export class Wirestack implements AsyncDisposable {
    * The connections, UDP sessions and pings of peers through the proxy that are under way, in the order
    * in which they began.
    *
-   * @param peer Whose alone: a name or public key.
+   * @param peer Whose alone: a name or public key, or the name of a link.
    */
   flows(peer?: string): FlowStats[] {
     if (peer === undefined) return [...this.#gateway.flows()];
     const found = findPeer(this.#gateway.engine.device, peer);
-    return found === undefined ? [] : [...this.#gateway.flows(peerName(found))];
+    const name = found === undefined ? this.#gateway.links.find(peer)?.name : peerName(found);
+    return name === undefined ? [] : [...this.#gateway.flows(name)];
   }
 
   /**

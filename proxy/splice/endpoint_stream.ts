@@ -153,6 +153,13 @@ export class EndpointStream implements ByteStream, TcpHandler {
     else this.handler?.drained(this);
   }
 
+  /** What the target has not taken by then is lost, as with any reset on the way. */
+  broken(error: TcpError): void {
+    const { endpoint } = this;
+    this.closed(error);
+    endpoint.abort(); // its memory is free at once
+  }
+
   closed(error: TcpError | undefined): void {
     this.endpoint.handler = undefined;
     if (error !== undefined) this.#close(error.kind === "reset" ? "reset" : "failed");

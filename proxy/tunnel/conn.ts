@@ -48,6 +48,10 @@ export class TunnelConn implements Deno.Conn<Deno.NetAddr> {
       connected: () => waiters.wake(),
       readable: () => waiters.wake(),
       writable: () => waiters.wake(),
+      broken: (error) => {
+        this.#error = error;
+        waiters.wake();
+      },
       closed: (error) => {
         this.#isOver = true;
         this.#error = error;

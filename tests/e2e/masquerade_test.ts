@@ -108,13 +108,16 @@ labTest(
 );
 
 labTest(
-  "a rule opens a service of the server, and closes what is outside; peers reach each other if told",
+  "an ordinary user with CAP_NET_ADMIN serves: rules open the server and close what is outside, peers come and go",
   async () => {
     await using site = await ServerSite.start();
     const [client] = site.clients as [typeof site.server];
+    const before = await site.state();
     const rules = `[Rule]\nTo = ${GATE[0]}\nPorts = tcp/8000\n` +
       `[Rule]\nTo = ${PUBLIC[1]}\nAction = reject\n`;
-    const process = await site.up("masquerade", rules, ["--peer-to-peer", "true"]);
+    const args = ["--peer-to-peer", "true", "--control-dir", "/run/wireguard"];
+    const process = await site.up("masquerade", rules, args, ["net_admin"]);
+    await process.line(/user as it was, capabilities CAP_NET_ADMIN alone/);
     for (const each of site.clients) {
       await eventually("the way out", () => site.seenAs(each, PUBLIC[0], 3));
     }
@@ -144,6 +147,7 @@ labTest(
     assert.doesNotMatch(await site.server.output(["nft", "list", "ruleset"]), /10\.8\.0\.2/);
     process.signal("SIGTERM");
     assert.equal((await process.exit(30_000)).code, 0, `${process}`);
+    assert.deepEqual(await site.state(), before);
   },
   PROGRAMS,
 );

@@ -10,10 +10,11 @@
  */
 
 import { fileURLToPath } from "node:url";
-import { installation, startGateway } from "./gateway.ts";
+import { startGateway } from "./gateway.ts";
 import { eventually, type Host, Lab } from "./lab.ts";
 import type { Output, Process } from "./process.ts";
 import { networkState } from "./network_state.ts";
+import { installed, wirestack, withRun } from "./own_run.ts";
 import { PUBLIC, SERVER, SERVER_PORT } from "./tunnel_site.ts";
 import { keyPair, WireguardGo } from "./wireguard_go.ts";
 
@@ -109,8 +110,18 @@ export class ServerSite implements AsyncDisposable {
     }
   }
 
-  /** Starts the server. @param sections Of the file. */
-  async up(kind: ServerKind, sections = "", args: readonly string[] = []): Promise<Process> {
+  /**
+   * Starts the server.
+   *
+   * @param sections Of the file.
+   * @param capabilities Of an ordinary user who has these; missing: root.
+   */
+  async up(
+    kind: ServerKind,
+    sections = "",
+    args: readonly string[] = [],
+    capabilities?: string[],
+  ): Promise<Process> {
     if (kind === "rootless") {
       const config = this.#config.replace("%s", "") +
         `[Proxy]\nSubnets = 0.0.0.0/0, ::/0\n${sections}`;
@@ -119,10 +130,16 @@ export class ServerSite implements AsyncDisposable {
     }
     const file = `${this.lab.directory}/wg0.conf`;
     await Deno.writeTextFile(file, this.#config.replace("%s", "") + sections, { mode: 0o600 });
+    if (capabilities !== undefined) {
+      // As systemd makes it for a service.
+      await Deno.mkdir(`${this.#run}/wirestack`, { mode: 0o755 });
+      const own = [file, `${this.#run}/wireguard`, `${this.#run}/wirestack`];
+      await this.server.output(["chown", "65534:65534", ...own]);
+    }
     const process = this.server.spawn(
       "wirestack",
-      this.#wirestack(["up", "--tun", "--masquerade", ...args, file]),
-      await options(),
+      wirestack(this.#run, ["up", "--tun", "--masquerade", ...args, file], capabilities),
+      await installed(),
     );
     await process.line(/CAP_NET_ADMIN alone/, { timeoutMs: 60_000 });
     return process;
@@ -130,12 +147,12 @@ export class ServerSite implements AsyncDisposable {
 
   /** Runs another command of ours on the server. */
   async wirestack(...args: string[]): Promise<Output> {
-    return await this.server.run(this.#wirestack(args), await options());
+    return await this.server.run(wirestack(this.#run, args), await installed());
   }
 
   /** Runs a command on the server with its /run. */
   here(command: readonly string[]): Promise<Output> {
-    return this.server.run(this.#isolated(command));
+    return this.server.run(withRun(this.#run, command));
   }
 
   /** Ends the server without a chance to take anything back. */
@@ -176,21 +193,4 @@ export class ServerSite implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.lab[Symbol.asyncDispose]();
   }
-
-  #wirestack(args: readonly string[]): string[] {
-    return this.#isolated(["sh", "-c", 'exec "$DENO" task start "$@"', "sh", ...args]);
-  }
-
-  /** `ip netns exec` has made a mount namespace already. */
-  #isolated(command: readonly string[]): string[] {
-    return ["sh", "-c", 'mount --bind "$0" /run && exec "$@"', this.#run, ...command];
-  }
-}
-
-async function options() {
-  const { root, deno, env } = await installation();
-  return {
-    cwd: `${root}/source`,
-    env: { ...env, DENO: deno, PATH: `${env.PATH}:/usr/sbin:/sbin` },
-  };
 }

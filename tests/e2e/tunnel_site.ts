@@ -10,9 +10,10 @@
  */
 
 import { fileURLToPath } from "node:url";
-import { installation, startGateway, unprivileged } from "./gateway.ts";
+import { startGateway } from "./gateway.ts";
 import { eventually, type Host, Lab } from "./lab.ts";
 import { networkState } from "./network_state.ts";
+import { installed, wirestack, withRun } from "./own_run.ts";
 import { type Output, type Process } from "./process.ts";
 import { keyPair, WireguardGo } from "./wireguard_go.ts";
 
@@ -26,10 +27,6 @@ export const CLIENT = [`${LINKS.client}.2`, `${LINKS6.client}::2`] as const;
 /** Inside. */
 const CLIENT_INSIDE = ["10.9.0.2/24", "fd09::2/64"];
 const NAME_SERVER_BEFORE = "# of the machine\nnameserver 198.51.100.53\n";
-
-/** As udev has it; in a container it may be root's alone. */
-const OPEN_DEVICE =
-  'mount -t tmpfs none /dev/net && mknod -m 666 /dev/net/tun c 10 200 && exec "$@"';
 
 export type ServerKind = "wirestack" | "wireguard-go";
 
@@ -168,8 +165,8 @@ export class TunnelSite implements AsyncDisposable {
     const command = ["up", "--tun", ...args, this.file];
     const process = this.client.spawn(
       "wirestack",
-      this.#wirestack(command, capabilities && unprivileged(capabilities)),
-      await this.#options(),
+      wirestack(this.#run, command, capabilities),
+      await installed(this.programs),
     );
     if (isReady) await process.line(/CAP_NET_ADMIN alone/, { timeoutMs: 60_000 });
     return process;
@@ -183,12 +180,12 @@ export class TunnelSite implements AsyncDisposable {
 
   /** Runs another command of ours on the client. */
   async wirestack(...args: string[]): Promise<Output> {
-    return await this.client.run(this.#wirestack(args), await this.#options());
+    return await this.client.run(wirestack(this.#run, args), await installed(this.programs));
   }
 
   /** Runs a command on the client with its /run. */
   here(command: readonly string[]): Promise<Output> {
-    return this.client.run(this.#isolated(command));
+    return this.client.run(withRun(this.#run, command));
   }
 
   /** Who the public host says asks, or undefined if it cannot be reached. */
@@ -232,30 +229,6 @@ export class TunnelSite implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.lab[Symbol.asyncDispose]();
-  }
-
-  #wirestack(args: readonly string[], wrapper: readonly string[] = []): string[] {
-    const device = wrapper.length === 0 ? [] : ["sh", "-c", OPEN_DEVICE, "sh"];
-    return this.#isolated([
-      ...device,
-      ...wrapper,
-      "sh",
-      "-c",
-      'exec "$DENO" task start "$@"',
-      "sh",
-      ...args,
-    ]);
-  }
-
-  async #options() {
-    const { root, deno, env } = await installation();
-    const path = [this.programs, env.PATH, "/usr/sbin:/sbin"].join(":");
-    return { cwd: `${root}/source`, env: { ...env, DENO: deno, PATH: path } };
-  }
-
-  /** `ip netns exec` has made a mount namespace already. */
-  #isolated(command: readonly string[]): string[] {
-    return ["sh", "-c", 'mount --bind "$0" /run && exec "$@"', this.#run, ...command];
   }
 }
 

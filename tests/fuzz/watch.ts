@@ -39,6 +39,13 @@ export function watch(
       check("writable");
       handler.writable?.();
     },
+    broken: (error: TcpError) => {
+      check("broken");
+      assert.equal(endpoint.error, error);
+      assert.ok(endpoint.readable > 0, "broken with nothing to read");
+      assert.equal(endpoint.write(new Uint8Array(1)), 0);
+      handler.broken?.(error);
+    },
     closed: (error: TcpError | undefined) => {
       check("closed");
       isClosed = true;

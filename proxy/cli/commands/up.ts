@@ -11,6 +11,7 @@ import { ConfigError } from "../../config/error.ts";
 import { stateDirectories } from "../../gateway/state_directory.ts";
 import { isStream } from "../../log/outputs.ts";
 import { type Confinement, describeConfinement } from "../confine.ts";
+import { loadConfined } from "../confine/reload.ts";
 import { addConfigFlags } from "../flags.ts";
 import { isDescriptor } from "../read.ts";
 import type { CommandLine } from "./command_line.ts";
@@ -124,7 +125,7 @@ export async function runGateway(
       controlHandlers(gateway, {
         applied,
         started: loaded,
-        load: () => reader.load(),
+        load: () => loadConfined(() => reader.load(), confinement),
         ...(path !== undefined && { file: path }),
       }),
     control: {

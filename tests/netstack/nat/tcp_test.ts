@@ -213,6 +213,17 @@ Deno.test("REQ-8: two hosts behind the NAT connect by its address, each seeing t
   assert.equal(lab.nat.counters.hairpinned, 2);
 });
 
+Deno.test("REQ-4, REQ-8: hosts behind the NAT that open a connection at once by its address hear of no closed port", () => {
+  const lab = new NatLab();
+  lab.out(tcpSyn(A, 5000, X, 80), tcpSyn(B, 6000, X, 80));
+  assert.deepEqual(lab.back(tcpSyn(A, 5000, EXTERNAL, 6000)), []); // B has not sent there yet
+  const [syn] = lab.back(tcpSyn(B, 6000, EXTERNAL, 5000));
+  assert.equal(ends(syn!), `${EXTERNAL}:6000 > ${A}:5000`);
+  assert.equal(lab.nat.waiting, 0);
+  lab.sim.runFor(10_000);
+  assert.deepEqual(lab.take(), { inside: [], outside: [] });
+});
+
 Deno.test("REQ-9: a Destination Unreachable about a segment comes to the host that sent it", () => {
   const lab = new NatLab();
   const [sent] = lab.out(up(SYN));

@@ -272,16 +272,47 @@ Deno.test("close in SYN-SENT deletes the attempt (RFC 9293 §3.10.4)", () => {
   assert.deepEqual([t.tcp.connectionCount, t.tcp.timers], [0, 0]);
 });
 
-Deno.test("the peer's RST ends the connection at once, unread data or not", () => {
+Deno.test("the peer's RST ends the connection at once", () => {
   const t = new Script();
   t.established();
+  t.in("R 1");
+  t.quiet();
+  assert.deepEqual(t.events, ["connected", "closed: reset"]);
+  assert.deepEqual([t.tcp.connectionCount, t.tcp.timers], [0, 0]);
+});
+
+Deno.test("what had arrived before the peer's RST can be read, as with Linux, and then it is over", () => {
+  const t = new Script();
+  const endpoint = t.established();
   t.in("P. 1:101 ack 1");
   t.drop();
   t.in("R 101");
   t.quiet();
-  assert.deepEqual(t.events, ["connected", "readable", "closed: reset"]);
-  assert.deepEqual([t.tcp.connectionCount, t.tcp.timers], [0, 0]);
+  assert.deepEqual(t.events, ["connected", "readable", "broken: reset"]);
+  assert.deepEqual([endpoint.readable, t.write(10), t.tcp.timers], [100, 0, 0]);
+  // Its ports are free for another connection meanwhile, and nothing can be added to the data.
+  t.in("P. 101:201 ack 1");
+  t.out("R 1");
+  t.read(1, 101);
+  assert.ok(!endpoint.endOfFile);
+  assert.deepEqual(t.events.slice(3), ["closed: reset"]);
+  assert.equal(t.tcp.connectionCount, 0);
 });
+
+for (const how of ["close", "abort"] as const) {
+  Deno.test(`after the peer's RST ${how} gives the unread data up, and sends nothing`, () => {
+    const t = new Script();
+    const endpoint = t.established();
+    t.in("P. 1:101 ack 1");
+    t.drop();
+    t.in("R 101");
+    endpoint[how]();
+    t.flush();
+    t.quiet();
+    assert.deepEqual(t.events.slice(3), ["closed: reset"]);
+    assert.equal(t.tcp.connectionCount, 0);
+  });
+}
 
 Deno.test("TIME-WAIT: the peer's FIN again is acknowledged and starts the time anew", () => {
   const t = timeWait();

@@ -132,6 +132,7 @@ export class Script {
       connected: () => this.events.push("connected"),
       readable: () => this.events.push("readable"),
       writable: () => this.events.push("writable"),
+      broken: (error) => this.events.push(`broken: ${error.kind}`),
       closed: (error) => {
         this.events.push(error === undefined ? "closed" : `closed: ${error.kind}`);
         this.error = error;

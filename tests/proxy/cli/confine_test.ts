@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import type { FileRule, ProcessView } from "../../../ffi/confine/mod.ts";
 import { confineCommand, describeConfinement, isToBeConfined } from "../../../proxy/cli/confine.ts";
+import { ConfigError } from "../../../proxy/config/error.ts";
+import { loadConfined } from "../../../proxy/cli/confine/reload.ts";
 import { fileRules } from "../../../proxy/cli/confine/file_rules.ts";
 import { configuredFiles } from "../../../proxy/cli/confine/settings.ts";
 
@@ -43,6 +45,30 @@ Deno.test("what was given up is said in one line, with what could not be", () =>
     "not confined; no Landlock; no seccomp",
   );
   assert.equal(describeConfinement(undefined, false), "not confined (--no-confine)");
+});
+
+Deno.test("a reload that the kernel has refused a file says why", async () => {
+  const problems = async (problem: string, landlock: number) => {
+    try {
+      const confinement = { landlock, seccomp: true, problems: [] };
+      await loadConfined(() => Promise.reject(new ConfigError([problem])), confinement);
+      return [];
+    } catch (error) {
+      return (error as ConfigError).problems;
+    }
+  };
+  const refused = [
+    "wg0.conf:1: Include: /x: permission denied, expected a file to include",
+    'wg0.conf:1: Include: "/x/" may not be read, expected a folder that may be read',
+  ];
+  for (const problem of refused) {
+    const [first, hint] = await problems(problem, 7);
+    assert.equal(first, problem);
+    assert.match(hint!, /^this gateway is confined to .*: expected .* a restart, or --no-confine$/);
+    assert.deepEqual(await problems(problem, 0), [problem]);
+  }
+  const other = "wg0.conf:1: MTU: missing";
+  assert.deepEqual(await problems(other, 7), [other]);
 });
 
 Deno.test("files named by arguments are readable with their folders; nothing but sockets' and state's is writable", async () => {

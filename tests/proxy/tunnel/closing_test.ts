@@ -126,3 +126,26 @@ Deno.test("reset breaks off: the other side sees it", async () => {
   conn.reset();
   await assert.rejects(server.received, Deno.errors.ConnectionReset);
 });
+
+Deno.test("what arrived before a reset is read, as from a socket of Linux; writing fails at once", async () => {
+  await using pair = await startPair({ proxy: null });
+  using listener = pair.gateway.listen({ port: 0 });
+  const conn = await pair.client.connect({ hostname: "10.9.0.1", port: listener.addr.port });
+  using accepted = await listener.accept();
+  await writeAll(conn, pattern(50_000));
+  const first = new Uint8Array(1);
+  assert.equal(await accepted.read(first), 1);
+  conn.reset();
+  await assert.rejects(async () => {
+    for (;;) await accepted.write(new Uint8Array(1)); // until the reset is there
+  }, Deno.errors.ConnectionReset);
+  const rest: number[] = [];
+  const into = new Uint8Array(16_384);
+  await assert.rejects(async () => {
+    for (let length; (length = await accepted.read(into)) !== null;) {
+      rest.push(...into.subarray(0, length));
+    }
+  }, Deno.errors.ConnectionReset);
+  assert.deepEqual(Uint8Array.of(...first, ...rest), pattern(50_000).subarray(0, 1 + rest.length));
+  assert.ok(rest.length > 0, "what had arrived");
+});

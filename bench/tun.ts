@@ -17,12 +17,12 @@
  */
 
 import { parseArgs } from "node:util";
-import { eventually, type Host, Lab, missing } from "../../tests/e2e/lab.ts";
-import type { Process } from "../../tests/e2e/process.ts";
-import { type KeyPair, keyPair, peerSections } from "../../tests/e2e/wireguard_go.ts";
-import { buildGo } from "../peers/build.ts";
-import { read } from "../peers/cpu.ts";
-import { prioritise, unprioritise } from "../peers/priority.ts";
+import { eventually, type Host, Lab, missing } from "../tests/e2e/lab.ts";
+import type { Process } from "../tests/e2e/process.ts";
+import { type KeyPair, keyPair, peerSections } from "../tests/e2e/wireguard_go.ts";
+import { buildGo } from "./peers/build.ts";
+import { read } from "./peers/cpu.ts";
+import { prioritise, unprioritise } from "./peers/priority.ts";
 
 /** Its program is called wireguard. */
 const WIREGUARD_GO = {
@@ -49,6 +49,8 @@ interface End {
 
 interface Subject {
   readonly name: string;
+  /** It sets addresses and MTU of the device by itself. */
+  readonly configures?: boolean;
   /** @returns the process, once the device exists. */
   start(end: End, other: End, device: string): Promise<Process>;
 }
@@ -145,6 +147,7 @@ async function main(
       for (const [end, other] of [[right, left], [left, right]] as const) {
         const device = `wst${Deno.pid}n${serial++}`;
         tunnels.push(await subject.start(end, other, device));
+        if (subject.configures) continue;
         await end.host.addAddresses(device, [`${end.inner}/24`]);
         await end.host.ip(`link set ${device} mtu ${MTU} up`);
       }
@@ -211,7 +214,7 @@ function pinned({ core }: End, command: readonly string[]): string[] {
 }
 
 async function subjectOf(name: string): Promise<Subject> {
-  if (name === "wirestack") return { name, start: startOurs };
+  if (name === "wirestack") return { name, start: startOurs, configures: true };
   if (name === "debian") return wireguardGo(name, "wireguard-go");
   if (name === "wireguard-go") {
     const directory = await buildGo(WIREGUARD_GO.program, WIREGUARD_GO.version);
@@ -220,16 +223,32 @@ async function subjectOf(name: string): Promise<Subject> {
   throw new RangeError(`a subject is wirestack, wireguard-go or debian, not "${name}"`);
 }
 
+/** As people start it. */
 async function startOurs(end: End, other: End, device: string): Promise<Process> {
-  const program = new URL("end_main.ts", import.meta.url).pathname;
+  const { host, keys } = end;
+  const file = await Deno.makeTempFile({ suffix: ".conf" });
+  host.disposeFile(file);
+  const text = [
+    ...["[Interface]", `PrivateKey = ${keys.privateKey}`, `Address = ${end.inner}/24`],
+    ...[`ListenPort = ${PORT}`, `MTU = ${MTU}`, ""],
+    peerSections([{
+      publicKey: other.keys.publicKey,
+      allowedIps: [`${other.inner}/32`],
+      endpoint: `${other.outer}:${PORT}`,
+    }]),
+  ];
+  await Deno.writeTextFile(file, text.join("\n"), { mode: 0o600 });
+  const program = new URL("../main.ts", import.meta.url).pathname;
   const command = [
     ...[Deno.execPath(), "run", "-A", "--no-check"],
     ...["--v8-flags=--memory-saver-mode,--managed-zone-memory", program],
-    ...[device, `${MTU}`, `${PORT}`, end.keys.privateKey, other.keys.publicKey],
-    ...[`${other.inner}/32`, `${other.outer}:${PORT}`],
+    ...["up", `--tun=${device}`, file],
   ];
-  const process = end.host.spawn("wirestack", pinned(end, command));
-  await process.line(/^open /);
+  const process = host.spawn("wirestack", pinned(end, command));
+  await eventually(`${device} has its address`, async () => {
+    const { stdout } = await host.run(["ip", "-oneline", "address", "show", "dev", device]);
+    return stdout.includes(end.inner);
+  }, { timeoutMs: 20_000 });
   return process;
 }
 

@@ -1,0 +1,45 @@
+/**
+ * Commands on a host of the lab with a /run of its own, so that nothing of the machine is touched, and
+ * ours among them.
+ *
+ * @module
+ */
+
+import { installation, unprivileged } from "./gateway.ts";
+import type { ProcessOptions } from "./process.ts";
+
+/** As udev has it; in a container it may be root's alone. */
+const OPEN_DEVICE =
+  'mount -t tmpfs none /dev/net && mknod -m 666 /dev/net/tun c 10 200 && exec "$@"';
+
+/** @param run The folder that is its /run. `ip netns exec` has made a mount namespace already. */
+export function withRun(run: string, command: readonly string[]): string[] {
+  return ["sh", "-c", 'mount --bind "$0" /run && exec "$@"', run, ...command];
+}
+
+/**
+ * `wirestack …`, with {@link installed}.
+ *
+ * @param capabilities Of an ordinary user who has these; missing: root.
+ */
+export function wirestack(
+  run: string,
+  args: readonly string[],
+  capabilities?: string[],
+): string[] {
+  const wrapper = capabilities === undefined
+    ? []
+    : ["sh", "-c", OPEN_DEVICE, "sh", ...unprivileged(capabilities)];
+  return withRun(run, [...wrapper, "sh", "-c", 'exec "$DENO" task start "$@"', "sh", ...args]);
+}
+
+/**
+ * What `wirestack` of the sources is started with.
+ *
+ * @param programs A folder whose programs are found before all others.
+ */
+export async function installed(programs?: string): Promise<ProcessOptions> {
+  const { root, deno, env } = await installation();
+  const folders = [...(programs === undefined ? [] : [programs]), env.PATH, "/usr/sbin", "/sbin"];
+  return { cwd: `${root}/source`, env: { ...env, DENO: deno, PATH: folders.join(":") } };
+}
