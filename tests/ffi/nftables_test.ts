@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { Nftables, NftablesError } from "../../ffi/mod.ts";
-import { type Host, Lab, labTest } from "../e2e/lab.ts";
+import { aloneLabTest, type Host, Lab, labTest } from "../e2e/lab.ts";
 import { within } from "../e2e/network_namespace.ts";
 
 async function ruleset(host: Host): Promise<string> {
   return await host.output(["nft", "list", "ruleset"]);
 }
 
-labTest("a script is run, listed as nft lists it, and undone", async () => {
+aloneLabTest("a script is run, listed as nft lists it, and undone", async () => {
   await using lab = await Lab.create();
   const host = await lab.host("host");
   using nftables = new Nftables();
@@ -38,7 +38,7 @@ labTest("a script is run, listed as nft lists it, and undone", async () => {
   assert.equal(await ruleset(host), "");
 });
 
-labTest("a script that is refused changes nothing, and the error is nft's own", async () => {
+aloneLabTest("a script that is refused changes nothing, and the error is nft's own", async () => {
   await using lab = await Lab.create();
   const host = await lab.host("host");
   using nftables = new Nftables();
