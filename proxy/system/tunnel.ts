@@ -33,6 +33,7 @@ import { type ConfigFrame, SAVE_SCRIPT, savedText } from "./save_config.ts";
 import { Keeper, runHook } from "./shell.ts";
 import { findStates, type RecordedStep, StateFile } from "./state_file.ts";
 import type { Step } from "./step.ts";
+import { describeTunnel } from "./summary.ts";
 import { describeUser, type UserIds } from "./user.ts";
 
 const log = getLogger(["wirestack", "system"]);
@@ -85,6 +86,7 @@ export class SystemTunnel {
   #keeper: Keeper | undefined;
   #save: () => string = () => "";
   #saved = "";
+  readonly #stopped = new AbortController();
   #isUp = false;
   #isDown = false;
   #isTakenBack = false;
@@ -121,7 +123,7 @@ export class SystemTunnel {
   async up(start: (start: DeviceStart) => Promise<Gateway>): Promise<Gateway> {
     const { device, config } = this.#options;
     const host = this.#host;
-    const found = await findEndpoints(config.peers, this.#options.resolve);
+    const found = await findEndpoints(config.peers, this.#options.resolve, this.#stopped.signal);
     const mtu = tunnelMtu({
       ...(config.device.mtu !== undefined && { mtu: config.device.mtu }),
       endpoints: found.addresses,
@@ -149,6 +151,7 @@ export class SystemTunnel {
       for (const step of steps) this.#do(step);
       const more = this.#options.more?.(host, settings);
       for (const step of more?.steps ?? []) this.#do(step);
+      log.info("{tunnel}", { tunnel: describeTunnel(settings, view, mark, more?.steps) });
       await this.#hooks("postUp");
       const { save } = this.#options;
       if (save !== undefined) this.#save = () => savedText(gateway, save.frame.hasPort);
@@ -162,6 +165,11 @@ export class SystemTunnel {
       await gateway.close({ graceMs: 0 });
       throw error;
     }
+  }
+
+  /** Ends an {@link up} that waits for name servers. */
+  interrupt(): void {
+    this.#stopped.abort();
   }
 
   /**
