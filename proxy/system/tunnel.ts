@@ -21,6 +21,7 @@ import {
   checkAbilities,
   checkDeviceName,
   defaultRouteMtu,
+  recordedBeside,
   routeMtu,
   runningBeside,
   viewOf,
@@ -28,7 +29,7 @@ import {
 import { tunnelMtu } from "./mtu.ts";
 import { ownNamespace } from "./namespace.ts";
 import { LiveRoutes } from "./live_routes.ts";
-import { planTunnel, type TunnelSettings } from "./plan.ts";
+import { type HostView, planTunnel, type TunnelSettings } from "./plan.ts";
 import { type ConfigFrame, SAVE_SCRIPT, savedText } from "./save_config.ts";
 import { Keeper, runHook } from "./shell.ts";
 import { findStates, type RecordedStep, StateFile } from "./state_file.ts";
@@ -51,7 +52,7 @@ export interface SystemTunnelOptions {
   readonly confine: boolean;
   readonly resolve: Resolve;
   /** Done after the tunnel's own steps; taken back before them. */
-  more?(host: LinuxHost, settings: TunnelSettings): MoreSteps;
+  more?(host: LinuxHost, settings: TunnelSettings, view: HostView): MoreSteps;
   /** Written anew when the tunnel goes down. Default: no file is. */
   readonly save?: { readonly path: string; readonly frame: ConfigFrame };
   /** Files that go with the tunnel, and which the user it becomes could not remove. */
@@ -129,7 +130,8 @@ export class SystemTunnel {
       routeMtu: (address) => routeMtu(host, address),
       defaultMtu: () => defaultRouteMtu(host),
     });
-    const view = viewOf(host, this.#others());
+    const states = findStates(this.#options.directory);
+    const view = viewOf(host, recordedBeside(states, this.#namespace, device));
     const settings = settingsOf(device, config, mtu);
     const { mark, steps } = planTunnel(settings, view);
     await this.#hooks("preUp");
@@ -147,7 +149,7 @@ export class SystemTunnel {
     }
     try {
       for (const step of steps) this.#do(step);
-      const more = this.#options.more?.(host, settings);
+      const more = this.#options.more?.(host, settings, view);
       for (const step of more?.steps ?? []) this.#do(step);
       await this.#hooks("postUp");
       const { save } = this.#options;
