@@ -775,6 +775,13 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { device: "text" },
   },
   {
+    name: "kill-switch-stays",
+    logger: "system",
+    level: "error",
+    message: "the kill switch stays, until the next start or wirestack down {device}",
+    fields: { device: "text" },
+  },
+  {
     name: "default-route-needs-restart",
     logger: "system",
     level: "warning",

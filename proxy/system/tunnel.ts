@@ -31,6 +31,7 @@ import { ownNamespace } from "./namespace.ts";
 import { LiveRoutes } from "./live_routes.ts";
 import { type HostView, planTunnel, type TunnelSettings } from "./plan.ts";
 import { type ConfigFrame, SAVE_SCRIPT, savedText } from "./save_config.ts";
+import { killSwitchTable } from "./nft_scripts.ts";
 import { Keeper, runHook } from "./shell.ts";
 import { findStates, type RecordedStep, StateFile } from "./state_file.ts";
 import type { Step } from "./step.ts";
@@ -207,16 +208,31 @@ export class SystemTunnel {
     this.#saved = this.#save();
   }
 
-  /** Takes everything back, at once. What cannot be is logged, and stays in the state file. */
-  down(): void {
+  /**
+   * Takes everything back, at once. What cannot be is logged, and stays in the state file.
+   *
+   * @param hasFailed Nobody has asked for the end: the kill switch stays, as when the process is killed.
+   */
+  down(hasFailed = false): void {
     if (this.#isDown || this.#state === undefined) return;
     this.#isDown = true;
-    const mine = this.#done.filter(({ undo }) => !this.#isKeepers(undo.kind));
+    const { device } = this.#options;
+    const killSwitch = killSwitchTable(device).table;
+    const stays = ({ undo }: RecordedStep) =>
+      hasFailed && undo.kind === "nft-table" && undo.table === killSwitch;
+    const keepsKillSwitch = this.#done.some(stays);
+    const mine = this.#done.filter((step) => !this.#isKeepers(step.undo.kind) && !stays(step));
     const problems = undoSteps(this.#host, mine, this.#state, this.#others(), this.#resolvConf);
     for (const problem of problems) log.error("{problem}", { problem });
     if (problems.length > 0) {
-      const { device } = this.#options;
       log.error("not all is taken back, expected wirestack down {device}", { device });
+      this.#state[Symbol.dispose]();
+      return;
+    }
+    if (keepsKillSwitch) {
+      log.error("the kill switch stays, until the next start or wirestack down {device}", {
+        device,
+      });
       this.#state[Symbol.dispose]();
       return;
     }

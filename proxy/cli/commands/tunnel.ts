@@ -139,7 +139,7 @@ export async function openTunnel(loaded: LoadedConfig, flags: TunnelFlags): Prom
       ),
     confine: () => tunnel.confine(),
     beforeDown: () => tunnel.beforeDown(),
-    down: () => tunnel.down(),
+    down: (hasFailed) => tunnel.down(hasFailed),
     afterDown: () => tunnel.afterDown(),
     changesUser: user !== undefined,
     writtenFiles: [STATE_DIRECTORY, "/etc/resolv.conf"],
