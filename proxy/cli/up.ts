@@ -54,8 +54,8 @@ export interface Surroundings {
   confine(): string;
   /** While the gateway runs still. */
   beforeDown(): Promise<void>;
-  /** At once; also when this process is about to exit. */
-  down(): void;
+  /** At once; also when this process is about to exit. @param hasFailed Nobody has asked for it. */
+  down(hasFailed?: boolean): void;
   afterDown(): Promise<void>;
 }
 
@@ -143,6 +143,7 @@ export async function up<G extends RunningGateway>(
     },
   });
   const { surroundings } = options;
+  let hasFailed = false;
   try {
     surroundings?.claim();
     // Before all else: a gateway that already runs under this name must not be disturbed.
@@ -191,13 +192,14 @@ export async function up<G extends RunningGateway>(
       terminal.error(`${error.message}, expected another name (--name)\n`);
       return 1;
     }
+    hasFailed = true;
     log.error("failed: {error}", { error });
     if (error instanceof Error) log.debug("{stack}", { stack: error.stack });
     return 1;
   } finally {
     await recording?.close(); // who reads by the control socket gets the rest
     control?.close();
-    surroundings?.down();
+    surroundings?.down(hasFailed);
     await surroundings?.afterDown();
     unlisten();
     await watch?.close();

@@ -21,6 +21,7 @@ import {
   checkAbilities,
   checkDeviceName,
   defaultRouteMtu,
+  recordedBeside,
   routeMtu,
   runningBeside,
   viewOf,
@@ -28,8 +29,9 @@ import {
 import { tunnelMtu } from "./mtu.ts";
 import { ownNamespace } from "./namespace.ts";
 import { LiveRoutes } from "./live_routes.ts";
-import { planTunnel, type TunnelSettings } from "./plan.ts";
+import { type HostView, planTunnel, type TunnelSettings } from "./plan.ts";
 import { type ConfigFrame, SAVE_SCRIPT, savedText } from "./save_config.ts";
+import { killSwitchTable } from "./nft_scripts.ts";
 import { Keeper, runHook } from "./shell.ts";
 import { findStates, type RecordedStep, StateFile } from "./state_file.ts";
 import type { Step } from "./step.ts";
@@ -52,7 +54,7 @@ export interface SystemTunnelOptions {
   readonly confine: boolean;
   readonly resolve: Resolve;
   /** Done after the tunnel's own steps; taken back before them. */
-  more?(host: LinuxHost, settings: TunnelSettings): MoreSteps;
+  more?(host: LinuxHost, settings: TunnelSettings, view: HostView): MoreSteps;
   /** Written anew when the tunnel goes down. Default: no file is. */
   readonly save?: { readonly path: string; readonly frame: ConfigFrame };
   /** Files that go with the tunnel, and which the user it becomes could not remove. */
@@ -131,7 +133,8 @@ export class SystemTunnel {
       routeMtu: (address) => routeMtu(host, address),
       defaultMtu: () => defaultRouteMtu(host),
     });
-    const view = viewOf(host, this.#others());
+    const states = findStates(this.#options.directory);
+    const view = viewOf(host, recordedBeside(states, this.#namespace, device));
     const settings = settingsOf(device, config, mtu);
     const { mark, steps } = planTunnel(settings, view);
     await this.#hooks("preUp");
@@ -149,7 +152,7 @@ export class SystemTunnel {
     }
     try {
       for (const step of steps) this.#do(step);
-      const more = this.#options.more?.(host, settings);
+      const more = this.#options.more?.(host, settings, view);
       for (const step of more?.steps ?? []) this.#do(step);
       log.info("{tunnel}", { tunnel: describeTunnel(settings, view, mark, more?.steps) });
       await this.#hooks("postUp");
@@ -213,16 +216,31 @@ export class SystemTunnel {
     this.#saved = this.#save();
   }
 
-  /** Takes everything back, at once. What cannot be is logged, and stays in the state file. */
-  down(): void {
+  /**
+   * Takes everything back, at once. What cannot be is logged, and stays in the state file.
+   *
+   * @param hasFailed Nobody has asked for the end: the kill switch stays, as when the process is killed.
+   */
+  down(hasFailed = false): void {
     if (this.#isDown || this.#state === undefined) return;
     this.#isDown = true;
-    const mine = this.#done.filter(({ undo }) => !this.#isKeepers(undo.kind));
+    const { device } = this.#options;
+    const killSwitch = killSwitchTable(device).table;
+    const stays = ({ undo }: RecordedStep) =>
+      hasFailed && undo.kind === "nft-table" && undo.table === killSwitch;
+    const keepsKillSwitch = this.#done.some(stays);
+    const mine = this.#done.filter((step) => !this.#isKeepers(step.undo.kind) && !stays(step));
     const problems = undoSteps(this.#host, mine, this.#state, this.#others(), this.#resolvConf);
     for (const problem of problems) log.error("{problem}", { problem });
     if (problems.length > 0) {
-      const { device } = this.#options;
       log.error("not all is taken back, expected wirestack down {device}", { device });
+      this.#state[Symbol.dispose]();
+      return;
+    }
+    if (keepsKillSwitch) {
+      log.error("the kill switch stays, until the next start or wirestack down {device}", {
+        device,
+      });
       this.#state[Symbol.dispose]();
       return;
     }
