@@ -164,7 +164,7 @@ Deno.test("show flows has UDP sessions, a line for each target, and sorts and se
   assert.equal(unknown.status, 1);
   assert.equal(
     unknown.error,
-    'wirestack: lab: peer "nobody": unknown, expected a peer\'s name or public key\n',
+    `wirestack: lab: peer "nobody": unknown, expected a peer's name or public key, or a link's name\n`,
   );
   assert.equal((await site.wirestack("show", "flows", "--sort", "size")).status, 2);
   target.close();
