@@ -768,7 +768,7 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { tunnel: "text" },
   },
   {
-    name: "endpoint-not-found",
+    name: "tunnel-endpoint-not-found",
     logger: "system",
     level: "warning",
     message: "Endpoint {host}: not found ({reason}), looked up again {count} times",
