@@ -5,6 +5,8 @@
  * @module
  */
 
+import { LowDescriptor } from "./low_descriptor.ts";
+
 // <nftables/libnftables.h>
 const LIBRARY = "libnftables.so.1";
 const CALLS = {
@@ -18,6 +20,8 @@ const CALLS = {
   nft_ctx_set_dry_run: { parameters: ["pointer", "bool"], result: "void" },
   nft_run_cmd_from_buffer: { parameters: ["pointer", "buffer"], result: "i32" },
 } as const;
+/** <bits/socket.h> */
+const AF_NETLINK = 16;
 const NFT_CTX_OUTPUT_HANDLE = 1 << 3;
 const NFT_CTX_OUTPUT_JSON = 1 << 4;
 const NFT_CTX_OUTPUT_ECHO = 1 << 5;
@@ -38,6 +42,8 @@ export interface RunOptions {
 
 export class Nftables implements Disposable {
   readonly #library: Deno.DynamicLibrary<typeof CALLS>;
+  /** A context's socket is waited for with select(2). */
+  readonly #descriptor: LowDescriptor;
   #isClosed = false;
 
   /** @throws {NftablesError} if the library is not installed. */
@@ -51,6 +57,7 @@ export class Nftables implements Disposable {
         { cause: error },
       );
     }
+    this.#descriptor = new LowDescriptor();
   }
 
   /**
@@ -63,7 +70,14 @@ export class Nftables implements Disposable {
     if (this.#isClosed) throw new Error("nftables is closed");
     const { symbols } = this.#library;
     // A context for each: it keeps what it has read of the rules, and others change them too.
-    const context = symbols.nft_ctx_new(0);
+    const context = this.#descriptor.lend(
+      AF_NETLINK,
+      () => symbols.nft_ctx_new(0),
+      (context) => symbols.nft_ctx_free(context),
+    );
+    if (context === undefined) {
+      throw new NftablesError("nftables needs a file descriptor below 1024, and none is free");
+    }
     if (context === null) throw new NftablesError("nftables gives no context");
     try {
       symbols.nft_ctx_buffer_output(context);
@@ -84,12 +98,14 @@ export class Nftables implements Disposable {
       return textAt(symbols.nft_ctx_get_output_buffer(context));
     } finally {
       symbols.nft_ctx_free(context);
+      this.#descriptor.keep();
     }
   }
 
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#descriptor.close();
     this.#library.close();
   }
 

@@ -60,7 +60,7 @@ export class CommandLog {
   /** On standard error: the log itself is what is in trouble. */
   #tell({ error, lost }: LineTrouble): void {
     const what = error === undefined
-      ? `is written again, ${lost} lines were lost`
+      ? `is written again, ${lost === 0 ? "no line was lost" : `lines were lost: ${lost}`}`
       : `cannot be written: ${error.message}`;
     this.#writeError(`${new Date().toISOString()} warning log: ${this.#output} ${what}\n`);
   }

@@ -11,14 +11,18 @@ export function beside(file: string, name: string): string {
 }
 
 /** Values of keys that name files, and are no paths. */
-const WORDS = /^(?:stderr|stdout|off|)$/i;
-/** What stands before a path in `[Status] Listen`. */
-const SOCKET = "unix:";
+const NO_PATHS = /^(?:stderr|stdout|off|-|(?:tcp|udp):.*|)$/i;
+/** What stands before the path of a socket. */
+const SOCKET = /^unix(?:gram)?:/;
 
 /** The value of a key that names a file, or may: relative to the folder of the file it stands in. */
 export function pathBeside(file: string, value: string): string {
-  if (WORDS.test(value)) return value;
-  return value.startsWith(SOCKET)
-    ? SOCKET + beside(file, value.slice(SOCKET.length))
-    : beside(file, value);
+  if (NO_PATHS.test(value)) return value;
+  const scheme = SOCKET.exec(value)?.[0] ?? "";
+  return scheme + beside(file, value.slice(scheme.length));
+}
+
+/** Whether it is the place of a socket with a path. */
+export function isSocketPath(value: string): boolean {
+  return SOCKET.test(value);
 }

@@ -104,14 +104,18 @@ async function openStatus(config: StatusConfig): Promise<StatusServer> {
 
 function openAccessFile(output: string): LineFile {
   try {
-    return openLineFile(output, (trouble) => tell(output, trouble));
+    return openLineFile(output, (trouble) => tellTrouble(output, trouble));
   } catch (error) {
     if (!(error instanceof OutputError)) throw error;
     throw new SettingError(["log", "access"], error.message, { cause: error });
   }
 }
 
-function tell(output: string, { error, lost }: LineTrouble): void {
-  if (error !== undefined) log.warn("access log {output}: {error}", { output, error });
-  else log.warn("access log {output}: {lost} lines were lost", { output, lost });
+/** Says what became of lines on their way to the access log. */
+export function tellTrouble(output: string, { error, lost }: LineTrouble): void {
+  if (error !== undefined) {
+    log.warn("access log {output}: {error}", { output, error: error.message });
+  } else if (lost === 0) {
+    log.warn("access log {output}: is written again, no line was lost", { output });
+  } else log.warn("access log {output}: lines were lost: {lost}", { output, lost });
 }

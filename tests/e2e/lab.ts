@@ -6,11 +6,20 @@
  * @module
  */
 
-import { isAlone } from "../alone.ts";
+import { alone, isAlone } from "../alone.ts";
 import { type Output, output, Process, type ProcessOptions, run } from "./process.ts";
 
 /** Debian's programs that the lab itself cannot do without. */
 const REQUIRED = ["ip", "nft", "setpriv", "sysctl", "wg", "wireguard-go"];
+
+/** As {@link labTest}, in a process of its own: for what counts on what its process has open. */
+export function aloneLabTest(
+  name: string,
+  fn: (t: Deno.TestContext) => Promise<void>,
+  programs: string[] = [],
+): void {
+  labTest(name, (t) => alone(t, () => fn(t)), programs);
+}
 
 /**
  * Registers a test that needs the lab, root and `programs`. Where something is missing its name says

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { Nftables, NftablesError } from "../../ffi/mod.ts";
-import { type Host, Lab, labTest } from "../e2e/lab.ts";
+import { aloneLabTest, type Host, Lab, labTest } from "../e2e/lab.ts";
 import { within } from "../e2e/network_namespace.ts";
 
 async function ruleset(host: Host): Promise<string> {
   return await host.output(["nft", "list", "ruleset"]);
 }
 
-labTest("a script is run, listed as nft lists it, and undone", async () => {
+aloneLabTest("a script is run, listed as nft lists it, and undone", async () => {
   await using lab = await Lab.create();
   const host = await lab.host("host");
   using nftables = new Nftables();
@@ -38,7 +38,7 @@ labTest("a script is run, listed as nft lists it, and undone", async () => {
   assert.equal(await ruleset(host), "");
 });
 
-labTest("a script that is refused changes nothing, and the error is nft's own", async () => {
+aloneLabTest("a script that is refused changes nothing, and the error is nft's own", async () => {
   await using lab = await Lab.create();
   const host = await lab.host("host");
   using nftables = new Nftables();
@@ -51,4 +51,40 @@ labTest("a script that is refused changes nothing, and the error is nft's own", 
   );
   assert.throws(() => run("add nonsense"), /syntax error, unexpected/);
   assert.equal(await ruleset(host), "");
+});
+
+labTest("beside thousands of open files rules are still read and changed", async () => {
+  await using lab = await Lab.create();
+  const host = await lab.host("host");
+  // In a process of its own: libnftables waits with select, and glibc ends who gives that a high number.
+  const program = `
+    import { Nftables } from ${JSON.stringify(new URL("../../ffi/mod.ts", import.meta.url).href)};
+    using early = new Nftables();
+    const files = [];
+    while (files.length < 1500) files.push(Deno.openSync("/dev/null"));
+    early.run("add table inet early");
+    console.log(early.run("list tables").trim());
+    try {
+      using late = new Nftables();
+      late.run("list tables");
+    } catch (error) {
+      console.log(error.message);
+    }
+    files.pop();
+    for (const file of files.splice(0, 1200)) file.close();
+    using later = new Nftables();
+    console.log(later.run("list tables").trim());
+  `;
+  const file = await Deno.makeTempFile({ suffix: ".ts" });
+  try {
+    await Deno.writeTextFile(file, program);
+    const said = await host.output([Deno.execPath(), "run", "-A", "--no-check", "--quiet", file]);
+    assert.deepEqual(said.trim().split("\n"), [
+      "table inet early",
+      "nftables needs a file descriptor below 1024, and none is free",
+      "table inet early",
+    ]);
+  } finally {
+    await Deno.remove(file);
+  }
 });

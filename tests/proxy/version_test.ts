@@ -2,14 +2,14 @@ import assert from "node:assert/strict";
 import { denoProblem, OLDEST_DENO } from "../../proxy/version.ts";
 
 Deno.test("an older Deno than is known to work is named, with the one that is needed", () => {
-  for (const version of ["2.7.14", "2.5.6", "1.46.3", "2.7.14+abcdef0"]) {
+  for (const version of ["2.7.14", "2.5.6", "1.46.3", "2.7.14+abcdef0", "2.8.0"]) {
     assert.equal(
-      denoProblem(version, "2.8.0"),
-      `needs Deno 2.8.0 or newer, this is ${version}`,
+      denoProblem(version, "2.8.1"),
+      `needs Deno 2.8.1 or newer, this is ${version}`,
     );
   }
-  for (const version of ["2.8.0", "2.8.3", "2.10.0", "3.0.0", "2.8.0-rc.1", "2.9.6+abcdef0"]) {
-    assert.equal(denoProblem(version, "2.8.0"), undefined, version);
+  for (const version of ["2.8.1", "2.8.3", "2.10.0", "3.0.0", "2.8.1-rc.1", "2.9.6+abcdef0"]) {
+    assert.equal(denoProblem(version, "2.8.1"), undefined, version);
   }
   assert.equal(denoProblem(Deno.version.deno), undefined);
 });

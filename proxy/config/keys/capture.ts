@@ -10,6 +10,7 @@ import { keysOf } from "./key.ts";
 export const CAPTURE_KEYS = keysOf<CaptureInput>("capture", [
   {
     name: "Write",
+    path: "file",
     field: "write",
     flag: "capture",
     argument: "FILE|-|tcp:ADDRESS:PORT",

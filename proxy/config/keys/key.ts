@@ -30,7 +30,7 @@ export interface Key {
   readonly secret?: true;
   /**
    * Its value names a file, or may: in a file of the configuration it is relative to that file's
-   * folder. `socket`: only with `unix:` before it.
+   * folder. `socket`: only with `unix:` or `unixgram:` before it.
    */
   readonly path?: "file" | "socket";
   /**

@@ -17,6 +17,7 @@ export const LINK_KEYS = keysOf<LinkInput>("links", [
   },
   {
     name: "Listen",
+    path: "socket",
     field: "listen",
     flag: "link-listen",
     argument: "PLACE",
@@ -25,6 +26,7 @@ export const LINK_KEYS = keysOf<LinkInput>("links", [
   },
   {
     name: "Connect",
+    path: "socket",
     field: "connect",
     flag: "link-connect",
     argument: "PLACE",

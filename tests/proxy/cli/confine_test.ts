@@ -148,6 +148,22 @@ Deno.test("a log is appended to in its folder, a status socket is made in its ow
     const { values } = await configuredFiles(view([]), ["up", file]);
     assert.equal(values["interface.controlDir"], `${folder}/run`);
     for (
+      const [section, access, found] of [
+        ["[Capture]\nWrite = c/all.pcapng", "replace", ["c/"]],
+        ["[Capture]\nWrite = -", "replace", []],
+        ["[Capture]\nWrite = tcp:127.0.0.1:0", "replace", []],
+        ["[Link]\nListen = unix:l/a\n[Link]\nConnect = unixgram:m/b", "write", ["l/", "m/"]],
+        ["[Link]\nListen = tcp:127.0.0.1:1", "write", []],
+      ] as const
+    ) {
+      await Deno.writeTextFile(file, `${section}\n`);
+      assert.deepEqual(
+        [...new Set((await paths(access)).filter((path) => path.startsWith(folder)))],
+        found.map((path) => `${folder}/${path}`),
+        section,
+      );
+    }
+    for (
       const line of [
         '  output: "/logs/yaml"',
         '{ "log": 1,\n  "output": "/logs/yaml",',

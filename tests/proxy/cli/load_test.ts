@@ -422,7 +422,10 @@ Deno.test(
 Deno.test("a path in a file is relative to that file's folder, one of a flag to the working directory", async () => {
   await using folder = await Folder.create({
     "etc/wg0.conf": `Include = more/log.yaml\n${BARE}ControlDir = run\n[Status]\n` +
-      "Listen = unix:status.sock\nTokenFile = token\n",
+      "Listen = unix:status.sock\nTokenFile = token\n[Capture]\nWrite = all.pcapng\n" +
+      "[Link]\nName = a\nListen = unix:a.sock\nFraming = length16\n" +
+      "[Link]\nName = b\nConnect = unixgram:b/b.sock\n[Link]\nName = c\nListen = tcp:127.0.0.1:9\n" +
+      "Framing = length16\n",
     "etc/token": "x".repeat(16),
     "etc/more/log.yaml": "log:\n  output: wg.log\n  access: stderr\n",
     "wg.log": "", // where it was before
@@ -432,13 +435,19 @@ Deno.test("a path in a file is relative to that file's folder, one of a flag to 
   assert.equal(status, 0, error);
   const values = (text: string) =>
     text.split("\n").flatMap((line) =>
-      /\t(?:Interface\.ControlDir|Status\.[LT]|Log\.[OA]).*/.exec(line) ?? []
+      /\t(?:Interface\.ControlDir|Status\.[LT]|Log\.[OA]|Capture\.W|Link\.\w+\.[LC]).*/.exec(
+        line,
+      ) ?? []
     )
       .map((line) => line.trim());
   assert.deepEqual(values(out), [
     "Interface.ControlDir = etc/run",
+    "Link.a.Listen = unix:etc/a.sock",
+    "Link.b.Connect = unixgram:etc/b/b.sock",
+    "Link.c.Listen = tcp:127.0.0.1:9",
     "Status.Listen = unix:etc/status.sock",
     "Status.TokenFile = etc/token",
+    "Capture.Write = etc/all.pcapng",
     "Log.Output = etc/more/wg.log",
     "Log.Access = stderr",
     "Log.AccessProtocols = tcp, udp, icmp",
@@ -449,6 +458,13 @@ Deno.test("a path in a file is relative to that file's folder, one of a flag to 
   ]);
   const flagged = await main(folder.path, {}, [...args, "--log-file", "wg.log"]);
   assert.ok(values(flagged.out).includes("Log.Output = wg.log"), flagged.out);
+  const captured = await main(folder.path, {}, [...args, "--capture", "mine.pcapng"]);
+  assert.ok(values(captured.out).includes("Capture.Write = mine.pcapng"), captured.out);
+  for (const elsewhere of ["-", "tcp:127.0.0.1:0"]) {
+    await folder.write("etc/wg0.conf", `${BARE}[Capture]\nWrite = ${elsewhere}\n`);
+    const { out } = await main(folder.path, {}, args);
+    assert.ok(values(out).includes(`Capture.Write = ${elsewhere}`), out);
+  }
 });
 
 Deno.test("all files of a configuration together are bounded, and so is standard input", async () => {

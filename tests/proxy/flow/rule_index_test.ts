@@ -112,15 +112,23 @@ Deno.test("ten thousand rules are not looked at one by one", () => {
     destination: IpAddress.v4(10, i >> 8 & 255, i & 255, 7),
     destinationPort,
   });
-  const requests = Array.from({ length: 1_000 }, (_, i) => requestFor(i * 7, 1_500));
-  const misses = Array.from({ length: 1_000 }, (_, i) => requestFor(i * 7, 80));
-  let best = Infinity;
-  for (let round = 0; round < 10; round++) {
-    const started = performance.now();
-    requests.forEach((request, i) => assert.equal(index.find(request), i * 7));
-    misses.forEach((request) => assert.equal(index.find(request), -1));
-    best = Math.min(best, (performance.now() - started) / 2_000 * 1_000);
+  for (let i = 0; i < 1_000; i++) {
+    assert.equal(index.find(requestFor(i * 7, 1_500)), i * 7);
+    assert.equal(index.find(requestFor(i * 7, 80)), -1);
   }
-  // Some 3 µs; one by one it takes hundreds. bench/verdict_bench.ts measures it.
-  assert.ok(best < 50, `${best.toFixed(1)} µs`);
+  // A request that no rule is about, in turn with its twin: so short that some of each are not
+  // interrupted on a busy machine.
+  const miss = requestFor(0, 80);
+  const time = (find: () => number) => {
+    const started = performance.now();
+    assert.equal(find(), -1);
+    return performance.now() - started;
+  };
+  const best = { index: Infinity, plain: Infinity };
+  for (let round = 0; round < 100; round++) {
+    best.index = Math.min(best.index, time(() => index.find(miss)));
+    best.plain = Math.min(best.plain, time(() => rules.findIndex((rule) => matches(rule, miss))));
+  }
+  // A hundredth; bench/verdict_bench.ts measures it.
+  assert.ok(best.index * 10 < best.plain, JSON.stringify(best));
 });

@@ -11,7 +11,7 @@ import { planMasquerade } from "../../../proxy/system/masquerade.ts";
 import { networksScript } from "../../../proxy/system/masquerade_script.ts";
 import { masqueradeView } from "../../../proxy/system/masquerade_view.ts";
 import { sysctlPath } from "../../../proxy/system/step.ts";
-import { type Host, Lab, labTest } from "../../e2e/lab.ts";
+import { aloneLabTest, type Host, Lab } from "../../e2e/lab.ts";
 import { within } from "../../e2e/network_namespace.ts";
 
 /** client ── wg0, server, eth0 ── public; and eth1 ── inside. */
@@ -61,7 +61,7 @@ function plan(server: Host, nftables: Nftables, force: boolean) {
   });
 }
 
-labTest(
+aloneLabTest(
   "clients get out by the device of the default route alone, and nobody gets in",
   async () => {
     await using lab = await Lab.create();
@@ -97,7 +97,7 @@ labTest(
   },
 );
 
-labTest("a segment's largest size becomes what fits into the tunnel, both ways", async () => {
+aloneLabTest("a segment's largest size becomes what fits into the tunnel, both ways", async () => {
   await using lab = await Lab.create();
   const { client, server, open } = await site(lab);
   using nftables = new Nftables();
@@ -151,7 +151,7 @@ table inet other {
 }
 `;
 
-labTest(
+aloneLabTest(
   "a foreign chain that drops is found and named, or opened",
   async () => {
     await using lab = await Lab.create();
