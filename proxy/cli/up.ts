@@ -48,6 +48,8 @@ export interface Watching<G> {
 export interface Surroundings {
   /** Before all else. @throws {SystemTunnelError} */
   claim(): void;
+  /** Ends a start that waits. */
+  interrupt(): void;
   /** When all is open. @returns what was given up, in one line. */
   confine(): string;
   /** While the gateway runs still. */
@@ -120,6 +122,7 @@ export async function up<G extends RunningGateway>(
   const stop = (why: string) => {
     log.info("{why}stopping, connections have {seconds} s", { why, seconds: GRACE_MS / 1000 });
     stopped.resolve();
+    options.surroundings?.interrupt();
   };
   const unlisten = (options.listen ?? listenForSignals)({
     stop() {

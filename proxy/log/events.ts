@@ -761,6 +761,20 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { step: "text" },
   },
   {
+    name: "tunnel-up",
+    logger: "system",
+    level: "info",
+    message: "{tunnel}",
+    fields: { tunnel: "text" },
+  },
+  {
+    name: "tunnel-endpoint-not-found",
+    logger: "system",
+    level: "warning",
+    message: "Endpoint {host}: not found ({reason}), looked up again {count} times",
+    fields: { host: "text", reason: "text", count: "number" },
+  },
+  {
     name: "tunnel-hook",
     logger: "system",
     level: "info",

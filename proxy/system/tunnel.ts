@@ -35,6 +35,7 @@ import { killSwitchTable } from "./nft_scripts.ts";
 import { Keeper, runHook } from "./shell.ts";
 import { findStates, type RecordedStep, StateFile } from "./state_file.ts";
 import type { Step } from "./step.ts";
+import { describeTunnel } from "./summary.ts";
 import { describeUser, type UserIds } from "./user.ts";
 
 const log = getLogger(["wirestack", "system"]);
@@ -87,6 +88,7 @@ export class SystemTunnel {
   #keeper: Keeper | undefined;
   #save: () => string = () => "";
   #saved = "";
+  readonly #stopped = new AbortController();
   #isUp = false;
   #isDown = false;
   #isTakenBack = false;
@@ -123,7 +125,7 @@ export class SystemTunnel {
   async up(start: (start: DeviceStart) => Promise<Gateway>): Promise<Gateway> {
     const { device, config } = this.#options;
     const host = this.#host;
-    const found = await findEndpoints(config.peers, this.#options.resolve);
+    const found = await findEndpoints(config.peers, this.#options.resolve, this.#stopped.signal);
     const mtu = tunnelMtu({
       ...(config.device.mtu !== undefined && { mtu: config.device.mtu }),
       endpoints: found.addresses,
@@ -152,6 +154,7 @@ export class SystemTunnel {
       for (const step of steps) this.#do(step);
       const more = this.#options.more?.(host, settings, view);
       for (const step of more?.steps ?? []) this.#do(step);
+      log.info("{tunnel}", { tunnel: describeTunnel(settings, view, mark, more?.steps) });
       await this.#hooks("postUp");
       const { save } = this.#options;
       if (save !== undefined) this.#save = () => savedText(gateway, save.frame.hasPort);
@@ -165,6 +168,11 @@ export class SystemTunnel {
       await gateway.close({ graceMs: 0 });
       throw error;
     }
+  }
+
+  /** Ends an {@link up} that waits for name servers. */
+  interrupt(): void {
+    this.#stopped.abort();
   }
 
   /**

@@ -138,6 +138,7 @@ export async function openTunnel(loaded: LoadedConfig, flags: TunnelFlags): Prom
         })
       ),
     confine: () => tunnel.confine(),
+    interrupt: () => tunnel.interrupt(),
     beforeDown: () => tunnel.beforeDown(),
     down: (hasFailed) => tunnel.down(hasFailed),
     afterDown: () => tunnel.afterDown(),
