@@ -27,6 +27,10 @@ const entry = join(root, "main.ts");
 /** What main.ts imports when the process has confined itself, which may start it again. */
 const REST = "./proxy/cli/program.ts";
 
+/** What of {@link REST} one command alone needs, and where that is imported from `./x509.ts`. */
+const LIBRARY = "./proxy/cli/certificates/x509.ts";
+const LIBRARY_IMPORT = "./x509.ts";
+
 /** The program is all there is: nothing beside it, above it or in the network is looked for. */
 const selfContained = [
   "--no-config",
@@ -159,14 +163,16 @@ async function compile(
 }
 
 async function bundleAndPack(output: string): Promise<number | undefined> {
-  const bundles = [`${output}.${process.pid}.js`, `${output}.${process.pid}.rest.js`] as const;
+  const bundles = ["js", "rest.js", "library.js"].map((name) => `${output}.${process.pid}.${name}`);
+  const [program, rest, library] = bundles as [string, string, string];
   const temporary = `${output}.${process.pid}`;
   try {
     const bundle = ["bundle", "--quiet", "--platform", "deno"];
     for (
       const arguments_ of [
-        [...bundle, "--external", REST, "--output", bundles[0], entry],
-        [...bundle, "--output", bundles[1], join(root, REST)],
+        [...bundle, "--external", REST, "--output", program, entry],
+        [...bundle, "--external", LIBRARY_IMPORT, "--output", rest, join(root, REST)],
+        [...bundle, "--minify", "--output", library, join(root, LIBRARY)],
       ]
     ) {
       const { success, errors } = await deno(arguments_);
@@ -174,10 +180,12 @@ async function bundleAndPack(output: string): Promise<number | undefined> {
       console.error(errors);
       return undefined;
     }
-    const program = await readFile(bundles[0], "utf8");
+    const text = await readFile(program, "utf8");
     const pieces = pack({
-      program: (rest) => new TextEncoder().encode(importing(program, rest)),
-      rest: await readFile(bundles[1]),
+      program: (name) => new TextEncoder().encode(importing(text, name)),
+      rest: new TextEncoder().encode(
+        carrying(await readFile(rest, "utf8"), await readFile(library)),
+      ),
       runtime: await readFile(Deno.execPath()),
       flags: [...selfContained, ...permissions(USER_FOLDERS)],
       launcher: await readFile(join(import.meta.dirname!, "launcher.sh"), "utf8"),
@@ -202,6 +210,18 @@ function importing(program: string, name: string): string {
   if (!program.includes(statement)) throw new Error(`the bundle of main.ts has no ${statement}`);
   return `const wirestackRest = "./${name}";\n${
     program.replaceAll(statement, "import(wirestackRest)")
+  }`;
+}
+
+/**
+ * Has a bundle carry {@link LIBRARY} as text. What is never looked through costs a start nothing: as
+ * code it took 18 ms. In a function, for nobody keeps what is in one that was not called.
+ */
+function carrying(rest: string, library: Uint8Array): string {
+  const statement = `import("${LIBRARY_IMPORT}")`;
+  if (!rest.includes(statement)) throw new Error(`the bundle of ${REST} has no ${statement}`);
+  return `const wirestackLibrary = () => "data:text/javascript;base64,${library.toBase64()}";\n${
+    rest.replaceAll(statement, "import(wirestackLibrary())")
   }`;
 }
 

@@ -33,27 +33,34 @@ export function describePoint(name: PointName): string {
 }
 
 /** @throws {CaptureError} unless that is a point that there is now. */
-export function checkPoint(name: PointName, { engine, proxy, hasWireguard }: PointHost): void {
+export function checkPoint(name: PointName, host: PointHost): void {
+  const there = pointsOf(host);
+  if (there.includes(name)) return;
+  const expected = `expected ${there.join(", ") || "a gateway with one"}`;
   if (name === "nic1" || name === "outer") {
-    if (hasWireguard !== false) return;
-    throw new CaptureError("at", `${name}: there is no WireGuard, expected link:NAME or nic2`);
+    throw new CaptureError("at", `${name}: there is no WireGuard, ${expected}`);
   }
   if (name === "nic2") {
-    if (proxy.nic !== undefined) return;
     throw new CaptureError(
       "at",
-      "nic2: there is none, expected nic1 or outer: nothing is proxied, or on NIC 1 itself",
+      `nic2: nothing is proxied, or on NIC 1 itself, ${expected}`,
     );
   }
-  const names = engine.links.map(({ link }) => link.name);
-  const wanted = name.startsWith(LINK) ? name.slice(LINK.length) : undefined;
-  if (wanted !== undefined && names.includes(wanted)) return;
-  const links = names.length === 0 ? "" : `, ${names.map((name) => LINK + name).join(", ")}`;
+  const noLink = name.startsWith(LINK) && host.engine.links.length === 0;
   throw new CaptureError(
     "at",
-    `${quote(name)}: there is none, expected nic1, nic2, outer${links}` +
-      (wanted !== undefined && names.length === 0 ? "; no link is there" : ""),
+    `${quote(name)}: there is none, ${expected}${noLink ? "; no link is there" : ""}`,
   );
+}
+
+function pointsOf({ engine, proxy, hasWireguard }: PointHost): readonly string[] {
+  const wireguard = hasWireguard !== false;
+  return [
+    ...(wireguard ? ["nic1"] : []),
+    ...(proxy.nic === undefined ? [] : ["nic2"]),
+    ...(wireguard ? ["outer"] : []),
+    ...engine.links.map(({ link }) => LINK + link.name),
+  ];
 }
 
 /**

@@ -11,6 +11,7 @@ import { hasNetAdmin, LinuxSystem, SystemCallError } from "../../ffi/mod.ts";
 import { SystemTunnelError } from "../system/error.ts";
 import { LinuxHost } from "../system/host.ts";
 import { takeBack } from "../system/leftovers.ts";
+import { holdsLock } from "../system/lock_holder.ts";
 import { isSameNamespace, ownNamespace } from "../system/namespace.ts";
 import { findStates, type FoundState } from "../system/state_file.ts";
 import { findGateway } from "./gateways.ts";
@@ -68,7 +69,7 @@ async function endDevice(
 ): Promise<number> {
   const { device, pid } = found.record;
   if (found.isRunning) {
-    terminate(pid);
+    terminate(found);
     await gone(found, device, pid);
   }
   const left = findStates().find(({ path }) => path === found.path);
@@ -98,8 +99,18 @@ async function removeSocket(gateway: string | undefined, directory = controlDire
   }
 }
 
-function terminate(pid: number): void {
+/** @throws {SystemTunnelError} if its process is another user's, or is not the one that it names. */
+function terminate({ path, record: { device, pid } }: FoundState): void {
   using system = new LinuxSystem();
+  const { ino } = Deno.statSync(path);
+  // Without /proc/locks nobody could say better; 0 and less are groups of processes, or all of them.
+  const locks = system.readText("/proc/locks");
+  if (pid <= 0 || locks !== undefined && ino !== null && !holdsLock(locks, pid, ino)) {
+    throw new SystemTunnelError(
+      `${device}: runs, but not as process ${pid}, which ${path} names: expected the file as it was ` +
+        "written; end the process that holds it (fuser says which)",
+    );
+  }
   try {
     system.terminate(pid);
   } catch (error) {

@@ -36,6 +36,12 @@ export class FileEdit implements Disposable {
 
   /** Replaces the file. Mode and owner stay. */
   replace(text: string): void {
+    this.write(text);
+    this.commit();
+  }
+
+  /** Writes what {@link commit} puts in the file's place: with several files, all before the first. */
+  write(text: string): void {
     const { mode, uid, gid } = Deno.statSync(this.path);
     const file = Deno.openSync(this.#next, { write: true, truncate: true });
     try {
@@ -47,6 +53,10 @@ export class FileEdit implements Disposable {
     }
     this.#giveTo(uid, gid, mode ?? 0o600);
     if (mode !== null) Deno.chmodSync(this.#next, mode & 0o7777);
+  }
+
+  /** The file is what was written last. */
+  commit(): void {
     Deno.renameSync(this.#next, this.path);
   }
 

@@ -10,6 +10,7 @@ import { Command, CommanderError, Option } from "npm:commander@15.1.0";
 import { ConfigError } from "../config/error.ts";
 import { VERSION } from "../version.ts";
 import { addCapture } from "./commands/capture.ts";
+import { addCertificates } from "./commands/certificates.ts";
 import { addCheck } from "./commands/check.ts";
 import { addPeers } from "./commands/peers.ts";
 import { addReload } from "./commands/reload.ts";
@@ -91,6 +92,7 @@ function makeProgram(
   addPeers(line);
   addStrip(line);
   addKeys(line);
+  addCertificates(line);
   addDemo(line);
   return program;
 }

@@ -48,12 +48,14 @@ export interface Watching<G> {
 export interface Surroundings {
   /** Before all else. @throws {SystemTunnelError} */
   claim(): void;
+  /** Ends a start that waits. */
+  interrupt(): void;
   /** When all is open. @returns what was given up, in one line. */
   confine(): string;
   /** While the gateway runs still. */
   beforeDown(): Promise<void>;
-  /** At once; also when this process is about to exit. */
-  down(): void;
+  /** At once; also when this process is about to exit. @param hasFailed Nobody has asked for it. */
+  down(hasFailed?: boolean): void;
   afterDown(): Promise<void>;
 }
 
@@ -120,6 +122,7 @@ export async function up<G extends RunningGateway>(
   const stop = (why: string) => {
     log.info("{why}stopping, connections have {seconds} s", { why, seconds: GRACE_MS / 1000 });
     stopped.resolve();
+    options.surroundings?.interrupt();
   };
   const unlisten = (options.listen ?? listenForSignals)({
     stop() {
@@ -140,6 +143,7 @@ export async function up<G extends RunningGateway>(
     },
   });
   const { surroundings } = options;
+  let hasFailed = false;
   try {
     surroundings?.claim();
     // Before all else: a gateway that already runs under this name must not be disturbed.
@@ -188,13 +192,14 @@ export async function up<G extends RunningGateway>(
       terminal.error(`${error.message}, expected another name (--name)\n`);
       return 1;
     }
+    hasFailed = true;
     log.error("failed: {error}", { error });
     if (error instanceof Error) log.debug("{stack}", { stack: error.stack });
     return 1;
   } finally {
     await recording?.close(); // who reads by the control socket gets the rest
     control?.close();
-    surroundings?.down();
+    surroundings?.down(hasFailed);
     await surroundings?.afterDown();
     unlisten();
     await watch?.close();

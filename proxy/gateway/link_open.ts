@@ -212,5 +212,8 @@ function reasonOf(error: unknown, place: LinkPlace): string {
   if (error instanceof Deno.errors.AddrNotAvailable && "hostname" in place) {
     return `${place.hostname} is not an address of this host, expected one that is`;
   }
+  if (error instanceof Deno.errors.NotFound && "path" in place) {
+    return `${formatPlace(place)}: its folder is not there, expected one that is`;
+  }
   return `${formatPlace(place)} cannot be opened (${(error as Error).message})`;
 }

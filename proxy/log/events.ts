@@ -761,6 +761,20 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { step: "text" },
   },
   {
+    name: "tunnel-up",
+    logger: "system",
+    level: "info",
+    message: "{tunnel}",
+    fields: { tunnel: "text" },
+  },
+  {
+    name: "tunnel-endpoint-not-found",
+    logger: "system",
+    level: "warning",
+    message: "Endpoint {host}: not found ({reason}), looked up again {count} times",
+    fields: { host: "text", reason: "text", count: "number" },
+  },
+  {
     name: "tunnel-hook",
     logger: "system",
     level: "info",
@@ -779,6 +793,13 @@ export const EVENTS: readonly LogEvent[] = [
     logger: "system",
     level: "error",
     message: "not all is taken back, expected wirestack down {device}",
+    fields: { device: "text" },
+  },
+  {
+    name: "kill-switch-stays",
+    logger: "system",
+    level: "error",
+    message: "the kill switch stays, until the next start or wirestack down {device}",
     fields: { device: "text" },
   },
   {

@@ -8,7 +8,10 @@ import type { IpAddress } from "../../netstack/mod.ts";
 import { parseIpAddress } from "../address.ts";
 import type { PeerConfig } from "../config/config.ts";
 import type { Resolve } from "../gateway/resolver.ts";
+import { getLogger } from "../log/logger.ts";
 import { SystemTunnelError } from "./error.ts";
+
+const log = getLogger(["wirestack", "system"]);
 
 /** As `wg` does while a machine starts: some 15 times, a second and more apart. */
 const ATTEMPTS = 15;
@@ -25,12 +28,14 @@ export interface FoundEndpoints {
 }
 
 /**
+ * @param signal Ends it when nobody wants to know any more.
  * @param pause Between two attempts.
  * @throws {SystemTunnelError} naming a host that cannot be found.
  */
 export async function findEndpoints(
   peers: readonly PeerConfig[],
   resolve: Resolve,
+  signal: AbortSignal,
   pause: (ms: number) => Promise<void> = (ms) => new Promise((done) => setTimeout(done, ms)),
 ): Promise<FoundEndpoints> {
   const known = new Map<string, IpAddress | readonly IpAddress[]>();
@@ -43,7 +48,7 @@ export async function findEndpoints(
       addresses.push(address);
       continue;
     }
-    if (!known.has(hostname)) known.set(hostname, await find(hostname, resolve, pause));
+    if (!known.has(hostname)) known.set(hostname, await find(hostname, resolve, signal, pause));
     const first = [known.get(hostname)!].flat()[0] as IpAddress | undefined;
     if (first !== undefined) addresses.push(first);
   }
@@ -60,21 +65,43 @@ export async function findEndpoints(
 async function find(
   hostname: string,
   resolve: Resolve,
+  signal: AbortSignal,
   pause: (ms: number) => Promise<void>,
 ): Promise<IpAddress | readonly IpAddress[]> {
   for (let attempt = 1;; attempt++) {
     try {
-      return await resolve(hostname);
+      return await before(signal, hostname, resolve(hostname));
     } catch (error) {
+      if (error instanceof SystemTunnelError) throw error;
+      const reason = (error as Error).message;
       if (attempt === ATTEMPTS) {
         throw new SystemTunnelError(
-          `Endpoint ${hostname}: cannot be found (${
-            (error as Error).message
-          }), expected a name that ` +
+          `Endpoint ${hostname}: cannot be found (${reason}), expected a name that ` +
             "resolves before the tunnel is up, or an address",
         );
       }
+      if (attempt === 1) {
+        log.warn("Endpoint {host}: not found ({reason}), looked up again {count} times", {
+          host: hostname,
+          reason,
+          count: ATTEMPTS - 1,
+        });
+      }
     }
-    await pause(PAUSE_MS);
+    await before(signal, hostname, pause(PAUSE_MS));
+  }
+}
+
+/** A look-up may take many seconds, and cannot be ended: it is left alone. */
+async function before<T>(signal: AbortSignal, hostname: string, promise: Promise<T>): Promise<T> {
+  const aborted = Promise.withResolvers<never>();
+  const abort = () =>
+    aborted.reject(new SystemTunnelError(`Endpoint ${hostname}: not found when it was to stop`));
+  if (signal.aborted) abort();
+  signal.addEventListener("abort", abort);
+  try {
+    return await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", abort);
   }
 }

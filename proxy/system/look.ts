@@ -13,6 +13,7 @@ import type { NetworkNamespace } from "./namespace.ts";
 import { isSameNamespace } from "./namespace.ts";
 import type { HostView } from "./plan.ts";
 import type { FoundState } from "./state_file.ts";
+import type { SysctlUndo } from "./step.ts";
 
 const TUN = "/dev/net/tun";
 const ENOENT = 2;
@@ -50,7 +51,7 @@ export function checkDeviceName(host: LinuxHost, device: string): void {
   );
 }
 
-/** @param others The tunnels that run in this namespace. */
+/** @param others The tunnels of this namespace that run, or have left something. */
 export function viewOf(host: LinuxHost, others: readonly FoundState[]): HostView {
   const { netlink } = host;
   const priorities = (family: 4 | 6) => {
@@ -71,14 +72,22 @@ export function viewOf(host: LinuxHost, others: readonly FoundState[]): HostView
   };
 }
 
-/** Of a setting that another tunnel has changed: what it was before that one. */
-function originalValue(key: string, others: readonly FoundState[]): string | undefined {
-  for (const { steps } of others) {
-    for (const { undo } of steps) {
-      if (undo.kind === "sysctl" && undo.key === key) return undo.before;
-    }
-  }
-  return undefined;
+const ALL_IPV6_FORWARDING = "net.ipv6.conf.all.forwarding";
+const IPV6_FORWARDING = /^net\.ipv6\.conf\.[^.]+\.forwarding$/;
+
+/**
+ * Of a setting that another tunnel has changed: what it was before that one.
+ *
+ * @param others As for {@link viewOf}.
+ */
+export function originalValue(key: string, others: readonly FoundState[]): string | undefined {
+  const undos = others.flatMap(({ steps }) => steps.map(({ undo }) => undo));
+  const before = (key: string) =>
+    undos.find((undo) => undo.kind === "sysctl" && undo.key === key) as SysctlUndo | undefined;
+  const found = before(key)?.before;
+  if (found !== undefined || !IPV6_FORWARDING.test(key)) return found;
+  // The switch for all has put every device's on; who had it on by itself is written down.
+  return before(ALL_IPV6_FORWARDING)?.before === "0" ? "0" : undefined;
 }
 
 /** Bytes of a packet on the way to an address; undefined without a way, or if it is this host itself. */
@@ -106,7 +115,19 @@ export function runningBeside(
   namespace: NetworkNamespace,
   device: string,
 ): FoundState[] {
-  return states.filter(({ isRunning, record }) =>
-    isRunning && record.device !== device && isSameNamespace(record.namespace, namespace)
+  return recordedBeside(states, namespace, device).filter(({ isRunning }) => isRunning);
+}
+
+/**
+ * Those and what others have left: they say what a setting was before any tunnel, also where the one
+ * that has changed it was killed.
+ */
+export function recordedBeside(
+  states: readonly FoundState[],
+  namespace: NetworkNamespace,
+  device: string,
+): FoundState[] {
+  return states.filter(({ record }) =>
+    record.device !== device && isSameNamespace(record.namespace, namespace)
   );
 }

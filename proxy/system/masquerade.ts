@@ -97,11 +97,10 @@ export function planMasquerade(
   return { steps, masquerade, warnings: force ? [] : closed.map(warning) };
 
   function warning(chain: ForeignChain): string {
-    const lines = openingCommands(chain, device, outlets).map((line) => `\n  ${line}`);
+    // On one line, as a shell takes it.
+    const lines = openingCommands(chain, device, outlets).join("; ");
     return `${chain.family} ${chain.table} ${chain.chain}: drops what is forwarded ` +
-      `(${chain.why}), so no client gets out until it is opened by --masquerade-force, or by${
-        lines.join("")
-      }`;
+      `(${chain.why}), so no client gets out until it is opened by --masquerade-force, or by: ${lines}`;
   }
 }
 

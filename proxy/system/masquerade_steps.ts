@@ -9,7 +9,7 @@ import type { Prefix } from "../../netstack/mod.ts";
 import { getLogger } from "../log/logger.ts";
 import { SystemTunnelError } from "./error.ts";
 import type { LinuxHost } from "./host.ts";
-import { type MasqueradeSettings, planMasquerade } from "./masquerade.ts";
+import { type MasqueradeSettings, type MasqueradeView, planMasquerade } from "./masquerade.ts";
 import { type Masquerade, networksScript } from "./masquerade_script.ts";
 import { masqueradeView } from "./masquerade_view.ts";
 import type { MoreSteps } from "./tunnel.ts";
@@ -19,11 +19,16 @@ const log = getLogger(["wirestack", "system"]);
 /**
  * What stands in the way and is left there is logged.
  *
+ * @param sysctl Of a setting that another tunnel has changed: what it was before that one.
  * @throws {SystemTunnelError} if there is no way out.
  */
-export function masqueradeSteps(host: LinuxHost, settings: MasqueradeSettings): MoreSteps {
+export function masqueradeSteps(
+  host: LinuxHost,
+  settings: MasqueradeSettings,
+  sysctl: MasqueradeView["sysctl"],
+): MoreSteps {
   try {
-    const view = masqueradeView(settings.device, host);
+    const view = { ...masqueradeView(settings.device, host), sysctl };
     const { steps, masquerade, warnings } = planMasquerade(settings, view);
     for (const warning of warnings) log.warn("{problem}", { problem: warning });
     const live = new LiveNetworks(host, masquerade);

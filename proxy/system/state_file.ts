@@ -69,12 +69,10 @@ export class StateFile implements Disposable {
     prepareDirectory(directory);
     const path = `${directory}/${fileName(record)}`;
     const file = openLocked(path, record.device);
-    const { steps } = readState(path);
-    if (steps.length > 0) {
+    const found = readState(path);
+    if (found.steps.length > 0) {
       file.close();
-      throw new SystemTunnelError(
-        `${path}: an earlier ${record.device} has not been taken back, expected wirestack down ${record.device}`,
-      );
+      throw new SystemTunnelError(`${path}: ${whyNotFree(found, record.device)}`);
     }
     file.truncateSync(0);
     const state = new StateFile(path, file, 0);
@@ -161,6 +159,15 @@ export function findStates(directory: string = STATE_DIRECTORY): FoundState[] {
   });
 }
 
+/** `down` would not find one that says not what it belongs to. */
+function whyNotFree({ record, steps }: PartialState, device: string): string {
+  if (record !== undefined) {
+    return `an earlier ${device} has not been taken back, expected wirestack down ${device}`;
+  }
+  return "does not say which tunnel it is of, expected it as it was written; these are to be taken " +
+    `back by hand, and the file removed: ${steps.map(({ title }) => title).join("; ")}`;
+}
+
 /** Removes what has no more use: the files of a namespace that is gone for good. */
 export function forget(found: FoundState): void {
   try {
@@ -183,6 +190,7 @@ function readState(path: string): PartialState {
     let value: Record<string, unknown>;
     try {
       value = JSON.parse(line);
+      if (typeof value !== "object" || value === null) throw new SyntaxError("no object");
     } catch {
       // Cut off: what it was about had not begun.
       problems.push(`${path}:${i + 1}: is no whole line, passed over`);

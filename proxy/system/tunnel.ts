@@ -21,6 +21,7 @@ import {
   checkAbilities,
   checkDeviceName,
   defaultRouteMtu,
+  recordedBeside,
   routeMtu,
   runningBeside,
   viewOf,
@@ -28,11 +29,13 @@ import {
 import { tunnelMtu } from "./mtu.ts";
 import { ownNamespace } from "./namespace.ts";
 import { LiveRoutes } from "./live_routes.ts";
-import { planTunnel, type TunnelSettings } from "./plan.ts";
+import { type HostView, planTunnel, type TunnelSettings } from "./plan.ts";
 import { type ConfigFrame, SAVE_SCRIPT, savedText } from "./save_config.ts";
+import { killSwitchTable } from "./nft_scripts.ts";
 import { Keeper, runHook } from "./shell.ts";
 import { findStates, type RecordedStep, StateFile } from "./state_file.ts";
 import type { Step } from "./step.ts";
+import { describeTunnel } from "./summary.ts";
 import { describeUser, type UserIds } from "./user.ts";
 
 const log = getLogger(["wirestack", "system"]);
@@ -51,7 +54,7 @@ export interface SystemTunnelOptions {
   readonly confine: boolean;
   readonly resolve: Resolve;
   /** Done after the tunnel's own steps; taken back before them. */
-  more?(host: LinuxHost, settings: TunnelSettings): MoreSteps;
+  more?(host: LinuxHost, settings: TunnelSettings, view: HostView): MoreSteps;
   /** Written anew when the tunnel goes down. Default: no file is. */
   readonly save?: { readonly path: string; readonly frame: ConfigFrame };
   /** Files that go with the tunnel, and which the user it becomes could not remove. */
@@ -85,6 +88,7 @@ export class SystemTunnel {
   #keeper: Keeper | undefined;
   #save: () => string = () => "";
   #saved = "";
+  readonly #stopped = new AbortController();
   #isUp = false;
   #isDown = false;
   #isTakenBack = false;
@@ -121,7 +125,7 @@ export class SystemTunnel {
   async up(start: (start: DeviceStart) => Promise<Gateway>): Promise<Gateway> {
     const { device, config } = this.#options;
     const host = this.#host;
-    const found = await findEndpoints(config.peers, this.#options.resolve);
+    const found = await findEndpoints(config.peers, this.#options.resolve, this.#stopped.signal);
     const mtu = tunnelMtu({
       ...(config.device.mtu !== undefined && { mtu: config.device.mtu }),
       endpoints: found.addresses,
@@ -129,7 +133,8 @@ export class SystemTunnel {
       routeMtu: (address) => routeMtu(host, address),
       defaultMtu: () => defaultRouteMtu(host),
     });
-    const view = viewOf(host, this.#others());
+    const states = findStates(this.#options.directory);
+    const view = viewOf(host, recordedBeside(states, this.#namespace, device));
     const settings = settingsOf(device, config, mtu);
     const { mark, steps } = planTunnel(settings, view);
     await this.#hooks("preUp");
@@ -147,8 +152,9 @@ export class SystemTunnel {
     }
     try {
       for (const step of steps) this.#do(step);
-      const more = this.#options.more?.(host, settings);
+      const more = this.#options.more?.(host, settings, view);
       for (const step of more?.steps ?? []) this.#do(step);
+      log.info("{tunnel}", { tunnel: describeTunnel(settings, view, mark, more?.steps) });
       await this.#hooks("postUp");
       const { save } = this.#options;
       if (save !== undefined) this.#save = () => savedText(gateway, save.frame.hasPort);
@@ -162,6 +168,11 @@ export class SystemTunnel {
       await gateway.close({ graceMs: 0 });
       throw error;
     }
+  }
+
+  /** Ends an {@link up} that waits for name servers. */
+  interrupt(): void {
+    this.#stopped.abort();
   }
 
   /**
@@ -205,16 +216,31 @@ export class SystemTunnel {
     this.#saved = this.#save();
   }
 
-  /** Takes everything back, at once. What cannot be is logged, and stays in the state file. */
-  down(): void {
+  /**
+   * Takes everything back, at once. What cannot be is logged, and stays in the state file.
+   *
+   * @param hasFailed Nobody has asked for the end: the kill switch stays, as when the process is killed.
+   */
+  down(hasFailed = false): void {
     if (this.#isDown || this.#state === undefined) return;
     this.#isDown = true;
-    const mine = this.#done.filter(({ undo }) => !this.#isKeepers(undo.kind));
+    const { device } = this.#options;
+    const killSwitch = killSwitchTable(device).table;
+    const stays = ({ undo }: RecordedStep) =>
+      hasFailed && undo.kind === "nft-table" && undo.table === killSwitch;
+    const keepsKillSwitch = this.#done.some(stays);
+    const mine = this.#done.filter((step) => !this.#isKeepers(step.undo.kind) && !stays(step));
     const problems = undoSteps(this.#host, mine, this.#state, this.#others(), this.#resolvConf);
     for (const problem of problems) log.error("{problem}", { problem });
     if (problems.length > 0) {
-      const { device } = this.#options;
       log.error("not all is taken back, expected wirestack down {device}", { device });
+      this.#state[Symbol.dispose]();
+      return;
+    }
+    if (keepsKillSwitch) {
+      log.error("the kill switch stays, until the next start or wirestack down {device}", {
+        device,
+      });
       this.#state[Symbol.dispose]();
       return;
     }

@@ -120,4 +120,8 @@ Deno.test("the self-contained executable runs without a home and without deno on
   const key = await run("genkey");
   assert.match(text.decode(key.stdout), /^[A-Za-z0-9+/]{43}=\n$/);
   assert.equal((await run("up", "/nonexistent.conf")).code, 2);
+  // The library of gencerts is in it, as text until then.
+  const certificates = await run("gencerts", "--out", join(directory.path, "certs"));
+  assert.equal(text.decode(certificates.stderr), "");
+  assert.match(text.decode(certificates.stdout), /\/certs\/ca: an authority, until /);
 });

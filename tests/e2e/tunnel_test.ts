@@ -186,6 +186,13 @@ labTest(
     for (const address of PUBLIC) {
       assert.equal(await site.seenAs(address, 3), undefined, "nothing leaves after a crash");
     }
+    const failing = await site.up(["KillSwitch = true"], { allowedIps: "0.0.0.0/0" });
+    await failing.line(/control socket/);
+    await site.client.ip("link del wg0");
+    assert.equal((await failing.exit(30_000)).code, 1);
+    for (const address of PUBLIC) {
+      assert.equal(await site.seenAs(address, 3), undefined, "nor when it has failed");
+    }
     assert.equal((await site.wirestack("down", "wg0")).code, 0);
     assert.equal(await site.seenAs(PUBLIC[0]), CLIENT[0]);
     assert.equal(await site.seenAs(PUBLIC[1]), CLIENT[1]);

@@ -114,7 +114,7 @@ export async function openTunnel(loaded: LoadedConfig, flags: TunnelFlags): Prom
     ...(save && { save }),
     files: socket,
     ...(masquerade !== undefined && {
-      more: (host, settings) =>
+      more: (host, settings, { sysctl }) =>
         masqueradeSteps(host, {
           ...settings,
           networks: [
@@ -124,7 +124,7 @@ export async function openTunnel(loaded: LoadedConfig, flags: TunnelFlags): Prom
           ],
           ...(masquerade !== "" && { outlet: masquerade }),
           force: flags.masqueradeForce ?? false,
-        }),
+        }, sysctl),
     }),
   });
   return {
@@ -138,8 +138,9 @@ export async function openTunnel(loaded: LoadedConfig, flags: TunnelFlags): Prom
         })
       ),
     confine: () => tunnel.confine(),
+    interrupt: () => tunnel.interrupt(),
     beforeDown: () => tunnel.beforeDown(),
-    down: () => tunnel.down(),
+    down: (hasFailed) => tunnel.down(hasFailed),
     afterDown: () => tunnel.afterDown(),
     changesUser: user !== undefined,
     writtenFiles: [STATE_DIRECTORY, "/etc/resolv.conf"],

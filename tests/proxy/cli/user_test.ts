@@ -226,6 +226,47 @@ for (const task of TASKS) {
     },
   );
   Deno.test(
+    `an ordinary user makes certificates, renews them, and hears in a line where it may not: ${task}`,
+    { ignore },
+    async () => {
+      await using home = await Home.create(task);
+      const made = await home.run("gencerts", "--name", "hub.example.com");
+      assert.deepEqual([made.status, made.error], [0, ""]);
+      assert.match(made.out, /^certs\/ca: an authority, until /);
+      const key = await Deno.stat(`${home.path}/certs/ca/key.pem`);
+      assert.deepEqual([key.mode! & 0o777, key.uid], [0o600, USER]);
+      const renewed = await home.run("gencerts", "--renew");
+      assert.deepEqual([renewed.status, renewed.error], [0, ""]);
+      assert.match(renewed.out, /server: the same key, for the server hub\.example\.com, until /);
+
+      await Deno.mkdir(`${home.path}/locked`, { mode: 0o555 });
+      const refused = await home.run("gencerts", "--out", `${home.path}/locked`);
+      assert.deepEqual([refused.status, refused.out], [2, ""]);
+      assert.equal(
+        refused.error,
+        `--out: ${home.path}/locked: permission denied, expected a folder that this user may write to\n`,
+      );
+      const below = await home.run("gencerts", "--out", `${home.path}/locked/a/b`);
+      assert.match(below.error, /^--out: \S+\/locked\/a\/b: permission denied, expected [^\n]*\n$/);
+      assert.deepEqual([...Deno.readDirSync(`${home.path}/locked`)], []);
+
+      // One of three that cannot be replaced: none is.
+      const server = `${home.path}/certs/server/cert.pem`;
+      const before = await Deno.readTextFile(server);
+      await Deno.chmod(`${home.path}/certs/proxy`, 0o500);
+      const half = await home.run("gencerts", "--renew");
+      await Deno.chmod(`${home.path}/certs/proxy`, 0o700);
+      assert.deepEqual([half.status, half.out], [2, ""]);
+      assert.match(half.error, /^certs\/proxy\/cert\.pem: its folder is not writable, [^\n]*\n$/);
+      assert.equal(await Deno.readTextFile(server), before);
+      assert.deepEqual(
+        [...Deno.readDirSync(`${home.path}/certs/server`)].map(({ name }) => name).sort(),
+        ["cert.pem", "key.pem"],
+      );
+    },
+  );
+
+  Deno.test(
     `an ordinary user's gateway is shown, reloaded and changed without a word about where it is: ${task}`,
     { ignore },
     async () => {

@@ -27,7 +27,7 @@ const CASES: readonly [what: string, text: string, lines: readonly RegExp[]][] =
   [
     "a client's file with which nothing can be done",
     INTERFACE + peer("0.0.0.0/0") + "Endpoint = a.example:7\n",
-    [/^f:1: \[Interface\]: neither \[Proxy\] with Subnets nor PeerToPeer: .*a client's file is for/],
+    [/^f:1: \[Interface\]: neither \[Proxy\] with Subnets nor PeerToPeer: .*a client's file is for, as/],
   ],
   [
     "loopback among the subnets",

@@ -194,7 +194,7 @@ Deno.test("a foreign chain is named with the lines that open it, or is opened", 
   ];
   assert.deepEqual(planMasquerade(SETTINGS, view).warnings, [
     "ip filter FORWARD: drops what is forwarded (policy drop), so no client gets out until it is " +
-    `opened by --masquerade-force, or by\n  nft '${lines[0]}'\n  nft '${lines[1]}'`,
+    `opened by --masquerade-force, or by: nft '${lines[0]}'; nft '${lines[1]}'`,
   ]);
   const forced = planMasquerade({ ...SETTINGS, force: true }, view);
   assert.deepEqual(forced.warnings, []);

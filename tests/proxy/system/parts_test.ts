@@ -6,15 +6,18 @@
 
 import assert from "node:assert/strict";
 import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
-import { parseIpAddress } from "../../../proxy/address.ts";
+import { parseIpAddress, parsePrefix } from "../../../proxy/address.ts";
 import { loadConfig } from "../../../proxy/config/config.ts";
 import { withOptionalValues } from "../../../proxy/cli/commands/up_options.ts";
 import { findEndpoints } from "../../../proxy/system/endpoints.ts";
+import { describeTunnel } from "../../../proxy/system/summary.ts";
 import { Keeper, runHook } from "../../../proxy/system/shell.ts";
 import { describeUser, findUser } from "../../../proxy/system/user.ts";
 import { runHere } from "../cli/run_here.ts";
 
 const PASSWD = "root:x:0:0:root:/root:/bin/sh\nwire:x:990:980::/:/bin/false\n";
+
+const NEVER = new AbortController().signal;
 
 Deno.test("endpoints are looked up before the tunnel is there, as often as wg does, and once for the gateway", async () => {
   const asked: string[] = [];
@@ -27,7 +30,7 @@ Deno.test("endpoints are looked up before the tunnel is there, as often as wg do
   };
   const peers = ["a.test:1", "b.test:2", "a.test:3", "192.0.2.9:4"].map(peer);
   const pause = () => Promise.resolve(void (isReady = asked.length === 3));
-  const found = await findEndpoints(peers, resolve, pause);
+  const found = await findEndpoints(peers, resolve, NEVER, pause);
   assert.deepEqual(asked, ["a.test", "a.test", "a.test", "a.test", "b.test"]);
   assert.deepEqual(found.addresses.map(String), [
     ...["192.0.2.7", "192.0.2.7", "192.0.2.7", "192.0.2.9"],
@@ -38,12 +41,59 @@ Deno.test("endpoints are looked up before the tunnel is there, as often as wg do
   await found.resolve("a.test");
   assert.deepEqual(asked, ["a.test"], "then the name is looked up again");
   isReady = false;
-  await assert.rejects(findEndpoints([peer("c.test:1")], resolve, () => Promise.resolve()), {
+  await assert.rejects(findEndpoints([peer("c.test:1")], resolve, NEVER, () => Promise.resolve()), {
     name: "SystemTunnelError",
     message:
       "Endpoint c.test: cannot be found (no such name), expected a name that resolves before " +
       "the tunnel is up, or an address",
   });
+});
+
+Deno.test("who is to stop waits neither for a name server nor for the next attempt", async () => {
+  const never = () => new Promise<never>(() => {});
+  const failing = () => Promise.reject(new Error("no such name"));
+  const expected = {
+    name: "SystemTunnelError",
+    message: "Endpoint c.test: not found when it was to stop",
+  };
+  const stopped = new AbortController();
+  const silent = findEndpoints([peer("c.test:1")], never, stopped.signal);
+  const waiting = findEndpoints([peer("c.test:1")], failing, stopped.signal, never);
+  const both = Promise.all([
+    assert.rejects(silent, expected),
+    assert.rejects(waiting, expected),
+  ]);
+  stopped.abort();
+  await both;
+});
+
+Deno.test("what a tunnel has made of the host is said in one line", () => {
+  const settings = {
+    device: "wg0",
+    addresses: [{ address: parseIpAddress("10.9.0.2")!, length: 32 }],
+    allowedIps: ["0.0.0.0/0", "::/0", "10.50.0.0/16"].map((text) => parsePrefix(text)!),
+    table: "auto" as const,
+    mtu: 1420,
+    killSwitch: true,
+    dns: { servers: ["10.9.0.1"], domains: [] },
+  };
+  const more = [{
+    title: "nft: masquerade wg0 by eth0",
+    action: { kind: "nft" as const, script: "" },
+  }];
+  assert.equal(
+    describeTunnel(settings, { dnsMethod: "file" }, 51820, more),
+    "device wg0, MTU 1420, routes 1, default route of IPv4 and IPv6 by table 51820, " +
+      "name servers 10.9.0.1 by /etc/resolv.conf, kill switch, masquerade wg0 by eth0",
+  );
+  assert.equal(
+    describeTunnel(
+      { ...settings, table: "off", killSwitch: false, dns: { servers: [], domains: [] } },
+      { dnsMethod: "file" },
+      undefined,
+    ),
+    "device wg0, MTU 1420",
+  );
 });
 
 Deno.test("a user is found by name or number, and root is no user to become", () => {

@@ -133,6 +133,34 @@ Deno.test("a record that names anything but what is ours is passed over", () => 
   assert.equal(found!.problems.length, undos.length);
 });
 
+Deno.test("lines that are JSON and no objects are passed over", () => {
+  using lab = new Folder();
+  const path = (() => {
+    using state = StateFile.create(lab.record, lab.path);
+    state.begin("table", TABLE);
+    return state.path;
+  })();
+  Deno.writeTextFileSync(path, 'null\n7\n"text"\n', { append: true });
+  const [found] = findStates(lab.path);
+  assert.equal(found!.steps.length, 1);
+  assert.equal(found!.problems.length, 3);
+});
+
+Deno.test("one that has lost its first line says what is to be done by hand", () => {
+  using lab = new Folder();
+  const path = (() => {
+    using state = StateFile.create(lab.record, lab.path);
+    state.begin("nft: the kill switch", TABLE);
+    return state.path;
+  })();
+  const lines = Deno.readTextFileSync(path).split("\n");
+  Deno.writeTextFileSync(
+    path,
+    lines.map((line) => line.includes('wirestack":1') ? "#" : line).join("\n"),
+  );
+  assert.throws(() => StateFile.create(lab.record, lab.path), /by hand.*: nft: the kill switch$/);
+});
+
 Deno.test("a folder that others may write to is refused", () => {
   using lab = new Folder();
   Deno.chmodSync(lab.path, 0o777);
