@@ -112,6 +112,8 @@ export interface ReportOutput {
     length: number,
   ): number;
   push(nic: Nic, now: number): void;
+  /** One of the stack's own, for an interface that has none (RFC 1812 §4.3.2.4). */
+  anyAddress(version: IpVersion): IpAddress | undefined;
 }
 
 /** Tells senders what became of their packets, where RFC 1122 §3.2.2 and RFC 4443 §2.4 allow. */
@@ -269,7 +271,8 @@ export class IcmpErrors {
       this.#counters.errorsRateLimited++;
       return false;
     }
-    const own = ingress.firstAddress(version);
+    const own = ingress.firstAddress(version) ??
+      (from === "gateway" ? this.#output.anyAddress(version) : undefined);
     if (own === undefined && from === "gateway") {
       this.#counters.errorsForbidden++;
       return false;

@@ -83,12 +83,12 @@ export class Output implements IpOutput {
     const nic = this.#routes.lookupAddress(destination);
     // An own address has no link that leads to it.
     if (nic === undefined || nic.owns(bytes, 0, version)) return undefined;
-    const source = nic.sourceFor(destination) ?? this.#anyAddress(version);
+    const source = nic.sourceFor(destination) ?? this.anyAddress(version);
     return source && { nic, source };
   }
 
   /** For what leaves by an interface without an address of its own. */
-  #anyAddress(version: IpVersion): IpAddress | undefined {
+  anyAddress(version: IpVersion): IpAddress | undefined {
     for (const nic of this.#nics) {
       const address = nic.firstAddress(version);
       if (address !== undefined) return address;

@@ -10,8 +10,9 @@ import { HalfSipHash } from "../siphash.ts";
 import type { TransitPacket } from "../transit.ts";
 import type { NatCounters } from "./counters.ts";
 
-/** Packets of which fragments may still come. */
+/** Packets of which fragments may still come: all together, of one sender. */
 const MOST = 1_024;
+const MOST_OF_SENDER_PACKETS = 256;
 /** What waits for the first of its packet: all together, of one sender, of one packet; bytes. */
 const MOST_BYTES = 1 << 20;
 const MOST_OF_SENDER = 128 << 10;
@@ -62,6 +63,8 @@ export class NatFragments {
   /** The oldest first. */
   readonly #packets = new Map<number, FragmentedPacket>();
   readonly #bytesOf = new Map<number, number>();
+  /** Each sender's, the oldest first: who sends many gives up its own. */
+  readonly #keysOf = new Map<number, Set<number>>();
   #bytes = 0;
 
   constructor(random: (out: Uint8Array) => void) {
@@ -91,7 +94,12 @@ export class NatFragments {
     const found = this.#packets.get(key);
     if (found !== undefined && found.ends > now && isOf(found, packet, ingress)) return found;
     if (found !== undefined) this.#remove(key, found);
-    if (this.#packets.size >= MOST) {
+    const sender = this.#senderOf(packet);
+    const keys = this.#keysOf.get(sender);
+    if (keys !== undefined && keys.size >= MOST_OF_SENDER_PACKETS) {
+      const [oldest] = keys;
+      this.#remove(oldest!, this.#packets.get(oldest!)!);
+    } else if (this.#packets.size >= MOST) {
       const [oldest] = this.#packets;
       this.#remove(...oldest!);
     }
@@ -102,10 +110,13 @@ export class NatFragments {
       version === 4 ? protocol : 0,
       identification,
       buffer.slice(source, source + 2 * size),
-      this.#senderOf(packet),
+      sender,
       now + KEPT_MS,
     );
     this.#packets.set(key, made);
+    const own = this.#keysOf.get(sender);
+    if (own === undefined) this.#keysOf.set(sender, new Set([key]));
+    else own.add(key);
     return made;
   }
 
@@ -142,6 +153,9 @@ export class NatFragments {
 
   #remove(key: number, packet: FragmentedPacket): void {
     this.#packets.delete(key);
+    const keys = this.#keysOf.get(packet.sender)!;
+    keys.delete(key);
+    if (keys.size === 0) this.#keysOf.delete(packet.sender);
     this.#drop(packet);
   }
 

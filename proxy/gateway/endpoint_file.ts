@@ -23,6 +23,9 @@ export type RememberedEndpoints = ReadonlyMap<string, RememberedEndpoint>;
 /** No more than a gateway has peers; a file of more is not this program's. */
 const MAX_BYTES = 16 << 20;
 
+/** As {@link endpointFile} and {@link writeEndpoints} make them. */
+const FILE_NAME = /^endpoints-[0-9a-f]{16}\.json(?:\.new)?$/;
+
 /** Of the gateway with this key, in a folder that may hold those of others. */
 export function endpointFile(directory: string, publicKey: Uint8Array): string {
   return `${directory}/endpoints-${publicKey.subarray(0, 8).toHex()}.json`;
@@ -76,6 +79,23 @@ export function writeEndpoints(path: string, endpoints: RememberedEndpoints): vo
   const text = JSON.stringify({ peers }, undefined, 1);
   Deno.writeTextFileSync(next, `${text}\n`, { createNew: true, mode: 0o600 });
   Deno.renameSync(next, path);
+}
+
+/**
+ * Removes the files in this folder, of whichever gateway, that were last written before this time (ms
+ * since the Unix epoch). Keys come and go; without this each would leave its file for ever.
+ */
+export function removeEndpointsBefore(directory: string, time: number): void {
+  try {
+    for (const { name, isFile } of Deno.readDirSync(directory)) {
+      if (!isFile || !FILE_NAME.test(name)) continue;
+      const path = `${directory}/${name}`;
+      const { mtime } = Deno.lstatSync(path);
+      if (mtime !== null && mtime.getTime() < time) Deno.removeSync(path);
+    }
+  } catch {
+    // Another gateway was faster, or this one may not: the next start tries again.
+  }
 }
 
 function parseEntry(value: unknown): RememberedEndpoint | undefined {

@@ -14,6 +14,7 @@ import {
   readEndpoints,
   type RememberedEndpoint,
   type RememberedEndpoints,
+  removeEndpointsBefore,
   writeEndpoints,
 } from "./endpoint_file.ts";
 import { prepareStateDirectory } from "./state_directory.ts";
@@ -63,6 +64,8 @@ export class EndpointMemory {
         error: (error as Error).message,
       });
     }
+    // All in them is too old by now. A gateway that runs writes again when it hears a peer.
+    removeEndpointsBefore(this.#directory, options.wallClock() - MAX_AGE_MS);
   }
 
   /** Where a peer was when an earlier gateway ended, if that was not long ago. */

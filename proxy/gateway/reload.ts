@@ -56,7 +56,9 @@ export function applyConfig(
   const peers = applyPeers(gateway, isSameKind ? config.peers : []);
   const links = gateway.links.apply(config.links);
   applyProxy(gateway, config, !isSingle(started.proxy) && !isSingle(config.proxy));
-  const warnings = unchanged(started, config).map((path) =>
+  const paths = unchanged(started, config);
+  if (source.hasDevice) paths.push(...unchangedOfDevice(started, config));
+  const warnings = paths.map((path) =>
     `${source.label(path)}: cannot change while running, expected a restart; it stays as it was`
   );
   if (!isSameKind) {
@@ -212,6 +214,16 @@ function unchanged(started: StartedConfig, next: GatewayConfig): ConfigPath[] {
   compare(["proxy", "subnets"], before.subnets, after.subnets);
   compare(["proxy", "protocols"], protocolsOf(before), protocolsOf(after));
   return paths;
+}
+
+/** What was done to this host at the start. */
+function unchangedOfDevice(started: StartedConfig, next: GatewayConfig): ConfigPath[] {
+  const { mtu: _, ...device } = next.device;
+  const keys = (Object.keys(device) as (keyof typeof device)[]).filter((key) =>
+    JSON.stringify(started.device[key]) !== JSON.stringify(device[key])
+  );
+  return [...keys, ...started.fwMark === next.fwMark ? [] : ["fwMark"]]
+    .map((key) => ["interface", key]);
 }
 
 function placeOf({ status }: StartedConfig): string {

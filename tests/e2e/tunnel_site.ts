@@ -12,9 +12,8 @@
 import { fileURLToPath } from "node:url";
 import { startGateway } from "./gateway.ts";
 import { eventually, type Host, Lab } from "./lab.ts";
-import { networkState } from "./network_state.ts";
-import { installed, wirestack, withRun } from "./own_run.ts";
-import { type Output, type Process } from "./process.ts";
+import type { Output, Process } from "./process.ts";
+import { seenAs, TunnelHost } from "./tunnel_host.ts";
 import { keyPair, WireguardGo } from "./wireguard_go.ts";
 
 export const SERVER_PORT = 51820;
@@ -36,23 +35,18 @@ export class TunnelSite implements AsyncDisposable {
   readonly router: Host;
   readonly server: Host;
   readonly public: Host;
-  /** The client's configuration. */
-  readonly file: string;
-  /** A folder of programs that come before the system's; empty at first. */
-  readonly programs: string;
-  readonly #run: string;
+  readonly #tunnel: TunnelHost;
   readonly #config: (lines: readonly string[], allowedIps: string) => string;
 
   private constructor(
     lab: Lab,
     hosts: readonly Host[],
+    tunnel: TunnelHost,
     config: (lines: readonly string[], allowedIps: string) => string,
   ) {
     this.lab = lab;
     [this.client, this.router, this.server, this.public] = hosts as [Host, Host, Host, Host];
-    this.file = `${lab.directory}/wg0.conf`;
-    this.programs = `${lab.directory}/bin`;
-    this.#run = `${lab.directory}/run`;
+    this.#tunnel = tunnel;
     this.#config = config;
   }
 
@@ -89,9 +83,7 @@ export class TunnelSite implements AsyncDisposable {
       // Strict, as many distributions have it: what WireGuard receives must pass all the same.
       await client.sysctl("net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.wan.rp_filter=1");
       await client.etc("resolv.conf", NAME_SERVER_BEFORE);
-      await Deno.mkdir(`${lab.directory}/run/wireguard`, { recursive: true });
-      await Deno.mkdir(`${lab.directory}/bin`);
-      await Deno.chmod(`${lab.directory}/run`, 0o755);
+      const tunnel = await TunnelHost.create(client, `${lab.directory}/client`);
 
       const [clientKeys, serverKeys] = await Promise.all([keyPair(), keyPair()]);
       const peers = [{
@@ -129,7 +121,7 @@ export class TunnelSite implements AsyncDisposable {
         ...PUBLIC,
       ]);
       await services.line(/ready/, { timeoutMs: 60_000 });
-      return new TunnelSite(lab, hosts, (lines, allowedIps) =>
+      return new TunnelSite(lab, hosts, tunnel, (lines, allowedIps) =>
         [
           "[Interface]",
           `PrivateKey = ${clientKeys.privateKey}`,
@@ -147,6 +139,16 @@ export class TunnelSite implements AsyncDisposable {
     }
   }
 
+  /** The client's configuration. */
+  get file(): string {
+    return this.#tunnel.file;
+  }
+
+  /** A folder of programs that come before the system's; empty at first. */
+  get programs(): string {
+    return this.#tunnel.programs;
+  }
+
   /** Starts `wirestack up --tun` as root. @param lines Of `[Interface]`. */
   async up(
     lines: readonly string[] = [],
@@ -159,65 +161,42 @@ export class TunnelSite implements AsyncDisposable {
     } = {},
   ): Promise<Process> {
     await Deno.writeTextFile(this.file, this.#config(lines, allowedIps), { mode: 0o600 });
-    if (capabilities !== undefined) {
-      await this.client.output(["chown", "65534:65534", this.file, `${this.#run}/wireguard`]);
-    }
-    const command = ["up", "--tun", ...args, this.file];
-    const process = this.client.spawn(
-      "wirestack",
-      wirestack(this.#run, command, capabilities),
-      await installed(this.programs),
-    );
-    if (isReady) await process.line(/CAP_NET_ADMIN alone/, { timeoutMs: 60_000 });
-    return process;
+    return await this.#tunnel.up(args, { capabilities, isReady });
   }
 
   /** Makes /run/wirestack of the ordinary user's, as systemd does for a service. */
-  async makeRuntimeDirectory(): Promise<void> {
-    await Deno.mkdir(`${this.#run}/wirestack`, { mode: 0o755 });
-    await Deno.chown(`${this.#run}/wirestack`, 65534, 65534);
+  makeRuntimeDirectory(): Promise<void> {
+    return this.#tunnel.makeRuntimeDirectory();
   }
 
   /** Runs another command of ours on the client. */
-  async wirestack(...args: string[]): Promise<Output> {
-    return await this.client.run(wirestack(this.#run, args), await installed(this.programs));
+  wirestack(...args: string[]): Promise<Output> {
+    return this.#tunnel.wirestack(...args);
   }
 
   /** Runs a command on the client with its /run. */
   here(command: readonly string[]): Promise<Output> {
-    return this.client.run(withRun(this.#run, command));
+    return this.#tunnel.here(command);
   }
 
   /** Who the public host says asks, or undefined if it cannot be reached. */
-  async seenAs(address: string, timeoutS = 10): Promise<string | undefined> {
-    const host = address.includes(":") ? `[${address}]` : address;
-    const { code, stdout } = await this.client.run([
-      ...["curl", "--silent", "--max-time", `${timeoutS}`, `http://${host}:8000/who`],
-    ]);
-    return code === 0 ? stdout : undefined;
+  seenAs(address: string, timeoutS?: number): Promise<string | undefined> {
+    return seenAs(this.client, address, timeoutS);
   }
 
   /** Everything of the client that a tunnel may change. */
-  async state(): Promise<Record<string, unknown>> {
-    return {
-      ...await networkState(this.client, "^net.ipv4.conf.all.src_valid_mark$"),
-      resolvConf: await this.client.output(["cat", "/etc/resolv.conf"]),
-      left: await names(`${this.#run}/wirestack`),
-      sockets: await names(`${this.#run}/wireguard`),
-    };
+  state(): Promise<Record<string, unknown>> {
+    return this.#tunnel.state("^net.ipv4.conf.all.src_valid_mark$");
   }
 
   /** The process of the tunnel itself. */
-  async pid(): Promise<number> {
-    const [name] = await names(`${this.#run}/wirestack`);
-    const text = await Deno.readTextFile(`${this.#run}/wirestack/${name}`);
-    return JSON.parse(text.trim().split("\n")[0]!).pid;
+  pid(): Promise<number> {
+    return this.#tunnel.pid();
   }
 
   /** Ends it without a chance to take anything back. */
-  async kill(process: Process): Promise<void> {
-    Deno.kill(await this.pid(), "SIGKILL");
-    await process.exit();
+  kill(process: Process): Promise<void> {
+    return this.#tunnel.kill(process);
   }
 
   /** Waits until the tunnel carries packets: IPv6 routes may take a moment to be usable. */
@@ -229,13 +208,5 @@ export class TunnelSite implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.lab[Symbol.asyncDispose]();
-  }
-}
-
-async function names(directory: string): Promise<string[]> {
-  try {
-    return (await Array.fromAsync(Deno.readDir(directory), ({ name }) => name)).sort();
-  } catch {
-    return [];
   }
 }

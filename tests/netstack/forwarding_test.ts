@@ -101,6 +101,31 @@ Deno.test("traceroute shows the gateway as the first hop, with UDP, ICMP and TCP
   );
 });
 
+Deno.test("a hop limit ends at an interface without addresses too: another's address says so", () => {
+  const host = new Host();
+  addOther(host, 1420, true);
+  const link = host.sim.link({ mtu: 1420 });
+  const out: Parsed[] = [];
+  link.b.receive = (buffer, offset, length) =>
+    out.push(parse(buffer.slice(offset, offset + length)));
+  const nic = addNic(host.stack, link.a, { name: "bare", forwarding: true }, []);
+  for (const network of ["10.8.0.0/24", "fd08::/64"]) {
+    host.stack.routes.insert(prefix(network), nic);
+  }
+  const probes = [
+    udp("10.8.0.2", 1, "10.7.0.9", 2, DATA, { hopLimit: 1 }),
+    udp("fd08::2", 1, "fd07::9", 2, DATA, { hopLimit: 1 }),
+  ];
+  for (const bytes of probes) {
+    host.stack.handlePacket(nic, bytes, 0, bytes.length, host.sim.now);
+    host.sim.runFor(0);
+  }
+  assert.deepEqual(out.map(({ source, payload }) => [source, payload[0]]), [
+    ["10.9.0.1", 11],
+    ["fd09::1", 3],
+  ]);
+});
+
 Deno.test("a forwarded packet leaves by the other NIC as it came, one hop less", () => {
   const host = new Host();
   const { out } = addOther(host, 1420, true);

@@ -140,6 +140,15 @@ Deno.test("fragments of what may not come in go no further than the first", () =
   assert.equal(lab.nat.counters.fragments, 3);
 });
 
+Deno.test("who begins ever new packets does not cut off those of others", () => {
+  const lab = new NatLab();
+  const parts = fragments(A, 5000, X, 53, 1);
+  const out = lab.out(parts[0]!);
+  for (let i = 0; i < 3_000; i++) lab.out(fragments(B, 6000, X, 53, i)[0]!);
+  out.push(...lab.out(...parts.slice(1)));
+  assert.equal(whole(out).ports[1], 53);
+});
+
 Deno.test("what is held has a bound for a sender and for all, and none of it stays", () => {
   const lab = new NatLab();
   const random = new Random(5);

@@ -114,6 +114,52 @@ function memoryOf(directories: readonly string[], peers: readonly Peer[] = []) {
   return { memory, clock };
 }
 
+Deno.test("files that nobody has written to for an hour go at the next start, whoever's they are", () => {
+  using directory = folder();
+  const own = endpointFile(directory.path, publicKeyOf(gatewayKey));
+  const wallClock = 1_700_000_000_000;
+  const hour = 3_600_000;
+  const ages = {
+    [own]: hour + 1,
+    [`${directory.path}/endpoints-0123456789abcdef.json`]: hour + 1,
+    [`${directory.path}/endpoints-0123456789abcdee.json.new`]: hour + 1,
+    [`${directory.path}/endpoints-0123456789abcded.json`]: hour,
+    [`${directory.path}/endpoints-0123456789abcdec.json`]: -hour,
+    [`${directory.path}/endpoints-of-mine.json`]: hour + 1,
+  };
+  for (const [path, age] of Object.entries(ages)) {
+    Deno.writeTextFileSync(path, '{"peers":{}}');
+    Deno.utimeSync(path, new Date(wallClock - age), new Date(wallClock - age));
+  }
+  Deno.mkdirSync(`${directory.path}/endpoints-0000000000000000.json`);
+  memoryOf([directory.path]);
+  assert.deepEqual(Array.from(Deno.readDirSync(directory.path), ({ name }) => name).sort(), [
+    "endpoints-0000000000000000.json",
+    "endpoints-0123456789abcdec.json",
+    "endpoints-0123456789abcded.json",
+    "endpoints-of-mine.json",
+  ]);
+});
+
+Deno.test("a gateway whose file is gone, because it was silent for long, writes it again", () => {
+  using directory = folder();
+  const file = endpointFile(directory.path, publicKeyOf(gatewayKey));
+  const { ba: peer } = new Pair();
+  const { memory, clock } = memoryOf([directory.path], [peer]);
+  const hear = () => {
+    const bind = { name: "udp" } as unknown as Bind;
+    peer.setEndpoint(NetAddress.of(bind, IpAddress.v4(192, 0, 2, 1), 7, true));
+    peer.lastHandshake = 1_700_000_000_000 + clock.now;
+    memory.changed(peer);
+    memory.handleTimeout(memory.pollTimeout());
+  };
+  hear();
+  Deno.removeSync(file);
+  clock.now = 3_600_001;
+  hear();
+  assert.equal(readEndpoints(file).size, 1);
+});
+
 Deno.test("the file is written a second after a change, and not again within ten", () => {
   using directory = folder();
   const { memory, clock } = memoryOf([directory.path]);

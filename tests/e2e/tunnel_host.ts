@@ -1,0 +1,125 @@
+/**
+ * `wirestack up --tun` on a host of the lab, with a /run of its own.
+ *
+ * @module
+ */
+
+import type { Host } from "./lab.ts";
+import { networkState } from "./network_state.ts";
+import { installed, wirestack, withRun } from "./own_run.ts";
+import type { Output, Process } from "./process.ts";
+
+/** Who an ordinary user is. */
+const USER = 65534;
+
+export class TunnelHost {
+  readonly host: Host;
+  /** The configuration's, `wg0.conf` in the folder of this host. */
+  readonly file: string;
+  /** A folder of programs that come before the system's; empty at first. */
+  readonly programs: string;
+  readonly #run: string;
+
+  private constructor(host: Host, directory: string) {
+    this.host = host;
+    this.file = `${directory}/wg0.conf`;
+    this.programs = `${directory}/bin`;
+    this.#run = `${directory}/run`;
+  }
+
+  /** @param directory A new folder. */
+  static async create(host: Host, directory: string): Promise<TunnelHost> {
+    const tunnel = new TunnelHost(host, directory);
+    await Deno.mkdir(`${tunnel.#run}/wireguard`, { recursive: true });
+    await Deno.mkdir(tunnel.programs);
+    for (const folder of [directory, tunnel.#run]) await Deno.chmod(folder, 0o755);
+    return tunnel;
+  }
+
+  /**
+   * Starts `wirestack up --tun` as root with the file as it is.
+   *
+   * @param capabilities Of an ordinary user who has these; missing: root.
+   * @returns once it is up, if `isReady`.
+   */
+  async up(
+    args: readonly string[] = [],
+    { capabilities, isReady = true }: { capabilities?: string[] | undefined; isReady?: boolean } =
+      {},
+  ): Promise<Process> {
+    if (capabilities !== undefined) {
+      await this.host.output(["chown", `${USER}:${USER}`, this.file, `${this.#run}/wireguard`]);
+    }
+    const process = this.host.spawn(
+      "wirestack",
+      wirestack(this.#run, ["up", "--tun", ...args, this.file], capabilities),
+      await installed(this.programs),
+    );
+    if (isReady) await process.line(/CAP_NET_ADMIN alone/, { timeoutMs: 60_000 });
+    return process;
+  }
+
+  /** Makes /run/wirestack of the ordinary user's, as systemd does for a service. */
+  async makeRuntimeDirectory(): Promise<void> {
+    await Deno.mkdir(`${this.#run}/wirestack`, { mode: 0o755 });
+    await Deno.chown(`${this.#run}/wirestack`, USER, USER);
+  }
+
+  /** Runs another command of ours. */
+  async wirestack(...args: string[]): Promise<Output> {
+    return await this.host.run(wirestack(this.#run, args), await installed(this.programs));
+  }
+
+  /** Runs a command with this host's /run. */
+  here(command: readonly string[]): Promise<Output> {
+    return this.host.run(withRun(this.#run, command));
+  }
+
+  /** The process of the tunnel itself. */
+  async pid(): Promise<number> {
+    const [name] = await names(`${this.#run}/wirestack`);
+    const text = await Deno.readTextFile(`${this.#run}/wirestack/${name}`);
+    return JSON.parse(text.trim().split("\n")[0]!).pid;
+  }
+
+  /** Ends it without a chance to take anything back. */
+  async kill(process: Process): Promise<void> {
+    Deno.kill(await this.pid(), "SIGKILL");
+    await process.exit();
+  }
+
+  /**
+   * Everything of the host that a tunnel may change.
+   *
+   * @param settings Of sysctl, a pattern of their names.
+   */
+  async state(settings: string): Promise<Record<string, unknown>> {
+    return {
+      ...await networkState(this.host, settings),
+      resolvConf: await this.host.output(["cat", "/etc/resolv.conf"]),
+      left: await names(`${this.#run}/wirestack`),
+      sockets: await names(`${this.#run}/wireguard`),
+    };
+  }
+}
+
+/** Who a public host says asks, or undefined if it cannot be reached. */
+export async function seenAs(
+  from: Host,
+  address: string,
+  timeoutS = 10,
+): Promise<string | undefined> {
+  const host = address.includes(":") ? `[${address}]` : address;
+  const { code, stdout } = await from.run([
+    ...["curl", "--silent", "--max-time", `${timeoutS}`, `http://${host}:8000/who`],
+  ]);
+  return code === 0 ? stdout.replace(/^::ffff:/, "") : undefined;
+}
+
+async function names(directory: string): Promise<string[]> {
+  try {
+    return (await Array.fromAsync(Deno.readDir(directory), ({ name }) => name)).sort();
+  } catch {
+    return [];
+  }
+}
