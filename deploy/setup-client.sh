@@ -40,23 +40,27 @@ main() {
   [ -n "$name" ] || name=$(basename "$file" .conf)
 
   [ -x /usr/local/bin/wirestack ] || "$here/install.sh"
-  wirestack check "$file" >/dev/null
+  wirestack check --tun "$file" >/dev/null
   "$here/install.sh" --config "$file" --name "$name" --binary /usr/local/bin/wirestack
+  options=
   if [ "$kill_switch" = yes ]; then
-    echo "WIRESTACK_OPTIONS=--kill-switch" >"/etc/wirestack/$name.env"
+    options=--kill-switch=true
+    echo "WIRESTACK_OPTIONS=$options" >"/etc/wirestack/$name.env"
   fi
   if [ -d /run/systemd/system ]; then
     systemctl enable --quiet --now "wirestack-tun@$name"
     say "wirestack-tun@$name runs: systemctl status wirestack-tun@$name; ends with setup-client.sh --remove $name"
   else
     say "no systemd here: start it with"
-    say "  wirestack up --tun=$name --private-key-file /etc/wirestack/$name.key /etc/wirestack/$name.conf"
+    say "  wirestack up --tun=$name${options:+ $options} --private-key-file /etc/wirestack/$name.key /etc/wirestack/$name.conf"
   fi
 }
 
 remove_tunnel() {
   [ -e "/etc/wirestack/$1.conf" ] || fail "--remove: there is no /etc/wirestack/$1.conf"
   if [ -d /run/systemd/system ]; then systemctl disable --quiet --now "wirestack-tun@$1"; fi
+  # Of one that crashed and could not start again: its kill switch.
+  if ls "/run/wirestack/$1@"*.state >/dev/null 2>&1; then wirestack down "$1"; fi
   rm -f "/etc/wirestack/$1.conf" "/etc/wirestack/$1.key" "/etc/wirestack/$1.env"
   say "removed $1, its file and key"
 }

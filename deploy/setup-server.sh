@@ -73,7 +73,7 @@ make_server() {
       printf '\n[Proxy]\nSubnets = 0.0.0.0/0, ::/0\n'
     fi
   } >"$draft/$name.conf"
-  wirestack check "$draft/$name.conf" >/dev/null
+  wirestack check ${masquerade:+--tun} "$draft/$name.conf" >/dev/null
   "$here/install.sh" --config "$draft/$name.conf" --name "$name" --binary /usr/local/bin/wirestack
   if [ -n "$masquerade" ]; then
     echo "WIRESTACK_OPTIONS=$masquerade" >"/etc/wirestack/$name.env"

@@ -35,6 +35,10 @@ if [ "$runs" = yes ]; then
   for unit in $(systemctl list-units --all --plain --no-legend 'wirestack@*' 'wirestack-tun@*' | awk '{ print $1 }'); do
     systemctl disable --now "$unit" 2>/dev/null || systemctl stop "$unit"
   done
+  # Of tunnels that crashed and could not start again: their kill switches.
+  for state in /run/wirestack/*@*.state; do
+    [ ! -s "$state" ] || /usr/local/bin/wirestack down "$(basename "${state%@*}")" || true
+  done
 fi
 rm -f "$root/etc/systemd/system/wirestack@.service" "$root/etc/systemd/system/wirestack-tun@.service" \
   "$root/usr/local/bin/wirestack"

@@ -7,6 +7,7 @@
 
 import assert from "node:assert/strict";
 import { encodeKey, generatePrivateKey } from "../../proxy/base64.ts";
+import { runHere } from "../proxy/cli/run_here.ts";
 import { programTest } from "../with_program.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
@@ -135,6 +136,52 @@ Deno.test("what is wrong with a script's arguments has a line", async () => {
       assert.match(error, expected);
       assert.equal(error.trimEnd().split("\n").length, 1, error);
     }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("the options that setup-client.sh gives the tunnel's unit are up's", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const text = await Deno.readTextFile(`${ROOT}deploy/setup-client.sh`);
+    const options = text.matchAll(/^ +options=(-.+)$/gm).map(([, given]) => given!).toArray();
+    assert.deepEqual(options.length, 1);
+    const file = `${folder}/wg7.conf`;
+    const [key, peer] = [encodeKey(generatePrivateKey()), encodeKey(generatePrivateKey())];
+    await Deno.writeTextFile(
+      file,
+      `[Interface]\nPrivateKey = ${key}\nAddress = 10.9.0.2/32\n` +
+        `[Peer]\nPublicKey = ${peer}\nAllowedIPs = 0.0.0.0/0\n`,
+      { mode: 0o600 },
+    );
+    const words = options.flatMap((given) => given.split(" "));
+    const { status, error } = await runHere(["check", "--tun=wg7", ...words, file]);
+    assert.deepEqual([status, error], [0, ""]);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("what a killed tunnel has left is taken back by its unit, but for a kill switch", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const unit = await Deno.readTextFile(`${ROOT}deploy/systemd/wirestack-tun@.service`);
+    const [, line] = /^ExecStopPost=-\/bin\/sh -c '(.*)'$/m.exec(unit)!;
+    const command = line!.replaceAll("%i", "wg7").replaceAll("$$", "$")
+      .replaceAll("/run/wirestack", folder).replaceAll(
+        "/usr/local/bin/wirestack",
+        "echo wirestack",
+      );
+    const after = async (SERVICE_RESULT: string) =>
+      (await run("/bin/sh", ["-c", command], { SERVICE_RESULT })).out;
+    const state = `${folder}/wg7@1.state`;
+    assert.equal(await after("signal"), "", "nothing is left");
+    await Deno.writeTextFile(state, '{"undo":{"kind":"nft-table","table":"wirestack-wg7"}}\n');
+    assert.equal(await after("signal"), "wirestack down wg7\n");
+    await Deno.writeTextFile(state, '{"undo":{"kind":"nft-table","table":"wirestack-kill-wg7"}}\n');
+    assert.match(await after("signal"), /^the kill switch stays until the next start, or /);
+    assert.equal(await after("success"), "wirestack down wg7\n");
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
