@@ -4,9 +4,9 @@
  * @module
  */
 
-import { type ControlAnswer, type ControlClient, ControlError } from "../control/client.ts";
+import { type ControlClient, ControlError } from "../control/client.ts";
 import type { FlowStats } from "../gateway/flow_stats.ts";
-import { formatFlows, sortFlows, type SortKey } from "./flows_format.ts";
+import { formatFlows, inPieces, sortFlows, type SortKey } from "./flows_format.ts";
 import { findGateway, onlyGateway } from "./gateways.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -32,9 +32,9 @@ export async function showFlows(
   const gateway = await gatewayOf(target, controlDir);
   const lines = ["targets=1"];
   if (peer !== undefined) lines.push(`peer=${encodeURIComponent(peer)}`);
-  const flows = flowsOf(gateway, await gateway.ask("wirestack_flows=1", lines));
+  const flows = await askFlows(gateway, "wirestack_flows=1", lines);
   if (sort !== undefined) sortFlows(flows, sort);
-  terminal.out(json ? `${JSON.stringify(flows, null, 2)}\n` : formatFlows(flows));
+  for (const piece of json ? jsonOf(flows) : formatFlows(flows)) terminal.out(piece);
   return 0;
 }
 
@@ -51,8 +51,8 @@ export async function kill(
   terminal: Terminal,
 ): Promise<number> {
   const gateway = await gatewayOf(target, controlDir);
-  const answer = await gateway.ask("wirestack_kill=1", [`flow=${encodeURIComponent(id)}`]);
-  for (const { id, protocol, peer, source, destination } of flowsOf(gateway, answer)) {
+  const ended = await askFlows(gateway, "wirestack_kill=1", [`flow=${encodeURIComponent(id)}`]);
+  for (const { id, protocol, peer, source, destination } of ended) {
     terminal.out(`${id}: ${protocol} of ${peer}, ${source} to ${destination}, ended\n`);
   }
   return 0;
@@ -67,7 +67,19 @@ async function gatewayOf(
     : await findGateway(target, controlDir);
 }
 
-function flowsOf({ name }: ControlClient, answer: ControlAnswer | undefined): FlowStats[] {
+/** The flows of an answer, each read as it comes: there may be a hundred thousand. */
+async function askFlows(
+  gateway: ControlClient,
+  operation: string,
+  lines: readonly string[],
+): Promise<FlowStats[]> {
+  const flows: FlowStats[] = [];
+  const answer = await gateway.ask(operation, lines, (key, value) => {
+    if (key !== "flow") return false;
+    flows.push(JSON.parse(value));
+    return true;
+  });
+  const { name } = gateway;
   if (answer === undefined) {
     throw new ControlError(`${name}: is no Wirestack gateway, or an older one`);
   }
@@ -75,5 +87,15 @@ function flowsOf({ name }: ControlClient, answer: ControlAnswer | undefined): Fl
   const problem = pairs.find(([key]) => key === "problem")?.[1];
   if (problem !== undefined) throw new ControlError(`${name}: ${decodeURIComponent(problem)}`);
   if (errno !== 0) throw new ControlError(`${name}: refused (errno ${errno})`);
-  return pairs.filter(([key]) => key === "flow").map(([, value]) => JSON.parse(value));
+  return flows;
+}
+
+/** As `JSON.stringify(flows, null, 2)` has it, in pieces. */
+function* jsonOf(flows: readonly FlowStats[]): Iterable<string> {
+  if (flows.length === 0) yield "[]\n";
+  for (const [from, piece] of inPieces(flows)) {
+    const text = JSON.stringify(piece, null, 2);
+    const isLast = from + piece.length === flows.length;
+    yield (from === 0 ? "[" : ",") + text.slice(1, isLast ? undefined : -2) + (isLast ? "\n" : "");
+  }
 }

@@ -67,17 +67,34 @@ const FIRST_FIGURE = HEAD.indexOf("UP");
 /** Digits of an id that tell it from every other of its gateway. */
 const ID_DIGITS = 8;
 
-/** A line for each flow, and one for their number. */
-export function formatFlows(flows: readonly FlowStats[]): string {
-  const count = `${flows.length} ${flows.length === 1 ? "flow" : "flows"}\n`;
-  if (flows.length === 0) return count;
-  const rows = [HEAD, ...flows.map(rowOf)];
-  const widths = HEAD.map((_, i) => rows.reduce((most, row) => Math.max(most, row[i]!.length), 0));
-  const lines = rows.map((row) =>
-    row.map((cell, i) => i < FIRST_FIGURE ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))
-      .join("  ")
+/** Flows whose text is one piece. */
+const PIECE = 1_000;
+
+/** A thousand at a time: the text of all would be hundreds of megabytes. */
+export function* inPieces<T>(all: readonly T[]): Iterable<readonly [from: number, piece: T[]]> {
+  for (let from = 0; from < all.length; from += PIECE) yield [from, all.slice(from, from + PIECE)];
+}
+
+/** A line for each flow, and one for their number, in pieces. */
+export function* formatFlows(flows: readonly FlowStats[]): Iterable<string> {
+  if (flows.length > 0) {
+    const widths = HEAD.map((head) => head.length);
+    for (const flow of flows) {
+      rowOf(flow).forEach((cell, i) => widths[i] = Math.max(widths[i]!, cell.length));
+    }
+    yield lineOf(HEAD, widths);
+    for (const [, piece] of inPieces(flows)) {
+      yield piece.map((flow) => lineOf(rowOf(flow), widths)).join("");
+    }
+  }
+  yield `${flows.length} ${flows.length === 1 ? "flow" : "flows"}\n`;
+}
+
+function lineOf(row: readonly string[], widths: readonly number[]): string {
+  const cells = row.map((cell, i) =>
+    i < FIRST_FIGURE ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)
   );
-  return `${lines.join("\n")}\n${count}`;
+  return `${cells.join("  ")}\n`;
 }
 
 function rowOf(flow: FlowStats): string[] {

@@ -23,34 +23,48 @@ export interface ControlStream extends ControlAnswer {
 }
 
 const NEWLINE = 0x0a;
-/** For a whole answer. */
+/** A hundred thousand flows take longer than this as a whole. */
 const ANSWER_MS = 15_000;
 
 export class ControlClient {
   readonly directory: string;
   readonly name: string;
 
-  constructor(directory: string, name: string) {
+  readonly #answerMs: number;
+
+  /** @param answerMs For an answer to begin, and for the next of it. */
+  constructor(directory: string, name: string, answerMs: number = ANSWER_MS) {
     this.directory = directory;
     this.name = name;
+    this.#answerMs = answerMs;
   }
 
   /**
    * Sends a request and awaits its answer.
    *
    * @param operation `get=1`, say.
+   * @param take Called with each pair but the `errno` as it comes, which the answer then has not. True:
+   * it was taken.
    * @returns undefined if the program that listens there does not know the operation.
    * @throws {ControlError} saying why there is no answer.
    */
-  async ask(operation: string, lines: readonly string[] = []): Promise<ControlAnswer | undefined> {
+  async ask(
+    operation: string,
+    lines: readonly string[] = [],
+    take: (key: string, value: string) => boolean = () => false,
+  ): Promise<ControlAnswer | undefined> {
     const conn = await this.#connect();
-    const timer = setTimeout(() => conn.close(), ANSWER_MS);
+    let timer = setTimeout(() => conn.close(), this.#answerMs);
+    const heard = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => conn.close(), this.#answerMs);
+    };
     try {
       const request = new TextEncoder().encode([operation, ...lines, "", ""].join("\n"));
       for (let sent = 0; sent < request.length;) {
         sent += await conn.write(request.subarray(sent));
       }
-      return parseAnswer(await readAnswer(conn));
+      return await readAnswer(conn, heard, take);
     } catch (error) {
       throw new ControlError(`${this.name}: no answer (${messageOf(error)})`);
     } finally {
@@ -70,7 +84,7 @@ export class ControlClient {
    */
   async stream(operation: string, lines: readonly string[]): Promise<ControlStream | undefined> {
     const conn = await this.#connect();
-    const timer = setTimeout(() => conn.close(), ANSWER_MS);
+    const timer = setTimeout(() => conn.close(), this.#answerMs);
     let stream: ControlStream | undefined;
     try {
       const request = new TextEncoder().encode([operation, ...lines, "", ""].join("\n"));
@@ -139,26 +153,48 @@ function decode(bytes: Uint8Array): string {
   return new TextDecoder().decode(bytes);
 }
 
-async function readAnswer(conn: Deno.UnixConn): Promise<string> {
+/** Line by line: the text of a long answer is nowhere as a whole. */
+async function readAnswer(
+  conn: Deno.UnixConn,
+  heard: () => void,
+  take: (key: string, value: string) => boolean,
+): Promise<ControlAnswer | undefined> {
+  const pairs: (readonly [key: string, value: string])[] = [];
+  const add = (line: string) => {
+    const [key, value] = pairOf(line);
+    if (!take(key, value)) pairs.push([key, value]);
+  };
   const decoder = new TextDecoder();
   const buffer = new Uint8Array(65536);
-  let text = "";
+  let begun = "";
+  let isEmpty = true;
   for (let length; (length = await conn.read(buffer)) !== null;) {
-    text += decoder.decode(buffer.subarray(0, length), { stream: true });
-    if (text.endsWith("\n\n")) break;
+    heard();
+    isEmpty = false;
+    const lines = decoder.decode(buffer.subarray(0, length), { stream: true }).split("\n");
+    lines[0] = begun + lines[0];
+    begun = lines.pop()!;
+    const end = lines.indexOf("");
+    lines.slice(0, end < 0 ? undefined : end).forEach(add);
+    if (end >= 0) return answerOf(pairs);
   }
-  return text;
+  if (begun !== "") add(begun);
+  return isEmpty ? undefined : answerOf(pairs);
 }
 
 function parseAnswer(text: string): ControlAnswer | undefined {
-  if (text === "") return undefined;
-  const pairs = text.trimEnd().split("\n").map((line) => {
-    const equals = line.indexOf("=");
-    return [line.slice(0, equals), line.slice(equals + 1)] as const;
-  });
-  const [key, value] = pairs.pop()!;
+  return text === "" ? undefined : answerOf(text.trimEnd().split("\n").map(pairOf));
+}
+
+function pairOf(line: string): [key: string, value: string] {
+  const equals = line.indexOf("=");
+  return [line.slice(0, equals), line.slice(equals + 1)];
+}
+
+function answerOf(all: readonly (readonly [key: string, value: string])[]): ControlAnswer {
+  const [key, value] = all.at(-1) ?? [];
   if (key !== "errno") throw new Error("the answer is cut off");
-  return { pairs, errno: Math.abs(Number(value)) };
+  return { pairs: all.slice(0, -1), errno: Math.abs(Number(value)) };
 }
 
 function messageOf(error: unknown): string {

@@ -222,6 +222,67 @@ Deno.test("kill of digits that several flows have says which, and ends none", as
   for (const flow of table.flows()) table.remove(flow, "closed");
 });
 
+Deno.test("thousands of flows are one JSON array, and a table with a line for each, in the order asked for", async () => {
+  await using lab = await ControlLab.start();
+  const { table } = lab.gateway.proxy.admission;
+  const address = parseIpAddress("10.50.0.1")!;
+  const owner = new FlowOwner(() => "laptop");
+  for (const count of [999, 2, 1_500]) {
+    for (let i = 0; i < count; i++) {
+      const flow = new Flow("udp", owner, address, 1, address, 2, 0);
+      flow.bytesUp = i * 7919 % 1_009;
+      table.add(flow);
+    }
+    const show = (...args: string[]) =>
+      runHere(["show", "flows", "lab", ...args, "--control-dir", lab.directory]);
+    const { out } = await show("--json", "--sort", "bytes");
+    const flows = JSON.parse(out) as FlowStats[];
+    assert.equal(out, `${JSON.stringify(flows, null, 2)}\n`);
+    assert.equal(flows.length, table.size);
+    const sorted = flows.toSorted((a, b) => b.bytesUp - a.bytesUp);
+    assert.deepEqual(flows.map(({ id }) => id), sorted.map(({ id }) => id));
+    const lines = (await show()).out.split("\n");
+    assert.equal(lines.length, table.size + 3);
+    assert.deepEqual(lines.slice(-2), [`${table.size} flows`, ""]);
+    assert.equal(new Set(lines.slice(0, -2).map((line) => line.length)).size, 1);
+  }
+  for (const flow of table.flows()) table.remove(flow, "closed");
+});
+
+Deno.test("kill ends one of many flows while all of them move data, and no byte of the others is lost", async () => {
+  await using site = await start();
+  using server = echoServer();
+  const count = 50;
+  const conns = await Promise.all(
+    Array.from({ length: count }, () => site.client.connect({ hostname: SITE, port: server.port })),
+  );
+  // Round by round until it is told to stop: what comes back is what was sent.
+  const isOver = { yet: false };
+  const move = async (conn: typeof conns[number], i: number) => {
+    let rounds = 0;
+    for (const buffer = new Uint8Array(64); !isOver.yet; rounds++) {
+      await conn.write(new Uint8Array(64).fill(i));
+      for (let got = 0; got < 64;) got += (await conn.read(buffer.subarray(got)))!;
+      assert.ok(buffer.every((byte) => byte === (i & 255)));
+    }
+    return rounds;
+  };
+  const moving = conns.map(move);
+  const ends = Promise.allSettled(moving);
+  const flows = await site.flows();
+  assert.equal(flows.length, count);
+  const victim = flows[count >> 1]!;
+  const { status, error } = await site.wirestack("kill", victim.id.slice(0, 8));
+  assert.deepEqual([status, error], [0, ""]);
+  const place = conns.findIndex(({ localAddr }) => victim.source.endsWith(`:${localAddr.port}`));
+  await assert.rejects(moving[place]!, Deno.errors.ConnectionReset);
+  assert.equal(site.lab.gateway.proxy.admission.table.size, count - 1);
+  isOver.yet = true;
+  const rejected = (await ends).flatMap((end, i) => end.status === "rejected" ? [i] : []);
+  assert.deepEqual(rejected, [place]);
+  for (const conn of conns) conn.close();
+});
+
 /** A control socket over flows that are made up, and how many of them were written down. */
 async function madeUp(flows: number, answerMs: number) {
   const directory = await Deno.makeTempDir();
