@@ -20,14 +20,13 @@ export async function show(
 ): Promise<number> {
   const { controlDir, json } = options;
   if (target !== undefined) {
-    let client: ControlClient;
+    let shown: ShownGateway;
     try {
-      client = await findGateway(target, controlDir);
+      shown = await ask(await findGateway(target, controlDir));
     } catch (error) {
       sayLeft(leftBehind(target), terminal);
       throw error;
     }
-    const shown = await ask(client);
     terminal.out(json ? toJson(shown) : formatGateway(shown, Date.now()));
     return 0;
   }

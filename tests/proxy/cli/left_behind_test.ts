@@ -7,6 +7,7 @@
 import assert from "node:assert/strict";
 import { leftBehind } from "../../../proxy/cli/left_behind.ts";
 import { ownNamespace } from "../../../proxy/system/namespace.ts";
+import { runHere } from "./run_here.ts";
 import { StateFile } from "../../../proxy/system/state_file.ts";
 
 Deno.test({
@@ -44,4 +45,14 @@ Deno.test({
       await Deno.remove(folder, { recursive: true });
     }
   },
+});
+
+Deno.test("show keeps the calls that take it, which no other command that only asks does", async () => {
+  const givenUp: string[] = [];
+  const terminal = (command: string) => ({ giveUpFfi: () => void givenUp.push(command) });
+  const none = ["--control-dir", "/nonexistent"];
+  await runHere(["show", ...none], "", terminal("show"));
+  await runHere(["show", "flows", ...none], "", terminal("show flows"));
+  await runHere(["reload", ...none], "", terminal("reload"));
+  assert.deepEqual(givenUp, ["show flows", "reload"]);
 });
