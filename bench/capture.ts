@@ -57,6 +57,7 @@ const gateway = new Deno.Command("taskset", {
     ...["-c", GATEWAY_CORE, Deno.execPath(), ...flags, "up", `${folder}/gw.conf`],
     ...["--control-dir", folder, ...values["no-ffi"] ? ["--no-ffi"] : []],
   ],
+  env: { STATE_DIRECTORY: folder }, // the machine's own is left alone
   stdout: "null",
   stderr: "piped",
 }).spawn();

@@ -18,6 +18,7 @@
 
 import { parseArgs } from "node:util";
 import { eventually, type Host, Lab, missing } from "../tests/e2e/lab.ts";
+import { withRun } from "../tests/e2e/own_run.ts";
 import type { Process } from "../tests/e2e/process.ts";
 import { type KeyPair, keyPair, peerSections } from "../tests/e2e/wireguard_go.ts";
 import { buildGo } from "./peers/build.ts";
@@ -45,6 +46,8 @@ interface End {
   readonly outer: string;
   readonly inner: string;
   readonly keys: KeyPair;
+  /** What ours has as /run. */
+  readonly run: string;
 }
 
 interface Subject {
@@ -124,7 +127,9 @@ async function main(
   for (const core of [0, 1]) {
     const host = await lab.host(core === 0 ? "left" : "right");
     const [outer, inner] = [`192.168.73.${core + 1}`, `10.9.1.${core + 1}`];
-    ends.push({ host, core, outer, inner, keys: await keyPair() });
+    const run = `${lab.directory}/${host.label}`;
+    await Deno.mkdir(`${run}/wireguard`, { recursive: true });
+    ends.push({ host, core, outer, inner, keys: await keyPair(), run });
   }
   const [left, right] = ends as [End, End];
   await lab.connect(
@@ -244,7 +249,8 @@ async function startOurs(end: End, other: End, device: string): Promise<Process>
     ...["--v8-flags=--memory-saver-mode,--managed-zone-memory", program],
     ...["up", `--tun=${device}`, file],
   ];
-  const process = host.spawn("wirestack", pinned(end, command));
+  // A /run of its own: it is killed, and would leave its state in the machine's.
+  const process = host.spawn("wirestack", withRun(end.run, pinned(end, command)));
   await eventually(`${device} has its address`, async () => {
     const { stdout } = await host.run(["ip", "-oneline", "address", "show", "dev", device]);
     return stdout.includes(end.inner);

@@ -234,7 +234,8 @@ async function wirestack(
         rulesAsText(rules, CLIENT_IN_TUNNEL),
       ].join("\n");
       await Deno.writeTextFile(file, text, { mode: 0o600 });
-      return { command: [...program, "up", file] };
+      // The machine's own folder of state is left alone.
+      return { command: ["env", `STATE_DIRECTORY=${files}`, ...program, "up", file] };
     },
   };
 }

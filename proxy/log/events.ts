@@ -614,6 +614,13 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { error: "text" },
   },
   {
+    name: "warm-out-of-reach",
+    logger: "target",
+    level: "warning",
+    message: "{to} port {port}: no connection stays ready, tried again later and later",
+    fields: { to: "text", port: "number" },
+  },
+  {
     name: "warm-useless",
     logger: "target",
     level: "warning",

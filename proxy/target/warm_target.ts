@@ -33,6 +33,8 @@ const FIRST_RETRY_MS = 1_000;
 const LAST_RETRY_MS = 60_000;
 /** One that was open for less has failed, ms. */
 const SHORT_MS = 5_000;
+/** Failures in a row that are worth a line: seven seconds of them. A target that starts again has fewer. */
+const WORTH_SAYING = 4;
 /** Being made at once, to one target. */
 const MAX_DIALS = 8;
 /** How long one may take, ms. */
@@ -63,6 +65,8 @@ export class WarmConnections {
   #stopWaiting: (() => void) | undefined;
   #stopWatching: (() => void) | undefined;
   #hasWarned = false;
+  /** That it is out of reach, once until it is not. */
+  #hasSaidSo = false;
   #isClosed = false;
 
   constructor(target: WarmTarget, options: WarmOptions, counters: WarmCounters) {
@@ -86,6 +90,7 @@ export class WarmConnections {
     const connection = this.#ready.shift();
     if (connection === undefined) return undefined;
     this.#counters.used++;
+    if (this.#isOld(connection)) this.#works();
     if (this.#stopWaiting === undefined) this.#fillAfter(0);
     return connection;
   }
@@ -179,17 +184,32 @@ export class WarmConnections {
         },
       );
     }
-    if (this.#options.now() - connection.openedAt < SHORT_MS) this.#retry();
-    else {
-      this.#failures = 0;
+    if (this.#isOld(connection)) {
+      this.#works();
       this.#fill();
-    }
+    } else this.#retry();
+  }
+
+  #isOld({ openedAt }: WarmConnection): boolean {
+    return this.#options.now() - openedAt >= SHORT_MS;
+  }
+
+  #works(): void {
+    this.#failures = 0;
+    this.#hasSaidSo = false;
   }
 
   /** Later and later. */
   #retry(): void {
     if (this.#stopWaiting !== undefined) return;
     this.#fillAfter(Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#failures++));
+    if (this.#failures < WORTH_SAYING || this.#hasSaidSo || this.#hasWarned) return;
+    this.#hasSaidSo = true;
+    const { to, port } = this.#target;
+    log.warn("{to} port {port}: no connection stays ready, tried again later and later", {
+      to,
+      port,
+    });
   }
 
   /** Resolves the name again whenever its time is over, and closes what leads elsewhere now. */

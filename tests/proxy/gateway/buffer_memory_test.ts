@@ -85,8 +85,12 @@ Deno.test(
       `[Peer]\nPublicKey = ${encodeKey(publicKeyOf(clientKey))}\nAllowedIPs = 10.9.0.2/32\n` +
       `[Proxy]\nSubnets = 10.50.0.0/16\nMap = ${SITE} -> 127.0.0.1\nMaxBufferMemory = ${BUDGET}\n` +
       `TcpDialTimeout = 60\n`;
+    const state = await Deno.makeTempDir();
+    await using _state = {
+      [Symbol.asyncDispose]: () => Deno.remove(state, { recursive: true }),
+    };
     await using gateway = new Process("gateway", [
-      Deno.execPath(),
+      ...["env", `STATE_DIRECTORY=${state}`, Deno.execPath()],
       ...[
         "run",
         "--quiet",

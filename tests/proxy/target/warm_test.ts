@@ -149,6 +149,53 @@ Deno.test("failures are tried again later and later, short lives too", async () 
   assert.equal(lab.clock.timers, 0);
 });
 
+for (const how of ["refuses", "hangs", "closes at once"] as const) {
+  Deno.test(`a target that ${how} for an hour is tried a bounded number of times, with one line; it comes back`, async () => {
+    using log = captureLog();
+    const lab = new Lab();
+    lab.set("192.0.2.1", 4);
+    let attempts = 0;
+    const fail = () => {
+      attempts += lab.dials.length;
+      if (how === "refuses") {
+        lab.dials.splice(0).forEach(({ handler }) => handler.dialFailed("refused"));
+      }
+      if (how === "hangs") lab.dials.splice(0); // each is aborted by its own limit
+      if (how === "closes at once") {
+        lab.connect().forEach((stream) => stream.handler?.ended(null as never));
+      }
+    };
+    for (let second = 0; second < 3_600; second++) {
+      fail();
+      assert.ok(lab.pool.size <= 4);
+      await lab.clock.advance(1_000);
+    }
+    // Four each minute, and those of the first one.
+    assert.ok(attempts >= 150 && attempts <= 4 * 70, `${attempts}`);
+    const lines = () => log.lines.filter((line) => line.includes("no connection stays ready"));
+    assert.equal(lines().length, 1, lines().join(""));
+
+    // Back: as many as were asked for, within a minute; and another outage is news.
+    while (lab.dials.length === 0) await lab.clock.advance(1_000);
+    const back = lab.connect();
+    assert.equal(back.length, 4);
+    await lab.clock.advance(6_000);
+    assert.notEqual(lab.take("192.0.2.1"), undefined);
+    await lab.clock.advance(0);
+    assert.equal(lab.dials.length, 1, "made again at once");
+    lab.connect();
+    await lab.clock.advance(6_000);
+    for (const stream of back) if (!stream.isReset) stream.handler?.ended(null as never);
+    for (let second = 0; second < 120; second++) {
+      fail();
+      await lab.clock.advance(1_000);
+    }
+    assert.equal(lines().length, 2);
+    lab.pool.close();
+    assert.equal(lab.clock.timers, 0);
+  });
+}
+
 Deno.test("a dial that nobody answers is given up", async () => {
   const lab = new Lab();
   lab.set("192.0.2.1", 1);
