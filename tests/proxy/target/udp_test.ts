@@ -290,8 +290,8 @@ for (const [hostname, version] of [["127.0.0.1", 4], ["::1", 6]] as const) {
     const side = turns.open(version);
     const nobody = closedPort(hostname);
     for (let i = 1; i <= 3; i++) {
-      side.send(nobody, pattern(10));
-      await until(() => side.reports.length === i, "it is reported");
+      // The system limits what it reports, to all of this host together: then it is asked again.
+      await untilAgain(() => side.send(nobody, pattern(10)), () => side.reports.length === i);
     }
     const port = nobody.netAddr.port;
     assert.deepEqual(side.reports, Array(3).fill({ port, kind: "port-unreachable" }));
@@ -389,3 +389,15 @@ Deno.test({
       return Promise.resolve();
     }),
 });
+
+/** Does something, and again each second, until it has had its effect. */
+async function untilAgain(act: () => void, hasWorked: () => boolean): Promise<void> {
+  for (let attempt = 1;; attempt++) {
+    act();
+    try {
+      return await until(hasWorked, "it has an effect", 1_000);
+    } catch (error) {
+      if (attempt === 10) throw error;
+    }
+  }
+}
