@@ -16,7 +16,7 @@ export interface Token {
 }
 
 /** Beyond it a filter would not go through the control socket. */
-const MAX_LENGTH = 1_000;
+export const MAX_LENGTH = 1_000;
 
 /** What other languages have for the words of this one. */
 const SIGNS: Readonly<Record<string, string>> = { "&&": "and", "||": "or", "!": "not" };

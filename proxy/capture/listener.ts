@@ -30,6 +30,7 @@ export class CaptureListener {
   #disown: () => void = () => {};
   #reader: { readonly conn: Deno.Conn; readonly capture: Capture } | undefined;
   #isClosed = false;
+  #refused = 0;
 
   /** @throws {CaptureError} if the system does not let it. */
   constructor(place: ListenPlace) {
@@ -89,7 +90,10 @@ export class CaptureListener {
       }
       this.#serve(conn, captures.open(options));
     } catch (error) {
-      log.warn("a reader is refused: {reason}", { reason: (error as Error).message });
+      // Who does not stop trying would fill the log: the 1st, 2nd, 4th, 8th time.
+      if ((++this.#refused & this.#refused - 1) === 0) {
+        log.warn("a reader is refused: {reason}", { reason: (error as Error).message });
+      }
       conn.close();
     }
   }

@@ -8,6 +8,7 @@
 import { BlockSplitter } from "../capture/blocks.ts";
 import { CaptureError } from "../capture/error.ts";
 import { CaptureFile } from "../capture/file.ts";
+import { MAX_LENGTH } from "../capture/filter_tokens.ts";
 import { Tally } from "../capture/tally.ts";
 import { parseRotation } from "../config/capture_values.ts";
 import type { CaptureRotation } from "../config/checked.ts";
@@ -76,7 +77,7 @@ export async function capture(options: CaptureOptions, terminal: Terminal): Prom
 }
 
 function checkFlags(
-  { write, listen, rotate, duration, keys }: CaptureOptions,
+  { write, listen, rotate, duration, keys, filter = "" }: CaptureOptions,
   terminal: Terminal,
 ): { readonly rotation: CaptureRotation | undefined; readonly durationMs: number | undefined } {
   const problems: string[] = [];
@@ -92,6 +93,12 @@ function checkFlags(
   }
   if (write === "-" && terminal.columns() !== undefined) {
     problems.push("--write: standard output is a terminal, expected | tshark -r - behind it");
+  }
+  // The gateway would not take the line that has it.
+  if (filter.length > MAX_LENGTH) {
+    problems.push(
+      `--filter: is ${filter.length} characters long, expected at most ${MAX_LENGTH}`,
+    );
   }
   if (write !== undefined && write !== "-") parsed("--write", parseFile(write));
   const rotation = rotate === undefined ? undefined : parsed("--rotate", parseRotation(rotate));

@@ -77,7 +77,8 @@ function makeProgram(
     .addOption(new Option("--ffi").hideHelp())
     .addOption(new Option("--no-ffi").hideHelp())
     .hook("preAction", (_program, command) => {
-      if (!["up", "router", "check", "down"].includes(command.name())) terminal.giveUpFfi();
+      // `show` looks whether a tunnel that was killed has left something.
+      if (!["up", "router", "check", "down", "show"].includes(command.name())) terminal.giveUpFfi();
     });
 
   const line = { program, terminal, done };

@@ -7,6 +7,7 @@
 import { type ControlAnswer, type ControlClient, ControlError } from "../control/client.ts";
 import { encodeKey, publicKeyOf } from "../base64.ts";
 import { findGateway, placesOf, runningGateways, statsOf } from "./gateways.ts";
+import { leftBehind } from "./left_behind.ts";
 import { formatGateway } from "./show_format.ts";
 import type { ShownGateway, ShownPeer } from "./shown.ts";
 import type { Terminal } from "./terminal.ts";
@@ -19,11 +20,18 @@ export async function show(
 ): Promise<number> {
   const { controlDir, json } = options;
   if (target !== undefined) {
-    const shown = await ask(await findGateway(target, controlDir));
+    let shown: ShownGateway;
+    try {
+      shown = await ask(await findGateway(target, controlDir));
+    } catch (error) {
+      sayLeft(leftBehind(target), terminal);
+      throw error;
+    }
     terminal.out(json ? toJson(shown) : formatGateway(shown, Date.now()));
     return 0;
   }
   const clients = await runningGateways(controlDir);
+  sayLeft(leftBehind(), terminal);
   let status = 0;
   if (clients.length === 0) {
     terminal.error(`wirestack: no gateway runs (nobody listens in ${placesOf(controlDir)})\n`);
@@ -42,6 +50,10 @@ export async function show(
   if (json) terminal.out(toJson(all));
   else terminal.out(all.map((shown) => formatGateway(shown, Date.now())).join("\n"));
   return status;
+}
+
+function sayLeft(lines: readonly string[], terminal: Terminal): void {
+  for (const line of lines) terminal.error(`wirestack: ${line}\n`);
 }
 
 async function ask(client: ControlClient): Promise<ShownGateway> {

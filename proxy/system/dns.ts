@@ -4,6 +4,7 @@
  * @module
  */
 
+import { SystemTunnelError } from "./error.ts";
 import { withNameServers, withoutNameServers } from "./resolv_conf.ts";
 import { hasProgram, runScript } from "./shell.ts";
 import type { DnsAction, DnsMethod, DnsUndo } from "./step.ts";
@@ -110,11 +111,22 @@ export function setDns(
     places.run(RESOLVCONF_SET, [device, lines], "resolvconf");
   } else {
     const isThere = exists(places.resolvConf);
-    const file = new ResolvConf(places.resolvConf);
+    const file = openResolvConf(places.resolvConf);
     file.rewrite((text) => withNameServers(isThere ? text : undefined, device, servers, domains));
     return file;
   }
   return undefined;
+}
+
+function openResolvConf(path: string): ResolvConf {
+  try {
+    return new ResolvConf(path);
+  } catch (error) {
+    throw new SystemTunnelError(
+      `DNS: ${path} cannot be written (${(error as Error).message}), expected root, ` +
+        "systemd-resolved, or no DNS in the configuration",
+    );
+  }
 }
 
 /**

@@ -147,6 +147,24 @@ const CASES: readonly Case[] = [
     },
   },
   {
+    name: "an address of IPv6 for both families, and its port",
+    file:
+      `Default = reject\n[Rule]\nTo = 10.50.0.77, fd50::77\nPorts = tcp/8443\nRewrite = [${T6}]:${PORTS.http}\n` +
+      `[Rule]\nTo = 10.50.0.78, fd50::78\nRewrite = ${T6}`,
+    expected: {
+      "tcp 10.50.0.77 8443": "passed",
+      "tcp fd50::77 8443": "passed",
+      "tcp fd50::77 8444": "rejected",
+      [`tcp 10.50.0.78 ${PORTS.http}`]: "passed",
+      [`tcp fd50::78 ${PORTS.closed}`]: "rejected",
+      [`udp 10.50.0.78 ${PORTS.echo}`]: "passed",
+      [`udp fd50::78 ${PORTS.echo}`]: "passed",
+      "ping 10.50.0.78": "passed",
+      "ping fd50::78": "passed",
+      [HTTP6]: "rejected",
+    },
+  },
+  {
     name: "another port alone",
     file: `[Rule]\nPorts = tcp/8080\nRewrite = :${PORTS.http}`,
     expected: {
@@ -166,6 +184,22 @@ const CASES: readonly Case[] = [
     },
   },
   {
+    name: "another network of IPv6, the host's place kept",
+    file: "[Rule]\nTo = fd50::7:0/112\nRewrite = fd50::/112",
+    expected: {
+      [`tcp fd50::7:2 ${PORTS.http}`]: "passed",
+      [`udp fd50::7:2 ${PORTS.echo}`]: "passed",
+      "ping fd50::7:2": "passed",
+      [`tcp fd50::7:2 ${PORTS.closed}`]: "rejected",
+      [`tcp fd50::7:3 ${PORTS.http}`]: "silent",
+    },
+  },
+  {
+    name: "a peer by its network of IPv6",
+    file: "[Rule]\nFrom = fd09::/125\nAction = drop",
+    expected: { ...all("passed"), [HTTP6]: "silent", [UDP6]: "silent", [PING6]: "silent" },
+  },
+  {
     name: "a map, and rules about what is asked for",
     file:
       `Default = reject\nMap = 10.50.7.2 -> ${T}\n[Rule]\nTo = 10.50.7.2\nPorts = tcp/${PORTS.http}`,
@@ -181,6 +215,28 @@ const CASES: readonly Case[] = [
     expected: { [`tcp 10.50.0.77 ${PORTS.http}`]: "passed" },
   },
   {
+    name: "a host by a name that has IPv6 alone",
+    file: "[Rule]\nTo = 10.50.0.77, fd50::77\nRewrite = six.corp.test",
+    expected: {
+      [`tcp 10.50.0.77 ${PORTS.http}`]: "passed",
+      [`tcp fd50::77 ${PORTS.http}`]: "passed",
+      [`udp 10.50.0.77 ${PORTS.echo}`]: "passed",
+      [`udp fd50::77 ${PORTS.echo}`]: "passed",
+      "ping fd50::77": "passed",
+    },
+  },
+  {
+    name: "one host by a name that has IPv6 alone, and nothing else",
+    file: "Default = reject\n[Rule]\nTo = six.corp.test",
+    expected: {
+      ...all("rejected"),
+      [HTTP6]: "passed",
+      [UDP6]: "passed",
+      [PING6]: "passed",
+    },
+    passesLater: HTTP6,
+  },
+  {
     name: "one host by its name, and nothing else",
     file: "Default = reject\n[Rule]\nTo = db.corp.test",
     expected: {
@@ -192,6 +248,21 @@ const CASES: readonly Case[] = [
       [`tcp ${SILENT[4]} 80`]: "rejected",
     },
     passesLater: HTTP,
+  },
+  {
+    name: "this host's loopback of IPv6, by a prefix",
+    file: "[Rule]\nTo = fd50::/64\nRewrite = ::/64",
+    expected: {
+      "tcp fd50::1 22": "rejected",
+      "udp fd50::1 53": "rejected",
+      [HTTP6]: "rejected",
+      [HTTP]: "passed",
+    },
+  },
+  {
+    name: "this host's loopback, by a name", // TCP has ICMP too, which is counted
+    file: "[Rule]\nPorts = udp\nRewrite = lo.corp.test",
+    expected: { [UDP]: "rejected", [UDP6]: "rejected", [HTTP]: "passed", [HTTP6]: "passed" },
   },
   {
     name: "this host's loopback, by a prefix",
@@ -211,7 +282,7 @@ labTest("rules: what each of some files lets through, rejects at once, and drops
       lines: ["Name = my guest"],
     }],
     pingGroups: "0 65534",
-    hosts: `127.0.0.1 localhost\n${T} db.corp.test\n`,
+    hosts: `127.0.0.1 localhost\n${T} db.corp.test\n${T6} six.corp.test\n::1 lo.corp.test\n`,
   });
   await countProhibited(site);
   const file = `${site.lab.directory}/${site.gatewayHost.namespace}.conf`;

@@ -204,6 +204,7 @@ labTest(
           [...to(8092, "v2"), "Rewrite = web.corp.test:8080"],
           [...to(8093, "v1"), `Rewrite = [${TARGET[6]}]:8081`],
           [...to(8094, "v2"), `Rewrite = ${TARGET[4]}:8081`, "WarmConnections = 2"],
+          [...to(8095, "v2"), `Rewrite = [${TARGET[6]}]:8081`, "WarmConnections = 2"],
         ),
       ],
     });
@@ -234,10 +235,13 @@ frontend who
     });
     let nextPort = 42_000;
     for (
-      const [port, program] of [[8091, server], [8092, server], [8093, haproxy], [
-        8094,
-        haproxy,
-      ]] as const
+      const [port, program] of [
+        [8091, server],
+        [8092, server],
+        [8093, haproxy],
+        [8094, haproxy],
+        [8095, haproxy],
+      ] as const
     ) {
       for (const [asked, client] of [[OTHER, CLIENT[4]], [TARGET[6], CLIENT[6]]] as const) {
         for (let i = 0; i < 3; i++) { // those that are ready, and more

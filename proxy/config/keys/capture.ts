@@ -22,7 +22,7 @@ export const CAPTURE_KEYS = keysOf<CaptureInput>("capture", [
     list: "comma",
     flag: "capture-at",
     argument: "nic1,nic2,link:NAME,outer",
-    help: "where packets are captured (default nic1, the tunnel)",
+    help: "where packets are captured (default nic1, the tunnel; without WireGuard all links)",
   },
   {
     name: "Filter",

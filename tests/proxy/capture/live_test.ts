@@ -199,6 +199,10 @@ Deno.test("wrong flags and filters each have their line, and nothing is written"
     [["--write", "folder/"], /^--write: "folder\/" is no file, expected a path\n$/],
     [["--write", "-", "--rotate", "1M,2"], /^--rotate: has no use without a file/],
     [
+      ["--write", "-", "--filter", "tcp or ".repeat(1_000) + "udp"],
+      /^--filter: is 7003 characters long, expected at most 1000\n$/,
+    ],
+    [
       ["--write", file, "--rotate", "1M"],
       /^--rotate: "1M" is not two numbers, expected SIZE,COUNT/,
     ],

@@ -50,6 +50,74 @@ Deno.test("a reload makes and closes the connections that rules keep ready, and 
   await serving;
 });
 
+/** Echoes on a port of its own, until it dies with all that it has accepted. */
+class Target {
+  readonly #conns: Deno.Conn[] = [];
+  readonly #listener: Deno.TcpListener;
+
+  constructor(port = 0) {
+    this.#listener = Deno.listen({ hostname: "127.0.0.1", port });
+    this.#serve();
+  }
+
+  get port(): number {
+    return this.#listener.addr.port;
+  }
+
+  die(): void {
+    this.#listener.close();
+    for (const conn of this.#conns) {
+      try {
+        conn.close();
+      } catch { /* it was over */ }
+    }
+  }
+
+  async #serve(): Promise<void> {
+    for await (const conn of this.#listener) {
+      this.#conns.push(conn);
+      conn.readable.pipeTo(conn.writable).catch(() => {});
+    }
+  }
+}
+
+Deno.test("clients of a target that keeps warm connections are not harmed by its death, and have it back at once", async () => {
+  const targets = [new Target()];
+  const { port } = targets[0]!;
+  await using pair = await startPair({
+    sections: { rules: [{ to: SITE, rewrite: `127.0.0.1:${port}`, warmConnections: 4 }] },
+    proxy: { map: [] },
+  });
+  const warm = () => pair.gateway.stats().resources.warmConnections;
+  const isEchoed = async () => {
+    using conn = await pair.client.connect({ hostname: SITE, port: 80 });
+    await conn.write(new Uint8Array(100));
+    for (let got = 0; got < 100;) {
+      const read = await conn.read(new Uint8Array(100));
+      if (read === null) return false;
+      got += read;
+    }
+    return true;
+  };
+  try {
+    for (let death = 0; death < 3; death++) {
+      await until(() => warm() === 4, "four are ready", 20_000);
+      assert.ok((await Promise.all(Array.from({ length: 12 }, isEchoed))).every(Boolean));
+      targets.at(-1)!.die();
+      // Those that are ready lead nowhere: each client is refused as it would be without them.
+      await Promise.all(
+        Array.from({ length: 8 }, () => assert.rejects(isEchoed(), Deno.errors.ConnectionRefused)),
+      );
+      assert.ok(warm() <= 4);
+      targets.push(new Target(port));
+      // While the next attempt is waited for, flows dial for themselves.
+      assert.ok((await Promise.all(Array.from({ length: 12 }, isEchoed))).every(Boolean));
+    }
+  } finally {
+    targets.at(-1)!.die();
+  }
+});
+
 Deno.test("a name server that lies opens nothing of this host, is told of once, and is not asked each time", async () => {
   using log = captureLog();
   using secret = Deno.listen({ hostname: "127.0.0.1", port: 0 });

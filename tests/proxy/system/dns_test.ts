@@ -63,6 +63,19 @@ Deno.test("the file is written in place, and one that somebody has replaced mean
   assert.equal(Deno.readTextFileSync(lab.resolvConf), "nameserver 198.51.100.53\n");
 });
 
+Deno.test("a file that cannot be written has a line that says what to do", () => {
+  using lab = new Folder();
+  const places: DnsPlaces = {
+    hasProgram: () => false,
+    resolvConf: `${lab.path}/none/resolv.conf`,
+    run: () => assert.fail(),
+  };
+  assert.throws(() => setDns(ACTION, places), {
+    name: "SystemTunnelError",
+    message: /^DNS: \S+ cannot be written \(.+\), expected root, systemd-resolved, or no DNS in /,
+  });
+});
+
 Deno.test("another process takes the name servers back by what stands in the file", () => {
   using lab = new Folder();
   setDns(ACTION, lab)![Symbol.dispose]();
