@@ -51,7 +51,11 @@ labTest(
 
     for (const kind of ["rootless", "masquerade"] as const) {
       const startServer = () => site.up(kind, RULES, ARGS);
-      const startClients = () => Promise.all(site.tunnels.map((tunnel) => tunnel.up()));
+      // The second lets nothing leave around the tunnel.
+      const startClients = () =>
+        Promise.all(
+          site.tunnels.map((tunnel, index) => tunnel.up(["--kill-switch", `${index === 1}`])),
+        );
       let [server, tunnels] = await Promise.all([startServer(), startClients()]);
 
       await t.step(`${kind}: connections and pings, both families`, async () => {
