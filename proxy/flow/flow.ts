@@ -186,10 +186,14 @@ export class Flow implements FlowRequest {
    * until it has had four thousand million.
    */
   get id(): string {
-    // By an odd factor, and so one to one: neighbours differ from the first digit on.
-    const first = Math.imul(this.sequence, 0x9e3779b1) >>> 0;
     const rest = Math.floor(this.sequence / 0x1_0000_0000);
-    return hex(first) + hex(rest) + PROCESS;
+    return hex(this.idStart) + hex(rest) + PROCESS;
+  }
+
+  /** The first eight digits of {@link id}, as a number. */
+  get idStart(): number {
+    // By an odd factor, and so one to one: neighbours differ from the first digit on.
+    return Math.imul(this.sequence, 0x9e3779b1) >>> 0;
   }
 }
 
