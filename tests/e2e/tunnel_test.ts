@@ -305,7 +305,7 @@ labTest(
     await refused(/^\/run\/wirestack: cannot be made \(/, [], ["net_admin"]);
     await site.makeRuntimeDirectory();
     await refused(
-      /by \/etc\/resolv\.conf: Permission denied/,
+      /^DNS: \/etc\/resolv\.conf cannot be written \(Permission denied .*, expected root, systemd-resolved, or/,
       [`DNS = ${PUBLIC[0]}`],
       ["net_admin"],
     );

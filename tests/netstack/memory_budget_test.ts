@@ -119,9 +119,10 @@ Deno.test("stalled connections take no more than the budget, and a new one is as
   scene.sim.runFor(100);
   const { memoryResets } = server.counters.tcp;
   assert.ok(memoryResets > 0 && memoryResets < 200, `${memoryResets} were reset`);
-  assert.equal(scene.ended.size, memoryResets + 1);
-  const [error] = stalled.map(({ endpoint }) => endpoint.error).filter((error) => error);
-  assert.equal(error!.kind, "reset");
+  // What had arrived before can still be read, so not all of them have been told that it is over.
+  const errors = stalled.map(({ endpoint }) => endpoint.error).filter((error) => error);
+  assert.equal(errors.length, memoryResets);
+  assert.ok(errors.every((error) => error!.kind === "reset"));
 
   // When they end, so does the pressure, which was told of twice and no more.
   for (const { endpoint } of stalled) endpoint.abort();
