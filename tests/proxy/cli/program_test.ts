@@ -98,10 +98,12 @@ Deno.test("help and version go to standard output", async () => {
   }
 });
 
-Deno.test("the permission for foreign calls is given up by all but an up that uses it, and check for it", async () => {
+Deno.test("the permission for foreign calls is given up by all but an up that uses it, check for it, and show", async () => {
   const cases: [string[], boolean][] = [
     [["genkey"], true],
-    [["show", "--ffi"], true],
+    [["reload", "no-such", "--ffi"], true],
+    // It looks whether a tunnel that was killed has left its kill switch.
+    [["show", "--ffi"], false],
     // It tries what up would be refused, and has it as long as up would.
     [["check", "-"], true],
     [["check", "--no-ffi", "-"], true],

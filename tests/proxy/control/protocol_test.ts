@@ -158,7 +158,7 @@ Deno.test({
   async fn() {
     await using lab = await ControlLab.start(newConfig(), undefined, undefined, true);
     const told = async () => (await lab.get()).filter((line) => line.startsWith("fwmark="));
-    const taken = Deno.listenDatagram({ transport: "udp", hostname: "0.0.0.0", port: 0 });
+    const taken = listenBelowEphemeral();
     const { port } = taken.addr as Deno.NetAddr;
     const set = async (lines: string, errno = 0) =>
       assert.equal(await lab.ask(`set=1\n${lines}\n\n`), `errno=${errno}\n\n`);
@@ -301,4 +301,16 @@ Deno.test("what is set to what it is already changes nothing: no other socket, n
 
 function ip(text: string) {
   return parseIpAddress(text)!;
+}
+
+/** On a port that the system gives nobody by itself, so that it is free again when this is closed. */
+function listenBelowEphemeral(): Deno.DatagramConn {
+  for (;;) {
+    const port = 2_000 + Math.floor(Math.random() * 8_000);
+    try {
+      return Deno.listenDatagram({ transport: "udp", hostname: "0.0.0.0", port });
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    }
+  }
 }
