@@ -77,55 +77,31 @@ export class Forwarding {
     from: unknown,
     now: number,
   ): void {
-    if (nic.nat === undefined && target.nat === undefined) {
-      this.#pass(
-        undefined,
-        target,
-        nic,
+    const nat = nic.nat === undefined && target.nat === undefined ? undefined : this.nat!;
+    if (nat !== undefined) {
+      const verdict = nat.enter(
+        nic.nat,
+        target.nat,
+        nic.id,
+        target === nic,
         version,
         buffer,
         offset,
         total,
-        hopLimit,
-        isHop,
         from,
         now,
       );
-    } else this.#translate(target, nic, version, buffer, offset, total, hopLimit, isHop, from, now);
-  }
-
-  /** With a NAT at one end or both. */
-  #translate(
-    target: Nic,
-    nic: Nic,
-    version: IpVersion,
-    buffer: Uint8Array,
-    offset: number,
-    total: number,
-    hopLimit: number,
-    isHop: boolean,
-    from: unknown,
-    now: number,
-  ): void {
-    const nat = this.nat!;
-    const verdict = nat.enter(
-      nic.nat,
-      target.nat,
-      nic.id,
-      target === nic,
-      version,
-      buffer,
-      offset,
-      total,
-      from,
-      now,
-    );
-    if (verdict !== "pass") {
-      this.#dropUntranslated(verdict, nic, buffer, offset, total, now);
-      return;
+      if (verdict !== "pass") {
+        this.#dropUntranslated(verdict, nic, buffer, offset, total, now);
+        return;
+      }
     }
     this.#pass(nat, target, nic, version, buffer, offset, total, hopLimit, isHop, from, now);
-    if (nat.released.length === 0) return;
+    if (nat !== undefined && nat.released.length > 0) this.#release(nat, nic, version, now);
+  }
+
+  /** Fragments that the packet at work was the first of. */
+  #release(nat: NatPath, nic: Nic, version: IpVersion, now: number): void {
     const { released } = nat;
     nat.released = [];
     this.#counters.fragmentsReleased += released.length;
