@@ -4,16 +4,22 @@
  * @module
  */
 
+/** Those of these programs that are not in PATH. */
+export function notInstalled(programs: readonly string[]): string[] {
+  const path = (Deno.env.get("PATH") ?? "").split(":");
+  return programs.filter((program) =>
+    !path.some((directory) => {
+      try {
+        return Deno.statSync(`${directory}/${program}`).isFile;
+      } catch {
+        return false;
+      }
+    })
+  );
+}
+
 /** Registers a test that needs a program: skipped where it is missing, but in CI. */
 export function programTest(program: string, name: string, fn: () => Promise<void>): void {
-  const path = (Deno.env.get("PATH") ?? "").split(":");
-  const isThere = path.some((folder) => {
-    try {
-      return Deno.statSync(`${folder}/${program}`).isFile;
-    } catch {
-      return false;
-    }
-  });
-  const ignore = !isThere && Deno.env.get("CI") !== "true";
+  const ignore = notInstalled([program]).length > 0 && Deno.env.get("CI") !== "true";
   Deno.test({ name: ignore ? `${name} [skipped: no ${program}]` : name, ignore, fn });
 }

@@ -7,6 +7,7 @@
  */
 
 import { alone, isAlone } from "../alone.ts";
+import { notInstalled } from "../with_program.ts";
 import { type Output, output, Process, type ProcessOptions, run } from "./process.ts";
 
 /** Debian's programs that the lab itself cannot do without. */
@@ -79,16 +80,7 @@ const started: Process[] = [];
 export function missing(programs: string[]): string | undefined {
   if (Deno.build.os !== "linux") return "network namespaces are Linux's";
   if (Deno.uid() !== 0) return "needs root";
-  const path = (Deno.env.get("PATH") ?? "").split(":");
-  const absent = programs.filter((program) =>
-    !path.some((directory) => {
-      try {
-        return Deno.statSync(`${directory}/${program}`).isFile;
-      } catch {
-        return false;
-      }
-    })
-  );
+  const absent = notInstalled(programs);
   return absent.length > 0 ? `not installed: ${absent.join(", ")}` : undefined;
 }
 

@@ -1,16 +1,10 @@
 import assert from "node:assert/strict";
+import { programTest } from "../../with_program.ts";
 import { type Result, runHere } from "./run_here.ts";
 
-const installed = hasWg();
 const PRIVATE = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
 
-function test(name: string, body: () => Promise<void>): void {
-  Deno.test({
-    name: installed ? name : `${name} (skipped: no wg here)`,
-    ignore: !installed,
-    fn: body,
-  });
-}
+const test = (name: string, body: () => Promise<void>) => programTest("wg", name, body);
 
 test("our keys are wg's keys, and wg's are ours", async () => {
   for (const make of [wg, wirestack]) {
@@ -57,14 +51,6 @@ test("wrong input gets wg's message and status", async () => {
     assert.deepEqual(ours, theirs, JSON.stringify(input));
   }
 });
-
-function hasWg(): boolean {
-  try {
-    return new Deno.Command("wg", { args: ["--version"], stdout: "null" }).outputSync().success;
-  } catch {
-    return false;
-  }
-}
 
 async function wg(command: string, input = ""): Promise<Result> {
   const child = new Deno.Command("wg", {

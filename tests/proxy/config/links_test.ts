@@ -50,8 +50,8 @@ Deno.test("with links and nothing of WireGuard there is no key to be had; with a
   );
   assert.ok(loadConfig(`${WIREGUARD}${PHONE}`).config.privateKey);
   const missing = /PrivateKey|\[Interface\].*missing, expected a key/;
-  for (const  of of["[Interface]\nListenPort = 51820\n", "[Peer]\nPublicKey = " + KEY + "\n"]) {
-    assert.ok(problems(`${of}${PHONE}`).some((line) => missing.test(line)), of);
+  for (const file of ["[Interface]\nListenPort = 51820\n", "[Peer]\nPublicKey = " + KEY + "\n"]) {
+    assert.ok(problems(`${file}${PHONE}`).some((line) => missing.test(line)), file);
   }
   assert.ok(problems("[Proxy]\nSubnets = 10.0.0.0/8\n").some((line) => missing.test(line)));
 });
