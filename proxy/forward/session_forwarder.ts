@@ -10,9 +10,10 @@ import type { Flow, FlowCarrier, FlowEnd, FlowOwner } from "../flow/flow.ts";
 import type { Refusal } from "../flow/refusal.ts";
 import type { Shares } from "../flow/shares.ts";
 import { Deadlines, type IpAddress, Roster, type Timed } from "../../netstack/mod.ts";
-import type { UdpTargetCounters, UdpTargetsOptions } from "../target/udp.ts";
+import type { UdpTargetsOptions } from "../target/udp.ts";
 import type { NamedTargets, NoTarget } from "./named_targets.ts";
 import type { ForwarderOptions } from "./options.ts";
+import type { SessionCounters } from "./session_counters.ts";
 
 export interface SessionForwarderOptions<Sockets> extends ForwarderOptions {
   /** Resolves the names that rules dial. Missing: no name has an address. */
@@ -30,18 +31,6 @@ export interface SessionForwarderOptions<Sockets> extends ForwarderOptions {
 /** All sockets towards targets of one protocol. */
 interface TargetSockets extends TurnSource {
   close(): Promise<void>;
-}
-
-/** What is counted of either. */
-interface SessionCounters extends UdpTargetCounters {
-  sessions: number;
-  idle: number;
-  evicted: number;
-  revoked: number;
-  killed: number;
-  forbidden: number;
-  overQuota: number;
-  socketErrors: number;
 }
 
 interface ForwardedSession extends Timed, Pick<FlowCarrier, "end"> {
