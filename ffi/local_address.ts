@@ -8,7 +8,7 @@
  */
 
 import { Errno, type Libc, openLibc } from "./libc.ts";
-import { AF_INET, AF_INET6 } from "./sockaddr.ts";
+import { AF_INET, AF_INET6, AF_NETLINK } from "./sockaddr.ts";
 
 const CALLS = {
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
@@ -18,7 +18,6 @@ const CALLS = {
 } as const;
 
 // <bits/socket.h>
-const AF_NETLINK = 16;
 const SOCK_RAW = 3;
 const SOCK_CLOEXEC = 0x80000;
 const MSG_DONTWAIT = 0x40;

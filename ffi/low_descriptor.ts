@@ -5,7 +5,7 @@
  * @module
  */
 
-import { type Libc, openLibc } from "./libc.ts";
+import { Errno, type Libc, openLibc } from "./libc.ts";
 
 const CALLS = {
   eventfd: { parameters: ["u32", "i32"], result: "i32" },
@@ -13,12 +13,11 @@ const CALLS = {
   getsockopt: { parameters: ["i32", "i32", "i32", "buffer", "buffer"], result: "i32" },
 } as const;
 
-// <sys/select.h>, <bits/eventfd.h>, <asm-generic/socket.h>, <asm-generic/errno-base.h>
+// <sys/select.h>, <bits/eventfd.h>, <asm-generic/socket.h>
 const FD_SETSIZE = 1024;
 const EFD_CLOEXEC = 0x80000;
 const SOL_SOCKET = 1;
 const SO_DOMAIN = 39;
-const EBADF = 9;
 /** So often another thread may be faster. */
 const ATTEMPTS = 100;
 
@@ -86,7 +85,7 @@ export class LowDescriptor implements Disposable {
     if (symbols.getsockopt(fd, SOL_SOCKET, SO_DOMAIN, bytes(value), bytes(size)) === 0) {
       return value[0];
     }
-    return this.#libc.errno() === EBADF ? undefined : -1;
+    return this.#libc.errno() === Errno.EBADF ? undefined : -1;
   }
 }
 

@@ -6,6 +6,7 @@
  */
 
 import { LowDescriptor } from "./low_descriptor.ts";
+import { AF_NETLINK } from "./sockaddr.ts";
 
 // <nftables/libnftables.h>
 const LIBRARY = "libnftables.so.1";
@@ -20,8 +21,6 @@ const CALLS = {
   nft_ctx_set_dry_run: { parameters: ["pointer", "bool"], result: "void" },
   nft_run_cmd_from_buffer: { parameters: ["pointer", "buffer"], result: "i32" },
 } as const;
-/** <bits/socket.h> */
-const AF_NETLINK = 16;
 const NFT_CTX_OUTPUT_HANDLE = 1 << 3;
 const NFT_CTX_OUTPUT_JSON = 1 << 4;
 const NFT_CTX_OUTPUT_ECHO = 1 << 5;

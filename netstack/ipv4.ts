@@ -15,6 +15,7 @@ export const IPV4_FRAGMENT = 6;
 export const IPV4_TTL = 8;
 export const IPV4_PROTOCOL = 9;
 export const IPV4_CHECKSUM = 10;
+/** Of the addresses, from the beginning of the header. */
 export const IPV4_SOURCE = 12;
 export const IPV4_DESTINATION = 16;
 /** Bytes without options. */

@@ -10,6 +10,7 @@ import { MALFORMED } from "./ipv4.ts";
 export const IPV6_PAYLOAD_LENGTH = 4;
 export const IPV6_NEXT_HEADER = 6;
 export const IPV6_HOP_LIMIT = 7;
+/** Of the addresses, from the beginning of the header. */
 export const IPV6_SOURCE = 8;
 export const IPV6_DESTINATION = 24;
 export const IPV6_HEADER_LENGTH = 40;

@@ -61,6 +61,8 @@ export { Deadlines, type Timed } from "./deadlines.ts";
 export { Roster } from "./roster.ts";
 export { type IcmpErrorKind, icmpErrorKind } from "./icmp_types.ts";
 export type { EchoFlow, EchoVerdict, IcmpForwarderHandler } from "./icmp_forwarder.ts";
+export { IPV4_DESTINATION, IPV4_HEADER_LENGTH, IPV4_SOURCE } from "./ipv4.ts";
+export { IPV6_DESTINATION, IPV6_HEADER_LENGTH, IPV6_SOURCE } from "./ipv6.ts";
 export { type Link, LINK_HEADROOM, LINK_TAILROOM, type NextHop } from "./link.ts";
 export { MemoryBudget, type MemoryBudgetOptions, type MemoryEpisode } from "./memory_budget.ts";
 export { Nat } from "./nat/nat.ts";

@@ -44,7 +44,17 @@ export function parseInterfaceAddress(
 
 /** `ADDRESS:PORT` as in RFC 3986 §3.2.2. */
 export function socketAddress(address: IpAddress, port: number): string {
-  return address.version === 4 ? `${address}:${port}` : `[${address}]:${port}`;
+  return hostAndPort(`${address}`, port);
+}
+
+/** `HOST:PORT`, of a name or an address: one of IPv6 in brackets. */
+export function hostAndPort(host: string, port: number): string {
+  return `${uriHost(host)}:${port}`;
+}
+
+/** A name or an address as it stands in front of a port, RFC 3986 §3.2.2. */
+export function uriHost(host: string): string {
+  return host.includes(":") ? `[${host}]` : host;
 }
 
 /** A prefix. Bits behind its length are dropped without a word, as `wg` does. */

@@ -16,6 +16,7 @@ import {
   NLMSG_ERROR,
   viewOf,
 } from "./message.ts";
+import { AF_NETLINK } from "../sockaddr.ts";
 
 const CALLS = {
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
@@ -27,7 +28,6 @@ const CALLS = {
 } as const;
 
 // <bits/socket.h>
-const AF_NETLINK = 16;
 /** Struct sockaddr_nl: u16 family, u16 of nothing, u32 port, u32 groups. */
 const SOCKADDR = Uint8Array.of(AF_NETLINK, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 const SOCK_RAW = 3;

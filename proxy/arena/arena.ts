@@ -14,7 +14,7 @@ import type { MemoryRegion, Sum } from "../../netstack/mod.ts";
 import type { Crypto } from "../../wireguard/mod.ts";
 import { nodeCrypto } from "./crypto.ts";
 import { getLogger } from "../log/logger.ts";
-import { TransmitPool } from "./transmit_pool.ts";
+import { ownRegion, TransmitPool } from "./transmit_pool.ts";
 
 const log = getLogger(["wirestack", "engine"]);
 
@@ -73,10 +73,6 @@ export function openArena(mtu: number, crypto?: Crypto): Arena {
     deviceRegion: (length) =>
       length <= kernels.free - CACHE_LINE ? region(length) : ownRegion(length),
   };
-}
-
-function ownRegion(length: number): MemoryRegion {
-  return { memory: new Uint8Array(length), offset: 0, length };
 }
 
 function openKernels(mtu: number): Kernels | undefined {

@@ -82,6 +82,12 @@ export class TransmitPool {
     return this.#start + slot * this.slotSize;
   }
 
+  /** @returns Where a packet starts in a slot that is free, or -1. */
+  allocate(): number {
+    const slot = this.take();
+    return slot < 0 ? -1 : slot + LINK_HEADROOM;
+  }
+
   /**
    * Frees the slot that `offset` lies in.
    *
@@ -103,6 +109,7 @@ function slotSize(mtu: number): number {
   return Math.ceil((LINK_HEADROOM + mtu + LINK_TAILROOM) / CACHE_LINE) * CACHE_LINE;
 }
 
-function ownRegion(length: number): MemoryRegion {
+/** Memory of its own. @param length Bytes. */
+export function ownRegion(length: number): MemoryRegion {
   return { memory: new Uint8Array(length), offset: 0, length };
 }

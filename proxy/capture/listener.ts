@@ -5,9 +5,10 @@
  * @module
  */
 
-import { parseIpAddress } from "../address.ts";
+import { hostAndPort, parseIpAddress } from "../address.ts";
 import type { OwnListeners } from "../flow/own_listeners.ts";
 import { getLogger } from "../log/logger.ts";
+import { isWorthALine } from "../log/thinning.ts";
 import type { Capture } from "./capture.ts";
 import type { CaptureOptions, Captures } from "./captures.ts";
 import { CaptureError } from "./error.ts";
@@ -37,8 +38,7 @@ export class CaptureListener {
     try {
       this.#listener = Deno.listen({ transport: "tcp", ...place });
     } catch (error) {
-      const { hostname, port } = place;
-      const shown = hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
+      const shown = hostAndPort(place.hostname, place.port);
       throw new CaptureError("listen", `tcp:${shown}: ${(error as Error).message}`);
     }
   }
@@ -90,8 +90,8 @@ export class CaptureListener {
       }
       this.#serve(conn, captures.open(options));
     } catch (error) {
-      // Who does not stop trying would fill the log: the 1st, 2nd, 4th, 8th time.
-      if ((++this.#refused & this.#refused - 1) === 0) {
+      // Who does not stop trying would fill the log.
+      if (isWorthALine(++this.#refused)) {
         log.warn("a reader is refused: {reason}", { reason: (error as Error).message });
       }
       conn.close();

@@ -4,17 +4,18 @@
  * @module
  */
 
-import { TransitPacket } from "../../netstack/mod.ts";
+import {
+  IPV4_DESTINATION,
+  IPV4_HEADER_LENGTH,
+  IPV4_SOURCE,
+  IPV6_DESTINATION,
+  IPV6_HEADER_LENGTH,
+  IPV6_SOURCE,
+  TransitPacket,
+} from "../../netstack/mod.ts";
 import type { Direction } from "../link/tap.ts";
 
 const PROTOCOL_UDP = 17;
-const IPV4_HEADER_LENGTH = 20;
-const IPV6_HEADER_LENGTH = 40;
-/** How far the addresses are from the beginning of the IP header. */
-const IPV4_SOURCE = 12;
-const IPV4_DESTINATION = 16;
-const IPV6_SOURCE = 8;
-const IPV6_DESTINATION = 24;
 
 export class CapturedPacket {
   direction: Direction = "in";

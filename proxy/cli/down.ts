@@ -7,7 +7,7 @@
 import { ControlError } from "../control/client.ts";
 import { isAlive } from "../control/server.ts";
 import { controlDirectory, interfaceNameOf, socketPath } from "../control/socket_path.ts";
-import { hasNetAdmin, LinuxSystem, SystemCallError } from "../../ffi/mod.ts";
+import { Errno, hasNetAdmin, LinuxSystem, SystemCallError } from "../../ffi/mod.ts";
 import { SystemTunnelError } from "../system/error.ts";
 import { LinuxHost } from "../system/host.ts";
 import { takeBack } from "../system/leftovers.ts";
@@ -114,7 +114,7 @@ function terminate({ path, record: { device, pid } }: FoundState): void {
   try {
     system.terminate(pid);
   } catch (error) {
-    if (error instanceof SystemCallError && error.errno === 1) {
+    if (error instanceof SystemCallError && error.errno === Errno.EPERM) {
       throw new SystemTunnelError(`process ${pid} is another user's, expected that user, or root`);
     }
     // It has ended meanwhile.

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { parseIpAddress } from "../address.ts";
+import { hostAndPort, parseIpAddress } from "../address.ts";
 import type { IpAddress } from "../../netstack/mod.ts";
 import type { LinkPlace } from "./checked.ts";
 import { isHostName, ParseFailure, quote } from "./values.ts";
@@ -54,7 +54,7 @@ export function parseNatPorts(text: string): { first: number; last: number } | P
 export function formatPlace(place: LinkPlace): string {
   if ("path" in place) return `${place.transport}:${place.path}`;
   const { transport, hostname, port } = place;
-  return `${transport}:${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+  return `${transport}:${hostAndPort(hostname, port)}`;
 }
 
 function parsePlace(text: string): LinkPlace | ParseFailure {

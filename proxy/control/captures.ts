@@ -4,6 +4,7 @@
  * @module
  */
 
+import { hostAndPort } from "../address.ts";
 import { type CaptureOptions, Captures } from "../capture/captures.ts";
 import { CaptureError } from "../capture/error.ts";
 import { CaptureListener } from "../capture/listener.ts";
@@ -37,8 +38,10 @@ export function beginCapture(
     const listener = new CaptureListener(place);
     listener.serve(captures, options, gateway.proxy.listeners);
     const { hostname, port } = listener.address;
-    const host = hostname.includes(":") ? `[${hostname}]` : hostname;
-    return { listening: `${host}:${port}`, stream: untilStopped(gateway, () => listener.close()) };
+    return {
+      listening: hostAndPort(hostname, port),
+      stream: untilStopped(gateway, () => listener.close()),
+    };
   } catch (error) {
     if (!(error instanceof CaptureError)) throw error;
     const { option, message } = error;

@@ -18,6 +18,7 @@ import { type Direction, type PacketObserver, Tap } from "../link/tap.ts";
 import type { PacketLink } from "../link/packet_link.ts";
 import { WireguardLink } from "../link/wireguard.ts";
 import { getLogger } from "../log/logger.ts";
+import { isWorthALine } from "../log/thinning.ts";
 import {
   type MemoryBudget,
   type Nic,
@@ -475,8 +476,8 @@ export class Engine {
   #fault(error: unknown): void {
     const { counters } = this;
     counters.faults++;
-    // A defect that every packet meets must not fill the disk: the 1st, 2nd, 4th, 8th time.
-    if ((counters.faults & counters.faults - 1) === 0) {
+    // A defect that every packet meets must not fill the disk.
+    if (isWorthALine(counters.faults)) {
       const stack = (error as Error)?.stack ?? String(error);
       log.error("a defect, {faults} so far: {stack}", { faults: counters.faults, stack });
     }

@@ -211,8 +211,9 @@ export class Gateway implements AsyncDisposable {
   }
 
   /**
-   * Moves WireGuard's socket and marks it, unless a device's routes depend on the mark. Nothing happens when it is there already; any port (0 or
-   * missing) keeps the one it has, if that was chosen by the system.
+   * Moves WireGuard's socket and marks it, unless a device's routes depend on the mark. Nothing happens
+   * when it is there already; any port (0 or missing) keeps the one it has, if that was chosen by the
+   * system.
    *
    * @throws {SettingError} if the system refuses; then it stays where and as it is.
    */

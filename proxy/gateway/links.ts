@@ -10,19 +10,23 @@ import type { Engine } from "../engine/engine.ts";
 import type { EngineLink } from "../engine/link_port.ts";
 import { FlowOwner } from "../flow/flow.ts";
 import type { OwnListeners } from "../flow/own_listeners.ts";
-import { type LinkDrops, newDrops } from "../link/stream.ts";
+import { type LinkDrops, newDrops } from "../link/drops.ts";
 import type { PacketLink } from "../link/packet_link.ts";
 import { getLogger } from "../log/logger.ts";
-import { type IpAddress, type IpVersion, Nat, type Nic, Prefix } from "../../netstack/mod.ts";
+import {
+  type IpAddress,
+  IPV4_SOURCE,
+  IPV6_SOURCE,
+  type IpVersion,
+  Nat,
+  type Nic,
+  Prefix,
+} from "../../netstack/mod.ts";
 import { LinkError, openLink, type SocketLink } from "./link_open.ts";
 import type { GatewayRoutes } from "./routes.ts";
 import type { LinkStats } from "./stats_links.ts";
 
 const log = getLogger(["wirestack", "link"]);
-
-/** Offsets of the source address in an IP header. */
-const IPV4_SOURCE = 12;
-const IPV6_SOURCE = 8;
 
 export interface LinksOptions {
   readonly engine: Engine;
@@ -237,7 +241,10 @@ export class GatewayLinks {
     ]);
   }
 
-  /** Whether what is routed there is no peer's, link's or own. Where NIC 1 answers for all, peers are behind it. */
+  /**
+   * Whether what is routed there is no peer's, link's or own. Where NIC 1 answers for all, peers are
+   * behind it.
+   */
   #isNobodys(nic: Nic | undefined): boolean {
     return nic === undefined || nic.promiscuous && nic !== this.#options.engine.nic1;
   }

@@ -9,9 +9,9 @@
 
 import { TransmitPool } from "../arena/transmit_pool.ts";
 import { getLogger } from "../log/logger.ts";
-import { copyBytes, LINK_HEADROOM } from "../../netstack/mod.ts";
+import { copyBytes } from "../../netstack/mod.ts";
+import { newDrops, whyNoPacket } from "./drops.ts";
 import type { PacketLink, PacketLinkEvents } from "./packet_link.ts";
-import { newDrops } from "./stream.ts";
 
 const log = getLogger(["wirestack", "link"]);
 
@@ -110,12 +110,9 @@ export class DatagramLink<Address> implements PacketLink {
   }
 
   allocate(): number {
-    const slot = this.#pool.take();
-    if (slot < 0) {
-      this.#wasRefused = true;
-      return -1;
-    }
-    return slot + LINK_HEADROOM;
+    const at = this.#pool.allocate();
+    if (at < 0) this.#wasRefused = true;
+    return at;
   }
 
   release(offset: number): void {
@@ -127,13 +124,13 @@ export class DatagramLink<Address> implements PacketLink {
   }
 
   forward(buffer: Uint8Array, offset: number, length: number): boolean {
-    const slot = this.#pool.take();
-    if (slot < 0) {
+    const at = this.#pool.allocate();
+    if (at < 0) {
       this.counters.drops.full++;
       return true;
     }
-    copyBytes(buffer, offset, this.buffer, slot + LINK_HEADROOM, length);
-    this.#send(slot + LINK_HEADROOM, length);
+    copyBytes(buffer, offset, this.buffer, at, length);
+    this.#send(at, length);
     return true;
   }
 
@@ -165,11 +162,8 @@ export class DatagramLink<Address> implements PacketLink {
 
   #handUp(bytes: Uint8Array, now: number): void {
     const { counters } = this;
-    const version = bytes.length > 0 ? bytes[0]! >> 4 : 0;
-    if (bytes.length === 0) counters.drops.empty++;
-    else if (bytes.length < (version === 4 ? 20 : 40) || version !== 4 && version !== 6) {
-      counters.drops.notIp++;
-    } else if (bytes.length > this.#options.mtu) counters.drops.tooBig++;
+    const reason = whyNoPacket(bytes, 0, bytes.length, this.#options.mtu);
+    if (reason !== undefined) counters.drops[reason]++;
     else {
       counters.packetsIn++;
       counters.bytesIn += bytes.length;

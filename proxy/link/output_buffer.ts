@@ -4,7 +4,8 @@
  * @module
  */
 
-import { copyBytes, LINK_HEADROOM, LINK_TAILROOM } from "../../netstack/mod.ts";
+import { TransmitPool } from "../arena/transmit_pool.ts";
+import { copyBytes } from "../../netstack/mod.ts";
 import { headerLength, type StreamFraming, writeHeader } from "./framing.ts";
 
 /** Bytes that may wait, and as many that are being written. */
@@ -19,7 +20,7 @@ export class OutputBuffer {
   readonly #header: 2 | 4;
   readonly #largest: number;
   readonly #halves: readonly [number, number];
-  readonly #free: number[];
+  readonly #slots: TransmitPool;
   #filling: 0 | 1 = 0;
   /** Bytes in the half that is filled. */
   #filled = 0;
@@ -29,11 +30,10 @@ export class OutputBuffer {
     this.#framing = framing;
     this.#header = headerLength(framing);
     this.#largest = this.#header + mtu;
-    const slot = LINK_HEADROOM + mtu + LINK_TAILROOM;
-    this.#free = Array.from({ length: SLOTS }, (_, i) => i * slot + LINK_HEADROOM);
-    const first = SLOTS * slot;
+    const first = SLOTS * TransmitPool.slotBytes(mtu);
     this.#halves = [first, first + CAPACITY];
     this.bytes = new Uint8Array(first + 2 * CAPACITY);
+    this.#slots = new TransmitPool(mtu, { memory: this.bytes, offset: 0, length: first });
   }
 
   /** Bytes that wait. */
@@ -48,11 +48,11 @@ export class OutputBuffer {
 
   /** Takes a slot for a packet to be built in; -1 if none is free. */
   take(): number {
-    return this.#free.pop() ?? -1;
+    return this.#slots.allocate();
   }
 
   give(slot: number): void {
-    this.#free.push(slot);
+    this.#slots.give(slot);
   }
 
   /** Puts a packet behind what waits. @returns whether it fits. */

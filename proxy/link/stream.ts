@@ -9,6 +9,8 @@
  */
 
 import { getLogger } from "../log/logger.ts";
+import { isWorthALine } from "../log/thinning.ts";
+import { newDrops, whyNoPacket } from "./drops.ts";
 import { FrameReader, type StreamFraming } from "./framing.ts";
 import { OutputBuffer } from "./output_buffer.ts";
 import type { PacketLink, PacketLinkEvents } from "./packet_link.ts";
@@ -33,29 +35,6 @@ export interface StreamSource {
   /** @param take Offers a connection; what it returns resolves when that is over. */
   start(take: (connection: StreamConnection, peer: string) => Promise<void>): void;
   close(): void;
-}
-
-/** What became of packets that went nowhere. */
-export interface LinkDrops {
-  /** Frames without a packet. */
-  empty: number;
-  /** What is no IP packet. */
-  notIp: number;
-  /** Larger than the link's MTU. */
-  tooBig: number;
-  /** From outside of the link's prefixes. */
-  foreignSource: number;
-  /** No room for what came from another link. */
-  full: number;
-  /** The other side took nothing for {@link STALL_MS}. */
-  stalled: number;
-  /** There is no other side. */
-  down: number;
-  [reason: string]: number;
-}
-
-export function newDrops(): LinkDrops {
-  return { empty: 0, notIp: 0, tooBig: 0, foreignSource: 0, full: 0, stalled: 0, down: 0 };
 }
 
 export interface StreamLinkOptions {
@@ -187,8 +166,8 @@ export class StreamLink implements PacketLink {
     if (this.#connection !== undefined || this.#events === undefined) {
       connection.close();
       this.refused++;
-      // Who does not stop trying would fill the log: the 1st, 2nd, 4th, 8th time.
-      if ((this.refused & this.refused - 1) === 0) {
+      // Who does not stop trying would fill the log.
+      if (isWorthALine(this.refused)) {
         log.warn("link {link}: {peer} is refused, {other} is connected", {
           link: name,
           peer,
@@ -209,21 +188,14 @@ export class StreamLink implements PacketLink {
 
   #receive(buffer: Uint8Array, offset: number, length: number, now: number): void {
     const { counters } = this;
-    const { drops } = counters;
-    if (length === 0) {
-      drops.empty++;
-      return;
-    }
-    const version = buffer[offset]! >> 4;
-    if (length < (version === 4 ? 20 : 40) || version !== 4 && version !== 6) {
-      drops.notIp++;
-      if (++this.#strange < MOST_STRANGE) return;
-      this.#end(`${MOST_STRANGE} frames in a row were no IP packet: is Framing right?`);
-      return;
-    }
-    this.#strange = 0;
-    if (length > this.#options.mtu) {
-      drops.tooBig++;
+    const reason = whyNoPacket(buffer, offset, length, this.#options.mtu);
+    if (reason === undefined || reason === "tooBig") this.#strange = 0;
+    else if (reason === "notIp") this.#strange++;
+    if (reason !== undefined) {
+      counters.drops[reason]++;
+      if (this.#strange >= MOST_STRANGE) {
+        this.#end(`${MOST_STRANGE} frames in a row were no IP packet: is Framing right?`);
+      }
       return;
     }
     counters.packetsIn++;

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { hostAndPort } from "../address.ts";
 import { getLogger } from "../log/logger.ts";
 import type { StreamConnection, StreamSource } from "./stream.ts";
 
@@ -120,5 +121,5 @@ function tune(connection: Deno.Conn): void {
 function peerOf({ remoteAddr }: Deno.Conn, count: number): string {
   if (remoteAddr.transport !== "tcp") return `client ${count}`;
   const { hostname, port } = remoteAddr;
-  return hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
+  return hostAndPort(hostname, port);
 }

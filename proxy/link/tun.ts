@@ -5,7 +5,6 @@
  */
 
 import { TunDevice, type TunOpenOptions } from "../../ffi/mod.ts";
-import { LINK_HEADROOM } from "../../netstack/mod.ts";
 import type { Arena } from "../arena/arena.ts";
 import { TransmitPool } from "../arena/transmit_pool.ts";
 import type { PacketLink, PacketLinkCounters, PacketLinkEvents } from "./packet_link.ts";
@@ -134,8 +133,7 @@ export class TunLink implements PacketLink {
   }
 
   allocate(): number {
-    const slot = this.#slots.take();
-    return slot < 0 ? -1 : slot + LINK_HEADROOM;
+    return this.#slots.allocate();
   }
 
   release(offset: number): void {

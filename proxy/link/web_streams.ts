@@ -8,9 +8,10 @@
  * @module
  */
 
-import { copyBytes, LINK_HEADROOM, LINK_TAILROOM } from "../../netstack/mod.ts";
+import { ownRegion, TransmitPool } from "../arena/transmit_pool.ts";
+import { copyBytes } from "../../netstack/mod.ts";
+import { newDrops, whyNoPacket } from "./drops.ts";
 import type { PacketLink, PacketLinkEvents } from "./packet_link.ts";
-import { newDrops } from "./stream.ts";
 
 export interface WebStreamsLinkOptions {
   readonly name: string;
@@ -34,7 +35,7 @@ export class WebStreamsLink implements PacketLink {
   readonly buffer: Uint8Array;
   readonly counters = { packetsIn: 0, bytesIn: 0, packetsOut: 0, bytesOut: 0, drops: newDrops() };
   readonly #options: WebStreamsLinkOptions;
-  readonly #free: number[];
+  readonly #slots: TransmitPool;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   #events: PacketLinkEvents | undefined;
@@ -51,9 +52,8 @@ export class WebStreamsLink implements PacketLink {
     const { name, mtu, readable, writable } = options;
     this.name = name;
     this.#options = options;
-    const slot = LINK_HEADROOM + mtu + LINK_TAILROOM;
-    this.buffer = new Uint8Array(SLOTS * slot);
-    this.#free = Array.from({ length: SLOTS }, (_, i) => i * slot + LINK_HEADROOM);
+    this.#slots = new TransmitPool(mtu, ownRegion(SLOTS * TransmitPool.slotBytes(mtu)));
+    this.buffer = this.#slots.buffer;
     this.#writer = writable.getWriter();
     try {
       this.#reader = readable.getReader();
@@ -77,16 +77,16 @@ export class WebStreamsLink implements PacketLink {
       this.#wasRefused = true;
       return -1;
     }
-    return this.#free.pop() ?? -1;
+    return this.#slots.allocate();
   }
 
   release(offset: number): void {
-    this.#free.push(offset);
+    this.#slots.give(offset);
   }
 
   transmit(buffer: Uint8Array, offset: number, length: number): void {
     this.#push(buffer, offset, length);
-    this.#free.push(offset);
+    this.#slots.give(offset);
   }
 
   forward(buffer: Uint8Array, offset: number, length: number): boolean {
@@ -122,12 +122,8 @@ export class WebStreamsLink implements PacketLink {
 
   #receive(bytes: Uint8Array, now: number): void {
     const { counters } = this;
-    const { drops } = counters;
-    const version = bytes.length > 0 ? bytes[0]! >> 4 : 0;
-    if (bytes.length === 0) drops.empty++;
-    else if (bytes.length < (version === 4 ? 20 : 40) || version !== 4 && version !== 6) {
-      drops.notIp++;
-    } else if (bytes.length > this.#options.mtu) drops.tooBig++;
+    const reason = whyNoPacket(bytes, 0, bytes.length, this.#options.mtu);
+    if (reason !== undefined) counters.drops[reason]++;
     else {
       counters.packetsIn++;
       counters.bytesIn += bytes.length;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { copyBytes, type Link, LINK_HEADROOM, type NextHop } from "../../netstack/mod.ts";
+import { copyBytes, type Link, type NextHop } from "../../netstack/mod.ts";
 import { type Device, SendResult } from "../../wireguard/mod.ts";
 import type { TransmitPool } from "../arena/transmit_pool.ts";
 
@@ -22,8 +22,7 @@ export class WireguardLink implements Link {
   }
 
   allocate(): number {
-    const slot = this.#pool.take();
-    return slot < 0 ? -1 : slot + LINK_HEADROOM;
+    return this.#pool.allocate();
   }
 
   release(offset: number): void {

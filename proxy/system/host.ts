@@ -5,7 +5,14 @@
  * @module
  */
 
-import { LinuxSystem, Netlink, NetlinkError, Nftables, SystemCallError } from "../../ffi/mod.ts";
+import {
+  Errno,
+  LinuxSystem,
+  Netlink,
+  NetlinkError,
+  Nftables,
+  SystemCallError,
+} from "../../ffi/mod.ts";
 import { type ResolvConf, setDns, unsetDns } from "./dns.ts";
 import { SystemTunnelError } from "./error.ts";
 import { removeTable } from "./nft_scripts.ts";
@@ -20,7 +27,6 @@ import {
 
 /** What was taken back already, or never done. */
 const ABSENT = ["ENOENT", "ESRCH", "ENODEV", "EADDRNOTAVAIL", "EAFNOSUPPORT"];
-const ENOENT = 2;
 
 export class LinuxHost implements Disposable {
   readonly netlink: Netlink;
@@ -130,7 +136,7 @@ export class LinuxHost implements Disposable {
       this.system.writeText(sysctlPath(key), value);
     } catch (error) {
       // A device's own setting goes with it.
-      if (!(error instanceof SystemCallError && error.errno === ENOENT)) throw error;
+      if (!(error instanceof SystemCallError && error.errno === Errno.ENOENT)) throw error;
     }
   }
 

@@ -5,7 +5,7 @@
  */
 
 import type { IpAddress } from "../../netstack/mod.ts";
-import { hasNetAdmin, type LinuxSystem, NetlinkError } from "../../ffi/mod.ts";
+import { Errno, hasNetAdmin, type LinuxSystem, NetlinkError } from "../../ffi/mod.ts";
 import { chooseDnsMethod } from "./dns.ts";
 import { SystemTunnelError } from "./error.ts";
 import type { LinuxHost } from "./host.ts";
@@ -16,7 +16,6 @@ import type { FoundState } from "./state_file.ts";
 import type { SysctlUndo } from "./step.ts";
 
 const TUN = "/dev/net/tun";
-const ENOENT = 2;
 
 /**
  * What no tunnel can be without.
@@ -30,7 +29,7 @@ export function checkAbilities(system: LinuxSystem): void {
     );
   }
   const problem = system.whyNotUsable(TUN);
-  if (problem?.errno === ENOENT) {
+  if (problem?.errno === Errno.ENOENT) {
     throw new SystemTunnelError(
       `${TUN}: is not there, expected the kernel's module tun (modprobe tun), or in a container ` +
         "that device to be passed on",

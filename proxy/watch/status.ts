@@ -9,7 +9,7 @@ import { SettingError } from "../config/error.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import { listenPrivately, NameInUseError } from "../gateway/private_socket.ts";
 import { getLogger } from "../log/logger.ts";
-import { parseIpAddress } from "../address.ts";
+import { parseIpAddress, uriHost } from "../address.ts";
 import type { AccessLog } from "./access_log.ts";
 import { CONTENT_TYPE } from "./exposition.ts";
 import { Guard, type GuardRefusal } from "./guard.ts";
@@ -86,7 +86,7 @@ export class StatusServer {
       address: parseIpAddress(listen.hostname),
     });
     gateway.proxy.reviewSoon();
-    const host = listen.hostname.includes(":") ? `[${listen.hostname}]` : listen.hostname;
+    const host = uriHost(listen.hostname);
     log.info("status at http://{host}:{port}/metrics", { host, port: this.#port });
   }
 

@@ -16,6 +16,7 @@ import { addConfigFlags } from "../flags.ts";
 import { isDescriptor } from "../read.ts";
 import type { CommandLine } from "./command_line.ts";
 import type { CryptoChoice } from "../../arena/crypto.ts";
+import { DEFAULT_USER } from "../../system/user.ts";
 import type { ConfigReader } from "../load.ts";
 import type { Terminal } from "../terminal.ts";
 import { openTunnel } from "./tunnel.ts";
@@ -87,7 +88,7 @@ export async function runGateway(
   const { controlDir } = loaded.config;
   const isFile = file !== undefined && !isDescriptor(file);
   const path = isFile ? await realPath(file) : undefined;
-  const { tun, user = "nobody", masquerade, masqueradeForce, confine = true } = options;
+  const { tun, user = DEFAULT_USER, masquerade, masqueradeForce, confine = true } = options;
   const tunnel = tun === undefined ? undefined : await openTunnel(loaded, {
     tun,
     user,

@@ -7,6 +7,7 @@
 import { type Command, InvalidArgumentError, Option } from "npm:commander@15.1.0";
 import type { Form } from "../../config/form.ts";
 import { isInterfaceName, RESERVED_NAME } from "../../control/socket_path.ts";
+import { DEFAULT_USER } from "../../system/user.ts";
 import type { FlagValue } from "../flags.ts";
 import type { ConfigReader } from "../load.ts";
 import type { Terminal } from "../terminal.ts";
@@ -48,7 +49,7 @@ export function addUpOptions(command: Command): void {
     )
     .addOption(
       new Option("--user <USER>", "with --tun as root: who to become when it is up").default(
-        "nobody",
+        DEFAULT_USER,
       )
         .helpGroup("System:"),
     )
