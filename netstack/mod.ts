@@ -69,6 +69,7 @@ export { Nat } from "./nat/nat.ts";
 export { NatCounters } from "./nat/counters.ts";
 export type { NatFiltering, NatOptions, NatSettings } from "./nat/settings.ts";
 export type { DeliveryObserver, Nic, NicAddress, NicOptions } from "./nic.ts";
+export { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from "./protocols.ts";
 export type { ReassemblySettings } from "./reassembly.ts";
 export type { TransitPolice } from "./police.ts";
 export { PrefixTable } from "./prefix_table.ts";

@@ -15,7 +15,14 @@
  * @module
  */
 
-import type { IpAddress, Prefix } from "../../netstack/mod.ts";
+import {
+  type IpAddress,
+  type Prefix,
+  PROTOCOL_ICMP,
+  PROTOCOL_ICMPV6,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+} from "../../netstack/mod.ts";
 import { parseIpAddress, parsePrefix } from "../address.ts";
 import { quote } from "../config/values.ts";
 import { FilterError } from "./filter_error.ts";
@@ -42,7 +49,12 @@ export interface FilterNames {
   flow(id: string): unknown;
 }
 
-const PROTOCOLS: Readonly<Record<string, number>> = { tcp: 6, udp: 17, icmp: 1, icmp6: 58 };
+const PROTOCOLS: Readonly<Record<string, number>> = {
+  tcp: PROTOCOL_TCP,
+  udp: PROTOCOL_UDP,
+  icmp: PROTOCOL_ICMP,
+  icmp6: PROTOCOL_ICMPV6,
+};
 const PROTOCOLS_EXPECTED = "expected tcp, udp, icmp or icmp6";
 const BEGINNINGS =
   "expected host, net, port, proto, tcp, udp, icmp, icmp6, peer, flow, src, dst, " +

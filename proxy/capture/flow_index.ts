@@ -8,13 +8,9 @@
 import type { Flow, FlowProtocol } from "../flow/flow.ts";
 import type { FlowTable } from "../flow/table.ts";
 import { SHORT_ID } from "../gateway/flow_stats.ts";
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from "../../netstack/mod.ts";
 import type { CapturedPacket } from "./packet.ts";
 import { commentOption } from "./pcapng.ts";
-
-const TCP = 6;
-const UDP = 17;
-const ICMP = 1;
-const ICMPV6 = 58;
 
 /** Flows that have ended and are kept. */
 const MAX_ENDED = 1_024;
@@ -172,7 +168,7 @@ function addressHash(buffer: Uint8Array, at: number, size: number): number {
 }
 
 function protocolOf(protocol: FlowProtocol, version: 4 | 6): number {
-  if (protocol === "tcp") return TCP;
-  if (protocol === "udp") return UDP;
-  return version === 4 ? ICMP : ICMPV6;
+  if (protocol === "tcp") return PROTOCOL_TCP;
+  if (protocol === "udp") return PROTOCOL_UDP;
+  return version === 4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6;
 }

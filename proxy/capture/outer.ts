@@ -5,13 +5,12 @@
  * @module
  */
 
-import { IpAddress } from "../../netstack/mod.ts";
+import { IpAddress, PROTOCOL_UDP } from "../../netstack/mod.ts";
 import type { Endpoint, Sender } from "../../wireguard/mod.ts";
 import { parseIpAddress } from "../address.ts";
 import type { Direction } from "../link/tap.ts";
 import { ADDRESS_OFFSETS } from "./packet.ts";
 
-const PROTOCOL_UDP = 17;
 const UDP_HEADER_LENGTH = 8;
 const HOP_LIMIT = 64;
 /** Of either family: as many of its bytes as are needed. */

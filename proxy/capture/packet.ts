@@ -11,11 +11,10 @@ import {
   IPV6_DESTINATION,
   IPV6_HEADER_LENGTH,
   IPV6_SOURCE,
+  PROTOCOL_UDP,
   TransitPacket,
 } from "../../netstack/mod.ts";
 import type { Direction } from "../link/tap.ts";
-
-const PROTOCOL_UDP = 17;
 
 export class CapturedPacket {
   direction: Direction = "in";
