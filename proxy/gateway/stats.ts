@@ -23,7 +23,8 @@ import {
 } from "./stats_counters.ts";
 import type { GatewayLinks } from "./links.ts";
 import { type FlowsStats, flowsStats } from "./stats_flows.ts";
-import type { LinkStats } from "./stats_links.ts";
+import { type DeviceStats, deviceStats, type LinkStats } from "./stats_links.ts";
+import type { EngineLink } from "../engine/link_port.ts";
 
 /** A peer as it is now. */
 export interface PeerStats {
@@ -81,6 +82,8 @@ export interface GatewayStats {
   readonly peers: readonly PeerStats[];
   /** Beside WireGuard. */
   readonly links: readonly LinkStats[];
+  /** Of a whole-system tunnel; null without one. */
+  readonly device: DeviceStats | null;
   /** What is proxied, the longest prefix first. */
   readonly subnets: readonly ProxiedSubnet[];
   /** Forwarded connections, the first hundred. */
@@ -118,6 +121,7 @@ interface Running {
   readonly proxy: SubnetProxy;
   readonly peers: TunnelPeers;
   readonly links: GatewayLinks;
+  readonly device: EngineLink | undefined;
   ownerOf(peer: Peer): FlowOwner;
 }
 
@@ -134,6 +138,7 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
     publicKey: gateway.peers.privateKey === undefined ? null : encodeKey(device.publicKey),
     peers: peerStats(gateway, now),
     links: gateway.links.stats(),
+    device: gateway.device ? deviceStats(gateway.device) : null,
     subnets: proxy.subnets(),
     connections: [...take(connections(admission.table), MAX_CONNECTIONS)]
       .map((flow) => connectionStats(flow, now)),
