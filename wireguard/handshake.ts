@@ -248,7 +248,7 @@ function cookieReceiver(
 
 function heard(peer: Peer, size: number, from: Sender, now: number): void {
   peer.receivedBytes += size;
-  peer.heardFrom(from);
+  peer.heardFrom(from, now);
   peer.timers.anyAuthenticatedPacketReceived();
   peer.timers.anyAuthenticatedPacketTraversal(now);
 }

@@ -84,6 +84,13 @@ export class Peer implements TimerActions {
   sentBytes = 0;
   /** When the last handshake completed: ms since the Unix epoch, 0 for never. */
   lastHandshake = 0;
+  /** When something authenticated came last, a keepalive too: ms, as every `now`; -Infinity for never. */
+  lastHeard = -Infinity;
+  /** Since when it is heard without a silence as long as a session may last; as {@link lastHeard}. */
+  heardSince = -Infinity;
+  /** Bytes per second between the last two calls of `Device.sampleRates`. */
+  receiveRate = 0;
+  sendRate = 0;
 
   /** @internal */
   readonly keypairs: Keypairs<Peer>;
@@ -114,6 +121,8 @@ export class Peer implements TimerActions {
   #unconfirmedReportedAt = -Infinity;
   #sourceReportedAt = -Infinity;
   #unreportedSources = 0;
+  #sampledReceived = 0;
+  #sampledSent = 0;
 
   /** @internal Use `Device.addPeer`. */
   constructor(context: Context<Peer>, publicKey: Uint8Array) {
@@ -281,8 +290,26 @@ export class Peer implements TimerActions {
     }
   }
 
+  /**
+   * Whether it was heard within the time that a session may last. A peer without a keepalive that has
+   * nothing to send is silent, and may be there all the same.
+   */
+  isHeard(now: number): boolean {
+    return now < this.lastHeard + this.#context.settings.rejectAfterMs;
+  }
+
+  /** @internal See `Device.sampleRates`. */
+  sampleRates(elapsedMs: number): void {
+    this.receiveRate = (this.receivedBytes - this.#sampledReceived) * 1000 / elapsedMs;
+    this.sendRate = (this.sentBytes - this.#sampledSent) * 1000 / elapsedMs;
+    this.#sampledReceived = this.receivedBytes;
+    this.#sampledSent = this.sentBytes;
+  }
+
   /** @internal Something authenticated came from `from` (whitepaper §2.1, roaming). */
-  heardFrom(from: Sender): void {
+  heardFrom(from: Sender, now: number): void {
+    if (!this.isHeard(now)) this.heardSince = now;
+    this.lastHeard = now;
     const known = this.#endpoint;
     if (known !== undefined && from.isAt(known)) return;
     this.#endpoint = from.toEndpoint();
