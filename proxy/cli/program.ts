@@ -12,6 +12,7 @@ import { VERSION } from "../version.ts";
 import { addCapture } from "./commands/capture.ts";
 import { addCertificates } from "./commands/certificates.ts";
 import { addCheck } from "./commands/check.ts";
+import { addHub } from "./commands/hub.ts";
 import { addPeers } from "./commands/peers.ts";
 import { addReload } from "./commands/reload.ts";
 import { addKill, addShow } from "./commands/show.ts";
@@ -78,11 +79,14 @@ function makeProgram(
     .addOption(new Option("--no-ffi").hideHelp())
     .hook("preAction", (_program, command) => {
       // `show` looks whether a tunnel that was killed has left something.
-      if (!["up", "router", "check", "down", "show"].includes(command.name())) terminal.giveUpFfi();
+      if (!["up", "hub", "router", "check", "down", "show"].includes(command.name())) {
+        terminal.giveUpFfi();
+      }
     });
 
   const line = { program, terminal, done };
   addUp(line, confinement);
+  addHub(line, confinement);
   addRouter(line, confinement);
   addDown(line);
   addCheck(line);

@@ -26,7 +26,7 @@ export function addCheck({ program, terminal }: CommandLine): void {
       options.format,
       checkFlags,
       terminal,
-      options.tun !== undefined,
+      { hasDevice: options.tun !== undefined },
     )).load();
     const { check } = await import("../check.ts");
     await check(loaded, {
