@@ -9,6 +9,7 @@
 import { Command, CommanderError, Option } from "npm:commander@15.1.0";
 import { ConfigError } from "../config/error.ts";
 import { VERSION } from "../version.ts";
+import { addAgent } from "./commands/agent.ts";
 import { addCapture } from "./commands/capture.ts";
 import { addCertificates } from "./commands/certificates.ts";
 import { addCheck } from "./commands/check.ts";
@@ -78,11 +79,14 @@ function makeProgram(
     .addOption(new Option("--no-ffi").hideHelp())
     .hook("preAction", (_program, command) => {
       // `show` looks whether a tunnel that was killed has left something.
-      if (!["up", "router", "check", "down", "show"].includes(command.name())) terminal.giveUpFfi();
+      if (!["up", "agent", "router", "check", "down", "show"].includes(command.name())) {
+        terminal.giveUpFfi();
+      }
     });
 
   const line = { program, terminal, done };
   addUp(line, confinement);
+  addAgent(line, confinement);
   addRouter(line, confinement);
   addDown(line);
   addCheck(line);
