@@ -118,6 +118,21 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { warning: "text" },
   },
   {
+    name: "peer-in-two-sources",
+    logger: "config",
+    level: "warning",
+    message:
+      "peer {peer}: is in two sources of peers, {source} and {other}: that of {source} counts",
+    fields: { peer: "text", source: "text", other: "text" },
+  },
+  {
+    name: "peer-left-out",
+    logger: "config",
+    level: "warning",
+    message: "peer {peer} of {source}: left out, {reason}",
+    fields: { peer: "text", source: "text", reason: "text" },
+  },
+  {
     name: "reload-failed",
     logger: "config",
     level: "error",

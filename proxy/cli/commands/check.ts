@@ -9,10 +9,14 @@ import type { ConfigSource } from "../../config/source.ts";
 import { addConfigFlags } from "../flags.ts";
 import { completeAgent } from "./agent.ts";
 import type { CommandLine } from "./command_line.ts";
+import { forwardBetweenPeers } from "./hub.ts";
 import { addUpOptions, configReader } from "./up_options.ts";
 
 /** What commands other than `up` decide about a configuration. */
-const ROLES: Readonly<Record<string, (source: ConfigSource) => void>> = { agent: completeAgent };
+const ROLES: Readonly<Record<string, (source: ConfigSource) => void>> = {
+  hub: forwardBetweenPeers,
+  agent: completeAgent,
+};
 
 /** Adds `check`. */
 export function addCheck({ program, terminal }: CommandLine): void {

@@ -13,8 +13,8 @@ const FILE = `[Interface]\nPrivateKey = ${PRIVATE}\nListenPort = 51820\nAddress 
 /** Of a file without [Proxy]. */
 const NOTHING = (file: string) =>
   `warning: ${file}:1: [Interface]: neither [Proxy] with Subnets nor PeerToPeer: peers reach nothing ` +
-  "but this gateway, expected one of them, or up --tun (which a client's file is for, as " +
-  "for wg-quick and the module)\n";
+  "but this gateway, expected one of them, or the command hub, or up --tun (which a client's file is " +
+  "for, as for wg-quick and the module)\n";
 
 Deno.test("usage errors are said in a line and end with status 2", async () => {
   const cases: [string[], RegExp][] = [
