@@ -32,6 +32,7 @@ function peerLines(peer: ShownPeer, now: number): string[] {
   return [
     `peer: ${peer.publicKey}`,
     ...(peer.name ? [`  name: ${peer.name}`] : []),
+    ...(peer.origin === "list" || peer.origin === "enrolled" ? [`  origin: ${peer.origin}`] : []),
     ...(peer.presharedKey ? [`  preshared key: ${peer.presharedKey}`] : []),
     ...(peer.endpoint ? [`  endpoint: ${peer.endpoint}`] : []),
     `  allowed ips: ${peer.allowedIps.join(", ") || "(none)"}`,

@@ -27,6 +27,7 @@ import { logForeignSource, logRejection, logUnconfirmed, MoveLog } from "./hands
 import type { Resolve } from "./resolver.ts";
 import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
 import { peerName } from "./peer_name.ts";
+import { PeerSources } from "./peer_sources.ts";
 import { TunnelPeers } from "./peers.ts";
 import { openMemoryBudget } from "./buffer_memory.ts";
 import { flowOwners, ownerLimits, proxySettings } from "./proxying.ts";
@@ -38,6 +39,7 @@ import { generatePrivateKey } from "../base64.ts";
 
 export type { DeviceStats, LinkNatStats, LinkStats } from "./stats_links.ts";
 export type { ConnectionStats, GatewayStats, MemoryStats, PeerStats } from "./stats.ts";
+export type { PeerOrigin } from "./peer_sources.ts";
 
 const log = getLogger(["wirestack", "engine"]);
 
@@ -93,6 +95,8 @@ export class Gateway implements AsyncDisposable {
   readonly udp: UdpBind;
   readonly proxy: SubnetProxy;
   readonly peers: TunnelPeers;
+  /** Where they come from. */
+  readonly peerSources: PeerSources;
   /** Beside WireGuard. */
   readonly links: GatewayLinks;
   /** Of the operating system, with the configured addresses; undefined for none. */
@@ -164,6 +168,7 @@ export class Gateway implements AsyncDisposable {
         }
       }
       this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, options);
+      this.peerSources = new PeerSources(engine.device, this.peers);
       const owners = flowOwners(engine.device, {
         ownerAt: (buffer, offset, version) => this.links.ownerAt(buffer, offset, version),
         holds: (client, owner) => this.links.holds(client, owner),
@@ -373,7 +378,7 @@ export class Gateway implements AsyncDisposable {
     } else if (config.proxy !== undefined) {
       this.proxy.enable(config.proxy.subnets, config.proxy);
     }
-    for (const peer of config.peers) this.peers.add(peer);
+    this.peerSources.replace("file", config.peers);
     this.engine.wake();
   }
 

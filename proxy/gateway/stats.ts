@@ -14,6 +14,7 @@ import type { Flow, FlowOwner } from "../flow/flow.ts";
 import type { TotalsStats } from "../flow/totals.ts";
 import type { FlowTable } from "../flow/table.ts";
 import type { Peer } from "../../wireguard/mod.ts";
+import type { PeerOrigin, PeerSources } from "./peer_sources.ts";
 import type { TunnelPeers } from "./peers.ts";
 import {
   type GatewayCounters,
@@ -32,6 +33,8 @@ export interface PeerStats {
   readonly publicKey: string;
   /** Null when nobody has given it one. */
   readonly name: string | null;
+  /** Who says that there is such a peer; `control`: the control socket or an embedder, until a reload. */
+  readonly origin: PeerOrigin;
   /** `ADDRESS:PORT`; null when it is not known. */
   readonly endpoint: string | null;
   /** Prefixes: `10.9.0.2/32`. */
@@ -120,6 +123,7 @@ interface Running {
   readonly udp: UdpBind;
   readonly proxy: SubnetProxy;
   readonly peers: TunnelPeers;
+  readonly peerSources: PeerSources;
   readonly links: GatewayLinks;
   readonly device: EngineLink | undefined;
   ownerOf(peer: Peer): FlowOwner;
@@ -159,6 +163,7 @@ function peerStats(gateway: Running, now: number): PeerStats[] {
   return Array.from(gateway.engine.device.peers(), (peer) => ({
     publicKey: encodeKey(peer.publicKey),
     name: peer.name ?? null,
+    origin: gateway.peerSources.origin(peer),
     endpoint: peer.endpoint?.toString() ?? null,
     allowedIps: peer.allowedIps.map(({ address, length }) => `${new IpAddress(address)}/${length}`),
     receivedBytes: peer.receivedBytes,
