@@ -63,7 +63,7 @@ export function parsePin(text: string): Uint8Array | ParseFailure {
 /** A pin, or a name in a certificate. */
 export function parseAllowedClient(text: string): AllowedClient | ParseFailure {
   if (text.startsWith("sha256/")) return parsePin(text);
-  return text.length <= 255 && !/[\0-\x1f/]/.test(text) ? text.toLowerCase() : new ParseFailure(
+  return text.length <= 255 && !/[\p{Cc}/]/u.test(text) ? text.toLowerCase() : new ParseFailure(
     `${quote(text)} is neither, expected a name in a certificate, or its key as sha256/…`,
   );
 }
