@@ -35,7 +35,7 @@ const CROWD = "192.168.73.2";
 const HUB_CORE = 0;
 const CROWD_CORE = 1;
 const KEEPALIVE_S = 25;
-const SETTLE_MS = 3_000;
+const SETTLE_MS = 5_000;
 
 interface Subject {
   readonly name: string;

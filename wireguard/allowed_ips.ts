@@ -4,6 +4,8 @@
  * @module
  */
 
+import { CACHED_FROM, LookupCache } from "./lookup_cache.ts";
+
 /** An address block, as in `AllowedIPs`. Bits behind the length are ignored. */
 export interface AllowedIp {
   /** 4 or 16 bytes, network order. */
@@ -18,6 +20,8 @@ export class AllowedIps<T> {
   #v6: Node<T> | undefined;
   #size = 0;
   #generation = 1;
+  #cache4: LookupCache<T> | undefined;
+  #cache6: LookupCache<T> | undefined;
 
   /** Number of prefixes. */
   get size(): number {
@@ -37,7 +41,7 @@ export class AllowedIps<T> {
    */
   insert(address: Uint8Array, length: number, value: T): T | undefined {
     const leaf = prefixNode<T>(address, length);
-    this.#generation++;
+    this.#changed();
     leaf.value = value;
     const v4 = address.length === 4;
     let parent: Node<T> | undefined;
@@ -76,7 +80,7 @@ export class AllowedIps<T> {
     const previous = node.value;
     node.value = undefined;
     this.#size--;
-    this.#generation++;
+    this.#changed();
     if (node.zero !== undefined && node.one !== undefined) return previous;
     this.#replaceChild(parent, node, node.zero ?? node.one, v4);
     // A branch that only joined two subtrees is not needed for one.
@@ -92,23 +96,29 @@ export class AllowedIps<T> {
   /** The owner of the address at `offset`, by its longest prefix. Allocates nothing. */
   lookup(buffer: Uint8Array, offset: number, version: 4 | 6): T | undefined {
     const w0 = word(buffer, offset);
-    let w1 = 0, w2 = 0, w3 = 0;
-    let bits = 32;
-    let node = this.#v4;
-    if (version === 6) {
-      w1 = word(buffer, offset + 4);
-      w2 = word(buffer, offset + 8);
-      w3 = word(buffer, offset + 12);
-      bits = 128;
-      node = this.#v6;
+    if (version === 4) {
+      if (this.#size < CACHED_FROM) return find(this.#v4, 32, w0, 0, 0, 0);
+      const cache = this.#cache4 ??= new LookupCache<T>();
+      if (cache.has(w0, 0, 0, 0)) return cache.value;
+      const found = find(this.#v4, 32, w0, 0, 0, 0);
+      cache.keep(w0, 0, 0, 0, found);
+      return found;
     }
-    let found: T | undefined;
-    while (node !== undefined && commonBits(node, w0, w1, w2, w3) >= node.length) {
-      if (node.value !== undefined) found = node.value;
-      if (node.length === bits) break;
-      node = bitAt(w0, w1, w2, w3, node.length) === 0 ? node.zero : node.one;
-    }
+    const w1 = word(buffer, offset + 4);
+    const w2 = word(buffer, offset + 8);
+    const w3 = word(buffer, offset + 12);
+    if (this.#size < CACHED_FROM) return find(this.#v6, 128, w0, w1, w2, w3);
+    const cache = this.#cache6 ??= new LookupCache<T>();
+    if (cache.has(w0, w1, w2, w3)) return cache.value;
+    const found = find(this.#v6, 128, w0, w1, w2, w3);
+    cache.keep(w0, w1, w2, w3, found);
     return found;
+  }
+
+  #changed(): void {
+    this.#generation++;
+    this.#cache4?.clear();
+    this.#cache6?.clear();
   }
 
   #replaceChild(
@@ -151,6 +161,24 @@ class Node<T> {
     readonly w3: number,
     readonly length: number,
   ) {}
+}
+
+/** The value of the longest prefix of an address of `bits` bits. */
+function find<T>(
+  node: Node<T> | undefined,
+  bits: number,
+  w0: number,
+  w1: number,
+  w2: number,
+  w3: number,
+): T | undefined {
+  let found: T | undefined;
+  while (node !== undefined && commonBits(node, w0, w1, w2, w3) >= node.length) {
+    if (node.value !== undefined) found = node.value;
+    if (node.length === bits) break;
+    node = bitAt(w0, w1, w2, w3, node.length) === 0 ? node.zero : node.one;
+  }
+  return found;
 }
 
 /** The node above both `leaf` and `node`: `leaf` itself if it contains `node`, else a new one. */
