@@ -80,6 +80,7 @@ export type {
   LinkNatStats,
   LinkStats,
   MemoryStats,
+  PeerOrigin,
   PeerStats,
 } from "./proxy/gateway/gateway.ts";
 export type { ConfigPath } from "./proxy/config/error.ts";

@@ -20,7 +20,9 @@ const IMPORTS: Readonly<Record<string, RegExp>> = {
   wireguard: /^npm:@noble\//,
   netstack: /^(?!)/,
   ffi: /^node:/,
-  proxy: /^\/(?:wireguard|netstack|ffi|ffi\/confine)\/mod\.ts$|^\/deno\.json$|^[^/]/,
+  proto: /^npm:@(?:bufbuild\/protobuf|grpc\/grpc-js)@|^node:buffer$/,
+  proxy:
+    /^\/(?:wireguard|netstack|ffi|ffi\/confine)\/mod\.ts$|^\/proto\/relay\.ts$|^\/deno\.json$|^[^/]/,
   "main.ts": /^\/mod\.ts$|^\/proxy\/|^[^/]/,
   "mod.ts": /^\/proxy\/|^\/(?:wireguard|netstack)\/mod\.ts$/,
 };

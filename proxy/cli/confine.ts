@@ -58,6 +58,9 @@ export function describeConfinement(given: Confinement | undefined, isWanted = t
   return [confined, ...problems].join("; ");
 }
 
+/** Commands that run a gateway. */
+const CONFINED = ["up", "hub", "agent", "router"];
+
 /**
  * Whether a command line runs a gateway that may be over FFI, and does not ask to be left alone. One
  * that makes a device of the operating system confines itself when that is done.
@@ -68,5 +71,5 @@ export function isToBeConfined(args: readonly string[]): boolean {
   const isLeftAlone = ["--no-ffi", "--no-confine", "--help", "-h"].some((flag) =>
     args.includes(flag)
   );
-  return (command === "up" || command === "router") && !isLeftAlone;
+  return CONFINED.includes(command ?? "") && !isLeftAlone;
 }

@@ -43,6 +43,8 @@ export interface ConfigRequest {
   readonly variables?: readonly Variable[];
   /** Whether it is for a device of the operating system too, `--tun`. */
   readonly hasDevice?: boolean;
+  /** Puts in, or refuses, what the command decides about, when all else is there. Default: nothing. */
+  readonly complete?: (source: ConfigSource) => void;
   /** Names that begin like ours and are none, for a warning. Missing: none. */
   readonly unknown?: readonly string[];
   /** Whether to read the files that keys are in. Default true. */
@@ -187,6 +189,7 @@ export class ConfigReader {
     resolvePaths(source);
     applyVariables(source, variables);
     applyFlags(source, flags);
+    if (!source.isUnreadable) this.#request.complete?.(source);
     if (readsSecrets) {
       files.push(
         ...await readSecrets(source, (name, expected) => this.#readSecret(name, expected)),

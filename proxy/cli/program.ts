@@ -9,9 +9,11 @@
 import { Command, CommanderError, Option } from "npm:commander@15.1.0";
 import { ConfigError } from "../config/error.ts";
 import { VERSION } from "../version.ts";
+import { addAgent } from "./commands/agent.ts";
 import { addCapture } from "./commands/capture.ts";
 import { addCertificates } from "./commands/certificates.ts";
 import { addCheck } from "./commands/check.ts";
+import { addHub } from "./commands/hub.ts";
 import { addPeers } from "./commands/peers.ts";
 import { addReload } from "./commands/reload.ts";
 import { addKill, addShow } from "./commands/show.ts";
@@ -22,6 +24,9 @@ import { withOptionalValues } from "./commands/up_options.ts";
 import { addUp } from "./commands/up.ts";
 import type { Confinement } from "./confine.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
+
+/** `show` looks whether a tunnel that was killed has left something. */
+const TAKING_FFI = ["up", "hub", "agent", "router", "check", "down", "show"];
 
 export { loadUp } from "./commands/up.ts";
 
@@ -77,12 +82,13 @@ function makeProgram(
     .addOption(new Option("--ffi").hideHelp())
     .addOption(new Option("--no-ffi").hideHelp())
     .hook("preAction", (_program, command) => {
-      // `show` looks whether a tunnel that was killed has left something.
-      if (!["up", "router", "check", "down", "show"].includes(command.name())) terminal.giveUpFfi();
+      if (!TAKING_FFI.includes(command.name())) terminal.giveUpFfi();
     });
 
   const line = { program, terminal, done };
   addUp(line, confinement);
+  addHub(line, confinement);
+  addAgent(line, confinement);
   addRouter(line, confinement);
   addDown(line);
   addCheck(line);

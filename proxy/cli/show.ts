@@ -6,6 +6,7 @@
 
 import { type ControlAnswer, type ControlClient, ControlError } from "../control/client.ts";
 import { encodeKey, publicKeyOf } from "../base64.ts";
+import type { PeerStats } from "../gateway/gateway.ts";
 import { findGateway, placesOf, runningGateways, statsOf } from "./gateways.ts";
 import { leftBehind } from "./left_behind.ts";
 import { formatGateway } from "./show_format.ts";
@@ -62,15 +63,15 @@ async function ask(client: ControlClient): Promise<ShownGateway> {
     throw new ControlError(`${client.name}: no answer to get=1`);
   }
   const gateway = await statsOf(client) ?? null;
-  const names = new Map(gateway?.peers.map(({ publicKey, name }) => [publicKey, name]));
-  return { ...shownInterface(client.name, answer, names), gateway };
+  const known = new Map(gateway?.peers.map((peer) => [peer.publicKey, peer]));
+  return { ...shownInterface(client.name, answer, known), gateway };
 }
 
 /** An answer to `get=1`, sorted as by `wg`: who has shaken hands last comes first. */
 export function shownInterface(
   name: string,
   { pairs }: ControlAnswer,
-  names: ReadonlyMap<string, string | null>,
+  known: ReadonlyMap<string, Pick<PeerStats, "name" | "origin">>,
 ) {
   const first = pairs.findIndex(([key]) => key === "public_key");
   const device = new Map(first < 0 ? pairs : pairs.slice(0, first));
@@ -86,7 +87,7 @@ export function shownInterface(
     privateKey: privateKey ? "(hidden)" as const : null,
     listenPort: Number(device.get("listen_port") ?? 0),
     fwMark: Number(device.get("fwmark") ?? 0),
-    peers: sections.map((pairs) => shownPeer(pairs, names)).sort((a, b) =>
+    peers: sections.map((pairs) => shownPeer(pairs, known)).sort((a, b) =>
       b.latestHandshake - a.latestHandshake
     ),
   };
@@ -94,14 +95,16 @@ export function shownInterface(
 
 function shownPeer(
   pairs: readonly (readonly [string, string])[],
-  names: ReadonlyMap<string, string | null>,
+  known: ReadonlyMap<string, Pick<PeerStats, "name" | "origin">>,
 ): ShownPeer {
   const values = new Map(pairs);
   const number = (key: string) => Number(values.get(key) ?? 0);
   const publicKey = encodeKey(Uint8Array.fromHex(values.get("public_key")!));
   return {
     publicKey,
-    name: names.get(publicKey) ?? null,
+    name: known.get(publicKey)?.name ?? null,
+    // A gateway of before an upgrade says nothing of it.
+    origin: known.get(publicKey)?.origin ?? null,
     presharedKey: /[^0]/.test(values.get("preshared_key") ?? "") ? "(hidden)" : null,
     endpoint: values.get("endpoint") ?? null,
     allowedIps: pairs.filter(([key]) => key === "allowed_ip").map(([, value]) => value),

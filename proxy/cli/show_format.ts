@@ -5,7 +5,7 @@
  */
 
 import { dropsOf } from "../gateway/drops.ts";
-import type { GatewayStats, LinkStats } from "../gateway/gateway.ts";
+import type { DeviceStats, GatewayStats, LinkStats } from "../gateway/gateway.ts";
 import type { ShownGateway, ShownPeer } from "./shown.ts";
 
 /** @param now Milliseconds since the Unix epoch. */
@@ -20,6 +20,7 @@ export function formatGateway(shown: ShownGateway, now: number): string {
   const blocks = [
     head,
     ...shown.peers.map((peer) => peerLines(peer, now)),
+    ...(shown.gateway?.device ? [deviceLines(shown.gateway.device)] : []),
     ...(shown.gateway?.links ?? []).map(linkLines),
     ...(shown.gateway ? [gatewayLines(shown.gateway)] : []),
   ];
@@ -31,6 +32,7 @@ function peerLines(peer: ShownPeer, now: number): string[] {
   return [
     `peer: ${peer.publicKey}`,
     ...(peer.name ? [`  name: ${peer.name}`] : []),
+    ...(peer.origin === "list" || peer.origin === "enrolled" ? [`  origin: ${peer.origin}`] : []),
     ...(peer.presharedKey ? [`  preshared key: ${peer.presharedKey}`] : []),
     ...(peer.endpoint ? [`  endpoint: ${peer.endpoint}`] : []),
     `  allowed ips: ${peer.allowedIps.join(", ") || "(none)"}`,
@@ -46,8 +48,6 @@ function peerLines(peer: ShownPeer, now: number): string[] {
 
 function linkLines(link: LinkStats): string[] {
   const { name, place, state, peer, lastEnd, prefixes, nat } = link;
-  const drops = Object.entries(link.drops).filter(([, count]) => count > 0)
-    .map(([reason, count]) => `${words(reason)} ${count}`);
   return [
     `link: ${name}`,
     ...(place === null ? [] : [`  place: ${place}`]),
@@ -57,8 +57,23 @@ function linkLines(link: LinkStats): string[] {
     `  transfer: ${formatBytes(link.bytesIn)} received, ${formatBytes(link.bytesOut)} sent`,
     // A gateway of before an upgrade says nothing of it.
     ...(nat ? [`  nat: ${nat.addresses.join(", ")}, ${nat.mappings} mappings`] : []),
-    ...(drops.length > 0 ? [`  dropped: ${drops.join(", ")}`] : []),
+    ...dropLines(link.drops),
   ];
+}
+
+function deviceLines({ name, mtu, bytesIn, bytesOut, drops }: DeviceStats): string[] {
+  return [
+    `device: ${name}`,
+    `  mtu: ${mtu}`,
+    `  transfer: ${formatBytes(bytesIn)} from this host, ${formatBytes(bytesOut)} to it`,
+    ...dropLines(drops),
+  ];
+}
+
+function dropLines(drops: Readonly<Record<string, number>>): string[] {
+  const counted = Object.entries(drops).filter(([, count]) => count > 0)
+    .map(([reason, count]) => `${words(reason)} ${count}`);
+  return counted.length > 0 ? [`  dropped: ${counted.join(", ")}`] : [];
 }
 
 function gatewayLines(stats: GatewayStats): string[] {

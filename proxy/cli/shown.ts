@@ -5,6 +5,7 @@
  */
 
 import type { ControlledStats } from "../control/handlers.ts";
+import type { PeerOrigin } from "../gateway/peer_sources.ts";
 
 /** What is shown. Plain values; secrets are only told to be there. */
 export interface ShownGateway {
@@ -23,6 +24,8 @@ export interface ShownPeer {
   readonly publicKey: string;
   /** Null when there is none, or it is another program's. */
   readonly name: string | null;
+  /** Who says that there is such a peer; null where that is not known. */
+  readonly origin: PeerOrigin | null;
   readonly presharedKey: "(hidden)" | null;
   readonly endpoint: string | null;
   readonly allowedIps: readonly string[];

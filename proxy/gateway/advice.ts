@@ -19,7 +19,7 @@ export function advise({ config, source }: LoadedConfig): readonly string[] {
     source.warn(
       ["interface"],
       "neither [Proxy] with Subnets nor PeerToPeer: peers reach nothing but this gateway, expected " +
-        "one of them, or up --tun (which a client's file is for, as for wg-quick and the module)",
+        "one of them, or the command hub, or up --tun (which a client's file is for, as for wg-quick and the module)",
     );
   }
   adviseLinks(config, source);

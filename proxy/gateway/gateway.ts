@@ -27,16 +27,19 @@ import { logForeignSource, logRejection, logUnconfirmed, MoveLog } from "./hands
 import type { Resolve } from "./resolver.ts";
 import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
 import { peerName } from "./peer_name.ts";
+import { PeerSources } from "./peer_sources.ts";
 import { TunnelPeers } from "./peers.ts";
 import { openMemoryBudget } from "./buffer_memory.ts";
 import { flowOwners, ownerLimits, proxySettings } from "./proxying.ts";
+import type { EngineLink } from "../engine/link_port.ts";
 import type { FlowOwner } from "../flow/flow.ts";
 import type { OwnListener } from "../flow/own_listeners.ts";
 import { parseIpAddress } from "../address.ts";
 import { generatePrivateKey } from "../base64.ts";
 
-export type { LinkNatStats, LinkStats } from "./stats_links.ts";
+export type { DeviceStats, LinkNatStats, LinkStats } from "./stats_links.ts";
 export type { ConnectionStats, GatewayStats, MemoryStats, PeerStats } from "./stats.ts";
+export type { PeerOrigin } from "./peer_sources.ts";
 
 const log = getLogger(["wirestack", "engine"]);
 
@@ -92,15 +95,18 @@ export class Gateway implements AsyncDisposable {
   readonly udp: UdpBind;
   readonly proxy: SubnetProxy;
   readonly peers: TunnelPeers;
+  /** Where they come from. */
+  readonly peerSources: PeerSources;
   /** Beside WireGuard. */
   readonly links: GatewayLinks;
+  /** Of the operating system, with the configured addresses; undefined for none. */
+  readonly device: EngineLink | undefined;
   readonly routes: GatewayRoutes;
   /** Since the start: complete, given up without an answer, and those of others that were refused. */
   readonly handshakes = { complete: 0, unanswered: 0, rejected: 0 };
   /** Whose flows a peer's are. */
   readonly ownerOf: (peer: Peer) => FlowOwner;
   readonly #startedAt: number;
-  readonly #hasDevice: boolean;
   readonly #closed = Promise.withResolvers<void>();
   readonly #moves = new MoveLog();
   #closing: Promise<CloseResult> | undefined;
@@ -148,19 +154,21 @@ export class Gateway implements AsyncDisposable {
       this.#listen = config;
       const routes = new GatewayRoutes(engine.stack.routes, engine.nic1);
       this.routes = routes;
-      this.#hasDevice = options.device !== undefined;
       let device: FlowOwner | undefined;
       if (options.device !== undefined) {
-        device = attachDevice(
+        const attached = attachDevice(
           ...[engine, arena, options.device, config] as const,
           (error) => this.#deviceClosed(error),
-        ).owner;
+        );
+        this.device = attached.port;
+        device = attached.owner;
       } else {
         for (const { address, length } of config.addresses) {
           routes.addNetwork(new Prefix(address, length));
         }
       }
       this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, options);
+      this.peerSources = new PeerSources(engine.device, this.peers);
       const owners = flowOwners(engine.device, {
         ownerAt: (buffer, offset, version) => this.links.ownerAt(buffer, offset, version),
         holds: (client, owner) => this.links.holds(client, owner),
@@ -222,7 +230,7 @@ export class Gateway implements AsyncDisposable {
     const { udp } = this;
     const { mark } = udp;
     // By its mark a device's routes know what goes outside.
-    if (!this.#hasDevice) orSettingError(() => udp.setMark(to.fwMark ?? 0));
+    if (this.device === undefined) orSettingError(() => udp.setMark(to.fwMark ?? 0));
     const isSamePort = to.listenPort ? to.listenPort === this.port : !known.listenPort;
     if (isSamePort && to.listenAddress === known.listenAddress) return;
     try {
@@ -370,7 +378,7 @@ export class Gateway implements AsyncDisposable {
     } else if (config.proxy !== undefined) {
       this.proxy.enable(config.proxy.subnets, config.proxy);
     }
-    for (const peer of config.peers) this.peers.add(peer);
+    this.peerSources.replace("file", config.peers);
     this.engine.wake();
   }
 

@@ -15,7 +15,7 @@ import {
   type PeerInput,
 } from "../config/config.ts";
 import type { Gateway } from "./gateway.ts";
-import { changePeer } from "./reload.ts";
+import { applyPeer } from "./peer_apply.ts";
 import type { PeerLimits } from "../config/checked.ts";
 import { DEFAULT_RATE_BURST_MS } from "../config/defaults.ts";
 
@@ -94,7 +94,7 @@ export function updatePeer(
   checkName(gateway, name, peer);
   checkRules(gateway, peer.name, name);
   if (isTrial) return;
-  changePeer(peers, peer, {
+  applyPeer(peers, peer, {
     publicKey: peer.publicKey,
     ...(name !== undefined && { name }),
     ...(presharedKey && { presharedKey }),

@@ -5,27 +5,15 @@
  * @module
  */
 
-import type { Peer } from "../../wireguard/mod.ts";
-import type { GatewayConfig, LoadedConfig, PeerConfig, ProxyConfig } from "../config/config.ts";
-import type { PeerLimits } from "../config/checked.ts";
+import type { GatewayConfig, LoadedConfig, ProxyConfig } from "../config/config.ts";
 import { ConfigError, type ConfigPath, SettingError } from "../config/error.ts";
 import type { Gateway } from "./gateway.ts";
 import { bufferMemory } from "./buffer_memory.ts";
 import { proxySettings } from "./proxying.ts";
-import { isSameKey, KEY_LENGTH } from "../base64.ts";
-import { peerName } from "./peer_name.ts";
-import type { TunnelPeers } from "./peers.ts";
+import type { PeersReport } from "./peer_sources.ts";
 
 /** What a reload has done. */
-export interface ReloadReport {
-  /** Peers. */
-  readonly added: number;
-  /** As {@link added}. */
-  readonly removed: number;
-  /** As {@link added}. */
-  readonly changed: number;
-  /** The same by name, a line each. */
-  readonly peers: readonly string[];
+export interface ReloadReport extends PeersReport {
   /** Links, a line each. */
   readonly links: readonly string[];
   /** Settings that cannot change while the gateway runs: a line each, beginning with its place. */
@@ -37,7 +25,7 @@ export type StartedConfig = Omit<GatewayConfig, "privateKey" | "peers">;
 
 /**
  * Applies a configuration, whatever has changed the gateway since it was started: peers that were
- * added by the control socket are removed too.
+ * added by the control socket are removed too. Those of other sources stay.
  *
  * @param started What the gateway was started with.
  * @throws {ConfigError} if the system refuses the port or address; then nothing has changed.
@@ -53,7 +41,7 @@ export function applyConfig(
     applyListen(gateway, loaded);
     gateway.peers.setPrivateKey(config.privateKey);
   }
-  const peers = applyPeers(gateway, isSameKind ? config.peers : []);
+  const peers = gateway.peerSources.replace("file", isSameKind ? config.peers : []);
   const links = gateway.links.apply(config.links);
   applyProxy(gateway, config, !isSingle(started.proxy) && !isSingle(config.proxy));
   const paths = unchanged(started, config);
@@ -96,95 +84,6 @@ export function applyProxy(gateway: Gateway, config: GatewayConfig, hasSubnets: 
   if (hasSubnets) applySubnets(gateway, config.proxy);
   else gateway.proxy.review();
   gateway.engine.wake();
-}
-
-function applyPeers({ engine, peers }: Gateway, configs: readonly PeerConfig[]) {
-  const { device } = engine;
-  const named = new Set(configs.map(({ publicKey }) => publicKey.toHex()));
-  let [added, removed, changed] = [0, 0, 0];
-  const lines: string[] = [];
-  for (const peer of [...device.peers()]) {
-    if (named.has(peer.publicKey.toHex())) continue;
-    lines.push(`peer ${peerName(peer)}: removed`);
-    peers.remove(peer);
-    removed++;
-  }
-  const owners = lastOwners(configs);
-  for (const config of configs) {
-    const peer = device.peer(config.publicKey);
-    if (peer === undefined) {
-      lines.push(`peer ${peerName(peers.add(config))}: added`);
-      added++;
-    } else if (applyPeer(peers, peer, config, owners)) {
-      lines.push(`peer ${peerName(peer)}: changed`);
-      changed++;
-    }
-  }
-  return { added, removed, changed, peers: lines };
-}
-
-/** Applies `config` to the peer, changing only what differs. */
-export function changePeer(peers: TunnelPeers, peer: Peer, config: PeerConfig): void {
-  applyPeer(peers, peer, config, lastOwners([config]));
-}
-
-/** @returns whether anything was to be changed. */
-function applyPeer(
-  peers: TunnelPeers,
-  peer: Peer,
-  config: PeerConfig,
-  owners: ReadonlyMap<string, PeerConfig>,
-): boolean {
-  let isChanged = false;
-  const change = (isDifferent: boolean, apply: () => void) => {
-    if (!isDifferent) return;
-    isChanged = true;
-    apply();
-  };
-  change(config.name !== peer.name, () => {
-    peer.name = config.name;
-    peers.onHeldChanged(); // rules know peers by their names
-  });
-  const presharedKey = config.presharedKey ?? NO_KEY;
-  change(
-    !isSameKey(presharedKey, peer.presharedKey),
-    () => peer.setPresharedKey(presharedKey),
-  );
-  // The file's endpoint counts only when it changes: where the peer was last heard is more recent.
-  const [known, wanted] = [peers.location(peer), config.endpoint];
-  change(known?.hostname !== wanted?.hostname || known?.port !== wanted?.port, () => {
-    if (wanted === undefined) peers.forgetLocation(peer);
-    else peers.setLocation(peer, wanted);
-  });
-  const own = config.allowedIps.filter((prefix) => owners.get(`${prefix}`) === config);
-  const names = new Set(own.map(String));
-  const current = peers.allowedIps(peer);
-  change(
-    current.length !== names.size || current.some((prefix) => !names.has(`${prefix}`)),
-    () => peers.setAllowedIps(peer, own),
-  );
-  change(
-    config.persistentKeepalive !== peer.persistentKeepalive,
-    () => peers.setPersistentKeepalive(peer, config.persistentKeepalive),
-  );
-  change(
-    !isSameLimits(config.limits, peers.limits(peer)),
-    () => peers.setLimits(peer, config.limits),
-  );
-  return isChanged;
-}
-
-function isSameLimits(a: PeerLimits | undefined, b: PeerLimits | undefined): boolean {
-  return a === b || a !== undefined && b !== undefined &&
-      a.rateUp === b.rateUp && a.rateDown === b.rateDown && a.rateBurstMs === b.rateBurstMs &&
-      a.maxTcpConnections === b.maxTcpConnections && a.maxUdpSessions === b.maxUdpSessions;
-}
-
-/** A prefix that several peers have is the last one's. */
-function lastOwners(configs: readonly PeerConfig[]): Map<string, PeerConfig> {
-  return new Map(
-    configs.flatMap((config) => config.allowedIps.map((prefix) => [`${prefix}`, config] as const)),
-  );
 }
 
 function applySubnets({ proxy }: Gateway, config: ProxyConfig | undefined): void {
@@ -246,5 +145,3 @@ function protocolsOf({ tcp, udp, icmp }: ProxyConfig): boolean[] {
 function networks({ addresses }: StartedConfig): string[] {
   return addresses.map(({ address, length }) => `${address}/${length}`);
 }
-
-const NO_KEY = new Uint8Array(KEY_LENGTH);

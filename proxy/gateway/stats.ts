@@ -14,6 +14,7 @@ import type { Flow, FlowOwner } from "../flow/flow.ts";
 import type { TotalsStats } from "../flow/totals.ts";
 import type { FlowTable } from "../flow/table.ts";
 import type { Peer } from "../../wireguard/mod.ts";
+import type { PeerOrigin, PeerSources } from "./peer_sources.ts";
 import type { TunnelPeers } from "./peers.ts";
 import {
   type GatewayCounters,
@@ -23,7 +24,8 @@ import {
 } from "./stats_counters.ts";
 import type { GatewayLinks } from "./links.ts";
 import { type FlowsStats, flowsStats } from "./stats_flows.ts";
-import type { LinkStats } from "./stats_links.ts";
+import { type DeviceStats, deviceStats, type LinkStats } from "./stats_links.ts";
+import type { EngineLink } from "../engine/link_port.ts";
 
 /** A peer as it is now. */
 export interface PeerStats {
@@ -31,6 +33,8 @@ export interface PeerStats {
   readonly publicKey: string;
   /** Null when nobody has given it one. */
   readonly name: string | null;
+  /** Who says that there is such a peer; `control`: the control socket or an embedder, until a reload. */
+  readonly origin: PeerOrigin;
   /** `ADDRESS:PORT`; null when it is not known. */
   readonly endpoint: string | null;
   /** Prefixes: `10.9.0.2/32`. */
@@ -81,6 +85,8 @@ export interface GatewayStats {
   readonly peers: readonly PeerStats[];
   /** Beside WireGuard. */
   readonly links: readonly LinkStats[];
+  /** Of a whole-system tunnel; null without one. */
+  readonly device: DeviceStats | null;
   /** What is proxied, the longest prefix first. */
   readonly subnets: readonly ProxiedSubnet[];
   /** Forwarded connections, the first hundred. */
@@ -117,7 +123,9 @@ interface Running {
   readonly udp: UdpBind;
   readonly proxy: SubnetProxy;
   readonly peers: TunnelPeers;
+  readonly peerSources: PeerSources;
   readonly links: GatewayLinks;
+  readonly device: EngineLink | undefined;
   ownerOf(peer: Peer): FlowOwner;
 }
 
@@ -134,6 +142,7 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
     publicKey: gateway.peers.privateKey === undefined ? null : encodeKey(device.publicKey),
     peers: peerStats(gateway, now),
     links: gateway.links.stats(),
+    device: gateway.device ? deviceStats(gateway.device) : null,
     subnets: proxy.subnets(),
     connections: [...take(connections(admission.table), MAX_CONNECTIONS)]
       .map((flow) => connectionStats(flow, now)),
@@ -154,6 +163,7 @@ function peerStats(gateway: Running, now: number): PeerStats[] {
   return Array.from(gateway.engine.device.peers(), (peer) => ({
     publicKey: encodeKey(peer.publicKey),
     name: peer.name ?? null,
+    origin: gateway.peerSources.origin(peer),
     endpoint: peer.endpoint?.toString() ?? null,
     allowedIps: peer.allowedIps.map(({ address, length }) => `${new IpAddress(address)}/${length}`),
     receivedBytes: peer.receivedBytes,

@@ -5,6 +5,7 @@
  */
 
 import type { NatCounters } from "../../netstack/mod.ts";
+import type { EngineLink } from "../engine/link_port.ts";
 
 /** A link beside WireGuard as it is now. */
 export interface LinkStats {
@@ -47,4 +48,27 @@ export interface LinkNatStats {
   readonly sessions: number;
   /** Totals since the link was opened. */
   readonly counters: Readonly<NatCounters>;
+}
+
+/** The operating system's device of a whole-system tunnel as it is now. */
+export interface DeviceStats {
+  readonly name: string;
+  /** Bytes. */
+  readonly mtu: number;
+  /** From this host, and to it. */
+  readonly packetsIn: number;
+  /** As {@link packetsIn}. */
+  readonly bytesIn: number;
+  /** As {@link packetsIn}. */
+  readonly packetsOut: number;
+  /** As {@link packetsIn}. */
+  readonly bytesOut: number;
+  /** Packets that went nowhere, by reason. */
+  readonly drops: Readonly<Record<string, number>>;
+}
+
+export function deviceStats({ link, nic }: EngineLink): DeviceStats {
+  const { packetsIn, bytesIn, packetsOut, bytesOut, drops } = link.counters;
+  const counts = { packetsIn, bytesIn, packetsOut, bytesOut, drops: { ...drops } };
+  return { name: link.name, mtu: nic.mtu, ...counts };
 }

@@ -118,6 +118,21 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { warning: "text" },
   },
   {
+    name: "peer-in-two-sources",
+    logger: "config",
+    level: "warning",
+    message:
+      "peer {peer}: is in two sources of peers, {source} and {other}: that of {source} counts",
+    fields: { peer: "text", source: "text", other: "text" },
+  },
+  {
+    name: "peer-left-out",
+    logger: "config",
+    level: "warning",
+    message: "peer {peer} of {source}: left out, {reason}",
+    fields: { peer: "text", source: "text", reason: "text" },
+  },
+  {
     name: "reload-failed",
     logger: "config",
     level: "error",
@@ -745,6 +760,41 @@ export const EVENTS: readonly LogEvent[] = [
     level: "warning",
     message: "link {link}: {place}: {reason}",
     fields: { link: "text", place: "text", reason: "text" },
+  },
+  {
+    name: "fallback-connected",
+    logger: "relay",
+    level: "info",
+    message: "{url}: connected, the other side is {name}",
+    fields: { url: "text", name: "text" },
+  },
+  {
+    name: "fallback-failed",
+    logger: "relay",
+    level: "warning",
+    message: "{url}: {problem}; trying again in {seconds} s",
+    fields: { url: "text", problem: "text", seconds: "number" },
+  },
+  {
+    name: "relay-connected",
+    logger: "relay",
+    level: "debug",
+    message: "{endpoint}: {name} has connected",
+    fields: { endpoint: "text", name: "text" },
+  },
+  {
+    name: "relay-full",
+    logger: "relay",
+    level: "warning",
+    message: "{bind}: {name} is refused, there are {carriers} already ({refused} so far)",
+    fields: { bind: "text", name: "text", carriers: "number", refused: "number" },
+  },
+  {
+    name: "relay-gone",
+    logger: "relay",
+    level: "debug",
+    message: "{endpoint}: {name} is gone: {reason}",
+    fields: { endpoint: "text", name: "text", reason: "text" },
   },
   {
     name: "leftovers-taken-back",

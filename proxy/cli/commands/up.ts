@@ -46,7 +46,7 @@ export function addUp(
   upCommand.action(async (file: string | undefined, options) => {
     const hasDevice = options.tun !== undefined;
     checkMasquerade(options);
-    const reader = await configReader(file, options.format, upFlags, terminal, hasDevice);
+    const reader = await configReader(file, options.format, upFlags, terminal, { hasDevice });
     const given = { ...options, ffi: options.ffi ?? program.opts().ffi };
     done(await runGateway(reader, given, terminal, confinement, file));
   });
@@ -144,7 +144,7 @@ export async function runGateway(
 }
 
 /** @throws {ConfigError} */
-function checkMasquerade({ tun, masquerade, masqueradeForce = false }: RunOptions): void {
+export function checkMasquerade({ tun, masquerade, masqueradeForce = false }: RunOptions): void {
   if (masquerade !== undefined && tun === undefined) {
     throw new ConfigError([
       "--masquerade: is for a device of the system, expected --tun too; without one [Proxy] lets " +

@@ -6,6 +6,7 @@
 
 import { type Command, InvalidArgumentError, Option } from "npm:commander@15.1.0";
 import type { Form } from "../../config/form.ts";
+import type { ConfigSource } from "../../config/source.ts";
 import { isInterfaceName, RESERVED_NAME } from "../../control/socket_path.ts";
 import { DEFAULT_USER } from "../../system/user.ts";
 import type { FlagValue } from "../flags.ts";
@@ -85,18 +86,26 @@ export function addProcessOptions(command: Command): void {
     );
 }
 
+/** What a command knows of its configuration by itself. */
+export interface ReaderOptions {
+  /** Whether it is for a device of the operating system too, `--tun`. */
+  readonly hasDevice?: boolean;
+  /** As of `ConfigRequest`. */
+  readonly complete?: (source: ConfigSource) => void;
+}
+
 /** What reads the configuration that a command names, at the start and for a reload. */
 export async function configReader(
   file: string | undefined,
   form: Form | undefined,
   flags: readonly FlagValue[],
   terminal: Terminal,
-  hasDevice = false,
+  options: ReaderOptions = {},
 ): Promise<ConfigReader> {
   const { ConfigReader, environmentVariables, unknownVariables } = await import("../load.ts");
   const variables = environmentVariables();
   const unknown = await unknownVariables();
-  return new ConfigReader({ file, form, flags, variables, unknown, hasDevice }, terminal);
+  return new ConfigReader({ file, form, flags, variables, unknown, ...options }, terminal);
 }
 
 /** @throws {InvalidArgumentError} */

@@ -6,9 +6,10 @@ import { loadConfined } from "../../../proxy/cli/confine/reload.ts";
 import { fileRules } from "../../../proxy/cli/confine/file_rules.ts";
 import { configuredFiles } from "../../../proxy/cli/confine/settings.ts";
 
-Deno.test("only an up over FFI is confined, and not if it asks not to be", async () => {
+Deno.test("only a gateway over FFI is confined, and not if it asks not to be", async () => {
   const cases: [string[], boolean][] = [
     [["up", "wg0.conf"], true],
+    [["hub", "wg0.conf"], true],
     [["--ffi", "up", "wg0.conf"], true],
     [["up", "--name", "x", "-"], true],
     [["up", "--no-confine", "wg0.conf"], false],

@@ -13,8 +13,8 @@ const FILE = `[Interface]\nPrivateKey = ${PRIVATE}\nListenPort = 51820\nAddress 
 /** Of a file without [Proxy]. */
 const NOTHING = (file: string) =>
   `warning: ${file}:1: [Interface]: neither [Proxy] with Subnets nor PeerToPeer: peers reach nothing ` +
-  "but this gateway, expected one of them, or up --tun (which a client's file is for, as " +
-  "for wg-quick and the module)\n";
+  "but this gateway, expected one of them, or the command hub, or up --tun (which a client's file is " +
+  "for, as for wg-quick and the module)\n";
 
 Deno.test("usage errors are said in a line and end with status 2", async () => {
   const cases: [string[], RegExp][] = [
@@ -165,7 +165,7 @@ Deno.test("a command line of up is checked by exchanging the word", async () => 
   const known = (text: string) => [...text.matchAll(/(?<= )--[a-z-]+/g)].map(([flag]) => flag);
   assert.deepEqual(
     known((await runHere(["check", "--help"])).out).sort(),
-    [...known(out), "--show-origin"].sort(),
+    [...known(out), "--as", "--show-origin"].sort(),
   );
   const odd = `${await Deno.makeTempDir()}/a name that is too long.conf`;
   await Deno.writeTextFile(odd, FILE, { mode: 0o600 });

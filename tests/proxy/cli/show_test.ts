@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
-import { formatAgo, formatBytes, formatSeconds } from "../../../proxy/cli/show_format.ts";
+import {
+  formatAgo,
+  formatBytes,
+  formatGateway,
+  formatSeconds,
+} from "../../../proxy/cli/show_format.ts";
 import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
+import type { ShownGateway } from "../../../proxy/cli/shown.ts";
 import { ControlLab, hexKey } from "../control/lab.ts";
 import { runHere } from "./run_here.ts";
 
@@ -30,6 +36,19 @@ Deno.test("units and words are those of wg show", () => {
   assert.equal(formatAgo(1000, 1_000_900), "Now");
   assert.equal(formatAgo(937, 1_000_900), "1 minute, 3 seconds ago");
   assert.match(formatAgo(1001, 1_000_900), /wound backward/);
+});
+
+Deno.test("show has a paragraph on a whole-system tunnel's device, before the links", async () => {
+  await using lab = await ControlLab.start(CONFIG);
+  const drops = { tooBig: 0, deviceFull: 3 };
+  const counts = { packetsIn: 4, bytesIn: 2048, packetsOut: 2, bytesOut: 1000 };
+  const stats = { ...lab.gateway.stats(), device: { name: "wg0", mtu: 1420, ...counts, drops } };
+  const head = { name: "wg0", publicKey: null, privateKey: null, listenPort: 0, fwMark: 0 };
+  const gateway = stats as unknown as NonNullable<ShownGateway["gateway"]>;
+  assert.match(
+    formatGateway({ ...head, peers: [], gateway }, 0),
+    /^interface: wg0\n\ndevice: wg0\n {2}mtu: 1420\n {2}transfer: 2\.00 KiB from this host, 1000 B to it\n {2}dropped: device full 3\n\ngateway: up /,
+  );
 });
 
 Deno.test("show has wg's blocks and the gateway's, and hides the secrets", async () => {

@@ -1,0 +1,62 @@
+/**
+ * `hub`: peers reach each other, and the networks behind each other.
+ *
+ * @module
+ */
+
+import type { Form } from "../../config/form.ts";
+import { findKey } from "../../config/keys.ts";
+import type { ConfigSource, RawSection } from "../../config/source.ts";
+import { parseBoolean } from "../../config/values.ts";
+import type { Confinement } from "../confine.ts";
+import { addConfigFlags } from "../flags.ts";
+import type { CommandLine } from "./command_line.ts";
+import { checkMasquerade, runGateway, type RunOptions } from "./up.ts";
+import { addUpOptions, configReader } from "./up_options.ts";
+
+const PEER_TO_PEER = findKey("interface", "PeerToPeer")!;
+
+/**
+ * Adds `hub`.
+ *
+ * @param confinement What this process has given up already.
+ */
+export function addHub(
+  { program, terminal, done }: CommandLine,
+  confinement: Confinement | undefined,
+): void {
+  const command = program.command("hub")
+    .summary("run a gateway that joins the networks of its peers")
+    .description(
+      "Runs a gateway whose peers reach each other, and the networks behind each other, by their " +
+        "AllowedIPs and under its rules: what `up` does with PeerToPeer = true. It passes packets on " +
+        "and ends no connection, unless the file has [Proxy] Subnets too. CONFIG and options are " +
+        "those of `up`; `wirestack peers` lists who is there.",
+    )
+    .argument("[CONFIG]", "wg-quick, YAML, JSON or .env file, or -");
+  addUpOptions(command);
+  const flags = addConfigFlags(command);
+  command.action(async (file: string | undefined, options: RunOptions & { format?: Form }) => {
+    const hasDevice = options.tun !== undefined;
+    checkMasquerade(options);
+    const reader = await configReader(file, options.format, flags, terminal, {
+      hasDevice,
+      complete: forwardBetweenPeers,
+    });
+    const given = { ...options, ffi: options.ffi ?? program.opts().ffi };
+    done(await runGateway(reader, given, terminal, confinement, file));
+  });
+}
+
+/** A hub with peers that cannot reach each other is none. */
+export function forwardBetweenPeers(source: ConfigSource): void {
+  const { peerToPeer } = source.interface as RawSection;
+  if (peerToPeer === undefined) {
+    source.set(["interface"], PEER_TO_PEER, "true", { flag: "hub" });
+  } else if (parseBoolean(`${peerToPeer}`) === false) {
+    source.problem(
+      ["interface", "peerToPeer"],
+      "false keeps peers from each other, expected true or none for a hub (up runs a gateway without)",
+    );
+  }
+}

@@ -1,0 +1,141 @@
+/**
+ * The program as an ordinary user has it, with the permissions of `deno task start`: in processes of
+ * a user who is not root, also when root runs the tests.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import { encodeKey, generatePrivateKey } from "../../../proxy/base64.ts";
+import config from "../../../deno.json" with { type: "json" };
+
+const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
+export const IS_ROOT = Deno.build.os !== "windows" && Deno.uid() === 0;
+export const USER = IS_ROOT ? 65534 : Deno.build.os === "windows" ? 0 : Deno.uid()!;
+
+export const TASKS = ["start", "start:sandbox"] as const;
+export type Task = typeof TASKS[number];
+
+interface Program {
+  readonly deno: string;
+  /** In one file: the sources may lie where this user cannot look. */
+  readonly script: string;
+}
+
+let made: Promise<Program> | undefined;
+
+async function makeProgram(): Promise<Program> {
+  const folder = await Deno.makeTempDir();
+  globalThis.addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
+  await Deno.chmod(folder, 0o755);
+  const script = `${folder}/main.js`;
+  const { success } = await new Deno.Command(Deno.execPath(), {
+    args: ["bundle", "--quiet", "--platform", "deno", "--output", script, "main.ts"],
+    cwd: ROOT,
+  }).output();
+  assert.ok(success);
+  if (!IS_ROOT) return { deno: Deno.execPath(), script };
+  await Deno.copyFile(Deno.execPath(), `${folder}/deno`);
+  return { deno: `${folder}/deno`, script };
+}
+
+/** A folder of the user's. */
+export class Home implements AsyncDisposable {
+  readonly path: string;
+  readonly file: string;
+  readonly session: string;
+  readonly #program: Program;
+  readonly #task: Task;
+
+  private constructor(path: string, program: Program, task: Task) {
+    this.path = path;
+    this.file = `${path}/wg0.conf`;
+    this.session = `${path}/session`;
+    this.#program = program;
+    this.#task = task;
+  }
+
+  static async create(task: Task): Promise<Home> {
+    const path = await Deno.makeTempDir();
+    const home = new Home(path, await (made ??= makeProgram()), task);
+    await Deno.mkdir(home.session, { mode: 0o700 });
+    await Deno.writeTextFile(
+      home.file,
+      `[Interface]\nPrivateKey = ${encodeKey(generatePrivateKey())}\nAddress = 10.9.0.1/24\n` +
+        "[Proxy]\nSubnets = 10.50.0.0/16\n",
+      { mode: 0o600 },
+    );
+    for (const entry of ["", "/session", "/wg0.conf"]) {
+      await Deno.chown(`${path}${entry}`, USER, USER);
+    }
+    return home;
+  }
+
+  start(...args: string[]): Deno.ChildProcess {
+    const [, command] = config.tasks[this.#task].command.split(" && deno run ");
+    const [options, more] = command!.split(' "$ROOT/main.ts"');
+    const words = options!.replaceAll("$XDG_RUNTIME_DIR", this.session)
+      .replaceAll("$HOME", this.path).split(" ");
+    return new Deno.Command(this.#program.deno, {
+      args: [
+        "run",
+        "--no-config",
+        "--unstable-net",
+        ...words,
+        this.#program.script,
+        ...more!.trim() ? [more!.trim()] : [],
+        ...args,
+      ],
+      env: {
+        XDG_RUNTIME_DIR: this.session,
+        HOME: this.path,
+        DENO_DIR: `${this.path}/cache`,
+        NO_COLOR: "1",
+      },
+      clearEnv: true,
+      cwd: this.path,
+      ...(IS_ROOT && { uid: USER, gid: USER }),
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+  }
+
+  async run(...args: string[]) {
+    const { code, stdout, stderr } = await this.start(...args).output();
+    const text = new TextDecoder();
+    return { status: code, out: text.decode(stdout), error: text.decode(stderr) };
+  }
+
+  /** Runs the gateway. @returns once it has logged `text`. */
+  up(text: string, ...args: string[]) {
+    return this.runs("up", text, ...args);
+  }
+
+  /** Runs a command that runs a gateway, as {@link up} does. */
+  async runs(command: string, text: string, ...args: string[]) {
+    const child = this.start(command, this.file, ...args);
+    const lines = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
+    let log = "";
+    while (!log.includes(text)) {
+      const { value, done } = await lines.read();
+      if (done) assert.fail(`ended before it logged "${text}":\n${log}`);
+      log += value;
+    }
+    return {
+      log,
+      async stop() {
+        child.kill("SIGTERM");
+        for (let read = await lines.read(); !read.done; read = await lines.read()) {
+          log += read.value;
+        }
+        await child.stdout.cancel();
+        return { status: (await child.status).code, log };
+      },
+    };
+  }
+
+  async [Symbol.asyncDispose]() {
+    await Deno.remove(this.path, { recursive: true });
+  }
+}
