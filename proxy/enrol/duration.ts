@@ -20,5 +20,7 @@ export function parseDuration(text: string): number | ParseFailure {
   const [, number, unit] = /^(\d{1,9})([smhd])$/.exec(text) ?? [];
   const ms = number === undefined ? NaN : Number(number) * UNITS[unit!]!;
   if (ms >= MIN_MS && ms <= MAX_MS) return ms;
-  return new ParseFailure(`${quote(text)} is wrong, expected 1s to 30d, such as 90s, 30m, 1h or 7d`);
+  return new ParseFailure(
+    `${quote(text)} is wrong, expected 1s to 30d, such as 90s, 30m, 1h or 7d`,
+  );
 }

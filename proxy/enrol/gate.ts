@@ -96,7 +96,10 @@ export class TokenGate implements IngressFilter {
     const header = isIpv4 ? (buffer[offset]! & 0xf) * 4 : IPV6_HEADER_LENGTH;
     if (protocol !== PROTOCOL_TCP || length < header + TCP_HEADER_LENGTH) return false;
     // More fragments, or an offset.
-    if (isIpv4 && ((buffer[offset + IPV4_FRAGMENT]! << 8 | buffer[offset + IPV4_FRAGMENT + 1]!) & 0x3fff) !== 0) {
+    if (
+      isIpv4 &&
+      ((buffer[offset + IPV4_FRAGMENT]! << 8 | buffer[offset + IPV4_FRAGMENT + 1]!) & 0x3fff) !== 0
+    ) {
       return false;
     }
     const destination = offset + (isIpv4 ? IPV4_DESTINATION : IPV6_DESTINATION);

@@ -50,8 +50,6 @@ export interface Member {
 
 /** A hub's and a machine's clocks differ, and who comes late is told so for this long. */
 export const LINGER_MS = 600_000;
-/** Of an agent, which the hub cannot call. Seconds. */
-export const KEEPALIVE = 25;
 
 /** Whether who comes with the token gets an answer, be it a refusal. */
 export function isTokenHeard({ expiresAt }: Member, now: number): boolean {
@@ -89,7 +87,7 @@ export function statusOf(member: Member, now: number): MemberStatus {
 }
 
 /** What others reach by it, as they ask for it. */
-export function servedPrefixes({ subnets, maps }: Member): Prefix[] {
+export function servedPrefixes({ subnets, maps }: Pick<Member, "subnets" | "maps">): Prefix[] {
   return subnets.map((subnet) => maps.find(({ to }) => to.equals(subnet))?.from ?? subnet);
 }
 

@@ -8,7 +8,7 @@ import { IpAddress, type Prefix } from "../../netstack/mod.ts";
 import { parseIpAddress, parsePrefix } from "../address.ts";
 import { decodeKey, encodeKey } from "../base64.ts";
 import type { MapConfig } from "../config/checked.ts";
-import { parseMap, ParseFailure, parsePeerName } from "../config/values.ts";
+import { ParseFailure, parseMap, parsePeerName } from "../config/values.ts";
 import type { Member, MemberState } from "./member.ts";
 
 const STATES: readonly MemberState[] = ["invited", "bound", "used", "revoked"];
@@ -41,7 +41,10 @@ export function memberFromJson(value: unknown): Member {
   const certificate = from.optional("certificate", textOf);
   return {
     tokenKey: from.one("tokenKey", keyOf),
-    name: from.one("name", (text) => typeof text === "string" ? fit(parsePeerName(text)) : undefined),
+    name: from.one(
+      "name",
+      (text) => typeof text === "string" ? fit(parsePeerName(text)) : undefined,
+    ),
     isClient: from.one("isClient", (flag) => typeof flag === "boolean" ? flag : undefined),
     state,
     invitedAt: from.one("invitedAt", timeOf),

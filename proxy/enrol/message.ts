@@ -188,8 +188,11 @@ function parseEndpointText(text: string): string | undefined {
 function parseFallback(value: unknown): FallbackGrant | undefined {
   if (!isObject(value)) return undefined;
   const { url } = value;
-  const pins = listOf(value.pins, (pin: string) =>
-    typeof pin === "string" && /^sha256\/[A-Za-z0-9+/]{43}=$/.test(pin) ? pin : undefined);
+  const pins = listOf(
+    value.pins,
+    (pin: string) =>
+      typeof pin === "string" && /^sha256\/[A-Za-z0-9+/]{43}=$/.test(pin) ? pin : undefined,
+  );
   if (typeof url !== "string" || pins === undefined) return undefined;
   const place = /^(?:tls|grpc):\/\/(.+)$/.exec(url)?.[1];
   return place !== undefined && parseEndpointText(place) !== undefined ? { url, pins } : undefined;

@@ -39,7 +39,9 @@ export function readMembers(path: string): Member[] {
     return members.map(memberFromJson);
   } catch (error) {
     const what = error instanceof TypeError ? ` (${error.message} is wrong)` : "";
-    throw new Error(`${path}: not a file of enrolled machines${what}, expected it as it was written`);
+    throw new Error(
+      `${path}: not a file of enrolled machines${what}, expected it as it was written`,
+    );
   }
 }
 

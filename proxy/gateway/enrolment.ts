@@ -19,7 +19,6 @@ import { TokenGate } from "../enrol/gate.ts";
 import { newLinkAddress } from "../enrol/link_address.ts";
 import {
   isEnrolled,
-  isTokenHeard,
   LINGER_MS,
   type Member,
   type MemberStatus,
@@ -366,7 +365,9 @@ export class Enrolment implements TimeoutSource {
     const notes: string[] = [];
     if (twins.length > 0) {
       notes.push(
-        `${member.name} serves the same as ${twins.map(({ name }) => name).join(", ")}: the first ` +
+        `${member.name} serves the same as ${
+          twins.map(({ name }) => name).join(", ")
+        }: the first ` +
           "that is alive is used",
       );
     }
@@ -463,7 +464,9 @@ export class Enrolment implements TimeoutSource {
       return port;
     }
     throw new ConfigError([
-      `TCP ports ${FIRST_PORT} to ${FIRST_PORT + PORTS - 1} of ${address} are taken in the tunnel, ` +
+      `TCP ports ${FIRST_PORT} to ${
+        FIRST_PORT + PORTS - 1
+      } of ${address} are taken in the tunnel, ` +
       "expected one for enrolment",
     ]);
   }
@@ -471,10 +474,13 @@ export class Enrolment implements TimeoutSource {
   #noteRefused(link: IpAddress): void {
     this.#refusals++;
     if (!isWorthALine(this.#refusals)) return;
-    log.warn("a token tries to reach more than the service of enrolment, {count} packets so far: {name}", {
-      count: this.#refusals,
-      name: this.#roster!.byLink(link)?.name ?? "",
-    });
+    log.warn(
+      "a token tries to reach more than the service of enrolment, {count} packets so far: {name}",
+      {
+        count: this.#refusals,
+        name: this.#roster!.byLink(link)?.name ?? "",
+      },
+    );
   }
 
   #needRoster(): Roster {
@@ -490,7 +496,8 @@ export class Enrolment implements TimeoutSource {
       (directory, error) => reasons.push(`${directory}: ${error.message}`),
     );
     if (directory === undefined) {
-      this.#problem = "nobody can be enrolled without a folder for state, expected a writable one in " +
+      this.#problem =
+        "nobody can be enrolled without a folder for state, expected a writable one in " +
         `STATE_DIRECTORY, XDG_STATE_HOME or HOME (${reasons.join("; ") || "none is named"})`;
       return undefined;
     }
@@ -514,7 +521,9 @@ export class Enrolment implements TimeoutSource {
       change();
     } catch (error) {
       throw new ConfigError([
-        `the state of enrolment cannot be written (${(error as Error).message}), nothing has changed`,
+        `the state of enrolment cannot be written (${
+          (error as Error).message
+        }), nothing has changed`,
       ]);
     }
   }

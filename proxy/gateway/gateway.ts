@@ -17,6 +17,7 @@ import { getLogger } from "../log/logger.ts";
 import { checkDescriptorLimit } from "../target/descriptors.ts";
 import { Prefix, type TcpSettings } from "../../netstack/mod.ts";
 import type { Crypto, DeviceEvent, Peer, TimerSettings } from "../../wireguard/mod.ts";
+import { Enrolment } from "./enrolment.ts";
 import { GatewayLinks } from "./links.ts";
 import { attachDevice, guardHost, type OpenDevice } from "./device_link.ts";
 import { GatewayRoutes } from "./routes.ts";
@@ -97,6 +98,8 @@ export class Gateway implements AsyncDisposable {
   readonly peers: TunnelPeers;
   /** Where they come from. */
   readonly peerSources: PeerSources;
+  /** Machines that were invited; undefined without WireGuard, or with nowhere to keep state. */
+  enrolment: Enrolment | undefined;
   /** Beside WireGuard. */
   readonly links: GatewayLinks;
   /** Of the operating system, with the configured addresses; undefined for none. */
@@ -122,6 +125,7 @@ export class Gateway implements AsyncDisposable {
     const gateway = new Gateway(config, options);
     try {
       gateway.#configure(config);
+      gateway.#openEnrolment(config, options);
       await gateway.links.open(config.links);
       return gateway;
     } catch (error) {
@@ -382,7 +386,15 @@ export class Gateway implements AsyncDisposable {
     this.engine.wake();
   }
 
+  #openEnrolment(config: GatewayConfig, { stateDirectories }: GatewayOptions): void {
+    if (!this.hasWireguard || stateDirectories === undefined) return;
+    const { engine, peers, peerSources } = this;
+    const port = () => this.port;
+    this.enrolment = new Enrolment({ engine, peers, peerSources, config, port, stateDirectories });
+  }
+
   async #close(graceMs: number): Promise<CloseResult> {
+    this.enrolment?.close();
     this.proxy.close();
     const unfinished = graceMs > 0 ? await finishUnderWay(this, graceMs) : 0;
     if (unfinished > 0) {
@@ -437,6 +449,7 @@ export class Gateway implements AsyncDisposable {
           initiator: event.initiator,
         });
         this.peers.handshakeComplete(peer);
+        this.enrolment?.handshakeComplete(peer);
         break;
       case "handshake-retry":
         log.debug("peer {peer}: no answer from {endpoint}, attempt {attempt}", {

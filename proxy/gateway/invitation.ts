@@ -102,7 +102,7 @@ export function checkInvitation(request: InvitationRequest, site: Site): Invitat
       problems.push(`--subnet: ${subnet} is no network of others, expected one behind the machine`);
     }
   }
-  for (const prefix of servedPrefixes({ subnets, maps } as unknown as Member)) {
+  for (const prefix of servedPrefixes({ subnets, maps })) {
     problems.push(...overlaps(prefix, maps, site));
   }
   const allowed = allowedIps === undefined
@@ -131,7 +131,7 @@ export function checkInvitation(request: InvitationRequest, site: Site): Invitat
 
 /** Who serves the same network under the same addresses: one takes over when the other is gone. */
 export function twinsOf(invitation: Pick<Member, "subnets" | "maps">, members: readonly Member[]) {
-  const own = new Set(servedPrefixes(invitation as Member).map(String));
+  const own = new Set(servedPrefixes(invitation).map(String));
   return members.filter((member) => servedPrefixes(member).some((prefix) => own.has(`${prefix}`)));
 }
 
@@ -166,10 +166,15 @@ function mapsOf(
 function overlaps(prefix: Prefix, maps: readonly MapConfig[], site: Site): string[] {
   const flag = maps.some(({ from }) => from.equals(prefix)) ? "--map" : "--subnet";
   const { addresses, addressPool } = site.config;
-  const own = [...addresses.map(({ address, length }) => new Prefix(address, length)), ...addressPool];
+  const own = [
+    ...addresses.map(({ address, length }) => new Prefix(address, length)),
+    ...addressPool,
+  ];
   const inside = own.find((network) => isInside(prefix, network));
   if (inside !== undefined) {
-    return [`${flag}: ${prefix} is in the tunnel's own network ${inside}, expected another (--map)`];
+    return [
+      `${flag}: ${prefix} is in the tunnel's own network ${inside}, expected another (--map)`,
+    ];
   }
   const to = maps.find(({ from }) => from.equals(prefix))?.to ?? prefix;
   for (const member of site.members) {
@@ -186,9 +191,9 @@ function overlaps(prefix: Prefix, maps: readonly MapConfig[], site: Site): strin
     !taken.equals(prefix) && taken.length > 0 && prefix.length > 0 &&
     (isInside(taken, prefix) || isInside(prefix, taken))
   );
-  return other === undefined
-    ? []
-    : [`${flag}: ${prefix} overlaps ${other.prefix} of ${other.name}, expected other addresses (--map)`];
+  return other === undefined ? [] : [
+    `${flag}: ${prefix} overlaps ${other.prefix} of ${other.name}, expected other addresses (--map)`,
+  ];
 }
 
 function isInside(inner: Prefix, outer: Prefix): boolean {

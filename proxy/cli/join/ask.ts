@@ -1,0 +1,164 @@
+/**
+ * Asks a hub to take this machine in: by the tunnel, as whom the token says.
+ *
+ * @module
+ */
+
+import { encodeKey } from "../../base64.ts";
+import { Wirestack } from "../../embed/wirestack.ts";
+import { readLine, writeText } from "../../enrol/line.ts";
+import {
+  type EnrolAnswer,
+  type EnrolRequest,
+  formatRequest,
+  type Grant,
+  MAX_ANSWER,
+  parseAnswer,
+  type RefusalReason,
+} from "../../enrol/message.ts";
+import type { Token } from "../../enrol/token.ts";
+
+/** For everything together. */
+export const LIMIT_MS = 20_000;
+/** Nobody answers a token that is over, but by a clock that goes wrong it may not be. */
+const LIMIT_WHEN_OVER_MS = 8_000;
+
+/** Why this machine is not taken in, in one line. */
+export class JoinError extends Error {
+  override readonly name = "JoinError";
+  /** Whether the hub may have this machine's key all the same. */
+  readonly isOpen: boolean;
+
+  constructor(message: string, isOpen = false) {
+    super(message);
+    this.isOpen = isOpen;
+  }
+}
+
+export interface AskOptions {
+  /** Default {@link LIMIT_MS}. */
+  readonly limitMs?: number;
+  /** ms since the Unix epoch. */
+  readonly now?: number;
+}
+
+/** @throws {JoinError} */
+export async function requestGrant(
+  token: Token,
+  request: EnrolRequest,
+  { limitMs = LIMIT_MS, now = Date.now() }: AskOptions = {},
+): Promise<Grant> {
+  const isOver = now >= token.expiresAt;
+  const total = isOver ? Math.min(limitMs, LIMIT_WHEN_OVER_MS) : limitMs;
+  const deadline = performance.now() + total;
+  let failure: JoinError | undefined;
+  for (const [i, endpoint] of token.endpoints.entries()) {
+    const left = deadline - performance.now();
+    const share = left / (token.endpoints.length - i);
+    try {
+      const answer = await askAt(endpoint, token, request, Math.max(share, 1));
+      if ("grant" in answer) return answer.grant;
+      throw new JoinError(`${token.name}: ${WORDS[answer.refused]}`);
+    } catch (error) {
+      if (error instanceof NoAnswer) {
+        failure = new JoinError(error.message, failure?.isOpen || error.isOpen);
+      } else throw error;
+    }
+  }
+  const hint = isOver
+    ? `; the token ended at ${formatTime(token.expiresAt)}, by this machine's clock`
+    : "";
+  throw new JoinError(`${failure!.message}${hint}`, failure!.isOpen);
+}
+
+/** One way to the hub did not work; another may. */
+class NoAnswer extends Error {
+  /** Whether the request may have arrived. */
+  readonly isOpen: boolean;
+
+  constructor(message: string, isOpen: boolean) {
+    super(message);
+    this.isOpen = isOpen;
+  }
+}
+
+async function askAt(
+  endpoint: string,
+  token: Token,
+  request: EnrolRequest,
+  limitMs: number,
+): Promise<EnrolAnswer> {
+  const { link, service, hubKey, privateKey } = token;
+  const hostLength = link.version === 4 ? 32 : 128;
+  const deadline = performance.now() + limitMs;
+  await using net = await Wirestack.start({
+    interface: { privateKey: encodeKey(privateKey), address: `${link}/${hostLength}` },
+    peers: [{
+      publicKey: encodeKey(hubKey),
+      endpoint,
+      allowedIps: `${service.address}/${hostLength}`,
+    }],
+  }, { ffi: false });
+  let isOpen = false;
+  const timer = new AbortController();
+  const timeout = setTimeout(() => timer.abort(), limitMs);
+  try {
+    const conn = await net.connect({
+      hostname: `${service.address}`,
+      port: service.port,
+      timeoutMs: limitMs,
+      signal: timer.signal,
+    });
+    timer.signal.addEventListener("abort", () => conn.reset());
+    isOpen = true;
+    await writeText(conn, formatRequest(request));
+    const line = await readLine(conn, MAX_ANSWER);
+    const answer = line === undefined ? undefined : parseAnswer(line);
+    if (answer !== undefined) return answer;
+    throw new JoinError(
+      `${endpoint}: the hub's answer is not understood, expected one of this version`,
+      true,
+    );
+  } catch (error) {
+    if (error instanceof JoinError) throw error;
+    throw new NoAnswer(whyNot(error, endpoint, performance.now() >= deadline, isOpen), isOpen);
+  } finally {
+    clearTimeout(timeout);
+  }
+}
+
+function whyNot(error: unknown, endpoint: string, isLate: boolean, isOpen: boolean): string {
+  if (isLate && isOpen) return `${endpoint}: the hub was reached and gives no answer, try again`;
+  if (isLate || error instanceof Deno.errors.TimedOut) {
+    return error instanceof Error && /has not been found/.test(error.message)
+      ? `${endpoint}: the name has not been found`
+      : `${endpoint}: no answer, expected a hub there that UDP gets to and that knows this token ` +
+        "(one that was used up, revoked or over some time ago is forgotten)";
+  }
+  if (error instanceof Deno.errors.ConnectionRefused) {
+    return `${endpoint}: nobody can be enrolled there now, expected a hub that runs with its state`;
+  }
+  if (error instanceof Deno.errors.ConnectionReset) {
+    return `${endpoint}: the hub is too busy or was asked too often, try again in a few seconds`;
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return `${endpoint}: ${message}`;
+}
+
+const WORDS: Readonly<Record<RefusalReason, string>> = {
+  used: "this token was used, expected a new one (wirestack invite)",
+  bound: "this token was used by another machine, expected a new one (wirestack invite)",
+  expired: "this token has expired, expected a new one (wirestack invite)",
+  revoked: "this token was revoked, expected a new one (wirestack invite)",
+  key:
+    "the hub has a peer with this machine's key already, expected another key (remove the .joining file)",
+  name: "the hub has another peer of this name by now, expected a new token (wirestack invite)",
+  full: "the hub has no address left, expected room in its AddressPool",
+  state: "the hub cannot write its state, nothing has changed there (its log says why)",
+  certificate: "the hub cannot sign a certificate, nothing has changed there (its log says why)",
+  malformed: "the hub did not understand the request, expected the same version on both sides",
+};
+
+function formatTime(time: number): string {
+  return new Date(time).toISOString().replace(/\.\d+Z$/, "Z");
+}
