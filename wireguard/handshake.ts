@@ -253,6 +253,7 @@ function cookieReceiver(
 
 function heard(peer: Peer, size: number, from: Sender, now: number): void {
   peer.receivedBytes += size;
+  peer.heard(now);
   if (!peer.isHeardAt(from)) peer.heardElsewhere(from, true, now);
   peer.timers.anyAuthenticatedPacketReceived();
   peer.timers.anyAuthenticatedPacketTraversal(now);
