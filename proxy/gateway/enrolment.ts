@@ -146,6 +146,7 @@ export class Enrolment implements TimeoutSource {
         roster.byName(name) !== undefined || this.#options.peerSources.isNameTaken(name),
       members: roster.holding,
       taken,
+      canFallBack: false,
     });
     const addresses = this.#newAddresses(taken.map(({ prefix }) => prefix));
     const privateKey = generatePrivateKey();

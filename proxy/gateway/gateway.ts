@@ -66,6 +66,8 @@ export interface GatewayOptions {
   readonly resolveAgainMs?: number;
   /** Where peers' endpoints are remembered for the next start; the first that works. Default: nowhere. */
   readonly stateDirectories?: readonly string[];
+  /** ms since the Unix epoch, for how long invitations are good. Default: this host's clock. */
+  readonly wallClock?: () => number;
   /** A device of the operating system, which then has the configured addresses. Default: none. */
   readonly device?: OpenDevice;
   /**
@@ -399,11 +401,14 @@ export class Gateway implements AsyncDisposable {
     this.engine.wake();
   }
 
-  #openEnrolment(config: GatewayConfig, { stateDirectories }: GatewayOptions): void {
+  #openEnrolment(config: GatewayConfig, { stateDirectories, wallClock }: GatewayOptions): void {
     if (!this.hasWireguard || stateDirectories === undefined) return;
     const { engine, peers, peerSources } = this;
     const port = () => this.port;
-    this.enrolment = new Enrolment({ engine, peers, peerSources, config, port, stateDirectories });
+    this.enrolment = new Enrolment({
+      ...{ engine, peers, peerSources, config, port, stateDirectories },
+      ...(wallClock && { wallClock }),
+    });
   }
 
   async #close(graceMs: number): Promise<CloseResult> {

@@ -50,6 +50,8 @@ export interface Site {
   /** Bound UDP port. */
   readonly port: number;
   isNameTaken(name: string): boolean;
+  /** Whether it gives out certificates. */
+  readonly canFallBack: boolean;
   readonly members: readonly Member[];
   /** What others have, with their names. */
   readonly taken: readonly { readonly name: string; readonly prefix: Prefix }[];
@@ -96,14 +98,23 @@ export function checkInvitation(request: InvitationRequest, site: Site): Invitat
       "--subnet: missing, expected what the machine is to serve, such as 192.168.1.0/24, or --client",
     );
   }
-  const maps = mapsOf(froms, subnets, problems);
-  for (const subnet of subnets) {
-    if (!isSafeTarget(subnet.address) && subnet.length > 0) {
-      problems.push(`--subnet: ${subnet} is no network of others, expected one behind the machine`);
-    }
+  if (request.fallbacks.length > 0 && !site.canFallBack) {
+    problems.push(
+      "--fallback: needs a certificate of its own on the machine, expected [Relay] with a ClientCaKey",
+    );
   }
-  for (const prefix of servedPrefixes({ subnets, maps })) {
-    problems.push(...overlaps(prefix, maps, site));
+  const maps = mapsOf(froms, subnets, problems);
+  const unsafe = [...subnets, ...froms].filter(({ address, length }) =>
+    length > 0 && !isSafeTarget(address)
+  );
+  for (const prefix of unsafe) {
+    const flag = subnets.includes(prefix) ? "--subnet" : "--map";
+    problems.push(`${flag}: ${prefix} is no network of others, expected one behind the machine`);
+  }
+  if (unsafe.length === 0) {
+    for (const prefix of servedPrefixes({ subnets, maps })) {
+      problems.push(...overlaps(prefix, maps, site));
+    }
   }
   const allowed = allowedIps === undefined
     ? defaultAllowedIps(site.config, isClient)

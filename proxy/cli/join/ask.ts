@@ -23,6 +23,9 @@ export const LIMIT_MS = 20_000;
 /** Nobody answers a token that is over, but by a clock that goes wrong it may not be. */
 const LIMIT_WHEN_OVER_MS = 8_000;
 
+/** For the end of a connection to be told. */
+const LAST_WORDS_MS = 500;
+
 /** Why this machine is not taken in, in one line. */
 export class JoinError extends Error {
   override readonly name = "JoinError";
@@ -91,7 +94,7 @@ async function askAt(
   const { link, service, hubKey, privateKey } = token;
   const hostLength = link.version === 4 ? 32 : 128;
   const deadline = performance.now() + limitMs;
-  await using net = await Wirestack.start({
+  const net = await Wirestack.start({
     interface: { privateKey: encodeKey(privateKey), address: `${link}/${hostLength}` },
     peers: [{
       publicKey: encodeKey(hubKey),
@@ -100,30 +103,30 @@ async function askAt(
     }],
   }, { ffi: false });
   let isOpen = false;
-  const timer = new AbortController();
-  const timeout = setTimeout(() => timer.abort(), limitMs);
+  let timeout: ReturnType<typeof setTimeout> | undefined;
+  let graceMs = 0;
   try {
-    const conn = await net.connect({
-      hostname: `${service.address}`,
-      port: service.port,
-      timeoutMs: limitMs,
-      signal: timer.signal,
-    });
-    timer.signal.addEventListener("abort", () => conn.reset());
+    const { address, port } = service;
+    const conn = await net.connect({ hostname: `${address}`, port, timeoutMs: limitMs });
+    timeout = setTimeout(() => conn.reset(), Math.max(deadline - performance.now(), 1));
     isOpen = true;
     await writeText(conn, formatRequest(request));
     const line = await readLine(conn, MAX_ANSWER);
     const answer = line === undefined ? undefined : parseAnswer(line);
-    if (answer !== undefined) return answer;
-    throw new JoinError(
-      `${endpoint}: the hub's answer is not understood, expected one of this version`,
-      true,
-    );
+    if (answer === undefined) {
+      throw new JoinError(
+        `${endpoint}: the hub's answer is not understood, expected one of this version`,
+        true,
+      );
+    }
+    graceMs = LAST_WORDS_MS;
+    return answer;
   } catch (error) {
     if (error instanceof JoinError) throw error;
     throw new NoAnswer(whyNot(error, endpoint, performance.now() >= deadline, isOpen), isOpen);
   } finally {
     clearTimeout(timeout);
+    await net.close({ graceMs });
   }
 }
 
