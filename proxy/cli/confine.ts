@@ -59,7 +59,7 @@ export function describeConfinement(given: Confinement | undefined, isWanted = t
 }
 
 /** Commands that run a gateway. */
-const CONFINED = ["up", "hub", "router"];
+const CONFINED = ["up", "hub", "agent", "router"];
 
 /**
  * Whether a command line runs a gateway that may be over FFI, and does not ask to be left alone. One

@@ -9,6 +9,7 @@
 import { Command, CommanderError, Option } from "npm:commander@15.1.0";
 import { ConfigError } from "../config/error.ts";
 import { VERSION } from "../version.ts";
+import { addAgent } from "./commands/agent.ts";
 import { addCapture } from "./commands/capture.ts";
 import { addCertificates } from "./commands/certificates.ts";
 import { addCheck } from "./commands/check.ts";
@@ -23,6 +24,9 @@ import { withOptionalValues } from "./commands/up_options.ts";
 import { addUp } from "./commands/up.ts";
 import type { Confinement } from "./confine.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
+
+/** `show` looks whether a tunnel that was killed has left something. */
+const TAKING_FFI = ["up", "hub", "agent", "router", "check", "down", "show"];
 
 export { loadUp } from "./commands/up.ts";
 
@@ -78,15 +82,13 @@ function makeProgram(
     .addOption(new Option("--ffi").hideHelp())
     .addOption(new Option("--no-ffi").hideHelp())
     .hook("preAction", (_program, command) => {
-      // `show` looks whether a tunnel that was killed has left something.
-      if (!["up", "hub", "router", "check", "down", "show"].includes(command.name())) {
-        terminal.giveUpFfi();
-      }
+      if (!TAKING_FFI.includes(command.name())) terminal.giveUpFfi();
     });
 
   const line = { program, terminal, done };
   addUp(line, confinement);
   addHub(line, confinement);
+  addAgent(line, confinement);
   addRouter(line, confinement);
   addDown(line);
   addCheck(line);

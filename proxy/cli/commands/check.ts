@@ -4,9 +4,19 @@
  * @module
  */
 
+import { Option } from "npm:commander@15.1.0";
+import type { ConfigSource } from "../../config/source.ts";
 import { addConfigFlags } from "../flags.ts";
+import { completeAgent } from "./agent.ts";
 import type { CommandLine } from "./command_line.ts";
+import { forwardBetweenPeers } from "./hub.ts";
 import { addUpOptions, configReader } from "./up_options.ts";
+
+/** What commands other than `up` decide about a configuration. */
+const ROLES: Readonly<Record<string, (source: ConfigSource) => void>> = {
+  hub: forwardBetweenPeers,
+  agent: completeAgent,
+};
 
 /** Adds `check`. */
 export function addCheck({ program, terminal }: CommandLine): void {
@@ -18,6 +28,11 @@ export function addCheck({ program, terminal }: CommandLine): void {
     )
     .argument("[CONFIG]", "wg-quick, YAML, JSON or .env file, or -");
   addUpOptions(checkCommand);
+  checkCommand.addOption(
+    new Option("--as <COMMAND>", "for which command it is (default up)").choices(
+      Object.keys(ROLES),
+    ),
+  );
   checkCommand.option("--show-origin", "print every value with the place it comes from");
   const checkFlags = addConfigFlags(checkCommand);
   checkCommand.action(async (file: string | undefined, options) => {
@@ -26,7 +41,7 @@ export function addCheck({ program, terminal }: CommandLine): void {
       options.format,
       checkFlags,
       terminal,
-      { hasDevice: options.tun !== undefined },
+      { hasDevice: options.tun !== undefined, complete: ROLES[options.as] ?? (() => {}) },
     )).load();
     const { check } = await import("../check.ts");
     await check(loaded, {

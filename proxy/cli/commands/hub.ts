@@ -48,7 +48,8 @@ export function addHub(
   });
 }
 
-function forwardBetweenPeers(source: ConfigSource): void {
+/** A hub with peers that cannot reach each other is none. */
+export function forwardBetweenPeers(source: ConfigSource): void {
   const { peerToPeer } = source.interface as RawSection;
   if (peerToPeer === undefined) {
     source.set(["interface"], PEER_TO_PEER, "true", { flag: "hub" });

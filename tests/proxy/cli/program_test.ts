@@ -165,7 +165,7 @@ Deno.test("a command line of up is checked by exchanging the word", async () => 
   const known = (text: string) => [...text.matchAll(/(?<= )--[a-z-]+/g)].map(([flag]) => flag);
   assert.deepEqual(
     known((await runHere(["check", "--help"])).out).sort(),
-    [...known(out), "--show-origin"].sort(),
+    [...known(out), "--as", "--show-origin"].sort(),
   );
   const odd = `${await Deno.makeTempDir()}/a name that is too long.conf`;
   await Deno.writeTextFile(odd, FILE, { mode: 0o600 });

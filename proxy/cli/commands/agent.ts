@@ -1,0 +1,79 @@
+/**
+ * `agent`: networks of this host for the peers of a hub, without a port that anybody has to reach.
+ *
+ * @module
+ */
+
+import type { Form } from "../../config/form.ts";
+import { findKey } from "../../config/keys.ts";
+import type { ConfigSource, RawSection } from "../../config/source.ts";
+import type { Confinement } from "../confine.ts";
+import { addConfigFlags } from "../flags.ts";
+import type { CommandLine } from "./command_line.ts";
+import { checkMasquerade, runGateway, type RunOptions } from "./up.ts";
+import { addUpOptions, configReader } from "./up_options.ts";
+
+const KEEPALIVE = findKey("peers", "PersistentKeepalive")!;
+/**
+ * Seconds, where the file says nothing. Nobody can call an agent behind a NAT: how often it calls is how
+ * long it cannot be reached after the NAT has forgotten it.
+ */
+const DEFAULT_KEEPALIVE = "10";
+
+/**
+ * Adds `agent`.
+ *
+ * @param confinement What this process has given up already.
+ */
+export function addAgent(
+  { program, terminal, done }: CommandLine,
+  confinement: Confinement | undefined,
+): void {
+  const command = program.command("agent")
+    .summary("give the peers of a hub the networks behind this host")
+    .description(
+      "Runs a gateway that calls a hub, keeps calling, and lets the hub's peers into the networks of " +
+        "[Proxy], by ordinary sockets of this host. It needs no port that anybody can reach: any free " +
+        "one, and a PersistentKeepalive of 10 s where the file has none. `Map = 100.64.1.0/24 -> " +
+        "192.168.1.0/24` is enough, and tells networks with the same addresses apart. CONFIG and " +
+        "options are those of `up`. Several run beside each other, each with a file or --name of its own.",
+    )
+    .argument("[CONFIG]", "wg-quick, YAML, JSON or .env file, or -");
+  addUpOptions(command);
+  const flags = addConfigFlags(command);
+  command.action(async (file: string | undefined, options: RunOptions & { format?: Form }) => {
+    const hasDevice = options.tun !== undefined;
+    checkMasquerade(options);
+    const reader = await configReader(file, options.format, flags, terminal, {
+      hasDevice,
+      complete: completeAgent,
+    });
+    const given = { ...options, ffi: options.ffi ?? program.opts().ffi };
+    done(await runGateway(reader, given, terminal, confinement, file));
+  });
+}
+
+/** Has it keep calling, and says what an agent cannot be without. */
+export function completeAgent(source: ConfigSource): void {
+  const peers = Array.isArray(source.peers) ? source.peers as RawSection[] : [];
+  const called = peers.filter((peer) => isGiven(Object(peer).endpoint));
+  for (const [i, peer] of peers.entries()) {
+    if (!called.includes(peer) || isGiven(peer.persistentKeepalive)) continue;
+    source.set(["peers", i], KEEPALIVE, DEFAULT_KEEPALIVE, { flag: "agent" });
+  }
+  if (called.length === 0) {
+    source.problem(["peers"], "an agent calls, expected a [Peer] with the Endpoint of its hub");
+  }
+  const proxy = Object(source.proxy) as RawSection;
+  if (!isGiven(proxy.subnets) && !isGiven(proxy.map)) {
+    source.problem(
+      ["proxy"],
+      "an agent serves networks, expected [Proxy] with Map = 100.64.1.0/24 -> 192.168.1.0/24, or with Subnets",
+    );
+  }
+}
+
+function isGiven(value: unknown): boolean {
+  return value !== undefined && value !== null && value !== "" &&
+    !(Array.isArray(value) && value.length === 0);
+}
