@@ -66,6 +66,8 @@ export interface PeerConfig {
   readonly allowedIps: readonly Prefix[];
   /** `hostname` is a name or an address, IPv6 without brackets. */
   readonly endpoint?: { readonly hostname: string; readonly port: number };
+  /** Where else it may be, or replicas of it with the same key. Only beside {@link endpoint}. */
+  readonly otherEndpoints?: readonly { readonly hostname: string; readonly port: number }[];
   /** Seconds; 0 is off. */
   readonly persistentKeepalive: number;
   /** Missing: none. */

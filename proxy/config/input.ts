@@ -99,8 +99,8 @@ export interface PeerInput {
   presharedKey?: KeyInput;
   /** What is sent to the peer, and from where it may send: `10.9.0.2/32`. */
   allowedIps?: ListInput;
-  /** `HOST:PORT` or `[IPV6]:PORT`. */
-  endpoint?: string;
+  /** `HOST:PORT` or `[IPV6]:PORT`; several: whichever answers first while there is no session. */
+  endpoint?: ListInput;
   /** Seconds, or `"off"`. */
   persistentKeepalive?: number | string;
   /** Most from the peer to targets and other peers: `20Mbit`. Missing: no limit. */

@@ -96,7 +96,7 @@ export const peerSchema = z.strictObject({
   name: optional(parsePeerName),
   presharedKey: keyValue().optional(),
   allowedIps: listOf(parsePrefixValue),
-  endpoint: optional(parseEndpoint),
+  endpoint: listOf(parseEndpoint),
   persistentKeepalive: optional(parseKeepalive, 0),
   rateUp: optional(parseRate),
   rateDown: optional(parseRate),
