@@ -34,6 +34,7 @@ import {
   type PeerValues,
   proxySchema,
   type ProxyValues,
+  relaySchema,
   ruleSchema,
   type RuleValues,
   statusSchema,
@@ -42,6 +43,7 @@ import {
 import type { ConfigSource } from "./source.ts";
 import { suggest } from "./suggest.ts";
 import { checkLinks, linkConfig } from "./check_links.ts";
+import { checkFallbacks, checkRelay, fallbackConfigs, relayConfig } from "./check_relay.ts";
 import { checkRules } from "./check_rules.ts";
 import { parseIpAddress } from "../address.ts";
 import { encodeKey, publicKeyOf } from "../base64.ts";
@@ -64,6 +66,9 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
   const proxy = source.proxy === undefined
     ? undefined
     : validateSection(source, ["proxy"], proxySchema, source.proxy);
+  const relay = source.relay === undefined
+    ? undefined
+    : validateSection(source, ["relay"], relaySchema, source.relay);
   const status = source.status === undefined
     ? undefined
     : validateSection(source, ["status"], statusSchema, source.status);
@@ -76,6 +81,8 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
   if (proxy !== undefined) checkProxy(source, proxy);
   checkRules(source, rules, [...peers, ...links]);
   checkLinks(source, links, peers, proxy, iface);
+  checkFallbacks(source, peers);
+  if (relay !== undefined) checkRelay(source, relay, iface);
   if (status !== undefined) checkStatus(source, status);
   if (capture !== undefined) checkCapture(source, capture, log);
   if (iface === undefined || log === undefined || source.problems().length > 0) return undefined;
@@ -95,6 +102,7 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
     peerToPeer: iface.peerToPeer,
     ...(iface.controlDir !== undefined && { controlDir: iface.controlDir }),
     ...(iface.rekeyAfter !== undefined && { rekeyAfterMs: iface.rekeyAfter }),
+    ...(relay && { relay: relayConfig(relay) }),
     ...(status && { status: statusConfig(status) }),
     ...(capture && { capture: captureConfig(capture) }),
     log: logConfig(log),
@@ -130,7 +138,8 @@ function unknownField(path: ConfigPath, field: string): string {
 /** Checks a peer as the first of the source's. @returns undefined if there are problems. */
 export function validatePeer(source: ConfigSource, input: unknown): PeerConfig | undefined {
   const peer = validateSection(source, ["peers", 0], peerSchema, input);
-  return peer && peerConfig(peer);
+  checkFallbacks(source, [peer]);
+  return peer && source.problems().length === 0 ? peerConfig(peer) : undefined;
 }
 
 /** @returns one entry for each peer, undefined where it has problems. */
@@ -355,6 +364,7 @@ function peerConfig(peer: PeerValues): PeerConfig {
     ...(peer.presharedKey && { presharedKey: peer.presharedKey }),
     allowedIps: peer.allowedIps,
     ...endpointsOf(peer),
+    ...fallbackConfigs(peer),
     persistentKeepalive: peer.persistentKeepalive,
     ...peerLimits(peer),
   };

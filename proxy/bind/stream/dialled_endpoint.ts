@@ -1,0 +1,149 @@
+/**
+ * An endpoint to which this side opens the carriers, one after the other.
+ *
+ * @module
+ */
+
+import { getLogger } from "../../log/logger.ts";
+import { isWorthALine } from "../../log/thinning.ts";
+import type { Bind } from "../bind.ts";
+import { Backoff } from "./backoff.ts";
+import type { Carrier, CarrierDialer } from "./carrier.ts";
+import { StreamEndpoint, type StreamHost } from "./endpoint.ts";
+
+const log = getLogger(["wirestack", "relay"]);
+
+/**
+ * `closed`: nothing is wanted. `connecting`: there is no carrier yet, or nothing was heard on it.
+ * `open`: something was heard. `waiting`: it failed, and is tried again when the time has come.
+ */
+export type StreamState = "closed" | "connecting" | "open" | "waiting";
+
+export class DialledEndpoint extends StreamEndpoint {
+  /** Called when {@link state} is another. */
+  onState: (state: StreamState) => void = () => {};
+  readonly #dialer: CarrierDialer;
+  readonly #backoff: Backoff;
+  #state: StreamState = "closed";
+  /** Whether it is to be kept open; otherwise it is opened when there is something to send. */
+  #isWanted = false;
+  #attempt: AbortController | undefined;
+  #callOff: () => void = () => {};
+  #failures = 0;
+  #problem: string | undefined;
+
+  /** Use `StreamBind.endpoint`. */
+  constructor(bind: Bind, host: StreamHost, dialer: CarrierDialer) {
+    super(bind, host);
+    this.#dialer = dialer;
+    this.#backoff = new Backoff(host.random);
+  }
+
+  get state(): StreamState {
+    return this.#state;
+  }
+
+  /** As configured. */
+  get url(): string {
+    return this.#dialer.url;
+  }
+
+  /** What went wrong last; undefined when it is open. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
+  override get port(): number {
+    return this.#dialer.port;
+  }
+
+  /** Opens it and keeps it open, until {@link close}. */
+  open(): void {
+    this.#isWanted = true;
+    if (this.#state === "closed") this.#dial();
+  }
+
+  /** Ends it. Something to send opens it again. */
+  close(): void {
+    this.#isWanted = false;
+    this.#callOff();
+    this.#attempt?.abort();
+    this.#attempt = undefined;
+    this.end();
+    this.notConnected();
+    this.#setState("closed");
+  }
+
+  override send(buffer: Uint8Array, offset: number, length: number): void {
+    if (this.#state === "closed") this.#dial();
+    super.send(buffer, offset, length);
+  }
+
+  override toString(): string {
+    return this.#dialer.url;
+  }
+
+  protected override get isConnecting(): boolean {
+    return this.#state === "connecting";
+  }
+
+  protected override heard(): void {
+    if (this.#state === "open") return;
+    this.#failures = 0;
+    this.#problem = undefined;
+    this.#backoff.reset();
+    const { url, remote } = this;
+    log.info("{url}: connected, the other side is {name}", { url, name: remote!.description });
+    this.#setState("open");
+  }
+
+  protected override lost(reason: string): void {
+    this.#failed(reason);
+  }
+
+  async #dial(): Promise<void> {
+    const attempt = this.#attempt = new AbortController();
+    this.#setState("connecting");
+    let carrier: Carrier;
+    try {
+      carrier = await this.#dialer.dial(attempt.signal);
+    } catch (error) {
+      if (this.#attempt !== attempt) return;
+      this.host.counters.dialFailures++;
+      this.#failed((error as Error).message);
+      return;
+    }
+    if (this.#attempt !== attempt) {
+      carrier.close();
+      return;
+    }
+    this.host.counters.dialled++;
+    this.attach(carrier);
+  }
+
+  #failed(problem: string): void {
+    this.#attempt = undefined;
+    this.notConnected();
+    this.#problem = problem;
+    this.#failures++;
+    const delay = this.#backoff.next();
+    if (isWorthALine(this.#failures)) {
+      log.warn("{url}: {problem}; trying again in {seconds} s", {
+        url: this.url,
+        problem,
+        seconds: Math.ceil(delay / 100) / 10,
+      });
+    }
+    this.#callOff = this.host.timers.after(delay, () => {
+      if (this.#isWanted) this.#dial();
+      else this.#setState("closed");
+    });
+    this.#setState("waiting");
+  }
+
+  #setState(state: StreamState): void {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.onState(state);
+  }
+}

@@ -1,0 +1,19 @@
+/**
+ * WireGuard's datagrams in streams.
+ *
+ * @module
+ */
+
+export type {
+  Carrier,
+  CarrierDialer,
+  CarrierEvents,
+  CarrierListener,
+  CarrierRemote,
+} from "./carrier.ts";
+export type { StreamCounters } from "./counters.ts";
+export { DialledEndpoint, type StreamState } from "./dialled_endpoint.ts";
+export { AcceptedEndpoint } from "./accepted_endpoint.ts";
+export { StreamEndpoint } from "./endpoint.ts";
+export { StreamBind, type StreamBindOptions } from "./stream_bind.ts";
+export { hostTimers, type StreamTimers } from "./timers.ts";

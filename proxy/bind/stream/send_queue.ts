@@ -1,0 +1,155 @@
+/**
+ * Datagrams that wait for a carrier. A carrier delivers everything in order, however late, and what is
+ * late is of no use to who speaks through a tunnel: so the queue is short in bytes and in time, and
+ * what has waited too long makes room, the oldest first.
+ *
+ * @module
+ */
+
+import type { StreamCounters } from "./counters.ts";
+import { HEADER_SIZE } from "./frame_reader.ts";
+
+/** Some 43 full datagrams: what a turn of the engine sends goes out with one write. */
+const CHUNK_SIZE = 64 << 10;
+/** Of all carriers together, kept for the next. */
+const MOST_KEPT = 32;
+/** The age of frames is known to this, ms. */
+const RESOLUTION_MS = 16;
+
+export interface QueueLimits {
+  /** Bytes of frames that wait. */
+  readonly bytes: number;
+  /** How long one may wait, ms. */
+  readonly ageMs: number;
+}
+
+export const DEFAULT_QUEUE_LIMITS: QueueLimits = { bytes: 128 << 10, ageMs: 250 };
+
+/** Whole frames, one after the other. */
+export class Chunk {
+  readonly buffer: Uint8Array<ArrayBuffer>;
+  start = 0;
+  end = 0;
+  /** To be called when the bytes are not needed any more. */
+  readonly done: () => void;
+  /** When the frames behind a place came: `[place, time, place, time, …]`. */
+  readonly marks: number[] = [];
+  /** How many it holds, and their bytes: heartbeats and headers are none. */
+  datagrams = 0;
+  datagramBytes = 0;
+
+  constructor(size: number, done: (chunk: Chunk) => void) {
+    this.buffer = new Uint8Array(size);
+    this.done = () => done(this);
+  }
+
+  get bytes(): Uint8Array<ArrayBuffer> {
+    return this.buffer.subarray(this.start, this.end);
+  }
+
+  get room(): number {
+    return this.buffer.length - this.end;
+  }
+}
+
+/** Chunks that nobody uses at the moment, of all carriers of a bind. */
+export class ChunkPool {
+  readonly #free: Chunk[] = [];
+
+  /** @param size Bytes that it must have room for. */
+  take(size: number): Chunk {
+    if (size > CHUNK_SIZE) return new Chunk(size, () => {});
+    return this.#free.pop() ?? new Chunk(CHUNK_SIZE, (chunk) => this.give(chunk));
+  }
+
+  give(chunk: Chunk): void {
+    chunk.start =
+      chunk.end =
+      chunk.marks.length =
+      chunk.datagrams =
+      chunk.datagramBytes =
+        0;
+    if (chunk.buffer.length === CHUNK_SIZE && this.#free.length < MOST_KEPT) this.#free.push(chunk);
+  }
+}
+
+export class SendQueue {
+  readonly #pool: ChunkPool;
+  readonly #counters: StreamCounters;
+  readonly #limits: QueueLimits;
+  readonly #chunks: Chunk[] = [];
+  #size = 0;
+
+  constructor(pool: ChunkPool, counters: StreamCounters, limits: QueueLimits) {
+    this.#pool = pool;
+    this.#counters = counters;
+    this.#limits = limits;
+  }
+
+  /** Bytes that wait, headers included. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Copies a datagram. An empty one is a heartbeat. What has no room beside it is dropped and counted. */
+  push(buffer: Uint8Array, offset: number, length: number, now: number): void {
+    const size = HEADER_SIZE + length;
+    while (this.#size > 0 && this.#size + size > this.#limits.bytes) {
+      if (this.#dropOldest()) this.#counters.droppedFull++;
+    }
+    let chunk = this.#chunks[this.#chunks.length - 1];
+    if (chunk === undefined || chunk.room < size) {
+      chunk = this.#pool.take(size);
+      this.#chunks.push(chunk);
+    }
+    const { marks, end, buffer: bytes } = chunk;
+    if (marks.length === 0 || now - marks[marks.length - 1]! >= RESOLUTION_MS) marks.push(end, now);
+    bytes[end] = length >>> 8;
+    bytes[end + 1] = length;
+    const isWhole = offset === 0 && length === buffer.length;
+    bytes.set(isWhole ? buffer : buffer.subarray(offset, offset + length), end + HEADER_SIZE);
+    chunk.end = end + size;
+    if (length > 0) chunk.datagrams++;
+    chunk.datagramBytes += length;
+    this.#size += size;
+  }
+
+  /** The frames to be sent next, which are the caller's until it calls `done`; what is stale is dropped. */
+  shift(now: number, ageMs = this.#limits.ageMs): Chunk | undefined {
+    this.dropStale(now, ageMs);
+    const chunk = this.#chunks.shift();
+    if (chunk !== undefined) this.#size -= chunk.end - chunk.start;
+    return chunk;
+  }
+
+  /** Drops, and counts, what has waited for too long. */
+  dropStale(now: number, ageMs = this.#limits.ageMs): void {
+    while (this.#size > 0 && now - this.#chunks[0]!.marks[1]! > ageMs) {
+      if (this.#dropOldest()) this.#counters.droppedStale++;
+    }
+  }
+
+  /** Drops all of it: the carrier is gone. */
+  clear(): void {
+    while (this.#size > 0) {
+      if (this.#dropOldest()) this.#counters.droppedNoCarrier++;
+    }
+  }
+
+  /** @returns whether it was a datagram, and not a heartbeat. */
+  #dropOldest(): boolean {
+    const chunk = this.#chunks[0]!;
+    const { buffer, marks } = chunk;
+    const length = buffer[chunk.start]! << 8 | buffer[chunk.start + 1]!;
+    chunk.start += HEADER_SIZE + length;
+    if (length > 0) chunk.datagrams--;
+    chunk.datagramBytes -= length;
+    this.#size -= HEADER_SIZE + length;
+    while (marks.length > 2 && marks[2]! <= chunk.start) marks.splice(0, 2);
+    if (chunk.start === chunk.end) {
+      this.#chunks.shift();
+      this.#pool.give(chunk);
+    }
+    return length > 0;
+  }
+}

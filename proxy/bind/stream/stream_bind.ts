@@ -1,0 +1,271 @@
+/**
+ * WireGuard's datagrams in streams: what {@link Carrier}s bring is drained, what is sent to their other
+ * ends is queued and given to them.
+ *
+ * @module
+ */
+
+import type { MemoryRegion } from "../../../netstack/mod.ts";
+import { getLogger } from "../../log/logger.ts";
+import { isWorthALine } from "../../log/thinning.ts";
+import type { Bind, BindEvents, DatagramHandler } from "../bind.ts";
+import { AcceptedEndpoint } from "./accepted_endpoint.ts";
+import type { Carrier, CarrierDialer, CarrierListener } from "./carrier.ts";
+import { newStreamCounters } from "./counters.ts";
+import { DialledEndpoint } from "./dialled_endpoint.ts";
+import type { StreamEndpoint, StreamHost } from "./endpoint.ts";
+import { MAX_DATAGRAM } from "./frame_reader.ts";
+import { ChunkPool, DEFAULT_QUEUE_LIMITS, type QueueLimits } from "./send_queue.ts";
+import { hostTimers, type StreamTimers } from "./timers.ts";
+
+const log = getLogger(["wirestack", "relay"]);
+
+/** Datagrams that a turn hands over: as many as UDP's, and of one carrier a part of them. */
+const DRAIN_BUDGET = 128;
+const DRAIN_SHARE = 32;
+const TICK_MS = 1_000;
+
+export interface StreamBindOptions {
+  /** `tls`, `grpc`. */
+  readonly name: string;
+  /** Where a datagram lies while it is handed over; 64 KiB. Default: memory of its own. */
+  readonly receiveRegion?: MemoryRegion;
+  /** Of what waits for each carrier. */
+  readonly limits?: QueueLimits;
+  /** Carriers that others have opened, at once. */
+  readonly maxAccepted?: number;
+  /** The same from one address. */
+  readonly maxAcceptedPerAddress?: number;
+  readonly timers?: StreamTimers;
+  /** At least 0, less than 1. */
+  readonly random?: () => number;
+}
+
+const DEFAULT_MAX_ACCEPTED = 4_096;
+const DEFAULT_MAX_PER_ADDRESS = 1_024;
+
+export class StreamBind implements Bind {
+  readonly name: string;
+  readonly counters = newStreamCounters();
+  readonly #options: StreamBindOptions;
+  readonly #timers: StreamTimers;
+  readonly #memory: MemoryRegion;
+  readonly #host: StreamHost;
+  readonly #listeners = new Set<CarrierListener>();
+  readonly #accepted = new Map<string, Set<AcceptedEndpoint>>();
+  #acceptedCount = 0;
+  #refused = 0;
+  /** Those that have a carrier. */
+  readonly #active = new Set<StreamEndpoint>();
+  /** Those that have datagrams, in turn. */
+  readonly #readable = new Set<StreamEndpoint>();
+  readonly #dirty = new Set<StreamEndpoint>();
+  readonly #dialled = new Set<DialledEndpoint>();
+  #isToldReadable = false;
+  #isDraining = false;
+  #tickAt = 0;
+  #callOffTick: (() => void) | undefined;
+  /** Undefined before {@link start}. */
+  #events: BindEvents | undefined;
+  #isClosed = false;
+
+  constructor(options: StreamBindOptions) {
+    const { receiveRegion, timers = hostTimers, random = Math.random } = options;
+    this.name = options.name;
+    this.#options = options;
+    this.#timers = timers;
+    this.#memory = receiveRegion ??
+      { memory: new Uint8Array(MAX_DATAGRAM), offset: 0, length: MAX_DATAGRAM };
+    if (this.#memory.length < MAX_DATAGRAM) {
+      throw new RangeError(`receiving takes ${MAX_DATAGRAM} bytes, got ${this.#memory.length}`);
+    }
+    this.#host = {
+      timers,
+      random,
+      counters: this.counters,
+      chunks: new ChunkPool(),
+      limits: options.limits ?? DEFAULT_QUEUE_LIMITS,
+      readable: (endpoint) => {
+        this.#readable.add(endpoint);
+        this.#tellReadable();
+      },
+      dirty: (endpoint) => void this.#dirty.add(endpoint),
+      active: (endpoint) => {
+        this.#active.add(endpoint);
+        this.#startTicking();
+      },
+      inactive: (endpoint) => this.#inactive(endpoint),
+    };
+  }
+
+  /** Carriers that there are. */
+  get carriers(): number {
+    return this.#active.size;
+  }
+
+  get listeners(): Iterable<CarrierListener> {
+    return this.#listeners;
+  }
+
+  /** The ends of carriers that came in. */
+  *accepted(): Generator<AcceptedEndpoint, void, undefined> {
+    for (const endpoints of this.#accepted.values()) yield* endpoints;
+  }
+
+  get hasReady(): boolean {
+    return this.#readable.size > 0;
+  }
+
+  start(events: BindEvents): void {
+    this.#events = events;
+    for (const listener of this.#listeners) this.#startListener(listener);
+    if (this.#readable.size > 0) this.#tellReadable();
+  }
+
+  /** Accepts carriers of this listener too, which is closed with the bind. */
+  listen(listener: CarrierListener): void {
+    this.#listeners.add(listener);
+    if (this.#events !== undefined) this.#startListener(listener);
+  }
+
+  /** Accepts nothing there any more. Its carriers stay. */
+  async unlisten(listener: CarrierListener): Promise<void> {
+    if (this.#listeners.delete(listener)) await listener.close();
+  }
+
+  /** An endpoint whose carriers are opened by `dialer`: when first sent to, or when told `open()`. */
+  endpoint(dialer: CarrierDialer): DialledEndpoint {
+    const endpoint: DialledEndpoint = new DialledEndpoint(this, this.#host, dialer);
+    this.#dialled.add(endpoint);
+    return endpoint;
+  }
+
+  /** Closes an endpoint for good. */
+  forget(endpoint: DialledEndpoint): void {
+    this.#dialled.delete(endpoint);
+    endpoint.close();
+  }
+
+  drain(handle: DatagramHandler): number {
+    this.#isToldReadable = false;
+    this.#isDraining = true;
+    const { memory, offset } = this.#memory;
+    let count = 0;
+    for (const endpoint of this.#readable) {
+      if (count >= DRAIN_BUDGET) break;
+      this.#readable.delete(endpoint);
+      const most = Math.min(DRAIN_SHARE, DRAIN_BUDGET - count);
+      count += endpoint.drain(handle, memory, offset, most);
+      if (endpoint.hasDatagrams) this.#readable.add(endpoint); // behind the others
+    }
+    this.#isDraining = false;
+    return count;
+  }
+
+  send(
+    to: StreamEndpoint,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    _isSlot: boolean,
+  ): boolean {
+    if (this.#isClosed) this.counters.droppedNoCarrier++;
+    else to.send(buffer, offset, length);
+    return false; // it is copied
+  }
+
+  flush(): void {
+    for (const endpoint of this.#dirty) endpoint.flush();
+    this.#dirty.clear();
+  }
+
+  async sent(limitMs: number): Promise<void> {
+    this.flush();
+    const until = this.#timers.now() + limitMs;
+    while (this.#timers.now() < until && this.#hasUnsent()) {
+      await new Promise<void>((resolve) => void this.#timers.after(5, resolve));
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const endpoint of this.#dialled) endpoint.close();
+    for (const endpoint of this.accepted()) endpoint.close("the gateway is closing");
+    this.#callOffTick?.();
+    this.#readable.clear();
+    this.#dirty.clear();
+    await Promise.all([...this.#listeners].map((listener) => listener.close()));
+    this.#listeners.clear();
+  }
+
+  #startListener(listener: CarrierListener): void {
+    listener.start((carrier) => this.#accept(carrier));
+  }
+
+  #accept(carrier: Carrier): void {
+    const { maxAccepted = DEFAULT_MAX_ACCEPTED, maxAcceptedPerAddress = DEFAULT_MAX_PER_ADDRESS } =
+      this.#options;
+    const key = carrier.remote.address.join();
+    const ofAddress = this.#accepted.get(key)?.size ?? 0;
+    if (
+      this.#isClosed || this.#acceptedCount >= maxAccepted || ofAddress >= maxAcceptedPerAddress
+    ) {
+      carrier.close("there are too many");
+      if (!this.#isClosed && isWorthALine(++this.#refused)) {
+        log.warn("{bind}: {name} is refused, there are {carriers} already ({refused} so far)", {
+          bind: this.name,
+          name: carrier.remote.description,
+          carriers: this.#acceptedCount,
+          refused: this.#refused,
+        });
+      }
+      return;
+    }
+    this.counters.accepted++;
+    const endpoint = new AcceptedEndpoint(this, this.#host, carrier);
+    if (!endpoint.isConnected) return;
+    this.#acceptedCount++;
+    const endpoints = this.#accepted.get(key);
+    if (endpoints === undefined) this.#accepted.set(key, new Set([endpoint]));
+    else endpoints.add(endpoint);
+  }
+
+  #inactive(endpoint: StreamEndpoint): void {
+    this.#active.delete(endpoint);
+    this.#dirty.delete(endpoint);
+    if (!(endpoint instanceof AcceptedEndpoint)) return;
+    const key = endpoint.address.join();
+    const endpoints = this.#accepted.get(key);
+    if (endpoints === undefined || !endpoints.delete(endpoint)) return;
+    this.#acceptedCount--;
+    if (endpoints.size === 0) this.#accepted.delete(key);
+  }
+
+  #hasUnsent(): boolean {
+    for (const endpoint of this.#active) {
+      if (endpoint.buffered > 0) return true;
+    }
+    return false;
+  }
+
+  #tellReadable(): void {
+    if (this.#isToldReadable || this.#isDraining || this.#isClosed) return;
+    if (this.#events === undefined) return;
+    this.#isToldReadable = true;
+    this.#events.onReadable();
+  }
+
+  #startTicking(): void {
+    if (this.#callOffTick !== undefined) return;
+    this.#tickAt = this.#timers.now() + TICK_MS;
+    this.#callOffTick = this.#timers.after(TICK_MS, () => this.#tick());
+  }
+
+  #tick(): void {
+    this.#callOffTick = undefined;
+    const now = this.#timers.now();
+    const late = Math.max(0, now - this.#tickAt);
+    for (const endpoint of this.#active) endpoint.tick(now, late);
+    if (this.#active.size > 0 && !this.#isClosed) this.#startTicking();
+  }
+}
