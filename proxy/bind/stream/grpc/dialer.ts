@@ -97,17 +97,17 @@ export class GrpcDialer implements CarrierDialer {
       CARRY.responseDeserialize,
       new Metadata(),
     );
-    let carrier: GrpcCarrier | undefined;
+    let ended = (_error?: Error): void => {};
     const admitted = new Promise<void>((resolve, reject) => {
       call.once("metadata", () => resolve());
       call.on("error", (error: { details?: string; message: string }) => {
         const reason = problem ?? new Error(this.#named(reasonOf(error.details || error.message)));
         reject(reason);
-        carrier?.ended(reason);
+        ended(reason);
       });
       call.once("end", () => {
         reject(new Error("the other side has ended the call"));
-        carrier?.ended();
+        ended();
       });
     });
     try {
@@ -116,7 +116,8 @@ export class GrpcDialer implements CarrierDialer {
       endCall(call, client, connection);
       throw error;
     }
-    carrier = new GrpcCarrier(call, remote!, () => endCall(call, client, connection));
+    const carrier = new GrpcCarrier(call, remote!, () => endCall(call, client, connection));
+    ended = (error) => carrier.ended(error);
     return carrier;
   }
 
