@@ -97,6 +97,15 @@ export class Peer implements TimerActions {
   /** Who decides where this peer is, if there are several paths to it. */
   paths: PeerPaths | undefined = undefined;
 
+  /**
+   * Where initiations are sent as well while there is no session: other addresses at which the peer may
+   * be, or a replica of it with the same key. Whose answer comes first has the session, and the peer is
+   * there.
+   */
+  otherEndpoints: readonly Endpoint[] = [];
+  /** Whether {@link otherEndpoints} count although there is a session: nothing is heard under it. */
+  isSearched = false;
+
   /** @internal */
   readonly keypairs: Keypairs<Peer>;
   /** @internal */

@@ -224,6 +224,12 @@ function checkPeers(
       source.problem(path, `given twice, expected a peer once (the first is at ${where})`);
     }
     byKey.set(text, first ?? i);
+    if (peer.endpoint.length > MAX_ENDPOINTS) {
+      source.problem(
+        ["peers", i, "endpoint", MAX_ENDPOINTS],
+        `${peer.endpoint.length} endpoints are too many, expected ${MAX_ENDPOINTS} or fewer`,
+      );
+    }
     const hasRate = peer.rateUp !== undefined || peer.rateDown !== undefined;
     if (peer.rateBurst !== undefined && !hasRate) {
       source.warn(["peers", i, "rateBurst"], "has no effect without RateUp or RateDown");
@@ -248,6 +254,14 @@ function checkPeers(
       byPrefix.set(`${prefix}`, prefixPath);
     });
   });
+}
+
+/** An initiation goes to all of them at once. */
+const MAX_ENDPOINTS = 8;
+
+function endpointsOf({ endpoint: [endpoint, ...otherEndpoints] }: PeerValues) {
+  if (endpoint === undefined) return {};
+  return { endpoint, ...(otherEndpoints.length > 0 && { otherEndpoints }) };
 }
 
 /** Where the first ones are silent, nobody waits for the last. */
@@ -349,7 +363,7 @@ function peerConfig(peer: PeerValues): PeerConfig {
     ...(peer.name !== undefined && { name: peer.name }),
     ...(peer.presharedKey && { presharedKey: peer.presharedKey }),
     allowedIps: peer.allowedIps,
-    ...(peer.endpoint && { endpoint: peer.endpoint }),
+    ...endpointsOf(peer),
     ...fallbackConfigs(peer),
     persistentKeepalive: peer.persistentKeepalive,
     ...peerLimits(peer),
