@@ -21,7 +21,7 @@ import type { Token } from "../../enrol/token.ts";
 /** For everything together. */
 export const LIMIT_MS = 20_000;
 /** Nobody answers a token that is over, but by a clock that goes wrong it may not be. */
-const LIMIT_WHEN_OVER_MS = 8_000;
+const OVER_LIMIT_MS = 8_000;
 
 /** For the end of a connection to be told. */
 const LAST_WORDS_MS = 500;
@@ -52,29 +52,19 @@ export async function requestGrant(
   { limitMs = LIMIT_MS, now = Date.now() }: AskOptions = {},
 ): Promise<Grant> {
   const isOver = now >= token.expiresAt;
-  const total = isOver ? Math.min(limitMs, LIMIT_WHEN_OVER_MS) : limitMs;
-  const deadline = performance.now() + total;
-  let failure: JoinError | undefined;
-  for (const [i, endpoint] of token.endpoints.entries()) {
-    const left = deadline - performance.now();
-    const share = left / (token.endpoints.length - i);
-    try {
-      const answer = await askAt(endpoint, token, request, Math.max(share, 1));
-      if ("grant" in answer) return answer.grant;
-      throw new JoinError(`${token.name}: ${WORDS[answer.refused]}`);
-    } catch (error) {
-      if (error instanceof NoAnswer) {
-        failure = new JoinError(error.message, failure?.isOpen || error.isOpen);
-      } else throw error;
-    }
+  try {
+    const answer = await ask(token, request, isOver ? Math.min(limitMs, OVER_LIMIT_MS) : limitMs);
+    if ("grant" in answer) return answer.grant;
+    throw new JoinError(`${token.name}: ${WORDS[answer.refused]}`);
+  } catch (error) {
+    if (!(error instanceof NoAnswer)) throw error;
+    const hint = isOver
+      ? `; the token ended at ${formatTime(token.expiresAt)}, by this machine's clock`
+      : "";
+    throw new JoinError(`${token.endpoints.join(", ")}: ${error.message}${hint}`, error.isOpen);
   }
-  const hint = isOver
-    ? `; the token ended at ${formatTime(token.expiresAt)}, by this machine's clock`
-    : "";
-  throw new JoinError(`${failure!.message}${hint}`, failure!.isOpen);
 }
 
-/** One way to the hub did not work; another may. */
 class NoAnswer extends Error {
   /** Whether the request may have arrived. */
   readonly isOpen: boolean;
@@ -85,20 +75,16 @@ class NoAnswer extends Error {
   }
 }
 
-async function askAt(
-  endpoint: string,
-  token: Token,
-  request: EnrolRequest,
-  limitMs: number,
-): Promise<EnrolAnswer> {
-  const { link, service, hubKey, privateKey } = token;
+/** All endpoints are tried at once, by the gateway. */
+async function ask(token: Token, request: EnrolRequest, limitMs: number): Promise<EnrolAnswer> {
+  const { link, service, hubKey, privateKey, endpoints } = token;
   const hostLength = link.version === 4 ? 32 : 128;
   const deadline = performance.now() + limitMs;
   const net = await Wirestack.start({
     interface: { privateKey: encodeKey(privateKey), address: `${link}/${hostLength}` },
     peers: [{
       publicKey: encodeKey(hubKey),
-      endpoint,
+      endpoint: [...endpoints],
       allowedIps: `${service.address}/${hostLength}`,
     }],
   }, { ffi: false });
@@ -114,38 +100,35 @@ async function askAt(
     const line = await readLine(conn, MAX_ANSWER);
     const answer = line === undefined ? undefined : parseAnswer(line);
     if (answer === undefined) {
-      throw new JoinError(
-        `${endpoint}: the hub's answer is not understood, expected one of this version`,
-        true,
-      );
+      throw new NoAnswer("the hub's answer is not understood, expected one of this version", true);
     }
     graceMs = LAST_WORDS_MS;
     return answer;
   } catch (error) {
-    if (error instanceof JoinError) throw error;
-    throw new NoAnswer(whyNot(error, endpoint, performance.now() >= deadline, isOpen), isOpen);
+    if (error instanceof NoAnswer) throw error;
+    throw new NoAnswer(whyNot(error, performance.now() >= deadline, isOpen), isOpen);
   } finally {
     clearTimeout(timeout);
     await net.close({ graceMs });
   }
 }
 
-function whyNot(error: unknown, endpoint: string, isLate: boolean, isOpen: boolean): string {
-  if (isLate && isOpen) return `${endpoint}: the hub was reached and gives no answer, try again`;
+function whyNot(error: unknown, isLate: boolean, isOpen: boolean): string {
+  if (isLate && isOpen) return "the hub was reached and gives no answer, try again";
+  const message = error instanceof Error ? error.message : String(error);
   if (isLate || error instanceof Deno.errors.TimedOut) {
-    return error instanceof Error && /has not been found/.test(error.message)
-      ? `${endpoint}: the name has not been found`
-      : `${endpoint}: no answer, expected a hub there that UDP gets to and that knows this token ` +
+    return /has not been found/.test(message)
+      ? "the name has not been found"
+      : "no answer, expected a hub there that UDP gets to and that knows this token " +
         "(one that was used up, revoked or over some time ago is forgotten)";
   }
   if (error instanceof Deno.errors.ConnectionRefused) {
-    return `${endpoint}: nobody can be enrolled there now, expected a hub that runs with its state`;
+    return "nobody can be enrolled there now, expected a hub that runs with its state";
   }
   if (error instanceof Deno.errors.ConnectionReset) {
-    return `${endpoint}: the hub is too busy or was asked too often, try again in a few seconds`;
+    return "the hub is too busy or was asked too often, try again in a few seconds";
   }
-  const message = error instanceof Error ? error.message : String(error);
-  return `${endpoint}: ${message}`;
+  return message;
 }
 
 const WORDS: Readonly<Record<RefusalReason, string>> = {

@@ -36,7 +36,7 @@ export function configurationOf(
       publicKey: encodeKey(hubKey),
       name: "hub",
       allowedIps: allowedIps.map(String),
-      endpoint: endpoints[0]!,
+      endpoint: [...endpoints],
       persistentKeepalive: isClient ? CLIENT_KEEPALIVE : AGENT_KEEPALIVE,
     }],
     ...(!isClient && {
