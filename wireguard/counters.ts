@@ -15,6 +15,9 @@ export class DeviceCounters {
   packetsSent = 0;
   keepalivesReceived = 0;
   keepalivesSent = 0;
+  /** Questions and answers whether a path works. */
+  probesReceived = 0;
+  probesSent = 0;
   initiationsReceived = 0;
   initiationsSent = 0;
   responsesReceived = 0;

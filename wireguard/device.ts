@@ -51,6 +51,7 @@ import {
 } from "./messages.ts";
 import type { StaticIdentity } from "./noise.ts";
 import { Peer, type PeerOptions, SendResult } from "./peer.ts";
+import { PROBE_ANSWER, PROBE_CLAIM, PROBE_SIZE, probeId, probeKind } from "./probe.ts";
 import { Rejections } from "./rejections.ts";
 import { type TimerSettings, timerSettings } from "./settings.ts";
 
@@ -209,6 +210,15 @@ export class Device {
 
   peers(): Iterable<Peer> {
     return this.#peers.values();
+  }
+
+  /**
+   * Measures how fast each peer is, over the time since the last call.
+   *
+   * @param elapsedMs That time; more than 0.
+   */
+  sampleRates(elapsedMs: number): void {
+    for (const peer of this.#peers.values()) peer.sampleRates(elapsedMs);
   }
 
   /**
@@ -389,6 +399,12 @@ export class Device {
       return;
     }
     keypair.replay.mark(high, low); // only now: a forged counter must not move the window
+    const { peer } = keypair;
+    if (!peer.isHeardAt(from)) {
+      const kind = probeKind(buffer, offset + DATA_PAYLOAD, length - KEEPALIVE_SIZE);
+      const moves = (kind === 0 || kind === PROBE_CLAIM) && isNewest(keypair, high, low);
+      peer.heardElsewhere(from, moves, now);
+    }
     this.#handleAuthenticated(keypair, buffer, offset + DATA_PAYLOAD, length, from, now);
   }
 
@@ -403,7 +419,7 @@ export class Device {
   ): void {
     const { counters } = this;
     const { peer } = keypair;
-    peer.heardFrom(from);
+    peer.heard(now);
     if (keypair === peer.keypairs.next) {
       peer.keypairs.confirmNext();
       peer.completeHandshake(false);
@@ -413,11 +429,10 @@ export class Device {
     peer.timers.anyAuthenticatedPacketReceived();
     peer.timers.anyAuthenticatedPacketTraversal(now);
     const length = size - KEEPALIVE_SIZE;
-    if (length === 0) {
-      counters.keepalivesReceived++;
+    if (length <= PROBE_SIZE && this.#handleEmpty(peer, buffer, offset, length, from, now)) {
       peer.receivedBytes += size;
       this.receivedBytes += size;
-      return; // never answered by another (§6.5)
+      return;
     }
     peer.timers.dataReceived(now);
 
@@ -438,6 +453,39 @@ export class Device {
     this.receivedBytes += size;
     this.#context.sink.receive(peer, buffer, offset, total, now);
   }
+
+  /** A keepalive or a probe. @returns whether it is one. */
+  #handleEmpty(
+    peer: Peer,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    from: Sender,
+    now: number,
+  ): boolean {
+    const { counters } = this;
+    if (length === 0) {
+      counters.keepalivesReceived++;
+      return true; // never answered by another (§6.5)
+    }
+    const kind = probeKind(buffer, offset, length);
+    if (kind === 0) return false;
+    counters.probesReceived++;
+    const id = probeId(buffer, offset);
+    if (kind === PROBE_ANSWER) peer.paths?.probeAnswered(from, id, now);
+    else peer.answerProbe(from, id, now);
+    return true;
+  }
+}
+
+/**
+ * Whether a packet tells where the peer is now: what was overtaken on its way, by another path or under
+ * an older key, tells where it was.
+ */
+function isNewest(keypair: Keypair<Peer>, high: number, low: number): boolean {
+  if (!keypair.replay.isGreatest(high, low)) return false;
+  const { current, previous } = keypair.peer.keypairs;
+  return keypair !== previous || current === undefined || current.replay.isEmpty;
 }
 
 function identityOf(crypto: Crypto, privateKey: Uint8Array): StaticIdentity {

@@ -34,9 +34,12 @@ const INITIATION_INTERVAL_MS = 1000 / 50;
 
 /** §5.4.2: sends the first message, unless the last is younger than REKEY_TIMEOUT. */
 export function sendInitiation(context: Context<Peer>, peer: Peer, now: number): void {
-  const endpoint = peer.endpoint;
+  const other = peer.takeOtherEndpoint();
+  const endpoint = other ?? peer.endpoint;
   if (endpoint === undefined || peer.removed) return;
-  if (now < peer.lastSentHandshake + context.settings.rekeyTimeoutMs) return;
+  // By another path nothing has been tried yet.
+  const earliest = peer.lastSentHandshake + context.settings.rekeyTimeoutMs;
+  if (other === undefined && now < earliest) return;
   peer.lastSentHandshake = now;
 
   const message = new Uint8Array(INITIATION_SIZE);
@@ -68,6 +71,11 @@ export function sendInitiation(context: Context<Peer>, peer: Peer, now: number):
   peer.timers.anyAuthenticatedPacketSent();
   peer.timers.handshakeInitiated(now);
   transmit(context, endpoint, message, 0, INITIATION_SIZE);
+  if (peer.hasSession && !peer.isSearched) return;
+  for (const other of peer.otherEndpoints) {
+    peer.sentBytes += INITIATION_SIZE;
+    transmit(context, other, message, 0, INITIATION_SIZE);
+  }
 }
 
 /**
@@ -105,7 +113,10 @@ export function handleInitiation(
   }
   if (!isAfter(timestamp, peer.lastTimestamp)) {
     counters.droppedReplayedInitiation++;
-    rejections.report("old-timestamp", from, peer, undefined, now);
+    // The same once more, at once, is a copy: sent to two addresses of this host, or by the network.
+    const isCopy = !isAfter(peer.lastTimestamp, timestamp) &&
+      now < peer.lastInitiation + context.settings.rekeyTimeoutMs;
+    if (!isCopy) rejections.report("old-timestamp", from, peer, undefined, now);
     return false;
   }
   if (now < peer.lastInitiation + INITIATION_INTERVAL_MS) {
@@ -118,7 +129,8 @@ export function handleInitiation(
   counters.initiationsReceived++;
   heard(peer, INITIATION_SIZE, from, now);
   const remoteIndex = readI32(buffer, offset + OFFSET_SENDER);
-  sendResponse(context, peer, noise, remoteIndex, peer.endpoint!, now);
+  const endpoint = peer.isHeardAt(from) ? peer.endpoint! : from.toEndpoint();
+  sendResponse(context, peer, noise, remoteIndex, endpoint, now);
   return true;
 }
 
@@ -197,6 +209,7 @@ export function handleResponse(
   );
   context.counters.responsesReceived++;
   heard(peer, RESPONSE_SIZE, from, now);
+  peer.paths?.handshakeAnswered(from, now);
   peer.timers.sessionDerived(now);
   peer.completeHandshake(true);
   peer.sendKeepalive(now); // or what is staged: either confirms the session to the responder
@@ -248,7 +261,8 @@ function cookieReceiver(
 
 function heard(peer: Peer, size: number, from: Sender, now: number): void {
   peer.receivedBytes += size;
-  peer.heardFrom(from);
+  peer.heard(now);
+  if (!peer.isHeardAt(from)) peer.heardElsewhere(from, true, now);
   peer.timers.anyAuthenticatedPacketReceived();
   peer.timers.anyAuthenticatedPacketTraversal(now);
 }

@@ -54,5 +54,6 @@ export { type Endpoint, PlainEndpoint, type Sender } from "./endpoint.ts";
 export { clampPrivateKey, derivePublicKey, generatePrivateKey } from "./keys.ts";
 export { nobleCrypto } from "./noble.ts";
 export { Peer, type PeerOptions, SendResult } from "./peer.ts";
+export type { PeerPaths } from "./paths.ts";
 export type { RejectionReason } from "./rejections.ts";
 export { DEFAULT_TIMERS, type TimerSettings } from "./settings.ts";

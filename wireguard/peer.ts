@@ -25,6 +25,8 @@ import {
 } from "./messages.ts";
 import type { NoiseInitiator } from "./noise.ts";
 import { paddingOf } from "./padding.ts";
+import type { PeerPaths } from "./paths.ts";
+import { PROBE_ANSWER, PROBE_CLAIM, PROBE_QUESTION, PROBE_SIZE, writeProbe } from "./probe.ts";
 import { packetLength, StagedPackets } from "./staged.ts";
 import { TimestampSource } from "./tai64n.ts";
 import { PeerTimers, type TimerActions } from "./timers.ts";
@@ -84,6 +86,25 @@ export class Peer implements TimerActions {
   sentBytes = 0;
   /** When the last handshake completed: ms since the Unix epoch, 0 for never. */
   lastHandshake = 0;
+  /** When something authenticated came last, a keepalive too: ms, as every `now`; -Infinity for never. */
+  lastHeard = -Infinity;
+  /** Since when it is heard without a silence as long as a session may last; as {@link lastHeard}. */
+  heardSince = -Infinity;
+  /** Bytes per second between the last two calls of `Device.sampleRates`. */
+  receiveRate = 0;
+  sendRate = 0;
+
+  /** Who decides where this peer is, if there are several paths to it. */
+  paths: PeerPaths | undefined = undefined;
+
+  /**
+   * Where initiations are sent as well while there is no session: other addresses at which the peer may
+   * be, or a replica of it with the same key. Whose answer comes first has the session, and the peer is
+   * there.
+   */
+  otherEndpoints: readonly Endpoint[] = [];
+  /** Whether {@link otherEndpoints} count although there is a session: nothing is heard under it. */
+  isSearched = false;
 
   /** @internal */
   readonly keypairs: Keypairs<Peer>;
@@ -109,11 +130,16 @@ export class Peer implements TimerActions {
   #macs: CookieGenerator | undefined;
   #timestamps: TimestampSource | undefined;
   #keepalive: Uint8Array | undefined;
+  #probe: Uint8Array | undefined;
+  /** Where the next initiation goes, and that one only. */
+  #otherEndpoint: Endpoint | undefined;
   /** Since a session was last confirmed. */
   #unconfirmedAnswers = 0;
   #unconfirmedReportedAt = -Infinity;
   #sourceReportedAt = -Infinity;
   #unreportedSources = 0;
+  #sampledReceived = 0;
+  #sampledSent = 0;
 
   /** @internal Use `Device.addPeer`. */
   constructor(context: Context<Peer>, publicKey: Uint8Array) {
@@ -223,6 +249,64 @@ export class Peer implements TimerActions {
     this.requestInitiation(now);
   }
 
+  /**
+   * Starts a handshake by another path than the peer's endpoint, which stays, however recent the last
+   * one was.
+   */
+  initiateTo(endpoint: Endpoint): void {
+    if (this.removed) return;
+    if (!this.timers.isHandshakeRunning) this.timers.handshakeWanted();
+    this.#otherEndpoint = endpoint;
+    this.#context.initiations.add(this);
+  }
+
+  /** @internal Of {@link initiateTo}, once. */
+  takeOtherEndpoint(): Endpoint | undefined {
+    const endpoint = this.#otherEndpoint;
+    this.#otherEndpoint = undefined;
+    return endpoint;
+  }
+
+  /** Has {@link PeerPaths.trafficBegan} called for what is sent next. */
+  awaitTraffic(): void {
+    this.timers.awaitsTraffic = true;
+  }
+
+  /**
+   * When the data was sent (ms, of the device's clock) after which nothing has been heard by any path,
+   * the first of it; Infinity if there is none.
+   */
+  get unansweredSince(): number {
+    return this.timers.unansweredSince;
+  }
+
+  /**
+   * Asks whether packets reach the peer at `endpoint`, and its answers this side. An implementation that
+   * knows no probes drops it.
+   *
+   * @param id 32 bits, for {@link PeerPaths.probeAnswered}.
+   * @param claims Whether the peer is to send there from now on.
+   * @returns false if there is no session to ask under.
+   */
+  probe(endpoint: Endpoint, id: number, claims: boolean, now: number): boolean {
+    return this.#sendProbe(endpoint, claims ? PROBE_CLAIM : PROBE_QUESTION, id, now);
+  }
+
+  /** @internal */
+  answerProbe(from: Sender, id: number, now: number): void {
+    const endpoint = this.isHeardAt(from) ? this.#endpoint! : from.toEndpoint();
+    this.#sendProbe(endpoint, PROBE_ANSWER, id, now);
+  }
+
+  #sendProbe(endpoint: Endpoint, kind: number, id: number, now: number): boolean {
+    const keypair = this.#sendingKeypair(now);
+    if (keypair === undefined || this.removed) return false;
+    this.#probe ??= new Uint8Array(KEEPALIVE_SIZE + PROBE_SIZE);
+    writeProbe(this.#probe, DATA_HEADER_SIZE, kind, id);
+    this.#seal(keypair, endpoint, this.#probe, DATA_HEADER_SIZE, PROBE_SIZE, now, false);
+    return true;
+  }
+
   /** @internal Asks for a turn to send an initiation. */
   requestInitiation(now: number): void {
     if (this.#endpoint === undefined || this.removed) return;
@@ -281,10 +365,42 @@ export class Peer implements TimerActions {
     }
   }
 
-  /** @internal Something authenticated came from `from` (whitepaper §2.1, roaming). */
-  heardFrom(from: Sender): void {
+  /**
+   * Whether it was heard within the time that a session may last. A peer without a keepalive that has
+   * nothing to send is silent, and may be there all the same.
+   */
+  isHeard(now: number): boolean {
+    return now < this.lastHeard + this.#context.settings.rejectAfterMs;
+  }
+
+  /** @internal See `Device.sampleRates`. */
+  sampleRates(elapsedMs: number): void {
+    this.receiveRate = (this.receivedBytes - this.#sampledReceived) * 1000 / elapsedMs;
+    this.sendRate = (this.sentBytes - this.#sampledSent) * 1000 / elapsedMs;
+    this.#sampledReceived = this.receivedBytes;
+    this.#sampledSent = this.sentBytes;
+  }
+
+  /** @internal Something authenticated came. */
+  heard(now: number): void {
+    if (!this.isHeard(now)) this.heardSince = now;
+    this.lastHeard = now;
+  }
+
+  /** @internal Whether the peer is known to be where something authenticated came from. */
+  isHeardAt(from: Sender): boolean {
+    return this.#endpoint !== undefined && from.isAt(this.#endpoint);
+  }
+
+  /**
+   * @internal Something authenticated came from elsewhere than the endpoint (whitepaper §2.1, roaming).
+   *
+   * @param moves Whether it tells where the peer is now.
+   */
+  heardElsewhere(from: Sender, moves: boolean, now: number): void {
+    if (this.paths !== undefined && !this.paths.heardElsewhere(from, now)) return;
+    if (!moves) return;
     const known = this.#endpoint;
-    if (known !== undefined && from.isAt(known)) return;
     this.#endpoint = from.toEndpoint();
     // Heard by another socket or address of this host, it has not moved.
     if (known !== undefined && `${known}` === `${this.#endpoint}`) return;
@@ -370,6 +486,11 @@ export class Peer implements TimerActions {
   }
 
   /** @internal */
+  trafficBegan(now: number): void {
+    this.paths?.trafficBegan(now);
+  }
+
+  /** @internal */
   zeroKeys(): void {
     this.#clearHandshake();
     this.keypairs.clear();
@@ -440,10 +561,15 @@ export class Peer implements TimerActions {
 
     const size = DATA_HEADER_SIZE + padded + TAG_SIZE;
     this.sentBytes += size;
-    this.timers.anyAuthenticatedPacketTraversal(now);
-    this.timers.anyAuthenticatedPacketSent();
+    // A probe by another path keeps nothing alive on this one.
+    if (length !== PROBE_SIZE || endpoint === this.#endpoint) {
+      this.timers.anyAuthenticatedPacketTraversal(now);
+      this.timers.anyAuthenticatedPacketSent();
+    }
     if (length === 0) {
       context.counters.keepalivesSent++;
+    } else if (length === PROBE_SIZE) {
+      context.counters.probesSent++;
     } else {
       context.counters.packetsSent++;
       this.timers.dataSent(now);

@@ -40,6 +40,16 @@ export class ReplayFilter {
     this.#map[(low >>> 5) & (WORDS - 1)]! |= 1 << (low & 31);
   }
 
+  /** Whether no greater counter has been marked. */
+  isGreatest(high: number, low: number): boolean {
+    return this.#empty || this.#distance(high, low) >= 0;
+  }
+
+  /** Whether nothing has been marked yet. */
+  get isEmpty(): boolean {
+    return this.#empty;
+  }
+
   /** Counter minus the greatest so far. Exact up to 2^53, and of the right sign beyond. */
   #distance(high: number, low: number): number {
     return (high - this.#high) * 0x1_0000_0000 + (low - this.#low);

@@ -18,6 +18,8 @@ export interface TimerActions {
   zeroKeys(now: number): void;
   /** A handshake is about to be retried for the nth time. */
   retryingHandshake(attempt: number): void;
+  /** Something was sent that should be answered, the first since {@link PeerTimers.awaitsTraffic} was set. */
+  trafficBegan(now: number): void;
 }
 
 const NONE = Infinity;
@@ -29,6 +31,9 @@ export class PeerTimers implements Deadline {
   /** Persistent keepalive in ms; 0 is off. */
   persistentKeepaliveMs = 0;
 
+  /** Whether the next packet that should be answered is reported. Once. */
+  awaitsTraffic = false;
+
   readonly #actions: TimerActions;
   readonly #deadlines: Deadlines;
   readonly #settings: TimerSettings;
@@ -37,6 +42,8 @@ export class PeerTimers implements Deadline {
   #retransmitHandshakeAt = NONE;
   #sendKeepaliveAt = NONE;
   #newHandshakeAt = NONE;
+  /** When the data was sent that {@link #newHandshakeAt} stands for. */
+  #unansweredSince = NONE;
   #zeroKeysAt = NONE;
   #persistentKeepaliveAt = NONE;
 
@@ -63,9 +70,16 @@ export class PeerTimers implements Deadline {
   /** A data packet, not a keepalive, was sent: something should come back (§6.5). */
   dataSent(now: number): void {
     if (this.#newHandshakeAt !== NONE) return;
+    this.#unansweredSince = now;
+    if (this.awaitsTraffic) this.#trafficBegan(now);
     const { keepaliveTimeoutMs, rekeyTimeoutMs } = this.#settings;
     this.#newHandshakeAt = now + keepaliveTimeoutMs + rekeyTimeoutMs + this.#jitter();
     this.#arm(this.#newHandshakeAt);
+  }
+
+  /** When data was sent after which nothing has been heard: the first of it. Infinity for none. */
+  get unansweredSince(): number {
+    return this.#newHandshakeAt === NONE ? NONE : this.#unansweredSince;
   }
 
   /** A data packet, not a keepalive, was received: something should go back (§6.5). */
@@ -112,6 +126,7 @@ export class PeerTimers implements Deadline {
 
   handshakeInitiated(now: number): void {
     this.#deferred = false;
+    if (this.awaitsTraffic) this.#trafficBegan(now);
     this.#retransmitHandshakeAt = now + this.#settings.rekeyTimeoutMs + this.#jitter();
     this.#arm(this.#retransmitHandshakeAt);
   }
@@ -227,6 +242,12 @@ export class PeerTimers implements Deadline {
     if (this.persistentKeepaliveMs === 0) return;
     this.armPersistentKeepalive(now); // also when nothing can be sent just now
     this.#actions.sendKeepalive(now);
+    if (this.awaitsTraffic) this.#trafficBegan(now);
+  }
+
+  #trafficBegan(now: number): void {
+    this.awaitsTraffic = false;
+    this.#actions.trafficBegan(now);
   }
 
   #arm(at: number): void {

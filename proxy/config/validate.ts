@@ -34,6 +34,7 @@ import {
   type PeerValues,
   proxySchema,
   type ProxyValues,
+  relaySchema,
   ruleSchema,
   type RuleValues,
   statusSchema,
@@ -42,6 +43,7 @@ import {
 import type { ConfigSource } from "./source.ts";
 import { suggest } from "./suggest.ts";
 import { checkLinks, linkConfig } from "./check_links.ts";
+import { checkFallbacks, checkRelay, fallbackConfigs, relayConfig } from "./check_relay.ts";
 import { checkRules } from "./check_rules.ts";
 import { parseIpAddress } from "../address.ts";
 import { encodeKey, publicKeyOf } from "../base64.ts";
@@ -64,6 +66,9 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
   const proxy = source.proxy === undefined
     ? undefined
     : validateSection(source, ["proxy"], proxySchema, source.proxy);
+  const relay = source.relay === undefined
+    ? undefined
+    : validateSection(source, ["relay"], relaySchema, source.relay);
   const status = source.status === undefined
     ? undefined
     : validateSection(source, ["status"], statusSchema, source.status);
@@ -76,6 +81,8 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
   if (proxy !== undefined) checkProxy(source, proxy);
   checkRules(source, rules, [...peers, ...links]);
   checkLinks(source, links, peers, proxy, iface);
+  checkFallbacks(source, peers);
+  if (relay !== undefined) checkRelay(source, relay, iface);
   if (status !== undefined) checkStatus(source, status);
   if (capture !== undefined) checkCapture(source, capture, log);
   if (iface === undefined || log === undefined || source.problems().length > 0) return undefined;
@@ -95,6 +102,7 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
     peerToPeer: iface.peerToPeer,
     ...(iface.controlDir !== undefined && { controlDir: iface.controlDir }),
     ...(iface.rekeyAfter !== undefined && { rekeyAfterMs: iface.rekeyAfter }),
+    ...(relay && { relay: relayConfig(relay) }),
     ...(status && { status: statusConfig(status) }),
     ...(capture && { capture: captureConfig(capture) }),
     log: logConfig(log),
@@ -130,7 +138,8 @@ function unknownField(path: ConfigPath, field: string): string {
 /** Checks a peer as the first of the source's. @returns undefined if there are problems. */
 export function validatePeer(source: ConfigSource, input: unknown): PeerConfig | undefined {
   const peer = validateSection(source, ["peers", 0], peerSchema, input);
-  return peer && peerConfig(peer);
+  checkFallbacks(source, [peer]);
+  return peer && source.problems().length === 0 ? peerConfig(peer) : undefined;
 }
 
 /** @returns one entry for each peer, undefined where it has problems. */
@@ -215,6 +224,12 @@ function checkPeers(
       source.problem(path, `given twice, expected a peer once (the first is at ${where})`);
     }
     byKey.set(text, first ?? i);
+    if (peer.endpoint.length > MAX_ENDPOINTS) {
+      source.problem(
+        ["peers", i, "endpoint", MAX_ENDPOINTS],
+        `${peer.endpoint.length} endpoints are too many, expected ${MAX_ENDPOINTS} or fewer`,
+      );
+    }
     const hasRate = peer.rateUp !== undefined || peer.rateDown !== undefined;
     if (peer.rateBurst !== undefined && !hasRate) {
       source.warn(["peers", i, "rateBurst"], "has no effect without RateUp or RateDown");
@@ -239,6 +254,14 @@ function checkPeers(
       byPrefix.set(`${prefix}`, prefixPath);
     });
   });
+}
+
+/** An initiation goes to all of them at once. */
+const MAX_ENDPOINTS = 8;
+
+function endpointsOf({ endpoint: [endpoint, ...otherEndpoints] }: PeerValues) {
+  if (endpoint === undefined) return {};
+  return { endpoint, ...(otherEndpoints.length > 0 && { otherEndpoints }) };
 }
 
 /** Where the first ones are silent, nobody waits for the last. */
@@ -340,7 +363,8 @@ function peerConfig(peer: PeerValues): PeerConfig {
     ...(peer.name !== undefined && { name: peer.name }),
     ...(peer.presharedKey && { presharedKey: peer.presharedKey }),
     allowedIps: peer.allowedIps,
-    ...(peer.endpoint && { endpoint: peer.endpoint }),
+    ...endpointsOf(peer),
+    ...fallbackConfigs(peer),
     persistentKeepalive: peer.persistentKeepalive,
     ...peerLimits(peer),
   };

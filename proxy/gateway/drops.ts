@@ -41,6 +41,8 @@ const IS_DROP: { readonly [Group in keyof GatewayCounters]: Flags<GatewayCounter
     packetsSent: false,
     keepalivesReceived: false,
     keepalivesSent: false,
+    probesReceived: false,
+    probesSent: false,
     initiationsReceived: false,
     initiationsSent: false,
     responsesReceived: false,
