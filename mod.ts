@@ -65,6 +65,7 @@ export {
   type LogLevel,
   type PeerInput,
   type ProxyInput,
+  type RelayInput,
   type RuleAction,
   type RuleInput,
   SettingError,

@@ -55,6 +55,11 @@ export interface MemoryBudgetOptions {
   total?: number;
   /** What a connection costs beside its buffers, wherever, bytes; default 0. */
   perConnection?: number;
+  /**
+   * Connections more than there are whose cost is kept free: what the first ones have buffered does not
+   * go back when the next ones come. Default 0.
+   */
+  spareConnections?: number;
   /** Called when a period of pressure begins and when it ends, from within the call that did it. */
   onEpisode?: ((episode: MemoryEpisode) => void) | undefined;
 }
@@ -74,6 +79,7 @@ export class MemoryBudget {
   readonly #onEpisode: (episode: MemoryEpisode) => void;
   readonly #accounts = new Map<unknown, MemoryAccount>();
   readonly #perConnection: number;
+  readonly #spare: number;
   #connections = 0;
   /** Accounts in use. */
   #owners = 0;
@@ -86,11 +92,13 @@ export class MemoryBudget {
 
   /** @throws {RangeError} for a total that is not a positive number of bytes. */
   constructor(options: MemoryBudgetOptions = {}) {
-    const { total = Infinity, perConnection = 0, onEpisode = () => {} } = options;
+    const { total = Infinity, perConnection = 0, spareConnections = 0, onEpisode = () => {} } =
+      options;
     checkTotal(total);
     this.total = total;
-    this.room = total;
     this.#perConnection = perConnection;
+    this.#spare = spareConnections;
+    this.room = total - this.overhead;
     this.#onEpisode = onEpisode;
   }
 
@@ -107,7 +115,8 @@ export class MemoryBudget {
 
   /** What connections cost beside their buffers, as far as it is counted, bytes. */
   get overhead(): number {
-    return Math.min(this.#connections * this.#perConnection, (1 - LEAST_ROOM) * this.total);
+    const connections = this.#connections + this.#spare;
+    return Math.min(connections * this.#perConnection, (1 - LEAST_ROOM) * this.total);
   }
 
   /** Owners that hold something or have a connection. */

@@ -25,6 +25,7 @@ const HEADINGS: Readonly<Record<Section, string>> = {
   rules: "Rules:",
   links: "Links:",
   proxy: "Proxy:",
+  relay: "Relay:",
   status: "Status:",
   capture: "Capture:",
   log: "Log:",

@@ -36,6 +36,8 @@ export interface GatewayConfig {
   readonly peerToPeer: boolean;
   /** Of the control socket: a folder, or `off`. Missing: where `wg` looks. */
   readonly controlDir?: string;
+  /** Missing: peers come by UDP alone. */
+  readonly relay?: RelayConfig;
   /** Missing: nobody is answered. */
   readonly status?: StatusConfig;
   readonly capture?: CaptureConfig;
@@ -66,11 +68,57 @@ export interface PeerConfig {
   readonly allowedIps: readonly Prefix[];
   /** `hostname` is a name or an address, IPv6 without brackets. */
   readonly endpoint?: { readonly hostname: string; readonly port: number };
+  /** Where else it may be, or replicas of it with the same key. Only beside {@link endpoint}. */
+  readonly otherEndpoints?: readonly { readonly hostname: string; readonly port: number }[];
+  /** In order; missing: none. */
+  readonly fallbacks?: readonly FallbackConfig[];
   /** Seconds; 0 is off. */
   readonly persistentKeepalive: number;
   /** Missing: none. */
   readonly limits?: PeerLimits;
 }
+
+/** Where else a peer is when UDP does not get through. */
+export interface FallbackConfig {
+  /** As it is written: `tls://hub.example.com:443`. */
+  readonly url: string;
+  readonly transport: RelayTransport;
+  /** A name or an address, IPv6 without brackets. */
+  readonly hostname: string;
+  readonly port: number;
+  /** Of PEM files, as is {@link caPath}. */
+  readonly certPath: string;
+  readonly keyPath: string;
+  /** Missing: one of {@link pins} alone tells who it is. */
+  readonly caPath?: string;
+  /** SHA-256 of public keys (SPKI), 32 bytes each. None: any that the authority vouches for. */
+  readonly pins: readonly Uint8Array[];
+}
+
+/** What carries WireGuard's datagrams in place of UDP. */
+export type RelayTransport = "tls" | "grpc";
+
+/** Where peers come that UDP does not get through to. Paths are of PEM files. */
+export interface RelayConfig {
+  /** `hostname` is an address without brackets. */
+  readonly listen: readonly RelayListen[];
+  readonly certPath: string;
+  readonly keyPath: string;
+  readonly clientCaPath: string;
+  readonly clientCaKeyPath?: string;
+  readonly crlPath?: string;
+  /** None: all. */
+  readonly allowedClients: readonly AllowedClient[];
+}
+
+export interface RelayListen {
+  readonly transport: RelayTransport;
+  readonly hostname: string;
+  readonly port: number;
+}
+
+/** A name in a certificate, in small letters, or SHA-256 of a public key (SPKI), 32 bytes. */
+export type AllowedClient = string | Uint8Array;
 
 /** What a peer may have by itself. Missing: as much as there is. */
 export interface PeerLimits {

@@ -21,7 +21,7 @@ export function formatConfigFile(input: ConfigInput): string {
   for (const peer of input.peers ?? []) sections.push(formatSection("peers", peer));
   for (const rule of input.rules ?? []) sections.push(formatSection("rules", rule));
   for (const link of input.links ?? []) sections.push(formatSection("links", link));
-  for (const section of ["proxy", "status", "capture", "log"] as const) {
+  for (const section of ["proxy", "relay", "status", "capture", "log"] as const) {
     const values = input[section];
     if (values !== undefined) sections.push(formatSection(section, values));
   }

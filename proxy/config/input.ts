@@ -34,6 +34,8 @@ export interface ConfigInput {
   links?: readonly LinkInput[];
   /** What peers reach through this process. Missing: nothing. */
   proxy?: ProxyInput;
+  /** Where peers come that UDP does not get through to. Missing: nowhere. */
+  relay?: RelayInput;
   /** Where the gateway can be asked how it is. Missing: nowhere. */
   status?: StatusInput;
   /** Which packets are captured from the start. Missing: none. */
@@ -99,8 +101,18 @@ export interface PeerInput {
   presharedKey?: KeyInput;
   /** What is sent to the peer, and from where it may send: `10.9.0.2/32`. */
   allowedIps?: ListInput;
-  /** `HOST:PORT` or `[IPV6]:PORT`. */
-  endpoint?: string;
+  /** `HOST:PORT` or `[IPV6]:PORT`; several: whichever answers first while there is no session. */
+  endpoint?: ListInput;
+  /** Where else it is when UDP does not get through, in order: `tls://HOST:PORT`, `grpc://HOST:PORT`. */
+  fallback?: ListInput;
+  /** The path of a PEM file with the certificate to show there. */
+  cert?: string;
+  /** The same with its key. */
+  key?: string;
+  /** The same with the authority whose certificate the other side must show, for the host's name. */
+  ca?: string;
+  /** `sha256/…`: the public key that its certificate must have. Without {@link ca} this alone counts. */
+  pin?: ListInput;
   /** Seconds, or `"off"`. */
   persistentKeepalive?: number | string;
   /** Most from the peer to targets and other peers: `20Mbit`. Missing: no limit. */
@@ -172,7 +184,7 @@ export interface LinkInput {
 
 /** Durations are seconds. */
 export interface ProxyInput {
-  /** What peers reach: `10.50.0.0/16`. Missing: what {@link map} names. */
+  /** What peers reach: `10.50.0.0/16`. */
   subnets?: ListInput;
   /** `tcp`, `udp`, `icmp`. Missing: all three. */
   protocols?: ListInput;
@@ -221,6 +233,27 @@ export interface ProxyInput {
 
 /** RFC 4787 §5, there called endpoint-independent, address-dependent, address-and-port-dependent. */
 export type UdpFiltering = "endpoint" | "address" | "address-port";
+
+/**
+ * Where peers come that UDP does not get through to, as `[Relay]` of a file. `docs/transports.md` has the
+ * whole of it. Paths are of PEM files.
+ */
+export interface RelayInput {
+  /** `tls:ADDRESS:PORT`, `grpc:ADDRESS:PORT`. */
+  listen: ListInput;
+  /** The certificate to show, and those between it and the authority. */
+  cert: string;
+  /** Its key. */
+  key: string;
+  /** The authority, or several, whose certificates peers must show. */
+  clientCa: string;
+  /** That authority's key, to sign for machines that enrol. */
+  clientCaKey?: string;
+  /** The authority's list of revoked certificates. */
+  crl?: string;
+  /** Names, or keys as `sha256/…`, of the certificates that are let in. Missing: all. */
+  allowedClients?: ListInput;
+}
 
 /** Where the gateway answers `/metrics`, `/healthz` and `/readyz`, as `[Status]` of a file. */
 export interface StatusInput {

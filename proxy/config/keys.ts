@@ -12,6 +12,7 @@ import { LINK_KEYS } from "./keys/link.ts";
 import { LOG_KEYS } from "./keys/log.ts";
 import { PEER_KEYS } from "./keys/peer.ts";
 import { PROXY_KEYS } from "./keys/proxy.ts";
+import { RELAY_KEYS } from "./keys/relay.ts";
 import { RULE_KEYS } from "./keys/rule.ts";
 import { STATUS_KEYS } from "./keys/status.ts";
 
@@ -24,6 +25,7 @@ export const SECTION_NAMES: Readonly<Record<Section, string>> = {
   rules: "Rule",
   links: "Link",
   proxy: "Proxy",
+  relay: "Relay",
   status: "Status",
   capture: "Capture",
   log: "Log",
@@ -43,6 +45,7 @@ export const KEYS: readonly Key[] = [
   ...RULE_KEYS,
   ...LINK_KEYS,
   ...PROXY_KEYS,
+  ...RELAY_KEYS,
   ...STATUS_KEYS,
   ...CAPTURE_KEYS,
   ...LOG_KEYS,

@@ -55,6 +55,7 @@ import {
   parseNatAddress,
   parseNatPorts,
 } from "./link_values.ts";
+import { parseAllowedClient, parseFallback, parsePin, parseRelayListen } from "./relay_values.ts";
 import { parsePorts, parseRewrite, parseRuleDestination, parseRuleSource } from "./rule_values.ts";
 
 /** Packets every IPv4 host must take (RFC 791 §3.1). */
@@ -96,7 +97,12 @@ export const peerSchema = z.strictObject({
   name: optional(parsePeerName),
   presharedKey: keyValue().optional(),
   allowedIps: listOf(parsePrefixValue),
-  endpoint: optional(parseEndpoint),
+  endpoint: listOf(parseEndpoint),
+  fallback: listOf(parseFallback),
+  cert: optional(parseFile),
+  key: optional(parseFile),
+  ca: optional(parseFile),
+  pin: namesOf(parsePin),
   persistentKeepalive: optional(parseKeepalive, 0),
   rateUp: optional(parseRate),
   rateDown: optional(parseRate),
@@ -162,6 +168,16 @@ export const proxySchema = z.strictObject({
   maxBufferMemory: optional(bytes(MIN_BUFFER_MEMORY, 2 ** 50)),
 });
 
+export const relaySchema = z.strictObject({
+  listen: listOf(parseRelayListen),
+  cert: required(value(parseFile), "the file with the certificate to show"),
+  key: required(value(parseFile), "the file with the certificate's key"),
+  clientCa: required(value(parseFile), "the file with the authority of those who come"),
+  clientCaKey: optional(parseFile),
+  crl: optional(parseFile),
+  allowedClients: namesOf(parseAllowedClient),
+});
+
 /** Default {@link DEFAULT_STATUS} `.listen`. */
 const DEFAULT_LISTEN = parseStatusListen(DEFAULT_STATUS.listen) as StatusListen;
 
@@ -201,6 +217,7 @@ export const SCHEMAS: Readonly<Record<Section, z.ZodObject>> = {
   rules: ruleSchema,
   links: linkSchema,
   proxy: proxySchema,
+  relay: relaySchema,
   status: statusSchema,
   capture: captureSchema,
   log: logSchema,
@@ -211,6 +228,7 @@ export type PeerValues = z.output<typeof peerSchema>;
 export type RuleValues = z.output<typeof ruleSchema>;
 export type LinkValues = z.output<typeof linkSchema>;
 export type ProxyValues = z.output<typeof proxySchema>;
+export type RelayValues = z.output<typeof relaySchema>;
 export type StatusValues = z.output<typeof statusSchema>;
 export type CaptureValues = z.output<typeof captureSchema>;
 export type LogValues = z.output<typeof logSchema>;

@@ -46,7 +46,9 @@ export const FIXED_KEYS: readonly string[] = [
   // What makes a device of the operating system.
   ...["DNS", "Table", "KillSwitch", "PreUp", "PostUp", "PreDown", "PostDown", "SaveConfig"],
   "Interface",
-  // Of [Status], [Capture] and [Log].
+  // Of [Relay]: a reload changes them.
+  ...["Cert", "Key", "ClientCa", "ClientCaKey", "Crl", "AllowedClients"],
+  // Of [Relay], [Status], [Capture] and [Log].
   "Listen",
   "Write",
   "At",

@@ -59,6 +59,7 @@ export class ConfigSource {
   /** As {@link peers}. */
   links: unknown = [];
   proxy: unknown = undefined;
+  relay: unknown = undefined;
   status: unknown = undefined;
   capture: unknown = undefined;
   log: unknown = undefined;

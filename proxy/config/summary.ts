@@ -6,6 +6,7 @@
 
 import type { GatewayConfig, ProxyConfig } from "./checked.ts";
 import { formatPlace } from "./link_values.ts";
+import { formatRelayListen } from "./relay_values.ts";
 import { encodeKey, publicKeyOf } from "../base64.ts";
 
 export function summarize(config: GatewayConfig): string {
@@ -20,6 +21,7 @@ export function summarize(config: GatewayConfig): string {
       config.peers.length === 1 ? "1 peer" : `${config.peers.length} peers`,
     ]),
     ...config.links.map(({ name, place }) => `link ${name} ${formatPlace(place)}`),
+    ...(config.relay?.listen ?? []).map((place) => `relay ${formatRelayListen(place)}`),
     config.proxy ? summarizeProxy(config.proxy) : "no proxy",
     ...summarizeRules(config),
   ].join("; ");

@@ -34,6 +34,7 @@ import {
   type PeerValues,
   proxySchema,
   type ProxyValues,
+  relaySchema,
   ruleSchema,
   type RuleValues,
   statusSchema,
@@ -42,6 +43,7 @@ import {
 import type { ConfigSource } from "./source.ts";
 import { suggest } from "./suggest.ts";
 import { checkLinks, linkConfig } from "./check_links.ts";
+import { checkFallbacks, checkRelay, fallbackConfigs, relayConfig } from "./check_relay.ts";
 import { checkRules } from "./check_rules.ts";
 import { parseIpAddress } from "../address.ts";
 import { encodeKey, publicKeyOf } from "../base64.ts";
@@ -64,6 +66,9 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
   const proxy = source.proxy === undefined
     ? undefined
     : validateSection(source, ["proxy"], proxySchema, source.proxy);
+  const relay = source.relay === undefined
+    ? undefined
+    : validateSection(source, ["relay"], relaySchema, source.relay);
   const status = source.status === undefined
     ? undefined
     : validateSection(source, ["status"], statusSchema, source.status);
@@ -76,6 +81,8 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
   if (proxy !== undefined) checkProxy(source, proxy);
   checkRules(source, rules, [...peers, ...links]);
   checkLinks(source, links, peers, proxy, iface);
+  checkFallbacks(source, peers);
+  if (relay !== undefined) checkRelay(source, relay, iface);
   if (status !== undefined) checkStatus(source, status);
   if (capture !== undefined) checkCapture(source, capture, log);
   if (iface === undefined || log === undefined || source.problems().length > 0) return undefined;
@@ -95,6 +102,7 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
     peerToPeer: iface.peerToPeer,
     ...(iface.controlDir !== undefined && { controlDir: iface.controlDir }),
     ...(iface.rekeyAfter !== undefined && { rekeyAfterMs: iface.rekeyAfter }),
+    ...(relay && { relay: relayConfig(relay) }),
     ...(status && { status: statusConfig(status) }),
     ...(capture && { capture: captureConfig(capture) }),
     log: logConfig(log),
@@ -130,7 +138,8 @@ function unknownField(path: ConfigPath, field: string): string {
 /** Checks a peer as the first of the source's. @returns undefined if there are problems. */
 export function validatePeer(source: ConfigSource, input: unknown): PeerConfig | undefined {
   const peer = validateSection(source, ["peers", 0], peerSchema, input);
-  return peer && peerConfig(peer);
+  checkFallbacks(source, [peer]);
+  return peer && source.problems().length === 0 ? peerConfig(peer) : undefined;
 }
 
 /** @returns one entry for each peer, undefined where it has problems. */
@@ -215,6 +224,12 @@ function checkPeers(
       source.problem(path, `given twice, expected a peer once (the first is at ${where})`);
     }
     byKey.set(text, first ?? i);
+    if (peer.endpoint.length > MAX_ENDPOINTS) {
+      source.problem(
+        ["peers", i, "endpoint", MAX_ENDPOINTS],
+        `${peer.endpoint.length} endpoints are too many, expected ${MAX_ENDPOINTS} or fewer`,
+      );
+    }
     const hasRate = peer.rateUp !== undefined || peer.rateDown !== undefined;
     if (peer.rateBurst !== undefined && !hasRate) {
       source.warn(["peers", i, "rateBurst"], "has no effect without RateUp or RateDown");
@@ -241,6 +256,14 @@ function checkPeers(
   });
 }
 
+/** An initiation goes to all of them at once. */
+const MAX_ENDPOINTS = 8;
+
+function endpointsOf({ endpoint: [endpoint, ...otherEndpoints] }: PeerValues) {
+  if (endpoint === undefined) return {};
+  return { endpoint, ...(otherEndpoints.length > 0 && { otherEndpoints }) };
+}
+
 /** Where the first ones are silent, nobody waits for the last. */
 const MAX_RESOLVERS = 4;
 
@@ -251,7 +274,7 @@ function checkProxy(source: ConfigSource, proxy: ProxyValues): void {
       ["proxy", "interface"],
       "nic1 has the forwarders answer on the tunnel's own interface, nic2 keeps the two apart",
     );
-  } else if (subnets.length === 0 && map.length === 0) {
+  } else if (subnets.length === 0) {
     source.warn(["proxy", "subnets"], "missing: no target can be reached through the proxy");
   }
   if (proxy.resolver.length > MAX_RESOLVERS) {
@@ -340,7 +363,8 @@ function peerConfig(peer: PeerValues): PeerConfig {
     ...(peer.name !== undefined && { name: peer.name }),
     ...(peer.presharedKey && { presharedKey: peer.presharedKey }),
     allowedIps: peer.allowedIps,
-    ...(peer.endpoint && { endpoint: peer.endpoint }),
+    ...endpointsOf(peer),
+    ...fallbackConfigs(peer),
     persistentKeepalive: peer.persistentKeepalive,
     ...peerLimits(peer),
   };
@@ -379,7 +403,7 @@ function proxyConfig(proxy: ProxyValues): ProxyConfig {
   const all = proxy.protocols.length === 0;
   return {
     interface: proxy.interface,
-    subnets: proxiedSubnets(proxy),
+    subnets: proxy.subnets,
     tcp: all || proxy.protocols.includes("tcp"),
     udp: all || proxy.protocols.includes("udp"),
     icmp: all || proxy.protocols.includes("icmp"),
@@ -406,11 +430,6 @@ function proxyConfig(proxy: ProxyValues): ProxyConfig {
     defaultAction: proxy.default,
     ...(proxy.maxBufferMemory !== undefined && { maxBufferMemory: proxy.maxBufferMemory }),
   };
-}
-
-/** Who says what is mapped, and no more, means that to be reached. On NIC 1 none are all. */
-function proxiedSubnets({ interface: nic, subnets, map }: ProxyValues): ProxyConfig["subnets"] {
-  return subnets.length === 0 && nic === "nic2" ? map.map(({ from }) => from) : subnets;
 }
 
 function statusConfig({ tokenFile, ...status }: StatusValues): StatusConfig {

@@ -20,12 +20,19 @@ const UNKNOWN = 512 << 20;
  * what the allocators make of them (docs/performance.md).
  */
 const PER_CONNECTION = 40 << 10;
+/** So that a rush of connections finds room, though the first of it have filled their buffers. */
+const SPARE_CONNECTIONS = 512;
 
 /** @param configured Bytes. */
 export function openMemoryBudget(configured: number | undefined): MemoryBudget {
   const total = bufferMemory(configured);
   log.info("buffers of connections: up to {megabytes} MB in all", { megabytes: mega(total) });
-  return new MemoryBudget({ total, perConnection: PER_CONNECTION, onEpisode: logEpisode });
+  return new MemoryBudget({
+    total,
+    perConnection: PER_CONNECTION,
+    spareConnections: SPARE_CONNECTIONS,
+    onEpisode: logEpisode,
+  });
 }
 
 /** What `[Proxy] MaxBufferMemory` says, or the default, bytes. */

@@ -289,6 +289,18 @@ Deno.test("what connections cost beside their buffers is not for buffers, down t
   assert.ok(!budget.isPressed, "4 of 8");
 });
 
+Deno.test("what the next connections cost is kept free before they are there, also when the total changes", () => {
+  const budget = new MemoryBudget({ total: 8 * MIB, perConnection: MIB, spareConnections: 2 });
+  assert.equal(budget.room, 6 * MIB);
+  const account = budget.join("owner");
+  assert.equal(budget.room, 5 * MIB);
+  budget.resize(4 * MIB);
+  assert.equal(budget.room, 2 * MIB, "half is room, whatever connections cost");
+  budget.leave(account);
+  assert.equal(budget.room, 2 * MIB);
+  assert.equal(new MemoryBudget({ perConnection: MIB, spareConnections: 2 }).room, Infinity);
+});
+
 Deno.test("of the last eighth everybody gets in proportion to what it has moved", () => {
   const total = 64 * MIB;
   const budget = new MemoryBudget({ total });

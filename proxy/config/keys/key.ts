@@ -11,6 +11,7 @@ export type Section =
   | "rules"
   | "links"
   | "proxy"
+  | "relay"
   | "status"
   | "capture"
   | "log";

@@ -70,10 +70,10 @@ const CASES: readonly [name: string, text: string, lines: readonly string[]][] =
     "wg0.conf:3: [Peeer]: unknown section, did you mean [Peer]?",
   ]],
   ["a section nobody knows", `${INTERFACE}[Jumbo]\n`, [
-    "wg0.conf:3: [Jumbo]: unknown section, expected [Interface], [Peer], [Rule], [Link], [Proxy], [Status], [Capture] or [Log]",
+    "wg0.conf:3: [Jumbo]: unknown section, expected [Interface], [Peer], [Rule], [Link], [Proxy], [Relay], [Status], [Capture] or [Log]",
   ]],
   ["a malformed section", `${INTERFACE}[Peer\n`, [
-    "wg0.conf:3: section: malformed, expected [Interface], [Peer], [Rule], [Link], [Proxy], [Status], [Capture] or [Log]",
+    "wg0.conf:3: section: malformed, expected [Interface], [Peer], [Rule], [Link], [Proxy], [Relay], [Status], [Capture] or [Log]",
   ]],
   ["a section twice", `${INTERFACE}${INTERFACE}`, [
     "wg0.conf:3: [Interface]: second section of this name, expected one (the first is on line 1)",
@@ -295,7 +295,7 @@ Deno.test("an embedder's object has the same errors, by path", () => {
     prox: {},
   };
   assert.deepEqual(problems(input as unknown as ConfigInput), [
-    "prox: unknown section, expected interface, peers, rules, links, proxy, status, capture or log",
+    "prox: unknown section, expected interface, peers, rules, links, proxy, relay, status, capture or log",
     "interface.privateKey: missing, expected a key made by wirestack genkey",
     "interface.address: is number, expected a list",
     "interface.listenPort: 70000 is out of range, expected 0 to 65535",

@@ -84,7 +84,11 @@ for (const key of KEYS) {
 
 function inputWith(key: Key, value: string): ConfigInput {
   const base: Record<string, unknown> = { interface: { privateKey: PRIVATE } };
-  const others = key.section === "peers" && key.field !== "publicKey" ? { publicKey: PEER } : {};
+  const others = key.section === "peers" && key.field !== "publicKey"
+    ? { publicKey: PEER }
+    : key.section === "relay"
+    ? { listen: ["tls:127.0.0.1:443"], cert: "c", key: "k", clientCa: "ca" }
+    : {};
   const section = { ...others, [key.field]: key.list === undefined ? value : [value] };
   if (isRepeated(key.section)) base[key.section] = [section];
   else base[key.section] = { ...base[key.section] as object, ...section };
