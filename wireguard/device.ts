@@ -213,6 +213,15 @@ export class Device {
   }
 
   /**
+   * Measures how fast each peer is, over the time since the last call.
+   *
+   * @param elapsedMs That time; more than 0.
+   */
+  sampleRates(elapsedMs: number): void {
+    for (const peer of this.#peers.values()) peer.sampleRates(elapsedMs);
+  }
+
+  /**
    * A datagram from the network. Data is decrypted in place and goes to the sink at once; handshake
    * messages are copied into a queue, for {@link handleHandshakes}.
    *
@@ -410,6 +419,7 @@ export class Device {
   ): void {
     const { counters } = this;
     const { peer } = keypair;
+    peer.heard(now);
     if (keypair === peer.keypairs.next) {
       peer.keypairs.confirmNext();
       peer.completeHandshake(false);

@@ -71,6 +71,11 @@ export function sendInitiation(context: Context<Peer>, peer: Peer, now: number):
   peer.timers.anyAuthenticatedPacketSent();
   peer.timers.handshakeInitiated(now);
   transmit(context, endpoint, message, 0, INITIATION_SIZE);
+  if (peer.hasSession && !peer.isSearched) return;
+  for (const other of peer.otherEndpoints) {
+    peer.sentBytes += INITIATION_SIZE;
+    transmit(context, other, message, 0, INITIATION_SIZE);
+  }
 }
 
 /**
@@ -108,7 +113,10 @@ export function handleInitiation(
   }
   if (!isAfter(timestamp, peer.lastTimestamp)) {
     counters.droppedReplayedInitiation++;
-    rejections.report("old-timestamp", from, peer, undefined, now);
+    // The same once more, at once, is a copy: sent to two addresses of this host, or by the network.
+    const isCopy = !isAfter(peer.lastTimestamp, timestamp) &&
+      now < peer.lastInitiation + context.settings.rekeyTimeoutMs;
+    if (!isCopy) rejections.report("old-timestamp", from, peer, undefined, now);
     return false;
   }
   if (now < peer.lastInitiation + INITIATION_INTERVAL_MS) {
@@ -253,6 +261,7 @@ function cookieReceiver(
 
 function heard(peer: Peer, size: number, from: Sender, now: number): void {
   peer.receivedBytes += size;
+  peer.heard(now);
   if (!peer.isHeardAt(from)) peer.heardElsewhere(from, true, now);
   peer.timers.anyAuthenticatedPacketReceived();
   peer.timers.anyAuthenticatedPacketTraversal(now);

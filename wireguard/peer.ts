@@ -86,9 +86,25 @@ export class Peer implements TimerActions {
   sentBytes = 0;
   /** When the last handshake completed: ms since the Unix epoch, 0 for never. */
   lastHandshake = 0;
+  /** When something authenticated came last, a keepalive too: ms, as every `now`; -Infinity for never. */
+  lastHeard = -Infinity;
+  /** Since when it is heard without a silence as long as a session may last; as {@link lastHeard}. */
+  heardSince = -Infinity;
+  /** Bytes per second between the last two calls of `Device.sampleRates`. */
+  receiveRate = 0;
+  sendRate = 0;
 
   /** Who decides where this peer is, if there are several paths to it. */
   paths: PeerPaths | undefined = undefined;
+
+  /**
+   * Where initiations are sent as well while there is no session: other addresses at which the peer may
+   * be, or a replica of it with the same key. Whose answer comes first has the session, and the peer is
+   * there.
+   */
+  otherEndpoints: readonly Endpoint[] = [];
+  /** Whether {@link otherEndpoints} count although there is a session: nothing is heard under it. */
+  isSearched = false;
 
   /** @internal */
   readonly keypairs: Keypairs<Peer>;
@@ -122,6 +138,8 @@ export class Peer implements TimerActions {
   #unconfirmedReportedAt = -Infinity;
   #sourceReportedAt = -Infinity;
   #unreportedSources = 0;
+  #sampledReceived = 0;
+  #sampledSent = 0;
 
   /** @internal Use `Device.addPeer`. */
   constructor(context: Context<Peer>, publicKey: Uint8Array) {
@@ -345,6 +363,28 @@ export class Peer implements TimerActions {
       const slot = this.#staged.shift()!;
       this.#seal(keypair, endpoint, slot, DATA_HEADER_SIZE, packetLength(slot), now, false);
     }
+  }
+
+  /**
+   * Whether it was heard within the time that a session may last. A peer without a keepalive that has
+   * nothing to send is silent, and may be there all the same.
+   */
+  isHeard(now: number): boolean {
+    return now < this.lastHeard + this.#context.settings.rejectAfterMs;
+  }
+
+  /** @internal See `Device.sampleRates`. */
+  sampleRates(elapsedMs: number): void {
+    this.receiveRate = (this.receivedBytes - this.#sampledReceived) * 1000 / elapsedMs;
+    this.sendRate = (this.sentBytes - this.#sampledSent) * 1000 / elapsedMs;
+    this.#sampledReceived = this.receivedBytes;
+    this.#sampledSent = this.sentBytes;
+  }
+
+  /** @internal Something authenticated came. */
+  heard(now: number): void {
+    if (!this.isHeard(now)) this.heardSince = now;
+    this.lastHeard = now;
   }
 
   /** @internal Whether the peer is known to be where something authenticated came from. */

@@ -6,7 +6,7 @@
 
 import { type ControlClient, ControlError } from "../control/client.ts";
 import type { FlowStats } from "../gateway/flow_stats.ts";
-import { formatFlows, inPieces, sortFlows, type SortKey } from "./flows_format.ts";
+import { formatFlows, jsonOf, sortFlows, type SortKey } from "./flows_format.ts";
 import { findGateway, onlyGateway } from "./gateways.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -88,14 +88,4 @@ async function askFlows(
   if (problem !== undefined) throw new ControlError(`${name}: ${decodeURIComponent(problem)}`);
   if (errno !== 0) throw new ControlError(`${name}: refused (errno ${errno})`);
   return flows;
-}
-
-/** As `JSON.stringify(flows, null, 2)` has it, in pieces. */
-function* jsonOf(flows: readonly FlowStats[]): Iterable<string> {
-  if (flows.length === 0) yield "[]\n";
-  for (const [from, piece] of inPieces(flows)) {
-    const text = JSON.stringify(piece, null, 2);
-    const isLast = from + piece.length === flows.length;
-    yield (from === 0 ? "[" : ",") + text.slice(1, isLast ? undefined : -2) + (isLast ? "\n" : "");
-  }
 }

@@ -75,6 +75,16 @@ export function* inPieces<T>(all: readonly T[]): Iterable<readonly [from: number
   for (let from = 0; from < all.length; from += PIECE) yield [from, all.slice(from, from + PIECE)];
 }
 
+/** As `JSON.stringify(all, null, 2)` has it, in pieces. */
+export function* jsonOf<T>(all: readonly T[]): Iterable<string> {
+  if (all.length === 0) yield "[]\n";
+  for (const [from, piece] of inPieces(all)) {
+    const text = JSON.stringify(piece, null, 2);
+    const isLast = from + piece.length === all.length;
+    yield (from === 0 ? "[" : ",") + text.slice(1, isLast ? undefined : -2) + (isLast ? "\n" : "");
+  }
+}
+
 /** A line for each flow, and one for their number, in pieces. */
 export function* formatFlows(flows: readonly FlowStats[]): Iterable<string> {
   if (flows.length > 0) {

@@ -14,6 +14,7 @@ import { addCapture } from "./commands/capture.ts";
 import { addCertificates } from "./commands/certificates.ts";
 import { addCheck } from "./commands/check.ts";
 import { addHub } from "./commands/hub.ts";
+import { addPeerList } from "./commands/peer_list.ts";
 import { addPeers } from "./commands/peers.ts";
 import { addReload } from "./commands/reload.ts";
 import { addKill, addShow } from "./commands/show.ts";
@@ -96,6 +97,7 @@ function makeProgram(
   addKill(line);
   addCapture(line);
   addReload(line);
+  addPeerList(line);
   addPeers(line);
   addStrip(line);
   addKeys(line);

@@ -105,6 +105,7 @@ export function controlHandlers(
         `peer ${quote(peer)}: unknown, expected a peer's name or public key, or a link's name`,
       );
     },
+    peers: (text) => gateway.peerStats(text),
     kill(id) {
       if (!/^[0-9a-f]{1,32}$/i.test(id)) {
         throw new RequestError(

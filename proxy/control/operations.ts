@@ -36,6 +36,12 @@ export interface ControlHandlers {
    */
   flows(peer: string | undefined, hasTargets: boolean): Iterable<unknown>;
   /**
+   * The peers as plain values, made one by one as they are asked for.
+   *
+   * @param text Of those alone that have it in their name, public key, place or a prefix.
+   */
+  peers(text: string | undefined): Iterable<unknown>;
+  /**
    * Ends a flow. @returns what it was, as plain values.
    *
    * @param id Its id, or enough of the first digits.
@@ -117,6 +123,12 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operat
         lines: inPieces("flow", handlers.flows(values.get("peer")?.at(-1), values.has("targets"))),
       })),
   }],
+  ["wirestack_peers=1", {
+    keys: ["match"],
+    run: (handlers, values) => ({
+      lines: inPieces("peer", handlers.peers(values.get("match")?.at(-1))),
+    }),
+  }],
   ["wirestack_stop=1", {
     keys: [],
     run(handlers) {
@@ -137,7 +149,7 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operat
   }],
 ]);
 
-/** Flows that are written down at once: a third of a millisecond. */
+/** Flows or peers that are written down at once: a third of a millisecond. */
 const PIECE = 64;
 
 function* inPieces(key: string, values: Iterable<unknown>): Iterable<string> {

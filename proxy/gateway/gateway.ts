@@ -22,11 +22,13 @@ import { attachDevice, guardHost, type OpenDevice } from "./device_link.ts";
 import { GatewayRoutes } from "./routes.ts";
 import { findFlow, type FlowStats, flowStats } from "./flow_stats.ts";
 import { type GatewayStats, gatewayStats } from "./stats.ts";
+import { type PeerStats, peerStats } from "./stats_peers.ts";
 import { finishUnderWay, resetConnections } from "./finish.ts";
 import { logForeignSource, logRejection, logUnconfirmed, MoveLog } from "./handshake_log.ts";
 import type { Resolve } from "./resolver.ts";
 import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
 import { peerName } from "./peer_name.ts";
+import { PeerRates } from "./peer_rates.ts";
 import { PeerSources } from "./peer_sources.ts";
 import { TunnelPeers } from "./peers.ts";
 import { openMemoryBudget } from "./buffer_memory.ts";
@@ -38,7 +40,8 @@ import { parseIpAddress } from "../address.ts";
 import { generatePrivateKey } from "../base64.ts";
 
 export type { DeviceStats, LinkNatStats, LinkStats } from "./stats_links.ts";
-export type { ConnectionStats, GatewayStats, MemoryStats, PeerStats } from "./stats.ts";
+export type { ConnectionStats, GatewayStats, MemoryStats } from "./stats.ts";
+export type { PeerState, PeerStats } from "./stats_peers.ts";
 export type { PeerOrigin } from "./peer_sources.ts";
 
 const log = getLogger(["wirestack", "engine"]);
@@ -167,6 +170,7 @@ export class Gateway implements AsyncDisposable {
           routes.addNetwork(new Prefix(address, length));
         }
       }
+      engine.addTimeouts(new PeerRates(engine.device, () => engine.now()));
       this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, options);
       this.peerSources = new PeerSources(engine.device, this.peers);
       const owners = flowOwners(engine.device, {
@@ -279,6 +283,15 @@ export class Gateway implements AsyncDisposable {
   /** Single-interface mode for UDP: NIC 1 itself answers for every address. */
   enableUdpProxy(): void {
     this.#enableSingle({ udp: true });
+  }
+
+  /**
+   * Peers, each looked at when its turn comes.
+   *
+   * @param text Of those alone that have it in their name, public key, place or a prefix, in any case.
+   */
+  peerStats(text?: string): Generator<PeerStats, void, undefined> {
+    return peerStats(this, text);
   }
 
   stats(): GatewayStats {

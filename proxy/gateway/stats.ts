@@ -4,17 +4,15 @@
  * @module
  */
 
-import { IpAddress } from "../../netstack/mod.ts";
 import type { Engine } from "../engine/engine.ts";
 import { socketAddress } from "../address.ts";
 import { encodeKey } from "../base64.ts";
 import type { UdpBind } from "../bind/udp.ts";
 import type { ProxiedSubnet, SubnetProxy } from "../forward/subnet_proxy.ts";
 import type { Flow, FlowOwner } from "../flow/flow.ts";
-import type { TotalsStats } from "../flow/totals.ts";
 import type { FlowTable } from "../flow/table.ts";
 import type { Peer } from "../../wireguard/mod.ts";
-import type { PeerOrigin, PeerSources } from "./peer_sources.ts";
+import type { PeerSources } from "./peer_sources.ts";
 import type { TunnelPeers } from "./peers.ts";
 import {
   type GatewayCounters,
@@ -24,32 +22,9 @@ import {
 } from "./stats_counters.ts";
 import type { GatewayLinks } from "./links.ts";
 import { type FlowsStats, flowsStats } from "./stats_flows.ts";
+import { type PeerStats, peerStats } from "./stats_peers.ts";
 import { type DeviceStats, deviceStats, type LinkStats } from "./stats_links.ts";
 import type { EngineLink } from "../engine/link_port.ts";
-
-/** A peer as it is now. */
-export interface PeerStats {
-  /** Base64. */
-  readonly publicKey: string;
-  /** Null when nobody has given it one. */
-  readonly name: string | null;
-  /** Who says that there is such a peer; `control`: the control socket or an embedder, until a reload. */
-  readonly origin: PeerOrigin;
-  /** `ADDRESS:PORT`; null when it is not known. */
-  readonly endpoint: string | null;
-  /** Prefixes: `10.9.0.2/32`. */
-  readonly allowedIps: readonly string[];
-  /** Whole datagrams, as `wg show` counts them. */
-  readonly receivedBytes: number;
-  /** As {@link receivedBytes}. */
-  readonly sentBytes: number;
-  /** Milliseconds since the Unix epoch, 0 for never. */
-  readonly lastHandshake: number;
-  /** Seconds, 0 is off. */
-  readonly persistentKeepalive: number;
-  /** What its connections, UDP sessions and pings through the proxy did; null before the first. */
-  readonly flows: TotalsStats | null;
-}
 
 /** A forwarded TCP connection as it is now. */
 export interface ConnectionStats {
@@ -140,7 +115,7 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
     uptimeMs: Math.round(now - startedAt),
     port: socket.port,
     publicKey: gateway.peers.privateKey === undefined ? null : encodeKey(device.publicKey),
-    peers: peerStats(gateway, now),
+    peers: [...peerStats(gateway)],
     links: gateway.links.stats(),
     device: gateway.device ? deviceStats(gateway.device) : null,
     subnets: proxy.subnets(),
@@ -157,21 +132,6 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
       maxBuffers: stack.memory.total,
     },
   };
-}
-
-function peerStats(gateway: Running, now: number): PeerStats[] {
-  return Array.from(gateway.engine.device.peers(), (peer) => ({
-    publicKey: encodeKey(peer.publicKey),
-    name: peer.name ?? null,
-    origin: gateway.peerSources.origin(peer),
-    endpoint: peer.endpoint?.toString() ?? null,
-    allowedIps: peer.allowedIps.map(({ address, length }) => `${new IpAddress(address)}/${length}`),
-    receivedBytes: peer.receivedBytes,
-    sentBytes: peer.sentBytes,
-    lastHandshake: peer.lastHandshake,
-    persistentKeepalive: peer.persistentKeepalive,
-    flows: gateway.ownerOf(peer).totals?.stats(now) ?? null,
-  }));
 }
 
 function* connections(table: FlowTable): Iterable<Flow> {

@@ -358,7 +358,7 @@ export const EVENTS: readonly LogEvent[] = [
     logger: "engine",
     level: "warning",
     message:
-      "peer {peer}: {answers} answers to its handshakes were not confirmed by {endpoint}: the preshared keys differ, most likely, or our answers do not arrive",
+      "peer {peer}: {answers} answers to its handshakes were not confirmed by {endpoint}: the preshared keys differ, most likely, or our answers do not arrive, or another replica's come first",
     fields: { peer: "text", answers: "number", endpoint: "text" },
   },
   {

@@ -118,6 +118,17 @@ export const FAMILIES: readonly Family[] = [
     },
     ({ gateway }) => count(gateway.engine.device.peers(), (peer) => peer.hasSession),
   ),
+  single(
+    {
+      name: "wirestack_peers_connected",
+      type: "gauge",
+      help: "Peers heard within three minutes, which is as long as a session may last.",
+    },
+    ({ gateway: { engine } }) => {
+      const now = engine.now();
+      return count(engine.device.peers(), (peer) => peer.isHeard(now));
+    },
+  ),
   {
     name: "wirestack_handshakes_total",
     type: "counter",
@@ -149,6 +160,19 @@ export const FAMILIES: readonly Family[] = [
     labels: ["peer"],
     collect(out, { peers }) {
       for (const { item } of peers.chosen) out.sample(item.lastHandshake / 1000, peerName(item));
+    },
+  },
+  {
+    name: "wirestack_peer_last_heard_timestamp_seconds",
+    type: "gauge",
+    help:
+      "When a peer was last heard, a keepalive counts too, in seconds since the Unix epoch; 0 for never.",
+    labels: ["peer"],
+    collect(out, { gateway, peers }) {
+      const epoch = Date.now() - gateway.engine.now();
+      for (const { item } of peers.chosen) {
+        out.sample(Math.max(0, epoch + item.lastHeard) / 1000, peerName(item));
+      }
     },
   },
   {

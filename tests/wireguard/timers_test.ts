@@ -477,3 +477,29 @@ Deno.test("pollTimeout is when handleTimeout first does something", () => {
   pair.b.device.handleTimeout(10_000);
   assert.equal(pair.b.outbox.length, 1);
 });
+
+Deno.test("a peer is heard since the first authentic packet, and anew after REJECT_AFTER_TIME of silence", () => {
+  const pair = new Pair({ timers: EXACT });
+  assert.deepEqual([pair.ba.lastHeard, pair.ba.isHeard(0)], [-Infinity, false]);
+  pair.connect();
+  const since = pair.ba.heardSince;
+  assert.ok(since >= 0 && pair.ba.lastHeard >= since);
+  pair.advance(100_000);
+  pair.aToB();
+  pair.settle();
+  const { lastHeard } = pair.ba;
+  assert.ok(lastHeard >= 100_000);
+  assert.equal(pair.ba.heardSince, since);
+  // Garbage, and packets under keys that are no more, are nothing of the peer's.
+  pair.b.device.handleDatagram(new Uint8Array(64).fill(4), 0, 64, pair.a.address, pair.b.now);
+  assert.equal(pair.ba.lastHeard, lastHeard);
+  assert.ok(pair.ba.isHeard(lastHeard + 179_999) && !pair.ba.isHeard(lastHeard + 180_000));
+  pair.filter = () => false;
+  pair.advance(300_000);
+  pair.filter = () => true;
+  assert.equal(pair.ba.lastHeard, lastHeard);
+  pair.ab.initiate(pair.a.now);
+  pair.settle();
+  assert.ok(pair.ba.heardSince >= lastHeard + 180_000);
+  assert.equal(pair.ab.isHeard(pair.a.now), true);
+});

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
+import type { PeerStats } from "../../../proxy/gateway/gateway.ts";
 import type { Wirestack } from "../../../proxy/embed/wirestack.ts";
 import { startWirestack } from "../start.ts";
 import { Home, TASKS, USER } from "./home.ts";
@@ -66,6 +67,19 @@ for (const task of TASKS) {
         await assert.rejects(
           carol.connect({ hostname: address(1), port: 7 }),
           Deno.errors.ConnectionRefused,
+        );
+        const { status, out, error } = await home.run(
+          "peers",
+          "wg0",
+          "--json",
+          "--match",
+          "10.9.0.",
+        );
+        assert.deepEqual([status, error], [0, ""]);
+        const listed = JSON.parse(out) as PeerStats[];
+        assert.deepEqual(
+          listed.map(({ name, state, endpoint }) => [name, state, endpoint]),
+          [alice, bob, carol].map(({ port }, i) => [NAMES[i], "connected", `127.0.0.1:${port}`]),
         );
       } finally {
         assert.equal((await hub.stop()).status, 0);

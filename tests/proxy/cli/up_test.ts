@@ -159,6 +159,7 @@ function startUp(fake: Fake = {}) {
       reload: () => Promise.resolve(reloads.push(1)).then(() => ({ warnings: [], changes: [] })),
       change: () => ({ warnings: [], changes: [] }),
       flows: () => [],
+      peers: () => [],
       kill: () => ({}),
       capture: () => assert.fail(),
     }),

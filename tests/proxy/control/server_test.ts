@@ -12,6 +12,7 @@ const HANDLERS: ControlHandlers = {
   reload: () => Promise.resolve({ warnings: [], changes: [] }),
   change: () => ({ warnings: [], changes: [] }),
   flows: () => [],
+  peers: () => [],
   kill: () => ({}),
   stop: () => {},
   capture: () => assert.fail(),

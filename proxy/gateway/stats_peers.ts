@@ -1,0 +1,102 @@
+/**
+ * What a gateway says of each of its peers.
+ *
+ * @module
+ */
+
+import { IpAddress } from "../../netstack/mod.ts";
+import type { Peer } from "../../wireguard/mod.ts";
+import { encodeKey } from "../base64.ts";
+import type { BindEndpoint } from "../bind/bind.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { FlowOwner } from "../flow/flow.ts";
+import type { TotalsStats } from "../flow/totals.ts";
+import type { PeerOrigin, PeerSources } from "./peer_sources.ts";
+
+/**
+ * `connected`: heard within three minutes, which is as long as a session may last; `silent`: heard, but
+ * not lately; `never`: not since this gateway was started.
+ */
+export type PeerState = "connected" | "silent" | "never";
+
+/** A peer as it is now. */
+export interface PeerStats {
+  /** Base64. */
+  readonly publicKey: string;
+  /** Null when nobody has given it one. */
+  readonly name: string | null;
+  /** Who says that there is such a peer; `control`: the control socket or an embedder, until a reload. */
+  readonly origin: PeerOrigin;
+  readonly state: PeerState;
+  /** `ADDRESS:PORT`; null when it is not known. */
+  readonly endpoint: string | null;
+  /** What its datagrams travel by, as `udp`; null without an endpoint. */
+  readonly transport: string | null;
+  /** Prefixes: `10.9.0.2/32`. */
+  readonly allowedIps: readonly string[];
+  /** Whole datagrams, as `wg show` counts them. */
+  readonly receivedBytes: number;
+  /** As {@link receivedBytes}. */
+  readonly sentBytes: number;
+  /** Bytes per second over the last second, of {@link receivedBytes} and of {@link sentBytes}. */
+  readonly rate: { readonly received: number; readonly sent: number };
+  /** Milliseconds since the Unix epoch, 0 for never. */
+  readonly lastHandshake: number;
+  /** When something authenticated came last, a keepalive too; as {@link lastHandshake}. */
+  readonly lastHeard: number;
+  /** Since when it is heard without a silence of three minutes; as {@link lastHandshake}. */
+  readonly heardSince: number;
+  /** Seconds, 0 is off. */
+  readonly persistentKeepalive: number;
+  /** What its connections, UDP sessions and pings through the proxy did; null before the first. */
+  readonly flows: TotalsStats | null;
+}
+
+/** The parts of a gateway that its peers' figures are taken from. */
+export interface PeersOf {
+  readonly engine: Engine;
+  readonly peerSources: PeerSources;
+  ownerOf(peer: Peer): FlowOwner;
+}
+
+/**
+ * Each peer, looked at when its turn comes.
+ *
+ * @param text Of those alone whose name, public key, place or a prefix has this in it, in any case.
+ */
+export function* peerStats(gateway: PeersOf, text?: string): Generator<PeerStats, void, undefined> {
+  const wanted = text?.toLowerCase();
+  for (const peer of gateway.engine.device.peers()) {
+    const stats = statsOf(gateway, peer);
+    if (wanted === undefined || isMatch(stats, wanted)) yield stats;
+  }
+}
+
+function statsOf({ engine, peerSources, ownerOf }: PeersOf, peer: Peer): PeerStats {
+  const now = engine.now();
+  const epoch = Date.now() - now;
+  const { endpoint, lastHeard } = peer;
+  const wallTime = (at: number) => at === -Infinity ? 0 : Math.round(epoch + at);
+  return {
+    publicKey: encodeKey(peer.publicKey),
+    name: peer.name ?? null,
+    origin: peerSources.origin(peer),
+    state: peer.isHeard(now) ? "connected" : lastHeard === -Infinity ? "never" : "silent",
+    endpoint: endpoint?.toString() ?? null,
+    transport: (endpoint as BindEndpoint | undefined)?.bind.name ?? null,
+    allowedIps: peer.allowedIps.map(({ address, length }) => `${new IpAddress(address)}/${length}`),
+    receivedBytes: peer.receivedBytes,
+    sentBytes: peer.sentBytes,
+    rate: { received: Math.round(peer.receiveRate), sent: Math.round(peer.sendRate) },
+    lastHandshake: peer.lastHandshake,
+    lastHeard: wallTime(lastHeard),
+    heardSince: wallTime(peer.heardSince),
+    persistentKeepalive: peer.persistentKeepalive,
+    flows: ownerOf(peer).totals?.stats(now) ?? null,
+  };
+}
+
+function isMatch({ name, publicKey, endpoint, allowedIps }: PeerStats, wanted: string): boolean {
+  return [name ?? "", publicKey, endpoint ?? "", ...allowedIps]
+    .some((value) => value.toLowerCase().includes(wanted));
+}
