@@ -184,7 +184,7 @@ export interface LinkInput {
 
 /** Durations are seconds. */
 export interface ProxyInput {
-  /** What peers reach: `10.50.0.0/16`. Missing: what {@link map} names. */
+  /** What peers reach: `10.50.0.0/16`. */
   subnets?: ListInput;
   /** `tcp`, `udp`, `icmp`. Missing: all three. */
   protocols?: ListInput;

@@ -274,7 +274,7 @@ function checkProxy(source: ConfigSource, proxy: ProxyValues): void {
       ["proxy", "interface"],
       "nic1 has the forwarders answer on the tunnel's own interface, nic2 keeps the two apart",
     );
-  } else if (subnets.length === 0 && map.length === 0) {
+  } else if (subnets.length === 0) {
     source.warn(["proxy", "subnets"], "missing: no target can be reached through the proxy");
   }
   if (proxy.resolver.length > MAX_RESOLVERS) {
@@ -403,7 +403,7 @@ function proxyConfig(proxy: ProxyValues): ProxyConfig {
   const all = proxy.protocols.length === 0;
   return {
     interface: proxy.interface,
-    subnets: proxiedSubnets(proxy),
+    subnets: proxy.subnets,
     tcp: all || proxy.protocols.includes("tcp"),
     udp: all || proxy.protocols.includes("udp"),
     icmp: all || proxy.protocols.includes("icmp"),
@@ -430,11 +430,6 @@ function proxyConfig(proxy: ProxyValues): ProxyConfig {
     defaultAction: proxy.default,
     ...(proxy.maxBufferMemory !== undefined && { maxBufferMemory: proxy.maxBufferMemory }),
   };
-}
-
-/** Who says what is mapped, and no more, means that to be reached. On NIC 1 none are all. */
-function proxiedSubnets({ interface: nic, subnets, map }: ProxyValues): ProxyConfig["subnets"] {
-  return subnets.length === 0 && nic === "nic2" ? map.map(({ from }) => from) : subnets;
 }
 
 function statusConfig({ tokenFile, ...status }: StatusValues): StatusConfig {

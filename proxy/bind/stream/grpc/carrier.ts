@@ -5,6 +5,8 @@
  */
 
 import type { Carrier, CarrierEvents, CarrierRemote } from "../carrier.ts";
+import { farewellText } from "../farewell.ts";
+import { HEADER_SIZE } from "../frame_reader.ts";
 
 /** From here on there is no room: what waits longer grows old. */
 const MOST_BUFFERED = 64 << 10;
@@ -68,9 +70,10 @@ export class GrpcCarrier implements Carrier {
     else this.#call.pause();
   }
 
-  close(reason?: string): void {
+  close(last?: Uint8Array): void {
     this.#events = undefined;
-    if (this.#finish()) this.#end(reason);
+    // A farewell goes with the call's status, as text: what is written now need not leave before it.
+    if (this.#finish()) this.#end(last && farewellText(last[HEADER_SIZE]!));
   }
 
   /** The call has ended by itself. Safe to be told again. */

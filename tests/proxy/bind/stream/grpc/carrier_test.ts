@@ -2,6 +2,11 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
 import net from "node:net";
+import {
+  Farewell,
+  farewellFrame,
+  farewellText,
+} from "../../../../../proxy/bind/stream/farewell.ts";
 import { dialerOf, Hub, pair, Told } from "./lab.ts";
 
 const never = new AbortController().signal;
@@ -70,9 +75,9 @@ Deno.test("closing ends the other side, with the reason where there is one", asy
   new Told(server);
   let done = 0;
   server.write(pattern(100), () => done++);
-  server.close("there are too many");
+  server.close(farewellFrame(Farewell.Full));
   await told.until(({ isClosed }) => isClosed);
-  assert.equal(told.error?.message, "there are too many");
+  assert.equal(told.error?.message, farewellText(Farewell.Full));
   assert.equal(done, 1);
   const other = new Told(first);
   const third = await pair(hub);
