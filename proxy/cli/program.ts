@@ -16,6 +16,7 @@ import { addCheck } from "./commands/check.ts";
 import { addHub } from "./commands/hub.ts";
 import { addPeerList } from "./commands/peer_list.ts";
 import { addPeers } from "./commands/peers.ts";
+import { addRedirect } from "./commands/redirect.ts";
 import { addReload } from "./commands/reload.ts";
 import { addKill, addShow } from "./commands/show.ts";
 import { addRouter } from "./commands/router.ts";
@@ -27,7 +28,7 @@ import type { Confinement } from "./confine.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
 
 /** `show` looks whether a tunnel that was killed has left something. */
-const TAKING_FFI = ["up", "hub", "agent", "router", "check", "down", "show"];
+const TAKING_FFI = ["up", "hub", "agent", "redirect", "router", "check", "down", "show"];
 
 export { loadUp } from "./commands/up.ts";
 
@@ -90,6 +91,7 @@ function makeProgram(
   addUp(line, confinement);
   addHub(line, confinement);
   addAgent(line, confinement);
+  addRedirect(line);
   addRouter(line, confinement);
   addDown(line);
   addCheck(line);

@@ -17,6 +17,7 @@ import { getLogger } from "../log/logger.ts";
 import { checkDescriptorLimit } from "../target/descriptors.ts";
 import { Prefix, type TcpSettings } from "../../netstack/mod.ts";
 import type { Crypto, DeviceEvent, Peer, TimerSettings } from "../../wireguard/mod.ts";
+import { GatewayInbounds } from "./inbounds.ts";
 import { GatewayLinks } from "./links.ts";
 import { attachDevice, guardHost, type OpenDevice } from "./device_link.ts";
 import { GatewayRoutes } from "./routes.ts";
@@ -72,6 +73,8 @@ export interface GatewayOptions {
    * none that is unsafe, unless a rule names it. Default: it is not.
    */
   readonly guardsHost?: boolean;
+  /** Whether the mark of WireGuard's datagrams stays as it is, whatever a reload says. Default: not. */
+  readonly keepsMark?: boolean;
 }
 
 /** How to close. */
@@ -105,6 +108,8 @@ export class Gateway implements AsyncDisposable {
   /** Of the operating system, with the configured addresses; undefined for none. */
   readonly device: EngineLink | undefined;
   readonly routes: GatewayRoutes;
+  /** How programs of this host get into the tunnel, where there is no device. */
+  readonly inbounds: GatewayInbounds;
   /** Since the start: complete, given up without an answer, and those of others that were refused. */
   readonly handshakes = { complete: 0, unanswered: 0, rejected: 0 };
   /** Whose flows a peer's are. */
@@ -197,6 +202,7 @@ export class Gateway implements AsyncDisposable {
         onHeldChanged: () => this.proxy.reviewSoon(),
       });
       this.proxy.listeners.add(this.#listener());
+      this.inbounds = new GatewayInbounds(engine, this.proxy);
     } catch (error) {
       this.udp.close();
       throw error;
@@ -397,6 +403,7 @@ export class Gateway implements AsyncDisposable {
 
   async #close(graceMs: number): Promise<CloseResult> {
     this.proxy.close();
+    this.inbounds.close();
     const unfinished = graceMs > 0 ? await finishUnderWay(this, graceMs) : 0;
     if (unfinished > 0) {
       log.warn("closing: {unfinished} connections or peers had not finished after {seconds} s", {
@@ -406,9 +413,11 @@ export class Gateway implements AsyncDisposable {
     }
     this.peers.close();
     const links = this.links.close();
+    const inbounds = this.inbounds.abort();
     resetConnections(this.engine.stack);
     await this.proxy.abort();
     await links;
+    await inbounds;
     await this.engine.close();
     this.#closed.resolve();
     return { unfinished };
