@@ -38,27 +38,27 @@ export const protobufFileName = "relay.proto";
  */
 
 /**
- * Datagrams in the order in which they were sent.
- *
- * Several travel in one message since a message costs some twenty times what a datagram does. A
- * message is at most 65,536 bytes: a longer one ends the call.
+ * What there was to send at the time. A message costs as much as some twenty datagrams do, so there
+ * are several in one, packed as they are in TLS: the same code makes and reads both, and a receiver
+ * finds them in place.
  */
 export interface Datagrams {
   /**
-   * One WireGuard message each: 32 to 65,507 bytes, encrypted by WireGuard. A receiver skips an
-   * empty one, which is how a side says that it is alive when it has nothing else to say.
+   * Datagrams of WireGuard, each with its length in two bytes, big-endian, before it: 32 to 65,535. A
+   * length of 0, with nothing behind it, is a heartbeat. A datagram may begin in one message and end in
+   * the next. At most 65,600 bytes.
    */
-  datagrams: Uint8Array[];
+  packed: Uint8Array;
 }
 
 function createBaseDatagrams(): Datagrams {
-  return { datagrams: [] };
+  return { packed: new Uint8Array(0) };
 }
 
 export const Datagrams: MessageFns<Datagrams> = {
   encode(message: Datagrams, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    for (const v of message.datagrams) {
-      writer.uint32(10).bytes(v!);
+    if (message.packed.length !== 0) {
+      writer.uint32(10).bytes(message.packed);
     }
     return writer;
   },
@@ -81,7 +81,7 @@ export const Datagrams: MessageFns<Datagrams> = {
               break;
             }
 
-            message.datagrams.push(reader.bytes());
+            message.packed = reader.bytes();
             continue;
           }
         }
@@ -104,9 +104,10 @@ export const Datagrams: MessageFns<Datagrams> = {
 export type RelayService = typeof RelayService;
 export const RelayService = {
   /**
-   * One call for as long as the connection lasts. Each message holds what there was to send at the
-   * time, at least one datagram. Nothing is answered: a message of the one direction has nothing to
-   * do with one of the other. A call that its peer ends is over in both directions.
+   * One call for as long as the connection lasts. The server answers with its headers at once, which
+   * is how a client knows that it has been let in. The messages of each direction are a stream of
+   * bytes, and one direction has nothing to do with the other. When one side ends its direction,
+   * the call is over.
    */
   carry: {
     path: "/wirestack.relay.v1.Relay/Carry" as const,
@@ -121,18 +122,20 @@ export const RelayService = {
 
 export interface RelayServer extends UntypedServiceImplementation {
   /**
-   * One call for as long as the connection lasts. Each message holds what there was to send at the
-   * time, at least one datagram. Nothing is answered: a message of the one direction has nothing to
-   * do with one of the other. A call that its peer ends is over in both directions.
+   * One call for as long as the connection lasts. The server answers with its headers at once, which
+   * is how a client knows that it has been let in. The messages of each direction are a stream of
+   * bytes, and one direction has nothing to do with the other. When one side ends its direction,
+   * the call is over.
    */
   carry: handleBidiStreamingCall<Datagrams, Datagrams>;
 }
 
 export interface RelayClient extends Client {
   /**
-   * One call for as long as the connection lasts. Each message holds what there was to send at the
-   * time, at least one datagram. Nothing is answered: a message of the one direction has nothing to
-   * do with one of the other. A call that its peer ends is over in both directions.
+   * One call for as long as the connection lasts. The server answers with its headers at once, which
+   * is how a client knows that it has been let in. The messages of each direction are a stream of
+   * bytes, and one direction has nothing to do with the other. When one side ends its direction,
+   * the call is over.
    */
   carry(): ClientDuplexStream<Datagrams, Datagrams>;
   carry(options: Partial<CallOptions>): ClientDuplexStream<Datagrams, Datagrams>;

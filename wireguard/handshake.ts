@@ -71,6 +71,12 @@ export function sendInitiation(context: Context<Peer>, peer: Peer, now: number):
   peer.timers.anyAuthenticatedPacketSent();
   peer.timers.handshakeInitiated(now);
   transmit(context, endpoint, message, 0, INITIATION_SIZE);
+  // By another path one asks one place.
+  if (other !== undefined || peer.hasSession && !peer.isSearched) return;
+  for (const replica of peer.otherEndpoints) {
+    peer.sentBytes += INITIATION_SIZE;
+    transmit(context, replica, message, 0, INITIATION_SIZE);
+  }
 }
 
 /**
@@ -108,7 +114,10 @@ export function handleInitiation(
   }
   if (!isAfter(timestamp, peer.lastTimestamp)) {
     counters.droppedReplayedInitiation++;
-    rejections.report("old-timestamp", from, peer, undefined, now);
+    // The same once more, at once, is a copy: sent to two addresses of this host, or by the network.
+    const isCopy = !isAfter(peer.lastTimestamp, timestamp) &&
+      now < peer.lastInitiation + context.settings.rekeyTimeoutMs;
+    if (!isCopy) rejections.report("old-timestamp", from, peer, undefined, now);
     return false;
   }
   if (now < peer.lastInitiation + INITIATION_INTERVAL_MS) {

@@ -11,6 +11,12 @@ import { run } from "../../tests/e2e/process.ts";
 
 const GO_SOURCES = fileURLToPath(new URL("./go", import.meta.url));
 
+/** Its program is called wireguard. */
+const WIREGUARD_GO = {
+  program: "golang.zx2c4.com/wireguard",
+  version: "v0.0.0-20260522210424-ecfc5a8d5446",
+};
+
 /** A build's longest time; Rust's release builds take minutes. */
 const PATIENCE_MS = 15 * 60_000;
 
@@ -51,6 +57,15 @@ export async function buildRust(crate: string, version: string): Promise<string>
     command: ["cargo", "install", crate, "--version", version, "--locked", "--root", directory],
   }));
   return `${directory}/bin`;
+}
+
+/** A directory with wireguard-go under the name that the lab starts it by. */
+export async function wireguardGo(): Promise<string> {
+  const directory = await buildGo(WIREGUARD_GO.program, WIREGUARD_GO.version);
+  await Deno.symlink("wireguard", `${directory}/wireguard-go`).catch((error) => {
+    if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+  });
+  return directory;
 }
 
 interface Recipe {

@@ -22,6 +22,8 @@
  * 1.03. `--rules N` compares in the same way this checkout with N rules, none of them about the load,
  * and without.
  *
+ * `deno task bench:peers network` measures a path through two gateways instead: `network.ts`.
+ *
  * The table goes to standard output; with `--json -` that gets nothing but JSON, and the table goes
  * to standard error.
  *
@@ -30,9 +32,10 @@
 
 import { missing } from "../../tests/e2e/lab.ts";
 import { aeadRows } from "./aead.ts";
-import { buildGo, buildOurs } from "./build.ts";
+import { buildOurs, wireguardGo } from "./build.ts";
 import { tree } from "./cpu.ts";
 import { compare, type Comparison, isAcceptable, toText } from "./compare.ts";
+import { network } from "./network.ts";
 import { type Options, parseOptions } from "./options.ts";
 import { prioritise, unprioritise } from "./priority.ts";
 import { type Row, summarise, toJson, toTable } from "./report.ts";
@@ -41,12 +44,6 @@ import type { Built, Subject } from "./subjects.ts";
 import { LOAD_CORE, Topology } from "./topology.ts";
 import { verdictRows } from "./verdict.ts";
 
-/** The client's side of every tunnel. Its program is called wireguard. */
-const CLIENT = {
-  program: "golang.zx2c4.com/wireguard",
-  version: "v0.0.0-20260522210424-ecfc5a8d5446",
-};
-
 interface Contestant extends Built {
   readonly subject: Subject;
 }
@@ -54,6 +51,7 @@ interface Contestant extends Built {
 let topology: Topology | undefined;
 
 if (import.meta.main) {
+  if (Deno.args[0] === "network") Deno.exit(await network(Deno.args.slice(1)));
   const options = parseOptions(Deno.args);
   const reason = missing(["ip", "nft", "setpriv", "sysctl", "taskset", "wg"]) ??
     (navigator.hardwareConcurrency < 2 ? "needs two cores" : undefined);
@@ -182,15 +180,6 @@ function report(
   }
   console.log(table);
   if (json !== undefined) Deno.writeTextFileSync(json, text);
-}
-
-/** A directory with wireguard-go under the name that the lab starts it by. */
-async function wireguardGo(): Promise<string> {
-  const directory = await buildGo(CLIENT.program, CLIENT.version);
-  await Deno.symlink("wireguard", `${directory}/wireguard-go`).catch((error) => {
-    if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
-  });
-  return directory;
 }
 
 /** On a signal: kills what was started, builds too, and removes the hosts. */

@@ -201,12 +201,14 @@ function ours(name: string, flavour: { ffi: boolean }, directory?: string, rules
   };
 }
 
-/** Built by this Deno, with the permissions that the checkout's own task grants. */
-async function wirestack(
+/**
+ * How a checkout's command line is started, by this Deno and with the permissions that its own task
+ * grants. Its modules are compiled and cached when this resolves, before anything is timed.
+ */
+export async function programOf(
   { ffi }: { ffi: boolean },
-  directory: string,
-  rules: number,
-): Promise<Built> {
+  directory = REPOSITORY,
+): Promise<string[]> {
   const { tasks } = JSON.parse(await Deno.readTextFile(`${directory}/deno.json`));
   const sandboxed = tasks["start:sandbox"];
   // Before there was such a task, `start` was the sandboxed one.
@@ -219,8 +221,16 @@ async function wirestack(
       .replace(/^main\.ts$/, `${directory}/main.ts`)
       .replace(/\$(\w+)/g, (_, name) => Deno.env.get(name) ?? "")
   );
-  // Modules are compiled and cached here, before anything is timed.
   await output([...program, "up", "--help"], { cwd: directory });
+  return program;
+}
+
+async function wirestack(
+  flavour: { ffi: boolean },
+  directory: string,
+  rules: number,
+): Promise<Built> {
+  const program = await programOf(flavour, directory);
   return {
     async prepare({ directory: files, gatewayKeys, clientKeys }) {
       const file = `${files}/wirestack.conf`;
@@ -240,6 +250,6 @@ async function wirestack(
   };
 }
 
-function hex(base64: string): string {
+export function hex(base64: string): string {
   return Uint8Array.fromBase64(base64).toHex();
 }

@@ -7,7 +7,9 @@
 import type { Form } from "../config/form.ts";
 import { formatConfigFile } from "../config/format.ts";
 import type { InterfaceInput, PeerInput } from "../config/config.ts";
+import { findKey } from "../config/keys.ts";
 import type { RawSection } from "../config/source.ts";
+import { splitValues } from "../config/values.ts";
 import { ConfigReader } from "./load.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -36,7 +38,7 @@ export async function strip(
   const text = formatConfigFile({
     interface: only(source.interface, OF_WG.interface) as unknown as InterfaceInput,
     peers: (source.peers as RawSection[]).map((peer) =>
-      only(peer, OF_WG.peers) as unknown as PeerInput
+      firstEndpoint(only(peer, OF_WG.peers)) as unknown as PeerInput
     ),
   });
   if (terminal.outputIsWorldAccessible()) {
@@ -45,3 +47,13 @@ export async function strip(
   terminal.out(text);
   return 0;
 }
+
+/** `wg` takes one, and of several the last. */
+function firstEndpoint(peer: RawSection): RawSection {
+  const { endpoint } = peer;
+  if (endpoint === undefined) return peer;
+  const all = Array.isArray(endpoint) ? endpoint : splitValues(ENDPOINT, String(endpoint));
+  return { ...peer, endpoint: all.slice(0, 1) };
+}
+
+const ENDPOINT = findKey("peers", "Endpoint")!;

@@ -68,6 +68,8 @@ export interface PeerConfig {
   readonly allowedIps: readonly Prefix[];
   /** `hostname` is a name or an address, IPv6 without brackets. */
   readonly endpoint?: { readonly hostname: string; readonly port: number };
+  /** Where else it may be, or replicas of it with the same key. Only beside {@link endpoint}. */
+  readonly otherEndpoints?: readonly { readonly hostname: string; readonly port: number }[];
   /** In order; missing: none. */
   readonly fallbacks?: readonly FallbackConfig[];
   /** Seconds; 0 is off. */

@@ -101,8 +101,8 @@ export interface PeerInput {
   presharedKey?: KeyInput;
   /** What is sent to the peer, and from where it may send: `10.9.0.2/32`. */
   allowedIps?: ListInput;
-  /** `HOST:PORT` or `[IPV6]:PORT`. */
-  endpoint?: string;
+  /** `HOST:PORT` or `[IPV6]:PORT`; several: whichever answers first while there is no session. */
+  endpoint?: ListInput;
   /** Where else it is when UDP does not get through, in order: `tls://HOST:PORT`, `grpc://HOST:PORT`. */
   fallback?: ListInput;
   /** The path of a PEM file with the certificate to show there. */
@@ -184,7 +184,7 @@ export interface LinkInput {
 
 /** Durations are seconds. */
 export interface ProxyInput {
-  /** What peers reach: `10.50.0.0/16`. Missing: what {@link map} names. */
+  /** What peers reach: `10.50.0.0/16`. */
   subnets?: ListInput;
   /** `tcp`, `udp`, `icmp`. Missing: all three. */
   protocols?: ListInput;

@@ -97,7 +97,7 @@ export const peerSchema = z.strictObject({
   name: optional(parsePeerName),
   presharedKey: keyValue().optional(),
   allowedIps: listOf(parsePrefixValue),
-  endpoint: optional(parseEndpoint),
+  endpoint: listOf(parseEndpoint),
   fallback: listOf(parseFallback),
   cert: optional(parseFile),
   key: optional(parseFile),

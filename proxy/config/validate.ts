@@ -224,6 +224,12 @@ function checkPeers(
       source.problem(path, `given twice, expected a peer once (the first is at ${where})`);
     }
     byKey.set(text, first ?? i);
+    if (peer.endpoint.length > MAX_ENDPOINTS) {
+      source.problem(
+        ["peers", i, "endpoint", MAX_ENDPOINTS],
+        `${peer.endpoint.length} endpoints are too many, expected ${MAX_ENDPOINTS} or fewer`,
+      );
+    }
     const hasRate = peer.rateUp !== undefined || peer.rateDown !== undefined;
     if (peer.rateBurst !== undefined && !hasRate) {
       source.warn(["peers", i, "rateBurst"], "has no effect without RateUp or RateDown");
@@ -250,6 +256,14 @@ function checkPeers(
   });
 }
 
+/** An initiation goes to all of them at once. */
+const MAX_ENDPOINTS = 8;
+
+function endpointsOf({ endpoint: [endpoint, ...otherEndpoints] }: PeerValues) {
+  if (endpoint === undefined) return {};
+  return { endpoint, ...(otherEndpoints.length > 0 && { otherEndpoints }) };
+}
+
 /** Where the first ones are silent, nobody waits for the last. */
 const MAX_RESOLVERS = 4;
 
@@ -260,7 +274,7 @@ function checkProxy(source: ConfigSource, proxy: ProxyValues): void {
       ["proxy", "interface"],
       "nic1 has the forwarders answer on the tunnel's own interface, nic2 keeps the two apart",
     );
-  } else if (subnets.length === 0 && map.length === 0) {
+  } else if (subnets.length === 0) {
     source.warn(["proxy", "subnets"], "missing: no target can be reached through the proxy");
   }
   if (proxy.resolver.length > MAX_RESOLVERS) {
@@ -349,7 +363,7 @@ function peerConfig(peer: PeerValues): PeerConfig {
     ...(peer.name !== undefined && { name: peer.name }),
     ...(peer.presharedKey && { presharedKey: peer.presharedKey }),
     allowedIps: peer.allowedIps,
-    ...(peer.endpoint && { endpoint: peer.endpoint }),
+    ...endpointsOf(peer),
     ...fallbackConfigs(peer),
     persistentKeepalive: peer.persistentKeepalive,
     ...peerLimits(peer),
@@ -389,7 +403,7 @@ function proxyConfig(proxy: ProxyValues): ProxyConfig {
   const all = proxy.protocols.length === 0;
   return {
     interface: proxy.interface,
-    subnets: proxiedSubnets(proxy),
+    subnets: proxy.subnets,
     tcp: all || proxy.protocols.includes("tcp"),
     udp: all || proxy.protocols.includes("udp"),
     icmp: all || proxy.protocols.includes("icmp"),
@@ -416,11 +430,6 @@ function proxyConfig(proxy: ProxyValues): ProxyConfig {
     defaultAction: proxy.default,
     ...(proxy.maxBufferMemory !== undefined && { maxBufferMemory: proxy.maxBufferMemory }),
   };
-}
-
-/** Who says what is mapped, and no more, means that to be reached. On NIC 1 none are all. */
-function proxiedSubnets({ interface: nic, subnets, map }: ProxyValues): ProxyConfig["subnets"] {
-  return subnets.length === 0 && nic === "nic2" ? map.map(({ from }) => from) : subnets;
 }
 
 function statusConfig({ tokenFile, ...status }: StatusValues): StatusConfig {

@@ -46,7 +46,8 @@ export function logRejection(event: Rejection): void {
 export function logUnconfirmed(peer: Peer, answers: number): void {
   log.warn(
     "peer {peer}: {answers} answers to its handshakes were not confirmed by {endpoint}: " +
-      "the preshared keys differ, most likely, or our answers do not arrive",
+      "the preshared keys differ, most likely, or our answers do not arrive, or another replica's " +
+      "come first",
     { peer: peerName(peer), answers, endpoint: `${peer.endpoint}` },
   );
 }

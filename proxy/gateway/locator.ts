@@ -1,29 +1,35 @@
 /**
- * Where a peer may be: the addresses of its `Endpoint`, tried one after the other while handshakes are
- * not answered, as Happy Eyeballs does it for connections (RFC 8305), an attempt per handshake.
+ * Where a peer may be: the addresses of its `Endpoint`s.
+ *
+ * Several may be replicas that share one key, and each replica has sessions of its own. So which one is
+ * nearest is found out only while there is no session: one initiation goes to all of them, whose answer
+ * comes first has the session. While that lives nothing is sent to another, since a handshake there
+ * would take the session, and all connections that end in the first replica, away. When it dies, they
+ * all get the next initiation.
+ *
+ * Of a name that has addresses of both families those of one are tried together; they are mostly the
+ * same hosts. The other family has the next attempt (as by RFC 8305, an attempt per handshake).
  *
  * @module
  */
 
 import { IpAddress } from "../../netstack/mod.ts";
 import type { Endpoint, Peer } from "../../wireguard/mod.ts";
-import { parseIpAddress } from "../address.ts";
 import { getLogger } from "../log/logger.ts";
+import { LocationAddresses, type PeerLocation } from "./location_addresses.ts";
 import { peerName } from "./peer_name.ts";
-import { alternateFamilies, type Resolve } from "./resolver.ts";
+import type { Resolve } from "./resolver.ts";
+
+export type { PeerLocation } from "./location_addresses.ts";
 
 const log = getLogger(["wirestack", "engine"]);
 
-const FIRST_RETRY_MS = 1_000;
-const LAST_RETRY_MS = 60_000;
 /** How often an address is tried at which the peer was before this process began. */
 export const HINT_ATTEMPTS = 3;
-
-/** Where a peer is: an address or a name, IPv6 without brackets. */
-export interface PeerLocation {
-  readonly hostname: string;
-  readonly port: number;
-}
+/** How long addresses that are known wait for names that are not, so that all are asked together. */
+const NAMES_WAIT_MS = 1_000;
+/** Addresses that an initiation is sent to at most. */
+export const MAX_TOGETHER = 8;
 
 /** What locators share. */
 export interface LocatorOptions {
@@ -39,12 +45,11 @@ export interface LocatorOptions {
 }
 
 export class PeerLocator {
-  /** When a name that was not found is looked up again; Infinity if none is to be. */
-  retryAt = Infinity;
-  /** As configured; undefined for a peer that is only remembered. */
-  readonly location: PeerLocation | undefined;
+  /** As configured, in order; none for a peer that is only remembered. */
+  readonly locations: readonly PeerLocation[];
   readonly #peer: Peer;
   readonly #options: LocatorOptions;
+  readonly #places: readonly LocationAddresses[];
   #candidates: readonly Endpoint[] = [];
   /** Where the peer was before this process began: tried last, and not often. */
   #hint: Endpoint | undefined;
@@ -52,81 +57,92 @@ export class PeerLocator {
   /** The endpoint that last worked, as text. */
   #worked: string | undefined;
   readonly #tried = new Set<string>();
+  /** When names that are not found yet are waited for no more. */
+  #startAt = Infinity;
+  /** Whether the peer has been moved to one of its addresses. */
+  #isPlaced = false;
   #receivedBytes = 0;
-  #retryMs = FIRST_RETRY_MS;
-  #lookedUpAt = -Infinity;
-  #isName = false;
-  #isBusy = false;
-  #isClosed = false;
 
   constructor(
     peer: Peer,
-    location: PeerLocation | undefined,
+    locations: readonly PeerLocation[],
     hint: Endpoint | undefined,
     options: LocatorOptions,
   ) {
     this.#peer = peer;
-    this.location = location;
+    this.locations = locations;
     this.#hint = hint;
     this.#options = options;
+    this.#places = locations.map((location) =>
+      new LocationAddresses(location, {
+        resolve: options.resolve,
+        resolveAgainMs: options.resolveAgainMs,
+        now: options.now,
+        found: () => this.#found(),
+        notFound: (hostname, retryMs, error) => this.#notFound(hostname, retryMs, error),
+      })
+    );
+  }
+
+  /** When {@link handleTimeout} is due: a name is looked up again, or not waited for any more. */
+  get retryAt(): number {
+    return this.#places.reduce((at, place) => Math.min(at, place.retryAt), this.#startAt);
   }
 
   /** Moves the peer to the first address. Until a name is found it stays where it is. */
   start(): void {
-    if (this.location === undefined) {
+    if (this.#places.length === 0) {
       if (this.#hint !== undefined) this.#moveTo(this.#hint);
       this.#call();
       return;
     }
-    const { hostname, port } = this.location;
-    const address = parseIpAddress(hostname);
-    if (address === undefined) {
-      this.#isName = true;
-      this.#lookUp();
-      return;
-    }
-    this.#candidates = [this.#options.endpoint(address, port)];
-    this.#moveTo(this.#candidates[0]!);
-    this.#call();
+    // With a name among them: when it is found too, so that all are tried together.
+    this.#startAt = this.#options.now() + NAMES_WAIT_MS;
+    for (const place of this.#places) place.start();
+    if (this.#places.every((place) => place.isKnown)) this.#found();
+    else this.#options.changed(this);
   }
 
-  /** An initiation was not answered: the next goes to the next address. */
+  /** An initiation was not answered: the next goes to the next addresses. */
   handshakeUnanswered(attempt: number): void {
     const peer = this.#peer;
     const isAlive = peer.hasSession && (attempt < 2 || peer.receivedBytes > this.#receivedBytes);
     this.#receivedBytes = peer.receivedBytes;
     if (isAlive) return; // a message was lost, and the session goes on
-    this.#tried.add(`${peer.endpoint}`);
+    // While nothing was known to be wrong the initiation went to the peer's endpoint alone.
+    const asked = !peer.hasSession || peer.isSearched ? peer.otherEndpoints : [];
+    for (const endpoint of [peer.endpoint, ...asked]) this.#tried.add(`${endpoint}`);
     if (this.#hint !== undefined && `${peer.endpoint}` === `${this.#hint}`) this.#hintFailed();
-    const next = this.#next();
-    if (next !== undefined) {
-      this.#moveTo(next);
-      return;
-    }
-    // All of them failed: from the beginning, while the name is looked up.
+    peer.isSearched = true;
+    if (this.#moveOn()) return;
+    // All of them failed: from the beginning, while names are looked up.
     this.#tried.clear();
-    const first = this.#next();
-    if (first !== undefined) this.#moveTo(first);
-    const { now, resolveAgainMs } = this.#options;
-    if (!this.#isName || this.retryAt !== Infinity) return;
-    if (now() - this.#lookedUpAt >= resolveAgainMs) this.#lookUp();
+    this.#moveOn();
+    for (const place of this.#places) place.refresh();
   }
 
-  /** The peer's current endpoint works: it is tried first from now on. */
+  /** The peer's current endpoint works: it is asked first from now on, and alone while it does. */
   handshakeComplete(): void {
+    const peer = this.#peer;
+    peer.isSearched = false;
     this.#tried.clear();
-    this.#worked = `${this.#peer.endpoint}`;
+    this.#worked = `${peer.endpoint}`;
     this.#hint = undefined;
+    this.#askTogether(peer.endpoint);
   }
 
   /** To be called at {@link retryAt}. */
   handleTimeout(now: number): void {
-    if (now >= this.retryAt) this.#lookUp();
+    if (now >= this.#startAt && this.#places.some((place) => place.isKnown)) this.#found();
+    if (now >= this.#startAt) this.#startAt = Infinity;
+    for (const place of this.#places) place.handleTimeout(now);
   }
 
   close(): void {
-    this.#isClosed = true;
-    this.retryAt = Infinity;
+    for (const place of this.#places) place.close();
+    this.#startAt = Infinity;
+    this.#peer.otherEndpoints = [];
+    this.#peer.isSearched = false;
   }
 
   /** The socket was replaced: endpoints are made anew for the new one. */
@@ -134,14 +150,36 @@ export class PeerLocator {
     const { endpoint } = this.#options;
     const again = ({ address, port }: Endpoint) => endpoint(new IpAddress(address), port);
     this.#candidates = this.#candidates.map(again);
+    this.#peer.otherEndpoints = this.#peer.otherEndpoints.map(again);
     this.#hint = this.#hint && again(this.#hint);
   }
 
-  /** The first that was not tried since the last that worked. */
-  #next(): Endpoint | undefined {
+  /**
+   * To the first that was not tried since the last that worked, and those that are asked with it.
+   *
+   * @returns false if there is none.
+   */
+  #moveOn(): boolean {
     const all = this.#hint === undefined ? this.#candidates : [...this.#candidates, this.#hint];
     const left = all.filter((endpoint) => !this.#tried.has(`${endpoint}`));
-    return left.find((endpoint) => `${endpoint}` === this.#worked) ?? left[0];
+    const next = left.find((endpoint) => `${endpoint}` === this.#worked) ?? left[0];
+    this.#askTogether(next);
+    if (next === undefined) return false;
+    this.#moveTo(next);
+    return true;
+  }
+
+  /** Has those asked too that were not tried since the last that worked. */
+  #askTogether(first: Endpoint | undefined): void {
+    const family = first?.address.length;
+    // Of a peer with one address nothing is to be found out, wherever it has been heard since.
+    const others = this.#candidates.length < 2
+      ? []
+      : this.#candidates.filter((endpoint) =>
+        endpoint.address.length === family && `${endpoint}` !== `${first}` &&
+        !this.#tried.has(`${endpoint}`)
+      );
+    this.#peer.otherEndpoints = others.slice(0, MAX_TOGETHER - 1);
   }
 
   #hintFailed(): void {
@@ -165,39 +203,30 @@ export class PeerLocator {
     this.#options.changed(this);
   }
 
-  async #lookUp(): Promise<void> {
-    if (this.#isBusy || this.#isClosed) return;
-    const { hostname, port } = this.location!;
-    const { resolve, now, endpoint } = this.#options;
-    this.#isBusy = true;
-    this.retryAt = Infinity;
-    this.#lookedUpAt = now();
-    let found: readonly IpAddress[] | undefined;
-    try {
-      const addresses = await resolve(hostname);
-      found = alternateFamilies("version" in addresses ? [addresses] : addresses);
-    } catch (error) {
-      if (!this.#isClosed) this.#retryLater(hostname, error as Error);
-    }
-    this.#isBusy = false;
-    if (found === undefined || this.#isClosed) return;
-    this.#retryMs = FIRST_RETRY_MS;
-    this.#candidates = found.map((address) => endpoint(address, port));
+  /** Addresses are known, perhaps others than before. */
+  #found(): void {
+    const all = this.#places.flatMap(({ addresses, location: { port } }) =>
+      addresses.map((address) => this.#options.endpoint(address, port))
+    );
+    this.#candidates = [...new Map(all.map((one) => [`${one}`, one])).values()];
+    if (this.#places.every((place) => place.isKnown)) this.#startAt = Infinity;
+    else if (!this.#isPlaced && this.#options.now() < this.#startAt) return;
+    const { hasSession, isSearched, endpoint } = this.#peer;
     this.#tried.clear();
-    const first = this.#next();
-    if (first !== undefined) this.#moveTo(first);
+    // Found later than the others: what works goes on.
+    if (this.#isPlaced && hasSession && !isSearched) this.#askTogether(endpoint);
+    else this.#moveOn();
+    this.#isPlaced = true;
     this.#call();
   }
 
-  #retryLater(hostname: string, error: Error): void {
+  #notFound(hostname: string, retryMs: number, error: Error): void {
     log.warn("{peer}: endpoint {hostname} is not found, trying again in {seconds} s: {error}", {
       peer: peerName(this.#peer),
       hostname,
-      seconds: this.#retryMs / 1000,
+      seconds: retryMs / 1000,
       error: error.message,
     });
-    this.retryAt = this.#options.now() + this.#retryMs;
-    this.#retryMs = Math.min(LAST_RETRY_MS, this.#retryMs * 2);
     this.#options.changed(this);
   }
 }

@@ -8,7 +8,8 @@ import type { Prefix } from "../../netstack/mod.ts";
 import type { Peer } from "../../wireguard/mod.ts";
 import { isSameKey, KEY_LENGTH } from "../base64.ts";
 import type { PeerConfig, PeerLimits } from "../config/checked.ts";
-import type { TunnelPeers } from "./peers.ts";
+import type { PeerLocation } from "./location_addresses.ts";
+import { locationsOf, type TunnelPeers } from "./peers.ts";
 
 /**
  * @param holds Whether a prefix that the configuration lists is this peer's to hold: another may have
@@ -37,10 +38,10 @@ export function applyPeer(
     () => peer.setPresharedKey(presharedKey),
   );
   // The file's endpoint counts only when it changes: where the peer was last heard is more recent.
-  const [known, wanted] = [peers.location(peer), config.endpoint];
-  change(known?.hostname !== wanted?.hostname || known?.port !== wanted?.port, () => {
-    if (wanted === undefined) peers.forgetLocation(peer);
-    else peers.setLocation(peer, wanted);
+  const wanted = locationsOf(config);
+  change(!isSameLocations(peers.locations(peer), wanted), () => {
+    if (wanted.length === 0) peers.forgetLocation(peer);
+    else peers.setLocation(peer, ...wanted);
   });
   const own = config.allowedIps.filter(holds);
   const names = new Set(own.map(String));
@@ -58,6 +59,11 @@ export function applyPeer(
     () => peers.setLimits(peer, config.limits),
   );
   return isChanged;
+}
+
+function isSameLocations(a: readonly PeerLocation[], b: readonly PeerLocation[]): boolean {
+  return a.length === b.length &&
+    a.every(({ hostname, port }, i) => hostname === b[i]!.hostname && port === b[i]!.port);
 }
 
 function isSameLimits(a: PeerLimits | undefined, b: PeerLimits | undefined): boolean {

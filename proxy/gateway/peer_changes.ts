@@ -16,6 +16,7 @@ import {
 } from "../config/config.ts";
 import type { Gateway } from "./gateway.ts";
 import { applyPeer } from "./peer_apply.ts";
+import { locationsOf } from "./peers.ts";
 import type { PeerLimits } from "../config/checked.ts";
 import { DEFAULT_RATE_BURST_MS } from "../config/defaults.ts";
 
@@ -27,8 +28,8 @@ export interface PeerChanges {
   presharedKey?: KeyInput | null;
   /** The whole list. */
   allowedIps?: ListInput | null;
-  /** `HOST:PORT` or `[IPV6]:PORT`. Null: the peer is where its packets come from. */
-  endpoint?: string | null;
+  /** `HOST:PORT` or `[IPV6]:PORT`, or several. Null: the peer is where its packets come from. */
+  endpoint?: ListInput | null;
   /** Seconds, or `"off"`. */
   persistentKeepalive?: number | string | null;
   /** These apply at once, to connections that are open as well. */
@@ -88,7 +89,9 @@ export function updatePeer(
   }
   const names = new Set(given.map(([name]) => name));
   const isMoved = next.endpoint !== undefined;
-  const endpoint = names.has("endpoint") && !isMoved ? undefined : peers.location(peer);
+  const [endpoint, ...otherEndpoints] = names.has("endpoint") && !isMoved
+    ? []
+    : peers.locations(peer);
   const presharedKey = names.has("presharedKey") ? next.presharedKey : peer.presharedKey;
   const name = names.has("name") ? next.name : peer.name;
   checkName(gateway, name, peer);
@@ -98,7 +101,7 @@ export function updatePeer(
     publicKey: peer.publicKey,
     ...(name !== undefined && { name }),
     ...(presharedKey && { presharedKey }),
-    ...(endpoint && { endpoint }),
+    ...(endpoint && { endpoint, otherEndpoints }),
     allowedIps: names.has("allowedIps") ? next.allowedIps : peers.allowedIps(peer),
     persistentKeepalive: names.has("persistentKeepalive")
       ? next.persistentKeepalive
@@ -106,7 +109,7 @@ export function updatePeer(
     ...nextLimits(peers.limits(peer), next.limits, names),
   });
   // An endpoint that is given again counts, wherever the peer has been heard since.
-  if (isMoved) peers.setLocation(peer, next.endpoint);
+  if (isMoved) peers.setLocation(peer, ...locationsOf(next));
   gateway.engine.wake();
 }
 

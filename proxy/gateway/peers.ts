@@ -118,7 +118,7 @@ export class TunnelPeers implements TimeoutSource {
 
   /** @throws {TypeError} if the key is the gateway's own, or a peer's already. */
   add(config: PeerConfig): Peer {
-    const { publicKey, name, presharedKey, allowedIps, endpoint, persistentKeepalive } = config;
+    const { publicKey, name, presharedKey, allowedIps, persistentKeepalive } = config;
     const peer = this.#engine.device.addPeer({
       publicKey,
       ...(presharedKey && { presharedKey }),
@@ -126,7 +126,8 @@ export class TunnelPeers implements TimeoutSource {
     peer.name = name;
     const known = this.#memory.of(publicKey);
     const hint = known && this.#udp.endpoint(known.address, known.port);
-    if (endpoint !== undefined || hint !== undefined) this.#locate(peer, endpoint, hint);
+    const locations = locationsOf(config);
+    if (locations.length > 0 || hint !== undefined) this.#locate(peer, locations, hint);
     this.setLimits(peer, config.limits);
     this.setAllowedIps(peer, allowedIps);
     this.setPersistentKeepalive(peer, persistentKeepalive); // last: it may start a handshake
@@ -143,14 +144,19 @@ export class TunnelPeers implements TimeoutSource {
     this.onHeldChanged();
   }
 
-  /** Where the peer was last configured to be, not where it was heard. */
+  /** Where the peer was last configured to be, not where it was heard: the first, if there are several. */
   location(peer: Peer): PeerLocation | undefined {
-    return this.#locators.get(peer)?.location;
+    return this.locations(peer)[0];
+  }
+
+  /** The same, all of them. */
+  locations(peer: Peer): readonly PeerLocation[] {
+    return this.#locators.get(peer)?.locations ?? [];
   }
 
   /** A name is looked up from now on; until it is found the peer stays where it is. */
-  setLocation(peer: Peer, location: PeerLocation): void {
-    this.#locate(peer, location);
+  setLocation(peer: Peer, ...locations: PeerLocation[]): void {
+    this.#locate(peer, locations);
   }
 
   /** The peer is where its packets come from. */
@@ -271,12 +277,17 @@ export class TunnelPeers implements TimeoutSource {
     this.#callAt = now + CALL_PAUSE_MS;
   }
 
-  #locate(peer: Peer, location?: PeerLocation, hint?: Endpoint): void {
+  #locate(peer: Peer, locations: readonly PeerLocation[], hint?: Endpoint): void {
     this.forgetLocation(peer);
-    const locator = new PeerLocator(peer, location, hint, this.#locatorOptions);
+    const locator = new PeerLocator(peer, locations, hint, this.#locatorOptions);
     this.#locators.set(peer, locator);
     locator.start();
   }
+}
+
+/** Where a peer is configured to be, in order. */
+export function locationsOf({ endpoint, otherEndpoints = [] }: PeerConfig): PeerLocation[] {
+  return endpoint === undefined ? [] : [endpoint, ...otherEndpoints];
 }
 
 function toAllowedIp({ address, length }: Prefix): AllowedIp {

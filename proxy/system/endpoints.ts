@@ -18,7 +18,7 @@ const ATTEMPTS = 15;
 const PAUSE_MS = 1_000;
 
 export interface FoundEndpoints {
-  /** The preferred address of each endpoint. */
+  /** The preferred address of each endpoint that was found. */
   readonly addresses: readonly IpAddress[];
   /**
    * For the gateway: what was found is the first answer for each name. Then it is asked for again, by
@@ -40,15 +40,28 @@ export async function findEndpoints(
 ): Promise<FoundEndpoints> {
   const known = new Map<string, IpAddress | readonly IpAddress[]>();
   const addresses: IpAddress[] = [];
-  for (const { endpoint } of peers) {
-    if (endpoint === undefined) continue;
-    const { hostname } = endpoint;
+  const hosts = peers.flatMap(({ endpoint, otherEndpoints = [] }) => [
+    ...endpoint === undefined ? [] : [{ hostname: endpoint.hostname, isNeeded: true }],
+    ...otherEndpoints.map(({ hostname }) => ({ hostname, isNeeded: false })),
+  ]);
+  for (const { hostname, isNeeded } of hosts) {
     const address = parseIpAddress(hostname);
     if (address !== undefined) {
       addresses.push(address);
       continue;
     }
-    if (!known.has(hostname)) known.set(hostname, await find(hostname, resolve, signal, pause));
+    if (!known.has(hostname)) {
+      try {
+        // The others are looked up again by the gateway, when they are not found now.
+        const found = isNeeded
+          ? find(hostname, resolve, signal, pause)
+          : before(signal, hostname, resolve(hostname));
+        known.set(hostname, await found);
+      } catch (error) {
+        if (isNeeded || signal.aborted) throw error;
+        continue;
+      }
+    }
     const first = [known.get(hostname)!].flat()[0] as IpAddress | undefined;
     if (first !== undefined) addresses.push(first);
   }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { Peer } from "../../wireguard/mod.ts";
 import { isSameKey, KEY_LENGTH } from "../base64.ts";
 import { formatConfigFile } from "../config/format.ts";
 import type { PeerInput } from "../config/input.ts";
@@ -42,13 +43,15 @@ export function frameOf(text: string): ConfigFrame | undefined {
 /** What is saved: lines of `[Interface]`, one of {@link SEPARATOR}, sections of peers. */
 export function savedText(gateway: Gateway, hasPort: boolean): string {
   const { privateKey } = gateway.peers;
-  const peers = [...gateway.engine.device.peers()].map((peer): PeerInput => {
-    const location = gateway.peers.location(peer);
-    const endpoint = location === undefined
+  // What another source has is there again by itself.
+  const isSaved = (peer: Peer) => ["file", "control"].includes(gateway.peerSources.origin(peer));
+  const peers = [...gateway.engine.device.peers()].filter(isSaved).map((peer): PeerInput => {
+    const locations = gateway.peers.locations(peer);
+    const endpoint = locations.length === 0
       ? peer.endpoint && `${peer.endpoint}`
-      : location.hostname.includes(":")
-      ? `[${location.hostname}]:${location.port}`
-      : `${location.hostname}:${location.port}`;
+      : locations.map(({ hostname, port }) =>
+        hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`
+      );
     const limits = gateway.peers.limits(peer);
     const rate = (bits: number | undefined) =>
       bits === undefined ? undefined : `${bits / 1000}kbit`;
@@ -95,7 +98,7 @@ export const SAVE_SCRIPT = `if [ -n "$save" ]; then
     printf '%s\\n' "$saved" | sed '/^${SEPARATOR}$/,$d' |
       grep -E '^(PrivateKey = [A-Za-z0-9+/]{43}=|ListenPort = [0-9]{1,5})$'
     printf '%s\\n' "$WIRESTACK_REST"
-    printf '%s\\n' "$saved" | sed '1,/^${SEPARATOR}$/d' | grep -E '^(|\\[Peer\\]|(PublicKey|PresharedKey) = [A-Za-z0-9+/]{43}=|AllowedIPs = [0-9a-f:./, ]*|Endpoint = [][A-Za-z0-9.:_-]*|(PersistentKeepalive|Rate[A-Z][a-z]*|Max[A-Za-z]*) = [A-Za-z0-9.]*|Name = [A-Za-z0-9 ._@-]*)$'
+    printf '%s\\n' "$saved" | sed '1,/^${SEPARATOR}$/d' | grep -E '^(|\\[Peer\\]|(PublicKey|PresharedKey) = [A-Za-z0-9+/]{43}=|AllowedIPs = [0-9a-f:./, ]*|Endpoint = [][A-Za-z0-9.:_, -]*|(PersistentKeepalive|Rate[A-Z][a-z]*|Max[A-Za-z]*) = [A-Za-z0-9.]*|Name = [A-Za-z0-9 ._@-]*)$'
   } >"$save.tmp" && grep -q '^PrivateKey = ' "$save.tmp" && mv -f "$save.tmp" "$save" ||
     rm -f "$save.tmp"
 fi

@@ -11,6 +11,7 @@ import { nat } from "./targets/nat.ts";
 import { operations } from "./targets/operations.ts";
 import { packets } from "./targets/packets.ts";
 import { reassembly } from "./targets/reassembly.ts";
+import { relay } from "./targets/relay.ts";
 import { tcp } from "./targets/tcp.ts";
 import { udp } from "./targets/udp.ts";
 import { wireguard } from "./targets/wireguard.ts";
@@ -32,4 +33,5 @@ export const TARGETS: readonly Target[] = [
   proxyProtocol,
   framing,
   captureFilter,
+  relay,
 ];

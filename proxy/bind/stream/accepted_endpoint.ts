@@ -8,6 +8,7 @@ import { IpAddress } from "../../../netstack/mod.ts";
 import { getLogger } from "../../log/logger.ts";
 import type { Bind } from "../bind.ts";
 import type { Carrier } from "./carrier.ts";
+import type { Farewell } from "./farewell.ts";
 import { StreamEndpoint, type StreamHost } from "./endpoint.ts";
 
 const log = getLogger(["wirestack", "relay"]);
@@ -28,8 +29,8 @@ export class AcceptedEndpoint extends StreamEndpoint {
   }
 
   /** Ends it: whoever is there may come again. */
-  close(reason: string): void {
-    this.end(reason);
+  close(farewell: Farewell): void {
+    this.end(farewell);
   }
 
   override toString(): string {

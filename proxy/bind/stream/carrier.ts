@@ -46,8 +46,12 @@ export interface Carrier {
   /** Whether it reads on. One that does not leaves what comes to the system, and so to the sender. */
   setReading(isReading: boolean): void;
 
-  /** Ends it at once, what was not sent is lost. `reason` is for the other side, where it can be told. */
-  close(reason?: string): void;
+  /**
+   * Ends it: what was not sent is lost, but for a farewell, where there is time and room for it.
+   *
+   * @param last A frame to be sent before.
+   */
+  close(last?: Uint8Array): void;
 }
 
 /** Opens carriers to one place. */

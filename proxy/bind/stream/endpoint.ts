@@ -8,6 +8,7 @@ import type { Endpoint, Sender } from "../../../wireguard/mod.ts";
 import type { Bind, BindEndpoint, DatagramHandler } from "../bind.ts";
 import type { Carrier, CarrierEvents, CarrierRemote } from "./carrier.ts";
 import type { StreamCounters } from "./counters.ts";
+import { Farewell, farewellFrame, farewellText } from "./farewell.ts";
 import { FrameReader } from "./frame_reader.ts";
 import { type ChunkPool, type QueueLimits, SendQueue } from "./send_queue.ts";
 import type { StreamTimers } from "./timers.ts";
@@ -231,15 +232,15 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
   protected abstract lost(reason: string): void;
 
   /** Closes the carrier, if there is one; {@link lost} is not called. */
-  protected end(reason?: string): void {
+  protected end(farewell: Farewell = Farewell.Closing): void {
     const carrier = this.#carrier;
     if (carrier === undefined) return;
     this.#detach();
-    carrier.close(reason);
+    carrier.close(farewellFrame(farewell));
   }
 
-  #end(reason: string): void {
-    this.end(reason);
+  #end(reason: string, farewell?: Farewell): void {
+    this.end(farewell);
     this.lost(reason);
   }
 
@@ -262,11 +263,14 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
     const { heartbeats } = reader;
     reader.push(bytes);
     counters.heartbeatsReceived += reader.heartbeats - heartbeats;
-    this.heard();
+    if (reader.problem === undefined && reader.farewell === undefined) this.heard();
     if (reader.hasNext) this.host.readable(this);
     if (reader.problem !== undefined) {
       counters.badFrames++;
-      this.#end(`not WireGuard's datagrams: ${reader.problem}`);
+      this.#end(`not WireGuard's datagrams: ${reader.problem}`, Farewell.Malformed);
+    } else if (reader.farewell !== undefined) {
+      this.host.counters.lost++;
+      this.#end(farewellText(reader.farewell));
     } else if (this.#isReading && reader.size > READ_LIMIT) {
       this.#isReading = false;
       this.#carrier!.setReading(false);

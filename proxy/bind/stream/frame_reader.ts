@@ -1,6 +1,6 @@
 /**
  * Datagrams in a stream: a length of 2 bytes, big-endian, then as many bytes of a datagram of
- * WireGuard's. A length of 0 is a heartbeat.
+ * WireGuard's. A length of 0 is a heartbeat, one of 1 a farewell.
  *
  * @module
  */
@@ -11,6 +11,9 @@ export const HEADER_SIZE = 2;
 export const MAX_DATAGRAM = 65_535;
 /** WireGuard's shortest message: a transport message without a packet. */
 export const MIN_DATAGRAM = 32;
+
+/** Of a frame that says why the stream ends. */
+const FAREWELL_LENGTH = 1;
 
 /** Chunks of a stream that hold whole frames alone. */
 interface Segment {
@@ -26,6 +29,8 @@ interface Segment {
 export class FrameReader {
   /** Why nothing can be found in the stream any more. */
   problem: string | undefined;
+  /** What the other side has said last, see `farewell.ts`: nothing more is to come. */
+  farewell: number | undefined;
   /** Frames without a datagram that have come. */
   heartbeats = 0;
   #segments: Segment[] = [];
@@ -50,14 +55,18 @@ export class FrameReader {
     let at = this.#partial === undefined ? 0 : this.#complete(bytes);
     const from = at;
     let hasDatagram = false;
-    while (this.problem === undefined && bytes.length - at >= HEADER_SIZE) {
+    while (!this.#isOver && bytes.length - at >= HEADER_SIZE) {
       const length = bytes[at]! << 8 | bytes[at + 1]!;
       if (!this.#isFine(length) || bytes.length - at - HEADER_SIZE < length) break;
+      if (length === FAREWELL_LENGTH) {
+        this.farewell = bytes[at + HEADER_SIZE];
+        break;
+      }
       at += HEADER_SIZE + length;
       hasDatagram ||= length > 0;
     }
     if (hasDatagram) this.#add(bytes, from, at);
-    if (this.problem === undefined && at < bytes.length) this.#begin(bytes, at);
+    if (!this.#isOver && at < bytes.length) this.#begin(bytes, at);
   }
 
   /**
@@ -87,12 +96,16 @@ export class FrameReader {
       this.#size =
       this.#have =
         0;
-    this.#partial = this.problem = undefined;
+    this.#partial = this.problem = this.farewell = undefined;
+  }
+
+  get #isOver(): boolean {
+    return this.problem !== undefined || this.farewell !== undefined;
   }
 
   #isFine(length: number): boolean {
     if (length === 0) this.heartbeats++;
-    if (length === 0 || length >= MIN_DATAGRAM) return true;
+    if (length <= FAREWELL_LENGTH || length >= MIN_DATAGRAM) return true;
     this.problem = `a frame of ${length} bytes, and a datagram has ${MIN_DATAGRAM} at least`;
     return false;
   }
@@ -133,7 +146,8 @@ export class FrameReader {
       }
     }
     this.#partial = undefined;
-    if (partial.length > HEADER_SIZE) this.#add(partial, 0, partial.length);
+    if (partial.length === HEADER_SIZE + FAREWELL_LENGTH) this.farewell = partial[HEADER_SIZE];
+    else if (partial.length > HEADER_SIZE) this.#add(partial, 0, partial.length);
     return at;
   }
 

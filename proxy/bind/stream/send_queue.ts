@@ -9,10 +9,10 @@
 import type { StreamCounters } from "./counters.ts";
 import { HEADER_SIZE } from "./frame_reader.ts";
 
-/** Some 43 full datagrams: what a turn of the engine sends goes out with one write. */
-const CHUNK_SIZE = 64 << 10;
+/** A record of TLS, of 11 full datagrams. */
+const CHUNK_SIZE = 16 << 10;
 /** Of all carriers together, kept for the next. */
-const MOST_KEPT = 32;
+const MOST_KEPT = 64;
 /** The age of frames is known to this, ms. */
 const RESOLUTION_MS = 16;
 

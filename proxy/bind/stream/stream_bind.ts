@@ -14,6 +14,7 @@ import type { Carrier, CarrierDialer, CarrierListener } from "./carrier.ts";
 import { newStreamCounters } from "./counters.ts";
 import { DialledEndpoint } from "./dialled_endpoint.ts";
 import type { StreamEndpoint, StreamHost } from "./endpoint.ts";
+import { Farewell, farewellFrame } from "./farewell.ts";
 import { MAX_DATAGRAM } from "./frame_reader.ts";
 import { ChunkPool, DEFAULT_QUEUE_LIMITS, type QueueLimits } from "./send_queue.ts";
 import { hostTimers, type StreamTimers } from "./timers.ts";
@@ -190,7 +191,7 @@ export class StreamBind implements Bind {
   async close(): Promise<void> {
     this.#isClosed = true;
     for (const endpoint of this.#dialled) endpoint.close();
-    for (const endpoint of this.accepted()) endpoint.close("the gateway is closing");
+    for (const endpoint of this.accepted()) endpoint.close(Farewell.Closing);
     this.#callOffTick?.();
     this.#readable.clear();
     this.#dirty.clear();
@@ -210,7 +211,7 @@ export class StreamBind implements Bind {
     if (
       this.#isClosed || this.#acceptedCount >= maxAccepted || ofAddress >= maxAcceptedPerAddress
     ) {
-      carrier.close("there are too many");
+      carrier.close(farewellFrame(Farewell.Full));
       if (!this.#isClosed && isWorthALine(++this.#refused)) {
         log.warn("{bind}: {name} is refused, there are {carriers} already ({refused} so far)", {
           bind: this.name,

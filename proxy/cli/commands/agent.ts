@@ -7,12 +7,14 @@
 import type { Form } from "../../config/form.ts";
 import { findKey } from "../../config/keys.ts";
 import type { ConfigSource, RawSection } from "../../config/source.ts";
+import { ParseFailure, parseMap, splitList } from "../../config/values.ts";
 import type { Confinement } from "../confine.ts";
 import { addConfigFlags } from "../flags.ts";
 import type { CommandLine } from "./command_line.ts";
 import { checkMasquerade, runGateway, type RunOptions } from "./up.ts";
 import { addUpOptions, configReader } from "./up_options.ts";
 
+const SUBNETS = findKey("proxy", "Subnets")!;
 const KEEPALIVE = findKey("peers", "PersistentKeepalive")!;
 /**
  * Seconds, where the file says nothing. Nobody can call an agent behind a NAT: how often it calls is how
@@ -65,12 +67,25 @@ export function completeAgent(source: ConfigSource): void {
     source.problem(["peers"], "an agent calls, expected a [Peer] with the Endpoint of its hub");
   }
   const proxy = Object(source.proxy) as RawSection;
-  if (!isGiven(proxy.subnets) && !isGiven(proxy.map)) {
+  if (isGiven(proxy.subnets)) return;
+  if (isGiven(proxy.map)) {
+    const subnets = mapped(proxy.map);
+    if (subnets.length > 0) source.set(["proxy"], SUBNETS, subnets, { flag: "agent" });
+  } else {
     source.problem(
       ["proxy"],
       "an agent serves networks, expected [Proxy] with Map = 100.64.1.0/24 -> 192.168.1.0/24, or with Subnets",
     );
   }
+}
+
+/** What a Map names to peers. What is wrong with it is found out later. */
+function mapped(map: unknown): string[] {
+  const texts = Array.isArray(map) ? map.map(String) : splitList(`${map}`);
+  return texts.flatMap((text) => {
+    const parsed = parseMap(text.trim());
+    return parsed instanceof ParseFailure ? [] : [`${parsed.from}`];
+  });
 }
 
 function isGiven(value: unknown): boolean {

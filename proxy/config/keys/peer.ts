@@ -42,9 +42,10 @@ export const PEER_KEYS = keysOf<PeerInput>("peers", [
   {
     name: "Endpoint",
     field: "endpoint",
+    list: "comma",
     flag: "endpoint",
-    argument: "HOST:PORT",
-    help: "where the peer is; learnt from its packets when not given",
+    argument: "HOST:PORT,…",
+    help: "where the peer is, or several places: the first to answer counts; learnt when not given",
   },
   {
     name: "Fallback",

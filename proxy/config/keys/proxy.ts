@@ -15,7 +15,7 @@ export const PROXY_KEYS = keysOf<ProxyInput>("proxy", [
     list: "comma",
     flag: "proxy-subnet",
     argument: "PREFIX,…",
-    help: "targets that peers may reach (default what Map names)",
+    help: "targets that peers may reach (an agent's default: what Map names)",
   },
   {
     name: "Protocols",

@@ -2,10 +2,21 @@
 
 import assert from "node:assert/strict";
 import { IpAddress } from "../../../netstack/mod.ts";
-import { PeerLocator } from "../../../proxy/gateway/locator.ts";
+import { type PeerLocation, PeerLocator } from "../../../proxy/gateway/locator.ts";
 import { alternateFamilies, type Resolve } from "../../../proxy/gateway/resolver.ts";
 import { parseIpAddress } from "../../../proxy/address.ts";
-import { endpoint, Pair } from "../../wireguard/pair.ts";
+import { generatePrivateKey, type Peer } from "../../../wireguard/mod.ts";
+import {
+  type Datagram,
+  endpoint,
+  Host,
+  host,
+  ipv4Packet,
+  Network,
+  Pair,
+  seededRandom,
+  v4,
+} from "../../wireguard/pair.ts";
 
 const ip = (text: string) => parseIpAddress(text)!;
 /** Where `b` of a pair is, and where nobody is. */
@@ -23,7 +34,10 @@ class Site extends Pair {
   /** `HH:… to` of each initiation. */
   readonly tried: string[] = [];
 
-  constructor(resolve: Resolve, options: { keepalive?: number; hostname?: string } = {}) {
+  constructor(
+    resolve: Resolve,
+    options: { keepalive?: number; hostname?: string; others?: readonly PeerLocation[] } = {},
+  ) {
     super({ a: { endpoint: undefined }, b: { endpoint: endpoint("192.0.2.1", 1001) } });
     const { events } = this.a;
     const push = events.push.bind(events);
@@ -45,7 +59,7 @@ class Site extends Pair {
     this.ab.setPersistentKeepalive(options.keepalive ?? 5, this.now);
     this.locator = new PeerLocator(
       this.ab,
-      { hostname: options.hostname ?? "gw.test", port: PORT },
+      [{ hostname: options.hostname ?? "gw.test", port: PORT }, ...options.others ?? []],
       undefined,
       {
         resolve: (hostname) => {
@@ -80,21 +94,29 @@ class Site extends Pair {
 const found = (...addresses: IpAddress[]): Resolve => () => Promise.resolve(addresses);
 const at = (address: IpAddress) => `${endpoint(address.bytes, PORT)}`;
 
-for (const [what, first] of [["address", DEAD], ["IPv6", DEAD_6]] as const) {
-  Deno.test(`with a dead ${what} first, the second address has a session within one handshake time`, async () => {
-    const site = new Site(found(first, GOOD));
-    await site.pass(4_900);
-    assert.deepEqual(site.route, [at(first)]);
-    assert.equal(site.ab.hasSession, false);
-    await site.pass(700); // 5 s and at most 333 ms
-    assert.equal(site.ab.hasSession, true);
-    assert.deepEqual(site.route, [at(first), at(GOOD)]);
-    // The one that worked is kept, through rekeys, and an address that answers is not looked up.
-    await site.pass(600_000);
-    assert.deepEqual(new Set(site.route.slice(1)), new Set([at(GOOD)]));
-    assert.equal(site.asked.length, 1);
-  });
-}
+Deno.test("with a dead IPv6 address first, the second address has a session within one handshake time", async () => {
+  const site = new Site(found(DEAD_6, GOOD));
+  await site.pass(4_900);
+  assert.deepEqual(site.route, [at(DEAD_6)]);
+  assert.equal(site.ab.hasSession, false);
+  await site.pass(700); // 5 s and at most 333 ms
+  assert.equal(site.ab.hasSession, true);
+  assert.deepEqual(site.route, [at(DEAD_6), at(GOOD)]);
+  // The one that worked is kept, through rekeys, and an address that answers is not looked up.
+  await site.pass(600_000);
+  assert.deepEqual(new Set(site.route.slice(1)), new Set([at(GOOD)]));
+  assert.equal(site.asked.length, 1);
+});
+
+Deno.test("with a dead address first of one family, the second has a session at once, and is asked alone", async () => {
+  const site = new Site(found(DEAD, GOOD));
+  await site.pass(100);
+  assert.equal(site.ab.hasSession, true);
+  assert.deepEqual(site.route, [at(DEAD), at(GOOD)]);
+  await site.pass(600_000);
+  assert.deepEqual(new Set(site.route.slice(1)), new Set([at(GOOD)]));
+  assert.equal(site.asked.length, 1);
+});
 
 Deno.test("when all addresses failed they are tried again, and the name is looked up again, not too often", async () => {
   let addresses = [DEAD, DEAD_TOO];
@@ -131,7 +153,8 @@ Deno.test("an address that stops answering is tried first, then the others; a lo
     await site.pass(1_000);
   }
   assert.equal(lost, 1);
-  assert.deepEqual(new Set(site.route), new Set([at(GOOD)]));
+  assert.deepEqual(site.route.slice(0, 2), [at(GOOD), at(DEAD)]);
+  assert.deepEqual(new Set(site.route.slice(2)), new Set([at(GOOD)]));
   assert.equal(`${site.ab.endpoint}`, at(GOOD));
 
   site.tried.length = 0;
@@ -145,7 +168,8 @@ Deno.test("an address that stops answering is tried first, then the others; a lo
   site.filter = filter;
   await site.pass(15_000);
   assert.equal(`${site.ab.endpoint}`, at(GOOD));
-  assert.equal(site.route.at(-1), at(GOOD));
+  assert.equal(site.ab.hasSession, true);
+  assert.deepEqual(site.route.slice(-2), [at(GOOD), at(DEAD)]);
 });
 
 Deno.test("an address in the file is not looked up, and a peer that moved is called there again", async () => {
@@ -185,4 +209,134 @@ Deno.test("families alternate, beginning with the first; no address comes twice"
   ]);
   assert.deepEqual(sorted("192.0.2.1", "192.0.2.1", "2001:db8::1"), ["192.0.2.1", "2001:db8::1"]);
   assert.deepEqual(sorted(), []);
+});
+
+/** Replicas of one key, each as far from `a` as it says. */
+class Replicas {
+  readonly a: Host;
+  readonly replicas: Host[];
+  readonly peer: Peer;
+  readonly locator: PeerLocator;
+  readonly network: Network;
+  /** One way, ms, by the replica's number. */
+  readonly delays: number[];
+  readonly dead = new Set<number>();
+  /** Numbers of the replicas that initiations went to. */
+  readonly asked: number[] = [];
+  readonly #onTheWay: { at: number; datagram: Datagram }[] = [];
+
+  constructor(delays: number[]) {
+    this.delays = delays;
+    const privateKey = generatePrivateKey(seededRandom(99));
+    const address = (i: number) => endpoint(`192.0.2.${10 + i}`, 51820);
+    this.a = new Host(1, endpoint("198.51.100.1", 1));
+    this.replicas = delays.map((_, i) => new Host(2 + i, address(i), { privateKey }));
+    for (const { device } of this.replicas) {
+      device.addPeer({ publicKey: this.a.device.publicKey, allowedIps: [host(1)] }, 0);
+    }
+    this.network = new Network([this.a, ...this.replicas]);
+    this.network.filter = (datagram) => {
+      if (datagram.sentAt < 0) return true;
+      const from = this.replicas.findIndex(({ address }) => address === datagram.from);
+      const to = this.replicas.findIndex(({ address }) => address === datagram.to);
+      const number = Math.max(from, to);
+      if (datagram.type === 1 && to >= 0) this.asked.push(to);
+      const at = this.network.now + delays[number]!;
+      if (!this.dead.has(number)) this.#onTheWay.push({ at, datagram });
+      return false;
+    };
+    this.peer = this.a.device.addPeer({
+      publicKey: this.replicas[0]!.device.publicKey,
+      allowedIps: [{ address: v4("0.0.0.0"), length: 0 }],
+    }, 0);
+    const { events } = this.a;
+    const push = events.push.bind(events);
+    events.push = (...all) => {
+      for (const event of all) {
+        if (event.type === "handshake-retry") this.locator.handshakeUnanswered(event.attempt);
+        if (event.type === "handshake-failed") this.locator.handshakeUnanswered(Infinity);
+        if (event.type === "handshake-complete") this.locator.handshakeComplete();
+      }
+      return push(...all);
+    };
+    this.locator = new PeerLocator(
+      this.peer,
+      delays.map((_, i) => ({ hostname: `192.0.2.${10 + i}`, port: 51820 })),
+      undefined,
+      {
+        resolve: () => assert.fail("looked up"),
+        resolveAgainMs: RESOLVE_AGAIN_MS,
+        now: () => this.network.now,
+        endpoint: ({ bytes }, port) => endpoint(bytes, port),
+        initiate: (peer) => peer.initiate(this.network.now),
+        changed() {},
+      },
+    );
+    this.locator.start();
+  }
+
+  /** The number of the replica that the peer is at. */
+  get at(): number {
+    return this.replicas.findIndex(({ address }) => `${address}` === `${this.peer.endpoint}`);
+  }
+
+  send(): void {
+    this.a.send(ipv4Packet("10.0.0.1", "10.0.0.9"));
+  }
+
+  pass(ms: number): void {
+    for (const end = this.network.now + ms; this.network.now < end;) {
+      this.network.advance(1);
+      const due = this.#onTheWay.filter(({ at }) => at <= this.network.now);
+      for (const each of due) {
+        this.#onTheWay.splice(this.#onTheWay.indexOf(each), 1);
+        for (const { address } of [this.a, ...this.replicas]) {
+          if (address !== each.datagram.to) continue;
+          const receiver = [this.a, ...this.replicas].find((host) => host.address === address)!;
+          receiver.receive(each.datagram);
+        }
+      }
+    }
+  }
+}
+
+Deno.test("of replicas with one key the nearest has the session, though it is last in the list", () => {
+  const site = new Replicas([40, 25, 8]);
+  site.send();
+  site.pass(200);
+  assert.deepEqual(site.asked, [0, 1, 2]);
+  assert.equal(site.at, 2);
+  assert.equal(site.replicas[2]!.received.length, 1);
+  // Others that answered later have taken nothing away, though one is nearer by now.
+  site.delays[0] = 1;
+  for (let i = 0; i < 300; i++) {
+    site.send();
+    site.pass(1_000);
+  }
+  assert.equal(site.at, 2);
+  assert.equal(site.replicas[2]!.received.length, 301);
+  assert.deepEqual(new Set(site.asked.slice(3)), new Set([2]), "a rekey goes to it alone");
+  // Nothing was sent for long, and the session is gone: they are asked again.
+  site.pass(600_000);
+  site.asked.length = 0;
+  site.send();
+  site.pass(500);
+  assert.deepEqual(site.asked.toSorted(), [0, 1, 2]);
+  assert.equal(site.at, 0);
+});
+
+Deno.test("when a replica dies the others are asked together, and the nearest of them takes over", () => {
+  const site = new Replicas([5, 40, 20]);
+  site.send();
+  site.pass(200);
+  assert.equal(site.at, 0);
+  site.dead.add(0);
+  const died = site.network.now;
+  while (site.replicas[2]!.received.length === 0 && site.network.now < died + 60_000) {
+    site.send();
+    site.pass(100);
+  }
+  assert.equal(site.at, 2);
+  assert.equal(site.replicas[1]!.received.length, 0);
+  assert.ok(site.network.now - died < 27_000, `after ${site.network.now - died} ms`);
 });

@@ -70,6 +70,21 @@ Deno.test("the beginning of a frame costs its own room, not that of the chunk it
   assert.equal(reader.hasNext, true);
 });
 
+Deno.test("a farewell is the last that counts, wherever it is cut", () => {
+  const good = new Uint8Array(40).fill(7);
+  const stream = Uint8Array.of(...streamOf([good]), 0, 1, 16, 0, 2, ...new Uint8Array(100));
+  for (let cut = 0; cut <= stream.length; cut++) {
+    const reader = new FrameReader();
+    reader.push(stream.slice(0, cut));
+    reader.push(stream.slice(cut));
+    assert.equal(reader.farewell, 16);
+    assert.equal(reader.problem, undefined);
+    const got: Uint8Array[] = [];
+    takeAll(reader, got);
+    assert.deepEqual(got, [good]);
+  }
+});
+
 Deno.test("the longest datagram that the length can say is taken", () => {
   const datagram = crypto.getRandomValues(new Uint8Array(MAX_DATAGRAM));
   const stream = new Uint8Array(2 + MAX_DATAGRAM);

@@ -63,9 +63,11 @@ export class MemoryCarrier implements Carrier {
   /** Whether everything written is lost, as on a connection that nobody knows to be dead. */
   isDead = false;
   isReading = true;
-  closedFor: string | undefined;
+  closedFor: number | undefined;
   isClosed = false;
   buffered = 0;
+  /** The other side has closed it. */
+  #isLost = false;
   #events: CarrierEvents | undefined;
   #held: { readonly bytes: Uint8Array; readonly done: () => void }[] = [];
   #unread: Uint8Array[] = [];
@@ -86,7 +88,10 @@ export class MemoryCarrier implements Carrier {
 
   start(events: CarrierEvents): void {
     this.#events = events;
-    queueMicrotask(() => this.isClosed ? events.closed() : this.#deliver());
+    queueMicrotask(() => {
+      this.#deliver();
+      if (this.#isLost && !this.isClosed) this.fail();
+    });
   }
 
   write(bytes: Uint8Array, done: () => void): boolean {
@@ -120,19 +125,21 @@ export class MemoryCarrier implements Carrier {
     if (isReading) queueMicrotask(() => this.#deliver());
   }
 
-  close(reason?: string): void {
+  close(last?: Uint8Array): void {
     if (this.isClosed) return;
     this.isClosed = true;
-    this.closedFor = reason;
+    this.closedFor = last?.[2];
+    if (last !== undefined && !this.isDead && !this.isHeld) this.other.arrive(last);
     for (const { done } of this.#held.splice(0)) done();
     if (!this.isDead) queueMicrotask(() => this.other.fail());
   }
 
   /** The other side is gone. */
   fail(error?: Error): void {
-    if (this.isClosed) return;
+    this.#isLost = true;
+    if (this.isClosed || this.#events === undefined) return;
     this.isClosed = true;
-    this.#events?.closed(error);
+    this.#events.closed(error);
   }
 
   #deliver(): void {

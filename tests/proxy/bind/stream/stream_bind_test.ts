@@ -3,6 +3,7 @@ import type { BindEndpoint } from "../../../../proxy/bind/bind.ts";
 import { Backoff } from "../../../../proxy/bind/stream/backoff.ts";
 import {
   AcceptedEndpoint,
+  Farewell,
   StreamBind,
   type StreamBindOptions,
   type StreamState,
@@ -158,9 +159,10 @@ Deno.test("a hub that accepts and closes before anything was heard is no success
   endpoint.open();
   await timers.pass(20_000);
   assert.equal(hub.bind.counters.accepted, 0);
+  assert.equal(endpoint.problem, "the other side has too many already");
   assert.ok(dialer.attempts >= 5 && dialer.attempts <= 7, `${dialer.attempts} attempts`);
   assert.equal(peer.bind.counters.dialled, dialer.attempts);
-  assert.equal(dialer.ends![1].closedFor, "there are too many");
+  assert.equal(dialer.ends![1].closedFor, Farewell.Full);
 });
 
 Deno.test("jitter is full: from nothing to all of the pause", () => {
@@ -285,10 +287,7 @@ Deno.test("what is no datagram ends the carrier, is counted, and said", async ()
   stranger.write(new TextEncoder().encode("\0\x05hello"), () => {});
   await settle();
   assert.equal(accepted.isClosed, true);
-  assert.equal(
-    accepted.closedFor,
-    "not WireGuard's datagrams: a frame of 5 bytes, and a datagram has 32 at least",
-  );
+  assert.equal(accepted.closedFor, Farewell.Malformed);
   assert.equal(hub.bind.counters.badFrames, 1);
   assert.equal(hub.bind.carriers, 0);
 });
@@ -313,7 +312,7 @@ Deno.test("closing ends carriers and listeners, and waits for nobody", async () 
   await settle();
   await hub.bind.close();
   assert.equal(listener.isClosed, true);
-  assert.equal(dialer.ends![1].closedFor, "the gateway is closing");
+  assert.equal(dialer.ends![1].closedFor, Farewell.Closing);
   assert.equal(hub.bind.carriers, 0);
   await timers.pass(100);
   assert.equal(endpoint.state, "waiting");

@@ -1,0 +1,157 @@
+/**
+ * Opens carriers in gRPC. A connection of its own for each: TCP, through an HTTP proxy or not, then TLS,
+ * HTTP/2 and one call.
+ *
+ * @module
+ */
+
+import type { Socket } from "node:net";
+import { hostAndPort, parseIpAddress } from "../../../address.ts";
+import type { Carrier, CarrierDialer, CarrierRemote } from "../carrier.ts";
+import { connectThrough, type HttpProxy } from "../http_proxy.ts";
+import { GrpcCarrier } from "./carrier.ts";
+import type { Client, ClientDuplexStream } from "./library.ts";
+import { DIAL_LIMIT_MS, MAX_MESSAGE, SESSION_MEMORY_MB, WINDOW } from "./limits.ts";
+import { lineOf, reasonOf } from "./reason.ts";
+
+export interface GrpcDialerOptions {
+  /** As configured, for people. */
+  readonly url: string;
+  /** A name or an address. */
+  readonly host: string;
+  readonly port: number;
+  /** What connections go through, if not directly. */
+  readonly proxy?: HttpProxy;
+  /**
+   * Speaks TLS on a connection, for `h2` by ALPN, until both sides have shown who they are.
+   *
+   * @throws {Error} with one clear line.
+   */
+  secure(socket: Socket, signal: AbortSignal): Promise<{ socket: Socket; remote: CarrierRemote }>;
+  /** For all of an attempt. */
+  readonly limitMs?: number;
+}
+
+export class GrpcDialer implements CarrierDialer {
+  readonly #options: GrpcDialerOptions;
+
+  constructor(options: GrpcDialerOptions) {
+    this.#options = options;
+  }
+
+  get url(): string {
+    return this.#options.url;
+  }
+
+  get port(): number {
+    return this.#options.port;
+  }
+
+  async dial(signal: AbortSignal): Promise<Carrier> {
+    const { limitMs = DIAL_LIMIT_MS } = this.#options;
+    const { promise, reject } = Promise.withResolvers<never>();
+    promise.catch(() => {}); // it may come too late for anybody to listen
+    const limit = new AbortController();
+    const end = (reason: string) => {
+      reject(new Error(reason));
+      limit.abort();
+    };
+    const timer = setTimeout(() => end(`no answer within ${Math.ceil(limitMs / 1000)} s`), limitMs);
+    const onAbort = () => end("called off");
+    signal.addEventListener("abort", onAbort);
+    if (signal.aborted) onAbort();
+    try {
+      return await this.#open(limit.signal, promise);
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** @param failed Rejects when the attempt must end. */
+  async #open(signal: AbortSignal, failed: Promise<never>): Promise<Carrier> {
+    const { Client, CARRY, Metadata, Secured } = await import("./library.ts");
+    const { host, port, proxy } = this.#options;
+    // What the library says of it is a guess.
+    let problem: Error | undefined;
+    let remote: CarrierRemote | undefined;
+    let connection: Socket | undefined;
+    const credentials = new Secured(async (socket) => {
+      try {
+        if (proxy !== undefined) await connectThrough(socket, proxy, host, port, { signal });
+        const secured = await this.#options.secure(socket, signal);
+        remote = secured.remote;
+        return connection = secured.socket;
+      } catch (error) {
+        problem = error as Error;
+        throw error;
+      }
+    });
+    const client = new Client(targetOf(proxy ?? this.#options), credentials, {
+      ...LIMITS,
+      "grpc.default_authority": hostAndPort(host, port),
+    });
+    const call = client.makeBidiStreamRequest(
+      CARRY.path,
+      CARRY.requestSerialize,
+      CARRY.responseDeserialize,
+      new Metadata(),
+    );
+    let ended = (_error?: Error): void => {};
+    const admitted = new Promise<void>((resolve, reject) => {
+      call.once("metadata", () => resolve());
+      call.on("error", (error: { details?: string; message: string }) => {
+        const reason = problem ?? new Error(this.#named(reasonOf(error.details || error.message)));
+        reject(reason);
+        ended(reason);
+      });
+      call.once("end", () => {
+        reject(new Error("the other side has ended the call"));
+        ended();
+      });
+    });
+    try {
+      await Promise.race([admitted, failed]);
+    } catch (error) {
+      endCall(call, client, connection);
+      throw error;
+    }
+    const carrier = new GrpcCarrier(call, remote!, () => endCall(call, client, connection));
+    ended = (error) => carrier.ended(error);
+    return carrier;
+  }
+
+  /** What is said of a connection is said of the proxy, where there is one. */
+  #named(reason: string): string {
+    const { proxy } = this.#options;
+    if (proxy === undefined || !/^connection |^name /.test(reason)) return reason;
+    return lineOf(`the proxy ${hostAndPort(proxy.host, proxy.port)}: ${reason}`);
+  }
+}
+
+const LIMITS = {
+  "grpc.enable_channelz": 0,
+  "grpc.enable_http_proxy": 0,
+  "grpc.enable_retries": 0,
+  "grpc.max_receive_message_length": MAX_MESSAGE,
+  "grpc.service_config_disable_resolution": 1,
+  "grpc.use_local_subchannel_pool": 1,
+  "grpc-node.flow_control_window": WINDOW,
+  "grpc-node.max_session_memory": SESSION_MEMORY_MB,
+};
+
+/** As grpc-js wants it: https://github.com/grpc/grpc/blob/master/doc/naming.md. */
+function targetOf({ host, port }: { host: string; port: number }): string {
+  const version = parseIpAddress(host)?.version;
+  return `${version === undefined ? "dns" : `ipv${version}`}:${hostAndPort(host, port)}`;
+}
+
+function endCall(
+  call: ClientDuplexStream<Uint8Array, Uint8Array>,
+  client: Client,
+  connection: Socket | undefined,
+): void {
+  call.cancel();
+  client.close();
+  connection?.destroy();
+}

@@ -1,0 +1,21 @@
+/**
+ * How much of anything there may be in gRPC.
+ *
+ * @module
+ */
+
+/** Of a message: what is written at once, and what protobuf adds. */
+export const MAX_MESSAGE = 65_600;
+/**
+ * Bytes that the other side may send before it must wait for us, of a call and so of its connection.
+ * HTTP/2 begins with 64 KiB, which are 10 Mbit/s at a round trip of 50 ms.
+ */
+export const WINDOW = 1 << 20;
+/** From TCP until the server's headers have come. */
+export const DIAL_LIMIT_MS = 15_000;
+/** From the end of the TLS handshake until there is a call. */
+export const CALL_LIMIT_MS = 10_000;
+/** How long a refusal may take to reach the other side. */
+export const GOODBYE_MS = 1_000;
+/** Megabytes that HTTP/2 may hold for a connection, headers and frames. */
+export const SESSION_MEMORY_MB = 4;

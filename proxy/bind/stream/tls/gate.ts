@@ -1,0 +1,70 @@
+/**
+ * A socket as TLS reads it, with a gate in between: a paused `node:tls` socket reads on and fills the
+ * memory, so what stops it is that it gets nothing to read.
+ *
+ * @module
+ */
+
+import type { Socket } from "node:net";
+import { Duplex } from "node:stream";
+
+export class Gate extends Duplex {
+  readonly socket: Socket;
+  /** Shut: TLS wants more, and does not get it. */
+  #isShut = false;
+  #isWanted = false;
+  readonly #onDrain: () => void;
+  #written: ((error?: Error | null) => void) | undefined;
+
+  /** @param socket Connected; what it reads, and how it ends, is the gate's from now on. */
+  constructor(socket: Socket) {
+    super({ allowHalfOpen: false });
+    this.socket = socket;
+    this.#onDrain = () => {
+      const written = this.#written;
+      this.#written = undefined;
+      written?.();
+    };
+    socket.on("data", (bytes) => {
+      if (!this.push(bytes) || this.#isShut) this.socket.pause();
+    });
+    socket.on("drain", this.#onDrain);
+    socket.on("end", () => this.push(null));
+    socket.on("error", (error) => this.destroy(error));
+    socket.on("close", () => this.destroy());
+  }
+
+  /** Whether TLS gets what the socket reads. What is not read stays with the kernel, and then the sender. */
+  setOpen(isOpen: boolean): void {
+    this.#isShut = !isOpen;
+    if (!isOpen) this.socket.pause();
+    else if (this.#isWanted) this.socket.resume();
+  }
+
+  override _read(): void {
+    this.#isWanted = true;
+    if (!this.#isShut) this.socket.resume();
+  }
+
+  override _write(
+    bytes: Uint8Array,
+    _encoding: string,
+    done: (error?: Error | null) => void,
+  ): void {
+    if (this.socket.write(bytes)) done();
+    else this.#written = done;
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    this.socket.end();
+    done();
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    const written = this.#written;
+    this.#written = undefined;
+    written?.(error ?? new Error("closed"));
+    this.socket.destroy();
+    done(error);
+  }
+}
