@@ -23,6 +23,12 @@ import { VARIABLE_NAMES } from "../proxy/config/variables.ts";
 const DOCUMENT = new URL("../docs/configuration.md", import.meta.url);
 const MANIFEST = new URL("../deno.json", import.meta.url);
 
+/** Of systemd, and what says through which proxy a hub is called. */
+export const OTHER_VARIABLES = [
+  "CREDENTIALS_DIRECTORY",
+  ...["HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"],
+];
+
 const HEADER = ["key", "flag, variable", "meaning", "expected", "default"];
 
 if (import.meta.main) {
@@ -54,7 +60,7 @@ export async function documented(text: string): Promise<string> {
 export function permitted(text: string): string {
   return text.replace(/--allow-env=(XDG_RUNTIME_DIR[^ "]*)/g, (_, names: string) => {
     const others = names.split(",").filter((name) => !name.startsWith("WIRESTACK_"));
-    const all = new Set([...others, "CREDENTIALS_DIRECTORY", ...VARIABLE_NAMES]);
+    const all = new Set([...others, ...OTHER_VARIABLES, ...VARIABLE_NAMES]);
     return `--allow-env=${[...all].join(",")}`;
   });
 }

@@ -71,10 +71,11 @@ export function sendInitiation(context: Context<Peer>, peer: Peer, now: number):
   peer.timers.anyAuthenticatedPacketSent();
   peer.timers.handshakeInitiated(now);
   transmit(context, endpoint, message, 0, INITIATION_SIZE);
-  if (peer.hasSession && !peer.isSearched) return;
-  for (const other of peer.otherEndpoints) {
+  // By another path one asks one place.
+  if (other !== undefined || peer.hasSession && !peer.isSearched) return;
+  for (const replica of peer.otherEndpoints) {
     peer.sentBytes += INITIATION_SIZE;
-    transmit(context, other, message, 0, INITIATION_SIZE);
+    transmit(context, replica, message, 0, INITIATION_SIZE);
   }
 }
 

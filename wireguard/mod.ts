@@ -55,5 +55,6 @@ export { clampPrivateKey, derivePublicKey, generatePrivateKey } from "./keys.ts"
 export { nobleCrypto } from "./noble.ts";
 export { Peer, type PeerOptions, SendResult } from "./peer.ts";
 export type { PeerPaths } from "./paths.ts";
+export { PROBE_DATAGRAM_SIZE } from "./probe.ts";
 export type { RejectionReason } from "./rejections.ts";
 export { DEFAULT_TIMERS, type TimerSettings } from "./settings.ts";

@@ -18,9 +18,10 @@ export interface PeerPaths {
   /**
    * Something authentic came from elsewhere than the peer's endpoint.
    *
-   * @returns whether the peer moves there, if this datagram is one that moves peers.
+   * @param moves Whether it tells where the peer is: no probe, and nothing that was overtaken.
+   * @returns whether the peer moves there; one that does not move stays in any case.
    */
-  heardElsewhere(from: Sender, now: number): boolean;
+  heardElsewhere(from: Sender, moves: boolean, now: number): boolean;
 
   /** A handshake of ours was answered from there: packets pass both ways. */
   handshakeAnswered(from: Sender, now: number): void;

@@ -26,7 +26,14 @@ import {
 import type { NoiseInitiator } from "./noise.ts";
 import { paddingOf } from "./padding.ts";
 import type { PeerPaths } from "./paths.ts";
-import { PROBE_ANSWER, PROBE_CLAIM, PROBE_QUESTION, PROBE_SIZE, writeProbe } from "./probe.ts";
+import {
+  PROBE_ANSWER,
+  PROBE_CLAIM,
+  PROBE_DATAGRAM_SIZE,
+  PROBE_QUESTION,
+  PROBE_SIZE,
+  writeProbe,
+} from "./probe.ts";
 import { packetLength, StagedPackets } from "./staged.ts";
 import { TimestampSource } from "./tai64n.ts";
 import { PeerTimers, type TimerActions } from "./timers.ts";
@@ -238,6 +245,11 @@ export class Peer implements TimerActions {
     return this.keypairs.current !== undefined && this.keypairs.current.sendable;
   }
 
+  /** Whether a packet can be sent now, and need not wait for a handshake. */
+  maySend(now: number): boolean {
+    return this.#sendingKeypair(now) !== undefined;
+  }
+
   /** Packets that wait for a handshake. */
   get stagedPackets(): number {
     return this.#staged.length;
@@ -301,7 +313,7 @@ export class Peer implements TimerActions {
   #sendProbe(endpoint: Endpoint, kind: number, id: number, now: number): boolean {
     const keypair = this.#sendingKeypair(now);
     if (keypair === undefined || this.removed) return false;
-    this.#probe ??= new Uint8Array(KEEPALIVE_SIZE + PROBE_SIZE);
+    this.#probe ??= new Uint8Array(PROBE_DATAGRAM_SIZE);
     writeProbe(this.#probe, DATA_HEADER_SIZE, kind, id);
     this.#seal(keypair, endpoint, this.#probe, DATA_HEADER_SIZE, PROBE_SIZE, now, false);
     return true;
@@ -398,7 +410,7 @@ export class Peer implements TimerActions {
    * @param moves Whether it tells where the peer is now.
    */
   heardElsewhere(from: Sender, moves: boolean, now: number): void {
-    if (this.paths !== undefined && !this.paths.heardElsewhere(from, now)) return;
+    if (this.paths !== undefined && !this.paths.heardElsewhere(from, moves, now)) return;
     if (!moves) return;
     const known = this.#endpoint;
     this.#endpoint = from.toEndpoint();

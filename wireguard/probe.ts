@@ -18,6 +18,7 @@
  */
 
 import { readU32, writeU32 } from "./bytes.ts";
+import { KEEPALIVE_SIZE } from "./messages.ts";
 
 /** No IP packet is as short, and it needs no padding. */
 export const PROBE_SIZE = 16;
@@ -26,6 +27,9 @@ export const PROBE_QUESTION = 1;
 export const PROBE_ANSWER = 2;
 /** A question whose sender wants to be reached where it came from. */
 export const PROBE_CLAIM = 3;
+
+/** Of the datagram that it is sent in. */
+export const PROBE_DATAGRAM_SIZE = KEEPALIVE_SIZE + PROBE_SIZE;
 
 const PROBE_KIND = 4;
 const PROBE_ID = 8;

@@ -17,6 +17,8 @@ import { getLogger } from "../log/logger.ts";
 import { checkDescriptorLimit } from "../target/descriptors.ts";
 import { Prefix, type TcpSettings } from "../../netstack/mod.ts";
 import type { Crypto, DeviceEvent, Peer, TimerSettings } from "../../wireguard/mod.ts";
+import { Enrolment } from "./enrolment.ts";
+import { GatewayInbounds } from "./inbounds.ts";
 import { GatewayLinks } from "./links.ts";
 import { attachDevice, guardHost, type OpenDevice } from "./device_link.ts";
 import { GatewayRoutes } from "./routes.ts";
@@ -65,6 +67,8 @@ export interface GatewayOptions {
   readonly resolveAgainMs?: number;
   /** Where peers' endpoints are remembered for the next start; the first that works. Default: nowhere. */
   readonly stateDirectories?: readonly string[];
+  /** ms since the Unix epoch, for how long invitations are good. Default: this host's clock. */
+  readonly wallClock?: () => number;
   /** A device of the operating system, which then has the configured addresses. Default: none. */
   readonly device?: OpenDevice;
   /**
@@ -72,6 +76,8 @@ export interface GatewayOptions {
    * none that is unsafe, unless a rule names it. Default: it is not.
    */
   readonly guardsHost?: boolean;
+  /** Whether the mark of WireGuard's datagrams stays as it is, whatever a reload says. Default: not. */
+  readonly keepsMark?: boolean;
 }
 
 /** How to close. */
@@ -100,11 +106,15 @@ export class Gateway implements AsyncDisposable {
   readonly peers: TunnelPeers;
   /** Where they come from. */
   readonly peerSources: PeerSources;
+  /** Machines that were invited; undefined without WireGuard, or with nowhere to keep state. */
+  enrolment: Enrolment | undefined;
   /** Beside WireGuard. */
   readonly links: GatewayLinks;
   /** Of the operating system, with the configured addresses; undefined for none. */
   readonly device: EngineLink | undefined;
   readonly routes: GatewayRoutes;
+  /** How programs of this host get into the tunnel, where there is no device. */
+  readonly inbounds: GatewayInbounds;
   /** Since the start: complete, given up without an answer, and those of others that were refused. */
   readonly handshakes = { complete: 0, unanswered: 0, rejected: 0 };
   /** Whose flows a peer's are. */
@@ -125,6 +135,7 @@ export class Gateway implements AsyncDisposable {
     const gateway = new Gateway(config, options);
     try {
       gateway.#configure(config);
+      gateway.#openEnrolment(config, options);
       await gateway.links.open(config.links);
       return gateway;
     } catch (error) {
@@ -197,6 +208,7 @@ export class Gateway implements AsyncDisposable {
         onHeldChanged: () => this.proxy.reviewSoon(),
       });
       this.proxy.listeners.add(this.#listener());
+      this.inbounds = new GatewayInbounds(engine, this.proxy);
     } catch (error) {
       this.udp.close();
       throw error;
@@ -395,8 +407,20 @@ export class Gateway implements AsyncDisposable {
     this.engine.wake();
   }
 
+  #openEnrolment(config: GatewayConfig, { stateDirectories, wallClock }: GatewayOptions): void {
+    if (!this.hasWireguard || stateDirectories === undefined) return;
+    const { engine, peers, peerSources } = this;
+    const port = () => this.port;
+    this.enrolment = new Enrolment({
+      ...{ engine, peers, peerSources, config, port, stateDirectories },
+      ...(wallClock && { wallClock }),
+    });
+  }
+
   async #close(graceMs: number): Promise<CloseResult> {
+    this.enrolment?.close();
     this.proxy.close();
+    this.inbounds.close();
     const unfinished = graceMs > 0 ? await finishUnderWay(this, graceMs) : 0;
     if (unfinished > 0) {
       log.warn("closing: {unfinished} connections or peers had not finished after {seconds} s", {
@@ -406,9 +430,11 @@ export class Gateway implements AsyncDisposable {
     }
     this.peers.close();
     const links = this.links.close();
+    const inbounds = this.inbounds.abort();
     resetConnections(this.engine.stack);
     await this.proxy.abort();
     await links;
+    await inbounds;
     await this.engine.close();
     this.#closed.resolve();
     return { unfinished };
@@ -450,6 +476,7 @@ export class Gateway implements AsyncDisposable {
           initiator: event.initiator,
         });
         this.peers.handshakeComplete(peer);
+        this.enrolment?.handshakeComplete(peer);
         break;
       case "handshake-retry":
         log.debug("peer {peer}: no answer from {endpoint}, attempt {attempt}", {
