@@ -325,6 +325,28 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { peer: "text", endpoint: "text", initiator: "boolean" },
   },
   {
+    name: "prefix-lost",
+    logger: "engine",
+    level: "warning",
+    message: "prefix {prefix}: {to} has it now, {from} was not heard for {seconds} s",
+    fields: { prefix: "text", to: "text", from: "text", seconds: "number" },
+  },
+  {
+    name: "prefix-back",
+    logger: "engine",
+    level: "info",
+    message:
+      "prefix {prefix}: {to} has it again, not {from}, for it has been there for {seconds} s",
+    fields: { prefix: "text", to: "text", from: "text", seconds: "number" },
+  },
+  {
+    name: "prefix-unheard",
+    logger: "engine",
+    level: "warning",
+    message: "prefix {prefix}: none of its {count} peers is heard",
+    fields: { prefix: "text", count: "number" },
+  },
+  {
     name: "handshake-failed",
     logger: "engine",
     level: "warning",
