@@ -32,6 +32,7 @@ import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
 import { peerName } from "./peer_name.ts";
 import { PeerRates } from "./peer_rates.ts";
 import { PeerSources } from "./peer_sources.ts";
+import { PeerListWatch } from "./peer_list/watch.ts";
 import { TunnelPeers } from "./peers.ts";
 import { openMemoryBudget } from "./buffer_memory.ts";
 import { flowOwners, ownerLimits, proxySettings } from "./proxying.ts";
@@ -45,6 +46,8 @@ export type { DeviceStats, LinkNatStats, LinkStats } from "./stats_links.ts";
 export type { ConnectionStats, GatewayStats, MemoryStats } from "./stats.ts";
 export type { PeerState, PeerStats } from "./stats_peers.ts";
 export type { PeerOrigin } from "./peer_sources.ts";
+export type { PeerListStats } from "./peer_list/watch.ts";
+export type { ListRefusal } from "./peer_list/text.ts";
 
 const log = getLogger(["wirestack", "engine"]);
 
@@ -123,6 +126,7 @@ export class Gateway implements AsyncDisposable {
   readonly #closed = Promise.withResolvers<void>();
   readonly #moves = new MoveLog();
   #closing: Promise<CloseResult> | undefined;
+  #peerList: PeerListWatch | undefined;
   /** The configured port and address; the port 0 or missing for any. */
   #listen: Pick<GatewayConfig, "listenPort" | "listenAddress">;
 
@@ -136,6 +140,7 @@ export class Gateway implements AsyncDisposable {
     try {
       gateway.#configure(config);
       gateway.#openEnrolment(config, options);
+      await gateway.#watchPeerList(config, options);
       await gateway.links.open(config.links);
       return gateway;
     } catch (error) {
@@ -213,6 +218,11 @@ export class Gateway implements AsyncDisposable {
       this.udp.close();
       throw error;
     }
+  }
+
+  /** A signed list of peers that is watched; undefined without one. */
+  get peerList(): PeerListWatch | undefined {
+    return this.#peerList;
   }
 
   /** Milliseconds since it was started. */
@@ -407,6 +417,18 @@ export class Gateway implements AsyncDisposable {
     this.engine.wake();
   }
 
+  async #watchPeerList({ peerList }: GatewayConfig, options: GatewayOptions): Promise<void> {
+    if (peerList === undefined || !this.hasWireguard) return;
+    this.#peerList = new PeerListWatch({
+      config: peerList,
+      sources: this.peerSources,
+      publicKey: () => this.publicKey,
+      stateDirectories: options.stateDirectories ?? [],
+    });
+    await this.#peerList.open();
+    this.engine.wake();
+  }
+
   #openEnrolment(config: GatewayConfig, { stateDirectories, wallClock }: GatewayOptions): void {
     if (!this.hasWireguard || stateDirectories === undefined) return;
     const { engine, peers, peerSources } = this;
@@ -419,6 +441,7 @@ export class Gateway implements AsyncDisposable {
 
   async #close(graceMs: number): Promise<CloseResult> {
     this.enrolment?.close();
+    this.#peerList?.close();
     this.proxy.close();
     this.inbounds.close();
     const unfinished = graceMs > 0 ? await finishUnderWay(this, graceMs) : 0;
