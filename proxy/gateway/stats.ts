@@ -14,6 +14,7 @@ import type { FlowTable } from "../flow/table.ts";
 import type { Peer } from "../../wireguard/mod.ts";
 import type { PeerSources } from "./peer_sources.ts";
 import type { PeerListStats, PeerListWatch } from "./peer_list/watch.ts";
+import type { Twins } from "./twins/twins.ts";
 import type { TunnelPeers } from "./peers.ts";
 import {
   type GatewayCounters,
@@ -103,6 +104,7 @@ interface Running {
   readonly peers: TunnelPeers;
   readonly peerSources: PeerSources;
   readonly peerList: PeerListWatch | undefined;
+  readonly twins: Twins | undefined;
   readonly links: GatewayLinks;
   readonly device: EngineLink | undefined;
   ownerOf(peer: Peer): FlowOwner;
