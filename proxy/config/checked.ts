@@ -5,7 +5,6 @@
  */
 
 import type { IpAddress, Prefix } from "../../netstack/mod.ts";
-import type { PeerListPlace } from "./peer_list_values.ts";
 import type { LogLevel, RuleAction, UdpFiltering } from "./input.ts";
 
 /** A complete, checked configuration. */
@@ -46,6 +45,12 @@ export interface GatewayConfig {
   readonly capture?: CaptureConfig;
   readonly log: LogConfig;
 }
+
+/** Where a list of peers is. */
+export type PeerListPlace =
+  /** Without a user's name. */
+  | { readonly url: string }
+  | { readonly path: string };
 
 /** A signed list of peers. */
 export interface PeerListConfig {

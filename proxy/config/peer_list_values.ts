@@ -5,13 +5,8 @@
  */
 
 import { parseIpAddress } from "../address.ts";
+import type { PeerListPlace } from "./checked.ts";
 import { ParseFailure, quote } from "./values.ts";
-
-/** Where a list of peers is. */
-export type PeerListPlace =
-  /** Without a user's name. */
-  | { readonly url: string }
-  | { readonly path: string };
 
 /**
  * `https://…`, `http://` of this host, or a path. A list is signed, so nobody on the way can change it;

@@ -118,7 +118,7 @@ function bufferOf(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
 
 function fromBase64(text: string): Uint8Array<ArrayBuffer> | undefined {
   try {
-    return Uint8Array.fromBase64(text);
+    return Uint8Array.fromBase64(text, { lastChunkHandling: "strict" });
   } catch {
     return undefined;
   }

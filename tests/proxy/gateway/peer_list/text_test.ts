@@ -48,7 +48,6 @@ Deno.test("what was signed is read, and nothing that differs from it by a bit", 
     fc.asyncProperty(fc.nat(bytes.length * 8 - 1), async (bit) => {
       const other = bytes.slice();
       other[bit >>> 3]! ^= 1 << (bit & 7);
-      // Bits that base64 leaves over at the end of the line are all zero, or it is no base64.
       await assert.rejects(() => verifyPeerList(other, key), PeerListError);
     }),
     { numRuns: 300 },
