@@ -35,6 +35,7 @@ const LINK_FLAGS = {
   "--connect": "Connect",
   "--link-connect": "Connect",
 };
+const LIST_FLAGS = { "--peers-from": "PeersFrom", "--peers-ca": "PeersCa" };
 const TOKEN_FLAGS = { "--status-token-file": "TokenFile" };
 const CERTIFICATE_FLAGS = {
   "--relay-cert": "Cert",
@@ -71,6 +72,8 @@ export function fileRules(
     ...settings(view, args, configured, TOKEN_FLAGS).flatMap(withFolders).map(readable),
     // Read again when they are renewed, which replaces them.
     ...settings(view, args, configured, CERTIFICATE_FLAGS).flatMap(withFolders).map(readable),
+    ...settings(view, args, configured, LIST_FLAGS, /^(?!https?:)(.+)/i).flatMap(withFolders)
+      .map(readable),
     ...settings(view, args, configured, LOG_FLAGS, /^(?!std(?:err|out)$)(.+)/).flatMap(logFolders),
     ...settings(view, args, configured, CAPTURE_FLAGS, /^(?!-$|tcp:)(.+)/).map(captureFolder),
   ];
