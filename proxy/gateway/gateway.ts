@@ -464,8 +464,7 @@ export class Gateway implements AsyncDisposable {
         this.peers.handshakeUnanswered(peer, Infinity);
         break;
       case "endpoint-changed":
-        this.#moves.moved(peer, this.engine.now());
-        this.peers.moved(peer);
+        if (!this.peers.moved(peer)) this.#moves.moved(peer, this.engine.now());
         break;
       case "handshake-unconfirmed":
         logUnconfirmed(peer, event.answers);

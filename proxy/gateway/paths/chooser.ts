@@ -56,6 +56,8 @@ export interface PathActions {
   close(path: number): void;
   /** Everything that is sent from now on goes by `path`. */
   use(path: number, reason: SwitchReason): void;
+  /** A fallback is in use, and UDP did not answer. */
+  udpFailed(): void;
 }
 
 /** What the chooser looks at. */
@@ -472,6 +474,7 @@ export class PathChooser {
     } else if (step === "failed") {
       this.#trial = undefined;
       this.#wait.failed(now);
+      this.#actions.udpFailed();
       this.#checkAt = Math.min(this.#checkAt, now);
       if (this.#phase === "calm") this.#calm();
     } else {
