@@ -74,6 +74,7 @@ export class Paths {
     if (fallbacks.length === 0) return;
     const settings = this.#options.settings ?? CHOOSER_SETTINGS;
     this.#choices.set(peer, new PeerChoice(peer, fallbacks, this.#host, settings));
+    this.transportOf(peer);
     this.#host.changed();
   }
 
@@ -93,6 +94,7 @@ export class Paths {
     const choice = this.#choices.get(peer);
     if (choice === undefined) peer.setEndpoint(endpoint);
     else choice.setUdp(endpoint);
+    this.transportOf(peer);
   }
 
   /** How the peer is reached; undefined while it is not known where it is. */

@@ -89,8 +89,8 @@ export class PeerChoice implements PeerPaths {
     this.#host.changed();
   }
 
-  trafficBegan(now: number): void {
-    this.#chooser.trafficBegan(now);
+  trafficBegan(isKeepalive: boolean, now: number): void {
+    this.#chooser.trafficBegan(isKeepalive, now);
     this.#host.changed();
   }
 

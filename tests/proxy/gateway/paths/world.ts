@@ -294,7 +294,7 @@ export class World {
   #traffic(): void {
     if (!this.#awaits) return;
     this.#awaits = false;
-    this.chooser.trafficBegan(this.now);
+    this.chooser.trafficBegan(false, this.now);
   }
 
   #initiate(path: number): void {
