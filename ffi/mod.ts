@@ -4,6 +4,7 @@
  * @module
  */
 
+export { type Accepted, AcceptSocket } from "./accept.ts";
 export { readDescriptor } from "./descriptor.ts";
 export { descriptorLimit } from "./descriptor_limit.ts";
 export { environmentNames } from "./environment.ts";
@@ -13,7 +14,12 @@ export { IcmpSocket, icmpUnavailable } from "./icmp.ts";
 export { Errno } from "./libc.ts";
 export * from "./netlink/mod.ts";
 export { Nftables, NftablesError } from "./nftables.ts";
-export { hasNetAdmin, keepNetAdminAlone, type PrivilegesOptions } from "./privileges.ts";
+export {
+  hasNetAdmin,
+  hasNetBindService,
+  keepNetAdminAlone,
+  type PrivilegesOptions,
+} from "./privileges.ts";
 export {
   AF_INET,
   AF_INET6,
@@ -23,12 +29,14 @@ export {
 } from "./sockaddr.ts";
 export { SocketWatch } from "./socket_watch.ts";
 export { TcpInfo } from "./tcp_info.ts";
+export { TcpQueue } from "./tcp_queue.ts";
+export { openForeign, receiveForeign } from "./transparent.ts";
 export { type TunCounters, TunDevice, type TunMemory, type TunOptions } from "./tun/device.ts";
 export { TunError, type TunErrorReason, type TunOpenOptions } from "./tun/open.ts";
 export { LinuxSystem, SystemCallError } from "./system.ts";
 export * from "./udp.ts";
 export { ErrorOrigin, ErrorQueue, QUOTED_BYTES } from "./udp_errors.ts";
-export { type UdpLibc } from "./udp_layout.ts";
+export { LOCAL, ORIGINAL, type UdpLibc } from "./udp_layout.ts";
 export { MESSAGE_BYTES, ReceiveRing } from "./udp_receive.ts";
 export { type Destination, SendBatch, type SettledHandler } from "./udp_send.ts";
 export { UnixDatagramSocket } from "./unix_datagram.ts";

@@ -1,5 +1,5 @@
 /**
- * A process that was started by root, or with capabilities, and keeps CAP_NET_ADMIN alone.
+ * A process that was started by root, or with capabilities, and keeps next to none.
  *
  * @module
  */
@@ -28,6 +28,7 @@ const PR_CAP_AMBIENT = 47;
 const PR_CAP_AMBIENT_RAISE = 2n;
 const PR_CAP_AMBIENT_CLEAR_ALL = 4n;
 const CAPABILITY_VERSION = 0x20080522;
+const CAP_NET_BIND_SERVICE = 10;
 const CAP_NET_ADMIN = 12;
 const CAP_LAST = 63;
 
@@ -36,6 +37,8 @@ export interface PrivilegesOptions {
   readonly user?: { readonly uid: number; readonly gid: number };
   /** Whether programs that this process starts have the capability too. */
   readonly forPrograms?: boolean;
+  /** Whether CAP_NET_BIND_SERVICE is kept too, as far as there is one: ports below 1024. */
+  readonly bindsPorts?: boolean;
 }
 
 /**
@@ -46,7 +49,9 @@ export interface PrivilegesOptions {
  *
  * @throws {SystemCallError} if the system refuses; then some of it may be done.
  */
-export function keepNetAdminAlone({ user, forPrograms = false }: PrivilegesOptions): void {
+export function keepNetAdminAlone(
+  { user, forPrograms = false, bindsPorts = false }: PrivilegesOptions,
+): void {
   const libc = openLibc(CALLS);
   try {
     const { symbols } = libc;
@@ -56,9 +61,10 @@ export function keepNetAdminAlone({ user, forPrograms = false }: PrivilegesOptio
     check(symbols.prctl(PR_SET_NO_NEW_PRIVS, 1n, 0n, 0n, 0n), "no_new_privs");
     for (let capability = 0; capability <= CAP_LAST; capability++) {
       // Fails for those that the kernel does not know, and without CAP_SETPCAP.
-      if (capability !== CAP_NET_ADMIN) {
-        symbols.prctl(PR_CAPBSET_DROP, BigInt(capability), 0n, 0n, 0n);
+      if (capability === CAP_NET_ADMIN || bindsPorts && capability === CAP_NET_BIND_SERVICE) {
+        continue;
       }
+      symbols.prctl(PR_CAPBSET_DROP, BigInt(capability), 0n, 0n, 0n);
     }
     if (user !== undefined) {
       check(symbols.prctl(PR_SET_KEEPCAPS, 1n, 0n, 0n, 0n), "keep capabilities");
@@ -69,12 +75,12 @@ export function keepNetAdminAlone({ user, forPrograms = false }: PrivilegesOptio
       symbols.prctl(PR_SET_KEEPCAPS, 0n, 0n, 0n, 0n);
     }
     symbols.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0n, 0n, 0n);
-    const mask = 1 << CAP_NET_ADMIN;
+    const mask = 1 << CAP_NET_ADMIN | (bindsPorts ? 1 << CAP_NET_BIND_SERVICE : 0);
     const has = capabilities(libc);
     // Effective, permitted, inheritable; then the same of capabilities from 32 on.
     const kept = has.permitted & mask;
     check(setCapabilities(libc, kept, kept, forPrograms ? kept : 0), "give up capabilities");
-    if (forPrograms && kept !== 0) {
+    if (forPrograms && (kept & 1 << CAP_NET_ADMIN) !== 0) {
       symbols.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, BigInt(CAP_NET_ADMIN), 0n, 0n);
     }
   } finally {
@@ -84,9 +90,18 @@ export function keepNetAdminAlone({ user, forPrograms = false }: PrivilegesOptio
 
 /** Whether the calling thread may administer the network. */
 export function hasNetAdmin(): boolean {
+  return hasCapability(CAP_NET_ADMIN);
+}
+
+/** Whether the calling thread may bind ports below 1024, whatever the system lets others bind. */
+export function hasNetBindService(): boolean {
+  return hasCapability(CAP_NET_BIND_SERVICE);
+}
+
+function hasCapability(capability: number): boolean {
   const libc = openLibc(CALLS);
   try {
-    return (capabilities(libc).effective & (1 << CAP_NET_ADMIN)) !== 0;
+    return (capabilities(libc).effective & (1 << capability)) !== 0;
   } finally {
     libc.close();
   }

@@ -48,6 +48,8 @@ const CONTROL = 32 / 4;
 export const NAME_SIZE = 48;
 /** As an index of 32-bit words from the start of a socket address. */
 export const LOCAL = 32 / 4;
+/** The same, of the first word of the socket address that a foreign datagram was on its way to. */
+export const ORIGINAL = 28 / 4;
 
 /**
  * From one control buffer to the next: room for a struct cmsghdr with an int, CMSG_SPACE(4), and one
@@ -69,11 +71,15 @@ export const IP_TTL = 2;
 export const IP_RECVTTL = 12;
 /** Value: struct in_pktinfo: int interface, 4 bytes the local address, 4 the destination. */
 export const IP_PKTINFO = 8;
+/** Value: struct sockaddr_in, where a datagram was on its way to. */
+export const IP_ORIGDSTADDR = 20;
 export const SOL_IPV6 = 41;
 export const IPV6_UNICAST_HOPS = 16;
 export const IPV6_RECVHOPLIMIT = 51;
 /** The one a message came with: int. */
 export const IPV6_HOPLIMIT = 52;
+/** Value: struct sockaddr_in6. */
+export const IPV6_ORIGDSTADDR = 74;
 export const IPV6_RECVPKTINFO = 49;
 /** Value: struct in6_pktinfo: 16 bytes the local address, unsigned interface. */
 export const IPV6_PKTINFO = 50;

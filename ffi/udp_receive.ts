@@ -14,9 +14,11 @@ import {
   CONTROL_LENGTH,
   CONTROL_SIZE,
   IovecArray,
+  IP_ORIGDSTADDR,
   IP_PKTINFO,
   IP_TTL,
   IPV6_HOPLIMIT,
+  IPV6_ORIGDSTADDR,
   IPV6_PKTINFO,
   LOCAL,
   MESSAGE_LENGTH,
@@ -25,6 +27,7 @@ import {
   MSG_DONTWAIT,
   NAME_LENGTH,
   NAME_SIZE,
+  ORIGINAL,
   PKTINFO_ADDRESS,
   SOL_IP,
   SOL_IPV6,
@@ -53,6 +56,9 @@ export class ReceiveRing {
   /**
    * Its sender's socket address, as 32-bit words from {@link sender} on. From the 9th on there is the
    * address of this host that it was sent to, 1 or 4 words, or 0 without {@link UdpSocket.tellLocal}.
+   *
+   * At a socket of `receiveForeign` that address is the one it was on its way to, another host's, and the
+   * 8th word is the first of that socket address: family and port.
    */
   readonly senders: Int32Array<ArrayBuffer>;
   sender = 0;
@@ -192,6 +198,15 @@ export class ReceiveRing {
       } else if (
         level === SOL_IP && type === IP_TTL || level === SOL_IPV6 && type === IPV6_HOPLIMIT
       ) this.hopLimit = controls[value]!;
+      else if (level === SOL_IP && type === IP_ORIGDSTADDR) {
+        hasLocal = true;
+        senders[this.sender + ORIGINAL] = controls[value]!;
+        senders[local] = controls[value + 1]!;
+      } else if (level === SOL_IPV6 && type === IPV6_ORIGDSTADDR) {
+        hasLocal = true;
+        senders[this.sender + ORIGINAL] = controls[value]!;
+        for (let i = 0; i < 4; i++) senders[local + i] = controls[value + 2 + i]!;
+      }
       from += Math.max(CMSG_DATA * 4, cmsgAligned(controls[at]!));
     }
     if (!hasLocal) senders.fill(0, local, local + 4);

@@ -55,6 +55,7 @@
 
 export { IpAddress, type IpVersion, Prefix } from "./address.ts";
 export type { Sum } from "./checksum.ts";
+export type { EchoReplyHandler } from "./icmp.ts";
 export { IcmpCounters, IpCounters, UdpCounters } from "./counters.ts";
 export { copyBytes } from "./bytes.ts";
 export { Deadlines, type Timed } from "./deadlines.ts";
@@ -71,6 +72,7 @@ export type { NatFiltering, NatOptions, NatSettings } from "./nat/settings.ts";
 export type { DeliveryObserver, Nic, NicAddress, NicOptions } from "./nic.ts";
 export { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from "./protocols.ts";
 export type { ReassemblySettings } from "./reassembly.ts";
+export type { IngressFilter } from "./ingress.ts";
 export type { TransitPolice } from "./police.ts";
 export { PrefixTable } from "./prefix_table.ts";
 export type { RouteTable } from "./route.ts";

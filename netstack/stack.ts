@@ -7,9 +7,10 @@
 import { type IpAddress, Prefix } from "./address.ts";
 import { type Sum, sum } from "./checksum.ts";
 import { IcmpCounters, IpCounters, UdpCounters } from "./counters.ts";
-import { Icmp } from "./icmp.ts";
+import { type EchoReplyHandler, Icmp } from "./icmp.ts";
 import type { IcmpForwarderHandler } from "./icmp_forwarder.ts";
 import { Identification } from "./identification.ts";
+import type { IngressFilter } from "./ingress.ts";
 import { Input } from "./input.ts";
 import { MemoryBudget } from "./memory_budget.ts";
 import { addNatCounters, NatCounters } from "./nat/counters.ts";
@@ -308,6 +309,11 @@ export class Stack {
     this.#icmp.flows.setHandler(nic, handler);
   }
 
+  /** Who is told of echo replies to own addresses; undefined: they are counted as unhandled. */
+  set onEchoReply(handler: EchoReplyHandler | undefined) {
+    this.#icmp.onEchoReply = handler;
+  }
+
   /**
    * Puts a port NAT between those behind `nic` and the links of other NICs; undefined = none. Replies
    * must be routed to `nic` as what they are for, so its addresses become routes. What the stack
@@ -356,6 +362,11 @@ export class Stack {
   /** Who limits packets that pass through, from link to link; undefined = nobody. */
   setTransitPolice(police: TransitPolice | undefined): void {
     this.#input.forwarding.police = police;
+  }
+
+  /** Who decides about packets that come in, before they are routed; undefined = all may. */
+  setIngressFilter(filter: IngressFilter | undefined): void {
+    this.#input.filter = filter;
   }
 
   resources(): StackResources {

@@ -16,18 +16,24 @@ import { addCheck } from "./commands/check.ts";
 import { addHub } from "./commands/hub.ts";
 import { addPeerList } from "./commands/peer_list.ts";
 import { addPeers } from "./commands/peers.ts";
+import { addRedirect } from "./commands/redirect.ts";
 import { addReload } from "./commands/reload.ts";
 import { addKill, addShow } from "./commands/show.ts";
 import { addRouter } from "./commands/router.ts";
 import { addDemo, addKeys, addStrip } from "./commands/tools.ts";
+import { addSigning } from "./commands/sign.ts";
 import { addDown } from "./commands/down.ts";
+import { addEnrolment } from "./commands/enrol.ts";
 import { withOptionalValues } from "./commands/up_options.ts";
 import { addUp } from "./commands/up.ts";
 import type { Confinement } from "./confine.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
 
 /** `show` looks whether a tunnel that was killed has left something. */
-const TAKING_FFI = ["up", "hub", "agent", "router", "check", "down", "show"];
+const TAKING_FFI = ["up", "hub", "agent", "redirect", "router", "check", "down", "show", "join"];
+
+/** A key, and a token of enrolment. */
+const SECRET = /[A-Za-z0-9+/]{43}=|wsk\d[\w-]{4,}/g;
 
 export { loadUp } from "./commands/up.ts";
 
@@ -36,15 +42,17 @@ export { loadUp } from "./commands/up.ts";
  *
  * @param args Without the name of the program.
  * @param confinement What this process has given up already.
+ * @param onward Runs another command line in this one's place; default: as it is, in this process.
  * @returns the exit status.
  */
 export async function run(
   args: readonly string[],
   terminal: Terminal = processTerminal,
   confinement?: Confinement,
+  onward: (args: readonly string[]) => Promise<number> = (args) => run(args, terminal, confinement),
 ): Promise<number> {
   let status = 0;
-  const program = makeProgram(terminal, confinement, (result) => status = result);
+  const program = makeProgram(terminal, confinement, onward, (result) => status = result);
   try {
     await program.parseAsync(withOptionalValues(args), { from: "user" });
     return status;
@@ -59,6 +67,7 @@ export async function run(
 function makeProgram(
   terminal: Terminal,
   confinement: Confinement | undefined,
+  onward: (args: readonly string[]) => Promise<number>,
   done: (status: number) => void,
 ): Command {
   const program = new Command("wirestack")
@@ -71,8 +80,8 @@ function makeProgram(
     .configureOutput({
       writeOut: terminal.out,
       writeErr: terminal.error,
-      // An unknown argument is shown; a key given as one is not.
-      outputError: (text, write) => write(text.replace(/[A-Za-z0-9+/]{43}=/g, "(withheld)")),
+      // An unknown argument is shown; a key or a token given as one is not.
+      outputError: (text, write) => write(text.replace(SECRET, "(withheld)")),
       getOutHelpWidth: () => terminal.columns() ?? 100,
       getErrHelpWidth: () => terminal.columns() ?? 100,
       // The defaults look into the environment.
@@ -90,6 +99,7 @@ function makeProgram(
   addUp(line, confinement);
   addHub(line, confinement);
   addAgent(line, confinement);
+  addRedirect(line);
   addRouter(line, confinement);
   addDown(line);
   addCheck(line);
@@ -99,8 +109,10 @@ function makeProgram(
   addReload(line);
   addPeerList(line);
   addPeers(line);
+  addEnrolment(line, onward);
   addStrip(line);
   addKeys(line);
+  addSigning(line);
   addCertificates(line);
   addDemo(line);
   return program;

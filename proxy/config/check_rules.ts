@@ -11,12 +11,15 @@ import type { ConfigSource } from "./source.ts";
 import { suggest } from "./suggest.ts";
 import { isSingle, quote } from "./values.ts";
 
+/** Owners of flows that are no peers: how programs of this host get into the tunnel. */
+export const INBOUND_NAMES: readonly string[] = ["redirect"];
+
 export function checkRules(
   source: ConfigSource,
   rules: readonly (RuleValues | undefined)[],
   peers: readonly ({ readonly name?: string | undefined } | undefined)[],
 ): void {
-  const names = new Map<string, string>();
+  const names = new Map(INBOUND_NAMES.map((name) => [name, name]));
   for (const peer of peers) {
     if (peer?.name !== undefined) names.set(peer.name.toLowerCase(), peer.name);
   }

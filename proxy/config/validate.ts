@@ -44,6 +44,8 @@ import type { ConfigSource } from "./source.ts";
 import { suggest } from "./suggest.ts";
 import { checkLinks, linkConfig } from "./check_links.ts";
 import { checkFallbacks, checkRelay, fallbackConfigs, relayConfig } from "./check_relay.ts";
+import { checkPeerList, peerListConfig } from "./check_peer_list.ts";
+import { checkShared } from "./check_shared.ts";
 import { checkRules } from "./check_rules.ts";
 import { parseIpAddress } from "../address.ts";
 import { encodeKey, publicKeyOf } from "../base64.ts";
@@ -78,6 +80,7 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
   const log = validateSection(source, ["log"], logSchema, source.log ?? {});
   if (iface !== undefined) checkInterface(source, iface);
   checkPeers(source, iface, peers);
+  if (iface?.peerToPeer) checkShared(source, iface, peers);
   if (proxy !== undefined) checkProxy(source, proxy);
   checkRules(source, rules, [...peers, ...links]);
   checkLinks(source, links, peers, proxy, iface);
@@ -100,6 +103,7 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
     links: links.filter((link) => link !== undefined).map(linkConfig),
     ...(proxy && { proxy: proxyConfig(proxy) }),
     peerToPeer: iface.peerToPeer,
+    ...peerListConfig(iface),
     ...(iface.controlDir !== undefined && { controlDir: iface.controlDir }),
     ...(iface.rekeyAfter !== undefined && { rekeyAfterMs: iface.rekeyAfter }),
     ...(relay && { relay: relayConfig(relay) }),
@@ -184,6 +188,7 @@ function isKeyless(source: ConfigSource): boolean {
 }
 
 function checkInterface(source: ConfigSource, iface: InterfaceValues): void {
+  checkPeerList(source, iface);
   const given = Object(source.interface);
   for (const [field, value] of Object.entries(iface)) {
     const inert = findField("interface", field)?.inert;
@@ -247,7 +252,7 @@ function checkPeers(
     peer.allowedIps.forEach((prefix, j) => {
       const prefixPath = ["peers", i, "allowedIps", j];
       const before = byPrefix.get(`${prefix}`);
-      if (before !== undefined && before[1] !== i) {
+      if (before !== undefined && before[1] !== i && !iface?.peerToPeer) {
         // As with wg: an allowed IP belongs to the peer that got it last.
         source.warn(prefixPath, `${prefix} moves to this peer (also at ${source.place(before)})`);
       }

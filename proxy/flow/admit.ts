@@ -67,6 +67,8 @@ export interface AdmissionOptions {
   isOwnAddress(target: IpAddress): boolean | undefined;
   /** Whether an address is this end of the tunnel's own, which only a rewrite or a map proxies. */
   isTunnels?(address: IpAddress): boolean;
+  /** Whether an address can be reached by the tunnel, or a link. Default: none can. */
+  isTunnelled?(address: IpAddress): boolean;
   /** Whether what is sent to `source` still goes to `owner`. */
   isHeld(source: IpAddress, owner: FlowOwner): boolean;
   /** Default: what passes through is asked of the rules alone. */
@@ -190,6 +192,7 @@ export class Admission {
   decide(request: FlowRequest, inDoubt = true, held?: RuleState): Verdict {
     const { protocol, destination, destinationPort } = request;
     if (request.isTransit) return this.#decideTransit(request, inDoubt, held);
+    if (request.owner.isInbound) return this.#decideInbound(request, held);
     if (!this.#options.isProxied(destination, protocol)) {
       return { refusal: "not-proxied", rule: undefined };
     }
@@ -222,18 +225,36 @@ export class Admission {
     return refusal === undefined ? { rule, target, port } : { refusal, rule };
   }
 
+  /** What a program of this host sends into the tunnel can go nowhere else than it asks for. */
+  #decideInbound(request: FlowRequest, held: RuleState | undefined): Verdict {
+    const { destination } = request;
+    const verdict = this.#decideUnchanged(request, held);
+    if (verdict.refusal !== undefined) return verdict;
+    const { rule } = verdict;
+    if (!isSafeTarget(destination)) return { refusal: "unsafe", rule };
+    if (this.#options.isTunnels?.(destination)) return { refusal: "own-host", rule };
+    return this.#options.isTunnelled?.(destination) ? verdict : { refusal: "no-peer", rule };
+  }
+
   /** What passes through can go nowhere else than it asks for. */
   #decideTransit(
     request: FlowRequest,
     inDoubt: boolean,
     held: RuleState | undefined,
   ): Verdict {
+    const verdict = this.#decideUnchanged(request, held);
+    if (verdict.refusal !== undefined) return verdict;
+    const { rule } = verdict;
+    const refusal = this.#checkGuarded(request, rule, inDoubt);
+    return refusal === undefined ? verdict : { refusal, rule };
+  }
+
+  /** By rules alone, where a rewrite cannot be done. */
+  #decideUnchanged(request: FlowRequest, held: RuleState | undefined): Verdict {
     const rule = this.#rules.match(request, held);
     const action = rule?.action ?? this.#rules.defaultAction;
     if (action !== "allow") return { refusal: REFUSALS[action], rule };
     if (rule?.rewrite !== undefined) return { refusal: "rejected", rule };
-    const refusal = this.#checkGuarded(request, rule, inDoubt);
-    if (refusal !== undefined) return { refusal, rule };
     return { rule, target: request.destination, port: request.destinationPort };
   }
 
@@ -369,7 +390,8 @@ export class Admission {
   review(): number {
     this.generation++;
     const ended = this.table.review((flow) => {
-      if (!this.#options.isHeld(flow.source, flow.owner)) return false;
+      const { owner, source } = flow;
+      if (!owner.isInbound && !this.#options.isHeld(source, owner)) return false;
       // Own addresses may be impossible to find out, without descriptors say: that ends no connection.
       const verdict = this.decide(flow, false, flow.rule?.state);
       if (!leadsTo(verdict, flow.dialledName ?? flow.dialled!, flow.dialledPort)) return false;

@@ -45,6 +45,8 @@ export type FlowEnd =
 /** Whose flows count together: a peer, or an inbound of this host. */
 export class FlowOwner {
   readonly #name: () => string;
+  /** Whether it is an inbound, whose flows go into the tunnel. */
+  readonly isInbound: boolean;
   /** Of all its flows together. */
   readonly rates: SharedRates = new SharedRates();
   /** At once; Infinity without a limit of its own. */
@@ -54,8 +56,9 @@ export class FlowOwner {
   totals: Totals | undefined = undefined;
 
   /** @param name Called whenever it is needed: a peer may be renamed. */
-  constructor(name: () => string) {
+  constructor(name: () => string, isInbound = false) {
     this.#name = name;
+    this.isInbound = isInbound;
   }
 
   /** A peer's name or public key, an inbound's name. */

@@ -11,6 +11,8 @@ export type Refusal =
   | "unsafe"
   /** An address of this host that no map, or rule for what passes through, names. */
   | "own-host"
+  /** Nothing in the tunnel, or behind a link, has the address that a program of this host asks for. */
+  | "no-peer"
   /** This process itself listens there. */
   | "own-listener"
   /** A rule, or the default, rejects it: the client is told. */

@@ -13,6 +13,7 @@ export const REFUSAL_WORDS: Readonly<Record<Refusal, string>> = {
   "not-proxied": "in no proxied subnet, or not for this protocol",
   "unsafe": "loopback, link-local, multicast or the like, which no map names",
   "own-host": "an address of this host, which no map names",
+  "no-peer": "no peer has that address",
   "own-listener": "this gateway itself listens there",
   "rejected": "a rule rejects it",
   "dropped": "a rule drops it",

@@ -135,6 +135,10 @@ export class SubnetProxy {
       isProxied: (address, protocol) => this.#isProxied(address, protocol),
       isOwnAddress: (target) => this.#host.isOwnAddress(target),
       isTunnels: ({ bytes, version }) => engine.nic1.owns(bytes, 0, version),
+      isTunnelled: (address) => {
+        const nic = engine.stack.routes.lookupAddress(address);
+        return nic !== undefined && nic !== this.#nic2;
+      },
       isHeld,
       guard,
       listeners: this.listeners,

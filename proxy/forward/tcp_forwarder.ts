@@ -12,7 +12,6 @@ import {
   type TcpForwarderHandler,
   type TcpForwarderRequest,
 } from "../../netstack/mod.ts";
-import type { DialOutcome } from "../flow/dials.ts";
 import { Flow, type FlowEnd, type FlowOwner } from "../flow/flow.ts";
 import type { Refusal } from "../flow/refusal.ts";
 import type { Dialer, DialError } from "../flow/stream.ts";
@@ -21,42 +20,10 @@ import { LentBuffers } from "../splice/endpoint_stream.ts";
 import type { ForwarderOptions, ForwardTimeouts } from "./options.ts";
 import type { FlowDialer } from "./named_targets.ts";
 import { TcpConnection, type TcpConnectionOwner } from "./tcp_connection.ts";
+import { newTcpCounters, type TcpForwarderCounters } from "./tcp_counters.ts";
+import { dialEnd, REFUSAL_ENDS } from "./tcp_outcomes.ts";
 
 const log = getLogger(["wirestack", "tcp"]);
-
-/** Totals since the start, by reason. */
-export interface TcpForwarderCounters {
-  requests: number;
-  connected: number;
-  refused: number;
-  timedOut: number;
-  unreachable: number;
-  /** A dial failed for a reason of this host: no file descriptor, no permission. */
-  failed: number;
-  /** The client gave up or started again while the target was dialled. */
-  abandoned: number;
-  /** Not proxied for TCP, or the policy does not allow the target. */
-  forbidden: number;
-  /** Dropped, for the client to try again: the limit on dials in flight was reached. */
-  tooManyDials: number;
-  /** Refused: the limit on connections was reached, and none has to give way. */
-  tooManyConnections: number;
-  /** Refused: the peer, or the rule, had as many as it may. */
-  overQuota: number;
-  /** Idle connections, and unanswered dials, ended to make room for a peer that has fewer. */
-  evicted: number;
-  /** Ended because they were no longer allowed. */
-  revoked: number;
-  /** Ended on request. */
-  killed: number;
-  /** Refused because the gateway is closing. */
-  closing: number;
-  resetByClient: number;
-  resetByTarget: number;
-  halfClosedTooLong: number;
-  bytesUp: number;
-  bytesDown: number;
-}
 
 export interface TcpForwarderOptions extends ForwarderOptions {
   readonly dialer: Dialer;
@@ -67,28 +34,7 @@ export interface TcpForwarderOptions extends ForwarderOptions {
 }
 
 export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
-  readonly counters: TcpForwarderCounters = {
-    requests: 0,
-    connected: 0,
-    refused: 0,
-    timedOut: 0,
-    unreachable: 0,
-    failed: 0,
-    abandoned: 0,
-    forbidden: 0,
-    tooManyDials: 0,
-    tooManyConnections: 0,
-    overQuota: 0,
-    evicted: 0,
-    revoked: 0,
-    killed: 0,
-    closing: 0,
-    resetByClient: 0,
-    resetByTarget: 0,
-    halfClosedTooLong: 0,
-    bytesUp: 0,
-    bytesDown: 0,
-  };
+  readonly counters: TcpForwarderCounters = newTcpCounters();
   readonly buffers: LentBuffers = new LentBuffers();
   readonly #options: TcpForwarderOptions;
   readonly #targets: FlowDialer;
@@ -232,7 +178,7 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
 
   onDialFailed(connection: TcpConnection, why: DialError | FlowEnd): void {
     const { flow } = connection;
-    const { counter, outcome, end } = DIAL_ENDS[why] ?? OTHER_DIAL_END;
+    const { counter, outcome, end } = dialEnd(why);
     if (counter !== undefined) this.counters[counter]++;
     this.#options.admission.dials.end(flow, outcome, this.now());
     if (log.isEnabledFor("debug")) {
@@ -273,7 +219,7 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
   }
 
   #refuse(request: TcpForwarderRequest, owner: FlowOwner, why: Refusal): void {
-    const { counter, answer } = REFUSALS[why];
+    const { counter, answer } = REFUSAL_ENDS[why];
     this.counters[counter]++;
     if (log.isEnabledFor("debug")) {
       log.debug("{peer}, {client} port {clientPort}: {target} port {port} is refused: {why}", {
@@ -288,42 +234,6 @@ export class TcpForwarder implements TcpForwarderHandler, TcpConnectionOwner {
     request.reject(answer);
   }
 }
-
-const FORBIDDEN = { counter: "forbidden", answer: "reset" } as const;
-const REFUSALS = {
-  "not-proxied": FORBIDDEN,
-  "unsafe": FORBIDDEN,
-  "own-host": FORBIDDEN,
-  "own-listener": FORBIDDEN,
-  "rejected": FORBIDDEN,
-  "dropped": { counter: "forbidden", answer: "drop" },
-  "rule-full": { counter: "overQuota", answer: "reset" },
-  "full": { counter: "tooManyConnections", answer: "reset" },
-  "peer-full": { counter: "overQuota", answer: "reset" },
-  // In silence: the client's next SYN may find room.
-  "dials": { counter: "tooManyDials", answer: "drop" },
-} as const satisfies Record<Refusal, unknown>;
-
-interface DialEnd {
-  readonly counter?: keyof TcpForwarderCounters;
-  readonly outcome: DialOutcome;
-  /** Missing: the reason is the flow's end. */
-  readonly end?: FlowEnd;
-}
-
-const OTHER_DIAL_END: DialEnd = { outcome: "unknown" };
-const DIAL_ENDS: Partial<Record<DialError | FlowEnd, DialEnd>> = {
-  refused: { counter: "refused", outcome: "answered" },
-  prohibited: { counter: "unreachable", outcome: "answered", end: "unreachable" },
-  timeout: { counter: "timedOut", outcome: "silent" },
-  host: { counter: "unreachable", outcome: "silent", end: "unreachable" },
-  net: { counter: "unreachable", outcome: "unknown", end: "unreachable" },
-  failed: { counter: "failed", outcome: "unknown" },
-  exhausted: { counter: "failed", outcome: "unknown", end: "failed" },
-  abandoned: { counter: "abandoned", outcome: "unknown" },
-  aborted: { counter: "abandoned", outcome: "unknown" },
-  evicted: { outcome: "silent" },
-};
 
 function addresses({ owner, source, sourcePort, dialled, dialledName, dialledPort }: Flow) {
   return {

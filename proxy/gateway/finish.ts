@@ -77,6 +77,9 @@ function countMoving({ proxy }: Running, now: number): number {
     const at = isOpen ? Math.max(flow.lastActivity, endpoint.lastReceived) : flow.lastActivity;
     if (now - at < IDLE_MS) count++;
   }
+  for (const { owner, protocol, lastActivity } of proxy.admission.table.live) {
+    if (owner.isInbound && protocol === "tcp" && now - lastActivity < IDLE_MS) count++;
+  }
   return count;
 }
 

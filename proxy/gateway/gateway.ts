@@ -17,6 +17,8 @@ import { getLogger } from "../log/logger.ts";
 import { checkDescriptorLimit } from "../target/descriptors.ts";
 import { Prefix, type TcpSettings } from "../../netstack/mod.ts";
 import type { Crypto, DeviceEvent, Peer, TimerSettings } from "../../wireguard/mod.ts";
+import { Enrolment } from "./enrolment.ts";
+import { GatewayInbounds } from "./inbounds.ts";
 import { GatewayLinks } from "./links.ts";
 import { attachDevice, guardHost, type OpenDevice } from "./device_link.ts";
 import { GatewayRoutes } from "./routes.ts";
@@ -30,7 +32,10 @@ import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
 import { peerName } from "./peer_name.ts";
 import { PeerRates } from "./peer_rates.ts";
 import { PeerSources } from "./peer_sources.ts";
+import { PeerListWatch } from "./peer_list/watch.ts";
 import { TunnelPeers } from "./peers.ts";
+import { takeTurns } from "./twins/sources.ts";
+import type { Twins } from "./twins/twins.ts";
 import { openMemoryBudget } from "./buffer_memory.ts";
 import { flowOwners, ownerLimits, proxySettings } from "./proxying.ts";
 import type { EngineLink } from "../engine/link_port.ts";
@@ -43,6 +48,8 @@ export type { DeviceStats, LinkNatStats, LinkStats } from "./stats_links.ts";
 export type { ConnectionStats, GatewayStats, MemoryStats } from "./stats.ts";
 export type { PeerState, PeerStats } from "./stats_peers.ts";
 export type { PeerOrigin } from "./peer_sources.ts";
+export type { PeerListStats } from "./peer_list/watch.ts";
+export type { ListRefusal } from "./peer_list/text.ts";
 
 const log = getLogger(["wirestack", "engine"]);
 
@@ -65,6 +72,8 @@ export interface GatewayOptions {
   readonly resolveAgainMs?: number;
   /** Where peers' endpoints are remembered for the next start; the first that works. Default: nowhere. */
   readonly stateDirectories?: readonly string[];
+  /** ms since the Unix epoch, for how long invitations are good. Default: this host's clock. */
+  readonly wallClock?: () => number;
   /** A device of the operating system, which then has the configured addresses. Default: none. */
   readonly device?: OpenDevice;
   /**
@@ -72,6 +81,8 @@ export interface GatewayOptions {
    * none that is unsafe, unless a rule names it. Default: it is not.
    */
   readonly guardsHost?: boolean;
+  /** Whether the mark of WireGuard's datagrams stays as it is, whatever a reload says. Default: not. */
+  readonly keepsMark?: boolean;
 }
 
 /** How to close. */
@@ -100,11 +111,17 @@ export class Gateway implements AsyncDisposable {
   readonly peers: TunnelPeers;
   /** Where they come from. */
   readonly peerSources: PeerSources;
+  /** Prefixes that peers hold in turn, on a gateway whose peers reach each other. */
+  readonly twins: Twins | undefined;
+  /** Machines that were invited; undefined without WireGuard, or with nowhere to keep state. */
+  enrolment: Enrolment | undefined;
   /** Beside WireGuard. */
   readonly links: GatewayLinks;
   /** Of the operating system, with the configured addresses; undefined for none. */
   readonly device: EngineLink | undefined;
   readonly routes: GatewayRoutes;
+  /** How programs of this host get into the tunnel, where there is no device. */
+  readonly inbounds: GatewayInbounds;
   /** Since the start: complete, given up without an answer, and those of others that were refused. */
   readonly handshakes = { complete: 0, unanswered: 0, rejected: 0 };
   /** Whose flows a peer's are. */
@@ -113,6 +130,7 @@ export class Gateway implements AsyncDisposable {
   readonly #closed = Promise.withResolvers<void>();
   readonly #moves = new MoveLog();
   #closing: Promise<CloseResult> | undefined;
+  #peerList: PeerListWatch | undefined;
   /** The configured port and address; the port 0 or missing for any. */
   #listen: Pick<GatewayConfig, "listenPort" | "listenAddress">;
 
@@ -125,6 +143,8 @@ export class Gateway implements AsyncDisposable {
     const gateway = new Gateway(config, options);
     try {
       gateway.#configure(config);
+      gateway.#openEnrolment(config, options);
+      await gateway.#watchPeerList(config, options);
       await gateway.links.open(config.links);
       return gateway;
     } catch (error) {
@@ -173,6 +193,7 @@ export class Gateway implements AsyncDisposable {
       engine.addTimeouts(new PeerRates(engine.device, () => engine.now()));
       this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, options);
       this.peerSources = new PeerSources(engine.device, this.peers);
+      if (config.peerToPeer) this.twins = takeTurns(engine, this.peerSources, config);
       const owners = flowOwners(engine.device, {
         ownerAt: (buffer, offset, version) => this.links.ownerAt(buffer, offset, version),
         holds: (client, owner) => this.links.holds(client, owner),
@@ -197,10 +218,16 @@ export class Gateway implements AsyncDisposable {
         onHeldChanged: () => this.proxy.reviewSoon(),
       });
       this.proxy.listeners.add(this.#listener());
+      this.inbounds = new GatewayInbounds(engine, this.proxy);
     } catch (error) {
       this.udp.close();
       throw error;
     }
+  }
+
+  /** A signed list of peers that is watched; undefined without one. */
+  get peerList(): PeerListWatch | undefined {
+    return this.#peerList;
   }
 
   /** Milliseconds since it was started. */
@@ -395,8 +422,33 @@ export class Gateway implements AsyncDisposable {
     this.engine.wake();
   }
 
+  async #watchPeerList({ peerList }: GatewayConfig, options: GatewayOptions): Promise<void> {
+    if (peerList === undefined || !this.hasWireguard) return;
+    this.#peerList = new PeerListWatch({
+      config: peerList,
+      sources: this.peerSources,
+      publicKey: () => this.publicKey,
+      stateDirectories: options.stateDirectories ?? [],
+    });
+    await this.#peerList.open();
+    this.engine.wake();
+  }
+
+  #openEnrolment(config: GatewayConfig, { stateDirectories, wallClock }: GatewayOptions): void {
+    if (!this.hasWireguard || stateDirectories === undefined) return;
+    const { engine, peers, peerSources } = this;
+    const port = () => this.port;
+    this.enrolment = new Enrolment({
+      ...{ engine, peers, peerSources, config, port, stateDirectories },
+      ...(wallClock && { wallClock }),
+    });
+  }
+
   async #close(graceMs: number): Promise<CloseResult> {
+    this.enrolment?.close();
+    this.#peerList?.close();
     this.proxy.close();
+    this.inbounds.close();
     const unfinished = graceMs > 0 ? await finishUnderWay(this, graceMs) : 0;
     if (unfinished > 0) {
       log.warn("closing: {unfinished} connections or peers had not finished after {seconds} s", {
@@ -406,9 +458,11 @@ export class Gateway implements AsyncDisposable {
     }
     this.peers.close();
     const links = this.links.close();
+    const inbounds = this.inbounds.abort();
     resetConnections(this.engine.stack);
     await this.proxy.abort();
     await links;
+    await inbounds;
     await this.engine.close();
     this.#closed.resolve();
     return { unfinished };
@@ -450,6 +504,7 @@ export class Gateway implements AsyncDisposable {
           initiator: event.initiator,
         });
         this.peers.handshakeComplete(peer);
+        this.enrolment?.handshakeComplete(peer);
         break;
       case "handshake-retry":
         log.debug("peer {peer}: no answer from {endpoint}, attempt {attempt}", {

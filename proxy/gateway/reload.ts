@@ -7,6 +7,7 @@
 
 import type { GatewayConfig, LoadedConfig, ProxyConfig } from "../config/config.ts";
 import { ConfigError, type ConfigPath, SettingError } from "../config/error.ts";
+import { encodeKey } from "../base64.ts";
 import type { Gateway } from "./gateway.ts";
 import { bufferMemory } from "./buffer_memory.ts";
 import { proxySettings } from "./proxying.ts";
@@ -42,7 +43,9 @@ export function applyConfig(
     gateway.peers.setPrivateKey(config.privateKey);
   }
   const peers = gateway.peerSources.replace("file", isSameKind ? config.peers : []);
+  gateway.enrolment?.apply(config);
   const links = gateway.links.apply(config.links);
+  gateway.peerList?.refresh();
   applyProxy(gateway, config, !isSingle(started.proxy) && !isSingle(config.proxy));
   const paths = unchanged(started, config);
   if (source.hasDevice) paths.push(...unchangedOfDevice(started, config));
@@ -100,6 +103,7 @@ function unchanged(started: StartedConfig, next: GatewayConfig): ConfigPath[] {
   compare(["interface", "mtu"], started.mtu, next.mtu);
   compare(["interface", "rekeyAfter"], started.rekeyAfterMs, next.rekeyAfterMs);
   compare(["interface", "peerToPeer"], started.peerToPeer, next.peerToPeer);
+  compare(["interface", "peersFrom"], listOf(started), listOf(next));
   compare(["interface", "controlDir"], started.controlDir, next.controlDir);
   compare(["status", "listen"], placeOf(started), placeOf(next));
   const isRecorded = started.capture !== undefined || next.capture !== undefined;
@@ -123,6 +127,10 @@ function unchangedOfDevice(started: StartedConfig, next: GatewayConfig): ConfigP
   );
   return [...keys, ...started.fwMark === next.fwMark ? [] : ["fwMark"]]
     .map((key) => ["interface", key]);
+}
+
+function listOf({ peerList }: StartedConfig): string {
+  return JSON.stringify(peerList && { ...peerList, key: encodeKey(peerList.key) });
 }
 
 function placeOf({ status }: StartedConfig): string {

@@ -9,7 +9,7 @@ import type { Engine, EngineCounters } from "../engine/engine.ts";
 import type { SubnetProxy } from "../forward/subnet_proxy.ts";
 import type { IcmpForwarderCounters } from "../forward/icmp_counters.ts";
 import type { TransitCounters } from "../forward/transit_flows.ts";
-import type { TcpForwarderCounters } from "../forward/tcp_forwarder.ts";
+import type { TcpForwarderCounters } from "../forward/tcp_counters.ts";
 import type { UdpForwarderCounters } from "../forward/udp_counters.ts";
 import type {
   IcmpCounters,

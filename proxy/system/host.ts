@@ -11,6 +11,7 @@ import {
   Netlink,
   NetlinkError,
   Nftables,
+  type RouteSpec,
   SystemCallError,
 } from "../../ffi/mod.ts";
 import { type ResolvConf, setDns, unsetDns } from "./dns.ts";
@@ -18,6 +19,7 @@ import { SystemTunnelError } from "./error.ts";
 import { removeTable } from "./nft_scripts.ts";
 import {
   type Action,
+  type LocalRouteAction,
   type NftRuleUndo,
   type RouteAction,
   type RuleAction,
@@ -25,6 +27,7 @@ import {
   type Undo,
 } from "./step.ts";
 
+const LOOPBACK = "lo";
 /** What was taken back already, or never done. */
 const ABSENT = ["ENOENT", "ESRCH", "ENODEV", "EADDRNOTAVAIL", "EAFNOSUPPORT"];
 
@@ -71,6 +74,8 @@ export class LinuxHost implements Disposable {
     switch (undo.kind) {
       case "rule":
         return orAbsent(() => this.netlink.removeRule(ruleOf(undo)));
+      case "local-route":
+        return orAbsent(() => this.netlink.removeRoute(this.#localRoute(undo)));
       case "nft-table":
         return void this.nftables.run(removeTable(undo));
       case "nft-rule":
@@ -111,6 +116,8 @@ export class LinuxHost implements Disposable {
       }
       case "route":
         return netlink.addRoute(this.#route(action));
+      case "local-route":
+        return netlink.addRoute(this.#localRoute(action));
       case "rule":
         return netlink.addRule(ruleOf(action));
       case "nft":
@@ -122,6 +129,15 @@ export class LinuxHost implements Disposable {
 
   #route({ device, destination, table }: RouteAction) {
     return { destination, device: this.#index(device), ...(table !== undefined && { table }) };
+  }
+
+  #localRoute({ family, table }: LocalRouteAction): RouteSpec {
+    return {
+      destination: family === 4 ? "0.0.0.0/0" : "::/0",
+      device: this.#index(LOOPBACK),
+      table,
+      type: "local",
+    };
   }
 
   #index(device: string): number {

@@ -8,7 +8,7 @@
 import { type IpAddress, Prefix } from "../../netstack/mod.ts";
 import { killSwitchScript, killSwitchTable, protectScript, protectTable } from "./nft_scripts.ts";
 import { SystemTunnelError } from "./error.ts";
-import type { DnsMethod, RuleAction, Step } from "./step.ts";
+import { type DnsMethod, FIRST_TABLE, type RuleAction, type Step } from "./step.ts";
 
 /** Where routes of the tunnel go: nowhere, where wg-quick puts them, or into this table. */
 export type TableChoice = "off" | "auto" | number;
@@ -53,8 +53,6 @@ export interface Plan {
   readonly steps: readonly Step[];
 }
 
-/** Of wg-quick: the first table and mark it tries. */
-const FIRST_TABLE = 51820;
 const MAIN_TABLE = 254;
 /** The kernel's own first rule, for the local table, has 0, and the next 32766. */
 const DEFAULT_PRIORITY = 32766;
@@ -129,7 +127,7 @@ function defaultRoute(
   priorities: readonly number[],
 ): Step[] {
   const destination = version === 4 ? "0.0.0.0/0" : "::/0";
-  const lowest = Math.min(DEFAULT_PRIORITY, ...priorities.filter((priority) => priority > 0));
+  const lowest = lowestPriority(priorities);
   const rule: RuleAction = {
     kind: "rule",
     family: version,
@@ -214,8 +212,14 @@ function checkIpv6({ addresses, allowedIps }: TunnelSettings, host: HostView): v
   throw new SystemTunnelError(`${own}: this host has no IPv6, expected addresses of IPv4 alone`);
 }
 
-function freeTable(tables: ReadonlySet<number>): number {
-  let table = FIRST_TABLE;
+/** Of all rules but the kernel's first: who puts one in front of it comes before all of them. */
+export function lowestPriority(priorities: readonly number[]): number {
+  return Math.min(DEFAULT_PRIORITY, ...priorities.filter((priority) => priority > 0));
+}
+
+/** The first that has no route, from one on. */
+export function freeTable(tables: ReadonlySet<number>, first: number = FIRST_TABLE): number {
+  let table = first;
   while (tables.has(table)) table++;
   return table;
 }

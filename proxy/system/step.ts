@@ -18,6 +18,7 @@ export type Action =
   | AddressAction
   | LinkAction
   | RouteAction
+  | LocalRouteAction
   | RuleAction
   | NftAction
   | SysctlAction
@@ -43,6 +44,13 @@ export interface RouteAction {
   readonly destination: string;
   /** Missing: the main one. */
   readonly table?: number;
+}
+
+/** Everything that is looked up in a table of ours is taken as this host's own. */
+export interface LocalRouteAction {
+  readonly kind: "local-route";
+  readonly family: 4 | 6;
+  readonly table: number;
 }
 
 /** A routing rule. Its priority makes it one of a kind, so that another tunnel's stays. */
@@ -89,9 +97,17 @@ export type DnsMethod = "resolvconf" | "resolvectl" | "file";
  * These lie in a file that the unprivileged gateway can still write to, and root reads: nothing here
  * may name a file, a program or a script.
  */
-export type Undo = RuleUndo | NftTableUndo | NftRuleUndo | SysctlUndo | DnsUndo;
+export type Undo =
+  | RuleUndo
+  | LocalRouteUndo
+  | NftTableUndo
+  | NftRuleUndo
+  | SysctlUndo
+  | DnsUndo;
 
 export type RuleUndo = RuleAction;
+
+export type LocalRouteUndo = LocalRouteAction;
 
 /** Removes a table of ours, with all that is in it. */
 export interface NftTableUndo {
@@ -127,6 +143,9 @@ export interface DnsUndo {
   readonly device: string;
 }
 
+/** Of wg-quick: the first table and mark it tries. Those below are the system's, and other programs'. */
+export const FIRST_TABLE = 51820;
+
 /** What tables and comments of ours begin with. */
 export const OWN_PREFIX = "wirestack-";
 
@@ -143,6 +162,11 @@ export function parseUndo(value: unknown): Undo | undefined {
           isOptional(record.suppressPrefixLength, isNumber) &&
           isOptional(record.not, (not) => typeof not === "boolean")
         ? record as unknown as RuleUndo
+        : undefined;
+    case "local-route":
+      return (record.family === 4 || record.family === 6) && isNumber(record.table) &&
+          (record.table as number) >= FIRST_TABLE
+        ? record as unknown as LocalRouteUndo
         : undefined;
     case "nft-table":
       return isFamily(record.family) && isOwn("table")

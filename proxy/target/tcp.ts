@@ -10,7 +10,7 @@
  * @module
  */
 
-import { connect, type Socket } from "node:net";
+import { connect, Socket } from "node:net";
 import type { IpAddress } from "../../netstack/mod.ts";
 import type { ByteStream, Dial, Dialer, DialHandler, StreamHandler } from "../flow/stream.ts";
 import { dialErrorOf } from "./errno.ts";
@@ -35,9 +35,24 @@ export class HostDialer implements Dialer {
   }
 
   dial(destination: IpAddress, port: number, handler: DialHandler): Dial {
-    return new SocketStream(destination, port, handler, this.#onFailed);
+    return new SocketStream({ address: destination, port, handler }, this.#onFailed);
   }
 }
+
+/**
+ * The stream of a connection that a program of this host, or of another, has made.
+ *
+ * @param fd Its descriptor, non-blocking, which is the stream's from now on. Nothing is read from it before
+ * {@link ByteStream.resume}.
+ */
+export function acceptedStream(fd: number): ByteStream {
+  return new SocketStream({ fd });
+}
+
+/** Where a socket is from: it is dialled, or was accepted. */
+type SocketOrigin =
+  | { readonly address: IpAddress; readonly port: number; readonly handler: DialHandler }
+  | { readonly fd: number };
 
 /** The largest that is no larger than `most` bytes. */
 function readBuffer(most: number): Uint8Array {
@@ -62,29 +77,37 @@ class SocketStream implements ByteStream, Dial {
     this.handler?.drained(this);
   };
 
-  constructor(
-    address: IpAddress,
-    port: number,
-    handler: DialHandler,
-    onFailed: ((code: string | undefined) => void) | undefined,
-  ) {
-    this.#dialling = handler;
+  constructor(origin: SocketOrigin, onFailed?: (code: string | undefined) => void) {
     this.#onFailed = onFailed;
-    // `onread` is in Node's documentation but not in the type.
+    // `onread` is in Node's documentation but not in the type, as `manualStart` is.
     const options = {
-      host: address.toString(),
-      port,
       allowHalfOpen: true,
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: KEEPALIVE_MS,
       onread: {
         buffer: () => readBuffer(this.handler?.appetite(this) ?? FIRST_READ),
         callback: (length: number, buffer: Uint8Array) =>
           this.handler?.data(this, buffer, 0, length, false) ?? false,
       },
     };
-    const socket: OwnedSocket = connect(options);
+    let socket: OwnedSocket;
+    if ("fd" in origin) {
+      const accepted = { fd: origin.fd, manualStart: true, ...options };
+      socket = new Socket(accepted);
+      socket.setNoDelay(true);
+      socket.setKeepAlive(true, KEEPALIVE_MS);
+      this.#dialling = undefined;
+      this.#isConnected = true;
+    } else {
+      const { address, port, handler } = origin;
+      this.#dialling = handler;
+      socket = connect({
+        host: address.toString(),
+        port,
+        noDelay: true,
+        keepAlive: true,
+        keepAliveInitialDelay: KEEPALIVE_MS,
+        ...options,
+      });
+    }
     this.#socket = socket;
     socket[STREAM] = this;
     // `on`, with functions that all sockets share: `once` makes two objects for each of them.

@@ -32,8 +32,15 @@ export async function startGateway(
   host: Host,
   directory: string,
   config: string,
-  { subject = defaultSubject(), args = [], isControlled = false, capabilities = [] }: {
+  {
+    subject = defaultSubject(),
+    command = "up",
+    args = [],
+    isControlled = false,
+    capabilities = [],
+  }: {
     subject?: Subject;
+    command?: "up" | "hub" | "agent";
     args?: string[];
     /** Whether {@link Gateway.wg} works. */
     isControlled?: boolean;
@@ -55,7 +62,7 @@ export async function startGateway(
   const process = host.spawn("gateway", [
     ...unprivileged(capabilities),
     ...program,
-    ...["up", "--log-format", "json", ...args],
+    ...[command, "--log-format", "json", ...args],
     ...control === undefined ? [] : ["--name", control.name, "--control-dir", control.directory],
     file,
   ], { cwd: `${root}/source`, env: { ...env, XDG_STATE_HOME: state } });

@@ -50,13 +50,18 @@ export class TunnelHost {
     if (capabilities !== undefined) {
       await this.host.output(["chown", `${USER}:${USER}`, this.file, `${this.#run}/wireguard`]);
     }
-    const process = this.host.spawn(
-      "wirestack",
-      wirestack(this.#run, ["up", "--tun", ...args, this.file], capabilities),
-      await installed(this.programs),
-    );
+    const process = await this.start(["up", "--tun", ...args, this.file], capabilities);
     if (isReady) await process.line(/CAP_NET_ADMIN alone/, { timeoutMs: 60_000 });
     return process;
+  }
+
+  /** Starts another command of ours that goes on. @param capabilities As for {@link up}. */
+  async start(args: readonly string[], capabilities?: string[]): Promise<Process> {
+    return this.host.spawn(
+      "wirestack",
+      wirestack(this.#run, args, capabilities),
+      await installed(this.programs),
+    );
   }
 
   /** Makes /run/wirestack of the ordinary user's, as systemd does for a service. */

@@ -5,7 +5,7 @@
  */
 
 import { Prefix } from "../../../netstack/mod.ts";
-import type { GatewayConfig, LoadedConfig } from "../../config/config.ts";
+import type { LoadedConfig } from "../../config/config.ts";
 import { ConfigError } from "../../config/error.ts";
 import { type Form, formOf } from "../../config/form.ts";
 import {
@@ -14,12 +14,9 @@ import {
   isInterfaceName,
   socketPath,
 } from "../../control/socket_path.ts";
-import type { Resolve } from "../../gateway/resolver.ts";
-import type { OpenDevice } from "../../gateway/device_link.ts";
-import type { Gateway } from "../../gateway/gateway.ts";
 import type { SystemTunnelOptions } from "../../system/tunnel.ts";
 import type { UserIds } from "../../system/user.ts";
-import type { Surroundings } from "../up.ts";
+import type { SystemSetup } from "./system_setup.ts";
 
 export interface TunnelFlags {
   /** Empty: the gateway's name. */
@@ -36,28 +33,13 @@ export interface TunnelFlags {
   readonly format?: Form;
 }
 
-/** What the gateway is started with on the device. */
-export interface TunnelStart {
-  readonly config: GatewayConfig;
-  readonly open: OpenDevice;
-  readonly resolve: Resolve;
-}
-
-export interface Tunnel extends Surroundings {
-  up(start: (start: TunnelStart) => Promise<Gateway>): Promise<Gateway>;
-  /** Whether this process becomes another user's. */
-  readonly changesUser: boolean;
-  /** What is written to and removed still, when it ends. */
-  readonly writtenFiles: readonly string[];
-}
-
 type SavedFile = NonNullable<SystemTunnelOptions["save"]>;
 
 /** The name that a gateway has without one. */
 const DEFAULT_NAME = "wirestack0";
 
 /** @throws {ConfigError} if there can be no such tunnel. */
-export async function openTunnel(loaded: LoadedConfig, flags: TunnelFlags): Promise<Tunnel> {
+export async function openTunnel(loaded: LoadedConfig, flags: TunnelFlags): Promise<SystemSetup> {
   if (!flags.ffi) {
     throw new ConfigError([
       "--tun: needs calls of the C library, expected Linux, the permission --allow-ffi, and no --no-ffi",

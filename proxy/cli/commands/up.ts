@@ -19,6 +19,7 @@ import type { CryptoChoice } from "../../arena/crypto.ts";
 import { DEFAULT_USER } from "../../system/user.ts";
 import type { ConfigReader } from "../load.ts";
 import type { Terminal } from "../terminal.ts";
+import type { SystemSetup } from "./system_setup.ts";
 import { openTunnel } from "./tunnel.ts";
 import { addUpOptions, configReader } from "./up_options.ts";
 
@@ -52,6 +53,9 @@ export function addUp(
   });
 }
 
+/** Makes what a command wraps around a gateway. @throws {ConfigError} if it cannot be. */
+export type OpenSetup = (loaded: LoadedConfig, ffi: boolean) => Promise<SystemSetup>;
+
 /** What is common to the commands that run a gateway. */
 export interface RunOptions {
   /** By --ffi or --no-ffi; undefined without either. */
@@ -71,6 +75,7 @@ export interface RunOptions {
  * Runs a gateway until a signal ends it.
  *
  * @param file What is configured by, if by a file.
+ * @param openSetup Default: what --tun asks for.
  * @returns the exit status.
  */
 export async function runGateway(
@@ -79,6 +84,7 @@ export async function runGateway(
   terminal: Terminal,
   confinement: Confinement | undefined,
   file?: string,
+  openSetup?: OpenSetup,
 ): Promise<number> {
   const { ffi, reason } = await chooseFfi(options.ffi);
   if (!ffi) terminal.giveUpFfi();
@@ -89,34 +95,37 @@ export async function runGateway(
   const isFile = file !== undefined && !isDescriptor(file);
   const path = isFile ? await realPath(file) : undefined;
   const { tun, user = DEFAULT_USER, masquerade, masqueradeForce, confine = true } = options;
-  const tunnel = tun === undefined ? undefined : await openTunnel(loaded, {
-    tun,
-    user,
-    ...(masquerade !== undefined && { masquerade }),
-    ...(masqueradeForce !== undefined && { masqueradeForce }),
-    confine,
-    ...(options.name !== undefined && { name: options.name }),
-    ffi,
-    file: isFile ? file : undefined,
-  });
+  const openDevice = tun === undefined ? undefined : () =>
+    openTunnel(loaded, {
+      tun,
+      user,
+      ...(masquerade !== undefined && { masquerade }),
+      ...(masqueradeForce !== undefined && { masqueradeForce }),
+      confine,
+      ...(options.name !== undefined && { name: options.name }),
+      ffi,
+      file: isFile ? file : undefined,
+    });
+  const setup = await (openSetup ?? openDevice)?.(loaded, ffi);
   const gatewayOptions = {
     ffi,
     // Another user could not write there.
-    stateDirectories: tunnel?.changesUser ? [] : stateDirectories(),
+    stateDirectories: setup?.changesUser ? [] : stateDirectories(),
     ...(crypto && { crypto }),
   };
   return await up(loaded, {
     udp: describeUdp(ffi, reason),
     ...(ffi && { confinement: describeConfinement(confinement, options.confine) }),
-    ...(tunnel && { surroundings: tunnel }),
+    ...(setup && { surroundings: setup }),
     start: (config) =>
-      tunnel === undefined
+      setup === undefined
         ? Gateway.start(config, gatewayOptions)
-        : tunnel.up(({ config, open, resolve }) =>
+        : setup.up(({ config, open, resolve }) =>
           Gateway.start(config, {
             ...gatewayOptions,
-            device: open,
+            ...(open && { device: open }),
             guardsHost: masquerade !== undefined,
+            keepsMark: true,
             resolve,
           })
         ),
@@ -137,7 +146,7 @@ export async function runGateway(
     onControlOpen() {
       // The kernel leaves it its own folders, whatever Deno would permit.
       if (!(ffi && confinement && confinement.landlock > 0)) {
-        giveUpWriting([...writtenFiles(loaded), ...tunnel?.writtenFiles ?? []]);
+        giveUpWriting([...writtenFiles(loaded), ...setup?.writtenFiles ?? []]);
       }
     },
   }, terminal);

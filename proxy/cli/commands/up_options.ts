@@ -48,18 +48,19 @@ export function addUpOptions(command: Command): void {
           "and taken out",
       ).helpGroup("System:"),
     )
-    .addOption(
-      new Option("--user <USER>", "with --tun as root: who to become when it is up").default(
-        DEFAULT_USER,
-      )
-        .helpGroup("System:"),
-    )
+    .addOption(userOption("with --tun as root: who to become when it is up"))
     .addOption(formatOption());
   addProcessOptions(command);
-  command.addOption(
-    new Option("--crypto <WHICH>", "the fastest there is, node:crypto, or plain TypeScript")
-      .choices(["auto", "native", "noble"]).default("auto").helpGroup("Tunnel:"),
-  );
+  command.addOption(cryptoOption());
+}
+
+export function userOption(description: string): Option {
+  return new Option("--user <USER>", description).default(DEFAULT_USER).helpGroup("System:");
+}
+
+export function cryptoOption(): Option {
+  return new Option("--crypto <WHICH>", "the fastest there is, node:crypto, or plain TypeScript")
+    .choices(["auto", "native", "noble"]).default("auto").helpGroup("Tunnel:");
 }
 
 /** Of the process, whatever it runs on. */

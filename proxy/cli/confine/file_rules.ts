@@ -35,6 +35,7 @@ const LINK_FLAGS = {
   "--connect": "Connect",
   "--link-connect": "Connect",
 };
+const LIST_FLAGS = { "--peers-from": "PeersFrom", "--peers-ca": "PeersCa" };
 const TOKEN_FLAGS = { "--status-token-file": "TokenFile" };
 
 /** What is to be read, written and executed still. */
@@ -59,6 +60,8 @@ export function fileRules(
     ...settings(view, args, configured, STATUS_FLAGS, /^unix:(.+)/).map(folderOf).map(writable),
     ...linkPlaces(view, args, configured).map(folderOf).map(writable),
     ...settings(view, args, configured, TOKEN_FLAGS).flatMap(withFolders).map(readable),
+    ...settings(view, args, configured, LIST_FLAGS, /^(?!https?:)(.+)/i).flatMap(withFolders)
+      .map(readable),
     ...settings(view, args, configured, LOG_FLAGS, /^(?!std(?:err|out)$)(.+)/).flatMap(logFolders),
     ...settings(view, args, configured, CAPTURE_FLAGS, /^(?!-$|tcp:)(.+)/).map(captureFolder),
   ];

@@ -1,0 +1,27 @@
+/**
+ * What a command that changes this host wraps around a gateway.
+ *
+ * @module
+ */
+
+import type { GatewayConfig } from "../../config/config.ts";
+import type { OpenDevice } from "../../gateway/device_link.ts";
+import type { Gateway } from "../../gateway/gateway.ts";
+import type { Resolve } from "../../gateway/resolver.ts";
+import type { Surroundings } from "../up.ts";
+
+/** What the gateway is started with, instead of what the configuration has. */
+export interface SystemStart {
+  readonly config: GatewayConfig;
+  /** Missing: the stack's own addresses. */
+  readonly open?: OpenDevice;
+  readonly resolve: Resolve;
+}
+
+export interface SystemSetup extends Surroundings {
+  up(start: (start: SystemStart) => Promise<Gateway>): Promise<Gateway>;
+  /** Whether this process becomes another user's. */
+  readonly changesUser: boolean;
+  /** What is written to and removed still, when it ends. */
+  readonly writtenFiles: readonly string[];
+}

@@ -1,0 +1,44 @@
+/**
+ * The inbounds of a gateway: how programs of this host get into its tunnel.
+ *
+ * @module
+ */
+
+import type { Engine } from "../engine/engine.ts";
+import type { SubnetProxy } from "../forward/subnet_proxy.ts";
+import type { Inbound, InboundHost } from "../inbound/inbound.ts";
+
+export class GatewayInbounds {
+  readonly #host: InboundHost;
+  readonly #inbounds: Inbound[] = [];
+
+  constructor(engine: Engine, { admission, settings }: SubnetProxy) {
+    this.#host = {
+      stack: engine.stack,
+      admission,
+      settings,
+      now: () => engine.now(),
+      wake: () => engine.wake(),
+      hasRoom: () => engine.hasRoom,
+      addTimeouts: (source) => engine.addTimeouts(source),
+      addTurns: (source) => engine.addTurns(source),
+    };
+  }
+
+  /** Opens one, which ends with the gateway at the latest. */
+  open<T extends Inbound>(open: (host: InboundHost) => T): T {
+    const inbound = open(this.#host);
+    this.#inbounds.push(inbound);
+    return inbound;
+  }
+
+  /** Nothing new comes in. */
+  close(): void {
+    for (const inbound of this.#inbounds) inbound.close();
+  }
+
+  /** Ends what is left. Resolves when no socket is. */
+  async abort(): Promise<void> {
+    await Promise.all(this.#inbounds.map((inbound) => inbound.abort()));
+  }
+}

@@ -1,0 +1,230 @@
+/**
+ * Two networks with the same addresses, joined by a hub, and a client of both (seed 3):
+ *
+ *     client ─┐             ┌─ nat ── agent ── target  192.168.1.5, in the tunnel 100.64.1.5
+ *             ├─ internet ──┤
+ *        hub ─┘             └─ nat ── agent ── target  192.168.1.5, in the tunnel 100.64.10.5
+ *
+ * The NATs let in nothing that nobody inside has asked for. The client has a /run of its own.
+ *
+ * @module
+ */
+
+import { fileURLToPath } from "node:url";
+import { type Gateway, startGateway } from "./gateway.ts";
+import { type Host, Lab } from "./lab.ts";
+import type { Process } from "./process.ts";
+import { TunnelHost } from "./tunnel_host.ts";
+import { keyPair } from "./wireguard_go.ts";
+
+export const HUB_PORT = 51820;
+/** Of the internet's links: it has .1 and ::1, the host behind it .2 and ::2. */
+const LINKS = { client: "198.51.100", hub: "203.0.113", nat1: "192.0.2", nat2: "198.18.7" };
+export const HUB = `${LINKS.hub}.2`;
+/** Of both targets. */
+const TARGET = ["192.168.1.5", "fd01:168:1::5"] as const;
+/** The targets, as the client reaches them. */
+export const FIRST = ["100.64.1.5", "fd64:1::5"] as const;
+export const SECOND = ["100.64.10.5", "fd64:10::5"] as const;
+export const CIDRS = ["100.64.0.0/10", "fd64::/16"] as const;
+const INSIDE = {
+  hub: ["10.9.0.1", "fd09::1"],
+  /** The client's, as the first or second peer that it is. */
+  client: [["10.9.0.2", "fd09::2"], ["10.9.0.3", "fd09::3"]],
+} as const;
+
+export class RedirectSite implements AsyncDisposable {
+  readonly lab: Lab;
+  readonly client: Host;
+  readonly internet: Host;
+  readonly hub: Gateway;
+  readonly tunnel: TunnelHost;
+  readonly #config: (which: 1 | 2) => string;
+
+  private constructor(
+    lab: Lab,
+    client: Host,
+    internet: Host,
+    hub: Gateway,
+    tunnel: TunnelHost,
+    config: (which: 1 | 2) => string,
+  ) {
+    this.lab = lab;
+    this.client = client;
+    this.internet = internet;
+    this.hub = hub;
+    this.tunnel = tunnel;
+    this.#config = config;
+  }
+
+  static async start(): Promise<RedirectSite> {
+    const lab = await Lab.create();
+    try {
+      return await RedirectSite.#start(lab);
+    } catch (error) {
+      await lab[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  static async #start(lab: Lab): Promise<RedirectSite> {
+    const host = (label: string) => lab.host(label);
+    const [client, internet, hub] = [
+      await host("client"),
+      await host("internet"),
+      await host("hub"),
+    ];
+    const nats = [await host("nat1"), await host("nat2")];
+    const attached = [
+      ["client", client],
+      ["hub", hub],
+      ["nat1", nats[0]!],
+      ["nat2", nats[1]!],
+    ] as const;
+    for (const [name, host] of attached) {
+      await lab.connect(
+        { host, device: "wan", addresses: [`${LINKS[name]}.2/24`] },
+        { host: internet, device: name, addresses: [`${LINKS[name]}.1/24`] },
+      );
+      await host.ip(`route add default via ${LINKS[name]}.1`);
+    }
+    // Somewhere to go to, or no program would try: nobody is there.
+    await client.ip("address add 2001:db8:1::2/64 dev wan", "route add default via 2001:db8:1::1");
+    await internet.ip("address add 2001:db8:1::1/64 dev client");
+    await internet.sysctl("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1");
+    await client.etc("resolv.conf", "nameserver 198.51.100.53\n");
+    const [hubKeys, ...keys] = await Promise.all(Array.from({ length: 5 }, () => keyPair()));
+    const [agentKeys, clientKeys] = [keys.slice(0, 2), keys.slice(2)];
+    const gateway = await startGateway(
+      hub,
+      lab.directory,
+      [
+        "[Interface]",
+        `PrivateKey = ${hubKeys!.privateKey}`,
+        `Address = ${INSIDE.hub[0]}/24, ${INSIDE.hub[1]}/64`,
+        `ListenPort = ${HUB_PORT}`,
+        ...clientKeys.flatMap(({ publicKey }, i) => peer(publicKey, ...INSIDE.client[i]!)),
+        ...peer(agentKeys[0]!.publicKey, "100.64.1.0/24", "fd64:1::/64", "10.9.0.11"),
+        ...peer(agentKeys[1]!.publicKey, "100.64.10.0/24", "fd64:10::/64", "10.9.0.12"),
+      ].join("\n"),
+      { subject: "deno task start", command: "hub" },
+    );
+    await Promise.all([1, 10].map(async (network, i) => {
+      const agent = await behindNat(lab, nats[i]!, i + 1);
+      const config = [
+        "[Interface]",
+        `PrivateKey = ${agentKeys[i]!.privateKey}`,
+        `Address = 10.9.0.${11 + i}/24`,
+        "[Proxy]",
+        `Map = 100.64.${network}.0/24 -> 192.168.1.0/24`,
+        `Map = fd64:${network}::/64 -> fd01:168:1::/64`,
+        ...peer(hubKeys!.publicKey, "10.9.0.0/24", "fd09::/64"),
+        `Endpoint = ${HUB}:${HUB_PORT}`,
+        "",
+      ].join("\n");
+      const options = { subject: "deno task start", command: "agent" } as const;
+      await (await startGateway(agent, lab.directory, config, options))
+        .process.line(/handshake complete/, { timeoutMs: 30_000 });
+    }));
+    const tunnel = await TunnelHost.create(client, `${lab.directory}/client`);
+    const config = (which: 1 | 2) =>
+      [
+        "[Interface]",
+        `PrivateKey = ${clientKeys[which - 1]!.privateKey}`,
+        `Address = ${INSIDE.client[which - 1]![0]}/24, ${INSIDE.client[which - 1]![1]}/64`,
+        ...peer(hubKeys!.publicKey, ...CIDRS, "10.9.0.0/24", "fd09::/64"),
+        `Endpoint = ${HUB}:${HUB_PORT}`,
+        "",
+      ].join("\n");
+    return new RedirectSite(lab, client, internet, gateway, tunnel, config);
+  }
+
+  /** Writes the client's configuration. @param which Of its two peers it is. */
+  async write(which: 1 | 2 = 1): Promise<void> {
+    await Deno.writeTextFile(this.tunnel.file, this.#config(which), { mode: 0o600 });
+  }
+
+  /**
+   * Starts `wirestack redirect` as root.
+   *
+   * @returns once it is up.
+   */
+  async redirect(
+    args: readonly string[] = CIDRS.flatMap((cidr) => ["--cidr", cidr]),
+    which: 1 | 2 = 1,
+  ): Promise<Process> {
+    await this.write(which);
+    const process = await this.tunnel.start(["redirect", ...args, this.tunnel.file]);
+    await process.line(/CAP_NET_BIND_SERVICE alone/, { timeoutMs: 60_000 });
+    return process;
+  }
+
+  /** Everything of the client that a redirect may change. */
+  state(): Promise<Record<string, unknown>> {
+    return this.tunnel.state("^net.ipv4.ip_forward$");
+  }
+
+  /** What a target says its name is, or undefined if it cannot be reached. */
+  async nameAt(address: string, port = 80, from: Host = this.client): Promise<string | undefined> {
+    const host = address.includes(":") ? `[${address}]` : address;
+    const { code, stdout } = await from.run(
+      ["curl", "--silent", "--max-time", "10", `http://${host}:${port}/name`],
+    );
+    return code === 0 ? stdout : undefined;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.lab[Symbol.asyncDispose]();
+  }
+}
+
+/** A NAT, an agent behind it, and a target behind that. @returns the agent's host. */
+async function behindNat(lab: Lab, nat: Host, number: number): Promise<Host> {
+  const agent = await lab.host(`agent${number}`);
+  const target = await lab.host(`target${number}`);
+  await lab.connect(
+    { host: agent, device: "wan", addresses: ["10.77.0.2/24"] },
+    { host: nat, device: "lan", addresses: ["10.77.0.1/24"] },
+  );
+  await lab.connect(
+    {
+      host: target,
+      device: "lan",
+      addresses: TARGET.map((address) => `${address}/${bits(address)}`),
+    },
+    {
+      host: agent,
+      device: "lan",
+      addresses: ["192.168.1.1/24", "fd01:168:1::1/64"],
+    },
+  );
+  await agent.ip("route add default via 10.77.0.1");
+  // Pings of an ordinary user are a matter of the group.
+  await agent.sysctl("net.ipv4.ping_group_range=0 2147483647");
+  await nat.sysctl("net.ipv4.ip_forward=1");
+  await nat.output(["nft", "-f", "-"], {
+    input: `table ip nat {
+      chain post { type nat hook postrouting priority 100; oifname "wan" masquerade; }
+      chain forward { type filter hook forward priority 0; policy drop;
+        iifname "lan" accept; ct state established,related accept; }
+      chain input { type filter hook input priority 0; policy drop; iifname "lan" accept; }
+    }\n`,
+  });
+  const services = target.spawn("services", [
+    Deno.execPath(),
+    ...["run", "--no-lock", "--allow-net", "--allow-read", "--unstable-net"],
+    fileURLToPath(new URL("./redirect_services.ts", import.meta.url)),
+    `target ${number}`,
+    ...TARGET,
+  ]);
+  await services.line(/ready/, { timeoutMs: 60_000 });
+  return agent;
+}
+
+function bits(address: string): number {
+  return address.includes(":") ? 64 : 24;
+}
+
+function peer(publicKey: string, ...allowedIps: string[]): string[] {
+  return ["[Peer]", `PublicKey = ${publicKey}`, `AllowedIPs = ${allowedIps.join(", ")}`];
+}
