@@ -1052,6 +1052,13 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { listener: "text", until: "text" },
   },
   {
+    name: "relay-listening",
+    logger: "relay",
+    level: "info",
+    message: "{listener}: listening for WireGuard in {transport}",
+    fields: { listener: "text", transport: "text" },
+  },
+  {
     name: "relay-refused",
     logger: "relay",
     level: "warning",
