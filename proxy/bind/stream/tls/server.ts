@@ -257,6 +257,7 @@ export class TlsServer {
       rejectUnauthorized: false,
       ALPNProtocols: Object.keys(this.#options.protocols),
     } as object);
+    setImmediate(() => gate.setOpen(true)); // when TLS has begun
     let isOver = false;
     const failed = (error: Error) => {
       if (isOver) return;
