@@ -13,10 +13,17 @@ if (import.meta.main) {
     console.error(`wirestack: ${problem}`);
     Deno.exit(1);
   }
+  Deno.exit(await runConfined(Deno.args));
+}
+
+/**
+ * @param args May be others than this process was started with: if it starts again, it is with these.
+ */
+async function runConfined(args: readonly string[]): Promise<number> {
   // Before the rest is loaded, for it may start the program again.
-  const confinement = await confineCommand(Deno.args, import.meta.dirname, async () => {
+  const confinement = await confineCommand(args, import.meta.dirname, async () => {
     await (await import("./proxy/cli/program.ts")).loadUp();
   });
   const { run } = await import("./proxy/cli/program.ts");
-  Deno.exit(await run(Deno.args, undefined, confinement));
+  return await run(args, undefined, confinement, runConfined);
 }

@@ -10,7 +10,7 @@ export class IpCounters {
   /** Handed to a transport protocol; a reassembled packet counts once. */
   delivered = 0;
   forwarded = 0;
-  /** Not passed through: the transit filter was against it. */
+  /** Not passed through, or not let in: a filter was against it. */
   filtered = 0;
   /** Not passed through: a NAT knows nothing of it, and has counted why. */
   untranslated = 0;

@@ -10,6 +10,7 @@ import type { IpCounters } from "./counters.ts";
 import { Forwarding } from "./forwarding.ts";
 import type { Icmp } from "./icmp.ts";
 import { InboundPacket } from "./inbound.ts";
+import type { IngressFilter } from "./ingress.ts";
 import {
   BAD_CHECKSUM,
   checkIpv4Options,
@@ -60,6 +61,8 @@ export class Input {
   readonly #inbound = new InboundPacket();
   /** What passes through. */
   readonly forwarding: Forwarding;
+  /** Undefined: everybody may send to everybody, as far as there is a way. */
+  filter: IngressFilter | undefined = undefined;
 
   constructor(
     routes: RouteTable,
@@ -143,6 +146,12 @@ export class Input {
       isMartian(buffer, destination, version) || isIpv4 && nic.isBroadcast(buffer, destination)
     ) {
       counters.badDestination++;
+      return;
+    }
+    const { filter } = this;
+    if (filter?.admits(this.#inbound.from, buffer, offset, total, version) === false) {
+      counters.filtered++;
+      this.#output.errors.unreachable("prohibited", nic, buffer, offset, total, now);
       return;
     }
     const hopLimit = buffer[offset + (isIpv4 ? IPV4_TTL : IPV6_HOP_LIMIT)]!;

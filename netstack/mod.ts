@@ -71,6 +71,7 @@ export type { NatFiltering, NatOptions, NatSettings } from "./nat/settings.ts";
 export type { DeliveryObserver, Nic, NicAddress, NicOptions } from "./nic.ts";
 export { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from "./protocols.ts";
 export type { ReassemblySettings } from "./reassembly.ts";
+export type { IngressFilter } from "./ingress.ts";
 export type { TransitPolice } from "./police.ts";
 export { PrefixTable } from "./prefix_table.ts";
 export type { RouteTable } from "./route.ts";

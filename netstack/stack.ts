@@ -10,6 +10,7 @@ import { IcmpCounters, IpCounters, UdpCounters } from "./counters.ts";
 import { Icmp } from "./icmp.ts";
 import type { IcmpForwarderHandler } from "./icmp_forwarder.ts";
 import { Identification } from "./identification.ts";
+import type { IngressFilter } from "./ingress.ts";
 import { Input } from "./input.ts";
 import { MemoryBudget } from "./memory_budget.ts";
 import { addNatCounters, NatCounters } from "./nat/counters.ts";
@@ -356,6 +357,11 @@ export class Stack {
   /** Who limits packets that pass through, from link to link; undefined = nobody. */
   setTransitPolice(police: TransitPolice | undefined): void {
     this.#input.forwarding.police = police;
+  }
+
+  /** Who decides about packets that come in, before they are routed; undefined = all may. */
+  setIngressFilter(filter: IngressFilter | undefined): void {
+    this.#input.filter = filter;
   }
 
   resources(): StackResources {

@@ -43,6 +43,7 @@ const ROOMS = [
   ...[
     "tunnel",
     "inbound",
+    "enrol",
     "gateway",
     "capture",
     "system",

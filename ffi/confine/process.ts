@@ -55,12 +55,19 @@ export interface Confinement {
   readonly problems: readonly string[];
 }
 
+/** The arguments that stand behind the runtime's. */
+export interface ProgramArguments {
+  /** As this process was started with. */
+  readonly given: readonly string[];
+  readonly next: readonly string[];
+}
+
 /** What decides which files are needed, without a permission of Deno's but FFI. */
 export interface ProcessView {
   environment(name: string): string | undefined;
   /** Effective user. */
   readonly user: number;
-  /** The arguments of the whole command, the runtime's included. */
+  /** The arguments of the whole command that runs next, the runtime's included. */
   readonly arguments: readonly string[];
   /** The text of a file; "" if it cannot be read. */
   readText(path: string): string;
@@ -74,15 +81,17 @@ export interface ProcessView {
  * to be called before anything else has begun.
  *
  * @param rules Which files are needed still. Asked for in the first life only.
+ * @param args The program's own, if the next life is to have others. Default: the same.
  * @throws {Error} without FFI.
  */
 export async function confineProcess(
   rules: (view: ProcessView) => Promise<readonly FileRule[]>,
+  args: ProgramArguments = { given: [], next: [] },
 ): Promise<Confinement> {
   const libc = openLibc(CALLS);
   try {
     const problems: string[] = [];
-    const landlock = await confineFiles(libc, rules, problems);
+    const landlock = await confineFiles(libc, rules, args, problems);
     const refused = refuseSystemCalls(libc, Deno.build.arch);
     if (refused !== undefined) problems.push(`no seccomp: ${refused}`);
     return { landlock, seccomp: refused === undefined, problems };
@@ -113,9 +122,10 @@ type ProcessLibc = Libc<typeof CALLS>;
 async function confineFiles(
   libc: ProcessLibc,
   rules: (view: ProcessView) => Promise<readonly FileRule[]>,
+  args: ProgramArguments,
   problems: string[],
 ): Promise<number> {
-  const view = viewOf(libc);
+  const view = viewOf(libc, args);
   const [process, version] = view.environment(MARK)?.split(":") ?? [];
   if (process === String(Deno.pid)) {
     if (isConfined(libc)) return Number(version);
@@ -176,7 +186,7 @@ function execute({ symbols }: ProcessLibc, program: string, args: readonly strin
   symbols.execv(cString(program), new Uint8Array(pointers.buffer));
 }
 
-function viewOf(libc: ProcessLibc): ProcessView {
+function viewOf(libc: ProcessLibc, { given, next }: ProgramArguments): ProcessView {
   const { symbols } = libc;
   return {
     environment(name) {
@@ -185,7 +195,8 @@ function viewOf(libc: ProcessLibc): ProcessView {
     },
     user: symbols.geteuid(),
     get arguments() {
-      return readText(libc, "/proc/self/cmdline").split("\0").slice(0, -1);
+      const all = readText(libc, "/proc/self/cmdline").split("\0").slice(0, -1);
+      return [...all.slice(0, all.length - given.length), ...next];
     },
     readText: (path) => readText(libc, path),
     isWritable: (path) => symbols.access(cString(path), W_OK) === 0,

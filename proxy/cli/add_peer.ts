@@ -5,7 +5,7 @@
  * @module
  */
 
-import { type IpAddress, Prefix } from "../../netstack/mod.ts";
+import { Prefix } from "../../netstack/mod.ts";
 import { ConfigError, type GatewayConfig, type LoadedConfig } from "../config/config.ts";
 import { expectedFile, formOf } from "../config/form.ts";
 import { formatConfigFile } from "../config/format.ts";
@@ -18,7 +18,7 @@ import {
   splitList,
 } from "../config/values.ts";
 import { type ControlClient, ControlError } from "../control/client.ts";
-import { freeAddress, hasRoom } from "../gateway/free_address.ts";
+import { newAddresses, NoFreeAddress } from "../gateway/free_address.ts";
 import {
   decodeKey,
   encodeKey,
@@ -71,7 +71,7 @@ export async function addPeer(
   const running = await runningFrom(edit.path, options.controlDir ?? loaded.config.controlDir);
   checkName(name, loaded, running);
   const config = asItRuns(loaded.config, running);
-  const addresses = newAddresses(config, running?.taken ?? [], file);
+  const addresses = addressesFor(config, running?.taken ?? [], file);
   const endpoint = publicEndpoint(options.endpoint, config);
   const gatewayKey = running?.stats.publicKey ?? givenKey(options.publicKey) ??
     encodeKey(publicKeyOf(
@@ -180,31 +180,16 @@ function checkName(name: string, { config, source }: LoadedConfig, running?: Run
   throw new ConfigError([`NAME: ${name} is taken (${where}), expected another one`]);
 }
 
-/** One for each family that the tunnel has. */
-function newAddresses(config: GatewayConfig, running: readonly Prefix[], file: string) {
-  const own = config.addresses.map(({ address }) => new Prefix(address, address.bytes.length * 8));
-  const taken = [...own, ...config.peers.flatMap(({ allowedIps }) => allowedIps), ...running];
-  const addresses: IpAddress[] = [];
-  for (const version of [4, 6]) {
-    const pools = config.addressPool.filter((pool) => pool.version === version);
-    const key = pools.length > 0 ? "AddressPool" : "Address";
-    const networks = (pools.length > 0 ? pools : config.addresses).filter((network) =>
-      network.address.version === version && hasRoom(network)
-    );
-    if (networks.length === 0) continue;
-    const found = networks.map((network) => freeAddress(network, taken))
-      .find((address) => address !== undefined);
-    if (found === undefined) {
-      const full = networks.map(({ address, length }) => `${new Prefix(address, length)}`);
-      throw new ConfigError([`${file}: ${key}: no free address is left in ${full.join(", ")}`]);
-    }
-    addresses.push(found);
+function addressesFor(config: GatewayConfig, running: readonly Prefix[], file: string) {
+  try {
+    return newAddresses(config, [
+      ...config.peers.flatMap(({ allowedIps }) => allowedIps),
+      ...running,
+    ]);
+  } catch (error) {
+    if (!(error instanceof NoFreeAddress)) throw error;
+    throw new ConfigError([`${file}: ${error.message}`]);
   }
-  if (addresses.length > 0) return addresses;
-  throw new ConfigError([
-    `${file}: Address: has no network with room for a peer, expected one such as 10.9.0.1/24, ` +
-    "or an AddressPool",
-  ]);
 }
 
 function givenKey(text: string | undefined): string | undefined {

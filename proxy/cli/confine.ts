@@ -36,7 +36,7 @@ export async function confineCommand(
       prepareStateDirectory(stateFolders(view)); // no rule without a folder
       if (load !== undefined) await keepCompiled(view, folder, load);
       return fileRules(view, args, folder, await configuredFiles(view, args));
-    });
+    }, { given: Deno.args, next: args });
   } catch (error) { // No C library, so no FFI either, which the gateway reports.
     return { landlock: 0, seccomp: false, problems: [(error as Error).message] };
   }

@@ -22,13 +22,17 @@ import { addKill, addShow } from "./commands/show.ts";
 import { addRouter } from "./commands/router.ts";
 import { addDemo, addKeys, addStrip } from "./commands/tools.ts";
 import { addDown } from "./commands/down.ts";
+import { addEnrolment } from "./commands/enrol.ts";
 import { withOptionalValues } from "./commands/up_options.ts";
 import { addUp } from "./commands/up.ts";
 import type { Confinement } from "./confine.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
 
 /** `show` looks whether a tunnel that was killed has left something. */
-const TAKING_FFI = ["up", "hub", "agent", "redirect", "router", "check", "down", "show"];
+const TAKING_FFI = ["up", "hub", "agent", "redirect", "router", "check", "down", "show", "join"];
+
+/** A key, and a token of enrolment. */
+const SECRET = /[A-Za-z0-9+/]{43}=|wsk\d[\w-]{4,}/g;
 
 export { loadUp } from "./commands/up.ts";
 
@@ -37,15 +41,17 @@ export { loadUp } from "./commands/up.ts";
  *
  * @param args Without the name of the program.
  * @param confinement What this process has given up already.
+ * @param onward Runs another command line in this one's place; default: as it is, in this process.
  * @returns the exit status.
  */
 export async function run(
   args: readonly string[],
   terminal: Terminal = processTerminal,
   confinement?: Confinement,
+  onward: (args: readonly string[]) => Promise<number> = (args) => run(args, terminal, confinement),
 ): Promise<number> {
   let status = 0;
-  const program = makeProgram(terminal, confinement, (result) => status = result);
+  const program = makeProgram(terminal, confinement, onward, (result) => status = result);
   try {
     await program.parseAsync(withOptionalValues(args), { from: "user" });
     return status;
@@ -60,6 +66,7 @@ export async function run(
 function makeProgram(
   terminal: Terminal,
   confinement: Confinement | undefined,
+  onward: (args: readonly string[]) => Promise<number>,
   done: (status: number) => void,
 ): Command {
   const program = new Command("wirestack")
@@ -72,8 +79,8 @@ function makeProgram(
     .configureOutput({
       writeOut: terminal.out,
       writeErr: terminal.error,
-      // An unknown argument is shown; a key given as one is not.
-      outputError: (text, write) => write(text.replace(/[A-Za-z0-9+/]{43}=/g, "(withheld)")),
+      // An unknown argument is shown; a key or a token given as one is not.
+      outputError: (text, write) => write(text.replace(SECRET, "(withheld)")),
       getOutHelpWidth: () => terminal.columns() ?? 100,
       getErrHelpWidth: () => terminal.columns() ?? 100,
       // The defaults look into the environment.
@@ -101,6 +108,7 @@ function makeProgram(
   addReload(line);
   addPeerList(line);
   addPeers(line);
+  addEnrolment(line, onward);
   addStrip(line);
   addKeys(line);
   addCertificates(line);

@@ -6,6 +6,7 @@
 
 import type { LoadedConfig } from "../config/config.ts";
 import { ConfigError } from "../config/error.ts";
+import type { Enrolment } from "../gateway/enrolment.ts";
 import type { Gateway, GatewayStats } from "../gateway/gateway.ts";
 import { getLogger } from "../log/logger.ts";
 import { parseSettings } from "../config/setting.ts";
@@ -123,7 +124,20 @@ export function controlHandlers(
       throw new RequestError(Errno.ESRCH, `flow ${id}: there is none, expected one of show flows`);
     },
     capture: (request) => beginCapture(gateway, request),
+    enrolment: {
+      invite: (request) => enrolmentOf(gateway).invite(request),
+      invites: () => enrolmentOf(gateway).invites(),
+      revoke: (name) => enrolmentOf(gateway).revoke(name),
+    },
   };
+}
+
+/** @throws {ConfigError} if it has none. */
+function enrolmentOf({ enrolment }: Gateway): Enrolment {
+  if (enrolment !== undefined) return enrolment;
+  throw new ConfigError([
+    "this gateway has no WireGuard of its own that machines could join, expected wirestack hub",
+  ]);
 }
 
 /** Lines shown to a person; of more only the number. */

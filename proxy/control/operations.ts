@@ -7,6 +7,8 @@
  */
 
 import { ConfigError } from "../config/error.ts";
+import type { Invited } from "../gateway/enrolment.ts";
+import type { InvitationRequest } from "../gateway/invitation.ts";
 import type { SetRequest } from "./uapi_request.ts";
 import { Errno, Refusal, RequestError } from "./errno.ts";
 
@@ -56,6 +58,20 @@ export interface ControlHandlers {
    * @throws {RequestError} saying what is wrong.
    */
   capture(request: CaptureRequest): { readonly listening?: string; readonly stream: AnswerStream };
+  readonly enrolment: EnrolmentHandlers;
+}
+
+/** Machines that join a hub. */
+export interface EnrolmentHandlers {
+  /**
+   * @returns a token, which is secret, and notes.
+   * @throws {ConfigError} naming everything that is wrong; then nothing has changed.
+   */
+  invite(request: InvitationRequest): Invited;
+  /** Plain values, without a secret. @throws {ConfigError} */
+  invites(): readonly unknown[];
+  /** @returns what was done, in a line. @throws {ConfigError} if there is nobody of this name. */
+  revoke(name: string): string;
 }
 
 /** What a reload has to say, a line each. */
@@ -143,6 +159,23 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operat
         lines: inPieces("flow", [handlers.kill(values.get("flow")?.at(-1) ?? "")]),
       })),
   }],
+  ["wirestack_invite=1", {
+    keys: ["name", "endpoint", "subnet", "map", "client", "expires", "allowed_ips", "fallback"],
+    run: (handlers, values) =>
+      orProblems(() => {
+        const { token, notes } = handlers.enrolment.invite(invitationOf(values));
+        return [texts("note", notes), texts("token", [token])];
+      }),
+  }],
+  ["wirestack_invites=1", {
+    keys: [],
+    run: ({ enrolment }) => orProblems(() => inPieces("member", enrolment.invites())),
+  }],
+  ["wirestack_revoke=1", {
+    keys: ["name"],
+    run: ({ enrolment }, values) =>
+      orProblems(() => [texts("change", [enrolment.revoke(values.get("name")?.at(-1) ?? "")])]),
+  }],
   ["wirestack_capture=1", {
     keys: ["at", "filter", "snap", "keys", "listen"],
     run: (handlers, values) => orRefused(() => captured(handlers, values)),
@@ -173,6 +206,32 @@ function captured(handlers: ControlHandlers, values: Arguments): Answer {
     listen: values.get("listen")?.at(-1),
   });
   return { lines: listening === undefined ? [] : [texts("listening", [listening])], stream };
+}
+
+function invitationOf(values: Arguments): InvitationRequest {
+  const last = (key: string) => values.get(key)?.at(-1);
+  const [expires, allowedIps] = [last("expires"), last("allowed_ips")];
+  return {
+    name: last("name") ?? "",
+    endpoints: values.get("endpoint") ?? [],
+    subnets: values.get("subnet") ?? [],
+    maps: values.get("map") ?? [],
+    isClient: values.has("client"),
+    ...(expires !== undefined && { expires }),
+    ...(allowedIps !== undefined && { allowedIps }),
+    fallbacks: values.get("fallback") ?? [],
+  };
+}
+
+/** @param make Throws before the first line, or not at all. */
+function orProblems(make: () => Iterable<string>): Answer {
+  try {
+    return { lines: make() };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const refusal = new Refusal(Errno.EINVAL, error.problems[0]);
+    return { lines: [texts("problem", error.problems)], refusal };
+  }
 }
 
 /** @param make Throws before the first line, or not at all. */

@@ -12,6 +12,53 @@ export interface NetworkAddress {
   readonly length: number;
 }
 
+/** Where new peers' addresses come from: from the pools, for a family that has none from the networks. */
+export interface AddressSource {
+  /** The interface's own. */
+  readonly addresses: readonly NetworkAddress[];
+  readonly addressPool: readonly Prefix[];
+}
+
+/** `KEY: what is wrong, what was expected`. */
+export class NoFreeAddress extends Error {
+  override readonly name = "NoFreeAddress";
+}
+
+/**
+ * One for each family that the tunnel has.
+ *
+ * @param taken Prefixes of others.
+ * @throws {NoFreeAddress} if there is none.
+ */
+export function newAddresses(
+  { addresses, addressPool }: AddressSource,
+  taken: readonly Prefix[],
+): IpAddress[] {
+  const own = addresses.map(({ address }) => new Prefix(address, address.bytes.length * 8));
+  const others = [...own, ...taken];
+  const found: IpAddress[] = [];
+  for (const version of [4, 6]) {
+    const pools = addressPool.filter((pool) => pool.version === version);
+    const key = pools.length > 0 ? "AddressPool" : "Address";
+    const networks = (pools.length > 0 ? pools : addresses).filter((network) =>
+      network.address.version === version && hasRoom(network)
+    );
+    if (networks.length === 0) continue;
+    const free = networks.map((network) => freeAddress(network, others))
+      .find((address) => address !== undefined);
+    if (free === undefined) {
+      const full = networks.map(({ address, length }) => `${new Prefix(address, length)}`);
+      throw new NoFreeAddress(`${key}: no free address is left in ${full.join(", ")}`);
+    }
+    found.push(free);
+  }
+  if (found.length > 0) return found;
+  throw new NoFreeAddress(
+    "Address: has no network with room for a peer, expected one such as 10.9.0.1/24, " +
+      "or an AddressPool",
+  );
+}
+
 /** Whether the network has room for others at all. */
 export function hasRoom({ address, length }: NetworkAddress): boolean {
   return length < address.bytes.length * 8;

@@ -17,6 +17,7 @@ import { getLogger } from "../log/logger.ts";
 import { checkDescriptorLimit } from "../target/descriptors.ts";
 import { Prefix, type TcpSettings } from "../../netstack/mod.ts";
 import type { Crypto, DeviceEvent, Peer, TimerSettings } from "../../wireguard/mod.ts";
+import { Enrolment } from "./enrolment.ts";
 import { GatewayInbounds } from "./inbounds.ts";
 import { GatewayLinks } from "./links.ts";
 import { attachDevice, guardHost, type OpenDevice } from "./device_link.ts";
@@ -66,6 +67,8 @@ export interface GatewayOptions {
   readonly resolveAgainMs?: number;
   /** Where peers' endpoints are remembered for the next start; the first that works. Default: nowhere. */
   readonly stateDirectories?: readonly string[];
+  /** ms since the Unix epoch, for how long invitations are good. Default: this host's clock. */
+  readonly wallClock?: () => number;
   /** A device of the operating system, which then has the configured addresses. Default: none. */
   readonly device?: OpenDevice;
   /**
@@ -103,6 +106,8 @@ export class Gateway implements AsyncDisposable {
   readonly peers: TunnelPeers;
   /** Where they come from. */
   readonly peerSources: PeerSources;
+  /** Machines that were invited; undefined without WireGuard, or with nowhere to keep state. */
+  enrolment: Enrolment | undefined;
   /** Beside WireGuard. */
   readonly links: GatewayLinks;
   /** Of the operating system, with the configured addresses; undefined for none. */
@@ -130,6 +135,7 @@ export class Gateway implements AsyncDisposable {
     const gateway = new Gateway(config, options);
     try {
       gateway.#configure(config);
+      gateway.#openEnrolment(config, options);
       await gateway.links.open(config.links);
       return gateway;
     } catch (error) {
@@ -401,7 +407,18 @@ export class Gateway implements AsyncDisposable {
     this.engine.wake();
   }
 
+  #openEnrolment(config: GatewayConfig, { stateDirectories, wallClock }: GatewayOptions): void {
+    if (!this.hasWireguard || stateDirectories === undefined) return;
+    const { engine, peers, peerSources } = this;
+    const port = () => this.port;
+    this.enrolment = new Enrolment({
+      ...{ engine, peers, peerSources, config, port, stateDirectories },
+      ...(wallClock && { wallClock }),
+    });
+  }
+
   async #close(graceMs: number): Promise<CloseResult> {
+    this.enrolment?.close();
     this.proxy.close();
     this.inbounds.close();
     const unfinished = graceMs > 0 ? await finishUnderWay(this, graceMs) : 0;
@@ -459,6 +476,7 @@ export class Gateway implements AsyncDisposable {
           initiator: event.initiator,
         });
         this.peers.handshakeComplete(peer);
+        this.enrolment?.handshakeComplete(peer);
         break;
       case "handshake-retry":
         log.debug("peer {peer}: no answer from {endpoint}, attempt {attempt}", {

@@ -42,6 +42,7 @@ export function applyConfig(
     gateway.peers.setPrivateKey(config.privateKey);
   }
   const peers = gateway.peerSources.replace("file", isSameKind ? config.peers : []);
+  gateway.enrolment?.apply(config);
   const links = gateway.links.apply(config.links);
   applyProxy(gateway, config, !isSingle(started.proxy) && !isSingle(config.proxy));
   const paths = unchanged(started, config);

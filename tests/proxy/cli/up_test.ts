@@ -162,6 +162,7 @@ function startUp(fake: Fake = {}) {
       peers: () => [],
       kill: () => ({}),
       capture: () => assert.fail(),
+      enrolment: { invite: () => assert.fail(), invites: () => [], revoke: () => assert.fail() },
     }),
     control: { directory: "off" },
     udp: "UDP in batches (FFI)",

@@ -9,7 +9,7 @@ import { loadConfig } from "../../../proxy/config/config.ts";
 import type { ControlTimeouts } from "../../../proxy/control/connection.ts";
 import { controlHandlers } from "../../../proxy/control/handlers.ts";
 import { ControlServer } from "../../../proxy/control/server.ts";
-import { Gateway } from "../../../proxy/gateway/gateway.ts";
+import { Gateway, type GatewayOptions } from "../../../proxy/gateway/gateway.ts";
 import { encodeKey, generatePrivateKey } from "../../../proxy/base64.ts";
 import { startGateway } from "../start.ts";
 
@@ -39,10 +39,14 @@ export class ControlLab implements AsyncDisposable {
     timeouts?: ControlTimeouts,
     file?: string,
     ffi?: boolean,
+    options: GatewayOptions = {},
   ): Promise<ControlLab> {
     const directory = await Deno.makeTempDir();
     const started = loadConfig(config);
-    const gateway = await startGateway(started.config, ffi === undefined ? {} : { ffi });
+    const gateway = await startGateway(started.config, {
+      ...(ffi !== undefined && { ffi }),
+      ...options,
+    });
     const box: { lab?: ControlLab } = {};
     // deno-lint-ignore require-await -- what is wrong with the text is a rejection
     const load = async () => loadConfig(box.lab!.next, { file: "wg0.conf" });

@@ -16,6 +16,7 @@ const HANDLERS: ControlHandlers = {
   kill: () => ({}),
   stop: () => {},
   capture: () => assert.fail(),
+  enrolment: { invite: () => assert.fail(), invites: () => [], revoke: () => assert.fail() },
 };
 
 Deno.test("the socket has mode 0700 from the moment it has its name, and is gone when closed", async () => {

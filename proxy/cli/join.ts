@@ -1,0 +1,80 @@
+/**
+ * `join`: makes this machine a member of a hub, by a token.
+ *
+ * @module
+ */
+
+import { publicKeyOf } from "../base64.ts";
+import { ConfigError } from "../config/error.ts";
+import { servedPrefixes } from "../enrol/member.ts";
+import type { Grant } from "../enrol/message.ts";
+import { JoinError, requestGrant } from "./join/ask.ts";
+import { configurationOf, defaultFile } from "./join/configuration.ts";
+import { PendingJoin } from "./join/files.ts";
+import { readToken } from "./join/token_input.ts";
+import { loadText } from "./load.ts";
+import type { Terminal } from "./terminal.ts";
+
+export interface JoinOptions {
+  readonly tokenFile?: string;
+  /** Where the configuration goes. Missing: by the machine's name, in this folder. */
+  readonly out?: string;
+  /** False: the file is all. */
+  readonly run?: boolean;
+  readonly controlDir?: string;
+}
+
+/**
+ * @param given The token, `-`, or `@` and a file.
+ * @param onward Runs another command line in this one's place.
+ * @returns the exit status: of what runs; 1 if the hub does not take this machine in.
+ * @throws {ConfigError} if token or file is wrong; then nothing has changed.
+ */
+export async function join(
+  given: string | undefined,
+  options: JoinOptions,
+  terminal: Terminal,
+  onward: (args: readonly string[]) => Promise<number>,
+): Promise<number> {
+  const token = await readToken(given, options.tokenFile, terminal);
+  const out = options.out ?? defaultFile(token.name);
+  if (out === "" || out.includes("\0")) {
+    throw new ConfigError(["--out: is no path, expected a file"]);
+  }
+  const pending = PendingJoin.begin(out, publicKeyOf(token.privateKey));
+  let grant: Grant;
+  try {
+    grant = await requestGrant(token, { publicKey: publicKeyOf(pending.privateKey) });
+    const text = configurationOf(grant, pending.privateKey, token.hubKey);
+    await loadText(text, out, terminal);
+    pending.finish(text);
+  } catch (error) {
+    if (!(error instanceof JoinError)) throw error;
+    if (!error.isOpen && !pending.isResumed) pending.abandon();
+    terminal.error(`wirestack: ${error.message}\n`);
+    return 1;
+  }
+  terminal.error(`${token.name} has joined: ${describe(grant)}, in ${out}\n`);
+  const args = commandOf(grant, out, options.controlDir);
+  if (options.run !== false) return await onward(args);
+  terminal.out(`wirestack ${args.join(" ")}\n`);
+  return 0;
+}
+
+function describe(grant: Grant): string {
+  const { isClient, addresses, allowedIps, subnets } = grant;
+  const own = addresses.join(" and ");
+  if (isClient) return `${own}, a client that reaches ${allowedIps.join(", ")}`;
+  const serves = servedPrefixes(grant).map((prefix, i) =>
+    prefix.equals(subnets[i]!) ? `${prefix}` : `${subnets[i]} as ${prefix}`
+  );
+  return `${own}, an agent that serves ${serves.join(", ")}`;
+}
+
+function commandOf({ isClient }: Grant, out: string, controlDir: string | undefined): string[] {
+  return [
+    ...(isClient ? ["up", "--tun"] : ["agent"]),
+    out,
+    ...(controlDir === undefined ? [] : ["--control-dir", controlDir]),
+  ];
+}

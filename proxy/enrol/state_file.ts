@@ -1,0 +1,85 @@
+/**
+ * The members of a hub, in a file: who was enrolled is a peer after a restart too, and what was used
+ * is not taken again. No secret is in it: public keys, addresses, times, certificates.
+ *
+ * @module
+ */
+
+import type { Member } from "./member.ts";
+import { memberFromJson, memberToJson } from "./member_json.ts";
+
+/** Some hundred thousand members; a file of more is not this program's. */
+const MAX_BYTES = 64 << 20;
+const VERSION = 1;
+
+/** Of the gateway with this key, in a folder that may hold those of others. */
+export function memberFile(directory: string, publicKey: Uint8Array): string {
+  return `${directory}/enrolled-${publicKey.subarray(0, 8).toHex()}.json`;
+}
+
+/**
+ * @returns none if there is no file.
+ * @throws {Error} of the system, or if this is no such file: it is left as it is, for enrolled machines
+ * would be forgotten.
+ */
+export function readMembers(path: string): Member[] {
+  let text: string;
+  try {
+    if (Deno.statSync(path).size > MAX_BYTES) throw new Error(`${path}: larger than expected`);
+    text = Deno.readTextFileSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+  try {
+    const parsed = JSON.parse(text) as { version?: unknown; members?: unknown } | null;
+    const { version, members } = parsed ?? {};
+    if (version !== VERSION) throw new TypeError("version");
+    if (!Array.isArray(members)) throw new TypeError("members");
+    return members.map(memberFromJson);
+  } catch (error) {
+    const what = error instanceof TypeError ? ` (${error.message} is wrong)` : "";
+    throw new Error(
+      `${path}: not a file of enrolled machines${what}, expected it as it was written`,
+    );
+  }
+}
+
+/**
+ * Replaces the file by one that only this user can read. It is on the disk when this returns, and a
+ * reader gets either the old or the new one, whole.
+ *
+ * @throws {Error} of the system; then the old one is there.
+ */
+export function writeMembers(path: string, members: Iterable<Member>): void {
+  const next = `${path}.new`;
+  try {
+    Deno.removeSync(next); // of a process that was killed; a link of somebody else's is not followed
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  const value = { version: VERSION, members: Array.from(members, memberToJson) };
+  const bytes = new TextEncoder().encode(`${JSON.stringify(value, undefined, 1)}\n`);
+  try {
+    using file = Deno.openSync(next, { write: true, createNew: true, mode: 0o600 });
+    for (let sent = 0; sent < bytes.length;) sent += file.writeSync(bytes.subarray(sent));
+    file.syncSync();
+  } catch (error) {
+    try {
+      Deno.removeSync(next);
+    } catch { /* it could not be made either */ }
+    throw error;
+  }
+  Deno.renameSync(next, path);
+  syncFolder(path.replace(/[^/]*$/, "") || ".");
+}
+
+/** The new name is on the disk too. */
+function syncFolder(folder: string): void {
+  try {
+    using opened = Deno.openSync(folder);
+    opened.syncSync();
+  } catch {
+    // Not every system and file system can. The file is whole either way.
+  }
+}

@@ -1,0 +1,95 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { IpAddress } from "../../../netstack/mod.ts";
+import { decodeToken, encodeToken, type Token, TokenError } from "../../../proxy/enrol/token.ts";
+
+const key = fc.uint8Array({ minLength: 32, maxLength: 32 });
+const token: fc.Arbitrary<Token> = fc.constantFrom(4, 16).chain((size) => {
+  const address = fc.uint8Array({ minLength: size, maxLength: size }).map((bytes) =>
+    new IpAddress(bytes)
+  );
+  return fc.record({
+    privateKey: key,
+    hubKey: key,
+    expiresAt: fc.integer({ min: 0, max: 2 ** 32 }).map((seconds) => seconds * 1000),
+    isClient: fc.boolean(),
+    name: fc.string({ maxLength: 60 }),
+    endpoints: fc.array(fc.string({ maxLength: 60 }), { minLength: 1, maxLength: 8 }),
+    link: address,
+    service: fc.record({ address, port: fc.integer({ min: 1, max: 65535 }) }, {
+      noNullPrototype: true,
+    }),
+  }, { noNullPrototype: true });
+});
+
+const one: Token = {
+  privateKey: new Uint8Array(32).fill(7),
+  hubKey: new Uint8Array(32).fill(9),
+  expiresAt: 1_795_674_339_000,
+  isClient: false,
+  name: "paris",
+  endpoints: ["hub.example.com:51820", "[2001:db8::1]:51820"],
+  link: IpAddress.v4(169, 254, 3, 4),
+  service: { address: IpAddress.v4(10, 9, 0, 1), port: 51820 },
+};
+
+Deno.test("a token says what it was made of, whatever white space came into it", () => {
+  fc.assert(fc.property(token, fc.nat(), (token, at) => {
+    const text = encodeToken(token);
+    assert.match(text, /^wsk1[A-Za-z0-9_-]+$/);
+    assert.deepEqual(decodeToken(text), token);
+    const cut = at % text.length;
+    assert.deepEqual(decodeToken(` ${text.slice(0, cut)}\r\n  ${text.slice(cut)}\n`), token);
+  }));
+});
+
+Deno.test("a token that was cut off is told so at every length, and is not shown", () => {
+  const text = encodeToken(one);
+  for (let length = 0; length < text.length; length++) {
+    const part = text.slice(0, length);
+    assert.throws(() => decodeToken(part), (error) => {
+      assert.ok(error instanceof TokenError);
+      assert.match(error.message, length === 0 ? /^is empty, / : /^is cut off/, `${length}`);
+      assert.ok(length < 8 || !error.message.includes(part.slice(4)));
+      return true;
+    });
+  }
+});
+
+Deno.test("a character that is another, or one too many, is noticed", () => {
+  const text = encodeToken(one);
+  fc.assert(fc.property(
+    fc.integer({ min: 0, max: text.length - 1 }),
+    fc.constantFrom(..."ABCXYZabcxyz0189_-"),
+    (at, character) => {
+      fc.pre(text[at] !== character);
+      const wrong = text.slice(0, at) + character + text.slice(at + 1);
+      assert.throws(() => decodeToken(wrong), TokenError);
+    },
+  ));
+  assert.throws(() => decodeToken(`${text}A`), /is 1 characters too long/);
+});
+
+Deno.test("what is no token, or one of another version, is told apart", () => {
+  assert.throws(() => decodeToken("hello"), /is no token, expected .* which begins with wsk1$/);
+  assert.throws(() => decodeToken("wsk2AAAA"), /is of another version/);
+  assert.throws(() => decodeToken("wsk1AA AA?AA"), /characters that no token has/);
+  assert.throws(() => decodeToken("x".repeat(1 << 20)), TokenError);
+  assert.throws(() => decodeToken("wsk1AAAAAAAA"), TokenError);
+});
+
+Deno.test("whatever text comes, it is a token or a TokenError", () => {
+  fc.assert(fc.property(fc.string({ maxLength: 300 }), fc.boolean(), (text, isPrefixed) => {
+    try {
+      decodeToken(isPrefixed ? `wsk1${text}` : text);
+    } catch (error) {
+      assert.ok(error instanceof TokenError, String(error));
+    }
+  }));
+});
+
+Deno.test("names and endpoints that do not fit are the caller's mistake", () => {
+  assert.throws(() => encodeToken({ ...one, endpoints: [] }), RangeError);
+  assert.throws(() => encodeToken({ ...one, endpoints: Array(9).fill("a:1") }), RangeError);
+  assert.throws(() => encodeToken({ ...one, name: "x".repeat(256) }), RangeError);
+});
