@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { IpVersion } from "./address.ts";
 import { copyBytes, equalBytes, readUint16, readUint32 } from "./bytes.ts";
 import { finish, sum } from "./checksum.ts";
 import type { IcmpCounters } from "./counters.ts";
@@ -43,12 +44,22 @@ import type { Inbound, TransportProtocol } from "./transport.ts";
 /** Bytes quoted behind the IP header (RFC 792): the ports are needed to find the flow. */
 const QUOTED_TRANSPORT = 8;
 
+/** @param source Offset of the address that it comes from, borrowed as the buffer is. */
+export type EchoReplyHandler = (
+  version: IpVersion,
+  buffer: Uint8Array,
+  source: number,
+  identifier: number,
+) => void;
+
 /**
  * What arrives as ICMP (RFC 792) and ICMPv6 (RFC 4443): answers pings of own addresses, hands the
  * others to forwarders, and errors to transports.
  */
 export class Icmp {
   readonly flows: EchoFlows;
+  /** As of `Stack.onEchoReply`. */
+  onEchoReply: EchoReplyHandler | undefined = undefined;
   readonly #output: Output;
   readonly #counters: IcmpCounters;
   readonly #transports: ReadonlyMap<number, TransportProtocol>;
@@ -81,7 +92,12 @@ export class Icmp {
     }
     const type = buffer[message]!;
     if (type === (version === 4 ? ECHO_REQUEST : V6_ECHO_REQUEST)) this.#echo(inbound, now);
-    else {
+    else if (
+      this.onEchoReply !== undefined && inbound.local &&
+      type === (version === 4 ? ECHO_REPLY : V6_ECHO_REPLY)
+    ) {
+      this.onEchoReply(version, buffer, inbound.source, readUint16(buffer, message + 4));
+    } else {
       const code = buffer[message + 1]!;
       const kind = icmpErrorKind(version, type, code);
       if (kind === undefined) this.#counters.unhandled++;

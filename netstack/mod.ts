@@ -55,6 +55,7 @@
 
 export { IpAddress, type IpVersion, Prefix } from "./address.ts";
 export type { Sum } from "./checksum.ts";
+export type { EchoReplyHandler } from "./icmp.ts";
 export { IcmpCounters, IpCounters, UdpCounters } from "./counters.ts";
 export { copyBytes } from "./bytes.ts";
 export { Deadlines, type Timed } from "./deadlines.ts";

@@ -7,7 +7,7 @@
 import { type IpAddress, Prefix } from "./address.ts";
 import { type Sum, sum } from "./checksum.ts";
 import { IcmpCounters, IpCounters, UdpCounters } from "./counters.ts";
-import { Icmp } from "./icmp.ts";
+import { type EchoReplyHandler, Icmp } from "./icmp.ts";
 import type { IcmpForwarderHandler } from "./icmp_forwarder.ts";
 import { Identification } from "./identification.ts";
 import type { IngressFilter } from "./ingress.ts";
@@ -307,6 +307,11 @@ export class Stack {
   /** Who answers pings of foreign addresses behind `nic`; undefined = silence. */
   setIcmpForwarder(nic: Nic, handler: IcmpForwarderHandler | undefined): void {
     this.#icmp.flows.setHandler(nic, handler);
+  }
+
+  /** Who is told of echo replies to own addresses; undefined: they are counted as unhandled. */
+  set onEchoReply(handler: EchoReplyHandler | undefined) {
+    this.#icmp.onEchoReply = handler;
   }
 
   /**

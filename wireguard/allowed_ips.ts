@@ -12,6 +12,38 @@ export interface AllowedIp {
   readonly length: number;
 }
 
+/**
+ * What a prefix is about that several speak for, whoever holds it at the moment: they hold it in turn,
+ * and each of them may send from it at any time.
+ */
+export interface SharedPrefix<T> {
+  /** Whether it is one of them. */
+  has(value: T): boolean;
+  /**
+   * Who gets a packet for the prefix. Called for each.
+   *
+   * @param holder Of the prefix.
+   * @param offset Of the packet.
+   */
+  choose(
+    holder: T,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    version: 4 | 6,
+    now: number,
+  ): T;
+  /** A packet has come from the prefix by one that does not hold it. */
+  arrived(
+    from: T,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    version: 4 | 6,
+    now: number,
+  ): void;
+}
+
 /** Two path-compressed binary tries, one per address family. A lookup reads the packet itself. */
 export class AllowedIps<T> {
   #v4: Node<T> | undefined;
@@ -75,6 +107,7 @@ export class AllowedIps<T> {
     if (commonBits(node, key.w0, key.w1, key.w2, key.w3) < length) return undefined;
     const previous = node.value;
     node.value = undefined;
+    node.shared = undefined;
     this.#size--;
     this.#generation++;
     if (node.zero !== undefined && node.one !== undefined) return previous;
@@ -91,6 +124,11 @@ export class AllowedIps<T> {
 
   /** The owner of the address at `offset`, by its longest prefix. Allocates nothing. */
   lookup(buffer: Uint8Array, offset: number, version: 4 | 6): T | undefined {
+    return this.#find(buffer, offset, version)?.value;
+  }
+
+  /** The node with a value that has the longest prefix of the address. */
+  #find(buffer: Uint8Array, offset: number, version: 4 | 6): Node<T> | undefined {
     const w0 = word(buffer, offset);
     let w1 = 0, w2 = 0, w3 = 0;
     let bits = 32;
@@ -102,13 +140,37 @@ export class AllowedIps<T> {
       bits = 128;
       node = this.#v6;
     }
-    let found: T | undefined;
+    let found: Node<T> | undefined;
     while (node !== undefined && commonBits(node, w0, w1, w2, w3) >= node.length) {
-      if (node.value !== undefined) found = node.value;
+      if (node.value !== undefined) found = node;
       if (node.length === bits) break;
       node = bitAt(w0, w1, w2, w3, node.length) === 0 ? node.zero : node.one;
     }
     return found;
+  }
+
+  /**
+   * Says what a prefix is about that several speak for; undefined: one alone does. It lasts, whoever the
+   * prefix is given to, until the prefix is removed.
+   *
+   * @returns false if nobody holds it.
+   */
+  share(address: Uint8Array, length: number, shared: SharedPrefix<T> | undefined): boolean {
+    const key = prefixNode<T>(address, length);
+    let node = address.length === 4 ? this.#v4 : this.#v6;
+    while (node !== undefined && node.length < length) {
+      node = bitAt(key.w0, key.w1, key.w2, key.w3, node.length) === 0 ? node.zero : node.one;
+    }
+    if (node === undefined || node.length !== length || node.value === undefined) return false;
+    if (commonBits(node, key.w0, key.w1, key.w2, key.w3) < length) return false;
+    node.shared = shared;
+    this.#generation++;
+    return true;
+  }
+
+  /** What the prefix is about that {@link lookup} finds; undefined if one alone speaks for it. */
+  sharedAt(buffer: Uint8Array, offset: number, version: 4 | 6): SharedPrefix<T> | undefined {
+    return this.#find(buffer, offset, version)?.shared;
   }
 
   #replaceChild(
@@ -141,6 +203,7 @@ export function checkPrefix(address: Uint8Array, length: number): void {
 /** A prefix of up to 128 bits in four words; IPv4 uses the first. */
 class Node<T> {
   value: T | undefined = undefined;
+  shared: SharedPrefix<T> | undefined = undefined;
   zero: Node<T> | undefined = undefined;
   one: Node<T> | undefined = undefined;
 

@@ -5,7 +5,7 @@
  */
 
 import { Admission, COST_OF_COOKIE } from "./admission.ts";
-import { AllowedIps } from "./allowed_ips.ts";
+import { type AllowedIp, AllowedIps, type SharedPrefix } from "./allowed_ips.ts";
 import { readI32, readU32, wipe } from "./bytes.ts";
 import type { Context, Event, SecretKeys, Sink } from "./context.ts";
 import { CookieChecker } from "./cookie.ts";
@@ -208,6 +208,25 @@ export class Device {
     return this.#context.allowedIps.lookup(buffer, offset, version);
   }
 
+  /**
+   * Says that several peers speak for a prefix that one of them holds; undefined: one alone does. Lasts
+   * until nobody holds it any more.
+   *
+   * @returns false if nobody does.
+   * @throws {RangeError} if address or length is out of range.
+   */
+  sharePrefix({ address, length }: AllowedIp, shared: SharedPrefix<Peer> | undefined): boolean {
+    return this.#context.allowedIps.share(address, length, shared);
+  }
+
+  /** Whether a peer may send from the address at `offset`. */
+  speaksFor(peer: Peer, buffer: Uint8Array, offset: number, version: 4 | 6): boolean {
+    const { allowedIps } = this.#context;
+    const holder = allowedIps.lookup(buffer, offset, version);
+    return holder === peer ||
+      holder !== undefined && this.#sharedWith(peer, holder, buffer, offset, version) !== undefined;
+  }
+
   peers(): Iterable<Peer> {
     return this.#peers.values();
   }
@@ -314,10 +333,30 @@ export class Device {
       this.counters.droppedNoPeer++;
       return SendResult.NoPeer;
     }
+    if (peer.isTwin) {
+      const shared = allowedIps.sharedAt(buffer, destination, version);
+      if (shared !== undefined) {
+        const chosen = shared.has(peer)
+          ? shared.choose(peer, buffer, offset, length, version, now)
+          : peer;
+        return chosen.send(buffer, offset, length, now); // the next one's may be another
+      }
+    }
     if (hop !== undefined) {
       hop.to = peer;
       hop.generation = allowedIps.generation;
     }
+    return peer.send(buffer, offset, length, now);
+  }
+
+  /** As {@link sendPacket}, to a peer whatever its allowed IPs are. */
+  sendTo(
+    peer: Peer,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+  ): SendResult {
     return peer.send(buffer, offset, length, now);
   }
 
@@ -443,15 +482,33 @@ export class Device {
       return;
     }
     const source = offset + (version === 4 ? IPV4_SOURCE : IPV6_SOURCE);
-    if (this.#context.allowedIps.lookup(buffer, source, version) !== peer) {
-      counters.droppedInnerSource++;
-      peer.sourceRejected(buffer, source, version, now);
-      return;
+    const holder = this.#context.allowedIps.lookup(buffer, source, version);
+    if (holder !== peer) {
+      const shared = holder && this.#sharedWith(peer, holder, buffer, source, version);
+      if (shared === undefined) {
+        counters.droppedInnerSource++;
+        peer.sourceRejected(buffer, source, version, now);
+        return;
+      }
+      shared.arrived(peer, buffer, offset, total, version, now);
     }
     counters.packetsReceived++;
     peer.receivedBytes += size;
     this.receivedBytes += size;
     this.#context.sink.receive(peer, buffer, offset, total, now);
+  }
+
+  /** What a peer and the holder of an address both speak for; undefined if the holder alone does. */
+  #sharedWith(
+    peer: Peer,
+    holder: Peer,
+    buffer: Uint8Array,
+    offset: number,
+    version: 4 | 6,
+  ): SharedPrefix<Peer> | undefined {
+    if (!peer.isTwin) return undefined;
+    const shared = this.#context.allowedIps.sharedAt(buffer, offset, version);
+    return shared !== undefined && shared.has(peer) && shared.has(holder) ? shared : undefined;
   }
 
   /** A keepalive or a probe. @returns whether it is one. */

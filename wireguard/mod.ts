@@ -38,7 +38,7 @@
  * @module
  */
 
-export { type AllowedIp, AllowedIps } from "./allowed_ips.ts";
+export { type AllowedIp, AllowedIps, type SharedPrefix } from "./allowed_ips.ts";
 export type { DeviceCounters } from "./counters.ts";
 export type { Aead, AeadKey, Crypto, X25519 } from "./crypto.ts";
 export {

@@ -88,6 +88,12 @@ export class Peer implements TimerActions {
   /** What people call it. Not part of the protocol. */
   name: string | undefined = undefined;
 
+  /**
+   * Whether it is one of several that speak for a prefix (`Device.sharePrefix`): then it is asked of each
+   * packet that would go to it whether another is to have it. Whoever shares a prefix sets it.
+   */
+  isTwin = false;
+
   /** Whole datagrams of this peer, handshakes and keepalives included, as `wg show` counts them. */
   receivedBytes = 0;
   sentBytes = 0;

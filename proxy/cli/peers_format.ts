@@ -98,7 +98,8 @@ function lineOf(row: readonly string[], widths: readonly number[]): string {
 }
 
 function rowOf(peer: PeerStats, now: number): string[] {
-  const { name, publicKey, state, transport, endpoint, rate, allowedIps } = peer;
+  const { name, publicKey, state, transport, endpoint, rate } = peer;
+  const allowedIps = prefixesOf(peer);
   const age = (then: number) => then === 0 ? "-" : formatAge(Math.max(0, now - then));
   const more = allowedIps.length - MAX_PREFIXES;
   return [
@@ -115,5 +116,14 @@ function rowOf(peer: PeerStats, now: number): string[] {
     peer.origin,
     (allowedIps.slice(0, MAX_PREFIXES).join(", ") || "(none)") +
     (more > 0 ? ` and ${more} more` : ""),
+  ];
+}
+
+/** With those that others speak for too, which one of them holds at a time. */
+function prefixesOf({ allowedIps, sharedPrefixes }: PeerStats): string[] {
+  const shared = new Map(sharedPrefixes.map(({ prefix, isHeld }) => [prefix, isHeld]));
+  return [
+    ...allowedIps.map((prefix) => shared.has(prefix) ? `${prefix} (holds)` : prefix),
+    ...sharedPrefixes.filter(({ isHeld }) => !isHeld).map(({ prefix }) => `${prefix} (standby)`),
   ];
 }

@@ -5,6 +5,7 @@
  */
 
 import type { GatewayConfig, ProxyConfig } from "./checked.ts";
+import { summarizeShared } from "./check_shared.ts";
 import { formatPlace } from "./link_values.ts";
 import { formatRelayListen } from "./relay_values.ts";
 import { encodeKey, publicKeyOf } from "../base64.ts";
@@ -24,6 +25,7 @@ export function summarize(config: GatewayConfig): string {
     ...(config.relay?.listen ?? []).map((place) => `relay ${formatRelayListen(place)}`),
     config.proxy ? summarizeProxy(config.proxy) : "no proxy",
     ...summarizeRules(config),
+    ...summarizeShared(config),
   ].join("; ");
 }
 

@@ -44,6 +44,7 @@ import type { ConfigSource } from "./source.ts";
 import { suggest } from "./suggest.ts";
 import { checkLinks, linkConfig } from "./check_links.ts";
 import { checkFallbacks, checkRelay, fallbackConfigs, relayConfig } from "./check_relay.ts";
+import { checkShared } from "./check_shared.ts";
 import { checkRules } from "./check_rules.ts";
 import { parseIpAddress } from "../address.ts";
 import { encodeKey, publicKeyOf } from "../base64.ts";
@@ -78,6 +79,7 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
   const log = validateSection(source, ["log"], logSchema, source.log ?? {});
   if (iface !== undefined) checkInterface(source, iface);
   checkPeers(source, iface, peers);
+  if (iface?.peerToPeer) checkShared(source, iface, peers);
   if (proxy !== undefined) checkProxy(source, proxy);
   checkRules(source, rules, [...peers, ...links]);
   checkLinks(source, links, peers, proxy, iface);
@@ -247,7 +249,7 @@ function checkPeers(
     peer.allowedIps.forEach((prefix, j) => {
       const prefixPath = ["peers", i, "allowedIps", j];
       const before = byPrefix.get(`${prefix}`);
-      if (before !== undefined && before[1] !== i) {
+      if (before !== undefined && before[1] !== i && !iface?.peerToPeer) {
         // As with wg: an allowed IP belongs to the peer that got it last.
         source.warn(prefixPath, `${prefix} moves to this peer (also at ${source.place(before)})`);
       }

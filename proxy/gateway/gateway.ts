@@ -33,6 +33,8 @@ import { peerName } from "./peer_name.ts";
 import { PeerRates } from "./peer_rates.ts";
 import { PeerSources } from "./peer_sources.ts";
 import { TunnelPeers } from "./peers.ts";
+import { takeTurns } from "./twins/sources.ts";
+import type { Twins } from "./twins/twins.ts";
 import { openMemoryBudget } from "./buffer_memory.ts";
 import { flowOwners, ownerLimits, proxySettings } from "./proxying.ts";
 import type { EngineLink } from "../engine/link_port.ts";
@@ -106,6 +108,8 @@ export class Gateway implements AsyncDisposable {
   readonly peers: TunnelPeers;
   /** Where they come from. */
   readonly peerSources: PeerSources;
+  /** Prefixes that peers hold in turn, on a gateway whose peers reach each other. */
+  readonly twins: Twins | undefined;
   /** Machines that were invited; undefined without WireGuard, or with nowhere to keep state. */
   enrolment: Enrolment | undefined;
   /** Beside WireGuard. */
@@ -184,6 +188,7 @@ export class Gateway implements AsyncDisposable {
       engine.addTimeouts(new PeerRates(engine.device, () => engine.now()));
       this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, options);
       this.peerSources = new PeerSources(engine.device, this.peers);
+      if (config.peerToPeer) this.twins = takeTurns(engine, this.peerSources, config);
       const owners = flowOwners(engine.device, {
         ownerAt: (buffer, offset, version) => this.links.ownerAt(buffer, offset, version),
         holds: (client, owner) => this.links.holds(client, owner),

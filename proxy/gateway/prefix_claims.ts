@@ -68,8 +68,11 @@ export class PrefixClaims {
     return Array.isArray(known) ? known : [known];
   }
 
-  /** The prefixes that more than one lists. */
-  *shared(): Iterable<readonly Claimant[]> {
-    for (const claim of this.#claims.values()) if (Array.isArray(claim)) yield claim;
+  /** The prefixes that more than one lists, and by whom. */
+  *shared(): Iterable<readonly [Prefix, readonly Claimant[]]> {
+    for (const [text, claim] of this.#claims) {
+      if (!Array.isArray(claim)) continue;
+      yield [claim[0]!.config.allowedIps.find((prefix) => `${prefix}` === text)!, claim];
+    }
   }
 }

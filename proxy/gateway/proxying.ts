@@ -55,11 +55,13 @@ export function flowOwners(
   rest: FlowOwner = new FlowOwner(() => "nobody"),
 ): FlowOwners {
   const owners = new WeakMap<Peer, FlowOwner>();
+  const peers = new WeakMap<FlowOwner, Peer>();
   const ofPeer = (peer: Peer) => {
     let owner = owners.get(peer);
     if (owner === undefined) {
       owner = new FlowOwner(() => peerName(peer));
       owners.set(peer, owner);
+      peers.set(owner, peer);
     }
     return owner;
   };
@@ -76,8 +78,12 @@ export function flowOwners(
     ownerAt,
     ownerOf: (from, { bytes, version }) =>
       from === undefined ? ownerAt(bytes, 0, version) : ownerFrom(from),
-    isHeld: (client, owner) =>
-      links?.holds(client, owner) ?? ownerAt(client.bytes, 0, client.version) === owner,
+    isHeld(client, owner) {
+      const { bytes, version } = client;
+      const held = links?.holds(client, owner) ?? ownerAt(bytes, 0, version) === owner;
+      const peer = held ? undefined : peers.get(owner);
+      return held || peer !== undefined && device.speaksFor(peer, bytes, 0, version);
+    },
   };
 }
 

@@ -13,6 +13,7 @@ import type { Flow, FlowOwner } from "../flow/flow.ts";
 import type { FlowTable } from "../flow/table.ts";
 import type { Peer } from "../../wireguard/mod.ts";
 import type { PeerSources } from "./peer_sources.ts";
+import type { Twins } from "./twins/twins.ts";
 import type { TunnelPeers } from "./peers.ts";
 import {
   type GatewayCounters,
@@ -99,6 +100,7 @@ interface Running {
   readonly proxy: SubnetProxy;
   readonly peers: TunnelPeers;
   readonly peerSources: PeerSources;
+  readonly twins: Twins | undefined;
   readonly links: GatewayLinks;
   readonly device: EngineLink | undefined;
   ownerOf(peer: Peer): FlowOwner;

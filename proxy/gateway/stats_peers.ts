@@ -11,6 +11,7 @@ import type { BindEndpoint } from "../bind/bind.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { FlowOwner } from "../flow/flow.ts";
 import type { TotalsStats } from "../flow/totals.ts";
+import type { SharedPrefixStats, Twins } from "./twins/twins.ts";
 import type { PeerOrigin, PeerSources } from "./peer_sources.ts";
 
 /**
@@ -48,6 +49,8 @@ export interface PeerStats {
   readonly heardSince: number;
   /** Seconds, 0 is off. */
   readonly persistentKeepalive: number;
+  /** What other peers speak for too, and whether this one holds it now. */
+  readonly sharedPrefixes: readonly SharedPrefixStats[];
   /** What its connections, UDP sessions and pings through the proxy did; null before the first. */
   readonly flows: TotalsStats | null;
 }
@@ -56,6 +59,7 @@ export interface PeerStats {
 export interface PeersOf {
   readonly engine: Engine;
   readonly peerSources: PeerSources;
+  readonly twins: Twins | undefined;
   ownerOf(peer: Peer): FlowOwner;
 }
 
@@ -72,7 +76,7 @@ export function* peerStats(gateway: PeersOf, text?: string): Generator<PeerStats
   }
 }
 
-function statsOf({ engine, peerSources, ownerOf }: PeersOf, peer: Peer): PeerStats {
+function statsOf({ engine, peerSources, twins, ownerOf }: PeersOf, peer: Peer): PeerStats {
   const now = engine.now();
   const epoch = Date.now() - now;
   const { endpoint, lastHeard } = peer;
@@ -92,6 +96,7 @@ function statsOf({ engine, peerSources, ownerOf }: PeersOf, peer: Peer): PeerSta
     lastHeard: wallTime(lastHeard),
     heardSince: wallTime(peer.heardSince),
     persistentKeepalive: peer.persistentKeepalive,
+    sharedPrefixes: twins?.of(peer) ?? [],
     flows: ownerOf(peer).totals?.stats(now) ?? null,
   };
 }

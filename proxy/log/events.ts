@@ -325,6 +325,28 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { peer: "text", endpoint: "text", initiator: "boolean" },
   },
   {
+    name: "prefix-lost",
+    logger: "engine",
+    level: "warning",
+    message: "prefix {prefix}: {to} has it now, {from} was not heard for {seconds} s",
+    fields: { prefix: "text", to: "text", from: "text", seconds: "number" },
+  },
+  {
+    name: "prefix-back",
+    logger: "engine",
+    level: "info",
+    message:
+      "prefix {prefix}: {to} has it again, not {from}, for it has been there for {seconds} s",
+    fields: { prefix: "text", to: "text", from: "text", seconds: "number" },
+  },
+  {
+    name: "prefix-unheard",
+    logger: "engine",
+    level: "warning",
+    message: "prefix {prefix}: none of its {count} peers is heard",
+    fields: { prefix: "text", count: "number" },
+  },
+  {
     name: "handshake-failed",
     logger: "engine",
     level: "warning",
@@ -902,6 +924,20 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { url: "text", problem: "text", seconds: "number" },
   },
   {
+    name: "relay-certificates",
+    logger: "relay",
+    level: "info",
+    message: "{listener}: certificates have changed, and were read again",
+    fields: { listener: "text" },
+  },
+  {
+    name: "relay-certificates-stay",
+    logger: "relay",
+    level: "warning",
+    message: "{listener}: certificates stay as they were: {error}",
+    fields: { listener: "text", error: "text" },
+  },
+  {
     name: "relay-connected",
     logger: "relay",
     level: "debug",
@@ -916,11 +952,32 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { bind: "text", name: "text", carriers: "number", refused: "number" },
   },
   {
+    name: "relay-failing",
+    logger: "relay",
+    level: "warning",
+    message: "{listener}: {error}",
+    fields: { listener: "text", error: "text" },
+  },
+  {
     name: "relay-gone",
     logger: "relay",
     level: "debug",
     message: "{endpoint}: {name} is gone: {reason}",
     fields: { endpoint: "text", name: "text", reason: "text" },
+  },
+  {
+    name: "relay-list-late",
+    logger: "relay",
+    level: "warning",
+    message: "{listener}: the list of revoked certificates should have been renewed by {until}",
+    fields: { listener: "text", until: "text" },
+  },
+  {
+    name: "relay-refused",
+    logger: "relay",
+    level: "warning",
+    message: "{listener}: {from} is refused: {reason}",
+    fields: { listener: "text", from: "text", reason: "text", suppressed: "number" },
   },
   {
     name: "leftovers-taken-back",

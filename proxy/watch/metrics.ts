@@ -139,6 +139,18 @@ export const FAMILIES: readonly Family[] = [
     },
   },
   {
+    name: "wirestack_prefix_moves_total",
+    type: "counter",
+    help:
+      "Prefixes that went to another of the peers that speak for them: lost, or back to a preferred one.",
+    labels: ["reason"],
+    collect(out, { gateway: { twins } }) {
+      for (const [reason, value] of Object.entries(twins?.counters ?? {})) {
+        out.sample(value, reason);
+      }
+    },
+  },
+  {
     name: "wirestack_peer_receive_bytes_total",
     type: "counter",
     help: "Bytes of WireGuard's datagrams from a peer, as wg show counts them.",

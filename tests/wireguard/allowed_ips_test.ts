@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { AllowedIps } from "../../wireguard/mod.ts";
+import { AllowedIps, type SharedPrefix } from "../../wireguard/mod.ts";
 import { v4 } from "./pair.ts";
 
 /** The plain twin: a list, searched from end to end. */
@@ -122,6 +122,32 @@ Deno.test("255 x 256 x 2 allowed IPs: each is found", () => {
     v6[15] = i;
     assert.equal(trie.lookup(v6, 0, 6), i);
   }
+});
+
+Deno.test("a prefix is shared whoever holds it, until nobody does; longer ones in it are not", () => {
+  const trie = new AllowedIps<string>();
+  const shared: SharedPrefix<string> = {
+    has: (value) => value === "a" || value === "b",
+    choose: (holder) => holder,
+    arrived() {},
+  };
+  const at = (address: string) => trie.sharedAt(v4(address), 0, 4);
+  assert.equal(trie.share(v4("10.1.0.0"), 16, shared), false, "nobody holds it");
+  trie.insert(v4("10.1.0.0"), 16, "a");
+  trie.insert(v4("10.1.2.3"), 32, "a");
+  trie.insert(v4("10.0.0.0"), 8, "c");
+  assert.equal(trie.share(v4("10.1.0.0"), 17, shared), false, "not this one");
+  assert.equal(trie.share(v4("10.1.0.0"), 16, shared), true);
+  const all = ["10.1.0.1", "10.1.2.3", "10.2.0.1", "11.0.0.1"];
+  assert.deepEqual(all.map(at), [shared, undefined, undefined, undefined]);
+  assert.equal(trie.insert(v4("10.1.0.0"), 16, "b"), "a");
+  assert.deepEqual(all.map(at), [shared, undefined, undefined, undefined]);
+  trie.remove(v4("10.1.2.3"), 32);
+  assert.equal(at("10.1.2.3"), shared);
+  trie.remove(v4("10.1.0.0"), 16);
+  assert.equal(at("10.1.0.1"), undefined);
+  trie.insert(v4("10.1.0.0"), 16, "a");
+  assert.equal(at("10.1.0.1"), undefined, "it has to be said again");
 });
 
 Deno.test("what is no prefix is refused", () => {

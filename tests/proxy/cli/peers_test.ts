@@ -23,6 +23,7 @@ function peer(name: string | null, more: Partial<PeerStats> = {}): PeerStats {
     lastHandshake: 0,
     lastHeard: 0,
     heardSince: 0,
+    sharedPrefixes: [],
     persistentKeepalive: 0,
     flows: null,
     ...more,
@@ -189,4 +190,16 @@ Deno.test("peers names what is missing or wrong", async () => {
   } finally {
     await Deno.remove(directory);
   }
+});
+
+Deno.test("a prefix that several speak for says who has it", () => {
+  const [a, b] = [true, false].map((isHeld, i) =>
+    peer(`site-${i}`, {
+      allowedIps: [`10.9.0.${i + 2}/32`, ...isHeld ? ["100.64.1.0/24"] : []],
+      sharedPrefixes: [{ prefix: "100.64.1.0/24", isHeld }],
+    })
+  );
+  const table = formatPeers([a!, b!], 10, NOW);
+  assert.match(table, /site-0 .* 10\.9\.0\.2\/32, 100\.64\.1\.0\/24 \(holds\)\n/);
+  assert.match(table, /site-1 .* 10\.9\.0\.3\/32, 100\.64\.1\.0\/24 \(standby\)\n/);
 });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { type ConfigError, type ConfigInput, loadConfig } from "../../../proxy/config/config.ts";
+import { summarize } from "../../../proxy/config/summary.ts";
 import { encodeKey } from "../../../proxy/base64.ts";
 
 const PRIVATE = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
@@ -284,6 +285,26 @@ Deno.test("what works but is hardly meant gets a warning", () => {
     [
       "f:4: Interface: nic1 has the forwarders answer on the tunnel's own interface, nic2 keeps the two apart",
     ],
+  ]);
+});
+
+Deno.test("peers of a hub share a prefix, and are told where that is a mistake", () => {
+  const hub = `[Interface]\nPrivateKey = ${PRIVATE}\nAddress = 10.9.0.1/24\nPeerToPeer = true\n`;
+  const peer = (key: string, prefixes: string) =>
+    `[Peer]\nPublicKey = ${key}\nAllowedIPs = ${prefixes}\n`;
+  const load = (a: string, b: string) =>
+    loadConfig(hub + peer(PEER, a) + peer(THIRD, b), { file: "hub.conf" });
+  const good = load("10.9.0.2/32, 100.64.1.0/24", "10.9.0.3/32, 100.64.1.0/24");
+  assert.deepEqual(good.warnings, []);
+  assert.match(
+    summarize(good.config),
+    new RegExp(`; 100.64.1.0/24 by ${PEER.replace("+", ".")}, else `),
+  );
+  assert.deepEqual(load("10.9.0.2/32", "10.9.0.2/32, 10.9.0.3/32").warnings, [
+    "hub.conf:7: AllowedIPs: shares 10.9.0.2/32 and has no address of its own, where it could be asked: " +
+    "when it is lost, another has the prefix after 32 s instead of 4, expected one such as 10.9.0.2/32 beside it",
+    "hub.conf:10: AllowedIPs: 10.9.0.2/32 is another peer's too (hub.conf:7): this one gets nothing " +
+    "while that is alive, expected an address of its own",
   ]);
 });
 

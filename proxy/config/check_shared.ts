@@ -1,0 +1,72 @@
+/**
+ * Prefixes that several peers of a hub list: whoever of them is alive has it, the first of the file
+ * before the others.
+ *
+ * @module
+ */
+
+import { Prefix } from "../../netstack/mod.ts";
+import type { GatewayConfig, PeerConfig } from "./checked.ts";
+import type { ConfigPath } from "./error.ts";
+import type { InterfaceValues, PeerValues } from "./schema.ts";
+import type { ConfigSource } from "./source.ts";
+import { encodeKey } from "../base64.ts";
+
+/** Warns where sharing is a mistake, or works worse than it could. */
+export function checkShared(
+  source: ConfigSource,
+  iface: InterfaceValues,
+  peers: readonly (PeerValues | undefined)[],
+): void {
+  const first = new Map<string, ConfigPath>();
+  const shared = new Set<string>();
+  const networks = iface.address.map(({ address, length }) => new Prefix(address, length));
+  peers.forEach((peer, i) =>
+    peer?.allowedIps.forEach((prefix, j) => {
+      const path = ["peers", i, "allowedIps", j];
+      const before = first.get(`${prefix}`);
+      if (before === undefined) first.set(`${prefix}`, path);
+      if (before === undefined || before[1] === i) return;
+      shared.add(`${prefix}`);
+      if (isHost(prefix) && networks.some((network) => network.contains(prefix.address))) {
+        source.warn(
+          path,
+          `${prefix} is another peer's too (${
+            source.place(before)
+          }): this one gets nothing while that ` +
+            "is alive, expected an address of its own",
+        );
+      }
+    })
+  );
+  peers.forEach((peer, i) => {
+    const common = peer?.allowedIps.find((prefix) => shared.has(`${prefix}`));
+    if (common === undefined) return;
+    if (peer!.allowedIps.some((prefix) => isHost(prefix) && !shared.has(`${prefix}`))) return;
+    source.warn(
+      ["peers", i, "allowedIps"],
+      `shares ${common} and has no address of its own, where it could be asked: when it is lost, another ` +
+        "has the prefix after 32 s instead of 4, expected one such as 10.9.0.2/32 beside it",
+    );
+  });
+}
+
+/** What is shared, in words: nothing where nobody takes turns. */
+export function summarizeShared({ peers, peerToPeer }: GatewayConfig): string[] {
+  if (!peerToPeer) return [];
+  const byPrefix = new Map<string, PeerConfig[]>();
+  for (const peer of peers) {
+    for (const prefix of new Set(peer.allowedIps.map(String))) {
+      byPrefix.set(prefix, [...byPrefix.get(prefix) ?? [], peer]);
+    }
+  }
+  const names = (peers: PeerConfig[]) =>
+    peers.map(({ name, publicKey }) => name ?? encodeKey(publicKey)).join(", else ");
+  return Array.from(byPrefix)
+    .filter(([, peers]) => peers.length > 1)
+    .map(([prefix, peers]) => `${prefix} by ${names(peers)}`);
+}
+
+function isHost({ address, length }: Prefix): boolean {
+  return length === address.bytes.length * 8;
+}
