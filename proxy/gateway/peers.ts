@@ -40,8 +40,9 @@ export class TunnelPeers implements TimeoutSource {
   readonly #udp: UdpBind;
   readonly #routes: GatewayRoutes;
   readonly #locators = new Map<Peer, PeerLocator>();
-  /** Those that have a deadline. */
+  /** Those that have a deadline, and the earliest of them, or an earlier time. */
   readonly #waiting = new Set<PeerLocator>();
+  #retryAt = Infinity;
   readonly #locatorOptions: LocatorOptions;
   readonly #memory: EndpointMemory;
   /** Peers to shake hands with, and when it is their turn. */
@@ -77,6 +78,7 @@ export class TunnelPeers implements TimeoutSource {
       initiate: (peer) => void this.#calls.add(peer),
       changed: (locator) => {
         if (locator.retryAt < Infinity) this.#waiting.add(locator);
+        this.#retryAt = Math.min(this.#retryAt, locator.retryAt);
         engine.wake();
       },
     };
@@ -242,18 +244,12 @@ export class TunnelPeers implements TimeoutSource {
   }
 
   pollTimeout(): number {
-    let next = this.#memory.pollTimeout();
-    if (this.#calls.size > 0) next = Math.min(next, this.#callAt);
-    for (const { retryAt } of this.#waiting) next = Math.min(next, retryAt);
-    return next;
+    const next = Math.min(this.#memory.pollTimeout(), this.#retryAt);
+    return this.#calls.size > 0 ? Math.min(next, this.#callAt) : next;
   }
 
   handleTimeout(now: number): void {
-    for (const locator of this.#waiting) {
-      if (locator.retryAt > now) continue;
-      this.#waiting.delete(locator);
-      locator.handleTimeout(now);
-    }
+    if (now >= this.#retryAt) this.#retry(now);
     this.#memory.handleTimeout(now);
     this.#call(now);
   }
@@ -264,6 +260,18 @@ export class TunnelPeers implements TimeoutSource {
     this.#calls.clear();
     for (const locator of this.#locators.values()) locator.close();
     this.#waiting.clear();
+  }
+
+  #retry(now: number): void {
+    this.#retryAt = Infinity;
+    for (const locator of this.#waiting) {
+      if (locator.retryAt > now) {
+        this.#retryAt = Math.min(this.#retryAt, locator.retryAt);
+        continue;
+      }
+      this.#waiting.delete(locator);
+      locator.handleTimeout(now);
+    }
   }
 
   #call(now: number): void {

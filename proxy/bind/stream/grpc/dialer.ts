@@ -13,14 +13,14 @@ import { secure, type SecureOptions } from "../tls/mod.ts";
 import { GrpcCarrier } from "./carrier.ts";
 import type { Client, ClientDuplexStream } from "./library.ts";
 import { DIAL_LIMIT_MS, MAX_MESSAGE, PROTOCOL, SESSION_MEMORY_MB, WINDOW } from "./limits.ts";
-import { IN_TCP, lineOf, reasonOf } from "./reason.ts";
+import { IN_TCP, reasonOf } from "./reason.ts";
 
 export interface GrpcDialerOptions extends Omit<SecureOptions, "protocol"> {
   /** As configured, for people. */
   readonly url: string;
   readonly port: number;
-  /** What connections go through, if not directly. */
-  readonly proxy?: HttpProxy;
+  /** What connections go through, if not directly: asked for each. @throws {Error} with one line. */
+  readonly proxy?: () => HttpProxy | undefined;
   /** For all of an attempt. */
   readonly limitMs?: number;
 }
@@ -64,7 +64,8 @@ export class GrpcDialer implements CarrierDialer {
   /** @param failed Rejects when the attempt must end. */
   async #open(signal: AbortSignal, failed: Promise<never>): Promise<Carrier> {
     const { Client, CARRY, Metadata, Secured } = await import("./library.ts");
-    const { host, port, proxy } = this.#options;
+    const { host, port } = this.#options;
+    const proxy = this.#options.proxy?.();
     // What the library says of it is a guess.
     let problem: Error | undefined;
     let remote: CarrierRemote | undefined;
@@ -94,7 +95,7 @@ export class GrpcDialer implements CarrierDialer {
     const admitted = new Promise<void>((resolve, reject) => {
       call.once("metadata", () => resolve());
       call.on("error", (error: { details?: string; message: string }) => {
-        const reason = problem ?? new Error(this.#named(reasonOf(error.details || error.message)));
+        const reason = problem ?? new Error(named(reasonOf(error.details || error.message), proxy));
         reject(reason);
         ended(reason);
       });
@@ -113,13 +114,12 @@ export class GrpcDialer implements CarrierDialer {
     ended = (error) => carrier.ended(error);
     return carrier;
   }
+}
 
-  /** What is said of a connection is said of the proxy, where there is one. */
-  #named(reason: string): string {
-    const { proxy } = this.#options;
-    if (proxy === undefined || !IN_TCP.has(reason)) return reason;
-    return lineOf(`the proxy ${hostAndPort(proxy.host, proxy.port)}: ${reason}`);
-  }
+/** What is said of a connection in TCP is said of the proxy, where there is one. */
+function named(reason: string, proxy: HttpProxy | undefined): string {
+  if (proxy === undefined || !IN_TCP.has(reason)) return reason;
+  return `the proxy ${hostAndPort(proxy.host, proxy.port)}: ${reason}`;
 }
 
 const LIMITS = {

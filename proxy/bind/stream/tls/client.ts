@@ -4,7 +4,7 @@
  * @module
  */
 
-import { connect as connectTcp, type Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import { hostAndPort, parseIpAddress } from "../../../address.ts";
 import { refuseServer } from "../../certificates/check.ts";
@@ -46,8 +46,7 @@ export async function secure(
   socket.once("close", onClose);
   try {
     if (signal.aborted) throw new Error("called off");
-    const identity = await readClientFiles(options); // each time: they may have been renewed
-    signal.throwIfAborted();
+    const identity = readClientFiles(options); // each time: they may have been renewed
     limitKernelQueue(socket);
     const gate = new Gate(socket);
     tls = open(gate, identity, options);
@@ -139,8 +138,8 @@ export interface TlsDialerOptions extends Omit<SecureOptions, "protocol"> {
   /** As configured, for people. */
   readonly url: string;
   readonly port: number;
-  /** What connections go through, if not directly. */
-  readonly proxy?: HttpProxy;
+  /** What connections go through, if not directly: asked for each. @throws {Error} with one line. */
+  readonly proxy?: () => HttpProxy | undefined;
   /** For all of an attempt. */
   readonly limitMs?: number;
 }
@@ -165,13 +164,14 @@ export class TlsDialer implements CarrierDialer {
   }
 
   async dial(signal: AbortSignal): Promise<Carrier> {
-    const { limitMs = DIAL_LIMIT_MS, host, port, proxy } = this.#options;
+    const { limitMs = DIAL_LIMIT_MS, host, port } = this.#options;
     const limit = new AbortController();
     const timer = setTimeout(() => limit.abort(), limitMs);
     const either = AbortSignal.any([signal, limit.signal]);
     try {
+      const proxy = this.#options.proxy?.();
       const socket = proxy === undefined
-        ? await connectDirectly(host, port, either)
+        ? await connectTcp(host, port, either)
         : await connectBy(proxy, host, port, either);
       return new TlsCarrier(
         await secure(socket, { ...this.#options, protocol: PROTOCOL }, either),
@@ -193,7 +193,7 @@ async function connectBy(
 ): Promise<Socket> {
   let socket: Socket;
   try {
-    socket = await connectDirectly(proxy.host, proxy.port, signal);
+    socket = await connectTcp(proxy.host, proxy.port, signal);
   } catch (error) {
     const name = hostAndPort(proxy.host, proxy.port);
     throw new Error(`the proxy ${name}: ${(error as Error).message}`, { cause: error });
@@ -207,9 +207,19 @@ async function connectBy(
   }
 }
 
-async function connectDirectly(host: string, port: number, signal: AbortSignal): Promise<Socket> {
+/**
+ * A connection of TCP.
+ *
+ * @param host A name, whose addresses are tried one beside the other, or an address.
+ * @throws {Error} with one clear line.
+ */
+async function connectTcp(
+  host: string,
+  port: number,
+  signal: AbortSignal,
+): Promise<Socket> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const socket = connectTcp({
+  const socket = connect({
     host,
     port,
     noDelay: true,

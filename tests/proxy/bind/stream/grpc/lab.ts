@@ -97,7 +97,10 @@ export function dialerOf(
   { proxy, limitMs, host = "127.0.0.1" }: { proxy?: HttpProxy; limitMs?: number; host?: string } =
     {},
 ): GrpcDialer {
-  return new GrpcDialer({ ...CLIENT, url: `grpc://${host}:${port}`, host, port, proxy, limitMs });
+  return new GrpcDialer({
+    ...{ ...CLIENT, url: `grpc://${host}:${port}`, host, port, limitMs },
+    proxy: () => proxy,
+  });
 }
 
 /** What a carrier tells. */

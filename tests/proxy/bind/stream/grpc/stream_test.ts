@@ -107,7 +107,7 @@ for (const transport of ["tls", "grpc"] as const) {
     await once(proxy, "listening");
     const { port } = proxy.address() as net.AddressInfo;
     const through = { host: "127.0.0.1", port, authorization: "Basic c2VjcmV0" };
-    const { side, endpoint } = await lab.client({ name: "laptop" }, { proxy: through });
+    const { side, endpoint } = await lab.client({ name: "laptop" }, { proxy: () => through });
     side.send(endpoint, new Uint8Array(148).fill(1));
     assert.deepEqual((await lab.hub.next()).bytes, new Uint8Array(148).fill(1));
     // The proxy, and nobody here, looks the name up.
@@ -120,14 +120,16 @@ for (const transport of ["tls", "grpc"] as const) {
       ] as const
     ) {
       answer = said;
-      const { endpoint } = await lab.client({}, { proxy: through });
+      const { endpoint } = await lab.client({}, { proxy: () => through });
       endpoint.open();
       await until(() => endpoint.problem !== undefined);
       assert.equal(endpoint.problem, `the proxy 127.0.0.1:${port}${expected}`);
       endpoint.close();
     }
     proxy.close();
-    const { endpoint: last } = await lab.client({}, { proxy: { ...through, port: 1 } });
+    const { endpoint: last } = await lab.client({}, {
+      proxy: () => ({ ...through, port: 1 }),
+    });
     last.open();
     await until(() => last.problem !== undefined);
     assert.equal(last.problem, "the proxy 127.0.0.1:1: nobody listens there");

@@ -6,7 +6,6 @@
 
 import type { BindEndpoint } from "../../../../../proxy/bind/bind.ts";
 import { GrpcDialer, GrpcListener } from "../../../../../proxy/bind/stream/grpc/mod.ts";
-import type { HttpProxy } from "../../../../../proxy/bind/stream/http_proxy.ts";
 import { StreamBind, type StreamBindOptions } from "../../../../../proxy/bind/stream/mod.ts";
 import {
   type AllowedClients,
@@ -164,7 +163,7 @@ export class Lab {
   /** Somebody who may come, with this certificate. */
   async client(
     options: LeafOptions = {},
-    more: Partial<TlsDialerOptions & { proxy: HttpProxy }> = {},
+    more: Partial<TlsDialerOptions> = {},
   ) {
     const { certPath, keyPath } = await this.files(options);
     const side = new Side();
