@@ -80,7 +80,9 @@ export type {
   GatewayStats,
   LinkNatStats,
   LinkStats,
+  ListRefusal,
   MemoryStats,
+  PeerListStats,
   PeerOrigin,
   PeerStats,
 } from "./proxy/gateway/gateway.ts";

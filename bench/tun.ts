@@ -26,7 +26,7 @@ import { read } from "./peers/cpu.ts";
 import { prioritise, unprioritise } from "./peers/priority.ts";
 
 /** Its program is called wireguard. */
-const WIREGUARD_GO = {
+export const WIREGUARD_GO = {
   program: "golang.zx2c4.com/wireguard",
   version: "v0.0.0-20260522210424-ecfc5a8d5446",
 };

@@ -29,6 +29,7 @@ export {
 } from "./sockaddr.ts";
 export { SocketWatch } from "./socket_watch.ts";
 export { TcpInfo } from "./tcp_info.ts";
+export { TcpQueue } from "./tcp_queue.ts";
 export { openForeign, receiveForeign } from "./transparent.ts";
 export { type TunCounters, TunDevice, type TunMemory, type TunOptions } from "./tun/device.ts";
 export { TunError, type TunErrorReason, type TunOpenOptions } from "./tun/open.ts";

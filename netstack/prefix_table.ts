@@ -6,11 +6,15 @@
  */
 
 import { readInt32, writeUint32 } from "./bytes.ts";
+import { CACHED_FROM, LookupCache } from "./lookup_cache.ts";
 
 /** Two path-compressed binary tries, one per address family. A lookup reads the packet itself. */
 export class PrefixTable<T> {
   #v4: Node<T> | undefined;
   #v6: Node<T> | undefined;
+  #size = 0;
+  #cache4: LookupCache<T> | undefined;
+  #cache6: LookupCache<T> | undefined;
 
   /**
    * Gives a prefix to `value`. Bits behind the length are ignored.
@@ -20,6 +24,7 @@ export class PrefixTable<T> {
    */
   insert(address: Uint8Array, length: number, value: T): T | undefined {
     const leaf = prefixNode<T>(address, length);
+    this.#changed();
     leaf.value = value;
     const v4 = address.length === 4;
     let parent: Node<T> | undefined;
@@ -30,11 +35,13 @@ export class PrefixTable<T> {
       if (node.length === length) {
         const previous = node.value;
         node.value = value;
+        if (previous === undefined) this.#size++;
         return previous;
       }
       parent = node;
       node = bitAt(leaf.w0, leaf.w1, leaf.w2, leaf.w3, node.length) === 0 ? node.zero : node.one;
     }
+    this.#size++;
     this.#replaceChild(parent, leaf, node === undefined ? leaf : join(leaf, node), v4);
     return undefined;
   }
@@ -55,6 +62,8 @@ export class PrefixTable<T> {
     if (commonBits(node, key.w0, key.w1, key.w2, key.w3) < length) return undefined;
     const previous = node.value;
     node.value = undefined;
+    this.#size--;
+    this.#changed();
     if (node.zero !== undefined && node.one !== undefined) return previous;
     this.#replaceChild(parent, node, node.zero ?? node.one, v4);
     // A branch that only joined two subtrees is not needed for one.
@@ -100,23 +109,28 @@ export class PrefixTable<T> {
   /** The value of the longest prefix of the address at `offset`. Allocates nothing. */
   lookup(buffer: Uint8Array, offset: number, version: 4 | 6): T | undefined {
     const w0 = readInt32(buffer, offset);
-    let w1 = 0, w2 = 0, w3 = 0;
-    let bits = 32;
-    let node = this.#v4;
-    if (version === 6) {
-      w1 = readInt32(buffer, offset + 4);
-      w2 = readInt32(buffer, offset + 8);
-      w3 = readInt32(buffer, offset + 12);
-      bits = 128;
-      node = this.#v6;
+    if (version === 4) {
+      if (this.#size < CACHED_FROM) return find(this.#v4, 32, w0, 0, 0, 0);
+      const cache = this.#cache4 ??= new LookupCache<T>();
+      if (cache.has(w0, 0, 0, 0)) return cache.value;
+      const found = find(this.#v4, 32, w0, 0, 0, 0);
+      cache.keep(w0, 0, 0, 0, found);
+      return found;
     }
-    let found: T | undefined;
-    while (node !== undefined && commonBits(node, w0, w1, w2, w3) >= node.length) {
-      if (node.value !== undefined) found = node.value;
-      if (node.length === bits) break;
-      node = bitAt(w0, w1, w2, w3, node.length) === 0 ? node.zero : node.one;
-    }
+    const w1 = readInt32(buffer, offset + 4);
+    const w2 = readInt32(buffer, offset + 8);
+    const w3 = readInt32(buffer, offset + 12);
+    if (this.#size < CACHED_FROM) return find(this.#v6, 128, w0, w1, w2, w3);
+    const cache = this.#cache6 ??= new LookupCache<T>();
+    if (cache.has(w0, w1, w2, w3)) return cache.value;
+    const found = find(this.#v6, 128, w0, w1, w2, w3);
+    cache.keep(w0, w1, w2, w3, found);
     return found;
+  }
+
+  #changed(): void {
+    this.#cache4?.clear();
+    this.#cache6?.clear();
   }
 
   #replaceChild(
@@ -149,6 +163,24 @@ class Node<T> {
     readonly w3: number,
     readonly length: number,
   ) {}
+}
+
+/** The value of the longest prefix of an address of `bits` bits. */
+function find<T>(
+  node: Node<T> | undefined,
+  bits: number,
+  w0: number,
+  w1: number,
+  w2: number,
+  w3: number,
+): T | undefined {
+  let found: T | undefined;
+  while (node !== undefined && commonBits(node, w0, w1, w2, w3) >= node.length) {
+    if (node.value !== undefined) found = node.value;
+    if (node.length === bits) break;
+    node = bitAt(w0, w1, w2, w3, node.length) === 0 ? node.zero : node.one;
+  }
+  return found;
 }
 
 /** The node above both `leaf` and `node`: `leaf` itself if it contains `node`, else a new one. */

@@ -17,7 +17,7 @@
 
 import { type Context, transmit } from "./context.ts";
 import type { Sender } from "./endpoint.ts";
-import { HANDSHAKE_QUEUE_LIMIT, type HandshakeQueue } from "./handshake_queue.ts";
+import { HANDSHAKE_QUEUE_LIMIT, type HandshakeQueue, LOADED } from "./handshake_queue.ts";
 import { COOKIE_REPLY_SIZE, INITIATION_SIZE, RESPONSE_SIZE } from "./messages.ts";
 import { RateLimiter } from "./rate_limiter.ts";
 import { SeenInitiations } from "./seen_initiations.ts";
@@ -36,15 +36,16 @@ export const COST_OF_COOKIE = 1 / 16;
 const SUSPECT_AFTER = 20;
 
 /**
- * From this many waiting messages on, a quarter of what counts as load, a source with one among them
- * must prove its address. Fewer are dealt with in milliseconds, whoever sent them: all peers behind one
+ * From this many waiting messages on, far from what counts as load, a source with one among them must
+ * prove its address. Fewer are dealt with in milliseconds, whoever sent them: all peers behind one
  * address may come at once.
  */
 export const CROWDED = HANDSHAKE_QUEUE_LIMIT / 32;
 
 /** Cookie replies: the device is no reflector, and each costs some 20 µs. */
 export const COOKIE_REPLIES_PER_SECOND = 5000;
-const COOKIE_REPLY_BURST = 1000;
+/** More than wait when load begins: each of those that came at once is told. */
+const COOKIE_REPLY_BURST = LOADED + 500;
 /** Of one address and port within two seconds. An honest peer initiates every five. */
 export const COOKIE_REPLIES_PER_SOURCE = 4;
 

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { CACHED_FROM, LookupCache } from "./lookup_cache.ts";
+
 /** An address block, as in `AllowedIPs`. Bits behind the length are ignored. */
 export interface AllowedIp {
   /** 4 or 16 bytes, network order. */
@@ -50,6 +52,8 @@ export class AllowedIps<T> {
   #v6: Node<T> | undefined;
   #size = 0;
   #generation = 1;
+  #cache4: LookupCache<Node<T>> | undefined;
+  #cache6: LookupCache<Node<T>> | undefined;
 
   /** Number of prefixes. */
   get size(): number {
@@ -69,7 +73,7 @@ export class AllowedIps<T> {
    */
   insert(address: Uint8Array, length: number, value: T): T | undefined {
     const leaf = prefixNode<T>(address, length);
-    this.#generation++;
+    this.#changed();
     leaf.value = value;
     const v4 = address.length === 4;
     let parent: Node<T> | undefined;
@@ -109,7 +113,7 @@ export class AllowedIps<T> {
     node.value = undefined;
     node.shared = undefined;
     this.#size--;
-    this.#generation++;
+    this.#changed();
     if (node.zero !== undefined && node.one !== undefined) return previous;
     this.#replaceChild(parent, node, node.zero ?? node.one, v4);
     // A branch that only joined two subtrees is not needed for one.
@@ -130,22 +134,22 @@ export class AllowedIps<T> {
   /** The node with a value that has the longest prefix of the address. */
   #find(buffer: Uint8Array, offset: number, version: 4 | 6): Node<T> | undefined {
     const w0 = word(buffer, offset);
-    let w1 = 0, w2 = 0, w3 = 0;
-    let bits = 32;
-    let node = this.#v4;
-    if (version === 6) {
-      w1 = word(buffer, offset + 4);
-      w2 = word(buffer, offset + 8);
-      w3 = word(buffer, offset + 12);
-      bits = 128;
-      node = this.#v6;
+    if (version === 4) {
+      if (this.#size < CACHED_FROM) return findNode(this.#v4, 32, w0, 0, 0, 0);
+      const cache = this.#cache4 ??= new LookupCache<Node<T>>();
+      if (cache.has(w0, 0, 0, 0)) return cache.value;
+      const found = findNode(this.#v4, 32, w0, 0, 0, 0);
+      cache.keep(w0, 0, 0, 0, found);
+      return found;
     }
-    let found: Node<T> | undefined;
-    while (node !== undefined && commonBits(node, w0, w1, w2, w3) >= node.length) {
-      if (node.value !== undefined) found = node;
-      if (node.length === bits) break;
-      node = bitAt(w0, w1, w2, w3, node.length) === 0 ? node.zero : node.one;
-    }
+    const w1 = word(buffer, offset + 4);
+    const w2 = word(buffer, offset + 8);
+    const w3 = word(buffer, offset + 12);
+    if (this.#size < CACHED_FROM) return findNode(this.#v6, 128, w0, w1, w2, w3);
+    const cache = this.#cache6 ??= new LookupCache<Node<T>>();
+    if (cache.has(w0, w1, w2, w3)) return cache.value;
+    const found = findNode(this.#v6, 128, w0, w1, w2, w3);
+    cache.keep(w0, w1, w2, w3, found);
     return found;
   }
 
@@ -171,6 +175,12 @@ export class AllowedIps<T> {
   /** What the prefix is about that {@link lookup} finds; undefined if one alone speaks for it. */
   sharedAt(buffer: Uint8Array, offset: number, version: 4 | 6): SharedPrefix<T> | undefined {
     return this.#find(buffer, offset, version)?.shared;
+  }
+
+  #changed(): void {
+    this.#generation++;
+    this.#cache4?.clear();
+    this.#cache6?.clear();
   }
 
   #replaceChild(
@@ -214,6 +224,24 @@ class Node<T> {
     readonly w3: number,
     readonly length: number,
   ) {}
+}
+
+/** The node with a value that has the longest prefix of an address of `bits` bits. */
+function findNode<T>(
+  node: Node<T> | undefined,
+  bits: number,
+  w0: number,
+  w1: number,
+  w2: number,
+  w3: number,
+): Node<T> | undefined {
+  let found: Node<T> | undefined;
+  while (node !== undefined && commonBits(node, w0, w1, w2, w3) >= node.length) {
+    if (node.value !== undefined) found = node;
+    if (node.length === bits) break;
+    node = bitAt(w0, w1, w2, w3, node.length) === 0 ? node.zero : node.one;
+  }
+  return found;
 }
 
 /** The node above both `leaf` and `node`: `leaf` itself if it contains `node`, else a new one. */

@@ -11,6 +11,12 @@ import { Source, sourceKey } from "./source.ts";
 
 /** Messages kept at most. */
 export const HANDSHAKE_QUEUE_LIMIT = 4096;
+/**
+ * Messages that wait when the device is under load: two seconds' work, more or less. The kernel's module has
+ * an eighth of its queue; but the client of a cookie waits 5 s with its next try, so that thousands of
+ * peers that come at once, after a hub's restart, are served sooner in turn than one half of them twice.
+ */
+export const LOADED = HANDSHAKE_QUEUE_LIMIT / 2;
 
 const FIRST_CAPACITY = 64;
 
@@ -100,9 +106,9 @@ export class HandshakeQueue {
     while (this.#size > 0) this.shift();
   }
 
-  /** Whether the queue is an eighth full, or was within the last second. Ask before every message. */
+  /** Whether the queue is half full, or was within the last second. Ask before every message. */
   isUnderLoad(now: number): boolean {
-    if (this.#size >= HANDSHAKE_QUEUE_LIMIT / 8) this.#lastUnderLoad = now;
+    if (this.#size >= LOADED) this.#lastUnderLoad = now;
     return now < this.#lastUnderLoad + this.#underLoadMs;
   }
 

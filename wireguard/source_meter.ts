@@ -8,7 +8,8 @@
 import { readI32 } from "./bytes.ts";
 import { addressStart, type SourceAddress } from "./source.ts";
 
-const SLOTS = 8192;
+/** So many that thousands of peers that come at once seldom share one. */
+const SLOTS = 32_768;
 const WINDOW_MS = 1000;
 
 /**

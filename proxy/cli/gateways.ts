@@ -115,7 +115,7 @@ export async function fileOfOnly(directory: string | undefined): Promise<string>
 export interface Running {
   readonly client: ControlClient;
   readonly stats: ControlledStats;
-  /** Prefixes that its peers have. */
+  /** Prefixes that its peers have, and addresses that are promised. */
   readonly taken: readonly Prefix[];
 }
 
@@ -135,8 +135,9 @@ export async function runningFrom(
     try {
       const stats = await statsOf(client);
       if (stats?.configFile !== file) continue;
-      const taken = stats.peers.flatMap(({ allowedIps }) => allowedIps.map(parsePrefixValue))
-        .filter((prefix) => prefix instanceof Prefix);
+      const { peers, reserved } = stats;
+      const taken = [...peers.flatMap(({ allowedIps }) => allowedIps), ...reserved ?? []]
+        .map(parsePrefixValue).filter((prefix) => prefix instanceof Prefix);
       return { client, stats, taken };
     } catch (error) {
       if (!(error instanceof ControlError) || client.name === interfaceNameOf(file)) throw error;

@@ -32,6 +32,8 @@ export type ControlledStats = GatewayStats & {
   readonly mtu: number;
   /** `ADDRESS/LENGTH` each. */
   readonly addresses: readonly string[];
+  /** Promised to machines that were invited. */
+  readonly reserved: readonly string[];
 };
 
 export interface HandlerOptions {
@@ -82,6 +84,7 @@ export function controlHandlers(
       fixedPort: settings.listenPort ? gateway.port : null,
       mtu: started.config.mtu,
       addresses: started.config.addresses.map(({ address, length }) => `${address}/${length}`),
+      reserved: gateway.enrolment?.reserved.map(String) ?? [],
     }),
     /** One after the other: each reads the file when its turn comes. */
     reload() {

@@ -5,7 +5,7 @@
  */
 
 import type { IpVersion, Prefix } from "../../netstack/mod.ts";
-import { type NftTableUndo, OWN_PREFIX } from "./step.ts";
+import { FIRST_TABLE, type NftTableUndo, OWN_PREFIX } from "./step.ts";
 import { removeTable } from "./nft_scripts.ts";
 
 export interface RedirectRules {
@@ -58,6 +58,8 @@ export function redirectScript(rules: RedirectRules): string {
     `meta mark set ${hex(captured)} accept`
   );
   const answers = "ct direction reply return";
+  // TCP is the first's that redirects it; so is UDP, and what a tunnel of wg-quick's has sent is nobody's.
+  const others = `meta mark ${FIRST_TABLE}-${LAST_TABLE} meta mark != ${hex(captured)} return`;
   return [
     removeTable(undo).trimEnd(),
     `add table ${table}`,
@@ -75,8 +77,8 @@ export function redirectScript(rules: RedirectRules): string {
     chain("input", "filter", "input", 0),
     ...add("nat_output", ...passed, ...tcp),
     ...add("nat_prerouting", ...passed, ...tcp),
-    ...add("route_output", answers, ...passed, ...marked),
-    ...add("filter_prerouting", answers, ...passed, ...handed),
+    ...add("route_output", answers, others, ...passed, ...marked),
+    ...add("filter_prerouting", answers, others, ...passed, ...handed),
     // The port looks closed to whoever was not redirected there.
     ...add(
       "input",
@@ -96,6 +98,9 @@ export function exemptScript(name: string, exempt: readonly Prefix[]): string {
     "",
   ].join("\n");
 }
+
+/** As far as marks and tables of redirects, and of wg-quick, are likely to go. */
+const LAST_TABLE = FIRST_TABLE + 1_023;
 
 const FAMILIES = [
   { version: 4, ip: "ip", type: "ipv4_addr" },

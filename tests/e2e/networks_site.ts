@@ -1,5 +1,5 @@
 /**
- * A hub, two agents behind NATs for the same network, and a client whose WireGuard is not ours:
+ * A hub, two agents behind NATs for the same network, and a client:
  *
  *     client ─┐             ┌─ nat1 ── agent1 ── target 1 ┐ 192.168.1.5, in the tunnel 100.64.1.5
  *             ├─ internet ──┤                             │
@@ -14,6 +14,7 @@ import { type Gateway, startGateway } from "./gateway.ts";
 import { eventually, type Host, Lab } from "./lab.ts";
 import type { Process } from "./process.ts";
 import { behindNat } from "./redirect_site.ts";
+import { TunnelHost } from "./tunnel_host.ts";
 import { type KeyPair, keyPair, WireguardGo } from "./wireguard_go.ts";
 
 const HUB_PORT = 51820;
@@ -58,10 +59,13 @@ export class NetworksSite implements AsyncDisposable {
     this.#keys = keys;
   }
 
-  static async start(): Promise<NetworksSite> {
+  /** @param client What WireGuard it has. */
+  static async start(client: "wireguard-go" | "wirestack"): Promise<NetworksSite> {
     const lab = await Lab.create();
     try {
-      return await NetworksSite.#start(lab);
+      const site = await NetworksSite.#start(lab);
+      await site.#startClient(client);
+      return site;
     } catch (error) {
       await lab[Symbol.asyncDispose]();
       throw error;
@@ -81,6 +85,7 @@ export class NetworksSite implements AsyncDisposable {
       );
       await hosts[name]!.ip(`route add default via ${network}.1`);
     }
+    await internet!.ip("address add 198.51.101.1/24 dev client"); // for moveClient
     await internet!.sysctl("net.ipv4.ip_forward=1");
     const [clientKeys, hubKeys, ...agentKeys] = await Promise.all(
       Array.from({ length: 4 }, () => keyPair()),
@@ -97,17 +102,28 @@ export class NetworksSite implements AsyncDisposable {
       const agent = await site.startAgent(i);
       await agent.process.line(/handshake complete/, { timeoutMs: 30_000 });
     }
-    await WireguardGo.start(client!, {
-      privateKey: keys.client.privateKey,
-      addresses: ["10.9.0.2/32"],
-      routes: ["100.64.0.0/10"],
-      peers: [{
-        publicKey: keys.hub.publicKey,
-        allowedIps: ["100.64.0.0/10", "10.9.0.0/24"],
-        endpoint: `${HUB}:${HUB_PORT}`,
-      }],
-    });
     return site;
+  }
+
+  async #startClient(kind: "wireguard-go" | "wirestack"): Promise<void> {
+    const { privateKey } = this.#keys.client;
+    const { publicKey } = this.#keys.hub;
+    const allowedIps = ["100.64.0.0/10", "10.9.0.0/24"];
+    const endpoint = `${HUB}:${HUB_PORT}`;
+    if (kind === "wireguard-go") {
+      await WireguardGo.start(this.client, {
+        privateKey,
+        addresses: ["10.9.0.2/32"],
+        routes: ["100.64.0.0/10"],
+        peers: [{ publicKey, allowedIps, endpoint }],
+      });
+      return;
+    }
+    const tunnel = await TunnelHost.create(this.client, `${this.lab.directory}/client`);
+    const lines = ["[Interface]", `PrivateKey = ${privateKey}`, "Address = 10.9.0.2/32"];
+    const text = [...lines, ...peer("hub", publicKey, ...allowedIps), `Endpoint = ${endpoint}`, ""];
+    await Deno.writeTextFile(tunnel.file, text.join("\n"), { mode: 0o600 });
+    await tunnel.up();
   }
 
   /** Again after it has ended, with the same file and the same state folder. */
@@ -156,6 +172,14 @@ export class NetworksSite implements AsyncDisposable {
       ["curl", "--silent", "--max-time", `${seconds}`, `http://${address}/name`],
     );
     return code === 0 ? stdout : undefined;
+  }
+
+  /** As a laptop that goes from one network to the next. */
+  async moveClient(): Promise<void> {
+    await this.client.ip(
+      ...["address del 198.51.100.2/24 dev wan", "address add 198.51.101.2/24 dev wan"],
+      "route add default via 198.51.101.1",
+    );
   }
 
   async ping(address: string): Promise<EndlessPing> {

@@ -12,30 +12,31 @@ import { kill, NetworksSite, SHARED, SINGLE } from "./networks_site.ts";
 /** ms. Of the documentation, for a machine with other things to do. */
 const LIMITS = {
   twin: 5_000,
-  back: 1_000,
+  back: 5_000,
   restarted: 10_000,
   killed: 15_000,
   mended: 5_000,
   mapping: 12_000,
   mappingTwin: 5_000,
-  roamed: 3_000,
+  /** wireguard-go sends from the address that it had until its next handshake. */
+  roamed: 20_000,
+  roamedOurs: 3_000,
 } as const;
 
 const CUT_MS = 20_000;
 
+function measured(what: keyof typeof LIMITS, ms: number): void {
+  console.log(`pause, ${what}: ${ms} ms`);
+  assert.ok(ms < LIMITS[what], `${what}: ${ms} ms, at most ${LIMITS[what]}`);
+}
+
 labTest(
   "hub restarted and killed, agent killed, cut off and forgotten by its NAT, client elsewhere: nothing needs a hand",
   async (t) => {
-    await using site = await NetworksSite.start();
+    await using site = await NetworksSite.start("wireguard-go");
     assert.equal(await site.answers(SHARED), "target 1");
     assert.equal(await site.answers(SINGLE), "target 2");
     const [shared, single] = [await site.ping(SHARED), await site.ping(SINGLE)];
-    const figures: Record<string, number> = {};
-    const measured = (what: keyof typeof LIMITS, ms: number) => {
-      figures[what] = ms;
-      console.log(`pause, ${what}: ${ms} ms`);
-      assert.ok(ms < LIMITS[what], `${what}: ${ms} ms, at most ${LIMITS[what]}`);
-    };
 
     await t.step("an agent is killed, and its twin takes over", async () => {
       measured("twin", await shared.pause(() => kill(site.agents[0]!)));
@@ -46,8 +47,9 @@ labTest(
     await t.step(
       "it is started again, and has its network again when it is there to stay",
       async () => {
-        const connection = site.client.spawn("hold", [
-          ...["curl", "--silent", "--limit-rate", "200k", "--output", "/dev/null"],
+        const file = `${site.lab.directory}/download`;
+        const connection = site.client.spawn("curl", [
+          ...["curl", "--silent", "--show-error", "--limit-rate", "500k", "--output", file],
           `http://${SHARED}/file`,
         ]);
         const pause = shared.pause(async () => {
@@ -57,6 +59,11 @@ labTest(
         });
         measured("back", await pause);
         await eventually("the first again", async () => await site.answers(SHARED) === "target 1");
+        // Which began by the second, and goes on there.
+        const { size } = await Deno.stat(file);
+        await eventually("the download goes on", async () => {
+          return (await Deno.stat(file)).size > size + 2_000_000;
+        }, { timeoutMs: 30_000 });
         connection.signal("SIGKILL");
         await connection.exit();
       },
@@ -116,18 +123,14 @@ labTest(
     });
 
     await t.step("the client is in another network", async () => {
-      await site.internet.ip("address add 198.51.101.1/24 dev client");
-      measured(
-        "roamed",
-        await single.pause(() =>
-          site.client.ip(
-            ...["address del 198.51.100.2/24 dev wan", "address add 198.51.101.2/24 dev wan"],
-            "route add default via 198.51.101.1",
-          )
-        ),
-      );
+      measured("roamed", await single.pause(() => site.moveClient()));
     });
-    console.log(JSON.stringify(figures));
   },
   ["curl", "ping"],
 );
+
+labTest("a client of ours is in another network", async () => {
+  await using site = await NetworksSite.start("wirestack");
+  const single = await site.ping(SINGLE);
+  measured("roamedOurs", await single.pause(() => site.moveClient()));
+}, ["ping"]);

@@ -13,6 +13,7 @@
 import { fileURLToPath } from "node:url";
 import { type Gateway, startGateway } from "./gateway.ts";
 import { type Host, Lab } from "./lab.ts";
+import type { Process } from "./process.ts";
 import { TunnelHost } from "./tunnel_host.ts";
 import { keyPair } from "./wireguard_go.ts";
 
@@ -26,7 +27,11 @@ const TARGET = ["192.168.1.5", "fd01:168:1::5"] as const;
 export const FIRST = ["100.64.1.5", "fd64:1::5"] as const;
 export const SECOND = ["100.64.10.5", "fd64:10::5"] as const;
 export const CIDRS = ["100.64.0.0/10", "fd64::/16"] as const;
-const INSIDE = { client: ["10.9.0.2", "fd09::2"], hub: ["10.9.0.1", "fd09::1"] } as const;
+const INSIDE = {
+  hub: ["10.9.0.1", "fd09::1"],
+  /** The client's, as the first or second peer that it is. */
+  client: [["10.9.0.2", "fd09::2"], ["10.9.0.3", "fd09::3"]],
+} as const;
 
 export class RedirectSite implements AsyncDisposable {
   readonly lab: Lab;
@@ -34,7 +39,7 @@ export class RedirectSite implements AsyncDisposable {
   readonly internet: Host;
   readonly hub: Gateway;
   readonly tunnel: TunnelHost;
-  readonly #config: (lines: readonly string[]) => string;
+  readonly #config: (which: 1 | 2) => string;
 
   private constructor(
     lab: Lab,
@@ -42,7 +47,7 @@ export class RedirectSite implements AsyncDisposable {
     internet: Host,
     hub: Gateway,
     tunnel: TunnelHost,
-    config: (lines: readonly string[]) => string,
+    config: (which: 1 | 2) => string,
   ) {
     this.lab = lab;
     this.client = client;
@@ -88,9 +93,8 @@ export class RedirectSite implements AsyncDisposable {
     await internet.ip("address add 2001:db8:1::1/64 dev client");
     await internet.sysctl("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1");
     await client.etc("resolv.conf", "nameserver 198.51.100.53\n");
-    const [clientKeys, hubKeys, ...agentKeys] = await Promise.all(
-      Array.from({ length: 4 }, () => keyPair()),
-    );
+    const [hubKeys, ...keys] = await Promise.all(Array.from({ length: 5 }, () => keyPair()));
+    const [agentKeys, clientKeys] = [keys.slice(0, 2), keys.slice(2)];
     const gateway = await startGateway(
       hub,
       lab.directory,
@@ -99,7 +103,7 @@ export class RedirectSite implements AsyncDisposable {
         `PrivateKey = ${hubKeys!.privateKey}`,
         `Address = ${INSIDE.hub[0]}/24, ${INSIDE.hub[1]}/64`,
         `ListenPort = ${HUB_PORT}`,
-        ...peer(clientKeys!.publicKey, ...INSIDE.client),
+        ...clientKeys.flatMap(({ publicKey }, i) => peer(publicKey, ...INSIDE.client[i]!)),
         ...peer(agentKeys[0]!.publicKey, "100.64.1.0/24", "fd64:1::/64", "10.9.0.11"),
         ...peer(agentKeys[1]!.publicKey, "100.64.10.0/24", "fd64:10::/64", "10.9.0.12"),
       ].join("\n"),
@@ -123,12 +127,11 @@ export class RedirectSite implements AsyncDisposable {
         .process.line(/handshake complete/, { timeoutMs: 30_000 });
     }));
     const tunnel = await TunnelHost.create(client, `${lab.directory}/client`);
-    const config = (lines: readonly string[]) =>
+    const config = (which: 1 | 2) =>
       [
         "[Interface]",
-        `PrivateKey = ${clientKeys!.privateKey}`,
-        `Address = ${INSIDE.client[0]}/24, ${INSIDE.client[1]}/64`,
-        ...lines,
+        `PrivateKey = ${clientKeys[which - 1]!.privateKey}`,
+        `Address = ${INSIDE.client[which - 1]![0]}/24, ${INSIDE.client[which - 1]![1]}/64`,
         ...peer(hubKeys!.publicKey, ...CIDRS, "10.9.0.0/24", "fd09::/64"),
         `Endpoint = ${HUB}:${HUB_PORT}`,
         "",
@@ -136,9 +139,29 @@ export class RedirectSite implements AsyncDisposable {
     return new RedirectSite(lab, client, internet, gateway, tunnel, config);
   }
 
-  /** Writes the client's configuration. @param lines Of `[Interface]`. */
-  async write(lines: readonly string[] = []): Promise<void> {
-    await Deno.writeTextFile(this.tunnel.file, this.#config(lines), { mode: 0o600 });
+  /** Writes the client's configuration. @param which Of its two peers it is. */
+  async write(which: 1 | 2 = 1): Promise<void> {
+    await Deno.writeTextFile(this.tunnel.file, this.#config(which), { mode: 0o600 });
+  }
+
+  /**
+   * Starts `wirestack redirect` as root.
+   *
+   * @returns once it is up.
+   */
+  async redirect(
+    args: readonly string[] = CIDRS.flatMap((cidr) => ["--cidr", cidr]),
+    which: 1 | 2 = 1,
+  ): Promise<Process> {
+    await this.write(which);
+    const process = await this.tunnel.start(["redirect", ...args, this.tunnel.file]);
+    await process.line(/CAP_NET_BIND_SERVICE alone/, { timeoutMs: 60_000 });
+    return process;
+  }
+
+  /** Everything of the client that a redirect may change. */
+  state(): Promise<Record<string, unknown>> {
+    return this.tunnel.state("^net.ipv4.ip_forward$");
   }
 
   /** What a target says its name is, or undefined if it cannot be reached. */

@@ -27,6 +27,7 @@ const CASES: Readonly<Record<string, number>> = {
   "proxy-protocol": 30,
   framing: 20,
   "capture-filter": 20,
+  enrolment: 10,
   relay: 20,
 };
 

@@ -2,6 +2,7 @@ import type { Target } from "./target.ts";
 import { dns, proxyProtocol } from "./targets/answers.ts";
 import { captureFilter } from "./targets/capture.ts";
 import { config } from "./targets/config.ts";
+import { enrolment } from "./targets/enrolment.ts";
 import { forms } from "./targets/forms.ts";
 import { framing } from "./targets/framing.ts";
 import { icmp } from "./targets/icmp.ts";
@@ -33,5 +34,6 @@ export const TARGETS: readonly Target[] = [
   proxyProtocol,
   framing,
   captureFilter,
+  enrolment,
   relay,
 ];

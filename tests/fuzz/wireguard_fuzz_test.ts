@@ -5,6 +5,7 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { LOADED } from "../../wireguard/handshake_queue.ts";
 import { type Datagram, endpoint, Pair, stranger } from "../wireguard/pair.ts";
 
 const STRANGER = endpoint("203.0.113.66", 666);
@@ -26,7 +27,7 @@ function prepare(): { pair: Pair; samples: Uint8Array[] } {
   pair.ba.initiate(pair.now);
   pair.b.device.handleHandshakes(pair.now, 1);
   const initiation = pair.b.outbox.splice(0)[0]!;
-  for (let i = 0; i < 512; i++) pair.a.receive(initiation, stranger(i));
+  for (let i = 0; i < LOADED; i++) pair.a.receive(initiation, stranger(i));
   pair.a.receive(initiation);
   pair.settle(); // under load: cookie replies
   pair.advance(1_000);

@@ -2,14 +2,13 @@
 
 import assert from "node:assert/strict";
 import { CookieChecker, CookieGenerator } from "../../wireguard/cookie.ts";
-import { HANDSHAKE_QUEUE_LIMIT, HandshakeQueue } from "../../wireguard/handshake_queue.ts";
+import { HANDSHAKE_QUEUE_LIMIT, HandshakeQueue, LOADED } from "../../wireguard/handshake_queue.ts";
 import { type Datagram, endpoint, type Host, Pair, seededRandom, stranger } from "./pair.ts";
 
 const RESPONSE = 2, COOKIE_REPLY = 3;
-const EIGHTH = HANDSHAKE_QUEUE_LIMIT / 8;
 
 /** Puts `b` under load with genuine-looking messages, each from somebody else. */
-function flood(pair: Pair, sample: Datagram, count = EIGHTH): void {
+function flood(pair: Pair, sample: Datagram, count = LOADED): void {
   for (let i = 0; i < count; i++) pair.b.receive(sample, stranger(i));
 }
 
@@ -32,7 +31,7 @@ Deno.test("under load a message without mac2 gets a cookie reply, and with the c
   flood(pair, first);
   pair.b.receive(first);
   const replies = drain(pair.b);
-  assert.equal(replies.length, EIGHTH + 1);
+  assert.equal(replies.length, LOADED + 1);
   assert(replies.every((d) => d.type === COOKIE_REPLY && d.bytes.length === 64));
   const reply = replies.at(-1)!;
   assert.equal(reply.to, pair.a.address);
@@ -96,7 +95,7 @@ Deno.test("who has a young cookie of a secret that has died gets another, and is
 
 Deno.test("below an eighth of the queue there is no load", () => {
   const pair = new Pair();
-  flood(pair, initiation(pair), EIGHTH - 1);
+  flood(pair, initiation(pair), LOADED - 1);
   assert.deepEqual(new Set(drain(pair.b).map((d) => d.type)), new Set([RESPONSE]));
 });
 
@@ -178,7 +177,7 @@ Deno.test("a response is subject to the same: the responder that gets a cookie u
     pair.b.receive(initiation(pair));
     return drain(pair.b)[0]!;
   })();
-  for (let i = 0; i < EIGHTH; i++) pair.a.receive(response, stranger(i));
+  for (let i = 0; i < LOADED; i++) pair.a.receive(response, stranger(i));
   pair.a.receive(response);
   const replies = drain(pair.a);
   assert.equal(replies.at(-1)!.type, COOKIE_REPLY);
@@ -203,8 +202,8 @@ Deno.test("garbage without a valid mac1 never fills the queue, so it cannot brin
   const first = initiation(pair);
   const garbage = { ...first, bytes: first.bytes.slice() };
   garbage.bytes[120]! ^= 1;
-  flood(pair, garbage, 2 * EIGHTH);
-  assert.equal(pair.b.device.counters.droppedBadMac, 2 * EIGHTH);
+  flood(pair, garbage, 2 * LOADED);
+  assert.equal(pair.b.device.counters.droppedBadMac, 2 * LOADED);
   pair.b.receive(first);
   assert.deepEqual(drain(pair.b).map((d) => d.type), [RESPONSE]);
 });

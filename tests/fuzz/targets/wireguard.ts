@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { CookieGenerator } from "../../../wireguard/cookie.ts";
+import { LOADED } from "../../../wireguard/handshake_queue.ts";
 import { MAC, writeMAC } from "../../../wireguard/hash.ts";
 import { Random } from "../../sim/random.ts";
 import { mac1KeyOf } from "../../wireguard/mac1.ts";
@@ -156,7 +157,7 @@ class Lab {
       ? [pair.a, pair.b, pair.ba]
       : [pair.b, pair.a, pair.ab];
     const mac1Key = mac1KeyOf(host.device.publicKey);
-    for (let i = 0; i < 600; i++) {
+    for (let i = 0; i < LOADED + 88; i++) {
       const bytes = random.bytes(148);
       bytes.set([1, 0, 0, 0]);
       if (random.chance(0.5)) bytes.fill(0, 132);

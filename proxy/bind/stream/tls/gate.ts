@@ -13,22 +13,20 @@ export class Gate extends Duplex {
   /** Shut: TLS wants more, and does not get it. */
   #isShut = false;
   #isWanted = false;
-  readonly #onDrain: () => void;
   #written: ((error?: Error | null) => void) | undefined;
 
-  /** @param socket Connected; what it reads, and how it ends, is the gate's from now on. */
-  constructor(socket: Socket) {
+  /**
+   * @param socket Connected; what it reads, and how it ends, is the gate's from now on.
+   * @param first What was read from it before.
+   */
+  constructor(socket: Socket, first?: Uint8Array) {
     super({ allowHalfOpen: false });
     this.socket = socket;
-    this.#onDrain = () => {
-      const written = this.#written;
-      this.#written = undefined;
-      written?.();
-    };
+    if (first !== undefined) this.push(first);
     socket.on("data", (bytes) => {
       if (!this.push(bytes) || this.#isShut) this.socket.pause();
     });
-    socket.on("drain", this.#onDrain);
+    socket.on("drain", () => this.#drained());
     socket.on("end", () => this.push(null));
     socket.on("error", (error) => this.destroy(error));
     socket.on("close", () => this.destroy());
@@ -60,11 +58,17 @@ export class Gate extends Duplex {
     done();
   }
 
+  /** What was written still leaves, such as why TLS refuses: unless the other side takes nothing. */
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.#drained();
+    if (error === null || this.socket.writableLength === 0) this.socket.destroy();
+    else this.socket.destroySoon();
+    done(error);
+  }
+
+  #drained(): void {
     const written = this.#written;
     this.#written = undefined;
-    written?.(error ?? new Error("closed"));
-    this.socket.destroy();
-    done(error);
+    written?.();
   }
 }

@@ -109,12 +109,13 @@ export class HubLab implements AsyncDisposable {
     const { engine, peers, peerSources } = this.gateway;
     return {
       state: readFolder(this.state, /^enrolled-.*/),
-      peers: Array.from(engine.device.peers(), (peer) => [
-        peer.publicKey.toHex(),
-        peer.name,
-        peerSources.origin(peer),
-        ...peers.allowedIps(peer).map(String),
-      ]),
+      peers: Array.from(engine.device.peers(), (peer) =>
+        [
+          peer.publicKey.toHex(),
+          peer.name,
+          peerSources.origin(peer),
+          ...peers.allowedIps(peer).map(String),
+        ].join(" ")).sort(),
       files: readFolder(this.folder, /./),
     };
   }

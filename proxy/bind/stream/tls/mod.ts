@@ -1,0 +1,17 @@
+/**
+ * Carriers in TLS.
+ *
+ * @module
+ */
+
+export {
+  connectTcp,
+  secure,
+  type SecureOptions,
+  TlsDialer,
+  type TlsDialerOptions,
+} from "./client.ts";
+export { CertificateFileError, type FileSetting, type ServerFiles } from "./files.ts";
+export { TlsListener } from "./listener.ts";
+export { PROTOCOL, type Secured } from "./secured.ts";
+export { type AllowedClients, TlsServer, type TlsServerOptions } from "./server.ts";

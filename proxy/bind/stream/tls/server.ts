@@ -1,0 +1,397 @@
+/**
+ * TLS as the one who is connected to: many who come are strangers, and none of them may cost much.
+ *
+ * @module
+ */
+
+import { createServer, type Server, type Socket } from "node:net";
+import { createSecureContext, type SecureContext, TLSSocket } from "node:tls";
+import { hostAndPort } from "../../../address.ts";
+import { getLogger } from "../../../log/logger.ts";
+import { BindError } from "../../bind.ts";
+import { type Certificate } from "../../certificates/certificate.ts";
+import { type Refusal, refuseClient } from "../../certificates/check.ts";
+import { Farewell, farewellFrame } from "../farewell.ts";
+import { fingerprint, readServerFiles, type ServerFiles, type ServerIdentity } from "./files.ts";
+import { Gate } from "./gate.ts";
+import { limitKernelQueue } from "./kernel_queue.ts";
+import { type Pending, PendingConnections } from "./pending.ts";
+import { Refusals } from "./refusals.ts";
+import { certificateOf, PROTOCOL, remoteAddress, type Secured, TLS_VERSION } from "./secured.ts";
+
+const log = getLogger(["wirestack", "relay"]);
+
+/** Connections that have not shown who they are. */
+const MOST_PENDING = 512;
+const MOST_PENDING_PER_ADDRESS = 64;
+const HANDSHAKE_MS = 10_000;
+/** How often the files are looked at, when somebody comes. */
+const LOOK_MS = 10_000;
+/** The first byte of TLS (RFC 8446 §5.1): a handshake. */
+const HANDSHAKE = 0x16;
+/** How long a refused connection stays, for its end to be heard. */
+const REFUSED_MS = 1_000;
+
+/** What a refused connection may still bring, bytes. */
+const MOST_DISCARDED = 256 << 10;
+
+/** Who is let in, beside having a certificate of the authority. */
+export type AllowedClients = readonly (string | Uint8Array)[];
+
+export interface TlsServerOptions extends ServerFiles {
+  /** An address of this host. */
+  readonly hostname: string;
+  /** 0: any free one. */
+  readonly port: number;
+  /** ALPN, and who takes the connections that speak it. */
+  readonly protocols: Readonly<Record<string, (secured: Secured) => void>>;
+  /** What to call it in lines of the log: `tls:0.0.0.0:443`. */
+  readonly description: string;
+  readonly allowed: AllowedClients;
+  readonly limits?: Partial<ServerLimits>;
+}
+
+export interface ServerLimits {
+  /** Connections that have not shown who they are. */
+  readonly pending: number;
+  readonly pendingPerAddress: number;
+  readonly handshakeMs: number;
+}
+
+export interface TlsServerCounters {
+  /** Connections of TCP. */
+  connections: number;
+  /** Those that have shown a good certificate. */
+  secured: number;
+  /** Those that were refused for their certificate, or its lack. */
+  refused: number;
+  /** Those whose handshake came to nothing. */
+  failed: number;
+}
+
+export class TlsServer {
+  readonly counters: TlsServerCounters = { connections: 0, secured: 0, refused: 0, failed: 0 };
+  #options: TlsServerOptions;
+  readonly #limits: ServerLimits;
+  readonly #server: Server;
+  readonly #pending: PendingConnections;
+  readonly #refusals: Refusals;
+  readonly #failures: Refusals;
+  #identity: ServerIdentity;
+  #context: SecureContext;
+  #fingerprint: string;
+  #lookedAt = performance.now();
+  #isClosed = false;
+  /** Called when files, or who is allowed, have changed: those who are there are looked at again. */
+  onChanged: () => void = () => {};
+
+  private constructor(
+    options: TlsServerOptions,
+    server: Server,
+    identity: ServerIdentity,
+    print: string,
+  ) {
+    const { limits = {}, description } = options;
+    this.#options = options;
+    this.#limits = {
+      pending: MOST_PENDING,
+      pendingPerAddress: MOST_PENDING_PER_ADDRESS,
+      handshakeMs: HANDSHAKE_MS,
+      ...limits,
+    };
+    this.#server = server;
+    this.#identity = identity;
+    this.#context = contextOf(identity);
+    this.#fingerprint = print;
+    this.#pending = new PendingConnections(this.#limits.pending, this.#limits.pendingPerAddress);
+    this.#refusals = new Refusals(description);
+    this.#failures = new Refusals(description);
+    server.on("connection", (socket) => this.#connected(socket));
+    server.on("error", (error) => {
+      log.warn("{listener}: {error}", { listener: description, error: error.message });
+    });
+    warnOfList(description, identity);
+  }
+
+  /**
+   * Listens.
+   *
+   * @throws {BindError} if the system does not give that port or address.
+   * @throws {CertificateFileError} if a file is not what it should be.
+   */
+  static async start(options: TlsServerOptions): Promise<TlsServer> {
+    const print = fingerprint(pathsOf(options));
+    const identity = readServerFiles(options);
+    const server = createServer({ noDelay: true });
+    await listening(server, options);
+    return new TlsServer(options, server, identity, print);
+  }
+
+  get port(): number {
+    const address = this.#server.address();
+    return typeof address === "object" && address !== null ? address.port : this.#options.port;
+  }
+
+  /** Connections that have not shown who they are. */
+  get pending(): number {
+    return this.#pending.size;
+  }
+
+  /** Connections that had to go, for others to come. */
+  get evicted(): number {
+    return this.#pending.evicted;
+  }
+
+  /**
+   * Takes other files, or the same again. Connections that there are stay.
+   *
+   * @throws {CertificateFileError} if one is not what it should be; then nothing has changed.
+   */
+  reload(options: ServerFiles & { readonly allowed: AllowedClients }): void {
+    const print = fingerprint(pathsOf(options));
+    const identity = readServerFiles(options);
+    this.#options = { ...this.#options, crlPath: undefined, ...options };
+    this.#use(identity, print);
+  }
+
+  /** Why a client is not let in any more; undefined if it is. */
+  refuse(certificate: Certificate): Refusal | undefined {
+    return refuseClient(certificate, undefined, this.#rules, new Date());
+  }
+
+  /** Accepts nothing more. Connections that were handed over stay. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#pending.clear();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#server.close(() => resolve());
+    // Node waits for all connections; Deno does not.
+    await Promise.race([promise, new Promise((resolve) => setImmediate(resolve))]);
+  }
+
+  get #rules() {
+    const { authorities, revoked } = this.#identity;
+    return { authorities, revoked, allowed: this.#options.allowed };
+  }
+
+  #use(identity: ServerIdentity, print: string): void {
+    this.#identity = identity;
+    this.#context = contextOf(identity);
+    this.#fingerprint = print;
+    warnOfList(this.#options.description, identity);
+    this.onChanged();
+  }
+
+  /** Files that have changed are read, for whoever comes next. */
+  #look(): void {
+    if (performance.now() - this.#lookedAt < LOOK_MS) return;
+    this.#lookedAt = performance.now();
+    try {
+      const print = fingerprint(pathsOf(this.#options));
+      if (print !== this.#fingerprint) {
+        this.#fingerprint = print; // a file that is wrong is said to be once
+        this.#use(readServerFiles(this.#options), print);
+        log.info("{listener}: certificates have changed, and were read again", {
+          listener: this.#options.description,
+        });
+      }
+    } catch (error) {
+      log.warn("{listener}: certificates stay as they were: {error}", {
+        listener: this.#options.description,
+        error: (error as Error).message,
+      });
+    }
+  }
+
+  #connected(socket: Socket): void {
+    this.counters.connections++;
+    if (this.#isClosed) {
+      socket.destroy();
+      return;
+    }
+    this.#look();
+    const ip = remoteAddress(socket);
+    const from = hostAndPort(`${ip}`, socket.remotePort ?? 0);
+    const address = ip.version === 4 ? `${ip}` : ip.bytes.subarray(0, 8).toHex();
+    const pending: Pending = { address, evict: () => socket.destroy() };
+    const timer = setTimeout(() => {
+      fail(`no handshake within ${this.#limits.handshakeMs / 1000} s`);
+    }, this.#limits.handshakeMs);
+    const over = () => {
+      clearTimeout(timer);
+      this.#pending.delete(pending);
+    };
+    const fail = (reason: string) => {
+      over();
+      this.counters.failed++;
+      this.#failures.say(from, reason);
+      socket.destroySoon();
+      const timer = setTimeout(() => socket.destroy(), REFUSED_MS);
+      socket.once("close", () => clearTimeout(timer));
+    };
+    this.#pending.add(pending);
+    socket.on("error", () => {}); // "close" follows
+    socket.once("close", over);
+    // Who says nothing costs no TLS.
+    socket.once("data", (first: Uint8Array) => {
+      socket.pause();
+      if (first[0] !== HANDSHAKE) fail("it does not speak TLS");
+      else this.#secure(socket, first, from, over, fail);
+    });
+  }
+
+  #secure(
+    socket: Socket,
+    first: Uint8Array,
+    from: string,
+    over: () => void,
+    fail: (reason: string) => void,
+  ): void {
+    limitKernelQueue(socket);
+    const gate = new Gate(socket, first);
+    const tls = new TLSSocket(gate as unknown as Socket, {
+      isServer: true,
+      secureContext: this.#context,
+      requestCert: true,
+      // Looked at by #check(), which says what is wrong. Nothing is read before.
+      rejectUnauthorized: false,
+      ALPNProtocols: Object.keys(this.#options.protocols),
+    } as object);
+    let isOver = false;
+    const failed = (error: Error) => {
+      if (isOver) return;
+      isOver = true;
+      fail(`the TLS handshake failed: ${error.message.replace(/\s+/g, " ")}`);
+    };
+    tls.on("error", failed);
+    gate.on("error", failed);
+    tls.once("close", () => isOver = true);
+    tls.once("secure", () => {
+      if (isOver) return;
+      isOver = true;
+      over();
+      this.#check(tls, gate, from);
+    });
+  }
+
+  #check(socket: TLSSocket, gate: Gate, from: string): void {
+    const found = this.#certificate(socket);
+    if (!("certificate" in found)) {
+      this.#refuse(socket, from, found);
+      return;
+    }
+    const { certificate } = found;
+    const take = this.#options.protocols[socket.alpnProtocol || ""];
+    if (take === undefined || socket.getProtocol() !== TLS_VERSION) {
+      const expected = Object.keys(this.#options.protocols).join(" or ");
+      const reason = `it does not speak ${expected}`;
+      this.#refuse(socket, from, { farewell: Farewell.OtherProtocol, reason });
+      return;
+    }
+    this.counters.secured++;
+    const ip = remoteAddress(gate.socket);
+    take({
+      socket,
+      gate,
+      certificate,
+      remote: {
+        address: ip.bytes,
+        port: gate.socket.remotePort ?? 0,
+        description: certificate.description,
+      },
+    });
+  }
+
+  /** The certificate, if it is good. */
+  #certificate(socket: TLSSocket): { readonly certificate: Certificate } | Refusal {
+    let certificate: Certificate | undefined;
+    try {
+      certificate = certificateOf(socket);
+    } catch {
+      return { farewell: Farewell.BadCertificate, reason: "its certificate cannot be read" };
+    }
+    if (certificate === undefined) {
+      return { farewell: Farewell.NoCertificate, reason: "it has shown no certificate" };
+    }
+    const refusal = refuseClient(certificate, problemOf(socket), this.#rules, new Date());
+    if (refusal === undefined) return { certificate };
+    const { description } = certificate;
+    return { ...refusal, reason: `its certificate, ${description}, ${refusal.reason}` };
+  }
+
+  #refuse(socket: TLSSocket, from: string, { farewell, reason }: Refusal): void {
+    this.counters.refused++;
+    this.#refusals.say(from, reason);
+    // What has come is read, though not looked at: a connection with something unread ends in a reset,
+    // and what was told is lost.
+    let left = MOST_DISCARDED;
+    socket.on("data", ({ length }) => (left -= length) < 0 && socket.destroy());
+    // Who speaks our protocol, or none, is told why.
+    if (socket.alpnProtocol === PROTOCOL || !socket.alpnProtocol) {
+      socket.end(farewellFrame(farewell));
+    } else socket.end();
+    const timer = setTimeout(() => socket.destroy(), REFUSED_MS);
+    socket.once("close", () => clearTimeout(timer));
+  }
+}
+
+/** What the runtime has found wrong with the other side's certificate; undefined for nothing. */
+function problemOf(socket: TLSSocket): string | undefined {
+  // Of Node, undocumented, but what its own server decides by.
+  const handle = (socket as { _handle?: { verifyError?(): { code?: string } | string | null } })
+    ._handle;
+  if (typeof handle?.verifyError !== "function") return "this runtime does not verify it";
+  const problem = handle.verifyError();
+  if (!problem) return undefined;
+  return typeof problem === "string" ? problem : problem.code ?? String(problem);
+}
+
+function contextOf({ cert, key, ca }: ServerIdentity): SecureContext {
+  return createSecureContext({ cert, key, ca, minVersion: TLS_VERSION });
+}
+
+function pathsOf(files: ServerFiles): (string | undefined)[] {
+  return [files.certPath, files.keyPath, files.clientCaPath, files.crlPath];
+}
+
+/** A list that is out of date still counts: whom it names stays out. */
+function warnOfList(listener: string, { revoked }: ServerIdentity): void {
+  const until = revoked?.nextUpdate;
+  if (until === undefined || until > new Date()) return;
+  log.warn("{listener}: the list of revoked certificates should have been renewed by {until}", {
+    listener,
+    until: until.toISOString(),
+  });
+}
+
+async function listening(server: Server, { hostname, port }: TlsServerOptions): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once("error", reject);
+  server.listen({ host: hostname, port, backlog: 511 }, resolve);
+  try {
+    await promise;
+  } catch (error) {
+    throw listenError(error as Error & { code?: string }, hostname, port);
+  } finally {
+    server.off("error", reject);
+  }
+}
+
+function listenError(error: Error & { code?: string }, hostname: string, port: number): Error {
+  const options = { cause: error };
+  switch (error.code) {
+    case "EADDRINUSE":
+      return new BindError("port", `port ${port} is in use, expected a free TCP port`, options);
+    case "EACCES":
+      return new BindError(
+        "port",
+        `port ${port} is not permitted to this user, expected one from 1024`,
+        options,
+      );
+    case "EADDRNOTAVAIL": {
+      const message = `${hostname} is not an address of this host, expected one that is`;
+      return new BindError("address", message, options);
+    }
+  }
+  return error;
+}

@@ -1,0 +1,179 @@
+/**
+ * A hub that listens in TLS, and those who come to it, with certificates in files.
+ *
+ * @module
+ */
+
+import type { BindEndpoint } from "../../../../../proxy/bind/bind.ts";
+import { StreamBind, type StreamBindOptions } from "../../../../../proxy/bind/stream/mod.ts";
+import {
+  type AllowedClients,
+  TlsDialer,
+  type TlsDialerOptions,
+  TlsListener,
+  type TlsServerOptions,
+} from "../../../../../proxy/bind/stream/tls/mod.ts";
+import { type LeafOptions, MadeAuthority } from "../../certificates/made.ts";
+
+/** A bind whose engine drains at once. */
+export class Side {
+  readonly bind: StreamBind;
+  readonly heard: { readonly bytes: Uint8Array; readonly from: BindEndpoint }[] = [];
+  #changed: () => void = () => {};
+
+  constructor(options: Partial<StreamBindOptions> = {}) {
+    this.bind = new StreamBind({ name: "tls", ...options });
+    this.bind.start({
+      onReadable: () => setImmediate(() => this.#drain()),
+      onSent: () => {},
+      onFailed: (error) => {
+        throw error;
+      },
+    });
+  }
+
+  send(to: BindEndpoint, bytes: Uint8Array): void {
+    this.bind.send(to as never, bytes, 0, bytes.length, false);
+    this.bind.flush();
+  }
+
+  /** The next datagram that has not been taken. */
+  async next() {
+    await until(() => this.heard.length > 0, (changed) => this.#changed = changed);
+    return this.heard.shift()!;
+  }
+
+  #drain(): void {
+    while (this.bind.hasReady) {
+      this.bind.drain((buffer, offset, length, from) => {
+        const endpoint = from.toEndpoint() as BindEndpoint;
+        this.heard.push({ bytes: buffer.slice(offset, offset + length), from: endpoint });
+      });
+    }
+    this.#changed();
+  }
+}
+
+/** Waits until it holds, looking again whenever something has changed. */
+export async function until(
+  holds: () => boolean,
+  listen?: (changed: () => void) => void,
+): Promise<void> {
+  const end = performance.now() + 20_000;
+  while (!holds()) {
+    if (performance.now() > end) throw new Error("waited for 20 s in vain");
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, 10);
+      listen?.(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+}
+
+export interface LabOptions extends Partial<Pick<TlsServerOptions, "limits" | "port">> {
+  readonly allowed?: AllowedClients;
+  readonly server?: LeafOptions;
+  readonly bind?: Partial<StreamBindOptions>;
+  /** Serial numbers in the list of revoked certificates; undefined for no list. */
+  readonly revoked?: readonly string[];
+}
+
+export class Lab {
+  readonly folder: string;
+  readonly authority: MadeAuthority;
+  readonly listener: TlsListener;
+  readonly hub: Side;
+  readonly #sides: Side[] = [];
+  #files = 0;
+
+  private constructor(
+    folder: string,
+    authority: MadeAuthority,
+    listener: TlsListener,
+    hub: Side,
+  ) {
+    this.folder = folder;
+    this.authority = authority;
+    this.listener = listener;
+    this.hub = hub;
+  }
+
+  static async start(options: LabOptions = {}): Promise<Lab> {
+    const folder = await Deno.makeTempDir({ prefix: "wirestack-tls-" });
+    const authority = await MadeAuthority.make("Ours");
+    const leaf = await authority.leaf({
+      name: "hub",
+      usage: "serverAuth",
+      hosts: ["localhost", "127.0.0.1"],
+      ...options.server,
+    });
+    await Deno.writeTextFile(`${folder}/hub.pem`, leaf.cert);
+    await Deno.writeTextFile(`${folder}/hub.key`, leaf.key);
+    await Deno.writeTextFile(`${folder}/ca.pem`, authority.cert);
+    const { revoked } = options;
+    if (revoked !== undefined) {
+      await Deno.writeTextFile(`${folder}/crl.pem`, await authority.revoke(revoked));
+    }
+    const listener = await TlsListener.start({
+      ...Lab.files(folder, revoked !== undefined),
+      hostname: "127.0.0.1",
+      port: options.port ?? 0,
+      description: "tls:127.0.0.1:0",
+      allowed: options.allowed ?? [],
+      ...(options.limits && { limits: options.limits }),
+    });
+    const hub = new Side(options.bind);
+    hub.bind.listen(listener);
+    return new Lab(folder, authority, listener, hub);
+  }
+
+  static files(folder: string, hasList: boolean) {
+    return {
+      certPath: `${folder}/hub.pem`,
+      keyPath: `${folder}/hub.key`,
+      clientCaPath: `${folder}/ca.pem`,
+      ...(hasList && { crlPath: `${folder}/crl.pem` }),
+    };
+  }
+
+  get url(): string {
+    return `tls://localhost:${this.listener.port}`;
+  }
+
+  /** Writes a certificate. @returns where it and its key are. */
+  async files(options: LeafOptions = {}, authority = this.authority) {
+    const leaf = await authority.leaf(options);
+    const path = `${this.folder}/${this.#files++}`;
+    await Deno.writeTextFile(`${path}.pem`, leaf.cert);
+    await Deno.writeTextFile(`${path}.key`, leaf.key);
+    return { certPath: `${path}.pem`, keyPath: `${path}.key`, leaf };
+  }
+
+  /** Somebody who may come, with this certificate. */
+  async client(options: LeafOptions = {}, more: Partial<TlsDialerOptions> = {}) {
+    const { certPath, keyPath } = await this.files(options);
+    const side = new Side();
+    this.#sides.push(side);
+    const endpoint = side.bind.endpoint(
+      new TlsDialer({
+        url: this.url,
+        host: "localhost",
+        port: this.listener.port,
+        certPath,
+        keyPath,
+        caPath: `${this.folder}/ca.pem`,
+        pins: [],
+        ...more,
+      }),
+    );
+    return { side, endpoint };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#sides.map(({ bind }) => bind.close()));
+    await this.hub.bind.close();
+    await Deno.remove(this.folder, { recursive: true });
+  }
+}
