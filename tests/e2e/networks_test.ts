@@ -16,7 +16,7 @@ const LIMITS = {
   restarted: 10_000,
   killed: 15_000,
   mended: 5_000,
-  mapping: 12_000,
+  mapping: 15_000,
   mappingTwin: 5_000,
   /** wireguard-go sends from the address that it had until its next handshake. */
   roamed: 20_000,
