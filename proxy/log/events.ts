@@ -472,6 +472,13 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { suppressed: "number", peer: "text", endpoint: "text" },
   },
   {
+    name: "peer-transport",
+    logger: "relay",
+    level: "info",
+    message: "peer {peer}: by {transport} now, {reason}",
+    fields: { peer: "text", transport: "text", reason: "text" },
+  },
+  {
     name: "port-changed",
     logger: "engine",
     level: "info",
