@@ -21,6 +21,7 @@ import { addReload } from "./commands/reload.ts";
 import { addKill, addShow } from "./commands/show.ts";
 import { addRouter } from "./commands/router.ts";
 import { addDemo, addKeys, addStrip } from "./commands/tools.ts";
+import { addSigning } from "./commands/sign.ts";
 import { addDown } from "./commands/down.ts";
 import { addEnrolment } from "./commands/enrol.ts";
 import { withOptionalValues } from "./commands/up_options.ts";
@@ -111,6 +112,7 @@ function makeProgram(
   addEnrolment(line, onward);
   addStrip(line);
   addKeys(line);
+  addSigning(line);
   addCertificates(line);
   addDemo(line);
   return program;

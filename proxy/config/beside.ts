@@ -11,7 +11,7 @@ export function beside(file: string, name: string): string {
 }
 
 /** Values of keys that name files, and are no paths. */
-const NO_PATHS = /^(?:stderr|stdout|off|-|(?:tcp|udp):.*|)$/i;
+const NO_PATHS = /^(?:stderr|stdout|off|-|(?:tcp|udp|https?):.*|)$/i;
 /** What stands before the path of a socket. */
 const SOCKET = /^unix(?:gram)?:/;
 

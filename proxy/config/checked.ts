@@ -34,6 +34,8 @@ export interface GatewayConfig {
   readonly rekeyAfterMs?: number;
   /** Whether a packet for another peer is passed on to it. */
   readonly peerToPeer: boolean;
+  /** Missing: no peers but those of the file, and of enrolment. */
+  readonly peerList?: PeerListConfig;
   /** Of the control socket: a folder, or `off`. Missing: where `wg` looks. */
   readonly controlDir?: string;
   /** Missing: peers come by UDP alone. */
@@ -42,6 +44,23 @@ export interface GatewayConfig {
   readonly status?: StatusConfig;
   readonly capture?: CaptureConfig;
   readonly log: LogConfig;
+}
+
+/** Where a list of peers is. */
+export type PeerListPlace =
+  /** Without a user's name. */
+  | { readonly url: string }
+  | { readonly path: string };
+
+/** A signed list of peers. */
+export interface PeerListConfig {
+  readonly place: PeerListPlace;
+  /** Ed25519, 32 bytes. */
+  readonly key: Uint8Array;
+  /** A PEM file. Missing: the well-known authorities. */
+  readonly caPath?: string;
+  /** Between two looks at a URL. */
+  readonly intervalMs: number;
 }
 
 /** What wg-quick does beside WireGuard. */

@@ -62,6 +62,14 @@ export interface InterfaceInput {
   rekeyAfter?: number | string;
   /** Whether peers reach each other through this gateway; false by default. */
   peerToPeer?: boolean | string;
+  /** A signed list of more peers, watched: `https://…` or a path. With {@link peersKey}. */
+  peersFrom?: string;
+  /** Ed25519: of who signs that list. */
+  peersKey?: KeyInput;
+  /** A PEM file with the authority of the list's server. Default: the well-known ones. */
+  peersCa?: string;
+  /** Seconds between two looks at a list's URL, 5 to 86400. Default 60. */
+  peersInterval?: number | string;
   /** Only for the command line: an embedded gateway has no control socket. */
   controlDir?: string;
   /**

@@ -56,6 +56,7 @@ import {
   parseNatPorts,
 } from "./link_values.ts";
 import { parseAllowedClient, parseFallback, parsePin, parseRelayListen } from "./relay_values.ts";
+import { parsePeersFrom } from "./peer_list_values.ts";
 import { parsePorts, parseRewrite, parseRuleDestination, parseRuleSource } from "./rule_values.ts";
 
 /** Packets every IPv4 host must take (RFC 791 §3.1). */
@@ -78,6 +79,10 @@ export const interfaceSchema = z.strictObject({
   mtu: optional(integer(MIN_MTU, MAX_MTU), 1420),
   rekeyAfter: optional(seconds(1, 120)),
   peerToPeer: optional(parseBoolean, false),
+  peersFrom: optional(parsePeersFrom),
+  peersKey: keyValue().optional(),
+  peersCa: optional(parseFile),
+  peersInterval: optional(seconds(5, DAY)),
   controlDir: optional(parseFolder),
   dns: listOf(parseDns),
   table: optional(parseTable, "auto"),

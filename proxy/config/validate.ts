@@ -44,6 +44,7 @@ import type { ConfigSource } from "./source.ts";
 import { suggest } from "./suggest.ts";
 import { checkLinks, linkConfig } from "./check_links.ts";
 import { checkFallbacks, checkRelay, fallbackConfigs, relayConfig } from "./check_relay.ts";
+import { checkPeerList, peerListConfig } from "./check_peer_list.ts";
 import { checkShared } from "./check_shared.ts";
 import { checkRules } from "./check_rules.ts";
 import { parseIpAddress } from "../address.ts";
@@ -102,6 +103,7 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
     links: links.filter((link) => link !== undefined).map(linkConfig),
     ...(proxy && { proxy: proxyConfig(proxy) }),
     peerToPeer: iface.peerToPeer,
+    ...peerListConfig(iface),
     ...(iface.controlDir !== undefined && { controlDir: iface.controlDir }),
     ...(iface.rekeyAfter !== undefined && { rekeyAfterMs: iface.rekeyAfter }),
     ...(relay && { relay: relayConfig(relay) }),
@@ -186,6 +188,7 @@ function isKeyless(source: ConfigSource): boolean {
 }
 
 function checkInterface(source: ConfigSource, iface: InterfaceValues): void {
+  checkPeerList(source, iface);
   const given = Object(source.interface);
   for (const [field, value] of Object.entries(iface)) {
     const inert = findField("interface", field)?.inert;

@@ -21,6 +21,7 @@ import { Enrolment } from "./enrolment.ts";
 import { GatewayInbounds } from "./inbounds.ts";
 import { GatewayLinks } from "./links.ts";
 import { attachDevice, guardHost, type OpenDevice } from "./device_link.ts";
+import { GatewayStreams } from "./streams.ts";
 import { GatewayRoutes } from "./routes.ts";
 import { findFlow, type FlowStats, flowStats } from "./flow_stats.ts";
 import { type GatewayStats, gatewayStats } from "./stats.ts";
@@ -32,6 +33,7 @@ import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
 import { peerName } from "./peer_name.ts";
 import { PeerRates } from "./peer_rates.ts";
 import { PeerSources } from "./peer_sources.ts";
+import { PeerListWatch } from "./peer_list/watch.ts";
 import { TunnelPeers } from "./peers.ts";
 import { takeTurns } from "./twins/sources.ts";
 import type { Twins } from "./twins/twins.ts";
@@ -47,6 +49,8 @@ export type { DeviceStats, LinkNatStats, LinkStats } from "./stats_links.ts";
 export type { ConnectionStats, GatewayStats, MemoryStats } from "./stats.ts";
 export type { PeerState, PeerStats } from "./stats_peers.ts";
 export type { PeerOrigin } from "./peer_sources.ts";
+export type { PeerListStats } from "./peer_list/watch.ts";
+export type { ListRefusal } from "./peer_list/text.ts";
 
 const log = getLogger(["wirestack", "engine"]);
 
@@ -112,6 +116,8 @@ export class Gateway implements AsyncDisposable {
   readonly twins: Twins | undefined;
   /** Machines that were invited; undefined without WireGuard, or with nowhere to keep state. */
   enrolment: Enrolment | undefined;
+  /** What carries WireGuard beside UDP. */
+  readonly streams: GatewayStreams;
   /** Beside WireGuard. */
   readonly links: GatewayLinks;
   /** Of the operating system, with the configured addresses; undefined for none. */
@@ -127,6 +133,7 @@ export class Gateway implements AsyncDisposable {
   readonly #closed = Promise.withResolvers<void>();
   readonly #moves = new MoveLog();
   #closing: Promise<CloseResult> | undefined;
+  #peerList: PeerListWatch | undefined;
   /** The configured port and address; the port 0 or missing for any. */
   #listen: Pick<GatewayConfig, "listenPort" | "listenAddress">;
 
@@ -140,7 +147,9 @@ export class Gateway implements AsyncDisposable {
     try {
       gateway.#configure(config);
       gateway.#openEnrolment(config, options);
+      await gateway.#watchPeerList(config, options);
       await gateway.links.open(config.links);
+      await gateway.streams.open(config.relay);
       return gateway;
     } catch (error) {
       await gateway.close();
@@ -186,7 +195,10 @@ export class Gateway implements AsyncDisposable {
         }
       }
       engine.addTimeouts(new PeerRates(engine.device, () => engine.now()));
-      this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, options);
+      this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, {
+        ...options,
+        openFallback: (fallback) => this.streams.openFallback(fallback),
+      });
       this.peerSources = new PeerSources(engine.device, this.peers);
       if (config.peerToPeer) this.twins = takeTurns(engine, this.peerSources, config);
       const owners = flowOwners(engine.device, {
@@ -213,11 +225,21 @@ export class Gateway implements AsyncDisposable {
         onHeldChanged: () => this.proxy.reviewSoon(),
       });
       this.proxy.listeners.add(this.#listener());
+      this.streams = new GatewayStreams({
+        engine,
+        listeners: this.proxy.listeners,
+        receiveRegion: arena.streamRegion,
+      });
       this.inbounds = new GatewayInbounds(engine, this.proxy);
     } catch (error) {
       this.udp.close();
       throw error;
     }
+  }
+
+  /** A signed list of peers that is watched; undefined without one. */
+  get peerList(): PeerListWatch | undefined {
+    return this.#peerList;
   }
 
   /** Milliseconds since it was started. */
@@ -412,6 +434,18 @@ export class Gateway implements AsyncDisposable {
     this.engine.wake();
   }
 
+  async #watchPeerList({ peerList }: GatewayConfig, options: GatewayOptions): Promise<void> {
+    if (peerList === undefined || !this.hasWireguard) return;
+    this.#peerList = new PeerListWatch({
+      config: peerList,
+      sources: this.peerSources,
+      publicKey: () => this.publicKey,
+      stateDirectories: options.stateDirectories ?? [],
+    });
+    await this.#peerList.open();
+    this.engine.wake();
+  }
+
   #openEnrolment(config: GatewayConfig, { stateDirectories, wallClock }: GatewayOptions): void {
     if (!this.hasWireguard || stateDirectories === undefined) return;
     const { engine, peers, peerSources } = this;
@@ -424,6 +458,7 @@ export class Gateway implements AsyncDisposable {
 
   async #close(graceMs: number): Promise<CloseResult> {
     this.enrolment?.close();
+    this.#peerList?.close();
     this.proxy.close();
     this.inbounds.close();
     const unfinished = graceMs > 0 ? await finishUnderWay(this, graceMs) : 0;
@@ -434,11 +469,13 @@ export class Gateway implements AsyncDisposable {
       });
     }
     this.peers.close();
+    const streams = this.streams.close();
     const links = this.links.close();
     const inbounds = this.inbounds.abort();
     resetConnections(this.engine.stack);
     await this.proxy.abort();
     await links;
+    await streams;
     await inbounds;
     await this.engine.close();
     this.#closed.resolve();
@@ -496,8 +533,7 @@ export class Gateway implements AsyncDisposable {
         this.peers.handshakeUnanswered(peer, Infinity);
         break;
       case "endpoint-changed":
-        this.#moves.moved(peer, this.engine.now());
-        this.peers.moved(peer);
+        if (!this.peers.moved(peer)) this.#moves.moved(peer, this.engine.now());
         break;
       case "handshake-unconfirmed":
         logUnconfirmed(peer, event.answers);

@@ -7,6 +7,7 @@
 
 import type { GatewayConfig, LoadedConfig, ProxyConfig } from "../config/config.ts";
 import { ConfigError, type ConfigPath, SettingError } from "../config/error.ts";
+import { encodeKey } from "../base64.ts";
 import type { Gateway } from "./gateway.ts";
 import { bufferMemory } from "./buffer_memory.ts";
 import { proxySettings } from "./proxying.ts";
@@ -28,7 +29,8 @@ export type StartedConfig = Omit<GatewayConfig, "privateKey" | "peers">;
  * added by the control socket are removed too. Those of other sources stay.
  *
  * @param started What the gateway was started with.
- * @throws {ConfigError} if the system refuses the port or address; then nothing has changed.
+ * @throws {ConfigError} if the system refuses the port or address, or a file of certificates is not what
+ * it should be; then nothing has changed.
  */
 export function applyConfig(
   gateway: Gateway,
@@ -36,6 +38,7 @@ export function applyConfig(
   loaded: LoadedConfig,
 ): ReloadReport {
   const { config, source } = loaded;
+  orConfigError(loaded, () => gateway.streams.reload(config.relay));
   const isSameKind = gateway.hasWireguard === (config.privateKey !== undefined);
   if (isSameKind && gateway.hasWireguard) {
     applyListen(gateway, loaded);
@@ -44,6 +47,7 @@ export function applyConfig(
   const peers = gateway.peerSources.replace("file", isSameKind ? config.peers : []);
   gateway.enrolment?.apply(config);
   const links = gateway.links.apply(config.links);
+  gateway.peerList?.refresh();
   applyProxy(gateway, config, !isSingle(started.proxy) && !isSingle(config.proxy));
   const paths = unchanged(started, config);
   if (source.hasDevice) paths.push(...unchangedOfDevice(started, config));
@@ -65,9 +69,13 @@ export function applyConfig(
  *
  * @throws {ConfigError} if the system refuses; then it stays.
  */
-export function applyListen(gateway: Gateway, { config, source }: LoadedConfig): void {
+export function applyListen(gateway: Gateway, loaded: LoadedConfig): void {
+  orConfigError(loaded, () => gateway.listen(loaded.config));
+}
+
+function orConfigError({ source }: LoadedConfig, apply: () => void): void {
   try {
-    gateway.listen(config);
+    apply();
   } catch (error) {
     if (!(error instanceof SettingError)) throw error;
     throw new ConfigError([`${source.label(error.path)}: ${error.message}`]);
@@ -101,7 +109,9 @@ function unchanged(started: StartedConfig, next: GatewayConfig): ConfigPath[] {
   compare(["interface", "mtu"], started.mtu, next.mtu);
   compare(["interface", "rekeyAfter"], started.rekeyAfterMs, next.rekeyAfterMs);
   compare(["interface", "peerToPeer"], started.peerToPeer, next.peerToPeer);
+  compare(["interface", "peersFrom"], listOf(started), listOf(next));
   compare(["interface", "controlDir"], started.controlDir, next.controlDir);
+  compare(["relay", "listen"], relayPlaces(started), relayPlaces(next));
   compare(["status", "listen"], placeOf(started), placeOf(next));
   const isRecorded = started.capture !== undefined || next.capture !== undefined;
   if (isRecorded) compare(["capture", "write"], captureOf(started), captureOf(next));
@@ -124,6 +134,14 @@ function unchangedOfDevice(started: StartedConfig, next: GatewayConfig): ConfigP
   );
   return [...keys, ...started.fwMark === next.fwMark ? [] : ["fwMark"]]
     .map((key) => ["interface", key]);
+}
+
+function relayPlaces({ relay }: StartedConfig): string {
+  return JSON.stringify(relay?.listen ?? []);
+}
+
+function listOf({ peerList }: StartedConfig): string {
+  return JSON.stringify(peerList && { ...peerList, key: encodeKey(peerList.key) });
 }
 
 function placeOf({ status }: StartedConfig): string {

@@ -13,6 +13,7 @@ import type { Flow, FlowOwner } from "../flow/flow.ts";
 import type { FlowTable } from "../flow/table.ts";
 import type { Peer } from "../../wireguard/mod.ts";
 import type { PeerSources } from "./peer_sources.ts";
+import type { PeerListStats, PeerListWatch } from "./peer_list/watch.ts";
 import type { Twins } from "./twins/twins.ts";
 import type { TunnelPeers } from "./peers.ts";
 import {
@@ -21,6 +22,7 @@ import {
   type ResourceStats,
   resourceStats,
 } from "./stats_counters.ts";
+import type { GatewayInbounds } from "./inbounds.ts";
 import type { GatewayLinks } from "./links.ts";
 import { type FlowsStats, flowsStats } from "./stats_flows.ts";
 import { type PeerStats, peerStats } from "./stats_peers.ts";
@@ -59,6 +61,8 @@ export interface GatewayStats {
   readonly publicKey: string | null;
   /** All of them. */
   readonly peers: readonly PeerStats[];
+  /** The list of peers that is watched; null without one. */
+  readonly peerList: PeerListStats | null;
   /** Beside WireGuard. */
   readonly links: readonly LinkStats[];
   /** Of a whole-system tunnel; null without one. */
@@ -98,8 +102,10 @@ interface Running {
   readonly engine: Engine;
   readonly udp: UdpBind;
   readonly proxy: SubnetProxy;
+  readonly inbounds: GatewayInbounds;
   readonly peers: TunnelPeers;
   readonly peerSources: PeerSources;
+  readonly peerList: PeerListWatch | undefined;
   readonly twins: Twins | undefined;
   readonly links: GatewayLinks;
   readonly device: EngineLink | undefined;
@@ -118,6 +124,7 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
     port: socket.port,
     publicKey: gateway.peers.privateKey === undefined ? null : encodeKey(device.publicKey),
     peers: [...peerStats(gateway)],
+    peerList: gateway.peerList?.stats() ?? null,
     links: gateway.links.stats(),
     device: gateway.device ? deviceStats(gateway.device) : null,
     subnets: proxy.subnets(),

@@ -133,6 +133,78 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { peer: "text", source: "text", reason: "text" },
   },
   {
+    name: "peer-list",
+    logger: "config",
+    level: "info",
+    message:
+      "peer list {place}: serial {serial}, {added} peers added, {removed} removed, {changed} changed",
+    fields: {
+      place: "text",
+      serial: "number",
+      added: "number",
+      removed: "number",
+      changed: "number",
+    },
+  },
+  {
+    name: "peer-list-defect",
+    logger: "config",
+    level: "error",
+    message: "peer list {place}: a defect: {error}",
+    fields: { place: "text", error: "text" },
+  },
+  {
+    name: "peer-list-expired",
+    logger: "config",
+    level: "warning",
+    message:
+      "peer list {place}: serial {serial} counted until {time}, {removed} peers removed, expected a newer list",
+    fields: { place: "text", serial: "number", time: "text", removed: "number" },
+  },
+  {
+    name: "peer-list-missing",
+    logger: "config",
+    level: "warning",
+    message: "peer list {place}: {reason}; there is none yet",
+    fields: { place: "text", reason: "text" },
+  },
+  {
+    name: "peer-list-not-kept",
+    logger: "config",
+    level: "warning",
+    message:
+      "the list of peers is not kept for the next start, which will need it from its place and may take an older one, expected a writable folder in STATE_DIRECTORY, XDG_STATE_HOME or HOME: {reason}",
+    fields: { reason: "text" },
+  },
+  {
+    name: "peer-list-read-again",
+    logger: "config",
+    level: "info",
+    message: "peer list {place}: read again",
+    fields: { place: "text" },
+  },
+  {
+    name: "peer-list-refused",
+    logger: "config",
+    level: "warning",
+    message: "peer list {place}: {reason}; serial {serial} stays",
+    fields: { place: "text", reason: "text", serial: "number" },
+  },
+  {
+    name: "peer-list-restored",
+    logger: "config",
+    level: "info",
+    message: "peer list {place}: {peers} peers of serial {serial}, of an earlier run",
+    fields: { place: "text", peers: "number", serial: "number" },
+  },
+  {
+    name: "peer-list-restored-bad",
+    logger: "config",
+    level: "info",
+    message: "peer list {place}: that of an earlier run is not used: it {reason}",
+    fields: { place: "text", reason: "text" },
+  },
+  {
     name: "reload-failed",
     logger: "config",
     level: "error",
@@ -398,6 +470,13 @@ export const EVENTS: readonly LogEvent[] = [
     message: "peer {peer}: now at {endpoint}",
     continues: true,
     fields: { suppressed: "number", peer: "text", endpoint: "text" },
+  },
+  {
+    name: "peer-transport",
+    logger: "relay",
+    level: "info",
+    message: "peer {peer}: by {transport} now, {reason}",
+    fields: { peer: "text", transport: "text", reason: "text" },
   },
   {
     name: "port-changed",
@@ -978,6 +1057,13 @@ export const EVENTS: readonly LogEvent[] = [
     level: "warning",
     message: "{listener}: the list of revoked certificates should have been renewed by {until}",
     fields: { listener: "text", until: "text" },
+  },
+  {
+    name: "relay-listening",
+    logger: "relay",
+    level: "info",
+    message: "{listener}: listening for WireGuard in {transport}",
+    fields: { listener: "text", transport: "text" },
   },
   {
     name: "relay-refused",

@@ -9,7 +9,7 @@ import process from "node:process";
 import type { Peer } from "../../wireguard/mod.ts";
 import type { FlowProtocol } from "../flow/flow.ts";
 import type { RuleState } from "../flow/rule.ts";
-import type { Gateway } from "../gateway/gateway.ts";
+import type { Gateway, PeerListStats } from "../gateway/gateway.ts";
 import { dropsOf } from "../gateway/drops.ts";
 import { peerName } from "../gateway/peer_name.ts";
 import { gatewayCounters } from "../gateway/stats_counters.ts";
@@ -53,6 +53,18 @@ const PROTOCOLS: readonly FlowProtocol[] = ["tcp", "udp", "icmp"];
 /** A family with one sample. */
 function single(metric: Metric, value: (view: View) => number): Family {
   return { ...metric, collect: (out, view) => out.sample(value(view)) };
+}
+
+/** The same of the list of peers, if one is watched, and if there is a value. */
+function ofList(metric: Metric, value: (list: PeerListStats) => number | undefined): Family {
+  return {
+    ...metric,
+    collect(out, { gateway }) {
+      const list = gateway.peerList?.stats();
+      const sample = list && value(list);
+      if (sample !== undefined) out.sample(sample);
+    },
+  };
 }
 
 export const FAMILIES: readonly Family[] = [
@@ -110,6 +122,46 @@ export const FAMILIES: readonly Family[] = [
     { name: "wirestack_peers", type: "gauge", help: "Peers." },
     ({ gateway }) => count(gateway.engine.device.peers(), () => true),
   ),
+  ofList(
+    {
+      name: "wirestack_peer_list_serial",
+      type: "gauge",
+      help: "The number of the list of peers that is used; 0 before the first.",
+    },
+    (list) => list.serial ?? 0,
+  ),
+  ofList(
+    { name: "wirestack_peer_list_peers", type: "gauge", help: "Peers of that list." },
+    (list) => list.peers,
+  ),
+  ofList(
+    {
+      name: "wirestack_peer_list_read_timestamp_seconds",
+      type: "gauge",
+      help:
+        "When the list was last read, or there was nothing new, in seconds since the Unix epoch; 0 for never.",
+    },
+    (list) => (list.lastRead ?? 0) / 1000,
+  ),
+  ofList(
+    {
+      name: "wirestack_peer_list_expires_timestamp_seconds",
+      type: "gauge",
+      help: "When the list counts no more, in seconds since the Unix epoch; none if it has no end.",
+    },
+    (list) => list.notAfter === null ? undefined : list.notAfter / 1000,
+  ),
+  {
+    name: "wirestack_peer_list_refused_total",
+    type: "counter",
+    help: "Lists of peers that were not taken, by reason; unreachable: there was none.",
+    labels: ["reason"],
+    collect(out, { gateway }) {
+      for (const [reason, count] of Object.entries(gateway.peerList?.stats().refused ?? {})) {
+        out.sample(count, reason);
+      }
+    },
+  },
   single(
     {
       name: "wirestack_sessions",
@@ -172,6 +224,27 @@ export const FAMILIES: readonly Family[] = [
     labels: ["peer"],
     collect(out, { peers }) {
       for (const { item } of peers.chosen) out.sample(item.lastHandshake / 1000, peerName(item));
+    },
+  },
+  {
+    name: "wirestack_peer_transport_info",
+    type: "gauge",
+    help: "Always 1; the label says what a peer's datagrams travel by: udp, tls or grpc.",
+    labels: ["peer", "transport"],
+    collect(out, { gateway, peers }) {
+      for (const { item } of peers.chosen) {
+        const transport = gateway.peers.paths.transportOf(item);
+        if (transport !== undefined) out.sample(1, peerName(item), transport.name);
+      }
+    },
+  },
+  {
+    name: "wirestack_transport_switches_total",
+    type: "counter",
+    help: "How often a peer that was reached by something else came to be reached by this.",
+    labels: ["transport"],
+    collect(out, { gateway }) {
+      for (const [name, count] of gateway.peers.paths.switches) out.sample(count, name);
     },
   },
   {

@@ -7,6 +7,12 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { encodeKey, generatePrivateKey, publicKeyOf } from "../../mod.ts";
+import { formatPeerList } from "../../proxy/gateway/peer_list/content.ts";
+import {
+  generateSigningKey,
+  publicSigningKey,
+  signPeerList,
+} from "../../proxy/gateway/peer_list/text.ts";
 import { installation, startGateway, unprivileged } from "./gateway.ts";
 import { type Host, Lab, labTest } from "./lab.ts";
 import { output, Process } from "./process.ts";
@@ -100,6 +106,45 @@ labTest(
     assert.equal(await gateway.stop(), 0);
   },
 );
+
+for (const place of ["file", "http"]) {
+  labTest(`a confined gateway follows its list of peers, by ${place}`, async () => {
+    await using lab = await Lab.create();
+    const host = await lab.host("listed");
+    const seed = generateSigningKey();
+    const folder = `${lab.directory}/lists`;
+    await Deno.mkdir(folder);
+    const publish = async (serial: number, count: number) => {
+      const peers = Array.from({ length: count }, () => ({
+        publicKey: encodeKey(publicKeyOf(generatePrivateKey())),
+      }));
+      const text = await signPeerList(formatPeerList({ serial, peers }), seed);
+      await Deno.writeTextFile(`${folder}/new`, text, { mode: 0o644 });
+      await Deno.rename(`${folder}/new`, `${folder}/peers.list`);
+    };
+    await publish(1, 1);
+    if (place === "http") {
+      const server = ["python3", "-m", "http.server", "--bind", "127.0.0.1", "8000"];
+      host.spawn("lists", [...server, "--directory", folder]);
+    }
+    const text = [
+      "[Interface]",
+      `PrivateKey = ${encodeKey(generatePrivateKey())}`,
+      `PeersFrom = ${place === "file" ? folder : "http://127.0.0.1:8000"}/peers.list`,
+      `PeersKey = ${encodeKey(await publicSigningKey(seed))}`,
+      ...place === "http" ? ["PeersInterval = 5"] : [],
+      "",
+    ].join("\n");
+    const gateway = await startGateway(host, lab.directory, text, { subject: "deno task start" });
+    await gateway.process.line(/serial 1, 1 peers added/, { timeoutMs: 30_000 });
+    await gateway.process.line(
+      /"message":"confined: files by Landlock \d+, system calls by seccomp"/,
+    );
+    await publish(2, 3);
+    await gateway.process.line(/serial 2, 3 peers added, 1 removed/, { timeoutMs: 30_000 });
+    assert.equal(await gateway.stop(), 0);
+  });
+}
 
 /** As editors do. */
 async function replaceConfig(host: Host, lab: Lab, text: string): Promise<void> {

@@ -63,7 +63,7 @@ export function completeAgent(source: ConfigSource): void {
     if (!called.includes(peer) || isGiven(peer.persistentKeepalive)) continue;
     source.set(["peers", i], KEEPALIVE, DEFAULT_KEEPALIVE, { flag: "agent" });
   }
-  if (called.length === 0) {
+  if (called.length === 0 && !isGiven(Object(source.interface).peersFrom)) {
     source.problem(["peers"], "an agent calls, expected a [Peer] with the Endpoint of its hub");
   }
   const proxy = Object(source.proxy) as RawSection;
