@@ -29,7 +29,7 @@ const REST = "./proxy/cli/program.ts";
 
 /** What of {@link REST} few need, and as what it is imported there, by no other name and nothing else. */
 const LIBRARIES = [
-  { path: "./proxy/cli/certificates/x509.ts", specifier: "./x509.ts" },
+  { path: "./proxy/certificates/x509.ts", specifier: "./x509.ts" },
   { path: "./proxy/bind/stream/grpc/library.ts", specifier: "./library.ts" },
 ] as const;
 
