@@ -195,7 +195,10 @@ export class Gateway implements AsyncDisposable {
         }
       }
       engine.addTimeouts(new PeerRates(engine.device, () => engine.now()));
-      this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, options);
+      this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, {
+        ...options,
+        openFallback: (fallback) => this.streams.openFallback(fallback),
+      });
       this.peerSources = new PeerSources(engine.device, this.peers);
       if (config.peerToPeer) this.twins = takeTurns(engine, this.peerSources, config);
       const owners = flowOwners(engine.device, {
@@ -530,8 +533,7 @@ export class Gateway implements AsyncDisposable {
         this.peers.handshakeUnanswered(peer, Infinity);
         break;
       case "endpoint-changed":
-        this.#moves.moved(peer, this.engine.now());
-        this.peers.moved(peer);
+        if (!this.peers.moved(peer)) this.#moves.moved(peer, this.engine.now());
         break;
       case "handshake-unconfirmed":
         logUnconfirmed(peer, event.answers);

@@ -472,6 +472,13 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { suppressed: "number", peer: "text", endpoint: "text" },
   },
   {
+    name: "peer-transport",
+    logger: "relay",
+    level: "info",
+    message: "peer {peer}: by {transport} now, {reason}",
+    fields: { peer: "text", transport: "text", reason: "text" },
+  },
+  {
     name: "port-changed",
     logger: "engine",
     level: "info",
@@ -562,6 +569,13 @@ export const EVENTS: readonly LogEvent[] = [
     level: "debug",
     message: "a connection of {link} ends early: {reason}",
     fields: { link: "text", reason: "text" },
+  },
+  {
+    name: "enrolment-not-signed",
+    logger: "enrolment",
+    level: "error",
+    message: "no certificate for {name}: {error}",
+    fields: { name: "text", error: "text" },
   },
   {
     name: "enrolment-not-written",

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
+import type { DialledEndpoint } from "../../../proxy/bind/stream/mod.ts";
 import { type ConfigInput, loadConfig } from "../../../proxy/config/config.ts";
 import type { Gateway } from "../../../proxy/gateway/gateway.ts";
 import { applyConfig } from "../../../proxy/gateway/reload.ts";
@@ -79,9 +80,8 @@ class Site implements AsyncDisposable {
     });
     const gateway = await startGateway(config);
     this.#started.push(gateway);
-    const { endpoint } = gateway.streams.openFallback(config.peers[0]!.fallbacks![0]!);
     const [peer] = gateway.engine.device.peers();
-    peer!.setEndpoint(endpoint);
+    const endpoint = gateway.peers.paths.of(peer!)!.fallbacks[0] as DialledEndpoint;
     const shakeHands = async () => {
       peer!.initiate(gateway.engine.now());
       gateway.engine.wake();
