@@ -5,7 +5,8 @@ import { once } from "node:events";
 import net from "node:net";
 import { type CarrierEvents, hostTimers, SILENT_MS } from "../../../../../proxy/bind/stream/mod.ts";
 import { TlsCarrier } from "../../../../../proxy/bind/stream/tls/carrier.ts";
-import { connectTcp, PROTOCOL, secure } from "../../../../../proxy/bind/stream/tls/mod.ts";
+import { connectTcp } from "../../../../../proxy/bind/stream/tls/client.ts";
+import { PROTOCOL, secure } from "../../../../../proxy/bind/stream/tls/mod.ts";
 import { captureLog } from "../../../log/capture.ts";
 import { Lab, until } from "./lab.ts";
 
