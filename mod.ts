@@ -126,6 +126,7 @@ export type { Refusal } from "./proxy/flow/refusal.ts";
 export type { UdpBindCounters } from "./proxy/bind/udp.ts";
 export type { EngineCounters } from "./proxy/engine/engine.ts";
 export type { TcpForwarderCounters } from "./proxy/forward/tcp_counters.ts";
+export type { CaptureCounters } from "./proxy/inbound/counters.ts";
 export type { UdpTargetCounters } from "./proxy/target/udp.ts";
 export type { IcmpForwarderCounters } from "./proxy/forward/icmp_counters.ts";
 export type { TransitCounters } from "./proxy/forward/transit_flows.ts";

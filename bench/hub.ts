@@ -39,6 +39,8 @@ const SETTLE_MS = 5_000;
 
 interface Subject {
   readonly name: string;
+  /** Whether it calls its peers when it is started again. */
+  readonly remembers?: boolean;
   /** @returns once it answers. */
   start(host: Host, directory: string, file: string): Promise<Process>;
 }
@@ -53,6 +55,8 @@ interface Figures {
   /** With a keepalive from each every 25 s. */
   readonly restPercent: number;
   readonly flows: Record<string, Flowing>;
+  /** From the start of its next process until each has a session again. */
+  readonly restart?: Connected;
 }
 
 interface Flowing {
@@ -133,7 +137,7 @@ async function measure(
   const keys = Array.from({ length: peers }, generatePrivateKey);
   const file = `${lab.directory}/hub.conf`;
   await Deno.writeTextFile(file, configOf(key, keys), { mode: 0o600 });
-  const hub = await subject.start(hubHost, lab.directory, file);
+  let hub = await subject.start(hubHost, lab.directory, file);
   await settle();
   const idle = residentBytes(hub.pid);
   const crowd = crowdHost.spawn("crowd", [
@@ -193,6 +197,12 @@ async function measure(
   }
   hub.signal("SIGTERM"); // and a profile is written
   await hub.exit(20_000);
+  let restart: Connected | undefined;
+  if (subject.remembers) {
+    const again = ask<Connected>({ do: "await" });
+    hub = await subject.start(hubHost, lab.directory, file);
+    restart = await again;
+  }
   return {
     subject: subject.name,
     peers,
@@ -200,6 +210,7 @@ async function measure(
     connect,
     restPercent: 100 * (after.gateway - before.gateway) / (after.at - before.at) * 1000,
     flows,
+    ...(restart && { restart }),
   };
 }
 
@@ -239,7 +250,7 @@ async function subjectOf(name: string, profile: string | undefined): Promise<Sub
       });
       return process;
     };
-    return { name, start };
+    return { name, start, remembers: true };
   }
   if (name !== "wireguard-go") {
     throw new RangeError(`a subject is wirestack or wireguard-go, not "${name}"`);
@@ -269,12 +280,14 @@ function table(all: readonly Figures[]): string {
   const loads = Object.keys(all[0]!.flows);
   const head = [
     ...["hub", "peers", "handshakes/s", "RSS, no sessions", "RSS, all", "CPU at rest"],
+    "all back after a restart",
     ...loads,
   ];
   const mib = (bytes: number) => `${Math.round(bytes / 2 ** 20)} MiB`;
-  const rows = all.map(({ subject, peers, rss, connect, restPercent, flows }) => [
+  const rows = all.map(({ subject, peers, rss, connect, restPercent, flows, restart }) => [
     ...[subject, `${peers}`, `${Math.round(connect.connected / connect.allMs * 1000)}`],
     ...[mib(rss.idle), mib(rss.connected), `${restPercent.toFixed(2)} %`],
+    restart === undefined ? "-" : `${(restart.allMs / 1000).toFixed(1)} s`,
     ...loads.map((name) => {
       const { megabits, packetsPerSecond, cpuPerGb, cpuMicroseconds } = flows[name]!;
       return `${megabits.toFixed(0)} Mbit/s, ${packetsPerSecond}/s, ${cpuPerGb.toFixed(2)} s/GB, ` +

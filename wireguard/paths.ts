@@ -12,8 +12,10 @@ export interface PeerPaths {
   /**
    * Once after `Peer.awaitTraffic`: something was sent that should be answered. Data after which
    * nothing has been heard yet, an initiation, or a persistent keepalive.
+   *
+   * @param isKeepalive Whether it is that, which the peer does not answer.
    */
-  trafficBegan(now: number): void;
+  trafficBegan(isKeepalive: boolean, now: number): void;
 
   /**
    * Something authentic came from elsewhere than the peer's endpoint.

@@ -511,8 +511,8 @@ export class Peer implements TimerActions {
   }
 
   /** @internal */
-  trafficBegan(now: number): void {
-    this.paths?.trafficBegan(now);
+  trafficBegan(isKeepalive: boolean, now: number): void {
+    this.paths?.trafficBegan(isKeepalive, now);
   }
 
   /** @internal */

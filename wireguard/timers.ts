@@ -19,7 +19,7 @@ export interface TimerActions {
   /** A handshake is about to be retried for the nth time. */
   retryingHandshake(attempt: number): void;
   /** Something was sent that should be answered, the first since {@link PeerTimers.awaitsTraffic} was set. */
-  trafficBegan(now: number): void;
+  trafficBegan(isKeepalive: boolean, now: number): void;
 }
 
 const NONE = Infinity;
@@ -71,7 +71,7 @@ export class PeerTimers implements Deadline {
   dataSent(now: number): void {
     if (this.#newHandshakeAt !== NONE) return;
     this.#unansweredSince = now;
-    if (this.awaitsTraffic) this.#trafficBegan(now);
+    if (this.awaitsTraffic) this.#trafficBegan(false, now);
     const { keepaliveTimeoutMs, rekeyTimeoutMs } = this.#settings;
     this.#newHandshakeAt = now + keepaliveTimeoutMs + rekeyTimeoutMs + this.#jitter();
     this.#arm(this.#newHandshakeAt);
@@ -126,7 +126,7 @@ export class PeerTimers implements Deadline {
 
   handshakeInitiated(now: number): void {
     this.#deferred = false;
-    if (this.awaitsTraffic) this.#trafficBegan(now);
+    if (this.awaitsTraffic) this.#trafficBegan(false, now);
     this.#retransmitHandshakeAt = now + this.#settings.rekeyTimeoutMs + this.#jitter();
     this.#arm(this.#retransmitHandshakeAt);
   }
@@ -242,12 +242,12 @@ export class PeerTimers implements Deadline {
     if (this.persistentKeepaliveMs === 0) return;
     this.armPersistentKeepalive(now); // also when nothing can be sent just now
     this.#actions.sendKeepalive(now);
-    if (this.awaitsTraffic) this.#trafficBegan(now);
+    if (this.awaitsTraffic) this.#trafficBegan(true, now);
   }
 
-  #trafficBegan(now: number): void {
+  #trafficBegan(isKeepalive: boolean, now: number): void {
     this.awaitsTraffic = false;
-    this.#actions.trafficBegan(now);
+    this.#actions.trafficBegan(isKeepalive, now);
   }
 
   #arm(at: number): void {

@@ -36,6 +36,8 @@ export type CrowdCommand =
     readonly end: number;
     readonly keepalive: number;
   }
+  /** Until all of them have shaken hands again, whoever begins. */
+  | { readonly do: "await" }
   /** From each `from[i]` to `to[i]`, in turn, as fast as it gets through. */
   | {
     readonly do: "send";
@@ -155,6 +157,27 @@ class Crowd {
       const connected = members.reduce((sum, { peer }) => sum + Number(peer.hasSession), 0);
       if (halfMs === 0 && connected * 2 >= members.length) halfMs = now - start;
       if (connected === members.length || now > start + PATIENCE_MS) {
+        return { connected, halfMs, allMs: now - start, initiations: this.initiations };
+      }
+      await sleep(TICK_MS);
+    }
+  }
+
+  /** What {@link connect} says, of handshakes from now on. */
+  async again(): Promise<Connected> {
+    const start = performance.now();
+    const since = Date.now();
+    this.initiations = 0;
+    let halfMs = 0;
+    for (;;) {
+      this.tick();
+      const now = performance.now();
+      const connected = this.#members.reduce(
+        (sum, { peer }) => sum + Number(peer.lastHandshake >= since),
+        0,
+      );
+      if (halfMs === 0 && connected * 2 >= this.#members.length) halfMs = now - start;
+      if (connected === this.#members.length || now > start + PATIENCE_MS) {
         return { connected, halfMs, allMs: now - start, initiations: this.initiations };
       }
       await sleep(TICK_MS);
@@ -317,6 +340,8 @@ if (import.meta.main) {
     isIdle = false;
     const answer = command.do === "connect"
       ? await crowd.connect(command.first, command.end, command.keepalive)
+      : command.do === "await"
+      ? await crowd.again()
       : await crowd.send(command);
     isIdle = true;
     console.log(JSON.stringify(answer));

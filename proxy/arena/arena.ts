@@ -27,6 +27,8 @@ const RECEIVE_BYTES = 64 << 16;
 const RING_BYTES = 64 << 20;
 /** For a device that the kernel exchanges packets with, a TUN. Pages never written to cost nothing. */
 const DEVICE_BYTES = 2 << 20;
+/** One datagram of any size. */
+const STREAM_BYTES = 1 << 16;
 const CACHE_LINE = 64;
 
 export interface Arena {
@@ -36,6 +38,8 @@ export interface Arena {
   readonly pool: TransmitPool;
   /** For a bind that lets the kernel write datagrams. */
   readonly receiveRegion: MemoryRegion;
+  /** For a datagram that came in a stream, while it is handed over. */
+  readonly streamRegion: MemoryRegion;
   /** For the rings of connections. Missing: each has memory of its own. */
   readonly ringRegion?: MemoryRegion;
   /**
@@ -56,6 +60,7 @@ export function openArena(mtu: number, crypto?: Crypto): Arena {
       crypto: crypto ?? nodeCrypto,
       pool: new TransmitPool(mtu),
       receiveRegion: ownRegion(RECEIVE_BYTES),
+      streamRegion: ownRegion(STREAM_BYTES),
       deviceRegion: ownRegion,
     };
   }
@@ -69,6 +74,7 @@ export function openArena(mtu: number, crypto?: Crypto): Arena {
     sum: (buffer, offset, length, initial) => kernels.sum(buffer, offset, length, initial),
     pool: new TransmitPool(mtu, region(TransmitPool.bytes(mtu))),
     receiveRegion: region(RECEIVE_BYTES),
+    streamRegion: region(STREAM_BYTES),
     ringRegion: region(RING_BYTES),
     deviceRegion: (length) =>
       length <= kernels.free - CACHE_LINE ? region(length) : ownRegion(length),
@@ -77,8 +83,9 @@ export function openArena(mtu: number, crypto?: Crypto): Arena {
 
 function openKernels(mtu: number): Kernels | undefined {
   try {
-    const bytes = TransmitPool.bytes(mtu) + RECEIVE_BYTES + RING_BYTES + DEVICE_BYTES;
-    return new Kernels(bytes + 4 * CACHE_LINE);
+    const bytes = TransmitPool.bytes(mtu) + RECEIVE_BYTES + STREAM_BYTES + RING_BYTES +
+      DEVICE_BYTES;
+    return new Kernels(bytes + 5 * CACHE_LINE);
   } catch (error) {
     if (!(error instanceof WebAssembly.CompileError)) throw error;
     log.warn("no WebAssembly SIMD on this processor, node:crypto takes its place: {error}", {

@@ -71,7 +71,7 @@ async function ask(client: ControlClient): Promise<ShownGateway> {
 export function shownInterface(
   name: string,
   { pairs }: ControlAnswer,
-  known: ReadonlyMap<string, Pick<PeerStats, "name" | "origin">>,
+  known: ReadonlyMap<string, KnownPeer>,
 ) {
   const first = pairs.findIndex(([key]) => key === "public_key");
   const device = new Map(first < 0 ? pairs : pairs.slice(0, first));
@@ -93,9 +93,23 @@ export function shownInterface(
   };
 }
 
+/** What a gateway says itself of a peer; one of before an upgrade does not say all of it. */
+type KnownPeer =
+  & Pick<PeerStats, "name" | "origin">
+  & Partial<Pick<PeerStats, "endpoint" | "transport" | "transportSince" | "transportSwitches">>;
+
+/** By UDP and never by anything else there is nothing to say. */
+function transportOf(known: KnownPeer | undefined): ShownPeer["transport"] {
+  if (known?.transport == null || known.transport === "udp" && !known.transportSwitches) {
+    return null;
+  }
+  const { transport: name, endpoint = null, transportSince = 0, transportSwitches = 0 } = known;
+  return { name, endpoint, since: Math.floor(transportSince / 1000), switches: transportSwitches };
+}
+
 function shownPeer(
   pairs: readonly (readonly [string, string])[],
-  known: ReadonlyMap<string, Pick<PeerStats, "name" | "origin">>,
+  known: ReadonlyMap<string, KnownPeer>,
 ): ShownPeer {
   const values = new Map(pairs);
   const number = (key: string) => Number(values.get(key) ?? 0);
@@ -107,6 +121,7 @@ function shownPeer(
     origin: known.get(publicKey)?.origin ?? null,
     presharedKey: /[^0]/.test(values.get("preshared_key") ?? "") ? "(hidden)" : null,
     endpoint: values.get("endpoint") ?? null,
+    transport: transportOf(known.get(publicKey)),
     allowedIps: pairs.filter(([key]) => key === "allowed_ip").map(([, value]) => value),
     latestHandshake: number("last_handshake_time_sec"),
     receivedBytes: number("rx_bytes"),

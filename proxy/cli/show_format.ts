@@ -6,7 +6,7 @@
 
 import { dropsOf } from "../gateway/drops.ts";
 import type { DeviceStats, GatewayStats, LinkStats } from "../gateway/gateway.ts";
-import type { ShownGateway, ShownPeer } from "./shown.ts";
+import type { ShownGateway, ShownPeer, ShownTransport } from "./shown.ts";
 
 /** @param now Milliseconds since the Unix epoch. */
 export function formatGateway(shown: ShownGateway, now: number): string {
@@ -35,6 +35,7 @@ function peerLines(peer: ShownPeer, now: number): string[] {
     ...(peer.origin === "list" || peer.origin === "enrolled" ? [`  origin: ${peer.origin}`] : []),
     ...(peer.presharedKey ? [`  preshared key: ${peer.presharedKey}`] : []),
     ...(peer.endpoint ? [`  endpoint: ${peer.endpoint}`] : []),
+    ...(peer.transport ? [transportLine(peer.transport, now)] : []),
     `  allowed ips: ${peer.allowedIps.join(", ") || "(none)"}`,
     ...(latestHandshake ? [`  latest handshake: ${formatAgo(latestHandshake, now)}`] : []),
     ...(receivedBytes || sentBytes
@@ -44,6 +45,14 @@ function peerLines(peer: ShownPeer, now: number): string[] {
       ? [`  persistent keepalive: every ${formatSeconds(persistentKeepalive)}`]
       : []),
   ];
+}
+
+function transportLine({ name, endpoint, since, switches }: ShownTransport, now: number): string {
+  const times = switches === 1 ? "once" : `${switches} times`;
+  return `  transport: ${name}${
+    name === "udp" || endpoint === null ? "" : ` (${endpoint})`
+  }, since ` +
+    `${formatAgo(since, now)}${switches > 0 ? `, changed ${times}` : ""}`;
 }
 
 function linkLines(link: LinkStats): string[] {

@@ -20,6 +20,17 @@ export interface ShownGateway {
   readonly gateway: ControlledStats | null;
 }
 
+export interface ShownTransport {
+  /** `udp`, `tls`, `grpc`. */
+  readonly name: string;
+  /** Where to, as it is written: `tls://hub.example.com:443`. */
+  readonly endpoint: string | null;
+  /** Seconds since the Unix epoch. */
+  readonly since: number;
+  /** How often it has been another before. */
+  readonly switches: number;
+}
+
 export interface ShownPeer {
   readonly publicKey: string;
   /** Null when there is none, or it is another program's. */
@@ -28,6 +39,8 @@ export interface ShownPeer {
   readonly origin: PeerOrigin | null;
   readonly presharedKey: "(hidden)" | null;
   readonly endpoint: string | null;
+  /** What its datagrams travel by; null for UDP alone, and for another program's peer. */
+  readonly transport: ShownTransport | null;
   readonly allowedIps: readonly string[];
   /** Seconds since the Unix epoch, 0 for never. */
   readonly latestHandshake: number;

@@ -5,6 +5,8 @@
  */
 
 import { IpAddress } from "../../netstack/mod.ts";
+import { socketAddress } from "../address.ts";
+import type { Endpoint } from "../../wireguard/mod.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 
 /** Lines, without the `errno` that ends the answer. Has the private and the preshared keys. */
@@ -22,7 +24,7 @@ export function uapiGet(gateway: Gateway): string {
       `public_key=${peer.publicKey.toHex()}`,
       `preshared_key=${peer.presharedKey.toHex()}`,
       "protocol_version=1",
-      ...(endpoint ? [`endpoint=${endpoint}`] : []),
+      ...placeOf(endpoint).map((place) => `endpoint=${place}`),
       `last_handshake_time_sec=${Math.floor(lastHandshake / 1000)}`,
       `last_handshake_time_nsec=${Math.floor(lastHandshake % 1000 * 1e6)}`,
       `tx_bytes=${peer.sentBytes}`,
@@ -34,4 +36,11 @@ export function uapiGet(gateway: Gateway): string {
     }
   }
   return lines.join("\n") + "\n";
+}
+
+/** An address and port, as `wg` wants it, by whatever the peer is reached; nothing if that is not known. */
+function placeOf(endpoint: Endpoint | undefined): string[] {
+  if (endpoint === undefined) return [];
+  const address = new IpAddress(endpoint.address);
+  return address.isUnspecified ? [] : [socketAddress(address, endpoint.port)];
 }

@@ -124,7 +124,7 @@ export class Engine {
   readonly device: Device;
   readonly stack: Stack;
   readonly nic1: Nic;
-  readonly binds: readonly Bind[];
+  readonly #binds: Bind[];
   readonly arena: Arena;
   readonly pool: TransmitPool;
   readonly link: WireguardLink;
@@ -134,6 +134,7 @@ export class Engine {
   readonly #clock: Clock;
   readonly #scheduler: Scheduler;
   readonly #requestRate: RequestRate;
+  readonly #onBindFailed: EngineOptions["onFailed"];
   readonly #sources: TimeoutSource[] = [];
   readonly #turnSources: TurnSource[] = [];
   #datagramObservers: readonly DatagramObserver[] = [];
@@ -184,7 +185,7 @@ export class Engine {
     this.arena = arena;
     this.pool = pool;
     this.#reserved = Math.floor(pool.slots * RESERVED_SHARE);
-    this.binds = binds;
+    this.#binds = [...binds];
     this.device = new Device({
       privateKey: options.privateKey,
       crypto,
@@ -248,13 +249,26 @@ export class Engine {
       this.#wasExhausted = true;
       this.#flushBinds(); // what else the turn has to send needs slots
     };
-    for (const bind of binds) {
-      bind.start({
-        onReadable: () => this.wake(),
-        onSent: () => this.#onSent(),
-        onFailed: (error) => options.onFailed(error, bind),
-      });
-    }
+    this.#onBindFailed = options.onFailed;
+    for (const bind of binds) this.#start(bind);
+  }
+
+  get binds(): readonly Bind[] {
+    return this.#binds;
+  }
+
+  /** Starts another one. The engine drains, flushes and closes it as the others. */
+  addBind(bind: Bind): void {
+    this.#binds.push(bind);
+    this.#start(bind);
+  }
+
+  #start(bind: Bind): void {
+    bind.start({
+      onReadable: () => this.wake(),
+      onSent: () => this.#onSent(),
+      onFailed: (error) => this.#onBindFailed(error, bind),
+    });
   }
 
   /** Milliseconds, monotonic; in a turn the time when that began. */
@@ -327,10 +341,10 @@ export class Engine {
     this.#runTurn();
     this.#isClosed = true;
     this.#scheduler.cancel();
-    await Promise.all(this.binds.map((bind) => bind.sent(LAST_SENDS_MS)));
+    await Promise.all(this.#binds.map((bind) => bind.sent(LAST_SENDS_MS)));
     this.device.close(this.now());
     await Promise.all([
-      ...this.binds.map((bind) => bind.close()),
+      ...this.#binds.map((bind) => bind.close()),
       this.#links.close(),
     ]);
   }
@@ -372,8 +386,8 @@ export class Engine {
   }
 
   #hasReady(): boolean {
-    for (let i = 0; i < this.binds.length; i++) {
-      if (this.binds[i]!.hasReady) return true;
+    for (let i = 0; i < this.#binds.length; i++) {
+      if (this.#binds[i]!.hasReady) return true;
     }
     for (let i = 0; i < this.#turnSources.length; i++) {
       if (this.#turnSources[i]!.hasReady) return true;
@@ -428,9 +442,9 @@ export class Engine {
 
   /** A bind with a defect does not stop the others, nor the rest of the turn. */
   #drainBinds(): void {
-    for (let i = 0; i < this.binds.length; i++) {
+    for (let i = 0; i < this.#binds.length; i++) {
       try {
-        this.binds[i]!.drain(this.#handleDatagram);
+        this.#binds[i]!.drain(this.#handleDatagram);
       } catch (error) {
         this.#fault(error);
       }
@@ -438,9 +452,9 @@ export class Engine {
   }
 
   #flushBinds(): void {
-    for (let i = 0; i < this.binds.length; i++) {
+    for (let i = 0; i < this.#binds.length; i++) {
       try {
-        this.binds[i]!.flush();
+        this.#binds[i]!.flush();
       } catch (error) {
         this.#fault(error);
       }

@@ -21,6 +21,7 @@ import { Enrolment } from "./enrolment.ts";
 import { GatewayInbounds } from "./inbounds.ts";
 import { GatewayLinks } from "./links.ts";
 import { attachDevice, guardHost, type OpenDevice } from "./device_link.ts";
+import { GatewayStreams } from "./streams.ts";
 import { GatewayRoutes } from "./routes.ts";
 import { findFlow, type FlowStats, flowStats } from "./flow_stats.ts";
 import { type GatewayStats, gatewayStats } from "./stats.ts";
@@ -115,6 +116,8 @@ export class Gateway implements AsyncDisposable {
   readonly twins: Twins | undefined;
   /** Machines that were invited; undefined without WireGuard, or with nowhere to keep state. */
   enrolment: Enrolment | undefined;
+  /** What carries WireGuard beside UDP. */
+  readonly streams: GatewayStreams;
   /** Beside WireGuard. */
   readonly links: GatewayLinks;
   /** Of the operating system, with the configured addresses; undefined for none. */
@@ -146,6 +149,7 @@ export class Gateway implements AsyncDisposable {
       gateway.#openEnrolment(config, options);
       await gateway.#watchPeerList(config, options);
       await gateway.links.open(config.links);
+      await gateway.streams.open(config.relay);
       return gateway;
     } catch (error) {
       await gateway.close();
@@ -191,7 +195,10 @@ export class Gateway implements AsyncDisposable {
         }
       }
       engine.addTimeouts(new PeerRates(engine.device, () => engine.now()));
-      this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, options);
+      this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, {
+        ...options,
+        openFallback: (fallback) => this.streams.openFallback(fallback),
+      });
       this.peerSources = new PeerSources(engine.device, this.peers);
       if (this.hasWireguard) this.twins = takeTurns(engine, this.peerSources, config);
       const owners = flowOwners(engine.device, {
@@ -218,6 +225,11 @@ export class Gateway implements AsyncDisposable {
         onHeldChanged: () => this.proxy.reviewSoon(),
       });
       this.proxy.listeners.add(this.#listener());
+      this.streams = new GatewayStreams({
+        engine,
+        listeners: this.proxy.listeners,
+        receiveRegion: arena.streamRegion,
+      });
       this.inbounds = new GatewayInbounds(engine, this.proxy);
     } catch (error) {
       this.udp.close();
@@ -457,11 +469,13 @@ export class Gateway implements AsyncDisposable {
       });
     }
     this.peers.close();
+    const streams = this.streams.close();
     const links = this.links.close();
     const inbounds = this.inbounds.abort();
     resetConnections(this.engine.stack);
     await this.proxy.abort();
     await links;
+    await streams;
     await inbounds;
     await this.engine.close();
     this.#closed.resolve();
@@ -519,8 +533,7 @@ export class Gateway implements AsyncDisposable {
         this.peers.handshakeUnanswered(peer, Infinity);
         break;
       case "endpoint-changed":
-        this.#moves.moved(peer, this.engine.now());
-        this.peers.moved(peer);
+        if (!this.peers.moved(peer)) this.#moves.moved(peer, this.engine.now());
         break;
       case "handshake-unconfirmed":
         logUnconfirmed(peer, event.answers);

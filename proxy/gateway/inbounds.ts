@@ -6,15 +6,18 @@
 
 import type { Engine } from "../engine/engine.ts";
 import type { SubnetProxy } from "../forward/subnet_proxy.ts";
+import { type InboundCounters, newInboundCounters } from "../inbound/counters.ts";
 import type { Inbound, InboundHost } from "../inbound/inbound.ts";
 
 export class GatewayInbounds {
+  readonly counters: InboundCounters = newInboundCounters();
   readonly #host: InboundHost;
   readonly #inbounds: Inbound[] = [];
 
   constructor(engine: Engine, { admission, settings }: SubnetProxy) {
     this.#host = {
       stack: engine.stack,
+      counters: this.counters,
       admission,
       settings,
       now: () => engine.now(),

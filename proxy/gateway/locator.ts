@@ -38,6 +38,9 @@ export interface LocatorOptions {
   readonly resolveAgainMs: number;
   now(): number;
   endpoint(address: IpAddress, port: number): Endpoint;
+  /** Where the peer is by UDP, or was last: it may be reached by something else at the moment. */
+  endpointOf(peer: Peer): Endpoint | undefined;
+  moveTo(peer: Peer, endpoint: Endpoint | undefined): void;
   /** Starts a handshake with a peer, as soon as its turn comes. */
   initiate(peer: Peer): void;
   /** Something is to be sent, or {@link PeerLocator.retryAt} is another. */
@@ -111,8 +114,9 @@ export class PeerLocator {
     if (isAlive) return; // a message was lost, and the session goes on
     // While nothing was known to be wrong the initiation went to the peer's endpoint alone.
     const asked = !peer.hasSession || peer.isSearched ? peer.otherEndpoints : [];
-    for (const endpoint of [peer.endpoint, ...asked]) this.#tried.add(`${endpoint}`);
-    if (this.#hint !== undefined && `${peer.endpoint}` === `${this.#hint}`) this.#hintFailed();
+    const endpoint = this.#endpoint;
+    for (const one of [endpoint, ...asked]) this.#tried.add(`${one}`);
+    if (this.#hint !== undefined && `${endpoint}` === `${this.#hint}`) this.#hintFailed();
     peer.isSearched = true;
     if (this.#moveOn()) return;
     // All of them failed: from the beginning, while names are looked up.
@@ -126,9 +130,18 @@ export class PeerLocator {
     const peer = this.#peer;
     peer.isSearched = false;
     this.#tried.clear();
-    this.#worked = `${peer.endpoint}`;
+    this.#worked = `${this.#endpoint}`;
     this.#hint = undefined;
-    this.#askTogether(peer.endpoint);
+    this.#askTogether(this.#endpoint);
+  }
+
+  /** The peer is reached by something else, and does not answer by UDP: it may be at another address. */
+  tryElsewhere(): void {
+    const here = `${this.#endpoint}`;
+    const at = this.#candidates.findIndex((endpoint) => `${endpoint}` === here);
+    const next = this.#candidates[(at + 1) % this.#candidates.length];
+    if (next !== undefined) this.#moveTo(next);
+    for (const place of this.#places) place.refresh();
   }
 
   /** To be called at {@link retryAt}. */
@@ -185,13 +198,16 @@ export class PeerLocator {
   #hintFailed(): void {
     if (++this.#hintAttempts < HINT_ATTEMPTS) return;
     // No endpoint is configured: the peer may initiate from wherever it is.
-    if (this.#candidates.length === 0) this.#peer.setEndpoint(undefined);
+    if (this.#candidates.length === 0) this.#options.moveTo(this.#peer, undefined);
     this.#hint = undefined;
   }
 
+  get #endpoint(): Endpoint | undefined {
+    return this.#options.endpointOf(this.#peer);
+  }
+
   #moveTo(endpoint: Endpoint): void {
-    const peer = this.#peer;
-    if (`${peer.endpoint}` !== `${endpoint}`) peer.setEndpoint(endpoint);
+    if (`${this.#endpoint}` !== `${endpoint}`) this.#options.moveTo(this.#peer, endpoint);
   }
 
   /** Starts a handshake if there is a reason to. */
@@ -211,10 +227,10 @@ export class PeerLocator {
     this.#candidates = [...new Map(all.map((one) => [`${one}`, one])).values()];
     if (this.#places.every((place) => place.isKnown)) this.#startAt = Infinity;
     else if (!this.#isPlaced && this.#options.now() < this.#startAt) return;
-    const { hasSession, isSearched, endpoint } = this.#peer;
+    const { hasSession, isSearched } = this.#peer;
     this.#tried.clear();
     // Found later than the others: what works goes on.
-    if (this.#isPlaced && hasSession && !isSearched) this.#askTogether(endpoint);
+    if (this.#isPlaced && hasSession && !isSearched) this.#askTogether(this.#endpoint);
     else this.#moveOn();
     this.#isPlaced = true;
     this.#call();

@@ -7,7 +7,7 @@
 import type { Prefix } from "../../netstack/mod.ts";
 import type { Peer } from "../../wireguard/mod.ts";
 import { isSameKey, KEY_LENGTH } from "../base64.ts";
-import type { PeerConfig, PeerLimits } from "../config/checked.ts";
+import type { FallbackConfig, PeerConfig, PeerLimits } from "../config/checked.ts";
 import type { PeerLocation } from "./location_addresses.ts";
 import { locationsOf, type TunnelPeers } from "./peers.ts";
 
@@ -43,6 +43,11 @@ export function applyPeer(
     if (wanted.length === 0) peers.forgetLocation(peer);
     else peers.setLocation(peer, ...wanted);
   });
+  const fallbacks = config.fallbacks ?? [];
+  change(
+    !isSameFallbacks(peers.fallbacks(peer), fallbacks),
+    () => peers.setFallbacks(peer, fallbacks),
+  );
   const own = config.allowedIps.filter(holds);
   const names = new Set(own.map(String));
   const current = peers.allowedIps(peer);
@@ -64,6 +69,15 @@ export function applyPeer(
 function isSameLocations(a: readonly PeerLocation[], b: readonly PeerLocation[]): boolean {
   return a.length === b.length &&
     a.every(({ hostname, port }, i) => hostname === b[i]!.hostname && port === b[i]!.port);
+}
+
+function isSameFallbacks(a: readonly FallbackConfig[], b: readonly FallbackConfig[]): boolean {
+  return a.length === b.length && a.every((one, i) => {
+    const other = b[i]!;
+    return one.url === other.url && one.certPath === other.certPath &&
+      one.keyPath === other.keyPath && one.caPath === other.caPath &&
+      `${one.pins}` === `${other.pins}`;
+  });
 }
 
 function isSameLimits(a: PeerLimits | undefined, b: PeerLimits | undefined): boolean {

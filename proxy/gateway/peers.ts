@@ -11,18 +11,22 @@ import { type AllowedIp, clampPrivateKey, type Endpoint, type Peer } from "../..
 import { UdpAddress } from "../bind/udp_address.ts";
 import type { UdpBind } from "../bind/udp.ts";
 import type { PeerConfig } from "../config/config.ts";
-import type { PeerLimits } from "../config/checked.ts";
+import type { FallbackConfig, PeerLimits } from "../config/checked.ts";
 import type { Engine, TimeoutSource } from "../engine/engine.ts";
 import type { GatewayRoutes } from "./routes.ts";
 import { generatePrivateKey, isSameKey, publicKeyOf } from "../base64.ts";
 import { EndpointMemory } from "./endpoint_memory.ts";
 import { type LocatorOptions, type PeerLocation, PeerLocator } from "./locator.ts";
+import { Paths } from "./paths/paths.ts";
+import type { Fallback } from "./paths/peer_choice.ts";
 import { resolveBySystem } from "../target/system_names.ts";
 import type { Resolve } from "./resolver.ts";
 
 /** Handshakes that begin together at most, and how long the next wait: 640 per second. */
 const CALLS = 32;
 const CALL_PAUSE_MS = 50;
+type FallbackConfigs = readonly FallbackConfig[];
+
 /** Not to bother the name server at every failed handshake of 5 s. */
 const RESOLVE_AGAIN_MS = 15_000;
 
@@ -33,15 +37,27 @@ export interface TunnelPeersOptions {
   readonly resolveAgainMs?: number;
   /** Where peers' endpoints are remembered for the next start. Default: nowhere. */
   readonly stateDirectories?: readonly string[];
+  /** Makes the end of a fallback. Default: there are none, whatever is configured. */
+  readonly openFallback?: (config: FallbackConfig) => OpenedFallback;
+}
+
+/** The end of a fallback of a peer's, closed, until it is not needed any more. */
+export interface OpenedFallback {
+  readonly endpoint: Fallback;
+  /** Closes it for good. */
+  forget(): void;
 }
 
 export class TunnelPeers implements TimeoutSource {
+  /** By what the peers are reached: UDP, or a fallback. */
+  readonly paths: Paths;
   readonly #engine: Engine;
   readonly #udp: UdpBind;
   readonly #routes: GatewayRoutes;
   readonly #locators = new Map<Peer, PeerLocator>();
-  /** Those that have a deadline. */
+  /** Those that have a deadline, and the earliest of them, or an earlier time. */
   readonly #waiting = new Set<PeerLocator>();
+  #retryAt = Infinity;
   readonly #locatorOptions: LocatorOptions;
   readonly #memory: EndpointMemory;
   /** Peers to shake hands with, and when it is their turn. */
@@ -54,6 +70,8 @@ export class TunnelPeers implements TimeoutSource {
   /** Called when a peer has other limits than before. */
   onLimitsChanged: (peer: Peer) => void = () => {};
   #privateKey: Uint8Array | undefined;
+  readonly #openFallback: TunnelPeersOptions["openFallback"];
+  readonly #fallbacks = new Map<Peer, { configs: FallbackConfigs; opened: OpenedFallback[] }>();
 
   /**
    * @param udp Where configured addresses are sent to.
@@ -69,14 +87,24 @@ export class TunnelPeers implements TimeoutSource {
     this.#engine = engine;
     this.#udp = udp;
     this.#routes = routes;
+    this.paths = new Paths({
+      now: () => engine.now(),
+      wake: () => engine.wake(),
+      tryElsewhere: (peer) => this.#locators.get(peer)?.tryElsewhere(),
+    });
+    engine.addTimeouts(this.paths);
+    this.#openFallback = options.openFallback;
     this.#locatorOptions = {
       resolve: options.resolve ?? resolveBySystem,
       resolveAgainMs: options.resolveAgainMs ?? RESOLVE_AGAIN_MS,
       now: () => engine.now(),
       endpoint: (address, port) => udp.endpoint(address, port),
+      endpointOf: (peer) => this.paths.udpOf(peer),
+      moveTo: (peer, endpoint) => this.paths.setUdpOf(peer, endpoint),
       initiate: (peer) => void this.#calls.add(peer),
       changed: (locator) => {
         if (locator.retryAt < Infinity) this.#waiting.add(locator);
+        this.#retryAt = Math.min(this.#retryAt, locator.retryAt);
         engine.wake();
       },
     };
@@ -127,7 +155,9 @@ export class TunnelPeers implements TimeoutSource {
     const known = this.#memory.of(publicKey);
     const hint = known && this.#udp.endpoint(known.address, known.port);
     const locations = locationsOf(config);
+    this.setFallbacks(peer, config.fallbacks);
     if (locations.length > 0 || hint !== undefined) this.#locate(peer, locations, hint);
+    else this.paths.of(peer)?.setUdp(undefined); // it has nothing but fallbacks
     this.setLimits(peer, config.limits);
     this.setAllowedIps(peer, allowedIps);
     this.setPersistentKeepalive(peer, persistentKeepalive); // last: it may start a handshake
@@ -138,6 +168,7 @@ export class TunnelPeers implements TimeoutSource {
     for (const prefix of this.allowedIps(peer)) this.#routes.removeAllowedIp(prefix);
     this.setLimits(peer, undefined);
     this.forgetLocation(peer);
+    this.setFallbacks(peer, undefined);
     this.#calls.delete(peer);
     this.#memory.changed();
     this.#engine.device.removePeer(peer, this.#engine.now());
@@ -166,6 +197,23 @@ export class TunnelPeers implements TimeoutSource {
     locator.close();
     this.#locators.delete(peer);
     this.#waiting.delete(locator);
+  }
+
+  /** Where else the peer is when UDP does not get through, in order. */
+  fallbacks(peer: Peer): FallbackConfigs {
+    return this.#fallbacks.get(peer)?.configs ?? [];
+  }
+
+  /** The ones before are closed, and what they carried goes by UDP at first. */
+  setFallbacks(peer: Peer, configs: FallbackConfigs = []): void {
+    this.paths.remove(peer);
+    for (const { forget } of this.#fallbacks.get(peer)?.opened ?? []) forget();
+    this.#fallbacks.delete(peer);
+    const open = this.#openFallback;
+    if (configs.length === 0 || open === undefined) return;
+    const opened = configs.map((config) => open(config));
+    this.#fallbacks.set(peer, { configs, opened });
+    this.paths.setFallbacks(peer, opened.map(({ endpoint }) => endpoint));
   }
 
   /** What the peer may have by itself; undefined for as much as there is. */
@@ -217,43 +265,43 @@ export class TunnelPeers implements TimeoutSource {
 
   /** @param attempt The initiations that were not answered. */
   handshakeUnanswered(peer: Peer, attempt: number): void {
-    this.#locators.get(peer)?.handshakeUnanswered(attempt);
+    const choice = this.paths.of(peer);
+    if (attempt === Infinity) choice?.handshakeGivenUp();
+    // By a fallback it says nothing of the peer's addresses.
+    if (choice?.isByUdp ?? true) this.#locators.get(peer)?.handshakeUnanswered(attempt);
   }
 
   handshakeComplete(peer: Peer): void {
-    this.#locators.get(peer)?.handshakeComplete();
+    if (this.paths.of(peer)?.isByUdp ?? true) this.#locators.get(peer)?.handshakeComplete();
+    else peer.isSearched = false;
+    this.paths.transportOf(peer); // from when on it is known
     this.#memory.changed(peer);
   }
 
-  /** The peer was heard from a new address. */
-  moved(peer: Peer): void {
+  /** The peer was heard from a new address. @returns whether by another transport. */
+  moved(peer: Peer): boolean {
     this.#memory.changed(peer);
+    return this.paths.moved(peer);
   }
 
   /** The socket is another one: every endpoint of it becomes one of its own. */
   rebound(): void {
     for (const locator of this.#locators.values()) locator.rebound();
     for (const peer of this.#engine.device.peers()) {
-      const { endpoint } = peer;
+      const endpoint = this.paths.udpOf(peer);
       if (!(endpoint instanceof UdpAddress) || endpoint.bind !== this.#udp) continue;
       const { address, port, scope } = endpoint;
-      peer.setEndpoint(this.#udp.endpoint(new IpAddress(address), port, scope));
+      this.paths.setUdpOf(peer, this.#udp.endpoint(new IpAddress(address), port, scope));
     }
   }
 
   pollTimeout(): number {
-    let next = this.#memory.pollTimeout();
-    if (this.#calls.size > 0) next = Math.min(next, this.#callAt);
-    for (const { retryAt } of this.#waiting) next = Math.min(next, retryAt);
-    return next;
+    const next = Math.min(this.#memory.pollTimeout(), this.#retryAt);
+    return this.#calls.size > 0 ? Math.min(next, this.#callAt) : next;
   }
 
   handleTimeout(now: number): void {
-    for (const locator of this.#waiting) {
-      if (locator.retryAt > now) continue;
-      this.#waiting.delete(locator);
-      locator.handleTimeout(now);
-    }
+    if (now >= this.#retryAt) this.#retry(now);
     this.#memory.handleTimeout(now);
     this.#call(now);
   }
@@ -262,8 +310,21 @@ export class TunnelPeers implements TimeoutSource {
   close(): void {
     this.#memory.save();
     this.#calls.clear();
+    this.paths.close();
     for (const locator of this.#locators.values()) locator.close();
     this.#waiting.clear();
+  }
+
+  #retry(now: number): void {
+    this.#retryAt = Infinity;
+    for (const locator of this.#waiting) {
+      if (locator.retryAt > now) {
+        this.#retryAt = Math.min(this.#retryAt, locator.retryAt);
+        continue;
+      }
+      this.#waiting.delete(locator);
+      locator.handleTimeout(now);
+    }
   }
 
   #call(now: number): void {

@@ -29,7 +29,8 @@ export type StartedConfig = Omit<GatewayConfig, "privateKey" | "peers">;
  * added by the control socket are removed too. Those of other sources stay.
  *
  * @param started What the gateway was started with.
- * @throws {ConfigError} if the system refuses the port or address; then nothing has changed.
+ * @throws {ConfigError} if the system refuses the port or address, or a file of certificates is not what
+ * it should be; then nothing has changed.
  */
 export function applyConfig(
   gateway: Gateway,
@@ -37,6 +38,7 @@ export function applyConfig(
   loaded: LoadedConfig,
 ): ReloadReport {
   const { config, source } = loaded;
+  orConfigError(loaded, () => gateway.streams.reload(config.relay));
   const isSameKind = gateway.hasWireguard === (config.privateKey !== undefined);
   if (isSameKind && gateway.hasWireguard) {
     applyListen(gateway, loaded);
@@ -67,9 +69,13 @@ export function applyConfig(
  *
  * @throws {ConfigError} if the system refuses; then it stays.
  */
-export function applyListen(gateway: Gateway, { config, source }: LoadedConfig): void {
+export function applyListen(gateway: Gateway, loaded: LoadedConfig): void {
+  orConfigError(loaded, () => gateway.listen(loaded.config));
+}
+
+function orConfigError({ source }: LoadedConfig, apply: () => void): void {
   try {
-    gateway.listen(config);
+    apply();
   } catch (error) {
     if (!(error instanceof SettingError)) throw error;
     throw new ConfigError([`${source.label(error.path)}: ${error.message}`]);
@@ -105,6 +111,7 @@ function unchanged(started: StartedConfig, next: GatewayConfig): ConfigPath[] {
   compare(["interface", "peerToPeer"], started.peerToPeer, next.peerToPeer);
   compare(["interface", "peersFrom"], listOf(started), listOf(next));
   compare(["interface", "controlDir"], started.controlDir, next.controlDir);
+  compare(["relay", "listen"], relayPlaces(started), relayPlaces(next));
   compare(["status", "listen"], placeOf(started), placeOf(next));
   const isRecorded = started.capture !== undefined || next.capture !== undefined;
   if (isRecorded) compare(["capture", "write"], captureOf(started), captureOf(next));
@@ -127,6 +134,10 @@ function unchangedOfDevice(started: StartedConfig, next: GatewayConfig): ConfigP
   );
   return [...keys, ...started.fwMark === next.fwMark ? [] : ["fwMark"]]
     .map((key) => ["interface", key]);
+}
+
+function relayPlaces({ relay }: StartedConfig): string {
+  return JSON.stringify(relay?.listen ?? []);
 }
 
 function listOf({ peerList }: StartedConfig): string {

@@ -22,6 +22,7 @@ import {
   type ResourceStats,
   resourceStats,
 } from "./stats_counters.ts";
+import type { GatewayInbounds } from "./inbounds.ts";
 import type { GatewayLinks } from "./links.ts";
 import { type FlowsStats, flowsStats } from "./stats_flows.ts";
 import { type PeerStats, peerStats } from "./stats_peers.ts";
@@ -101,6 +102,7 @@ interface Running {
   readonly engine: Engine;
   readonly udp: UdpBind;
   readonly proxy: SubnetProxy;
+  readonly inbounds: GatewayInbounds;
   readonly peers: TunnelPeers;
   readonly peerSources: PeerSources;
   readonly peerList: PeerListWatch | undefined;

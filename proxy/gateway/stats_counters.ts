@@ -9,6 +9,8 @@ import type { Engine, EngineCounters } from "../engine/engine.ts";
 import type { SubnetProxy } from "../forward/subnet_proxy.ts";
 import type { IcmpForwarderCounters } from "../forward/icmp_counters.ts";
 import type { TransitCounters } from "../forward/transit_flows.ts";
+import type { CaptureCounters } from "../inbound/counters.ts";
+import type { GatewayInbounds } from "./inbounds.ts";
 import type { TcpForwarderCounters } from "../forward/tcp_counters.ts";
 import type { UdpForwarderCounters } from "../forward/udp_counters.ts";
 import type {
@@ -41,6 +43,12 @@ export interface GatewayCounters {
   readonly tcpForwarder: Readonly<TcpForwarderCounters>;
   /** UDP sessions of peers with targets. */
   readonly udpForwarder: Readonly<UdpForwarderCounters>;
+  /** Connections of this host's programs into the tunnel, by inbounds; as {@link tcpForwarder}. */
+  readonly inboundTcp: Readonly<TcpForwarderCounters>;
+  /** UDP of this host's programs, as {@link udpForwarder}. */
+  readonly inboundUdp: Readonly<UdpForwarderCounters>;
+  /** What came to an inbound and is no connection or datagram for the tunnel. */
+  readonly inbound: Readonly<CaptureCounters>;
   /** What is passed on from peer to peer. */
   readonly transit: Readonly<TransitCounters>;
   /** NATs between links, all together. */
@@ -88,9 +96,12 @@ interface Counting {
   readonly engine: Engine;
   readonly udp: UdpBind;
   readonly proxy: SubnetProxy;
+  readonly inbounds: GatewayInbounds;
 }
 
-export function gatewayCounters({ engine, udp: socket, proxy }: Counting): GatewayCounters {
+export function gatewayCounters(
+  { engine, udp: socket, proxy, inbounds }: Counting,
+): GatewayCounters {
   const { device, stack, link } = engine;
   const { tcp, udp, icmp, descriptors, targets } = proxy;
   return {
@@ -103,6 +114,9 @@ export function gatewayCounters({ engine, udp: socket, proxy }: Counting): Gatew
     tcp: { ...stack.counters.tcp },
     tcpForwarder: { ...tcp.counters },
     udpForwarder: { ...udp.counters },
+    inboundTcp: { ...inbounds.counters.tcp },
+    inboundUdp: { ...inbounds.counters.udp },
+    inbound: { ...inbounds.counters.capture },
     transit: { ...proxy.transit.counters },
     nat: { ...stack.natCounters() },
     icmpForwarder: { ...icmp.counters },
@@ -116,7 +130,7 @@ export function gatewayCounters({ engine, udp: socket, proxy }: Counting): Gatew
   };
 }
 
-export function resourceStats({ engine, proxy }: Counting): ResourceStats {
+export function resourceStats({ engine, proxy }: Omit<Counting, "inbounds">): ResourceStats {
   const { stack, pool } = engine;
   const { tcp, udp, icmp, targets } = proxy;
   return {

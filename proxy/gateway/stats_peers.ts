@@ -7,11 +7,11 @@
 import { IpAddress } from "../../netstack/mod.ts";
 import type { Peer } from "../../wireguard/mod.ts";
 import { encodeKey } from "../base64.ts";
-import type { BindEndpoint } from "../bind/bind.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { FlowOwner } from "../flow/flow.ts";
 import type { TotalsStats } from "../flow/totals.ts";
 import type { SharedPrefixStats, Twins } from "./twins/twins.ts";
+import type { Paths } from "./paths/paths.ts";
 import type { PeerOrigin, PeerSources } from "./peer_sources.ts";
 
 /**
@@ -33,6 +33,10 @@ export interface PeerStats {
   readonly endpoint: string | null;
   /** What its datagrams travel by, as `udp`; null without an endpoint. */
   readonly transport: string | null;
+  /** Since when it is that; as {@link lastHandshake}. */
+  readonly transportSince: number;
+  /** How often it has been another before. */
+  readonly transportSwitches: number;
   /** Prefixes: `10.9.0.2/32`. */
   readonly allowedIps: readonly string[];
   /** Whole datagrams, as `wg show` counts them. */
@@ -58,6 +62,7 @@ export interface PeerStats {
 /** The parts of a gateway that its peers' figures are taken from. */
 export interface PeersOf {
   readonly engine: Engine;
+  readonly peers: { readonly paths: Paths };
   readonly peerSources: PeerSources;
   readonly twins: Twins | undefined;
   ownerOf(peer: Peer): FlowOwner;
@@ -76,10 +81,12 @@ export function* peerStats(gateway: PeersOf, text?: string): Generator<PeerStats
   }
 }
 
-function statsOf({ engine, peerSources, twins, ownerOf }: PeersOf, peer: Peer): PeerStats {
+function statsOf(gateway: PeersOf, peer: Peer): PeerStats {
+  const { engine, peers, peerSources, twins, ownerOf } = gateway;
   const now = engine.now();
   const epoch = Date.now() - now;
   const { endpoint, lastHeard } = peer;
+  const transport = endpoint && peers.paths.transportOf(peer);
   const wallTime = (at: number) => at === -Infinity ? 0 : Math.round(epoch + at);
   return {
     publicKey: encodeKey(peer.publicKey),
@@ -87,7 +94,9 @@ function statsOf({ engine, peerSources, twins, ownerOf }: PeersOf, peer: Peer): 
     origin: peerSources.origin(peer),
     state: peer.isHeard(now) ? "connected" : lastHeard === -Infinity ? "never" : "silent",
     endpoint: endpoint?.toString() ?? null,
-    transport: (endpoint as BindEndpoint | undefined)?.bind.name ?? null,
+    transport: transport?.name ?? null,
+    transportSince: wallTime(transport?.since ?? -Infinity),
+    transportSwitches: transport?.switches ?? 0,
     allowedIps: peer.allowedIps.map(({ address, length }) => `${new IpAddress(address)}/${length}`),
     receivedBytes: peer.receivedBytes,
     sentBytes: peer.sentBytes,

@@ -8,12 +8,15 @@
 
 import type { TimeoutSource, TurnSource } from "../engine/engine.ts";
 import type { FlowOwner } from "../flow/flow.ts";
+import type { InboundCounters } from "./counters.ts";
 import type { ForwarderOptions } from "../forward/options.ts";
 import type { Stack } from "../../netstack/mod.ts";
 
 /** What an inbound is given by the gateway that it is for. */
 export interface InboundHost extends Omit<ForwarderOptions, "ownerOf"> {
   readonly stack: Stack;
+  /** Of all inbounds. */
+  readonly counters: InboundCounters;
   /** Whether the tunnel takes more. */
   hasRoom(): boolean;
   addTimeouts(source: TimeoutSource): void;

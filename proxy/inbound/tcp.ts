@@ -10,7 +10,7 @@ import { Deadlines, type IpAddress } from "../../netstack/mod.ts";
 import { Flow, type FlowEnd, type FlowOwner } from "../flow/flow.ts";
 import type { Dialer, DialError } from "../flow/stream.ts";
 import { DIAL_WORDS, REFUSAL_WORDS } from "../flow/words.ts";
-import { newTcpCounters, type TcpForwarderCounters } from "../forward/tcp_counters.ts";
+import type { TcpForwarderCounters } from "../forward/tcp_counters.ts";
 import { dialEnd, REFUSAL_ENDS } from "../forward/tcp_outcomes.ts";
 import { LentBuffers } from "../splice/endpoint_stream.ts";
 import { TunnelDialer } from "../tunnel/dialer.ts";
@@ -29,7 +29,7 @@ export interface TcpRequest {
 
 export class InboundTcp implements InboundConnectionOwner {
   /** Its "client" is the program. */
-  readonly counters: TcpForwarderCounters = newTcpCounters();
+  readonly counters: TcpForwarderCounters;
   readonly #host: InboundHost;
   readonly #owner: FlowOwner;
   readonly #dialer: Dialer;
@@ -40,6 +40,7 @@ export class InboundTcp implements InboundConnectionOwner {
   constructor(host: InboundHost, owner: FlowOwner, dialer?: Dialer) {
     this.#host = host;
     this.#owner = owner;
+    this.counters = host.counters.tcp;
     const { stack } = host;
     this.#dialer = dialer ??
       new TunnelDialer({ stack, now: () => host.now(), buffers: new LentBuffers() });

@@ -14,7 +14,7 @@ import type { Shares } from "../flow/shares.ts";
 import { REFUSAL_WORDS } from "../flow/words.ts";
 import type { UdpFiltering } from "../forward/options.ts";
 import { SessionForwarder } from "../forward/session_forwarder.ts";
-import { newUdpCounters, type UdpForwarderCounters } from "../forward/udp_counters.ts";
+import type { UdpForwarderCounters } from "../forward/udp_counters.ts";
 import type { UdpTargetsOptions } from "../target/udp.ts";
 import type { InboundHost } from "./inbound.ts";
 import { type InboundSessionOwner, InboundUdpSession, type UdpProgram } from "./udp_session.ts";
@@ -35,7 +35,7 @@ export class InboundUdp<Sockets extends ProgramSockets>
   extends SessionForwarder<InboundUdpSession, Sockets>
   implements InboundSessionOwner {
   /** Its "client" is the program, its "target" inside the tunnel. */
-  readonly counters: UdpForwarderCounters = newUdpCounters();
+  readonly counters: UdpForwarderCounters;
   readonly #host: InboundHost;
   readonly #owner: FlowOwner;
 
@@ -52,6 +52,7 @@ export class InboundUdp<Sockets extends ProgramSockets>
     });
     this.#host = host;
     this.#owner = owner;
+    this.counters = host.counters.udp;
     host.addTimeouts(this);
     host.addTurns(this);
   }

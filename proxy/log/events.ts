@@ -479,6 +479,13 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { suppressed: "number", peer: "text", endpoint: "text" },
   },
   {
+    name: "peer-transport",
+    logger: "relay",
+    level: "info",
+    message: "peer {peer}: by {transport} now, {reason}",
+    fields: { peer: "text", transport: "text", reason: "text" },
+  },
+  {
     name: "port-changed",
     logger: "engine",
     level: "info",
@@ -1050,6 +1057,13 @@ export const EVENTS: readonly LogEvent[] = [
     level: "warning",
     message: "{listener}: the list of revoked certificates should have been renewed by {until}",
     fields: { listener: "text", until: "text" },
+  },
+  {
+    name: "relay-listening",
+    logger: "relay",
+    level: "info",
+    message: "{listener}: listening for WireGuard in {transport}",
+    fields: { listener: "text", transport: "text" },
   },
   {
     name: "relay-refused",

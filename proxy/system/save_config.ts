@@ -5,6 +5,7 @@
  * @module
  */
 
+import { UdpAddress } from "../bind/udp_address.ts";
 import type { Peer } from "../../wireguard/mod.ts";
 import { isSameKey, KEY_LENGTH } from "../base64.ts";
 import { formatConfigFile } from "../config/format.ts";
@@ -48,7 +49,7 @@ export function savedText(gateway: Gateway, hasPort: boolean): string {
   const peers = [...gateway.engine.device.peers()].filter(isSaved).map((peer): PeerInput => {
     const locations = gateway.peers.locations(peer);
     const endpoint = locations.length === 0
-      ? peer.endpoint && `${peer.endpoint}`
+      ? peer.endpoint instanceof UdpAddress && `${peer.endpoint}`
       : locations.map(({ hostname, port }) =>
         hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`
       );

@@ -227,6 +227,27 @@ export const FAMILIES: readonly Family[] = [
     },
   },
   {
+    name: "wirestack_peer_transport_info",
+    type: "gauge",
+    help: "Always 1; the label says what a peer's datagrams travel by: udp, tls or grpc.",
+    labels: ["peer", "transport"],
+    collect(out, { gateway, peers }) {
+      for (const { item } of peers.chosen) {
+        const transport = gateway.peers.paths.transportOf(item);
+        if (transport !== undefined) out.sample(1, peerName(item), transport.name);
+      }
+    },
+  },
+  {
+    name: "wirestack_transport_switches_total",
+    type: "counter",
+    help: "How often a peer that was reached by something else came to be reached by this.",
+    labels: ["transport"],
+    collect(out, { gateway }) {
+      for (const [name, count] of gateway.peers.paths.switches) out.sample(count, name);
+    },
+  },
+  {
     name: "wirestack_peer_last_heard_timestamp_seconds",
     type: "gauge",
     help:

@@ -179,7 +179,7 @@ export class RedirectSite implements AsyncDisposable {
 }
 
 /** A NAT, an agent behind it, and a target behind that. @returns the agent's host. */
-async function behindNat(lab: Lab, nat: Host, number: number): Promise<Host> {
+export async function behindNat(lab: Lab, nat: Host, number: number): Promise<Host> {
   const agent = await lab.host(`agent${number}`);
   const target = await lab.host(`target${number}`);
   await lab.connect(

@@ -9,6 +9,7 @@ import assert from "node:assert/strict";
 import type { IpAddress, Nic, StackResources, TcpSettings } from "../../netstack/mod.ts";
 import { parseInterfaceAddress, parsePrefix } from "../../proxy/address.ts";
 import { openArena } from "../../proxy/arena/arena.ts";
+import type { Bind } from "../../proxy/bind/bind.ts";
 import { Engine } from "../../proxy/engine/engine.ts";
 import type { FlowLimits } from "../../proxy/flow/admit.ts";
 import { SubnetProxy } from "../../proxy/forward/subnet_proxy.ts";
@@ -49,6 +50,8 @@ export interface SimEngineOptions extends SimCpuOptions {
   readonly timers?: Partial<TimerSettings>;
   readonly tcp?: Partial<TcpSettings>;
   readonly forwarding?: boolean;
+  /** Beside the simulated UDP. */
+  readonly furtherBinds?: readonly Bind[];
 }
 
 export interface PeerLinkOptions {
@@ -122,6 +125,8 @@ export class SimEngine {
   readonly options: SimEngineOptions;
   /** What WireGuard had to say, by type. */
   readonly events: Record<string, number> = {};
+  /** Called with each of them. */
+  onEvent: (event: DeviceEvent) => void = () => {};
   /** Of {@link forward}. */
   owners: FlowOwners | undefined;
   readonly cpu: SimCpu;
@@ -155,7 +160,7 @@ export class SimEngine {
       scheduler: cpu,
       random,
       arena,
-      binds: this.binds,
+      binds: [...this.binds, ...options.furtherBinds ?? []],
       privateKey: generatePrivateKey(random),
       mtu,
       addresses: options.tunnel.map((text) => parseInterfaceAddress(text)!),
@@ -233,7 +238,9 @@ export class SimEngine {
     return this.engine.stack.tcp.connect({ remote, remotePort }, this.#sim.now);
   }
 
-  #onEvent({ type }: DeviceEvent): void {
+  #onEvent(event: DeviceEvent): void {
+    const { type } = event;
     this.events[type] = (this.events[type] ?? 0) + 1;
+    this.onEvent(event);
   }
 }

@@ -18,8 +18,8 @@ class Owner implements PeerPaths {
   readonly told: string[] = [];
   moves = false;
 
-  trafficBegan(): void {
-    this.told.push("traffic");
+  trafficBegan(isKeepalive: boolean): void {
+    this.told.push(isKeepalive ? "keepalive" : "traffic");
   }
   heardElsewhere(from: Sender): boolean {
     this.told.push(`heard ${from.toEndpoint()}`);
@@ -249,10 +249,15 @@ Deno.test("an initiation and a persistent keepalive are traffic as well", () => 
   pair.ab.paths = owner;
   pair.ab.awaitTraffic();
   pair.advance(0);
-  assert.deepEqual(owner.take().slice(0, 1), ["traffic"], "the first initiation");
+  assert.deepEqual(owner.take().slice(0, 1), ["keepalive"], "the first");
+  const other = new Pair();
+  other.ab.paths = owner;
+  other.ab.awaitTraffic();
+  other.connect();
+  assert.deepEqual(owner.take().slice(0, 1), ["traffic"]);
   pair.ab.awaitTraffic();
   pair.advance(20_000);
   assert.deepEqual(owner.take(), []);
   pair.advance(6_000);
-  assert.deepEqual(owner.take(), ["traffic"]);
+  assert.deepEqual(owner.take(), ["keepalive"]);
 });

@@ -37,6 +37,16 @@ const LINK_FLAGS = {
 };
 const LIST_FLAGS = { "--peers-from": "PeersFrom", "--peers-ca": "PeersCa" };
 const TOKEN_FLAGS = { "--status-token-file": "TokenFile" };
+const CERTIFICATE_FLAGS = {
+  "--relay-cert": "Cert",
+  "--relay-key": "Key",
+  "--relay-client-ca": "ClientCa",
+  "--relay-client-ca-key": "ClientCaKey",
+  "--relay-crl": "Crl",
+  "--peer-cert": "Cert",
+  "--peer-key": "Key",
+  "--peer-ca": "Ca",
+};
 
 /** What is to be read, written and executed still. */
 export function fileRules(
@@ -60,6 +70,8 @@ export function fileRules(
     ...settings(view, args, configured, STATUS_FLAGS, /^unix:(.+)/).map(folderOf).map(writable),
     ...linkPlaces(view, args, configured).map(folderOf).map(writable),
     ...settings(view, args, configured, TOKEN_FLAGS).flatMap(withFolders).map(readable),
+    // Read again when they are renewed, which replaces them.
+    ...settings(view, args, configured, CERTIFICATE_FLAGS).flatMap(withFolders).map(readable),
     ...settings(view, args, configured, LIST_FLAGS, /^(?!https?:)(.+)/i).flatMap(withFolders)
       .map(readable),
     ...settings(view, args, configured, LOG_FLAGS, /^(?!std(?:err|out)$)(.+)/).flatMap(logFolders),

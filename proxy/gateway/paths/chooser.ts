@@ -7,7 +7,8 @@
  * probe (`wireguard/probe.ts`), inside the session: cheap, answered at once, by the way it came, and
  * moving nobody. Who does not answer may also have lost the session: a handshake is tried as well.
  *
- * Calm: nothing was sent that waits for an answer. Nothing is asked, nothing opened; no timer runs.
+ * Calm: nothing was sent that waits for an answer. Nothing is asked, nothing opened; no timer runs. A
+ * persistent keepalive comes with a question, since the peer wants to be reached by this path.
  *
  * Watching: packets pass. A second without proof of both directions: the path is asked, and again until
  * it answers. The path is in doubt since the first question, or the first data, that nothing has
@@ -56,6 +57,8 @@ export interface PathActions {
   close(path: number): void;
   /** Everything that is sent from now on goes by `path`. */
   use(path: number, reason: SwitchReason): void;
+  /** A fallback is in use, and UDP did not answer. */
+  udpFailed(): void;
 }
 
 /** What the chooser looks at. */
@@ -114,6 +117,8 @@ export class PathChooser {
   /** The first question that was a claim. */
   #claimId = 0;
   #claimedAt = -Infinity;
+  /** The path in use is to be asked, in doubt or not. */
+  #mustAsk = false;
   /** Other implementations do not: nothing follows from their silence. */
   #answersProbes = false;
   #questions = 0;
@@ -141,9 +146,13 @@ export class PathChooser {
     view.awaitTraffic();
   }
 
-  /** Something was sent that should be answered. */
-  trafficBegan(now: number): void {
-    if (this.#phase === "calm") this.#watch(now);
+  /** Something was sent that should be answered. @param isKeepalive A keepalive is not: the path is asked. */
+  trafficBegan(isKeepalive: boolean, now: number): void {
+    if (this.#phase !== "calm") return;
+    this.#watch(now);
+    if (!isKeepalive) return;
+    this.#mustAsk = true;
+    this.#checkAt = now;
   }
 
   /** Something authentic came by another path. @param moves Whether the peer sends there now. */
@@ -273,7 +282,10 @@ export class PathChooser {
       return;
     }
     const againMs = this.#againMs;
-    if (this.#claims && now >= path.lastAskedAt + againMs) this.#ask(this.current, now);
+    if (this.#mustAsk || this.#claims && now >= path.lastAskedAt + againMs) {
+      this.#mustAsk = false;
+      this.#ask(this.current, now);
+    }
     const doubt = this.#doubtSince(now);
     this.#listen(now);
     if (!this.#hasReceived() && doubt === Infinity) {
@@ -472,6 +484,7 @@ export class PathChooser {
     } else if (step === "failed") {
       this.#trial = undefined;
       this.#wait.failed(now);
+      this.#actions.udpFailed();
       this.#checkAt = Math.min(this.#checkAt, now);
       if (this.#phase === "calm") this.#calm();
     } else {

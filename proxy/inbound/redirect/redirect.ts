@@ -6,12 +6,9 @@
  */
 
 import { FlowOwner } from "../../flow/flow.ts";
-import type { TcpForwarderCounters } from "../../forward/tcp_counters.ts";
-import type { UdpForwarderCounters } from "../../forward/udp_counters.ts";
 import type { Inbound, InboundHost } from "../inbound.ts";
 import { InboundTcp } from "../tcp.ts";
 import { InboundUdp } from "../udp.ts";
-import { newRedirectCounters, type RedirectCounters } from "./counters.ts";
 import { TcpCapture } from "./tcp_capture.ts";
 import { UdpCapture } from "./udp_capture.ts";
 
@@ -27,7 +24,6 @@ export interface RedirectOptions {
 
 export class RedirectInbound implements Inbound {
   readonly owner: FlowOwner = new FlowOwner(() => REDIRECT, true);
-  readonly counters: RedirectCounters = newRedirectCounters();
   readonly #tcp: InboundTcp;
   readonly #udp: InboundUdp<UdpCapture>;
   readonly #capture: TcpCapture;
@@ -39,9 +35,10 @@ export class RedirectInbound implements Inbound {
    * @throws {SystemCallError} without CAP_NET_ADMIN.
    */
   constructor(host: InboundHost, { port, mark }: RedirectOptions) {
-    const { owner, counters } = this;
+    const { owner } = this;
+    const { capture } = host.counters;
     this.#tcp = new InboundTcp(host, owner);
-    this.#capture = new TcpCapture(this.#tcp, port, counters);
+    this.#capture = new TcpCapture(this.#tcp, port, capture);
     const udp: InboundUdp<UdpCapture> = new InboundUdp(host, {
       owner,
       openSockets: (options) =>
@@ -49,7 +46,7 @@ export class RedirectInbound implements Inbound {
           ...options,
           port: this.#capture.port,
           mark,
-          redirect: counters,
+          capture,
           begins: (...of) => udp.begins(...of),
         }),
     });
@@ -64,14 +61,6 @@ export class RedirectInbound implements Inbound {
 
   get port(): number {
     return this.#capture.port;
-  }
-
-  get tcp(): Readonly<TcpForwarderCounters> {
-    return this.#tcp.counters;
-  }
-
-  get udp(): Readonly<UdpForwarderCounters> {
-    return this.#udp.counters;
   }
 
   close(): void {

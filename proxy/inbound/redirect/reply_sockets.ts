@@ -12,7 +12,7 @@ import type { IpAddress } from "../../../netstack/mod.ts";
 import type { TargetAddress } from "../../target/address.ts";
 import type { Sender, TargetSends } from "../../target/udp_sends.ts";
 import type { UdpTargetCounters } from "../../target/udp.ts";
-import type { RedirectCounters } from "./counters.ts";
+import type { CaptureCounters } from "../counters.ts";
 
 const log = getLogger(["wirestack", "inbound"]);
 
@@ -32,7 +32,7 @@ export interface ReplySocketsOptions {
   /** Of what they send. */
   readonly mark: number;
   readonly targetCounters: UdpTargetCounters;
-  readonly counters: RedirectCounters;
+  readonly counters: CaptureCounters;
 }
 
 export class ReplySockets {

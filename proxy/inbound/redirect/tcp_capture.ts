@@ -10,7 +10,7 @@ import { portAt } from "../../target/address.ts";
 import { acceptedStream } from "../../target/tcp.ts";
 import type { InboundTcp } from "../tcp.ts";
 import { plainIpAt } from "./address.ts";
-import type { RedirectCounters } from "./counters.ts";
+import type { CaptureCounters } from "../counters.ts";
 
 const log = getLogger(["wirestack", "inbound"]);
 
@@ -23,7 +23,7 @@ const PAUSE_MS = 100;
 export class TcpCapture {
   readonly port: number;
   readonly #tcp: InboundTcp;
-  readonly #counters: RedirectCounters;
+  readonly #counters: CaptureCounters;
   readonly #socket: AcceptSocket;
   readonly #running: Promise<void>;
   #isClosed = false;
@@ -33,7 +33,7 @@ export class TcpCapture {
    * @throws {Deno.errors.AddrInUse} if the port is.
    * @throws {Error} if the system gives no such socket.
    */
-  constructor(tcp: InboundTcp, port: number, counters: RedirectCounters) {
+  constructor(tcp: InboundTcp, port: number, counters: CaptureCounters) {
     this.#tcp = tcp;
     this.#counters = counters;
     this.#socket = new AcceptSocket(port, BACKLOG);

@@ -22,7 +22,7 @@ import type { UdpTargetsOptions } from "../../target/udp.ts";
 import type { InboundUdpSession, UdpProgram } from "../udp_session.ts";
 import type { ProgramSockets } from "../udp.ts";
 import { plainIp } from "./address.ts";
-import type { RedirectCounters } from "./counters.ts";
+import type { CaptureCounters } from "../counters.ts";
 import { type ReplySocket, ReplySockets } from "./reply_sockets.ts";
 
 /** Messages that one call receives. */
@@ -39,7 +39,7 @@ export interface UdpCaptureOptions extends UdpTargetsOptions {
   readonly port: number;
   /** Of what is sent to programs. */
   readonly mark: number;
-  readonly redirect: RedirectCounters;
+  readonly capture: CaptureCounters;
   /** The first datagram of a program's port. @returns undefined if it is refused. */
   begins(
     program: UdpProgram,
@@ -93,7 +93,7 @@ export class UdpCapture implements ProgramSockets {
     this.#wait = new UdpWait(libc, this.#socket);
     const sends = this.#sends = new TargetSends(libc);
     if (!this.#socket.hasGso) sends.withoutSegments();
-    const { mark, counters: targetCounters, redirect: counters } = options;
+    const { mark, counters: targetCounters, capture: counters } = options;
     this.#replies = new ReplySockets({ libc, sends, mark, targetCounters, counters });
     this.#startWaiting();
   }
@@ -171,7 +171,7 @@ export class UdpCapture implements ProgramSockets {
   #hand(ring: ReceiveRing, now: number): void {
     const { senders, sender, memory, offset, length } = ring;
     if (!this.#setDestination(senders, sender)) {
-      this.#options.redirect.stray++;
+      this.#options.capture.stray++;
       return;
     }
     const destination = this.#destination!;

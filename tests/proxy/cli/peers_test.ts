@@ -16,6 +16,8 @@ function peer(name: string | null, more: Partial<PeerStats> = {}): PeerStats {
     state: "never",
     endpoint: null,
     transport: null,
+    transportSince: 0,
+    transportSwitches: 0,
     allowedIps: [],
     receivedBytes: 0,
     sentBytes: 0,

@@ -10,6 +10,7 @@ import {
 } from "../../../proxy/flow/flow.ts";
 import { OwnListeners } from "../../../proxy/flow/own_listeners.ts";
 import { admission, map } from "../forward/lab.ts";
+import { rule } from "./rule.ts";
 
 const ip = (text: string) => parseIpAddress(text)!;
 const PEER = new FlowOwner(() => "laptop");
@@ -194,4 +195,37 @@ Deno.test("a flow's id is 32 hex digits, and no other flow's", () => {
   const ids = Array.from({ length: 1000 }, () => flow("udp", "10.0.0.1").id);
   for (const id of ids) assert.match(id, /^[0-9a-f]{32}$/);
   assert.equal(new Set(ids).size, ids.length);
+});
+
+Deno.test("what a program of this host asks for goes where the tunnel leads, by the rules, and nowhere else", () => {
+  const inbound = new FlowOwner(() => "redirect", true);
+  const subject = admission({
+    isProxied: () => false,
+    isOwnAddress,
+    isTunnels: (address) => `${address}` === "10.9.0.1",
+    isTunnelled: ({ bytes, version }) => version === 4 && bytes[0] !== 11,
+    // As for peers: it is not asked for a rewritten or mapped address.
+    maps: [map("10.50.0.0/24", "127.0.0.0/24")],
+    rules: {
+      rules: [
+        rule({ to: ["10.70.0.0/16"], action: "reject" }),
+        rule({ from: ["redirect"], to: ["10.71.0.0/16"], action: "drop" }),
+        rule({ to: ["10.72.0.0/16"], rewrite: { port: 81 } }),
+      ],
+      defaultAction: "allow",
+    },
+  });
+  const of = (destination: string) => {
+    const decided = subject.decide(flow("tcp", destination, 80, inbound));
+    return decided.refusal ?? String(decided.target);
+  };
+  assert.equal(of("10.50.0.7"), "10.50.0.7", "no map");
+  assert.equal(of("192.0.2.7"), "192.0.2.7", "this host's own are the packet filter's matter");
+  assert.equal(of("10.9.0.1"), "own-host");
+  assert.equal(of("11.0.0.1"), "no-peer");
+  assert.equal(of("127.0.0.1"), "unsafe");
+  assert.equal(of("10.70.0.1"), "rejected");
+  assert.equal(of("10.71.0.1"), "dropped");
+  assert.equal(of("10.72.0.1"), "rejected", "there is nothing to rewrite with");
+  assert.equal(verdict(subject, "10.71.0.1"), "not-proxied", "peers are asked as ever");
 });

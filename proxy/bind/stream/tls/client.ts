@@ -4,7 +4,7 @@
  * @module
  */
 
-import { connect as connectTcp, type Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import { parseIpAddress } from "../../../address.ts";
 import { refuseServer } from "../../certificates/check.ts";
@@ -45,8 +45,7 @@ export async function secure(
   socket.once("close", onClose);
   try {
     if (signal.aborted) throw new Error("called off");
-    const identity = await readClientFiles(options); // each time: they may have been renewed
-    signal.throwIfAborted();
+    const identity = readClientFiles(options); // each time: they may have been renewed
     limitKernelQueue(socket);
     const gate = new Gate(socket);
     tls = open(gate, identity, options);
@@ -164,12 +163,13 @@ export class TlsDialer implements CarrierDialer {
   }
 
   async dial(signal: AbortSignal): Promise<Carrier> {
-    const { limitMs = DIAL_LIMIT_MS, host, port, connect } = this.#options;
+    const { limitMs = DIAL_LIMIT_MS, host, port } = this.#options;
+    const { connect = (signal) => connectTcp(host, port, signal) } = this.#options;
     const limit = new AbortController();
     const timer = setTimeout(() => limit.abort(), limitMs);
     const either = AbortSignal.any([signal, limit.signal]);
     try {
-      const socket = await (connect?.(either) ?? connectDirectly(host, port, either));
+      const socket = await connect(either);
       return new TlsCarrier(
         await secure(socket, { ...this.#options, protocol: PROTOCOL }, either),
       );
@@ -182,9 +182,19 @@ export class TlsDialer implements CarrierDialer {
   }
 }
 
-async function connectDirectly(host: string, port: number, signal: AbortSignal): Promise<Socket> {
+/**
+ * A connection of TCP.
+ *
+ * @param host A name, whose addresses are tried one beside the other, or an address.
+ * @throws {Error} with one clear line.
+ */
+export async function connectTcp(
+  host: string,
+  port: number,
+  signal: AbortSignal,
+): Promise<Socket> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const socket = connectTcp({
+  const socket = connect({
     host,
     port,
     noDelay: true,

@@ -37,7 +37,7 @@ export interface ServerFiles {
   readonly certPath: string;
   readonly keyPath: string;
   readonly clientCaPath: string;
-  readonly crlPath?: string;
+  readonly crlPath?: string | undefined;
 }
 
 /** Content of files, in PEM, fit for each other. */
@@ -59,42 +59,41 @@ export interface ServerIdentity extends Identity {
 }
 
 /** @throws {CertificateFileError} */
-export async function readClientFiles(files: ClientFiles): Promise<ClientIdentity> {
-  const identity = await readIdentity(files);
+export function readClientFiles(files: ClientFiles): ClientIdentity {
+  const identity = readIdentity(files);
   if (files.caPath === undefined) return identity;
-  return { ...identity, ...await readAuthorities("ca", files.caPath) };
+  return { ...identity, ...readAuthorities("ca", files.caPath) };
 }
 
 /** @throws {CertificateFileError} */
-export async function readServerFiles(files: ServerFiles): Promise<ServerIdentity> {
-  const identity = await readIdentity(files);
-  const { ca, authorities } = await readAuthorities("clientCa", files.clientCaPath);
+export function readServerFiles(files: ServerFiles): ServerIdentity {
+  const identity = readIdentity(files);
+  const { ca, authorities } = readAuthorities("clientCa", files.clientCaPath);
   const { crlPath } = files;
   if (crlPath === undefined) return { ...identity, ca, authorities };
-  const text = await read("crl", crlPath);
+  const text = read("crl", crlPath);
   const expected = "expected one in PEM, signed by ClientCa";
   const revoked = made("crl", crlPath, expected, () => new RevocationList(text, authorities));
   return { ...identity, ca, authorities, revoked };
 }
 
 /** Of files: another text after a change. */
-export async function fingerprint(paths: readonly (string | undefined)[]): Promise<string> {
-  const parts = await Promise.all(paths.map(async (path) => {
+export function fingerprint(paths: readonly (string | undefined)[]): string {
+  return paths.map((path) => {
     if (path === undefined) return "";
     try {
-      const { ino, size, mtime } = await Deno.stat(path);
+      const { ino, size, mtime } = Deno.statSync(path);
       return `${ino} ${size} ${mtime?.getTime()}`;
     } catch {
       return "none";
     }
-  }));
-  return parts.join("; ");
+  }).join("; ");
 }
 
-async function readIdentity(
+function readIdentity(
   { certPath, keyPath }: { readonly certPath: string; readonly keyPath: string },
-): Promise<Identity> {
-  const [cert, key] = [await read("cert", certPath), await read("key", keyPath)];
+): Identity {
+  const [cert, key] = [read("cert", certPath), read("key", keyPath)];
   const certificate = certificates("cert", certPath, cert)[0]!;
   const own = made("key", keyPath, "expected one in PEM, without a password", () => parseKey(key));
   if (!spki(own).equals(spki(certificate.x509.publicKey))) {
@@ -106,14 +105,14 @@ async function readIdentity(
   return { cert, key, certificate };
 }
 
-async function readAuthorities(setting: "ca" | "clientCa", path: string) {
-  const ca = await read(setting, path);
+function readAuthorities(setting: "ca" | "clientCa", path: string) {
+  const ca = read(setting, path);
   return { ca, authorities: certificates(setting, path, ca) };
 }
 
-async function read(setting: FileSetting, path: string): Promise<string> {
+function read(setting: FileSetting, path: string): string {
   try {
-    return await Deno.readTextFile(path);
+    return Deno.readTextFileSync(path);
   } catch (error) {
     const reason = error instanceof Deno.errors.NotFound
       ? "is not there"

@@ -45,8 +45,8 @@ export class TlsListener implements CarrierListener {
   }
 
   /** As {@link TlsServer.reload}. Who would not be let in any more has to go. */
-  reload(options: ServerFiles & { readonly allowed: AllowedClients }): Promise<void> {
-    return this.server.reload(options);
+  reload(options: ServerFiles & { readonly allowed: AllowedClients }): void {
+    this.server.reload(options);
   }
 
   close(): Promise<void> {

@@ -81,7 +81,6 @@ export class TlsServer {
   #context: SecureContext;
   #fingerprint: string;
   #lookedAt = performance.now();
-  #isLooking = false;
   #isClosed = false;
   /** Called when files, or who is allowed, have changed: those who are there are looked at again. */
   onChanged: () => void = () => {};
@@ -121,8 +120,8 @@ export class TlsServer {
    * @throws {CertificateFileError} if a file is not what it should be.
    */
   static async start(options: TlsServerOptions): Promise<TlsServer> {
-    const print = await fingerprint(pathsOf(options));
-    const identity = await readServerFiles(options);
+    const print = fingerprint(pathsOf(options));
+    const identity = readServerFiles(options);
     const server = createServer({ noDelay: true });
     await listening(server, options);
     return new TlsServer(options, server, identity, print);
@@ -148,10 +147,10 @@ export class TlsServer {
    *
    * @throws {CertificateFileError} if one is not what it should be; then nothing has changed.
    */
-  async reload(options: ServerFiles & { readonly allowed: AllowedClients }): Promise<void> {
-    const print = await fingerprint(pathsOf(options));
-    const identity = await readServerFiles(options);
-    this.#options = { ...this.#options, crlPath: options.crlPath!, ...options };
+  reload(options: ServerFiles & { readonly allowed: AllowedClients }): void {
+    const print = fingerprint(pathsOf(options));
+    const identity = readServerFiles(options);
+    this.#options = { ...this.#options, crlPath: undefined, ...options };
     this.#use(identity, print);
   }
 
@@ -184,14 +183,14 @@ export class TlsServer {
   }
 
   /** Files that have changed are read, for whoever comes next. */
-  async #look(): Promise<void> {
-    if (this.#isLooking || performance.now() - this.#lookedAt < LOOK_MS) return;
-    this.#isLooking = true;
+  #look(): void {
+    if (performance.now() - this.#lookedAt < LOOK_MS) return;
+    this.#lookedAt = performance.now();
     try {
-      const print = await fingerprint(pathsOf(this.#options));
-      if (print !== this.#fingerprint && !this.#isClosed) {
+      const print = fingerprint(pathsOf(this.#options));
+      if (print !== this.#fingerprint) {
         this.#fingerprint = print; // a file that is wrong is said to be once
-        this.#use(await readServerFiles(this.#options), print);
+        this.#use(readServerFiles(this.#options), print);
         log.info("{listener}: certificates have changed, and were read again", {
           listener: this.#options.description,
         });
@@ -202,8 +201,6 @@ export class TlsServer {
         error: (error as Error).message,
       });
     }
-    this.#lookedAt = performance.now();
-    this.#isLooking = false;
   }
 
   #connected(socket: Socket): void {

@@ -64,6 +64,7 @@ export class World {
   /** Dials of fallbacks. */
   dials = 0;
   questions = 0;
+  udpFailures = 0;
   handshakes = 0;
   /** Whether each side has a session; the hub loses its own when it is restarted. */
   session = false;
@@ -120,6 +121,7 @@ export class World {
       },
       open: (path) => world.#open(path),
       close: (path) => world.#setState(path, "closed"),
+      udpFailed: () => void world.udpFailures++,
       use: (path, reason) => world.switches.push({ at: world.now, path, reason }),
     };
     const view = {
@@ -292,7 +294,7 @@ export class World {
   #traffic(): void {
     if (!this.#awaits) return;
     this.#awaits = false;
-    this.chooser.trafficBegan(this.now);
+    this.chooser.trafficBegan(false, this.now);
   }
 
   #initiate(path: number): void {

@@ -1,0 +1,206 @@
+/**
+ * What carries WireGuard where UDP does not get through: on a hub the listeners of `[Relay]`, elsewhere
+ * the fallbacks of peers. A gateway without either has none of it.
+ *
+ * @module
+ */
+
+import type { MemoryRegion } from "../../netstack/mod.ts";
+import { hostAndPort, parseIpAddress } from "../address.ts";
+import { BindError } from "../bind/bind.ts";
+import { type DialledEndpoint, StreamBind } from "../bind/stream/mod.ts";
+import { connectThrough, type HttpProxy } from "../bind/stream/http_proxy.ts";
+import {
+  CertificateFileError,
+  connectTcp,
+  TlsDialer,
+  type TlsDialerOptions,
+  TlsListener,
+} from "../bind/stream/tls/mod.ts";
+import type {
+  FallbackConfig,
+  RelayConfig,
+  RelayListen,
+  RelayTransport,
+} from "../config/checked.ts";
+import { type ConfigPath, SettingError } from "../config/error.ts";
+import { formatRelayListen } from "../config/relay_values.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { OwnListeners } from "../flow/own_listeners.ts";
+import { getLogger } from "../log/logger.ts";
+import { proxyFor } from "./proxy_environment.ts";
+
+const log = getLogger(["wirestack", "relay"]);
+
+export interface GatewayStreamsOptions {
+  readonly engine: Engine;
+  /** What no peer is proxied to. */
+  readonly listeners: OwnListeners;
+  /** Where a datagram lies while it is handed over, of all binds. */
+  readonly receiveRegion: MemoryRegion;
+}
+
+interface Opened {
+  readonly place: RelayListen;
+  readonly listener: TlsListener;
+  readonly forget: () => void;
+}
+
+export class GatewayStreams {
+  readonly #options: GatewayStreamsOptions;
+  readonly #binds = new Map<RelayTransport, StreamBind>();
+  #opened: Opened[] = [];
+  #isClosed = false;
+
+  constructor(options: GatewayStreamsOptions) {
+    this.#options = options;
+  }
+
+  /** Those that are used: by a listener, or a fallback. */
+  get binds(): Iterable<StreamBind> {
+    return this.#binds.values();
+  }
+
+  /** Where peers come, as the system has given the ports. */
+  get places(): readonly RelayListen[] {
+    return this.#opened.map(({ place, listener: { port } }) => ({ ...place, port }));
+  }
+
+  /**
+   * Listens where `[Relay]` says.
+   *
+   * @throws {SettingError} if the system refuses a place, or a file is not what it should be.
+   */
+  async open(relay: RelayConfig | undefined): Promise<void> {
+    if (relay === undefined) return;
+    for (const [i, place] of relay.listen.entries()) {
+      const opened = await this.#listen(place, relay).catch((error) => {
+        throw settingError(error, i);
+      });
+      if (this.#isClosed) {
+        await opened.listener.close();
+        return;
+      }
+      this.#opened.push(opened);
+      const description = opened.listener.description;
+      log.info("{listener}: listening for WireGuard in {transport}", {
+        listener: description,
+        transport: place.transport,
+      });
+    }
+  }
+
+  /**
+   * Reads files again, and who is let in. Carriers of those who are let in stay; the places do too.
+   *
+   * @throws {SettingError} if a file is not what it should be; then what was read before counts on.
+   */
+  reload(relay: RelayConfig | undefined): void {
+    if (relay === undefined) return;
+    try {
+      for (const { listener } of this.#opened) listener.reload(filesOf(relay));
+    } catch (error) {
+      throw settingError(error, 0);
+    }
+  }
+
+  /** The end of a fallback, closed; and what forgets it. */
+  openFallback(fallback: FallbackConfig): { endpoint: DialledEndpoint; forget(): void } {
+    const bind = this.#bind(fallback.transport);
+    const endpoint = bind.endpoint(dialerOf(fallback));
+    return { endpoint, forget: () => bind.forget(endpoint) };
+  }
+
+  /** Accepts nobody any more. Carriers are closed with the engine, whose binds they are of. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const { listener, forget } of this.#opened) {
+      forget();
+      await listener.close();
+    }
+  }
+
+  #bind(transport: RelayTransport): StreamBind {
+    const known = this.#binds.get(transport);
+    if (known !== undefined) return known;
+    const { engine, receiveRegion } = this.#options;
+    const bind = new StreamBind({ name: transport, receiveRegion });
+    this.#binds.set(transport, bind);
+    engine.addBind(bind);
+    return bind;
+  }
+
+  async #listen(place: RelayListen, relay: RelayConfig): Promise<Opened> {
+    if (place.transport !== "tls") {
+      throw new SettingError(["relay", "listen"], "grpc: is not there yet, expected tls:");
+    }
+    const listener = await TlsListener.start({
+      ...filesOf(relay),
+      hostname: place.hostname,
+      port: place.port,
+      description: formatRelayListen(place),
+    });
+    this.#bind(place.transport).listen(listener);
+    const forget = this.#options.listeners.add({
+      protocol: "tcp",
+      address: parseIpAddress(place.hostname),
+      get port() {
+        return listener.port;
+      },
+    });
+    return { place, listener, forget };
+  }
+}
+
+function filesOf({ certPath, keyPath, clientCaPath, crlPath, allowedClients }: RelayConfig) {
+  return {
+    certPath,
+    keyPath,
+    clientCaPath,
+    ...(crlPath !== undefined && { crlPath }),
+    allowed: allowedClients,
+  };
+}
+
+function dialerOf(fallback: FallbackConfig): TlsDialer {
+  const { url, hostname: host, port, certPath, keyPath, caPath, pins } = fallback;
+  const options: TlsDialerOptions = {
+    ...{ url, host, port, certPath, keyPath, pins },
+    ...(caPath !== undefined && { caPath }),
+    connect: (signal) => connect(host, port, signal),
+  };
+  return new TlsDialer(options);
+}
+
+/** Directly, or through the proxy that the environment names. */
+async function connect(host: string, port: number, signal: AbortSignal) {
+  const proxy = proxyFor(host, port);
+  if (proxy === undefined) return await connectTcp(host, port, signal);
+  let socket;
+  try {
+    socket = await connectTcp(proxy.host, proxy.port, signal);
+  } catch (error) {
+    throw new Error(`the proxy ${proxyName(proxy)}: ${(error as Error).message}`);
+  }
+  try {
+    await connectThrough(socket, proxy, host, port, { signal });
+    return socket;
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
+}
+
+function proxyName({ host, port }: HttpProxy): string {
+  return hostAndPort(host, port);
+}
+
+/** @param index Of the place that was to be listened at. */
+function settingError(error: unknown, index: number): unknown {
+  let path: ConfigPath | undefined;
+  if (error instanceof BindError) path = ["relay", "listen", index];
+  else if (error instanceof CertificateFileError) path = ["relay", error.setting];
+  return path === undefined
+    ? error
+    : new SettingError(path, (error as Error).message, { cause: error });
+}

@@ -1,0 +1,201 @@
+import assert from "node:assert/strict";
+import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
+import type { DialledEndpoint } from "../../../proxy/bind/stream/mod.ts";
+import { type ConfigInput, loadConfig } from "../../../proxy/config/config.ts";
+import type { Gateway } from "../../../proxy/gateway/gateway.ts";
+import { applyConfig } from "../../../proxy/gateway/reload.ts";
+import { uapiGet } from "../../../proxy/control/uapi_get.ts";
+import { IpAddress } from "../../../netstack/mod.ts";
+import { MadeAuthority } from "../bind/certificates/made.ts";
+import { until } from "../pair.ts";
+import { startGateway } from "../start.ts";
+
+/** A hub that listens in TLS, and gateways that come to it. */
+class Site implements AsyncDisposable {
+  readonly folder = Deno.makeTempDirSync({ prefix: "wirestack-streams-" });
+  readonly hubKey = generatePrivateKey();
+  readonly keys = [generatePrivateKey(), generatePrivateKey()];
+  readonly #started: Gateway[] = [];
+  authority!: MadeAuthority;
+  hub!: Gateway;
+
+  static async make(): Promise<Site> {
+    const site = new Site();
+    site.authority = await MadeAuthority.make();
+    Deno.writeTextFileSync(`${site.folder}/ca.pem`, site.authority.cert);
+    await site.certificate("hub", { name: "hub", usage: "serverAuth", hosts: ["localhost"] });
+    await site.certificate("0", { name: "first" });
+    await site.certificate("1", { name: "second" });
+    return site;
+  }
+
+  async certificate(file: string, options: Parameters<MadeAuthority["leaf"]>[0]) {
+    const leaf = await this.authority.leaf(options);
+    Deno.writeTextFileSync(`${this.folder}/${file}.pem`, leaf.cert);
+    Deno.writeTextFileSync(`${this.folder}/${file}.key`, leaf.key);
+    return leaf;
+  }
+
+  config(relay: Partial<ConfigInput["relay"]> = {}): ConfigInput {
+    const { folder } = this;
+    return {
+      interface: { privateKey: encodeKey(this.hubKey), address: "10.9.0.1/24" },
+      peers: this.keys.map((key, i) => ({
+        publicKey: encodeKey(publicKeyOf(key)),
+        allowedIps: `10.9.0.${i + 2}/32`,
+      })),
+      relay: {
+        listen: "tls:127.0.0.1:0",
+        cert: `${folder}/hub.pem`,
+        key: `${folder}/hub.key`,
+        clientCa: `${folder}/ca.pem`,
+        ...relay,
+      },
+    };
+  }
+
+  async startHub(relay?: Partial<ConfigInput["relay"]>): Promise<Gateway> {
+    return this.hub = await this.start(this.config(relay));
+  }
+
+  async start(input: ConfigInput): Promise<Gateway> {
+    const gateway = await startGateway(loadConfig(input).config);
+    this.#started.push(gateway);
+    return gateway;
+  }
+
+  /** A gateway whose only way to the hub is TLS. */
+  async client(i: number) {
+    const { port } = this.hub.streams.places[0]!;
+    const { config } = loadConfig({
+      interface: { privateKey: encodeKey(this.keys[i]!), address: `10.9.0.${i + 2}/24` },
+      peers: [{
+        publicKey: encodeKey(publicKeyOf(this.hubKey)),
+        allowedIps: "10.9.0.1/32",
+        fallback: `tls://localhost:${port}`,
+        cert: `${this.folder}/${i}.pem`,
+        key: `${this.folder}/${i}.key`,
+        ca: `${this.folder}/ca.pem`,
+      }],
+    });
+    const gateway = await startGateway(config);
+    this.#started.push(gateway);
+    const [peer] = gateway.engine.device.peers();
+    const endpoint = gateway.peers.paths.of(peer!)!.fallbacks[0] as DialledEndpoint;
+    const shakeHands = async () => {
+      peer!.initiate(gateway.engine.now());
+      gateway.engine.wake();
+      await until(() => peer!.hasSession, "a session", 20_000);
+    };
+    return { gateway, endpoint, peer: peer!, shakeHands };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const gateway of this.#started.toReversed()) await gateway.close();
+    Deno.removeSync(this.folder, { recursive: true });
+  }
+}
+
+Deno.test("peers shake hands over TLS, and the hub knows where they are", async () => {
+  await using site = await Site.make();
+  const hub = await site.startHub();
+  const { shakeHands } = await site.client(0);
+  await shakeHands();
+  const [peer] = hub.engine.device.peers();
+  await until(() => peer!.hasSession, "the hub's session");
+  assert.match(`${peer!.endpoint}`, /^tls:127\.0\.0\.1:\d+$/);
+  assert.match(uapiGet(hub), /\nendpoint=127\.0\.0\.1:\d+\n/);
+});
+
+Deno.test("where a hub listens in TLS nobody is proxied to", async () => {
+  await using site = await Site.make();
+  const hub = await site.startHub();
+  const { port } = hub.streams.places[0]!;
+  const isOwn = (at: number) =>
+    hub.proxy.listeners.has("tcp", IpAddress.v4(127, 0, 0, 1), at, () => true);
+  assert.equal(isOwn(port), true);
+  await hub.streams.close();
+  assert.equal(isOwn(port), false);
+});
+
+Deno.test("a hub does not start with a file that is not what it should be, and names the key", async () => {
+  await using site = await Site.make();
+  const { folder } = site;
+  const other = await MadeAuthority.make();
+  Deno.writeTextFileSync(`${folder}/empty.pem`, "");
+  Deno.writeTextFileSync(`${folder}/crl.pem`, await other.revoke([]));
+  const cases: [Partial<ConfigInput["relay"]>, path: string, message: RegExp][] = [
+    [
+      { cert: `${folder}/none.pem` },
+      "relay.cert",
+      /none\.pem is not there, expected a file in PEM/,
+    ],
+    [{ cert: `${folder}/empty.pem` }, "relay.cert", /empty\.pem: no certificate, expected/],
+    [{ key: `${folder}/hub.pem` }, "relay.key", /hub\.pem: no private key, expected one in PEM/],
+    [{ key: `${folder}/0.key` }, "relay.key", /0\.key is not the key of .*hub\.pem, expected/],
+    [{ clientCa: `${folder}/hub.key` }, "relay.clientCa", /hub\.key: no certificate, expected/],
+    [{ crl: `${folder}/crl.pem` }, "relay.crl", /crl\.pem: not signed by the authority, expected/],
+    [{ crl: `${folder}/ca.pem` }, "relay.crl", /ca\.pem: no list of revoked certificates in PEM/],
+  ];
+  for (const [relay, path, message] of cases) {
+    await assert.rejects(site.startHub(relay), (error: Error & { path: string[] }) => {
+      assert.equal(error.path.join("."), path);
+      assert.match(error.message, message);
+      return true;
+    });
+  }
+});
+
+Deno.test("a port that is taken is said to be, with its place", async () => {
+  await using site = await Site.make();
+  const taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  try {
+    await assert.rejects(
+      site.startHub({ listen: ["tls:127.0.0.1:0", `tls:127.0.0.1:${taken.addr.port}`] }),
+      {
+        name: "SettingError",
+        path: ["relay", "listen", 1],
+        message: `port ${taken.addr.port} is in use, expected a free TCP port`,
+      },
+    );
+  } finally {
+    taken.close();
+  }
+});
+
+Deno.test("a reload takes new certificates and who is let in; connections of who still is go on", async () => {
+  await using site = await Site.make();
+  const hub = await site.startHub();
+  const [first, second] = [await site.client(0), await site.client(1)];
+  await first.shakeHands();
+  await second.shakeHands();
+  const reload = (relay?: Partial<ConfigInput["relay"]>) => {
+    const loaded = loadConfig(site.config(relay));
+    return applyConfig(hub, loadConfig(site.config()).config, loaded);
+  };
+  const { remote } = first.endpoint;
+  const before = remote!.port;
+
+  await site.certificate("hub", { name: "renewed", usage: "serverAuth", hosts: ["localhost"] });
+  assert.deepEqual(reload().warnings, []);
+  assert.throws(() => reload({ cert: `${site.folder}/none.pem` }), {
+    message: /^relay\.cert: .*none\.pem is not there, expected a file in PEM$/,
+  });
+  assert.deepEqual(reload({ allowedClients: "first, third" }).warnings, []);
+  await until(() => second.endpoint.state === "waiting", "the second is gone");
+  assert.equal(
+    second.endpoint.problem,
+    "refused: the certificate that is shown there is not among those that are let in",
+  );
+  assert.equal(first.endpoint.state, "open");
+  assert.equal(first.endpoint.remote!.port, before);
+  assert.equal(first.endpoint.remote!.description, "hub");
+
+  assert.deepEqual(reload().warnings, []);
+  second.endpoint.open();
+  await until(() => second.endpoint.state === "open", "the second is back", 20_000);
+  assert.equal(second.endpoint.remote!.description, "renewed");
+  assert.deepEqual(reload({ listen: "tls:127.0.0.1:1" }).warnings, [
+    "relay.listen: cannot change while running, expected a restart; it stays as it was",
+  ]);
+});

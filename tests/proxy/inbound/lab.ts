@@ -1,0 +1,142 @@
+/**
+ * What an inbound is given, without a gateway: two stacks at the ends of a wire, and a clock.
+ *
+ * @module
+ */
+
+import {
+  IpAddress,
+  type Link,
+  LINK_HEADROOM,
+  Prefix,
+  Stack,
+  type UdpHandler,
+} from "../../../netstack/mod.ts";
+import { FlowOwner } from "../../../proxy/flow/flow.ts";
+import { DEFAULT_UDP_FILTERING } from "../../../proxy/config/defaults.ts";
+import type { UdpFiltering } from "../../../proxy/forward/options.ts";
+import type { FlowLimits } from "../../../proxy/flow/admit.ts";
+import { newInboundCounters } from "../../../proxy/inbound/counters.ts";
+import type { InboundHost } from "../../../proxy/inbound/inbound.ts";
+import type { TimeoutSource, TurnSource } from "../../../proxy/engine/engine.ts";
+import { admission, forwarderOptions } from "../forward/lab.ts";
+
+export const HERE = IpAddress.v4(10, 9, 0, 1);
+export const THERE = IpAddress.v4(10, 9, 0, 2);
+/** No stack has it. */
+export const ELSEWHERE = IpAddress.v4(192, 0, 2, 1);
+/** A program's. */
+export const PROGRAM = IpAddress.v4(198, 51, 100, 7);
+
+/** A link of one slot that keeps packets until they are carried over. */
+class Wire implements Link {
+  readonly buffer = new Uint8Array(4096);
+  readonly sent: Uint8Array[] = [];
+  allocate = () => LINK_HEADROOM;
+  release = () => {};
+
+  transmit(buffer: Uint8Array, offset: number, length: number): void {
+    this.sent.push(buffer.slice(offset, offset + length));
+  }
+
+  forward(buffer: Uint8Array, offset: number, length: number): boolean {
+    this.transmit(buffer, offset, length);
+    return true;
+  }
+}
+
+function end(address: IpAddress) {
+  const stack = new Stack({
+    random: (out) => void crypto.getRandomValues(out as Uint8Array<ArrayBuffer>),
+  });
+  const wire = new Wire();
+  const nic = stack.addNic({
+    name: "wire",
+    mtu: 1420,
+    link: wire,
+    addresses: [{ address, length: 24 }],
+  });
+  stack.routes.insert(new Prefix(address, 24), nic);
+  return { stack, nic, wire };
+}
+
+/** @param limits Of flows, beside the defaults. */
+export function inboundLab(
+  limits: Partial<FlowLimits> = {},
+  udpFiltering: UdpFiltering = DEFAULT_UDP_FILTERING,
+) {
+  const [here, there] = [end(HERE), end(THERE)];
+  const { options, clock } = forwarderOptions(limits);
+  const sources: TimeoutSource[] = [];
+  const turns: TurnSource[] = [];
+  const wire = { isCut: false };
+  const host: InboundHost = {
+    stack: here.stack,
+    counters: newInboundCounters(),
+    admission: admission({
+      isProxied: () => false,
+      isTunnels: (address) => address.equals(HERE),
+      isTunnelled: (address) => here.stack.routes.lookupAddress(address) !== undefined,
+      // Of a peer: an inbound's flows are held by nobody.
+      isHeld: () => false,
+      limits,
+    }),
+    settings: { ...options.settings, udpFiltering },
+    now: () => clock.now,
+    wake() {},
+    hasRoom: () => true,
+    addTimeouts: (source) => void sources.push(source),
+    addTurns: (source) => void turns.push(source),
+  };
+  /** Carries packets to and fro until none is left, `ms` later. */
+  const run = (ms = 0) => {
+    clock.now += ms;
+    for (const source of sources) {
+      if (source.pollTimeout() <= clock.now) source.handleTimeout(clock.now);
+    }
+    for (let idle = 0; idle < 3; idle++) {
+      for (const turn of turns) {
+        turn.drain(clock.now);
+        turn.flush();
+      }
+      for (const [from, to] of [[here, there], [there, here]] as const) {
+        from.stack.handleTimeout(clock.now);
+        from.stack.flush(clock.now);
+        const packets = from.wire.sent.splice(0);
+        if (wire.isCut || packets.length === 0) continue;
+        idle = 0;
+        for (const packet of packets) {
+          to.stack.handlePacket(to.nic, packet, 0, packet.length, clock.now);
+        }
+      }
+    }
+  };
+  return {
+    host,
+    owner: new FlowOwner(() => "redirect", true),
+    there: there.stack,
+    clock,
+    run,
+    /** What is sent while it is cut is lost. */
+    wire,
+  };
+}
+
+/** Answers every datagram with it, and `!` behind. */
+export function answering(
+  stack: Stack,
+  port: number,
+): { handler: UdpHandler; seen: [source: string, text: string][] } {
+  const endpoint = stack.bindUdp({ port });
+  const seen: [string, string][] = [];
+  const handler: UdpHandler = {
+    datagram(endpoint, source, sourcePort, buffer, offset, length, now) {
+      const text = new TextDecoder().decode(buffer.subarray(offset, offset + length));
+      seen.push([`${source}`, text]);
+      const answer = new TextEncoder().encode(`${text}!`);
+      endpoint.send(source, sourcePort, answer, 0, answer.length, now);
+    },
+  };
+  endpoint.handler = handler;
+  return { handler, seen };
+}
