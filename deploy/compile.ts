@@ -28,7 +28,7 @@ const entry = join(root, "main.ts");
 const REST = "./proxy/cli/program.ts";
 
 /** What of {@link REST} one command alone needs, and where that is imported from `./x509.ts`. */
-const LIBRARY = "./proxy/cli/certificates/x509.ts";
+const LIBRARY = "./proxy/certificates/x509.ts";
 const LIBRARY_IMPORT = "./x509.ts";
 
 /** The program is all there is: nothing beside it, above it or in the network is looked for. */

@@ -578,6 +578,13 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { link: "text", reason: "text" },
   },
   {
+    name: "enrolment-not-signed",
+    logger: "enrolment",
+    level: "error",
+    message: "no certificate for {name}: {error}",
+    fields: { name: "text", error: "text" },
+  },
+  {
     name: "enrolment-not-written",
     logger: "enrolment",
     level: "error",

@@ -12,7 +12,7 @@ import {
   issue,
   makeAuthority,
   makeKey,
-} from "../../../../../proxy/cli/certificates/issue.ts";
+} from "../../../../../proxy/certificates/issue.ts";
 import { GrpcAcceptor, GrpcDialer } from "../../../../../proxy/bind/stream/grpc/mod.ts";
 import type { HttpProxy } from "../../../../../proxy/bind/stream/http_proxy.ts";
 import type { Carrier, CarrierEvents } from "../../../../../proxy/bind/stream/mod.ts";
