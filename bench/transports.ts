@@ -29,6 +29,7 @@ const DIRECTIONS = ["out", "back"] as const;
 /** Seconds, in each direction. */
 const WARM_UP = 2;
 const SETTLE_MS = 1_000;
+const NOBODY = 65534;
 
 interface End {
   readonly host: Host;
@@ -94,7 +95,9 @@ async function main(
       await using left_ = await start(left, peerConfig(left, right, folder, transport));
       const tunnels = [left_, right_];
       await using _iperf = right.host.spawn("iperf3", pinned(right, ["iperf3", "-s"]));
-      await left.host.output(["ping", "-c", "1", "-w", "10", right.inner]);
+      await left.host.output(["ping", "-c", "1", "-w", "10", right.inner]).catch((error) => {
+        throw new Error(`${error.message}\n${tunnels.join("\n")}`);
+      });
       for (const isBack of [false, true]) await run(left, right, tunnels, 1, isBack, WARM_UP);
       for (const direction of DIRECTIONS) {
         const sample = await run(
@@ -172,16 +175,15 @@ async function certificates(folder: string, host: string): Promise<string> {
     const { cert, key } = await authority.leaf(options);
     await Deno.writeTextFile(`${folder}/${name}.pem`, cert);
     await Deno.writeTextFile(`${folder}/${name}.key`, key, { mode: 0o600 });
+    await Deno.chown(`${folder}/${name}.key`, NOBODY, NOBODY); // who reads it when it dials
   }
   return folder;
 }
 
-let serial = 0;
-
 /** As people start it. */
 async function start(end: End, lines: readonly string[]): Promise<Process> {
-  const { host, inner } = end;
-  const device = `wst${Deno.pid}n${serial++}`;
+  const { host, inner, core } = end;
+  const device = `wst${Deno.pid}n${core}`;
   const file = await Deno.makeTempFile({ suffix: ".conf" });
   host.disposeFile(file);
   await Deno.writeTextFile(file, `${lines.join("\n")}\n`, { mode: 0o600 });
