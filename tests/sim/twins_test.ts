@@ -65,7 +65,7 @@ function joined(seed: number, { agents: count = 2, impairments, isMute = false }
     changed: () => hub.engine.wake(),
   });
   hub.engine.addTimeouts(twins);
-  twins.update([{ prefix: shared, peers }]);
+  twins.update(count > 1 ? [{ prefix: shared, peers }] : []);
   const lines = agents.map((agent) => ({
     cut() {
       agent.bind.up.loss = agent.bind.down.loss = 1;
@@ -245,6 +245,26 @@ Deno.test("agents that answer no ping are missed too, only later", () => {
     const at = sim.now;
     assert.ok(sim.runUntil(() => moves.length === 1, 60_000));
     assert.ok(sim.now - at < 45_000, `${sim.now - at} ms`);
+  });
+});
+
+Deno.test("an agent alone whose line is cut for a minute is back within a second of its return", () => {
+  forSeeds(10, (seed) => {
+    const { sim, lines, client, connect } = joined(seed, { agents: 1 });
+    const held = connect(20_000, { pauseAt: 5_000 });
+    assert.ok(sim.runUntil(() => held.received === 5_000, 5_000));
+    const pinger = answersPer(client, sim, 200);
+    sim.runFor(sim.random.below(10_000));
+    lines[0]!.cut();
+    sim.runFor(60_000);
+    const before = pinger.answered;
+    lines[0]!.mend();
+    const mended = sim.now;
+    assert.ok(sim.runUntil(() => pinger.answered > before, 30_000));
+    assert.ok(sim.now - mended < 1_000, `${sim.now - mended} ms`);
+    held.resume();
+    assert.ok(sim.runUntil(() => held.hasEnded, 90_000));
+    assert.ok(held.isRight, held.error);
   });
 });
 
