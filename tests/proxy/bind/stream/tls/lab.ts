@@ -1,10 +1,11 @@
 /**
- * A hub that listens in TLS, and those who come to it, with certificates in files.
+ * A hub that listens in TLS or in gRPC, and those who come to it, with certificates in files.
  *
  * @module
  */
 
 import type { BindEndpoint } from "../../../../../proxy/bind/bind.ts";
+import { GrpcDialer, GrpcListener } from "../../../../../proxy/bind/stream/grpc/mod.ts";
 import { StreamBind, type StreamBindOptions } from "../../../../../proxy/bind/stream/mod.ts";
 import {
   type AllowedClients,
@@ -19,12 +20,14 @@ import { type LeafOptions, MadeAuthority } from "../../certificates/made.ts";
 export class Side {
   readonly bind: StreamBind;
   readonly heard: { readonly bytes: Uint8Array; readonly from: BindEndpoint }[] = [];
+  /** Nothing is drained. */
+  isBusy = false;
   #changed: () => void = () => {};
 
   constructor(options: Partial<StreamBindOptions> = {}) {
     this.bind = new StreamBind({ name: "tls", ...options });
     this.bind.start({
-      onReadable: () => setImmediate(() => this.#drain()),
+      onReadable: () => setImmediate(() => this.isBusy || this.drain()),
       onSent: () => {},
       onFailed: (error) => {
         throw error;
@@ -43,7 +46,7 @@ export class Side {
     return this.heard.shift()!;
   }
 
-  #drain(): void {
+  drain(): void {
     while (this.bind.hasReady) {
       this.bind.drain((buffer, offset, length, from) => {
         const endpoint = from.toEndpoint() as BindEndpoint;
@@ -72,7 +75,11 @@ export async function until(
   }
 }
 
+export type Transport = "tls" | "grpc";
+
 export interface LabOptions extends Partial<Pick<TlsServerOptions, "limits" | "port">> {
+  /** Default `tls`. */
+  readonly transport?: Transport;
   readonly allowed?: AllowedClients;
   readonly server?: LeafOptions;
   readonly bind?: Partial<StreamBindOptions>;
@@ -83,7 +90,8 @@ export interface LabOptions extends Partial<Pick<TlsServerOptions, "limits" | "p
 export class Lab {
   readonly folder: string;
   readonly authority: MadeAuthority;
-  readonly listener: TlsListener;
+  readonly transport: Transport;
+  readonly listener: TlsListener | GrpcListener;
   readonly hub: Side;
   readonly #sides: Side[] = [];
   #files = 0;
@@ -91,9 +99,11 @@ export class Lab {
   private constructor(
     folder: string,
     authority: MadeAuthority,
-    listener: TlsListener,
+    transport: Transport,
+    listener: TlsListener | GrpcListener,
     hub: Side,
   ) {
+    this.transport = transport;
     this.folder = folder;
     this.authority = authority;
     this.listener = listener;
@@ -116,17 +126,18 @@ export class Lab {
     if (revoked !== undefined) {
       await Deno.writeTextFile(`${folder}/crl.pem`, await authority.revoke(revoked));
     }
-    const listener = await TlsListener.start({
+    const { transport = "tls" } = options;
+    const listener = await (transport === "tls" ? TlsListener : GrpcListener).start({
       ...Lab.files(folder, revoked !== undefined),
       hostname: "127.0.0.1",
       port: options.port ?? 0,
-      description: "tls:127.0.0.1:0",
+      description: `${transport}:127.0.0.1:0`,
       allowed: options.allowed ?? [],
       ...(options.limits && { limits: options.limits }),
     });
-    const hub = new Side(options.bind);
+    const hub = new Side({ name: transport, ...options.bind });
     hub.bind.listen(listener);
-    return new Lab(folder, authority, listener, hub);
+    return new Lab(folder, authority, transport, listener, hub);
   }
 
   static files(folder: string, hasList: boolean) {
@@ -139,7 +150,7 @@ export class Lab {
   }
 
   get url(): string {
-    return `tls://localhost:${this.listener.port}`;
+    return `${this.transport}://localhost:${this.listener.port}`;
   }
 
   /** Writes a certificate. @returns where it and its key are. */
@@ -152,12 +163,15 @@ export class Lab {
   }
 
   /** Somebody who may come, with this certificate. */
-  async client(options: LeafOptions = {}, more: Partial<TlsDialerOptions> = {}) {
+  async client(
+    options: LeafOptions = {},
+    more: Partial<TlsDialerOptions> = {},
+  ) {
     const { certPath, keyPath } = await this.files(options);
     const side = new Side();
     this.#sides.push(side);
     const endpoint = side.bind.endpoint(
-      new TlsDialer({
+      new (this.transport === "tls" ? TlsDialer : GrpcDialer)({
         url: this.url,
         host: "localhost",
         port: this.listener.port,
