@@ -8,7 +8,7 @@ import type { GatewayConfig } from "../../config/checked.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { PeerSources } from "../peer_sources.ts";
 import type { Claimant } from "../prefix_claims.ts";
-import { holdsPrefix, type SharedBy, Twins } from "./twins.ts";
+import { type SharedBy, toAllowedIp, Twins } from "./twins.ts";
 
 /** Has the peers of a hub take turns, those first that come first in their source. */
 export function takeTurns(
@@ -29,12 +29,12 @@ export function takeTurns(
   });
   const peerOf = ({ config }: Claimant) => device.peer(config.publicKey);
   sources.chooseHolder = (prefix, claimants) => {
-    const holder = twins.holderOf(prefix);
-    return claimants.find((claimant) => holder !== undefined && peerOf(claimant) === holder) ??
-      claimants.find((claimant) => {
-        const peer = peerOf(claimant);
-        return peer !== undefined && holdsPrefix(peer, prefix);
-      }) ?? claimants[0]!;
+    const holders = [twins.holderOf(prefix), device.holderOf(toAllowedIp(prefix))];
+    for (const holder of holders) {
+      const found = holder && claimants.find((claimant) => peerOf(claimant) === holder);
+      if (found !== undefined) return found;
+    }
+    return claimants[0]!;
   };
   sources.onChanged = () => {
     const shared: SharedBy[] = [];
