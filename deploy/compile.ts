@@ -27,9 +27,11 @@ const entry = join(root, "main.ts");
 /** What main.ts imports when the process has confined itself, which may start it again. */
 const REST = "./proxy/cli/program.ts";
 
-/** What of {@link REST} one command alone needs, and where that is imported from `./x509.ts`. */
-const LIBRARY = "./proxy/cli/certificates/x509.ts";
-const LIBRARY_IMPORT = "./x509.ts";
+/** What of {@link REST} few need, and as what it is imported there, by no other name and nothing else. */
+const LIBRARIES = [
+  { path: "./proxy/certificates/x509.ts", specifier: "./x509.ts" },
+  { path: "./proxy/bind/stream/grpc/library.ts", specifier: "./library.ts" },
+] as const;
 
 /** The program is all there is: nothing beside it, above it or in the network is looked for. */
 const selfContained = [
@@ -163,16 +165,22 @@ async function compile(
 }
 
 async function bundleAndPack(output: string): Promise<number | undefined> {
-  const bundles = ["js", "rest.js", "library.js"].map((name) => `${output}.${process.pid}.${name}`);
-  const [program, rest, library] = bundles as [string, string, string];
+  const named = (name: string) => `${output}.${process.pid}.${name}`;
+  const [program, rest] = [named("js"), named("rest.js")];
+  const libraries = LIBRARIES.map((_, i) => named(`library${i}.js`));
   const temporary = `${output}.${process.pid}`;
   try {
     const bundle = ["bundle", "--quiet", "--platform", "deno"];
     for (
       const arguments_ of [
         [...bundle, "--external", REST, "--output", program, entry],
-        [...bundle, "--external", LIBRARY_IMPORT, "--output", rest, join(root, REST)],
-        [...bundle, "--minify", "--output", library, join(root, LIBRARY)],
+        [
+          ...[...bundle, ...LIBRARIES.flatMap(({ specifier }) => ["--external", specifier])],
+          ...["--output", rest, join(root, REST)],
+        ],
+        ...LIBRARIES.map(({ path }, i) => [
+          ...[...bundle, "--minify", "--output", libraries[i]!, join(root, path)],
+        ]),
       ]
     ) {
       const { success, errors } = await deno(arguments_);
@@ -184,7 +192,10 @@ async function bundleAndPack(output: string): Promise<number | undefined> {
     const pieces = pack({
       program: (name) => new TextEncoder().encode(importing(text, name)),
       rest: new TextEncoder().encode(
-        carrying(await readFile(rest, "utf8"), await readFile(library)),
+        carrying(
+          await readFile(rest, "utf8"),
+          await Promise.all(libraries.map((file) => readFile(file, "utf8"))),
+        ),
       ),
       runtime: await readFile(Deno.execPath()),
       flags: [...selfContained, ...permissions(USER_FOLDERS)],
@@ -196,7 +207,7 @@ async function bundleAndPack(output: string): Promise<number | undefined> {
     await rename(temporary, output);
     return pieces.reduce((sum, piece) => sum + piece.length, 0);
   } finally {
-    for (const bundle of bundles) await rm(bundle, { force: true });
+    for (const bundle of [program, rest, ...libraries]) await rm(bundle, { force: true });
     await rm(temporary, { force: true });
   }
 }
@@ -214,15 +225,22 @@ function importing(program: string, name: string): string {
 }
 
 /**
- * Has a bundle carry {@link LIBRARY} as text. What is never looked through costs a start nothing: as
- * code it took 18 ms. In a function, for nobody keeps what is in one that was not called.
+ * Has a bundle carry {@link LIBRARIES} as text. What is never looked through costs a start nothing: as
+ * code one took 18 ms. In functions, for nobody keeps what is in one that was not called.
  */
-function carrying(rest: string, library: Uint8Array): string {
-  const statement = `import("${LIBRARY_IMPORT}")`;
-  if (!rest.includes(statement)) throw new Error(`the bundle of ${REST} has no ${statement}`);
-  return `const wirestackLibrary = () => "data:text/javascript;base64,${library.toBase64()}";\n${
-    rest.replaceAll(statement, "import(wirestackLibrary())")
-  }`;
+function carrying(rest: string, libraries: readonly string[]): string {
+  let text = rest;
+  let carried = "";
+  for (const [i, { specifier }] of LIBRARIES.entries()) {
+    const statement = `import("${specifier}")`;
+    if (!text.includes(statement)) throw new Error(`the bundle of ${REST} has no ${statement}`);
+    // What is no file has no place of its own to look for others from, and looks for none.
+    const code = libraries[i]!.replaceAll("(import.meta.url)", '("file:///wirestack.js")');
+    const base64 = new TextEncoder().encode(code).toBase64();
+    carried += `const wirestackLibrary${i} = () => "data:text/javascript;base64,${base64}";\n`;
+    text = text.replaceAll(statement, `import(wirestackLibrary${i}())`);
+  }
+  return carried + text;
 }
 
 /** Runs this deno, silently. */

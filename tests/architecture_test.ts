@@ -39,7 +39,19 @@ const FORBIDDEN_NAMES =
  * The files that lie flat stand before all of them.
  */
 const ROOMS = [
-  ...["log", "config", "flow", "arena", "bind", "link", "engine", "target", "splice", "forward"],
+  ...[
+    "log",
+    "config",
+    "certificates",
+    "flow",
+    "arena",
+    "bind",
+    "link",
+    "engine",
+    "target",
+    "splice",
+    "forward",
+  ],
   ...[
     "tunnel",
     "inbound",

@@ -35,7 +35,7 @@ export interface SharedPrefix<T> {
     version: 4 | 6,
     now: number,
   ): T;
-  /** A packet has come from the prefix by one that does not hold it. */
+  /** A packet has come from the prefix by one that does not hold it, or that is followed. */
   arrived(
     from: T,
     buffer: Uint8Array,

@@ -496,6 +496,9 @@ export class Device {
         return;
       }
       shared.arrived(peer, buffer, offset, total, version, now);
+    } else if (peer.isFollowed) {
+      this.#context.allowedIps.sharedAt(buffer, source, version)
+        ?.arrived(peer, buffer, offset, total, version, now);
     }
     counters.packetsReceived++;
     peer.receivedBytes += size;
@@ -534,8 +537,10 @@ export class Device {
     if (kind === 0) return false;
     counters.probesReceived++;
     const id = probeId(buffer, offset);
-    if (kind === PROBE_ANSWER) peer.paths?.probeAnswered(from, id, now);
-    else peer.answerProbe(from, id, now);
+    if (kind === PROBE_ANSWER) {
+      peer.probesAnswered++;
+      peer.paths?.probeAnswered(from, id, now);
+    } else peer.answerProbe(from, id, now);
     return true;
   }
 }

@@ -60,7 +60,7 @@ export function sendInitiation(context: Context<Peer>, peer: Peer, now: number):
     peer.pending.noise.destroy();
   }
   const localIndex = context.indices.addHandshake(peer);
-  peer.pending = { noise, localIndex };
+  peer.pending = { noise, localIndex, sentAt: now };
   writeU32(message, OFFSET_TYPE, TYPE_INITIATION);
   writeU32(message, OFFSET_SENDER, localIndex); // msg.sender := Iᵢ
   peer.macs.addMacs(message, INITIATION_SIZE, now);
@@ -203,6 +203,7 @@ export function handleResponse(
     return false;
   }
   peer.pending = undefined;
+  peer.handshakeMs = now - pending.sentAt;
   const remoteIndex = readI32(buffer, offset + OFFSET_SENDER);
   const keys = pending.noise.split();
   peer.keypairs.addAsInitiator(

@@ -71,6 +71,7 @@ export interface PeerOptions {
 export interface PendingInitiation {
   readonly noise: NoiseInitiator;
   readonly localIndex: number;
+  readonly sentAt: number;
 }
 
 /** Reported from this many unconfirmed answers on: one may be lost, or overtaken by the next. */
@@ -93,12 +94,18 @@ export class Peer implements TimerActions {
    * packet that would go to it whether another is to have it. Whoever shares a prefix sets it.
    */
   isTwin = false;
+  /** Whether the prefix is told of packets that have come by it, too, while it is the holder. */
+  isFollowed = false;
 
   /** Whole datagrams of this peer, handshakes and keepalives included, as `wg show` counts them. */
   receivedBytes = 0;
   sentBytes = 0;
   /** When the last handshake completed: ms since the Unix epoch, 0 for never. */
   lastHandshake = 0;
+  /** How long the last handshake took that this side began, from its last initiation on: ms; -1 before. */
+  handshakeMs = -1;
+  /** How many probes it has answered. */
+  probesAnswered = 0;
   /** When something authenticated came last, a keepalive too: ms, as every `now`; -Infinity for never. */
   lastHeard = -Infinity;
   /** Since when it is heard without a silence as long as a session may last; as {@link lastHeard}. */

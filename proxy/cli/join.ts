@@ -41,13 +41,28 @@ export async function join(
   if (out === "" || out.includes("\0")) {
     throw new ConfigError(["--out: is no path, expected a file"]);
   }
-  const pending = PendingJoin.begin(out, publicKeyOf(token.privateKey));
+  const makeTls = async () => {
+    const { makeRequest } = await import("../certificates/request.ts");
+    return await makeRequest(token.name);
+  };
+  const pending = await PendingJoin.begin(
+    out,
+    publicKeyOf(token.privateKey),
+    token.isCertified ? makeTls : undefined,
+  );
   let grant: Grant;
   try {
-    grant = await requestGrant(token, { publicKey: publicKeyOf(pending.privateKey) });
-    const text = configurationOf(grant, pending.privateKey, token.hubKey);
+    const { privateKey, tls } = pending.keys;
+    grant = await requestGrant(token, {
+      publicKey: publicKeyOf(privateKey),
+      ...(tls && { certificateRequest: tls.request }),
+    });
+    if (tls === undefined && grant.certificate !== undefined) {
+      throw new JoinError("the hub gives a certificate that was not asked for", true);
+    }
+    const text = configurationOf(grant, privateKey, token.hubKey, out);
     await loadText(text, out, terminal);
-    pending.finish(text);
+    pending.finish(text, grant.certificate);
   } catch (error) {
     if (!(error instanceof JoinError)) throw error;
     if (!error.isOpen && !pending.isResumed) pending.abandon();

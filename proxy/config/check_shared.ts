@@ -51,9 +51,15 @@ export function checkShared(
   });
 }
 
+/** Whether this side calls it: those that it calls, and that share a prefix, are hubs in turn. */
+export function isCalled(
+  { endpoint, fallback }: Pick<PeerValues, "endpoint" | "fallback">,
+): boolean {
+  return endpoint.length > 0 || fallback.length > 0;
+}
+
 /** What is shared, in words: nothing where nobody takes turns. */
 export function summarizeShared({ peers, peerToPeer }: GatewayConfig): string[] {
-  if (!peerToPeer) return [];
   const byPrefix = new Map<string, PeerConfig[]>();
   for (const peer of peers) {
     for (const prefix of new Set(peer.allowedIps.map(String))) {
@@ -61,9 +67,13 @@ export function summarizeShared({ peers, peerToPeer }: GatewayConfig): string[] 
     }
   }
   const names = (peers: PeerConfig[]) =>
-    peers.map(({ name, publicKey }) => name ?? encodeKey(publicKey)).join(", else ");
+    peers.map(({ name, publicKey }) => name ?? encodeKey(publicKey))
+      .join(peerToPeer ? ", else " : " or ") + (peerToPeer ? "" : ", whichever is nearer");
+  const takeTurns = (peers: PeerConfig[]) =>
+    peerToPeer ||
+    peers.every(({ endpoint, fallbacks }) => endpoint !== undefined || fallbacks !== undefined);
   return Array.from(byPrefix)
-    .filter(([, peers]) => peers.length > 1)
+    .filter(([, peers]) => peers.length > 1 && takeTurns(peers))
     .map(([prefix, peers]) => `${prefix} by ${names(peers)}`);
 }
 

@@ -45,7 +45,7 @@ import { suggest } from "./suggest.ts";
 import { checkLinks, linkConfig } from "./check_links.ts";
 import { checkFallbacks, checkRelay, fallbackConfigs, relayConfig } from "./check_relay.ts";
 import { checkPeerList, peerListConfig } from "./check_peer_list.ts";
-import { checkShared } from "./check_shared.ts";
+import { checkShared, isCalled } from "./check_shared.ts";
 import { checkRules } from "./check_rules.ts";
 import { parseIpAddress } from "../address.ts";
 import { encodeKey, publicKeyOf } from "../base64.ts";
@@ -252,7 +252,9 @@ function checkPeers(
     peer.allowedIps.forEach((prefix, j) => {
       const prefixPath = ["peers", i, "allowedIps", j];
       const before = byPrefix.get(`${prefix}`);
-      if (before !== undefined && before[1] !== i && !iface?.peerToPeer) {
+      const isShared = iface?.peerToPeer ||
+        [peer, peers[Number(before?.[1])]].every((one) => one !== undefined && isCalled(one));
+      if (before !== undefined && before[1] !== i && !isShared) {
         // As with wg: an allowed IP belongs to the peer that got it last.
         source.warn(prefixPath, `${prefix} moves to this peer (also at ${source.place(before)})`);
       }

@@ -67,7 +67,7 @@ export interface EnrolmentHandlers {
    * @returns a token, which is secret, and notes.
    * @throws {ConfigError} naming everything that is wrong; then nothing has changed.
    */
-  invite(request: InvitationRequest): Invited;
+  invite(request: InvitationRequest): Promise<Invited>;
   /** Plain values, without a secret. @throws {ConfigError} */
   invites(): readonly unknown[];
   /** @returns what was done, in a line. @throws {ConfigError} if there is nobody of this name. */
@@ -162,8 +162,8 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operat
   ["wirestack_invite=1", {
     keys: ["name", "endpoint", "subnet", "map", "client", "expires", "allowed_ips", "fallback"],
     run: (handlers, values) =>
-      orProblems(() => {
-        const { token, notes } = handlers.enrolment.invite(invitationOf(values));
+      orProblems(async () => {
+        const { token, notes } = await handlers.enrolment.invite(invitationOf(values));
         return [texts("note", notes), texts("token", [token])];
       }),
   }],
@@ -224,9 +224,11 @@ function invitationOf(values: Arguments): InvitationRequest {
 }
 
 /** @param make Throws before the first line, or not at all. */
-function orProblems(make: () => Iterable<string>): Answer {
+async function orProblems(
+  make: () => Iterable<string> | Promise<Iterable<string>>,
+): Promise<Answer> {
   try {
-    return { lines: make() };
+    return { lines: await make() };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     const refusal = new Refusal(Errno.EINVAL, error.problems[0]);

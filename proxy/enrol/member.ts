@@ -37,7 +37,7 @@ export interface Member {
   readonly maps: readonly MapConfig[];
   /** Where it reaches the hub, `HOST:PORT` each. */
   readonly endpoints: readonly string[];
-  /** As {@link endpoints}, where UDP does not get through: URLs. */
+  /** As {@link endpoints}, where UDP does not get through: URLs. None without a certificate. */
   readonly fallbacks: readonly string[];
   /** 32 bytes, once it was handed in. */
   readonly publicKey?: Uint8Array;

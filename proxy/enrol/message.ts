@@ -27,12 +27,6 @@ export interface FallbackGrant {
   readonly pins: readonly string[];
 }
 
-/** A machine's own certificate, and who it trusts, PEM. */
-export interface CertificateGrant {
-  readonly certificate: string;
-  readonly authority: string;
-}
-
 /** What a machine is to be configured with. */
 export interface Grant {
   readonly isClient: boolean;
@@ -49,7 +43,8 @@ export interface Grant {
   /** Bytes. */
   readonly mtu: number;
   readonly fallbacks: readonly FallbackGrant[];
-  readonly certificate?: CertificateGrant;
+  /** Its own, for them, PEM. */
+  readonly certificate?: string;
 }
 
 /** Why a machine is not enrolled. */
@@ -138,15 +133,13 @@ function parseGrant(value: Readonly<Record<string, unknown>>): Grant | undefined
   const maps = listOf(value.maps, parseMapPair);
   const endpoints = listOf(value.endpoints, parseEndpointText);
   const fallbacks = listOf(value.fallbacks, parseFallback);
-  const certificate = value.certificate === undefined
-    ? undefined
-    : parseCertificate(value.certificate);
+  const { certificate } = value;
   if (
     typeof isClient !== "boolean" || !Number.isInteger(mtu) || (mtu as number) < 576 ||
     (mtu as number) > 65_535 || addresses === undefined || addresses.length === 0 ||
     allowedIps === undefined || allowedIps.length === 0 || subnets === undefined ||
     maps === undefined || endpoints === undefined || endpoints.length === 0 ||
-    fallbacks === undefined || value.certificate !== undefined && certificate === undefined
+    fallbacks === undefined || certificate !== undefined && !isPem(certificate, "CERTIFICATE")
   ) return undefined;
   return {
     isClient,
@@ -157,7 +150,7 @@ function parseGrant(value: Readonly<Record<string, unknown>>): Grant | undefined
     maps,
     endpoints,
     fallbacks,
-    ...(certificate && { certificate }),
+    ...(certificate !== undefined && { certificate }),
   };
 }
 
@@ -196,14 +189,6 @@ function parseFallback(value: unknown): FallbackGrant | undefined {
   if (typeof url !== "string" || pins === undefined) return undefined;
   const place = /^(?:tls|grpc):\/\/(.+)$/.exec(url)?.[1];
   return place !== undefined && parseEndpointText(place) !== undefined ? { url, pins } : undefined;
-}
-
-function parseCertificate(value: unknown): CertificateGrant | undefined {
-  if (!isObject(value)) return undefined;
-  const { certificate, authority } = value;
-  return isPem(certificate, "CERTIFICATE") && isPem(authority, "CERTIFICATE")
-    ? { certificate, authority }
-    : undefined;
 }
 
 /** One block, and nothing around it. */

@@ -20,6 +20,8 @@ export interface Token {
   /** When the hub stops taking it, ms since the Unix epoch, whole seconds. */
   readonly expiresAt: number;
   readonly isClient: boolean;
+  /** Whether the hub signs a certificate for it. */
+  readonly isCertified: boolean;
   /** What the machine is called. */
   readonly name: string;
   /** `HOST:PORT` each, one at least. */
@@ -43,7 +45,8 @@ const CHECKSUM_LENGTH = 4;
 const LENGTH_LENGTH = 2;
 const IS_CLIENT = 1;
 const IS_IPV6 = 2;
-const KNOWN_FLAGS = IS_CLIENT | IS_IPV6;
+const IS_CERTIFIED = 4;
+const KNOWN_FLAGS = IS_CLIENT | IS_IPV6 | IS_CERTIFIED;
 /** Characters that tell the length: three hold two bytes. */
 const HEAD = PREFIX.length + 3;
 
@@ -62,7 +65,11 @@ export function encodeToken(token: Token): string {
     token.privateKey,
     token.hubKey,
     unsigned(Math.floor(token.expiresAt / 1000), 5),
-    unsigned((token.isClient ? IS_CLIENT : 0) | (isIpv6 ? IS_IPV6 : 0), 1),
+    unsigned(
+      (token.isClient ? IS_CLIENT : 0) | (isIpv6 ? IS_IPV6 : 0) |
+        (token.isCertified ? IS_CERTIFIED : 0),
+      1,
+    ),
     link.bytes,
     service.address.bytes,
     unsigned(service.port, 2),
@@ -135,9 +142,17 @@ function parse(reader: Reader): Token {
   if (count === 0 || count > MAX_ENDPOINTS || port === 0) throw damaged();
   const endpoints = Array.from({ length: count }, () => reader.text());
   if (!reader.isEmpty) throw damaged();
-  const isClient = (flags & IS_CLIENT) !== 0;
-  const service = { address, port };
-  return { privateKey, hubKey, expiresAt, isClient, name, endpoints, link, service };
+  return {
+    privateKey,
+    hubKey,
+    expiresAt,
+    isClient: (flags & IS_CLIENT) !== 0,
+    isCertified: (flags & IS_CERTIFIED) !== 0,
+    name,
+    endpoints,
+    link,
+    service: { address, port },
+  };
 }
 
 class Reader {

@@ -35,6 +35,7 @@ import { encodeToken } from "../enrol/token.ts";
 import { getLogger } from "../log/logger.ts";
 import { isWorthALine } from "../log/thinning.ts";
 import { TunnelConn } from "../tunnel/conn.ts";
+import { ClientAuthority } from "./client_authority.ts";
 import { newAddresses, NoFreeAddress } from "./free_address.ts";
 import { checkInvitation, type InvitationRequest, twinsOf } from "./invitation.ts";
 import type { PeerSources } from "./peer_sources.ts";
@@ -129,10 +130,13 @@ export class Enrolment implements TimeoutSource {
   }
 
   /** @throws {ConfigError} naming everything that is wrong; then nothing has changed. */
-  invite(request: InvitationRequest): Invited {
+  async invite(request: InvitationRequest): Promise<Invited> {
     const roster = this.#needRoster();
     const { engine, port } = this.#options;
     const service = this.#serviceAddress();
+    const authority = this.#authority();
+    await authority?.check(this.#now());
+    if (authority !== undefined) void authority.pin; // which the machine is to be told
     if (roster.tokens.length >= MAX_TOKENS) {
       throw new ConfigError([
         `NAME: ${MAX_TOKENS} invitations are out already, expected some to be used, revoked or over`,
@@ -146,7 +150,7 @@ export class Enrolment implements TimeoutSource {
         roster.byName(name) !== undefined || this.#options.peerSources.isNameTaken(name),
       members: roster.holding,
       taken,
-      canFallBack: false,
+      relay: authority && this.#config.relay!.listen,
     });
     const addresses = this.#newAddresses(taken.map(({ prefix }) => prefix));
     const privateKey = generatePrivateKey();
@@ -174,6 +178,7 @@ export class Enrolment implements TimeoutSource {
       hubKey: engine.device.publicKey,
       expiresAt: member.expiresAt,
       link: member.link,
+      isCertified: member.fallbacks.length > 0,
       service: { address: service, port: listening },
     });
     privateKey.fill(0);
@@ -281,11 +286,20 @@ export class Enrolment implements TimeoutSource {
     return answer;
   }
 
-  // deno-lint-ignore require-await -- signing will be asynchronous
-  async #decide(member: Member, { publicKey }: EnrolRequest): Promise<EnrolAnswer> {
+  async #decide(known: Member, request: EnrolRequest): Promise<EnrolAnswer> {
     const roster = this.#roster!;
+    const { publicKey } = request;
+    let certificate: string | undefined;
+    if (roster.decide(known, publicKey) === "bind") {
+      const signed = await this.#sign(known, request);
+      if (signed === "refused") return { refused: "certificate" };
+      certificate = signed;
+    }
+    // Signing takes time: it may have been revoked since. From here on nothing is waited for.
+    const member = roster.byTokenKey(known.tokenKey);
+    if (member === undefined) return { refused: "expired" };
     const decision = roster.decide(member, publicKey);
-    if (decision === "again") return { grant: this.#grantOf(member) };
+    if (decision === "again") return this.#granted(member);
     if (decision !== "bind") return { refused: decision };
     const { engine, peerSources } = this.#options;
     const isKnown = engine.device.peer(publicKey) !== undefined ||
@@ -294,7 +308,11 @@ export class Enrolment implements TimeoutSource {
     if (peerSources.isNameTaken(member.name)) return { refused: "name" };
     let bound: Member;
     try {
-      bound = roster.bind(member, { publicKey, addresses: this.#stillFree(member) });
+      bound = roster.bind(member, {
+        publicKey,
+        addresses: this.#stillFree(member),
+        ...(certificate !== undefined && { certificate }),
+      });
     } catch (error) {
       if (error instanceof NoFreeAddress) return { refused: "full" };
       log.error("the state of enrolment cannot be written: {error}", {
@@ -308,11 +326,51 @@ export class Enrolment implements TimeoutSource {
       name: bound.name,
       publicKey: publicKey.toBase64(),
     });
-    return { grant: this.#grantOf(bound) };
+    return this.#granted(bound);
   }
 
+  /** @returns `refused` if it cannot be signed; undefined if it is not asked for, or not needed. */
+  async #sign(
+    member: Member,
+    { certificateRequest }: EnrolRequest,
+  ): Promise<string | "refused" | undefined> {
+    const authority = this.#authority();
+    if (certificateRequest === undefined || member.fallbacks.length === 0) return undefined;
+    if (authority === undefined) return undefined;
+    try {
+      const { name } = member;
+      void authority.pin; // which the machine is to be told
+      return await authority.sign(certificateRequest, name, this.#now()) ?? "refused";
+    } catch (error) {
+      log.error("no certificate for {name}: {error}", {
+        name: member.name,
+        error: (error as Error).message,
+      });
+      return "refused";
+    }
+  }
+
+  #authority(): ClientAuthority | undefined {
+    return ClientAuthority.of(this.#config.relay);
+  }
+
+  #granted(member: Member): EnrolAnswer {
+    try {
+      return { grant: this.#grantOf(member) };
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      log.error("no certificate for {name}: {error}", { name: member.name, error: error.message });
+      return { refused: "certificate" };
+    }
+  }
+
+  /** @throws {ConfigError} if the hub's own certificate cannot be read, for its pin. */
   #grantOf(member: Member): Grant {
-    const { isClient, addresses, allowedIps, subnets, maps, endpoints } = member;
+    const { isClient, addresses, allowedIps, subnets, maps, endpoints, certificate } = member;
+    const pin = certificate === undefined ? undefined : this.#authority()?.pin;
+    const fallbacks = pin === undefined
+      ? []
+      : member.fallbacks.map((url) => ({ url, pins: [pin] }));
     return {
       isClient,
       addresses,
@@ -321,7 +379,8 @@ export class Enrolment implements TimeoutSource {
       maps,
       endpoints,
       mtu: this.#config.mtu,
-      fallbacks: [],
+      fallbacks,
+      ...(fallbacks.length > 0 && { certificate: certificate! }),
     };
   }
 
@@ -375,7 +434,14 @@ export class Enrolment implements TimeoutSource {
     if (!this.#config.peerToPeer) {
       notes.push("PeerToPeer is off: what is invited reaches this hub, and no other peer by it");
     }
-    notes.push("no fallback where UDP does not get through: [Relay] has no ClientCaKey");
+    if (this.#authority() === undefined) {
+      notes.push(
+        "where UDP does not get through the machine has no other way: there is no [Relay] with a " +
+          "ClientCaKey to give it a certificate",
+      );
+    } else if (member.fallbacks.length === 0) {
+      notes.push("no fallback: [Relay] listens at any free port, expected --fallback");
+    }
     return notes;
   }
 

@@ -200,7 +200,7 @@ export class Gateway implements AsyncDisposable {
         openFallback: (fallback) => this.streams.openFallback(fallback),
       });
       this.peerSources = new PeerSources(engine.device, this.peers);
-      if (config.peerToPeer) this.twins = takeTurns(engine, this.peerSources, config);
+      if (this.hasWireguard) this.twins = takeTurns(engine, this.peerSources, config);
       const owners = flowOwners(engine.device, {
         ownerAt: (buffer, offset, version) => this.links.ownerAt(buffer, offset, version),
         holds: (client, owner) => this.links.holds(client, owner),

@@ -16,6 +16,7 @@ import {
   quote,
   splitList,
 } from "../config/values.ts";
+import { parseFallback } from "../config/relay_values.ts";
 import { parseDuration } from "../enrol/duration.ts";
 import { type Member, servedPrefixes } from "../enrol/member.ts";
 import { MAX_ENDPOINTS } from "../enrol/token.ts";
@@ -50,8 +51,8 @@ export interface Site {
   /** Bound UDP port. */
   readonly port: number;
   isNameTaken(name: string): boolean;
-  /** Whether it gives out certificates. */
-  readonly canFallBack: boolean;
+  /** Where peers come when UDP does not get through to it; undefined if it signs no certificates. */
+  readonly relay: readonly { readonly transport: string; readonly port: number }[] | undefined;
   readonly members: readonly Member[];
   /** What others have, with their names. */
   readonly taken: readonly { readonly name: string; readonly prefix: Prefix }[];
@@ -61,6 +62,7 @@ const DEFAULT_LIFETIME = "1h";
 /** Where agents' networks are mapped to. A client that has all of it needs nothing for a later one. */
 const SHARED_SPACE = new Prefix(IpAddress.v4(100, 64, 0, 0), 10);
 const MAX_PREFIXES = 64;
+const MAX_FALLBACKS = 8;
 
 /** @throws {ConfigError} naming everything that is wrong with it. */
 export function checkInvitation(request: InvitationRequest, site: Site): Invitation {
@@ -98,7 +100,10 @@ export function checkInvitation(request: InvitationRequest, site: Site): Invitat
       "--subnet: missing, expected what the machine is to serve, such as 192.168.1.0/24, or --client",
     );
   }
-  if (request.fallbacks.length > 0 && !site.canFallBack) {
+  const fallbacks = request.fallbacks.length > 0
+    ? request.fallbacks.flatMap((text) => take(parseFallback(text), "--fallback")).map(urlOf)
+    : defaultFallbacks(endpoints, site.relay ?? []);
+  if (request.fallbacks.length > 0 && site.relay === undefined) {
     problems.push(
       "--fallback: needs a certificate of its own on the machine, expected [Relay] with a ClientCaKey",
     );
@@ -135,7 +140,7 @@ export function checkInvitation(request: InvitationRequest, site: Site): Invitat
     subnets,
     maps,
     endpoints,
-    fallbacks: request.fallbacks,
+    fallbacks,
     lifetimeMs: lifetime[0]!,
   };
 }
@@ -144,6 +149,23 @@ export function checkInvitation(request: InvitationRequest, site: Site): Invitat
 export function twinsOf(invitation: Pick<Member, "subnets" | "maps">, members: readonly Member[]) {
   const own = new Set(servedPrefixes(invitation).map(String));
   return members.filter((member) => servedPrefixes(member).some((prefix) => own.has(`${prefix}`)));
+}
+
+/** At the same hosts, at each port of [Relay]. */
+function defaultFallbacks(
+  endpoints: readonly string[],
+  relay: NonNullable<Site["relay"]>,
+): string[] {
+  const hosts = endpoints.map((text) => text.replace(/:\d+$/, ""));
+  return [...new Set(hosts)].flatMap((host) =>
+    relay.filter(({ port }) => port !== 0).map(({ transport, port }) =>
+      `${transport}://${host}:${port}`
+    )
+  ).slice(0, MAX_FALLBACKS);
+}
+
+function urlOf({ url }: { readonly url: string }): string {
+  return url;
 }
 
 function endpointOf(text: string, port: number): string | ParseFailure {

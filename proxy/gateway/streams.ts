@@ -6,17 +6,11 @@
  */
 
 import type { MemoryRegion } from "../../netstack/mod.ts";
-import { hostAndPort, parseIpAddress } from "../address.ts";
+import { parseIpAddress } from "../address.ts";
 import { BindError } from "../bind/bind.ts";
-import { type DialledEndpoint, StreamBind } from "../bind/stream/mod.ts";
-import { connectThrough, type HttpProxy } from "../bind/stream/http_proxy.ts";
-import {
-  CertificateFileError,
-  connectTcp,
-  TlsDialer,
-  type TlsDialerOptions,
-  TlsListener,
-} from "../bind/stream/tls/mod.ts";
+import { GrpcDialer, GrpcListener } from "../bind/stream/grpc/mod.ts";
+import { type CarrierDialer, type DialledEndpoint, StreamBind } from "../bind/stream/mod.ts";
+import { CertificateFileError, TlsDialer, TlsListener } from "../bind/stream/tls/mod.ts";
 import type {
   FallbackConfig,
   RelayConfig,
@@ -42,7 +36,7 @@ export interface GatewayStreamsOptions {
 
 interface Opened {
   readonly place: RelayListen;
-  readonly listener: TlsListener;
+  readonly listener: TlsListener | GrpcListener;
   readonly forget: () => void;
 }
 
@@ -131,10 +125,7 @@ export class GatewayStreams {
   }
 
   async #listen(place: RelayListen, relay: RelayConfig): Promise<Opened> {
-    if (place.transport !== "tls") {
-      throw new SettingError(["relay", "listen"], "grpc: is not there yet, expected tls:");
-    }
-    const listener = await TlsListener.start({
+    const listener = await (place.transport === "tls" ? TlsListener : GrpcListener).start({
       ...filesOf(relay),
       hostname: place.hostname,
       port: place.port,
@@ -162,37 +153,13 @@ function filesOf({ certPath, keyPath, clientCaPath, crlPath, allowedClients }: R
   };
 }
 
-function dialerOf(fallback: FallbackConfig): TlsDialer {
-  const { url, hostname: host, port, certPath, keyPath, caPath, pins } = fallback;
-  const options: TlsDialerOptions = {
+function dialerOf(fallback: FallbackConfig): CarrierDialer {
+  const { url, hostname: host, port, certPath, keyPath, caPath, pins, transport } = fallback;
+  return new (transport === "tls" ? TlsDialer : GrpcDialer)({
     ...{ url, host, port, certPath, keyPath, pins },
     ...(caPath !== undefined && { caPath }),
-    connect: (signal) => connect(host, port, signal),
-  };
-  return new TlsDialer(options);
-}
-
-/** Directly, or through the proxy that the environment names. */
-async function connect(host: string, port: number, signal: AbortSignal) {
-  const proxy = proxyFor(host, port);
-  if (proxy === undefined) return await connectTcp(host, port, signal);
-  let socket;
-  try {
-    socket = await connectTcp(proxy.host, proxy.port, signal);
-  } catch (error) {
-    throw new Error(`the proxy ${proxyName(proxy)}: ${(error as Error).message}`);
-  }
-  try {
-    await connectThrough(socket, proxy, host, port, { signal });
-    return socket;
-  } catch (error) {
-    socket.destroy();
-    throw error;
-  }
-}
-
-function proxyName({ host, port }: HttpProxy): string {
-  return hostAndPort(host, port);
+    proxy: () => proxyFor(host, port),
+  });
 }
 
 /** @param index Of the place that was to be listened at. */

@@ -412,6 +412,13 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { prefix: "text", to: "text", from: "text", seconds: "number" },
   },
   {
+    name: "prefix-nearer",
+    logger: "engine",
+    level: "info",
+    message: "prefix {prefix}: {to} has it now, not {from}: it answers within {ms} ms",
+    fields: { prefix: "text", to: "text", from: "text", ms: "number" },
+  },
+  {
     name: "prefix-unheard",
     logger: "engine",
     level: "warning",
@@ -569,6 +576,13 @@ export const EVENTS: readonly LogEvent[] = [
     level: "debug",
     message: "a connection of {link} ends early: {reason}",
     fields: { link: "text", reason: "text" },
+  },
+  {
+    name: "enrolment-not-signed",
+    logger: "enrolment",
+    level: "error",
+    message: "no certificate for {name}: {error}",
+    fields: { name: "text", error: "text" },
   },
   {
     name: "enrolment-not-written",

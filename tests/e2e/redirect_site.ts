@@ -33,6 +33,14 @@ const INSIDE = {
   client: [["10.9.0.2", "fd09::2"], ["10.9.0.3", "fd09::3"]],
 } as const;
 
+/** What a site has beside that. */
+export interface SiteExtras {
+  /** Lines behind the hub's file. */
+  readonly hub?: readonly string[];
+  /** Lines of the others' [Peer], which is the hub. */
+  readonly peer?: readonly string[];
+}
+
 export class RedirectSite implements AsyncDisposable {
   readonly lab: Lab;
   readonly client: Host;
@@ -57,17 +65,23 @@ export class RedirectSite implements AsyncDisposable {
     this.#config = config;
   }
 
-  static async start(): Promise<RedirectSite> {
+  /** @param prepare Called before anything runs. */
+  static async start(
+    prepare: (lab: Lab, internet: Host) => Promise<SiteExtras> = () => Promise.resolve({}),
+  ): Promise<RedirectSite> {
     const lab = await Lab.create();
     try {
-      return await RedirectSite.#start(lab);
+      return await RedirectSite.#start(lab, prepare);
     } catch (error) {
       await lab[Symbol.asyncDispose]();
       throw error;
     }
   }
 
-  static async #start(lab: Lab): Promise<RedirectSite> {
+  static async #start(
+    lab: Lab,
+    prepare: (lab: Lab, internet: Host) => Promise<SiteExtras>,
+  ): Promise<RedirectSite> {
     const host = (label: string) => lab.host(label);
     const [client, internet, hub] = [
       await host("client"),
@@ -94,6 +108,7 @@ export class RedirectSite implements AsyncDisposable {
     await internet.sysctl("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1");
     await client.etc("resolv.conf", "nameserver 198.51.100.53\n");
     const [hubKeys, ...keys] = await Promise.all(Array.from({ length: 5 }, () => keyPair()));
+    const extras = await prepare(lab, internet);
     const [agentKeys, clientKeys] = [keys.slice(0, 2), keys.slice(2)];
     const gateway = await startGateway(
       hub,
@@ -106,6 +121,7 @@ export class RedirectSite implements AsyncDisposable {
         ...clientKeys.flatMap(({ publicKey }, i) => peer(publicKey, ...INSIDE.client[i]!)),
         ...peer(agentKeys[0]!.publicKey, "100.64.1.0/24", "fd64:1::/64", "10.9.0.11"),
         ...peer(agentKeys[1]!.publicKey, "100.64.10.0/24", "fd64:10::/64", "10.9.0.12"),
+        ...extras.hub ?? [],
       ].join("\n"),
       { subject: "deno task start", command: "hub" },
     );
@@ -120,6 +136,7 @@ export class RedirectSite implements AsyncDisposable {
         `Map = fd64:${network}::/64 -> fd01:168:1::/64`,
         ...peer(hubKeys!.publicKey, "10.9.0.0/24", "fd09::/64"),
         `Endpoint = ${HUB}:${HUB_PORT}`,
+        ...extras.peer ?? [],
         "",
       ].join("\n");
       const options = { subject: "deno task start", command: "agent" } as const;
@@ -134,6 +151,7 @@ export class RedirectSite implements AsyncDisposable {
         `Address = ${INSIDE.client[which - 1]![0]}/24, ${INSIDE.client[which - 1]![1]}/64`,
         ...peer(hubKeys!.publicKey, ...CIDRS, "10.9.0.0/24", "fd09::/64"),
         `Endpoint = ${HUB}:${HUB_PORT}`,
+        ...extras.peer ?? [],
         "",
       ].join("\n");
     return new RedirectSite(lab, client, internet, gateway, tunnel, config);

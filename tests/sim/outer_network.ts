@@ -42,9 +42,16 @@ export class OuterNetwork {
   /** Datagrams to an address or port where nobody is. */
   unroutable = 0;
   readonly #binds = new Map<number, SimBind>();
+  readonly #blocked = new Set<string>();
 
   constructor(sim: Sim) {
     this.sim = sim;
+  }
+
+  /** Nothing gets from one address to the other any more, or back. */
+  block(a: string, b: string): void {
+    const [from, to] = [parseAddress(a), parseAddress(b)];
+    this.#blocked.add(`${from} ${to}`).add(`${to} ${from}`);
   }
 
   /** For binds: whoever was there is there no more. */
@@ -58,7 +65,10 @@ export class OuterNetwork {
 
   /** For binds: a datagram that has passed the sender's link. */
   route(buffer: Uint8Array, offset: number, length: number, now: number): void {
-    const bind = this.#binds.get(readAddress(buffer, offset + 6));
+    const to = readAddress(buffer, offset + 6);
+    const isBlocked = this.#blocked.size > 0 &&
+      this.#blocked.has(`${readAddress(buffer, offset)} ${to}`);
+    const bind = isBlocked ? undefined : this.#binds.get(to);
     if (bind === undefined) this.unroutable++;
     else bind.deliver(buffer, offset, length, now);
   }

@@ -10,7 +10,7 @@
 import { dirname, join } from "node:path";
 import { ConfigError } from "../../config/error.ts";
 import { readText } from "../read.ts";
-import type { Pair } from "./issue.ts";
+import type { Pair } from "../../certificates/issue.ts";
 
 /** @throws {ConfigError} if there is a folder of one of the names, and something in it. */
 export function refuseExisting(out: string, names: readonly string[]): void {

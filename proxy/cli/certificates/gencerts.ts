@@ -19,9 +19,9 @@ import {
   makeAuthority,
   makeKey,
   type Pair,
-} from "./issue.ts";
-import { parseSubjectName, type SubjectName } from "./names.ts";
-import { formatTime, readAuthority, readStored } from "./stored.ts";
+} from "../../certificates/issue.ts";
+import { parseSubjectName, type SubjectName } from "../../certificates/names.ts";
+import { formatTime, pathsIn, readAuthority, readStored } from "../../certificates/stored.ts";
 
 export interface GencertsOptions {
   /** The folder of the four folders. */
@@ -107,14 +107,14 @@ async function renew(
       `${ca}: no authority is there, expected one that gencerts has made without --renew`,
     ]);
   }
-  const authority = await readAuthority(pair, ca, now);
+  const authority = await readAuthority(pair, pathsIn(ca), now);
   const lines = [`${ca}: the same authority, until ${endOf(authority)}`];
   const missing = new Map<string, Pair>();
   const renewed = new Map<string, string>();
   for (const leaf of Object.keys(LEAVES) as (keyof typeof LEAVES)[]) {
     const folder = join(out, leaf);
     const old = await readPair(folder);
-    const stored = old && readStored(old, folder);
+    const stored = old && readStored(old, pathsIn(folder));
     const given = names ?? (stored === undefined ? LOCAL : undefined);
     const fields = fieldsOf(
       ...[leaf, authority, lifetime, now] as const,

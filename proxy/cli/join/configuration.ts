@@ -4,12 +4,14 @@
  * @module
  */
 
+import { basename } from "node:path";
 import { Prefix } from "../../../netstack/mod.ts";
 import { encodeKey } from "../../base64.ts";
 import { formatConfigFile } from "../../config/format.ts";
 import { isInterfaceName } from "../../control/socket_path.ts";
 import { servedPrefixes } from "../../enrol/member.ts";
 import type { Grant } from "../../enrol/message.ts";
+import { certificateFiles } from "./files.ts";
 
 /** Seconds: how long an agent cannot be reached after a NAT has forgotten it. */
 const AGENT_KEEPALIVE = 10;
@@ -18,13 +20,19 @@ const DEFAULT_MTU = 1420;
 /** Of a name for an interface, which the file's is. */
 const MAX_NAME = 15;
 
-/** Its text. */
+/**
+ * Its text.
+ *
+ * @param out Where it goes, with what it names beside it.
+ */
 export function configurationOf(
   grant: Grant,
   privateKey: Uint8Array,
   hubKey: Uint8Array,
+  out: string,
 ): string {
-  const { isClient, addresses, allowedIps, endpoints, mtu, maps } = grant;
+  const { isClient, addresses, allowedIps, endpoints, mtu, maps, fallbacks } = grant;
+  const { key, cert } = certificateFiles(basename(out));
   const served = servedPrefixes(grant).map(String);
   return formatConfigFile({
     interface: {
@@ -37,6 +45,12 @@ export function configurationOf(
       name: "hub",
       allowedIps: allowedIps.map(String),
       endpoint: [...endpoints],
+      ...(fallbacks.length > 0 && {
+        fallback: fallbacks.map(({ url }) => url),
+        cert,
+        key,
+        pin: [...new Set(fallbacks.flatMap(({ pins }) => pins))],
+      }),
       persistentKeepalive: isClient ? CLIENT_KEEPALIVE : AGENT_KEEPALIVE,
     }],
     ...(!isClient && {

@@ -6,69 +6,103 @@
  */
 
 import { decodeKey, encodeKey, generatePrivateKey, isSameKey } from "../../base64.ts";
+import type { Requested } from "../../certificates/request.ts";
 import { ConfigError } from "../../config/error.ts";
+
+/** A machine's own keys. */
+export interface MachineKeys {
+  /** WireGuard's. */
+  readonly privateKey: Uint8Array;
+  /** For TLS, if it is to have a certificate: the key in PEM, and the request. */
+  readonly tls?: Requested;
+}
 
 /** A join that has begun. */
 export class PendingJoin {
-  /** The machine's own. */
-  readonly privateKey: Uint8Array;
+  readonly keys: MachineKeys;
   readonly #out: string;
   readonly #path: string;
   /** Whether an earlier try has left it. */
   readonly isResumed: boolean;
 
-  private constructor(out: string, privateKey: Uint8Array, isResumed: boolean) {
+  private constructor(out: string, keys: MachineKeys, isResumed: boolean) {
     this.#out = out;
     this.#path = pathOf(out);
-    this.privateKey = privateKey;
+    this.keys = keys;
     this.isResumed = isResumed;
   }
 
   /**
-   * Makes a key, or takes that of an earlier try with the same token.
+   * Makes keys, or takes those of an earlier try with the same token.
    *
    * @param out Where the configuration is to go: a new file.
    * @param tokenKey The token's public key.
+   * @param makeTls What makes a key for TLS; undefined if there is to be none.
    * @throws {ConfigError} if it cannot be written there.
    */
-  static begin(out: string, tokenKey: Uint8Array): PendingJoin {
-    if (isThere(out)) throw alreadyThere(out);
+  static async begin(
+    out: string,
+    tokenKey: Uint8Array,
+    makeTls?: () => Promise<Requested>,
+  ): Promise<PendingJoin> {
+    const files = makeTls === undefined ? [out] : [out, ...Object.values(certificateFiles(out))];
+    for (const file of files) if (isThere(file)) throw alreadyThere(file);
     const path = pathOf(out);
     const known = isThere(path) ? readPending(path, tokenKey) : undefined;
     if (known !== undefined) return new PendingJoin(out, known, true);
     const privateKey = generatePrivateKey();
+    const tls = await makeTls?.();
     const text = JSON.stringify({
       tokenKey: encodeKey(tokenKey),
       privateKey: encodeKey(privateKey),
+      ...(tls && { tls }),
     });
     try {
       writeNew(path, `${text}\n`);
     } catch (error) {
       throw new ConfigError([`--out: ${out}: ${whyNot(error)}`]);
     }
-    return new PendingJoin(out, privateKey, false);
+    return new PendingJoin(out, { privateKey, ...(tls && { tls }) }, false);
   }
 
   /**
-   * Puts the configuration in its place, whole or not at all.
+   * Puts the configuration in its place, whole or not at all; before it what it names.
    *
+   * @param certificate PEM, if there is one.
    * @throws {ConfigError} if somebody else has put something there, or it cannot be written.
    */
-  finish(text: string): void {
+  finish(text: string, certificate?: string): void {
+    const { key, cert } = certificateFiles(this.#out);
+    const placed: string[] = [];
+    const place = (path: string, text: string) => {
+      this.#place(path, text);
+      placed.push(path);
+    };
+    try {
+      if (certificate !== undefined) {
+        place(key, this.keys.tls!.key);
+        place(cert, certificate);
+      }
+      place(this.#out, text);
+    } catch (error) {
+      placed.forEach(remove);
+      throw error;
+    }
+    remove(this.#path);
+  }
+
+  #place(path: string, text: string): void {
     const next = `${this.#path}-new`;
     try {
       if (isThere(next)) Deno.removeSync(next);
       writeNew(next, text);
-      Deno.linkSync(next, this.#out); // which replaces nothing
+      Deno.linkSync(next, path); // which replaces nothing
     } catch (error) {
-      if (error instanceof Deno.errors.AlreadyExists && isThere(this.#out)) {
-        throw alreadyThere(this.#out);
-      }
-      throw new ConfigError([`--out: ${this.#out}: ${whyNot(error)}`]);
+      if (error instanceof Deno.errors.AlreadyExists && isThere(path)) throw alreadyThere(path);
+      throw new ConfigError([`--out: ${path}: ${whyNot(error)}`]);
     } finally {
       remove(next);
     }
-    remove(this.#path);
   }
 
   /** As if it had never begun. */
@@ -77,39 +111,52 @@ export class PendingJoin {
   }
 }
 
+/** Beside the configuration, and named by it. */
+export function certificateFiles(out: string): { readonly key: string; readonly cert: string } {
+  const stem = out.replace(/\.conf$/, "");
+  return { key: `${stem}.key.pem`, cert: `${stem}.cert.pem` };
+}
+
 function pathOf(out: string): string {
   return `${out}.joining`;
 }
 
 /** @throws {ConfigError} if it is another token's, or nothing of this program's. */
-function readPending(path: string, tokenKey: Uint8Array): Uint8Array {
+function readPending(path: string, tokenKey: Uint8Array): MachineKeys {
   let text: string;
   try {
     text = Deno.readTextFileSync(path);
   } catch (error) {
     throw new ConfigError([`${path}: ${whyNot(error)}`]);
   }
-  const [token, key] = parsePending(text);
-  if (token === undefined || key === undefined) {
+  const pending = parsePending(text);
+  if (pending === undefined) {
     throw new ConfigError([
       `${path}: is there and is no join that has begun, expected another --out`,
     ]);
   }
-  if (isSameKey(token, tokenKey)) return key;
+  if (isSameKey(pending.tokenKey, tokenKey)) return pending;
   throw new ConfigError([
     `${path}: a join with another token has begun there, expected that token again, another --out, or ` +
     "the file removed",
   ]);
 }
 
-function parsePending(text: string): (Uint8Array | undefined)[] {
+function parsePending(
+  text: string,
+): MachineKeys & { readonly tokenKey: Uint8Array } | undefined {
   try {
-    const { tokenKey, privateKey } = Object(JSON.parse(text));
-    return [tokenKey, privateKey].map((key) =>
+    const { tokenKey, privateKey, tls } = Object(JSON.parse(text));
+    const [token, key] = [tokenKey, privateKey].map((key) =>
       typeof key === "string" ? decodeKey(key) : undefined
     );
+    if (token === undefined || key === undefined) return undefined;
+    if (typeof tls?.key !== "string" || typeof tls?.request !== "string") {
+      return { tokenKey: token, privateKey: key };
+    }
+    return { tokenKey: token, privateKey: key, tls: { key: tls.key, request: tls.request } };
   } catch {
-    return [];
+    return undefined;
   }
 }
 

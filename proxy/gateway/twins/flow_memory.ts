@@ -32,6 +32,8 @@ const TCP_IDLE_SECONDS = 86_400;
 export interface Seats {
   /** @param seat Of the peer that the flow goes through, as given to {@link FlowMemory}. */
   mayKeep(seat: number, isTcp: boolean, now: number): boolean;
+  /** Whether a flow goes where its packets come from. Default: not while it may stay where it is. */
+  readonly follows?: boolean;
 }
 
 export class FlowMemoryCounters {
@@ -92,7 +94,7 @@ export class FlowMemory {
     const known = words[at + SEAT]!;
     if (known < 0) words[at + SEAT] = seat;
     else if ((known & ~OPENING) !== seat) {
-      if (this.#seats.mayKeep(known & ~OPENING, isTcp, now)) return;
+      if (!this.#seats.follows && this.#seats.mayKeep(known & ~OPENING, isTcp, now)) return;
       words[at + SEAT] = seat;
     }
     words[at + SEEN] = Math.floor(now / 1000);

@@ -48,8 +48,11 @@ export class Liveness {
   #callAt = Infinity;
   #lostAt = -Infinity;
   #losses = 0;
+  readonly #calls: boolean;
 
-  constructor(now: number) {
+  /** @param calls Whether it is called from the start on, and not waited for. */
+  constructor(now: number, calls = false) {
+    this.#calls = calls;
     this.#heardAt = now;
     this.dueAt = now;
   }
@@ -86,7 +89,7 @@ export class Liveness {
     this.dueAt = now + LOOK_MS;
     if (this.standing === "awaited") {
       if (this.silentMs(now) >= GRACE_MS) this.#lost(now);
-      return false;
+      return this.#calls;
     }
     if (now < this.#callAt) return false;
     this.#callMs = Math.min(LAST_CALL_MS, this.#callMs * 2);

@@ -15,6 +15,15 @@ import { Liveness } from "./liveness.ts";
  */
 const TCP_HOLD_MS = 15_000;
 
+/** How peers that share prefixes are treated. */
+export interface MemberSettings {
+  /**
+   * Whether this side calls them, as a client or an agent does its hubs: then each is called from the
+   * start on, the nearest comes first, and a flow is where its packets come from.
+   */
+  readonly calls: boolean;
+}
+
 export interface Member {
   readonly peer: Peer;
   /** What flows remember it by; another's when it is gone. */
@@ -24,6 +33,14 @@ export interface Member {
   readonly liveness: Liveness;
   /** Its own, which it is asked at. */
   address: IpAddress | undefined;
+  /** How long its handshakes take, smoothed: ms; Infinity before the first. */
+  tripMs: number;
+  /** The handshake that was measured last, as `Peer.lastHandshake`. */
+  measured: number;
+  /** Since when an answer is waited for, of one that is called; Infinity if none is. */
+  waitsSince: number;
+  /** Of probes, that have been counted. */
+  answers: number;
 }
 
 export class Members implements Seats, Iterable<Member> {
@@ -32,7 +49,10 @@ export class Members implements Seats, Iterable<Member> {
   /** So that other programs' pings are not taken for ours. */
   readonly #firstIdentifier: number;
 
-  constructor(random: (out: Uint8Array) => void) {
+  readonly #calls: boolean;
+
+  constructor(random: (out: Uint8Array) => void, { calls }: MemberSettings = { calls: false }) {
+    this.#calls = calls;
     const bytes = new Uint8Array(2);
     random(bytes);
     this.#firstIdentifier = bytes[0]! << 8 | bytes[1]!;
@@ -62,8 +82,12 @@ export class Members implements Seats, Iterable<Member> {
       peer,
       seat,
       identifier: this.#firstIdentifier + seat & 0xffff,
-      liveness: new Liveness(now),
+      liveness: new Liveness(now, this.#calls),
       address: undefined,
+      tripMs: Infinity,
+      measured: 0,
+      waitsSince: Infinity,
+      answers: 0,
     };
     this.#members.set(peer, member);
     this.#seats[seat] = member;
@@ -81,7 +105,14 @@ export class Members implements Seats, Iterable<Member> {
   mayKeep(seat: number, isTcp: boolean, now: number): boolean {
     const liveness = this.#seats[seat]?.liveness;
     if (liveness === undefined) return false;
-    return liveness.standing === "alive" || isTcp && liveness.silentMs(now) < TCP_HOLD_MS;
+    if (liveness.standing === "alive") return true;
+    // Connections do not end in a hub: they go on by another at once.
+    return isTcp && !this.#calls && liveness.silentMs(now) < TCP_HOLD_MS;
+  }
+
+  /** Whether a flow goes where a packet of it has come from, though it was elsewhere and could stay there. */
+  get follows(): boolean {
+    return this.#calls;
   }
 
   /** An echo reply has come. Only a peer itself can send from its address. */

@@ -16,11 +16,13 @@ const quoted = new TransitPacket();
 export class SharedRoute implements SharedPrefix<Peer> {
   readonly prefix: Prefix;
   /** In the order of preference. */
-  readonly members: readonly Member[];
+  members: readonly Member[];
   /** Whose new flows are. */
   holder: Member;
   /** It has been said that none of them is alive. */
   isReported = false;
+  /** Whether it was ever held by one that was heard. */
+  isHeld = false;
   readonly #flows: FlowMemory;
   readonly #all: Members;
   readonly #peers: ReadonlySet<Peer>;

@@ -29,6 +29,8 @@ export interface TwinsOptions {
   readonly addresses: readonly IpAddress[];
   random(out: Uint8Array): void;
   now(): number;
+  /** See {@link MemberSettings}. Default: the peers call. */
+  readonly calls?: boolean;
   /** The peer is to hold the prefix from now on. */
   give(prefix: Prefix, peer: Peer): void;
   /** Deadlines may be others than before. */
@@ -54,6 +56,8 @@ export class TwinsCounters {
   lost = 0;
   /** Prefixes that went back to one that is preferred. */
   back = 0;
+  /** Prefixes that went to the one that was heard first, at the start. */
+  first = 0;
 }
 
 export class Twins implements TimeoutSource {
@@ -68,7 +72,7 @@ export class Twins implements TimeoutSource {
 
   constructor(options: TwinsOptions) {
     this.#options = options;
-    this.#members = new Members(options.random);
+    this.#members = new Members(options.random, { calls: options.calls ?? false });
   }
 
   /** How many flows others displaced or moved, once there is a shared prefix. */
@@ -92,12 +96,12 @@ export class Twins implements TimeoutSource {
 
   /** Makes this all that is shared. Who held a prefix goes on to, if it still speaks for it. */
   update(shared: readonly SharedBy[]): void {
-    const { device, stack, random, now, changed } = this.#options;
+    const { device, stack, random, now, changed, calls = false } = this.#options;
     const before = new Map(this.#routes);
     const members = new Set(shared.flatMap(({ peers }) => peers));
     for (const { peer, seat } of this.#members.keep(members)) {
       this.#flows?.forget(seat);
-      peer.isTwin = false;
+      peer.isTwin = peer.isFollowed = false;
     }
     this.#routes.clear();
     for (const { prefix, peers } of shared) {
@@ -107,9 +111,15 @@ export class Twins implements TimeoutSource {
       const current = device.holderOf(toAllowedIp(prefix));
       const holder = known?.holder ?? seated.find(({ peer }) => peer === current);
       const route = new SharedRoute(prefix, seated, this.#flows, this.#members, holder);
+      route.isHeld = known?.isHeld ?? !calls;
+      const first = known?.members.find((member) => seated.includes(member));
+      if (calls) route.members = nearestFirst(seated, first ?? seated[0]!);
       this.#routes.set(`${prefix}`, route);
       before.delete(`${prefix}`);
-      for (const peer of peers) peer.isTwin = true;
+      for (const peer of peers) {
+        peer.isTwin = true;
+        peer.isFollowed = calls;
+      }
       device.sharePrefix(toAllowedIp(prefix), route);
     }
     for (const { prefix } of before.values()) device.sharePrefix(toAllowedIp(prefix), undefined);
@@ -129,12 +139,50 @@ export class Twins implements TimeoutSource {
     if (now < this.#dueAt) return;
     let next = Infinity;
     for (const member of this.#members) {
-      const { liveness, peer } = member;
-      if (now >= liveness.dueAt && liveness.look(peer.lastHeard, now)) this.#ask(member, now);
+      const { liveness } = member;
+      if (now >= liveness.dueAt && liveness.look(this.#heardAt(member, now), now)) {
+        this.#ask(member, now);
+      }
       next = Math.min(next, liveness.dueAt);
     }
     this.#dueAt = next;
-    for (const route of this.#routes.values()) this.#turn(route, now);
+    const isOther = this.#options.calls === true && this.#measure();
+    for (const route of this.#routes.values()) {
+      if (isOther) route.members = nearestFirst(route.members, route.members[0]!);
+      this.#turn(route, now);
+    }
+  }
+
+  /**
+   * When a member was heard last. One that this side calls is left alone while nothing was sent that
+   * should be answered, but for a question now and then: a thousand callers would keep a hub busy.
+   */
+  #heardAt(member: Member, now: number): number {
+    const { peer, liveness } = member;
+    if (!this.#options.calls || liveness.standing !== "alive") return peer.lastHeard;
+    if (peer.lastHeard > member.waitsSince) member.waitsSince = Infinity;
+    if (peer.probesAnswered > member.answers) {
+      member.answers = peer.probesAnswered;
+      liveness.answered();
+    }
+    const isLeft = peer.unansweredSince === Infinity && member.waitsSince === Infinity &&
+      now - peer.lastHeard < IDLE_MS;
+    return isLeft ? now : peer.lastHeard;
+  }
+
+  /** Takes the time of new handshakes. @returns whether there were any. */
+  #measure(): boolean {
+    let isOther = false;
+    for (const member of this.#members) {
+      const { peer } = member;
+      if (peer.handshakeMs < 0 || peer.lastHandshake === member.measured) continue;
+      member.measured = peer.lastHandshake;
+      member.tripMs = member.tripMs === Infinity
+        ? peer.handshakeMs
+        : member.tripMs + (peer.handshakeMs - member.tripMs) / 4;
+      isOther = true;
+    }
+    return isOther;
   }
 
   #turn(route: SharedRoute, now: number): void {
@@ -143,7 +191,9 @@ export class Twins implements TimeoutSource {
       members.map(({ liveness }) => liveness),
       members.indexOf(route.holder),
       now,
+      route.isHeld,
     );
+    route.isHeld ||= turn !== undefined || route.holder.liveness.standing === "alive";
     if (turn === undefined) {
       this.#reportAll(route);
       return;
@@ -158,6 +208,7 @@ export class Twins implements TimeoutSource {
     this.#options.give(route.prefix, to.peer);
     // Nobody may have held it for a moment.
     this.#options.device.sharePrefix(toAllowedIp(route.prefix), route);
+    if (from === to) return; // at the start the first of all was heard first
     const properties = {
       prefix: `${route.prefix}`,
       from: peerName(from.peer),
@@ -167,6 +218,11 @@ export class Twins implements TimeoutSource {
       log.warn("prefix {prefix}: {to} has it now, {from} was not heard for {seconds} s", {
         ...properties,
         seconds: Math.round(from.liveness.silentMs(now) / 100) / 10,
+      });
+    } else if (this.#options.calls) {
+      log.info("prefix {prefix}: {to} has it now, not {from}: it answers within {ms} ms", {
+        ...properties,
+        ms: Math.round(to.tripMs),
       });
     } else {
       log.info(
@@ -192,12 +248,19 @@ export class Twins implements TimeoutSource {
     route.isReported = isLost;
   }
 
-  #ask({ peer, address, identifier }: Member, now: number): void {
-    const { device, pool, addresses } = this.#options;
-    if (!peer.hasSession) {
+  #ask(member: Member, now: number): void {
+    const { peer, address, identifier } = member;
+    const { device, pool, addresses, calls } = this.#options;
+    if (calls ? !peer.maySend(now) : !peer.hasSession) {
       // Nobody knows whether it can be called; if not, this does nothing.
       peer.initiate(now);
       return;
+    }
+    if (calls) {
+      member.waitsSince = Math.min(member.waitsSince, now);
+      if (peer.endpoint !== undefined) peer.probe(peer.endpoint, identifier, false, now);
+      // Another implementation knows no probes; a ping it may answer.
+      if (peer.probesAnswered > 0 || address === undefined) return;
     }
     const source = addresses.find(({ version }) => version === address?.version) ?? addresses[0];
     const slot = pool.allocate();
@@ -221,6 +284,21 @@ export class Twins implements TimeoutSource {
     const { addresses } = this.#options;
     return own.find(({ version }) => addresses.some((mine) => mine.version === version)) ?? own[0];
   }
+}
+
+/** How much faster another must be to come before the first, and by how many ms. */
+const NEARER = 0.8;
+const NEARER_MS = 5;
+/** How often one that is called is asked while nothing is to be answered: a NAT keeps it in mind. */
+const IDLE_MS = 20_000;
+
+/** By the time of their handshakes. The first stays that unless another is clearly nearer. */
+function nearestFirst(members: readonly Member[], first: Member): Member[] {
+  const sorted = members.toSorted((a, b) => a.tripMs === b.tripMs ? 0 : a.tripMs - b.tripMs);
+  const [nearest] = sorted as [Member];
+  const isNearer = nearest.tripMs < first.tripMs * NEARER &&
+    nearest.tripMs < first.tripMs - NEARER_MS;
+  return isNearer ? sorted : [first, ...sorted.filter((member) => member !== first)];
 }
 
 export function toAllowedIp({ address, length }: Prefix): AllowedIp {

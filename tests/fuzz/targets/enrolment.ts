@@ -37,6 +37,7 @@ function mutatedToken(random: Random): void {
     hubKey: random.bytes(32),
     expiresAt: random.below(2 ** 31) * 1000,
     isClient: random.chance(0.5),
+    isCertified: random.chance(0.5),
     name: "x".repeat(random.below(65)),
     endpoints: Array.from({ length: 1 + random.below(8) }, (_, i) => `hub${i}:51820`),
     link: new IpAddress(random.bytes(size)),

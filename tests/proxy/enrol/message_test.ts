@@ -23,7 +23,7 @@ const GRANT: Grant = {
   endpoints: ["hub.example.com:51820"],
   mtu: 1420,
   fallbacks: [{ url: "tls://hub.example.com:443", pins: [`sha256/${"A".repeat(43)}=`] }],
-  certificate: { certificate: PEM, authority: PEM },
+  certificate: PEM,
 };
 
 Deno.test("what is said is what is heard", () => {
@@ -54,8 +54,10 @@ Deno.test("an answer that would put a line of its own into the file is none", ()
     { fallbacks: [{ url: "http://hub:1", pins: [] }] },
     { fallbacks: [{ url: "tls://hub:443\nKey = x", pins: [] }] },
     { fallbacks: [{ url: "tls://hub:443", pins: ["sha256/short"] }] },
-    { certificate: { certificate: `${PEM}\n[Peer]`, authority: PEM } },
-    { certificate: { certificate: "PRIVATE KEY", authority: PEM } },
+    { certificate: `${PEM}\n[Peer]` },
+    { certificate: "PRIVATE KEY" },
+    { certificate: null },
+    { certificate: { certificate: PEM } },
     { allowedIps: Array(257).fill("10.0.0.0/8") },
     { isClient: "no" },
   ];

@@ -5,52 +5,48 @@
  */
 
 import type { Socket } from "node:net";
-import type { Carrier, CarrierRemote } from "../carrier.ts";
+import type { CarrierRemote } from "../carrier.ts";
 import { GrpcCarrier } from "./carrier.ts";
-import type { Server, ServerDuplexStream } from "./library.ts";
-import { CALL_LIMIT_MS, GOODBYE_MS, MAX_MESSAGE, SESSION_MEMORY_MB, WINDOW } from "./limits.ts";
-import { lineOf } from "./reason.ts";
+import type { ServerDuplexStream } from "./library.ts";
+import {
+  CALL_LIMIT_MS,
+  GOODBYE_MS,
+  MAX_MESSAGE,
+  MOST_REFUSED,
+  SESSION_MEMORY_MB,
+  WINDOW,
+} from "./limits.ts";
+import { Through } from "./through.ts";
 
-/** A connection whose other end is known, and that has no call yet, or one. */
+/** A connection that has no call yet, or one. */
 interface Connection {
   readonly socket: Socket;
-  readonly remote: CarrierRemote;
+  /** Who is there; or why it is not let in. */
+  readonly remote: CarrierRemote | string;
+  readonly accepted: (carrier: GrpcCarrier) => void;
   /** Of the time that it may have no call. */
   timer: ReturnType<typeof setTimeout>;
   carrier: GrpcCarrier | undefined;
 }
 
-/** Makes carriers of connections in TLS. */
+/**
+ * Makes carriers of connections in TLS. Each gets a server of the library's to itself, which then knows
+ * whose call it has.
+ */
 export class GrpcAcceptor {
-  readonly #server: Server;
-  readonly #injector: ReturnType<Server["createConnectionInjector"]>;
-  readonly #accepted: (carrier: Carrier) => void;
   readonly #library: Library;
   readonly #callLimitMs: number;
-  /** By address and port of the other end, which is all that the library says of a call. */
-  readonly #connections = new Map<string, Connection>();
+  readonly #connections = new Set<Connection>();
+  #refused = 0;
 
-  private constructor(
-    library: Library,
-    accepted: (carrier: Carrier) => void,
-    callLimitMs: number,
-  ) {
-    this.#accepted = accepted;
+  private constructor(library: Library, callLimitMs: number) {
     this.#library = library;
     this.#callLimitMs = callLimitMs;
-    const { Server, ServerCredentials, CARRY } = library;
-    this.#server = new Server(LIMITS);
-    this.#server.addService({ carry: CARRY }, { carry: (call: Call) => this.#carry(call) });
-    // What is injected has been made secure.
-    this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
   }
 
-  /** @param accepted Is given each carrier. */
-  static async start(
-    accepted: (carrier: Carrier) => void,
-    { callLimitMs = CALL_LIMIT_MS }: { callLimitMs?: number } = {},
-  ): Promise<GrpcAcceptor> {
-    return new GrpcAcceptor(await import("./library.ts"), accepted, callLimitMs);
+  /** @param callLimitMs From a connection until its call. */
+  static async start(callLimitMs = CALL_LIMIT_MS): Promise<GrpcAcceptor> {
+    return new GrpcAcceptor(await import("./library.ts"), callLimitMs);
   }
 
   /** Connections, with a call or without. */
@@ -58,48 +54,85 @@ export class GrpcAcceptor {
     return this.#connections.size;
   }
 
-  /** @param socket In TLS, with `h2` by ALPN, its other end allowed. The acceptor's from now on. */
-  accept(socket: Socket, remote: CarrierRemote): void {
-    const key = keyOf(socket);
-    const timer = setTimeout(() => socket.destroy(), this.#callLimitMs);
-    const connection: Connection = { socket, remote, timer, carrier: undefined };
-    this.#connections.set(key, connection);
-    socket.on("error", () => {}); // the library tells of it by its call
-    socket.once("close", () => {
+  /**
+   * Takes a connection in TLS, with `h2` by ALPN, whose other end is let in.
+   *
+   * @param accepted Is given its carrier, if there is a call.
+   */
+  accept(
+    socket: Socket,
+    remote: CarrierRemote,
+    accepted: (carrier: GrpcCarrier) => void,
+  ): void {
+    this.#inject({ socket, remote, accepted, timer: this.#limit(socket, this.#callLimitMs) });
+  }
+
+  /** As {@link accept}, of somebody who is not let in: a call is answered with the reason alone. */
+  refuse(socket: Socket, reason: string): void {
+    if (this.#refused >= MOST_REFUSED) {
+      socket.destroy();
+      return;
+    }
+    this.#refused++;
+    socket.once("close", () => this.#refused--);
+    const timer = this.#limit(socket, GOODBYE_MS);
+    this.#inject({ socket, remote: reason, accepted: () => {}, timer });
+  }
+
+  #limit(socket: Socket, ms: number): ReturnType<typeof setTimeout> {
+    return setTimeout(() => socket.destroy(), ms);
+  }
+
+  #inject(given: Omit<Connection, "carrier">): void {
+    const connection: Connection = { ...given, carrier: undefined };
+    const { Server, ServerCredentials, CARRY } = this.#library;
+    const server = new Server(LIMITS);
+    server.addService({ carry: CARRY }, { carry: (call: Call) => this.#carry(call, connection) });
+    this.#connections.add(connection);
+    const through = new Through(connection.socket);
+    through.on("error", () => {}); // "close" follows
+    connection.socket.once("close", () => {
       clearTimeout(connection.timer);
-      if (this.#connections.get(key) === connection) this.#connections.delete(key);
+      this.#connections.delete(connection);
       connection.carrier?.ended();
+      server.forceShutdown();
     });
-    this.#injector.injectConnection(socket);
+    // What is injected has been made secure.
+    server.createConnectionInjector(ServerCredentials.createInsecure()).injectConnection(through);
   }
 
   /** Ends what has no carrier. Carriers that were handed over stay. */
   close(): void {
-    for (const { carrier, socket } of this.#connections.values()) {
+    for (const { carrier, socket } of this.#connections) {
       if (carrier === undefined) socket.destroy();
     }
   }
 
-  #carry(call: Call): void {
-    const connection = this.#connections.get(call.getPeer());
+  #carry(call: Call, connection: Connection): void {
+    const { UNAVAILABLE, PERMISSION_DENIED } = this.#library.status;
+    const { remote, carrier: other, socket } = connection;
     call.on("error", () => {}); // `cancelled` follows
-    if (connection === undefined || connection.carrier !== undefined) {
-      call.emit("error", { code: this.#library.status.UNAVAILABLE, details: "one call is enough" });
-      connection?.socket.destroy();
+    if (other !== undefined) {
+      call.emit("error", { code: UNAVAILABLE, details: "one call is enough" });
+      socket.destroy();
+      return;
+    }
+    if (typeof remote === "string") {
+      call.emit("error", { code: PERMISSION_DENIED, details: remote });
       return;
     }
     clearTimeout(connection.timer);
     widen(call);
     const carrier = new GrpcCarrier(
       call,
-      connection.remote,
+      remote,
       (reason) => this.#end(call, connection, reason),
     );
     connection.carrier = carrier;
     call.once("end", () => carrier.ended());
     call.once("cancelled", () => carrier.ended());
     call.sendMetadata(new this.#library.Metadata());
-    this.#accepted(carrier);
+    connection.accepted(carrier);
   }
 
   /** Says why, if that is known, and takes the connection away. */
@@ -108,8 +141,8 @@ export class GrpcAcceptor {
       socket.destroy();
       return;
     }
-    call.emit("error", { code: this.#library.status.UNAVAILABLE, details: lineOf(reason) });
-    const timer = setTimeout(() => socket.destroy(), GOODBYE_MS);
+    call.emit("error", { code: this.#library.status.UNAVAILABLE, details: reason });
+    const timer = this.#limit(socket, GOODBYE_MS);
     socket.once("close", () => clearTimeout(timer));
   }
 }
@@ -123,10 +156,6 @@ const LIMITS = {
   "grpc.max_receive_message_length": MAX_MESSAGE,
   "grpc-node.max_session_memory": SESSION_MEMORY_MB,
 };
-
-function keyOf({ remoteAddress, remotePort }: Socket): string {
-  return `${remoteAddress}:${remotePort}`;
-}
 
 /** What of a session of HTTP/2 is used here. */
 interface Session {

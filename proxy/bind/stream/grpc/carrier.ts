@@ -7,9 +7,7 @@
 import type { Carrier, CarrierEvents, CarrierRemote } from "../carrier.ts";
 import { farewellText } from "../farewell.ts";
 import { HEADER_SIZE } from "../frame_reader.ts";
-
-/** From here on there is no room: what waits longer grows old. */
-const MOST_BUFFERED = 64 << 10;
+import { Written } from "../written.ts";
 
 /** A call's messages, both ways. */
 export interface Messages {
@@ -23,17 +21,14 @@ export class GrpcCarrier implements Carrier {
   readonly remote: CarrierRemote;
   readonly #call: Messages;
   readonly #end: (reason: string | undefined) => void;
-  /** What was written and has not left, the oldest first. */
-  readonly #written: { readonly size: number; readonly done: () => void }[] = [];
-  #buffered = 0;
-  #isFull = false;
+  readonly #written = new Written();
   #events: CarrierEvents | undefined;
   #isOver = false;
   #error: Error | undefined;
 
   /**
    * @param call Paused, as grpc-js makes it.
-   * @param end Ends the call and its connection.
+   * @param end Ends the call and its connection, after saying why, if that is known.
    */
   constructor(call: Messages, remote: CarrierRemote, end: (reason: string | undefined) => void) {
     this.#call = call;
@@ -42,27 +37,24 @@ export class GrpcCarrier implements Carrier {
   }
 
   get buffered(): number {
-    return this.#buffered;
+    return this.#written.size;
   }
 
   start(events: CarrierEvents): void {
     this.#events = events;
     // Not from within this call, as always.
     if (this.#isOver) queueMicrotask(() => events.closed(this.#error));
-    else this.#call.on("data", (bytes: Uint8Array) => this.#isOver || events.chunk(bytes));
+    else this.#call.on("data", (bytes: Uint8Array) => this.#events?.chunk(bytes));
   }
 
   write(bytes: Uint8Array, done: () => void): boolean {
     if (this.#isOver) {
-      queueMicrotask(done);
+      done();
       return true;
     }
-    const size = bytes.length;
-    this.#buffered += size;
-    this.#written.push({ size, done });
-    this.#call.write(bytes, () => this.#left());
-    this.#isFull = this.#buffered >= MOST_BUFFERED;
-    return !this.#isFull;
+    this.#written.push(bytes.length, done);
+    this.#call.write(bytes, () => this.#written.left() && this.#events?.writable());
+    return !this.#written.isFull;
   }
 
   setReading(isReading: boolean): void {
@@ -76,30 +68,28 @@ export class GrpcCarrier implements Carrier {
     if (this.#finish()) this.#end(last && farewellText(last[HEADER_SIZE]!));
   }
 
+  /** Ends it, and says so to its user. @param reason Behind `its certificate`. */
+  expel(last: Uint8Array, reason: string): void {
+    const events = this.#events;
+    this.close(last);
+    events?.closed(new Error(`its certificate ${reason}`));
+  }
+
   /** The call has ended by itself. Safe to be told again. */
   ended(error?: Error): void {
     this.#error = error;
     if (!this.#finish()) return;
     this.#end(undefined);
-    this.#events?.closed(error);
-  }
-
-  #left(): void {
-    const first = this.#written.shift();
-    if (first === undefined) return; // it was over before
-    this.#buffered -= first.size;
-    first.done();
-    if (!this.#isFull || this.#buffered >= MOST_BUFFERED) return;
-    this.#isFull = false;
-    this.#events?.writable();
+    const events = this.#events;
+    this.#events = undefined;
+    events?.closed(error);
   }
 
   /** @returns whether it was not over yet. */
   #finish(): boolean {
     if (this.#isOver) return false;
     this.#isOver = true;
-    this.#buffered = 0;
-    for (const { done } of this.#written.splice(0)) done();
+    this.#written.clear();
     return true;
   }
 }

@@ -9,25 +9,18 @@ import type { Socket } from "node:net";
 import { hostAndPort, parseIpAddress } from "../../../address.ts";
 import type { Carrier, CarrierDialer, CarrierRemote } from "../carrier.ts";
 import { connectThrough, type HttpProxy } from "../http_proxy.ts";
+import { secure, type SecureOptions } from "../tls/mod.ts";
 import { GrpcCarrier } from "./carrier.ts";
 import type { Client, ClientDuplexStream } from "./library.ts";
-import { DIAL_LIMIT_MS, MAX_MESSAGE, SESSION_MEMORY_MB, WINDOW } from "./limits.ts";
-import { lineOf, reasonOf } from "./reason.ts";
+import { DIAL_LIMIT_MS, MAX_MESSAGE, PROTOCOL, SESSION_MEMORY_MB, WINDOW } from "./limits.ts";
+import { IN_TCP, reasonOf } from "./reason.ts";
 
-export interface GrpcDialerOptions {
+export interface GrpcDialerOptions extends Omit<SecureOptions, "protocol"> {
   /** As configured, for people. */
   readonly url: string;
-  /** A name or an address. */
-  readonly host: string;
   readonly port: number;
-  /** What connections go through, if not directly. */
-  readonly proxy?: HttpProxy;
-  /**
-   * Speaks TLS on a connection, for `h2` by ALPN, until both sides have shown who they are.
-   *
-   * @throws {Error} with one clear line.
-   */
-  secure(socket: Socket, signal: AbortSignal): Promise<{ socket: Socket; remote: CarrierRemote }>;
+  /** What connections go through, if not directly: asked for each. @throws {Error} with one line. */
+  readonly proxy?: () => HttpProxy | undefined;
   /** For all of an attempt. */
   readonly limitMs?: number;
 }
@@ -71,7 +64,8 @@ export class GrpcDialer implements CarrierDialer {
   /** @param failed Rejects when the attempt must end. */
   async #open(signal: AbortSignal, failed: Promise<never>): Promise<Carrier> {
     const { Client, CARRY, Metadata, Secured } = await import("./library.ts");
-    const { host, port, proxy } = this.#options;
+    const { host, port } = this.#options;
+    const proxy = this.#options.proxy?.();
     // What the library says of it is a guess.
     let problem: Error | undefined;
     let remote: CarrierRemote | undefined;
@@ -79,7 +73,7 @@ export class GrpcDialer implements CarrierDialer {
     const credentials = new Secured(async (socket) => {
       try {
         if (proxy !== undefined) await connectThrough(socket, proxy, host, port, { signal });
-        const secured = await this.#options.secure(socket, signal);
+        const secured = await secure(socket, { ...this.#options, protocol: PROTOCOL }, signal);
         remote = secured.remote;
         return connection = secured.socket;
       } catch (error) {
@@ -101,7 +95,7 @@ export class GrpcDialer implements CarrierDialer {
     const admitted = new Promise<void>((resolve, reject) => {
       call.once("metadata", () => resolve());
       call.on("error", (error: { details?: string; message: string }) => {
-        const reason = problem ?? new Error(this.#named(reasonOf(error.details || error.message)));
+        const reason = problem ?? new Error(named(reasonOf(error.details || error.message), proxy));
         reject(reason);
         ended(reason);
       });
@@ -120,13 +114,12 @@ export class GrpcDialer implements CarrierDialer {
     ended = (error) => carrier.ended(error);
     return carrier;
   }
+}
 
-  /** What is said of a connection is said of the proxy, where there is one. */
-  #named(reason: string): string {
-    const { proxy } = this.#options;
-    if (proxy === undefined || !/^connection |^name /.test(reason)) return reason;
-    return lineOf(`the proxy ${hostAndPort(proxy.host, proxy.port)}: ${reason}`);
-  }
+/** What is said of a connection in TCP is said of the proxy, where there is one. */
+function named(reason: string, proxy: HttpProxy | undefined): string {
+  if (proxy === undefined || !IN_TCP.has(reason)) return reason;
+  return `the proxy ${hostAndPort(proxy.host, proxy.port)}: ${reason}`;
 }
 
 const LIMITS = {

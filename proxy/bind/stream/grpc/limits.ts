@@ -1,9 +1,11 @@
 /**
- * How much of anything there may be in gRPC.
+ * What is agreed on in gRPC, and how much of anything there may be.
  *
  * @module
  */
 
+/** HTTP/2, by ALPN. */
+export const PROTOCOL = "h2";
 /** Of a message: what is written at once, and what protobuf adds. */
 export const MAX_MESSAGE = 65_600;
 /**
@@ -17,5 +19,7 @@ export const DIAL_LIMIT_MS = 15_000;
 export const CALL_LIMIT_MS = 10_000;
 /** How long a refusal may take to reach the other side. */
 export const GOODBYE_MS = 1_000;
+/** Connections at once whose other ends are told why they are refused; of others they only end. */
+export const MOST_REFUSED = 64;
 /** Megabytes that HTTP/2 may hold for a connection, headers and frames. */
 export const SESSION_MEMORY_MB = 4;

@@ -4,5 +4,5 @@
  * @module
  */
 
-export { GrpcAcceptor } from "./acceptor.ts";
 export { GrpcDialer, type GrpcDialerOptions } from "./dialer.ts";
+export { GrpcListener, type GrpcListenerOptions } from "./listener.ts";

@@ -4,20 +4,30 @@
  * @module
  */
 
+/** What can go wrong before TLS, in the words of {@link TlsDialer}. */
+const TCP_WORDS: readonly (readonly [RegExp, string])[] = [
+  [/\bECONNREFUSED\b/, "nobody listens there"],
+  [/\bEHOSTUNREACH\b/, "the host cannot be reached"],
+  [/\bENETUNREACH\b/, "the network cannot be reached"],
+  [/\bETIMEDOUT\b/, "no answer"],
+  [/^Name resolution failed|\bENOTFOUND\b|\bEAI_AGAIN\b/, "the name is not found"],
+];
+
 /** How the system's and the library's words are said here. */
 const WORDS: readonly (readonly [RegExp, string])[] = [
-  [/\bECONNREFUSED\b/, "connection refused"],
-  [/\bECONNRESET\b|socket hang up|\bEPIPE\b/, "connection closed by the other side"],
-  [/\bETIMEDOUT\b/, "connection timed out"],
-  [/\bEHOSTUNREACH\b|\bENETUNREACH\b/, "connection impossible, there is no route"],
-  [/^Name resolution failed|\bENOTFOUND\b|\bEAI_AGAIN\b/, "name not found"],
+  ...TCP_WORDS,
   [
-    /^Connection dropped|^Connection closed|^Socket closed|^Failed to connect/,
-    "connection closed by the other side",
+    /\bECONNRESET\b|\bEPIPE\b|socket hang up|^Connection (?:dropped|closed)|^Socket closed|^Failed to connect/,
+    "the connection has ended",
   ],
   [/^Received message larger than max/, "a message longer than allowed"],
-  [/^The server does not implement|^Received HTTP status|^Missing /, "the other side is no relay"],
+  [
+    /^The server does not implement|^Received HTTP status|^Missing |^Unimplemented/i,
+    "the other side is no relay",
+  ],
 ];
+
+export const IN_TCP: ReadonlySet<string> = new Set(TCP_WORDS.map(([, words]) => words));
 
 /** @param details What grpc-js says, or the other side, which may say anything. */
 export function reasonOf(details: string): string {

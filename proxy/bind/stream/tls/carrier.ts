@@ -5,24 +5,16 @@
  */
 
 import type { Carrier, CarrierEvents } from "../carrier.ts";
+import { Written } from "../written.ts";
 import type { Secured } from "./secured.ts";
 
-/** What may be written and not have left: as much as leaves within {@link SHORT_MS}, between these. */
-const LEAST_BUFFERED = 16 << 10;
-const MOST_BUFFERED = 128 << 10;
-const SHORT_MS = 20;
 /** How long a farewell may take. */
 const FAREWELL_MS = 1_000;
 
 export class TlsCarrier implements Carrier {
   readonly remote;
   readonly #secured: Secured;
-  /** What has not left, the oldest first. */
-  readonly #written: { readonly size: number; readonly at: number; readonly done: () => void }[] =
-    [];
-  #buffered = 0;
-  #limit = MOST_BUFFERED;
-  #isFull = false;
+  readonly #written = new Written();
   #events: CarrierEvents | undefined;
   #isOver = false;
   #error: Error | undefined;
@@ -37,7 +29,7 @@ export class TlsCarrier implements Carrier {
   }
 
   get buffered(): number {
-    return this.#buffered;
+    return this.#written.size;
   }
 
   start(events: CarrierEvents): void {
@@ -52,12 +44,9 @@ export class TlsCarrier implements Carrier {
       done();
       return true;
     }
-    const size = bytes.length;
-    this.#buffered += size;
-    this.#written.push({ size, at: performance.now(), done });
-    this.#secured.socket.write(bytes, () => this.#left());
-    this.#isFull = this.#buffered >= this.#limit;
-    return !this.#isFull;
+    this.#written.push(bytes.length, done);
+    this.#secured.socket.write(bytes, () => this.#written.left() && this.#events?.writable());
+    return !this.#written.isFull;
   }
 
   setReading(isReading: boolean): void {
@@ -68,7 +57,7 @@ export class TlsCarrier implements Carrier {
     this.#events = undefined;
     if (this.#isOver) return;
     const { socket, gate } = this.#secured;
-    const isStuck = this.#buffered >= this.#limit;
+    const isStuck = this.#written.isFull;
     this.#finish();
     if (last === undefined || isStuck) {
       socket.destroy();
@@ -95,23 +84,8 @@ export class TlsCarrier implements Carrier {
     events?.closed(this.#error);
   }
 
-  #left(): void {
-    const first = this.#written.shift();
-    if (first === undefined) return; // it was over before
-    this.#buffered -= first.size;
-    first.done();
-    // On a slow line little may wait in here, where nothing that is stale can be dropped any more.
-    const took = performance.now() - first.at;
-    if (took > SHORT_MS) this.#limit = Math.max(LEAST_BUFFERED, this.#limit / 2);
-    else this.#limit = Math.min(MOST_BUFFERED, this.#limit + first.size);
-    if (!this.#isFull || this.#buffered >= this.#limit) return;
-    this.#isFull = false;
-    this.#events?.writable();
-  }
-
   #finish(): void {
     this.#isOver = true;
-    this.#buffered = 0;
-    for (const { done } of this.#written.splice(0)) done();
+    this.#written.clear();
   }
 }

@@ -6,9 +6,10 @@
 
 import { connect, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
-import { parseIpAddress } from "../../../address.ts";
+import { hostAndPort, parseIpAddress } from "../../../address.ts";
 import { refuseServer } from "../../certificates/check.ts";
 import type { Carrier, CarrierDialer } from "../carrier.ts";
+import { connectThrough, type HttpProxy } from "../http_proxy.ts";
 import { TlsCarrier } from "./carrier.ts";
 import { type ClientFiles, type ClientIdentity, readClientFiles } from "./files.ts";
 import { Gate } from "./gate.ts";
@@ -137,8 +138,8 @@ export interface TlsDialerOptions extends Omit<SecureOptions, "protocol"> {
   /** As configured, for people. */
   readonly url: string;
   readonly port: number;
-  /** Makes the connection, where that is not TCP to the host. */
-  readonly connect?: (signal: AbortSignal) => Promise<Socket>;
+  /** What connections go through, if not directly: asked for each. @throws {Error} with one line. */
+  readonly proxy?: () => HttpProxy | undefined;
   /** For all of an attempt. */
   readonly limitMs?: number;
 }
@@ -164,12 +165,14 @@ export class TlsDialer implements CarrierDialer {
 
   async dial(signal: AbortSignal): Promise<Carrier> {
     const { limitMs = DIAL_LIMIT_MS, host, port } = this.#options;
-    const { connect = (signal) => connectTcp(host, port, signal) } = this.#options;
     const limit = new AbortController();
     const timer = setTimeout(() => limit.abort(), limitMs);
     const either = AbortSignal.any([signal, limit.signal]);
     try {
-      const socket = await connect(either);
+      const proxy = this.#options.proxy?.();
+      const socket = proxy === undefined
+        ? await connectTcp(host, port, either)
+        : await connectBy(proxy, host, port, either);
       return new TlsCarrier(
         await secure(socket, { ...this.#options, protocol: PROTOCOL }, either),
       );
@@ -182,13 +185,35 @@ export class TlsDialer implements CarrierDialer {
   }
 }
 
+async function connectBy(
+  proxy: HttpProxy,
+  host: string,
+  port: number,
+  signal: AbortSignal,
+): Promise<Socket> {
+  let socket: Socket;
+  try {
+    socket = await connectTcp(proxy.host, proxy.port, signal);
+  } catch (error) {
+    const name = hostAndPort(proxy.host, proxy.port);
+    throw new Error(`the proxy ${name}: ${(error as Error).message}`, { cause: error });
+  }
+  try {
+    await connectThrough(socket, proxy, host, port, { signal });
+    return socket;
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
+}
+
 /**
  * A connection of TCP.
  *
  * @param host A name, whose addresses are tried one beside the other, or an address.
  * @throws {Error} with one clear line.
  */
-export async function connectTcp(
+async function connectTcp(
   host: string,
   port: number,
   signal: AbortSignal,

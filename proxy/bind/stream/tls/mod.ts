@@ -4,13 +4,7 @@
  * @module
  */
 
-export {
-  connectTcp,
-  secure,
-  type SecureOptions,
-  TlsDialer,
-  type TlsDialerOptions,
-} from "./client.ts";
+export { secure, type SecureOptions, TlsDialer, type TlsDialerOptions } from "./client.ts";
 export { CertificateFileError, type FileSetting, type ServerFiles } from "./files.ts";
 export { TlsListener } from "./listener.ts";
 export { PROTOCOL, type Secured } from "./secured.ts";

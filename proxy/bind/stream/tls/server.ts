@@ -45,6 +45,11 @@ export interface TlsServerOptions extends ServerFiles {
   readonly port: number;
   /** ALPN, and who takes the connections that speak it. */
   readonly protocols: Readonly<Record<string, (secured: Secured) => void>>;
+  /**
+   * Tells somebody who is refused, and speaks a protocol that is none of frames, why. The connection
+   * ends a second later.
+   */
+  readonly tellRefused?: (socket: TLSSocket, farewell: Farewell) => void;
   /** What to call it in lines of the log: `tls:0.0.0.0:443`. */
   readonly description: string;
   readonly allowed: AllowedClients;
@@ -322,6 +327,13 @@ export class TlsServer {
   #refuse(socket: TLSSocket, from: string, { farewell, reason }: Refusal): void {
     this.counters.refused++;
     this.#refusals.say(from, reason);
+    const timer = setTimeout(() => socket.destroy(), REFUSED_MS);
+    socket.once("close", () => clearTimeout(timer));
+    const { tellRefused, protocols } = this.#options;
+    if (tellRefused !== undefined && (socket.alpnProtocol || "") in protocols) {
+      tellRefused(socket, farewell);
+      return;
+    }
     // What has come is read, though not looked at: a connection with something unread ends in a reset,
     // and what was told is lost.
     let left = MOST_DISCARDED;
@@ -330,8 +342,6 @@ export class TlsServer {
     if (socket.alpnProtocol === PROTOCOL || !socket.alpnProtocol) {
       socket.end(farewellFrame(farewell));
     } else socket.end();
-    const timer = setTimeout(() => socket.destroy(), REFUSED_MS);
-    socket.once("close", () => clearTimeout(timer));
   }
 }
 

@@ -66,10 +66,10 @@ Deno.test("a hub that is killed when it has written and not answered: the machin
   const token = await first.invite("paris", ...AGENT);
   const out = `${first.folder}/paris.conf`;
   const decoded = decodeToken(token);
-  const pending = PendingJoin.begin(out, publicKeyOf(decoded.privateKey));
+  const pending = await PendingJoin.begin(out, publicKeyOf(decoded.privateKey));
   // What is written, and what is not done: the peer, the answer.
   const path = memberFile(first.state, first.gateway.publicKey);
-  const { privateKey } = pending;
+  const { privateKey } = pending.keys;
   await first.handIn(token, privateKey);
   const written = Deno.readTextFileSync(path);
   await using hub = await first.restart();

@@ -10,7 +10,7 @@ import {
   issue,
   makeAuthority,
   makeKey,
-} from "../../../../proxy/cli/certificates/issue.ts";
+} from "../../../../proxy/certificates/issue.ts";
 
 const { signal } = new AbortController();
 const key = new Uint8Array(32);

@@ -3,8 +3,7 @@ import { Buffer } from "node:buffer";
 import { once } from "node:events";
 import http2 from "node:http2";
 import type tls from "node:tls";
-import { Hub, pair, secure, Told } from "./lab.ts";
-import net from "node:net";
+import { Hub, pair, Told } from "./lab.ts";
 import { CARRY } from "../../../../../proxy/bind/stream/grpc/library.ts";
 
 const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
@@ -101,10 +100,8 @@ Deno.test("a connection without a call is closed when its time is over", async (
 
 Deno.test("a call of something else is answered, and keeps no connection", async () => {
   await using hub = await Hub.start({ callLimitMs: 500 });
-  const socket = net.connect(hub.port, "127.0.0.1");
-  await once(socket, "connect");
-  const secured = await secure(socket);
-  const session = http2.connect("https://127.0.0.1", { createConnection: () => secured.socket });
+  const socket = await hub.raw();
+  const session = http2.connect("https://127.0.0.1", { createConnection: () => socket });
   session.on("error", () => {});
   const closed = once(session, "close");
   const stream = session.request({ ":method": "POST", ":path": "/grpc.health.v1.Health/Check" });

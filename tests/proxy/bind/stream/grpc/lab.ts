@@ -1,98 +1,67 @@
 /**
- * Both ends of gRPC on this machine, with certificates of an authority that is made once.
+ * Both ends of gRPC on this machine, as carriers: without what a bind makes of them.
  *
  * @module
  */
 
 import { once } from "node:events";
 import net from "node:net";
-import tls from "node:tls";
-import {
-  alternativeNames,
-  issue,
-  makeAuthority,
-  makeKey,
-} from "../../../../../proxy/cli/certificates/issue.ts";
-import { GrpcAcceptor, GrpcDialer } from "../../../../../proxy/bind/stream/grpc/mod.ts";
+import type { TLSSocket } from "node:tls";
+import { GrpcDialer, GrpcListener } from "../../../../../proxy/bind/stream/grpc/mod.ts";
 import type { HttpProxy } from "../../../../../proxy/bind/stream/http_proxy.ts";
 import type { Carrier, CarrierEvents } from "../../../../../proxy/bind/stream/mod.ts";
+import { secure } from "../../../../../proxy/bind/stream/tls/mod.ts";
+import { MadeAuthority } from "../../certificates/made.ts";
 
-const REMOTE = { address: Uint8Array.of(127, 0, 0, 1), description: "somebody" };
+/** Certificates in files: made once, and gone with the process. */
+const folder = await Deno.makeTempDir({ prefix: "wirestack-grpc-" });
+globalThis.addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
+const authority = await MadeAuthority.make("Ours");
+await Deno.writeTextFile(`${folder}/ca.pem`, authority.cert);
+for (const usage of ["serverAuth", "clientAuth"] as const) {
+  const { cert, key } = await authority.leaf({ name: usage, usage, hosts: ["127.0.0.1"] });
+  await Deno.writeTextFile(`${folder}/${usage}.pem`, cert);
+  await Deno.writeTextFile(`${folder}/${usage}.key`, key);
+}
 
-const DAY_MS = 86_400_000;
-const validity = {
-  notBefore: new Date(Date.now() - DAY_MS),
-  notAfter: new Date(Date.now() + DAY_MS),
+const CLIENT = {
+  certPath: `${folder}/clientAuth.pem`,
+  keyPath: `${folder}/clientAuth.key`,
+  caPath: `${folder}/ca.pem`,
+  pins: [],
 };
-const { authority, pair: { certificate: ca } } = await makeAuthority(validity);
 
-async function leaf(usage: "serverAuth" | "clientAuth") {
-  const { publicKey, key } = await makeKey();
-  const names = alternativeNames([{ type: "ip", value: "127.0.0.1" }]);
-  const fields = { ...validity, commonName: usage, usage, publicKey };
-  return {
-    key,
-    cert: await issue(authority, usage === "serverAuth" ? { ...fields, names } : fields),
-  };
-}
-
-const server = await leaf("serverAuth");
-const client = await leaf("clientAuth");
-
-/** Speaks TLS on a connection. */
-export async function secure(
-  socket: net.Socket,
-): Promise<{ socket: net.Socket; remote: Carrier["remote"] }> {
-  const options = {
-    ...client,
-    ca,
-    host: "127.0.0.1",
-    ALPNProtocols: ["h2"],
-    minVersion: "TLSv1.3",
-  };
-  const secured = tls.connect({ socket, ...options } as tls.ConnectionOptions);
-  await once(secured, "secureConnect");
-  return { socket: secured, remote: { ...REMOTE, port: socket.remotePort! } };
-}
-
-/** A server in TLS. Disposing of it ends everything. */
+/** What accepts. Disposing of it ends everything. */
 export class Hub implements AsyncDisposable {
   readonly carriers: Carrier[] = [];
-  readonly acceptor: GrpcAcceptor;
-  readonly #server: tls.Server;
-  readonly #sockets = new Set<tls.TLSSocket>();
+  readonly listener: GrpcListener;
   #waiting: (() => void) | undefined;
 
-  private constructor(acceptor: GrpcAcceptor, server: tls.Server, carriers: Carrier[]) {
-    this.acceptor = acceptor;
-    this.#server = server;
-    this.carriers = carriers;
+  private constructor(listener: GrpcListener) {
+    this.listener = listener;
+    listener.start((carrier) => {
+      this.carriers.push(carrier);
+      this.#waiting?.();
+    });
   }
 
   static async start(options: { callLimitMs?: number } = {}): Promise<Hub> {
-    const carriers: Carrier[] = [];
-    let hub: Hub | undefined;
-    const acceptor = await GrpcAcceptor.start((carrier) => {
-      carriers.push(carrier);
-      hub!.#waiting?.();
-    }, options);
-    const listener = tls.createServer({
-      ...server,
-      ca,
-      requestCert: true,
-      rejectUnauthorized: true,
-      ALPNProtocols: ["h2"],
-      minVersion: "TLSv1.3",
-    }, (socket) => {
-      hub!.#sockets.add(socket);
-      acceptor.accept(socket, { ...REMOTE, port: socket.remotePort! });
-    }).listen(0, "127.0.0.1");
-    await once(listener, "listening");
-    return hub = new Hub(acceptor, listener, carriers);
+    return new Hub(
+      await GrpcListener.start({
+        certPath: `${folder}/serverAuth.pem`,
+        keyPath: `${folder}/serverAuth.key`,
+        clientCaPath: `${folder}/ca.pem`,
+        hostname: "127.0.0.1",
+        port: 0,
+        description: "grpc:127.0.0.1:0",
+        allowed: [],
+        ...options,
+      }),
+    );
   }
 
   get port(): number {
-    return (this.#server.address() as net.AddressInfo).port;
+    return this.listener.port;
   }
 
   /** The carrier that came in as the n-th. */
@@ -108,20 +77,18 @@ export class Hub implements AsyncDisposable {
   }
 
   /** A connection in TLS, on which nobody speaks HTTP/2. */
-  async raw(): Promise<tls.TLSSocket> {
+  async raw(): Promise<TLSSocket> {
     const socket = net.connect(this.port, "127.0.0.1");
     await once(socket, "connect");
-    const { socket: secured } = await secure(socket);
-    secured.on("error", () => {});
-    return secured as tls.TLSSocket;
+    const options = { ...CLIENT, host: "127.0.0.1", protocol: "h2" };
+    const secured = await secure(socket, options, new AbortController().signal);
+    secured.socket.on("error", () => {});
+    return secured.socket;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const carrier of this.carriers) carrier.close();
-    this.acceptor.close();
-    for (const socket of this.#sockets) socket.destroy();
-    this.#server.close();
-    await once(this.#server, "close");
+    await this.listener.close();
   }
 }
 
@@ -130,7 +97,10 @@ export function dialerOf(
   { proxy, limitMs, host = "127.0.0.1" }: { proxy?: HttpProxy; limitMs?: number; host?: string } =
     {},
 ): GrpcDialer {
-  return new GrpcDialer({ url: `grpc://${host}:${port}`, host, port, proxy, limitMs, secure });
+  return new GrpcDialer({
+    ...{ ...CLIENT, url: `grpc://${host}:${port}`, host, port, limitMs },
+    proxy: () => proxy,
+  });
 }
 
 /** What a carrier tells. */

@@ -1,10 +1,11 @@
 /**
- * A hub that listens in TLS, and those who come to it, with certificates in files.
+ * A hub that listens in TLS or in gRPC, and those who come to it, with certificates in files.
  *
  * @module
  */
 
 import type { BindEndpoint } from "../../../../../proxy/bind/bind.ts";
+import { GrpcDialer, GrpcListener } from "../../../../../proxy/bind/stream/grpc/mod.ts";
 import { StreamBind, type StreamBindOptions } from "../../../../../proxy/bind/stream/mod.ts";
 import {
   type AllowedClients,
@@ -72,7 +73,11 @@ export async function until(
   }
 }
 
+export type Transport = "tls" | "grpc";
+
 export interface LabOptions extends Partial<Pick<TlsServerOptions, "limits" | "port">> {
+  /** Default `tls`. */
+  readonly transport?: Transport;
   readonly allowed?: AllowedClients;
   readonly server?: LeafOptions;
   readonly bind?: Partial<StreamBindOptions>;
@@ -83,7 +88,8 @@ export interface LabOptions extends Partial<Pick<TlsServerOptions, "limits" | "p
 export class Lab {
   readonly folder: string;
   readonly authority: MadeAuthority;
-  readonly listener: TlsListener;
+  readonly transport: Transport;
+  readonly listener: TlsListener | GrpcListener;
   readonly hub: Side;
   readonly #sides: Side[] = [];
   #files = 0;
@@ -91,9 +97,11 @@ export class Lab {
   private constructor(
     folder: string,
     authority: MadeAuthority,
-    listener: TlsListener,
+    transport: Transport,
+    listener: TlsListener | GrpcListener,
     hub: Side,
   ) {
+    this.transport = transport;
     this.folder = folder;
     this.authority = authority;
     this.listener = listener;
@@ -116,17 +124,18 @@ export class Lab {
     if (revoked !== undefined) {
       await Deno.writeTextFile(`${folder}/crl.pem`, await authority.revoke(revoked));
     }
-    const listener = await TlsListener.start({
+    const { transport = "tls" } = options;
+    const listener = await (transport === "tls" ? TlsListener : GrpcListener).start({
       ...Lab.files(folder, revoked !== undefined),
       hostname: "127.0.0.1",
       port: options.port ?? 0,
-      description: "tls:127.0.0.1:0",
+      description: `${transport}:127.0.0.1:0`,
       allowed: options.allowed ?? [],
       ...(options.limits && { limits: options.limits }),
     });
-    const hub = new Side(options.bind);
+    const hub = new Side({ name: transport, ...options.bind });
     hub.bind.listen(listener);
-    return new Lab(folder, authority, listener, hub);
+    return new Lab(folder, authority, transport, listener, hub);
   }
 
   static files(folder: string, hasList: boolean) {
@@ -139,7 +148,7 @@ export class Lab {
   }
 
   get url(): string {
-    return `tls://localhost:${this.listener.port}`;
+    return `${this.transport}://localhost:${this.listener.port}`;
   }
 
   /** Writes a certificate. @returns where it and its key are. */
@@ -152,12 +161,15 @@ export class Lab {
   }
 
   /** Somebody who may come, with this certificate. */
-  async client(options: LeafOptions = {}, more: Partial<TlsDialerOptions> = {}) {
+  async client(
+    options: LeafOptions = {},
+    more: Partial<TlsDialerOptions> = {},
+  ) {
     const { certPath, keyPath } = await this.files(options);
     const side = new Side();
     this.#sides.push(side);
     const endpoint = side.bind.endpoint(
-      new TlsDialer({
+      new (this.transport === "tls" ? TlsDialer : GrpcDialer)({
         url: this.url,
         host: "localhost",
         port: this.listener.port,

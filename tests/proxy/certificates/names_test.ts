@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { parseSubjectName } from "../../../../proxy/cli/certificates/names.ts";
-import { ParseFailure } from "../../../../proxy/config/values.ts";
+import { parseSubjectName } from "../../../proxy/certificates/names.ts";
+import { ParseFailure } from "../../../proxy/config/values.ts";
 
 Deno.test("names and addresses stand in a certificate as verifiers compare them", () => {
   for (

@@ -6,12 +6,24 @@
  */
 
 import { Buffer } from "node:buffer";
+import { basename, dirname } from "node:path";
 import { createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
-import { ConfigError } from "../../config/error.ts";
+import { ConfigError } from "../config/error.ts";
 import { ALGORITHM, type Authority, type Pair } from "./issue.ts";
 import type { X509Certificate } from "./x509.ts";
 
 const x509 = await import("./x509.ts");
+
+/** Where a pair is, for messages. */
+export interface PairPaths {
+  readonly certificate: string;
+  readonly key: string;
+}
+
+/** As `gencerts` lays them. */
+export function pathsIn(folder: string): PairPaths {
+  return { certificate: `${folder}/cert.pem`, key: `${folder}/key.pem` };
+}
 
 /** A certificate that was made before, and the public key it is for. */
 export interface Stored {
@@ -21,20 +33,23 @@ export interface Stored {
 }
 
 /**
- * @param folder Where the pair is, for messages.
  * @throws {ConfigError} if the two are not a certificate and its key.
  */
-export function readStored(pair: Pair, folder: string): Stored {
-  return checkPair(pair, folder);
+export function readStored(pair: Pair, paths: PairPaths): Stored {
+  return checkPair(pair, paths);
 }
 
 /**
  * @param now Milliseconds since 1970.
  * @throws {ConfigError} if the pair cannot sign certificates that hold now.
  */
-export async function readAuthority(pair: Pair, folder: string, now: number): Promise<Authority> {
-  const { certificate, key } = checkPair(pair, folder);
-  const refuse = (what: string) => new ConfigError([`${folder}/cert.pem: ${what}`]);
+export async function readAuthority(
+  pair: Pair,
+  paths: PairPaths,
+  now: number,
+): Promise<Authority> {
+  const { certificate, key } = checkPair(pair, paths);
+  const refuse = (what: string) => new ConfigError([`${paths.certificate}: ${what}`]);
   const usages = certificate.getExtension(x509.KeyUsagesExtension)?.usages;
   if (
     !certificate.getExtension(x509.BasicConstraintsExtension)?.ca ||
@@ -56,7 +71,7 @@ export async function readAuthority(pair: Pair, folder: string, now: number): Pr
   }
   if (key.asymmetricKeyDetails?.namedCurve !== "prime256v1") {
     throw new ConfigError([
-      `${folder}/key.pem: is not a key of P-256, expected one that gencerts has made`,
+      `${paths.key}: is not a key of P-256, expected one that gencerts has made`,
     ]);
   }
   const bytes = new Uint8Array(key.export({ type: "pkcs8", format: "der" }));
@@ -70,14 +85,16 @@ export function formatTime(date: Date): string {
   return date.toISOString().replace(/\.\d+Z$/, "Z");
 }
 
-function checkPair(pair: Pair, folder: string): Stored & { readonly key: KeyObject } {
-  const certificate = parseCertificate(pair.certificate, `${folder}/cert.pem`);
-  const key = parseKey(pair.key, `${folder}/key.pem`);
+function checkPair(pair: Pair, paths: PairPaths): Stored & { readonly key: KeyObject } {
+  const certificate = parseCertificate(pair.certificate, paths.certificate);
+  const key = parseKey(pair.key, paths.key);
   const publicKey = new Uint8Array(
     createPublicKey(key as unknown as string).export({ type: "spki", format: "der" }),
   );
   if (!Buffer.from(certificate.publicKey.rawData).equals(publicKey)) {
-    throw new ConfigError([`${folder}/key.pem: is not the key of cert.pem beside it`]);
+    const isBeside = dirname(paths.certificate) === dirname(paths.key);
+    const what = isBeside ? `${basename(paths.certificate)} beside it` : paths.certificate;
+    throw new ConfigError([`${paths.key}: is not the key of ${what}`]);
   }
   return { certificate, publicKey, key };
 }

@@ -120,7 +120,8 @@ async function generateKeys(): Promise<CryptoKeyPair> {
   return await crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]) as CryptoKeyPair;
 }
 
-async function keyPem({ privateKey }: CryptoKeyPair): Promise<string> {
+/** Of a private key, PKCS #8. */
+export async function keyPem({ privateKey }: CryptoKeyPair): Promise<string> {
   const bytes = await crypto.subtle.exportKey("pkcs8", privateKey);
   return `${x509.PemConverter.encode(bytes, "PRIVATE KEY").trimEnd()}\n`;
 }

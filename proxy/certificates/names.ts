@@ -6,8 +6,8 @@
  */
 
 import { domainToASCII } from "node:url";
-import { parseIpAddress } from "../../address.ts";
-import { ParseFailure, quote } from "../../config/values.ts";
+import { parseIpAddress } from "../address.ts";
+import { ParseFailure, quote } from "../config/values.ts";
 
 /** One entry of SubjectAltName. */
 export interface SubjectName {

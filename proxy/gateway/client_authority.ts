@@ -1,0 +1,114 @@
+/**
+ * Certificates for machines that enrol: signed by the authority whose clients `[Relay]` lets in.
+ *
+ * @module
+ */
+
+import { readFileSync } from "node:fs";
+import { readCertificates } from "../bind/certificates/certificate.ts";
+import type { RelayConfig } from "../config/checked.ts";
+import { ConfigError } from "../config/error.ts";
+
+/** Those of machines cannot be renewed by themselves, so they last as long as a new authority. */
+const LIFETIME = 3650 * 86_400_000;
+/** Milliseconds. Clocks of other machines may be behind. */
+const BACKDATED = 5 * 60_000;
+
+export class ClientAuthority {
+  readonly #relay: RelayConfig;
+  readonly #keyPath: string;
+
+  private constructor(relay: RelayConfig, keyPath: string) {
+    this.#relay = relay;
+    this.#keyPath = keyPath;
+  }
+
+  /** @returns undefined without a ClientCaKey. */
+  static of(relay: RelayConfig | undefined): ClientAuthority | undefined {
+    const { clientCaKeyPath } = relay ?? {};
+    return relay === undefined || clientCaKeyPath === undefined
+      ? undefined
+      : new ClientAuthority(relay, clientCaKeyPath);
+  }
+
+  /**
+   * What tells machines that it is this hub.
+   *
+   * @returns `sha256/…`.
+   * @throws {ConfigError} if the hub's certificate cannot be read.
+   */
+  get pin(): string {
+    const { certPath } = this.#relay;
+    try {
+      const [certificate] = readCertificates(read(certPath));
+      if (certificate !== undefined) return certificate.pinText;
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) throw error;
+    }
+    throw new ConfigError([`${certPath}: is no certificate, expected one in PEM`]);
+  }
+
+  /**
+   * @param request PEM.
+   * @param now ms since the Unix epoch.
+   * @returns a certificate in PEM; undefined if the request is none.
+   * @throws {ConfigError} if the authority cannot sign.
+   */
+  async sign(request: string, name: string, now: number): Promise<string | undefined> {
+    const [{ issue }, { keyOfRequest }] = await Promise.all([
+      import("../certificates/issue.ts"),
+      import("../certificates/request.ts"),
+    ]);
+    const authority = await this.#load(now);
+    const publicKey = await keyOfRequest(request);
+    if (publicKey === undefined) return undefined;
+    const { notBefore, notAfter } = authority.certificate;
+    const second = now - now % 1000;
+    return await issue(authority, {
+      commonName: name,
+      usage: "clientAuth",
+      publicKey,
+      // Never beyond the authority's: a chain is valid where all of it is.
+      notBefore: new Date(Math.max(second - BACKDATED, notBefore.getTime())),
+      notAfter: new Date(Math.min(second + LIFETIME, notAfter.getTime())),
+    });
+  }
+
+  /** @throws {ConfigError} if it cannot sign now. */
+  async check(now: number): Promise<void> {
+    await this.#load(now);
+  }
+
+  /** Read every time: it is rare, and a key that is in no memory is in no dump of it. */
+  async #load(now: number) {
+    const { readAuthority } = await import("../certificates/stored.ts");
+    const { clientCaPath } = this.#relay;
+    const paths = { certificate: clientCaPath, key: this.#keyPath };
+    const key = read(paths.key);
+    const blocks = read(clientCaPath).match(CERTIFICATE) ?? [];
+    let problem: unknown;
+    // There may be several whose clients are let in, as while one replaces another.
+    for (const certificate of blocks) {
+      try {
+        return await readAuthority({ certificate, key }, paths, now);
+      } catch (error) {
+        problem ??= error;
+      }
+    }
+    throw problem ?? new ConfigError([`${clientCaPath}: is no certificate, expected one in PEM`]);
+  }
+}
+
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+
+/** @throws {ConfigError} */
+function read(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    const what = (error as { code?: string }).code === "ENOENT"
+      ? "is not there"
+      : "may not be read";
+    throw new ConfigError([`${path}: ${what}, expected a file in PEM`]);
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * The walk-through of two networks behind agents while UDP is dropped, from the beginning and in the middle
+ * of a download.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { FallbackSite, type Transport } from "./fallback_site.ts";
+import { labTest } from "./lab.ts";
+import { FIRST, SECOND } from "./redirect_site.ts";
+import { fileHash } from "./tunnel_services.ts";
+
+const PROGRAMS = ["curl", "ping", "bash", "python3"];
+/**
+ * ms, of docs/transports.md: two seconds until the fallback is opened, and the sender's next attempt, which
+ * comes no later than as long again; more on a machine that has much to do.
+ */
+const LONGEST_STALL = 7_000;
+/** ms, when UDP is taken back. */
+const LONGEST_BACK = 1_500;
+/** Since packets pass both ways again: five seconds and a trial, twice where the first came too early. */
+const RETURN_MS = 40_000;
+
+for (const transport of ["tls"] satisfies Transport[]) {
+  labTest(`UDP is dropped: two networks with the same addresses by ${transport}`, async (t) => {
+    await using fallback = await FallbackSite.start([transport], true);
+    const { site } = fallback;
+    await site.write();
+    const process = await site.tunnel.up();
+    await t.step("each address leads to its own target", async () => {
+      for (const [addresses, name] of [[FIRST, "target 1"], [SECOND, "target 2"]] as const) {
+        for (const address of addresses) assert.equal(await site.nameAt(address), name);
+      }
+    });
+    await t.step("a file arrives as it is, and pings are answered", async () => {
+      const { stdout } = await site.client.run(
+        ["bash", "-c", `curl --silent http://${FIRST[0]}/file | sha256sum`],
+      );
+      assert.equal(stdout.split(" ")[0], fileHash());
+      await site.client.output(["ping", "-c", "3", "-W", "5", SECOND[0]]);
+    });
+    await t.step("UDP too", async () => {
+      const reply = await site.client.output(["python3", "-c", ASK, FIRST[0]]);
+      assert.equal(reply.trim(), "target 1: hello");
+    });
+    process.signal("SIGTERM");
+    assert.equal((await process.exit(30_000)).code, 0, `${process}`);
+  }, PROGRAMS);
+
+  labTest(
+    `UDP is dropped during a download: it goes on by ${transport}, and comes back`,
+    async (t) => {
+      await using fallback = await FallbackSite.start([transport], false);
+      const { site } = fallback;
+      await site.write();
+      const process = await site.tunnel.up();
+      const { hub } = site;
+      const download = await fallback.download(FIRST[0]);
+      await new Promise((resolve) => setTimeout(resolve, 3_000)); // as a download that is under way
+      assert.ok(!process.lines.some((line) => line.includes(`${transport} now`)), `${process}`);
+      await t.step("blocked", async () => {
+        const from = [process.lines.length, hub.process.lines.length];
+        const start = Date.now();
+        await fallback.block(true);
+        await fallback.isBy(transport, process, from[0]!);
+        await fallback.isBy(transport, hub.process, from[1]!);
+        await download.goesOn();
+        const stall = download.stall(start);
+        console.log(`${transport}: nothing came for ${stall} ms (goal: less than 4000)`);
+        assert.ok(stall < LONGEST_STALL, `${stall} ms`);
+      });
+      await t.step("unblocked", async () => {
+        const from = process.lines.length;
+        const start = Date.now();
+        await fallback.block(false);
+        await fallback.isBy("udp", process, from);
+        const seconds = (Date.now() - start) / 1000;
+        await download.goesOn();
+        await download.goesOn();
+        const stall = download.stall(start);
+        console.log(`back by UDP after ${seconds} s, nothing came for ${stall} ms meanwhile`);
+        assert.ok(seconds * 1000 < RETURN_MS, `${seconds} s`);
+        assert.ok(stall < LONGEST_BACK, `${stall} ms`);
+      });
+      assert.ok(download.isRight, "every byte");
+    },
+    PROGRAMS,
+  );
+}
+
+const ASK = `
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(10)
+s.sendto(b"hello", (sys.argv[1], 7))
+print(s.recvfrom(100)[0].decode())
+`;

@@ -1,0 +1,177 @@
+/** Machines that get a certificate for where UDP does not get through. */
+
+import assert from "node:assert/strict";
+import { X509Certificate } from "node:crypto";
+import { keyOfRequest, makeRequest } from "../../../../proxy/certificates/request.ts";
+import { readCertificates } from "../../../../proxy/bind/certificates/certificate.ts";
+import { loadConfig } from "../../../../proxy/config/config.ts";
+import { checkInvitation } from "../../../../proxy/gateway/invitation.ts";
+import { runHere } from "../run_here.ts";
+import { HubLab } from "./hub_lab.ts";
+
+const FALLBACK = "tls://hub.example.com:8443";
+
+async function authority(): Promise<{ path: string } & Disposable> {
+  const path = Deno.makeTempDirSync();
+  await runHere(["gencerts", "--out", `${path}/certs`, "--name", "hub.example.com"]);
+  return {
+    path: `${path}/certs`,
+    [Symbol.dispose]: () => Deno.removeSync(path, { recursive: true }),
+  };
+}
+
+function relay(certs: string, key = `${certs}/ca/key.pem`): string {
+  return `[Relay]\nListen = tls:127.0.0.1:0\nCert = ${certs}/server/cert.pem\n` +
+    `Key = ${certs}/server/key.pem\nClientCa = ${certs}/ca/cert.pem\nClientCaKey = ${key}\n`;
+}
+
+Deno.test("with a ClientCaKey a machine makes its own key for TLS, and gets a certificate for it", async () => {
+  using made = await authority();
+  await using hub = await HubLab.start({ sections: relay(made.path) });
+  const { error, out } = await hub.ask(
+    ...["invite", "paris", "--endpoint", hub.endpoint, "--subnet", "192.168.1.0/24"],
+    ...["--fallback", FALLBACK],
+  );
+  assert.doesNotMatch(error, /no fallback|no other way/);
+  const { status, error: problem } = await hub.join(
+    out.trimEnd().split("\n").at(-1)!,
+    "paris.conf",
+  );
+  assert.equal(status, 0, problem);
+  const file = (name: string) => Deno.readTextFileSync(`${hub.folder}/${name}`);
+  const [certificate] = readCertificates(file("paris.cert.pem"));
+  const ca = readCertificates(Deno.readTextFileSync(`${made.path}/ca/cert.pem`))[0]!;
+  const server = readCertificates(Deno.readTextFileSync(`${made.path}/server/cert.pem`))[0]!;
+  assert.ok(certificate!.isSignedBy(ca));
+  assert.deepEqual(certificate!.names, ["paris"]);
+  assert.ok(certificate!.isFor("1.3.6.1.5.5.7.3.2") && !certificate!.isFor("1.3.6.1.5.5.7.3.1"));
+  assert.ok(certificate!.notAfter <= ca.notAfter);
+  const x509 = new X509Certificate(file("paris.cert.pem"));
+  const { createPrivateKey } = await import("node:crypto");
+  assert.ok(x509.checkPrivateKey(createPrivateKey(file("paris.key.pem"))));
+  assert.equal(Deno.statSync(`${hub.folder}/paris.key.pem`).mode! & 0o777, 0o600);
+
+  const { config } = loadConfig(file("paris.conf"), { file: "paris.conf" });
+  const { fallbacks } = config.peers[0]!;
+  assert.deepEqual(fallbacks!.map(({ url, pins }) => [url, ...pins]), [[FALLBACK, server.pin]]);
+  assert.match(file("paris.conf"), /^Cert = paris\.cert\.pem\nKey = paris\.key\.pem$/m);
+  assert.deepEqual(
+    Array.from(Deno.readDirSync(hub.folder), ({ name }) => name).sort(),
+    ["paris.cert.pem", "paris.conf", "paris.key.pem"],
+  );
+  assert.doesNotMatch(JSON.stringify(hub.snapshot()), /PRIVATE KEY.*enrolled-/);
+});
+
+Deno.test("a try that was cut off comes again with the same key, and gets the same certificate", async () => {
+  using made = await authority();
+  const first = await HubLab.start({ sections: relay(made.path) });
+  const token = await first.invite("a", "--client", "--fallback", FALLBACK);
+  // Something comes into the file's way at the last moment.
+  const racing = first.join(token, "a.conf");
+  await new Promise<void>((resolve) => {
+    const look = setInterval(() => {
+      try {
+        Deno.statSync(`${first.folder}/a.conf.joining`);
+      } catch {
+        return;
+      }
+      Deno.writeTextFileSync(`${first.folder}/a.conf`, "theirs");
+      clearInterval(look);
+      resolve();
+    }, 1);
+  });
+  const { status, error } = await racing;
+  assert.deepEqual([status, error], [
+    2,
+    `--out: ${first.folder}/a.conf is there already, expected a new file\n`,
+  ]);
+  const names = (folder: string) => Array.from(Deno.readDirSync(folder), ({ name }) => name).sort();
+  assert.deepEqual(names(first.folder), ["a.conf", "a.conf.joining"], "nothing half-way is left");
+  Deno.removeSync(`${first.folder}/a.conf`);
+  const pending = JSON.parse(Deno.readTextFileSync(`${first.folder}/a.conf.joining`));
+  const again = await first.join(token, "a.conf");
+  assert.equal(again.status, 0, again.error);
+  assert.equal(Deno.readTextFileSync(`${first.folder}/a.key.pem`), pending.tls.key);
+  const members = JSON.parse(
+    Deno.readTextFileSync(
+      `${first.state}/${names(first.state).find((name) => /enrolled/.test(name))}`,
+    ),
+  ).members;
+  assert.equal(Deno.readTextFileSync(`${first.folder}/a.cert.pem`), members[0].certificate);
+  await first[Symbol.asyncDispose]();
+});
+
+Deno.test("an authority that cannot sign, and requests that are none", async () => {
+  using made = await authority();
+  using other = await authority();
+  await using foreign = await HubLab.start({
+    sections: relay(made.path, `${other.path}/ca/key.pem`),
+  });
+  const invite = (hub: HubLab) => hub.ask("invite", "a", "--endpoint", hub.endpoint, "--client");
+  const before = foreign.snapshot();
+  const refused = await invite(foreign);
+  assert.equal(refused.status, 2);
+  assert.match(refused.error, /^\S+\/ca\/key\.pem: is not the key of \S+\/ca\/cert\.pem\n$/);
+  await using missing = await HubLab.start({ sections: relay(made.path, `${made.path}/none.pem`) });
+  assert.match((await invite(missing)).error, /none\.pem: is not there, expected a file in PEM\n$/);
+  assert.deepEqual(foreign.snapshot(), before);
+
+  await using hub = await HubLab.start({ sections: relay(made.path) });
+  const token = await hub.invite("a", "--client", "--fallback", FALLBACK);
+  const moved = `${made.path}/moved.pem`;
+  Deno.renameSync(`${made.path}/ca/key.pem`, moved);
+  const unchanged = hub.snapshot();
+  const late = await hub.join(token, "a.conf");
+  assert.equal(late.status, 1);
+  assert.match(
+    late.error,
+    /^wirestack: a: the hub cannot sign a certificate, nothing has changed there/,
+  );
+  assert.deepEqual(hub.snapshot(), unchanged);
+  Deno.renameSync(moved, `${made.path}/ca/key.pem`);
+  assert.equal((await hub.join(token, "a.conf")).status, 0);
+
+  const { request } = await makeRequest("a");
+  assert.ok(await keyOfRequest(request) !== undefined);
+  const body = request.split("\n");
+  const flipped = body[2]!.replace(/[A-Z]/, (letter) => letter === "A" ? "B" : "A");
+  for (const wrong of ["", "x", request.replace(body[2]!, flipped), made.path]) {
+    assert.equal(await keyOfRequest(wrong), undefined);
+  }
+});
+
+Deno.test("fallbacks are by default the endpoint's host with each port of [Relay]", () => {
+  const request = {
+    name: "a",
+    endpoints: ["hub.example.com:51820", "[2001:db8::1]:51820", "hub.example.com:443"],
+    subnets: [],
+    maps: [],
+    isClient: true,
+    fallbacks: [],
+  };
+  const { config } = loadConfig({
+    interface: { privateKey: new Uint8Array(32).fill(1), address: "10.9.0.1/24" },
+  });
+  const site = {
+    config,
+    port: 51820,
+    isNameTaken: () => false,
+    members: [],
+    taken: [],
+    relay: [{ transport: "tls", port: 443 }, { transport: "grpc", port: 8443 }, {
+      transport: "tls",
+      port: 0,
+    }],
+  };
+  assert.deepEqual(checkInvitation(request, site).fallbacks, [
+    "tls://hub.example.com:443",
+    "grpc://hub.example.com:8443",
+    "tls://[2001:db8::1]:443",
+    "grpc://[2001:db8::1]:8443",
+  ]);
+  assert.deepEqual(checkInvitation(request, { ...site, relay: undefined }).fallbacks, []);
+  assert.throws(
+    () => checkInvitation({ ...request, fallbacks: ["http://x"] }, site),
+    /--fallback: "http:\/\/x" is no fallback/,
+  );
+});
