@@ -74,7 +74,9 @@ export function addRedirect({ program, terminal, done }: CommandLine): void {
         "--cidr: missing, expected what goes into the tunnel, as --cidr 100.64.0.0/10",
       ]);
     }
-    const reader = await configReader(file, options.format, flags, terminal);
+    const reader = await configReader(file, options.format, flags, terminal, {
+      complete: (source) => void (source.hasInbound = true),
+    });
     const setup = (loaded: LoadedConfig, ffi: boolean) => openRedirect(loaded, name, options, ffi);
     done(await runGateway(reader, options, terminal, undefined, file, setup));
   });
