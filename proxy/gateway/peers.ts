@@ -284,6 +284,11 @@ export class TunnelPeers implements TimeoutSource {
     this.#memory.changed(peer);
   }
 
+  /** Writes down at once where the peers are. */
+  remember(): void {
+    this.#memory.save();
+  }
+
   /** The peer was heard from a new address. @returns whether by another transport. */
   moved(peer: Peer): boolean {
     this.#memory.changed(peer);
