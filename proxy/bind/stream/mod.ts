@@ -15,6 +15,6 @@ export type { StreamCounters } from "./counters.ts";
 export { DialledEndpoint, type StreamState } from "./dialled_endpoint.ts";
 export { AcceptedEndpoint } from "./accepted_endpoint.ts";
 export { Farewell, farewellFrame, farewellText } from "./farewell.ts";
-export { StreamEndpoint } from "./endpoint.ts";
+export { SILENT_MS, StreamEndpoint } from "./endpoint.ts";
 export { StreamBind, type StreamBindOptions } from "./stream_bind.ts";
 export { hostTimers, type StreamTimers } from "./timers.ts";

@@ -213,7 +213,7 @@ async function connectBy(
  * @param host A name, whose addresses are tried one beside the other, or an address.
  * @throws {Error} with one clear line.
  */
-async function connectTcp(
+export async function connectTcp(
   host: string,
   port: number,
   signal: AbortSignal,

@@ -11,18 +11,22 @@ import { Duplex } from "node:stream";
 export class Gate extends Duplex {
   readonly socket: Socket;
   /** Shut: TLS wants more, and does not get it. */
-  #isShut = false;
+  #isShut: boolean;
+  /** What was read before. */
+  #first: Uint8Array | undefined;
   #isWanted = false;
   #written: ((error?: Error | null) => void) | undefined;
 
   /**
    * @param socket Connected; what it reads, and how it ends, is the gate's from now on.
-   * @param first What was read from it before.
+   * @param first What was read from it before: then the gate is shut at first. A TLS socket of Deno's
+   * that finds something wrong in its very first turn throws where nobody catches it.
    */
   constructor(socket: Socket, first?: Uint8Array) {
     super({ allowHalfOpen: false });
     this.socket = socket;
-    if (first !== undefined) this.push(first);
+    this.#first = first;
+    this.#isShut = first !== undefined;
     socket.on("data", (bytes) => {
       if (!this.push(bytes) || this.#isShut) this.socket.pause();
     });
@@ -35,8 +39,14 @@ export class Gate extends Duplex {
   /** Whether TLS gets what the socket reads. What is not read stays with the kernel, and then the sender. */
   setOpen(isOpen: boolean): void {
     this.#isShut = !isOpen;
-    if (!isOpen) this.socket.pause();
-    else if (this.#isWanted) this.socket.resume();
+    if (!isOpen) {
+      this.socket.pause();
+      return;
+    }
+    const first = this.#first;
+    this.#first = undefined;
+    if (first !== undefined) this.push(first);
+    if (this.#isWanted) this.socket.resume();
   }
 
   override _read(): void {

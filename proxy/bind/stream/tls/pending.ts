@@ -1,6 +1,5 @@
 /**
- * Connections that have not shown who they are: so many, and of each address so many. Who is one too
- * many takes the place of the oldest, since an honest client is through in a few round trips.
+ * Connections that have not shown who they are: so many, and of each address so many.
  *
  * @module
  */
@@ -18,11 +17,17 @@ export class PendingConnections {
   readonly #byAddress = new Map<string, Set<Pending>>();
   readonly #most: number;
   readonly #mostPerAddress: number;
+  readonly #keeps: "newest" | "oldest";
   /** Those that had to go. */
   evicted = 0;
 
-  constructor(most: number, mostPerAddress: number) {
+  /**
+   * @param keeps Who stays when there is one too many. Where an honest client is through in a few round
+   * trips, the oldest go; where all wait in a line, the newest.
+   */
+  constructor(most: number, mostPerAddress: number, keeps: "newest" | "oldest") {
     this.#most = most;
+    this.#keeps = keeps;
     this.#mostPerAddress = mostPerAddress;
   }
 
@@ -30,15 +35,26 @@ export class PendingConnections {
     return this.#all.size;
   }
 
-  add(pending: Pending): void {
+  /** @returns whether it may stay, for now; if not, it has been evicted. */
+  add(pending: Pending): boolean {
     const { address } = pending;
     const same = this.#byAddress.get(address);
-    if (same !== undefined && same.size >= this.#mostPerAddress) this.#evict(first(same));
-    else if (this.#all.size >= this.#most) this.#evict(first(this.#all));
+    const full = same !== undefined && same.size >= this.#mostPerAddress
+      ? same
+      : this.#all.size >= this.#most
+      ? this.#all
+      : undefined;
+    if (full !== undefined && this.#keeps === "oldest") {
+      this.evicted++;
+      pending.evict();
+      return false;
+    }
+    if (full !== undefined) this.#evict(first(full));
     this.#all.add(pending);
     const others = this.#byAddress.get(address);
     if (others === undefined) this.#byAddress.set(address, new Set([pending]));
     else others.add(pending);
+    return true;
   }
 
   delete(pending: Pending): void {

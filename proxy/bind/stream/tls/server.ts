@@ -6,7 +6,6 @@
 
 import { createServer, type Server, type Socket } from "node:net";
 import { createSecureContext, type SecureContext, TLSSocket } from "node:tls";
-import { hostAndPort } from "../../../address.ts";
 import { getLogger } from "../../../log/logger.ts";
 import { BindError } from "../../bind.ts";
 import { type Certificate } from "../../certificates/certificate.ts";
@@ -15,20 +14,14 @@ import { Farewell, farewellFrame } from "../farewell.ts";
 import { fingerprint, readServerFiles, type ServerFiles, type ServerIdentity } from "./files.ts";
 import { Gate } from "./gate.ts";
 import { limitKernelQueue } from "./kernel_queue.ts";
-import { type Pending, PendingConnections } from "./pending.ts";
 import { Refusals } from "./refusals.ts";
+import { type Stranger, STRANGER_LIMITS, type StrangerLimits, Strangers } from "./strangers.ts";
 import { certificateOf, PROTOCOL, remoteAddress, type Secured, TLS_VERSION } from "./secured.ts";
 
 const log = getLogger(["wirestack", "relay"]);
 
-/** Connections that have not shown who they are. */
-const MOST_PENDING = 512;
-const MOST_PENDING_PER_ADDRESS = 64;
-const HANDSHAKE_MS = 10_000;
 /** How often the files are looked at, when somebody comes. */
 const LOOK_MS = 10_000;
-/** The first byte of TLS (RFC 8446 §5.1): a handshake. */
-const HANDSHAKE = 0x16;
 /** How long a refused connection stays, for its end to be heard. */
 const REFUSED_MS = 1_000;
 
@@ -53,14 +46,7 @@ export interface TlsServerOptions extends ServerFiles {
   /** What to call it in lines of the log: `tls:0.0.0.0:443`. */
   readonly description: string;
   readonly allowed: AllowedClients;
-  readonly limits?: Partial<ServerLimits>;
-}
-
-export interface ServerLimits {
-  /** Connections that have not shown who they are. */
-  readonly pending: number;
-  readonly pendingPerAddress: number;
-  readonly handshakeMs: number;
+  readonly limits?: Partial<StrangerLimits>;
 }
 
 export interface TlsServerCounters {
@@ -77,9 +63,8 @@ export interface TlsServerCounters {
 export class TlsServer {
   readonly counters: TlsServerCounters = { connections: 0, secured: 0, refused: 0, failed: 0 };
   #options: TlsServerOptions;
-  readonly #limits: ServerLimits;
   readonly #server: Server;
-  readonly #pending: PendingConnections;
+  readonly #strangers: Strangers;
   readonly #refusals: Refusals;
   readonly #failures: Refusals;
   #identity: ServerIdentity;
@@ -98,19 +83,20 @@ export class TlsServer {
   ) {
     const { limits = {}, description } = options;
     this.#options = options;
-    this.#limits = {
-      pending: MOST_PENDING,
-      pendingPerAddress: MOST_PENDING_PER_ADDRESS,
-      handshakeMs: HANDSHAKE_MS,
-      ...limits,
-    };
     this.#server = server;
     this.#identity = identity;
     this.#context = contextOf(identity);
     this.#fingerprint = print;
-    this.#pending = new PendingConnections(this.#limits.pending, this.#limits.pendingPerAddress);
     this.#refusals = new Refusals(description);
     this.#failures = new Refusals(description);
+    this.#strangers = new Strangers(
+      { ...STRANGER_LIMITS, ...limits },
+      (from, reason) => {
+        this.counters.failed++;
+        this.#failures.say(from, reason);
+      },
+      (stranger, first) => this.#secure(stranger, first),
+    );
     server.on("connection", (socket) => this.#connected(socket));
     server.on("error", (error) => {
       log.warn("{listener}: {error}", { listener: description, error: error.message });
@@ -139,12 +125,12 @@ export class TlsServer {
 
   /** Connections that have not shown who they are. */
   get pending(): number {
-    return this.#pending.size;
+    return this.#strangers.size;
   }
 
   /** Connections that had to go, for others to come. */
   get evicted(): number {
-    return this.#pending.evicted;
+    return this.#strangers.evicted;
   }
 
   /**
@@ -167,7 +153,7 @@ export class TlsServer {
   /** Accepts nothing more. Connections that were handed over stay. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#pending.clear();
+    this.#strangers.close();
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#server.close(() => resolve());
     // Node waits for all connections; Deno does not.
@@ -215,43 +201,10 @@ export class TlsServer {
       return;
     }
     this.#look();
-    const ip = remoteAddress(socket);
-    const from = hostAndPort(`${ip}`, socket.remotePort ?? 0);
-    const address = ip.version === 4 ? `${ip}` : ip.bytes.subarray(0, 8).toHex();
-    const pending: Pending = { address, evict: () => socket.destroy() };
-    const timer = setTimeout(() => {
-      fail(`no handshake within ${this.#limits.handshakeMs / 1000} s`);
-    }, this.#limits.handshakeMs);
-    const over = () => {
-      clearTimeout(timer);
-      this.#pending.delete(pending);
-    };
-    const fail = (reason: string) => {
-      over();
-      this.counters.failed++;
-      this.#failures.say(from, reason);
-      socket.destroySoon();
-      const timer = setTimeout(() => socket.destroy(), REFUSED_MS);
-      socket.once("close", () => clearTimeout(timer));
-    };
-    this.#pending.add(pending);
-    socket.on("error", () => {}); // "close" follows
-    socket.once("close", over);
-    // Who says nothing costs no TLS.
-    socket.once("data", (first: Uint8Array) => {
-      socket.pause();
-      if (first[0] !== HANDSHAKE) fail("it does not speak TLS");
-      else this.#secure(socket, first, from, over, fail);
-    });
+    this.#strangers.add(socket);
   }
 
-  #secure(
-    socket: Socket,
-    first: Uint8Array,
-    from: string,
-    over: () => void,
-    fail: (reason: string) => void,
-  ): void {
+  #secure({ socket, from, over, fail }: Stranger, first: Uint8Array): void {
     limitKernelQueue(socket);
     const gate = new Gate(socket, first);
     const tls = new TLSSocket(gate as unknown as Socket, {
@@ -262,6 +215,7 @@ export class TlsServer {
       rejectUnauthorized: false,
       ALPNProtocols: Object.keys(this.#options.protocols),
     } as object);
+    setImmediate(() => gate.setOpen(true)); // when TLS has begun
     let isOver = false;
     const failed = (error: Error) => {
       if (isOver) return;

@@ -20,12 +20,14 @@ import { type LeafOptions, MadeAuthority } from "../../certificates/made.ts";
 export class Side {
   readonly bind: StreamBind;
   readonly heard: { readonly bytes: Uint8Array; readonly from: BindEndpoint }[] = [];
+  /** Nothing is drained. */
+  isBusy = false;
   #changed: () => void = () => {};
 
   constructor(options: Partial<StreamBindOptions> = {}) {
     this.bind = new StreamBind({ name: "tls", ...options });
     this.bind.start({
-      onReadable: () => setImmediate(() => this.#drain()),
+      onReadable: () => setImmediate(() => this.isBusy || this.drain()),
       onSent: () => {},
       onFailed: (error) => {
         throw error;
@@ -44,7 +46,7 @@ export class Side {
     return this.heard.shift()!;
   }
 
-  #drain(): void {
+  drain(): void {
     while (this.bind.hasReady) {
       this.bind.drain((buffer, offset, length, from) => {
         const endpoint = from.toEndpoint() as BindEndpoint;
