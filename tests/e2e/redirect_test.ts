@@ -90,7 +90,10 @@ labTest(
         assert.deepEqual({ ...await site.state(), sockets: [] }, before);
       },
     );
-    await t.step("a kill is taken back by the next start too", async () => {
+    await t.step("a kill is taken back by down, and by the next start too", async () => {
+      await tunnel.kill(await site.redirect());
+      const { stdout } = await tunnel.wirestack("down", "wg0");
+      assert.equal(stdout, "wg0: down, 5 steps of a process that had ended taken back\n");
       await tunnel.kill(await site.redirect());
       process = await site.redirect();
       assert.ok(process.lines.some((line) => /5 steps of an earlier wg0 taken back/.test(line)));

@@ -113,9 +113,14 @@ async function openRedirect(
 ): Promise<SystemSetup> {
   checkFfi(ffi);
   checkCidrs(cidr, config.addresses.map(({ address }) => address));
-  if (config.privateKey === undefined) {
+  const missing = config.privateKey === undefined
+    ? "privateKey"
+    : config.addresses.length === 0
+    ? "address"
+    : undefined;
+  if (missing !== undefined) {
     throw new ConfigError([
-      `${source.label(["interface", "privateKey"])}: missing, expected it for a redirect`,
+      `${source.label(["interface", missing])}: missing, expected it for a redirect`,
     ]);
   }
   const [{ SystemRedirect }, { STATE_DIRECTORY }, { findUser }, { LinuxSystem }, names] =
