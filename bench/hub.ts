@@ -4,16 +4,16 @@
  *
  *     crowd, one process: 1,000 clients, 1,000 agents ── veth ── hub, the other process
  *
- *     deno task bench:hub [--peers 500,1000,2000] [--seconds 5] [--rest 20] [--rounds 1]
+ *     deno task bench:hub [--peers 2,1000,2000] [--seconds 5] [--rest 20] [--rounds 1]
  *                         [--loads one,small,all] [--subjects wirestack,wireguard-go]
- *                         [--profile DIRECTORY] [--json FILE]
+ *                         [--rules] [--profile DIRECTORY] [--json FILE]
  *
  * As root, on two cores, one for the hub and one for the crowd. The first half of the peers are
  * clients, the nth of which sends to the nth of the second half, the agents. Loads: `one` pair with
  * full packets, which the kernel takes and gives many at a time; `small`, 228 bytes; `all` pairs, a
- * packet each in turn. wireguard-go is the
- * newest, built from its published source, as for bench:tun. CPU is that of the hub's process, the
- * kernel's work for it included; GB is 10^9 bytes of the packets inside.
+ * packet each in turn. With `--rules` ours has a rule that lets them. wireguard-go is the newest, built
+ * from its published source, as for bench:tun. CPU is that of the hub's process, the kernel's work for
+ * it included; GB is 10^9 bytes of the packets inside.
  *
  * @module
  */
@@ -87,11 +87,12 @@ if (import.meta.main) {
   if (reason !== undefined) throw new Error(`the bench makes network namespaces: ${reason}`);
   const { values } = parseArgs({
     options: {
-      peers: { type: "string", default: "500,1000,2000" },
+      peers: { type: "string", default: "2,1000,2000" },
       seconds: { type: "string", default: "5" },
       rest: { type: "string", default: "20" },
       rounds: { type: "string", default: "1" },
       subjects: { type: "string", default: "wirestack,wireguard-go" },
+      rules: { type: "boolean", default: false },
       loads: { type: "string", default: "one,small,all" },
       profile: { type: "string" },
       json: { type: "string" },
@@ -100,7 +101,7 @@ if (import.meta.main) {
   const all: Figures[] = [];
   const subjects: Subject[] = [];
   for (const name of values.subjects.split(",")) {
-    subjects.push(await subjectOf(name, values.profile));
+    subjects.push(await subjectOf(name, values));
   }
   try {
     await prioritise(CROWD_CORE);
@@ -229,7 +230,10 @@ function pinned(command: readonly string[]): string[] {
   return ["taskset", "--cpu-list", `${HUB_CORE}`, ...command];
 }
 
-async function subjectOf(name: string, profile: string | undefined): Promise<Subject> {
+async function subjectOf(
+  name: string,
+  { profile, rules }: { readonly profile?: string; readonly rules: boolean },
+): Promise<Subject> {
   if (name === "wirestack") {
     const start: Subject["start"] = async (host, directory, file) => {
       const process = host.spawn(
@@ -240,6 +244,7 @@ async function subjectOf(name: string, profile: string | undefined): Promise<Sub
           "--v8-flags=--memory-saver-mode,--managed-zone-memory",
           new URL("../main.ts", import.meta.url).pathname,
           ...["hub", "--log-level", "warning", "--control-dir", directory, "--mtu", `${MTU}`],
+          ...rules ? ["--rule", "allow", "--rule-to", "10.78.0.0/16", "--rule-ports", "udp/7"] : [],
           ...profile === undefined ? [] : ["--no-confine"],
           ...["--address", `${HUB.inner}/16`, file],
         ]),

@@ -160,16 +160,26 @@ export class AllowedIps<T> {
    * @returns false if nobody holds it.
    */
   share(address: Uint8Array, length: number, shared: SharedPrefix<T> | undefined): boolean {
+    const node = this.#exactly(address, length);
+    if (node === undefined) return false;
+    node.shared = shared;
+    this.#generation++;
+    return true;
+  }
+
+  /** Whose exactly this prefix is, whatever longer ones in it are. */
+  ownerOf(address: Uint8Array, length: number): T | undefined {
+    return this.#exactly(address, length)?.value;
+  }
+
+  #exactly(address: Uint8Array, length: number): Node<T> | undefined {
     const key = prefixNode<T>(address, length);
     let node = address.length === 4 ? this.#v4 : this.#v6;
     while (node !== undefined && node.length < length) {
       node = bitAt(key.w0, key.w1, key.w2, key.w3, node.length) === 0 ? node.zero : node.one;
     }
-    if (node === undefined || node.length !== length || node.value === undefined) return false;
-    if (commonBits(node, key.w0, key.w1, key.w2, key.w3) < length) return false;
-    node.shared = shared;
-    this.#generation++;
-    return true;
+    if (node === undefined || node.length !== length || node.value === undefined) return undefined;
+    return commonBits(node, key.w0, key.w1, key.w2, key.w3) < length ? undefined : node;
   }
 
   /** What the prefix is about that {@link lookup} finds; undefined if one alone speaks for it. */

@@ -219,6 +219,11 @@ export class Device {
     return this.#context.allowedIps.share(address, length, shared);
   }
 
+  /** The peer that exactly this prefix is routed to. */
+  holderOf({ address, length }: AllowedIp): Peer | undefined {
+    return this.#context.allowedIps.ownerOf(address, length);
+  }
+
   /** Whether a peer may send from the address at `offset`. */
   speaksFor(peer: Peer, buffer: Uint8Array, offset: number, version: 4 | 6): boolean {
     const { allowedIps } = this.#context;

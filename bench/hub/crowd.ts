@@ -188,7 +188,7 @@ class Crowd {
     { from, to, seconds, size, burst, window }: Extract<CrowdCommand, { do: "send" }>,
   ): Promise<Sent> {
     const { pool } = this.#arena;
-    const headers = from.map((source, i) => headerOf(size, source, to[i]!));
+    const packets = from.map((source, i) => packetOf(size, source, to[i]!));
     const start = performance.now();
     const end = start + seconds * 1000;
     this.#isCounting = true;
@@ -214,7 +214,7 @@ class Crowd {
         for (let k = 0; k < burst; k++) {
           const at = pool.allocate();
           if (at < 0) break;
-          pool.buffer.set(headers[i]!, at);
+          pool.buffer.set(packets[i]!, at);
           if (device.sendPacket(pool.buffer, at, size, now) !== SendResult.Taken) pool.give(at);
           sent++;
         }
@@ -303,21 +303,28 @@ class Crowd {
   }
 }
 
-/** UDP from a port to a port, without a checksum. */
-function headerOf(size: number, from: number, to: number): Uint8Array {
-  const header = new Uint8Array(28);
-  const view = new DataView(header.buffer);
+/** A UDP packet of zeros, with its checksums: without one nothing could be coalesced behind a hub. */
+function packetOf(size: number, from: number, to: number): Uint8Array {
+  const packet = new Uint8Array(size);
+  const view = new DataView(packet.buffer);
   view.setUint32(0, 0x45000000 | size);
-  view.setUint32(8, 64 << 24 | 17 << 16);
+  view.setUint16(6, 0x4000); // don't fragment
+  view.setUint16(8, 64 << 8 | 17);
   view.setUint32(12, 10 << 24 | 78 << 16 | from);
   view.setUint32(16, 10 << 24 | 78 << 16 | to);
-  let sum = 0;
-  for (let i = 0; i < 20; i += 2) sum += view.getUint16(i);
-  sum = (sum & 0xffff) + (sum >> 16);
-  view.setUint16(10, ~(sum + (sum >> 16)));
+  view.setUint16(10, ~sumOf(view, 0, 20, 0));
   view.setUint32(20, 7 << 16 | 7);
-  view.setUint32(24, (size - 20) << 16);
-  return header;
+  view.setUint16(24, size - 20);
+  view.setUint16(26, ~sumOf(view, 12, size, 17 + size - 20));
+  return packet;
+}
+
+/** The ones' complement sum of the words from an offset to another (RFC 1071). */
+function sumOf(view: DataView, from: number, to: number, initial: number): number {
+  let sum = initial;
+  for (let i = from; i < to; i += 2) sum += view.getUint16(i);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  return sum;
 }
 
 function sleep(ms: number): Promise<void> {

@@ -66,6 +66,8 @@ export class ConfigSource {
 
   /** Whether there is to be a device of the operating system, as wg-quick makes it. */
   hasDevice = false;
+  /** Whether programs of this host get into the tunnel without one. */
+  hasInbound = false;
   /** Links were spoken of, though there may be none. */
   hasLinks = false;
   /** What could be read is not worth further messages. */
@@ -82,6 +84,11 @@ export class ConfigSource {
   /** @param origin Where missing values are reported; none for an object. */
   constructor(origin?: Origin) {
     if (origin !== undefined) this.#origins.set("", origin);
+  }
+
+  /** Whether this host uses the tunnel itself. */
+  get isClient(): boolean {
+    return this.hasDevice || this.hasInbound;
   }
 
   static fromObject(input: ConfigInput): ConfigSource {

@@ -142,7 +142,7 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operat
   ["wirestack_peers=1", {
     keys: ["match"],
     run: (handlers, values) => ({
-      lines: inPieces("peer", handlers.peers(values.get("match")?.at(-1))),
+      lines: inPieces("peer", handlers.peers(values.get("match")?.at(-1)), PEERS_PIECE),
     }),
   }],
   ["wirestack_stop=1", {
@@ -182,15 +182,16 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operat
   }],
 ]);
 
-/** Flows or peers that are written down at once: a third of a millisecond. */
+/** Flows, and peers, that are written down at once: a third of a millisecond. */
 const PIECE = 64;
+const PEERS_PIECE = 16;
 
-function* inPieces(key: string, values: Iterable<unknown>): Iterable<string> {
+function* inPieces(key: string, values: Iterable<unknown>, piece = PIECE): Iterable<string> {
   let text = "";
   let count = 0;
   for (const value of values) {
     text += `${key}=${JSON.stringify(value)}\n`;
-    if (++count % PIECE !== 0) continue;
+    if (++count % piece !== 0) continue;
     yield text;
     text = "";
   }

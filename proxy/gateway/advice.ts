@@ -15,7 +15,7 @@ import type { ConfigSource } from "../config/source.ts";
 export function advise({ config, source }: LoadedConfig): readonly string[] {
   advisePeers(config, source);
   if (config.proxy !== undefined) adviseSubnets(config, config.proxy, source);
-  else if (!config.peerToPeer && !source.hasDevice) {
+  else if (!config.peerToPeer && !source.isClient) {
     source.warn(
       ["interface"],
       "neither [Proxy] with Subnets nor PeerToPeer: peers reach nothing but this gateway, expected " +

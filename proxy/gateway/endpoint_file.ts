@@ -64,20 +64,19 @@ export function readEndpoints(path: string): RememberedEndpoints {
  * @throws {Error} of the system.
  */
 export function writeEndpoints(path: string, endpoints: RememberedEndpoints): void {
-  const peers = Object.fromEntries(
-    Array.from(endpoints, ([key, { address, port, heardAt }]) => [
-      key,
-      { endpoint: address.version === 4 ? `${address}:${port}` : `[${address}]:${port}`, heardAt },
-    ]),
-  );
+  // JSON, put together by hand: of thousands of peers an object to be written takes ten times as long.
+  const peers = Array.from(endpoints, ([key, { address, port, heardAt }]) => {
+    const host = address.version === 4 ? `${address}` : `[${address}]`;
+    return `\n  "${key}": { "endpoint": "${host}:${port}", "heardAt": ${heardAt} }`;
+  });
   const next = `${path}.new`;
   try {
     Deno.removeSync(next); // of a process that was killed; a link of somebody else's is not followed
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
-  const text = JSON.stringify({ peers }, undefined, 1);
-  Deno.writeTextFileSync(next, `${text}\n`, { createNew: true, mode: 0o600 });
+  const text = `{ "peers": {${peers.join(",")}\n} }\n`;
+  Deno.writeTextFileSync(next, text, { createNew: true, mode: 0o600 });
   Deno.renameSync(next, path);
 }
 

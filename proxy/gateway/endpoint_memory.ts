@@ -21,9 +21,13 @@ import { prepareStateDirectory } from "./state_directory.ts";
 
 const log = getLogger(["wirestack", "engine"]);
 
-/** A change is written after this delay, with other changes; then nothing for the longer interval. */
+/**
+ * A change is written after this delay, with other changes; then nothing for the longer interval, which
+ * grows with what is written: that takes some 5 µs for each peer, in which no packet passes.
+ */
 const DELAY_MS = 1_000;
 const PAUSE_MS = 10_000;
+const PAUSE_PER_PEER_MS = 20;
 /** How much older than the peer's last handshake the time in the file may be. */
 const RENEW_MS = 600_000;
 /** A peer silent for longer has no session any more, and will initiate when it needs one. */
@@ -82,7 +86,8 @@ export class EndpointMemory {
   changed(peer?: Peer): void {
     if (this.#directory === undefined || this.#saveAt !== Infinity) return;
     if (peer !== undefined && this.#isKnown(peer)) return;
-    this.#saveAt = Math.max(this.#options.now() + DELAY_MS, this.#savedAt + PAUSE_MS);
+    const pauseMs = Math.max(PAUSE_MS, PAUSE_PER_PEER_MS * this.#kept.size);
+    this.#saveAt = Math.max(this.#options.now() + DELAY_MS, this.#savedAt + pauseMs);
   }
 
   pollTimeout(): number {

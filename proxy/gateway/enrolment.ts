@@ -11,7 +11,7 @@
 import { type IpAddress, Prefix, type TcpListener } from "../../netstack/mod.ts";
 import type { Peer } from "../../wireguard/mod.ts";
 import { generatePrivateKey, isSameKey, publicKeyOf } from "../base64.ts";
-import type { GatewayConfig } from "../config/checked.ts";
+import type { GatewayConfig, RelayListen } from "../config/checked.ts";
 import { ConfigError } from "../config/error.ts";
 import { quote } from "../config/values.ts";
 import type { Engine, TimeoutSource } from "../engine/engine.ts";
@@ -59,6 +59,8 @@ export interface EnrolmentOptions {
   readonly config: GatewayConfig;
   /** Bound UDP port. */
   port(): number;
+  /** Where peers come when UDP does not get through, as the system has given the ports. */
+  relayPlaces(): readonly RelayListen[];
   /** The first that can be written to is used. */
   readonly stateDirectories: readonly string[];
   /** ms since the Unix epoch. Default: this host's clock. */
@@ -150,7 +152,7 @@ export class Enrolment implements TimeoutSource {
         roster.byName(name) !== undefined || this.#options.peerSources.isNameTaken(name),
       members: roster.holding,
       taken,
-      relay: authority && this.#config.relay!.listen,
+      relay: authority && this.#options.relayPlaces(),
     });
     const addresses = this.#newAddresses(taken.map(({ prefix }) => prefix));
     const privateKey = generatePrivateKey();
@@ -245,6 +247,8 @@ export class Enrolment implements TimeoutSource {
     try {
       this.#roster!.spend(member);
       this.#awaited.delete(key);
+      // It cannot know when this hub is killed: the next start calls it.
+      this.#options.peers.remember();
       log.info("{name} is here with its own key: its token is spent", { name: member.name });
     } catch (error) {
       // The next handshake tries again. Nobody but this key has anything of the token until then.
@@ -440,7 +444,7 @@ export class Enrolment implements TimeoutSource {
           "ClientCaKey to give it a certificate",
       );
     } else if (member.fallbacks.length === 0) {
-      notes.push("no fallback: [Relay] listens at any free port, expected --fallback");
+      notes.push("no fallback: [Relay] listens nowhere yet, expected a restart, or --fallback");
     }
     return notes;
   }

@@ -452,6 +452,7 @@ export class Gateway implements AsyncDisposable {
     const port = () => this.port;
     this.enrolment = new Enrolment({
       ...{ engine, peers, peerSources, config, port, stateDirectories },
+      relayPlaces: () => this.streams.places,
       ...(wallClock && { wallClock }),
     });
   }

@@ -158,9 +158,7 @@ function defaultFallbacks(
 ): string[] {
   const hosts = endpoints.map((text) => text.replace(/:\d+$/, ""));
   return [...new Set(hosts)].flatMap((host) =>
-    relay.filter(({ port }) => port !== 0).map(({ transport, port }) =>
-      `${transport}://${host}:${port}`
-    )
+    relay.map(({ transport, port }) => `${transport}://${host}:${port}`)
   ).slice(0, MAX_FALLBACKS);
 }
 

@@ -15,6 +15,7 @@ import type { FallbackConfig, PeerLimits } from "../config/checked.ts";
 import type { Engine, TimeoutSource } from "../engine/engine.ts";
 import type { GatewayRoutes } from "./routes.ts";
 import { generatePrivateKey, isSameKey, publicKeyOf } from "../base64.ts";
+import { Callers } from "./callers.ts";
 import { EndpointMemory } from "./endpoint_memory.ts";
 import { type LocatorOptions, type PeerLocation, PeerLocator } from "./locator.ts";
 import { Paths } from "./paths/paths.ts";
@@ -60,6 +61,7 @@ export class TunnelPeers implements TimeoutSource {
   #retryAt = Infinity;
   readonly #locatorOptions: LocatorOptions;
   readonly #memory: EndpointMemory;
+  readonly #callers = new Callers();
   /** Peers to shake hands with, and when it is their turn. */
   readonly #calls = new Set<Peer>();
   #callAt = -Infinity;
@@ -93,6 +95,7 @@ export class TunnelPeers implements TimeoutSource {
       tryElsewhere: (peer) => this.#locators.get(peer)?.tryElsewhere(),
     });
     engine.addTimeouts(this.paths);
+    engine.addTimeouts(this.#callers);
     this.#openFallback = options.openFallback;
     this.#locatorOptions = {
       resolve: options.resolve ?? resolveBySystem,
@@ -170,6 +173,7 @@ export class TunnelPeers implements TimeoutSource {
     this.forgetLocation(peer);
     this.setFallbacks(peer, undefined);
     this.#calls.delete(peer);
+    this.#callers.watch(peer, false, this.#engine.now());
     this.#memory.changed();
     this.#engine.device.removePeer(peer, this.#engine.now());
     this.onHeldChanged();
@@ -197,6 +201,7 @@ export class TunnelPeers implements TimeoutSource {
     locator.close();
     this.#locators.delete(peer);
     this.#waiting.delete(locator);
+    this.#watch(peer);
   }
 
   /** Where else the peer is when UDP does not get through, in order. */
@@ -260,6 +265,7 @@ export class TunnelPeers implements TimeoutSource {
   setPersistentKeepalive(peer: Peer, seconds: number): void {
     if (seconds === peer.persistentKeepalive) return;
     peer.setPersistentKeepalive(seconds, this.#engine.now());
+    this.#watch(peer);
     this.#engine.wake();
   }
 
@@ -276,6 +282,11 @@ export class TunnelPeers implements TimeoutSource {
     else peer.isSearched = false;
     this.paths.transportOf(peer); // from when on it is known
     this.#memory.changed(peer);
+  }
+
+  /** Writes down at once where the peers are. */
+  remember(): void {
+    this.#memory.save();
   }
 
   /** The peer was heard from a new address. @returns whether by another transport. */
@@ -338,10 +349,17 @@ export class TunnelPeers implements TimeoutSource {
     this.#callAt = now + CALL_PAUSE_MS;
   }
 
+  /** Whom this side keeps calling has to know it. */
+  #watch(peer: Peer): void {
+    const isCalled = peer.persistentKeepalive > 0 && this.locations(peer).length > 0;
+    this.#callers.watch(peer, isCalled, this.#engine.now());
+  }
+
   #locate(peer: Peer, locations: readonly PeerLocation[], hint?: Endpoint): void {
     this.forgetLocation(peer);
     const locator = new PeerLocator(peer, locations, hint, this.#locatorOptions);
     this.#locators.set(peer, locator);
+    this.#watch(peer);
     locator.start();
   }
 }

@@ -16,7 +16,7 @@ import { Shadows } from "./rule_shadows.ts";
 export function adviseRules(config: GatewayConfig, source: ConfigSource): void {
   const { rules } = config;
   if (rules.length === 0) return;
-  if (config.proxy === undefined && !config.peerToPeer && !source.hasDevice) {
+  if (config.proxy === undefined && !config.peerToPeer && !source.isClient) {
     source.warn(["rules", 0], "there is nothing to rule over, expected [Proxy] or PeerToPeer");
     return;
   }
@@ -83,7 +83,7 @@ function adviseMatch(rule: RuleConfig, i: number, world: World, source: ConfigSo
     if (typeof to === "string") {
       if (!world.byName.has(to)) return;
       source.warn(path, `${to} is looked up as a host's name; a peer stands here by its address`);
-    } else if (!source.hasDevice && !world.reachable.overlaps(to)) {
+    } else if (!source.isClient && !world.reachable.overlaps(to)) {
       dead.to++;
       const where = world.peerToPeer ? "neither in Subnets nor a peer's" : "not in Subnets";
       source.warn(path, `${to} is ${where}: nobody gets to ask for it`);

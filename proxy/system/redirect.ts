@@ -21,6 +21,7 @@ import { recordedBeside, runningBeside, viewOf } from "./look.ts";
 import { type NetworkNamespace, ownNamespace } from "./namespace.ts";
 import { removeTable } from "./nft_scripts.ts";
 import { ExemptHosts } from "./redirect_exempt.ts";
+import { proxiedTargets, unmarkedHosts } from "./redirect_hosts.ts";
 import { planRedirect } from "./redirect_plan.ts";
 import { exemptScript, redirectTable } from "./redirect_script.ts";
 import { Keeper } from "./shell.ts";
@@ -43,8 +44,6 @@ export interface SystemRedirectOptions {
   /** Whether to give up system calls. */
   readonly confine: boolean;
   readonly resolve: Resolve;
-  /** Hosts that this process connects to by sockets without a mark, beside the peers' endpoints. */
-  hosts?(): Iterable<string>;
   /** Files that go with it, and which the user it becomes could not remove. */
   readonly files?: readonly string[];
   /** Of state files. */
@@ -66,6 +65,7 @@ export class SystemRedirect {
   readonly #done: RecordedStep[] = [];
   #state: StateFile | undefined;
   #exempt: ExemptHosts | undefined;
+  #gateway: Gateway | undefined;
   #keeper: Keeper | undefined;
   #isTakenBack = false;
   #isDown = false;
@@ -104,8 +104,8 @@ export class SystemRedirect {
     const { resolve } = this.#options;
     const found = await findEndpoints(config.peers, resolve, this.#stopped.signal);
     const exempt = this.#exempt = new ExemptHosts({
-      hosts: () => this.#hosts(),
-      prefixes: proxied(config),
+      hosts: () => unmarkedHosts(config, this.#gateway),
+      prefixes: proxiedTargets(config),
       resolve,
       now: () => performance.now(),
       apply: (prefixes) => void host.nftables.run(exemptScript(name, prefixes)),
@@ -122,6 +122,7 @@ export class SystemRedirect {
       ...(config.fwMark !== undefined && { fwMark: config.fwMark }),
     }, viewOf(host, others));
     const gateway = await start({ config: { ...config, fwMark: mark }, resolve: found.resolve });
+    this.#gateway = gateway;
     try {
       listen(gateway, port, mark);
       for (const step of steps) this.#do(step);
@@ -206,16 +207,6 @@ export class SystemRedirect {
     }
     this.#host.perform(title, action);
   }
-
-  #hosts(): string[] {
-    const { config, hosts } = this.#options;
-    const places = config.peers.flatMap(({ endpoint, otherEndpoints = [], fallbacks = [] }) => [
-      ...endpoint === undefined ? [] : [endpoint.hostname],
-      ...otherEndpoints.map(({ hostname }) => hostname),
-      ...fallbacks.map(({ hostname }) => hostname),
-    ]);
-    return [...places, ...hosts?.() ?? []];
-  }
 }
 
 /**
@@ -262,14 +253,6 @@ function listen(gateway: Gateway, port: number, mark: number): void {
     }
     throw new SystemTunnelError(`--port ${port}: ${(error as Error).message}`);
   }
-}
-
-/** Targets behind this gateway itself: it dials them by sockets without a mark. */
-function proxied({ proxy, rules }: GatewayConfig): Prefix[] {
-  const rewritten = rules.flatMap(({ rewrite }) =>
-    rewrite?.to === undefined || typeof rewrite.to === "string" ? [] : [rewrite.to]
-  );
-  return [...proxy?.subnets ?? [], ...(proxy?.maps ?? []).map(({ to }) => to), ...rewritten];
 }
 
 /** Until it is disposed others that want it wait. */

@@ -22,7 +22,7 @@ const LONGEST_BACK = 1_500;
 /** Since packets pass both ways again: five seconds and a trial, twice where the first came too early. */
 const RETURN_MS = 40_000;
 
-for (const transport of ["tls"] satisfies Transport[]) {
+for (const transport of ["tls", "grpc"] satisfies Transport[]) {
   labTest(`UDP is dropped: two networks with the same addresses by ${transport}`, async (t) => {
     await using fallback = await FallbackSite.start([transport], true);
     const { site } = fallback;

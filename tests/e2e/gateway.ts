@@ -257,7 +257,7 @@ async function install(): Promise<Installation> {
   await Deno.mkdir(`${root}/home`);
   const parts = [
     ...["deno.json", "deno.lock", "main.ts", "mod.ts"],
-    ...["deploy", "ffi", "netstack", "proxy", "wireguard"],
+    ...["deploy", "ffi", "netstack", "proto", "proxy", "wireguard"],
   ];
   await output([
     "cp",

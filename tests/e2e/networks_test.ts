@@ -6,6 +6,7 @@
  */
 
 import assert from "node:assert/strict";
+import { forgetEndpoints } from "./gateway.ts";
 import { eventually, labTest } from "./lab.ts";
 import { kill, NetworksSite, SHARED, SINGLE } from "./networks_site.ts";
 
@@ -13,8 +14,10 @@ import { kill, NetworksSite, SHARED, SINGLE } from "./networks_site.ts";
 const LIMITS = {
   twin: 5_000,
   back: 5_000,
-  restarted: 10_000,
-  killed: 15_000,
+  restarted: 20_000,
+  killed: 20_000,
+  /** WireGuard's own 15 s at the client. */
+  forgotten: 25_000,
   mended: 5_000,
   mapping: 15_000,
   mappingTwin: 5_000,
@@ -85,6 +88,18 @@ labTest(
         "killed",
         await single.pause(async () => {
           await kill(site.hub);
+          await site.startHub();
+        }),
+      );
+      await shared.goesOn();
+    });
+
+    await t.step("the hub is killed, and started again with no memory", async () => {
+      measured(
+        "forgotten",
+        await single.pause(async () => {
+          await kill(site.hub);
+          await forgetEndpoints(site.hubHost, site.lab.directory);
           await site.startHub();
         }),
       );

@@ -163,16 +163,19 @@ export class RedirectSite implements AsyncDisposable {
   }
 
   /**
-   * Starts `wirestack redirect` as root.
+   * Starts `wirestack redirect`.
    *
+   * @param capabilities Of an ordinary user who has these; missing: root.
    * @returns once it is up.
    */
   async redirect(
     args: readonly string[] = CIDRS.flatMap((cidr) => ["--cidr", cidr]),
     which: 1 | 2 = 1,
+    capabilities?: string[],
   ): Promise<Process> {
     await this.write(which);
-    const process = await this.tunnel.start(["redirect", ...args, this.tunnel.file]);
+    if (capabilities !== undefined) await this.tunnel.giveAway();
+    const process = await this.tunnel.start(["redirect", ...args, this.tunnel.file], capabilities);
     await process.line(/CAP_NET_BIND_SERVICE alone/, { timeoutMs: 60_000 });
     return process;
   }

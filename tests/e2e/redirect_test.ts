@@ -14,6 +14,8 @@ import { keyPair } from "./wireguard_go.ts";
 
 const PROGRAMS = ["curl", "ping", "bash", "python3"];
 const REDIRECT = ["redirect", ...CIDRS.flatMap((cidr) => ["--cidr", cidr])];
+/** Of an ordinary user without a folder of its own. */
+const CONTROL_DIR = "/tmp/wirestack-65534";
 const CLEANUP = ["redirect", "--cleanup"];
 
 labTest("two networks with the same addresses: by a device", async (t) => {
@@ -88,7 +90,10 @@ labTest(
         assert.deepEqual({ ...await site.state(), sockets: [] }, before);
       },
     );
-    await t.step("a kill is taken back by the next start too", async () => {
+    await t.step("a kill is taken back by down, and by the next start too", async () => {
+      await tunnel.kill(await site.redirect());
+      const { stdout } = await tunnel.wirestack("down", "wg0");
+      assert.equal(stdout, "wg0: down, 5 steps of a process that had ended taken back\n");
       await tunnel.kill(await site.redirect());
       process = await site.redirect();
       assert.ok(process.lines.some((line) => /5 steps of an earlier wg0 taken back/.test(line)));
@@ -156,6 +161,24 @@ labTest(
   },
   PROGRAMS,
 );
+
+labTest("an ordinary user with two capabilities redirects, and takes all back", async () => {
+  await using site = await RedirectSite.start();
+  const { client, tunnel } = site;
+  await tunnel.makeRuntimeDirectory();
+  const before = await site.state();
+  const process = await site.redirect(undefined, 1, ["net_admin", "net_bind_service"]);
+  assert.equal(await site.nameAt(SECOND[0]), "target 2");
+  assert.equal(await asked(client, FIRST[1], 53, "low"), "target 1: low");
+  const warnings = process.lines.filter((line) => / warning /.test(line));
+  assert.deepEqual(warnings, [], "a client's file is as it should be");
+  const reloaded = await tunnel.wirestack("reload", "wg0", "--control-dir", CONTROL_DIR);
+  assert.equal(reloaded.code, 0, reloaded.stderr);
+  assert.equal(await asked(client, FIRST[0], 7, "again"), "target 1: again");
+  process.signal("SIGTERM");
+  assert.equal((await process.exit(30_000)).code, 0, `${process}`);
+  assert.deepEqual(await site.state(), before);
+}, PROGRAMS);
 
 labTest("what a redirect cannot do is said in a line, before anything has changed", async () => {
   await using lab = await Lab.create();

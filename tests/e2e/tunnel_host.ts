@@ -47,9 +47,7 @@ export class TunnelHost {
     { capabilities, isReady = true }: { capabilities?: string[] | undefined; isReady?: boolean } =
       {},
   ): Promise<Process> {
-    if (capabilities !== undefined) {
-      await this.host.output(["chown", `${USER}:${USER}`, this.file, `${this.#run}/wireguard`]);
-    }
+    if (capabilities !== undefined) await this.giveAway();
     const process = await this.start(["up", "--tun", ...args, this.file], capabilities);
     if (isReady) await process.line(/CAP_NET_ADMIN alone/, { timeoutMs: 60_000 });
     return process;
@@ -62,6 +60,11 @@ export class TunnelHost {
       wirestack(this.#run, args, capabilities),
       await installed(this.programs),
     );
+  }
+
+  /** Gives the ordinary user the file, and the folder of control sockets. */
+  async giveAway(): Promise<void> {
+    await this.host.output(["chown", `${USER}:${USER}`, this.file, `${this.#run}/wireguard`]);
   }
 
   /** Makes /run/wirestack of the ordinary user's, as systemd does for a service. */

@@ -142,6 +142,10 @@ Deno.test("a prefix is shared whoever holds it, until nobody does; longer ones i
   assert.deepEqual(all.map(at), [shared, undefined, undefined, undefined]);
   assert.equal(trie.insert(v4("10.1.0.0"), 16, "b"), "a");
   assert.deepEqual(all.map(at), [shared, undefined, undefined, undefined]);
+  assert.deepEqual(
+    [trie.ownerOf(v4("10.1.0.0"), 16), trie.ownerOf(v4("10.1.0.0"), 17)],
+    ["b", undefined],
+  );
   trie.remove(v4("10.1.2.3"), 32);
   assert.equal(at("10.1.2.3"), shared);
   trie.remove(v4("10.1.0.0"), 16);

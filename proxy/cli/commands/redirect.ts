@@ -74,7 +74,9 @@ export function addRedirect({ program, terminal, done }: CommandLine): void {
         "--cidr: missing, expected what goes into the tunnel, as --cidr 100.64.0.0/10",
       ]);
     }
-    const reader = await configReader(file, options.format, flags, terminal);
+    const reader = await configReader(file, options.format, flags, terminal, {
+      complete: (source) => void (source.hasInbound = true),
+    });
     const setup = (loaded: LoadedConfig, ffi: boolean) => openRedirect(loaded, name, options, ffi);
     done(await runGateway(reader, options, terminal, undefined, file, setup));
   });
@@ -111,9 +113,14 @@ async function openRedirect(
 ): Promise<SystemSetup> {
   checkFfi(ffi);
   checkCidrs(cidr, config.addresses.map(({ address }) => address));
-  if (config.privateKey === undefined) {
+  const missing = config.privateKey === undefined
+    ? "privateKey"
+    : config.addresses.length === 0
+    ? "address"
+    : undefined;
+  if (missing !== undefined) {
     throw new ConfigError([
-      `${source.label(["interface", "privateKey"])}: missing, expected it for a redirect`,
+      `${source.label(["interface", missing])}: missing, expected it for a redirect`,
     ]);
   }
   const [{ SystemRedirect }, { STATE_DIRECTORY }, { findUser }, { LinuxSystem }, names] =

@@ -116,7 +116,11 @@ export class PeerChoice implements PeerPaths {
   }
 
   handleTimeout(now: number): void {
-    if (now >= this.#unknownAt) this.setUdp(this.udp);
+    if (now >= this.#unknownAt) {
+      this.setUdp(this.udp);
+      const { persistentKeepalive, stagedPackets } = this.peer;
+      if (persistentKeepalive > 0 || stagedPackets > 0) this.peer.initiate(now);
+    }
     this.#chooser.handleTimeout(now);
   }
 

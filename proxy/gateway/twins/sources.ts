@@ -8,7 +8,7 @@ import type { GatewayConfig } from "../../config/checked.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { PeerSources } from "../peer_sources.ts";
 import { type Claimant, lastOfLowestRank } from "../prefix_claims.ts";
-import { holdsPrefix, type SharedBy, Twins } from "./twins.ts";
+import { type SharedBy, toAllowedIp, Twins } from "./twins.ts";
 
 /**
  * Has peers take turns that list the same prefix: those of a hub, which are agents, by their place in
@@ -40,12 +40,12 @@ export function takeTurns(
     );
   sources.chooseHolder = (prefix, claimants) => {
     if (!areShared(claimants)) return lastOfLowestRank(prefix, claimants);
-    const holder = twins.holderOf(prefix);
-    return claimants.find((claimant) => holder !== undefined && peerOf(claimant) === holder) ??
-      claimants.find((claimant) => {
-        const peer = peerOf(claimant);
-        return peer !== undefined && holdsPrefix(peer, prefix);
-      }) ?? claimants[0]!;
+    const holders = [twins.holderOf(prefix), device.holderOf(toAllowedIp(prefix))];
+    for (const holder of holders) {
+      const found = holder && claimants.find((claimant) => peerOf(claimant) === holder);
+      if (found !== undefined) return found;
+    }
+    return claimants[0]!;
   };
   sources.onChanged = () => {
     const shared: SharedBy[] = [];

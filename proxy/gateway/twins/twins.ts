@@ -108,7 +108,8 @@ export class Twins implements TimeoutSource {
       const known = before.get(`${prefix}`);
       this.#flows ??= new FlowMemory(random, this.#members);
       const seated = peers.map((peer) => this.#members.seat(peer, now()));
-      const holder = known?.holder ?? seated.find(({ peer }) => holdsPrefix(peer, prefix));
+      const current = device.holderOf(toAllowedIp(prefix));
+      const holder = known?.holder ?? seated.find(({ peer }) => peer === current);
       const route = new SharedRoute(prefix, seated, this.#flows, this.#members, holder);
       route.isHeld = known?.isHeld ?? !calls;
       const first = known?.members.find((member) => seated.includes(member));
@@ -197,6 +198,8 @@ export class Twins implements TimeoutSource {
       this.#reportAll(route);
       return;
     }
+    const current = this.#options.device.holderOf(toAllowedIp(route.prefix));
+    if (current !== undefined && !route.has(current)) return; // somebody was given it: wg set
     const from = route.holder;
     const to = members[turn.to]!;
     route.holder = to;
@@ -298,13 +301,6 @@ function nearestFirst(members: readonly Member[], first: Member): Member[] {
   return isNearer ? sorted : [first, ...sorted.filter((member) => member !== first)];
 }
 
-function toAllowedIp({ address, length }: Prefix): AllowedIp {
+export function toAllowedIp({ address, length }: Prefix): AllowedIp {
   return { address: address.bytes, length };
-}
-
-/** Whether a peer holds a prefix. */
-export function holdsPrefix(peer: Peer, prefix: Prefix): boolean {
-  return peer.allowedIps.some(({ address, length }) =>
-    `${new Prefix(new IpAddress(address), length)}` === `${prefix}`
-  );
 }

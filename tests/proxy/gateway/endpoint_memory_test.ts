@@ -176,6 +176,35 @@ Deno.test("the file is written a second after a change, and not again within ten
   assert.equal(memory.pollTimeout(), 11_000);
 });
 
+Deno.test("of a thousand peers the file is written the more seldom, and all of them are in it", () => {
+  using directory = folder();
+  const bind = { name: "udp" } as unknown as Bind;
+  const peers = Array.from({ length: 1_000 }, (_, i) => ({
+    publicKey: new Uint8Array(32).with(0, i).with(1, i >> 8),
+    endpoint: NetAddress.of(
+      bind,
+      new IpAddress(i % 2 === 0 ? Uint8Array.of(192, 0, i >> 8, i) : new Uint8Array(16).fill(i)),
+      1 + i,
+      true,
+    ),
+    lastHandshake: 1_700_000_000_000,
+  } as unknown as Peer));
+  const { memory, clock } = memoryOf([directory.path], peers);
+  memory.changed();
+  clock.now = 1_000;
+  memory.handleTimeout(1_000);
+  const found = readEndpoints(endpointFile(directory.path, publicKeyOf(gatewayKey)));
+  assert.deepEqual(
+    peers.map(({ publicKey }) => {
+      const { address, port } = found.get(encodeKey(publicKey))!;
+      return [address.bytes, port];
+    }),
+    peers.map(({ endpoint }) => [endpoint!.address, endpoint!.port]),
+  );
+  memory.changed();
+  assert.equal(memory.pollTimeout(), 21_000);
+});
+
 Deno.test("a peer that stays where it is is written every ten minutes, one that has moved at once", () => {
   using directory = folder();
   const { ba: peer } = new Pair();

@@ -6,6 +6,8 @@ import { keyOfRequest, makeRequest } from "../../../../proxy/certificates/reques
 import { readCertificates } from "../../../../proxy/bind/certificates/certificate.ts";
 import { loadConfig } from "../../../../proxy/config/config.ts";
 import { checkInvitation } from "../../../../proxy/gateway/invitation.ts";
+import { until } from "../../pair.ts";
+import { startWirestack } from "../../start.ts";
 import { runHere } from "../run_here.ts";
 import { HubLab } from "./hub_lab.ts";
 
@@ -158,10 +160,7 @@ Deno.test("fallbacks are by default the endpoint's host with each port of [Relay
     isNameTaken: () => false,
     members: [],
     taken: [],
-    relay: [{ transport: "tls", port: 443 }, { transport: "grpc", port: 8443 }, {
-      transport: "tls",
-      port: 0,
-    }],
+    relay: [{ transport: "tls", port: 443 }, { transport: "grpc", port: 8443 }],
   };
   assert.deepEqual(checkInvitation(request, site).fallbacks, [
     "tls://hub.example.com:443",
@@ -174,4 +173,29 @@ Deno.test("fallbacks are by default the endpoint's host with each port of [Relay
     () => checkInvitation({ ...request, fallbacks: ["http://x"] }, site),
     /--fallback: "http:\/\/x" is no fallback/,
   );
+});
+
+Deno.test("a machine that has joined comes by TLS when UDP does not get through, with what it was given", async () => {
+  using made = await authority();
+  await using hub = await HubLab.start({ sections: relay(made.path) });
+  const [place] = hub.gateway.streams.places;
+  const token = await hub.invite("paris", "--subnet", "192.168.1.0/24");
+  assert.equal((await hub.join(token, "paris.conf")).status, 0);
+  const path = `${hub.folder}/paris.conf`;
+  const text = Deno.readTextFileSync(path);
+  assert.ok(text.includes(`Fallback = tls://127.0.0.1:${place!.port}\n`), text);
+  // A port that swallows everything, as a firewall does.
+  const silent = Deno.listenDatagram({ transport: "udp", hostname: "127.0.0.1", port: 0 });
+  const { port } = silent.addr as Deno.NetAddr;
+  Deno.writeTextFileSync(path, text.replace(/^Endpoint = .*$/m, `Endpoint = 127.0.0.1:${port}`));
+  await using machine = await startWirestack(path);
+  const peer = () => [...hub.gateway.engine.device.peers()].find(({ name }) => name === "paris")!;
+  await until(() => peer().lastHandshake > 0, "it is here", 15_000);
+  assert.match(`${peer().endpoint}`, /tls/);
+  await until(
+    () => /"state": "used"/.test(JSON.stringify(hub.snapshot()).replaceAll("\\", "")),
+    "its token is spent",
+  );
+  await machine.close({ graceMs: 0 });
+  silent.close();
 });

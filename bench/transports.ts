@@ -1,0 +1,237 @@
+/**
+ * What a fallback costs: TUN to TUN between two of ours over the same cable without loss, by UDP and by
+ * each fallback, in turns.
+ *
+ *     iperf3 ── TUN ── left  192.168.73.1 ── 192.168.73.2  right ── TUN ── iperf3
+ *              10.9.1.1 ══════ UDP, TLS or gRPC ══════ 10.9.1.2
+ *
+ *     deno task bench:transports [--rounds N] [--seconds N] [--streams N] [--transports udp,tls,grpc]
+ *
+ * As root, on two cores, with iperf3: each host has one of them, for its tunnel and its iperf3. A figure is
+ * the median of the rounds; CPU is that of both tunnels' processes together, GB is 10^9 bytes of payload.
+ * The last column is the share of UDP's throughput in the same direction.
+ *
+ * @module
+ */
+
+import { parseArgs } from "node:util";
+import { eventually, type Host, Lab, missing } from "../tests/e2e/lab.ts";
+import { withRun } from "../tests/e2e/own_run.ts";
+import type { Process } from "../tests/e2e/process.ts";
+import { type KeyPair, keyPair } from "../tests/e2e/wireguard_go.ts";
+import { MadeAuthority } from "../tests/proxy/bind/certificates/made.ts";
+import { read } from "./peers/cpu.ts";
+import { prioritise, unprioritise } from "./peers/priority.ts";
+
+const PORTS = { udp: 51820, tls: 8443, grpc: 8444 } as const;
+type Transport = keyof typeof PORTS;
+const DIRECTIONS = ["out", "back"] as const;
+/** Seconds, in each direction. */
+const WARM_UP = 2;
+const SETTLE_MS = 1_000;
+const NOBODY = 65534;
+
+interface End {
+  readonly host: Host;
+  readonly core: number;
+  readonly outer: string;
+  readonly inner: string;
+  readonly keys: KeyPair;
+  readonly run: string;
+}
+
+interface Sample {
+  readonly megabits: number;
+  /** Seconds per GB. */
+  readonly cpu: number;
+}
+
+if (import.meta.main) {
+  const reason = missing(["ip", "iperf3", "taskset"]);
+  if (reason !== undefined) throw new Error(`this makes network namespaces: ${reason}`);
+  const { values } = parseArgs({
+    args: Deno.args,
+    options: {
+      rounds: { type: "string", default: "3" },
+      seconds: { type: "string", default: "5" },
+      streams: { type: "string", default: "1" },
+      transports: { type: "string", default: "udp,tls,grpc" },
+    },
+  });
+  const transports = values.transports.split(",").map((name) => {
+    if (!(name in PORTS)) throw new RangeError(`a transport is udp, tls or grpc, not "${name}"`);
+    return name as Transport;
+  });
+  const [rounds, seconds, streams] = [values.rounds, values.seconds, values.streams].map(Number);
+  await main(transports, rounds!, seconds!, streams!).finally(unprioritise);
+}
+
+async function main(
+  transports: readonly Transport[],
+  rounds: number,
+  seconds: number,
+  streams: number,
+): Promise<void> {
+  await prioritise(1);
+  await using lab = await Lab.create();
+  const ends: End[] = [];
+  for (const core of [0, 1]) {
+    const host = await lab.host(core === 0 ? "left" : "right");
+    const run = `${lab.directory}/${host.label}`;
+    await Deno.mkdir(`${run}/wireguard`, { recursive: true });
+    const [outer, inner] = [`192.168.73.${core + 1}`, `10.9.1.${core + 1}`];
+    ends.push({ host, core, outer, inner, keys: await keyPair(), run });
+  }
+  const [left, right] = ends as [End, End];
+  await lab.connect(
+    { host: left.host, device: "cable", addresses: [`${left.outer}/24`] },
+    { host: right.host, device: "cable", addresses: [`${right.outer}/24`] },
+  );
+  const folder = await certificates(lab.directory, right.outer);
+  const samples = new Map<string, Sample[]>();
+  for (let round = 1; round <= rounds; round++) {
+    for (const transport of round % 2 === 1 ? transports : transports.toReversed()) {
+      await using right_ = await start(right, hubConfig(right, left, folder, transport));
+      await using left_ = await start(left, peerConfig(left, right, folder, transport));
+      const tunnels = [left_, right_];
+      await using _iperf = right.host.spawn("iperf3", pinned(right, ["iperf3", "-s"]));
+      await left.host.output(["ping", "-c", "1", "-w", "10", right.inner]).catch((error) => {
+        throw new Error(`${error.message}\n${tunnels.join("\n")}`);
+      });
+      for (const isBack of [false, true]) await run(left, right, tunnels, 1, isBack, WARM_UP);
+      for (const direction of DIRECTIONS) {
+        const sample = await run(
+          ...[left, right, tunnels, streams, direction === "back", seconds] as const,
+        );
+        const key = `${transport} ${direction}`;
+        samples.set(key, [...samples.get(key) ?? [], sample]);
+        console.error(`${round}/${rounds} ${key}: ${sample.megabits.toFixed(0)} Mbit/s`);
+        await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+      }
+    }
+  }
+  const rate = (transport: Transport, direction: string) =>
+    median((samples.get(`${transport} ${direction}`) ?? []).map(({ megabits }) => megabits));
+  console.log("| transport | direction | Mbit/s | s/GB | of UDP |\n| - | - | - | - | - |");
+  for (const transport of transports) {
+    for (const direction of DIRECTIONS) {
+      const cpu = median(samples.get(`${transport} ${direction}`)!.map(({ cpu }) => cpu));
+      const megabits = rate(transport, direction);
+      const share = megabits / rate("udp", direction);
+      console.log(
+        `| ${transport} | ${direction} | ${megabits.toFixed(0)} | ${cpu.toFixed(2)} | ` +
+          `${Number.isNaN(share) ? "-" : share.toFixed(2)} |`,
+      );
+    }
+  }
+}
+
+function interfaceLines({ keys, inner }: End): string[] {
+  return ["[Interface]", `PrivateKey = ${keys.privateKey}`, `Address = ${inner}/24`, "MTU = 1420"];
+}
+
+function peerLines(other: End): string[] {
+  return [
+    "[Peer]",
+    `PublicKey = ${other.keys.publicKey}`,
+    `AllowedIPs = ${other.inner}/32`,
+  ];
+}
+
+function hubConfig(end: End, other: End, folder: string, transport: Transport): string[] {
+  const hub = [...interfaceLines(end), `ListenPort = ${PORTS.udp}`, ...peerLines(other)];
+  if (transport === "udp") return hub;
+  return [
+    ...hub,
+    "[Relay]",
+    `Listen = ${transport}:0.0.0.0:${PORTS[transport]}`,
+    `Cert = ${folder}/hub.pem`,
+    `Key = ${folder}/hub.key`,
+    `ClientCa = ${folder}/ca.pem`,
+  ];
+}
+
+function peerConfig(end: End, other: End, folder: string, transport: Transport): string[] {
+  const peer = [...interfaceLines(end), ...peerLines(other)];
+  if (transport === "udp") return [...peer, `Endpoint = ${other.outer}:${PORTS.udp}`];
+  return [
+    ...peer,
+    `Fallback = ${transport}://${other.outer}:${PORTS[transport]}`,
+    `Cert = ${folder}/peer.pem`,
+    `Key = ${folder}/peer.key`,
+    `Ca = ${folder}/ca.pem`,
+  ];
+}
+
+async function certificates(folder: string, host: string): Promise<string> {
+  const authority = await MadeAuthority.make();
+  await Deno.writeTextFile(`${folder}/ca.pem`, authority.cert);
+  for (
+    const [name, options] of [
+      ["hub", { name: "hub", usage: "serverAuth", hosts: [host] }],
+      ["peer", { name: "peer" }],
+    ] as const
+  ) {
+    const { cert, key } = await authority.leaf(options);
+    await Deno.writeTextFile(`${folder}/${name}.pem`, cert);
+    await Deno.writeTextFile(`${folder}/${name}.key`, key, { mode: 0o600 });
+    await Deno.chown(`${folder}/${name}.key`, NOBODY, NOBODY); // who reads it when it dials
+  }
+  return folder;
+}
+
+/** As people start it. */
+async function start(end: End, lines: readonly string[]): Promise<Process> {
+  const { host, inner, core } = end;
+  const device = `wst${Deno.pid}n${core}`;
+  const file = await Deno.makeTempFile({ suffix: ".conf" });
+  host.disposeFile(file);
+  await Deno.writeTextFile(file, `${lines.join("\n")}\n`, { mode: 0o600 });
+  const process = host.spawn(
+    "wirestack",
+    withRun(
+      end.run,
+      pinned(end, [
+        ...[Deno.execPath(), "run", "-A", "--no-check"],
+        "--v8-flags=--memory-saver-mode,--managed-zone-memory",
+        new URL("../main.ts", import.meta.url).pathname,
+        ...["up", `--tun=${device}`, file],
+      ]),
+    ),
+  );
+  await eventually(`${device} has its address`, async () => {
+    const { stdout } = await host.run(["ip", "-oneline", "address", "show", "dev", device]);
+    return stdout.includes(inner);
+  }, { timeoutMs: 20_000 });
+  return process;
+}
+
+async function run(
+  left: End,
+  right: End,
+  tunnels: readonly Process[],
+  streams: number,
+  isBack: boolean,
+  seconds: number,
+): Promise<Sample> {
+  const cpu = () => tunnels.reduce((sum, { pid }) => sum + read(pid).gateway, 0);
+  const before = cpu();
+  const command = ["iperf3", "-J", "-c", right.inner, "-P", `${streams}`, "-t", `${seconds}`];
+  const text = await left.host.output(
+    pinned(left, [...command, ...isBack ? ["-R"] : []]),
+    { timeoutMs: (seconds + 20) * 1000 },
+  );
+  const used = cpu() - before;
+  const { bytes, bits_per_second } = JSON.parse(text).end.sum_received;
+  return { megabits: bits_per_second / 1e6, cpu: used / (bytes / 1e9) };
+}
+
+function pinned({ core }: End, command: readonly string[]): string[] {
+  return ["taskset", "--cpu-list", `${core}`, ...command];
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const half = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
+}

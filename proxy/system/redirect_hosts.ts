@@ -1,0 +1,50 @@
+/**
+ * Where a gateway connects to by sockets that bear no mark.
+ *
+ * @module
+ */
+
+import type { Prefix } from "../../netstack/mod.ts";
+import type { GatewayConfig } from "../config/config.ts";
+import type { Gateway } from "../gateway/gateway.ts";
+import { proxyFor } from "../gateway/proxy_environment.ts";
+
+/**
+ * Names and addresses of hubs, by whatever they are reached, and of HTTP proxies on the way: those of the
+ * configuration, and of peers that have come since.
+ */
+export function unmarkedHosts(
+  { peers }: Pick<GatewayConfig, "peers">,
+  gateway?: Pick<Gateway, "engine" | "peers">,
+): string[] {
+  const present = [...gateway?.engine.device.peers() ?? []];
+  const fallbacks = [
+    ...peers.flatMap(({ fallbacks = [] }) => fallbacks),
+    ...present.flatMap((peer) => gateway!.peers.fallbacks(peer)),
+  ];
+  const endpoints = peers.flatMap(({ endpoint, otherEndpoints = [] }) =>
+    endpoint === undefined ? [] : [endpoint, ...otherEndpoints]
+  );
+  return [
+    ...[...endpoints, ...fallbacks].map(({ hostname }) => hostname),
+    ...fallbacks.flatMap(({ hostname, port }) => httpProxy(hostname, port)),
+  ];
+}
+
+/** Targets behind a gateway itself: it dials them as any program does. */
+export function proxiedTargets({ proxy, rules }: Pick<GatewayConfig, "proxy" | "rules">): Prefix[] {
+  const rewritten = rules.flatMap(({ rewrite }) =>
+    rewrite?.to === undefined || typeof rewrite.to === "string" ? [] : [rewrite.to]
+  );
+  return [...proxy?.subnets ?? [], ...(proxy?.maps ?? []).map(({ to }) => to), ...rewritten];
+}
+
+/** What is wrong with one is told by who calls through it. */
+function httpProxy(hostname: string, port: number): string[] {
+  try {
+    const proxy = proxyFor(hostname, port);
+    return proxy === undefined ? [] : [proxy.host];
+  } catch {
+    return [];
+  }
+}

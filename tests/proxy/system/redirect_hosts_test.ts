@@ -1,0 +1,38 @@
+/**
+ * Which hosts and targets are not redirected, for a configuration.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { loadConfig } from "../../../proxy/config/config.ts";
+import { proxiedTargets, unmarkedHosts } from "../../../proxy/system/redirect_hosts.ts";
+
+const KEYS = ["A", "B", "C"].map((letter) => `${letter.repeat(42)}A=`);
+
+function config(text: string) {
+  return loadConfig(`[Interface]\nPrivateKey = ${KEYS[0]}\nAddress = 10.9.0.2/24\n${text}\n`)
+    .config;
+}
+
+Deno.test("hubs are exempt by every place that they have, for TCP has no mark", () => {
+  const hosts = unmarkedHosts(config([
+    ...["[Peer]", `PublicKey = ${KEYS[1]}`, "AllowedIPs = 100.64.0.0/10"],
+    ...["Endpoint = hub.test:51820", "Endpoint = 203.0.113.2:51820"],
+    ...["Fallback = tls://relay.test:443", "Fallback = grpc://[2001:db8::2]:443"],
+    ...["Cert = cert.pem", "Key = key.pem", "Ca = ca.pem"],
+    ...["[Peer]", `PublicKey = ${KEYS[2]}`, "AllowedIPs = 10.8.0.0/16"],
+  ].join("\n")));
+  assert.deepEqual(hosts.sort(), ["2001:db8::2", "203.0.113.2", "hub.test", "relay.test"]);
+});
+
+Deno.test("what a gateway dials for peers is exempt, as it is dialled", () => {
+  const targets = proxiedTargets(config([
+    ...["[Proxy]", "Subnets = 192.168.1.0/24", "Map = 100.64.1.0/24 -> 192.168.2.0/24"],
+    ...["[Rule]", "To = 192.168.1.9", "Rewrite = 192.168.3.9"],
+    ...["[Rule]", "To = 192.168.1.8", "Rewrite = name.test"],
+  ].join("\n")));
+  for (const expected of ["192.168.1.0/24", "192.168.2.0/24", "192.168.3.9/32"]) {
+    assert.ok(targets.map(String).includes(expected), expected);
+  }
+});
