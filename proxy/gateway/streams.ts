@@ -8,7 +8,7 @@
 import type { MemoryRegion } from "../../netstack/mod.ts";
 import { parseIpAddress } from "../address.ts";
 import { BindError } from "../bind/bind.ts";
-import { GrpcDialer, GrpcListener } from "../bind/stream/grpc/mod.ts";
+import { GrpcDialer, GrpcListener, loadLibrary } from "../bind/stream/grpc/mod.ts";
 import { type CarrierDialer, type DialledEndpoint, StreamBind } from "../bind/stream/mod.ts";
 import { CertificateFileError, TlsDialer, TlsListener } from "../bind/stream/tls/mod.ts";
 import type {
@@ -61,11 +61,16 @@ export class GatewayStreams {
   }
 
   /**
-   * Listens where `[Relay]` says.
+   * Listens where `[Relay]` says, and loads what the fallbacks will need: later this process may not read
+   * it any more.
    *
    * @throws {SettingError} if the system refuses a place, or a file is not what it should be.
    */
-  async open(relay: RelayConfig | undefined): Promise<void> {
+  async open(
+    relay: RelayConfig | undefined,
+    fallbacks: readonly FallbackConfig[] = [],
+  ): Promise<void> {
+    if (fallbacks.some(({ transport }) => transport === "grpc")) await loadLibrary();
     if (relay === undefined) return;
     for (const [i, place] of relay.listen.entries()) {
       const opened = await this.#listen(place, relay).catch((error) => {
