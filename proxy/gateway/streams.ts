@@ -10,7 +10,12 @@ import { parseIpAddress } from "../address.ts";
 import { BindError } from "../bind/bind.ts";
 import { GrpcDialer, GrpcListener, loadLibrary } from "../bind/stream/grpc/mod.ts";
 import { type CarrierDialer, type DialledEndpoint, StreamBind } from "../bind/stream/mod.ts";
-import { CertificateFileError, TlsDialer, TlsListener } from "../bind/stream/tls/mod.ts";
+import {
+  CertificateFileError,
+  clientFilesReader,
+  TlsDialer,
+  TlsListener,
+} from "../bind/stream/tls/mod.ts";
 import type {
   FallbackConfig,
   RelayConfig,
@@ -159,9 +164,11 @@ function filesOf({ certPath, keyPath, clientCaPath, crlPath, allowedClients }: R
 
 function dialerOf(fallback: FallbackConfig): CarrierDialer {
   const { url, hostname: host, port, certPath, keyPath, caPath, pins, transport } = fallback;
+  const files = { certPath, keyPath, ...(caPath !== undefined && { caPath }) };
   return new (transport === "tls" ? TlsDialer : GrpcDialer)({
-    ...{ url, host, port, certPath, keyPath, pins },
-    ...(caPath !== undefined && { caPath }),
+    ...{ url, host, port, pins },
+    ...files,
+    identity: clientFilesReader(files),
     proxy: () => proxyFor(host, port),
   });
 }
