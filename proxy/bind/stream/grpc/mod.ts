@@ -6,3 +6,4 @@
 
 export { GrpcDialer, type GrpcDialerOptions } from "./dialer.ts";
 export { GrpcListener, type GrpcListenerOptions } from "./listener.ts";
+export { loadLibrary } from "./load.ts";
