@@ -8,7 +8,7 @@
 import type { MemoryRegion } from "../../netstack/mod.ts";
 import { parseIpAddress } from "../address.ts";
 import { BindError } from "../bind/bind.ts";
-import { GrpcDialer, GrpcListener } from "../bind/stream/grpc/mod.ts";
+import { GrpcDialer, GrpcListener, loadGrpc } from "../bind/stream/grpc/mod.ts";
 import { type CarrierDialer, type DialledEndpoint, StreamBind } from "../bind/stream/mod.ts";
 import { CertificateFileError, TlsDialer, TlsListener } from "../bind/stream/tls/mod.ts";
 import type {
@@ -45,6 +45,7 @@ export class GatewayStreams {
   readonly #binds = new Map<RelayTransport, StreamBind>();
   #opened: Opened[] = [];
   #isClosed = false;
+  #loaded: Promise<void> | undefined;
 
   constructor(options: GatewayStreamsOptions) {
     this.#options = options;
@@ -61,11 +62,13 @@ export class GatewayStreams {
   }
 
   /**
-   * Listens where `[Relay]` says.
+   * Listens where `[Relay]` says, when what fallbacks need is loaded.
    *
    * @throws {SettingError} if the system refuses a place, or a file is not what it should be.
    */
   async open(relay: RelayConfig | undefined): Promise<void> {
+    // Before this process is confined, and perhaps somebody else. If it fails, the first dial says why.
+    await this.#loaded?.catch(() => {});
     if (relay === undefined) return;
     for (const [i, place] of relay.listen.entries()) {
       const opened = await this.#listen(place, relay).catch((error) => {
@@ -100,6 +103,7 @@ export class GatewayStreams {
 
   /** The end of a fallback, closed; and what forgets it. */
   openFallback(fallback: FallbackConfig): { endpoint: DialledEndpoint; forget(): void } {
+    if (fallback.transport === "grpc") this.#loaded ??= loadGrpc();
     const bind = this.#bind(fallback.transport);
     const endpoint = bind.endpoint(dialerOf(fallback));
     return { endpoint, forget: () => bind.forget(endpoint) };
