@@ -84,6 +84,7 @@ export type {
   MemoryStats,
   PeerListStats,
   PeerOrigin,
+  PeerState,
   PeerStats,
 } from "./proxy/gateway/gateway.ts";
 export type { ConfigPath } from "./proxy/config/error.ts";

@@ -516,6 +516,11 @@ export class Peer implements TimerActions {
   }
 
   /** @internal */
+  dataUnanswered(): void {
+    this.isSearched = this.otherEndpoints.length > 0;
+  }
+
+  /** @internal */
   zeroKeys(): void {
     this.#clearHandshake();
     this.keypairs.clear();

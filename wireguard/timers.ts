@@ -16,6 +16,8 @@ export interface TimerActions {
   /** No answer for REKEY_ATTEMPT_TIME. */
   giveUpHandshake(now: number): void;
   zeroKeys(now: number): void;
+  /** Nothing was heard for long after data was sent: a handshake follows. */
+  dataUnanswered(): void;
   /** A handshake is about to be retried for the nth time. */
   retryingHandshake(attempt: number): void;
   /** Something was sent that should be answered, the first since {@link PeerTimers.awaitsTraffic} was set. */
@@ -229,6 +231,7 @@ export class PeerTimers implements Deadline {
   #expiredNewHandshake(now: number): void {
     this.#newHandshakeAt = NONE;
     this.#attempts = 0;
+    this.#actions.dataUnanswered();
     this.#actions.requestInitiation(now);
   }
 

@@ -5,55 +5,31 @@
  * @module
  */
 
-import type { KeepAlive, TcpEndpoint, TcpForwarderRequest, Timed } from "../../netstack/mod.ts";
-import type { Flow, FlowCarrier, FlowEnd, FlowFigures } from "../flow/flow.ts";
-import type { ByteStream, Dial, DialError, DialHandler, StreamError } from "../flow/stream.ts";
+import type { KeepAlive, TcpEndpoint, TcpForwarderRequest } from "../../netstack/mod.ts";
+import type { Flow, FlowEnd, FlowFigures } from "../flow/flow.ts";
+import type { ByteStream, Dial, DialError } from "../flow/stream.ts";
 import { EndpointStream, type LentBuffers } from "../splice/endpoint_stream.ts";
-import { Splice, type SpliceOwner } from "../splice/splice.ts";
+import { Relay, type RelayOwner } from "../splice/relay.ts";
 import type { FlowDialer } from "./named_targets.ts";
 
 /** What a connection needs of the forwarder it belongs to. */
-export interface TcpConnectionOwner {
+export interface TcpConnectionOwner extends RelayOwner<TcpConnection> {
   readonly buffers: LentBuffers;
   readonly keepAlive: KeepAlive;
-  now(): number;
-  /** The dial has succeeded; the handshake with the client goes on. */
-  onConnected(connection: TcpConnection): void;
-  /** Instead of {@link onConnected}. The request has been answered. */
-  onDialFailed(connection: TcpConnection, why: DialError | FlowEnd): void;
-  /** The connection became half-closed, or was not idle while it is. */
-  onHalfClosed(connection: TcpConnection): void;
-  onReset(by: "client" | "target"): void;
-  /** Last, and once: both sides are gone. */
-  onEnded(connection: TcpConnection, why: FlowEnd): void;
 }
 
-export class TcpConnection implements FlowCarrier, DialHandler, SpliceOwner, Timed {
-  deadline = Infinity;
-  heapIndex = -1;
-  readonly flow: Flow;
-  readonly #owner: TcpConnectionOwner;
+export class TcpConnection extends Relay {
+  protected readonly owner: TcpConnectionOwner;
   /** Until the dial is over. */
   #request: TcpForwarderRequest | undefined;
   #dial: Dial | undefined = undefined;
   #client: EndpointStream | undefined = undefined;
-  #splice: Splice | undefined = undefined;
   #target: ByteStream | undefined = undefined;
-  #why: FlowEnd = "closed";
 
   constructor(owner: TcpConnectionOwner, request: TcpForwarderRequest, flow: Flow) {
-    this.#owner = owner;
+    super(flow);
+    this.owner = owner;
     this.#request = request;
-    this.flow = flow;
-    flow.carrier = this;
-  }
-
-  get lastActivity(): number {
-    return this.flow.lastActivity;
-  }
-
-  get isConnected(): boolean {
-    return this.#splice !== undefined;
   }
 
   /** Towards the client, once connected. */
@@ -74,25 +50,9 @@ export class TcpConnection implements FlowCarrier, DialHandler, SpliceOwner, Tim
     this.#dial = dialer.dialFlow(this.flow, this);
   }
 
-  /** The dial has taken too long, or a half-closed connection was idle too long. */
-  expire(): void {
-    if (this.isConnected) this.end("idle");
-    else this.dialFailed("timeout");
-  }
-
-  endFlow(_flow: Flow, why: FlowEnd): void {
-    this.end(why);
-  }
-
-  /** Resets both sides. A dial that gives way to another ends in silence: the client tries again. */
-  end(why: FlowEnd): void {
-    const request = this.#request;
-    if (request === undefined) {
-      this.#why = why;
-      this.#splice!.abort();
-      return;
-    }
-    request.reject(why === "evicted" ? "drop" : "reset");
+  /** A dial that gives way to another ends in silence: the client tries again. */
+  protected giveUp(why: FlowEnd): void {
+    this.#request!.reject(why === "evicted" ? "drop" : "reset");
     this.#dialFailed(why);
   }
 
@@ -127,37 +87,16 @@ export class TcpConnection implements FlowCarrier, DialHandler, SpliceOwner, Tim
     this.#request = undefined;
     this.#dial = undefined;
     endpoint.setNoDelay(true); // the sender's own stack has decided already
-    endpoint.setKeepAlive(this.#owner.keepAlive);
-    this.#client = new EndpointStream(endpoint, this.#owner.buffers);
+    endpoint.setKeepAlive(this.owner.keepAlive);
+    this.#client = new EndpointStream(endpoint, this.owner.buffers);
     this.#target = target;
-    this.#splice = new Splice(this.flow, this, this.#client, target);
-    this.#owner.onConnected(this);
+    this.join(this.#client, target);
+    this.owner.onConnected(this);
   }
 
   dialFailed(why: DialError): void {
     this.#request!.reject(ANSWERS[why]);
     this.#dialFailed(why);
-  }
-
-  now(): number {
-    return this.#owner.now();
-  }
-
-  onHalfClosed(): void {
-    this.#owner.onHalfClosed(this);
-  }
-
-  onBroken(by: "source" | "target", error: StreamError): void {
-    this.#why = error === "failed"
-      ? "failed"
-      : by === "source"
-      ? "reset-by-source"
-      : "reset-by-target";
-    if (error === "reset") this.#owner.onReset(by === "source" ? "client" : "target");
-  }
-
-  onEnded(): void {
-    this.#owner.onEnded(this, this.#why);
   }
 
   #dialFailed(why: DialError | FlowEnd): void {
@@ -167,7 +106,7 @@ export class TcpConnection implements FlowCarrier, DialHandler, SpliceOwner, Tim
     this.#request = undefined;
     this.#dial?.abort();
     this.#dial = undefined;
-    this.#owner.onDialFailed(this, why);
+    this.owner.onDialFailed(this, why);
   }
 }
 

@@ -149,7 +149,10 @@ export class Gateway implements AsyncDisposable {
       gateway.#openEnrolment(config, options);
       await gateway.#watchPeerList(config, options);
       await gateway.links.open(config.links);
-      await gateway.streams.open(config.relay);
+      await gateway.streams.open(
+        config.relay,
+        config.peers.flatMap(({ fallbacks = [] }) => fallbacks),
+      );
       return gateway;
     } catch (error) {
       await gateway.close();

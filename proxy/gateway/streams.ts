@@ -8,9 +8,14 @@
 import type { MemoryRegion } from "../../netstack/mod.ts";
 import { parseIpAddress } from "../address.ts";
 import { BindError } from "../bind/bind.ts";
-import { GrpcDialer, GrpcListener, loadGrpc } from "../bind/stream/grpc/mod.ts";
+import { GrpcDialer, GrpcListener, loadLibrary } from "../bind/stream/grpc/mod.ts";
 import { type CarrierDialer, type DialledEndpoint, StreamBind } from "../bind/stream/mod.ts";
-import { CertificateFileError, TlsDialer, TlsListener } from "../bind/stream/tls/mod.ts";
+import {
+  CertificateFileError,
+  clientFilesReader,
+  TlsDialer,
+  TlsListener,
+} from "../bind/stream/tls/mod.ts";
 import type {
   FallbackConfig,
   RelayConfig,
@@ -45,7 +50,6 @@ export class GatewayStreams {
   readonly #binds = new Map<RelayTransport, StreamBind>();
   #opened: Opened[] = [];
   #isClosed = false;
-  #loaded: Promise<void> | undefined;
 
   constructor(options: GatewayStreamsOptions) {
     this.#options = options;
@@ -62,13 +66,16 @@ export class GatewayStreams {
   }
 
   /**
-   * Listens where `[Relay]` says, when what fallbacks need is loaded.
+   * Listens where `[Relay]` says, and loads what the fallbacks will need: later this process may not read
+   * it any more.
    *
    * @throws {SettingError} if the system refuses a place, or a file is not what it should be.
    */
-  async open(relay: RelayConfig | undefined): Promise<void> {
-    // Before this process is confined, and perhaps somebody else. If it fails, the first dial says why.
-    await this.#loaded?.catch(() => {});
+  async open(
+    relay: RelayConfig | undefined,
+    fallbacks: readonly FallbackConfig[] = [],
+  ): Promise<void> {
+    if (fallbacks.some(({ transport }) => transport === "grpc")) await loadLibrary();
     if (relay === undefined) return;
     for (const [i, place] of relay.listen.entries()) {
       const opened = await this.#listen(place, relay).catch((error) => {
@@ -79,9 +86,8 @@ export class GatewayStreams {
         return;
       }
       this.#opened.push(opened);
-      const description = opened.listener.description;
       log.info("{listener}: listening for WireGuard in {transport}", {
-        listener: description,
+        listener: formatRelayListen({ ...place, port: opened.listener.port }),
         transport: place.transport,
       });
     }
@@ -103,7 +109,6 @@ export class GatewayStreams {
 
   /** The end of a fallback, closed; and what forgets it. */
   openFallback(fallback: FallbackConfig): { endpoint: DialledEndpoint; forget(): void } {
-    if (fallback.transport === "grpc") this.#loaded ??= loadGrpc();
     const bind = this.#bind(fallback.transport);
     const endpoint = bind.endpoint(dialerOf(fallback));
     return { endpoint, forget: () => bind.forget(endpoint) };
@@ -159,9 +164,11 @@ function filesOf({ certPath, keyPath, clientCaPath, crlPath, allowedClients }: R
 
 function dialerOf(fallback: FallbackConfig): CarrierDialer {
   const { url, hostname: host, port, certPath, keyPath, caPath, pins, transport } = fallback;
+  const files = { certPath, keyPath, ...(caPath !== undefined && { caPath }) };
   return new (transport === "tls" ? TlsDialer : GrpcDialer)({
-    ...{ url, host, port, certPath, keyPath, pins },
-    ...(caPath !== undefined && { caPath }),
+    ...{ url, host, port, pins },
+    ...files,
+    identity: clientFilesReader(files),
     proxy: () => proxyFor(host, port),
   });
 }

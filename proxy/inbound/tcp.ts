@@ -13,9 +13,10 @@ import { DIAL_WORDS, REFUSAL_WORDS } from "../flow/words.ts";
 import type { TcpForwarderCounters } from "../forward/tcp_counters.ts";
 import { dialEnd, REFUSAL_ENDS } from "../forward/tcp_outcomes.ts";
 import { LentBuffers } from "../splice/endpoint_stream.ts";
+import type { RelayOwner } from "../splice/relay.ts";
 import { TunnelDialer } from "../tunnel/dialer.ts";
 import type { InboundHost } from "./inbound.ts";
-import { InboundConnection, type InboundConnectionOwner, type Incoming } from "./tcp_connection.ts";
+import { InboundConnection, type Incoming } from "./tcp_connection.ts";
 
 const log = getLogger(["wirestack", "inbound"]);
 
@@ -27,7 +28,7 @@ export interface TcpRequest {
   readonly destinationPort: number;
 }
 
-export class InboundTcp implements InboundConnectionOwner {
+export class InboundTcp implements RelayOwner<InboundConnection> {
   /** Its "client" is the program. */
   readonly counters: TcpForwarderCounters;
   readonly #host: InboundHost;
@@ -153,8 +154,8 @@ export class InboundTcp implements InboundConnectionOwner {
     this.#host.wake();
   }
 
-  onReset(by: "source" | "target"): void {
-    this.counters[by === "source" ? "resetByClient" : "resetByTarget"]++;
+  onReset(by: "client" | "target"): void {
+    this.counters[by === "client" ? "resetByClient" : "resetByTarget"]++;
   }
 
   onEnded(connection: InboundConnection, why: FlowEnd): void {

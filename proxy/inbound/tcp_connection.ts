@@ -4,19 +4,12 @@
  * @module
  */
 
-import type { TcpEndpoint, Timed } from "../../netstack/mod.ts";
-import type { Flow, FlowCarrier, FlowEnd, FlowFigures } from "../flow/flow.ts";
+import type { TcpEndpoint } from "../../netstack/mod.ts";
+import type { Flow, FlowEnd, FlowFigures } from "../flow/flow.ts";
 import type { Refusal } from "../flow/refusal.ts";
-import type {
-  ByteStream,
-  Dial,
-  Dialer,
-  DialError,
-  DialHandler,
-  StreamError,
-} from "../flow/stream.ts";
+import type { ByteStream, Dial, Dialer, DialError } from "../flow/stream.ts";
 import { EndpointStream } from "../splice/endpoint_stream.ts";
-import { Splice, type SpliceOwner } from "../splice/splice.ts";
+import { Relay, type RelayOwner } from "../splice/relay.ts";
 
 /** A program that waits to be connected. One of the two is called, once. */
 export interface Incoming {
@@ -26,69 +19,23 @@ export interface Incoming {
   refuse(why: Refusal | DialError | FlowEnd): void;
 }
 
-/** What a connection needs of the inbound that it belongs to. */
-export interface InboundConnectionOwner {
-  now(): number;
-  onConnected(connection: InboundConnection): void;
-  /** Instead of {@link onConnected}. The program has been told. */
-  onDialFailed(connection: InboundConnection, why: DialError | FlowEnd): void;
-  /** The connection became half-closed, or was not idle while it is. */
-  onHalfClosed(connection: InboundConnection): void;
-  onReset(by: "source" | "target"): void;
-  /** Last, and once: both sides are gone. */
-  onEnded(connection: InboundConnection, why: FlowEnd): void;
-}
-
-export class InboundConnection implements FlowCarrier, DialHandler, SpliceOwner, Timed {
-  deadline = Infinity;
-  heapIndex = -1;
-  readonly flow: Flow;
+export class InboundConnection extends Relay {
   /** Inside the tunnel, once connected. */
   endpoint: TcpEndpoint | undefined = undefined;
-  readonly #owner: InboundConnectionOwner;
+  protected readonly owner: RelayOwner<InboundConnection>;
   /** Until the dial is over. */
   #incoming: Incoming | undefined;
   #dial: Dial | undefined = undefined;
-  #splice: Splice | undefined = undefined;
-  #why: FlowEnd = "closed";
 
-  constructor(owner: InboundConnectionOwner, incoming: Incoming, flow: Flow) {
-    this.#owner = owner;
+  constructor(owner: RelayOwner<InboundConnection>, incoming: Incoming, flow: Flow) {
+    super(flow);
+    this.owner = owner;
     this.#incoming = incoming;
-    this.flow = flow;
-    flow.carrier = this;
-  }
-
-  get lastActivity(): number {
-    return this.flow.lastActivity;
-  }
-
-  get isConnected(): boolean {
-    return this.#splice !== undefined;
   }
 
   start(dialer: Dialer): void {
     const { dialled, dialledPort } = this.flow;
     this.#dial = dialer.dial(dialled!, dialledPort, this);
-  }
-
-  /** The dial has taken too long, or a half-closed connection was idle too long. */
-  expire(): void {
-    if (this.isConnected) this.end("idle");
-    else this.dialFailed("timeout");
-  }
-
-  endFlow(_flow: Flow, why: FlowEnd): void {
-    this.end(why);
-  }
-
-  /** Resets both sides. */
-  end(why: FlowEnd): void {
-    if (this.#splice === undefined) this.#fail(why);
-    else {
-      this.#why = why;
-      this.#splice.abort();
-    }
   }
 
   /** Towards the target: there is no segment of the program's to be seen. */
@@ -114,8 +61,8 @@ export class InboundConnection implements FlowCarrier, DialHandler, SpliceOwner,
     this.#dial = undefined;
     if (target instanceof EndpointStream) this.endpoint = target.endpoint;
     const program = incoming.accept();
-    this.#splice = new Splice(this.flow, this, program, target);
-    this.#owner.onConnected(this);
+    this.join(program, target);
+    this.owner.onConnected(this);
     program.resume();
   }
 
@@ -123,21 +70,8 @@ export class InboundConnection implements FlowCarrier, DialHandler, SpliceOwner,
     this.#fail(why);
   }
 
-  now(): number {
-    return this.#owner.now();
-  }
-
-  onHalfClosed(): void {
-    this.#owner.onHalfClosed(this);
-  }
-
-  onBroken(by: "source" | "target", error: StreamError): void {
-    this.#why = error === "failed" ? "failed" : `reset-by-${by}`;
-    if (error === "reset") this.#owner.onReset(by);
-  }
-
-  onEnded(): void {
-    this.#owner.onEnded(this, this.#why);
+  protected giveUp(why: FlowEnd): void {
+    this.#fail(why);
   }
 
   #fail(why: DialError | FlowEnd): void {
@@ -147,6 +81,6 @@ export class InboundConnection implements FlowCarrier, DialHandler, SpliceOwner,
     this.#dial?.abort();
     this.#dial = undefined;
     incoming.refuse(why);
-    this.#owner.onDialFailed(this, why);
+    this.owner.onDialFailed(this, why);
   }
 }

@@ -4,15 +4,12 @@
  * @module
  */
 
-import type { Form } from "../../config/form.ts";
 import { findKey } from "../../config/keys.ts";
 import type { ConfigSource, RawSection } from "../../config/source.ts";
 import { ParseFailure, parseMap, splitList } from "../../config/values.ts";
 import type { Confinement } from "../confine.ts";
-import { addConfigFlags } from "../flags.ts";
 import type { CommandLine } from "./command_line.ts";
-import { checkMasquerade, runGateway, type RunOptions } from "./up.ts";
-import { addUpOptions, configReader } from "./up_options.ts";
+import { addRunning } from "./up.ts";
 
 const SUBNETS = findKey("proxy", "Subnets")!;
 const KEEPALIVE = findKey("peers", "PersistentKeepalive")!;
@@ -27,11 +24,8 @@ const DEFAULT_KEEPALIVE = "10";
  *
  * @param confinement What this process has given up already.
  */
-export function addAgent(
-  { program, terminal, done }: CommandLine,
-  confinement: Confinement | undefined,
-): void {
-  const command = program.command("agent")
+export function addAgent(line: CommandLine, confinement: Confinement | undefined): void {
+  const command = line.program.command("agent")
     .summary("give the peers of a hub the networks behind this host")
     .description(
       "Runs a gateway that calls a hub, keeps calling, and lets the hub's peers into the networks of " +
@@ -39,20 +33,8 @@ export function addAgent(
         "one, and a PersistentKeepalive of 10 s where the file has none. `Map = 100.64.1.0/24 -> " +
         "192.168.1.0/24` is enough, and tells networks with the same addresses apart. CONFIG and " +
         "options are those of `up`. Several run beside each other, each with a file or --name of its own.",
-    )
-    .argument("[CONFIG]", "wg-quick, YAML, JSON or .env file, or -");
-  addUpOptions(command);
-  const flags = addConfigFlags(command);
-  command.action(async (file: string | undefined, options: RunOptions & { format?: Form }) => {
-    const hasDevice = options.tun !== undefined;
-    checkMasquerade(options);
-    const reader = await configReader(file, options.format, flags, terminal, {
-      hasDevice,
-      complete: completeAgent,
-    });
-    const given = { ...options, ffi: options.ffi ?? program.opts().ffi };
-    done(await runGateway(reader, given, terminal, confinement, file));
-  });
+    );
+  addRunning(line, command, confinement, completeAgent);
 }
 
 /** Has it keep calling, and says what an agent cannot be without. */

@@ -4,15 +4,12 @@
  * @module
  */
 
-import type { Form } from "../../config/form.ts";
 import { findKey } from "../../config/keys.ts";
 import type { ConfigSource, RawSection } from "../../config/source.ts";
 import { parseBoolean } from "../../config/values.ts";
 import type { Confinement } from "../confine.ts";
-import { addConfigFlags } from "../flags.ts";
 import type { CommandLine } from "./command_line.ts";
-import { checkMasquerade, runGateway, type RunOptions } from "./up.ts";
-import { addUpOptions, configReader } from "./up_options.ts";
+import { addRunning } from "./up.ts";
 
 const PEER_TO_PEER = findKey("interface", "PeerToPeer")!;
 
@@ -21,31 +18,16 @@ const PEER_TO_PEER = findKey("interface", "PeerToPeer")!;
  *
  * @param confinement What this process has given up already.
  */
-export function addHub(
-  { program, terminal, done }: CommandLine,
-  confinement: Confinement | undefined,
-): void {
-  const command = program.command("hub")
+export function addHub(line: CommandLine, confinement: Confinement | undefined): void {
+  const command = line.program.command("hub")
     .summary("run a gateway that joins the networks of its peers")
     .description(
       "Runs a gateway whose peers reach each other, and the networks behind each other, by their " +
         "AllowedIPs and under its rules: what `up` does with PeerToPeer = true. It passes packets on " +
         "and ends no connection, unless the file has [Proxy] Subnets too. CONFIG and options are " +
         "those of `up`; `wirestack peers` lists who is there.",
-    )
-    .argument("[CONFIG]", "wg-quick, YAML, JSON or .env file, or -");
-  addUpOptions(command);
-  const flags = addConfigFlags(command);
-  command.action(async (file: string | undefined, options: RunOptions & { format?: Form }) => {
-    const hasDevice = options.tun !== undefined;
-    checkMasquerade(options);
-    const reader = await configReader(file, options.format, flags, terminal, {
-      hasDevice,
-      complete: forwardBetweenPeers,
-    });
-    const given = { ...options, ffi: options.ffi ?? program.opts().ffi };
-    done(await runGateway(reader, given, terminal, confinement, file));
-  });
+    );
+  addRunning(line, command, confinement, forwardBetweenPeers);
 }
 
 /** A hub with peers that cannot reach each other is none. */

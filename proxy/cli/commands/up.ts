@@ -4,10 +4,13 @@
  * @module
  */
 
+import type { Command } from "npm:commander@15.1.0";
 import type { UdpChoice } from "../../bind/udp_open.ts";
 import { captureFiles } from "../../capture/file.ts";
 import type { LoadedConfig } from "../../config/config.ts";
 import { ConfigError } from "../../config/error.ts";
+import type { Form } from "../../config/form.ts";
+import type { ConfigSource } from "../../config/source.ts";
 import { stateDirectories } from "../../gateway/state_directory.ts";
 import { isStream } from "../../log/outputs.ts";
 import { type Confinement, describeConfinement } from "../confine.ts";
@@ -28,11 +31,8 @@ import { addUpOptions, configReader } from "./up_options.ts";
  *
  * @param confinement What this process has given up already.
  */
-export function addUp(
-  { program, terminal, done }: CommandLine,
-  confinement: Confinement | undefined,
-): void {
-  const upCommand = program.command("up")
+export function addUp(line: CommandLine, confinement: Confinement | undefined): void {
+  const upCommand = line.program.command("up")
     .summary("run a gateway")
     .description(
       "Runs a gateway until SIGINT or SIGTERM. CONFIG is a wg-quick file with our [Proxy] section, " +
@@ -40,14 +40,30 @@ export function addUp(
         "also a flag, and a variable of the environment: WIRESTACK_ and the flag in capitals. Flags " +
         "override the environment, that the file; either is enough. SIGHUP, as " +
         "`wirestack reload`, reads the configuration again. SIGUSR2 logs the counters.",
-    )
-    .argument("[CONFIG]", "wg-quick, YAML, JSON or .env file, or -");
-  addUpOptions(upCommand);
-  const upFlags = addConfigFlags(upCommand);
-  upCommand.action(async (file: string | undefined, options) => {
-    const hasDevice = options.tun !== undefined;
+    );
+  addRunning(line, upCommand, confinement);
+}
+
+/**
+ * Has a command run a gateway with the configuration and options of `up`.
+ *
+ * @param complete Puts in, or refuses, what the command decides about. Default: nothing.
+ */
+export function addRunning(
+  { program, terminal, done }: CommandLine,
+  command: Command,
+  confinement: Confinement | undefined,
+  complete?: (source: ConfigSource) => void,
+): void {
+  command.argument("[CONFIG]", "wg-quick, YAML, JSON or .env file, or -");
+  addUpOptions(command);
+  const flags = addConfigFlags(command);
+  command.action(async (file: string | undefined, options: RunOptions & { format?: Form }) => {
     checkMasquerade(options);
-    const reader = await configReader(file, options.format, upFlags, terminal, { hasDevice });
+    const reader = await configReader(file, options.format, flags, terminal, {
+      hasDevice: options.tun !== undefined,
+      ...(complete && { complete }),
+    });
     const given = { ...options, ffi: options.ffi ?? program.opts().ffi };
     done(await runGateway(reader, given, terminal, confinement, file));
   });
@@ -153,7 +169,7 @@ export async function runGateway(
 }
 
 /** @throws {ConfigError} */
-export function checkMasquerade({ tun, masquerade, masqueradeForce = false }: RunOptions): void {
+function checkMasquerade({ tun, masquerade, masqueradeForce = false }: RunOptions): void {
   if (masquerade !== undefined && tun === undefined) {
     throw new ConfigError([
       "--masquerade: is for a device of the system, expected --tun too; without one [Proxy] lets " +

@@ -342,5 +342,5 @@ Deno.test("when a replica dies the others are asked together, and the nearest of
   }
   assert.equal(site.at, 2);
   assert.equal(site.replicas[1]!.received.length, 0);
-  assert.ok(site.network.now - died < 27_000, `after ${site.network.now - died} ms`);
+  assert.ok(site.network.now - died < 16_000, `after ${site.network.now - died} ms`);
 });

@@ -64,15 +64,15 @@ class Site implements AsyncDisposable {
     return gateway;
   }
 
-  /** A gateway whose only way to the hub is TLS. */
+  /** A gateway whose only way to the hub is that. */
   async client(i: number) {
-    const { port } = this.hub.streams.places[0]!;
+    const { transport, port } = this.hub.streams.places[0]!;
     const { config } = loadConfig({
       interface: { privateKey: encodeKey(this.keys[i]!), address: `10.9.0.${i + 2}/24` },
       peers: [{
         publicKey: encodeKey(publicKeyOf(this.hubKey)),
         allowedIps: "10.9.0.1/32",
-        fallback: `tls://localhost:${port}`,
+        fallback: `${transport}://localhost:${port}`,
         cert: `${this.folder}/${i}.pem`,
         key: `${this.folder}/${i}.key`,
         ca: `${this.folder}/ca.pem`,
@@ -96,15 +96,52 @@ class Site implements AsyncDisposable {
   }
 }
 
-Deno.test("peers shake hands over TLS, and the hub knows where they are", async () => {
-  await using site = await Site.make();
-  const hub = await site.startHub();
-  const { shakeHands } = await site.client(0);
-  await shakeHands();
-  const [peer] = hub.engine.device.peers();
-  await until(() => peer!.hasSession, "the hub's session");
-  assert.match(`${peer!.endpoint}`, /^tls:127\.0\.0\.1:\d+$/);
-  assert.match(uapiGet(hub), /\nendpoint=127\.0\.0\.1:\d+\n/);
+for (const transport of ["tls", "grpc"]) {
+  Deno.test(`peers shake hands over ${transport}, and the hub knows where they are`, async () => {
+    await using site = await Site.make();
+    const hub = await site.startHub({ listen: `${transport}:127.0.0.1:0` });
+    const { shakeHands } = await site.client(0);
+    await shakeHands();
+    const [peer] = hub.engine.device.peers();
+    await until(() => peer!.hasSession, "the hub's session");
+    assert.match(`${peer!.endpoint}`, new RegExp(`^${transport}:127\\.0\\.0\\.1:\\d+$`));
+    assert.match(uapiGet(hub), /\nendpoint=127\.0\.0\.1:\d+\n/);
+  });
+}
+
+Deno.test("what gRPC needs is loaded with a gateway that has a fallback in it, and with no other", async () => {
+  // A process that has become another user may not read it later.
+  const file = (name: string) => JSON.stringify(new URL(`../../../${name}`, import.meta.url).href);
+  const text = `
+    import { createRequire } from "node:module";
+    import { loadConfig } from ${file("proxy/config/config.ts")};
+    import { Gateway } from ${file("proxy/gateway/gateway.ts")};
+    const key = (n) => new Uint8Array(32).fill(n).toBase64();
+    const loaded = createRequire("file:///none.js").cache;
+    for (const transport of ["tls", "grpc"]) {
+      const { config } = loadConfig({
+        interface: { privateKey: key(1), address: "10.9.0.2/24" },
+        peers: [{
+          ...{ publicKey: key(9), allowedIps: "10.9.0.1/32" },
+          ...{ fallback: transport + "://127.0.0.1:1", cert: "cert", key: "key", ca: "ca" },
+        }],
+      });
+      await Gateway.start(config);
+      console.log(transport, Object.keys(loaded).some((name) => name.includes("/grpc-js/")));
+    }
+    Deno.exit();`;
+  const child = new Deno.Command(Deno.execPath(), {
+    args: [...["run", "--quiet", "--no-prompt", "--allow-net", "--allow-read", "--no-check"], "-"],
+    cwd: new URL("../../../", import.meta.url),
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(text));
+  await writer.close();
+  const { stdout } = await child.output();
+  assert.equal(new TextDecoder().decode(stdout), "tls false\ngrpc true\n");
 });
 
 Deno.test("where a hub listens in TLS nobody is proxied to", async () => {

@@ -16,6 +16,7 @@ import {
   SESSION_MEMORY_MB,
   WINDOW,
 } from "./limits.ts";
+import { type Library, loadLibrary } from "./load.ts";
 import { Through } from "./through.ts";
 
 /** A connection that has no call yet, or one. */
@@ -46,7 +47,7 @@ export class GrpcAcceptor {
 
   /** @param callLimitMs From a connection until its call. */
   static async start(callLimitMs = CALL_LIMIT_MS): Promise<GrpcAcceptor> {
-    return new GrpcAcceptor(await import("./library.ts"), callLimitMs);
+    return new GrpcAcceptor(await loadLibrary(), callLimitMs);
   }
 
   /** Connections, with a call or without. */
@@ -147,7 +148,6 @@ export class GrpcAcceptor {
   }
 }
 
-type Library = typeof import("./library.ts");
 type Call = ServerDuplexStream<Uint8Array, Uint8Array>;
 
 const LIMITS = {

@@ -13,6 +13,7 @@ import { secure, type SecureOptions } from "../tls/mod.ts";
 import { GrpcCarrier } from "./carrier.ts";
 import type { Client, ClientDuplexStream } from "./library.ts";
 import { DIAL_LIMIT_MS, MAX_MESSAGE, PROTOCOL, SESSION_MEMORY_MB, WINDOW } from "./limits.ts";
+import { loadLibrary } from "./load.ts";
 import { IN_TCP, reasonOf } from "./reason.ts";
 
 export interface GrpcDialerOptions extends Omit<SecureOptions, "protocol"> {
@@ -63,7 +64,7 @@ export class GrpcDialer implements CarrierDialer {
 
   /** @param failed Rejects when the attempt must end. */
   async #open(signal: AbortSignal, failed: Promise<never>): Promise<Carrier> {
-    const { Client, CARRY, Metadata, Secured } = await import("./library.ts");
+    const { Client, CARRY, Metadata, Secured } = await loadLibrary();
     const { host, port } = this.#options;
     const proxy = this.#options.proxy?.();
     // What the library says of it is a guess.

@@ -23,6 +23,8 @@ export interface SecureOptions extends ClientFiles {
   readonly pins: readonly Uint8Array[];
   /** ALPN. */
   readonly protocol: string;
+  /** Reads the files. Default: as they are then. @throws {CertificateFileError} */
+  readonly identity?: () => ClientIdentity;
 }
 
 /**
@@ -46,7 +48,8 @@ export async function secure(
   socket.once("close", onClose);
   try {
     if (signal.aborted) throw new Error("called off");
-    const identity = readClientFiles(options); // each time: they may have been renewed
+    // Each time: they may have been renewed.
+    const identity = options.identity?.() ?? readClientFiles(options);
     limitKernelQueue(socket);
     const gate = new Gate(socket);
     tls = open(gate, identity, options);

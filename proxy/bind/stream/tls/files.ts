@@ -65,6 +65,34 @@ export function readClientFiles(files: ClientFiles): ClientIdentity {
   return { ...identity, ...readAuthorities("ca", files.caPath) };
 }
 
+/**
+ * What reads them, now and whenever it is called. Who may not read them any more, as a tunnel that has
+ * become another user, keeps what it read last.
+ *
+ * @throws {CertificateFileError} when it is called, not before.
+ */
+export function clientFilesReader(files: ClientFiles): () => ClientIdentity {
+  let last: ClientIdentity | undefined;
+  const read = () => {
+    try {
+      return last = readClientFiles(files);
+    } catch (error) {
+      if (last === undefined || !isForbidden(error)) throw error;
+      return last;
+    }
+  };
+  try {
+    read();
+  } catch { /* said when it is needed */ }
+  return read;
+}
+
+function isForbidden(error: unknown): boolean {
+  return error instanceof CertificateFileError &&
+    (error.cause instanceof Deno.errors.PermissionDenied ||
+      error.cause instanceof Deno.errors.NotCapable);
+}
+
 /** @throws {CertificateFileError} */
 export function readServerFiles(files: ServerFiles): ServerIdentity {
   const identity = readIdentity(files);

@@ -5,7 +5,12 @@
  */
 
 export { secure, type SecureOptions, TlsDialer, type TlsDialerOptions } from "./client.ts";
-export { CertificateFileError, type FileSetting, type ServerFiles } from "./files.ts";
+export {
+  CertificateFileError,
+  clientFilesReader,
+  type FileSetting,
+  type ServerFiles,
+} from "./files.ts";
 export { TlsListener } from "./listener.ts";
 export { PROTOCOL, type Secured } from "./secured.ts";
 export { type AllowedClients, TlsServer, type TlsServerOptions } from "./server.ts";

@@ -169,3 +169,19 @@ Deno.test("what went by a peer that is gone begins anew", () => {
   memory.forget(0);
   assert.equal(memory.choose(packet, 1, 0), 1);
 });
+
+Deno.test("packets that are none are dropped by nobody here, and throw nothing", () => {
+  const memory = new FlowMemory(random, { mayKeep: (seat) => seat === 0 });
+  const garbage = fc.tuple(
+    fc.constantFrom(0x45, 0x40, 0x4f, 0x60),
+    fc.uint8Array({ minLength: 39, maxLength: 160 }),
+  ).map(([first, rest]) => Uint8Array.of(first, ...rest));
+  fc.assert(
+    fc.property(garbage, fc.nat(1), (bytes, seat) => {
+      const packet = parsed(bytes);
+      memory.arrived(packet, seat, 0);
+      assert.ok([0, 1].includes(memory.choose(packet, seat, 0)));
+    }),
+    { numRuns: 2_000 },
+  );
+});
