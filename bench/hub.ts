@@ -36,6 +36,8 @@ const HUB_CORE = 0;
 const CROWD_CORE = 1;
 const KEEPALIVE_S = 25;
 const SETTLE_MS = 5_000;
+/** What the handshakes have left for the garbage collector, it has collected. */
+const REST_BEGINS_MS = 30_000;
 
 interface Subject {
   readonly name: string;
@@ -125,7 +127,7 @@ async function measure(
   peers: number,
   options: { readonly seconds: string; readonly rest: string; readonly loads: string },
 ): Promise<Figures> {
-  const seconds = Number(options.seconds);
+  const [seconds, rest] = [Number(options.seconds), Number(options.rest)];
   await using lab = await Lab.create();
   const [hubHost, crowdHost] = [await lab.host("hub"), await lab.host("crowd")];
   await lab.connect(
@@ -173,8 +175,9 @@ async function measure(
   });
   await settle();
   const connected = residentBytes(hub.pid);
+  await new Promise((resolve) => setTimeout(resolve, rest > 0 ? REST_BEGINS_MS : 0));
   const before = read(hub.pid);
-  await new Promise((resolve) => setTimeout(resolve, Number(options.rest) * 1000));
+  await new Promise((resolve) => setTimeout(resolve, rest * 1000));
   const after = read(hub.pid);
   const flows: Record<string, Flowing> = {};
   for (const name of options.loads.split(",").filter((name) => name in LOADS)) {
@@ -209,7 +212,9 @@ async function measure(
     peers,
     rss: { idle, connected },
     connect,
-    restPercent: 100 * (after.gateway - before.gateway) / (after.at - before.at) * 1000,
+    restPercent: rest === 0
+      ? 0
+      : 100 * (after.gateway - before.gateway) / (after.at - before.at) * 1000,
     flows,
     ...(restart && { restart }),
   };

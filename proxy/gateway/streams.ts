@@ -86,9 +86,8 @@ export class GatewayStreams {
         return;
       }
       this.#opened.push(opened);
-      const description = opened.listener.description;
       log.info("{listener}: listening for WireGuard in {transport}", {
-        listener: description,
+        listener: formatRelayListen({ ...place, port: opened.listener.port }),
         transport: place.transport,
       });
     }

@@ -29,6 +29,8 @@ const CASES: Readonly<Record<string, number>> = {
   "capture-filter": 20,
   enrolment: 10,
   relay: 20,
+  streams: 20,
+  certificates: 10,
 };
 
 for (const target of TARGETS) {

@@ -1,6 +1,7 @@
 import type { Target } from "./target.ts";
 import { dns, proxyProtocol } from "./targets/answers.ts";
 import { captureFilter } from "./targets/capture.ts";
+import { certificates } from "./targets/certificates.ts";
 import { config } from "./targets/config.ts";
 import { enrolment } from "./targets/enrolment.ts";
 import { forms } from "./targets/forms.ts";
@@ -13,6 +14,7 @@ import { operations } from "./targets/operations.ts";
 import { packets } from "./targets/packets.ts";
 import { reassembly } from "./targets/reassembly.ts";
 import { relay } from "./targets/relay.ts";
+import { streams } from "./targets/streams.ts";
 import { tcp } from "./targets/tcp.ts";
 import { udp } from "./targets/udp.ts";
 import { wireguard } from "./targets/wireguard.ts";
@@ -36,4 +38,6 @@ export const TARGETS: readonly Target[] = [
   captureFilter,
   enrolment,
   relay,
+  streams,
+  certificates,
 ];
