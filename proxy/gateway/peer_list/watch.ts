@@ -9,7 +9,7 @@ import { isSameKey } from "../../base64.ts";
 import type { PeerListConfig } from "../../config/checked.ts";
 import { getLogger } from "../../log/logger.ts";
 import type { PeerSources } from "../peer_sources.ts";
-import { parsePeerList, type PeerList } from "./content.ts";
+import { type PeerList, readPeerList } from "./content.ts";
 import { type ListPlace, openPlace } from "./place.ts";
 import { PeerListStore } from "./store.ts";
 import { type ListRefusal, PeerListError, verifyPeerList } from "./text.ts";
@@ -184,7 +184,8 @@ export class PeerListWatch {
     if (bytes === undefined) return;
     try {
       const body = await verifyPeerList(bytes, this.#options.config.key);
-      const list = parsePeerList(body);
+      const list = await readPeerList(body);
+      if (this.#closed.signal.aborted) return;
       this.#current = { list, body };
       this.#expire();
       if (this.#isExpired) return;
@@ -213,7 +214,8 @@ export class PeerListWatch {
       this.#place.accept();
       return;
     }
-    const list = parsePeerList(body);
+    const list = await readPeerList(body);
+    if (this.#closed.signal.aborted) return;
     const { serial } = list;
     if (before !== undefined && serial <= before.list.serial) {
       throw new PeerListError(
