@@ -5,11 +5,12 @@
  *     iperf3 ── TUN ── left  192.168.73.1 ── 192.168.73.2  right ── TUN ── iperf3
  *              10.9.1.1 ══════ UDP, TLS or gRPC ══════ 10.9.1.2
  *
- *     deno task bench:transports [--rounds N] [--seconds N] [--streams N] [--transports udp,tls,grpc]
+ *     deno task bench:transports [--rounds N] [--seconds N] [--streams N] [--transports udp,tls,grpc] [--mbit N]
  *
  * As root, on two cores, with iperf3: each host has one of them, for its tunnel and its iperf3. A figure is
  * the median of the rounds; CPU is that of both tunnels' processes together, GB is 10^9 bytes of payload.
- * The last column is the share of UDP's throughput in the same direction.
+ * The last column is the share of UDP's throughput in the same direction. With `--mbit` the cable carries so
+ * many Mbit/s each way, by `tc`, with a queue of 20 ms.
  *
  * @module
  */
@@ -56,6 +57,7 @@ if (import.meta.main) {
       seconds: { type: "string", default: "5" },
       streams: { type: "string", default: "1" },
       transports: { type: "string", default: "udp,tls,grpc" },
+      mbit: { type: "string" },
     },
   });
   const transports = values.transports.split(",").map((name) => {
@@ -63,7 +65,7 @@ if (import.meta.main) {
     return name as Transport;
   });
   const [rounds, seconds, streams] = [values.rounds, values.seconds, values.streams].map(Number);
-  await main(transports, rounds!, seconds!, streams!).finally(unprioritise);
+  await main(transports, rounds!, seconds!, streams!, values.mbit).finally(unprioritise);
 }
 
 async function main(
@@ -71,6 +73,7 @@ async function main(
   rounds: number,
   seconds: number,
   streams: number,
+  mbit: string | undefined,
 ): Promise<void> {
   await prioritise(1);
   await using lab = await Lab.create();
@@ -87,6 +90,10 @@ async function main(
     { host: left.host, device: "cable", addresses: [`${left.outer}/24`] },
     { host: right.host, device: "cable", addresses: [`${right.outer}/24`] },
   );
+  for (const { host } of mbit === undefined ? [] : ends) {
+    const limit = ["tbf", "rate", `${mbit}mbit`, "burst", "128k", "latency", "20ms"];
+    await host.output(["tc", "qdisc", "add", "dev", "cable", "root", ...limit]);
+  }
   const folder = await certificates(lab.directory, right.outer);
   const samples = new Map<string, Sample[]>();
   for (let round = 1; round <= rounds; round++) {
