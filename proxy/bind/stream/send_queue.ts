@@ -119,16 +119,16 @@ export class SendQueue {
   }
 
   /** The frames to be sent next, which are the caller's until it calls `done`; what is stale is dropped. */
-  shift(now: number, ageMs = this.#limits.ageMs): Chunk | undefined {
-    this.dropStale(now, ageMs);
+  shift(now: number): Chunk | undefined {
+    this.dropStale(now);
     const chunk = this.#chunks.shift();
     if (chunk !== undefined) this.#size -= chunk.end - chunk.start;
     return chunk;
   }
 
   /** Drops, and counts, what has waited for too long. */
-  dropStale(now: number, ageMs = this.#limits.ageMs): void {
-    while (this.#size > 0 && now - this.#chunks[0]!.marks[1]! > ageMs) {
+  dropStale(now: number): void {
+    while (this.#size > 0 && now - this.#chunks[0]!.marks[1]! > this.#limits.ageMs) {
       if (this.#dropOldest()) this.#counters.droppedStale++;
     }
   }
