@@ -16,13 +16,14 @@
  */
 
 import { parseArgs } from "node:util";
-import { eventually, type Host, Lab, missing } from "../tests/e2e/lab.ts";
+import { eventually, Lab, missing } from "../tests/e2e/lab.ts";
 import { withRun } from "../tests/e2e/own_run.ts";
 import type { Process } from "../tests/e2e/process.ts";
-import { type KeyPair, keyPair } from "../tests/e2e/wireguard_go.ts";
+import { keyPair } from "../tests/e2e/wireguard_go.ts";
 import { MadeAuthority } from "../tests/proxy/bind/certificates/made.ts";
 import { read } from "./peers/cpu.ts";
 import { prioritise, unprioritise } from "./peers/priority.ts";
+import { type End, median, pinned } from "./tun.ts";
 
 const PORTS = { udp: 51820, tls: 8443, grpc: 8444 } as const;
 type Transport = keyof typeof PORTS;
@@ -31,15 +32,6 @@ const DIRECTIONS = ["out", "back"] as const;
 const WARM_UP = 2;
 const SETTLE_MS = 1_000;
 const NOBODY = 65534;
-
-interface End {
-  readonly host: Host;
-  readonly core: number;
-  readonly outer: string;
-  readonly inner: string;
-  readonly keys: KeyPair;
-  readonly run: string;
-}
 
 interface Sample {
   readonly megabits: number;
@@ -231,14 +223,4 @@ async function run(
   const used = cpu() - before;
   const { bytes, bits_per_second } = JSON.parse(text).end.sum_received;
   return { megabits: bits_per_second / 1e6, cpu: used / (bytes / 1e9) };
-}
-
-function pinned({ core }: End, command: readonly string[]): string[] {
-  return ["taskset", "--cpu-list", `${core}`, ...command];
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const half = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
 }
