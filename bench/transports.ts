@@ -5,23 +5,25 @@
  *     iperf3 ── TUN ── left  192.168.73.1 ── 192.168.73.2  right ── TUN ── iperf3
  *              10.9.1.1 ══════ UDP, TLS or gRPC ══════ 10.9.1.2
  *
- *     deno task bench:transports [--rounds N] [--seconds N] [--streams N] [--transports udp,tls,grpc]
+ *     deno task bench:transports [--rounds N] [--seconds N] [--streams N] [--transports udp,tls,grpc] [--mbit N]
  *
  * As root, on two cores, with iperf3: each host has one of them, for its tunnel and its iperf3. A figure is
  * the median of the rounds; CPU is that of both tunnels' processes together, GB is 10^9 bytes of payload.
- * The last column is the share of UDP's throughput in the same direction.
+ * The last column is the share of UDP's throughput in the same direction. With `--mbit` the cable carries so
+ * many Mbit/s each way, by `tc`, with a queue of 20 ms.
  *
  * @module
  */
 
 import { parseArgs } from "node:util";
-import { eventually, type Host, Lab, missing } from "../tests/e2e/lab.ts";
+import { eventually, Lab, missing } from "../tests/e2e/lab.ts";
 import { withRun } from "../tests/e2e/own_run.ts";
 import type { Process } from "../tests/e2e/process.ts";
-import { type KeyPair, keyPair } from "../tests/e2e/wireguard_go.ts";
+import { keyPair } from "../tests/e2e/wireguard_go.ts";
 import { MadeAuthority } from "../tests/proxy/bind/certificates/made.ts";
 import { read } from "./peers/cpu.ts";
 import { prioritise, unprioritise } from "./peers/priority.ts";
+import { type End, median, pinned } from "./tun.ts";
 
 const PORTS = { udp: 51820, tls: 8443, grpc: 8444 } as const;
 type Transport = keyof typeof PORTS;
@@ -30,15 +32,6 @@ const DIRECTIONS = ["out", "back"] as const;
 const WARM_UP = 2;
 const SETTLE_MS = 1_000;
 const NOBODY = 65534;
-
-interface End {
-  readonly host: Host;
-  readonly core: number;
-  readonly outer: string;
-  readonly inner: string;
-  readonly keys: KeyPair;
-  readonly run: string;
-}
 
 interface Sample {
   readonly megabits: number;
@@ -56,6 +49,7 @@ if (import.meta.main) {
       seconds: { type: "string", default: "5" },
       streams: { type: "string", default: "1" },
       transports: { type: "string", default: "udp,tls,grpc" },
+      mbit: { type: "string" },
     },
   });
   const transports = values.transports.split(",").map((name) => {
@@ -63,7 +57,7 @@ if (import.meta.main) {
     return name as Transport;
   });
   const [rounds, seconds, streams] = [values.rounds, values.seconds, values.streams].map(Number);
-  await main(transports, rounds!, seconds!, streams!).finally(unprioritise);
+  await main(transports, rounds!, seconds!, streams!, values.mbit).finally(unprioritise);
 }
 
 async function main(
@@ -71,6 +65,7 @@ async function main(
   rounds: number,
   seconds: number,
   streams: number,
+  mbit: string | undefined,
 ): Promise<void> {
   await prioritise(1);
   await using lab = await Lab.create();
@@ -87,6 +82,10 @@ async function main(
     { host: left.host, device: "cable", addresses: [`${left.outer}/24`] },
     { host: right.host, device: "cable", addresses: [`${right.outer}/24`] },
   );
+  for (const { host } of mbit === undefined ? [] : ends) {
+    const limit = ["tbf", "rate", `${mbit}mbit`, "burst", "128k", "latency", "20ms"];
+    await host.output(["tc", "qdisc", "add", "dev", "cable", "root", ...limit]);
+  }
   const folder = await certificates(lab.directory, right.outer);
   const samples = new Map<string, Sample[]>();
   for (let round = 1; round <= rounds; round++) {
@@ -224,14 +223,4 @@ async function run(
   const used = cpu() - before;
   const { bytes, bits_per_second } = JSON.parse(text).end.sum_received;
   return { megabits: bits_per_second / 1e6, cpu: used / (bytes / 1e9) };
-}
-
-function pinned({ core }: End, command: readonly string[]): string[] {
-  return ["taskset", "--cpu-list", `${core}`, ...command];
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const half = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
 }

@@ -39,7 +39,8 @@ const WARM_UP = 2;
 const PINGS = 1_500;
 const PINGS_PER_SECOND = 500;
 
-interface End {
+/** A host with its core. */
+export interface End {
   readonly host: Host;
   readonly core: number;
   /** Outside, and in the tunnel. */
@@ -214,7 +215,7 @@ async function run(
   };
 }
 
-function pinned({ core }: End, command: readonly string[]): string[] {
+export function pinned({ core }: End, command: readonly string[]): string[] {
   return ["taskset", "--cpu-list", `${core}`, ...command];
 }
 
@@ -282,7 +283,7 @@ function wireguardGo(name: string, program: string): Subject {
   return { name, start };
 }
 
-function median(values: readonly number[]): number {
+export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const half = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;

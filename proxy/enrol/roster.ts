@@ -7,7 +7,7 @@
 
 import type { IpAddress } from "../../netstack/mod.ts";
 import { isSameKey } from "../base64.ts";
-import { isEnrolled, isHolding, isTokenHeard, isWorthKeeping, type Member } from "./member.ts";
+import { isHolding, isTokenHeard, isWorthKeeping, type Member } from "./member.ts";
 import type { RefusalReason } from "./message.ts";
 
 /** Tokens that may be out at once: each is a peer of the hub. */
@@ -53,10 +53,6 @@ export class Roster {
 
   byLink(address: IpAddress): Member | undefined {
     return this.tokens.find(({ link }) => link.equals(address));
-  }
-
-  byPublicKey(key: Uint8Array): Member | undefined {
-    return [...this.all].find((member) => isEnrolled(member) && isSameKey(member.publicKey, key));
   }
 
   /** Who holds this name, in any case. */

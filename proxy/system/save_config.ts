@@ -5,10 +5,12 @@
  * @module
  */
 
+import { resolve } from "node:path";
 import { UdpAddress } from "../bind/udp_address.ts";
 import type { Peer } from "../../wireguard/mod.ts";
 import { isSameKey, KEY_LENGTH } from "../base64.ts";
 import { formatConfigFile } from "../config/format.ts";
+import type { FallbackConfig } from "../config/checked.ts";
 import type { PeerInput } from "../config/input.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 
@@ -41,6 +43,20 @@ export function frameOf(text: string): ConfigFrame | undefined {
   return { head: lines(head), rest: lines(rest).replace(/\n+$/, "\n"), hasPort };
 }
 
+/** Paths are whole: in a file they would be taken from its folder. */
+function fallbackInput(fallbacks: readonly FallbackConfig[]): Partial<PeerInput> {
+  const [first] = fallbacks;
+  if (first === undefined) return {};
+  const { certPath, keyPath, caPath, pins } = first;
+  return {
+    fallback: fallbacks.map(({ url }) => url),
+    cert: resolve(certPath),
+    key: resolve(keyPath),
+    ...(caPath !== undefined && { ca: resolve(caPath) }),
+    ...(pins.length > 0 && { pin: pins.map((pin) => `sha256/${pin.toBase64()}`) }),
+  };
+}
+
 /** What is saved: lines of `[Interface]`, one of {@link SEPARATOR}, sections of peers. */
 export function savedText(gateway: Gateway, hasPort: boolean): string {
   const { privateKey } = gateway.peers;
@@ -63,6 +79,7 @@ export function savedText(gateway: Gateway, hasPort: boolean): string {
       ...(!isSameKey(peer.presharedKey, NO_KEY) && { presharedKey: peer.presharedKey }),
       allowedIps: gateway.peers.allowedIps(peer).map(String),
       ...(endpoint && { endpoint }),
+      ...fallbackInput(gateway.peers.fallbacks(peer)),
       ...(peer.persistentKeepalive > 0 && { persistentKeepalive: peer.persistentKeepalive }),
       ...(rateUp && { rateUp }),
       ...(rateDown && { rateDown }),
@@ -99,7 +116,7 @@ export const SAVE_SCRIPT = `if [ -n "$save" ]; then
     printf '%s\\n' "$saved" | sed '/^${SEPARATOR}$/,$d' |
       grep -E '^(PrivateKey = [A-Za-z0-9+/]{43}=|ListenPort = [0-9]{1,5})$'
     printf '%s\\n' "$WIRESTACK_REST"
-    printf '%s\\n' "$saved" | sed '1,/^${SEPARATOR}$/d' | grep -E '^(|\\[Peer\\]|(PublicKey|PresharedKey) = [A-Za-z0-9+/]{43}=|AllowedIPs = [0-9a-f:./, ]*|Endpoint = [][A-Za-z0-9.:_, -]*|(PersistentKeepalive|Rate[A-Z][a-z]*|Max[A-Za-z]*) = [A-Za-z0-9.]*|Name = [A-Za-z0-9 ._@-]*)$'
+    printf '%s\\n' "$saved" | sed '1,/^${SEPARATOR}$/d' | grep -E '^(|\\[Peer\\]|(PublicKey|PresharedKey) = [A-Za-z0-9+/]{43}=|AllowedIPs = [0-9a-f:./, ]*|Endpoint = [][A-Za-z0-9.:_, -]*|(PersistentKeepalive|Rate[A-Z][a-z]*|Max[A-Za-z]*) = [A-Za-z0-9.]*|Name = [A-Za-z0-9 ._@-]*|Fallback = ((tls|grpc)://[][A-Za-z0-9.:_-]*(, )?)*|(Cert|Key|Ca) = /[A-Za-z0-9 ._@+/-]*|Pin = (sha256/[A-Za-z0-9+/]{43}=(, )?)*)$'
   } >"$save.tmp" && grep -q '^PrivateKey = ' "$save.tmp" && mv -f "$save.tmp" "$save" ||
     rm -f "$save.tmp"
 fi

@@ -8,6 +8,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { permissions } from "../../deploy/compile.ts";
+import { Process } from "../e2e/process.ts";
 import config from "../../deno.json" with { type: "json" };
 
 const root = new URL("../../", import.meta.url);
@@ -124,4 +125,17 @@ Deno.test("the self-contained executable runs without a home and without deno on
   const certificates = await run("gencerts", "--out", join(directory.path, "certs"));
   assert.equal(text.decode(certificates.stderr), "");
   assert.match(text.decode(certificates.stdout), /\/certs\/ca: an authority, until /);
+  // That of gRPC too.
+  const file = join(directory.path, "hub.conf");
+  const lines = [
+    ...["[Interface]", `PrivateKey = ${text.decode(key.stdout).trim()}`, "Address = 10.9.0.1/24"],
+    ...["ListenAddress = 127.0.0.1", "[Relay]", "Listen = grpc:127.0.0.1:0"],
+    ...["Cert = certs/server/cert.pem", "Key = certs/server/key.pem"],
+    ...["ClientCa = certs/ca/cert.pem", ""],
+  ];
+  await Deno.writeTextFile(file, lines.join("\n"), { mode: 0o600 });
+  await using hub = new Process("hub", [output, "up", "--control-dir", directory.path, file], {
+    env: { PATH: "/usr/bin:/bin", TMPDIR: directory.path },
+  });
+  await hub.line(/listening for WireGuard in grpc/, { timeoutMs: 30_000 });
 });

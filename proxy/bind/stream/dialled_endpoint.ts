@@ -70,10 +70,13 @@ export class DialledEndpoint extends StreamEndpoint {
     this.#attempt?.abort();
     this.#attempt = undefined;
     this.end();
-    this.notConnected();
     this.#setState("closed");
   }
 
+  /**
+   * What is sent before there is a carrier opens one, and is lost. Were a handshake to wait for it, two
+   * would arrive at once, since another is begun when it is open: the other side answers the first alone.
+   */
   override send(buffer: Uint8Array, offset: number, length: number): void {
     if (this.#state === "closed") this.#dial();
     super.send(buffer, offset, length);
@@ -81,10 +84,6 @@ export class DialledEndpoint extends StreamEndpoint {
 
   override toString(): string {
     return this.#dialer.url;
-  }
-
-  protected override get isConnecting(): boolean {
-    return this.#state === "connecting";
   }
 
   protected override heard(): void {
@@ -123,7 +122,6 @@ export class DialledEndpoint extends StreamEndpoint {
 
   #failed(problem: string): void {
     this.#attempt = undefined;
-    this.notConnected();
     this.#problem = problem;
     this.#failures++;
     const delay = this.#backoff.next();

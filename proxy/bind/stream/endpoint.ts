@@ -19,8 +19,6 @@ export const HEARTBEAT_MS = 4_000;
 export const SILENT_MS = 12_000;
 /** Bytes received and not yet drained from which on a carrier is not read. */
 const READ_LIMIT = 128 << 10;
-/** How old the datagrams may be that waited for the carrier: a handshake would be tried again after 5 s. */
-const CONNECTING_AGE_MS = 3_000;
 const NOTHING = new Uint8Array(0);
 const UNKNOWN = new Uint8Array(4);
 
@@ -111,20 +109,20 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
 
   /** Queues a datagram for the next {@link flush}. */
   send(buffer: Uint8Array, offset: number, length: number): void {
-    if (this.#carrier === undefined && !this.isConnecting) {
+    if (this.#carrier === undefined) {
       this.host.counters.droppedNoCarrier++;
       return;
     }
     this.#queue.push(buffer, offset, length, this.host.timers.now());
-    if (this.#carrier !== undefined && !this.#isFull) this.host.dirty(this);
+    if (!this.#isFull) this.host.dirty(this);
   }
 
   /** Gives the carrier what is queued, as long as it has room. */
-  flush(ageMs = this.host.limits.ageMs): void {
+  flush(): void {
     const { timers, counters } = this.host;
     while (this.#carrier !== undefined && !this.#isFull && this.#queue.size > 0) {
       const now = timers.now();
-      const chunk = this.#queue.shift(now, ageMs);
+      const chunk = this.#queue.shift(now);
       if (chunk === undefined) return;
       counters.sent += chunk.datagrams;
       counters.sentBytes += chunk.datagramBytes;
@@ -185,16 +183,6 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
     }
   }
 
-  /** Whether there will be a carrier soon: what is sent waits for it. */
-  protected get isConnecting(): boolean {
-    return false;
-  }
-
-  /** There will be no carrier: nothing waits for it. */
-  protected notConnected(): void {
-    this.#queue.clear();
-  }
-
   /** The endpoint has a carrier from now on. */
   protected attach(carrier: Carrier): void {
     const now = this.host.timers.now();
@@ -222,7 +210,7 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
     carrier.start(events);
     // At once, so that the other side knows that it has been let in.
     if (this.#carrier !== carrier) return;
-    this.#beat(now, CONNECTING_AGE_MS);
+    this.#beat(now);
   }
 
   /** Something was heard. */
@@ -250,10 +238,10 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
     this.host.inactive(this);
   }
 
-  #beat(now: number, ageMs?: number): void {
+  #beat(now: number): void {
     this.host.counters.heartbeatsSent++;
     this.#queue.push(NOTHING, 0, 0, now);
-    this.flush(ageMs);
+    this.flush();
   }
 
   #received(bytes: Uint8Array): void {

@@ -30,7 +30,7 @@ export const INTERFACE_KEYS = keysOf<InterfaceInput>("interface", [
     list: "comma",
     flag: "address-pool",
     argument: "PREFIX,…",
-    help: "networks that add-peer takes addresses from (default those of Address)",
+    help: "networks that add-peer and invite take addresses from (default those of Address)",
   },
   {
     name: "ListenPort",

@@ -34,8 +34,37 @@ const FIELDS: readonly string[] = [
 /** More would not fit into a list's bytes. */
 const MAX_PEERS = 100_000;
 
-/** @throws {PeerListError} naming the first of what is wrong. */
+/**
+ * Reads a list a part at a time, so that packets do not wait for all of it.
+ *
+ * @throws {PeerListError} naming the first of what is wrong.
+ */
+export async function readPeerList(body: string): Promise<PeerList> {
+  const { serial, notAfter, peers } = checked(body);
+  const configs: PeerConfig[] = [];
+  for (let at = 0; at < peers.length; at += PART) {
+    configs.push(...peersOf(peers.slice(at, at + PART), at));
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+  checkDoubles(configs);
+  return { serial, notAfter, peers: configs };
+}
+
+/** Peers that are checked at once: some milliseconds. */
+const PART = 100;
+
+/**
+ * The same at once.
+ *
+ * @throws {PeerListError} naming the first of what is wrong.
+ */
 export function parsePeerList(body: string): PeerList {
+  const { serial, notAfter, peers } = checked(body);
+  return { serial, notAfter, peers: peersOf(peers, 0) };
+}
+
+/** All but the peers themselves. */
+function checked(body: string) {
   const list = objectOf(body);
   const { serial, notAfter, peers, ...others } = list;
   const [unknown] = Object.keys(others);
@@ -48,7 +77,24 @@ export function parsePeerList(body: string): PeerList {
     throw wrong(`peers: ${peers.length} are too many, expected ${MAX_PEERS} or fewer`);
   }
   checkFields(peers);
-  return { serial, notAfter: timeOf(notAfter), peers: peersOf(peers) };
+  return { serial, notAfter: timeOf(notAfter), peers: peers as unknown[] };
+}
+
+/** What is wrong only with several parts together. */
+function checkDoubles(peers: readonly PeerConfig[]): void {
+  const seen = new Map<string, number>();
+  peers.forEach(({ publicKey, name }, i) => {
+    const given = [[publicKey.toHex(), "publicKey"], ...name ? [[name.toLowerCase(), "name"]] : []];
+    for (const [text, field] of given as [string, string][]) {
+      const first = seen.get(`${field} ${text}`);
+      if (first !== undefined) {
+        throw wrong(
+          `peers[${i}].${field}: given twice, expected it once (the first is peers[${first}])`,
+        );
+      }
+      seen.set(`${field} ${text}`, i);
+    }
+  });
 }
 
 /** @throws {PeerListError} if no gateway would take it. */
@@ -104,14 +150,16 @@ function checkFields(peers: readonly unknown[]): void {
   }
 }
 
-/** Checked as those of a file are. */
-function peersOf(peers: unknown[]): readonly PeerConfig[] {
+/** Checked as those of a file are. @param at The number of the first. */
+function peersOf(peers: unknown[], at: number): readonly PeerConfig[] {
   const privateKey = generatePrivateKey();
   try {
     return loadConfig({ interface: { privateKey }, peers: peers as PeerInput[] }).config.peers;
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    const [first, ...more] = error.problems;
+    const [first, ...more] = error.problems.map((problem) =>
+      problem.replace(/peers\[(\d+)\]/g, (_, index) => `peers[${Number(index) + at}]`)
+    );
     throw wrong(more.length > 0 ? `${first} (and ${more.length} more)` : first!);
   }
 }

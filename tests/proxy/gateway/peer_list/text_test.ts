@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
 import fc from "npm:fast-check@4.10.2";
 import { encodeKey, generatePrivateKey } from "../../../../proxy/base64.ts";
-import { formatPeerList, parsePeerList } from "../../../../proxy/gateway/peer_list/content.ts";
+import {
+  formatPeerList,
+  parsePeerList,
+  readPeerList,
+} from "../../../../proxy/gateway/peer_list/content.ts";
 import {
   generateSigningKey,
   PeerListError,
@@ -101,4 +105,28 @@ Deno.test("what is wrong in a list is named, and nobody's key is in the message"
   );
   assert.equal(peers[0]!.name, "laptop");
   assert.equal(notAfter, Date.UTC(2030, 0, 31, 12));
+});
+
+Deno.test("a list of several parts is read as at once, and what is wrong in any of them is found", async () => {
+  const peers = Array.from({ length: 250 }, (_, i) => ({
+    publicKey: encodeKey(generatePrivateKey()),
+    name: `peer ${i}`,
+    allowedIps: [`10.9.${i}.1/32`],
+  }));
+  const body = formatPeerList({ serial: 3, peers });
+  assert.deepEqual(await readPeerList(body), parsePeerList(body));
+  const refused = async (at: number, fields: object, message: RegExp) => {
+    const changed = peers.with(at, { ...peers[at]!, ...fields });
+    const text = JSON.stringify({ serial: 3, peers: changed });
+    for (const read of [readPeerList, async (text: string) => await parsePeerList(text)]) {
+      await assert.rejects(() => read(text), (error: PeerListError) => {
+        assert.equal(error.refusal, "content");
+        assert.match(error.message, message);
+        return true;
+      });
+    }
+  };
+  await refused(249, { publicKey: peers[3]!.publicKey }, /^peers\[249\]\.publicKey: given twice/);
+  await refused(120, { name: "PEER 7" }, /^peers\[120\]\.name: /);
+  await refused(201, { allowedIps: ["10.9.0.0/40"] }, /^peers\[201\]\.allowedIps/);
 });

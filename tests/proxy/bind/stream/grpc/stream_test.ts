@@ -88,6 +88,25 @@ Deno.test("in gRPC, a server with another name than asked for is refused, and se
   assert.equal([...lab.hub.bind.accepted()].length, 0);
 });
 
+Deno.test("in gRPC, who is not let in any more has to go, and is told so; others stay", async () => {
+  await using lab = await Lab.start({ transport: "grpc" });
+  const [laptop, phone] = [
+    await lab.client({ name: "laptop" }),
+    await lab.client({ name: "phone" }),
+  ];
+  for (const { endpoint } of [laptop, phone]) {
+    endpoint.open();
+    await until(() => endpoint.state === "open");
+  }
+  lab.listener.reload({ ...Lab.files(lab.folder, false), allowed: ["phone"] });
+  await until(() => laptop.endpoint.problem !== undefined);
+  assert.equal(
+    laptop.endpoint.problem,
+    "refused: the certificate that is shown there is not among those that are let in",
+  );
+  assert.equal(phone.endpoint.state, "open");
+});
+
 for (const transport of ["tls", "grpc"] as const) {
   Deno.test(`${transport} goes through an HTTP proxy, and what that says is said`, async () => {
     await using lab = await Lab.start({ transport });

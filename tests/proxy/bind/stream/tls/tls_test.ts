@@ -4,6 +4,8 @@ import { Lab, until } from "./lab.ts";
 Deno.test("datagrams go both ways, and each side knows who the other is", async () => {
   await using lab = await Lab.start();
   const { side, endpoint } = await lab.client({ name: "laptop" });
+  endpoint.open();
+  await until(() => endpoint.state === "open");
   side.send(endpoint, new Uint8Array(148).fill(1));
   const { bytes, from } = await lab.hub.next();
   assert.deepEqual(bytes, new Uint8Array(148).fill(1));
