@@ -99,6 +99,8 @@ export class Enrolment implements TimeoutSource {
   /** Undefined: nothing can be kept, and {@link #problem} says why. */
   readonly #roster: Roster | undefined;
   #problem = "";
+  /** At the start: whose members these are. */
+  readonly #hubKey: Uint8Array;
   #config: GatewayConfig;
   #service: EnrolService | undefined;
   #gate: TokenGate | undefined;
@@ -114,10 +116,11 @@ export class Enrolment implements TimeoutSource {
     this.#options = options;
     this.#config = options.config;
     this.#now = options.wallClock ?? Date.now;
+    this.#hubKey = options.engine.device.publicKey.slice();
     this.#roster = this.#openRoster();
     options.engine.addTimeouts(this);
     if (this.#roster === undefined) return;
-    for (const member of this.#roster.all) if (isEnrolled(member)) this.#addPeer(member);
+    this.#addPeers([...this.#roster.all].filter(isEnrolled));
     this.#settle();
   }
 
@@ -135,6 +138,11 @@ export class Enrolment implements TimeoutSource {
   async invite(request: InvitationRequest): Promise<Invited> {
     const roster = this.#needRoster();
     const { engine, port } = this.#options;
+    if (!isSameKey(engine.device.publicKey, this.#hubKey)) {
+      throw new ConfigError([
+        "PrivateKey: is another one than at the start, and members are kept by it, expected a restart",
+      ]);
+    }
     const service = this.#serviceAddress();
     const authority = this.#authority();
     await authority?.check(this.#now());
@@ -324,7 +332,7 @@ export class Enrolment implements TimeoutSource {
       });
       return { refused: "state" };
     }
-    if (isEnrolled(bound)) this.#addPeer(bound);
+    if (isEnrolled(bound)) this.#addPeers([bound]);
     this.#settle();
     log.info("{name} has enrolled, with the key {publicKey}", {
       name: bound.name,
@@ -449,10 +457,12 @@ export class Enrolment implements TimeoutSource {
     return notes;
   }
 
-  #addPeer(member: Member & { readonly publicKey: Uint8Array }): void {
+  #addPeers(members: readonly (Member & { readonly publicKey: Uint8Array })[]): void {
     const { peerSources, engine } = this.#options;
-    if (member.state === "bound") this.#awaited.set(member.publicKey.toHex(), member);
-    peerSources.add("enrolled", peerOf(member));
+    for (const member of members) {
+      if (member.state === "bound") this.#awaited.set(member.publicKey.toHex(), member);
+    }
+    peerSources.addAll("enrolled", members.map(peerOf));
     engine.wake();
   }
 
@@ -469,20 +479,25 @@ export class Enrolment implements TimeoutSource {
       });
     }
     const heard = new Map(roster.tokens.map((member) => [member.tokenKey.toHex(), member]));
-    for (const [key, { tokenKey, link }] of this.#tokens) {
-      if (heard.has(key)) continue;
+    const over = [...this.#tokens].filter(([key]) => !heard.has(key));
+    for (const [key, { link }] of over) {
       this.#tokens.delete(key);
       this.#gate?.delete(link);
       this.#service?.forget(link);
-      peerSources.remove("enrolled", tokenKey);
+    }
+    if (over.length > 0) {
+      peerSources.removeAll("enrolled", over.map(([, { tokenKey }]) => tokenKey));
     }
     if (heard.size > 0 && this.#hasAddress) this.#listen();
-    for (const [key, member] of heard) {
-      if (this.#tokens.has(key) || this.#gate === undefined) continue;
+    const gate = this.#gate;
+    const added = gate === undefined ? [] : [...heard].filter(([key]) => !this.#tokens.has(key));
+    if (added.length > 0) {
+      peerSources.addAll("enrolled", added.map(([, member]) => tokenPeerOf(member)));
+    }
+    for (const [key, member] of added) {
       this.#tokens.set(key, member);
-      peerSources.add("enrolled", tokenPeerOf(member));
       const peer = engine.device.peer(member.tokenKey);
-      if (peer !== undefined) this.#gate.add(member.link, peer);
+      if (peer !== undefined) gate!.add(member.link, peer);
     }
     // Without tokens nothing is asked of packets.
     engine.stack.setIngressFilter(this.#tokens.size > 0 ? this.#gate : undefined);
