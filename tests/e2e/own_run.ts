@@ -42,7 +42,9 @@ export function wirestack(
 export async function installed(programs?: string, home?: string): Promise<ProcessOptions> {
   const { root, deno, env } = await installation();
   const folders = [...(programs === undefined ? [] : [programs]), env.PATH, "/usr/sbin", "/sbin"];
-  const own = home === undefined ? {} : { DENO_DIR: `${home}/cache`, HOME: home };
+  const own: Record<string, string> = home === undefined
+    ? {}
+    : { DENO_DIR: `${home}/cache`, HOME: home };
   return {
     cwd: `${home ?? root}/source`,
     env: { ...env, ...own, DENO: deno, PATH: folders.join(":") },
