@@ -112,6 +112,7 @@ export function setDns(
   } else {
     const isThere = exists(places.resolvConf);
     const file = openResolvConf(places.resolvConf);
+    if (!isThere) Deno.chmodSync(places.resolvConf, 0o644); // everybody's, whatever the umask is
     file.rewrite((text) => withNameServers(isThere ? text : undefined, device, servers, domains));
     return file;
   }

@@ -63,6 +63,27 @@ function takeBackOne(host: LinuxHost, found: FoundState, states: readonly FoundS
 }
 
 /**
+ * The tunnels that run beside this one, as far as it can be known: what can be taken back must not wait
+ * for a folder that this user may not read any more.
+ *
+ * @param known As they were at the start.
+ */
+export function runningNow(
+  directory: string | undefined,
+  known: readonly FoundState[],
+  namespace: NetworkNamespace,
+  device: string,
+): FoundState[] {
+  let states = known;
+  try {
+    states = findStates(directory);
+  } catch (error) {
+    log.warn("{problem}", { problem: (error as Error).message });
+  }
+  return runningBeside(states, namespace, device);
+}
+
+/**
  * Takes steps back, the last first, whatever becomes of some.
  *
  * @param others Tunnels that run beside: what they need of sysctl stays.

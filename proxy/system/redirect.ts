@@ -16,8 +16,8 @@ import { getLogger } from "../log/logger.ts";
 import { findEndpoints } from "./endpoints.ts";
 import { SystemTunnelError } from "./error.ts";
 import { LinuxHost } from "./host.ts";
-import { takeBack, undoSteps } from "./leftovers.ts";
-import { recordedBeside, runningBeside, viewOf } from "./look.ts";
+import { runningNow, takeBack, undoSteps } from "./leftovers.ts";
+import { recordedBeside, viewOf } from "./look.ts";
 import { type NetworkNamespace, ownNamespace } from "./namespace.ts";
 import { removeTable } from "./nft_scripts.ts";
 import { ExemptHosts } from "./redirect_exempt.ts";
@@ -25,7 +25,13 @@ import { proxiedTargets, unmarkedHosts } from "./redirect_hosts.ts";
 import { planRedirect } from "./redirect_plan.ts";
 import { exemptScript, redirectTable } from "./redirect_script.ts";
 import { Keeper } from "./shell.ts";
-import { findStates, type RecordedStep, STATE_DIRECTORY, StateFile } from "./state_file.ts";
+import {
+  findStates,
+  type FoundState,
+  type RecordedStep,
+  STATE_DIRECTORY,
+  StateFile,
+} from "./state_file.ts";
 import type { Step } from "./step.ts";
 import { describeUser, type UserIds } from "./user.ts";
 
@@ -64,6 +70,8 @@ export class SystemRedirect {
   readonly #stopped = new AbortController();
   readonly #done: RecordedStep[] = [];
   #state: StateFile | undefined;
+  /** Of all tunnels, before this one was up. */
+  #states: readonly FoundState[] = [];
   #exempt: ExemptHosts | undefined;
   #gateway: Gateway | undefined;
   #keeper: Keeper | undefined;
@@ -113,7 +121,8 @@ export class SystemRedirect {
     await exempt.look();
     // From the look to the last step: two that start at once must not choose the same table.
     using _turn = takeTurn(directory);
-    const others = recordedBeside(findStates(directory), this.#namespace, name);
+    this.#states = findStates(directory);
+    const others = recordedBeside(this.#states, this.#namespace, name);
     const { mark, steps } = planRedirect({
       name,
       cidrs,
@@ -177,7 +186,7 @@ export class SystemRedirect {
     this.#isDown = true;
     this.#exempt?.close();
     const { name, directory } = this.#options;
-    const others = runningBeside(findStates(directory), this.#namespace, name);
+    const others = runningNow(directory, this.#states, this.#namespace, name);
     const problems = undoSteps(this.#host, this.#done, this.#state, others);
     for (const problem of problems) log.error("{problem}", { problem });
     if (problems.length === 0) {

@@ -17,6 +17,12 @@ export const STATE_DIRECTORY = "/run/wirestack";
 
 const VERSION = 1;
 const EXTENSION = ".state";
+/**
+ * There is no secret in them, and who has started as root reads them as another user later: so they have
+ * these whatever the umask is.
+ */
+const FILE_MODE = 0o644;
+const DIRECTORY_MODE = 0o755;
 
 /** The first line. */
 export interface TunnelRecord {
@@ -114,7 +120,7 @@ export class StateFile implements Disposable {
     try {
       Deno.removeSync(this.path);
     } catch (error) {
-      if (!isRefused(error)) throw error;
+      if (!isRefused(error) && !(error instanceof Deno.errors.NotFound)) throw error;
     }
     this.#file.close();
   }
@@ -137,7 +143,7 @@ export class StateFile implements Disposable {
 /**
  * The state files of a folder, whichever namespace they belong to. Empty ones are not told.
  *
- * @throws {SystemTunnelError} if the folder may not be read.
+ * @throws {SystemTunnelError} if the folder, or one of them, may not be read.
  */
 export function findStates(directory: string = STATE_DIRECTORY): FoundState[] {
   let names: string[];
@@ -154,7 +160,7 @@ export function findStates(directory: string = STATE_DIRECTORY): FoundState[] {
       return state.record === undefined ? [] : [state as FoundState];
     } catch (error) {
       if (error instanceof Deno.errors.NotFound) return []; // gone since
-      throw error;
+      throw new SystemTunnelError(`${directory}/${name}: ${(error as Error).message}`);
     }
   });
 }
@@ -238,11 +244,14 @@ function fileName({ device, namespace }: TunnelRecord): string {
 function openLocked(path: string, device: string): Deno.FsFile {
   let file: Deno.FsFile;
   try {
-    file = Deno.openSync(path, { read: true, append: true, create: true, mode: 0o644 });
+    file = Deno.openSync(path, { read: true, append: true, create: true, mode: FILE_MODE });
   } catch (error) {
     throw new SystemTunnelError(`${path}: ${(error as Error).message}`);
   }
-  if (file.tryLockSync(true)) return file;
+  if (file.tryLockSync(true)) {
+    makeReadable(path, FILE_MODE);
+    return file;
+  }
   file.close();
   const pid = readState(path).record?.pid;
   throw new SystemTunnelError(
@@ -267,7 +276,8 @@ function isLocked(path: string): boolean {
 function prepareDirectory(directory: string): void {
   using system = new LinuxSystem();
   try {
-    Deno.mkdirSync(directory, { mode: 0o755 });
+    Deno.mkdirSync(directory, { mode: DIRECTORY_MODE });
+    makeReadable(directory, DIRECTORY_MODE);
   } catch (error) {
     if (!(error instanceof Deno.errors.AlreadyExists)) {
       throw new SystemTunnelError(
@@ -287,6 +297,17 @@ function prepareDirectory(directory: string): void {
         ((mode ?? 0) & 0o777).toString(8)
       }, expected root's or this user's, and nobody else to write there`,
     );
+  }
+  // Made under another umask, by an earlier version.
+  if (uid === 0 && system.user === 0) makeReadable(directory, DIRECTORY_MODE);
+}
+
+/** Where this user may not, it stays as it is: then it is another user's, who has made it so. */
+function makeReadable(path: string, mode: number): void {
+  try {
+    if (((Deno.statSync(path).mode ?? 0) & mode) !== mode) Deno.chmodSync(path, mode);
+  } catch (error) {
+    if (!isRefused(error)) throw error;
   }
 }
 

@@ -16,14 +16,13 @@ import { type ResolvConf, RESOLVCONF_UNSET } from "./dns.ts";
 import { findEndpoints } from "./endpoints.ts";
 import { SystemTunnelError } from "./error.ts";
 import { LinuxHost } from "./host.ts";
-import { takeBack, undoSteps } from "./leftovers.ts";
+import { runningNow, takeBack, undoSteps } from "./leftovers.ts";
 import {
   checkAbilities,
   checkDeviceName,
   defaultRouteMtu,
   recordedBeside,
   routeMtu,
-  runningBeside,
   viewOf,
 } from "./look.ts";
 import { tunnelMtu } from "./mtu.ts";
@@ -33,7 +32,7 @@ import { type HostView, planTunnel, type TunnelSettings } from "./plan.ts";
 import { type ConfigFrame, SAVE_SCRIPT, savedText } from "./save_config.ts";
 import { killSwitchTable } from "./nft_scripts.ts";
 import { Keeper, runHook } from "./shell.ts";
-import { findStates, type RecordedStep, StateFile } from "./state_file.ts";
+import { findStates, type FoundState, type RecordedStep, StateFile } from "./state_file.ts";
 import type { Step } from "./step.ts";
 import { describeTunnel } from "./summary.ts";
 import { describeUser, type UserIds } from "./user.ts";
@@ -84,6 +83,8 @@ export class SystemTunnel {
   readonly #namespace = ownNamespace();
   readonly #done: RecordedStep[] = [];
   #state: StateFile | undefined;
+  /** Of all tunnels, before this one was up. */
+  #states: readonly FoundState[] = [];
   #resolvConf: ResolvConf | undefined;
   #keeper: Keeper | undefined;
   #save: () => string = () => "";
@@ -133,7 +134,7 @@ export class SystemTunnel {
       routeMtu: (address) => routeMtu(host, address),
       defaultMtu: () => defaultRouteMtu(host),
     });
-    const states = findStates(this.#options.directory);
+    const states = this.#states = findStates(this.#options.directory);
     const view = viewOf(host, recordedBeside(states, this.#namespace, device));
     const settings = settingsOf(device, config, mtu);
     const { mark, steps } = planTunnel(settings, view);
@@ -274,7 +275,7 @@ export class SystemTunnel {
 
   #others() {
     const { directory, device } = this.#options;
-    return runningBeside(findStates(directory), this.#namespace, device);
+    return runningNow(directory, this.#states, this.#namespace, device);
   }
 
   /** @param goesOn Whether one that fails is only logged. */

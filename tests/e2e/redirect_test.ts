@@ -95,6 +95,7 @@ labTest(
       const { stdout } = await tunnel.wirestack("down", "wg0");
       assert.equal(stdout, "wg0: down, 5 steps of a process that had ended taken back\n");
       await tunnel.kill(await site.redirect());
+      tunnel.umask = "077"; // as strict as root's may be, also for the end of it
       process = await site.redirect();
       assert.ok(process.lines.some((line) => /5 steps of an earlier wg0 taken back/.test(line)));
       assert.equal(await site.nameAt(FIRST[0]), "target 1");

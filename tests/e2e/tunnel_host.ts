@@ -18,6 +18,8 @@ export class TunnelHost {
   readonly file: string;
   /** A folder of programs that come before the system's; empty at first. */
   readonly programs: string;
+  /** Of what is started next; missing: the tests' own. */
+  umask: string | undefined;
   readonly #run: string;
   readonly #directory: string;
   #home: string | undefined;
@@ -60,7 +62,9 @@ export class TunnelHost {
   async start(args: readonly string[], capabilities?: string[]): Promise<Process> {
     return this.host.spawn(
       "wirestack",
-      wirestack(this.#run, args, capabilities),
+      this.umask === undefined
+        ? wirestack(this.#run, args, capabilities)
+        : ["sh", "-c", 'umask "$0" && exec "$@"', this.umask, ...wirestack(this.#run, args)],
       await installed(this.programs, capabilities === undefined ? this.#home : undefined),
     );
   }

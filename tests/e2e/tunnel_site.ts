@@ -158,9 +158,11 @@ export class TunnelSite implements AsyncDisposable {
       isReady = true,
       /** Of an ordinary user who has these; missing: root. */
       capabilities = undefined as string[] | undefined,
+      umask = undefined as string | undefined,
     } = {},
   ): Promise<Process> {
     await Deno.writeTextFile(this.file, this.#config(lines, allowedIps), { mode: 0o600 });
+    this.#tunnel.umask = umask;
     return await this.#tunnel.up(args, { capabilities, isReady });
   }
 

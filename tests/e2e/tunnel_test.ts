@@ -202,6 +202,20 @@ labTest(
 );
 
 labTest(
+  "a root whose umask is strict gets everything back too, the kill switch first of all",
+  async () => {
+    await using site = await TunnelSite.start("wireguard-go");
+    const before = await site.state();
+    const process = await site.up(["KillSwitch = true"], { umask: "077" });
+    await process.line(/control socket/);
+    Deno.kill(await site.pid(), "SIGTERM");
+    assert.equal((await process.exit(30_000)).code, 0, `${process}`);
+    assert.deepEqual(await site.state(), before);
+  },
+  PROGRAMS,
+);
+
+labTest(
   "hooks run as root until the tunnel is up, then as the user it has become, who has one capability",
   async () => {
     await using site = await TunnelSite.start("wireguard-go");

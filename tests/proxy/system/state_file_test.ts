@@ -6,6 +6,7 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { runningNow } from "../../../proxy/system/leftovers.ts";
 import { ownNamespace } from "../../../proxy/system/namespace.ts";
 import {
   findStates,
@@ -165,6 +166,34 @@ Deno.test("a folder that others may write to is refused", () => {
   using lab = new Folder();
   Deno.chmodSync(lab.path, 0o777);
   assert.throws(() => StateFile.create(lab.record, lab.path), /mode 777, expected/);
+});
+
+Deno.test("who becomes another user can read both later, whatever the umask is", () => {
+  using lab = new Folder();
+  const mode = (path: string) => Deno.statSync(path).mode! & 0o777;
+  const before = Deno.umask(0o077);
+  try {
+    const directory = `${lab.path}/new`;
+    using state = StateFile.create(lab.record, directory);
+    assert.deepEqual([mode(directory), mode(state.path)], [0o755, 0o644]);
+  } finally {
+    Deno.umask(before);
+  }
+});
+
+Deno.test("one that may not be read is an error with its path, and what runs beside is what ran before", () => {
+  using lab = new Folder();
+  using _state = StateFile.create(lab.record, lab.path);
+  const { namespace } = lab.record;
+  const known = findStates(lab.path);
+  const running = () => runningNow(lab.path, known, namespace, "wg1").map((s) => s.record.device);
+  assert.deepEqual(running(), ["wg0"]);
+  Deno.symlinkSync("loop.state", `${lab.path}/loop.state`); // root may read all that can be read
+  assert.throws(() => findStates(lab.path), {
+    name: "SystemTunnelError",
+    message: /loop\.state: /,
+  });
+  assert.deepEqual(running(), ["wg0"]);
 });
 
 Deno.test("an emptied file says nothing, as one that could not be removed", () => {
