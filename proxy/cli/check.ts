@@ -35,7 +35,7 @@ export async function check(
   await tryListening(loaded, ffi, terminal);
   await tryToken(loaded);
   await tryFilter(loaded);
-  const warnings = [...loaded.warnings];
+  const warnings = [...loaded.warnings, ...await tryCertificates(loaded)];
   const isFile = file !== undefined && !isDescriptor(file);
   if (name === undefined && isFile) checkReserved(interfaceNameOf(file), file);
   if (name === undefined && isFile && !isInterfaceName(interfaceNameOf(file))) {
@@ -61,6 +61,19 @@ async function tryToken({ config, source }: LoadedConfig): Promise<void> {
       `${source.label(["status", "tokenFile"])}: ${(error as Error).message}`,
     ]);
   }
+}
+
+/** Reads the files of certificates as the gateway would. @returns warnings. */
+async function tryCertificates({ config, source }: LoadedConfig): Promise<string[]> {
+  const isNeeded = config.relay !== undefined || config.peers.some(({ fallbacks }) => fallbacks);
+  if (!isNeeded) return [];
+  const { checkCertificateFiles } = await import("../gateway/certificate_files.ts");
+  const { problems, warnings } = checkCertificateFiles(config);
+  const [wrong, doubtful] = [problems, warnings].map((findings) =>
+    findings.map(({ path, message }) => `${source.label(path)}: ${message}`)
+  );
+  if (wrong!.length > 0) throw new ConfigError(wrong!);
+  return doubtful!;
 }
 
 /** Reads the filter of [Capture] as the gateway would. */

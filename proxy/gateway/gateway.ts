@@ -21,6 +21,7 @@ import { Enrolment } from "./enrolment/enrolment.ts";
 import { GatewayInbounds } from "./inbounds.ts";
 import { GatewayLinks } from "./links.ts";
 import { attachDevice, guardHost, type OpenDevice } from "./device_link.ts";
+import { requireCertificates } from "./certificate_files.ts";
 import { GatewayStreams } from "./streams.ts";
 import { GatewayRoutes } from "./routes.ts";
 import { findFlow, type FlowStats, flowStats } from "./flow_stats.ts";
@@ -140,9 +141,11 @@ export class Gateway implements AsyncDisposable {
   /**
    * Listens, opens links and, where a peer's endpoint and keepalive say so, begins to shake hands.
    *
-   * @throws {SettingError} if the system refuses a value: a port in use.
+   * @throws {SettingError} if the system refuses a value: a port in use; or a file of certificates can
+   * never work.
    */
   static async start(config: GatewayConfig, options: GatewayOptions = {}): Promise<Gateway> {
+    requireCertificates(config);
     const gateway = new Gateway(config, options);
     try {
       gateway.#configure(config);

@@ -1038,6 +1038,13 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { listener: "text", error: "text" },
   },
   {
+    name: "certificate-doubtful",
+    logger: "relay",
+    level: "warning",
+    message: "{certificate}",
+    fields: { certificate: "text" },
+  },
+  {
     name: "fallback-certificates",
     logger: "relay",
     level: "warning",

@@ -106,7 +106,8 @@ function refuse(
   return { farewell: Farewell.OtherAuthority, reason: `is of another authority, ${issuer}` };
 }
 
-function refuseDates({ notBefore, notAfter }: Certificate, now: Date): Refusal | undefined {
+/** Why it is not accepted today. */
+export function refuseDates({ notBefore, notAfter }: Certificate, now: Date): Refusal | undefined {
   if (now < notBefore) {
     return {
       farewell: Farewell.NotYetValid,

@@ -40,13 +40,19 @@ export function addAgent(line: CommandLine, confinement: Confinement | undefined
 /** Has it keep calling, and says what an agent cannot be without. */
 export function completeAgent(source: ConfigSource): void {
   const peers = Array.isArray(source.peers) ? source.peers as RawSection[] : [];
-  const called = peers.filter((peer) => isGiven(Object(peer).endpoint));
+  const called = peers.filter((peer) => {
+    const { endpoint, fallback } = Object(peer);
+    return isGiven(endpoint) || isGiven(fallback);
+  });
   for (const [i, peer] of peers.entries()) {
     if (!called.includes(peer) || isGiven(peer.persistentKeepalive)) continue;
     source.set(["peers", i], KEEPALIVE, DEFAULT_KEEPALIVE, { flag: "agent" });
   }
   if (called.length === 0 && !isGiven(Object(source.interface).peersFrom)) {
-    source.problem(["peers"], "an agent calls, expected a [Peer] with the Endpoint of its hub");
+    source.problem(
+      ["peers"],
+      "an agent calls, expected a [Peer] with the Endpoint or the Fallback of its hub",
+    );
   }
   const proxy = Object(source.proxy) as RawSection;
   if (isGiven(proxy.subnets)) return;

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { MadeAuthority } from "../bind/certificates/made.ts";
 import { runHere } from "./run_here.ts";
 
 const PRIVATE = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
@@ -45,7 +46,8 @@ Deno.test("what an agent cannot be without is said in one line each", async () =
   assert.deepEqual(await check(INTERFACE + PEER + MAP), {
     status: 2,
     out: "",
-    error: "F:1: [Peer]: an agent calls, expected a [Peer] with the Endpoint of its hub\n",
+    error:
+      "F:1: [Peer]: an agent calls, expected a [Peer] with the Endpoint or the Fallback of its hub\n",
   });
   assert.deepEqual(await check(`${INTERFACE}${PEER}Endpoint = 192.0.2.1:51820\n`), {
     status: 2,
@@ -53,4 +55,23 @@ Deno.test("what an agent cannot be without is said in one line each", async () =
     error: "F:1: [Proxy]: an agent serves networks, expected [Proxy] with " +
       "Map = 100.64.1.0/24 -> 192.168.1.0/24, or with Subnets\n",
   });
+});
+
+Deno.test("an agent may have fallbacks and no Endpoint, and keeps calling by them", async () => {
+  const authority = await MadeAuthority.make();
+  const { cert, key } = await authority.leaf();
+  const folder = await Deno.makeTempDir();
+  try {
+    await Deno.writeTextFile(`${folder}/cert.pem`, cert);
+    await Deno.writeTextFile(`${folder}/key.pem`, key);
+    await Deno.writeTextFile(`${folder}/ca.pem`, authority.cert);
+    const { status, out, error } = await check(
+      `${INTERFACE}${PEER}Fallback = tls://hub.example.com:443\nCert = ${folder}/cert.pem\n` +
+        `Key = ${folder}/key.pem\nCa = ${folder}/ca.pem\n${MAP}`,
+    );
+    assert.deepEqual([status, error], [0, ""]);
+    assert.match(out, /PersistentKeepalive = 10\b/);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });

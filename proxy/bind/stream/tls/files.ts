@@ -83,7 +83,7 @@ function readIdentity(
 ): Identity {
   const [cert, key] = [reading.text("cert", certPath), reading.text("key", keyPath)];
   const certificate = certificates("cert", certPath, cert)[0]!;
-  const own = made("key", keyPath, "expected one in PEM, without a password", () => parseKey(key));
+  const own = keyOf("key", keyPath, key);
   if (spki(own).equals(spki(certificate.x509.publicKey))) {
     return reading.identity = { cert, key, certificate };
   }
@@ -109,6 +109,15 @@ function certificates(setting: FileSetting, path: string, pem: string): Certific
   });
 }
 
+/** @throws {CertificateFileError} */
+export function readKey(setting: FileSetting, path: string, reading: Reading): KeyObject {
+  return keyOf(setting, path, reading.text(setting, path));
+}
+
+function keyOf(setting: FileSetting, path: string, pem: string): KeyObject {
+  return made(setting, path, "expected one in PEM, without a password", () => parseKey(pem));
+}
+
 /** Nothing of a key is ever in an error. */
 function parseKey(pem: string): KeyObject {
   try {
@@ -118,7 +127,8 @@ function parseKey(pem: string): KeyObject {
   }
 }
 
-function spki(key: KeyObject) {
+/** Of a key's public half. */
+export function spki(key: KeyObject) {
   const half = key.type === "private" ? createPublicKey(key) : key;
   return half.export({ type: "spki", format: "der" });
 }

@@ -5,6 +5,7 @@
  */
 
 export { secure, type SecureOptions, TlsDialer, type TlsDialerOptions } from "./client.ts";
+export { checkClientFiles, checkServerFiles, type FileWarning } from "./check_files.ts";
 export { ClientFilesReader } from "./client_files.ts";
 export {
   CertificateFileError,

@@ -8,7 +8,7 @@
 import type { Certificate } from "../../certificates/certificate.ts";
 
 /** Which of the files, as its key in the configuration is called. */
-export type FileSetting = "cert" | "key" | "ca" | "clientCa" | "crl";
+export type FileSetting = "cert" | "key" | "ca" | "clientCa" | "clientCaKey" | "crl";
 
 /** A file is not there, or not what it should be. */
 export class CertificateFileError extends Error {
