@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { MemoryRegion } from "../../netstack/mod.ts";
+import type { IpAddress, MemoryRegion } from "../../netstack/mod.ts";
 import { parseIpAddress } from "../address.ts";
 import { BindError } from "../bind/bind.ts";
 import { GrpcDialer, GrpcListener, loadLibrary } from "../bind/stream/grpc/mod.ts";
@@ -37,6 +37,8 @@ export interface GatewayStreamsOptions {
   readonly listeners: OwnListeners;
   /** Where a datagram lies while it is handed over, of all binds. */
   readonly receiveRegion: MemoryRegion;
+  /** Where hosts are. Default: looked up as the system does, at each attempt. */
+  readonly addresses?: ((host: string) => readonly IpAddress[]) | undefined;
 }
 
 interface Opened {
@@ -110,7 +112,7 @@ export class GatewayStreams {
   /** The end of a fallback, closed; and what forgets it. */
   openFallback(fallback: FallbackConfig): { endpoint: DialledEndpoint; forget(): void } {
     const bind = this.#bind(fallback.transport);
-    const endpoint = bind.endpoint(dialerOf(fallback));
+    const endpoint = bind.endpoint(dialerOf(fallback, this.#options.addresses));
     return { endpoint, forget: () => bind.forget(endpoint) };
   }
 
@@ -162,7 +164,10 @@ function filesOf({ certPath, keyPath, clientCaPath, crlPath, allowedClients }: R
   };
 }
 
-function dialerOf(fallback: FallbackConfig): CarrierDialer {
+function dialerOf(
+  fallback: FallbackConfig,
+  addresses: GatewayStreamsOptions["addresses"],
+): CarrierDialer {
   const { url, hostname: host, port, certPath, keyPath, caPath, pins, transport } = fallback;
   const files = { certPath, keyPath, ...(caPath !== undefined && { caPath }) };
   return new (transport === "tls" ? TlsDialer : GrpcDialer)({
@@ -170,6 +175,7 @@ function dialerOf(fallback: FallbackConfig): CarrierDialer {
     ...files,
     identity: clientFilesReader(files),
     proxy: () => proxyFor(host, port),
+    ...(addresses && { addresses }),
   });
 }
 

@@ -6,6 +6,7 @@
  */
 
 import type { Socket } from "node:net";
+import type { IpAddress } from "../../../../netstack/mod.ts";
 import { hostAndPort, parseIpAddress } from "../../../address.ts";
 import type { Carrier, CarrierDialer, CarrierRemote } from "../carrier.ts";
 import { connectThrough, type HttpProxy } from "../http_proxy.ts";
@@ -22,6 +23,8 @@ export interface GrpcDialerOptions extends Omit<SecureOptions, "protocol"> {
   readonly port: number;
   /** What connections go through, if not directly: asked for each. @throws {Error} with one line. */
   readonly proxy?: () => HttpProxy | undefined;
+  /** Where the host, or the proxy, is. Missing, or none: looked up as the system does. */
+  readonly addresses?: (host: string) => readonly IpAddress[];
   /** For all of an attempt. */
   readonly limitMs?: number;
 }
@@ -82,7 +85,8 @@ export class GrpcDialer implements CarrierDialer {
         throw error;
       }
     });
-    const client = new Client(targetOf(proxy ?? this.#options), credentials, {
+    const target = targetOf(proxy ?? this.#options, this.#options.addresses);
+    const client = new Client(target, credentials, {
       ...LIMITS,
       "grpc.default_authority": hostAndPort(host, port),
     });
@@ -135,9 +139,17 @@ const LIMITS = {
 };
 
 /** As grpc-js wants it: https://github.com/grpc/grpc/blob/master/doc/naming.md. */
-function targetOf({ host, port }: { host: string; port: number }): string {
-  const version = parseIpAddress(host)?.version;
-  return `${version === undefined ? "dns" : `ipv${version}`}:${hostAndPort(host, port)}`;
+function targetOf(
+  { host, port }: { host: string; port: number },
+  addresses?: GrpcDialerOptions["addresses"],
+): string {
+  const literal = parseIpAddress(host);
+  const known = literal === undefined ? addresses?.(host) ?? [] : [literal];
+  const version = known[0]?.version;
+  if (version === undefined) return `dns:${hostAndPort(host, port)}`;
+  // A target is of one family.
+  const same = known.filter((address) => address.version === version);
+  return `ipv${version}:${same.map((address) => hostAndPort(`${address}`, port)).join(",")}`;
 }
 
 function endCall(

@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { loadConfig } from "../../../proxy/config/config.ts";
-import { proxiedTargets, unmarkedHosts } from "../../../proxy/system/redirect_hosts.ts";
+import { proxiedTargets, unmarkedHosts } from "../../../proxy/system/unmarked_hosts.ts";
 
 const KEYS = ["A", "B", "C"].map((letter) => `${letter.repeat(42)}A=`);
 
