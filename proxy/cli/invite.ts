@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { MemberStats } from "../gateway/enrolment.ts";
+import type { MemberStats } from "../gateway/enrolment/member_stats.ts";
 import type { ControlAnswer, ControlClient } from "../control/client.ts";
 import { findGateway, onlyGateway } from "./gateways.ts";
 import { formatQr } from "./qr.ts";

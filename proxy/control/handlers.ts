@@ -6,7 +6,7 @@
 
 import type { LoadedConfig } from "../config/config.ts";
 import { ConfigError } from "../config/error.ts";
-import type { Enrolment } from "../gateway/enrolment.ts";
+import type { Enrolment } from "../gateway/enrolment/enrolment.ts";
 import type { Gateway, GatewayStats } from "../gateway/gateway.ts";
 import { getLogger } from "../log/logger.ts";
 import { parseSettings } from "../config/setting.ts";

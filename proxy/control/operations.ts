@@ -7,8 +7,8 @@
  */
 
 import { ConfigError } from "../config/error.ts";
-import type { Invited } from "../gateway/enrolment.ts";
-import type { InvitationRequest } from "../gateway/invitation.ts";
+import type { Invited } from "../gateway/enrolment/enrolment.ts";
+import type { InvitationRequest } from "../gateway/enrolment/invitation.ts";
 import type { SetRequest } from "./uapi_request.ts";
 import { Errno, Refusal, RequestError } from "./errno.ts";
 

@@ -17,7 +17,7 @@ import { getLogger } from "../log/logger.ts";
 import { checkDescriptorLimit } from "../target/descriptors.ts";
 import { type IpAddress, Prefix, type TcpSettings } from "../../netstack/mod.ts";
 import type { Crypto, DeviceEvent, Peer, TimerSettings } from "../../wireguard/mod.ts";
-import { Enrolment } from "./enrolment.ts";
+import { Enrolment } from "./enrolment/enrolment.ts";
 import { GatewayInbounds } from "./inbounds.ts";
 import { GatewayLinks } from "./links.ts";
 import { attachDevice, guardHost, type OpenDevice } from "./device_link.ts";

@@ -329,12 +329,10 @@ export class TunnelPeers implements TimeoutSource {
   #retry(now: number): void {
     this.#retryAt = Infinity;
     for (const locator of this.#waiting) {
-      if (locator.retryAt > now) {
-        this.#retryAt = Math.min(this.#retryAt, locator.retryAt);
-        continue;
-      }
-      this.#waiting.delete(locator);
-      locator.handleTimeout(now);
+      if (locator.retryAt <= now) locator.handleTimeout(now);
+      const { retryAt } = locator; // of several names one may be due, and the next later
+      if (retryAt === Infinity) this.#waiting.delete(locator);
+      else this.#retryAt = Math.min(this.#retryAt, retryAt);
     }
   }
 

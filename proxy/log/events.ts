@@ -147,6 +147,13 @@ export const EVENTS: readonly LogEvent[] = [
     },
   },
   {
+    name: "peer-list-counts-again",
+    logger: "config",
+    level: "info",
+    message: "peer list {place}: serial {serial} counts again, {added} peers added",
+    fields: { place: "text", serial: "number", added: "number" },
+  },
+  {
     name: "peer-list-defect",
     logger: "config",
     level: "error",

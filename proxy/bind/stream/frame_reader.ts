@@ -115,9 +115,11 @@ export class FrameReader {
     this.#size += end - at;
   }
 
+  /** Lets go of the first. Whoever sends without end would never have all of them taken at once. */
   #shift(): void {
-    if (++this.#head < this.#segments.length) return;
-    this.#segments.length = this.#head = 0;
+    if (++this.#head * 2 < this.#segments.length) return;
+    this.#segments.splice(0, this.#head);
+    this.#head = 0;
   }
 
   /** Keeps the beginning of a frame, whose length is known to be fine if it is there. */

@@ -125,11 +125,11 @@ class FilePlace implements ListPlace {
       if (!isFile) throw new PeerListError("unreachable", "is not a file");
       const stamp = [mtime?.getTime(), size, ino, dev].join(" ");
       if (stamp === this.#stamp) return undefined;
-      using file = await Deno.open(this.name);
-      const bytes = await readBounded(file.readable);
       this.#stamp = stamp;
-      return bytes;
+      using file = await Deno.open(this.name);
+      return await readBounded(file.readable);
     } catch (error) {
+      if (error instanceof PeerListError && error.refusal === "format") throw error; // too long
       this.#stamp = "";
       if (error instanceof PeerListError) throw error;
       const why = error instanceof Deno.errors.NotFound ? "no such file" : (error as Error).message;

@@ -150,18 +150,22 @@ export class PeerListWatch {
   async #watch(): Promise<void> {
     const { signal } = this.#closed;
     // A file has been looked at already.
-    let due = this.#time.now() + (this.#place.isRemote ? 0 : this.#pause());
+    let pause = this.#place.isRemote ? 0 : this.#pause();
+    let due = this.#time.now() + pause;
     while (!signal.aborted) {
       this.#wake = new AbortController();
       if (this.#time.now() >= due) {
         await this.check();
-        due = this.#time.now() + this.#pause();
+        pause = this.#pause();
+        due = this.#time.now() + pause;
       }
       const now = this.#time.now();
+      due = Math.min(due, now + pause); // the clock may have been set back
       const next = Math.min(due, this.#expiresAt, now + MAX_WAIT_MS);
       await this.#time.wait(Math.max(0, next - now), this.#wake.signal);
       if (signal.aborted) return;
       this.#expire();
+      this.#revive();
       if (this.#wake.signal.aborted) due = -Infinity;
     }
   }
@@ -261,6 +265,19 @@ export class PeerListWatch {
         "newer list",
       { place: this.#place.name, serial, time: textOf(notAfter), removed },
     );
+  }
+
+  /** The clock was wrong when the list's time seemed to be over: its place may have no other. */
+  #revive(): void {
+    if (!this.#isExpired || this.#time.now() >= this.#current!.list.notAfter) return;
+    this.#isExpired = false;
+    const { list } = this.#current!;
+    const { added } = this.#apply(list);
+    log.info("peer list {place}: serial {serial} counts again, {added} peers added", {
+      place: this.#place.name,
+      serial: list.serial,
+      added,
+    });
   }
 
   #refuse({ refusal, message }: PeerListError): void {

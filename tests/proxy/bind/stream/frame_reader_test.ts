@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import fc from "npm:fast-check@4.10.2";
 import { FrameReader, MAX_DATAGRAM } from "../../../../proxy/bind/stream/frame_reader.ts";
 
@@ -96,3 +98,32 @@ Deno.test("the longest datagram that the length can say is taken", () => {
   takeAll(reader, got);
   assert.deepEqual(got, [datagram]);
 });
+
+Deno.test("what was taken is let go, though there always is more", async () => {
+  const reader = new FrameReader();
+  const out = new Uint8Array(MAX_DATAGRAM);
+  const chunk = streamOf(Array.from({ length: 40 }, () => new Uint8Array(1500)));
+  const chunks: WeakRef<Uint8Array>[] = [];
+  const push = () => {
+    const bytes = chunk.slice();
+    chunks.push(new WeakRef(bytes));
+    reader.push(bytes);
+  };
+  push();
+  push();
+  for (let i = 0; i < 500; i++) {
+    push();
+    for (let taken = 0; taken < 40; taken++) assert.equal(reader.next(out, 0), 1500);
+    assert.equal(reader.size, 2 * chunk.length);
+  }
+  await new Promise((resolve) => setTimeout(resolve)); // a turn keeps what its WeakRefs have seen
+  collect();
+  const left = chunks.filter((one) => one.deref() !== undefined).length;
+  assert.ok(left < 10, `${left} of ${chunks.length} chunks are held, and 2 are not taken yet`);
+});
+
+/** Has everything collected that nobody holds. */
+function collect(): void {
+  setFlagsFromString("--expose-gc");
+  runInNewContext("gc")();
+}

@@ -5,7 +5,7 @@ import { X509Certificate } from "node:crypto";
 import { keyOfRequest, makeRequest } from "../../../../proxy/certificates/request.ts";
 import { readCertificates } from "../../../../proxy/bind/certificates/certificate.ts";
 import { loadConfig } from "../../../../proxy/config/config.ts";
-import { checkInvitation } from "../../../../proxy/gateway/invitation.ts";
+import { checkInvitation } from "../../../../proxy/gateway/enrolment/invitation.ts";
 import { until } from "../../pair.ts";
 import { startWirestack } from "../../start.ts";
 import { runHere } from "../run_here.ts";

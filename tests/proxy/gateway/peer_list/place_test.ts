@@ -127,6 +127,14 @@ Deno.test("a file is read when it is another", async () => {
       () => openPlace({ place: { path: folder }, key, intervalMs: 1 }).read(signal),
       /not a file/,
     );
+
+    // What is far too long is not read again and again.
+    await Deno.writeTextFile(path, "a");
+    await Deno.truncate(path, 100 << 20);
+    await assert.rejects(() => file.read(signal), /is too long, expected 16 MB at most/);
+    assert.equal(await file.read(signal), undefined);
+    await Deno.truncate(path, 1);
+    assert.equal((await file.read(signal))?.length, 1);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

@@ -97,6 +97,12 @@ class Simulation implements ListPlace, ListTime {
     });
   }
 
+  /** Somebody sets the clock: waits go on as they were. */
+  set(byMs: number): void {
+    this.time += byMs;
+    for (const wait of this.#waits) wait.at += byMs;
+  }
+
   /** Until the watch waits again: cryptography takes turns of the event loop. */
   async settle(): Promise<void> {
     do await new Promise((resolve) => setTimeout(resolve)); while (
@@ -239,6 +245,28 @@ Deno.test("peers of a list are gone when its time is over, and come with the nex
   simulation.content = await listOf({ serial: 2, peers: [2] });
   await simulation.pass(INTERVAL_MS);
   assert.deepEqual(peersOf(gateway), [2]);
+  watch.close();
+});
+
+Deno.test("a clock that was wrong for a while stops nothing and removes nobody for good", async () => {
+  using log = captureLog();
+  await using gateway = await start();
+  const simulation = new Simulation();
+  const day = 86_400_000;
+  simulation.content = await listOf({ serial: 1, peers: [1, 2], notAfter: START + day });
+  const watch = watchOf(gateway, simulation);
+  await watch.open();
+  await simulation.pass(INTERVAL_MS / 2);
+  simulation.set(10 * day);
+  await simulation.pass(INTERVAL_MS);
+  assert.deepEqual(peersOf(gateway), []);
+  simulation.set(-10 * day);
+  const asked = simulation.asked.length;
+  await simulation.pass(INTERVAL_MS * 3);
+  assert.ok(simulation.asked.length - asked >= 2, "not asked since the clock was set back");
+  assert.deepEqual(peersOf(gateway), [1, 2]);
+  assert.match(log.lines.join(""), /serial 1 counts again, 2 peers added/);
+  assert.equal(watch.stats().peers, 2);
   watch.close();
 });
 

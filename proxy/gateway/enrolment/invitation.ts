@@ -4,10 +4,10 @@
  * @module
  */
 
-import { IpAddress, Prefix } from "../../netstack/mod.ts";
-import { hostAndPort, parseIpAddress } from "../address.ts";
-import type { GatewayConfig, MapConfig } from "../config/checked.ts";
-import { ConfigError } from "../config/error.ts";
+import { IpAddress, Prefix } from "../../../netstack/mod.ts";
+import { hostAndPort, parseIpAddress } from "../../address.ts";
+import type { GatewayConfig, MapConfig } from "../../config/checked.ts";
+import { ConfigError } from "../../config/error.ts";
 import {
   parseEndpoint,
   ParseFailure,
@@ -15,12 +15,12 @@ import {
   parsePrefixValue,
   quote,
   splitList,
-} from "../config/values.ts";
-import { parseFallback } from "../config/relay_values.ts";
-import { parseDuration } from "../enrol/duration.ts";
-import { type Member, servedPrefixes } from "../enrol/member.ts";
-import { MAX_ENDPOINTS } from "../enrol/token.ts";
-import { isSafeTarget } from "../flow/safe_targets.ts";
+} from "../../config/values.ts";
+import { parseFallback } from "../../config/relay_values.ts";
+import { parseDuration } from "../../enrol/duration.ts";
+import { type Member, servedPrefixes } from "../../enrol/member.ts";
+import { MAX_ENDPOINTS } from "../../enrol/token.ts";
+import { isSafeTarget } from "../../flow/safe_targets.ts";
 
 /** As on a command line. */
 export interface InvitationRequest {

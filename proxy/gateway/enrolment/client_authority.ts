@@ -5,9 +5,9 @@
  */
 
 import { readFileSync } from "node:fs";
-import { readCertificates } from "../bind/certificates/certificate.ts";
-import type { RelayConfig } from "../config/checked.ts";
-import { ConfigError } from "../config/error.ts";
+import { readCertificates } from "../../bind/certificates/certificate.ts";
+import type { RelayConfig } from "../../config/checked.ts";
+import { ConfigError } from "../../config/error.ts";
 
 /** Those of machines cannot be renewed by themselves, so they last as long as a new authority. */
 const LIFETIME = 3650 * 86_400_000;
@@ -56,8 +56,8 @@ export class ClientAuthority {
    */
   async sign(request: string, name: string, now: number): Promise<string | undefined> {
     const [{ issue }, { keyOfRequest }] = await Promise.all([
-      import("../certificates/issue.ts"),
-      import("../certificates/request.ts"),
+      import("../../certificates/issue.ts"),
+      import("../../certificates/request.ts"),
     ]);
     const authority = await this.#load(now);
     const publicKey = await keyOfRequest(request);
@@ -81,7 +81,7 @@ export class ClientAuthority {
 
   /** Read every time: it is rare, and a key that is in no memory is in no dump of it. */
   async #load(now: number) {
-    const { readAuthority } = await import("../certificates/stored.ts");
+    const { readAuthority } = await import("../../certificates/stored.ts");
     const { clientCaPath } = this.#relay;
     const paths = { certificate: clientCaPath, key: this.#keyPath };
     const key = read(paths.key);

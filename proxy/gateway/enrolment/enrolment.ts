@@ -1,0 +1,366 @@
+/**
+ * Enrolment on a hub: invitations, the service in the tunnel that machines hand their keys in to, and
+ * the peers that come of it, through restarts.
+ *
+ * The order of every step is: decided, written, done, answered. What a crash leaves undone is done from
+ * the file at the next start, and a machine that has got no answer asks again and gets the same one.
+ *
+ * @module
+ */
+
+import type { IpAddress, Prefix } from "../../../netstack/mod.ts";
+import type { Peer } from "../../../wireguard/mod.ts";
+import { generatePrivateKey, publicKeyOf } from "../../base64.ts";
+import type { GatewayConfig, RelayListen } from "../../config/checked.ts";
+import { ConfigError } from "../../config/error.ts";
+import { quote } from "../../config/values.ts";
+import type { Engine, TimeoutSource } from "../../engine/engine.ts";
+import { newLinkAddress } from "../../enrol/link_address.ts";
+import {
+  isEnrolled,
+  LINGER_MS,
+  type Member,
+  peerOf,
+  statusOf,
+  tokenPeerOf,
+} from "../../enrol/member.ts";
+import { MAX_TOKENS, type Roster } from "../../enrol/roster.ts";
+import { encodeToken } from "../../enrol/token.ts";
+import { getLogger } from "../../log/logger.ts";
+import { newAddresses, NoFreeAddress } from "../free_address.ts";
+import type { PeerSources } from "../peer_sources.ts";
+import type { TunnelPeers } from "../peers.ts";
+import { ClientAuthority } from "./client_authority.ts";
+import { checkInvitation, type InvitationRequest, twinsOf } from "./invitation.ts";
+import { type MemberStats, memberStats } from "./member_stats.ts";
+import { Registrar } from "./registrar.ts";
+import { openRoster } from "./roster_open.ts";
+import { type TakenPrefix, takenPrefixes } from "./taken_prefixes.ts";
+import { TokenListener } from "./token_listener.ts";
+
+const log = getLogger(["wirestack", "enrolment"]);
+
+/** How often to look at the clock, which may be set. */
+const LOOK_MS = 30_000;
+
+export interface EnrolmentOptions {
+  readonly engine: Engine;
+  readonly peers: TunnelPeers;
+  readonly peerSources: PeerSources;
+  readonly config: GatewayConfig;
+  /** Bound UDP port. */
+  port(): number;
+  /** Where peers come when UDP does not get through, as the system has given the ports. */
+  relayPlaces(): readonly RelayListen[];
+  /** The first that can be written to is used. */
+  readonly stateDirectories: readonly string[];
+  /** ms since the Unix epoch. Default: this host's clock. */
+  readonly wallClock?: () => number;
+}
+
+/** What became of an invitation. */
+export interface Invited {
+  /** Secret. */
+  readonly token: string;
+  /** What there is to say of it, a line each. */
+  readonly notes: readonly string[];
+}
+
+export class Enrolment implements TimeoutSource {
+  readonly #options: EnrolmentOptions;
+  readonly #now: () => number;
+  /** Undefined: nothing can be kept, and {@link #problem} says why. */
+  readonly #roster: Roster | undefined;
+  readonly #problem: string;
+  #config: GatewayConfig;
+  readonly #listener: TokenListener;
+  /** Members who have handed their key in and not come with it yet, by that key. */
+  readonly #awaited = new Map<string, Member>();
+  /** Tokens that are peers now. */
+  readonly #tokens = new Map<string, Member>();
+  #lookAt = Infinity;
+
+  constructor(options: EnrolmentOptions) {
+    this.#options = options;
+    this.#config = options.config;
+    this.#now = options.wallClock ?? Date.now;
+    const { engine, peerSources, stateDirectories } = options;
+    const opened = openRoster(stateDirectories, engine.device.publicKey, this.#now);
+    const { roster } = opened;
+    this.#roster = roster;
+    this.#problem = opened.problem;
+    const registrar = roster && new Registrar({
+      engine,
+      peerSources,
+      roster,
+      config: () => this.#config,
+      taken: (without) => this.#taken(without).map(({ prefix }) => prefix),
+      onBound: (member) => this.#bound(member),
+      now: this.#now,
+    });
+    this.#listener = new TokenListener({
+      engine,
+      holder: (link) => roster?.byLink(link),
+      answer: async (link, request) =>
+        await registrar?.answer(link, request) ?? { refused: "expired" },
+    });
+    engine.addTimeouts(this);
+    if (roster === undefined) return;
+    for (const member of roster.all) if (isEnrolled(member)) this.#addPeer(member);
+    this.#settle();
+  }
+
+  /** Another configuration counts from now on. */
+  apply(config: GatewayConfig): void {
+    this.#config = config;
+  }
+
+  /** Addresses that are promised to machines that have not come yet. */
+  get reserved(): IpAddress[] {
+    return this.#roster?.holding.flatMap(({ addresses }) => addresses) ?? [];
+  }
+
+  /** @throws {ConfigError} naming everything that is wrong; then nothing has changed. */
+  async invite(request: InvitationRequest): Promise<Invited> {
+    const roster = this.#needRoster();
+    const { engine, port } = this.#options;
+    const service = this.#listener.address;
+    const authority = this.#authority();
+    await authority?.check(this.#now());
+    if (authority !== undefined) void authority.pin; // which the machine is to be told
+    if (roster.tokens.length >= MAX_TOKENS) {
+      throw new ConfigError([
+        `NAME: ${MAX_TOKENS} invitations are out already, expected some to be used, revoked or over`,
+      ]);
+    }
+    const taken = this.#taken();
+    const invitation = checkInvitation(request, {
+      config: this.#config,
+      port: port(),
+      isNameTaken: (name) =>
+        roster.byName(name) !== undefined || this.#options.peerSources.isNameTaken(name),
+      members: roster.holding,
+      taken,
+      relay: authority && this.#options.relayPlaces(),
+    });
+    const addresses = this.#newAddresses(taken.map(({ prefix }) => prefix));
+    const privateKey = generatePrivateKey();
+    const { lifetimeMs, ...known } = invitation;
+    const now = this.#now();
+    const member: Member = {
+      ...known,
+      tokenKey: publicKeyOf(privateKey),
+      state: "invited",
+      invitedAt: now,
+      expiresAt: Math.ceil((now + lifetimeMs) / 1000) * 1000,
+      link: newLinkAddress(
+        service.version,
+        (address) => taken.some(({ prefix }) => prefix.length > 0 && prefix.contains(address)),
+      ),
+      addresses,
+    };
+    const twins = twinsOf(member, roster.holding);
+    const listening = this.#listener.listen();
+    this.#save(() => roster.add(member));
+    this.#settle();
+    const token = encodeToken({
+      ...known,
+      privateKey,
+      hubKey: engine.device.publicKey,
+      expiresAt: member.expiresAt,
+      link: member.link,
+      isCertified: member.fallbacks.length > 0,
+      service: { address: service, port: listening },
+    });
+    privateKey.fill(0);
+    log.info("{name} is invited, until {until}", {
+      name: member.name,
+      until: formatTime(member.expiresAt),
+    });
+    return { token, notes: this.#notes(member, twins) };
+  }
+
+  /** In the order in which they were invited. */
+  invites(): MemberStats[] {
+    const now = this.#now();
+    return Array.from(this.#roster?.all ?? [], (member) => memberStats(member, now));
+  }
+
+  /**
+   * Ends an invitation, or the membership that has come of it: sessions end at once.
+   *
+   * @returns what was done, in a line.
+   * @throws {ConfigError} if there is none; then nothing has changed.
+   */
+  revoke(name: string): string {
+    const roster = this.#needRoster();
+    const member = roster.byName(name);
+    if (member === undefined) {
+      const past = [...roster.all].findLast((one) => one.name.toLowerCase() === name.toLowerCase());
+      throw new ConfigError([
+        past === undefined
+          ? `NAME: nobody of the name ${quote(name)} was invited, expected one of wirestack invites`
+          : `NAME: ${past.name} is ${statusOf(past, this.#now())} already, nothing has changed`,
+      ]);
+    }
+    this.#save(() => roster.revoke(member));
+    this.#settle();
+    if (member.publicKey === undefined) {
+      log.info("{name}: the invitation is revoked", { name: member.name });
+      return `${member.name}: the invitation is revoked`;
+    }
+    this.#awaited.delete(member.publicKey.toHex());
+    this.#options.peerSources.remove("enrolled", member.publicKey);
+    this.#options.engine.wake();
+    log.info("{name}: revoked, its sessions have ended", { name: member.name });
+    return `${member.name}: revoked, its sessions have ended`;
+  }
+
+  /** A peer has completed a handshake: if it is the first of an enrolled one, its token is spent. */
+  handshakeComplete({ publicKey }: Peer): void {
+    if (this.#awaited.size === 0) return;
+    const key = publicKey.toHex();
+    const member = this.#awaited.get(key);
+    if (member === undefined) return;
+    try {
+      this.#roster!.spend(member);
+      this.#awaited.delete(key);
+      // It cannot know when this hub is killed: the next start calls it.
+      this.#options.peers.remember();
+      log.info("{name} is here with its own key: its token is spent", { name: member.name });
+    } catch (error) {
+      // The next handshake tries again. Nobody but this key has anything of the token until then.
+      log.error("the state of enrolment cannot be written: {error}", {
+        error: (error as Error).message,
+      });
+    }
+  }
+
+  pollTimeout(): number {
+    return this.#lookAt;
+  }
+
+  handleTimeout(now: number): void {
+    if (now >= this.#lookAt) this.#settle();
+  }
+
+  close(): void {
+    this.#listener.close();
+    this.#lookAt = Infinity;
+  }
+
+  #authority(): ClientAuthority | undefined {
+    return ClientAuthority.of(this.#config.relay);
+  }
+
+  #newAddresses(taken: readonly Prefix[]): IpAddress[] {
+    try {
+      return newAddresses(this.#config, taken);
+    } catch (error) {
+      if (!(error instanceof NoFreeAddress)) throw error;
+      throw new ConfigError([error.message]);
+    }
+  }
+
+  /** What peers have, and what is promised. @param without Whose promise does not count. */
+  #taken(without?: Member): TakenPrefix[] {
+    const { engine: { device }, peers, peerSources } = this.#options;
+    const promised = (this.#roster?.holding ?? []).filter((member) => member !== without);
+    return takenPrefixes(device.peers(), promised, { peers, peerSources });
+  }
+
+  #notes(member: Member, twins: readonly Member[]): string[] {
+    const notes: string[] = [];
+    if (twins.length > 0) {
+      notes.push(
+        `${member.name} serves the same as ${
+          twins.map(({ name }) => name).join(", ")
+        }: the first ` +
+          "that is alive is used",
+      );
+    }
+    if (!this.#config.peerToPeer) {
+      notes.push("PeerToPeer is off: what is invited reaches this hub, and no other peer by it");
+    }
+    if (this.#authority() === undefined) {
+      notes.push(
+        "where UDP does not get through the machine has no other way: there is no [Relay] with a " +
+          "ClientCaKey to give it a certificate",
+      );
+    } else if (member.fallbacks.length === 0) {
+      notes.push("no fallback: [Relay] listens nowhere yet, expected a restart, or --fallback");
+    }
+    return notes;
+  }
+
+  #addPeer(member: Member & { readonly publicKey: Uint8Array }): void {
+    const { peerSources, engine } = this.#options;
+    if (member.state === "bound") this.#awaited.set(member.publicKey.toHex(), member);
+    peerSources.add("enrolled", peerOf(member));
+    engine.wake();
+  }
+
+  /** Its own key is a peer from now on, where the token was. */
+  #bound(member: Member): void {
+    if (isEnrolled(member)) this.#addPeer(member);
+    this.#settle();
+  }
+
+  /** Makes peers of the tokens that are heard, forgets what is over, and looks again in time. */
+  #settle(): void {
+    const { engine, peerSources } = this.#options;
+    const roster = this.#roster!;
+    const now = this.#now();
+    try {
+      roster.purge();
+    } catch (error) {
+      log.error("the state of enrolment cannot be written: {error}", {
+        error: (error as Error).message,
+      });
+    }
+    const heard = new Map(roster.tokens.map((member) => [member.tokenKey.toHex(), member]));
+    for (const [key, { tokenKey, link }] of this.#tokens) {
+      if (heard.has(key)) continue;
+      this.#tokens.delete(key);
+      this.#listener.forget(link);
+      peerSources.remove("enrolled", tokenKey);
+    }
+    if (heard.size > 0 && this.#listener.hasAddress) this.#listener.listen();
+    for (const [key, member] of heard) {
+      if (this.#tokens.has(key) || !this.#listener.isOpen) continue;
+      this.#tokens.set(key, member);
+      peerSources.add("enrolled", tokenPeerOf(member));
+      const peer = engine.device.peer(member.tokenKey);
+      if (peer !== undefined) this.#listener.admit(member.link, peer);
+    }
+    this.#listener.setGated(this.#tokens.size > 0);
+    engine.wake();
+    const next = Math.min(
+      ...Array.from(heard.values(), ({ expiresAt }) => expiresAt + LINGER_MS - now),
+      LOOK_MS,
+    );
+    this.#lookAt = heard.size > 0 ? engine.now() + Math.max(next, 100) : Infinity;
+  }
+
+  #needRoster(): Roster {
+    if (this.#roster !== undefined) return this.#roster;
+    throw new ConfigError([this.#problem]);
+  }
+
+  /** @throws {ConfigError} if it cannot be written; then nothing has changed. */
+  #save(change: () => void): void {
+    try {
+      change();
+    } catch (error) {
+      throw new ConfigError([
+        `the state of enrolment cannot be written (${
+          (error as Error).message
+        }), nothing has changed`,
+      ]);
+    }
+  }
+}
+
+function formatTime(time: number): string {
+  return new Date(time).toISOString().replace(/\.\d+Z$/, "Z");
+}
