@@ -128,6 +128,11 @@ export class Bypass {
     });
   }
 
+  /** Peers may have changed. */
+  lookSoon(): void {
+    this.#addresses.lookSoon();
+  }
+
   close(): void {
     this.#addresses.close();
   }

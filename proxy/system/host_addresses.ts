@@ -32,6 +32,7 @@ export class HostAddresses {
   readonly #options: HostAddressesOptions;
   /** Of names: when each address was last found. */
   readonly #found = new Map<string, Map<string, { readonly address: IpAddress; at: number }>>();
+  #looked: (() => void) | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #isClosed = false;
 
@@ -85,12 +86,25 @@ export class HostAddresses {
 
   /** Looks again and again. @param looked Called after each look. */
   start(looked: () => void): void {
+    this.#looked = looked;
+    this.#lookIn(this.#options.everyMs ?? EVERY_MS);
+  }
+
+  /** Looks now, if it has been started: there may be other hosts. */
+  lookSoon(): void {
+    if (this.#looked !== undefined && !this.#isClosed) this.#lookIn(0);
+  }
+
+  #lookIn(ms: number): void {
+    clearTimeout(this.#timer);
     this.#timer = setTimeout(async () => {
+      this.#timer = undefined;
       await this.look();
       if (this.#isClosed) return;
-      looked();
-      this.start(looked);
-    }, this.#options.everyMs ?? EVERY_MS);
+      this.#looked!();
+      // Unless somebody has asked meanwhile.
+      if (this.#timer === undefined) this.#lookIn(this.#options.everyMs ?? EVERY_MS);
+    }, ms);
   }
 
   close(): void {

@@ -180,6 +180,7 @@ export class SystemTunnel {
       const routes = new LiveRoutes(host, settings);
       gateway.routes.onAllowedIpChanged = (prefix, isThere) => {
         routes.change(prefix, isThere);
+        bypass.lookSoon();
         more?.allowedIpChanged(prefix, isThere);
       };
       return gateway;

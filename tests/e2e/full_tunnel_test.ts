@@ -6,9 +6,10 @@
  */
 
 import assert from "node:assert/strict";
-import { block, relay, type Transport } from "./fallback_site.ts";
-import { labTest } from "./lab.ts";
-import { PUBLIC, SERVER, SERVER_PORT, TunnelSite } from "./tunnel_site.ts";
+import { block, PORTS, relay, type Transport } from "./fallback_site.ts";
+import { eventually, labTest } from "./lab.ts";
+import { FILE_BYTES, fileHash, hashOf } from "./tunnel_services.ts";
+import { CLIENT, LINKS, PUBLIC, SERVER, SERVER_PORT, TunnelSite } from "./tunnel_site.ts";
 
 const PROGRAMS = ["curl", "ping", "bash", "python3"];
 const HUB = "hub.test";
@@ -22,8 +23,16 @@ function start(transport: Transport): Promise<TunnelSite> {
   );
 }
 
+/** The hub listens at the first of both addresses alone. */
 async function name(site: TunnelSite, isFound: boolean): Promise<void> {
-  await site.client.etc("hosts", `127.0.0.1 localhost\n${isFound ? `${SERVER[0]} ${HUB}\n` : ""}`);
+  const hub = isFound ? SERVER.map((address) => `${address} ${HUB}\n`) : [];
+  await site.client.etc("hosts", `127.0.0.1 localhost\n${hub.join("")}`);
+}
+
+/** Whether a program of the client's gets a connection to the hub. */
+async function reaches(site: TunnelSite, port: number): Promise<boolean> {
+  const command = ["timeout", "3", "bash", "-c", `echo > /dev/tcp/${SERVER[0]}/${port}`];
+  return (await site.client.run(command)).code === 0;
 }
 
 const CASES = [
@@ -54,3 +63,78 @@ for (const { transport, lines, allowedIps } of CASES) {
     assert.deepEqual(await site.state(), before);
   }, PROGRAMS);
 }
+
+labTest("UDP is dropped during a download, and the uplink changes: it goes on", async () => {
+  await using site = await start("tls");
+  await name(site, true);
+  const before = await site.state();
+  const process = await site.up(["KillSwitch = true"]);
+  await site.isUp();
+  const file = `${site.lab.directory}/file`;
+  const download = site.client.spawn("download", [
+    ...["curl", "--silent", "--fail", "--limit-rate", "6M", "--output", file],
+    `http://${PUBLIC[0]}:8000/file`,
+  ]);
+  const size = () => Deno.stat(file).then(({ size }) => size, () => 0);
+  const goesOn = async () => {
+    const from = await size();
+    await eventually("more of it", async () => await size() > from + 2e6, { timeoutMs: 60_000 });
+  };
+  await goesOn();
+  const from = process.lines.length;
+  await block(site.router, true);
+  await process.line(/by tls now/, { from, timeoutMs: 60_000 });
+  await goesOn();
+  assert.ok(await size() < FILE_BYTES, "it was under way");
+  assert.equal((await download.exit(120_000)).code, 0);
+  assert.equal(hashOf(await Deno.readFile(file)), fileHash());
+  // As a laptop that goes from one network to the next.
+  await site.router.ip("address add 198.51.101.1/24 dev client");
+  await site.client.ip(
+    ...[`address del ${CLIENT[0]}/24 dev wan`, "address add 198.51.101.2/24 dev wan"],
+    "route add default via 198.51.101.1",
+  );
+  await eventually("the tunnel goes on", async () => {
+    return await site.seenAs(PUBLIC[0], 3) === SERVER[0];
+  }, { timeoutMs: 60_000 });
+  await site.client.ip(
+    ...["address del 198.51.101.2/24 dev wan", `address add ${CLIENT[0]}/24 dev wan`],
+    `route add default via ${LINKS.client}.1`,
+  );
+  process.signal("SIGTERM");
+  assert.equal((await process.exit(30_000)).code, 0, `${process}`);
+  assert.deepEqual(await site.state(), before);
+}, PROGRAMS);
+
+labTest(
+  "the kill switch lets the fallback through and nothing beside it, also after a crash",
+  async () => {
+    await using site = await start("tls");
+    await block(site.router, true);
+    await name(site, true);
+    const other = site.server.spawn("other", ["python3", "-m", "http.server", "9000"]);
+    await eventually("a second service", () => reaches(site, 9000), { timeoutMs: 30_000 });
+    const before = await site.state();
+    const process = await site.up(["KillSwitch = true"]);
+    await site.isUp();
+    const isHeld = async () => {
+      assert.equal(await reaches(site, PORTS.tls), true, "a connection of the fallback's");
+      assert.equal(await reaches(site, 9000), false, "another port of that host");
+    };
+    await isHeld();
+    await site.kill(process);
+    await isHeld();
+    for (const address of PUBLIC) assert.equal(await site.seenAs(address, 3), undefined);
+    const again = await site.up(["KillSwitch = true"]);
+    await again.line(/: \d+ steps of an earlier wg0 taken back$/);
+    await site.isUp();
+    await site.kill(again);
+    const down = await site.wirestack("down", "wg0");
+    assert.equal(down.code, 0, down.stderr);
+    assert.equal(await reaches(site, 9000), true);
+    assert.deepEqual(await site.state(), before);
+    other.signal("SIGTERM");
+    await other.exit();
+  },
+  PROGRAMS,
+);

@@ -31,6 +31,7 @@ export interface GrpcDialerOptions extends Omit<SecureOptions, "protocol"> {
 
 export class GrpcDialer implements CarrierDialer {
   readonly #options: GrpcDialerOptions;
+  #attempts = 0;
 
   constructor(options: GrpcDialerOptions) {
     this.#options = options;
@@ -58,18 +59,42 @@ export class GrpcDialer implements CarrierDialer {
     signal.addEventListener("abort", onAbort);
     if (signal.aborted) onAbort();
     try {
-      return await this.#open(limit.signal, promise);
+      return await this.#openAny(limit.signal, promise);
     } finally {
       clearTimeout(timer);
       signal.removeEventListener("abort", onAbort);
     }
   }
 
-  /** @param failed Rejects when the attempt must end. */
-  async #open(signal: AbortSignal, failed: Promise<never>): Promise<Carrier> {
+  /**
+   * A target is of one family: the other is next where nobody answers, and first at the next attempt.
+   *
+   * @param failed Rejects when the attempt must end.
+   */
+  async #openAny(signal: AbortSignal, failed: Promise<never>): Promise<Carrier> {
+    const proxy = this.#options.proxy?.();
+    const targets = targetsOf(proxy ?? this.#options, this.#options.addresses);
+    const first = this.#attempts++;
+    for (let i = 0;; i++) {
+      const target = targets[(first + i) % targets.length]!;
+      try {
+        return await this.#open(target, proxy, signal, failed);
+      } catch (error) {
+        const { message } = error as Error;
+        const isInTcp = [...IN_TCP].some((words) => message.endsWith(words));
+        if (signal.aborted || i + 1 === targets.length || !isInTcp) throw error;
+      }
+    }
+  }
+
+  async #open(
+    target: string,
+    proxy: HttpProxy | undefined,
+    signal: AbortSignal,
+    failed: Promise<never>,
+  ): Promise<Carrier> {
     const { Client, CARRY, Metadata, Secured } = await loadLibrary();
     const { host, port } = this.#options;
-    const proxy = this.#options.proxy?.();
     // What the library says of it is a guess.
     let problem: Error | undefined;
     let remote: CarrierRemote | undefined;
@@ -85,7 +110,6 @@ export class GrpcDialer implements CarrierDialer {
         throw error;
       }
     });
-    const target = targetOf(proxy ?? this.#options, this.#options.addresses);
     const client = new Client(target, credentials, {
       ...LIMITS,
       "grpc.default_authority": hostAndPort(host, port),
@@ -139,17 +163,17 @@ const LIMITS = {
 };
 
 /** As grpc-js wants it: https://github.com/grpc/grpc/blob/master/doc/naming.md. */
-function targetOf(
+function targetsOf(
   { host, port }: { host: string; port: number },
   addresses?: GrpcDialerOptions["addresses"],
-): string {
+): string[] {
   const literal = parseIpAddress(host);
   const known = literal === undefined ? addresses?.(host) ?? [] : [literal];
-  const version = known[0]?.version;
-  if (version === undefined) return `dns:${hostAndPort(host, port)}`;
-  // A target is of one family.
-  const same = known.filter((address) => address.version === version);
-  return `ipv${version}:${same.map((address) => hostAndPort(`${address}`, port)).join(",")}`;
+  if (known.length === 0) return [`dns:${hostAndPort(host, port)}`];
+  return [...new Set(known.map(({ version }) => version))].map((version) => {
+    const same = known.filter((address) => address.version === version);
+    return `ipv${version}:${same.map((address) => hostAndPort(`${address}`, port)).join(",")}`;
+  });
 }
 
 function endCall(
