@@ -41,6 +41,7 @@ const FORBIDDEN_NAMES =
 const ROOMS = [
   ...[
     "log",
+    "state",
     "config",
     "certificates",
     "flow",

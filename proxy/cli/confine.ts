@@ -8,7 +8,7 @@
  */
 
 import { type Confinement, confineProcess } from "../../ffi/confine/mod.ts";
-import { prepareStateDirectory } from "../gateway/state_directory.ts";
+import { prepareStateDirectory } from "../state/directory.ts";
 import { keepCompiled } from "./confine/compiled.ts";
 import { fileRules, stateFolders } from "./confine/file_rules.ts";
 import { configuredFiles } from "./confine/settings.ts";

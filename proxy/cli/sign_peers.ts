@@ -21,6 +21,7 @@ import {
   signPeerList,
   verifyPeerList,
 } from "../gateway/peer_list/text.ts";
+import { replaceFile } from "../state/replace_file.ts";
 import { ConfigReader } from "./load.ts";
 import { readText } from "./read.ts";
 import type { Terminal } from "./terminal.ts";
@@ -176,13 +177,8 @@ function nextSerial(given: string | undefined, before: number, out: string | und
 
 /** Who serves or watches the file gets the old one or the new one, whole. */
 function write(path: string, text: string, isSecret: boolean): void {
-  const next = `${path}.new`;
   try {
-    try {
-      Deno.removeSync(next);
-    } catch { /* there is none, or the next step fails */ }
-    Deno.writeTextFileSync(next, text, { createNew: true, mode: isSecret ? 0o600 : 0o644 });
-    Deno.renameSync(next, path);
+    replaceFile(path, text, { mode: isSecret ? 0o600 : 0o644 });
   } catch (error) {
     throw new ConfigError([`--out: ${path}: cannot be written: ${(error as Error).message}`]);
   }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { replaceFile } from "../state/replace_file.ts";
 import type { Member } from "./member.ts";
 import { memberFromJson, memberToJson } from "./member_json.ts";
 
@@ -52,34 +53,6 @@ export function readMembers(path: string): Member[] {
  * @throws {Error} of the system; then the old one is there.
  */
 export function writeMembers(path: string, members: Iterable<Member>): void {
-  const next = `${path}.new`;
-  try {
-    Deno.removeSync(next); // of a process that was killed; a link of somebody else's is not followed
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
   const value = { version: VERSION, members: Array.from(members, memberToJson) };
-  const bytes = new TextEncoder().encode(`${JSON.stringify(value, undefined, 1)}\n`);
-  try {
-    using file = Deno.openSync(next, { write: true, createNew: true, mode: 0o600 });
-    for (let sent = 0; sent < bytes.length;) sent += file.writeSync(bytes.subarray(sent));
-    file.syncSync();
-  } catch (error) {
-    try {
-      Deno.removeSync(next);
-    } catch { /* it could not be made either */ }
-    throw error;
-  }
-  Deno.renameSync(next, path);
-  syncFolder(path.replace(/[^/]*$/, "") || ".");
-}
-
-/** The new name is on the disk too. */
-function syncFolder(folder: string): void {
-  try {
-    using opened = Deno.openSync(folder);
-    opened.syncSync();
-  } catch {
-    // Not every system and file system can. The file is whole either way.
-  }
+  replaceFile(path, `${JSON.stringify(value, undefined, 1)}\n`, { isDurable: true });
 }

@@ -9,6 +9,7 @@
 import type { IpAddress } from "../../netstack/mod.ts";
 import { parseIpAddress } from "../address.ts";
 import { decodeKey } from "../base64.ts";
+import { replaceFile } from "../state/replace_file.ts";
 
 export interface RememberedEndpoint {
   readonly address: IpAddress;
@@ -69,15 +70,8 @@ export function writeEndpoints(path: string, endpoints: RememberedEndpoints): vo
     const host = address.version === 4 ? `${address}` : `[${address}]`;
     return `\n  "${key}": { "endpoint": "${host}:${port}", "heardAt": ${heardAt} }`;
   });
-  const next = `${path}.new`;
-  try {
-    Deno.removeSync(next); // of a process that was killed; a link of somebody else's is not followed
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
   const text = `{ "peers": {${peers.join(",")}\n} }\n`;
-  Deno.writeTextFileSync(next, text, { createNew: true, mode: 0o600 });
-  Deno.renameSync(next, path);
+  replaceFile(path, text);
 }
 
 /**

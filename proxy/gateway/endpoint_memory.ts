@@ -17,7 +17,7 @@ import {
   removeEndpointsBefore,
   writeEndpoints,
 } from "./endpoint_file.ts";
-import { prepareStateDirectory } from "./state_directory.ts";
+import { prepareStateDirectory } from "../state/directory.ts";
 
 const log = getLogger(["wirestack", "engine"]);
 

@@ -102,6 +102,7 @@ export function updatePeer(
     ...(name !== undefined && { name }),
     ...(presharedKey && { presharedKey }),
     ...(endpoint && { endpoint, otherEndpoints }),
+    fallbacks: peers.fallbacks(peer),
     allowedIps: names.has("allowedIps") ? next.allowedIps : peers.allowedIps(peer),
     persistentKeepalive: names.has("persistentKeepalive")
       ? next.persistentKeepalive

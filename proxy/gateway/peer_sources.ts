@@ -126,17 +126,30 @@ export class PeerSources {
 
   /** Adds a peer to a source, or changes the one with this key. */
   add(source: PeerSource, config: PeerConfig): PeersReport {
-    const key = config.publicKey.toHex();
+    return this.addAll(source, [config]);
+  }
+
+  /** The same of many, which costs little more: who shares what is looked at when all are there. */
+  addAll(source: PeerSource, configs: readonly PeerConfig[]): PeersReport {
     const wanted = this.#wanted[source];
-    wanted.set(key, this.#claimant(source, config, wanted.get(key)?.index));
-    return this.#settle(new Set([key]));
+    const keys = configs.map((config) => {
+      const key = config.publicKey.toHex();
+      wanted.set(key, this.#claimant(source, config, wanted.get(key)?.index));
+      return key;
+    });
+    return this.#settle(new Set(keys));
   }
 
   /** Takes a peer from a source: its sessions end, unless another source has it. */
   remove(source: PeerSource, publicKey: Uint8Array): PeersReport {
-    const key = publicKey.toHex();
-    this.#wanted[source].delete(key);
-    return this.#settle(new Set([key]));
+    return this.removeAll(source, [publicKey]);
+  }
+
+  /** The same of many: see {@link addAll}. */
+  removeAll(source: PeerSource, publicKeys: readonly Uint8Array[]): PeersReport {
+    const keys = publicKeys.map((publicKey) => publicKey.toHex());
+    for (const key of keys) this.#wanted[source].delete(key);
+    return this.#settle(new Set(keys));
   }
 
   /** Why a peer that a source has is not there; undefined if it is. */

@@ -11,11 +11,11 @@ import type { Gateway } from "../gateway/gateway.ts";
 import { proxyFor } from "../gateway/proxy_environment.ts";
 
 /**
- * Names and addresses of hubs, by whatever they are reached, and of HTTP proxies on the way: those of the
- * configuration, and of peers that have come since.
+ * Names and addresses of hubs, by whatever they are reached, of the list of peers, and of HTTP proxies on the
+ * way: those of the configuration, and of peers that have come since.
  */
 export function unmarkedHosts(
-  { peers }: Pick<GatewayConfig, "peers">,
+  { peers, peerList }: Pick<GatewayConfig, "peers" | "peerList">,
   gateway?: Pick<Gateway, "engine" | "peers">,
 ): string[] {
   const present = [...gateway?.engine.device.peers() ?? []];
@@ -26,9 +26,12 @@ export function unmarkedHosts(
   const endpoints = peers.flatMap(({ endpoint, otherEndpoints = [] }) =>
     endpoint === undefined ? [] : [endpoint, ...otherEndpoints]
   );
+  const lists = peerList !== undefined && "url" in peerList.place
+    ? [placeOf(peerList.place.url)]
+    : [];
   return [
-    ...[...endpoints, ...fallbacks].map(({ hostname }) => hostname),
-    ...fallbacks.flatMap(({ hostname, port }) => httpProxy(hostname, port)),
+    ...[...endpoints, ...fallbacks, ...lists].map(({ hostname }) => hostname),
+    ...[...fallbacks, ...lists].flatMap(({ hostname, port }) => httpProxy(hostname, port)),
   ];
 }
 
@@ -65,6 +68,12 @@ export function proxiedTargets({ proxy, rules }: Pick<GatewayConfig, "proxy" | "
     rewrite?.to === undefined || typeof rewrite.to === "string" ? [] : [rewrite.to]
   );
   return [...proxy?.subnets ?? [], ...(proxy?.maps ?? []).map(({ to }) => to), ...rewritten];
+}
+
+/** Without the list there may be no peers, so it cannot come through the tunnel. */
+function placeOf(url: string): { readonly hostname: string; readonly port: number } {
+  const { hostname, port } = new URL(url);
+  return { hostname: hostname.replace(/^\[(.*)\]$/, "$1"), port: Number(port || 443) };
 }
 
 /** What is wrong with one is told by who calls through it. */

@@ -64,47 +64,57 @@ for (const { transport, lines, allowedIps } of CASES) {
   }, PROGRAMS);
 }
 
-labTest("UDP is dropped during a download, and the uplink changes: it goes on", async () => {
-  await using site = await start("tls");
-  await name(site, true);
-  const before = await site.state();
-  const process = await site.up(["KillSwitch = true"]);
-  await site.isUp();
-  const file = `${site.lab.directory}/file`;
-  const download = site.client.spawn("download", [
-    ...["curl", "--silent", "--fail", "--limit-rate", "6M", "--output", file],
-    `http://${PUBLIC[0]}:8000/file`,
-  ]);
-  const size = () => Deno.stat(file).then(({ size }) => size, () => 0);
-  const goesOn = async () => {
-    const from = await size();
-    await eventually("more of it", async () => await size() > from + 2e6, { timeoutMs: 60_000 });
-  };
-  await goesOn();
-  const from = process.lines.length;
-  await block(site.router, true);
-  await process.line(/by tls now/, { from, timeoutMs: 60_000 });
-  await goesOn();
-  assert.ok(await size() < FILE_BYTES, "it was under way");
-  assert.equal((await download.exit(120_000)).code, 0);
-  assert.equal(hashOf(await Deno.readFile(file)), fileHash());
-  // As a laptop that goes from one network to the next.
-  await site.router.ip("address add 198.51.101.1/24 dev client");
-  await site.client.ip(
-    ...[`address del ${CLIENT[0]}/24 dev wan`, "address add 198.51.101.2/24 dev wan"],
-    "route add default via 198.51.101.1",
+for (const lines of [[], ["KillSwitch = true"]]) {
+  const title = lines[0] ?? "without a kill switch";
+
+  labTest(
+    `UDP is dropped during a download, and the uplink changes: it goes on, ${title}`,
+    async () => {
+      await using site = await start("tls");
+      await name(site, true);
+      const before = await site.state();
+      const process = await site.up([...lines]);
+      await site.isUp();
+      const file = `${site.lab.directory}/file`;
+      const download = site.client.spawn("download", [
+        ...["curl", "--silent", "--fail", "--limit-rate", "10M", "--output", file],
+        `http://${PUBLIC[0]}:8000/file`,
+      ]);
+      const size = () => Deno.stat(file).then(({ size }) => size, () => 0);
+      const goesOn = async () => {
+        const from = await size();
+        await eventually("more of it", async () => await size() > from + 2e6, {
+          timeoutMs: 60_000,
+        });
+      };
+      await goesOn();
+      const from = process.lines.length;
+      await block(site.router, true);
+      await process.line(/by tls now/, { from, timeoutMs: 60_000 });
+      await goesOn();
+      assert.ok(await size() < FILE_BYTES, "it was under way");
+      assert.equal((await download.exit(120_000)).code, 0);
+      assert.equal(hashOf(await Deno.readFile(file)), fileHash());
+      // As a laptop that goes from one network to the next.
+      await site.router.ip("address add 198.51.101.1/24 dev client");
+      await site.client.ip(
+        ...[`address del ${CLIENT[0]}/24 dev wan`, "address add 198.51.101.2/24 dev wan"],
+        "route add default via 198.51.101.1",
+      );
+      await eventually("the tunnel goes on", async () => {
+        return await site.seenAs(PUBLIC[0], 3) === SERVER[0];
+      }, { timeoutMs: 60_000 });
+      await site.client.ip(
+        ...["address del 198.51.101.2/24 dev wan", `address add ${CLIENT[0]}/24 dev wan`],
+        `route add default via ${LINKS.client}.1`,
+      );
+      process.signal("SIGTERM");
+      assert.equal((await process.exit(30_000)).code, 0, `${process}`);
+      assert.deepEqual(await site.state(), before);
+    },
+    PROGRAMS,
   );
-  await eventually("the tunnel goes on", async () => {
-    return await site.seenAs(PUBLIC[0], 3) === SERVER[0];
-  }, { timeoutMs: 60_000 });
-  await site.client.ip(
-    ...["address del 198.51.101.2/24 dev wan", `address add ${CLIENT[0]}/24 dev wan`],
-    `route add default via ${LINKS.client}.1`,
-  );
-  process.signal("SIGTERM");
-  assert.equal((await process.exit(30_000)).code, 0, `${process}`);
-  assert.deepEqual(await site.state(), before);
-}, PROGRAMS);
+}
 
 labTest(
   "the kill switch lets the fallback through and nothing beside it, also after a crash",
@@ -135,6 +145,52 @@ labTest(
     assert.deepEqual(await site.state(), before);
     other.signal("SIGTERM");
     await other.exit();
+  },
+  PROGRAMS,
+);
+
+labTest(
+  "what goes around the tunnel follows the name, and the file, when it is another user's",
+  async () => {
+    await using site = await start("tls");
+    await name(site, true);
+    const before = await site.state();
+    const process = await site.up(["KillSwitch = true"]);
+    await site.isUp();
+    const around = async () => {
+      const rules = await site.client.output(["ip", "rule"]);
+      const set = await site.client.output([
+        ...["nft", "list", "set", "inet", "wirestack-kill-wg0", "bypass4"],
+      ]);
+      return {
+        rules: [...rules.matchAll(/to (\S+) lookup main/g)].map(([, to]) => to).sort(),
+        set: [...set.matchAll(/([\d.]+) \. (\d+)/g)].map(([, to, port]) => `${to} ${port}`).sort(),
+      };
+    };
+    const isAround = (rules: string[]) =>
+      eventually(`${rules} around the tunnel`, async () => {
+        const found = await around();
+        return `${found.rules}` === `${rules}` &&
+          `${found.set}` === `${rules.map((address) => `${address} ${PORTS.tls}`)}`;
+      }, { timeoutMs: 30_000 });
+    const reload = async (change: (text: string) => string) => {
+      await Deno.writeTextFile(site.file, change(await Deno.readTextFile(site.file)));
+      await Deno.chmod(site.file, 0o644);
+      const { code, stderr } = await site.wirestack("reload", "wg0");
+      assert.equal(code, 0, stderr);
+    };
+    await isAround([SERVER[0]]);
+    const moved = `${LINKS.server}.77`;
+    await site.client.etc("hosts", `127.0.0.1 localhost\n${moved} ${HUB}\n`);
+    await reload((text) => text.replace(/^AllowedIPs = .*$/m, "$&, 10.77.0.0/16"));
+    await isAround([SERVER[0], moved]);
+    await reload((text) =>
+      text.replace(/^(Fallback|Cert|Key|Ca) = .*$\n/mg, "").replace(", 10.77.0.0/16", "")
+    );
+    await isAround([]);
+    process.signal("SIGTERM");
+    assert.equal((await process.exit(30_000)).code, 0, `${process}`);
+    assert.deepEqual(await site.state(), before);
   },
   PROGRAMS,
 );

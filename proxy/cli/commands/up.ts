@@ -11,7 +11,7 @@ import type { LoadedConfig } from "../../config/config.ts";
 import { ConfigError } from "../../config/error.ts";
 import type { Form } from "../../config/form.ts";
 import type { ConfigSource } from "../../config/source.ts";
-import { stateDirectories } from "../../gateway/state_directory.ts";
+import { stateDirectories } from "../../state/directory.ts";
 import { isStream } from "../../log/outputs.ts";
 import { type Confinement, describeConfinement } from "../confine.ts";
 import { loadConfined } from "../confine/reload.ts";

@@ -6,7 +6,7 @@
 
 import type { FileRule, ProcessView } from "../../../ffi/confine/mod.ts";
 import { controlDirectory, prepareDirectory } from "../../control/socket_path.ts";
-import { stateDirectories } from "../../gateway/state_directory.ts";
+import { stateDirectories } from "../../state/directory.ts";
 import { moduleCache } from "./compiled.ts";
 import { folderOf, isFile, realPath, withFolders } from "./paths.ts";
 import { type Configured, CONTROL_DIR, flag, namedFiles, NOTHING, settings } from "./settings.ts";

@@ -10,7 +10,7 @@
 
 import type { IpAddress, Prefix } from "../../../netstack/mod.ts";
 import type { Peer } from "../../../wireguard/mod.ts";
-import { generatePrivateKey, publicKeyOf } from "../../base64.ts";
+import { generatePrivateKey, isSameKey, publicKeyOf } from "../../base64.ts";
 import type { GatewayConfig, RelayListen } from "../../config/checked.ts";
 import { ConfigError } from "../../config/error.ts";
 import { quote } from "../../config/values.ts";
@@ -72,6 +72,8 @@ export class Enrolment implements TimeoutSource {
   /** Undefined: nothing can be kept, and {@link #problem} says why. */
   readonly #roster: Roster | undefined;
   readonly #problem: string;
+  /** At the start: whose members these are. */
+  readonly #hubKey: Uint8Array;
   #config: GatewayConfig;
   readonly #listener: TokenListener;
   /** Members who have handed their key in and not come with it yet, by that key. */
@@ -85,6 +87,7 @@ export class Enrolment implements TimeoutSource {
     this.#config = options.config;
     this.#now = options.wallClock ?? Date.now;
     const { engine, peerSources, stateDirectories } = options;
+    this.#hubKey = engine.device.publicKey.slice();
     const opened = openRoster(stateDirectories, engine.device.publicKey, this.#now);
     const { roster } = opened;
     this.#roster = roster;
@@ -106,7 +109,7 @@ export class Enrolment implements TimeoutSource {
     });
     engine.addTimeouts(this);
     if (roster === undefined) return;
-    for (const member of roster.all) if (isEnrolled(member)) this.#addPeer(member);
+    this.#addPeers([...roster.all].filter(isEnrolled));
     this.#settle();
   }
 
@@ -124,6 +127,11 @@ export class Enrolment implements TimeoutSource {
   async invite(request: InvitationRequest): Promise<Invited> {
     const roster = this.#needRoster();
     const { engine, port } = this.#options;
+    if (!isSameKey(engine.device.publicKey, this.#hubKey)) {
+      throw new ConfigError([
+        "PrivateKey: is another one than at the start, and members are kept by it, expected a restart",
+      ]);
+    }
     const service = this.#listener.address;
     const authority = this.#authority();
     await authority?.check(this.#now());
@@ -293,16 +301,18 @@ export class Enrolment implements TimeoutSource {
     return notes;
   }
 
-  #addPeer(member: Member & { readonly publicKey: Uint8Array }): void {
+  #addPeers(members: readonly (Member & { readonly publicKey: Uint8Array })[]): void {
     const { peerSources, engine } = this.#options;
-    if (member.state === "bound") this.#awaited.set(member.publicKey.toHex(), member);
-    peerSources.add("enrolled", peerOf(member));
+    for (const member of members) {
+      if (member.state === "bound") this.#awaited.set(member.publicKey.toHex(), member);
+    }
+    peerSources.addAll("enrolled", members.map(peerOf));
     engine.wake();
   }
 
   /** Its own key is a peer from now on, where the token was. */
   #bound(member: Member): void {
-    if (isEnrolled(member)) this.#addPeer(member);
+    if (isEnrolled(member)) this.#addPeers([member]);
     this.#settle();
   }
 
@@ -319,17 +329,21 @@ export class Enrolment implements TimeoutSource {
       });
     }
     const heard = new Map(roster.tokens.map((member) => [member.tokenKey.toHex(), member]));
-    for (const [key, { tokenKey, link }] of this.#tokens) {
-      if (heard.has(key)) continue;
+    const over = [...this.#tokens].filter(([key]) => !heard.has(key));
+    for (const [key, { link }] of over) {
       this.#tokens.delete(key);
       this.#listener.forget(link);
-      peerSources.remove("enrolled", tokenKey);
+    }
+    if (over.length > 0) {
+      peerSources.removeAll("enrolled", over.map(([, { tokenKey }]) => tokenKey));
     }
     if (heard.size > 0 && this.#listener.hasAddress) this.#listener.listen();
-    for (const [key, member] of heard) {
-      if (this.#tokens.has(key) || !this.#listener.isOpen) continue;
+    const added = this.#listener.isOpen ? [...heard].filter(([key]) => !this.#tokens.has(key)) : [];
+    if (added.length > 0) {
+      peerSources.addAll("enrolled", added.map(([, member]) => tokenPeerOf(member)));
+    }
+    for (const [key, member] of added) {
       this.#tokens.set(key, member);
-      peerSources.add("enrolled", tokenPeerOf(member));
       const peer = engine.device.peer(member.tokenKey);
       if (peer !== undefined) this.#listener.admit(member.link, peer);
     }

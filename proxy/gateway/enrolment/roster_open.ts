@@ -7,7 +7,7 @@
 import { Roster } from "../../enrol/roster.ts";
 import { memberFile, readMembers, writeMembers } from "../../enrol/state_file.ts";
 import { getLogger } from "../../log/logger.ts";
-import { prepareStateDirectory } from "../state_directory.ts";
+import { prepareStateDirectory } from "../../state/directory.ts";
 
 const log = getLogger(["wirestack", "enrolment"]);
 

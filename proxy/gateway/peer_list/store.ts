@@ -6,7 +6,8 @@
  */
 
 import { getLogger } from "../../log/logger.ts";
-import { prepareStateDirectory } from "../state_directory.ts";
+import { prepareStateDirectory } from "../../state/directory.ts";
+import { replaceFile } from "../../state/replace_file.ts";
 import { MAX_LIST_BYTES } from "./text.ts";
 
 const log = getLogger(["wirestack", "config"]);
@@ -41,15 +42,8 @@ export class PeerListStore {
   /** Replaces it by one that only this user can read: there may be preshared keys in it. */
   save(bytes: Uint8Array): void {
     if (this.#path === undefined) return;
-    const next = `${this.#path}.new`;
     try {
-      Deno.removeSync(next); // of a process that was killed; a link of somebody else's is not followed
-    } catch { /* there is none, or the next step fails */ }
-    try {
-      using file = Deno.openSync(next, { write: true, createNew: true, mode: 0o600 });
-      for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
-      file.syncSync();
-      Deno.renameSync(next, this.#path);
+      replaceFile(this.#path, bytes, { isDurable: true });
     } catch (error) {
       this.#giveUp(error as Error);
     }

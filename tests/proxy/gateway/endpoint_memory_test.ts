@@ -9,7 +9,6 @@ import {
   writeEndpoints,
 } from "../../../proxy/gateway/endpoint_file.ts";
 import { EndpointMemory } from "../../../proxy/gateway/endpoint_memory.ts";
-import { stateDirectories } from "../../../proxy/gateway/state_directory.ts";
 import type { Bind } from "../../../proxy/bind/bind.ts";
 import { NetAddress } from "../../../proxy/bind/net_address.ts";
 import { Pair } from "../../wireguard/pair.ts";
@@ -275,27 +274,4 @@ Deno.test("the first folder that can be written to is used; where there is none 
   assert.equal(none.pollTimeout(), Infinity);
   await using gateway = await startGateway(blocked);
   assert.equal(gateway.stats().peers.length, 1);
-});
-
-Deno.test("the folder is the service's, the system's or the user's", () => {
-  const of = (environment: Record<string, string>) => stateDirectories((name) => environment[name]);
-  assert.deepEqual(of({}), ["/var/lib/wirestack"]);
-  assert.deepEqual(of({ XDG_STATE_HOME: "/home/u/state" }), [
-    "/var/lib/wirestack",
-    "/home/u/state/wirestack",
-  ]);
-  assert.deepEqual(of({ XDG_STATE_HOME: "state" }), ["/var/lib/wirestack"]);
-  assert.deepEqual(of({ XDG_STATE_HOME: "/home/u/state", HOME: "/home/u" }), [
-    "/var/lib/wirestack",
-    "/home/u/state/wirestack",
-  ]);
-  for (const state of ["", "state"]) {
-    assert.deepEqual(of({ XDG_STATE_HOME: state, HOME: "/home/u" }), [
-      "/var/lib/wirestack",
-      "/home/u/.local/state/wirestack",
-    ]);
-  }
-  assert.deepEqual(of({ HOME: "home" }), ["/var/lib/wirestack"]);
-  const service = { STATE_DIRECTORY: "/var/lib/a:/var/lib/b", XDG_STATE_HOME: "/x" };
-  assert.deepEqual(of(service), ["/var/lib/a"]);
 });

@@ -33,6 +33,23 @@ function peersOf(gateway: Gateway): string[] {
 
 const start = () => startGateway(loadConfig(newConfig()).config);
 
+Deno.test("many peers that come or go together are one change, and come to the same as one by one", async () => {
+  await using gateway = await start();
+  await using twin = await start();
+  const many = Array.from({ length: 20 }, (_, i) => peer(i + 1, i + 1, `m${i % 15}`));
+  let changes = 0;
+  gateway.peerSources.onChanged = () => changes++;
+  gateway.peerSources.addAll("enrolled", many);
+  for (const one of many) twin.peerSources.add("enrolled", one);
+  assert.deepEqual(peersOf(gateway), peersOf(twin));
+  assert.equal(peersOf(gateway).length, 15);
+  const gone = many.slice(0, 12).map(({ publicKey }) => publicKey);
+  gateway.peerSources.removeAll("enrolled", gone);
+  for (const key of gone) twin.peerSources.remove("enrolled", key);
+  assert.deepEqual(peersOf(gateway), peersOf(twin));
+  assert.equal(changes, 2);
+});
+
 Deno.test("a reload leaves peers of a list and enrolled ones alone, and they leave the file's alone", async () => {
   const section = `[Peer]\nPublicKey = ${encodeKey(Uint8Array.fromHex(hexKey(1)))}\n` +
     "AllowedIPs = 10.9.0.1/32\n";

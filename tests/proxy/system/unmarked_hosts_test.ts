@@ -54,6 +54,19 @@ Deno.test("what is connected to for a fallback is the HTTP proxy on the way, if 
   }
 });
 
+Deno.test("a list of peers is exempt: without it there may be nobody at the other end", () => {
+  const hostsOf = (place: string) =>
+    unmarkedHosts({
+      ...loadConfig(
+        `[Interface]\nPrivateKey = ${KEYS[0]}\nAddress = 10.9.0.2/24\nPeersFrom = ${place}\n` +
+          `PeersKey = ${KEYS[1]}\n`,
+      ).config,
+    });
+  assert.deepEqual(hostsOf("https://config.test:8443/peers"), ["config.test"]);
+  assert.deepEqual(hostsOf("https://[2001:db8::3]/peers"), ["2001:db8::3"]);
+  assert.deepEqual(hostsOf("/srv/peers.list"), []);
+});
+
 Deno.test("what a gateway dials for peers is exempt, as it is dialled", () => {
   const targets = proxiedTargets(config([
     ...["[Proxy]", "Subnets = 192.168.1.0/24", "Map = 100.64.1.0/24 -> 192.168.2.0/24"],

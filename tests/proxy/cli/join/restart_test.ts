@@ -92,6 +92,37 @@ Deno.test("a hub that is killed when it has written and not answered: the machin
   Deno.removeSync(first.folder, { recursive: true });
 });
 
+Deno.test("many tokens that are over at once, and many members at a start, are one change of the peers", async () => {
+  await using first = await HubLab.start();
+  for (let i = 0; i < 5; i++) await first.invite(`m${i}`);
+  await using hub = await first.restart();
+  assert.equal([...hub.gateway.engine.device.peers()].length, 5, "the tokens are heard again");
+  const { peerSources } = hub.gateway;
+  const { onChanged } = peerSources;
+  let changes = 0;
+  peerSources.onChanged = () => {
+    changes++;
+    onChanged();
+  };
+  hub.clock.ahead = 7_200_000;
+  await hub.invite("late");
+  assert.deepEqual(
+    Array.from(hub.gateway.engine.device.peers(), ({ name }) => name),
+    ["invite@late"],
+  );
+  assert.equal(changes, 2, "those that are over, and the new one");
+});
+
+Deno.test("after a change of the hub's key nobody is invited who would be forgotten at the next start", async () => {
+  await using hub = await HubLab.start();
+  await hub.invite("before");
+  hub.gateway.peers.setPrivateKey(generatePrivateKey());
+  const { status, error } = await hub.ask("invite", "a", "--endpoint", "hub:1", "--client");
+  assert.equal(status, 2);
+  assert.match(error, /^PrivateKey: is another one than at the start, .* expected a restart\n$/);
+  assert.deepEqual(await hub.statuses(), ["before invited"]);
+});
+
 Deno.test("a state that cannot be read stays as it is, nobody is invited, and the file's peers are let in", async () => {
   const state = Deno.makeTempDirSync();
   const privateKey = encodeKey(generatePrivateKey());

@@ -6,6 +6,7 @@ import { type ConfigInput, loadConfig } from "../../../../proxy/config/config.ts
 import type { Gateway } from "../../../../proxy/gateway/gateway.ts";
 import { applyConfig } from "../../../../proxy/gateway/reload.ts";
 import { MadeAuthority } from "../../bind/certificates/made.ts";
+import { updatePeer } from "../../../../proxy/gateway/peer_changes.ts";
 import { until } from "../../pair.ts";
 import { startGateway } from "../../start.ts";
 
@@ -130,4 +131,17 @@ Deno.test("UDP that answers is used, whatever fallbacks there are, and a reload 
   apply(false);
   assert.equal(fallback.state, "closed");
   assert.equal(statsOf(gateway).transport, "udp");
+});
+
+Deno.test("a change of a running peer that is not about its fallbacks leaves them, and the one in use", async () => {
+  await using site = await Site.make();
+  const gateway = await site.start(site.config(undefined));
+  await until(() => statsOf(gateway).lastHandshake > 0, "a handshake", 20_000);
+  const [peer] = gateway.engine.device.peers();
+  const [fallback] = gateway.peers.paths.of(peer!)!.fallbacks;
+  updatePeer(gateway, peer!.publicKey, { name: "hub", rateUp: "8Mbit" });
+  assert.equal(statsOf(gateway).name, "hub");
+  assert.equal(gateway.peers.paths.of(peer!)?.fallbacks[0], fallback);
+  assert.equal(fallback!.state, "open");
+  assert.equal(statsOf(gateway).transport, "tls");
 });
