@@ -29,7 +29,7 @@ export function acknowledge(
   const flight = s.inFlight;
   const windowBefore = s.peer.size;
   const advanced = distance(ack, s.una);
-  s.peer.update(segment, window);
+  s.peer.update(segment, window, advanced > 0);
   board.begin(s.rto.minimum);
   if (advanced > 0) {
     board.acknowledge(ack, now);

@@ -168,8 +168,11 @@ function acceptable(c: Connection, sequence: number, span: number, window: numbe
   const ahead = distance(sequence, c.receiver.next);
   if (span === 0) {
     // An ACK overtaken by data that was sent after it is as good as new: it lies between what we
-    // last acknowledged and what we have (Linux tcp_sequence() does the same).
-    return ahead <= window && distance(sequence, c.lastAckSent) >= 0 || ahead === 0;
+    // last acknowledged and what we have (Linux tcp_sequence() does the same). To those of a peer
+    // that has probed the closed window with a byte, that byte belongs (RFC 9293 §3.10.7.4: special
+    // allowance should be made to accept valid ACKs).
+    const most = window === 0 ? 1 : window;
+    return ahead <= most && distance(sequence, c.lastAckSent) >= 0 || ahead === 0;
   }
   if (window === 0) return false;
   if (ahead >= window) return false;

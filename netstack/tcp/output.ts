@@ -48,7 +48,7 @@ const edges = new Int32Array(8);
 export function emit(c: Connection, quota: number, now: number): number {
   const { sender, receiver } = c;
   if (c.resetPending) {
-    if (!sendBare(c, RST | ACK, sender.nxt, receiver.next, -1, now)) return BLOCKED;
+    if (!sendBare(c, RST | ACK, bareSequence(c), receiver.next, -1, now)) return BLOCKED;
     c.resetPending = false;
     c.tcp.counters.resetsOut++;
   }
@@ -154,25 +154,40 @@ function sendData(c: Connection, now: number): boolean {
  */
 function sendAcks(c: Connection, now: number): boolean {
   const { receiver } = c;
+  const sequence = bareSequence(c);
   const segment = receiver.segmentSize;
   const arrived = distance(receiver.next, c.lastAckSent);
   const steps = Math.min(MOST_ACKS, Math.floor(c.dataSegments / SEGMENTS_PER_ACK));
   const stride = Math.ceil(arrived / (steps + 1) / segment) * segment;
   for (let left = arrived - stride; steps > 0 && left > 0; left -= stride) {
-    if (!sendBare(c, ACK, c.sender.nxt, (receiver.next - left) | 0, -1, now)) return false;
+    if (!sendBare(c, ACK, sequence, (receiver.next - left) | 0, -1, now)) return false;
     c.ackNow = true;
   }
   const repeats = receiver.ranges > 0 ? Math.min(MOST_ACKS, c.outOfOrderSegments) : 0;
   const blocks = c.timestamps ? MAX_SACK_BLOCKS : MAX_SACK_BLOCKS + 1;
   for (let i = repeats - 1; i >= 0; i--) {
     const skip = i * blocks < receiver.ranges ? i * blocks : 0;
-    if (!sendBare(c, ACK, c.sender.nxt, receiver.next, skip, now)) return false;
+    if (!sendBare(c, ACK, sequence, receiver.next, skip, now)) return false;
     c.ackNow = i > 0;
     c.outOfOrderSegments = i;
   }
   if (repeats > 0) return true;
   c.outOfOrderSegments = 0;
-  return sendBare(c, ACK, c.sender.nxt, receiver.next, 0, now);
+  return sendBare(c, ACK, sequence, receiver.next, 0, now);
+}
+
+/**
+ * The sequence number of a segment without data: SND.NXT, but nothing behind the peer's window, as
+ * after the probe of a closed one or when it shrank. There the peer must not take the ACK (RFC 9293
+ * §3.4, table 6), and its own data would wait for our window probes (Linux tcp_acceptable_seq()).
+ */
+function bareSequence(c: Connection): number {
+  const { una, nxt, inFlight, peer, board } = c.sender;
+  if (board.count === 0) return nxt;
+  const beyond = inFlight - peer.size;
+  // Windows are rounded down to their scale: what was sent into one may end a little behind it.
+  const rounding = peer.size === 0 ? 0 : (1 << c.sendScale) - 1;
+  return beyond <= rounding ? nxt : (una + peer.size) | 0;
 }
 
 /**

@@ -20,12 +20,20 @@ export class SendWindow {
     this.#take(segment, size);
   }
 
-  /** RFC 9293 §3.10.7.4: only a segment that is not older than the last may change it. */
-  update(segment: Segment, size: number): void {
-    const sequence = segment.sequence;
-    if (before(sequence, this.#sequence)) return;
-    const older = before(segment.acknowledgment, this.#acknowledgment);
-    if (sequence === this.#sequence && older) return;
+  /**
+   * RFC 9293 §3.10.7.4: only a segment that is not older than the last may change it. One that
+   * acknowledges more is newer, though it repeats old data (Linux tcp_may_update_window() does the
+   * same): the old size counted from the new SND.UNA would end behind what the peer takes.
+   *
+   * @param advances It acknowledges more than any before.
+   */
+  update(segment: Segment, size: number, advances: boolean): void {
+    if (!advances) {
+      const sequence = segment.sequence;
+      if (before(sequence, this.#sequence)) return;
+      const older = before(segment.acknowledgment, this.#acknowledgment);
+      if (sequence === this.#sequence && older) return;
+    }
     this.#take(segment, size);
   }
 

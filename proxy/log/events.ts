@@ -1038,6 +1038,13 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { listener: "text", error: "text" },
   },
   {
+    name: "fallback-certificates-stay",
+    logger: "relay",
+    level: "warning",
+    message: "certificates of fallbacks stay as they were: {error}",
+    fields: { error: "text" },
+  },
+  {
     name: "relay-connected",
     logger: "relay",
     level: "debug",

@@ -135,7 +135,7 @@ export class TunnelSite implements AsyncDisposable {
           `PublicKey = ${serverKeys.publicKey}`,
           `AllowedIPs = ${allowedIps}`,
           `Endpoint = ${endpoint}`,
-          ...extras.peer ?? [],
+          ...extras.client ?? [],
           "",
         ].join("\n"));
     } catch (error) {

@@ -75,6 +75,8 @@ export interface PathView {
 
 /** A claim that is heard elsewhere all the same may be repeated after this. */
 const CLAIM_AGAIN_MS = 1_000;
+/** Where the numbers of its questions begin: others who ask the same peer, such as `Twins`, have lower ones. */
+const FIRST_ID = 2 ** 31;
 /** Questions after which a peer that has never answered one is asked less often. */
 const MOST_UNANSWERED = 20;
 
@@ -128,7 +130,7 @@ export class PathChooser {
   /** When it was seen last that {@link PathView.receivedBytes} has grown, and to what. */
   #silentSince = -Infinity;
   #heardBytes = 0;
-  #lastId = 0;
+  #lastId = FIRST_ID;
 
   /** @param fallbacks How many there are, closed. At least one. */
   constructor(
@@ -493,7 +495,7 @@ export class PathChooser {
   }
 
   #nextId(): number {
-    this.#lastId = (this.#lastId + 1) >>> 0;
+    if (++this.#lastId === 2 ** 32) this.#lastId = FIRST_ID;
     return this.#lastId;
   }
 }

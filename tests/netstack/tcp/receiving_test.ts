@@ -209,6 +209,24 @@ Deno.test("while the window is closed, ACKs still count (RFC 9293 §3.10.7.4)", 
   assert.equal(endpoint.unacknowledged, 0);
 });
 
+Deno.test("while the window is closed, ACKs of a peer that has probed it count, too (RFC 9293 §3.10.7.4)", () => {
+  const t = new Script({ receiveBuffer: 2000, initialBuffer: 2000 });
+  const endpoint = t.established();
+  t.write(100);
+  t.out("P. 1:101");
+  t.in(". 1:2001 ack 1");
+  t.out(". 101 ack 2001 win 0");
+  t.in(". 2001:2002 ack 1");
+  t.out(". 101 ack 2001 win 0");
+  // Its SND.NXT is behind the probe now.
+  t.in(". 2002 ack 101");
+  assert.equal(endpoint.unacknowledged, 0);
+  t.write(100);
+  t.out("P. 101:201");
+  t.in(". 2003 ack 201");
+  assert.equal(endpoint.unacknowledged, 100, "further ahead it is out of the window");
+});
+
 Deno.test("PAWS: an old timestamp is answered and dropped (RFC 7323 §5.3)", () => {
   const t = new Script({ timestamps: true });
   t.established("S 0 mss 1460 ts 100 0");

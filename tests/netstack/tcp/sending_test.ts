@@ -309,6 +309,67 @@ Deno.test("a window that shrinks does not break anything (RFC 9293 §3.8.6)", ()
   t.out("P. 14601:14701");
 });
 
+Deno.test("an ACK on repeated data brings its window with it: nothing is sent behind what the peer takes", () => {
+  const t = new Script({ timestamps: true, windowScale: true, sack: true });
+  t.established("S 0 mss 1460 sackok wscale 0 ts 100 0");
+  t.write(60_000);
+  const sent = t.drop();
+  assert.equal(sent.length, 10);
+  const [end] = sent.map(({ sequence, length }) => sequence + length).slice(-1);
+  // The peer sent twice, the first is lost; its window is full of what nobody reads.
+  t.in(`. 1461:2921 ack 1 win 20000 ts 101 0`);
+  // Now it sends the first again, and acknowledges; the edge stays where it was, at 20,001.
+  t.in(`. 1:1461 ack ${end} win ${20_001 - end!} ts 102 ${sent[0]!.ts![0]}`);
+  assert.equal(t.endpoint!.info().sendWindow, 20_001 - end!);
+  const edges = t.drop().map(({ sequence, length }) => sequence + length);
+  assert.ok(edges.length > 1);
+  assert.ok(Math.max(...edges) <= 20_001, `${edges}`);
+});
+
+Deno.test("after the probe of a closed window, ACKs and resets keep the number that the peer takes (RFC 9293 §3.4)", () => {
+  for (const wscale of [0, 7]) {
+    const t = new Script({ windowScale: true });
+    const endpoint = t.established(`S 0 mss 1460 wscale ${wscale}`);
+    t.write(1_000);
+    t.drop();
+    t.in(". 1 ack 1001 win 0");
+    t.write(5_000);
+    t.wait(250);
+    t.out(". 1001:1002 ack 1");
+    t.in(". 1 ack 1001 win 0");
+    t.in("P. 1:1001 ack 1001 win 0");
+    t.out(". 1001 ack 1001");
+    // The byte was taken after all.
+    t.in("P. 1001:2001 ack 1002 win 0");
+    t.out(". 1002 ack 2001");
+    endpoint.abort();
+    t.flush();
+    t.out("R. 1002 ack 2001");
+  }
+});
+
+Deno.test("a reset before any window was heard of has the number behind the SYN", () => {
+  const t = new Script();
+  const endpoint = t.connect();
+  t.out("S 0");
+  t.in("S 0 mss 1460");
+  t.out("S. 0 ack 1");
+  endpoint.abort();
+  t.flush();
+  t.out("R. 1 ack 1");
+});
+
+Deno.test("ACKs of a peer whose window shrank stay inside it; what its scale rounds off is no shrinking", () => {
+  const t = new Script({ windowScale: true });
+  t.established("S 0 mss 1460 wscale 7").setNoDelay(true);
+  t.write(2_000);
+  t.drop();
+  t.in("P. 1:101 ack 1 win 15"); // 1,920
+  t.out(". 2001 ack 101");
+  t.in("P. 101:201 ack 1 win 10"); // 1,280
+  t.out(". 1281 ack 201");
+});
+
 Deno.test("an old ACK does not bring an old window back (RFC 9293 §3.10.7.4)", () => {
   const t = new Script();
   t.established();

@@ -2,6 +2,8 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { PathChooser } from "../../../../proxy/gateway/paths/chooser.ts";
+import { CHOOSER_SETTINGS } from "../../../../proxy/gateway/paths/settings.ts";
 import { forSeeds } from "../../../sim/seeds.ts";
 import { World } from "./world.ts";
 
@@ -188,6 +190,50 @@ Deno.test("fallbacks are tried in their order, each with a head start", () => {
   world.requests(100, 60_000);
   world.run(30_000);
   assert.equal(world.chooser.current, 1);
+});
+
+Deno.test("an answer to somebody else's question does not say that the peer knows where to send", () => {
+  const asked: { id: number; claims: boolean }[] = [];
+  const view = {
+    unansweredSince: 0,
+    receivedBytes: 0,
+    hasSession: () => true,
+    awaitTraffic: () => {},
+  };
+  const chooser = new PathChooser(1, view, {
+    probe: (path, id, claims) => {
+      if (path === 1) asked.push({ id, claims });
+      return true;
+    },
+    initiate: () => {},
+    open: () => {},
+    close: () => {},
+    use: () => {},
+    udpFailed: () => {},
+  }, CHOOSER_SETTINGS);
+  let now = 0;
+  const run = (ms: number) => {
+    for (const end = now + ms; now < end; now += 10) {
+      if (chooser.pollTimeout() <= now) chooser.handleTimeout(now);
+    }
+  };
+  chooser.trafficBegan(false, now);
+  run(3_000);
+  chooser.carrierChanged(1, "open", now);
+  chooser.heard(1, true, now); // the answer to the handshake
+  assert.equal(chooser.current, 1);
+  run(100);
+  const [first] = asked.splice(0);
+  assert.equal(first!.claims, true);
+  for (const id of [1, 40_000, 65_535]) chooser.probeAnswered(1, id, now);
+  run(1_500);
+  assert.ok(
+    asked.length > 0 && asked.splice(0).every(({ claims }) => claims),
+    "it goes on to claim",
+  );
+  chooser.probeAnswered(1, first!.id, now);
+  run(20_000);
+  assert.ok(asked.length > 0 && asked.every(({ claims }) => !claims), "and has been heard");
 });
 
 Deno.test("a path that is only slow is not left while packets come", () => {
