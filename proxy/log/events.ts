@@ -490,7 +490,8 @@ export const EVENTS: readonly LogEvent[] = [
     logger: "relay",
     level: "info",
     message: "peer {peer}: by {transport} now, {reason}",
-    fields: { peer: "text", transport: "text", reason: "text" },
+    continues: true,
+    fields: { suppressed: "number", peer: "text", transport: "text", reason: "text" },
   },
   {
     name: "port-changed",

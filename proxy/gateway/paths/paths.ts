@@ -21,6 +21,8 @@ const REASONS: Readonly<Record<SwitchReason, string>> = {
   "given-up": "nothing answers anywhere",
 };
 
+const MOVES_PER_LINE_MS = 1_000;
+
 /** How a peer is reached. */
 export interface Transport {
   /** `udp`, `tls`, `grpc`. */
@@ -47,6 +49,8 @@ export class Paths {
   readonly #host: ChoiceHost;
   readonly #choices = new Map<Peer, PeerChoice>();
   readonly #transports = new WeakMap<Peer, Transport>();
+  /** When it was last said that a peer has moved by itself, and how often it was not. */
+  readonly #said = new WeakMap<Peer, { at: number; suppressed: number }>();
   /** When something is due; undefined if it has to be looked for. */
   #next: number | undefined = Infinity;
 
@@ -110,12 +114,27 @@ export class Paths {
     const before = this.#transports.get(peer)?.name;
     const now = this.transportOf(peer);
     if (now === undefined || before === undefined || now.name === before) return false;
-    log.info("peer {peer}: by {transport} now, {reason}", {
-      peer: peerName(peer),
-      transport: now.name,
-      reason: "where it was heard",
-    });
+    this.#sayMoved(peer, now.name);
     return true;
+  }
+
+  /** A peer heard by two transports at once moves with every datagram: a line a second says so. */
+  #sayMoved(peer: Peer, transport: string): void {
+    const now = this.#options.now();
+    const said = this.#said.get(peer);
+    if (said !== undefined && now < said.at + MOVES_PER_LINE_MS) {
+      said.suppressed++;
+      return;
+    }
+    this.#said.set(peer, { at: now, suppressed: 0 });
+    const suppressed = said?.suppressed ?? 0;
+    const more = suppressed > 0 ? " ({suppressed} moves went unlogged before)" : "";
+    log.info(`peer {peer}: by {transport} now, {reason}${more}`, {
+      peer: peerName(peer),
+      transport,
+      reason: "where it was heard",
+      ...(suppressed > 0 && { suppressed }),
+    });
   }
 
   pollTimeout(): number {
