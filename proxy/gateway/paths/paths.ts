@@ -128,13 +128,7 @@ export class Paths {
     }
     this.#said.set(peer, { at: now, suppressed: 0 });
     const suppressed = said?.suppressed ?? 0;
-    const more = suppressed > 0 ? " ({suppressed} moves went unlogged before)" : "";
-    log.info(`peer {peer}: by {transport} now, {reason}${more}`, {
-      peer: peerName(peer),
-      transport,
-      reason: "where it was heard",
-      ...(suppressed > 0 && { suppressed }),
-    });
+    say(peer, transport, "where it was heard", suppressed);
   }
 
   pollTimeout(): number {
@@ -161,11 +155,7 @@ export class Paths {
   #switched(peer: Peer, transport: string, reason: SwitchReason): void {
     const { isOther } = this.#transport(peer, transport);
     if (!isOther) return;
-    log.info("peer {peer}: by {transport} now, {reason}", {
-      peer: peerName(peer),
-      transport,
-      reason: REASONS[reason],
-    });
+    say(peer, transport, REASONS[reason]);
   }
 
   #transport(peer: Peer, name: string): { transport: Transport; isOther: boolean } {
@@ -180,4 +170,15 @@ export class Paths {
     if (!isFirst) this.switches.set(name, (this.switches.get(name) ?? 0) + 1);
     return { transport, isOther: true };
   }
+}
+
+/** @param suppressed Such lines that were left out before. */
+function say(peer: Peer, transport: string, reason: string, suppressed = 0): void {
+  const more = suppressed > 0 ? " ({suppressed} moves went unlogged before)" : "";
+  log.info(`peer {peer}: by {transport} now, {reason}${more}`, {
+    peer: peerName(peer),
+    transport,
+    reason,
+    ...(suppressed > 0 && { suppressed }),
+  });
 }
