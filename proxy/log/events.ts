@@ -1039,6 +1039,13 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { listener: "text", error: "text" },
   },
   {
+    name: "fallback-certificates",
+    logger: "relay",
+    level: "warning",
+    message: "{url} cannot be dialled: {problem}",
+    fields: { url: "text", problem: "text" },
+  },
+  {
     name: "fallback-certificates-stay",
     logger: "relay",
     level: "warning",
