@@ -80,7 +80,12 @@ export class Bypass {
     );
     for (let attempt = 1;; attempt++) {
       const missing = await this.#addresses.look();
-      if (attempt === 1) { for (const one of missing) log.warn(NOT_FOUND, { ...one }); }
+      for (const { host, reason } of attempt === 1 ? missing : []) {
+        log.warn("Fallback {host}: not found ({reason}), looked up again every minute", {
+          host,
+          reason,
+        });
+      }
       const isWaitedFor = missing.some(({ host }) => needed.has(host));
       if (!isWaitedFor || attempt === ATTEMPTS || signal.aborted) return;
       await pause(PAUSE_MS);
@@ -153,8 +158,6 @@ export class Bypass {
     }
   }
 }
-
-const NOT_FOUND = "Fallback {host}: not found ({reason}), looked up again every minute";
 
 function textOf(destinations: readonly Destination[]): string {
   return destinations.map(({ address, port }) => `${address} ${port}`).sort().join();
