@@ -4,7 +4,7 @@ import { encodeKey, generatePrivateKey } from "../proxy/base64.ts";
 import { loadConfig } from "../proxy/config/config.ts";
 import { Gateway } from "../proxy/gateway/gateway.ts";
 import { LoopDelay } from "../proxy/watch/loop_delay.ts";
-import { Metrics } from "../proxy/watch/metrics.ts";
+import { Metrics } from "../proxy/watch/metrics/metrics.ts";
 
 const { config } = loadConfig({ interface: { privateKey: encodeKey(generatePrivateKey()) } });
 

@@ -6,7 +6,7 @@
  */
 
 import { EVENTS } from "../proxy/log/events.ts";
-import { FAMILIES } from "../proxy/watch/metrics.ts";
+import { FAMILIES } from "../proxy/watch/metrics/metrics.ts";
 
 type Row = readonly string[];
 

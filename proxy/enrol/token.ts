@@ -10,6 +10,7 @@
 import { createHash } from "node:crypto";
 import { IpAddress } from "../../netstack/mod.ts";
 import { KEY_LENGTH } from "../base64.ts";
+import { parseEndpoint, ParseFailure, parsePeerName } from "../config/values.ts";
 
 /** What a token says. */
 export interface Token {
@@ -142,6 +143,11 @@ function parse(reader: Reader): Token {
   if (count === 0 || count > MAX_ENDPOINTS || port === 0) throw damaged();
   const endpoints = Array.from({ length: count }, () => reader.text());
   if (!reader.isEmpty) throw damaged();
+  // They are shown, and a token may be anybody's: no control characters, and nothing that is no place.
+  if (
+    parsePeerName(name) instanceof ParseFailure ||
+    endpoints.some((endpoint) => parseEndpoint(endpoint) instanceof ParseFailure)
+  ) throw damaged();
   return {
     privateKey,
     hubKey,

@@ -18,8 +18,9 @@ export function advise({ config, source }: LoadedConfig): readonly string[] {
   else if (!config.peerToPeer && !source.isClient) {
     source.warn(
       ["interface"],
-      "neither [Proxy] with Subnets nor PeerToPeer: peers reach nothing but this gateway, expected " +
-        "one of them, or the command hub, or up --tun (which a client's file is for, as for wg-quick and the module)",
+      "neither [Proxy] with Subnets nor PeerToPeer: with `up` peers reach nothing but this gateway, " +
+        "expected one of them, or another command: up --tun or redirect (which a client's file is for, " +
+        "as for wg-quick and the module), hub, agent; check takes --tun, and --as with the others",
     );
   }
   adviseLinks(config, source);

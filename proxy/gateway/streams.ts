@@ -12,7 +12,7 @@ import { GrpcDialer, GrpcListener, loadLibrary } from "../bind/stream/grpc/mod.t
 import { type CarrierDialer, type DialledEndpoint, StreamBind } from "../bind/stream/mod.ts";
 import {
   CertificateFileError,
-  clientFilesReader,
+  type ClientIdentity,
   TlsDialer,
   TlsListener,
 } from "../bind/stream/tls/mod.ts";
@@ -27,6 +27,7 @@ import { formatRelayListen } from "../config/relay_values.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { OwnListeners } from "../flow/own_listeners.ts";
 import { getLogger } from "../log/logger.ts";
+import { FallbackCertificates } from "./fallback_certificates.ts";
 import { proxyFor } from "./proxy_environment.ts";
 
 const log = getLogger(["wirestack", "relay"]);
@@ -48,6 +49,7 @@ interface Opened {
 export class GatewayStreams {
   readonly #options: GatewayStreamsOptions;
   readonly #binds = new Map<RelayTransport, StreamBind>();
+  readonly #certificates = new FallbackCertificates();
   #opened: Opened[] = [];
   #isClosed = false;
 
@@ -94,11 +96,13 @@ export class GatewayStreams {
   }
 
   /**
-   * Reads files again, and who is let in. Carriers of those who are let in stay; the places do too.
+   * Reads files again, and who is let in. Carriers of those who are let in stay; the places do too. Of
+   * files that this process may not read any more what was read before counts on, which is said.
    *
    * @throws {SettingError} if a file is not what it should be; then what was read before counts on.
    */
   reload(relay: RelayConfig | undefined): void {
+    this.#certificates.review();
     if (relay === undefined) return;
     try {
       for (const { listener } of this.#opened) listener.reload(filesOf(relay));
@@ -110,8 +114,15 @@ export class GatewayStreams {
   /** The end of a fallback, closed; and what forgets it. */
   openFallback(fallback: FallbackConfig): { endpoint: DialledEndpoint; forget(): void } {
     const bind = this.#bind(fallback.transport);
-    const endpoint = bind.endpoint(dialerOf(fallback));
-    return { endpoint, forget: () => bind.forget(endpoint) };
+    const { reader, release } = this.#certificates.of(fallback);
+    const endpoint = bind.endpoint(dialerOf(fallback, () => reader.read()));
+    return {
+      endpoint,
+      forget() {
+        bind.forget(endpoint);
+        release();
+      },
+    };
   }
 
   /** Accepts nobody any more. Carriers are closed with the engine, whose binds they are of. */
@@ -162,13 +173,13 @@ function filesOf({ certPath, keyPath, clientCaPath, crlPath, allowedClients }: R
   };
 }
 
-function dialerOf(fallback: FallbackConfig): CarrierDialer {
-  const { url, hostname: host, port, certPath, keyPath, caPath, pins, transport } = fallback;
-  const files = { certPath, keyPath, ...(caPath !== undefined && { caPath }) };
+function dialerOf(
+  { url, hostname: host, port, certPath, keyPath, caPath, pins, transport }: FallbackConfig,
+  identity: () => ClientIdentity,
+): CarrierDialer {
   return new (transport === "tls" ? TlsDialer : GrpcDialer)({
-    ...{ url, host, port, pins },
-    ...files,
-    identity: clientFilesReader(files),
+    ...{ url, host, port, pins, certPath, keyPath, identity },
+    ...(caPath !== undefined && { caPath }),
     proxy: () => proxyFor(host, port),
   });
 }

@@ -11,12 +11,12 @@ import { listenPrivately, NameInUseError } from "../gateway/private_socket.ts";
 import { getLogger } from "../log/logger.ts";
 import { parseIpAddress, uriHost } from "../address.ts";
 import type { AccessLog } from "./access_log.ts";
-import { CONTENT_TYPE } from "./exposition.ts";
+import { CONTENT_TYPE } from "./metrics/exposition.ts";
 import { Guard, type GuardRefusal } from "./guard.ts";
 import { type Health, livenessOf, readinessOf } from "./health.ts";
 import { type Answer, type HttpLimits, type HttpRequest, HttpServer } from "./http_server.ts";
 import { LoopDelay } from "./loop_delay.ts";
-import { Metrics } from "./metrics.ts";
+import { Metrics } from "./metrics/metrics.ts";
 import { isReadableByAll, readToken } from "./token_file.ts";
 
 const log = getLogger(["wirestack", "status"]);

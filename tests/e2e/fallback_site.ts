@@ -125,15 +125,23 @@ async function block(internet: Host, isBlocked: boolean): Promise<void> {
 /** Certificates, and what the files say of them. */
 async function relay(lab: Lab, fallbacks: readonly Transport[]): Promise<SiteExtras> {
   const authority = await MadeAuthority.make();
-  const write = async (name: string, text: string) => {
+  const write = async (name: string, text: string, user = USER) => {
     const path = `${lab.directory}/${name}`;
     await Deno.writeTextFile(path, text, { mode: name.endsWith(".key") ? 0o600 : 0o644 });
-    await Deno.chown(path, USER, USER);
+    await Deno.chown(path, user, user);
     return path;
   };
   const ca = await write("ca.pem", authority.cert);
   const hub = await authority.leaf({ name: "hub", usage: "serverAuth", hosts: [HUB] });
-  const peer = await authority.leaf({ name: "peer" });
+  const of = async (name: string, user: number) => {
+    const { cert, key } = await authority.leaf({ name });
+    return [
+      ...fallbacks.map((transport) => `Fallback = ${transport}://${HUB}:${PORTS[transport]}`),
+      `Cert = ${await write(`${name}.pem`, cert, user)}`,
+      `Key = ${await write(`${name}.key`, key, user)}`,
+      `Ca = ${ca}`,
+    ];
+  };
   return {
     hub: [
       "[Relay]",
@@ -142,11 +150,8 @@ async function relay(lab: Lab, fallbacks: readonly Transport[]): Promise<SiteExt
       `Key = ${await write("hub.key", hub.key)}`,
       `ClientCa = ${ca}`,
     ],
-    peer: [
-      ...fallbacks.map((transport) => `Fallback = ${transport}://${HUB}:${PORTS[transport]}`),
-      `Cert = ${await write("peer.pem", peer.cert)}`,
-      `Key = ${await write("peer.key", peer.key)}`,
-      `Ca = ${ca}`,
-    ],
+    peer: await of("agent", USER),
+    // It starts as root, and becomes another user who may not read the key.
+    client: await of("client", 0),
   };
 }

@@ -27,7 +27,9 @@ for (const transport of ["tls", "grpc"] satisfies Transport[]) {
     await using fallback = await FallbackSite.start([transport], true);
     const { site } = fallback;
     await site.write();
+    await site.tunnel.keepToRoot();
     const process = await site.tunnel.up();
+    assert.ok(process.lines.some((line) => line.includes("user nobody")), `${process}`);
     await t.step("each address leads to its own target", async () => {
       for (const [addresses, name] of [[FIRST, "target 1"], [SECOND, "target 2"]] as const) {
         for (const address of addresses) assert.equal(await site.nameAt(address), name);
@@ -46,6 +48,15 @@ for (const transport of ["tls", "grpc"] satisfies Transport[]) {
     });
     process.signal("SIGTERM");
     assert.equal((await process.exit(30_000)).code, 0, `${process}`);
+    await t.step("a redirect, and its key is root's", async () => {
+      const process = await site.redirect();
+      assert.ok(process.lines.some((line) => line.includes("user nobody")), `${process}`);
+      for (const [[address], name] of [[FIRST, "target 1"], [SECOND, "target 2"]] as const) {
+        assert.equal(await site.nameAt(address), name, `${process}`);
+      }
+      process.signal("SIGTERM");
+      assert.equal((await process.exit(30_000)).code, 0, `${process}`);
+    });
   }, PROGRAMS);
 
   labTest(

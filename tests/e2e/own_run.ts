@@ -37,9 +37,26 @@ export function wirestack(
  * What `wirestack` of the sources is started with.
  *
  * @param programs A folder whose programs are found before all others.
+ * @param home A folder of {@link ownInstallation}; missing: everybody's.
  */
-export async function installed(programs?: string): Promise<ProcessOptions> {
+export async function installed(programs?: string, home?: string): Promise<ProcessOptions> {
   const { root, deno, env } = await installation();
   const folders = [...(programs === undefined ? [] : [programs]), env.PATH, "/usr/sbin", "/sbin"];
-  return { cwd: `${root}/source`, env: { ...env, DENO: deno, PATH: folders.join(":") } };
+  const own: Record<string, string> = home === undefined
+    ? {}
+    : { DENO_DIR: `${home}/cache`, HOME: home };
+  return {
+    cwd: `${home ?? root}/source`,
+    env: { ...env, ...own, DENO: deno, PATH: folders.join(":") },
+  };
+}
+
+/** What root has in its own home: neither sources nor packages are for others to read. */
+export async function ownInstallation(home: string): Promise<void> {
+  const { root } = await installation();
+  await Deno.mkdir(home, { mode: 0o700 });
+  const { success } = await new Deno.Command("cp", {
+    args: ["--recursive", `${root}/source`, `${root}/cache`, home],
+  }).output();
+  if (!success) throw new Error(`nothing is copied to ${home}`);
 }

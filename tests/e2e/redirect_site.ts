@@ -39,6 +39,8 @@ export interface SiteExtras {
   readonly hub?: readonly string[];
   /** Lines of the others' [Peer], which is the hub. */
   readonly peer?: readonly string[];
+  /** Of the client's, instead of those. */
+  readonly client?: readonly string[];
 }
 
 export class RedirectSite implements AsyncDisposable {
@@ -151,7 +153,7 @@ export class RedirectSite implements AsyncDisposable {
         `Address = ${INSIDE.client[which - 1]![0]}/24, ${INSIDE.client[which - 1]![1]}/64`,
         ...peer(hubKeys!.publicKey, ...CIDRS, "10.9.0.0/24", "fd09::/64"),
         `Endpoint = ${HUB}:${HUB_PORT}`,
-        ...extras.peer ?? [],
+        ...extras.client ?? extras.peer ?? [],
         "",
       ].join("\n");
     return new RedirectSite(lab, client, internet, gateway, tunnel, config);

@@ -6,7 +6,7 @@
 
 import type { Host } from "./lab.ts";
 import { networkState } from "./network_state.ts";
-import { installed, wirestack, withRun } from "./own_run.ts";
+import { installed, ownInstallation, wirestack, withRun } from "./own_run.ts";
 import type { Output, Process } from "./process.ts";
 
 /** Who an ordinary user is. */
@@ -19,12 +19,15 @@ export class TunnelHost {
   /** A folder of programs that come before the system's; empty at first. */
   readonly programs: string;
   readonly #run: string;
+  readonly #directory: string;
+  #home: string | undefined;
 
   private constructor(host: Host, directory: string) {
     this.host = host;
     this.file = `${directory}/wg0.conf`;
     this.programs = `${directory}/bin`;
     this.#run = `${directory}/run`;
+    this.#directory = directory;
   }
 
   /** @param directory A new folder. */
@@ -58,8 +61,13 @@ export class TunnelHost {
     return this.host.spawn(
       "wirestack",
       wirestack(this.#run, args, capabilities),
-      await installed(this.programs),
+      await installed(this.programs, capabilities === undefined ? this.#home : undefined),
     );
+  }
+
+  /** From now on what root starts is from a place that is root's alone, as its home is. */
+  async keepToRoot(): Promise<void> {
+    await ownInstallation(this.#home = `${this.#directory}/home`);
   }
 
   /** Gives the ordinary user the file, and the folder of control sockets. */

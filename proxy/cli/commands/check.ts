@@ -10,12 +10,14 @@ import { addConfigFlags } from "../flags.ts";
 import { completeAgent } from "./agent.ts";
 import type { CommandLine } from "./command_line.ts";
 import { forwardBetweenPeers } from "./hub.ts";
+import { completeRedirect } from "./redirect.ts";
 import { addUpOptions, configReader } from "./up_options.ts";
 
 /** What commands other than `up` decide about a configuration. */
 const ROLES: Readonly<Record<string, (source: ConfigSource) => void>> = {
   hub: forwardBetweenPeers,
   agent: completeAgent,
+  redirect: completeRedirect,
 };
 
 /** Adds `check`. */

@@ -9,6 +9,7 @@ import type { IpAddress, Prefix } from "../../../netstack/mod.ts";
 import { parsePrefix } from "../../address.ts";
 import type { LoadedConfig } from "../../config/config.ts";
 import { ConfigError } from "../../config/error.ts";
+import type { ConfigSource } from "../../config/source.ts";
 import type { Form } from "../../config/form.ts";
 import { controlDirectory, interfaceNameOf, socketPath } from "../../control/socket_path.ts";
 import { SystemTunnelError } from "../../system/error.ts";
@@ -75,11 +76,16 @@ export function addRedirect({ program, terminal, done }: CommandLine): void {
       ]);
     }
     const reader = await configReader(file, options.format, flags, terminal, {
-      complete: (source) => void (source.hasInbound = true),
+      complete: completeRedirect,
     });
     const setup = (loaded: LoadedConfig, ffi: boolean) => openRedirect(loaded, name, options, ffi);
     done(await runGateway(reader, options, terminal, undefined, file, setup));
   });
+}
+
+/** Its file is a client's. */
+export function completeRedirect(source: ConfigSource): void {
+  source.hasInbound = true;
 }
 
 /** Takes back what a process of this name has left. @returns the exit status. */

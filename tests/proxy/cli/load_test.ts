@@ -140,14 +140,21 @@ Deno.test("every wrong value of a flag or a variable is said with its name, and 
   for (const key of KEYS) {
     if (key.flag === undefined || key.secret || expectedOf(key) === undefined) continue;
     const rule = { key: KEYS.find(({ flag }) => flag === "rule")!, value: "allow" };
-    const before = key.section === "peers" ? peer : key.section === "rules" ? [rule] : [];
+    // What [Relay] must have beside it: nothing else is to be wrong.
+    const required = key.section !== "relay" ? [] : KEYS
+      .filter(({ section, field, flag }) =>
+        section === "relay" && flag !== key.flag &&
+        ["listen", "cert", "key", "clientCa"].includes(field)
+      )
+      .map((key) => ({ key, value: key.field === "listen" ? "tls:127.0.0.1:443" : "file" }));
+    const before = key.section === "peers" ? peer : key.section === "rules" ? [rule] : required;
     const name = variableOf(key);
     const variables = name === undefined
       ? []
       : [{ name, value: wrong, origin: { variable: name } }];
     const said = [
       { request: { flags: [...before, { key, value: wrong }] }, name: `--${key.flag}` },
-      ...name === undefined ? [] : [{ request: { variables }, name }],
+      ...name === undefined ? [] : [{ request: { variables, flags: required }, name }],
     ];
     for (const { request, name } of said) {
       const problems = await new ConfigReader(request, processTerminal).load().then(

@@ -12,9 +12,10 @@ const FILE = `[Interface]\nPrivateKey = ${PRIVATE}\nListenPort = 51820\nAddress 
 
 /** Of a file without [Proxy]. */
 const NOTHING = (file: string) =>
-  `warning: ${file}:1: [Interface]: neither [Proxy] with Subnets nor PeerToPeer: peers reach nothing ` +
-  "but this gateway, expected one of them, or the command hub, or up --tun (which a client's file is " +
-  "for, as for wg-quick and the module)\n";
+  `warning: ${file}:1: [Interface]: neither [Proxy] with Subnets nor PeerToPeer: with \`up\` peers reach ` +
+  "nothing but this gateway, expected one of them, or another command: up --tun or redirect (which a " +
+  "client's file is for, as for wg-quick and the module), hub, agent; check takes --tun, and --as with " +
+  "the others\n";
 
 Deno.test("usage errors are said in a line and end with status 2", async () => {
   const cases: [string[], RegExp][] = [
@@ -49,6 +50,31 @@ Deno.test("usage errors are said in a line and end with status 2", async () => {
     const { status, out, error } = await runHere(args);
     assert.deepEqual([status, out], [2, ""], args.join(" "));
     assert.match(error, message);
+  }
+});
+
+Deno.test("a client's file is right for what it is for, and check says for what", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const path = `${folder}/wg0.conf`;
+    await Deno.writeTextFile(
+      path,
+      `${FILE}[Peer]\nPublicKey = ${PEER}\nEndpoint = 192.0.2.1:51820\nAllowedIPs = 0.0.0.0/0\n`,
+      { mode: 0o600 },
+    );
+    for (
+      const [args, error] of [
+        [[], NOTHING(path)],
+        [["--tun"], ""],
+        [["--as", "redirect"], ""],
+        [["--as", "hub"], ""],
+      ] as const
+    ) {
+      const checked = await runHere(["check", "--no-ffi", ...args, path]);
+      assert.deepEqual([checked.status, checked.error], [0, error], args.join(" "));
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
   }
 });
 

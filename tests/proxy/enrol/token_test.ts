@@ -14,8 +14,12 @@ const token: fc.Arbitrary<Token> = fc.constantFrom(4, 16).chain((size) => {
     expiresAt: fc.integer({ min: 0, max: 2 ** 32 }).map((seconds) => seconds * 1000),
     isClient: fc.boolean(),
     isCertified: fc.boolean(),
-    name: fc.string({ maxLength: 60 }),
-    endpoints: fc.array(fc.string({ maxLength: 60 }), { minLength: 1, maxLength: 8 }),
+    name: fc.stringMatching(/^[a-z][a-z0-9 ._@-]{0,28}[a-z]$/),
+    endpoints: fc.array(
+      fc.tuple(fc.stringMatching(/^[a-z][a-z0-9-]{0,40}[a-z]$/), fc.integer({ min: 1, max: 65535 }))
+        .map(([host, port]) => `${host}:${port}`),
+      { minLength: 1, maxLength: 8 },
+    ),
     link: address,
     service: fc.record({ address, port: fc.integer({ min: 1, max: 65535 }) }, {
       noNullPrototype: true,
@@ -88,6 +92,16 @@ Deno.test("whatever text comes, it is a token or a TokenError", () => {
       assert.ok(error instanceof TokenError, String(error));
     }
   }));
+});
+
+Deno.test("somebody's token that would write to the terminal of whoever joins is none", () => {
+  const escape = "\x1b]0;owned\x07";
+  for (const name of [`paris${escape}`, "a\nb", "../paris", ""]) {
+    assert.throws(() => decodeToken(encodeToken({ ...one, name })), TokenError);
+  }
+  for (const endpoint of [`hub${escape}:51820`, "hub:1\nPostUp = x", "hub", "hub:0"]) {
+    assert.throws(() => decodeToken(encodeToken({ ...one, endpoints: [endpoint] })), TokenError);
+  }
 });
 
 Deno.test("names and endpoints that do not fit are the caller's mistake", () => {

@@ -7,6 +7,8 @@ import { applyConfig } from "../../../proxy/gateway/reload.ts";
 import { uapiGet } from "../../../proxy/control/uapi_get.ts";
 import { IpAddress } from "../../../netstack/mod.ts";
 import { MadeAuthority } from "../bind/certificates/made.ts";
+import { forbid } from "../bind/stream/forbid.ts";
+import { captureLog } from "../log/capture.ts";
 import { until } from "../pair.ts";
 import { startGateway } from "../start.ts";
 
@@ -67,7 +69,7 @@ class Site implements AsyncDisposable {
   /** A gateway whose only way to the hub is that. */
   async client(i: number) {
     const { transport, port } = this.hub.streams.places[0]!;
-    const { config } = loadConfig({
+    const input: ConfigInput = {
       interface: { privateKey: encodeKey(this.keys[i]!), address: `10.9.0.${i + 2}/24` },
       peers: [{
         publicKey: encodeKey(publicKeyOf(this.hubKey)),
@@ -77,8 +79,8 @@ class Site implements AsyncDisposable {
         key: `${this.folder}/${i}.key`,
         ca: `${this.folder}/ca.pem`,
       }],
-    });
-    const gateway = await startGateway(config);
+    };
+    const gateway = await startGateway(loadConfig(input).config);
     this.#started.push(gateway);
     const [peer] = gateway.engine.device.peers();
     const endpoint = gateway.peers.paths.of(peer!)!.fallbacks[0] as DialledEndpoint;
@@ -87,7 +89,7 @@ class Site implements AsyncDisposable {
       gateway.engine.wake();
       await until(() => peer!.hasSession, "a session", 20_000);
     };
-    return { gateway, endpoint, peer: peer!, shakeHands };
+    return { gateway, input, endpoint, peer: peer!, shakeHands };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -235,4 +237,67 @@ Deno.test("a reload takes new certificates and who is let in; connections of who
   assert.deepEqual(reload({ listen: "tls:127.0.0.1:1" }).warnings, [
     "relay.listen: cannot change while running, expected a restart; it stays as it was",
   ]);
+});
+
+Deno.test("a hub that may not read its key any more keeps it at a reload, and all else counts", async () => {
+  await using site = await Site.make();
+  const hub = await site.startHub();
+  const second = await site.client(1);
+  await second.shakeHands();
+  const reload = (relay?: Partial<ConfigInput["relay"]>) =>
+    applyConfig(hub, loadConfig(site.config()).config, loadConfig(site.config(relay)));
+  using log = captureLog("warning");
+  using _ = forbid(`${site.folder}/hub.key`);
+  reload({ allowedClients: "first" });
+  await until(() => second.endpoint.state === "waiting", "the second is gone");
+  const stays = log.lines.filter((line) => line.includes("certificates stay as they were"));
+  assert.equal(stays.length, 1, log.lines.join(""));
+  assert.match(
+    stays[0]!,
+    /tls:127\.0\.0\.1:\d+: certif.*hub\.key may not be read, expected a file in PEM/,
+  );
+  const first = await site.client(0);
+  await first.shakeHands();
+  assert.equal(first.endpoint.remote!.description, "hub");
+  assert.throws(() => reload({ key: `${site.folder}/0.key` }), /0\.key is not the key of/);
+});
+
+Deno.test("a fallback that comes by a reload has the certificate that another read when it might", async () => {
+  await using site = await Site.make();
+  const hub = await site.startHub();
+  const { gateway, input } = await site.client(0);
+  const { port } = (await site.start(site.config())).streams.places[0]!;
+  assert.notEqual(port, hub.streams.places[0]!.port);
+  using log = captureLog("warning");
+  using _ = forbid(...["pem", "key"].map((end) => `${site.folder}/0.${end}`));
+  const moved = {
+    ...input,
+    peers: input.peers!.map((peer) => ({
+      ...peer,
+      fallback: `tls://localhost:${port}`,
+    })),
+  };
+  applyConfig(gateway, loadConfig(input).config, loadConfig(moved));
+  const [peer] = gateway.engine.device.peers();
+  const [endpoint] = gateway.peers.paths.of(peer!)!.fallbacks as DialledEndpoint[];
+  endpoint!.open();
+  await until(() => endpoint!.state === "open", "it is dialled", 20_000);
+  const stays = log.lines.filter((line) => line.includes("certificates of fallbacks stay"));
+  assert.equal(stays.length, 1, log.lines.join(""));
+  assert.match(stays[0]!, /0\.pem may not be read, expected a file in PEM/);
+});
+
+Deno.test("a fallback's certificate that is not there is said at the start, not when UDP has failed", async () => {
+  await using site = await Site.make();
+  await site.startHub();
+  Deno.removeSync(`${site.folder}/0.pem`);
+  using log = captureLog("warning");
+  const { gateway, endpoint } = await site.client(0);
+  const lines = log.lines.filter((line) => line.includes("cannot be dialled"));
+  assert.equal(lines.length, 1, log.lines.join(""));
+  assert.match(
+    lines[0]!,
+    /tls:\/\/localhost:\d+ cannot be dialled: .*0\.pem is not there, expected/,
+  );
+  assert.equal(gateway.port > 0 && endpoint.state !== "open", true, "it runs all the same");
 });

@@ -8,21 +8,9 @@
 import { createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
 import { Certificate, readCertificates } from "../../certificates/certificate.ts";
 import { RevocationList } from "../../certificates/revocation_list.ts";
+import { CertificateFileError, type FileSetting, type Identity, Reading } from "./reading.ts";
 
-/** Which of the files, as its key in the configuration is called. */
-export type FileSetting = "cert" | "key" | "ca" | "clientCa" | "crl";
-
-/** A file is not there, or not what it should be. */
-export class CertificateFileError extends Error {
-  override readonly name = "CertificateFileError";
-  readonly setting: FileSetting;
-
-  /** @param message `what is wrong, what was expected`, with the path. */
-  constructor(setting: FileSetting, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.setting = setting;
-  }
-}
+export { CertificateFileError, type FileSetting, type Identity };
 
 /** Paths of PEM files. */
 export interface ClientFiles {
@@ -40,13 +28,6 @@ export interface ServerFiles {
   readonly crlPath?: string | undefined;
 }
 
-/** Content of files, in PEM, fit for each other. */
-export interface Identity {
-  readonly cert: string;
-  readonly key: string;
-  readonly certificate: Certificate;
-}
-
 export interface ClientIdentity extends Identity {
   readonly ca?: string;
   readonly authorities?: readonly Certificate[];
@@ -59,47 +40,25 @@ export interface ServerIdentity extends Identity {
 }
 
 /** @throws {CertificateFileError} */
-export function readClientFiles(files: ClientFiles): ClientIdentity {
-  const identity = readIdentity(files);
+export function readClientFiles(
+  files: ClientFiles,
+  reading: Reading = new Reading(),
+): ClientIdentity {
+  const identity = readIdentity(files, reading);
   if (files.caPath === undefined) return identity;
-  return { ...identity, ...readAuthorities("ca", files.caPath) };
-}
-
-/**
- * What reads them, now and whenever it is called. Who may not read them any more, as a tunnel that has
- * become another user, keeps what it read last.
- *
- * @throws {CertificateFileError} when it is called, not before.
- */
-export function clientFilesReader(files: ClientFiles): () => ClientIdentity {
-  let last: ClientIdentity | undefined;
-  const read = () => {
-    try {
-      return last = readClientFiles(files);
-    } catch (error) {
-      if (last === undefined || !isForbidden(error)) throw error;
-      return last;
-    }
-  };
-  try {
-    read();
-  } catch { /* said when it is needed */ }
-  return read;
-}
-
-function isForbidden(error: unknown): boolean {
-  return error instanceof CertificateFileError &&
-    (error.cause instanceof Deno.errors.PermissionDenied ||
-      error.cause instanceof Deno.errors.NotCapable);
+  return { ...identity, ...readAuthorities("ca", files.caPath, reading) };
 }
 
 /** @throws {CertificateFileError} */
-export function readServerFiles(files: ServerFiles): ServerIdentity {
-  const identity = readIdentity(files);
-  const { ca, authorities } = readAuthorities("clientCa", files.clientCaPath);
+export function readServerFiles(
+  files: ServerFiles,
+  reading: Reading = new Reading(),
+): ServerIdentity {
+  const identity = readIdentity(files, reading);
+  const { ca, authorities } = readAuthorities("clientCa", files.clientCaPath, reading);
   const { crlPath } = files;
   if (crlPath === undefined) return { ...identity, ca, authorities };
-  const text = read("crl", crlPath);
+  const text = reading.text("crl", crlPath);
   const expected = "expected one in PEM, signed by ClientCa";
   const revoked = made("crl", crlPath, expected, () => new RevocationList(text, authorities));
   return { ...identity, ca, authorities, revoked };
@@ -120,37 +79,25 @@ export function fingerprint(paths: readonly (string | undefined)[]): string {
 
 function readIdentity(
   { certPath, keyPath }: { readonly certPath: string; readonly keyPath: string },
+  reading: Reading,
 ): Identity {
-  const [cert, key] = [read("cert", certPath), read("key", keyPath)];
+  const [cert, key] = [reading.text("cert", certPath), reading.text("key", keyPath)];
   const certificate = certificates("cert", certPath, cert)[0]!;
   const own = made("key", keyPath, "expected one in PEM, without a password", () => parseKey(key));
-  if (!spki(own).equals(spki(certificate.x509.publicKey))) {
-    throw new CertificateFileError(
-      "key",
-      `${keyPath} is not the key of ${certPath}, expected the one that belongs to it`,
-    );
+  if (spki(own).equals(spki(certificate.x509.publicKey))) {
+    return reading.identity = { cert, key, certificate };
   }
-  return { cert, key, certificate };
+  // One of them is new, and the other may not be read any more.
+  if (reading.kept !== undefined && reading.identity !== undefined) return reading.identity;
+  throw new CertificateFileError(
+    "key",
+    `${keyPath} is not the key of ${certPath}, expected the one that belongs to it`,
+  );
 }
 
-function readAuthorities(setting: "ca" | "clientCa", path: string) {
-  const ca = read(setting, path);
+function readAuthorities(setting: "ca" | "clientCa", path: string, reading: Reading) {
+  const ca = reading.text(setting, path);
   return { ca, authorities: certificates(setting, path, ca) };
-}
-
-function read(setting: FileSetting, path: string): string {
-  try {
-    return Deno.readTextFileSync(path);
-  } catch (error) {
-    const reason = error instanceof Deno.errors.NotFound
-      ? "is not there"
-      : error instanceof Deno.errors.PermissionDenied || error instanceof Deno.errors.NotCapable
-      ? "may not be read"
-      : "cannot be read";
-    throw new CertificateFileError(setting, `${path} ${reason}, expected a file in PEM`, {
-      cause: error,
-    });
-  }
 }
 
 function certificates(setting: FileSetting, path: string, pem: string): Certificate[] {

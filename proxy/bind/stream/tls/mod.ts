@@ -5,9 +5,10 @@
  */
 
 export { secure, type SecureOptions, TlsDialer, type TlsDialerOptions } from "./client.ts";
+export { ClientFilesReader } from "./client_files.ts";
 export {
   CertificateFileError,
-  clientFilesReader,
+  type ClientIdentity,
   type FileSetting,
   type ServerFiles,
 } from "./files.ts";

@@ -14,6 +14,7 @@ import { Farewell, farewellFrame } from "../farewell.ts";
 import { fingerprint, readServerFiles, type ServerFiles, type ServerIdentity } from "./files.ts";
 import { Gate } from "./gate.ts";
 import { limitKernelQueue } from "./kernel_queue.ts";
+import { Reading } from "./reading.ts";
 import { Refusals } from "./refusals.ts";
 import { type Stranger, STRANGER_LIMITS, type StrangerLimits, Strangers } from "./strangers.ts";
 import { certificateOf, PROTOCOL, remoteAddress, type Secured, TLS_VERSION } from "./secured.ts";
@@ -67,6 +68,7 @@ export class TlsServer {
   readonly #strangers: Strangers;
   readonly #refusals: Refusals;
   readonly #failures: Refusals;
+  #reading: Reading;
   #identity: ServerIdentity;
   #context: SecureContext;
   #fingerprint: string;
@@ -79,11 +81,13 @@ export class TlsServer {
     options: TlsServerOptions,
     server: Server,
     identity: ServerIdentity,
+    reading: Reading,
     print: string,
   ) {
     const { limits = {}, description } = options;
     this.#options = options;
     this.#server = server;
+    this.#reading = reading;
     this.#identity = identity;
     this.#context = contextOf(identity);
     this.#fingerprint = print;
@@ -112,10 +116,11 @@ export class TlsServer {
    */
   static async start(options: TlsServerOptions): Promise<TlsServer> {
     const print = fingerprint(pathsOf(options));
-    const identity = readServerFiles(options);
+    const reading = new Reading();
+    const identity = readServerFiles(options, reading);
     const server = createServer({ noDelay: true });
     await listening(server, options);
-    return new TlsServer(options, server, identity, print);
+    return new TlsServer(options, server, identity, reading, print);
   }
 
   get port(): number {
@@ -134,15 +139,17 @@ export class TlsServer {
   }
 
   /**
-   * Takes other files, or the same again. Connections that there are stay.
+   * Takes other files, or the same again. Connections that there are stay. Of those that it may not read
+   * any more it keeps what it has, and says so.
    *
    * @throws {CertificateFileError} if one is not what it should be; then nothing has changed.
    */
   reload(options: ServerFiles & { readonly allowed: AllowedClients }): void {
     const print = fingerprint(pathsOf(options));
-    const identity = readServerFiles(options);
+    const reading = this.#reading.again();
+    const identity = readServerFiles(options, reading);
     this.#options = { ...this.#options, crlPath: undefined, ...options };
-    this.#use(identity, print);
+    this.#use(identity, reading, print);
   }
 
   /** Why a client is not let in any more; undefined if it is. */
@@ -165,12 +172,21 @@ export class TlsServer {
     return { authorities, revoked, allowed: this.#options.allowed };
   }
 
-  #use(identity: ServerIdentity, print: string): void {
+  #use(identity: ServerIdentity, reading: Reading, print: string): void {
+    this.#reading = reading;
     this.#identity = identity;
     this.#context = contextOf(identity);
     this.#fingerprint = print;
     warnOfList(this.#options.description, identity);
+    if (reading.kept !== undefined) this.#stay(reading.kept);
     this.onChanged();
+  }
+
+  #stay({ message }: Error): void {
+    log.warn("{listener}: certificates stay as they were: {error}", {
+      listener: this.#options.description,
+      error: message,
+    });
   }
 
   /** Files that have changed are read, for whoever comes next. */
@@ -181,16 +197,15 @@ export class TlsServer {
       const print = fingerprint(pathsOf(this.#options));
       if (print !== this.#fingerprint) {
         this.#fingerprint = print; // a file that is wrong is said to be once
-        this.#use(readServerFiles(this.#options), print);
+        const reading = this.#reading.again();
+        this.#use(readServerFiles(this.#options, reading), reading, print);
+        if (reading.kept !== undefined) return;
         log.info("{listener}: certificates have changed, and were read again", {
           listener: this.#options.description,
         });
       }
     } catch (error) {
-      log.warn("{listener}: certificates stay as they were: {error}", {
-        listener: this.#options.description,
-        error: (error as Error).message,
-      });
+      this.#stay(error as Error);
     }
   }
 

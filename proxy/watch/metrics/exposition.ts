@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Histogram } from "../flow/histogram.ts";
+import type { Histogram } from "../../flow/histogram.ts";
 
 export const CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 

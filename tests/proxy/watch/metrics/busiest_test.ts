@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "npm:fast-check@4.10.2";
-import { Busiest } from "../../../proxy/watch/busiest.ts";
+import { Busiest } from "../../../../proxy/watch/metrics/busiest.ts";
 
 interface Member {
   readonly name: string;

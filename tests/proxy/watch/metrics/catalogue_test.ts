@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { FAMILIES } from "../../../proxy/watch/metrics.ts";
+import { FAMILIES } from "../../../../proxy/watch/metrics/metrics.ts";
 
 Deno.test("names and labels follow Prometheus's conventions", () => {
   assert.equal(new Set(FAMILIES.map(({ name }) => name)).size, FAMILIES.length);

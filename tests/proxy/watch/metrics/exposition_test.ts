@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { Histogram } from "../../../proxy/flow/histogram.ts";
-import { Exposition } from "../../../proxy/watch/exposition.ts";
+import { Histogram } from "../../../../proxy/flow/histogram.ts";
+import { Exposition } from "../../../../proxy/watch/metrics/exposition.ts";
 
 Deno.test("a family has its help and type once, and none without samples is written", () => {
   const out = new Exposition();
