@@ -20,14 +20,18 @@ export class FallbackCertificates {
   readonly #entries = new Map<string, Entry>();
 
   /** @returns what reads them, and what is to be called once when it is needed no more. */
-  of({ certPath, keyPath, caPath }: FallbackConfig): {
+  of({ url, certPath, keyPath, caPath }: FallbackConfig): {
     readonly reader: ClientFilesReader;
     release(): void;
   } {
     const key = JSON.stringify([certPath, keyPath, caPath]);
     const files = { certPath, keyPath, ...(caPath !== undefined && { caPath }) };
-    const entry = this.#entries.get(key) ??
-      { reader: new ClientFilesReader(files, logKept), uses: 0 };
+    let entry = this.#entries.get(key);
+    if (entry === undefined) {
+      entry = { reader: new ClientFilesReader(files, logKept), uses: 0 };
+      const { problem } = entry.reader;
+      if (problem !== undefined) log.warn("{url} cannot be dialled: {problem}", { url, problem });
+    }
     entry.uses++;
     // A reload releases before it takes: nobody's files stay until others are wanted.
     for (const [other, { uses }] of this.#entries) if (uses === 0) this.#entries.delete(other);

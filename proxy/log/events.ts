@@ -490,7 +490,8 @@ export const EVENTS: readonly LogEvent[] = [
     logger: "relay",
     level: "info",
     message: "peer {peer}: by {transport} now, {reason}",
-    fields: { peer: "text", transport: "text", reason: "text" },
+    continues: true,
+    fields: { suppressed: "number", peer: "text", transport: "text", reason: "text" },
   },
   {
     name: "port-changed",
@@ -1036,6 +1037,13 @@ export const EVENTS: readonly LogEvent[] = [
     level: "warning",
     message: "{listener}: certificates stay as they were: {error}",
     fields: { listener: "text", error: "text" },
+  },
+  {
+    name: "fallback-certificates",
+    logger: "relay",
+    level: "warning",
+    message: "{url} cannot be dialled: {problem}",
+    fields: { url: "text", problem: "text" },
   },
   {
     name: "fallback-certificates-stay",

@@ -71,7 +71,13 @@ for (const task of TASKS) {
           await conn.readable.pipeTo(conn.writable);
         })();
         answered.catch(() => {});
-        await until(() => log.lines.filter((l) => l.includes("connected, ")).length === 2, "both");
+        // The hub knows where they are: a connection alone says nothing of who is behind it.
+        const complete = /handshake complete with tls:\/\//;
+        await until(
+          () => log.lines.filter((line) => complete.test(line)).length === 2,
+          "both",
+          20_000,
+        );
         using conn = await alice.connect({ hostname: "10.9.0.3", port: 7 });
         await conn.write(new TextEncoder().encode("through TLS, twice"));
         await conn.closeWrite();

@@ -286,3 +286,18 @@ Deno.test("a fallback that comes by a reload has the certificate that another re
   assert.equal(stays.length, 1, log.lines.join(""));
   assert.match(stays[0]!, /0\.pem may not be read, expected a file in PEM/);
 });
+
+Deno.test("a fallback's certificate that is not there is said at the start, not when UDP has failed", async () => {
+  await using site = await Site.make();
+  await site.startHub();
+  Deno.removeSync(`${site.folder}/0.pem`);
+  using log = captureLog("warning");
+  const { gateway, endpoint } = await site.client(0);
+  const lines = log.lines.filter((line) => line.includes("cannot be dialled"));
+  assert.equal(lines.length, 1, log.lines.join(""));
+  assert.match(
+    lines[0]!,
+    /tls:\/\/localhost:\d+ cannot be dialled: .*0\.pem is not there, expected/,
+  );
+  assert.equal(gateway.port > 0 && endpoint.state !== "open", true, "it runs all the same");
+});

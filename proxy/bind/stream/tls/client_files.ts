@@ -13,9 +13,11 @@ export class ClientFilesReader {
   #last = new Reading();
   /** Of the files when it was last said, or needed not be said, that they may not be read. */
   #print: string;
+  /** What was wrong with them at first; undefined for nothing. They may be right when they are used. */
+  readonly problem: string | undefined;
 
   /**
-   * Reads them, for later they may be out of reach. What is wrong with them is said when they are used.
+   * Reads them, for later they may be out of reach.
    *
    * @param onKept Called with why what was read earlier counts on, when that may matter: the files have
    * changed.
@@ -26,7 +28,9 @@ export class ClientFilesReader {
     this.#print = this.#fingerprint();
     try {
       this.#read();
-    } catch { /* said when it is needed */ }
+    } catch (error) {
+      this.problem = (error as Error).message;
+    }
   }
 
   /** @throws {CertificateFileError} if one is not what it should be. */

@@ -35,10 +35,12 @@ Deno.test("files of a client are read again each time; who may not any more keep
   const readerOf = () => new ClientFilesReader({ certPath, keyPath }, (e) => said.push(e.message));
   const shown = (reader: ClientFilesReader) => reader.read().certificate.description;
   const late = readerOf();
+  assert.match(late.problem!, /cert\.pem is not there, expected a file in PEM/);
   assert.throws(() => late.read(), /cert\.pem is not there, expected a file in PEM/);
   files.put("cert", first.cert);
   files.put("key", first.key);
   const reader = readerOf();
+  assert.equal(reader.problem, undefined);
   assert.equal(shown(reader), "first");
   assert.equal(shown(late), "first");
   files.put("cert", second.cert);
