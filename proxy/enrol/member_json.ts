@@ -11,6 +11,8 @@ import type { MapConfig } from "../config/checked.ts";
 import { ParseFailure, parseMap, parsePeerName } from "../config/values.ts";
 import type { Member, MemberState } from "./member.ts";
 
+/** What a `Date` can be, ms. */
+const MAX_TIME = 8.64e15;
 const STATES: readonly MemberState[] = ["invited", "bound", "used", "revoked"];
 
 export function memberToJson(member: Member): Record<string, unknown> {
@@ -100,7 +102,9 @@ function textOf(value: unknown): string | undefined {
 }
 
 function timeOf(value: unknown): number | undefined {
-  return Number.isSafeInteger(value) ? value as number : undefined;
+  return Number.isInteger(value) && Math.abs(value as number) <= MAX_TIME
+    ? value as number
+    : undefined;
 }
 
 function keyOf(value: unknown): Uint8Array | undefined {

@@ -5,33 +5,31 @@
  */
 
 import { type Arena, openArena } from "../arena/arena.ts";
-import { BindError } from "../bind/bind.ts";
 import { NoUdpBind } from "../bind/no_udp.ts";
 import type { UdpBind } from "../bind/udp.ts";
-import { chooseUdp, openUdpBind } from "../bind/udp_open.ts";
+import { chooseUdp } from "../bind/udp_open.ts";
 import type { GatewayConfig } from "../config/config.ts";
-import { type ConfigPath, SettingError } from "../config/error.ts";
 import { Engine } from "../engine/engine.ts";
 import { EventLoop, hostClock } from "../engine/event_loop.ts";
 import { getLogger } from "../log/logger.ts";
 import { checkDescriptorLimit } from "../target/descriptors.ts";
-import { Prefix, type TcpSettings } from "../../netstack/mod.ts";
-import type { Crypto, DeviceEvent, Peer, TimerSettings } from "../../wireguard/mod.ts";
+import { type IpAddress, Prefix, type TcpSettings } from "../../netstack/mod.ts";
+import type { Crypto, Peer, TimerSettings } from "../../wireguard/mod.ts";
 import { Enrolment } from "./enrolment/enrolment.ts";
 import { GatewayInbounds } from "./inbounds.ts";
 import { GatewayLinks } from "./links.ts";
 import { attachDevice, guardHost, type OpenDevice } from "./device_link.ts";
 import { requireCertificates } from "./certificate_files.ts";
+import { openSocket, orSettingError, socketOf } from "./socket.ts";
 import { GatewayStreams } from "./streams.ts";
 import { GatewayRoutes } from "./routes.ts";
 import { findFlow, type FlowStats, flowStats } from "./flow_stats.ts";
 import { type GatewayStats, gatewayStats } from "./stats.ts";
 import { type PeerStats, peerStats } from "./stats_peers.ts";
 import { finishUnderWay, resetConnections } from "./finish.ts";
-import { logForeignSource, logRejection, logUnconfirmed, MoveLog } from "./handshake_log.ts";
+import { DeviceEvents, type HandshakeTotals } from "./device_events.ts";
 import type { Resolve } from "./resolver.ts";
 import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
-import { peerName } from "./peer_name.ts";
 import { PeerRates } from "./peer_rates.ts";
 import { PeerSources } from "./peer_sources.ts";
 import { PeerListWatch } from "./peer_list/watch.ts";
@@ -83,6 +81,8 @@ export interface GatewayOptions {
    * none that is unsafe, unless a rule names it. Default: it is not.
    */
   readonly guardsHost?: boolean;
+  /** Where fallbacks, and proxies on the way, are dialled. Default: as the system resolves names. */
+  readonly dialledAddresses?: (host: string) => readonly IpAddress[];
   /** Whether the mark of WireGuard's datagrams stays as it is, whatever a reload says. Default: not. */
   readonly keepsMark?: boolean;
 }
@@ -126,13 +126,11 @@ export class Gateway implements AsyncDisposable {
   readonly routes: GatewayRoutes;
   /** How programs of this host get into the tunnel, where there is no device. */
   readonly inbounds: GatewayInbounds;
-  /** Since the start: complete, given up without an answer, and those of others that were refused. */
-  readonly handshakes = { complete: 0, unanswered: 0, rejected: 0 };
   /** Whose flows a peer's are. */
   readonly ownerOf: (peer: Peer) => FlowOwner;
   readonly #startedAt: number;
   readonly #closed = Promise.withResolvers<void>();
-  readonly #moves = new MoveLog();
+  readonly #events = new DeviceEvents(this);
   #closing: Promise<CloseResult> | undefined;
   #peerList: PeerListWatch | undefined;
   /** The configured port and address; the port 0 or missing for any. */
@@ -171,7 +169,7 @@ export class Gateway implements AsyncDisposable {
   static tryListening(config: GatewayConfig, options: Pick<GatewayOptions, "ffi"> = {}): void {
     const { ffi } = chooseUdp(options.ffi);
     if (config.privateKey === undefined) return;
-    orSettingError(() => openUdp(config, openArena(config.mtu), ffi)).close();
+    openSocket(config, openArena(config.mtu), ffi).close();
   }
 
   private constructor(config: GatewayConfig, options: GatewayOptions) {
@@ -179,7 +177,7 @@ export class Gateway implements AsyncDisposable {
     this.closed.catch(() => {}); // no unhandled rejection: a caller that awaits it sees the error
     const { ffi } = chooseUdp(options.ffi);
     const arena = openArena(config.mtu, options.crypto);
-    this.udp = orSettingError(() => openUdp(config, arena, ffi));
+    this.udp = openSocket(config, arena, ffi);
     try {
       const engine = this.#makeEngine(config, options, arena);
       this.engine = engine;
@@ -235,6 +233,7 @@ export class Gateway implements AsyncDisposable {
         engine,
         listeners: this.proxy.listeners,
         receiveRegion: arena.streamRegion,
+        addresses: options.dialledAddresses,
       });
       this.inbounds = new GatewayInbounds(engine, this.proxy);
     } catch (error) {
@@ -261,6 +260,11 @@ export class Gateway implements AsyncDisposable {
   /** Whether there is a socket of WireGuard's; otherwise links alone bring packets. */
   get hasWireguard(): boolean {
     return !(this.udp instanceof NoUdpBind);
+  }
+
+  /** Since the start: complete, given up without an answer, and those of others that were refused. */
+  get handshakes(): Readonly<HandshakeTotals> {
+    return this.#events.handshakes;
   }
 
   get publicKey(): Uint8Array {
@@ -410,7 +414,7 @@ export class Gateway implements AsyncDisposable {
       timers: { ...(rekeyAfterMs !== undefined && { rekeyAfterMs }), ...options.timers },
       ...(options.tcp && { tcp: options.tcp }),
       memory: openMemoryBudget(config.proxy?.maxBufferMemory),
-      onEvent: (event) => this.#onEvent(event),
+      onEvent: (event) => this.#events.handle(event),
       onFailed: (error) => {
         this.#closed.reject(error);
         this.close();
@@ -507,86 +511,5 @@ export class Gateway implements AsyncDisposable {
   #enableSingle(protocols: Partial<Protocols>): void {
     log.warn("the forwarders answer on the tunnel's own interface: peers reach every target");
     this.proxy.enableSingle(protocols);
-  }
-
-  #onEvent(event: DeviceEvent): void {
-    if (event.type === "handshake-rejected") {
-      this.handshakes.rejected += 1 + event.suppressed;
-      logRejection(event);
-      return;
-    }
-    const { type, peer } = event;
-    const properties = { peer: peerName(peer), endpoint: `${peer.endpoint}` };
-    switch (type) {
-      case "handshake-complete":
-        this.handshakes.complete++;
-        log.info("peer {peer}: handshake complete with {endpoint}", {
-          ...properties,
-          initiator: event.initiator,
-        });
-        this.peers.handshakeComplete(peer);
-        this.enrolment?.handshakeComplete(peer);
-        break;
-      case "handshake-retry":
-        log.debug("peer {peer}: no answer from {endpoint}, attempt {attempt}", {
-          ...properties,
-          attempt: event.attempt,
-        });
-        this.peers.handshakeUnanswered(peer, event.attempt);
-        break;
-      case "handshake-failed":
-        this.handshakes.unanswered++;
-        log.warn("peer {peer}: no answer from {endpoint}, given up for now", properties);
-        this.peers.handshakeUnanswered(peer, Infinity);
-        break;
-      case "endpoint-changed":
-        if (!this.peers.moved(peer)) this.#moves.moved(peer, this.engine.now());
-        break;
-      case "handshake-unconfirmed":
-        logUnconfirmed(peer, event.answers);
-        break;
-      case "source-rejected":
-        logForeignSource(peer, event.address, event.suppressed);
-        break;
-      case "session-expired":
-        log.debug("peer {peer}: keys wiped", properties);
-    }
-  }
-}
-
-function openUdp(config: GatewayConfig, arena: Arena, ffi: boolean): UdpBind {
-  const { pool, receiveRegion } = arena;
-  const { fwMark } = config;
-  if (config.privateKey === undefined) return new NoUdpBind();
-  return openUdpBind({
-    ...socketOf(config),
-    ...(fwMark !== undefined && { mark: fwMark }),
-    pool,
-    receiveRegion,
-  }, ffi);
-}
-
-function socketOf(
-  { listenPort, listenAddress }: Pick<GatewayConfig, "listenPort" | "listenAddress">,
-) {
-  return {
-    ...(listenPort !== undefined && { port: listenPort }),
-    ...(listenAddress !== undefined && { address: listenAddress }),
-  };
-}
-
-const SETTINGS: Readonly<Record<BindError["setting"], ConfigPath>> = {
-  port: ["interface", "listenPort"],
-  address: ["interface", "listenAddress"],
-  mark: ["interface", "fwMark"],
-};
-
-/** Turns what the system refuses a socket into an error of the setting. */
-function orSettingError<T>(open: () => T): T {
-  try {
-    return open();
-  } catch (error) {
-    if (!(error instanceof BindError)) throw error;
-    throw new SettingError(SETTINGS[error.setting], error.message, { cause: error.cause });
   }
 }

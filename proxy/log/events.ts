@@ -490,7 +490,8 @@ export const EVENTS: readonly LogEvent[] = [
     logger: "relay",
     level: "info",
     message: "peer {peer}: by {transport} now, {reason}",
-    fields: { peer: "text", transport: "text", reason: "text" },
+    continues: true,
+    fields: { suppressed: "number", peer: "text", transport: "text", reason: "text" },
   },
   {
     name: "port-changed",
@@ -1185,11 +1186,26 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { prefixes: "text", port: "number", mark: "number", exempt: "text" },
   },
   {
-    name: "redirect-host-not-found",
+    name: "host-not-found",
     logger: "system",
     level: "debug",
-    message: "{host}: not found ({reason}), what it stood for stays exempt",
+    message: "{host}: not found ({reason}), what it stood for counts on",
     fields: { host: "text", reason: "text" },
+  },
+  {
+    name: "fallback-not-found",
+    logger: "system",
+    level: "warning",
+    message: "Fallback {host}: not found ({reason}), looked up again every minute",
+    fields: { host: "text", reason: "text" },
+  },
+  {
+    name: "fallback-in-tunnel",
+    logger: "system",
+    level: "warning",
+    message:
+      "Fallback {address}: is in {prefix}, which goes into {device}: a way around it takes a restart",
+    fields: { address: "text", prefix: "text", device: "text" },
   },
 ];
 

@@ -15,8 +15,11 @@ export interface CommandLine {
   done(status: number): void;
 }
 
-export function formatOption(): Option {
-  return new Option("--format <FORM>", "form of CONFIG (default: by the file's suffix, else conf)")
+export function formatOption(argument = "CONFIG"): Option {
+  return new Option(
+    "--format <FORM>",
+    `form of ${argument} (default: by the file's suffix, else conf)`,
+  )
     .choices(["conf", "yaml", "json", "env"]);
 }
 

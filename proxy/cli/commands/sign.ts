@@ -25,7 +25,7 @@ export function addSigning({ program, terminal, done }: CommandLine): void {
     )
     .option("--days <N>", "so long it counts; gateways then drop its peers (default for ever)")
     .option("--preshared-keys", "let preshared keys stand in it, for whoever can read it")
-    .addOption(formatOption())
+    .addOption(formatOption("FILE"))
     .action(async (file: string, options: SignOptions) => {
       done(await (await import("../sign_peers.ts")).signPeers(file, options, terminal));
     });

@@ -21,6 +21,8 @@ const REASONS: Readonly<Record<SwitchReason, string>> = {
   "given-up": "nothing answers anywhere",
 };
 
+const MOVES_PER_LINE_MS = 1_000;
+
 /** How a peer is reached. */
 export interface Transport {
   /** `udp`, `tls`, `grpc`. */
@@ -47,6 +49,8 @@ export class Paths {
   readonly #host: ChoiceHost;
   readonly #choices = new Map<Peer, PeerChoice>();
   readonly #transports = new WeakMap<Peer, Transport>();
+  /** When it was last said that a peer has moved by itself, and how often it was not. */
+  readonly #said = new WeakMap<Peer, { at: number; suppressed: number }>();
   /** When something is due; undefined if it has to be looked for. */
   #next: number | undefined = Infinity;
 
@@ -110,12 +114,21 @@ export class Paths {
     const before = this.#transports.get(peer)?.name;
     const now = this.transportOf(peer);
     if (now === undefined || before === undefined || now.name === before) return false;
-    log.info("peer {peer}: by {transport} now, {reason}", {
-      peer: peerName(peer),
-      transport: now.name,
-      reason: "where it was heard",
-    });
+    this.#sayMoved(peer, now.name);
     return true;
+  }
+
+  /** A peer heard by two transports at once moves with every datagram: a line a second says so. */
+  #sayMoved(peer: Peer, transport: string): void {
+    const now = this.#options.now();
+    const said = this.#said.get(peer);
+    if (said !== undefined && now < said.at + MOVES_PER_LINE_MS) {
+      said.suppressed++;
+      return;
+    }
+    this.#said.set(peer, { at: now, suppressed: 0 });
+    const suppressed = said?.suppressed ?? 0;
+    say(peer, transport, "where it was heard", suppressed);
   }
 
   pollTimeout(): number {
@@ -142,11 +155,7 @@ export class Paths {
   #switched(peer: Peer, transport: string, reason: SwitchReason): void {
     const { isOther } = this.#transport(peer, transport);
     if (!isOther) return;
-    log.info("peer {peer}: by {transport} now, {reason}", {
-      peer: peerName(peer),
-      transport,
-      reason: REASONS[reason],
-    });
+    say(peer, transport, REASONS[reason]);
   }
 
   #transport(peer: Peer, name: string): { transport: Transport; isOther: boolean } {
@@ -161,4 +170,15 @@ export class Paths {
     if (!isFirst) this.switches.set(name, (this.switches.get(name) ?? 0) + 1);
     return { transport, isOther: true };
   }
+}
+
+/** @param suppressed Such lines that were left out before. */
+function say(peer: Peer, transport: string, reason: string, suppressed = 0): void {
+  const more = suppressed > 0 ? " ({suppressed} moves went unlogged before)" : "";
+  log.info(`peer {peer}: by {transport} now, {reason}${more}`, {
+    peer: peerName(peer),
+    transport,
+    reason,
+    ...(suppressed > 0 && { suppressed }),
+  });
 }

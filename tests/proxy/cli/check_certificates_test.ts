@@ -132,6 +132,10 @@ Deno.test("a hub's files that can never work are errors with their lines, an old
   for (const [files, line] of wrong) {
     assert.deepEqual(await made.hub(files), { status: 2, error: `${line}\n` });
   }
+  assert.deepEqual(await made.hub({ more: "ClientCaKey = stick.key\n" }), {
+    status: 0,
+    error: "warning: F/wg0.conf:9: ClientCaKey: F/stick.key is not there, expected a file in PEM\n",
+  });
   const old = await made.hub({ cert: "oldhub.pem", key: "oldhub.key" });
   assert.equal(old.status, 0);
   assert.match(old.error, /^warning: F\/wg0\.conf:6: Cert: F\/oldhub\.pem has expired on /);

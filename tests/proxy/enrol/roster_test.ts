@@ -153,6 +153,10 @@ Deno.test("a file that is not one is refused and left alone, with the field that
         new RegExp(`\\(${key} is wrong\\)`),
       ]),
       [
+        JSON.stringify({ version: 1, members: [{ ...first, expiresAt: 9e15 }] }), // no Date holds it
+        /\(expiresAt is wrong\)/,
+      ],
+      [
         JSON.stringify({ version: 1, members: [{ ...first, publicKey: undefined }] }),
         /\(publicKey is wrong\)/,
       ],

@@ -8,7 +8,7 @@
 import type { Certificate } from "../../certificates/certificate.ts";
 import { CLIENT_AUTH, readCertificates, SERVER_AUTH } from "../../certificates/certificate.ts";
 import { refuseDates } from "../../certificates/check.ts";
-import { type ClientFiles, readClientFiles, readKey, readServerFiles, spki } from "./files.ts";
+import { type ClientFiles, keyOf, readClientFiles, readServerFiles, spki } from "./files.ts";
 import type { ServerFiles } from "./files.ts";
 import { CertificateFileError, type FileSetting, Reading } from "./reading.ts";
 
@@ -65,19 +65,34 @@ export function checkServerFiles(
       `${certPath} is not one for servers, expected a server's certificate`,
     );
   }
-  if (clientCaKeyPath !== undefined) {
-    const key = spki(readKey("clientCaKey", clientCaKeyPath, new Reading()));
-    if (!authorities.some(({ x509 }) => spki(x509.publicKey).equals(key))) {
-      throw new CertificateFileError(
-        "clientCaKey",
-        `${clientCaKeyPath} is not the key of ${clientCaPath}, expected the one that belongs to it`,
-      );
-    }
-  }
   return [
+    ...clientCaKeyPath === undefined
+      ? []
+      : ofAuthorityKey(clientCaKeyPath, clientCaPath, authorities),
     ...ofDates("cert", certPath, certificate, now),
     ...ofAuthorities("clientCa", clientCaPath, authorities, now),
   ];
+}
+
+/** It may lie elsewhere until somebody is invited: then it is read. */
+function ofAuthorityKey(
+  path: string,
+  authorityPath: string,
+  authorities: readonly Certificate[],
+): FileWarning[] {
+  const setting = "clientCaKey";
+  let pem: string;
+  try {
+    pem = new Reading().text(setting, path);
+  } catch (error) {
+    return [{ setting, message: (error as Error).message }];
+  }
+  const key = spki(keyOf(setting, path, pem));
+  if (authorities.some(({ x509 }) => spki(x509.publicKey).equals(key))) return [];
+  throw new CertificateFileError(
+    setting,
+    `${path} is not the key of ${authorityPath}, expected the one that belongs to it`,
+  );
 }
 
 function ofDates(

@@ -110,11 +110,7 @@ function certificates(setting: FileSetting, path: string, pem: string): Certific
 }
 
 /** @throws {CertificateFileError} */
-export function readKey(setting: FileSetting, path: string, reading: Reading): KeyObject {
-  return keyOf(setting, path, reading.text(setting, path));
-}
-
-function keyOf(setting: FileSetting, path: string, pem: string): KeyObject {
+export function keyOf(setting: FileSetting, path: string, pem: string): KeyObject {
   return made(setting, path, "expected one in PEM, without a password", () => parseKey(pem));
 }
 

@@ -6,6 +6,8 @@ import { Lab, until } from "../tls/lab.ts";
 Deno.test("datagrams go both ways in gRPC, and each side knows who the other is", async () => {
   await using lab = await Lab.start({ transport: "grpc" });
   const { side, endpoint } = await lab.client({ name: "laptop" });
+  endpoint.open();
+  await until(() => endpoint.state === "open");
   side.send(endpoint, new Uint8Array(148).fill(1));
   const { bytes, from } = await lab.hub.next();
   assert.deepEqual(bytes, new Uint8Array(148).fill(1));
@@ -127,6 +129,8 @@ for (const transport of ["tls", "grpc"] as const) {
     const { port } = proxy.address() as net.AddressInfo;
     const through = { host: "127.0.0.1", port, authorization: "Basic c2VjcmV0" };
     const { side, endpoint } = await lab.client({ name: "laptop" }, { proxy: () => through });
+    endpoint.open();
+    await until(() => endpoint.state === "open");
     side.send(endpoint, new Uint8Array(148).fill(1));
     assert.deepEqual((await lab.hub.next()).bytes, new Uint8Array(148).fill(1));
     // The proxy, and nobody here, looks the name up.
