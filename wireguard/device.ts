@@ -232,6 +232,10 @@ export class Device {
       holder !== undefined && this.#sharedWith(peer, holder, buffer, offset, version) !== undefined;
   }
 
+  get peerCount(): number {
+    return this.#peers.size;
+  }
+
   peers(): Iterable<Peer> {
     return this.#peers.values();
   }

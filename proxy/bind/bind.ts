@@ -29,7 +29,7 @@ export type DatagramHandler = (
 export interface BindEvents {
   /** Datagrams wait for {@link Bind.drain}. Once until then. */
   onReadable(): void;
-  /** A send has settled outside of {@link Bind.flush}. */
+  /** A send has settled outside of {@link Bind.flush}, or the bind is not busy any more. */
   onSent(): void;
   /** Nothing will be received by this bind again. */
   onFailed(error: Error): void;
@@ -46,6 +46,11 @@ export interface Bind {
   readonly counters: object;
   /** Whether datagrams wait for {@link drain}. */
   readonly hasReady: boolean;
+  /**
+   * Whether what can wait should not be sent now, since it would be lost: for a short time, after which
+   * {@link BindEvents.onSent} is called. Default: never.
+   */
+  readonly isBusy?: boolean;
 
   /** Begins to receive. Called once, before anything else. */
   start(events: BindEvents): void;

@@ -143,6 +143,8 @@ export class Engine {
   #isScheduled = false;
   #isInTurn = false;
   #needsSlots = false;
+  /** Something was not read because a bind is busy. */
+  #waitsForBind = false;
   /** Another turn is wanted, said during this one. */
   #isRoused = false;
   /** A slot for the tunnel was wanted in this turn, and none was free. */
@@ -318,7 +320,16 @@ export class Engine {
   /** Whether packets for the tunnel leave at once, and need not be queued or dropped. */
   get hasRoom(): boolean {
     const { free, reserved } = this.pool;
-    return free > reserved && this.nic1.queue.isEmpty;
+    return free > reserved && this.nic1.queue.isEmpty && !this.#isBindBusy();
+  }
+
+  /** Not where there are several peers: one of them would hold up what goes to the others. */
+  #isBindBusy(): boolean {
+    if (this.device.peerCount > 1) return false;
+    for (let i = 0; i < this.#binds.length; i++) {
+      if (this.#binds[i]!.isBusy === true) return this.#waitsForBind = true;
+    }
+    return false;
   }
 
   /** Bytes, of what is authenticated: a stranger's handshakes hold nobody back. */
@@ -481,6 +492,10 @@ export class Engine {
   }
 
   #onSent(): void {
+    if (this.#waitsForBind) {
+      this.#waitsForBind = false;
+      this.wake();
+    }
     if (this.#needsSlots && this.pool.free >= this.pool.slots * RESUME_SHARE) {
       this.#needsSlots = false;
       this.wake();

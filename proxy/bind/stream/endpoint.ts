@@ -19,6 +19,8 @@ const HEARTBEAT_MS = 4_000;
 export const SILENT_MS = 12_000;
 /** Bytes received and not yet drained from which on a carrier is not read. */
 const READ_LIMIT = 128 << 10;
+/** What waits for longer does so because the line is slow. */
+export const BUSY_MS = 4;
 const NOTHING = new Uint8Array(0);
 const UNKNOWN = new Uint8Array(4);
 
@@ -34,6 +36,8 @@ export interface StreamHost {
   readable(endpoint: StreamEndpoint): void;
   /** It has something to flush. */
   dirty(endpoint: StreamEndpoint): void;
+  /** A carrier has taken something. */
+  writable(): void;
   /** It has a carrier, or waits for one: it wants {@link StreamEndpoint.tick} once a second. */
   active(endpoint: StreamEndpoint): void;
   inactive(endpoint: StreamEndpoint): void;
@@ -84,6 +88,16 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
 
   get port(): number {
     return this.#remote?.port ?? 0;
+  }
+
+  /**
+   * Whether what is sent now would push something out that is still young: its user should wait. Not on a
+   * slow line, where what waits before this queue would only grow old there.
+   */
+  get isBusy(): boolean {
+    const { limits, timers } = this.host;
+    return this.#isFull && this.#queue.size >= limits.bytes / 2 &&
+      timers.now() - this.#queue.oldestAt < BUSY_MS;
   }
 
   abstract toString(): string;
@@ -199,6 +213,7 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
         if (this.#carrier !== carrier) return;
         this.#isFull = false;
         this.flush();
+        this.host.writable();
       },
       closed: (error) => {
         if (this.#carrier !== carrier) return;

@@ -5,6 +5,8 @@
  * @module
  */
 
+import { free } from "./free.ts";
+
 /** Bytes in front of each datagram. */
 export const HEADER_SIZE = 2;
 /** What the length can say. */
@@ -117,6 +119,7 @@ export class FrameReader {
 
   /** Lets go of the first. Whoever sends without end would never have all of them taken at once. */
   #shift(): void {
+    free(this.#segments[this.#head]!.bytes);
     if (++this.#head * 2 < this.#segments.length) return;
     this.#segments.splice(0, this.#head);
     this.#head = 0;

@@ -95,6 +95,11 @@ export class SendQueue {
     return this.#size;
   }
 
+  /** Since when the oldest waits, ms; Infinity for none. */
+  get oldestAt(): number {
+    return this.#chunks[0]?.marks[1] ?? Infinity;
+  }
+
   /** Copies a datagram. An empty one is a heartbeat. What has no room beside it is dropped and counted. */
   push(buffer: Uint8Array, offset: number, length: number, now: number): void {
     const size = HEADER_SIZE + length;

@@ -13,7 +13,7 @@ import { AcceptedEndpoint } from "./accepted_endpoint.ts";
 import type { Carrier, CarrierDialer, CarrierListener } from "./carrier.ts";
 import { newStreamCounters } from "./counters.ts";
 import { DialledEndpoint } from "./dialled_endpoint.ts";
-import type { StreamEndpoint, StreamHost } from "./endpoint.ts";
+import { BUSY_MS, type StreamEndpoint, type StreamHost } from "./endpoint.ts";
 import { Farewell, farewellFrame } from "./farewell.ts";
 import { MAX_DATAGRAM } from "./frame_reader.ts";
 import { ChunkPool, DEFAULT_QUEUE_LIMITS, type QueueLimits } from "./send_queue.ts";
@@ -58,12 +58,17 @@ export class StreamBind implements Bind {
   #refused = 0;
   /** Those that have a carrier. */
   readonly #active = new Set<StreamEndpoint>();
+  /** The one that has a carrier, if no other has. */
+  #only: StreamEndpoint | undefined;
   /** Those that have datagrams, in turn. */
   readonly #readable = new Set<StreamEndpoint>();
   readonly #dirty = new Set<StreamEndpoint>();
   readonly #dialled = new Set<DialledEndpoint>();
   #isToldReadable = false;
   #isDraining = false;
+  /** Somebody was told that this bind is busy, and not yet that it is not. */
+  #isToldBusy = false;
+  #callOffBusy: (() => void) | undefined;
   #tickAt = 0;
   #callOffTick: (() => void) | undefined;
   /** Undefined before {@link start}. */
@@ -90,9 +95,13 @@ export class StreamBind implements Bind {
         this.#readable.add(endpoint);
         this.#tellReadable();
       },
+      writable: () => {
+        if (this.#isToldBusy && !this.isBusy) this.#notBusy();
+      },
       dirty: (endpoint) => void this.#dirty.add(endpoint),
       active: (endpoint) => {
         this.#active.add(endpoint);
+        this.#findOnly();
         this.#startTicking();
       },
       inactive: (endpoint) => this.#inactive(endpoint),
@@ -115,6 +124,21 @@ export class StreamBind implements Bind {
 
   get hasReady(): boolean {
     return this.#readable.size > 0;
+  }
+
+  /**
+   * Only where there is one carrier: of several, one that is slow would hold up what goes to the others.
+   */
+  get isBusy(): boolean {
+    if (this.#only?.isBusy !== true) return false;
+    if (!this.#isToldBusy) {
+      this.#isToldBusy = true;
+      this.#callOffBusy ??= this.#timers.after(BUSY_MS, () => {
+        this.#callOffBusy = undefined;
+        if (this.#isToldBusy) this.#notBusy();
+      });
+    }
+    return true;
   }
 
   start(events: BindEvents): void {
@@ -193,6 +217,7 @@ export class StreamBind implements Bind {
     for (const endpoint of this.#dialled) endpoint.close();
     for (const endpoint of this.accepted()) endpoint.close(Farewell.Closing);
     this.#callOffTick?.();
+    this.#callOffBusy?.();
     this.#readable.clear();
     this.#dirty.clear();
     await Promise.all([...this.#listeners].map((listener) => listener.close()));
@@ -233,6 +258,7 @@ export class StreamBind implements Bind {
 
   #inactive(endpoint: StreamEndpoint): void {
     this.#active.delete(endpoint);
+    this.#findOnly();
     this.#dirty.delete(endpoint);
     if (!(endpoint instanceof AcceptedEndpoint)) return;
     const key = endpoint.address.join();
@@ -240,6 +266,16 @@ export class StreamBind implements Bind {
     if (endpoints === undefined || !endpoints.delete(endpoint)) return;
     this.#acceptedCount--;
     if (endpoints.size === 0) this.#accepted.delete(key);
+  }
+
+  #findOnly(): void {
+    [this.#only] = this.#active.size === 1 ? this.#active : [];
+    if (this.#isToldBusy && !this.isBusy) this.#notBusy();
+  }
+
+  #notBusy(): void {
+    this.#isToldBusy = false;
+    if (!this.#isClosed) this.#events?.onSent();
   }
 
   #hasUnsent(): boolean {

@@ -2,21 +2,34 @@ import assert from "node:assert/strict";
 import { openArena } from "../../../proxy/arena/arena.ts";
 import type { Bind } from "../../../proxy/bind/bind.ts";
 import { Engine } from "../../../proxy/engine/engine.ts";
+import type { PacketLink } from "../../../proxy/link/packet_link.ts";
 import { generatePrivateKey } from "../../../wireguard/mod.ts";
 import { preset } from "../../preset.ts";
 
 const MTU = 1420;
+const key = (value: number) => new Uint8Array(32).fill(value);
+const NOTHING = new Uint8Array(0);
 
 /** An engine whose event loop is the test, with a bind that has datagrams for so many drains. */
 function driven() {
-  const state = { drains: 0, left: 0, soon: [] as (() => void)[], later: () => {} };
+  const state = {
+    drains: 0,
+    left: 0,
+    isBusy: false,
+    onSent: () => {},
+    soon: [] as (() => void)[],
+    later: () => {},
+  };
   const bind: Bind = {
     name: "test",
     counters: {},
     get hasReady() {
       return state.left > 0;
     },
-    start() {},
+    get isBusy() {
+      return state.isBusy;
+    },
+    start: ({ onSent }) => void (state.onSent = onSent),
     drain() {
       if (state.left === 0) return 0;
       state.left--;
@@ -76,5 +89,39 @@ Deno.test("a timer that comes while a turn is asked for starts no second series 
   state.soon.shift()!();
   assert.equal(state.drains, 5);
   assert.equal(state.soon.length, 1);
+  await engine.close();
+});
+
+Deno.test("while a bind is busy no link is read; when it says that it is not, it is read on", async () => {
+  const { engine, state } = driven();
+  let drained = 0;
+  const link: PacketLink = {
+    name: "test",
+    counters: { packetsIn: 0, bytesIn: 0, packetsOut: 0, bytesOut: 0, drops: {} },
+    buffer: NOTHING,
+    hasReady: true,
+    start() {},
+    drain: () => void drained++,
+    allocate: () => -1,
+    release() {},
+    transmit() {},
+    forward: () => false,
+    flush() {},
+    close: () => Promise.resolve(),
+  };
+  state.isBusy = true;
+  engine.addLink(link, { name: "test", mtu: MTU, forwarding: false });
+  state.soon.shift()!();
+  assert.equal(drained, 0);
+  assert.equal(state.soon.length, 0); // and nothing turns in vain
+  state.isBusy = false;
+  state.onSent();
+  state.soon.shift()!();
+  assert.equal(drained, 4); // turns
+  state.isBusy = true;
+  for (const value of [1, 2]) engine.device.addPeer({ publicKey: key(value) }, 0);
+  state.soon.shift()!();
+  assert.equal(drained, 8, "others than the one that it is busy with would wait too");
+  state.soon.length = 0;
   await engine.close();
 });

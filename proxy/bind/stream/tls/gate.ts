@@ -7,6 +7,7 @@
 
 import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
+import { free } from "../free.ts";
 
 export class Gate extends Duplex {
   readonly socket: Socket;
@@ -28,7 +29,9 @@ export class Gate extends Duplex {
     this.#first = first;
     this.#isShut = first !== undefined;
     socket.on("data", (bytes) => {
+      const isNext = this.readableLength === 0;
       if (!this.push(bytes) || this.#isShut) this.socket.pause();
+      if (isNext && this.readableLength === 0) free(bytes); // TLS has taken it
     });
     socket.on("drain", () => this.#drained());
     socket.on("end", () => this.push(null));
@@ -59,7 +62,7 @@ export class Gate extends Duplex {
     _encoding: string,
     done: (error?: Error | null) => void,
   ): void {
-    if (this.socket.write(bytes)) done();
+    if (this.socket.write(bytes, () => free(bytes))) done();
     else this.#written = done;
   }
 

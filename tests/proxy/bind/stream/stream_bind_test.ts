@@ -27,6 +27,7 @@ class Side {
   readonly heard: Heard[] = [];
   isBusy = false;
   told = 0;
+  toldSent = 0;
 
   constructor(timers: VirtualTimers, options: Partial<StreamBindOptions> = {}) {
     this.bind = new StreamBind({ name: "memory", timers, random: () => 0.5, ...options });
@@ -35,7 +36,7 @@ class Side {
         this.told++;
         if (!this.isBusy) queueMicrotask(() => this.drain());
       },
-      onSent: () => {},
+      onSent: () => void this.toldSent++,
       onFailed: (error) => assert.fail(error),
     });
   }
@@ -241,6 +242,64 @@ Deno.test("who reads nothing costs a bounded queue, whose oldest go, and is give
   await timers.pass(15_000);
   assert.equal(counters.stalled, 1);
   assert.equal((from as AcceptedEndpoint).isConnected, false);
+});
+
+/** A carrier that is full, and behind it more than half a queue: 192 KiB of 256. */
+async function full() {
+  const all = site();
+  const { peer, dialer, endpoint } = all;
+  endpoint.open();
+  await settle();
+  dialer.ends![0].isHeld = true;
+  assert.equal(peer.bind.isBusy, false);
+  for (let i = 0; i < 4; i++) peer.send(endpoint, bytes(16_000)); // what the carrier takes
+  assert.equal(peer.bind.isBusy, false);
+  for (let i = 0; i < 12; i++) peer.send(endpoint, bytes(16_000));
+  return all;
+}
+
+Deno.test("a bind is busy while its only carrier is full and much waits, and says when it is not", async () => {
+  const { timers, hub, peer, dialer, endpoint } = await full();
+  assert.equal(peer.bind.isBusy, true);
+  assert.equal(peer.toldSent, 0);
+  await timers.pass(2);
+  dialer.ends![0].isHeld = false;
+  dialer.ends![0].release();
+  assert.equal(peer.bind.isBusy, false);
+  assert.equal(peer.toldSent, 1);
+  await timers.pass(100);
+  assert.equal(peer.toldSent, 1);
+  assert.equal(hub.heard.length, 16);
+  assert.deepEqual([peer.bind.counters.droppedFull, endpoint.buffered], [0, 0]);
+});
+
+Deno.test("on a slow line it is not busy any more, though nothing has left: what waits longer grows old", async () => {
+  const { timers, peer, endpoint } = await full();
+  assert.equal(peer.bind.isBusy, true);
+  await timers.pass(3);
+  assert.deepEqual([peer.bind.isBusy, peer.toldSent], [true, 0]);
+  await timers.pass(1);
+  assert.deepEqual([peer.bind.isBusy, peer.toldSent], [false, 1]);
+  for (let i = 0; i < 12; i++) peer.send(endpoint, bytes(16_000));
+  assert.ok(peer.bind.counters.droppedFull > 0);
+  assert.equal(peer.bind.isBusy, false);
+});
+
+Deno.test("one of two carriers makes nobody wait; one that is gone neither", async () => {
+  const { timers, peer, listener, dialer, endpoint } = await full();
+  assert.equal(peer.bind.isBusy, true);
+  const second = peer.bind.endpoint(new MemoryDialer(listener));
+  second.open();
+  await settle();
+  assert.deepEqual([peer.bind.isBusy, peer.toldSent], [false, 1]);
+  peer.bind.forget(second);
+  assert.equal(peer.bind.isBusy, true);
+  dialer.ends![1].close();
+  await settle();
+  assert.equal(endpoint.state, "waiting");
+  assert.deepEqual([peer.bind.isBusy, peer.toldSent], [false, 2]);
+  await timers.pass(4);
+  assert.equal(peer.toldSent, 2);
 });
 
 Deno.test("who is not drained is not read, and nothing of it is lost", async () => {
