@@ -56,8 +56,7 @@ export class NewReno implements CongestionControl {
   }
 
   setSegmentSize(mss: number): void {
-    // A window counted in segments keeps its count (RFC 1191 §6.4).
-    this.window = Math.max(mss, Math.floor(this.window / this.#mss) * mss);
+    this.window = resized(this.window, this.#mss, mss);
     this.#mss = mss;
   }
 
@@ -136,6 +135,14 @@ export class NoCongestionControl implements CongestionControl {
   timedOut(): void {}
   idle(): void {}
   undo(): void {}
+}
+
+/**
+ * @returns The window for segments of another size. One counted in segments keeps its count when
+ * they shrink (RFC 1191 §6.4); when they grow it would be a burst (RFC 4821 §7.4 keeps the bytes).
+ */
+export function resized(window: number, before: number, mss: number): number {
+  return Math.max(mss, Math.min(window, Math.floor(window / before) * mss));
 }
 
 /** RFC 6928 §2. */

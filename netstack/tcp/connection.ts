@@ -153,7 +153,7 @@ export class Connection implements Flow, EndpointConnection {
   stateTimer = Infinity;
   /** When to look whether the connection is idle, ms. */
   idleTimer = Infinity;
-  /** When the path is believed to carry full segments again after a black hole, ms. */
+  /** When the path is asked whether it carries full segments after all, ms. */
   raiseAt = Infinity;
   /** The timer of FIN-WAIT-2 starts at the next flush, where the time is known. */
   finWait2Pending = false;
@@ -237,11 +237,11 @@ export class Connection implements Flow, EndpointConnection {
     return Math.min(mss, this.tcp.settings.maxMss);
   }
 
-  /** Payload of a full segment as path and peer stand. */
-  effectiveMss(): number {
+  /** Payload of a full segment in packets of `mtu`, as path and peer stand. */
+  effectiveMss(mtu: number = this.mtu): number {
     const fallback = this.path.version === 4 ? DEFAULT_MSS_V4 : DEFAULT_MSS_V6;
     const { minMss, maxMss } = this.tcp.settings;
-    const byPath = this.mtu - this.path.headerLength - HEADER_LENGTH;
+    const byPath = mtu - this.path.headerLength - HEADER_LENGTH;
     const mss = Math.max(minMss, Math.min(byPath, this.peerMss || fallback, maxMss));
     return mss - (this.timestamps ? TIMESTAMPS_LENGTH : 0);
   }

@@ -4,7 +4,13 @@
  * @module
  */
 
-import { type CongestionControl, initialWindow, MAX_WINDOW, slowStart } from "./congestion.ts";
+import {
+  type CongestionControl,
+  initialWindow,
+  MAX_WINDOW,
+  resized,
+  slowStart,
+} from "./congestion.ts";
 import { HyStart } from "./hystart.ts";
 import type { RtoEstimator } from "./rto.ts";
 
@@ -44,7 +50,7 @@ export class Cubic implements CongestionControl {
   }
 
   setSegmentSize(mss: number): void {
-    this.window = Math.max(mss, Math.floor(this.window / this.#mss) * mss);
+    this.window = resized(this.window, this.#mss, mss);
     this.#mss = mss;
   }
 

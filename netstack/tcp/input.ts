@@ -7,7 +7,7 @@
 import { acknowledge } from "./acknowledge.ts";
 import { ANNOUNCED, type Connection, READABLE, WRITABLE } from "./connection.ts";
 import { ACK, FIN, opensAndCloses, RST, type Segment, SYN } from "./header.ts";
-import { raiseMtu } from "./path_mtu.ts";
+import { seekFullSize } from "./path_mtu.ts";
 import { ACK_AT_ONCE, ADVANCED, FINISHED } from "./receiver.ts";
 import { after, before, distance } from "./sequence.ts";
 
@@ -208,7 +208,6 @@ function challenge(c: Connection, now: number): void {
 
 function handleAck(c: Connection, segment: Segment, now: number): void {
   const { sender, tcp } = c;
-  if (now >= c.raiseAt) raiseMtu(c);
   const window = segment.window << c.sendScale;
   // What a bulk receiver gets with every segment: nothing new.
   const nothingNew = segment.length > 0 && segment.acknowledgment === sender.una &&
@@ -218,7 +217,10 @@ function handleAck(c: Connection, segment: Segment, now: number): void {
   const { una } = sender;
   const echoDelay = c.timestamps && segment.hasTimestamps ? c.echoDelay(segment, now) : -1;
   acknowledge(sender, segment, window, echoDelay, now);
-  if (sender.una !== una) c.moved(distance(sender.una, una), now);
+  if (sender.una !== una) {
+    c.moved(distance(sender.una, una), now);
+    if (now >= c.raiseAt) seekFullSize(c, now);
+  }
   if (c.wantsWritable && sender.hasRoom) {
     c.wantsWritable = false;
     c.raise(WRITABLE);

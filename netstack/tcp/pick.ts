@@ -4,6 +4,7 @@
  * @module
  */
 
+import { DUP_THRESH } from "./rack.ts";
 import { armTailProbe } from "./recovery.ts";
 import { OPEN, type Sender } from "./sender.ts";
 import { distance } from "./sequence.ts";
@@ -23,7 +24,8 @@ export function pick(s: Sender, now: number): boolean {
   const flight = s.inFlight;
   if (flight === 0) restartAfterIdle(s, now);
   const usable = Math.max(0, distance(s.una, s.nxt) + s.peer.size);
-  let length = Math.min(unsent, s.mss, usable);
+  const most = s.sizeProbe.size > 0 ? probeSize(s, Math.min(unsent, usable)) : s.mss;
+  let length = Math.min(unsent, most, usable);
   let fin = s.finQueued && length === unsent && usable > length;
   if (s.probe && flight === 0) {
     if (length === 0) {
@@ -72,6 +74,7 @@ export function sent(s: Sender, now: number): void {
       s.timer = s.due(now);
     }
   }
+  if (s.pickLength > s.mss) s.sizeProbe.sent((s.pickSequence + s.pickLength) | 0);
   s.forced = false;
   s.probe = false;
   if (s.tail) {
@@ -87,7 +90,9 @@ function pickLost(s: Sender, index: number): boolean {
   const start = board.start(index);
   let fin = board.hasFin(index);
   let length = distance(board.end(index), start) - (fin ? 1 : 0);
-  if (length > s.mss) {
+  const { sizeProbe } = s;
+  if (length > s.mss && !canProbe(s, length)) {
+    if (sizeProbe.isSent && sizeProbe.end === ((start + length) | 0)) sizeProbe.isLost = true;
     board.split(index, s.mss);
     length = s.mss;
     fin = false;
@@ -100,6 +105,18 @@ function pickLost(s: Sender, index: number): boolean {
   s.pickLength = length;
   s.pickFin = fin;
   return true;
+}
+
+/** Whether a lost segment may go whole, as the probe: RACK would notice that it is lost again. */
+function canProbe(s: Sender, length: number): boolean {
+  return length === s.sizeProbe.size && s.sack && s.settings.rack &&
+    s.congestion.window - s.pipe() >= length;
+}
+
+/** Payload of the next segment: a probe only before others that would show its loss. */
+function probeSize(s: Sender, available: number): number {
+  const { size } = s.sizeProbe;
+  return s.state === OPEN && available >= size + DUP_THRESH * s.mss ? size : s.mss;
 }
 
 /** RFC 8985 §7.3: new data if there is any that may go, else the last segment once more. */
@@ -122,7 +139,10 @@ function pickTail(s: Sender): boolean {
   let last = board.count - 1;
   const fin = board.hasFin(last);
   const excess = distance(board.end(last), board.start(last)) - (fin ? 1 : 0) - s.mss;
-  if (excess > 0) board.split(last++, excess);
+  if (excess > 0) {
+    s.sizeProbe.isLost = true;
+    board.split(last++, excess);
+  }
   s.pickIndex = last;
   s.pickSequence = board.start(last);
   s.pickLength = distance(board.end(last), board.start(last)) - (fin ? 1 : 0);

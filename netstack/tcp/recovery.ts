@@ -185,5 +185,6 @@ export function sendAllAgain(s: Sender): void {
 /** Segments in flight were too big for the path: not congestion (RFC 1191 §6.4, RFC 8899 §4.4). */
 export function resegment(s: Sender, mss: number): void {
   s.setSegmentSize(mss);
+  s.sizeProbe.reset();
   sendAllAgain(s);
 }

@@ -15,6 +15,7 @@ import { RateReduction } from "./prr.ts";
 import { RtoEstimator } from "./rto.ts";
 import { Scoreboard } from "./sack.ts";
 import { SendWindow } from "./send_window.ts";
+import { SizeProbe } from "./size_probe.ts";
 import { distance } from "./sequence.ts";
 import type { TcpSettings } from "./settings.ts";
 import { TailProbe } from "./tail_probe.ts";
@@ -104,6 +105,7 @@ export class Sender implements Member {
   flightAtSend = 0;
 
   readonly reduction = new RateReduction();
+  readonly sizeProbe = new SizeProbe();
 
   retransmits = 0;
   timeouts = 0;

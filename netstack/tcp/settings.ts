@@ -24,7 +24,7 @@ export interface TcpSettings {
   initialBuffer: number;
   /** After this long without traffic a connection frees its buffers, and both limits start again. */
   idleMs: number;
-  /** How long after a black hole the full segment size is tried again. */
+  /** How long after full segments have vanished one is sent again to see whether it does. */
   blackHoleMs: number;
   /** How long a compact TIME-WAIT record stays (RFC 9293 §3.4.2: 2 MSL). */
   timeWaitMs: number;

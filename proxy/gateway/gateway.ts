@@ -13,7 +13,7 @@ import { Engine } from "../engine/engine.ts";
 import { EventLoop, hostClock } from "../engine/event_loop.ts";
 import { getLogger } from "../log/logger.ts";
 import { checkDescriptorLimit } from "../target/descriptors.ts";
-import { Prefix, type TcpSettings } from "../../netstack/mod.ts";
+import { type IpAddress, Prefix, type TcpSettings } from "../../netstack/mod.ts";
 import type { Crypto, Peer, TimerSettings } from "../../wireguard/mod.ts";
 import { Enrolment } from "./enrolment/enrolment.ts";
 import { GatewayInbounds } from "./inbounds.ts";
@@ -80,6 +80,8 @@ export interface GatewayOptions {
    * none that is unsafe, unless a rule names it. Default: it is not.
    */
   readonly guardsHost?: boolean;
+  /** Where fallbacks, and proxies on the way, are dialled. Default: as the system resolves names. */
+  readonly dialledAddresses?: (host: string) => readonly IpAddress[];
   /** Whether the mark of WireGuard's datagrams stays as it is, whatever a reload says. Default: not. */
   readonly keepsMark?: boolean;
 }
@@ -228,6 +230,7 @@ export class Gateway implements AsyncDisposable {
         engine,
         listeners: this.proxy.listeners,
         receiveRegion: arena.streamRegion,
+        addresses: options.dialledAddresses,
       });
       this.inbounds = new GatewayInbounds(engine, this.proxy);
     } catch (error) {

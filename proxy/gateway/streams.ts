@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { MemoryRegion } from "../../netstack/mod.ts";
+import type { IpAddress, MemoryRegion } from "../../netstack/mod.ts";
 import { parseIpAddress } from "../address.ts";
 import { BindError } from "../bind/bind.ts";
 import { GrpcDialer, GrpcListener, loadLibrary } from "../bind/stream/grpc/mod.ts";
@@ -38,6 +38,8 @@ export interface GatewayStreamsOptions {
   readonly listeners: OwnListeners;
   /** Where a datagram lies while it is handed over, of all binds. */
   readonly receiveRegion: MemoryRegion;
+  /** Where hosts are. Default: looked up as the system does, at each attempt. */
+  readonly addresses?: ((host: string) => readonly IpAddress[]) | undefined;
 }
 
 interface Opened {
@@ -115,7 +117,9 @@ export class GatewayStreams {
   openFallback(fallback: FallbackConfig): { endpoint: DialledEndpoint; forget(): void } {
     const bind = this.#bind(fallback.transport);
     const { reader, release } = this.#certificates.of(fallback);
-    const endpoint = bind.endpoint(dialerOf(fallback, () => reader.read()));
+    const endpoint = bind.endpoint(
+      dialerOf(fallback, () => reader.read(), this.#options.addresses),
+    );
     return {
       endpoint,
       forget() {
@@ -176,11 +180,13 @@ function filesOf({ certPath, keyPath, clientCaPath, crlPath, allowedClients }: R
 function dialerOf(
   { url, hostname: host, port, certPath, keyPath, caPath, pins, transport }: FallbackConfig,
   identity: () => ClientIdentity,
+  addresses: GatewayStreamsOptions["addresses"],
 ): CarrierDialer {
   return new (transport === "tls" ? TlsDialer : GrpcDialer)({
     ...{ url, host, port, pins, certPath, keyPath, identity },
     ...(caPath !== undefined && { caPath }),
     proxy: () => proxyFor(host, port),
+    ...(addresses && { addresses }),
   });
 }
 

@@ -1179,11 +1179,26 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { prefixes: "text", port: "number", mark: "number", exempt: "text" },
   },
   {
-    name: "redirect-host-not-found",
+    name: "host-not-found",
     logger: "system",
     level: "debug",
-    message: "{host}: not found ({reason}), what it stood for stays exempt",
+    message: "{host}: not found ({reason}), what it stood for counts on",
     fields: { host: "text", reason: "text" },
+  },
+  {
+    name: "fallback-not-found",
+    logger: "system",
+    level: "warning",
+    message: "Fallback {host}: not found ({reason}), looked up again every minute",
+    fields: { host: "text", reason: "text" },
+  },
+  {
+    name: "fallback-in-tunnel",
+    logger: "system",
+    level: "warning",
+    message:
+      "Fallback {address}: is in {prefix}, which goes into {device}: a way around it takes a restart",
+    fields: { address: "text", prefix: "text", device: "text" },
   },
 ];
 

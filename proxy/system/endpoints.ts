@@ -14,8 +14,9 @@ import { SystemTunnelError } from "./error.ts";
 const log = getLogger(["wirestack", "system"]);
 
 /** As `wg` does while a machine starts: some 15 times, a second and more apart. */
-const ATTEMPTS = 15;
-const PAUSE_MS = 1_000;
+export const ATTEMPTS = 15;
+/** Between two, ms. */
+export const PAUSE_MS = 1_000;
 
 export interface FoundEndpoints {
   /** The preferred address of each endpoint that was found. */

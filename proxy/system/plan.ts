@@ -6,9 +6,11 @@
  */
 
 import { type IpAddress, Prefix } from "../../netstack/mod.ts";
+import { socketAddress } from "../address.ts";
 import { killSwitchScript, killSwitchTable, protectScript, protectTable } from "./nft_scripts.ts";
+import { bypassScript, bypassSteps, type Destination } from "./bypass_steps.ts";
 import { SystemTunnelError } from "./error.ts";
-import { type DnsMethod, FIRST_TABLE, type RuleAction, type Step } from "./step.ts";
+import { type DnsMethod, FIRST_TABLE, MAIN_TABLE, type RuleAction, type Step } from "./step.ts";
 
 /** Where routes of the tunnel go: nowhere, where wg-quick puts them, or into this table. */
 export type TableChoice = "off" | "auto" | number;
@@ -25,6 +27,13 @@ export interface TunnelSettings {
   readonly addresses: readonly OwnAddress[];
   /** Of all peers. */
   readonly allowedIps: readonly Prefix[];
+  /** Where connections go that bear no mark, and yet carry the tunnel. Default: nowhere. */
+  readonly bypass?: readonly Destination[];
+  /**
+   * Those of {@link allowedIps} by which a peer would be reached through itself. They are routed as a default
+   * route is: by a table of the tunnel's own, which something can go around.
+   */
+  readonly circular?: readonly Prefix[];
   readonly table: TableChoice;
   /** Of WireGuard's datagrams, and then the table of default routes too. Missing: chosen. */
   readonly fwMark?: number;
@@ -50,10 +59,11 @@ export interface HostView {
 export interface Plan {
   /** Of WireGuard's datagrams; missing: none is needed, and none was configured. */
   readonly mark?: number;
+  /** Of rules for what goes around the tunnel, where there are to be any: see {@link bypassSteps}. */
+  readonly bypassPriorities: Readonly<Partial<Record<4 | 6, number>>>;
   readonly steps: readonly Step[];
 }
 
-const MAIN_TABLE = 254;
 /** The kernel's own first rule, for the local table, has 0, and the next 32766. */
 const DEFAULT_PRIORITY = 32766;
 /** With it the reverse path filter looks at marks. */
@@ -61,11 +71,15 @@ const SRC_VALID_MARK = "net.ipv4.conf.all.src_valid_mark";
 
 /** @throws {SystemTunnelError} if this host cannot have such a tunnel. */
 export function planTunnel(settings: TunnelSettings, host: HostView): Plan {
-  const { device, addresses, table, killSwitch, dns } = settings;
+  const { device, addresses, killSwitch, dns } = settings;
   checkIpv6(settings, host);
-  const defaults = table === "auto" ? settings.allowedIps.filter(({ length }) => length === 0) : [];
+  const own = ownTableRoutes(settings);
   const mark = settings.fwMark ??
-    (defaults.length > 0 || killSwitch ? freeTable(host.tables) : undefined);
+    (own.length > 0 || killSwitch ? freeTable(host.tables) : undefined);
+  const bypassPriorities = Object.fromEntries(
+    own.map(({ version }) => [version, lowestPriority(host.priorities[version]) - 3]),
+  );
+  const bypass = settings.bypass ?? [];
   const steps: Step[] = [];
   if (killSwitch) {
     steps.push({
@@ -73,6 +87,14 @@ export function planTunnel(settings: TunnelSettings, host: HostView): Plan {
       action: { kind: "nft", script: killSwitchScript(device, mark!) },
       undo: killSwitchTable(device),
     });
+    if (bypass.length > 0) {
+      steps.push({
+        title: `nft: TCP to ${
+          bypass.map(({ address, port }) => socketAddress(address, port)).join(", ")
+        } passes`,
+        action: { kind: "nft", script: bypassScript(device, bypass) },
+      });
+    }
   }
   for (const { address, length } of addresses) {
     steps.push({
@@ -85,26 +107,37 @@ export function planTunnel(settings: TunnelSettings, host: HostView): Plan {
     action: { kind: "link", device, mtu: settings.mtu },
   });
   if (dns.servers.length > 0) steps.push(dnsStep(settings, host.dnsMethod));
-  if (defaults.length > 0) steps.push(...protection(settings, host, mark!));
+  if (own.length > 0) steps.push(...protection(settings, host, mark!));
+  // Before the routes: no connection that is there already goes astray in between.
+  steps.push(...bypassSteps(bypass, bypassPriorities));
   steps.push(...routeSteps(settings));
-  for (const { version } of unique(defaults)) {
-    steps.push(...defaultRoute(device, version, mark!, host.priorities[version]));
+  for (const version of new Set(own.map(({ version }) => version))) {
+    const prefixes = own.filter((prefix) => prefix.version === version);
+    steps.push(...ownTable(device, version, prefixes, mark!, host.priorities[version]));
   }
-  return { ...(mark !== undefined && { mark }), steps };
+  return { ...(mark !== undefined && { mark }), bypassPriorities, steps };
+}
+
+/** What goes into a table of the tunnel's own, the longest first: default routes, and what is like one. */
+export function ownTableRoutes(
+  { allowedIps, circular = [], table }: Pick<TunnelSettings, "allowedIps" | "circular" | "table">,
+): Prefix[] {
+  if (table !== "auto") return [];
+  const texts = new Set(circular.map(String));
+  return unique(allowedIps).filter((prefix) => prefix.length === 0 || texts.has(`${prefix}`));
 }
 
 /** The steps for prefixes that come later, and their order: the longest first. */
 export function routeSteps(
-  { device, addresses, allowedIps, table }: Pick<
-    TunnelSettings,
-    "device" | "addresses" | "allowedIps" | "table"
-  >,
+  settings: Pick<TunnelSettings, "device" | "addresses" | "allowedIps" | "circular" | "table">,
 ): Step[] {
+  const { device, addresses, allowedIps, table } = settings;
   if (table === "off") return [];
+  const own = new Set(ownTableRoutes(settings).map(String));
   return unique(allowedIps).filter((prefix) => {
     if (typeof table === "number") return true;
     // The route to the network of an own address is there with it.
-    return prefix.length > 0 && !addresses.some((own) => isWithin(prefix, own));
+    return !own.has(`${prefix}`) && !addresses.some((own) => isWithin(prefix, own));
   }).map((prefix): Step => ({
     title: `route add ${prefix} dev ${device}${typeof table === "number" ? ` table ${table}` : ""}`,
     action: {
@@ -118,15 +151,18 @@ export function routeSteps(
 
 /**
  * Everything but what bears the mark goes by a table of the tunnel's own; yet first what the main table
- * has a route for that is not the default one. So the endpoint keeps whatever way it has.
+ * has a route for that is not the default one, or longer than what is in that table. So the endpoint keeps
+ * whatever way it has.
+ *
+ * @param prefixes The longest first.
  */
-function defaultRoute(
+function ownTable(
   device: string,
   version: 4 | 6,
+  prefixes: readonly Prefix[],
   mark: number,
   priorities: readonly number[],
 ): Step[] {
-  const destination = version === 4 ? "0.0.0.0/0" : "::/0";
   const lowest = lowestPriority(priorities);
   const rule: RuleAction = {
     kind: "rule",
@@ -141,20 +177,21 @@ function defaultRoute(
     family: version,
     priority: lowest - 2,
     table: MAIN_TABLE,
-    suppressPrefixLength: 0,
+    suppressPrefixLength: prefixes.at(-1)!.length,
   };
   return [
-    {
-      title: `route add ${destination} dev ${device} table ${mark}`,
-      action: { kind: "route", device, destination, table: mark },
-    },
+    ...prefixes.map((prefix): Step => ({
+      title: `route add ${prefix} dev ${device} table ${mark}`,
+      action: { kind: "route", device, destination: `${prefix}`, table: mark },
+    })),
     {
       title: `rule add not fwmark ${mark} table ${mark} (IPv${version})`,
       action: rule,
       undo: rule,
     },
     {
-      title: `rule add table main suppress_prefixlength 0 (IPv${version})`,
+      title:
+        `rule add table main suppress_prefixlength ${main.suppressPrefixLength} (IPv${version})`,
       action: main,
       undo: main,
     },
@@ -172,7 +209,7 @@ function protection(settings: TunnelSettings, host: HostView, mark: number): Ste
     },
     undo: protectTable(device),
   }];
-  const isIpv4 = settings.allowedIps.some(({ length, version }) => length === 0 && version === 4);
+  const isIpv4 = ownTableRoutes(settings).some(({ version }) => version === 4);
   if (isIpv4) steps.push(...sysctlSteps(SRC_VALID_MARK, "1", host));
   return steps;
 }

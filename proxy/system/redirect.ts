@@ -21,7 +21,7 @@ import { recordedBeside, runningBeside, viewOf } from "./look.ts";
 import { type NetworkNamespace, ownNamespace } from "./namespace.ts";
 import { removeTable } from "./nft_scripts.ts";
 import { ExemptHosts } from "./redirect_exempt.ts";
-import { proxiedTargets, unmarkedHosts } from "./redirect_hosts.ts";
+import { proxiedTargets, unmarkedHosts } from "./unmarked_hosts.ts";
 import { planRedirect } from "./redirect_plan.ts";
 import { exemptScript, redirectTable } from "./redirect_script.ts";
 import { Keeper } from "./shell.ts";

@@ -6,91 +6,46 @@
  */
 
 import { type IpAddress, Prefix } from "../../netstack/mod.ts";
-import { parseIpAddress } from "../address.ts";
-import type { Resolve } from "../gateway/resolver.ts";
 import { getLogger } from "../log/logger.ts";
+import { HostAddresses, type HostAddressesOptions } from "./host_addresses.ts";
 
 const log = getLogger(["wirestack", "system"]);
 
-/** From one look at the names to the next, ms. */
-const EVERY_MS = 60_000;
-/** An address that a name does not stand for any more stays exempt for so long, ms. */
-export const KEPT_MS = 3_600_000;
-/** Of one name. */
-const MAX_ADDRESSES = 64;
-
-export interface ExemptOptions {
-  /** Names and addresses of hosts, asked for at every look. */
-  hosts(): Iterable<string>;
+export interface ExemptOptions extends HostAddressesOptions {
   /** Exempt in any case. */
   readonly prefixes: readonly Prefix[];
-  readonly resolve: Resolve;
-  /** Milliseconds, monotonic. */
-  now(): number;
   /** Has all of them exempt, and nothing else. Called when they have changed. */
   apply(exempt: readonly Prefix[]): void;
-  /** From one look to the next. Default: a minute. */
-  readonly everyMs?: number;
 }
 
 export class ExemptHosts {
   readonly #options: ExemptOptions;
-  /** Of names: when each address was last found. */
-  readonly #found = new Map<string, { readonly address: IpAddress; at: number }>();
+  readonly #addresses: HostAddresses;
   #applied = "";
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #isClosed = false;
 
   constructor(options: ExemptOptions) {
     this.#options = options;
+    this.#addresses = new HostAddresses(options);
   }
 
   /** What is exempt now. */
   get prefixes(): Prefix[] {
-    const { hosts, prefixes } = this.#options;
-    const literal = [...hosts()].map(parseIpAddress).filter((address) => address !== undefined);
-    const named = Array.from(this.#found.values(), ({ address }) => address);
-    return [...prefixes, ...[...literal, ...named].map(single)];
+    return [...this.#options.prefixes, ...this.#addresses.all.map(single)];
   }
 
   /** Looks once. A name that is not found keeps what it stood for. */
   async look(): Promise<void> {
-    const { hosts, resolve, now } = this.#options;
-    const names = [...hosts()].filter((host) => parseIpAddress(host) === undefined);
-    await Promise.all([...new Set(names)].map(async (name) => {
-      try {
-        const found = [await resolve(name)].flat() as IpAddress[];
-        for (const address of found.slice(0, MAX_ADDRESSES)) {
-          this.#found.set(`${name} ${address}`, { address, at: now() });
-        }
-      } catch (error) {
-        log.debug("{host}: not found ({reason}), what it stood for stays exempt", {
-          host: name,
-          reason: (error as Error).message,
-        });
-      }
-    }));
-    for (const [key, { at }] of this.#found) if (now() - at > KEPT_MS) this.#found.delete(key);
+    await this.#addresses.look();
   }
 
   /** Applies what is exempt now, and looks again and again. */
   start(): void {
     this.#apply();
-    this.#again();
+    this.#addresses.start(() => this.#apply());
   }
 
   close(): void {
-    this.#isClosed = true;
-    clearTimeout(this.#timer);
-  }
-
-  #again(): void {
-    this.#timer = setTimeout(async () => {
-      await this.look();
-      if (this.#isClosed) return;
-      this.#apply();
-      this.#again();
-    }, this.#options.everyMs ?? EVERY_MS);
+    this.#addresses.close();
   }
 
   #apply(): void {

@@ -5,6 +5,8 @@
  * @module
  */
 
+import { parsePrefix } from "../address.ts";
+
 /** One change. */
 export interface Step {
   /** As a command would say it, for the log. */
@@ -61,6 +63,8 @@ export interface RuleAction {
   readonly mark?: number;
   /** For what does not match. */
   readonly not?: boolean;
+  /** `ADDRESS/LENGTH`. */
+  readonly destination?: string;
   readonly table: number;
   readonly suppressPrefixLength?: number;
 }
@@ -146,6 +150,9 @@ export interface DnsUndo {
 /** Of wg-quick: the first table and mark it tries. Those below are the system's, and other programs'. */
 export const FIRST_TABLE = 51820;
 
+/** The kernel's, that it looks into without any rule of somebody's. */
+export const MAIN_TABLE = 254;
+
 /** What tables and comments of ours begin with. */
 export const OWN_PREFIX = "wirestack-";
 
@@ -160,7 +167,8 @@ export function parseUndo(value: unknown): Undo | undefined {
       return (record.family === 4 || record.family === 6) && isNumber(record.table) &&
           isNumber(record.priority) && isOptional(record.mark, isNumber) &&
           isOptional(record.suppressPrefixLength, isNumber) &&
-          isOptional(record.not, (not) => typeof not === "boolean")
+          isOptional(record.not, (not) => typeof not === "boolean") &&
+          isOptional(record.destination, isPrefix)
         ? record as unknown as RuleUndo
         : undefined;
     case "local-route":
@@ -202,6 +210,10 @@ function isNumber(value: unknown): boolean {
 
 function isOptional(value: unknown, is: (value: unknown) => boolean): boolean {
   return value === undefined || is(value);
+}
+
+function isPrefix(value: unknown): boolean {
+  return typeof value === "string" && parsePrefix(value) !== undefined;
 }
 
 function isFamily(value: unknown): boolean {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type HostView, routeSteps, type TunnelSettings } from "./plan.ts";
+import { type HostView, ownTableRoutes, routeSteps, type TunnelSettings } from "./plan.ts";
 import type { Step } from "./step.ts";
 
 /**
@@ -17,19 +17,23 @@ export function describeTunnel(
   mark: number | undefined,
   more: readonly Step[] = [],
 ): string {
-  const { device, mtu, allowedIps, table, killSwitch, dns } = settings;
-  const count = routeSteps(settings).length;
-  const defaults = table === "auto"
-    ? ([4, 6] as const).filter((version) =>
-      allowedIps.some((prefix) => prefix.length === 0 && prefix.version === version)
-    )
-    : [];
+  const { device, mtu, killSwitch, dns, bypass = [] } = settings;
+  const own = ownTableRoutes(settings);
+  const defaults = ([4, 6] as const).filter((version) =>
+    own.some((prefix) => prefix.length === 0 && prefix.version === version)
+  );
+  const circular = own.filter(({ length }) => length > 0);
+  const count = routeSteps(settings).length + circular.length;
+  const around = [...new Set(bypass.map(({ address }) => `${address}`))];
   const parts = [
     `device ${device}`,
     `MTU ${mtu}`,
     ...(count > 0 ? [`routes ${count}`] : []),
     ...(defaults.length > 0
       ? [`default route of IPv${defaults.join(" and IPv")} by table ${mark}`]
+      : []),
+    ...(around.length > 0 && (own.length > 0 || killSwitch)
+      ? [`fallbacks around it to ${around.join(" and ")}`]
       : []),
     ...(dns.servers.length > 0
       ? [

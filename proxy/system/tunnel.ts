@@ -10,9 +10,11 @@ import type { GatewayConfig } from "../config/config.ts";
 import type { ConfigPath } from "../config/error.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import type { Resolve } from "../gateway/resolver.ts";
-import type { Prefix } from "../../netstack/mod.ts";
+import type { IpAddress, Prefix } from "../../netstack/mod.ts";
 import { getLogger } from "../log/logger.ts";
 import { type ResolvConf, RESOLVCONF_UNSET } from "./dns.ts";
+import { Bypass } from "./bypass.ts";
+import { bypassScript, bypassSteps, type Destination } from "./bypass_steps.ts";
 import { findEndpoints } from "./endpoints.ts";
 import { SystemTunnelError } from "./error.ts";
 import { LinuxHost } from "./host.ts";
@@ -29,7 +31,7 @@ import {
 import { tunnelMtu } from "./mtu.ts";
 import { ownNamespace } from "./namespace.ts";
 import { LiveRoutes } from "./live_routes.ts";
-import { type HostView, planTunnel, type TunnelSettings } from "./plan.ts";
+import { type HostView, type Plan, planTunnel, type TunnelSettings } from "./plan.ts";
 import { type ConfigFrame, SAVE_SCRIPT, savedText } from "./save_config.ts";
 import { killSwitchTable } from "./nft_scripts.ts";
 import { Keeper, runHook } from "./shell.ts";
@@ -75,6 +77,8 @@ export interface DeviceStart {
   readonly device: string;
   readonly config: GatewayConfig;
   readonly resolve: Resolve;
+  /** Where fallbacks are dialled: what goes around the tunnel. */
+  dialledAddresses(host: string): readonly IpAddress[];
 }
 
 /** One tunnel, from the first look at this host to the last step taken back. */
@@ -85,6 +89,7 @@ export class SystemTunnel {
   readonly #done: RecordedStep[] = [];
   #state: StateFile | undefined;
   #resolvConf: ResolvConf | undefined;
+  #bypass: Bypass | undefined;
   #keeper: Keeper | undefined;
   #save: () => string = () => "";
   #saved = "";
@@ -126,6 +131,13 @@ export class SystemTunnel {
     const { device, config } = this.#options;
     const host = this.#host;
     const found = await findEndpoints(config.peers, this.#options.resolve, this.#stopped.signal);
+    const bypass = this.#bypass = new Bypass({
+      config,
+      resolve: this.#options.resolve,
+      now: () => performance.now(),
+      apply: (destinations) => this.#goAround(destinations, plan.bypassPriorities),
+    });
+    await bypass.find(this.#stopped.signal);
     const mtu = tunnelMtu({
       ...(config.device.mtu !== undefined && { mtu: config.device.mtu }),
       endpoints: found.addresses,
@@ -135,8 +147,13 @@ export class SystemTunnel {
     });
     const states = findStates(this.#options.directory);
     const view = viewOf(host, recordedBeside(states, this.#namespace, device));
-    const settings = settingsOf(device, config, mtu);
-    const { mark, steps } = planTunnel(settings, view);
+    const settings = {
+      ...settingsOf(device, config, mtu),
+      bypass: bypass.destinations,
+      circular: bypass.circular().map(({ prefix }) => prefix),
+    };
+    const plan = planTunnel(settings, view);
+    const { mark, steps } = plan;
     await this.#hooks("preUp");
     this.#isUp = true;
     let gateway: Gateway;
@@ -145,6 +162,7 @@ export class SystemTunnel {
         device,
         config: { ...config, mtu, ...(mark !== undefined && { fwMark: mark }) },
         resolve: found.resolve,
+        dialledAddresses: (host) => bypass.addressesOf(host),
       });
     } catch (error) {
       if (error instanceof TunError) throw new SystemTunnelError(error.message);
@@ -158,9 +176,11 @@ export class SystemTunnel {
       await this.#hooks("postUp");
       const { save } = this.#options;
       if (save !== undefined) this.#save = () => savedText(gateway, save.frame.hasPort);
+      bypass.follow(gateway, settings);
       const routes = new LiveRoutes(host, settings);
       gateway.routes.onAllowedIpChanged = (prefix, isThere) => {
         routes.change(prefix, isThere);
+        bypass.lookSoon();
         more?.allowedIpChanged(prefix, isThere);
       };
       return gateway;
@@ -224,6 +244,7 @@ export class SystemTunnel {
   down(hasFailed = false): void {
     if (this.#isDown || this.#state === undefined) return;
     this.#isDown = true;
+    this.#bypass?.close();
     const { device } = this.#options;
     const killSwitch = killSwitchTable(device).table;
     const stays = ({ undo }: RecordedStep) =>
@@ -265,6 +286,28 @@ export class SystemTunnel {
       this.#done.push({ index: this.#state!.begin(title, undo), title, undo });
     }
     this.#resolvConf = this.#host.perform(title, action) ?? this.#resolvConf;
+  }
+
+  /** As the plan has done for what was known at the start. @throws {Error} if it cannot be. */
+  #goAround(
+    destinations: readonly Destination[],
+    priorities: Plan["bypassPriorities"],
+  ): void {
+    const { device, config } = this.#options;
+    const steps = new Map(
+      bypassSteps(destinations, priorities).map((step) => [step.title, step]),
+    );
+    if (config.device.killSwitch) {
+      this.#host.perform("nft", { kind: "nft", script: bypassScript(device, destinations) });
+    }
+    for (const step of [...this.#done]) {
+      const { undo, title } = step;
+      if (undo.kind !== "rule" || undo.destination === undefined || steps.delete(title)) continue;
+      const problems = undoSteps(this.#host, [step], this.#state!, []);
+      if (problems.length > 0) throw new Error(problems.join());
+      this.#done.splice(this.#done.indexOf(step), 1);
+    }
+    for (const step of steps.values()) this.#do(step);
   }
 
   /** Whether a step is taken back by the keeper, who still may. */

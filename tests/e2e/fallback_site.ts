@@ -12,7 +12,7 @@ import { HUB, HUB_PORT, RedirectSite, type SiteExtras } from "./redirect_site.ts
 
 export type Transport = "tls" | "grpc";
 
-const PORTS: Readonly<Record<Transport, number>> = { tls: 8443, grpc: 8444 };
+export const PORTS: Readonly<Record<Transport, number>> = { tls: 8443, grpc: 8444 };
 /** Everybody who runs a gateway here. */
 const USER = 65534;
 
@@ -27,7 +27,7 @@ export class FallbackSite implements AsyncDisposable {
   static async start(fallbacks: readonly Transport[], isBlocked: boolean): Promise<FallbackSite> {
     const site = await RedirectSite.start(async (lab, internet) => {
       await block(internet, isBlocked);
-      return await relay(lab, fallbacks);
+      return await relay(lab, fallbacks, HUB);
     });
     return new FallbackSite(site);
   }
@@ -107,7 +107,8 @@ while True:
     if not data: sys.exit("the end, behind %d" % count)
 `;
 
-async function block(internet: Host, isBlocked: boolean): Promise<void> {
+/** Has a router drop WireGuard's datagrams, of everybody, or no more. */
+export async function block(internet: Host, isBlocked: boolean): Promise<void> {
   const rules = [`udp dport ${HUB_PORT} drop`, `udp sport ${HUB_PORT} drop`];
   const lines = [
     "table inet block",
@@ -122,8 +123,16 @@ async function block(internet: Host, isBlocked: boolean): Promise<void> {
   await internet.output(["nft", "-f", "-"], { input: `${lines.join("\n")}\n` });
 }
 
-/** Certificates, and what the files say of them. */
-async function relay(lab: Lab, fallbacks: readonly Transport[]): Promise<SiteExtras> {
+/**
+ * Certificates, and what the files say of them.
+ *
+ * @param hubHost The hub, as others call it.
+ */
+export async function relay(
+  lab: Lab,
+  fallbacks: readonly Transport[],
+  hubHost: string,
+): Promise<SiteExtras> {
   const authority = await MadeAuthority.make();
   const write = async (name: string, text: string, user = USER) => {
     const path = `${lab.directory}/${name}`;
@@ -132,11 +141,11 @@ async function relay(lab: Lab, fallbacks: readonly Transport[]): Promise<SiteExt
     return path;
   };
   const ca = await write("ca.pem", authority.cert);
-  const hub = await authority.leaf({ name: "hub", usage: "serverAuth", hosts: [HUB] });
+  const hub = await authority.leaf({ name: "hub", usage: "serverAuth", hosts: [hubHost] });
   const of = async (name: string, user: number) => {
     const { cert, key } = await authority.leaf({ name });
     return [
-      ...fallbacks.map((transport) => `Fallback = ${transport}://${HUB}:${PORTS[transport]}`),
+      ...fallbacks.map((transport) => `Fallback = ${transport}://${hubHost}:${PORTS[transport]}`),
       `Cert = ${await write(`${name}.pem`, cert, user)}`,
       `Key = ${await write(`${name}.key`, key, user)}`,
       `Ca = ${ca}`,

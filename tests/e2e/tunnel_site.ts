@@ -13,6 +13,7 @@ import { fileURLToPath } from "node:url";
 import { startGateway } from "./gateway.ts";
 import { eventually, type Host, Lab } from "./lab.ts";
 import type { Output, Process } from "./process.ts";
+import type { SiteExtras } from "./redirect_site.ts";
 import { seenAs, TunnelHost } from "./tunnel_host.ts";
 import { keyPair, WireguardGo } from "./wireguard_go.ts";
 
@@ -53,6 +54,7 @@ export class TunnelSite implements AsyncDisposable {
   static async start(
     kind: ServerKind,
     endpoint = `${SERVER[0]}:${SERVER_PORT}`,
+    prepare: (lab: Lab) => Promise<SiteExtras> = () => Promise.resolve({}),
   ): Promise<TunnelSite> {
     const lab = await Lab.create();
     try {
@@ -86,6 +88,7 @@ export class TunnelSite implements AsyncDisposable {
       const tunnel = await TunnelHost.create(client, `${lab.directory}/client`);
 
       const [clientKeys, serverKeys] = await Promise.all([keyPair(), keyPair()]);
+      const extras = await prepare(lab);
       const peers = [{
         publicKey: clientKeys.publicKey,
         allowedIps: ["10.9.0.2/32", "fd09::2/128"],
@@ -110,7 +113,8 @@ export class TunnelSite implements AsyncDisposable {
           lab.directory,
           `[Interface]\nPrivateKey = ${serverKeys.privateKey}\nListenPort = ${SERVER_PORT}\n` +
             `[Proxy]\nSubnets = 0.0.0.0/0, ::/0\n` +
-            `[Peer]\nPublicKey = ${peers[0]!.publicKey}\nAllowedIPs = ${peers[0]!.allowedIps}\n`,
+            `[Peer]\nPublicKey = ${peers[0]!.publicKey}\nAllowedIPs = ${peers[0]!.allowedIps}\n` +
+            (extras.hub ?? []).join("\n"),
           { subject: "deno task start" },
         );
       }
@@ -131,6 +135,7 @@ export class TunnelSite implements AsyncDisposable {
           `PublicKey = ${serverKeys.publicKey}`,
           `AllowedIPs = ${allowedIps}`,
           `Endpoint = ${endpoint}`,
+          ...extras.client ?? [],
           "",
         ].join("\n"));
     } catch (error) {

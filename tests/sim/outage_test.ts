@@ -104,7 +104,7 @@ for (const way of ["there", "back"] as const) {
       const run = new Echoed(seed);
       run.sim.runFor(3_000 + random.below(1_000));
       const before = run.rate(2_000);
-      const outage = random.between(500, 5_000);
+      const outage = random.between(500, 10_000);
       run.lose(way === "there" ? run.link.a : run.link.b, outage);
       // RFC 6298 §5.5: the waits are as long as the outage was, whoever is asked.
       const { backoff } = run;

@@ -6,7 +6,7 @@
 
 import type { GatewayConfig } from "../../config/config.ts";
 import type { OpenDevice } from "../../gateway/device_link.ts";
-import type { Gateway } from "../../gateway/gateway.ts";
+import type { Gateway, GatewayOptions } from "../../gateway/gateway.ts";
 import type { Resolve } from "../../gateway/resolver.ts";
 import type { Surroundings } from "../up.ts";
 
@@ -16,6 +16,8 @@ export interface SystemStart {
   /** Missing: the stack's own addresses. */
   readonly open?: OpenDevice;
   readonly resolve: Resolve;
+  /** Where fallbacks are dialled. Missing: as the system resolves names. */
+  readonly dialledAddresses?: GatewayOptions["dialledAddresses"];
 }
 
 export interface SystemSetup extends Surroundings {

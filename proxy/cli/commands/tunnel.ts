@@ -112,10 +112,9 @@ export async function openTunnel(loaded: LoadedConfig, flags: TunnelFlags): Prom
   return {
     claim: () => tunnel.claim(),
     up: (start) =>
-      tunnel.up(({ device, config, resolve }) =>
+      tunnel.up(({ device, ...rest }) =>
         start({
-          config,
-          resolve,
+          ...rest,
           open: (arena, options) => TunLink.open(arena, { name: device, ...options }),
         })
       ),

@@ -136,13 +136,14 @@ export async function runGateway(
     start: (config) =>
       setup === undefined
         ? Gateway.start(config, gatewayOptions)
-        : setup.up(({ config, open, resolve }) =>
+        : setup.up(({ config, open, resolve, dialledAddresses }) =>
           Gateway.start(config, {
             ...gatewayOptions,
             ...(open && { device: open }),
             guardsHost: masquerade !== undefined,
             keepsMark: true,
             resolve,
+            ...(dialledAddresses && { dialledAddresses }),
           })
         ),
     watch: (config) => Watch.open(config),

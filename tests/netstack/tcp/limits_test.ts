@@ -82,14 +82,85 @@ Deno.test("black hole: when full segments vanish, smaller ones are tried (RFC 29
   assert.ok(t.drop().every(({ length }) => length <= 1240));
   t.in(". 1 ack 5001");
   assert.equal(t.tcp.counters.blackHoles, 1);
-  // Ten minutes later the path gets another chance.
-  t.wait(600_000);
-  t.in(". 1:2 ack 5001");
-  t.write(10);
-  t.in(". 2 ack 5011");
+});
+
+/** A connection that has sent `length` bytes and just lowered its segment size to 1240. */
+function lowered(length: number): Script {
+  const t = new Script({ sack: true });
+  t.established("S 0 mss 1460 sackok").setNoDelay(true);
+  t.write(length);
+  for (let i = 0; t.endpoint!.info().mss === 1460; i++) {
+    assert.ok(i < 1_000);
+    t.wait(10);
+  }
   t.drop();
-  t.write(1_460);
-  assert.equal(t.drop().at(-1)!.length, 1460);
+  return t;
+}
+
+/** The same, once what was in flight is acknowledged. */
+function answered(): Script {
+  const t = lowered(1_460);
+  t.in(". 1 ack 1241");
+  t.in(". 1 ack 1461");
+  t.drop();
+  return t;
+}
+
+Deno.test("black hole: a single full segment finds out that it was an outage (RFC 4821 §7)", () => {
+  const t = answered();
+  t.write(8_000);
+  assert.deepEqual(t.drop().map(({ length }) => length), [1460, 1240]);
+  const { congestionWindow } = t.endpoint!.info();
+  t.in(". 1 ack 2921");
+  const info = t.endpoint!.info();
+  assert.equal(info.mss, 1460);
+  assert.ok(info.congestionWindow <= congestionWindow + 1460, "larger segments, not more of them");
+  const sent = t.drop();
+  assert.ok(sent.length > 0 && sent.every(({ length }) => length === 1460));
+});
+
+Deno.test("black hole: a full segment that is lost is repaired by smaller ones, and none goes for ten minutes", () => {
+  const t = answered();
+  t.write(8_000);
+  t.drop();
+  const { timeouts } = t.endpoint!.info();
+  t.in(". 1 ack 1461 sack 2921:4161");
+  t.out(". 4161:5401"); // limited transmit
+  t.wait(60); // the reordering window
+  t.out(". 1461:2701");
+  t.in(". 1 ack 2701 sack 2921:4161");
+  t.out(". 2701:2921");
+  const start = t.now;
+  let end = 4_161;
+  let probedAt = -1;
+  for (let i = 0; i < 10_000 && probedAt < 0; i++) {
+    t.in(`. 1 ack ${end}`);
+    for (const { sequence, length, at } of t.drop()) {
+      end = sequence + length;
+      if (length > 1240) probedAt = at;
+    }
+    t.wait(100);
+    t.write(8_000);
+  }
+  assert.ok(probedAt - start >= 600_000 && probedAt - start < 601_000, `after ${probedAt - start}`);
+  assert.equal(t.endpoint!.info().timeouts, timeouts, "the probe cost none");
+});
+
+Deno.test("black hole: what was in flight is the first to find out", () => {
+  const t = lowered(7_300);
+  t.in(". 1 ack 1241");
+  assert.deepEqual(t.drop().map(({ sequence, length }) => [sequence, length]), [
+    [1241, 220],
+    [1461, 1460],
+  ]);
+  t.in(". 1 ack 2921");
+  // One was cut while the probe was on its way.
+  assert.deepEqual(t.drop().map(({ sequence, length }) => [sequence, length]), [
+    [2921, 1240],
+    [4161, 220],
+    [4381, 1460],
+  ]);
+  assert.equal(t.endpoint!.info().mss, 1460);
 });
 
 Deno.test("black hole: small segments that vanish lower nothing", () => {

@@ -7,7 +7,8 @@
 import assert from "node:assert/strict";
 import type { IpAddress } from "../../../netstack/mod.ts";
 import { parseIpAddress, parsePrefix } from "../../../proxy/address.ts";
-import { ExemptHosts, KEPT_MS } from "../../../proxy/system/redirect_exempt.ts";
+import { KEPT_MS } from "../../../proxy/system/host_addresses.ts";
+import { ExemptHosts } from "../../../proxy/system/redirect_exempt.ts";
 
 /** Names that stand for addresses, and a clock. */
 function site(hosts: string[], everyMs?: number) {

@@ -6,6 +6,7 @@
  */
 
 import type { Socket } from "node:net";
+import type { IpAddress } from "../../../../netstack/mod.ts";
 import { hostAndPort, parseIpAddress } from "../../../address.ts";
 import type { Carrier, CarrierDialer, CarrierRemote } from "../carrier.ts";
 import { connectThrough, type HttpProxy } from "../http_proxy.ts";
@@ -22,12 +23,15 @@ export interface GrpcDialerOptions extends Omit<SecureOptions, "protocol"> {
   readonly port: number;
   /** What connections go through, if not directly: asked for each. @throws {Error} with one line. */
   readonly proxy?: () => HttpProxy | undefined;
+  /** Where the host, or the proxy, is. Missing, or none: looked up as the system does. */
+  readonly addresses?: (host: string) => readonly IpAddress[];
   /** For all of an attempt. */
   readonly limitMs?: number;
 }
 
 export class GrpcDialer implements CarrierDialer {
   readonly #options: GrpcDialerOptions;
+  #attempts = 0;
 
   constructor(options: GrpcDialerOptions) {
     this.#options = options;
@@ -55,18 +59,42 @@ export class GrpcDialer implements CarrierDialer {
     signal.addEventListener("abort", onAbort);
     if (signal.aborted) onAbort();
     try {
-      return await this.#open(limit.signal, promise);
+      return await this.#openAny(limit.signal, promise);
     } finally {
       clearTimeout(timer);
       signal.removeEventListener("abort", onAbort);
     }
   }
 
-  /** @param failed Rejects when the attempt must end. */
-  async #open(signal: AbortSignal, failed: Promise<never>): Promise<Carrier> {
+  /**
+   * A target is of one family: the other is next where nobody answers, and first at the next attempt.
+   *
+   * @param failed Rejects when the attempt must end.
+   */
+  async #openAny(signal: AbortSignal, failed: Promise<never>): Promise<Carrier> {
+    const proxy = this.#options.proxy?.();
+    const targets = targetsOf(proxy ?? this.#options, this.#options.addresses);
+    const first = this.#attempts++;
+    for (let i = 0;; i++) {
+      const target = targets[(first + i) % targets.length]!;
+      try {
+        return await this.#open(target, proxy, signal, failed);
+      } catch (error) {
+        const { message } = error as Error;
+        const isInTcp = [...IN_TCP].some((words) => message.endsWith(words));
+        if (signal.aborted || i + 1 === targets.length || !isInTcp) throw error;
+      }
+    }
+  }
+
+  async #open(
+    target: string,
+    proxy: HttpProxy | undefined,
+    signal: AbortSignal,
+    failed: Promise<never>,
+  ): Promise<Carrier> {
     const { Client, CARRY, Metadata, Secured } = await loadLibrary();
     const { host, port } = this.#options;
-    const proxy = this.#options.proxy?.();
     // What the library says of it is a guess.
     let problem: Error | undefined;
     let remote: CarrierRemote | undefined;
@@ -82,7 +110,7 @@ export class GrpcDialer implements CarrierDialer {
         throw error;
       }
     });
-    const client = new Client(targetOf(proxy ?? this.#options), credentials, {
+    const client = new Client(target, credentials, {
       ...LIMITS,
       "grpc.default_authority": hostAndPort(host, port),
     });
@@ -135,9 +163,17 @@ const LIMITS = {
 };
 
 /** As grpc-js wants it: https://github.com/grpc/grpc/blob/master/doc/naming.md. */
-function targetOf({ host, port }: { host: string; port: number }): string {
-  const version = parseIpAddress(host)?.version;
-  return `${version === undefined ? "dns" : `ipv${version}`}:${hostAndPort(host, port)}`;
+function targetsOf(
+  { host, port }: { host: string; port: number },
+  addresses?: GrpcDialerOptions["addresses"],
+): string[] {
+  const literal = parseIpAddress(host);
+  const known = literal === undefined ? addresses?.(host) ?? [] : [literal];
+  if (known.length === 0) return [`dns:${hostAndPort(host, port)}`];
+  return [...new Set(known.map(({ version }) => version))].map((version) => {
+    const same = known.filter((address) => address.version === version);
+    return `ipv${version}:${same.map((address) => hostAndPort(`${address}`, port)).join(",")}`;
+  });
 }
 
 function endCall(

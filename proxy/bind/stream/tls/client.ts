@@ -4,8 +4,9 @@
  * @module
  */
 
-import { connect, type Socket } from "node:net";
+import { connect, type LookupFunction, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
+import type { IpAddress } from "../../../../netstack/mod.ts";
 import { hostAndPort, parseIpAddress } from "../../../address.ts";
 import { refuseServer } from "../../certificates/check.ts";
 import type { Carrier, CarrierDialer } from "../carrier.ts";
@@ -143,6 +144,8 @@ export interface TlsDialerOptions extends Omit<SecureOptions, "protocol"> {
   readonly port: number;
   /** What connections go through, if not directly: asked for each. @throws {Error} with one line. */
   readonly proxy?: () => HttpProxy | undefined;
+  /** Where the host, or the proxy, is. Missing, or none: looked up as the system does. */
+  readonly addresses?: (host: string) => readonly IpAddress[];
   /** For all of an attempt. */
   readonly limitMs?: number;
 }
@@ -173,9 +176,10 @@ export class TlsDialer implements CarrierDialer {
     const either = AbortSignal.any([signal, limit.signal]);
     try {
       const proxy = this.#options.proxy?.();
+      const known = this.#options.addresses?.(proxy?.host ?? host);
       const socket = proxy === undefined
-        ? await connectTcp(host, port, either)
-        : await connectBy(proxy, host, port, either);
+        ? await connectTcp(host, port, either, known)
+        : await connectBy(proxy, host, port, either, known);
       return new TlsCarrier(
         await secure(socket, { ...this.#options, protocol: PROTOCOL }, either),
       );
@@ -193,10 +197,11 @@ async function connectBy(
   host: string,
   port: number,
   signal: AbortSignal,
+  known?: readonly IpAddress[],
 ): Promise<Socket> {
   let socket: Socket;
   try {
-    socket = await connectTcp(proxy.host, proxy.port, signal);
+    socket = await connectTcp(proxy.host, proxy.port, signal, known);
   } catch (error) {
     const name = hostAndPort(proxy.host, proxy.port);
     throw new Error(`the proxy ${name}: ${(error as Error).message}`, { cause: error });
@@ -214,12 +219,14 @@ async function connectBy(
  * A connection of TCP.
  *
  * @param host A name, whose addresses are tried one beside the other, or an address.
+ * @param known Its addresses. None: looked up.
  * @throws {Error} with one clear line.
  */
 export async function connectTcp(
   host: string,
   port: number,
   signal: AbortSignal,
+  known: readonly IpAddress[] = [],
 ): Promise<Socket> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const socket = connect({
@@ -227,6 +234,7 @@ export async function connectTcp(
     port,
     noDelay: true,
     autoSelectFamilyAttemptTimeout: NEXT_ADDRESS_MS,
+    ...(known.length > 0 && { lookup: lookupIn(known) }),
   });
   const onAbort = () => reject(new Error("called off"));
   const onError = (error: { code?: string; message: string }) =>
@@ -244,6 +252,15 @@ export async function connectTcp(
     signal.removeEventListener("abort", onAbort);
     socket.off("error", onError);
   }
+}
+
+/** As dns.lookup() would answer. */
+function lookupIn(addresses: readonly IpAddress[]): LookupFunction {
+  const all = addresses.map((address) => ({ address: `${address}`, family: address.version }));
+  return (_host, options, callback) =>
+    queueMicrotask(() =>
+      options.all ? callback(null, all) : callback(null, all[0]!.address, all[0]!.family)
+    );
 }
 
 const CONNECT_PROBLEMS: Readonly<Record<string, string>> = {

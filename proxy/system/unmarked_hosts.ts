@@ -5,6 +5,7 @@
  */
 
 import type { Prefix } from "../../netstack/mod.ts";
+import type { FallbackConfig } from "../config/checked.ts";
 import type { GatewayConfig } from "../config/config.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import { proxyFor } from "../gateway/proxy_environment.ts";
@@ -32,6 +33,33 @@ export function unmarkedHosts(
     ...[...endpoints, ...fallbacks, ...lists].map(({ hostname }) => hostname),
     ...[...fallbacks, ...lists].flatMap(({ hostname, port }) => httpProxy(hostname, port)),
   ];
+}
+
+/** A name or an address, and a port of TCP. */
+export interface DialledPlace {
+  readonly hostname: string;
+  readonly port: number;
+}
+
+/** What is connected to for a fallback: the hub, or the HTTP proxy on the way. */
+export function dialledFor({ hostname, port }: FallbackConfig): DialledPlace[] {
+  try {
+    const proxy = proxyFor(hostname, port);
+    return [proxy === undefined ? { hostname, port } : { hostname: proxy.host, port: proxy.port }];
+  } catch {
+    return []; // which is told by who calls through it
+  }
+}
+
+/** The same of all peers that there are: before the gateway runs, those of the configuration. */
+export function dialledPlaces(
+  { peers }: Pick<GatewayConfig, "peers">,
+  gateway?: Pick<Gateway, "engine" | "peers">,
+): DialledPlace[] {
+  const fallbacks = gateway === undefined
+    ? peers.flatMap(({ fallbacks = [] }) => fallbacks)
+    : [...gateway.engine.device.peers()].flatMap((peer) => gateway.peers.fallbacks(peer));
+  return fallbacks.flatMap(dialledFor);
 }
 
 /** Targets behind a gateway itself: it dials them as any program does. */
