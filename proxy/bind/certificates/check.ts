@@ -6,6 +6,7 @@
  * @module
  */
 
+import { timeText } from "../../log/time_text.ts";
 import { Farewell } from "../stream/farewell.ts";
 import { type Certificate, CLIENT_AUTH, SERVER_AUTH } from "./certificate.ts";
 import type { RevocationList } from "./revocation_list.ts";
@@ -110,7 +111,8 @@ function refuseDates({ notBefore, notAfter }: Certificate, now: Date): Refusal |
   if (now < notBefore) {
     return {
       farewell: Farewell.NotYetValid,
-      reason: `is not valid before ${moment(notBefore)}`,
+      // A clock that is behind is told by the hour.
+      reason: `is not valid before ${timeText(notBefore)}`,
     };
   }
   if (now > notAfter) {
@@ -121,9 +123,4 @@ function refuseDates({ notBefore, notAfter }: Certificate, now: Date): Refusal |
 
 function day(date: Date): string {
   return date.toISOString().slice(0, 10);
-}
-
-/** A clock that is behind is told by the hour. */
-function moment(date: Date): string {
-  return date.toISOString().replace(/\.\d+Z$/, "Z");
 }
