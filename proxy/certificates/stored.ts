@@ -9,6 +9,7 @@ import { Buffer } from "node:buffer";
 import { basename, dirname } from "node:path";
 import { createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
 import { ConfigError } from "../config/error.ts";
+import { timeText } from "../log/time_text.ts";
 import { ALGORITHM, type Authority, type Pair } from "./issue.ts";
 import type { X509Certificate } from "./x509.ts";
 
@@ -60,14 +61,12 @@ export async function readAuthority(
   const { notBefore, notAfter } = certificate;
   if (now >= notAfter.getTime()) {
     throw refuse(
-      `expired at ${
-        formatTime(notAfter)
-      }, expected an authority that is valid: a new one is a new ` +
+      `expired at ${timeText(notAfter)}, expected an authority that is valid: a new one is a new ` +
         "folder (--out), and every machine needs its ca/cert.pem and new certificates",
     );
   }
   if (now < notBefore.getTime()) {
-    throw refuse(`is not valid before ${formatTime(notBefore)}, expected this host's clock later`);
+    throw refuse(`is not valid before ${timeText(notBefore)}, expected this host's clock later`);
   }
   if (key.asymmetricKeyDetails?.namedCurve !== "prime256v1") {
     throw new ConfigError([
@@ -78,11 +77,6 @@ export async function readAuthority(
   const signingKey = await crypto.subtle.importKey("pkcs8", bytes, ALGORITHM, false, ["sign"]);
   bytes.fill(0);
   return { certificate, signingKey };
-}
-
-/** To the second, as it is in the certificate. */
-export function formatTime(date: Date): string {
-  return date.toISOString().replace(/\.\d+Z$/, "Z");
 }
 
 function checkPair(pair: Pair, paths: PairPaths): Stored & { readonly key: KeyObject } {

@@ -20,7 +20,7 @@ import { readLine, writeText } from "./line.ts";
 const log = getLogger(["wirestack", "enrolment"]);
 
 /** Connections at once, of all tokens. */
-export const MAX_AT_ONCE = 32;
+const MAX_AT_ONCE = 32;
 /** For a request to be complete, and its answer to be taken. */
 const TIMEOUT_MS = 5_000;
 /** Connections of one token: so many at once, then one a second. */

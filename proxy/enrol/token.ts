@@ -51,9 +51,6 @@ const KNOWN_FLAGS = IS_CLIENT | IS_IPV6 | IS_CERTIFIED;
 /** Characters that tell the length: three hold two bytes. */
 const HEAD = PREFIX.length + 3;
 
-/** Anything that looks like one, for who must not show it. */
-export const TOKEN_PATTERN = /wsk\d[A-Za-z0-9_-]{4,}/g;
-
 /** @throws {RangeError} for a name or an endpoint that is too long, or too many of them. */
 export function encodeToken(token: Token): string {
   const { link, service, endpoints } = token;

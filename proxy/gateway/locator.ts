@@ -25,11 +25,11 @@ export type { PeerLocation } from "./location_addresses.ts";
 const log = getLogger(["wirestack", "engine"]);
 
 /** How often an address is tried at which the peer was before this process began. */
-export const HINT_ATTEMPTS = 3;
+const HINT_ATTEMPTS = 3;
 /** How long addresses that are known wait for names that are not, so that all are asked together. */
 const NAMES_WAIT_MS = 1_000;
 /** Addresses that an initiation is sent to at most. */
-export const MAX_TOGETHER = 8;
+const MAX_TOGETHER = 8;
 
 /** What locators share. */
 export interface LocatorOptions {

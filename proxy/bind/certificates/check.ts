@@ -6,6 +6,7 @@
  * @module
  */
 
+import { timeText } from "../../log/time_text.ts";
 import { Farewell } from "../stream/farewell.ts";
 import { type Certificate, CLIENT_AUTH, SERVER_AUTH } from "./certificate.ts";
 import type { RevocationList } from "./revocation_list.ts";
@@ -111,7 +112,8 @@ export function refuseDates({ notBefore, notAfter }: Certificate, now: Date): Re
   if (now < notBefore) {
     return {
       farewell: Farewell.NotYetValid,
-      reason: `is not valid before ${moment(notBefore)}`,
+      // A clock that is behind is told by the hour.
+      reason: `is not valid before ${timeText(notBefore)}`,
     };
   }
   if (now > notAfter) {
@@ -122,9 +124,4 @@ export function refuseDates({ notBefore, notAfter }: Certificate, now: Date): Re
 
 function day(date: Date): string {
   return date.toISOString().slice(0, 10);
-}
-
-/** A clock that is behind is told by the hour. */
-function moment(date: Date): string {
-  return date.toISOString().replace(/\.\d+Z$/, "Z");
 }

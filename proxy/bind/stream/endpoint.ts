@@ -14,7 +14,7 @@ import { type ChunkPool, type QueueLimits, SendQueue } from "./send_queue.ts";
 import type { StreamTimers } from "./timers.ts";
 
 /** Something is sent at least this often, so that the other side knows that this one is there. */
-export const HEARTBEAT_MS = 4_000;
+const HEARTBEAT_MS = 4_000;
 /** After this a carrier is as good as gone: nothing was heard, or nothing of what was written was taken. */
 export const SILENT_MS = 12_000;
 /** Bytes received and not yet drained from which on a carrier is not read. */

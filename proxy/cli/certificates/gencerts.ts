@@ -7,6 +7,7 @@
 import { join } from "node:path";
 import { ConfigError } from "../../config/error.ts";
 import { ParseFailure, quote, splitList } from "../../config/values.ts";
+import { timeText } from "../../log/time_text.ts";
 import { FileEdit } from "../edit_file.ts";
 import type { Terminal } from "../terminal.ts";
 import { NewFolders, readPair, refuseExisting } from "./folders.ts";
@@ -21,7 +22,7 @@ import {
   type Pair,
 } from "../../certificates/issue.ts";
 import { parseSubjectName, type SubjectName } from "../../certificates/names.ts";
-import { formatTime, pathsIn, readAuthority, readStored } from "../../certificates/stored.ts";
+import { pathsIn, readAuthority, readStored } from "../../certificates/stored.ts";
 
 export interface GencertsOptions {
   /** The folder of the four folders. */
@@ -195,11 +196,11 @@ function describe({ names, notAfter, usage }: Fields): string {
   const who = usage === "clientAuth"
     ? "for a client"
     : `for the server ${names?.names.items.map(({ value }) => value).join(", ") ?? "(no name)"}`;
-  return `${who}, until ${formatTime(notAfter)}`;
+  return `${who}, until ${timeText(notAfter)}`;
 }
 
 function endOf({ certificate }: Authority): string {
-  return formatTime(certificate.notAfter);
+  return timeText(certificate.notAfter);
 }
 
 function parseOut(given: string): string {

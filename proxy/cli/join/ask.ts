@@ -17,6 +17,7 @@ import {
   type RefusalReason,
 } from "../../enrol/message.ts";
 import type { Token } from "../../enrol/token.ts";
+import { timeText } from "../../log/time_text.ts";
 
 /** For the hub to answer: with what else it takes, 20 s. */
 export const LIMIT_MS = 19_000;
@@ -59,7 +60,7 @@ export async function requestGrant(
   } catch (error) {
     if (!(error instanceof NoAnswer)) throw error;
     const hint = isOver
-      ? `; the token ended at ${formatTime(token.expiresAt)}, by this machine's clock`
+      ? `; the token ended at ${timeText(token.expiresAt)}, by this machine's clock`
       : "";
     throw new JoinError(`${token.endpoints.join(", ")}: ${error.message}${hint}`, error.isOpen);
   }
@@ -144,7 +145,3 @@ const WORDS: Readonly<Record<RefusalReason, string>> = {
   certificate: "the hub cannot sign a certificate, nothing has changed there (its log says why)",
   malformed: "the hub did not understand the request, expected the same version on both sides",
 };
-
-function formatTime(time: number): string {
-  return new Date(time).toISOString().replace(/\.\d+Z$/, "Z");
-}

@@ -27,6 +27,7 @@ import {
 import { MAX_TOKENS, type Roster } from "../../enrol/roster.ts";
 import { encodeToken } from "../../enrol/token.ts";
 import { getLogger } from "../../log/logger.ts";
+import { timeText } from "../../log/time_text.ts";
 import { newAddresses, NoFreeAddress } from "../free_address.ts";
 import type { PeerSources } from "../peer_sources.ts";
 import type { TunnelPeers } from "../peers.ts";
@@ -183,7 +184,7 @@ export class Enrolment implements TimeoutSource {
     privateKey.fill(0);
     log.info("{name} is invited, until {until}", {
       name: member.name,
-      until: formatTime(member.expiresAt),
+      until: timeText(member.expiresAt),
     });
     return { token, notes: this.#notes(member, twins) };
   }
@@ -373,8 +374,4 @@ export class Enrolment implements TimeoutSource {
       ]);
     }
   }
-}
-
-function formatTime(time: number): string {
-  return new Date(time).toISOString().replace(/\.\d+Z$/, "Z");
 }

@@ -148,7 +148,16 @@ Deno.test(
 
 /** Of the run, not of the configuration. */
 const VOLATILE = new Set([
-  ...["listenPort", "port", "configFile", "startedAt", "uptime", "uptimeMs", "memory"],
+  ...[
+    "listenPort",
+    "port",
+    "configFile",
+    "startedAt",
+    "uptime",
+    "uptimeMs",
+    "memory",
+    "transportSince",
+  ],
 ]);
 
 Deno.test(
