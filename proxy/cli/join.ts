@@ -71,8 +71,13 @@ export async function join(
   }
   terminal.error(`${token.name} has joined: ${describe(grant)}, in ${out}\n`);
   const args = commandOf(grant, out, options.controlDir);
-  if (options.run !== false) return await onward(args);
-  terminal.out(`wirestack ${args.join(" ")}\n`);
+  const command = `wirestack ${args.join(" ")}\n`;
+  if (options.run !== false) {
+    // Before it is tried: what a client needs, as the right to a device, may be missing.
+    terminal.error(`it is run by: ${command}`);
+    return await onward(args);
+  }
+  terminal.out(command);
   return 0;
 }
 

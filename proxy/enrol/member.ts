@@ -105,7 +105,8 @@ export function peerOf(member: Member & { readonly publicKey: Uint8Array }): Pee
 export function tokenPeerOf({ tokenKey, name, link }: Member): PeerConfig {
   return {
     publicKey: tokenKey,
-    name: `invite@${name}`,
+    // A used or revoked token still answers while the name is invited again, and a name has one peer.
+    name: `invite@${name}#${tokenKey.toHex().slice(0, 8)}`,
     allowedIps: [hostPrefix(link)],
     persistentKeepalive: 0,
   };

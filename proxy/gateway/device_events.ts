@@ -65,6 +65,8 @@ export class DeviceEvents {
         break;
       case "handshake-failed":
         this.handshakes.unanswered++;
+        // A machine that has joined is at its token's place no more.
+        if (enrolment?.isToken(peer) === true) break;
         log.warn("peer {peer}: no answer from {endpoint}, given up for now", properties);
         peers.handshakeUnanswered(peer, Infinity);
         break;

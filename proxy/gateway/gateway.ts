@@ -334,13 +334,20 @@ export class Gateway implements AsyncDisposable {
     this.#enableSingle({ udp: true });
   }
 
+  /** Those that are machines: a token of an invitation is a peer too, for a while. */
+  *machines(): Generator<Peer, void, undefined> {
+    for (const peer of this.engine.device.peers()) {
+      if (this.enrolment?.isToken(peer) !== true) yield peer;
+    }
+  }
+
   /**
-   * Peers, each looked at when its turn comes.
+   * {@link machines}, each looked at when its turn comes.
    *
    * @param text Of those alone that have it in their name, public key, place or a prefix, in any case.
    */
   peerStats(text?: string): Generator<PeerStats, void, undefined> {
-    return peerStats(this, text);
+    return peerStats(this, text, this.machines());
   }
 
   stats(): GatewayStats {

@@ -15,8 +15,9 @@ import type { Paths } from "./paths/paths.ts";
 import type { PeerOrigin, PeerSources } from "./peer_sources.ts";
 
 /**
- * `connected`: heard within three minutes, which is as long as a session may last; `silent`: heard, but
- * not lately; `never`: not since this gateway was started.
+ * `connected`: heard within three minutes, which is as long as a session may last, and not missed since
+ * as one of several with the same prefix; `silent`: heard, but not lately; `never`: not since this
+ * gateway was started.
  */
 export type PeerState = "connected" | "silent" | "never";
 
@@ -68,14 +69,24 @@ export interface PeersOf {
   ownerOf(peer: Peer): FlowOwner;
 }
 
+/** Whether a peer is there, as far as is known. @param now ms of the engine's clock. */
+export function isConnected(peer: Peer, twins: Twins | undefined, now: number): boolean {
+  return peer.isHeard(now) && twins?.isLost(peer) !== true;
+}
+
 /**
  * Each peer, looked at when its turn comes.
  *
  * @param text Of those alone whose name, public key, place or a prefix has this in it, in any case.
+ * @param peers Default: all, tokens of invitations too.
  */
-export function* peerStats(gateway: PeersOf, text?: string): Generator<PeerStats, void, undefined> {
+export function* peerStats(
+  gateway: PeersOf,
+  text?: string,
+  peers: Iterable<Peer> = gateway.engine.device.peers(),
+): Generator<PeerStats, void, undefined> {
   const wanted = text?.toLowerCase();
-  for (const peer of gateway.engine.device.peers()) {
+  for (const peer of peers) {
     const stats = statsOf(gateway, peer);
     if (wanted === undefined || isMatch(stats, wanted)) yield stats;
   }
@@ -92,7 +103,11 @@ function statsOf(gateway: PeersOf, peer: Peer): PeerStats {
     publicKey: encodeKey(peer.publicKey),
     name: peer.name ?? null,
     origin: peerSources.origin(peer),
-    state: peer.isHeard(now) ? "connected" : lastHeard === -Infinity ? "never" : "silent",
+    state: isConnected(peer, twins, now)
+      ? "connected"
+      : lastHeard === -Infinity
+      ? "never"
+      : "silent",
     endpoint: endpoint?.toString() ?? null,
     transport: transport?.name ?? null,
     transportSince: wallTime(transport?.since ?? -Infinity),

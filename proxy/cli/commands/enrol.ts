@@ -30,8 +30,8 @@ export function addEnrolment(
       )
       .argument("<NAME>", "what to call the machine")
       .option(
-        "--endpoint <HOST:PORT>",
-        "where it reaches this hub; may be given several times",
+        "--endpoint <HOST[:PORT]>",
+        "where it reaches this hub, by default at the UDP port that it has now; may be given several times",
         collect,
       )
       .option(

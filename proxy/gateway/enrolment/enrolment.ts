@@ -172,6 +172,7 @@ export class Enrolment implements TimeoutSource {
     const listening = this.#listener.listen();
     this.#save(() => roster.add(member));
     this.#settle();
+    this.#checkHeard(member);
     const token = encodeToken({
       ...known,
       privateKey,
@@ -187,6 +188,11 @@ export class Enrolment implements TimeoutSource {
       until: timeText(member.expiresAt),
     });
     return { token, notes: this.#notes(member, twins) };
+  }
+
+  /** Whether it is no machine but the token of an invitation, which may be over by now. */
+  isToken({ publicKey }: Peer): boolean {
+    return this.#tokens.size > 0 && this.#tokens.has(publicKey.toHex());
   }
 
   /** In the order in which they were invited. */
@@ -256,6 +262,18 @@ export class Enrolment implements TimeoutSource {
   close(): void {
     this.#listener.close();
     this.#lookAt = Infinity;
+  }
+
+  /** @throws {ConfigError} if the token is no peer: nobody could come with it, so it is revoked. */
+  #checkHeard(member: Member): void {
+    const { engine, peerSources } = this.#options;
+    if (engine.device.peer(member.tokenKey) !== undefined) return;
+    const reason = peerSources.reasonLeftOut(member.tokenKey) ?? "the hub does not listen";
+    this.#save(() => this.#roster!.revoke(member));
+    this.#settle();
+    throw new ConfigError([
+      `NAME: ${member.name} could not come in with its token (${reason}), expected another name`,
+    ]);
   }
 
   #authority(): ClientAuthority | undefined {

@@ -83,7 +83,7 @@ export function checkInvitation(request: InvitationRequest, site: Site): Invitat
     take(endpointOf(text, site.port), "--endpoint")
   );
   if (request.endpoints.length === 0) {
-    problems.push("--endpoint: missing, expected HOST:PORT where the machine reaches this hub");
+    problems.push("--endpoint: missing, expected HOST[:PORT] where the machine reaches this hub");
   }
   if (endpoints.length > MAX_ENDPOINTS) {
     problems.push(`--endpoint: ${endpoints.length} of them, expected ${MAX_ENDPOINTS} at most`);

@@ -85,6 +85,11 @@ export class Twins implements TimeoutSource {
     return this.#routes.get(`${prefix}`)?.holder.peer;
   }
 
+  /** Whether it was asked and is not there, which is known long before a session is over. */
+  isLost(peer: Peer): boolean {
+    return peer.isTwin && this.#members.of(peer)?.liveness.standing === "lost";
+  }
+
   /** What a peer shares with others. */
   of(peer: Peer): SharedPrefixStats[] {
     if (!peer.isTwin) return [];

@@ -52,7 +52,7 @@ export class Metrics {
     const { gateway, maxPeers } = sources;
     this.#gateway = gateway;
     gateway.proxy.statistics.settle();
-    const peers = this.#peers.count(gateway.engine.device.peers(), maxPeers, now);
+    const peers = this.#peers.count(gateway.machines(), maxPeers, now);
     const { rules } = gateway.proxy.admission.rules;
     const numbers = new Map(rules.map(({ state, number }) => [state, number]));
     const view: View = {

@@ -5,6 +5,7 @@
  */
 
 import type { Peer } from "../../../wireguard/mod.ts";
+import { isConnected } from "../../gateway/stats_peers.ts";
 import { peerName } from "../../gateway/peer_name.ts";
 import type { Counted } from "./busiest.ts";
 import type { Exposition } from "./exposition.ts";
@@ -13,7 +14,7 @@ import { type Family, OTHERS, single } from "./family.ts";
 export const PEER_FAMILIES: readonly Family[] = [
   single(
     { name: "wirestack_peers", type: "gauge", help: "Peers." },
-    ({ gateway }) => count(gateway.engine.device.peers(), () => true),
+    ({ gateway }) => count(gateway.machines(), () => true),
   ),
   single(
     {
@@ -21,17 +22,18 @@ export const PEER_FAMILIES: readonly Family[] = [
       type: "gauge",
       help: "Peers with keys that packets can be sent with.",
     },
-    ({ gateway }) => count(gateway.engine.device.peers(), (peer) => peer.hasSession),
+    ({ gateway }) => count(gateway.machines(), (peer) => peer.hasSession),
   ),
   single(
     {
       name: "wirestack_peers_connected",
       type: "gauge",
-      help: "Peers heard within three minutes, which is as long as a session may last.",
+      help:
+        "Peers heard within three minutes, which is as long as a session may last, and not missed since.",
     },
-    ({ gateway: { engine } }) => {
-      const now = engine.now();
-      return count(engine.device.peers(), (peer) => peer.isHeard(now));
+    ({ gateway }) => {
+      const now = gateway.engine.now();
+      return count(gateway.machines(), (peer) => isConnected(peer, gateway.twins, now));
     },
   ),
   {

@@ -75,6 +75,11 @@ Deno.test("a client goes on by the other hub when the one that it uses is gone, 
     await ping(2);
     assert.ok(performance.now() - since < 10_000, `${performance.now() - since} ms`);
     assert.equal(holder(), 1 - used);
+    // Not three minutes later, when a session would be over.
+    assert.deepEqual(
+      client.stats().peers.map(({ state }) => state),
+      [0, 1].map((hub) => hub === used ? "silent" : "connected"),
+    );
     conn.close();
   } finally {
     await client.close();
