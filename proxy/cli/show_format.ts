@@ -99,8 +99,9 @@ function gatewayLines(stats: GatewayStats): string[] {
     `gateway: up ${formatSeconds(Math.floor(stats.uptimeMs / 1000)) || "since now"}`,
     `  proxied: ${stats.subnets.map(formatSubnet).join(", ") || "(none)"}`,
     `  connections: ${tcpRelays - tcpDials} open, ${tcpDials} being made, ` +
-    `${counters.tcpForwarder.connected} so far`,
-    `  udp sessions: ${udpSessions} open, ${counters.udpForwarder.sessions} so far`,
+    `${counters.tcpForwarder.connected + counters.inboundTcp.connected} so far`,
+    `  udp sessions: ${udpSessions} open, ` +
+    `${counters.udpForwarder.sessions + counters.inboundUdp.sessions} so far`,
     `  pings: ${pingSessions} open, ${counters.icmpForwarder.sessions} so far`,
     `  forwarded: ${formatBytes(bytesUp)} to targets, ${formatBytes(bytesDown)} back`,
     `  rate: ${formatBytes(rate.upLastSecond)}/s to targets, ` +

@@ -63,7 +63,7 @@ export function controlHandlers(
       const warnings = [...loaded.warnings, ...report.warnings];
       for (const warning of warnings) log.warn("{warning}", { warning });
       log.info(
-        "reloaded: {added} peers added, {removed} removed, {changed} changed" +
+        "reloaded: peers added {added}, removed {removed}, changed {changed}" +
           (changes.length > 0 ? "; {changes}" : ""),
         { added, removed, changed, ...(changes.length > 0 && { changes: changes.join("; ") }) },
       );

@@ -222,7 +222,7 @@ export const EVENTS: readonly LogEvent[] = [
     name: "reloaded",
     logger: "config",
     level: "info",
-    message: "reloaded: {added} peers added, {removed} removed, {changed} changed",
+    message: "reloaded: peers added {added}, removed {removed}, changed {changed}",
     continues: true,
     fields: { changes: "text", added: "number", removed: "number", changed: "number" },
   },

@@ -28,9 +28,10 @@ export class ExemptHosts {
     this.#addresses = new HostAddresses(options);
   }
 
-  /** What is exempt now. */
+  /** What is exempt now, each once: a hub's fallback is at the place of its endpoint. */
   get prefixes(): Prefix[] {
-    return [...this.#options.prefixes, ...this.#addresses.all.map(single)];
+    const all = [...this.#options.prefixes, ...this.#addresses.all.map(single)];
+    return [...new Map(all.map((prefix) => [`${prefix}`, prefix])).values()];
   }
 
   /** Looks once. A name that is not found keeps what it stood for. */

@@ -97,6 +97,17 @@ Deno.test("show has wg's blocks and the gateway's, and hides the secrets", async
   assert.deepEqual(JSON.parse((await wirestack("show", "--json", ...folder)).out).length, 1);
 });
 
+Deno.test("show counts the connections and sessions of this host's programs too", async () => {
+  await using lab = await ControlLab.start(CONFIG);
+  const { inbounds, proxy } = lab.gateway;
+  proxy.tcp.counters.connected = 2;
+  inbounds.counters.tcp.connected = 3;
+  inbounds.counters.udp.sessions = 4;
+  const { out } = await wirestack("show", "--control-dir", lab.directory);
+  assert.match(out, /^ {2}connections: 0 open, 0 being made, 5 so far$/m);
+  assert.match(out, /^ {2}udp sessions: 0 open, 4 so far$/m);
+});
+
 Deno.test("show calls peers by their names, wherever these came from", async () => {
   const key = encodeKey(new Uint8Array(32).fill(5));
   const peers = [{ publicKey: key, name: "laptop" }];

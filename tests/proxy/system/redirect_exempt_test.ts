@@ -37,12 +37,15 @@ function site(hosts: string[], everyMs?: number) {
 }
 
 Deno.test("addresses are exempt as they are, names by all that they stand for", async () => {
-  const { names, exempt, list } = site(["203.0.113.2", "2001:db8::2", "hub.test", "gone.test"]);
+  const { names, exempt, list } = site([
+    ...["203.0.113.2", "203.0.113.2", "2001:db8::2", "hub.test", "fallback.test", "gone.test"],
+  ]);
   names.set("hub.test", ["192.0.2.1", "2001:db8::1"]);
+  names.set("fallback.test", ["192.0.2.1"]);
   await exempt.look();
   assert.deepEqual(list(), [
     ...["10.50.0.0/16", "192.0.2.1/32", "2001:db8::1/128", "2001:db8::2/128", "203.0.113.2/32"],
-  ]);
+  ], "each once");
 });
 
 Deno.test("an address that a name has left stays for an hour, for connections that are there", async () => {
