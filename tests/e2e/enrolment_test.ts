@@ -154,8 +154,9 @@ for (const subject of ["deno task start", "deno task start:sandbox"] as const) {
       first_!,
       /^laptop has joined: 10\.9\.0\.2, a client that reaches 10\.9\.0\.0\/24, /,
     );
-    assert.equal(others.length, 1, joined.stderr);
-    assert.match(others[0]!, /--tun/);
+    assert.equal(others.length, 2, joined.stderr);
+    assert.equal(others[0], `it is run by: wirestack up --tun ${laptop}`);
+    assert.match(others[1]!, /--tun/);
     assert.match(
       Deno.readTextFileSync(laptop),
       /^AllowedIPs = 10\.9\.0\.0\/24, 100\.64\.0\.0\/10$/m,
