@@ -13,11 +13,9 @@ import type { confineCommand as Confine } from "../../proxy/cli/confine.ts";
 const program = new URL("./proxy/cli/confine.ts", import.meta.url).href;
 const { confineCommand } = await import(program) as { confineCommand: typeof Confine };
 
-const [args, [other]] = [
-  Deno.args.slice(0, Deno.args.indexOf("--")),
-  Deno.args.slice(Deno.args.indexOf("--") + 1),
-];
-const confinement = await confineCommand(args, import.meta.dirname);
+// The program starts again with what it is given here.
+const confinement = await confineCommand(Deno.args, import.meta.dirname);
+const other = Deno.args.at(-1);
 
 const libc = Deno.dlopen("libc.so.6", {
   __errno_location: { parameters: [], result: "pointer" },
@@ -51,8 +49,8 @@ const AF_ALG = 38;
 const SOCK_SEQPACKET = 5;
 
 const home = Deno.env.get("HOME")!;
-const config = args[1]!;
-const control = args[3]!;
+const config = Deno.args[1]!;
+const control = Deno.args[3]!;
 const results = {
   // Refused
   "read a file of this user's": await attempt(() => Deno.readTextFileSync(`${home}/secret`)),
