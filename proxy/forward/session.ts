@@ -6,7 +6,14 @@
  */
 
 import type { Timed } from "../../netstack/mod.ts";
-import type { Flow, FlowCarrier, FlowEnd, FlowFigures, FlowOwner } from "../flow/flow.ts";
+import {
+  type Flow,
+  type FlowCarrier,
+  type FlowEnd,
+  type FlowFigures,
+  type FlowOwner,
+  ownFigures,
+} from "../flow/flow.ts";
 import { type FilterEntry, UdpFilter } from "./udp_filter.ts";
 
 /** What a session needs of the forwarder, or inbound, that it belongs to. */
@@ -40,8 +47,8 @@ export abstract class Session implements Timed, FlowCarrier {
   /** Of both sides. Called once, before the flows end. */
   protected abstract closeSockets(): void;
 
-  inspect({ state, rttMs, packetsUp, packetsDown }: Flow): FlowFigures {
-    return { state, rttMs, retransmits: 0, outOfOrder: 0, packetsUp, packetsDown };
+  inspect(flow: Flow): FlowFigures {
+    return ownFigures(flow);
   }
 
   endFlow(flow: Flow, why: FlowEnd): void {
