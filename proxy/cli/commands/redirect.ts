@@ -11,6 +11,7 @@ import type { LoadedConfig } from "../../config/config.ts";
 import { ConfigError } from "../../config/error.ts";
 import type { ConfigSource } from "../../config/source.ts";
 import type { Form } from "../../config/form.ts";
+import { isSingle } from "../../config/values.ts";
 import { controlDirectory, interfaceNameOf, socketPath } from "../../control/socket_path.ts";
 import { SystemTunnelError } from "../../system/error.ts";
 import { DEFAULT_USER } from "../../system/user.ts";
@@ -176,18 +177,11 @@ function checkFfi(ffi: boolean): void {
 /** @throws {ConfigError} for one that would hand the tunnel to itself. */
 function checkCidrs(cidrs: readonly Prefix[], own: readonly IpAddress[]): void {
   const problems = cidrs.flatMap((cidr) => {
-    const address = own.find((address) =>
-      cidr.contains(address) && cidr.length === bitsOf(address)
-    );
-    return address === undefined
-      ? []
-      : [`--cidr ${cidr}: is this end of the tunnel itself, expected what is at the other`];
+    return isSingle(cidr) && own.some((address) => cidr.contains(address))
+      ? [`--cidr ${cidr}: is this end of the tunnel itself, expected what is at the other`]
+      : [];
   });
   if (problems.length > 0) throw new ConfigError(problems);
-}
-
-function bitsOf({ bytes }: IpAddress): number {
-  return bytes.length * 8;
 }
 
 function nameOf(file: string | undefined, { name }: RunOptions): string {
