@@ -5,8 +5,8 @@
  */
 
 import type { MemberStats } from "../gateway/enrolment/member_stats.ts";
-import type { ControlAnswer, ControlClient } from "../control/client.ts";
-import { findGateway, onlyGateway } from "./gateways.ts";
+import type { ControlAnswer } from "../control/client.ts";
+import { gatewayOf } from "./gateways.ts";
 import { formatQr } from "./qr.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -116,9 +116,7 @@ async function ask(
   lines: readonly string[],
   terminal: Terminal,
 ): Promise<ControlAnswer | undefined> {
-  const client: ControlClient = hub === undefined
-    ? await onlyGateway("--hub", controlDir)
-    : await findGateway(hub, controlDir);
+  const client = await gatewayOf(hub, "--hub", controlDir);
   const answer = await client.ask(operation, lines);
   if (answer === undefined) {
     terminal.error(`wirestack: ${client.name}: is no Wirestack hub, expected one\n`);
