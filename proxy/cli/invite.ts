@@ -7,7 +7,9 @@
 import type { MemberStats } from "../gateway/enrolment/member_stats.ts";
 import type { ControlAnswer } from "../control/client.ts";
 import { gatewayOf } from "./gateways.ts";
+import { timeText } from "../log/time_text.ts";
 import { formatQr } from "./qr.ts";
+import { lineOf, widthsOf } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Which hub. */
@@ -134,22 +136,19 @@ function valuesOf({ pairs }: ControlAnswer, key: string): string[] {
   return pairs.filter(([one]) => one === key).map(([, value]) => decodeURIComponent(value));
 }
 
+const HEAD = ["NAME", "KIND", "STATUS", "ADDRESS", "SERVES", "UNTIL"];
+
 function formatMembers(members: readonly MemberStats[]): string {
-  const rows = [
-    ["NAME", "KIND", "STATUS", "ADDRESS", "SERVES", "UNTIL"],
-    ...members.map((member) => [
-      member.name,
-      member.kind,
-      member.status,
-      member.addresses.join(" "),
-      servesOf(member),
-      member.status === "invited" ? member.expiresAt.replace(/\.\d+Z$/, "Z") : "-",
-    ]),
-  ];
-  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
-  return rows.map((row) =>
-    `${row.map((cell, i) => cell.padEnd(widths[i]!)).join("  ").trimEnd()}\n`
-  ).join("");
+  const rows = members.map((member) => [
+    member.name,
+    member.kind,
+    member.status,
+    member.addresses.join(" "),
+    servesOf(member),
+    member.status === "invited" ? timeText(new Date(member.expiresAt)) : "-",
+  ]);
+  const widths = widthsOf(HEAD, rows);
+  return [HEAD, ...rows].map((row) => lineOf(row, widths)).join("");
 }
 
 function servesOf({ prefixes, subnets }: MemberStats): string {
