@@ -10,7 +10,7 @@ import { gatewayOf } from "./gateways.ts";
 import { timeText } from "../log/time_text.ts";
 import { formatQr } from "./qr.ts";
 import { lineOf, widthsOf } from "./table.ts";
-import type { Terminal } from "./terminal.ts";
+import { type Terminal, warnOfReaders } from "./terminal.ts";
 
 /** Which hub. */
 export interface HubOptions {
@@ -58,9 +58,7 @@ export async function invite(
   if (answer.errno !== 0) return 2;
   const token = valuesOf(answer, "token")[0]!;
   for (const note of valuesOf(answer, "note")) terminal.error(`note: ${note}\n`);
-  if (terminal.outputIsWorldAccessible()) {
-    terminal.error("Warning: writing to world accessible file.\n");
-  }
+  warnOfReaders(terminal);
   terminal.error("on the other machine: wirestack join TOKEN, or wirestack join - to paste it\n");
   if (options.qr) terminal.out(formatQr(token));
   terminal.out(`${token}\n`);

@@ -20,7 +20,7 @@ import { isDescriptor } from "../read.ts";
 import type { Terminal } from "../terminal.ts";
 import type { CommandLine } from "./command_line.ts";
 import { formatOption } from "./command_line.ts";
-import type { SystemSetup } from "./system_setup.ts";
+import { DEFAULT_NAME, type SystemSetup } from "./system_setup.ts";
 import { runGateway, type RunOptions } from "./up.ts";
 import { addProcessOptions, configReader, cryptoOption, userOption } from "./up_options.ts";
 
@@ -32,8 +32,6 @@ export interface RedirectOptions extends RunOptions {
 }
 
 const DEFAULT_PORT = 9999;
-/** The name that a redirect has without one. */
-const DEFAULT_NAME = "wirestack0";
 
 /** Adds `redirect`. It gives up what it can once this host's traffic comes to it. */
 export function addRedirect({ program, terminal, done }: CommandLine): void {
