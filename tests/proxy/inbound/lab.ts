@@ -4,14 +4,7 @@
  * @module
  */
 
-import {
-  IpAddress,
-  type Link,
-  LINK_HEADROOM,
-  Prefix,
-  Stack,
-  type UdpHandler,
-} from "../../../netstack/mod.ts";
+import { IpAddress, type Stack, type UdpHandler } from "../../../netstack/mod.ts";
 import { FlowOwner } from "../../../proxy/flow/flow.ts";
 import { DEFAULT_UDP_FILTERING } from "../../../proxy/config/defaults.ts";
 import type { UdpFiltering } from "../../../proxy/forward/options.ts";
@@ -20,6 +13,7 @@ import { newInboundCounters } from "../../../proxy/inbound/counters.ts";
 import type { InboundHost } from "../../../proxy/inbound/inbound.ts";
 import type { TimeoutSource, TurnSource } from "../../../proxy/engine/engine.ts";
 import { admission, forwarderOptions } from "../forward/lab.ts";
+import { wireEnd } from "../wire.ts";
 
 export const HERE = IpAddress.v4(10, 9, 0, 1);
 export const THERE = IpAddress.v4(10, 9, 0, 2);
@@ -28,44 +22,12 @@ export const ELSEWHERE = IpAddress.v4(192, 0, 2, 1);
 /** A program's. */
 export const PROGRAM = IpAddress.v4(198, 51, 100, 7);
 
-/** A link of one slot that keeps packets until they are carried over. */
-class Wire implements Link {
-  readonly buffer = new Uint8Array(4096);
-  readonly sent: Uint8Array[] = [];
-  allocate = () => LINK_HEADROOM;
-  release = () => {};
-
-  transmit(buffer: Uint8Array, offset: number, length: number): void {
-    this.sent.push(buffer.slice(offset, offset + length));
-  }
-
-  forward(buffer: Uint8Array, offset: number, length: number): boolean {
-    this.transmit(buffer, offset, length);
-    return true;
-  }
-}
-
-function end(address: IpAddress) {
-  const stack = new Stack({
-    random: (out) => void crypto.getRandomValues(out as Uint8Array<ArrayBuffer>),
-  });
-  const wire = new Wire();
-  const nic = stack.addNic({
-    name: "wire",
-    mtu: 1420,
-    link: wire,
-    addresses: [{ address, length: 24 }],
-  });
-  stack.routes.insert(new Prefix(address, 24), nic);
-  return { stack, nic, wire };
-}
-
 /** @param limits Of flows, beside the defaults. */
 export function inboundLab(
   limits: Partial<FlowLimits> = {},
   udpFiltering: UdpFiltering = DEFAULT_UDP_FILTERING,
 ) {
-  const [here, there] = [end(HERE), end(THERE)];
+  const [here, there] = [wireEnd(HERE), wireEnd(THERE)];
   const { options, clock } = forwarderOptions(limits);
   const sources: TimeoutSource[] = [];
   const turns: TurnSource[] = [];

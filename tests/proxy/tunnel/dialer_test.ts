@@ -1,53 +1,19 @@
 import assert from "node:assert/strict";
-import {
-  IpAddress,
-  type Link,
-  LINK_HEADROOM,
-  Prefix,
-  Stack,
-  type TcpEndpoint,
-} from "../../../netstack/mod.ts";
+import { IpAddress, type TcpEndpoint } from "../../../netstack/mod.ts";
 import { Flow, FlowOwner } from "../../../proxy/flow/flow.ts";
 import type { ByteStream, DialError } from "../../../proxy/flow/stream.ts";
 import { LentBuffers } from "../../../proxy/splice/endpoint_stream.ts";
 import { Splice } from "../../../proxy/splice/splice.ts";
 import { TunnelDialer } from "../../../proxy/tunnel/dialer.ts";
 import { MemoryStream } from "../splice/memory_stream.ts";
+import { wireEnd } from "../wire.ts";
 
 const [HERE, THERE] = [IpAddress.v4(10, 9, 0, 1), IpAddress.v4(10, 9, 0, 2)];
 const ELSEWHERE = IpAddress.v4(192, 0, 2, 1);
 
-/** A link of one slot that keeps packets until they are carried over. */
-class Wire implements Link {
-  readonly buffer = new Uint8Array(4096);
-  readonly sent: Uint8Array[] = [];
-  allocate = () => LINK_HEADROOM;
-  release = () => {};
-
-  transmit(buffer: Uint8Array, offset: number, length: number): void {
-    this.sent.push(buffer.slice(offset, offset + length));
-  }
-
-  forward(buffer: Uint8Array, offset: number, length: number): boolean {
-    this.transmit(buffer, offset, length);
-    return true;
-  }
-}
-
-function host(address: IpAddress) {
-  const stack = new Stack({
-    random: (out) => crypto.getRandomValues(out as Uint8Array<ArrayBuffer>),
-  });
-  const wire = new Wire();
-  const addresses = [{ address, length: 24 }];
-  const nic = stack.addNic({ name: "wire", mtu: 1420, link: wire, addresses });
-  stack.routes.insert(new Prefix(address, 24), nic);
-  return { stack, nic, wire };
-}
-
 /** Two ends of a tunnel, and a dialer at this one. */
 function site() {
-  const [here, there] = [host(HERE), host(THERE)];
+  const [here, there] = [wireEnd(HERE), wireEnd(THERE)];
   let now = 0;
   const dialer = new TunnelDialer({
     stack: here.stack,
