@@ -1,0 +1,111 @@
+/**
+ * What becomes of TCP connections that are dialled for somebody, clients or programs of this host: their
+ * deadlines, and how they count.
+ *
+ * @module
+ */
+
+import { Deadlines, type KeepAlive } from "../../netstack/mod.ts";
+import type { Flow, FlowEnd } from "../flow/flow.ts";
+import type { DialError } from "../flow/stream.ts";
+import type { Relay, RelayOwner } from "../splice/relay.ts";
+import type { ForwarderOptions } from "./options.ts";
+import type { TcpForwarderCounters } from "./tcp_counters.ts";
+import { dialEnd } from "./tcp_outcomes.ts";
+
+export type TcpRelaysOptions = Omit<ForwarderOptions, "ownerOf">;
+
+export abstract class TcpRelays<R extends Relay, Options extends TcpRelaysOptions>
+  implements RelayOwner<R> {
+  abstract readonly counters: TcpForwarderCounters;
+  protected readonly options: Options;
+  protected readonly deadlines: Deadlines<R> = new Deadlines<R>();
+  protected isClosing = false;
+
+  constructor(options: Options) {
+    this.options = options;
+  }
+
+  /** For the log: the dial has succeeded. */
+  protected abstract tellConnected(flow: Flow): void;
+  /** The dial is over, its connection not yet. */
+  protected abstract onDialOver(flow: Flow, why: DialError | FlowEnd): void;
+
+  /** For a connection that begins now. */
+  get keepAlive(): KeepAlive {
+    const { tcpKeepAliveIdleMs, tcpKeepAliveIntervalMs, tcpKeepAliveCount } =
+      this.options.settings.timeouts;
+    return {
+      idle: tcpKeepAliveIdleMs,
+      interval: tcpKeepAliveIntervalMs,
+      count: tcpKeepAliveCount,
+    };
+  }
+
+  now(): number {
+    return this.options.now();
+  }
+
+  /** When {@link handleTimeout} is due, ms; Infinity for never. */
+  pollTimeout(): number {
+    return this.deadlines.next();
+  }
+
+  handleTimeout(now: number): void {
+    for (let relay; (relay = this.deadlines.popDue(now)) !== undefined;) {
+      if (relay.isConnected) this.counters.halfClosedTooLong++;
+      relay.expire();
+    }
+  }
+
+  /** No new connections from now on; those that are stay. */
+  close(): void {
+    this.isClosing = true;
+  }
+
+  onConnected(relay: R): void {
+    const { flow } = relay;
+    const { admission } = this.options;
+    const now = this.now();
+    admission.dials.end(flow, "answered", now);
+    flow.dialMs = now - flow.startedAt;
+    admission.table.open(flow);
+    this.counters.connected++;
+    this.deadlines.remove(relay);
+    this.tellConnected(flow);
+  }
+
+  onDialFailed(relay: R, why: DialError | FlowEnd): void {
+    const { flow } = relay;
+    const { counter, outcome, end } = dialEnd(why);
+    if (counter !== undefined) this.counters[counter]++;
+    this.options.admission.dials.end(flow, outcome, this.now());
+    this.onDialOver(flow, why);
+    this.remove(relay, end ?? why as FlowEnd);
+  }
+
+  onHalfClosed(relay: R): void {
+    this.deadlines.set(relay, this.now() + this.options.settings.timeouts.tcpHalfCloseMs);
+    this.options.wake();
+  }
+
+  onReset(by: "client" | "target"): void {
+    if (by === "client") this.counters.resetByClient++;
+    else this.counters.resetByTarget++;
+  }
+
+  onEnded(relay: R, why: FlowEnd): void {
+    const { bytesUp, bytesDown } = relay.flow;
+    this.counters.bytesUp += bytesUp;
+    this.counters.bytesDown += bytesDown;
+    this.remove(relay, why);
+  }
+
+  protected remove(relay: R, why: FlowEnd): void {
+    const { connections, table } = this.options.admission;
+    if (why === "evicted" || why === "revoked" || why === "killed") this.counters[why]++;
+    this.deadlines.remove(relay);
+    connections.give(relay.flow.owner);
+    table.remove(relay.flow, why);
+  }
+}
