@@ -43,12 +43,9 @@ const IPV6_V6ONLY = 26;
 const SO_ORIGINAL_DST = 80;
 const POLLIN = 1;
 const EFD_CLOEXEC = 0x80000;
-// <asm-generic/errno.h>
-const EAFNOSUPPORT = 97;
-const EADDRINUSE = 98;
 /** Of a connection that ended before it was accepted, or for which there is no memory. */
-const PASSING = [Errno.EINTR, 71, /* EPROTO */ 103, /* ECONNABORTED */ Errno.EPERM];
-const EXHAUSTED = [23, /* ENFILE */ 24, /* EMFILE */ Errno.ENOMEM, Errno.ENOBUFS];
+const PASSING: readonly number[] = [Errno.EINTR, Errno.EPROTO, Errno.ECONNABORTED, Errno.EPERM];
+const EXHAUSTED: readonly number[] = [Errno.ENFILE, Errno.EMFILE, Errno.ENOMEM, Errno.ENOBUFS];
 
 /** V8 does not move more than 64 bytes. */
 const PINNED = 128;
@@ -87,7 +84,7 @@ export class AcceptSocket {
     const { symbols } = this.#libc;
     let isIpv6 = true;
     this.#fd = this.#open(AF_INET6);
-    if (this.#fd < 0 && this.#libc.errno() === EAFNOSUPPORT) {
+    if (this.#fd < 0 && this.#libc.errno() === Errno.EAFNOSUPPORT) {
       isIpv6 = false;
       this.#fd = this.#open(AF_INET);
     }
@@ -100,7 +97,7 @@ export class AcceptSocket {
       writeSockaddr(address, new Uint8Array(isIpv6 ? 16 : 4), port);
       const size = isIpv6 ? SOCKADDR_IN6_SIZE : SOCKADDR_IN_SIZE;
       if (symbols.bind(this.#fd, address, size) !== 0 || symbols.listen(this.#fd, backlog) !== 0) {
-        if (this.#libc.errno() === EADDRINUSE) {
+        if (this.#libc.errno() === Errno.EADDRINUSE) {
           throw new Deno.errors.AddrInUse(`TCP port ${port} is in use`);
         }
         throw this.#error(`TCP port ${port}`);

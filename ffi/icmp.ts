@@ -31,10 +31,7 @@ const IP_MTU_DISCOVER = 10;
 const IP_PMTUDISC_DONT = 0;
 const IP_PMTUDISC_DO = 2;
 // <asm-generic/errno.h>
-const ENFILE = 23;
-const EMFILE = 24;
 const EPROTONOSUPPORT = 93;
-const EAFNOSUPPORT = 97;
 
 /** What the kernel may queue for one socket, bytes: a few pings of the largest size. */
 const RECEIVE_BUFFER = 512 << 10;
@@ -48,7 +45,7 @@ export class IcmpSocketError extends Error {
   constructor(errno: number) {
     super(`no ICMP socket: errno ${errno}`);
     this.errno = errno;
-    this.code = errno === EMFILE ? "EMFILE" : errno === ENFILE ? "ENFILE" : undefined;
+    this.code = errno === Errno.EMFILE ? "EMFILE" : errno === Errno.ENFILE ? "ENFILE" : undefined;
   }
 }
 
@@ -81,7 +78,9 @@ function reasonOf(errno: number): string {
     return "net.ipv4.ping_group_range to include a group of this process: " +
       'sysctl -w net.ipv4.ping_group_range="0 2147483647" lets all, IPv6 too';
   }
-  if (errno === EAFNOSUPPORT || errno === EPROTONOSUPPORT) return "a kernel with ICMP sockets";
+  if (errno === Errno.EAFNOSUPPORT || errno === EPROTONOSUPPORT) {
+    return "a kernel with ICMP sockets";
+  }
   return `an ICMP socket, which the system does not give (errno ${errno})`;
 }
 

@@ -13,8 +13,6 @@ const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const MSG_DONTWAIT = 0x40;
 const POLLIN = 1;
-// <asm-generic/errno.h>
-const EADDRINUSE = 98;
 
 /** `struct sockaddr_un` of <sys/un.h>: a family in 2 bytes, a path in 108. */
 const SOCKADDR_SIZE = 110;
@@ -153,7 +151,7 @@ export class UnixDatagramSocket {
 
   #bindError(path: string): Error {
     const code = this.#libc.errno();
-    if (code === EADDRINUSE) return new Deno.errors.AddrInUse(`${path} is in use`);
+    if (code === Errno.EADDRINUSE) return new Deno.errors.AddrInUse(`${path} is in use`);
     return new Error(`${path} cannot be bound (errno ${code})`);
   }
 }

@@ -130,8 +130,7 @@ export function handleInitiation(
   counters.initiationsReceived++;
   heard(peer, INITIATION_SIZE, from, now);
   const remoteIndex = readI32(buffer, offset + OFFSET_SENDER);
-  const endpoint = peer.isHeardAt(from) ? peer.endpoint! : from.toEndpoint();
-  sendResponse(context, peer, noise, remoteIndex, endpoint, now);
+  sendResponse(context, peer, noise, remoteIndex, peer.endpointAt(from), now);
   return true;
 }
 

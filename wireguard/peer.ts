@@ -319,8 +319,7 @@ export class Peer implements TimerActions {
 
   /** @internal */
   answerProbe(from: Sender, id: number, now: number): void {
-    const endpoint = this.isHeardAt(from) ? this.#endpoint! : from.toEndpoint();
-    this.#sendProbe(endpoint, PROBE_ANSWER, id, now);
+    this.#sendProbe(this.endpointAt(from), PROBE_ANSWER, id, now);
   }
 
   #sendProbe(endpoint: Endpoint, kind: number, id: number, now: number): boolean {
@@ -415,6 +414,11 @@ export class Peer implements TimerActions {
   /** @internal Whether the peer is known to be where something authenticated came from. */
   isHeardAt(from: Sender): boolean {
     return this.#endpoint !== undefined && from.isAt(this.#endpoint);
+  }
+
+  /** @internal Where to answer what came from there: the peer's endpoint, if that is where it is. */
+  endpointAt(from: Sender): Endpoint {
+    return this.isHeardAt(from) ? this.#endpoint! : from.toEndpoint();
   }
 
   /**

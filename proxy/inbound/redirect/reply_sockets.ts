@@ -22,9 +22,6 @@ export const MAX_REPLY_SOCKETS = 1_024;
 export const REPLY_IDLE_MS = 60_000;
 /** One that could not be opened is tried again after this, ms. */
 const RETRY_MS = 5_000;
-// <asm-generic/errno.h>
-const EMFILE = 24;
-const EADDRINUSE = 98;
 
 export interface ReplySocketsOptions {
   readonly libc: UdpLibc;
@@ -101,7 +98,7 @@ export class ReplySockets {
         return openForeign(libc, address.bytes, port, mark);
       } catch (error) {
         if (!(error instanceof SystemCallError)) throw error;
-        if (error.errno === EMFILE && this.#sockets.size > 0) {
+        if (error.errno === Errno.EMFILE && this.#sockets.size > 0) {
           this.#closeFirst();
           continue;
         }
@@ -178,7 +175,7 @@ export class ReplySocket implements Sender {
 }
 
 function reasonOf({ errno, message }: SystemCallError, port: number): string {
-  if (errno === EADDRINUSE) return "a program of this host has it on all of its addresses";
+  if (errno === Errno.EADDRINUSE) return "a program of this host has it on all of its addresses";
   if (errno === Errno.EACCES && port < 1024) return "needs CAP_NET_BIND_SERVICE";
   return message;
 }

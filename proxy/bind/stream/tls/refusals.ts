@@ -5,6 +5,7 @@
  * @module
  */
 
+import { TokenBucket } from "../../../../netstack/mod.ts";
 import { getLogger } from "../../../log/logger.ts";
 
 const log = getLogger(["wirestack", "relay"]);
@@ -14,11 +15,8 @@ const BURST = 10;
 const INTERVAL_MS = 6_000;
 
 export class Refusals {
-  /** Since the start. */
-  count = 0;
   readonly #listener: string;
-  #left = BURST;
-  #at = performance.now();
+  readonly #lines = new TokenBucket(1000 / INTERVAL_MS, BURST);
   #suppressed = 0;
 
   /** @param listener What to call it: `tls:0.0.0.0:443`. */
@@ -28,15 +26,10 @@ export class Refusals {
 
   /** @param reason One line. */
   say(from: string, reason: string): void {
-    this.count++;
-    const now = performance.now();
-    this.#left = Math.min(BURST, this.#left + (now - this.#at) / INTERVAL_MS);
-    this.#at = now;
-    if (this.#left < 1) {
+    if (!this.#lines.take(performance.now(), 1)) {
       this.#suppressed++;
       return;
     }
-    this.#left--;
     log.warn("{listener}: {from} is refused: {reason}", {
       listener: this.#listener,
       from,

@@ -5,20 +5,19 @@
  * @module
  */
 
+import { TokenBucket } from "../../../../netstack/mod.ts";
+
 export class Turns {
   /** By address, in turn. */
   readonly #waiting = new Map<string, Set<() => void>>();
-  readonly #perSecond: number;
-  readonly #burst: number;
-  #left: number;
-  #at = performance.now();
+  readonly #intervalMs: number;
+  readonly #starts: TokenBucket;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** @param burst How many may begin at once, after a quiet time. */
   constructor(perSecond: number, burst: number) {
-    this.#perSecond = perSecond;
-    this.#burst = burst;
-    this.#left = burst;
+    this.#intervalMs = 1000 / perSecond;
+    this.#starts = new TokenBucket(perSecond, burst);
   }
 
   /** Calls `begin` when its turn has come, perhaps at once. @returns what calls that off. */
@@ -35,15 +34,7 @@ export class Turns {
   }
 
   #take(): boolean {
-    const now = performance.now();
-    this.#left = Math.min(
-      this.#burst,
-      this.#left + (now - this.#at) * this.#perSecond / 1000,
-    );
-    this.#at = now;
-    if (this.#left < 1) return false;
-    this.#left--;
-    return true;
+    return this.#starts.take(performance.now(), 1);
   }
 
   #wake(): void {
@@ -52,7 +43,7 @@ export class Turns {
       this.#timer = undefined;
       this.#run();
       this.#wake();
-    }, 1000 / this.#perSecond);
+    }, this.#intervalMs);
   }
 
   #run(): void {
