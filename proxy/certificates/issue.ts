@@ -116,7 +116,8 @@ function randomSerial(): string {
   return bytes.toHex();
 }
 
-async function generateKeys(): Promise<CryptoKeyPair> {
+/** Of {@link ALGORITHM}, to be exported. */
+export async function generateKeys(): Promise<CryptoKeyPair> {
   return await crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]) as CryptoKeyPair;
 }
 
@@ -126,6 +127,7 @@ export async function keyPem({ privateKey }: CryptoKeyPair): Promise<string> {
   return `${x509.PemConverter.encode(bytes, "PRIVATE KEY").trimEnd()}\n`;
 }
 
-function pemOf(certificate: X509Certificate): string {
-  return `${certificate.toString("pem").trimEnd()}\n`;
+/** A certificate, or a request for one, in PEM. */
+export function pemOf(data: { toString(format: "pem"): string }): string {
+  return `${data.toString("pem").trimEnd()}\n`;
 }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { ALGORITHM, keyPem } from "./issue.ts";
+import { ALGORITHM, generateKeys, keyPem, pemOf } from "./issue.ts";
 
 const x509 = await import("./x509.ts");
 
@@ -16,16 +16,13 @@ export interface Requested {
 }
 
 export async function makeRequest(commonName: string): Promise<Requested> {
-  const keys = await crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
+  const keys = await generateKeys();
   const request = await x509.Pkcs10CertificateRequestGenerator.create({
     name: `CN=${commonName}`,
-    keys: keys as CryptoKeyPair,
+    keys,
     signingAlgorithm: ALGORITHM,
   });
-  return {
-    request: `${request.toString("pem").trimEnd()}\n`,
-    key: await keyPem(keys as CryptoKeyPair),
-  };
+  return { request: pemOf(request), key: await keyPem(keys) };
 }
 
 /**

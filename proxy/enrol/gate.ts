@@ -5,17 +5,21 @@
  * @module
  */
 
-import type { IngressFilter, IpAddress, IpVersion } from "../../netstack/mod.ts";
+import {
+  type IngressFilter,
+  type IpAddress,
+  IPV4_DESTINATION,
+  IPV4_SOURCE,
+  IPV6_DESTINATION,
+  IPV6_HEADER_LENGTH,
+  IPV6_SOURCE,
+  type IpVersion,
+  PROTOCOL_TCP,
+} from "../../netstack/mod.ts";
 
 const IPV4_FRAGMENT = 6;
 const IPV4_PROTOCOL = 9;
-const IPV4_SOURCE = 12;
-const IPV4_DESTINATION = 16;
 const IPV6_NEXT_HEADER = 6;
-const IPV6_SOURCE = 8;
-const IPV6_DESTINATION = 24;
-const IPV6_HEADER_LENGTH = 40;
-const PROTOCOL_TCP = 6;
 const TCP_DESTINATION_PORT = 2;
 const TCP_HEADER_LENGTH = 20;
 

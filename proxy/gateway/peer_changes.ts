@@ -140,11 +140,13 @@ export function removePeer(gateway: Gateway, key: KeyInput): boolean {
 }
 
 /** @throws {ConfigError} if it is the name of a peer other than `self`. */
-function checkName({ engine }: Gateway, name: string | undefined, self: Peer | undefined): void {
-  for (const peer of name === undefined ? [] : engine.device.peers()) {
-    if (peer === self || peer.name?.toLowerCase() !== name!.toLowerCase()) continue;
-    throw new ConfigError([`peer.name: ${name} is another peer's too, expected each name once`]);
-  }
+function checkName(
+  { peerSources }: Gateway,
+  name: string | undefined,
+  self: Peer | undefined,
+): void {
+  if (name === undefined || !peerSources.isNameTaken(name, self?.publicKey)) return;
+  throw new ConfigError([`peer.name: ${name} is another peer's too, expected each name once`]);
 }
 
 /**

@@ -231,14 +231,15 @@ export class PeerSources {
    * have to give up their names are added to `keys`.
    */
   #accepted(keys: Set<string>): Map<string, Claimant> {
-    const winners = Array.from(keys, (key) => [key, this.#winner(key)] as const)
-      .filter((entry): entry is [string, Claimant] => entry[1] !== undefined);
+    const winners: [string, Claimant][] = [];
+    for (const key of keys) {
+      const winner = this.#winner(key);
+      if (winner === undefined) this.#leftOut.delete(key);
+      else winners.push([key, winner]);
+    }
     const names = this.#namesOfOthers(keys, winners);
     winners.sort(([, a], [, b]) => inOrder(a, b));
     const accepted = new Map<string, Claimant>();
-    for (const key of keys) {
-      if (this.#winner(key) === undefined) this.#leftOut.delete(key);
-    }
     for (const [key, claimant] of winners) {
       const { publicKey, name } = claimant.config;
       const holder = name === undefined ? undefined : names.get(name.toLowerCase());

@@ -5,20 +5,19 @@
  */
 
 import {
+  ECHO_REQUEST,
   type IpAddress,
-  IPV4_DESTINATION,
   IPV4_HEADER_LENGTH,
-  IPV4_SOURCE,
-  IPV6_DESTINATION,
   IPV6_HEADER_LENGTH,
-  IPV6_SOURCE,
   PROTOCOL_ICMP,
   PROTOCOL_ICMPV6,
+  V6_ECHO_REQUEST,
+  writeIcmpChecksum,
+  writeIpv4Header,
+  writeIpv6Header,
 } from "../../../netstack/mod.ts";
 
 const ICMP_HEADER_LENGTH = 8;
-const V4_ECHO_REQUEST = 8;
-const V6_ECHO_REQUEST = 128;
 const HOP_LIMIT = 64;
 
 /**
@@ -35,39 +34,19 @@ export function writeQuestion(
   identifier: number,
   sequence: number,
 ): number {
-  const isIpv4 = source.version === 4;
+  const { version } = source;
+  const isIpv4 = version === 4;
   const headerLength = isIpv4 ? IPV4_HEADER_LENGTH : IPV6_HEADER_LENGTH;
   const total = headerLength + ICMP_HEADER_LENGTH;
-  const view = new DataView(buffer.buffer, buffer.byteOffset + offset, total);
-  buffer.fill(0, offset, offset + total);
-  buffer.set(source.bytes, offset + (isIpv4 ? IPV4_SOURCE : IPV6_SOURCE));
-  buffer.set(destination.bytes, offset + (isIpv4 ? IPV4_DESTINATION : IPV6_DESTINATION));
-  if (isIpv4) {
-    view.setUint8(0, 0x45);
-    view.setUint16(2, total);
-    view.setUint8(8, HOP_LIMIT);
-    view.setUint8(9, PROTOCOL_ICMP);
-    view.setUint16(10, checksum(view, 0, headerLength, 0));
-  } else {
-    view.setUint8(0, 0x60);
-    view.setUint16(4, ICMP_HEADER_LENGTH);
-    view.setUint8(6, PROTOCOL_ICMPV6);
-    view.setUint8(7, HOP_LIMIT);
-  }
-  view.setUint8(headerLength, isIpv4 ? V4_ECHO_REQUEST : V6_ECHO_REQUEST);
-  view.setUint16(headerLength + 4, identifier);
-  view.setUint16(headerLength + 6, sequence);
-  // RFC 4443 §2.3: a pseudo header of both addresses, the length and the protocol.
-  const from = isIpv4 ? headerLength : IPV6_SOURCE;
-  const beside = isIpv4 ? 0 : ICMP_HEADER_LENGTH + PROTOCOL_ICMPV6;
-  view.setUint16(headerLength + 2, checksum(view, from, total, beside));
+  const ends = [source.bytes, 0, destination.bytes, 0] as const;
+  if (isIpv4) writeIpv4Header(buffer, offset, total, 0, 0, HOP_LIMIT, PROTOCOL_ICMP, ...ends);
+  else writeIpv6Header(buffer, offset, ICMP_HEADER_LENGTH, PROTOCOL_ICMPV6, HOP_LIMIT, ...ends);
+  const message = offset + headerLength;
+  const view = new DataView(buffer.buffer, buffer.byteOffset + message, ICMP_HEADER_LENGTH);
+  view.setUint8(0, isIpv4 ? ECHO_REQUEST : V6_ECHO_REQUEST);
+  view.setUint8(1, 0);
+  view.setUint16(4, identifier);
+  view.setUint16(6, sequence);
+  writeIcmpChecksum(buffer, message, ICMP_HEADER_LENGTH, version);
   return total;
-}
-
-/** RFC 1071, of whole words. */
-function checksum(view: DataView, from: number, to: number, initial: number): number {
-  let sum = initial;
-  for (let at = from; at < to; at += 2) sum += view.getUint16(at);
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-  return ~sum & 0xffff;
 }
