@@ -21,15 +21,10 @@ import { eventually, type Host, Lab, missing } from "../tests/e2e/lab.ts";
 import { withRun } from "../tests/e2e/own_run.ts";
 import type { Process } from "../tests/e2e/process.ts";
 import { type KeyPair, keyPair, peerSections } from "../tests/e2e/wireguard_go.ts";
-import { buildGo } from "./peers/build.ts";
+import { buildWireguardGo } from "./peers/build.ts";
 import { read } from "./peers/cpu.ts";
 import { prioritise, unprioritise } from "./peers/priority.ts";
-
-/** Its program is called wireguard. */
-export const WIREGUARD_GO = {
-  program: "golang.zx2c4.com/wireguard",
-  version: "v0.0.0-20260522210424-ecfc5a8d5446",
-};
+import { median } from "./peers/report.ts";
 
 const PORT = 51820;
 const MTU = 1420;
@@ -223,8 +218,7 @@ async function subjectOf(name: string): Promise<Subject> {
   if (name === "wirestack") return { name, start: startOurs, configures: true };
   if (name === "debian") return wireguardGo(name, "wireguard-go");
   if (name === "wireguard-go") {
-    const directory = await buildGo(WIREGUARD_GO.program, WIREGUARD_GO.version);
-    return wireguardGo(name, `${directory}/wireguard`);
+    return wireguardGo(name, `${await buildWireguardGo()}/wireguard`);
   }
   throw new RangeError(`a subject is wirestack, wireguard-go or debian, not "${name}"`);
 }
@@ -281,12 +275,6 @@ function wireguardGo(name: string, program: string): Subject {
     return process;
   };
   return { name, start };
-}
-
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const half = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
 }
 
 function table(rows: readonly Row[]): string {
