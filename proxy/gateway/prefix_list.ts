@@ -49,3 +49,13 @@ export class PrefixList {
       prefix.contains(new IpAddress(Uint8Array.fromHex(addresses[low]!)));
   }
 }
+
+/** Without those that are inside another; of equals the first stays. */
+export function outermost(prefixes: readonly Prefix[]): Prefix[] {
+  return prefixes.filter((prefix, i) =>
+    !prefixes.some((other, j) =>
+      i !== j && other.contains(prefix.address) &&
+      (other.length < prefix.length || other.length === prefix.length && j < i)
+    )
+  );
+}
