@@ -6,9 +6,10 @@
 
 import type { GatewayConfig } from "../../config/checked.ts";
 import type { Engine } from "../../engine/engine.ts";
+import { toAllowedIp } from "../allowed_ip.ts";
 import type { PeerSources } from "../peer_sources.ts";
 import { type Claimant, lastOfLowestRank } from "../prefix_claims.ts";
-import { type SharedBy, toAllowedIp, Twins } from "./twins.ts";
+import { type SharedBy, Twins } from "./twins.ts";
 
 /**
  * Has peers take turns that list the same prefix: those of a hub, which are agents, by their place in
