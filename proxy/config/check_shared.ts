@@ -11,6 +11,7 @@ import type { ConfigPath } from "./error.ts";
 import type { InterfaceValues, PeerValues } from "./schema.ts";
 import type { ConfigSource } from "./source.ts";
 import { encodeKey } from "../base64.ts";
+import { isSingle } from "./values.ts";
 
 /** Warns where sharing is a mistake, or works worse than it could. */
 export function checkShared(
@@ -28,7 +29,7 @@ export function checkShared(
       if (before === undefined) first.set(`${prefix}`, path);
       if (before === undefined || before[1] === i) return;
       shared.add(`${prefix}`);
-      if (isHost(prefix) && networks.some((network) => network.contains(prefix.address))) {
+      if (isSingle(prefix) && networks.some((network) => network.contains(prefix.address))) {
         source.warn(
           path,
           `${prefix} is another peer's too (${
@@ -42,7 +43,7 @@ export function checkShared(
   peers.forEach((peer, i) => {
     const common = peer?.allowedIps.find((prefix) => shared.has(`${prefix}`));
     if (common === undefined) return;
-    if (peer!.allowedIps.some((prefix) => isHost(prefix) && !shared.has(`${prefix}`))) return;
+    if (peer!.allowedIps.some((prefix) => isSingle(prefix) && !shared.has(`${prefix}`))) return;
     source.warn(
       ["peers", i, "allowedIps"],
       `shares ${common} and has no address of its own, where it could be asked: when it is lost, another ` +
@@ -69,14 +70,16 @@ export function summarizeShared({ peers, peerToPeer }: GatewayConfig): string[] 
   const names = (peers: PeerConfig[]) =>
     peers.map(({ name, publicKey }) => name ?? encodeKey(publicKey))
       .join(peerToPeer ? ", else " : " or ") + (peerToPeer ? "" : ", whichever is nearer");
-  const takeTurns = (peers: PeerConfig[]) =>
-    peerToPeer ||
-    peers.every(({ endpoint, fallbacks }) => endpoint !== undefined || fallbacks !== undefined);
   return Array.from(byPrefix)
-    .filter(([, peers]) => peers.length > 1 && takeTurns(peers))
+    .filter(([, peers]) => peers.length > 1 && mayTakeTurns(peers, peerToPeer))
     .map(([prefix, peers]) => `${prefix} by ${names(peers)}`);
 }
 
-function isHost({ address, length }: Prefix): boolean {
-  return length === address.bytes.length * 8;
+/** Whether peers that list the same prefix share it: those of a hub do, others if all are called. */
+export function mayTakeTurns(
+  peers: readonly Pick<PeerConfig, "endpoint" | "fallbacks">[],
+  peerToPeer: boolean,
+): boolean {
+  return peerToPeer ||
+    peers.every(({ endpoint, fallbacks }) => endpoint !== undefined || fallbacks !== undefined);
 }
