@@ -19,6 +19,7 @@ import {
   variableOf,
 } from "../proxy/config/keys.ts";
 import { VARIABLE_NAMES } from "../proxy/config/variables.ts";
+import { formatted } from "./formatted.ts";
 
 const DOCUMENT = new URL("../docs/configuration.md", import.meta.url);
 const MANIFEST = new URL("../deno.json", import.meta.url);
@@ -53,7 +54,7 @@ export async function documented(text: string): Promise<string> {
     const at = heading + table.index;
     made = made.slice(0, at) + tableOf(section, table[0]) + made.slice(at + table[0].length);
   }
-  return await formatted(made);
+  return await formatted(made, "md");
 }
 
 /** The manifest with the permission for every variable, and no other of that prefix. */
@@ -114,20 +115,4 @@ function expected(key: Key): string {
 
 function code(text: string | undefined): string {
   return text === undefined ? "" : `\`${text}\``;
-}
-
-async function formatted(text: string): Promise<string> {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["fmt", "--quiet", "--ext", "md", "-"],
-    cwd: new URL("..", import.meta.url),
-    stdin: "piped",
-    stdout: "piped",
-  }).spawn();
-  const writer = child.stdin.getWriter();
-  const [{ success, stdout }] = await Promise.all([
-    child.output(),
-    writer.write(new TextEncoder().encode(text)).then(() => writer.close()),
-  ]);
-  if (!success) throw new Error("deno fmt failed");
-  return new TextDecoder().decode(stdout);
 }

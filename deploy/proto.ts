@@ -9,6 +9,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import process from "node:process";
+import { formatted } from "./formatted.ts";
 
 const root = resolve(import.meta.dirname!, "..");
 
@@ -51,7 +52,7 @@ import { Buffer } from "node:buffer";
 `;
 
 if (import.meta.main) {
-  const text = await formatted(moduleText(await generate()));
+  const text = await formatted(moduleText(await generate()), "ts");
   if (Deno.args.includes("--print")) process.stdout.write(text);
   else await writeFile(join(root, "proto", "relay.ts"), text);
 }
@@ -81,21 +82,4 @@ function moduleText(generated: string): string {
   let text = generated;
   for (const [name, full] of PACKAGES) text = text.replace(`from "${name}"`, `from "${full}"`);
   return HEAD + text;
-}
-
-/** As `deno fmt` has it. */
-async function formatted(text: string): Promise<string> {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["fmt", "--ext=ts", "-"],
-    cwd: root,
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "inherit",
-  }).spawn();
-  const writer = child.stdin.getWriter();
-  await writer.write(new TextEncoder().encode(text));
-  await writer.close();
-  const { success, stdout } = await child.output();
-  if (!success) throw new Error("deno fmt failed");
-  return new TextDecoder().decode(stdout);
 }

@@ -34,7 +34,7 @@ import { loadText, loadWithoutSecrets } from "./load.ts";
 import { withPeer } from "./peer_edits.ts";
 import { formatQr } from "./qr.ts";
 import { readText } from "./read.ts";
-import type { Terminal } from "./terminal.ts";
+import { type Terminal, warnOfReaders } from "./terminal.ts";
 
 export interface AddPeerOptions {
   /** The gateway's file. Missing: that of the only one that runs. */
@@ -113,9 +113,7 @@ export async function addPeer(
     `added ${name}, ${addresses.join(" and ")}, to ${file}` +
       `${isRunning ? ` and to the running gateway ${running.client.name}` : ""}\n`,
   );
-  if (shown !== "" && terminal.outputIsWorldAccessible()) {
-    terminal.error("Warning: writing to world accessible file.\n");
-  }
+  if (shown !== "") warnOfReaders(terminal);
   terminal.out(shown);
   return running !== undefined && !isRunning ? 1 : 0;
 }

@@ -15,7 +15,7 @@ import type { CaptureRotation } from "../config/checked.ts";
 import { ConfigError } from "../config/error.ts";
 import { ParseFailure, parseFile, seconds } from "../config/values.ts";
 import { type ControlClient, ControlError, type ControlStream } from "../control/client.ts";
-import { findGateway, onlyGateway } from "./gateways.ts";
+import { gatewayOf } from "./gateways.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** The flags. */
@@ -47,9 +47,7 @@ const KEYS_WARNING =
 export async function capture(options: CaptureOptions, terminal: Terminal): Promise<number> {
   const { write, listen, name, controlDir, keys } = options;
   const { rotation, durationMs } = checkFlags(options, terminal);
-  const gateway = name === undefined
-    ? await onlyGateway("--name", controlDir)
-    : await findGateway(name, controlDir);
+  const gateway = await gatewayOf(name, "--name", controlDir);
   const stream = await open(gateway, options);
   let sink: Sink;
   try {

@@ -4,10 +4,10 @@
  * @module
  */
 
-import { type ControlClient, ControlError } from "../control/client.ts";
 import type { FlowStats } from "../gateway/flow_stats.ts";
+import { askValues } from "./ask_values.ts";
 import { formatFlows, jsonOf, sortFlows, type SortKey } from "./flows_format.ts";
-import { findGateway, onlyGateway } from "./gateways.ts";
+import { gatewayOf } from "./gateways.ts";
 import type { Terminal } from "./terminal.ts";
 
 export interface ShowFlowsOptions {
@@ -29,10 +29,10 @@ export async function showFlows(
   terminal: Terminal,
 ): Promise<number> {
   const { controlDir, json, peer, sort } = options;
-  const gateway = await gatewayOf(target, controlDir);
+  const gateway = await gatewayOf(target, "NAME", controlDir);
   const lines = ["targets=1"];
   if (peer !== undefined) lines.push(`peer=${encodeURIComponent(peer)}`);
-  const flows = await askFlows(gateway, "wirestack_flows=1", lines);
+  const flows = await askValues<FlowStats>(gateway, "wirestack_flows=1", lines, "flow");
   if (sort !== undefined) sortFlows(flows, sort);
   for (const piece of json ? jsonOf(flows) : formatFlows(flows)) terminal.out(piece);
   return 0;
@@ -50,42 +50,11 @@ export async function kill(
   controlDir: string | undefined,
   terminal: Terminal,
 ): Promise<number> {
-  const gateway = await gatewayOf(target, controlDir);
-  const ended = await askFlows(gateway, "wirestack_kill=1", [`flow=${encodeURIComponent(id)}`]);
+  const gateway = await gatewayOf(target, "NAME", controlDir);
+  const lines = [`flow=${encodeURIComponent(id)}`];
+  const ended = await askValues<FlowStats>(gateway, "wirestack_kill=1", lines, "flow");
   for (const { id, protocol, peer, source, destination } of ended) {
     terminal.out(`${id}: ${protocol} of ${peer}, ${source} to ${destination}, ended\n`);
   }
   return 0;
-}
-
-async function gatewayOf(
-  target: string | undefined,
-  controlDir: string | undefined,
-): Promise<ControlClient> {
-  return target === undefined
-    ? await onlyGateway("NAME", controlDir)
-    : await findGateway(target, controlDir);
-}
-
-/** The flows of an answer, each read as it comes: there may be a hundred thousand. */
-async function askFlows(
-  gateway: ControlClient,
-  operation: string,
-  lines: readonly string[],
-): Promise<FlowStats[]> {
-  const flows: FlowStats[] = [];
-  const answer = await gateway.ask(operation, lines, (key, value) => {
-    if (key !== "flow") return false;
-    flows.push(JSON.parse(value));
-    return true;
-  });
-  const { name } = gateway;
-  if (answer === undefined) {
-    throw new ControlError(`${name}: is no Wirestack gateway, or an older one`);
-  }
-  const { pairs, errno } = answer;
-  const problem = pairs.find(([key]) => key === "problem")?.[1];
-  if (problem !== undefined) throw new ControlError(`${name}: ${decodeURIComponent(problem)}`);
-  if (errno !== 0) throw new ControlError(`${name}: refused (errno ${errno})`);
-  return flows;
 }

@@ -6,6 +6,7 @@
 
 import type { FlowStats } from "../gateway/flow_stats.ts";
 import { formatBytes } from "./show_format.ts";
+import { lineOf, widthsOf } from "./table.ts";
 
 /** By which figure; the largest comes first, of `age` the oldest, of texts the first. */
 export const SORT_KEYS = [
@@ -88,23 +89,17 @@ export function* jsonOf<T>(all: readonly T[]): Iterable<string> {
 /** A line for each flow, and one for their number, in pieces. */
 export function* formatFlows(flows: readonly FlowStats[]): Iterable<string> {
   if (flows.length > 0) {
-    const widths = HEAD.map((head) => head.length);
-    for (const flow of flows) {
-      rowOf(flow).forEach((cell, i) => widths[i] = Math.max(widths[i]!, cell.length));
-    }
-    yield lineOf(HEAD, widths);
+    const widths = widthsOf(HEAD, flows.values().map(rowOf));
+    yield lineOf(HEAD, widths, isFigure);
     for (const [, piece] of inPieces(flows)) {
-      yield piece.map((flow) => lineOf(rowOf(flow), widths)).join("");
+      yield piece.map((flow) => lineOf(rowOf(flow), widths, isFigure)).join("");
     }
   }
   yield `${flows.length} ${flows.length === 1 ? "flow" : "flows"}\n`;
 }
 
-function lineOf(row: readonly string[], widths: readonly number[]): string {
-  const cells = row.map((cell, i) =>
-    i < FIRST_FIGURE ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)
-  );
-  return `${cells.join("  ")}\n`;
+function isFigure(column: number): boolean {
+  return column >= FIRST_FIGURE;
 }
 
 function rowOf(flow: FlowStats): string[] {

@@ -92,6 +92,23 @@ export async function onlyGateway(
   );
 }
 
+/**
+ * The gateway that a command line names, or the only one that runs.
+ *
+ * @param target As for {@link findGateway}; undefined when the command line names none.
+ * @param missing As for {@link onlyGateway}.
+ * @throws {ControlError} if there is no such gateway.
+ */
+export async function gatewayOf(
+  target: string | undefined,
+  missing: string,
+  directory: string | undefined,
+): Promise<ControlClient> {
+  return target === undefined
+    ? await onlyGateway(missing, directory)
+    : await findGateway(target, directory);
+}
+
 /** What a gateway says about itself. @returns undefined from another program. */
 export async function statsOf(client: ControlClient): Promise<ControlledStats | undefined> {
   const answer = await client.ask("wirestack_stats=1");

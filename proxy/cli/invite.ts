@@ -5,10 +5,12 @@
  */
 
 import type { MemberStats } from "../gateway/enrolment/member_stats.ts";
-import type { ControlAnswer, ControlClient } from "../control/client.ts";
-import { findGateway, onlyGateway } from "./gateways.ts";
+import type { ControlAnswer } from "../control/client.ts";
+import { gatewayOf } from "./gateways.ts";
+import { timeText } from "../log/time_text.ts";
 import { formatQr } from "./qr.ts";
-import type { Terminal } from "./terminal.ts";
+import { lineOf, widthsOf } from "./table.ts";
+import { type Terminal, warnOfReaders } from "./terminal.ts";
 
 /** Which hub. */
 export interface HubOptions {
@@ -56,9 +58,7 @@ export async function invite(
   if (answer.errno !== 0) return 2;
   const token = valuesOf(answer, "token")[0]!;
   for (const note of valuesOf(answer, "note")) terminal.error(`note: ${note}\n`);
-  if (terminal.outputIsWorldAccessible()) {
-    terminal.error("Warning: writing to world accessible file.\n");
-  }
+  warnOfReaders(terminal);
   terminal.error("on the other machine: wirestack join TOKEN, or wirestack join - to paste it\n");
   if (options.qr) terminal.out(formatQr(token));
   terminal.out(`${token}\n`);
@@ -116,9 +116,7 @@ async function ask(
   lines: readonly string[],
   terminal: Terminal,
 ): Promise<ControlAnswer | undefined> {
-  const client: ControlClient = hub === undefined
-    ? await onlyGateway("--hub", controlDir)
-    : await findGateway(hub, controlDir);
+  const client = await gatewayOf(hub, "--hub", controlDir);
   const answer = await client.ask(operation, lines);
   if (answer === undefined) {
     terminal.error(`wirestack: ${client.name}: is no Wirestack hub, expected one\n`);
@@ -136,22 +134,19 @@ function valuesOf({ pairs }: ControlAnswer, key: string): string[] {
   return pairs.filter(([one]) => one === key).map(([, value]) => decodeURIComponent(value));
 }
 
+const HEAD = ["NAME", "KIND", "STATUS", "ADDRESS", "SERVES", "UNTIL"];
+
 function formatMembers(members: readonly MemberStats[]): string {
-  const rows = [
-    ["NAME", "KIND", "STATUS", "ADDRESS", "SERVES", "UNTIL"],
-    ...members.map((member) => [
-      member.name,
-      member.kind,
-      member.status,
-      member.addresses.join(" "),
-      servesOf(member),
-      member.status === "invited" ? member.expiresAt.replace(/\.\d+Z$/, "Z") : "-",
-    ]),
-  ];
-  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
-  return rows.map((row) =>
-    `${row.map((cell, i) => cell.padEnd(widths[i]!)).join("  ").trimEnd()}\n`
-  ).join("");
+  const rows = members.map((member) => [
+    member.name,
+    member.kind,
+    member.status,
+    member.addresses.join(" "),
+    servesOf(member),
+    member.status === "invited" ? timeText(new Date(member.expiresAt)) : "-",
+  ]);
+  const widths = widthsOf(HEAD, rows);
+  return [HEAD, ...rows].map((row) => lineOf(row, widths)).join("");
 }
 
 function servesOf({ prefixes, subnets }: MemberStats): string {

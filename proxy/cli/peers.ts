@@ -4,10 +4,10 @@
  * @module
  */
 
-import { ControlError } from "../control/client.ts";
 import type { PeerStats } from "../gateway/gateway.ts";
+import { askValues } from "./ask_values.ts";
 import { jsonOf } from "./flows_format.ts";
-import { findGateway, onlyGateway } from "./gateways.ts";
+import { gatewayOf } from "./gateways.ts";
 import { formatPeers, type PeerSortKey, sortPeers } from "./peers_format.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -34,24 +34,9 @@ export async function listPeers(
   terminal: Terminal,
 ): Promise<number> {
   const { controlDir, json, match, sort, limit = json ? 0 : MAX_LINES } = options;
-  const gateway = target === undefined
-    ? await onlyGateway("NAME", controlDir)
-    : await findGateway(target, controlDir);
-  const peers: PeerStats[] = [];
-  // Each is read as it comes: there may be tens of thousands.
-  const answer = await gateway.ask(
-    "wirestack_peers=1",
-    match === undefined ? [] : [`match=${encodeURIComponent(match)}`],
-    (key, value) => {
-      if (key === "peer") peers.push(JSON.parse(value));
-      return key === "peer";
-    },
-  );
-  const { name } = gateway;
-  if (answer === undefined) {
-    throw new ControlError(`${name}: is no Wirestack gateway, or an older one`);
-  }
-  if (answer.errno !== 0) throw new ControlError(`${name}: refused (errno ${answer.errno})`);
+  const gateway = await gatewayOf(target, "NAME", controlDir);
+  const lines = match === undefined ? [] : [`match=${encodeURIComponent(match)}`];
+  const peers = await askValues<PeerStats>(gateway, "wirestack_peers=1", lines, "peer");
   sortPeers(peers, sort);
   const most = limit === 0 ? peers.length : limit;
   if (json) {

@@ -7,6 +7,7 @@
 import type { PeerStats } from "../gateway/gateway.ts";
 import { formatAge } from "./flows_format.ts";
 import { formatBytes } from "./show_format.ts";
+import { lineOf, widthsOf } from "./table.ts";
 
 /** By which figure; the largest comes first, of times the latest, of texts the first. */
 export const PEER_SORT_KEYS = [
@@ -75,8 +76,9 @@ const MAX_PREFIXES = 4;
 export function formatPeers(peers: readonly PeerStats[], limit: number, now: number): string {
   const shown = peers.slice(0, limit).map((peer) => rowOf(peer, now));
   const rows = shown.length > 0 ? [HEAD, ...shown] : [];
-  const widths = HEAD.map((_, i) => Math.max(0, ...rows.map((row) => row[i]!.length)));
-  return rows.map((row) => lineOf(row, widths)).join("") + summaryOf(peers, shown.length);
+  const widths = widthsOf(HEAD, shown);
+  return rows.map((row) => lineOf(row, widths, isFigure)).join("") +
+    summaryOf(peers, shown.length);
 }
 
 function summaryOf(peers: readonly PeerStats[], shown: number): string {
@@ -90,11 +92,8 @@ function summaryOf(peers: readonly PeerStats[], shown: number): string {
     `${count("silent")} silent, ${count("never")} never heard${more}\n`;
 }
 
-function lineOf(row: readonly string[], widths: readonly number[]): string {
-  const cells = row.map((cell, i) =>
-    i >= FIGURES_FROM && i < FIGURES_TO ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!)
-  );
-  return `${cells.join("  ").trimEnd()}\n`;
+function isFigure(column: number): boolean {
+  return column >= FIGURES_FROM && column < FIGURES_TO;
 }
 
 function rowOf(peer: PeerStats, now: number): string[] {

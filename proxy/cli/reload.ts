@@ -5,7 +5,7 @@
  * @module
  */
 
-import { findGateway, onlyGateway } from "./gateways.ts";
+import { gatewayOf } from "./gateways.ts";
 import type { Terminal } from "./terminal.ts";
 
 /**
@@ -51,9 +51,7 @@ async function change(
   lines: readonly string[],
   done: string,
 ): Promise<number> {
-  const gateway = target === undefined
-    ? await onlyGateway("NAME", directory)
-    : await findGateway(target, directory);
+  const gateway = await gatewayOf(target, "NAME", directory);
   const answer = await gateway.ask(operation, lines);
   if (answer === undefined) {
     terminal.error(`wirestack: ${gateway.name}: is no Wirestack gateway, expected one\n`);

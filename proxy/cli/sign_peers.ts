@@ -24,16 +24,14 @@ import {
 import { replaceFile } from "../state/replace_file.ts";
 import { ConfigReader } from "./load.ts";
 import { readText } from "./read.ts";
-import type { Terminal } from "./terminal.ts";
+import { type Terminal, warnOfReaders } from "./terminal.ts";
 
 /** White space may follow the key. */
 const MAX_KEY_INPUT = 65_536;
 
 /** @returns the exit status. */
 export function gensignkey(terminal: Terminal): number {
-  if (terminal.outputIsWorldAccessible()) {
-    terminal.error("Warning: writing to world accessible file.\n");
-  }
+  warnOfReaders(terminal);
   terminal.out(`${encodeKey(generateSigningKey())}\n`);
   return 0;
 }

@@ -11,7 +11,7 @@ import { findKey } from "../config/keys.ts";
 import type { RawSection } from "../config/source.ts";
 import { splitValues } from "../config/values.ts";
 import { ConfigReader } from "./load.ts";
-import type { Terminal } from "./terminal.ts";
+import { type Terminal, warnOfReaders } from "./terminal.ts";
 
 /** Those of wg(8), by their names in an object. */
 const OF_WG = {
@@ -41,9 +41,7 @@ export async function strip(
       firstEndpoint(only(peer, OF_WG.peers)) as unknown as PeerInput
     ),
   });
-  if (terminal.outputIsWorldAccessible()) {
-    terminal.error("Warning: writing to world accessible file.\n");
-  }
+  warnOfReaders(terminal);
   terminal.out(text);
   return 0;
 }

@@ -28,6 +28,13 @@ export interface Terminal {
   giveUpFfi(): void;
 }
 
+/** Before a secret goes to standard output: says, as `wg` does, if others could read it there. */
+export function warnOfReaders(terminal: Terminal): void {
+  if (terminal.outputIsWorldAccessible()) {
+    terminal.error("Warning: writing to world accessible file.\n");
+  }
+}
+
 export const processTerminal: Terminal = {
   out: (text) => writeAll(Deno.stdout, text),
   error: (text) => writeAll(Deno.stderr, text),

@@ -12,7 +12,7 @@ import { suggest } from "./suggest.ts";
 import { isSingle, quote } from "./values.ts";
 
 /** Owners of flows that are no peers: how programs of this host get into the tunnel. */
-export const INBOUND_NAMES: readonly string[] = ["redirect"];
+const INBOUND_NAMES: readonly string[] = ["redirect"];
 
 export function checkRules(
   source: ConfigSource,

@@ -224,15 +224,19 @@ function invitationOf(values: Arguments): InvitationRequest {
   };
 }
 
-/** @param make Throws before the first line, or not at all. */
+/**
+ * @param make Throws before the first line, or not at all.
+ * @param reasonOf What the log is to say of problems. Default: the first.
+ */
 async function orProblems(
   make: () => Iterable<string> | Promise<Iterable<string>>,
+  reasonOf: (problems: readonly string[]) => string | undefined = ([first]) => first,
 ): Promise<Answer> {
   try {
     return { lines: await make() };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    const refusal = new Refusal(Errno.EINVAL, error.problems[0]);
+    const refusal = new Refusal(Errno.EINVAL, reasonOf(error.problems));
     return { lines: [texts("problem", error.problems)], refusal };
   }
 }
@@ -250,19 +254,15 @@ function orRefused(make: () => Answer): Answer {
   }
 }
 
-/** @param reasonOf What the log is to say of problems. */
-async function changed(
+/** @param reasonOf As of {@link orProblems}. */
+function changed(
   change: () => ReloadLines | Promise<ReloadLines>,
   reasonOf: (problems: readonly string[]) => string | undefined = unchanged,
 ): Promise<Answer> {
-  try {
+  return orProblems(async () => {
     const { warnings, changes } = await change();
-    return { lines: [texts("warning", warnings) + texts("change", changes)] };
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    const refusal = new Refusal(Errno.EINVAL, reasonOf(error.problems));
-    return { lines: [texts("problem", error.problems)], refusal };
-  }
+    return [texts("warning", warnings) + texts("change", changes)];
+  }, reasonOf);
 }
 
 function unchanged([first, ...others]: readonly string[]): string {

@@ -213,6 +213,28 @@ export class TunnelSite implements AsyncDisposable {
     }
   }
 
+  /** Waits until what goes to the first public address goes through the tunnel. */
+  async carries(what: string, timeoutMs = 30_000): Promise<void> {
+    const isThrough = async () => await this.seenAs(PUBLIC[0], 3) === SERVER[0];
+    await eventually(what, isThrough, { timeoutMs });
+  }
+
+  /** Has the client in another network during `then`, as a laptop that goes from one to the next. */
+  async elsewhere(then: () => Promise<void>): Promise<void> {
+    const home = `${CLIENT[0]}/24`;
+    const there = "198.51.101.2/24";
+    await this.router.ip("address add 198.51.101.1/24 dev client");
+    await this.client.ip(
+      ...[`address del ${home} dev wan`, `address add ${there} dev wan`],
+      "route add default via 198.51.101.1",
+    );
+    await then();
+    await this.client.ip(
+      ...[`address del ${there} dev wan`, `address add ${home} dev wan`],
+      `route add default via ${LINKS.client}.1`,
+    );
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.lab[Symbol.asyncDispose]();
   }

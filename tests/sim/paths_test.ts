@@ -7,11 +7,12 @@ import type { EchoClient } from "./applications.ts";
 import type { SimEngine } from "./engine.ts";
 import { site, transfer } from "./engine_site.ts";
 import type { Impairments } from "./network.ts";
+import { forSeedsInTurn } from "./seeds.ts";
 import { SimStreamLine } from "./streams.ts";
 
 /** Between steps promises are settled, which the simulation itself knows nothing of. */
 const STEP_MS = 5;
-const SEEDS = Deno.env.get("SEED") === undefined ? [1, 2, 3, 4] : [Number(Deno.env.get("SEED"))];
+const SEEDS = 4;
 
 /** A client, a hub with an echo behind it, UDP and a stream between them. */
 class TwoWays {
@@ -127,17 +128,6 @@ class TwoWays {
   }
 }
 
-/** Runs `test` for some seeds; a failure names its own. */
-async function withSeeds(test: (seed: number) => Promise<void>): Promise<void> {
-  for (const seed of SEEDS) {
-    try {
-      await test(seed);
-    } catch (cause) {
-      throw new Error(`with SEED=${seed}: ${(cause as Error).message}`, { cause });
-    }
-  }
-}
-
 Deno.test("UDP works: no stream is ever opened", async () => {
   const ways = new TwoWays(1);
   const going = ways.transfer(5_000_000);
@@ -160,7 +150,7 @@ Deno.test("UDP never works: connected by the stream in less than three seconds",
 });
 
 Deno.test("UDP blocked in the middle: the transfer goes on by the stream, and comes back without a stall", async () => {
-  await withSeeds(async (seed) => {
+  await forSeedsInTurn(SEEDS, async (seed) => {
     const ways = new TwoWays(seed);
     const going = ways.transfer(60_000_000);
     await ways.run(4_000 + 137 * seed);
@@ -184,7 +174,7 @@ Deno.test("UDP blocked in the middle: the transfer goes on by the stream, and co
 
 for (const way of ["up", "down"] as const) {
   Deno.test(`UDP blocked in one direction (${way}): both sides use the stream, and stay there`, async () => {
-    await withSeeds(async (seed) => {
+    await forSeedsInTurn(SEEDS, async (seed) => {
       const ways = new TwoWays(seed);
       await ways.exchange(4_000 + 137 * seed);
       ways.block(true, way);
@@ -202,7 +192,7 @@ for (const way of ["up", "down"] as const) {
 }
 
 Deno.test("a lossy line is not left", async () => {
-  await withSeeds(async (seed) => {
+  await forSeedsInTurn(SEEDS, async (seed) => {
     const ways = new TwoWays(seed, { delay: 20, loss: 0.2 });
     const going = ways.transfer(300_000);
     await ways.run(120_000, () => going.hasEnded);

@@ -35,8 +35,6 @@ export class SimStreamLine {
   readonly options: SimStreamOptions;
   isUp = true;
   dials = 0;
-  /** Bytes that were carried, both ways. */
-  bytes = 0;
   #accept: ((carrier: Carrier) => void) | undefined;
   readonly #carriers = new Set<SimCarrier>();
 
@@ -183,9 +181,7 @@ class SimCarrier implements Carrier {
       this.#line.sim.after(RETRY_MS, () => this.#arrive());
       return;
     }
-    const bytes = this.#inFlight.shift()!;
-    this.#line.bytes += bytes.length;
-    this.other.#receive(bytes);
+    this.other.#receive(this.#inFlight.shift()!);
   }
 
   #receive(bytes: Uint8Array): void {

@@ -11,6 +11,7 @@ import type { LoadedConfig } from "../../config/config.ts";
 import { ConfigError } from "../../config/error.ts";
 import type { ConfigSource } from "../../config/source.ts";
 import type { Form } from "../../config/form.ts";
+import { isSingle } from "../../config/values.ts";
 import { controlDirectory, interfaceNameOf, socketPath } from "../../control/socket_path.ts";
 import { SystemTunnelError } from "../../system/error.ts";
 import { DEFAULT_USER } from "../../system/user.ts";
@@ -19,7 +20,7 @@ import { isDescriptor } from "../read.ts";
 import type { Terminal } from "../terminal.ts";
 import type { CommandLine } from "./command_line.ts";
 import { formatOption } from "./command_line.ts";
-import type { SystemSetup } from "./system_setup.ts";
+import { DEFAULT_NAME, type SystemSetup } from "./system_setup.ts";
 import { runGateway, type RunOptions } from "./up.ts";
 import { addProcessOptions, configReader, cryptoOption, userOption } from "./up_options.ts";
 
@@ -31,8 +32,6 @@ export interface RedirectOptions extends RunOptions {
 }
 
 const DEFAULT_PORT = 9999;
-/** The name that a redirect has without one. */
-const DEFAULT_NAME = "wirestack0";
 
 /** Adds `redirect`. It gives up what it can once this host's traffic comes to it. */
 export function addRedirect({ program, terminal, done }: CommandLine): void {
@@ -176,18 +175,11 @@ function checkFfi(ffi: boolean): void {
 /** @throws {ConfigError} for one that would hand the tunnel to itself. */
 function checkCidrs(cidrs: readonly Prefix[], own: readonly IpAddress[]): void {
   const problems = cidrs.flatMap((cidr) => {
-    const address = own.find((address) =>
-      cidr.contains(address) && cidr.length === bitsOf(address)
-    );
-    return address === undefined
-      ? []
-      : [`--cidr ${cidr}: is this end of the tunnel itself, expected what is at the other`];
+    return isSingle(cidr) && own.some((address) => cidr.contains(address))
+      ? [`--cidr ${cidr}: is this end of the tunnel itself, expected what is at the other`]
+      : [];
   });
   if (problems.length > 0) throw new ConfigError(problems);
-}
-
-function bitsOf({ bytes }: IpAddress): number {
-  return bytes.length * 8;
 }
 
 function nameOf(file: string | undefined, { name }: RunOptions): string {

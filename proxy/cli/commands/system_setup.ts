@@ -10,6 +10,9 @@ import type { Gateway, GatewayOptions } from "../../gateway/gateway.ts";
 import type { Resolve } from "../../gateway/resolver.ts";
 import type { Surroundings } from "../up.ts";
 
+/** The name that such a gateway has without one. */
+export const DEFAULT_NAME = "wirestack0";
+
 /** What the gateway is started with, instead of what the configuration has. */
 export interface SystemStart {
   readonly config: GatewayConfig;

@@ -16,7 +16,7 @@ import {
 } from "../../control/socket_path.ts";
 import type { SystemTunnelOptions } from "../../system/tunnel.ts";
 import type { UserIds } from "../../system/user.ts";
-import type { SystemSetup } from "./system_setup.ts";
+import { DEFAULT_NAME, type SystemSetup } from "./system_setup.ts";
 
 export interface TunnelFlags {
   /** Empty: the gateway's name. */
@@ -34,9 +34,6 @@ export interface TunnelFlags {
 }
 
 type SavedFile = NonNullable<SystemTunnelOptions["save"]>;
-
-/** The name that a gateway has without one. */
-const DEFAULT_NAME = "wirestack0";
 
 /** @throws {ConfigError} if there can be no such tunnel. */
 export async function openTunnel(loaded: LoadedConfig, flags: TunnelFlags): Promise<SystemSetup> {

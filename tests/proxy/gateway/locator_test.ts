@@ -2,10 +2,10 @@
 
 import assert from "node:assert/strict";
 import { IpAddress } from "../../../netstack/mod.ts";
-import { type PeerLocation, PeerLocator } from "../../../proxy/gateway/locator.ts";
+import { PeerLocator } from "../../../proxy/gateway/locator.ts";
 import { alternateFamilies, type Resolve } from "../../../proxy/gateway/resolver.ts";
 import { parseIpAddress } from "../../../proxy/address.ts";
-import { generatePrivateKey, type Peer } from "../../../wireguard/mod.ts";
+import { type Endpoint, generatePrivateKey, type Peer } from "../../../wireguard/mod.ts";
 import {
   type Datagram,
   endpoint,
@@ -26,6 +26,32 @@ const [DEAD, DEAD_TOO, DEAD_6] = [ip("192.0.2.98"), ip("192.0.2.99"), ip("2001:d
 
 const RESOLVE_AGAIN_MS = 15_000;
 
+/** Has a locator told of `host`'s handshakes, as a gateway does. */
+function tellOfHandshakes({ events }: Host, locator: () => PeerLocator): void {
+  const push = events.push.bind(events);
+  events.push = (...all) => {
+    for (const event of all) {
+      if (event.type === "handshake-retry") locator().handshakeUnanswered(event.attempt);
+      if (event.type === "handshake-failed") locator().handshakeUnanswered(Infinity);
+      if (event.type === "handshake-complete") locator().handshakeComplete();
+    }
+    return push(...all);
+  };
+}
+
+/** What a locator is given of a gateway, but for names. */
+function surroundings(now: () => number) {
+  return {
+    resolveAgainMs: RESOLVE_AGAIN_MS,
+    now,
+    endpoint: ({ bytes }: IpAddress, port: number) => endpoint(bytes, port),
+    endpointOf: (peer: Peer) => peer.endpoint,
+    moveTo: (peer: Peer, to: Endpoint) => peer.setEndpoint(to),
+    initiate: (peer: Peer) => peer.initiate(now()),
+    changed() {},
+  };
+}
+
 /** A site `a` whose other side `b` is configured by name. */
 class Site extends Pair {
   /** When the name was looked up. */
@@ -36,19 +62,10 @@ class Site extends Pair {
 
   constructor(
     resolve: Resolve,
-    options: { keepalive?: number; hostname?: string; others?: readonly PeerLocation[] } = {},
+    options: { keepalive?: number; hostname?: string } = {},
   ) {
     super({ a: { endpoint: undefined }, b: { endpoint: endpoint("192.0.2.1", 1001) } });
-    const { events } = this.a;
-    const push = events.push.bind(events);
-    events.push = (...all) => {
-      for (const event of all) {
-        if (event.type === "handshake-retry") this.locator.handshakeUnanswered(event.attempt);
-        if (event.type === "handshake-failed") this.locator.handshakeUnanswered(Infinity);
-        if (event.type === "handshake-complete") this.locator.handshakeComplete();
-      }
-      return push(...all);
-    };
+    tellOfHandshakes(this.a, () => this.locator);
     this.filter = (datagram) => {
       const { type, to } = datagram;
       if (type === 1 && datagram.from === this.a.address) {
@@ -59,20 +76,14 @@ class Site extends Pair {
     this.ab.setPersistentKeepalive(options.keepalive ?? 5, this.now);
     this.locator = new PeerLocator(
       this.ab,
-      [{ hostname: options.hostname ?? "gw.test", port: PORT }, ...options.others ?? []],
+      [{ hostname: options.hostname ?? "gw.test", port: PORT }],
       undefined,
       {
         resolve: (hostname) => {
           this.asked.push(this.now);
           return resolve(hostname);
         },
-        resolveAgainMs: RESOLVE_AGAIN_MS,
-        now: () => this.now,
-        endpoint: ({ bytes }, port) => endpoint(bytes, port),
-        endpointOf: (peer) => peer.endpoint,
-        moveTo: (peer, to) => peer.setEndpoint(to),
-        initiate: (peer) => peer.initiate(this.now),
-        changed() {},
+        ...surroundings(() => this.now),
       },
     );
     this.locator.start();
@@ -238,7 +249,6 @@ class Replicas {
     }
     this.network = new Network([this.a, ...this.replicas]);
     this.network.filter = (datagram) => {
-      if (datagram.sentAt < 0) return true;
       const from = this.replicas.findIndex(({ address }) => address === datagram.from);
       const to = this.replicas.findIndex(({ address }) => address === datagram.to);
       const number = Math.max(from, to);
@@ -251,29 +261,14 @@ class Replicas {
       publicKey: this.replicas[0]!.device.publicKey,
       allowedIps: [{ address: v4("0.0.0.0"), length: 0 }],
     }, 0);
-    const { events } = this.a;
-    const push = events.push.bind(events);
-    events.push = (...all) => {
-      for (const event of all) {
-        if (event.type === "handshake-retry") this.locator.handshakeUnanswered(event.attempt);
-        if (event.type === "handshake-failed") this.locator.handshakeUnanswered(Infinity);
-        if (event.type === "handshake-complete") this.locator.handshakeComplete();
-      }
-      return push(...all);
-    };
+    tellOfHandshakes(this.a, () => this.locator);
     this.locator = new PeerLocator(
       this.peer,
       delays.map((_, i) => ({ hostname: `192.0.2.${10 + i}`, port: 51820 })),
       undefined,
       {
         resolve: () => assert.fail("looked up"),
-        resolveAgainMs: RESOLVE_AGAIN_MS,
-        now: () => this.network.now,
-        endpoint: ({ bytes }, port) => endpoint(bytes, port),
-        endpointOf: (peer) => peer.endpoint,
-        moveTo: (peer, to) => peer.setEndpoint(to),
-        initiate: (peer) => peer.initiate(this.network.now),
-        changed() {},
+        ...surroundings(() => this.network.now),
       },
     );
     this.locator.start();
@@ -294,11 +289,8 @@ class Replicas {
       const due = this.#onTheWay.filter(({ at }) => at <= this.network.now);
       for (const each of due) {
         this.#onTheWay.splice(this.#onTheWay.indexOf(each), 1);
-        for (const { address } of [this.a, ...this.replicas]) {
-          if (address !== each.datagram.to) continue;
-          const receiver = [this.a, ...this.replicas].find((host) => host.address === address)!;
-          receiver.receive(each.datagram);
-        }
+        const hosts = [this.a, ...this.replicas];
+        hosts.find(({ address }) => address === each.datagram.to)?.receive(each.datagram);
       }
     }
   }

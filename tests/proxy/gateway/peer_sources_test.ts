@@ -6,10 +6,9 @@ import type { PeerConfig } from "../../../proxy/config/checked.ts";
 import type { Gateway } from "../../../proxy/gateway/gateway.ts";
 import type { PeerSource } from "../../../proxy/gateway/peer_sources.ts";
 import { Prefix } from "../../../netstack/mod.ts";
-import { ControlLab, hexKey, RELOADED } from "../control/lab.ts";
+import { ControlLab, hexKey, newConfig, RELOADED } from "../control/lab.ts";
 import { startGateway } from "../start.ts";
 import { loadConfig } from "../../../proxy/config/config.ts";
-import { newConfig } from "../control/lab.ts";
 
 function peer(number: number, host: number, name?: string): PeerConfig {
   return {
@@ -159,7 +158,6 @@ Deno.test("a shared prefix is held by whom the file has last, then by the next w
 
 /** All sources from nothing: what any order of changes has to come to. */
 function expected(sources: Record<PeerSource, PeerConfig[]>): string[] {
-  const keys = new Map<string, { config: PeerConfig; source: PeerSource }>();
   const seen = new Set<string>();
   const names = new Set<string>();
   const all: { config: PeerConfig; source: PeerSource }[] = [];
@@ -171,7 +169,6 @@ function expected(sources: Record<PeerSource, PeerConfig[]>): string[] {
       if (config.name !== undefined && names.has(config.name)) continue;
       if (config.name !== undefined) names.add(config.name);
       all.push({ config, source });
-      keys.set(key, { config, source });
     }
   }
   return all.map(({ config, source }) => {

@@ -56,12 +56,7 @@ Deno.test("what is connected to for a fallback is the HTTP proxy on the way, if 
 
 Deno.test("a list of peers is exempt: without it there may be nobody at the other end", () => {
   const hostsOf = (place: string) =>
-    unmarkedHosts({
-      ...loadConfig(
-        `[Interface]\nPrivateKey = ${KEYS[0]}\nAddress = 10.9.0.2/24\nPeersFrom = ${place}\n` +
-          `PeersKey = ${KEYS[1]}\n`,
-      ).config,
-    });
+    unmarkedHosts(config(`PeersFrom = ${place}\nPeersKey = ${KEYS[1]}`));
   assert.deepEqual(hostsOf("https://config.test:8443/peers"), ["config.test"]);
   assert.deepEqual(hostsOf("https://[2001:db8::3]/peers"), ["2001:db8::3"]);
   assert.deepEqual(hostsOf("/srv/peers.list"), []);

@@ -64,7 +64,6 @@ export class World {
   /** Dials of fallbacks. */
   dials = 0;
   questions = 0;
-  udpFailures = 0;
   handshakes = 0;
   /** Whether each side has a session; the hub loses its own when it is restarted. */
   session = false;
@@ -121,7 +120,7 @@ export class World {
       },
       open: (path) => world.#open(path),
       close: (path) => world.#setState(path, "closed"),
-      udpFailed: () => void world.udpFailures++,
+      udpFailed() {},
       use: (path, reason) => world.switches.push({ at: world.now, path, reason }),
     };
     const view = {
@@ -220,11 +219,13 @@ export class World {
     return path > 0 ? this.state(path) === "open" : !this.#random.chance(line.loss);
   }
 
-  #send(path: number, packet: Packet): void {
+  #send(path: number, packet: Packet, arrived = () => {}): void {
     if (!this.#passes(path, true)) return;
     const { number } = this.#connections[path]!;
     this.after(this.lines[path]!.delay, () => {
-      if (this.#connections[path]!.number === number) this.#hubReceive(path, packet);
+      if (this.#connections[path]!.number !== number) return;
+      this.#hubReceive(path, packet);
+      arrived();
     });
   }
 
@@ -276,13 +277,8 @@ export class World {
       this.#unansweredSince = this.now;
       this.#traffic();
     }
-    const packet = { type: "data" as const, order: this.#sent++ };
-    if (!this.#passes(path, true)) return;
-    const { number } = this.#connections[path]!;
-    this.after(this.lines[path]!.delay, () => {
-      if (this.#connections[path]!.number !== number || !this.hubSession) return;
-      this.#hubReceive(path, packet);
-      arrived();
+    this.#send(path, { type: "data", order: this.#sent++ }, () => {
+      if (this.hubSession) arrived();
     });
   }
 

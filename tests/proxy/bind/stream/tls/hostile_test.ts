@@ -8,6 +8,7 @@ import { TlsCarrier } from "../../../../../proxy/bind/stream/tls/carrier.ts";
 import { connectTcp } from "../../../../../proxy/bind/stream/tls/client.ts";
 import { PROTOCOL, secure } from "../../../../../proxy/bind/stream/tls/mod.ts";
 import { captureLog } from "../../../log/capture.ts";
+import { programTest } from "../../../../with_program.ts";
 import { Lab, until } from "./lab.ts";
 
 const never = new AbortController().signal;
@@ -63,18 +64,10 @@ async function insider(lab: Lab): Promise<TlsCarrier> {
   return new TlsCarrier(await secure(socket, options, never));
 }
 
-function isThere(command: string): boolean {
-  try {
-    return new Deno.Command(command, { args: ["version"] }).outputSync().success;
-  } catch {
-    return false;
-  }
-}
-
-Deno.test({
-  name: "openssl s_client is refused without a certificate, and hears a heartbeat with a good one",
-  ignore: !isThere("openssl"),
-  async fn() {
+programTest(
+  "openssl",
+  "openssl s_client is refused without a certificate, and hears a heartbeat with a good one",
+  async () => {
     using log = captureLog();
     await using lab = await Lab.start();
     const { certPath, keyPath } = await lab.files();
@@ -105,7 +98,7 @@ Deno.test({
       "the TLS handshake failed: peer",
     ]);
   },
-});
+);
 
 Deno.test("nothing that comes in place of a handshake does more than end its connection", async () => {
   using _log = captureLog();
