@@ -23,10 +23,9 @@ import { encodeKey, generatePrivateKey, publicKeyOf } from "../proxy/base64.ts";
 import { eventually, type Host, Lab, missing } from "../tests/e2e/lab.ts";
 import type { Process } from "../tests/e2e/process.ts";
 import { type Connected, type CrowdCommand, innerAddress, type Sent } from "./hub/crowd.ts";
-import { buildGo } from "./peers/build.ts";
+import { buildWireguardGo } from "./peers/build.ts";
 import { read, residentBytes } from "./peers/cpu.ts";
 import { prioritise, unprioritise } from "./peers/priority.ts";
-import { WIREGUARD_GO } from "./tun.ts";
 
 const PORT = 51820;
 const MTU = 1420;
@@ -265,7 +264,7 @@ async function subjectOf(
   if (name !== "wireguard-go") {
     throw new RangeError(`a subject is wirestack or wireguard-go, not "${name}"`);
   }
-  const built = await buildGo(WIREGUARD_GO.program, WIREGUARD_GO.version);
+  const built = await buildWireguardGo();
   const start: Subject["start"] = async (host, _directory, file) => {
     const device = `wst${Deno.pid}hub`;
     host.disposeFile(`/var/run/wireguard/${device}.sock`);

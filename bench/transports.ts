@@ -16,28 +16,17 @@
  */
 
 import { parseArgs } from "node:util";
-import { eventually, Lab, missing } from "../tests/e2e/lab.ts";
-import { withRun } from "../tests/e2e/own_run.ts";
+import { Lab, missing } from "../tests/e2e/lab.ts";
 import type { Process } from "../tests/e2e/process.ts";
-import { keyPair } from "../tests/e2e/wireguard_go.ts";
 import { MadeAuthority } from "../tests/proxy/bind/certificates/made.ts";
-import { read } from "./peers/cpu.ts";
 import { prioritise, unprioritise } from "./peers/priority.ts";
-import { type End, median, pinned } from "./tun.ts";
+import { median } from "./peers/report.ts";
+import { cabled, type End, pinned, run, type Sample, SETTLE_MS, startUp, WARM_UP } from "./tun.ts";
 
 const PORTS = { udp: 51820, tls: 8443, grpc: 8444 } as const;
 type Transport = keyof typeof PORTS;
 const DIRECTIONS = ["out", "back"] as const;
-/** Seconds, in each direction. */
-const WARM_UP = 2;
-const SETTLE_MS = 1_000;
 const NOBODY = 65534;
-
-interface Sample {
-  readonly megabits: number;
-  /** Seconds per GB. */
-  readonly cpu: number;
-}
 
 if (import.meta.main) {
   const reason = missing(["ip", "iperf3", "taskset"]);
@@ -69,20 +58,8 @@ async function main(
 ): Promise<void> {
   await prioritise(1);
   await using lab = await Lab.create();
-  const ends: End[] = [];
-  for (const core of [0, 1]) {
-    const host = await lab.host(core === 0 ? "left" : "right");
-    const run = `${lab.directory}/${host.label}`;
-    await Deno.mkdir(`${run}/wireguard`, { recursive: true });
-    const [outer, inner] = [`192.168.73.${core + 1}`, `10.9.1.${core + 1}`];
-    ends.push({ host, core, outer, inner, keys: await keyPair(), run });
-  }
-  const [left, right] = ends as [End, End];
-  await lab.connect(
-    { host: left.host, device: "cable", addresses: [`${left.outer}/24`] },
-    { host: right.host, device: "cable", addresses: [`${right.outer}/24`] },
-  );
-  for (const { host } of mbit === undefined ? [] : ends) {
+  const [left, right] = await cabled(lab);
+  for (const { host } of mbit === undefined ? [] : [left, right]) {
     const limit = ["tbf", "rate", `${mbit}mbit`, "burst", "128k", "latency", "20ms"];
     await host.output(["tc", "qdisc", "add", "dev", "cable", "root", ...limit]);
   }
@@ -114,7 +91,9 @@ async function main(
   console.log("| transport | direction | Mbit/s | s/GB | of UDP |\n| - | - | - | - | - |");
   for (const transport of transports) {
     for (const direction of DIRECTIONS) {
-      const cpu = median(samples.get(`${transport} ${direction}`)!.map(({ cpu }) => cpu));
+      const cpu = median(
+        samples.get(`${transport} ${direction}`)!.map(({ sender, receiver }) => sender + receiver),
+      );
       const megabits = rate(transport, direction);
       const share = megabits / rate("udp", direction);
       console.log(
@@ -179,48 +158,6 @@ async function certificates(folder: string, host: string): Promise<string> {
   return folder;
 }
 
-/** As people start it. */
-async function start(end: End, lines: readonly string[]): Promise<Process> {
-  const { host, inner, core } = end;
-  const device = `wst${Deno.pid}n${core}`;
-  const file = await Deno.makeTempFile({ suffix: ".conf" });
-  host.disposeFile(file);
-  await Deno.writeTextFile(file, `${lines.join("\n")}\n`, { mode: 0o600 });
-  const process = host.spawn(
-    "wirestack",
-    withRun(
-      end.run,
-      pinned(end, [
-        ...[Deno.execPath(), "run", "-A", "--no-check"],
-        "--v8-flags=--memory-saver-mode,--managed-zone-memory",
-        new URL("../main.ts", import.meta.url).pathname,
-        ...["up", `--tun=${device}`, file],
-      ]),
-    ),
-  );
-  await eventually(`${device} has its address`, async () => {
-    const { stdout } = await host.run(["ip", "-oneline", "address", "show", "dev", device]);
-    return stdout.includes(inner);
-  }, { timeoutMs: 20_000 });
-  return process;
-}
-
-async function run(
-  left: End,
-  right: End,
-  tunnels: readonly Process[],
-  streams: number,
-  isBack: boolean,
-  seconds: number,
-): Promise<Sample> {
-  const cpu = () => tunnels.reduce((sum, { pid }) => sum + read(pid).gateway, 0);
-  const before = cpu();
-  const command = ["iperf3", "-J", "-c", right.inner, "-P", `${streams}`, "-t", `${seconds}`];
-  const text = await left.host.output(
-    pinned(left, [...command, ...isBack ? ["-R"] : []]),
-    { timeoutMs: (seconds + 20) * 1000 },
-  );
-  const used = cpu() - before;
-  const { bytes, bits_per_second } = JSON.parse(text).end.sum_received;
-  return { megabits: bits_per_second / 1e6, cpu: used / (bytes / 1e9) };
+function start(end: End, lines: readonly string[]): Promise<Process> {
+  return startUp(end, `wst${Deno.pid}n${end.core}`, `${lines.join("\n")}\n`);
 }

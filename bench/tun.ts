@@ -21,21 +21,16 @@ import { eventually, type Host, Lab, missing } from "../tests/e2e/lab.ts";
 import { withRun } from "../tests/e2e/own_run.ts";
 import type { Process } from "../tests/e2e/process.ts";
 import { type KeyPair, keyPair, peerSections } from "../tests/e2e/wireguard_go.ts";
-import { buildGo } from "./peers/build.ts";
+import { buildWireguardGo } from "./peers/build.ts";
 import { read } from "./peers/cpu.ts";
 import { prioritise, unprioritise } from "./peers/priority.ts";
-
-/** Its program is called wireguard. */
-export const WIREGUARD_GO = {
-  program: "golang.zx2c4.com/wireguard",
-  version: "v0.0.0-20260522210424-ecfc5a8d5446",
-};
+import { median } from "./peers/report.ts";
 
 const PORT = 51820;
 const MTU = 1420;
-const SETTLE_MS = 1_000;
+export const SETTLE_MS = 1_000;
 /** Seconds, in each direction. */
-const WARM_UP = 2;
+export const WARM_UP = 2;
 const PINGS = 1_500;
 const PINGS_PER_SECOND = 500;
 
@@ -59,7 +54,7 @@ interface Subject {
   start(end: End, other: End, device: string): Promise<Process>;
 }
 
-interface Sample {
+export interface Sample {
   readonly megabits: number;
   /** Seconds per GB: of the sender's tunnel, and of the receiver's. */
   readonly sender: number;
@@ -124,19 +119,7 @@ async function main(
   for (const name of names) subjects.push(await subjectOf(name));
   await prioritise(1); // whatever is started here moves to its own core
   await using lab = await Lab.create();
-  const ends: End[] = [];
-  for (const core of [0, 1]) {
-    const host = await lab.host(core === 0 ? "left" : "right");
-    const [outer, inner] = [`192.168.73.${core + 1}`, `10.9.1.${core + 1}`];
-    const run = `${lab.directory}/${host.label}`;
-    await Deno.mkdir(`${run}/wireguard`, { recursive: true });
-    ends.push({ host, core, outer, inner, keys: await keyPair(), run });
-  }
-  const [left, right] = ends as [End, End];
-  await lab.connect(
-    { host: left.host, device: "cable", addresses: [`${left.outer}/24`] },
-    { host: right.host, device: "cable", addresses: [`${right.outer}/24`] },
-  );
+  const [left, right] = await cabled(lab);
   const rows: Row[] = [];
   for (const count of streams) {
     for (const direction of ["out", "back"]) {
@@ -180,6 +163,24 @@ async function main(
   return { rows, pings };
 }
 
+/** Two hosts with a cable between their devices `cable`, and a core for each. */
+export async function cabled(lab: Lab): Promise<[left: End, right: End]> {
+  const ends: End[] = [];
+  for (const core of [0, 1]) {
+    const host = await lab.host(core === 0 ? "left" : "right");
+    const [outer, inner] = [`192.168.73.${core + 1}`, `10.9.1.${core + 1}`];
+    const run = `${lab.directory}/${host.label}`;
+    await Deno.mkdir(`${run}/wireguard`, { recursive: true });
+    ends.push({ host, core, outer, inner, keys: await keyPair(), run });
+  }
+  const [left, right] = ends as [End, End];
+  await lab.connect(
+    { host: left.host, device: "cable", addresses: [`${left.outer}/24`] },
+    { host: right.host, device: "cable", addresses: [`${right.outer}/24`] },
+  );
+  return [left, right];
+}
+
 async function ping(left: End, right: End, tunnels: readonly Process[]): Promise<PingSample> {
   const cpu = () => tunnels.reduce((sum, { pid }) => sum + read(pid).gateway, 0);
   const before = cpu();
@@ -189,7 +190,8 @@ async function ping(left: End, right: End, tunnels: readonly Process[]): Promise
   return { microseconds: median(times), cpuPerPing: (cpu() - before) / PINGS * 1e6 };
 }
 
-async function run(
+/** Sends by iperf3, `isBack` from the right to the left. */
+export async function run(
   left: End,
   right: End,
   tunnels: readonly Process[],
@@ -223,19 +225,14 @@ async function subjectOf(name: string): Promise<Subject> {
   if (name === "wirestack") return { name, start: startOurs, configures: true };
   if (name === "debian") return wireguardGo(name, "wireguard-go");
   if (name === "wireguard-go") {
-    const directory = await buildGo(WIREGUARD_GO.program, WIREGUARD_GO.version);
-    return wireguardGo(name, `${directory}/wireguard`);
+    return wireguardGo(name, `${await buildWireguardGo()}/wireguard`);
   }
   throw new RangeError(`a subject is wirestack, wireguard-go or debian, not "${name}"`);
 }
 
-/** As people start it. */
-async function startOurs(end: End, other: End, device: string): Promise<Process> {
-  const { host, keys } = end;
-  const file = await Deno.makeTempFile({ suffix: ".conf" });
-  host.disposeFile(file);
+function startOurs(end: End, other: End, device: string): Promise<Process> {
   const text = [
-    ...["[Interface]", `PrivateKey = ${keys.privateKey}`, `Address = ${end.inner}/24`],
+    ...["[Interface]", `PrivateKey = ${end.keys.privateKey}`, `Address = ${end.inner}/24`],
     ...[`ListenPort = ${PORT}`, `MTU = ${MTU}`, ""],
     peerSections([{
       publicKey: other.keys.publicKey,
@@ -243,7 +240,15 @@ async function startOurs(end: End, other: End, device: string): Promise<Process>
       endpoint: `${other.outer}:${PORT}`,
     }]),
   ];
-  await Deno.writeTextFile(file, text.join("\n"), { mode: 0o600 });
+  return startUp(end, device, text.join("\n"));
+}
+
+/** Ours, as people start it. @param text Its configuration. @returns once the device has its address. */
+export async function startUp(end: End, device: string, text: string): Promise<Process> {
+  const { host } = end;
+  const file = await Deno.makeTempFile({ suffix: ".conf" });
+  host.disposeFile(file);
+  await Deno.writeTextFile(file, text, { mode: 0o600 });
   const program = new URL("../main.ts", import.meta.url).pathname;
   const command = [
     ...[Deno.execPath(), "run", "-A", "--no-check"],
@@ -281,12 +286,6 @@ function wireguardGo(name: string, program: string): Subject {
     return process;
   };
   return { name, start };
-}
-
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const half = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
 }
 
 function table(rows: readonly Row[]): string {

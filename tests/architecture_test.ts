@@ -181,6 +181,13 @@ for (const folder of ["wireguard", "netstack"]) {
   });
 }
 
+Deno.test("what wireguard and netstack both have to the letter, for neither imports the other, stays so", () => {
+  const [one, other] = ["wireguard", "netstack"].map((folder) =>
+    Deno.readTextFileSync(join(ROOT, folder, "lookup_cache.ts"))
+  );
+  assert.equal(one, other);
+});
+
 Deno.test("the top level holds what the design names and nothing else", () => {
   const entries = [...Deno.readDirSync(ROOT)].map(({ name }) => name);
   assert.deepEqual(

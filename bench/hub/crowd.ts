@@ -150,17 +150,7 @@ class Crowd {
       member.peer.initiate(start);
       this.#busy.add(member);
     }
-    let halfMs = 0;
-    for (;;) {
-      this.tick();
-      const now = performance.now();
-      const connected = members.reduce((sum, { peer }) => sum + Number(peer.hasSession), 0);
-      if (halfMs === 0 && connected * 2 >= members.length) halfMs = now - start;
-      if (connected === members.length || now > start + PATIENCE_MS) {
-        return { connected, halfMs, allMs: now - start, initiations: this.initiations };
-      }
-      await sleep(TICK_MS);
-    }
+    return await this.#until(members, ({ peer }) => peer.hasSession, start);
   }
 
   /** What {@link connect} says, of handshakes from now on. */
@@ -168,16 +158,22 @@ class Crowd {
     const start = performance.now();
     const since = Date.now();
     this.initiations = 0;
+    return await this.#until(this.#members, ({ peer }) => peer.lastHandshake >= since, start);
+  }
+
+  /** Goes on until all of them are in. */
+  async #until(
+    members: readonly Member[],
+    isIn: (member: Member) => boolean,
+    start: number,
+  ): Promise<Connected> {
     let halfMs = 0;
     for (;;) {
       this.tick();
       const now = performance.now();
-      const connected = this.#members.reduce(
-        (sum, { peer }) => sum + Number(peer.lastHandshake >= since),
-        0,
-      );
-      if (halfMs === 0 && connected * 2 >= this.#members.length) halfMs = now - start;
-      if (connected === this.#members.length || now > start + PATIENCE_MS) {
+      const connected = members.reduce((sum, member) => sum + Number(isIn(member)), 0);
+      if (halfMs === 0 && connected * 2 >= members.length) halfMs = now - start;
+      if (connected === members.length || now > start + PATIENCE_MS) {
         return { connected, halfMs, allMs: now - start, initiations: this.initiations };
       }
       await sleep(TICK_MS);

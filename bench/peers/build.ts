@@ -59,8 +59,8 @@ export async function buildRust(crate: string, version: string): Promise<string>
   return `${directory}/bin`;
 }
 
-/** A directory with wireguard-go under the name that the lab starts it by. */
-export async function wireguardGo(): Promise<string> {
+/** The directory with wireguard-go, as `wireguard` and under the name that the lab starts it by. */
+export async function buildWireguardGo(): Promise<string> {
   const directory = await buildGo(WIREGUARD_GO.program, WIREGUARD_GO.version);
   await Deno.symlink("wireguard", `${directory}/wireguard-go`).catch((error) => {
     if (!(error instanceof Deno.errors.AlreadyExists)) throw error;

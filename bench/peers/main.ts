@@ -32,7 +32,7 @@
 
 import { missing } from "../../tests/e2e/lab.ts";
 import { aeadRows } from "./aead.ts";
-import { buildOurs, wireguardGo } from "./build.ts";
+import { buildOurs, buildWireguardGo } from "./build.ts";
 import { tree } from "./cpu.ts";
 import { compare, type Comparison, isAcceptable, toText } from "./compare.ts";
 import { network } from "./network.ts";
@@ -81,7 +81,7 @@ if (import.meta.main) {
 
 async function main(options: Options): Promise<void> {
   const load = `${await buildOurs()}/load`;
-  Deno.env.set("PATH", `${await wireguardGo()}:${Deno.env.get("PATH")}`);
+  Deno.env.set("PATH", `${await buildWireguardGo()}:${Deno.env.get("PATH")}`);
   const rows: Row[] = [];
   const contestants: Contestant[] = [];
   for (const subject of options.subjects) {

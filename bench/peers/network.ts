@@ -24,9 +24,10 @@ import {
   type PeerSettings,
   WireguardGo,
 } from "../../tests/e2e/wireguard_go.ts";
-import { buildOurs, wireguardGo } from "./build.ts";
+import { buildOurs, buildWireguardGo } from "./build.ts";
 import { read, type Reading, residentBytes } from "./cpu.ts";
 import { prioritise, unprioritise } from "./priority.ts";
+import { median } from "./report.ts";
 import { hex, programOf } from "./subjects.ts";
 import { LOAD_CORE, onGatewayCore, SERVICE_PORT, TUNNEL_PORT } from "./topology.ts";
 
@@ -101,7 +102,7 @@ export async function network(args: string[]): Promise<number> {
   const scenarios = values.scenarios.split(",");
   const rows = new Map<string, Sample[]>();
   const directory = await buildOurs();
-  Deno.env.set("PATH", `${await wireguardGo()}:${Deno.env.get("PATH")}`);
+  Deno.env.set("PATH", `${await buildWireguardGo()}:${Deno.env.get("PATH")}`);
   const program = await programOf({ ffi: true });
   await prioritise(LOAD_CORE);
   try {
@@ -363,10 +364,4 @@ function table(rows: { scenario: string; name: string; samples: Sample[] }[]): s
       } |`;
     }),
   ].join("\n");
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }

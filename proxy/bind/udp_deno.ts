@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { IpAddress, MemoryRegion } from "../../netstack/mod.ts";
-import type { TransmitPool } from "../arena/transmit_pool.ts";
+import type { IpAddress } from "../../netstack/mod.ts";
+import { ownRegion, type TransmitPool } from "../arena/transmit_pool.ts";
 import type { BindEvents, DatagramHandler } from "./bind.ts";
 import { NetAddress, NetSender } from "./net_address.ts";
 import { copyToSlot, LastSend } from "./sends.ts";
@@ -53,7 +53,9 @@ export class DenoUdpBind implements UdpBind {
   constructor(options: UdpBindOptions) {
     this.setMark(options.mark ?? 0);
     this.#pool = options.pool;
-    const { memory, offset, length } = options.receiveRegion ?? ownRegion();
+    // Pages that no datagram has been written to cost nothing.
+    const { receiveRegion = ownRegion(MAX_RECEIVES * DATAGRAM_SIZE) } = options;
+    const { memory, offset, length } = receiveRegion;
     this.#most = countOf(length);
     this.#idle = Array.from(
       { length: this.#most },
@@ -268,12 +270,6 @@ function countOf(length: number): number {
     throw new RangeError(`receiving takes ${MIN_RECEIVES * DATAGRAM_SIZE} bytes, got ${length}`);
   }
   return count;
-}
-
-/** Pages that no datagram has been written to cost nothing. */
-function ownRegion(): MemoryRegion {
-  const length = MAX_RECEIVES * DATAGRAM_SIZE;
-  return { memory: new Uint8Array(length), offset: 0, length };
 }
 
 function listen(port: number, address: string | undefined): Deno.DatagramConn {

@@ -15,8 +15,8 @@ import {
   UdpSocket,
   UdpWait,
 } from "../../ffi/mod.ts";
-import type { IpAddress, MemoryRegion } from "../../netstack/mod.ts";
-import type { TransmitPool } from "../arena/transmit_pool.ts";
+import type { IpAddress } from "../../netstack/mod.ts";
+import { ownRegion, type TransmitPool } from "../arena/transmit_pool.ts";
 import { getLogger } from "../log/logger.ts";
 import type { BindEvents, DatagramHandler } from "./bind.ts";
 import { copyToSlot, LastSend } from "./sends.ts";
@@ -86,7 +86,7 @@ export class FfiUdpBind implements UdpBind {
    * @throws {Error} where there is no such socket; `udpUnavailable` says why.
    */
   constructor(options: UdpBindOptions) {
-    const { pool, receiveRegion = ownRegion() } = options;
+    const { pool, receiveRegion = ownRegion(RING_BYTES) } = options;
     this.#mark = options.mark ?? 0;
     this.#pool = pool;
     this.#libc = openUdpLibc();
@@ -305,8 +305,4 @@ function markSocket(socket: UdpSocket, mark: number): void {
 /** Whether a socket bound to it has several addresses to send from. */
 function isUnspecified(hostname: string): boolean {
   return hostname === "::" || hostname === "0.0.0.0";
-}
-
-function ownRegion(): MemoryRegion {
-  return { memory: new Uint8Array(RING_BYTES), offset: 0, length: RING_BYTES };
 }

@@ -96,6 +96,12 @@ export interface FlowFigures {
   readonly packetsDown: number;
 }
 
+/** As the flow itself has them: where nobody else counts, or nothing is connected yet. */
+export function ownFigures(flow: Flow): FlowFigures {
+  const { state, rttMs, retransmits, outOfOrder, packetsUp, packetsDown } = flow;
+  return { state, rttMs, retransmits, outOfOrder, packetsUp, packetsDown };
+}
+
 /** Where a flow wants to go. */
 export interface FlowRequest {
   readonly protocol: FlowProtocol;

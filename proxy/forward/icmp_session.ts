@@ -5,41 +5,29 @@
  * @module
  */
 
-import type {
-  EchoFlow,
-  IcmpErrorKind,
-  IpAddress,
-  IpVersion,
-  Path,
-  Timed,
-} from "../../netstack/mod.ts";
-import type { Flow, FlowCarrier, FlowEnd, FlowFigures, FlowOwner } from "../flow/flow.ts";
+import type { EchoFlow, IcmpErrorKind, IpAddress, IpVersion, Path } from "../../netstack/mod.ts";
+import type { Flow, FlowEnd, FlowOwner } from "../flow/flow.ts";
 import { TargetAddress } from "../target/address.ts";
 import type { IcmpTargetHandler, IcmpTargets, IcmpTargetSocket } from "../target/icmp.ts";
 import type { IcmpForwarderCounters } from "./icmp_counters.ts";
 import type { HeldBytes } from "./held_bytes.ts";
 import type { NoTarget } from "./named_targets.ts";
 import { asSeenBySource, reporterOf } from "./reports.ts";
-import { FilterEntry, UdpFilter } from "./udp_filter.ts";
+import { Session, type SessionOwner } from "./session.ts";
+import { FilterEntry } from "./udp_filter.ts";
 
 /** What a session needs of the forwarder it belongs to. */
-export interface IcmpSessionOwner {
+export interface IcmpSessionOwner extends SessionOwner<IcmpSession> {
   readonly counters: IcmpForwarderCounters;
   readonly sockets: IcmpTargets;
   /** Requests that wait for a name. */
   readonly held: HeldBytes;
-  /** Whether there are so many flows in all that no session may have many. */
-  readonly isCrowded: boolean;
   /** Finds an address for a flow to a name: see `NamedTargets.resolve`. */
   resolve(flow: Flow, found: (target: IpAddress | NoTarget, now: number) => void): () => void;
   /** Whether an address is this host's, or may be. */
   isOwnHost(address: IpAddress): boolean;
-  /** Something went either way. */
-  touch(session: IcmpSession, now: number): void;
   /** A socket could not be opened. */
   onNoSocket(session: IcmpSession, error: unknown): void;
-  onFlowEnded(flow: Flow, why: FlowEnd): void;
-  onEnded(session: IcmpSession): void;
 }
 
 const ICMP_HEADER_LENGTH = 8;
@@ -75,44 +63,32 @@ class PingEntry extends FilterEntry {
   sequence = -1;
 }
 
-export class IcmpSession implements Timed, IcmpTargetHandler, FlowCarrier {
-  deadline = Infinity;
-  heapIndex = -1;
-  /** In the list of all sessions. */
-  rosterIndex = -1;
-  /** Milliseconds, monotonic. */
-  lastActivity: number;
+export class IcmpSession extends Session implements IcmpTargetHandler {
   /** The stack's, of the client's address and identifier. */
   readonly client: EchoFlow;
-  readonly peer: FlowOwner;
-  readonly #owner: IcmpSessionOwner;
-  readonly #filter = new UdpFilter();
+  protected readonly owner: IcmpSessionOwner;
   #ipv4: IcmpTargetSocket | undefined = undefined;
   #ipv6: IcmpTargetSocket | undefined = undefined;
-  #hasEnded = false;
 
   constructor(owner: IcmpSessionOwner, client: EchoFlow, peer: FlowOwner, now: number) {
-    this.#owner = owner;
+    super(peer, now);
+    this.owner = owner;
     this.client = client;
-    this.peer = peer;
-    this.lastActivity = now;
   }
 
   /** Whether the client has pinged `destination`: then {@link send} needs no new flow. */
   find(destination: IpAddress): FilterEntry | undefined {
-    return this.#filter.noteSent(destination, 0);
+    return this.filter.noteSent(destination, 0);
   }
 
   /** Another flow of this session, an admitted one. */
   add(flow: Flow): FilterEntry {
-    flow.carrier = this;
     const entry = new PingEntry(flow);
-    const forgotten = this.#filter.add(entry, this.#owner.isCrowded);
-    if (forgotten !== undefined) this.#ended(forgotten, "idle");
+    this.enter(entry);
     if (flow.dialled !== undefined) flow.state = "open";
     else {
       entry.held = [];
-      const stop = this.#owner.resolve(flow, (target, now) => this.#resolved(entry, target, now));
+      const stop = this.owner.resolve(flow, (target, now) => this.#resolved(entry, target, now));
       if (entry.held !== undefined) entry.stopResolving = stop;
     }
     return entry;
@@ -121,7 +97,7 @@ export class IcmpSession implements Timed, IcmpTargetHandler, FlowCarrier {
   /** Sends the client's latest request on. The bytes are copied, the type may be changed. */
   send(to: FilterEntry, buffer: Uint8Array, offset: number, length: number, now: number): void {
     const entry = to as PingEntry;
-    const { counters } = this.#owner;
+    const { counters } = this.owner;
     const { up } = entry.flow;
     if (up !== undefined && !up.admits(length - ICMP_HEADER_LENGTH, now)) {
       counters.overRate++;
@@ -132,7 +108,7 @@ export class IcmpSession implements Timed, IcmpTargetHandler, FlowCarrier {
     if (held === undefined) {
       this.#transmit(entry, hopLimit, dontFragment, buffer, offset, length, now);
     } else if (held.length < MAX_HELD) {
-      const isWhole = length <= MAX_HELD_BYTES && this.#owner.held.take(this.peer, length);
+      const isWhole = length <= MAX_HELD_BYTES && this.owner.held.take(this.peer, length);
       if (!isWhole) counters.noBuffer++;
       const kept = isWhole ? length : ICMP_HEADER_LENGTH;
       const bytes = buffer.slice(offset, offset + kept);
@@ -144,7 +120,7 @@ export class IcmpSession implements Timed, IcmpTargetHandler, FlowCarrier {
   #release(entry: PingEntry): readonly HeldRequest[] {
     const { held = [] } = entry;
     for (const { bytes, isWhole } of held) {
-      if (isWhole) this.#owner.held.give(this.peer, bytes.length);
+      if (isWhole) this.owner.held.give(this.peer, bytes.length);
     }
     entry.held = undefined;
     return held;
@@ -159,14 +135,14 @@ export class IcmpSession implements Timed, IcmpTargetHandler, FlowCarrier {
     hopLimit: number,
     now: number,
   ): void {
-    const { counters } = this.#owner;
-    const entry = this.#filter.at(senders, sender) as PingEntry | undefined;
+    const { counters } = this.owner;
+    const entry = this.filter.at(senders, sender) as PingEntry | undefined;
     const path = entry === undefined ? undefined : this.#pathOf(entry);
     if (entry === undefined || path === undefined) {
       counters.filtered++;
       return;
     }
-    this.#owner.touch(this, now);
+    this.owner.touch(this, now);
     const { down } = entry.flow;
     if (down !== undefined && !down.admits(length - ICMP_HEADER_LENGTH, now)) {
       counters.overRate++;
@@ -199,45 +175,26 @@ export class IcmpSession implements Timed, IcmpTargetHandler, FlowCarrier {
     offender: IpAddress | undefined,
     now: number,
   ): void {
-    const flow = this.#filter.at(receivers, receiver)?.flow;
+    const flow = this.filter.at(receivers, receiver)?.flow;
     if (flow === undefined) return;
     const { destination } = flow;
-    const reporter = reporterOf(offender, flow, this.#owner);
+    const reporter = reporterOf(offender, flow, this.owner);
     mtu = asSeenBySource(mtu, flow);
     if (this.client.report(kind, mtu, destination, sequence, reporter, now)) {
-      this.#owner.counters.reports++;
+      this.owner.counters.reports++;
     }
   }
 
-  inspect({ state, rttMs, packetsUp, packetsDown }: Flow): FlowFigures {
-    return { state, rttMs, retransmits: 0, outOfOrder: 0, packetsUp, packetsDown };
-  }
-
-  endFlow(flow: Flow, why: FlowEnd): void {
-    for (const entry of this.#filter.entries()) {
-      if (entry.flow !== flow) continue;
-      this.#filter.remove(entry);
-      this.#ended(entry, why);
-      break;
-    }
-    if (this.#filter.size === 0) this.end(why);
-  }
-
-  /** Ends every flow, and closes the sockets. */
-  end(why: FlowEnd): void {
-    if (this.#hasEnded) return;
-    this.#hasEnded = true;
+  protected closeSockets(): void {
     this.#ipv4?.close();
     this.#ipv6?.close();
     this.client.close();
-    for (const entry of this.#filter.entries()) this.#ended(entry, why);
-    this.#owner.onEnded(this);
   }
 
-  #ended(entry: FilterEntry, why: FlowEnd): void {
+  protected override ended(entry: FilterEntry, why: FlowEnd): void {
     (entry as PingEntry).stopResolving?.();
     this.#release(entry as PingEntry);
-    this.#owner.onFlowEnded(entry.flow, why);
+    super.ended(entry, why);
   }
 
   #transmit(
@@ -249,7 +206,7 @@ export class IcmpSession implements Timed, IcmpTargetHandler, FlowCarrier {
     length: number,
     now: number,
   ): void {
-    const { counters } = this.#owner;
+    const { counters } = this.owner;
     const { flow, target } = entry;
     const socket = this.#socket(target.version);
     if (socket === undefined) return;
@@ -279,7 +236,7 @@ export class IcmpSession implements Timed, IcmpTargetHandler, FlowCarrier {
     }
     flow.dialled = target;
     flow.state = "open";
-    this.#filter.resolved(entry, new TargetAddress(target, 0));
+    this.filter.resolved(entry, new TargetAddress(target, 0));
     entry.stopResolving = undefined;
     for (const { bytes, isWhole, hopLimit, dontFragment } of held) {
       if (isWhole) this.#transmit(entry, hopLimit, dontFragment, bytes, 0, bytes.length, now);
@@ -295,10 +252,10 @@ export class IcmpSession implements Timed, IcmpTargetHandler, FlowCarrier {
     const open = version === 4 ? this.#ipv4 : this.#ipv6;
     if (open !== undefined) return open;
     try {
-      const socket = this.#owner.sockets.open(version, this);
+      const socket = this.owner.sockets.open(version, this);
       return version === 4 ? this.#ipv4 = socket : this.#ipv6 = socket;
     } catch (error) {
-      this.#owner.onNoSocket(this, error);
+      this.owner.onNoSocket(this, error);
       return undefined;
     }
   }

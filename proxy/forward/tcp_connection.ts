@@ -6,7 +6,7 @@
  */
 
 import type { KeepAlive, TcpEndpoint, TcpForwarderRequest } from "../../netstack/mod.ts";
-import type { Flow, FlowEnd, FlowFigures } from "../flow/flow.ts";
+import { type Flow, type FlowEnd, type FlowFigures, ownFigures } from "../flow/flow.ts";
 import type { ByteStream, Dial, DialError } from "../flow/stream.ts";
 import { EndpointStream, type LentBuffers } from "../splice/endpoint_stream.ts";
 import { Relay, type RelayOwner } from "../splice/relay.ts";
@@ -58,10 +58,7 @@ export class TcpConnection extends Relay {
 
   inspect(): FlowFigures {
     const endpoint = this.#client?.endpoint;
-    if (endpoint === undefined) {
-      const { state, packetsUp, packetsDown } = this.flow;
-      return { state, rttMs: 0, retransmits: 0, outOfOrder: 0, packetsUp, packetsDown };
-    }
+    if (endpoint === undefined) return ownFigures(this.flow);
     const { state, rttMs, retransmits, segmentsOutOfOrder, segmentsIn, segmentsOut } = endpoint
       .info();
     return {

@@ -5,7 +5,13 @@
  */
 
 import type { Timed, TransitPacket } from "../../netstack/mod.ts";
-import type { Flow, FlowCarrier, FlowEnd, FlowFigures } from "../flow/flow.ts";
+import {
+  type Flow,
+  type FlowCarrier,
+  type FlowEnd,
+  type FlowFigures,
+  ownFigures,
+} from "../flow/flow.ts";
 
 // TCP's flags (RFC 9293 §3.1).
 export const FIN = 0x01;
@@ -129,8 +135,8 @@ export class TransitFlow implements FlowCarrier, Timed {
     this.#owner.remove(this, why);
   }
 
-  inspect({ state, packetsUp, packetsDown }: Flow): FlowFigures {
-    return { state, rttMs: 0, retransmits: 0, outOfOrder: 0, packetsUp, packetsDown };
+  inspect(flow: Flow): FlowFigures {
+    return ownFigures(flow);
   }
 
   #noteEnd(isUp: boolean, flags: number): void {

@@ -5,24 +5,23 @@
  * @module
  */
 
-import type { IcmpErrorKind, IpAddress, IpVersion, Timed, UdpFlow } from "../../netstack/mod.ts";
-import type { Flow, FlowCarrier, FlowEnd, FlowFigures, FlowOwner } from "../flow/flow.ts";
+import type { IcmpErrorKind, IpAddress, IpVersion, UdpFlow } from "../../netstack/mod.ts";
+import type { Flow, FlowEnd, FlowOwner } from "../flow/flow.ts";
 import { ipAt, portAt, TargetAddress } from "../target/address.ts";
 import type { UdpTargetHandler, UdpTargets, UdpTargetSocket } from "../target/udp.ts";
 import type { NoTarget } from "./named_targets.ts";
 import type { UdpFiltering } from "./options.ts";
 import { asSeenBySource, reporterOf } from "./reports.ts";
 import { SCRATCH, type UdpDetour } from "./udp_detour.ts";
-import { FilterEntry, UdpFilter } from "./udp_filter.ts";
+import { Session, type SessionOwner } from "./session.ts";
+import { FilterEntry } from "./udp_filter.ts";
 import type { UdpForwarderCounters } from "./udp_counters.ts";
 
 /** What a session needs of the forwarder it belongs to. */
-export interface UdpSessionOwner {
+export interface UdpSessionOwner extends SessionOwner<UdpSession> {
   readonly counters: UdpForwarderCounters;
   readonly sockets: UdpTargets;
   readonly filtering: UdpFiltering;
-  /** Whether there are so many flows in all that no session may have many. */
-  readonly isCrowded: boolean;
   /** Of what was decided: see `Admission`. */
   readonly generation: number;
   /** An admitted flow to the client's destination; undefined if it is refused. */
@@ -36,36 +35,24 @@ export interface UdpSessionOwner {
   reverse(session: UdpSession, target: IpAddress, port: number): IpAddress | undefined;
   /** Whether an address is this host's, or may be. */
   isOwnHost(address: IpAddress): boolean;
-  /** A datagram went either way. */
-  touch(session: UdpSession, now: number): void;
   /** A socket could not be opened. */
   onNoSocket(session: UdpSession, error: unknown): void;
   /** What an admitted flow's datagrams have before them; undefined for most. */
   detourOf(flow: Flow): UdpDetour | undefined;
   /** Finds an address for a flow to a name: see `NamedTargets.resolve`. */
   resolve(flow: Flow, found: (target: IpAddress | NoTarget, now: number) => void): () => void;
-  onFlowEnded(flow: Flow, why: FlowEnd): void;
-  onEnded(session: UdpSession): void;
 }
 
 const DNS_PORT = 53;
 /** An IPv6 target's datagram may be larger than IPv4 can carry (RFC 768, RFC 791 §3.1). */
 const MAX_IPV4_DATA = 65507;
 
-export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
-  deadline = Infinity;
-  heapIndex = -1;
-  /** In the list of all sessions. */
-  rosterIndex = -1;
-  /** Milliseconds, monotonic. */
-  lastActivity: number;
+export class UdpSession extends Session implements UdpTargetHandler {
   /** Whether the client has talked to name servers alone. */
   isDnsOnly = true;
   /** The stack's, of the client's address and port. */
   readonly client: UdpFlow;
-  readonly peer: FlowOwner;
-  readonly #owner: UdpSessionOwner;
-  readonly #filter = new UdpFilter();
+  protected readonly owner: UdpSessionOwner;
   #ipv4: UdpTargetSocket | undefined = undefined;
   #ipv6: UdpTargetSocket | undefined = undefined;
   /** The last sender that the client has not sent to, and its address as the client sees it. */
@@ -73,38 +60,34 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
   #unsolicitedAs: IpAddress | undefined = undefined;
   #unsolicitedPort = 0;
   #unsolicitedGeneration = 0;
-  #hasEnded = false;
 
   constructor(owner: UdpSessionOwner, client: UdpFlow, peer: FlowOwner, now: number) {
-    this.#owner = owner;
+    super(peer, now);
+    this.owner = owner;
     this.client = client;
-    this.peer = peer;
-    this.lastActivity = now;
   }
 
   /** Targets that replies pass from. */
   get size(): number {
-    return this.#filter.size;
+    return this.filter.size;
   }
 
   /** The entry of a target that the client sends to, opened if it is new; undefined if it is refused. */
   entryFor(destination: IpAddress, port: number, now: number): FilterEntry | undefined {
-    const known = this.#filter.noteSent(destination, port);
+    const known = this.filter.noteSent(destination, port);
     if (known !== undefined) return known;
-    const flow = this.#owner.openFlow(this, destination, port, now);
+    const flow = this.owner.openFlow(this, destination, port, now);
     return flow === undefined ? undefined : this.add(flow);
   }
 
   /** Another flow of this session, an admitted one. */
   add(flow: Flow): FilterEntry {
-    flow.carrier = this;
     if (flow.destinationPort !== DNS_PORT) this.isDnsOnly = false;
     const entry = new FilterEntry(flow);
-    const forgotten = this.#filter.add(entry, this.#owner.isCrowded);
-    if (forgotten !== undefined) this.#ended(forgotten, "idle");
-    entry.detour = this.#owner.detourOf(flow);
+    this.enter(entry);
+    entry.detour = this.owner.detourOf(flow);
     if (entry.detour?.isWaiting) {
-      const stop = this.#owner.resolve(flow, (target, now) => this.#resolved(entry, target, now));
+      const stop = this.owner.resolve(flow, (target, now) => this.#resolved(entry, target, now));
       if (entry.detour?.isWaiting) entry.detour.stopResolving = stop;
     } else flow.state = "open";
     return entry;
@@ -120,7 +103,7 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
   ): void {
     const { up } = entry.flow;
     if (up !== undefined && !up.admits(length, now)) {
-      this.#owner.counters.overRate++;
+      this.owner.counters.overRate++;
       return;
     }
     this.#send(entry, buffer, offset, length, now);
@@ -134,7 +117,7 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     length: number,
     now: number,
   ): void {
-    const { counters } = this.#owner;
+    const { counters } = this.owner;
     const { target, flow, detour } = entry;
     if (detour !== undefined) {
       if (!this.#sendBy(detour, entry, buffer, offset, length)) return;
@@ -154,10 +137,10 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     length: number,
     now: number,
   ): void {
-    const { counters, filtering } = this.#owner;
-    const exact = this.#filter.at(senders, sender);
+    const { counters, filtering } = this.owner;
+    const exact = this.filter.at(senders, sender);
     const entry = exact ??
-      (filtering === "address-port" ? undefined : this.#filter.atAddress(senders, sender));
+      (filtering === "address-port" ? undefined : this.filter.atAddress(senders, sender));
     let from: IpAddress | undefined;
     if (entry !== undefined) from = entry.flow.destination;
     else if (filtering === "endpoint") from = this.#unsolicitedAt(senders, sender);
@@ -166,9 +149,9 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
       return;
     }
     const port = exact?.flow.destinationPort ?? portAt(senders, sender);
-    this.#owner.touch(this, now);
+    this.owner.touch(this, now);
     // What comes from elsewhere counts as of any target.
-    const pace = (entry ?? this.#filter.any())?.flow.down;
+    const pace = (entry ?? this.filter.any())?.flow.down;
     if (pace !== undefined && !pace.admits(length, now)) {
       counters.overRate++;
       return;
@@ -196,14 +179,14 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     offender: IpAddress | undefined,
     now: number,
   ): void {
-    const entry = this.#filter.at(receivers, receiver);
+    const entry = this.filter.at(receivers, receiver);
     if (entry === undefined) return;
     const { flow } = entry;
     const { destination, destinationPort } = flow;
-    const reporter = reporterOf(offender, flow, this.#owner);
+    const reporter = reporterOf(offender, flow, this.owner);
     mtu = asSeenBySource(mtu, flow) - (entry.detour?.header.length ?? 0);
     if (this.client.report(kind, mtu, destination, destinationPort, reporter, now)) {
-      this.#owner.counters.reports++;
+      this.owner.counters.reports++;
     }
   }
 
@@ -211,34 +194,15 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     this.end("failed"); // the client's next datagram opens another
   }
 
-  inspect({ state, packetsUp, packetsDown }: Flow): FlowFigures {
-    return { state, rttMs: 0, retransmits: 0, outOfOrder: 0, packetsUp, packetsDown };
-  }
-
-  endFlow(flow: Flow, why: FlowEnd): void {
-    for (const entry of this.#filter.entries()) {
-      if (entry.flow !== flow) continue;
-      this.#filter.remove(entry);
-      this.#ended(entry, why);
-      break;
-    }
-    if (this.#filter.size === 0) this.end(why);
-  }
-
-  /** Ends every flow, and closes the sockets. */
-  end(why: FlowEnd): void {
-    if (this.#hasEnded) return;
-    this.#hasEnded = true;
+  protected closeSockets(): void {
     this.#ipv4?.close();
     this.#ipv6?.close();
     this.client.close();
-    for (const entry of this.#filter.entries()) this.#ended(entry, why);
-    this.#owner.onEnded(this);
   }
 
-  #ended({ flow, detour }: FilterEntry, why: FlowEnd): void {
-    detour?.release();
-    this.#owner.onFlowEnded(flow, why);
+  protected override ended(entry: FilterEntry, why: FlowEnd): void {
+    entry.detour?.release();
+    super.ended(entry, why);
   }
 
   /** @returns whether the datagram counts as sent: one that waits does later. */
@@ -250,11 +214,11 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     length: number,
   ): boolean {
     if (detour.isWaiting) {
-      if (!detour.hold(buffer, offset, length)) this.#owner.counters.noBuffer++;
+      if (!detour.hold(buffer, offset, length)) this.owner.counters.noBuffer++;
       return false;
     }
     const whole = detour.write(buffer, offset, length);
-    if (whole === 0) this.#owner.counters.sendErrors++; // too long with its header
+    if (whole === 0) this.owner.counters.sendErrors++; // too long with its header
     return whole > 0 && this.#sendTo(target, SCRATCH, 0, whole);
   }
 
@@ -276,7 +240,7 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     }
     flow.dialled = target;
     flow.state = "open";
-    this.#filter.resolved(entry, new TargetAddress(target, dialledPort));
+    this.filter.resolved(entry, new TargetAddress(target, dialledPort));
     const held = entry.detour!.release();
     if (entry.detour!.header.length === 0) entry.detour = undefined;
     for (const datagram of held) this.#send(entry, datagram, 0, datagram.length, now);
@@ -287,7 +251,7 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     const target = ipAt(senders, sender);
     if (target === undefined) return undefined;
     const port = portAt(senders, sender);
-    const { generation } = this.#owner;
+    const { generation } = this.owner;
     if (
       this.#unsolicited?.equals(target) && this.#unsolicitedPort === port &&
       this.#unsolicitedGeneration === generation
@@ -295,7 +259,7 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     this.#unsolicited = target;
     this.#unsolicitedPort = port;
     this.#unsolicitedGeneration = generation;
-    return this.#unsolicitedAs = this.#owner.reverse(this, target, port);
+    return this.#unsolicitedAs = this.owner.reverse(this, target, port);
   }
 
   /** The socket of a family, opened when it is first needed. */
@@ -303,10 +267,10 @@ export class UdpSession implements Timed, UdpTargetHandler, FlowCarrier {
     const open = version === 4 ? this.#ipv4 : this.#ipv6;
     if (open !== undefined) return open;
     try {
-      const socket = this.#owner.sockets.open(version, this);
+      const socket = this.owner.sockets.open(version, this);
       return version === 4 ? this.#ipv4 = socket : this.#ipv6 = socket;
     } catch (error) {
-      this.#owner.onNoSocket(this, error);
+      this.owner.onNoSocket(this, error);
       return undefined;
     }
   }

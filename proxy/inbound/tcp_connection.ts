@@ -5,7 +5,7 @@
  */
 
 import type { TcpEndpoint } from "../../netstack/mod.ts";
-import type { Flow, FlowEnd, FlowFigures } from "../flow/flow.ts";
+import { type Flow, type FlowEnd, type FlowFigures, ownFigures } from "../flow/flow.ts";
 import type { Refusal } from "../flow/refusal.ts";
 import type { ByteStream, Dial, Dialer, DialError } from "../flow/stream.ts";
 import { EndpointStream } from "../splice/endpoint_stream.ts";
@@ -39,11 +39,9 @@ export class InboundConnection extends Relay {
   }
 
   /** Towards the target: there is no segment of the program's to be seen. */
-  inspect({ state, packetsUp, packetsDown }: Flow): FlowFigures {
+  inspect(flow: Flow): FlowFigures {
     const { endpoint } = this;
-    if (endpoint === undefined) {
-      return { state, rttMs: 0, retransmits: 0, outOfOrder: 0, packetsUp, packetsDown };
-    }
+    if (endpoint === undefined) return ownFigures(flow);
     const info = endpoint.info();
     return {
       state: info.state,

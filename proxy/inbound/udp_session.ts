@@ -5,11 +5,12 @@
  * @module
  */
 
-import type { IpAddress, Timed, UdpEndpoint, UdpHandler } from "../../netstack/mod.ts";
-import type { Flow, FlowCarrier, FlowEnd, FlowFigures, FlowOwner } from "../flow/flow.ts";
+import type { IpAddress, UdpEndpoint, UdpHandler } from "../../netstack/mod.ts";
+import type { Flow, FlowEnd, FlowOwner } from "../flow/flow.ts";
 import type { UdpFiltering } from "../forward/options.ts";
+import { Session, type SessionOwner } from "../forward/session.ts";
 import type { UdpForwarderCounters } from "../forward/udp_counters.ts";
-import { FilterEntry, UdpFilter } from "../forward/udp_filter.ts";
+import { FilterEntry } from "../forward/udp_filter.ts";
 import { TargetAddress } from "../target/address.ts";
 
 /** The program that a session is for. */
@@ -34,10 +35,9 @@ export interface UdpProgram {
 }
 
 /** What a session needs of the inbound that it belongs to. */
-export interface InboundSessionOwner {
+export interface InboundSessionOwner extends SessionOwner<InboundUdpSession> {
   readonly counters: UdpForwarderCounters;
   readonly filtering: UdpFiltering;
-  readonly isCrowded: boolean;
   /** An admitted flow; undefined if it is refused. */
   openFlow(
     session: InboundUdpSession,
@@ -45,33 +45,20 @@ export interface InboundSessionOwner {
     port: number,
     now: number,
   ): Flow | undefined;
-  /** A datagram went either way. */
-  touch(session: InboundUdpSession, now: number): void;
-  onFlowEnded(flow: Flow, why: FlowEnd): void;
-  onEnded(session: InboundUdpSession): void;
 }
 
 const DNS_PORT = 53;
 
-export class InboundUdpSession implements Timed, FlowCarrier, UdpHandler {
-  deadline = Infinity;
-  heapIndex = -1;
-  /** In the list of all sessions. */
-  rosterIndex = -1;
-  /** Milliseconds, monotonic. */
-  lastActivity: number;
+export class InboundUdpSession extends Session implements UdpHandler {
   /** Whether the program has talked to name servers alone. */
   isDnsOnly = true;
-  readonly peer: FlowOwner;
   readonly program: UdpProgram;
-  readonly #owner: InboundSessionOwner;
+  protected readonly owner: InboundSessionOwner;
   readonly #endpoint: UdpEndpoint;
-  readonly #filter = new UdpFilter();
   /** The sender last looked up. */
   #lastSender: IpAddress | undefined = undefined;
   #lastPort = 0;
   #lastEntry: FilterEntry | undefined = undefined;
-  #hasEnded = false;
 
   /** @param endpoint Inside the tunnel; the session's from now on. */
   constructor(
@@ -81,22 +68,19 @@ export class InboundUdpSession implements Timed, FlowCarrier, UdpHandler {
     program: UdpProgram,
     now: number,
   ) {
-    this.#owner = owner;
+    super(peer, now);
+    this.owner = owner;
     this.#endpoint = endpoint;
-    this.peer = peer;
     this.program = program;
-    this.lastActivity = now;
     endpoint.handler = this;
   }
 
   /** Another flow of this session, an admitted one. */
   add(flow: Flow): FilterEntry {
-    flow.carrier = this;
     flow.state = "open";
     if (flow.destinationPort !== DNS_PORT) this.isDnsOnly = false;
     const entry = new FilterEntry(flow);
-    const forgotten = this.#filter.add(entry, this.#owner.isCrowded);
-    if (forgotten !== undefined) this.#owner.onFlowEnded(forgotten.flow, "idle");
+    this.enter(entry);
     this.#lastSender = undefined;
     return entry;
   }
@@ -110,13 +94,13 @@ export class InboundUdpSession implements Timed, FlowCarrier, UdpHandler {
     length: number,
     now: number,
   ): void {
-    let entry = this.#filter.noteSent(destination, port);
+    let entry = this.filter.noteSent(destination, port);
     if (entry === undefined) {
-      const flow = this.#owner.openFlow(this, destination, port, now);
+      const flow = this.owner.openFlow(this, destination, port, now);
       if (flow === undefined) return;
       entry = this.add(flow);
     }
-    this.#owner.touch(this, now);
+    this.owner.touch(this, now);
     this.send(entry, buffer, offset, length, now);
   }
 
@@ -127,7 +111,7 @@ export class InboundUdpSession implements Timed, FlowCarrier, UdpHandler {
     length: number,
     now: number,
   ): void {
-    const { counters } = this.#owner;
+    const { counters } = this.owner;
     if (flow.up !== undefined && !flow.up.admits(length, now)) {
       counters.overRate++;
       return;
@@ -153,13 +137,13 @@ export class InboundUdpSession implements Timed, FlowCarrier, UdpHandler {
     length: number,
     now: number,
   ): void {
-    const { counters } = this.#owner;
+    const { counters } = this.owner;
     const entry = this.#entryOf(source, port);
     if (entry === undefined) {
       counters.filtered++;
       return;
     }
-    this.#owner.touch(this, now);
+    this.owner.touch(this, now);
     const { flow } = entry;
     if (flow.down !== undefined && !flow.down.admits(length, now)) {
       counters.overRate++;
@@ -176,30 +160,15 @@ export class InboundUdpSession implements Timed, FlowCarrier, UdpHandler {
     flow.lastActivity = now;
   }
 
-  inspect({ state, packetsUp, packetsDown }: Flow): FlowFigures {
-    return { state, rttMs: 0, retransmits: 0, outOfOrder: 0, packetsUp, packetsDown };
-  }
-
-  endFlow(flow: Flow, why: FlowEnd): void {
-    for (const entry of this.#filter.entries()) {
-      if (entry.flow !== flow) continue;
-      this.#filter.remove(entry);
-      this.#lastSender = undefined;
-      this.#owner.onFlowEnded(flow, why);
-      break;
-    }
-    if (this.#filter.size === 0) this.end(why);
-  }
-
-  /** Ends every flow. */
-  end(why: FlowEnd): void {
-    if (this.#hasEnded) return;
-    this.#hasEnded = true;
+  protected closeSockets(): void {
     this.#endpoint.handler = undefined;
     this.#endpoint.close();
-    for (const { flow } of this.#filter.entries()) this.#owner.onFlowEnded(flow, why);
     this.program.ended();
-    this.#owner.onEnded(this);
+  }
+
+  protected override ended(entry: FilterEntry, why: FlowEnd): void {
+    this.#lastSender = undefined;
+    super.ended(entry, why);
   }
 
   /** Whose replies pass (RFC 4787 §5). One that was never sent to has no name to answer in. */
@@ -207,8 +176,8 @@ export class InboundUdpSession implements Timed, FlowCarrier, UdpHandler {
     // The stack hands out the same object as long as the sender stays the same.
     if (source === this.#lastSender && port === this.#lastPort) return this.#lastEntry;
     const { words } = new TargetAddress(source, port);
-    const entry = this.#filter.at(words, 0) ??
-      (this.#owner.filtering === "address-port" ? undefined : this.#filter.atAddress(words, 0));
+    const entry = this.filter.at(words, 0) ??
+      (this.owner.filtering === "address-port" ? undefined : this.filter.atAddress(words, 0));
     this.#lastSender = source;
     this.#lastPort = port;
     return this.#lastEntry = entry;

@@ -3,7 +3,7 @@ import { AcceptSocket } from "../../ffi/mod.ts";
 import { aloneLabTest, Lab } from "../e2e/lab.ts";
 import { within } from "../e2e/network_namespace.ts";
 import { acceptedStream } from "../../proxy/target/tcp.ts";
-import { plainIpAt } from "../../proxy/inbound/redirect/address.ts";
+import { ipAt } from "../../proxy/target/address.ts";
 import { portAt } from "../../proxy/target/address.ts";
 
 /** The next connection: its descriptor. */
@@ -35,13 +35,13 @@ Deno.test("a connection is accepted with who made it, whichever family, and wher
     using conn = await Deno.connect({ hostname, port: socket.port });
     const fd = await next(socket);
     const { port } = conn.localAddr as Deno.NetAddr;
-    assert.deepEqual([`${plainIpAt(socket.source, 0)}`, portAt(socket.source, 0)], [
+    assert.deepEqual([`${ipAt(socket.source, 0)?.unmapped()}`, portAt(socket.source, 0)], [
       hostname,
       port,
     ]);
     assert.equal(socket.readLocal(fd), true);
     assert.deepEqual(
-      [`${plainIpAt(socket.local, 0)}`, portAt(socket.local, 0)],
+      [`${ipAt(socket.local, 0)?.unmapped()}`, portAt(socket.local, 0)],
       [hostname, socket.port],
     );
     socket.reset(fd);
@@ -120,7 +120,7 @@ aloneLabTest(
       const fd = await next(socket);
       assert.equal(socket.readOriginal(fd), true, address);
       assert.deepEqual(
-        [`${plainIpAt(socket.original, 0)}`, portAt(socket.original, 0)],
+        [`${ipAt(socket.original, 0)?.unmapped()}`, portAt(socket.original, 0)],
         [address, 80],
       );
       socket.reset(fd);

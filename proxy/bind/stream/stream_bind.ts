@@ -6,6 +6,7 @@
  */
 
 import type { MemoryRegion } from "../../../netstack/mod.ts";
+import { ownRegion } from "../../arena/transmit_pool.ts";
 import { getLogger } from "../../log/logger.ts";
 import { isWorthALine } from "../../log/thinning.ts";
 import type { Bind, BindEvents, DatagramHandler } from "../bind.ts";
@@ -76,12 +77,15 @@ export class StreamBind implements Bind {
   #isClosed = false;
 
   constructor(options: StreamBindOptions) {
-    const { receiveRegion, timers = hostTimers, random = Math.random } = options;
+    const {
+      receiveRegion = ownRegion(MAX_DATAGRAM),
+      timers = hostTimers,
+      random = Math.random,
+    } = options;
     this.name = options.name;
     this.#options = options;
     this.#timers = timers;
-    this.#memory = receiveRegion ??
-      { memory: new Uint8Array(MAX_DATAGRAM), offset: 0, length: MAX_DATAGRAM };
+    this.#memory = receiveRegion;
     if (this.#memory.length < MAX_DATAGRAM) {
       throw new RangeError(`receiving takes ${MAX_DATAGRAM} bytes, got ${this.#memory.length}`);
     }

@@ -6,11 +6,11 @@
 
 import { AcceptSocket } from "../../../ffi/mod.ts";
 import { getLogger } from "../../log/logger.ts";
-import { portAt } from "../../target/address.ts";
+import { ipAt, portAt } from "../../target/address.ts";
 import { acceptedStream } from "../../target/tcp.ts";
 import type { InboundTcp } from "../tcp.ts";
-import { plainIpAt } from "./address.ts";
 import type { CaptureCounters } from "../counters.ts";
+import { Pause } from "./pause.ts";
 
 const log = getLogger(["wirestack", "inbound"]);
 
@@ -25,9 +25,9 @@ export class TcpCapture {
   readonly #tcp: InboundTcp;
   readonly #counters: CaptureCounters;
   readonly #socket: AcceptSocket;
+  readonly #pause = new Pause();
   readonly #running: Promise<void>;
   #isClosed = false;
-  #endPause: (() => void) | undefined;
 
   /**
    * @throws {Deno.errors.AddrInUse} if the port is.
@@ -45,7 +45,7 @@ export class TcpCapture {
   stop(): void {
     this.#isClosed = true;
     this.#socket.close();
-    this.#endPause?.();
+    this.#pause.end();
   }
 
   /** To be called when no connection that was accepted is being dialled any more. */
@@ -58,7 +58,7 @@ export class TcpCapture {
   async #run(): Promise<void> {
     while (!this.#isClosed) {
       const isMore = this.#acceptSome();
-      if (isMore === "exhausted") await this.#pause();
+      if (isMore === "exhausted") await this.#pause.wait(PAUSE_MS);
       else if (isMore) await new Promise((resolve) => setImmediate(resolve));
       else await this.#socket.wait();
     }
@@ -88,15 +88,15 @@ export class TcpCapture {
     const { source, original, local } = socket;
     const reset = () => socket.reset(fd);
     const isKnown = socket.readOriginal(fd) && socket.readLocal(fd);
-    const from = plainIpAt(source, 0);
-    const destination = plainIpAt(original, 0);
+    const from = ipAt(source, 0)?.unmapped();
+    const destination = ipAt(original, 0)?.unmapped();
     if (!isKnown || from === undefined || destination === undefined) {
       this.#counters.unknown++;
       reset();
       return;
     }
     const destinationPort = portAt(original, 0);
-    if (destinationPort === this.port && plainIpAt(local, 0)?.equals(destination)) {
+    if (destinationPort === this.port && ipAt(local, 0)?.unmapped().equals(destination)) {
       this.#counters.direct++;
       reset();
       return;
@@ -105,16 +105,5 @@ export class TcpCapture {
       { source: from, sourcePort: portAt(source, 0), destination, destinationPort },
       { accept: () => acceptedStream(fd), refuse: reset },
     );
-  }
-
-  async #pause(): Promise<void> {
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, PAUSE_MS);
-      this.#endPause = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-    this.#endPause = undefined;
   }
 }

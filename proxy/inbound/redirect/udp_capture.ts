@@ -5,6 +5,7 @@
  */
 
 import {
+  AF_INET,
   LOCAL,
   MESSAGE_BYTES,
   openUdpLibc,
@@ -21,8 +22,8 @@ import { TargetSends } from "../../target/udp_sends.ts";
 import type { UdpTargetsOptions } from "../../target/udp.ts";
 import type { InboundUdpSession, UdpProgram } from "../udp_session.ts";
 import type { ProgramSockets } from "../udp.ts";
-import { plainIp } from "./address.ts";
 import type { CaptureCounters } from "../counters.ts";
+import { Pause } from "./pause.ts";
 import { type ReplySocket, ReplySockets } from "./reply_sockets.ts";
 
 /** Messages that one call receives. */
@@ -67,7 +68,7 @@ export class UdpCapture implements ProgramSockets {
   #waiting: Promise<void> | undefined;
   #errors = 0;
   #isClosed = false;
-  #endPause: (() => void) | undefined;
+  readonly #pause = new Pause();
 
   /**
    * @throws {Deno.errors.AddrInUse} if the port is.
@@ -134,7 +135,7 @@ export class UdpCapture implements ProgramSockets {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#endPause?.();
+    this.#pause.end();
     this.#sends.flush();
     this.#replies.close();
     this.#socket.close();
@@ -209,7 +210,7 @@ export class UdpCapture implements ProgramSockets {
     const first = senders[at + ORIGINAL]!;
     let isSame = original[0] === first && this.#destination !== undefined;
     // A socket address of IPv4 has the address in its 2nd word, one of IPv6 from the 3rd on.
-    const isIpv4 = (first & 0xffff) === AF_INET_WORD;
+    const isIpv4 = (first & 0xffff) === AF_INET;
     const into = isIpv4 ? 1 : 2;
     const count = isIpv4 ? 1 : 4;
     for (let i = 0; i < count; i++) isSame &&= original[into + i] === senders[at + LOCAL + i];
@@ -236,22 +237,12 @@ export class UdpCapture implements ProgramSockets {
 
   async #untilReadable(): Promise<void> {
     try {
-      if (this.#errors >= MAX_ERRORS) await this.#pause();
-      else await this.#wait.wait();
+      if (this.#errors < MAX_ERRORS) return await this.#wait.wait();
+      await this.#pause.wait(PAUSE_MS);
+      this.#errors = 0;
     } catch {
       this.#countError();
     }
-  }
-
-  async #pause(): Promise<void> {
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, PAUSE_MS);
-      this.#endPause = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-    this.#errors = 0;
   }
 }
 
@@ -273,7 +264,7 @@ class Program implements UdpProgram {
   constructor(capture: UdpCapture, address: IpAddress, port: number) {
     this.#capture = capture;
     this.address = new TargetAddress(address, port);
-    this.source = plainIp(address);
+    this.source = address.unmapped();
     this.sourcePort = port;
     this.#to = this.source === address ? this.address : new TargetAddress(this.source, port);
   }
@@ -300,8 +291,6 @@ class Program implements UdpProgram {
     this.#capture.forget(this);
   }
 }
-
-const AF_INET_WORD = 2;
 
 /** On every address of both families, or of IPv4 alone where there is no other. */
 function openOnAll(libc: UdpLibc, port: number): UdpSocket {

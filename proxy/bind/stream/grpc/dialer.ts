@@ -6,34 +6,21 @@
  */
 
 import type { Socket } from "node:net";
-import type { IpAddress } from "../../../../netstack/mod.ts";
 import { hostAndPort, parseIpAddress } from "../../../address.ts";
 import type { Carrier, CarrierDialer, CarrierRemote } from "../carrier.ts";
 import { connectThrough, type HttpProxy } from "../http_proxy.ts";
-import { secure, type SecureOptions } from "../tls/mod.ts";
+import { secure, type TlsDialerOptions } from "../tls/mod.ts";
 import { GrpcCarrier } from "./carrier.ts";
 import type { Client, ClientDuplexStream } from "./library.ts";
 import { DIAL_LIMIT_MS, MAX_MESSAGE, PROTOCOL, SESSION_MEMORY_MB, WINDOW } from "./limits.ts";
 import { loadLibrary } from "./load.ts";
 import { IN_TCP, reasonOf } from "./reason.ts";
 
-export interface GrpcDialerOptions extends Omit<SecureOptions, "protocol"> {
-  /** As configured, for people. */
-  readonly url: string;
-  readonly port: number;
-  /** What connections go through, if not directly: asked for each. @throws {Error} with one line. */
-  readonly proxy?: () => HttpProxy | undefined;
-  /** Where the host, or the proxy, is. Missing, or none: looked up as the system does. */
-  readonly addresses?: (host: string) => readonly IpAddress[];
-  /** For all of an attempt. */
-  readonly limitMs?: number;
-}
-
 export class GrpcDialer implements CarrierDialer {
-  readonly #options: GrpcDialerOptions;
+  readonly #options: TlsDialerOptions;
   #attempts = 0;
 
-  constructor(options: GrpcDialerOptions) {
+  constructor(options: TlsDialerOptions) {
     this.#options = options;
   }
 
@@ -165,7 +152,7 @@ const LIMITS = {
 /** As grpc-js wants it: https://github.com/grpc/grpc/blob/master/doc/naming.md. */
 function targetsOf(
   { host, port }: { host: string; port: number },
-  addresses?: GrpcDialerOptions["addresses"],
+  addresses?: TlsDialerOptions["addresses"],
 ): string[] {
   const literal = parseIpAddress(host);
   const known = literal === undefined ? addresses?.(host) ?? [] : [literal];

@@ -4,6 +4,6 @@
  * @module
  */
 
-export { GrpcDialer, type GrpcDialerOptions } from "./dialer.ts";
+export { GrpcDialer } from "./dialer.ts";
 export { GrpcListener, type GrpcListenerOptions } from "./listener.ts";
 export { loadLibrary } from "./load.ts";

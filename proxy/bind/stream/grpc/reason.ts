@@ -4,12 +4,13 @@
  * @module
  */
 
+import { CONNECT_PROBLEMS } from "../tls/mod.ts";
+
 /** What can go wrong before TLS, in the words of {@link TlsDialer}. */
 const TCP_WORDS: readonly (readonly [RegExp, string])[] = [
-  [/\bECONNREFUSED\b/, "nobody listens there"],
-  [/\bEHOSTUNREACH\b/, "the host cannot be reached"],
-  [/\bENETUNREACH\b/, "the network cannot be reached"],
-  [/\bETIMEDOUT\b/, "no answer"],
+  ...Object.entries(CONNECT_PROBLEMS).map(([code, words]) =>
+    [new RegExp(`\\b${code}\\b`), words] as const
+  ),
   [/^Name resolution failed|\bENOTFOUND\b|\bEAI_AGAIN\b/, "the name is not found"],
 ];
 

@@ -15,7 +15,14 @@ import { TlsCarrier } from "./carrier.ts";
 import { type ClientFiles, type ClientIdentity, readClientFiles } from "./files.ts";
 import { Gate } from "./gate.ts";
 import { limitKernelQueue } from "./kernel_queue.ts";
-import { certificateOf, PROTOCOL, remoteAddress, type Secured, TLS_VERSION } from "./secured.ts";
+import {
+  certificateOf,
+  handshakeProblem,
+  PROTOCOL,
+  type Secured,
+  secured,
+  TLS_VERSION,
+} from "./secured.ts";
 
 export interface SecureOptions extends ClientFiles {
   /** The name that the server's certificate must have, or the address. */
@@ -89,10 +96,6 @@ async function handshake(socket: TLSSocket): Promise<void> {
   await promise;
 }
 
-function handshakeProblem({ message }: Error): string {
-  return `the TLS handshake failed: ${message.replace(/\s+/g, " ")}`;
-}
-
 /** @throws {Error} unless the server is who it should be. */
 function check(
   socket: TLSSocket,
@@ -125,17 +128,7 @@ function check(
   if (socket.getProtocol() !== TLS_VERSION) {
     throw new Error(`refused: the server speaks ${socket.getProtocol()}, expected ${TLS_VERSION}`);
   }
-  const { bytes } = remoteAddress(gate.socket);
-  return {
-    socket,
-    gate,
-    certificate,
-    remote: {
-      address: bytes,
-      port: gate.socket.remotePort ?? 0,
-      description: certificate.description,
-    },
-  };
+  return secured(socket, gate, certificate);
 }
 
 export interface TlsDialerOptions extends Omit<SecureOptions, "protocol"> {
@@ -263,7 +256,8 @@ function lookupIn(addresses: readonly IpAddress[]): LookupFunction {
     );
 }
 
-const CONNECT_PROBLEMS: Readonly<Record<string, string>> = {
+/** Why there is no connection of TCP, by the system's code. */
+export const CONNECT_PROBLEMS: Readonly<Record<string, string>> = {
   ECONNREFUSED: "nobody listens there",
   EHOSTUNREACH: "the host cannot be reached",
   ENETUNREACH: "the network cannot be reached",

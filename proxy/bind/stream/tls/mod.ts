@@ -4,7 +4,7 @@
  * @module
  */
 
-export { secure, type SecureOptions, TlsDialer, type TlsDialerOptions } from "./client.ts";
+export { CONNECT_PROBLEMS, secure, TlsDialer, type TlsDialerOptions } from "./client.ts";
 export { checkClientFiles, checkServerFiles, type FileWarning } from "./check_files.ts";
 export { ClientFilesReader } from "./client_files.ts";
 export {

@@ -25,6 +25,25 @@ export interface Secured {
   readonly certificate: Certificate;
 }
 
+/** @param certificate What the other side has shown, which is good. */
+export function secured(socket: TLSSocket, gate: Gate, certificate: Certificate): Secured {
+  return {
+    socket,
+    gate,
+    certificate,
+    remote: {
+      address: remoteAddress(gate.socket).bytes,
+      port: gate.socket.remotePort ?? 0,
+      description: certificate.description,
+    },
+  };
+}
+
+/** Why a handshake has come to nothing, in a line. */
+export function handshakeProblem({ message }: Error): string {
+  return `the TLS handshake failed: ${message.replace(/\s+/g, " ")}`;
+}
+
 /** The address of a socket's other end, IPv4 as such. */
 export function remoteAddress({ remoteAddress }: Socket): IpAddress {
   return parseIpAddress((remoteAddress ?? "").replace(/%.*/, ""))?.unmapped() ??

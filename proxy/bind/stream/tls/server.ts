@@ -17,7 +17,14 @@ import { limitKernelQueue } from "./kernel_queue.ts";
 import { Reading } from "./reading.ts";
 import { Refusals } from "./refusals.ts";
 import { type Stranger, STRANGER_LIMITS, type StrangerLimits, Strangers } from "./strangers.ts";
-import { certificateOf, PROTOCOL, remoteAddress, type Secured, TLS_VERSION } from "./secured.ts";
+import {
+  certificateOf,
+  handshakeProblem,
+  PROTOCOL,
+  type Secured,
+  secured,
+  TLS_VERSION,
+} from "./secured.ts";
 
 const log = getLogger(["wirestack", "relay"]);
 
@@ -235,7 +242,7 @@ export class TlsServer {
     const failed = (error: Error) => {
       if (isOver) return;
       isOver = true;
-      fail(`the TLS handshake failed: ${error.message.replace(/\s+/g, " ")}`);
+      fail(handshakeProblem(error));
     };
     tls.on("error", failed);
     gate.on("error", failed);
@@ -263,17 +270,7 @@ export class TlsServer {
       return;
     }
     this.counters.secured++;
-    const ip = remoteAddress(gate.socket);
-    take({
-      socket,
-      gate,
-      certificate,
-      remote: {
-        address: ip.bytes,
-        port: gate.socket.remotePort ?? 0,
-        description: certificate.description,
-      },
-    });
+    take(secured(socket, gate, certificate));
   }
 
   /** The certificate, if it is good. */
