@@ -54,8 +54,7 @@ export class PrefixList {
 export function outermost(prefixes: readonly Prefix[]): Prefix[] {
   return prefixes.filter((prefix, i) =>
     !prefixes.some((other, j) =>
-      i !== j && other.contains(prefix.address) &&
-      (other.length < prefix.length || other.length === prefix.length && j < i)
+      i !== j && other.covers(prefix) && (other.length < prefix.length || j < i)
     )
   );
 }
