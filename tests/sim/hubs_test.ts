@@ -2,43 +2,17 @@
 
 import assert from "node:assert/strict";
 import { parsePrefix } from "../../proxy/address.ts";
-import { Twins } from "../../proxy/gateway/twins/twins.ts";
-import type { Peer } from "../../wireguard/mod.ts";
 import { ip } from "../netstack/packets.ts";
 import { echoBehind, EchoClient } from "./applications.ts";
-import { EngineWorld, type SimEngine } from "./engine.ts";
+import { EngineWorld } from "./engine.ts";
 import type { Impairments } from "./network.ts";
 import { forSeeds } from "./seeds.ts";
+import { linesOf, useInTurn } from "./turns.ts";
 
 const TARGETS = "100.64.1.0/24";
 const CLIENTS = "10.9.0.0/24";
 const TARGET = ip("100.64.1.5");
 const PORT = 80;
-
-/** Has a client or agent use its hubs for a prefix in turn. @returns to whom it went, and when. */
-function useInTurn(world: EngineWorld, site: SimEngine, peers: readonly Peer[], prefix: string) {
-  const { sim } = world;
-  const { device, stack, pool } = site.engine;
-  const shared = parsePrefix(prefix)!;
-  const give = (peer: Peer) =>
-    peer.addAllowedIp({ address: shared.address.bytes, length: shared.length });
-  give(peers[0]!);
-  const moves: { at: number; to: number }[] = [];
-  const twins = new Twins({
-    ...{ device, stack, pool, calls: true },
-    addresses: site.engine.nic1.addresses.map(({ address }) => address),
-    random: (out) => sim.random.fill(out),
-    now: () => sim.now,
-    give(_prefix, peer) {
-      moves.push({ at: sim.now, to: peers.indexOf(peer) });
-      give(peer);
-    },
-    changed: () => site.engine.wake(),
-  });
-  site.engine.addTimeouts(twins);
-  twins.update([{ prefix: shared, peers }]);
-  return { twins, moves, holder: () => peers.indexOf(twins.holderOf(shared)!) };
-}
 
 interface Options {
   /** One way, to each hub. */
@@ -71,20 +45,13 @@ function joined(seed: number, { delays = [20, 20], impairments }: Options = {}) 
     return ofClient;
   });
   agent.route(CLIENTS, agent.engine.nic1);
-  const turnsOfAgent = useInTurn(world, agent, ofAgent, CLIENTS);
+  const turnsOfAgent = useInTurn(world, agent, ofAgent, CLIENTS, { calls: true });
   const turns = clients.map((client) => {
     const peers = hubs.map((hub) => world.connect(client, hub).ofClient);
     client.route(TARGETS, client.engine.nic1);
-    return useInTurn(world, client, peers, TARGETS);
+    return useInTurn(world, client, peers, TARGETS, { calls: true });
   });
-  const lines = hubs.map((hub) => ({
-    cut() {
-      hub.bind.up.loss = hub.bind.down.loss = 1;
-    },
-    mend() {
-      hub.bind.up.loss = hub.bind.down.loss = impairments?.loss ?? 0;
-    },
-  }));
+  const lines = linesOf(hubs, impairments?.loss);
   const connect = (bytes = 100, client = 0, options = {}) =>
     new EchoClient(clients[client]!.connectTcp(TARGET, PORT), bytes, 1, options);
   /** Packets that each hub has passed on. */

@@ -1,14 +1,12 @@
 /** Two agents for one prefix behind a hub, in simulated time: who has it, and what becomes of flows. */
 
 import assert from "node:assert/strict";
-import { parsePrefix } from "../../proxy/address.ts";
-import { Twins } from "../../proxy/gateway/twins/twins.ts";
-import type { Peer } from "../../wireguard/mod.ts";
 import { ip, udp } from "../netstack/packets.ts";
 import { echoBehind, EchoClient, Pinger } from "./applications.ts";
 import { EngineWorld, type SimEngine } from "./engine.ts";
 import type { Impairments } from "./network.ts";
 import { forSeeds } from "./seeds.ts";
+import { linesOf, useInTurn } from "./turns.ts";
 
 const SHARED = "100.64.1.0/24";
 const TARGET = ip("100.64.1.5");
@@ -44,36 +42,11 @@ function joined(seed: number, { agents: count = 2, impairments, isMute = false }
     })
       .ofGateway
   );
-  const shared = parsePrefix(SHARED)!;
-  const give = (peer: Peer) =>
-    peer.addAllowedIp({ address: shared.address.bytes, length: shared.length });
-  give(peers[0]!);
   hub.route(SHARED, hub.engine.nic1);
-  const moves: { at: number; to: number }[] = [];
-  const { device, stack, pool } = hub.engine;
-  const twins = new Twins({
-    device,
-    stack,
-    pool,
-    addresses: isMute ? [ip("10.9.9.9")] : [ip("10.9.0.1")],
-    random: (out) => sim.random.fill(out),
-    now: () => sim.now,
-    give(_prefix, peer) {
-      moves.push({ at: sim.now, to: peers.indexOf(peer) });
-      give(peer);
-    },
-    changed: () => hub.engine.wake(),
+  const { twins, moves } = useInTurn(world, hub, peers, SHARED, {
+    ...(isMute && { addresses: [ip("10.9.9.9")] }),
   });
-  hub.engine.addTimeouts(twins);
-  twins.update(count > 1 ? [{ prefix: shared, peers }] : []);
-  const lines = agents.map((agent) => ({
-    cut() {
-      agent.bind.up.loss = agent.bind.down.loss = 1;
-    },
-    mend() {
-      agent.bind.up.loss = agent.bind.down.loss = impairments?.loss ?? 0;
-    },
-  }));
+  const lines = linesOf(agents, impairments?.loss);
   const connect = (bytes = 100, options = {}) =>
     new EchoClient(client.connectTcp(TARGET, PORT), bytes, 1, options);
   /** Connections that agents have taken. */

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
 import type { PeerStats } from "../../../proxy/gateway/gateway.ts";
 import type { Wirestack } from "../../../proxy/embed/wirestack.ts";
+import { until } from "../pair.ts";
 import { startWirestack } from "../start.ts";
 import { Home, TASKS, USER } from "./home.ts";
 import { runHere } from "./run_here.ts";
@@ -29,9 +30,8 @@ async function peer(index: number, port: number): Promise<Wirestack> {
       persistentKeepalive: 25,
     }],
   });
-  while (started.stats().counters.wireguard.keepalivesSent === 0) {
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
+  const hasSent = () => started.stats().counters.wireguard.keepalivesSent > 0;
+  await until(hasSent, "a handshake, and a keepalive", 20_000);
   return started;
 }
 

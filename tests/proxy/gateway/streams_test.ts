@@ -1,8 +1,6 @@
 import assert from "node:assert/strict";
-import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
 import type { DialledEndpoint } from "../../../proxy/bind/stream/mod.ts";
 import { type ConfigInput, loadConfig } from "../../../proxy/config/config.ts";
-import type { Gateway } from "../../../proxy/gateway/gateway.ts";
 import { applyConfig } from "../../../proxy/gateway/reload.ts";
 import { uapiGet } from "../../../proxy/control/uapi_get.ts";
 import { IpAddress } from "../../../netstack/mod.ts";
@@ -10,97 +8,11 @@ import { MadeAuthority } from "../bind/certificates/made.ts";
 import { forbid } from "../bind/stream/forbid.ts";
 import { captureLog } from "../log/capture.ts";
 import { until } from "../pair.ts";
-import { startGateway } from "../start.ts";
-
-/** A hub that listens in TLS, and gateways that come to it. */
-class Site implements AsyncDisposable {
-  readonly folder = Deno.makeTempDirSync({ prefix: "wirestack-streams-" });
-  readonly hubKey = generatePrivateKey();
-  readonly keys = [generatePrivateKey(), generatePrivateKey()];
-  readonly #started: Gateway[] = [];
-  authority!: MadeAuthority;
-  hub!: Gateway;
-
-  static async make(): Promise<Site> {
-    const site = new Site();
-    site.authority = await MadeAuthority.make();
-    Deno.writeTextFileSync(`${site.folder}/ca.pem`, site.authority.cert);
-    await site.certificate("hub", { name: "hub", usage: "serverAuth", hosts: ["localhost"] });
-    await site.certificate("0", { name: "first" });
-    await site.certificate("1", { name: "second" });
-    return site;
-  }
-
-  async certificate(file: string, options: Parameters<MadeAuthority["leaf"]>[0]) {
-    const leaf = await this.authority.leaf(options);
-    Deno.writeTextFileSync(`${this.folder}/${file}.pem`, leaf.cert);
-    Deno.writeTextFileSync(`${this.folder}/${file}.key`, leaf.key);
-    return leaf;
-  }
-
-  config(relay: Partial<ConfigInput["relay"]> = {}): ConfigInput {
-    const { folder } = this;
-    return {
-      interface: { privateKey: encodeKey(this.hubKey), address: "10.9.0.1/24" },
-      peers: this.keys.map((key, i) => ({
-        publicKey: encodeKey(publicKeyOf(key)),
-        allowedIps: `10.9.0.${i + 2}/32`,
-      })),
-      relay: {
-        listen: "tls:127.0.0.1:0",
-        cert: `${folder}/hub.pem`,
-        key: `${folder}/hub.key`,
-        clientCa: `${folder}/ca.pem`,
-        ...relay,
-      },
-    };
-  }
-
-  async startHub(relay?: Partial<ConfigInput["relay"]>): Promise<Gateway> {
-    return this.hub = await this.start(this.config(relay));
-  }
-
-  async start(input: ConfigInput): Promise<Gateway> {
-    const gateway = await startGateway(loadConfig(input).config);
-    this.#started.push(gateway);
-    return gateway;
-  }
-
-  /** A gateway whose only way to the hub is that. */
-  async client(i: number) {
-    const { transport, port } = this.hub.streams.places[0]!;
-    const input: ConfigInput = {
-      interface: { privateKey: encodeKey(this.keys[i]!), address: `10.9.0.${i + 2}/24` },
-      peers: [{
-        publicKey: encodeKey(publicKeyOf(this.hubKey)),
-        allowedIps: "10.9.0.1/32",
-        fallback: `${transport}://localhost:${port}`,
-        cert: `${this.folder}/${i}.pem`,
-        key: `${this.folder}/${i}.key`,
-        ca: `${this.folder}/ca.pem`,
-      }],
-    };
-    const gateway = await startGateway(loadConfig(input).config);
-    this.#started.push(gateway);
-    const [peer] = gateway.engine.device.peers();
-    const endpoint = gateway.peers.paths.of(peer!)!.fallbacks[0] as DialledEndpoint;
-    const shakeHands = async () => {
-      peer!.initiate(gateway.engine.now());
-      gateway.engine.wake();
-      await until(() => peer!.hasSession, "a session", 20_000);
-    };
-    return { gateway, input, endpoint, peer: peer!, shakeHands };
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const gateway of this.#started.toReversed()) await gateway.close();
-    Deno.removeSync(this.folder, { recursive: true });
-  }
-}
+import { StreamSite } from "./stream_site.ts";
 
 for (const transport of ["tls", "grpc"]) {
   Deno.test(`peers shake hands over ${transport}, and the hub knows where they are`, async () => {
-    await using site = await Site.make();
+    await using site = await StreamSite.make();
     const hub = await site.startHub({ listen: `${transport}:127.0.0.1:0` });
     const { shakeHands } = await site.client(0);
     await shakeHands();
@@ -112,7 +24,7 @@ for (const transport of ["tls", "grpc"]) {
 }
 
 Deno.test("what gRPC needs is loaded with a gateway that has a fallback in it, and with no other", async () => {
-  await using site = await Site.make();
+  await using site = await StreamSite.make();
   const path = (name: string) => JSON.stringify(`${site.folder}/${name}`);
   // A process that has become another user may not read it later.
   const file = (name: string) => JSON.stringify(new URL(`../../../${name}`, import.meta.url).href);
@@ -150,7 +62,7 @@ Deno.test("what gRPC needs is loaded with a gateway that has a fallback in it, a
 });
 
 Deno.test("where a hub listens in TLS nobody is proxied to", async () => {
-  await using site = await Site.make();
+  await using site = await StreamSite.make();
   const hub = await site.startHub();
   const { port } = hub.streams.places[0]!;
   const isOwn = (at: number) =>
@@ -161,7 +73,7 @@ Deno.test("where a hub listens in TLS nobody is proxied to", async () => {
 });
 
 Deno.test("a hub does not start with a file that is not what it should be, and names the key", async () => {
-  await using site = await Site.make();
+  await using site = await StreamSite.make();
   const { folder } = site;
   const other = await MadeAuthority.make();
   Deno.writeTextFileSync(`${folder}/empty.pem`, "");
@@ -189,7 +101,7 @@ Deno.test("a hub does not start with a file that is not what it should be, and n
 });
 
 Deno.test("a port that is taken is said to be, with its place", async () => {
-  await using site = await Site.make();
+  await using site = await StreamSite.make();
   const taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   try {
     await assert.rejects(
@@ -206,7 +118,7 @@ Deno.test("a port that is taken is said to be, with its place", async () => {
 });
 
 Deno.test("a reload takes new certificates and who is let in; connections of who still is go on", async () => {
-  await using site = await Site.make();
+  await using site = await StreamSite.make();
   const hub = await site.startHub();
   const [first, second] = [await site.client(0), await site.client(1)];
   await first.shakeHands();
@@ -243,7 +155,7 @@ Deno.test("a reload takes new certificates and who is let in; connections of who
 });
 
 Deno.test("a hub that may not read its key any more keeps it at a reload, and all else counts", async () => {
-  await using site = await Site.make();
+  await using site = await StreamSite.make();
   const hub = await site.startHub();
   const second = await site.client(1);
   await second.shakeHands();
@@ -266,7 +178,7 @@ Deno.test("a hub that may not read its key any more keeps it at a reload, and al
 });
 
 Deno.test("a fallback that comes by a reload has the certificate that another read when it might", async () => {
-  await using site = await Site.make();
+  await using site = await StreamSite.make();
   const hub = await site.startHub();
   const { gateway, input } = await site.client(0);
   const { port } = (await site.start(site.config())).streams.places[0]!;
@@ -291,7 +203,7 @@ Deno.test("a fallback that comes by a reload has the certificate that another re
 });
 
 Deno.test("a fallback's certificate that is not there ends the start, and is a line when a reload brings it", async () => {
-  await using site = await Site.make();
+  await using site = await StreamSite.make();
   await site.startHub();
   using log = captureLog("warning");
   const { gateway, input } = await site.client(0);

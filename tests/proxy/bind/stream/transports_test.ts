@@ -1,8 +1,7 @@
 /** What a hub and a peer do alike, whichever transport carries it. */
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import net from "node:net";
+import { connectProxy } from "./listening.ts";
 import { Lab, until } from "./tls/lab.ts";
 
 const TITLES = {
@@ -68,29 +67,15 @@ for (const transport of ["tls", "grpc"] as const) {
 
   Deno.test(`${transport} goes through an HTTP proxy, and what that says is said`, async () => {
     await using lab = await Lab.start({ transport });
-    let answer = "HTTP/1.1 200 OK\r\n\r\n";
-    const asked: string[] = [];
-    const proxy = net.createServer((socket) => {
-      socket.on("error", () => {});
-      socket.once("data", (bytes) => {
-        asked.push(`${bytes}`.split("\r\n")[0]!);
-        socket.write(answer);
-        if (!answer.includes(" 200 ")) return;
-        const onward = net.connect(lab.listener.port, "127.0.0.1");
-        onward.on("error", () => {});
-        socket.pipe(onward).pipe(socket);
-      });
-    }).listen(0, "127.0.0.1");
-    await once(proxy, "listening");
-    const { port } = proxy.address() as net.AddressInfo;
-    const through = { host: "127.0.0.1", port, authorization: "Basic c2VjcmV0" };
+    using proxy = await connectProxy(lab.listener.port);
+    const { told, through } = proxy;
     const { side, endpoint } = await lab.client({ name: "laptop" }, { proxy: () => through });
     endpoint.open();
     await until(() => endpoint.state === "open");
     side.send(endpoint, new Uint8Array(148).fill(1));
     assert.deepEqual((await lab.hub.next()).bytes, new Uint8Array(148).fill(1));
     // The proxy, and nobody here, looks the name up.
-    assert.deepEqual(asked, [`CONNECT localhost:${lab.listener.port} HTTP/1.1`]);
+    assert.deepEqual(told.asked, [`CONNECT localhost:${lab.listener.port} HTTP/1.1`]);
     for (
       const [said, expected] of [
         ["HTTP/1.1 407 No\r\n\r\n", " refuses the user and password of HTTPS_PROXY"],
@@ -98,14 +83,13 @@ for (const transport of ["tls", "grpc"] as const) {
         ["220 mail\r\n", " does not answer as an HTTP proxy does"],
       ] as const
     ) {
-      answer = said;
+      told.answer = said;
       const { endpoint } = await lab.client({}, { proxy: () => through });
       endpoint.open();
       await until(() => endpoint.problem !== undefined);
-      assert.equal(endpoint.problem, `the proxy 127.0.0.1:${port}${expected}`);
+      assert.equal(endpoint.problem, `the proxy 127.0.0.1:${through.port}${expected}`);
       endpoint.close();
     }
-    proxy.close();
     const { endpoint: last } = await lab.client({}, {
       proxy: () => ({ ...through, port: 1 }),
     });

@@ -7,6 +7,7 @@ import {
   farewellFrame,
   farewellText,
 } from "../../../../../proxy/bind/stream/farewell.ts";
+import { connectProxy, listening } from "../listening.ts";
 import { until } from "../tls/lab.ts";
 import { dialerOf, Hub, pair, Told } from "./lab.ts";
 
@@ -108,28 +109,10 @@ Deno.test("a carrier whose connection is cut tells both sides", async () => {
   relay.close();
 });
 
-/** Listens for as long as a test takes. @returns the port, and what ends it. */
-async function listening(behave: (socket: net.Socket) => void) {
-  const sockets: net.Socket[] = [];
-  const server = net.createServer((socket) => {
-    sockets.push(socket);
-    socket.on("error", () => {});
-    behave(socket);
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return {
-    port: (server.address() as net.AddressInfo).port,
-    [Symbol.dispose]() {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-    },
-  };
-}
-
 Deno.test("what cannot be opened is said in one line", async () => {
   using silent = await listening(() => {});
   using closing = await listening((socket) => void socket.destroy());
-  const refused = (await listening(() => {})) as { port: number } & Disposable;
+  const refused = await listening(() => {});
   refused[Symbol.dispose]();
   for (
     const [options, port, expected] of [
@@ -155,31 +138,20 @@ Deno.test("an attempt that is called off ends", async () => {
 
 Deno.test("it goes through an HTTP proxy, and what that says is said", async () => {
   await using hub = await Hub.start();
-  let answer = "HTTP/1.1 200 OK\r\n\r\n";
-  const asked: string[] = [];
-  using proxy = await listening((socket) => {
-    socket.once("data", (bytes) => {
-      asked.push(`${bytes}`.split("\r\n")[0]!);
-      socket.write(answer);
-      if (!answer.includes(" 200 ")) return;
-      const onward = net.connect(hub.port, "127.0.0.1");
-      onward.on("error", () => {});
-      socket.pipe(onward).pipe(socket);
-    });
-  });
-  const through = { host: "127.0.0.1", port: proxy.port, authorization: "Basic c2VjcmV0" };
+  using proxy = await connectProxy(hub.port);
+  const { told: said, through } = proxy;
   const [client, server] = await pair(hub, through);
   const told = new Told(server);
   client.write(pattern(1000), () => {});
   await told.until(({ bytes }) => bytes === 1000);
-  assert.deepEqual(asked, [`CONNECT 127.0.0.1:${hub.port} HTTP/1.1`]);
+  assert.deepEqual(said.asked, [`CONNECT 127.0.0.1:${hub.port} HTTP/1.1`]);
   client.close();
-  answer = "HTTP/1.1 407 No\r\n\r\n";
+  said.answer = "HTTP/1.1 407 No\r\n\r\n";
   await assert.rejects(hub.dialer(through).dial(never), {
-    message: `the proxy 127.0.0.1:${proxy.port} refuses the user and password of HTTPS_PROXY`,
+    message: `the proxy 127.0.0.1:${through.port} refuses the user and password of HTTPS_PROXY`,
   });
   proxy[Symbol.dispose]();
   await assert.rejects(hub.dialer(through).dial(never), {
-    message: `the proxy 127.0.0.1:${proxy.port}: nobody listens there`,
+    message: `the proxy 127.0.0.1:${through.port}: nobody listens there`,
   });
 });
