@@ -127,8 +127,18 @@ export class Prefix {
     this.length = length;
   }
 
+  /** Of this address alone. */
+  static of(address: IpAddress): Prefix {
+    return new Prefix(address, address.bytes.length * 8);
+  }
+
   get version(): IpVersion {
     return this.address.version;
+  }
+
+  /** Whether all of `inner` is in it. */
+  covers(inner: Prefix): boolean {
+    return this.length <= inner.length && this.contains(inner.address);
   }
 
   contains(address: IpAddress): boolean {

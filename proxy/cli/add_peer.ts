@@ -80,7 +80,7 @@ export async function addPeer(
   const clientKey = generatePrivateKey();
   const publicKey = encodeKey(publicKeyOf(clientKey));
   const presharedKey = options.psk ? encodeKey(generatePresharedKey()) : undefined;
-  const own = addresses.map((address) => `${new Prefix(address, address.bytes.length * 8)}`);
+  const own = addresses.map((address) => `${Prefix.of(address)}`);
   const client = formatConfigFile({
     interface: {
       privateKey: encodeKey(clientKey),

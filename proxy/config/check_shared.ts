@@ -70,10 +70,16 @@ export function summarizeShared({ peers, peerToPeer }: GatewayConfig): string[] 
   const names = (peers: PeerConfig[]) =>
     peers.map(({ name, publicKey }) => name ?? encodeKey(publicKey))
       .join(peerToPeer ? ", else " : " or ") + (peerToPeer ? "" : ", whichever is nearer");
-  const takeTurns = (peers: PeerConfig[]) =>
-    peerToPeer ||
-    peers.every(({ endpoint, fallbacks }) => endpoint !== undefined || fallbacks !== undefined);
   return Array.from(byPrefix)
-    .filter(([, peers]) => peers.length > 1 && takeTurns(peers))
+    .filter(([, peers]) => peers.length > 1 && mayTakeTurns(peers, peerToPeer))
     .map(([prefix, peers]) => `${prefix} by ${names(peers)}`);
+}
+
+/** Whether peers that list the same prefix share it: those of a hub do, others if all are called. */
+export function mayTakeTurns(
+  peers: readonly Pick<PeerConfig, "endpoint" | "fallbacks">[],
+  peerToPeer: boolean,
+): boolean {
+  return peerToPeer ||
+    peers.every(({ endpoint, fallbacks }) => endpoint !== undefined || fallbacks !== undefined);
 }

@@ -5,6 +5,7 @@
  */
 
 import { ConfigError } from "../config/error.ts";
+import { permittedEnvironment } from "../state/directory.ts";
 import { ControlError } from "./error.ts";
 
 /** Where `wg` looks. Root's. */
@@ -31,7 +32,7 @@ export function controlDirectories(): readonly string[] {
 function userDirectory(): string | undefined {
   const uid = ownUid();
   if (!uid) return undefined;
-  const session = environment("XDG_RUNTIME_DIR");
+  const session = permittedEnvironment("XDG_RUNTIME_DIR");
   return session?.startsWith("/") ? `${session}/wirestack` : `/tmp/wirestack-${uid}`;
 }
 
@@ -130,9 +131,4 @@ export function socketNames(directory: string): string[] {
 function ownUid(): number | undefined {
   const { state } = Deno.permissions.querySync({ name: "sys", kind: "uid" });
   return state === "granted" ? Deno.uid() ?? undefined : undefined;
-}
-
-function environment(variable: string): string | undefined {
-  const { state } = Deno.permissions.querySync({ name: "env", variable });
-  return state === "granted" ? Deno.env.get(variable) : undefined;
 }

@@ -96,7 +96,7 @@ export function peerOf(member: Member & { readonly publicKey: Uint8Array }): Pee
   return {
     publicKey: member.publicKey,
     name: member.name,
-    allowedIps: [...member.addresses.map(hostPrefix), ...servedPrefixes(member)],
+    allowedIps: [...member.addresses.map(Prefix.of), ...servedPrefixes(member)],
     persistentKeepalive: 0,
   };
 }
@@ -107,11 +107,7 @@ export function tokenPeerOf({ tokenKey, name, link }: Member): PeerConfig {
     publicKey: tokenKey,
     // A used or revoked token still answers while the name is invited again, and a name has one peer.
     name: `invite@${name}#${tokenKey.toHex().slice(0, 8)}`,
-    allowedIps: [hostPrefix(link)],
+    allowedIps: [Prefix.of(link)],
     persistentKeepalive: 0,
   };
-}
-
-function hostPrefix(address: IpAddress): Prefix {
-  return new Prefix(address, address.bytes.length * 8);
 }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { readStateFile } from "../state/read_file.ts";
 import { replaceFile } from "../state/replace_file.ts";
 import type { Member } from "./member.ts";
 import { memberFromJson, memberToJson } from "./member_json.ts";
@@ -24,14 +25,8 @@ export function memberFile(directory: string, publicKey: Uint8Array): string {
  * would be forgotten.
  */
 export function readMembers(path: string): Member[] {
-  let text: string;
-  try {
-    if (Deno.statSync(path).size > MAX_BYTES) throw new Error(`${path}: larger than expected`);
-    text = Deno.readTextFileSync(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return [];
-    throw error;
-  }
+  const text = readStateFile(path, MAX_BYTES);
+  if (text === undefined) return [];
   try {
     const parsed = JSON.parse(text) as { version?: unknown; members?: unknown } | null;
     const { version, members } = parsed ?? {};

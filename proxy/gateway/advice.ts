@@ -95,7 +95,7 @@ function adviseSubnets(config: GatewayConfig, proxy: ProxyConfig, source: Config
         `${subnet} is ${what}: targets there are refused whatever Subnets says${hint}`,
       );
     }
-    const network = config.addresses.map(networkOf).find((network) => covers(network, subnet));
+    const network = config.addresses.map(networkOf).find((network) => network.covers(subnet));
     if (network !== undefined && !isMapped) {
       source.warn(
         path,
@@ -111,10 +111,5 @@ function networkOf({ address, length }: { address: IpAddress; length: number }):
 }
 
 function meets(one: Prefix, other: Prefix): boolean {
-  return covers(one, other) || covers(other, one);
-}
-
-function covers(outer: Prefix, inner: Prefix): boolean {
-  return outer.version === inner.version && outer.length <= inner.length &&
-    outer.contains(inner.address);
+  return one.covers(other) || other.covers(one);
 }

@@ -58,7 +58,7 @@ export function attachDevice(
   nic1.uplink = port.nic;
   for (const { address } of addresses) {
     // Of a peer that has everything, these would be too.
-    engine.stack.routes.insert(new Prefix(address, address.bytes.length * 8), port.nic);
+    engine.stack.routes.insert(Prefix.of(address), port.nic);
   }
   return { port, owner };
 }

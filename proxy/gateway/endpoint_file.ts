@@ -9,6 +9,7 @@
 import type { IpAddress } from "../../netstack/mod.ts";
 import { parseIpAddress } from "../address.ts";
 import { decodeKey } from "../base64.ts";
+import { readStateFile } from "../state/read_file.ts";
 import { replaceFile } from "../state/replace_file.ts";
 
 export interface RememberedEndpoint {
@@ -38,14 +39,8 @@ export function endpointFile(directory: string, publicKey: Uint8Array): string {
  */
 export function readEndpoints(path: string): RememberedEndpoints {
   const found = new Map<string, RememberedEndpoint>();
-  let text: string;
-  try {
-    if (Deno.statSync(path).size > MAX_BYTES) throw new Error(`${path}: larger than expected`);
-    text = Deno.readTextFileSync(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return found;
-    throw error;
-  }
+  const text = readStateFile(path, MAX_BYTES);
+  if (text === undefined) return found;
   const parsed: unknown = JSON.parse(text);
   const peers = (parsed as { peers?: unknown } | null)?.peers;
   if (typeof peers !== "object" || peers === null) {

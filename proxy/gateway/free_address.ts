@@ -34,7 +34,7 @@ export function newAddresses(
   { addresses, addressPool }: AddressSource,
   taken: readonly Prefix[],
 ): IpAddress[] {
-  const own = addresses.map(({ address }) => new Prefix(address, address.bytes.length * 8));
+  const own = addresses.map(({ address }) => Prefix.of(address));
   const others = [...own, ...taken];
   const found: IpAddress[] = [];
   for (const version of [4, 6]) {

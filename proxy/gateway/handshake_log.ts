@@ -9,6 +9,7 @@ import { IpAddress } from "../../netstack/mod.ts";
 import type { Peer, Rejection, RejectionReason } from "../../wireguard/mod.ts";
 import { encodeKey } from "../base64.ts";
 import { getLogger } from "../log/logger.ts";
+import { LineASecond } from "../log/thinning.ts";
 import { peerName } from "./peer_name.ts";
 
 const log = getLogger(["wirestack", "engine"]);
@@ -67,21 +68,14 @@ export function logForeignSource(peer: Peer, address: Uint8Array, suppressed: nu
   });
 }
 
-const MOVES_PER_LINE_MS = 1_000;
-
 /** Logs where peers are. A peer heard from two addresses at once moves with every datagram. */
 export class MoveLog {
-  readonly #moves = new WeakMap<Peer, { loggedAt: number; suppressed: number }>();
+  readonly #lines = new LineASecond<Peer>();
 
   /** Logs it, unless that was done for this peer within the last second. */
   moved(peer: Peer, now: number): void {
-    const moves = this.#moves.get(peer);
-    if (moves !== undefined && now < moves.loggedAt + MOVES_PER_LINE_MS) {
-      moves.suppressed++;
-      return;
-    }
-    const suppressed = moves?.suppressed ?? 0;
-    this.#moves.set(peer, { loggedAt: now, suppressed: 0 });
+    const suppressed = this.#lines.next(peer, now);
+    if (suppressed === undefined) return;
     const more = suppressed > 0 ? " ({suppressed} moves went unlogged before)" : "";
     log.info(`peer {peer}: now at {endpoint}${more}`, {
       peer: peerName(peer),

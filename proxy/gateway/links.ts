@@ -136,7 +136,7 @@ export class GatewayLinks {
   attach(link: PacketLink, options: AttachOptions): AttachedLink {
     const { prefixes, mtu, keepsHopLimit, onClosed } = options;
     const nat = options.nat && natOf(options.nat);
-    const routed = [...prefixes, ...(nat?.addresses ?? []).map(hostPrefix)];
+    const routed = [...prefixes, ...(nat?.addresses ?? []).map(Prefix.of)];
     const { engine, routes } = this.#options;
     const { name } = link;
     const owner = new FlowOwner(() => name);
@@ -319,10 +319,6 @@ function natOf({ addresses, filtering, ports }: NatConfig): Nat {
     ...(filtering && { filtering }),
     ...(ports && { ports }),
   });
-}
-
-function hostPrefix(address: IpAddress): Prefix {
-  return new Prefix(address, 8 * address.bytes.length);
 }
 
 const EMPTY = {

@@ -6,8 +6,8 @@
  * @module
  */
 
-import { IpAddress, Prefix } from "../../netstack/mod.ts";
-import { type AllowedIp, clampPrivateKey, type Endpoint, type Peer } from "../../wireguard/mod.ts";
+import { IpAddress, type Prefix } from "../../netstack/mod.ts";
+import { clampPrivateKey, type Endpoint, type Peer } from "../../wireguard/mod.ts";
 import { UdpAddress } from "../bind/udp_address.ts";
 import type { UdpBind } from "../bind/udp.ts";
 import type { PeerConfig } from "../config/config.ts";
@@ -15,6 +15,7 @@ import type { FallbackConfig, PeerLimits } from "../config/checked.ts";
 import type { Engine, TimeoutSource } from "../engine/engine.ts";
 import type { GatewayRoutes } from "./routes.ts";
 import { generatePrivateKey, isSameKey, publicKeyOf } from "../base64.ts";
+import { toAllowedIp, toPrefix } from "./allowed_ip.ts";
 import { Callers } from "./callers.ts";
 import { EndpointMemory } from "./endpoint_memory.ts";
 import { type LocatorOptions, type PeerLocation, PeerLocator } from "./locator.ts";
@@ -235,7 +236,7 @@ export class TunnelPeers implements TimeoutSource {
   }
 
   allowedIps(peer: Peer): Prefix[] {
-    return peer.allowedIps.map(({ address, length }) => new Prefix(new IpAddress(address), length));
+    return peer.allowedIps.map(toPrefix);
   }
 
   /** A prefix that another peer has is taken from it. */
@@ -365,8 +366,4 @@ export class TunnelPeers implements TimeoutSource {
 /** Where a peer is configured to be, in order. */
 export function locationsOf({ endpoint, otherEndpoints = [] }: PeerConfig): PeerLocation[] {
   return endpoint === undefined ? [] : [endpoint, ...otherEndpoints];
-}
-
-function toAllowedIp({ address, length }: Prefix): AllowedIp {
-  return { address: address.bytes, length };
 }

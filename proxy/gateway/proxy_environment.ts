@@ -5,6 +5,7 @@
  */
 
 import { type HttpProxy, isExempt, parseProxy } from "../bind/stream/http_proxy.ts";
+import { permittedEnvironment } from "../state/directory.ts";
 
 /**
  * By HTTPS_PROXY and NO_PROXY, or the same in small letters, which is looked at first, as elsewhere.
@@ -22,9 +23,4 @@ export function proxyFor(
   const value = either("HTTPS_PROXY")?.trim();
   if (!value || isExempt(either("NO_PROXY") ?? "", host, port)) return undefined;
   return parseProxy(value);
-}
-
-function permittedEnvironment(variable: string): string | undefined {
-  const { state } = Deno.permissions.querySync({ name: "env", variable });
-  return state === "granted" ? Deno.env.get(variable) : undefined;
 }

@@ -119,7 +119,7 @@ function coversAll(wide: Values, narrow: Values): boolean {
 function covers(wide: Values, one: Prefix | string): boolean {
   return wide.some((other) => {
     if (typeof one === "string" || typeof other === "string") return keyOf(one) === keyOf(other);
-    return other.length <= one.length && other.contains(one.address);
+    return other.covers(one);
   });
 }
 

@@ -8,3 +8,24 @@
 export function isWorthALine(count: number): boolean {
   return (count & count - 1) === 0;
 }
+
+const LINE_MS = 1_000;
+
+/** Of what happens to each of many again and again: a line a second has the number of the others. */
+export class LineASecond<Key extends WeakKey> {
+  readonly #said = new WeakMap<Key, { at: number; suppressed: number }>();
+
+  /**
+   * @param now Milliseconds.
+   * @returns how many were not logged since the last line; undefined if this is not to be logged either.
+   */
+  next(key: Key, now: number): number | undefined {
+    const said = this.#said.get(key);
+    if (said !== undefined && now < said.at + LINE_MS) {
+      said.suppressed++;
+      return undefined;
+    }
+    this.#said.set(key, { at: now, suppressed: 0 });
+    return said?.suppressed ?? 0;
+  }
+}

@@ -44,7 +44,8 @@ export function prepareStateDirectory(
   return undefined;
 }
 
-function permittedEnvironment(variable: string): string | undefined {
+/** @returns undefined for a variable that is missing, or that this process may not read. */
+export function permittedEnvironment(variable: string): string | undefined {
   const { state } = Deno.permissions.querySync({ name: "env", variable });
   return state === "granted" ? Deno.env.get(variable) : undefined;
 }

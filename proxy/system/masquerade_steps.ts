@@ -54,7 +54,7 @@ class LiveNetworks {
   /** What fails is logged. */
   change(prefix: Prefix, isThere: boolean): void {
     const { networks } = this.#masquerade;
-    if (prefix.length === 0 || networks.some((network) => isInside(prefix, network))) return;
+    if (prefix.length === 0 || networks.some((network) => network.covers(prefix))) return;
     if (isThere) this.#later.set(`${prefix}`, prefix);
     else this.#later.delete(`${prefix}`);
     const all = [...networks, ...this.#later.values()];
@@ -64,8 +64,4 @@ class LiveNetworks {
       log.error("{problem}", { problem: `--masquerade: ${(error as Error).message}` });
     }
   }
-}
-
-function isInside(prefix: Prefix, network: Prefix): boolean {
-  return network.length <= prefix.length && network.contains(prefix.address);
 }

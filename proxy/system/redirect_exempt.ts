@@ -5,7 +5,7 @@
  * @module
  */
 
-import { type IpAddress, Prefix } from "../../netstack/mod.ts";
+import { Prefix } from "../../netstack/mod.ts";
 import { getLogger } from "../log/logger.ts";
 import { HostAddresses, type HostAddressesOptions } from "./host_addresses.ts";
 
@@ -30,7 +30,7 @@ export class ExemptHosts {
 
   /** What is exempt now, each once: a hub's fallback is at the place of its endpoint. */
   get prefixes(): Prefix[] {
-    const all = [...this.#options.prefixes, ...this.#addresses.all.map(single)];
+    const all = [...this.#options.prefixes, ...this.#addresses.all.map(Prefix.of)];
     return [...new Map(all.map((prefix) => [`${prefix}`, prefix])).values()];
   }
 
@@ -60,8 +60,4 @@ export class ExemptHosts {
       log.error("{problem}", { problem: `what is not redirected: ${(error as Error).message}` });
     }
   }
-}
-
-function single(address: IpAddress): Prefix {
-  return new Prefix(address, address.bytes.length * 8);
 }

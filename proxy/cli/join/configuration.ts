@@ -37,7 +37,7 @@ export function configurationOf(
   return formatConfigFile({
     interface: {
       privateKey: encodeKey(privateKey),
-      address: addresses.map((address) => `${new Prefix(address, address.bytes.length * 8)}`),
+      address: addresses.map((address) => `${Prefix.of(address)}`),
       ...(mtu !== DEFAULT_MTU && { mtu }),
     },
     peers: [{

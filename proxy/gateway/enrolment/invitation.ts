@@ -201,7 +201,7 @@ function overlaps(prefix: Prefix, maps: readonly MapConfig[], site: Site): strin
     ...addresses.map(({ address, length }) => new Prefix(address, length)),
     ...addressPool,
   ];
-  const inside = own.find((network) => isInside(prefix, network));
+  const inside = own.find((network) => network.covers(prefix));
   if (inside !== undefined) {
     return [
       `${flag}: ${prefix} is in the tunnel's own network ${inside}, expected another (--map)`,
@@ -220,15 +220,11 @@ function overlaps(prefix: Prefix, maps: readonly MapConfig[], site: Site): strin
   }
   const other = site.taken.find(({ prefix: taken }) =>
     !taken.equals(prefix) && taken.length > 0 && prefix.length > 0 &&
-    (isInside(taken, prefix) || isInside(prefix, taken))
+    (prefix.covers(taken) || taken.covers(prefix))
   );
   return other === undefined ? [] : [
     `${flag}: ${prefix} overlaps ${other.prefix} of ${other.name}, expected other addresses (--map)`,
   ];
-}
-
-function isInside(inner: Prefix, outer: Prefix): boolean {
-  return outer.length <= inner.length && outer.contains(inner.address);
 }
 
 function defaultAllowedIps(
@@ -242,7 +238,7 @@ function defaultAllowedIps(
   ];
   return all.filter((prefix, i) =>
     !all.some((other, j) =>
-      i !== j && isInside(prefix, other) && (other.length < prefix.length || j < i)
+      i !== j && other.covers(prefix) && (other.length < prefix.length || j < i)
     )
   );
 }

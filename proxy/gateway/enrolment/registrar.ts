@@ -161,7 +161,7 @@ export class Registrar {
   #stillFree(member: Member): readonly IpAddress[] {
     const others = this.#options.taken(member);
     const isLost = member.addresses.some((address) =>
-      others.some((prefix) => prefix.equals(new Prefix(address, address.bytes.length * 8)))
+      others.some((prefix) => prefix.equals(Prefix.of(address)))
     );
     return isLost ? newAddresses(this.#options.config(), others) : member.addresses;
   }

@@ -31,7 +31,7 @@ export function takenPrefixes(
   });
   const promised = members.filter((member) => !isEnrolled(member)).flatMap((member) =>
     [
-      ...member.addresses.map((address) => new Prefix(address, address.bytes.length * 8)),
+      ...member.addresses.map(Prefix.of),
       ...servedPrefixes(member),
     ].map((prefix) => ({ name: member.name, prefix }))
   );

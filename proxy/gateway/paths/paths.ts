@@ -6,6 +6,7 @@
 
 import type { Endpoint, Peer } from "../../../wireguard/mod.ts";
 import { getLogger } from "../../log/logger.ts";
+import { LineASecond } from "../../log/thinning.ts";
 import { peerName } from "../peer_name.ts";
 import type { SwitchReason } from "./chooser.ts";
 import { type ChoiceHost, type Fallback, PeerChoice } from "./peer_choice.ts";
@@ -20,8 +21,6 @@ const REASONS: Readonly<Record<SwitchReason, string>> = {
   "unknown": "its address is not known",
   "given-up": "nothing answers anywhere",
 };
-
-const MOVES_PER_LINE_MS = 1_000;
 
 /** How a peer is reached. */
 export interface Transport {
@@ -49,8 +48,8 @@ export class Paths {
   readonly #host: ChoiceHost;
   readonly #choices = new Map<Peer, PeerChoice>();
   readonly #transports = new WeakMap<Peer, Transport>();
-  /** When it was last said that a peer has moved by itself, and how often it was not. */
-  readonly #said = new WeakMap<Peer, { at: number; suppressed: number }>();
+  /** A peer heard by two transports at once moves with every datagram. */
+  readonly #moves = new LineASecond<Peer>();
   /** When something is due; undefined if it has to be looked for. */
   #next: number | undefined = Infinity;
 
@@ -114,21 +113,9 @@ export class Paths {
     const before = this.#transports.get(peer)?.name;
     const now = this.transportOf(peer);
     if (now === undefined || before === undefined || now.name === before) return false;
-    this.#sayMoved(peer, now.name);
+    const suppressed = this.#moves.next(peer, this.#options.now());
+    if (suppressed !== undefined) say(peer, now.name, "where it was heard", suppressed);
     return true;
-  }
-
-  /** A peer heard by two transports at once moves with every datagram: a line a second says so. */
-  #sayMoved(peer: Peer, transport: string): void {
-    const now = this.#options.now();
-    const said = this.#said.get(peer);
-    if (said !== undefined && now < said.at + MOVES_PER_LINE_MS) {
-      said.suppressed++;
-      return;
-    }
-    this.#said.set(peer, { at: now, suppressed: 0 });
-    const suppressed = said?.suppressed ?? 0;
-    say(peer, transport, "where it was heard", suppressed);
   }
 
   pollTimeout(): number {

@@ -4,11 +4,13 @@
  * @module
  */
 
+import { mayTakeTurns } from "../../config/check_shared.ts";
 import type { GatewayConfig } from "../../config/checked.ts";
 import type { Engine } from "../../engine/engine.ts";
+import { toAllowedIp } from "../allowed_ip.ts";
 import type { PeerSources } from "../peer_sources.ts";
 import { type Claimant, lastOfLowestRank } from "../prefix_claims.ts";
-import { type SharedBy, toAllowedIp, Twins } from "./twins.ts";
+import { type SharedBy, Twins } from "./twins.ts";
 
 /**
  * Has peers take turns that list the same prefix: those of a hub, which are agents, by their place in
@@ -34,10 +36,7 @@ export function takeTurns(
   });
   const peerOf = ({ config }: Claimant) => device.peer(config.publicKey);
   const areShared = (claimants: readonly Claimant[]) =>
-    !calls ||
-    claimants.every(({ config: { endpoint, fallbacks } }) =>
-      endpoint !== undefined || fallbacks !== undefined
-    );
+    mayTakeTurns(claimants.map(({ config }) => config), !calls);
   sources.chooseHolder = (prefix, claimants) => {
     if (!areShared(claimants)) return lastOfLowestRank(prefix, claimants);
     const holders = [twins.holderOf(prefix), device.holderOf(toAllowedIp(prefix))];

@@ -7,8 +7,9 @@
 import type { TransmitPool } from "../../arena/transmit_pool.ts";
 import type { TimeoutSource } from "../../engine/engine.ts";
 import { getLogger } from "../../log/logger.ts";
-import { IpAddress, Prefix, type Stack } from "../../../netstack/mod.ts";
-import { type AllowedIp, type Device, type Peer, SendResult } from "../../../wireguard/mod.ts";
+import { IpAddress, type Prefix, type Stack } from "../../../netstack/mod.ts";
+import { type Device, type Peer, SendResult } from "../../../wireguard/mod.ts";
+import { toAllowedIp, toPrefix } from "../allowed_ip.ts";
 import { peerName } from "../peer_name.ts";
 import { FlowMemory, type FlowMemoryCounters } from "./flow_memory.ts";
 import { type Member, Members } from "./members.ts";
@@ -283,7 +284,7 @@ export class Twins implements TimeoutSource {
   /** One that is nobody else's. */
   #addressOf(peer: Peer): IpAddress | undefined {
     const own = peer.allowedIps.filter(({ address, length }) => length === address.length * 8)
-      .map(({ address, length }) => new Prefix(new IpAddress(address), length))
+      .map(toPrefix)
       .filter((prefix) => !this.#routes.has(`${prefix}`))
       .map(({ address }) => address);
     const { addresses } = this.#options;
@@ -304,8 +305,4 @@ function nearestFirst(members: readonly Member[], first: Member): Member[] {
   const isNearer = nearest.tripMs < first.tripMs * NEARER &&
     nearest.tripMs < first.tripMs - NEARER_MS;
   return isNearer ? sorted : [first, ...sorted.filter((member) => member !== first)];
-}
-
-export function toAllowedIp({ address, length }: Prefix): AllowedIp {
-  return { address: address.bytes, length };
 }
