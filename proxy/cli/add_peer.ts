@@ -19,6 +19,7 @@ import {
 } from "../config/values.ts";
 import { type ControlClient, ControlError } from "../control/client.ts";
 import { newAddresses, NoFreeAddress } from "../gateway/free_address.ts";
+import { outermost } from "../gateway/prefix_list.ts";
 import {
   decodeKey,
   encodeKey,
@@ -247,12 +248,7 @@ function clientAllowedIps(given: string | undefined, site: Site): string[] {
     ...site.addressPool,
     ...site.subnets,
   ];
-  const isInside = (prefix: Prefix, i: number) =>
-    all.some((other, j) =>
-      i !== j && other.contains(prefix.address) &&
-      (other.length < prefix.length || other.length === prefix.length && j < i)
-    );
-  return all.filter((prefix, i) => !isInside(prefix, i)).map(String);
+  return outermost(all).map(String);
 }
 
 function parseDns(given: string): string[] {
