@@ -8,9 +8,8 @@ import type { Certificate } from "../../certificates/certificate.ts";
 import type { Carrier, CarrierListener } from "../carrier.ts";
 import { farewellFrame, farewellText } from "../farewell.ts";
 import {
-  type AllowedClients,
   type Secured,
-  type ServerFiles,
+  type ServerTrustOptions,
   TlsServer,
   type TlsServerOptions,
 } from "../tls/mod.ts";
@@ -66,8 +65,8 @@ export class GrpcListener implements CarrierListener {
     this.#accepted = accepted;
   }
 
-  /** As {@link TlsServer.reload}. Who would not be let in any more has to go. */
-  reload(options: ServerFiles & { readonly allowed: AllowedClients }): void {
+  /** As {@link ServerTrust.reload}. Who would not be let in any more has to go. */
+  reload(options: ServerTrustOptions): void {
     this.server.reload(options);
   }
 

@@ -8,9 +8,9 @@ import type { Certificate } from "../../certificates/certificate.ts";
 import type { Carrier, CarrierListener } from "../carrier.ts";
 import { farewellFrame } from "../farewell.ts";
 import { TlsCarrier } from "./carrier.ts";
-import type { ServerFiles } from "./files.ts";
 import { PROTOCOL, type Secured } from "./secured.ts";
-import { type AllowedClients, TlsServer, type TlsServerOptions } from "./server.ts";
+import { TlsServer, type TlsServerOptions } from "./server.ts";
+import type { ServerTrustOptions } from "./server_trust.ts";
 
 export class TlsListener implements CarrierListener {
   readonly description: string;
@@ -44,8 +44,8 @@ export class TlsListener implements CarrierListener {
     this.#accepted = accepted;
   }
 
-  /** As {@link TlsServer.reload}. Who would not be let in any more has to go. */
-  reload(options: ServerFiles & { readonly allowed: AllowedClients }): void {
+  /** As {@link ServerTrust.reload}. Who would not be let in any more has to go. */
+  reload(options: ServerTrustOptions): void {
     this.server.reload(options);
   }
 

@@ -15,4 +15,5 @@ export {
 } from "./files.ts";
 export { TlsListener } from "./listener.ts";
 export { PROTOCOL, type Secured } from "./secured.ts";
-export { type AllowedClients, TlsServer, type TlsServerOptions } from "./server.ts";
+export { TlsServer, type TlsServerOptions } from "./server.ts";
+export type { AllowedClients, ServerTrustOptions } from "./server_trust.ts";

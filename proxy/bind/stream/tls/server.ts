@@ -5,41 +5,28 @@
  */
 
 import { createServer, type Server, type Socket } from "node:net";
-import { createSecureContext, type SecureContext, TLSSocket } from "node:tls";
+import { TLSSocket } from "node:tls";
 import { getLogger } from "../../../log/logger.ts";
 import { BindError } from "../../bind.ts";
-import { type Certificate } from "../../certificates/certificate.ts";
-import { type Refusal, refuseClient } from "../../certificates/check.ts";
+import type { Certificate } from "../../certificates/certificate.ts";
+import type { Refusal } from "../../certificates/check.ts";
 import { Farewell, farewellFrame } from "../farewell.ts";
-import { fingerprint, readServerFiles, type ServerFiles, type ServerIdentity } from "./files.ts";
 import { Gate } from "./gate.ts";
 import { limitKernelQueue } from "./kernel_queue.ts";
-import { Reading } from "./reading.ts";
 import { Refusals } from "./refusals.ts";
+import { ServerTrust, type ServerTrustOptions } from "./server_trust.ts";
 import { type Stranger, STRANGER_LIMITS, type StrangerLimits, Strangers } from "./strangers.ts";
-import {
-  certificateOf,
-  handshakeProblem,
-  PROTOCOL,
-  type Secured,
-  secured,
-  TLS_VERSION,
-} from "./secured.ts";
+import { handshakeProblem, PROTOCOL, type Secured, secured, TLS_VERSION } from "./secured.ts";
 
 const log = getLogger(["wirestack", "relay"]);
 
-/** How often the files are looked at, when somebody comes. */
-const LOOK_MS = 10_000;
 /** How long a refused connection stays, for its end to be heard. */
 const REFUSED_MS = 1_000;
 
 /** What a refused connection may still bring, bytes. */
 const MOST_DISCARDED = 256 << 10;
 
-/** Who is let in, beside having a certificate of the authority. */
-export type AllowedClients = readonly (string | Uint8Array)[];
-
-export interface TlsServerOptions extends ServerFiles {
+export interface TlsServerOptions extends ServerTrustOptions {
   /** An address of this host. */
   readonly hostname: string;
   /** 0: any free one. */
@@ -53,7 +40,6 @@ export interface TlsServerOptions extends ServerFiles {
   readonly tellRefused?: (socket: TLSSocket, farewell: Farewell) => void;
   /** What to call it in lines of the log: `tls:0.0.0.0:443`. */
   readonly description: string;
-  readonly allowed: AllowedClients;
   readonly limits?: Partial<StrangerLimits>;
 }
 
@@ -70,34 +56,19 @@ export interface TlsServerCounters {
 
 export class TlsServer {
   readonly counters: TlsServerCounters = { connections: 0, secured: 0, refused: 0, failed: 0 };
-  #options: TlsServerOptions;
+  readonly #options: TlsServerOptions;
+  readonly #trust: ServerTrust;
   readonly #server: Server;
   readonly #strangers: Strangers;
   readonly #refusals: Refusals;
   readonly #failures: Refusals;
-  #reading: Reading;
-  #identity: ServerIdentity;
-  #context: SecureContext;
-  #fingerprint: string;
-  #lookedAt = performance.now();
   #isClosed = false;
-  /** Called when files, or who is allowed, have changed: those who are there are looked at again. */
-  onChanged: () => void = () => {};
 
-  private constructor(
-    options: TlsServerOptions,
-    server: Server,
-    identity: ServerIdentity,
-    reading: Reading,
-    print: string,
-  ) {
+  private constructor(options: TlsServerOptions, trust: ServerTrust, server: Server) {
     const { limits = {}, description } = options;
     this.#options = options;
+    this.#trust = trust;
     this.#server = server;
-    this.#reading = reading;
-    this.#identity = identity;
-    this.#context = contextOf(identity);
-    this.#fingerprint = print;
     this.#refusals = new Refusals(description);
     this.#failures = new Refusals(description);
     this.#strangers = new Strangers(
@@ -112,7 +83,7 @@ export class TlsServer {
     server.on("error", (error) => {
       log.warn("{listener}: {error}", { listener: description, error: error.message });
     });
-    warnOfList(description, identity);
+    trust.warnOfList();
   }
 
   /**
@@ -122,12 +93,10 @@ export class TlsServer {
    * @throws {CertificateFileError} if a file is not what it should be.
    */
   static async start(options: TlsServerOptions): Promise<TlsServer> {
-    const print = fingerprint(pathsOf(options));
-    const reading = new Reading();
-    const identity = readServerFiles(options, reading);
+    const trust = new ServerTrust(options.description, options);
     const server = createServer({ noDelay: true });
     await listening(server, options);
-    return new TlsServer(options, server, identity, reading, print);
+    return new TlsServer(options, trust, server);
   }
 
   get port(): number {
@@ -145,23 +114,19 @@ export class TlsServer {
     return this.#strangers.evicted;
   }
 
-  /**
-   * Takes other files, or the same again. Connections that there are stay. Of those that it may not read
-   * any more it keeps what it has, and says so.
-   *
-   * @throws {CertificateFileError} if one is not what it should be; then nothing has changed.
-   */
-  reload(options: ServerFiles & { readonly allowed: AllowedClients }): void {
-    const print = fingerprint(pathsOf(options));
-    const reading = this.#reading.again();
-    const identity = readServerFiles(options, reading);
-    this.#options = { ...this.#options, crlPath: undefined, ...options };
-    this.#use(identity, reading, print);
+  /** Called when files, or who is allowed, have changed: those who are there are looked at again. */
+  set onChanged(run: () => void) {
+    this.#trust.onChanged = run;
+  }
+
+  /** As {@link ServerTrust.reload}. Connections that there are stay. */
+  reload(options: ServerTrustOptions): void {
+    this.#trust.reload(options);
   }
 
   /** Why a client is not let in any more; undefined if it is. */
   refuse(certificate: Certificate): Refusal | undefined {
-    return refuseClient(certificate, undefined, this.#rules, new Date());
+    return this.#trust.refuse(certificate);
   }
 
   /** Accepts nothing more. Connections that were handed over stay. */
@@ -174,55 +139,13 @@ export class TlsServer {
     await Promise.race([promise, new Promise((resolve) => setImmediate(resolve))]);
   }
 
-  get #rules() {
-    const { authorities, revoked } = this.#identity;
-    return { authorities, revoked, allowed: this.#options.allowed };
-  }
-
-  #use(identity: ServerIdentity, reading: Reading, print: string): void {
-    this.#reading = reading;
-    this.#identity = identity;
-    this.#context = contextOf(identity);
-    this.#fingerprint = print;
-    warnOfList(this.#options.description, identity);
-    if (reading.kept !== undefined) this.#stay(reading.kept);
-    this.onChanged();
-  }
-
-  #stay({ message }: Error): void {
-    log.warn("{listener}: certificates stay as they were: {error}", {
-      listener: this.#options.description,
-      error: message,
-    });
-  }
-
-  /** Files that have changed are read, for whoever comes next. */
-  #look(): void {
-    if (performance.now() - this.#lookedAt < LOOK_MS) return;
-    this.#lookedAt = performance.now();
-    try {
-      const print = fingerprint(pathsOf(this.#options));
-      if (print !== this.#fingerprint) {
-        this.#fingerprint = print; // a file that is wrong is said to be once
-        const reading = this.#reading.again();
-        this.#use(readServerFiles(this.#options, reading), reading, print);
-        if (reading.kept !== undefined) return;
-        log.info("{listener}: certificates have changed, and were read again", {
-          listener: this.#options.description,
-        });
-      }
-    } catch (error) {
-      this.#stay(error as Error);
-    }
-  }
-
   #connected(socket: Socket): void {
     this.counters.connections++;
     if (this.#isClosed) {
       socket.destroy();
       return;
     }
-    this.#look();
+    this.#trust.look();
     this.#strangers.add(socket);
   }
 
@@ -231,7 +154,7 @@ export class TlsServer {
     const gate = new Gate(socket, first);
     const tls = new TLSSocket(gate as unknown as Socket, {
       isServer: true,
-      secureContext: this.#context,
+      secureContext: this.#trust.context,
       requestCert: true,
       // Looked at by #check(), which says what is wrong. Nothing is read before.
       rejectUnauthorized: false,
@@ -256,7 +179,7 @@ export class TlsServer {
   }
 
   #check(socket: TLSSocket, gate: Gate, from: string): void {
-    const found = this.#certificate(socket);
+    const found = this.#trust.check(socket);
     if (!("certificate" in found)) {
       this.#refuse(socket, from, found);
       return;
@@ -271,23 +194,6 @@ export class TlsServer {
     }
     this.counters.secured++;
     take(secured(socket, gate, certificate));
-  }
-
-  /** The certificate, if it is good. */
-  #certificate(socket: TLSSocket): { readonly certificate: Certificate } | Refusal {
-    let certificate: Certificate | undefined;
-    try {
-      certificate = certificateOf(socket);
-    } catch {
-      return { farewell: Farewell.BadCertificate, reason: "its certificate cannot be read" };
-    }
-    if (certificate === undefined) {
-      return { farewell: Farewell.NoCertificate, reason: "it has shown no certificate" };
-    }
-    const refusal = refuseClient(certificate, problemOf(socket), this.#rules, new Date());
-    if (refusal === undefined) return { certificate };
-    const { description } = certificate;
-    return { ...refusal, reason: `its certificate, ${description}, ${refusal.reason}` };
   }
 
   #refuse(socket: TLSSocket, from: string, { farewell, reason }: Refusal): void {
@@ -309,35 +215,6 @@ export class TlsServer {
       socket.end(farewellFrame(farewell));
     } else socket.end();
   }
-}
-
-/** What the runtime has found wrong with the other side's certificate; undefined for nothing. */
-function problemOf(socket: TLSSocket): string | undefined {
-  // Of Node, undocumented, but what its own server decides by.
-  const handle = (socket as { _handle?: { verifyError?(): { code?: string } | string | null } })
-    ._handle;
-  if (typeof handle?.verifyError !== "function") return "this runtime does not verify it";
-  const problem = handle.verifyError();
-  if (!problem) return undefined;
-  return typeof problem === "string" ? problem : problem.code ?? String(problem);
-}
-
-function contextOf({ cert, key, ca }: ServerIdentity): SecureContext {
-  return createSecureContext({ cert, key, ca, minVersion: TLS_VERSION });
-}
-
-function pathsOf(files: ServerFiles): (string | undefined)[] {
-  return [files.certPath, files.keyPath, files.clientCaPath, files.crlPath];
-}
-
-/** A list that is out of date still counts: whom it names stays out. */
-function warnOfList(listener: string, { revoked }: ServerIdentity): void {
-  const until = revoked?.nextUpdate;
-  if (until === undefined || until > new Date()) return;
-  log.warn("{listener}: the list of revoked certificates should have been renewed by {until}", {
-    listener,
-    until: until.toISOString(),
-  });
 }
 
 async function listening(server: Server, { hostname, port }: TlsServerOptions): Promise<void> {
