@@ -5,9 +5,10 @@
  * @module
  */
 
+import { MAIN_TABLE } from "../../ffi/mod.ts";
 import type { IpAddress } from "../../netstack/mod.ts";
-import { killSwitchTable } from "./nft_scripts.ts";
-import { MAIN_TABLE, type RuleAction, type Step } from "./step.ts";
+import { addElements, killSwitchTable } from "./nft_scripts.ts";
+import type { RuleAction, Step } from "./step.ts";
 
 /** Where a fallback's connection of TCP goes. */
 export interface Destination {
@@ -26,10 +27,10 @@ export function bypassSteps(
   priorities: Readonly<Partial<Record<4 | 6, number>>>,
 ): Step[] {
   const addresses = new Map(destinations.map(({ address }) => [`${address}`, address]));
-  return [...addresses.values()].flatMap(({ version: family, bytes }, i): Step[] => {
+  return [...addresses].flatMap(([text, { version: family, bytes }]): Step[] => {
     const priority = priorities[family];
     if (priority === undefined) return [];
-    const destination = `${[...addresses.keys()][i]}/${bytes.length * 8}`;
+    const destination = `${text}/${bytes.length * 8}`;
     const rule: RuleAction = { kind: "rule", family, priority, destination, table: MAIN_TABLE };
     return [{ title: `rule add to ${destination} table main`, action: rule, undo: rule }];
   });
@@ -40,17 +41,8 @@ export function bypassScript(device: string, destinations: readonly Destination[
   const { family, table } = killSwitchTable(device);
   return ([4, 6] as const).flatMap((version) => {
     const set = `${family} ${table} bypass${version}`;
-    const elements = bypassElements(destinations, version);
-    return [
-      `flush set ${set}`,
-      ...(elements === "" ? [] : [`add element ${set} { ${elements} }`]),
-    ];
+    const elements = destinations.filter(({ address }) => address.version === version)
+      .map(({ address, port }) => `${address} . ${port}`);
+    return [`flush set ${set}`, ...addElements(set, elements)];
   }).join("\n") + "\n";
-}
-
-/** Each once: nft takes none twice. */
-function bypassElements(destinations: readonly Destination[], version: 4 | 6): string {
-  const texts = destinations.filter(({ address }) => address.version === version)
-    .map(({ address, port }) => `${address} . ${port}`);
-  return [...new Set(texts)].join(", ");
 }

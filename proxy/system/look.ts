@@ -5,7 +5,7 @@
  */
 
 import type { IpAddress } from "../../netstack/mod.ts";
-import { Errno, hasNetAdmin, type LinuxSystem, NetlinkError } from "../../ffi/mod.ts";
+import { Errno, hasNetAdmin, type LinuxSystem, MAIN_TABLE, NetlinkError } from "../../ffi/mod.ts";
 import { chooseDnsMethod } from "./dns.ts";
 import { SystemTunnelError } from "./error.ts";
 import type { LinuxHost } from "./host.ts";
@@ -102,7 +102,7 @@ export function routeMtu({ netlink }: LinuxHost, address: IpAddress): number | u
 
 /** Of the default route, IPv4's first. */
 export function defaultRouteMtu({ netlink }: LinuxHost): number | undefined {
-  const route = netlink.routes({ table: 254 }).find(({ destination, device }) =>
+  const route = netlink.routes({ table: MAIN_TABLE }).find(({ destination, device }) =>
     device !== undefined && /\/0$/.test(destination)
   );
   return route && (route.mtu ?? netlink.link(route.device!)?.mtu);

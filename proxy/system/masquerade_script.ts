@@ -6,7 +6,7 @@
  */
 
 import type { Prefix } from "../../netstack/mod.ts";
-import { removeTable } from "./nft_scripts.ts";
+import { addElements, removeTable } from "./nft_scripts.ts";
 import { type NftTableUndo, OWN_PREFIX } from "./step.ts";
 
 /** The device that leads out, of each family that does. */
@@ -89,9 +89,8 @@ function elements({ device, outlets, networks }: Masquerade): string[] {
   const { family, table } = masqueradeTable(device);
   return ([4, 6] as const).flatMap((version) => {
     const own = networks.filter((network) => network.version === version);
-    if (outlets[version] === undefined || own.length === 0) return [];
-    const all = [...new Set(own.map(String))].join(", ");
-    return [`add element ${family} ${table} ${setOf(version)} { ${all} }`];
+    if (outlets[version] === undefined) return [];
+    return addElements(`${family} ${table} ${setOf(version)}`, own.map(String));
   });
 }
 

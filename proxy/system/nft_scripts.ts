@@ -24,6 +24,16 @@ export function removeTable({ family, table }: NftTableUndo): string {
 }
 
 /**
+ * Adds to a set, each once: nft takes none twice.
+ *
+ * @param set `FAMILY TABLE NAME`
+ */
+export function addElements(set: string, elements: readonly string[]): string[] {
+  const all = [...new Set(elements)].join(", ");
+  return all === "" ? [] : [`add element ${set} { ${all} }`];
+}
+
+/**
  * As wg-quick has it. The tunnel's addresses cannot be reached, or probed for, from the link outside
  * (CVE-2019-14899), and the answers to WireGuard's own datagrams bear its mark, so that a strict
  * reverse path filter looks for their way where they go.

@@ -5,12 +5,13 @@
  * @module
  */
 
+import { MAIN_TABLE } from "../../ffi/mod.ts";
 import { type IpAddress, Prefix } from "../../netstack/mod.ts";
 import { socketAddress } from "../address.ts";
 import { killSwitchScript, killSwitchTable, protectScript, protectTable } from "./nft_scripts.ts";
 import { bypassScript, bypassSteps, type Destination } from "./bypass_steps.ts";
 import { SystemTunnelError } from "./error.ts";
-import { type DnsMethod, FIRST_TABLE, MAIN_TABLE, type RuleAction, type Step } from "./step.ts";
+import { type DnsMethod, FIRST_TABLE, type RuleAction, type Step } from "./step.ts";
 
 /** Where routes of the tunnel go: nowhere, where wg-quick puts them, or into this table. */
 export type TableChoice = "off" | "auto" | number;

@@ -4,9 +4,9 @@
  * @module
  */
 
-import type { IpVersion, Prefix } from "../../netstack/mod.ts";
+import type { Prefix } from "../../netstack/mod.ts";
 import { FIRST_TABLE, type NftTableUndo, OWN_PREFIX } from "./step.ts";
-import { removeTable } from "./nft_scripts.ts";
+import { addElements, removeTable } from "./nft_scripts.ts";
 
 export interface RedirectRules {
   /** Of the redirect. */
@@ -109,14 +109,9 @@ const FAMILIES = [
 
 function elements(table: string, set: string, prefixes: readonly Prefix[]): string[] {
   return FAMILIES.flatMap(({ version }) => {
-    const of = prefixesOf(prefixes, version);
-    return of.length === 0 ? [] : [`add element ${table} ${set}${version} { ${of.join(", ")} }`];
+    const of = prefixes.filter((prefix) => prefix.version === version);
+    return addElements(`${table} ${set}${version}`, of.map(String));
   });
-}
-
-/** Each once: nft takes none twice. */
-function prefixesOf(prefixes: readonly Prefix[], version: IpVersion): string[] {
-  return [...new Set(prefixes.filter((prefix) => prefix.version === version).map(String))];
 }
 
 function hex(mark: number): string {

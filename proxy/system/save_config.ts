@@ -6,6 +6,7 @@
  */
 
 import { resolve } from "node:path";
+import { hostAndPort } from "../address.ts";
 import { UdpAddress } from "../bind/udp_address.ts";
 import type { Peer } from "../../wireguard/mod.ts";
 import { isSameKey, KEY_LENGTH } from "../base64.ts";
@@ -66,9 +67,7 @@ export function savedText(gateway: Gateway, hasPort: boolean): string {
     const locations = gateway.peers.locations(peer);
     const endpoint = locations.length === 0
       ? peer.endpoint instanceof UdpAddress && `${peer.endpoint}`
-      : locations.map(({ hostname, port }) =>
-        hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`
-      );
+      : locations.map(({ hostname, port }) => hostAndPort(hostname, port));
     const limits = gateway.peers.limits(peer);
     const rate = (bits: number | undefined) =>
       bits === undefined ? undefined : `${bits / 1000}kbit`;

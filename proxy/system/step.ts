@@ -150,9 +150,6 @@ export interface DnsUndo {
 /** Of wg-quick: the first table and mark it tries. Those below are the system's, and other programs'. */
 export const FIRST_TABLE = 51820;
 
-/** The kernel's, that it looks into without any rule of somebody's. */
-export const MAIN_TABLE = 254;
-
 /** What tables and comments of ours begin with. */
 export const OWN_PREFIX = "wirestack-";
 

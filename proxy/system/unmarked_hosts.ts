@@ -5,7 +5,6 @@
  */
 
 import type { Prefix } from "../../netstack/mod.ts";
-import type { FallbackConfig } from "../config/checked.ts";
 import type { GatewayConfig } from "../config/config.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import { proxyFor } from "../gateway/proxy_environment.ts";
@@ -31,7 +30,7 @@ export function unmarkedHosts(
     : [];
   return [
     ...[...endpoints, ...fallbacks, ...lists].map(({ hostname }) => hostname),
-    ...[...fallbacks, ...lists].flatMap(({ hostname, port }) => httpProxy(hostname, port)),
+    ...[...fallbacks, ...lists].flatMap(httpProxy),
   ];
 }
 
@@ -42,7 +41,7 @@ export interface DialledPlace {
 }
 
 /** What is connected to for a fallback: the hub, or the HTTP proxy on the way. */
-export function dialledFor({ hostname, port }: FallbackConfig): DialledPlace[] {
+export function dialledFor({ hostname, port }: DialledPlace): DialledPlace[] {
   try {
     const proxy = proxyFor(hostname, port);
     return [proxy === undefined ? { hostname, port } : { hostname: proxy.host, port: proxy.port }];
@@ -71,17 +70,12 @@ export function proxiedTargets({ proxy, rules }: Pick<GatewayConfig, "proxy" | "
 }
 
 /** Without the list there may be no peers, so it cannot come through the tunnel. */
-function placeOf(url: string): { readonly hostname: string; readonly port: number } {
+function placeOf(url: string): DialledPlace {
   const { hostname, port } = new URL(url);
   return { hostname: hostname.replace(/^\[(.*)\]$/, "$1"), port: Number(port || 443) };
 }
 
-/** What is wrong with one is told by who calls through it. */
-function httpProxy(hostname: string, port: number): string[] {
-  try {
-    const proxy = proxyFor(hostname, port);
-    return proxy === undefined ? [] : [proxy.host];
-  } catch {
-    return [];
-  }
+function httpProxy(place: DialledPlace): string[] {
+  return dialledFor(place).map(({ hostname }) => hostname)
+    .filter((hostname) => hostname !== place.hostname);
 }

@@ -3,8 +3,7 @@ import { AcceptSocket } from "../../ffi/mod.ts";
 import { aloneLabTest, Lab } from "../e2e/lab.ts";
 import { within } from "../e2e/network_namespace.ts";
 import { acceptedStream } from "../../proxy/target/tcp.ts";
-import { ipAt } from "../../proxy/target/address.ts";
-import { portAt } from "../../proxy/target/address.ts";
+import { ipAt, portAt } from "../../proxy/target/address.ts";
 
 /** The next connection: its descriptor. */
 async function next(socket: AcceptSocket): Promise<number> {
