@@ -6,9 +6,10 @@
  */
 
 import { MadeAuthority } from "../proxy/bind/certificates/made.ts";
+import { HUB, HUB_PORT } from "./internet.ts";
 import { eventually, type Host, type Lab } from "./lab.ts";
 import type { Process } from "./process.ts";
-import { HUB, HUB_PORT, RedirectSite, type SiteExtras } from "./redirect_site.ts";
+import { RedirectSite, type SiteExtras } from "./redirect_site.ts";
 
 export type Transport = "tls" | "grpc";
 

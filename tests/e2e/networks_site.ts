@@ -11,16 +11,12 @@
  */
 
 import { type Gateway, startGateway } from "./gateway.ts";
+import { behindNat, HUB, HUB_PORT, type Internet, nameAt, startInternet } from "./internet.ts";
 import { eventually, type Host, Lab } from "./lab.ts";
 import type { Process } from "./process.ts";
-import { behindNat } from "./redirect_site.ts";
 import { TunnelHost } from "./tunnel_host.ts";
 import { type KeyPair, keyPair, WireguardGo } from "./wireguard_go.ts";
 
-const HUB_PORT = 51820;
-/** Of the internet's links: it has .1, the host behind it .2. */
-const LINKS = { client: "198.51.100", hub: "203.0.113", nat1: "192.0.2", nat2: "198.18.7" };
-const HUB = `${LINKS.hub}.2`;
 /** By whichever agent is there, and by the second alone. */
 export const SHARED = "100.64.1.5";
 export const SINGLE = "100.64.10.5";
@@ -37,7 +33,6 @@ interface Keys {
 export class NetworksSite implements AsyncDisposable {
   readonly lab: Lab;
   readonly client: Host;
-  readonly internet: Host;
   readonly hubHost: Host;
   readonly nats: readonly Host[];
   readonly agentHosts: readonly Host[];
@@ -45,17 +40,12 @@ export class NetworksSite implements AsyncDisposable {
   readonly agents: Gateway[] = [];
   readonly #keys: Keys;
 
-  private constructor(
-    lab: Lab,
-    hosts: { client: Host; internet: Host; hub: Host; nats: Host[]; agents: Host[] },
-    keys: Keys,
-  ) {
+  private constructor(lab: Lab, hosts: Internet, agentHosts: readonly Host[], keys: Keys) {
     this.lab = lab;
     this.client = hosts.client;
-    this.internet = hosts.internet;
     this.hubHost = hosts.hub;
     this.nats = hosts.nats;
-    this.agentHosts = hosts.agents;
+    this.agentHosts = agentHosts;
     this.#keys = keys;
   }
 
@@ -73,30 +63,15 @@ export class NetworksSite implements AsyncDisposable {
   }
 
   static async #start(lab: Lab): Promise<NetworksSite> {
-    const hosts: Record<string, Host> = {};
-    for (const label of ["client", "internet", "hub", "nat1", "nat2"]) {
-      hosts[label] = await lab.host(label);
-    }
-    const { client, internet, hub, nat1, nat2 } = hosts as Record<string, Host>;
-    for (const [name, network] of Object.entries(LINKS)) {
-      await lab.connect(
-        { host: hosts[name]!, device: "wan", addresses: [`${network}.2/24`] },
-        { host: internet!, device: name, addresses: [`${network}.1/24`] },
-      );
-      await hosts[name]!.ip(`route add default via ${network}.1`);
-    }
-    await internet!.ip("address add 198.51.101.1/24 dev client"); // for moveClient
-    await internet!.sysctl("net.ipv4.ip_forward=1");
+    const hosts = await startInternet(lab);
+    await hosts.internet.ip("address add 198.51.101.1/24 dev client"); // for moveClient
     const [clientKeys, hubKeys, ...agentKeys] = await Promise.all(
       Array.from({ length: 4 }, () => keyPair()),
     );
     const keys = { client: clientKeys!, hub: hubKeys!, agents: agentKeys };
-    const nats = [nat1!, nat2!];
     const agents = [];
-    for (const [i, nat] of nats.entries()) agents.push(await behindNat(lab, nat, i + 1));
-    const site = new NetworksSite(
-      ...[lab, { client: client!, internet: internet!, hub: hub!, nats, agents }, keys] as const,
-    );
+    for (const [i, nat] of hosts.nats.entries()) agents.push(await behindNat(lab, nat, i + 1));
+    const site = new NetworksSite(lab, hosts, agents, keys);
     await site.startHub();
     for (const i of agents.keys()) {
       const agent = await site.startAgent(i);
@@ -167,11 +142,8 @@ export class NetworksSite implements AsyncDisposable {
   }
 
   /** Who answers a new connection: `target 1` or `target 2`; undefined for nobody. */
-  async answers(address: string, seconds = 3): Promise<string | undefined> {
-    const { code, stdout } = await this.client.run(
-      ["curl", "--silent", "--max-time", `${seconds}`, `http://${address}/name`],
-    );
-    return code === 0 ? stdout : undefined;
+  answers(address: string): Promise<string | undefined> {
+    return nameAt(this.client, address, { seconds: 3 });
   }
 
   /** As a laptop that goes from one network to the next. */

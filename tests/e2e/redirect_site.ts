@@ -10,19 +10,13 @@
  * @module
  */
 
-import { fileURLToPath } from "node:url";
 import { type Gateway, startGateway } from "./gateway.ts";
+import { behindNat, HUB, HUB_PORT, nameAt, startInternet } from "./internet.ts";
 import { type Host, Lab } from "./lab.ts";
 import type { Process } from "./process.ts";
 import { TunnelHost } from "./tunnel_host.ts";
 import { keyPair } from "./wireguard_go.ts";
 
-export const HUB_PORT = 51820;
-/** Of the internet's links: it has .1 and ::1, the host behind it .2 and ::2. */
-const LINKS = { client: "198.51.100", hub: "203.0.113", nat1: "192.0.2", nat2: "198.18.7" };
-export const HUB = `${LINKS.hub}.2`;
-/** Of both targets. */
-const TARGET = ["192.168.1.5", "fd01:168:1::5"] as const;
 /** The targets, as the client reaches them. */
 export const FIRST = ["100.64.1.5", "fd64:1::5"] as const;
 export const SECOND = ["100.64.10.5", "fd64:10::5"] as const;
@@ -84,30 +78,11 @@ export class RedirectSite implements AsyncDisposable {
     lab: Lab,
     prepare: (lab: Lab, internet: Host) => Promise<SiteExtras>,
   ): Promise<RedirectSite> {
-    const host = (label: string) => lab.host(label);
-    const [client, internet, hub] = [
-      await host("client"),
-      await host("internet"),
-      await host("hub"),
-    ];
-    const nats = [await host("nat1"), await host("nat2")];
-    const attached = [
-      ["client", client],
-      ["hub", hub],
-      ["nat1", nats[0]!],
-      ["nat2", nats[1]!],
-    ] as const;
-    for (const [name, host] of attached) {
-      await lab.connect(
-        { host, device: "wan", addresses: [`${LINKS[name]}.2/24`] },
-        { host: internet, device: name, addresses: [`${LINKS[name]}.1/24`] },
-      );
-      await host.ip(`route add default via ${LINKS[name]}.1`);
-    }
+    const { internet, client, hub, nats } = await startInternet(lab);
     // Somewhere to go to, or no program would try: nobody is there.
     await client.ip("address add 2001:db8:1::2/64 dev wan", "route add default via 2001:db8:1::1");
     await internet.ip("address add 2001:db8:1::1/64 dev client");
-    await internet.sysctl("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1");
+    await internet.sysctl("net.ipv6.conf.all.forwarding=1");
     await client.etc("resolv.conf", "nameserver 198.51.100.53\n");
     const [hubKeys, ...keys] = await Promise.all(Array.from({ length: 5 }, () => keyPair()));
     const extras = await prepare(lab, internet);
@@ -188,64 +163,13 @@ export class RedirectSite implements AsyncDisposable {
   }
 
   /** What a target says its name is, or undefined if it cannot be reached. */
-  async nameAt(address: string, port = 80, from: Host = this.client): Promise<string | undefined> {
-    const host = address.includes(":") ? `[${address}]` : address;
-    const { code, stdout } = await from.run(
-      ["curl", "--silent", "--max-time", "10", `http://${host}:${port}/name`],
-    );
-    return code === 0 ? stdout : undefined;
+  nameAt(address: string, port = 80, from: Host = this.client): Promise<string | undefined> {
+    return nameAt(from, address, { port });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.lab[Symbol.asyncDispose]();
   }
-}
-
-/** A NAT, an agent behind it, and a target behind that. @returns the agent's host. */
-export async function behindNat(lab: Lab, nat: Host, number: number): Promise<Host> {
-  const agent = await lab.host(`agent${number}`);
-  const target = await lab.host(`target${number}`);
-  await lab.connect(
-    { host: agent, device: "wan", addresses: ["10.77.0.2/24"] },
-    { host: nat, device: "lan", addresses: ["10.77.0.1/24"] },
-  );
-  await lab.connect(
-    {
-      host: target,
-      device: "lan",
-      addresses: TARGET.map((address) => `${address}/${bits(address)}`),
-    },
-    {
-      host: agent,
-      device: "lan",
-      addresses: ["192.168.1.1/24", "fd01:168:1::1/64"],
-    },
-  );
-  await agent.ip("route add default via 10.77.0.1");
-  // Pings of an ordinary user are a matter of the group.
-  await agent.sysctl("net.ipv4.ping_group_range=0 2147483647");
-  await nat.sysctl("net.ipv4.ip_forward=1");
-  await nat.output(["nft", "-f", "-"], {
-    input: `table ip nat {
-      chain post { type nat hook postrouting priority 100; oifname "wan" masquerade; }
-      chain forward { type filter hook forward priority 0; policy drop;
-        iifname "lan" accept; ct state established,related accept; }
-      chain input { type filter hook input priority 0; policy drop; iifname "lan" accept; }
-    }\n`,
-  });
-  const services = target.spawn("services", [
-    Deno.execPath(),
-    ...["run", "--no-lock", "--allow-net", "--allow-read", "--unstable-net"],
-    fileURLToPath(new URL("./redirect_services.ts", import.meta.url)),
-    `target ${number}`,
-    ...TARGET,
-  ]);
-  await services.line(/ready/, { timeoutMs: 60_000 });
-  return agent;
-}
-
-function bits(address: string): number {
-  return address.includes(":") ? 64 : 24;
 }
 
 function peer(publicKey: string, ...allowedIps: string[]): string[] {

@@ -6,8 +6,9 @@
  */
 
 import assert from "node:assert/strict";
+import { HUB } from "./internet.ts";
 import { eventually, type Host, Lab, labTest } from "./lab.ts";
-import { CIDRS, FIRST, HUB, RedirectSite, SECOND } from "./redirect_site.ts";
+import { CIDRS, FIRST, RedirectSite, SECOND } from "./redirect_site.ts";
 import { TunnelHost } from "./tunnel_host.ts";
 import { fileHash, hashOf } from "./tunnel_services.ts";
 import { keyPair } from "./wireguard_go.ts";

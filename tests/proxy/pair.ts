@@ -15,6 +15,8 @@ import {
 import { Wirestack } from "../../proxy/embed/wirestack.ts";
 import { startWirestack } from "./start.ts";
 
+export { until } from "./until.ts";
+
 /** Addresses that the gateway maps to its own host, and the host's. */
 export const SITE = "10.50.0.1";
 export const SITE_IPV6 = "fd50::1";
@@ -82,15 +84,6 @@ const PROXY: ProxyInput = {
   subnets: ["10.50.0.0/16", "fd50::/64"],
   map: [`${SITE}/32 -> 127.0.0.1/32`, `${SITE_IPV6}/128 -> ::1/128`],
 };
-
-/** Waits for `condition`, asking again and again. */
-export async function until(condition: () => boolean, what: string, limitMs = 5000): Promise<void> {
-  const deadline = performance.now() + limitMs;
-  while (!condition()) {
-    if (performance.now() > deadline) throw new Error(`still not so: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
 
 /** Everything until the end of file. */
 export async function readAll(conn: Pick<Deno.Conn, "read">): Promise<Uint8Array> {

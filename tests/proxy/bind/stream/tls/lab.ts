@@ -14,6 +14,7 @@ import {
   TlsListener,
   type TlsServerOptions,
 } from "../../../../../proxy/bind/stream/tls/mod.ts";
+import { until as untilSo } from "../../../until.ts";
 import { type LeafOptions, MadeAuthority } from "../../certificates/made.ts";
 
 /** A bind whose engine drains at once. */
@@ -22,7 +23,6 @@ export class Side {
   readonly heard: { readonly bytes: Uint8Array; readonly from: BindEndpoint }[] = [];
   /** Nothing is drained. */
   isBusy = false;
-  #changed: () => void = () => {};
 
   constructor(options: Partial<StreamBindOptions> = {}) {
     this.bind = new StreamBind({ name: "tls", ...options });
@@ -42,7 +42,7 @@ export class Side {
 
   /** The next datagram that has not been taken. */
   async next() {
-    await until(() => this.heard.length > 0, (changed) => this.#changed = changed);
+    await until(() => this.heard.length > 0);
     return this.heard.shift()!;
   }
 
@@ -53,26 +53,12 @@ export class Side {
         this.heard.push({ bytes: buffer.slice(offset, offset + length), from: endpoint });
       });
     }
-    this.#changed();
   }
 }
 
-/** Waits until it holds, looking again whenever something has changed. */
-export async function until(
-  holds: () => boolean,
-  listen?: (changed: () => void) => void,
-): Promise<void> {
-  const end = performance.now() + 20_000;
-  while (!holds()) {
-    if (performance.now() > end) throw new Error("waited for 20 s in vain");
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, 10);
-      listen?.(() => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
-  }
+/** Waits until it holds. */
+export function until(holds: () => boolean): Promise<void> {
+  return untilSo(holds, "what a test of streams waits for", 20_000);
 }
 
 export type Transport = "tls" | "grpc";
