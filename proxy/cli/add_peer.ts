@@ -244,11 +244,12 @@ function clientAllowedIps(given: string | undefined, site: Site): string[] {
       return `${prefix}`;
     });
   }
-  return outermost([
+  const all = [
     ...site.addresses.map(({ address, length }) => new Prefix(address, length)),
     ...site.addressPool,
     ...site.subnets,
-  ]).map(String);
+  ];
+  return outermost(all).map(String);
 }
 
 function parseDns(given: string): string[] {

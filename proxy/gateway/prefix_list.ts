@@ -50,7 +50,7 @@ export class PrefixList {
   }
 }
 
-/** Without those that are inside another; of equals the first stays. */
+/** The same addresses in fewer prefixes: those that another covers are left out. For a few of them. */
 export function outermost(prefixes: readonly Prefix[]): Prefix[] {
   return prefixes.filter((prefix, i) =>
     !prefixes.some((other, j) =>
