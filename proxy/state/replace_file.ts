@@ -4,12 +4,7 @@
  * @module
  */
 
-export interface ReplaceOptions {
-  /** Default: this user alone reads and writes it. */
-  readonly mode?: number;
-  /** Whether it is on the disk when the call returns. Default: when the system pleases. */
-  readonly isDurable?: boolean;
-}
+import { type NewFileOptions, writeNewFile } from "./new_file.ts";
 
 /**
  * Writes beside it first, with `.new` behind the name, where one writer at a time is expected.
@@ -19,15 +14,12 @@ export interface ReplaceOptions {
 export function replaceFile(
   path: string,
   content: string | Uint8Array,
-  { mode = 0o600, isDurable = false }: ReplaceOptions = {},
+  options: NewFileOptions = {},
 ): void {
   const next = `${path}.new`;
   remove(next); // of a process that was killed; a link of somebody else's is not followed
-  const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
   try {
-    using file = Deno.openSync(next, { write: true, createNew: true, mode });
-    for (let sent = 0; sent < bytes.length;) sent += file.writeSync(bytes.subarray(sent));
-    if (isDurable) file.syncSync();
+    writeNewFile(next, content, options);
   } catch (error) {
     try {
       remove(next);
@@ -35,7 +27,7 @@ export function replaceFile(
     throw error;
   }
   Deno.renameSync(next, path);
-  if (isDurable) syncFolder(path.replace(/[^/]*$/, "") || ".");
+  if (options.isDurable) syncFolder(path.replace(/[^/]*$/, "") || ".");
 }
 
 function remove(path: string): void {

@@ -9,6 +9,7 @@
 
 import { dirname, join } from "node:path";
 import { ConfigError } from "../../config/error.ts";
+import { writeNewFile } from "../../state/new_file.ts";
 import { readText } from "../read.ts";
 import type { Pair } from "../../certificates/issue.ts";
 
@@ -111,10 +112,7 @@ export class NewFolders implements Disposable {
         0o644,
       ]] as const
     ) {
-      using opened = Deno.openSync(join(folder, file), { write: true, createNew: true, mode });
-      const bytes = new TextEncoder().encode(text);
-      for (let sent = 0; sent < bytes.length;) sent += opened.writeSync(bytes.subarray(sent));
-      opened.syncSync();
+      writeNewFile(join(folder, file), text, { mode, isDurable: true });
     }
   }
 }

@@ -8,6 +8,7 @@
 import { decodeKey, encodeKey, generatePrivateKey, isSameKey } from "../../base64.ts";
 import type { Requested } from "../../certificates/request.ts";
 import { ConfigError } from "../../config/error.ts";
+import { writeNewFile } from "../../state/new_file.ts";
 
 /** A machine's own keys. */
 export interface MachineKeys {
@@ -161,11 +162,8 @@ function parsePending(
 }
 
 /** Only this user can read it, and it is on the disk when this returns. */
-export function writeNew(path: string, text: string): void {
-  using file = Deno.openSync(path, { write: true, createNew: true, mode: 0o600 });
-  const bytes = new TextEncoder().encode(text);
-  for (let sent = 0; sent < bytes.length;) sent += file.writeSync(bytes.subarray(sent));
-  file.syncSync();
+function writeNew(path: string, text: string): void {
+  writeNewFile(path, text, { isDurable: true });
 }
 
 function isThere(path: string): boolean {
