@@ -9,6 +9,7 @@ import { Prefix } from "../../netstack/mod.ts";
 import { ConfigError, type GatewayConfig, type LoadedConfig } from "../config/config.ts";
 import { expectedFile, formOf } from "../config/form.ts";
 import { formatConfigFile } from "../config/format.ts";
+import { DEFAULT_MTU } from "../config/schema.ts";
 import {
   parseEndpoint,
   ParseFailure,
@@ -19,6 +20,7 @@ import {
 } from "../config/values.ts";
 import { type ControlClient, ControlError } from "../control/client.ts";
 import { newAddresses, NoFreeAddress } from "../gateway/free_address.ts";
+import { outermost } from "../gateway/prefix_list.ts";
 import {
   decodeKey,
   encodeKey,
@@ -85,7 +87,7 @@ export async function addPeer(
     interface: {
       privateKey: encodeKey(clientKey),
       address: own,
-      ...(config.mtu !== 1420 && { mtu: config.mtu }),
+      ...(config.mtu !== DEFAULT_MTU && { mtu: config.mtu }),
       ...(options.dns !== undefined && { dns: parseDns(options.dns) }),
     },
     peers: [{
@@ -247,12 +249,7 @@ function clientAllowedIps(given: string | undefined, site: Site): string[] {
     ...site.addressPool,
     ...site.subnets,
   ];
-  const isInside = (prefix: Prefix, i: number) =>
-    all.some((other, j) =>
-      i !== j && other.contains(prefix.address) &&
-      (other.length < prefix.length || other.length === prefix.length && j < i)
-    );
-  return all.filter((prefix, i) => !isInside(prefix, i)).map(String);
+  return outermost(all).map(String);
 }
 
 function parseDns(given: string): string[] {

@@ -59,6 +59,9 @@ import { parseAllowedClient, parseFallback, parsePin, parseRelayListen } from ".
 import { parsePeersFrom } from "./peer_list_values.ts";
 import { parsePorts, parseRewrite, parseRuleDestination, parseRuleSource } from "./rule_values.ts";
 
+/** As of wg-quick where the path has 1500. */
+export const DEFAULT_MTU = 1420;
+
 /** Packets every IPv4 host must take (RFC 791 §3.1). */
 const MIN_MTU = 576;
 
@@ -76,7 +79,7 @@ export const interfaceSchema = z.strictObject({
   addressPool: listOf(parsePool),
   listenPort: optional(integer(0, 65535)),
   listenAddress: optional(parseListenAddress),
-  mtu: optional(integer(MIN_MTU, MAX_MTU), 1420),
+  mtu: optional(integer(MIN_MTU, MAX_MTU), DEFAULT_MTU),
   rekeyAfter: optional(seconds(1, 120)),
   peerToPeer: optional(parseBoolean, false),
   peersFrom: optional(parsePeersFrom),

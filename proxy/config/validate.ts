@@ -217,6 +217,8 @@ function checkPeers(
   const byKey = new Map<string, number>();
   const byName = new Map<string, number>();
   const byPrefix = new Map<string, ConfigPath>();
+  const takeTurns = (one: PeerValues, other: PeerValues) =>
+    iface?.peerToPeer || isCalled(one) && isCalled(other);
   peers.forEach((peer, i) => {
     if (peer === undefined) return;
     const path = ["peers", i, "publicKey"];
@@ -252,9 +254,7 @@ function checkPeers(
     peer.allowedIps.forEach((prefix, j) => {
       const prefixPath = ["peers", i, "allowedIps", j];
       const before = byPrefix.get(`${prefix}`);
-      const isShared = iface?.peerToPeer ||
-        [peer, peers[Number(before?.[1])]].every((one) => one !== undefined && isCalled(one));
-      if (before !== undefined && before[1] !== i && !isShared) {
+      if (before !== undefined && before[1] !== i && !takeTurns(peer, peers[Number(before[1])]!)) {
         // As with wg: an allowed IP belongs to the peer that got it last.
         source.warn(prefixPath, `${prefix} moves to this peer (also at ${source.place(before)})`);
       }

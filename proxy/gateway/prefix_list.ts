@@ -49,3 +49,12 @@ export class PrefixList {
       prefix.contains(new IpAddress(Uint8Array.fromHex(addresses[low]!)));
   }
 }
+
+/** The same addresses in fewer prefixes: those that another covers are left out. For a few of them. */
+export function outermost(prefixes: readonly Prefix[]): Prefix[] {
+  return prefixes.filter((prefix, i) =>
+    !prefixes.some((other, j) =>
+      i !== j && other.covers(prefix) && (other.length < prefix.length || j < i)
+    )
+  );
+}

@@ -40,15 +40,11 @@ export function addAgent(line: CommandLine, confinement: Confinement | undefined
 /** Has it keep calling, and says what an agent cannot be without. */
 export function completeAgent(source: ConfigSource): void {
   const peers = Array.isArray(source.peers) ? source.peers as RawSection[] : [];
-  const called = peers.filter((peer) => {
-    const { endpoint, fallback } = Object(peer);
-    return isGiven(endpoint) || isGiven(fallback);
-  });
   for (const [i, peer] of peers.entries()) {
-    if (!called.includes(peer) || isGiven(peer.persistentKeepalive)) continue;
+    if (!isCalled(peer) || isGiven(peer.persistentKeepalive)) continue;
     source.set(["peers", i], KEEPALIVE, DEFAULT_KEEPALIVE, { flag: "agent" });
   }
-  if (called.length === 0 && !isGiven(Object(source.interface).peersFrom)) {
+  if (!peers.some(isCalled) && !isGiven(Object(source.interface).peersFrom)) {
     source.problem(
       ["peers"],
       "an agent calls, expected a [Peer] with the Endpoint or the Fallback of its hub",
@@ -74,6 +70,11 @@ function mapped(map: unknown): string[] {
     const parsed = parseMap(text.trim());
     return parsed instanceof ParseFailure ? [] : [`${parsed.from}`];
   });
+}
+
+function isCalled(peer: RawSection): boolean {
+  const { endpoint, fallback } = Object(peer);
+  return isGiven(endpoint) || isGiven(fallback);
 }
 
 function isGiven(value: unknown): boolean {

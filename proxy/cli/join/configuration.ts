@@ -8,6 +8,7 @@ import { basename } from "node:path";
 import { Prefix } from "../../../netstack/mod.ts";
 import { encodeKey } from "../../base64.ts";
 import { formatConfigFile } from "../../config/format.ts";
+import { DEFAULT_MTU } from "../../config/schema.ts";
 import { isInterfaceName } from "../../control/socket_path.ts";
 import { servedPrefixes } from "../../enrol/member.ts";
 import type { Grant } from "../../enrol/message.ts";
@@ -16,7 +17,6 @@ import { certificateFiles } from "./files.ts";
 /** Seconds: how long an agent cannot be reached after a NAT has forgotten it. */
 const AGENT_KEEPALIVE = 10;
 const CLIENT_KEEPALIVE = 25;
-const DEFAULT_MTU = 1420;
 /** Of a name for an interface, which the file's is. */
 const MAX_NAME = 15;
 

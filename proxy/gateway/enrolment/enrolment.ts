@@ -35,7 +35,7 @@ import { ClientAuthority } from "./client_authority.ts";
 import { checkInvitation, type InvitationRequest, twinsOf } from "./invitation.ts";
 import { type MemberStats, memberStats } from "./member_stats.ts";
 import { Registrar } from "./registrar.ts";
-import { openRoster } from "./roster_open.ts";
+import { logNotWritten, openRoster } from "./roster_open.ts";
 import { type TakenPrefix, takenPrefixes } from "./taken_prefixes.ts";
 import { TokenListener } from "./token_listener.ts";
 
@@ -245,9 +245,7 @@ export class Enrolment implements TimeoutSource {
       log.info("{name} is here with its own key: its token is spent", { name: member.name });
     } catch (error) {
       // The next handshake tries again. Nobody but this key has anything of the token until then.
-      log.error("the state of enrolment cannot be written: {error}", {
-        error: (error as Error).message,
-      });
+      logNotWritten(error);
     }
   }
 
@@ -343,9 +341,7 @@ export class Enrolment implements TimeoutSource {
     try {
       roster.purge();
     } catch (error) {
-      log.error("the state of enrolment cannot be written: {error}", {
-        error: (error as Error).message,
-      });
+      logNotWritten(error);
     }
     const heard = new Map(roster.tokens.map((member) => [member.tokenKey.toHex(), member]));
     const over = [...this.#tokens].filter(([key]) => !heard.has(key));

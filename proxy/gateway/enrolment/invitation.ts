@@ -21,6 +21,7 @@ import { parseDuration } from "../../enrol/duration.ts";
 import { type Member, servedPrefixes } from "../../enrol/member.ts";
 import { MAX_ENDPOINTS } from "../../enrol/token.ts";
 import { isSafeTarget } from "../../flow/safe_targets.ts";
+import { outermost } from "../prefix_list.ts";
 
 /** As on a command line. */
 export interface InvitationRequest {
@@ -231,14 +232,9 @@ function defaultAllowedIps(
   { addresses, addressPool }: Site["config"],
   isClient: boolean,
 ): Prefix[] {
-  const all = [
+  return outermost([
     ...addresses.map(({ address, length }) => new Prefix(address, length)),
     ...addressPool,
     ...isClient ? [SHARED_SPACE] : [],
-  ];
-  return all.filter((prefix, i) =>
-    !all.some((other, j) =>
-      i !== j && other.covers(prefix) && (other.length < prefix.length || j < i)
-    )
-  );
+  ]);
 }

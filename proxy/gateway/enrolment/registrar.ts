@@ -17,6 +17,7 @@ import { getLogger } from "../../log/logger.ts";
 import { newAddresses, NoFreeAddress } from "../free_address.ts";
 import type { PeerSources } from "../peer_sources.ts";
 import { ClientAuthority } from "./client_authority.ts";
+import { logNotWritten } from "./roster_open.ts";
 
 const log = getLogger(["wirestack", "enrolment"]);
 
@@ -89,9 +90,7 @@ export class Registrar {
       });
     } catch (error) {
       if (error instanceof NoFreeAddress) return { refused: "full" };
-      log.error("the state of enrolment cannot be written: {error}", {
-        error: (error as Error).message,
-      });
+      logNotWritten(error);
       return { refused: "state" };
     }
     this.#options.onBound(bound);

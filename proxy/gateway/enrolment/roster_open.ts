@@ -18,6 +18,13 @@ export interface OpenedRoster {
   readonly problem: string;
 }
 
+/** A change of the roster was not kept, and has not happened. */
+export function logNotWritten(error: unknown): void {
+  log.error("the state of enrolment cannot be written: {error}", {
+    error: (error as Error).message,
+  });
+}
+
 /**
  * @param directories The first that can be written to is used.
  * @param publicKey Of the hub.

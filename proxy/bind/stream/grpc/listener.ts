@@ -4,36 +4,21 @@
  * @module
  */
 
-import type { Certificate } from "../../certificates/certificate.ts";
-import type { Carrier, CarrierListener } from "../carrier.ts";
-import { farewellFrame, farewellText } from "../farewell.ts";
-import {
-  type Secured,
-  type ServerTrustOptions,
-  TlsServer,
-  type TlsServerOptions,
-} from "../tls/mod.ts";
+import { farewellText } from "../farewell.ts";
+import { type Secured, SecuredListener, TlsServer, type TlsServerOptions } from "../tls/mod.ts";
 import { GrpcAcceptor } from "./acceptor.ts";
-import type { GrpcCarrier } from "./carrier.ts";
 import { PROTOCOL } from "./limits.ts";
 
 export type GrpcListenerOptions =
   & Omit<TlsServerOptions, "protocols" | "tellRefused">
   & { readonly callLimitMs?: number };
 
-export class GrpcListener implements CarrierListener {
-  readonly description: string;
-  readonly server: TlsServer;
+export class GrpcListener extends SecuredListener {
   readonly #acceptor: GrpcAcceptor;
-  /** Carriers that are there, and what their other ends have shown. */
-  readonly #carriers = new Map<GrpcCarrier, Certificate>();
-  #accepted: ((carrier: Carrier) => void) | undefined;
 
   private constructor(server: TlsServer, acceptor: GrpcAcceptor, description: string) {
-    this.server = server;
+    super(server, description);
     this.#acceptor = acceptor;
-    this.description = description;
-    server.onChanged = () => this.#review();
   }
 
   /** @throws As {@link TlsServer.start} does. */
@@ -52,45 +37,18 @@ export class GrpcListener implements CarrierListener {
     return listener = new GrpcListener(server, acceptor, options.description);
   }
 
-  get port(): number {
-    return this.server.port;
-  }
-
   /** Connections, with a carrier or without. */
   get connections(): number {
     return this.#acceptor.size;
   }
 
-  start(accepted: (carrier: Carrier) => void): void {
-    this.#accepted = accepted;
-  }
-
-  /** As {@link ServerTrust.reload}. Who would not be let in any more has to go. */
-  reload(options: ServerTrustOptions): void {
-    this.server.reload(options);
-  }
-
-  async close(): Promise<void> {
-    await this.server.close();
+  override async close(): Promise<void> {
+    await super.close();
     this.#acceptor.close();
   }
 
-  #take({ socket, remote, certificate }: Secured): void {
-    this.#acceptor.accept(socket, remote, (carrier) => {
-      if (this.#accepted === undefined) {
-        carrier.close();
-        return;
-      }
-      this.#carriers.set(carrier, certificate);
-      socket.once("close", () => this.#carriers.delete(carrier));
-      this.#accepted(carrier);
-    });
-  }
-
-  #review(): void {
-    for (const [carrier, certificate] of this.#carriers) {
-      const refusal = this.server.refuse(certificate);
-      if (refusal !== undefined) carrier.expel(farewellFrame(refusal.farewell), refusal.reason);
-    }
+  #take(secured: Secured): void {
+    const { socket, remote } = secured;
+    this.#acceptor.accept(socket, remote, (carrier) => this.accept(carrier, secured));
   }
 }

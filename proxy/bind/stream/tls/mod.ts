@@ -15,5 +15,6 @@ export {
 } from "./files.ts";
 export { TlsListener } from "./listener.ts";
 export { PROTOCOL, type Secured } from "./secured.ts";
+export { SecuredListener } from "./secured_listener.ts";
 export { TlsServer, type TlsServerOptions } from "./server.ts";
-export type { AllowedClients, ServerTrustOptions } from "./server_trust.ts";
+export type { AllowedClients } from "./server_trust.ts";

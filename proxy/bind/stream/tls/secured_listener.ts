@@ -1,0 +1,69 @@
+/**
+ * What listeners in TLS have in common, whatever their carriers are: who is let in, for as long as it
+ * would be again.
+ *
+ * @module
+ */
+
+import type { Certificate } from "../../certificates/certificate.ts";
+import type { Carrier, CarrierListener } from "../carrier.ts";
+import { farewellFrame } from "../farewell.ts";
+import type { Secured } from "./secured.ts";
+import type { TlsServer } from "./server.ts";
+import type { ServerTrustOptions } from "./server_trust.ts";
+
+/** A carrier whose other end has shown a certificate. */
+export interface SecuredCarrier extends Carrier {
+  /** Ends it, and says so to its user. @param reason Behind `its certificate`. */
+  expel(last: Uint8Array, reason: string): void;
+}
+
+export abstract class SecuredListener implements CarrierListener {
+  /** As configured: `tls:0.0.0.0:443`. */
+  readonly description: string;
+  readonly server: TlsServer;
+  /** Carriers that are there, and what their other ends have shown. */
+  readonly #carriers = new Map<SecuredCarrier, Certificate>();
+  #accepted: ((carrier: Carrier) => void) | undefined;
+
+  protected constructor(server: TlsServer, description: string) {
+    this.server = server;
+    this.description = description;
+    server.onChanged = () => this.#review();
+  }
+
+  get port(): number {
+    return this.server.port;
+  }
+
+  start(accepted: (carrier: Carrier) => void): void {
+    this.#accepted = accepted;
+  }
+
+  /** As {@link ServerTrust.reload}. Who would not be let in any more has to go. */
+  reload(options: ServerTrustOptions): void {
+    this.server.reload(options);
+  }
+
+  close(): Promise<void> {
+    return this.server.close();
+  }
+
+  /** Hands over a carrier on a connection of the server's. */
+  protected accept(carrier: SecuredCarrier, { socket, certificate }: Secured): void {
+    if (this.#accepted === undefined) {
+      carrier.close();
+      return;
+    }
+    this.#carriers.set(carrier, certificate);
+    socket.once("close", () => this.#carriers.delete(carrier));
+    this.#accepted(carrier);
+  }
+
+  #review(): void {
+    for (const [carrier, certificate] of this.#carriers) {
+      const refusal = this.server.refuse(certificate);
+      if (refusal !== undefined) carrier.expel(farewellFrame(refusal.farewell), refusal.reason);
+    }
+  }
+}
