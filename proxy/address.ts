@@ -52,6 +52,11 @@ export function hostAndPort(host: string, port: number): string {
   return `${uriHost(host)}:${port}`;
 }
 
+/** A host without the brackets that an IPv6 address has in front of a port. */
+export function bareHost(text: string): string {
+  return text.replace(/^\[(.*)\]$/, "$1");
+}
+
 /** A name or an address as it stands in front of a port, RFC 3986 §3.2.2. */
 export function uriHost(host: string): string {
   return host.includes(":") ? `[${host}]` : host;

@@ -28,7 +28,7 @@ import {
   generatePrivateKey,
   publicKeyOf,
 } from "../base64.ts";
-import { parseInterfaceAddress, parseIpAddress, socketAddress } from "../address.ts";
+import { bareHost, parseInterfaceAddress, parseIpAddress, socketAddress } from "../address.ts";
 import { isSafeTarget } from "../flow/safe_targets.ts";
 import { FileEdit } from "./edit_file.ts";
 import { fileOfOnly, type Running, runningFrom } from "./gateways.ts";
@@ -225,7 +225,7 @@ function publicEndpoint(given: string | undefined, config: GatewayConfig): strin
   const endpoint = parseEndpoint(given);
   if (!(endpoint instanceof ParseFailure)) return given;
   // Without a port, and an IPv6 address without brackets, too.
-  const address = parseIpAddress(given.replace(/^\[(.*)\]$/, "$1"));
+  const address = parseIpAddress(bareHost(given));
   const host = address?.version === 6 ? `[${address}]` : given;
   if (listenPort && !(parseEndpoint(`${host}:${listenPort}`) instanceof ParseFailure)) {
     return `${host}:${listenPort}`;

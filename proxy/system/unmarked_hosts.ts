@@ -5,6 +5,7 @@
  */
 
 import type { Prefix } from "../../netstack/mod.ts";
+import { bareHost } from "../address.ts";
 import type { GatewayConfig } from "../config/config.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import { proxyFor } from "../gateway/proxy_environment.ts";
@@ -72,7 +73,7 @@ export function proxiedTargets({ proxy, rules }: Pick<GatewayConfig, "proxy" | "
 /** Without the list there may be no peers, so it cannot come through the tunnel. */
 function placeOf(url: string): DialledPlace {
   const { hostname, port } = new URL(url);
-  return { hostname: hostname.replace(/^\[(.*)\]$/, "$1"), port: Number(port || 443) };
+  return { hostname: bareHost(hostname), port: Number(port || 443) };
 }
 
 function httpProxy(place: DialledPlace): string[] {

@@ -5,7 +5,7 @@
  */
 
 import { IpAddress } from "../../../netstack/mod.ts";
-import { hostAndPort } from "../../address.ts";
+import { socketAddress } from "../../address.ts";
 import { getLogger } from "../../log/logger.ts";
 import type { Bind } from "../bind.ts";
 import type { Carrier } from "./carrier.ts";
@@ -20,7 +20,7 @@ export class AcceptedEndpoint extends StreamEndpoint {
   constructor(bind: Bind, host: StreamHost, carrier: Carrier) {
     super(bind, host);
     const { address, port } = carrier.remote;
-    this.#text = `${bind.name}:${hostAndPort(`${new IpAddress(address)}`, port)}`;
+    this.#text = `${bind.name}:${socketAddress(new IpAddress(address), port)}`;
     log.debug("{endpoint}: {name} has connected", {
       endpoint: this.#text,
       name: carrier.remote.description,

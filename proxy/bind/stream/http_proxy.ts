@@ -7,7 +7,7 @@
 
 import type { Socket } from "node:net";
 import { Buffer } from "node:buffer";
-import { hostAndPort, parseIpAddress, parsePrefix } from "../../address.ts";
+import { bareHost, hostAndPort, parseIpAddress, parsePrefix } from "../../address.ts";
 
 /** An HTTP proxy, and what it is shown. */
 export interface HttpProxy {
@@ -39,7 +39,7 @@ export function parseProxy(value: string): HttpProxy {
   if (url === null || url.hostname === "" || url.port === "0") {
     throw new Error(`HTTPS_PROXY is no URL, ${expected}`);
   }
-  const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
+  const host = bareHost(url.hostname);
   let authorization: string | undefined;
   if (url.username !== "" || url.password !== "") {
     let pair: string;
@@ -66,7 +66,7 @@ export function isExempt(value: string, host: string, port: number): boolean {
 function covers(entry: string, host: string, port: number): boolean {
   if (entry === "*") return true;
   const address = parseIpAddress(host);
-  const prefix = parsePrefix(entry.replace(/^\[(.*)\]$/, "$1"));
+  const prefix = parsePrefix(bareHost(entry));
   if (prefix !== undefined) return address !== undefined && prefix.contains(address);
   const [, name, only] = /^\[?([^\]]*?)\]?(?::(\d+))?$/.exec(entry) ?? [];
   if (name === undefined || (only !== undefined && Number(only) !== port)) return false;

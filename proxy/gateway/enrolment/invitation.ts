@@ -5,7 +5,7 @@
  */
 
 import { IpAddress, Prefix } from "../../../netstack/mod.ts";
-import { hostAndPort, parseIpAddress } from "../../address.ts";
+import { bareHost, hostAndPort, parseIpAddress } from "../../address.ts";
 import type { GatewayConfig, MapConfig } from "../../config/checked.ts";
 import { ConfigError } from "../../config/error.ts";
 import {
@@ -170,7 +170,7 @@ function urlOf({ url }: { readonly url: string }): string {
 function endpointOf(text: string, port: number): string | ParseFailure {
   const parsed = parseEndpoint(text);
   if (!(parsed instanceof ParseFailure)) return hostAndPort(parsed.hostname, parsed.port);
-  const host = parseIpAddress(text.replace(/^\[(.*)\]$/, "$1"))?.toString() ?? text;
+  const host = parseIpAddress(bareHost(text))?.toString() ?? text;
   const withPort = hostAndPort(host, port);
   return parseEndpoint(withPort) instanceof ParseFailure ? parsed : withPort;
 }

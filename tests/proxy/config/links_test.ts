@@ -1,21 +1,12 @@
 import assert from "node:assert/strict";
 import { encodeKey, generatePrivateKey } from "../../../proxy/base64.ts";
-import { ConfigError, loadConfig } from "../../../proxy/config/config.ts";
+import { loadConfig } from "../../../proxy/config/config.ts";
 import { advise } from "../../../proxy/gateway/advice.ts";
+import { problems } from "./problems.ts";
 
 const KEY = encodeKey(generatePrivateKey());
 const WIREGUARD = `[Interface]\nPrivateKey = ${KEY}\nAddress = 10.9.0.1/24\n`;
 const PHONE = "[Link]\nName = phone\nListen = unix:/run/phone.sock\nFraming = length16\n";
-
-function problems(text: string): readonly string[] {
-  try {
-    loadConfig(text, { file: "wg0.conf" });
-    return [];
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    return error.problems;
-  }
-}
 
 Deno.test("a link from a file, with every key", () => {
   const { config } = loadConfig(

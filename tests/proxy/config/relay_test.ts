@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { encodeKey, generatePrivateKey } from "../../../proxy/base64.ts";
-import { ConfigError, loadConfig, loadPeer } from "../../../proxy/config/config.ts";
+import { loadConfig, loadPeer } from "../../../proxy/config/config.ts";
 import { formatConfigFile } from "../../../proxy/config/format.ts";
+import { problems } from "./problems.ts";
 
 const KEY = encodeKey(generatePrivateKey());
 const PEER_KEY = encodeKey(generatePrivateKey());
@@ -10,16 +11,6 @@ const OTHER_PIN = `sha256/${"/".repeat(42)}8=`;
 const HUB = `[Interface]\nPrivateKey = ${KEY}\n`; // lines 1 and 2
 const FILES = "Cert = cert.pem\nKey = key.pem\nClientCa = ca.pem\n";
 const PEER = `${HUB}[Peer]\nPublicKey = ${PEER_KEY}\n`; // lines 3 and 4
-
-function problems(text: string): readonly string[] {
-  try {
-    loadConfig(text, { file: "wg0.conf" });
-    return [];
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    return error.problems;
-  }
-}
 
 Deno.test("[Relay] from a file, with every key", () => {
   const { config } = loadConfig(

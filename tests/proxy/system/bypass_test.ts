@@ -6,16 +6,18 @@
 
 import assert from "node:assert/strict";
 import type { IpAddress } from "../../../netstack/mod.ts";
-import { parseInterfaceAddress, parseIpAddress, parsePrefix } from "../../../proxy/address.ts";
+import { parseIpAddress } from "../../../proxy/address.ts";
 import { loadConfig } from "../../../proxy/config/config.ts";
 import type { Gateway } from "../../../proxy/gateway/gateway.ts";
 import { Bypass } from "../../../proxy/system/bypass.ts";
 import { bypassScript, bypassSteps, type Destination } from "../../../proxy/system/bypass_steps.ts";
-import { type HostView, planTunnel, type TunnelSettings } from "../../../proxy/system/plan.ts";
+import { planTunnel, type TunnelSettings } from "../../../proxy/system/plan.ts";
 import { parseUndo } from "../../../proxy/system/step.ts";
+import { HOST, prefixes, SETTINGS as PLAIN } from "./planned.ts";
 
 const KEYS = ["A", "B", "C"].map((letter) => `${letter.repeat(42)}A=`);
 const HUBS = ["203.0.113.2 443", "203.0.113.2 8443", "2001:db8::2 443"].map(destination);
+const SETTINGS: TunnelSettings = { ...PLAIN, bypass: HUBS };
 
 Deno.test("each address of a fallback has a rule before the tunnel's own, of a family that has any", () => {
   const plan = planTunnel({ ...SETTINGS, allowedIps: prefixes("0.0.0.0/0", "10.8.0.0/16") }, HOST);
@@ -133,25 +135,6 @@ Deno.test("a name that cannot be found is waited for where there is no endpoint,
   assert.deepEqual(await attempts("Endpoint = 192.0.2.9:51820"), [1]);
 });
 
-const SETTINGS: TunnelSettings = {
-  device: "wg0",
-  addresses: [parseInterfaceAddress("10.9.0.2/24")!],
-  allowedIps: [],
-  bypass: HUBS,
-  table: "auto",
-  mtu: 1420,
-  killSwitch: false,
-  dns: { servers: [], domains: [] },
-};
-
-const HOST: HostView = {
-  tables: new Set([254, 255]),
-  priorities: { 4: [0, 32766, 32767], 6: [0, 32766] },
-  hasIpv6: true,
-  sysctl: () => "0",
-  dnsMethod: "file",
-};
-
 function configOf(...lines: string[]) {
   return loadConfig([
     ...["[Interface]", `PrivateKey = ${KEYS[0]}`, "Address = 10.9.0.2/24"],
@@ -171,8 +154,4 @@ function textsOf(destinations: readonly Destination[]): string[] {
 
 function ip(text: string): IpAddress {
   return parseIpAddress(text)!;
-}
-
-function prefixes(...texts: string[]) {
-  return texts.map((text) => parsePrefix(text)!);
 }

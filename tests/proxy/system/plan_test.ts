@@ -6,7 +6,7 @@
  */
 
 import assert from "node:assert/strict";
-import { parseInterfaceAddress, parseIpAddress, parsePrefix } from "../../../proxy/address.ts";
+import { parseInterfaceAddress, parseIpAddress } from "../../../proxy/address.ts";
 import { type MtuQuestion, tunnelMtu } from "../../../proxy/system/mtu.ts";
 import {
   type HostView,
@@ -15,6 +15,7 @@ import {
   type TunnelSettings,
 } from "../../../proxy/system/plan.ts";
 import { parseUndo } from "../../../proxy/system/step.ts";
+import { HOST, prefixes, SETTINGS } from "./planned.ts";
 
 const titles = (settings: Partial<TunnelSettings>, host: Partial<HostView> = {}) =>
   planTunnel({ ...SETTINGS, ...settings }, { ...HOST, ...host }).steps.map(({ title }) => title);
@@ -172,34 +173,12 @@ Deno.test("the MTU is what the narrowest way to an endpoint leaves: 60 bytes les
   assert.throws(() => mtu({ endpoints: ips("192.0.2.1"), routeMtu: () => 635 }), /expected 576/);
 });
 
-const SETTINGS: TunnelSettings = {
-  device: "wg0",
-  addresses: [parseInterfaceAddress("10.9.0.2/24")!],
-  allowedIps: [],
-  table: "auto",
-  mtu: 1420,
-  killSwitch: false,
-  dns: { servers: [], domains: [] },
-};
-
-const HOST: HostView = {
-  tables: new Set([254, 255]),
-  priorities: { 4: [0, 32766, 32767], 6: [0, 32766] },
-  hasIpv6: true,
-  sysctl: () => "0",
-  dnsMethod: "file",
-};
-
 const QUESTION: MtuQuestion = {
   endpoints: [],
   hasIpv6: false,
   routeMtu: () => 1500,
   defaultMtu: () => undefined,
 };
-
-function prefixes(...texts: string[]) {
-  return texts.map((text) => parsePrefix(text)!);
-}
 
 function ips(...texts: string[]) {
   return texts.map((text) => parseIpAddress(text)!);

@@ -5,21 +5,17 @@
  */
 
 import assert from "node:assert/strict";
-import { parsePrefix } from "../../../proxy/address.ts";
 import { SystemTunnelError } from "../../../proxy/system/error.ts";
 import { planRedirect, type RedirectSettings } from "../../../proxy/system/redirect_plan.ts";
 import { exemptScript } from "../../../proxy/system/redirect_script.ts";
 import { parseUndo } from "../../../proxy/system/step.ts";
+import { prefixes } from "./planned.ts";
 
 const HOST = {
   tables: new Set([253, 254, 255]),
   priorities: { 4: [0, 32766, 32767], 6: [0, 32766] },
   hasIpv6: true,
 } as const;
-
-function prefixes(...texts: string[]) {
-  return texts.map((text) => parsePrefix(text)!);
-}
 
 function plan(settings: Partial<RedirectSettings> = {}, host: Partial<typeof HOST> = {}) {
   return planRedirect(

@@ -6,7 +6,7 @@
  */
 
 import type { Socket } from "node:net";
-import { hostAndPort, parseIpAddress } from "../../../address.ts";
+import { hostAndPort, parseIpAddress, socketAddress } from "../../../address.ts";
 import type { Carrier, CarrierDialer, CarrierRemote } from "../carrier.ts";
 import { connectThrough, type HttpProxy } from "../http_proxy.ts";
 import { secure, type TlsDialerOptions } from "../tls/mod.ts";
@@ -159,7 +159,7 @@ function targetsOf(
   if (known.length === 0) return [`dns:${hostAndPort(host, port)}`];
   return [...new Set(known.map(({ version }) => version))].map((version) => {
     const same = known.filter((address) => address.version === version);
-    return `ipv${version}:${same.map((address) => hostAndPort(`${address}`, port)).join(",")}`;
+    return `ipv${version}:${same.map((address) => socketAddress(address, port)).join(",")}`;
   });
 }
 

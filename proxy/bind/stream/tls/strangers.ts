@@ -6,7 +6,7 @@
  */
 
 import type { Socket } from "node:net";
-import { hostAndPort } from "../../../address.ts";
+import { socketAddress } from "../../../address.ts";
 import { type Pending, PendingConnections } from "./pending.ts";
 import { remoteAddress } from "./secured.ts";
 import { Turns } from "./turns.ts";
@@ -84,7 +84,7 @@ export class Strangers {
 
   add(socket: Socket): void {
     const ip = remoteAddress(socket);
-    const from = hostAndPort(`${ip}`, socket.remotePort ?? 0);
+    const from = socketAddress(ip, socket.remotePort ?? 0);
     const address = ip.version === 4 ? `${ip}` : ip.bytes.subarray(0, 8).toHex();
     const pending: Pending = { address, evict: () => socket.destroy() };
     let callOff = () => {};
