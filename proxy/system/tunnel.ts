@@ -18,13 +18,14 @@ import { bypassScript, bypassSteps, type Destination } from "./bypass_steps.ts";
 import { findEndpoints } from "./endpoints.ts";
 import { SystemTunnelError } from "./error.ts";
 import { LinuxHost } from "./host.ts";
-import { runningNow, takeBack, undoSteps } from "./leftovers.ts";
+import { recordedNow, runningNow, takeBack, undoSteps } from "./leftovers.ts";
 import {
   checkAbilities,
   checkDeviceName,
   defaultRouteMtu,
   recordedBeside,
   routeMtu,
+  routingView,
   viewOf,
 } from "./look.ts";
 import { tunnelMtu } from "./mtu.ts";
@@ -91,6 +92,8 @@ export class SystemTunnel {
   #states: readonly FoundState[] = [];
   #resolvConf: ResolvConf | undefined;
   #bypass: Bypass | undefined;
+  #bypassPriorities: Plan["bypassPriorities"] = {};
+  #routes: LiveRoutes | undefined;
   #keeper: Keeper | undefined;
   #save: () => string = () => "";
   #saved = "";
@@ -136,7 +139,7 @@ export class SystemTunnel {
       config,
       resolve: this.#options.resolve,
       now: () => performance.now(),
-      apply: (destinations) => this.#goAround(destinations, plan.bypassPriorities),
+      apply: (destinations) => this.#goAround(destinations),
     });
     await bypass.find(this.#stopped.signal);
     const mtu = tunnelMtu({
@@ -155,6 +158,7 @@ export class SystemTunnel {
     };
     const plan = planTunnel(settings, view);
     const { mark, steps } = plan;
+    this.#bypassPriorities = plan.bypassPriorities;
     await this.#hooks("preUp");
     this.#isUp = true;
     let gateway: Gateway;
@@ -178,12 +182,18 @@ export class SystemTunnel {
       const { save } = this.#options;
       if (save !== undefined) this.#save = () => savedText(gateway, save.frame.hasPort);
       bypass.follow(gateway, settings);
-      const routes = new LiveRoutes(host, settings);
+      const routes = this.#routes = this.#liveRoutes(gateway, settings, plan, view);
       gateway.routes.onAllowedIpChanged = (prefix, isThere) => {
         routes.change(prefix, isThere);
         bypass.lookSoon();
         more?.allowedIpChanged(prefix, isThere);
       };
+      // Those of a list, or enrolled, have come with the start.
+      for (const peer of gateway.engine.device.peers()) {
+        for (const prefix of gateway.peers.allowedIps(peer)) {
+          gateway.routes.onAllowedIpChanged(prefix, true);
+        }
+      }
       return gateway;
     } catch (error) {
       await gateway.close({ graceMs: 0 });
@@ -246,6 +256,7 @@ export class SystemTunnel {
     if (this.#isDown || this.#state === undefined) return;
     this.#isDown = true;
     this.#bypass?.close();
+    this.#routes?.close();
     const { device } = this.#options;
     const killSwitch = killSwitchTable(device).table;
     const stays = ({ undo }: RecordedStep) =>
@@ -289,14 +300,43 @@ export class SystemTunnel {
     this.#resolvConf = this.#host.perform(title, action) ?? this.#resolvConf;
   }
 
+  /** Takes one back that was done and written down. @throws {Error} if it cannot be. */
+  #takeBack(step: RecordedStep): void {
+    const problems = undoSteps(this.#host, [step], this.#state!, this.#others());
+    if (problems.length > 0) throw new Error(problems.join());
+    this.#done.splice(this.#done.indexOf(step), 1);
+  }
+
+  #liveRoutes(
+    gateway: Gateway,
+    settings: TunnelSettings,
+    plan: Plan,
+    planned: HostView,
+  ): LiveRoutes {
+    return new LiveRoutes({
+      host: this.#host,
+      settings,
+      plan,
+      planned,
+      view: () => routingView(this.#host, this.#recorded()),
+      do: (step) => this.#do(step),
+      takeBack: ({ title }) => {
+        const step = this.#done.find((step) => step.title === title);
+        if (step !== undefined) this.#takeBack(step);
+      },
+      setMark: (mark) => gateway.udp.setMark(mark),
+      goAround: (priorities) => {
+        this.#bypassPriorities = priorities;
+        this.#goAround(this.#bypass!.destinations);
+      },
+    });
+  }
+
   /** As the plan has done for what was known at the start. @throws {Error} if it cannot be. */
-  #goAround(
-    destinations: readonly Destination[],
-    priorities: Plan["bypassPriorities"],
-  ): void {
+  #goAround(destinations: readonly Destination[]): void {
     const { device, config } = this.#options;
     const steps = new Map(
-      bypassSteps(destinations, priorities).map((step) => [step.title, step]),
+      bypassSteps(destinations, this.#bypassPriorities).map((step) => [step.title, step]),
     );
     if (config.device.killSwitch) {
       this.#host.perform("nft", { kind: "nft", script: bypassScript(device, destinations) });
@@ -304,9 +344,7 @@ export class SystemTunnel {
     for (const step of [...this.#done]) {
       const { undo, title } = step;
       if (undo.kind !== "rule" || undo.destination === undefined || steps.delete(title)) continue;
-      const problems = undoSteps(this.#host, [step], this.#state!, []);
-      if (problems.length > 0) throw new Error(problems.join());
-      this.#done.splice(this.#done.indexOf(step), 1);
+      this.#takeBack(step);
     }
     for (const step of steps.values()) this.#do(step);
   }
@@ -319,6 +357,12 @@ export class SystemTunnel {
   #others() {
     const { directory, device } = this.#options;
     return runningNow(directory, this.#states, this.#namespace, device);
+  }
+
+  /** Others that run, or were killed, as {@link #others}. */
+  #recorded() {
+    const { directory, device } = this.#options;
+    return recordedNow(directory, this.#states, this.#namespace, device);
   }
 
   /** @param goesOn Whether one that fails is only logged. */
