@@ -17,6 +17,7 @@ import { Bypass } from "./bypass.ts";
 import { bypassScript, bypassSteps, type Destination } from "./bypass_steps.ts";
 import { findEndpoints } from "./endpoints.ts";
 import { SystemTunnelError } from "./error.ts";
+import { Hooks } from "./hooks.ts";
 import { LinuxHost } from "./host.ts";
 import { recordedNow, runningNow, takeBack, undoSteps } from "./leftovers.ts";
 import {
@@ -34,7 +35,7 @@ import { LiveRoutes } from "./live_routes.ts";
 import { type HostView, type Plan, planTunnel, type TunnelSettings } from "./plan.ts";
 import { type ConfigFrame, SAVE_SCRIPT, savedText } from "./save_config.ts";
 import { killSwitchTable } from "./nft_scripts.ts";
-import { Keeper, runHook } from "./shell.ts";
+import { Keeper } from "./shell.ts";
 import { findStates, type FoundState, type RecordedStep, StateFile } from "./state_file.ts";
 import type { Step } from "./step.ts";
 import { describeTunnel } from "./summary.ts";
@@ -85,6 +86,7 @@ export interface DeviceStart {
 export class SystemTunnel {
   readonly #options: SystemTunnelOptions;
   readonly #host = new LinuxHost();
+  readonly #hooks: Hooks;
   readonly #namespace = ownNamespace();
   readonly #done: RecordedStep[] = [];
   #state: StateFile | undefined;
@@ -104,6 +106,13 @@ export class SystemTunnel {
 
   constructor(options: SystemTunnelOptions) {
     this.#options = options;
+    const { device, config, label } = options;
+    this.#hooks = new Hooks({
+      device,
+      lines: config.device,
+      label: (which, index) => label(["interface", which, index]),
+      signal: (group, signal) => this.#host.system.signalGroup(group, signal),
+    });
   }
 
   /**
@@ -159,7 +168,7 @@ export class SystemTunnel {
     const plan = planTunnel(settings, view);
     const { mark, steps } = plan;
     this.#bypassPriorities = plan.bypassPriorities;
-    await this.#hooks("preUp");
+    await this.#hooks.up("preUp");
     this.#isUp = true;
     let gateway: Gateway;
     try {
@@ -178,7 +187,7 @@ export class SystemTunnel {
       const more = this.#options.more?.(host, settings, view);
       for (const step of more?.steps ?? []) this.#do(step);
       log.info("{tunnel}", { tunnel: describeTunnel(settings, view, mark, more?.steps) });
-      await this.#hooks("postUp");
+      await this.#hooks.up("postUp");
       const { save } = this.#options;
       if (save !== undefined) this.#save = () => savedText(gateway, save.frame.hasPort);
       bypass.follow(gateway, settings);
@@ -201,9 +210,10 @@ export class SystemTunnel {
     }
   }
 
-  /** Ends an {@link up} that waits for name servers. */
+  /** Ends an {@link up} that waits for name servers, and a hook that runs. */
   interrupt(): void {
     this.#stopped.abort();
+    this.#hooks.interrupt();
   }
 
   /**
@@ -243,7 +253,7 @@ export class SystemTunnel {
 
   /** Runs what is to run before the device goes. What fails is logged. */
   async beforeDown(): Promise<void> {
-    if (this.#isUp && !this.#isDown) await this.#hooks("preDown", true);
+    if (this.#isUp && !this.#isDown) await this.#hooks.down("preDown");
     this.#saved = this.#save();
   }
 
@@ -253,6 +263,7 @@ export class SystemTunnel {
    * @param hasFailed Nobody has asked for the end: the kill switch stays, as when the process is killed.
    */
   down(hasFailed = false): void {
+    this.#hooks.kill();
     if (this.#isDown || this.#state === undefined) return;
     this.#isDown = true;
     this.#bypass?.close();
@@ -286,7 +297,7 @@ export class SystemTunnel {
   /** The rest of it, which takes other programs. */
   async afterDown(): Promise<void> {
     await this.#keeper?.finish(this.#saved, this.#isTakenBack);
-    if (this.#isUp) await this.#hooks("postDown", true);
+    if (this.#isUp) await this.#hooks.down("postDown");
     this.#host[Symbol.dispose]();
   }
 
@@ -363,24 +374,6 @@ export class SystemTunnel {
   #recorded() {
     const { directory, device } = this.#options;
     return recordedNow(directory, this.#states, this.#namespace, device);
-  }
-
-  /** @param goesOn Whether one that fails is only logged. */
-  async #hooks(
-    which: "preUp" | "postUp" | "preDown" | "postDown",
-    goesOn = false,
-  ): Promise<void> {
-    const { config, device } = this.#options;
-    for (const [i, line] of config.device[which].entries()) {
-      const label = this.#options.label(["interface", which, i]);
-      log.info("{hook}", { hook: label });
-      try {
-        await runHook(line, device, label);
-      } catch (error) {
-        if (!goesOn) throw error;
-        log.error("{problem}", { problem: (error as Error).message });
-      }
-    }
   }
 }
 

@@ -11,7 +11,7 @@ import { loadConfig } from "../../../proxy/config/config.ts";
 import { withOptionalValues } from "../../../proxy/cli/commands/up_options.ts";
 import { findEndpoints } from "../../../proxy/system/endpoints.ts";
 import { describeTunnel } from "../../../proxy/system/summary.ts";
-import { Keeper, runHook } from "../../../proxy/system/shell.ts";
+import { Keeper } from "../../../proxy/system/shell.ts";
 import { describeUser, findUser } from "../../../proxy/system/user.ts";
 import { runHere } from "../cli/run_here.ts";
 
@@ -106,20 +106,6 @@ Deno.test("a user is found by name or number, and root is no user to become", ()
   ]);
   for (const user of ["root", "0"]) assert.throws(() => findUser(user, PASSWD), /expected another/);
   assert.throws(() => findUser("nobody-here", PASSWD), /there is no such user/);
-});
-
-Deno.test("a hook has the device's name for %i, and its status counts", async () => {
-  const file = await Deno.makeTempFile();
-  try {
-    await runHook(`echo "%i-%i" > ${file}`, "wg0", "PostUp");
-    assert.equal(await Deno.readTextFile(file), "wg0-wg0\n");
-    await assert.rejects(runHook("exit 7", "wg0", "wg0.conf:4: PostUp"), {
-      name: "SystemTunnelError",
-      message: "wg0.conf:4: PostUp: ended with status 7, expected 0",
-    });
-  } finally {
-    await Deno.remove(file);
-  }
 });
 
 Deno.test("a keeper runs its script when it is told to, and not when its process is gone", async () => {
