@@ -162,6 +162,19 @@ Deno.test("a name that no device can have is refused, and so is --tun without ca
   ]);
 });
 
+Deno.test("a device that clients are to be let out by, and is not there, is named before anything is changed", async () => {
+  const key = encodeKey(generatePrivateKey());
+  const config = `[Interface]\nPrivateKey = ${key}\nAddress = 10.9.0.1/24\n`;
+  for (const args of [["--masquerade=none0"], ["--masquerade=none0", "--masquerade-force"]]) {
+    const { status, error } = await runHere(["up", "--tun=wsnone", ...args, "-"], config);
+    assert.match(error, /^--masquerade: there is no device none0, expected one of /);
+    assert.equal(status, 2);
+  }
+  const own = await runHere(["up", "--tun=wsnone", "--masquerade=wsnone", "-"], config);
+  assert.match(own.error, /^--masquerade: wsnone is the tunnel itself, expected the device that/);
+  assert.equal(own.status, 2);
+});
+
 Deno.test("with --tun the keys of wg-quick have an effect, so nothing warns of them", async () => {
   const config = `[Interface]\nPrivateKey = ${encodeKey(generatePrivateKey())}\nDNS = 10.9.0.1\n`;
   assert.match((await runHere(["check", "-"], config)).error, /DNS: has no effect without --tun/);
