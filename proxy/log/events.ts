@@ -1193,13 +1193,6 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { device: "text" },
   },
   {
-    name: "default-route-needs-restart",
-    logger: "system",
-    level: "warning",
-    message: "{prefix}: a default route takes a restart of {device}",
-    fields: { prefix: "text", device: "text" },
-  },
-  {
     name: "redirect",
     logger: "system",
     level: "info",
