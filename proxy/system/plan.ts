@@ -8,7 +8,8 @@
 import { MAIN_TABLE } from "../../ffi/mod.ts";
 import { type IpAddress, Prefix } from "../../netstack/mod.ts";
 import { socketAddress } from "../address.ts";
-import { killSwitchScript, killSwitchTable, protectScript, protectTable } from "./nft_scripts.ts";
+import { killSwitchScript, killSwitchTable } from "./kill_switch_script.ts";
+import { protectScript, protectTable } from "./protect_script.ts";
 import { bypassScript, bypassSteps, type Destination } from "./bypass_steps.ts";
 import { SystemTunnelError } from "./error.ts";
 import { type DnsMethod, FIRST_TABLE, type RuleAction, type Step } from "./step.ts";

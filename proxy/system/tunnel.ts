@@ -34,7 +34,7 @@ import { ownNamespace } from "./namespace.ts";
 import { LiveRoutes } from "./live_routes.ts";
 import { type HostView, type Plan, planTunnel, type TunnelSettings } from "./plan.ts";
 import { type ConfigFrame, SAVE_SCRIPT, savedText } from "./save_config.ts";
-import { killSwitchTable } from "./nft_scripts.ts";
+import { killSwitchTable } from "./kill_switch_script.ts";
 import { Keeper } from "./shell.ts";
 import { findStates, type FoundState, type RecordedStep, StateFile } from "./state_file.ts";
 import type { Step } from "./step.ts";
