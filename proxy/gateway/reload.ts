@@ -89,7 +89,9 @@ function orConfigError({ source }: LoadedConfig, apply: () => void): void {
  */
 export function applyProxy(gateway: Gateway, config: GatewayConfig, hasSubnets: boolean): void {
   gateway.proxy.setSettings(proxySettings(config));
-  gateway.engine.stack.memory.resize(bufferMemory(config.proxy?.maxBufferMemory));
+  const memory = bufferMemory(config.proxy?.maxBufferMemory);
+  gateway.engine.stack.memory.resize(memory);
+  gateway.streams.setMemory(memory);
   if (hasSubnets) applySubnets(gateway, config.proxy);
   else gateway.proxy.review();
   gateway.engine.wake();
