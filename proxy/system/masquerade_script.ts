@@ -6,7 +6,7 @@
  */
 
 import type { Prefix } from "../../netstack/mod.ts";
-import { addElements, removeTable } from "./nft_scripts.ts";
+import { addElements, removeTable } from "./nft_script.ts";
 import { type NftTableUndo, OWN_PREFIX } from "./step.ts";
 
 /** The device that leads out, of each family that does. */

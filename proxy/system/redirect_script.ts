@@ -6,7 +6,7 @@
 
 import type { Prefix } from "../../netstack/mod.ts";
 import { FIRST_TABLE, type NftTableUndo, OWN_PREFIX } from "./step.ts";
-import { addElements, removeTable } from "./nft_scripts.ts";
+import { addElements, removeTable } from "./nft_script.ts";
 
 export interface RedirectRules {
   /** Of the redirect. */
