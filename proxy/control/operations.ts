@@ -53,7 +53,7 @@ export interface ControlHandlers {
   /** Ends the gateway, as a signal does. */
   stop(): void;
   /**
-   * Begins a capture: the stream is a pcapng file, or empty where others connect.
+   * Begins a capture: the stream is a pcapng file; where others connect it has their counts at its end.
    *
    * @throws {RequestError} saying what is wrong.
    */

@@ -88,7 +88,9 @@ function orConfigError({ source }: LoadedConfig, apply: () => void): void {
  * @param hasSubnets Whether to apply the subnets too, and their protocols.
  */
 export function applyProxy(gateway: Gateway, config: GatewayConfig, hasSubnets: boolean): void {
+  const before = gateway.proxy.settings.timeouts;
   gateway.proxy.setSettings(proxySettings(config));
+  gateway.inbounds.timeoutsChanged(before);
   gateway.engine.stack.memory.resize(bufferMemory(config.proxy?.maxBufferMemory));
   if (hasSubnets) applySubnets(gateway, config.proxy);
   else gateway.proxy.review();

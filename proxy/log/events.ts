@@ -368,6 +368,13 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { peer: "text", hostname: "text", seconds: "number", error: "text" },
   },
   {
+    name: "endpoints-remembered-again",
+    logger: "engine",
+    level: "info",
+    message: "peers' endpoints are remembered again",
+    fields: {},
+  },
+  {
     name: "endpoints-not-remembered",
     logger: "engine",
     level: "info",
@@ -598,6 +605,20 @@ export const EVENTS: readonly LogEvent[] = [
     level: "error",
     message: "the state of enrolment cannot be written: {error}",
     fields: { error: "text" },
+  },
+  {
+    name: "enrolment-written-again",
+    logger: "enrolment",
+    level: "info",
+    message: "the state of enrolment is written again",
+    fields: {},
+  },
+  {
+    name: "revocation-not-written",
+    logger: "enrolment",
+    level: "warning",
+    message: "{name}: its revocation is not written yet, a restart would let it back in",
+    fields: { name: "text" },
   },
   {
     name: "enrolment-not-read",
@@ -1170,13 +1191,6 @@ export const EVENTS: readonly LogEvent[] = [
     level: "error",
     message: "the kill switch stays, until the next start or wirestack down {device}",
     fields: { device: "text" },
-  },
-  {
-    name: "default-route-needs-restart",
-    logger: "system",
-    level: "warning",
-    message: "{prefix}: a default route takes a restart of {device}",
-    fields: { prefix: "text", device: "text" },
   },
   {
     name: "redirect",
