@@ -117,6 +117,11 @@ export class LinuxSystem implements Disposable {
     if (this.#libc.symbols.kill(pid, SIGTERM) !== 0) throw this.#error(`process ${pid}`);
   }
 
+  /** Sends a signal to a group of processes, if there is one. */
+  signalGroup(group: number, signal: number): void {
+    this.#libc.symbols.kill(-group, signal);
+  }
+
   /**
    * The number of this process's network namespace since the machine started, which no other
    * namespace gets, unlike the inode. Undefined before Linux 5.14.

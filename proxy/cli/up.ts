@@ -48,7 +48,7 @@ export interface Watching<G> {
 export interface Surroundings {
   /** Before all else. @throws {SystemTunnelError} */
   claim(): void;
-  /** Ends a start that waits. */
+  /** Ends a start that waits, and programs that are waited for. */
   interrupt(): void;
   /** When all is open. @returns what was given up, in one line. */
   confine(): string;

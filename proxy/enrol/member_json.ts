@@ -107,7 +107,7 @@ function timeOf(value: unknown): number | undefined {
     : undefined;
 }
 
-function keyOf(value: unknown): Uint8Array | undefined {
+export function keyOf(value: unknown): Uint8Array | undefined {
   return typeof value === "string" ? decodeKey(value) : undefined;
 }
 

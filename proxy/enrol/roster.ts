@@ -1,6 +1,6 @@
 /**
  * The members of a hub. A change is saved before it counts: who was told something finds it true after
- * a crash, and what could not be saved has not happened.
+ * a crash, and what could not be saved has not happened. But for a revocation, which counts in any case.
  *
  * @module
  */
@@ -8,6 +8,7 @@
 import type { IpAddress } from "../../netstack/mod.ts";
 import { isSameKey } from "../base64.ts";
 import { isHolding, isTokenHeard, isWorthKeeping, type Member } from "./member.ts";
+import type { MemberChange } from "./member_log.ts";
 import type { RefusalReason } from "./message.ts";
 
 /** Tokens that may be out at once: each is a peer of the hub. */
@@ -15,8 +16,8 @@ export const MAX_TOKENS = 1000;
 
 export interface RosterOptions {
   readonly members: readonly Member[];
-  /** @throws {Error} if they cannot be kept. */
-  save(members: Iterable<Member>): void;
+  /** @throws {Error} if it cannot be kept. */
+  save(change: MemberChange): void;
   /** ms since the Unix epoch. */
   now(): number;
 }
@@ -25,6 +26,8 @@ export class Roster {
   readonly #options: RosterOptions;
   /** By the token's public key, in hexadecimal digits; the oldest first. */
   #members: ReadonlyMap<string, Member>;
+  /** Revocations that could not be kept yet, by the same key. */
+  readonly #unsaved = new Map<string, Member>();
 
   constructor(options: RosterOptions) {
     this.#options = options;
@@ -108,9 +111,32 @@ export class Roster {
     this.#put({ ...member, state: "used", usedAt: this.#options.now() });
   }
 
-  /** @throws {Error} if it cannot be kept; then nothing has changed. */
-  revoke(member: Member): void {
-    this.#put({ ...member, state: "revoked", revokedAt: this.#options.now() });
+  /**
+   * Holds at once: who is to be shut out is not let in because a disk is full.
+   *
+   * @returns why it could not be kept; then {@link retry}, or the next change, does.
+   */
+  revoke(member: Member): Error | undefined {
+    const revoked: Member = { ...member, state: "revoked", revokedAt: this.#options.now() };
+    try {
+      this.#put(revoked);
+      return undefined;
+    } catch (error) {
+      const key = member.tokenKey.toHex();
+      this.#members = new Map(this.#members).set(key, revoked);
+      this.#unsaved.set(key, revoked);
+      return error as Error;
+    }
+  }
+
+  /** Revocations that a restart would undo. */
+  get unsaved(): number {
+    return this.#unsaved.size;
+  }
+
+  /** Keeps what could not be kept. @throws {Error} if it cannot be now either. */
+  retry(): void {
+    if (this.#unsaved.size > 0) this.#commit(this.#members, []);
   }
 
   /**
@@ -125,16 +151,21 @@ export class Roster {
     if (gone.length === 0) return gone;
     const left = new Map(this.#members);
     for (const { tokenKey } of gone) left.delete(tokenKey.toHex());
-    this.#commit(left);
+    this.#commit(left, [], gone);
     return gone;
   }
 
   #put(member: Member): void {
-    this.#commit(new Map(this.#members).set(member.tokenKey.toHex(), member));
+    this.#commit(new Map(this.#members).set(member.tokenKey.toHex(), member), [member]);
   }
 
-  #commit(members: ReadonlyMap<string, Member>): void {
-    this.#options.save(members.values());
+  #commit(
+    members: ReadonlyMap<string, Member>,
+    changed: readonly Member[],
+    gone: readonly Member[] = [],
+  ): void {
+    this.#options.save({ changed: [...this.#unsaved.values(), ...changed], gone, all: members });
     this.#members = members;
+    this.#unsaved.clear();
   }
 }

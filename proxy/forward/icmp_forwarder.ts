@@ -21,7 +21,6 @@ import type { IcmpTargets } from "../target/icmp.ts";
 import { HeldBytes } from "./held_bytes.ts";
 import { type IcmpForwarderCounters, newIcmpCounters } from "./icmp_counters.ts";
 import { IcmpSession, type IcmpSessionOwner } from "./icmp_session.ts";
-import type { ForwardTimeouts } from "./options.ts";
 import { SessionForwarder, type SessionForwarderOptions } from "./session_forwarder.ts";
 
 const log = getLogger(["wirestack", "icmp"]);
@@ -76,10 +75,6 @@ export class IcmpForwarder extends SessionForwarder<IcmpSession, IcmpTargets>
     } else this.touch(session!, now);
     session!.send(entry, buffer, offset, length, now);
     return "accept";
-  }
-
-  timeoutsChanged(before: ForwardTimeouts): void {
-    if (this.options.settings.timeouts.icmpIdleMs !== before.icmpIdleMs) this.touchAgain();
   }
 
   protected get shares(): Shares {

@@ -22,6 +22,14 @@ export interface ForwardTimeouts {
   readonly icmpIdleMs: number;
 }
 
+export function hasChanged(
+  now: ForwardTimeouts,
+  before: ForwardTimeouts,
+  ...names: readonly (keyof ForwardTimeouts)[]
+): boolean {
+  return names.some((name) => now[name] !== before[name]);
+}
+
 /**
  * Whose replies reach a client's port (RFC 4787 §5): any endpoint's, those of an address that the
  * client has sent to, or only those of such an address and port.

@@ -12,7 +12,7 @@ import type { Shares } from "../flow/shares.ts";
 import { Deadlines, type IpAddress, Roster, type Timed } from "../../netstack/mod.ts";
 import type { UdpTargetsOptions } from "../target/udp.ts";
 import type { NamedTargets, NoTarget } from "./named_targets.ts";
-import type { ForwarderOptions } from "./options.ts";
+import { type ForwarderOptions, type ForwardTimeouts, hasChanged } from "./options.ts";
 import type { SessionCounters } from "./session_counters.ts";
 
 export interface SessionForwarderOptions<Sockets> extends ForwarderOptions {
@@ -211,7 +211,9 @@ export abstract class SessionForwarder<
   }
 
   /** Gives sessions the deadlines that they would have by the present timeouts. */
-  protected touchAgain(): void {
+  timeoutsChanged(before: ForwardTimeouts): void {
+    const { timeouts } = this.options.settings;
+    if (!hasChanged(timeouts, before, "udpIdleMs", "udpDnsIdleMs", "icmpIdleMs")) return;
     for (const session of this.#sessions.items) this.touch(session, session.lastActivity);
     this.options.wake();
   }

@@ -12,7 +12,7 @@ import type { Refusal } from "../flow/refusal.ts";
 import type { Dialer, DialError } from "../flow/stream.ts";
 import { DIAL_WORDS, REFUSAL_WORDS } from "../flow/words.ts";
 import { LentBuffers } from "../splice/endpoint_stream.ts";
-import type { ForwarderOptions, ForwardTimeouts } from "./options.ts";
+import type { ForwarderOptions } from "./options.ts";
 import type { FlowDialer } from "./named_targets.ts";
 import { TcpConnection, type TcpConnectionOwner } from "./tcp_connection.ts";
 import { newTcpCounters, type TcpForwarderCounters } from "./tcp_counters.ts";
@@ -54,7 +54,7 @@ export class TcpForwarder extends TcpRelays<TcpConnection, TcpForwarderOptions>
   }
 
   *connections(): Iterable<TcpConnection> {
-    for (const { carrier } of this.options.admission.table.flows()) {
+    for (const { carrier } of this.options.admission.table.live) {
       if (carrier instanceof TcpConnection) yield carrier;
     }
   }
@@ -87,36 +87,9 @@ export class TcpForwarder extends TcpRelays<TcpConnection, TcpForwarderOptions>
     }
   }
 
-  /** Gives connections that are under way the deadlines that they would have by the present timeouts. */
-  timeoutsChanged(before: ForwardTimeouts): void {
-    const { settings: { timeouts }, admission } = this.options;
-    const hasChanged = (...names: (keyof ForwardTimeouts)[]) =>
-      names.some((name) => timeouts[name] !== before[name]);
-    const isDial = hasChanged("tcpDialMs");
-    const isHalfClose = hasChanged("tcpHalfCloseMs");
-    const isKeepAlive = hasChanged(
-      "tcpKeepAliveIdleMs",
-      "tcpKeepAliveIntervalMs",
-      "tcpKeepAliveCount",
-    );
-    if (!isDial && !isHalfClose && !isKeepAlive) return;
-    for (const { carrier } of admission.table.live) {
-      if (!(carrier instanceof TcpConnection)) continue;
-      const { flow, isConnected, endpoint } = carrier;
-      if (!isConnected && isDial) {
-        this.deadlines.set(carrier, flow.startedAt + timeouts.tcpDialMs);
-      } else if (flow.state === "half-closed" && isHalfClose) {
-        this.deadlines.set(carrier, flow.lastActivity + timeouts.tcpHalfCloseMs);
-      }
-      // It begins to count anew: not for a change of something else.
-      if (isKeepAlive) endpoint?.setKeepAlive(this.keepAlive);
-    }
-    this.options.wake();
-  }
-
   /** Resets everything that is left. */
   abort(): void {
-    for (const flow of [...this.options.admission.table.flows()]) {
+    for (const flow of this.options.admission.table.live) {
       if (flow.protocol === "tcp") flow.carrier?.endFlow(flow, "aborted");
     }
   }

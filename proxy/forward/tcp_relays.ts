@@ -5,17 +5,23 @@
  * @module
  */
 
-import { Deadlines, type KeepAlive } from "../../netstack/mod.ts";
+import { Deadlines, type KeepAlive, type TcpEndpoint } from "../../netstack/mod.ts";
 import type { Flow, FlowEnd } from "../flow/flow.ts";
 import type { DialError } from "../flow/stream.ts";
 import type { Relay, RelayOwner } from "../splice/relay.ts";
-import type { ForwarderOptions } from "./options.ts";
+import { type ForwarderOptions, type ForwardTimeouts, hasChanged } from "./options.ts";
 import type { TcpForwarderCounters } from "./tcp_counters.ts";
 import { dialEnd } from "./tcp_outcomes.ts";
 
 export type TcpRelaysOptions = Omit<ForwarderOptions, "ownerOf">;
 
-export abstract class TcpRelays<R extends Relay, Options extends TcpRelaysOptions>
+/** A relay with an end in the stack. */
+export interface StackRelay extends Relay {
+  /** Undefined before it is connected. */
+  readonly endpoint: TcpEndpoint | undefined;
+}
+
+export abstract class TcpRelays<R extends StackRelay, Options extends TcpRelaysOptions>
   implements RelayOwner<R> {
   abstract readonly counters: TcpForwarderCounters;
   protected readonly options: Options;
@@ -26,6 +32,8 @@ export abstract class TcpRelays<R extends Relay, Options extends TcpRelaysOption
     this.options = options;
   }
 
+  /** Those of its own that are not over, and dials. */
+  abstract connections(): Iterable<R>;
   /** For the log: the dial has succeeded. */
   protected abstract tellConnected(flow: Flow): void;
   /** The dial is over, its connection not yet. */
@@ -56,6 +64,29 @@ export abstract class TcpRelays<R extends Relay, Options extends TcpRelaysOption
       if (relay.isConnected) this.counters.halfClosedTooLong++;
       relay.expire();
     }
+  }
+
+  /** Gives connections that are under way the deadlines that they would have by the present timeouts. */
+  timeoutsChanged(before: ForwardTimeouts): void {
+    const { timeouts } = this.options.settings;
+    const isDial = hasChanged(timeouts, before, "tcpDialMs");
+    const isHalfClose = hasChanged(timeouts, before, "tcpHalfCloseMs");
+    const isKeepAlive = hasChanged(
+      ...[timeouts, before] as const,
+      ...["tcpKeepAliveIdleMs", "tcpKeepAliveIntervalMs", "tcpKeepAliveCount"] as const,
+    );
+    if (!isDial && !isHalfClose && !isKeepAlive) return;
+    for (const relay of this.connections()) {
+      const { flow, isConnected, endpoint } = relay;
+      if (!isConnected && isDial) {
+        this.deadlines.set(relay, flow.startedAt + timeouts.tcpDialMs);
+      } else if (flow.state === "half-closed" && isHalfClose) {
+        this.deadlines.set(relay, flow.lastActivity + timeouts.tcpHalfCloseMs);
+      }
+      // It begins to count anew: not for a change of something else.
+      if (isKeepAlive) endpoint?.setKeepAlive(this.keepAlive);
+    }
+    this.options.wake();
   }
 
   /** No new connections from now on; those that are stay. */

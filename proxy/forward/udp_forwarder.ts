@@ -12,7 +12,7 @@ import { REFUSAL_WORDS } from "../flow/words.ts";
 import { getLogger } from "../log/logger.ts";
 import type { IpAddress, UdpFlow, UdpForwarderHandler } from "../../netstack/mod.ts";
 import type { UdpTargets } from "../target/udp.ts";
-import type { ForwardTimeouts, UdpFiltering } from "./options.ts";
+import type { UdpFiltering } from "./options.ts";
 import { HeldBytes } from "./held_bytes.ts";
 import { SessionForwarder } from "./session_forwarder.ts";
 import { newUdpCounters, type UdpForwarderCounters } from "./udp_counters.ts";
@@ -48,11 +48,6 @@ export class UdpForwarder extends SessionForwarder<UdpSession, UdpTargets>
     this.touch(session, now);
     session.send(entry, buffer, offset, length, now);
     return "accept";
-  }
-
-  timeoutsChanged(before: ForwardTimeouts): void {
-    const { udpIdleMs, udpDnsIdleMs } = this.options.settings.timeouts;
-    if (udpIdleMs !== before.udpIdleMs || udpDnsIdleMs !== before.udpDnsIdleMs) this.touchAgain();
   }
 
   protected get shares(): Shares {

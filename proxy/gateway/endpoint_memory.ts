@@ -28,6 +28,9 @@ const log = getLogger(["wirestack", "engine"]);
 const DELAY_MS = 1_000;
 const PAUSE_MS = 10_000;
 const PAUSE_PER_PEER_MS = 20;
+/** What cannot be written is tried again after this, then later and later. */
+const FIRST_RETRY_MS = 10_000;
+const MAX_RETRY_MS = 600_000;
 /** How much older than the peer's last handshake the time in the file may be. */
 const RENEW_MS = 600_000;
 /** A peer silent for longer has no session any more, and will initiate when it needs one. */
@@ -46,11 +49,13 @@ export interface EndpointMemoryOptions {
 export class EndpointMemory {
   readonly #options: EndpointMemoryOptions;
   /** Undefined if nothing can be remembered. */
-  #directory: string | undefined;
+  readonly #directory: string | undefined;
   /** What the file holds. */
   #kept: RememberedEndpoints = new Map();
   #saveAt = Infinity;
   #savedAt = -Infinity;
+  /** Since the last time that it could be written. */
+  #failures = 0;
 
   constructor(options: EndpointMemoryOptions) {
     this.#options = options;
@@ -58,7 +63,7 @@ export class EndpointMemory {
     const problems: [string, Error][] = [];
     this.#directory = prepareStateDirectory(directories, (...problem) => problems.push(problem));
     if (this.#directory === undefined) {
-      if (directories.length > 0) this.#giveUp(...problems);
+      if (directories.length > 0) tellNotRemembered(...problems);
       return;
     }
     try {
@@ -103,13 +108,20 @@ export class EndpointMemory {
     this.#saveAt = Infinity;
     const directory = this.#directory;
     if (directory === undefined) return;
-    this.#savedAt = this.#options.now();
+    const now = this.#options.now();
+    this.#savedAt = now;
     try {
-      this.#kept = this.#current();
-      writeEndpoints(this.#file(directory), this.#kept);
+      const current = this.#current();
+      writeEndpoints(this.#file(directory), current);
+      this.#kept = current;
     } catch (error) {
-      this.#giveUp([directory, error as Error]);
+      if (this.#failures === 0) tellNotRemembered([directory, error as Error]);
+      const pauseMs = FIRST_RETRY_MS * 2 ** Math.min(this.#failures++, 20);
+      this.#saveAt = now + Math.min(pauseMs, MAX_RETRY_MS);
+      return;
     }
+    if (this.#failures > 0) log.info("peers' endpoints are remembered again");
+    this.#failures = 0;
   }
 
   #current(): RememberedEndpoints {
@@ -145,18 +157,15 @@ export class EndpointMemory {
   #file(directory: string): string {
     return endpointFile(directory, this.#options.publicKey());
   }
+}
 
-  #giveUp(...problems: [directory: string, error: Error][]): void {
-    this.#directory = undefined;
-    const reason = problems.map(([directory, { message }]) => `${directory}: ${message}`).join(
-      "; ",
-    );
-    // A permission that is denied is the user's decision.
-    const isWanted = problems.some(([, error]) => !(error instanceof Deno.errors.NotCapable));
-    log[isWanted ? "info" : "debug"](
-      "peers' endpoints are not remembered for the next start, expected a writable folder in " +
-        "STATE_DIRECTORY, XDG_STATE_HOME or HOME: {reason}",
-      { reason },
-    );
-  }
+function tellNotRemembered(...problems: readonly [directory: string, error: Error][]): void {
+  const reason = problems.map(([directory, { message }]) => `${directory}: ${message}`).join("; ");
+  // A permission that is denied is the user's decision.
+  const isWanted = problems.some(([, error]) => !(error instanceof Deno.errors.NotCapable));
+  log[isWanted ? "info" : "debug"](
+    "peers' endpoints are not remembered for the next start, expected a writable folder in " +
+      "STATE_DIRECTORY, XDG_STATE_HOME or HOME: {reason}",
+    { reason },
+  );
 }

@@ -5,6 +5,7 @@
  */
 
 import type { Engine } from "../engine/engine.ts";
+import type { ForwardTimeouts } from "../forward/options.ts";
 import type { SubnetProxy } from "../forward/subnet_proxy.ts";
 import { type InboundCounters, newInboundCounters } from "../inbound/counters.ts";
 import type { Inbound, InboundHost } from "../inbound/inbound.ts";
@@ -33,6 +34,11 @@ export class GatewayInbounds {
     const inbound = open(this.#host);
     this.#inbounds.push(inbound);
     return inbound;
+  }
+
+  /** For what is under way. */
+  timeoutsChanged(before: ForwardTimeouts): void {
+    for (const inbound of this.#inbounds) inbound.timeoutsChanged(before);
   }
 
   /** Nothing new comes in. */

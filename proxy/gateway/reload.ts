@@ -88,8 +88,12 @@ function orConfigError({ source }: LoadedConfig, apply: () => void): void {
  * @param hasSubnets Whether to apply the subnets too, and their protocols.
  */
 export function applyProxy(gateway: Gateway, config: GatewayConfig, hasSubnets: boolean): void {
+  const before = gateway.proxy.settings.timeouts;
   gateway.proxy.setSettings(proxySettings(config));
-  gateway.engine.stack.memory.resize(bufferMemory(config.proxy?.maxBufferMemory));
+  gateway.inbounds.timeoutsChanged(before);
+  const memory = bufferMemory(config.proxy?.maxBufferMemory);
+  gateway.engine.stack.memory.resize(memory);
+  gateway.streams.setMemory(memory);
   if (hasSubnets) applySubnets(gateway, config.proxy);
   else gateway.proxy.review();
   gateway.engine.wake();

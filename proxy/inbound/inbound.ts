@@ -9,7 +9,7 @@
 import type { TimeoutSource, TurnSource } from "../engine/engine.ts";
 import type { FlowOwner } from "../flow/flow.ts";
 import type { InboundCounters } from "./counters.ts";
-import type { ForwarderOptions } from "../forward/options.ts";
+import type { ForwarderOptions, ForwardTimeouts } from "../forward/options.ts";
 import type { Stack } from "../../netstack/mod.ts";
 
 /** What an inbound is given by the gateway that it is for. */
@@ -26,6 +26,8 @@ export interface InboundHost extends Omit<ForwarderOptions, "ownerOf"> {
 export interface Inbound {
   /** Whose its flows are; its name is what logs, statistics and rules call it. */
   readonly owner: FlowOwner;
+  /** For what is under way: the host's settings have other timeouts now. */
+  timeoutsChanged(before: ForwardTimeouts): void;
   /** Takes no new connections and sessions. Idempotent. */
   close(): void;
   /** Ends everything that is left. Resolves when no socket is. */

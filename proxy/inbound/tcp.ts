@@ -82,10 +82,12 @@ export class InboundTcp extends TcpRelays<InboundConnection, InboundHost> {
   /** Resets everything that is left. */
   abort(): void {
     this.isClosing = true;
-    for (const flow of this.options.admission.table.flows()) {
-      if (flow.carrier instanceof InboundConnection && flow.owner === this.#owner) {
-        flow.carrier.end("aborted");
-      }
+    for (const connection of this.connections()) connection.end("aborted");
+  }
+
+  *connections(): Generator<InboundConnection, void, undefined> {
+    for (const { carrier, owner } of this.options.admission.table.live) {
+      if (carrier instanceof InboundConnection && owner === this.#owner) yield carrier;
     }
   }
 

@@ -368,6 +368,13 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { peer: "text", hostname: "text", seconds: "number", error: "text" },
   },
   {
+    name: "endpoints-remembered-again",
+    logger: "engine",
+    level: "info",
+    message: "peers' endpoints are remembered again",
+    fields: {},
+  },
+  {
     name: "endpoints-not-remembered",
     logger: "engine",
     level: "info",
@@ -598,6 +605,20 @@ export const EVENTS: readonly LogEvent[] = [
     level: "error",
     message: "the state of enrolment cannot be written: {error}",
     fields: { error: "text" },
+  },
+  {
+    name: "enrolment-written-again",
+    logger: "enrolment",
+    level: "info",
+    message: "the state of enrolment is written again",
+    fields: {},
+  },
+  {
+    name: "revocation-not-written",
+    logger: "enrolment",
+    level: "warning",
+    message: "{name}: its revocation is not written yet, a restart would let it back in",
+    fields: { name: "text" },
   },
   {
     name: "enrolment-not-read",
@@ -1070,8 +1091,29 @@ export const EVENTS: readonly LogEvent[] = [
     name: "relay-full",
     logger: "relay",
     level: "warning",
-    message: "{bind}: {name} is refused, there are {carriers} already ({refused} so far)",
-    fields: { bind: "text", name: "text", carriers: "number", refused: "number" },
+    message:
+      "{endpoint}: {name} is refused, {carriers} carriers have {megabytes} MB ({refused} so far)",
+    fields: {
+      endpoint: "text",
+      name: "text",
+      carriers: "number",
+      megabytes: "number",
+      refused: "number",
+    },
+  },
+  {
+    name: "relay-evicted",
+    logger: "relay",
+    level: "warning",
+    message:
+      "{endpoint}: {name} had to go, {carriers} carriers have {megabytes} MB ({evicted} so far)",
+    fields: {
+      endpoint: "text",
+      name: "text",
+      carriers: "number",
+      megabytes: "number",
+      evicted: "number",
+    },
   },
   {
     name: "relay-failing",
@@ -1170,13 +1212,6 @@ export const EVENTS: readonly LogEvent[] = [
     level: "error",
     message: "the kill switch stays, until the next start or wirestack down {device}",
     fields: { device: "text" },
-  },
-  {
-    name: "default-route-needs-restart",
-    logger: "system",
-    level: "warning",
-    message: "{prefix}: a default route takes a restart of {device}",
-    fields: { prefix: "text", device: "text" },
   },
   {
     name: "redirect",

@@ -7,7 +7,8 @@
 
 import { MAIN_TABLE } from "../../ffi/mod.ts";
 import type { IpAddress } from "../../netstack/mod.ts";
-import { addElements, killSwitchTable } from "./nft_scripts.ts";
+import { killSwitchTable } from "./kill_switch_script.ts";
+import { addElements } from "./nft_script.ts";
 import type { RuleAction, Step } from "./step.ts";
 
 /** Where a fallback's connection of TCP goes. */

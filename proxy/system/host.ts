@@ -16,7 +16,7 @@ import {
 } from "../../ffi/mod.ts";
 import { type ResolvConf, setDns, unsetDns } from "./dns.ts";
 import { SystemTunnelError } from "./error.ts";
-import { removeTable } from "./nft_scripts.ts";
+import { removeTable } from "./nft_script.ts";
 import {
   type Action,
   type LocalRouteAction,

@@ -8,7 +8,7 @@ import { getLogger } from "../log/logger.ts";
 import { restoreFile } from "./dns.ts";
 import { SystemTunnelError } from "./error.ts";
 import type { LinuxHost } from "./host.ts";
-import { runningBeside } from "./look.ts";
+import { recordedBeside, runningBeside } from "./look.ts";
 import { isSameNamespace, type NetworkNamespace } from "./namespace.ts";
 import { findStates, forget, type FoundState, type RecordedStep, StateFile } from "./state_file.ts";
 
@@ -74,13 +74,23 @@ export function runningNow(
   namespace: NetworkNamespace,
   device: string,
 ): FoundState[] {
+  return recordedNow(directory, known, namespace, device).filter(({ isRunning }) => isRunning);
+}
+
+/** The same, and those that were killed and have left something. */
+export function recordedNow(
+  directory: string | undefined,
+  known: readonly FoundState[],
+  namespace: NetworkNamespace,
+  device: string,
+): FoundState[] {
   let states = known;
   try {
     states = findStates(directory);
   } catch (error) {
     log.warn("{problem}", { problem: (error as Error).message });
   }
-  return runningBeside(states, namespace, device);
+  return recordedBeside(states, namespace, device);
 }
 
 /**

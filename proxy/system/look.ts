@@ -11,7 +11,7 @@ import { SystemTunnelError } from "./error.ts";
 import type { LinuxHost } from "./host.ts";
 import type { NetworkNamespace } from "./namespace.ts";
 import { isSameNamespace } from "./namespace.ts";
-import type { HostView } from "./plan.ts";
+import type { HostView, RoutingView } from "./plan.ts";
 import type { FoundState } from "./state_file.ts";
 import type { SysctlUndo } from "./step.ts";
 
@@ -52,6 +52,11 @@ export function checkDeviceName(host: LinuxHost, device: string): void {
 
 /** @param others The tunnels of this namespace that run, or have left something. */
 export function viewOf(host: LinuxHost, others: readonly FoundState[]): HostView {
+  return { ...routingView(host, others), dnsMethod: chooseDnsMethod() };
+}
+
+/** What of it routes depend on, which takes no program. @param others As for {@link viewOf}. */
+export function routingView(host: LinuxHost, others: readonly FoundState[]): RoutingView {
   const { netlink } = host;
   const priorities = (family: 4 | 6) => {
     try {
@@ -67,7 +72,6 @@ export function viewOf(host: LinuxHost, others: readonly FoundState[]): HostView
     // Off by default it would be off for the tunnel's device.
     hasIpv6: host.sysctl("net.ipv6.conf.default.disable_ipv6") === "0",
     sysctl: (key) => originalValue(key, others) ?? host.sysctl(key),
-    dnsMethod: chooseDnsMethod(),
   };
 }
 

@@ -67,7 +67,7 @@ export function planMasquerade(
 ): MasqueradePlan {
   const { device, mtu, force } = settings;
   const networks = settings.networks.filter(({ length }) => length > 0);
-  const outlets = outletsOf({ ...settings, networks }, view);
+  const outlets = outletsOf(settings, view);
   const closed = view.closedChains.filter((chain) =>
     chain.family === "inet" || outlets[chain.family === "ip" ? 4 : 6] !== undefined
   );
@@ -111,10 +111,13 @@ export function deviceSetting(version: 4 | 6, device: string, name: string): str
   return `net.ipv${version}.conf.${device.replaceAll(".", "/")}.${name}`;
 }
 
-function outletsOf(
-  { device, networks, outlet }: MasqueradeSettings,
-  { devices, defaultRoutes }: MasqueradeView,
+/** @throws {SystemTunnelError} if there is none. */
+export function outletsOf(
+  settings: Pick<MasqueradeSettings, "device" | "networks" | "outlet">,
+  { devices, defaultRoutes }: Pick<MasqueradeView, "devices" | "defaultRoutes">,
 ): Outlets {
+  const { device, outlet } = settings;
+  const networks = settings.networks.filter(({ length }) => length > 0);
   if (outlet !== undefined) {
     if (outlet === device) {
       throw new SystemTunnelError(

@@ -4,17 +4,40 @@
  * @module
  */
 
-import { NftablesError } from "../../ffi/mod.ts";
+import { Netlink, NftablesError } from "../../ffi/mod.ts";
 import type { Prefix } from "../../netstack/mod.ts";
+import { ConfigError } from "../config/error.ts";
 import { getLogger } from "../log/logger.ts";
 import { SystemTunnelError } from "./error.ts";
 import type { LinuxHost } from "./host.ts";
-import { type MasqueradeSettings, type MasqueradeView, planMasquerade } from "./masquerade.ts";
+import {
+  type MasqueradeSettings,
+  type MasqueradeView,
+  outletsOf,
+  planMasquerade,
+} from "./masquerade.ts";
 import { type Masquerade, networksScript } from "./masquerade_script.ts";
-import { masqueradeView } from "./masquerade_view.ts";
+import { masqueradeView, outletView } from "./masquerade_view.ts";
 import type { MoreSteps } from "./tunnel.ts";
 
 const log = getLogger(["wirestack", "system"]);
+
+/**
+ * Whether there is a way out, before anything is changed.
+ *
+ * @throws {ConfigError} if there is none.
+ */
+export function checkWayOut(
+  settings: Pick<MasqueradeSettings, "device" | "networks" | "outlet">,
+): void {
+  using netlink = new Netlink();
+  try {
+    outletsOf(settings, outletView(netlink));
+  } catch (error) {
+    if (!(error instanceof SystemTunnelError)) throw error;
+    throw new ConfigError([error.message]);
+  }
+}
 
 /**
  * What stands in the way and is left there is logged.

@@ -24,6 +24,15 @@ export function masqueradeView(
     readonly system: LinuxSystem;
   },
 ): MasqueradeView {
+  return {
+    ...outletView(netlink),
+    closedChains: closedForwardChains(nftables.run("list ruleset", { json: true }), device),
+    sysctl: (key) => system.readText(sysctlPath(key))?.trim(),
+  };
+}
+
+/** What a way out is chosen by, which everybody may ask for. */
+export function outletView(netlink: Netlink): Pick<MasqueradeView, "devices" | "defaultRoutes"> {
   const names = new Map(netlink.links().map(({ index, name }) => [index, name]));
   const defaultRoutes = netlink.routes({ table: MAIN_TABLE })
     .filter(({ destination, type }) => destination.endsWith("/0") && type === "unicast")
@@ -33,10 +42,5 @@ export function masqueradeView(
       const isAdvertised = protocol === RouteProtocol.RA;
       return name === undefined ? [] : [{ version, device: name, isAdvertised }];
     });
-  return {
-    devices: [...names.values()],
-    defaultRoutes,
-    closedChains: closedForwardChains(nftables.run("list ruleset", { json: true }), device),
-    sysctl: (key) => system.readText(sysctlPath(key))?.trim(),
-  };
+  return { devices: [...names.values()], defaultRoutes };
 }

@@ -8,7 +8,8 @@
 import { MAIN_TABLE } from "../../ffi/mod.ts";
 import { type IpAddress, Prefix } from "../../netstack/mod.ts";
 import { socketAddress } from "../address.ts";
-import { killSwitchScript, killSwitchTable, protectScript, protectTable } from "./nft_scripts.ts";
+import { killSwitchScript, killSwitchTable } from "./kill_switch_script.ts";
+import { protectScript, protectTable } from "./protect_script.ts";
 import { bypassScript, bypassSteps, type Destination } from "./bypass_steps.ts";
 import { SystemTunnelError } from "./error.ts";
 import { type DnsMethod, FIRST_TABLE, type RuleAction, type Step } from "./step.ts";
@@ -44,8 +45,8 @@ export interface TunnelSettings {
   readonly dns: { readonly servers: readonly string[]; readonly domains: readonly string[] };
 }
 
-/** What the kernel and this host say. */
-export interface HostView {
+/** What the kernel says of routes. */
+export interface RoutingView {
   /** Tables with a route in them. */
   readonly tables: ReadonlySet<number>;
   /** Priorities of rules. */
@@ -54,6 +55,10 @@ export interface HostView {
   readonly hasIpv6: boolean;
   /** Value of a setting of sysctl; undefined if there is none. */
   sysctl(key: string): string | undefined;
+}
+
+/** What the kernel and this host say. */
+export interface HostView extends RoutingView {
   readonly dnsMethod: DnsMethod;
 }
 
@@ -78,7 +83,7 @@ export function planTunnel(settings: TunnelSettings, host: HostView): Plan {
   const mark = settings.fwMark ??
     (own.length > 0 || killSwitch ? freeTable(host.tables) : undefined);
   const bypassPriorities = Object.fromEntries(
-    own.map(({ version }) => [version, lowestPriority(host.priorities[version]) - 3]),
+    own.map(({ version }) => [version, bypassPriority(host.priorities[version])]),
   );
   const bypass = settings.bypass ?? [];
   const steps: Step[] = [];
@@ -108,14 +113,11 @@ export function planTunnel(settings: TunnelSettings, host: HostView): Plan {
     action: { kind: "link", device, mtu: settings.mtu },
   });
   if (dns.servers.length > 0) steps.push(dnsStep(settings, host.dnsMethod));
-  if (own.length > 0) steps.push(...protection(settings, host, mark!));
+  if (own.length > 0) steps.push(...protectionSteps(settings, host, mark!));
   // Before the routes: no connection that is there already goes astray in between.
   steps.push(...bypassSteps(bypass, bypassPriorities));
   steps.push(...routeSteps(settings));
-  for (const version of new Set(own.map(({ version }) => version))) {
-    const prefixes = own.filter((prefix) => prefix.version === version);
-    steps.push(...ownTable(device, version, prefixes, mark!, host.priorities[version]));
-  }
+  if (own.length > 0) steps.push(...ownTableSteps(settings, mark!, host.priorities));
   return { ...(mark !== undefined && { mark }), bypassPriorities, steps };
 }
 
@@ -148,6 +150,19 @@ export function routeSteps(
       ...(typeof table === "number" && { table }),
     },
   }));
+}
+
+/** What {@link ownTableRoutes} takes, with the rules that lead there, of each family that has any. */
+export function ownTableSteps(
+  settings: Pick<TunnelSettings, "device" | "allowedIps" | "circular" | "table">,
+  mark: number,
+  priorities: HostView["priorities"],
+): Step[] {
+  const own = ownTableRoutes(settings);
+  return [...new Set(own.map(({ version }) => version))].flatMap((version) => {
+    const prefixes = own.filter((prefix) => prefix.version === version);
+    return ownTable(settings.device, version, prefixes, mark, priorities[version]);
+  });
 }
 
 /**
@@ -199,8 +214,12 @@ function ownTable(
   ];
 }
 
-/** Before the routes: nobody outside gets a packet in between. */
-function protection(settings: TunnelSettings, host: HostView, mark: number): Step[] {
+/** What there is beside a table of the tunnel's own. Before the routes: nobody outside gets a packet in between. */
+export function protectionSteps(
+  settings: Pick<TunnelSettings, "device" | "addresses" | "allowedIps" | "circular" | "table">,
+  host: Pick<HostView, "sysctl">,
+  mark: number,
+): Step[] {
   const { device, addresses } = settings;
   const steps: Step[] = [{
     title: `nft: ${device}'s addresses from ${device} alone, and the mark of its answers`,
@@ -242,12 +261,21 @@ function dnsStep({ device, dns }: TunnelSettings, method: DnsMethod): Step {
   };
 }
 
-function checkIpv6({ addresses, allowedIps }: TunnelSettings, host: HostView): void {
+/** @throws {SystemTunnelError} */
+export function checkIpv6(
+  { addresses, allowedIps }: Pick<TunnelSettings, "addresses" | "allowedIps">,
+  host: Pick<HostView, "hasIpv6">,
+): void {
   if (host.hasIpv6) return;
   const own = addresses.find(({ address }) => address.version === 6)?.address ??
     allowedIps.find(({ version }) => version === 6);
   if (own === undefined) return;
   throw new SystemTunnelError(`${own}: this host has no IPv6, expected addresses of IPv4 alone`);
+}
+
+/** Of rules for what goes around a tunnel whose own have the two after it. */
+export function bypassPriority(priorities: readonly number[]): number {
+  return lowestPriority(priorities) - 3;
 }
 
 /** Of all rules but the kernel's first: who puts one in front of it comes before all of them. */

@@ -19,7 +19,7 @@ import { LinuxHost } from "./host.ts";
 import { runningNow, takeBack, undoSteps } from "./leftovers.ts";
 import { recordedBeside, viewOf } from "./look.ts";
 import { type NetworkNamespace, ownNamespace } from "./namespace.ts";
-import { removeTable } from "./nft_scripts.ts";
+import { removeTable } from "./nft_script.ts";
 import { ExemptHosts } from "./redirect_exempt.ts";
 import { proxiedTargets, unmarkedHosts } from "./unmarked_hosts.ts";
 import { planRedirect } from "./redirect_plan.ts";

@@ -5,8 +5,8 @@
  */
 
 import type { Prefix } from "../../netstack/mod.ts";
-import { FIRST_TABLE, type NftTableUndo, OWN_PREFIX } from "./step.ts";
-import { addElements, removeTable } from "./nft_scripts.ts";
+import { FIRST_TABLE, nftTableName, type NftTableUndo } from "./step.ts";
+import { addElements, removeTable } from "./nft_script.ts";
 
 export interface RedirectRules {
   /** Of the redirect. */
@@ -24,7 +24,7 @@ export interface RedirectRules {
 }
 
 export function redirectTable(name: string): NftTableUndo {
-  return { kind: "nft-table", family: "inet", table: `${OWN_PREFIX}redirect-${name}` };
+  return { kind: "nft-table", family: "inet", table: nftTableName(name, "redirect") };
 }
 
 /**

@@ -41,21 +41,29 @@ export function hasProgram(name: string): boolean {
 /** By bash where there is one, as wg-quick has it: hooks are written for that. */
 const HOOK = 'if command -v bash >/dev/null; then exec bash -c "$1"; fi; exec sh -c "$1"';
 
+/** A command of a configuration that runs. */
+export interface RunningHook {
+  /** Of processes: it, and what it starts. */
+  readonly group: number;
+  /** Its exit status, when it has ended. */
+  readonly status: Promise<number>;
+}
+
 /**
- * Runs a line of PreUp, PostUp, PreDown or PostDown, as this process's user. What it prints goes where
- * ours goes.
+ * Starts a line of PreUp, PostUp, PreDown or PostDown, as this process's user. What it prints goes where
+ * ours goes; a terminal's Ctrl-C does not get there.
  *
  * @param device Replaces `%i`.
- * @throws {SystemTunnelError} if it fails.
  */
-export async function runHook(line: string, device: string, label: string): Promise<void> {
-  const { code } = await command({
+export function startHook(line: string, device: string): RunningHook {
+  const child = command({
     args: ["-c", HOOK, "wirestack", line.replaceAll("%i", device)],
     stdin: "null",
     stdout: "inherit",
     stderr: "inherit",
-  }).output();
-  if (code !== 0) throw new SystemTunnelError(`${label}: ended with status ${code}, expected 0`);
+    detached: true,
+  }).spawn();
+  return { group: child.pid, status: child.status.then(({ code }) => code) };
 }
 
 function command(options: Deno.CommandOptions): Deno.Command {

@@ -17,14 +17,16 @@ import { Bypass } from "./bypass.ts";
 import { bypassScript, bypassSteps, type Destination } from "./bypass_steps.ts";
 import { findEndpoints } from "./endpoints.ts";
 import { SystemTunnelError } from "./error.ts";
+import { Hooks } from "./hooks.ts";
 import { LinuxHost } from "./host.ts";
-import { runningNow, takeBack, undoSteps } from "./leftovers.ts";
+import { recordedNow, runningNow, takeBack, undoSteps } from "./leftovers.ts";
 import {
   checkAbilities,
   checkDeviceName,
   defaultRouteMtu,
   recordedBeside,
   routeMtu,
+  routingView,
   viewOf,
 } from "./look.ts";
 import { tunnelMtu } from "./mtu.ts";
@@ -32,8 +34,8 @@ import { ownNamespace } from "./namespace.ts";
 import { LiveRoutes } from "./live_routes.ts";
 import { type HostView, type Plan, planTunnel, type TunnelSettings } from "./plan.ts";
 import { type ConfigFrame, SAVE_SCRIPT, savedText } from "./save_config.ts";
-import { killSwitchTable } from "./nft_scripts.ts";
-import { Keeper, runHook } from "./shell.ts";
+import { killSwitchTable } from "./kill_switch_script.ts";
+import { Keeper } from "./shell.ts";
 import { findStates, type FoundState, type RecordedStep, StateFile } from "./state_file.ts";
 import type { Step } from "./step.ts";
 import { describeTunnel } from "./summary.ts";
@@ -84,6 +86,7 @@ export interface DeviceStart {
 export class SystemTunnel {
   readonly #options: SystemTunnelOptions;
   readonly #host = new LinuxHost();
+  readonly #hooks: Hooks;
   readonly #namespace = ownNamespace();
   readonly #done: RecordedStep[] = [];
   #state: StateFile | undefined;
@@ -91,6 +94,8 @@ export class SystemTunnel {
   #states: readonly FoundState[] = [];
   #resolvConf: ResolvConf | undefined;
   #bypass: Bypass | undefined;
+  #bypassPriorities: Plan["bypassPriorities"] = {};
+  #routes: LiveRoutes | undefined;
   #keeper: Keeper | undefined;
   #save: () => string = () => "";
   #saved = "";
@@ -101,6 +106,13 @@ export class SystemTunnel {
 
   constructor(options: SystemTunnelOptions) {
     this.#options = options;
+    const { device, config, label } = options;
+    this.#hooks = new Hooks({
+      device,
+      lines: config.device,
+      label: (which, index) => label(["interface", which, index]),
+      signal: (group, signal) => this.#host.system.signalGroup(group, signal),
+    });
   }
 
   /**
@@ -136,7 +148,7 @@ export class SystemTunnel {
       config,
       resolve: this.#options.resolve,
       now: () => performance.now(),
-      apply: (destinations) => this.#goAround(destinations, plan.bypassPriorities),
+      apply: (destinations) => this.#goAround(destinations),
     });
     await bypass.find(this.#stopped.signal);
     const mtu = tunnelMtu({
@@ -155,7 +167,8 @@ export class SystemTunnel {
     };
     const plan = planTunnel(settings, view);
     const { mark, steps } = plan;
-    await this.#hooks("preUp");
+    this.#bypassPriorities = plan.bypassPriorities;
+    await this.#hooks.up("preUp");
     this.#isUp = true;
     let gateway: Gateway;
     try {
@@ -174,16 +187,22 @@ export class SystemTunnel {
       const more = this.#options.more?.(host, settings, view);
       for (const step of more?.steps ?? []) this.#do(step);
       log.info("{tunnel}", { tunnel: describeTunnel(settings, view, mark, more?.steps) });
-      await this.#hooks("postUp");
+      await this.#hooks.up("postUp");
       const { save } = this.#options;
       if (save !== undefined) this.#save = () => savedText(gateway, save.frame.hasPort);
       bypass.follow(gateway, settings);
-      const routes = new LiveRoutes(host, settings);
+      const routes = this.#routes = this.#liveRoutes(gateway, settings, plan, view);
       gateway.routes.onAllowedIpChanged = (prefix, isThere) => {
         routes.change(prefix, isThere);
         bypass.lookSoon();
         more?.allowedIpChanged(prefix, isThere);
       };
+      // Those of a list, or enrolled, have come with the start.
+      for (const peer of gateway.engine.device.peers()) {
+        for (const prefix of gateway.peers.allowedIps(peer)) {
+          gateway.routes.onAllowedIpChanged(prefix, true);
+        }
+      }
       return gateway;
     } catch (error) {
       await gateway.close({ graceMs: 0 });
@@ -191,9 +210,10 @@ export class SystemTunnel {
     }
   }
 
-  /** Ends an {@link up} that waits for name servers. */
+  /** Ends an {@link up} that waits for name servers, and a hook that runs. */
   interrupt(): void {
     this.#stopped.abort();
+    this.#hooks.interrupt();
   }
 
   /**
@@ -233,7 +253,7 @@ export class SystemTunnel {
 
   /** Runs what is to run before the device goes. What fails is logged. */
   async beforeDown(): Promise<void> {
-    if (this.#isUp && !this.#isDown) await this.#hooks("preDown", true);
+    if (this.#isUp && !this.#isDown) await this.#hooks.down("preDown");
     this.#saved = this.#save();
   }
 
@@ -243,9 +263,11 @@ export class SystemTunnel {
    * @param hasFailed Nobody has asked for the end: the kill switch stays, as when the process is killed.
    */
   down(hasFailed = false): void {
+    this.#hooks.kill();
     if (this.#isDown || this.#state === undefined) return;
     this.#isDown = true;
     this.#bypass?.close();
+    this.#routes?.close();
     const { device } = this.#options;
     const killSwitch = killSwitchTable(device).table;
     const stays = ({ undo }: RecordedStep) =>
@@ -275,7 +297,7 @@ export class SystemTunnel {
   /** The rest of it, which takes other programs. */
   async afterDown(): Promise<void> {
     await this.#keeper?.finish(this.#saved, this.#isTakenBack);
-    if (this.#isUp) await this.#hooks("postDown", true);
+    if (this.#isUp) await this.#hooks.down("postDown");
     this.#host[Symbol.dispose]();
   }
 
@@ -289,14 +311,43 @@ export class SystemTunnel {
     this.#resolvConf = this.#host.perform(title, action) ?? this.#resolvConf;
   }
 
+  /** Takes one back that was done and written down. @throws {Error} if it cannot be. */
+  #takeBack(step: RecordedStep): void {
+    const problems = undoSteps(this.#host, [step], this.#state!, this.#others());
+    if (problems.length > 0) throw new Error(problems.join());
+    this.#done.splice(this.#done.indexOf(step), 1);
+  }
+
+  #liveRoutes(
+    gateway: Gateway,
+    settings: TunnelSettings,
+    plan: Plan,
+    planned: HostView,
+  ): LiveRoutes {
+    return new LiveRoutes({
+      host: this.#host,
+      settings,
+      plan,
+      planned,
+      view: () => routingView(this.#host, this.#recorded()),
+      do: (step) => this.#do(step),
+      takeBack: ({ title }) => {
+        const step = this.#done.find((step) => step.title === title);
+        if (step !== undefined) this.#takeBack(step);
+      },
+      setMark: (mark) => gateway.udp.setMark(mark),
+      goAround: (priorities) => {
+        this.#bypassPriorities = priorities;
+        this.#goAround(this.#bypass!.destinations);
+      },
+    });
+  }
+
   /** As the plan has done for what was known at the start. @throws {Error} if it cannot be. */
-  #goAround(
-    destinations: readonly Destination[],
-    priorities: Plan["bypassPriorities"],
-  ): void {
+  #goAround(destinations: readonly Destination[]): void {
     const { device, config } = this.#options;
     const steps = new Map(
-      bypassSteps(destinations, priorities).map((step) => [step.title, step]),
+      bypassSteps(destinations, this.#bypassPriorities).map((step) => [step.title, step]),
     );
     if (config.device.killSwitch) {
       this.#host.perform("nft", { kind: "nft", script: bypassScript(device, destinations) });
@@ -304,9 +355,7 @@ export class SystemTunnel {
     for (const step of [...this.#done]) {
       const { undo, title } = step;
       if (undo.kind !== "rule" || undo.destination === undefined || steps.delete(title)) continue;
-      const problems = undoSteps(this.#host, [step], this.#state!, []);
-      if (problems.length > 0) throw new Error(problems.join());
-      this.#done.splice(this.#done.indexOf(step), 1);
+      this.#takeBack(step);
     }
     for (const step of steps.values()) this.#do(step);
   }
@@ -321,22 +370,10 @@ export class SystemTunnel {
     return runningNow(directory, this.#states, this.#namespace, device);
   }
 
-  /** @param goesOn Whether one that fails is only logged. */
-  async #hooks(
-    which: "preUp" | "postUp" | "preDown" | "postDown",
-    goesOn = false,
-  ): Promise<void> {
-    const { config, device } = this.#options;
-    for (const [i, line] of config.device[which].entries()) {
-      const label = this.#options.label(["interface", which, i]);
-      log.info("{hook}", { hook: label });
-      try {
-        await runHook(line, device, label);
-      } catch (error) {
-        if (!goesOn) throw error;
-        log.error("{problem}", { problem: (error as Error).message });
-      }
-    }
+  /** Others that run, or were killed, as {@link #others}. */
+  #recorded() {
+    const { directory, device } = this.#options;
+    return recordedNow(directory, this.#states, this.#namespace, device);
   }
 }
 

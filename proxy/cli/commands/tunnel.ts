@@ -59,7 +59,7 @@ export async function openTunnel(loaded: LoadedConfig, flags: TunnelFlags): Prom
   }
   const [
     { SystemTunnel },
-    { masqueradeSteps },
+    { checkWayOut, masqueradeSteps },
     { STATE_DIRECTORY },
     { findUser },
     { LinuxSystem },
@@ -75,6 +75,18 @@ export async function openTunnel(loaded: LoadedConfig, flags: TunnelFlags): Prom
     import("../../target/system_names.ts"),
   ]);
   const { masquerade } = flags;
+  const wayOut = {
+    networks: [
+      ...config.addresses.map(({ address, length }) => new Prefix(address, length)),
+      ...config.addressPool,
+      ...config.peers.flatMap(({ allowedIps }) => allowedIps),
+    ],
+    ...(masquerade && { outlet: masquerade }),
+  };
+  // PreUp may make the device, or the route.
+  if (masquerade !== undefined && config.device.preUp.length === 0) {
+    checkWayOut({ device, ...wayOut });
+  }
   using system = new LinuxSystem();
   const user = system.user === 0 ? findUser(flags.user) : undefined;
   const controlFolder = config.controlDir ?? controlDirectory();
@@ -96,12 +108,7 @@ export async function openTunnel(loaded: LoadedConfig, flags: TunnelFlags): Prom
       more: (host, settings, { sysctl }) =>
         masqueradeSteps(host, {
           ...settings,
-          networks: [
-            ...settings.addresses.map(({ address, length }) => new Prefix(address, length)),
-            ...config.addressPool,
-            ...settings.allowedIps,
-          ],
-          ...(masquerade !== "" && { outlet: masquerade }),
+          ...wayOut,
           force: flags.masqueradeForce ?? false,
         }, sysctl),
     }),

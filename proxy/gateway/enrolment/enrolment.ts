@@ -35,7 +35,7 @@ import { ClientAuthority } from "./client_authority.ts";
 import { checkInvitation, type InvitationRequest, twinsOf } from "./invitation.ts";
 import { type MemberStats, memberStats } from "./member_stats.ts";
 import { Registrar } from "./registrar.ts";
-import { logNotWritten, openRoster } from "./roster_open.ts";
+import { type MemberKeeper, openRoster } from "./roster_open.ts";
 import { type TakenPrefix, takenPrefixes } from "./taken_prefixes.ts";
 import { TokenListener } from "./token_listener.ts";
 
@@ -43,6 +43,9 @@ const log = getLogger(["wirestack", "enrolment"]);
 
 /** How often to look at the clock, which may be set. */
 const LOOK_MS = 30_000;
+/** A revocation that could not be written is tried again so soon, then later and later. */
+const FIRST_RETRY_MS = 1_000;
+const MAX_RETRY_MS = 60_000;
 
 export interface EnrolmentOptions {
   readonly engine: Engine;
@@ -72,6 +75,7 @@ export class Enrolment implements TimeoutSource {
   readonly #now: () => number;
   /** Undefined: nothing can be kept, and {@link #problem} says why. */
   readonly #roster: Roster | undefined;
+  readonly #keeper: MemberKeeper | undefined;
   readonly #problem: string;
   /** At the start: whose members these are. */
   readonly #hubKey: Uint8Array;
@@ -82,6 +86,9 @@ export class Enrolment implements TimeoutSource {
   /** Tokens that are peers now. */
   readonly #tokens = new Map<string, Member>();
   #lookAt = Infinity;
+  /** When what could not be written is tried again, and the pause before that. */
+  #retryAt = Infinity;
+  #retryMs = FIRST_RETRY_MS;
 
   constructor(options: EnrolmentOptions) {
     this.#options = options;
@@ -92,6 +99,7 @@ export class Enrolment implements TimeoutSource {
     const opened = openRoster(stateDirectories, engine.device.publicKey, this.#now);
     const { roster } = opened;
     this.#roster = roster;
+    this.#keeper = opened.keeper;
     this.#problem = opened.problem;
     const registrar = roster && new Registrar({
       engine,
@@ -218,17 +226,22 @@ export class Enrolment implements TimeoutSource {
           : `NAME: ${past.name} is ${statusOf(past, this.#now())} already, nothing has changed`,
       ]);
     }
-    this.#save(() => roster.revoke(member));
+    const unwritten = this.#revoke(roster, member);
     this.#settle();
     if (member.publicKey === undefined) {
       log.info("{name}: the invitation is revoked", { name: member.name });
-      return `${member.name}: the invitation is revoked`;
+      return `${member.name}: the invitation is revoked${unwritten}`;
     }
     this.#awaited.delete(member.publicKey.toHex());
     this.#options.peerSources.remove("enrolled", member.publicKey);
     this.#options.engine.wake();
     log.info("{name}: revoked, its sessions have ended", { name: member.name });
-    return `${member.name}: revoked, its sessions have ended`;
+    return `${member.name}: revoked, its sessions have ended${unwritten}`;
+  }
+
+  /** Changes that could not be written since the start, and revocations that a restart would undo. */
+  get writes(): { readonly failures: number; readonly unsaved: number } {
+    return { failures: this.#keeper?.failures ?? 0, unsaved: this.#roster?.unsaved ?? 0 };
   }
 
   /** A peer has completed a handshake: if it is the first of an enrolled one, its token is spent. */
@@ -243,23 +256,51 @@ export class Enrolment implements TimeoutSource {
       // It cannot know when this hub is killed: the next start calls it.
       this.#options.peers.remember();
       log.info("{name} is here with its own key: its token is spent", { name: member.name });
-    } catch (error) {
+    } catch {
       // The next handshake tries again. Nobody but this key has anything of the token until then.
-      logNotWritten(error);
     }
   }
 
   pollTimeout(): number {
-    return this.#lookAt;
+    return Math.min(this.#lookAt, this.#retryAt);
   }
 
   handleTimeout(now: number): void {
     if (now >= this.#lookAt) this.#settle();
+    if (now >= this.#retryAt) this.#retry();
   }
 
   close(): void {
     this.#listener.close();
     this.#lookAt = Infinity;
+    this.#retry();
+    this.#retryAt = Infinity;
+    this.#keeper?.close();
+  }
+
+  /** @returns what there is to add to what is said, if it could not be written. */
+  #revoke(roster: Roster, member: Member): string {
+    const error = roster.revoke(member);
+    if (error === undefined) return "";
+    this.#retryMs = FIRST_RETRY_MS;
+    this.#retryAt = this.#options.engine.now() + FIRST_RETRY_MS;
+    this.#options.engine.wake();
+    log.warn("{name}: its revocation is not written yet, a restart would let it back in", {
+      name: member.name,
+    });
+    return `, but it cannot be written down (${error.message}): until that works, which is tried ` +
+      "again and again, a restart lets it back in";
+  }
+
+  /** Writes down what could not be. */
+  #retry(): void {
+    this.#retryAt = Infinity;
+    try {
+      this.#roster?.retry();
+    } catch {
+      this.#retryMs = Math.min(2 * this.#retryMs, MAX_RETRY_MS);
+      this.#retryAt = this.#options.engine.now() + this.#retryMs;
+    }
   }
 
   /** @throws {ConfigError} if the token is no peer: nobody could come with it, so it is revoked. */
@@ -267,7 +308,7 @@ export class Enrolment implements TimeoutSource {
     const { engine, peerSources } = this.#options;
     if (engine.device.peer(member.tokenKey) !== undefined) return;
     const reason = peerSources.reasonLeftOut(member.tokenKey) ?? "the hub does not listen";
-    this.#save(() => this.#roster!.revoke(member));
+    this.#revoke(this.#roster!, member);
     this.#settle();
     throw new ConfigError([
       `NAME: ${member.name} could not come in with its token (${reason}), expected another name`,
@@ -340,8 +381,8 @@ export class Enrolment implements TimeoutSource {
     const now = this.#now();
     try {
       roster.purge();
-    } catch (error) {
-      logNotWritten(error);
+    } catch {
+      // They are forgotten by the next look, or by the next start.
     }
     const heard = new Map(roster.tokens.map((member) => [member.tokenKey.toHex(), member]));
     const over = [...this.#tokens].filter(([key]) => !heard.has(key));

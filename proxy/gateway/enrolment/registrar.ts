@@ -17,7 +17,6 @@ import { getLogger } from "../../log/logger.ts";
 import { newAddresses, NoFreeAddress } from "../free_address.ts";
 import type { PeerSources } from "../peer_sources.ts";
 import { ClientAuthority } from "./client_authority.ts";
-import { logNotWritten } from "./roster_open.ts";
 
 const log = getLogger(["wirestack", "enrolment"]);
 
@@ -89,9 +88,7 @@ export class Registrar {
         ...(certificate !== undefined && { certificate }),
       });
     } catch (error) {
-      if (error instanceof NoFreeAddress) return { refused: "full" };
-      logNotWritten(error);
-      return { refused: "state" };
+      return { refused: error instanceof NoFreeAddress ? "full" : "state" };
     }
     this.#options.onBound(bound);
     log.info("{name} has enrolled, with the key {publicKey}", {

@@ -4,8 +4,9 @@
  * @module
  */
 
+import { type MemberChange, MemberLog } from "../../enrol/member_log.ts";
 import { Roster } from "../../enrol/roster.ts";
-import { memberFile, readMembers, writeMembers } from "../../enrol/state_file.ts";
+import { memberFile } from "../../enrol/state_file.ts";
 import { getLogger } from "../../log/logger.ts";
 import { prepareStateDirectory } from "../../state/directory.ts";
 
@@ -14,15 +15,48 @@ const log = getLogger(["wirestack", "enrolment"]);
 export interface OpenedRoster {
   /** Undefined: nothing can be kept. */
   readonly roster?: Roster;
+  /** What keeps it. */
+  readonly keeper?: MemberKeeper;
   /** Why not; empty if it can. */
   readonly problem: string;
 }
 
-/** A change of the roster was not kept, and has not happened. */
-export function logNotWritten(error: unknown): void {
-  log.error("the state of enrolment cannot be written: {error}", {
-    error: (error as Error).message,
-  });
+/** Writes changes down; how often that has failed is counted, and that it does is said once. */
+export class MemberKeeper {
+  readonly #log: MemberLog;
+  #failures = 0;
+  #isFailing = false;
+
+  constructor(log: MemberLog) {
+    this.#log = log;
+  }
+
+  /** Changes that could not be written, tries of the same one again too. */
+  get failures(): number {
+    return this.#failures;
+  }
+
+  /** @throws {Error} of the system; then nothing has changed. */
+  write(change: MemberChange): void {
+    try {
+      this.#log.write(change);
+    } catch (error) {
+      this.#failures++;
+      if (!this.#isFailing) {
+        log.error("the state of enrolment cannot be written: {error}", {
+          error: (error as Error).message,
+        });
+      }
+      this.#isFailing = true;
+      throw error;
+    }
+    if (this.#isFailing) log.info("the state of enrolment is written again");
+    this.#isFailing = false;
+  }
+
+  close(): void {
+    this.#log.close();
+  }
 }
 
 /**
@@ -48,12 +82,10 @@ export function openRoster(
   }
   const path = memberFile(directory, publicKey);
   try {
-    const roster = new Roster({
-      members: readMembers(path),
-      save: (members) => writeMembers(path, members),
-      now,
-    });
-    return { roster, problem: "" };
+    const { log, members } = MemberLog.open(path);
+    const keeper = new MemberKeeper(log);
+    const roster = new Roster({ members, save: (change) => keeper.write(change), now });
+    return { roster, keeper, problem: "" };
   } catch (error) {
     const problem = (error as Error).message;
     log.error("machines that were enrolled are not let in: {error}", { error: problem });

@@ -6,6 +6,7 @@
  */
 
 import { FlowOwner } from "../../flow/flow.ts";
+import type { ForwardTimeouts } from "../../forward/options.ts";
 import type { Inbound, InboundHost } from "../inbound.ts";
 import { InboundTcp } from "../tcp.ts";
 import { InboundUdp } from "../udp.ts";
@@ -61,6 +62,11 @@ export class RedirectInbound implements Inbound {
 
   get port(): number {
     return this.#capture.port;
+  }
+
+  timeoutsChanged(before: ForwardTimeouts): void {
+    this.#tcp.timeoutsChanged(before);
+    this.#udp.timeoutsChanged(before);
   }
 
   close(): void {

@@ -3,7 +3,9 @@ import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base6
 import { loadConfig } from "../../../proxy/config/config.ts";
 import { SettingError } from "../../../proxy/config/error.ts";
 import { parseSettings } from "../../../proxy/config/setting.ts";
+import { FlowOwner } from "../../../proxy/flow/flow.ts";
 import { LiveSettings } from "../../../proxy/gateway/live_settings.ts";
+import type { Inbound } from "../../../proxy/inbound/inbound.ts";
 import { runHere } from "../cli/run_here.ts";
 import { captureLog } from "../log/capture.ts";
 import { ControlLab, hexKey } from "./lab.ts";
@@ -96,6 +98,23 @@ Deno.test("set changes what it names, says what it was, and a reload makes it wh
   );
   assert.equal(proxy.settings.timeouts.tcpDialMs, 7000);
   assert.equal(site.peer(phone).persistentKeepalive, 25);
+});
+
+Deno.test("inbounds are told of other timeouts, by set and by a reload", async () => {
+  await using site = await start();
+  const { gateway } = site.lab;
+  const told: [before: number, now: number][] = [];
+  gateway.inbounds.open((host): Inbound => ({
+    owner: new FlowOwner(() => "test", true),
+    timeoutsChanged: (before) =>
+      void told.push([before.tcpHalfCloseMs, host.settings.timeouts.tcpHalfCloseMs]),
+    close() {},
+    abort: () => Promise.resolve(),
+  }));
+  const usual = gateway.proxy.settings.timeouts.tcpHalfCloseMs;
+  assert.equal((await site.set("Proxy.TcpHalfCloseTimeout=3")).status, 0);
+  assert.equal((await site.reload()).status, 0);
+  assert.deepEqual(told, [[usual, 3_000], [3_000, usual]]);
 });
 
 Deno.test("what wg and add-peer have changed stays, and can be set too", async () => {

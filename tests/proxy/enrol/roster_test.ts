@@ -1,32 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { IpAddress, Prefix } from "../../../netstack/mod.ts";
-import { LINGER_MS, type Member, servedPrefixes } from "../../../proxy/enrol/member.ts";
+import { LINGER_MS, type Member } from "../../../proxy/enrol/member.ts";
 import { Roster } from "../../../proxy/enrol/roster.ts";
-import { memberFile, readMembers, writeMembers } from "../../../proxy/enrol/state_file.ts";
-
-const HOUR = 3_600_000;
-
-function member(number: number, values: Partial<Member> = {}): Member {
-  return {
-    tokenKey: new Uint8Array(32).fill(number),
-    name: `m${number}`,
-    isClient: false,
-    state: "invited",
-    invitedAt: 0,
-    expiresAt: HOUR,
-    link: IpAddress.v4(169, 254, 1, number),
-    addresses: [IpAddress.v4(10, 9, 0, number)],
-    allowedIps: [new Prefix(IpAddress.v4(10, 9, 0, 0), 24)],
-    subnets: [],
-    maps: [],
-    endpoints: ["hub:51820"],
-    fallbacks: [],
-    ...values,
-  };
-}
-
-const keyOf = (number: number) => new Uint8Array(32).fill(number + 100);
+import { HOUR, keyOf, member } from "./member.ts";
 
 /** Who is in by this key. */
 function holderOf(roster: Roster, key: Uint8Array): Member | undefined {
@@ -40,9 +16,14 @@ function roster(members: Member[] = []) {
   const made = new Roster({
     members,
     now: () => clock.now,
-    save(members) {
+    save({ changed, gone, all }) {
       if (disk.isFull) throw new Error("no space left");
-      saved.push([...members]);
+      // As a file has it: what was there, and what is said of it.
+      const next = new Map(saved.at(-1)?.map((member) => [member.tokenKey.toHex(), member]));
+      for (const member of changed) next.set(member.tokenKey.toHex(), member);
+      for (const { tokenKey } of gone) next.delete(tokenKey.toHex());
+      if (saved.length > 0) assert.deepEqual(next, all);
+      saved.push([...all.values()]);
     },
   });
   return { roster: made, clock, saved, disk };
@@ -71,7 +52,6 @@ Deno.test("what cannot be saved has not happened", () => {
   const values = { publicKey: keyOf(1), addresses: [] };
   assert.throws(() => one.add(member(2)), /no space/);
   assert.throws(() => one.bind(member(1), values), /no space/);
-  assert.throws(() => one.revoke(member(1)), /no space/);
   assert.deepEqual([...one.all], [member(1)]);
   assert.equal(saved.length, 1);
   disk.isFull = false;
@@ -98,77 +78,24 @@ Deno.test("an invitation is over at its time; whoever comes late hears so for a 
   assert.deepEqual([...one.all].map(({ name }) => name), ["m2"]);
 });
 
-Deno.test("a file holds the members as they are, whatever became of them", () => {
-  const directory = Deno.makeTempDirSync();
-  try {
-    const path = memberFile(directory, keyOf(0));
-    assert.deepEqual(readMembers(path), []);
-    const subnet = new Prefix(IpAddress.v4(192, 168, 1, 0), 24);
-    const members = [
-      member(1),
-      member(2, {
-        state: "used",
-        publicKey: keyOf(2),
-        joinedAt: 5,
-        usedAt: 6,
-        subnets: [subnet],
-        maps: [{ from: new Prefix(IpAddress.v4(100, 64, 1, 0), 24), to: subnet }],
-        certificate: "PEM\n",
-        fallbacks: ["tls://hub:443"],
-      }),
-      member(3, { state: "revoked", revokedAt: 7, isClient: true }),
-    ];
-    writeMembers(path, members);
-    assert.deepEqual(readMembers(path), members);
-    assert.deepEqual(servedPrefixes(members[1]!).map(String), ["100.64.1.0/24"]);
-    assert.equal(Deno.statSync(path).mode! & 0o777, 0o600);
-    assert.deepEqual([...Deno.readDirSync(directory)].length, 1);
-
-    // What a killed process has left, and a link that somebody has put there, are not followed.
-    const theirs = `${directory}/theirs`;
-    Deno.writeTextFileSync(theirs, "theirs");
-    Deno.symlinkSync(theirs, `${path}.new`);
-    writeMembers(path, []);
-    assert.deepEqual(readMembers(path), []);
-    assert.equal(Deno.readTextFileSync(theirs), "theirs");
-  } finally {
-    Deno.removeSync(directory, { recursive: true });
-  }
-});
-
-Deno.test("a file that is not one is refused and left alone, with the field that is wrong", () => {
-  const directory = Deno.makeTempDirSync();
-  try {
-    const path = `${directory}/enrolled.json`;
-    writeMembers(path, [member(1, { state: "used", publicKey: keyOf(1) })]);
-    const whole = JSON.parse(Deno.readTextFileSync(path));
-    const [first] = whole.members;
-    const wrong: [string, RegExp][] = [
-      ["", /not a file of enrolled machines, expected/],
-      ["null", /\(version is wrong\)/],
-      [`{"version":2,"members":[]}`, /\(version is wrong\)/],
-      [`{"version":1,"members":{}}`, /\(members is wrong\)/],
-      ...Object.keys(first).filter((key) => key !== "joinedAt").map((key): [string, RegExp] => [
-        JSON.stringify({ version: 1, members: [{ ...first, [key]: {} }] }),
-        new RegExp(`\\(${key} is wrong\\)`),
-      ]),
-      [
-        JSON.stringify({ version: 1, members: [{ ...first, expiresAt: 9e15 }] }), // no Date holds it
-        /\(expiresAt is wrong\)/,
-      ],
-      [
-        JSON.stringify({ version: 1, members: [{ ...first, publicKey: undefined }] }),
-        /\(publicKey is wrong\)/,
-      ],
-    ];
-    for (const [text, message] of wrong) {
-      Deno.writeTextFileSync(path, text);
-      assert.throws(() => readMembers(path), message, text);
-      assert.equal(Deno.readTextFileSync(path), text);
-    }
-  } finally {
-    Deno.removeSync(directory, { recursive: true });
-  }
+Deno.test("a revocation holds at once, and is saved with the next that can be", () => {
+  const { roster: one, disk, saved } = roster();
+  one.add(member(1));
+  one.bind(member(1), { publicKey: keyOf(1), addresses: [] });
+  disk.isFull = true;
+  assert.match(`${one.revoke(holderOf(one, keyOf(1))!)}`, /no space/);
+  assert.equal(holderOf(one, keyOf(1)), undefined);
+  assert.equal(one.decide(one.byLink(member(1).link)!, keyOf(1)), "revoked");
+  assert.equal(saved.at(-1)![0]!.state, "bound", "a restart would let it back in");
+  assert.throws(() => one.retry(), /no space/);
+  assert.equal(one.unsaved, 1);
+  disk.isFull = false;
+  one.add(member(2));
+  assert.deepEqual(saved.at(-1), [...one.all]);
+  assert.deepEqual([one.unsaved, saved.at(-1)![0]!.state], [0, "revoked"]);
+  const before = saved.length;
+  one.retry();
+  assert.equal(saved.length, before, "there is nothing left to save");
 });
 
 Deno.test("whatever is done in whatever order, a restart finds what was saved, and no key is in twice", () => {

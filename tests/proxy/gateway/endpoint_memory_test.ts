@@ -13,6 +13,7 @@ import type { Bind } from "../../../proxy/bind/bind.ts";
 import { NetAddress } from "../../../proxy/bind/net_address.ts";
 import { Pair } from "../../wireguard/pair.ts";
 import type { Peer } from "../../../wireguard/mod.ts";
+import { captureLog } from "../log/capture.ts";
 import { until } from "../pair.ts";
 import { startWirestack } from "../start.ts";
 
@@ -274,4 +275,34 @@ Deno.test("the first folder that can be written to is used; where there is none 
   assert.equal(none.pollTimeout(), Infinity);
   await using gateway = await startGateway(blocked);
   assert.equal(gateway.stats().peers.length, 1);
+});
+
+Deno.test("what cannot be written, on a full disk say, is tried again, later and later, and told once", () => {
+  using directory = folder();
+  using log = captureLog();
+  const { ba: peer } = new Pair();
+  const { memory, clock } = memoryOf([directory.path], [peer]);
+  const bind = { name: "udp" } as unknown as Bind;
+  peer.setEndpoint(NetAddress.of(bind, IpAddress.v4(192, 0, 2, 1), 7, true));
+  peer.lastHandshake = 1_700_000_000_000;
+  const file = endpointFile(directory.path, publicKeyOf(gatewayKey));
+  Deno.mkdirSync(`${file}.new/in-the-way`, { recursive: true });
+  const next = () => {
+    const pause = memory.pollTimeout() - clock.now;
+    clock.now = memory.pollTimeout();
+    memory.handleTimeout(clock.now);
+    return pause;
+  };
+  memory.changed(peer);
+  assert.deepEqual(Array.from({ length: 4 }, next), [1_000, 10_000, 20_000, 40_000]);
+  memory.changed(peer);
+  for (let i = 0; i < 5; i++) assert.ok(next() <= 600_000);
+  const said = (text: string) => log.lines.filter((line) => line.includes(text)).length;
+  assert.equal(said("are not remembered"), 1, log.lines.join(""));
+  Deno.removeSync(`${file}.new`, { recursive: true });
+  peer.lastHandshake += clock.now;
+  next();
+  assert.equal(readEndpoints(file).size, 1);
+  assert.equal(memory.pollTimeout(), Infinity);
+  assert.equal(said("are remembered again"), 1);
 });

@@ -7,7 +7,7 @@
 import { IpAddress, type Stack, type UdpHandler } from "../../../netstack/mod.ts";
 import { FlowOwner } from "../../../proxy/flow/flow.ts";
 import { DEFAULT_UDP_FILTERING } from "../../../proxy/config/defaults.ts";
-import type { UdpFiltering } from "../../../proxy/forward/options.ts";
+import type { ForwardTimeouts, UdpFiltering } from "../../../proxy/forward/options.ts";
 import type { FlowLimits } from "../../../proxy/flow/admit.ts";
 import { newInboundCounters } from "../../../proxy/inbound/counters.ts";
 import type { InboundHost } from "../../../proxy/inbound/inbound.ts";
@@ -32,6 +32,7 @@ export function inboundLab(
   const sources: TimeoutSource[] = [];
   const turns: TurnSource[] = [];
   const wire = { isCut: false };
+  const settings = { ...options.settings, udpFiltering };
   const host: InboundHost = {
     stack: here.stack,
     counters: newInboundCounters(),
@@ -43,7 +44,7 @@ export function inboundLab(
       isHeld: () => false,
       limits,
     }),
-    settings: { ...options.settings, udpFiltering },
+    settings,
     now: () => clock.now,
     wake() {},
     hasRoom: () => true,
@@ -73,8 +74,15 @@ export function inboundLab(
       }
     }
   };
+  /** As a reload changes them. @returns what they were. */
+  const setTimeouts = (timeouts: Partial<ForwardTimeouts>): ForwardTimeouts => {
+    const before = settings.timeouts;
+    settings.timeouts = { ...before, ...timeouts };
+    return before;
+  };
   return {
     host,
+    setTimeouts,
     owner: new FlowOwner(() => "redirect", true),
     there: there.stack,
     clock,

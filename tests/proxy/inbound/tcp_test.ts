@@ -160,3 +160,37 @@ Deno.test("there is a limit, and once closing there is nothing new; what is left
   assert.deepEqual([first.stream.seen, second.stream.seen], ["reset", "reset"]);
   assert.deepEqual(flows(), []);
 });
+
+Deno.test("other timeouts hold for connections that are under way, and for dials", () => {
+  const { run, open, wire, tcp, setTimeouts } = site();
+  const half = open();
+  const idle = open();
+  run();
+  half.stream.finish();
+  run();
+  wire.isCut = true;
+  const dial = open();
+  run();
+  tcp.timeoutsChanged(setTimeouts({
+    ...{ tcpDialMs: 200, tcpHalfCloseMs: 300 },
+    ...{ tcpKeepAliveIdleMs: 1_000, tcpKeepAliveIntervalMs: 1_000, tcpKeepAliveCount: 2 },
+  }));
+  run(200);
+  assert.deepEqual(dial.told, ["timeout"]);
+  assert.equal(half.stream.seen, "open");
+  run(100);
+  assert.equal(half.stream.seen, "reset");
+  for (let second = 0; second < 3; second++) run(1_000);
+  assert.equal(idle.stream.seen, "reset", "its keepalives are not answered");
+});
+
+Deno.test("a change of one timeout does not begin the others anew", () => {
+  const { run, open, tcp, setTimeouts } = site();
+  const half = open();
+  run();
+  half.stream.finish();
+  run(DEFAULT_TIMEOUTS.tcpHalfCloseMs - 1);
+  tcp.timeoutsChanged(setTimeouts({ tcpDialMs: 1 }));
+  run(1);
+  assert.equal(half.stream.seen, "reset");
+});

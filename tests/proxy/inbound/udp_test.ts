@@ -164,3 +164,16 @@ Deno.test("a flow that is ended on request ends its session with the last, and c
   assert.equal(again.program.hasEnded, true);
   assert.equal(host.stack.resources().udpEndpoints, 0, "no port is left in the tunnel");
 });
+
+Deno.test("another idle time holds for sessions that are under way", () => {
+  const { begin, send, run, udp, setTimeouts } = site();
+  const { program, session } = begin();
+  send(session!, "a");
+  run();
+  run(500);
+  udp.timeoutsChanged(setTimeouts({ udpIdleMs: 1_000 }));
+  run(499);
+  assert.equal(program.hasEnded, false);
+  run(1);
+  assert.equal(program.hasEnded, true);
+});

@@ -11,7 +11,7 @@ import { loadConfig } from "../../../proxy/config/config.ts";
 import { withOptionalValues } from "../../../proxy/cli/commands/up_options.ts";
 import { findEndpoints } from "../../../proxy/system/endpoints.ts";
 import { describeTunnel } from "../../../proxy/system/summary.ts";
-import { Keeper, runHook } from "../../../proxy/system/shell.ts";
+import { Keeper } from "../../../proxy/system/shell.ts";
 import { describeUser, findUser } from "../../../proxy/system/user.ts";
 import { runHere } from "../cli/run_here.ts";
 
@@ -108,20 +108,6 @@ Deno.test("a user is found by name or number, and root is no user to become", ()
   assert.throws(() => findUser("nobody-here", PASSWD), /there is no such user/);
 });
 
-Deno.test("a hook has the device's name for %i, and its status counts", async () => {
-  const file = await Deno.makeTempFile();
-  try {
-    await runHook(`echo "%i-%i" > ${file}`, "wg0", "PostUp");
-    assert.equal(await Deno.readTextFile(file), "wg0-wg0\n");
-    await assert.rejects(runHook("exit 7", "wg0", "wg0.conf:4: PostUp"), {
-      name: "SystemTunnelError",
-      message: "wg0.conf:4: PostUp: ended with status 7, expected 0",
-    });
-  } finally {
-    await Deno.remove(file);
-  }
-});
-
 Deno.test("a keeper runs its script when it is told to, and not when its process is gone", async () => {
   const folder = await Deno.makeTempDir();
   const here = (name: string) => `${folder}/${name}`;
@@ -174,6 +160,19 @@ Deno.test("a name that no device can have is refused, and so is --tun without ca
     2,
     "--tun: needs calls of the C library, expected Linux, the permission --allow-ffi, and no --no-ffi\n",
   ]);
+});
+
+Deno.test("a device that clients are to be let out by, and is not there, is named before anything is changed", async () => {
+  const key = encodeKey(generatePrivateKey());
+  const config = `[Interface]\nPrivateKey = ${key}\nAddress = 10.9.0.1/24\n`;
+  for (const args of [["--masquerade=none0"], ["--masquerade=none0", "--masquerade-force"]]) {
+    const { status, error } = await runHere(["up", "--tun=wsnone", ...args, "-"], config);
+    assert.match(error, /^--masquerade: there is no device none0, expected one of /);
+    assert.equal(status, 2);
+  }
+  const own = await runHere(["up", "--tun=wsnone", "--masquerade=wsnone", "-"], config);
+  assert.match(own.error, /^--masquerade: wsnone is the tunnel itself, expected the device that/);
+  assert.equal(own.status, 2);
 });
 
 Deno.test("with --tun the keys of wg-quick have an effect, so nothing warns of them", async () => {

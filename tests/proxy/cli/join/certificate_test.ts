@@ -5,6 +5,7 @@ import { X509Certificate } from "node:crypto";
 import { keyOfRequest, makeRequest } from "../../../../proxy/certificates/request.ts";
 import { readCertificates } from "../../../../proxy/bind/certificates/certificate.ts";
 import { loadConfig } from "../../../../proxy/config/config.ts";
+import { memberFile, readMembers } from "../../../../proxy/enrol/state_file.ts";
 import { checkInvitation } from "../../../../proxy/gateway/enrolment/invitation.ts";
 import { until } from "../../pair.ts";
 import { startWirestack } from "../../start.ts";
@@ -94,12 +95,8 @@ Deno.test("a try that was cut off comes again with the same key, and gets the sa
   const again = await first.join(token, "a.conf");
   assert.equal(again.status, 0, again.error);
   assert.equal(Deno.readTextFileSync(`${first.folder}/a.key.pem`), pending.tls.key);
-  const members = JSON.parse(
-    Deno.readTextFileSync(
-      `${first.state}/${names(first.state).find((name) => /enrolled/.test(name))}`,
-    ),
-  ).members;
-  assert.equal(Deno.readTextFileSync(`${first.folder}/a.cert.pem`), members[0].certificate);
+  const [member] = readMembers(memberFile(first.state, first.gateway.publicKey));
+  assert.equal(Deno.readTextFileSync(`${first.folder}/a.cert.pem`), member!.certificate);
   await first[Symbol.asyncDispose]();
 });
 
@@ -194,7 +191,7 @@ Deno.test("a machine that has joined comes by TLS when UDP does not get through,
   await until(() => peer().lastHandshake > 0, "it is here", 15_000);
   assert.match(`${peer().endpoint}`, /tls/);
   await until(
-    () => /"state": "used"/.test(JSON.stringify(hub.snapshot()).replaceAll("\\", "")),
+    () => readMembers(memberFile(hub.state, hub.gateway.publicKey))[0]?.state === "used",
     "its token is spent",
   );
   await machine.close({ graceMs: 0 });

@@ -7,6 +7,7 @@ import { LINGER_MS } from "../../../../proxy/enrol/member.ts";
 import { decodeToken } from "../../../../proxy/enrol/token.ts";
 import { memberFile, readMembers } from "../../../../proxy/enrol/state_file.ts";
 import { startWirestack } from "../../start.ts";
+import { captureLog } from "../../log/capture.ts";
 import { until } from "../../pair.ts";
 import { type Result, runHere } from "../run_here.ts";
 import { HubLab } from "./hub_lab.ts";
@@ -273,26 +274,53 @@ Deno.test("places that the file cannot go to", async () => {
   assert.ok(Deno.readTextFileSync(path("c.conf")).includes(key), "that token goes on with its key");
 });
 
-Deno.test("a hub that cannot write its state lets nobody in, out or on its list", async () => {
+Deno.test("a hub that cannot write its state lets nobody in or on its list, and throws out all the same", async () => {
+  using log = captureLog();
   await using lab = await HubLab.start();
   const [token] = [await lab.invite("a"), await lab.invite("b")];
-  // In the way of the new file: for root, too.
+  const key = generatePrivateKey();
+  const grant = await lab.handIn(await lab.invite("in"), key);
+  await comeWith(lab, key, `${grant.addresses[0]}/32`);
+  const peer = () => lab.gateway.engine.device.peer(publicKeyOf(key));
   const path = memberFile(lab.state, lab.gateway.publicKey);
-  Deno.mkdirSync(`${path}.new/in-the-way`, { recursive: true });
+  const kept = () => readMembers(path).map(({ name, state }) => `${name} ${state}`);
+  await until(() => kept().includes("in used"), "its token is spent");
+  // In the way of the file: for root, too.
+  Deno.renameSync(path, `${path}.aside`);
+  Deno.mkdirSync(`${path}/in-the-way`, { recursive: true });
   const cannot = /the state of enrolment cannot be written \(.*\), nothing has changed$/m;
   await refused(
     lab,
     () => lab.ask("invite", "c", "--endpoint", lab.endpoint, "--client"),
     cannot,
   );
-  await refused(lab, () => lab.ask("revoke", "b"), cannot);
   await refused(
     lab,
     () => lab.join(token, "a.conf"),
     /^wirestack: a: the hub cannot write its state/,
   );
-  Deno.removeSync(`${path}.new`, { recursive: true });
+  const { status, out } = await lab.ask("revoke", "in");
+  assert.equal(status, 0);
+  assert.match(
+    out,
+    /^in: revoked, its sessions have ended, but it cannot be written down \(.*\): until .* a restart lets it back in\n$/,
+  );
+  assert.equal(peer(), undefined);
+  assert.match((await lab.ask("revoke", "b")).out, /^b: the invitation is revoked, but it cannot/);
+  assert.deepEqual(await lab.statuses(), ["a invited", "b revoked", "in revoked"]);
+  const { enrolment } = lab.gateway;
+  assert.equal(enrolment!.writes.unsaved, 2);
+  await until(() => enrolment!.writes.failures >= 5, "it is tried again");
+
+  Deno.removeSync(path, { recursive: true });
+  Deno.renameSync(`${path}.aside`, path);
+  await until(() => enrolment!.writes.unsaved === 0, "it is written");
+  assert.deepEqual(kept(), ["a invited", "b revoked", "in revoked"]);
+  const said = log.lines.filter((line) => /enrolment: the state of enrolment/.test(line));
+  assert.equal(said.length, 2, said.join(""));
   assert.equal((await lab.join(token, "a.conf")).status, 0, "nothing was spent by that");
+  await using again = await lab.restart();
+  assert.equal(again.gateway.engine.device.peer(publicKeyOf(key)), undefined);
 });
 
 Deno.test("keys that are somebody's already, a name and an address that have become somebody's", async () => {

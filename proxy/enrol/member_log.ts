@@ -1,0 +1,110 @@
+/**
+ * Writes the changes of a hub's members behind their file, and the file anew when most of it is over.
+ * A change costs a line, however many members there are.
+ *
+ * @module
+ */
+
+import { replaceFile } from "../state/replace_file.ts";
+import type { Member } from "./member.ts";
+import { findMembers, formatChange, formatMembers, MAX_BYTES } from "./state_file.ts";
+
+/** The file is written anew when it has so many lines more than twice what is alive. */
+const SPARE_RECORDS = 1_000;
+
+/** A change of the members. */
+export interface MemberChange {
+  readonly changed: readonly Member[];
+  readonly gone: readonly Member[];
+  /** All that there are then. */
+  readonly all: ReadonlyMap<string, Member>;
+}
+
+export class MemberLog {
+  readonly #path: string;
+  #records: number;
+  /** What the file has; undefined: it is to be written anew. */
+  #size: number | undefined;
+  /** For a process that becomes somebody who may not open it. */
+  #held: Deno.FsFile | undefined;
+
+  private constructor(path: string, records: number, size: number | undefined) {
+    this.#path = path;
+    this.#records = records;
+    this.#size = size;
+  }
+
+  /**
+   * @param isHeld Whether this process is about to lose what it takes to open the file. Then it stays
+   * open, and is written anew by the next start alone.
+   * @throws {Error} of the system, or if this is no such file.
+   */
+  static open(path: string, isHeld = false): { log: MemberLog; members: Member[] } {
+    const { members, records, size } = findMembers(path);
+    const log = new MemberLog(path, records, size);
+    if (isHeld) {
+      if (size === undefined || records > members.length) log.#replace(members);
+      log.#held = Deno.openSync(path, { append: true });
+    }
+    return { log, members };
+  }
+
+  /** It is on the disk when this returns. @throws {Error} of the system; then nothing has changed. */
+  write({ changed, gone, all }: MemberChange): void {
+    const records = this.#records + changed.length + gone.length;
+    const isWasteful = records > 2 * all.size + SPARE_RECORDS;
+    const held = this.#held;
+    if (held === undefined && (isWasteful || this.#size === undefined)) {
+      return this.#replace([...all.values()]);
+    }
+    const bytes = new TextEncoder().encode(formatChange(changed, gone));
+    if (held !== undefined) this.#append(held, bytes);
+    else {
+      using file = this.#open();
+      // Somebody has removed it, or put another in its place.
+      if (file?.statSync().size !== this.#size) return this.#replace([...all.values()]);
+      this.#append(file!, bytes);
+    }
+    this.#records = records;
+  }
+
+  close(): void {
+    this.#held?.close();
+    this.#held = undefined;
+  }
+
+  #append(file: Deno.FsFile, bytes: Uint8Array): void {
+    const size = this.#size!;
+    if (size + bytes.length > MAX_BYTES) {
+      throw new Error(`${this.#path}: is full, expected a restart, which makes it shorter`);
+    }
+    try {
+      // What a write has left that failed.
+      if (file.statSync().size !== size) file.truncateSync(size);
+      for (let sent = 0; sent < bytes.length;) sent += file.writeSync(bytes.subarray(sent));
+      file.syncDataSync();
+    } catch (error) {
+      try {
+        file.truncateSync(size);
+      } catch { /* the next write sees that it is longer */ }
+      throw error;
+    }
+    this.#size = size + bytes.length;
+  }
+
+  #open(): Deno.FsFile | undefined {
+    try {
+      return Deno.openSync(this.#path, { append: true });
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return undefined;
+      throw error;
+    }
+  }
+
+  #replace(members: readonly Member[]): void {
+    const bytes = new TextEncoder().encode(formatMembers(members));
+    replaceFile(this.#path, bytes, { isDurable: true });
+    this.#size = bytes.length;
+    this.#records = members.length;
+  }
+}
