@@ -53,6 +53,8 @@ export class DeviceCounters {
   droppedBadInitiation = 0;
   /** Initiation that was worked on before, or whose timestamp is not later than the peer's last. */
   droppedReplayedInitiation = 0;
+  /** Initiation of a replica of the peer, while the one that has the session answers. */
+  droppedOtherReplica = 0;
   /** Initiation beyond fifty per second of one peer. */
   droppedInitiationFlood = 0;
   /** Response that does not authenticate. */

@@ -125,8 +125,12 @@ export function handleInitiation(
     rejections.report("flood", from, peer, undefined, now);
     return false;
   }
-  peer.lastTimestamp = timestamp;
   peer.lastInitiation = now;
+  if (peer.keepsReplica(from, now)) {
+    counters.droppedOtherReplica++;
+    return false;
+  }
+  peer.lastTimestamp = timestamp;
   counters.initiationsReceived++;
   heard(peer, INITIATION_SIZE, from, now);
   const remoteIndex = readI32(buffer, offset + OFFSET_SENDER);

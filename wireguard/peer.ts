@@ -158,6 +158,8 @@ export class Peer implements TimerActions {
   #unconfirmedReportedAt = -Infinity;
   #sourceReportedAt = -Infinity;
   #unreportedSources = 0;
+  /** When the one with the session was asked whether it is there, for another replica had called. */
+  #replicaAskedAt = -Infinity;
   #sampledReceived = 0;
   #sampledSent = 0;
 
@@ -329,6 +331,24 @@ export class Peer implements TimerActions {
     writeProbe(this.#probe, DATA_HEADER_SIZE, kind, id);
     this.#seal(keypair, endpoint, this.#probe, DATA_HEADER_SIZE, PROBE_SIZE, now, false);
     return true;
+  }
+
+  /**
+   * @internal Whether an initiation from there is to be dropped, since it comes from another of several
+   * replicas than the one that has the session, and that one is there. A replica that was restarted, or
+   * still has a session of its own, knows nothing of the other; to answer it would take the peer away
+   * from all that ends in the other, to and fro. The one with the session is asked first. If nothing has
+   * come of it when the other calls again, which is 5 s later, that one has the peer.
+   */
+  keepsReplica(from: Sender, now: number): boolean {
+    const endpoint = this.#endpoint;
+    if (endpoint === undefined || this.isSearched) return false;
+    if (this.isHeardAt(from) || !this.otherEndpoints.some((other) => from.isAt(other))) {
+      return false;
+    }
+    const isSilent = this.#replicaAskedAt >= this.lastHeard;
+    this.#replicaAskedAt = isSilent ? -Infinity : now;
+    return !isSilent && this.#sendProbe(endpoint, PROBE_QUESTION, 0, now);
   }
 
   /** @internal Asks for a turn to send an initiation. */

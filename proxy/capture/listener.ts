@@ -32,6 +32,9 @@ export class CaptureListener {
   #reader: { readonly conn: Deno.Conn; readonly capture: Capture } | undefined;
   #isClosed = false;
   #refused = 0;
+  /** Of readers that have gone. */
+  #packets = 0;
+  #lost = 0;
 
   /** @throws {CaptureError} if the system does not let it. */
   constructor(place: ListenPlace) {
@@ -45,6 +48,12 @@ export class CaptureListener {
 
   get address(): Deno.NetAddr {
     return this.#listener.addr as Deno.NetAddr;
+  }
+
+  /** What all readers together were given, and what they lost by being slow. */
+  get counts(): { readonly packets: number; readonly lost: number } {
+    const { accepted, dropped } = this.#reader?.capture.counts ?? { accepted: 0, dropped: 0 };
+    return { packets: this.#packets + accepted - dropped, lost: this.#lost + dropped };
   }
 
   /**
@@ -66,6 +75,7 @@ export class CaptureListener {
     this.#disown();
     this.#listener.close();
     this.#reader?.capture.stop();
+    log.info("captured {packets} packets, {lost} were lost", this.counts);
   }
 
   async #accept(captures: Captures, options: CaptureOptions): Promise<void> {
@@ -106,6 +116,9 @@ export class CaptureListener {
     } catch {
       // It has gone.
     }
+    const { packets, lost } = this.counts;
+    this.#packets = packets;
+    this.#lost = lost;
     this.#reader = undefined;
     try {
       conn.close();

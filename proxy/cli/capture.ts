@@ -34,6 +34,8 @@ export interface CaptureOptions {
 
 /** How long the rest may take to come, ms. */
 const REST_MS = 5_000;
+/** Characters of what a gateway says at the end of a capture that others read. */
+const MAX_COUNTS = 256;
 const MAX_DURATION = 31_536_000;
 const KEYS_WARNING =
   "warning: --keys writes the gateway's private key and those of its sessions: " +
@@ -51,7 +53,9 @@ export async function capture(options: CaptureOptions, terminal: Terminal): Prom
   const stream = await open(gateway, options);
   let sink: Sink;
   try {
-    sink = write === undefined || write === "-"
+    sink = listen !== undefined
+      ? toCounts()
+      : write === undefined || write === "-"
       ? toOutput(terminal)
       : toFile(new CaptureFile(write, rotation));
   } catch (error) {
@@ -68,8 +72,9 @@ export async function capture(options: CaptureOptions, terminal: Terminal): Prom
       : `wireshark -k -i TCP@${decodeURIComponent(listening)}\n`,
   );
   const status = await receive(stream, sink, durationMs, terminal);
-  if (listen === undefined) {
-    terminal.error(`${sink.tally.packets} packets, ${sink.tally.lost} were lost\n`);
+  const counts = sink.counts();
+  if (counts !== undefined) {
+    terminal.error(`${counts.packets} packets, ${counts.lost} were lost\n`);
   }
   return status;
 }
@@ -133,7 +138,8 @@ async function open(
 
 /** Where the bytes go. */
 interface Sink {
-  readonly tally: Tally;
+  /** Of packets, so far; undefined where nobody tells. */
+  counts(): { readonly packets: number; readonly lost: number } | undefined;
   /** @returns whether more is wanted. */
   write(bytes: Uint8Array): Promise<boolean>;
   close(): void;
@@ -143,7 +149,7 @@ function toOutput(terminal: Terminal): Sink {
   const tally = new Tally();
   const splitter = new BlockSplitter();
   return {
-    tally,
+    counts: () => tally,
     write(bytes) {
       splitter.push(bytes, (piece, blocks) => tally.note(piece, blocks));
       return terminal.write(bytes);
@@ -152,9 +158,25 @@ function toOutput(terminal: Terminal): Sink {
   };
 }
 
+/** Others get the packets; the gateway says how many, at the end. */
+function toCounts(): Sink {
+  let text = "";
+  return {
+    counts() {
+      const [, packets, lost] = /^packets=(\d+)\nlost=(\d+)\n/.exec(text) ?? [];
+      return packets === undefined ? undefined : { packets: Number(packets), lost: Number(lost) };
+    },
+    write(bytes) {
+      if (text.length < MAX_COUNTS) text += new TextDecoder().decode(bytes);
+      return Promise.resolve(true);
+    },
+    close() {},
+  };
+}
+
 function toFile(file: CaptureFile): Sink {
   return {
-    tally: file.tally,
+    counts: () => file.tally,
     async write(bytes) {
       await file.write(bytes);
       return true;

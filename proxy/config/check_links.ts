@@ -62,7 +62,9 @@ function checkNat(
   if (nat.length === 0) {
     for (const [key, given] of Object.entries({ natFiltering, natPorts })) {
       if (given !== undefined) {
-        source.problem(["links", i, key], "given without Nat, expected it too");
+        const path = ["links", i, key];
+        const missing = source.called(["links", i, "nat"], path);
+        source.problem(path, `given without ${missing}, expected it too`);
       }
     }
     return;
@@ -81,9 +83,11 @@ function checkNat(
     once(prefix, path, `${address} is somewhere else too, expected it once`);
   }
   if (iface?.peerToPeer === false) {
+    const path = ["links", i, "nat"];
+    const expected = source.assigned(["interface", "peerToPeer"], "true", path);
     source.problem(
-      ["links", i, "nat"],
-      "is for what goes to peers and other links, and nothing does, expected PeerToPeer = true",
+      path,
+      `is for what goes to peers and other links, and nothing does, expected ${expected}`,
     );
   }
 }
@@ -97,10 +101,16 @@ function checkPlace(
   const { listen, connect, framing } = link;
   const place = listen ?? connect;
   if (listen !== undefined && connect !== undefined) {
-    source.problem(["links", i, "connect"], "given beside Listen, expected one of them");
+    const path = ["links", i, "connect"];
+    const other = source.called(["links", i, "listen"], path);
+    source.problem(path, `given beside ${other}, expected one of them`);
   }
   if (place === undefined) {
-    source.problem(["links", i], "no other side, expected Listen or Connect");
+    const path = ["links", i];
+    const [listen, connect] = ["listen", "connect"].map((field) =>
+      source.called([...path, field], path)
+    );
+    source.problem(path, `no other side, expected ${listen} or ${connect}`);
     return;
   }
   if (listen !== undefined && !("port" in listen && listen.port === 0)) {

@@ -14,14 +14,19 @@ export function checkPeerList(source: ConfigSource, iface: InterfaceValues): voi
   const { peersFrom, peersKey, peersCa, peersInterval } = iface;
   if (peersFrom === undefined) {
     for (const [field, value] of Object.entries({ peersKey, peersCa, peersInterval })) {
-      if (value !== undefined) source.warn(["interface", field], "has no effect without PeersFrom");
+      if (value === undefined) continue;
+      const path = ["interface", field];
+      const missing = source.called(["interface", "peersFrom"], path);
+      source.warn(path, `has no effect without ${missing}`);
     }
     return;
   }
   if (peersKey === undefined) {
+    const path = ["interface", "peersFrom"];
+    const missing = source.called(["interface", "peersKey"], path);
     source.problem(
-      ["interface", "peersFrom"],
-      "who signs the list is not known, expected PeersKey beside it, as pubsignkey prints it",
+      path,
+      `who signs the list is not known, expected ${missing} beside it, as pubsignkey prints it`,
     );
   }
   if ("url" in peersFrom) return;

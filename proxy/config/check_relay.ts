@@ -51,18 +51,25 @@ export function checkFallbacks(
 function checkFallback(source: ConfigSource, peer: PeerValues, path: ConfigPath): void {
   const { fallback, cert, key, ca, pin } = peer;
   if (fallback.length === 0) {
-    for (const [field, given] of Object.entries({ cert, key, ca, pin })) {
-      const isGiven = Array.isArray(given) ? given.length > 0 : given !== undefined;
-      if (isGiven) source.warn([...path, field], "has no effect without Fallback");
+    for (const [field, value] of Object.entries({ cert, key, ca, pin })) {
+      const isGiven = Array.isArray(value) ? value.length > 0 : value !== undefined;
+      if (!isGiven) continue;
+      const given = [...path, field];
+      source.warn(given, `has no effect without ${source.called([...path, "fallback"], given)}`);
     }
     return;
   }
+  const own = [...path, "fallback"];
   const missing = (field: string, what: string) =>
-    source.problem([...path, field], `missing, expected ${what} for Fallback`);
+    source.problem(
+      [...path, field],
+      `missing, expected ${what} for ${source.called(own, own)}`,
+    );
   if (cert === undefined) missing("cert", "the file with the certificate to show");
   if (key === undefined) missing("key", "the file with the certificate's key");
   if (ca === undefined && pin.length === 0) {
-    missing("ca", "the file with the other side's authority, or Pin,");
+    const pinned = source.called([...path, "pin"], own);
+    missing("ca", `the file with the other side's authority, or ${pinned},`);
   }
   fallback.forEach(({ url }, j) => {
     const first = fallback.findIndex((other) => other.url === url);

@@ -5,7 +5,6 @@
  */
 
 import type { RuleInput } from "./input.ts";
-import { findField } from "./keys.ts";
 import type { RuleValues } from "./schema.ts";
 import type { ConfigSource } from "./source.ts";
 import { suggest } from "./suggest.ts";
@@ -65,17 +64,23 @@ function checkRefusal(source: ConfigSource, rule: RuleValues, i: number): void {
   const given: string[] = OF_ALLOWED.filter((field) => rule[field] !== undefined);
   if (rule.warmConnections > 0) given.push("warmConnections");
   for (const field of given) {
-    const { name } = findField("rules", field)!;
+    const path = ["rules", i, field];
+    const [is, allow] = [action, "allow"].map((value) =>
+      source.assigned(["rules", i, "action"], value, path)
+    );
+    const name = source.called(path, path);
     source.problem(
-      ["rules", i, field],
-      `a rule with Action = ${action} lets nothing through, expected Action = allow, or no ${name}`,
+      path,
+      `a rule with ${is} lets nothing through, expected ${allow}, or no ${name}`,
     );
   }
   rule.to.forEach((to, j) => {
     if (typeof to !== "string") return;
+    const path = ["rules", i, "to", j];
+    const is = source.assigned(["rules", i, "action"], action, path);
     source.problem(
-      ["rules", i, "to", j],
-      `${quote(to)} is a name, and a rule with Action = ${action} would let everything through ` +
+      path,
+      `${quote(to)} is a name, and a rule with ${is} would let everything through ` +
         "while it cannot be resolved, expected an address or a prefix",
     );
   });

@@ -248,6 +248,30 @@ export class ConfigSource {
     return `${placeOf(origin)}: ${name}`;
   }
 
+  /**
+   * What a key is called in a message about another one: as it was written, or as whoever wrote that
+   * other one would: `Listen`, `--listen`, a variable.
+   *
+   * @param near The value that the message is about.
+   */
+  called(path: ConfigPath, near: ConfigPath): string {
+    const section = path[0] as Section;
+    const key = findField(section, String(path[isRepeated(section) ? 2 : 1]))!;
+    const own = this.#origins.get(path.join("."));
+    if (own !== undefined && "flag" in own) return own.flag;
+    const origin = own ?? this.#nearest(near).origin;
+    if (origin === undefined) return key.name;
+    if ("flag" in origin) return key.flag === undefined ? key.name : `--${key.flag}`;
+    const isVariable = "variable" in origin || origin.isVariable === true;
+    return isVariable ? variableOf(key) ?? key.name : key.name;
+  }
+
+  /** The same with a value, as it would be written: `PeerToPeer = true`, `--peer-to-peer=true`. */
+  assigned(path: ConfigPath, value: string, near: ConfigPath): string {
+    const name = this.called(path, near);
+    return /^--|^[A-Z_]+$/.test(name) ? `${name}=${value}` : `${name} = ${value}`;
+  }
+
   /** The place alone: `FILE:LINE`, `--flag` or `peers[0].publicKey`. */
   place(path: ConfigPath): string {
     const { origin } = this.#nearest(path);

@@ -239,7 +239,11 @@ function checkPeers(
     }
     const hasRate = peer.rateUp !== undefined || peer.rateDown !== undefined;
     if (peer.rateBurst !== undefined && !hasRate) {
-      source.warn(["peers", i, "rateBurst"], "has no effect without RateUp or RateDown");
+      const path = ["peers", i, "rateBurst"];
+      const [up, down] = ["rateUp", "rateDown"].map((field) =>
+        source.called(["peers", i, field], path)
+      );
+      source.warn(path, `has no effect without ${up} or ${down}`);
     }
     const name = peer.name?.toLowerCase();
     const namesake = name === undefined ? undefined : byName.get(name);
@@ -313,7 +317,9 @@ function checkProxy(source: ConfigSource, proxy: ProxyValues): void {
     if (nic === "nic2" && subnets.length > 0 && !reachable) {
       source.warn(
         ["proxy", "map", i],
-        `${from} is not inside Subnets, nothing will reach it there`,
+        `${from} is not inside ${
+          source.called(["proxy", "subnets"], ["proxy", "map", i])
+        }, nothing will reach it there`,
       );
     }
   });
@@ -324,7 +330,9 @@ function checkStatus(source: ConfigSource, { listen, tokenFile }: StatusValues):
   if (listen.hostname === "localhost" || parseIpAddress(listen.hostname)?.isLoopback) return;
   source.problem(
     ["status", "listen"],
-    `${listen.hostname} can be reached from outside, expected TokenFile beside it, or a loopback address`,
+    `${listen.hostname} can be reached from outside, expected ${
+      source.called(["status", "tokenFile"], ["status", "listen"])
+    } beside it, or a loopback address`,
   );
 }
 
@@ -356,7 +364,9 @@ function checkCapture(
     return;
   }
   if (rotate !== undefined && write.to !== "file") {
-    source.problem(["capture", "rotate"], "has no use without a file, expected Write = FILE");
+    const path = ["capture", "rotate"];
+    const expected = source.assigned(["capture", "write"], "FILE", path);
+    source.problem(path, `has no use without a file, expected ${expected}`);
   }
   if (write.to !== "stdout") return;
   if (log?.output === "stdout" || log?.access === "stdout") {

@@ -40,7 +40,7 @@ export function beginCapture(
     const { hostname, port } = listener.address;
     return {
       listening: hostAndPort(hostname, port),
-      stream: untilStopped(gateway, () => listener.close()),
+      stream: untilStopped(gateway, listener),
     };
   } catch (error) {
     if (!(error instanceof CaptureError)) throw error;
@@ -79,13 +79,24 @@ function streamOf(captures: Captures, options: CaptureOptions): AnswerStream {
   };
 }
 
-/** Nothing, until the client or the gateway ends it. */
-function untilStopped(gateway: Gateway, end: () => void): AnswerStream {
-  const { promise, resolve } = Promise.withResolvers<undefined>();
-  gateway.closed.catch(() => {}).finally(() => resolve(undefined));
+/** Nothing until the client or the gateway ends it, then what readers were given: `packets=`, `lost=`. */
+function untilStopped(gateway: Gateway, listener: CaptureListener): AnswerStream {
+  const { promise, resolve } = Promise.withResolvers<void>();
   const stop = () => {
-    end();
-    resolve(undefined);
+    listener.close();
+    resolve();
   };
-  return { read: () => promise, stop, close: stop };
+  gateway.closed.catch(() => {}).finally(stop);
+  let isTold = false;
+  return {
+    async read() {
+      await promise;
+      if (isTold) return undefined;
+      isTold = true;
+      const { packets, lost } = listener.counts;
+      return new TextEncoder().encode(`packets=${packets}\nlost=${lost}\n`);
+    },
+    stop,
+    close: stop,
+  };
 }

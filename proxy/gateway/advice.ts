@@ -34,9 +34,11 @@ function adviseLinks(
 ): void {
   links.forEach(({ prefixes }, i) => {
     if (prefixes.length > 0 && !peerToPeer && peers.length + links.length > 1) {
+      const path = ["links", i, "prefixes"];
+      const expected = source.assigned(["interface", "peerToPeer"], "true", path);
       source.warn(
-        ["links", i, "prefixes"],
-        "neither peers nor other links reach them, expected PeerToPeer = true if they are to",
+        path,
+        `neither peers nor other links reach them, expected ${expected} if they are to`,
       );
     } else if (prefixes.length === 0 && privateKey !== undefined) {
       source.warn(
@@ -52,9 +54,10 @@ function advisePeers(config: GatewayConfig, source: ConfigSource): void {
   const isGateway = config.proxy !== undefined || config.peers.length > 1;
   config.peers.forEach(({ allowedIps }, i) => {
     if (allowedIps.length === 0) {
+      const name = source.called(["peers", i, "allowedIps"], ["peers", i]);
       source.warn(
         ["peers", i],
-        "no AllowedIPs: nothing is accepted from this peer, expected its address in the tunnel",
+        `no ${name}: nothing is accepted from this peer, expected its address in the tunnel`,
       );
     }
     allowedIps.forEach((prefix, j) => {

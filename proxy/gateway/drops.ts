@@ -110,6 +110,7 @@ const IS_DROP: { readonly [Group in keyof GatewayCounters]: Flags<GatewayCounter
     droppedRateLimited: true,
     droppedBadInitiation: true,
     droppedReplayedInitiation: true,
+    droppedOtherReplica: true,
     droppedInitiationFlood: true,
     droppedBadResponse: true,
     droppedBadCookie: true,

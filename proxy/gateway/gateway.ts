@@ -36,7 +36,7 @@ import { WatchedList } from "./peer_list/watched_list.ts";
 import { TunnelPeers } from "./peers.ts";
 import { takeTurns } from "./twins/sources.ts";
 import type { Twins } from "./twins/twins.ts";
-import { openMemoryBudget } from "./buffer_memory.ts";
+import { bufferMemory, openMemoryBudget } from "./buffer_memory.ts";
 import { flowOwners, ownerLimits, proxySettings } from "./proxying.ts";
 import type { EngineLink } from "../engine/link_port.ts";
 import type { FlowOwner } from "../flow/flow.ts";
@@ -52,6 +52,9 @@ export type { PeerListStats } from "./peer_list/watch.ts";
 export type { ListRefusal } from "./peer_list/text.ts";
 
 const log = getLogger(["wirestack", "engine"]);
+
+/** Flows of other peers that are passed over before others have their turn. */
+const OTHERS_PER_STEP = 1_024;
 
 /** What tests and embedders may replace. */
 export interface GatewayOptions {
@@ -241,6 +244,7 @@ export class Gateway implements AsyncDisposable {
         engine,
         listeners: this.proxy.listeners,
         receiveRegion: arena.streamRegion,
+        carrierMemory: bufferMemory(config.proxy?.maxBufferMemory),
         addresses: options.dialledAddresses,
       });
       this.inbounds = new GatewayInbounds(engine, this.proxy);
@@ -365,10 +369,23 @@ export class Gateway implements AsyncDisposable {
    * looks at every descriptor of this process.
    */
   *flows(peer?: string, hasTargets = false): Generator<FlowStats, void, undefined> {
-    const targets = hasTargets ? this.proxy.roundTrips() : undefined;
-    for (const flow of this.proxy.admission.table.flows()) {
-      if (flow.end !== undefined || peer !== undefined && flow.owner.name !== peer) continue;
-      yield flowStats(flow, this.engine.now(), Date.now(), targets);
+    for (const flow of this.flowsInSteps(peer, hasTargets)) if (flow !== undefined) yield flow;
+  }
+
+  /** The same, with an undefined wherever others should have their turn before it goes on. */
+  *flowsInSteps(
+    peer?: string,
+    hasTargets = false,
+  ): Generator<FlowStats | undefined, void, undefined> {
+    const targets = hasTargets ? yield* this.proxy.roundTrips() : undefined;
+    const isWanted = new Map<FlowOwner, boolean>(); // a name is made anew each time it is asked for
+    let others = 0;
+    for (const flow of this.proxy.admission.table.live) {
+      const { owner } = flow;
+      if (peer !== undefined && !isWanted.has(owner)) isWanted.set(owner, owner.name === peer);
+      if (isWanted.get(owner) !== false) {
+        yield flowStats(flow, this.engine.now(), Date.now(), targets);
+      } else if (++others % OTHERS_PER_STEP === 0) yield undefined;
     }
   }
 

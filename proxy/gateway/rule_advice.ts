@@ -85,7 +85,8 @@ function adviseMatch(rule: RuleConfig, i: number, world: World, source: ConfigSo
       source.warn(path, `${to} is looked up as a host's name; a peer stands here by its address`);
     } else if (!source.isClient && !world.reachable.overlaps(to)) {
       dead.to++;
-      const where = world.peerToPeer ? "neither in Subnets nor a peer's" : "not in Subnets";
+      const subnets = source.called(["proxy", "subnets"], path);
+      const where = world.peerToPeer ? `neither in ${subnets} nor a peer's` : `not in ${subnets}`;
       source.warn(path, `${to} is ${where}: nobody gets to ask for it`);
     }
   });
@@ -107,10 +108,14 @@ function advisePeerToPeer(rule: RuleConfig, i: number, world: World, source: Con
     prefixes.some((to) => world.clients.overlaps(to) && !world.proxied.covers(to));
   if (!isOfPeers) return;
   if (rule.rewrite !== undefined) {
+    const path = ["rules", i, "rewrite"];
+    const [to, subnets] = [["rules", i, "to"], ["proxy", "subnets"]].map((other) =>
+      source.called(other, path)
+    );
     source.warn(
-      ["rules", i, "rewrite"],
+      path,
       "needs a connection that ends at this gateway: what a peer sends to another and this rule " +
-        "matches is rejected, expected a To inside Subnets",
+        `matches is rejected, expected a ${to} inside ${subnets}`,
     );
   }
   const needs = rule.sendProxyProtocol !== undefined

@@ -162,6 +162,8 @@ Deno.test("who connects gets a file of its own, one after the other, and no peer
   );
   await gateway.close();
   assert.equal((await running).status, 0);
+  const [, packets] = /^(\d+) packets, 0 were lost\n$/.exec(errors.at(-1)!) ?? [];
+  assert.ok(Number(packets) > 20, errors.at(-1));
   await assert.rejects(Deno.connect(place));
 });
 
@@ -277,6 +279,10 @@ Deno.test("a capture with a duration ends by itself; keys are warned of", async 
   assert.deepEqual(interfaces.map(({ name }) => name), ["outer", "nic2"]);
   assert.match(secrets, /^LOCAL_STATIC_PRIVATE_KEY = /);
   await until(() => Captures.of(lab.control.gateway).size === 0, "the gateway's side has ended");
+
+  const listening = await command(lab, "--listen", "tcp:127.0.0.1:0", "--duration", "0.1");
+  assert.equal(listening.status, 0);
+  assert.match(listening.error, /^wireshark -k -i .*\n0 packets, 0 were lost\n$/);
 });
 
 /** Reads on until the connection is closed. */

@@ -336,3 +336,44 @@ Deno.test("when a replica dies the others are asked together, and the nearest of
   assert.equal(site.replicas[1]!.received.length, 0);
   assert.ok(site.network.now - died < 16_000, `after ${site.network.now - died} ms`);
 });
+
+Deno.test("a replica that calls, as one that was restarted does, takes nobody from the one that has the session", () => {
+  const site = new Replicas([5, 20]);
+  site.send();
+  site.pass(200);
+  assert.equal(site.at, 0);
+  const restarted = site.replicas[1]!;
+  const [client] = restarted.device.peers();
+  client!.setEndpoint(site.a.address);
+  client!.initiate(site.network.now);
+  for (let i = 0; i < 100; i++) {
+    site.send();
+    site.pass(1_000);
+    assert.equal(site.at, 0, `after ${i} s`);
+  }
+  assert.equal(site.replicas[0]!.received.length, 101);
+  assert.equal(restarted.received.length, 0);
+  const { droppedOtherReplica } = site.a.device.counters;
+  assert.ok(droppedOtherReplica >= 15, `${droppedOtherReplica} calls`);
+});
+
+Deno.test("a replica that calls when the one with the session is gone has the peer with its second call", () => {
+  for (const isIdle of [true, false]) {
+    const site = new Replicas([5, 20]);
+    site.send();
+    site.pass(12_000); // until it has been answered
+    assert.equal(site.at, 0);
+    site.dead.add(0);
+    site.pass(30_000); // nothing is sent, so it is not missed
+    assert.equal(site.at, 0);
+    const [client] = site.replicas[1]!.device.peers();
+    client!.setEndpoint(site.a.address);
+    client!.initiate(site.network.now);
+    if (!isIdle) site.send();
+    site.pass(7_000);
+    assert.equal(site.at, 1);
+    site.send();
+    site.pass(100);
+    assert.equal(site.replicas[1]!.received.length, 1);
+  }
+});
