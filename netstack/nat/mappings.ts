@@ -115,12 +115,12 @@ export class Mappings {
   }
 
   /** Takes one without sessions out. */
-  remove(mapping: number): void {
+  remove(mapping: number, now: number): void {
     if (this.#lastFound === mapping) this.#lastFound = -1;
     const { ports, byPort, queue } = this.#spaces[this.spaces[mapping]!]!;
     const external = this.externals[mapping]!;
     byPort[external] = 0;
-    ports.give(external);
+    ports.give(external, now);
     queue.remove(mapping);
     this.#index.remove(mapping);
   }

@@ -115,7 +115,7 @@ export class Nat {
         return -1;
       }
       if (mapping < 0) mapping = this.#map(space, buffer, source, port, from, now);
-      session = this.#begin(mapping, space, buffer, remote, remotePort)!;
+      session = this.#begin(mapping, space, buffer, remote, remotePort, now)!;
       if (isTcp && opens(flags) && this.#syns.size > 0) {
         const external = mappings.externals[mapping]!;
         this.#syns.forget(buffer, remote, sizeOf(space), remotePort, external);
@@ -203,7 +203,7 @@ export class Nat {
 
   /** Takes out what has ended; to be called before anything is looked up. */
   expire(now: number): void {
-    for (let session; (session = this.#sessions.ended(now)) >= 0;) this.#end(session, -1);
+    for (let session; (session = this.#sessions.ended(now)) >= 0;) this.#end(session, -1, now);
   }
 
   /** RFC 5508 REQ-6, RFC 4787 REQ-12: an error changes nothing here. */
@@ -236,7 +236,7 @@ export class Nat {
     if (victim >= 0) {
       this.counters.evicted++;
       for (let left = mappings.sessionCounts[victim]!; left > 0; left--) {
-        this.#end(mappings.sessions[victim]!, -1);
+        this.#end(mappings.sessions[victim]!, -1, now);
       }
     }
     this.counters.mappings++;
@@ -283,12 +283,13 @@ export class Nat {
     buffer: Uint8Array,
     remote: number,
     remotePort: number,
+    now: number,
   ): number {
     const key = this.#mappings.keyOf(mapping);
     const victim = this.#sessions.victim(key);
     if (victim >= 0) {
       this.counters.sessionsEvicted++;
-      this.#end(victim, mapping);
+      this.#end(victim, mapping, now);
     }
     return this.#add(mapping, space, buffer, remote, remotePort, key);
   }
@@ -355,7 +356,7 @@ export class Nat {
   }
 
   /** Its mapping goes with the last one, unless it is `kept`. */
-  #end(session: number, kept: number): void {
+  #end(session: number, kept: number, now: number): void {
     const mappings = this.#mappings;
     const sessions = this.#sessions;
     const mapping = sessions.mappings[session]!;
@@ -363,6 +364,8 @@ export class Nat {
     if (space < UDP_PORTS && this.#permits) sessions.revoke(session, sizeOf(space));
     mappings.sessions[mapping] = sessions.remove(session, mappings.sessions[mapping]!);
     if (mappings.recent[mapping] === session) mappings.recent[mapping] = -1;
-    if (--mappings.sessionCounts[mapping]! === 0 && mapping !== kept) mappings.remove(mapping);
+    if (--mappings.sessionCounts[mapping]! === 0 && mapping !== kept) {
+      mappings.remove(mapping, now);
+    }
   }
 }

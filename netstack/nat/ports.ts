@@ -59,8 +59,9 @@ export class PortPool {
     return port;
   }
 
-  /** Gives back one that was taken. */
-  give(port: number): void {
+  /** Gives back one that was taken. It rests from now on, however long ago the last one was taken. */
+  give(port: number, now: number): void {
+    this.#rest(now);
     this.#used[port >> 5]! &= ~(1 << port);
     this.#resting[port >> 5]! |= 1 << port;
     this.#free++;
@@ -117,7 +118,8 @@ export class PortPool {
   #rest(now: number): void {
     if (now < this.#periodEnd) return;
     const isLong = now >= this.#periodEnd + REST_MS;
-    this.#periodEnd = now + REST_MS;
+    // Whenever somebody looks: a port rests for two periods at most, and for one at least.
+    this.#periodEnd = isLong ? now + REST_MS : this.#periodEnd + REST_MS;
     [this.#resting, this.#rested] = [this.#rested, this.#resting];
     this.#resting.fill(0);
     if (isLong) this.#rested.fill(0);

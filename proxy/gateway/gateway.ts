@@ -36,7 +36,7 @@ import { PeerListWatch } from "./peer_list/watch.ts";
 import { TunnelPeers } from "./peers.ts";
 import { takeTurns } from "./twins/sources.ts";
 import type { Twins } from "./twins/twins.ts";
-import { openMemoryBudget } from "./buffer_memory.ts";
+import { bufferMemory, openMemoryBudget } from "./buffer_memory.ts";
 import { flowOwners, ownerLimits, proxySettings } from "./proxying.ts";
 import type { EngineLink } from "../engine/link_port.ts";
 import type { FlowOwner } from "../flow/flow.ts";
@@ -233,6 +233,7 @@ export class Gateway implements AsyncDisposable {
         engine,
         listeners: this.proxy.listeners,
         receiveRegion: arena.streamRegion,
+        carrierMemory: bufferMemory(config.proxy?.maxBufferMemory),
         addresses: options.dialledAddresses,
       });
       this.inbounds = new GatewayInbounds(engine, this.proxy);

@@ -91,7 +91,9 @@ export function applyProxy(gateway: Gateway, config: GatewayConfig, hasSubnets: 
   const before = gateway.proxy.settings.timeouts;
   gateway.proxy.setSettings(proxySettings(config));
   gateway.inbounds.timeoutsChanged(before);
-  gateway.engine.stack.memory.resize(bufferMemory(config.proxy?.maxBufferMemory));
+  const memory = bufferMemory(config.proxy?.maxBufferMemory);
+  gateway.engine.stack.memory.resize(memory);
+  gateway.streams.setMemory(memory);
   if (hasSubnets) applySubnets(gateway, config.proxy);
   else gateway.proxy.review();
   gateway.engine.wake();

@@ -9,7 +9,13 @@ import type { IpAddress, MemoryRegion } from "../../netstack/mod.ts";
 import { parseIpAddress } from "../address.ts";
 import { BindError } from "../bind/bind.ts";
 import { GrpcDialer, GrpcListener, loadLibrary } from "../bind/stream/grpc/mod.ts";
-import { type CarrierDialer, type DialledEndpoint, StreamBind } from "../bind/stream/mod.ts";
+import {
+  CarrierBudget,
+  type CarrierDialer,
+  DEFAULT_CARRIER_LIMITS,
+  type DialledEndpoint,
+  StreamBind,
+} from "../bind/stream/mod.ts";
 import {
   CertificateFileError,
   type ClientIdentity,
@@ -40,6 +46,8 @@ export interface GatewayStreamsOptions {
   readonly receiveRegion: MemoryRegion;
   /** Where hosts are. Default: looked up as the system does, at each attempt. */
   readonly addresses?: ((host: string) => readonly IpAddress[]) | undefined;
+  /** What carriers that others have opened may hold, bytes. */
+  readonly carrierMemory: number;
 }
 
 interface Opened {
@@ -49,6 +57,8 @@ interface Opened {
 }
 
 export class GatewayStreams {
+  /** What carriers that others have opened take, of all transports. */
+  readonly budget: CarrierBudget;
   readonly #options: GatewayStreamsOptions;
   readonly #binds = new Map<RelayTransport, StreamBind>();
   readonly #certificates = new FallbackCertificates();
@@ -57,6 +67,7 @@ export class GatewayStreams {
 
   constructor(options: GatewayStreamsOptions) {
     this.#options = options;
+    this.budget = new CarrierBudget(limitsOf(options.carrierMemory));
   }
 
   /** Those that are used: by a listener, or a fallback. */
@@ -129,6 +140,11 @@ export class GatewayStreams {
     };
   }
 
+  /** @param bytes What carriers that others have opened may hold from now on. */
+  setMemory(bytes: number): void {
+    this.budget.setLimits(limitsOf(bytes));
+  }
+
   /** Accepts nobody any more. Carriers are closed with the engine, whose binds they are of. */
   async close(): Promise<void> {
     this.#isClosed = true;
@@ -142,7 +158,7 @@ export class GatewayStreams {
     const known = this.#binds.get(transport);
     if (known !== undefined) return known;
     const { engine, receiveRegion } = this.#options;
-    const bind = new StreamBind({ name: transport, receiveRegion });
+    const bind = new StreamBind({ name: transport, receiveRegion, budget: this.budget });
     this.#binds.set(transport, bind);
     engine.addBind(bind);
     return bind;
@@ -165,6 +181,10 @@ export class GatewayStreams {
     });
     return { place, listener, forget };
   }
+}
+
+function limitsOf(bytes: number) {
+  return { ...DEFAULT_CARRIER_LIMITS, bytes };
 }
 
 function filesOf({ certPath, keyPath, clientCaPath, crlPath, allowedClients }: RelayConfig) {

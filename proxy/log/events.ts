@@ -1091,8 +1091,29 @@ export const EVENTS: readonly LogEvent[] = [
     name: "relay-full",
     logger: "relay",
     level: "warning",
-    message: "{bind}: {name} is refused, there are {carriers} already ({refused} so far)",
-    fields: { bind: "text", name: "text", carriers: "number", refused: "number" },
+    message:
+      "{endpoint}: {name} is refused, {carriers} carriers have {megabytes} MB ({refused} so far)",
+    fields: {
+      endpoint: "text",
+      name: "text",
+      carriers: "number",
+      megabytes: "number",
+      refused: "number",
+    },
+  },
+  {
+    name: "relay-evicted",
+    logger: "relay",
+    level: "warning",
+    message:
+      "{endpoint}: {name} had to go, {carriers} carriers have {megabytes} MB ({evicted} so far)",
+    fields: {
+      endpoint: "text",
+      name: "text",
+      carriers: "number",
+      megabytes: "number",
+      evicted: "number",
+    },
   },
   {
     name: "relay-failing",

@@ -5,10 +5,10 @@
  */
 
 import { removeTable } from "./nft_script.ts";
-import { type NftTableUndo, OWN_PREFIX } from "./step.ts";
+import { nftTableName, type NftTableUndo } from "./step.ts";
 
 export function killSwitchTable(device: string): NftTableUndo {
-  return { kind: "nft-table", family: "inet", table: `${OWN_PREFIX}kill-${device}` };
+  return { kind: "nft-table", family: "inet", table: nftTableName(device, "kill") };
 }
 
 /**

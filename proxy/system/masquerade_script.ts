@@ -7,7 +7,7 @@
 
 import type { Prefix } from "../../netstack/mod.ts";
 import { addElements, removeTable } from "./nft_script.ts";
-import { type NftTableUndo, OWN_PREFIX } from "./step.ts";
+import { nftTableName, type NftTableUndo } from "./step.ts";
 
 /** The device that leads out, of each family that does. */
 export type Outlets = Readonly<Partial<Record<4 | 6, string>>>;
@@ -28,7 +28,7 @@ export interface Masquerade {
 const HEADERS = { 4: 40, 6: 60 } as const;
 
 export function masqueradeTable(device: string): NftTableUndo {
-  return { kind: "nft-table", family: "inet", table: `${OWN_PREFIX}nat-${device}` };
+  return { kind: "nft-table", family: "inet", table: nftTableName(device, "nat") };
 }
 
 export function masqueradeScript(masquerade: Masquerade): string {

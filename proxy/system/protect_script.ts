@@ -6,10 +6,10 @@
 
 import type { IpAddress } from "../../netstack/mod.ts";
 import { removeTable } from "./nft_script.ts";
-import { type NftTableUndo, OWN_PREFIX } from "./step.ts";
+import { nftTableName, type NftTableUndo } from "./step.ts";
 
 export function protectTable(device: string): NftTableUndo {
-  return { kind: "nft-table", family: "inet", table: `${OWN_PREFIX}${device}` };
+  return { kind: "nft-table", family: "inet", table: nftTableName(device) };
 }
 
 /**

@@ -5,7 +5,7 @@
  */
 
 import type { Prefix } from "../../netstack/mod.ts";
-import { FIRST_TABLE, type NftTableUndo, OWN_PREFIX } from "./step.ts";
+import { FIRST_TABLE, nftTableName, type NftTableUndo } from "./step.ts";
 import { addElements, removeTable } from "./nft_script.ts";
 
 export interface RedirectRules {
@@ -24,7 +24,7 @@ export interface RedirectRules {
 }
 
 export function redirectTable(name: string): NftTableUndo {
-  return { kind: "nft-table", family: "inet", table: `${OWN_PREFIX}redirect-${name}` };
+  return { kind: "nft-table", family: "inet", table: nftTableName(name, "redirect") };
 }
 
 /**

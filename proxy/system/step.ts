@@ -153,6 +153,21 @@ export const FIRST_TABLE = 51820;
 /** What tables and comments of ours begin with. */
 export const OWN_PREFIX = "wirestack-";
 
+/**
+ * The name of a table of ours, which nft reads as it prints it: a word of its language has letters, digits
+ * and `/ - _ .`, of which a device has no slash. So a sign that is in no word is `/` and its number.
+ *
+ * @param what Beside the one that every tunnel has.
+ * @param name A device's, or a redirect's.
+ */
+export function nftTableName(name: string, what?: "kill" | "nat" | "redirect"): string {
+  const encode = (sign: string) => `/${sign.charCodeAt(0).toString(16).padStart(2, "0")}`;
+  const word = name.replace(/[^\w.-]/g, encode);
+  if (what !== undefined) return `${OWN_PREFIX}${what}-${word}`;
+  // A device called kill-x is not the kill switch of x.
+  return OWN_PREFIX + word.replace(/^(kill|nat|redirect)-/, `$1${encode("-")}`);
+}
+
 /** @returns undefined for what is no record of ours, or a malformed one. */
 export function parseUndo(value: unknown): Undo | undefined {
   if (typeof value !== "object" || value === null) return undefined;
@@ -219,7 +234,7 @@ function isFamily(value: unknown): boolean {
 
 /** Nothing that could end a word of nft's language. */
 function isWord(value: unknown): boolean {
-  return typeof value === "string" && /^[\w.:=+-]{1,64}$/.test(value);
+  return typeof value === "string" && /^[\w.:=+/-]{1,96}$/.test(value);
 }
 
 /** Of a network device, such as nft can be told: nothing ends a word of its language. */

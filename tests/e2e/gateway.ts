@@ -5,9 +5,12 @@
  * @module
  */
 
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { preset } from "../preset.ts";
-import type { Host } from "./lab.ts";
+import { type Host, unique } from "./lab.ts";
 import { output, type Process } from "./process.ts";
 
 /** How the gateway is started. */
@@ -109,11 +112,9 @@ function stateOf(host: Host, directory: string): string {
   return `${directory}/${host.namespace}-state`;
 }
 
-let serial = 0;
-
 /** A folder of {@link USER}'s for a control socket, and a link to it where `wg` looks. */
 async function controlDirectory(host: Host, directory: string) {
-  const name = `wst${Deno.pid}ng${serial++}`;
+  const name = `wst${Deno.pid}ng${unique()}`;
   const own = `${directory}/${name}`;
   await Deno.mkdir(own);
   await Deno.chown(own, USER, USER);
@@ -267,10 +268,7 @@ async function install(): Promise<Installation> {
   ]);
   const deno = `${root}/deno`;
   await Deno.link(Deno.execPath(), deno).catch(() => Deno.copyFile(Deno.execPath(), deno));
-  // The packages that are already here need not be fetched again.
-  const info = JSON.parse(await output([Deno.execPath(), "info", "--json"]));
-  await Deno.mkdir(`${root}/cache`);
-  await output(["cp", "--recursive", info.npmCache, `${root}/cache/npm`]);
+  await copyPackages(source, `${root}/cache`);
   await output([deno, "cache", "main.ts"], {
     cwd: `${root}/source`,
     env: { ...Deno.env.toObject(), DENO_DIR: `${root}/cache` },
@@ -287,6 +285,22 @@ async function install(): Promise<Installation> {
       NO_COLOR: "1",
     },
   };
+}
+
+/** What the program imports, and what makes one file of it: it is here and need not be fetched again. */
+async function copyPackages(source: string, cache: string): Promise<void> {
+  const info = async (...file: string[]) =>
+    JSON.parse(await output([Deno.execPath(), "info", "--json", ...file], { cwd: source }));
+  const { denoDir, npmCache } = await info();
+  const { npmPackages } = await info("main.ts");
+  const packages = Object.values(npmPackages as Record<string, { localPath: string }>)
+    .flatMap(({ localPath }) => [localPath, `${dirname(localPath)}/registry.json`]);
+  const paths = [...new Set([...packages, `${denoDir}/dl`])]
+    .filter((path) => existsSync(path))
+    .map((path) => path.slice(denoDir.length + 1));
+  assert.ok(npmCache.startsWith(`${denoDir}/`));
+  await Deno.mkdir(cache);
+  await output(["cp", "--recursive", "--parents", ...paths, cache], { cwd: denoDir });
 }
 
 /** `dist/wirestack`, made by `deno task compile` once for each test file. */

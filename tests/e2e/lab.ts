@@ -9,6 +9,7 @@
 import { alone, isAlone } from "../alone.ts";
 import { notInstalled } from "../with_program.ts";
 import { type Output, output, Process, type ProcessOptions, run } from "./process.ts";
+import { Turn } from "./turns.ts";
 
 /** Debian's programs that the lab itself cannot do without. */
 const REQUIRED = ["ip", "nft", "setpriv", "sysctl", "wg", "wireguard-go"];
@@ -23,6 +24,23 @@ export function aloneLabTest(
 }
 
 /**
+ * As {@link labTest}, without another lab beside it: for what measures rates or fractions of a second,
+ * or sends as fast as it can.
+ */
+export function measuredLabTest(
+  name: string,
+  fn: (t: Deno.TestContext) => Promise<void>,
+  programs: string[] = [],
+): void {
+  register(name, fn, programs, () => Turn.wait(true));
+}
+
+/** As {@link labTest}, for what makes nothing that has a name outside, and little: it waits for nobody. */
+export function rootTest(name: string, fn: () => Promise<void>, programs: string[] = []): void {
+  register(name, fn, programs, undefined);
+}
+
+/**
  * Registers a test that needs the lab, root and `programs`. Where something is missing its name says
  * so and it is skipped; in CI (`CI=true`) it runs, and fails.
  */
@@ -31,15 +49,23 @@ export function labTest(
   fn: (t: Deno.TestContext) => Promise<void>,
   programs: string[] = [],
 ): void {
+  register(name, fn, programs, () => Turn.wait(false));
+}
+
+function register(
+  name: string,
+  fn: (t: Deno.TestContext) => Promise<void>,
+  programs: string[],
+  wait: (() => Promise<Turn>) | undefined,
+): void {
   const reason = missing([...REQUIRED, ...programs]);
   const ignore = reason !== undefined && Deno.env.get("CI") !== "true";
   Deno.test({
     name: ignore ? `${name} [skipped: ${reason}]` : name,
     ignore,
     async fn(t) {
-      // Labs make much that has names and needs time: one after the other, whatever runs beside them.
-      using turn = await Deno.open(new URL(import.meta.url));
-      if (!isAlone()) await turn.lock(true); // else it is its parent's turn
+      using turn = isAlone() ? undefined : await wait?.(); // alone: it is its parent's turn
+      place = turn?.place ?? 0;
       started.length = 0;
       try {
         await fn(t);
@@ -84,7 +110,13 @@ export function missing(programs: string[]): string | undefined {
   return absent.length > 0 ? `not installed: ${absent.join(", ")}` : undefined;
 }
 
+let place = 0;
 let serial = 0;
+
+/** What no other test has at this time: other files are run by the same process. A few characters. */
+export function unique(): string {
+  return `${place}${(serial++).toString(36)}`;
+}
 
 export class Lab implements AsyncDisposable {
   /** Removed with the lab; readable by every user. */
@@ -104,7 +136,7 @@ export class Lab implements AsyncDisposable {
 
   /** A new host with nothing but loopback. */
   async host(label: string): Promise<Host> {
-    const namespace = `wirestack-${Deno.pid}-${Date.now().toString(36)}${serial++}`;
+    const namespace = `wirestack-${Deno.pid}-${Date.now().toString(36)}-${unique()}`;
     await output(["ip", "netns", "add", namespace]);
     const host = new Host(label, namespace);
     this.#hosts.push(host);

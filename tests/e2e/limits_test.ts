@@ -1,7 +1,7 @@
 /** Rates on a real link of 100 Mbit/s (`tc tbf`), with clients of another implementation and iperf3. */
 
 import assert from "node:assert/strict";
-import { type Host, labTest } from "./lab.ts";
+import { type Host, measuredLabTest } from "./lab.ts";
 import { endpoint, GATEWAY, LISTEN_PORT, OUTER, Site, TARGET, TUNNELLED } from "./site.ts";
 import { keyPair, WireguardGo } from "./wireguard_go.ts";
 
@@ -100,7 +100,7 @@ function assertNear(value: number, expected: number, part: number, what: string)
   assert.ok(Math.abs(value / expected - 1) <= part, figure);
 }
 
-labTest("rates of peers and of a rule on a link of 100 Mbit/s", async (t) => {
+measuredLabTest("rates of peers and of a rule on a link of 100 Mbit/s", async (t) => {
   const { site, clients } = await limitedSite();
   await using _lab = site;
   const [ten, twenty, unlimited] = clients as [Host, Host, Host];

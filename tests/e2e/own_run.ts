@@ -12,9 +12,15 @@ import type { ProcessOptions } from "./process.ts";
 const OPEN_DEVICE =
   'mount -t tmpfs none /dev/net && mknod -m 666 /dev/net/tun c 10 200 && exec "$@"';
 
+/** Where an ordinary user without a session has its control sockets: another lab's may be there now. */
+const SESSION = "/tmp/wirestack-65534";
+const OWN_FOLDERS = `mount --bind "$0" /run &&
+  install --directory --mode=700 --owner=65534 --group=65534 "$0-session" ${SESSION} &&
+  mount --bind "$0-session" ${SESSION} && exec "$@"`;
+
 /** @param run The folder that is its /run. `ip netns exec` has made a mount namespace already. */
 export function withRun(run: string, command: readonly string[]): string[] {
-  return ["sh", "-c", 'mount --bind "$0" /run && exec "$@"', run, ...command];
+  return ["sh", "-c", OWN_FOLDERS, run, ...command];
 }
 
 /**

@@ -6,16 +6,15 @@
  */
 
 import assert from "node:assert/strict";
-import { eventually, type Host, Lab, labTest } from "./lab.ts";
+import { eventually, type Host, Lab, labTest, unique } from "./lab.ts";
 import type { Process } from "./process.ts";
 import { keyPair, presharedKey, WireguardGo } from "./wireguard_go.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
-let serial = 0;
 
 /** A gateway of root's, with the permissions of `deno task start:sandbox`. */
 class ControlledGateway {
-  readonly name = `wsc${Deno.pid}n${serial++}`;
+  readonly name = `wsc${Deno.pid}n${unique()}`;
   readonly file: string;
   readonly process: Process;
   readonly host: Host;

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { type Host } from "./lab.ts";
+import { type Host, unique } from "./lab.ts";
 import { output, type Process } from "./process.ts";
 import { WIREGUARD_GO, type WireguardProgram } from "./wireguard_programs.ts";
 
@@ -63,12 +63,10 @@ function optional(key: string, value: string | number | undefined): string[] {
   return value === undefined ? [] : [`${key} = ${value}`];
 }
 
-let serial = 0;
-
 /** A WireGuard interface on a host. */
 export class WireguardGo {
   /** Unique among all hosts: `wg` finds it by its socket's name in a directory they share. */
-  readonly device = `wst${Deno.pid}n${serial++}`;
+  readonly device = `wst${Deno.pid}n${unique()}`;
   readonly host: Host;
   readonly settings: InterfaceSettings;
   readonly program: WireguardProgram;

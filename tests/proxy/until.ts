@@ -6,3 +6,12 @@ export async function until(condition: () => boolean, what: string, limitMs = 50
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
+
+/** What a promise gives, unless it takes too long. */
+export async function within<T>(promise: Promise<T>, what: string, limitMs = 30_000): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not within ${limitMs} ms: ${what}`)), limitMs);
+  });
+  return await Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}

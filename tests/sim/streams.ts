@@ -111,13 +111,15 @@ export class SimStreamLine {
 }
 
 function remote(address: string, description: string): CarrierRemote {
-  return { address: parseIpAddress(address)!.bytes, port: 443, description };
+  return { address: parseIpAddress(address)!.bytes, port: 443, description, holder: description };
 }
 
 class SimCarrier implements Carrier {
   readonly remote: CarrierRemote;
   other!: SimCarrier;
   buffered = 0;
+  readonly rest = 0;
+  readonly unread = 0;
   readonly #line: SimStreamLine;
   #events: CarrierEvents | undefined;
   #isClosed = false;

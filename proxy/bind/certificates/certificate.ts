@@ -35,6 +35,7 @@ export class Certificate {
   /** The common name of who issued it. */
   readonly issuerName: string | undefined;
   readonly #usages: readonly string[] | undefined;
+  readonly #commonName: string | undefined;
 
   /** @throws {SyntaxError} if it is none. */
   constructor(der: Uint8Array) {
@@ -52,7 +53,7 @@ export class Certificate {
     const extensions = extensionsOf(tbs.find(({ tag }) => tag === EXTENSIONS));
     const usage = extensions.get(EXTENDED_KEY_USAGE);
     this.#usages = usage && inside(at(readDer(usage), 0)).map(readObjectIdentifier);
-    const common = commonName(subject);
+    const common = this.#commonName = commonName(subject);
     this.names = [common ?? "", ...textNames(extensions)].filter((name) => name !== "");
     this.issuerName = commonName(at(tbs, from + 2));
   }
@@ -60,6 +61,16 @@ export class Certificate {
   /** What to call it in a line of the log. */
   get description(): string {
     return this.names[0] ?? `no name, serial ${this.serial}`;
+  }
+
+  /**
+   * Whom it is for, as no other certificate says it: one that replaces it is the same holder's, with the
+   * same key or another. Without a common name it is the key that tells.
+   */
+  get holder(): string {
+    return this.#commonName === undefined
+      ? this.pinText
+      : `${this.issuer.toHex()} ${this.subject.toHex()}`;
   }
 
   /** The pin as it is configured. */

@@ -9,23 +9,51 @@ import { socketAddress } from "../../address.ts";
 import { getLogger } from "../../log/logger.ts";
 import type { Bind } from "../bind.ts";
 import type { Carrier } from "./carrier.ts";
-import type { Farewell } from "./farewell.ts";
+import type { BudgetedCarrier, CarrierBudget } from "./carrier_budget.ts";
+import { isWorthALine } from "../../log/thinning.ts";
+import { Farewell, farewellFrame } from "./farewell.ts";
 import { StreamEndpoint, type StreamHost } from "./endpoint.ts";
 
 const log = getLogger(["wirestack", "relay"]);
 
-export class AcceptedEndpoint extends StreamEndpoint {
+export class AcceptedEndpoint extends StreamEndpoint implements BudgetedCarrier {
   readonly #text: string;
+  readonly #budget: CarrierBudget;
 
-  constructor(bind: Bind, host: StreamHost, carrier: Carrier) {
+  /** Has a carrier, unless there is no room for one: then the other side is told so. */
+  constructor(bind: Bind, host: StreamHost, carrier: Carrier, budget: CarrierBudget) {
     super(bind, host);
-    const { address, port } = carrier.remote;
+    this.#budget = budget;
+    const { address, port, holder, description } = carrier.remote;
     this.#text = `${bind.name}:${socketAddress(new IpAddress(address), port)}`;
-    log.debug("{endpoint}: {name} has connected", {
-      endpoint: this.#text,
-      name: carrier.remote.description,
-    });
-    this.attach(carrier);
+    const { counters, timers } = host;
+    const place = budget.take(holder, carrier.rest, this, timers.now());
+    if (place === undefined) {
+      counters.refused++;
+      carrier.close(farewellFrame(Farewell.Full));
+      if (!isWorthALine(counters.refused)) return;
+      log.warn(
+        "{endpoint}: {name} is refused, {carriers} carriers have {megabytes} MB ({refused} so far)",
+        { ...this.#figures(description), refused: counters.refused },
+      );
+      return;
+    }
+    counters.accepted++;
+    log.debug("{endpoint}: {name} has connected", { endpoint: this.#text, name: description });
+    this.attach(carrier, place);
+  }
+
+  /** Others need the room. */
+  evict(): void {
+    if (!this.isConnected) return;
+    const { counters } = this.host;
+    counters.evicted++;
+    this.close(Farewell.Full);
+    if (!isWorthALine(counters.evicted)) return;
+    log.warn(
+      "{endpoint}: {name} had to go, {carriers} carriers have {megabytes} MB ({evicted} so far)",
+      { ...this.#figures(this.remote!.description), evicted: counters.evicted },
+    );
   }
 
   /** Ends it: whoever is there may come again. */
@@ -43,5 +71,10 @@ export class AcceptedEndpoint extends StreamEndpoint {
       name: this.remote!.description,
       reason,
     });
+  }
+
+  #figures(name: string) {
+    const { carriers, bytes } = this.#budget;
+    return { endpoint: this.#text, name, carriers, megabytes: Math.round(bytes / 2 ** 20) };
   }
 }

@@ -13,6 +13,8 @@ export interface CarrierRemote {
   readonly port: number;
   /** Who it has proved to be, for people: the name in its certificate. */
   readonly description: string;
+  /** The same for the program: those who are the same share what there may be of carriers. */
+  readonly holder: string;
 }
 
 /** What a carrier tells. Never called from within a call to it. */
@@ -30,6 +32,10 @@ export interface Carrier {
   readonly remote: CarrierRemote;
   /** Bytes that were written and, as far as it can tell, have not left this process. */
   readonly buffered: number;
+  /** About what it takes by itself, with what cannot be seen of it, bytes. */
+  readonly rest: number;
+  /** The most that may come while it is not read, bytes. */
+  readonly unread: number;
 
   /** Called once, before anything else. What has come before is told after it. */
   start(events: CarrierEvents): void;

@@ -23,6 +23,10 @@ export interface StreamCounters {
   badFrames: number;
   /** Carriers accepted. */
   accepted: number;
+  /** Carriers that were not accepted, for there are too many. */
+  refused: number;
+  /** Carriers that were accepted, and had to go for others. */
+  evicted: number;
   /** Carriers opened. */
   dialled: number;
   dialFailures: number;
@@ -47,6 +51,8 @@ export function newStreamCounters(): StreamCounters {
     droppedNoCarrier: 0,
     badFrames: 0,
     accepted: 0,
+    refused: 0,
+    evicted: 0,
     dialled: 0,
     dialFailures: 0,
     lost: 0,

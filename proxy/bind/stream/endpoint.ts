@@ -7,6 +7,7 @@
 import type { Endpoint, Sender } from "../../../wireguard/mod.ts";
 import type { Bind, BindEndpoint, DatagramHandler } from "../bind.ts";
 import type { Carrier, CarrierEvents, CarrierRemote } from "./carrier.ts";
+import type { CarrierPlace } from "./carrier_budget.ts";
 import type { StreamCounters } from "./counters.ts";
 import { Farewell, farewellFrame, farewellText } from "./farewell.ts";
 import { FrameReader } from "./frame_reader.ts";
@@ -21,6 +22,8 @@ export const SILENT_MS = 12_000;
 const READ_LIMIT = 128 << 10;
 /** What waits for longer does so because the line is slow. */
 export const BUSY_MS = 4;
+/** What an endpoint holds is known to its budget to this, bytes. */
+const GRAIN = 16 << 10;
 const NOTHING = new Uint8Array(0);
 const UNKNOWN = new Uint8Array(4);
 
@@ -57,6 +60,11 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
   /** When the carrier last took something, while it is full. */
   #progressAt = 0;
   #buffered = 0;
+  /** In the budget of carriers that came in. */
+  #place: CarrierPlace | undefined;
+  #usedAt = 0;
+  /** What the budget knows that it holds. */
+  #known = 0;
 
   constructor(bind: Bind, host: StreamHost) {
     this.bind = bind;
@@ -80,6 +88,11 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
   /** Bytes that wait for the carrier, and in it. */
   get buffered(): number {
     return this.#queue.size + (this.#carrier?.buffered ?? 0);
+  }
+
+  /** When a datagram has come or gone last, or it was opened, ms. */
+  get usedAt(): number {
+    return this.#usedAt;
   }
 
   get address(): Uint8Array {
@@ -129,6 +142,7 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
     }
     this.#queue.push(buffer, offset, length, this.host.timers.now());
     if (!this.#isFull) this.host.dirty(this);
+    else if (this.#place !== undefined) this.#account(this.#place);
   }
 
   /** Gives the carrier what is queued, as long as it has room. */
@@ -141,11 +155,13 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
       counters.sent += chunk.datagrams;
       counters.sentBytes += chunk.datagramBytes;
       this.#sentAt = now;
+      if (chunk.datagrams > 0) this.#usedAt = now;
       if (this.#carrier.write(chunk.bytes, chunk.done)) continue;
       this.#isFull = true;
       this.#progressAt = now;
       this.#buffered = this.#carrier.buffered;
     }
+    if (this.#place !== undefined) this.#account(this.#place);
   }
 
   /**
@@ -170,6 +186,8 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
       this.#isReading = true;
       this.#carrier?.setReading(true);
     }
+    if (count > 0) this.#usedAt = this.#heardAt;
+    if (this.#place !== undefined) this.#account(this.#place);
     return count;
   }
 
@@ -189,6 +207,7 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
       if (buffered < this.#buffered) this.#progressAt = now;
       else this.#progressAt += lateMs;
       this.#buffered = buffered;
+      if (this.#place !== undefined) this.#account(this.#place);
       if (now - this.#progressAt <= SILENT_MS) return;
       counters.stalled++;
       this.#end(`the other side has read nothing for ${SILENT_MS / 1000} s`);
@@ -197,14 +216,16 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
     }
   }
 
-  /** The endpoint has a carrier from now on. */
-  protected attach(carrier: Carrier): void {
+  /** The endpoint has a carrier from now on. @param place Which gives it up when it is over. */
+  protected attach(carrier: Carrier, place?: CarrierPlace): void {
     const now = this.host.timers.now();
     this.#carrier = carrier;
+    this.#place = place;
+    this.#known = 0;
     this.#remote = carrier.remote;
     this.#isReading = true;
     this.#isFull = false;
-    this.#heardAt = now;
+    this.#heardAt = this.#usedAt = now;
     this.#reader.reset();
     this.host.active(this);
     const events: CarrierEvents = {
@@ -250,6 +271,8 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
   #detach(): void {
     this.#carrier = undefined;
     this.#queue.clear();
+    this.#place?.give();
+    this.#place = undefined;
     this.host.inactive(this);
   }
 
@@ -278,5 +301,16 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
       this.#isReading = false;
       this.#carrier!.setReading(false);
     }
+    if (this.#place !== undefined) this.#account(this.#place);
+  }
+
+  /** Tells the budget what is held, and has from it how much more may wait. */
+  #account(place: CarrierPlace): void {
+    const unread = this.#isReading ? 0 : this.#carrier!.unread;
+    const held = this.#reader.size + this.buffered + unread;
+    if (Math.abs(held - this.#known) < GRAIN) return;
+    this.#known = held;
+    place.hold(held);
+    this.#queue.limit = place.queueLimit;
   }
 }

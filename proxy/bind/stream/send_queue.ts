@@ -83,6 +83,8 @@ export class SendQueue {
   readonly #limits: QueueLimits;
   readonly #chunks: Chunk[] = [];
   #size = 0;
+  /** Bytes that may wait, where that is less than {@link QueueLimits.bytes}. */
+  limit = Infinity;
 
   constructor(pool: ChunkPool, counters: StreamCounters, limits: QueueLimits) {
     this.#pool = pool;
@@ -103,7 +105,8 @@ export class SendQueue {
   /** Copies a datagram. An empty one is a heartbeat. What has no room beside it is dropped and counted. */
   push(buffer: Uint8Array, offset: number, length: number, now: number): void {
     const size = HEADER_SIZE + length;
-    while (this.#size > 0 && this.#size + size > this.#limits.bytes) {
+    const most = Math.min(this.#limits.bytes, this.limit);
+    while (this.#size > 0 && this.#size + size > most) {
       if (this.#dropOldest()) this.#counters.droppedFull++;
     }
     let chunk = this.#chunks[this.#chunks.length - 1];

@@ -7,11 +7,10 @@
 
 import type { MemoryRegion } from "../../../netstack/mod.ts";
 import { ownRegion } from "../../arena/transmit_pool.ts";
-import { getLogger } from "../../log/logger.ts";
-import { isWorthALine } from "../../log/thinning.ts";
 import type { Bind, BindEvents, DatagramHandler } from "../bind.ts";
 import { AcceptedEndpoint } from "./accepted_endpoint.ts";
 import type { Carrier, CarrierDialer, CarrierListener } from "./carrier.ts";
+import { CarrierBudget } from "./carrier_budget.ts";
 import { newStreamCounters } from "./counters.ts";
 import { DialledEndpoint } from "./dialled_endpoint.ts";
 import { BUSY_MS, type StreamEndpoint, type StreamHost } from "./endpoint.ts";
@@ -19,8 +18,6 @@ import { Farewell, farewellFrame } from "./farewell.ts";
 import { MAX_DATAGRAM } from "./frame_reader.ts";
 import { ChunkPool, DEFAULT_QUEUE_LIMITS, type QueueLimits } from "./send_queue.ts";
 import { hostTimers, type StreamTimers } from "./timers.ts";
-
-const log = getLogger(["wirestack", "relay"]);
 
 /** Datagrams that a turn hands over: as many as UDP's, and of one carrier a part of them. */
 const DRAIN_BUDGET = 128;
@@ -34,29 +31,22 @@ export interface StreamBindOptions {
   readonly receiveRegion?: MemoryRegion;
   /** Of what waits for each carrier. */
   readonly limits?: QueueLimits;
-  /** Carriers that others have opened, at once. */
-  readonly maxAccepted?: number;
-  /** The same from one address. */
-  readonly maxAcceptedPerAddress?: number;
+  /** What carriers that others have opened may take, of all binds that have it. Default: one of its own. */
+  readonly budget?: CarrierBudget;
   readonly timers?: StreamTimers;
   /** At least 0, less than 1. */
   readonly random?: () => number;
 }
 
-const DEFAULT_MAX_ACCEPTED = 4_096;
-const DEFAULT_MAX_PER_ADDRESS = 1_024;
-
 export class StreamBind implements Bind {
   readonly name: string;
   readonly counters = newStreamCounters();
-  readonly #options: StreamBindOptions;
+  readonly budget: CarrierBudget;
   readonly #timers: StreamTimers;
   readonly #memory: MemoryRegion;
   readonly #host: StreamHost;
   readonly #listeners = new Set<CarrierListener>();
-  readonly #accepted = new Map<string, Set<AcceptedEndpoint>>();
-  #acceptedCount = 0;
-  #refused = 0;
+  readonly #accepted = new Set<AcceptedEndpoint>();
   /** Those that have a carrier. */
   readonly #active = new Set<StreamEndpoint>();
   /** The one that has a carrier, if no other has. */
@@ -81,9 +71,10 @@ export class StreamBind implements Bind {
       receiveRegion = ownRegion(MAX_DATAGRAM),
       timers = hostTimers,
       random = Math.random,
+      budget = new CarrierBudget(),
     } = options;
     this.name = options.name;
-    this.#options = options;
+    this.budget = budget;
     this.#timers = timers;
     this.#memory = receiveRegion;
     if (this.#memory.length < MAX_DATAGRAM) {
@@ -122,8 +113,8 @@ export class StreamBind implements Bind {
   }
 
   /** The ends of carriers that came in. */
-  *accepted(): Generator<AcceptedEndpoint, void, undefined> {
-    for (const endpoints of this.#accepted.values()) yield* endpoints;
+  get accepted(): ReadonlySet<AcceptedEndpoint> {
+    return this.#accepted;
   }
 
   get hasReady(): boolean {
@@ -219,7 +210,7 @@ export class StreamBind implements Bind {
   async close(): Promise<void> {
     this.#isClosed = true;
     for (const endpoint of this.#dialled) endpoint.close();
-    for (const endpoint of this.accepted()) endpoint.close(Farewell.Closing);
+    for (const endpoint of this.#accepted) endpoint.close(Farewell.Closing);
     this.#callOffTick?.();
     this.#callOffBusy?.();
     this.#readable.clear();
@@ -233,43 +224,19 @@ export class StreamBind implements Bind {
   }
 
   #accept(carrier: Carrier): void {
-    const { maxAccepted = DEFAULT_MAX_ACCEPTED, maxAcceptedPerAddress = DEFAULT_MAX_PER_ADDRESS } =
-      this.#options;
-    const key = carrier.remote.address.join();
-    const ofAddress = this.#accepted.get(key)?.size ?? 0;
-    if (
-      this.#isClosed || this.#acceptedCount >= maxAccepted || ofAddress >= maxAcceptedPerAddress
-    ) {
-      carrier.close(farewellFrame(Farewell.Full));
-      if (!this.#isClosed && isWorthALine(++this.#refused)) {
-        log.warn("{bind}: {name} is refused, there are {carriers} already ({refused} so far)", {
-          bind: this.name,
-          name: carrier.remote.description,
-          carriers: this.#acceptedCount,
-          refused: this.#refused,
-        });
-      }
+    if (this.#isClosed) {
+      carrier.close(farewellFrame(Farewell.Closing));
       return;
     }
-    this.counters.accepted++;
-    const endpoint = new AcceptedEndpoint(this, this.#host, carrier);
-    if (!endpoint.isConnected) return;
-    this.#acceptedCount++;
-    const endpoints = this.#accepted.get(key);
-    if (endpoints === undefined) this.#accepted.set(key, new Set([endpoint]));
-    else endpoints.add(endpoint);
+    const endpoint = new AcceptedEndpoint(this, this.#host, carrier, this.budget);
+    if (endpoint.isConnected) this.#accepted.add(endpoint);
   }
 
   #inactive(endpoint: StreamEndpoint): void {
     this.#active.delete(endpoint);
     this.#findOnly();
     this.#dirty.delete(endpoint);
-    if (!(endpoint instanceof AcceptedEndpoint)) return;
-    const key = endpoint.address.join();
-    const endpoints = this.#accepted.get(key);
-    if (endpoints === undefined || !endpoints.delete(endpoint)) return;
-    this.#acceptedCount--;
-    if (endpoints.size === 0) this.#accepted.delete(key);
+    if (endpoint instanceof AcceptedEndpoint) this.#accepted.delete(endpoint);
   }
 
   #findOnly(): void {

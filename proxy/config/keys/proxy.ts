@@ -167,6 +167,7 @@ export const PROXY_KEYS = keysOf<ProxyInput>("proxy", [
     flag: "max-buffer-memory",
     argument: "BYTES",
     help:
-      "for the buffers of all connections, also as 256M or 2G (default: a quarter of the memory)",
+      "for the buffers of all connections, and as much for those of [Relay], also as 256M or 2G " +
+      "(default: a quarter of the memory)",
   },
 ]);

@@ -1,14 +1,14 @@
 /** netns.sh: pings, flows of TCP and UDP; normal and jumbo MTU, outer IPv4 and IPv6; the padding. */
 
 import assert from "node:assert/strict";
-import { type Host, labTest } from "../lab.ts";
+import { type Host, labTest, measuredLabTest } from "../lab.ts";
 import { NetnsSite, pingFlood, pingOnce } from "../netns_site.ts";
 import { CLIENT, GATEWAY, Site } from "../site.ts";
 
 /** netns.sh: 34816 − 1500 + 1420. */
 const BIG_MTU = 34_736;
 
-labTest("netns.sh: 1, 4, 5 and 50 flows of TCP and UDP over IPv4", async () => {
+measuredLabTest("netns.sh: 1, 4, 5 and 50 flows of TCP and UDP over IPv4", async () => {
   await using site = await NetnsSite.start();
   await site.pings();
   for (const flows of [1, 4, 5, 50]) {
@@ -27,13 +27,13 @@ for (
   ] as const
 ) {
   const how = "mtu" in jumbo ? "with a jumbo MTU" : "with the usual MTU";
-  labTest(`netns.sh: its tests over IPv${outer} ${how}`, async () => {
+  measuredLabTest(`netns.sh: its tests over IPv${outer} ${how}`, async () => {
     await using site = await NetnsSite.start({ outer, ...jumbo });
     await site.tests();
   }, ["iperf3", "ping"]);
 }
 
-labTest("netns.sh: floods of a hundred pings lose none", async () => {
+measuredLabTest("netns.sh: floods of a hundred pings lose none", async () => {
   await using site = await NetnsSite.start();
   for (const family of [4, 6] as const) {
     await pingFlood(site.n2, GATEWAY[family], 100);

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { startGateway } from "../gateway.ts";
-import { eventually, labTest } from "../lab.ts";
+import { eventually, labTest, measuredLabTest } from "../lab.ts";
 import { iperf, NetnsSite, pingFlood, pingOnce } from "../netns_site.ts";
 import { preset } from "../../preset.ts";
 import { NatSite } from "../nat_site.ts";
@@ -189,7 +189,7 @@ labTest(
 );
 
 for (const outer of [4, 6] as const) {
-  labTest(`netns.sh: WireGuard in WireGuard over IPv${outer}`, async () => {
+  measuredLabTest(`netns.sh: WireGuard in WireGuard over IPv${outer}`, async () => {
     await using site = await Site.start({ outer });
     await nested(site, outer);
   }, ["iperf3", "ping"]);

@@ -2,14 +2,14 @@
 
 import assert from "node:assert/strict";
 import { hold, moreEchoes, release } from "../held.ts";
-import { eventually, labTest } from "../lab.ts";
+import { eventually, labTest, measuredLabTest } from "../lab.ts";
 import { PORTS } from "../ports.ts";
 import { endpoint, GATEWAY, LISTEN_PORT, OUTER, Site, TARGET } from "../site.ts";
 
 /** WireGuard whitepaper §6.1: KEEPALIVE_TIMEOUT + REKEY_TIMEOUT, and a margin. */
 const BACK_WITHIN = 25_000;
 
-labTest("rekeys every five seconds under load lose no connection", async () => {
+measuredLabTest("rekeys every five seconds under load lose no connection", async () => {
   await using site = await Site.start({
     fileBytes: 50_000_000,
     // REKEY_TIMEOUT: handshakes begin at least 5 s apart, however old the key.

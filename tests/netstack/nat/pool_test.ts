@@ -160,7 +160,7 @@ Deno.test("a pool gives every port once, and one given back rests two minutes wh
         } else {
           const [port] = taken;
           if (port === undefined) continue;
-          pool.give(port);
+          pool.give(port, now);
           taken.delete(port);
           givenAt.set(port, now);
         }
@@ -170,10 +170,26 @@ Deno.test("a pool gives every port once, and one given back rests two minutes wh
   ));
 });
 
+Deno.test("a port that is given back long after the last one was taken rests as long as any", () => {
+  const pool = new PortPool(1_000, 1_059, (out) => out.fill(7));
+  const port = pool.take(1_010, true, 1, 0);
+  pool.give(port, 239_000);
+  // Nobody has taken one for four minutes, and yet this one is given back a second ago.
+  assert.notEqual(pool.take(port, true, 2, 240_001), port);
+  assert.notEqual(pool.take(port, true, 3, 358_999), port);
+});
+
+Deno.test("a port has rested after four minutes, however late the next one is taken", () => {
+  const pool = new PortPool(1_000, 1_001, (out) => out.fill(0));
+  pool.give(pool.take(1_000, true, 1, 1), 2);
+  pool.give(pool.take(1_001, true, 2, 121_181), 179_714);
+  assert.equal(pool.take(1_001, true, 3, 240_002), 1_000);
+});
+
 Deno.test("who had a port may have it again at once", () => {
   const pool = new PortPool(5_000, 5_999, (out) => out.fill(7));
   assert.equal(pool.take(5_500, true, 1, 0), 5_500);
-  pool.give(5_500);
+  pool.give(5_500, 0);
   assert.notEqual(pool.take(5_500, true, 2, 1), 5_500);
   assert.equal(pool.take(5_500, true, 1, 2), 5_500);
 });

@@ -8,11 +8,15 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { encodeKey, generatePrivateKey } from "../../../proxy/base64.ts";
+import { within } from "../until.ts";
 import config from "../../../deno.json" with { type: "json" };
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 export const IS_ROOT = Deno.build.os !== "windows" && Deno.uid() === 0;
 export const USER = IS_ROOT ? 65534 : Deno.build.os === "windows" ? 0 : Deno.uid()!;
+
+/** What a process may take on a busy machine. */
+const LIMIT_MS = 60_000;
 
 export const TASKS = ["start", "start:sandbox"] as const;
 export type Task = typeof TASKS[number];
@@ -47,6 +51,8 @@ export class Home implements AsyncDisposable {
   readonly session: string;
   readonly #program: Program;
   readonly #task: Task;
+  /** That may still run when a test has failed. */
+  readonly #children = new Set<Deno.ChildProcess>();
 
   private constructor(path: string, program: Program, task: Task) {
     this.path = path;
@@ -77,7 +83,7 @@ export class Home implements AsyncDisposable {
     const [options, more] = command!.split(' "$ROOT/main.ts"');
     const words = options!.replaceAll("$XDG_RUNTIME_DIR", this.session)
       .replaceAll("$HOME", this.path).split(" ");
-    return new Deno.Command(this.#program.deno, {
+    const child = new Deno.Command(this.#program.deno, {
       args: [
         "run",
         "--no-config",
@@ -99,10 +105,17 @@ export class Home implements AsyncDisposable {
       stdout: "piped",
       stderr: "piped",
     }).spawn();
+    this.#children.add(child);
+    child.status.then(() => this.#children.delete(child));
+    return child;
   }
 
   async run(...args: string[]) {
-    const { code, stdout, stderr } = await this.start(...args).output();
+    const { code, stdout, stderr } = await within(
+      this.start(...args).output(),
+      `wirestack ${args.join(" ")} ends`,
+      LIMIT_MS,
+    );
     const text = new TextDecoder();
     return { status: code, out: text.decode(stdout), error: text.decode(stderr) };
   }
@@ -118,7 +131,7 @@ export class Home implements AsyncDisposable {
     const lines = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
     let log = "";
     while (!log.includes(text)) {
-      const { value, done } = await lines.read();
+      const { value, done } = await within(lines.read(), `"${text}", after\n${log}`, LIMIT_MS);
       if (done) assert.fail(`ended before it logged "${text}":\n${log}`);
       log += value;
     }
@@ -126,8 +139,10 @@ export class Home implements AsyncDisposable {
       log,
       async stop() {
         child.kill("SIGTERM");
-        for (let read = await lines.read(); !read.done; read = await lines.read()) {
-          log += read.value;
+        for (;;) {
+          const { value, done } = await within(lines.read(), `its end, after\n${log}`, LIMIT_MS);
+          if (done) break;
+          log += value;
         }
         await child.stdout.cancel();
         return { status: (await child.status).code, log };
@@ -136,6 +151,9 @@ export class Home implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose]() {
+    const left = [...this.#children];
+    for (const child of left) child.kill("SIGKILL");
+    await Promise.all(left.map(({ status }) => status));
     await Deno.remove(this.path, { recursive: true });
   }
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { within } from "../until.ts";
 
 const ROOT = new URL("../../../", import.meta.url);
 const PRIVATE = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
@@ -193,7 +194,7 @@ Deno.test({
     let log = "";
     const lines = async (text: string) => {
       while (!log.includes(text)) {
-        const { value, done } = await child.errors.read();
+        const { value, done } = await within(child.errors.read(), `it logs ${text}, after\n${log}`);
         if (done) assert.fail(`ended before it logged "${text}":\n${log}`);
         log += value;
       }

@@ -7,6 +7,7 @@ import { type RunningGateway, up } from "../../../proxy/cli/up.ts";
 import { loadConfig, SettingError } from "../../../proxy/config/config.ts";
 import { publicKeyOf } from "../../../proxy/base64.ts";
 import type { LogFormat } from "../../../proxy/log/log.ts";
+import { within } from "../until.ts";
 
 const PRIVATE = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
 const PUBLIC = "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=";
@@ -185,7 +186,9 @@ function startUp(fake: Fake = {}) {
     /** Without the time. */
     lines: () => output.trimEnd().split("\n").map((line) => line.replace(/^\S+Z /, "")),
     async logged(text: string) {
-      while (!output.includes(text)) await wake.promise;
+      while (!output.includes(text)) {
+        await within(wake.promise, `"${text}" is logged, after\n${output}`);
+      }
     },
   };
 }

@@ -3,18 +3,23 @@
  */
 
 import assert from "node:assert/strict";
+import { until } from "../until.ts";
 import { Home, IS_ROOT, TASKS, USER } from "./home.ts";
 
 /** Resolves once a file has `text`. */
 async function appears(file: string, text: string): Promise<void> {
-  for (;;) {
-    try {
-      if ((await Deno.readTextFile(file)).includes(text)) return;
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  await until(
+    () => {
+      try {
+        return Deno.readTextFileSync(file).includes(text);
+      } catch (error) {
+        if (!(error instanceof Deno.errors.NotFound)) throw error;
+        return false;
+      }
+    },
+    `"${text}" in ${file}`,
+    60_000,
+  );
 }
 
 const ignore = Deno.build.os === "windows";

@@ -6,12 +6,10 @@ import { NamedTargets } from "../../../proxy/forward/named_targets.ts";
 import { hostAfter, hostTurn } from "../../../proxy/target/host.ts";
 import { HostDialer } from "../../../proxy/target/tcp.ts";
 import { readAll } from "../pair.ts";
+import { until, within } from "../until.ts";
 import { admission, map } from "./lab.ts";
 
 const ip = (text: string) => parseIpAddress(text)!;
-const until = async (isTrue: () => boolean) => {
-  while (!isTrue()) await new Promise((resolve) => setTimeout(resolve, 1));
-};
 
 Deno.test("a connection that its target has closed, though nobody knows yet, is given to no flow", async () => {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
@@ -40,6 +38,7 @@ Deno.test("a connection that its target has closed, though nobody knows yet, is 
     turn: hostTurn,
   });
   targets.setRules(admitted.rules);
+  const accepted = (what: string): Promise<Deno.Conn> => within(listener.accept(), what);
   const connect = async (closeFirst?: Deno.Conn) => {
     const flow = new Flow(
       "tcp",
@@ -54,20 +53,27 @@ Deno.test("a connection that its target has closed, though nobody knows yet, is 
     closeFirst?.close(); // the event loop has no turn in between
     const { promise, resolve } = Promise.withResolvers<ByteStream>();
     targets.dialFlow(flow, { connected: resolve, dialFailed: assert.fail });
-    return await promise;
+    return await within(promise, "the flow has its connection");
   };
   try {
-    let ready: Deno.Conn = await listener.accept();
+    let ready = await accepted("the first that is ready");
     // Ten times, for it is a race that is to be won always.
     for (let i = 0; i < 10; i++) {
-      await until(() => targets.warm.counters.opened > targets.warm.counters.used);
+      await until(
+        () => targets.warm.counters.opened > targets.warm.counters.used,
+        `connection ${i} is ready`,
+      );
       const stream = await connect(ready);
       // Another that is ready, and the flow's own: who sends is the flow's.
-      const conns = [await listener.accept(), await listener.accept()];
+      const conns = [
+        await accepted(`one of two after flow ${i}`),
+        await accepted(`the other after flow ${i}`),
+      ];
       stream.end();
-      const [index, line] = await Promise.race(
-        conns.map(async (conn, i) => [i, new TextDecoder().decode(await readAll(conn))] as const),
+      const read = conns.map(async (conn, i) =>
+        [i, new TextDecoder().decode(await readAll(conn))] as const
       );
+      const [index, line] = await within(Promise.race(read), `the line of flow ${i}`);
       assert.equal(line, "PROXY TCP4 10.9.0.2 10.50.0.1 4000 80\r\n");
       stream.reset();
       conns[index]!.close();

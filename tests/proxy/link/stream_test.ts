@@ -281,7 +281,7 @@ Deno.test("over real sockets: a listener takes one after the other, a connecting
   assert.equal(await second.read(new Uint8Array(1)), null, "refused");
   second.close();
   for (let i = 0; i < 500; i++) {
-    while (!a.send(fakePacket(i & 0xff, i))) await new Promise((resolve) => setTimeout(resolve, 1));
+    await a.until(() => a.send(fakePacket(i & 0xff, i)), `packet ${i} is taken`);
   }
   await b.until(() => b.received.length === 500);
   assert.deepEqual(b.received[499], fakePacket(499 & 0xff, 499));

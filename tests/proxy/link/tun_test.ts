@@ -6,12 +6,11 @@ import { Engine } from "../../../proxy/engine/engine.ts";
 import { EventLoop, hostClock } from "../../../proxy/engine/event_loop.ts";
 import type { EngineLink } from "../../../proxy/engine/link_port.ts";
 import { TunLink } from "../../../proxy/link/tun.ts";
-import { eventually, type Host, Lab, labTest } from "../../e2e/lab.ts";
+import { eventually, type Host, Lab, labTest, unique } from "../../e2e/lab.ts";
 import { output } from "../../e2e/process.ts";
 
 const MTU = 1420;
 const FFI = new URL("../../../ffi/mod.ts", import.meta.url).href;
-let serial = 0;
 
 interface EndOptions {
   /** In the tunnel, on the interface. */
@@ -50,7 +49,7 @@ class End implements AsyncDisposable {
       },
     });
     const { hasRoom = () => engine.hasRoom, onClosed, ownAddresses = [] } = options;
-    this.tun = TunLink.open(arena, { name: `ws${Deno.pid}l${serial++}`, mtu: MTU, hasRoom });
+    this.tun = TunLink.open(arena, { name: `ws${Deno.pid}l${unique()}`, mtu: MTU, hasRoom });
     this.device = this.tun.name;
     this.port = engine.addLink(this.tun, {
       ...{ name: "tun", mtu: MTU, forwarding: true, keepsHopLimit: true },

@@ -3,7 +3,7 @@ import { udpUnavailable } from "../../../ffi/mod.ts";
 import type { IpAddress } from "../../../netstack/mod.ts";
 import { parseIpAddress } from "../../../proxy/address.ts";
 import { OwnAddresses } from "../../../proxy/target/own_address.ts";
-import { labTest } from "../../e2e/lab.ts";
+import { rootTest } from "../../e2e/lab.ts";
 import { output } from "../../e2e/process.ts";
 
 const ip = (text: string) => parseIpAddress(text)!;
@@ -96,7 +96,7 @@ async function inNamespace(
   return JSON.parse(await output(command, { input: program }));
 }
 
-labTest(
+rootTest(
   "where foreign addresses can be bound, own ones are still told from them over FFI, and without it none is handed out",
   async () => {
     const addresses = ["192.0.2.7", "192.0.2.8", "198.51.100.1", "127.0.0.1"];
@@ -141,7 +141,7 @@ const HIDDEN_SET_UP = [
   "ip route add unreachable fd78::/16",
 ];
 
-labTest(
+rootTest(
   "a second address of a network, a broadcast, a local prefix and an anycast address are this host's",
   async () => {
     const all = { ...HIDDEN, ...HIDDEN_IPV6 };

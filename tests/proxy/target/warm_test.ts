@@ -6,6 +6,7 @@ import { Names } from "../../../proxy/target/names.ts";
 import { HostDialer } from "../../../proxy/target/tcp.ts";
 import { WarmPool } from "../../../proxy/target/warm.ts";
 import { captureLog } from "../log/capture.ts";
+import { until } from "../until.ts";
 import { settle, TestClock } from "./clock.ts";
 
 const ip = (text: string) => parseIpAddress(text)!;
@@ -280,9 +281,9 @@ Deno.test("a real target that closes what is idle is found out", async () => {
   });
   pool.set([{ to: ip("127.0.0.1"), port, count: 1 }]);
   const conn = await listener.accept();
-  while (pool.counters.opened === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  await until(() => pool.counters.opened > 0, "a connection is ready");
   conn.close();
-  while (pool.counters.spoilt === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  await until(() => pool.counters.spoilt > 0, "its end is noticed");
   assert.equal(pool.take(ip("127.0.0.1"), port), undefined);
   pool.close();
   listener.close();

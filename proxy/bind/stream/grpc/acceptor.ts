@@ -6,6 +6,7 @@
 
 import type { Socket } from "node:net";
 import type { CarrierRemote } from "../carrier.ts";
+import { PendingConnections } from "../tls/mod.ts";
 import { GrpcCarrier } from "./carrier.ts";
 import type { ServerDuplexStream } from "./library.ts";
 import {
@@ -13,6 +14,8 @@ import {
   GOODBYE_MS,
   MAX_MESSAGE,
   MOST_REFUSED,
+  MOST_SILENT,
+  MOST_SILENT_OF_ONE,
   SESSION_MEMORY_MB,
   WINDOW,
 } from "./limits.ts";
@@ -25,9 +28,9 @@ interface Connection {
   /** Who is there; or why it is not let in. */
   readonly remote: CarrierRemote | string;
   readonly accepted: (carrier: GrpcCarrier) => void;
-  /** Of the time that it may have no call. */
-  timer: ReturnType<typeof setTimeout>;
   carrier: GrpcCarrier | undefined;
+  /** It has a call, or never will. */
+  readonly over: () => void;
 }
 
 /**
@@ -38,6 +41,7 @@ export class GrpcAcceptor {
   readonly #library: Library;
   readonly #callLimitMs: number;
   readonly #connections = new Set<Connection>();
+  readonly #silent = new PendingConnections(MOST_SILENT, MOST_SILENT_OF_ONE, "newest");
   #refused = 0;
 
   private constructor(library: Library, callLimitMs: number) {
@@ -65,7 +69,14 @@ export class GrpcAcceptor {
     remote: CarrierRemote,
     accepted: (carrier: GrpcCarrier) => void,
   ): void {
-    this.#inject({ socket, remote, accepted, timer: this.#limit(socket, this.#callLimitMs) });
+    const pending = { address: remote.holder, evict: () => socket.destroy() };
+    this.#silent.add(pending);
+    const timer = this.#limit(socket, this.#callLimitMs);
+    const over = () => {
+      clearTimeout(timer);
+      this.#silent.delete(pending);
+    };
+    this.#inject({ socket, remote, accepted, over });
   }
 
   /** As {@link accept}, of somebody who is not let in: a call is answered with the reason alone. */
@@ -77,7 +88,7 @@ export class GrpcAcceptor {
     this.#refused++;
     socket.once("close", () => this.#refused--);
     const timer = this.#limit(socket, GOODBYE_MS);
-    this.#inject({ socket, remote: reason, accepted: () => {}, timer });
+    this.#inject({ socket, remote: reason, accepted: () => {}, over: () => clearTimeout(timer) });
   }
 
   #limit(socket: Socket, ms: number): ReturnType<typeof setTimeout> {
@@ -93,7 +104,7 @@ export class GrpcAcceptor {
     const through = new Through(connection.socket);
     through.on("error", () => {}); // "close" follows
     connection.socket.once("close", () => {
-      clearTimeout(connection.timer);
+      connection.over();
       this.#connections.delete(connection);
       connection.carrier?.ended();
       server.forceShutdown();
@@ -122,7 +133,7 @@ export class GrpcAcceptor {
       call.emit("error", { code: PERMISSION_DENIED, details: remote });
       return;
     }
-    clearTimeout(connection.timer);
+    connection.over();
     widen(call);
     const carrier = new GrpcCarrier(
       call,

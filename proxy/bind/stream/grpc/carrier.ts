@@ -8,6 +8,7 @@ import type { Carrier, CarrierEvents, CarrierRemote } from "../carrier.ts";
 import { farewellText } from "../farewell.ts";
 import { HEADER_SIZE } from "../frame_reader.ts";
 import { Written } from "../written.ts";
+import { WINDOW } from "./limits.ts";
 
 /** A call's messages, both ways. */
 export interface Messages {
@@ -19,6 +20,9 @@ export interface Messages {
 
 export class GrpcCarrier implements Carrier {
   readonly remote: CarrierRemote;
+  /** With a message that is not whole. */
+  readonly rest = 288 << 10;
+  readonly unread = WINDOW;
   readonly #call: Messages;
   readonly #end: (reason: string | undefined) => void;
   readonly #written = new Written();

@@ -17,6 +17,9 @@ export const WINDOW = 1 << 20;
 export const DIAL_LIMIT_MS = 15_000;
 /** From the end of the TLS handshake until there is a call. */
 export const CALL_LIMIT_MS = 10_000;
+/** Connections that have no call yet; of one holder of certificates. One more ends the oldest. */
+export const MOST_SILENT = 512;
+export const MOST_SILENT_OF_ONE = 64;
 /** How long a refusal may take to reach the other side. */
 export const GOODBYE_MS = 1_000;
 /** Connections at once whose other ends are told why they are refused; of others they only end. */

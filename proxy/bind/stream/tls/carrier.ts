@@ -13,6 +13,9 @@ const FAREWELL_MS = 1_000;
 
 export class TlsCarrier implements Carrier {
   readonly remote;
+  readonly rest = 176 << 10;
+  /** A record of TLS that is not whole, and what it was read with. */
+  readonly unread = 64 << 10;
   readonly #secured: Secured;
   readonly #written = new Written();
   #events: CarrierEvents | undefined;

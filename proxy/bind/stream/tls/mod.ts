@@ -14,6 +14,7 @@ export {
   type ServerFiles,
 } from "./files.ts";
 export { TlsListener } from "./listener.ts";
+export { PendingConnections } from "./pending.ts";
 export { PROTOCOL, type Secured } from "./secured.ts";
 export { SecuredListener } from "./secured_listener.ts";
 export { TlsServer, type TlsServerOptions } from "./server.ts";

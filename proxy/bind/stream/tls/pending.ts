@@ -1,5 +1,6 @@
 /**
- * Connections that have not shown who they are: so many, and of each address so many.
+ * Connections that have not shown who they are: so many, and of each address so many. Where there are
+ * too many, the address that has most gives way.
  *
  * @module
  */
@@ -39,17 +40,19 @@ export class PendingConnections {
   add(pending: Pending): boolean {
     const { address } = pending;
     const same = this.#byAddress.get(address);
-    const full = same !== undefined && same.size >= this.#mostPerAddress
-      ? same
-      : this.#all.size >= this.#most
-      ? this.#all
-      : undefined;
-    if (full !== undefined && this.#keeps === "oldest") {
-      this.evicted++;
-      pending.evict();
-      return false;
+    const own = same?.size ?? 0;
+    const isFull = own >= this.#mostPerAddress || this.#all.size >= this.#most;
+    if (isFull) {
+      const other = own >= this.#mostPerAddress ? undefined : this.#greediest(own);
+      if (this.#keeps === "oldest") {
+        if (other === undefined) {
+          this.evicted++;
+          pending.evict();
+          return false;
+        }
+        this.#evict([...other].at(-1)!);
+      } else this.#evict(first(other ?? same ?? this.#all));
     }
-    if (full !== undefined) this.#evict(first(full));
     this.#all.add(pending);
     const others = this.#byAddress.get(address);
     if (others === undefined) this.#byAddress.set(address, new Set([pending]));
@@ -69,6 +72,18 @@ export class PendingConnections {
       this.delete(pending);
       pending.evict();
     }
+  }
+
+  /** Those of the address that has most, if that has more than one of `own` and another. */
+  #greediest(own: number): ReadonlySet<Pending> | undefined {
+    let found: ReadonlySet<Pending> | undefined;
+    let most = own + 1;
+    for (const same of this.#byAddress.values()) {
+      if (same.size <= most) continue;
+      found = same;
+      most = same.size;
+    }
+    return found;
   }
 
   #evict(pending: Pending): void {

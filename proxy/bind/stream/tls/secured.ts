@@ -35,6 +35,7 @@ export function secured(socket: TLSSocket, gate: Gate, certificate: Certificate)
       address: remoteAddress(gate.socket).bytes,
       port: gate.socket.remotePort ?? 0,
       description: certificate.description,
+      holder: certificate.holder,
     },
   };
 }

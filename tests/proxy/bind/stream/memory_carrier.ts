@@ -63,6 +63,8 @@ export class MemoryCarrier implements Carrier {
   /** Whether everything written is lost, as on a connection that nobody knows to be dead. */
   isDead = false;
   isReading = true;
+  rest = 0;
+  unread = 0;
   closedFor: number | undefined;
   isClosed = false;
   buffered = 0;
@@ -74,13 +76,15 @@ export class MemoryCarrier implements Carrier {
   readonly #limit: number;
 
   /** @param port Of the other end, and the last byte of its address. */
-  constructor(port: number, limit: number) {
-    this.remote = { address: Uint8Array.of(192, 0, 2, port), port, description: `end ${port}` };
+  constructor(port: number, limit: number, holder = "nobody") {
+    const description = `end ${port}`;
+    this.remote = { address: Uint8Array.of(192, 0, 2, port), port, description, holder };
     this.#limit = limit;
   }
 
-  static pair(limit = 64 << 10): [MemoryCarrier, MemoryCarrier] {
-    const [a, b] = [new MemoryCarrier(2, limit), new MemoryCarrier(1, limit)];
+  /** @param holder Whose the first is. */
+  static pair(limit = 64 << 10, holder?: string): [MemoryCarrier, MemoryCarrier] {
+    const [a, b] = [new MemoryCarrier(2, limit), new MemoryCarrier(1, limit, holder)];
     a.other = b;
     b.other = a;
     return [a, b];

@@ -3,6 +3,7 @@ import type { BindEndpoint } from "../../../../proxy/bind/bind.ts";
 import { Backoff } from "../../../../proxy/bind/stream/backoff.ts";
 import {
   AcceptedEndpoint,
+  CarrierBudget,
   Farewell,
   StreamBind,
   type StreamBindOptions,
@@ -162,7 +163,9 @@ Deno.test("who cannot connect waits longer and longer, up to a minute, and start
 });
 
 Deno.test("a hub that accepts and closes before anything was heard is no success", async () => {
-  const { timers, hub, peer, dialer, endpoint } = site({ maxAccepted: 0 });
+  const { timers, hub, peer, dialer, endpoint } = site({
+    budget: new CarrierBudget({ carriers: 0, bytes: Infinity }),
+  });
   endpoint.open();
   await timers.pass(20_000);
   assert.equal(hub.bind.counters.accepted, 0);
@@ -359,18 +362,75 @@ Deno.test("what is no datagram ends the carrier, is counted, and said", async ()
   assert.equal(hub.bind.carriers, 0);
 });
 
-Deno.test("one address may have no more carriers than its share", async () => {
-  const { hub } = site({ maxAcceptedPerAddress: 2 });
+/** Carriers of `holders`, in turn, that have come to a hub. */
+function comers(hub: Side, holders: readonly string[]) {
   const listener = new MemoryListener();
   hub.bind.listen(listener);
-  const ends = Array.from({ length: 3 }, () => MemoryCarrier.pair());
-  for (const [, accepted] of ends) listener.accept(accepted);
-  assert.deepEqual(ends.map(([, { isClosed }]) => isClosed), [false, false, true]);
-  ends[0]![0].close();
+  return holders.map((holder) => {
+    const [client, accepted] = MemoryCarrier.pair(64 << 10, holder);
+    client.start({ chunk() {}, writable() {}, closed() {} });
+    listener.accept(accepted);
+    return { client, accepted };
+  });
+}
+
+Deno.test("carriers of two transports have one budget, and the holder of most loses its idlest, which is told and counted", async () => {
+  const budget = new CarrierBudget({ carriers: 4, bytes: Infinity });
+  const { hub, timers } = site({ budget });
+  const other = new Side(timers, { budget, name: "other" });
+  const [busy, idle] = comers(hub, ["a", "a"]);
+  await timers.pass(1_000);
+  comers(other, ["a", "a"]);
+  const frame = new Uint8Array(34);
+  frame[1] = 32;
+  busy!.client.write(frame, () => {});
   await settle();
-  const [, next] = MemoryCarrier.pair();
-  listener.accept(next);
-  assert.equal(next.isClosed, false);
+  const [third] = comers(other, ["b"]);
+  await settle();
+  assert.equal(idle!.accepted.closedFor, Farewell.Full);
+  assert.deepEqual([busy, third].map((one) => one!.accepted.isClosed), [false, false]);
+  assert.equal(hub.bind.counters.evicted, 1);
+  assert.equal(budget.carriers, 4);
+  assert.equal(hub.bind.accepted.size, 1);
+});
+
+Deno.test("who has its share is refused, and takes nothing from the others", async () => {
+  const { hub } = site({ budget: new CarrierBudget({ carriers: 4, bytes: Infinity }) });
+  const came = comers(hub, ["a", "a", "b", "b", "b"]);
+  await settle();
+  assert.deepEqual(came.map(({ accepted }) => accepted.closedFor), [
+    ...Array(4).fill(undefined),
+    Farewell.Full,
+  ]);
+  assert.equal(hub.bind.counters.refused, 1);
+  came[2]!.client.close();
+  await settle();
+  const [next] = comers(hub, ["b"]);
+  assert.equal(next!.accepted.isClosed, false);
+});
+
+Deno.test("what waits for a carrier, and what has come of one that is not read, counts", async () => {
+  const budget = new CarrierBudget({ carriers: 4, bytes: 1 << 20 });
+  const { hub } = site({ budget });
+  const [one] = comers(hub, ["a"]);
+  one!.accepted.isHeld = true;
+  one!.accepted.unread = 100_000;
+  const [endpoint] = hub.bind.accepted;
+  for (let i = 0; i < 400; i++) hub.send(endpoint!, bytes(1_000));
+  assert.ok(budget.bytes >= endpoint!.buffered - (16 << 10), `${budget.bytes}`);
+  assert.ok(budget.bytes > 300_000);
+  hub.isBusy = true;
+  const { bytes: before } = budget;
+  const frame = new Uint8Array(60_002);
+  frame.set([60_000 >>> 8, 60_000 & 255]);
+  for (let i = 0; i < 3; i++) one!.client.write(frame, () => {});
+  await settle();
+  assert.equal(one!.accepted.isReading, false);
+  assert.ok(budget.bytes - before >= 100_000 + 3 * 60_000 - (16 << 10));
+  one!.client.close();
+  await settle();
+  assert.equal(budget.bytes, 0);
+  assert.equal(budget.holders, 0);
 });
 
 Deno.test("closing ends carriers and listeners, and waits for nobody", async () => {

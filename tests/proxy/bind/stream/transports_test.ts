@@ -38,7 +38,7 @@ for (const transport of ["tls", "grpc"] as const) {
     assert.equal(endpoint.state, "open");
     assert.equal(endpoint.remote!.description, "hub");
     assert.deepEqual(endpoint.address, Uint8Array.of(127, 0, 0, 1));
-    const [accepted] = lab.hub.bind.accepted();
+    const [accepted] = lab.hub.bind.accepted;
     assert.equal(accepted!.remote!.description, "laptop");
   });
 
@@ -50,7 +50,7 @@ for (const transport of ["tls", "grpc"] as const) {
     const { side, endpoint } = await lab.client();
     endpoint.open();
     await until(() => endpoint.state === "open");
-    const [accepted] = lab.hub.bind.accepted();
+    const [accepted] = lab.hub.bind.accepted;
     const pattern = (i: number) => new Uint8Array(32 + i % 1_400).fill(i);
     for (let i = 0; i < 5_000; i++) lab.hub.send(accepted!, pattern(i));
     await until(() => side.heard.length === 5_000);
@@ -62,7 +62,7 @@ for (const transport of ["tls", "grpc"] as const) {
     const { endpoint } = await lab.client();
     endpoint.open();
     await until(() => endpoint.state === "open");
-    const [accepted] = lab.hub.bind.accepted();
+    const [accepted] = lab.hub.bind.accepted;
     accepted!.close(1);
     await until(() => endpoint.state === "waiting");
     assert.equal(endpoint.problem, "the other side has closed it");

@@ -3,6 +3,7 @@ import { Buffer } from "node:buffer";
 import { once } from "node:events";
 import http2 from "node:http2";
 import type tls from "node:tls";
+import { until } from "../../../until.ts";
 import { Hub, pair, Told } from "./lab.ts";
 import { CARRY } from "../../../../../proxy/bind/stream/grpc/library.ts";
 
@@ -217,4 +218,16 @@ Deno.test("what is not HTTP/2 is cut off", async () => {
   await closed;
   assert.equal(hub.carriers.length, 0);
   await assertUnharmed(hub);
+});
+
+Deno.test("of one certificate no more connections wait for their call than its share, the oldest go", async () => {
+  await using hub = await Hub.start();
+  const sockets = [];
+  for (let i = 0; i < 66; i++) sockets.push(await speaker(hub));
+  await Promise.all(sockets.slice(0, 2).map(({ closed }) => closed));
+  await until(() => hub.listener.connections === 64, "64 connections", 20_000);
+  const [carrier] = await pair(hub); // which has its call
+  assert.equal(sockets.slice(3).filter(({ socket }) => socket.destroyed).length, 0);
+  carrier.close();
+  for (const { socket } of sockets) socket.destroy();
 });

@@ -12,6 +12,7 @@ import type { HttpProxy } from "../../../../../proxy/bind/stream/http_proxy.ts";
 import type { Carrier, CarrierEvents } from "../../../../../proxy/bind/stream/mod.ts";
 import { secure } from "../../../../../proxy/bind/stream/tls/mod.ts";
 import { MadeAuthority } from "../../certificates/made.ts";
+import { within } from "../../../until.ts";
 
 /** Certificates in files: made once, and gone with the process. */
 const folder = await Deno.makeTempDir({ prefix: "wirestack-grpc-" });
@@ -134,7 +135,10 @@ export class Told implements CarrierEvents {
   }
 
   async until(isSo: (told: this) => boolean): Promise<void> {
-    while (!isSo(this)) await new Promise<void>((resolve) => this.#waiting = resolve);
+    while (!isSo(this)) {
+      const told = new Promise<void>((resolve) => this.#waiting = resolve);
+      await within(told, `${isSo}, with ${this.bytes} bytes, closed: ${this.isClosed}`);
+    }
   }
 }
 

@@ -30,7 +30,7 @@ for (
     endpoint.open();
     await until(() => endpoint.problem !== undefined);
     assert.match(endpoint.problem!, expected);
-    assert.equal([...hub.hub.bind.accepted()].length, 0);
+    assert.equal([...hub.hub.bind.accepted].length, 0);
   });
 }
 
@@ -40,7 +40,7 @@ Deno.test("in gRPC, a server with another name than asked for is refused, and se
   endpoint.open();
   await until(() => endpoint.problem !== undefined);
   assert.match(endpoint.problem!, /^refused: the server's certificate is not for localhost/);
-  assert.equal([...lab.hub.bind.accepted()].length, 0);
+  assert.equal([...lab.hub.bind.accepted].length, 0);
 });
 
 Deno.test("in gRPC, who is not let in any more has to go, and is told so; others stay", async () => {

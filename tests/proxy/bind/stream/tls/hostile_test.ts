@@ -231,7 +231,7 @@ Deno.test("who is let in and reads nothing costs little memory, and is given up 
   carrier.start(NOTHING);
   carrier.setReading(false);
   await until(() => lab.hub.bind.carriers === 1);
-  const [accepted] = lab.hub.bind.accepted();
+  const [accepted] = lab.hub.bind.accepted;
   const { counters } = lab.hub.bind;
   const before = Deno.memoryUsage();
   const datagram = new Uint8Array(1_400);
