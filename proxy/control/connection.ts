@@ -188,8 +188,8 @@ async function writeAll(
   let pending = "";
   for (const piece of pieces) {
     pending += piece;
-    if (pending.length < PIECE_LENGTH) continue;
-    await write(conn, pending, limitMs);
+    if (piece !== "" && pending.length < PIECE_LENGTH) continue;
+    if (pending !== "") await write(conn, pending, limitMs);
     pending = "";
     await new Promise((resolve) => setTimeout(resolve, 0));
   }

@@ -99,11 +99,11 @@ export function controlHandlers(
       return { changes, warnings };
     },
     flows(peer, hasTargets) {
-      if (peer === undefined) return gateway.flows(undefined, hasTargets);
+      if (peer === undefined) return gateway.flowsInSteps(undefined, hasTargets);
       const found = findPeer(gateway.engine.device, peer);
-      if (found !== undefined) return gateway.flows(peerName(found), hasTargets);
+      if (found !== undefined) return gateway.flowsInSteps(peerName(found), hasTargets);
       const link = gateway.links.find(peer);
-      if (link !== undefined) return gateway.flows(link.name, hasTargets);
+      if (link !== undefined) return gateway.flowsInSteps(link.name, hasTargets);
       throw new RequestError(
         Errno.EINVAL,
         `peer ${quote(peer)}: unknown, expected a peer's name or public key, or a link's name`,

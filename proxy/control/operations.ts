@@ -30,7 +30,8 @@ export interface ControlHandlers {
    */
   change(settings: readonly string[]): ReloadLines;
   /**
-   * The live flows as plain values, made one by one as they are asked for.
+   * The live flows as plain values, made one by one as they are asked for; an undefined is none, and
+   * says that others should have their turn.
    *
    * @param peer A peer's name or public key, whose flows alone are wanted.
    * @param hasTargets Whether the round trips to targets are wanted too.
@@ -101,7 +102,10 @@ export interface CaptureRequest {
 }
 
 export interface Answer {
-  /** Pieces of it, each of some ten KiB at most; made only as fast as the client takes them. */
+  /**
+   * Pieces of it, each of some ten KiB at most; made only as fast as the client takes them. Others have
+   * their turn after an empty one.
+   */
   readonly lines: Iterable<string>;
   readonly refusal?: Refusal;
   readonly stream?: AnswerStream;
@@ -190,6 +194,10 @@ function* inPieces(key: string, values: Iterable<unknown>, piece = PIECE): Itera
   let text = "";
   let count = 0;
   for (const value of values) {
+    if (value === undefined) {
+      yield "";
+      continue;
+    }
     text += `${key}=${JSON.stringify(value)}\n`;
     if (++count % piece !== 0) continue;
     yield text;

@@ -398,7 +398,7 @@ export class Admission {
       if (flow.rule !== verdict.rule) this.table.setRule(flow, verdict.rule);
       return true;
     });
-    for (const flow of this.table.flows()) this.pacing.apply(flow);
+    for (const flow of this.table.live) this.pacing.apply(flow);
     const { limits } = this.#options.settings;
     return ended + this.#quotas.trimRules(this.#rules.rules) +
       this.#quotas.trim("tcp", this.connections) +

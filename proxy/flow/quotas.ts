@@ -106,7 +106,7 @@ export class Quotas {
   #idlest(protocol: FlowProtocol, owner: FlowOwner, count: number): FlowCarrier[] {
     if (count <= 0) return [];
     const carriers = new Set<FlowCarrier>();
-    for (const flow of this.#table.flows()) {
+    for (const flow of this.#table.live) {
       if (flow.owner !== owner || flow.protocol !== protocol || flow.isTransit) continue;
       if (flow.carrier !== undefined) carriers.add(flow.carrier);
     }

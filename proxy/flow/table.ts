@@ -4,8 +4,8 @@
  * @module
  */
 
-import { Roster } from "../../netstack/mod.ts";
 import type { Flow, FlowCarrier, FlowEnd, FlowOwner, FlowProtocol, FlowRequest } from "./flow.ts";
+import { LiveFlows } from "./live_flows.ts";
 import type { Refusal } from "./refusal.ts";
 import type { Rule } from "./rule.ts";
 
@@ -25,21 +25,24 @@ export interface FlowObserver {
 }
 
 export class FlowTable {
-  readonly #flows = new Roster<Flow, "tablePlace">("tablePlace");
+  readonly #flows = new LiveFlows();
   #observers: readonly FlowObserver[] = [];
 
   get size(): number {
     return this.#flows.size;
   }
 
-  /** In no order, and changing with the table: see {@link Roster.items}. */
-  get live(): readonly Flow[] {
-    return this.#flows.items;
+  /**
+   * In the order in which they began, and only as far as they are asked for: a hundred thousand at once
+   * would hold up everybody. Flows may begin and end meanwhile: see {@link LiveFlows}.
+   */
+  get live(): Iterable<Flow> {
+    return this.#flows;
   }
 
-  /** In the order in which they began. A flow may end meanwhile. */
+  /** The same as they are now, all at once. */
   flows(): readonly Flow[] {
-    return [...this.#flows.items].sort((a, b) => a.sequence - b.sequence);
+    return [...this.#flows];
   }
 
   /** Tells `observer` of every flow from now on. @returns a function that ends it. */
@@ -89,7 +92,7 @@ export class FlowTable {
   idlest(protocol: FlowProtocol, owner: FlowOwner): Flow | undefined {
     let found: Flow | undefined;
     let since = Infinity;
-    for (const flow of this.#flows.items) {
+    for (const flow of this.#flows) {
       if (flow.protocol !== protocol || flow.owner !== owner || flow.isTransit) continue;
       const { lastActivity } = flow.carrier ?? flow;
       if (lastActivity >= since) continue;
@@ -101,7 +104,7 @@ export class FlowTable {
 
   /** Ends every flow that `isAllowed` is false for. @returns how many. */
   review(isAllowed: (flow: Flow) => boolean): number {
-    const ended = this.#flows.items.filter((flow) => !isAllowed(flow));
+    const ended = this.flows().filter((flow) => !isAllowed(flow));
     for (const flow of ended) flow.carrier?.endFlow(flow, "revoked");
     return ended.length;
   }

@@ -283,8 +283,8 @@ export class SubnetProxy {
   }
 
   /** Round trips to targets: see {@link TargetHost.roundTrips}. */
-  roundTrips(): ReadonlyMap<number, number> | undefined {
-    return this.#host.roundTrips?.();
+  *roundTrips(): Generator<undefined, ReadonlyMap<number, number> | undefined, undefined> {
+    return this.#host.roundTrips === undefined ? undefined : yield* this.#host.roundTrips();
   }
 
   /** What it runs on now. */

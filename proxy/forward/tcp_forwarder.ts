@@ -54,7 +54,7 @@ export class TcpForwarder extends TcpRelays<TcpConnection, TcpForwarderOptions>
   }
 
   *connections(): Iterable<TcpConnection> {
-    for (const { carrier } of this.options.admission.table.flows()) {
+    for (const { carrier } of this.options.admission.table.live) {
       if (carrier instanceof TcpConnection) yield carrier;
     }
   }
@@ -89,7 +89,7 @@ export class TcpForwarder extends TcpRelays<TcpConnection, TcpForwarderOptions>
 
   /** Resets everything that is left. */
   abort(): void {
-    for (const flow of [...this.options.admission.table.flows()]) {
+    for (const flow of this.options.admission.table.live) {
       if (flow.protocol === "tcp") flow.carrier?.endFlow(flow, "aborted");
     }
   }

@@ -124,9 +124,10 @@ export function findFlow(table: FlowTable, id: string): Flow | undefined {
   // As numbers first: a hundred thousand ids as text would hold up everybody.
   const start = parseInt(wanted.slice(0, SHORT_ID), 16);
   const shift = 32 - 4 * Math.min(wanted.length, SHORT_ID);
-  const found = table.live.filter((flow) =>
-    flow.idStart >>> shift === start && flow.id.startsWith(wanted)
-  ).sort((a, b) => a.sequence - b.sequence);
+  const found: Flow[] = [];
+  for (const flow of table.live) {
+    if (flow.idStart >>> shift === start && flow.id.startsWith(wanted)) found.push(flow);
+  }
   if (found.length <= 1) return found[0];
   const some = found.slice(0, 3).map((flow) => flow.id.slice(0, SHORT_ID)).join(", ");
   throw new AmbiguousFlow(

@@ -53,6 +53,9 @@ export type { ListRefusal } from "./peer_list/text.ts";
 
 const log = getLogger(["wirestack", "engine"]);
 
+/** Flows of other peers that are passed over before others have their turn. */
+const OTHERS_PER_STEP = 1_024;
+
 /** What tests and embedders may replace. */
 export interface GatewayOptions {
   /** Default: X25519 and ChaCha20-Poly1305 from `node:crypto`. */
@@ -363,10 +366,23 @@ export class Gateway implements AsyncDisposable {
    * looks at every descriptor of this process.
    */
   *flows(peer?: string, hasTargets = false): Generator<FlowStats, void, undefined> {
-    const targets = hasTargets ? this.proxy.roundTrips() : undefined;
-    for (const flow of this.proxy.admission.table.flows()) {
-      if (flow.end !== undefined || peer !== undefined && flow.owner.name !== peer) continue;
-      yield flowStats(flow, this.engine.now(), Date.now(), targets);
+    for (const flow of this.flowsInSteps(peer, hasTargets)) if (flow !== undefined) yield flow;
+  }
+
+  /** The same, with an undefined wherever others should have their turn before it goes on. */
+  *flowsInSteps(
+    peer?: string,
+    hasTargets = false,
+  ): Generator<FlowStats | undefined, void, undefined> {
+    const targets = hasTargets ? yield* this.proxy.roundTrips() : undefined;
+    const isWanted = new Map<FlowOwner, boolean>(); // a name is made anew each time it is asked for
+    let others = 0;
+    for (const flow of this.proxy.admission.table.live) {
+      const { owner } = flow;
+      if (peer !== undefined && !isWanted.has(owner)) isWanted.set(owner, owner.name === peer);
+      if (isWanted.get(owner) !== false) {
+        yield flowStats(flow, this.engine.now(), Date.now(), targets);
+      } else if (++others % OTHERS_PER_STEP === 0) yield undefined;
     }
   }
 

@@ -144,7 +144,7 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
 }
 
 function* connections(table: FlowTable): Iterable<Flow> {
-  for (const flow of table.flows()) if (flow.protocol === "tcp") yield flow;
+  for (const flow of table.live) if (flow.protocol === "tcp") yield flow;
 }
 
 function connectionStats(flow: Flow, now: number): ConnectionStats {

@@ -86,7 +86,7 @@ export class InboundTcp extends TcpRelays<InboundConnection, InboundHost> {
   }
 
   *connections(): Generator<InboundConnection, void, undefined> {
-    for (const { carrier, owner } of this.options.admission.table.flows()) {
+    for (const { carrier, owner } of this.options.admission.table.live) {
       if (carrier instanceof InboundConnection && owner === this.#owner) yield carrier;
     }
   }

@@ -55,9 +55,10 @@ export interface TargetHost {
   isOwnAddress(target: IpAddress): boolean | undefined;
   /**
    * Round trips to targets as the kernel measures them, ms, by the local port of the connection. Looks
-   * at every descriptor. Missing where that cannot be known.
+   * at every descriptor. An undefined comes wherever others should have their turn before it goes on.
+   * Missing where that cannot be known.
    */
-  roundTrips?(): ReadonlyMap<number, number>;
+  roundTrips?(): Generator<undefined, ReadonlyMap<number, number>, undefined>;
   close(): void;
 }
 
@@ -86,10 +87,10 @@ export function openTargetHost(
   };
 }
 
-function roundTrips(): ReadonlyMap<number, number> {
+function* roundTrips(): Generator<undefined, ReadonlyMap<number, number>, undefined> {
   const info = new TcpInfo();
   try {
-    return info.roundTrips();
+    return yield* info.roundTrips();
   } finally {
     info.close();
   }

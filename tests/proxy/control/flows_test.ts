@@ -336,6 +336,59 @@ Deno.test("for a client that does not read its answer little is written down, an
   assert.ok(!answer.includes("errno"), "it was closed half-way");
 });
 
+Deno.test("of twenty thousand flows few are looked at before others have their turn, whosever are asked for", async () => {
+  await using lab = await ControlLab.start();
+  const { gateway } = lab;
+  const { table } = gateway.proxy.admission;
+  const address = parseIpAddress("10.50.0.1")!;
+  let looked = 0;
+  const owner = new FlowOwner(() => "laptop");
+  for (let i = 0; i < 20_000; i++) {
+    const flow = new Flow("udp", owner, address, 1, address, 2, 0);
+    table.add(flow);
+    const { sequence } = flow;
+    const noted = <T>(value: T) => ({ get: () => (looked++, value) });
+    Object.defineProperties(flow, { sequence: noted(sequence), owner: noted(owner) });
+  }
+  for (const peer of [undefined, "phone"]) {
+    let [most, steps, found] = [0, 0, 0];
+    looked = 0;
+    for (const flow of gateway.flowsInSteps(peer)) {
+      most = Math.max(most, looked);
+      steps++;
+      if (flow !== undefined) found++;
+      looked = 0;
+    }
+    most = Math.max(most, looked);
+    assert.ok(most <= 4_096, `${most} looks in one step, of ${peer}`);
+    assert.ok(steps >= 18, `${steps} steps`);
+    assert.equal(found, peer === undefined ? 20_000 : 0);
+  }
+  for (const flow of table.flows()) table.remove(flow, "closed");
+});
+
+Deno.test("while descriptors are asked, or others' flows passed over, the control socket gives way", async () => {
+  const directory = await Deno.makeTempDir();
+  const made = { turns: 0, count: 0 };
+  const handlers = {
+    *flows() {
+      for (; made.count < 20; made.count++) {
+        const before = made.turns;
+        setTimeout(() => made.turns++, 0);
+        yield undefined;
+        assert.ok(made.turns > before, `nothing had its turn before ${made.count}`);
+      }
+      yield { number: 1 };
+    },
+  } as unknown as ControlHandlers;
+  const server = await ControlServer.open(directory, "lab", handlers);
+  const conn = await Deno.connect({ transport: "unix", path: server.path });
+  const answer = await exchange(conn, new TextEncoder().encode("wirestack_flows=1\n\n"));
+  assert.equal(answer, 'flow={"number":1}\nerrno=0\n\n');
+  server.close();
+  await Deno.remove(directory, { recursive: true });
+});
+
 Deno.test("an argument that an operation does not have is refused, with those it has", async () => {
   await using lab = await ControlLab.start();
   for (const line of ["port=5", "peer", "peer=%zz", "=x"]) {
