@@ -62,7 +62,9 @@ export class MemberLog {
     else {
       using file = this.#open();
       // Somebody has removed it, or put another in its place.
-      if (file === undefined || sizeOf(file) !== this.#size) return this.#replace([...all.values()]);
+      if (file === undefined || sizeOf(file) !== this.#size) {
+        return this.#replace([...all.values()]);
+      }
       this.#append(file, bytes);
     }
     this.#records = records;
