@@ -80,6 +80,18 @@ export class GatewayStreams {
     return this.#opened.map(({ place, listener: { port } }) => ({ ...place, port }));
   }
 
+  /** Those who came to the places of a transport and were not let in. */
+  refusals(transport: string): { readonly refused: number; readonly failed: number } {
+    let refused = 0;
+    let failed = 0;
+    for (const { place, listener: { server } } of this.#opened) {
+      if (place.transport !== transport) continue;
+      refused += server.counters.refused;
+      failed += server.counters.failed;
+    }
+    return { refused, failed };
+  }
+
   /**
    * Listens where `[Relay]` says, and loads what the fallbacks will need: later this process may not read
    * it any more.

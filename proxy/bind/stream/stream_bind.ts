@@ -108,6 +108,13 @@ export class StreamBind implements Bind {
     return this.#active.size;
   }
 
+  /** Endpoints that could not be connected, and wait for another attempt. */
+  get waiting(): number {
+    let count = 0;
+    for (const { state } of this.#dialled) if (state === "waiting") count++;
+    return count;
+  }
+
   get listeners(): Iterable<CarrierListener> {
     return this.#listeners;
   }
