@@ -8,7 +8,7 @@
 import type { IpAddress, MemoryRegion } from "../../netstack/mod.ts";
 import { parseIpAddress } from "../address.ts";
 import { BindError } from "../bind/bind.ts";
-import { GrpcDialer, GrpcListener, loadLibrary } from "../bind/stream/grpc/mod.ts";
+import { FULL_MESSAGE, GrpcDialer, GrpcListener, loadLibrary } from "../bind/stream/grpc/mod.ts";
 import {
   CarrierBudget,
   type CarrierDialer,
@@ -170,7 +170,12 @@ export class GatewayStreams {
     const known = this.#binds.get(transport);
     if (known !== undefined) return known;
     const { engine, receiveRegion } = this.#options;
-    const bind = new StreamBind({ name: transport, receiveRegion, budget: this.budget });
+    const bind = new StreamBind({
+      name: transport,
+      receiveRegion,
+      budget: this.budget,
+      ...(transport === "grpc" && { chunkSize: FULL_MESSAGE }),
+    });
     this.#binds.set(transport, bind);
     engine.addBind(bind);
     return bind;
