@@ -1,11 +1,12 @@
 #!/bin/sh
 # Installs wirestack for systemd, or brings an installation up to date, as root:
 #
-#   deploy/install.sh [--binary FILE] [--root DIR] [--config FILE [--name NAME]]
+#   deploy/install.sh [--binary FILE] [--root DIR] [--config FILE [--name NAME] [--options WORDS]]
 #
 # The executable is the one named, the one beside this script, or the clone's: dist/wirestack, made
 # with Deno from npm if it is not there. --config also installs a gateway's file as
-# /etc/wirestack/NAME.conf, and its private key beside it as NAME.key, which is root's alone. --root
+# /etc/wirestack/NAME.conf, and its private key beside it as NAME.key, which is root's alone; one that
+# is there already and is another is refused. --options are what a tunnel's unit gives to up. --root
 # installs below another directory, for packages and images. Running gateways go on as they are.
 set -eu
 
@@ -15,23 +16,29 @@ main() {
   root=
   config=
   name=
+  options=
+  fresh=
+  trap cleanup EXIT
+  trap 'exit 1' HUP INT TERM
   while [ $# -gt 0 ]; do
     case $1 in
-      --binary | --root | --config | --name)
+      --binary | --root | --config | --name | --options)
         [ $# -ge 2 ] || fail "$1: expected a value"
         case $1 in
           --binary) binary=$2 ;;
           --root) root=${2%/} ;;
           --config) config=$2 ;;
           --name) name=$2 ;;
+          --options) options=$2 ;;
         esac
         shift 2
         ;;
       -h | --help) usage && exit 0 ;;
-      *) fail "$1: unknown, expected --binary FILE, --root DIR, --config FILE or --name NAME" ;;
+      *) fail "$1: unknown, expected --binary FILE, --root DIR, --config FILE, --name NAME or --options WORDS" ;;
     esac
   done
   [ -z "$name" ] || [ -n "$config" ] || fail "--name: expected --config FILE with it"
+  [ -z "$options" ] || [ -n "$config" ] || fail "--options: expected --config FILE with it"
   if [ -n "$config" ]; then
     [ -f "$config" ] || fail "--config: $config is not a file"
     [ -n "$name" ] || name=$(basename "$config" .conf)
@@ -41,10 +48,10 @@ main() {
 
   find_binary
   install -d -m 755 "$root/usr/local/bin" "$root/etc/systemd/system"
-  install -m 755 "$binary" "$root/usr/local/bin/wirestack.new"
-  mv -f "$root/usr/local/bin/wirestack.new" "$root/usr/local/bin/wirestack" # one that runs keeps its file
+  replace 755 "$binary" "$root/usr/local/bin/wirestack" # one that runs keeps its file
   for unit in wirestack@.service wirestack-tun@.service; do
-    install -m 644 "$(unit_file "$unit")" "$root/etc/systemd/system/$unit"
+    file=$(unit_file "$unit")
+    replace 644 "$file" "$root/etc/systemd/system/$unit"
   done
   make_folder
   [ -z "$config" ] || install_config
@@ -87,24 +94,49 @@ make_folder() {
   fi
 }
 
+# Whoever is interrupted leaves nothing half-made: the file is written last, and its presence means all.
 install_config() {
   target=$root/etc/wirestack/$name.conf
   key=$root/etc/wirestack/$name.key
-  [ ! -e "$target" ] || fail "$target is there already: change that one, or remove it"
   umask 077
+  env=$root/etc/wirestack/$name.env
+  fresh=$target.new
   # The key leaves the file: the service is given it by systemd, and cannot read the file it is in.
   awk -F= 'tolower($1) ~ /^[ \t]*privatekey[ \t]*$/ {
       sub(/^[^=]*=[ \t]*/, ""); sub(/[ \t]*([#;].*)?$/, ""); print; exit }' "$config" >"$key.new"
-  if [ -s "$key.new" ]; then
-    mv -f "$key.new" "$key"
-  else
-    rm -f "$key.new"
+  awk -F= 'tolower($1) !~ /^[ \t]*privatekey[ \t]*$/' "$config" >"$target.new"
+  if [ ! -s "$key.new" ]; then
     [ -s "$key" ] || fail "$config: [Interface] PrivateKey: missing, and there is no $key"
+  elif [ -s "$key" ] && ! cmp -s "$key.new" "$key"; then
+    fail "$key is there already, and another: change $target, or remove both"
   fi
-  awk -F= 'tolower($1) !~ /^[ \t]*privatekey[ \t]*$/' "$config" >"$target"
-  chmod 640 "$target"
-  [ -n "$root" ] || chgrp wirestack-conf "$target"
-  say "installed $target, and its private key as $key"
+  if [ ! -e "$target" ]; then
+    if [ -n "$options" ]; then
+      echo "WIRESTACK_OPTIONS=$options" >"$env.new"
+      mv -f "$env.new" "$env"
+    fi
+    [ ! -s "$key.new" ] || mv -f "$key.new" "$key"
+    chmod 640 "$target.new"
+    [ -n "$root" ] || chgrp wirestack-conf "$target.new"
+    mv -f "$target.new" "$target"
+    say "installed $target, and its private key as $key"
+  elif cmp -s "$target.new" "$target"; then
+    say "$target is there already, and the same"
+  else
+    fail "$target is there already, and another: change that one, or remove it"
+  fi
+}
+
+# Puts a file, of mode $1, in another's place at once.
+replace() {
+  fresh=$3.new
+  install -m "$1" "$2" "$3.new"
+  mv -f "$3.new" "$3"
+  fresh=
+}
+
+cleanup() {
+  [ -z "$fresh" ] || rm -f "$fresh" "${key:-$fresh}.new" "${env:-$fresh}.new"
 }
 
 valid_name() {

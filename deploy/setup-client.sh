@@ -6,7 +6,8 @@
 #
 # FILE is the client's wg-quick file, as setup-server.sh or any WireGuard server makes it; NAME, of the
 # device and the service, is the file's unless given. --kill-switch lets nothing leave around the
-# tunnel. Installs wirestack if it is not there.
+# tunnel. Installs wirestack if it is not there. Another run for the same NAME and file starts it again;
+# with another file it is refused.
 set -eu
 
 main() {
@@ -40,13 +41,25 @@ main() {
   [ -n "$name" ] || name=$(basename "$file" .conf)
 
   [ -x /usr/local/bin/wirestack ] || "$here/install.sh"
-  wirestack check --tun "$file" >/dev/null
-  "$here/install.sh" --config "$file" --name "$name" --binary /usr/local/bin/wirestack
   options=
   if [ "$kill_switch" = yes ]; then
     options=--kill-switch=true
-    echo "WIRESTACK_OPTIONS=$options" >"/etc/wirestack/$name.env"
   fi
+  is_there=no
+  if [ -e "/etc/wirestack/$name.conf" ]; then
+    is_there=yes
+    now=$(sed -n 's/^WIRESTACK_OPTIONS=//p' "/etc/wirestack/$name.env" 2>/dev/null) || true
+    [ "$options" = "$now" ] || [ -z "$options" ] ||
+      fail "$name is set up without $options: setup-client.sh --remove $name takes it out first"
+    options=$now
+  else
+    wirestack check --tun "$file" >/dev/null
+  fi
+  "$here/install.sh" --config "$file" --name "$name" --binary /usr/local/bin/wirestack \
+    ${options:+--options "$options"} || {
+    [ "$is_there" = no ] || say "setup-client.sh: setup-client.sh --remove $name takes out what is there"
+    exit 1
+  }
   if [ -d /run/systemd/system ]; then
     systemctl enable --quiet --now "wirestack-tun@$name"
     say "wirestack-tun@$name runs: systemctl status wirestack-tun@$name; ends with setup-client.sh --remove $name"

@@ -7,7 +7,7 @@
 # Installs wirestack if it is not there, makes keys and /etc/wirestack/NAME.conf (NAME: wg0), a file
 # NAME.conf in this folder for each client, and starts the service. Without --masquerade traffic leaves
 # by sockets of a process without privileges, and nothing of this host is changed; with it the kernel
-# forwards, through a TUN device. Another run adds clients.
+# forwards, through a TUN device. Another run adds clients, and leaves what is there as it is.
 set -eu
 
 main() {
@@ -40,21 +40,36 @@ main() {
 
   [ -x /usr/local/bin/wirestack ] || "$here/install.sh"
   config=/etc/wirestack/$name.conf
+  if [ -e "$config" ]; then
+    now=$(sed -n 's/^WIRESTACK_OPTIONS=//p' "/etc/wirestack/$name.env" 2>/dev/null) || true
+    [ "$masquerade" = "$now" ] || [ -z "$masquerade" ] ||
+      fail "$config is set up ${now:+with ${now}, not with }${now:-without} $masquerade: change it, or remove it and its .key and .env"
+    masquerade=$now
+    say "$config is there already: clients are added to it"
+  fi
+  new=
+  for client in $clients; do new_client "$client"; done
+  [ -e "$config" ] || make_server
   unit=wirestack@$name
   [ -z "$masquerade" ] || unit=wirestack-tun@$name
-  if [ -e "$config" ]; then
-    say "$config is there already: clients are added to it"
-  else
-    make_server
-  fi
   start
   public_key=$(wirestack pubkey <"/etc/wirestack/$name.key")
-  for client in $clients; do
-    [ ! -e "$client.conf" ] || fail "$client.conf is here already"
+  for client in $new; do
     wirestack add-peer "$client" --config "$config" --endpoint "$endpoint" --public-key "$public_key" \
       --allowed-ips 0.0.0.0/0,::/0 --control-dir /run/wirestack --out "$client.conf"
     say "give $client its file, $client.conf: deploy/setup-client.sh $client.conf there, or any WireGuard"
   done
+}
+
+# Puts a client into $new, unless this server has it, and its file is here, from an earlier run.
+new_client() {
+  if [ -e "$config" ] && grep -qi "^[[:blank:]]*Name[[:blank:]]*=[[:blank:]]*$1[[:blank:]]*\$" "$config"; then
+    [ -e "$1.conf" ] || fail "--client: $config has a peer $1 already, whose file is not here: wirestack remove-peer $1 takes it out"
+    say "$1 is a client already, and has its file, $1.conf"
+  else
+    [ ! -e "$1.conf" ] || fail "--client: $1.conf is here already, and is no client's of this server"
+    new="$new $1"
+  fi
 }
 
 make_server() {
@@ -74,10 +89,8 @@ make_server() {
     fi
   } >"$draft/$name.conf"
   wirestack check ${masquerade:+--tun} "$draft/$name.conf" >/dev/null
-  "$here/install.sh" --config "$draft/$name.conf" --name "$name" --binary /usr/local/bin/wirestack
-  if [ -n "$masquerade" ]; then
-    echo "WIRESTACK_OPTIONS=$masquerade" >"/etc/wirestack/$name.env"
-  fi
+  "$here/install.sh" --config "$draft/$name.conf" --name "$name" --binary /usr/local/bin/wirestack \
+    ${masquerade:+--options "$masquerade"}
 }
 
 # 10.66.0.0/24,fd66::/64 as 10.66.0.1/24, fd66::1/64

@@ -7,7 +7,6 @@
 export { NetlinkError } from "./error.ts";
 export { type AddressOptions, type InterfaceAddress } from "./interface_address.ts";
 export { type LinkChange, type LinkInfo } from "./link.ts";
-export { type NetlinkEvent, type NetlinkHandler, type NetlinkMonitor } from "./monitor.ts";
 export { type Lookup, Netlink } from "./netlink.ts";
 export {
   MAIN_TABLE,

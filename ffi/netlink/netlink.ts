@@ -35,7 +35,6 @@ import {
   RTM_NEWLINK,
 } from "./link.ts";
 import { Flag } from "./message.ts";
-import { type NetlinkHandler, NetlinkMonitor } from "./monitor.ts";
 import {
   decodeRoute,
   encodeLookup,
@@ -213,16 +212,6 @@ export class Netlink implements Disposable {
     const device = route.device ?? 0;
     const { gateway, source, table } = route;
     return { device, gateway, source, table, mtu: route.mtu ?? this.link(device)?.mtu ?? 0 };
-  }
-
-  /**
-   * Has `handler` called, soon, for every change of interfaces, addresses, routes and rules.
-   *
-   * @returns what ends it.
-   * @throws {NetlinkError}
-   */
-  monitor(handler: NetlinkHandler): NetlinkMonitor {
-    return new NetlinkMonitor(handler);
   }
 
   close(): void {

@@ -38,7 +38,6 @@ const MSG_DONTWAIT = 0x40;
 // <linux/netlink.h>
 const NETLINK_ROUTE = 0;
 const SOL_NETLINK = 270;
-const NETLINK_ADD_MEMBERSHIP = 1;
 const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
 const NETLINK_GET_STRICT_CHK = 12;
@@ -62,18 +61,11 @@ export class NetlinkSocket {
       this.#libc.close();
       throw new NetlinkError("open a netlink socket", errno);
     }
-    // Any port that is free. Without one it would hear of nothing until it has sent.
+    // Any port that is free.
     symbols.bind(this.fd, SOCKADDR, SOCKADDR.length);
     // A kernel that lacks one of these says less, or sends more than was asked for.
     for (const option of [NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK]) {
       this.#set(option, 1);
-    }
-  }
-
-  /** Hears of changes, by `receive`, from now on. @param group One of RTNLGRP_*. */
-  join(group: number): void {
-    if (this.#set(NETLINK_ADD_MEMBERSHIP, group) < 0) {
-      throw new NetlinkError(`watch group ${group} of netlink`, this.#libc.errno());
     }
   }
 
@@ -107,19 +99,6 @@ export class NetlinkSocket {
       if (isWhole) return found;
     }
     throw new NetlinkError(operation, Errno.EAGAIN, "it changed all the time");
-  }
-
-  /**
-   * What has come, without waiting.
-   *
-   * @returns undefined when nothing is left; "lost" if the kernel had to drop some.
-   */
-  receive(): Message[] | "lost" | undefined {
-    const datagram = this.#receive();
-    if (typeof datagram !== "number") return [...decodeMessages(datagram.slice())];
-    if (datagram === Errno.EAGAIN) return undefined;
-    if (datagram === Errno.ENOBUFS) return "lost";
-    throw new NetlinkError("read what netlink tells", datagram);
   }
 
   close(): void {

@@ -79,8 +79,30 @@ Deno.test("install.sh parts a file from its key, uninstall.sh leaves both until 
     for (const unit of UNITS) await Deno.stat(`${root}/etc/systemd/system/${unit}`);
 
     const again = await script("install.sh", ...args, "--config", config);
-    assert.equal(again.code, 1);
-    assert.match(again.error, /wg7\.conf is there already: change that one, or remove it\n$/);
+    assert.equal(again.code, 0, again.error);
+    assert.match(again.error, /wg7\.conf is there already, and the same\n/);
+    const other = `${folder}/other.conf`;
+    const text = await Deno.readTextFile(config);
+    for (
+      const [changed, refusal] of [
+        [text.replace("10.9.0.1", "10.9.0.7"), /wg7\.conf is there already, and another: change/],
+        [
+          text.replace(key, encodeKey(generatePrivateKey())),
+          /wg7\.key is there already, and another/,
+        ],
+      ] as const
+    ) {
+      await Deno.writeTextFile(other, changed);
+      const refused = await script("install.sh", ...args, "--config", other, "--name", "wg7");
+      assert.equal(refused.code, 1);
+      assert.match(refused.error, refusal);
+      assert.equal((await Deno.readTextFile(secret)).trim(), key);
+    }
+    assert.deepEqual(
+      Array.from(Deno.readDirSync(`${root}/etc/wirestack`), ({ name }) => name).sort(),
+      ["wg7.conf", "wg7.key"],
+      "nothing half-made is left",
+    );
     assert.equal((await script("install.sh", ...args)).code, 0, "brought up to date");
 
     assert.equal((await script("uninstall.sh", "--root", root)).code, 0);
@@ -124,6 +146,7 @@ Deno.test("what is wrong with a script's arguments has a line", async () => {
         ["--root", `${folder}/root`, "--binary", "/no/such"],
         /--binary: \/no\/such cannot be run/,
       ],
+      ["install.sh", ["--options", "x"], /^install\.sh: --options: expected --config FILE with/],
       ["uninstall.sh", ["--what"], /^uninstall\.sh: --what: unknown, expected /],
       ["setup-server.sh", [], /^setup-server\.sh: --endpoint: missing, expected /],
       ["setup-server.sh", ["--pool"], /^setup-server\.sh: --pool: expected a value/],

@@ -17,6 +17,7 @@ import {
   KEYS,
   type Section,
   SECTION_NAMES,
+  variableOf,
 } from "../../../proxy/config/keys.ts";
 import { TreeError } from "../../../proxy/config/tree.ts";
 import { fillFromTree } from "../../../proxy/config/tree_source.ts";
@@ -78,12 +79,20 @@ function load(text: string, file: string, secrets: readonly string[] = []): Outc
 
 type Outcome = { readonly config: GatewayConfig } | { readonly faults: readonly string[] };
 
+/** What is said, with every key as a file of wg-quick's calls it. */
 function withoutPlace(line: string): string {
-  return line.replace(/^[^:]+:\d+: [^ ]+: /, "").replace(
-    /\((?:the first is )?(?:at|on) [^)]*\)/,
-    "",
-  );
+  return line.replace(/^[^:]+:\d+: [^ ]+: /, "")
+    .replace(/\((?:the first is )?(?:at|on) [^)]*\)/, "")
+    .replace(/\bWIRESTACK_[A-Z0-9_]+/g, (variable) => NAMES.get(variable) ?? variable);
 }
+
+/** Of keys, by their variables. */
+const NAMES: ReadonlyMap<string, string> = new Map(
+  KEYS.flatMap((key) => {
+    const variable = variableOf(key);
+    return variable === undefined ? [] : [[variable, key.name]];
+  }),
+);
 
 function parse(text: string, file: string) {
   const source = sourceFor(file);

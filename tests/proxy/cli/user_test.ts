@@ -67,7 +67,7 @@ for (const task of TASKS) {
       assert.deepEqual([refused.status, refused.out], [2, ""]);
       assert.equal(
         refused.error,
-        "--status: 0.0.0.0 can be reached from outside, expected TokenFile beside it, or a loopback address\n",
+        "--status: 0.0.0.0 can be reached from outside, expected --status-token-file beside it, or a loopback address\n",
       );
       const missing = await home.run(
         ...["up", home.file, "--status", "0.0.0.0:0", "--status-token-file", "/no/such"],

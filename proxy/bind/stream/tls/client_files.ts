@@ -12,7 +12,7 @@ export class ClientFilesReader {
   readonly #onKept: (problem: CertificateFileError) => void;
   #last = new Reading();
   /** Of the files when it was last said, or needed not be said, that they may not be read. */
-  #print: string;
+  #print = "";
   /** What was wrong with them at first; undefined for nothing. They may be right when they are used. */
   readonly problem: string | undefined;
 
@@ -60,6 +60,6 @@ export class ClientFilesReader {
 
   #fingerprint(): string {
     const { certPath, keyPath, caPath } = this.#files;
-    return fingerprint([certPath, keyPath, caPath]);
+    return fingerprint([certPath, keyPath, caPath], this.#print);
   }
 }

@@ -64,15 +64,23 @@ export function readServerFiles(
   return { ...identity, ca, authorities, revoked };
 }
 
-/** Of files: another text after a change. */
-export function fingerprint(paths: readonly (string | undefined)[]): string {
-  return paths.map((path) => {
+/**
+ * Of files: another text after a change. Of those in a folder that may not be looked into nothing is
+ * known, so they are as they were.
+ *
+ * @param last What this gave the time before.
+ */
+export function fingerprint(paths: readonly (string | undefined)[], last = ""): string {
+  const before = last.split("; ");
+  return paths.map((path, i) => {
     if (path === undefined) return "";
     try {
       const { ino, size, mtime } = Deno.statSync(path);
       return `${ino} ${size} ${mtime?.getTime()}`;
-    } catch {
-      return "none";
+    } catch (error) {
+      const isHidden = error instanceof Deno.errors.PermissionDenied ||
+        error instanceof Deno.errors.NotCapable;
+      return isHidden ? before[i] || "none" : "none";
     }
   }).join("; ");
 }

@@ -25,6 +25,8 @@ export abstract class SecuredListener implements CarrierListener {
   /** Carriers that are there, and what their other ends have shown. */
   readonly #carriers = new Map<SecuredCarrier, Certificate>();
   #accepted: ((carrier: Carrier) => void) | undefined;
+  /** While somebody is there: who was revoked may not stay because nobody else comes. */
+  #looks: ReturnType<typeof setInterval> | undefined;
 
   protected constructor(server: TlsServer, description: string) {
     this.server = server;
@@ -56,8 +58,16 @@ export abstract class SecuredListener implements CarrierListener {
       return;
     }
     this.#carriers.set(carrier, certificate);
-    socket.once("close", () => this.#carriers.delete(carrier));
+    this.#looks ??= setInterval(() => this.server.look(), this.server.lookMs);
+    socket.once("close", () => this.#left(carrier));
     this.#accepted(carrier);
+  }
+
+  #left(carrier: SecuredCarrier): void {
+    this.#carriers.delete(carrier);
+    if (this.#carriers.size > 0) return;
+    clearInterval(this.#looks);
+    this.#looks = undefined;
   }
 
   #review(): void {

@@ -14,7 +14,7 @@ import { Farewell, farewellFrame } from "../farewell.ts";
 import { Gate } from "./gate.ts";
 import { limitKernelQueue } from "./kernel_queue.ts";
 import { Refusals } from "./refusals.ts";
-import { ServerTrust, type ServerTrustOptions } from "./server_trust.ts";
+import { LOOK_MS, ServerTrust, type ServerTrustOptions } from "./server_trust.ts";
 import { type Stranger, STRANGER_LIMITS, type StrangerLimits, Strangers } from "./strangers.ts";
 import { handshakeProblem, PROTOCOL, type Secured, secured, TLS_VERSION } from "./secured.ts";
 
@@ -41,6 +41,8 @@ export interface TlsServerOptions extends ServerTrustOptions {
   /** What to call it in lines of the log: `tls:0.0.0.0:443`. */
   readonly description: string;
   readonly limits?: Partial<StrangerLimits>;
+  /** How often the files are looked at while somebody is there, ms. Default {@link LOOK_MS}. */
+  readonly lookMs?: number;
 }
 
 export interface TlsServerCounters {
@@ -99,6 +101,10 @@ export class TlsServer {
     return new TlsServer(options, trust, server);
   }
 
+  get lookMs(): number {
+    return this.#options.lookMs ?? LOOK_MS;
+  }
+
   get port(): number {
     const address = this.#server.address();
     return typeof address === "object" && address !== null ? address.port : this.#options.port;
@@ -124,6 +130,11 @@ export class TlsServer {
     this.#trust.reload(options);
   }
 
+  /** Files that have changed are read. */
+  look(): void {
+    this.#trust.look();
+  }
+
   /** Why a client is not let in any more; undefined if it is. */
   refuse(certificate: Certificate): Refusal | undefined {
     return this.#trust.refuse(certificate);
@@ -145,7 +156,7 @@ export class TlsServer {
       socket.destroy();
       return;
     }
-    this.#trust.look();
+    this.#trust.lookSometimes();
     this.#strangers.add(socket);
   }
 

@@ -15,8 +15,8 @@ import { certificateOf, TLS_VERSION } from "./secured.ts";
 
 const log = getLogger(["wirestack", "relay"]);
 
-/** How often the files are looked at, when somebody comes. */
-const LOOK_MS = 10_000;
+/** How often the files are looked at, while somebody comes or is there. */
+export const LOOK_MS = 10_000;
 
 /** Who is let in, beside having a certificate of the authority. */
 export type AllowedClients = readonly (string | Uint8Array)[];
@@ -69,12 +69,16 @@ export class ServerTrust {
     this.#use(identity, reading);
   }
 
-  /** To be called when somebody comes: files that have changed are read. */
+  /** To be called when somebody comes: as {@link look}, now and then. */
+  lookSometimes(): void {
+    if (performance.now() - this.#lookedAt >= LOOK_MS) this.look();
+  }
+
+  /** Files that have changed are read. */
   look(): void {
-    if (performance.now() - this.#lookedAt < LOOK_MS) return;
     this.#lookedAt = performance.now();
     try {
-      const print = fingerprintOf(this.#options);
+      const print = fingerprintOf(this.#options, this.#fingerprint);
       if (print === this.#fingerprint) return;
       this.#fingerprint = print; // a file that is wrong is said to be once
       const reading = this.#reading.again();
@@ -154,6 +158,9 @@ function contextOf({ cert, key, ca }: ServerIdentity): SecureContext {
   return createSecureContext({ cert, key, ca, minVersion: TLS_VERSION });
 }
 
-function fingerprintOf({ certPath, keyPath, clientCaPath, crlPath }: ServerFiles): string {
-  return fingerprint([certPath, keyPath, clientCaPath, crlPath]);
+function fingerprintOf(
+  { certPath, keyPath, clientCaPath, crlPath }: ServerFiles,
+  last?: string,
+): string {
+  return fingerprint([certPath, keyPath, clientCaPath, crlPath], last);
 }

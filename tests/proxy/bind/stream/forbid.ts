@@ -13,3 +13,19 @@ export function forbid(...paths: string[]): Disposable {
   };
   return { [Symbol.dispose]: () => void (Deno.readTextFileSync = readTextFileSync) };
 }
+
+/** The same where the folder that they are in may not be looked into either. */
+export function hide(...paths: string[]): Disposable {
+  const { statSync } = Deno;
+  const forbidden = forbid(...paths);
+  Deno.statSync = (path) => {
+    if (paths.includes(`${path}`)) throw new Deno.errors.PermissionDenied(`${path}`);
+    return statSync(path);
+  };
+  return {
+    [Symbol.dispose]() {
+      forbidden[Symbol.dispose]();
+      Deno.statSync = statSync;
+    },
+  };
+}

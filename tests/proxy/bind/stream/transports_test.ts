@@ -1,6 +1,8 @@
 /** What a hub and a peer do alike, whichever transport carries it. */
 
 import assert from "node:assert/strict";
+import { Farewell, farewellText } from "../../../../proxy/bind/stream/mod.ts";
+import { replaceFile } from "../../../../proxy/state/replace_file.ts";
 import { connectProxy } from "./listening.ts";
 import { Lab, until } from "./tls/lab.ts";
 
@@ -9,11 +11,13 @@ const TITLES = {
     bothWays: "datagrams go both ways, and each side knows who the other is",
     thousands: "what arrives is what was sent, thousands of datagrams both ways",
     again: "a hub that went and came back is found again, by whoever wants it",
+    revoked: "who is revoked while it is there has to go, though nobody else comes",
   },
   grpc: {
     bothWays: "datagrams go both ways in gRPC, and each side knows who the other is",
     thousands: "what arrives in gRPC is what was sent, thousands of datagrams",
     again: "a hub that closes a call says so, and is found again",
+    revoked: "who is revoked while its call goes on has to go, though nobody else comes",
   },
 } as const;
 
@@ -63,6 +67,21 @@ for (const transport of ["tls", "grpc"] as const) {
     await until(() => endpoint.state === "waiting");
     assert.equal(endpoint.problem, "the other side has closed it");
     await until(() => endpoint.state === "open");
+  });
+
+  Deno.test(titles.revoked, async () => {
+    await using lab = await Lab.start({ transport, revoked: [], lookMs: 20 });
+    const { leaf, ...files } = await lab.files({ name: "laptop" });
+    const [laptop, phone] = [await lab.client({}, files), await lab.client({ name: "phone" })];
+    for (const { endpoint } of [laptop, phone]) {
+      endpoint.open();
+      await until(() => endpoint.state === "open");
+    }
+    const list = await lab.authority.revoke([leaf.serial]);
+    replaceFile(`${lab.folder}/crl.pem`, list);
+    await until(() => laptop.endpoint.problem === farewellText(Farewell.Revoked));
+    assert.equal(phone.endpoint.state, "open");
+    assert.equal(phone.endpoint.problem, undefined);
   });
 
   Deno.test(`${transport} goes through an HTTP proxy, and what that says is said`, async () => {

@@ -3,7 +3,7 @@ import { ClientFilesReader } from "../../../../../proxy/bind/stream/tls/client_f
 import { readClientFiles, readServerFiles } from "../../../../../proxy/bind/stream/tls/files.ts";
 import { Reading } from "../../../../../proxy/bind/stream/tls/reading.ts";
 import { MadeAuthority } from "../../certificates/made.ts";
-import { forbid } from "../forbid.ts";
+import { forbid, hide } from "../forbid.ts";
 
 class Files implements Disposable {
   readonly folder = Deno.makeTempDirSync();
@@ -59,6 +59,15 @@ Deno.test("files of a client are read again each time; who may not any more keep
     reader.review();
     assert.equal(said.length, 2, "when it is asked for");
     assert.throws(() => readerOf().read(), /cert\.pem may not be read, expected a file in PEM$/);
+  }
+  assert.equal(shown(reader), "first");
+  said.length = 0;
+  {
+    using _ = hide(certPath, keyPath);
+    for (let i = 0; i < 3; i++) assert.equal(shown(reader), "first");
+    assert.deepEqual(said, [], "nobody can say that something has changed");
+    reader.review();
+    assert.equal(said.length, 1, "when it is asked for");
   }
   assert.equal(shown(reader), "first");
   Deno.removeSync(certPath);

@@ -63,7 +63,7 @@ export function until(holds: () => boolean): Promise<void> {
 
 export type Transport = "tls" | "grpc";
 
-export interface LabOptions extends Partial<Pick<TlsServerOptions, "limits" | "port">> {
+export interface LabOptions extends Partial<Pick<TlsServerOptions, "limits" | "port" | "lookMs">> {
   /** Default `tls`. */
   readonly transport?: Transport;
   readonly allowed?: AllowedClients;
@@ -120,6 +120,7 @@ export class Lab {
       description: `${transport}:127.0.0.1:0`,
       allowed: options.allowed ?? [],
       ...(options.limits && { limits: options.limits }),
+      ...(options.lookMs && { lookMs: options.lookMs }),
     });
     const hub = new Side({ name: transport, ...options.bind });
     hub.bind.listen(listener);
