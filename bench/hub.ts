@@ -26,6 +26,7 @@ import { type Connected, type CrowdCommand, innerAddress, type Sent } from "./hu
 import { buildWireguardGo } from "./peers/build.ts";
 import { read, residentBytes } from "./peers/cpu.ts";
 import { prioritise, unprioritise } from "./peers/priority.ts";
+import { v8Flags } from "./v8_flags.ts";
 
 const PORT = 51820;
 const MTU = 1420;
@@ -245,7 +246,7 @@ async function subjectOf(
         pinned([
           ...[Deno.execPath(), "run", "-A", "--no-check"],
           ...profile === undefined ? [] : [`--cpu-prof`, `--cpu-prof-dir=${profile}`],
-          "--v8-flags=--memory-saver-mode,--managed-zone-memory",
+          v8Flags(),
           new URL("../main.ts", import.meta.url).pathname,
           ...["hub", "--log-level", "warning", "--control-dir", directory, "--mtu", `${MTU}`],
           ...rules ? ["--rule", "allow", "--rule-to", "10.78.0.0/16", "--rule-ports", "udp/7"] : [],

@@ -25,6 +25,7 @@ import { buildWireguardGo } from "./peers/build.ts";
 import { read } from "./peers/cpu.ts";
 import { prioritise, unprioritise } from "./peers/priority.ts";
 import { median } from "./peers/report.ts";
+import { v8Flags } from "./v8_flags.ts";
 
 const PORT = 51820;
 const MTU = 1420;
@@ -252,7 +253,7 @@ export async function startUp(end: End, device: string, text: string): Promise<P
   const program = new URL("../main.ts", import.meta.url).pathname;
   const command = [
     ...[Deno.execPath(), "run", "-A", "--no-check"],
-    ...["--v8-flags=--memory-saver-mode,--managed-zone-memory", program],
+    ...[v8Flags(), program],
     ...["up", `--tun=${device}`, file],
   ];
   // A /run of its own: it is killed, and would leave its state in the machine's.

@@ -1,6 +1,6 @@
 /**
- * `deno task build:kernels`: compiles `ffi/kernels/assembly` to `ffi/kernels/module.ts`; with
- * `--print` to standard output.
+ * `deno task build:kernels`: compiles `ffi/kernels/assembly` to `ffi/kernels/module.ts`, both modules;
+ * with `--print` to standard output.
  *
  * @module
  */
@@ -8,6 +8,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import process from "node:process";
+import { useWideArithmetic } from "./wide_arithmetic.ts";
 
 const root = resolve(import.meta.dirname!, "..", "ffi", "kernels");
 
@@ -28,27 +29,27 @@ interface Compiler {
 }
 
 /** Where asc places data: `assembly/layout.ts`. */
-const MEMORY_BASE = "704";
+const MEMORY_BASE = "960";
 
 // deno-fmt-ignore
 const OPTIONS = [
-  "index.ts", "--outFile", "kernels.wasm",
+  "--outFile", "kernels.wasm",
   "-O3", "--converge", "--noAssert", "--runtime", "stub", "--enable", "simd,relaxed-simd",
   "--importMemory", "--noExportMemory", "--memoryBase", MEMORY_BASE,
 ];
 
 if (import.meta.main) {
-  const text = moduleText(await build());
+  const text = moduleText(await build("index.ts"), useWideArithmetic(await build("wide/index.ts")));
   if (Deno.args.includes("--print")) process.stdout.write(text);
   else await writeFile(join(root, "module.ts"), text);
 }
 
 /** The compiled module. The same source gives the same bytes. */
-async function build(): Promise<Uint8Array> {
+async function build(entry: string): Promise<Uint8Array> {
   const { default: asc }: { default: Compiler } = await import(COMPILER);
   let module: Uint8Array | undefined;
   let messages = "";
-  const { error } = await asc.main(OPTIONS, {
+  const { error } = await asc.main([entry, ...OPTIONS], {
     stderr: { write: (text: string | Uint8Array) => void (messages += text) },
     // asc appends .ts to the name of every import; Deno wants it written.
     readFile: (name) =>
@@ -62,7 +63,7 @@ async function build(): Promise<Uint8Array> {
 }
 
 /** What `ffi/kernels/module.ts` holds. */
-function moduleText(module: Uint8Array): string {
+function moduleText(module: Uint8Array, wide: Uint8Array): string {
   return `/**
  * \`ffi/kernels/assembly\`, compiled. Made by \`deno task build:kernels\`: do not edit.
  *
@@ -71,5 +72,9 @@ function moduleText(module: Uint8Array): string {
 
 export const MODULE =
   "${module.toBase64()}";
+
+/** With wide arithmetic. */
+export const WIDE_MODULE =
+  "${wide.toBase64()}";
 `;
 }

@@ -1,7 +1,10 @@
 /**
  * WebAssembly SIMD kernels for the data path: ChaCha20-Poly1305 (RFC 8439) in the form WireGuard
  * uses it, and the Internet checksum (RFC 1071). The source is AssemblyScript, in `assembly/`; the
- * compiled module is `module.ts`, which `deno task build:kernels` makes.
+ * compiled modules are in `module.ts`, which `deno task build:kernels` makes.
+ *
+ * There are two of them, which differ in the AEAD: one for any V8, and a faster one for a V8 that was
+ * told to know instructions for products of 128 bits and to make use of vectors of 256 ({@link isWide}).
  *
  * They work on one memory of fixed size, which is the packet arena too. So a packet that is received
  * into the arena is opened, walked and sealed again without a copy; bytes elsewhere are copied in and
@@ -30,7 +33,7 @@
  * @module
  */
 
-import { MODULE } from "./module.ts";
+import { MODULE, WIDE_MODULE } from "./module.ts";
 
 const KEY_SIZE = 32;
 const TAG_SIZE = 16;
@@ -62,9 +65,21 @@ export type AeadParameters = [
 
 let compiled: WebAssembly.Module | undefined;
 
+/**
+ * Whether products of 128 bits are used, and vectors of 256 where the processor has them (AVX2): where
+ * V8 has been started with `--experimental-wasm-wide-arithmetic,--experimental-wasm-revectorize`. Not on
+ * ARM, where V8 makes no such vectors and nobody has tried its products.
+ */
+export function isWide(): boolean {
+  return Deno.build.arch === "x86_64" &&
+    WebAssembly.validate(Uint8Array.fromBase64(WIDE_MODULE));
+}
+
 /** The kernels over a memory of at least one page. Throws where the processor has no SIMD. */
 export function instantiate(memory: WebAssembly.Memory): KernelExports {
-  compiled ??= new WebAssembly.Module(Uint8Array.fromBase64(MODULE));
+  compiled ??= new WebAssembly.Module(
+    Uint8Array.fromBase64(isWide() ? WIDE_MODULE : MODULE),
+  );
   const { exports } = new WebAssembly.Instance(compiled, { env: { memory } });
   return exports as unknown as KernelExports;
 }

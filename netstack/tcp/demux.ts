@@ -48,7 +48,8 @@ export class FlowHash {
   }
 }
 
-const SMALLEST = 16;
+/** Room for a few dozen, so that short connections do not have it grow and shrink all the time. */
+const SMALLEST = 64;
 
 /** Flows by addresses and ports: open addressing, linear probing, no allocation per lookup. */
 export class FlowTable<T extends Flow> {

@@ -48,7 +48,7 @@ export class Receiver {
   #right = EMPTY;
   ranges = 0;
   /** A sequence number in each range that changed lately, newest first. */
-  readonly #recent = new Int32Array(RECENT);
+  #recent = EMPTY;
   #recentCount = 0;
   /** The duplicate to report in front (RFC 2883). */
   duplicateLeft = 0;
@@ -378,6 +378,7 @@ export class Receiver {
         break;
       }
     }
+    if (this.#recent.length === 0) this.#recent = new Int32Array(RECENT);
     if (place === this.#recentCount) this.#recentCount++;
     for (let i = place; i > 0; i--) this.#recent[i] = this.#recent[i - 1]!;
     this.#recent[0] = sequence;

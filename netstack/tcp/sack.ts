@@ -24,13 +24,18 @@ const NONE = -1;
 /** Times are floats: what is due within a microsecond is due, ms. */
 const ROUNDING = 0.001;
 
+// Before the first segment is sent: the same for all, for most connections there are send few.
+const NO_NUMBERS = new Int32Array(0);
+const NO_TIMES = new Float64Array(0);
+const NO_FLAGS = new Uint8Array(0);
+
 export class Scoreboard {
-  #end = new Int32Array(0);
-  #sentAt = new Float64Array(0);
-  #flags = new Uint8Array(0);
+  #end = NO_NUMBERS;
+  #sentAt = NO_TIMES;
+  #flags = NO_FLAGS;
   /** Slots of the records sent before and after this one, among those in the network. */
-  #older = new Int32Array(0);
-  #newer = new Int32Array(0);
+  #older = NO_NUMBERS;
+  #newer = NO_NUMBERS;
   #oldest = NONE;
   #newest = NONE;
   #mask = -1;
@@ -379,7 +384,7 @@ export class Scoreboard {
     this.#newer = new Int32Array(size);
     this.#mask = size - 1;
     this.#head = 0;
-    this.#relink();
+    if (this.count > 0) this.#relink();
   }
 
   /** The record in slot `at` has just been sent. */

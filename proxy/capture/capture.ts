@@ -12,15 +12,18 @@ import { FlowOwner } from "../flow/flow.ts";
 import type { Direction } from "../link/tap.ts";
 import { peerName } from "../gateway/peer_name.ts";
 import { VERSION } from "../version.ts";
-import type { FlowIndex } from "./flow_index.ts";
+import { FirstPackets } from "./first_packets.ts";
+import { FLOW_CHARACTERS, type FlowIndex } from "./flow_index.ts";
 import { OuterHeaders } from "./outer.ts";
 import { CapturedPacket } from "./packet.ts";
 import {
+  commentOffset,
   commentOption,
   concat,
   headerBlocks,
   type InterfaceCounts,
   keyLogBlock,
+  longerComment,
   PACKET_DATA_OFFSET,
   packetBlockLength,
   statisticsBlock,
@@ -84,6 +87,8 @@ export class Capture {
   readonly #points: readonly Point[];
   readonly #ring: BlockRing;
   readonly #packet = new CapturedPacket();
+  readonly #firsts = new FirstPackets();
+  readonly #disown: () => void;
   readonly #time = new Timestamp();
   readonly #outer = new OuterHeaders();
   readonly #comments = new WeakMap<Peer, Uint8Array>();
@@ -126,6 +131,13 @@ export class Capture {
     this.#header = headerBlocks(
       `wirestack ${VERSION}`,
       settings.at.map((name) => ({ name, description: describePoint(name), snapLength, filter })),
+    );
+    this.#disown = host.flows.observe((flow, protocol, comment) =>
+      this.#firsts.began(flow, protocol, (at, bytes) => {
+        const option = comment();
+        // Names may have changed in between.
+        if (option.length === bytes) this.#ring.bytes.set(option, at);
+      })
     );
     this.#attach();
   }
@@ -177,6 +189,7 @@ export class Capture {
       this.close();
       return undefined;
     }
+    this.#firsts.forget();
     const piece = ring.peek(MAX_PIECE);
     this.#lent = piece.length;
     return piece;
@@ -188,6 +201,7 @@ export class Capture {
     this.#isStopped = true;
     for (const detach of this.#detach) detach();
     this.#detach = [];
+    this.#disown();
     this.#wakeUp();
   }
 
@@ -251,8 +265,10 @@ export class Capture {
     this.#isPeersPoint = point.name === "nic1" || point.name === "nic2";
     const { predicate } = this.settings;
     if (predicate !== undefined && !predicate(packet)) return;
-    const comment = this.#host.flows.commentOf(packet) ?? this.#peerComment(packet);
-    this.#add(point, direction, buffer, offset, length, 0, now, comment);
+    const known = this.#host.flows.commentOf(packet);
+    const comment = known ?? this.#peerComment(packet);
+    const begins = known === undefined && comment !== undefined && this.#firsts.mayBegin(packet);
+    this.#add(point, direction, buffer, offset, length, 0, now, comment, begins);
   }
 
   #datagram(
@@ -279,7 +295,7 @@ export class Capture {
     this.#isPeersPoint = false;
     const { predicate } = this.settings;
     if (predicate !== undefined && !predicate(packet)) return;
-    this.#add(point, direction, buffer, offset, length, headers, now, undefined);
+    this.#add(point, direction, buffer, offset, length, headers, now, undefined, false);
   }
 
   #peerComment(packet: CapturedPacket): Uint8Array | undefined {
@@ -295,7 +311,10 @@ export class Capture {
     return comment;
   }
 
-  /** @param headers Bytes of {@link OuterHeaders} in front of it; 0 for none. */
+  /**
+   * @param headers Bytes of {@link OuterHeaders} in front of it; 0 for none.
+   * @param begins Whether a flow may be made because of the packet in hand.
+   */
   #add(
     point: Point,
     direction: Direction,
@@ -305,13 +324,19 @@ export class Capture {
     headers: number,
     now: number,
     comment: Uint8Array | undefined,
+    begins: boolean,
   ): void {
     point.accepted++;
     const ring = this.#ring;
     const original = headers + length;
     const captured = Math.min(original, this.settings.snapLength || ALL_BYTES);
     const drops = point.recentlyDropped;
-    const blockLength = packetBlockLength(captured, comment?.length ?? 0, drops > 0);
+    const commentBytes = comment === undefined
+      ? 0
+      : begins
+      ? longerComment(comment, FLOW_CHARACTERS)
+      : comment.length;
+    const blockLength = packetBlockLength(captured, commentBytes, drops > 0);
     const at = ring.reserve(blockLength);
     if (at < 0) {
       point.dropped++;
@@ -332,7 +357,11 @@ export class Capture {
       direction === "in",
       drops,
       comment,
+      commentBytes,
     );
+    if (begins) {
+      this.#firsts.add(this.#packet, at + commentOffset(blockLength, commentBytes), commentBytes);
+    }
     const data = at + PACKET_DATA_OFFSET;
     const ofHeaders = Math.min(headers, captured);
     if (ofHeaders > 0) copyBytes(this.#outer.bytes, 0, ring.bytes, data, ofHeaders);

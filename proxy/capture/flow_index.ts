@@ -12,6 +12,25 @@ import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from "../.
 import type { CapturedPacket } from "./packet.ts";
 import { commentOption } from "./pcapng.ts";
 
+/** What of a packet says which flow it is of. */
+export type FlowKey = Pick<
+  CapturedPacket,
+  | "buffer"
+  | "version"
+  | "protocol"
+  | "source"
+  | "destination"
+  | "sourcePort"
+  | "destinationPort"
+  | "identifier"
+>;
+
+/** Characters of a comment that name the flow. */
+export const FLOW_CHARACTERS = ", flow ".length + SHORT_ID;
+
+/** Called with a flow that was made, its protocol by IANA's number, and its comment. */
+export type FlowBegan = (flow: Flow, protocol: number, comment: () => Uint8Array) => void;
+
 /** Flows that have ended and are kept. */
 const MAX_ENDED = 1_024;
 
@@ -31,6 +50,7 @@ export class FlowIndex {
   readonly #ended: Flow[] = [];
   #oldest = 0;
   readonly #isLink: (name: string) => boolean;
+  readonly #observers = new Set<FlowBegan>();
   readonly #unobserve: () => void;
 
   /** @param isLink Whether an owner of this name is a packet link. */
@@ -38,7 +58,12 @@ export class FlowIndex {
     this.#isLink = isLink;
     for (const flow of table.live) this.#add(flow);
     this.#unobserve = table.observe({
-      began: (flow) => this.#add(flow),
+      began: (flow) => {
+        const entry = this.#add(flow);
+        for (const began of this.#observers) {
+          began(flow, entry.protocol, () => this.#comment(entry));
+        }
+      },
       ended: (flow) => this.#end(flow),
     });
   }
@@ -50,6 +75,12 @@ export class FlowIndex {
       for (; entry !== undefined; entry = entry.next) size++;
     }
     return size;
+  }
+
+  /** @returns what ends it. */
+  observe(began: FlowBegan): () => void {
+    this.#observers.add(began);
+    return () => this.#observers.delete(began);
   }
 
   /** No flow is noted any more. */
@@ -66,7 +97,10 @@ export class FlowIndex {
   /** Its peer and id, as an option of pcapng. */
   commentOf(packet: CapturedPacket): Uint8Array | undefined {
     const entry = this.#find(packet.quoted ?? packet);
-    if (entry === undefined) return undefined;
+    return entry && this.#comment(entry);
+  }
+
+  #comment(entry: Entry): Uint8Array {
     return entry.comment ??= this.#describe(entry.flow);
   }
 
@@ -75,7 +109,7 @@ export class FlowIndex {
     return commentOption(`${whose} ${name}, flow ${id.slice(0, SHORT_ID)}`);
   }
 
-  #find(packet: CapturedPacket): Entry | undefined {
+  #find(packet: FlowKey): Entry | undefined {
     const { buffer, version, protocol, identifier } = packet;
     if (version === 0) return undefined;
     const isPing = identifier >= 0;
@@ -94,11 +128,13 @@ export class FlowIndex {
   }
 
   /** The newest first: an older one with the same addresses and ports has ended. */
-  #add(flow: Flow): void {
+  #add(flow: Flow): Entry {
     const protocol = protocolOf(flow.protocol, flow.source.version);
     const hash = hashOfFlow(flow, protocol);
     const next = this.#entries.get(hash);
-    this.#entries.set(hash, { flow, hash, protocol, comment: undefined, next });
+    const entry: Entry = { flow, hash, protocol, comment: undefined, next };
+    this.#entries.set(hash, entry);
+    return entry;
   }
 
   #end(flow: Flow): void {
@@ -127,7 +163,8 @@ export class FlowIndex {
   }
 }
 
-function isOf(flow: Flow, packet: CapturedPacket, isPing: boolean): boolean {
+/** Whether a packet, of the flow's protocol, is of it, whichever way it goes. */
+export function isOf(flow: Flow, packet: FlowKey, isPing: boolean): boolean {
   const { buffer, version, source, destination, sourcePort, destinationPort } = packet;
   if (version === 0) return false;
   const there = flow.source.matches(buffer, source, version) &&

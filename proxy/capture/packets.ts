@@ -24,7 +24,7 @@ export interface CapturedData {
   readonly length: number;
   /** Whose it is, a peer's or a link's; undefined where nobody knows. */
   readonly peer: string | undefined;
-  /** The first digits of the flow's id. The packet that a flow begins with has none yet. */
+  /** The first digits of the flow's id. Missing where there is none. */
   readonly flow: string | undefined;
   /** Packets lost before it, because they were not taken as fast as they came. */
   readonly lost: number;

@@ -185,6 +185,8 @@ export const PACKET_DATA_OFFSET = PACKET_HEADER;
  * @param blockLength As {@link packetBlockLength} has it for the same arguments.
  * @param original Bytes of the whole packet.
  * @param drops Packets of the interface lost since the last block; 0 writes no count.
+ * @param commentBytes As {@link packetBlockLength} was told: more than the comment has leave room behind it,
+ * which is the end of options over and over, until somebody fills it.
  */
 export function writePacketBlock(
   view: DataView,
@@ -198,6 +200,7 @@ export function writePacketBlock(
   isInbound: boolean,
   drops: number,
   comment: Uint8Array | undefined,
+  commentBytes: number,
 ): void {
   view.setUint32(at, ENHANCED_PACKET, true);
   view.setUint32(at + 4, blockLength, true);
@@ -219,10 +222,21 @@ export function writePacketBlock(
   }
   if (comment !== undefined) {
     copyBytes(comment, 0, bytes, end, comment.length);
-    end += comment.length;
+    bytes.fill(0, end + comment.length, end + commentBytes);
+    end += commentBytes;
   }
   view.setUint32(end, 0, true);
   view.setUint32(end + END_BYTES, blockLength, true);
+}
+
+/** Where in a block its comment is, of `commentBytes`. */
+export function commentOffset(blockLength: number, commentBytes: number): number {
+  return blockLength - 4 - END_BYTES - commentBytes;
+}
+
+/** Bytes of {@link commentOption} for the text that one has, and so many more. */
+export function longerComment(comment: Uint8Array, more: number): number {
+  return 4 + padded((comment[2]! | comment[3]! << 8) + more);
 }
 
 /** What a block that {@link writePacketBlock} has begun says. The packet is copied. */

@@ -5,6 +5,7 @@
  */
 
 import process from "node:process";
+import { setImmediate } from "node:timers"; // the global is a getter, which is asked each time
 
 export interface Clock {
   /** Milliseconds, monotonic. */

@@ -32,7 +32,7 @@ import type { Resolve } from "./resolver.ts";
 import { type Protocols, SubnetProxy } from "../forward/subnet_proxy.ts";
 import { PeerRates } from "./peer_rates.ts";
 import { PeerSources } from "./peer_sources.ts";
-import { PeerListWatch } from "./peer_list/watch.ts";
+import { WatchedList } from "./peer_list/watched_list.ts";
 import { TunnelPeers } from "./peers.ts";
 import { takeTurns } from "./twins/sources.ts";
 import type { Twins } from "./twins/twins.ts";
@@ -75,6 +75,11 @@ export interface GatewayOptions {
   readonly resolveAgainMs?: number;
   /** Where peers' endpoints are remembered for the next start; the first that works. Default: nowhere. */
   readonly stateDirectories?: readonly string[];
+  /**
+   * The same for who was enrolled at a hub, where this process is about to become another user: the file is
+   * opened at the start, and the key of `ClientCaKey` read. Default: as the others.
+   */
+  readonly heldStateDirectories?: readonly string[];
   /** ms since the Unix epoch, for how long invitations are good. Default: this host's clock. */
   readonly wallClock?: () => number;
   /** A device of the operating system, which then has the configured addresses. Default: none. */
@@ -84,7 +89,7 @@ export interface GatewayOptions {
    * none that is unsafe, unless a rule names it. Default: it is not.
    */
   readonly guardsHost?: boolean;
-  /** Where fallbacks, and proxies on the way, are dialled. Default: as the system resolves names. */
+  /** Where fallbacks, proxies on the way, and a list's host are dialled. Default: as the system resolves names. */
   readonly dialledAddresses?: (host: string) => readonly IpAddress[];
   /** Whether the mark of WireGuard's datagrams stays as it is, whatever a reload says. Default: not. */
   readonly keepsMark?: boolean;
@@ -116,6 +121,8 @@ export class Gateway implements AsyncDisposable {
   readonly peers: TunnelPeers;
   /** Where they come from. */
   readonly peerSources: PeerSources;
+  /** A signed list of more. */
+  readonly peerList: WatchedList;
   /** Prefixes that peers hold in turn, on a gateway whose peers reach each other. */
   readonly twins: Twins | undefined;
   /** Machines that were invited; undefined without WireGuard, or with nowhere to keep state. */
@@ -135,7 +142,6 @@ export class Gateway implements AsyncDisposable {
   readonly #closed = Promise.withResolvers<void>();
   readonly #events = new DeviceEvents(this);
   #closing: Promise<CloseResult> | undefined;
-  #peerList: PeerListWatch | undefined;
   /** The configured port and address; the port 0 or missing for any. */
   #listen: Pick<GatewayConfig, "listenPort" | "listenAddress">;
 
@@ -151,7 +157,8 @@ export class Gateway implements AsyncDisposable {
     try {
       gateway.#configure(config);
       gateway.#openEnrolment(config, options);
-      await gateway.#watchPeerList(config, options);
+      if (gateway.hasWireguard) await gateway.peerList.apply(config.peerList);
+      gateway.engine.wake();
       await gateway.links.open(config.links);
       await gateway.streams.open(
         config.relay,
@@ -207,6 +214,12 @@ export class Gateway implements AsyncDisposable {
         openFallback: (fallback) => this.streams.openFallback(fallback),
       });
       this.peerSources = new PeerSources(engine.device, this.peers);
+      this.peerList = new WatchedList({
+        sources: this.peerSources,
+        publicKey: () => this.publicKey,
+        stateDirectories: options.stateDirectories ?? [],
+        addresses: options.dialledAddresses,
+      });
       if (this.hasWireguard) this.twins = takeTurns(engine, this.peerSources, config);
       const owners = flowOwners(engine.device, {
         ownerAt: (buffer, offset, version) => this.links.ownerAt(buffer, offset, version),
@@ -244,11 +257,6 @@ export class Gateway implements AsyncDisposable {
       this.udp.close();
       throw error;
     }
-  }
-
-  /** A signed list of peers that is watched; undefined without one. */
-  get peerList(): PeerListWatch | undefined {
-    return this.#peerList;
   }
 
   /** Milliseconds since it was started. */
@@ -468,24 +476,16 @@ export class Gateway implements AsyncDisposable {
     this.engine.wake();
   }
 
-  async #watchPeerList({ peerList }: GatewayConfig, options: GatewayOptions): Promise<void> {
-    if (peerList === undefined || !this.hasWireguard) return;
-    this.#peerList = new PeerListWatch({
-      config: peerList,
-      sources: this.peerSources,
-      publicKey: () => this.publicKey,
-      stateDirectories: options.stateDirectories ?? [],
-    });
-    await this.#peerList.open();
-    this.engine.wake();
-  }
-
-  #openEnrolment(config: GatewayConfig, { stateDirectories, wallClock }: GatewayOptions): void {
-    if (!this.hasWireguard || stateDirectories === undefined) return;
+  #openEnrolment(config: GatewayConfig, options: GatewayOptions): void {
+    const { heldStateDirectories, stateDirectories, wallClock } = options;
+    const changesUser = heldStateDirectories !== undefined;
+    const directories = heldStateDirectories ?? stateDirectories;
+    if (!this.hasWireguard || directories === undefined) return;
     const { engine, peers, peerSources } = this;
     const port = () => this.port;
     this.enrolment = new Enrolment({
-      ...{ engine, peers, peerSources, config, port, stateDirectories },
+      ...{ engine, peers, peerSources, config, port, changesUser, stateDirectories: directories },
+      hasDevice: options.device !== undefined,
       relayPlaces: () => this.streams.places,
       ...(wallClock && { wallClock }),
     });
@@ -493,7 +493,7 @@ export class Gateway implements AsyncDisposable {
 
   async #close(graceMs: number): Promise<CloseResult> {
     this.enrolment?.close();
-    this.#peerList?.close();
+    this.peerList.close();
     this.proxy.close();
     this.inbounds.close();
     const unfinished = graceMs > 0 ? await finishUnderWay(this, graceMs) : 0;

@@ -7,7 +7,6 @@
 
 import type { GatewayConfig, LoadedConfig, ProxyConfig } from "../config/config.ts";
 import { ConfigError, type ConfigPath, SettingError } from "../config/error.ts";
-import { encodeKey } from "../base64.ts";
 import type { Gateway } from "./gateway.ts";
 import { bufferMemory } from "./buffer_memory.ts";
 import { proxySettings } from "./proxying.ts";
@@ -47,7 +46,7 @@ export function applyConfig(
   const peers = gateway.peerSources.replace("file", isSameKind ? config.peers : []);
   gateway.enrolment?.apply(config);
   const links = gateway.links.apply(config.links);
-  gateway.peerList?.refresh();
+  if (gateway.hasWireguard) gateway.peerList.change(config.peerList);
   applyProxy(gateway, config, !isSingle(started.proxy) && !isSingle(config.proxy));
   const paths = unchanged(started, config);
   if (source.hasDevice) paths.push(...unchangedOfDevice(started, config));
@@ -113,7 +112,6 @@ function unchanged(started: StartedConfig, next: GatewayConfig): ConfigPath[] {
   compare(["interface", "mtu"], started.mtu, next.mtu);
   compare(["interface", "rekeyAfter"], started.rekeyAfterMs, next.rekeyAfterMs);
   compare(["interface", "peerToPeer"], started.peerToPeer, next.peerToPeer);
-  compare(["interface", "peersFrom"], listOf(started), listOf(next));
   compare(["interface", "controlDir"], started.controlDir, next.controlDir);
   compare(["relay", "listen"], relayPlaces(started), relayPlaces(next));
   compare(["status", "listen"], placeOf(started), placeOf(next));
@@ -142,10 +140,6 @@ function unchangedOfDevice(started: StartedConfig, next: GatewayConfig): ConfigP
 
 function relayPlaces({ relay }: StartedConfig): string {
   return JSON.stringify(relay?.listen ?? []);
-}
-
-function listOf({ peerList }: StartedConfig): string {
-  return JSON.stringify(peerList && { ...peerList, key: encodeKey(peerList.key) });
 }
 
 function placeOf({ status }: StartedConfig): string {

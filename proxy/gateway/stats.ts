@@ -13,7 +13,8 @@ import type { Flow, FlowOwner } from "../flow/flow.ts";
 import type { FlowTable } from "../flow/table.ts";
 import type { Peer } from "../../wireguard/mod.ts";
 import type { PeerSources } from "./peer_sources.ts";
-import type { PeerListStats, PeerListWatch } from "./peer_list/watch.ts";
+import type { PeerListStats } from "./peer_list/watch.ts";
+import type { WatchedList } from "./peer_list/watched_list.ts";
 import type { Twins } from "./twins/twins.ts";
 import type { TunnelPeers } from "./peers.ts";
 import {
@@ -105,7 +106,7 @@ interface Running {
   readonly inbounds: GatewayInbounds;
   readonly peers: TunnelPeers;
   readonly peerSources: PeerSources;
-  readonly peerList: PeerListWatch | undefined;
+  readonly peerList: Pick<WatchedList, "stats">;
   readonly twins: Twins | undefined;
   readonly links: GatewayLinks;
   readonly device: EngineLink | undefined;
@@ -124,7 +125,7 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
     port: socket.port,
     publicKey: gateway.peers.privateKey === undefined ? null : encodeKey(device.publicKey),
     peers: [...peerStats(gateway)],
-    peerList: gateway.peerList?.stats() ?? null,
+    peerList: gateway.peerList.stats() ?? null,
     links: gateway.links.stats(),
     device: gateway.device ? deviceStats(gateway.device) : null,
     subnets: proxy.subnets(),

@@ -161,6 +161,13 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { place: "text", error: "text" },
   },
   {
+    name: "peer-list-ended",
+    logger: "config",
+    level: "info",
+    message: "peer list {place}: watched no more, {removed} peers removed",
+    fields: { place: "text", removed: "number" },
+  },
+  {
     name: "peer-list-expired",
     logger: "config",
     level: "warning",
@@ -1231,16 +1238,16 @@ export const EVENTS: readonly LogEvent[] = [
     name: "fallback-not-found",
     logger: "system",
     level: "warning",
-    message: "Fallback {host}: not found ({reason}), looked up again every minute",
-    fields: { host: "text", reason: "text" },
+    message: "{key} {host}: not found ({reason}), looked up again every minute",
+    fields: { key: "text", host: "text", reason: "text" },
   },
   {
     name: "fallback-in-tunnel",
     logger: "system",
     level: "warning",
     message:
-      "Fallback {address}: is in {prefix}, which goes into {device}: a way around it takes a restart",
-    fields: { address: "text", prefix: "text", device: "text" },
+      "{key} {address}: is in {prefix}, which goes into {device}: a way around it takes a restart",
+    fields: { key: "text", address: "text", prefix: "text", device: "text" },
   },
 ];
 

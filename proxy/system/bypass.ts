@@ -1,5 +1,5 @@
 /**
- * Where fallbacks of peers connect to, by sockets that cannot be marked, so that those connections go around
+ * Where fallbacks of peers connect to, and where the list of peers is read, by sockets that cannot be marked, so that those connections go around
  * the tunnel that they carry: from before it is up, as names come to stand for others.
  *
  * @module
@@ -15,12 +15,12 @@ import type { Destination } from "./bypass_steps.ts";
 import { ATTEMPTS, PAUSE_MS } from "./endpoints.ts";
 import { HostAddresses } from "./host_addresses.ts";
 import { ownTableRoutes, type TunnelSettings } from "./plan.ts";
-import { dialledFor, dialledPlaces } from "./unmarked_hosts.ts";
+import { dialledFor, dialledPlaces, listPlaces } from "./unmarked_hosts.ts";
 
 const log = getLogger(["wirestack", "system"]);
 
 export interface BypassOptions {
-  readonly config: Pick<GatewayConfig, "peers">;
+  readonly config: Pick<GatewayConfig, "peers" | "peerList">;
   readonly resolve: Resolve;
   /** Milliseconds, monotonic. */
   now(): number;
@@ -29,6 +29,9 @@ export interface BypassOptions {
   /** From one look at the names to the next. Default: a minute. */
   readonly everyMs?: number;
 }
+
+/** A prefix of fewer bits is a part of all the Internet, not somebody's network. */
+const NETWORK_BITS = 8;
 
 /** What of a peer can be in its own way. */
 interface RoutedPeer {
@@ -81,7 +84,8 @@ export class Bypass {
     for (let attempt = 1;; attempt++) {
       const missing = await this.#addresses.look();
       for (const { host, reason } of attempt === 1 ? missing : []) {
-        log.warn("Fallback {host}: not found ({reason}), looked up again every minute", {
+        log.warn("{key} {host}: not found ({reason}), looked up again every minute", {
+          key: this.#keyOf(host),
           host,
           reason,
         });
@@ -92,15 +96,22 @@ export class Bypass {
     }
   }
 
-  /** What of the tunnel's routes leads to a peer through itself, but for default ones. */
+  /**
+   * What of the tunnel's routes leads to a peer through itself, but for default ones. A list of peers may be
+   * in a network behind a peer, and is read there; parts of all the Internet are no such network.
+   */
   circular(peers: readonly RoutedPeer[] = this.#options.config.peers) {
+    const list = this.#listHosts().flatMap((host) => this.#addresses.of(host));
     return peers.flatMap(({ allowedIps, fallbacks = [] }) => {
       const own = fallbacks.flatMap(dialledFor).flatMap(({ hostname }) =>
         this.#addresses.of(hostname)
       );
       return allowedIps.flatMap((prefix) => {
-        const address = own.find((address) => prefix.contains(address));
-        return prefix.length === 0 || address === undefined ? [] : [{ prefix, address }];
+        const isIn = (address: IpAddress) => prefix.length > 0 && prefix.contains(address);
+        const address = own.find(isIn);
+        if (address !== undefined) return [{ prefix, address, key: "Fallback" }];
+        const place = prefix.length < NETWORK_BITS ? list.find(isIn) : undefined;
+        return place === undefined ? [] : [{ prefix, address: place, key: "PeersFrom" }];
       });
     });
   }
@@ -114,6 +125,7 @@ export class Bypass {
   follow(gateway: Gateway, settings: TunnelSettings): void {
     this.#gateway = gateway;
     this.#applied = textOf(settings.bypass ?? []);
+    gateway.peerList.onPlaceChanged = () => this.lookSoon();
     const known = new Set(ownTableRoutes(settings).map(String));
     this.#addresses.start(() => {
       this.#apply();
@@ -122,12 +134,17 @@ export class Bypass {
         allowedIps: gateway.peers.allowedIps(peer),
         fallbacks: gateway.peers.fallbacks(peer),
       }));
-      for (const { prefix, address } of this.circular(peers)) {
+      for (const { prefix, address, key } of this.circular(peers)) {
         if (known.has(`${prefix}`)) continue;
         known.add(`${prefix}`);
         log.warn(
-          "Fallback {address}: is in {prefix}, which goes into {device}: a way around it takes a restart",
-          { address: `${address}`, prefix: `${prefix}`, device: settings.device },
+          "{key} {address}: is in {prefix}, which goes into {device}: a way around it takes a restart",
+          {
+            key,
+            address: `${address}`,
+            prefix: `${prefix}`,
+            device: settings.device,
+          },
         );
       }
     });
@@ -140,6 +157,18 @@ export class Bypass {
 
   close(): void {
     this.#addresses.close();
+  }
+
+  #listHosts(): string[] {
+    const list = this.#gateway === undefined
+      ? this.#options.config.peerList
+      : this.#gateway.peerList.config;
+    return listPlaces(list).flatMap(dialledFor).map(({ hostname }) => hostname);
+  }
+
+  /** By which key a host is named. */
+  #keyOf(host: string): string {
+    return this.#listHosts().includes(host) ? "PeersFrom" : "Fallback";
   }
 
   #places() {

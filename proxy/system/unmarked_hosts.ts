@@ -5,7 +5,8 @@
  */
 
 import type { Prefix } from "../../netstack/mod.ts";
-import { bareHost } from "../address.ts";
+import { bareHost, parseIpAddress } from "../address.ts";
+import type { PeerListConfig } from "../config/checked.ts";
 import type { GatewayConfig } from "../config/config.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import { proxyFor } from "../gateway/proxy_environment.ts";
@@ -16,7 +17,7 @@ import { proxyFor } from "../gateway/proxy_environment.ts";
  */
 export function unmarkedHosts(
   { peers, peerList }: Pick<GatewayConfig, "peers" | "peerList">,
-  gateway?: Pick<Gateway, "engine" | "peers">,
+  gateway?: RunningGateway,
 ): string[] {
   const present = [...gateway?.engine.device.peers() ?? []];
   const fallbacks = [
@@ -26,14 +27,14 @@ export function unmarkedHosts(
   const endpoints = peers.flatMap(({ endpoint, otherEndpoints = [] }) =>
     endpoint === undefined ? [] : [endpoint, ...otherEndpoints]
   );
-  const lists = peerList !== undefined && "url" in peerList.place
-    ? [placeOf(peerList.place.url)]
-    : [];
+  const lists = listPlaces(gateway === undefined ? peerList : gateway.peerList.config);
   return [
     ...[...endpoints, ...fallbacks, ...lists].map(({ hostname }) => hostname),
     ...[...fallbacks, ...lists].flatMap(httpProxy),
   ];
 }
+
+type RunningGateway = Pick<Gateway, "engine" | "peers" | "peerList">;
 
 /** A name or an address, and a port of TCP. */
 export interface DialledPlace {
@@ -51,15 +52,30 @@ export function dialledFor({ hostname, port }: DialledPlace): DialledPlace[] {
   }
 }
 
-/** The same of all peers that there are: before the gateway runs, those of the configuration. */
+/**
+ * The same of all peers that there are, and of the list of peers: before the gateway runs, those of the
+ * configuration.
+ */
 export function dialledPlaces(
-  { peers }: Pick<GatewayConfig, "peers">,
-  gateway?: Pick<Gateway, "engine" | "peers">,
+  { peers, peerList }: Pick<GatewayConfig, "peers" | "peerList">,
+  gateway?: RunningGateway,
 ): DialledPlace[] {
-  const fallbacks = gateway === undefined
-    ? peers.flatMap(({ fallbacks = [] }) => fallbacks)
-    : [...gateway.engine.device.peers()].flatMap((peer) => gateway.peers.fallbacks(peer));
-  return fallbacks.flatMap(dialledFor);
+  if (gateway === undefined) {
+    const fallbacks = peers.flatMap(({ fallbacks = [] }) => fallbacks);
+    return [...fallbacks, ...listPlaces(peerList)].flatMap(dialledFor);
+  }
+  const fallbacks = [...gateway.engine.device.peers()].flatMap((peer) =>
+    gateway.peers.fallbacks(peer)
+  );
+  return [...fallbacks, ...listPlaces(gateway.peerList.config)].flatMap(dialledFor);
+}
+
+/** Where a list of peers is read, if not from a file. Of this host nothing is in the way. */
+export function listPlaces(list: PeerListConfig | undefined): DialledPlace[] {
+  if (list === undefined || !("url" in list.place)) return [];
+  const place = placeOf(list.place.url);
+  const isOwn = place.hostname === "localhost" || parseIpAddress(place.hostname)?.isLoopback;
+  return isOwn ? [] : [place];
 }
 
 /** Targets behind a gateway itself: it dials them as any program does. */
@@ -70,7 +86,7 @@ export function proxiedTargets({ proxy, rules }: Pick<GatewayConfig, "proxy" | "
   return [...proxy?.subnets ?? [], ...(proxy?.maps ?? []).map(({ to }) => to), ...rewritten];
 }
 
-/** Without the list there may be no peers, so it cannot come through the tunnel. */
+/** Without the list there may be no peers, or none where they are now: it cannot come through the tunnel. */
 function placeOf(url: string): DialledPlace {
   const { hostname, port } = new URL(url);
   return { hostname: bareHost(hostname), port: Number(port || 443) };

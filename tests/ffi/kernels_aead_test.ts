@@ -1,6 +1,7 @@
 /**
  * The AEAD kernel against published vectors and against `@noble`. KERNEL_CASES=1000000 is how many
- * random cases to compare, instead of a few thousand; SEED which.
+ * random cases to compare, instead of a few thousand; SEED which. `kernels_test.ts` runs them once more
+ * with V8's flags for wide arithmetic, and WIDE_KERNELS.
  */
 
 import assert from "node:assert/strict";
@@ -8,7 +9,7 @@ import { Buffer } from "node:buffer";
 import process from "node:process";
 import { chacha20 } from "npm:@noble/ciphers@2.4.0/chacha.js";
 import { Kernels } from "../../ffi/mod.ts";
-import { type AeadParameters, instantiate } from "../../ffi/kernels/kernels.ts";
+import { type AeadParameters, instantiate, isWide } from "../../ffi/kernels/kernels.ts";
 import { type Aead, nobleCrypto } from "../../wireguard/mod.ts";
 import { Random } from "../sim/random.ts";
 import { type AeadCase, hex, readVector, toHex } from "../wireguard/vectors.ts";
@@ -23,16 +24,43 @@ const SLOT_SIZE = MARGIN + 16 + MAX_LENGTH + TAG_SIZE + MARGIN;
 const ADDITIONAL = 1024;
 const TEXT = 4096;
 
-/** Where the paths through the kernel begin and end: two blocks, four, groups of four, a rest. */
+/** Where the paths through both kernels begin and end: two blocks, four, six, groups, a rest. */
 const LENGTHS = [
-  ...[0, 1, 15, 16, 17, 48, 63, 64, 65, 80, 191, 192, 193, 207, 208, 447, 448, 449, 460],
-  ...[703, 704, 705, 1420, 1424],
+  ...[
+    0,
+    1,
+    15,
+    16,
+    17,
+    48,
+    63,
+    64,
+    65,
+    80,
+    191,
+    192,
+    193,
+    207,
+    208,
+    319,
+    320,
+    321,
+    447,
+    448,
+    449,
+    460,
+  ],
+  ...[575, 576, 577, 703, 704, 705, 720, 959, 960, 961, 1087, 1088, 1089, 1420, 1424],
 ];
 
 const kernels = new Kernels(1 << 17);
 const slot = kernels.allocate(SLOT_SIZE, 64);
 const noble: Aead = nobleCrypto.aead;
 const ours: Aead = kernels.aead;
+
+Deno.test("the kernels are those that the flags ask for", () => {
+  assert.equal(isWide(), process.env.WIDE_KERNELS !== undefined && Deno.build.arch === "x86_64");
+});
 
 Deno.test("RFC 8439 §2.8.2 and appendix A.5", () => {
   const sunscreen =

@@ -9,7 +9,8 @@
  */
 
 import { encryptFourBlocks, FOUR_BLOCKS, keystreamTwoBlocks } from "./chacha20.ts";
-import { firstBytes, KEYSTREAM, SECRETS_END, STATE, ZEROS } from "./layout.ts";
+import { KEYSTREAM, SECRETS_END, ZEROS } from "./layout.ts";
+import { encryptFrom, setKey, setNonce, wipe } from "./parts.ts";
 import { absorbRest, finishMac, startMac } from "./poly1305.ts";
 
 /** Key stream of the first four blocks that is left for the data. */
@@ -37,7 +38,8 @@ export function seal(
   length: usize,
 ): void {
   setKey(key0, key1, key2, key3, key4, key5, key6, key7);
-  start(nonce0, nonce1, nonce2, length);
+  setNonce(nonce0, nonce1, nonce2);
+  start(length);
   absorbRest(additional, additional + additionalLength);
 
   // Poly1305 follows four blocks behind: it needs the ciphertext.
@@ -57,7 +59,7 @@ export function seal(
   }
   absorbRest(mac, end);
   v128.store(end, finishMac(additionalLength, length));
-  wipe();
+  wipe(SECRETS_END);
 }
 
 /**
@@ -84,7 +86,8 @@ export function open(
   length: usize,
 ): bool {
   setKey(key0, key1, key2, key3, key4, key5, key6, key7);
-  start(nonce0, nonce1, nonce2, length);
+  setNonce(nonce0, nonce1, nonce2);
+  start(length);
   absorbRest(additional, additional + additionalLength);
 
   // Poly1305 goes ahead: it needs the ciphertext that is about to be overwritten.
@@ -104,66 +107,17 @@ export function open(
   }
   // All 16 bytes are compared at once, in constant time.
   const wrong = v128.any_true(v128.xor(v128.load(end), finishMac(additionalLength, length)));
-  wipe();
+  wipe(SECRETS_END);
   if (wrong) memory.fill(text, 0, length + 16);
   return !wrong;
-}
-
-function setKey(
-  key0: u32,
-  key1: u32,
-  key2: u32,
-  key3: u32,
-  key4: u32,
-  key5: u32,
-  key6: u32,
-  key7: u32,
-): void {
-  store<u32>(STATE, key0, 16);
-  store<u32>(STATE, key1, 20);
-  store<u32>(STATE, key2, 24);
-  store<u32>(STATE, key3, 28);
-  store<u32>(STATE, key4, 32);
-  store<u32>(STATE, key5, 36);
-  store<u32>(STATE, key6, 40);
-  store<u32>(STATE, key7, 44);
 }
 
 /**
  * The first four blocks of the key stream, counted from 0, or two if `length` needs no more. The first
  * of them is the key of Poly1305.
  */
-function start(nonce0: u32, nonce1: u32, nonce2: u32, length: usize): void {
-  v128.store(STATE, i32x4(0x61707865, 0x3320646e, 0x79622d32, 0x6b206574)); // "expand 32-byte k"
-  store<u32>(STATE, 0, 48);
-  store<u32>(STATE, nonce0, 52);
-  store<u32>(STATE, nonce1, 56);
-  store<u32>(STATE, nonce2, 60);
+function start(length: usize): void {
   if (length <= 64) keystreamTwoBlocks(KEYSTREAM);
   else encryptFourBlocks(ZEROS, KEYSTREAM, 0, 0);
   startMac();
-}
-
-/**
- * Encrypts with key stream that is in memory. A last part of less than 16 bytes is written with what
- * stands behind it, which the tag's place makes room for.
- */
-function encryptFrom(keystream: usize, text: usize, end: usize): void {
-  for (; text + 16 <= end; text += 16) {
-    v128.store(text, v128.xor(v128.load(text), v128.load(keystream)));
-    keystream += 16;
-  }
-  if (text === end) return;
-  const rest = v128.and(v128.load(keystream), firstBytes(end - text));
-  v128.store(text, v128.xor(v128.load(text), rest));
-}
-
-function wipe(): void {
-  const zero = i64x2.splat(0);
-  for (let at: usize = 0; at < SECRETS_END; at += 64) {
-    v128.store(at, zero);
-    v128.store(at, zero, 16);
-    v128.store(at, zero, 32);
-    v128.store(at, zero, 48);
-  }
 }

@@ -291,14 +291,14 @@ function rotate7(v: v128): v128 {
 }
 
 /** The words of a row, moved by one, two and three places. */
-function turn1(row: v128): v128 {
+export function turn1(row: v128): v128 {
   return i32x4.shuffle(row, row, 1, 2, 3, 0);
 }
 
-function turn2(row: v128): v128 {
+export function turn2(row: v128): v128 {
   return i32x4.shuffle(row, row, 2, 3, 0, 1);
 }
 
-function turn3(row: v128): v128 {
+export function turn3(row: v128): v128 {
   return i32x4.shuffle(row, row, 3, 0, 1, 2);
 }

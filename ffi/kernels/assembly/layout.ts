@@ -12,16 +12,23 @@ export const STATE: usize = 0;
 export const MAC: usize = 64;
 /** A block that is not part of the data: the lengths, then the tag. */
 export const BLOCK: usize = 176;
-/** Four blocks of key stream: the one-time key of Poly1305, and what the last bytes of the data need. */
+/**
+ * The first blocks of key stream, and later what the last bytes of the data need: four blocks, in
+ * `wide/` six. The first is the one-time key of Poly1305.
+ */
 export const KEYSTREAM: usize = 192;
 
 /** All of the above is zero between calls. */
 export const SECRETS_END: usize = 448;
+export const WIDE_SECRETS_END: usize = 576;
 
-/** Four blocks of zeros: what is encrypted to get the key stream itself. */
-export const ZEROS: usize = 448;
+/** See `wide/chacha20.ts`: nobody reads it, it is made of sums of key stream. Wiped, too. */
+export const SEED: usize = 176;
 
-// From 704 on (`--memoryBase`) is what asc places: the data below, up to 768.
+/** Six blocks of zeros: what is encrypted to get the key stream itself. */
+export const ZEROS: usize = 576;
+
+// From 960 on (`--memoryBase`) is what asc places: the data below, up to 1,024.
 
 /** Indices of bytes that rotate four words to the left. */
 export const ROTATE_8: usize = memory.data<u8>(

@@ -19,7 +19,7 @@ import { BLOCK, firstBytes, KEYSTREAM, MAC } from "./layout.ts";
 export const H = MAC;
 export const R = MAC + 40;
 export const S = MAC + 72;
-const PAD = MAC + 96;
+export const PAD = MAC + 96;
 
 /** Takes the one-time key from the first key stream block (RFC 8439 §2.6). */
 export function startMac(): void {

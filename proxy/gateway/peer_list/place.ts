@@ -4,10 +4,14 @@
  * @module
  */
 
+import type { IpAddress } from "../../../netstack/mod.ts";
+import { bareHost } from "../../address.ts";
 import type { PeerListConfig } from "../../config/checked.ts";
 import { shownPlace } from "../../config/peer_list_values.ts";
 import { VERSION } from "../../version.ts";
-import { MAX_LIST_BYTES, PeerListError } from "./text.ts";
+import { proxyFor } from "../proxy_environment.ts";
+import type { Fetched } from "./fetch_at.ts";
+import { MAX_LIST_BYTES, PeerListError, tooLong } from "./text.ts";
 
 export interface ListPlace {
   /** As it is shown. */
@@ -24,10 +28,17 @@ export interface ListPlace {
   close(): void;
 }
 
-export function openPlace({ place, caPath }: PeerListConfig): ListPlace {
+/** Where a host is to be called, and nowhere else; none if the system is to say. */
+export type Addresses = (host: string) => readonly IpAddress[];
+
+/** @param addresses Default: as the system resolves names. */
+export function openPlace(
+  { place, caPath }: PeerListConfig,
+  addresses: Addresses = () => [],
+): ListPlace {
   return "path" in place
     ? new FilePlace(place.path)
-    : new UrlPlace(place.url, shownPlace(place), caPath);
+    : new UrlPlace(place.url, shownPlace(place), caPath, addresses);
 }
 
 /** Of a server that sends its answer in drops. */
@@ -36,34 +47,25 @@ const TIMEOUT_MS = 30_000;
 class UrlPlace implements ListPlace {
   readonly isRemote = true;
   readonly name: string;
-  readonly #url: string;
+  readonly #url: URL;
   readonly #caPath: string | undefined;
+  readonly #addresses: Addresses;
   #client: Deno.HttpClient | undefined;
   #etag: string | undefined;
   #nextEtag: string | undefined;
+  /** Which address is tried first. */
+  #turn = 0;
 
-  constructor(url: string, name: string, caPath: string | undefined) {
-    this.#url = url;
+  constructor(url: string, name: string, caPath: string | undefined, addresses: Addresses) {
+    this.#url = new URL(url);
     this.name = name;
     this.#caPath = caPath;
+    this.#addresses = addresses;
   }
 
   async read(signal: AbortSignal): Promise<Uint8Array | undefined> {
-    // Read each time until it could be: it may come later than the gateway.
-    this.#client ??= Deno.createHttpClient(await this.#clientOptions());
-    const until = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
     try {
-      const response = await fetch(this.#url, {
-        client: this.#client,
-        redirect: "manual",
-        signal: until,
-        headers: {
-          "user-agent": `wirestack/${VERSION}`,
-          ...(this.#etag !== undefined && { "if-none-match": this.#etag }),
-        },
-      });
-      const { status } = response;
-      if (status !== 200) await response.body?.cancel();
+      const { status, etag, bytes } = await this.#get(signal);
       if (status === 304 && this.#etag !== undefined) return undefined;
       if (status !== 200) {
         const what = status >= 300 && status < 400 ? ", which leads elsewhere" : "";
@@ -72,8 +74,7 @@ class UrlPlace implements ListPlace {
           `answers with status ${status}${what}, expected 200`,
         );
       }
-      const bytes = await readBounded(response.body);
-      this.#nextEtag = response.headers.get("etag") ?? undefined;
+      this.#nextEtag = etag;
       return bytes;
     } catch (error) {
       if (error instanceof PeerListError) throw error;
@@ -90,19 +91,73 @@ class UrlPlace implements ListPlace {
     this.#client = undefined;
   }
 
+  get #headers(): Record<string, string> {
+    return {
+      "user-agent": `wirestack/${VERSION}`,
+      ...(this.#etag !== undefined && { "if-none-match": this.#etag }),
+    };
+  }
+
+  async #get(signal: AbortSignal): Promise<Fetched> {
+    const addresses = this.#givenAddresses();
+    if (addresses.length === 0) return await this.#fetch(signal);
+    const ca = await this.#readCa();
+    for (let tries = 1;; tries++) {
+      const address = addresses[this.#turn % addresses.length]!;
+      const limit = AbortSignal.timeout(TIMEOUT_MS / addresses.length);
+      try {
+        const options = { headers: this.#headers, ca, signal: AbortSignal.any([signal, limit]) };
+        const { fetchAt } = await import("./fetch_at.ts");
+        return await fetchAt(this.#url, address, options);
+      } catch (error) {
+        this.#turn++;
+        const isLast = tries === addresses.length || signal.aborted;
+        if (isLast || error instanceof PeerListError) throw error;
+      }
+    }
+  }
+
+  /** An HTTP proxy looks up names by itself. */
+  #givenAddresses(): readonly IpAddress[] {
+    const { protocol, hostname, port } = this.#url;
+    const host = bareHost(hostname);
+    if (protocol !== "https:" || proxyFor(host, Number(port || 443)) !== undefined) return [];
+    return this.#addresses(host);
+  }
+
+  async #fetch(signal: AbortSignal): Promise<Fetched> {
+    // Read each time until it could be: it may come later than the gateway.
+    this.#client ??= Deno.createHttpClient({
+      caCerts: [await this.#readCa()].filter((ca) => ca !== undefined),
+    });
+    const response = await fetch(this.#url, {
+      client: this.#client,
+      redirect: "manual",
+      signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
+      headers: this.#headers,
+    });
+    const { status } = response;
+    if (status !== 200) await response.body?.cancel();
+    return {
+      status,
+      etag: response.headers.get("etag") ?? undefined,
+      bytes: status === 200 ? await readBounded(response.body) : new Uint8Array(),
+    };
+  }
+
   #reason(error: Error): string {
     if (error.name === "TimeoutError") return `no answer within ${TIMEOUT_MS / 1000} s`;
     let cause = error;
     while (cause.cause instanceof Error) cause = cause.cause;
     // What stands behind `?` is not for the log, and where it is stands in front of this already.
-    return cause.message.replaceAll(this.#url, this.name)
+    return cause.message.replaceAll(this.#url.href, this.name)
       .replace(`error sending request for url (${this.name}): `, "");
   }
 
-  async #clientOptions(): Promise<Deno.CreateHttpClientOptions> {
-    if (this.#caPath === undefined) return { caCerts: [] };
+  async #readCa(): Promise<string | undefined> {
+    if (this.#caPath === undefined) return undefined;
     try {
-      return { caCerts: [await Deno.readTextFile(this.#caPath)] };
+      return await Deno.readTextFile(this.#caPath);
     } catch (error) {
       throw new PeerListError("unreachable", `PeersCa cannot be read: ${(error as Error).message}`);
     }
@@ -148,7 +203,7 @@ async function readBounded(stream: ReadableStream<Uint8Array> | null): Promise<U
   for await (const chunk of stream ?? []) {
     length += chunk.length;
     if (length > MAX_LIST_BYTES) {
-      throw new PeerListError("format", `is too long, expected ${MAX_LIST_BYTES >> 20} MB at most`);
+      throw tooLong();
     }
     chunks.push(chunk);
   }

@@ -44,6 +44,10 @@ export class PeerListError extends Error {
   }
 }
 
+export function tooLong(): PeerListError {
+  return new PeerListError("format", `is too long, expected ${MAX_LIST_BYTES >> 20} MB at most`);
+}
+
 /** @param privateKey Ed25519's seed, 32 bytes. */
 export async function signPeerList(body: string, privateKey: Uint8Array): Promise<string> {
   const key = await importPrivate(privateKey);

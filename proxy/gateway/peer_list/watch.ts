@@ -10,7 +10,7 @@ import type { PeerListConfig } from "../../config/checked.ts";
 import { getLogger } from "../../log/logger.ts";
 import type { PeerSources } from "../peer_sources.ts";
 import { type PeerList, readPeerList } from "./content.ts";
-import { type ListPlace, openPlace } from "./place.ts";
+import { type Addresses, type ListPlace, openPlace } from "./place.ts";
 import { PeerListStore } from "./store.ts";
 import { type ListRefusal, PeerListError, verifyPeerList } from "./text.ts";
 
@@ -42,6 +42,12 @@ export interface PeerListOptions {
   publicKey(): Uint8Array;
   /** Where the list is kept for the next start; the first that works. */
   readonly stateDirectories: readonly string[];
+  /** Where the list's host is to be called. Default: as the system resolves names. */
+  readonly addresses?: Addresses | undefined;
+  /** The list that is used already, of the same key; what peers there are is its. */
+  readonly known?: KnownList | undefined;
+  /** Counted on. Default: from 0. */
+  readonly refused?: Record<ListRefusal, number>;
   readonly time?: ListTime;
   readonly place?: ListPlace;
 }
@@ -61,9 +67,14 @@ export interface PeerListStats {
   readonly refused: Readonly<Record<ListRefusal, number>>;
 }
 
-interface Current {
+/** A list that is used. */
+export interface KnownList {
   readonly list: PeerList;
   readonly body: string;
+}
+
+export function noRefusals(): Record<ListRefusal, number> {
+  return { unreachable: 0, format: 0, signature: 0, content: 0, serial: 0, expired: 0 };
 }
 
 export class PeerListWatch {
@@ -73,31 +84,30 @@ export class PeerListWatch {
   readonly #store: PeerListStore;
   readonly #closed = new AbortController();
   #wake = new AbortController();
-  #current: Current | undefined;
+  #current: KnownList | undefined;
   #isExpired = false;
   #lastRead: number | null = null;
   #failures = 0;
   /** What was last said, not to say it again. */
   #said: string | undefined;
-  readonly #refused: Record<ListRefusal, number> = {
-    unreachable: 0,
-    format: 0,
-    signature: 0,
-    content: 0,
-    serial: 0,
-    expired: 0,
-  };
+  readonly #refused: Record<ListRefusal, number>;
 
   constructor(options: PeerListOptions) {
     this.#options = options;
     this.#time = options.time ?? HOST_TIME;
-    this.#place = options.place ?? openPlace(options.config);
+    this.#place = options.place ?? openPlace(options.config, options.addresses);
+    this.#refused = options.refused ?? noRefusals();
+    this.#current = options.known;
     this.#store = new PeerListStore(options.stateDirectories, options.publicKey());
   }
 
-  /** The list of an earlier run, and of a file what is in it. Then it is watched. */
+  /** The list of an earlier run, unless one is known, and of a file what is in it. Then it is watched. */
   async open(): Promise<void> {
-    await this.#restore();
+    if (this.#current === undefined) await this.#restore();
+    else this.#isExpired = this.#time.now() >= this.#current.list.notAfter;
+    if (this.#closed.signal.aborted) return;
+    // Of a list that another key has signed, which nobody vouches for any more.
+    if (this.#current === undefined) this.#options.sources.replace("list", []);
     if (!this.#place.isRemote) await this.check();
     this.#watch();
   }
@@ -112,6 +122,11 @@ export class PeerListWatch {
       lastRead: this.#lastRead,
       refused: { ...this.#refused },
     };
+  }
+
+  /** The list that is used; undefined before the first good one. */
+  get known(): KnownList | undefined {
+    return this.#current;
   }
 
   /** Looks at once. */

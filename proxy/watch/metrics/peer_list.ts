@@ -44,7 +44,7 @@ export const PEER_LIST_FAMILIES: readonly Family[] = [
     help: "Lists of peers that were not taken, by reason; unreachable: there was none.",
     labels: ["reason"],
     collect(out, { gateway }) {
-      for (const [reason, count] of Object.entries(gateway.peerList?.stats().refused ?? {})) {
+      for (const [reason, count] of Object.entries(gateway.peerList.stats()?.refused ?? {})) {
         out.sample(count, reason);
       }
     },
@@ -56,7 +56,7 @@ function ofList(metric: Metric, value: (list: PeerListStats) => number | undefin
   return {
     ...metric,
     collect(out, { gateway }) {
-      const list = gateway.peerList?.stats();
+      const list = gateway.peerList.stats();
       const sample = list && value(list);
       if (sample !== undefined) out.sample(sample);
     },

@@ -2,7 +2,9 @@
 
 import assert from "node:assert/strict";
 import { CaptureError } from "../../../proxy/capture/error.ts";
+import { BlockSplitter } from "../../../proxy/capture/blocks.ts";
 import { type CaptureOptions, Captures } from "../../../proxy/capture/captures.ts";
+import { ENHANCED_PACKET, packetIn } from "../../../proxy/capture/pcapng.ts";
 import { ip } from "../../netstack/packets.ts";
 import { EchoClient, Pinger } from "../../sim/applications.ts";
 import type { SimEngineOptions } from "../../sim/engine.ts";
@@ -62,10 +64,7 @@ Deno.test("a capture has every packet of the tunnel once, with its time, directi
     dropped: 0,
   }]);
   assert.equal(file.secrets, "");
-  // The flow is made because of the first packet, which therefore has its peer alone.
-  const [first, ...others] = file.packets;
-  assert.equal(first!.comment, "peer laptop");
-  const comments = new Set(others.map(({ comment }) => comment));
+  const comments = new Set(file.packets.map(({ comment }) => comment));
   assert.equal(comments.size, 1, `${[...comments]}`);
   assert.match([...comments][0]!, /^peer laptop, flow [0-9a-f]{8}$/);
   for (const { data, original, time } of file.packets) {
@@ -76,6 +75,59 @@ Deno.test("a capture has every packet of the tunnel once, with its time, directi
   }
   assert.equal(captures.size, 0);
   assert.ok(engine.nic1.link === engine.link, "the tap is gone");
+});
+
+Deno.test("the packet that a flow is made because of has its id too, by every protocol and at every place", async () => {
+  const { record, laptop, sim, proxy } = lab();
+  const ids: string[] = [];
+  const firsts = (comments: readonly (string | undefined)[]) =>
+    assert.deepEqual(
+      comments.map((comment) => /^peer laptop, flow ([0-9a-f]{8})$/.exec(comment!)?.[1]).sort(),
+      ids.toSorted(),
+    );
+  proxy.admission.table.observe({
+    began: ({ id }) => void ids.push(id.slice(0, 8)),
+    ended: () => {},
+  });
+  const file = await record({ at: ["nic1", "nic2"], snapLength: 20 }, () => {
+    laptop.connectTcp(TARGET, ECHO);
+    const pinger = new Pinger(laptop.engine, TARGET, 5000);
+    pinger.ask(100);
+    sim.runFor(500);
+  });
+  assert.equal(ids.length, 2);
+  for (const at of ["nic1", "nic2"]) {
+    const seen = new Set<number>();
+    const first = file.packets.filter((packet) => {
+      const protocol = packet.data[9]!;
+      if (packet.at !== at || packet.direction !== "in" || seen.has(protocol)) return false;
+      seen.add(protocol);
+      return true;
+    });
+    firsts(first.map(({ comment }) => comment));
+  }
+});
+
+Deno.test("what no flow is made of has its peer alone, and nothing behind it", async () => {
+  const { record, laptop, sim } = lab();
+  const file = await record({}, () => {
+    const pinger = new Pinger(laptop.engine, ip("10.9.0.1"), 5000); // the gateway's own: no flow
+    pinger.ask(100);
+    sim.runFor(500);
+  });
+  assert.ok(file.packets.length > 0);
+  const blocks: Uint8Array[] = [];
+  new BlockSplitter().push(file.bytes, (piece, all) => {
+    for (const { type, start, end } of all) {
+      if (type === ENHANCED_PACKET) blocks.push(piece.slice(start, end));
+    }
+  });
+  assert.equal(blocks.length, file.packets.length);
+  for (const block of blocks) assert.equal(packetIn(block).comment, "peer laptop");
+  for (const { comment } of file.packets) assert.equal(comment, "peer laptop");
+  if (!hasTshark()) return;
+  const comments = await tshark(file.bytes, "-T", "fields", "-e", "frame.comment");
+  assert.deepEqual(new Set(comments), new Set(["peer laptop"]));
 });
 
 Deno.test("NIC 2 shows what its forwarders take and answer, and nothing that is not theirs", async () => {

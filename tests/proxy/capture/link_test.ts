@@ -92,9 +92,7 @@ Deno.test("a link's flows to targets are at NIC 2, with the link's name", async 
   capture.stop();
   const { packets } = readPcapng(await drain(capture));
   assert.deepEqual(new Set(packets.map(({ direction }) => direction)), new Set(["in", "out"]));
-  const [first, ...others] = packets.map(({ comment }) => comment);
-  assert.equal(first, "link phone");
-  assert.ok(others.every((comment) => /^link phone, flow [0-9a-f]{8}$/.test(comment!)));
+  for (const { comment } of packets) assert.match(comment!, /^link phone, flow [0-9a-f]{8}$/);
 });
 
 Deno.test("a link that goes and comes back is captured on", async () => {

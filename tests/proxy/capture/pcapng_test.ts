@@ -41,9 +41,11 @@ Deno.test("a packet block is read as it was written, whatever its length, commen
       fc.nat({ max: 2 ** 40 }),
       fc.boolean(),
       fc.nat({ max: 3 }),
-      (data, text, drops, isInbound, interfaceId) => {
+      fc.nat({ max: 5 }),
+      (data, text, drops, isInbound, interfaceId, room) => {
         const comment = text === undefined ? undefined : commentOption(text);
-        const length = packetBlockLength(data.length, comment?.length ?? 0, drops > 0);
+        const commentBytes = comment === undefined ? 0 : comment.length + 4 * room;
+        const length = packetBlockLength(data.length, commentBytes, drops > 0);
         assert.equal(length % 4, 0);
         const bytes = new Uint8Array(length + 16).fill(0xee);
         const time = new Timestamp();
@@ -60,6 +62,7 @@ Deno.test("a packet block is read as it was written, whatever its length, commen
           isInbound,
           drops,
           comment,
+          commentBytes,
         );
         bytes.set(data, 8 + 28);
         assert.deepEqual(

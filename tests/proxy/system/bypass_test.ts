@@ -107,6 +107,7 @@ Deno.test("a name's new address goes around the tunnel, and is what is dialled",
     const gateway = {
       engine: { device: { peers: () => [{}] } },
       peers: { fallbacks: () => fallbacks, allowedIps: () => [] },
+      peerList: {},
     } as unknown as Gateway;
     bypass.follow(gateway, { ...SETTINGS, bypass: bypass.destinations });
     assert.deepEqual(textsOf(await applied.promise), ["192.0.2.1 443", "192.0.2.7 443"]);
@@ -155,3 +156,36 @@ function textsOf(destinations: readonly Destination[]): string[] {
 function ip(text: string): IpAddress {
   return parseIpAddress(text)!;
 }
+
+Deno.test("the list of peers is read around the tunnel, wherever a reload puts it, unless its network is behind a peer", async () => {
+  const config = loadConfig(
+    `[Interface]\nPrivateKey = ${KEYS[2]}\nPeersKey = ${KEYS[1]}\n` +
+      `PeersFrom = https://list.test/peers\n[Peer]\nPublicKey = ${KEYS[0]}\n` +
+      "AllowedIPs = 0.0.0.0/1, 128.0.0.0/1, 192.0.2.0/24\nEndpoint = 203.0.113.9:51820\n",
+  ).config;
+  const changed = Promise.withResolvers<readonly Destination[]>();
+  const bypass = new Bypass({
+    config,
+    resolve: (name) => Promise.resolve([ip(name === "list.test" ? "192.0.2.1" : "198.51.100.1")]),
+    now: () => 0,
+    apply: changed.resolve,
+  });
+  await bypass.find(new AbortController().signal);
+  try {
+    assert.deepEqual(textsOf(bypass.destinations), ["192.0.2.1 443"]);
+    assert.deepEqual(bypass.circular().map(({ prefix }) => `${prefix}`), ["128.0.0.0/1"]);
+    const peerList = { config: config.peerList, onPlaceChanged: () => {} };
+    const gateway = {
+      engine: { device: { peers: () => [] } },
+      peerList,
+    } as unknown as Gateway;
+    bypass.follow(gateway, { ...SETTINGS, bypass: bypass.destinations });
+    const place = { url: "https://other.test:8443/" };
+    Object.assign(peerList, { config: { ...config.peerList, place } });
+    peerList.onPlaceChanged();
+    assert.deepEqual(textsOf(await changed.promise), ["198.51.100.1 8443"]);
+    assert.deepEqual(bypass.addressesOf("other.test").map(String), ["198.51.100.1"]);
+  } finally {
+    bypass.close();
+  }
+});

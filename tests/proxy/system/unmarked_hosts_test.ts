@@ -60,6 +60,9 @@ Deno.test("a list of peers is exempt: without it there may be nobody at the othe
   assert.deepEqual(hostsOf("https://config.test:8443/peers"), ["config.test"]);
   assert.deepEqual(hostsOf("https://[2001:db8::3]/peers"), ["2001:db8::3"]);
   assert.deepEqual(hostsOf("/srv/peers.list"), []);
+  assert.deepEqual(hostsOf("http://127.0.0.1:8080/peers"), []);
+  const list = `PeersFrom = https://config.test/peers\nPeersKey = ${KEYS[1]}`;
+  assert.deepEqual(dialledPlaces(config(list)), [{ hostname: "config.test", port: 443 }]);
 });
 
 Deno.test("what a gateway dials for peers is exempt, as it is dialled", () => {

@@ -1,6 +1,7 @@
 /** Places of lists, with servers on loopback. */
 
 import assert from "node:assert/strict";
+import { parseIpAddress } from "../../../../proxy/address.ts";
 import { parsePeersFrom, shownPlace } from "../../../../proxy/config/peer_list_values.ts";
 import { ParseFailure } from "../../../../proxy/config/values.ts";
 import { openPlace } from "../../../../proxy/gateway/peer_list/place.ts";
@@ -14,8 +15,11 @@ import {
 
 const { signal } = new AbortController();
 const key = new Uint8Array(32);
-const place = (url: string, caPath?: string) =>
-  openPlace({ place: { url }, key, intervalMs: 60_000, ...(caPath !== undefined && { caPath }) });
+const place = (url: string, caPath?: string, ...addresses: string[]) =>
+  openPlace(
+    { place: { url }, key, intervalMs: 60_000, ...(caPath !== undefined && { caPath }) },
+    () => addresses.map((text) => parseIpAddress(text)!),
+  );
 
 function serve(handler: Deno.ServeHandler, options: object = {}) {
   return Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {}, ...options }, handler);
@@ -72,41 +76,104 @@ Deno.test("answers that are no list are named, and what stands behind ? is not",
   url.close();
 });
 
-Deno.test("a server with a certificate of PeersCa is read, another is not", async () => {
+/** A folder with an authority, another, and a certificate that the first has signed for a name. */
+async function certified(name: string) {
   const folder = await Deno.makeTempDir();
-  try {
-    const validity = {
-      notBefore: new Date(Date.now() - 3_600_000),
-      notAfter: new Date(Date.now() + 3_600_000),
-    };
-    const { authority, pair } = await makeAuthority(validity);
-    const { pair: other } = await makeAuthority(validity);
-    const { publicKey, key } = await makeKey();
-    const cert = await issue(authority, {
-      ...validity,
-      commonName: "localhost",
-      usage: "serverAuth",
-      names: alternativeNames([{ type: "dns", value: "localhost" }]),
-      publicKey,
-    });
-    await Deno.writeTextFile(`${folder}/ca.pem`, pair.certificate);
-    await Deno.writeTextFile(`${folder}/other.pem`, other.certificate);
-    await using server = serve(() => new Response("list"), { cert, key });
-    const url = `https://localhost:${server.addr.port}/`;
-    const good = place(url, `${folder}/ca.pem`);
-    assert.equal((await good.read(signal))?.length, 4);
-    good.close();
-    for (const ca of [undefined, `${folder}/other.pem`]) {
-      const bad = place(url, ca);
-      await assert.rejects(() => bad.read(signal), /certificate/);
-      bad.close();
-    }
-    const none = place(url, `${folder}/none.pem`);
-    await assert.rejects(() => none.read(signal), /PeersCa cannot be read/);
-    none.close();
-  } finally {
-    await Deno.remove(folder, { recursive: true });
+  const validity = {
+    notBefore: new Date(Date.now() - 3_600_000),
+    notAfter: new Date(Date.now() + 3_600_000),
+  };
+  const { authority, pair } = await makeAuthority(validity);
+  const { pair: other } = await makeAuthority(validity);
+  const { publicKey, key } = await makeKey();
+  const cert = await issue(authority, {
+    ...validity,
+    commonName: name,
+    usage: "serverAuth",
+    names: alternativeNames([{ type: "dns", value: name }]),
+    publicKey,
+  });
+  await Deno.writeTextFile(`${folder}/ca.pem`, pair.certificate);
+  await Deno.writeTextFile(`${folder}/other.pem`, other.certificate);
+  const remove = () => Deno.remove(folder, { recursive: true });
+  return { folder, cert, key, [Symbol.asyncDispose]: remove };
+}
+
+Deno.test("a server with a certificate of PeersCa is read, another is not", async () => {
+  await using made = await certified("localhost");
+  const { folder, cert, key } = made;
+  await using server = serve(() => new Response("list"), { cert, key });
+  const url = `https://localhost:${server.addr.port}/`;
+  const good = place(url, `${folder}/ca.pem`);
+  assert.equal((await good.read(signal))?.length, 4);
+  good.close();
+  for (const ca of [undefined, `${folder}/other.pem`]) {
+    const bad = place(url, ca);
+    await assert.rejects(() => bad.read(signal), /certificate/);
+    bad.close();
   }
+  const none = place(url, `${folder}/none.pem`);
+  await assert.rejects(() => none.read(signal), /PeersCa cannot be read/);
+  none.close();
+});
+
+Deno.test("a name with given addresses is called at these, without being looked up, and shows its certificate", async () => {
+  await using made = await certified("list.test");
+  const { folder, cert, key } = made;
+  const asked: string[] = [];
+  let answer = () => new Response("list", { headers: { etag: '"a"' } });
+  await using server = serve((request) => {
+    const tag = request.headers.get("if-none-match");
+    asked.push(`${request.url} ${request.headers.get("host")} ${tag}`);
+    return tag === '"a"' ? new Response(null, { status: 304 }) : answer();
+  }, { cert, key });
+  const { port } = server.addr;
+  const url = `https://list.test:${port}/peers?a=b`;
+  const ca = `${folder}/ca.pem`;
+  // Nobody is at the first.
+  const good = place(url, ca, "127.9.9.9", "127.0.0.1");
+  assert.equal(new TextDecoder().decode(await good.read(signal)), "list");
+  good.accept();
+  assert.equal(await good.read(signal), undefined);
+  assert.deepEqual(asked, [
+    `${url} list.test:${port} null`,
+    `${url} list.test:${port} "a"`,
+  ]);
+  good.close();
+
+  const refused = (message: RegExp, ...of: Parameters<typeof place>) =>
+    assert.rejects(() => place(...of).read(signal), (error: Error) => {
+      assert.match(error.message, message);
+      assert.doesNotMatch(error.message, /a=b/);
+      return true;
+    });
+  await refused(/certificate/, url, undefined, "127.0.0.1");
+  await refused(/certificate/, url, `${folder}/other.pem`, "127.0.0.1");
+  await refused(/certificate/, `https://other.test:${port}/?a=b`, ca, "127.0.0.1");
+  await refused(/cannot be read: /, url, ca, "127.9.9.9");
+  answer = () => new Response("no", { status: 404 });
+  await refused(/answers with status 404, expected 200/, url, ca, "127.0.0.1");
+  answer = () => new Response(null, { status: 302, headers: { location: "http://10.0.0.1/" } });
+  await refused(/status 302, which leads elsewhere/, url, ca, "127.0.0.1");
+  answer = () => {
+    const pull = (controller: ReadableStreamDefaultController) =>
+      controller.enqueue(new Uint8Array(1 << 20));
+    return new Response(new ReadableStream({ pull }));
+  };
+  await refused(/16 MB at most/, url, ca, "127.0.0.1");
+});
+
+Deno.test("who stops waiting for a given address ends the call", async () => {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const accepted = listener.accept();
+  const stop = new AbortController();
+  const url = `https://list.test:${(listener.addr as Deno.NetAddr).port}/`;
+  const reading = place(url, undefined, "127.0.0.1").read(stop.signal);
+  using conn = await accepted;
+  stop.abort();
+  await assert.rejects(reading, /cannot be read/);
+  while (await conn.read(new Uint8Array(1000)).catch(() => null) !== null) { /* its hello */ }
+  listener.close();
 });
 
 Deno.test("a file is read when it is another", async () => {
