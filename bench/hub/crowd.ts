@@ -1,6 +1,6 @@
 /**
- * Thousands of peers in one process, for the bench of a hub: each is a device of ours with an address
- * of its own, 10.77.x.y, on one UDP socket. What they are sent is counted, and not opened while they
+ * Thousands of peers in one process, for the bench of a hub: each is a device of ours with a UDP socket of
+ * its own, at an address and a port that no other has, 10.77.x.y. What they are sent is counted, and not opened while they
  * are sent a lot: this process has the other core, and is not what is measured.
  *
  * Commands come as lines of JSON, each is answered by one.
@@ -15,11 +15,11 @@ import {
   ReceiveRing,
   SendBatch,
   SOCKADDR_IN_SIZE,
-  UdpSocket,
   writeSockaddr,
 } from "../../ffi/mod.ts";
 import { Device, type Peer, PlainEndpoint, SendResult } from "../../wireguard/mod.ts";
 import { linesOf } from "../flood/process.ts";
+import { Sockets } from "./sockets.ts";
 
 /** The first line: who they are. */
 export interface CrowdTask {
@@ -70,7 +70,7 @@ export interface Sent {
 export const innerAddress = (n: number) => `10.78.${n >> 8}.${n & 255}`;
 
 const MTU = 1420;
-const PORT = 7000;
+const FIRST_PORT = 10_000;
 const TICK_MS = 1;
 const PATIENCE_MS = 60_000;
 /** Without progress for so long what is under way is lost. */
@@ -82,17 +82,19 @@ const TYPE_DATA = 4;
 interface Member {
   readonly device: Device;
   readonly peer: Peer;
-  readonly to: Destination;
+  readonly fd: number;
 }
 
 class Crowd {
   readonly #libc = openUdpLibc();
-  readonly #socket = new UdpSocket(this.#libc, { hostname: "0.0.0.0", port: PORT });
+  readonly #sockets = new Sockets();
   readonly #arena = openArena(MTU);
   readonly #ring: ReceiveRing;
   readonly #batch: SendBatch;
   readonly #members: Member[] = [];
-  readonly #byAddress = new Map<number, Member>();
+  readonly #hub: Destination;
+  /** Whose datagrams the batch has. */
+  #sender = -1;
   /** Members with handshakes to work on. */
   readonly #busy = new Set<Member>();
   #isCounting = false;
@@ -103,16 +105,15 @@ class Crowd {
     const { memory, offset, length } = this.#arena.receiveRegion;
     this.#ring = new ReceiveRing(this.#libc, memory, offset, length);
     this.#batch = new SendBatch(this.#libc, this.#arena.pool.buffer, this.#arena.pool.slots);
-    this.#socket.tellLocal();
-    this.#socket.coalesce();
     const address = Uint8Array.from(hub.address.split("."), Number);
     const endpoint = new PlainEndpoint(address, hub.port);
+    const sockaddr = new Uint8Array(SOCKADDR_IN_SIZE);
+    writeSockaddr(sockaddr, address, hub.port);
+    this.#hub = { sockaddr, segmentLimit: Infinity };
     keys.forEach((key, n) => {
-      const sockaddr = new Uint8Array(SOCKADDR_IN_SIZE);
-      writeSockaddr(sockaddr, address, hub.port);
-      const own = Uint8Array.of(10, 77, n >> 8, n);
-      const word = new Uint32Array(own.buffer)[0]!;
-      const to: Destination = { sockaddr, segmentLimit: Infinity, source: Uint32Array.of(word) };
+      const own = new Uint8Array(SOCKADDR_IN_SIZE);
+      writeSockaddr(own, Uint8Array.of(10, 77, n >> 8, n), FIRST_PORT + n);
+      const fd = this.#sockets.open(own, n);
       const device = new Device({
         privateKey: Uint8Array.fromHex(key),
         crypto: this.#arena.crypto,
@@ -122,7 +123,7 @@ class Crowd {
         sink: {
           transmit: (_endpoint, buffer, offset, length, mayTake) => {
             if (buffer[offset] === 1) this.initiations++;
-            this.#push(to, buffer, offset, length, mayTake);
+            this.#push(fd, buffer, offset, length, mayTake);
             return mayTake;
           },
           receive: () => {},
@@ -134,9 +135,7 @@ class Crowd {
         allowedIps: [{ address: new Uint8Array(4), length: 0 }],
         endpoint,
       }, performance.now());
-      const member = { device, peer, to };
-      this.#members.push(member);
-      this.#byAddress.set(word | 0, member);
+      this.#members.push({ device, peer, fd });
     });
   }
 
@@ -249,16 +248,18 @@ class Crowd {
   }
 
   #drain(now: number): void {
+    this.#sockets.ready((number) => this.#drainOf(this.#members[number]!, now));
+  }
+
+  #drainOf(member: Member, now: number): void {
     const ring = this.#ring;
-    ring.fill(this.#socket.fd);
+    ring.fill(member.fd);
     while (ring.next()) {
-      const { memory, offset, length, senders, sender } = ring;
+      const { memory, offset, length } = ring;
       if (this.#isCounting && length > SMALL && memory[offset] === TYPE_DATA) {
         this.#received++;
         continue;
       }
-      const member = this.#byAddress.get(senders[sender + 8]!);
-      if (member === undefined) continue;
       member.device.handleDatagram(
         memory,
         offset,
@@ -272,13 +273,15 @@ class Crowd {
   }
 
   #push(
-    to: Destination,
+    fd: number,
     buffer: Uint8Array,
     offset: number,
     length: number,
     isSlot: boolean,
   ): void {
     const { pool } = this.#arena;
+    if (fd !== this.#sender) this.#flush();
+    this.#sender = fd;
     let at = offset;
     if (!isSlot) {
       at = pool.take();
@@ -289,13 +292,14 @@ class Crowd {
       if (at < 0) return;
       pool.buffer.set(buffer.subarray(offset, offset + length), at);
     }
-    this.#batch.push(to, at, length);
+    this.#batch.push(this.#hub, at, length);
     if (this.#batch.size >= pool.slots - 1) this.#flush();
   }
 
   #flush(): void {
     const { pool } = this.#arena;
-    while (!this.#batch.flush(this.#socket.fd, (offset) => pool.give(offset)));
+    if (this.#batch.size === 0) return;
+    while (!this.#batch.flush(this.#sender, (offset) => pool.give(offset)));
   }
 }
 

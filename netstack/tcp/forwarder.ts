@@ -170,9 +170,11 @@ export class HalfOpen implements Flow, Timed, TcpForwarderRequest {
   }
 }
 
+const NO_BLOCKS = new Int32Array(0);
+
 /** Without the payload: data of a SYN is not taken, so the answer does not acknowledge it. */
 function copySyn(syn: Segment): Segment {
-  const copy = new Segment();
+  const copy = new Segment(NO_BLOCKS);
   copy.sequence = syn.sequence;
   copy.flags = syn.flags;
   copy.window = syn.window;

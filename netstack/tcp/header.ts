@@ -48,9 +48,11 @@ export function opensAndCloses(flags: number): boolean {
   return (flags & (SYN | FIN)) === (SYN | FIN);
 }
 
+const NO_BYTES = new Uint8Array(0);
+
 /** One received segment. A single object per stack, refilled for each. */
 export class Segment {
-  buffer: Uint8Array = new Uint8Array(0);
+  buffer: Uint8Array = NO_BYTES;
   sequence = 0;
   acknowledgment = 0;
   flags = 0;
@@ -70,7 +72,12 @@ export class Segment {
   sackPermitted = false;
   sackCount = 0;
   /** Left and right edge of each block. */
-  readonly sack = new Int32Array(8);
+  readonly sack: Int32Array;
+
+  /** @param sack Where the blocks are written: empty for one that is not to be parsed. */
+  constructor(sack = new Int32Array(8)) {
+    this.sack = sack;
+  }
 
   /**
    * Reads the segment of `length` bytes at `offset`.

@@ -62,8 +62,10 @@ export class MemberLog {
     else {
       using file = this.#open();
       // Somebody has removed it, or put another in its place.
-      if (file?.statSync().size !== this.#size) return this.#replace([...all.values()]);
-      this.#append(file!, bytes);
+      if (file === undefined || sizeOf(file) !== this.#size) {
+        return this.#replace([...all.values()]);
+      }
+      this.#append(file, bytes);
     }
     this.#records = records;
   }
@@ -80,7 +82,7 @@ export class MemberLog {
     }
     try {
       // What a write has left that failed.
-      if (file.statSync().size !== size) file.truncateSync(size);
+      if (sizeOf(file) !== size) file.truncateSync(size);
       for (let sent = 0; sent < bytes.length;) sent += file.writeSync(bytes.subarray(sent));
       file.syncDataSync();
     } catch (error) {
@@ -107,4 +109,9 @@ export class MemberLog {
     this.#size = bytes.length;
     this.#records = members.length;
   }
+}
+
+/** Deno's `stat` of an open file asks for its path, which may be out of reach by then. */
+function sizeOf(file: Deno.FsFile): number {
+  return file.seekSync(0, Deno.SeekMode.End);
 }

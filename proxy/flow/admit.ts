@@ -119,6 +119,12 @@ export class Admission {
   #ceiling = Infinity;
   #ceilingUntil = -Infinity;
 
+  // Made once, not for every flow.
+  readonly #isOwn = (target: IpAddress): boolean =>
+    target.isLoopback || this.#options.isOwnAddress(target) === true;
+  readonly #mayBeOwn = (target: IpAddress): boolean =>
+    target.isLoopback || this.#options.isOwnAddress(target) !== false;
+
   constructor(options: AdmissionOptions) {
     this.#options = options;
     this.table = options.table;
@@ -299,8 +305,8 @@ export class Admission {
     isNamed: boolean,
     inDoubt: boolean,
   ): Refusal | undefined {
-    const { isOwnAddress, listeners } = this.#options;
-    const isOwn = (target: IpAddress) => target.isLoopback || (isOwnAddress(target) ?? inDoubt);
+    const { listeners } = this.#options;
+    const isOwn = inDoubt ? this.#mayBeOwn : this.#isOwn;
     if (!isNamed) {
       if (isOwn(target)) return "own-host";
       if (target.version === 6 && carriedIpv4(target).some(isOwn)) return "own-host";
@@ -310,7 +316,7 @@ export class Admission {
 
   /** Whether an address is this host's. If that cannot be found out it counts as one. */
   isOwnHost(address: IpAddress): boolean {
-    return address.isLoopback || (this.#options.isOwnAddress(address) ?? true);
+    return this.#mayBeOwn(address);
   }
 
   /** The address at which a client reaches `target`; undefined if it may not. */

@@ -75,6 +75,11 @@ export interface GatewayOptions {
   readonly resolveAgainMs?: number;
   /** Where peers' endpoints are remembered for the next start; the first that works. Default: nowhere. */
   readonly stateDirectories?: readonly string[];
+  /**
+   * The same for who was enrolled at a hub, where this process is about to become another user: the file is
+   * opened at the start, and the key of `ClientCaKey` read. Default: as the others.
+   */
+  readonly heldStateDirectories?: readonly string[];
   /** ms since the Unix epoch, for how long invitations are good. Default: this host's clock. */
   readonly wallClock?: () => number;
   /** A device of the operating system, which then has the configured addresses. Default: none. */
@@ -471,12 +476,16 @@ export class Gateway implements AsyncDisposable {
     this.engine.wake();
   }
 
-  #openEnrolment(config: GatewayConfig, { stateDirectories, wallClock }: GatewayOptions): void {
-    if (!this.hasWireguard || stateDirectories === undefined) return;
+  #openEnrolment(config: GatewayConfig, options: GatewayOptions): void {
+    const { heldStateDirectories, stateDirectories, wallClock } = options;
+    const changesUser = heldStateDirectories !== undefined;
+    const directories = heldStateDirectories ?? stateDirectories;
+    if (!this.hasWireguard || directories === undefined) return;
     const { engine, peers, peerSources } = this;
     const port = () => this.port;
     this.enrolment = new Enrolment({
-      ...{ engine, peers, peerSources, config, port, stateDirectories },
+      ...{ engine, peers, peerSources, config, port, changesUser, stateDirectories: directories },
+      hasDevice: options.device !== undefined,
       relayPlaces: () => this.streams.places,
       ...(wallClock && { wallClock }),
     });

@@ -127,6 +127,9 @@ export async function runGateway(
     ffi,
     // Another user could not write there.
     stateDirectories: setup?.changesUser ? [] : stateDirectories(),
+    // But to a file that is open by then, which a hub has for who was enrolled.
+    ...(setup?.changesUser && loaded.config.peerToPeer &&
+      { heldStateDirectories: stateDirectories() }),
     ...(crypto && { crypto }),
   };
   return await up(loaded, {

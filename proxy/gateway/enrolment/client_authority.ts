@@ -14,21 +14,47 @@ const LIFETIME = 3650 * 86_400_000;
 /** Milliseconds. Clocks of other machines may be behind. */
 const BACKDATED = 5 * 60_000;
 
+/** Files by their path, in PEM. */
+export type KeptFiles = ReadonlyMap<string, string>;
+
+export const NOTHING_KEPT: KeptFiles = new Map();
+
+/** What it takes to sign, for a process that is about to lose the right to read it. */
+export function readKept(relay: RelayConfig | undefined): KeptFiles {
+  const { clientCaKeyPath, clientCaPath, certPath } = relay ?? {};
+  const paths = clientCaKeyPath === undefined ? [] : [clientCaKeyPath, clientCaPath, certPath];
+  return new Map(paths.flatMap((path) => {
+    try {
+      return path === undefined ? [] : [[path, readFileSync(path, "utf8")] as const];
+    } catch {
+      return []; // who invites is told
+    }
+  }));
+}
+
 export class ClientAuthority {
   readonly #relay: RelayConfig;
   readonly #keyPath: string;
+  readonly #kept: KeptFiles;
 
-  private constructor(relay: RelayConfig, keyPath: string) {
+  private constructor(relay: RelayConfig, keyPath: string, kept: KeptFiles) {
     this.#relay = relay;
     this.#keyPath = keyPath;
+    this.#kept = kept;
   }
 
-  /** @returns undefined without a ClientCaKey. */
-  static of(relay: RelayConfig | undefined): ClientAuthority | undefined {
+  /**
+   * @param kept What counts where a file may not be read any more.
+   * @returns undefined without a ClientCaKey.
+   */
+  static of(
+    relay: RelayConfig | undefined,
+    kept: KeptFiles = NOTHING_KEPT,
+  ): ClientAuthority | undefined {
     const { clientCaKeyPath } = relay ?? {};
     return relay === undefined || clientCaKeyPath === undefined
       ? undefined
-      : new ClientAuthority(relay, clientCaKeyPath);
+      : new ClientAuthority(relay, clientCaKeyPath, kept);
   }
 
   /**
@@ -40,7 +66,7 @@ export class ClientAuthority {
   get pin(): string {
     const { certPath } = this.#relay;
     try {
-      const [certificate] = readCertificates(read(certPath));
+      const [certificate] = readCertificates(this.#read(certPath));
       if (certificate !== undefined) return certificate.pinText;
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error;
@@ -84,8 +110,8 @@ export class ClientAuthority {
     const { readAuthority } = await import("../../certificates/stored.ts");
     const { clientCaPath } = this.#relay;
     const paths = { certificate: clientCaPath, key: this.#keyPath };
-    const key = read(paths.key);
-    const blocks = read(clientCaPath).match(CERTIFICATE) ?? [];
+    const key = this.#read(paths.key);
+    const blocks = this.#read(clientCaPath).match(CERTIFICATE) ?? [];
     let problem: unknown;
     // There may be several whose clients are let in, as while one replaces another.
     for (const certificate of blocks) {
@@ -97,18 +123,20 @@ export class ClientAuthority {
     }
     throw problem ?? new ConfigError([`${clientCaPath}: is no certificate, expected one in PEM`]);
   }
+
+  /** @throws {ConfigError} */
+  #read(path: string): string {
+    try {
+      return readFileSync(path, "utf8");
+    } catch (error) {
+      const kept = this.#kept.get(path);
+      if (kept !== undefined) return kept;
+      const what = (error as { code?: string }).code === "ENOENT"
+        ? "is not there"
+        : "may not be read";
+      throw new ConfigError([`${path}: ${what}, expected a file in PEM`]);
+    }
+  }
 }
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
-
-/** @throws {ConfigError} */
-function read(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    const what = (error as { code?: string }).code === "ENOENT"
-      ? "is not there"
-      : "may not be read";
-    throw new ConfigError([`${path}: ${what}, expected a file in PEM`]);
-  }
-}

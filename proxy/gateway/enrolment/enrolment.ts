@@ -31,7 +31,7 @@ import { timeText } from "../../log/time_text.ts";
 import { newAddresses, NoFreeAddress } from "../free_address.ts";
 import type { PeerSources } from "../peer_sources.ts";
 import type { TunnelPeers } from "../peers.ts";
-import { ClientAuthority } from "./client_authority.ts";
+import { ClientAuthority, type KeptFiles, NOTHING_KEPT, readKept } from "./client_authority.ts";
 import { checkInvitation, type InvitationRequest, twinsOf } from "./invitation.ts";
 import { type MemberStats, memberStats } from "./member_stats.ts";
 import { Registrar } from "./registrar.ts";
@@ -58,6 +58,13 @@ export interface EnrolmentOptions {
   relayPlaces(): readonly RelayListen[];
   /** The first that can be written to is used. */
   readonly stateDirectories: readonly string[];
+  /**
+   * Whether this process is about to become another user, to whom neither the state nor the key of
+   * `ClientCaKey` belongs: both are opened at once.
+   */
+  readonly changesUser?: boolean;
+  /** Whether a device of the system has the hub's own addresses. */
+  readonly hasDevice?: boolean;
   /** ms since the Unix epoch. Default: this host's clock. */
   readonly wallClock?: () => number;
 }
@@ -80,6 +87,7 @@ export class Enrolment implements TimeoutSource {
   /** At the start: whose members these are. */
   readonly #hubKey: Uint8Array;
   #config: GatewayConfig;
+  readonly #kept: KeptFiles;
   readonly #listener: TokenListener;
   /** Members who have handed their key in and not come with it yet, by that key. */
   readonly #awaited = new Map<string, Member>();
@@ -94,9 +102,10 @@ export class Enrolment implements TimeoutSource {
     this.#options = options;
     this.#config = options.config;
     this.#now = options.wallClock ?? Date.now;
-    const { engine, peerSources, stateDirectories } = options;
+    const { engine, peerSources, stateDirectories, changesUser = false, config } = options;
     this.#hubKey = engine.device.publicKey.slice();
-    const opened = openRoster(stateDirectories, engine.device.publicKey, this.#now);
+    this.#kept = changesUser ? readKept(config.relay) : NOTHING_KEPT;
+    const opened = openRoster(stateDirectories, engine.device.publicKey, this.#now, changesUser);
     const { roster } = opened;
     this.#roster = roster;
     this.#keeper = opened.keeper;
@@ -106,12 +115,17 @@ export class Enrolment implements TimeoutSource {
       peerSources,
       roster,
       config: () => this.#config,
+      authority: () => this.#authority(),
       taken: (without) => this.#taken(without).map(({ prefix }) => prefix),
       onBound: (member) => this.#bound(member),
       now: this.#now,
     });
+    const versions = config.addresses.map(({ address }) => address.version);
     this.#listener = new TokenListener({
       engine,
+      deviceVersion: options.hasDevice
+        ? versions.find((version) => version === 4) ?? versions[0]
+        : undefined,
       holder: (link) => roster?.byLink(link),
       answer: async (link, request) =>
         await registrar?.answer(link, request) ?? { refused: "expired" },
@@ -316,7 +330,7 @@ export class Enrolment implements TimeoutSource {
   }
 
   #authority(): ClientAuthority | undefined {
-    return ClientAuthority.of(this.#config.relay);
+    return ClientAuthority.of(this.#config.relay, this.#kept);
   }
 
   #newAddresses(taken: readonly Prefix[]): IpAddress[] {

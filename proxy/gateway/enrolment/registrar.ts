@@ -16,7 +16,7 @@ import type { Roster } from "../../enrol/roster.ts";
 import { getLogger } from "../../log/logger.ts";
 import { newAddresses, NoFreeAddress } from "../free_address.ts";
 import type { PeerSources } from "../peer_sources.ts";
-import { ClientAuthority } from "./client_authority.ts";
+import type { ClientAuthority } from "./client_authority.ts";
 
 const log = getLogger(["wirestack", "enrolment"]);
 
@@ -26,6 +26,8 @@ export interface RegistrarOptions {
   readonly roster: Roster;
   /** The one that is in force. */
   config(): GatewayConfig;
+  /** Who signs for machines; undefined for nobody. */
+  authority(): ClientAuthority | undefined;
   /** What others have, or are promised. */
   taken(without: Member): Prefix[];
   /** A key was bound to a member, and written down. */
@@ -103,7 +105,7 @@ export class Registrar {
     member: Member,
     { certificateRequest }: EnrolRequest,
   ): Promise<string | "refused" | undefined> {
-    const authority = this.#authority();
+    const authority = this.#options.authority();
     if (certificateRequest === undefined || member.fallbacks.length === 0) return undefined;
     if (authority === undefined) return undefined;
     try {
@@ -119,10 +121,6 @@ export class Registrar {
     }
   }
 
-  #authority(): ClientAuthority | undefined {
-    return ClientAuthority.of(this.#options.config().relay);
-  }
-
   #granted(member: Member): EnrolAnswer {
     try {
       return { grant: this.#grantOf(member) };
@@ -136,7 +134,7 @@ export class Registrar {
   /** @throws {ConfigError} if the hub's own certificate cannot be read, for its pin. */
   #grantOf(member: Member): Grant {
     const { isClient, addresses, allowedIps, subnets, maps, endpoints, certificate } = member;
-    const pin = certificate === undefined ? undefined : this.#authority()?.pin;
+    const pin = certificate === undefined ? undefined : this.#options.authority()?.pin;
     const fallbacks = pin === undefined
       ? []
       : member.fallbacks.map((url) => ({ url, pins: [pin] }));

@@ -63,11 +63,13 @@ export class MemberKeeper {
  * @param directories The first that can be written to is used.
  * @param publicKey Of the hub.
  * @param now ms since the Unix epoch.
+ * @param isHeld As {@link MemberLog.open} has it.
  */
 export function openRoster(
   directories: readonly string[],
   publicKey: Uint8Array,
   now: () => number,
+  isHeld = false,
 ): OpenedRoster {
   const reasons: string[] = [];
   const directory = prepareStateDirectory(
@@ -82,7 +84,7 @@ export function openRoster(
   }
   const path = memberFile(directory, publicKey);
   try {
-    const { log, members } = MemberLog.open(path);
+    const { log, members } = MemberLog.open(path, isHeld);
     const keeper = new MemberKeeper(log);
     const roster = new Roster({ members, save: (change) => keeper.write(change), now });
     return { roster, keeper, problem: "" };

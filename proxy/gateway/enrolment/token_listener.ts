@@ -1,11 +1,17 @@
 /**
- * Where machines come with a token: a port of TCP on the hub's own address, which is all that the gate
- * lets tokens reach.
+ * Where machines come with a token: a port of TCP on the hub's own address, or, where that is a device's, on
+ * one of the stack's beside it. It is all that the gate lets tokens reach.
  *
  * @module
  */
 
-import type { IpAddress, TcpListener } from "../../../netstack/mod.ts";
+import {
+  IpAddress,
+  type IpVersion,
+  type Nic,
+  Prefix,
+  type TcpListener,
+} from "../../../netstack/mod.ts";
 import type { Peer } from "../../../wireguard/mod.ts";
 import { ConfigError } from "../../config/error.ts";
 import type { Engine } from "../../engine/engine.ts";
@@ -13,6 +19,7 @@ import { TokenGate } from "../../enrol/gate.ts";
 import type { Member } from "../../enrol/member.ts";
 import type { EnrolAnswer, EnrolRequest } from "../../enrol/message.ts";
 import { EnrolService } from "../../enrol/service.ts";
+import { NO_LINK } from "../../link/wireguard.ts";
 import { getLogger } from "../../log/logger.ts";
 import { isWorthALine } from "../../log/thinning.ts";
 import { TunnelConn } from "../../tunnel/conn.ts";
@@ -24,8 +31,19 @@ const FIRST_PORT = 51820;
 const PORTS = 10;
 const BACKLOG = 32;
 
+/**
+ * Where the service is when a device of the system has the hub's own address: link-local, so that it is in
+ * nobody's way, and of those that are nobody's and no token's (RFC 3927 §2.1). The stack alone knows of it.
+ */
+const BESIDE_DEVICE = {
+  4: IpAddress.v4(169, 254, 255, 1),
+  6: new IpAddress(Uint8Array.of(0xfe, 0x80, ...new Uint8Array(13), 1)),
+} as const;
+
 export interface TokenListenerOptions {
   readonly engine: Engine;
+  /** By which a service beside a device is reached; undefined without one, or where it has no address. */
+  readonly deviceVersion: IpVersion | undefined;
   /** Whose token has this address in the tunnel; undefined if none is heard that has it. */
   holder(link: IpAddress): Member | undefined;
   answer(link: IpAddress, request: EnrolRequest | undefined): Promise<EnrolAnswer>;
@@ -36,15 +54,16 @@ export class TokenListener {
   #service: EnrolService | undefined;
   #gate: TokenGate | undefined;
   #listener: TcpListener | undefined;
+  #nic: Nic | undefined;
   #refusals = 0;
 
   constructor(options: TokenListenerOptions) {
     this.#options = options;
   }
 
-  /** Whether the stack has an address to listen on. */
+  /** Whether there is an address to listen on. */
   get hasAddress(): boolean {
-    return [...this.#options.engine.nic1.addresses].length > 0;
+    return this.#ownAddress !== undefined;
   }
 
   /** Whether tokens can be let in. */
@@ -52,16 +71,20 @@ export class TokenListener {
     return this.#gate !== undefined;
   }
 
-  /** @throws {ConfigError} if there is none of the stack's own. */
+  /** @throws {ConfigError} if there is none. */
   get address(): IpAddress {
-    const { addresses } = this.#options.engine.nic1;
-    const own = [...addresses].map(({ address }) => address);
-    const address = own.find(({ version }) => version === 4) ?? own[0];
+    const address = this.#ownAddress;
     if (address !== undefined) return address;
     throw new ConfigError([
-      "this gateway has no Address of its own in the tunnel, or it is a device's (--tun), expected " +
-      "wirestack hub with one",
+      "Address: missing, expected an address of this gateway's own in the tunnel to invite to",
     ]);
+  }
+
+  get #ownAddress(): IpAddress | undefined {
+    const { engine, deviceVersion } = this.#options;
+    if (deviceVersion !== undefined) return BESIDE_DEVICE[deviceVersion];
+    const own = engine.nic1.addresses.map(({ address }) => address);
+    return own.find(({ version }) => version === 4) ?? own[0];
   }
 
   /** Begins to listen, unless it does. @returns the port. @throws {ConfigError} */
@@ -69,6 +92,7 @@ export class TokenListener {
     if (this.#listener !== undefined) return this.#listener.port;
     const { engine, holder, answer } = this.#options;
     const { address } = this;
+    if (this.#options.deviceVersion !== undefined) this.#addNic(address);
     const service = this.#service ??= new EnrolService({
       isToken: (link) => holder(link) !== undefined,
       answer,
@@ -94,6 +118,16 @@ export class TokenListener {
       } of ${address} are taken in the tunnel, ` +
       "expected one for enrolment",
     ]);
+  }
+
+  /** What peers send to the address ends in the stack, and what the kernel sends does too. */
+  #addNic(address: IpAddress): void {
+    if (this.#nic !== undefined) return;
+    const { stack, nic1: { mtu } } = this.#options.engine;
+    const prefix = Prefix.of(address);
+    const addresses = [{ address, length: prefix.length }];
+    this.#nic = stack.addNic({ name: "enrolment", mtu, link: NO_LINK, addresses });
+    stack.routes.insert(prefix, this.#nic);
   }
 
   /** What comes from its address reaches the service, if this peer has sent it. */
