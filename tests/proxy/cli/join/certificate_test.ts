@@ -232,7 +232,7 @@ Deno.test("revoking a machine ends its connections and puts its certificate out 
   assert.equal(b.state, "open");
   for (const one of dialled) one[Symbol.dispose]();
   const { state, privateKey } = first;
-  await first.gateway.close(0);
+  await first.gateway.close({ graceMs: 0 });
   await using second = await HubLab.start({ sections: relay(made.path), state, privateKey });
   second.clock.ahead = 30 * 86_400_000;
   const again = come(second, "a");
