@@ -248,12 +248,13 @@ class Replicas {
   readonly dead = new Set<number>();
   /** Numbers of the replicas that initiations went to. */
   readonly asked: number[] = [];
+  readonly #heard = new Map<string, HeardAddress>();
   readonly #onTheWay: { at: number; datagram: Datagram }[] = [];
 
   constructor(delays: number[]) {
     this.delays = delays;
     const privateKey = generatePrivateKey(seededRandom(99));
-    const address = (i: number) => new HeardAddress(ip(`192.0.2.${10 + i}`).bytes, 51820);
+    const address = (i: number) => endpoint(`192.0.2.${10 + i}`, 51820);
     this.a = new Host(1, endpoint("198.51.100.1", 1));
     this.replicas = delays.map((_, i) => new Host(2 + i, address(i), { privateKey }));
     for (const { device } of this.replicas) {
@@ -261,8 +262,9 @@ class Replicas {
     }
     this.network = new Network([this.a, ...this.replicas]);
     this.network.filter = (datagram) => {
-      const from = this.replicas.findIndex(({ address }) => address === datagram.from);
-      const to = this.replicas.findIndex(({ address }) => address === datagram.to);
+      const [from, to] = [datagram.from, datagram.to].map((place) =>
+        this.replicas.findIndex(({ address }) => `${address}` === `${place}`)
+      ) as [number, number];
       const number = Math.max(from, to);
       if (datagram.type === 1 && to >= 0) this.asked.push(to);
       const at = this.network.now + delays[number]!;
@@ -295,14 +297,22 @@ class Replicas {
     this.a.send(ipv4Packet("10.0.0.1", "10.0.0.9"));
   }
 
+  #heardAt({ address, port }: Endpoint): HeardAddress {
+    const key = `${address} ${port}`;
+    const heard = this.#heard.get(key) ?? new HeardAddress(address, port);
+    this.#heard.set(key, heard);
+    return heard;
+  }
+
   pass(ms: number): void {
     for (const end = this.network.now + ms; this.network.now < end;) {
       this.network.advance(1);
       const due = this.#onTheWay.filter(({ at }) => at <= this.network.now);
       for (const each of due) {
         this.#onTheWay.splice(this.#onTheWay.indexOf(each), 1);
-        const hosts = [this.a, ...this.replicas];
-        hosts.find(({ address }) => address === each.datagram.to)?.receive(each.datagram);
+        const { from, to } = each.datagram;
+        [this.a, ...this.replicas].find(({ address }) => `${address}` === `${to}`)
+          ?.receive({ ...each.datagram, from: this.#heardAt(from) });
       }
     }
   }
