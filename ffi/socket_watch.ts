@@ -45,7 +45,7 @@ const MAX_EMPTY_LOOKS = 4;
  */
 const EXPECTING_MS = 1;
 const LOOK_MS = 4;
-const REST_MS = 16;
+const REST_MS = 64;
 /** Of the event that ends the wait. */
 const END = 0;
 

@@ -342,10 +342,10 @@ export class Peer implements TimerActions {
    */
   keepsReplica(from: Sender, now: number): boolean {
     const endpoint = this.#endpoint;
-    if (endpoint === undefined || this.isSearched) return false;
-    if (this.isHeardAt(from) || !this.otherEndpoints.some((other) => from.isAt(other))) {
-      return false;
-    }
+    if (endpoint === undefined || this.isSearched || this.otherEndpoints.length === 0) return false;
+    // By what it says: one that is configured is not the one that was heard.
+    const caller = `${from.toEndpoint()}`;
+    if (!this.otherEndpoints.some((other) => `${other}` === caller)) return false;
     const isSilent = this.#replicaAskedAt >= this.lastHeard;
     this.#replicaAskedAt = isSilent ? -Infinity : now;
     return !isSilent && this.#sendProbe(endpoint, PROBE_QUESTION, 0, now);

@@ -44,6 +44,8 @@ export class PeerTimers implements Deadline {
   #retransmitHandshakeAt = NONE;
   #sendKeepaliveAt = NONE;
   #newHandshakeAt = NONE;
+  /** The jitter is drawn when the time without it is over: most data is answered, and a draw costs. */
+  #newHandshakeHasJitter = false;
   /** When the data was sent that {@link #newHandshakeAt} stands for. */
   #unansweredSince = NONE;
   #zeroKeysAt = NONE;
@@ -75,7 +77,8 @@ export class PeerTimers implements Deadline {
     this.#unansweredSince = now;
     if (this.awaitsTraffic) this.#trafficBegan(false, now);
     const { keepaliveTimeoutMs, rekeyTimeoutMs } = this.#settings;
-    this.#newHandshakeAt = now + keepaliveTimeoutMs + rekeyTimeoutMs + this.#jitter();
+    this.#newHandshakeAt = now + keepaliveTimeoutMs + rekeyTimeoutMs;
+    this.#newHandshakeHasJitter = false;
     this.#arm(this.#newHandshakeAt);
   }
 
@@ -229,6 +232,12 @@ export class PeerTimers implements Deadline {
   }
 
   #expiredNewHandshake(now: number): void {
+    if (!this.#newHandshakeHasJitter) {
+      this.#newHandshakeHasJitter = true;
+      this.#newHandshakeAt += this.#jitter();
+      this.#arm(this.#newHandshakeAt);
+      if (this.#newHandshakeAt > now) return;
+    }
     this.#newHandshakeAt = NONE;
     this.#attempts = 0;
     this.#actions.dataUnanswered();

@@ -21,6 +21,9 @@ const FIN = 8;
 
 const SMALLEST = 8;
 const NONE = -1;
+// Of the two that a slot has in the order of sending.
+const OLDER = 0;
+const NEWER = 1;
 /** Times are floats: what is due within a microsecond is due, ms. */
 const ROUNDING = 0.001;
 
@@ -33,9 +36,8 @@ export class Scoreboard {
   #end = NO_NUMBERS;
   #sentAt = NO_TIMES;
   #flags = NO_FLAGS;
-  /** Slots of the records sent before and after this one, among those in the network. */
-  #older = NO_NUMBERS;
-  #newer = NO_NUMBERS;
+  /** Of each slot two: those of the records sent before and after it, among those in the network. */
+  #order = NO_NUMBERS;
   #oldest = NONE;
   #newest = NONE;
   #mask = -1;
@@ -270,7 +272,7 @@ export class Scoreboard {
       if (!rack.isOlder(sentAt, this.#end[at]!)) break;
       const due = sentAt + rack.roundTrip + window;
       if (due > now + ROUNDING) return due;
-      const next = this.#newer[at]!;
+      const next = this.#order[2 * at + NEWER]!;
       this.#lose((at - this.#head) & this.#mask);
       at = next;
     }
@@ -286,7 +288,7 @@ export class Scoreboard {
     this.loseFirst();
     const before = now - this.rack.roundTrip - window + ROUNDING;
     for (let at = this.#oldest; at !== NONE && this.#sentAt[at]! <= before;) {
-      const next = this.#newer[at]!;
+      const next = this.#order[2 * at + NEWER]!;
       this.#lose((at - this.#head) & this.#mask);
       at = next;
     }
@@ -380,8 +382,7 @@ export class Scoreboard {
     this.#end = end;
     this.#sentAt = sentAt;
     this.#flags = flags;
-    this.#older = new Int32Array(size);
-    this.#newer = new Int32Array(size);
+    this.#order = new Int32Array(2 * size);
     this.#mask = size - 1;
     this.#head = 0;
     if (this.count > 0) this.#relink();
@@ -389,20 +390,22 @@ export class Scoreboard {
 
   /** The record in slot `at` has just been sent. */
   #link(at: number): void {
-    this.#older[at] = this.#newest;
-    this.#newer[at] = NONE;
+    const order = this.#order;
+    order[2 * at + OLDER] = this.#newest;
+    order[2 * at + NEWER] = NONE;
     if (this.#newest === NONE) this.#oldest = at;
-    else this.#newer[this.#newest] = at;
+    else order[2 * this.#newest + NEWER] = at;
     this.#newest = at;
   }
 
   #unlink(at: number): void {
-    const older = this.#older[at]!;
-    const newer = this.#newer[at]!;
+    const order = this.#order;
+    const older = order[2 * at + OLDER]!;
+    const newer = order[2 * at + NEWER]!;
     if (older === NONE) this.#oldest = newer;
-    else this.#newer[older] = newer;
+    else order[2 * older + NEWER] = newer;
     if (newer === NONE) this.#newest = older;
-    else this.#older[newer] = older;
+    else order[2 * newer + OLDER] = older;
   }
 
   /** Slots have moved, or what was out of the network is in it again. */

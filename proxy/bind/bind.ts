@@ -27,8 +27,12 @@ export type DatagramHandler = (
 
 /** What a bind tells the engine. Never called from within one of the engine's calls to the bind. */
 export interface BindEvents {
-  /** Datagrams wait for {@link Bind.drain}. Once until then. */
-  onReadable(): void;
+  /**
+   * Datagrams wait for {@link Bind.drain}. Once until then.
+   *
+   * @param isAlone Nothing of the program's is on the stack: the turn may be had at once.
+   */
+  onReadable(isAlone?: boolean): void;
   /** A send has settled outside of {@link Bind.flush}, or the bind is not busy any more. */
   onSent(): void;
   /** Nothing will be received by this bind again. */

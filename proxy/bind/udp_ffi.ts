@@ -59,7 +59,7 @@ export class FfiUdpBind implements UdpBind {
   #waiting: Promise<void> | undefined;
   readonly #waited = () => {
     this.#waiting = undefined;
-    if (this.hasReady) this.#events!.onReadable();
+    if (this.hasReady) this.#events!.onReadable(true);
   };
   /** A wait for room to send; nothing is sent meanwhile. */
   #blocked: Promise<void> | undefined;

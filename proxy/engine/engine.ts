@@ -119,6 +119,8 @@ const RESUME_SHARE = 1 / 4;
 /** The share of slots reserved for the stack, every other turn: others send before it in a turn. */
 const RESERVED_SHARE = 1 / 8;
 const LAST_SENDS_MS = 200;
+/** A turn that began so long ago was not one of many, ms. */
+const QUIET_MS = 1;
 
 export class Engine {
   readonly device: Device;
@@ -267,7 +269,7 @@ export class Engine {
 
   #start(bind: Bind): void {
     bind.start({
-      onReadable: () => this.wake(),
+      onReadable: (isAlone = false) => isAlone ? this.#wakeAlone() : this.wake(),
       onSent: () => this.#onSent(),
       onFailed: (error) => this.#onBindFailed(error, bind),
     });
@@ -344,6 +346,18 @@ export class Engine {
     if (this.#isScheduled || this.#isInTurn || this.#isClosed) return;
     this.#isScheduled = true;
     this.#scheduler.soon(this.#turn);
+  }
+
+  /**
+   * A turn at once if the last was a while ago: then nothing else is likely to come in this round of the
+   * event loop, and a call of `soon` would cost another round. While there is more to do a turn waits for
+   * what else is there.
+   */
+  #wakeAlone(): void {
+    if (this.#isScheduled || this.#isInTurn || this.#isClosed) return;
+    if (this.#clock.now() - this.#now < QUIET_MS) return this.wake();
+    this.#isScheduled = true;
+    this.#turn();
   }
 
   /** Sends what is still to be sent, wipes the keys, closes the binds. */

@@ -8,7 +8,7 @@
 import type { IpAddress, MemoryRegion } from "../../netstack/mod.ts";
 import { parseIpAddress } from "../address.ts";
 import { BindError } from "../bind/bind.ts";
-import { GrpcDialer, GrpcListener, loadLibrary } from "../bind/stream/grpc/mod.ts";
+import { FULL_MESSAGE, GrpcDialer, GrpcListener, loadLibrary } from "../bind/stream/grpc/mod.ts";
 import {
   CarrierBudget,
   type CarrierDialer,
@@ -78,6 +78,18 @@ export class GatewayStreams {
   /** Where peers come, as the system has given the ports. */
   get places(): readonly RelayListen[] {
     return this.#opened.map(({ place, listener: { port } }) => ({ ...place, port }));
+  }
+
+  /** Those who came to the places of a transport and were not let in. */
+  refusals(transport: string): { readonly refused: number; readonly failed: number } {
+    let refused = 0;
+    let failed = 0;
+    for (const { place, listener: { server } } of this.#opened) {
+      if (place.transport !== transport) continue;
+      refused += server.counters.refused;
+      failed += server.counters.failed;
+    }
+    return { refused, failed };
   }
 
   /**
@@ -158,7 +170,12 @@ export class GatewayStreams {
     const known = this.#binds.get(transport);
     if (known !== undefined) return known;
     const { engine, receiveRegion } = this.#options;
-    const bind = new StreamBind({ name: transport, receiveRegion, budget: this.budget });
+    const bind = new StreamBind({
+      name: transport,
+      receiveRegion,
+      budget: this.budget,
+      ...(transport === "grpc" && { chunkSize: FULL_MESSAGE }),
+    });
     this.#binds.set(transport, bind);
     engine.addBind(bind);
     return bind;

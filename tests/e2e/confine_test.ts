@@ -55,7 +55,7 @@ labTest("what a gateway needs no more is refused to it, on all of its threads", 
     fileURLToPath(new URL("confine_probe.ts", import.meta.url)),
     `${root}/source/probe.ts`,
   );
-  await output(["chown", "--recursive", "65534:65534", root]);
+  await output(["chown", "--recursive", "65534:65534", root, env.HOME!]);
   await using other = new Process("other", [...unprivileged(), "sleep", "1000"]);
 
   const probe = async (...flags: string[]) => {

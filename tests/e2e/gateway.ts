@@ -7,6 +7,7 @@
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { preset } from "../preset.ts";
@@ -243,19 +244,62 @@ let compiled: Promise<string> | undefined;
 
 /**
  * A copy of the sources, of Deno and of its cache that {@link USER} can read: the originals may lie
- * in root's home. One for each test file, removed when its tests have ended.
+ * in root's home. One for all test files of a process, made by the first of them and removed by the
+ * last that has it.
  */
 export function installation(): Promise<Installation> {
-  return installed ??= install();
+  return installed ??= share();
 }
 
-async function install(): Promise<Installation> {
-  const root = await Deno.makeTempDir({ prefix: `wirestack-${Deno.pid}-` });
-  globalThis.addEventListener("unload", () => Deno.removeSync(root, { recursive: true }));
-  await Deno.chmod(root, 0o755);
+async function share(): Promise<Installation> {
+  const root = `${tmpdir()}/wirestack-${Deno.pid}-installation`;
+  const users = await join(root);
+  {
+    using making = await Deno.open(`${root}/making`, { write: true, create: true });
+    await making.lock(true);
+    if (!existsSync(`${root}/made`)) await install(root);
+    await Deno.writeTextFile(`${root}/made`, "");
+  }
+  const home = await Deno.makeTempDir({ prefix: `wirestack-${Deno.pid}-` });
+  await Deno.chown(home, USER, USER);
+  globalThis.addEventListener("unload", () => {
+    if (users.tryLockSync(true)) Deno.removeSync(root, { recursive: true });
+    users.close();
+    Deno.removeSync(home, { recursive: true });
+  });
+  return {
+    root,
+    deno: `${root}/deno`,
+    env: {
+      PATH: "/usr/bin:/bin",
+      HOME: home,
+      DENO_DIR: `${root}/cache`,
+      DENO_NO_UPDATE_CHECK: "1",
+      NO_COLOR: "1",
+    },
+  };
+}
+
+/** A lock, shared by all that use it: who gets it alone is the last. */
+async function join(root: string): Promise<Deno.FsFile> {
+  for (;;) {
+    await Deno.mkdir(root, { recursive: true, mode: 0o755 });
+    try {
+      const users = await Deno.open(`${root}/users`, { write: true, create: true });
+      await users.lock(false);
+      // Another test file may have removed it meanwhile, as the last.
+      const there = await Deno.stat(`${root}/users`).catch(() => undefined);
+      if (there?.ino === (await users.stat()).ino) return users;
+      users.close();
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+}
+
+async function install(root: string): Promise<void> {
   const source = fileURLToPath(new URL("../..", import.meta.url));
   await Deno.mkdir(`${root}/source`);
-  await Deno.mkdir(`${root}/home`);
   const parts = [
     ...["deno.json", "deno.lock", "main.ts", "mod.ts"],
     ...["deploy", "ffi", "netstack", "proto", "proxy", "wireguard"],
@@ -274,17 +318,6 @@ async function install(): Promise<Installation> {
     env: { ...Deno.env.toObject(), DENO_DIR: `${root}/cache` },
   });
   await output(["chown", "--recursive", `${USER}:${USER}`, root]);
-  return {
-    root,
-    deno,
-    env: {
-      PATH: "/usr/bin:/bin",
-      HOME: `${root}/home`,
-      DENO_DIR: `${root}/cache`,
-      DENO_NO_UPDATE_CHECK: "1",
-      NO_COLOR: "1",
-    },
-  };
 }
 
 /** What the program imports, and what makes one file of it: it is here and need not be fetched again. */
@@ -303,15 +336,19 @@ async function copyPackages(source: string, cache: string): Promise<void> {
   await output(["cp", "--recursive", "--parents", ...paths, cache], { cwd: denoDir });
 }
 
-/** `dist/wirestack`, made by `deno task compile` once for each test file. */
-function binary(): Promise<string> {
+/** `dist/wirestack`, made by `deno task compile` once for each installation. */
+export function binary(): Promise<string> {
   return compiled ??= (async () => {
     const { root, deno, env } = await installation();
+    const path = `${root}/source/dist/wirestack`;
+    using making = await Deno.open(`${root}/making`, { write: true });
+    await making.lock(true);
+    if (existsSync(path)) return path;
     await output([...unprivileged(), deno, "task", "compile"], {
       cwd: `${root}/source`,
       env: { ...Deno.env.toObject(), ...env, PATH: Deno.env.get("PATH")! },
       timeoutMs: 300_000,
     });
-    return `${root}/source/dist/wirestack`;
+    return path;
   })();
 }

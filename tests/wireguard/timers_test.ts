@@ -8,6 +8,8 @@ import {
   SendResult,
   type TimerSettings,
 } from "../../wireguard/mod.ts";
+import type { Deadlines } from "../../wireguard/deadlines.ts";
+import { PeerTimers, type TimerActions } from "../../wireguard/timers.ts";
 import { type Host, ipv4Packet, Pair } from "./pair.ts";
 
 const INITIATION = 1, RESPONSE = 2, DATA = 4;
@@ -275,6 +277,36 @@ Deno.test("the jitter of the 15 s timer is below 333 ms", () => {
   });
   assert(delays.every((delay) => delay >= 15_000 && delay < 15_333), String(delays));
   assert(new Set(delays).size > 1);
+});
+
+Deno.test("data that is answered draws no jitter, and what is not draws it once", () => {
+  let draws = 0;
+  const told: string[] = [];
+  const actions = {
+    dataUnanswered: () => told.push("unanswered"),
+    requestInitiation: (now: number) => told.push(`initiation at ${now}`),
+  };
+  const deadlines = { arm() {}, remove() {} };
+  const settings = { keepaliveTimeoutMs: 10_000, rekeyTimeoutMs: 5_000 };
+  const timers = new PeerTimers(
+    actions as unknown as TimerActions,
+    deadlines as unknown as Deadlines,
+    settings as TimerSettings,
+    () => (draws++, 100),
+  );
+  for (let now = 0; now < 1_000; now++) {
+    timers.dataSent(now);
+    timers.anyAuthenticatedPacketReceived();
+  }
+  assert.equal(draws, 0);
+  timers.dataSent(1_000);
+  timers.dataSent(2_000);
+  for (const now of [16_000, 16_099]) {
+    timers.handleTimeout(now);
+    assert.deepEqual([draws, told, timers.nextDeadline()], [1, [], 16_100]);
+  }
+  timers.handleTimeout(16_100);
+  assert.deepEqual([draws, told], [1, ["unanswered", "initiation at 16100"]]);
 });
 
 Deno.test("a keepalive does not start the 15 s timer", () => {

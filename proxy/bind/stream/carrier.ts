@@ -44,10 +44,11 @@ export interface Carrier {
    * Takes a chunk, in any case. What it was given for the chunk before is sent before.
    *
    * @param bytes Its own until `done` is called, which also happens when it closes.
+   * @param room Bytes before them in the same memory that are its own too.
    * @returns whether it has room for another. If not, `writable` is told when it has: it should have
    * none for more than some 64 KiB, or what is queued behind grows old.
    */
-  write(bytes: Uint8Array, done: () => void): boolean;
+  write(bytes: Uint8Array, done: () => void, room?: number): boolean;
 
   /** Whether it reads on. One that does not leaves what comes to the system, and so to the sender. */
   setReading(isReading: boolean): void;

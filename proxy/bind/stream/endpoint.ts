@@ -156,7 +156,7 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
       counters.sentBytes += chunk.datagramBytes;
       this.#sentAt = now;
       if (chunk.datagrams > 0) this.#usedAt = now;
-      if (this.#carrier.write(chunk.bytes, chunk.done)) continue;
+      if (this.#carrier.write(chunk.bytes, chunk.done, chunk.start)) continue;
       this.#isFull = true;
       this.#progressAt = now;
       this.#buffered = this.#carrier.buffered;

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { free } from "./free.ts";
+import { freeMessage } from "./free.ts";
 
 /** Bytes in front of each datagram. */
 export const HEADER_SIZE = 2;
@@ -119,7 +119,7 @@ export class FrameReader {
 
   /** Lets go of the first. Whoever sends without end would never have all of them taken at once. */
   #shift(): void {
-    free(this.#segments[this.#head]!.bytes);
+    freeMessage(this.#segments[this.#head]!.bytes);
     if (++this.#head * 2 < this.#segments.length) return;
     this.#segments.splice(0, this.#head);
     this.#head = 0;

@@ -11,8 +11,10 @@ import { HEADER_SIZE } from "./frame_reader.ts";
 
 /** A record of TLS, of 11 full datagrams. */
 const CHUNK_SIZE = 16 << 10;
-/** Of all carriers together, kept for the next. */
-const MOST_KEPT = 64;
+/** Of all carriers together, bytes that are kept for the next. */
+const MOST_KEPT = 1 << 20;
+/** Before the frames of a chunk, for what a carrier has to say before them, bytes. */
+const ROOM = 16;
 /** The age of frames is known to this, ms. */
 const RESOLUTION_MS = 16;
 
@@ -32,8 +34,8 @@ export const DEFAULT_QUEUE_LIMITS: QueueLimits = { bytes: 256 << 10, ageMs: 250 
 /** Whole frames, one after the other. */
 export class Chunk {
   readonly buffer: Uint8Array<ArrayBuffer>;
-  start = 0;
-  end = 0;
+  start = ROOM;
+  end = ROOM;
   /** To be called when the bytes are not needed any more. */
   readonly done: () => void;
   /** When the frames behind a place came: `[place, time, place, time, …]`. */
@@ -43,7 +45,7 @@ export class Chunk {
   datagramBytes = 0;
 
   constructor(size: number, done: (chunk: Chunk) => void) {
-    this.buffer = new Uint8Array(size);
+    this.buffer = new Uint8Array(ROOM + size);
     this.done = () => done(this);
   }
 
@@ -59,21 +61,25 @@ export class Chunk {
 /** Chunks that nobody uses at the moment, of all carriers of a bind. */
 export class ChunkPool {
   readonly #free: Chunk[] = [];
+  readonly #size: number;
+
+  /** @param size Of a chunk, bytes: what is best written at once. */
+  constructor(size = CHUNK_SIZE) {
+    this.#size = size;
+  }
 
   /** @param size Bytes that it must have room for. */
   take(size: number): Chunk {
-    if (size > CHUNK_SIZE) return new Chunk(size, () => {});
-    return this.#free.pop() ?? new Chunk(CHUNK_SIZE, (chunk) => this.give(chunk));
+    if (size > this.#size) return new Chunk(size, () => {});
+    return this.#free.pop() ?? new Chunk(this.#size, (chunk) => this.give(chunk));
   }
 
   give(chunk: Chunk): void {
-    chunk.start =
-      chunk.end =
-      chunk.marks.length =
-      chunk.datagrams =
-      chunk.datagramBytes =
-        0;
-    if (chunk.buffer.length === CHUNK_SIZE && this.#free.length < MOST_KEPT) this.#free.push(chunk);
+    chunk.start = chunk.end = ROOM;
+    chunk.marks.length = chunk.datagrams = chunk.datagramBytes = 0;
+    const { length } = chunk.buffer;
+    if (length !== ROOM + this.#size || this.#free.length * length >= MOST_KEPT) return;
+    this.#free.push(chunk);
   }
 }
 

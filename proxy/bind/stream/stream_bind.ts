@@ -29,6 +29,8 @@ export interface StreamBindOptions {
   readonly name: string;
   /** Where a datagram lies while it is handed over; 64 KiB. Default: memory of its own. */
   readonly receiveRegion?: MemoryRegion;
+  /** What is best written to a carrier at once, bytes. Default: 16 KiB. */
+  readonly chunkSize?: number;
   /** Of what waits for each carrier. */
   readonly limits?: QueueLimits;
   /** What carriers that others have opened may take, of all binds that have it. Default: one of its own. */
@@ -84,7 +86,7 @@ export class StreamBind implements Bind {
       timers,
       random,
       counters: this.counters,
-      chunks: new ChunkPool(),
+      chunks: new ChunkPool(options.chunkSize),
       limits: options.limits ?? DEFAULT_QUEUE_LIMITS,
       readable: (endpoint) => {
         this.#readable.add(endpoint);
@@ -106,6 +108,13 @@ export class StreamBind implements Bind {
   /** Carriers that there are. */
   get carriers(): number {
     return this.#active.size;
+  }
+
+  /** Endpoints that could not be connected, and wait for another attempt. */
+  get waiting(): number {
+    let count = 0;
+    for (const { state } of this.#dialled) if (state === "waiting") count++;
+    return count;
   }
 
   get listeners(): Iterable<CarrierListener> {

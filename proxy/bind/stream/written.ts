@@ -24,12 +24,18 @@ export class Written {
   /** The oldest first. */
   readonly #entries: Entry[] = [];
   #limit = MOST;
+  readonly #most: number;
+
+  /** @param most How many of what was given may be there. */
+  constructor(most = Infinity) {
+    this.#most = most;
+  }
 
   /** Something was given to the connection. @param done Called when it has left. */
   push(size: number, done: () => void): void {
     this.size += size;
     this.#entries.push({ size, at: performance.now(), done });
-    this.isFull = this.size >= this.#limit;
+    this.isFull = this.#isTooMuch;
   }
 
   /** The oldest has left. @returns whether there is room again. */
@@ -40,9 +46,13 @@ export class Written {
     first.done();
     if (performance.now() - first.at > SHORT_MS) this.#limit = Math.max(LEAST, this.#limit / 2);
     else this.#limit = Math.min(MOST, this.#limit + first.size);
-    if (!this.isFull || this.size >= this.#limit) return false;
+    if (!this.isFull || this.#isTooMuch) return false;
     this.isFull = false;
     return true;
+  }
+
+  get #isTooMuch(): boolean {
+    return this.size >= this.#limit || this.#entries.length >= this.#most;
   }
 
   /** The connection is over: everything has left, or never will. */

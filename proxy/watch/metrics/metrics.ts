@@ -9,6 +9,7 @@ import type { Peer } from "../../../wireguard/mod.ts";
 import type { RuleState } from "../../flow/rule.ts";
 import type { Gateway } from "../../gateway/gateway.ts";
 import { Busiest } from "./busiest.ts";
+import { CARRIER_FAMILIES } from "./carriers.ts";
 import { ENROLMENT_FAMILIES } from "./enrolment.ts";
 import { Exposition } from "./exposition.ts";
 import type { Family, MetricSources, View } from "./family.ts";
@@ -24,6 +25,7 @@ export const FAMILIES: readonly Family[] = [
   ...PEER_FAMILIES,
   ...PEER_LIST_FAMILIES,
   ...ENROLMENT_FAMILIES,
+  ...CARRIER_FAMILIES,
   ...LINK_FAMILIES,
   ...FLOW_FAMILIES,
   ...LIMIT_FAMILIES,

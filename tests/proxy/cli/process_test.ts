@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { ended } from "../children.ts";
 import { within } from "../until.ts";
 
 const ROOT = new URL("../../../", import.meta.url);
@@ -271,13 +272,14 @@ Deno.test({
 });
 
 function start(permissions: string[], args: string[], input: string) {
-  const process = new Deno.Command(Deno.execPath(), {
+  const command = new Deno.Command(Deno.execPath(), {
     args: ["run", "--quiet", "--no-prompt", "--no-check", ...permissions, "main.ts", ...args],
     cwd: ROOT,
     stdin: "piped",
     stdout: "piped",
     stderr: "piped",
-  }).spawn();
+  });
+  const process = ended(command.spawn());
   const writer = process.stdin.getWriter();
   writer.write(new TextEncoder().encode(input)).then(() => writer.close()).catch(() => {});
   return { process, errors: process.stderr.pipeThrough(new TextDecoderStream()).getReader() };

@@ -6,6 +6,7 @@
 
 import assert from "node:assert/strict";
 import config from "../../../deno.json" with { type: "json" };
+import { ended } from "../children.ts";
 
 const root = new URL("../../../", import.meta.url);
 const text = new TextDecoder();
@@ -72,13 +73,14 @@ Deno.test("without the permission to start processes the demo is one process", a
 for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
   Deno.test(`${signal}, delivered twice, ends the demo and all it started`, async () => {
     const env = mark();
-    const child = new Deno.Command(Deno.execPath(), {
+    const command = new Deno.Command(Deno.execPath(), {
       args: ["run", ...permissions, `--allow-run=${Deno.execPath()}`, "main.ts", "demo"],
       cwd: root,
       env,
       stdout: "piped",
       stderr: "piped",
-    }).spawn();
+    });
+    const child = ended(command.spawn());
     const errors = new Response(child.stderr).text();
     let out = "";
     for await (const chunk of child.stdout) {

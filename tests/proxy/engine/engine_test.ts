@@ -16,7 +16,9 @@ function driven() {
     drains: 0,
     left: 0,
     isBusy: false,
+    now: 0,
     onSent: () => {},
+    onReadable: (_isAlone?: boolean) => {},
     soon: [] as (() => void)[],
     later: () => {},
   };
@@ -29,7 +31,10 @@ function driven() {
     get isBusy() {
       return state.isBusy;
     },
-    start: ({ onSent }) => void (state.onSent = onSent),
+    start({ onSent, onReadable }) {
+      state.onSent = onSent;
+      state.onReadable = onReadable;
+    },
     drain() {
       if (state.left === 0) return 0;
       state.left--;
@@ -43,7 +48,7 @@ function driven() {
   };
   const random = (out: Uint8Array) => void crypto.getRandomValues(out);
   const engine = new Engine({
-    clock: { now: () => 0, wallClock: () => 0 },
+    clock: { now: () => state.now, wallClock: () => 0 },
     scheduler: {
       soon: (run) => void state.soon.push(run),
       later: (run) => void (state.later = run),
@@ -74,6 +79,33 @@ Deno.test("a busy engine runs four turns at once, then the event loop; an idle o
   }
   assert.deepEqual(drains, [4, 8, 10]);
   assert.equal(engine.counters.turns, 10);
+  await engine.close();
+});
+
+Deno.test("a wake with nothing else on the stack has its turn at once, unless turns follow one another", async () => {
+  const { engine, state } = driven();
+  const wake = () => {
+    state.left = 1;
+    state.onReadable(true);
+    return [state.drains, state.soon.length];
+  };
+  state.now = 10;
+  assert.deepEqual(wake(), [1, 0]);
+  state.now = 10.5;
+  assert.deepEqual(wake(), [1, 1], "soon, with what else comes");
+  state.now = 20;
+  assert.deepEqual(wake(), [1, 1], "asked for once");
+  state.soon.shift()!();
+  assert.equal(state.drains, 2);
+  state.now = 30;
+  state.left = 10;
+  state.onReadable(true);
+  assert.deepEqual([state.drains, state.soon.length], [6, 1], "four turns, then the event loop");
+  state.soon.shift()!();
+  state.now = 40;
+  state.left = 1;
+  state.onReadable();
+  assert.deepEqual([state.drains, state.soon.length], [10, 1], "not from within somebody's call");
   await engine.close();
 });
 

@@ -5,7 +5,12 @@ import { IpAddress } from "../../../netstack/mod.ts";
 import { PeerLocator } from "../../../proxy/gateway/locator.ts";
 import { alternateFamilies, type Resolve } from "../../../proxy/gateway/resolver.ts";
 import { parseIpAddress } from "../../../proxy/address.ts";
-import { type Endpoint, generatePrivateKey, type Peer } from "../../../wireguard/mod.ts";
+import {
+  type Endpoint,
+  generatePrivateKey,
+  type Peer,
+  PlainEndpoint,
+} from "../../../wireguard/mod.ts";
 import {
   type Datagram,
   endpoint,
@@ -224,6 +229,13 @@ Deno.test("families alternate, beginning with the first; no address comes twice"
   assert.deepEqual(sorted(), []);
 });
 
+/** As the sockets of gateways have it: what was heard is not what was configured, address or not. */
+class HeardAddress extends PlainEndpoint {
+  override isAt(endpoint: Endpoint): boolean {
+    return endpoint === this;
+  }
+}
+
 /** Replicas of one key, each as far from `a` as it says. */
 class Replicas {
   readonly a: Host;
@@ -236,6 +248,7 @@ class Replicas {
   readonly dead = new Set<number>();
   /** Numbers of the replicas that initiations went to. */
   readonly asked: number[] = [];
+  readonly #heard = new Map<string, HeardAddress>();
   readonly #onTheWay: { at: number; datagram: Datagram }[] = [];
 
   constructor(delays: number[]) {
@@ -249,8 +262,9 @@ class Replicas {
     }
     this.network = new Network([this.a, ...this.replicas]);
     this.network.filter = (datagram) => {
-      const from = this.replicas.findIndex(({ address }) => address === datagram.from);
-      const to = this.replicas.findIndex(({ address }) => address === datagram.to);
+      const [from, to] = [datagram.from, datagram.to].map((place) =>
+        this.replicas.findIndex(({ address }) => `${address}` === `${place}`)
+      ) as [number, number];
       const number = Math.max(from, to);
       if (datagram.type === 1 && to >= 0) this.asked.push(to);
       const at = this.network.now + delays[number]!;
@@ -283,14 +297,22 @@ class Replicas {
     this.a.send(ipv4Packet("10.0.0.1", "10.0.0.9"));
   }
 
+  #heardAt({ address, port }: Endpoint): HeardAddress {
+    const key = `${address} ${port}`;
+    const heard = this.#heard.get(key) ?? new HeardAddress(address, port);
+    this.#heard.set(key, heard);
+    return heard;
+  }
+
   pass(ms: number): void {
     for (const end = this.network.now + ms; this.network.now < end;) {
       this.network.advance(1);
       const due = this.#onTheWay.filter(({ at }) => at <= this.network.now);
       for (const each of due) {
         this.#onTheWay.splice(this.#onTheWay.indexOf(each), 1);
-        const hosts = [this.a, ...this.replicas];
-        hosts.find(({ address }) => address === each.datagram.to)?.receive(each.datagram);
+        const { from, to } = each.datagram;
+        [this.a, ...this.replicas].find(({ address }) => `${address}` === `${to}`)
+          ?.receive({ ...each.datagram, from: this.#heardAt(from) });
       }
     }
   }

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import type { DialledEndpoint } from "../../../proxy/bind/stream/mod.ts";
 import { type ConfigInput, loadConfig } from "../../../proxy/config/config.ts";
+import type { Gateway } from "../../../proxy/gateway/gateway.ts";
 import { applyConfig } from "../../../proxy/gateway/reload.ts";
+import { CARRIER_FAMILIES } from "../../../proxy/watch/metrics/carriers.ts";
 import { uapiGet } from "../../../proxy/control/uapi_get.ts";
 import { IpAddress } from "../../../netstack/mod.ts";
 import { MadeAuthority } from "../bind/certificates/made.ts";
@@ -9,6 +11,19 @@ import { forbid } from "../bind/stream/forbid.ts";
 import { captureLog } from "../log/capture.ts";
 import { until } from "../pair.ts";
 import { StreamSite } from "./stream_site.ts";
+
+/** What Prometheus is told of carriers, by name and labels. */
+function carrierSamples(gateway: Gateway): Map<string, number> {
+  const samples = new Map<string, number>();
+  for (const { name, collect } of CARRIER_FAMILIES) {
+    const out = {
+      sample: (value: number, ...labels: string[]) =>
+        samples.set([name, ...labels].join(" "), value),
+    };
+    collect(out as never, { gateway } as never);
+  }
+  return samples;
+}
 
 for (const transport of ["tls", "grpc"]) {
   Deno.test(`peers shake hands over ${transport}, and the hub knows where they are`, async () => {
@@ -20,6 +35,15 @@ for (const transport of ["tls", "grpc"]) {
     await until(() => peer!.hasSession, "the hub's session");
     assert.match(`${peer!.endpoint}`, new RegExp(`^${transport}:127\\.0\\.0\\.1:\\d+$`));
     assert.match(uapiGet(hub), /\nendpoint=127\.0\.0\.1:\d+\n/);
+    const { received, receivedBytes } = [...hub.streams.binds][0]!.counters;
+    const samples = carrierSamples(hub);
+    assert.equal(samples.get(`wirestack_carriers ${transport}`), 1);
+    assert.equal(samples.get(`wirestack_carrier_events_total ${transport} accepted`), 1);
+    assert.ok(received > 0);
+    assert.equal(samples.get(`wirestack_carrier_datagrams_total ${transport} received`), received);
+    assert.equal(samples.get(`wirestack_carrier_bytes_total ${transport} received`), receivedBytes);
+    assert.equal(samples.get(`wirestack_carrier_refusals_total ${transport} certificate`), 0);
+    assert.ok(samples.get("wirestack_carrier_memory_bytes")! > 100_000);
   });
 }
 

@@ -135,6 +135,7 @@ export class GrpcAcceptor {
     }
     connection.over();
     widen(call);
+    call.sendMetadata(new this.#library.Metadata());
     const carrier = new GrpcCarrier(
       call,
       remote,
@@ -143,7 +144,6 @@ export class GrpcAcceptor {
     connection.carrier = carrier;
     call.once("end", () => carrier.ended());
     call.once("cancelled", () => carrier.ended());
-    call.sendMetadata(new this.#library.Metadata());
     connection.accepted(carrier);
   }
 

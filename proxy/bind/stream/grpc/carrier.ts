@@ -8,12 +8,15 @@ import type { Carrier, CarrierEvents, CarrierRemote } from "../carrier.ts";
 import { farewellText } from "../farewell.ts";
 import { HEADER_SIZE } from "../frame_reader.ts";
 import { Written } from "../written.ts";
+import { type Http2Stream, http2StreamOf, messageOf } from "./http2_stream.ts";
 import { WINDOW } from "./limits.ts";
 
-/** A call's messages, both ways. */
+/** While so many messages are on their way out, what comes is gathered for the next. */
+const MOST_WRITTEN = 2;
+
+/** A call's messages, as they come. */
 export interface Messages {
   on(event: "data", listener: (bytes: Uint8Array) => void): unknown;
-  write(bytes: Uint8Array, done: () => void): unknown;
   pause(): unknown;
   resume(): unknown;
 }
@@ -25,17 +28,19 @@ export class GrpcCarrier implements Carrier {
   readonly unread = WINDOW;
   readonly #call: Messages;
   readonly #end: (reason: string | undefined) => void;
-  readonly #written = new Written();
+  readonly #stream: Http2Stream;
+  readonly #written = new Written(MOST_WRITTEN);
   #events: CarrierEvents | undefined;
   #isOver = false;
   #error: Error | undefined;
 
   /**
-   * @param call Paused, as grpc-js makes it.
+   * @param call Paused, as grpc-js makes it, with its headers told.
    * @param end Ends the call and its connection, after saying why, if that is known.
    */
   constructor(call: Messages, remote: CarrierRemote, end: (reason: string | undefined) => void) {
     this.#call = call;
+    this.#stream = http2StreamOf(call);
     this.remote = remote;
     this.#end = end;
   }
@@ -51,13 +56,14 @@ export class GrpcCarrier implements Carrier {
     else this.#call.on("data", (bytes: Uint8Array) => this.#events?.chunk(bytes));
   }
 
-  write(bytes: Uint8Array, done: () => void): boolean {
+  write(bytes: Uint8Array, done: () => void, room = 0): boolean {
     if (this.#isOver) {
       done();
       return true;
     }
     this.#written.push(bytes.length, done);
-    this.#call.write(bytes, () => this.#written.left() && this.#events?.writable());
+    const left = () => void (this.#written.left() && this.#events?.writable());
+    this.#stream.write(messageOf(bytes, room), left);
     return !this.#written.isFull;
   }
 

@@ -15,6 +15,7 @@ import type { Client, ClientDuplexStream } from "./library.ts";
 import { DIAL_LIMIT_MS, MAX_MESSAGE, PROTOCOL, SESSION_MEMORY_MB, WINDOW } from "./limits.ts";
 import { loadLibrary } from "./load.ts";
 import { IN_TCP, reasonOf } from "./reason.ts";
+import { Through } from "./through.ts";
 
 export class GrpcDialer implements CarrierDialer {
   readonly #options: TlsDialerOptions;
@@ -91,7 +92,8 @@ export class GrpcDialer implements CarrierDialer {
         if (proxy !== undefined) await connectThrough(socket, proxy, host, port, { signal });
         const secured = await secure(socket, { ...this.#options, protocol: PROTOCOL }, signal);
         remote = secured.remote;
-        return connection = secured.socket;
+        connection = secured.socket;
+        return new Through(connection) as unknown as Socket;
       } catch (error) {
         problem = error as Error;
         throw error;

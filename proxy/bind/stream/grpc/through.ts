@@ -7,6 +7,7 @@
 
 import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
+import { free } from "../free.ts";
 
 export class Through extends Duplex {
   readonly #socket: Socket;
@@ -14,10 +15,23 @@ export class Through extends Duplex {
   constructor(socket: Socket) {
     super({ allowHalfOpen: false });
     this.#socket = socket;
-    socket.on("data", (bytes) => void (this.push(bytes) || socket.pause()));
+    socket.on("data", (bytes) => {
+      const isNext = this.readableLength === 0;
+      if (!this.push(bytes)) socket.pause();
+      if (isNext && this.readableLength === 0) free(bytes); // HTTP/2 has taken it
+    });
     socket.on("end", () => this.push(null));
     socket.on("error", (error) => this.destroy(error));
     socket.on("close", () => this.destroy());
+  }
+
+  /** As of a socket, which a client of HTTP/2 takes it for: whatever is open keeps a process alive. */
+  ref(): this {
+    return this;
+  }
+
+  unref(): this {
+    return this;
   }
 
   override _read(): void {
@@ -29,7 +43,10 @@ export class Through extends Duplex {
     _encoding: string,
     done: (error?: Error | null) => void,
   ): void {
-    this.#socket.write(bytes, done);
+    this.#socket.write(bytes, (error) => {
+      free(bytes);
+      done(error);
+    });
   }
 
   override _writev(
@@ -38,8 +55,10 @@ export class Through extends Duplex {
   ): void {
     this.#socket.cork();
     for (const [i, { chunk }] of chunks.entries()) {
-      if (i < chunks.length - 1) this.#socket.write(chunk);
-      else this.#socket.write(chunk, done);
+      this.#socket.write(chunk, (error) => {
+        free(chunk);
+        if (i === chunks.length - 1) done(error);
+      });
     }
     this.#socket.uncork();
   }
