@@ -222,7 +222,7 @@ export function writePacketBlock(
   }
   if (comment !== undefined) {
     copyBytes(comment, 0, bytes, end, comment.length);
-    bytes.fill(0, end + comment.length, end + commentBytes);
+    if (commentBytes > comment.length) bytes.fill(0, end + comment.length, end + commentBytes);
     end += commentBytes;
   }
   view.setUint32(end, 0, true);

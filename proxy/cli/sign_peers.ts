@@ -89,7 +89,11 @@ export async function signPeers(
   }
   if (options.out === undefined) terminal.out(text);
   else write(options.out, text, options.presharedKeys === true);
-  terminal.error(`wirestack: signed ${peers.length} peers, serial ${serial}\n`);
+  terminal.error(
+    `wirestack: signed ${peers.length} ${
+      peers.length === 1 ? "peer" : "peers"
+    }, serial ${serial}\n`,
+  );
   return 0;
 }
 

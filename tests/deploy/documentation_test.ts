@@ -9,6 +9,8 @@ import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parseConfigFile } from "../../proxy/config/file.ts";
+import { sourceFor } from "../../proxy/config/form.ts";
 import manifest from "../../deno.json" with { type: "json" };
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
@@ -123,6 +125,24 @@ Deno.test("each task that a page names is in deno.json", () => {
   assert.deepEqual(wrong, []);
 });
 
+Deno.test("every key and section in the pages' configurations is one, in its place", () => {
+  const wrong: string[] = [];
+  let blocks = 0;
+  for (const [file, text] of documents) {
+    for (const { index, 1: block } of text.matchAll(/^```ini\n([^]*?)^```$/gm)) {
+      blocks++;
+      // Parts of a file may begin in the middle of one, and have marks for what is the reader's.
+      const lines = block!.split("\n").filter((line) => !/^\s*(?:\u2026|\.\.\.)/.test(line));
+      if (lines[0]!.startsWith("[Unit]") || lines[0]!.startsWith("[Service]")) continue;
+      const line = text.slice(0, index).split("\n").length;
+      wrong.push(...unknownIn(lines.join("\n")).map((problem) => `${file}:${line}: ${problem}`));
+    }
+  }
+  assert.deepEqual(wrong, []);
+  assert.equal(unknownIn("[Peer]\nFallbak = tls://a:1\n[Rules]\n").length, 2);
+  assert.ok(blocks > 20, `${blocks}`);
+});
+
 Deno.test("a declaration is told from a call, and a heading has the anchor that GitHub gives it", () => {
   const source = "export function one(\n  private async two<T>(\n  #three() {\n    four();\n";
   assert.deepEqual(
@@ -133,6 +153,12 @@ Deno.test("a declaration is told from a call, and a heading has the anchor that 
     ...["a-b-c-d", "peer", "peer-1"],
   ]);
 });
+
+function unknownIn(configuration: string): string[] {
+  const source = sourceFor("block.conf");
+  parseConfigFile(configuration, "block.conf", source);
+  return source.problems().filter((problem) => /unknown (?:key|section)/.test(problem));
+}
 
 interface Line {
   readonly file: string;
