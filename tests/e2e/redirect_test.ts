@@ -49,6 +49,16 @@ labTest(
       const { stdout } = await tunnel.wirestack("show", "flows", "wg0");
       assert.match(stdout, /redirect/, stdout);
     });
+    await t.step("another idle time reaches a session that is under way", async () => {
+      const flows = async () => (await tunnel.wirestack("show", "flows", "wg0")).stdout;
+      await client.output(["python3", "-c", ASK, FIRST[0], "7", "x"]);
+      assert.match(await flows(), / udp .*:7 /);
+      assert.equal((await tunnel.wirestack("set", "wg0", "Proxy.UdpIdleTimeout=1")).code, 0);
+      await eventually("it has ended", async () => !/ udp .*:7 /.test(await flows()), {
+        timeoutMs: 15_000,
+      });
+      assert.equal((await tunnel.wirestack("set", "wg0", "Proxy.UdpIdleTimeout=")).code, 0);
+    });
     await t.step("a closed port is reset, and so is this end of the tunnel", async () => {
       assert.equal(await outcome(site, FIRST[0], 81), "reset");
       assert.equal(await outcome(site, SECOND[1], 81), "reset");
