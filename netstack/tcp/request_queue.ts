@@ -55,8 +55,11 @@ class Line implements Timed {
 
 /** First come, first served for each sender; senders one after the other. */
 export class RequestQueue {
-  /** Those with requests that may be taken, by sender, in the order of their turns. */
-  readonly #ready = new Map<unknown, Line>();
+  /**
+   * Those with requests that may be taken, in the order of their turns. No `Map`: what comes and goes in
+   * one leaves old tables to the next full collection, see `Roster`.
+   */
+  readonly #ready: Line[] = [];
   /** Those with requests that may not yet. */
   readonly #held = new Deadlines<Line>();
   /** For as long as there is the sender: an empty line is still paced. */
@@ -72,7 +75,7 @@ export class RequestQueue {
 
   /** Whether {@link take} has one, as far as the time is not needed to tell. */
   get isReady(): boolean {
-    return this.#ready.size > 0;
+    return this.#ready.length > 0;
   }
 
   /** When one that is held back may be taken, ms; Infinity for never. */
@@ -88,28 +91,26 @@ export class RequestQueue {
 
   /** The next one; undefined if there is none whose time has come. */
   take(now: number): HalfOpen | undefined {
-    for (let line; (line = this.#held.popDue(now)) !== undefined;) this.#ready.set(line.from, line);
-    for (const line of this.#ready.values()) {
-      const { requests } = line;
-      const request = requests[line.head++]!;
-      this.#ready.delete(line.from);
-      if (!request.settled) this.#pace(line, now);
-      if (line.head === requests.length) {
-        requests.length = line.head = 0;
-        return request;
-      }
-      if (line.head >= 64 && 2 * line.head >= requests.length) {
-        requests.splice(0, line.head);
-        line.head = 0;
-      }
-      this.#enter(line, now); // behind the others
+    for (let line; (line = this.#held.popDue(now)) !== undefined;) this.#ready.push(line);
+    const line = this.#ready.shift();
+    if (line === undefined) return undefined;
+    const { requests } = line;
+    const request = requests[line.head++]!;
+    if (!request.settled) this.#pace(line, now);
+    if (line.head === requests.length) {
+      requests.length = line.head = 0;
       return request;
     }
-    return undefined;
+    if (line.head >= 64 && 2 * line.head >= requests.length) {
+      requests.splice(0, line.head);
+      line.head = 0;
+    }
+    this.#enter(line, now); // behind the others
+    return request;
   }
 
   #lineOf(from: unknown): Line {
-    if (!isKey(from)) return this.#ready.get(from) ?? new Line(from);
+    if (!isKey(from)) return this.#ready.find((line) => line.from === from) ?? new Line(from);
     let line = this.#lines.get(from);
     if (line === undefined) this.#lines.set(from, line = new Line(from));
     return line;
@@ -117,7 +118,7 @@ export class RequestQueue {
 
   #enter(line: Line, now: number): void {
     if (line.nextAt > now) this.#held.set(line, line.nextAt);
-    else this.#ready.set(line.from, line);
+    else this.#ready.push(line);
   }
 
   /** One of the line's is taken. */

@@ -119,7 +119,7 @@ const RESUME_SHARE = 1 / 4;
 /** The share of slots reserved for the stack, every other turn: others send before it in a turn. */
 const RESERVED_SHARE = 1 / 8;
 const LAST_SENDS_MS = 200;
-/** A turn that began so long ago was not one of many, ms. */
+/** A turn that ended so long ago was not one of many, ms. */
 const QUIET_MS = 1;
 
 export class Engine {
@@ -153,6 +153,7 @@ export class Engine {
   #wasExhausted = false;
   readonly #reserved: number;
   #timerAt = Infinity;
+  #turnsEndedAt = -Infinity;
   #isClosed = false;
   // Made once: what is called for every turn or datagram costs no closure.
   readonly #turn = () => {
@@ -160,6 +161,7 @@ export class Engine {
     for (let left = TURNS; isMore && left > 0; left--) isMore = this.#runTurn();
     this.#isScheduled = false;
     if (isMore) this.wake();
+    this.#turnsEndedAt = this.#clock.now(); // turns of a bulk flow may take longer than QUIET_MS
   };
   readonly #timeout = () => this.#runTimeout();
   readonly #handleDatagram = (
@@ -355,7 +357,7 @@ export class Engine {
    */
   #wakeAlone(): void {
     if (this.#isScheduled || this.#isInTurn || this.#isClosed) return;
-    if (this.#clock.now() - this.#now < QUIET_MS) return this.wake();
+    if (this.#clock.now() - this.#turnsEndedAt < QUIET_MS) return this.wake();
     this.#isScheduled = true;
     this.#turn();
   }

@@ -17,6 +17,7 @@ function driven() {
     left: 0,
     isBusy: false,
     now: 0,
+    onDrain: () => {},
     onSent: () => {},
     onReadable: (_isAlone?: boolean) => {},
     soon: [] as (() => void)[],
@@ -39,6 +40,7 @@ function driven() {
       if (state.left === 0) return 0;
       state.left--;
       state.drains++;
+      state.onDrain();
       return 1;
     },
     send: () => false,
@@ -97,12 +99,19 @@ Deno.test("a wake with nothing else on the stack has its turn at once, unless tu
   assert.deepEqual(wake(), [1, 1], "asked for once");
   state.soon.shift()!();
   assert.equal(state.drains, 2);
-  state.now = 30;
+  state.now = 25;
+  state.onDrain = () => state.now += 5;
+  assert.deepEqual(wake(), [3, 0]);
+  state.onDrain = () => {};
+  assert.deepEqual(wake(), [3, 1], "that turn was a long one, and has ended just now");
+  state.soon.shift()!();
+  state.drains = 2;
+  state.now = 40;
   state.left = 10;
   state.onReadable(true);
   assert.deepEqual([state.drains, state.soon.length], [6, 1], "four turns, then the event loop");
   state.soon.shift()!();
-  state.now = 40;
+  state.now = 50;
   state.left = 1;
   state.onReadable();
   assert.deepEqual([state.drains, state.soon.length], [10, 1], "not from within somebody's call");
