@@ -63,9 +63,19 @@ export function isEnrolled(
   return member.publicKey !== undefined && member.state !== "revoked";
 }
 
-/** Whether there is any need to remember it. */
-export function isWorthKeeping(member: Member, now: number): boolean {
+/** The longest that a certificate of a machine is good for. */
+export const CERTIFICATE_MS = 3650 * 86_400_000;
+
+/** Whether there is anything to say of it to people. */
+export function isWorthListing(member: Member, now: number): boolean {
   return isEnrolled(member) || isTokenHeard(member, now);
+}
+
+/** Whether there is any need to remember it: its certificate would be good again if it were not. */
+export function isWorthKeeping(member: Member, now: number): boolean {
+  const { state, certificate, joinedAt = 0 } = member;
+  const isOut = state === "revoked" && certificate !== undefined;
+  return isWorthListing(member, now) || isOut && now < joinedAt + CERTIFICATE_MS;
 }
 
 /** Whether its name and addresses are nobody else's. */

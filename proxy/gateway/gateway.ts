@@ -487,6 +487,7 @@ export class Gateway implements AsyncDisposable {
       ...{ engine, peers, peerSources, config, port, changesUser, stateDirectories: directories },
       hasDevice: options.device !== undefined,
       relayPlaces: () => this.streams.places,
+      onRevoked: (isRevoked) => this.streams.refuseRevoked(isRevoked),
       ...(wallClock && { wallClock }),
     });
   }

@@ -8,6 +8,7 @@
 import type { IpAddress, MemoryRegion } from "../../netstack/mod.ts";
 import { parseIpAddress } from "../address.ts";
 import { BindError } from "../bind/bind.ts";
+import type { Certificate } from "../bind/certificates/certificate.ts";
 import { FULL_MESSAGE, GrpcDialer, GrpcListener, loadLibrary } from "../bind/stream/grpc/mod.ts";
 import {
   CarrierBudget,
@@ -59,6 +60,7 @@ interface Opened {
 export class GatewayStreams {
   /** What carriers that others have opened take, of all transports. */
   readonly budget: CarrierBudget;
+  #isRevoked: (certificate: Certificate) => boolean = () => false;
   readonly #options: GatewayStreamsOptions;
   readonly #binds = new Map<RelayTransport, StreamBind>();
   readonly #certificates = new FallbackCertificates();
@@ -130,10 +132,16 @@ export class GatewayStreams {
     this.#certificates.review();
     if (relay === undefined) return;
     try {
-      for (const { listener } of this.#opened) listener.reload(filesOf(relay));
+      for (const { listener } of this.#opened) listener.reload(this.#trustOf(relay));
     } catch (error) {
       throw settingError(error, 0);
     }
+  }
+
+  /** Who shows a certificate that `isRevoked` knows is not let in, from now on. To be called again after a change. */
+  refuseRevoked(isRevoked: (certificate: Certificate) => boolean): void {
+    this.#isRevoked = isRevoked;
+    for (const { listener } of this.#opened) listener.review();
   }
 
   /** The end of a fallback, closed; and what forgets it. */
@@ -166,6 +174,13 @@ export class GatewayStreams {
     }
   }
 
+  #trustOf(relay: RelayConfig) {
+    return {
+      ...filesOf(relay),
+      isRevoked: (certificate: Certificate) => this.#isRevoked(certificate),
+    };
+  }
+
   #bind(transport: RelayTransport): StreamBind {
     const known = this.#binds.get(transport);
     if (known !== undefined) return known;
@@ -183,7 +198,7 @@ export class GatewayStreams {
 
   async #listen(place: RelayListen, relay: RelayConfig): Promise<Opened> {
     const listener = await (place.transport === "tls" ? TlsListener : GrpcListener).start({
-      ...filesOf(relay),
+      ...this.#trustOf(relay),
       hostname: place.hostname,
       port: place.port,
       description: formatRelayListen(place),

@@ -8,9 +8,10 @@ import { readFileSync } from "node:fs";
 import { readCertificates } from "../../bind/certificates/certificate.ts";
 import type { RelayConfig } from "../../config/checked.ts";
 import { ConfigError } from "../../config/error.ts";
+import { CERTIFICATE_MS } from "../../enrol/member.ts";
 
 /** Those of machines cannot be renewed by themselves, so they last as long as a new authority. */
-const LIFETIME = 3650 * 86_400_000;
+const LIFETIME = CERTIFICATE_MS;
 /** Milliseconds. Clocks of other machines may be behind. */
 const BACKDATED = 5 * 60_000;
 

@@ -9,6 +9,7 @@
  */
 
 import type { IpAddress, Prefix } from "../../../netstack/mod.ts";
+import type { Certificate } from "../../bind/certificates/certificate.ts";
 import type { Peer } from "../../../wireguard/mod.ts";
 import { generatePrivateKey, isSameKey, publicKeyOf } from "../../base64.ts";
 import type { GatewayConfig, RelayListen } from "../../config/checked.ts";
@@ -18,6 +19,7 @@ import type { Engine, TimeoutSource } from "../../engine/engine.ts";
 import { newLinkAddress } from "../../enrol/link_address.ts";
 import {
   isEnrolled,
+  isWorthListing,
   LINGER_MS,
   type Member,
   peerOf,
@@ -37,6 +39,7 @@ import { type MemberStats, memberStats } from "./member_stats.ts";
 import { Registrar } from "./registrar.ts";
 import { type MemberKeeper, openRoster } from "./roster_open.ts";
 import { type TakenPrefix, takenPrefixes } from "./taken_prefixes.ts";
+import { RevokedCertificates } from "./revoked_certificates.ts";
 import { TokenListener } from "./token_listener.ts";
 
 const log = getLogger(["wirestack", "enrolment"]);
@@ -56,6 +59,8 @@ export interface EnrolmentOptions {
   port(): number;
   /** Where peers come when UDP does not get through, as the system has given the ports. */
   relayPlaces(): readonly RelayListen[];
+  /** Certificates of machines were put out of use. */
+  onRevoked(isRevoked: (certificate: Certificate) => boolean): void;
   /** The first that can be written to is used. */
   readonly stateDirectories: readonly string[];
   /**
@@ -91,6 +96,7 @@ export class Enrolment implements TimeoutSource {
   readonly #listener: TokenListener;
   /** Members who have handed their key in and not come with it yet, by that key. */
   readonly #awaited = new Map<string, Member>();
+  readonly #revoked = new RevokedCertificates();
   /** Tokens that are peers now. */
   readonly #tokens = new Map<string, Member>();
   #lookAt = Infinity;
@@ -220,7 +226,9 @@ export class Enrolment implements TimeoutSource {
   /** In the order in which they were invited. */
   invites(): MemberStats[] {
     const now = this.#now();
-    return Array.from(this.#roster?.all ?? [], (member) => memberStats(member, now));
+    return Array.from(this.#roster?.all ?? [])
+      .filter((member) => isWorthListing(member, now))
+      .map((member) => memberStats(member, now));
   }
 
   /**
@@ -397,6 +405,9 @@ export class Enrolment implements TimeoutSource {
       roster.purge();
     } catch {
       // They are forgotten by the next look, or by the next start.
+    }
+    if (this.#revoked.update(roster.all)) {
+      this.#options.onRevoked((certificate) => this.#revoked.has(certificate));
     }
     const heard = new Map(roster.tokens.map((member) => [member.tokenKey.toHex(), member]));
     const over = [...this.#tokens].filter(([key]) => !heard.has(key));

@@ -31,7 +31,7 @@ export abstract class SecuredListener implements CarrierListener {
   protected constructor(server: TlsServer, description: string) {
     this.server = server;
     this.description = description;
-    server.onChanged = () => this.#review();
+    server.onChanged = () => this.review();
   }
 
   get port(): number {
@@ -70,7 +70,8 @@ export abstract class SecuredListener implements CarrierListener {
     this.#looks = undefined;
   }
 
-  #review(): void {
+  /** Ends the carriers of those who would not be let in any more. */
+  review(): void {
     for (const [carrier, certificate] of this.#carriers) {
       const refusal = this.server.refuse(certificate);
       if (refusal !== undefined) carrier.expel(farewellFrame(refusal.farewell), refusal.reason);

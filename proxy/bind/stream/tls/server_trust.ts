@@ -23,6 +23,8 @@ export type AllowedClients = readonly (string | Uint8Array)[];
 
 export interface ServerTrustOptions extends ServerFiles {
   readonly allowed: AllowedClients;
+  /** Whether a certificate that is good otherwise was put out of use here. Default: none was. */
+  readonly isRevoked?: (certificate: Certificate) => boolean;
 }
 
 export class ServerTrust {
@@ -112,8 +114,11 @@ export class ServerTrust {
   /** Why a client is not let in, or not any more; undefined if it is. @param problem What the runtime found. */
   refuse(certificate: Certificate, problem?: string): Refusal | undefined {
     const { authorities, revoked } = this.#identity;
-    const { allowed } = this.#options;
-    return refuseClient(certificate, problem, { authorities, revoked, allowed }, new Date());
+    const { allowed, isRevoked } = this.#options;
+    const rules = { authorities, revoked, allowed };
+    const refusal = refuseClient(certificate, problem, rules, new Date());
+    if (refusal !== undefined || isRevoked?.(certificate) !== true) return refusal;
+    return { farewell: Farewell.Revoked, reason: "has been revoked" };
   }
 
   /** A list that is out of date still counts: whom it names stays out. */

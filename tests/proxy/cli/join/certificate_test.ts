@@ -7,6 +7,8 @@ import { readCertificates } from "../../../../proxy/bind/certificates/certificat
 import { loadConfig } from "../../../../proxy/config/config.ts";
 import { memberFile, readMembers } from "../../../../proxy/enrol/state_file.ts";
 import { checkInvitation } from "../../../../proxy/gateway/enrolment/invitation.ts";
+import { StreamBind } from "../../../../proxy/bind/stream/mod.ts";
+import { TlsDialer } from "../../../../proxy/bind/stream/tls/mod.ts";
 import { until } from "../../pair.ts";
 import { startWirestack } from "../../start.ts";
 import { runHere } from "../run_here.ts";
@@ -196,4 +198,48 @@ Deno.test("a machine that has joined comes by TLS when UDP does not get through,
   );
   await machine.close({ graceMs: 0 });
   silent.close();
+});
+
+Deno.test("revoking a machine ends its connections and puts its certificate out of use, after a restart too", async () => {
+  using made = await authority();
+  const server = readCertificates(Deno.readTextFileSync(`${made.path}/server/cert.pem`))[0]!;
+  const first = await HubLab.start({ sections: relay(made.path) });
+  const dialled: Disposable[] = [];
+  const come = (hub: HubLab, name: string) => {
+    const { port } = hub.gateway.streams.places[0]!;
+    const bind = new StreamBind({ name: "tls" });
+    bind.start({ onReadable() {}, onSent() {}, onFailed() {} });
+    const files = `${first.folder}/${name}`;
+    const endpoint = bind.endpoint(
+      new TlsDialer({
+        ...{ url: "tls://hub", host: "127.0.0.1", port, pins: [server.pin] },
+        ...{ certPath: `${files}.cert.pem`, keyPath: `${files}.key.pem` },
+      }),
+    );
+    dialled.push({ [Symbol.dispose]: () => void bind.close() });
+    endpoint.open();
+    return endpoint;
+  };
+  for (const name of ["a", "b"]) {
+    const token = await first.invite(name, "--client", "--fallback", FALLBACK);
+    assert.equal((await first.join(token, `${name}.conf`)).status, 0);
+  }
+  const [a, b] = [come(first, "a"), come(first, "b")];
+  await until(() => a.state === "open" && b.state === "open", "both are there");
+  await first.ask("revoke", "a");
+  const REVOKED = "refused: the certificate that is shown there has been revoked";
+  await until(() => a.problem === REVOKED, "a is told");
+  assert.equal(b.state, "open");
+  for (const one of dialled) one[Symbol.dispose]();
+  const { state, privateKey } = first;
+  await first.gateway.close({ graceMs: 0 });
+  await using second = await HubLab.start({ sections: relay(made.path), state, privateKey });
+  second.clock.ahead = 30 * 86_400_000;
+  const again = come(second, "a");
+  await until(() => again.problem === REVOKED, "a is refused");
+  assert.doesNotMatch((await second.ask("invites")).out, /\ba\b.*revoked/);
+  const other = come(second, "b");
+  await until(() => other.state === "open", "b is there");
+  for (const one of dialled) one[Symbol.dispose]();
+  await first[Symbol.asyncDispose]();
 });
