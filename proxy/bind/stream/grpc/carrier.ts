@@ -14,9 +14,10 @@ import { WINDOW } from "./limits.ts";
 /** While so many messages are on their way out, what comes is gathered for the next. */
 const MOST_WRITTEN = 2;
 
-/** A call's messages, as they come. */
+/** A call's messages, both ways. */
 export interface Messages {
   on(event: "data", listener: (bytes: Uint8Array) => void): unknown;
+  write(bytes: Uint8Array, done: () => void): unknown;
   pause(): unknown;
   resume(): unknown;
 }
@@ -28,7 +29,7 @@ export class GrpcCarrier implements Carrier {
   readonly unread = WINDOW;
   readonly #call: Messages;
   readonly #end: (reason: string | undefined) => void;
-  readonly #stream: Http2Stream;
+  readonly #stream: Http2Stream | undefined;
   readonly #written = new Written(MOST_WRITTEN);
   #events: CarrierEvents | undefined;
   #isOver = false;
@@ -63,7 +64,8 @@ export class GrpcCarrier implements Carrier {
     }
     this.#written.push(bytes.length, done);
     const left = () => void (this.#written.left() && this.#events?.writable());
-    this.#stream.write(messageOf(bytes, room), left);
+    if (this.#stream === undefined) this.#call.write(bytes, left);
+    else this.#stream.write(messageOf(bytes, room), left);
     return !this.#written.isFull;
   }
 

@@ -26,15 +26,19 @@ interface Layer {
 /** More layers than there are. */
 const MOST_LAYERS = 16;
 
-/** @param call Whose headers have come, or gone. @throws {Error} if it has ended meanwhile. */
-export function http2StreamOf(call: object): Http2Stream {
+/**
+ * @param call Whose headers have come, or gone.
+ * @returns undefined if it has ended meanwhile, or its parts have other names: then it is written to as
+ * grpc-js has it.
+ */
+export function http2StreamOf(call: object): Http2Stream | undefined {
   let layer: Layer | null | undefined = call as Layer;
   for (let i = 0; i < MOST_LAYERS && layer; i++) {
     const stream = layer.http2Stream ?? layer.stream;
     if (stream) return stream;
     layer = layer.call ?? layer.nextCall ?? layer.child ?? layer.underlyingCalls?.at(-1)?.call;
   }
-  throw new Error("the call has ended");
+  return undefined;
 }
 
 /** Bytes in front of a message: whether it is compressed, its length, and what protobuf has to say. */
