@@ -7,6 +7,7 @@ import { type CarrierEvents, hostTimers, SILENT_MS } from "../../../../../proxy/
 import { TlsCarrier } from "../../../../../proxy/bind/stream/tls/carrier.ts";
 import { connectTcp } from "../../../../../proxy/bind/stream/tls/client.ts";
 import { PROTOCOL, secure } from "../../../../../proxy/bind/stream/tls/mod.ts";
+import { alone } from "../../../../alone.ts";
 import { captureLog } from "../../../log/capture.ts";
 import { programTest } from "../../../../with_program.ts";
 import { Lab, until } from "./lab.ts";
@@ -138,49 +139,50 @@ Deno.test("a handshake that comes a byte at a time ends when its time is over", 
   assert.equal(lab.listener.server.pending, 0);
 });
 
-Deno.test("10,000 connections that never finish a handshake cost what some hundreds do, and others are served", async () => {
-  using _log = captureLog();
-  await using lab = await Lab.start({ limits: { handshakeMs: 120_000 } });
-  const hello = await clientHello(lab);
-  const { server } = lab.listener;
-  await isServed(lab); // what is made once is made
-  const before = Deno.memoryUsage();
-  const program = new URL("./flood_main.ts", import.meta.url).pathname;
-  const child = new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "--no-prompt",
-      "--allow-net",
-      program,
-      `${lab.listener.port}`,
-      "10000",
-      hello.toHex(),
-    ],
-    stdin: "piped",
-    stdout: "piped",
-  }).spawn();
-  const reader = child.stdout.getReader();
-  const opened = reader.read();
-  let isOpen = false;
-  opened.then(() => isOpen = true);
-  let most = 0;
-  let served = 0;
-  while (!isOpen) {
-    await isServed(lab);
-    served++;
-    most = Math.max(most, server.pending);
-  }
-  await until(() => server.counters.connections >= 10_000);
-  const grown = (Deno.memoryUsage().rss - before.rss) / MEGABYTE;
-  assert.ok(most <= 3 * 512 && server.pending >= 400, `${most} and ${server.pending} pending`);
-  assert.ok(server.evicted >= 10_000 - 3 * 512, `${server.evicted} evicted`);
-  assert.ok(served > 0);
-  assert.ok(grown < 300, `${grown} MB, ${served} served`);
-  await child.stdin.close();
-  await reader.cancel();
-  await child.status;
-  await until(() => server.pending === 0);
-});
+Deno.test("10,000 connections that never finish a handshake cost what some hundreds do, and others are served", (t) =>
+  alone(t, async () => {
+    using _log = captureLog();
+    await using lab = await Lab.start({ limits: { handshakeMs: 120_000 } });
+    const hello = await clientHello(lab);
+    const { server } = lab.listener;
+    await isServed(lab); // what is made once is made
+    const before = Deno.memoryUsage();
+    const program = new URL("./flood_main.ts", import.meta.url).pathname;
+    const child = new Deno.Command(Deno.execPath(), {
+      args: [
+        "run",
+        "--no-prompt",
+        "--allow-net",
+        program,
+        `${lab.listener.port}`,
+        "10000",
+        hello.toHex(),
+      ],
+      stdin: "piped",
+      stdout: "piped",
+    }).spawn();
+    const reader = child.stdout.getReader();
+    const opened = reader.read();
+    let isOpen = false;
+    opened.then(() => isOpen = true);
+    let most = 0;
+    let served = 0;
+    while (!isOpen) {
+      await isServed(lab);
+      served++;
+      most = Math.max(most, server.pending);
+    }
+    await until(() => server.counters.connections >= 10_000);
+    const grown = (Deno.memoryUsage().rss - before.rss) / MEGABYTE;
+    assert.ok(most <= 3 * 512 && server.pending >= 400, `${most} and ${server.pending} pending`);
+    assert.ok(server.evicted >= 10_000 - 3 * 512, `${server.evicted} evicted`);
+    assert.ok(served > 0);
+    assert.ok(grown < 300, `${grown} MB, ${served} served`);
+    await child.stdin.close();
+    await reader.cancel();
+    await child.status;
+    await until(() => server.pending === 0);
+  }));
 
 Deno.test("handshakes begin at a rate, and who comes from an address of its own is soon at its turn", async () => {
   using _log = captureLog();
@@ -220,41 +222,42 @@ Deno.test("one address has no more connections waiting than its share", async ()
   await until(() => lab.listener.server.pending === 0);
 });
 
-Deno.test("who is let in and reads nothing costs little memory, and is given up in a while", async () => {
-  // The hub's time is twenty times as fast.
-  const timers = {
-    now: () => hostTimers.now() * 20,
-    after: (delayMs: number, run: () => void) => hostTimers.after(delayMs / 20, run),
-  };
-  await using lab = await Lab.start({ bind: { timers } });
-  const carrier = await insider(lab);
-  carrier.start(NOTHING);
-  carrier.setReading(false);
-  await until(() => lab.hub.bind.carriers === 1);
-  const [accepted] = lab.hub.bind.accepted;
-  const { counters } = lab.hub.bind;
-  const before = Deno.memoryUsage();
-  const datagram = new Uint8Array(1_400);
-  // It says that it is there all the while.
-  const beat = setInterval(() => carrier.write(new Uint8Array(2), () => {}), 50);
-  const start = hostTimers.now();
-  let most = 0;
-  while (accepted!.isConnected) {
-    for (let i = 0; i < 200; i++) lab.hub.send(accepted!, datagram);
-    most = Math.max(most, accepted!.buffered);
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
-  clearInterval(beat);
-  const after = Deno.memoryUsage();
-  assert.ok(most < 400 << 10, `${most} bytes wait`);
-  assert.equal(counters.stalled, 1);
-  assert.ok(counters.droppedStale + counters.droppedFull > 1_000);
-  assert.ok(hostTimers.now() - start >= SILENT_MS / 20);
-  const grown = (after.rss - before.rss) / MEGABYTE;
-  assert.ok(grown < 60, `${grown} MB`);
-  await isServed(lab);
-  carrier.close();
-});
+Deno.test("who is let in and reads nothing costs little memory, and is given up in a while", (t) =>
+  alone(t, async () => {
+    // The hub's time is twenty times as fast.
+    const timers = {
+      now: () => hostTimers.now() * 20,
+      after: (delayMs: number, run: () => void) => hostTimers.after(delayMs / 20, run),
+    };
+    await using lab = await Lab.start({ bind: { timers } });
+    const carrier = await insider(lab);
+    carrier.start(NOTHING);
+    carrier.setReading(false);
+    await until(() => lab.hub.bind.carriers === 1);
+    const [accepted] = lab.hub.bind.accepted;
+    const { counters } = lab.hub.bind;
+    const before = Deno.memoryUsage();
+    const datagram = new Uint8Array(1_400);
+    // It says that it is there all the while.
+    const beat = setInterval(() => carrier.write(new Uint8Array(2), () => {}), 50);
+    const start = hostTimers.now();
+    let most = 0;
+    while (accepted!.isConnected) {
+      for (let i = 0; i < 200; i++) lab.hub.send(accepted!, datagram);
+      most = Math.max(most, accepted!.buffered);
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    clearInterval(beat);
+    const after = Deno.memoryUsage();
+    assert.ok(most < 400 << 10, `${most} bytes wait`);
+    assert.equal(counters.stalled, 1);
+    assert.ok(counters.droppedStale + counters.droppedFull > 1_000);
+    assert.ok(hostTimers.now() - start >= SILENT_MS / 20);
+    const grown = (after.rss - before.rss) / MEGABYTE;
+    assert.ok(grown < 60, `${grown} MB`);
+    await isServed(lab);
+    carrier.close();
+  }));
 
 Deno.test("who sends more than the hub can deal with is not read on, and nothing is lost", async () => {
   await using lab = await Lab.start();
