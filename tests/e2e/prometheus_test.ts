@@ -216,7 +216,12 @@ Deno.test("10,000 slow clients keep nobody out, cost a bounded number of connect
       transfers++;
     }
     await opened;
-    const { connections, displaced } = await scrape();
+    // The last of them may still be in the system's queue.
+    let { connections, displaced } = await scrape();
+    for (let left = 100; left > 0 && displaced <= 9_000; left--) {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      ({ connections, displaced } = await scrape());
+    }
     assert.ok(displaced > 9_000, `${displaced} displaced`);
     assert.ok(Math.max(most, connections) <= 64, `${most} connections`);
     assert.ok(transfers > 3, `${transfers} transfers meanwhile`);
