@@ -9,7 +9,7 @@ import { startWirestack } from "../start.ts";
 
 const ROOT = new URL("../../../", import.meta.url).pathname;
 /** As the task `start` has them. */
-const V8_FLAGS = "--v8-flags=--memory-saver-mode,--managed-zone-memory,--min-semi-space-size=4";
+const V8_FLAGS = "--v8-flags=--memory-saver-mode,--managed-zone-memory";
 const MIB = 1 << 20;
 const BUDGET = 128 * MIB;
 const STALLED = 2_000;
