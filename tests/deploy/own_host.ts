@@ -14,7 +14,6 @@ const ROOT = new URL("../..", import.meta.url).pathname;
 
 /** In the mount namespace that `ip netns exec` has made. */
 const COPIES = `set -eu
-scratch=$(mktemp -d)
 mount -t tmpfs none "$scratch"
 for folder in $FOLDERS; do
   name=$(basename $folder)
@@ -41,7 +40,11 @@ export async function onOwnHost(
   await using lab = await Lab.create();
   const host = await lab.host("host");
   const output = await host.run(["sh", "-c", `${COPIES}${script}`], {
-    env: { ...Deno.env.toObject(), ...env, DENO: deno, ROOT, FOLDERS: folders.join(" ") },
+    env: {
+      ...Deno.env.toObject(),
+      ...env,
+      ...{ DENO: deno, ROOT, FOLDERS: folders.join(" "), scratch: lab.directory },
+    },
     timeoutMs,
   });
   assert.equal(output.code, 0, `${output.stdout}${output.stderr}`);
