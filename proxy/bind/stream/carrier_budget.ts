@@ -225,10 +225,15 @@ export class CarrierPlace {
     return this.#budget.queueLimit(this.holder);
   }
 
-  /** @param bytes What it holds now beside what it takes by itself. */
+  /** What it holds beside what it takes by itself. */
+  get held(): number {
+    return this.bytes - this.rest;
+  }
+
+  /** @param bytes What {@link held} is now. */
   hold(bytes: number): void {
     if (!this.holder.places.has(this)) return;
-    const more = this.rest + bytes - this.bytes;
+    const more = bytes - this.held;
     this.bytes += more;
     this.#budget.charge(this, more);
   }
