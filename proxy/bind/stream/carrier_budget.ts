@@ -31,9 +31,6 @@ export interface BudgetedCarrier {
 }
 
 export class CarrierBudget {
-  /** Those that had to go, and those that were refused. */
-  evicted = 0;
-  refused = 0;
   #limits: CarrierLimits;
   #carriers = 0;
   #bytes = 0;
@@ -89,10 +86,7 @@ export class CarrierBudget {
       if (this.#carriers + 1 > carriers) given = this.#donated(holder, "carriers", 1, now);
       else if (this.#bytes + bytes > room) given = this.#donated(holder, "bytes", bytes, now);
       else break;
-      if (given === undefined) {
-        this.refused++;
-        return undefined;
-      }
+      if (given === undefined) return undefined;
       this.#evict(given);
     }
     this.#holders.set(name, holder);
@@ -169,7 +163,6 @@ export class CarrierBudget {
   }
 
   #evict(place: CarrierPlace): void {
-    this.evicted++;
     this.give(place);
     place.carrier.evict();
   }
