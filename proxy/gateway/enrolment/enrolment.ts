@@ -34,7 +34,7 @@ import { timeText } from "../../log/time_text.ts";
 import { newAddresses, NoFreeAddress } from "../free_address.ts";
 import type { PeerSources } from "../peer_sources.ts";
 import type { TunnelPeers } from "../peers.ts";
-import { ClientAuthority, type KeptFiles, NOTHING_KEPT, readKept } from "./client_authority.ts";
+import { ClientAuthority, type KeptFiles, readKept } from "./client_authority.ts";
 import { checkInvitation, type InvitationRequest, twinsOf } from "./invitation.ts";
 import { type MemberStats, memberStats } from "./member_stats.ts";
 import { Registrar } from "./registrar.ts";
@@ -108,7 +108,7 @@ export class Enrolment implements TimeoutSource {
     this.#now = options.wallClock ?? Date.now;
     const { engine, peerSources, stateDirectories, changesUser = false, config } = options;
     this.#hubKey = engine.device.publicKey.slice();
-    this.#kept = changesUser ? readKept(config.relay) : NOTHING_KEPT;
+    this.#kept = changesUser ? readKept(config.relay) : new Map();
     const opened = openRoster(stateDirectories, engine.device.publicKey, this.#now, changesUser);
     const { roster } = opened;
     this.#roster = roster;
