@@ -124,12 +124,9 @@ export class Enrolment implements TimeoutSource {
       onBound: (member) => this.#bound(member),
       now: this.#now,
     });
-    const versions = config.addresses.map(({ address }) => address.version);
     this.#listener = new TokenListener({
       engine,
-      deviceVersion: options.hasDevice
-        ? versions.find((version) => version === 4) ?? versions[0]
-        : undefined,
+      deviceAddresses: options.hasDevice ? config.addresses.map(({ address }) => address) : [],
       holder: (link) => roster?.byLink(link),
       answer: async (link, request) =>
         await registrar?.answer(link, request) ?? { refused: "expired" },
