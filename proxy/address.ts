@@ -57,6 +57,11 @@ export function bareHost(text: string): string {
   return text.replace(/^\[(.*)\]$/, "$1");
 }
 
+/** Where a URL leads: a name or an address, IPv6 without brackets, and a port. */
+export function placeOfUrl(url: URL, defaultPort: number): { hostname: string; port: number } {
+  return { hostname: bareHost(url.hostname), port: Number(url.port || defaultPort) };
+}
+
 /** A name or an address as it stands in front of a port, RFC 3986 §3.2.2. */
 export function uriHost(host: string): string {
   return host.includes(":") ? `[${host}]` : host;

@@ -82,7 +82,7 @@ export function encodeAddresses(): Uint8Array[] {
   return [new Uint8Array(HEADER_SIZE)];
 }
 
-/** @param body Of an RTM_NEWADDR or RTM_DELADDR. */
+/** @param body Of an RTM_NEWADDR. */
 export function decodeAddress(body: Uint8Array): InterfaceAddress {
   const attributes = decodeAttributes(body, HEADER_SIZE);
   const flags = readU32(attributes.get(IFA_FLAGS)) ?? body[2]!;

@@ -80,7 +80,7 @@ export function encodeLinkName(name: string): Uint8Array[] {
   return [new Uint8Array(HEADER_SIZE), attribute(IFLA_IFNAME, text(name))];
 }
 
-/** @param body Of an RTM_NEWLINK or RTM_DELLINK. */
+/** @param body Of an RTM_NEWLINK. */
 export function decodeLink(body: Uint8Array): LinkInfo {
   const view = viewOf(body);
   const flags = view.getUint32(8, true);

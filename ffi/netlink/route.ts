@@ -166,7 +166,7 @@ export function encodeLookup(destination: string, mark?: number): Uint8Array[] {
   return parts;
 }
 
-/** @param body Of an RTM_NEWROUTE or RTM_DELROUTE. */
+/** @param body Of an RTM_NEWROUTE. */
 export function decodeRoute(body: Uint8Array): Route {
   const attributes = decodeAttributes(body, HEADER_SIZE);
   const family = body[0]!;

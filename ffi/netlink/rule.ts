@@ -99,7 +99,7 @@ export function encodeRules(family: 4 | 6): Uint8Array[] {
   return [header];
 }
 
-/** @param body Of an RTM_NEWRULE or RTM_DELRULE. */
+/** @param body Of an RTM_NEWRULE. */
 export function decodeRule(body: Uint8Array): Rule {
   const attributes = decodeAttributes(body, HEADER_SIZE);
   const prefix = (type: number): string | undefined => {

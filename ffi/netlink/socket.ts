@@ -20,7 +20,6 @@ import { AF_NETLINK } from "../sockaddr.ts";
 
 const CALLS = {
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
-  bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
   send: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize" },
   recv: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize" },
@@ -28,8 +27,6 @@ const CALLS = {
 } as const;
 
 // <bits/socket.h>
-/** Struct sockaddr_nl: u16 family, u16 of nothing, u32 port, u32 groups. */
-const SOCKADDR = Uint8Array.of(AF_NETLINK, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 const SOCK_RAW = 3;
 const SOCK_CLOEXEC = 0x80000;
 const MSG_PEEK = 0x2;
@@ -46,7 +43,7 @@ const NETLINK_GET_STRICT_CHK = 12;
 const MAX_DUMPS = 16;
 
 export class NetlinkSocket {
-  readonly fd: number;
+  readonly #fd: number;
   readonly #libc: Libc<typeof CALLS> = openLibc(CALLS);
   #buffer = new Uint8Array(32 << 10);
   #sequence = 0;
@@ -55,17 +52,15 @@ export class NetlinkSocket {
   /** @throws {NetlinkError} if the system gives none. */
   constructor() {
     const { symbols } = this.#libc;
-    this.fd = symbols.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-    if (this.fd < 0) {
+    this.#fd = symbols.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    if (this.#fd < 0) {
       const errno = this.#libc.errno();
       this.#libc.close();
       throw new NetlinkError("open a netlink socket", errno);
     }
-    // Any port that is free.
-    symbols.bind(this.fd, SOCKADDR, SOCKADDR.length);
     // A kernel that lacks one of these says less, or sends more than was asked for.
     for (const option of [NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK]) {
-      this.#set(option, 1);
+      symbols.setsockopt(this.#fd, SOL_NETLINK, option, Uint32Array.of(1), 4);
     }
   }
 
@@ -104,13 +99,8 @@ export class NetlinkSocket {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#libc.symbols.close(this.fd);
+    this.#libc.symbols.close(this.#fd);
     this.#libc.close();
-  }
-
-  #set(option: number, value: number): number {
-    const bytes = Uint32Array.of(value);
-    return this.#libc.symbols.setsockopt(this.fd, SOL_NETLINK, option, bytes, 4);
   }
 
   #send(operation: string, type: number, flags: number, body: readonly Uint8Array[]): void {
@@ -118,7 +108,7 @@ export class NetlinkSocket {
     this.#sequence = this.#sequence + 1 >>> 0;
     const message = encodeMessage(type, flags, this.#sequence, ...body);
     for (;;) {
-      const sent = this.#libc.symbols.send(this.fd, message, BigInt(message.length), 0);
+      const sent = this.#libc.symbols.send(this.#fd, message, BigInt(message.length), 0);
       if (sent === BigInt(message.length)) return;
       const errno = this.#libc.errno();
       if (errno !== Errno.EINTR) throw new NetlinkError(operation, errno);
@@ -160,12 +150,12 @@ export class NetlinkSocket {
     for (;;) {
       // Its length first: what does not fit would be cut off and lost.
       const flags = MSG_DONTWAIT | MSG_PEEK | MSG_TRUNC;
-      const waiting = Number(symbols.recv(this.fd, this.#buffer, 0n, flags));
+      const waiting = Number(symbols.recv(this.#fd, this.#buffer, 0n, flags));
       if (waiting > this.#buffer.length) this.#buffer = new Uint8Array(waiting);
       const size = BigInt(this.#buffer.length);
       const length = waiting < 0
         ? waiting
-        : Number(symbols.recv(this.fd, this.#buffer, size, MSG_DONTWAIT));
+        : Number(symbols.recv(this.#fd, this.#buffer, size, MSG_DONTWAIT));
       if (length >= 0) return this.#buffer.subarray(0, length);
       const errno = this.#libc.errno();
       if (errno !== Errno.EINTR) return errno;

@@ -63,7 +63,10 @@ export function isEnrolled(
   return member.publicKey !== undefined && member.state !== "revoked";
 }
 
-/** The longest that a certificate of a machine is good for. */
+/**
+ * The longest that a certificate of a machine is good for: it cannot be renewed by itself, so it lasts as
+ * long as a new authority.
+ */
 export const CERTIFICATE_MS = 3650 * 86_400_000;
 
 /** Whether there is anything to say of it to people. */

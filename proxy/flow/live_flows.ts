@@ -16,23 +16,19 @@ const FEW = 64;
  * began, and still are when their turn comes.
  */
 export class LiveFlows {
-  /** Undefined: a hole. */
-  readonly #flows: (Flow | undefined)[] = [];
-  /** Ascending: tells a loop where to go on when the list has closed up. */
-  readonly #numbers: number[] = [];
-  #lastNumber = 0;
+  /** Undefined: a hole. Another array when it has closed up during a loop, which goes on over the old. */
+  #flows: (Flow | undefined)[] = [];
   #size = 0;
-  /** How often the list has closed up. */
-  #closings = 0;
+  /** Loops that are under way. */
+  #loops = 0;
 
   get size(): number {
     return this.#size;
   }
 
-  /** Adds a flow that is in no list. */
+  /** Adds a flow that never was in a list. */
   add(flow: Flow): void {
     flow.tablePlace = this.#flows.push(flow) - 1;
-    this.#numbers.push(++this.#lastNumber);
     this.#size++;
   }
 
@@ -46,38 +42,28 @@ export class LiveFlows {
   }
 
   *[Symbol.iterator](): Generator<Flow, void, undefined> {
-    const end = this.#lastNumber;
-    for (let at = 0; at < this.#flows.length && this.#numbers[at]! <= end; at++) {
-      const flow = this.#flows[at];
-      if (flow === undefined) continue;
-      const number = this.#numbers[at]!;
-      const closings = this.#closings;
-      yield flow;
-      if (closings !== this.#closings) at = this.#behind(number) - 1;
+    const flows = this.#flows;
+    const { length } = flows;
+    this.#loops++;
+    try {
+      for (let at = 0; at < length; at++) {
+        const flow = flows[at];
+        if (flow !== undefined && flow.tablePlace >= 0) yield flow;
+      }
+    } finally {
+      this.#loops--;
     }
   }
 
   #closeUp(): void {
+    // Not always a new one: what has grown old would keep those that were in it from being collected.
+    if (this.#loops > 0) this.#flows = [...this.#flows];
     let length = 0;
-    for (let at = 0; at < this.#flows.length; at++) {
-      const flow = this.#flows[at];
+    for (const flow of this.#flows) {
       if (flow === undefined) continue;
       this.#flows[length] = flow;
-      this.#numbers[length] = this.#numbers[at]!;
       flow.tablePlace = length++;
     }
-    this.#flows.length = this.#numbers.length = length;
-    this.#closings++;
-  }
-
-  /** The first place of a greater number. */
-  #behind(number: number): number {
-    let [low, high] = [0, this.#numbers.length];
-    while (low < high) {
-      const middle = low + high >>> 1;
-      if (this.#numbers[middle]! <= number) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    this.#flows.length = length;
   }
 }

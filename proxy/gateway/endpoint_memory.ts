@@ -7,6 +7,7 @@
 import { IpAddress } from "../../netstack/mod.ts";
 import type { Peer } from "../../wireguard/mod.ts";
 import { encodeKey } from "../base64.ts";
+import { Backoff } from "../bind/stream/backoff.ts";
 import { UdpAddress } from "../bind/udp_address.ts";
 import { getLogger } from "../log/logger.ts";
 import {
@@ -54,8 +55,8 @@ export class EndpointMemory {
   #kept: RememberedEndpoints = new Map();
   #saveAt = Infinity;
   #savedAt = -Infinity;
-  /** Since the last time that it could be written. */
-  #failures = 0;
+  readonly #backoff = new Backoff({ firstMs: FIRST_RETRY_MS, lastMs: MAX_RETRY_MS });
+  #isFailing = false;
 
   constructor(options: EndpointMemoryOptions) {
     this.#options = options;
@@ -115,13 +116,14 @@ export class EndpointMemory {
       writeEndpoints(this.#file(directory), current);
       this.#kept = current;
     } catch (error) {
-      if (this.#failures === 0) tellNotRemembered([directory, error as Error]);
-      const pauseMs = FIRST_RETRY_MS * 2 ** Math.min(this.#failures++, 20);
-      this.#saveAt = now + Math.min(pauseMs, MAX_RETRY_MS);
+      if (!this.#isFailing) tellNotRemembered([directory, error as Error]);
+      this.#isFailing = true;
+      this.#saveAt = now + this.#backoff.next();
       return;
     }
-    if (this.#failures > 0) log.info("peers' endpoints are remembered again");
-    this.#failures = 0;
+    if (this.#isFailing) log.info("peers' endpoints are remembered again");
+    this.#isFailing = false;
+    this.#backoff.reset();
   }
 
   #current(): RememberedEndpoints {

@@ -7,10 +7,8 @@
 
 import type { IpAddress } from "../../netstack/mod.ts";
 import { parseIpAddress } from "../address.ts";
+import { Backoff } from "../bind/stream/backoff.ts";
 import { alternateFamilies, type Resolve } from "./resolver.ts";
-
-const FIRST_RETRY_MS = 1_000;
-const LAST_RETRY_MS = 60_000;
 
 /** Where a peer is: an address or a name, IPv6 without brackets. */
 export interface PeerLocation {
@@ -37,7 +35,7 @@ export class LocationAddresses {
   retryAt = Infinity;
   readonly #options: LocationOptions;
   readonly #isName: boolean;
-  #retryMs = FIRST_RETRY_MS;
+  readonly #backoff = new Backoff();
   #lookedUpAt = -Infinity;
   #isBusy = false;
   #isClosed = false;
@@ -92,16 +90,15 @@ export class LocationAddresses {
     }
     this.#isBusy = false;
     if (found === undefined || this.#isClosed) return;
-    this.#retryMs = FIRST_RETRY_MS;
+    this.#backoff.reset();
     this.addresses = found;
     this.#options.found();
   }
 
   #retryLater(error: Error): void {
     const { now, notFound } = this.#options;
-    this.retryAt = now() + this.#retryMs;
-    const waits = this.#retryMs;
-    this.#retryMs = Math.min(LAST_RETRY_MS, this.#retryMs * 2);
-    notFound(this.location.hostname, waits, error);
+    const retryMs = this.#backoff.next();
+    this.retryAt = now() + retryMs;
+    notFound(this.location.hostname, retryMs, error);
   }
 }

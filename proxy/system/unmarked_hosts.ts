@@ -5,7 +5,7 @@
  */
 
 import type { Prefix } from "../../netstack/mod.ts";
-import { bareHost, parseIpAddress } from "../address.ts";
+import { parseIpAddress, placeOfUrl } from "../address.ts";
 import type { FallbackConfig } from "../config/checked.ts";
 import type { GatewayConfig } from "../config/config.ts";
 import type { Gateway } from "../gateway/gateway.ts";
@@ -58,8 +58,8 @@ export function dialledPlaces(config: HubsConfig, gateway?: RunningGateway): Dia
 }
 
 /**
- * Where a list of peers is read, if not from a file, as {@link dialledPlaces} has it. Of this host nothing is
- * in the way.
+ * Where a list of peers is read, if not from a file, as {@link dialledPlaces} has it. Without it there may be
+ * no peers, or none where they are now: it cannot come through the tunnel. Of this host nothing is in the way.
  */
 export function listPlaces(
   { peerList }: Pick<HubsConfig, "peerList">,
@@ -67,7 +67,7 @@ export function listPlaces(
 ): DialledPlace[] {
   const list = gateway === undefined ? peerList : gateway.peerList.config;
   if (list === undefined || !("url" in list.place)) return [];
-  const place = placeOf(list.place.url);
+  const place = placeOfUrl(new URL(list.place.url), 443);
   const isOwn = place.hostname === "localhost" || parseIpAddress(place.hostname)?.isLoopback;
   return isOwn ? [] : [place];
 }
@@ -87,12 +87,6 @@ export function proxiedTargets({ proxy, rules }: Pick<GatewayConfig, "proxy" | "
     rewrite?.to === undefined || typeof rewrite.to === "string" ? [] : [rewrite.to]
   );
   return [...proxy?.subnets ?? [], ...(proxy?.maps ?? []).map(({ to }) => to), ...rewritten];
-}
-
-/** Without the list there may be no peers, or none where they are now: it cannot come through the tunnel. */
-function placeOf(url: string): DialledPlace {
-  const { hostname, port } = new URL(url);
-  return { hostname: bareHost(hostname), port: Number(port || 443) };
 }
 
 function httpProxy(place: DialledPlace): string[] {

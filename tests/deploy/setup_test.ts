@@ -5,22 +5,11 @@
  */
 
 import assert from "node:assert/strict";
-import { installation } from "../e2e/gateway.ts";
-import { Lab, labTest } from "../e2e/lab.ts";
+import { labTest } from "../e2e/lab.ts";
+import { onOwnHost } from "./own_host.ts";
 
-const ROOT = new URL("../..", import.meta.url).pathname;
-
-/** Both in one mount namespace, with a `wirestack` that is these sources. */
-const PREPARE = `set -eu
-scratch=$(mktemp -d)
-mount -t tmpfs none "$scratch"
-for folder in etc usr/local; do
-  name=$(basename $folder)
-  mkdir "$scratch/$name" "$scratch/$name.work"
-  mount -t overlay overlay -o "lowerdir=/$folder,upperdir=$scratch/$name,workdir=$scratch/$name.work" /$folder
-done
-mount -t tmpfs none /run
-mkdir -p /usr/local/bin "$scratch/here"
+/** With a `wirestack` that is these sources. */
+const PREPARE = `mkdir "$scratch/here"
 printf '#!/bin/sh\\ncd %s && exec %s run --no-lock -A %smain.ts "$@"\\n' "$scratch/here" "$DENO" "$ROOT" >/usr/local/bin/wirestack
 chmod 755 /usr/local/bin/wirestack
 cd "$scratch/here"
@@ -30,14 +19,9 @@ files() { (cd /etc/wirestack && ls && sha256sum *); }
 
 /** Runs a script on such a host. @returns what it said. */
 async function onHost(script: string): Promise<string> {
-  const { deno } = await installation();
-  await using lab = await Lab.create();
-  const host = await lab.host("host");
-  const { code, stdout, stderr } = await host.run(
-    ["sh", "-c", `${PREPARE}exec 2>&1\n${script}`],
-    { env: { ...Deno.env.toObject(), DENO: deno, ROOT }, timeoutMs: 120_000 },
-  );
-  assert.equal(code, 0, `${stdout}${stderr}`);
+  const { stdout } = await onOwnHost(["etc", "usr/local"], `${PREPARE}exec 2>&1\n${script}`, {
+    timeoutMs: 120_000,
+  });
   return stdout;
 }
 

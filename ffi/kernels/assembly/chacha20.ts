@@ -278,7 +278,7 @@ function rotate16(v: v128): v128 {
   return i8x16.relaxed_swizzle(v, v128.load(ROTATE_16));
 }
 
-function rotate12(v: v128): v128 {
+export function rotate12(v: v128): v128 {
   return v128.or(i32x4.shl(v, 12), i32x4.shr_u(v, 20));
 }
 
@@ -286,7 +286,7 @@ function rotate8(v: v128): v128 {
   return i8x16.relaxed_swizzle(v, v128.load(ROTATE_8));
 }
 
-function rotate7(v: v128): v128 {
+export function rotate7(v: v128): v128 {
   return v128.or(i32x4.shl(v, 7), i32x4.shr_u(v, 25));
 }
 

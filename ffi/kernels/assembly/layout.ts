@@ -22,8 +22,11 @@ export const KEYSTREAM: usize = 192;
 export const SECRETS_END: usize = 448;
 export const WIDE_SECRETS_END: usize = 576;
 
-/** See `wide/chacha20.ts`: nobody reads it, it is made of sums of key stream. Wiped, too. */
-export const SEED: usize = 176;
+/**
+ * See `wide/chacha20.ts`: nobody reads it, it is made of sums of key stream. Wiped, too. In a place that
+ * holds nothing while blocks are encrypted.
+ */
+export const SEED: usize = BLOCK;
 
 /** Six blocks of zeros: what is encrypted to get the key stream itself. */
 export const ZEROS: usize = 576;

@@ -1,31 +1,38 @@
 /**
- * When to try again: exponential backoff with full jitter, so that those whom one fault has cut off do
- * not all come back at once.
+ * When to try again: later and later, by exponential backoff. With full jitter those whom one fault has cut
+ * off do not all come back at once.
  *
  * @module
  */
 
-const FIRST_MS = 1_000;
-const LAST_MS = 60_000;
+export interface BackoffOptions {
+  /** The first pause, ms. Default: a second. */
+  readonly firstMs?: number;
+  /** The longest, ms. Default: a minute. */
+  readonly lastMs?: number;
+  /** What of a pause is waited, from 0 to 1. Default: all of it. */
+  readonly random?: () => number;
+}
 
 export class Backoff {
-  readonly #random: () => number;
-  #limitMs = FIRST_MS;
+  readonly #options: Required<BackoffOptions>;
+  #limitMs: number;
 
-  /** @param random At least 0, less than 1. */
-  constructor(random: () => number) {
-    this.#random = random;
+  constructor({ firstMs = 1_000, lastMs = 60_000, random = () => 1 }: BackoffOptions = {}) {
+    this.#options = { firstMs, lastMs, random };
+    this.#limitMs = firstMs;
   }
 
   /** After another failure: how long to wait, ms. */
   next(): number {
-    const delay = this.#random() * this.#limitMs;
-    this.#limitMs = Math.min(LAST_MS, this.#limitMs * 2);
+    const { lastMs, random } = this.#options;
+    const delay = random() * this.#limitMs;
+    this.#limitMs = Math.min(lastMs, this.#limitMs * 2);
     return delay;
   }
 
   /** It has worked. */
   reset(): void {
-    this.#limitMs = FIRST_MS;
+    this.#limitMs = this.#options.firstMs;
   }
 }

@@ -31,9 +31,6 @@ export interface BudgetedCarrier {
 }
 
 export class CarrierBudget {
-  /** Those that had to go, and those that were refused. */
-  evicted = 0;
-  refused = 0;
   #limits: CarrierLimits;
   #carriers = 0;
   #bytes = 0;
@@ -89,10 +86,7 @@ export class CarrierBudget {
       if (this.#carriers + 1 > carriers) given = this.#donated(holder, "carriers", 1, now);
       else if (this.#bytes + bytes > room) given = this.#donated(holder, "bytes", bytes, now);
       else break;
-      if (given === undefined) {
-        this.refused++;
-        return undefined;
-      }
+      if (given === undefined) return undefined;
       this.#evict(given);
     }
     this.#holders.set(name, holder);
@@ -169,7 +163,6 @@ export class CarrierBudget {
   }
 
   #evict(place: CarrierPlace): void {
-    this.evicted++;
     this.give(place);
     place.carrier.evict();
   }
@@ -225,10 +218,15 @@ export class CarrierPlace {
     return this.#budget.queueLimit(this.holder);
   }
 
-  /** @param bytes What it holds now beside what it takes by itself. */
+  /** What it holds beside what it takes by itself. */
+  get held(): number {
+    return this.bytes - this.rest;
+  }
+
+  /** @param bytes What {@link held} is now. */
   hold(bytes: number): void {
     if (!this.holder.places.has(this)) return;
-    const more = this.rest + bytes - this.bytes;
+    const more = bytes - this.held;
     this.bytes += more;
     this.#budget.charge(this, more);
   }

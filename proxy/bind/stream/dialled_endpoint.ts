@@ -36,7 +36,7 @@ export class DialledEndpoint extends StreamEndpoint {
   constructor(bind: Bind, host: StreamHost, dialer: CarrierDialer) {
     super(bind, host);
     this.#dialer = dialer;
-    this.#backoff = new Backoff(host.random);
+    this.#backoff = new Backoff({ random: host.random });
   }
 
   get state(): StreamState {

@@ -63,8 +63,6 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
   /** In the budget of carriers that came in. */
   #place: CarrierPlace | undefined;
   #usedAt = 0;
-  /** What the budget knows that it holds. */
-  #known = 0;
 
   constructor(bind: Bind, host: StreamHost) {
     this.bind = bind;
@@ -142,7 +140,7 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
     }
     this.#queue.push(buffer, offset, length, this.host.timers.now());
     if (!this.#isFull) this.host.dirty(this);
-    else if (this.#place !== undefined) this.#account(this.#place);
+    else this.#account();
   }
 
   /** Gives the carrier what is queued, as long as it has room. */
@@ -161,7 +159,7 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
       this.#progressAt = now;
       this.#buffered = this.#carrier.buffered;
     }
-    if (this.#place !== undefined) this.#account(this.#place);
+    this.#account();
   }
 
   /**
@@ -187,7 +185,7 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
       this.#carrier?.setReading(true);
     }
     if (count > 0) this.#usedAt = this.#heardAt;
-    if (this.#place !== undefined) this.#account(this.#place);
+    this.#account();
     return count;
   }
 
@@ -207,7 +205,7 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
       if (buffered < this.#buffered) this.#progressAt = now;
       else this.#progressAt += lateMs;
       this.#buffered = buffered;
-      if (this.#place !== undefined) this.#account(this.#place);
+      this.#account();
       if (now - this.#progressAt <= SILENT_MS) return;
       counters.stalled++;
       this.#end(`the other side has read nothing for ${SILENT_MS / 1000} s`);
@@ -221,7 +219,6 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
     const now = this.host.timers.now();
     this.#carrier = carrier;
     this.#place = place;
-    this.#known = 0;
     this.#remote = carrier.remote;
     this.#isReading = true;
     this.#isFull = false;
@@ -301,15 +298,16 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
       this.#isReading = false;
       this.#carrier!.setReading(false);
     }
-    if (this.#place !== undefined) this.#account(this.#place);
+    this.#account();
   }
 
-  /** Tells the budget what is held, and has from it how much more may wait. */
-  #account(place: CarrierPlace): void {
+  /** Tells the budget, if it is of one, what is held, and has from it how much more may wait. */
+  #account(): void {
+    const place = this.#place;
+    if (place === undefined) return;
     const unread = this.#isReading ? 0 : this.#carrier!.unread;
     const held = this.#reader.size + this.buffered + unread;
-    if (Math.abs(held - this.#known) < GRAIN) return;
-    this.#known = held;
+    if (Math.abs(held - place.held) < GRAIN) return;
     place.hold(held);
     this.#queue.limit = place.queueLimit;
   }

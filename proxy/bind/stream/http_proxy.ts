@@ -7,7 +7,7 @@
 
 import type { Socket } from "node:net";
 import { Buffer } from "node:buffer";
-import { bareHost, hostAndPort, parseIpAddress, parsePrefix } from "../../address.ts";
+import { bareHost, hostAndPort, parseIpAddress, parsePrefix, placeOfUrl } from "../../address.ts";
 
 /** An HTTP proxy, and what it is shown. */
 export interface HttpProxy {
@@ -39,7 +39,6 @@ export function parseProxy(value: string): HttpProxy {
   if (url === null || url.hostname === "" || url.port === "0") {
     throw new Error(`HTTPS_PROXY is no URL, ${expected}`);
   }
-  const host = bareHost(url.hostname);
   let authorization: string | undefined;
   if (url.username !== "" || url.password !== "") {
     let pair: string;
@@ -50,7 +49,8 @@ export function parseProxy(value: string): HttpProxy {
     }
     authorization = `Basic ${Buffer.from(pair).toString("base64")}`;
   }
-  return { host, port: Number(url.port || DEFAULT_PORT), authorization };
+  const { hostname: host, port } = placeOfUrl(url, DEFAULT_PORT);
+  return { host, port, authorization };
 }
 
 /**

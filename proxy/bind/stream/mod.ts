@@ -11,12 +11,7 @@ export type {
   CarrierListener,
   CarrierRemote,
 } from "./carrier.ts";
-export {
-  type BudgetedCarrier,
-  CarrierBudget,
-  type CarrierLimits,
-  DEFAULT_CARRIER_LIMITS,
-} from "./carrier_budget.ts";
+export { CarrierBudget, DEFAULT_CARRIER_LIMITS } from "./carrier_budget.ts";
 export type { StreamCounters } from "./counters.ts";
 export { DialledEndpoint, type StreamState } from "./dialled_endpoint.ts";
 export { AcceptedEndpoint } from "./accepted_endpoint.ts";

@@ -10,15 +10,11 @@ import type { RelayConfig } from "../../config/checked.ts";
 import { ConfigError } from "../../config/error.ts";
 import { CERTIFICATE_MS } from "../../enrol/member.ts";
 
-/** Those of machines cannot be renewed by themselves, so they last as long as a new authority. */
-const LIFETIME = CERTIFICATE_MS;
 /** Milliseconds. Clocks of other machines may be behind. */
 const BACKDATED = 5 * 60_000;
 
 /** Files by their path, in PEM. */
 export type KeptFiles = ReadonlyMap<string, string>;
-
-export const NOTHING_KEPT: KeptFiles = new Map();
 
 /** What it takes to sign, for a process that is about to lose the right to read it. */
 export function readKept(relay: RelayConfig | undefined): KeptFiles {
@@ -48,10 +44,7 @@ export class ClientAuthority {
    * @param kept What counts where a file may not be read any more.
    * @returns undefined without a ClientCaKey.
    */
-  static of(
-    relay: RelayConfig | undefined,
-    kept: KeptFiles = NOTHING_KEPT,
-  ): ClientAuthority | undefined {
+  static of(relay: RelayConfig | undefined, kept: KeptFiles): ClientAuthority | undefined {
     const { clientCaKeyPath } = relay ?? {};
     return relay === undefined || clientCaKeyPath === undefined
       ? undefined
@@ -97,7 +90,7 @@ export class ClientAuthority {
       publicKey,
       // Never beyond the authority's: a chain is valid where all of it is.
       notBefore: new Date(Math.max(second - BACKDATED, notBefore.getTime())),
-      notAfter: new Date(Math.min(second + LIFETIME, notAfter.getTime())),
+      notAfter: new Date(Math.min(second + CERTIFICATE_MS, notAfter.getTime())),
     });
   }
 

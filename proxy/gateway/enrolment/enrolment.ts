@@ -9,6 +9,7 @@
  */
 
 import type { IpAddress, Prefix } from "../../../netstack/mod.ts";
+import { Backoff } from "../../bind/stream/backoff.ts";
 import type { Certificate } from "../../bind/certificates/certificate.ts";
 import type { Peer } from "../../../wireguard/mod.ts";
 import { generatePrivateKey, isSameKey, publicKeyOf } from "../../base64.ts";
@@ -33,7 +34,7 @@ import { timeText } from "../../log/time_text.ts";
 import { newAddresses, NoFreeAddress } from "../free_address.ts";
 import type { PeerSources } from "../peer_sources.ts";
 import type { TunnelPeers } from "../peers.ts";
-import { ClientAuthority, type KeptFiles, NOTHING_KEPT, readKept } from "./client_authority.ts";
+import { ClientAuthority, type KeptFiles, readKept } from "./client_authority.ts";
 import { checkInvitation, type InvitationRequest, twinsOf } from "./invitation.ts";
 import { type MemberStats, memberStats } from "./member_stats.ts";
 import { Registrar } from "./registrar.ts";
@@ -46,9 +47,6 @@ const log = getLogger(["wirestack", "enrolment"]);
 
 /** How often to look at the clock, which may be set. */
 const LOOK_MS = 30_000;
-/** A revocation that could not be written is tried again so soon, then later and later. */
-const FIRST_RETRY_MS = 1_000;
-const MAX_RETRY_MS = 60_000;
 
 export interface EnrolmentOptions {
   readonly engine: Engine;
@@ -100,9 +98,9 @@ export class Enrolment implements TimeoutSource {
   /** Tokens that are peers now. */
   readonly #tokens = new Map<string, Member>();
   #lookAt = Infinity;
-  /** When what could not be written is tried again, and the pause before that. */
+  /** When a revocation that could not be written is tried again. */
   #retryAt = Infinity;
-  #retryMs = FIRST_RETRY_MS;
+  readonly #backoff = new Backoff();
 
   constructor(options: EnrolmentOptions) {
     this.#options = options;
@@ -110,7 +108,7 @@ export class Enrolment implements TimeoutSource {
     this.#now = options.wallClock ?? Date.now;
     const { engine, peerSources, stateDirectories, changesUser = false, config } = options;
     this.#hubKey = engine.device.publicKey.slice();
-    this.#kept = changesUser ? readKept(config.relay) : NOTHING_KEPT;
+    this.#kept = changesUser ? readKept(config.relay) : new Map();
     const opened = openRoster(stateDirectories, engine.device.publicKey, this.#now, changesUser);
     const { roster } = opened;
     this.#roster = roster;
@@ -126,12 +124,9 @@ export class Enrolment implements TimeoutSource {
       onBound: (member) => this.#bound(member),
       now: this.#now,
     });
-    const versions = config.addresses.map(({ address }) => address.version);
     this.#listener = new TokenListener({
       engine,
-      deviceVersion: options.hasDevice
-        ? versions.find((version) => version === 4) ?? versions[0]
-        : undefined,
+      deviceAddresses: options.hasDevice ? config.addresses.map(({ address }) => address) : [],
       holder: (link) => roster?.byLink(link),
       answer: async (link, request) =>
         await registrar?.answer(link, request) ?? { refused: "expired" },
@@ -304,8 +299,8 @@ export class Enrolment implements TimeoutSource {
   #revoke(roster: Roster, member: Member): string {
     const error = roster.revoke(member);
     if (error === undefined) return "";
-    this.#retryMs = FIRST_RETRY_MS;
-    this.#retryAt = this.#options.engine.now() + FIRST_RETRY_MS;
+    this.#backoff.reset();
+    this.#retryLater();
     this.#options.engine.wake();
     log.warn("{name}: its revocation is not written yet, a restart would let it back in", {
       name: member.name,
@@ -320,9 +315,12 @@ export class Enrolment implements TimeoutSource {
     try {
       this.#roster?.retry();
     } catch {
-      this.#retryMs = Math.min(2 * this.#retryMs, MAX_RETRY_MS);
-      this.#retryAt = this.#options.engine.now() + this.#retryMs;
+      this.#retryLater();
     }
+  }
+
+  #retryLater(): void {
+    this.#retryAt = this.#options.engine.now() + this.#backoff.next();
   }
 
   /** @throws {ConfigError} if the token is no peer: nobody could come with it, so it is revoked. */

@@ -5,13 +5,7 @@
  * @module
  */
 
-import {
-  IpAddress,
-  type IpVersion,
-  type Nic,
-  Prefix,
-  type TcpListener,
-} from "../../../netstack/mod.ts";
+import { IpAddress, type Nic, Prefix, type TcpListener } from "../../../netstack/mod.ts";
 import type { Peer } from "../../../wireguard/mod.ts";
 import { ConfigError } from "../../config/error.ts";
 import type { Engine } from "../../engine/engine.ts";
@@ -42,8 +36,8 @@ const BESIDE_DEVICE = {
 
 export interface TokenListenerOptions {
   readonly engine: Engine;
-  /** By which a service beside a device is reached; undefined without one, or where it has no address. */
-  readonly deviceVersion: IpVersion | undefined;
+  /** The hub's own that a device of the system has; none without one. */
+  readonly deviceAddresses: readonly IpAddress[];
   /** Whose token has this address in the tunnel; undefined if none is heard that has it. */
   holder(link: IpAddress): Member | undefined;
   answer(link: IpAddress, request: EnrolRequest | undefined): Promise<EnrolAnswer>;
@@ -81,18 +75,18 @@ export class TokenListener {
   }
 
   get #ownAddress(): IpAddress | undefined {
-    const { engine, deviceVersion } = this.#options;
-    if (deviceVersion !== undefined) return BESIDE_DEVICE[deviceVersion];
-    const own = engine.nic1.addresses.map(({ address }) => address);
-    return own.find(({ version }) => version === 4) ?? own[0];
+    const { engine, deviceAddresses } = this.#options;
+    const device = preferred(deviceAddresses);
+    if (device !== undefined) return BESIDE_DEVICE[device.version];
+    return preferred(engine.nic1.addresses.map(({ address }) => address));
   }
 
   /** Begins to listen, unless it does. @returns the port. @throws {ConfigError} */
   listen(): number {
     if (this.#listener !== undefined) return this.#listener.port;
-    const { engine, holder, answer } = this.#options;
+    const { engine, deviceAddresses, holder, answer } = this.#options;
     const { address } = this;
-    if (this.#options.deviceVersion !== undefined) this.#addNic(address);
+    if (deviceAddresses.length > 0) this.#addNic(address);
     const service = this.#service ??= new EnrolService({
       isToken: (link) => holder(link) !== undefined,
       answer,
@@ -164,4 +158,8 @@ export class TokenListener {
       },
     );
   }
+}
+
+function preferred(addresses: readonly IpAddress[]): IpAddress | undefined {
+  return addresses.find(({ version }) => version === 4) ?? addresses[0];
 }

@@ -8,7 +8,7 @@
 import { Buffer } from "node:buffer";
 import { get } from "node:https";
 import type { IpAddress } from "../../../netstack/mod.ts";
-import { bareHost } from "../../address.ts";
+import { placeOfUrl } from "../../address.ts";
 import { MAX_LIST_BYTES, tooLong } from "./text.ts";
 
 export interface FetchAtOptions {
@@ -37,12 +37,12 @@ export function fetchAt(
   { headers, ca, signal }: FetchAtOptions,
 ): Promise<Fetched> {
   const { promise, resolve, reject } = Promise.withResolvers<Fetched>();
-  const host = bareHost(url.hostname);
+  const { hostname, port } = placeOfUrl(url, 443);
   const request = get({
     host: `${address}`,
-    port: Number(url.port || 443),
+    port,
     path: `${url.pathname}${url.search}`,
-    servername: host,
+    servername: hostname,
     headers: { ...headers, host: url.host },
     ...(ca !== undefined && { ca }),
     agent: false,

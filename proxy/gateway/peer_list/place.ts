@@ -5,7 +5,7 @@
  */
 
 import type { IpAddress } from "../../../netstack/mod.ts";
-import { bareHost } from "../../address.ts";
+import { placeOfUrl } from "../../address.ts";
 import type { PeerListConfig } from "../../config/checked.ts";
 import { shownPlace } from "../../config/peer_list_values.ts";
 import { VERSION } from "../../version.ts";
@@ -119,10 +119,9 @@ class UrlPlace implements ListPlace {
 
   /** An HTTP proxy looks up names by itself. */
   #givenAddresses(): readonly IpAddress[] {
-    const { protocol, hostname, port } = this.#url;
-    const host = bareHost(hostname);
-    if (protocol !== "https:" || proxyFor(host, Number(port || 443)) !== undefined) return [];
-    return this.#addresses(host);
+    if (this.#url.protocol !== "https:") return [];
+    const { hostname, port } = placeOfUrl(this.#url, 443);
+    return proxyFor(hostname, port) === undefined ? this.#addresses(hostname) : [];
   }
 
   async #fetch(signal: AbortSignal): Promise<Fetched> {

@@ -38,9 +38,15 @@ export interface Family extends Metric {
 /** The name of those that have no figures of their own. No peer can be called so. */
 export const OTHERS = "(others)";
 
-/** A family with one sample. */
-export function single(metric: Metric, value: (view: View) => number): Family {
-  return { ...metric, collect: (out, view) => out.sample(value(view)) };
+/** A family with one sample, or none where there is no value. */
+export function single(metric: Metric, value: (view: View) => number | undefined): Family {
+  return {
+    ...metric,
+    collect(out, view) {
+      const sample = value(view);
+      if (sample !== undefined) out.sample(sample);
+    },
+  };
 }
 
 /** `badTag` as `bad_tag`. */

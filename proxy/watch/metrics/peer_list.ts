@@ -6,7 +6,7 @@
 
 import type { PeerListStats } from "../../gateway/gateway.ts";
 import type { Metric } from "./exposition.ts";
-import type { Family } from "./family.ts";
+import { type Family, single } from "./family.ts";
 
 export const PEER_LIST_FAMILIES: readonly Family[] = [
   ofList(
@@ -53,12 +53,8 @@ export const PEER_LIST_FAMILIES: readonly Family[] = [
 
 /** A family with one sample, if a list is watched and there is a value. */
 function ofList(metric: Metric, value: (list: PeerListStats) => number | undefined): Family {
-  return {
-    ...metric,
-    collect(out, { gateway }) {
-      const list = gateway.peerList.stats();
-      const sample = list && value(list);
-      if (sample !== undefined) out.sample(sample);
-    },
-  };
+  return single(metric, ({ gateway }) => {
+    const list = gateway.peerList.stats();
+    return list && value(list);
+  });
 }

@@ -17,7 +17,7 @@
  * @module
  */
 
-import { turn1, turn2, turn3 } from "../chacha20.ts";
+import { rotate12, rotate7, turn1, turn2, turn3 } from "../chacha20.ts";
 import { SEED, STATE } from "../layout.ts";
 import { H, R, S } from "../poly1305.ts";
 import { addWide, high, mulWide } from "./arithmetic.ts";
@@ -311,14 +311,6 @@ function rotate16(v: v128): v128 {
   return v128.or(i32x4.shl(v, 16), i32x4.shr_u(v, 16));
 }
 
-function rotate12(v: v128): v128 {
-  return v128.or(i32x4.shl(v, 12), i32x4.shr_u(v, 20));
-}
-
 function rotate8(v: v128): v128 {
   return v128.or(i32x4.shl(v, 8), i32x4.shr_u(v, 24));
-}
-
-function rotate7(v: v128): v128 {
-  return v128.or(i32x4.shl(v, 7), i32x4.shr_u(v, 25));
 }

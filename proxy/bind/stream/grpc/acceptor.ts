@@ -8,6 +8,7 @@ import type { Socket } from "node:net";
 import type { CarrierRemote } from "../carrier.ts";
 import { PendingConnections } from "../tls/mod.ts";
 import { GrpcCarrier } from "./carrier.ts";
+import { http2StreamOf } from "./http2_stream.ts";
 import type { ServerDuplexStream } from "./library.ts";
 import {
   CALL_LIMIT_MS,
@@ -168,15 +169,9 @@ const LIMITS = {
   "grpc-node.max_session_memory": SESSION_MEMORY_MB,
 };
 
-/** What of a session of HTTP/2 is used here. */
-interface Session {
-  settings(settings: { initialWindowSize: number }): void;
-  setLocalWindowSize(bytes: number): void;
-}
-
 /** A server has no option for its window as a client has, and its session is not for us to see. */
 function widen(call: Call): void {
-  const { stream } = (call as unknown as { call?: { stream?: { session?: Session } } }).call ?? {};
-  stream?.session?.settings({ initialWindowSize: WINDOW });
-  stream?.session?.setLocalWindowSize(WINDOW);
+  const session = http2StreamOf(call)?.session;
+  session?.settings({ initialWindowSize: WINDOW });
+  session?.setLocalWindowSize(WINDOW);
 }

@@ -11,6 +11,10 @@ import { Buffer } from "node:buffer";
 /** What of it is used here. */
 export interface Http2Stream {
   write(bytes: Buffer, done: () => void): unknown;
+  readonly session?: {
+    settings(settings: { initialWindowSize: number }): void;
+    setLocalWindowSize(bytes: number): void;
+  };
 }
 
 /** Of grpc-js, undocumented: what a call is made of, on either side. */

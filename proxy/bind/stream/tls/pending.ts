@@ -41,17 +41,15 @@ export class PendingConnections {
     const { address } = pending;
     const same = this.#byAddress.get(address);
     const own = same?.size ?? 0;
-    const isFull = own >= this.#mostPerAddress || this.#all.size >= this.#most;
-    if (isFull) {
-      const other = own >= this.#mostPerAddress ? undefined : this.#greediest(own);
-      if (this.#keeps === "oldest") {
-        if (other === undefined) {
-          this.evicted++;
-          pending.evict();
-          return false;
-        }
-        this.#evict([...other].at(-1)!);
-      } else this.#evict(first(other ?? same ?? this.#all));
+    const hasShare = own >= this.#mostPerAddress;
+    if (hasShare || this.#all.size >= this.#most) {
+      const other = hasShare ? undefined : this.#greediest(own);
+      if (this.#keeps === "newest") this.#evict(first(other ?? same ?? this.#all));
+      else if (other !== undefined) this.#evict([...other].at(-1)!);
+      else {
+        this.#evict(pending);
+        return false;
+      }
     }
     this.#all.add(pending);
     const others = this.#byAddress.get(address);

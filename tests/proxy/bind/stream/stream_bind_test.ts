@@ -177,7 +177,7 @@ Deno.test("a hub that accepts and closes before anything was heard is no success
 
 Deno.test("jitter is full: from nothing to all of the pause", () => {
   const pauses = [0, 0.25, 0.999].map((random) => {
-    const backoff = new Backoff(() => random);
+    const backoff = new Backoff({ random: () => random });
     backoff.next();
     return backoff.next();
   });
