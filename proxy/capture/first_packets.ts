@@ -70,7 +70,7 @@ export class FirstPackets {
     for (let i = 0; i < this.#count; i++) {
       const waiting = this.#all[i]!;
       if (waiting.protocol !== protocol) continue;
-      if (isOf(flow, waiting, waiting.identifier >= 0)) write(waiting.at, waiting.bytes);
+      if (isOf(flow, waiting)) write(waiting.at, waiting.bytes);
     }
   }
 }

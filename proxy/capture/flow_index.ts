@@ -122,7 +122,7 @@ export class FlowIndex {
       protocol,
     );
     for (let entry = this.#entries.get(hash); entry !== undefined; entry = entry.next) {
-      if (entry.protocol === protocol && isOf(entry.flow, packet, isPing)) return entry;
+      if (entry.protocol === protocol && isOf(entry.flow, packet)) return entry;
     }
     return undefined;
   }
@@ -164,12 +164,12 @@ export class FlowIndex {
 }
 
 /** Whether a packet, of the flow's protocol, is of it, whichever way it goes. */
-export function isOf(flow: Flow, packet: FlowKey, isPing: boolean): boolean {
+export function isOf(flow: Flow, packet: FlowKey): boolean {
   const { buffer, version, source, destination, sourcePort, destinationPort } = packet;
   if (version === 0) return false;
   const there = flow.source.matches(buffer, source, version) &&
     flow.destination.matches(buffer, destination, version);
-  if (isPing) {
+  if (packet.identifier >= 0) {
     if (flow.sourcePort !== packet.identifier) return false;
     return there || flow.source.matches(buffer, destination, version) &&
         flow.destination.matches(buffer, source, version);
