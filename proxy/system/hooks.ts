@@ -14,7 +14,7 @@ const log = getLogger(["wirestack", "system"]);
 export type HookName = "preUp" | "postUp" | "preDown" | "postDown";
 
 /** What all lines of a kind may take together, ms. */
-export const HOOK_LIMITS: Readonly<Record<HookName, number>> = {
+const HOOK_LIMITS: Readonly<Record<HookName, number>> = {
   preUp: 60_000,
   postUp: 60_000,
   // Less than `wirestack down` and the unit of systemd wait for, with the connections' time between.

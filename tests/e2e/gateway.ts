@@ -337,7 +337,7 @@ async function copyPackages(source: string, cache: string): Promise<void> {
 }
 
 /** `dist/wirestack`, made by `deno task compile` once for each installation. */
-export function binary(): Promise<string> {
+function binary(): Promise<string> {
   return compiled ??= (async () => {
     const { root, deno, env } = await installation();
     const path = `${root}/source/dist/wirestack`;
