@@ -228,18 +228,15 @@ export class ConfigSource {
   label(path: ConfigPath): string {
     const { origin, depth } = this.#nearest(path);
     const section = path[0] as Section;
-    const inSection = isRepeated(section) ? 2 : 1;
-    const key = findField(section, String(path[inSection]));
+    const key = keyAt(path);
     if (origin === undefined) return formatPath(path);
-    if ("flag" in origin) {
-      return depth <= inSection && key?.flag !== undefined ? `--${key.flag}` : origin.flag;
+    const isMissing = depth <= inSection(section);
+    const missing = isMissing && key !== undefined ? nameBy(origin, key) : undefined;
+    if ("flag" in origin) return missing ?? origin.flag;
+    if ("variable" in origin) return missing ?? labelOf(origin);
+    if (origin.isVariable) {
+      return missing === undefined ? labelOf(origin) : `${placeOf(origin)}: ${missing}`;
     }
-    const variable = key && variableOf(key);
-    if (depth <= inSection && variable !== undefined) {
-      if ("variable" in origin) return variable;
-      if (origin.isVariable) return `${placeOf(origin)}: ${variable}`;
-    }
-    if ("variable" in origin || origin.isVariable) return labelOf(origin);
     if (origin.name !== undefined) {
       const rest = formatPath([origin.name, ...path.slice(depth)].filter((part) => part !== ""));
       return `${placeOf(origin)}: ${rest}`;
@@ -255,15 +252,11 @@ export class ConfigSource {
    * @param near The value that the message is about.
    */
   called(path: ConfigPath, near: ConfigPath): string {
-    const section = path[0] as Section;
-    const key = findField(section, String(path[isRepeated(section) ? 2 : 1]))!;
-    const own = this.#origins.get(path.join("."));
+    const key = keyAt(path)!;
+    const own = this.origin(path);
     if (own !== undefined && "flag" in own) return own.flag;
     const origin = own ?? this.#nearest(near).origin;
-    if (origin === undefined) return key.name;
-    if ("flag" in origin) return key.flag === undefined ? key.name : `--${key.flag}`;
-    const isVariable = "variable" in origin || origin.isVariable === true;
-    return isVariable ? variableOf(key) ?? key.name : key.name;
+    return (origin && nameBy(origin, key)) ?? key.name;
   }
 
   /** The same with a value, as it would be written: `PeerToPeer = true`, `--peer-to-peer=true`. */
@@ -334,6 +327,22 @@ export class ConfigSource {
 export function placeOf(origin: Origin): string {
   if ("flag" in origin) return origin.flag;
   return "variable" in origin ? origin.variable : `${shownPath(origin.file)}:${origin.line}`;
+}
+
+/** The number of the part of a path that names a key. */
+function inSection(section: Section): number {
+  return isRepeated(section) ? 2 : 1;
+}
+
+function keyAt(path: ConfigPath): Key | undefined {
+  const section = path[0] as Section;
+  return findField(section, String(path[inSection(section)]));
+}
+
+/** As whoever wrote one value would name another key; undefined in a file with names of keys, or without one. */
+function nameBy(origin: Origin, key: Key): string | undefined {
+  if ("flag" in origin) return key.flag && `--${key.flag}`;
+  return "variable" in origin || origin.isVariable ? variableOf(key) : undefined;
 }
 
 /** The place, and what the value is called there if that is known. */

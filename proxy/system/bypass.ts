@@ -1,6 +1,7 @@
 /**
- * Where fallbacks of peers connect to, and where the list of peers is read, by sockets that cannot be marked, so that those connections go around
- * the tunnel that they carry: from before it is up, as names come to stand for others.
+ * Where fallbacks of peers connect to, and where the list of peers is read, by sockets that cannot be marked,
+ * so that those connections go around the tunnel that they carry: from before it is up, as names come to
+ * stand for others.
  *
  * @module
  */
@@ -160,10 +161,8 @@ export class Bypass {
   }
 
   #listHosts(): string[] {
-    const list = this.#gateway === undefined
-      ? this.#options.config.peerList
-      : this.#gateway.peerList.config;
-    return listPlaces(list).flatMap(dialledFor).map(({ hostname }) => hostname);
+    const lists = listPlaces(this.#options.config, this.#gateway);
+    return lists.flatMap(dialledFor).map(({ hostname }) => hostname);
   }
 
   /** By which key a host is named. */

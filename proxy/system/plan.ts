@@ -65,9 +65,14 @@ export interface HostView extends RoutingView {
 export interface Plan {
   /** Of WireGuard's datagrams; missing: none is needed, and none was configured. */
   readonly mark?: number;
-  /** Of rules for what goes around the tunnel, where there are to be any: see {@link bypassSteps}. */
+  /**
+   * Of rules for what goes around the tunnel, where there are to be any: see {@link bypassSteps}. Those that
+   * lead to a table of its own have the two after it.
+   */
   readonly bypassPriorities: Readonly<Partial<Record<4 | 6, number>>>;
   readonly steps: readonly Step[];
+  /** Those of {@link steps} that a table of the tunnel's own takes. */
+  readonly ownSteps: readonly Step[];
 }
 
 /** The kernel's own first rule, for the local table, has 0, and the next 32766. */
@@ -82,9 +87,9 @@ export function planTunnel(settings: TunnelSettings, host: HostView): Plan {
   const own = ownTableRoutes(settings);
   const mark = settings.fwMark ??
     (own.length > 0 || killSwitch ? freeTable(host.tables) : undefined);
-  const bypassPriorities = Object.fromEntries(
-    own.map(({ version }) => [version, bypassPriority(host.priorities[version])]),
-  );
+  const priorities = bypassPriorities(own, host.priorities);
+  const protection = protectionSteps(settings, host, mark!);
+  const ownTable = ownTableSteps(settings, mark!, priorities);
   const bypass = settings.bypass ?? [];
   const steps: Step[] = [];
   if (killSwitch) {
@@ -113,12 +118,17 @@ export function planTunnel(settings: TunnelSettings, host: HostView): Plan {
     action: { kind: "link", device, mtu: settings.mtu },
   });
   if (dns.servers.length > 0) steps.push(dnsStep(settings, host.dnsMethod));
-  if (own.length > 0) steps.push(...protectionSteps(settings, host, mark!));
+  steps.push(...protection);
   // Before the routes: no connection that is there already goes astray in between.
-  steps.push(...bypassSteps(bypass, bypassPriorities));
+  steps.push(...bypassSteps(bypass, priorities));
   steps.push(...routeSteps(settings));
-  if (own.length > 0) steps.push(...ownTableSteps(settings, mark!, host.priorities));
-  return { ...(mark !== undefined && { mark }), bypassPriorities, steps };
+  steps.push(...ownTable);
+  return {
+    ...(mark !== undefined && { mark }),
+    bypassPriorities: priorities,
+    steps,
+    ownSteps: [...protection, ...ownTable],
+  };
 }
 
 /** What goes into a table of the tunnel's own, the longest first: default routes, and what is like one. */
@@ -156,12 +166,12 @@ export function routeSteps(
 export function ownTableSteps(
   settings: Pick<TunnelSettings, "device" | "allowedIps" | "circular" | "table">,
   mark: number,
-  priorities: HostView["priorities"],
+  priorities: Plan["bypassPriorities"],
 ): Step[] {
   const own = ownTableRoutes(settings);
   return [...new Set(own.map(({ version }) => version))].flatMap((version) => {
     const prefixes = own.filter((prefix) => prefix.version === version);
-    return ownTable(settings.device, version, prefixes, mark, priorities[version]);
+    return ownTable(settings.device, version, prefixes, mark, priorities[version]!);
   });
 }
 
@@ -171,19 +181,19 @@ export function ownTableSteps(
  * whatever way it has.
  *
  * @param prefixes The longest first.
+ * @param bypass The priority before those of the rules.
  */
 function ownTable(
   device: string,
   version: 4 | 6,
   prefixes: readonly Prefix[],
   mark: number,
-  priorities: readonly number[],
+  bypass: number,
 ): Step[] {
-  const lowest = lowestPriority(priorities);
   const rule: RuleAction = {
     kind: "rule",
     family: version,
-    priority: lowest - 1,
+    priority: bypass + 2,
     mark,
     not: true,
     table: mark,
@@ -191,7 +201,7 @@ function ownTable(
   const main: RuleAction = {
     kind: "rule",
     family: version,
-    priority: lowest - 2,
+    priority: bypass + 1,
     table: MAIN_TABLE,
     suppressPrefixLength: prefixes.at(-1)!.length,
   };
@@ -214,13 +224,18 @@ function ownTable(
   ];
 }
 
-/** What there is beside a table of the tunnel's own. Before the routes: nobody outside gets a packet in between. */
+/**
+ * What there is beside a table of the tunnel's own, if it has one. Before the routes: nobody outside gets a
+ * packet in between.
+ */
 export function protectionSteps(
   settings: Pick<TunnelSettings, "device" | "addresses" | "allowedIps" | "circular" | "table">,
   host: Pick<HostView, "sysctl">,
   mark: number,
 ): Step[] {
   const { device, addresses } = settings;
+  const own = ownTableRoutes(settings);
+  if (own.length === 0) return [];
   const steps: Step[] = [{
     title: `nft: ${device}'s addresses from ${device} alone, and the mark of its answers`,
     action: {
@@ -229,8 +244,9 @@ export function protectionSteps(
     },
     undo: protectTable(device),
   }];
-  const isIpv4 = ownTableRoutes(settings).some(({ version }) => version === 4);
-  if (isIpv4) steps.push(...sysctlSteps(SRC_VALID_MARK, "1", host));
+  if (own.some(({ version }) => version === 4)) {
+    steps.push(...sysctlSteps(SRC_VALID_MARK, "1", host));
+  }
   return steps;
 }
 
@@ -273,9 +289,23 @@ export function checkIpv6(
   throw new SystemTunnelError(`${own}: this host has no IPv6, expected addresses of IPv4 alone`);
 }
 
-/** Of rules for what goes around a tunnel whose own have the two after it. */
-export function bypassPriority(priorities: readonly number[]): number {
-  return lowestPriority(priorities) - 3;
+/**
+ * As a plan has them, for what {@link ownTableRoutes} takes.
+ *
+ * @param priorities Of the rules that there are.
+ * @param before Of families that have such a table already.
+ */
+export function bypassPriorities(
+  own: readonly Prefix[],
+  priorities: HostView["priorities"],
+  before: Plan["bypassPriorities"] = {},
+): Plan["bypassPriorities"] {
+  return Object.fromEntries(
+    own.map(({ version }) => [
+      version,
+      before[version] ?? lowestPriority(priorities[version]) - 3,
+    ]),
+  );
 }
 
 /** Of all rules but the kernel's first: who puts one in front of it comes before all of them. */

@@ -191,7 +191,7 @@ export class SystemTunnel {
       const { save } = this.#options;
       if (save !== undefined) this.#save = () => savedText(gateway, save.frame.hasPort);
       bypass.follow(gateway, settings);
-      const routes = this.#routes = this.#liveRoutes(gateway, settings, plan, view);
+      const routes = this.#routes = this.#liveRoutes(gateway, settings, plan);
       gateway.routes.onAllowedIpChanged = (prefix, isThere) => {
         routes.change(prefix, isThere);
         bypass.lookSoon();
@@ -318,17 +318,11 @@ export class SystemTunnel {
     this.#done.splice(this.#done.indexOf(step), 1);
   }
 
-  #liveRoutes(
-    gateway: Gateway,
-    settings: TunnelSettings,
-    plan: Plan,
-    planned: HostView,
-  ): LiveRoutes {
+  #liveRoutes(gateway: Gateway, settings: TunnelSettings, plan: Plan): LiveRoutes {
     return new LiveRoutes({
       host: this.#host,
       settings,
       plan,
-      planned,
       view: () => routingView(this.#host, this.#recorded()),
       do: (step) => this.#do(step),
       takeBack: ({ title }) => {

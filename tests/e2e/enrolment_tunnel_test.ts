@@ -7,9 +7,8 @@
 
 import assert from "node:assert/strict";
 import { encodeKey, generatePrivateKey } from "../../mod.ts";
-import { alternativeNames, issue, makeAuthority, makeKey } from "../../proxy/certificates/issue.ts";
+import { MadeAuthority } from "../proxy/bind/certificates/made.ts";
 import { Lab, labTest } from "./lab.ts";
-import { installed, wirestack } from "./own_run.ts";
 import { TunnelHost } from "./tunnel_host.ts";
 
 const HUB = "203.0.113.2";
@@ -27,22 +26,8 @@ labTest(
     );
     const hub = await TunnelHost.create(host, `${lab.directory}/hub`);
     const machine = await TunnelHost.create(site, `${lab.directory}/site`);
-    const day = 86_400_000;
-    const validity = {
-      notBefore: new Date(Date.now() - day),
-      notAfter: new Date(Date.now() + day),
-    };
-    const { authority, pair } = await makeAuthority(validity);
-    const { publicKey, key } = await makeKey();
-    const names = alternativeNames([{ type: "ip", value: HUB }]);
-    const usage = "serverAuth";
-    const cert = await issue(authority, {
-      ...validity,
-      commonName: "hub",
-      usage,
-      names,
-      publicKey,
-    });
+    const authority = await MadeAuthority.make();
+    const { cert, key } = await authority.leaf({ name: "hub", usage: "serverAuth", hosts: [HUB] });
     const folder = `${lab.directory}/hub/certs`;
     await Deno.mkdir(folder, { mode: 0o700 });
     const write = async (name: string, text: string) => {
@@ -60,20 +45,17 @@ labTest(
         `Listen = tls:0.0.0.0:${RELAY_PORT}`,
         `Cert = ${await write("cert.pem", cert)}`,
         `Key = ${await write("key.pem", key)}`,
-        `ClientCa = ${await write("ca.pem", pair.certificate)}`,
-        `ClientCaKey = ${await write("ca.key", pair.key)}`,
+        `ClientCa = ${await write("ca.pem", authority.cert)}`,
+        `ClientCaKey = ${await write("ca.key", await authority.key())}`,
         "",
       ].join("\n"),
       { mode: 0o600 },
     );
     const state = `${lab.directory}/hub/state`;
     const start = async () => {
-      const options = await installed(hub.programs);
-      const process = host.spawn(
-        "hub",
-        wirestack(`${lab.directory}/hub/run`, ["hub", "--tun", hub.file]),
-        { ...options, env: { ...options.env, STATE_DIRECTORY: state } },
-      );
+      const process = await hub.start(["hub", "--tun", hub.file], {
+        env: { STATE_DIRECTORY: state },
+      });
       await process.line(/user nobody .* CAP_NET_ADMIN alone/, { timeoutMs: 60_000 });
       await process.line(/control socket/);
       return process;
@@ -102,7 +84,6 @@ labTest(
     // What the token has left on the host, and whether the state is root's.
     assert.equal(Deno.statSync(state).uid, 0);
     await hub.kill(process);
-    await process.exit();
     process = await start();
     assert.match(await ask("invites"), /paris +client +joined/);
     const late = await join(waiting, "rome");
@@ -115,7 +96,6 @@ labTest(
     assert.equal(ping.code, 0, `the kernel of the hub answers at its own address: ${ping.stdout}`);
     assert.match(await ask("revoke", "paris"), /^paris: revoked, its sessions have ended$/m);
     await hub.kill(process);
-    await process.exit();
     process = await start();
     assert.match(await ask("invites"), /paris +client +revoked/);
     process.signal("SIGTERM");

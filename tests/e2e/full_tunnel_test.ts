@@ -161,18 +161,12 @@ labTest(
         return `${found.rules}` === `${rules}` &&
           `${found.set}` === `${rules.map((address) => `${address} ${PORTS.tls}`)}`;
       }, { timeoutMs: 30_000 });
-    const reload = async (change: (text: string) => string) => {
-      await Deno.writeTextFile(site.file, change(await Deno.readTextFile(site.file)));
-      await Deno.chmod(site.file, 0o644);
-      const { code, stderr } = await site.wirestack("reload", "wg0");
-      assert.equal(code, 0, stderr);
-    };
     await isAround([SERVER[0]]);
     const moved = `${LINKS.server}.77`;
     await site.client.etc("hosts", `127.0.0.1 localhost\n${moved} ${HUB}\n`);
-    await reload((text) => text.replace(/^AllowedIPs = .*$/m, "$&, 10.77.0.0/16"));
+    await site.reload((text) => text.replace(/^AllowedIPs = .*$/m, "$&, 10.77.0.0/16"));
     await isAround([SERVER[0], moved]);
-    await reload((text) =>
+    await site.reload((text) =>
       text.replace(/^(Fallback|Cert|Key|Ca) = .*$\n/mg, "").replace(", 10.77.0.0/16", "")
     );
     await isAround([]);

@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import { eventually, labTest } from "./lab.ts";
+import { labTest } from "./lab.ts";
 import { CLIENT, PUBLIC, SERVER, TunnelSite } from "./tunnel_site.ts";
 
 const PROGRAMS = ["curl", "ping", "bash"];
@@ -15,15 +15,8 @@ const NARROW = "10.77.0.0/16";
 const OF_DEFAULTS = ["rule", "rule6", "nft", "sysctl", "resolvConf"] as const;
 
 /** Has the running tunnel read its file again with other allowed IPs. */
-async function reload(site: TunnelSite, allowedIps: string): Promise<void> {
-  const text = await Deno.readTextFile(site.file);
-  await Deno.writeTextFile(
-    site.file,
-    text.replace(/^AllowedIPs = .*$/m, `AllowedIPs = ${allowedIps}`),
-  );
-  await Deno.chmod(site.file, 0o644); // it is another user by now
-  const { code, stderr } = await site.wirestack("reload", "wg0");
-  assert.equal(code, 0, stderr);
+function reload(site: TunnelSite, allowedIps: string): Promise<void> {
+  return site.reload((text) => text.replace(/^AllowedIPs = .*$/m, `AllowedIPs = ${allowedIps}`));
 }
 
 /** Without numbers of the kernel's, and what has been counted since. */
@@ -100,13 +93,7 @@ labTest(
     for (const address of PUBLIC) assert.equal(await site.seenAs(address, 3), undefined);
 
     await reload(site, FULL);
-    await eventually(
-      "it carries again",
-      async () => await site.seenAs(PUBLIC[0], 3) === SERVER[0],
-      {
-        timeoutMs: 30_000,
-      },
-    );
+    await site.carries("it carries again");
     process.signal("SIGTERM");
     assert.equal((await process.exit(30_000)).code, 0, `${process}`);
     assert.deepEqual(await site.state(), before);

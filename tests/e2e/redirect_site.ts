@@ -152,7 +152,9 @@ export class RedirectSite implements AsyncDisposable {
   ): Promise<Process> {
     await this.write(which);
     if (capabilities !== undefined) await this.tunnel.giveAway();
-    const process = await this.tunnel.start(["redirect", ...args, this.tunnel.file], capabilities);
+    const process = await this.tunnel.start(["redirect", ...args, this.tunnel.file], {
+      capabilities,
+    });
     await process.line(/CAP_NET_BIND_SERVICE alone/, { timeoutMs: 60_000 });
     return process;
   }

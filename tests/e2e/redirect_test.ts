@@ -219,7 +219,7 @@ labTest("what a redirect cannot do is said in a line, before anything has change
     ],
   ];
   for (const [args, says, code, capabilities] of refusals) {
-    const process = await tunnel.start(["redirect", ...args, tunnel.file], capabilities);
+    const process = await tunnel.start(["redirect", ...args, tunnel.file], { capabilities });
     const { code: ended } = await process.exit(30_000);
     const errors = process.lines.filter((line) => !/^Task /.test(line));
     assert.match(errors.join("\n"), says);

@@ -53,19 +53,32 @@ export class TunnelHost {
       {},
   ): Promise<Process> {
     if (capabilities !== undefined) await this.giveAway();
-    const process = await this.start(["up", "--tun", ...args, this.file], capabilities);
+    const process = await this.start(["up", "--tun", ...args, this.file], { capabilities });
     if (isReady) await process.line(/CAP_NET_ADMIN alone/, { timeoutMs: 60_000 });
     return process;
   }
 
-  /** Starts another command of ours that goes on. @param capabilities As for {@link up}. */
-  async start(args: readonly string[], capabilities?: string[]): Promise<Process> {
+  /**
+   * Starts another command of ours that goes on.
+   *
+   * @param capabilities As for {@link up}.
+   * @param env Beside that of the tests.
+   */
+  async start(
+    args: readonly string[],
+    { capabilities, env = {} }: {
+      capabilities?: string[] | undefined;
+      env?: Record<string, string>;
+    } = {},
+  ): Promise<Process> {
+    const home = capabilities === undefined ? this.#home : undefined;
+    const options = await installed(this.programs, home);
     return this.host.spawn(
       "wirestack",
       this.umask === undefined
         ? wirestack(this.#run, args, capabilities)
         : ["sh", "-c", 'umask "$0" && exec "$@"', this.umask, ...wirestack(this.#run, args)],
-      await installed(this.programs, capabilities === undefined ? this.#home : undefined),
+      { ...options, env: { ...options.env, ...env } },
     );
   }
 

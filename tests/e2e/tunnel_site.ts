@@ -9,6 +9,7 @@
  * @module
  */
 
+import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { startGateway } from "./gateway.ts";
 import { eventually, type Host, Lab } from "./lab.ts";
@@ -179,6 +180,14 @@ export class TunnelSite implements AsyncDisposable {
   /** Runs another command of ours on the client. */
   wirestack(...args: string[]): Promise<Output> {
     return this.#tunnel.wirestack(...args);
+  }
+
+  /** Changes the configuration of the tunnel that is up, and has it read again. */
+  async reload(change: (text: string) => string): Promise<void> {
+    await Deno.writeTextFile(this.file, change(await Deno.readTextFile(this.file)));
+    await Deno.chmod(this.file, 0o644); // it is another user by now
+    const { code, stderr } = await this.wirestack("reload", "wg0");
+    assert.equal(code, 0, stderr);
   }
 
   /** Runs a command on the client with its /run. */

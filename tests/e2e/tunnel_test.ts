@@ -246,15 +246,7 @@ labTest(
     const route = () => site.client.output(["ip", "route", "show", "dev", "wg0", "10.77.0.0/16"]);
     assert.match(await route(), /^10\.77\.0\.0\/16 scope link/);
 
-    // Readable by the user that it has become, so that it can be read again.
-    const text = await Deno.readTextFile(site.file);
-    await Deno.writeTextFile(
-      site.file,
-      `${text}[Peer]\nPublicKey = ${key}\nAllowedIPs = 10.78.0.0/16\n`,
-    );
-    await Deno.chmod(site.file, 0o644);
-    const reload = await site.wirestack("reload", "wg0");
-    assert.equal(reload.code, 0, reload.stderr);
+    await site.reload((text) => `${text}[Peer]\nPublicKey = ${key}\nAllowedIPs = 10.78.0.0/16\n`);
     assert.equal(await route(), "");
     assert.match(
       await site.client.output(["ip", "route", "show", "dev", "wg0"]),

@@ -7,8 +7,10 @@
 import assert from "node:assert/strict";
 import { LinuxSystem } from "../../../ffi/mod.ts";
 import { type HookName, Hooks } from "../../../proxy/system/hooks.ts";
-import { eventually } from "../../e2e/lab.ts";
+import { until } from "../until.ts";
 
+/** Of what is waited for. */
+const LIMIT_MS = 10_000;
 const LIMITS = { preUp: 60_000, postUp: 60_000, preDown: 60_000, postDown: 60_000 };
 
 /** Hooks that write into a file, `$F` in their lines. */
@@ -43,15 +45,20 @@ async function withHooks(
 /** Says its own number, and that of a program it has started, and hangs. */
 const HANGS = 'sleep 600 & echo "$$ $!" >> $F; wait';
 
+function isRunning(text: () => string): Promise<void> {
+  return until(() => text() !== "", "the hook runs", LIMIT_MS);
+}
+
 async function isGone(text: string): Promise<void> {
   for (const pid of text.trim().split(" ")) {
-    await eventually(`process ${pid} has ended`, () => {
+    const hasEnded = () => {
       try {
-        return Promise.resolve(/^State:\tZ/m.test(Deno.readTextFileSync(`/proc/${pid}/status`)));
+        return /^State:\tZ/m.test(Deno.readTextFileSync(`/proc/${pid}/status`));
       } catch {
-        return Promise.resolve(true);
+        return true;
       }
-    });
+    };
+    await until(hasEnded, `process ${pid} has ended`, LIMIT_MS);
   }
 }
 
@@ -90,7 +97,7 @@ Deno.test("what does not heed SIGTERM is killed a second later", () =>
 Deno.test("a signal ends a hook of the way up, and none begins after it", () =>
   withHooks({ preUp: [HANGS], postUp: ["echo never >> $F"] }, async (hooks, text) => {
     const up = hooks.up("preUp");
-    await eventually("the hook runs", () => Promise.resolve(text() !== ""));
+    await isRunning(text);
     hooks.interrupt();
     await assert.rejects(up, { message: "preUp 0: ended by a signal" });
     await assert.rejects(hooks.up("postUp"), {
@@ -103,7 +110,7 @@ Deno.test("the signal that asks for the end leaves the hooks of the way down, an
   withHooks({ preDown: [HANGS], postDown: ["echo after > $F"] }, async (hooks, text) => {
     hooks.interrupt();
     const down = hooks.down("preDown");
-    await eventually("the hook runs", () => Promise.resolve(text() !== ""));
+    await isRunning(text);
     const pids = text();
     hooks.interrupt();
     await down;
@@ -115,7 +122,7 @@ Deno.test("the signal that asks for the end leaves the hooks of the way down, an
 Deno.test("a program that exits leaves no hook behind", () =>
   withHooks({ preDown: [HANGS] }, async (hooks, text) => {
     const down = hooks.down("preDown");
-    await eventually("the hook runs", () => Promise.resolve(text() !== ""));
+    await isRunning(text);
     hooks.kill();
     await down;
     await isGone(text());

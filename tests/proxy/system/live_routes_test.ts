@@ -18,7 +18,6 @@ function live(changed: Partial<TunnelSettings>) {
   const routes = new LiveRoutes({
     settings,
     plan,
-    planned: HOST,
     view: () => host.view,
     host: {
       removeRoute: ({ destination, table }) =>

@@ -94,13 +94,17 @@ export class MadeAuthority {
         ],
       ],
     });
-    const pkcs8 = await crypto.subtle.exportKey("pkcs8", keys.privateKey);
     return {
       cert: certificate.toString("pem"),
-      key: x509.PemConverter.encode(pkcs8, "PRIVATE KEY"),
+      key: await privateKeyOf(keys),
       keys,
       serial,
     };
+  }
+
+  /** Its own, in PEM. */
+  key(): Promise<string> {
+    return privateKeyOf(this.#keys);
   }
 
   /** A list of these as revoked, in PEM. */
@@ -124,6 +128,11 @@ export class MadeAuthority {
 /** In whole seconds, as certificates have them. */
 export function daysFromNow(days: number): Date {
   return new Date(Math.floor((Date.now() + days * DAY) / 1000) * 1000);
+}
+
+async function privateKeyOf(keys: CryptoKeyPair): Promise<string> {
+  const pkcs8 = await crypto.subtle.exportKey("pkcs8", keys.privateKey);
+  return x509.PemConverter.encode(pkcs8, "PRIVATE KEY");
 }
 
 async function newKeys(): Promise<CryptoKeyPair> {
