@@ -18,6 +18,8 @@ main() {
   name=
   options=
   fresh=
+  key=
+  env=
   trap cleanup EXIT
   trap 'exit 1' HUP INT TERM
   while [ $# -gt 0 ]; do

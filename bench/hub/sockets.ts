@@ -5,15 +5,15 @@
  * @module
  */
 
-const AF_INET = 2;
+import { AF_INET } from "../../ffi/mod.ts";
+import { SOL_UDP, UDP_GRO } from "../../ffi/udp_layout.ts";
+
 const SOCK_DGRAM = 2;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
-const SOL_UDP = 17;
-const UDP_GRO = 104;
 const EPOLL_CTL_ADD = 1;
 const EPOLLIN = 1;
 /** Of each: pairs that have all of the link to themselves have that much under way. */
