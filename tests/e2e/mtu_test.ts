@@ -53,7 +53,7 @@ labTest(
     }
     const [there, there6] = INSIDE[1];
     const ping = (from: Host, to: string, ...more: string[]) =>
-      from.run(["ping", "-n", "-c", "3", "-i", "0.2", "-W", "5", ...more, to]);
+      from.run(["ping", "-n", "-c", "3", "-i", "0.2", "-W", "30", ...more, to]);
     await t.step("a ping that may be fragmented gets through", async () => {
       const { code, stdout } = await ping(client, there, "-s", "1412", "-M", "dont");
       assert.equal(code, 0, stdout);
@@ -69,9 +69,11 @@ labTest(
       },
     );
     await t.step("so does IPv6", async () => {
+      const first = await ping(client, there6, "-s", "1392", "-c", "1");
+      assert.match(first.stdout, /Packet too big: mtu=1420/);
+      assert.match(first.stdout, / 0 received/);
       const { stdout } = await ping(client, there6, "-s", "1392");
-      assert.match(stdout, /Packet too big: mtu=1420/);
-      assert.match(stdout, / [12] received/, "the first is lost, the others go in fragments");
+      assert.match(stdout, / 3 received/, "the first is lost, the others go in fragments");
     });
     for (const [family, address] of [["4", there], ["6", there6]] as const) {
       await t.step(`TCP over IPv${family}, from the one that knows nothing yet`, async () => {
