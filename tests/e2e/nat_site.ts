@@ -113,9 +113,9 @@ export class NatSite implements AsyncDisposable {
   }
 
   /** Until the peer reaches the target. @returns after how many ms */
-  async reached(): Promise<number> {
+  async reached(timeoutMs = 60_000): Promise<number> {
     const start = performance.now();
-    await eventually("a connection to the target", () => this.#reaches());
+    await eventually("a connection to the target", () => this.#reaches(), { timeoutMs });
     return performance.now() - start;
   }
 

@@ -6,6 +6,7 @@
  */
 
 import assert from "node:assert/strict";
+import { writeExecutable } from "../executable.ts";
 import { eventually, labTest } from "./lab.ts";
 import { fileHash, hashOf } from "./tunnel_services.ts";
 import { CLIENT, LINKS, PUBLIC, SERVER, SERVER_PORT, TunnelSite } from "./tunnel_site.ts";
@@ -119,10 +120,9 @@ labTest(
   async () => {
     await using site = await TunnelSite.start("wireguard-go");
     const log = `${site.lab.directory}/resolvconf.log`;
-    await Deno.writeTextFile(
+    writeExecutable(
       `${site.programs}/resolvconf`,
       `#!/bin/sh\necho "$(id -un): $*" >> ${log}\n`,
-      { mode: 0o755 },
     );
     const said = async () => (await Deno.readTextFile(log)).trim().split("\n");
     const before = await site.state();
