@@ -280,7 +280,7 @@ export class Host implements AsyncDisposable {
 export async function eventually<T>(
   what: string,
   condition: () => T | undefined | false | Promise<T | undefined | false>,
-  { timeoutMs = 60_000, intervalMs = 100 } = {},
+  { timeoutMs = 120_000, intervalMs = 100 } = {},
 ): Promise<T> {
   const deadline = performance.now() + timeoutMs;
   while (true) {
