@@ -17,6 +17,7 @@ import { captureLog } from "../log/capture.ts";
 import { until } from "../pair.ts";
 import { startWirestack } from "../start.ts";
 import { tries } from "../../tries.ts";
+import { ownUdpPort } from "../own_port.ts";
 
 const gatewayKey = generatePrivateKey();
 const clientKey = generatePrivateKey();
@@ -41,7 +42,7 @@ function startGateway(directory: string, port = 0) {
 Deno.test("a gateway that starts again calls its peers: an idle client is back within two seconds", () =>
   tries(5, async () => {
     using directory = folder();
-    const first = await startGateway(`${directory.path}/state`);
+    const first = await startGateway(`${directory.path}/state`, ownUdpPort());
     const { port } = first;
     await using client = await startWirestack({
       interface: { privateKey: encodeKey(clientKey), address: "10.9.0.2/24" },

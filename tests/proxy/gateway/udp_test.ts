@@ -5,6 +5,7 @@ import type { UdpFiltering } from "../../../proxy/config/config.ts";
 import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
 import { Wirestack } from "../../../proxy/embed/wirestack.ts";
 import { type PairOptions, pattern, SITE, SITE_IPV6, startPair, until } from "../pair.ts";
+import { ownUdpPort } from "../own_port.ts";
 
 /** A UDP socket of this host that answers each datagram with the same bytes, or as told. */
 function echo(hostname: string, answer?: (bytes: Uint8Array, from: Deno.NetAddr) => Uint8Array) {
@@ -341,9 +342,7 @@ for (
     await using pair = await startPair({ gateway: { ffi } });
     await using server = echo(hostname!);
     using socket = pair.client.listenDatagram();
-    const closed = Deno.listenDatagram({ transport: "udp", hostname: hostname!, port: 0 });
-    const { port } = closed.addr as Deno.NetAddr;
-    closed.close();
+    const port = ownUdpPort();
     await socket.send(pattern(10), to(target!, server.port));
     await socket.receive();
     for (let i = 1; i <= 3; i++) {

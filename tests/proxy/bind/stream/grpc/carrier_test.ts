@@ -10,6 +10,7 @@ import {
 import { connectProxy, listening } from "../listening.ts";
 import { until } from "../tls/lab.ts";
 import { dialerOf, Hub, pair, Told } from "./lab.ts";
+import { ownTcpPort } from "../../../own_port.ts";
 
 const never = new AbortController().signal;
 
@@ -117,11 +118,9 @@ Deno.test("a carrier whose connection is cut tells both sides", async () => {
 Deno.test("what cannot be opened is said in one line", async () => {
   using silent = await listening(() => {});
   using closing = await listening((socket) => void socket.destroy());
-  const refused = await listening(() => {});
-  refused[Symbol.dispose]();
   for (
     const [options, port, expected] of [
-      [{}, refused.port, /^nobody listens there$/],
+      [{}, ownTcpPort(), /^nobody listens there$/],
       [
         {},
         closing.port,
