@@ -5,11 +5,15 @@ import { PlainEndpoint } from "../../wireguard/mod.ts";
 import { type Datagram, ipv4Packet, Pair, v4 } from "./pair.ts";
 
 class Reserved extends PlainEndpoint {
-  readonly only: Uint8Array;
+  readonly #publicKey: Uint8Array;
 
-  constructor(only: Uint8Array) {
+  constructor(publicKey: Uint8Array) {
     super(v4("198.51.100.7"), 4000);
-    this.only = only;
+    this.#publicKey = publicKey;
+  }
+
+  get only(): Uint8Array {
+    return this.#publicKey;
   }
 }
 
