@@ -493,7 +493,7 @@ export class Gateway implements AsyncDisposable {
   }
 
   async #close(graceMs: number): Promise<CloseResult> {
-    this.enrolment?.close();
+    const enrolment = this.enrolment?.close();
     this.peerList.close();
     this.proxy.close();
     this.inbounds.close();
@@ -513,6 +513,7 @@ export class Gateway implements AsyncDisposable {
     await links;
     await streams;
     await inbounds;
+    await enrolment;
     await this.engine.close();
     this.#closed.resolve();
     return { unfinished };

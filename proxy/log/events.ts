@@ -621,6 +621,13 @@ export const EVENTS: readonly LogEvent[] = [
     fields: {},
   },
   {
+    name: "enrolment-not-shorter",
+    logger: "enrolment",
+    level: "warning",
+    message: "the state of enrolment cannot be made shorter: {error}",
+    fields: { error: "text" },
+  },
+  {
     name: "revocation-not-written",
     logger: "enrolment",
     level: "warning",

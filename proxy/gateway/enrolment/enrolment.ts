@@ -287,12 +287,13 @@ export class Enrolment implements TimeoutSource {
     if (now >= this.#retryAt) this.#retry();
   }
 
-  close(): void {
+  /** Takes effect at once. @returns when nothing is being written any more. */
+  async close(): Promise<void> {
     this.#listener.close();
     this.#lookAt = Infinity;
     this.#retry();
     this.#retryAt = Infinity;
-    this.#keeper?.close();
+    await this.#keeper?.close();
   }
 
   /** @returns what there is to add to what is said, if it could not be written. */
