@@ -1130,6 +1130,13 @@ export const EVENTS: readonly LogEvent[] = [
     },
   },
   {
+    name: "relay-expelled",
+    logger: "relay",
+    level: "info",
+    message: "{listener}: {name} from {from} had to go: its certificate {reason}",
+    fields: { listener: "text", name: "text", from: "text", reason: "text" },
+  },
+  {
     name: "relay-failing",
     logger: "relay",
     level: "warning",
