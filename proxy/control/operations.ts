@@ -19,7 +19,7 @@ export interface ControlHandlers {
   /** @returns why nothing was changed, if so. */
   set(request: SetRequest): Refusal | undefined;
   /** Plain values, without a secret. */
-  stats(): unknown;
+  stats(): unknown | Promise<unknown>;
   /** Reads the configuration again. @throws {ConfigError} if nothing was changed. */
   reload(): Promise<ReloadLines>;
   /**
@@ -125,7 +125,7 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operat
   ["get=1", { keys: [], run: (handlers) => ({ lines: [handlers.get()] }) }],
   ["wirestack_stats=1", {
     keys: [],
-    run: (handlers) => ({ lines: [`stats=${JSON.stringify(handlers.stats())}\n`] }),
+    run: async (handlers) => ({ lines: [`stats=${JSON.stringify(await handlers.stats())}\n`] }),
   }],
   ["wirestack_reload=1", {
     keys: [],
