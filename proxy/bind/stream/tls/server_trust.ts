@@ -130,10 +130,12 @@ export class ServerTrust {
     const guest = guestOf?.(certificate);
     // Nobody vouches for a guest's certificate: whoever is there has proved by it to have the key.
     if (guest !== undefined) return "reason" in guest ? guest : refuseGuest(guest, allowed);
-    const rules = { authorities, revoked, allowed };
-    const refusal = refuseClient(certificate, problem, rules, new Date());
-    if (refusal !== undefined || isRevoked?.(certificate) !== true) return refusal;
-    return { farewell: Farewell.Revoked, reason: "has been revoked" };
+    const rules = {
+      authorities,
+      allowed,
+      isRevoked: (one: Certificate) => revoked?.has(one) === true || isRevoked?.(one) === true,
+    };
+    return refuseClient(certificate, problem, rules, new Date());
   }
 
   /** A list that is out of date still counts: whom it names stays out. */
