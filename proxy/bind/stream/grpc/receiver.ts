@@ -80,13 +80,14 @@ export class CallReceiver implements FrameUser {
 
   /** Hands over packed bytes from now on: what has come before a little later. */
   start(take: (packed: Uint8Array) => void): void {
-    queueMicrotask(() => {
-      for (const packed of this.#early) if (!this.#isOver) take(packed);
-      this.#early = [];
-      this.#take = take;
-      this.#widen();
-      this.#user.setReading(this.#isReading);
-    });
+    if (this.#early.length === 0) this.#begin(take);
+    else {
+      queueMicrotask(() => {
+        for (const packed of this.#early) if (!this.#isOver) take(packed);
+        this.#early = [];
+        this.#begin(take);
+      });
+    }
   }
 
   /** Whether it reads on. What it does not read stays with the system, and so with the sender. */
@@ -178,6 +179,12 @@ export class CallReceiver implements FrameUser {
     const isAll = from === 0 && to === bytes.length;
     if (bytes === this.#own && isAll) this.#isPassed = true;
     this.#user.pass(isAll ? bytes : bytes.slice(from, to));
+  }
+
+  #begin(take: (packed: Uint8Array) => void): void {
+    this.#take = take;
+    this.#widen();
+    this.#user.setReading(this.#isReading);
   }
 
   /** Whether the frame is one of the call's that is taken. */
