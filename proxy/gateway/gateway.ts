@@ -362,8 +362,23 @@ export class Gateway implements AsyncDisposable {
     return peerStats(this, text, this.machines());
   }
 
+  /** Figures as they are now: all live flows are looked at at once. */
   stats(): GatewayStats {
+    this.proxy.statistics.settle();
     return gatewayStats(this, this.#startedAt);
+  }
+
+  /** The same, and others have their turns in between where flows are many. */
+  async statsInSteps(): Promise<GatewayStats> {
+    await this.settle();
+    return gatewayStats(this, this.#startedAt);
+  }
+
+  /** Counts what all flows did until now, with turns for others in between. */
+  async settle(): Promise<void> {
+    for (const _ of this.proxy.statistics.settleInSteps()) {
+      await new Promise((resolve) => setTimeout(resolve, 0));
+    }
   }
 
   /**
@@ -493,7 +508,7 @@ export class Gateway implements AsyncDisposable {
   }
 
   async #close(graceMs: number): Promise<CloseResult> {
-    this.enrolment?.close();
+    const enrolment = this.enrolment?.close();
     this.peerList.close();
     this.proxy.close();
     this.inbounds.close();
@@ -513,6 +528,7 @@ export class Gateway implements AsyncDisposable {
     await links;
     await streams;
     await inbounds;
+    await enrolment;
     await this.engine.close();
     this.#closed.resolve();
     return { unfinished };

@@ -82,16 +82,18 @@ export class GatewayStreams {
     return this.#opened.map(({ place, listener: { port } }) => ({ ...place, port }));
   }
 
-  /** Those who came to the places of a transport and were not let in. */
-  refusals(transport: string): { readonly refused: number; readonly failed: number } {
+  /** Those who came to the places of a transport and were not let in, or later had to go. */
+  refusals(transport: string) {
     let refused = 0;
     let failed = 0;
+    let expelled = 0;
     for (const { place, listener: { server } } of this.#opened) {
       if (place.transport !== transport) continue;
       refused += server.counters.refused;
       failed += server.counters.failed;
+      expelled += server.counters.expelled;
     }
-    return { refused, failed };
+    return { refused, failed, expelled };
   }
 
   /**

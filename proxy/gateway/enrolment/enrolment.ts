@@ -80,6 +80,14 @@ export interface Invited {
   readonly notes: readonly string[];
 }
 
+/** What became of a revocation. */
+export interface Revoked {
+  /** What was done, in a line. */
+  readonly done: string;
+  /** Why a restart would undo it. Missing: it would not. */
+  readonly unwritten?: string;
+}
+
 export class Enrolment implements TimeoutSource {
   readonly #options: EnrolmentOptions;
   readonly #now: () => number;
@@ -227,33 +235,34 @@ export class Enrolment implements TimeoutSource {
   }
 
   /**
-   * Ends an invitation, or the membership that has come of it: sessions end at once.
+   * Ends an invitation, or the membership that has come of it: sessions end at once. One that could not be
+   * written down yet is tried again at once.
    *
-   * @returns what was done, in a line.
    * @throws {ConfigError} if there is none; then nothing has changed.
    */
-  revoke(name: string): string {
+  revoke(name: string): Revoked {
     const roster = this.#needRoster();
     const member = roster.byName(name);
     if (member === undefined) {
       const past = [...roster.all].findLast((one) => one.name.toLowerCase() === name.toLowerCase());
+      if (past !== undefined && roster.isUnsaved(past)) return this.#writeRevoked(roster, past);
       throw new ConfigError([
         past === undefined
           ? `NAME: nobody of the name ${quote(name)} was invited, expected one of wirestack invites`
           : `NAME: ${past.name} is ${statusOf(past, this.#now())} already, nothing has changed`,
       ]);
     }
-    const unwritten = this.#revoke(roster, member);
+    const error = this.#revoke(roster, member);
     this.#settle();
     if (member.publicKey === undefined) {
       log.info("{name}: the invitation is revoked", { name: member.name });
-      return `${member.name}: the invitation is revoked${unwritten}`;
+      return revoked(`${member.name}: the invitation is revoked`, error);
     }
     this.#awaited.delete(member.publicKey.toHex());
     this.#options.peerSources.remove("enrolled", member.publicKey);
     this.#options.engine.wake();
     log.info("{name}: revoked, its sessions have ended", { name: member.name });
-    return `${member.name}: revoked, its sessions have ended${unwritten}`;
+    return revoked(`${member.name}: revoked, its sessions have ended`, error);
   }
 
   /** Changes that could not be written since the start, and revocations that a restart would undo. */
@@ -287,26 +296,36 @@ export class Enrolment implements TimeoutSource {
     if (now >= this.#retryAt) this.#retry();
   }
 
-  close(): void {
+  /** Takes effect at once. @returns when nothing is being written any more. */
+  async close(): Promise<void> {
     this.#listener.close();
     this.#lookAt = Infinity;
     this.#retry();
     this.#retryAt = Infinity;
-    this.#keeper?.close();
+    await this.#keeper?.close();
   }
 
-  /** @returns what there is to add to what is said, if it could not be written. */
-  #revoke(roster: Roster, member: Member): string {
+  /** @returns why it could not be written. */
+  #revoke(roster: Roster, member: Member): Error | undefined {
     const error = roster.revoke(member);
-    if (error === undefined) return "";
+    if (error === undefined) return undefined;
     this.#backoff.reset();
     this.#retryLater();
     this.#options.engine.wake();
     log.warn("{name}: its revocation is not written yet, a restart would let it back in", {
       name: member.name,
     });
-    return `, but it cannot be written down (${error.message}): until that works, which is tried ` +
-      "again and again, a restart lets it back in";
+    return error;
+  }
+
+  /** Who asks again may know that there is room now. */
+  #writeRevoked(roster: Roster, { name }: Member): Revoked {
+    try {
+      roster.retry();
+      return revoked(`${name}: was revoked before, and that is written down now`);
+    } catch (error) {
+      return revoked(`${name}: was revoked before`, error as Error);
+    }
   }
 
   /** Writes down what could not be. */
@@ -452,4 +471,14 @@ export class Enrolment implements TimeoutSource {
       ]);
     }
   }
+}
+
+/** @param error Why it could not be written. */
+function revoked(done: string, error?: Error): Revoked {
+  if (error === undefined) return { done };
+  return {
+    done: `${done}, but it cannot be written down (${error.message}): until that works, which is ` +
+      "tried again and again, a restart lets it back in",
+    unwritten: error.message,
+  };
 }

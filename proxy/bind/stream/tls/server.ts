@@ -54,10 +54,18 @@ export interface TlsServerCounters {
   refused: number;
   /** Those whose handshake came to nothing. */
   failed: number;
+  /** Those that were let in, and had to go: their certificate would not be accepted any more. */
+  expelled: number;
 }
 
 export class TlsServer {
-  readonly counters: TlsServerCounters = { connections: 0, secured: 0, refused: 0, failed: 0 };
+  readonly counters: TlsServerCounters = {
+    connections: 0,
+    secured: 0,
+    refused: 0,
+    failed: 0,
+    expelled: 0,
+  };
   readonly #options: TlsServerOptions;
   readonly #trust: ServerTrust;
   readonly #server: Server;

@@ -115,10 +115,12 @@ export class ServerTrust {
   refuse(certificate: Certificate, problem?: string): Refusal | undefined {
     const { authorities, revoked } = this.#identity;
     const { allowed, isRevoked } = this.#options;
-    const rules = { authorities, revoked, allowed };
-    const refusal = refuseClient(certificate, problem, rules, new Date());
-    if (refusal !== undefined || isRevoked?.(certificate) !== true) return refusal;
-    return { farewell: Farewell.Revoked, reason: "has been revoked" };
+    const rules = {
+      authorities,
+      allowed,
+      isRevoked: (one: Certificate) => revoked?.has(one) === true || isRevoked?.(one) === true,
+    };
+    return refuseClient(certificate, problem, rules, new Date());
   }
 
   /** A list that is out of date still counts: whom it names stays out. */
