@@ -23,8 +23,12 @@ export interface CarrierRemote {
 
 /** What a carrier tells. Never called from within a call to it. */
 export interface CarrierEvents {
-  /** Bytes have come, which are the receiver's from now on. */
-  chunk(bytes: Uint8Array): void;
+  /**
+   * Bytes have come, which are the receiver's from now on.
+   *
+   * @param isAlone Whether all of the memory that they lie in is.
+   */
+  chunk(bytes: Uint8Array, isAlone?: boolean): void;
   /** There is room again, after {@link Carrier.write} has said that there is none. */
   writable(): void;
   /** It is gone: nothing else is told after this. Not called after {@link Carrier.close}. */

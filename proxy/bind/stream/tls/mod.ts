@@ -7,6 +7,7 @@
 export { CONNECT_PROBLEMS, secure, TlsDialer, type TlsDialerOptions } from "./client.ts";
 export { checkClientFiles, checkServerFiles, type FileWarning } from "./check_files.ts";
 export { ClientFilesReader } from "./client_files.ts";
+export type { Gate } from "./gate.ts";
 export {
   CertificateFileError,
   type ClientIdentity,
