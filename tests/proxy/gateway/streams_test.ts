@@ -34,7 +34,7 @@ for (const transport of ["tls", "grpc"]) {
     const [peer] = hub.engine.device.peers();
     await until(() => peer!.hasSession, "the hub's session");
     assert.match(`${peer!.endpoint}`, new RegExp(`^${transport}:127\\.0\\.0\\.1:\\d+$`));
-    assert.match(uapiGet(hub), /\nendpoint=127\.0\.0\.1:\d+\n/);
+    assert.match([...uapiGet(hub)].join(""), /\nendpoint=127\.0\.0\.1:\d+\n/);
     const { received, receivedBytes } = [...hub.streams.binds][0]!.counters;
     const samples = carrierSamples(hub);
     assert.equal(samples.get(`wirestack_carriers ${transport}`), 1);
@@ -165,6 +165,7 @@ Deno.test("a reload takes new certificates and who is let in; connections of who
     second.endpoint.problem,
     "refused: the certificate that is shown there is not among those that are let in",
   );
+  assert.equal(carrierSamples(hub).get("wirestack_carrier_events_total tls expelled"), 1);
   assert.equal(first.endpoint.state, "open");
   assert.equal(first.endpoint.remote!.port, before);
   assert.equal(first.endpoint.remote!.description, "hub");
