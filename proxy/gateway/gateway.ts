@@ -21,6 +21,7 @@ import { GatewayLinks } from "./links.ts";
 import { attachDevice, guardHost, type OpenDevice } from "./device_link.ts";
 import { openSocket, orSettingError, socketOf } from "./socket.ts";
 import { hasStreams, LateStreams } from "./late_streams.ts";
+import type { AsGuest } from "./streams.ts";
 import { GatewayRoutes } from "./routes.ts";
 import { findFlow, type FlowStats, flowStats } from "./flow_stats.ts";
 import { type GatewayStats, gatewayStats } from "./stats.ts";
@@ -97,6 +98,8 @@ export interface GatewayOptions {
   readonly dialledAddresses?: (host: string) => readonly IpAddress[];
   /** Whether the mark of WireGuard's datagrams stays as it is, whatever a reload says. Default: not. */
   readonly keepsMark?: boolean;
+  /** Fallbacks show this, whatever files are configured for them. */
+  readonly asGuest?: AsGuest;
 }
 
 /** How to close. */
@@ -156,7 +159,7 @@ export class Gateway implements AsyncDisposable {
    * never work.
    */
   static async start(config: GatewayConfig, options: GatewayOptions = {}): Promise<Gateway> {
-    if (hasStreams(config)) {
+    if (hasStreams(config) && options.asGuest === undefined) {
       (await import("./certificate_files.ts")).requireCertificates(config);
     }
     const gateway = new Gateway(config, options);
@@ -261,6 +264,7 @@ export class Gateway implements AsyncDisposable {
         listeners: this.proxy.listeners,
         receiveRegion: arena.streamRegion,
         addresses: options.dialledAddresses,
+        asGuest: options.asGuest,
       }, bufferMemory(config.proxy?.maxBufferMemory));
       this.inbounds = new GatewayInbounds(engine, this.proxy);
     } catch (error) {
@@ -512,13 +516,13 @@ export class Gateway implements AsyncDisposable {
       ...{ engine, peers, peerSources, config, port, changesUser, stateDirectories: directories },
       hasDevice: options.device !== undefined,
       relayPlaces: () => this.streams.places,
-      onRevoked: (isRevoked) => this.streams.refuseRevoked(isRevoked),
+      onAdmission: (admission) => this.streams.setAdmission(admission),
       ...(wallClock && { wallClock }),
     });
   }
 
   async #close(graceMs: number): Promise<CloseResult> {
-    this.enrolment?.close();
+    const enrolment = this.enrolment?.close();
     this.peerList.close();
     this.proxy.close();
     this.inbounds.close();
@@ -538,6 +542,7 @@ export class Gateway implements AsyncDisposable {
     await links;
     await streams;
     await inbounds;
+    await enrolment;
     await this.engine.close();
     this.#closed.resolve();
     return { unfinished };

@@ -5,12 +5,11 @@
  * @module
  */
 
-import type { Certificate } from "../bind/certificates/certificate.ts";
 import { CarrierBudget, DEFAULT_CARRIER_LIMITS } from "../bind/stream/carrier_budget.ts";
 import type { StreamBind } from "../bind/stream/mod.ts";
 import type { FallbackConfig, GatewayConfig, RelayConfig, RelayListen } from "../config/checked.ts";
 import type { OpenedFallback } from "./peers.ts";
-import type { GatewayStreams, GatewayStreamsOptions } from "./streams.ts";
+import type { Admission, GatewayStreams, GatewayStreamsOptions } from "./streams.ts";
 
 export class LateStreams {
   /** What carriers that others have opened take, of all transports. */
@@ -18,7 +17,7 @@ export class LateStreams {
   readonly #options: Omit<GatewayStreamsOptions, "budget">;
   #streams: GatewayStreams | undefined;
   #loading: Promise<GatewayStreams> | undefined;
-  #isRevoked: ((certificate: Certificate) => boolean) | undefined;
+  #admission: Admission | undefined;
   #isClosed = false;
 
   /** @param carrierMemory What carriers that others have opened may hold, bytes. */
@@ -43,8 +42,8 @@ export class LateStreams {
   }
 
   /** See {@link GatewayStreams.refusals}. */
-  refusals(transport: string): { readonly refused: number; readonly failed: number } {
-    return this.#streams?.refusals(transport) ?? { refused: 0, failed: 0 };
+  refusals(transport: string): ReturnType<GatewayStreams["refusals"]> {
+    return this.#streams?.refusals(transport) ?? { refused: 0, failed: 0, expelled: 0 };
   }
 
   /** Loads them, if they are not there. @throws {Error} with one clear line. */
@@ -70,10 +69,10 @@ export class LateStreams {
     this.#streams?.reload(relay);
   }
 
-  /** See {@link GatewayStreams.refuseRevoked}. */
-  refuseRevoked(isRevoked: (certificate: Certificate) => boolean): void {
-    this.#isRevoked = isRevoked;
-    this.#streams?.refuseRevoked(isRevoked);
+  /** See {@link GatewayStreams.setAdmission}. */
+  setAdmission(admission: Admission): void {
+    this.#admission = admission;
+    this.#streams?.setAdmission(admission);
   }
 
   /** See {@link GatewayStreams.openFallback}. To be called when they are loaded. */
@@ -101,7 +100,7 @@ export class LateStreams {
       );
     });
     const streams = new GatewayStreams({ ...this.#options, budget: this.budget });
-    if (this.#isRevoked !== undefined) streams.refuseRevoked(this.#isRevoked);
+    if (this.#admission !== undefined) streams.setAdmission(this.#admission);
     if (this.#isClosed) await streams.close();
     this.#streams = streams;
     return streams;
