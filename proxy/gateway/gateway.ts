@@ -24,7 +24,7 @@ import { hasStreams, LateStreams } from "./late_streams.ts";
 import type { AsGuest } from "./streams.ts";
 import { GatewayRoutes } from "./routes.ts";
 import { findFlow, type FlowStats, flowStats } from "./flow_stats.ts";
-import { type GatewayStats, gatewayStats } from "./stats.ts";
+import { type GatewayStats, gatewayStats, type StatsInSteps } from "./stats.ts";
 import { type PeerStats, peerStats } from "./stats_peers.ts";
 import { finishUnderWay, resetConnections } from "./finish.ts";
 import { DeviceEvents, type HandshakeTotals } from "./device_events.ts";
@@ -45,7 +45,7 @@ import { parseIpAddress } from "../address.ts";
 import { generatePrivateKey } from "../base64.ts";
 
 export type { DeviceStats, LinkNatStats, LinkStats } from "./stats_links.ts";
-export type { ConnectionStats, GatewayStats, MemoryStats } from "./stats.ts";
+export type { ConnectionStats, GatewayStats, MemoryStats, StatsInSteps } from "./stats.ts";
 export type { PeerState, PeerStats } from "./stats_peers.ts";
 export type { PeerOrigin } from "./peer_sources.ts";
 export type { PeerListStats } from "./peer_list/watch.ts";
@@ -379,13 +379,13 @@ export class Gateway implements AsyncDisposable {
   /** Figures as they are now: all live flows are looked at at once. */
   stats(): GatewayStats {
     this.proxy.statistics.settle();
-    return gatewayStats(this, this.#startedAt);
+    return gatewayStats(this, this.#startedAt, [...peerStats(this)]);
   }
 
-  /** The same, and others have their turns in between where flows are many. */
-  async statsInSteps(): Promise<GatewayStats> {
+  /** The same, and others may have their turns in between; each peer is looked at when its turn comes. */
+  async statsInSteps(): Promise<StatsInSteps> {
     await this.settle();
-    return gatewayStats(this, this.#startedAt);
+    return gatewayStats(this, this.#startedAt, peerStats(this));
   }
 
   /** Counts what all flows did until now, with turns for others in between. */

@@ -35,7 +35,7 @@ for (const transport of ["tls", "grpc"]) {
     const [peer] = hub.engine.device.peers();
     await until(() => peer!.hasSession, "the hub's session");
     assert.match(`${peer!.endpoint}`, new RegExp(`^${transport}:127\\.0\\.0\\.1:\\d+$`));
-    assert.match(uapiGet(hub), /\nendpoint=127\.0\.0\.1:\d+\n/);
+    assert.match([...uapiGet(hub)].join(""), /\nendpoint=127\.0\.0\.1:\d+\n/);
     const { received, receivedBytes } = [...hub.streams.binds][0]!.counters;
     const samples = carrierSamples(hub);
     assert.equal(samples.get(`wirestack_carriers ${transport}`), 1);
