@@ -354,7 +354,7 @@ export class SubnetProxy {
     this.transit.clear("aborted");
     this.targets.close();
     await Promise.all([this.udp.abort(), this.icmp.abort()]);
-    this.#host.close();
+    await this.#host.close();
   }
 
   /** What passes through is looked at only while there is something to decide. */

@@ -1,12 +1,13 @@
 /**
- * Waiting for a TUN device without a thread: Deno's event loop waits for it, beside all else.
+ * Waiting for any descriptor, as a TUN device, without a thread: Deno's event loop waits for it, beside
+ * all else.
  *
  * @module
  */
 
 import { Socket } from "node:net";
 import process from "node:process";
-import { type Libc, openLibc } from "../libc.ts";
+import { type Libc, openLibc } from "./libc.ts";
 
 const CALLS = {
   close: { parameters: ["i32"], result: "i32" },
@@ -106,6 +107,8 @@ export class DescriptorWait {
   }
 
   async #wait(): Promise<void> {
+    // One that has failed would wake at once, for ever.
+    if (this.#stream?.isClosed && !this.#isClosed) this.#stream = undefined;
     if (this.#stream !== undefined) await this.#stream.wait();
     else {
       // Below zero: a signal came.
@@ -247,6 +250,10 @@ class TokenStream {
         for (const fd of [epoll, number, write]) if (fd >= 0) symbols.close(fd);
       }
     }
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
   }
 
   /** Resolves when the file has become readable since, or this is closed. One at a time. */
