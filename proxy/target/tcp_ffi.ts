@@ -31,7 +31,8 @@ export class FfiDialer implements Dialer {
 
   /**
    * @param fallback Dials until it is known that the event loop can wait for our sockets, and where it
-   * cannot: a thread that waits would cost more than the runtime's sockets do.
+   * cannot: a thread that waits would cost more than the runtime's sockets do. Also where this process
+   * may not reach every address, which the runtime alone watches over.
    * @param onFailed Called with the system's code of every dial that failed.
    */
   constructor(fallback: Dialer, onFailed?: (code: string | undefined) => void) {
@@ -63,6 +64,7 @@ export class FfiDialer implements Dialer {
 
   #open(): TcpLoop | null {
     if (this.#loop === undefined) {
+      if (Deno.permissions.querySync({ name: "net" }).state !== "granted") return this.#loop = null;
       try {
         this.#loop = new TcpLoop();
       } catch { // no descriptor is left, most likely: the next dial tries again

@@ -488,6 +488,30 @@ Deno.test({
 });
 
 Deno.test({
+  name: "over FFI sockets: who may not reach every address is held to that by the runtime",
+  ignore: udpUnavailable() !== undefined,
+  permissions: { net: ["127.0.0.1"], ffi: true, sys: true, env: true, read: true },
+  async fn() {
+    await using server = await target((socket) => socket.end());
+    const dialer = new FfiDialer(new HostDialer());
+    assert.equal(await dialer.ready(), false);
+    const reader = new Reader();
+    const stream = await dial(dialer, server.port, reader);
+    await reader.ended_;
+    stream.end();
+    await reader.closed_;
+    const why = await new Promise((resolve, reject) =>
+      dialer.dial(parseIpAddress("127.0.0.2")!, server.port, {
+        connected: () => reject(new Error("connected")),
+        dialFailed: resolve,
+      })
+    );
+    assert.equal(why, "failed", "the system itself would have refused");
+    await dialer.close();
+  },
+});
+
+Deno.test({
   name: "over FFI sockets: who dials before the event loop can wait for them gets the runtime's",
   ignore: udpUnavailable() !== undefined,
   async fn() {
