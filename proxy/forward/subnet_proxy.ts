@@ -392,7 +392,10 @@ export class SubnetProxy {
   }
 
   #setSubnets(prefixes: readonly Prefix[], protocols: Protocols): void {
-    if (protocols.icmp && prefixes.length > 0) this.#checkPings();
+    if (prefixes.length > 0) {
+      if (protocols.tcp) this.#host.prepare?.();
+      if (protocols.icmp) this.#checkPings();
+    }
     this.#subnets.add(prefixes, protocols);
   }
 

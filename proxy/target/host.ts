@@ -41,6 +41,8 @@ export function hostTurn(run: () => void): void {
 /** A simulation has one of its own. */
 export interface TargetHost {
   readonly dialer: Dialer;
+  /** Dials are about to come: what takes a moment before the first is done now. Idempotent. */
+  prepare?(): void;
   /** Whom names are asked of. @param servers None: the system. */
   names(servers: readonly DnsServer[]): NameSource;
   /** A timer. */
@@ -79,6 +81,7 @@ export function openTargetHost(
   const ffiDialer = ffi ? new FfiDialer(hostDialer, onFailed) : undefined;
   return {
     dialer: ffiDialer ?? hostDialer,
+    prepare: () => void ffiDialer?.ready(),
     names: (servers) => servers.length > 0 ? new DnsClient(servers) : new SystemNames(),
     after: hostAfter,
     turn: hostTurn,
