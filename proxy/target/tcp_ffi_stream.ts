@@ -13,6 +13,8 @@ const READ_BUFFER = new Uint8Array(65536);
 /** Of it 2 KiB and more: what does not fit into a full ring is kept, so less may be wanted. */
 const LEAST_READ = 2_048;
 const READ_SIZES = Array.from({ length: 6 }, (_, i) => BigInt(LEAST_READ << i));
+/** What is longer, and lent, is sent in the loop's next turn: what has come by then goes with less calls. */
+const AT_ONCE = 8_192;
 /** Reads of one socket before the others have their turn. */
 const READS = 4;
 
@@ -50,6 +52,8 @@ export class FfiStream implements ByteStream, Dial {
   #hasEnded = false;
   /** Written, and not yet taken by the system. */
   #rest: Uint8Array | undefined = undefined;
+  /** It has not been tried. */
+  #isDeferred = false;
   /** What is to follow the rest. */
   #isToEnd = false;
   #isToClose = false;
@@ -89,7 +93,7 @@ export class FfiStream implements ByteStream, Dial {
     if (!this.#isConnected && !this.#connect(bits)) return;
     if ((bits & TcpEvent.READABLE) !== 0) this.#isReadable = true;
     if ((bits & TcpEvent.END) !== 0) this.#isAtEnd = true;
-    if (this.#rest !== undefined) this.#sendRest();
+    if (this.#rest !== undefined && !this.#isDeferred) this.#sendRest();
     if (this.#hasEnded && (bits & TcpEvent.FAILED) !== 0) this.#break();
     else this.#read();
   }
@@ -97,8 +101,13 @@ export class FfiStream implements ByteStream, Dial {
   /** For the owner: there was something to do. */
   goOn(): void {
     if (this.fd < 0) this.#failDial(-this.fd);
-    else if (!this.#isClosed) this.#read();
-    else {
+    else if (!this.#isClosed) {
+      if (this.#isDeferred) {
+        this.#isDeferred = false;
+        this.#sendRest();
+      }
+      this.#read();
+    } else {
       const last = this.#handler;
       this.#handler = undefined;
       last?.closed(this, this.#isBroken ? "reset" : undefined);
@@ -109,7 +118,10 @@ export class FfiStream implements ByteStream, Dial {
     if (this.#isClosed) return false; // its handler is about to hear of it
     const end = offset + length;
     let at = offset;
-    if (this.#rest === undefined) {
+    if (isLent && length > AT_ONCE && this.#rest === undefined) {
+      this.#isDeferred = true;
+      this.#owner.schedule(this);
+    } else if (this.#rest === undefined) {
       const bytes = offset === 0 ? buffer : buffer.subarray(offset, end);
       const count = this.#owner.sockets.send(this.fd, bytes, length);
       if (count === length) return true;
