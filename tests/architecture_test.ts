@@ -22,7 +22,7 @@ const IMPORTS: Readonly<Record<string, RegExp>> = {
   ffi: /^node:/,
   proto: /^npm:@(?:bufbuild\/protobuf|grpc\/grpc-js)@|^node:buffer$/,
   proxy:
-    /^\/(?:wireguard|netstack|ffi|ffi\/confine)\/mod\.ts$|^\/proto\/relay\.ts$|^\/deno\.json$|^[^/]/,
+    /^\/(?:wireguard|netstack|ffi|ffi\/confine)\/mod\.ts$|^\/wireguard\/protocol\.ts$|^\/proto\/relay\.ts$|^\/deno\.json$|^[^/]/,
   "main.ts": /^\/mod\.ts$|^\/proxy\/|^[^/]/,
   "mod.ts": /^\/proxy\/|^\/(?:wireguard|netstack)\/mod\.ts$/,
 };

@@ -78,8 +78,8 @@ export function controlHandlers(
   return {
     get: () => uapiGet(gateway),
     set: (request) => uapiSet(gateway, request),
-    stats: (): ControlledStats => ({
-      ...gateway.stats(),
+    stats: async (): Promise<ControlledStats> => ({
+      ...await gateway.statsInSteps(),
       configFile: file ?? null,
       fixedPort: settings.listenPort ? gateway.port : null,
       mtu: started.config.mtu,

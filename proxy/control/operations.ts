@@ -7,7 +7,7 @@
  */
 
 import { ConfigError } from "../config/error.ts";
-import type { Invited } from "../gateway/enrolment/enrolment.ts";
+import type { Invited, Revoked } from "../gateway/enrolment/enrolment.ts";
 import type { InvitationRequest } from "../gateway/enrolment/invitation.ts";
 import type { SetRequest } from "./uapi_request.ts";
 import { Errno, Refusal, RequestError } from "./errno.ts";
@@ -19,7 +19,7 @@ export interface ControlHandlers {
   /** @returns why nothing was changed, if so. */
   set(request: SetRequest): Refusal | undefined;
   /** Plain values, without a secret. */
-  stats(): unknown;
+  stats(): unknown | Promise<unknown>;
   /** Reads the configuration again. @throws {ConfigError} if nothing was changed. */
   reload(): Promise<ReloadLines>;
   /**
@@ -71,8 +71,8 @@ export interface EnrolmentHandlers {
   invite(request: InvitationRequest): Promise<Invited>;
   /** Plain values, without a secret. @throws {ConfigError} */
   invites(): readonly unknown[];
-  /** @returns what was done, in a line. @throws {ConfigError} if there is nobody of this name. */
-  revoke(name: string): string;
+  /** @throws {ConfigError} if there is nobody of this name. */
+  revoke(name: string): Revoked;
 }
 
 /** What a reload has to say, a line each. */
@@ -125,7 +125,7 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operat
   ["get=1", { keys: [], run: (handlers) => ({ lines: [handlers.get()] }) }],
   ["wirestack_stats=1", {
     keys: [],
-    run: (handlers) => ({ lines: [`stats=${JSON.stringify(handlers.stats())}\n`] }),
+    run: async (handlers) => ({ lines: [`stats=${JSON.stringify(await handlers.stats())}\n`] }),
   }],
   ["wirestack_reload=1", {
     keys: [],
@@ -178,7 +178,13 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operat
   ["wirestack_revoke=1", {
     keys: ["name"],
     run: ({ enrolment }, values) =>
-      orProblems(() => [texts("change", [enrolment.revoke(values.get("name")?.at(-1) ?? "")])]),
+      orProblems(() => {
+        const { done, unwritten } = enrolment.revoke(values.get("name")?.at(-1) ?? "");
+        return [
+          texts("change", [done]),
+          texts("unwritten", unwritten === undefined ? [] : [unwritten]),
+        ];
+      }),
   }],
   ["wirestack_capture=1", {
     keys: ["at", "filter", "snap", "keys", "listen"],

@@ -21,7 +21,7 @@ import { GatewayLinks } from "./links.ts";
 import { attachDevice, guardHost, type OpenDevice } from "./device_link.ts";
 import { requireCertificates } from "./certificate_files.ts";
 import { openSocket, orSettingError, socketOf } from "./socket.ts";
-import { GatewayStreams } from "./streams.ts";
+import { type AsGuest, GatewayStreams } from "./streams.ts";
 import { GatewayRoutes } from "./routes.ts";
 import { findFlow, type FlowStats, flowStats } from "./flow_stats.ts";
 import { type GatewayStats, gatewayStats } from "./stats.ts";
@@ -93,6 +93,8 @@ export interface GatewayOptions {
   readonly dialledAddresses?: (host: string) => readonly IpAddress[];
   /** Whether the mark of WireGuard's datagrams stays as it is, whatever a reload says. Default: not. */
   readonly keepsMark?: boolean;
+  /** Fallbacks show this, whatever files are configured for them. */
+  readonly asGuest?: AsGuest;
 }
 
 /** How to close. */
@@ -152,7 +154,7 @@ export class Gateway implements AsyncDisposable {
    * never work.
    */
   static async start(config: GatewayConfig, options: GatewayOptions = {}): Promise<Gateway> {
-    requireCertificates(config);
+    if (options.asGuest === undefined) requireCertificates(config);
     const gateway = new Gateway(config, options);
     try {
       gateway.#configure(config);
@@ -251,6 +253,7 @@ export class Gateway implements AsyncDisposable {
         receiveRegion: arena.streamRegion,
         carrierMemory: bufferMemory(config.proxy?.maxBufferMemory),
         addresses: options.dialledAddresses,
+        asGuest: options.asGuest,
       });
       this.inbounds = new GatewayInbounds(engine, this.proxy);
     } catch (error) {
@@ -362,8 +365,23 @@ export class Gateway implements AsyncDisposable {
     return peerStats(this, text, this.machines());
   }
 
+  /** Figures as they are now: all live flows are looked at at once. */
   stats(): GatewayStats {
+    this.proxy.statistics.settle();
     return gatewayStats(this, this.#startedAt);
+  }
+
+  /** The same, and others have their turns in between where flows are many. */
+  async statsInSteps(): Promise<GatewayStats> {
+    await this.settle();
+    return gatewayStats(this, this.#startedAt);
+  }
+
+  /** Counts what all flows did until now, with turns for others in between. */
+  async settle(): Promise<void> {
+    for (const _ of this.proxy.statistics.settleInSteps()) {
+      await new Promise((resolve) => setTimeout(resolve, 0));
+    }
   }
 
   /**
@@ -487,13 +505,13 @@ export class Gateway implements AsyncDisposable {
       ...{ engine, peers, peerSources, config, port, changesUser, stateDirectories: directories },
       hasDevice: options.device !== undefined,
       relayPlaces: () => this.streams.places,
-      onRevoked: (isRevoked) => this.streams.refuseRevoked(isRevoked),
+      onAdmission: (admission) => this.streams.setAdmission(admission),
       ...(wallClock && { wallClock }),
     });
   }
 
   async #close(graceMs: number): Promise<CloseResult> {
-    this.enrolment?.close();
+    const enrolment = this.enrolment?.close();
     this.peerList.close();
     this.proxy.close();
     this.inbounds.close();
@@ -513,6 +531,7 @@ export class Gateway implements AsyncDisposable {
     await links;
     await streams;
     await inbounds;
+    await enrolment;
     await this.engine.close();
     this.#closed.resolve();
     return { unfinished };

@@ -7,7 +7,7 @@
  */
 
 import { IpAddress, type Prefix } from "../../netstack/mod.ts";
-import { clampPrivateKey, type Endpoint, type Peer } from "../../wireguard/mod.ts";
+import { clampPrivateKey, type Endpoint, type Peer } from "../../wireguard/protocol.ts";
 import { UdpAddress } from "../bind/udp_address.ts";
 import type { UdpBind } from "../bind/udp.ts";
 import type { PeerConfig } from "../config/config.ts";

@@ -118,7 +118,6 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
   const now = engine.now();
   const { device, stack } = engine;
   const { admission, statistics } = proxy;
-  statistics.settle();
   const { rss, heapUsed, external } = Deno.memoryUsage();
   return {
     uptimeMs: Math.round(now - startedAt),

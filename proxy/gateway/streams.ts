@@ -9,6 +9,7 @@ import type { IpAddress, MemoryRegion } from "../../netstack/mod.ts";
 import { parseIpAddress } from "../address.ts";
 import { BindError } from "../bind/bind.ts";
 import type { Certificate } from "../bind/certificates/certificate.ts";
+import type { Refusal } from "../bind/certificates/check.ts";
 import { FULL_MESSAGE, GrpcDialer, GrpcListener, loadLibrary } from "../bind/stream/grpc/mod.ts";
 import {
   CarrierBudget,
@@ -20,6 +21,7 @@ import {
 import {
   CertificateFileError,
   type ClientIdentity,
+  type Guest,
   TlsDialer,
   TlsListener,
 } from "../bind/stream/tls/mod.ts";
@@ -39,6 +41,21 @@ import { proxyFor } from "./proxy_environment.ts";
 
 const log = getLogger(["wirestack", "relay"]);
 
+/** What the hub itself knows of those who come, whatever their certificates say. */
+export interface Admission {
+  /** Whether a certificate that is good otherwise was put out of use. */
+  isRevoked(certificate: Certificate): boolean;
+  /** Who is let in by the key alone; why not, or undefined for nobody who is known. */
+  guestOf(certificate: Certificate): Guest | Refusal | undefined;
+}
+
+/** What fallbacks show of themselves where no files are configured: as a guest of the other side's. */
+export interface AsGuest {
+  readonly identity: ClientIdentity;
+  /** Why a fallback is not connected, or not any more, in a line. */
+  onProblem(url: string, problem: string): void;
+}
+
 export interface GatewayStreamsOptions {
   readonly engine: Engine;
   /** What no peer is proxied to. */
@@ -49,6 +66,8 @@ export interface GatewayStreamsOptions {
   readonly addresses?: ((host: string) => readonly IpAddress[]) | undefined;
   /** What carriers that others have opened may hold, bytes. */
   readonly carrierMemory: number;
+  /** Default: the files that are configured. */
+  readonly asGuest?: AsGuest | undefined;
 }
 
 interface Opened {
@@ -60,7 +79,7 @@ interface Opened {
 export class GatewayStreams {
   /** What carriers that others have opened take, of all transports. */
   readonly budget: CarrierBudget;
-  #isRevoked: (certificate: Certificate) => boolean = () => false;
+  #admission: Admission = { isRevoked: () => false, guestOf: () => undefined };
   readonly #options: GatewayStreamsOptions;
   readonly #binds = new Map<RelayTransport, StreamBind>();
   readonly #certificates = new FallbackCertificates();
@@ -82,16 +101,18 @@ export class GatewayStreams {
     return this.#opened.map(({ place, listener: { port } }) => ({ ...place, port }));
   }
 
-  /** Those who came to the places of a transport and were not let in. */
-  refusals(transport: string): { readonly refused: number; readonly failed: number } {
+  /** Those who came to the places of a transport and were not let in, or later had to go. */
+  refusals(transport: string) {
     let refused = 0;
     let failed = 0;
+    let expelled = 0;
     for (const { place, listener: { server } } of this.#opened) {
       if (place.transport !== transport) continue;
       refused += server.counters.refused;
       failed += server.counters.failed;
+      expelled += server.counters.expelled;
     }
-    return { refused, failed };
+    return { refused, failed, expelled };
   }
 
   /**
@@ -138,19 +159,24 @@ export class GatewayStreams {
     }
   }
 
-  /** Who shows a certificate that `isRevoked` knows is not let in, from now on. To be called again after a change. */
-  refuseRevoked(isRevoked: (certificate: Certificate) => boolean): void {
-    this.#isRevoked = isRevoked;
+  /** Counts from now on, for those who are there too. To be called again after a change. */
+  setAdmission(admission: Admission): void {
+    this.#admission = admission;
     for (const { listener } of this.#opened) listener.review();
   }
 
   /** The end of a fallback, closed; and what forgets it. */
   openFallback(fallback: FallbackConfig): { endpoint: DialledEndpoint; forget(): void } {
     const bind = this.#bind(fallback.transport);
+    const { addresses, asGuest } = this.#options;
+    if (asGuest !== undefined) {
+      const { identity, onProblem } = asGuest;
+      const endpoint = bind.endpoint(dialerOf(fallback, () => identity, addresses));
+      endpoint.onProblem = (problem) => onProblem(fallback.url, problem);
+      return { endpoint, forget: () => bind.forget(endpoint) };
+    }
     const { reader, release } = this.#certificates.of(fallback);
-    const endpoint = bind.endpoint(
-      dialerOf(fallback, () => reader.read(), this.#options.addresses),
-    );
+    const endpoint = bind.endpoint(dialerOf(fallback, () => reader.read(), addresses));
     return {
       endpoint,
       forget() {
@@ -177,7 +203,8 @@ export class GatewayStreams {
   #trustOf(relay: RelayConfig) {
     return {
       ...filesOf(relay),
-      isRevoked: (certificate: Certificate) => this.#isRevoked(certificate),
+      isRevoked: (certificate: Certificate) => this.#admission.isRevoked(certificate),
+      guestOf: (certificate: Certificate) => this.#admission.guestOf(certificate),
     };
   }
 

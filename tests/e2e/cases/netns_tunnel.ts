@@ -128,12 +128,16 @@ labTest(
       assert.equal((await wireguard.peer()).endpoint, endpoint(address, LISTEN_PORT));
     }
     // The one it was last asked at is gone: what it begins itself comes from another, and is followed.
-    await gateway.set("peer", site.clientPublicKey, "persistent-keepalive", "1");
+    const keepalive = (seconds: string) =>
+      gateway.set("peer", site.clientPublicKey, "persistent-keepalive", seconds);
     for (const address of ["192.0.2.11", "2001:db8:2::11"]) {
       const gone = endpoint(address, LISTEN_PORT);
+      // One on its way from the address before would be followed back.
+      await keepalive("off");
       await wireguard.set("peer", gatewayPublicKey, "endpoint", gone);
-      await pingOnce(client, GATEWAY[6]);
+      await pingFlood(client, GATEWAY[6]);
       assert.equal((await wireguard.peer()).endpoint, gone);
+      await keepalive("1");
       await gatewayHost.ip(`address del ${withLength(address, 24, 64)} dev wan`);
       await eventually("it is followed", async () => (await wireguard.peer()).endpoint !== gone);
       await pingOnce(client, GATEWAY[4]);

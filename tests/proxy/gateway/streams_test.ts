@@ -165,6 +165,7 @@ Deno.test("a reload takes new certificates and who is let in; connections of who
     second.endpoint.problem,
     "refused: the certificate that is shown there is not among those that are let in",
   );
+  assert.equal(carrierSamples(hub).get("wirestack_carrier_events_total tls expelled"), 1);
   assert.equal(first.endpoint.state, "open");
   assert.equal(first.endpoint.remote!.port, before);
   assert.equal(first.endpoint.remote!.description, "hub");

@@ -82,7 +82,7 @@ export class HubLab implements AsyncDisposable {
     );
     assert.equal(status, 0, error);
     const token = out.trimEnd().split("\n").at(-1)!;
-    assert.match(token, /^wsk1[\w-]+$/);
+    assert.match(token, /^wsk[12][\w-]+$/);
     return token;
   }
 

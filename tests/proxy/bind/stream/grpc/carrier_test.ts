@@ -60,8 +60,9 @@ for (const side of ["client", "server"]) {
       ]);
     }
     assert.ok(from!.buffered >= 16 << 10 && from!.buffered <= 144 << 10, `${from!.buffered}`);
-    // More than HTTP/2's first window, and not without an end.
-    assert.ok(written > 500_000 && written < 3_000_000, `${written}`);
+    // The system's queues, and not without an end: much less than the window of HTTP/2 and all of them.
+    assert.ok(written > 65_535 && written < 10_000_000, `${written}`);
+    assert.ok(other.bytes < written, `${other.bytes}`);
     to!.setReading(true);
     await other.until(({ bytes }) => bytes >= written);
     assert.equal(other.bytes, written);
