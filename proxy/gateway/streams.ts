@@ -1,6 +1,6 @@
 /**
  * What carries WireGuard where UDP does not get through: on a hub the listeners of `[Relay]`, elsewhere
- * the fallbacks of peers. A gateway without either has none of it.
+ * the fallbacks of peers. A gateway without either has none of it: `late_streams.ts`.
  *
  * @module
  */
@@ -12,9 +12,8 @@ import type { Certificate } from "../bind/certificates/certificate.ts";
 import type { Refusal } from "../bind/certificates/check.ts";
 import { FULL_MESSAGE, GrpcDialer, GrpcListener, loadLibrary } from "../bind/stream/grpc/mod.ts";
 import {
-  CarrierBudget,
+  type CarrierBudget,
   type CarrierDialer,
-  DEFAULT_CARRIER_LIMITS,
   type DialledEndpoint,
   StreamBind,
 } from "../bind/stream/mod.ts";
@@ -64,8 +63,8 @@ export interface GatewayStreamsOptions {
   readonly receiveRegion: MemoryRegion;
   /** Where hosts are. Default: looked up as the system does, at each attempt. */
   readonly addresses?: ((host: string) => readonly IpAddress[]) | undefined;
-  /** What carriers that others have opened may hold, bytes. */
-  readonly carrierMemory: number;
+  /** What carriers that others have opened take, of all transports. */
+  readonly budget: CarrierBudget;
   /** Default: the files that are configured. */
   readonly asGuest?: AsGuest | undefined;
 }
@@ -77,8 +76,6 @@ interface Opened {
 }
 
 export class GatewayStreams {
-  /** What carriers that others have opened take, of all transports. */
-  readonly budget: CarrierBudget;
   #admission: Admission = { isRevoked: () => false, guestOf: () => undefined };
   readonly #options: GatewayStreamsOptions;
   readonly #binds = new Map<RelayTransport, StreamBind>();
@@ -88,7 +85,6 @@ export class GatewayStreams {
 
   constructor(options: GatewayStreamsOptions) {
     this.#options = options;
-    this.budget = new CarrierBudget(limitsOf(options.carrierMemory));
   }
 
   /** Those that are used: by a listener, or a fallback. */
@@ -186,11 +182,6 @@ export class GatewayStreams {
     };
   }
 
-  /** @param bytes What carriers that others have opened may hold from now on. */
-  setMemory(bytes: number): void {
-    this.budget.setLimits(limitsOf(bytes));
-  }
-
   /** Accepts nobody any more. Carriers are closed with the engine, whose binds they are of. */
   async close(): Promise<void> {
     this.#isClosed = true;
@@ -211,11 +202,11 @@ export class GatewayStreams {
   #bind(transport: RelayTransport): StreamBind {
     const known = this.#binds.get(transport);
     if (known !== undefined) return known;
-    const { engine, receiveRegion } = this.#options;
+    const { engine, receiveRegion, budget } = this.#options;
     const bind = new StreamBind({
       name: transport,
       receiveRegion,
-      budget: this.budget,
+      budget,
       ...(transport === "grpc" && { chunkSize: FULL_MESSAGE }),
     });
     this.#binds.set(transport, bind);
@@ -240,10 +231,6 @@ export class GatewayStreams {
     });
     return { place, listener, forget };
   }
-}
-
-function limitsOf(bytes: number) {
-  return { ...DEFAULT_CARRIER_LIMITS, bytes };
 }
 
 function filesOf({ certPath, keyPath, clientCaPath, crlPath, allowedClients }: RelayConfig) {

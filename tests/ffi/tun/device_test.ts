@@ -1,6 +1,6 @@
 import { alone } from "../../alone.ts";
 import assert from "node:assert/strict";
-import { TunDevice, TunError } from "../../../ffi/mod.ts";
+import { TunDevice, TunError } from "../../../ffi/tun/mod.ts";
 import { eventually, type Host, Lab, labTest } from "../../e2e/lab.ts";
 import { output } from "../../e2e/process.ts";
 
@@ -144,7 +144,7 @@ labTest("a name that is taken, too long or not allowed is refused with the reaso
 labTest("an ordinary user opens its own persistent interface, and no other", async () => {
   await using lab = await Lab.create();
   const host = await lab.host("host");
-  const mod = new URL("../../../ffi/mod.ts", import.meta.url).href;
+  const mod = new URL("../../../ffi/tun/mod.ts", import.meta.url).href;
   const open = (options: unknown) =>
     `const { TunDevice } = await import("${mod}");
      try {
