@@ -12,7 +12,7 @@ import type { Dial, Dialer, DialHandler } from "../flow/stream.ts";
 import { getLogger } from "../log/logger.ts";
 import { type FailedHandler, FfiStream, type FfiStreamOwner } from "./tcp_ffi_stream.ts";
 
-const log = getLogger(["wirestack", "target"]);
+const log = getLogger(["wirestack", "tcp"]);
 
 const KEEPALIVE_S = 60;
 
