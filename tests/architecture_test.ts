@@ -84,7 +84,7 @@ const STARTING = [
 const LATE = new RegExp(
   [
     "^/ffi/(?:tun|netlink)/",
-    "^/proxy/bind/stream/(?:tls|grpc)/",
+    "^/proxy/bind/stream/(?:(?:tls|grpc)/|mod\\.ts$)",
     "^/proxy/(?:certificates|demo|embed)/",
     "^/proxy/gateway/(?:streams|certificate_files)\\.ts$",
     "^/proxy/link/tun\\.ts$",
