@@ -43,6 +43,9 @@ const selfContained = [
   "--no-code-cache",
 ];
 
+/** The executable would be made without what is imported late. */
+const IMPORTS_LATE = "--unstable-lazy-dynamic-imports";
+
 if (import.meta.main) process.exitCode = await main(Deno.args);
 
 /** @returns the exit status: 2 for wrong arguments, 1 for what cannot be had or made */
@@ -119,7 +122,7 @@ function parse(args: string[]) {
 export function permissions(userFolders = ""): string[] {
   const [options] = config.tasks.start.command.split(' "$ROOT/main.ts"');
   return [
-    ...options!.split(" ").filter((word) => word.startsWith("--"))
+    ...options!.split(" ").filter((word) => word.startsWith("--") && word !== IMPORTS_LATE)
       .map((word) => word.replace(/(,\$[\w/.]+)+$/, userFolders)),
     ...config.unstable.map((feature) => `--unstable-${feature}`),
   ];

@@ -4,7 +4,6 @@
  * @module
  */
 
-import { nobleCrypto } from "./noble.ts";
 import { KEY_SIZE } from "./messages.ts";
 
 /** Clamps a private key in place (RFC 7748 §5), as `wg` does with every key it reads. */
@@ -19,12 +18,6 @@ export function generatePrivateKey(random: (out: Uint8Array) => void): Uint8Arra
   const key = new Uint8Array(KEY_SIZE);
   random(key);
   return clampPrivateKey(key);
-}
-
-/** The public key that belongs to a private one. @throws {RangeError} unless it has 32 bytes. */
-export function derivePublicKey(privateKey: Uint8Array): Uint8Array {
-  checkKey("private key", privateKey);
-  return nobleCrypto.x25519.publicKey(privateKey);
 }
 
 /** @throws {RangeError} unless `key` has 32 bytes. Its bytes never get into the message. */

@@ -9,6 +9,7 @@ import { chacha20poly1305 } from "npm:@noble/ciphers@2.4.0/chacha.js";
 import { x25519 } from "npm:@noble/curves@2.4.0/ed25519.js";
 import type { AeadKey, Crypto } from "./crypto.ts";
 import { writeU32 } from "./bytes.ts";
+import { checkKey } from "./keys.ts";
 import { KEY_SIZE, TAG_SIZE } from "./messages.ts";
 
 /** X25519 and ChaCha20-Poly1305 from `@noble/curves` and `@noble/ciphers`. */
@@ -28,6 +29,12 @@ export const nobleCrypto: Crypto = {
     importKey: (key) => new NobleAeadKey(key),
   },
 };
+
+/** The public key that belongs to a private one. @throws {RangeError} unless it has 32 bytes. */
+export function derivePublicKey(privateKey: Uint8Array): Uint8Array {
+  checkKey("private key", privateKey);
+  return nobleCrypto.x25519.publicKey(privateKey);
+}
 
 class NobleAeadKey implements AeadKey {
   readonly #key: Uint8Array;

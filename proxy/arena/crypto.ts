@@ -13,7 +13,7 @@ import {
   createPublicKey,
   diffieHellman,
 } from "node:crypto";
-import { type AeadKey, type Crypto, nobleCrypto } from "../../wireguard/mod.ts";
+import type { AeadKey, Crypto } from "../../wireguard/mod.ts";
 
 const CIPHER = "chacha20-poly1305";
 const KEY_SIZE = 32;
@@ -55,8 +55,9 @@ export const nodeCrypto: Crypto = {
 export type CryptoChoice = "auto" | "native" | "noble";
 
 /** @returns undefined for `auto`: the engine then takes the fastest. */
-export function chooseCrypto(choice: CryptoChoice): Crypto | undefined {
-  return { auto: undefined, native: nodeCrypto, noble: nobleCrypto }[choice];
+export async function chooseCrypto(choice: CryptoChoice): Promise<Crypto | undefined> {
+  if (choice === "native") return nodeCrypto;
+  return choice === "noble" ? (await import("../../wireguard/mod.ts")).nobleCrypto : undefined;
 }
 
 class NodeAeadKey implements AeadKey {

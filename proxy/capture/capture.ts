@@ -7,7 +7,7 @@
  */
 
 import { copyBytes } from "../../netstack/mod.ts";
-import { type Endpoint, Peer, type SecretKeys, type Sender } from "../../wireguard/mod.ts";
+import { type Endpoint, Peer, type SecretKeys, type Sender } from "../../wireguard/protocol.ts";
 import { FlowOwner } from "../flow/flow.ts";
 import type { Direction } from "../link/tap.ts";
 import { peerName } from "../gateway/peer_name.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Peer } from "../../wireguard/mod.ts";
+import { Peer } from "../../wireguard/protocol.ts";
 import type { Flow } from "../flow/flow.ts";
 import { AmbiguousFlow, findFlow } from "../gateway/flow_stats.ts";
 import type { Gateway } from "../gateway/gateway.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { clampPrivateKey, type SecretKeys } from "../../wireguard/mod.ts";
+import { clampPrivateKey, type SecretKeys } from "../../wireguard/protocol.ts";
 import { encodeKey } from "../base64.ts";
 
 /** Lines, each with its end. */

@@ -88,8 +88,12 @@ export async function invites(
   return 0;
 }
 
+/** It is done, and a restart would undo it. */
+const UNWRITTEN = 3;
+
 /**
- * @returns the exit status: 2 if there is nobody of this name, and nothing was changed.
+ * @returns the exit status: 2 if there is nobody of this name, and nothing was changed; 3 if it is done and
+ * could not be written down.
  * @throws {ControlError} if there is no such hub.
  */
 export async function revoke(
@@ -105,8 +109,12 @@ export async function revoke(
   );
   if (answer === undefined) return 1;
   if (answer.errno !== 0) return 2;
-  for (const change of valuesOf(answer, "change")) terminal.out(`${change}\n`);
-  return 0;
+  const isWritten = valuesOf(answer, "unwritten").length === 0;
+  for (const change of valuesOf(answer, "change")) {
+    if (isWritten) terminal.out(`${change}\n`);
+    else terminal.error(`wirestack: ${change}\n`);
+  }
+  return isWritten ? 0 : UNWRITTEN;
 }
 
 /** @returns undefined, when that was said, if another program answers there. */

@@ -19,6 +19,7 @@ import type { Applied } from "../gateway/live_settings.ts";
 import { SystemTunnelError } from "../system/error.ts";
 import { encodeKey } from "../base64.ts";
 import { CommandLog } from "./command_log.ts";
+import { collectStart } from "./garbage.ts";
 import { listenForSignals, StopRequests } from "./signals.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -168,6 +169,7 @@ export async function up<G extends RunningGateway>(
       control.serve(handlers);
       getLogger(["wirestack", "control"]).info("control socket {path}", { path: control.path });
     }
+    collectStart();
     await Promise.race([stopped.promise, gateway.closed]);
     await surroundings?.beforeDown();
     await gateway.close({ graceMs: GRACE_MS });

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { ConfigPath } from "./error.ts";
 import type { RuleInput } from "./input.ts";
 import type { RuleValues } from "./schema.ts";
 import type { ConfigSource } from "./source.ts";
@@ -89,42 +90,52 @@ function checkRefusal(source: ConfigSource, rule: RuleValues, i: number): void {
 function checkTargets(source: ConfigSource, rule: RuleValues, i: number): void {
   const { rewrite, ports, to, sendProxyProtocol, warmConnections } = rule;
   const target = rewrite?.to;
+  /** Another key of the rule, beside the one that the message is about. */
+  const name = (field: string, near: ConfigPath) => source.called(["rules", i, field], near);
   if (target !== undefined && typeof target !== "string" && !isSingle(target)) {
     to.forEach((one, j) => {
       if (typeof one === "string" || one.version === target.version) return;
+      const path = ["rules", i, "to", j];
       source.problem(
-        ["rules", i, "to", j],
-        `${one} and the Rewrite to ${target} differ in family, expected the same (only a single ` +
-          "address may differ)",
+        path,
+        `${one} and the ${
+          name("rewrite", path)
+        } to ${target} differ in family, expected the same ` +
+          "(only a single address may differ)",
       );
     });
   }
   const isOnly = (...protocols: string[]) =>
     ports.length > 0 && ports.every(({ protocol }) => protocols.includes(protocol));
   if (rewrite?.port !== undefined && isOnly("icmp")) {
-    source.problem(["rules", i, "rewrite"], "has a port, and Ports = icmp none, expected none");
+    const path = ["rules", i, "rewrite"];
+    const icmp = source.assigned(["rules", i, "ports"], "icmp", path);
+    source.problem(path, `has a port, and ${icmp} none, expected none`);
   }
+  const header = ["rules", i, "sendProxyProtocol"];
   if (sendProxyProtocol === "v1" && isOnly("udp", "icmp")) {
     source.problem(
-      ["rules", i, "sendProxyProtocol"],
-      "v1 is for TCP alone, expected tcp in Ports, or v2 for udp",
+      header,
+      `v1 is for TCP alone, expected tcp in ${name("ports", header)}, or v2 for udp`,
     );
   } else if (sendProxyProtocol === "v1" && !isOnly("tcp", "icmp")) {
     source.warn(
-      ["rules", i, "sendProxyProtocol"],
+      header,
       "v1 has no form for UDP: the rule's datagrams go without a header, with v2 each has one",
     );
   } else if (sendProxyProtocol === "v2" && isOnly("icmp")) {
     source.problem(
-      ["rules", i, "sendProxyProtocol"],
-      "a ping has no place for it, expected tcp or udp in Ports",
+      header,
+      `a ping has no place for it, expected tcp or udp in ${name("ports", header)}`,
     );
   }
   if (warmConnections > 0 && !hasOneTarget(rule)) {
+    const path = ["rules", i, "warmConnections"];
+    const [rewrite, to, ports] = ["rewrite", "to", "ports"].map((field) => name(field, path));
     source.problem(
-      ["rules", i, "warmConnections"],
-      "no single target to be connected with, expected a Rewrite to one address or name, or one " +
-        "such in To, and one port in it or in Ports, as tcp/443",
+      path,
+      `no single target to be connected with, expected a ${rewrite} to one address or name, or one ` +
+        `such in ${to}, and one port in it or in ${ports}, as tcp/443`,
     );
   }
 }

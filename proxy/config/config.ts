@@ -55,7 +55,7 @@ export function loadPeer(input: PeerInput): PeerConfig {
   const source = new ConfigSource();
   const peer = validatePeer(source, input);
   if (peer !== undefined) return peer;
-  throw new ConfigError(source.problems().map((problem) => problem.replace("peers[0]", "peer")));
+  throw new ConfigError(source.problems().map((problem) => problem.replaceAll("peers[0]", "peer")));
 }
 
 /** @throws {ConfigError} naming every problem. */

@@ -5,7 +5,6 @@
  * @module
  */
 
-import * as z from "npm:zod@4.6.7";
 import {
   DEFAULT_LIMITS,
   DEFAULT_STATUS,
@@ -13,6 +12,18 @@ import {
   DEFAULT_UDP_FILTERING,
 } from "./defaults.ts";
 import type { StatusListen } from "./checked.ts";
+import {
+  type Fields,
+  keyValue,
+  linesOf,
+  listOf,
+  namesOf,
+  optional,
+  orNothing,
+  required,
+  value,
+  type ValuesOf,
+} from "./fields.ts";
 import type { Section } from "./keys.ts";
 import {
   parseCapturePoint,
@@ -24,18 +35,15 @@ import {
   bytes,
   integer,
   oneOf,
-  type Parse,
   parseAddressWithLength,
   parseBoolean,
   parseDns,
   parseEndpoint,
-  ParseFailure,
   parseFile,
   parseFolder,
   parseFwMark,
   parseHostName,
   parseKeepalive,
-  parseKeyInput,
   parseListenAddress,
   parseMap,
   parseNameServer,
@@ -46,8 +54,6 @@ import {
   parseStatusListen,
   parseTable,
   seconds,
-  splitList,
-  splitNames,
 } from "./values.ts";
 import {
   parseLinkConnect,
@@ -73,7 +79,7 @@ const MAX_LINK_MTU = 65535;
 
 const DAY = 86400;
 
-export const interfaceSchema = z.strictObject({
+export const interfaceFields = {
   privateKey: required(keyValue(), "a key made by wirestack genkey"),
   address: listOf(parseAddressWithLength),
   addressPool: listOf(parsePool),
@@ -83,7 +89,7 @@ export const interfaceSchema = z.strictObject({
   rekeyAfter: optional(seconds(1, 120)),
   peerToPeer: optional(parseBoolean, false),
   peersFrom: optional(parsePeersFrom),
-  peersKey: keyValue().optional(),
+  peersKey: orNothing(keyValue()),
   peersCa: optional(parseFile),
   peersInterval: optional(seconds(5, DAY)),
   controlDir: optional(parseFolder),
@@ -98,12 +104,12 @@ export const interfaceSchema = z.strictObject({
   saveConfig: optional(parseBoolean, false),
   includedApplications: listOf(anyText),
   excludedApplications: listOf(anyText),
-});
+} satisfies Fields;
 
-export const peerSchema = z.strictObject({
+export const peerFields = {
   publicKey: required(keyValue(), "the peer's public key"),
   name: optional(parsePeerName),
-  presharedKey: keyValue().optional(),
+  presharedKey: orNothing(keyValue()),
   allowedIps: listOf(parsePrefixValue),
   endpoint: listOf(parseEndpoint),
   fallback: listOf(parseFallback),
@@ -117,11 +123,11 @@ export const peerSchema = z.strictObject({
   rateBurst: optional(seconds(0.01, 60)),
   maxTcpConnections: optional(integer(0, 1_000_000)),
   maxUdpSessions: optional(integer(0, 1_000_000)),
-});
+} satisfies Fields;
 
 const MAX_WARM_CONNECTIONS = 1_000;
 
-export const ruleSchema = z.strictObject({
+export const ruleFields = {
   from: namesOf(parseRuleSource),
   to: listOf(parseRuleDestination),
   ports: listOf(parsePorts),
@@ -132,9 +138,9 @@ export const ruleSchema = z.strictObject({
   maxConnections: optional(integer(1, 1_000_000)),
   sendProxyProtocol: optional(oneOf("v1", "v2")),
   warmConnections: optional(integer(0, MAX_WARM_CONNECTIONS), 0),
-});
+} satisfies Fields;
 
-export const linkSchema = z.strictObject({
+export const linkFields = {
   name: required(value(parsePeerName), "what to call it"),
   listen: optional(parseLinkListen),
   connect: optional(parseLinkConnect),
@@ -144,12 +150,12 @@ export const linkSchema = z.strictObject({
   nat: listOf(parseNatAddress),
   natFiltering: optional(oneOf("endpoint", "address", "address-port")),
   natPorts: optional(parseNatPorts),
-});
+} satisfies Fields;
 
 /** Less is no use: a connection at full speed takes more. */
 const MIN_BUFFER_MEMORY = 1 << 20;
 
-export const proxySchema = z.strictObject({
+export const proxyFields = {
   subnets: listOf(parsePrefixValue),
   protocols: listOf(oneOf("tcp", "udp", "icmp")),
   map: listOf(parseMap),
@@ -174,9 +180,9 @@ export const proxySchema = z.strictObject({
   maxPingSessions: optional(integer(1, 1_000_000), DEFAULT_LIMITS.maxPingSessions),
   maxPingRate: optional(integer(1, 1_000_000), DEFAULT_LIMITS.maxPingRate),
   maxBufferMemory: optional(bytes(MIN_BUFFER_MEMORY, 2 ** 50)),
-});
+} satisfies Fields;
 
-export const relaySchema = z.strictObject({
+export const relayFields = {
   listen: listOf(parseRelayListen),
   cert: required(value(parseFile), "the file with the certificate to show"),
   key: required(value(parseFile), "the file with the certificate's key"),
@@ -184,129 +190,64 @@ export const relaySchema = z.strictObject({
   clientCaKey: optional(parseFile),
   crl: optional(parseFile),
   allowedClients: namesOf(parseAllowedClient),
-});
+} satisfies Fields;
 
 /** Default {@link DEFAULT_STATUS} `.listen`. */
 const DEFAULT_LISTEN = parseStatusListen(DEFAULT_STATUS.listen) as StatusListen;
 
-export const statusSchema = z.strictObject({
+export const statusFields = {
   listen: optional(parseStatusListen, DEFAULT_LISTEN),
   tokenFile: optional(parseFile),
   allowedHosts: listOf(parseHostName),
   maxPeers: optional(integer(0, 10_000), DEFAULT_STATUS.maxPeers),
-});
+} satisfies Fields;
 
-export const captureSchema = z.strictObject({
+export const captureFields = {
   // Needed, which is said when all else of the section is right.
   write: optional(parseCaptureTarget),
   at: listOf(parseCapturePoint),
   filter: optional(anyText),
   snap: optional(parseSnap, 0),
   rotate: optional(parseRotation),
-});
+} satisfies Fields;
 
-export const logSchema = z.strictObject({
+export const logFields = {
   level: optional(oneOf("trace", "debug", "info", "warning", "error"), "info"),
   format: optional(oneOf("text", "json"), "text"),
   output: optional(parseFile, "stderr"),
   access: optional(parseFile),
   accessProtocols: listOf(oneOf("tcp", "udp", "icmp")),
-});
+} satisfies Fields;
 
 /** Of a gateway without WireGuard. */
-export const keylessInterfaceSchema = interfaceSchema.extend({
-  privateKey: keyValue().optional(),
-});
+export const keylessInterfaceFields = {
+  ...interfaceFields,
+  privateKey: orNothing(keyValue()),
+} satisfies Fields;
 
 /** By section: what the list of keys has is in these, and nothing else. */
-export const SCHEMAS: Readonly<Record<Section, z.ZodObject>> = {
-  interface: interfaceSchema,
-  peers: peerSchema,
-  rules: ruleSchema,
-  links: linkSchema,
-  proxy: proxySchema,
-  relay: relaySchema,
-  status: statusSchema,
-  capture: captureSchema,
-  log: logSchema,
+export const SECTION_FIELDS: Readonly<Record<Section, Fields>> = {
+  interface: interfaceFields,
+  peers: peerFields,
+  rules: ruleFields,
+  links: linkFields,
+  proxy: proxyFields,
+  relay: relayFields,
+  status: statusFields,
+  capture: captureFields,
+  log: logFields,
 };
 
-export type InterfaceValues = z.output<typeof keylessInterfaceSchema>;
-export type PeerValues = z.output<typeof peerSchema>;
-export type RuleValues = z.output<typeof ruleSchema>;
-export type LinkValues = z.output<typeof linkSchema>;
-export type ProxyValues = z.output<typeof proxySchema>;
-export type RelayValues = z.output<typeof relaySchema>;
-export type StatusValues = z.output<typeof statusSchema>;
-export type CaptureValues = z.output<typeof captureSchema>;
-export type LogValues = z.output<typeof logSchema>;
+export type InterfaceValues = ValuesOf<typeof keylessInterfaceFields>;
+export type PeerValues = ValuesOf<typeof peerFields>;
+export type RuleValues = ValuesOf<typeof ruleFields>;
+export type LinkValues = ValuesOf<typeof linkFields>;
+export type ProxyValues = ValuesOf<typeof proxyFields>;
+export type RelayValues = ValuesOf<typeof relayFields>;
+export type StatusValues = ValuesOf<typeof statusFields>;
+export type CaptureValues = ValuesOf<typeof captureFields>;
+export type LogValues = ValuesOf<typeof logFields>;
 
 function anyText(text: string): string {
   return text;
-}
-
-/** Text, or what a program would naturally write for it: a number or a boolean. */
-function value<T>(parse: Parse<T>): z.ZodType<T, unknown> {
-  return z.union([z.string(), z.number(), z.boolean()], {
-    error: ({ input }) => `is ${kindOf(input)}, expected text or a number`,
-  }).transform((input, context) => {
-    const parsed = parse(String(input).trim());
-    if (!(parsed instanceof ParseFailure)) return parsed;
-    // No input: it would be kept in the error, and it may be a key.
-    context.issues.push({ code: "custom", message: parsed.message, input: undefined });
-    return z.NEVER;
-  });
-}
-
-/** A key as text, or its bytes, which are copied. */
-function keyValue(): z.ZodType<Uint8Array, unknown> {
-  return z.unknown().transform((input, context) => {
-    const key = parseKeyInput(input);
-    if (!(key instanceof ParseFailure)) return key;
-    context.issues.push({ code: "custom", message: key.message, input: undefined });
-    return z.NEVER;
-  });
-}
-
-function required<T>(type: z.ZodType<T, unknown>, what: string): z.ZodType<T, unknown> {
-  return z.custom<unknown>((input) => input !== undefined, {
-    error: `missing, expected ${what}`,
-    abort: true,
-  }).pipe(type);
-}
-
-function optional<T>(parse: Parse<T>): z.ZodOptional<z.ZodType<T, unknown>>;
-function optional<T>(parse: Parse<T>, otherwise: NoInfer<T>): z.ZodDefault<z.ZodType<T, unknown>>;
-function optional<T>(parse: Parse<T>, otherwise?: T) {
-  return otherwise === undefined
-    ? value(parse).optional()
-    : value(parse).default(otherwise as never);
-}
-
-/** A list written as an array, or as one text with commas. */
-function listOf<T>(parse: Parse<T>): z.ZodType<T[], unknown> {
-  return splitBy(splitList, parse);
-}
-
-/** The same with commas alone. */
-function namesOf<T>(parse: Parse<T>): z.ZodType<T[], unknown> {
-  return splitBy(splitNames, parse);
-}
-
-/** The same for values that may themselves have commas. */
-function linesOf<T>(parse: Parse<T>): z.ZodType<T[], unknown> {
-  return splitBy((text) => [text], parse);
-}
-
-function splitBy<T>(split: (text: string) => string[], parse: Parse<T>): z.ZodType<T[], unknown> {
-  return z.preprocess(
-    (input) => typeof input === "string" ? split(input) : input ?? [],
-    z.array(value(parse), { error: ({ input }) => `is ${kindOf(input)}, expected a list` }),
-  );
-}
-
-function kindOf(input: unknown): string {
-  if (input === null) return "null";
-  if (Array.isArray(input)) return "a list";
-  return typeof input === "object" ? "an object" : typeof input;
 }

@@ -28,8 +28,8 @@ export type Origin =
     /** In a file of variables. */
     readonly isVariable?: true;
   }
-  /** The flag with its dashes. */
-  | { readonly flag: string }
+  /** The flag with its dashes; of `set`, the setting: `Rule.3.Rate`, or a module's `rules.3.rate`. */
+  | { readonly flag: string; readonly isSetting?: true }
   /** Of the environment. `name`: the path in its JSON, as `[0].publicKey`. */
   | { readonly variable: string; readonly name?: string };
 
@@ -231,7 +231,7 @@ export class ConfigSource {
     const key = keyAt(path);
     if (origin === undefined) return formatPath(path);
     const isMissing = depth <= inSection(section);
-    const missing = isMissing && key !== undefined ? nameBy(origin, key) : undefined;
+    const missing = isMissing && key !== undefined ? nameBy(origin, key, path) : undefined;
     if ("flag" in origin) return missing ?? origin.flag;
     if ("variable" in origin) return missing ?? labelOf(origin);
     if (origin.isVariable) {
@@ -247,22 +247,21 @@ export class ConfigSource {
 
   /**
    * What a key is called in a message about another one: as it was written, or as whoever wrote that
-   * other one would: `Listen`, `--listen`, a variable.
+   * other one would: `Listen`, `status.listen`, `--status`, a variable.
    *
    * @param near The value that the message is about.
    */
   called(path: ConfigPath, near: ConfigPath): string {
-    const key = keyAt(path)!;
-    const own = this.origin(path);
-    if (own !== undefined && "flag" in own) return own.flag;
-    const origin = own ?? this.#nearest(near).origin;
-    return (origin && nameBy(origin, key)) ?? key.name;
+    return this.#written(path, near).name;
   }
 
-  /** The same with a value, as it would be written: `PeerToPeer = true`, `--peer-to-peer=true`. */
+  /**
+   * The same with a value, as it would be written: `PeerToPeer = true`, `interface.peerToPeer: true`,
+   * `--peer-to-peer=true`.
+   */
   assigned(path: ConfigPath, value: string, near: ConfigPath): string {
-    const name = this.called(path, near);
-    return /^--|^[A-Z_]+$/.test(name) ? `${name}=${value}` : `${name} = ${value}`;
+    const { name, equals } = this.#written(path, near);
+    return `${name}${equals}${value}`;
   }
 
   /** The place alone: `FILE:LINE`, `--flag` or `peers[0].publicKey`. */
@@ -310,6 +309,29 @@ export class ConfigSource {
     return first(inOrder(this.#warnings), "warnings");
   }
 
+  /** A key's name, and what stands between it and a value. */
+  #written(path: ConfigPath, near: ConfigPath): Written {
+    const key = keyAt(path)!;
+    const own = this.origin(path);
+    const origin = own ?? this.#nearest(near).origin;
+    if (origin === undefined) return { name: formatPath(path), equals: ": " };
+    const isVariable = "variable" in origin || "line" in origin && origin.isVariable === true;
+    if ("flag" in origin || isVariable && !isRepeated(key.section)) {
+      const name = own === undefined ? nameBy(origin, key, near) : writtenName(own);
+      const isField = "flag" in origin && isFieldOf(origin);
+      if (name !== undefined) return { name, equals: isField ? ": " : "=" };
+    }
+    if ("flag" in origin || !isVariable && writtenName(origin) === undefined) {
+      return { name: key.name, equals: " = " };
+    }
+    if (own !== undefined) return { name: writtenName(own)!, equals: ": " };
+    // Sections have numbers of their own in each file, and in a variable.
+    const section = path.slice(0, inSection(key.section));
+    const begun = this.origin(section);
+    const prefix = (begun && writtenName(begun)) || formatPath(section);
+    return { name: `${prefix}.${key.field}`, equals: ": " };
+  }
+
   #nearest(path: ConfigPath): { origin: Origin | undefined; depth: number } {
     for (let depth = path.length; depth > 0; depth--) {
       const origin = this.#origins.get(path.slice(0, depth).join("."));
@@ -339,10 +361,38 @@ function keyAt(path: ConfigPath): Key | undefined {
   return findField(section, String(path[inSection(section)]));
 }
 
-/** As whoever wrote one value would name another key; undefined in a file with names of keys, or without one. */
-function nameBy(origin: Origin, key: Key): string | undefined {
-  if ("flag" in origin) return key.flag && `--${key.flag}`;
-  return "variable" in origin || origin.isVariable ? variableOf(key) : undefined;
+interface Written {
+  readonly name: string;
+  /** What stands behind it, before a value. */
+  readonly equals: string;
+}
+
+/** What is written there: `--mtu`, `WIRESTACK_MTU`, `peers[0]`; undefined in a file with names of keys. */
+function writtenName(origin: Origin): string | undefined {
+  return "line" in origin ? origin.name : labelOf(origin);
+}
+
+/**
+ * As whoever wrote one value would name another key; undefined in a file with names of keys, or without one.
+ *
+ * @param near Of the value that was written.
+ */
+function nameBy(origin: Origin, key: Key, near: ConfigPath): string | undefined {
+  if ("line" in origin) return origin.isVariable && variableOf(key);
+  if ("variable" in origin) return variableOf(key);
+  if (!origin.isSetting) return key.flag && `--${key.flag}`;
+  const isField = isFieldOf(origin);
+  const section = near[0] === key.section
+    ? origin.flag.slice(0, origin.flag.lastIndexOf("."))
+    : isField
+    ? key.section
+    : SECTION_NAMES[key.section];
+  return `${section}.${isField ? key.field : key.name}`;
+}
+
+/** Whether it is a setting of a module's object. */
+function isFieldOf(origin: { readonly flag: string; readonly isSetting?: true }): boolean {
+  return origin.isSetting === true && /^[a-z]/.test(origin.flag);
 }
 
 /** The place, and what the value is called there if that is known. */

@@ -5,7 +5,6 @@
  * @module
  */
 
-import type * as z from "npm:zod@4.6.7";
 import type {
   CaptureConfig,
   DeviceConfig,
@@ -19,25 +18,26 @@ import type {
 } from "./checked.ts";
 import { DEFAULT_RATE_BURST_MS } from "./defaults.ts";
 import type { ConfigPath } from "./error.ts";
+import { checkFields, type Fields, type ValuesOf } from "./fields.ts";
 import { findField, KEYS } from "./keys.ts";
 import {
-  captureSchema,
+  captureFields,
   type CaptureValues,
-  interfaceSchema,
+  interfaceFields,
   type InterfaceValues,
-  keylessInterfaceSchema,
-  linkSchema,
+  keylessInterfaceFields,
+  linkFields,
   type LinkValues,
-  logSchema,
+  logFields,
   type LogValues,
-  peerSchema,
+  peerFields,
   type PeerValues,
-  proxySchema,
+  proxyFields,
   type ProxyValues,
-  relaySchema,
-  ruleSchema,
+  relayFields,
+  ruleFields,
   type RuleValues,
-  statusSchema,
+  statusFields,
   type StatusValues,
 } from "./schema.ts";
 import type { ConfigSource } from "./source.ts";
@@ -59,7 +59,7 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
   const iface = validateSection(
     source,
     ["interface"],
-    isKeyless(source) ? keylessInterfaceSchema : interfaceSchema,
+    isKeyless(source) ? keylessInterfaceFields : interfaceFields,
     source.interface ?? {},
   );
   const peers = validatePeers(source);
@@ -67,17 +67,17 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
   const links = validateLinks(source);
   const proxy = source.proxy === undefined
     ? undefined
-    : validateSection(source, ["proxy"], proxySchema, source.proxy);
+    : validateSection(source, ["proxy"], proxyFields, source.proxy);
   const relay = source.relay === undefined
     ? undefined
-    : validateSection(source, ["relay"], relaySchema, source.relay);
+    : validateSection(source, ["relay"], relayFields, source.relay);
   const status = source.status === undefined
     ? undefined
-    : validateSection(source, ["status"], statusSchema, source.status);
+    : validateSection(source, ["status"], statusFields, source.status);
   const capture = source.capture === undefined
     ? undefined
-    : validateSection(source, ["capture"], captureSchema, source.capture);
-  const log = validateSection(source, ["log"], logSchema, source.log ?? {});
+    : validateSection(source, ["capture"], captureFields, source.capture);
+  const log = validateSection(source, ["log"], logFields, source.log ?? {});
   if (iface !== undefined) checkInterface(source, iface);
   checkPeers(source, iface, peers);
   if (iface?.peerToPeer) checkShared(source, iface, peers);
@@ -113,24 +113,18 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
   };
 }
 
-function validateSection<T>(
+function validateSection<F extends Fields>(
   source: ConfigSource,
   path: ConfigPath,
-  schema: z.ZodType<T>,
+  fields: F,
   values: unknown,
-): T | undefined {
-  const result = schema.safeParse(values);
-  if (result.success) return result.data;
-  for (const issue of result.error.issues) {
-    if (issue.code === "unrecognized_keys") {
-      for (const key of issue.keys) source.problem([...path, key], unknownField(path, key));
-    } else if (issue.path.length === 0) {
-      source.problem(path, "is not an object, expected one with the keys of the section");
-    } else {
-      source.problem([...path, ...issue.path as (string | number)[]], issue.message);
-    }
-  }
-  return undefined;
+): ValuesOf<F> | undefined {
+  return checkFields(
+    fields,
+    values,
+    (message, inside) => source.problem([...path, ...inside], message),
+    (key) => source.problem([...path, key], unknownField(path, key)),
+  );
 }
 
 function unknownField(path: ConfigPath, field: string): string {
@@ -141,7 +135,7 @@ function unknownField(path: ConfigPath, field: string): string {
 
 /** Checks a peer as the first of the source's. @returns undefined if there are problems. */
 export function validatePeer(source: ConfigSource, input: unknown): PeerConfig | undefined {
-  const peer = validateSection(source, ["peers", 0], peerSchema, input);
+  const peer = validateSection(source, ["peers", 0], peerFields, input);
   checkFallbacks(source, [peer]);
   return peer && source.problems().length === 0 ? peerConfig(peer) : undefined;
 }
@@ -153,7 +147,7 @@ function validatePeers(source: ConfigSource): (PeerValues | undefined)[] {
     source.problem(["peers"], "is not a list, expected an array of peers");
     return [];
   }
-  return peers.map((peer, i) => validateSection(source, ["peers", i], peerSchema, peer));
+  return peers.map((peer, i) => validateSection(source, ["peers", i], peerFields, peer));
 }
 
 /** The rules in order, undefined in the places of those that are malformed. */
@@ -163,7 +157,7 @@ function validateRules(source: ConfigSource): (RuleValues | undefined)[] {
     source.problem(["rules"], "is not a list, expected an array of rules");
     return [];
   }
-  return rules.map((rule, i) => validateSection(source, ["rules", i], ruleSchema, rule));
+  return rules.map((rule, i) => validateSection(source, ["rules", i], ruleFields, rule));
 }
 
 /** The same of links. */
@@ -173,7 +167,7 @@ function validateLinks(source: ConfigSource): (LinkValues | undefined)[] {
     source.problem(["links"], "is not a list, expected an array of links");
     return [];
   }
-  return links.map((link, i) => validateSection(source, ["links", i], linkSchema, link));
+  return links.map((link, i) => validateSection(source, ["links", i], linkFields, link));
 }
 
 /** What is WireGuard's own: with one of them there is a key to be had. */

@@ -7,7 +7,7 @@
  */
 
 import { ConfigError } from "../config/error.ts";
-import type { Invited } from "../gateway/enrolment/enrolment.ts";
+import type { Invited, Revoked } from "../gateway/enrolment/enrolment.ts";
 import type { InvitationRequest } from "../gateway/enrolment/invitation.ts";
 import type { SetRequest } from "./uapi_request.ts";
 import { Errno, Refusal, RequestError } from "./errno.ts";
@@ -15,11 +15,13 @@ import { Errno, Refusal, RequestError } from "./errno.ts";
 /** What requests do. */
 export interface ControlHandlers {
   /** The lines of an answer to `get=1`. */
-  get(): string;
+  /** Lines, in pieces. */
+  get(): Iterable<string>;
   /** @returns why nothing was changed, if so. */
   set(request: SetRequest): Refusal | undefined;
   /** Plain values, without a secret. */
-  stats(): unknown;
+  /** Plain values, but for iterators: arrays that are made piece by piece. */
+  stats(): object | Promise<object>;
   /** Reads the configuration again. @throws {ConfigError} if nothing was changed. */
   reload(): Promise<ReloadLines>;
   /**
@@ -71,8 +73,8 @@ export interface EnrolmentHandlers {
   invite(request: InvitationRequest): Promise<Invited>;
   /** Plain values, without a secret. @throws {ConfigError} */
   invites(): readonly unknown[];
-  /** @returns what was done, in a line. @throws {ConfigError} if there is nobody of this name. */
-  revoke(name: string): string;
+  /** @throws {ConfigError} if there is nobody of this name. */
+  revoke(name: string): Revoked;
 }
 
 /** What a reload has to say, a line each. */
@@ -122,10 +124,10 @@ export interface Operation {
 
 /** By the first line of a request. A Map: an object would have `toString` for one. */
 export const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operation>([
-  ["get=1", { keys: [], run: (handlers) => ({ lines: [handlers.get()] }) }],
+  ["get=1", { keys: [], run: (handlers) => ({ lines: handlers.get() }) }],
   ["wirestack_stats=1", {
     keys: [],
-    run: (handlers) => ({ lines: [`stats=${JSON.stringify(handlers.stats())}\n`] }),
+    run: async (handlers) => ({ lines: objectInPieces("stats", await handlers.stats()) }),
   }],
   ["wirestack_reload=1", {
     keys: [],
@@ -178,7 +180,13 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operat
   ["wirestack_revoke=1", {
     keys: ["name"],
     run: ({ enrolment }, values) =>
-      orProblems(() => [texts("change", [enrolment.revoke(values.get("name")?.at(-1) ?? "")])]),
+      orProblems(() => {
+        const { done, unwritten } = enrolment.revoke(values.get("name")?.at(-1) ?? "");
+        return [
+          texts("change", [done]),
+          texts("unwritten", unwritten === undefined ? [] : [unwritten]),
+        ];
+      }),
   }],
   ["wirestack_capture=1", {
     keys: ["at", "filter", "snap", "keys", "listen"],
@@ -204,6 +212,31 @@ function* inPieces(key: string, values: Iterable<unknown>, piece = PIECE): Itera
     text = "";
   }
   yield text;
+}
+
+/** One line, as `JSON.stringify` has it. */
+function* objectInPieces(key: string, object: object): Iterable<string> {
+  let text = `${key}={`;
+  let comma = "";
+  for (const [name, value] of Object.entries(object)) {
+    if (value === undefined) continue;
+    text += `${comma}${JSON.stringify(name)}:`;
+    comma = ",";
+    if (!(value instanceof Iterator)) {
+      text += JSON.stringify(value);
+      continue;
+    }
+    text += "[";
+    let count = 0;
+    for (const item of value) {
+      text += (count > 0 ? "," : "") + JSON.stringify(item);
+      if (++count % PEERS_PIECE !== 0) continue;
+      yield text;
+      text = "";
+    }
+    text += "]";
+  }
+  yield `${text}}\n`;
 }
 
 function captured(handlers: ControlHandlers, values: Arguments): Answer {

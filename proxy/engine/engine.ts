@@ -33,7 +33,7 @@ import {
   Peer,
   type Sender,
   type TimerSettings,
-} from "../../wireguard/mod.ts";
+} from "../../wireguard/protocol.ts";
 import type { Clock, Scheduler } from "./event_loop.ts";
 import { RequestRate } from "./request_rate.ts";
 import { type EngineLink, type LinkOptions, observeNic } from "./link_port.ts";

@@ -1,13 +1,20 @@
 /**
- * Writes the changes of a hub's members behind their file, and the file anew when most of it is over.
- * A change costs a line, however many members there are.
+ * Writes the changes of a hub's members behind their file, and has the file written anew when most of
+ * it is over. A change costs a line, however many members there are.
  *
  * @module
  */
 
 import { replaceFile } from "../state/replace_file.ts";
 import type { Member } from "./member.ts";
-import { findMembers, formatChange, formatMembers, MAX_BYTES } from "./state_file.ts";
+import { MemberRewrite } from "./member_rewrite.ts";
+import {
+  findMembers,
+  formatChange,
+  formatMembers,
+  type FoundMembers,
+  MAX_BYTES,
+} from "./state_file.ts";
 
 /** The file is written anew when it has so many lines more than twice what is alive. */
 const SPARE_RECORDS = 1_000;
@@ -27,21 +34,38 @@ export class MemberLog {
   #size: number | undefined;
   /** For a process that becomes somebody who may not open it. */
   #held: Deno.FsFile | undefined;
+  /** A try that has failed is not made again before there are so many. */
+  #rewriteAt = 0;
+  #rewrite: MemberRewrite | undefined;
+  readonly #rewriteFailed: (error: Error) => void;
+  #isClosed = false;
 
-  private constructor(path: string, records: number, size: number | undefined) {
+  private constructor(
+    path: string,
+    { records, size }: FoundMembers,
+    rewriteFailed: (error: Error) => void,
+  ) {
     this.#path = path;
     this.#records = records;
     this.#size = size;
+    this.#rewriteFailed = rewriteFailed;
   }
 
   /**
    * @param isHeld Whether this process is about to lose what it takes to open the file. Then it stays
    * open, and is written anew by the next start alone.
+   * @param rewriteFailed Called when it cannot be written anew: nothing is lost, and it is longer than
+   * it need be.
    * @throws {Error} of the system, or if this is no such file.
    */
-  static open(path: string, isHeld = false): { log: MemberLog; members: Member[] } {
-    const { members, records, size } = findMembers(path);
-    const log = new MemberLog(path, records, size);
+  static open(
+    path: string,
+    isHeld = false,
+    rewriteFailed: (error: Error) => void = () => {},
+  ): { log: MemberLog; members: Member[] } {
+    const found = findMembers(path);
+    const { members, records, size } = found;
+    const log = new MemberLog(path, found, rewriteFailed);
     if (isHeld) {
       if (size === undefined || records > members.length) log.#replace(members);
       log.#held = Deno.openSync(path, { append: true });
@@ -51,28 +75,36 @@ export class MemberLog {
 
   /** It is on the disk when this returns. @throws {Error} of the system; then nothing has changed. */
   write({ changed, gone, all }: MemberChange): void {
-    const records = this.#records + changed.length + gone.length;
-    const isWasteful = records > 2 * all.size + SPARE_RECORDS;
-    const held = this.#held;
-    if (held === undefined && (isWasteful || this.#size === undefined)) {
-      return this.#replace([...all.values()]);
-    }
+    const count = changed.length + gone.length;
+    const records = this.#records + count;
+    const isWasteful = records > Math.max(2 * all.size + SPARE_RECORDS, this.#rewriteAt);
     const bytes = new TextEncoder().encode(formatChange(changed, gone));
+    const held = this.#held;
     if (held !== undefined) this.#append(held, bytes);
     else {
       using file = this.#open();
-      // Somebody has removed it, or put another in its place.
+      // It is an older one; or somebody has removed it, or put another in its place.
       if (file === undefined || sizeOf(file) !== this.#size) {
+        return this.#replace([...all.values()]);
+      }
+      if (isWasteful && this.#size + bytes.length > MAX_BYTES) {
         return this.#replace([...all.values()]);
       }
       this.#append(file, bytes);
     }
     this.#records = records;
+    this.#rewrite?.add(bytes, count);
+    if (isWasteful && held === undefined) this.#startRewrite(all);
   }
 
-  close(): void {
+  /** @returns when nothing of it is under way any more. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
     this.#held?.close();
     this.#held = undefined;
+    const { over } = this.#rewrite ?? {};
+    this.#rewrite?.cancel();
+    await over;
   }
 
   #append(file: Deno.FsFile, bytes: Uint8Array): void {
@@ -103,7 +135,29 @@ export class MemberLog {
     }
   }
 
+  #startRewrite(all: ReadonlyMap<string, Member>): void {
+    if (this.#rewrite !== undefined || this.#isClosed) return;
+    const rewrite: MemberRewrite = this.#rewrite = new MemberRewrite({
+      path: this.#path,
+      members: [...all.values()],
+      replaced: ({ size, records }) => {
+        this.#rewrite = undefined;
+        this.#size = size;
+        this.#records = records;
+        this.#rewriteAt = 0;
+      },
+      failed: (error) => {
+        if (this.#rewrite !== rewrite) return;
+        this.#rewrite = undefined;
+        this.#rewriteAt = this.#records + SPARE_RECORDS;
+        this.#rewriteFailed(error);
+      },
+    });
+  }
+
   #replace(members: readonly Member[]): void {
+    this.#rewrite?.cancel();
+    this.#rewrite = undefined;
     const bytes = new TextEncoder().encode(formatMembers(members));
     replaceFile(this.#path, bytes, { isDurable: true });
     this.#size = bytes.length;

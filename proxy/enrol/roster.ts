@@ -134,6 +134,11 @@ export class Roster {
     return this.#unsaved.size;
   }
 
+  /** Whether a member's revocation is one of those. */
+  isUnsaved({ tokenKey }: Member): boolean {
+    return this.#unsaved.has(tokenKey.toHex());
+  }
+
   /** Keeps what could not be kept. @throws {Error} if it cannot be now either. */
   retry(): void {
     if (this.#unsaved.size > 0) this.#commit(this.#members, []);

@@ -14,6 +14,7 @@ import type { AddressMap } from "./maps.ts";
 import type { OwnListeners } from "./own_listeners.ts";
 import type { Pacing } from "./pacing.ts";
 import { Quotas } from "./quotas.ts";
+import { FlowReview } from "./review.ts";
 import type { Rule, RuleAction, RuleOptions, RuleState } from "./rule.ts";
 import { RuleSet } from "./rules.ts";
 import type { Refusal } from "./refusal.ts";
@@ -107,6 +108,7 @@ export class Admission {
   readonly pacing: Pacing;
   readonly #options: AdmissionOptions;
   readonly #quotas: Quotas;
+  readonly #review: FlowReview;
   readonly #maps: AddressMaps;
   #rules: RuleSet;
   /** Until when an owner has no connection that has been idle for long enough. */
@@ -130,6 +132,10 @@ export class Admission {
     this.table = options.table;
     this.pacing = options.pacing;
     this.#quotas = new Quotas(options.table);
+    this.#review = new FlowReview(options.table, {
+      look: (flow) => this.#mayGoOn(flow),
+      finished: () => this.#trim(),
+    });
     this.#maps = new AddressMaps(options.maps);
     const { rules, defaultAction } = options.rules ?? NO_RULES;
     this.#rules = new RuleSet(rules, defaultAction);
@@ -392,36 +398,48 @@ export class Admission {
     return undefined;
   }
 
-  /** Looks at every live flow again: maps, subnets, listeners, limits or peers have changed. */
+  /**
+   * Looks at every live flow again: maps, subnets, listeners, limits or peers have changed. Of many
+   * only at the first: see {@link reviewOn}.
+   *
+   * @returns how many have ended.
+   */
   review(): number {
     this.generation++;
-    const ended = this.table.review((flow) => {
-      const { owner, source } = flow;
-      if (!owner.isInbound && !this.#options.isHeld(source, owner)) return false;
-      // Own addresses may be impossible to find out, without descriptors say: that ends no connection.
-      const verdict = this.decide(flow, false, flow.rule?.state);
-      if (!leadsTo(verdict, flow.dialledName ?? flow.dialled!, flow.dialledPort)) return false;
-      if (flow.rule !== verdict.rule) this.table.setRule(flow, verdict.rule);
-      return true;
-    });
-    for (const flow of this.table.live) this.pacing.apply(flow);
-    const { limits } = this.#options.settings;
-    return ended + this.#quotas.trimRules(this.#rules.rules) +
-      this.#quotas.trim("tcp", this.connections) +
-      this.#quotas.trim("udp", this.sessions) +
-      this.#trim("tcp", this.connections, limits.maxTcpConnections) +
-      this.#trim("udp", this.sessions, limits.maxUdpSessions) +
-      this.#trim("icmp", this.pings, limits.maxPingSessions);
+    return this.#review.begin();
   }
 
-  #trim(protocol: FlowProtocol, shares: Shares, limit: number): number {
-    let ended = 0;
-    for (; shares.total > limit; ended++) {
-      const flow = this.table.idlest(protocol, shares.greediest()!);
-      if (flow === undefined) break;
-      flow.carrier?.end("revoked");
-    }
-    return ended;
+  /** Whether {@link reviewOn} has more to look at. */
+  get isReviewing(): boolean {
+    return this.#review.isUnderWay;
+  }
+
+  /** The next few of a {@link review}. @returns how many have ended. */
+  reviewOn(): number {
+    return this.#review.step();
+  }
+
+  /** Whether a live flow may go on; then it has the rule and the rates that are its own now. */
+  #mayGoOn(flow: Flow): boolean {
+    const { owner, source } = flow;
+    if (!owner.isInbound && !this.#options.isHeld(source, owner)) return false;
+    // Own addresses may be impossible to find out, without descriptors say: that ends no connection.
+    const verdict = this.decide(flow, false, flow.rule?.state);
+    if (!leadsTo(verdict, flow.dialledName ?? flow.dialled!, flow.dialledPort)) return false;
+    if (flow.rule !== verdict.rule) this.table.setRule(flow, verdict.rule);
+    this.pacing.apply(flow);
+    return true;
+  }
+
+  /** Ends what is above limits that have changed, the most idle of it. @returns how many. */
+  #trim(): number {
+    const { limits } = this.#options.settings;
+    return this.#quotas.trimRules(this.#rules.rules) +
+      this.#quotas.trim("tcp", this.connections) +
+      this.#quotas.trim("udp", this.sessions) +
+      this.#quotas.trimTotal("tcp", this.connections, limits.maxTcpConnections) +
+      this.#quotas.trimTotal("udp", this.sessions, limits.maxUdpSessions) +
+      this.#quotas.trimTotal("icmp", this.pings, limits.maxPingSessions);
   }
 
   #makeRoomForDial(flow: Flow, now: number): Refusal | undefined {

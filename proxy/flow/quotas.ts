@@ -5,7 +5,7 @@
  */
 
 import { getLogger } from "../log/logger.ts";
-import type { FlowCarrier, FlowOwner, FlowProtocol } from "./flow.ts";
+import type { Flow, FlowCarrier, FlowOwner, FlowProtocol } from "./flow.ts";
 import type { Refusal } from "./refusal.ts";
 import type { Rule } from "./rule.ts";
 import type { Shares } from "./shares.ts";
@@ -82,7 +82,8 @@ export class Quotas {
     for (const rule of rules) {
       const count = rule.state.flows - (rule.maxConnections ?? Infinity);
       if (count <= 0) continue;
-      const flows = this.#table.flows().filter((flow) => flow.rule?.state === rule.state);
+      const flows: Flow[] = [];
+      for (const flow of this.#table.live) if (flow.rule?.state === rule.state) flows.push(flow);
       flows.sort((a, b) => a.lastActivity - b.lastActivity);
       for (const flow of flows.slice(0, count)) flow.carrier?.endFlow(flow, "revoked");
       ended += count;
@@ -92,10 +93,17 @@ export class Quotas {
 
   /** Ends what owners have above their limits, the most idle ones. @returns how many. */
   trim(protocol: FlowProtocol, shares: Shares): number {
-    let ended = 0;
+    const excess = new Map<FlowOwner, number>();
     for (const owner of shares.owners()) {
       const limit = protocol === "tcp" ? owner.maxTcpConnections : owner.maxUdpSessions;
-      for (const carrier of this.#idlest(protocol, owner, shares.of(owner) - limit)) {
+      const count = shares.of(owner) - limit;
+      if (count > 0) excess.set(owner, count);
+    }
+    if (excess.size === 0) return 0;
+    const idlest = this.#idlestLast(protocol, (owner) => excess.has(owner));
+    let ended = 0;
+    for (const [owner, count] of excess) {
+      for (const carrier of idlest.get(owner)?.slice(-count) ?? []) {
         carrier.end("revoked");
         ended++;
       }
@@ -103,14 +111,36 @@ export class Quotas {
     return ended;
   }
 
-  #idlest(protocol: FlowProtocol, owner: FlowOwner, count: number): FlowCarrier[] {
-    if (count <= 0) return [];
-    const carriers = new Set<FlowCarrier>();
-    for (const flow of this.#table.live) {
-      if (flow.owner !== owner || flow.protocol !== protocol || flow.isTransit) continue;
-      if (flow.carrier !== undefined) carriers.add(flow.carrier);
+  /** Ends what is above `limit` in all, the most idle one of who has most each time. @returns how many. */
+  trimTotal(protocol: FlowProtocol, shares: Shares, limit: number): number {
+    if (shares.total <= limit) return 0;
+    const idlest = this.#idlestLast(protocol, () => true);
+    let ended = 0;
+    for (; shares.total > limit; ended++) {
+      const carrier = idlest.get(shares.greediest()!)?.pop();
+      if (carrier === undefined) break;
+      carrier.end("revoked");
     }
-    return [...carriers].sort((a, b) => a.lastActivity - b.lastActivity).slice(0, count);
+    return ended;
+  }
+
+  /** What carries the flows that end here, by owner, the most idle at the end. */
+  #idlestLast(
+    protocol: FlowProtocol,
+    isOf: (owner: FlowOwner) => boolean,
+  ): ReadonlyMap<FlowOwner, FlowCarrier[]> {
+    const carriers = new Map<FlowOwner, Set<FlowCarrier>>();
+    for (const { owner, protocol: of, isTransit, carrier } of this.#table.live) {
+      if (of !== protocol || isTransit || carrier === undefined || !isOf(owner)) continue;
+      const own = carriers.get(owner);
+      if (own === undefined) carriers.set(owner, new Set([carrier]));
+      else own.add(carrier);
+    }
+    const sorted = new Map<FlowOwner, FlowCarrier[]>();
+    for (const [owner, own] of carriers) {
+      sorted.set(owner, [...own].sort((a, b) => b.lastActivity - a.lastActivity));
+    }
+    return sorted;
   }
 
   /** @param of The peer or rule that is full. */

@@ -101,13 +101,6 @@ export class FlowTable {
     }
     return found;
   }
-
-  /** Ends every flow that `isAllowed` is false for. @returns how many. */
-  review(isAllowed: (flow: Flow) => boolean): number {
-    const ended = this.flows().filter((flow) => !isAllowed(flow));
-    for (const flow of ended) flow.carrier?.endFlow(flow, "revoked");
-    return ended.length;
-  }
 }
 
 /** Takes over the figures that only the carrier has had until now. */

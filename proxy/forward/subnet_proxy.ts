@@ -100,8 +100,12 @@ export class SubnetProxy {
   readonly #delivered: DeliveryObserver = (buffer, offset, length, now, from) =>
     this.#tap.received(buffer, offset, length, now, from);
   readonly #subnets = new ProxiedSubnets();
-  /** When the next review is due, ms. */
+  /** When the next review is due, or more of the one that is under way, ms. */
   #reviewAt = Infinity;
+  /** Whether something has changed since the last review began. */
+  #isChanged = false;
+  /** Flows that the review under way has ended. */
+  #revoked = 0;
   #single: Protocols = { tcp: false, udp: false, icmp: false };
   /** Whether this process can ping; undefined until that is asked. */
   #canPing: boolean | undefined;
@@ -203,7 +207,8 @@ export class SubnetProxy {
       {
         pollTimeout: () => this.#reviewAt,
         handleTimeout: () => {
-          if (this.#reviewAt < Infinity) this.review();
+          if (this.#isChanged) this.review();
+          else this.#reviewed(this.admission.reviewOn());
         },
       },
     ];
@@ -305,20 +310,31 @@ export class SubnetProxy {
 
   /** The same as {@link review} in the engine's next turn, once for whatever changes until then. */
   reviewSoon(): void {
+    this.#isChanged = true;
     this.#reviewAt = this.#engine.now();
     this.#engine.wake();
   }
 
   /**
    * Ends the flows that are no longer allowed: what is proxied, or a map, a limit or a listener, has
-   * changed, or who holds the client's address.
+   * changed, or who holds the client's address. Of more than some hundred the rest in the turns that
+   * follow.
    */
   review(): void {
-    this.#reviewAt = Infinity;
-    const count = this.admission.review();
-    if (count === 0) return;
-    log.info("{count} connections and sessions are no longer allowed and have ended", { count });
-    this.#engine.wake();
+    this.#isChanged = false;
+    this.#reviewed(this.admission.review());
+  }
+
+  #reviewed(count: number): void {
+    this.#revoked += count;
+    const goesOn = this.admission.isReviewing;
+    this.#reviewAt = goesOn ? this.#engine.now() : Infinity;
+    if (goesOn || count > 0) this.#engine.wake();
+    if (goesOn || this.#revoked === 0) return;
+    log.info("{count} connections and sessions are no longer allowed and have ended", {
+      count: this.#revoked,
+    });
+    this.#revoked = 0;
   }
 
   get limits(): FlowLimits {

@@ -16,9 +16,12 @@ export function advise({ config, source }: LoadedConfig): readonly string[] {
   advisePeers(config, source);
   if (config.proxy !== undefined) adviseSubnets(config, config.proxy, source);
   else if (!config.peerToPeer && !source.isClient) {
+    const [subnets, forwarding] = [["proxy", "subnets"], ["interface", "peerToPeer"]].map((path) =>
+      source.called(path, ["interface"])
+    );
     source.warn(
       ["interface"],
-      "neither [Proxy] with Subnets nor PeerToPeer: with `up` peers reach nothing but this gateway, " +
+      `neither [Proxy] with ${subnets} nor ${forwarding}: with \`up\` peers reach nothing but this gateway, ` +
         "expected one of them, or another command: up --tun or redirect (which a client's file is for, " +
         "as for wg-quick and the module), hub, agent; check takes --tun, and --as with the others",
     );
@@ -41,9 +44,10 @@ function adviseLinks(
         `neither peers nor other links reach them, expected ${expected} if they are to`,
       );
     } else if (prefixes.length === 0 && privateKey !== undefined) {
+      const name = source.called(["links", i, "prefixes"], ["links", i]);
       source.warn(
         ["links", i],
-        "no Prefixes: it may send from any address that is nowhere else, and nothing is routed to it",
+        `no ${name}: it may send from any address that is nowhere else, and nothing is routed to it`,
       );
     }
   });
@@ -89,13 +93,15 @@ function adviseSubnets(config: GatewayConfig, proxy: ProxyConfig, source: Config
     const what = refusedAs(subnet);
     if (what !== undefined && !isMapped) {
       const hint = what === "loopback"
-        ? `, expected another subnet and a Map to ${
+        ? `, expected another subnet and a ${source.called(["proxy", "map"], path)} to ${
           subnet.version === 4 ? "127.0.0.1" : "::1"
         } to reach this host`
         : ", expected another subnet";
       source.warn(
         path,
-        `${subnet} is ${what}: targets there are refused whatever Subnets says${hint}`,
+        `${subnet} is ${what}: targets there are refused whatever ${
+          source.called(["proxy", "subnets"], path)
+        } says${hint}`,
       );
     }
     const network = config.addresses.map(networkOf).find((network) => network.covers(subnet));

@@ -171,7 +171,7 @@ export class LiveSettings {
   /** Puts a value into its place. @returns what that changes, in words. */
   #put(source: ConfigSource, setting: Setting, problems: string[]): string[] {
     const { label, key, value } = setting;
-    const origin = { flag: label };
+    const origin = { flag: label, isSetting: true } as const;
     let path: ConfigPath = [key.section];
     if (source[key.section] === undefined) source.open(key.section, origin);
     if (isRepeated(key.section)) {
@@ -233,8 +233,14 @@ export class LiveSettings {
         updatePeer(this.#gateway, peer.publicKey, { [key.field]: value } as PeerChanges, true);
       } catch (error) {
         if (!(error instanceof ConfigError)) throw error;
+        const section = label.slice(0, label.lastIndexOf("."));
+        const nameOf = (field: string) =>
+          label.endsWith(key.field) ? field : findField("peers", field)?.name;
         problems.push(
-          ...error.problems.map((line) => line.replace(/^peer\.\w+(?:\[\d+\])?/, label)),
+          ...error.problems.map((line) =>
+            line.replace(/^peer\.\w+(?:\[\d+\])?/, label)
+              .replace(/\bpeer\.(\w+)/g, (_, field) => `${section}.${nameOf(field) ?? field}`)
+          ),
         );
       }
       if (key.field !== "name" || value === null) continue;

@@ -17,7 +17,8 @@ export function adviseRules(config: GatewayConfig, source: ConfigSource): void {
   const { rules } = config;
   if (rules.length === 0) return;
   if (config.proxy === undefined && !config.peerToPeer && !source.isClient) {
-    source.warn(["rules", 0], "there is nothing to rule over, expected [Proxy] or PeerToPeer");
+    const forwarding = source.called(["interface", "peerToPeer"], ["rules", 0]);
+    source.warn(["rules", 0], `there is nothing to rule over, expected [Proxy] or ${forwarding}`);
     return;
   }
   const world = new World(config);
@@ -93,7 +94,9 @@ function adviseMatch(rule: RuleConfig, i: number, world: World, source: ConfigSo
   rule.ports.forEach((ports, j) => {
     if (world.protocols.has(ports.protocol)) return;
     dead.ports++;
-    source.warn(["rules", i, "ports", j], `${ports.protocol} is not in Protocols of [Proxy]`);
+    const path = ["rules", i, "ports", j];
+    const protocols = source.called(["proxy", "protocols"], path);
+    source.warn(path, `${ports.protocol} is not in ${protocols}`);
   });
   const isDead = (field: keyof typeof dead) =>
     rule[field].length > 0 && dead[field] === rule[field].length;
@@ -136,9 +139,10 @@ function adviseRewrite({ to, rewrite }: RuleConfig, i: number, source: ConfigSou
   if (target === undefined || typeof target === "string" || isSingle(target)) return;
   const what = refusedAs(target);
   if (what !== undefined) {
-    const map = what === "loopback" ? ", or a Map to it" : "";
+    const path = ["rules", i, "rewrite"];
+    const map = what === "loopback" ? `, or a ${source.called(["proxy", "map"], path)} to it` : "";
     source.warn(
-      ["rules", i, "rewrite"],
+      path,
       `${target} is ${what}: what this rule matches is refused, expected a single address${map}`,
     );
     return;

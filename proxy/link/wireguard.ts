@@ -5,7 +5,7 @@
  */
 
 import { copyBytes, type Link, type NextHop } from "../../netstack/mod.ts";
-import { type Device, SendResult } from "../../wireguard/mod.ts";
+import { type Device, SendResult } from "../../wireguard/protocol.ts";
 import type { TransmitPool } from "../arena/transmit_pool.ts";
 
 export class WireguardLink implements Link {

@@ -621,6 +621,13 @@ export const EVENTS: readonly LogEvent[] = [
     fields: {},
   },
   {
+    name: "enrolment-not-shorter",
+    logger: "enrolment",
+    level: "warning",
+    message: "the state of enrolment cannot be made shorter: {error}",
+    fields: { error: "text" },
+  },
+  {
     name: "revocation-not-written",
     logger: "enrolment",
     level: "warning",
@@ -1121,6 +1128,13 @@ export const EVENTS: readonly LogEvent[] = [
       megabytes: "number",
       evicted: "number",
     },
+  },
+  {
+    name: "relay-expelled",
+    logger: "relay",
+    level: "info",
+    message: "{listener}: {name} from {from} had to go: its certificate {reason}",
+    fields: { listener: "text", name: "text", from: "text", reason: "text" },
   },
   {
     name: "relay-failing",

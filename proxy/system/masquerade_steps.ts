@@ -1,22 +1,22 @@
 /**
- * The steps of a masquerade, for this host as it is, and its clients' networks as they change.
+ * The steps of a masquerade, for this host as it is.
  *
  * @module
  */
 
-import { Netlink, NftablesError } from "../../ffi/mod.ts";
-import type { Prefix } from "../../netstack/mod.ts";
+import { NftablesError } from "../../ffi/mod.ts";
+import { Netlink } from "../../ffi/netlink/mod.ts";
 import { ConfigError } from "../config/error.ts";
 import { getLogger } from "../log/logger.ts";
 import { SystemTunnelError } from "./error.ts";
 import type { LinuxHost } from "./host.ts";
+import { LiveNetworks } from "./live_networks.ts";
 import {
   type MasqueradeSettings,
   type MasqueradeView,
   outletsOf,
   planMasquerade,
 } from "./masquerade.ts";
-import { type Masquerade, networksScript } from "./masquerade_script.ts";
 import { masqueradeView, outletView } from "./masquerade_view.ts";
 import type { MoreSteps } from "./tunnel.ts";
 
@@ -54,37 +54,17 @@ export function masqueradeSteps(
     const view = { ...masqueradeView(settings.device, host), sysctl };
     const { steps, masquerade, warnings } = planMasquerade(settings, view);
     for (const warning of warnings) log.warn("{problem}", { problem: warning });
-    const live = new LiveNetworks(host, masquerade);
-    return { steps, allowedIpChanged: (prefix, isThere) => live.change(prefix, isThere) };
+    const live = new LiveNetworks({
+      masquerade,
+      run: (script) => void host.nftables.run(script),
+    });
+    return {
+      steps,
+      allowedIpChanged: (prefix, isThere) => live.change(prefix, isThere),
+      close: () => live.close(),
+    };
   } catch (error) {
     if (!(error instanceof NftablesError)) throw error;
     throw new SystemTunnelError(`--masquerade: ${error.message}`);
-  }
-}
-
-/** Who gets out, as peers' allowed IPs change: by a reload, `wg set`, a new peer. */
-class LiveNetworks {
-  readonly #host: LinuxHost;
-  readonly #masquerade: Masquerade;
-  /** By their text; those of the configuration stay, whoever has them. */
-  readonly #later = new Map<string, Prefix>();
-
-  constructor(host: LinuxHost, masquerade: Masquerade) {
-    this.#host = host;
-    this.#masquerade = masquerade;
-  }
-
-  /** What fails is logged. */
-  change(prefix: Prefix, isThere: boolean): void {
-    const { networks } = this.#masquerade;
-    if (prefix.length === 0 || networks.some((network) => network.covers(prefix))) return;
-    if (isThere) this.#later.set(`${prefix}`, prefix);
-    else this.#later.delete(`${prefix}`);
-    const all = [...networks, ...this.#later.values()];
-    try {
-      this.#host.nftables.run(networksScript({ ...this.#masquerade, networks: all }));
-    } catch (error) {
-      log.error("{problem}", { problem: `--masquerade: ${(error as Error).message}` });
-    }
   }
 }

@@ -5,7 +5,8 @@
  */
 
 import { confineSystemCalls } from "../../ffi/confine/mod.ts";
-import { keepNetAdminAlone, TunError } from "../../ffi/mod.ts";
+import { keepNetAdminAlone } from "../../ffi/mod.ts";
+import { TunError } from "../../ffi/tun/mod.ts";
 import type { GatewayConfig } from "../config/config.ts";
 import type { ConfigPath } from "../config/error.ts";
 import type { Gateway } from "../gateway/gateway.ts";
@@ -71,6 +72,8 @@ export interface MoreSteps {
   readonly steps: readonly Step[];
   /** A prefix has become a peer's, or is nobody's any more. */
   allowedIpChanged(prefix: Prefix, isThere: boolean): void;
+  /** The steps are about to be taken back: nothing is changed any more. */
+  close(): void;
 }
 
 /** What the gateway is started with, instead of what the configuration has. */
@@ -96,6 +99,7 @@ export class SystemTunnel {
   #bypass: Bypass | undefined;
   #bypassPriorities: Plan["bypassPriorities"] = {};
   #routes: LiveRoutes | undefined;
+  #more: MoreSteps | undefined;
   #keeper: Keeper | undefined;
   #save: () => string = () => "";
   #saved = "";
@@ -184,7 +188,7 @@ export class SystemTunnel {
     }
     try {
       for (const step of steps) this.#do(step);
-      const more = this.#options.more?.(host, settings, view);
+      const more = this.#more = this.#options.more?.(host, settings, view);
       for (const step of more?.steps ?? []) this.#do(step);
       log.info("{tunnel}", { tunnel: describeTunnel(settings, view, mark, more?.steps) });
       await this.#hooks.up("postUp");
@@ -268,6 +272,7 @@ export class SystemTunnel {
     this.#isDown = true;
     this.#bypass?.close();
     this.#routes?.close();
+    this.#more?.close();
     const { device } = this.#options;
     const killSwitch = killSwitchTable(device).table;
     const stays = ({ undo }: RecordedStep) =>

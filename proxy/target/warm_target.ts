@@ -5,6 +5,7 @@
  */
 
 import type { IpAddress } from "../../netstack/mod.ts";
+import { Backoff } from "../bind/stream/backoff.ts";
 import type { Dial } from "../flow/stream.ts";
 import { getLogger } from "../log/logger.ts";
 import { dialNamed, type DialTools } from "./named_dial.ts";
@@ -61,6 +62,7 @@ export class WarmConnections {
   readonly #dials = new Set<Dial>();
   #count = 0;
   #failures = 0;
+  readonly #backoff = new Backoff({ firstMs: FIRST_RETRY_MS, lastMs: LAST_RETRY_MS });
   /** Until the next attempt; undefined if it need not be waited for. */
   #stopWaiting: (() => void) | undefined;
   #stopWatching: (() => void) | undefined;
@@ -195,6 +197,7 @@ export class WarmConnections {
   }
 
   #works(): void {
+    this.#backoff.reset();
     this.#failures = 0;
     this.#hasSaidSo = false;
   }
@@ -202,8 +205,8 @@ export class WarmConnections {
   /** Later and later. */
   #retry(): void {
     if (this.#stopWaiting !== undefined) return;
-    this.#fillAfter(Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#failures++));
-    if (this.#failures < WORTH_SAYING || this.#hasSaidSo || this.#hasWarned) return;
+    this.#fillAfter(this.#backoff.next());
+    if (++this.#failures < WORTH_SAYING || this.#hasSaidSo || this.#hasWarned) return;
     this.#hasSaidSo = true;
     const { to, port } = this.#target;
     log.warn("{to} port {port}: no connection stays ready, tried again later and later", {

@@ -54,8 +54,11 @@ export class HttpServer {
   /** Connections that were closed to make room. */
   displaced = 0;
 
-  /** @param answer Must not throw. */
-  constructor(answer: (request: HttpRequest) => Answer, limits: HttpLimits = HTTP_LIMITS) {
+  /** @param answer Must not throw, nor reject. */
+  constructor(
+    answer: (request: HttpRequest) => Answer | Promise<Answer>,
+    limits: HttpLimits = HTTP_LIMITS,
+  ) {
     this.#limits = limits;
     const { headBytes, headMs, idleMs } = limits;
     this.#server = createServer({
@@ -121,11 +124,11 @@ export class HttpServer {
     this.displaced++;
   }
 
-  #respond(
+  async #respond(
     request: IncomingMessage,
     response: ServerResponse,
-    answer: (request: HttpRequest) => Answer,
-  ): void {
+    answer: (request: HttpRequest) => Answer | Promise<Answer>,
+  ): Promise<void> {
     const { socket, headers } = request;
     // RFC 9112 §3.2.2: a target may be a whole URI, whose host then counts.
     const [, authority, rest = request.url ?? ""] =
@@ -133,7 +136,7 @@ export class HttpServer {
     // RFC 9112 §3.2: two of them are for two readers, a proxy in front of this server for one.
     const hosts = request.rawHeaders.filter((name, i) => i % 2 === 0 && /^host$/i.test(name));
     const host = hosts.length > 1 ? undefined : authority ?? headers.host;
-    const { status, type, text, headers: more } = answer({
+    const { status, type, text, headers: more } = await answer({
       method: request.method ?? "",
       path: rest.replace(/\?.*$/s, "") || "/",
       host,

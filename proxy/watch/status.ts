@@ -38,6 +38,8 @@ export class StatusServer {
   #inode: number | null = null;
   #text = "";
   #textAt = -Infinity;
+  /** The text that is being made, for all who wait for it. */
+  #making: Promise<string> | undefined;
   #isClosed = false;
 
   /**
@@ -142,7 +144,7 @@ export class StatusServer {
     this.#inode = inode;
   }
 
-  #answer({ host, authorization, method, path }: HttpRequest): Answer {
+  async #answer({ host, authorization, method, path }: HttpRequest): Promise<Answer> {
     const refusal = this.#guard.check({ host, authorization });
     if (refusal !== undefined) return refused(refusal);
     if (method !== "GET" && method !== "HEAD") {
@@ -152,7 +154,7 @@ export class StatusServer {
       case "/metrics":
         return this.#gateway === undefined
           ? text(503, "the gateway is being started")
-          : { status: 200, type: CONTENT_TYPE, text: this.#metricsText(this.#gateway) };
+          : { status: 200, type: CONTENT_TYPE, text: await this.#metricsText(this.#gateway) };
       case "/healthz":
         return health(livenessOf(this.#loop.current));
       case "/readyz":
@@ -172,9 +174,14 @@ export class StatusServer {
     });
   }
 
-  #metricsText(gateway: Gateway): string {
+  #metricsText(gateway: Gateway): string | Promise<string> {
+    if (performance.now() - this.#textAt < REUSE_MS) return this.#text;
+    return this.#making ??= this.#make(gateway).finally(() => this.#making = undefined);
+  }
+
+  async #make(gateway: Gateway): Promise<string> {
+    await gateway.settle();
     const now = performance.now();
-    if (now - this.#textAt < REUSE_MS) return this.#text;
     this.#text = this.#metrics.text({
       gateway,
       loop: this.#loop,

@@ -70,7 +70,7 @@ export async function startGateway(
     ...control === undefined ? [] : ["--name", control.name, "--control-dir", control.directory],
     file,
   ], { cwd: `${root}/source`, env: { ...env, XDG_STATE_HOME: state } });
-  await process.line(/listening/, { timeoutMs: 30_000 });
+  await process.line(/listening/);
   if (control !== undefined) await process.line(/control socket/);
   return new Gateway(process, host, control?.name);
 }
@@ -99,7 +99,7 @@ export async function startRouter(
     ...program,
     ...["router", "--log-format", "json", "--control-dir", "off", ...args],
   ], { cwd: `${root}/source`, env: { ...env, XDG_STATE_HOME: state } });
-  await process.line(/forwarding, without WireGuard/, { timeoutMs: 30_000 });
+  await process.line(/forwarding, without WireGuard/);
   return process;
 }
 
@@ -257,13 +257,23 @@ async function share(): Promise<Installation> {
   {
     using making = await Deno.open(`${root}/making`, { write: true, create: true });
     await making.lock(true);
-    if (!existsSync(`${root}/made`)) await install(root);
-    await Deno.writeTextFile(`${root}/made`, "");
+    if (!existsSync(`${root}/made`)) {
+      for (const part of ["source", "cache", "deno"]) { // of one that failed
+        await Deno.remove(`${root}/${part}`, { recursive: true }).catch(() => {});
+      }
+      await install(root);
+      await Deno.writeTextFile(`${root}/made`, "");
+    }
   }
   const home = await Deno.makeTempDir({ prefix: `wirestack-${Deno.pid}-` });
   await Deno.chown(home, USER, USER);
   globalThis.addEventListener("unload", () => {
-    if (users.tryLockSync(true)) Deno.removeSync(root, { recursive: true });
+    if (users.tryLockSync(true)) {
+      // At once out of the way of a file that comes now: it must not find half of it.
+      const leaving = Deno.makeTempDirSync({ prefix: `wirestack-${Deno.pid}-` });
+      Deno.renameSync(root, `${leaving}/installation`);
+      Deno.removeSync(leaving, { recursive: true });
+    }
     users.close();
     Deno.removeSync(home, { recursive: true });
   });
@@ -316,6 +326,7 @@ async function install(root: string): Promise<void> {
   await output([deno, "cache", "main.ts"], {
     cwd: `${root}/source`,
     env: { ...Deno.env.toObject(), DENO_DIR: `${root}/cache` },
+    timeoutMs: 300_000, // at the start of a run all test files are loaded
   });
   await output(["chown", "--recursive", `${USER}:${USER}`, root]);
 }

@@ -9,7 +9,6 @@
 import { timeText } from "../../log/time_text.ts";
 import { Farewell } from "../stream/farewell.ts";
 import { type Certificate, CLIENT_AUTH, SERVER_AUTH } from "./certificate.ts";
-import type { RevocationList } from "./revocation_list.ts";
 
 /** Why a certificate is refused. */
 export interface Refusal {
@@ -21,7 +20,8 @@ export interface Refusal {
 /** Whom a hub lets in. */
 export interface ClientRules {
   readonly authorities: readonly Certificate[];
-  readonly revoked?: RevocationList | undefined;
+  /** Default: none is. */
+  isRevoked?(certificate: Certificate): boolean;
   /** Names in small letters, and SHA-256 of public keys. None: all. */
   readonly allowed: readonly (string | Uint8Array)[];
 }
@@ -36,10 +36,10 @@ export function refuseClient(
   rules: ClientRules,
   now: Date,
 ): Refusal | undefined {
-  const { authorities, revoked, allowed } = rules;
+  const { authorities, allowed } = rules;
   const wrong = refuse(certificate, problem, authorities, CLIENT_AUTH, now);
   if (wrong !== undefined) return wrong;
-  if (revoked?.has(certificate)) {
+  if (rules.isRevoked?.(certificate)) {
     return { farewell: Farewell.Revoked, reason: "has been revoked" };
   }
   if (allowed.length > 0 && !allowed.some((one) => isIt(certificate, one))) {

@@ -15,12 +15,20 @@ export interface CarrierRemote {
   readonly description: string;
   /** The same for the program: those who are the same share what there may be of carriers. */
   readonly holder: string;
+  /** The public key of the one peer who may speak there, 32 bytes. Missing: whoever it is. */
+  readonly only?: Uint8Array;
+  /** How many carriers the holder may have at once. Missing: as there is room. */
+  readonly most?: number;
 }
 
 /** What a carrier tells. Never called from within a call to it. */
 export interface CarrierEvents {
-  /** Bytes have come, which are the receiver's from now on. */
-  chunk(bytes: Uint8Array): void;
+  /**
+   * Bytes have come, which are the receiver's from now on.
+   *
+   * @param isAlone Whether all of the memory that they lie in is.
+   */
+  chunk(bytes: Uint8Array, isAlone?: boolean): void;
   /** There is room again, after {@link Carrier.write} has said that there is none. */
   writable(): void;
   /** It is gone: nothing else is told after this. Not called after {@link Carrier.close}. */

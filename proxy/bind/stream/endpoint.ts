@@ -75,6 +75,10 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
     return this.#remote;
   }
 
+  get only(): Uint8Array | undefined {
+    return this.#remote?.only;
+  }
+
   get isConnected(): boolean {
     return this.#carrier !== undefined;
   }
@@ -226,7 +230,7 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
     this.#reader.reset();
     this.host.active(this);
     const events: CarrierEvents = {
-      chunk: (bytes) => this.#carrier === carrier && this.#received(bytes),
+      chunk: (bytes, isAlone) => this.#carrier === carrier && this.#received(bytes, isAlone),
       writable: () => {
         if (this.#carrier !== carrier) return;
         this.#isFull = false;
@@ -279,12 +283,12 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
     this.flush();
   }
 
-  #received(bytes: Uint8Array): void {
+  #received(bytes: Uint8Array, isAlone?: boolean): void {
     const reader = this.#reader;
     const { counters } = this.host;
     this.#heardAt = this.host.timers.now();
     const { heartbeats } = reader;
-    reader.push(bytes);
+    reader.push(bytes, isAlone);
     counters.heartbeatsReceived += reader.heartbeats - heartbeats;
     if (reader.problem === undefined && reader.farewell === undefined) this.heard();
     if (reader.hasNext) this.host.readable(this);

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { freeMessage } from "./free.ts";
+import { free, freeOwn } from "./free.ts";
 
 /** Bytes in front of each datagram. */
 export const HEADER_SIZE = 2;
@@ -22,6 +22,8 @@ interface Segment {
   readonly bytes: Uint8Array;
   at: number;
   readonly end: number;
+  /** Nothing else lies in their memory. */
+  readonly isAlone: boolean;
 }
 
 /**
@@ -52,8 +54,12 @@ export class FrameReader {
     return this.#head < this.#segments.length;
   }
 
-  /** Adds what has come. The bytes are the reader's from now on. */
-  push(bytes: Uint8Array): void {
+  /**
+   * Adds what has come. The bytes are the reader's from now on.
+   *
+   * @param isAlone Whether nothing else lies in their memory: else it is only freed if they are all of it.
+   */
+  push(bytes: Uint8Array, isAlone = false): void {
     let at = this.#partial === undefined ? 0 : this.#complete(bytes);
     const from = at;
     let hasDatagram = false;
@@ -67,7 +73,7 @@ export class FrameReader {
       at += HEADER_SIZE + length;
       hasDatagram ||= length > 0;
     }
-    if (hasDatagram) this.#add(bytes, from, at);
+    if (hasDatagram) this.#add(bytes, from, at, isAlone);
     if (!this.#isOver && at < bytes.length) this.#begin(bytes, at);
   }
 
@@ -112,14 +118,16 @@ export class FrameReader {
     return false;
   }
 
-  #add(bytes: Uint8Array, at: number, end: number): void {
-    this.#segments.push({ bytes, at, end });
+  #add(bytes: Uint8Array, at: number, end: number, isAlone: boolean): void {
+    this.#segments.push({ bytes, at, end, isAlone });
     this.#size += end - at;
   }
 
   /** Lets go of the first. Whoever sends without end would never have all of them taken at once. */
   #shift(): void {
-    freeMessage(this.#segments[this.#head]!.bytes);
+    const { bytes, isAlone } = this.#segments[this.#head]!;
+    if (isAlone) freeOwn(bytes);
+    else free(bytes);
     if (++this.#head * 2 < this.#segments.length) return;
     this.#segments.splice(0, this.#head);
     this.#head = 0;
@@ -152,7 +160,7 @@ export class FrameReader {
     }
     this.#partial = undefined;
     if (partial.length === HEADER_SIZE + FAREWELL_LENGTH) this.farewell = partial[HEADER_SIZE];
-    else if (partial.length > HEADER_SIZE) this.#add(partial, 0, partial.length);
+    else if (partial.length > HEADER_SIZE) this.#add(partial, 0, partial.length, true);
     return at;
   }
 

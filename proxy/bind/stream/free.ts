@@ -12,16 +12,8 @@ export function free(bytes: Uint8Array): void {
   if (isAll && buffer instanceof ArrayBuffer) buffer.transfer(0);
 }
 
-/** What a message of gRPC has before what it holds, bytes. */
-const MOST_BEFORE = 16;
-/** Smaller ones may lie in memory that is dealt out in pieces. */
-const LEAST_MESSAGE = 8 << 10;
-
-/** As {@link free}, of what is all of its memory but for a few bytes before it. */
-export function freeMessage(bytes: Uint8Array): void {
-  const { buffer, byteOffset, length } = bytes;
-  const isAll = byteOffset > 0 && byteOffset <= MOST_BEFORE && length > LEAST_MESSAGE &&
-    byteOffset + length === buffer.byteLength;
-  if (isAll && buffer instanceof ArrayBuffer) buffer.transfer(0);
-  else free(bytes);
+/** As {@link free}, of what is alone in its memory, which may be larger. */
+export function freeOwn(bytes: Uint8Array): void {
+  const { buffer } = bytes;
+  if (buffer instanceof ArrayBuffer) buffer.transfer(0);
 }

@@ -14,7 +14,7 @@ const CHUNK_SIZE = 16 << 10;
 /** Of all carriers together, bytes that are kept for the next. */
 const MOST_KEPT = 1 << 20;
 /** Before the frames of a chunk, for what a carrier has to say before them, bytes. */
-const ROOM = 16;
+const ROOM = 24;
 /** The age of frames is known to this, ms. */
 const RESOLUTION_MS = 16;
 

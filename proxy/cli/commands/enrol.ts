@@ -79,7 +79,8 @@ export function addEnrolment(
       .summary("end an invitation, or throw a machine out")
       .description(
         "Ends an invitation, so that its token is worth nothing; or, when the machine has joined, takes " +
-          "it out of the hub: its sessions end at once.",
+          "it out of the hub: its sessions end at once. Exit status 3: that holds, and could not be " +
+          "written down, so that a restart would undo it.",
       )
       .argument("<NAME>", "as wirestack invites has it"),
   ).action(async (name: string, options) => {

@@ -106,7 +106,7 @@ export async function runGateway(
   if (!ffi) terminal.giveUpFfi();
   const loaded = await reader.load();
   const { up, Gateway, Watch, Recorder, chooseCrypto, controlHandlers } = await loadUp();
-  const crypto = chooseCrypto(options.crypto ?? "auto");
+  const crypto = await chooseCrypto(options.crypto ?? "auto");
   const { controlDir } = loaded.config;
   const isFile = file !== undefined && !isDescriptor(file);
   const path = isFile ? await realPath(file) : undefined;
@@ -131,6 +131,7 @@ export async function runGateway(
     ...(setup?.changesUser && loaded.config.peerToPeer &&
       { heldStateDirectories: stateDirectories() }),
     ...(crypto && { crypto }),
+    loadsAll: setup?.changesUser ?? false,
   };
   return await up(loaded, {
     udp: describeUdp(ffi, reason),

@@ -10,13 +10,14 @@
 
 import type { IpAddress, Prefix } from "../../../netstack/mod.ts";
 import { Backoff } from "../../bind/stream/backoff.ts";
-import type { Certificate } from "../../bind/certificates/certificate.ts";
 import type { Peer } from "../../../wireguard/mod.ts";
 import { generatePrivateKey, isSameKey, publicKeyOf } from "../../base64.ts";
-import type { GatewayConfig, RelayListen } from "../../config/checked.ts";
+import type { GatewayConfig, RelayConfig, RelayListen } from "../../config/checked.ts";
 import { ConfigError } from "../../config/error.ts";
+import { parsePin } from "../../config/relay_values.ts";
 import { quote } from "../../config/values.ts";
 import type { Engine, TimeoutSource } from "../../engine/engine.ts";
+import { invitationKey } from "../../enrol/invitation_key.ts";
 import { newLinkAddress } from "../../enrol/link_address.ts";
 import {
   isEnrolled,
@@ -34,7 +35,9 @@ import { timeText } from "../../log/time_text.ts";
 import { newAddresses, NoFreeAddress } from "../free_address.ts";
 import type { PeerSources } from "../peer_sources.ts";
 import type { TunnelPeers } from "../peers.ts";
+import type { Admission } from "../streams.ts";
 import { ClientAuthority, type KeptFiles, readKept } from "./client_authority.ts";
+import { Guests } from "./guests.ts";
 import { checkInvitation, type InvitationRequest, twinsOf } from "./invitation.ts";
 import { type MemberStats, memberStats } from "./member_stats.ts";
 import { Registrar } from "./registrar.ts";
@@ -57,8 +60,8 @@ export interface EnrolmentOptions {
   port(): number;
   /** Where peers come when UDP does not get through, as the system has given the ports. */
   relayPlaces(): readonly RelayListen[];
-  /** Certificates of machines were put out of use. */
-  onRevoked(isRevoked: (certificate: Certificate) => boolean): void;
+  /** Certificates of machines were put out of use, or others may come by their token. */
+  onAdmission(admission: Admission): void;
   /** The first that can be written to is used. */
   readonly stateDirectories: readonly string[];
   /**
@@ -80,6 +83,14 @@ export interface Invited {
   readonly notes: readonly string[];
 }
 
+/** What became of a revocation. */
+export interface Revoked {
+  /** What was done, in a line. */
+  readonly done: string;
+  /** Why a restart would undo it. Missing: it would not. */
+  readonly unwritten?: string;
+}
+
 export class Enrolment implements TimeoutSource {
   readonly #options: EnrolmentOptions;
   readonly #now: () => number;
@@ -95,6 +106,7 @@ export class Enrolment implements TimeoutSource {
   /** Members who have handed their key in and not come with it yet, by that key. */
   readonly #awaited = new Map<string, Member>();
   readonly #revoked = new RevokedCertificates();
+  readonly #guests = new Guests();
   /** Tokens that are peers now. */
   readonly #tokens = new Map<string, Member>();
   #lookAt = Infinity;
@@ -179,8 +191,10 @@ export class Enrolment implements TimeoutSource {
     const privateKey = generatePrivateKey();
     const { lifetimeMs, ...known } = invitation;
     const now = this.#now();
+    const pin = known.fallbacks.length === 0 ? undefined : authority?.pin;
     const member: Member = {
       ...known,
+      ...(pin !== undefined && { tlsPin: invitationKey(privateKey).pin }),
       tokenKey: publicKeyOf(privateKey),
       state: "invited",
       invitedAt: now,
@@ -203,6 +217,7 @@ export class Enrolment implements TimeoutSource {
       expiresAt: member.expiresAt,
       link: member.link,
       isCertified: member.fallbacks.length > 0,
+      ...(pin === undefined ? { fallbacks: [] } : { hubPin: parsePin(pin) as Uint8Array }),
       service: { address: service, port: listening },
     });
     privateKey.fill(0);
@@ -227,33 +242,34 @@ export class Enrolment implements TimeoutSource {
   }
 
   /**
-   * Ends an invitation, or the membership that has come of it: sessions end at once.
+   * Ends an invitation, or the membership that has come of it: sessions end at once. One that could not be
+   * written down yet is tried again at once.
    *
-   * @returns what was done, in a line.
    * @throws {ConfigError} if there is none; then nothing has changed.
    */
-  revoke(name: string): string {
+  revoke(name: string): Revoked {
     const roster = this.#needRoster();
     const member = roster.byName(name);
     if (member === undefined) {
       const past = [...roster.all].findLast((one) => one.name.toLowerCase() === name.toLowerCase());
+      if (past !== undefined && roster.isUnsaved(past)) return this.#writeRevoked(roster, past);
       throw new ConfigError([
         past === undefined
           ? `NAME: nobody of the name ${quote(name)} was invited, expected one of wirestack invites`
           : `NAME: ${past.name} is ${statusOf(past, this.#now())} already, nothing has changed`,
       ]);
     }
-    const unwritten = this.#revoke(roster, member);
+    const error = this.#revoke(roster, member);
     this.#settle();
     if (member.publicKey === undefined) {
       log.info("{name}: the invitation is revoked", { name: member.name });
-      return `${member.name}: the invitation is revoked${unwritten}`;
+      return revoked(`${member.name}: the invitation is revoked`, error);
     }
     this.#awaited.delete(member.publicKey.toHex());
     this.#options.peerSources.remove("enrolled", member.publicKey);
     this.#options.engine.wake();
     log.info("{name}: revoked, its sessions have ended", { name: member.name });
-    return `${member.name}: revoked, its sessions have ended${unwritten}`;
+    return revoked(`${member.name}: revoked, its sessions have ended`, error);
   }
 
   /** Changes that could not be written since the start, and revocations that a restart would undo. */
@@ -267,12 +283,15 @@ export class Enrolment implements TimeoutSource {
     const key = publicKey.toHex();
     const member = this.#awaited.get(key);
     if (member === undefined) return;
+    const { engine } = this.#options;
     try {
       this.#roster!.spend(member);
       this.#awaited.delete(key);
       // It cannot know when this hub is killed: the next start calls it.
       this.#options.peers.remember();
       log.info("{name} is here with its own key: its token is spent", { name: member.name });
+      this.#lookAt = engine.now(); // who came by the token's certificate has to go
+      engine.wake();
     } catch {
       // The next handshake tries again. Nobody but this key has anything of the token until then.
     }
@@ -287,26 +306,36 @@ export class Enrolment implements TimeoutSource {
     if (now >= this.#retryAt) this.#retry();
   }
 
-  close(): void {
+  /** Takes effect at once. @returns when nothing is being written any more. */
+  async close(): Promise<void> {
     this.#listener.close();
     this.#lookAt = Infinity;
     this.#retry();
     this.#retryAt = Infinity;
-    this.#keeper?.close();
+    await this.#keeper?.close();
   }
 
-  /** @returns what there is to add to what is said, if it could not be written. */
-  #revoke(roster: Roster, member: Member): string {
+  /** @returns why it could not be written. */
+  #revoke(roster: Roster, member: Member): Error | undefined {
     const error = roster.revoke(member);
-    if (error === undefined) return "";
+    if (error === undefined) return undefined;
     this.#backoff.reset();
     this.#retryLater();
     this.#options.engine.wake();
     log.warn("{name}: its revocation is not written yet, a restart would let it back in", {
       name: member.name,
     });
-    return `, but it cannot be written down (${error.message}): until that works, which is tried ` +
-      "again and again, a restart lets it back in";
+    return error;
+  }
+
+  /** Who asks again may know that there is room now. */
+  #writeRevoked(roster: Roster, { name }: Member): Revoked {
+    try {
+      roster.retry();
+      return revoked(`${name}: was revoked before, and that is written down now`);
+    } catch (error) {
+      return revoked(`${name}: was revoked before`, error as Error);
+    }
   }
 
   /** Writes down what could not be. */
@@ -368,6 +397,12 @@ export class Enrolment implements TimeoutSource {
     if (!this.#config.peerToPeer) {
       notes.push("PeerToPeer is off: what is invited reaches this hub, and no other peer by it");
     }
+    const { relay } = this.#config;
+    if (member.fallbacks.length > 0 && !isAllowedByName(member.name, relay)) {
+      notes.push(
+        `AllowedClients does not have ${member.name}: where UDP does not get through it is refused`,
+      );
+    }
     if (this.#authority() === undefined) {
       notes.push(
         "where UDP does not get through the machine has no other way: there is no [Relay] with a " +
@@ -404,8 +439,12 @@ export class Enrolment implements TimeoutSource {
     } catch {
       // They are forgotten by the next look, or by the next start.
     }
-    if (this.#revoked.update(roster.all)) {
-      this.#options.onRevoked((certificate) => this.#revoked.has(certificate));
+    const hasRevoked = this.#revoked.update(roster.all);
+    if (this.#guests.update(roster.tokens, now) || hasRevoked) {
+      this.#options.onAdmission({
+        isRevoked: (certificate) => this.#revoked.has(certificate),
+        guestOf: (certificate) => this.#guests.find(certificate, this.#now()),
+      });
     }
     const heard = new Map(roster.tokens.map((member) => [member.tokenKey.toHex(), member]));
     const over = [...this.#tokens].filter(([key]) => !heard.has(key));
@@ -429,7 +468,10 @@ export class Enrolment implements TimeoutSource {
     this.#listener.setGated(this.#tokens.size > 0);
     engine.wake();
     const next = Math.min(
-      ...Array.from(heard.values(), ({ expiresAt }) => expiresAt + LINGER_MS - now),
+      ...Array.from(
+        heard.values(),
+        ({ expiresAt }) => expiresAt > now ? expiresAt - now : expiresAt + LINGER_MS - now,
+      ),
       LOOK_MS,
     );
     this.#lookAt = heard.size > 0 ? engine.now() + Math.max(next, 100) : Infinity;
@@ -452,4 +494,21 @@ export class Enrolment implements TimeoutSource {
       ]);
     }
   }
+}
+
+function isAllowedByName(
+  name: string,
+  { allowedClients = [] }: Partial<RelayConfig> = {},
+): boolean {
+  return allowedClients.length === 0 || allowedClients.includes(name.toLowerCase());
+}
+
+/** @param error Why it could not be written. */
+function revoked(done: string, error?: Error): Revoked {
+  if (error === undefined) return { done };
+  return {
+    done: `${done}, but it cannot be written down (${error.message}): until that works, which is ` +
+      "tried again and again, a restart lets it back in",
+    unwritten: error.message,
+  };
 }

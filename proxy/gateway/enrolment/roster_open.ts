@@ -54,8 +54,9 @@ export class MemberKeeper {
     this.#isFailing = false;
   }
 
-  close(): void {
-    this.#log.close();
+  /** @returns when nothing is being written any more. */
+  close(): Promise<void> {
+    return this.#log.close();
   }
 }
 
@@ -84,8 +85,15 @@ export function openRoster(
   }
   const path = memberFile(directory, publicKey);
   try {
-    const { log, members } = MemberLog.open(path, isHeld);
-    const keeper = new MemberKeeper(log);
+    const { log: written, members } = MemberLog.open(
+      path,
+      isHeld,
+      (error) =>
+        log.warn("the state of enrolment cannot be made shorter: {error}", {
+          error: error.message,
+        }),
+    );
+    const keeper = new MemberKeeper(written);
     const roster = new Roster({ members, save: (change) => keeper.write(change), now });
     return { roster, keeper, problem: "" };
   } catch (error) {

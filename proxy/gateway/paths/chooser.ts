@@ -32,7 +32,7 @@
  * @module
  */
 
-import { PROBE_DATAGRAM_SIZE } from "../../../wireguard/mod.ts";
+import { PROBE_DATAGRAM_SIZE } from "../../../wireguard/protocol.ts";
 import { ReturnTrial } from "./return_trial.ts";
 import { ReturnWait } from "./return_wait.ts";
 import type { ChooserSettings, PathLimits } from "./settings.ts";

@@ -8,7 +8,7 @@ import type { TransmitPool } from "../../arena/transmit_pool.ts";
 import type { TimeoutSource } from "../../engine/engine.ts";
 import { getLogger } from "../../log/logger.ts";
 import { IpAddress, type Prefix, type Stack } from "../../../netstack/mod.ts";
-import { type Device, type Peer, SendResult } from "../../../wireguard/mod.ts";
+import { type Device, type Peer, SendResult } from "../../../wireguard/protocol.ts";
 import { toAllowedIp, toPrefix } from "../allowed_ip.ts";
 import { peerName } from "../peer_name.ts";
 import { FlowMemory, type FlowMemoryCounters } from "./flow_memory.ts";

@@ -42,6 +42,20 @@ function counters(
   };
 }
 
+/** Those whose certificate was good, and is no more, are known where certificates are. */
+function withExpelled(family: Family): Family {
+  return {
+    ...family,
+    collect(out, source) {
+      family.collect(out, source);
+      const { streams } = source.gateway;
+      for (const { name } of streams.binds) {
+        out.sample(streams.refusals(name).expelled, name, "expelled");
+      }
+    },
+  };
+}
+
 function gauge(name: string, help: string, value: (bind: StreamBind) => number): Family {
   return {
     ...{ name, help, type: "gauge", labels: ["transport"] },
@@ -62,12 +76,12 @@ export const CARRIER_FAMILIES: readonly Family[] = [
     "Fallbacks that could not be connected, or broke, and wait to be tried again.",
     (bind) => bind.waiting,
   ),
-  counters(
+  withExpelled(counters(
     "wirestack_carrier_events_total",
     "Carriers by what became of them; dialled again and again are reconnects.",
     "event",
     EVENTS,
-  ),
+  )),
   {
     name: "wirestack_carrier_refusals_total",
     type: "counter",

@@ -51,11 +51,14 @@ export class Metrics {
     values[3] = totals?.bytesDown ?? 0;
   });
 
-  /** @param now Milliseconds, monotonic. */
+  /**
+   * What flows did counts as far as they were settled: see `Gateway.settle`.
+   *
+   * @param now Milliseconds, monotonic.
+   */
   text(sources: MetricSources, now: number): string {
     const { gateway, maxPeers } = sources;
     this.#gateway = gateway;
-    gateway.proxy.statistics.settle();
     const peers = this.#peers.count(gateway.machines(), maxPeers, now);
     const { rules } = gateway.proxy.admission.rules;
     const numbers = new Map(rules.map(({ state, number }) => [state, number]));

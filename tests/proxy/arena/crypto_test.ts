@@ -95,8 +95,8 @@ Deno.test("X25519 of node:crypto passes Wycheproof: 518 cases, 31 of them with a
   assert.deepEqual([cases.length, zero], [518, 31]);
 });
 
-Deno.test("--crypto: noble is plain TypeScript, native is node:crypto, auto is left to the engine", () => {
-  assert.equal(chooseCrypto("noble"), nobleCrypto);
-  assert.equal(chooseCrypto("native"), nodeCrypto);
-  assert.equal(chooseCrypto("auto"), undefined);
+Deno.test("--crypto: noble is plain TypeScript, native is node:crypto, auto is left to the engine", async () => {
+  assert.equal(await chooseCrypto("noble"), nobleCrypto);
+  assert.equal(await chooseCrypto("native"), nodeCrypto);
+  assert.equal(await chooseCrypto("auto"), undefined);
 });

@@ -65,7 +65,8 @@ Deno.test("a pin alone tells who the other side is; nothing at all does not", ()
   assert.equal(fallback!.caPath, undefined);
   assert.equal(fallback!.pins.length, 1);
   assert.throws(() => loadPeer(given), {
-    message: /peer\.ca: missing, expected the file with the other side's authority, or Pin,/,
+    message:
+      /peer\.ca: missing, expected the file with the other side's authority, or peer\.pin, for peer\.fallback$/,
   });
 });
 

@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
-import { ConfigError, type ConfigInput } from "../../../proxy/config/config.ts";
+import { ConfigError } from "../../../proxy/config/config.ts";
 import { SITE, until } from "../pair.ts";
-import { startWirestack } from "../start.ts";
+import { hashOf, startChangeable } from "./change_site.ts";
 
 const BYTES = 8 << 20;
 /** Something is changed whenever so many bytes have moved: sixty times in all. */
@@ -18,37 +17,6 @@ function payload(length: number) {
     bytes[i] = state >>> 16;
   }
   return { bytes, hash: createHash("sha256").update(bytes).digest("hex") };
-}
-
-async function start() {
-  const [ours, theirs] = [generatePrivateKey(), generatePrivateKey()];
-  const config = {
-    interface: { privateKey: encodeKey(ours), address: "10.9.0.1/24" },
-    peers: [{ name: "laptop", publicKey: publicKeyOf(theirs), allowedIps: "10.9.0.2/32" }],
-    rules: [{ to: "10.50.0.2", action: "allow" }, { to: SITE, action: "allow" }],
-    proxy: {
-      subnets: "10.50.0.0/16",
-      map: [`${SITE} -> 127.0.0.1`, "10.50.0.2 -> 127.0.0.1"],
-    },
-  } satisfies ConfigInput;
-  const gateway = await startWirestack(config);
-  const client = await startWirestack({
-    interface: { privateKey: encodeKey(theirs), address: "10.9.0.2/24" },
-    peers: [{
-      publicKey: encodeKey(publicKeyOf(ours)),
-      allowedIps: "0.0.0.0/0",
-      endpoint: `127.0.0.1:${gateway.port}`,
-    }],
-  });
-  return {
-    gateway,
-    client,
-    config: { ...config, interface: { ...config.interface, listenPort: gateway.port } },
-    async [Symbol.asyncDispose]() {
-      await client.close({ graceMs: 0 });
-      await gateway.close({ graceMs: 0 });
-    },
-  };
 }
 
 /** Sends everybody `bytes` and the end, or nothing, and hashes what it gets until its end. */
@@ -70,21 +38,8 @@ function server(bytes?: Uint8Array) {
   return { port: listener.addr.port, received, [Symbol.dispose]: () => listener.close() };
 }
 
-async function hashOf(
-  conn: { read(into: Uint8Array): Promise<number | null> },
-  onBytes: (count: number) => void = () => {},
-): Promise<string> {
-  const hash = createHash("sha256");
-  const buffer = new Uint8Array(65536);
-  for (let length; (length = await conn.read(buffer)) !== null;) {
-    hash.update(buffer.subarray(0, length));
-    onBytes(length);
-  }
-  return hash.digest("hex");
-}
-
 Deno.test("sixty changes and reloads during a download and an upload: no byte is lost, and what they name changes", async () => {
-  await using site = await start();
+  await using site = await startChangeable();
   const { gateway, client, config } = site;
   const { bytes, hash } = payload(BYTES);
   using target = server(bytes);
@@ -150,7 +105,7 @@ Deno.test("sixty changes and reloads during a download and an upload: no byte is
 });
 
 Deno.test("set takes the names of an object, and says what is wrong with them by these", async () => {
-  await using site = await start();
+  await using site = await startChangeable();
   const { gateway } = site;
   assert.deepEqual(gateway.set({ proxy: { tcpDialTimeout: 2, maxDials: undefined as never } }), {
     changes: ["proxy.tcpDialTimeout: default -> 2"],
@@ -181,7 +136,7 @@ Deno.test("set takes the names of an object, and says what is wrong with them by
 });
 
 Deno.test("a peer that a rule names keeps its name: the rule would be about nobody", async () => {
-  await using site = await start();
+  await using site = await startChangeable();
   const { gateway, client, config } = site;
   await gateway.reload({ ...config, rules: [{ from: ["10.9.0.9", "Laptop"], action: "reject" }] });
   const refused = (change: () => void, label: string) =>
@@ -201,7 +156,7 @@ Deno.test("a peer that a rule names keeps its name: the rule would be about nobo
 });
 
 Deno.test("a timeout that is set holds for what is under way", async () => {
-  await using site = await start();
+  await using site = await startChangeable();
   const { gateway, client } = site;
   using silent = server(new Uint8Array(0));
   using socket = client.listenDatagram();

@@ -10,8 +10,7 @@ import { FlowTable } from "../../../proxy/flow/table.ts";
 const ip = (text: string) => parseIpAddress(text)!;
 
 /** Flows of two peers in a table, with carriers that know the round trip. */
-function lab(networks?: NetworkTable) {
-  const table = new FlowTable();
+function lab(networks?: NetworkTable, table: FlowTable = new FlowTable()) {
   const statistics = new FlowStatistics(table, networks);
   const peers = ["laptop", "phone"].map((name) => new FlowOwner(() => name));
   const begin = (
@@ -187,4 +186,95 @@ Deno.test("whatever flows do and whenever it is looked at, groups add up to what
     assert.equal(networks.reduce((sum, { bytesDown }) => sum + bytesDown, 0), done("bytesDown"));
     assert.equal(networks.reduce((sum, network) => sum + network.live, 0), live);
   }));
+});
+
+/** A table that counts the flows that it shows, and starts again whenever it is asked how many. */
+class CountedTable extends FlowTable {
+  #shown = 0;
+
+  override get live(): Iterable<Flow> {
+    return this.#counted(super.live);
+  }
+
+  *#counted(flows: Iterable<Flow>): Generator<Flow, void, undefined> {
+    for (const flow of flows) {
+      this.#shown++;
+      yield flow;
+    }
+  }
+
+  shown(): number {
+    const shown = this.#shown;
+    this.#shown = 0;
+    return shown;
+  }
+}
+
+Deno.test("a sample of thousands of flows is taken in steps, and nothing that begins, moves and ends meanwhile is missing", () => {
+  const table = new CountedTable();
+  const { statistics, peers, begin } = lab(undefined, table);
+  const flows: Flow[] = [];
+  let [up, down, longest, samples] = [0, 0, 0, 0];
+  let state = 1;
+  const random = (below: number) => {
+    state = Math.imul(state, 1_664_525) + 1_013_904_223 | 0;
+    return (state >>> 8) % below;
+  };
+  const add = (now: number) =>
+    flows.push(begin(peers[random(2)]!, `10.50.${random(4)}.1`, now, "udp"));
+  for (let i = 0; i < 4_000; i++) add(0);
+  const steady = begin(peers[0]!, "10.60.0.1");
+  let timer = 0;
+  for (let now = 0; now < 12_000; now++) {
+    if (now < 10_000) {
+      steady.bytesUp += 100;
+      up += 100;
+      for (let i = 0; i < 20; i++) {
+        const flow = flows[random(flows.length)]!;
+        const bytes = random(1_500);
+        flow.bytesUp += bytes;
+        flow.bytesDown += 2 * bytes;
+        flow.packetsUp++;
+        up += bytes;
+        down += 2 * bytes;
+      }
+      if (random(4) === 0) add(now);
+      if (random(4) === 0) table.remove(flows.splice(random(flows.length), 1)[0]!, "closed");
+    }
+    if (now >= timer && statistics.pollTimeout() <= now) {
+      table.shown();
+      statistics.handleTimeout(now);
+      const shown = table.shown();
+      longest = Math.max(longest, shown);
+      if (shown > 0) samples++;
+    }
+    timer = statistics.pollTimeout();
+    if (now === 8_500) {
+      const rate = steady.account!.rates!.stats(now);
+      assert.ok(Math.abs(rate.upLastSecond / 100_000 - 1) < 0.01, JSON.stringify(rate));
+      const all = statistics.all.rates!.stats(now);
+      assert.ok(Math.abs(all.upLastSecond / (up / now * 1_000) - 1) < 0.1, JSON.stringify(all));
+    }
+  }
+  assert.ok(longest <= 1_024, `${longest} flows in one step`);
+  assert.ok(samples > 40, `${samples} steps`);
+  // Nobody has asked for the totals to be settled.
+  const { all } = statistics;
+  assert.deepEqual([all.bytesUp, all.bytesDown], [up, down]);
+  const [laptop, phone] = peers.map(({ totals }) => totals!);
+  assert.equal(laptop!.bytesUp + phone!.bytesUp, up);
+  assert.equal(all.live, table.size);
+});
+
+Deno.test("totals of thousands of flows are settled in steps", () => {
+  const table = new CountedTable();
+  const { statistics, peers, begin } = lab(undefined, table);
+  for (let i = 0; i < 5_000; i++) begin(peers[0]!, "10.50.1.1").packetsUp = 2;
+  let steps = 0;
+  for (const _ of statistics.settleInSteps()) {
+    steps++;
+    assert.ok(table.shown() <= 1_024);
+  }
+  assert.equal(steps, 4);
+  assert.equal(statistics.all.packetsUp, 10_000);
 });

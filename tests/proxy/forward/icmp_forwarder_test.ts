@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import type { EchoFlow, IcmpErrorKind, IpAddress, Path } from "../../../netstack/mod.ts";
 import { parseIpAddress } from "../../../proxy/address.ts";
+import type { Flow } from "../../../proxy/flow/flow.ts";
+import { FlowReview } from "../../../proxy/flow/review.ts";
 import type { FlowLimits } from "../../../proxy/flow/admit.ts";
 import { IcmpForwarder, type IcmpForwarderOptions } from "../../../proxy/forward/icmp_forwarder.ts";
 import { TargetAddress } from "../../../proxy/target/address.ts";
@@ -230,12 +232,14 @@ Deno.test("a session ends when nothing went either way for its time, and a reply
 Deno.test("what is no longer allowed ends, and the session with its last target", () => {
   const { client, ping, sockets, forwarder, options } = lab();
   const { admission: { table } } = options;
+  const review = (look: (flow: Flow) => boolean) =>
+    new FlowReview(table, { look, finished: () => 0 }).begin();
   const from = client("10.9.0.2", 7);
   ping(from, "11.0.0.1");
   ping(from, "11.0.0.2");
-  table.review((flow) => `${flow.destination}` !== "11.0.0.1");
+  review((flow) => `${flow.destination}` !== "11.0.0.1");
   assert.deepEqual([forwarder.size, table.size], [1, 1]);
-  table.review(() => false);
+  review(() => false);
   assert.deepEqual([forwarder.size, table.size, sockets[0]!.isClosed], [0, 0, true]);
   assert.equal(forwarder.counters.revoked, 2);
 });

@@ -156,7 +156,10 @@ Deno.test("each wrong Nat has its line", () => {
       { nat: "10.0.1.1", natFiltering: "none" as "address" },
       `links[0].natFiltering: "none" is unknown, expected endpoint or address or address-port`,
     ],
-    [{ natFiltering: "address" }, "links[0].natFiltering: given without Nat, expected it too"],
+    [
+      { natFiltering: "address" },
+      "links[0].natFiltering: given without links[0].nat, expected it too",
+    ],
   ];
   for (const [link, line] of cases) assert.deepEqual(problems(link), [line]);
   assert.deepEqual(
@@ -166,6 +169,6 @@ Deno.test("each wrong Nat has its line", () => {
     ],
   );
   assert.deepEqual(problems({ nat: "10.0.1.1" }, { interface: { peerToPeer: false } }), [
-    "links[0].nat: is for what goes to peers and other links, and nothing does, expected PeerToPeer = true",
+    "links[0].nat: is for what goes to peers and other links, and nothing does, expected interface.peerToPeer: true",
   ]);
 });

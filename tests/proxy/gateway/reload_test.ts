@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { setImmediate } from "node:timers";
 import { parseIpAddress } from "../../../proxy/address.ts";
 import {
   encodeKey,
@@ -8,9 +9,11 @@ import {
 } from "../../../proxy/base64.ts";
 import { loadConfig } from "../../../proxy/config/config.ts";
 import { SettingError } from "../../../proxy/config/error.ts";
+import { Flow, FlowOwner } from "../../../proxy/flow/flow.ts";
 import { ControlLab, hexKey, RELOADED } from "../control/lab.ts";
 import { pattern, until } from "../pair.ts";
 import { startGateway, startWirestack } from "../start.ts";
+import { ownUdpPort } from "../own_port.ts";
 
 const gatewayKey = generatePrivateKey();
 const clientKey = generatePrivateKey();
@@ -145,9 +148,7 @@ Deno.test("a subnet that goes ends its connections and takes no new ones, one th
 Deno.test("keys, allowed IPs, keepalive and port change; the client's session goes on", async () => {
   await using lab = await ControlLab.start(file(PROXY));
   await using site = await connected(lab);
-  const free = Deno.listenDatagram({ transport: "udp", hostname: "127.0.0.1", port: 0 });
-  const { port } = free.addr as Deno.NetAddr;
-  free.close();
+  const port = ownUdpPort();
   lab.next = file(
     PROXY + `[Peer]\nPublicKey = ${key(2)}\nEndpoint = 127.0.0.1:9\nAllowedIPs = 10.9.0.3\n`,
     `Address = 10.9.0.1/24\nListenPort = ${port}`,
@@ -297,4 +298,31 @@ Deno.test("another private key: the peers shake hands anew, and their connection
   assert.match(await lab.ask("wirestack_reload=1\n\n"), RELOADED);
   await site.ping(1);
   assert.notEqual(peer!.keypairs.current, keypair);
+});
+
+Deno.test("what a reload means to thousands of flows is done a few in each turn, to the last one", async () => {
+  await using lab = await ControlLab.start(file(PROXY));
+  const { table } = lab.gateway.proxy.admission;
+  const address = parseIpAddress("10.50.0.1")!;
+  const nobody = new FlowOwner(() => "a peer that is gone");
+  for (let i = 0; i < 2_000; i++) {
+    const flow = new Flow("udp", nobody, parseIpAddress("10.9.0.9")!, i, address, 2, 0);
+    flow.carrier = {
+      lastActivity: 0,
+      inspect: () => flow,
+      endFlow: (flow, why) => table.remove(flow, why),
+      end: (why) => table.remove(flow, why),
+    };
+    table.add(flow);
+  }
+  let turn = 0;
+  let isWatching = true;
+  const watch = () => (turn++, isWatching && setImmediate(watch));
+  watch();
+  const ended = new Map<number, number>();
+  table.observe({ ended: () => ended.set(turn, (ended.get(turn) ?? 0) + 1) });
+  assert.match(await lab.ask("wirestack_reload=1\n\n"), RELOADED);
+  await until(() => table.size === 0, "all are looked at");
+  isWatching = false;
+  assert.ok(Math.max(...ended.values()) < 2_000, `${[...ended.values()]}`);
 });

@@ -8,8 +8,7 @@ import type { Socket } from "node:net";
 import type { CarrierRemote } from "../carrier.ts";
 import { PendingConnections } from "../tls/mod.ts";
 import { GrpcCarrier } from "./carrier.ts";
-import { http2StreamOf } from "./http2_stream.ts";
-import type { ServerDuplexStream } from "./library.ts";
+import type { Datagrams, ServerDuplexStream } from "./library.ts";
 import {
   CALL_LIMIT_MS,
   GOODBYE_MS,
@@ -18,14 +17,14 @@ import {
   MOST_SILENT,
   MOST_SILENT_OF_ONE,
   SESSION_MEMORY_MB,
-  WINDOW,
 } from "./limits.ts";
 import { type Library, loadLibrary } from "./load.ts";
-import { Through } from "./through.ts";
+import { type Connected, Through } from "./through.ts";
 
 /** A connection that has no call yet, or one. */
 interface Connection {
   readonly socket: Socket;
+  readonly through: Through;
   /** Who is there; or why it is not let in. */
   readonly remote: CarrierRemote | string;
   readonly accepted: (carrier: GrpcCarrier) => void;
@@ -66,7 +65,7 @@ export class GrpcAcceptor {
    * @param accepted Is given its carrier, if there is a call.
    */
   accept(
-    socket: Socket,
+    { socket, gate }: Connected,
     remote: CarrierRemote,
     accepted: (carrier: GrpcCarrier) => void,
   ): void {
@@ -77,7 +76,8 @@ export class GrpcAcceptor {
       clearTimeout(timer);
       this.#silent.delete(pending);
     };
-    this.#inject({ socket, remote, accepted, over });
+    const through = new Through({ socket, gate }, false);
+    this.#inject({ socket, through, remote, accepted, over });
   }
 
   /** As {@link accept}, of somebody who is not let in: a call is answered with the reason alone. */
@@ -89,7 +89,10 @@ export class GrpcAcceptor {
     this.#refused++;
     socket.once("close", () => this.#refused--);
     const timer = this.#limit(socket, GOODBYE_MS);
-    this.#inject({ socket, remote: reason, accepted: () => {}, over: () => clearTimeout(timer) });
+    const through = new Through({ socket }, false);
+    through.receiver.close(); // it is let say nothing
+    const over = () => clearTimeout(timer);
+    this.#inject({ socket, through, remote: reason, accepted: () => {}, over });
   }
 
   #limit(socket: Socket, ms: number): ReturnType<typeof setTimeout> {
@@ -102,7 +105,7 @@ export class GrpcAcceptor {
     const server = new Server(LIMITS);
     server.addService({ carry: CARRY }, { carry: (call: Call) => this.#carry(call, connection) });
     this.#connections.add(connection);
-    const through = new Through(connection.socket);
+    const { through } = connection;
     through.on("error", () => {}); // "close" follows
     connection.socket.once("close", () => {
       connection.over();
@@ -123,9 +126,10 @@ export class GrpcAcceptor {
 
   #carry(call: Call, connection: Connection): void {
     const { UNAVAILABLE, PERMISSION_DENIED } = this.#library.status;
-    const { remote, carrier: other, socket } = connection;
+    const { remote, carrier: other, socket, through } = connection;
     call.on("error", () => {}); // `cancelled` follows
-    if (other !== undefined) {
+    // Only the first of a connection is looked for in its frames.
+    if (other !== undefined || !through.receiver.isOpen) {
       call.emit("error", { code: UNAVAILABLE, details: "one call is enough" });
       socket.destroy();
       return;
@@ -135,10 +139,10 @@ export class GrpcAcceptor {
       return;
     }
     connection.over();
-    widen(call);
     call.sendMetadata(new this.#library.Metadata());
+    call.resume(); // or its end is not told
     const carrier = new GrpcCarrier(
-      call,
+      through,
       remote,
       (reason) => this.#end(call, connection, reason),
     );
@@ -160,7 +164,7 @@ export class GrpcAcceptor {
   }
 }
 
-type Call = ServerDuplexStream<Uint8Array, Uint8Array>;
+type Call = ServerDuplexStream<Datagrams, Datagrams>;
 
 const LIMITS = {
   "grpc.enable_channelz": 0,
@@ -168,10 +172,3 @@ const LIMITS = {
   "grpc.max_receive_message_length": MAX_MESSAGE,
   "grpc-node.max_session_memory": SESSION_MEMORY_MB,
 };
-
-/** A server has no option for its window as a client has, and its session is not for us to see. */
-function widen(call: Call): void {
-  const session = http2StreamOf(call)?.session;
-  session?.settings({ initialWindowSize: WINDOW });
-  session?.setLocalWindowSize(WINDOW);
-}

@@ -8,42 +8,30 @@ import type { Carrier, CarrierEvents, CarrierRemote } from "../carrier.ts";
 import { farewellText } from "../farewell.ts";
 import { HEADER_SIZE } from "../frame_reader.ts";
 import { Written } from "../written.ts";
-import { type Http2Stream, http2StreamOf, messageOf } from "./http2_stream.ts";
-import { WINDOW } from "./limits.ts";
-
-/** While so many messages are on their way out, what comes is gathered for the next. */
-const MOST_WRITTEN = 2;
-
-/** A call's messages, both ways. */
-export interface Messages {
-  on(event: "data", listener: (bytes: Uint8Array) => void): unknown;
-  write(bytes: Uint8Array, done: () => void): unknown;
-  pause(): unknown;
-  resume(): unknown;
-}
+import type { Through } from "./through.ts";
 
 export class GrpcCarrier implements Carrier {
   readonly remote: CarrierRemote;
-  /** With a message that is not whole. */
   readonly rest = 288 << 10;
-  readonly unread = WINDOW;
-  readonly #call: Messages;
+  /** As in TLS: what comes is not read, whatever the window of HTTP/2 is. */
+  readonly unread = 64 << 10;
+  readonly #through: Through;
   readonly #end: (reason: string | undefined) => void;
-  readonly #stream: Http2Stream | undefined;
-  readonly #written = new Written(MOST_WRITTEN);
+  readonly #written = new Written();
   #events: CarrierEvents | undefined;
   #isOver = false;
   #error: Error | undefined;
 
   /**
-   * @param call Paused, as grpc-js makes it, with its headers told.
+   * @param through The connection, whose call has begun.
    * @param end Ends the call and its connection, after saying why, if that is known.
    */
-  constructor(call: Messages, remote: CarrierRemote, end: (reason: string | undefined) => void) {
-    this.#call = call;
-    this.#stream = http2StreamOf(call);
+  constructor(through: Through, remote: CarrierRemote, end: (reason: string | undefined) => void) {
+    this.#through = through;
     this.remote = remote;
     this.#end = end;
+    through.onFailed = (why) => this.#failed(why);
+    through.once("close", () => this.#written.clear());
   }
 
   get buffered(): number {
@@ -54,7 +42,7 @@ export class GrpcCarrier implements Carrier {
     this.#events = events;
     // Not from within this call, as always.
     if (this.#isOver) queueMicrotask(() => events.closed(this.#error));
-    else this.#call.on("data", (bytes: Uint8Array) => this.#events?.chunk(bytes));
+    else this.#through.receiver.start((packed) => this.#events?.chunk(packed, true));
   }
 
   write(bytes: Uint8Array, done: () => void, room = 0): boolean {
@@ -63,15 +51,16 @@ export class GrpcCarrier implements Carrier {
       return true;
     }
     this.#written.push(bytes.length, done);
-    const left = () => void (this.#written.left() && this.#events?.writable());
-    if (this.#stream === undefined) this.#call.write(bytes, left);
-    else this.#stream.write(messageOf(bytes, room), left);
+    this.#through.sender.write(
+      bytes,
+      room,
+      () => void (this.#written.left() && this.#events?.writable()),
+    );
     return !this.#written.isFull;
   }
 
   setReading(isReading: boolean): void {
-    if (isReading) this.#call.resume();
-    else this.#call.pause();
+    this.#through.receiver.setReading(isReading);
   }
 
   close(last?: Uint8Array): void {
@@ -89,19 +78,31 @@ export class GrpcCarrier implements Carrier {
 
   /** The call has ended by itself. Safe to be told again. */
   ended(error?: Error): void {
-    this.#error = error;
+    this.#over(error, undefined);
+  }
+
+  /** What the other side sends is nothing that may be sent: it is told so. */
+  #failed(why: string): void {
+    this.#over(new Error(why), why);
+  }
+
+  #over(error: Error | undefined, reason: string | undefined): void {
+    this.#error ??= error;
     if (!this.#finish()) return;
-    this.#end(undefined);
+    this.#end(reason);
     const events = this.#events;
     this.#events = undefined;
     events?.closed(error);
   }
 
-  /** @returns whether it was not over yet. */
+  /** @returns whether it was not over yet. What was written is not given back before it has left. */
   #finish(): boolean {
     if (this.#isOver) return false;
     this.#isOver = true;
-    this.#written.clear();
+    const { sender, receiver } = this.#through;
+    sender.close();
+    receiver.close();
+    receiver.setReading(true); // or the end of the other side is not seen
     return true;
   }
 }

@@ -11,8 +11,9 @@ import type { Carrier, CarrierDialer, CarrierRemote } from "../carrier.ts";
 import { connectThrough, type HttpProxy } from "../http_proxy.ts";
 import { secure, type TlsDialerOptions } from "../tls/mod.ts";
 import { GrpcCarrier } from "./carrier.ts";
-import type { Client, ClientDuplexStream } from "./library.ts";
-import { DIAL_LIMIT_MS, MAX_MESSAGE, PROTOCOL, SESSION_MEMORY_MB, WINDOW } from "./limits.ts";
+import type { Client, ClientDuplexStream, Datagrams } from "./library.ts";
+import { FIRST_WINDOW } from "./frames.ts";
+import { DIAL_LIMIT_MS, MAX_MESSAGE, PROTOCOL, SESSION_MEMORY_MB } from "./limits.ts";
 import { loadLibrary } from "./load.ts";
 import { IN_TCP, reasonOf } from "./reason.ts";
 import { Through } from "./through.ts";
@@ -86,14 +87,13 @@ export class GrpcDialer implements CarrierDialer {
     // What the library says of it is a guess.
     let problem: Error | undefined;
     let remote: CarrierRemote | undefined;
-    let connection: Socket | undefined;
+    let through: Through | undefined;
     const credentials = new Secured(async (socket) => {
       try {
         if (proxy !== undefined) await connectThrough(socket, proxy, host, port, { signal });
         const secured = await secure(socket, { ...this.#options, protocol: PROTOCOL }, signal);
         remote = secured.remote;
-        connection = secured.socket;
-        return new Through(connection) as unknown as Socket;
+        return (through = new Through(secured, true)) as unknown as Socket;
       } catch (error) {
         problem = error as Error;
         throw error;
@@ -125,10 +125,11 @@ export class GrpcDialer implements CarrierDialer {
     try {
       await Promise.race([admitted, failed]);
     } catch (error) {
-      endCall(call, client, connection);
+      endCall(call, client, through);
       throw error;
     }
-    const carrier = new GrpcCarrier(call, remote!, () => endCall(call, client, connection));
+    call.resume(); // or its end is not told
+    const carrier = new GrpcCarrier(through!, remote!, () => endCall(call, client, through));
     ended = (error) => carrier.ended(error);
     return carrier;
   }
@@ -147,7 +148,8 @@ const LIMITS = {
   "grpc.max_receive_message_length": MAX_MESSAGE,
   "grpc.service_config_disable_resolution": 1,
   "grpc.use_local_subchannel_pool": 1,
-  "grpc-node.flow_control_window": WINDOW,
+  // What is said of windows once there is a call is said by `receiver.ts`.
+  "grpc-node.flow_control_window": FIRST_WINDOW,
   "grpc-node.max_session_memory": SESSION_MEMORY_MB,
 };
 
@@ -166,11 +168,11 @@ function targetsOf(
 }
 
 function endCall(
-  call: ClientDuplexStream<Uint8Array, Uint8Array>,
+  call: ClientDuplexStream<Datagrams, Datagrams>,
   client: Client,
-  connection: Socket | undefined,
+  through: Through | undefined,
 ): void {
   call.cancel();
   client.close();
-  connection?.destroy();
+  through?.destroy();
 }

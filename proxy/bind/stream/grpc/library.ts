@@ -19,8 +19,7 @@ import {
   type ServerOptions,
   status,
 } from "npm:@grpc/grpc-js@1.14.7";
-import { Datagrams, RelayService } from "../../../../proto/relay.ts";
-import { Buffer } from "node:buffer";
+import { type Datagrams, RelayService } from "../../../../proto/relay.ts";
 import type { Socket } from "node:net";
 
 restoreEnvironment();
@@ -29,6 +28,7 @@ export {
   Client,
   type ClientDuplexStream,
   type ClientOptions,
+  type Datagrams,
   Metadata,
   Server,
   ServerCredentials,
@@ -37,25 +37,7 @@ export {
   status,
 };
 
-/** A call's message on either side, as bytes of a stream: what is packed is looked at elsewhere. */
-export const CARRY = {
-  ...RelayService.carry,
-  requestSerialize: encode,
-  requestDeserialize: decode,
-  responseSerialize: encode,
-  responseDeserialize: decode,
-};
-
-/** @throws {Error} when it is no message. */
-function decode({ buffer, byteOffset, length }: Buffer): Uint8Array {
-  // A Buffer's views are Buffers, which take twice as long to make.
-  return Datagrams.decode(new Uint8Array(buffer, byteOffset, length)).packed;
-}
-
-function encode(packed: Uint8Array): Buffer {
-  const { buffer, byteOffset, length } = Datagrams.encode({ packed }).finish();
-  return Buffer.from(buffer, byteOffset, length);
-}
+export const CARRY = RelayService.carry;
 
 /** Has a channel speak through whatever `secure` makes of its connection in TCP. */
 export class Secured extends ChannelCredentials {

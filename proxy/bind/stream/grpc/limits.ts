@@ -8,8 +8,10 @@
 export const PROTOCOL = "h2";
 /** Of a message: what is written at once, and what protobuf adds. */
 export const MAX_MESSAGE = 65_600;
-/** Bytes of frames that make a full one: one costs as much as some twenty datagrams do. */
-export const FULL_MESSAGE = 64 << 10;
+/** Bytes of frames that make a full one: with what is before them, one record of TLS. */
+export const FULL_MESSAGE = (16 << 10) - 9 - 5 - 3;
+/** The first that a client begins in HTTP/2, and the only one. */
+export const CALL_STREAM = 1;
 /**
  * Bytes that the other side may send before it must wait for us, of a call and so of its connection.
  * HTTP/2 begins with 64 KiB, which are 10 Mbit/s at a round trip of 50 ms.

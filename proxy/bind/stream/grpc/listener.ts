@@ -48,7 +48,6 @@ export class GrpcListener extends SecuredListener {
   }
 
   #take(secured: Secured): void {
-    const { socket, remote } = secured;
-    this.#acceptor.accept(socket, remote, (carrier) => this.accept(carrier, secured));
+    this.#acceptor.accept(secured, secured.remote, (carrier) => this.accept(carrier, secured));
   }
 }

@@ -7,12 +7,14 @@
 export { CONNECT_PROBLEMS, secure, TlsDialer, type TlsDialerOptions } from "./client.ts";
 export { checkClientFiles, checkServerFiles, type FileWarning } from "./check_files.ts";
 export { ClientFilesReader } from "./client_files.ts";
+export type { Gate } from "./gate.ts";
 export {
   CertificateFileError,
   type ClientIdentity,
   type FileSetting,
   type ServerFiles,
 } from "./files.ts";
+export type { Guest } from "./guest.ts";
 export { TlsListener } from "./listener.ts";
 export { PendingConnections } from "./pending.ts";
 export { PROTOCOL, type Secured } from "./secured.ts";

@@ -5,12 +5,17 @@
  * @module
  */
 
+import { IpAddress } from "../../../../netstack/mod.ts";
+import { socketAddress } from "../../../address.ts";
+import { getLogger } from "../../../log/logger.ts";
 import type { Certificate } from "../../certificates/certificate.ts";
 import type { Carrier, CarrierListener } from "../carrier.ts";
 import { farewellFrame } from "../farewell.ts";
 import type { Secured } from "./secured.ts";
 import type { TlsServer } from "./server.ts";
 import type { ServerTrustOptions } from "./server_trust.ts";
+
+const log = getLogger(["wirestack", "relay"]);
 
 /** A carrier whose other end has shown a certificate. */
 export interface SecuredCarrier extends Carrier {
@@ -74,7 +79,18 @@ export abstract class SecuredListener implements CarrierListener {
   review(): void {
     for (const [carrier, certificate] of this.#carriers) {
       const refusal = this.server.refuse(certificate);
-      if (refusal !== undefined) carrier.expel(farewellFrame(refusal.farewell), refusal.reason);
+      if (refusal === undefined) continue;
+      const { farewell, reason } = refusal;
+      this.#left(carrier);
+      carrier.expel(farewellFrame(farewell), reason);
+      this.server.counters.expelled++;
+      const { address, port, description } = carrier.remote;
+      log.info("{listener}: {name} from {from} had to go: its certificate {reason}", {
+        listener: this.description,
+        name: description,
+        from: socketAddress(new IpAddress(address), port),
+        reason,
+      });
     }
   }
 }

@@ -54,10 +54,18 @@ export interface TlsServerCounters {
   refused: number;
   /** Those whose handshake came to nothing. */
   failed: number;
+  /** Those that were let in, and had to go: their certificate would not be accepted any more. */
+  expelled: number;
 }
 
 export class TlsServer {
-  readonly counters: TlsServerCounters = { connections: 0, secured: 0, refused: 0, failed: 0 };
+  readonly counters: TlsServerCounters = {
+    connections: 0,
+    secured: 0,
+    refused: 0,
+    failed: 0,
+    expelled: 0,
+  };
   readonly #options: TlsServerOptions;
   readonly #trust: ServerTrust;
   readonly #server: Server;
@@ -195,7 +203,7 @@ export class TlsServer {
       this.#refuse(socket, from, found);
       return;
     }
-    const { certificate } = found;
+    const { certificate, guest } = found;
     const take = this.#options.protocols[socket.alpnProtocol || ""];
     if (take === undefined || socket.getProtocol() !== TLS_VERSION) {
       const expected = Object.keys(this.#options.protocols).join(" or ");
@@ -204,7 +212,7 @@ export class TlsServer {
       return;
     }
     this.counters.secured++;
-    take(secured(socket, gate, certificate));
+    take(secured(socket, gate, certificate, guest));
   }
 
   #refuse(socket: TLSSocket, from: string, { farewell, reason }: Refusal): void {

@@ -50,7 +50,11 @@ Deno.test("what is no certificate is an error, cut off anywhere", () => {
 Deno.test("clients are refused for what is wrong with their certificate, whatever the runtime calls it", async () => {
   const leaf = await authority.leaf({ name: "revoked" });
   const revoked = new RevocationList(await authority.revoke([leaf.serial]), authorities);
-  const rules = { authorities, revoked, allowed: [] };
+  const rules = {
+    authorities,
+    isRevoked: (one: Certificate) => revoked.has(one),
+    allowed: [],
+  };
   const refusal = async (options: LeafOptions, problem?: string, from = authority) =>
     refuseClient(await certificate(options, from), problem, rules, now);
   assert.equal(await refusal({}), undefined);

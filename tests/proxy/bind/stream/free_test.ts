@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { free, freeMessage } from "../../../../proxy/bind/stream/free.ts";
+import { free, freeOwn } from "../../../../proxy/bind/stream/free.ts";
 
 Deno.test("memory of one's own is gone at once, whatever looks at it", () => {
   const bytes = new Uint8Array(65_536);
@@ -21,15 +21,11 @@ Deno.test("memory that others have too stays", () => {
   assert.equal(shared.length, 16);
 });
 
-Deno.test("so is the memory of a message, but for what lies before it, and none that is dealt out in pieces", () => {
-  const message = new Uint8Array(65_536);
-  freeMessage(message.subarray(9));
-  assert.ok(message.buffer.detached);
-  const pool = new Uint8Array(65_536).fill(7);
-  for (const [from, to] of [[9, 65_535], [17, 65_536], [4_096, 65_536]]) {
-    freeMessage(pool.subarray(from, to));
-  }
-  const small = new Uint8Array(8_192);
-  freeMessage(small.subarray(9));
-  assert.deepEqual([pool.length, small.length], [65_536, 8_192]);
+Deno.test("so is memory of which something is used, if nobody else has any of it", () => {
+  const memory = new Uint8Array(65_536);
+  freeOwn(memory.subarray(0, 60_000));
+  assert.ok(memory.buffer.detached);
+  const shared = new Uint8Array(new SharedArrayBuffer(16));
+  freeOwn(shared);
+  assert.equal(shared.length, 16);
 });

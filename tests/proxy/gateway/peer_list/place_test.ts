@@ -6,12 +6,7 @@ import { parsePeersFrom, shownPlace } from "../../../../proxy/config/peer_list_v
 import { ParseFailure } from "../../../../proxy/config/values.ts";
 import { openPlace } from "../../../../proxy/gateway/peer_list/place.ts";
 import { MAX_LIST_BYTES } from "../../../../proxy/gateway/peer_list/text.ts";
-import {
-  alternativeNames,
-  issue,
-  makeAuthority,
-  makeKey,
-} from "../../../../proxy/certificates/issue.ts";
+import { MadeAuthority } from "../../bind/certificates/made.ts";
 
 const { signal } = new AbortController();
 const key = new Uint8Array(32);
@@ -79,22 +74,10 @@ Deno.test("answers that are no list are named, and what stands behind ? is not",
 /** A folder with an authority, another, and a certificate that the first has signed for a name. */
 async function certified(name: string) {
   const folder = await Deno.makeTempDir();
-  const validity = {
-    notBefore: new Date(Date.now() - 3_600_000),
-    notAfter: new Date(Date.now() + 3_600_000),
-  };
-  const { authority, pair } = await makeAuthority(validity);
-  const { pair: other } = await makeAuthority(validity);
-  const { publicKey, key } = await makeKey();
-  const cert = await issue(authority, {
-    ...validity,
-    commonName: name,
-    usage: "serverAuth",
-    names: alternativeNames([{ type: "dns", value: name }]),
-    publicKey,
-  });
-  await Deno.writeTextFile(`${folder}/ca.pem`, pair.certificate);
-  await Deno.writeTextFile(`${folder}/other.pem`, other.certificate);
+  const [authority, other] = [await MadeAuthority.make(), await MadeAuthority.make()];
+  const { cert, key } = await authority.leaf({ name, usage: "serverAuth", hosts: [name] });
+  await Deno.writeTextFile(`${folder}/ca.pem`, authority.cert);
+  await Deno.writeTextFile(`${folder}/other.pem`, other.cert);
   const remove = () => Deno.remove(folder, { recursive: true });
   return { folder, cert, key, [Symbol.asyncDispose]: remove };
 }

@@ -20,7 +20,11 @@ globalThis.addEventListener("unload", () => Deno.removeSync(folder, { recursive:
 const authority = await MadeAuthority.make("Ours");
 await Deno.writeTextFile(`${folder}/ca.pem`, authority.cert);
 for (const usage of ["serverAuth", "clientAuth"] as const) {
-  const { cert, key } = await authority.leaf({ name: usage, usage, hosts: ["127.0.0.1"] });
+  const { cert, key } = await authority.leaf({
+    name: usage,
+    usage,
+    hosts: ["127.0.0.1", "localhost"],
+  });
   await Deno.writeTextFile(`${folder}/${usage}.pem`, cert);
   await Deno.writeTextFile(`${folder}/${usage}.key`, key);
 }
@@ -30,6 +34,19 @@ const CLIENT = {
   keyPath: `${folder}/clientAuth.key`,
   caPath: `${folder}/ca.pem`,
   pins: [],
+};
+
+/** Of both sides, in PEM. */
+export const FILES: Readonly<Record<"ca" | "serverAuth" | "clientAuth", Uint8Array>> & {
+  readonly keys: Readonly<Record<"serverAuth" | "clientAuth", Uint8Array>>;
+} = {
+  ca: Deno.readFileSync(`${folder}/ca.pem`),
+  serverAuth: Deno.readFileSync(`${folder}/serverAuth.pem`),
+  clientAuth: Deno.readFileSync(`${folder}/clientAuth.pem`),
+  keys: {
+    serverAuth: Deno.readFileSync(`${folder}/serverAuth.key`),
+    clientAuth: Deno.readFileSync(`${folder}/clientAuth.key`),
+  },
 };
 
 /** What accepts. Disposing of it ends everything. */
