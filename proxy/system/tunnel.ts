@@ -34,6 +34,7 @@ import { tunnelMtu } from "./mtu.ts";
 import { ownNamespace } from "./namespace.ts";
 import { LiveRoutes } from "./live_routes.ts";
 import { type HostView, type Plan, planTunnel, type TunnelSettings } from "./plan.ts";
+import type { BypassPriorities } from "./routing.ts";
 import { type ConfigFrame, SAVE_SCRIPT, savedText } from "./save_config.ts";
 import { killSwitchTable } from "./kill_switch_script.ts";
 import { Keeper } from "./shell.ts";
@@ -93,7 +94,7 @@ export class SystemTunnel {
   readonly #namespace = ownNamespace();
   readonly #steps: DoneSteps;
   #bypass: Bypass | undefined;
-  #bypassPriorities: Plan["bypassPriorities"] = {};
+  #bypassPriorities: BypassPriorities = {};
   #routes: LiveRoutes | undefined;
   #more: MoreSteps | undefined;
   #keeper: Keeper | undefined;
