@@ -55,6 +55,8 @@ export class DeviceCounters {
   droppedReplayedInitiation = 0;
   /** Initiation of a replica of the peer, while the one that has the session answers. */
   droppedOtherReplica = 0;
+  /** Of a peer who may not speak where it came from, see `Sender.only`: data, or a handshake. */
+  droppedOtherSpeaker = 0;
   /** Initiation beyond fifty per second of one peer. */
   droppedInitiationFlood = 0;
   /** Response that does not authenticate. */

@@ -12,7 +12,7 @@ import { CookieChecker } from "./cookie.ts";
 import { DeviceCounters } from "./counters.ts";
 import type { Crypto } from "./crypto.ts";
 import { Deadlines } from "./deadlines.ts";
-import type { Sender } from "./endpoint.ts";
+import { maySpeak, type Sender } from "./endpoint.ts";
 import {
   handleCookieReply,
   handleInitiation,
@@ -446,9 +446,14 @@ export class Device {
       counters.droppedBadTag++;
       return;
     }
-    keypair.replay.mark(high, low); // only now: a forged counter must not move the window
     const { peer } = keypair;
-    if (!peer.isHeardAt(from)) {
+    const isElsewhere = !peer.isHeardAt(from);
+    if (isElsewhere && !maySpeak(from, peer.publicKey)) {
+      counters.droppedOtherSpeaker++;
+      return;
+    }
+    keypair.replay.mark(high, low); // only now: a forged counter must not move the window
+    if (isElsewhere) {
       const kind = probeKind(buffer, offset + DATA_PAYLOAD, length - KEEPALIVE_SIZE);
       const moves = (kind === 0 || kind === PROBE_CLAIM) && isNewest(keypair, high, low);
       peer.heardElsewhere(from, moves, now);

@@ -19,6 +19,8 @@ export interface Endpoint {
  */
 export interface Sender {
   readonly port: number;
+  /** The public key of the one peer who may speak from there, 32 bytes. Missing: whoever it is. */
+  readonly only?: Uint8Array | undefined;
 
   /**
    * Writes the IP address in network order. Allocates nothing.
@@ -39,6 +41,11 @@ export interface Sender {
 
   /** A copy that lasts, for a handshake message that waits for its turn. */
   copy(): Sender;
+}
+
+/** Whether what claims to be this peer's may come from there at all. */
+export function maySpeak({ only }: Sender, publicKey: Uint8Array): boolean {
+  return only === undefined || only.every((byte, i) => byte === publicKey[i]);
 }
 
 /** An endpoint that is a sender too, for callers that have an object per address anyway. */

@@ -7,7 +7,7 @@
 
 import { EMPTY, readI32, wipe, writeU32 } from "./bytes.ts";
 import { type Context, transmit } from "./context.ts";
-import type { Endpoint, Sender } from "./endpoint.ts";
+import { type Endpoint, maySpeak, type Sender } from "./endpoint.ts";
 import { Keypair } from "./keypair.ts";
 import {
   COOKIE_RECEIVER,
@@ -95,6 +95,11 @@ export function handleInitiation(
   const { counters, rejections } = context;
   const noise = new NoiseResponder(context.crypto.x25519, context.identity);
   const publicKey = noise.readStatic(buffer, offset + INITIATION_EPHEMERAL);
+  if (publicKey !== undefined && !maySpeak(from, publicKey)) {
+    counters.droppedOtherSpeaker++;
+    rejections.report("other-speaker", from, undefined, publicKey, now);
+    return false;
+  }
   const peer = publicKey === undefined ? undefined : peerOf(publicKey);
   const timestamp = peer === undefined ? undefined : noise.readPayload(
     buffer,
@@ -194,6 +199,10 @@ export function handleResponse(
   const pending = peer?.pending;
   if (peer === undefined || pending === undefined) {
     context.counters.droppedUnknownIndex++;
+    return false;
+  }
+  if (!maySpeak(from, peer.publicKey)) {
+    context.counters.droppedOtherSpeaker++;
     return false;
   }
   const length = RESPONSE_SIZE - MAC1_FROM_END - RESPONSE_EPHEMERAL;

@@ -21,6 +21,8 @@ export type RejectionReason =
   | "forged-initiation"
   /** A replay; or the peer's clock was set back while it restarted. */
   | "old-timestamp"
+  /** The connection it came by is another peer's alone, see `Sender.only`. */
+  | "other-speaker"
   /** More than 50 initiations per second of one peer. */
   | "flood"
   /** The answer to our initiation does not authenticate: the preshared keys differ, most likely. */

@@ -99,6 +99,34 @@ export async function issue(authority: Authority, fields: LeafFields): Promise<s
   );
 }
 
+/**
+ * A certificate that a key vouches for itself with, for those who know the key.
+ *
+ * @param pkcs8 The key, of P-256, in DER.
+ * @param spki Its public half, in DER.
+ * @returns both in PEM.
+ */
+export async function issueToItself(
+  pkcs8: Uint8Array<ArrayBuffer>,
+  spki: Uint8Array<ArrayBuffer>,
+  { commonName, ...validity }: Validity & { readonly commonName: string },
+): Promise<Pair> {
+  const { subtle } = crypto;
+  const keys = {
+    privateKey: await subtle.importKey("pkcs8", pkcs8, ALGORITHM, true, ["sign"]),
+    publicKey: await subtle.importKey("spki", spki, ALGORITHM, true, ["verify"]),
+  };
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
+    ...validity,
+    serialNumber: randomSerial(),
+    name: `CN=${commonName}`,
+    signingAlgorithm: ALGORITHM,
+    keys,
+    extensions: [new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth])],
+  });
+  return { certificate: pemOf(certificate), key: await keyPem(keys) };
+}
+
 /** SubjectAltName of these names. */
 export function alternativeNames(names: readonly SubjectName[]) {
   return new x509.SubjectAlternativeNameExtension(names.map((name) => ({ ...name })));

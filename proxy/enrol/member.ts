@@ -39,6 +39,11 @@ export interface Member {
   readonly endpoints: readonly string[];
   /** As {@link endpoints}, where UDP does not get through: URLs. None without a certificate. */
   readonly fallbacks: readonly string[];
+  /**
+   * SHA-256 of the public key for TLS that its token holds, 32 bytes: by that it is let in where UDP does
+   * not get through. Missing: it has none.
+   */
+  readonly tlsPin?: Uint8Array;
   /** 32 bytes, once it was handed in. */
   readonly publicKey?: Uint8Array;
   readonly joinedAt?: number;

@@ -16,10 +16,12 @@ const MAX_TIME = 8.64e15;
 const STATES: readonly MemberState[] = ["invited", "bound", "used", "revoked"];
 
 export function memberToJson(member: Member): Record<string, unknown> {
-  const { tokenKey, publicKey, link, addresses, allowedIps, subnets, maps, ...rest } = member;
+  const { tokenKey, tlsPin, publicKey, link, addresses, allowedIps, subnets, maps, ...rest } =
+    member;
   return {
     ...rest,
     tokenKey: encodeKey(tokenKey),
+    ...(tlsPin && { tlsPin: encodeKey(tlsPin) }),
     ...(publicKey && { publicKey: encodeKey(publicKey) }),
     link: `${link}`,
     addresses: addresses.map(String),
@@ -41,6 +43,7 @@ export function memberFromJson(value: unknown): Member {
     from.optional(name, timeOf)
   );
   const certificate = from.optional("certificate", textOf);
+  const tlsPin = from.optional("tlsPin", keyOf);
   return {
     tokenKey: from.one("tokenKey", keyOf),
     name: from.one(
@@ -58,6 +61,7 @@ export function memberFromJson(value: unknown): Member {
     maps: from.list("maps", mapOf),
     endpoints: from.list("endpoints", textOf),
     fallbacks: from.list("fallbacks", textOf),
+    ...(tlsPin && { tlsPin }),
     ...(publicKey && { publicKey }),
     ...(joinedAt !== undefined && { joinedAt }),
     ...(usedAt !== undefined && { usedAt }),

@@ -1,6 +1,7 @@
 /**
  * A token of enrolment as text: `wsk1`, then base64url of its length, its fields and a checksum. The
- * length is what tells a token that was cut off from one that was damaged.
+ * length is what tells a token that was cut off from one that was damaged. One that says how to come where
+ * UDP does not get through begins with `wsk2`: older programs, which do not know of that, say so.
  *
  * Whoever has the text may enrol one machine, once: it goes into no log and no message.
  *
@@ -10,6 +11,7 @@
 import { createHash } from "node:crypto";
 import { IpAddress } from "../../netstack/mod.ts";
 import { KEY_LENGTH } from "../base64.ts";
+import { parseFallback } from "../config/relay_values.ts";
 import { parseEndpoint, ParseFailure, parsePeerName } from "../config/values.ts";
 
 /** What a token says. */
@@ -27,6 +29,10 @@ export interface Token {
   readonly name: string;
   /** `HOST:PORT` each, one at least. */
   readonly endpoints: readonly string[];
+  /** Where the hub is when UDP does not get through, `tls://HOST:PORT` or `grpc://HOST:PORT` each. */
+  readonly fallbacks: readonly string[];
+  /** SHA-256 of the hub's public key for TLS, 32 bytes; with {@link fallbacks} alone. */
+  readonly hubPin?: Uint8Array;
   /** The machine's address in the tunnel while it enrols. */
   readonly link: IpAddress;
   /** Where the hub's service listens in the tunnel; of the same family as {@link link}. */
@@ -39,23 +45,31 @@ export class TokenError extends Error {
 }
 
 const PREFIX = "wsk1";
-/** Of the whole text, with a name and endpoints of full length. */
-export const MAX_TOKEN_LENGTH = 4096;
+const PREFIX_WITH_FALLBACKS = "wsk2";
+/** Of the whole text, with a name, endpoints and fallbacks of full length. */
+export const MAX_TOKEN_LENGTH = 6144;
 export const MAX_ENDPOINTS = 8;
+export const MAX_FALLBACKS = 8;
 const CHECKSUM_LENGTH = 4;
 const LENGTH_LENGTH = 2;
 const IS_CLIENT = 1;
 const IS_IPV6 = 2;
 const IS_CERTIFIED = 4;
+/** A fallback's first byte: over gRPC; at a place of its own, or at the host of the endpoint of this number. */
+const IS_GRPC = 128;
+const IS_ELSEWHERE = 64;
 const KNOWN_FLAGS = IS_CLIENT | IS_IPV6 | IS_CERTIFIED;
 /** Characters that tell the length: three hold two bytes. */
 const HEAD = PREFIX.length + 3;
 
-/** @throws {RangeError} for a name or an endpoint that is too long, or too many of them. */
+/** @throws {RangeError} for a name, an endpoint or a fallback that is too long, or too many of them. */
 export function encodeToken(token: Token): string {
-  const { link, service, endpoints } = token;
+  const { link, service, endpoints, fallbacks, hubPin } = token;
   if (endpoints.length === 0 || endpoints.length > MAX_ENDPOINTS) {
     throw new RangeError(`a token has 1 to ${MAX_ENDPOINTS} endpoints, got ${endpoints.length}`);
+  }
+  if (fallbacks.length > MAX_FALLBACKS || fallbacks.length > 0 !== (hubPin !== undefined)) {
+    throw new RangeError(`a token has ${MAX_FALLBACKS} fallbacks at most, and a pin with them`);
   }
   const isIpv6 = link.version === 6;
   const body = [
@@ -74,6 +88,11 @@ export function encodeToken(token: Token): string {
     text(token.name),
     unsigned(endpoints.length, 1),
     ...endpoints.map(text),
+    ...hubPin === undefined ? [] : [
+      hubPin,
+      unsigned(fallbacks.length, 1),
+      ...fallbacks.flatMap((url) => fallbackBytes(url, endpoints)),
+    ],
   ];
   const length = body.reduce((sum, part) => sum + part.length, CHECKSUM_LENGTH);
   body[0] = unsigned(length, LENGTH_LENGTH);
@@ -84,7 +103,8 @@ export function encodeToken(token: Token): string {
     at += part.length;
   }
   bytes.set(checksum(bytes.subarray(0, at)), at);
-  return PREFIX + bytes.toBase64({ alphabet: "base64url", omitPadding: true });
+  const prefix = hubPin === undefined ? PREFIX : PREFIX_WITH_FALLBACKS;
+  return prefix + bytes.toBase64({ alphabet: "base64url", omitPadding: true });
 }
 
 /**
@@ -95,11 +115,12 @@ export function decodeToken(given: string): Token {
   const compact = given.length > 2 * MAX_TOKEN_LENGTH ? given : given.replace(/\s+/g, "");
   if (compact === "") throw new TokenError("is empty, expected what wirestack invite has printed");
   if (compact.length < PREFIX.length && PREFIX.startsWith(compact)) throw cutOff(compact.length);
-  if (!compact.startsWith(PREFIX)) {
+  const hasFallbacks = compact.startsWith(PREFIX_WITH_FALLBACKS);
+  if (!hasFallbacks && !compact.startsWith(PREFIX)) {
     throw new TokenError(
       /^wsk\d/.test(compact)
-        ? "is of another version, expected one that begins with wsk1: is this Wirestack as new as the hub's?"
-        : "is no token, expected what wirestack invite has printed, which begins with wsk1",
+        ? "is of another version, expected one that begins with wsk1 or wsk2: is this Wirestack as new as the hub's?"
+        : "is no token, expected what wirestack invite has printed, which begins with wsk1 or wsk2",
     );
   }
   if (compact.length > MAX_TOKEN_LENGTH || !/^\w[\w-]*$/.test(compact)) {
@@ -122,10 +143,10 @@ export function decodeToken(given: string): Token {
   if (end < 0 || !checksum(bytes.subarray(0, end)).every((byte, i) => bytes[end + i] === byte)) {
     throw damaged();
   }
-  return parse(new Reader(bytes.subarray(LENGTH_LENGTH, end)));
+  return parse(new Reader(bytes.subarray(LENGTH_LENGTH, end)), hasFallbacks);
 }
 
-function parse(reader: Reader): Token {
+function parse(reader: Reader, hasFallbacks: boolean): Token {
   const privateKey = reader.bytes(KEY_LENGTH).slice();
   const hubKey = reader.bytes(KEY_LENGTH).slice();
   const expiresAt = reader.unsigned(5) * 1000;
@@ -139,11 +160,16 @@ function parse(reader: Reader): Token {
   const count = reader.unsigned(1);
   if (count === 0 || count > MAX_ENDPOINTS || port === 0) throw damaged();
   const endpoints = Array.from({ length: count }, () => reader.text());
+  const hubPin = hasFallbacks ? reader.bytes(KEY_LENGTH).slice() : undefined;
+  const fallbackCount = hasFallbacks ? reader.unsigned(1) : 0;
+  if (fallbackCount > MAX_FALLBACKS || hasFallbacks && fallbackCount === 0) throw damaged();
+  const fallbacks = Array.from({ length: fallbackCount }, () => readFallback(reader, endpoints));
   if (!reader.isEmpty) throw damaged();
   // They are shown, and a token may be anybody's: no control characters, and nothing that is no place.
   if (
     parsePeerName(name) instanceof ParseFailure ||
-    endpoints.some((endpoint) => parseEndpoint(endpoint) instanceof ParseFailure)
+    endpoints.some((endpoint) => parseEndpoint(endpoint) instanceof ParseFailure) ||
+    fallbacks.some((url) => parseFallback(url) instanceof ParseFailure)
   ) throw damaged();
   return {
     privateKey,
@@ -153,9 +179,38 @@ function parse(reader: Reader): Token {
     isCertified: (flags & IS_CERTIFIED) !== 0,
     name,
     endpoints,
+    fallbacks,
+    ...(hubPin && { hubPin }),
     link,
     service: { address, port },
   };
+}
+
+/** Mostly it is the host of an endpoint, at another port. */
+function fallbackBytes(url: string, endpoints: readonly string[]): Uint8Array[] {
+  const [, transport, place] = /^(tls|grpc):\/\/(.+)$/.exec(url) ?? [];
+  if (transport === undefined) throw new RangeError("a fallback in a token is tls:// or grpc://");
+  const kind = transport === "grpc" ? IS_GRPC : 0;
+  const [host, port] = hostAndPortOf(place!);
+  const same = endpoints.findIndex((endpoint) => hostAndPortOf(endpoint)[0] === host);
+  return same < 0
+    ? [unsigned(kind | IS_ELSEWHERE, 1), text(place!)]
+    : [unsigned(kind | same, 1), unsigned(Number(port), 2)];
+}
+
+function readFallback(reader: Reader, endpoints: readonly string[]): string {
+  const first = reader.unsigned(1);
+  const transport = (first & IS_GRPC) !== 0 ? "grpc" : "tls";
+  const same = first & ~IS_GRPC;
+  if (same === IS_ELSEWHERE) return `${transport}://${reader.text()}`;
+  const endpoint = endpoints[same];
+  if (endpoint === undefined) throw damaged();
+  return `${transport}://${hostAndPortOf(endpoint)[0]}:${reader.unsigned(2)}`;
+}
+
+function hostAndPortOf(place: string): [string, string] {
+  const at = place.lastIndexOf(":");
+  return [place.slice(0, at), place.slice(at + 1)];
 }
 
 class Reader {

@@ -111,6 +111,7 @@ const IS_DROP: { readonly [Group in keyof GatewayCounters]: Flags<GatewayCounter
     droppedBadInitiation: true,
     droppedReplayedInitiation: true,
     droppedOtherReplica: true,
+    droppedOtherSpeaker: true,
     droppedInitiationFlood: true,
     droppedBadResponse: true,
     droppedBadCookie: true,

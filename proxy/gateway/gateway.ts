@@ -19,12 +19,12 @@ import { Enrolment } from "./enrolment/enrolment.ts";
 import { GatewayInbounds } from "./inbounds.ts";
 import { GatewayLinks } from "./links.ts";
 import { attachDevice, guardHost, type OpenDevice } from "./device_link.ts";
-import { requireCertificates } from "./certificate_files.ts";
 import { openSocket, orSettingError, socketOf } from "./socket.ts";
-import { GatewayStreams } from "./streams.ts";
+import { hasStreams, LateStreams } from "./late_streams.ts";
+import type { AsGuest } from "./streams.ts";
 import { GatewayRoutes } from "./routes.ts";
 import { findFlow, type FlowStats, flowStats } from "./flow_stats.ts";
-import { type GatewayStats, gatewayStats } from "./stats.ts";
+import { type GatewayStats, gatewayStats, type StatsInSteps } from "./stats.ts";
 import { type PeerStats, peerStats } from "./stats_peers.ts";
 import { finishUnderWay, resetConnections } from "./finish.ts";
 import { DeviceEvents, type HandshakeTotals } from "./device_events.ts";
@@ -45,7 +45,7 @@ import { parseIpAddress } from "../address.ts";
 import { generatePrivateKey } from "../base64.ts";
 
 export type { DeviceStats, LinkNatStats, LinkStats } from "./stats_links.ts";
-export type { ConnectionStats, GatewayStats, MemoryStats } from "./stats.ts";
+export type { ConnectionStats, GatewayStats, MemoryStats, StatsInSteps } from "./stats.ts";
 export type { PeerState, PeerStats } from "./stats_peers.ts";
 export type { PeerOrigin } from "./peer_sources.ts";
 export type { PeerListStats } from "./peer_list/watch.ts";
@@ -89,10 +89,17 @@ export interface GatewayOptions {
    * none that is unsafe, unless a rule names it. Default: it is not.
    */
   readonly guardsHost?: boolean;
+  /**
+   * Whether what a change of the configuration may need is loaded at the start: this process may be about
+   * to become another user, who may not read the program. Default: it is loaded when it is needed.
+   */
+  readonly loadsAll?: boolean;
   /** Where fallbacks, proxies on the way, and a list's host are dialled. Default: as the system resolves names. */
   readonly dialledAddresses?: (host: string) => readonly IpAddress[];
   /** Whether the mark of WireGuard's datagrams stays as it is, whatever a reload says. Default: not. */
   readonly keepsMark?: boolean;
+  /** Fallbacks show this, whatever files are configured for them. */
+  readonly asGuest?: AsGuest;
 }
 
 /** How to close. */
@@ -128,7 +135,7 @@ export class Gateway implements AsyncDisposable {
   /** Machines that were invited; undefined without WireGuard, or with nowhere to keep state. */
   enrolment: Enrolment | undefined;
   /** What carries WireGuard beside UDP. */
-  readonly streams: GatewayStreams;
+  readonly streams: LateStreams;
   /** Beside WireGuard. */
   readonly links: GatewayLinks;
   /** Of the operating system, with the configured addresses; undefined for none. */
@@ -152,9 +159,12 @@ export class Gateway implements AsyncDisposable {
    * never work.
    */
   static async start(config: GatewayConfig, options: GatewayOptions = {}): Promise<Gateway> {
-    requireCertificates(config);
+    if (hasStreams(config) && options.asGuest === undefined) {
+      (await import("./certificate_files.ts")).requireCertificates(config);
+    }
     const gateway = new Gateway(config, options);
     try {
+      if (hasStreams(config) || options.loadsAll) await gateway.streams.load();
       gateway.#configure(config);
       gateway.#openEnrolment(config, options);
       if (gateway.hasWireguard) await gateway.peerList.apply(config.peerList);
@@ -211,7 +221,11 @@ export class Gateway implements AsyncDisposable {
       engine.addTimeouts(new PeerRates(engine.device, () => engine.now()));
       this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, {
         ...options,
-        openFallback: (fallback) => this.streams.openFallback(fallback),
+        fallbacks: {
+          isReady: () => this.streams.isLoaded,
+          ready: () => this.streams.load(),
+          open: (fallback) => this.streams.openFallback(fallback),
+        },
       });
       this.peerSources = new PeerSources(engine.device, this.peers);
       this.peerList = new WatchedList({
@@ -245,13 +259,13 @@ export class Gateway implements AsyncDisposable {
         onHeldChanged: () => this.proxy.reviewSoon(),
       });
       this.proxy.listeners.add(this.#listener());
-      this.streams = new GatewayStreams({
+      this.streams = new LateStreams({
         engine,
         listeners: this.proxy.listeners,
         receiveRegion: arena.streamRegion,
-        carrierMemory: bufferMemory(config.proxy?.maxBufferMemory),
         addresses: options.dialledAddresses,
-      });
+        asGuest: options.asGuest,
+      }, bufferMemory(config.proxy?.maxBufferMemory));
       this.inbounds = new GatewayInbounds(engine, this.proxy);
     } catch (error) {
       this.udp.close();
@@ -365,13 +379,13 @@ export class Gateway implements AsyncDisposable {
   /** Figures as they are now: all live flows are looked at at once. */
   stats(): GatewayStats {
     this.proxy.statistics.settle();
-    return gatewayStats(this, this.#startedAt);
+    return gatewayStats(this, this.#startedAt, [...peerStats(this)]);
   }
 
-  /** The same, and others have their turns in between where flows are many. */
-  async statsInSteps(): Promise<GatewayStats> {
+  /** The same, and others may have their turns in between; each peer is looked at when its turn comes. */
+  async statsInSteps(): Promise<StatsInSteps> {
     await this.settle();
-    return gatewayStats(this, this.#startedAt);
+    return gatewayStats(this, this.#startedAt, peerStats(this));
   }
 
   /** Counts what all flows did until now, with turns for others in between. */
@@ -502,7 +516,7 @@ export class Gateway implements AsyncDisposable {
       ...{ engine, peers, peerSources, config, port, changesUser, stateDirectories: directories },
       hasDevice: options.device !== undefined,
       relayPlaces: () => this.streams.places,
-      onRevoked: (isRevoked) => this.streams.refuseRevoked(isRevoked),
+      onAdmission: (admission) => this.streams.setAdmission(admission),
       ...(wallClock && { wallClock }),
     });
   }

@@ -19,6 +19,7 @@ const EXPLANATIONS: Record<RejectionReason, string> = {
   "unknown-key": "its public key is no peer's",
   "forged-initiation": "its sender does not have the private key of that peer",
   "old-timestamp": "it is a replay, or the peer's clock was set back",
+  "other-speaker": "it came with an invitation, by which nobody but the invited machine comes in",
   "flood": "more than 50 per second",
   "bad-response": "its answer does not authenticate: the preshared keys may differ",
 };

@@ -1,6 +1,6 @@
 /**
  * What carries WireGuard where UDP does not get through: on a hub the listeners of `[Relay]`, elsewhere
- * the fallbacks of peers. A gateway without either has none of it.
+ * the fallbacks of peers. A gateway without either has none of it: `late_streams.ts`.
  *
  * @module
  */
@@ -9,17 +9,18 @@ import type { IpAddress, MemoryRegion } from "../../netstack/mod.ts";
 import { parseIpAddress } from "../address.ts";
 import { BindError } from "../bind/bind.ts";
 import type { Certificate } from "../bind/certificates/certificate.ts";
+import type { Refusal } from "../bind/certificates/check.ts";
 import { FULL_MESSAGE, GrpcDialer, GrpcListener, loadLibrary } from "../bind/stream/grpc/mod.ts";
 import {
-  CarrierBudget,
+  type CarrierBudget,
   type CarrierDialer,
-  DEFAULT_CARRIER_LIMITS,
   type DialledEndpoint,
   StreamBind,
 } from "../bind/stream/mod.ts";
 import {
   CertificateFileError,
   type ClientIdentity,
+  type Guest,
   TlsDialer,
   TlsListener,
 } from "../bind/stream/tls/mod.ts";
@@ -39,6 +40,21 @@ import { proxyFor } from "./proxy_environment.ts";
 
 const log = getLogger(["wirestack", "relay"]);
 
+/** What the hub itself knows of those who come, whatever their certificates say. */
+export interface Admission {
+  /** Whether a certificate that is good otherwise was put out of use. */
+  isRevoked(certificate: Certificate): boolean;
+  /** Who is let in by the key alone; why not, or undefined for nobody who is known. */
+  guestOf(certificate: Certificate): Guest | Refusal | undefined;
+}
+
+/** What fallbacks show of themselves where no files are configured: as a guest of the other side's. */
+export interface AsGuest {
+  readonly identity: ClientIdentity;
+  /** Why a fallback is not connected, or not any more, in a line. */
+  onProblem(url: string, problem: string): void;
+}
+
 export interface GatewayStreamsOptions {
   readonly engine: Engine;
   /** What no peer is proxied to. */
@@ -47,8 +63,10 @@ export interface GatewayStreamsOptions {
   readonly receiveRegion: MemoryRegion;
   /** Where hosts are. Default: looked up as the system does, at each attempt. */
   readonly addresses?: ((host: string) => readonly IpAddress[]) | undefined;
-  /** What carriers that others have opened may hold, bytes. */
-  readonly carrierMemory: number;
+  /** What carriers that others have opened take, of all transports. */
+  readonly budget: CarrierBudget;
+  /** Default: the files that are configured. */
+  readonly asGuest?: AsGuest | undefined;
 }
 
 interface Opened {
@@ -58,9 +76,7 @@ interface Opened {
 }
 
 export class GatewayStreams {
-  /** What carriers that others have opened take, of all transports. */
-  readonly budget: CarrierBudget;
-  #isRevoked: (certificate: Certificate) => boolean = () => false;
+  #admission: Admission = { isRevoked: () => false, guestOf: () => undefined };
   readonly #options: GatewayStreamsOptions;
   readonly #binds = new Map<RelayTransport, StreamBind>();
   readonly #certificates = new FallbackCertificates();
@@ -69,7 +85,6 @@ export class GatewayStreams {
 
   constructor(options: GatewayStreamsOptions) {
     this.#options = options;
-    this.budget = new CarrierBudget(limitsOf(options.carrierMemory));
   }
 
   /** Those that are used: by a listener, or a fallback. */
@@ -140,19 +155,24 @@ export class GatewayStreams {
     }
   }
 
-  /** Who shows a certificate that `isRevoked` knows is not let in, from now on. To be called again after a change. */
-  refuseRevoked(isRevoked: (certificate: Certificate) => boolean): void {
-    this.#isRevoked = isRevoked;
+  /** Counts from now on, for those who are there too. To be called again after a change. */
+  setAdmission(admission: Admission): void {
+    this.#admission = admission;
     for (const { listener } of this.#opened) listener.review();
   }
 
   /** The end of a fallback, closed; and what forgets it. */
   openFallback(fallback: FallbackConfig): { endpoint: DialledEndpoint; forget(): void } {
     const bind = this.#bind(fallback.transport);
+    const { addresses, asGuest } = this.#options;
+    if (asGuest !== undefined) {
+      const { identity, onProblem } = asGuest;
+      const endpoint = bind.endpoint(dialerOf(fallback, () => identity, addresses));
+      endpoint.onProblem = (problem) => onProblem(fallback.url, problem);
+      return { endpoint, forget: () => bind.forget(endpoint) };
+    }
     const { reader, release } = this.#certificates.of(fallback);
-    const endpoint = bind.endpoint(
-      dialerOf(fallback, () => reader.read(), this.#options.addresses),
-    );
+    const endpoint = bind.endpoint(dialerOf(fallback, () => reader.read(), addresses));
     return {
       endpoint,
       forget() {
@@ -160,11 +180,6 @@ export class GatewayStreams {
         release();
       },
     };
-  }
-
-  /** @param bytes What carriers that others have opened may hold from now on. */
-  setMemory(bytes: number): void {
-    this.budget.setLimits(limitsOf(bytes));
   }
 
   /** Accepts nobody any more. Carriers are closed with the engine, whose binds they are of. */
@@ -179,18 +194,19 @@ export class GatewayStreams {
   #trustOf(relay: RelayConfig) {
     return {
       ...filesOf(relay),
-      isRevoked: (certificate: Certificate) => this.#isRevoked(certificate),
+      isRevoked: (certificate: Certificate) => this.#admission.isRevoked(certificate),
+      guestOf: (certificate: Certificate) => this.#admission.guestOf(certificate),
     };
   }
 
   #bind(transport: RelayTransport): StreamBind {
     const known = this.#binds.get(transport);
     if (known !== undefined) return known;
-    const { engine, receiveRegion } = this.#options;
+    const { engine, receiveRegion, budget } = this.#options;
     const bind = new StreamBind({
       name: transport,
       receiveRegion,
-      budget: this.budget,
+      budget,
       ...(transport === "grpc" && { chunkSize: FULL_MESSAGE }),
     });
     this.#binds.set(transport, bind);
@@ -215,10 +231,6 @@ export class GatewayStreams {
     });
     return { place, listener, forget };
   }
-}
-
-function limitsOf(bytes: number) {
-  return { ...DEFAULT_CARRIER_LIMITS, bytes };
 }
 
 function filesOf({ certPath, keyPath, clientCaPath, crlPath, allowedClients }: RelayConfig) {

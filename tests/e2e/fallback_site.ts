@@ -40,7 +40,7 @@ export class FallbackSite implements AsyncDisposable {
 
   /** Waits until `log`, from line number `from` on, says that its peer is reached by `transport`. */
   async isBy(transport: Transport | "udp", log: Process, from: number): Promise<void> {
-    await log.line(new RegExp(`by ${transport} now`), { from, timeoutMs: 60_000 });
+    await log.line(new RegExp(`by ${transport} now`), { from });
   }
 
   /** Begins a download from the first target that does not end by itself. */
@@ -108,15 +108,23 @@ while True:
     if not data: sys.exit("the end, behind %d" % count)
 `;
 
-/** Has a router drop WireGuard's datagrams, of everybody, or no more. */
-export async function block(internet: Host, isBlocked: boolean): Promise<void> {
+/**
+ * Has a router drop WireGuard's datagrams, of everybody, or no more.
+ *
+ * @param hook Of the packet filter: `input` for a host that drops its own.
+ */
+export async function block(
+  internet: Host,
+  isBlocked: boolean,
+  hook: "forward" | "input" = "forward",
+): Promise<void> {
   const rules = [`udp dport ${HUB_PORT} drop`, `udp sport ${HUB_PORT} drop`];
   const lines = [
     "table inet block",
     "delete table inet block",
     "table inet block {",
-    "chain forward {",
-    "type filter hook forward priority 0; policy accept;",
+    `chain ${hook} {`,
+    `type filter hook ${hook} priority 0; policy accept;`,
     ...isBlocked ? rules : [],
     "}",
     "}",

@@ -122,7 +122,7 @@ export class RedirectSite implements AsyncDisposable {
       ].join("\n");
       const options = { subject: "deno task start", command: "agent" } as const;
       const started = await startGateway(agent, lab.directory, config, options);
-      await started.process.line(/handshake complete/, { timeoutMs: 30_000 });
+      await started.process.line(/handshake complete/);
       return started;
     }));
     const tunnel = await TunnelHost.create(client, `${lab.directory}/client`);
@@ -160,7 +160,7 @@ export class RedirectSite implements AsyncDisposable {
     const process = await this.tunnel.start(["redirect", ...args, this.tunnel.file], {
       capabilities,
     });
-    await process.line(/CAP_NET_BIND_SERVICE alone/, { timeoutMs: 60_000 });
+    await process.line(/CAP_NET_BIND_SERVICE alone/);
     return process;
   }
 

@@ -24,10 +24,10 @@ export class AcceptedEndpoint extends StreamEndpoint implements BudgetedCarrier 
   constructor(bind: Bind, host: StreamHost, carrier: Carrier, budget: CarrierBudget) {
     super(bind, host);
     this.#budget = budget;
-    const { address, port, holder, description } = carrier.remote;
+    const { address, port, holder, most, description } = carrier.remote;
     this.#text = `${bind.name}:${socketAddress(new IpAddress(address), port)}`;
     const { counters, timers } = host;
-    const place = budget.take(holder, carrier.rest, this, timers.now());
+    const place = budget.take(holder, carrier.rest, this, timers.now(), most);
     if (place === undefined) {
       counters.refused++;
       carrier.close(farewellFrame(Farewell.Full));

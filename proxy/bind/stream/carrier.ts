@@ -15,6 +15,10 @@ export interface CarrierRemote {
   readonly description: string;
   /** The same for the program: those who are the same share what there may be of carriers. */
   readonly holder: string;
+  /** The public key of the one peer who may speak there, 32 bytes. Missing: whoever it is. */
+  readonly only?: Uint8Array;
+  /** How many carriers the holder may have at once. Missing: as there is room. */
+  readonly most?: number;
 }
 
 /** What a carrier tells. Never called from within a call to it. */

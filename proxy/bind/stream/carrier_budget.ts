@@ -71,6 +71,7 @@ export class CarrierBudget {
    * @param name Whose it is: carriers of one name have one share.
    * @param bytes What it takes by itself.
    * @param now ms, on the clock of {@link BudgetedCarrier.usedAt}.
+   * @param most How many of that name there may be.
    * @returns undefined if there is no room.
    */
   take(
@@ -78,8 +79,10 @@ export class CarrierBudget {
     bytes: number,
     carrier: BudgetedCarrier,
     now: number,
+    most = Infinity,
   ): CarrierPlace | undefined {
     const holder = this.#holders.get(name) ?? new Holder(name);
+    if (holder.places.size >= most) return undefined;
     for (;;) {
       const { carriers, bytes: room } = this.#limits;
       let given: CarrierPlace | undefined;

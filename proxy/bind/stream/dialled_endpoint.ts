@@ -22,6 +22,8 @@ export type StreamState = "closed" | "connecting" | "open" | "waiting";
 export class DialledEndpoint extends StreamEndpoint {
   /** Called when {@link state} is another. */
   onState: (state: StreamState) => void = () => {};
+  /** Called with {@link problem} when it has failed. */
+  onProblem: (problem: string) => void = () => {};
   readonly #dialer: CarrierDialer;
   readonly #backoff: Backoff;
   #state: StreamState = "closed";
@@ -136,6 +138,7 @@ export class DialledEndpoint extends StreamEndpoint {
       if (this.#isWanted) this.#dial();
       else this.#setState("closed");
     });
+    this.onProblem(problem);
     this.#setState("waiting");
   }
 

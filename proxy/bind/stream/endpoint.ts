@@ -75,6 +75,10 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
     return this.#remote;
   }
 
+  get only(): Uint8Array | undefined {
+    return this.#remote?.only;
+  }
+
   get isConnected(): boolean {
     return this.#carrier !== undefined;
   }

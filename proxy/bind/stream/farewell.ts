@@ -24,6 +24,10 @@ export const Farewell = {
   BadCertificate: 17,
   /** It does not speak this protocol (ALPN). */
   OtherProtocol: 18,
+  /** The certificate is that of a token of enrolment. */
+  TokenUsed: 19,
+  TokenExpired: 20,
+  TokenRevoked: 21,
 } as const;
 export type Farewell = typeof Farewell[keyof typeof Farewell];
 
@@ -42,6 +46,9 @@ const TEXTS: Readonly<Record<Farewell, string>> = {
     "refused: the certificate that is shown there is not among those that are let in",
   [Farewell.BadCertificate]: "refused: the other side does not accept the certificate shown there",
   [Farewell.OtherProtocol]: "refused: the other side speaks another protocol",
+  [Farewell.TokenUsed]: "refused: the token of enrolment was used",
+  [Farewell.TokenExpired]: "refused: the token of enrolment has expired",
+  [Farewell.TokenRevoked]: "refused: the token of enrolment was revoked",
 };
 
 /** The last frame. */

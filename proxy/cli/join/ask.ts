@@ -1,10 +1,12 @@
 /**
- * Asks a hub to take this machine in: by the tunnel, as whom the token says.
+ * Asks a hub to take this machine in: by the tunnel, as whom the token says. UDP is tried first; where it
+ * does not get through, the fallbacks of the token, as a guest of the hub's.
  *
  * @module
  */
 
 import { encodeKey } from "../../base64.ts";
+import { Farewell, farewellText } from "../../bind/stream/mod.ts";
 import { Wirestack } from "../../embed/wirestack.ts";
 import { readLine, writeText } from "../../enrol/line.ts";
 import {
@@ -17,7 +19,9 @@ import {
   type RefusalReason,
 } from "../../enrol/message.ts";
 import type { Token } from "../../enrol/token.ts";
+import type { AsGuest } from "../../gateway/streams.ts";
 import { timeText } from "../../log/time_text.ts";
+import { guestIdentity } from "./guest_identity.ts";
 
 /** For the hub to answer: with what else it takes, 20 s. */
 export const LIMIT_MS = 19_000;
@@ -76,26 +80,22 @@ class NoAnswer extends Error {
   }
 }
 
-/** All endpoints are tried at once, by the gateway. */
+/** All endpoints are tried at once, by the gateway; where none answers, fallbacks, one after the other. */
 async function ask(token: Token, request: EnrolRequest, limitMs: number): Promise<EnrolAnswer> {
-  const { link, service, hubKey, privateKey, endpoints } = token;
-  const hostLength = link.version === 4 ? 32 : 128;
   const deadline = performance.now() + limitMs;
-  const net = await Wirestack.start({
-    interface: { privateKey: encodeKey(privateKey), address: `${link}/${hostLength}` },
-    peers: [{
-      publicKey: encodeKey(hubKey),
-      endpoint: [...endpoints],
-      allowedIps: `${service.address}/${hostLength}`,
-    }],
-  }, { ffi: false });
+  const fallbacks = new Fallbacks();
+  const { signal } = fallbacks;
+  const net = await start(token, fallbacks);
   let isOpen = false;
   let timeout: ReturnType<typeof setTimeout> | undefined;
   let graceMs = 0;
   try {
-    const { address, port } = service;
-    const conn = await net.connect({ hostname: `${address}`, port, timeoutMs: limitMs });
-    timeout = setTimeout(() => conn.reset(), Math.max(deadline - performance.now(), 1));
+    const { address, port } = token.service;
+    const conn = await net.connect({ hostname: `${address}`, port, timeoutMs: limitMs, signal });
+    const giveUp = () => conn.reset();
+    signal.addEventListener("abort", giveUp);
+    if (signal.aborted) giveUp();
+    timeout = setTimeout(giveUp, Math.max(deadline - performance.now(), 1));
     isOpen = true;
     await writeText(conn, formatRequest(request));
     const line = await readLine(conn, MAX_ANSWER);
@@ -107,12 +107,69 @@ async function ask(token: Token, request: EnrolRequest, limitMs: number): Promis
     return answer;
   } catch (error) {
     if (error instanceof NoAnswer) throw error;
-    throw new NoAnswer(whyNot(error, performance.now() >= deadline, isOpen), isOpen);
+    if (fallbacks.refused !== undefined) return { refused: fallbacks.refused };
+    const reason = whyNot(error, performance.now() >= deadline, isOpen);
+    throw new NoAnswer(isOpen ? reason : `${reason}${fallbacks}`, isOpen);
   } finally {
     clearTimeout(timeout);
     await net.close({ graceMs });
   }
 }
+
+async function start(token: Token, fallbacks: Fallbacks): Promise<Wirestack> {
+  const { link, service, hubKey, privateKey, endpoints, hubPin } = token;
+  const hostLength = link.version === 4 ? 32 : 128;
+  const asGuest: AsGuest | undefined = hubPin && {
+    identity: await guestIdentity(token),
+    onProblem: (url, problem) => fallbacks.failed(url, problem),
+  };
+  return await Wirestack.start({
+    interface: { privateKey: encodeKey(privateKey), address: `${link}/${hostLength}` },
+    peers: [{
+      publicKey: encodeKey(hubKey),
+      endpoint: [...endpoints],
+      allowedIps: `${service.address}/${hostLength}`,
+      ...(hubPin && {
+        fallback: [...token.fallbacks],
+        pin: `sha256/${hubPin.toBase64()}`,
+        ...{ cert: NO_FILE, key: NO_FILE },
+      }),
+    }],
+  }, { ffi: false, ...(asGuest && { asGuest }) });
+}
+
+/** What becomes of the token's fallbacks. */
+class Fallbacks {
+  readonly #end = new AbortController();
+  readonly #problems = new Map<string, string>();
+  /** What the hub says of the token where its certificate is shown: there is nothing to wait for then. */
+  refused: RefusalReason | undefined;
+
+  /** Aborted when the token is {@link refused}. */
+  get signal(): AbortSignal {
+    return this.#end.signal;
+  }
+
+  failed(url: string, problem: string): void {
+    this.#problems.set(url, problem);
+    this.refused ??= AT_THE_DOOR.get(problem);
+    if (this.refused !== undefined) this.#end.abort(new Error("the token is refused"));
+  }
+
+  /** Behind what there is to say of UDP. */
+  toString(): string {
+    return Array.from(this.#problems, ([url, problem]) => `; ${url}: ${problem}`).join("");
+  }
+}
+
+const AT_THE_DOOR: ReadonlyMap<string, RefusalReason> = new Map([
+  [farewellText(Farewell.TokenUsed), "used"],
+  [farewellText(Farewell.TokenExpired), "expired"],
+  [farewellText(Farewell.TokenRevoked), "revoked"],
+]);
+
+/** A guest shows no file. */
+const NO_FILE = "none";
 
 function whyNot(error: unknown, isLate: boolean, isOpen: boolean): string {
   if (isLate && isOpen) return "the hub was reached and gives no answer, try again";

@@ -10,13 +10,14 @@
 
 import type { IpAddress, Prefix } from "../../../netstack/mod.ts";
 import { Backoff } from "../../bind/stream/backoff.ts";
-import type { Certificate } from "../../bind/certificates/certificate.ts";
 import type { Peer } from "../../../wireguard/mod.ts";
 import { generatePrivateKey, isSameKey, publicKeyOf } from "../../base64.ts";
-import type { GatewayConfig, RelayListen } from "../../config/checked.ts";
+import type { GatewayConfig, RelayConfig, RelayListen } from "../../config/checked.ts";
 import { ConfigError } from "../../config/error.ts";
+import { parsePin } from "../../config/relay_values.ts";
 import { quote } from "../../config/values.ts";
 import type { Engine, TimeoutSource } from "../../engine/engine.ts";
+import { invitationKey } from "../../enrol/invitation_key.ts";
 import { newLinkAddress } from "../../enrol/link_address.ts";
 import {
   isEnrolled,
@@ -34,7 +35,9 @@ import { timeText } from "../../log/time_text.ts";
 import { newAddresses, NoFreeAddress } from "../free_address.ts";
 import type { PeerSources } from "../peer_sources.ts";
 import type { TunnelPeers } from "../peers.ts";
+import type { Admission } from "../streams.ts";
 import { ClientAuthority, type KeptFiles, readKept } from "./client_authority.ts";
+import { Guests } from "./guests.ts";
 import { checkInvitation, type InvitationRequest, twinsOf } from "./invitation.ts";
 import { type MemberStats, memberStats } from "./member_stats.ts";
 import { Registrar } from "./registrar.ts";
@@ -57,8 +60,8 @@ export interface EnrolmentOptions {
   port(): number;
   /** Where peers come when UDP does not get through, as the system has given the ports. */
   relayPlaces(): readonly RelayListen[];
-  /** Certificates of machines were put out of use. */
-  onRevoked(isRevoked: (certificate: Certificate) => boolean): void;
+  /** Certificates of machines were put out of use, or others may come by their token. */
+  onAdmission(admission: Admission): void;
   /** The first that can be written to is used. */
   readonly stateDirectories: readonly string[];
   /**
@@ -103,6 +106,7 @@ export class Enrolment implements TimeoutSource {
   /** Members who have handed their key in and not come with it yet, by that key. */
   readonly #awaited = new Map<string, Member>();
   readonly #revoked = new RevokedCertificates();
+  readonly #guests = new Guests();
   /** Tokens that are peers now. */
   readonly #tokens = new Map<string, Member>();
   #lookAt = Infinity;
@@ -187,8 +191,10 @@ export class Enrolment implements TimeoutSource {
     const privateKey = generatePrivateKey();
     const { lifetimeMs, ...known } = invitation;
     const now = this.#now();
+    const pin = known.fallbacks.length === 0 ? undefined : authority?.pin;
     const member: Member = {
       ...known,
+      ...(pin !== undefined && { tlsPin: invitationKey(privateKey).pin }),
       tokenKey: publicKeyOf(privateKey),
       state: "invited",
       invitedAt: now,
@@ -211,6 +217,7 @@ export class Enrolment implements TimeoutSource {
       expiresAt: member.expiresAt,
       link: member.link,
       isCertified: member.fallbacks.length > 0,
+      ...(pin === undefined ? { fallbacks: [] } : { hubPin: parsePin(pin) as Uint8Array }),
       service: { address: service, port: listening },
     });
     privateKey.fill(0);
@@ -276,12 +283,15 @@ export class Enrolment implements TimeoutSource {
     const key = publicKey.toHex();
     const member = this.#awaited.get(key);
     if (member === undefined) return;
+    const { engine } = this.#options;
     try {
       this.#roster!.spend(member);
       this.#awaited.delete(key);
       // It cannot know when this hub is killed: the next start calls it.
       this.#options.peers.remember();
       log.info("{name} is here with its own key: its token is spent", { name: member.name });
+      this.#lookAt = engine.now(); // who came by the token's certificate has to go
+      engine.wake();
     } catch {
       // The next handshake tries again. Nobody but this key has anything of the token until then.
     }
@@ -387,6 +397,12 @@ export class Enrolment implements TimeoutSource {
     if (!this.#config.peerToPeer) {
       notes.push("PeerToPeer is off: what is invited reaches this hub, and no other peer by it");
     }
+    const { relay } = this.#config;
+    if (member.fallbacks.length > 0 && !isAllowedByName(member.name, relay)) {
+      notes.push(
+        `AllowedClients does not have ${member.name}: where UDP does not get through it is refused`,
+      );
+    }
     if (this.#authority() === undefined) {
       notes.push(
         "where UDP does not get through the machine has no other way: there is no [Relay] with a " +
@@ -423,8 +439,12 @@ export class Enrolment implements TimeoutSource {
     } catch {
       // They are forgotten by the next look, or by the next start.
     }
-    if (this.#revoked.update(roster.all)) {
-      this.#options.onRevoked((certificate) => this.#revoked.has(certificate));
+    const hasRevoked = this.#revoked.update(roster.all);
+    if (this.#guests.update(roster.tokens, now) || hasRevoked) {
+      this.#options.onAdmission({
+        isRevoked: (certificate) => this.#revoked.has(certificate),
+        guestOf: (certificate) => this.#guests.find(certificate, this.#now()),
+      });
     }
     const heard = new Map(roster.tokens.map((member) => [member.tokenKey.toHex(), member]));
     const over = [...this.#tokens].filter(([key]) => !heard.has(key));
@@ -448,7 +468,10 @@ export class Enrolment implements TimeoutSource {
     this.#listener.setGated(this.#tokens.size > 0);
     engine.wake();
     const next = Math.min(
-      ...Array.from(heard.values(), ({ expiresAt }) => expiresAt + LINGER_MS - now),
+      ...Array.from(
+        heard.values(),
+        ({ expiresAt }) => expiresAt > now ? expiresAt - now : expiresAt + LINGER_MS - now,
+      ),
       LOOK_MS,
     );
     this.#lookAt = heard.size > 0 ? engine.now() + Math.max(next, 100) : Infinity;
@@ -471,6 +494,13 @@ export class Enrolment implements TimeoutSource {
       ]);
     }
   }
+}
+
+function isAllowedByName(
+  name: string,
+  { allowedClients = [] }: Partial<RelayConfig> = {},
+): boolean {
+  return allowedClients.length === 0 || allowedClients.includes(name.toLowerCase());
 }
 
 /** @param error Why it could not be written. */

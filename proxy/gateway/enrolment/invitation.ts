@@ -19,7 +19,7 @@ import {
 import { parseFallback } from "../../config/relay_values.ts";
 import { parseDuration } from "../../enrol/duration.ts";
 import { type Member, servedPrefixes } from "../../enrol/member.ts";
-import { MAX_ENDPOINTS } from "../../enrol/token.ts";
+import { MAX_ENDPOINTS, MAX_FALLBACKS } from "../../enrol/token.ts";
 import { isSafeTarget } from "../../flow/safe_targets.ts";
 import { outermost } from "../prefix_list.ts";
 
@@ -63,7 +63,6 @@ const DEFAULT_LIFETIME = "1h";
 /** Where agents' networks are mapped to. A client that has all of it needs nothing for a later one. */
 const SHARED_SPACE = new Prefix(IpAddress.v4(100, 64, 0, 0), 10);
 const MAX_PREFIXES = 64;
-const MAX_FALLBACKS = 8;
 
 /** @throws {ConfigError} naming everything that is wrong with it. */
 export function checkInvitation(request: InvitationRequest, site: Site): Invitation {
@@ -108,6 +107,9 @@ export function checkInvitation(request: InvitationRequest, site: Site): Invitat
     problems.push(
       "--fallback: needs a certificate of its own on the machine, expected [Relay] with a ClientCaKey",
     );
+  }
+  if (fallbacks.length > MAX_FALLBACKS) {
+    problems.push(`--fallback: ${fallbacks.length} of them, expected ${MAX_FALLBACKS} at most`);
   }
   const maps = mapsOf(froms, subnets, problems);
   const unsafe = [...subnets, ...froms].filter(({ address, length }) =>

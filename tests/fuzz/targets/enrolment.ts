@@ -32,6 +32,10 @@ export const enrolment: Target = {
 
 function mutatedToken(random: Random): void {
   const size = random.chance(0.5) ? 4 : 16;
+  const fallbacks = Array.from(
+    { length: random.below(9) },
+    (_, i) => `${random.chance(0.5) ? "tls" : "grpc"}://hub${i}:${1 + random.below(65_535)}`,
+  );
   const text = encodeToken({
     privateKey: random.bytes(32),
     hubKey: random.bytes(32),
@@ -40,6 +44,8 @@ function mutatedToken(random: Random): void {
     isCertified: random.chance(0.5),
     name: "x".repeat(random.below(65)),
     endpoints: Array.from({ length: 1 + random.below(8) }, (_, i) => `hub${i}:51820`),
+    fallbacks,
+    ...(fallbacks.length > 0 && { hubPin: random.bytes(32) }),
     link: new IpAddress(random.bytes(size)),
     service: { address: new IpAddress(random.bytes(size)), port: 1 + random.below(65_535) },
   });

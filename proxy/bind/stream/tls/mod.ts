@@ -14,6 +14,7 @@ export {
   type FileSetting,
   type ServerFiles,
 } from "./files.ts";
+export type { Guest } from "./guest.ts";
 export { TlsListener } from "./listener.ts";
 export { PendingConnections } from "./pending.ts";
 export { PROTOCOL, type Secured } from "./secured.ts";

@@ -11,6 +11,7 @@ import { parseIpAddress } from "../../../address.ts";
 import { Certificate } from "../../certificates/certificate.ts";
 import type { CarrierRemote } from "../carrier.ts";
 import type { Gate } from "./gate.ts";
+import { type Guest, remoteOfGuest } from "./guest.ts";
 
 /** The protocol in TLS, by ALPN (RFC 7301): frames with datagrams. */
 export const PROTOCOL = "wirestack/1";
@@ -25,8 +26,16 @@ export interface Secured {
   readonly certificate: Certificate;
 }
 
-/** @param certificate What the other side has shown, which is good. */
-export function secured(socket: TLSSocket, gate: Gate, certificate: Certificate): Secured {
+/**
+ * @param certificate What the other side has shown, which is good.
+ * @param guest Who it is, if the key in it is all that is known of it.
+ */
+export function secured(
+  socket: TLSSocket,
+  gate: Gate,
+  certificate: Certificate,
+  guest?: Guest,
+): Secured {
   return {
     socket,
     gate,
@@ -34,8 +43,9 @@ export function secured(socket: TLSSocket, gate: Gate, certificate: Certificate)
     remote: {
       address: remoteAddress(gate.socket).bytes,
       port: gate.socket.remotePort ?? 0,
-      description: certificate.description,
-      holder: certificate.holder,
+      ...guest === undefined
+        ? { description: certificate.description, holder: certificate.holder }
+        : remoteOfGuest(guest),
     },
   };
 }

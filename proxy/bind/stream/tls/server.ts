@@ -203,7 +203,7 @@ export class TlsServer {
       this.#refuse(socket, from, found);
       return;
     }
-    const { certificate } = found;
+    const { certificate, guest } = found;
     const take = this.#options.protocols[socket.alpnProtocol || ""];
     if (take === undefined || socket.getProtocol() !== TLS_VERSION) {
       const expected = Object.keys(this.#options.protocols).join(" or ");
@@ -212,7 +212,7 @@ export class TlsServer {
       return;
     }
     this.counters.secured++;
-    take(secured(socket, gate, certificate));
+    take(secured(socket, gate, certificate, guest));
   }
 
   #refuse(socket: TLSSocket, from: string, { farewell, reason }: Refusal): void {

@@ -10,6 +10,7 @@ import type { Certificate } from "../../certificates/certificate.ts";
 import { type Refusal, refuseClient } from "../../certificates/check.ts";
 import { Farewell } from "../farewell.ts";
 import { fingerprint, readServerFiles, type ServerFiles, type ServerIdentity } from "./files.ts";
+import { type Guest, refuseGuest } from "./guest.ts";
 import { Reading } from "./reading.ts";
 import { certificateOf, TLS_VERSION } from "./secured.ts";
 
@@ -25,6 +26,14 @@ export interface ServerTrustOptions extends ServerFiles {
   readonly allowed: AllowedClients;
   /** Whether a certificate that is good otherwise was put out of use here. Default: none was. */
   readonly isRevoked?: (certificate: Certificate) => boolean;
+  /** Whose key is known here, and why whose is not let in. Default: nobody's is. */
+  readonly guestOf?: (certificate: Certificate) => Guest | Refusal | undefined;
+}
+
+/** A certificate that is good, or the key of a guest. */
+export interface Admitted {
+  readonly certificate: Certificate;
+  readonly guest?: Guest;
 }
 
 export class ServerTrust {
@@ -95,7 +104,7 @@ export class ServerTrust {
   }
 
   /** The certificate that was shown, if it is good. */
-  check(socket: TLSSocket): { readonly certificate: Certificate } | Refusal {
+  check(socket: TLSSocket): Admitted | Refusal {
     let certificate: Certificate | undefined;
     try {
       certificate = certificateOf(socket);
@@ -106,7 +115,10 @@ export class ServerTrust {
       return { farewell: Farewell.NoCertificate, reason: "it has shown no certificate" };
     }
     const refusal = this.refuse(certificate, problemOf(socket));
-    if (refusal === undefined) return { certificate };
+    if (refusal === undefined) {
+      const guest = this.#options.guestOf?.(certificate);
+      return guest === undefined || "reason" in guest ? { certificate } : { certificate, guest };
+    }
     const { description } = certificate;
     return { ...refusal, reason: `its certificate, ${description}, ${refusal.reason}` };
   }
@@ -114,7 +126,10 @@ export class ServerTrust {
   /** Why a client is not let in, or not any more; undefined if it is. @param problem What the runtime found. */
   refuse(certificate: Certificate, problem?: string): Refusal | undefined {
     const { authorities, revoked } = this.#identity;
-    const { allowed, isRevoked } = this.#options;
+    const { allowed, isRevoked, guestOf } = this.#options;
+    const guest = guestOf?.(certificate);
+    // Nobody vouches for a guest's certificate: whoever is there has proved by it to have the key.
+    if (guest !== undefined) return "reason" in guest ? guest : refuseGuest(guest, allowed);
     const rules = {
       authorities,
       allowed,
