@@ -8,6 +8,7 @@
 import assert from "node:assert/strict";
 import { encodeKey, generatePrivateKey } from "../../proxy/base64.ts";
 import { runHere } from "../proxy/cli/run_here.ts";
+import { writeExecutable } from "../executable.ts";
 import { programTest } from "../with_program.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
@@ -57,7 +58,7 @@ Deno.test("install.sh parts a file from its key, uninstall.sh leaves both until 
   try {
     const key = encodeKey(generatePrivateKey());
     const binary = `${folder}/program`;
-    await Deno.writeTextFile(binary, "#!/bin/sh\n", { mode: 0o755 });
+    writeExecutable(binary, "#!/bin/sh\n");
     const config = `${folder}/wg7.conf`;
     await Deno.writeTextFile(
       config,
@@ -221,7 +222,7 @@ Deno.test("what is wrong with a script's arguments has a line", async () => {
   const folder = await Deno.makeTempDir();
   try {
     await Deno.writeTextFile(`${folder}/none.conf`, "[Interface]\nAddress = 10.9.0.1/24\n");
-    await Deno.writeTextFile(`${folder}/program`, "#!/bin/sh\n", { mode: 0o755 });
+    writeExecutable(`${folder}/program`, "#!/bin/sh\n");
     const root = ["--root", `${folder}/root`, "--binary", `${folder}/program`];
     const cases: [string, string[], RegExp][] = [
       ["install.sh", ["--what"], /^install\.sh: --what: unknown, expected /],

@@ -19,9 +19,7 @@ files() { (cd /etc/wirestack && ls && sha256sum *); }
 
 /** Runs a script on such a host. @returns what it said. */
 async function onHost(script: string): Promise<string> {
-  const { stdout } = await onOwnHost(["etc", "usr/local"], `${PREPARE}exec 2>&1\n${script}`, {
-    timeoutMs: 120_000,
-  });
+  const { stdout } = await onOwnHost(["etc", "usr/local"], `${PREPARE}exec 2>&1\n${script}`);
   return stdout;
 }
 

@@ -5,7 +5,8 @@ import { eventually, type Host, Lab, labTest } from "../../e2e/lab.ts";
 import { output } from "../../e2e/process.ts";
 
 /** Interfaces of other runs on this machine have other names. */
-const NAME = `ws${Deno.pid}t%d`;
+/** Not of tests/e2e/tun_lab.ts, which runs in the same process: a name that is free again is given again. */
+const NAME = `ws${Deno.pid}d%d`;
 
 /** The device's end in a namespace, with 192.0.2.1/24 and 2001:db8::1/64. */
 async function raise(host: Host, tun: TunDevice, mtu = 1500): Promise<void> {
@@ -53,7 +54,7 @@ labTest("a TUN device carries pings of every size, IPv4 and IPv6, both ways", as
   })();
   for (const [target, headers] of [["192.0.2.2", 28], ["2001:db8::2", 48]] as const) {
     for (const size of [0, 1, 56, 1472, 9000 - headers]) {
-      const ping = ["ping", "-c", "3", "-i", "0.01", "-w", "10", "-s", String(size), target];
+      const ping = ["ping", "-c", "3", "-i", "0.01", "-w", "60", "-s", String(size), target];
       const said = await host.output(ping);
       // Until it has three it sends on, and may get more before it looks.
       const received = Number(/ (\d+) received/.exec(said)?.[1]);
@@ -69,14 +70,14 @@ labTest(
   "a closed TUN device is gone, wakes who waits for it, takes and gives nothing",
   async () => {
     const tun = TunDevice.open({ name: NAME });
-    assert.match(tun.name, /t\d+$/);
+    assert.match(tun.name, /d\d+$/);
     await output(["ip", "link", "show", tun.name]);
     const waiting = [tun.readable(), tun.readable()];
     const start = performance.now();
     await tun.close();
     await tun.close();
     assert.deepEqual(await Promise.all(waiting), [false, false]);
-    assert.ok(performance.now() - start < 1000);
+    assert.ok(performance.now() - start < 20_000);
     assert.equal(await tun.readable(), false);
     assert.equal(tun.next(), false);
     tun.write(new Uint8Array(20));

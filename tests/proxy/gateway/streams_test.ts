@@ -173,7 +173,7 @@ Deno.test("a reload takes new certificates and who is let in; connections of who
 
   assert.deepEqual(reload().warnings, []);
   second.endpoint.open();
-  await until(() => second.endpoint.state === "open", "the second is back", 20_000);
+  await until(() => second.endpoint.state === "open", "the second is back");
   assert.equal(second.endpoint.remote!.description, "renewed");
   assert.deepEqual(reload({ listen: "tls:127.0.0.1:1" }).warnings, [
     "relay.listen: cannot change while running, expected a restart; it stays as it was",
@@ -222,7 +222,7 @@ Deno.test("a fallback that comes by a reload has the certificate that another re
   const [peer] = gateway.engine.device.peers();
   const [endpoint] = gateway.peers.paths.of(peer!)!.fallbacks as DialledEndpoint[];
   endpoint!.open();
-  await until(() => endpoint!.state === "open", "it is dialled", 20_000);
+  await until(() => endpoint!.state === "open", "it is dialled");
   const stays = log.lines.filter((line) => line.includes("certificates of fallbacks stay"));
   assert.equal(stays.length, 1, log.lines.join(""));
   assert.match(stays[0]!, /0\.pem may not be read, expected a file in PEM/);

@@ -16,6 +16,7 @@ import {
 } from "../../../proxy/system/state_file.ts";
 import { StateLines, type WrittenFile } from "../../../proxy/system/state_lines.ts";
 import type { Undo } from "../../../proxy/system/step.ts";
+import { alone } from "../../alone.ts";
 
 const RULE: Undo = {
   kind: "rule",
@@ -236,18 +237,16 @@ Deno.test("a folder that others may write to is refused", () => {
   assert.throws(() => StateFile.create(lab.record, lab.path), /mode 777, expected/);
 });
 
-Deno.test("who becomes another user can read both later, whatever the umask is", () => {
-  using lab = new Folder();
-  const mode = (path: string) => Deno.statSync(path).mode! & 0o777;
-  const before = Deno.umask(0o077);
-  try {
+Deno.test("who becomes another user can read both later, whatever the umask is", (t) =>
+  alone(t, () => {
+    using lab = new Folder();
+    const mode = (path: string) => Deno.statSync(path).mode! & 0o777;
+    Deno.umask(0o077);
     const directory = `${lab.path}/new`;
     using state = StateFile.create(lab.record, directory);
     assert.deepEqual([mode(directory), mode(state.path)], [0o755, 0o644]);
-  } finally {
-    Deno.umask(before);
-  }
-});
+    return Promise.resolve();
+  }));
 
 Deno.test("one that may not be read is an error with its path, and what runs beside is what ran before", () => {
   using lab = new Folder();
