@@ -12,6 +12,7 @@ import type { GatewayConfig } from "../config/config.ts";
 import { Engine } from "../engine/engine.ts";
 import { EventLoop, hostClock } from "../engine/event_loop.ts";
 import { getLogger } from "../log/logger.ts";
+import { replaceFile } from "../state/replace_file.ts";
 import { checkDescriptorLimit } from "../target/descriptors.ts";
 import { type IpAddress, Prefix, type TcpSettings } from "../../netstack/mod.ts";
 import type { Crypto, Peer, TimerSettings } from "../../wireguard/mod.ts";
@@ -22,6 +23,8 @@ import { attachDevice, guardHost, type OpenDevice } from "./device_link.ts";
 import { requireCertificates } from "./certificate_files.ts";
 import { openSocket, orSettingError, socketOf } from "./socket.ts";
 import { type AsGuest, GatewayStreams } from "./streams.ts";
+import { askForCertificate } from "./renewal/ask.ts";
+import { Renewals } from "./renewal/renewals.ts";
 import { GatewayRoutes } from "./routes.ts";
 import { findFlow, type FlowStats, flowStats } from "./flow_stats.ts";
 import { type GatewayStats, gatewayStats } from "./stats.ts";
@@ -131,6 +134,8 @@ export class Gateway implements AsyncDisposable {
   enrolment: Enrolment | undefined;
   /** What carries WireGuard beside UDP. */
   readonly streams: GatewayStreams;
+  /** Of the certificates that fallbacks show. */
+  readonly renewals: Renewals;
   /** Beside WireGuard. */
   readonly links: GatewayLinks;
   /** Of the operating system, with the configured addresses; undefined for none. */
@@ -255,6 +260,23 @@ export class Gateway implements AsyncDisposable {
         addresses: options.dialledAddresses,
         asGuest: options.asGuest,
       });
+      const streams = this.streams;
+      this.renewals = new Renewals({
+        certificates: () => streams.renewable,
+        ask: (place, identity, signal) =>
+          askForCertificate(
+            { engine, hasDevice: options.device !== undefined },
+            place,
+            identity,
+            signal,
+          ),
+        write: (path, text) => replaceFile(path, text, { isDurable: true }),
+        now: () => engine.now(),
+        wallClock: options.wallClock ?? Date.now,
+        wake: () => engine.wake(),
+      });
+      engine.addTimeouts(this.renewals);
+      streams.onRenewable = () => this.renewals.changed();
       this.inbounds = new GatewayInbounds(engine, this.proxy);
     } catch (error) {
       this.udp.close();
@@ -513,6 +535,7 @@ export class Gateway implements AsyncDisposable {
   async #close(graceMs: number): Promise<CloseResult> {
     const enrolment = this.enrolment?.close();
     this.peerList.close();
+    this.renewals.close();
     this.proxy.close();
     this.inbounds.close();
     const unfinished = graceMs > 0 ? await finishUnderWay(this, graceMs) : 0;

@@ -36,7 +36,7 @@ import { formatRelayListen } from "../config/relay_values.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { OwnListeners } from "../flow/own_listeners.ts";
 import { getLogger } from "../log/logger.ts";
-import { FallbackCertificates } from "./fallback_certificates.ts";
+import { FallbackCertificates, type Renewable } from "./fallback_certificates.ts";
 import { proxyFor } from "./proxy_environment.ts";
 
 const log = getLogger(["wirestack", "relay"]);
@@ -80,6 +80,8 @@ export class GatewayStreams {
   /** What carriers that others have opened take, of all transports. */
   readonly budget: CarrierBudget;
   #admission: Admission = { isRevoked: () => false, guestOf: () => undefined };
+  /** Called when there is another of {@link renewable}. */
+  onRenewable: () => void = () => {};
   readonly #options: GatewayStreamsOptions;
   readonly #binds = new Map<RelayTransport, StreamBind>();
   readonly #certificates = new FallbackCertificates();
@@ -94,6 +96,11 @@ export class GatewayStreams {
   /** Those that are used: by a listener, or a fallback. */
   get binds(): Iterable<StreamBind> {
     return this.#binds.values();
+  }
+
+  /** Certificates that fallbacks show and that can be renewed. */
+  get renewable(): readonly Renewable[] {
+    return this.#certificates.renewable;
   }
 
   /** Where peers come, as the system has given the ports. */
@@ -176,6 +183,7 @@ export class GatewayStreams {
       return { endpoint, forget: () => bind.forget(endpoint) };
     }
     const { reader, release } = this.#certificates.of(fallback);
+    if (fallback.renewAt !== undefined) this.onRenewable();
     const endpoint = bind.endpoint(dialerOf(fallback, () => reader.read(), addresses));
     return {
       endpoint,
