@@ -6,7 +6,8 @@
  *                                 [--versus DIRECTORY]
  *
  * Each run has a gateway of its own and measures a stream at 50 Mbit/s and one that takes all it gets
- * (iperf3, down), alone (10 s at most) and beside. Two cores are too few for the load: where its own is full, what a
+ * (iperf3, down), alone (10 s at most) and beside. `--runs 1 --seconds 100` is beside some 100,000
+ * connections each. Two cores are too few for the load: where its own is full, what a
  * stream loses may be lost there. So a row tells how busy either was, and with `--yields` the programs
  * of the peer that opens connections have only what the stream's leave of theirs: then the rest is
  * the gateway's doing. `--versus` has another checkout run in turns with this one.
@@ -19,7 +20,7 @@ import { type Host, missing } from "../tests/e2e/lab.ts";
 import { output, type Process } from "../tests/e2e/process.ts";
 import { keyPair, WireguardGo } from "../tests/e2e/wireguard_go.ts";
 import { buildOurs } from "./peers/build.ts";
-import { between, read, tree, type Usage } from "./peers/cpu.ts";
+import { between, read, residentBytes, tree, type Usage } from "./peers/cpu.ts";
 import { prioritise, unprioritise } from "./peers/priority.ts";
 import { type Built, type Subject, SUBJECTS } from "./peers/subjects.ts";
 import {
@@ -58,9 +59,11 @@ interface Row {
 
 interface Measured {
   readonly bitrate: number;
-  /** Connections that targets took a second. */
+  /** Connections that targets took. */
   readonly connections: number;
   readonly usage: Usage;
+  /** Of the gateway at the end, resident. */
+  readonly bytes: number;
 }
 
 const { values } = parseArgs({
@@ -197,8 +200,9 @@ async function streamOf(
   const usage = between(before, read(gateway.pid));
   const { end, error } = JSON.parse(stdout);
   if (error !== undefined) throw new Error(`${site.label}: iperf3: ${error}`);
-  const connections = (passiveOpens(server.pid) - opened) / usage.seconds;
-  return { bitrate: end.sum_received.bits_per_second, connections, usage };
+  const connections = passiveOpens(server.pid) - opened;
+  const bytes = residentBytes(gateway.pid);
+  return { bitrate: end.sum_received.bits_per_second, connections, usage, bytes };
 }
 
 /** Connections that the TCP of a process's host has taken. */
@@ -209,9 +213,12 @@ function passiveOpens(pid: number): number {
 }
 
 function toText({ subject, paced, pacedBeside, all, allBeside }: Row): string {
-  const text = ({ bitrate, connections, usage }: Measured) =>
-    `${(bitrate / 1e6).toFixed(1)} Mbit/s, ${connections.toFixed(0)} connections/s ` +
-    `(CPU: gateway ${percent(usage.gateway)} of a core that is busy ` +
+  const text = ({ bitrate, connections, usage, bytes }: Measured) =>
+    `${(bitrate / 1e6).toFixed(1)} Mbit/s, ${connections} connections, ` +
+    `${(connections / usage.seconds).toFixed(0)} a second ` +
+    `(${(bytes / 1e6).toFixed(0)} MB resident; CPU: gateway ${
+      percent(usage.gateway)
+    } of a core that is busy ` +
     `${percent(usage.busy[GATEWAY_CORE]!)}, load's ${percent(usage.busy[LOAD_CORE]!)})`;
   return [
     `${subject}: 50 Mbit/s alone: ${text(paced)}`,

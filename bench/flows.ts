@@ -93,6 +93,10 @@ report(
   await roundTrips(() => forSeconds(() => ask("show", "flows", "crowd", "--json"))),
 );
 report(
+  "beside the same, asked by a process that runs and throws it away",
+  await roundTrips(discard),
+);
+report(
   "beside show flows",
   await roundTrips(() => forSeconds(() => ask("show", "flows", "crowd"))),
 );
@@ -241,6 +245,25 @@ async function ask(...args: string[]): Promise<void> {
   const [command, ...rest] = deno(...args);
   const { success, stderr } = await new Deno.Command(command!, {
     args: rest,
+    stdout: "null",
+    stderr: "piped",
+  }).output();
+  if (!success) throw new Error(new TextDecoder().decode(stderr));
+}
+
+/** Asks the control socket for the flows, again and again, from one process. */
+async function discard(): Promise<void> {
+  const script = `
+    const end = performance.now() + ${seconds * 1_000};
+    const buffer = new Uint8Array(1 << 16);
+    while (performance.now() < end) {
+      using conn = await Deno.connect({ transport: "unix", path: "${folder}/crowd.sock" });
+      await conn.write(new TextEncoder().encode("wirestack_flows=1\\n\\n"));
+      await conn.closeWrite();
+      while (await conn.read(buffer) !== null);
+    }`;
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["eval", "--no-lock", script],
     stdout: "null",
     stderr: "piped",
   }).output();

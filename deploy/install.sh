@@ -2,12 +2,15 @@
 # Installs wirestack for systemd, or brings an installation up to date, as root:
 #
 #   deploy/install.sh [--binary FILE] [--root DIR] [--config FILE [--name NAME] [--options WORDS]]
+#   deploy/install.sh --options-of NAME [--options WORDS] [--root DIR]
 #
 # The executable is the one named, the one beside this script, or the clone's: dist/wirestack, made
 # with Deno from npm if it is not there. --config also installs a gateway's file as
 # /etc/wirestack/NAME.conf, and its private key beside it as NAME.key, which is root's alone; one that
-# is there already and is another is refused. --options are what a tunnel's unit gives to up. --root
-# installs below another directory, for packages and images. Running gateways go on as they are.
+# is there already and is another is refused. --options are what a tunnel's unit gives to up; other
+# ones than a gateway has already are refused. --options-of prints those that it has, and installs
+# nothing. --root installs below another directory, for packages and images. Running gateways go on as
+# they are.
 set -eu
 
 main() {
@@ -17,6 +20,7 @@ main() {
   config=
   name=
   options=
+  options_of=
   fresh=
   key=
   env=
@@ -24,7 +28,7 @@ main() {
   trap 'exit 1' HUP INT TERM
   while [ $# -gt 0 ]; do
     case $1 in
-      --binary | --root | --config | --name | --options)
+      --binary | --root | --config | --name | --options | --options-of)
         [ $# -ge 2 ] || fail "$1: expected a value"
         case $1 in
           --binary) binary=$2 ;;
@@ -32,21 +36,30 @@ main() {
           --config) config=$2 ;;
           --name) name=$2 ;;
           --options) options=$2 ;;
+          --options-of) options_of=$2 ;;
         esac
         shift 2
         ;;
       -h | --help) usage && exit 0 ;;
-      *) fail "$1: unknown, expected --binary FILE, --root DIR, --config FILE, --name NAME or --options WORDS" ;;
+      *) fail "$1: unknown, expected --binary FILE, --root DIR, --config FILE, --name NAME, --options WORDS or --options-of NAME" ;;
     esac
   done
   [ -z "$name" ] || [ -n "$config" ] || fail "--name: expected --config FILE with it"
-  [ -z "$options" ] || [ -n "$config" ] || fail "--options: expected --config FILE with it"
+  [ -z "$options" ] || [ -n "$config$options_of" ] || fail "--options: expected --config FILE with it"
   if [ -n "$config" ]; then
     [ -f "$config" ] || fail "--config: $config is not a file"
     [ -n "$name" ] || name=$(basename "$config" .conf)
     valid_name "$name"
   fi
   [ "$(id -u)" = 0 ] || [ -n "$root" ] || fail "run it as root, or with --root DIR"
+  if [ -n "$options_of" ]; then
+    valid_name "$options_of"
+    [ -e "$root/etc/wirestack/$options_of.conf" ] ||
+      fail "--options-of: there is no $root/etc/wirestack/$options_of.conf"
+    check_options "$options_of"
+    printf '%s\n' "$given"
+    exit 0
+  fi
 
   find_binary
   install -d -m 755 "$root/usr/local/bin" "$root/etc/systemd/system"
@@ -102,6 +115,7 @@ install_config() {
   key=$root/etc/wirestack/$name.key
   umask 077
   env=$root/etc/wirestack/$name.env
+  if [ -e "$target" ]; then check_options "$name"; fi
   fresh=$target.new
   # The key leaves the file: the service is given it by systemd, and cannot read the file it is in.
   awk -F= 'tolower($1) ~ /^[ \t]*privatekey[ \t]*$/ {
@@ -127,6 +141,15 @@ install_config() {
   else
     fail "$target is there already, and another: change that one, or remove it"
   fi
+}
+
+# Puts the options that a gateway has into $given. Others are refused; none asks for none.
+check_options() {
+  given=$(sed -n 's/^WIRESTACK_OPTIONS=//p' "$root/etc/wirestack/$1.env" 2>/dev/null) || true
+  how=without
+  [ -z "$given" ] || how="with $given, not with"
+  [ -z "$options" ] || [ "$options" = "$given" ] ||
+    fail "$root/etc/wirestack/$1.conf is set up $how $options: change it, or remove it and its .key and .env"
 }
 
 # Puts a file, of mode $1, in another's place at once.

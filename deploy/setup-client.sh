@@ -48,18 +48,12 @@ main() {
   is_there=no
   if [ -e "/etc/wirestack/$name.conf" ]; then
     is_there=yes
-    now=$(sed -n 's/^WIRESTACK_OPTIONS=//p' "/etc/wirestack/$name.env" 2>/dev/null) || true
-    [ "$options" = "$now" ] || [ -z "$options" ] ||
-      fail "$name is set up without $options: setup-client.sh --remove $name takes it out first"
-    options=$now
+    options=$("$here/install.sh" --options-of "$name" --options "$options") || not_another
   else
     wirestack check --tun "$file" >/dev/null
   fi
   "$here/install.sh" --config "$file" --name "$name" --binary /usr/local/bin/wirestack \
-    ${options:+--options "$options"} || {
-    [ "$is_there" = no ] || say "setup-client.sh: setup-client.sh --remove $name takes out what is there"
-    exit 1
-  }
+    ${options:+--options "$options"} || not_another
   if [ -d /run/systemd/system ]; then
     systemctl enable --quiet --now "wirestack-tun@$name"
     say "wirestack-tun@$name runs: systemctl status wirestack-tun@$name; ends with setup-client.sh --remove $name"
@@ -67,6 +61,12 @@ main() {
     say "no systemd here: start it with"
     say "  wirestack up --tun=$name${options:+ $options} --private-key-file /etc/wirestack/$name.key /etc/wirestack/$name.conf"
   fi
+}
+
+# When install.sh has said what is wrong.
+not_another() {
+  [ "$is_there" = no ] || say "setup-client.sh: setup-client.sh --remove $name takes out what is there"
+  exit 1
 }
 
 remove_tunnel() {

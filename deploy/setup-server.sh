@@ -41,10 +41,7 @@ main() {
   [ -x /usr/local/bin/wirestack ] || "$here/install.sh"
   config=/etc/wirestack/$name.conf
   if [ -e "$config" ]; then
-    now=$(sed -n 's/^WIRESTACK_OPTIONS=//p' "/etc/wirestack/$name.env" 2>/dev/null) || true
-    [ "$masquerade" = "$now" ] || [ -z "$masquerade" ] ||
-      fail "$config is set up ${now:+with ${now}, not with }${now:-without} $masquerade: change it, or remove it and its .key and .env"
-    masquerade=$now
+    masquerade=$("$here/install.sh" --options-of "$name" --options "$masquerade")
     say "$config is there already: clients are added to it"
   fi
   new=

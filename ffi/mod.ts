@@ -1,5 +1,6 @@
 /**
- * What is not TypeScript: Linux behind `Deno.dlopen`, and WebAssembly.
+ * What is not TypeScript: Linux behind `Deno.dlopen`, and WebAssembly. `tun/` and `netlink/`, which few
+ * gateways use, have entrances of their own.
  *
  * @module
  */
@@ -12,7 +13,6 @@ export { LocalAddressProbe } from "./local_address.ts";
 export { type KernelAeadKey, Kernels } from "./kernels/kernels.ts";
 export { IcmpSocket, icmpUnavailable } from "./icmp.ts";
 export { Errno } from "./libc.ts";
-export * from "./netlink/mod.ts";
 export { Nftables, NftablesError } from "./nftables.ts";
 export {
   hasNetAdmin,
@@ -31,8 +31,6 @@ export { SocketWatch } from "./socket_watch.ts";
 export { TcpInfo } from "./tcp_info.ts";
 export { TcpQueue } from "./tcp_queue.ts";
 export { openForeign, receiveForeign } from "./transparent.ts";
-export { type TunCounters, TunDevice, type TunMemory, type TunOptions } from "./tun/device.ts";
-export { TunError, type TunErrorReason, type TunOpenOptions } from "./tun/open.ts";
 export { LinuxSystem, SystemCallError } from "./system.ts";
 export * from "./udp.ts";
 export { ErrorOrigin, ErrorQueue, QUOTED_BYTES } from "./udp_errors.ts";

@@ -22,7 +22,7 @@ const IMPORTS: Readonly<Record<string, RegExp>> = {
   ffi: /^node:/,
   proto: /^npm:@(?:bufbuild\/protobuf|grpc\/grpc-js)@|^node:buffer$/,
   proxy:
-    /^\/(?:wireguard|netstack|ffi|ffi\/confine)\/mod\.ts$|^\/wireguard\/protocol\.ts$|^\/proto\/relay\.ts$|^\/deno\.json$|^[^/]/,
+    /^\/(?:wireguard|netstack|ffi|ffi\/(?:confine|netlink|tun))\/mod\.ts$|^\/wireguard\/protocol\.ts$|^\/proto\/relay\.ts$|^\/deno\.json$|^[^/]/,
   "main.ts": /^\/mod\.ts$|^\/proxy\/|^[^/]/,
   "mod.ts": /^\/proxy\/|^\/(?:wireguard|netstack)\/mod\.ts$/,
 };
@@ -72,6 +72,29 @@ const ROOMS = [
 const WITHOUT_CONFIG = [
   ...["flow", "arena", "bind", "link", "engine", "target", "splice", "forward", "tunnel"],
 ];
+
+/** What `up` imports when it runs, of a file with WireGuard, UDP and a proxy. */
+const STARTING = [
+  "/proxy/cli/program.ts",
+  ...lateImports("proxy/cli/commands/up.ts"),
+  ...lateImports("proxy/cli/commands/up_options.ts"),
+];
+
+/** What a configuration has to ask for. */
+const LATE = new RegExp(
+  [
+    "^/ffi/(?:tun|netlink)/",
+    "^/proxy/bind/stream/(?:tls|grpc)/",
+    "^/proxy/(?:certificates|demo|embed)/",
+    "^/proxy/gateway/(?:streams|certificate_files)\\.ts$",
+    "^/proxy/link/tun\\.ts$",
+    "^/proxy/system/(?:tunnel|redirect|masquerade_steps)\\.ts$",
+    "^/proxy/watch/(?:status|http_server)\\.ts$",
+    "^/proxy/config/yaml\\.ts$",
+    "^/proto/",
+    "^npm:(?:yaml|qr|@grpc|@peculiar|@bufbuild|@noble/curves)",
+  ].join("|"),
+);
 
 const MAX_FLAT_FILES = 3;
 
@@ -147,6 +170,21 @@ Deno.test("no two files of the product import each other in a circle", () => {
     graph.set(`/${file}`, imports(Deno.readTextFileSync(join(ROOT, file)), file));
   }
   assert.deepEqual(circles(graph), []);
+});
+
+Deno.test("what is imported late is named by a literal, which these rules see", () => {
+  const wrong = Object.keys(IMPORTS).flatMap(sources).filter((file) =>
+    /\bimport\((?!\s*"")/.test(
+      withoutCommentsAndStrings(Deno.readTextFileSync(join(ROOT, file))),
+    )
+  );
+  assert.deepEqual(wrong, []);
+});
+
+Deno.test("a gateway that is asked for nothing special loads nothing special: each is memory at rest", () => {
+  const loaded = loadedBy(["/main.ts", ...STARTING]);
+  assert.ok(loaded.has("/proxy/gateway/gateway.ts") && loaded.size > 300, `${loaded.size}`);
+  assert.deepEqual([...loaded].filter((target) => LATE.test(target)), []);
 });
 
 Deno.test("packages come from npm alone", () => {
@@ -226,6 +264,14 @@ Deno.test("circles are found, and what only leads to one is not part of it", () 
   assert.deepEqual(circles(graph).map((circle) => circle.sort()), [["b", "c", "d"], ["g"]]);
 });
 
+Deno.test("what is imported late, or for its types alone, is not loaded by who imports it", () => {
+  const loaded = loadedBy(["/proxy/gateway/late_streams.ts"]);
+  assert.ok(loaded.has("/proxy/bind/stream/carrier_budget.ts"));
+  assert.ok(!loaded.has("/proxy/gateway/streams.ts") && !loaded.has("/proxy/config/checked.ts"));
+  assert.ok(loadedBy(["/proxy/gateway/streams.ts"]).has("/proxy/bind/stream/tls/client.ts"));
+  assert.ok(lateImports("proxy/cli/commands/up.ts").includes("/proxy/gateway/gateway.ts"));
+});
+
 Deno.test("the scanner sees imports and names, and not those in comments and strings", () => {
   const text = `import a from "./a.ts"; export * from './b.ts';
     import type { C } from "npm:c";\nimport "d"; const e = await import("../e.ts");
@@ -275,9 +321,32 @@ function sources(path: string): string[] {
     .filter((file) => file.endsWith(".ts")).map((file) => join(path, file));
 }
 
+/** What runs when files are imported: they, and what they import but for types, and so on. */
+function loadedBy(entries: readonly string[]): Set<string> {
+  const loaded = new Set(entries);
+  for (const file of loaded) {
+    if (!file.startsWith("/") || !file.endsWith(".ts")) continue;
+    const text = Deno.readTextFileSync(join(ROOT, file)).replace(COMMENT_OR_STRING, uncommented);
+    const values = text.replace(/\b(?:import|export) type\b[^;]*;/g, " ")
+      .replace(/\b(?:import|export) \{(?:\s*type [^,}]+,?)+\s*\} from [^;]*;/g, " ")
+      .replace(/\bimport\(/g, "late(");
+    for (const target of imports(values, file.slice(1))) loaded.add(target);
+  }
+  return loaded;
+}
+
+/** What a file imports when it runs. */
+function lateImports(file: string): string[] {
+  const text = Deno.readTextFileSync(join(ROOT, file));
+  return Array.from(
+    text.matchAll(/\bawait import\("([^"]+)"\)|^ {6}import\("([^"]+)"\),$/gm),
+    ([, one, other]) => join("/", dirname(file), one ?? other!),
+  );
+}
+
 /** Targets of a file's static, dynamic and type imports and of its re-exports, as in IMPORTS. */
 function imports(text: string, file: string): string[] {
-  const code = text.replace(COMMENT_OR_STRING, (part) => part.startsWith("/") ? " " : part);
+  const code = text.replace(COMMENT_OR_STRING, uncommented);
   const statement =
     /(?:^|[;}\n])\s*(?:import|export)\s(?:[^"';]*?\sfrom\s)?\s*["']([^"'\n]+)["']|\bimport\(\s*["']([^"'\n]+)["']/g;
   return [...code.matchAll(statement)].map(([, fixed, dynamic]) => {
@@ -288,6 +357,10 @@ function imports(text: string, file: string): string[] {
 
 const COMMENT_OR_STRING =
   /\/\*[\s\S]*?\*\/|\/\/[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\[\s\S]|[^`\\])*`/g;
+
+function uncommented(part: string): string {
+  return part.startsWith("/") ? " " : part;
+}
 
 function withoutCommentsAndStrings(text: string): string {
   return text.replace(COMMENT_OR_STRING, (part) => part.startsWith("/") ? " " : '""');

@@ -7,7 +7,7 @@
 import type { LoadedConfig } from "../config/config.ts";
 import { ConfigError } from "../config/error.ts";
 import type { Enrolment } from "../gateway/enrolment/enrolment.ts";
-import type { Gateway, GatewayStats } from "../gateway/gateway.ts";
+import type { Gateway, GatewayStats, StatsInSteps } from "../gateway/gateway.ts";
 import { getLogger } from "../log/logger.ts";
 import { parseSettings } from "../config/setting.ts";
 import { quote } from "../config/values.ts";
@@ -78,7 +78,7 @@ export function controlHandlers(
   return {
     get: () => uapiGet(gateway),
     set: (request) => uapiSet(gateway, request),
-    stats: async (): Promise<ControlledStats> => ({
+    stats: async (): Promise<Omit<ControlledStats, "peers"> & Pick<StatsInSteps, "peers">> => ({
       ...await gateway.statsInSteps(),
       configFile: file ?? null,
       fixedPort: settings.listenPort ? gateway.port : null,

@@ -15,11 +15,13 @@ import { Errno, Refusal, RequestError } from "./errno.ts";
 /** What requests do. */
 export interface ControlHandlers {
   /** The lines of an answer to `get=1`. */
-  get(): string;
+  /** Lines, in pieces. */
+  get(): Iterable<string>;
   /** @returns why nothing was changed, if so. */
   set(request: SetRequest): Refusal | undefined;
   /** Plain values, without a secret. */
-  stats(): unknown | Promise<unknown>;
+  /** Plain values, but for iterators: arrays that are made piece by piece. */
+  stats(): object | Promise<object>;
   /** Reads the configuration again. @throws {ConfigError} if nothing was changed. */
   reload(): Promise<ReloadLines>;
   /**
@@ -122,10 +124,10 @@ export interface Operation {
 
 /** By the first line of a request. A Map: an object would have `toString` for one. */
 export const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operation>([
-  ["get=1", { keys: [], run: (handlers) => ({ lines: [handlers.get()] }) }],
+  ["get=1", { keys: [], run: (handlers) => ({ lines: handlers.get() }) }],
   ["wirestack_stats=1", {
     keys: [],
-    run: async (handlers) => ({ lines: [`stats=${JSON.stringify(await handlers.stats())}\n`] }),
+    run: async (handlers) => ({ lines: objectInPieces("stats", await handlers.stats()) }),
   }],
   ["wirestack_reload=1", {
     keys: [],
@@ -210,6 +212,31 @@ function* inPieces(key: string, values: Iterable<unknown>, piece = PIECE): Itera
     text = "";
   }
   yield text;
+}
+
+/** One line, as `JSON.stringify` has it. */
+function* objectInPieces(key: string, object: object): Iterable<string> {
+  let text = `${key}={`;
+  let comma = "";
+  for (const [name, value] of Object.entries(object)) {
+    if (value === undefined) continue;
+    text += `${comma}${JSON.stringify(name)}:`;
+    comma = ",";
+    if (!(value instanceof Iterator)) {
+      text += JSON.stringify(value);
+      continue;
+    }
+    text += "[";
+    let count = 0;
+    for (const item of value) {
+      text += (count > 0 ? "," : "") + JSON.stringify(item);
+      if (++count % PEERS_PIECE !== 0) continue;
+      yield text;
+      text = "";
+    }
+    text += "]";
+  }
+  yield `${text}}\n`;
 }
 
 function captured(handlers: ControlHandlers, values: Arguments): Answer {

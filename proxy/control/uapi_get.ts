@@ -9,15 +9,22 @@ import { socketAddress } from "../address.ts";
 import type { Endpoint } from "../../wireguard/mod.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 
-/** Lines, without the `errno` that ends the answer. Has the private and the preshared keys. */
-export function uapiGet(gateway: Gateway): string {
+/** Peers of a piece. */
+const PIECE = 16;
+
+/**
+ * Lines, in pieces, without the `errno` that ends the answer. Has the private and the preshared keys.
+ * Each peer is looked at when its turn comes.
+ */
+export function* uapiGet(gateway: Gateway): Iterable<string> {
   const { engine, peers } = gateway;
   const { privateKey } = peers;
-  const lines = [
+  let lines = [
     ...(privateKey ? [`private_key=${privateKey.toHex()}`] : []),
     `listen_port=${gateway.port}`,
     ...(gateway.fwMark ? [`fwmark=${gateway.fwMark}`] : []),
   ];
+  let count = 0;
   for (const peer of engine.device.peers()) {
     const { endpoint, lastHandshake } = peer;
     lines.push(
@@ -34,8 +41,11 @@ export function uapiGet(gateway: Gateway): string {
     for (const { address, length } of peer.allowedIps) {
       lines.push(`allowed_ip=${new IpAddress(address)}/${length}`);
     }
+    if (++count % PIECE !== 0) continue;
+    yield lines.join("\n") + "\n";
+    lines = [];
   }
-  return lines.join("\n") + "\n";
+  if (lines.length > 0) yield lines.join("\n") + "\n";
 }
 
 /** An address and port, as `wg` wants it, by whatever the peer is reached; nothing if that is not known. */

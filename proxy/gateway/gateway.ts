@@ -12,7 +12,6 @@ import type { GatewayConfig } from "../config/config.ts";
 import { Engine } from "../engine/engine.ts";
 import { EventLoop, hostClock } from "../engine/event_loop.ts";
 import { getLogger } from "../log/logger.ts";
-import { replaceFile } from "../state/replace_file.ts";
 import { checkDescriptorLimit } from "../target/descriptors.ts";
 import { type IpAddress, Prefix, type TcpSettings } from "../../netstack/mod.ts";
 import type { Crypto, Peer, TimerSettings } from "../../wireguard/mod.ts";
@@ -20,14 +19,12 @@ import { Enrolment } from "./enrolment/enrolment.ts";
 import { GatewayInbounds } from "./inbounds.ts";
 import { GatewayLinks } from "./links.ts";
 import { attachDevice, guardHost, type OpenDevice } from "./device_link.ts";
-import { requireCertificates } from "./certificate_files.ts";
 import { openSocket, orSettingError, socketOf } from "./socket.ts";
-import { type AsGuest, GatewayStreams } from "./streams.ts";
-import { askForCertificate } from "./renewal/ask.ts";
-import { Renewals } from "./renewal/renewals.ts";
+import { hasStreams, LateStreams } from "./late_streams.ts";
+import type { AsGuest } from "./streams.ts";
 import { GatewayRoutes } from "./routes.ts";
 import { findFlow, type FlowStats, flowStats } from "./flow_stats.ts";
-import { type GatewayStats, gatewayStats } from "./stats.ts";
+import { type GatewayStats, gatewayStats, type StatsInSteps } from "./stats.ts";
 import { type PeerStats, peerStats } from "./stats_peers.ts";
 import { finishUnderWay, resetConnections } from "./finish.ts";
 import { DeviceEvents, type HandshakeTotals } from "./device_events.ts";
@@ -48,7 +45,7 @@ import { parseIpAddress } from "../address.ts";
 import { generatePrivateKey } from "../base64.ts";
 
 export type { DeviceStats, LinkNatStats, LinkStats } from "./stats_links.ts";
-export type { ConnectionStats, GatewayStats, MemoryStats } from "./stats.ts";
+export type { ConnectionStats, GatewayStats, MemoryStats, StatsInSteps } from "./stats.ts";
 export type { PeerState, PeerStats } from "./stats_peers.ts";
 export type { PeerOrigin } from "./peer_sources.ts";
 export type { PeerListStats } from "./peer_list/watch.ts";
@@ -92,6 +89,11 @@ export interface GatewayOptions {
    * none that is unsafe, unless a rule names it. Default: it is not.
    */
   readonly guardsHost?: boolean;
+  /**
+   * Whether what a change of the configuration may need is loaded at the start: this process may be about
+   * to become another user, who may not read the program. Default: it is loaded when it is needed.
+   */
+  readonly loadsAll?: boolean;
   /** Where fallbacks, proxies on the way, and a list's host are dialled. Default: as the system resolves names. */
   readonly dialledAddresses?: (host: string) => readonly IpAddress[];
   /** Whether the mark of WireGuard's datagrams stays as it is, whatever a reload says. Default: not. */
@@ -133,9 +135,7 @@ export class Gateway implements AsyncDisposable {
   /** Machines that were invited; undefined without WireGuard, or with nowhere to keep state. */
   enrolment: Enrolment | undefined;
   /** What carries WireGuard beside UDP. */
-  readonly streams: GatewayStreams;
-  /** Of the certificates that fallbacks show. */
-  readonly renewals: Renewals;
+  readonly streams: LateStreams;
   /** Beside WireGuard. */
   readonly links: GatewayLinks;
   /** Of the operating system, with the configured addresses; undefined for none. */
@@ -159,9 +159,12 @@ export class Gateway implements AsyncDisposable {
    * never work.
    */
   static async start(config: GatewayConfig, options: GatewayOptions = {}): Promise<Gateway> {
-    if (options.asGuest === undefined) requireCertificates(config);
+    if (hasStreams(config) && options.asGuest === undefined) {
+      (await import("./certificate_files.ts")).requireCertificates(config);
+    }
     const gateway = new Gateway(config, options);
     try {
+      if (hasStreams(config) || options.loadsAll) await gateway.streams.load();
       gateway.#configure(config);
       gateway.#openEnrolment(config, options);
       if (gateway.hasWireguard) await gateway.peerList.apply(config.peerList);
@@ -218,7 +221,11 @@ export class Gateway implements AsyncDisposable {
       engine.addTimeouts(new PeerRates(engine.device, () => engine.now()));
       this.peers = new TunnelPeers(engine, this.udp, routes, config.privateKey, {
         ...options,
-        openFallback: (fallback) => this.streams.openFallback(fallback),
+        fallbacks: {
+          isReady: () => this.streams.isLoaded,
+          ready: () => this.streams.load(),
+          open: (fallback) => this.streams.openFallback(fallback),
+        },
       });
       this.peerSources = new PeerSources(engine.device, this.peers);
       this.peerList = new WatchedList({
@@ -252,31 +259,15 @@ export class Gateway implements AsyncDisposable {
         onHeldChanged: () => this.proxy.reviewSoon(),
       });
       this.proxy.listeners.add(this.#listener());
-      this.streams = new GatewayStreams({
+      this.streams = new LateStreams({
         engine,
         listeners: this.proxy.listeners,
         receiveRegion: arena.streamRegion,
-        carrierMemory: bufferMemory(config.proxy?.maxBufferMemory),
         addresses: options.dialledAddresses,
         asGuest: options.asGuest,
-      });
-      const streams = this.streams;
-      this.renewals = new Renewals({
-        certificates: () => streams.renewable,
-        ask: (place, identity, signal) =>
-          askForCertificate(
-            { engine, hasDevice: options.device !== undefined },
-            place,
-            identity,
-            signal,
-          ),
-        write: (path, text) => replaceFile(path, text, { isDurable: true }),
-        now: () => engine.now(),
-        wallClock: options.wallClock ?? Date.now,
-        wake: () => engine.wake(),
-      });
-      engine.addTimeouts(this.renewals);
-      streams.onRenewable = () => this.renewals.changed();
+        hasDevice: options.device !== undefined,
+        wallClock: options.wallClock,
+      }, bufferMemory(config.proxy?.maxBufferMemory));
       this.inbounds = new GatewayInbounds(engine, this.proxy);
     } catch (error) {
       this.udp.close();
@@ -390,13 +381,13 @@ export class Gateway implements AsyncDisposable {
   /** Figures as they are now: all live flows are looked at at once. */
   stats(): GatewayStats {
     this.proxy.statistics.settle();
-    return gatewayStats(this, this.#startedAt);
+    return gatewayStats(this, this.#startedAt, [...peerStats(this)]);
   }
 
-  /** The same, and others have their turns in between where flows are many. */
-  async statsInSteps(): Promise<GatewayStats> {
+  /** The same, and others may have their turns in between; each peer is looked at when its turn comes. */
+  async statsInSteps(): Promise<StatsInSteps> {
     await this.settle();
-    return gatewayStats(this, this.#startedAt);
+    return gatewayStats(this, this.#startedAt, peerStats(this));
   }
 
   /** Counts what all flows did until now, with turns for others in between. */
@@ -535,7 +526,6 @@ export class Gateway implements AsyncDisposable {
   async #close(graceMs: number): Promise<CloseResult> {
     const enrolment = this.enrolment?.close();
     this.peerList.close();
-    this.renewals.close();
     this.proxy.close();
     this.inbounds.close();
     const unfinished = graceMs > 0 ? await finishUnderWay(this, graceMs) : 0;

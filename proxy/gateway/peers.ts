@@ -15,6 +15,7 @@ import type { FallbackConfig, PeerLimits } from "../config/checked.ts";
 import type { Engine, TimeoutSource } from "../engine/engine.ts";
 import type { GatewayRoutes } from "./routes.ts";
 import { generatePrivateKey, isSameKey, publicKeyOf } from "../base64.ts";
+import { getLogger } from "../log/logger.ts";
 import { toAllowedIp, toPrefix } from "./allowed_ip.ts";
 import { Callers } from "./callers.ts";
 import { EndpointMemory } from "./endpoint_memory.ts";
@@ -23,6 +24,8 @@ import { Paths } from "./paths/paths.ts";
 import type { Fallback } from "./paths/peer_choice.ts";
 import { resolveBySystem } from "../target/system_names.ts";
 import type { Resolve } from "./resolver.ts";
+
+const log = getLogger(["wirestack", "relay"]);
 
 /** Handshakes that begin together at most, and how long the next wait: 640 per second. */
 const CALLS = 32;
@@ -39,8 +42,15 @@ export interface TunnelPeersOptions {
   readonly resolveAgainMs?: number;
   /** Where peers' endpoints are remembered for the next start. Default: nowhere. */
   readonly stateDirectories?: readonly string[];
-  /** Makes the end of a fallback. Default: there are none, whatever is configured. */
-  readonly openFallback?: (config: FallbackConfig) => OpenedFallback;
+  /** Where ends of fallbacks come from. Default: there are none, whatever is configured. */
+  readonly fallbacks?: FallbackOpener;
+}
+
+/** Makes ends of fallbacks, when what they need is loaded. */
+export interface FallbackOpener {
+  isReady(): boolean;
+  ready(): Promise<void>;
+  open(config: FallbackConfig): OpenedFallback;
 }
 
 /** The end of a fallback of a peer's, closed, until it is not needed any more. */
@@ -48,6 +58,12 @@ export interface OpenedFallback {
   readonly endpoint: Fallback;
   /** Closes it for good. */
   forget(): void;
+}
+
+interface FallbacksOfPeer {
+  readonly configs: FallbackConfigs;
+  /** Empty until what they need is loaded. */
+  readonly opened: OpenedFallback[];
 }
 
 export class TunnelPeers implements TimeoutSource {
@@ -73,8 +89,9 @@ export class TunnelPeers implements TimeoutSource {
   /** Called when a peer has other limits than before. */
   onLimitsChanged: (peer: Peer) => void = () => {};
   #privateKey: Uint8Array | undefined;
-  readonly #openFallback: TunnelPeersOptions["openFallback"];
-  readonly #fallbacks = new Map<Peer, { configs: FallbackConfigs; opened: OpenedFallback[] }>();
+  readonly #opener: FallbackOpener | undefined;
+  readonly #fallbacks = new Map<Peer, FallbacksOfPeer>();
+  #isClosed = false;
 
   /**
    * @param udp Where configured addresses are sent to.
@@ -97,7 +114,7 @@ export class TunnelPeers implements TimeoutSource {
     });
     engine.addTimeouts(this.paths);
     engine.addTimeouts(this.#callers);
-    this.#openFallback = options.openFallback;
+    this.#opener = options.fallbacks;
     this.#locatorOptions = {
       resolve: options.resolve ?? resolveBySystem,
       resolveAgainMs: options.resolveAgainMs ?? RESOLVE_AGAIN_MS,
@@ -215,11 +232,11 @@ export class TunnelPeers implements TimeoutSource {
     this.paths.remove(peer);
     for (const { forget } of this.#fallbacks.get(peer)?.opened ?? []) forget();
     this.#fallbacks.delete(peer);
-    const open = this.#openFallback;
-    if (configs.length === 0 || open === undefined) return;
-    const opened = configs.map((config) => open(config));
-    this.#fallbacks.set(peer, { configs, opened });
-    this.paths.setFallbacks(peer, opened.map(({ endpoint }) => endpoint));
+    if (configs.length === 0 || this.#opener === undefined) return;
+    const entry: FallbacksOfPeer = { configs, opened: [] };
+    this.#fallbacks.set(peer, entry);
+    if (this.#opener.isReady()) this.#openFallbacks(peer, entry);
+    else void this.#openFallbacksLater(peer, entry, this.#opener);
   }
 
   /** What the peer may have by itself; undefined for as much as there is. */
@@ -320,6 +337,7 @@ export class TunnelPeers implements TimeoutSource {
 
   /** No name is looked up any more; where the peers are is remembered. */
   close(): void {
+    this.#isClosed = true;
     this.#memory.save();
     this.#calls.clear();
     this.paths.close();
@@ -346,6 +364,31 @@ export class TunnelPeers implements TimeoutSource {
       peer.initiate(now);
     }
     this.#callAt = now + CALL_PAUSE_MS;
+  }
+
+  #openFallbacks(peer: Peer, entry: FallbacksOfPeer): void {
+    for (const config of entry.configs) entry.opened.push(this.#opener!.open(config));
+    this.paths.setFallbacks(peer, entry.opened.map(({ endpoint }) => endpoint));
+  }
+
+  /** The first ones of a gateway that had none so far. */
+  async #openFallbacksLater(
+    peer: Peer,
+    entry: FallbacksOfPeer,
+    opener: FallbackOpener,
+  ): Promise<void> {
+    try {
+      await opener.ready();
+    } catch (error) {
+      const { url } = entry.configs[0]!;
+      log.warn("{url} cannot be dialled: {problem}", { url, problem: (error as Error).message });
+      return;
+    }
+    // It may have others meanwhile, or be gone.
+    if (this.#isClosed || this.#fallbacks.get(peer) !== entry) return;
+    this.#openFallbacks(peer, entry);
+    const choice = this.paths.of(peer);
+    if (choice?.udp === undefined && !this.#locators.has(peer)) choice?.setUdp(undefined);
   }
 
   /** Whom this side keeps calling has to know it. */

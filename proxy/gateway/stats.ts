@@ -26,7 +26,7 @@ import {
 import type { GatewayInbounds } from "./inbounds.ts";
 import type { GatewayLinks } from "./links.ts";
 import { type FlowsStats, flowsStats } from "./stats_flows.ts";
-import { type PeerStats, peerStats } from "./stats_peers.ts";
+import type { PeerStats } from "./stats_peers.ts";
 import { type DeviceStats, deviceStats, type LinkStats } from "./stats_links.ts";
 import type { EngineLink } from "../engine/link_port.ts";
 
@@ -96,6 +96,11 @@ export interface MemoryStats {
   readonly maxBuffers: number;
 }
 
+/** The same, and peers are looked at as they are asked for. */
+export type StatsInSteps = Omit<GatewayStats, "peers"> & {
+  readonly peers: Generator<PeerStats, void, undefined>;
+};
+
 const MAX_CONNECTIONS = 100;
 
 /** The parts of a gateway that statistics are taken from. */
@@ -113,7 +118,12 @@ interface Running {
   ownerOf(peer: Peer): FlowOwner;
 }
 
-export function gatewayStats(gateway: Running, startedAt: number): GatewayStats {
+/** @param peers What stands for the peers among them. */
+export function gatewayStats<P>(
+  gateway: Running,
+  startedAt: number,
+  peers: P,
+): Omit<GatewayStats, "peers"> & { readonly peers: P } {
   const { engine, udp: socket, proxy } = gateway;
   const now = engine.now();
   const { device, stack } = engine;
@@ -123,7 +133,7 @@ export function gatewayStats(gateway: Running, startedAt: number): GatewayStats 
     uptimeMs: Math.round(now - startedAt),
     port: socket.port,
     publicKey: gateway.peers.privateKey === undefined ? null : encodeKey(device.publicKey),
-    peers: [...peerStats(gateway)],
+    peers,
     peerList: gateway.peerList.stats() ?? null,
     links: gateway.links.stats(),
     device: gateway.device ? deviceStats(gateway.device) : null,

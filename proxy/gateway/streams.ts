@@ -1,6 +1,6 @@
 /**
  * What carries WireGuard where UDP does not get through: on a hub the listeners of `[Relay]`, elsewhere
- * the fallbacks of peers. A gateway without either has none of it.
+ * the fallbacks of peers. A gateway without either has none of it: `late_streams.ts`.
  *
  * @module
  */
@@ -12,9 +12,8 @@ import type { Certificate } from "../bind/certificates/certificate.ts";
 import type { Refusal } from "../bind/certificates/check.ts";
 import { FULL_MESSAGE, GrpcDialer, GrpcListener, loadLibrary } from "../bind/stream/grpc/mod.ts";
 import {
-  CarrierBudget,
+  type CarrierBudget,
   type CarrierDialer,
-  DEFAULT_CARRIER_LIMITS,
   type DialledEndpoint,
   StreamBind,
 } from "../bind/stream/mod.ts";
@@ -36,8 +35,11 @@ import { formatRelayListen } from "../config/relay_values.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { OwnListeners } from "../flow/own_listeners.ts";
 import { getLogger } from "../log/logger.ts";
-import { FallbackCertificates, type Renewable } from "./fallback_certificates.ts";
+import { replaceFile } from "../state/replace_file.ts";
+import { FallbackCertificates } from "./fallback_certificates.ts";
 import { proxyFor } from "./proxy_environment.ts";
+import { askForCertificate } from "./renewal/ask.ts";
+import { Renewals } from "./renewal/renewals.ts";
 
 const log = getLogger(["wirestack", "relay"]);
 
@@ -64,10 +66,14 @@ export interface GatewayStreamsOptions {
   readonly receiveRegion: MemoryRegion;
   /** Where hosts are. Default: looked up as the system does, at each attempt. */
   readonly addresses?: ((host: string) => readonly IpAddress[]) | undefined;
-  /** What carriers that others have opened may hold, bytes. */
-  readonly carrierMemory: number;
+  /** What carriers that others have opened take, of all transports. */
+  readonly budget: CarrierBudget;
   /** Default: the files that are configured. */
   readonly asGuest?: AsGuest | undefined;
+  /** Whether a device of the system has the tunnel's addresses. */
+  readonly hasDevice: boolean;
+  /** ms since the Unix epoch. Default: this host's clock. */
+  readonly wallClock?: (() => number) | undefined;
 }
 
 interface Opened {
@@ -77,11 +83,9 @@ interface Opened {
 }
 
 export class GatewayStreams {
-  /** What carriers that others have opened take, of all transports. */
-  readonly budget: CarrierBudget;
   #admission: Admission = { isRevoked: () => false, guestOf: () => undefined };
-  /** Called when there is another of {@link renewable}. */
-  onRenewable: () => void = () => {};
+  /** Of the certificates that fallbacks show; undefined without one that is renewed. */
+  renewals: Renewals | undefined;
   readonly #options: GatewayStreamsOptions;
   readonly #binds = new Map<RelayTransport, StreamBind>();
   readonly #certificates = new FallbackCertificates();
@@ -90,17 +94,11 @@ export class GatewayStreams {
 
   constructor(options: GatewayStreamsOptions) {
     this.#options = options;
-    this.budget = new CarrierBudget(limitsOf(options.carrierMemory));
   }
 
   /** Those that are used: by a listener, or a fallback. */
   get binds(): Iterable<StreamBind> {
     return this.#binds.values();
-  }
-
-  /** Certificates that fallbacks show and that can be renewed. */
-  get renewable(): readonly Renewable[] {
-    return this.#certificates.renewable;
   }
 
   /** Where peers come, as the system has given the ports. */
@@ -183,7 +181,10 @@ export class GatewayStreams {
       return { endpoint, forget: () => bind.forget(endpoint) };
     }
     const { reader, release } = this.#certificates.of(fallback);
-    if (fallback.renewAt !== undefined) this.onRenewable();
+    if (fallback.renewAt !== undefined) {
+      this.renewals ??= this.#startRenewals();
+      this.renewals.changed();
+    }
     const endpoint = bind.endpoint(dialerOf(fallback, () => reader.read(), addresses));
     return {
       endpoint,
@@ -194,14 +195,10 @@ export class GatewayStreams {
     };
   }
 
-  /** @param bytes What carriers that others have opened may hold from now on. */
-  setMemory(bytes: number): void {
-    this.budget.setLimits(limitsOf(bytes));
-  }
-
   /** Accepts nobody any more. Carriers are closed with the engine, whose binds they are of. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.renewals?.close();
     for (const { listener, forget } of this.#opened) {
       forget();
       await listener.close();
@@ -216,14 +213,29 @@ export class GatewayStreams {
     };
   }
 
+  #startRenewals(): Renewals {
+    const { engine, hasDevice, wallClock = Date.now } = this.#options;
+    const renewals = new Renewals({
+      certificates: () => this.#certificates.renewable,
+      ask: (place, identity, signal) =>
+        askForCertificate({ engine, hasDevice }, place, identity, signal),
+      write: (path, text) => replaceFile(path, text, { isDurable: true }),
+      now: () => engine.now(),
+      wallClock,
+      wake: () => engine.wake(),
+    });
+    engine.addTimeouts(renewals);
+    return renewals;
+  }
+
   #bind(transport: RelayTransport): StreamBind {
     const known = this.#binds.get(transport);
     if (known !== undefined) return known;
-    const { engine, receiveRegion } = this.#options;
+    const { engine, receiveRegion, budget } = this.#options;
     const bind = new StreamBind({
       name: transport,
       receiveRegion,
-      budget: this.budget,
+      budget,
       ...(transport === "grpc" && { chunkSize: FULL_MESSAGE }),
     });
     this.#binds.set(transport, bind);
@@ -248,10 +260,6 @@ export class GatewayStreams {
     });
     return { place, listener, forget };
   }
-}
-
-function limitsOf(bytes: number) {
-  return { ...DEFAULT_CARRIER_LIMITS, bytes };
 }
 
 function filesOf({ certPath, keyPath, clientCaPath, crlPath, allowedClients }: RelayConfig) {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { TunDevice, type TunOpenOptions } from "../../ffi/mod.ts";
+import { TunDevice, type TunOpenOptions } from "../../ffi/tun/mod.ts";
 import type { Arena } from "../arena/arena.ts";
 import { TransmitPool } from "../arena/transmit_pool.ts";
 import type { PacketLink, PacketLinkCounters, PacketLinkEvents } from "./packet_link.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { MAIN_TABLE } from "../../ffi/mod.ts";
+import { MAIN_TABLE } from "../../ffi/netlink/mod.ts";
 import type { IpAddress } from "../../netstack/mod.ts";
 import { killSwitchTable } from "./kill_switch_script.ts";
 import { addElements } from "./nft_script.ts";

@@ -5,15 +5,8 @@
  * @module
  */
 
-import {
-  Errno,
-  LinuxSystem,
-  Netlink,
-  NetlinkError,
-  Nftables,
-  type RouteSpec,
-  SystemCallError,
-} from "../../ffi/mod.ts";
+import { Errno, LinuxSystem, Nftables, SystemCallError } from "../../ffi/mod.ts";
+import { Netlink, NetlinkError, type RouteSpec } from "../../ffi/netlink/mod.ts";
 import { type ResolvConf, setDns, unsetDns } from "./dns.ts";
 import { SystemTunnelError } from "./error.ts";
 import { removeTable } from "./nft_script.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { NetlinkError } from "../../ffi/mod.ts";
+import { NetlinkError } from "../../ffi/netlink/mod.ts";
 import type { Prefix } from "../../netstack/mod.ts";
 import { getLogger } from "../log/logger.ts";
 import type { LinuxHost } from "./host.ts";

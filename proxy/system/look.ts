@@ -5,7 +5,8 @@
  */
 
 import type { IpAddress } from "../../netstack/mod.ts";
-import { Errno, hasNetAdmin, type LinuxSystem, MAIN_TABLE, NetlinkError } from "../../ffi/mod.ts";
+import { Errno, hasNetAdmin, type LinuxSystem } from "../../ffi/mod.ts";
+import { MAIN_TABLE, NetlinkError } from "../../ffi/netlink/mod.ts";
 import { chooseDnsMethod } from "./dns.ts";
 import { SystemTunnelError } from "./error.ts";
 import type { LinuxHost } from "./host.ts";

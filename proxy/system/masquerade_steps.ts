@@ -4,7 +4,8 @@
  * @module
  */
 
-import { Netlink, NftablesError } from "../../ffi/mod.ts";
+import { NftablesError } from "../../ffi/mod.ts";
+import { Netlink } from "../../ffi/netlink/mod.ts";
 import { ConfigError } from "../config/error.ts";
 import { getLogger } from "../log/logger.ts";
 import { SystemTunnelError } from "./error.ts";

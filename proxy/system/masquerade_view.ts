@@ -4,13 +4,8 @@
  * @module
  */
 
-import {
-  type LinuxSystem,
-  MAIN_TABLE,
-  type Netlink,
-  type Nftables,
-  RouteProtocol,
-} from "../../ffi/mod.ts";
+import { type LinuxSystem, type Nftables } from "../../ffi/mod.ts";
+import { MAIN_TABLE, type Netlink, RouteProtocol } from "../../ffi/netlink/mod.ts";
 import { closedForwardChains } from "./foreign_chains.ts";
 import type { DefaultRoute, MasqueradeView } from "./masquerade.ts";
 import { sysctlPath } from "./step.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { MAIN_TABLE } from "../../ffi/mod.ts";
+import { MAIN_TABLE } from "../../ffi/netlink/mod.ts";
 import { type IpAddress, Prefix } from "../../netstack/mod.ts";
 import { socketAddress } from "../address.ts";
 import { killSwitchScript, killSwitchTable } from "./kill_switch_script.ts";

@@ -1,7 +1,8 @@
 /**
  * What a whole-system tunnel has changed on this host, written down before it is done: a line of JSON
- * for the tunnel, one for each step, one for each that was taken back. The process that runs holds the
- * file locked; the kernel lets go of the lock however that process ends.
+ * for the tunnel, one for each step, one for each that was taken back. What is over goes when there is
+ * much of it. The process that runs holds the file locked; the kernel lets go of the lock however that
+ * process ends.
  *
  * @module
  */
@@ -10,6 +11,7 @@ import { dirname } from "node:path";
 import { LinuxSystem } from "../../ffi/mod.ts";
 import { SystemTunnelError } from "./error.ts";
 import type { NetworkNamespace } from "./namespace.ts";
+import { StateLines } from "./state_lines.ts";
 import { parseUndo, type Undo } from "./step.ts";
 
 /** Where these files are, whatever the control socket's folder is. */
@@ -57,12 +59,20 @@ export interface FoundState {
 export class StateFile implements Disposable {
   readonly path: string;
   readonly #file: Deno.FsFile;
+  readonly #lines: StateLines;
   #count: number;
 
-  private constructor(path: string, file: Deno.FsFile, count: number) {
+  private constructor(
+    path: string,
+    file: Deno.FsFile,
+    record: TunnelRecord,
+    steps: readonly RecordedStep[] = [],
+  ) {
     this.path = path;
     this.#file = file;
-    this.#count = count;
+    const begun = steps.map((step) => [step.index, stepLine(step)] as const);
+    this.#lines = new StateLines(file, { wirestack: VERSION, ...record }, begun);
+    this.#count = 1 + Math.max(-1, ...steps.map(({ index }) => index));
   }
 
   /**
@@ -81,8 +91,8 @@ export class StateFile implements Disposable {
       throw new SystemTunnelError(`${path}: ${whyNotFree(found, record.device)}`);
     }
     file.truncateSync(0);
-    const state = new StateFile(path, file, 0);
-    state.#write({ wirestack: VERSION, ...record });
+    const state = new StateFile(path, file, record);
+    state.#lines.writeHead();
     return state;
   }
 
@@ -93,22 +103,19 @@ export class StateFile implements Disposable {
    */
   static take(found: FoundState): StateFile {
     const file = openLocked(found.path, found.record.device);
-    const count = 1 + Math.max(-1, ...found.steps.map(({ index }) => index));
-    const state = new StateFile(found.path, file, count);
-    state.#write({}); // ends a line that was not finished
-    return state;
+    return new StateFile(found.path, file, found.record, found.steps);
   }
 
   /** To be called before the step is done. @returns its number. */
   begin(title: string, undo: Undo): number {
-    const step = this.#count++;
-    this.#write({ step, title, undo });
-    return step;
+    const index = this.#count++;
+    this.#lines.begin(index, stepLine({ index, title, undo }));
+    return index;
   }
 
   /** The step of that number is taken back. */
   undone(step: number): void {
-    this.#write({ undone: step });
+    this.#lines.end(step, { undone: step });
   }
 
   /**
@@ -133,11 +140,10 @@ export class StateFile implements Disposable {
       // It is closed already.
     }
   }
+}
 
-  #write(line: unknown): void {
-    const bytes = new TextEncoder().encode(`\n${JSON.stringify(line)}\n`);
-    for (let at = 0; at < bytes.length;) at += this.#file.writeSync(bytes.subarray(at));
-  }
+function stepLine({ index, title, undo }: RecordedStep) {
+  return { step: index, title, undo };
 }
 
 /**
@@ -215,7 +221,9 @@ function readState(path: string): PartialState {
       }
     } else if ("undone" in value) steps.delete(value.undone as number);
   });
-  return { path, record, steps: [...steps.values()], isRunning: isLocked(path), problems };
+  // Where a process was killed that made its file shorter, they may stand in another order.
+  const inOrder = [...steps.values()].sort((a, b) => a.index - b.index);
+  return { path, record, steps: inOrder, isRunning: isLocked(path), problems };
 }
 
 function parseRecord(value: Record<string, unknown>): TunnelRecord | undefined {
@@ -244,7 +252,7 @@ function fileName({ device, namespace }: TunnelRecord): string {
 function openLocked(path: string, device: string): Deno.FsFile {
   let file: Deno.FsFile;
   try {
-    file = Deno.openSync(path, { read: true, append: true, create: true, mode: FILE_MODE });
+    file = Deno.openSync(path, { read: true, write: true, create: true, mode: FILE_MODE });
   } catch (error) {
     throw new SystemTunnelError(`${path}: ${(error as Error).message}`);
   }

@@ -5,7 +5,8 @@
  */
 
 import { confineSystemCalls } from "../../ffi/confine/mod.ts";
-import { keepNetAdminAlone, TunError } from "../../ffi/mod.ts";
+import { keepNetAdminAlone } from "../../ffi/mod.ts";
+import { TunError } from "../../ffi/tun/mod.ts";
 import type { GatewayConfig } from "../config/config.ts";
 import type { ConfigPath } from "../config/error.ts";
 import type { Gateway } from "../gateway/gateway.ts";

@@ -8,6 +8,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { pack, USER_FOLDERS } from "../../deploy/pack.ts";
+import { writeExecutable } from "../executable.ts";
 
 const launcher = await Deno.readTextFile(new URL("../../deploy/launcher.sh", import.meta.url));
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -42,8 +43,7 @@ async function build(
 ): Promise<string> {
   const path = join(directory, "wirestack");
   const pieces = pack({ program: () => program, rest, runtime: deno, flags, launcher });
-  await Deno.writeFile(path, new Uint8Array(await new Blob(pieces as BlobPart[]).arrayBuffer()));
-  await Deno.chmod(path, 0o755);
+  writeExecutable(path, new Uint8Array(await new Blob(pieces as BlobPart[]).arrayBuffer()));
   return path;
 }
 
@@ -226,7 +226,7 @@ Deno.test("a truncated or changed executable unpacks nothing", async () => {
   const changed = whole.slice();
   changed[whole.length - 5]! ^= 1;
   for (const content of [whole.subarray(0, whole.length - 9), changed]) {
-    await Deno.writeFile(box.path, content);
+    writeExecutable(box.path, content);
     const { out, err, code } = await run(box.path, { args: ["x"], env: box.env });
     assert.equal(out, "");
     assert.equal(code, 126);

@@ -34,7 +34,7 @@ mkdir -p /usr/local/bin
 export async function onOwnHost(
   folders: readonly string[],
   script: string,
-  { env, timeoutMs }: { readonly env?: Record<string, string>; readonly timeoutMs: number },
+  { env }: { readonly env?: Record<string, string> } = {},
 ): Promise<Output> {
   const { deno } = await installation();
   await using lab = await Lab.create();
@@ -45,7 +45,7 @@ export async function onOwnHost(
       ...env,
       ...{ DENO: deno, ROOT, FOLDERS: folders.join(" "), scratch: lab.directory },
     },
-    timeoutMs,
+    timeoutMs: 600_000,
   });
   assert.equal(output.code, 0, `${output.stdout}${output.stderr}`);
   return output;

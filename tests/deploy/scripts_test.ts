@@ -8,6 +8,7 @@
 import assert from "node:assert/strict";
 import { encodeKey, generatePrivateKey } from "../../proxy/base64.ts";
 import { runHere } from "../proxy/cli/run_here.ts";
+import { writeExecutable } from "../executable.ts";
 import { programTest } from "../with_program.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
@@ -57,7 +58,7 @@ Deno.test("install.sh parts a file from its key, uninstall.sh leaves both until 
   try {
     const key = encodeKey(generatePrivateKey());
     const binary = `${folder}/program`;
-    await Deno.writeTextFile(binary, "#!/bin/sh\n", { mode: 0o755 });
+    writeExecutable(binary, "#!/bin/sh\n");
     const config = `${folder}/wg7.conf`;
     await Deno.writeTextFile(
       config,
@@ -115,11 +116,113 @@ Deno.test("install.sh parts a file from its key, uninstall.sh leaves both until 
   }
 });
 
+/** What a configuration's file takes at least. */
+const configText = () =>
+  `[Interface]\nPrivateKey = ${encodeKey(generatePrivateKey())}\nAddress = 10.9.0.1/24\n`;
+
+Deno.test("install.sh takes the options that a gateway has already, or none, and no other ones", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const [binary, root] = [`${folder}/program`, `${folder}/root`];
+    await Deno.writeTextFile(binary, "#!/bin/sh\n", { mode: 0o755 });
+    const install = async (name: string, ...args: string[]) => {
+      const config = ["--config", `${folder}/${name}.conf`, "--binary", binary];
+      const { code, error } = await script("install.sh", "--root", root, ...config, ...args);
+      return [code, error.split("\n")[0]!.replaceAll(folder, "")];
+    };
+    const optionsOf = async (...args: string[]) => {
+      const { code, out, error } = await script(
+        "install.sh",
+        "--root",
+        root,
+        "--options-of",
+        ...args,
+      );
+      return [code, `${out}${error.replaceAll(folder, "")}`];
+    };
+    for (const name of ["bare", "wide"]) {
+      await Deno.writeTextFile(`${folder}/${name}.conf`, configText());
+    }
+    assert.equal((await install("wide", "--options", "--masquerade=eth0"))[0], 0);
+    assert.equal((await install("bare"))[0], 0);
+    assert.deepEqual(await optionsOf("wide"), [0, "--masquerade=eth0\n"]);
+    assert.deepEqual(await optionsOf("wide", "--options", "--masquerade=eth0"), [
+      0,
+      "--masquerade=eth0\n",
+    ]);
+    assert.deepEqual(await optionsOf("bare", "--options", ""), [0, "\n"]);
+    for (
+      const [name, other, refusal] of [
+        ["wide", "--masquerade", "with --masquerade=eth0, not with --masquerade"],
+        ["bare", "--masquerade", "without --masquerade"],
+      ] as const
+    ) {
+      const line =
+        `install.sh: /root/etc/wirestack/${name}.conf is set up ${refusal}: change it, or ` +
+        "remove it and its .key and .env";
+      assert.deepEqual(await optionsOf(name, "--options", other), [1, `${line}\n`]);
+      assert.deepEqual(await install(name, "--options", other), [1, line]);
+      assert.equal((await install(name))[0], 0, "as it is");
+    }
+    assert.deepEqual(await optionsOf("none"), [
+      1,
+      "install.sh: --options-of: there is no /root/etc/wirestack/none.conf\n",
+    ]);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("install.sh that is interrupted takes away what it has begun, and nothing of its caller's", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const [binary, programs] = [`${folder}/program`, `${folder}/bin`];
+    await Deno.writeTextFile(binary, "#!/bin/sh\n", { mode: 0o755 });
+    await Deno.writeTextFile(`${folder}/wg7.conf`, configText());
+    // The one that is told to ends the script that has called it, instead of what it is for.
+    await Deno.mkdir(programs);
+    await Deno.writeTextFile(
+      `${programs}/mv`,
+      `#!/bin/sh
+count=$(($(cat "$COUNT" 2>/dev/null || echo 0) + 1))
+echo "$count" >"$COUNT"
+[ "$count" = "$LAST" ] && kill -TERM "$PPID" && exit 0
+PATH=$REST exec mv "$@"
+`,
+      { mode: 0o755 },
+    );
+    const theirs = [`${folder}/key.new`, `${folder}/env.new`];
+    for (const path of theirs) await Deno.writeTextFile(path, "theirs");
+    const args = (root: string) => [
+      ...["--root", root, "--binary", binary, "--config", `${folder}/wg7.conf`],
+      ...["--options", "--masquerade"],
+    ];
+    const REST = Deno.env.get("PATH")!;
+    // The program, two units, the options, the key, the file.
+    for (let last = 1; last <= 6; last++) {
+      const root = `${folder}/root${last}`;
+      const { code, error } = await run(`${ROOT}deploy/install.sh`, args(root), {
+        ...{ key: `${folder}/key`, env: `${folder}/env`, fresh: `${folder}/key` },
+        ...{ PATH: `${programs}:${REST}`, REST, COUNT: `${folder}/count${last}`, LAST: `${last}` },
+      });
+      assert.equal(code, 1, `${last}: ${error}`);
+      for (const path of theirs) assert.equal(await Deno.readTextFile(path), "theirs", `${last}`);
+      const { out } = await run("find", [root, "-name", "*.new"]);
+      assert.equal(out, "", `${last}`);
+      await assert.rejects(Deno.stat(`${root}/etc/wirestack/wg7.conf`), Deno.errors.NotFound);
+      assert.equal((await script("install.sh", ...args(root))).code, 0, "again, it is all there");
+      await Deno.stat(`${root}/etc/wirestack/wg7.conf`);
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
 Deno.test("what is wrong with a script's arguments has a line", async () => {
   const folder = await Deno.makeTempDir();
   try {
     await Deno.writeTextFile(`${folder}/none.conf`, "[Interface]\nAddress = 10.9.0.1/24\n");
-    await Deno.writeTextFile(`${folder}/program`, "#!/bin/sh\n", { mode: 0o755 });
+    writeExecutable(`${folder}/program`, "#!/bin/sh\n");
     const root = ["--root", `${folder}/root`, "--binary", `${folder}/program`];
     const cases: [string, string[], RegExp][] = [
       ["install.sh", ["--what"], /^install\.sh: --what: unknown, expected /],

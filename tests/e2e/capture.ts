@@ -110,7 +110,7 @@ export class Capture {
   }
 }
 
-/** How long nothing must have been written for a recording to be complete. */
+/** How long nothing must have come for a recording to be complete. */
 const QUIET_MS = 100;
 
 /** A capture that is being made. */
@@ -135,7 +135,8 @@ export class Recording extends Capture {
 
   /** Ends the recording, once nothing more comes. @throws if packets are missing in it */
   async stop(): Promise<void> {
-    for (let size = -1, now; (now = Deno.statSync(this.path).size) !== size; size = now) {
+    for (let [before, now] = ["", ""]; before === "" || now !== before;) {
+      [before, now] = [now, await this.#figures()];
       await new Promise((resolve) => setTimeout(resolve, QUIET_MS));
     }
     this.#tcpdump.signal("SIGINT");
@@ -145,6 +146,18 @@ export class Recording extends Capture {
     const [, dropped] = await this.#tcpdump.line(/^(\d+) packets dropped by kernel/);
     if (captured !== received || dropped !== "0") {
       throw new Error(`tcpdump wrote ${captured} of ${received} packets, ${dropped} dropped`);
+    }
+  }
+
+  /** How many packets it has written and received, once these are the same. */
+  async #figures(): Promise<string> {
+    for (;;) {
+      const from = this.#tcpdump.lines.length;
+      this.#tcpdump.signal("SIGUSR1");
+      const figures = /(\d+) packets? captured, (\d+) packets? received by filter/;
+      const [, captured, received] = await this.#tcpdump.line(figures, { from });
+      if (captured === received) return captured!;
+      await new Promise((resolve) => setTimeout(resolve, QUIET_MS));
     }
   }
 }
@@ -162,8 +175,8 @@ export interface Judgement {
    */
   readonly offences: string[];
   /**
-   * RSTs on connections that were not over. On one that is, a late ACK of the other side finds
-   * nobody any more, and RST is the answer.
+   * Connections, not over, that it has reset. On one that is over, a late ACK of the other side finds
+   * nobody any more, and RST is the answer; so it is to a SYN that was sent again.
    */
   resets: number;
 }
@@ -208,9 +221,9 @@ class Stream {
     const say = (what: string) => judgement.offences.push(`${what}: ${JSON.stringify(segment)}`);
     if (this.#hasReset && (flags & RST) === 0) say("after its own RST");
     if ((flags & RST) !== 0) {
-      this.#hasReset = true;
       const isOver = this.#theirAck >= this.#ourFin && this.#theirFin !== Infinity;
-      if (!isOver) judgement.resets++;
+      if (!isOver && !this.#hasReset) judgement.resets++;
+      this.#hasReset = true;
       return;
     }
     if ((flags & FIN) !== 0) this.#ourFin = sequence + length + 1;

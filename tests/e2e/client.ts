@@ -15,6 +15,8 @@ import { createConnection } from "node:net";
 const [command, hostname, portText, ...args] = Deno.args;
 const target = { hostname: hostname!, port: Number(portText) };
 const CHUNK = 65536;
+/** What is lost does not come; what is late on a busy machine does. */
+const ANSWER_MS = 30_000;
 
 const commands: Record<string, () => Promise<unknown>> = {
   connect,
@@ -102,9 +104,9 @@ async function reset(): Promise<unknown> {
     socket.once("data", resolve);
     socket.once("error", reject);
   });
-  await new Promise((resolve) => socket.write("payload", resolve));
-  // The data and the RST apart, or the kernel may drop the data unsent.
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  const seen = new Promise((resolve) => socket.once("data", resolve));
+  socket.write("payload");
+  await seen; // the RST may overtake what is on its way
   socket.resetAndDestroy();
   return {};
 }
@@ -198,7 +200,7 @@ async function hold(): Promise<unknown> {
   return { echoes, longest, longestMs };
 }
 
-/** `SIZE…`: datagrams of these sizes, each echoed byte for byte within 2 s. */
+/** `SIZE…`: datagrams of these sizes, each echoed byte for byte. */
 async function udp(): Promise<unknown> {
   using socket = openDatagram();
   const failures: string[] = [];
@@ -213,20 +215,21 @@ async function udp(): Promise<unknown> {
 }
 
 /**
- * `SOURCE-PORT TEXT WAIT-MS`: asks the target from a given port (0: any) and lists everything that
- * arrives within WAIT-MS.
+ * `SOURCE-PORT TEXT COUNT WAIT-MS`: asks the target from a given port (0: any) and lists COUNT answers, and
+ * everything that arrives within WAIT-MS after them.
  */
 async function udpAsk(): Promise<unknown> {
-  const [sourcePort, text, waitMs] = args as [string, string, string];
+  const [sourcePort, text, count, waitMs] = args as [string, string, string, string];
   using socket = openDatagram(Number(sourcePort));
   await socket.send(new TextEncoder().encode(text), { transport: "udp", ...target });
-  const deadline = performance.now() + Number(waitMs);
+  let deadline = performance.now() + (count === "0" ? Number(waitMs) : ANSWER_MS);
   const answers: { text: string; from: string }[] = [];
   while (true) {
     const received = await socket.receive(deadline - performance.now());
     if (received === undefined) return { answers };
     const { hostname, port } = received.from;
     answers.push({ text: new TextDecoder().decode(received.data), from: `${hostname} ${port}` });
+    if (answers.length === Number(count)) deadline = performance.now() + Number(waitMs);
   }
 }
 
@@ -239,7 +242,9 @@ function openDatagram(port = 0) {
   return {
     send: (data: Uint8Array, to: Deno.NetAddr) => socket.send(data, to),
     /** The next datagram, or undefined after `waitMs`; then the socket is of no more use. */
-    async receive(waitMs = 2000): Promise<{ data: Uint8Array; from: Deno.NetAddr } | undefined> {
+    async receive(
+      waitMs = ANSWER_MS,
+    ): Promise<{ data: Uint8Array; from: Deno.NetAddr } | undefined> {
       let timer: ReturnType<typeof setTimeout> | undefined;
       const timeout = new Promise<undefined>((resolve) => {
         timer = setTimeout(() => resolve(undefined), Math.max(0, waitMs));

@@ -82,7 +82,7 @@ export class EnrolmentSite {
     const process = await this.hub.start(["hub", "--tun", this.hub.file], {
       env: { STATE_DIRECTORY: this.state },
     });
-    await process.line(/user nobody .* CAP_NET_ADMIN alone/, { timeoutMs: 60_000 });
+    await process.line(/user nobody .* CAP_NET_ADMIN alone/);
     await process.line(/control socket/);
     return process;
   }

@@ -80,7 +80,7 @@ for (const subject of ["deno task start", "deno task start:sandbox"] as const) {
     await Deno.chown(file, USER, USER);
     const start = async () => {
       const process = await hub.spawn("hub", ["hub", file]);
-      await process.line(/control socket/, { timeoutMs: 30_000 });
+      await process.line(/control socket/);
       return process;
     };
     const list = async () => {
@@ -110,7 +110,7 @@ for (const subject of ["deno task start", "deno task start:sandbox"] as const) {
     const out = `${site.folder}/paris.conf`;
     const agent = await site.spawn("agent", ["join", token, "--out", out]);
     await agent.line(/paris has joined: 10\.9\.0\.2, an agent that serves 192\.168\.1\.0\/24 as/);
-    await agent.line(/peer hub: handshake complete/, { timeoutMs: 30_000 });
+    await agent.line(/peer hub: handshake complete/);
     if (subject === "deno task start") {
       await agent.line(/confined: files by Landlock/);
       const command = Deno.readTextFileSync(`/proc/${agent.worker}/cmdline`);
@@ -128,7 +128,7 @@ for (const subject of ["deno task start", "deno task start:sandbox"] as const) {
     await first.exit();
     const from = agent.lines.length;
     const second = await start();
-    await agent.line(/peer hub: handshake complete/, { from, timeoutMs: 60_000 });
+    await agent.line(/peer hub: handshake complete/, { from });
     assert.deepEqual(await list(), ["paris enrolled"]);
 
     // Thrown out at once, and by the hub's own word.

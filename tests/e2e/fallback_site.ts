@@ -40,7 +40,7 @@ export class FallbackSite implements AsyncDisposable {
 
   /** Waits until `log`, from line number `from` on, says that its peer is reached by `transport`. */
   async isBy(transport: Transport | "udp", log: Process, from: number): Promise<void> {
-    await log.line(new RegExp(`by ${transport} now`), { from, timeoutMs: 60_000 });
+    await log.line(new RegExp(`by ${transport} now`), { from });
   }
 
   /** Begins a download from the first target that does not end by itself. */

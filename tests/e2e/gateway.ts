@@ -70,7 +70,7 @@ export async function startGateway(
     ...control === undefined ? [] : ["--name", control.name, "--control-dir", control.directory],
     file,
   ], { cwd: `${root}/source`, env: { ...env, XDG_STATE_HOME: state } });
-  await process.line(/listening/, { timeoutMs: 30_000 });
+  await process.line(/listening/);
   if (control !== undefined) await process.line(/control socket/);
   return new Gateway(process, host, control?.name);
 }
@@ -99,7 +99,7 @@ export async function startRouter(
     ...program,
     ...["router", "--log-format", "json", "--control-dir", "off", ...args],
   ], { cwd: `${root}/source`, env: { ...env, XDG_STATE_HOME: state } });
-  await process.line(/forwarding, without WireGuard/, { timeoutMs: 30_000 });
+  await process.line(/forwarding, without WireGuard/);
   return process;
 }
 

@@ -19,7 +19,7 @@ export function hold(host: Host, target: string): Process {
 export async function moreEchoes(held: Process): Promise<void> {
   const from = held.lines.length;
   for (let count = 0, next = from; count < 10; count++) {
-    await held.line(/^echo \d+$/, { from: next, timeoutMs: 30_000 });
+    await held.line(/^echo \d+$/, { from: next, timeoutMs: 90_000 });
     next = held.lines.length;
   }
 }

@@ -87,7 +87,7 @@ export async function behindNat(lab: Lab, nat: Host, number: number): Promise<Ho
     `target ${number}`,
     ...TARGET,
   ]);
-  await services.line(/ready/, { timeoutMs: 60_000 });
+  await services.line(/ready/);
   return agent;
 }
 
@@ -99,7 +99,7 @@ function bits(address: string): number {
 export async function nameAt(
   from: Host,
   address: string,
-  { port = 80, seconds = 10 } = {},
+  { port = 80, seconds = 30 } = {},
 ): Promise<string | undefined> {
   const host = address.includes(":") ? `[${address}]` : address;
   const { code, stdout } = await from.run(

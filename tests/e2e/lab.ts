@@ -25,14 +25,23 @@ export function aloneLabTest(
 
 /**
  * As {@link labTest}, without another lab beside it: for what measures rates or fractions of a second,
- * or sends as fast as it can.
+ * or sends as fast as it can. Its processes go before those of other tests.
  */
 export function measuredLabTest(
   name: string,
   fn: (t: Deno.TestContext) => Promise<void>,
   programs: string[] = [],
 ): void {
-  register(name, fn, programs, () => Turn.wait(true));
+  register(name, fn, programs, () => Turn.wait(true), true);
+}
+
+/** As {@link labTest}, for what has limits of seconds: its processes go before those of other tests. */
+export function promptLabTest(
+  name: string,
+  fn: (t: Deno.TestContext) => Promise<void>,
+  programs: string[] = [],
+): void {
+  register(name, fn, programs, () => Turn.wait(false), true);
 }
 
 /** As {@link labTest}, for what makes nothing that has a name outside, and little: it waits for nobody. */
@@ -57,6 +66,7 @@ function register(
   fn: (t: Deno.TestContext) => Promise<void>,
   programs: string[],
   wait: (() => Promise<Turn>) | undefined,
+  isPrompt = false,
 ): void {
   const reason = missing([...REQUIRED, ...programs]);
   const ignore = reason !== undefined && Deno.env.get("CI") !== "true";
@@ -66,6 +76,7 @@ function register(
     async fn(t) {
       using turn = isAlone() ? undefined : await wait?.(); // alone: it is its parent's turn
       place = turn?.place ?? 0;
+      before = isPrompt ? FIRST : [];
       started.length = 0;
       try {
         await fn(t);
@@ -101,6 +112,15 @@ export async function stepsAtOnce<T extends { readonly name: string }>(
 
 /** Every process of the running test. */
 const started: Process[] = [];
+
+/** The process ids of the running test's processes, and of theirs. */
+export function processIds(): number[] {
+  return started.flatMap((process) => process.descendants);
+}
+
+/** What a command of a test that is prompt begins with. Who may not do that runs it all the same. */
+const FIRST = ["nice", "-n", "-10"];
+let before: readonly string[] = [];
 
 /** Why a lab with these programs cannot be made here; undefined: it can. */
 export function missing(programs: string[]): string | undefined {
@@ -249,15 +269,18 @@ export class Host implements AsyncDisposable {
   }
 
   #here(command: readonly string[]): string[] {
-    return ["ip", "netns", "exec", this.namespace, ...command];
+    return ["ip", "netns", "exec", this.namespace, ...before, ...command];
   }
 }
 
-/** Polls until `condition` returns something other than `undefined` or `false`. */
+/**
+ * Polls until `condition` returns something other than `undefined` or `false`. The limit is for what never
+ * comes: a machine that has others to serve may need long.
+ */
 export async function eventually<T>(
   what: string,
   condition: () => T | undefined | false | Promise<T | undefined | false>,
-  { timeoutMs = 10_000, intervalMs = 100 } = {},
+  { timeoutMs = 120_000, intervalMs = 100 } = {},
 ): Promise<T> {
   const deadline = performance.now() + timeoutMs;
   while (true) {

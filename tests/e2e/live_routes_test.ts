@@ -95,7 +95,7 @@ labTest(
     await reload(site, FULL);
     await site.carries("it carries again");
     process.signal("SIGTERM");
-    assert.equal((await process.exit(30_000)).code, 0, `${process}`);
+    assert.equal((await process.exit()).code, 0, `${process}`);
     assert.deepEqual(await site.state(), before);
   },
   PROGRAMS,

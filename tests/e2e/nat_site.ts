@@ -113,16 +113,16 @@ export class NatSite implements AsyncDisposable {
   }
 
   /** Until the peer reaches the target. @returns after how many ms */
-  async reached(timeoutMs: number): Promise<number> {
+  async reached(timeoutMs = 60_000): Promise<number> {
     const start = performance.now();
-    await eventually("a connection to the target", () => this.reaches(), { timeoutMs });
+    await eventually("a connection to the target", () => this.#reaches(), { timeoutMs });
     return performance.now() - start;
   }
 
   /** Whether the peer reaches a TCP service of the target now. */
-  async reaches(): Promise<boolean> {
+  async #reaches(): Promise<boolean> {
     const url = `http://${TARGET[4]}/file`;
-    const { code } = await this.peer.run(["curl", "-sSf", "-o", "/dev/null", "-m", "1", url]);
+    const { code } = await this.peer.run(["curl", "-sSf", "-o", "/dev/null", "-m", "2", url]);
     return code === 0;
   }
 

@@ -15,6 +15,7 @@ import { behindNat, HUB, HUB_PORT, type Internet, nameAt, startInternet } from "
 import { eventually, type Host, Lab } from "./lab.ts";
 import type { Process } from "./process.ts";
 import { TunnelHost } from "./tunnel_host.ts";
+import { Waiting } from "./waiting.ts";
 import { type KeyPair, keyPair, WireguardGo } from "./wireguard_go.ts";
 
 /** By whichever agent is there, and by the second alone. */
@@ -75,7 +76,7 @@ export class NetworksSite implements AsyncDisposable {
     await site.startHub();
     for (const i of agents.keys()) {
       const agent = await site.startAgent(i);
-      await agent.process.line(/handshake complete/, { timeoutMs: 30_000 });
+      await agent.process.line(/handshake complete/);
     }
     return site;
   }
@@ -143,7 +144,7 @@ export class NetworksSite implements AsyncDisposable {
 
   /** Who answers a new connection: `target 1` or `target 2`; undefined for nobody. */
   answers(address: string): Promise<string | undefined> {
-    return nameAt(this.client, address, { seconds: 3 });
+    return nameAt(this.client, address, { seconds: 10 });
   }
 
   /** As a laptop that goes from one network to the next. */
@@ -198,14 +199,19 @@ export class EndlessPing {
     );
   }
 
-  /** The longest time without a reply from now until it goes on after `action`, ms. */
+  /**
+   * The longest time without a reply from now until it goes on after `action`, ms, beside what the programs
+   * have had to wait for a processor.
+   */
   async pause(action: () => Promise<void>, timeoutMs = 60_000): Promise<number> {
     const start = this.#replies().at(-1)!;
+    const waiting = new Waiting();
     await action();
     await this.goesOn(timeoutMs);
     await this.goesOn(timeoutMs); // it has not only been the last one
     const times = this.#replies().filter((time) => time >= start);
-    return Math.round(Math.max(...times.map((time, i) => time - (times[i - 1] ?? time))));
+    const longest = Math.max(...times.map((time, i) => time - (times[i - 1] ?? time)));
+    return Math.round(Math.max(0, longest - waiting.ms));
   }
 }
 

@@ -7,7 +7,7 @@
 
 import assert from "node:assert/strict";
 import { forgetEndpoints } from "./gateway.ts";
-import { eventually, labTest } from "./lab.ts";
+import { eventually, promptLabTest } from "./lab.ts";
 import { kill, NetworksSite, SHARED, SINGLE } from "./networks_site.ts";
 
 /** ms. Of the documentation, for a machine with other things to do. */
@@ -33,7 +33,7 @@ function measured(what: keyof typeof LIMITS, ms: number): void {
   assert.ok(ms < LIMITS[what], `${what}: ${ms} ms, at most ${LIMITS[what]}`);
 }
 
-labTest(
+promptLabTest(
   "hub restarted and killed, agent killed, cut off and forgotten by its NAT, client elsewhere: nothing needs a hand",
   async (t) => {
     await using site = await NetworksSite.start("wireguard-go");
@@ -66,7 +66,7 @@ labTest(
         const { size } = await Deno.stat(file);
         await eventually("the download goes on", async () => {
           return (await Deno.stat(file)).size > size + 2_000_000;
-        }, { timeoutMs: 30_000 });
+        });
         connection.signal("SIGKILL");
         await connection.exit();
       },
@@ -131,9 +131,7 @@ labTest(
       measured("mapping", await single.pause(() => forget(1)));
     });
     await t.step("the same where it has a twin", async () => {
-      await eventually("the first has it", async () => await site.answers(SHARED) === "target 1", {
-        timeoutMs: 60_000,
-      });
+      await eventually("the first has it", async () => await site.answers(SHARED) === "target 1");
       measured("mappingTwin", await shared.pause(() => forget(0)));
     });
 
@@ -144,7 +142,7 @@ labTest(
   ["curl", "ping"],
 );
 
-labTest("a client of ours is in another network", async () => {
+promptLabTest("a client of ours is in another network", async () => {
   await using site = await NetworksSite.start("wirestack");
   const single = await site.ping(SINGLE);
   measured("roamedOurs", await single.pause(() => site.moveClient()));

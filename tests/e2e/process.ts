@@ -53,12 +53,17 @@ export class Process implements AsyncDisposable {
     return descendants(this.pid).at(-1)!;
   }
 
+  /** Of the process started and of its descendants, parents first; none when it has ended. */
+  get descendants(): number[] {
+    return this.#ended ? [] : descendants(this.pid);
+  }
+
   /**
    * The first line that matches, from line number `from` on, past or to come.
    *
    * @throws when the process ends or `timeoutMs` pass without it; the message has the last lines.
    */
-  async line(pattern: RegExp, { from = 0, timeoutMs = 15_000 } = {}): Promise<RegExpMatchArray> {
+  async line(pattern: RegExp, { from = 0, timeoutMs = 300_000 } = {}): Promise<RegExpMatchArray> {
     let scanned = from;
     let found: RegExpMatchArray | null = null;
     const seen = () => {
@@ -93,7 +98,7 @@ export class Process implements AsyncDisposable {
   }
 
   /** The exit status, awaited for `timeoutMs`. @throws when it still runs then */
-  async exit(timeoutMs = 10_000): Promise<Deno.CommandStatus> {
+  async exit(timeoutMs = 180_000): Promise<Deno.CommandStatus> {
     if (!await this.#until(() => this.#ended, timeoutMs)) {
       throw new Error(`${this.#name} still runs after ${timeoutMs} ms\n${this}`);
     }
@@ -152,7 +157,7 @@ export async function run(
   const child = toCommand(command, options).spawn();
   const timer = setTimeout(() => {
     for (const pid of descendants(child.pid)) kill(pid);
-  }, options.timeoutMs ?? 60_000);
+  }, options.timeoutMs ?? 600_000);
   write(child.stdin, options.input ?? "");
   const [stdout, stderr, status] = await Promise.all([
     new Response(child.stdout).text(),

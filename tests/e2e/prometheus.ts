@@ -7,6 +7,8 @@
 import assert from "node:assert/strict";
 import type { Wirestack } from "../../mod.ts";
 import { type Pair, SITE, startPair } from "../proxy/pair.ts";
+import { eventually } from "./lab.ts";
+import { Process } from "./process.ts";
 
 export const TOKEN = "a-token-for-this-test";
 
@@ -77,17 +79,16 @@ export type Sample = readonly [at: number, value: number];
 
 /** Debian's, for one gateway. */
 export class Prometheus implements AsyncDisposable {
-  readonly #process: Deno.ChildProcess;
-  readonly #port: number;
+  readonly #process: Process;
+  readonly #port: string;
 
-  private constructor(process: Deno.ChildProcess, port: number) {
+  private constructor(process: Process, port: string) {
     this.#process = process;
     this.#port = port;
   }
 
   /** @param interval From one scrape to the next, as `1s`. */
   static async start({ folder, statusPort }: ScrapedPair, interval: string): Promise<Prometheus> {
-    const port = freePort();
     await Deno.writeTextFile(
       `${folder}/prometheus.yml`,
       `global: {scrape_interval: ${interval}}
@@ -97,25 +98,32 @@ scrape_configs:
     static_configs: [{targets: ["127.0.0.1:${statusPort}"]}]
 `,
     );
-    const process = new Deno.Command("prometheus", {
-      args: [
-        `--config.file=${folder}/prometheus.yml`,
-        `--storage.tsdb.path=${folder}/data`,
-        `--web.listen-address=127.0.0.1:${port}`,
-        "--log.level=error",
-      ],
-      stdout: "null",
-      stderr: "null",
-    }).spawn();
-    return new Prometheus(process, port);
+    const process = new Process("prometheus", [
+      "prometheus",
+      `--config.file=${folder}/prometheus.yml`,
+      `--storage.tsdb.path=${folder}/data`,
+      "--web.listen-address=127.0.0.1:0",
+    ]);
+    try {
+      const [, port] = await process.line(/Listening on"? address=127\.0\.0\.1:(\d+)/);
+      return new Prometheus(process, port!);
+    } catch (error) {
+      await process[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
-  /** @returns what a query finds first: one sample, or those of a range; none while it is being started. */
-  async query(text: string): Promise<Sample[]> {
+  /**
+   * @param at s since the epoch; missing: now.
+   * @returns what a query finds first: one sample, or those of a range; none while it is being started.
+   */
+  async query(text: string, at?: number): Promise<Sample[]> {
+    const parameters = new URLSearchParams({
+      query: text,
+      ...at !== undefined && { time: `${at}` },
+    });
     try {
-      const response = await fetch(
-        `http://127.0.0.1:${this.#port}/api/v1/query?query=${encodeURIComponent(text)}`,
-      );
+      const response = await fetch(`http://127.0.0.1:${this.#port}/api/v1/query?${parameters}`);
       const { data: { result: [series] } } = await response.json();
       const samples: [number, string][] = series?.values ??
         (series === undefined ? [] : [series.value]);
@@ -126,28 +134,18 @@ scrape_configs:
   }
 
   /** @returns the value that a query finds; undefined for none. */
-  async value(text: string): Promise<number | undefined> {
-    return (await this.query(text))[0]?.[1];
+  async value(text: string, at?: number): Promise<number | undefined> {
+    return (await this.query(text, at))[0]?.[1];
   }
 
-  /** Resolves when a query finds this value. */
+  /** Resolves when a query finds this value. A scrape that takes too long leaves none until the next. */
   async until(text: string, value: number): Promise<void> {
-    const deadline = performance.now() + 60_000;
-    for (let found; (found = await this.value(text)) !== value;) {
-      assert.ok(performance.now() < deadline, `${text} is ${found} still, not ${value}`);
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
+    await eventually(`${text} is ${value}`, async () => await this.value(text) === value);
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#process.kill("SIGTERM");
-    await this.#process.status;
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#process[Symbol.asyncDispose]();
   }
-}
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
 }
 
 export function flowBytes(direction: "up" | "down"): string {

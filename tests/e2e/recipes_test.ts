@@ -10,6 +10,7 @@ import assert from "node:assert/strict";
 import { eventually, type Host, labTest } from "./lab.ts";
 import { LISTEN_PORT, Site } from "./site.ts";
 import { keyPair, WireguardGo } from "./wireguard_go.ts";
+import { tries } from "../tries.ts";
 
 const PRINTER = "10.9.0.9";
 /** Between the printer and the gateway. */
@@ -65,7 +66,9 @@ labTest("each recipe of docs/rules.md does what the page shows", async (t) => {
       if (commandLine !== "") await check(site.gatewayHost, commandLine, file);
       Deno.kill(site.gateway.process.worker, "SIGHUP");
       await site.gateway.process.line(/"event":"reloaded"/, { from });
-      for (const { command, prints } of commands) await run(site.client, command, prints);
+      for (const { command, prints } of commands) {
+        await tries(5, () => run(site.client, command, prints));
+      }
     });
   }
 }, ["curl", "ping", "python3"]);
@@ -92,7 +95,7 @@ async function startPrinter({ lab, gatewayHost, gatewayPublicKey }: Site, privat
   await eventually("the printer listens", async () => {
     return (await host.output(["ss", "-Hltn"])).includes(":631");
   });
-  await host.output(["ping", "-c", "1", "-w", "20", "10.9.0.1"]);
+  await host.output(["ping", "-c", "1", "-w", "60", "10.9.0.1"]);
 }
 
 /** What the options say is right, as far as `check` can see. */
@@ -109,7 +112,7 @@ async function check(host: Host, commandLine: string, file: string): Promise<voi
 }
 
 async function run(host: Host, command: string, expected: readonly string[]): Promise<void> {
-  const { stdout, stderr } = await host.run(["sh", "-c", command], { timeoutMs: 30_000 });
+  const { stdout, stderr } = await host.run(["sh", "-c", command]);
   const lines = `${stdout}\n${stderr}`.split("\n");
   for (const line of expected) {
     assert.ok(

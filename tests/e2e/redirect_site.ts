@@ -118,7 +118,7 @@ export class RedirectSite implements AsyncDisposable {
       ].join("\n");
       const options = { subject: "deno task start", command: "agent" } as const;
       await (await startGateway(agent, lab.directory, config, options))
-        .process.line(/handshake complete/, { timeoutMs: 30_000 });
+        .process.line(/handshake complete/);
     }));
     const tunnel = await TunnelHost.create(client, `${lab.directory}/client`);
     const config = (which: 1 | 2) =>
@@ -155,7 +155,7 @@ export class RedirectSite implements AsyncDisposable {
     const process = await this.tunnel.start(["redirect", ...args, this.tunnel.file], {
       capabilities,
     });
-    await process.line(/CAP_NET_BIND_SERVICE alone/, { timeoutMs: 60_000 });
+    await process.line(/CAP_NET_BIND_SERVICE alone/);
     return process;
   }
 

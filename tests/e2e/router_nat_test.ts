@@ -16,7 +16,7 @@ Deno.test("router --nat: two hosts of one link talk by its address, each seeing 
       ...[Deno.execPath(), "run", "--quiet", "--no-prompt", "--no-check", "--allow-all", MAIN],
       ...["router", "--listen", `unix:${path}`, "--nat", "10.0.1.1", "--control-dir", folder],
     ]);
-    await router.line(/link router: unix:.*, listening/, { timeoutMs: 60_000 });
+    await router.line(/link router: unix:.*, listening/);
     using conn = await Deno.connect({ transport: "unix", path });
     const send = async (bytes: Uint8Array) => {
       const frame = Uint8Array.of(bytes.length >> 8, bytes.length & 0xff, ...bytes);

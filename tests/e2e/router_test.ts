@@ -7,6 +7,13 @@ import { eventually, type Host, Lab, labTest } from "./lab.ts";
 const SCRIPT = new URL("./packet_link.py", import.meta.url).pathname;
 const TARGET = "198.51.100.2";
 const SIZE = 20 << 20;
+const ASK = `
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(60)
+s.sendto(b"hello", (sys.argv[1], 7001))
+print(s.recv(100).decode(), end="")
+`;
 
 /** The phone, whose default route is the TUN; the gateway; a target behind it. */
 async function site() {
@@ -54,7 +61,10 @@ async function tun(host: Host, other: string): Promise<void> {
   host.spawn("socat", ["socat", "TUN:10.0.0.8/24,tun-name=tun0,iff-no-pi,iff-up", other]);
   await eventually(
     "the TUN is up",
-    async () => (await host.run(["ip", "link", "show", "tun0"])).code === 0,
+    async () => {
+      const { stdout } = await host.run(["ip", "address", "show", "tun0"]);
+      return /[<,]UP[,>]/.test(stdout) && stdout.includes("10.0.0.8");
+    },
   );
   await host.ip("route add default dev tun0", "address add fd00::8/64 dev tun0");
   await host.ip("-6 route add default dev tun0").catch(() => {});
@@ -81,16 +91,11 @@ for (const kind of ["unix", "tcp", "udp"] as const) {
     const reached = await phone.output([
       "bash",
       "-c",
-      `socat -u TCP4:${TARGET}:7000,connect-timeout=10 - | sha256sum`,
-    ], { timeoutMs: 60_000 });
-    assert.equal(reached.split(" ")[0], hash, "20 MB by hash");
-    const answer = await phone.output([
-      "bash",
-      "-c",
-      `echo -n hello | socat -t 5 - UDP4:${TARGET}:7001`,
+      `socat -u TCP4:${TARGET}:7000,connect-timeout=60 - | sha256sum`,
     ]);
-    assert.equal(answer, "hello");
-    const ping = await phone.output(["ping", "-c", "3", "-i", "0.2", "-W", "5", TARGET]);
+    assert.equal(reached.split(" ")[0], hash, "20 MB by hash");
+    assert.equal(await phone.output(["python3", "-c", ASK, TARGET]), "hello");
+    const ping = await phone.output(["ping", "-c", "3", "-i", "0.2", "-W", "30", TARGET]);
     assert.match(ping, / 3 received, 0% packet loss/);
     router.signal("SIGTERM");
     assert.equal((await router.exit()).code, 0);

@@ -4,8 +4,9 @@
  *   deno run … rule_probe.ts
  *
  * Each line of standard input is a JSON list of `tcp ADDRESS PORT` and `udp ADDRESS PORT`, which are
- * tried at once, with `?` behind what nobody should answer; each line of its output, `probed [WHAT…]`,
- * is what became of them. UDP knows no more than whether there was an answer.
+ * tried at once, with `?` behind what nobody should answer and `!` behind what should be refused in one
+ * round trip; each line of its output, `probed [WHAT…]`, is what became of them. UDP knows no more than
+ * whether there was an answer.
  *
  * @module
  */
@@ -13,9 +14,9 @@
 import { TextLineStream } from "./text_lines.ts";
 
 /** A SYN is sent again after 1 s (RFC 6298 §2.1): what is refused sooner was refused in one round trip. */
-const LIMIT_MS = 800;
-/** UDP may be sent once: an answer may take as long as a busy machine needs for it. */
-const UDP_LIMIT_MS = 5_000;
+const PROMPT_MS = 800;
+/** Any other answer may take as long as a busy machine needs for it. */
+const LIMIT_MS = 30_000;
 /** The gateway's own, in the tunnel, and a port that nobody listens on. */
 const GATEWAY = { hostname: "10.9.0.1", port: 9 };
 /** For the target's answer to what should have none, behind the gateway's own. */
@@ -26,13 +27,14 @@ for await (const line of Deno.stdin.readable.pipeThrough(new TextLineStream())) 
   const probes: string[] = JSON.parse(line);
   const { promise: isQuiet, resolve } = Promise.withResolvers<void>();
   const results = probes.map((probe) => {
-    const [protocol, hostname, port] = probe.replace("?", "").split(" ");
+    const [protocol, hostname, port] = probe.replace(/[?!]$/, "").split(" ");
     const target = { hostname: hostname!, port: Number(port) };
     const quiet = probe.endsWith("?") ? isQuiet : undefined;
-    return protocol === "tcp" ? tryTcp(target, quiet) : tryUdp(target, quiet);
+    if (protocol === "udp") return tryUdp(target, quiet);
+    return tryTcp(target, probe.endsWith("!") ? PROMPT_MS : LIMIT_MS, quiet);
   });
   // What the gateway has to say of the others has come when it has answered this, which went last.
-  await tryTcp(GATEWAY);
+  await tryTcp(GATEWAY, LIMIT_MS);
   setTimeout(resolve, GRACE_MS);
   console.log(`probed ${JSON.stringify(await Promise.all(results))}`);
 }
@@ -42,10 +44,10 @@ interface Target {
   readonly port: number;
 }
 
-async function tryTcp(target: Target, quiet?: Promise<void>): Promise<string> {
+async function tryTcp(target: Target, limitMs: number, quiet?: Promise<void>): Promise<string> {
   const limit = new AbortController();
   const stop = () => limit.abort(new DOMException("", "TimeoutError"));
-  const timer = setTimeout(stop, LIMIT_MS);
+  const timer = setTimeout(stop, limitMs);
   quiet?.then(stop);
   try {
     const conn = await Deno.connect({ ...target, signal: limit.signal });
@@ -71,7 +73,7 @@ async function tryUdp(target: Target, quiet?: Promise<void>): Promise<string> {
     () => "silent",
   );
   await socket.send(Uint8Array.of(1, 2, 3), { ...target, transport: "udp" });
-  const timer = setTimeout(() => socket.close(), UDP_LIMIT_MS);
+  const timer = setTimeout(() => socket.close(), LIMIT_MS);
   quiet?.then(() => socket.close());
   const result = await answer;
   clearTimeout(timer);

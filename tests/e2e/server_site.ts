@@ -106,7 +106,7 @@ export class ServerSite implements AsyncDisposable {
         ([[open, ...PUBLIC], [server, "::"], [other, "::"]] as const).map(
           async ([host, ...addresses]) => {
             const process = host.spawn("services", [...run, ...addresses]);
-            await process.line(/ready/, { timeoutMs: 60_000 });
+            await process.line(/ready/);
           },
         ),
       );
@@ -181,7 +181,6 @@ export class ServerSite implements AsyncDisposable {
         await eventually(
           `${client.label} reaches ${address}`,
           () => this.seenAs(client, address, 3),
-          { timeoutMs: 30_000 },
         );
       }
     }

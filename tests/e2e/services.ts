@@ -42,12 +42,15 @@ async function serve(
   }
 }
 
-/** Reports how a connection ended. Answers `hello` first, so that the client knows it is up. */
+/** Reports how a connection ended. Says `hello` first, and `seen` to what comes. */
 function observe(socket: Socket): void {
   let bytes = 0;
   let how = "closed";
   socket.write("hello");
-  socket.on("data", (chunk) => bytes += chunk.length);
+  socket.on("data", (chunk) => {
+    bytes += chunk.length;
+    socket.write("seen");
+  });
   socket.on("end", () => how = "end of file");
   socket.on("error", (error: Error & { code?: string }) => how = error.code ?? error.message);
   socket.on("close", () => report({ service: "observe", how, bytes }));

@@ -185,7 +185,7 @@ export class Site implements AsyncDisposable {
       }],
     });
     if (options.isQuiet) return;
-    await this.client.output(["ping", "-c", "1", "-w", "10", GATEWAY[4]]);
+    await this.client.output(["ping", "-c", "1", "-w", "60", GATEWAY[4]]);
   }
 
   /** Starts the gateway, again after it was stopped. */
@@ -259,7 +259,7 @@ export async function ask(
   // deno-lint-ignore no-explicit-any
 ): Promise<any> {
   const text = await host.output(clientCommand(command, hostname, port, ...args), {
-    timeoutMs: 120_000,
+    timeoutMs: 300_000,
   });
   return JSON.parse(text.trim().split("\n").at(-1)!);
 }

@@ -13,6 +13,7 @@ import { eventually, labTest } from "./lab.ts";
 import type { Process } from "./process.ts";
 import { PORTS } from "./ports.ts";
 import { CLIENT, SILENT, Site, TARGET } from "./site.ts";
+import { tries } from "../tries.ts";
 
 const NAME_SERVER = fileURLToPath(new URL("./name_server.ts", import.meta.url));
 /** Where the target is, later. */
@@ -63,7 +64,7 @@ class Zone {
 async function get(site: Site, address: string, port: number, ...args: string[]) {
   const host = address.includes(":") ? `[${address}]` : address;
   const { code, stdout, stderr } = await site.client.run([
-    ...["curl", "--silent", "--show-error", "--max-time", "10", "--noproxy", "*"],
+    ...["curl", "--silent", "--show-error", "--max-time", "30", "--noproxy", "*"],
     ...["--write-out", "\n%{time_total}", ...args, `http://${host}:${port}/`],
   ]);
   const [body, seconds] = stdout.trim().split(/\n(?=[^\n]*$)/);
@@ -142,29 +143,29 @@ for (const subject of SUBJECTS.filter((subject) => subject !== "dist/wirestack")
     assert.match((await get(site, OTHER, 8080)).body, /^fd50::2 /);
 
     // The preferred family is dead: 250 ms are lost, not the connection.
-    const both = await get(site, BOTH, 8080);
-    assert.match(both.body, /^10\.50\.0\.2 /);
-    assert.ok(both.ms > 200 && both.ms < 2_000, `${both.ms} ms`);
+    await tries(10, async () => {
+      const { body, ms } = await get(site, BOTH, 8080);
+      assert.match(body, /^10\.50\.0\.2 /);
+      assert.ok(ms > 200 && ms < 2_000, `${ms} ms`);
+    });
 
     // Lies: refused each time, told once.
-    for (let i = 0; i < 3; i++) {
-      const { code, ms } = await get(site, LIAR, 8080);
-      assert.notEqual(code, 0);
-      assert.ok(ms < 2_000, `${ms} ms`);
-    }
+    const isRefused = (address: string, limitMs: number) =>
+      tries(10, async () => {
+        const { code, ms } = await get(site, address, 8080);
+        assert.notEqual(code, 0);
+        assert.ok(ms < limitMs, `${ms} ms`);
+      });
+    for (let i = 0; i < 3; i++) await isRefused(LIAR, 2_000);
     assert.equal(logged(/liar\.corp\.test.*is refused|is refused.*liar\.corp\.test/), 1);
     // No such name: at once.
-    const missing = await get(site, MISSING, 8080);
-    assert.notEqual(missing.code, 0);
-    assert.ok(missing.ms < 2_000, `${missing.ms} ms`);
+    await isRefused(MISSING, 2_000);
 
     await zone.die();
     await new Promise((resolve) => setTimeout(resolve, 2_500)); // its answers' time, and of none
     for (let i = 0; i < 4; i++) {
       assert.match((await get(site, WEB, 8080)).body, new RegExp(`^${MOVED} `));
-      const { code, ms } = await get(site, MISSING, 8080);
-      assert.notEqual(code, 0);
-      assert.ok(ms < 3_000 + 1_500, `${ms} ms`);
+      await isRefused(MISSING, 3_000 + 1_500);
     }
     assert.equal(logged(/is not resolved/), 1);
     await zone.serve();
@@ -216,9 +217,9 @@ labTest(
   log stdout format raw local0
 defaults
   mode http
-  timeout client 10s
-  timeout connect 10s
-  timeout server 10s
+  timeout client 60s
+  timeout connect 60s
+  timeout server 60s
   timeout http-request 60s
 frontend who
   log global

@@ -8,7 +8,7 @@
  * @module
  */
 
-import { TunDevice } from "../../ffi/mod.ts";
+import { TunDevice } from "../../ffi/tun/mod.ts";
 import {
   type Link,
   LINK_HEADROOM,

@@ -54,7 +54,7 @@ export class TunnelHost {
   ): Promise<Process> {
     if (capabilities !== undefined) await this.giveAway();
     const process = await this.start(["up", "--tun", ...args, this.file], { capabilities });
-    if (isReady) await process.line(/CAP_NET_ADMIN alone/, { timeoutMs: 60_000 });
+    if (isReady) await process.line(/CAP_NET_ADMIN alone/);
     return process;
   }
 
@@ -140,7 +140,7 @@ export class TunnelHost {
 export async function seenAs(
   from: Host,
   address: string,
-  timeoutS = 10,
+  timeoutS = 30,
 ): Promise<string | undefined> {
   const host = address.includes(":") ? `[${address}]` : address;
   const { code, stdout } = await from.run([

@@ -125,7 +125,7 @@ export class TunnelSite implements AsyncDisposable {
         fileURLToPath(new URL("./tunnel_services.ts", import.meta.url)),
         ...PUBLIC,
       ]);
-      await services.line(/ready/, { timeoutMs: 60_000 });
+      await services.line(/ready/);
       return new TunnelSite(lab, hosts, tunnel, (lines, allowedIps) =>
         [
           "[Interface]",
@@ -218,12 +218,12 @@ export class TunnelSite implements AsyncDisposable {
   /** Waits until the tunnel carries packets: IPv6 routes may take a moment to be usable. */
   async isUp(): Promise<void> {
     for (const address of PUBLIC) {
-      await eventually(`${address} answers`, () => this.seenAs(address, 3), { timeoutMs: 30_000 });
+      await eventually(`${address} answers`, () => this.seenAs(address, 3));
     }
   }
 
   /** Waits until what goes to the first public address goes through the tunnel. */
-  async carries(what: string, timeoutMs = 30_000): Promise<void> {
+  async carries(what: string, timeoutMs = 60_000): Promise<void> {
     const isThrough = async () => await this.seenAs(PUBLIC[0], 3) === SERVER[0];
     await eventually(what, isThrough, { timeoutMs });
   }

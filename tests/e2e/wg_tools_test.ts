@@ -29,7 +29,7 @@ class ControlledGateway {
 
   static async start(host: Host, lab: Lab, config: string): Promise<ControlledGateway> {
     const gateway = new ControlledGateway(host, lab, config);
-    await gateway.process.line(/control socket/, { timeoutMs: 30_000 });
+    await gateway.process.line(/control socket/);
     return gateway;
   }
 
@@ -163,7 +163,7 @@ labTest("a killed gateway's socket is replaced, a running one's name is taken", 
   await gateway.process.exit();
   assert.equal(Deno.lstatSync(gateway.socket).isSocket, true);
   const third = host.spawn("again", [...command(), "up", gateway.file], { cwd: ROOT });
-  await third.line(/control socket/, { timeoutMs: 30_000 });
+  await third.line(/control socket/);
   await host.output(["wg", "show", gateway.name]);
   third.signal("SIGTERM");
   assert.equal((await third.exit()).code, 0);
@@ -190,7 +190,7 @@ labTest("setconf and syncconf with what is there keep the session and the socket
       endpoint: "192.168.77.1:51820",
     }],
   });
-  const ping = () => far.output(["ping", "-c", "1", "-W", "5", "10.9.0.1"]);
+  const ping = () => far.output(["ping", "-c", "1", "-W", "30", "10.9.0.1"]);
   await ping();
   const handshake = async () =>
     (await host.output(["wg", "show", gateway.name, "latest-handshakes"])).split("\t")[1];

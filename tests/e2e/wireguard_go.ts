@@ -141,7 +141,7 @@ export class WireguardGo {
   }
 
   async #socket(): Promise<void> {
-    const deadline = performance.now() + 10_000;
+    const deadline = performance.now() + 90_000;
     while (true) {
       // Not with `wg`: that removes a socket which is bound and does not listen yet.
       try {

@@ -42,7 +42,7 @@ labTest(
     const script = new URL("./wireguard_keys.ts", import.meta.url).pathname;
     const output = await host.output(
       [Deno.execPath(), "run", "--no-prompt", "--allow-net", script],
-      { input: JSON.stringify(plan), timeoutMs: 120_000 },
+      { input: JSON.stringify(plan), timeoutMs: 300_000 },
     );
     const { failed, responses, initiations } = JSON.parse(output);
     assert.deepEqual(failed, []);

@@ -131,6 +131,7 @@ export async function runGateway(
     ...(setup?.changesUser && loaded.config.peerToPeer &&
       { heldStateDirectories: stateDirectories() }),
     ...(crypto && { crypto }),
+    loadsAll: setup?.changesUser ?? false,
   };
   return await up(loaded, {
     udp: describeUdp(ffi, reason),

@@ -86,6 +86,11 @@ export class Renewals implements TimeoutSource {
     this.#options = options;
   }
 
+  /** Those that are in use. */
+  get certificates(): readonly RenewableCertificate[] {
+    return this.#options.certificates();
+  }
+
   /** There is another certificate. */
   changed(): void {
     this.#lookAt = Math.min(this.#lookAt, this.#options.now() + START_MS);

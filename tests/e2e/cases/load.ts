@@ -11,8 +11,11 @@ const ROUNDS = 5;
 const BYTES = 16_384;
 
 labTest("1,000 concurrent connections, five times over, leave nothing behind", async () => {
-  await using site = await Site.start();
-  const resident: number[] = [];
+  await using site = await Site.start({
+    // The target's host takes its time too.
+    proxy: ["Subnets = 10.50.0.0/16, fd50::/64", "TcpDialTimeout = 60"],
+  });
+  let second = 0;
   for (let round = 1; round <= ROUNDS; round++) {
     const result = await site.ask("many", TARGET[4], PORTS.echo, CONNECTIONS, BYTES);
     assert.deepEqual(
@@ -23,17 +26,15 @@ labTest("1,000 concurrent connections, five times over, leave nothing behind", a
     await eventually(
       "nothing left",
       async () => leftovers(await site.gateway.stats()).length === 0,
-      {
-        timeoutMs: 20_000,
-        intervalMs: 500,
-      },
+      { intervalMs: 500 },
     );
-    if (round === 2 || round === ROUNDS) resident.push(await site.gateway.settledBytes());
+    if (round === 2) second = await site.gateway.settledBytes();
   }
-  const [second, last] = resident;
-  assert.ok(
-    last! < second! * 1.1,
-    `resident bytes after the second and the last round: ${resident}`,
+  // What is kept is never given back; when the rest goes is V8's affair.
+  await eventually(
+    `as little as the ${second} bytes after the second round`,
+    () => site.gateway.residentBytes() < second * 1.1,
+    { timeoutMs: 180_000, intervalMs: 500 },
   );
 });
 

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { startGateway } from "../gateway.ts";
-import { eventually, labTest, measuredLabTest } from "../lab.ts";
+import { eventually, type Host, labTest, measuredLabTest } from "../lab.ts";
 import { iperf, NetnsSite, pingFlood, pingOnce } from "../netns_site.ts";
 import { preset } from "../../preset.ts";
 import { NatSite } from "../nat_site.ts";
@@ -18,26 +18,35 @@ import {
   withLength,
 } from "../site.ts";
 import { keyPair, peerSections, WireguardGo } from "../wireguard_go.ts";
+import { tries } from "../../tries.ts";
 
 // 148 and 92 bytes of a handshake, ten pings of 84 padded to 96 and 32 around them; and a keepalive of
 // 32 if the initiator has one to confirm the session before its first ping.
 const OF_RESPONDER = 92 + 10 * 128;
 const OF_INITIATOR = [148 + 10 * 128, 148 + 10 * 128 + 32];
 
-labTest("netns.sh: the counters after ten pings, and the time of the handshake", async () => {
-  await using site = await Site.start({ isQuiet: true });
-  await pingFlood(site.client, GATEWAY[4]);
-  const n2 = await site.wireguard.peer();
-  const n1 = await site.gateway.peer(site.clientPublicKey);
-  assert.equal(n2.received, OF_RESPONDER);
-  assert.ok(OF_INITIATOR.includes(n2.sent), `${n2.sent} bytes`);
-  assert.equal(n1.sentBytes, OF_RESPONDER);
-  assert.equal(n1.receivedBytes, n2.sent);
-  const seconds = Math.abs(n1.lastHandshake / 1000 - Date.now() / 1000);
-  assert.ok(seconds < 60, `a handshake ${seconds} s ago`);
-}, ["ping"]);
+/** Its timers send more after five seconds, which a machine that has others to serve may take. */
+function countedLabTest(name: string, fn: () => Promise<void>): void {
+  labTest(name, () => tries(5, fn), ["ping"]);
+}
 
-labTest("netns.sh: the counters after ten pings when Wirestack begins", async () => {
+countedLabTest(
+  "netns.sh: the counters after ten pings, and the time of the handshake",
+  async () => {
+    await using site = await Site.start({ isQuiet: true });
+    await pingFlood(site.client, GATEWAY[4]);
+    const n2 = await site.wireguard.peer();
+    const n1 = await site.gateway.peer(site.clientPublicKey);
+    assert.equal(n2.received, OF_RESPONDER);
+    assert.ok(OF_INITIATOR.includes(n2.sent), `${n2.sent} bytes`);
+    assert.equal(n1.sentBytes, OF_RESPONDER);
+    assert.equal(n1.receivedBytes, n2.sent);
+    const seconds = Math.abs(n1.lastHandshake / 1000 - Date.now() / 1000);
+    assert.ok(seconds < 60, `a handshake ${seconds} s ago`);
+  },
+);
+
+countedLabTest("netns.sh: the counters after ten pings when Wirestack begins", async () => {
   await using site = await NetnsSite.start({
     isQuiet: true,
     gatewaySidePeer: { endpoint: "192.0.2.2:51821" },
@@ -50,7 +59,7 @@ labTest("netns.sh: the counters after ten pings when Wirestack begins", async ()
   assert.ok(OF_INITIATOR.includes(n1.sentBytes), `${n1.sentBytes} bytes`);
   assert.equal(n2.sent, OF_RESPONDER);
   assert.equal(n2.received, n1.sentBytes);
-}, ["ping"]);
+});
 
 labTest("netns.sh: roaming to another IPv4 address and port, and to IPv6", async () => {
   await using site = await Site.start();
@@ -93,12 +102,14 @@ labTest(
       });
       await pingOnce(site.client, GATEWAY[6]);
       await site.wireguard.set("listen-port", "9997");
-      const { code } = await site.client.run(["ping", "-c", "1", "-W", "1", GATEWAY[4]]);
-      assert.equal(code === 0, furtherPeers.length === 0);
-      const { wireguard } = (await site.gateway.stats()).counters as {
-        wireguard: Record<string, number>;
-      };
-      assert.equal(wireguard.droppedInnerSource, furtherPeers.length);
+      const isDropped = furtherPeers.length > 0;
+      const code = await pinged(site.client, isDropped ? 1 : 30);
+      assert.equal(code === 0, !isDropped);
+      await eventually("the dropped one is counted", async () => {
+        const { counters } = await site.gateway.stats();
+        const { wireguard } = counters as { wireguard: Record<string, number> };
+        return wireguard.droppedInnerSource === furtherPeers.length;
+      });
       const { endpoint } = await site.gateway.peer(site.clientPublicKey);
       assert.equal(endpoint, "192.0.2.2:9997");
     }
@@ -156,28 +167,33 @@ labTest(
       interface: ["FwMark = 0x2a"],
     });
     const { client, gateway, gatewayHost } = site;
-    const answers = async () =>
-      (await client.run(["ping", "-c", "1", "-W", "1", GATEWAY[4]])).code === 0;
+    const answers = async () => await pinged(client, 30) === 0;
+    const isSilent = async () => await pinged(client, 1) !== 0;
     assert.equal((await gateway.show("fwmark")).trim(), "0x2a");
-    assert.equal(await answers(), true);
+    assert.ok(await answers());
     await gatewayHost.ip("rule add fwmark 42 prohibit");
-    assert.equal(await answers(), false);
+    assert.ok(await isSilent());
     await gateway.set("fwmark", "0x2b");
-    assert.equal(await answers(), true);
+    assert.ok(await answers());
     await gateway.set("fwmark", "42");
-    assert.equal(await answers(), false);
+    assert.ok(await isSilent());
     await gateway.set("listen-port", "9996"); // another socket, the same mark
     await site.wireguard.set(
       ...["peer", site.gatewayPublicKey, "endpoint", endpoint(OUTER[4], 9996)],
     );
-    assert.equal(await answers(), false);
+    assert.ok(await isSilent());
     assert.equal((await gateway.show("fwmark")).trim(), "0x2a");
     await gateway.set("fwmark", "off");
-    assert.equal(await answers(), true);
+    assert.ok(await answers());
     assert.equal((await gateway.show("fwmark")).trim(), "off");
   },
   ["ping"],
 );
+
+/** The status of a ping of the gateway, which waits so many seconds. */
+async function pinged(client: Host, seconds: number): Promise<number> {
+  return (await client.run(["ping", "-c", "1", "-W", `${seconds}`, GATEWAY[4]])).code;
+}
 
 labTest(
   "a mark that the gateway's user may not set is refused, and the tunnel goes on",
@@ -251,10 +267,10 @@ async function nested(site: Site, family: Family): Promise<void> {
 
 labTest("netns.sh: a keepalive of 1 s holds a NAT mapping of 2 s open", async () => {
   await using site = await NatSite.start({ persistentKeepalive: 1, mappingSeconds: 2 });
-  await site.reached(10_000);
+  await site.reached();
   await pingOnce(site.peer, GATEWAY[4]);
   assert.match((await site.wireguard.peer()).endpoint, /^198\.51\.100\.1:/);
   // The scenario's own figure: a mapping without keepalives would have been forgotten.
   await new Promise((resolve) => setTimeout(resolve, 3000));
-  await pingOnce(site.peer, GATEWAY[4]);
+  await site.reached(); // which nobody but the keepalives makes possible
 }, ["curl", "ping"]);

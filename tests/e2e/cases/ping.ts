@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { type Host, Lab, labTest } from "../lab.ts";
+import { eventually, type Host, Lab, labTest } from "../lab.ts";
 import { NetnsSite } from "../netns_site.ts";
 import { ABSENT, GATEWAY, INSIDE, SILENT, Site, TARGET } from "../site.ts";
 
@@ -21,7 +21,7 @@ interface Pinged {
 
 async function ping(host: Host, target: string, ...options: (string | number)[]): Promise<Pinged> {
   const command = ["ping", "-n", ...options.map(String), target];
-  const { stdout, stderr } = await host.run(command, { timeoutMs: 60_000 });
+  const { stdout, stderr } = await host.run(command);
   const text = stdout + stderr;
   const summary = text.match(/transmitted, (\d+) received(?:, \+(\d+) errors)?/);
   assert.ok(summary, text);
@@ -36,11 +36,11 @@ async function icmpCounters(site: Site): Promise<Record<string, number>> {
 labTest("a target is pinged through the gateway of an ordinary user, of any size", async () => {
   await using site = await Site.start({ subject: SUBJECT, pingGroups: EVERYBODY });
   for (const family of FAMILIES) {
-    const small = await ping(site.client, TARGET[family], "-c", 3, "-i", 0.2, "-w", 10);
-    assert.equal(small.received, 3, small.text);
+    const small = await ping(site.client, TARGET[family], "-c", 3, "-i", 0.2, "-w", 60);
+    assert.ok(small.received >= 3, small.text);
     // The target's 64, less one for the gateway.
     assert.match(small.text, /ttl=63/);
-    assert.equal((await ping(site.client, TARGET[family], "-c", 1, "-w", 10, "-t", 2)).received, 1);
+    assert.equal((await ping(site.client, TARGET[family], "-c", 1, "-w", 60, "-t", 2)).received, 1);
     // Every byte comes back: ping compares them.
     for (const size of [0, 1392, 1393, 9000, 65_000]) {
       const sized = await ping(
@@ -53,9 +53,9 @@ labTest("a target is pinged through the gateway of an ordinary user, of any size
         "-s",
         size,
         "-w",
-        10,
+        60,
       );
-      assert.equal(sized.received, 2, sized.text);
+      assert.ok(sized.received >= 2, sized.text);
       assert.doesNotMatch(sized.text, /wrong data|truncated/);
     }
   }
@@ -65,13 +65,13 @@ labTest("a target is pinged through the gateway of an ordinary user, of any size
 
 labTest("two clients with the same identifier do not get each other's replies", async () => {
   await using site = await NetnsSite.start({ subject: SUBJECT, pingGroups: EVERYBODY });
-  const options = ["-e", 4711, "-c", 20, "-i", 0.1, "-w", 20];
+  const options = ["-e", 4711, "-c", 20, "-i", 0.1, "-w", 60];
   const [one, two] = await Promise.all([
     ping(site.n2, TARGET[4], ...options, "-p", "11", "-s", 100),
     ping(site.inside, TARGET[4], ...options, "-p", "22", "-s", 300),
   ]);
   for (const { received, text } of [one!, two!]) {
-    assert.equal(received, 20, text);
+    assert.ok(received >= 20, text);
     assert.doesNotMatch(text, /wrong data|DUP|truncated/);
   }
   assert.doesNotMatch(one!.text, /308 bytes/);
@@ -85,7 +85,7 @@ labTest(
     const dead = await ping(site.client, SILENT[4], "-c", 2, "-W", 1);
     assert.deepEqual([dead.received, dead.errors], [0, 0], dead.text);
     for (const family of FAMILIES) {
-      const absent = await ping(site.client, ABSENT[family], "-c", 1, "-W", 8);
+      const absent = await ping(site.client, ABSENT[family], "-c", 1, "-W", 30);
       assert.equal(absent.received, 0, absent.text);
       assert.match(
         absent.text,
@@ -97,7 +97,7 @@ labTest(
       );
     }
     // This host's own addresses are not handed out.
-    const own = await ping(site.client, INSIDE[4], "-c", 1, "-W", 2);
+    const own = await ping(site.client, INSIDE[4], "-c", 1, "-W", 30);
     assert.match(own.text, /From 10\.9\.0\.1 icmp_seq=1 Packet filtered/);
   },
 );
@@ -127,10 +127,10 @@ labTest(
         "Action = reject",
       ],
     });
-    const rewritten = await ping(site.client, "10.50.0.100", "-c", 2, "-i", 0.2, "-w", 10);
-    assert.equal(rewritten.received, 2, rewritten.text);
+    const rewritten = await ping(site.client, "10.50.0.100", "-c", 2, "-i", 0.2, "-w", 60);
+    assert.ok(rewritten.received >= 2, rewritten.text);
     assert.match(rewritten.text, /64 bytes from 10\.50\.0\.100: icmp_seq=1/);
-    const rejected = await ping(site.client, TARGET[4], "-c", 1, "-W", 2);
+    const rejected = await ping(site.client, TARGET[4], "-c", 1, "-W", 30);
     assert.match(rejected.text, /From 10\.9\.0\.1 icmp_seq=1 Packet filtered/);
     const dropped = await ping(site.client, SILENT[4], "-c", 1, "-W", 1);
     assert.deepEqual([dropped.received, dropped.errors], [0, 0], dropped.text);
@@ -141,6 +141,7 @@ labTest(
   "where the system forbids pings one line says so, and nobody answers in a target's name",
   async () => {
     await using site = await Site.start({ subject: SUBJECT, pingGroups: "1 0" });
+    await site.gateway.process.line(/net\.ipv4\.ping_group_range/);
     const lines = site.gateway.process.lines.filter((line) =>
       line.includes("net.ipv4.ping_group_range")
     );
@@ -149,7 +150,7 @@ labTest(
       const { received, text } = await ping(site.client, TARGET[family], "-c", 1, "-W", 1);
       assert.equal(received, 0, text);
     }
-    const { received } = await ping(site.client, GATEWAY[4], "-c", 1, "-w", 10);
+    const { received } = await ping(site.client, GATEWAY[4], "-c", 1, "-w", 60);
     assert.equal(received, 1, "its own address it answers for");
   },
 );
@@ -157,6 +158,7 @@ labTest(
 labTest("without FFI one line says so, and nobody answers in a target's name", async () => {
   const subject = "deno task start:sandbox";
   await using site = await Site.start({ subject, pingGroups: EVERYBODY });
+  await site.gateway.process.line(/pings of targets/);
   const lines = site.gateway.process.lines.filter((line) => /pings of targets/.test(line));
   assert.equal(lines.length, 1, lines.join("\n"));
   const { received, text } = await ping(site.client, TARGET[4], "-c", 1, "-W", 1);
@@ -169,15 +171,15 @@ labTest("the sockets of pings do what they promise, where the system allows them
   await host.sysctl(`net.ipv4.ping_group_range=${EVERYBODY}`);
   const file = fileURLToPath(new URL("../../ffi/icmp_test.ts", import.meta.url));
   const command = [Deno.execPath(), "test", "--no-prompt", "--allow-all", "--no-check", file];
-  const { stdout } = await host.run(command, { timeoutMs: 60_000 });
+  const { stdout } = await host.run(command);
   assert.match(stdout, /[1-9]\d* passed/);
   assert.doesNotMatch(stdout, /[1-9]\d* (?:failed|ignored)/);
 });
 
 /** The hops that `traceroute` prints, each the addresses that answered. */
 async function traceroute(host: Host, target: string, ...options: string[]): Promise<string[][]> {
-  const command = ["traceroute", "-n", "-q", "2", "-w", "2", "-m", "6", ...options, target];
-  const text = await host.output(command, { timeoutMs: 60_000 });
+  const command = ["traceroute", "-n", "-q", "2", "-w", "30", "-m", "6", ...options, target];
+  const text = await host.output(command);
   const isAddress = (word: string) => /^(?:\d+\.){3}\d+$|^[0-9a-f]*:[0-9a-f:]*$/.test(word);
   return text.trimEnd().split("\n").slice(1)
     .map((line) => [...new Set(line.split(/ +/).filter(isAddress))]);
@@ -230,12 +232,17 @@ labTest("a flood of one peer's pings is cut at its rate, and another's go throug
     pingGroups: EVERYBODY,
     proxy: ["Subnets = 10.50.0.0/16, fd50::/64", "MaxPingRate = 50"],
   });
-  const flood = site.n2.spawn("flood", ["ping", "-q", "-f", "-i", "0.001", "-w", "4", TARGET[4]]);
-  const calm = await ping(site.inside, TARGET[4], "-c", 10, "-i", 0.3, "-w", 10);
-  assert.equal(calm.received, 10, calm.text);
-  await flood.exit();
-  const { flooded, requests } = await icmpCounters(site.site);
+  const start = performance.now();
+  const flood = site.n2.spawn("flood", ["ping", "-q", "-f", "-i", "0.001", TARGET[4]]);
+  const calm = await ping(site.inside, TARGET[4], "-c", 10, "-i", 0.3, "-w", 60);
+  assert.ok(calm.received >= 10, calm.text);
   // Without replies ping sends a hundred per second.
-  assert.ok(flooded! > 100, `${flooded} dropped`);
-  assert.ok(requests! < 50 * 10, `${requests} sent on`);
+  await eventually("many are dropped", async () => {
+    return (await icmpCounters(site.site)).flooded! > 100;
+  });
+  const { requests } = await icmpCounters(site.site);
+  flood.signal("SIGINT");
+  await flood.exit();
+  const seconds = (performance.now() - start) / 1000;
+  assert.ok(requests! < 50 * Math.max(10, seconds + 3), `${requests} sent on in ${seconds} s`);
 });

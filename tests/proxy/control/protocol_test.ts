@@ -3,6 +3,7 @@ import { parseIpAddress } from "../../../proxy/address.ts";
 import { generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
 import { preset } from "../../preset.ts";
 import { ControlLab, hexKey, newConfig } from "./lab.ts";
+import { listenOnOwnPort } from "../own_port.ts";
 
 const ZERO = "0".repeat(64);
 
@@ -158,7 +159,7 @@ Deno.test({
   async fn() {
     await using lab = await ControlLab.start(newConfig(), undefined, undefined, true);
     const told = async () => (await lab.get()).filter((line) => line.startsWith("fwmark="));
-    const taken = listenBelowEphemeral();
+    const taken = listenOnOwnPort();
     const { port } = taken.addr as Deno.NetAddr;
     const set = async (lines: string, errno = 0) =>
       assert.equal(await lab.ask(`set=1\n${lines}\n\n`), `errno=${errno}\n\n`);
@@ -301,16 +302,4 @@ Deno.test("what is set to what it is already changes nothing: no other socket, n
 
 function ip(text: string) {
   return parseIpAddress(text)!;
-}
-
-/** On a port that the system gives nobody by itself, so that it is free again when this is closed. */
-function listenBelowEphemeral(): Deno.DatagramConn {
-  for (;;) {
-    const port = 2_000 + Math.floor(Math.random() * 8_000);
-    try {
-      return Deno.listenDatagram({ transport: "udp", hostname: "0.0.0.0", port });
-    } catch (error) {
-      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
-    }
-  }
 }

@@ -137,7 +137,7 @@ Deno.test("clients that say nothing, stop in the middle or take no answer are cu
   await using lab = await ControlLab.start(undefined, timeouts);
   const silent = await lab.connect();
   const stuck = await lab.connect();
-  await stuck.write(new TextEncoder().encode("set=1\nlisten_port"));
+  await stuck.write(new TextEncoder().encode("set=1\nlisten_port")).catch(() => {});
   const deaf = await lab.connect();
   // More answers than the socket's buffer holds.
   const asked = deaf.write(new TextEncoder().encode("get=1\n\n".repeat(30_000))).catch(() => {});
@@ -217,3 +217,45 @@ async function served(lab: ControlLab): Promise<void> {
   const isAnswered = async () => /errno=0\n\n$/.test(await lab.ask("get=1\n\n"));
   await eventually("somebody is answered", isAnswered, { timeoutMs: LIMIT_MS });
 }
+
+Deno.test("what there is of thousands of peers, in stats and get, is answered some at a time, and whole", async () => {
+  await using lab = await ControlLab.start();
+  const { gateway } = lab;
+  const { device } = gateway.engine;
+  const key = new Uint8Array(32);
+  for (let i = 0; i < 3_000; i++) {
+    new DataView(key.buffer).setUint32(0, i + 1);
+    device.addPeer({ publicKey: key.slice() }, gateway.engine.now());
+  }
+  let turn = 0;
+  let looks = new Map<number, number>();
+  for (const peer of device.peers()) {
+    const { lastHandshake } = peer;
+    Object.defineProperty(peer, "lastHandshake", {
+      get: () => (looks.set(turn, (looks.get(turn) ?? 0) + 1), lastHandshake),
+    });
+  }
+  let isWatching = true;
+  const watch = () => (turn++, isWatching && setTimeout(watch, 0));
+  watch();
+  const answer = await lab.ask("wirestack_stats=1\n\n");
+  const stats = JSON.parse(/^stats=(.*)$/m.exec(answer)![1]!);
+  assert.deepEqual(Object.keys(stats).slice(0, 5), [
+    ...["uptimeMs", "port", "publicKey", "peers", "peerList"],
+  ]);
+  const made = looks;
+  looks = new Map();
+  const { peers } = JSON.parse(JSON.stringify(gateway.stats()));
+  assert.deepEqual(
+    stats.peers.map(({ publicKey }: { publicKey: string }) => publicKey),
+    peers.map(({ publicKey }: { publicKey: string }) => publicKey),
+  );
+  looks = new Map();
+  const text = await lab.ask("get=1\n\n");
+  isWatching = false;
+  assert.equal(text.match(/^public_key=/gm)!.length, 3_000);
+  assert.ok(text.endsWith("\nerrno=0\n\n"));
+  for (const [what, seen] of [["stats", made], ["get", looks]] as const) {
+    assert.ok(seen.size >= 8, `${what}: in ${seen.size} turns`);
+  }
+});

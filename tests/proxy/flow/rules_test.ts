@@ -277,5 +277,5 @@ Deno.test("thousands of names are learnt one by one in a moment", () => {
   }
   assert.equal(verdict(subject, "10.60.19.135"), "5000 10.60.19.135 80");
   // 22 ms as measured; with all names made anew for each it was 97 s.
-  assert.ok(performance.now() - start < 5_000, `${performance.now() - start} ms`);
+  assert.ok(performance.now() - start < 30_000, `${performance.now() - start} ms`);
 });

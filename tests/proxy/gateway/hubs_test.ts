@@ -73,13 +73,13 @@ Deno.test("a client goes on by the other hub when the one that it uses is gone, 
     const since = performance.now();
     await hubs[used]!.close();
     await ping(2);
-    assert.ok(performance.now() - since < 10_000, `${performance.now() - since} ms`);
-    assert.equal(holder(), 1 - used);
     // Not three minutes later, when a session would be over.
-    assert.deepEqual(
-      client.stats().peers.map(({ state }) => state),
-      [0, 1].map((hub) => hub === used ? "silent" : "connected"),
-    );
+    assert.ok(performance.now() - since < 60_000, `${performance.now() - since} ms`);
+    await until(() => {
+      const states = client.stats().peers.map(({ state }) => state);
+      return holder() === 1 - used &&
+        states.every((state, hub) => state === (hub === used ? "silent" : "connected"));
+    }, "the other has it, and is there");
     conn.close();
   } finally {
     await client.close();

@@ -7,6 +7,7 @@ import { Wirestack } from "../../../proxy/embed/wirestack.ts";
 import type { Resolve } from "../../../proxy/gateway/resolver.ts";
 import { pattern, readAll, until, writeAll } from "../pair.ts";
 import { startWirestack } from "../start.ts";
+import { ownUdpPort } from "../own_port.ts";
 
 /** So that what takes minutes takes tenths of seconds. */
 const FAST = {
@@ -23,12 +24,12 @@ const loopback = parseIpAddress("127.0.0.1")!;
 const siteKey = generatePrivateKey();
 const otherKey = generatePrivateKey();
 
-function startOther(port?: number, listenAddress?: string): Promise<Wirestack> {
+function startOther(port = ownUdpPort(), listenAddress?: string): Promise<Wirestack> {
   return startWirestack({
     interface: {
       privateKey: encodeKey(otherKey),
       address: "10.9.0.1/24",
-      ...(port !== undefined && { listenPort: port }),
+      listenPort: port,
       ...(listenAddress !== undefined && { listenAddress }),
     },
     peers: [{ publicKey: encodeKey(publicKeyOf(siteKey)), allowedIps: "10.9.0.2/32" }],

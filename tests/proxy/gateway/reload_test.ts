@@ -13,6 +13,7 @@ import { Flow, FlowOwner } from "../../../proxy/flow/flow.ts";
 import { ControlLab, hexKey, RELOADED } from "../control/lab.ts";
 import { pattern, until } from "../pair.ts";
 import { startGateway, startWirestack } from "../start.ts";
+import { ownUdpPort } from "../own_port.ts";
 
 const gatewayKey = generatePrivateKey();
 const clientKey = generatePrivateKey();
@@ -147,9 +148,7 @@ Deno.test("a subnet that goes ends its connections and takes no new ones, one th
 Deno.test("keys, allowed IPs, keepalive and port change; the client's session goes on", async () => {
   await using lab = await ControlLab.start(file(PROXY));
   await using site = await connected(lab);
-  const free = Deno.listenDatagram({ transport: "udp", hostname: "127.0.0.1", port: 0 });
-  const { port } = free.addr as Deno.NetAddr;
-  free.close();
+  const port = ownUdpPort();
   lab.next = file(
     PROXY + `[Peer]\nPublicKey = ${key(2)}\nEndpoint = 127.0.0.1:9\nAllowedIPs = 10.9.0.3\n`,
     `Address = 10.9.0.1/24\nListenPort = ${port}`,

@@ -93,7 +93,7 @@ export class StreamSite implements AsyncDisposable {
     const shakeHands = async () => {
       peer!.initiate(gateway.engine.now());
       gateway.engine.wake();
-      await until(() => peer!.hasSession, "a session", 20_000);
+      await until(() => peer!.hasSession, "a session");
     };
     return { gateway, input, endpoint, peer: peer!, shakeHands };
   }

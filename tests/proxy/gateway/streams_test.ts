@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { encodeKey, publicKeyOf } from "../../../proxy/base64.ts";
 import type { DialledEndpoint } from "../../../proxy/bind/stream/mod.ts";
 import { type ConfigInput, loadConfig } from "../../../proxy/config/config.ts";
 import type { Gateway } from "../../../proxy/gateway/gateway.ts";
@@ -34,7 +35,7 @@ for (const transport of ["tls", "grpc"]) {
     const [peer] = hub.engine.device.peers();
     await until(() => peer!.hasSession, "the hub's session");
     assert.match(`${peer!.endpoint}`, new RegExp(`^${transport}:127\\.0\\.0\\.1:\\d+$`));
-    assert.match(uapiGet(hub), /\nendpoint=127\.0\.0\.1:\d+\n/);
+    assert.match([...uapiGet(hub)].join(""), /\nendpoint=127\.0\.0\.1:\d+\n/);
     const { received, receivedBytes } = [...hub.streams.binds][0]!.counters;
     const samples = carrierSamples(hub);
     assert.equal(samples.get(`wirestack_carriers ${transport}`), 1);
@@ -172,7 +173,7 @@ Deno.test("a reload takes new certificates and who is let in; connections of who
 
   assert.deepEqual(reload().warnings, []);
   second.endpoint.open();
-  await until(() => second.endpoint.state === "open", "the second is back", 20_000);
+  await until(() => second.endpoint.state === "open", "the second is back");
   assert.equal(second.endpoint.remote!.description, "renewed");
   assert.deepEqual(reload({ listen: "tls:127.0.0.1:1" }).warnings, [
     "relay.listen: cannot change while running, expected a restart; it stays as it was",
@@ -221,7 +222,7 @@ Deno.test("a fallback that comes by a reload has the certificate that another re
   const [peer] = gateway.engine.device.peers();
   const [endpoint] = gateway.peers.paths.of(peer!)!.fallbacks as DialledEndpoint[];
   endpoint!.open();
-  await until(() => endpoint!.state === "open", "it is dialled", 20_000);
+  await until(() => endpoint!.state === "open", "it is dialled");
   const stays = log.lines.filter((line) => line.includes("certificates of fallbacks stay"));
   assert.equal(stays.length, 1, log.lines.join(""));
   assert.match(stays[0]!, /0\.pem may not be read, expected a file in PEM/);
@@ -246,4 +247,30 @@ Deno.test("a fallback's certificate that is not there ends the start, and is a l
     log.lines[0]!,
     /tls:\/\/localhost:\d+ cannot be dialled: .*nope\.pem is not there, expe/,
   );
+});
+
+Deno.test("a gateway without streams has them loaded by the reload that brings its first fallback", async () => {
+  await using site = await StreamSite.make();
+  await site.startHub();
+  const plain: ConfigInput = {
+    interface: { privateKey: encodeKey(site.keys[0]!), address: "10.9.0.2/24" },
+    peers: [{ publicKey: encodeKey(publicKeyOf(site.hubKey)), allowedIps: "10.9.0.1/32" }],
+  };
+  const gateway = await site.start(plain);
+  assert.equal(gateway.streams.isLoaded, false);
+  assert.deepEqual([...gateway.streams.binds], []);
+  const withFallback = (i: number): ConfigInput => ({
+    ...plain,
+    peers: [{ ...plain.peers![0]!, ...site.fallback(i), persistentKeepalive: 25 }],
+  });
+  // The first is not wanted any more when it could be opened.
+  for (const i of [1, 0]) {
+    applyConfig(gateway, loadConfig(plain).config, loadConfig(withFallback(i)));
+  }
+  const [peer] = gateway.engine.device.peers();
+  assert.match(gateway.peers.fallbacks(peer!)[0]!.certPath, /0\.pem$/);
+  await until(() => peer!.hasSession, "a session by the fallback", 20_000);
+  assert.equal(gateway.peers.paths.of(peer!)!.fallbacks.length, 1);
+  assert.match(`${peer!.endpoint}`, /^tls:/);
+  assert.equal([...site.hub.streams.binds][0]!.carriers, 1);
 });

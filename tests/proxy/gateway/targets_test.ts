@@ -101,7 +101,7 @@ Deno.test("clients of a target that keeps warm connections are not harmed by its
   };
   try {
     for (let death = 0; death < 3; death++) {
-      await until(() => warm() === 4, "four are ready", 20_000);
+      await until(() => warm() === 4, "four are ready");
       assert.ok((await Promise.all(Array.from({ length: 12 }, isEchoed))).every(Boolean));
       targets.at(-1)!.die();
       // Those that are ready lead nowhere: each client is refused as it would be without them.

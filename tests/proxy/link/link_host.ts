@@ -59,11 +59,11 @@ export class LinkHost {
     this.wake();
   }
 
-  /** Resolves when `isSo` is true; rejects after ten seconds. */
+  /** Resolves when `isSo` is true; rejects after a minute. */
   async until(isSo: () => boolean, what = "what was waited for"): Promise<void> {
-    const limit = performance.now() + 10_000;
+    const limit = performance.now() + 60_000;
     while (!isSo()) {
-      if (performance.now() > limit) throw new Error(`${what}: not within ten seconds`);
+      if (performance.now() > limit) throw new Error(`${what}: not within a minute`);
       await new Promise<void>((resolve) => setTimeout(resolve, 2));
     }
   }

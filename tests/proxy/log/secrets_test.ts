@@ -187,7 +187,7 @@ async function live(
   say(Deno.inspect(gateway.stats(), { depth: 10 }));
   await gateway.close();
   for (const line of ["given up for now", "keys wiped"]) {
-    await until(() => said().includes(line), line, 15_000);
+    await until(() => said().includes(line), line);
   }
   await Promise.all([good, wrong, stranger].map((net) => net.close()));
 

@@ -9,6 +9,7 @@ import fc from "fast-check";
 import { chooseDnsMethod, type DnsPlaces, setDns, unsetDns } from "../../../proxy/system/dns.ts";
 import { withNameServers, withoutNameServers } from "../../../proxy/system/resolv_conf.ts";
 import { runScript } from "../../../proxy/system/shell.ts";
+import { writeExecutable } from "../../executable.ts";
 
 Deno.test("resolv.conf has the tunnel's name servers, and comes back to the letter", () => {
   const before = "# by hand\nnameserver 192.0.2.53\noptions edns0\n";
@@ -139,7 +140,7 @@ class Folder implements DnsPlaces, Disposable {
   readonly resolvConf = `${this.path}/resolv.conf`;
 
   program(name: string, script: string): void {
-    Deno.writeTextFileSync(`${this.path}/${name}`, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    writeExecutable(`${this.path}/${name}`, `#!/bin/sh\n${script}\n`);
   }
 
   log(name: string): string {

@@ -5,7 +5,8 @@
  */
 
 import assert from "node:assert/strict";
-import { LinuxSystem, Netlink, Nftables } from "../../../ffi/mod.ts";
+import { LinuxSystem, Nftables } from "../../../ffi/mod.ts";
+import { Netlink } from "../../../ffi/netlink/mod.ts";
 import { parsePrefix } from "../../../proxy/address.ts";
 import { planMasquerade } from "../../../proxy/system/masquerade.ts";
 import { networksScript } from "../../../proxy/system/masquerade_script.ts";

@@ -14,7 +14,9 @@ import {
   StateFile,
   type TunnelRecord,
 } from "../../../proxy/system/state_file.ts";
+import { StateLines, type WrittenFile } from "../../../proxy/system/state_lines.ts";
 import type { Undo } from "../../../proxy/system/step.ts";
+import { alone } from "../../alone.ts";
 
 const RULE: Undo = {
   kind: "rule",
@@ -110,6 +112,73 @@ Deno.test("a file cut off anywhere gives the steps that stand in it whole", () =
   }));
 });
 
+Deno.test("a tunnel that changes again and again has a file that stays short, and begins no number twice", () => {
+  using lab = new Folder();
+  const path = (() => {
+    using state = StateFile.create(lab.record, lab.path);
+    state.begin("the first", TABLE);
+    let last = state.begin("rule", RULE);
+    let longest = 0;
+    for (let i = 0; i < 5_000; i++) {
+      // What is missing is made before what is too much is taken away.
+      const next = state.begin("rule", RULE);
+      assert.ok(next > last);
+      state.undone(last);
+      last = next;
+      if (i % 50 === 0) longest = Math.max(longest, Deno.statSync(state.path).size);
+    }
+    assert.ok(longest < 70_000, `${longest} bytes`);
+    return state.path;
+  })();
+  const [found] = findStates(lab.path);
+  assert.deepEqual([found!.path, found!.record], [path, lab.record]);
+  assert.deepEqual(found!.steps.map(({ index, title }) => [index, title]), [
+    [0, "the first"],
+    [5_001, "rule"],
+  ]);
+  assert.deepEqual(found!.problems, []);
+});
+
+Deno.test("a process that is killed while it makes its file shorter leaves what it has begun", () => {
+  using lab = new Folder();
+  const path = (() => {
+    using state = StateFile.create(lab.record, lab.path);
+    return state.path;
+  })();
+  const image = new Image(Deno.readFileSync(path));
+  const lines = new StateLines(image, { wirestack: 1, ...lab.record });
+  const live = new Map<number, string>();
+  const begin = (step: number, undo: Undo) => {
+    live.set(step, `step ${step}`);
+    lines.begin(step, { step, title: `step ${step}`, undo });
+  };
+  const end = (step: number) => {
+    live.delete(step);
+    lines.end(step, { undone: step });
+  };
+  begin(0, TABLE);
+  begin(1, RULE);
+  for (let step = 2; image.cut === Infinity || image.bytes.length > 65_000; step++) {
+    begin(step, step % 2 === 0 ? RULE : TABLE);
+    // At last whatever is written is cut wherever it may be.
+    if (image.bytes.length > 65_300) image.cut = 251;
+    if (step > 3) end(step);
+    assert.ok(step < 1_000, "it is made shorter");
+  }
+  assert.ok(image.moments.length > 250, `${image.moments.length}`);
+  for (const moment of [...image.moments, image.bytes]) {
+    Deno.writeFileSync(path, moment);
+    const [found] = findStates(lab.path);
+    assert.deepEqual(found!.record, lab.record);
+    // The last to end may be there still: its end is not written yet.
+    const steps = found!.steps.filter(({ index }) => live.has(index));
+    assert.deepEqual(steps.map(({ title }) => title), [...live.values()]);
+    assert.ok(found!.steps.length <= live.size + 1);
+    using state = StateFile.take(found!);
+    assert.ok(state.begin("later", TABLE) > 3);
+  }
+});
+
 Deno.test("a record that names anything but what is ours is passed over", () => {
   using lab = new Folder();
   const path = (() => {
@@ -168,18 +237,16 @@ Deno.test("a folder that others may write to is refused", () => {
   assert.throws(() => StateFile.create(lab.record, lab.path), /mode 777, expected/);
 });
 
-Deno.test("who becomes another user can read both later, whatever the umask is", () => {
-  using lab = new Folder();
-  const mode = (path: string) => Deno.statSync(path).mode! & 0o777;
-  const before = Deno.umask(0o077);
-  try {
+Deno.test("who becomes another user can read both later, whatever the umask is", (t) =>
+  alone(t, () => {
+    using lab = new Folder();
+    const mode = (path: string) => Deno.statSync(path).mode! & 0o777;
+    Deno.umask(0o077);
     const directory = `${lab.path}/new`;
     using state = StateFile.create(lab.record, directory);
     assert.deepEqual([mode(directory), mode(state.path)], [0o755, 0o644]);
-  } finally {
-    Deno.umask(before);
-  }
-});
+    return Promise.resolve();
+  }));
 
 Deno.test("one that may not be read is an error with its path, and what runs beside is what ran before", () => {
   using lab = new Folder();
@@ -214,6 +281,42 @@ Deno.test("this process's namespace is told by its inode, its cookie and the mac
   assert.ok(inode > 0);
   assert.match(boot, /^[0-9a-f-]{36}$/);
 });
+
+/** A file in memory, and what it was between any two of its changes. */
+class Image implements WrittenFile {
+  bytes: Uint8Array;
+  readonly moments: Uint8Array[] = [];
+  /** Most bytes of a write. */
+  cut = Infinity;
+  #at = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+  }
+
+  writeSync(bytes: Uint8Array): number {
+    const length = Math.min(bytes.length, this.cut);
+    const next = new Uint8Array(Math.max(this.bytes.length, this.#at + length));
+    next.set(this.bytes);
+    next.set(bytes.subarray(0, length), this.#at);
+    this.#at += length;
+    this.#become(next);
+    return length;
+  }
+
+  seekSync(offset: number, whence: Deno.SeekMode): number {
+    return this.#at = whence === Deno.SeekMode.End ? this.bytes.length + offset : offset;
+  }
+
+  truncateSync(length: number): void {
+    this.#become(this.bytes.slice(0, length));
+  }
+
+  #become(next: Uint8Array): void {
+    if (this.cut < Infinity) this.moments.push(this.bytes);
+    this.bytes = next;
+  }
+}
 
 class Folder implements Disposable {
   readonly path = Deno.makeTempDirSync();

@@ -11,6 +11,7 @@ import {
   proxiedTargets,
   unmarkedHosts,
 } from "../../../proxy/system/unmarked_hosts.ts";
+import { alone } from "../../alone.ts";
 
 const KEYS = ["A", "B", "C"].map((letter) => `${letter.repeat(42)}A=`);
 
@@ -30,29 +31,26 @@ Deno.test("hubs are exempt by every place that they have, for TCP has no mark", 
   assert.deepEqual(hosts.sort(), ["2001:db8::2", "203.0.113.2", "hub.test", "relay.test"]);
 });
 
-Deno.test("what is connected to for a fallback is the HTTP proxy on the way, if there is one", () => {
-  const places = () =>
-    dialledPlaces(config([
-      ...["[Peer]", `PublicKey = ${KEYS[1]}`, "AllowedIPs = 100.64.0.0/10"],
-      ...["Fallback = tls://relay.test:443", "Fallback = grpc://[2001:db8::2]:8443"],
-      ...["Cert = cert.pem", "Key = key.pem", "Ca = ca.pem"],
-    ].join("\n")));
-  assert.deepEqual(places(), [
-    { hostname: "relay.test", port: 443 },
-    { hostname: "2001:db8::2", port: 8443 },
-  ]);
-  Deno.env.set("HTTPS_PROXY", "http://user:word@proxy.test:3128");
-  Deno.env.set("NO_PROXY", "relay.test");
-  try {
+Deno.test("what is connected to for a fallback is the HTTP proxy on the way, if there is one", (t) =>
+  alone(t, () => {
+    const places = () =>
+      dialledPlaces(config([
+        ...["[Peer]", `PublicKey = ${KEYS[1]}`, "AllowedIPs = 100.64.0.0/10"],
+        ...["Fallback = tls://relay.test:443", "Fallback = grpc://[2001:db8::2]:8443"],
+        ...["Cert = cert.pem", "Key = key.pem", "Ca = ca.pem"],
+      ].join("\n")));
+    assert.deepEqual(places(), [
+      { hostname: "relay.test", port: 443 },
+      { hostname: "2001:db8::2", port: 8443 },
+    ]);
+    Deno.env.set("HTTPS_PROXY", "http://user:word@proxy.test:3128");
+    Deno.env.set("NO_PROXY", "relay.test");
     assert.deepEqual(places(), [
       { hostname: "relay.test", port: 443 },
       { hostname: "proxy.test", port: 3128 },
     ]);
-  } finally {
-    Deno.env.delete("HTTPS_PROXY");
-    Deno.env.delete("NO_PROXY");
-  }
-});
+    return Promise.resolve();
+  }));
 
 Deno.test("a list of peers is exempt: without it there may be nobody at the other end", () => {
   const hostsOf = (place: string) =>

@@ -10,7 +10,7 @@ import { HTTP_LIMITS } from "../../../proxy/watch/http_server.ts";
 import { pattern, readAll, SITE, startPair, until, writeAll } from "../pair.ts";
 
 const KEY = encodeKey(generatePrivateKey());
-const LIMITS = { ...HTTP_LIMITS, connections: 8, headMs: 300 };
+const LIMITS = { ...HTTP_LIMITS, connections: 8 };
 
 interface Raw {
   readonly head: string;
@@ -39,9 +39,9 @@ function sample(text: string, name: string): number {
   return Number(line.slice(name.length + 1));
 }
 
-function listener(text: string) {
+function listener(text: string, limits = LIMITS) {
   const { config } = loadConfig(`[Interface]\nPrivateKey = ${KEY}\n[Status]\n${text}\n`);
-  return StatusServer.open(config.status!, LIMITS);
+  return StatusServer.open(config.status!, limits);
 }
 
 Deno.test("an embedder's gateway is asked as one from the command line: what it carried is counted", async () => {
@@ -213,7 +213,7 @@ Deno.test("who may not ask is told so before any path is looked at", async () =>
 });
 
 Deno.test("slow clients make room for others, and are gone when their time is over", async () => {
-  const server = await listener("Listen = 127.0.0.1:0");
+  const server = await listener("Listen = 127.0.0.1:0", { ...LIMITS, headMs: 2_000 });
   try {
     const slow = await Promise.all(Array.from({ length: 100 }, async () => {
       const conn = await Deno.connect({ port: server.port });

@@ -7,6 +7,7 @@ import { X509Certificate } from "node:crypto";
 import { ConfigError } from "../../../../proxy/config/error.ts";
 import { runHere } from "../run_here.ts";
 import { LEAVES, Made, openssl } from "./made.ts";
+import { alone } from "../../../alone.ts";
 
 const DAY = 86_400_000;
 const ROLES = [["server", "sslserver"], ["client", "sslclient"], ["proxy", "sslclient"]] as const;
@@ -96,22 +97,23 @@ Deno.test("what stands in the certificates: usage, constraints, names, serial nu
   assert.equal(serials.size, LEAVES.length);
 });
 
-Deno.test("keys are for their owner alone, whatever the umask is", { ignore }, async () => {
-  await using made = new Made();
-  const before = Deno.umask(0);
-  try {
-    await made.gencerts();
-  } finally {
-    Deno.umask(before);
-  }
-  const mode = (path: string) => (Deno.statSync(path).mode! & 0o777).toString(8);
-  assert.equal(mode(made.out), "700");
-  for (const folder of ["ca", ...LEAVES]) {
-    assert.equal(mode(`${made.out}/${folder}`), "700");
-    assert.equal(mode(`${made.out}/${folder}/key.pem`), "600");
-  }
-  assert.equal(Object.keys(made.contents()).length, 13);
-});
+Deno.test(
+  "keys are for their owner alone, whatever the umask is",
+  { ignore },
+  (t) =>
+    alone(t, async () => {
+      await using made = new Made();
+      Deno.umask(0);
+      await made.gencerts();
+      const mode = (path: string) => (Deno.statSync(path).mode! & 0o777).toString(8);
+      assert.equal(mode(made.out), "700");
+      for (const folder of ["ca", ...LEAVES]) {
+        assert.equal(mode(`${made.out}/${folder}`), "700");
+        assert.equal(mode(`${made.out}/${folder}/key.pem`), "600");
+      }
+      assert.equal(Object.keys(made.contents()).length, 13);
+    }),
+);
 
 Deno.test("nothing is overwritten, also where one of the folders alone is there", async () => {
   await using made = new Made();

@@ -190,7 +190,7 @@ Deno.test("a machine that has joined comes by TLS when UDP does not get through,
   Deno.writeTextFileSync(path, text.replace(/^Endpoint = .*$/m, `Endpoint = 127.0.0.1:${port}`));
   await using machine = await startWirestack(path);
   const peer = () => [...hub.gateway.engine.device.peers()].find(({ name }) => name === "paris")!;
-  await until(() => peer().lastHandshake > 0, "it is here", 15_000);
+  await until(() => peer().lastHandshake > 0, "it is here");
   assert.match(`${peer().endpoint}`, /tls/);
   await until(
     () => readMembers(memberFile(hub.state, hub.gateway.publicKey))[0]?.state === "used",

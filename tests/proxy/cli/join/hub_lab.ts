@@ -13,6 +13,7 @@ import type { Gateway } from "../../../../proxy/gateway/gateway.ts";
 import { encodeKey, generatePrivateKey } from "../../../../proxy/base64.ts";
 import { ControlLab } from "../../control/lab.ts";
 import { type Result, runHere } from "../run_here.ts";
+import { ownUdpPort } from "../../own_port.ts";
 
 export interface HubLabOptions {
   /** Lines of [Interface], beside the key. */
@@ -52,7 +53,8 @@ export class HubLab implements AsyncDisposable {
     const state = options.state ?? Deno.makeTempDirSync();
     const privateKey = options.privateKey ?? encodeKey(generatePrivateKey());
     const clock = { ahead: 0 };
-    const text = `[Interface]\nPrivateKey = ${privateKey}\nListenPort = ${options.port ?? 0}\n` +
+    const text =
+      `[Interface]\nPrivateKey = ${privateKey}\nListenPort = ${options.port ?? ownUdpPort()}\n` +
       `PeerToPeer = true\n${options.lines ?? "Address = 10.9.0.1/24"}\n${options.sections ?? ""}`;
     const control = await ControlLab.start(text, undefined, undefined, undefined, {
       stateDirectories: [state],

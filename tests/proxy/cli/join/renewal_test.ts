@@ -52,8 +52,8 @@ async function start(hub: HubLab, name: string, ahead: number): Promise<Gateway>
 }
 
 /** Has it look at its certificate now. */
-function look({ renewals }: Gateway): void {
-  renewals.handleTimeout(renewals.pollTimeout());
+function look({ streams: { renewals } }: Gateway): void {
+  renewals!.handleTimeout(renewals!.pollTimeout());
 }
 
 const memberOf = (hub: HubLab, name: string) =>
@@ -102,7 +102,7 @@ Deno.test("a machine gets another certificate in time, by a hub that has started
   assert.equal(Deno.statSync(`${path}.cert.pem`).mode! & 0o777, 0o600);
   assert.equal(Deno.readTextFileSync(`${path}.key.pem`), key);
   assert.equal(memberOf(hub, "paris").certificate, Deno.readTextFileSync(`${path}.cert.pem`));
-  const [renewable] = machine.streams.renewable;
+  const [renewable] = machine.streams.renewals!.certificates;
   assert.equal(renewable!.reader.read().certificate.serial, after.serial, "the next carrier's");
   const of = (pattern: RegExp) => logged.lines.filter((line) => pattern.test(line)).length;
   await until(() => of(/paris\.cert\.pem is renewed, until/) === 1, "the machine's line", LONG_MS);
@@ -131,7 +131,7 @@ Deno.test("nobody gets a certificate for another key, nor who is no member; an a
   await joined(hub, "a");
   await using machine = await start(hub, "a", 0);
   await until(() => memberOf(hub, "a").state === "used", "its token is spent", LONG_MS);
-  const [renewable] = machine.streams.renewable;
+  const [renewable] = machine.streams.renewals!.certificates;
   const [place] = renewable!.places;
   const ended = new AbortController().signal;
   const { engine } = machine;

@@ -58,7 +58,7 @@ export class Side {
 
 /** Waits until it holds. */
 export function until(holds: () => boolean): Promise<void> {
-  return untilSo(holds, "what a test of streams waits for", 20_000);
+  return untilSo(holds, "what a test of streams waits for");
 }
 
 export type Transport = "tls" | "grpc";

@@ -13,6 +13,7 @@ import {
 import { daysFromNow, type LeafOptions, MadeAuthority } from "../../certificates/made.ts";
 import { captureLog } from "../../../log/capture.ts";
 import { Lab, until } from "./lab.ts";
+import { ownTcpPort } from "../../../own_port.ts";
 
 const OLD = new Date("2026-01-02T00:00:00Z");
 
@@ -196,9 +197,7 @@ Deno.test("a server of an older TLS, of another protocol, or of none, is refused
   );
   assert.match(await problemWith({ ALPNProtocols: ["h2"] }), /^the TLS handshake failed: /);
   assert.equal(await problemWith({}), `refused: the server does not speak ${PROTOCOL}`);
-  const closed = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = closed.addr;
-  closed.close();
+  const port = ownTcpPort();
   assert.equal(await dialProblem(lab, { port, host: "127.0.0.1" }), "nobody listens there");
   assert.equal(
     await dialProblem(lab, { host: "no-such-host.invalid" }),
