@@ -63,9 +63,13 @@ export const Errno = {
   ENETDOWN: 100,
   ENETUNREACH: 101,
   ECONNABORTED: 103,
+  ECONNRESET: 104,
   ENOBUFS: 105,
+  ETIMEDOUT: 110,
   ECONNREFUSED: 111,
+  EHOSTDOWN: 112,
   EHOSTUNREACH: 113,
+  EINPROGRESS: 115,
 } as const;
 
 /** The address the kernel knows a buffer by. Keeps nothing alive: hold the buffer as long as that. */

@@ -30,6 +30,7 @@ export {
 export { SocketWatch } from "./socket_watch.ts";
 export { TcpInfo } from "./tcp_info.ts";
 export { TcpQueue } from "./tcp_queue.ts";
+export { TcpEvent, TcpSockets } from "./tcp_sockets.ts";
 export { openForeign, receiveForeign } from "./transparent.ts";
 export { LinuxSystem, SystemCallError } from "./system.ts";
 export * from "./udp.ts";

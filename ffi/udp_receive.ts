@@ -209,6 +209,7 @@ export class ReceiveRing {
       }
       from += Math.max(CMSG_DATA * 4, cmsgAligned(controls[at]!));
     }
-    if (!hasLocal) senders.fill(0, local, local + 4);
+    if (hasLocal) return;
+    for (let i = 0; i < 4; i++) senders[local + i] = 0; // a call of `fill` costs 50 ns
   }
 }

@@ -76,6 +76,7 @@ const WITHOUT_CONFIG = [
 /** What `up` imports when it runs, of a file with WireGuard, UDP and a proxy. */
 const STARTING = [
   "/proxy/cli/program.ts",
+  "/proxy/cli/commands/up.ts",
   ...lateImports("proxy/cli/commands/up.ts"),
   ...lateImports("proxy/cli/commands/up_options.ts"),
 ];
@@ -84,13 +85,14 @@ const STARTING = [
 const LATE = new RegExp(
   [
     "^/ffi/(?:tun|netlink)/",
-    "^/proxy/bind/stream/(?:tls|grpc)/",
+    "^/proxy/bind/stream/(?:(?:tls|grpc)/|mod\\.ts$)",
     "^/proxy/(?:certificates|demo|embed)/",
     "^/proxy/gateway/(?:streams|certificate_files)\\.ts$",
     "^/proxy/link/tun\\.ts$",
     "^/proxy/system/(?:tunnel|redirect|masquerade_steps)\\.ts$",
     "^/proxy/watch/(?:status|http_server)\\.ts$",
     "^/proxy/config/yaml\\.ts$",
+    "^/proxy/cli/commands/(?!up|tunnel|system_setup|command_line)",
     "^/proto/",
     "^npm:(?:yaml|qr|@grpc|@peculiar|@bufbuild|@noble/curves)",
   ].join("|"),

@@ -3,9 +3,9 @@
  *
  *     deno task test:busy [--times 20] [--loops 12] [--minutes 120] [PATH…]
  *
- * Without paths these are all test files but those that live in virtual time, those that need the
- * lab of tests/e2e, those that compute and ask no clock, and the compiler's; a round of them takes a
- * minute or two. Ends early after so many minutes, and says so. Exit status 1 when a test failed, or
+ * Without paths these are the test files that have to do with time, sockets or other processes, but for
+ * those that need the lab of tests/e2e, those that live in virtual time, and the compiler's; a round of
+ * them takes MINUTES. Ends early after so many minutes, and says so. Exit status 1 when a test failed, or
  * fewer rounds than asked for were run.
  *
  * @module
@@ -13,7 +13,7 @@
 
 import { parseArgs } from "node:util";
 
-/** Whose time is virtual, who have none, and who take minutes and need root. */
+/** Whose time is virtual though they say so, who only compute, and who take minutes and need root. */
 const OTHERS = [
   /^tests\/(netstack|wireguard|sim|fuzz|soak|deploy|e2e|architecture|proto)\b/,
   /^tests\/proxy\/(arena|config|flow|splice|address|certificates|version)\b/,
@@ -27,6 +27,17 @@ const OTHERS = [
   /^tests\/proxy\/cli\/join\/scan_test/,
   /^tests\/proxy\/watch\/metrics\/(busiest|catalogue|exposition)_test/,
 ];
+
+/** What a test says that has to do with time, sockets, other processes, or what starts such. */
+const IS_REAL = new RegExp(
+  [
+    ...["setTimeout", "setInterval", "setImmediate", "performance\\.now", "AbortSignal"],
+    ...["(?:every|retry)Ms", "until\\(", "within\\(", "eventually\\(", "tries\\(", "alone\\("],
+    ...["Deno\\.(?:listen|connect|serve|Command)", "fetch\\(", "node:(?:net|http2)", "http2\\."],
+    ...["start(?:Gateway|Hub|Other|Pair|Site|Wirestack)", "(?:Lab|Site|Hub)\\.start", "HubLab"],
+    ...["runHere", "new Process", "writeExecutable", "openUdp", "TunDevice", "labTest"],
+  ].join("|"),
+);
 
 /** Test files at once: what they wait for is waited for side by side, and they too take time away. */
 const JOBS = "12";
@@ -108,8 +119,12 @@ function* testFiles(directory: string): Generator<string> {
     const path = `${directory}/${name}`;
     if (OTHERS.some((other) => other.test(path))) continue;
     if (isDirectory) yield* testFiles(path);
-    else if (name.endsWith("_test.ts")) yield path;
+    else if (name.endsWith("_test.ts") && isReal(path)) yield path;
   }
+}
+
+function isReal(path: string): boolean {
+  return IS_REAL.test(Deno.readTextFileSync(new URL(path, root)));
 }
 
 function positive(text: string): number {

@@ -19,7 +19,7 @@ import { Errno, openLibc } from "../libc.ts";
 import { Kernels } from "../kernels/kernels.ts";
 import { BIN_BYTES, BINS, Coalescer, PIECE_AT } from "./coalescer.ts";
 import { Cutter, MAX_HEADERS } from "./cutter.ts";
-import { DescriptorWait } from "./wait.ts";
+import { DescriptorWait } from "../descriptor_wait.ts";
 import { MAX_PACKET, plainSum, type Sum, VNET_HEADER } from "./layout.ts";
 import {
   type OpenedTun,

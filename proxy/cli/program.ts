@@ -9,23 +9,8 @@
 import { Command, CommanderError, Option } from "npm:commander@15.1.0";
 import { ConfigError } from "../config/error.ts";
 import { VERSION } from "../version.ts";
-import { addAgent } from "./commands/agent.ts";
-import { addCapture } from "./commands/capture.ts";
-import { addCertificates } from "./commands/certificates.ts";
-import { addCheck } from "./commands/check.ts";
-import { addHub } from "./commands/hub.ts";
-import { addPeerList } from "./commands/peer_list.ts";
-import { addPeers } from "./commands/peers.ts";
-import { addRedirect } from "./commands/redirect.ts";
-import { addReload } from "./commands/reload.ts";
-import { addKill, addShow } from "./commands/show.ts";
-import { addRouter } from "./commands/router.ts";
-import { addDemo, addKeys, addStrip } from "./commands/tools.ts";
-import { addSigning } from "./commands/sign.ts";
-import { addDown } from "./commands/down.ts";
-import { addEnrolment } from "./commands/enrol.ts";
+import type { CommandLine } from "./commands/command_line.ts";
 import { withOptionalValues } from "./commands/up_options.ts";
-import { addUp } from "./commands/up.ts";
 import type { Confinement } from "./confine.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
 
@@ -35,7 +20,57 @@ const TAKING_FFI = ["up", "hub", "agent", "redirect", "router", "check", "down",
 /** A key, and a token of enrolment. */
 const SECRET = /[A-Za-z0-9+/]{43}=|wsk\d[\w-]{4,}/g;
 
-export { loadUp } from "./commands/up.ts";
+type Onward = (args: readonly string[]) => Promise<number>;
+type Add = (line: CommandLine, confinement: Confinement | undefined, onward: Onward) => void;
+
+/** All commands, as the help has them. A file of commands is loaded for these, and for the help. */
+const COMMANDS: readonly { readonly names: readonly string[]; load(): Promise<Add> }[] = [
+  { names: ["up"], load: async () => (await import("./commands/up.ts")).addUp },
+  { names: ["hub"], load: async () => (await import("./commands/hub.ts")).addHub },
+  { names: ["agent"], load: async () => (await import("./commands/agent.ts")).addAgent },
+  { names: ["redirect"], load: async () => (await import("./commands/redirect.ts")).addRedirect },
+  { names: ["router"], load: async () => (await import("./commands/router.ts")).addRouter },
+  { names: ["down"], load: async () => (await import("./commands/down.ts")).addDown },
+  { names: ["check"], load: async () => (await import("./commands/check.ts")).addCheck },
+  { names: ["show"], load: async () => (await import("./commands/show.ts")).addShow },
+  { names: ["kill"], load: async () => (await import("./commands/show.ts")).addKill },
+  { names: ["capture"], load: async () => (await import("./commands/capture.ts")).addCapture },
+  {
+    names: ["reload", "set"],
+    load: async () => (await import("./commands/reload.ts")).addReload,
+  },
+  { names: ["peers"], load: async () => (await import("./commands/peer_list.ts")).addPeerList },
+  {
+    names: ["add-peer", "remove-peer"],
+    load: async () => (await import("./commands/peers.ts")).addPeers,
+  },
+  {
+    names: ["invite", "invites", "revoke", "join"],
+    async load() {
+      const { addEnrolment } = await import("./commands/enrol.ts");
+      return (line, _confinement, onward) => addEnrolment(line, onward);
+    },
+  },
+  { names: ["strip"], load: async () => (await import("./commands/tools.ts")).addStrip },
+  {
+    names: ["genkey", "pubkey", "genpsk"],
+    load: async () => (await import("./commands/tools.ts")).addKeys,
+  },
+  {
+    names: ["sign-peers", "gensignkey", "pubsignkey"],
+    load: async () => (await import("./commands/sign.ts")).addSigning,
+  },
+  {
+    names: ["gencerts"],
+    load: async () => (await import("./commands/certificates.ts")).addCertificates,
+  },
+  { names: ["demo"], load: async () => (await import("./commands/tools.ts")).addDemo },
+];
+
+/** Loads what `up` needs. */
+export async function loadUp(): Promise<void> {
+  await (await import("./commands/up.ts")).loadUp();
+}
 
 /**
  * Runs one command.
@@ -49,10 +84,12 @@ export async function run(
   args: readonly string[],
   terminal: Terminal = processTerminal,
   confinement?: Confinement,
-  onward: (args: readonly string[]) => Promise<number> = (args) => run(args, terminal, confinement),
+  onward: Onward = (args) => run(args, terminal, confinement),
 ): Promise<number> {
   let status = 0;
-  const program = makeProgram(terminal, confinement, onward, (result) => status = result);
+  const program = makeProgram(terminal);
+  const line = { program, terminal, done: (result: number) => void (status = result) };
+  for (const add of await commandsFor(args)) add(line, confinement, onward);
   try {
     await program.parseAsync(withOptionalValues(args), { from: "user" });
     return status;
@@ -64,12 +101,14 @@ export async function run(
   }
 }
 
-function makeProgram(
-  terminal: Terminal,
-  confinement: Confinement | undefined,
-  onward: (args: readonly string[]) => Promise<number>,
-  done: (status: number) => void,
-): Command {
+/** What adds the command that is named first; all of them where that is none of them. */
+async function commandsFor(args: readonly string[]): Promise<Add[]> {
+  const name = args.find((argument) => !argument.startsWith("-"));
+  const named = COMMANDS.filter(({ names }) => names.includes(name ?? ""));
+  return await Promise.all((named.length > 0 ? named : COMMANDS).map(({ load }) => load()));
+}
+
+function makeProgram(terminal: Terminal): Command {
   const program = new Command("wirestack")
     .description("A WireGuard gateway in user space: no root, no kernel module, no TUN device.")
     .version(VERSION, "-V, --version", "print the version")
@@ -94,26 +133,5 @@ function makeProgram(
     .hook("preAction", (_program, command) => {
       if (!TAKING_FFI.includes(command.name())) terminal.giveUpFfi();
     });
-
-  const line = { program, terminal, done };
-  addUp(line, confinement);
-  addHub(line, confinement);
-  addAgent(line, confinement);
-  addRedirect(line);
-  addRouter(line, confinement);
-  addDown(line);
-  addCheck(line);
-  addShow(line);
-  addKill(line);
-  addCapture(line);
-  addReload(line);
-  addPeerList(line);
-  addPeers(line);
-  addEnrolment(line, onward);
-  addStrip(line);
-  addKeys(line);
-  addSigning(line);
-  addCertificates(line);
-  addDemo(line);
   return program;
 }

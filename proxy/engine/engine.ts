@@ -138,6 +138,8 @@ export class Engine {
   readonly #requestRate: RequestRate;
   readonly #onBindFailed: EngineOptions["onFailed"];
   readonly #sources: TimeoutSource[] = [];
+  /** When the first of them was due, at the end of the last turn. */
+  #sourcesAt = Infinity;
   readonly #turnSources: TurnSource[] = [];
   #datagramObservers: readonly DatagramObserver[] = [];
   readonly #links: Links;
@@ -384,6 +386,7 @@ export class Engine {
     this.#wasExhausted = false;
     this.counters.turns++;
     this.#now = this.#clock.now();
+    const wereDue = this.#sourcesAt <= this.#now;
     let isMore = false;
     try {
       this.#drainBinds();
@@ -394,9 +397,21 @@ export class Engine {
       this.#fault(error);
     }
     this.#isInTurn = false;
-    if (isMore || this.#isRoused || this.#hasReady()) return true;
+    // There are many, and to ask one costs about as much as a packet's header: once a turn. What became
+    // due since the last turn ended has the next.
+    this.#sourcesAt = this.#nextOfSources();
+    const areDue = !wereDue && this.#sourcesAt <= this.#now;
+    if (isMore || areDue || this.#isRoused || this.#hasReady()) return true;
     this.#arm();
     return false;
+  }
+
+  #nextOfSources(): number {
+    let next = Infinity;
+    for (let i = 0; i < this.#sources.length; i++) {
+      next = Math.min(next, this.#sources[i]!.pollTimeout());
+    }
+    return next;
   }
 
   /** Sends to the targets what came in by the tunnel, then takes what they answered. */
@@ -427,10 +442,7 @@ export class Engine {
     const { device, stack } = this;
     if (device.pollTimeout() <= now) device.handleTimeout(now);
     if (stack.pollTimeout() <= now) stack.handleTimeout(now);
-    for (let i = 0; i < this.#sources.length; i++) {
-      const source = this.#sources[i]!;
-      if (source.pollTimeout() <= now) source.handleTimeout(now);
-    }
+    if (this.#sourcesAt <= now) this.#handleTimeouts(now);
     const moreHandshakes = device.handleHandshakes(now, HANDSHAKE_BUDGET);
     const moreSegments = stack.flush(now, FLUSH_BUDGET);
     this.#flushBinds();
@@ -444,6 +456,12 @@ export class Engine {
     return moreHandshakes || moreSegments && free > 0 && !this.#waitsForLinks();
   }
 
+  #handleTimeouts(now: number): void {
+    for (const source of this.#sources) {
+      if (source.pollTimeout() <= now) source.handleTimeout(now);
+    }
+  }
+
   /** Whether what the stack has left waits for links that are full, and say so when they are not. */
   #waitsForLinks(): boolean {
     return !this.#links.isEmpty && this.stack.waitsForLinks && !this.#wasExhausted;
@@ -451,10 +469,8 @@ export class Engine {
 
   /** One timer, re-armed only when a deadline moves earlier. */
   #arm(): void {
-    let next = Math.min(this.device.pollTimeout(), this.stack.pollTimeout());
-    for (let i = 0; i < this.#sources.length; i++) {
-      next = Math.min(next, this.#sources[i]!.pollTimeout());
-    }
+    const { device, stack } = this;
+    const next = Math.min(device.pollTimeout(), stack.pollTimeout(), this.#sourcesAt);
     if (next >= this.#timerAt) return;
     this.#timerAt = next;
     this.#scheduler.later(this.#timeout, next - this.now());

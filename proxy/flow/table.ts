@@ -5,6 +5,7 @@
  */
 
 import type { Flow, FlowCarrier, FlowEnd, FlowOwner, FlowProtocol, FlowRequest } from "./flow.ts";
+import { IdlestFlows } from "./idlest.ts";
 import { LiveFlows } from "./live_flows.ts";
 import type { Refusal } from "./refusal.ts";
 import type { Rule } from "./rule.ts";
@@ -26,6 +27,7 @@ export interface FlowObserver {
 
 export class FlowTable {
   readonly #flows = new LiveFlows();
+  readonly #idlest = new IdlestFlows(this.#flows);
   #observers: readonly FlowObserver[] = [];
 
   get size(): number {
@@ -90,16 +92,7 @@ export class FlowTable {
 
   /** The flow of `owner` that has been idle longest, of those that end here. */
   idlest(protocol: FlowProtocol, owner: FlowOwner): Flow | undefined {
-    let found: Flow | undefined;
-    let since = Infinity;
-    for (const flow of this.#flows) {
-      if (flow.protocol !== protocol || flow.owner !== owner || flow.isTransit) continue;
-      const { lastActivity } = flow.carrier ?? flow;
-      if (lastActivity >= since) continue;
-      found = flow;
-      since = lastActivity;
-    }
-    return found;
+    return this.#idlest.of(protocol, owner);
   }
 }
 

@@ -370,7 +370,7 @@ export class SubnetProxy {
     this.transit.clear("aborted");
     this.targets.close();
     await Promise.all([this.udp.abort(), this.icmp.abort()]);
-    this.#host.close();
+    await this.#host.close();
   }
 
   /** What passes through is looked at only while there is something to decide. */
@@ -408,7 +408,10 @@ export class SubnetProxy {
   }
 
   #setSubnets(prefixes: readonly Prefix[], protocols: Protocols): void {
-    if (protocols.icmp && prefixes.length > 0) this.#checkPings();
+    if (prefixes.length > 0) {
+      if (protocols.tcp) this.#host.prepare?.();
+      if (protocols.icmp) this.#checkPings();
+    }
     this.#subnets.add(prefixes, protocols);
   }
 

@@ -969,6 +969,13 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { peer: "text", client: "text", clientPort: "number", target: "text", port: "number" },
   },
   {
+    name: "tcp-defect",
+    logger: "tcp",
+    level: "error",
+    message: "a defect: {error}",
+    fields: { error: "text" },
+  },
+  {
     name: "tcp-refused",
     logger: "tcp",
     level: "debug",

@@ -8,10 +8,15 @@ import { Errno } from "../../ffi/mod.ts";
 import type { IcmpErrorKind } from "../../netstack/mod.ts";
 import type { DialError } from "../flow/stream.ts";
 
-/** Why a dial failed, by the code of `node:net`'s error. */
+/** Why a dial failed, by the system's code. */
 export function dialErrorOf(code: string | undefined): DialError {
   if (isOutOfDescriptors(code)) return "exhausted";
   return DIAL_ERRORS[code ?? ""] ?? "failed";
+}
+
+/** The code that `node:net` would have for an error number, such as `EMFILE`. */
+export function codeOf(errno: number): string {
+  return CODES.get(errno) ?? `errno ${errno}`;
 }
 
 /** Whether there are no descriptors left, for this process or for the system. */
@@ -23,6 +28,8 @@ export function isOutOfDescriptors(code: string | undefined): boolean {
 export function icmpErrorOf(errno: number): IcmpErrorKind | undefined {
   return ICMP_ERRORS.get(errno);
 }
+
+const CODES = new Map(Object.entries(Errno).map(([code, errno]) => [errno as number, code]));
 
 const DIAL_ERRORS: Readonly<Record<string, DialError>> = {
   ECONNREFUSED: "refused",

@@ -15,6 +15,7 @@ import type { After, NameSource } from "./names.ts";
 import { OwnAddresses } from "./own_address.ts";
 import { SystemNames } from "./system_names.ts";
 import { HostDialer } from "./tcp.ts";
+import { FfiDialer } from "./tcp_ffi.ts";
 import type { UdpTargets, UdpTargetsOptions } from "./udp.ts";
 import { openUdpTargets } from "./udp_open.ts";
 
@@ -40,6 +41,8 @@ export function hostTurn(run: () => void): void {
 /** A simulation has one of its own. */
 export interface TargetHost {
   readonly dialer: Dialer;
+  /** Dials are about to come: what takes a moment before the first is done now. Idempotent. */
+  prepare?(): void;
   /** Whom names are asked of. @param servers None: the system. */
   names(servers: readonly DnsServer[]): NameSource;
   /** A timer. */
@@ -59,12 +62,13 @@ export interface TargetHost {
    * Missing where that cannot be known.
    */
   roundTrips?(): Generator<undefined, ReadonlyMap<number, number>, undefined>;
-  close(): void;
+  /** Last: nothing is dialled any more. Resolves when nothing of its own waits. */
+  close(): void | Promise<void>;
 }
 
 /**
  * @param now Milliseconds, monotonic.
- * @param ffi Whether UDP sockets are over FFI.
+ * @param ffi Whether sockets are over FFI.
  * @param onFailed Called with the system's code, such as `EMFILE`, when a socket could not be opened.
  */
 export function openTargetHost(
@@ -73,8 +77,11 @@ export function openTargetHost(
   onFailed: (code: string | undefined) => void,
 ): TargetHost {
   const own = new OwnAddresses(now, ffi);
+  const hostDialer = new HostDialer(onFailed);
+  const ffiDialer = ffi ? new FfiDialer(hostDialer, onFailed) : undefined;
   return {
-    dialer: new HostDialer(onFailed),
+    dialer: ffiDialer ?? hostDialer,
+    prepare: () => void ffiDialer?.ready(),
     names: (servers) => servers.length > 0 ? new DnsClient(servers) : new SystemNames(),
     after: hostAfter,
     turn: hostTurn,
@@ -83,7 +90,10 @@ export function openTargetHost(
     openIcmp: (options) => new FfiIcmpTargets(options),
     isOwnAddress: (target) => own.isOwn(target),
     ...(ffi && { roundTrips }),
-    close: () => own.close(),
+    async close() {
+      own.close();
+      await ffiDialer?.close();
+    },
   };
 }
 

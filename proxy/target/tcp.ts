@@ -1,5 +1,5 @@
 /**
- * TCP connections to targets, and of programs of this host.
+ * TCP connections to targets without FFI (with it: `tcp_ffi.ts`), and of programs of this host.
  *
  * Over `node:net`, not `Deno.connect`, for two measured reasons. Only `resetAndDestroy()` sends a RST;
  * `Deno.Conn.close()` sends FIN even when a client's reset should reach the target, a silent
@@ -25,7 +25,7 @@ const FIRST_READ = 4_096;
 const READ_BUFFERS = Array.from({ length: 6 }, (_, i) => READ_BUFFER.subarray(0, LEAST_READ << i));
 const KEEPALIVE_MS = 60_000;
 
-/** Dials by sockets of this host. */
+/** Dials by the runtime's sockets. */
 export class HostDialer implements Dialer {
   readonly #onFailed: ((code: string | undefined) => void) | undefined;
 

@@ -586,6 +586,21 @@ linuxTest(
   },
 );
 
+linuxTest("all who open the C library call the same functions, until the last closes it", () => {
+  const [one, other] = [openUdpLibc(), openUdpLibc()];
+  assert.equal(one.symbols.sendmmsg, other.symbols.sendmmsg);
+  assert.equal(one.errno, other.errno);
+  one.close();
+  one.close(); // counts once
+  const fd = other.symbols.dup(0);
+  assert.ok(fd >= 0 && other.symbols.close(fd) === 0, "still open");
+  other.close();
+  const again = openUdpLibc();
+  assert.equal(again.symbols.close(-1), -1);
+  assert.equal(again.errno(), Errno.EBADF);
+  again.close();
+});
+
 Deno.test("whether there are batches is told with the reason", () => {
   if (Deno.build.os === "linux") assert.equal(udpUnavailable(), undefined);
   else assert.match(udpUnavailable()!, /^needs Linux/);

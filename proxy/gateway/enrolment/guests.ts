@@ -7,7 +7,7 @@
 
 import type { Certificate } from "../../bind/certificates/certificate.ts";
 import type { Refusal } from "../../bind/certificates/check.ts";
-import { Farewell } from "../../bind/stream/mod.ts";
+import { Farewell } from "../../bind/stream/farewell.ts";
 import type { Guest } from "../../bind/stream/tls/mod.ts";
 import type { Member } from "../../enrol/member.ts";
 

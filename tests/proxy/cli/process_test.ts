@@ -116,7 +116,7 @@ Deno.test("a gateway ends with its terminal", {
   }).spawn();
   try {
     const log = async (text: string) => {
-      for (let tries = 0; tries < 1000; tries++) {
+      for (let tries = 0; tries < 6000; tries++) {
         if ((await Deno.readTextFile(`${folder}/log`).catch(() => "")).includes(text)) return;
         await new Promise((resolve) => setTimeout(resolve, 20));
       }

@@ -17,6 +17,20 @@ const NOTHING = (file: string) =>
   "client's file is for, as for wg-quick and the module), hub, agent; check takes --tun, and --as with " +
   "the others\n";
 
+Deno.test("every command is there by its name alone, as it is beside all others", async () => {
+  const { out } = await runHere(["--help"]);
+  const names = Array.from(
+    out.slice(out.indexOf("Commands:")).matchAll(/^ {2}([a-z][a-z-]*)/gm),
+    ([, name]) => name!,
+  ).filter((name) => name !== "help");
+  assert.ok(names.length >= 25, `${names}`);
+  for (const name of names) {
+    const alone = await runHere([name, "--help"]);
+    assert.deepEqual(alone, { ...await runHere(["help", name]), status: alone.status }, name);
+    assert.equal(alone.status, 0);
+  }
+});
+
 Deno.test("usage errors are said in a line and end with status 2", async () => {
   const cases: [string[], RegExp][] = [
     [["genky"], /^error: unknown command 'genky'\n\(Did you mean genkey\?\)\n/],

@@ -133,6 +133,58 @@ Deno.test("a timer that comes while a turn is asked for starts no second series 
   await engine.close();
 });
 
+Deno.test("what has deadlines is asked once a turn, and called in the turn after it became due", async () => {
+  const { engine, state } = driven();
+  const calls: string[] = [];
+  let due = Infinity;
+  engine.addTimeouts({
+    pollTimeout() {
+      calls.push("asked");
+      return due;
+    },
+    handleTimeout(now) {
+      calls.push(`called at ${now}`);
+      due = Infinity;
+    },
+  });
+  const turns = () => {
+    calls.length = 0;
+    engine.wake();
+    for (let run; (run = state.soon.shift()) !== undefined;) run();
+    return calls.join(", ");
+  };
+  assert.equal(turns(), "asked");
+  due = 20; // by somebody who asks for a turn
+  state.now = 10;
+  assert.equal(turns(), "asked");
+  state.now = 20;
+  assert.equal(turns(), "asked, called at 20, asked");
+  state.now = 30;
+  due = 25; // it is late already
+  assert.equal(turns(), "asked, asked, called at 30, asked");
+  due = 40;
+  assert.equal(turns(), "asked");
+  state.now = 40;
+  calls.length = 0;
+  state.later();
+  assert.equal(calls.join(", "), "asked, called at 40, asked", "by the timer");
+  await engine.close();
+});
+
+Deno.test("something that stays due waits for the timer, and does not keep the engine busy", async () => {
+  const { engine, state } = driven();
+  engine.addTimeouts({ pollTimeout: () => 5, handleTimeout() {} });
+  state.now = 10;
+  engine.wake();
+  state.soon.shift()!();
+  assert.equal(engine.counters.turns, 2, "one that finds it due, one in which it is called");
+  assert.equal(state.soon.length, 0);
+  state.later();
+  assert.equal(engine.counters.turns, 3);
+  assert.equal(state.soon.length, 0);
+  await engine.close();
+});
+
 Deno.test("while a bind is busy no link is read; when it says that it is not, it is read on", async () => {
   const { engine, state } = driven();
   let drained = 0;

@@ -6,10 +6,13 @@ import type { TunnelConn } from "../../../proxy/tunnel/conn.ts";
 import { Process } from "../../e2e/process.ts";
 import { SITE } from "../pair.ts";
 import { startWirestack } from "../start.ts";
+import config from "../../../deno.json" with { type: "json" };
 
 const ROOT = new URL("../../../", import.meta.url).pathname;
-/** As the task `start` has them. */
-const V8_FLAGS = "--v8-flags=--memory-saver-mode,--managed-zone-memory";
+/** What the task `start` has of what memory depends on. */
+const FLAGS = config.tasks.start.command.split(" ").filter((word) =>
+  /^--(?:v8-flags=|unstable-)/.test(word)
+);
 const MIB = 1 << 20;
 const BUDGET = 128 * MIB;
 const STALLED = 2_000;
@@ -81,7 +84,7 @@ Deno.test(
     const [gatewayKey, clientKey] = [generatePrivateKey(), generatePrivateKey()];
     await using target = await fountain(DOWNLOAD);
     await using stalling = await fountain(POURED);
-    const config = `[Interface]\nPrivateKey = ${encodeKey(gatewayKey)}\nAddress = 10.9.0.1/24\n` +
+    const file = `[Interface]\nPrivateKey = ${encodeKey(gatewayKey)}\nAddress = 10.9.0.1/24\n` +
       `[Peer]\nPublicKey = ${encodeKey(publicKeyOf(clientKey))}\nAllowedIPs = 10.9.0.2/32\n` +
       `[Proxy]\nSubnets = 10.50.0.0/16\nMap = ${SITE} -> 127.0.0.1\nMaxBufferMemory = ${BUDGET}\n` +
       `TcpDialTimeout = 60\n`;
@@ -97,13 +100,13 @@ Deno.test(
         "--no-prompt",
         "--no-check",
         "--allow-all",
-        V8_FLAGS,
+        ...FLAGS,
         "main.ts",
         "up",
         "-",
       ],
       ...["--control-dir", "off", "--no-confine"],
-    ], { cwd: ROOT, input: config });
+    ], { cwd: ROOT, input: file });
     await gateway.line(/buffers of connections: up to 128 MB in all/, { timeoutMs: 60_000 });
     const [, port] = await gateway.line(/listening on UDP port (\d+)/);
     await using client = await startWirestack({

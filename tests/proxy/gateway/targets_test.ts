@@ -5,6 +5,7 @@ import { captureLog } from "../log/capture.ts";
 import { parseIpAddress } from "../../../proxy/address.ts";
 import { encodeProxyHeader } from "../../../proxy/target/proxy_protocol.ts";
 import { SITE, startPair, until } from "../pair.ts";
+import { ownTcpPort } from "../own_port.ts";
 import { startWirestack } from "../start.ts";
 import { NameServer, zone } from "../target/name_server.ts";
 
@@ -82,7 +83,7 @@ class Target {
 }
 
 Deno.test("clients of a target that keeps warm connections are not harmed by its death, and have it back at once", async () => {
-  const targets = [new Target()];
+  const targets = [new Target(ownTcpPort())];
   const { port } = targets[0]!;
   await using pair = await startPair({
     sections: { rules: [{ to: SITE, rewrite: `127.0.0.1:${port}`, warmConnections: 4 }] },
@@ -126,7 +127,7 @@ Deno.test("a name server that lies opens nothing of this host, is told of once, 
   const { port } = secret.addr;
   await using pair = await startPair({
     sections: { rules },
-    proxy: { subnets: ["10.50.0.0/16"], resolver: `127.0.0.1:${liar.port}`, tcpDialTimeout: 1 },
+    proxy: { subnets: ["10.50.0.0/16"], resolver: `127.0.0.1:${liar.port}`, tcpDialTimeout: 30 },
   });
   for (let i = 0; i < 3; i++) {
     await assert.rejects(pair.client.connect({ hostname: "10.50.0.9", port }));

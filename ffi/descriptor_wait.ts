@@ -1,12 +1,13 @@
 /**
- * Waiting for a TUN device without a thread: Deno's event loop waits for it, beside all else.
+ * Waiting for any descriptor, as a TUN device, without a thread: Deno's event loop waits for it, beside
+ * all else.
  *
  * @module
  */
 
 import { Socket } from "node:net";
 import process from "node:process";
-import { type Libc, openLibc } from "../libc.ts";
+import { type Libc, openLibc } from "./libc.ts";
 
 const CALLS = {
   close: { parameters: ["i32"], result: "i32" },
@@ -38,6 +39,11 @@ const EPOLLIN = 0x1;
 const OFF_HEAP = 128;
 /** How long the trick below has to show that it works, ms. */
 const TRIAL_MS = 2_000;
+/**
+ * Turns of the event loop in which what has come is handed on, whatever else is ready: the runtime asks
+ * the system after 61 tasks.
+ */
+const TURNS = 64;
 
 /**
  * Waits until a descriptor is readable. {@link wait} is to be called in the same turn of the event loop
@@ -106,6 +112,8 @@ export class DescriptorWait {
   }
 
   async #wait(): Promise<void> {
+    // One that has failed would wake at once, for ever.
+    if (this.#stream?.isClosed && !this.#isClosed) this.#stream = undefined;
     if (this.#stream !== undefined) await this.#stream.wait();
     else {
       // Below zero: a signal came.
@@ -143,7 +151,7 @@ export class DescriptorWait {
     for (let i = 0; i < 3; i++) {
       let isOver = false;
       const wait = stream.wait().then(() => isOver = true);
-      for (let turn = 0; turn < 8; turn++) await new Promise((resolve) => setImmediate(resolve));
+      for (let turn = 0; turn < 8; turn++) await nextTurn();
       // The first may end at once: a stream that has just been made looks by itself.
       if (isOver && i === 0) continue;
       if (isOver) return false;
@@ -152,11 +160,17 @@ export class DescriptorWait {
       const late = new Promise((resolve) => timer = setTimeout(resolve, TRIAL_MS));
       await Promise.race([wait, late]);
       clearTimeout(timer);
+      // Who has not had a processor meanwhile finds both, the timer first.
+      for (let turn = 0; !isOver && turn < TURNS; turn++) await nextTurn();
       if (!isOver) return false;
       symbols.read(descriptor, byte, 1n);
     }
     return true;
   }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** Node's own class, which makes a stream of any descriptor that epoll can watch. */
@@ -247,6 +261,10 @@ class TokenStream {
         for (const fd of [epoll, number, write]) if (fd >= 0) symbols.close(fd);
       }
     }
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
   }
 
   /** Resolves when the file has become readable since, or this is closed. One at a time. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { openLibc } from "../../../ffi/libc.ts";
-import { DescriptorWait } from "../../../ffi/tun/wait.ts";
+import { openLibc } from "../../ffi/libc.ts";
+import { DescriptorWait } from "../../ffi/descriptor_wait.ts";
 
 const CALLS = {
   close: { parameters: ["i32"], result: "i32" },

@@ -1,0 +1,173 @@
+/**
+ * TCP connections to targets over FFI: a descriptor each, one wait for all of them, and no more objects
+ * than the stream itself.
+ *
+ * @module
+ */
+
+import { setImmediate } from "node:timers"; // the global is a getter, which is asked each time
+import { TcpSockets } from "../../ffi/mod.ts";
+import type { IpAddress } from "../../netstack/mod.ts";
+import type { Dial, Dialer, DialHandler } from "../flow/stream.ts";
+import { getLogger } from "../log/logger.ts";
+import { type FailedHandler, FfiStream, type FfiStreamOwner } from "./tcp_ffi_stream.ts";
+
+const log = getLogger(["wirestack", "tcp"]);
+
+const KEEPALIVE_S = 60;
+
+export class FfiDialer implements Dialer {
+  readonly #fallback: Dialer;
+  readonly #onFailed: FailedHandler | undefined;
+  /** From the first dial on; null where there is none. */
+  #loop: TcpLoop | null | undefined;
+
+  /**
+   * @param fallback Dials until it is known that the event loop can wait for our sockets, and where it
+   * cannot: a thread that waits would cost more than the runtime's sockets do. Also where this process
+   * may not reach every address, which the runtime alone watches over.
+   * @param onFailed For every dial that failed.
+   */
+  constructor(fallback: Dialer, onFailed?: FailedHandler) {
+    this.#fallback = fallback;
+    this.#onFailed = onFailed;
+  }
+
+  /** Resolves when it is known whether it needs the fallback. @returns whether it does not. */
+  async ready(): Promise<boolean> {
+    const loop = this.#open();
+    await loop?.sockets.tried;
+    return loop !== null && !loop.sockets.isOnThread;
+  }
+
+  dial(destination: IpAddress, port: number, handler: DialHandler): Dial {
+    const loop = this.#open();
+    if (loop === null || loop.sockets.isOnThread) {
+      return this.#fallback.dial(destination, port, handler);
+    }
+    return loop.dial(destination, port, handler, this.#onFailed);
+  }
+
+  /** Last: no stream of its own is left. */
+  async close(): Promise<void> {
+    const loop = this.#loop;
+    this.#loop = null;
+    await loop?.close();
+  }
+
+  #open(): TcpLoop | null {
+    if (this.#loop === undefined) {
+      if (Deno.permissions.querySync({ name: "net" }).state !== "granted") return this.#loop = null;
+      try {
+        this.#loop = new TcpLoop();
+      } catch { // no descriptor is left, most likely: the next dial tries again
+        return null;
+      }
+    }
+    return this.#loop;
+  }
+}
+
+/** Hands on what happens at the sockets. */
+class TcpLoop implements FfiStreamOwner {
+  readonly sockets = new TcpSockets();
+  /** By descriptor. */
+  readonly #streams: (FfiStream | undefined)[] = [];
+  /** Those that have something to do without an event. */
+  #ready: FfiStream[] = [];
+  #others: FfiStream[] = [];
+  #lastNumber = 0;
+  #isScheduled = false;
+  #isWaiting = false;
+  #isClosed = false;
+  // Made once, as all that is called often.
+  readonly #turn = () => {
+    this.#isScheduled = false;
+    if (this.#isClosed) return;
+    const count = this.#handEvents();
+    this.#workOff();
+    // While something happens the next thing is likely to: a look costs less than a wait.
+    if (count > 0 || this.#ready.length > 0) this.#soon();
+    else if (!this.#isWaiting) {
+      this.#isWaiting = true;
+      this.sockets.wait().then(this.#onWake);
+    }
+  };
+  readonly #onWake = () => {
+    this.#isWaiting = false;
+    if (!this.#isScheduled) this.#turn();
+  };
+
+  dial(
+    { bytes }: IpAddress,
+    port: number,
+    handler: DialHandler,
+    onFailed: FailedHandler | undefined,
+  ): FfiStream {
+    const number = this.#lastNumber = (this.#lastNumber + 1) >>> 0;
+    const fd = this.sockets.connect(bytes, port, number, KEEPALIVE_S);
+    const stream = new FfiStream(this, fd, number, handler, onFailed);
+    if (fd < 0) this.schedule(stream); // it fails, but not within this call
+    else {
+      while (this.#streams.length <= fd) this.#streams.push(undefined);
+      this.#streams[fd] = stream;
+      if (!this.#isWaiting) this.#soon();
+    }
+    return stream;
+  }
+
+  schedule(stream: FfiStream): void {
+    if (stream.isScheduled) return;
+    stream.isScheduled = true;
+    this.#ready.push(stream);
+    this.#soon();
+  }
+
+  remove({ fd }: FfiStream): void {
+    this.#streams[fd] = undefined;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const stream of this.#streams) stream?.abort();
+    await this.sockets.close();
+  }
+
+  #soon(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(this.#turn);
+  }
+
+  #handEvents(): number {
+    const { sockets } = this;
+    const count = sockets.poll();
+    for (let i = 0; i < count; i++) {
+      const stream = this.#streams[sockets.eventDescriptor(i)];
+      // One before it may have closed its socket, and opened another one.
+      if (stream === undefined || stream.number !== sockets.eventNumber(i)) continue;
+      try {
+        stream.occurred(sockets.eventBits(i));
+      } catch (error) {
+        log.error("a defect: {error}", { error });
+      }
+    }
+    return count;
+  }
+
+  #workOff(): void {
+    const ready = this.#ready;
+    this.#ready = this.#others;
+    for (let i = 0; i < ready.length; i++) {
+      const stream = ready[i]!;
+      stream.isScheduled = false;
+      try {
+        stream.goOn();
+      } catch (error) {
+        log.error("a defect: {error}", { error });
+      }
+    }
+    ready.length = 0;
+    this.#others = ready;
+  }
+}

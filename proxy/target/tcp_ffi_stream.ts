@@ -1,0 +1,289 @@
+/**
+ * A TCP connection to a target over FFI: a descriptor, and what is known of it.
+ *
+ * @module
+ */
+
+import { Errno, TcpEvent, type TcpSockets } from "../../ffi/mod.ts";
+import type { ByteStream, Dial, DialHandler, StreamHandler } from "../flow/stream.ts";
+import { codeOf, dialErrorOf } from "./errno.ts";
+
+// Every socket reads into this one: handlers take what they want of it before they return.
+const READ_BUFFER = new Uint8Array(65536);
+/** Of it 2 KiB and more: what does not fit into a full ring is kept, so less may be wanted. */
+const LEAST_READ = 2_048;
+const READ_SIZES = Array.from({ length: 6 }, (_, i) => BigInt(LEAST_READ << i));
+/** What is longer, and lent, is sent in the loop's next turn: what has come by then goes with less calls. */
+const AT_ONCE = 8_192;
+/** Reads of one socket before the others have their turn. */
+const READS = 4;
+
+/** Is told the system's code, such as `EMFILE`, of a dial that failed. */
+export type FailedHandler = (code: string | undefined) => void;
+
+/** What a stream needs of who hands events to it. */
+export interface FfiStreamOwner {
+  readonly sockets: TcpSockets;
+  /** Calls {@link FfiStream.goOn} in the next turn. */
+  schedule(stream: FfiStream): void;
+  /** The descriptor is about to be closed. */
+  remove(stream: FfiStream): void;
+}
+
+/** A socket, from the dial on. Its handlers are called from the event loop, never from a call of the owner. */
+export class FfiStream implements ByteStream, Dial {
+  readonly appetite = READ_BUFFER.length;
+  /** Below zero: why there is none. */
+  readonly fd: number;
+  readonly number: number;
+  /** For the owner: it is to {@link goOn}. */
+  isScheduled = false;
+  readonly #owner: FfiStreamOwner;
+  /** Until the dial is over. */
+  #dialling: DialHandler | undefined;
+  readonly #onFailed: FailedHandler | undefined;
+  #handler: StreamHandler | undefined = undefined;
+  #isConnected = false;
+  /** There may be something to read, and what there is ends. */
+  #isReadable = false;
+  #isAtEnd = false;
+  /** Nothing is read until {@link resume}. */
+  #isStopped = false;
+  #hasEnded = false;
+  /** Written, and not yet taken by the system. */
+  #rest: Uint8Array | undefined = undefined;
+  /** It has not been tried. */
+  #isDeferred = false;
+  /** What is to follow the rest. */
+  #isToEnd = false;
+  #isToClose = false;
+  #hasShutDown = false;
+  #isClosed = false;
+  #isBroken = false;
+
+  constructor(
+    owner: FfiStreamOwner,
+    fd: number,
+    number: number,
+    dialling: DialHandler,
+    onFailed: FailedHandler | undefined,
+  ) {
+    this.#owner = owner;
+    this.fd = fd;
+    this.number = number;
+    this.#dialling = dialling;
+    this.#onFailed = onFailed;
+  }
+
+  get handler(): StreamHandler | undefined {
+    return this.#handler;
+  }
+
+  set handler(handler: StreamHandler | undefined) {
+    this.#handler = handler;
+    if (handler !== undefined && this.#isReadable) this.#owner.schedule(this);
+  }
+
+  get localPort(): number | undefined {
+    return this.#isClosed ? undefined : this.#owner.sockets.localPort(this.fd);
+  }
+
+  /** For the owner. @param bits {@link TcpEvent} */
+  occurred(bits: number): void {
+    if (!this.#isConnected && !this.#connect(bits)) return;
+    if ((bits & TcpEvent.READABLE) !== 0) this.#isReadable = true;
+    if ((bits & TcpEvent.END) !== 0) this.#isAtEnd = true;
+    if (this.#rest !== undefined && !this.#isDeferred) this.#sendRest();
+    if (this.#hasEnded && (bits & TcpEvent.FAILED) !== 0) this.#break();
+    else this.#read();
+  }
+
+  /** For the owner: there was something to do. */
+  goOn(): void {
+    if (this.fd < 0) this.#failDial(-this.fd);
+    else if (!this.#isClosed) {
+      if (this.#isDeferred) {
+        this.#isDeferred = false;
+        this.#sendRest();
+      }
+      this.#read();
+    } else {
+      const last = this.#handler;
+      this.#handler = undefined;
+      last?.closed(this, this.#isBroken ? "reset" : undefined);
+    }
+  }
+
+  write(buffer: Uint8Array, offset: number, length: number, isLent: boolean): boolean {
+    if (this.#isClosed) return false; // its handler is about to hear of it
+    const end = offset + length;
+    let at = offset;
+    if (isLent && length > AT_ONCE && this.#rest === undefined) {
+      this.#isDeferred = true;
+      this.#owner.schedule(this);
+    } else if (this.#rest === undefined) {
+      const bytes = offset === 0 ? buffer : buffer.subarray(offset, end);
+      const count = this.#owner.sockets.send(this.fd, bytes, length);
+      if (count === length) return true;
+      if (count > 0) at += count;
+      else if (count !== -Errno.EAGAIN) {
+        this.#break();
+        return false;
+      }
+    }
+    const rest = isLent ? buffer.subarray(at, end) : buffer.slice(at, end);
+    this.#rest = this.#rest === undefined ? rest : joined(this.#rest, rest);
+    return false;
+  }
+
+  preface(bytes: Uint8Array): void {
+    this.write(bytes, 0, bytes.length, false);
+  }
+
+  end(): void {
+    this.#isToEnd = true;
+    if (this.#rest === undefined) this.#shutDown();
+  }
+
+  resume(): void {
+    this.#isStopped = false;
+    if (this.#isReadable) this.#owner.schedule(this);
+  }
+
+  reset(): void {
+    this.#handler = undefined;
+    if (this.#isClosed || this.fd < 0) return;
+    this.#isClosed = true;
+    this.#owner.remove(this);
+    this.#owner.sockets.reset(this.fd);
+  }
+
+  /** The kernel delivers what it has taken, and then answers with a reset. */
+  resetOnceDelivered(): void {
+    this.#isToClose = true;
+    this.#isStopped = true;
+    if (this.#rest === undefined) this.#close();
+  }
+
+  abort(): void {
+    this.#dialling = undefined;
+    if (this.#isConnected) this.reset();
+    else if (!this.#isClosed && this.fd >= 0) this.#release();
+  }
+
+  /** @returns whether it is connected. */
+  #connect(bits: number): boolean {
+    const errno = (bits & TcpEvent.FAILED) !== 0 ? this.#owner.sockets.error(this.fd) : 0;
+    if (errno !== 0) {
+      this.#release();
+      this.#failDial(errno);
+      return false;
+    }
+    if ((bits & TcpEvent.WRITABLE) === 0) return false;
+    this.#isConnected = true;
+    const dialling = this.#dialling;
+    this.#dialling = undefined;
+    dialling?.connected(this);
+    return !this.#isClosed;
+  }
+
+  #failDial(errno: number): void {
+    const dialling = this.#dialling;
+    this.#dialling = undefined;
+    if (dialling === undefined) return;
+    const code = codeOf(errno);
+    this.#onFailed?.(code);
+    dialling.dialFailed(dialErrorOf(code));
+  }
+
+  #read(): void {
+    for (let left = READS; this.#mayRead(); left--) {
+      if (left === 0) return this.#owner.schedule(this);
+      const handler = this.#handler!;
+      const most = READ_SIZES[sizeIndex(handler.appetite(this))]!;
+      const count = this.#owner.sockets.receive(this.fd, READ_BUFFER, most);
+      if (count > 0) {
+        // Less than was asked for is all there was, and more is an event.
+        if (count < Number(most) && !this.#isAtEnd) this.#isReadable = false;
+        if (!handler.data(this, READ_BUFFER, 0, count, false)) this.#isStopped = true;
+        continue;
+      }
+      this.#isReadable = this.#isAtEnd = false;
+      if (count === -Errno.EAGAIN) return;
+      if (count < 0) return this.#break();
+      this.#hasEnded = true;
+      handler.ended(this);
+      if (this.#hasShutDown) this.#close();
+    }
+  }
+
+  #mayRead(): boolean {
+    return this.#isReadable && !this.#isStopped && !this.#isClosed && !this.#hasEnded &&
+      this.#handler !== undefined;
+  }
+
+  #sendRest(): void {
+    const rest = this.#rest!;
+    const count = this.#owner.sockets.send(this.fd, rest, rest.length);
+    if (count < 0) {
+      if (count !== -Errno.EAGAIN) this.#break();
+      return;
+    }
+    if (count < rest.length) {
+      this.#rest = rest.subarray(count);
+      return;
+    }
+    this.#rest = undefined;
+    if (this.#isToClose) this.#close();
+    else if (this.#isToEnd) this.#shutDown();
+    else this.#handler?.drained(this);
+  }
+
+  #shutDown(): void {
+    if (this.#hasShutDown || this.#isClosed) return;
+    this.#hasShutDown = true;
+    if (this.#hasEnded) this.#close(); // which ends this direction too
+    else this.#owner.sockets.shutdown(this.fd);
+  }
+
+  #break(): void {
+    this.#isBroken = true;
+    this.#close();
+  }
+
+  /** The handler hears of it in the owner's next turn. */
+  #close(): void {
+    if (this.#isClosed) return;
+    if (this.#isToClose) this.#discard();
+    this.#release();
+    this.#owner.schedule(this);
+  }
+
+  /** To close with something unread is to lose what the kernel has still to send. */
+  #discard(): void {
+    const { sockets } = this.#owner;
+    const most = READ_SIZES.at(-1)!;
+    for (let left = READS; left > 0; left--) {
+      if (sockets.receive(this.fd, READ_BUFFER, most) <= 0) return;
+    }
+  }
+
+  #release(): void {
+    this.#isClosed = true;
+    this.#rest = undefined;
+    this.#owner.remove(this);
+    this.#owner.sockets.closeSocket(this.fd);
+  }
+}
+
+/** Of the largest of {@link READ_SIZES} that is no larger than `most` bytes. */
+function sizeIndex(most: number): number {
+  return Math.max(0, Math.min(READ_SIZES.length - 1, 31 - Math.clz32(most / LEAST_READ)));
+}
+
+function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
+  const both = new Uint8Array(first.length + second.length);
+  both.set(first);
+  both.set(second, first.length);
+  return both;
+}
