@@ -29,7 +29,7 @@ import { after } from "./sequence.ts";
 import type { TcpSettings } from "./settings.ts";
 import { deliverEvents } from "./deliver_events.ts";
 import { TimeWaitTable } from "./time_wait.ts";
-import { handleDeadline } from "./timers.ts";
+import { handleDeadline, tryAgain } from "./timers.ts";
 import { Worklist } from "./worklist.ts";
 
 /** Segments one connection may send before the next has its turn. */
@@ -61,6 +61,8 @@ export class Connections implements TcpContext {
   #dirty = new Worklist<Connection>();
   #waiting = new Worklist<Connection>();
   readonly #events = new Worklist<Connection>();
+  /** Those that nobody answered for a whole timeout, and some that were answered since. */
+  readonly #unanswered = new Set<Connection>();
   /** Of those in {@link #dirty}, how many the last flush had no slots for. */
   #blocked = 0;
   #relieveAt = -Infinity;
@@ -132,7 +134,19 @@ export class Connections implements TcpContext {
       const c = this.#deadlines.popDue(now);
       if (c === undefined) return;
       handleDeadline(c, now);
+      if (isUnanswered(c)) this.#unanswered.add(c);
       this.#schedule(c);
+    }
+  }
+
+  /** Has those that wait for an answer try again at once. @param isThere Whether that may help it. */
+  tryAgain(isThere: (remote: IpAddress) => boolean, now: number): void {
+    for (const c of this.#unanswered) {
+      if (!isUnanswered(c)) this.#unanswered.delete(c);
+      else if (isThere(c.remote)) {
+        tryAgain(c, now);
+        this.#schedule(c);
+      }
     }
   }
 
@@ -303,10 +317,16 @@ export class Connections implements TcpContext {
     }
     this.flows.remove(c);
     this.#deadlines.remove(c);
+    this.#unanswered.delete(c);
     if (c.listener !== undefined && (c.events & ANNOUNCED) === 0) c.leaveBacklog();
   }
 
   #schedule(c: Connection): void {
     this.#deadlines.set(c, c.nextDeadline());
   }
+}
+
+function isUnanswered({ finished, sender, synRetries, state }: Connection): boolean {
+  const isOpening = state === "syn-sent" || state === "syn-received";
+  return !finished && (sender.retries > 0 || isOpening && synRetries > 0);
 }

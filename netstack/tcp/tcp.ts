@@ -220,6 +220,16 @@ export class Tcp implements TransportProtocol {
     this.#unmatched.handleTimeout(now);
   }
 
+  /**
+   * What leads to some is another way now: connections to them that were not answered try again at once,
+   * and not when their timeouts, which have doubled each time, are over.
+   *
+   * @param isThere Whether that is so of an address.
+   */
+  tryAgain(isThere: (remote: IpAddress) => boolean, now: number): void {
+    this.#connections.tryAgain(isThere, now);
+  }
+
   // Outputs.
 
   pollTimeout(): number {

@@ -41,6 +41,19 @@ export function handleDeadline(c: Connection, now: number): void {
   c.tcp.markDirty(c);
 }
 
+/**
+ * What leads to the peer is another way: what was sent again and again is sent at once, and waits no
+ * longer the next time than it did the first.
+ */
+export function tryAgain(c: Connection, now: number): void {
+  const { sender } = c;
+  sender.rto.resetBackoff();
+  if (sender.timer < Infinity) sender.timer = now;
+  // That was no fault of the peer's: it is not given up sooner for it.
+  sender.retries = Math.min(sender.retries, 1);
+  c.synRetries = Math.min(c.synRetries, 1);
+}
+
 /** Frees the buffers of a connection without traffic. */
 function handleIdle(c: Connection, now: number): void {
   c.idleTimer = Infinity;

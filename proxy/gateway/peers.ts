@@ -111,6 +111,7 @@ export class TunnelPeers implements TimeoutSource {
       now: () => engine.now(),
       wake: () => engine.wake(),
       tryElsewhere: (peer) => this.#locators.get(peer)?.tryElsewhere(),
+      switched: (peer) => this.#tryAgain(peer),
     });
     engine.addTimeouts(this.paths);
     engine.addTimeouts(this.#callers);
@@ -343,6 +344,14 @@ export class TunnelPeers implements TimeoutSource {
     this.paths.close();
     for (const locator of this.#locators.values()) locator.close();
     this.#waiting.clear();
+  }
+
+  /** Of what went to a peer, and was lost on another way, what is ours: it would wait twice as long. */
+  #tryAgain(peer: Peer): void {
+    const { stack, device } = this.#engine;
+    const isThere = ({ bytes, version }: IpAddress) => device.peerAt(bytes, 0, version) === peer;
+    stack.tcp.tryAgain(isThere, this.#engine.now());
+    this.#engine.wake();
   }
 
   #retry(now: number): void {

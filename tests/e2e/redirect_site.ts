@@ -42,6 +42,8 @@ export class RedirectSite implements AsyncDisposable {
   readonly client: Host;
   readonly internet: Host;
   readonly hub: Gateway;
+  /** In front of the first target, and of the second. */
+  readonly agents: readonly Gateway[];
   readonly tunnel: TunnelHost;
   readonly #config: (which: 1 | 2) => string;
 
@@ -50,6 +52,7 @@ export class RedirectSite implements AsyncDisposable {
     client: Host,
     internet: Host,
     hub: Gateway,
+    agents: readonly Gateway[],
     tunnel: TunnelHost,
     config: (which: 1 | 2) => string,
   ) {
@@ -57,6 +60,7 @@ export class RedirectSite implements AsyncDisposable {
     this.client = client;
     this.internet = internet;
     this.hub = hub;
+    this.agents = agents;
     this.tunnel = tunnel;
     this.#config = config;
   }
@@ -102,7 +106,7 @@ export class RedirectSite implements AsyncDisposable {
       ].join("\n"),
       { subject: "deno task start", command: "hub" },
     );
-    await Promise.all([1, 10].map(async (network, i) => {
+    const agents = await Promise.all([1, 10].map(async (network, i) => {
       const agent = await behindNat(lab, nats[i]!, i + 1);
       const config = [
         "[Interface]",
@@ -117,8 +121,9 @@ export class RedirectSite implements AsyncDisposable {
         "",
       ].join("\n");
       const options = { subject: "deno task start", command: "agent" } as const;
-      await (await startGateway(agent, lab.directory, config, options))
-        .process.line(/handshake complete/);
+      const started = await startGateway(agent, lab.directory, config, options);
+      await started.process.line(/handshake complete/);
+      return started;
     }));
     const tunnel = await TunnelHost.create(client, `${lab.directory}/client`);
     const config = (which: 1 | 2) =>
@@ -131,7 +136,7 @@ export class RedirectSite implements AsyncDisposable {
         ...extras.client ?? extras.peer ?? [],
         "",
       ].join("\n");
-    return new RedirectSite(lab, client, internet, gateway, tunnel, config);
+    return new RedirectSite(lab, client, internet, gateway, agents, tunnel, config);
   }
 
   /** Writes the client's configuration. @param which Of its two peers it is. */

@@ -13,7 +13,8 @@
  * Watching: packets pass. A second without proof of both directions: the path is asked, and again until
  * it answers. The path is in doubt since the first question, or the first data, that nothing has
  * answered. Two seconds of doubt and one of silence: it is lost. While other packets still come it may
- * only be slow, and has four seconds.
+ * only be slow, and has four seconds. A little before, the first fallback is connected: on a machine with
+ * much to do the handshakes for it take longer than the rest of a switch.
  *
  * Racing: every other path is tried beside it, fallbacks in their order, each with a head start. A
  * fallback is given a handshake at once: it works whatever the other side remembers, and moves that
@@ -300,16 +301,28 @@ export class PathChooser {
       this.#beginRace("unanswered", now);
       return;
     }
+    const prepareAt = lostAt - limits.prepareMs;
+    if (now >= prepareAt) this.#prepare(now);
     const since = Math.max(path.provenAt, this.#beganAt) + limits.askAfterMs;
     if (now >= Math.max(since, path.lastAskedAt + againMs)) this.#ask(this.current, now);
     // The session may be what is lost.
-    const isStale = now >= doubt + limits.leaveAfterMs * 3 / 4;
+    const isStale = now >= doubt + limits.leaveAfterMs * 5 / 8;
     if (isStale && now >= path.initiatedAt + this.#settings.handshakeMs) {
       this.#initiate(this.current, now);
     }
     const again = this.#claims ? path.lastAskedAt : Math.max(since - againMs, path.lastAskedAt);
-    this.#checkAt = Math.max(now + 1, Math.min(again + againMs, lostAt));
+    const next = now < prepareAt ? prepareAt : lostAt;
+    this.#checkAt = Math.max(now + 1, Math.min(again + againMs, next));
     this.#tryToReturn(now);
+  }
+
+  /** Connects what would be tried first. It is closed again if it is not. */
+  #prepare(now: number): void {
+    const index = this.current === 1 ? 2 : 1;
+    const path = this.#paths[index];
+    if (path === undefined) return;
+    path.closeAt = now + this.#settings.lingerMs;
+    if (path.state === "closed") this.#actions.open(index);
   }
 
   #listen(now: number): void {

@@ -38,6 +38,8 @@ export interface PathsOptions {
   wake(): void;
   /** UDP does not answer where the peer is said to be. */
   tryElsewhere(peer: Peer): void;
+  /** The peer is reached by another transport. */
+  switched?(peer: Peer): void;
   readonly settings?: ChooserSettings;
 }
 
@@ -113,6 +115,7 @@ export class Paths {
     const before = this.#transports.get(peer)?.name;
     const now = this.transportOf(peer);
     if (now === undefined || before === undefined || now.name === before) return false;
+    this.#options.switched?.(peer);
     const suppressed = this.#moves.next(peer, this.#options.now());
     if (suppressed !== undefined) say(peer, now.name, "where it was heard", suppressed);
     return true;
@@ -142,6 +145,7 @@ export class Paths {
   #switched(peer: Peer, transport: string, reason: SwitchReason): void {
     const { isOther } = this.#transport(peer, transport);
     if (!isOther) return;
+    this.#options.switched?.(peer);
     say(peer, transport, REASONS[reason]);
   }
 

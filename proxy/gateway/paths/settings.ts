@@ -12,6 +12,8 @@ export interface PathLimits {
   readonly againMs: number;
   /** For so long it has been in doubt: the others are tried beside it. */
   readonly leaveAfterMs: number;
+  /** So much earlier the first of them is connected, which takes time: nothing is sent by it yet. */
+  readonly prepareMs: number;
   /** And nothing at all was heard for so long … */
   readonly silentMs: number;
   /** … or no question was answered for so long, though other packets come. */
@@ -55,11 +57,19 @@ export interface TrialSettings {
 }
 
 export const CHOOSER_SETTINGS: ChooserSettings = {
-  udp: { askAfterMs: 1_000, againMs: 125, leaveAfterMs: 2_000, silentMs: 1_000, patienceMs: 4_000 },
+  udp: {
+    askAfterMs: 1_000,
+    againMs: 125,
+    leaveAfterMs: 2_000,
+    prepareMs: 500,
+    silentMs: 1_000,
+    patienceMs: 4_000,
+  },
   stream: {
     askAfterMs: 2_000,
     againMs: 1_000,
     leaveAfterMs: 6_000,
+    prepareMs: 500,
     silentMs: 4_000,
     patienceMs: 12_000,
   },

@@ -29,6 +29,40 @@ Deno.test("RTO: retransmission with exponential backoff, 15 times, then timeout 
   assert.deepEqual([t.tcp.connectionCount, t.tcp.timers], [0, 0]);
 });
 
+Deno.test("another way to the peer: what was not answered goes at once, and its timeout begins anew", () => {
+  const t = new Script();
+  t.established();
+  t.write(100);
+  t.drop();
+  t.wait(200 + 400 + 800 + 100);
+  assert.equal(t.drop().length, 3);
+  const start = t.now;
+  t.tcp.tryAgain(({ version }) => version === 6, t.now);
+  t.wait(1);
+  t.quiet();
+  t.tcp.tryAgain((remote) => remote.equals(PEER), t.now);
+  t.wait(2_000);
+  assert.deepEqual(t.drop().map(({ at }) => at - start), [1, 401, 1_201]);
+  t.in(". 1 ack 101");
+  // Nothing waits for anybody: nothing is sent.
+  t.tcp.tryAgain(() => true, t.now);
+  t.wait(10_000);
+  t.quiet();
+});
+
+Deno.test("another way to the peer: a SYN that was not answered goes at once, and no earlier given up", () => {
+  const t = new Script({ synRetries: 3 });
+  t.connect();
+  t.drop();
+  t.wait(1_000 + 2_000 + 100);
+  assert.equal(t.drop().length, 2);
+  const start = t.now;
+  t.tcp.tryAgain(() => true, t.now);
+  t.wait(100_000);
+  assert.deepEqual(t.drop().map(({ flags, at }) => [flags, at - start]), [["S", 0], ["S", 2_000]]);
+  assert.deepEqual(t.events, ["closed: timeout"]);
+});
+
 Deno.test("Karn: an ACK of a retransmitted segment measures nothing without timestamps (RFC 6298 §3)", () => {
   const t = new Script();
   t.established();

@@ -147,9 +147,10 @@ export class CallReceiver implements FrameUser {
     } else if (isCall && type === FrameType.resetStream) {
       this.#state = "ended";
     }
-    // HTTP/2 has no use for windows of what it does not send, and knows what is wrong with others.
+    // HTTP/2 has no use for windows of what it does not send, and knows what is wrong with others. One of
+    // the call may come before the other side's headers.
     return type === FrameType.windowUpdate && length === WINDOW_UPDATE_SIZE &&
-      (stream === 0 || isCall && this.#state !== "none");
+      (stream === 0 || isCall);
   }
 
   payload(bytes: Uint8Array, from: number, to: number): void {
@@ -164,9 +165,8 @@ export class CallReceiver implements FrameUser {
 
   end(): void {
     if (this.#type === FrameType.windowUpdate) {
-      if (this.#stream === 0 || this.#stream === CALL_STREAM && this.#state !== "none") {
-        this.#check(this.#sender.widen(this.#stream !== 0, this.#value % 2 ** 31));
-      }
+      if (this.#stream !== 0 && this.#stream !== CALL_STREAM) return;
+      this.#check(this.#sender.widen(this.#stream !== 0, this.#value % 2 ** 31));
     } else if (this.#isData && (this.#flags & Flag.endStream) !== 0) {
       this.#state = "ended";
       const frame = new Uint8Array(FRAME_HEADER_SIZE);

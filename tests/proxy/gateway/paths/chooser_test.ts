@@ -51,12 +51,35 @@ Deno.test("UDP never works: two seconds after the first packet the fallback is t
   const world = new World(1);
   world.set(0, false);
   world.request();
-  world.run(1_900);
+  world.run(1_450);
   assert.equal(world.dials, 0);
-  world.run(500);
+  world.run(450);
+  assert.equal(world.state(1), "open");
+  assert.deepEqual(
+    [world.hubAt, world.switches.length],
+    [-1, 0],
+    "connected, and nothing sent by it",
+  );
+  world.run(300);
   assert.deepEqual(world.last, [1, "unanswered"]);
   assert.equal(world.hubAt, 1);
   assert.ok(world.session);
+});
+
+Deno.test("UDP is silent for not quite two seconds: the fallback is connected, not used, and closed again", () => {
+  forSeeds(20, (seed) => {
+    const world = connected(seed);
+    world.requests(100, 200_000);
+    world.run(3_000 + 37 * seed);
+    world.set(0, false);
+    world.run(1_750);
+    world.set(0, true);
+    world.run(1_000);
+    assert.deepEqual([world.dials, world.state(1), world.switches.length], [1, "open", 0]);
+    world.run(31_000);
+    assert.deepEqual([world.dials, world.state(1), world.switches.length], [1, "closed", 0]);
+    assert.equal(world.hubAt, 0);
+  });
 });
 
 Deno.test("UDP blocked during a download: the fallback within three seconds, and back without a stall", () => {

@@ -234,6 +234,17 @@ Deno.test("the other side may send a megabyte, again and again, and no more than
   assert.equal(early.problem, "more than the window of HTTP/2");
 });
 
+Deno.test("a window that comes before the other side's headers counts", async () => {
+  const received = new Received();
+  received.push(widened(0, 100_000), widened(1, 100_000), HEADERS);
+  assert.deepEqual(received.passed, HEADERS);
+  await received.start();
+  const { sender } = received.sent;
+  sender.open();
+  sender.write(new Uint8Array(100_000), 0, () => {});
+  assert.equal(received.sent.bytes.length, message(100_000).length);
+});
+
 Deno.test("what is wrong with frames of a call is said, once", async () => {
   for (
     const [expected, ...frames] of [
