@@ -55,7 +55,7 @@ export async function join(
     const { privateKey, tls } = pending.keys;
     grant = await requestGrant(token, {
       publicKey: publicKeyOf(privateKey),
-      ...(tls && { certificateRequest: tls.request }),
+      ...(tls && { certificateRequest: tls.request, renews: true }),
     });
     if (tls === undefined && grant.certificate !== undefined) {
       throw new JoinError("the hub gives a certificate that was not asked for", true);

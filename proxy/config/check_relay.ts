@@ -49,9 +49,9 @@ export function checkFallbacks(
 }
 
 function checkFallback(source: ConfigSource, peer: PeerValues, path: ConfigPath): void {
-  const { fallback, cert, key, ca, pin } = peer;
+  const { fallback, cert, key, ca, pin, renewAt } = peer;
   if (fallback.length === 0) {
-    for (const [field, value] of Object.entries({ cert, key, ca, pin })) {
+    for (const [field, value] of Object.entries({ cert, key, ca, pin, renewAt })) {
       const isGiven = Array.isArray(value) ? value.length > 0 : value !== undefined;
       if (!isGiven) continue;
       const given = [...path, field];
@@ -98,7 +98,7 @@ export function relayConfig(relay: RelayValues): RelayConfig {
 
 /** The same of a peer's. */
 export function fallbackConfigs(peer: PeerValues): Pick<PeerConfig, "fallbacks"> {
-  const { fallback, cert, key, ca, pin } = peer;
+  const { fallback, cert, key, ca, pin, renewAt } = peer;
   if (fallback.length === 0) return {};
   const fallbacks: FallbackConfig[] = fallback.map((place) => ({
     ...place,
@@ -106,6 +106,7 @@ export function fallbackConfigs(peer: PeerValues): Pick<PeerConfig, "fallbacks">
     keyPath: key!,
     ...(ca !== undefined && { caPath: ca }),
     pins: pin,
+    ...(renewAt !== undefined && { renewAt }),
   }));
   return { fallbacks };
 }

@@ -112,6 +112,14 @@ export interface FallbackConfig {
   readonly caPath?: string;
   /** SHA-256 of public keys (SPKI), 32 bytes each. None: any that the authority vouches for. */
   readonly pins: readonly Uint8Array[];
+  /** Where the certificate is renewed. Missing: nowhere. */
+  readonly renewAt?: TunnelPlace;
+}
+
+/** A port inside the tunnel. */
+export interface TunnelPlace {
+  readonly address: IpAddress;
+  readonly port: number;
 }
 
 /** What carries WireGuard's datagrams in place of UDP. */

@@ -121,6 +121,8 @@ export interface PeerInput {
   ca?: string;
   /** `sha256/…`: the public key that its certificate must have. Without {@link ca} this alone counts. */
   pin?: ListInput;
+  /** `ADDRESS:PORT` in the tunnel, where it gives another certificate in time: see `wirestack join`. */
+  renewAt?: string;
   /** Seconds, or `"off"`. */
   persistentKeepalive?: number | string;
   /** Most from the peer to targets and other peers: `20Mbit`. Missing: no limit. */

@@ -5,7 +5,7 @@
  */
 
 import { hostAndPort, parseIpAddress } from "../address.ts";
-import type { AllowedClient, RelayListen, RelayTransport } from "./checked.ts";
+import type { AllowedClient, RelayListen, RelayTransport, TunnelPlace } from "./checked.ts";
 import { parseEndpoint, ParseFailure, quote } from "./values.ts";
 
 /** A fallback of a peer's, as it is written. */
@@ -48,6 +48,17 @@ export function parseFallback(text: string): FallbackPlace | ParseFailure {
     );
   }
   return { url: text.replace(/\/$/, ""), transport: transport as RelayTransport, ...place };
+}
+
+/** `ADDRESS:PORT` or `[IPV6]:PORT`. */
+export function parseRenewAt(text: string): TunnelPlace | ParseFailure {
+  const place = parseEndpoint(text);
+  const address = place instanceof ParseFailure ? undefined : parseIpAddress(place.hostname);
+  return place instanceof ParseFailure || address === undefined
+    ? new ParseFailure(
+      `${quote(text)} is no place in the tunnel, expected ADDRESS:PORT or [IPV6]:PORT`,
+    )
+    : { address, port: place.port };
 }
 
 const PIN = /^sha256\/([A-Za-z0-9+/]{43}=)$/;

@@ -61,7 +61,13 @@ import {
   parseNatAddress,
   parseNatPorts,
 } from "./link_values.ts";
-import { parseAllowedClient, parseFallback, parsePin, parseRelayListen } from "./relay_values.ts";
+import {
+  parseAllowedClient,
+  parseFallback,
+  parsePin,
+  parseRelayListen,
+  parseRenewAt,
+} from "./relay_values.ts";
 import { parsePeersFrom } from "./peer_list_values.ts";
 import { parsePorts, parseRewrite, parseRuleDestination, parseRuleSource } from "./rule_values.ts";
 
@@ -117,6 +123,7 @@ export const peerFields = {
   key: optional(parseFile),
   ca: optional(parseFile),
   pin: namesOf(parsePin),
+  renewAt: optional(parseRenewAt),
   persistentKeepalive: optional(parseKeepalive, 0),
   rateUp: optional(parseRate),
   rateDown: optional(parseRate),

@@ -51,6 +51,8 @@ export interface Member {
   readonly revokedAt?: number;
   /** PEM. */
   readonly certificate?: string;
+  /** When it got that, if it was not when it joined. */
+  readonly certifiedAt?: number;
 }
 
 /** A hub's and a machine's clocks differ, and who comes late is told so for this long. */
@@ -68,9 +70,11 @@ export function isEnrolled(
   return member.publicKey !== undefined && member.state !== "revoked";
 }
 
+/** How long a certificate is good for, of a machine that asks for another in time. */
+export const RENEWED_CERTIFICATE_MS = 365 * 86_400_000;
 /**
- * The longest that a certificate of a machine is good for: it cannot be renewed by itself, so it lasts as
- * long as a new authority.
+ * The longest that one is good for, of a machine that does not: it was made by an earlier version. It lasts
+ * as long as a new authority.
  */
 export const CERTIFICATE_MS = 3650 * 86_400_000;
 
@@ -81,9 +85,9 @@ export function isWorthListing(member: Member, now: number): boolean {
 
 /** Whether there is any need to remember it: its certificate would be good again if it were not. */
 export function isWorthKeeping(member: Member, now: number): boolean {
-  const { state, certificate, joinedAt = 0 } = member;
+  const { state, certificate, joinedAt = 0, certifiedAt = joinedAt } = member;
   const isOut = state === "revoked" && certificate !== undefined;
-  return isWorthListing(member, now) || isOut && now < joinedAt + CERTIFICATE_MS;
+  return isWorthListing(member, now) || isOut && now < certifiedAt + CERTIFICATE_MS;
 }
 
 /** Whether its name and addresses are nobody else's. */

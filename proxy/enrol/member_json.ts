@@ -39,9 +39,10 @@ export function memberFromJson(value: unknown): Member {
   if ((state === "bound" || state === "used") && publicKey === undefined) {
     throw new TypeError("publicKey");
   }
-  const [joinedAt, usedAt, revokedAt] = (["joinedAt", "usedAt", "revokedAt"] as const).map((name) =>
-    from.optional(name, timeOf)
-  );
+  const [joinedAt, usedAt, revokedAt, certifiedAt] =
+    (["joinedAt", "usedAt", "revokedAt", "certifiedAt"] as const).map((name) =>
+      from.optional(name, timeOf)
+    );
   const certificate = from.optional("certificate", textOf);
   const tlsPin = from.optional("tlsPin", keyOf);
   return {
@@ -67,6 +68,7 @@ export function memberFromJson(value: unknown): Member {
     ...(usedAt !== undefined && { usedAt }),
     ...(revokedAt !== undefined && { revokedAt }),
     ...(certificate !== undefined && { certificate }),
+    ...(certifiedAt !== undefined && { certifiedAt }),
   };
 }
 

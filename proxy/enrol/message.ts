@@ -1,22 +1,26 @@
 /**
- * What a machine and the hub say to each other when it enrols: one line of JSON each way, over a TCP
- * connection in the tunnel. Both sides parse as if the other were an enemy.
+ * What a machine and the hub say to each other when it enrols, and when it wants another certificate: one
+ * line of JSON each way, over a TCP connection in the tunnel. Both sides parse as if the other were an
+ * enemy.
  *
  * @module
  */
 
 import { IpAddress, Prefix } from "../../netstack/mod.ts";
-import { parseIpAddress, parsePrefix } from "../address.ts";
+import { parseIpAddress, parsePrefix, socketAddress } from "../address.ts";
 import { decodeKey, encodeKey } from "../base64.ts";
-import type { MapConfig } from "../config/checked.ts";
+import type { MapConfig, TunnelPlace } from "../config/checked.ts";
+import { parseRenewAt } from "../config/relay_values.ts";
 import { parseEndpoint, ParseFailure } from "../config/values.ts";
 
-/** A machine hands in its key. */
+/** A machine hands in its key; or, as the peer with that key, asks for another certificate. */
 export interface EnrolRequest {
   /** 32 bytes. */
   readonly publicKey: Uint8Array;
   /** A request for a certificate (RFC 2986), PEM. */
   readonly certificateRequest?: string;
+  /** Whether it asks for another certificate before the one it gets is over. */
+  readonly renews?: boolean;
 }
 
 /** Another way to the hub, where UDP does not get through. */
@@ -45,6 +49,8 @@ export interface Grant {
   readonly fallbacks: readonly FallbackGrant[];
   /** Its own, for them, PEM. */
   readonly certificate?: string;
+  /** Where it gets another one, in the tunnel. */
+  readonly renewAt?: TunnelPlace;
 }
 
 /** Why a machine is not enrolled. */
@@ -69,7 +75,11 @@ export const REFUSALS = [
 ] as const;
 export type RefusalReason = typeof REFUSALS[number];
 
-export type EnrolAnswer = { readonly grant: Grant } | { readonly refused: RefusalReason };
+/** A certificate in PEM is what a peer has asked for that is enrolled. */
+export type EnrolAnswer =
+  | { readonly grant: Grant }
+  | { readonly renewed: string }
+  | { readonly refused: RefusalReason };
 
 /** Bytes of a line, the line break included. */
 export const MAX_REQUEST = 8192;
@@ -77,11 +87,12 @@ export const MAX_ANSWER = 65_536;
 const MAX_LIST = 256;
 const MAX_PEM = 4096;
 
-export function formatRequest({ publicKey, certificateRequest }: EnrolRequest): string {
+export function formatRequest({ publicKey, certificateRequest, renews }: EnrolRequest): string {
   return line({
     version: 1,
     publicKey: encodeKey(publicKey),
     ...(certificateRequest !== undefined && { certificateRequest }),
+    ...(renews && { renews }),
   });
 }
 
@@ -96,12 +107,13 @@ export function parseRequest(text: string): EnrolRequest | undefined {
   if (publicKey === undefined) return undefined;
   if (certificateRequest === undefined) return { publicKey };
   return isPem(certificateRequest, "CERTIFICATE REQUEST")
-    ? { publicKey, certificateRequest }
+    ? { publicKey, certificateRequest, ...(value.renews === true && { renews: true }) }
     : undefined;
 }
 
 export function formatAnswer(answer: EnrolAnswer): string {
   if ("refused" in answer) return line({ version: 1, refused: answer.refused });
+  if ("renewed" in answer) return line({ version: 1, renewed: answer.renewed });
   const { grant } = answer;
   return line({
     version: 1,
@@ -111,6 +123,7 @@ export function formatAnswer(answer: EnrolAnswer): string {
       allowedIps: grant.allowedIps.map(String),
       subnets: grant.subnets.map(String),
       maps: grant.maps.map(({ from, to }) => [`${from}`, `${to}`]),
+      ...(grant.renewAt && { renewAt: socketAddress(grant.renewAt.address, grant.renewAt.port) }),
     },
   });
 }
@@ -121,6 +134,8 @@ export function parseAnswer(text: string): EnrolAnswer | undefined {
   if (value === undefined || value.version !== 1) return undefined;
   const refused = REFUSALS.find((reason) => reason === value.refused);
   if (refused !== undefined) return { refused };
+  const { renewed } = value;
+  if (renewed !== undefined) return isPem(renewed, "CERTIFICATE") ? { renewed } : undefined;
   const grant = isObject(value.grant) ? parseGrant(value.grant) : undefined;
   return grant && { grant };
 }
@@ -134,8 +149,10 @@ function parseGrant(value: Readonly<Record<string, unknown>>): Grant | undefined
   const endpoints = listOf(value.endpoints, parseEndpointText);
   const fallbacks = listOf(value.fallbacks, parseFallback);
   const { certificate } = value;
+  const renewAt = typeof value.renewAt === "string" ? parseRenewAt(value.renewAt) : undefined;
   if (
-    typeof isClient !== "boolean" || !Number.isInteger(mtu) || (mtu as number) < 576 ||
+    renewAt instanceof ParseFailure || typeof isClient !== "boolean" || !Number.isInteger(mtu) ||
+    (mtu as number) < 576 ||
     (mtu as number) > 65_535 || addresses === undefined || addresses.length === 0 ||
     allowedIps === undefined || allowedIps.length === 0 || subnets === undefined ||
     maps === undefined || endpoints === undefined || endpoints.length === 0 ||
@@ -151,6 +168,7 @@ function parseGrant(value: Readonly<Record<string, unknown>>): Grant | undefined
     endpoints,
     fallbacks,
     ...(certificate !== undefined && { certificate }),
+    ...(renewAt !== undefined && { renewAt }),
   };
 }
 

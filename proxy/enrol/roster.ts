@@ -112,6 +112,16 @@ export class Roster {
   }
 
   /**
+   * The member has another certificate, for the same key.
+   *
+   * @param certificate PEM.
+   * @throws {Error} if it cannot be kept; then nothing has changed.
+   */
+  certify(member: Member, certificate: string): void {
+    this.#put({ ...member, certificate, certifiedAt: this.#options.now() });
+  }
+
+  /**
    * Holds at once: who is to be shut out is not let in because a disk is full.
    *
    * @returns why it could not be kept; then {@link retry}, or the next change, does.

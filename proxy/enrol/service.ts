@@ -33,9 +33,9 @@ export type ServiceConn =
   & { reset(): void };
 
 export interface ServiceOptions {
-  /** Whether a token that is heard has this address. */
-  isToken(link: IpAddress): boolean;
-  answer(link: IpAddress, request: EnrolRequest | undefined): Promise<EnrolAnswer>;
+  /** Whether a token that is heard has this address, or an enrolled machine. */
+  mayAsk(address: IpAddress): boolean;
+  answer(address: IpAddress, request: EnrolRequest | undefined): Promise<EnrolAnswer>;
   /** ms, monotonic. */
   now(): number;
   /** Default 5000. */
@@ -66,7 +66,7 @@ export class EnrolService {
   /** Answers one request and closes; or refuses the connection. Never throws. */
   async accept(conn: ServiceConn): Promise<void> {
     const link = parseIpAddress(conn.remoteAddr.hostname);
-    if (link === undefined || !this.#options.isToken(link)) return refuse(conn);
+    if (link === undefined || !this.#options.mayAsk(link)) return refuse(conn);
     const allowance = this.#allowanceOf(`${link}`);
     if (allowance === undefined || this.#open.size >= MAX_AT_ONCE) return refuse(conn);
     allowance.isOpen = true;

@@ -265,6 +265,8 @@ export class Gateway implements AsyncDisposable {
         receiveRegion: arena.streamRegion,
         addresses: options.dialledAddresses,
         asGuest: options.asGuest,
+        hasDevice: options.device !== undefined,
+        wallClock: options.wallClock,
       }, bufferMemory(config.proxy?.maxBufferMemory));
       this.inbounds = new GatewayInbounds(engine, this.proxy);
     } catch (error) {

@@ -9,6 +9,7 @@ import { CarrierBudget, DEFAULT_CARRIER_LIMITS } from "../bind/stream/carrier_bu
 import type { StreamBind } from "../bind/stream/mod.ts";
 import type { FallbackConfig, GatewayConfig, RelayConfig, RelayListen } from "../config/checked.ts";
 import type { OpenedFallback } from "./peers.ts";
+import type { Renewals } from "./renewal/renewals.ts";
 import type { Admission, GatewayStreams, GatewayStreamsOptions } from "./streams.ts";
 
 export class LateStreams {
@@ -39,6 +40,11 @@ export class LateStreams {
   /** See {@link GatewayStreams.places}. */
   get places(): readonly RelayListen[] {
     return this.#streams?.places ?? [];
+  }
+
+  /** See {@link GatewayStreams.renewals}. */
+  get renewals(): Renewals | undefined {
+    return this.#streams?.renewals;
   }
 
   /** See {@link GatewayStreams.refusals}. */

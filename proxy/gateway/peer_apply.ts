@@ -76,7 +76,8 @@ function isSameFallbacks(a: readonly FallbackConfig[], b: readonly FallbackConfi
     const other = b[i]!;
     return one.url === other.url && one.certPath === other.certPath &&
       one.keyPath === other.keyPath && one.caPath === other.caPath &&
-      `${one.pins}` === `${other.pins}`;
+      `${one.pins}` === `${other.pins}` && one.renewAt?.port === other.renewAt?.port &&
+      `${one.renewAt?.address}` === `${other.renewAt?.address}`;
   });
 }
 

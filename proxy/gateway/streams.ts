@@ -35,8 +35,11 @@ import { formatRelayListen } from "../config/relay_values.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { OwnListeners } from "../flow/own_listeners.ts";
 import { getLogger } from "../log/logger.ts";
+import { replaceFile } from "../state/replace_file.ts";
 import { FallbackCertificates } from "./fallback_certificates.ts";
 import { proxyFor } from "./proxy_environment.ts";
+import { askForCertificate } from "./renewal/ask.ts";
+import { Renewals } from "./renewal/renewals.ts";
 
 const log = getLogger(["wirestack", "relay"]);
 
@@ -67,6 +70,10 @@ export interface GatewayStreamsOptions {
   readonly budget: CarrierBudget;
   /** Default: the files that are configured. */
   readonly asGuest?: AsGuest | undefined;
+  /** Whether a device of the system has the tunnel's addresses. */
+  readonly hasDevice: boolean;
+  /** ms since the Unix epoch. Default: this host's clock. */
+  readonly wallClock?: (() => number) | undefined;
 }
 
 interface Opened {
@@ -77,6 +84,8 @@ interface Opened {
 
 export class GatewayStreams {
   #admission: Admission = { isRevoked: () => false, guestOf: () => undefined };
+  /** Of the certificates that fallbacks show; undefined without one that is renewed. */
+  renewals: Renewals | undefined;
   readonly #options: GatewayStreamsOptions;
   readonly #binds = new Map<RelayTransport, StreamBind>();
   readonly #certificates = new FallbackCertificates();
@@ -172,6 +181,10 @@ export class GatewayStreams {
       return { endpoint, forget: () => bind.forget(endpoint) };
     }
     const { reader, release } = this.#certificates.of(fallback);
+    if (fallback.renewAt !== undefined) {
+      this.renewals ??= this.#startRenewals();
+      this.renewals.changed();
+    }
     const endpoint = bind.endpoint(dialerOf(fallback, () => reader.read(), addresses));
     return {
       endpoint,
@@ -185,6 +198,7 @@ export class GatewayStreams {
   /** Accepts nobody any more. Carriers are closed with the engine, whose binds they are of. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.renewals?.close();
     for (const { listener, forget } of this.#opened) {
       forget();
       await listener.close();
@@ -197,6 +211,21 @@ export class GatewayStreams {
       isRevoked: (certificate: Certificate) => this.#admission.isRevoked(certificate),
       guestOf: (certificate: Certificate) => this.#admission.guestOf(certificate),
     };
+  }
+
+  #startRenewals(): Renewals {
+    const { engine, hasDevice, wallClock = Date.now } = this.#options;
+    const renewals = new Renewals({
+      certificates: () => this.#certificates.renewable,
+      ask: (place, identity, signal) =>
+        askForCertificate({ engine, hasDevice }, place, identity, signal),
+      write: (path, text) => replaceFile(path, text, { isDurable: true }),
+      now: () => engine.now(),
+      wallClock,
+      wake: () => engine.wake(),
+    });
+    engine.addTimeouts(renewals);
+    return renewals;
   }
 
   #bind(transport: RelayTransport): StreamBind {

@@ -607,6 +607,20 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { name: "text", error: "text" },
   },
   {
+    name: "enrolment-renewed",
+    logger: "enrolment",
+    level: "info",
+    message: "{name}: its certificate is renewed, until {until}",
+    fields: { name: "text", until: "text" },
+  },
+  {
+    name: "enrolment-not-renewed",
+    logger: "enrolment",
+    level: "warning",
+    message: "{name}: its certificate is not renewed: {reason}",
+    fields: { name: "text", reason: "text" },
+  },
+  {
     name: "enrolment-not-written",
     logger: "enrolment",
     level: "error",
@@ -1086,6 +1100,28 @@ export const EVENTS: readonly LogEvent[] = [
     level: "warning",
     message: "{certificate}",
     fields: { certificate: "text" },
+  },
+  {
+    name: "fallback-renewed",
+    logger: "relay",
+    level: "info",
+    message: "{certificate} is renewed, until {until}",
+    fields: { certificate: "text", until: "text" },
+  },
+  {
+    name: "fallback-renewed-unwritten",
+    logger: "relay",
+    level: "warning",
+    message:
+      "{certificate} is renewed, until {until}, and cannot be written: {error}; the next start renews it again",
+    fields: { certificate: "text", until: "text", error: "text" },
+  },
+  {
+    name: "fallback-not-renewed",
+    logger: "relay",
+    level: "warning",
+    message: "{certificate} cannot be renewed: {error}; trying again in {minutes} min",
+    fields: { certificate: "text", error: "text", minutes: "number" },
   },
   {
     name: "fallback-certificates",

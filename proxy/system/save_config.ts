@@ -6,7 +6,7 @@
  */
 
 import { resolve } from "node:path";
-import { hostAndPort } from "../address.ts";
+import { hostAndPort, socketAddress } from "../address.ts";
 import { UdpAddress } from "../bind/udp_address.ts";
 import type { Peer } from "../../wireguard/mod.ts";
 import { isSameKey, KEY_LENGTH } from "../base64.ts";
@@ -48,13 +48,14 @@ export function frameOf(text: string): ConfigFrame | undefined {
 function fallbackInput(fallbacks: readonly FallbackConfig[]): Partial<PeerInput> {
   const [first] = fallbacks;
   if (first === undefined) return {};
-  const { certPath, keyPath, caPath, pins } = first;
+  const { certPath, keyPath, caPath, pins, renewAt } = first;
   return {
     fallback: fallbacks.map(({ url }) => url),
     cert: resolve(certPath),
     key: resolve(keyPath),
     ...(caPath !== undefined && { ca: resolve(caPath) }),
     ...(pins.length > 0 && { pin: pins.map((pin) => `sha256/${pin.toBase64()}`) }),
+    ...(renewAt && { renewAt: socketAddress(renewAt.address, renewAt.port) }),
   };
 }
 

@@ -7,7 +7,7 @@
 
 import assert from "node:assert/strict";
 import { encodeKey, generatePrivateKey } from "../../mod.ts";
-import { MadeAuthority } from "../proxy/bind/certificates/made.ts";
+import { daysFromNow, keysOf, MadeAuthority } from "../proxy/bind/certificates/made.ts";
 import type { Host, Lab } from "./lab.ts";
 import type { Output, Process } from "./process.ts";
 import { TunnelHost } from "./tunnel_host.ts";
@@ -23,13 +23,21 @@ export class EnrolmentSite {
   /** Of the hub's state. */
   readonly state: string;
   readonly #directory: string;
+  readonly #authority: MadeAuthority;
 
-  private constructor(hub: TunnelHost, machine: TunnelHost, site: Host, directory: string) {
+  private constructor(
+    hub: TunnelHost,
+    machine: TunnelHost,
+    site: Host,
+    directory: string,
+    authority: MadeAuthority,
+  ) {
     this.hub = hub;
     this.machine = machine;
     this.site = site;
     this.state = `${directory}/hub/state`;
     this.#directory = directory;
+    this.#authority = authority;
   }
 
   /** @param listen Of `[Relay]`. */
@@ -66,7 +74,7 @@ export class EnrolmentSite {
       ].join("\n"),
       { mode: 0o600 },
     );
-    return new EnrolmentSite(hub, machine, site, lab.directory);
+    return new EnrolmentSite(hub, machine, site, lab.directory, authority);
   }
 
   /** Starts the hub. */
@@ -98,8 +106,24 @@ export class EnrolmentSite {
     );
   }
 
+  /** Gives a machine that has joined a certificate that is nearly over. */
+  async age(name: string): Promise<void> {
+    await age(this.#authority, this.configuration(name).replace(/\.conf$/, ""));
+  }
+
   /** Of a machine that has joined. */
   configuration(name: string): string {
     return `${this.#directory}/site/${name}.conf`;
   }
+}
+
+/**
+ * Puts a certificate that is nearly over in the place of a machine's.
+ *
+ * @param stem Of its files.
+ */
+export async function age(authority: MadeAuthority, stem: string): Promise<void> {
+  const keys = await keysOf(await Deno.readTextFile(`${stem}.key.pem`));
+  const { cert } = await authority.leaf({ keys, notBefore: daysFromNow(-30) });
+  await Deno.writeTextFile(`${stem}.cert.pem`, cert);
 }

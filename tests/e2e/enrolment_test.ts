@@ -7,6 +7,8 @@
 
 import assert from "node:assert/strict";
 import { encodeKey, generatePrivateKey } from "../../mod.ts";
+import { MadeAuthority } from "../proxy/bind/certificates/made.ts";
+import { age } from "./enrolment_site.ts";
 import { installation, type Subject, unprivileged } from "./gateway.ts";
 import { type Host, Lab, labTest } from "./lab.ts";
 import type { Output, Process } from "./process.ts";
@@ -163,3 +165,52 @@ for (const subject of ["deno task start", "deno task start:sandbox"] as const) {
     );
   });
 }
+
+labTest("a confined agent has its certificate renewed, and goes on with it", async () => {
+  await using lab = await Lab.create();
+  const host = await lab.host("enrol");
+  const hub = await Machine.make(host, "deno task start", lab.directory, "hub");
+  const site = await Machine.make(host, "deno task start", lab.directory, "site");
+  const authority = await MadeAuthority.make();
+  const server = await authority.leaf({ name: "hub", usage: "serverAuth", hosts: ["127.0.0.1"] });
+  const write = async (path: string, text: string) => {
+    await Deno.writeTextFile(path, text, { mode: 0o600 });
+    await Deno.chown(path, USER, USER);
+    return path;
+  };
+  const file = await write(
+    `${hub.folder}/hub.conf`,
+    [
+      `[Interface]\nPrivateKey = ${encodeKey(generatePrivateKey())}`,
+      `Address = 10.9.0.1/24\nListenPort = ${PORT}`,
+      "[Relay]\nListen = tls:127.0.0.1:8443",
+      `Cert = ${await write(`${hub.folder}/cert.pem`, server.cert)}`,
+      `Key = ${await write(`${hub.folder}/key.pem`, server.key)}`,
+      `ClientCa = ${await write(`${hub.folder}/ca.pem`, authority.cert)}`,
+      `ClientCaKey = ${await write(`${hub.folder}/ca.key`, await authority.key())}\n`,
+    ].join("\n"),
+  );
+  const process = await hub.spawn("hub", ["hub", file]);
+  await process.line(/control socket/, { timeoutMs: 60_000 });
+  const invited = await hub.run(
+    ["invite", "paris", "--endpoint", `127.0.0.1:${PORT}`, "--subnet", "192.168.1.0/24"],
+  );
+  const token = invited.stdout.trimEnd().split("\n").at(-1)!;
+  const out = `${site.folder}/paris.conf`;
+  const joined = await site.run(["join", "-", "--no-run", "--out", out], token);
+  assert.equal(joined.code, 0, joined.stderr);
+  const stem = `${site.folder}/paris`;
+  await age(authority, stem);
+  const aged = await Deno.readTextFile(`${stem}.cert.pem`);
+  const agent = await site.spawn("agent", ["agent", out]);
+  await agent.line(/confined: files by Landlock/, { timeoutMs: 60_000 });
+  await agent.line(/paris\.cert\.pem is renewed, until [^,]*$/, { timeoutMs: 60_000 });
+  await process.line(/paris: its certificate is renewed, until/, { timeoutMs: 60_000 });
+  assert.notEqual(await Deno.readTextFile(`${stem}.cert.pem`), aged);
+  const { uid, mode } = await Deno.stat(`${stem}.cert.pem`);
+  assert.deepEqual([uid, mode! & 0o777], [USER, 0o600]);
+  for (const one of [agent, process]) {
+    one.signal("SIGTERM");
+    assert.equal((await one.exit(30_000)).code, 0, `${one}`);
+  }
+});

@@ -28,11 +28,17 @@ labTest(
     const late = await enrolment.join(waiting, "rome");
     assert.equal(late.code, 0, late.stderr);
 
+    // In a folder of root's, who is nobody by the time when it is renewed.
+    await enrolment.age("paris");
     await Deno.copyFile(enrolment.configuration("paris"), machine.file);
     const client = await machine.up();
     await client.line(/peer hub: handshake complete/);
     const ping = await site.run(["ping", "-n", "-c", "3", "-W", "30", "10.9.0.1"]);
     assert.equal(ping.code, 0, `the kernel of the hub answers at its own address: ${ping.stdout}`);
+    await client.line(/paris\.cert\.pem is renewed, until .*, and cannot be written: /, {
+      timeoutMs: 60_000,
+    });
+    await process.line(/paris: its certificate is renewed, until/, { timeoutMs: 60_000 });
     const revoked = await enrolment.ask("revoke", "paris");
     assert.match(revoked, /^paris: revoked, its sessions have ended$/m);
     await hub.kill(process);

@@ -72,11 +72,22 @@ export function fileRules(
     ...settings(view, args, configured, TOKEN_FLAGS).flatMap(withFolders).map(readable),
     // Read again when they are renewed, which replaces them.
     ...settings(view, args, configured, CERTIFICATE_FLAGS).flatMap(withFolders).map(readable),
+    ...renewedFolders(view, args, configured).map(writable),
     ...settings(view, args, configured, LIST_FLAGS, /^(?!https?:)(.+)/i).flatMap(withFolders)
       .map(readable),
     ...settings(view, args, configured, LOG_FLAGS, /^(?!std(?:err|out)$)(.+)/).flatMap(logFolders),
     ...settings(view, args, configured, CAPTURE_FLAGS, /^(?!-$|tcp:)(.+)/).map(captureFolder),
   ];
+}
+
+/** A certificate that a hub renews is replaced, by a file beside it. */
+function renewedFolders(
+  view: ProcessView,
+  args: readonly string[],
+  configured: Configured,
+): string[] {
+  if (settings(view, args, configured, { "--peer-renew-at": "RenewAt" }).length === 0) return [];
+  return settings(view, args, configured, { "--peer-cert": "Cert" }).map(folderOf);
 }
 
 /** The sockets of links, in a file, in flags, of which there may be several, or in the environment. */

@@ -31,6 +31,8 @@ const OVER_LIMIT_MS = 8_000;
 /** For the end of a connection to be told. */
 const LAST_WORDS_MS = 500;
 
+const NOT_UNDERSTOOD = "the hub's answer is not understood, expected one of this version";
+
 /** Why this machine is not taken in, in one line. */
 export class JoinError extends Error {
   override readonly name = "JoinError";
@@ -60,6 +62,7 @@ export async function requestGrant(
   try {
     const answer = await ask(token, request, isOver ? Math.min(limitMs, OVER_LIMIT_MS) : limitMs);
     if ("grant" in answer) return answer.grant;
+    if ("renewed" in answer) throw new NoAnswer(NOT_UNDERSTOOD, true);
     throw new JoinError(`${token.name}: ${WORDS[answer.refused]}`);
   } catch (error) {
     if (!(error instanceof NoAnswer)) throw error;
@@ -101,7 +104,7 @@ async function ask(token: Token, request: EnrolRequest, limitMs: number): Promis
     const line = await readLine(conn, MAX_ANSWER);
     const answer = line === undefined ? undefined : parseAnswer(line);
     if (answer === undefined) {
-      throw new NoAnswer("the hub's answer is not understood, expected one of this version", true);
+      throw new NoAnswer(NOT_UNDERSTOOD, true);
     }
     graceMs = LAST_WORDS_MS;
     return answer;

@@ -6,6 +6,7 @@
 
 import { basename } from "node:path";
 import { Prefix } from "../../../netstack/mod.ts";
+import { socketAddress } from "../../address.ts";
 import { encodeKey } from "../../base64.ts";
 import { formatConfigFile } from "../../config/format.ts";
 import { DEFAULT_MTU } from "../../config/schema.ts";
@@ -31,7 +32,7 @@ export function configurationOf(
   hubKey: Uint8Array,
   out: string,
 ): string {
-  const { isClient, addresses, allowedIps, endpoints, mtu, maps, fallbacks } = grant;
+  const { isClient, addresses, allowedIps, endpoints, mtu, maps, fallbacks, renewAt } = grant;
   const { key, cert } = certificateFiles(basename(out));
   const served = servedPrefixes(grant).map(String);
   return formatConfigFile({
@@ -50,6 +51,7 @@ export function configurationOf(
         cert,
         key,
         pin: [...new Set(fallbacks.flatMap(({ pins }) => pins))],
+        ...(renewAt && { renewAt: socketAddress(renewAt.address, renewAt.port) }),
       }),
       persistentKeepalive: isClient ? CLIENT_KEEPALIVE : AGENT_KEEPALIVE,
     }],

@@ -88,6 +88,14 @@ export const PEER_KEYS = keysOf<PeerInput>("peers", [
     help: "the key, or keys, that its certificate must have; without Ca this alone tells who it is",
   },
   {
+    name: "RenewAt",
+    field: "renewAt",
+    flag: "peer-renew-at",
+    argument: "ADDRESS:PORT",
+    help:
+      "where in the tunnel it gives another certificate in time: a hub that this machine has joined",
+  },
+  {
     name: "PersistentKeepalive",
     field: "persistentKeepalive",
     flag: "persistent-keepalive",

@@ -8,7 +8,6 @@ import { readFileSync } from "node:fs";
 import { readCertificates } from "../../bind/certificates/certificate.ts";
 import type { RelayConfig } from "../../config/checked.ts";
 import { ConfigError } from "../../config/error.ts";
-import { CERTIFICATE_MS } from "../../enrol/member.ts";
 
 /** Milliseconds. Clocks of other machines may be behind. */
 const BACKDATED = 5 * 60_000;
@@ -71,10 +70,16 @@ export class ClientAuthority {
   /**
    * @param request PEM.
    * @param now ms since the Unix epoch.
+   * @param lifetimeMs How long it is good for, at most.
    * @returns a certificate in PEM; undefined if the request is none.
    * @throws {ConfigError} if the authority cannot sign.
    */
-  async sign(request: string, name: string, now: number): Promise<string | undefined> {
+  async sign(
+    request: string,
+    name: string,
+    now: number,
+    lifetimeMs: number,
+  ): Promise<string | undefined> {
     const [{ issue }, { keyOfRequest }] = await Promise.all([
       import("../../certificates/issue.ts"),
       import("../../certificates/request.ts"),
@@ -90,7 +95,7 @@ export class ClientAuthority {
       publicKey,
       // Never beyond the authority's: a chain is valid where all of it is.
       notBefore: new Date(Math.max(second - BACKDATED, notBefore.getTime())),
-      notAfter: new Date(Math.min(second + CERTIFICATE_MS, notAfter.getTime())),
+      notAfter: new Date(Math.min(second + lifetimeMs, notAfter.getTime())),
     });
   }
 

@@ -40,6 +40,7 @@ import { ClientAuthority, type KeptFiles, readKept } from "./client_authority.ts
 import { Guests } from "./guests.ts";
 import { checkInvitation, type InvitationRequest, twinsOf } from "./invitation.ts";
 import { type MemberStats, memberStats } from "./member_stats.ts";
+import { CertificateRenewal, isRenewable } from "./certificate_renewal.ts";
 import { Registrar } from "./registrar.ts";
 import { type MemberKeeper, openRoster } from "./roster_open.ts";
 import { type TakenPrefix, takenPrefixes } from "./taken_prefixes.ts";
@@ -133,15 +134,26 @@ export class Enrolment implements TimeoutSource {
       config: () => this.#config,
       authority: () => this.#authority(),
       taken: (without) => this.#taken(without).map(({ prefix }) => prefix),
+      service: () => this.#listener.place,
       onBound: (member) => this.#bound(member),
+      now: this.#now,
+    });
+    const renewal = roster && new CertificateRenewal({
+      roster,
+      authority: () => this.#authority(),
       now: this.#now,
     });
     this.#listener = new TokenListener({
       engine,
       deviceAddresses: options.hasDevice ? config.addresses.map(({ address }) => address) : [],
       holder: (link) => roster?.byLink(link),
-      answer: async (link, request) =>
-        await registrar?.answer(link, request) ?? { refused: "expired" },
+      isMember: (address) => this.#memberAt(address) !== undefined,
+      answer: async (address, request) => {
+        const member = this.#memberAt(address);
+        return await (member === undefined
+          ? registrar?.answer(address, request)
+          : renewal?.answer(member, request)) ?? { refused: "expired" };
+      },
     });
     engine.addTimeouts(this);
     if (roster === undefined) return;
@@ -455,7 +467,8 @@ export class Enrolment implements TimeoutSource {
     if (over.length > 0) {
       peerSources.removeAll("enrolled", over.map(([, { tokenKey }]) => tokenKey));
     }
-    if (heard.size > 0 && this.#listener.hasAddress) this.#listener.listen();
+    const isAsked = heard.size > 0 || some(roster.all, isRenewable);
+    if (isAsked && this.#listener.hasAddress) this.#listener.listen();
     const added = this.#listener.isOpen ? [...heard].filter(([key]) => !this.#tokens.has(key)) : [];
     if (added.length > 0) {
       peerSources.addAll("enrolled", added.map(([, member]) => tokenPeerOf(member)));
@@ -475,6 +488,19 @@ export class Enrolment implements TimeoutSource {
       LOOK_MS,
     );
     this.#lookAt = heard.size > 0 ? engine.now() + Math.max(next, 100) : Infinity;
+  }
+
+  /** The enrolled machine whose address this is, as the tunnel knows: nobody else sends from it. */
+  #memberAt(address: IpAddress): Member | undefined {
+    const peer = this.#options.engine.device.peerAt(address.bytes, 0, address.version);
+    if (peer === undefined) return undefined;
+    for (const member of this.#roster?.all ?? []) {
+      if (
+        isEnrolled(member) && isSameKey(member.publicKey, peer.publicKey) &&
+        member.addresses.some((own) => own.equals(address))
+      ) return member;
+    }
+    return undefined;
   }
 
   #needRoster(): Roster {
@@ -511,4 +537,9 @@ function revoked(done: string, error?: Error): Revoked {
       "tried again and again, a restart lets it back in",
     unwritten: error.message,
   };
+}
+
+function some<T>(all: Iterable<T>, isIt: (one: T) => boolean): boolean {
+  for (const one of all) if (isIt(one)) return true;
+  return false;
 }

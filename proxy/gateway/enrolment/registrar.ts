@@ -7,10 +7,10 @@
 
 import { type IpAddress, Prefix } from "../../../netstack/mod.ts";
 import { isSameKey } from "../../base64.ts";
-import type { GatewayConfig } from "../../config/checked.ts";
+import type { GatewayConfig, TunnelPlace } from "../../config/checked.ts";
 import { ConfigError } from "../../config/error.ts";
 import type { Engine } from "../../engine/engine.ts";
-import type { Member } from "../../enrol/member.ts";
+import { CERTIFICATE_MS, type Member, RENEWED_CERTIFICATE_MS } from "../../enrol/member.ts";
 import type { EnrolAnswer, EnrolRequest, Grant } from "../../enrol/message.ts";
 import type { Roster } from "../../enrol/roster.ts";
 import { getLogger } from "../../log/logger.ts";
@@ -30,6 +30,8 @@ export interface RegistrarOptions {
   authority(): ClientAuthority | undefined;
   /** What others have, or are promised. */
   taken(without: Member): Prefix[];
+  /** Where this is asked, in the tunnel. */
+  service(): TunnelPlace | undefined;
   /** A key was bound to a member, and written down. */
   onBound(member: Member): void;
   /** ms since the Unix epoch. */
@@ -75,7 +77,7 @@ export class Registrar {
     const member = roster.byTokenKey(known.tokenKey);
     if (member === undefined) return { refused: "expired" };
     const decision = roster.decide(member, publicKey);
-    if (decision === "again") return this.#granted(member);
+    if (decision === "again") return this.#granted(member, request);
     if (decision !== "bind") return { refused: decision };
     const { engine, peerSources } = this.#options;
     const isKnown = engine.device.peer(publicKey) !== undefined ||
@@ -97,13 +99,13 @@ export class Registrar {
       name: bound.name,
       publicKey: publicKey.toBase64(),
     });
-    return this.#granted(bound);
+    return this.#granted(bound, request);
   }
 
   /** @returns `refused` if it cannot be signed; undefined if it is not asked for, or not needed. */
   async #sign(
     member: Member,
-    { certificateRequest }: EnrolRequest,
+    { certificateRequest, renews }: EnrolRequest,
   ): Promise<string | "refused" | undefined> {
     const authority = this.#options.authority();
     if (certificateRequest === undefined || member.fallbacks.length === 0) return undefined;
@@ -111,7 +113,9 @@ export class Registrar {
     try {
       const { name } = member;
       void authority.pin; // which the machine is to be told
-      return await authority.sign(certificateRequest, name, this.#options.now()) ?? "refused";
+      const lifetime = renews ? RENEWED_CERTIFICATE_MS : CERTIFICATE_MS;
+      const now = this.#options.now();
+      return await authority.sign(certificateRequest, name, now, lifetime) ?? "refused";
     } catch (error) {
       log.error("no certificate for {name}: {error}", {
         name: member.name,
@@ -121,9 +125,9 @@ export class Registrar {
     }
   }
 
-  #granted(member: Member): EnrolAnswer {
+  #granted(member: Member, request: EnrolRequest): EnrolAnswer {
     try {
-      return { grant: this.#grantOf(member) };
+      return { grant: this.#grantOf(member, request) };
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       log.error("no certificate for {name}: {error}", { name: member.name, error: error.message });
@@ -132,22 +136,24 @@ export class Registrar {
   }
 
   /** @throws {ConfigError} if the hub's own certificate cannot be read, for its pin. */
-  #grantOf(member: Member): Grant {
+  #grantOf(member: Member, { renews }: EnrolRequest): Grant {
     const { isClient, addresses, allowedIps, subnets, maps, endpoints, certificate } = member;
     const pin = certificate === undefined ? undefined : this.#options.authority()?.pin;
     const fallbacks = pin === undefined
       ? []
       : member.fallbacks.map((url) => ({ url, pins: [pin] }));
+    const renewAt = fallbacks.length > 0 && renews ? this.#options.service() : undefined;
     return {
       isClient,
       addresses,
-      allowedIps,
+      allowedIps: renewAt === undefined ? allowedIps : reaching(renewAt.address, allowedIps),
       subnets,
       maps,
       endpoints,
       mtu: this.#options.config().mtu,
       fallbacks,
       ...(fallbacks.length > 0 && { certificate: certificate! }),
+      ...(renewAt && { renewAt }),
     };
   }
 
@@ -159,4 +165,11 @@ export class Registrar {
     );
     return isLost ? newAddresses(this.#options.config(), others) : member.addresses;
   }
+}
+
+/** Beside a device of the system it is at an address of its own. */
+function reaching(address: IpAddress, allowedIps: readonly Prefix[]): readonly Prefix[] {
+  return allowedIps.some((prefix) => prefix.contains(address))
+    ? allowedIps
+    : [...allowedIps, Prefix.of(address)];
 }

@@ -1,5 +1,5 @@
 /**
- * Where machines come with a token: a port of TCP on the hub's own address, or, where that is a device's, on
+ * Where machines come with a token, and later for another certificate: a port of TCP on the hub's own address, or, where that is a device's, on
  * one of the stack's beside it. It is all that the gate lets tokens reach.
  *
  * @module
@@ -7,6 +7,7 @@
 
 import { IpAddress, type Nic, Prefix, type TcpListener } from "../../../netstack/mod.ts";
 import type { Peer } from "../../../wireguard/mod.ts";
+import type { TunnelPlace } from "../../config/checked.ts";
 import { ConfigError } from "../../config/error.ts";
 import type { Engine } from "../../engine/engine.ts";
 import { TokenGate } from "../../enrol/gate.ts";
@@ -40,7 +41,9 @@ export interface TokenListenerOptions {
   readonly deviceAddresses: readonly IpAddress[];
   /** Whose token has this address in the tunnel; undefined if none is heard that has it. */
   holder(link: IpAddress): Member | undefined;
-  answer(link: IpAddress, request: EnrolRequest | undefined): Promise<EnrolAnswer>;
+  /** Whether an enrolled machine has it. */
+  isMember(address: IpAddress): boolean;
+  answer(address: IpAddress, request: EnrolRequest | undefined): Promise<EnrolAnswer>;
 }
 
 export class TokenListener {
@@ -81,14 +84,19 @@ export class TokenListener {
     return preferred(engine.nic1.addresses.map(({ address }) => address));
   }
 
+  /** Where it listens; undefined as long as it does not. */
+  get place(): TunnelPlace | undefined {
+    return this.#listener && { address: this.address, port: this.#listener.port };
+  }
+
   /** Begins to listen, unless it does. @returns the port. @throws {ConfigError} */
   listen(): number {
     if (this.#listener !== undefined) return this.#listener.port;
-    const { engine, deviceAddresses, holder, answer } = this.#options;
+    const { engine, deviceAddresses, holder, isMember, answer } = this.#options;
     const { address } = this;
     if (deviceAddresses.length > 0) this.#addNic(address);
     const service = this.#service ??= new EnrolService({
-      isToken: (link) => holder(link) !== undefined,
+      mayAsk: (address) => holder(address) !== undefined || isMember(address),
       answer,
       now: () => engine.now(),
     });

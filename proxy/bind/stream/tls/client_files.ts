@@ -4,6 +4,7 @@
  * @module
  */
 
+import { type Certificate, readCertificates } from "../../certificates/certificate.ts";
 import { type ClientFiles, type ClientIdentity, fingerprint, readClientFiles } from "./files.ts";
 import { type CertificateFileError, Reading } from "./reading.ts";
 
@@ -11,6 +12,8 @@ export class ClientFilesReader {
   readonly #files: ClientFiles;
   readonly #onKept: (problem: CertificateFileError) => void;
   #last = new Reading();
+  /** Newer than the file's, if that could not be written. */
+  #renewed: { readonly cert: string; readonly certificate: Certificate } | undefined;
   /** Of the files when it was last said, or needed not be said, that they may not be read. */
   #print = "";
   /** What was wrong with them at first; undefined for nothing. They may be right when they are used. */
@@ -39,7 +42,25 @@ export class ClientFilesReader {
     const { identity, kept } = this.#read();
     if (kept !== undefined && print !== this.#print) this.#onKept(kept);
     this.#print = print;
+    const renewed = this.#renewed;
+    const isNewer = renewed !== undefined &&
+      renewed.certificate.pinText === identity.certificate.pinText &&
+      renewed.certificate.notAfter > identity.certificate.notAfter;
+    if (isNewer) return { ...identity, ...renewed };
+    this.#renewed = undefined;
     return identity;
+  }
+
+  /**
+   * Shows another certificate for the same key from now on, whether its file could be written or not.
+   *
+   * @param cert PEM.
+   * @throws {SyntaxError} if it is none.
+   */
+  renew(cert: string): void {
+    const [certificate] = readCertificates(cert);
+    if (certificate === undefined) throw new SyntaxError("no certificate");
+    this.#renewed = { cert, certificate };
   }
 
   /** Says it if they may not be read any more, changed or not. */

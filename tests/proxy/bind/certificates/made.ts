@@ -125,6 +125,18 @@ export class MadeAuthority {
   }
 }
 
+/** Of a key in PEM. */
+export async function keysOf(pem: string): Promise<CryptoKeyPair> {
+  const { subtle } = crypto;
+  const der = x509.PemConverter.decodeFirst(pem);
+  const privateKey = await subtle.importKey("pkcs8", der, ALGORITHM, true, ["sign"]);
+  const { d: _secret, key_ops: _uses, ...half } = await subtle.exportKey("jwk", privateKey);
+  return {
+    privateKey,
+    publicKey: await subtle.importKey("jwk", half, ALGORITHM, true, ["verify"]),
+  };
+}
+
 /** In whole seconds, as certificates have them. */
 export function daysFromNow(days: number): Date {
   return new Date(Math.floor((Date.now() + days * DAY) / 1000) * 1000);
