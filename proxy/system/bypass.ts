@@ -15,7 +15,8 @@ import { getLogger } from "../log/logger.ts";
 import type { Destination } from "./bypass_steps.ts";
 import { ATTEMPTS, PAUSE_MS } from "./endpoints.ts";
 import { HostAddresses } from "./host_addresses.ts";
-import { ownTableRoutes, type TunnelSettings } from "./plan.ts";
+import type { TunnelSettings } from "./plan.ts";
+import { ownTableRoutes } from "./routing.ts";
 import { dialledFor, dialledPlaces, listPlaces } from "./unmarked_hosts.ts";
 
 const log = getLogger(["wirestack", "system"]);

@@ -9,18 +9,17 @@ import { NetlinkError } from "../../ffi/netlink/mod.ts";
 import type { Prefix } from "../../netstack/mod.ts";
 import { getLogger } from "../log/logger.ts";
 import type { LinuxHost } from "./host.ts";
+import { checkIpv6, type Plan, type TunnelSettings } from "./plan.ts";
 import {
+  type BypassPriorities,
   bypassPriorities,
-  checkIpv6,
   freeTable,
   ownTableRoutes,
   ownTableSteps,
-  type Plan,
   protectionSteps,
   routeSteps,
   type RoutingView,
-  type TunnelSettings,
-} from "./plan.ts";
+} from "./routing.ts";
 import type { Step } from "./step.ts";
 
 const log = getLogger(["wirestack", "system"]);
@@ -39,7 +38,7 @@ export interface LiveRoutesOptions {
   /** Of WireGuard's datagrams; 0 for none. */
   setMark(mark: number): void;
   /** Has what goes around the tunnel do so by rules of these priorities, of these families alone. */
-  goAround(priorities: Plan["bypassPriorities"]): void;
+  goAround(priorities: BypassPriorities): void;
 }
 
 export class LiveRoutes {
@@ -48,7 +47,7 @@ export class LiveRoutes {
   readonly #present: Map<string, Prefix>;
   /** What a table of the tunnel's own has taken, by title, in order. */
   readonly #done: Map<string, Step>;
-  #priorities: Plan["bypassPriorities"];
+  #priorities: BypassPriorities;
   #mark: number | undefined;
   readonly #changed = new Map<string, { readonly prefix: Prefix; readonly isThere: boolean }>();
   #isClosed = false;

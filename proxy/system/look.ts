@@ -12,7 +12,8 @@ import { SystemTunnelError } from "./error.ts";
 import type { LinuxHost } from "./host.ts";
 import type { NetworkNamespace } from "./namespace.ts";
 import { isSameNamespace } from "./namespace.ts";
-import type { HostView, RoutingView } from "./plan.ts";
+import type { HostView } from "./plan.ts";
+import type { RoutingView } from "./routing.ts";
 import type { FoundState } from "./state_file.ts";
 import type { SysctlUndo } from "./step.ts";
 

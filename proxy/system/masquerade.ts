@@ -15,8 +15,7 @@ import {
   masqueradeTable,
   type Outlets,
 } from "./masquerade_script.ts";
-import { sysctlSteps } from "./plan.ts";
-import { isDevice, type Step } from "./step.ts";
+import { isDevice, type Step, sysctlSteps } from "./step.ts";
 
 export interface MasqueradeSettings {
   /** The tunnel's. */

@@ -13,11 +13,12 @@ import type { Gateway } from "../gateway/gateway.ts";
 import type { Resolve } from "../gateway/resolver.ts";
 import { RedirectInbound } from "../inbound/redirect/redirect.ts";
 import { getLogger } from "../log/logger.ts";
+import { DoneSteps } from "./done_steps.ts";
 import { findEndpoints } from "./endpoints.ts";
 import { SystemTunnelError } from "./error.ts";
 import { LinuxHost } from "./host.ts";
-import { runningNow, takeBack, undoSteps } from "./leftovers.ts";
-import { recordedBeside, viewOf } from "./look.ts";
+import { takeBack } from "./leftovers.ts";
+import { viewOf } from "./look.ts";
 import { type NetworkNamespace, ownNamespace } from "./namespace.ts";
 import { removeTable } from "./nft_script.ts";
 import { ExemptHosts } from "./redirect_exempt.ts";
@@ -25,14 +26,7 @@ import { proxiedTargets, unmarkedHosts } from "./unmarked_hosts.ts";
 import { planRedirect } from "./redirect_plan.ts";
 import { exemptScript, redirectTable } from "./redirect_script.ts";
 import { Keeper } from "./shell.ts";
-import {
-  findStates,
-  type FoundState,
-  type RecordedStep,
-  STATE_DIRECTORY,
-  StateFile,
-} from "./state_file.ts";
-import type { Step } from "./step.ts";
+import { STATE_DIRECTORY } from "./state_file.ts";
 import { describeUser, type UserIds } from "./user.ts";
 
 const log = getLogger(["wirestack", "system"]);
@@ -68,10 +62,7 @@ export class SystemRedirect {
   readonly #host = new LinuxHost();
   readonly #namespace = ownNamespace();
   readonly #stopped = new AbortController();
-  readonly #done: RecordedStep[] = [];
-  #state: StateFile | undefined;
-  /** Of all tunnels, before this one was up. */
-  #states: readonly FoundState[] = [];
+  readonly #steps: DoneSteps;
   #exempt: ExemptHosts | undefined;
   #gateway: Gateway | undefined;
   #keeper: Keeper | undefined;
@@ -80,6 +71,12 @@ export class SystemRedirect {
 
   constructor(options: SystemRedirectOptions) {
     this.#options = options;
+    const { name, gateway, directory } = options;
+    this.#steps = new DoneSteps({
+      ...{ host: this.#host, device: name, namespace: this.#namespace },
+      ...(gateway !== undefined && { gateway }),
+      ...(directory !== undefined && { directory }),
+    });
   }
 
   /**
@@ -88,17 +85,12 @@ export class SystemRedirect {
    * @throws {SystemTunnelError}
    */
   claim(): void {
-    const { name, gateway, directory } = this.#options;
+    const { name, directory } = this.#options;
     const count = cleanUpRedirect(name, directory, this.#host, this.#namespace);
     if (count > 0) {
       log.info("{count} steps of an earlier {device} taken back", { count, device: name });
     }
-    this.#state = StateFile.create({
-      device: name,
-      ...(gateway !== undefined && { gateway }),
-      pid: Deno.pid,
-      namespace: this.#namespace,
-    }, directory);
+    this.#steps.open();
   }
 
   /**
@@ -121,20 +113,18 @@ export class SystemRedirect {
     await exempt.look();
     // From the look to the last step: two that start at once must not choose the same table.
     using _turn = takeTurn(directory);
-    this.#states = findStates(directory);
-    const others = recordedBeside(this.#states, this.#namespace, name);
     const { mark, steps } = planRedirect({
       name,
       cidrs,
       exempt: exempt.prefixes,
       port,
       ...(config.fwMark !== undefined && { fwMark: config.fwMark }),
-    }, viewOf(host, others));
+    }, viewOf(host, this.#steps.look()));
     const gateway = await start({ config: { ...config, fwMark: mark }, resolve: found.resolve });
     this.#gateway = gateway;
     try {
       listen(gateway, port, mark);
-      for (const step of steps) this.#do(step);
+      for (const step of steps) this.#steps.do(step);
       exempt.start();
     } catch (error) {
       await gateway.close({ graceMs: 0 });
@@ -163,7 +153,7 @@ export class SystemRedirect {
     const { user, confine, files = [] } = this.#options;
     if (user !== undefined) {
       const script = 'if [ "$word" = done ]; then rm -f -- "$1"; fi\nshift 1\nrm -f -- "$@"';
-      this.#keeper = new Keeper(script, [this.#state!.path, ...files]);
+      this.#keeper = new Keeper(script, [this.#steps.path, ...files]);
     }
     keepNetAdminAlone({ ...(user && { user }), bindsPorts: true });
     const refused = confine ? confineSystemCalls({ netfilter: true }) : "--no-confine";
@@ -182,20 +172,16 @@ export class SystemRedirect {
 
   /** Takes everything back, at once. What cannot be is logged, and stays in the state file. */
   down(): void {
-    if (this.#isDown || this.#state === undefined) return;
+    if (this.#isDown || !this.#steps.isOpen) return;
     this.#isDown = true;
     this.#exempt?.close();
-    const { name, directory } = this.#options;
-    const others = runningNow(directory, this.#states, this.#namespace, name);
-    const problems = undoSteps(this.#host, this.#done, this.#state, others);
+    const problems = this.#steps.undo(this.#steps.all);
     for (const problem of problems) log.error("{problem}", { problem });
-    if (problems.length === 0) {
-      this.#isTakenBack = true;
-      this.#state.remove();
-      return;
-    }
+    this.#isTakenBack = problems.length === 0;
+    this.#steps.close(this.#isTakenBack);
+    if (this.#isTakenBack) return;
+    const { name } = this.#options;
     log.error("not all is taken back, expected wirestack down {device}", { device: name });
-    this.#state[Symbol.dispose]();
   }
 
   /** The rest of it, which takes another user. */
@@ -206,15 +192,6 @@ export class SystemRedirect {
 
   [Symbol.dispose](): void {
     this.#host[Symbol.dispose]();
-  }
-
-  /** Does a step that has been written down. */
-  #do({ title, action, undo }: Step): void {
-    log.debug("{step}", { step: title });
-    if (undo !== undefined) {
-      this.#done.push({ index: this.#state!.begin(title, undo), title, undo });
-    }
-    this.#host.perform(title, action);
   }
 }
 

@@ -6,7 +6,8 @@
 
 import type { Prefix } from "../../netstack/mod.ts";
 import { SystemTunnelError } from "./error.ts";
-import { freeTable, type HostView, lowestPriority } from "./plan.ts";
+import type { HostView } from "./plan.ts";
+import { freeTable, lowestPriority } from "./routing.ts";
 import { redirectScript, redirectTable } from "./redirect_script.ts";
 import type { RuleAction, Step } from "./step.ts";
 

@@ -247,3 +247,21 @@ function isSysctl(value: unknown): boolean {
   return typeof value === "string" && /^net\.[\w./=+-]{1,100}$/.test(value) &&
     !sysctlPath(value).includes("/../");
 }
+
+/**
+ * Sets a value of sysctl. It is a step also where it has that value already: somebody who goes before
+ * this tunnel does must know that it is needed still.
+ */
+export function sysctlSteps(
+  key: string,
+  value: string,
+  host: { sysctl(key: string): string | undefined },
+): Step[] {
+  const before = host.sysctl(key);
+  if (before === undefined) return [];
+  return [{
+    title: `sysctl ${key}=${value}`,
+    action: { kind: "sysctl", key, value },
+    undo: { kind: "sysctl", key, value, before },
+  }];
+}

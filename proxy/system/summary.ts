@@ -4,7 +4,8 @@
  * @module
  */
 
-import { type HostView, ownTableRoutes, routeSteps, type TunnelSettings } from "./plan.ts";
+import type { HostView, TunnelSettings } from "./plan.ts";
+import { ownTableRoutes, routeSteps } from "./routing.ts";
 import type { Step } from "./step.ts";
 
 /**

@@ -13,19 +13,19 @@ import type { Gateway } from "../gateway/gateway.ts";
 import type { Resolve } from "../gateway/resolver.ts";
 import type { IpAddress, Prefix } from "../../netstack/mod.ts";
 import { getLogger } from "../log/logger.ts";
-import { type ResolvConf, RESOLVCONF_UNSET } from "./dns.ts";
+import { RESOLVCONF_UNSET } from "./dns.ts";
+import { DoneSteps } from "./done_steps.ts";
 import { Bypass } from "./bypass.ts";
 import { bypassScript, bypassSteps, type Destination } from "./bypass_steps.ts";
 import { findEndpoints } from "./endpoints.ts";
 import { SystemTunnelError } from "./error.ts";
 import { Hooks } from "./hooks.ts";
 import { LinuxHost } from "./host.ts";
-import { recordedNow, runningNow, takeBack, undoSteps } from "./leftovers.ts";
+import { takeBack } from "./leftovers.ts";
 import {
   checkAbilities,
   checkDeviceName,
   defaultRouteMtu,
-  recordedBeside,
   routeMtu,
   routingView,
   viewOf,
@@ -34,10 +34,11 @@ import { tunnelMtu } from "./mtu.ts";
 import { ownNamespace } from "./namespace.ts";
 import { LiveRoutes } from "./live_routes.ts";
 import { type HostView, type Plan, planTunnel, type TunnelSettings } from "./plan.ts";
+import type { BypassPriorities } from "./routing.ts";
 import { type ConfigFrame, SAVE_SCRIPT, savedText } from "./save_config.ts";
 import { killSwitchTable } from "./kill_switch_script.ts";
 import { Keeper } from "./shell.ts";
-import { findStates, type FoundState, type RecordedStep, StateFile } from "./state_file.ts";
+import type { RecordedStep } from "./state_file.ts";
 import type { Step } from "./step.ts";
 import { describeTunnel } from "./summary.ts";
 import { describeUser, type UserIds } from "./user.ts";
@@ -91,13 +92,9 @@ export class SystemTunnel {
   readonly #host = new LinuxHost();
   readonly #hooks: Hooks;
   readonly #namespace = ownNamespace();
-  readonly #done: RecordedStep[] = [];
-  #state: StateFile | undefined;
-  /** Of all tunnels, before this one was up. */
-  #states: readonly FoundState[] = [];
-  #resolvConf: ResolvConf | undefined;
+  readonly #steps: DoneSteps;
   #bypass: Bypass | undefined;
-  #bypassPriorities: Plan["bypassPriorities"] = {};
+  #bypassPriorities: BypassPriorities = {};
   #routes: LiveRoutes | undefined;
   #more: MoreSteps | undefined;
   #keeper: Keeper | undefined;
@@ -110,7 +107,12 @@ export class SystemTunnel {
 
   constructor(options: SystemTunnelOptions) {
     this.#options = options;
-    const { device, config, label } = options;
+    const { device, gateway, directory, config, label } = options;
+    this.#steps = new DoneSteps({
+      ...{ host: this.#host, device, namespace: this.#namespace },
+      ...(gateway !== undefined && { gateway }),
+      ...(directory !== undefined && { directory }),
+    });
     this.#hooks = new Hooks({
       device,
       lines: config.device,
@@ -125,17 +127,12 @@ export class SystemTunnel {
    * @throws {SystemTunnelError}
    */
   claim(): void {
-    const { device, gateway, directory } = this.#options;
+    const { device, directory } = this.#options;
     checkAbilities(this.#host.system);
     const count = takeBack(this.#host, device, this.#namespace, directory);
     if (count > 0) log.info("{count} steps of an earlier {device} taken back", { count, device });
     checkDeviceName(this.#host, device);
-    this.#state = StateFile.create({
-      device,
-      ...(gateway !== undefined && { gateway }),
-      pid: Deno.pid,
-      namespace: this.#namespace,
-    }, directory);
+    this.#steps.open();
   }
 
   /**
@@ -162,8 +159,7 @@ export class SystemTunnel {
       routeMtu: (address) => routeMtu(host, address),
       defaultMtu: () => defaultRouteMtu(host),
     });
-    const states = this.#states = findStates(this.#options.directory);
-    const view = viewOf(host, recordedBeside(states, this.#namespace, device));
+    const view = viewOf(host, this.#steps.look());
     const settings = {
       ...settingsOf(device, config, mtu),
       bypass: bypass.destinations,
@@ -187,9 +183,9 @@ export class SystemTunnel {
       throw error;
     }
     try {
-      for (const step of steps) this.#do(step);
+      for (const step of steps) this.#steps.do(step);
       const more = this.#more = this.#options.more?.(host, settings, view);
-      for (const step of more?.steps ?? []) this.#do(step);
+      for (const step of more?.steps ?? []) this.#steps.do(step);
       log.info("{tunnel}", { tunnel: describeTunnel(settings, view, mark, more?.steps) });
       await this.#hooks.up("postUp");
       const { save } = this.#options;
@@ -229,7 +225,7 @@ export class SystemTunnel {
     const { user, config, confine, files = [], device } = this.#options;
     const { preDown, postDown } = config.device;
     const programs = preDown.length > 0 || postDown.length > 0;
-    const needsKeeper = this.#done.some(({ undo }) =>
+    const needsKeeper = this.#steps.all.some(({ undo }) =>
       undo.kind === "dns" && undo.method === "resolvconf"
     );
     if (user !== undefined) {
@@ -238,7 +234,7 @@ export class SystemTunnel {
         'if [ "$word" = done ]; then rm -f -- "$3"; fi\nshift 3\nrm -f -- "$@"';
       this.#keeper = new Keeper(
         script,
-        [device, save?.path ?? "", this.#state!.path, ...files],
+        [device, save?.path ?? "", this.#steps.path, ...files],
         save && { WIRESTACK_HEAD: save.frame.head, WIRESTACK_REST: save.frame.rest },
       );
     }
@@ -268,7 +264,8 @@ export class SystemTunnel {
    */
   down(hasFailed = false): void {
     this.#hooks.kill();
-    if (this.#isDown || this.#state === undefined) return;
+    const steps = this.#steps;
+    if (this.#isDown || !steps.isOpen) return;
     this.#isDown = true;
     this.#bypass?.close();
     this.#routes?.close();
@@ -277,26 +274,25 @@ export class SystemTunnel {
     const killSwitch = killSwitchTable(device).table;
     const stays = ({ undo }: RecordedStep) =>
       hasFailed && undo.kind === "nft-table" && undo.table === killSwitch;
-    const keepsKillSwitch = this.#done.some(stays);
-    const mine = this.#done.filter((step) => !this.#isKeepers(step.undo.kind) && !stays(step));
-    const problems = undoSteps(this.#host, mine, this.#state, this.#others(), this.#resolvConf);
+    const keepsKillSwitch = steps.all.some(stays);
+    const mine = steps.all.filter((step) => !this.#isKeepers(step.undo.kind) && !stays(step));
+    const problems = steps.undo(mine);
     for (const problem of problems) log.error("{problem}", { problem });
     if (problems.length > 0) {
       log.error("not all is taken back, expected wirestack down {device}", { device });
-      this.#state[Symbol.dispose]();
+      steps.close(false);
       return;
     }
     if (keepsKillSwitch) {
       log.error("the kill switch stays, until the next start or wirestack down {device}", {
         device,
       });
-      this.#state[Symbol.dispose]();
+      steps.close(false);
       return;
     }
     this.#isTakenBack = true;
     // What the keeper takes back is to be known until it has: it removes the file.
-    if (mine.length < this.#done.length) this.#state[Symbol.dispose]();
-    else this.#state.remove();
+    steps.close(mine.length === steps.all.length);
   }
 
   /** The rest of it, which takes other programs. */
@@ -306,33 +302,16 @@ export class SystemTunnel {
     this.#host[Symbol.dispose]();
   }
 
-  /** Does a step that has been written down. */
-  #do(step: Step): void {
-    const { title, action, undo } = step;
-    log.debug("{step}", { step: title });
-    if (undo !== undefined) {
-      this.#done.push({ index: this.#state!.begin(title, undo), title, undo });
-    }
-    this.#resolvConf = this.#host.perform(title, action) ?? this.#resolvConf;
-  }
-
-  /** Takes one back that was done and written down. @throws {Error} if it cannot be. */
-  #takeBack(step: RecordedStep): void {
-    const problems = undoSteps(this.#host, [step], this.#state!, this.#others());
-    if (problems.length > 0) throw new Error(problems.join());
-    this.#done.splice(this.#done.indexOf(step), 1);
-  }
-
   #liveRoutes(gateway: Gateway, settings: TunnelSettings, plan: Plan): LiveRoutes {
     return new LiveRoutes({
       host: this.#host,
       settings,
       plan,
-      view: () => routingView(this.#host, this.#recorded()),
-      do: (step) => this.#do(step),
+      view: () => routingView(this.#host, this.#steps.lookAgain()),
+      do: (step) => this.#steps.do(step),
       takeBack: ({ title }) => {
-        const step = this.#done.find((step) => step.title === title);
-        if (step !== undefined) this.#takeBack(step);
+        const step = this.#steps.all.find((step) => step.title === title);
+        if (step !== undefined) this.#steps.takeBack(step);
       },
       setMark: (mark) => gateway.udp.setMark(mark),
       goAround: (priorities) => {
@@ -351,28 +330,17 @@ export class SystemTunnel {
     if (config.device.killSwitch) {
       this.#host.perform("nft", { kind: "nft", script: bypassScript(device, destinations) });
     }
-    for (const step of [...this.#done]) {
+    for (const step of [...this.#steps.all]) {
       const { undo, title } = step;
       if (undo.kind !== "rule" || undo.destination === undefined || steps.delete(title)) continue;
-      this.#takeBack(step);
+      this.#steps.takeBack(step);
     }
-    for (const step of steps.values()) this.#do(step);
+    for (const step of steps.values()) this.#steps.do(step);
   }
 
   /** Whether a step is taken back by the keeper, who still may. */
   #isKeepers(kind: string): boolean {
-    return this.#keeper !== undefined && kind === "dns" && this.#resolvConf === undefined;
-  }
-
-  #others() {
-    const { directory, device } = this.#options;
-    return runningNow(directory, this.#states, this.#namespace, device);
-  }
-
-  /** Others that run, or were killed, as {@link #others}. */
-  #recorded() {
-    const { directory, device } = this.#options;
-    return recordedNow(directory, this.#states, this.#namespace, device);
+    return this.#keeper !== undefined && kind === "dns" && this.#steps.resolvConf === undefined;
   }
 }
 

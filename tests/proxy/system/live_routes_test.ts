@@ -6,7 +6,8 @@
 
 import assert from "node:assert/strict";
 import { LiveRoutes } from "../../../proxy/system/live_routes.ts";
-import { planTunnel, type RoutingView, type TunnelSettings } from "../../../proxy/system/plan.ts";
+import { planTunnel, type TunnelSettings } from "../../../proxy/system/plan.ts";
+import type { RoutingView } from "../../../proxy/system/routing.ts";
 import { HOST, prefixes, SETTINGS } from "./planned.ts";
 
 /** A tunnel that is up, and what is done to the host from then on. */

@@ -8,12 +8,8 @@
 import assert from "node:assert/strict";
 import { parseInterfaceAddress, parseIpAddress } from "../../../proxy/address.ts";
 import { type MtuQuestion, tunnelMtu } from "../../../proxy/system/mtu.ts";
-import {
-  type HostView,
-  planTunnel,
-  routeSteps,
-  type TunnelSettings,
-} from "../../../proxy/system/plan.ts";
+import { type HostView, planTunnel, type TunnelSettings } from "../../../proxy/system/plan.ts";
+import { routeSteps } from "../../../proxy/system/routing.ts";
 import { parseUndo } from "../../../proxy/system/step.ts";
 import { HOST, prefixes, SETTINGS } from "./planned.ts";
 
