@@ -5,8 +5,8 @@
  *
  * Without paths these are the test files that have to do with time, sockets or other processes, but for
  * those that need the lab of tests/e2e, those that live in virtual time, and the compiler's; a round of
- * them takes MINUTES. Ends early after so many minutes, and says so. Exit status 1 when a test failed, or
- * fewer rounds than asked for were run.
+ * them takes some four minutes on two cores. Ends early after so many minutes, and says so. Exit status 1
+ * when a test failed, or fewer rounds than asked for were run.
  *
  * @module
  */

@@ -160,9 +160,10 @@ export class Connection implements Flow, EndpointConnection {
   keepAliveTimer = Infinity;
   keepAlive: KeepAlive | undefined;
   keepAliveProbes = 0;
-  lastReceived: number;
+  // Initialised: a declared field begins as undefined, and then each number stored is a new object.
+  lastReceived = -Infinity;
   /** When it last {@link moved} data, ms. Reads count only at the next call of that. */
-  movedAt: number;
+  movedAt = -Infinity;
   /** Bytes since then. */
   #movedBytes = 0;
   /** Bytes without a pause, see {@link PAUSE_MS}. */

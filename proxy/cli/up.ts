@@ -19,7 +19,7 @@ import type { Applied } from "../gateway/live_settings.ts";
 import { SystemTunnelError } from "../system/error.ts";
 import { encodeKey } from "../base64.ts";
 import { CommandLog } from "./command_log.ts";
-import { collectStart } from "./garbage.ts";
+import { collectWhenQuiet } from "./garbage.ts";
 import { listenForSignals, StopRequests } from "./signals.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -119,6 +119,7 @@ export async function up<G extends RunningGateway>(
   let control: ControlServer | undefined;
   let watch: Watching<G> | undefined;
   let recording: Recording<G> | undefined;
+  let stopCollecting = () => {};
   const hasHungUp = terminal.watchHangUp();
   const stop = (why: string) => {
     log.info("{why}stopping, connections have {seconds} s", { why, seconds: GRACE_MS / 1000 });
@@ -169,7 +170,7 @@ export async function up<G extends RunningGateway>(
       control.serve(handlers);
       getLogger(["wirestack", "control"]).info("control socket {path}", { path: control.path });
     }
-    collectStart();
+    stopCollecting = collectWhenQuiet();
     await Promise.race([stopped.promise, gateway.closed]);
     await surroundings?.beforeDown();
     await gateway.close({ graceMs: GRACE_MS });
@@ -199,6 +200,7 @@ export async function up<G extends RunningGateway>(
     if (error instanceof Error) log.debug("{stack}", { stack: error.stack });
     return 1;
   } finally {
+    stopCollecting();
     await recording?.close(); // who reads by the control socket gets the rest
     control?.close();
     surroundings?.down(hasFailed);

@@ -143,7 +143,7 @@ export class Engine {
   readonly #turnSources: TurnSource[] = [];
   #datagramObservers: readonly DatagramObserver[] = [];
   readonly #links: Links;
-  #now: number;
+  #now = -Infinity; // a declared field begins as undefined, and then each number stored is a new object
   #isScheduled = false;
   #isInTurn = false;
   #needsSlots = false;

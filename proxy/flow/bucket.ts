@@ -67,12 +67,11 @@ export class Bucket implements Timed {
   #burst = 0;
   #reserve = 0;
   #turn = 0;
-  #tokens: number;
-  #filledAt: number;
+  #tokens = Infinity; // full, whatever that is
+  #filledAt = -Infinity;
 
   constructor(clock: BucketClock, rate: BucketRate, now: number) {
     this.#clock = clock;
-    this.#tokens = Infinity; // full, whatever that is
     this.#filledAt = now;
     this.setRate(rate, now);
   }

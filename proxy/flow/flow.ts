@@ -141,7 +141,8 @@ export class Flow implements FlowRequest {
   dialledName: string | undefined = undefined;
   /** Milliseconds, monotonic. */
   readonly startedAt: number;
-  lastActivity: number;
+  // Initialised: a declared field begins as undefined, and then each number stored is a new object.
+  lastActivity = -Infinity;
   /** Towards the target, and towards the source. */
   bytesUp = 0;
   bytesDown = 0;

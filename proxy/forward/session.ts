@@ -32,8 +32,9 @@ export abstract class Session implements Timed, FlowCarrier {
   heapIndex = -1;
   /** In the list of all sessions. */
   rosterIndex = -1;
+  // Initialised: a declared field begins as undefined, and then each number stored is a new object.
   /** Milliseconds, monotonic. */
-  lastActivity: number;
+  lastActivity = -Infinity;
   readonly peer: FlowOwner;
   protected readonly filter: UdpFilter = new UdpFilter();
   #hasEnded = false;

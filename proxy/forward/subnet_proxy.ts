@@ -214,6 +214,9 @@ export class SubnetProxy {
     ];
     for (const source of sources) engine.addTimeouts(source);
     for (const forwarder of [this.udp, this.icmp]) engine.addTurns(forwarder);
+    if (this.#host.look !== undefined) {
+      engine.addTurns({ hasReady: false, drain: () => this.#host.look!(), flush() {} });
+    }
   }
 
   /** Proxies `prefixes` behind NIC 2; one that is proxied already gets other protocols. */

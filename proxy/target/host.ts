@@ -43,6 +43,8 @@ export interface TargetHost {
   readonly dialer: Dialer;
   /** Dials are about to come: what takes a moment before the first is done now. Idempotent. */
   prepare?(): void;
+  /** Hands on what has come on connections. Called in the engine's turns; comes without that too, later. */
+  look?(): void;
   /** Whom names are asked of. @param servers None: the system. */
   names(servers: readonly DnsServer[]): NameSource;
   /** A timer. */
@@ -82,6 +84,7 @@ export function openTargetHost(
   return {
     dialer: ffiDialer ?? hostDialer,
     prepare: () => void ffiDialer?.ready(),
+    look: () => ffiDialer?.look(),
     names: (servers) => servers.length > 0 ? new DnsClient(servers) : new SystemNames(),
     after: hostAfter,
     turn: hostTurn,

@@ -48,6 +48,14 @@ export class FfiDialer implements Dialer {
     return loop.dial(destination, port, handler, this.#onFailed);
   }
 
+  /**
+   * Hands on what has come, in a turn of the engine's: what is handed on between two of them waits for
+   * the second.
+   */
+  look(): void {
+    this.#loop?.look();
+  }
+
   /** Last: no stream of its own is left. */
   async close(): Promise<void> {
     const loop = this.#loop;
@@ -76,9 +84,13 @@ class TcpLoop implements FfiStreamOwner {
   /** Those that have something to do without an event. */
   #ready: FfiStream[] = [];
   #others: FfiStream[] = [];
+  /** How many there are. */
+  #open = 0;
   #lastNumber = 0;
   #isScheduled = false;
   #isWaiting = false;
+  /** Events are being handed on: what a handler does may end in a look. */
+  #isLooking = false;
   #isClosed = false;
   // Made once, as all that is called often.
   readonly #turn = () => {
@@ -111,9 +123,15 @@ class TcpLoop implements FfiStreamOwner {
     else {
       while (this.#streams.length <= fd) this.#streams.push(undefined);
       this.#streams[fd] = stream;
+      this.#open++;
       if (!this.#isWaiting) this.#soon();
     }
     return stream;
+  }
+
+  look(): void {
+    if (this.#isClosed || this.#isLooking || this.#open === 0) return;
+    this.#handEvents();
   }
 
   schedule(stream: FfiStream): void {
@@ -124,6 +142,7 @@ class TcpLoop implements FfiStreamOwner {
   }
 
   remove({ fd }: FfiStream): void {
+    this.#open--;
     this.#streams[fd] = undefined;
   }
 
@@ -142,6 +161,7 @@ class TcpLoop implements FfiStreamOwner {
   #handEvents(): number {
     const { sockets } = this;
     const count = sockets.poll();
+    this.#isLooking = true;
     for (let i = 0; i < count; i++) {
       const stream = this.#streams[sockets.eventDescriptor(i)];
       // One before it may have closed its socket, and opened another one.
@@ -152,6 +172,7 @@ class TcpLoop implements FfiStreamOwner {
         log.error("a defect: {error}", { error });
       }
     }
+    this.#isLooking = false;
     return count;
   }
 

@@ -10,6 +10,7 @@ import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
+import { copyExecutable } from "../executable.ts";
 import { preset } from "../preset.ts";
 import { type Host, unique } from "./lab.ts";
 import { output, type Process } from "./process.ts";
@@ -321,7 +322,7 @@ async function install(root: string): Promise<void> {
     `${root}/source`,
   ]);
   const deno = `${root}/deno`;
-  await Deno.link(Deno.execPath(), deno).catch(() => Deno.copyFile(Deno.execPath(), deno));
+  await Deno.link(Deno.execPath(), deno).catch(() => copyExecutable(Deno.execPath(), deno));
   await copyPackages(source, `${root}/cache`);
   await output([deno, "cache", "main.ts"], {
     cwd: `${root}/source`,

@@ -22,6 +22,7 @@ import {
   TARGET,
   TUNNELLED,
 } from "./site.ts";
+import { tries } from "../tries.ts";
 import { keyPair, WireguardGo } from "./wireguard_go.ts";
 
 export class NetnsSite implements AsyncDisposable {
@@ -132,13 +133,18 @@ export interface Flows {
 }
 
 /** iperf3 as fast as it goes (netns.sh's `-b 0`), for a second. */
-export async function iperf(
+export function iperf(from: Host, to: Host, address: string, options: Flows): Promise<void> {
+  // On a machine that has others to serve the second may be nobody's.
+  return tries(5, () => iperfOnce(from, to, address, options));
+}
+
+async function iperfOnce(
   from: Host,
   to: Host,
   address: string,
   { udp = false, flows = 1 }: Flows,
 ): Promise<void> {
-  const server = to.spawn("iperf3", ["iperf3", "--server", "--one-off", "--forceflush"]);
+  await using server = to.spawn("iperf3", ["iperf3", "--server", "--one-off", "--forceflush"]);
   await server.line(/listening/);
   const { code, stdout } = await from.run([
     ...["iperf3", "--client", address, "--time", "1", "--parallel", `${flows}`, "--json"],

@@ -8,6 +8,7 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { encodeKey, generatePrivateKey } from "../../../proxy/base64.ts";
+import { copyExecutable } from "../../executable.ts";
 import { within } from "../until.ts";
 import config from "../../../deno.json" with { type: "json" };
 
@@ -16,7 +17,7 @@ export const IS_ROOT = Deno.build.os !== "windows" && Deno.uid() === 0;
 export const USER = IS_ROOT ? 65534 : Deno.build.os === "windows" ? 0 : Deno.uid()!;
 
 /** What a process may take on a busy machine. */
-const LIMIT_MS = 60_000;
+const LIMIT_MS = 300_000;
 
 export const TASKS = ["start", "start:sandbox"] as const;
 export type Task = typeof TASKS[number];
@@ -40,7 +41,7 @@ async function makeProgram(): Promise<Program> {
   }).output();
   assert.ok(success);
   if (!IS_ROOT) return { deno: Deno.execPath(), script };
-  await Deno.copyFile(Deno.execPath(), `${folder}/deno`);
+  copyExecutable(Deno.execPath(), `${folder}/deno`);
   return { deno: `${folder}/deno`, script };
 }
 

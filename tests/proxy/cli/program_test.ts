@@ -3,6 +3,7 @@ import { udpUnavailable } from "../../../ffi/mod.ts";
 import { decodeKey, encodeKey, publicKeyOf } from "../../../proxy/base64.ts";
 import { VERSION } from "../../../proxy/version.ts";
 import { runHere } from "./run_here.ts";
+import { TempFolder } from "../../temp_folder.ts";
 
 const PRIVATE = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
 const PUBLIC = "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=";
@@ -207,13 +208,13 @@ Deno.test("a command line of up is checked by exchanging the word", async () => 
     known((await runHere(["check", "--help"])).out).sort(),
     [...known(out), "--as", "--show-origin"].sort(),
   );
-  const odd = `${await Deno.makeTempDir()}/a name that is too long.conf`;
+  using folder = new TempFolder();
+  const odd = `${folder.path}/a name that is too long.conf`;
   await Deno.writeTextFile(odd, FILE, { mode: 0o600 });
   assert.match(
     (await runHere(["check", odd])).error,
     /: its name is no interface's: no control socket without --name\n$/,
   );
-  await Deno.remove(odd.replace(/\/[^/]*$/, ""), { recursive: true });
 });
 
 Deno.test("check reports every problem and ends with status 2", async () => {

@@ -5,6 +5,7 @@ import { ControlServer, MAX_CONNECTIONS, NameInUseError } from "../../../proxy/c
 import { isInterfaceName, socketNames } from "../../../proxy/control/socket_path.ts";
 import { eventually } from "../../e2e/lab.ts";
 import { ControlLab, exchange, hexKey } from "./lab.ts";
+import { TempFolder } from "../../temp_folder.ts";
 
 /** Of what is asked again until it is so. */
 const LIMIT_MS = 60_000;
@@ -24,7 +25,8 @@ const HANDLERS: ControlHandlers = {
 };
 
 Deno.test("the socket has mode 0700 from the moment it has its name, and is gone when closed", async () => {
-  const directory = await Deno.makeTempDir();
+  using folder = new TempFolder();
+  const directory = folder.path;
   // Whatever else is seen in the folder meanwhile, nobody but the owner can enter.
   const seen = new Map<string, number>();
   const watcher = Deno.watchFs(directory, { recursive: false });

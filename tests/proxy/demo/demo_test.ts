@@ -29,6 +29,16 @@ async function left(env: Record<string, string>): Promise<string[]> {
   return found;
 }
 
+/** What was told to end takes its time on a machine that has others to serve. */
+async function nothingIsLeft(env: Record<string, string>): Promise<void> {
+  for (let tries = 0;; tries++) {
+    const found = await left(env);
+    if (found.length === 0) return;
+    assert.ok(tries < 600, found.join("; "));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
 function accountOf(stdout: string): Map<string, string> {
   const lines = stdout.trimEnd().split("\n");
   assert.match(lines.at(-1)!, /^demo ok/);
@@ -53,7 +63,7 @@ Deno.test("deno task demo goes through the tunnel and says what went where", asy
   assert.match(account.get("echo")!, /^1, 512, 1,392 bytes, all back unchanged$/);
   assert.match(account.get("refused")!, /: refused after [\d.]+ ms$/);
   assert.match(account.get("bytes")!, /^client to gateway [\d,]+, back [\d,]+, encrypted$/);
-  assert.deepEqual(await left(env), []);
+  await nothingIsLeft(env);
 });
 
 Deno.test("without the permission to start processes the demo is one process", async () => {
@@ -94,7 +104,7 @@ for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
     }
     assert.equal((await child.status).code, status, await errors);
     assert.match(await errors, /^demo failed: (interrupted|terminated)\n$/);
-    assert.deepEqual(await left(env), []);
+    await nothingIsLeft(env);
   });
 }
 
@@ -108,5 +118,5 @@ Deno.test("a demo that cannot do its work fails with one line", async () => {
   assert.equal(code, 1);
   assert.doesNotMatch(text.decode(stdout), /^demo ok/m);
   assert.match(text.decode(stderr), /^demo failed: .*\n$/);
-  assert.deepEqual(await left(env), []);
+  await nothingIsLeft(env);
 });

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { CaptureError } from "../../../mod.ts";
 import { pattern, readAll, SITE, startPair, writeAll } from "../pair.ts";
 import { readPcapng } from "../capture/pcapng_reader.ts";
+import { TempFolder } from "../../temp_folder.ts";
 
 async function echo(pair: Awaited<ReturnType<typeof startPair>>, bytes: number): Promise<void> {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
@@ -66,7 +67,8 @@ Deno.test("the same as pcapng, until a signal; a capture that nobody takes holds
 });
 
 Deno.test("wrong options are told by name; [Capture] of an object is a capture from the start", async () => {
-  const path = await Deno.makeTempFile({ suffix: ".pcapng" });
+  using folder = new TempFolder();
+  const path = `${folder.path}/packets.pcapng`;
   {
     await using pair = await startPair({ sections: { capture: { write: path, filter: "tcp" } } });
     assert.throws(() => pair.gateway.capture({ filter: "tcp and" }), (error) => {
@@ -77,7 +79,6 @@ Deno.test("wrong options are told by name; [Capture] of an object is a capture f
     await echo(pair, 5_000);
   }
   assert.ok(readPcapng(await Deno.readFile(path)).packets.length > 10);
-  await Deno.remove(path);
   await assert.rejects(
     startPair({ sections: { capture: { write: "-", filter: "nonsense" } } }),
     /"nonsense" is unknown, expected host/,

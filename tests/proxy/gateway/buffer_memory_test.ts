@@ -6,6 +6,7 @@ import type { TunnelConn } from "../../../proxy/tunnel/conn.ts";
 import { Process } from "../../e2e/process.ts";
 import { SITE } from "../pair.ts";
 import { startWirestack } from "../start.ts";
+import { tries } from "../../tries.ts";
 import config from "../../../deno.json" with { type: "json" };
 
 const ROOT = new URL("../../../", import.meta.url).pathname;
@@ -65,6 +66,15 @@ async function download(connect: () => Promise<TunnelConn>, bytes: number): Prom
   const buffer = new Uint8Array(65_536);
   for (let left = bytes; left > 0;) left -= (await conn.read(buffer))!;
   return performance.now() - begin;
+}
+
+/** What V8 has not collected yet is its affair, and goes. */
+function isWithin(pid: number): Promise<void> {
+  return tries(30, async () => {
+    const bytes = await residentBytes(pid);
+    if (bytes >= BUDGET + 100 * MIB) await delay(1_000);
+    assert.ok(bytes < BUDGET + 100 * MIB, `${Math.round(bytes / MIB)} MB`);
+  });
 }
 
 /** Until next to nothing comes any more. */
@@ -129,13 +139,12 @@ Deno.test(
     }
     await gateway.line(/buffers of connections: \d+ of 128 MB in use/);
     await quiet(() => client.stats().peers[0]!.receivedBytes);
-    const sizes = [await residentBytes(gateway.worker)];
-    // The best of three: a busy machine may hold any one of them up.
-    let time = Infinity;
-    for (let i = 0; i < 3; i++) time = Math.min(time, await download(connect, DOWNLOAD));
-    sizes.push(await residentBytes(gateway.worker));
-    const megabytes = sizes.map((bytes) => Math.round(bytes / MIB));
-    assert.ok(Math.max(...sizes) < BUDGET + 100 * MIB, `${megabytes} MB`);
-    assert.ok(time < 10 * alone + 3_000, `${time} ms, alone ${alone}`);
+    await isWithin(gateway.worker);
+    // A busy machine may hold any one of them up.
+    await tries(10, async () => {
+      const time = await download(connect, DOWNLOAD);
+      assert.ok(time < 10 * alone + 3_000, `${time} ms, alone ${alone}`);
+    });
+    await isWithin(gateway.worker);
   },
 );

@@ -9,6 +9,7 @@ import { headerLength, writeHeader } from "../../../proxy/link/framing.ts";
 import { parse, udp } from "../../netstack/packets.ts";
 import { pattern, readAll, until } from "../pair.ts";
 import { startGateway, startWirestack } from "../start.ts";
+import { TempFolder } from "../../temp_folder.ts";
 
 const PROXY = { subnets: ["10.50.0.0/16"], map: ["10.50.0.1 -> 127.0.0.1"] };
 
@@ -87,7 +88,8 @@ async function assertEchoes(net: Wirestack, port: number, bytes = 300_000): Prom
 for (const kind of ["tcp", "udp", "unix", "unixgram"] as const) {
   Deno.test(`over ${kind}: a program without WireGuard reaches TCP and UDP targets`, async () => {
     await using site = echoes();
-    const folder = await Deno.makeTempDir();
+    using temporary = new TempFolder();
+    const folder = temporary.path;
     const isStream = kind === "tcp" || kind === "unix";
     const listen = kind.startsWith("unix") ? `${kind}:${folder}/phone.sock` : `${kind}:127.0.0.1:0`;
     const { net, place } = await router({
@@ -287,14 +289,14 @@ Deno.test("WireGuard neither begins nor ends by a reload", async () => {
 Deno.test("what the system refuses a link is said with its place, and nothing is left open", async () => {
   const taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = taken.addr as Deno.NetAddr;
-  const folder = await Deno.makeTempDir();
-  const path = `${folder}/sock`;
+  using folder = new TempFolder();
+  const path = `${folder.path}/sock`;
   const held = Deno.listen({ transport: "unix", path });
   const cases: readonly (readonly [listen: string, message: RegExp])[] = [
     [`tcp:127.0.0.1:${port}`, /^port \d+ is in use, expected a free one$/],
     ["tcp:192.0.2.7:1", /^192\.0\.2\.7 is not an address of this host, expected one that is$/],
     [`unix:${path}`, /is another process's, expected another path$/],
-    [`unix:${folder}/none/sock`, /none\/sock: its folder is not there, expected one that is$/],
+    [`unix:${folder.path}/none/sock`, /none\/sock: its folder is not there, expected one that is$/],
   ];
   for (const [listen, message] of cases) {
     const { config } = loadConfig({
@@ -312,7 +314,6 @@ Deno.test("what the system refuses a link is said with its place, and nothing is
   }
   taken.close();
   held.close();
-  await Deno.remove(folder, { recursive: true });
 });
 
 Deno.test("whatever one link's other side does, the others hear nothing of it", async () => {

@@ -21,7 +21,8 @@ export async function crowd(lab: Lab, count: number) {
     stdout: "piped",
   }).spawn();
   const reader = child.stdout.getReader();
-  await reader.read();
+  const { done } = await reader.read();
+  if (done) throw new Error("not all have come");
   return {
     async [Symbol.asyncDispose]() {
       await child.stdin.close();

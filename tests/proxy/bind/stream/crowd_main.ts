@@ -8,6 +8,8 @@
 import { GrpcDialer } from "../../../../proxy/bind/stream/grpc/mod.ts";
 import { TlsDialer } from "../../../../proxy/bind/stream/tls/mod.ts";
 
+import { tries } from "../../../tries.ts";
+
 const [transport, port, count, certPath, keyPath, caPath] = Deno.args as [string, ...string[]];
 const AT_ONCE = 32;
 const never = new AbortController().signal;
@@ -23,7 +25,7 @@ const dialer = new (transport === "tls" ? TlsDialer : GrpcDialer)({
 let left = Number(count);
 await Promise.all(Array.from({ length: AT_ONCE }, async () => {
   while (left-- > 0) {
-    const carrier = await dialer.dial(never);
+    const carrier = await tries(10, () => dialer.dial(never));
     carrier.start({ chunk() {}, writable() {}, closed() {} });
     // A frame that does not end, and a message for it: what a hub has to keep.
     const half = new Uint8Array(60_000);

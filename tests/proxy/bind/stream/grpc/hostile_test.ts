@@ -238,7 +238,7 @@ Deno.test("what is not HTTP/2 is cut off", async () => {
 });
 
 Deno.test("of one certificate no more connections wait for their call than its share, the oldest go", async () => {
-  await using hub = await Hub.start();
+  await using hub = await Hub.start({ callLimitMs: 300_000 });
   const sockets = [];
   for (let i = 0; i < 66; i++) sockets.push(await speaker(hub));
   await Promise.all(sockets.slice(0, 2).map(({ closed }) => closed));
