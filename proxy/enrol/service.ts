@@ -21,7 +21,7 @@ const log = getLogger(["wirestack", "enrolment"]);
 
 /** Connections at once, of all tokens. */
 const MAX_AT_ONCE = 32;
-/** For a request to be complete, and its answer to be taken. */
+/** For a request to be complete, and again for its answer to be taken. */
 const TIMEOUT_MS = 5_000;
 /** Connections of one token: so many at once, then one a second. */
 const BURST = 10;
@@ -71,11 +71,15 @@ export class EnrolService {
     if (allowance === undefined || this.#open.size >= MAX_AT_ONCE) return refuse(conn);
     allowance.isOpen = true;
     this.#open.add(conn);
-    const timer = setTimeout(() => refuse(conn), this.#options.timeoutMs ?? TIMEOUT_MS);
+    const limit = () => setTimeout(() => refuse(conn), this.#options.timeoutMs ?? TIMEOUT_MS);
+    let timer = limit();
     try {
       const line = await readLine(conn, MAX_REQUEST);
       const request = line === undefined ? undefined : parseRequest(line);
-      await writeText(conn, formatAnswer(await this.#options.answer(link, request)));
+      clearTimeout(timer); // how long signing takes is not the machine's doing
+      const answer = await this.#options.answer(link, request);
+      timer = limit();
+      await writeText(conn, formatAnswer(answer));
       conn.close();
     } catch (error) {
       log.debug("a connection of {link} ends early: {reason}", {
