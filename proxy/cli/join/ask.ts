@@ -86,7 +86,7 @@ class NoAnswer extends Error {
 /** All endpoints are tried at once, by the gateway; where none answers, fallbacks, one after the other. */
 async function ask(token: Token, request: EnrolRequest, limitMs: number): Promise<EnrolAnswer> {
   const deadline = performance.now() + limitMs;
-  const fallbacks = new Fallbacks();
+  const fallbacks = new Fallbacks(token.hubPin ? token.fallbacks : []);
   const { signal } = fallbacks;
   const net = await start(token, fallbacks);
   let isOpen = false;
@@ -144,9 +144,14 @@ async function start(token: Token, fallbacks: Fallbacks): Promise<Wirestack> {
 /** What becomes of the token's fallbacks. */
 class Fallbacks {
   readonly #end = new AbortController();
-  readonly #problems = new Map<string, string>();
+  readonly #problems: Map<string, string>;
   /** What the hub says of the token where its certificate is shown: there is nothing to wait for then. */
   refused: RefusalReason | undefined;
+
+  /** @param urls Those that may be tried. */
+  constructor(urls: readonly string[]) {
+    this.#problems = new Map(urls.map((url) => [url, "nothing came by it in this time"]));
+  }
 
   /** Aborted when the token is {@link refused}. */
   get signal(): AbortSignal {

@@ -277,15 +277,20 @@ Deno.test("by an invitation's certificate nobody else's traffic comes in: no oth
 
 Deno.test("where nothing gets through, one line says what became of each way", async () => {
   const site = await Site.start();
-  const token = await site.invite("a");
+  // One that takes connections and says nothing, for longer than there is time.
+  using mute = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const mutePlace = `tls://127.0.0.1:${(mute.addr as Deno.NetAddr).port}`;
   const { port } = site.hub.gateway.streams.places[0]!;
+  const fallbacks = [`tls://127.0.0.1:${port}`, mutePlace].flatMap((url) => ["--fallback", url]);
+  const token = await site.invite("a", ...fallbacks);
   const { silent, hub } = site;
   await hub.gateway.close({ graceMs: 0 });
   const asked = hub.handIn(token, generatePrivateKey(), 10_000);
   await assert.rejects(asked, ({ message }: Error) => {
-    const [udp, tls, ...more] = message.split("; ");
+    const [udp, tls, late, ...more] = message.split("; ");
     assert.ok(udp!.startsWith(`${silent}: no answer, expected a hub there that UDP gets to`));
     assert.equal(tls, `tls://127.0.0.1:${port}: nobody listens there`);
+    assert.equal(late, `${mutePlace}: nothing came by it in this time`);
     assert.deepEqual(more, []);
     return true;
   });
