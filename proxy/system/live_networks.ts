@@ -7,6 +7,7 @@
 import type { Prefix } from "../../netstack/mod.ts";
 import { getLogger } from "../log/logger.ts";
 import { type Masquerade, networksScript } from "./masquerade_script.ts";
+import { type PrefixChange, PrefixChanges } from "./prefix_changes.ts";
 
 const log = getLogger(["wirestack", "system"]);
 
@@ -23,8 +24,7 @@ export class LiveNetworks {
   readonly #configured: ReadonlySet<string>;
   /** All others that there are, by their text. */
   readonly #later = new Map<string, Prefix>();
-  readonly #changed = new Map<string, { readonly prefix: Prefix; readonly isThere: boolean }>();
-  #isClosed = false;
+  readonly #changes = new PrefixChanges((changed) => this.#apply(changed));
 
   constructor(options: LiveNetworksOptions) {
     this.#options = options;
@@ -37,19 +37,15 @@ export class LiveNetworks {
    * done with the next change.
    */
   change(prefix: Prefix, isThere: boolean): void {
-    if (this.#changed.size === 0) queueMicrotask(() => this.#apply());
-    this.#changed.set(`${prefix}`, { prefix, isThere });
+    this.#changes.add(prefix, isThere);
   }
 
   /** Nothing is changed any more: the table may be gone. */
   close(): void {
-    this.#isClosed = true;
+    this.#changes.close();
   }
 
-  #apply(): void {
-    const changed = [...this.#changed];
-    this.#changed.clear();
-    if (this.#isClosed) return;
+  #apply(changed: ReadonlyMap<string, PrefixChange>): void {
     let isDifferent = false;
     for (const [text, { prefix, isThere }] of changed) {
       if (this.#later.has(text) === isThere || this.#isConfigured(text, prefix)) continue;

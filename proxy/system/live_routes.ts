@@ -10,6 +10,7 @@ import type { Prefix } from "../../netstack/mod.ts";
 import { getLogger } from "../log/logger.ts";
 import type { LinuxHost } from "./host.ts";
 import { checkIpv6, type Plan, type TunnelSettings } from "./plan.ts";
+import { type PrefixChange, PrefixChanges } from "./prefix_changes.ts";
 import {
   type BypassPriorities,
   bypassPriorities,
@@ -49,8 +50,7 @@ export class LiveRoutes {
   readonly #done: Map<string, Step>;
   #priorities: BypassPriorities;
   #mark: number | undefined;
-  readonly #changed = new Map<string, { readonly prefix: Prefix; readonly isThere: boolean }>();
-  #isClosed = false;
+  readonly #changes = new PrefixChanges((changed) => this.#apply(changed));
 
   constructor(options: LiveRoutesOptions) {
     const { settings, plan } = options;
@@ -66,19 +66,15 @@ export class LiveRoutes {
    * from one peer to another is never without a route. What fails is logged.
    */
   change(prefix: Prefix, isThere: boolean): void {
-    if (this.#changed.size === 0) queueMicrotask(() => this.#apply());
-    this.#changed.set(`${prefix}`, { prefix, isThere });
+    this.#changes.add(prefix, isThere);
   }
 
   /** Nothing is changed any more. */
   close(): void {
-    this.#isClosed = true;
+    this.#changes.close();
   }
 
-  #apply(): void {
-    const changed = [...this.#changed];
-    this.#changed.clear();
-    if (this.#isClosed) return;
+  #apply(changed: ReadonlyMap<string, PrefixChange>): void {
     let isOwnChanged = false;
     for (const [text, { prefix, isThere }] of changed) {
       if (this.#present.has(text) === isThere) continue;

@@ -20,6 +20,11 @@ import { CALL_STREAM } from "./limits.ts";
 import { messagePrefixSize, writeMessagePrefix } from "./messages.ts";
 
 const NO_WINDOW = "a window that HTTP/2 has not";
+/**
+ * Frames of what had to wait that may be written and not have left: many times what each holds is kept for
+ * it until then, and who opens a window by one byte after the other would have one made for every byte.
+ */
+const MOST_PIECES = 32;
 
 /** A message, or its rest. */
 interface Waiting {
@@ -36,6 +41,8 @@ export class CallSender {
   /** This side's headers have been written. */
   #isOpen = false;
   readonly #waiting: Waiting[] = [];
+  /** Frames of what waited that have not left. */
+  #pieces = 0;
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -100,7 +107,7 @@ export class CallSender {
   }
 
   #pump(): void {
-    while (this.#waiting.length > 0) {
+    while (this.#waiting.length > 0 && this.#pieces < MOST_PIECES) {
       const first = this.#waiting[0]!;
       const size = Math.min(first.bytes.length, this.#limit);
       if (size <= 0) return;
@@ -109,7 +116,12 @@ export class CallSender {
       first.bytes = first.bytes.subarray(size);
       const isLast = first.bytes.length === 0;
       if (isLast) this.#waiting.shift();
-      this.#writeFrame(frame, isLast ? first.left : () => {});
+      this.#pieces++;
+      this.#writeFrame(frame, () => {
+        this.#pieces--;
+        if (isLast) first.left();
+        this.#pump();
+      });
     }
   }
 

@@ -42,7 +42,8 @@ const initialWindow = (size: number, flags = 0) =>
 /** What has been sent, frame by frame. */
 class Sent {
   readonly frames: { type: number; stream: number; payload: Uint8Array }[] = [];
-  readonly lefts: (() => void)[] = [];
+  /** Of the frames that have not left. */
+  lefts: (() => void)[] = [];
   readonly sender = new CallSender(
     {
       write: (bytes: Uint8Array, left: () => void) => this.#write(bytes, left),
@@ -64,6 +65,11 @@ class Sent {
   /** Payloads of DATA frames, one behind the other. */
   get bytes(): Uint8Array {
     return concat(this.frames.filter(({ type }) => type === data).map(({ payload }) => payload));
+  }
+
+  /** Everything leaves, what is written for that too. */
+  leave(): void {
+    while (this.lefts.length > 0) for (const left of this.lefts.splice(0)) left();
   }
 
   #write(bytes: Uint8Array, left: () => void): void {
@@ -330,6 +336,7 @@ Deno.test("no more is sent than the other side's windows let, and nothing before
       const all = concat(messages);
       steps.forEach((step, i) => {
         assert.equal(sender.widen(i % 2 === 1, step), undefined);
+        sent.leave();
         windows[i % 2]! += step;
         if (i % 2 === 1) ofStream += step;
         const count = sent.bytes.length;
@@ -338,11 +345,28 @@ Deno.test("no more is sent than the other side's windows let, and nothing before
       });
       sender.widen(true, 1 << 20);
       sender.widen(false, 1 << 20);
+      sent.leave();
       assert.deepEqual(sent.bytes, all);
       assert.ok(frames.every(({ payload }) => payload.length <= 16_384));
-      for (const told of sent.lefts) told();
       assert.equal(left, sizes.length);
     }),
     { numRuns: 30 },
   );
+});
+
+Deno.test("who opens the window by one byte after the other gets few frames before they have left", () => {
+  const sent = new Sent();
+  const { sender, frames } = sent;
+  sender.setInitialWindow(0);
+  sender.open();
+  let left = 0;
+  sender.write(new Uint8Array(16_000).fill(5), 0, () => left++);
+  for (let i = 0; i < 2_000; i++) sender.widen(true, 1);
+  assert.ok(frames.length <= 32, `${frames.length}`);
+  sender.widen(true, 1 << 20);
+  assert.ok(frames.length <= 32, `${frames.length}`);
+  sent.leave();
+  assert.equal(left, 1);
+  assert.ok(frames.length <= 64, `${frames.length}`);
+  assert.deepEqual(sent.bytes, message(16_000, 5));
 });
