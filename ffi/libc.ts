@@ -53,6 +53,7 @@ export const Errno = {
   EINVAL: 22,
   ENFILE: 23,
   EMFILE: 24,
+  EPIPE: 32,
   ENOSYS: 38,
   EPROTO: 71,
   EMSGSIZE: 90,

@@ -65,7 +65,7 @@ export class FfiDialer implements Dialer {
 
   #open(): TcpLoop | null {
     if (this.#loop === undefined) {
-      if (Deno.permissions.querySync({ name: "net" }).state !== "granted") return this.#loop = null;
+      if (!mayReachAll()) return this.#loop = null;
       try {
         this.#loop = new TcpLoop();
       } catch { // no descriptor is left, most likely: the next dial tries again
@@ -74,6 +74,12 @@ export class FfiDialer implements Dialer {
     }
     return this.#loop;
   }
+}
+
+/** A permission that names exceptions (`--deny-net`) is granted too, in part. */
+function mayReachAll(): boolean {
+  const { state, partial } = Deno.permissions.querySync({ name: "net" });
+  return state === "granted" && !partial;
 }
 
 /** Hands on what happens at the sockets. */

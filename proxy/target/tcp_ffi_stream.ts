@@ -60,6 +60,8 @@ export class FfiStream implements ByteStream, Dial {
   #hasShutDown = false;
   #isClosed = false;
   #isBroken = false;
+  /** The target had ended before it was: what it sent is whole. */
+  #hadEnded = false;
 
   constructor(
     owner: FfiStreamOwner,
@@ -115,7 +117,7 @@ export class FfiStream implements ByteStream, Dial {
   }
 
   write(buffer: Uint8Array, offset: number, length: number, isLent: boolean): boolean {
-    if (this.#isClosed) return false; // its handler is about to hear of it
+    if (this.#isClosed || this.#isBroken) return false; // its handler is about to hear of it
     const end = offset + length;
     let at = offset;
     if (isLent && length > AT_ONCE && this.#rest === undefined) {
@@ -127,7 +129,7 @@ export class FfiStream implements ByteStream, Dial {
       if (count === length) return true;
       if (count > 0) at += count;
       else if (count !== -Errno.EAGAIN) {
-        this.#break();
+        this.#failWrite(-count);
         return false;
       }
     }
@@ -205,15 +207,18 @@ export class FfiStream implements ByteStream, Dial {
       if (count > 0) {
         // Less than was asked for is all there was, and more is an event.
         if (count < Number(most) && !this.#isAtEnd) this.#isReadable = false;
-        if (!handler.data(this, READ_BUFFER, 0, count, false)) this.#isStopped = true;
+        if (!handler.data(this, READ_BUFFER, 0, count, false)) {
+          this.#isStopped = true;
+          if (this.#isBroken && !this.#hadEnded) this.#close();
+        }
         continue;
       }
       this.#isReadable = this.#isAtEnd = false;
-      if (count === -Errno.EAGAIN) return;
-      if (count < 0) return this.#break();
+      if (count === -Errno.EAGAIN && !this.#isBroken) return;
+      if (count < 0 || (this.#isBroken && !this.#hadEnded)) return this.#break();
       this.#hasEnded = true;
       handler.ended(this);
-      if (this.#hasShutDown) this.#close();
+      if (this.#hasShutDown || this.#isBroken) this.#close();
     }
   }
 
@@ -226,7 +231,7 @@ export class FfiStream implements ByteStream, Dial {
     const rest = this.#rest!;
     const count = this.#owner.sockets.send(this.fd, rest, rest.length);
     if (count < 0) {
-      if (count !== -Errno.EAGAIN) this.#break();
+      if (count !== -Errno.EAGAIN) this.#failWrite(-count);
       return;
     }
     if (count < rest.length) {
@@ -244,6 +249,21 @@ export class FfiStream implements ByteStream, Dial {
     this.#hasShutDown = true;
     if (this.#hasEnded) this.#close(); // which ends this direction too
     else this.#owner.sockets.shutdown(this.fd);
+  }
+
+  /** A reset has come. What the target sent before it, an answer most likely, is handed on first. */
+  #failWrite(errno: number): void {
+    this.#isBroken = true;
+    this.#rest = undefined;
+    this.#isDeferred = false;
+    this.#hadEnded = errno === Errno.EPIPE; // or it would be ECONNRESET
+    // What is cut short is not worth waiting for whoever takes no more.
+    const isWanted = this.#hadEnded || !this.#isStopped;
+    if (this.#hasEnded || this.#isToClose || this.#handler === undefined || !isWanted) {
+      return this.#close();
+    }
+    this.#isReadable = this.#isAtEnd = true;
+    this.#owner.schedule(this);
   }
 
   #break(): void {

@@ -12,6 +12,7 @@ import type {
 } from "../../../proxy/flow/stream.ts";
 import { HostDialer } from "../../../proxy/target/tcp.ts";
 import { FfiDialer } from "../../../proxy/target/tcp_ffi.ts";
+import { output } from "../../e2e/process.ts";
 
 const LOOPBACK = parseIpAddress("127.0.0.1")!;
 
@@ -496,6 +497,95 @@ Deno.test({
     assert.equal(await heardAll.promise, digest(sent));
     assert.equal(await reader.closed_, undefined);
     await close();
+  },
+});
+
+for (const endsFirst of [true, false]) {
+  const name = `an answer arrives, though writing fails: ${
+    endsFirst ? "an end, " : ""
+  }then a reset`;
+  Deno.test({
+    name: `over FFI sockets: ${name}`,
+    ignore: udpUnavailable() !== undefined, // the runtime's lose it, or the end of it, by chance
+    async fn() {
+      const { dialer, close } = await KINDS[1]!.open();
+      const answer = pattern(100_000);
+      const gone = Promise.withResolvers<void>();
+      await using server = await target((socket) => {
+        socket.on("close", () => gone.resolve());
+        socket.once("data", () => {
+          socket.write(answer, () => {
+            if (endsFirst) socket.end(() => socket.resetAndDestroy());
+            else socket.resetAndDestroy();
+          });
+        });
+      });
+      // Nobody reads, as if the event loop were busy meanwhile.
+      const stream = await dial(dialer, server.port, new Reader());
+      stream.handler = undefined;
+      write(stream, "a request, of which there is more");
+      await gone.promise;
+      const reader = new Reader();
+      stream.handler = reader;
+      assert.equal(write(stream, "the rest"), false);
+      assert.equal(await reader.closed_, "reset");
+      assert.equal(digest(reader.bytes), digest(answer));
+      assert.deepEqual(reader.events, [...(endsFirst ? ["ended"] : []), "closed reset"]);
+      await close();
+    },
+  });
+}
+
+Deno.test({
+  name:
+    "over FFI sockets: an answer that has ended waits for who takes no more, and then the reset",
+  ignore: udpUnavailable() !== undefined,
+  async fn() {
+    const { dialer, close } = await KINDS[1]!.open();
+    const answer = pattern(100_000);
+    const gone = Promise.withResolvers<void>();
+    const begun = Promise.withResolvers<void>();
+    await using server = await target((socket) => {
+      socket.on("close", () => gone.resolve());
+      socket.write("a");
+      begun.promise.then(() =>
+        socket.write(answer, () => socket.end(() => socket.resetAndDestroy()))
+      );
+    });
+    let isStopping = true;
+    const reader = new Reader(() => !isStopping);
+    const stream = await dial(dialer, server.port, reader);
+    await reader.until(1);
+    begun.resolve();
+    await gone.promise;
+    assert.equal(write(stream, "more"), false);
+    assert.equal(write(stream, "and more"), false);
+    // What comes after it has had its turn.
+    for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setTimeout(resolve, 0));
+    assert.deepEqual([reader.text, reader.events], ["a", []]);
+    isStopping = false;
+    stream.resume();
+    assert.equal(await reader.closed_, "reset");
+    assert.equal(digest(reader.bytes.subarray(1)), digest(answer));
+    assert.deepEqual(reader.events, ["ended", "closed reset"]);
+    await close();
+  },
+});
+
+Deno.test({
+  name: "over FFI sockets: an address that --deny-net names is not reached past the runtime",
+  ignore: udpUnavailable() !== undefined,
+  async fn() {
+    const program = `
+      import { FfiDialer } from ${
+      JSON.stringify(import.meta.resolve("../../../proxy/target/tcp_ffi.ts"))
+    };
+      const dialer = new FfiDialer({});
+      console.log(await dialer.ready());
+      await dialer.close();`;
+    const flags = ["--no-check", "--quiet", "--no-prompt", "--allow-net", "--deny-net=127.0.0.2"];
+    const command = [Deno.execPath(), "run", ...flags, "--allow-ffi", "-"];
+    assert.equal(await output(command, { input: program }), "false\n");
   },
 });
 
