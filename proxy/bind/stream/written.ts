@@ -9,6 +9,11 @@
 const LEAST = 16 << 10;
 const MOST = 128 << 10;
 const SHORT_MS = 20;
+/**
+ * How many of what was given may be there. Each holds the memory of a full one, however little is in it: who
+ * takes nothing and is sent small datagrams would have 16 KiB kept for each.
+ */
+const MOST_ENTRIES = 16;
 
 interface Entry {
   readonly size: number;
@@ -24,12 +29,6 @@ export class Written {
   /** The oldest first. */
   readonly #entries: Entry[] = [];
   #limit = MOST;
-  readonly #most: number;
-
-  /** @param most How many of what was given may be there. */
-  constructor(most = Infinity) {
-    this.#most = most;
-  }
 
   /** Something was given to the connection. @param done Called when it has left. */
   push(size: number, done: () => void): void {
@@ -52,7 +51,7 @@ export class Written {
   }
 
   get #isTooMuch(): boolean {
-    return this.size >= this.#limit || this.#entries.length >= this.#most;
+    return this.size >= this.#limit || this.#entries.length >= MOST_ENTRIES;
   }
 
   /** The connection is over: everything has left, or never will. */
