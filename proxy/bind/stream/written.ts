@@ -13,7 +13,7 @@ const SHORT_MS = 20;
  * How many of what was given may be there. Each holds the memory of a full one, however little is in it: who
  * takes nothing and is sent small datagrams would have 16 KiB kept for each.
  */
-const MOST_ENTRIES = 16;
+const MOST_ENTRIES = 64;
 
 interface Entry {
   readonly size: number;
