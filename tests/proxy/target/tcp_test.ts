@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { createServer, type Socket } from "node:net";
+import { setImmediate } from "node:timers";
 import { udpUnavailable } from "../../../ffi/mod.ts";
 import { parseIpAddress } from "../../../proxy/address.ts";
 import type {
@@ -535,6 +536,49 @@ for (const endsFirst of [true, false]) {
     },
   });
 }
+
+Deno.test({
+  name: "over FFI sockets: what came with a reset is on its way before the reset is told of",
+  ignore: udpUnavailable() !== undefined,
+  async fn() {
+    const { dialer, close } = await KINDS[1]!.open();
+    const program = `
+      import { createServer } from "node:net";
+      addEventListener("message", ({ data: flag }) => {
+        const server = createServer((socket) => {
+          socket.on("error", () => {}).once("data", () =>
+            socket.write(new Uint8Array(100_000), () => socket.resetAndDestroy())
+          );
+          socket.on("close", () => {
+            Atomics.store(flag, 0, 1);
+            Atomics.notify(flag, 0);
+          });
+        });
+        server.listen(0, "127.0.0.1", () => postMessage(server.address().port));
+      });`;
+    const worker = new Worker(`data:text/javascript,${encodeURIComponent(program)}`, {
+      type: "module",
+    });
+    const port = new Promise<number>((resolve) => {
+      worker.addEventListener("message", ({ data }) => resolve(data), { once: true });
+    });
+    const flag = new Int32Array(new SharedArrayBuffer(4));
+    worker.postMessage(flag);
+    const reader = new Reader(({ length, events }) => {
+      // As the engine sends what it was given.
+      if (length === 100_000) setImmediate(() => events.push("sent"));
+      return true;
+    });
+    const stream = await dial(dialer, await port, reader);
+    write(stream, "go");
+    // So this side finds all of it at once.
+    assert.notEqual(Atomics.wait(flag, 0, 0, 60_000), "timed-out");
+    assert.equal(await reader.closed_, "reset");
+    assert.deepEqual(reader.events, ["sent", "closed reset"]);
+    worker.terminate();
+    await close();
+  },
+});
 
 Deno.test({
   name:
