@@ -46,8 +46,6 @@ export const FIXED_KEYS: readonly string[] = [
   // What makes a device of the operating system.
   ...["DNS", "Table", "KillSwitch", "PreUp", "PostUp", "PreDown", "PostDown", "SaveConfig"],
   "Interface",
-  // Of [Relay]: a reload changes them.
-  ...["Cert", "Key", "ClientCa", "ClientCaKey", "Crl", "AllowedClients"],
   // Of [Relay], [Status], [Capture] and [Log].
   "Listen",
   "Write",
@@ -166,6 +164,9 @@ function checked(setting: Setting): Setting | string {
   }
   if (key.section !== "peers" && FIXED_KEYS.includes(key.name)) {
     return `${label}: cannot change while running, expected it in the configuration, and a restart`;
+  }
+  if (key.section === "relay") {
+    return `${label}: cannot change by itself, expected it in the configuration, and a reload`;
   }
   return setting;
 }

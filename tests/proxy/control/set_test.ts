@@ -149,6 +149,7 @@ Deno.test("whatever is wrong is named with what is expected, and nothing is chan
     ["Interface.MTU=1300", "Interface.MTU: cannot change while running, expected it in the"],
     ["Proxy.Interface=nic1", "Proxy.Interface: cannot change while running"],
     [`Interface.PrivateKey=${privateKey}`, "Interface.PrivateKey: a command line shows it to"],
+    ["Relay.Crl=a.pem", "Relay.Crl: cannot change by itself, expected it in the configuration"],
     ["Interface.DNS=1.1.1.1", "Interface.DNS: cannot change while running"],
     ["Peer.labtop.AllowedIPs=", 'no peer "labtop", did you mean laptop?'],
     ["Peer.laptop=1", "Peer.laptop: has no key, expected one as Peer.laptop.AllowedIPs=…"],

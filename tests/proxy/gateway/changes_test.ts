@@ -35,3 +35,12 @@ Deno.test("of a long list some values are named, each once, and the rest are cou
     "Subnets: 10.51.100.0/24 added, 10.51.0.0/24 removed",
   ]);
 });
+
+Deno.test("what a reload changes of [Relay] is named", () => {
+  const relay = "[Relay]\nListen = tls:127.0.0.1:0\nCert = a.pem\nKey = b.pem\nClientCa = c.pem\n";
+  assert.deepEqual(changes(relay, relay), []);
+  assert.deepEqual(
+    changes(relay, `${relay}ClientCaKey = d.pem\nAllowedClients = paris, rome\n`),
+    ["ClientCaKey: default -> d.pem", "AllowedClients: paris added, rome added"],
+  );
+});
