@@ -90,6 +90,9 @@ class TcpLoop implements FfiStreamOwner {
   /** Those that have something to do without an event. */
   #ready: FfiStream[] = [];
   #others: FfiStream[] = [];
+  /** Those that are closed, whose handlers do not know it yet. */
+  #gone: FfiStream[] = [];
+  #othersGone: FfiStream[] = [];
   /** How many there are. */
   #open = 0;
   #lastNumber = 0;
@@ -110,6 +113,19 @@ class TcpLoop implements FfiStreamOwner {
       this.#isWaiting = true;
       this.sockets.wait().then(this.#onWake);
     }
+  };
+  readonly #tellGone = () => {
+    const gone = this.#gone;
+    this.#gone = this.#othersGone;
+    for (let i = 0; i < gone.length && !this.#isClosed; i++) {
+      try {
+        gone[i]!.tellClosed();
+      } catch (error) {
+        log.error("a defect: {error}", { error });
+      }
+    }
+    gone.length = 0;
+    this.#othersGone = gone;
   };
   readonly #onWake = () => {
     this.#isWaiting = false;
@@ -150,6 +166,11 @@ class TcpLoop implements FfiStreamOwner {
   remove({ fd }: FfiStream): void {
     this.#open--;
     this.#streams[fd] = undefined;
+  }
+
+  scheduleClosed(stream: FfiStream): void {
+    // Not with our own turn, which may have been asked for before the engine's.
+    if (this.#gone.push(stream) === 1) setImmediate(this.#tellGone);
   }
 
   async close(): Promise<void> {

@@ -26,6 +26,11 @@ export interface FfiStreamOwner {
   readonly sockets: TcpSockets;
   /** Calls {@link FfiStream.goOn} in the next turn. */
   schedule(stream: FfiStream): void;
+  /**
+   * Calls {@link FfiStream.tellClosed} once the engine has had a turn: who resets the other side destroys
+   * what has been handed on and not been sent.
+   */
+  scheduleClosed(stream: FfiStream): void;
   /** The descriptor is about to be closed. */
   remove(stream: FfiStream): void;
 }
@@ -109,11 +114,14 @@ export class FfiStream implements ByteStream, Dial {
         this.#sendRest();
       }
       this.#read();
-    } else {
-      const last = this.#handler;
-      this.#handler = undefined;
-      last?.closed(this, this.#isBroken ? "reset" : undefined);
     }
+  }
+
+  /** For the owner: it has been closed. */
+  tellClosed(): void {
+    const last = this.#handler;
+    this.#handler = undefined;
+    last?.closed(this, this.#isBroken ? "reset" : undefined);
   }
 
   write(buffer: Uint8Array, offset: number, length: number, isLent: boolean): boolean {
@@ -276,7 +284,7 @@ export class FfiStream implements ByteStream, Dial {
     if (this.#isClosed) return;
     if (this.#isToClose) this.#discard();
     this.#release();
-    this.#owner.schedule(this);
+    this.#owner.scheduleClosed(this);
   }
 
   /** To close with something unread is to lose what the kernel has still to send. */

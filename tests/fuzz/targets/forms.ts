@@ -12,6 +12,7 @@ import { parseConfigFile } from "../../../proxy/config/file.ts";
 import { sourceFor } from "../../../proxy/config/form.ts";
 import { parseJson } from "../../../proxy/config/json.ts";
 import {
+  findField,
   isRepeated,
   type Key,
   KEYS,
@@ -79,19 +80,32 @@ function load(text: string, file: string, secrets: readonly string[] = []): Outc
 
 type Outcome = { readonly config: GatewayConfig } | { readonly faults: readonly string[] };
 
-/** What is said, with every key as a file of wg-quick's calls it. */
+/** What is said, with every key, and every key with a value, as a file of wg-quick's has it. */
 function withoutPlace(line: string): string {
   return line.replace(/^[^:]+:\d+: [^ ]+: /, "")
     .replace(/\((?:the first is )?(?:at|on) [^)]*\)/, "")
-    .replace(/\bWIRESTACK_[A-Z0-9_]+/g, (variable) => NAMES.get(variable) ?? variable);
+    .replace(ELSEWHERE, (whole, section, field, variable, equals) => {
+      const key = section === undefined
+        ? VARIABLES.get(variable)
+        : findField(section.toLowerCase() as Section, field);
+      if (key === undefined) return whole;
+      return key.name + (equals === undefined ? "" : " = ");
+    });
 }
 
-/** Of keys, by their variables. */
-const NAMES: ReadonlyMap<string, string> = new Map(
+const VARIABLES: ReadonlyMap<string, Key> = new Map(
   KEYS.flatMap((key) => {
     const variable = variableOf(key);
-    return variable === undefined ? [] : [[variable, key.name]];
+    return variable === undefined ? [] : [[variable, key]];
   }),
+);
+
+/** A key as a variable, a list's in a variable, or a tree has it: `rules[1].to`. */
+const SECTIONS = Object.keys(SECTION_NAMES).join("|");
+const ELSEWHERE = new RegExp(
+  `\\b(?:(?:WIRESTACK_)?(${SECTIONS}|${SECTIONS.toUpperCase()})(?:\\[\\d+\\])?\\.(\\w+)|` +
+    `(WIRESTACK_[A-Z0-9_]+))(: |=)?`,
+  "g",
 );
 
 function parse(text: string, file: string) {
