@@ -440,7 +440,11 @@ export class Engine {
   /** @returns whether there is more to do now. */
   #work(now: number): boolean {
     const { device, stack } = this;
-    if (device.pollTimeout() <= now) device.handleTimeout(now);
+    if (device.pollTimeout() <= now) {
+      device.handleTimeout(now);
+      // What asks for the same handshake as a timer does it before that is sent: two would be one too many.
+      this.#sourcesAt = this.#nextOfSources();
+    }
     if (stack.pollTimeout() <= now) stack.handleTimeout(now);
     if (this.#sourcesAt <= now) this.#handleTimeouts(now);
     const moreHandshakes = device.handleHandshakes(now, HANDSHAKE_BUDGET);

@@ -139,6 +139,18 @@ Deno.test("UDP works: no stream is ever opened", async () => {
   await ways.close();
 });
 
+Deno.test("a keepalive that begins a session sends one initiation: a second one voids the answer to the first", async () => {
+  const ways = new TwoWays(1);
+  const { engine } = ways.client;
+  const [peer] = engine.device.peers();
+  peer!.setPersistentKeepalive(25, engine.now());
+  engine.wake();
+  await ways.run(1_000);
+  assert.equal(engine.device.counters.initiationsSent, 1);
+  assert.ok(peer!.hasSession);
+  await ways.close();
+});
+
 Deno.test("UDP never works: connected by the stream in less than three seconds", async () => {
   const ways = new TwoWays(1);
   ways.block(true);
