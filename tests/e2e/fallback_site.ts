@@ -43,6 +43,12 @@ export class FallbackSite implements AsyncDisposable {
     await log.line(new RegExp(`by ${transport} now`), { from });
   }
 
+  /** Waits until `log`'s peer is reached by UDP: who starts before the other side may take a fallback first. */
+  async isByUdp(log: Process): Promise<void> {
+    const last = log.lines.findLastIndex((line) => /by \w+ now/.test(line));
+    if (last >= 0) await log.line(/by udp now/, { from: last });
+  }
+
   /** Begins a download from the first target that does not end by itself. */
   async download(address: string): Promise<Download> {
     const download = new Download(
