@@ -43,6 +43,8 @@ export class Liveness {
   #heardAt: number;
   #aliveSince = -Infinity;
   #questions = 0;
+  /** Since it is alive, to learn whether it answers. */
+  #firstQuestions = 0;
   #answers = false;
   #callMs = FIRST_CALL_MS;
   #callAt = Infinity;
@@ -101,18 +103,22 @@ export class Liveness {
     this.#heardAt = heardAt;
     this.#questions = 0;
     if (this.standing === "alive") return this.#lookAtAlive(now);
-    this.dueAt = now + QUIET_MS;
     this.standing = "alive";
     this.#aliveSince = now;
     this.#answers = false;
+    this.#firstQuestions = 1;
+    this.dueAt = now + AGAIN_MS;
     return true; // to learn at once whether it answers
   }
 
   #lookAtAlive(now: number): boolean {
     const silent = this.silentMs(now);
     if (silent < QUIET_MS) {
-      this.dueAt = this.#heardAt + QUIET_MS;
-      return false;
+      // The first question may have been lost, or have come before the session was there.
+      const isAsked = !this.#answers && this.#firstQuestions < LEAST_QUESTIONS;
+      if (isAsked) this.#firstQuestions++;
+      this.dueAt = isAsked ? now + AGAIN_MS : this.#heardAt + QUIET_MS;
+      return isAsked;
     }
     const limit = this.#answers ? LIMIT_MS : MUTE_LIMIT_MS;
     if (silent >= limit && this.#questions >= LEAST_QUESTIONS) {

@@ -69,3 +69,20 @@ Deno.test("the turn is the first one's that is alive; without any it stays", () 
     assert.deepEqual(nextTurn(candidates, holder, 0), expected);
   }
 });
+
+Deno.test("who sends without a pause is asked until it answers: the first question may come before the session is there", () => {
+  const liveness = new Liveness(0);
+  let asked = 0;
+  for (let now = 0; now <= 10_000; now += 50) {
+    if (now >= liveness.dueAt && liveness.look(now, now)) asked++;
+    if (asked === 3) liveness.answered();
+  }
+  assert.equal(asked, 3);
+  // It has answered: silence is soon enough.
+  let lostAt = 0;
+  for (let now = 10_050; lostAt === 0 && now < 60_000; now += 50) {
+    if (now >= liveness.dueAt) liveness.look(10_000, now);
+    if (liveness.standing === "lost") lostAt = now;
+  }
+  assert.ok(lostAt - 10_000 < 5_000, `${lostAt}`);
+});
