@@ -13,6 +13,14 @@ import {
   SOCKADDR_IN_SIZE,
   writeSockaddr,
 } from "./sockaddr.ts";
+import {
+  SO_LINGER,
+  SO_REUSEADDR,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+  SOL_SOCKET,
+} from "./socket.ts";
 import { SystemCallError } from "./system.ts";
 
 const CALLS = {
@@ -29,13 +37,7 @@ const CALLS = {
   poll: { parameters: ["buffer", "usize", "i32"], result: "i32", nonblocking: true },
 } as const;
 
-// <bits/socket_type.h>, <asm-generic/socket.h>, <linux/in6.h>, <bits/poll.h>, <bits/eventfd.h>
-const SOCK_STREAM = 1;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
-const SOL_SOCKET = 1;
-const SO_REUSEADDR = 2;
-const SO_LINGER = 13;
+// <linux/in6.h>, <bits/poll.h>, <bits/eventfd.h>
 const SOL_IP = 0;
 const SOL_IPV6 = 41;
 const IPV6_V6ONLY = 26;

@@ -13,16 +13,18 @@ import {
   SOCKADDR_IN_SIZE,
   writeSockaddr,
 } from "./sockaddr.ts";
+import {
+  SO_MARK,
+  SO_RCVBUF,
+  SO_REUSEADDR,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOCK_NONBLOCK,
+  SOL_SOCKET,
+} from "./socket.ts";
 import { SystemCallError } from "./system.ts";
 import { IP_ORIGDSTADDR, IPV6_ORIGDSTADDR, SOL_IP, SOL_IPV6, type UdpLibc } from "./udp_layout.ts";
 
-// <bits/socket_type.h>, <asm-generic/socket.h>
-const SOCK_DGRAM = 2;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
-const SOL_SOCKET = 1;
-const SO_REUSEADDR = 2;
-const SO_MARK = 36;
 // <linux/in.h>, <linux/in6.h>
 const IP_TRANSPARENT = 19;
 /** The option has the number of what it brings. */
@@ -30,7 +32,6 @@ const IP_RECVORIGDSTADDR = IP_ORIGDSTADDR;
 const IPV6_RECVORIGDSTADDR = IPV6_ORIGDSTADDR;
 const IPV6_TRANSPARENT = 75;
 const IPV6_V6ONLY = 26;
-const SO_RCVBUF = 8;
 
 /**
  * Has a UDP socket, bound to every address, given datagrams on their way elsewhere, and told where: see
