@@ -96,8 +96,7 @@ export class AcceptSocket {
       this.#set(SOL_SOCKET, SO_REUSEADDR, 1);
       if (isIpv6) this.#set(SOL_IPV6, IPV6_V6ONLY, 0);
       const address = this.#sourceBytes;
-      writeSockaddr(address, new Uint8Array(isIpv6 ? 16 : 4), port);
-      const size = isIpv6 ? SOCKADDR_IN6_SIZE : SOCKADDR_IN_SIZE;
+      const size = writeSockaddr(address, new Uint8Array(isIpv6 ? 16 : 4), port);
       if (symbols.bind(this.#fd, address, size) !== 0 || symbols.listen(this.#fd, backlog) !== 0) {
         if (this.#libc.errno() === Errno.EADDRINUSE) {
           throw new Deno.errors.AddrInUse(`TCP port ${port} is in use`);

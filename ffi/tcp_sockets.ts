@@ -21,13 +21,7 @@ import {
   EVENT_WORDS,
 } from "./epoll.ts";
 import { Errno, type Libc, openLibc } from "./libc.ts";
-import {
-  AF_INET,
-  AF_INET6,
-  SOCKADDR_IN6_SIZE,
-  SOCKADDR_IN_SIZE,
-  writeSockaddr,
-} from "./sockaddr.ts";
+import { AF_INET, AF_INET6, writeSockaddr } from "./sockaddr.ts";
 import { SO_LINGER, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET } from "./socket.ts";
 
 const CALLS = {
@@ -114,15 +108,13 @@ export class TcpSockets {
    */
   connect(address: Uint8Array, port: number, number: number, keepAliveS: number): number {
     const { symbols } = this.#libc;
-    const isIpv4 = address.length === 4;
     const type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
-    const fd = symbols.socket(isIpv4 ? AF_INET : AF_INET6, type, 0);
+    const fd = symbols.socket(address.length === 4 ? AF_INET : AF_INET6, type, 0);
     if (fd < 0) return this.#failure();
     this.#set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     this.#set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     this.#set(fd, IPPROTO_TCP, TCP_KEEPIDLE, keepAliveS);
-    writeSockaddr(this.#address, address, port);
-    const size = isIpv4 ? SOCKADDR_IN_SIZE : SOCKADDR_IN6_SIZE;
+    const size = writeSockaddr(this.#address, address, port);
     let failure = 0;
     if (symbols.connect(fd, this.#address, size) !== 0) failure = this.#failure();
     // Not before: a socket that is not connecting yet has hung up, by epoll.

@@ -6,13 +6,7 @@
  * @module
  */
 
-import {
-  AF_INET,
-  AF_INET6,
-  SOCKADDR_IN6_SIZE,
-  SOCKADDR_IN_SIZE,
-  writeSockaddr,
-} from "./sockaddr.ts";
+import { AF_INET, AF_INET6, writeSockaddr } from "./sockaddr.ts";
 import {
   SO_MARK,
   SO_RCVBUF,
@@ -82,8 +76,8 @@ export function openForeign(
     // The least there is: nothing is read from it.
     set(libc, fd, SOL_SOCKET, SO_RCVBUF, 0);
     const sockaddr = new Uint8Array(128);
-    writeSockaddr(sockaddr, address, port);
-    if (symbols.bind(fd, sockaddr, isIpv4 ? SOCKADDR_IN_SIZE : SOCKADDR_IN6_SIZE) !== 0) {
+    const size = writeSockaddr(sockaddr, address, port);
+    if (symbols.bind(fd, sockaddr, size) !== 0) {
       throw new SystemCallError(`UDP port ${port} of another host`, libc.errno());
     }
     return fd;
