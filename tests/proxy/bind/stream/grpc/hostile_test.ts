@@ -4,22 +4,12 @@ import { once } from "node:events";
 import http2 from "node:http2";
 import type tls from "node:tls";
 import { until } from "../../../until.ts";
+import { frame } from "./frame.ts";
 import { Hub, pair, Told } from "./lab.ts";
 import { CARRY } from "../../../../../proxy/bind/stream/grpc/library.ts";
 import { tries } from "../../../../tries.ts";
 
 const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-
-/** A frame of HTTP/2, RFC 9113 §4.1. */
-function frame(type: number, flags: number, stream: number, payload: Uint8Array): Buffer {
-  const bytes = Buffer.alloc(9 + payload.length);
-  bytes.writeUIntBE(payload.length, 0, 3);
-  bytes[3] = type;
-  bytes[4] = flags;
-  bytes.writeUInt32BE(stream, 5);
-  bytes.set(payload, 9);
-  return bytes;
-}
 
 const DATA = 0, HEADERS = 1, RST_STREAM = 3, SETTINGS = 4, PING = 6, CONTINUATION = 9;
 const END_HEADERS = 4;
