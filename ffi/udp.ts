@@ -59,32 +59,9 @@ export function udpUnavailable(): string | undefined {
   }
 }
 
-let shared: UdpLibc | undefined;
-let users = 0;
-
-/**
- * All who have it open call the same functions: V8 makes a direct call of what calls one alone, and a
- * call of the runtime's, 0.9 µs longer, of what calls one for each of several libraries.
- *
- * @returns the C library, to be closed by everybody who has opened it.
- * @throws {Error} if there is none; {@link udpUnavailable} says why.
- */
+/** @throws {Error} if there is none; {@link udpUnavailable} says why. */
 export function openUdpLibc(): UdpLibc {
-  shared ??= openLibc(UDP_CALLS);
-  users++;
-  const { symbols, errno } = shared;
-  let isOpen = true;
-  return {
-    symbols,
-    errno,
-    close() {
-      if (!isOpen) return;
-      isOpen = false;
-      if (--users > 0) return;
-      shared!.close();
-      shared = undefined;
-    },
-  };
+  return openLibc(UDP_CALLS);
 }
 
 export interface UdpSocketOptions {
