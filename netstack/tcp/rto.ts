@@ -15,8 +15,9 @@ const RTO_AFTER_SYN_LOSS = 3_000;
 export class RtoEstimator {
   readonly #min: number;
   readonly #max: number;
+  // Initialised: a declared field begins as undefined, and then each number stored is a new object.
   /** Without backoff, ms. */
-  #base: number;
+  #base = Infinity;
   #backoff = 0;
   /** Smoothed round-trip time, ms; 0 before the first sample. */
   smoothed = 0;

@@ -440,13 +440,12 @@ export class Engine {
   /** @returns whether there is more to do now. */
   #work(now: number): boolean {
     const { device, stack } = this;
-    if (device.pollTimeout() <= now) {
-      device.handleTimeout(now);
-      // What asks for the same handshake as a timer does it before that is sent: two would be one too many.
-      this.#sourcesAt = this.#nextOfSources();
-    }
+    const isDeviceDue = device.pollTimeout() <= now;
+    if (isDeviceDue) device.handleTimeout(now);
     if (stack.pollTimeout() <= now) stack.handleTimeout(now);
-    if (this.#sourcesAt <= now) this.#handleTimeouts(now);
+    // After the device's in any case: what asks for the same handshake as a timer of its does it before
+    // that is sent, or it would be one too many.
+    if (isDeviceDue || this.#sourcesAt <= now) this.#handleTimeouts(now);
     const moreHandshakes = device.handleHandshakes(now, HANDSHAKE_BUDGET);
     const moreSegments = stack.flush(now, FLUSH_BUDGET);
     this.#flushBinds();

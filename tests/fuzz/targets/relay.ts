@@ -1,15 +1,12 @@
 import assert from "node:assert/strict";
 import type { Socket } from "node:net";
-import {
-  FRAME_HEADER_SIZE,
-  FrameType,
-  writeFrameHeader,
-} from "../../../proxy/bind/stream/grpc/frames.ts";
+import { FRAME_HEADER_SIZE, FrameType } from "../../../proxy/bind/stream/grpc/frames.ts";
 import { CALL_STREAM } from "../../../proxy/bind/stream/grpc/limits.ts";
 import { messagePrefixSize, writeMessagePrefix } from "../../../proxy/bind/stream/grpc/messages.ts";
 import { CallReceiver } from "../../../proxy/bind/stream/grpc/receiver.ts";
 import { CallSender } from "../../../proxy/bind/stream/grpc/sender.ts";
 import { FrameReader, MAX_DATAGRAM } from "../../../proxy/bind/stream/frame_reader.ts";
+import { frame } from "../../proxy/bind/stream/grpc/frame.ts";
 import { Random } from "../../sim/random.ts";
 import type { Target } from "../target.ts";
 
@@ -82,13 +79,6 @@ function* pieces(random: Random, bytes: Uint8Array): Iterable<Uint8Array> {
     yield bytes.slice(at, to);
     at = to;
   }
-}
-
-function frame(type: number, flags: number, stream: number, payload: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(FRAME_HEADER_SIZE + payload.length);
-  writeFrameHeader(bytes, 0, payload.length, type, flags, stream);
-  bytes.set(payload, FRAME_HEADER_SIZE);
-  return bytes;
 }
 
 function message(packed: Uint8Array): Uint8Array {

@@ -15,35 +15,29 @@ import { tries } from "../../../tries.ts";
 import { captureLog } from "../../log/capture.ts";
 import { until } from "../../pair.ts";
 import { startWirestack } from "../../start.ts";
-import { runHere } from "../run_here.ts";
-import { HubLab, type HubLabOptions } from "./hub_lab.ts";
+import { HubCertificates } from "./hub_certificates.ts";
+import { HubLab } from "./hub_lab.ts";
 
 const HOUR = 3_600_000;
 const LONG_MS = 60_000;
 
 /** A hub with a relay, and a port of UDP that swallows everything, as a firewall does. */
 class Site implements AsyncDisposable {
-  readonly certs: string;
+  readonly certs: HubCertificates;
   readonly hub: HubLab;
   readonly #silent: Deno.DatagramConn;
   readonly #binds: StreamBind[] = [];
 
-  private constructor(certs: string, hub: HubLab) {
+  private constructor(certs: HubCertificates, hub: HubLab) {
     this.certs = certs;
     this.hub = hub;
     this.#silent = Deno.listenDatagram({ transport: "udp", hostname: "127.0.0.1", port: 0 });
   }
 
   /** @param lines Of `[Relay]`. */
-  static async start(lines = "Listen = tls:127.0.0.1:0", options: HubLabOptions = {}) {
-    const certs = Deno.makeTempDirSync();
-    await runHere(["gencerts", "--out", `${certs}/certs`, "--name", "127.0.0.1"]);
-    const file = (name: string) => `${certs}/certs/${name}.pem`;
-    const sections = `[Relay]\n${lines}\nCert = ${file("server/cert")}\n` +
-      `Key = ${file("server/key")}\nClientCa = ${file("ca/cert")}\nClientCaKey = ${
-        file("ca/key")
-      }\n`;
-    return new Site(certs, await HubLab.start({ ...options, sections }));
+  static async start(lines = "Listen = tls:127.0.0.1:0") {
+    const certs = await HubCertificates.make();
+    return new Site(certs, await HubLab.start({ sections: certs.relay({ lines }) }));
   }
 
   /** Where UDP does not get to. */
@@ -52,7 +46,7 @@ class Site implements AsyncDisposable {
   }
 
   get pin(): Uint8Array {
-    return readCertificates(Deno.readTextFileSync(`${this.certs}/certs/server/cert.pem`))[0]!.pin;
+    return readCertificates(Deno.readTextFileSync(`${this.certs.path}/server/cert.pem`))[0]!.pin;
   }
 
   /** @returns the token. */
@@ -89,18 +83,18 @@ class Site implements AsyncDisposable {
     await Promise.all(this.#binds.map((bind) => bind.close()));
     await this.hub[Symbol.asyncDispose]();
     this.#silent.close();
-    Deno.removeSync(this.certs, { recursive: true });
+    this.certs[Symbol.dispose]();
   }
 }
 
 type Come = ReturnType<Site["come"]>;
 
 async function isOpen(endpoint: Come): Promise<void> {
-  await until(() => endpoint.state === "open", "it is let in", LONG_MS);
+  await until(() => endpoint.state === "open", "it is let in");
 }
 
 async function isRefused(endpoint: Come, problem: string): Promise<void> {
-  await until(() => endpoint.problem === problem, problem, LONG_MS);
+  await until(() => endpoint.problem === problem, problem);
 }
 
 for (const transport of ["tls", "grpc"]) {
@@ -120,7 +114,7 @@ for (const transport of ["tls", "grpc"]) {
     // With what it was given it comes by the same way, and that spends the token.
     await using machine = await startWirestack(`${hub.folder}/paris.conf`);
     const state = () => readMembers(memberFile(hub.state, hub.gateway.publicKey))[0]?.state;
-    await until(() => state() === "used", "its token is spent", LONG_MS);
+    await until(() => state() === "used", "its token is spent");
     const again = await hub.join(token, "again.conf");
     assert.deepEqual([again.status, again.error], [
       1,
@@ -185,7 +179,7 @@ Deno.test("another hub's token, and keys that nobody has invited", async () => {
   // With the other's pin this one is not believed; without it, it does not let in.
   const identity = await guestIdentity(decodeToken(token));
   const strange = site.come(identity, other.pin);
-  await until(() => /has a key that is not pinned/.test(strange.problem ?? ""), "pinned", LONG_MS);
+  await until(() => /has a key that is not pinned/.test(strange.problem ?? ""), "pinned");
   const OTHER =
     "refused: the certificate that is shown there is of an authority that the other side does not trust";
   await isRefused(site.come(identity), OTHER);
@@ -263,7 +257,7 @@ Deno.test("by an invitation's certificate nobody else's traffic comes in: no oth
   for (const [key, address] of others) {
     const before = device.counters.droppedOtherSpeaker;
     await using net = await start(key, address);
-    await until(() => device.counters.droppedOtherSpeaker > before, "it is refused", LONG_MS);
+    await until(() => device.counters.droppedOtherSpeaker > before, "it is refused");
     assert.ok(!(device.peer(publicKeyOf(key))?.lastHandshake! > 0));
     await net.close({ graceMs: 0 });
   }

@@ -11,28 +11,16 @@ import { StreamBind } from "../../../../proxy/bind/stream/mod.ts";
 import { TlsDialer } from "../../../../proxy/bind/stream/tls/mod.ts";
 import { until } from "../../pair.ts";
 import { startWirestack } from "../../start.ts";
-import { runHere } from "../run_here.ts";
+import { HubCertificates } from "./hub_certificates.ts";
 import { HubLab } from "./hub_lab.ts";
 
 const FALLBACK = "tls://hub.example.com:8443";
 
-async function authority(): Promise<{ path: string } & Disposable> {
-  const path = Deno.makeTempDirSync();
-  await runHere(["gencerts", "--out", `${path}/certs`, "--name", "hub.example.com"]);
-  return {
-    path: `${path}/certs`,
-    [Symbol.dispose]: () => Deno.removeSync(path, { recursive: true }),
-  };
-}
-
-function relay(certs: string, key = `${certs}/ca/key.pem`): string {
-  return `[Relay]\nListen = tls:127.0.0.1:0\nCert = ${certs}/server/cert.pem\n` +
-    `Key = ${certs}/server/key.pem\nClientCa = ${certs}/ca/cert.pem\nClientCaKey = ${key}\n`;
-}
+const authority = () => HubCertificates.make("hub.example.com");
 
 Deno.test("with a ClientCaKey a machine makes its own key for TLS, and gets a certificate for it", async () => {
   using made = await authority();
-  await using hub = await HubLab.start({ sections: relay(made.path) });
+  await using hub = await HubLab.start({ sections: made.relay() });
   const { error, out } = await hub.ask(
     ...["invite", "paris", "--endpoint", hub.endpoint, "--subnet", "192.168.1.0/24"],
     ...["--fallback", FALLBACK],
@@ -69,7 +57,7 @@ Deno.test("with a ClientCaKey a machine makes its own key for TLS, and gets a ce
 
 Deno.test("a try that was cut off comes again with the same key, and gets the same certificate", async () => {
   using made = await authority();
-  const first = await HubLab.start({ sections: relay(made.path) });
+  const first = await HubLab.start({ sections: made.relay() });
   const token = await first.invite("a", "--client", "--fallback", FALLBACK);
   // Something comes into the file's way at the last moment.
   const racing = first.join(token, "a.conf");
@@ -107,18 +95,20 @@ Deno.test("an authority that cannot sign, and requests that are none", async () 
   using other = await authority();
   const key = `${made.path}/own.pem`;
   Deno.copyFileSync(`${made.path}/ca/key.pem`, key);
-  await using foreign = await HubLab.start({ sections: relay(made.path, key) });
+  await using foreign = await HubLab.start({ sections: made.relay({ authorityKey: key }) });
   Deno.copyFileSync(`${other.path}/ca/key.pem`, key); // a start would see that
   const invite = (hub: HubLab) => hub.ask("invite", "a", "--endpoint", hub.endpoint, "--client");
   const before = foreign.snapshot();
   const refused = await invite(foreign);
   assert.equal(refused.status, 2);
   assert.match(refused.error, /^\S+\/own\.pem: is not the key of \S+\/ca\/cert\.pem\n$/);
-  await using missing = await HubLab.start({ sections: relay(made.path, `${made.path}/none.pem`) });
+  await using missing = await HubLab.start({
+    sections: made.relay({ authorityKey: `${made.path}/none.pem` }),
+  });
   assert.match((await invite(missing)).error, /none\.pem: is not there, expected a file in PEM\n$/);
   assert.deepEqual(foreign.snapshot(), before);
 
-  await using hub = await HubLab.start({ sections: relay(made.path) });
+  await using hub = await HubLab.start({ sections: made.relay() });
   const token = await hub.invite("a", "--client", "--fallback", FALLBACK);
   const moved = `${made.path}/moved.pem`;
   Deno.renameSync(`${made.path}/ca/key.pem`, moved);
@@ -177,7 +167,7 @@ Deno.test("fallbacks are by default the endpoint's host with each port of [Relay
 
 Deno.test("a machine that has joined comes by TLS when UDP does not get through, with what it was given", async () => {
   using made = await authority();
-  await using hub = await HubLab.start({ sections: relay(made.path) });
+  await using hub = await HubLab.start({ sections: made.relay() });
   const [place] = hub.gateway.streams.places;
   const token = await hub.invite("paris", "--subnet", "192.168.1.0/24");
   assert.equal((await hub.join(token, "paris.conf")).status, 0);
@@ -203,7 +193,7 @@ Deno.test("a machine that has joined comes by TLS when UDP does not get through,
 Deno.test("revoking a machine ends its connections and puts its certificate out of use, after a restart too", async () => {
   using made = await authority();
   const server = readCertificates(Deno.readTextFileSync(`${made.path}/server/cert.pem`))[0]!;
-  const first = await HubLab.start({ sections: relay(made.path) });
+  const first = await HubLab.start({ sections: made.relay() });
   const dialled: Disposable[] = [];
   const come = (hub: HubLab, name: string) => {
     const { port } = hub.gateway.streams.places[0]!;
@@ -233,7 +223,7 @@ Deno.test("revoking a machine ends its connections and puts its certificate out 
   for (const one of dialled) one[Symbol.dispose]();
   const { state, privateKey } = first;
   await first.gateway.close({ graceMs: 0 });
-  await using second = await HubLab.start({ sections: relay(made.path), state, privateKey });
+  await using second = await HubLab.start({ sections: made.relay(), state, privateKey });
   second.clock.ahead = 30 * 86_400_000;
   const again = come(second, "a");
   await until(() => again.problem === REVOKED, "a is refused");

@@ -13,28 +13,13 @@ import { askForCertificate } from "../../../../proxy/gateway/renewal/ask.ts";
 import { captureLog } from "../../log/capture.ts";
 import { until } from "../../pair.ts";
 import { startGateway, startWirestack } from "../../start.ts";
-import { runHere } from "../run_here.ts";
+import { HubCertificates } from "./hub_certificates.ts";
 import { HubLab, type HubLabOptions } from "./hub_lab.ts";
 
 const DAY = 86_400_000;
 const HOUR = 3_600_000;
 const LONG_MS = 60_000;
 const PLACE = "10.9.0.1:51820";
-
-function relay(certs: string): string {
-  return `[Relay]\nListen = tls:127.0.0.1:0\nCert = ${certs}/server/cert.pem\n` +
-    `Key = ${certs}/server/key.pem\nClientCa = ${certs}/ca/cert.pem\n` +
-    `ClientCaKey = ${certs}/ca/key.pem\n`;
-}
-
-async function certificates(): Promise<{ readonly path: string } & Disposable> {
-  const path = Deno.makeTempDirSync();
-  await runHere(["gencerts", "--out", `${path}/certs`, "--name", "127.0.0.1"]);
-  return {
-    path: `${path}/certs`,
-    [Symbol.dispose]: () => Deno.removeSync(path, { recursive: true }),
-  };
-}
 
 async function joined(hub: HubLab, name: string): Promise<void> {
   const { status, error } = await hub.join(await hub.invite(name), `${name}.conf`);
@@ -47,7 +32,7 @@ async function start(hub: HubLab, name: string, ahead: number): Promise<Gateway>
   const { config } = await loadSourceInput(path);
   const gateway = await startGateway(config, { wallClock: () => Date.now() + ahead });
   const [peer] = gateway.engine.device.peers();
-  await until(() => peer!.hasSession, "a session", LONG_MS);
+  await until(() => peer!.hasSession, "a session");
   return gateway;
 }
 
@@ -60,9 +45,9 @@ const memberOf = (hub: HubLab, name: string) =>
   readMembers(memberFile(hub.state, hub.gateway.publicKey)).find((one) => one.name === name)!;
 
 Deno.test("a machine gets another certificate in time, by a hub that has started anew, and comes with it", async () => {
-  using made = await certificates();
+  using made = await HubCertificates.make();
   using logged = captureLog();
-  const options: HubLabOptions = { sections: relay(made.path) };
+  const options: HubLabOptions = { sections: made.relay() };
   const first = await HubLab.start(options);
   await joined(first, "paris");
   const path = `${first.folder}/paris`;
@@ -78,7 +63,6 @@ Deno.test("a machine gets another certificate in time, by a hub that has started
   await until(
     () => memberOf(first, "paris").state === "used",
     "its token is spent",
-    LONG_MS,
   );
   await early.close();
   assert.equal(memberOf(first, "paris").certifiedAt, undefined, "two thirds are not over");
@@ -94,7 +78,7 @@ Deno.test("a machine gets another certificate in time, by a hub that has started
   await using machine = await start(hub, "paris", 250 * DAY);
   look(machine);
   const now = () => readCertificates(Deno.readTextFileSync(`${path}.cert.pem`))[0]!;
-  await until(() => now().serial !== before!.serial, "it is on the disk", LONG_MS);
+  await until(() => now().serial !== before!.serial, "it is on the disk");
   const after = now();
   assert.equal(after.pinText, before!.pinText);
   assert.ok(after.notAfter > before!.notAfter);
@@ -105,7 +89,7 @@ Deno.test("a machine gets another certificate in time, by a hub that has started
   const [renewable] = machine.streams.renewals!.certificates;
   assert.equal(renewable!.reader.read().certificate.serial, after.serial, "the next carrier's");
   const of = (pattern: RegExp) => logged.lines.filter((line) => pattern.test(line)).length;
-  await until(() => of(/paris\.cert\.pem is renewed, until/) === 1, "the machine's line", LONG_MS);
+  await until(() => of(/paris\.cert\.pem is renewed, until/) === 1, "the machine's line");
   assert.equal(of(/paris: its certificate is renewed, until/), 1);
   assert.equal(of(/PRIVATE KEY/), 0);
   // Asked again at once, the hub gives the same.
@@ -122,15 +106,15 @@ Deno.test("a machine gets another certificate in time, by a hub that has started
 });
 
 Deno.test("nobody gets a certificate for another key, nor who is no member; an authority that cannot sign", async () => {
-  using made = await certificates();
+  using made = await HubCertificates.make();
   const stranger = generatePrivateKey();
   const peer = `[Peer]\nPublicKey = ${
     encodeKey(publicKeyOf(stranger))
   }\nAllowedIPs = 10.9.0.9/32\n`;
-  await using hub = await HubLab.start({ sections: `${peer}${relay(made.path)}` });
+  await using hub = await HubLab.start({ sections: `${peer}${made.relay()}` });
   await joined(hub, "a");
   await using machine = await start(hub, "a", 0);
-  await until(() => memberOf(hub, "a").state === "used", "its token is spent", LONG_MS);
+  await until(() => memberOf(hub, "a").state === "used", "its token is spent");
   const [renewable] = machine.streams.renewals!.certificates;
   const [place] = renewable!.places;
   const ended = new AbortController().signal;
@@ -172,9 +156,9 @@ Deno.test("nobody gets a certificate for another key, nor who is no member; an a
 });
 
 Deno.test("a request without the library is one for the library too", async () => {
-  const { key } = await makeRequest("a");
+  const { key, request } = await makeRequest("a");
   const spki = await keyOfRequest(plainRequest(key));
   assert.ok(spki !== undefined);
-  assert.deepEqual(spki, await keyOfRequest(plainRequest(key)));
+  assert.deepEqual(spki, await keyOfRequest(request));
   assert.throws(() => plainRequest("nonsense"));
 });

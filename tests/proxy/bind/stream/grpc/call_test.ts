@@ -1,7 +1,6 @@
 /** The bytes of a call between a connection and its user, without any connection. */
 
 import assert from "node:assert/strict";
-import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 import fc from "npm:fast-check@4.10.2";
 import {
@@ -9,25 +8,15 @@ import {
   FRAME_HEADER_SIZE,
   FrameSplitter,
   FrameType,
-  writeFrameHeader,
 } from "../../../../../proxy/bind/stream/grpc/frames.ts";
 import { WINDOW } from "../../../../../proxy/bind/stream/grpc/limits.ts";
 import { CallReceiver } from "../../../../../proxy/bind/stream/grpc/receiver.ts";
 import { CallSender } from "../../../../../proxy/bind/stream/grpc/sender.ts";
+import { concat } from "../../../../netstack/packets.ts";
+import { frame } from "./frame.ts";
 
 const { data, headers, resetStream, settings, windowUpdate } = FrameType;
 const PING = 6;
-
-function concat(parts: readonly Uint8Array[]): Uint8Array {
-  return new Uint8Array(Buffer.concat(parts));
-}
-
-function frame(type: number, flags: number, stream: number, payload: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(FRAME_HEADER_SIZE + payload.length);
-  writeFrameHeader(bytes, 0, payload.length, type, flags, stream);
-  bytes.set(payload, FRAME_HEADER_SIZE);
-  return bytes;
-}
 
 function number(value: number): Uint8Array {
   const bytes = new Uint8Array(4);
@@ -56,7 +45,7 @@ class Sent {
     },
     payload: (bytes, from, to) => {
       const frame = this.frames.at(-1)!;
-      frame.payload = concat([frame.payload, bytes.subarray(from, to)]);
+      frame.payload = concat(frame.payload, bytes.subarray(from, to));
     },
     end() {},
     pass() {},
@@ -64,7 +53,7 @@ class Sent {
 
   /** Payloads of DATA frames, one behind the other. */
   get bytes(): Uint8Array {
-    return concat(this.frames.filter(({ type }) => type === data).map(({ payload }) => payload));
+    return concat(...this.frames.filter(({ type }) => type === data).map(({ payload }) => payload));
   }
 
   /** Everything leaves, what is written for that too. */
@@ -102,11 +91,11 @@ class Received {
   }
 
   get taken(): Uint8Array {
-    return concat(this.#taken);
+    return concat(...this.#taken);
   }
 
   get passed(): Uint8Array {
-    return concat(this.#passed);
+    return concat(...this.#passed);
   }
 
   async start(): Promise<void> {
@@ -150,19 +139,19 @@ Deno.test("a call's data is taken out of the frames of a connection, however the
     const passed: Uint8Array[] = [preface, HEADERS];
     // Messages are cut into frames anywhere.
     const sizes = frames.flatMap((frame) => frame.type === "data" ? [frame.size] : []);
-    const messages = concat(sizes.map((size, i) => message(size + 1, i)));
-    const expected = concat(sizes.map((size, i) => new Uint8Array(size + 1).fill(i)));
+    const messages = concat(...sizes.map((size, i) => message(size + 1, i)));
+    const expected = concat(...sizes.map((size, i) => new Uint8Array(size + 1).fill(i)));
     let at = 0;
     for (const one of frames) {
       if (one.type === "data") {
         const isLast = one === frames.findLast(({ type }) => type === "data");
         const part = messages.subarray(at, isLast ? messages.length : at + one.size);
         at += part.length;
-        const padded = concat([
+        const padded = concat(
           Uint8Array.of(one.padding ?? 0),
           part,
           new Uint8Array(one.padding ?? 0).fill(9),
-        ]);
+        );
         const isPadded = one.padding !== undefined;
         all.push(frame(data, isPadded ? Flag.padded : 0, 1, isPadded ? padded : part));
       } else if (one.type === "other") {
@@ -178,7 +167,7 @@ Deno.test("a call's data is taken out of the frames of a connection, however the
       all.push(frame(data, Flag.endStream, 1, new Uint8Array()));
       passed.push(frame(data, Flag.endStream, 1, new Uint8Array()));
     }
-    const bytes = concat(all);
+    const bytes = concat(...all);
     const received = new Received(preface.length);
     await received.start();
     for (let from = 0, i = 0; from < bytes.length; i++) {
@@ -188,7 +177,7 @@ Deno.test("a call's data is taken out of the frames of a connection, however the
     }
     assert.equal(received.problem, undefined);
     assert.deepEqual(received.taken, expected);
-    assert.deepEqual(received.passed, concat(passed));
+    assert.deepEqual(received.passed, concat(...passed));
     assert.equal(received.receiver.isOpen, !ends);
   }));
 });
@@ -215,7 +204,7 @@ Deno.test("the other side may send a megabyte, again and again, and no more than
   received.push(HEADERS);
   await received.start();
   const first = [widened(0, WINDOW - 65_535), widened(1, WINDOW - 65_535)];
-  assert.deepEqual(received.written, [concat(first)]);
+  assert.deepEqual(received.written, [concat(...first)]);
   const part = frame(data, 0, 1, message(16_000));
   const size = part.length - FRAME_HEADER_SIZE;
   let sent = 0;
@@ -333,7 +322,7 @@ Deno.test("no more is sent than the other side's windows let, and nothing before
       const windows = [65_535, Math.max(65_535, initial)];
       // What was sent under the first window counts, though the second may be less.
       let ofStream = initial;
-      const all = concat(messages);
+      const all = concat(...messages);
       steps.forEach((step, i) => {
         assert.equal(sender.widen(i % 2 === 1, step), undefined);
         sent.leave();

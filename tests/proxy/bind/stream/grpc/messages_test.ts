@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { Buffer } from "node:buffer";
 import fc from "npm:fast-check@4.10.2";
 import { BinaryReader, BinaryWriter } from "npm:@bufbuild/protobuf@2.17.0/wire";
 import {
@@ -8,10 +7,7 @@ import {
   writeMessagePrefix,
 } from "../../../../../proxy/bind/stream/grpc/messages.ts";
 import { Datagrams } from "../../../../../proto/relay.ts";
-
-function concat(parts: readonly Uint8Array[]): Uint8Array {
-  return new Uint8Array(Buffer.concat(parts));
-}
+import { concat } from "../../../../netstack/packets.ts";
 
 /** A message of gRPC around one of protobuf's. */
 function wrapped(content: Uint8Array): Uint8Array {
@@ -28,12 +24,12 @@ function found(bytes: Uint8Array, cuts: readonly number[] = []) {
   let from = 0;
   for (const to of [...new Set([...cuts, bytes.length])].sort((a, b) => a - b)) {
     // As it lies in what a connection has read: behind something that is not wanted.
-    const piece = concat([Uint8Array.of(1, 2, 3), bytes.subarray(from, to)]);
+    const piece = concat(Uint8Array.of(1, 2, 3), bytes.subarray(from, to));
     const end = reader.take(piece, 3, piece.length, 1);
     packed.push(piece.subarray(1, end));
     from = to;
   }
-  return { packed: concat(packed), problem: reader.problem };
+  return { packed: concat(...packed), problem: reader.problem };
 }
 
 const sizes = fc.oneof(
@@ -94,10 +90,10 @@ Deno.test("packed bytes are found in messages that come in pieces, whatever else
       all.push(wrapped(content));
       expected.push(packed);
     }
-    const bytes = concat(all);
+    const bytes = concat(...all);
     const each = found(bytes, cuts.filter((cut) => cut < bytes.length));
     assert.equal(each.problem, undefined);
-    assert.deepEqual(each.packed, concat(expected));
+    assert.deepEqual(each.packed, concat(...expected));
   }));
 });
 
