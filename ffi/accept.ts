@@ -13,6 +13,14 @@ import {
   SOCKADDR_IN_SIZE,
   writeSockaddr,
 } from "./sockaddr.ts";
+import {
+  SO_LINGER,
+  SO_REUSEADDR,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+  SOL_SOCKET,
+} from "./socket.ts";
 import { SystemCallError } from "./system.ts";
 
 const CALLS = {
@@ -29,13 +37,7 @@ const CALLS = {
   poll: { parameters: ["buffer", "usize", "i32"], result: "i32", nonblocking: true },
 } as const;
 
-// <bits/socket_type.h>, <asm-generic/socket.h>, <linux/in6.h>, <bits/poll.h>, <bits/eventfd.h>
-const SOCK_STREAM = 1;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
-const SOL_SOCKET = 1;
-const SO_REUSEADDR = 2;
-const SO_LINGER = 13;
+// <linux/in6.h>, <bits/poll.h>, <bits/eventfd.h>
 const SOL_IP = 0;
 const SOL_IPV6 = 41;
 const IPV6_V6ONLY = 26;
@@ -94,8 +96,7 @@ export class AcceptSocket {
       this.#set(SOL_SOCKET, SO_REUSEADDR, 1);
       if (isIpv6) this.#set(SOL_IPV6, IPV6_V6ONLY, 0);
       const address = this.#sourceBytes;
-      writeSockaddr(address, new Uint8Array(isIpv6 ? 16 : 4), port);
-      const size = isIpv6 ? SOCKADDR_IN6_SIZE : SOCKADDR_IN_SIZE;
+      const size = writeSockaddr(address, new Uint8Array(isIpv6 ? 16 : 4), port);
       if (symbols.bind(this.#fd, address, size) !== 0 || symbols.listen(this.#fd, backlog) !== 0) {
         if (this.#libc.errno() === Errno.EADDRINUSE) {
           throw new Deno.errors.AddrInUse(`TCP port ${port} is in use`);

@@ -7,7 +7,10 @@
 
 import { Socket } from "node:net";
 import process from "node:process";
+import { EPOLL_CTL_ADD, EPOLLIN } from "./epoll.ts";
 import { type Libc, openLibc } from "./libc.ts";
+import { AF_UNIX } from "./sockaddr.ts";
+import { SOCK_STREAM } from "./socket.ts";
 
 const CALLS = {
   close: { parameters: ["i32"], result: "i32" },
@@ -26,15 +29,11 @@ const CALLS = {
 
 type WaitLibc = Libc<typeof CALLS>;
 
-// <bits/fcntl-linux.h>, <bits/socket.h>, <poll.h>, <sys/epoll.h>
+// <bits/fcntl-linux.h>, <poll.h>
 const F_DUPFD_CLOEXEC = 1030;
 const O_NONBLOCK = 0o4000;
 const O_CLOEXEC = 0o2000000;
-const AF_UNIX = 1;
-const SOCK_STREAM = 1;
 const POLLIN = 0x1;
-const EPOLL_CTL_ADD = 1;
-const EPOLLIN = 0x1;
 /** More than 64 bytes are never on V8's own heap, so they are not moved under the kernel's hands. */
 const OFF_HEAP = 128;
 /** How long the trick below has to show that it works, ms. */

@@ -7,6 +7,7 @@
 
 import { Errno } from "./libc.ts";
 import { AF_INET, AF_INET6 } from "./sockaddr.ts";
+import { SO_RCVBUF, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOL_SOCKET } from "./socket.ts";
 import { openUdpLibc, udpUnavailable } from "./udp.ts";
 import { IP_RECVERR, IPV6_RECVERR } from "./udp_errors.ts";
 import {
@@ -19,14 +20,9 @@ import {
   type UdpLibc,
 } from "./udp_layout.ts";
 
-// <bits/socket_type.h>, <netinet/in.h>, <asm-generic/socket.h>
-const SOCK_DGRAM = 2;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
+// <netinet/in.h>
 const IPPROTO_ICMP = 1;
 const IPPROTO_ICMPV6 = 58;
-const SOL_SOCKET = 1;
-const SO_RCVBUF = 8;
 const IP_MTU_DISCOVER = 10;
 const IP_PMTUDISC_DONT = 0;
 const IP_PMTUDISC_DO = 2;

@@ -9,6 +9,7 @@
 
 import { Errno, type Libc, openLibc } from "./libc.ts";
 import { AF_INET, AF_INET6, AF_NETLINK } from "./sockaddr.ts";
+import { MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_RAW } from "./socket.ts";
 
 const CALLS = {
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
@@ -17,10 +18,6 @@ const CALLS = {
   close: { parameters: ["i32"], result: "i32" },
 } as const;
 
-// <bits/socket.h>
-const SOCK_RAW = 3;
-const SOCK_CLOEXEC = 0x80000;
-const MSG_DONTWAIT = 0x40;
 // <linux/netlink.h>
 const NETLINK_ROUTE = 0;
 const NLM_F_REQUEST = 1;

@@ -6,6 +6,7 @@
  */
 
 import { Errno, type Libc, openLibc } from "./libc.ts";
+import { SOL_SOCKET } from "./socket.ts";
 
 const CALLS = {
   eventfd: { parameters: ["u32", "i32"], result: "i32" },
@@ -16,7 +17,6 @@ const CALLS = {
 // <sys/select.h>, <bits/eventfd.h>, <asm-generic/socket.h>
 const FD_SETSIZE = 1024;
 const EFD_CLOEXEC = 0x80000;
-const SOL_SOCKET = 1;
 const SO_DOMAIN = 39;
 /** So often another thread may be faster. */
 const ATTEMPTS = 100;

@@ -5,6 +5,7 @@
  * @module
  */
 
+export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const AF_NETLINK = 16;
@@ -16,12 +17,14 @@ export const SOCKADDR_IN6_SIZE = 28;
  *
  * @param into Of {@link SOCKADDR_IN_SIZE} bytes at least, {@link SOCKADDR_IN6_SIZE} for IPv6.
  * @param address 4 or 16 bytes.
+ * @returns how many bytes it has.
  */
-export function writeSockaddr(into: Uint8Array, address: Uint8Array, port: number): void {
+export function writeSockaddr(into: Uint8Array, address: Uint8Array, port: number): number {
   const isIpv4 = address.length === 4;
   into.fill(0);
   into[0] = isIpv4 ? AF_INET : AF_INET6; // little-endian, as x86-64 and ARM64 are
   into[2] = port >> 8;
   into[3] = port;
   into.set(address, isIpv4 ? 4 : 8);
+  return isIpv4 ? SOCKADDR_IN_SIZE : SOCKADDR_IN6_SIZE;
 }

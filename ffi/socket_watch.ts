@@ -5,6 +5,7 @@
  * @module
  */
 
+import { EPOLL_CTL_ADD, EPOLLERR, EPOLLET, EPOLLIN, EVENT_DATA, EVENT_WORDS } from "./epoll.ts";
 import { type Libc, openLibc } from "./libc.ts";
 
 const CALLS = {
@@ -24,13 +25,6 @@ const CALLS = {
 
 // <sys/epoll.h>, <sys/eventfd.h>
 const CLOEXEC = 0x80000;
-const EPOLL_CTL_ADD = 1;
-const EPOLLIN = 0x1;
-const EPOLLERR = 0x8;
-const EPOLLET = 0x80000000;
-/** struct epoll_event: uint32 events, uint64 data; packed on x86-64 alone. In 32-bit words. */
-const EVENT_WORDS = Deno.build.arch === "x86_64" ? 3 : 4;
-const EVENT_DATA = Deno.build.arch === "x86_64" ? 1 : 2;
 const MAX_EVENTS = 64;
 /**
  * A wake by the thread costs several times what a timer and a look do, and the cost is of changing to

@@ -6,6 +6,8 @@
  */
 
 import { Errno, type Libc, openLibc } from "./libc.ts";
+import { AF_UNIX } from "./sockaddr.ts";
+import { SOCK_DGRAM, SOL_SOCKET } from "./socket.ts";
 
 const CALLS = {
   open: { parameters: ["buffer", "i32"], result: "i32" },
@@ -20,13 +22,10 @@ const CALLS = {
   getsockopt: { parameters: ["i32", "i32", "i32", "buffer", "buffer"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-// <fcntl.h>, <unistd.h>, <sys/socket.h>, <asm-generic/socket.h>, <signal.h>
+// <fcntl.h>, <unistd.h>, <asm-generic/socket.h>, <signal.h>
 const O_WRONLY = 0o1;
 const O_CLOEXEC = 0o2000000;
 const R_OK_W_OK = 6;
-const AF_UNIX = 1;
-const SOCK_DGRAM = 2;
-const SOL_SOCKET = 1;
 const SO_NETNS_COOKIE = 71;
 const SIGTERM = 15;
 

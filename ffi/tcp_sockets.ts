@@ -8,14 +8,21 @@
  */
 
 import { DescriptorWait } from "./descriptor_wait.ts";
-import { Errno, type Libc, openLibc } from "./libc.ts";
 import {
-  AF_INET,
-  AF_INET6,
-  SOCKADDR_IN6_SIZE,
-  SOCKADDR_IN_SIZE,
-  writeSockaddr,
-} from "./sockaddr.ts";
+  EPOLL_CLOEXEC,
+  EPOLL_CTL_ADD,
+  EPOLLERR,
+  EPOLLET,
+  EPOLLHUP,
+  EPOLLIN,
+  EPOLLOUT,
+  EPOLLRDHUP,
+  EVENT_DATA,
+  EVENT_WORDS,
+} from "./epoll.ts";
+import { Errno, type Libc, openLibc } from "./libc.ts";
+import { AF_INET, AF_INET6, writeSockaddr } from "./sockaddr.ts";
+import { SO_LINGER, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET } from "./socket.ts";
 
 const CALLS = {
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
@@ -33,31 +40,14 @@ const CALLS = {
   epoll_wait: { parameters: ["i32", "buffer", "i32", "i32"], result: "i32" },
 } as const;
 
-// <bits/socket_type.h>, <bits/socket.h>, <asm-generic/socket.h>, <linux/tcp.h>, <sys/socket.h>
-const SOCK_STREAM = 1;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
+// <bits/socket.h>, <asm-generic/socket.h>, <linux/tcp.h>, <sys/socket.h>
 const MSG_NOSIGNAL = 0x4000;
-const SOL_SOCKET = 1;
 const SO_ERROR = 4;
 const SO_KEEPALIVE = 9;
-const SO_LINGER = 13;
 const IPPROTO_TCP = 6;
 const TCP_NODELAY = 1;
 const TCP_KEEPIDLE = 4;
 const SHUT_WR = 1;
-// <sys/epoll.h>
-const EPOLL_CLOEXEC = 0x80000;
-const EPOLL_CTL_ADD = 1;
-const EPOLLIN = 0x1;
-const EPOLLOUT = 0x4;
-const EPOLLERR = 0x8;
-const EPOLLHUP = 0x10;
-const EPOLLRDHUP = 0x2000;
-const EPOLLET = 0x80000000;
-/** struct epoll_event: uint32 events, uint64 data; packed on x86-64 alone. In 32-bit words. */
-const EVENT_WORDS = Deno.build.arch === "x86_64" ? 3 : 4;
-const EVENT_DATA = Deno.build.arch === "x86_64" ? 1 : 2;
 const MAX_EVENTS = 128;
 /** More than 64 bytes are never on V8's own heap, so they are not moved under the kernel's hands. */
 const OFF_HEAP = 128;
@@ -118,15 +108,13 @@ export class TcpSockets {
    */
   connect(address: Uint8Array, port: number, number: number, keepAliveS: number): number {
     const { symbols } = this.#libc;
-    const isIpv4 = address.length === 4;
     const type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
-    const fd = symbols.socket(isIpv4 ? AF_INET : AF_INET6, type, 0);
+    const fd = symbols.socket(address.length === 4 ? AF_INET : AF_INET6, type, 0);
     if (fd < 0) return this.#failure();
     this.#set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     this.#set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     this.#set(fd, IPPROTO_TCP, TCP_KEEPIDLE, keepAliveS);
-    writeSockaddr(this.#address, address, port);
-    const size = isIpv4 ? SOCKADDR_IN_SIZE : SOCKADDR_IN6_SIZE;
+    const size = writeSockaddr(this.#address, address, port);
     let failure = 0;
     if (symbols.connect(fd, this.#address, size) !== 0) failure = this.#failure();
     // Not before: a socket that is not connecting yet has hung up, by epoll.

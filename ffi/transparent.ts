@@ -6,23 +6,19 @@
  * @module
  */
 
+import { AF_INET, AF_INET6, writeSockaddr } from "./sockaddr.ts";
 import {
-  AF_INET,
-  AF_INET6,
-  SOCKADDR_IN6_SIZE,
-  SOCKADDR_IN_SIZE,
-  writeSockaddr,
-} from "./sockaddr.ts";
+  SO_MARK,
+  SO_RCVBUF,
+  SO_REUSEADDR,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOCK_NONBLOCK,
+  SOL_SOCKET,
+} from "./socket.ts";
 import { SystemCallError } from "./system.ts";
 import { IP_ORIGDSTADDR, IPV6_ORIGDSTADDR, SOL_IP, SOL_IPV6, type UdpLibc } from "./udp_layout.ts";
 
-// <bits/socket_type.h>, <asm-generic/socket.h>
-const SOCK_DGRAM = 2;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
-const SOL_SOCKET = 1;
-const SO_REUSEADDR = 2;
-const SO_MARK = 36;
 // <linux/in.h>, <linux/in6.h>
 const IP_TRANSPARENT = 19;
 /** The option has the number of what it brings. */
@@ -30,7 +26,6 @@ const IP_RECVORIGDSTADDR = IP_ORIGDSTADDR;
 const IPV6_RECVORIGDSTADDR = IPV6_ORIGDSTADDR;
 const IPV6_TRANSPARENT = 75;
 const IPV6_V6ONLY = 26;
-const SO_RCVBUF = 8;
 
 /**
  * Has a UDP socket, bound to every address, given datagrams on their way elsewhere, and told where: see
@@ -81,8 +76,8 @@ export function openForeign(
     // The least there is: nothing is read from it.
     set(libc, fd, SOL_SOCKET, SO_RCVBUF, 0);
     const sockaddr = new Uint8Array(128);
-    writeSockaddr(sockaddr, address, port);
-    if (symbols.bind(fd, sockaddr, isIpv4 ? SOCKADDR_IN_SIZE : SOCKADDR_IN6_SIZE) !== 0) {
+    const size = writeSockaddr(sockaddr, address, port);
+    if (symbols.bind(fd, sockaddr, size) !== 0) {
       throw new SystemCallError(`UDP port ${port} of another host`, libc.errno());
     }
     return fd;

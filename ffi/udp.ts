@@ -8,6 +8,7 @@
 
 import { Errno, openLibc } from "./libc.ts";
 import { AF_INET, AF_INET6 } from "./sockaddr.ts";
+import { SO_MARK, SO_RCVBUF, SOCK_DGRAM, SOL_SOCKET } from "./socket.ts";
 import { IP_RECVERR, IPV6_RECVERR } from "./udp_errors.ts";
 import {
   IP_PKTINFO,
@@ -24,14 +25,10 @@ import {
 } from "./udp_layout.ts";
 
 // <asm-generic/socket.h>
-const SOL_SOCKET = 1;
 const SO_TYPE = 3;
 const SO_SNDBUF = 7;
-const SO_RCVBUF = 8;
 const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
-const SO_MARK = 36;
-const SOCK_DGRAM = 2;
 const POLLIN = 0x1;
 const POLLOUT = 0x4;
 // <bits/fcntl-linux.h>

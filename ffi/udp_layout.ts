@@ -89,7 +89,6 @@ export const PKTINFO_ADDRESS = { 4: 4 / 4, 16: 0 } as const;
 export const SOL_UDP = 17;
 export const UDP_SEGMENT = 103;
 export const UDP_GRO = 104;
-export const MSG_DONTWAIT = 0x40;
 
 /**
  * Struct mmsghdr, `count` of them, each with a socket address and a control buffer of its own. The

@@ -6,6 +6,7 @@
 
 import { Errno } from "./libc.ts";
 import { SOCKADDR_IN6_SIZE } from "./sockaddr.ts";
+import { MSG_DONTWAIT } from "./socket.ts";
 import {
   CMSG_DATA,
   CMSG_LEVEL,
@@ -24,7 +25,6 @@ import {
   MESSAGE_LENGTH,
   MessageArray,
   MMSGHDR_SIZE,
-  MSG_DONTWAIT,
   NAME_LENGTH,
   NAME_SIZE,
   ORIGINAL,

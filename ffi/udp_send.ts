@@ -5,6 +5,7 @@
  */
 
 import { Errno } from "./libc.ts";
+import { MSG_DONTWAIT } from "./socket.ts";
 import {
   CMSG_DATA,
   cmsgAligned,
@@ -15,7 +16,6 @@ import {
   IPV6_PKTINFO,
   MessageArray,
   MMSGHDR_SIZE,
-  MSG_DONTWAIT,
   NAME_LENGTH,
   NAME_SIZE,
   PKTINFO_ADDRESS,

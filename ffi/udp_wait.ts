@@ -6,14 +6,9 @@
  */
 
 import { AF_INET, SOCKADDR_IN_SIZE, writeSockaddr } from "./sockaddr.ts";
-import { MSG_DONTWAIT, type UdpLibc } from "./udp_layout.ts";
+import { MSG_DONTWAIT, MSG_PEEK, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK } from "./socket.ts";
+import type { UdpLibc } from "./udp_layout.ts";
 import type { UdpSocket } from "./udp.ts";
-
-// <bits/socket.h>, <bits/socket_type.h>
-const SOCK_DGRAM = 2;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
-const MSG_PEEK = 0x2;
 
 /** After so many wakes for nothing in a row, the trick below does not work with this runtime. */
 const MAX_EMPTY_WAKES = 64;

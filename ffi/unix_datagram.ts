@@ -5,13 +5,10 @@
  */
 
 import { Errno, type Libc, openLibc } from "./libc.ts";
+import { AF_UNIX } from "./sockaddr.ts";
+import { MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK } from "./socket.ts";
 
-// <bits/socket.h>, <bits/socket_type.h>, <bits/poll.h>
-const AF_UNIX = 1;
-const SOCK_DGRAM = 2;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
-const MSG_DONTWAIT = 0x40;
+// <bits/poll.h>
 const POLLIN = 1;
 
 /** `struct sockaddr_un` of <sys/un.h>: a family in 2 bytes, a path in 108. */

@@ -7,6 +7,8 @@
  */
 
 import { Errno } from "../libc.ts";
+import { AF_INET, AF_INET6, AF_NETLINK, AF_UNIX } from "../sockaddr.ts";
+import { SOCK_RAW } from "../socket.ts";
 import type { Architecture } from "./syscalls.ts";
 
 // <linux/bpf_common.h>
@@ -33,11 +35,6 @@ const CLONE_THREAD = 0x0001_0000;
 const CLONE_NAMESPACES = 0x7e02_0000;
 
 // <bits/socket.h>
-const AF_UNIX = 1;
-const AF_INET = 2;
-const AF_INET6 = 10;
-const AF_NETLINK = 16;
-const SOCK_RAW = 3;
 const SOCK_TYPE_MASK = 0xf;
 const NETLINK_ROUTE = 0;
 const NETLINK_NETFILTER = 12;

@@ -17,6 +17,7 @@ import {
   viewOf,
 } from "./message.ts";
 import { AF_NETLINK } from "../sockaddr.ts";
+import { MSG_DONTWAIT, MSG_PEEK, SOCK_CLOEXEC, SOCK_RAW } from "../socket.ts";
 
 const CALLS = {
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
@@ -27,11 +28,7 @@ const CALLS = {
 } as const;
 
 // <bits/socket.h>
-const SOCK_RAW = 3;
-const SOCK_CLOEXEC = 0x80000;
-const MSG_PEEK = 0x2;
 const MSG_TRUNC = 0x20;
-const MSG_DONTWAIT = 0x40;
 // <linux/netlink.h>
 const NETLINK_ROUTE = 0;
 const SOL_NETLINK = 270;

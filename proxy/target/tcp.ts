@@ -14,15 +14,11 @@ import { connect, Socket } from "node:net";
 import type { IpAddress } from "../../netstack/mod.ts";
 import type { ByteStream, Dial, Dialer, DialHandler, StreamHandler } from "../flow/stream.ts";
 import { dialErrorOf } from "./errno.ts";
+import { READ_BUFFER, READ_SIZES, sizeIndex } from "./read_buffer.ts";
 
-// Every socket reads into this one: the runtime reads and calls back in one go, so that a connection
-// that waits holds no buffer at all.
-const READ_BUFFER = new Uint8Array(65536);
-/** Parts of it, of 2 KiB and more: what does not fit into a full ring is kept, so less may be wanted. */
-const LEAST_READ = 2_048;
 /** Asked for when nobody has the stream yet. */
 const FIRST_READ = 4_096;
-const READ_BUFFERS = Array.from({ length: 6 }, (_, i) => READ_BUFFER.subarray(0, LEAST_READ << i));
+const READ_BUFFERS = READ_SIZES.map((size) => READ_BUFFER.subarray(0, size));
 const KEEPALIVE_MS = 60_000;
 
 /** Dials by the runtime's sockets. */
@@ -54,12 +50,6 @@ type SocketOrigin =
   | { readonly address: IpAddress; readonly port: number; readonly handler: DialHandler }
   | { readonly fd: number };
 
-/** The largest that is no larger than `most` bytes. */
-function readBuffer(most: number): Uint8Array {
-  const index = 31 - Math.clz32(most / LEAST_READ);
-  return READ_BUFFERS[Math.max(0, Math.min(READ_BUFFERS.length - 1, index))]!;
-}
-
 /** A socket, from the dial on. Its handlers are called from the event loop, never from a call of the owner. */
 class SocketStream implements ByteStream, Dial {
   handler: StreamHandler | undefined = undefined;
@@ -83,7 +73,7 @@ class SocketStream implements ByteStream, Dial {
     const options = {
       allowHalfOpen: true,
       onread: {
-        buffer: () => readBuffer(this.handler?.appetite(this) ?? FIRST_READ),
+        buffer: () => READ_BUFFERS[sizeIndex(this.handler?.appetite(this) ?? FIRST_READ)]!,
         callback: (length: number, buffer: Uint8Array) =>
           this.handler?.data(this, buffer, 0, length, false) ?? false,
       },

@@ -89,10 +89,8 @@ class TcpLoop implements FfiStreamOwner {
   readonly #streams: (FfiStream | undefined)[] = [];
   /** Those that have something to do without an event. */
   #ready: FfiStream[] = [];
-  #others: FfiStream[] = [];
   /** Those that are closed, whose handlers do not know it yet. */
   #gone: FfiStream[] = [];
-  #othersGone: FfiStream[] = [];
   /** How many there are. */
   #open = 0;
   #lastNumber = 0;
@@ -116,16 +114,8 @@ class TcpLoop implements FfiStreamOwner {
   };
   readonly #tellGone = () => {
     const gone = this.#gone;
-    this.#gone = this.#othersGone;
-    for (let i = 0; i < gone.length && !this.#isClosed; i++) {
-      try {
-        gone[i]!.tellClosed();
-      } catch (error) {
-        log.error("a defect: {error}", { error });
-      }
-    }
-    gone.length = 0;
-    this.#othersGone = gone;
+    this.#gone = [];
+    this.#each(gone, tellClosed);
   };
   readonly #onWake = () => {
     this.#isWaiting = false;
@@ -204,18 +194,29 @@ class TcpLoop implements FfiStreamOwner {
   }
 
   #workOff(): void {
+    if (this.#ready.length === 0) return;
     const ready = this.#ready;
-    this.#ready = this.#others;
-    for (let i = 0; i < ready.length; i++) {
-      const stream = ready[i]!;
-      stream.isScheduled = false;
+    this.#ready = [];
+    this.#each(ready, goOn);
+  }
+
+  /** A handler with a defect does not keep the others from theirs. */
+  #each(streams: readonly FfiStream[], call: (stream: FfiStream) => void): void {
+    for (let i = 0; i < streams.length && !this.#isClosed; i++) {
       try {
-        stream.goOn();
+        call(streams[i]!);
       } catch (error) {
         log.error("a defect: {error}", { error });
       }
     }
-    ready.length = 0;
-    this.#others = ready;
   }
+}
+
+function goOn(stream: FfiStream): void {
+  stream.isScheduled = false;
+  stream.goOn();
+}
+
+function tellClosed(stream: FfiStream): void {
+  stream.tellClosed();
 }

@@ -7,12 +7,9 @@
 import { Errno, TcpEvent, type TcpSockets } from "../../ffi/mod.ts";
 import type { ByteStream, Dial, DialHandler, StreamHandler } from "../flow/stream.ts";
 import { codeOf, dialErrorOf } from "./errno.ts";
+import { READ_BUFFER, READ_SIZES, sizeIndex } from "./read_buffer.ts";
 
-// Every socket reads into this one: handlers take what they want of it before they return.
-const READ_BUFFER = new Uint8Array(65536);
-/** Of it 2 KiB and more: what does not fit into a full ring is kept, so less may be wanted. */
-const LEAST_READ = 2_048;
-const READ_SIZES = Array.from({ length: 6 }, (_, i) => BigInt(LEAST_READ << i));
+const BIG_SIZES = READ_SIZES.map(BigInt);
 /** What is longer, and lent, is sent in the loop's next turn: what has come by then goes with less calls. */
 const AT_ONCE = 8_192;
 /** Reads of one socket before the others have their turn. */
@@ -210,7 +207,7 @@ export class FfiStream implements ByteStream, Dial {
     for (let left = READS; this.#mayRead(); left--) {
       if (left === 0) return this.#owner.schedule(this);
       const handler = this.#handler!;
-      const most = READ_SIZES[sizeIndex(handler.appetite(this))]!;
+      const most = BIG_SIZES[sizeIndex(handler.appetite(this))]!;
       const count = this.#owner.sockets.receive(this.fd, READ_BUFFER, most);
       if (count > 0) {
         // Less than was asked for is all there was, and more is an event.
@@ -290,7 +287,7 @@ export class FfiStream implements ByteStream, Dial {
   /** To close with something unread is to lose what the kernel has still to send. */
   #discard(): void {
     const { sockets } = this.#owner;
-    const most = READ_SIZES.at(-1)!;
+    const most = BIG_SIZES.at(-1)!;
     for (let left = READS; left > 0; left--) {
       if (sockets.receive(this.fd, READ_BUFFER, most) <= 0) return;
     }
@@ -302,11 +299,6 @@ export class FfiStream implements ByteStream, Dial {
     this.#owner.remove(this);
     this.#owner.sockets.closeSocket(this.fd);
   }
-}
-
-/** Of the largest of {@link READ_SIZES} that is no larger than `most` bytes. */
-function sizeIndex(most: number): number {
-  return Math.max(0, Math.min(READ_SIZES.length - 1, 31 - Math.clz32(most / LEAST_READ)));
 }
 
 function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
