@@ -102,19 +102,20 @@ export class Liveness {
   #heard(heardAt: number, now: number): boolean {
     this.#heardAt = heardAt;
     this.#questions = 0;
-    if (this.standing === "alive") return this.#lookAtAlive(now);
-    this.standing = "alive";
-    this.#aliveSince = now;
-    this.#answers = false;
-    this.#firstQuestions = 1;
-    this.dueAt = now + AGAIN_MS;
-    return true; // to learn at once whether it answers
+    if (this.standing !== "alive") {
+      this.standing = "alive";
+      this.#aliveSince = now;
+      this.#answers = false;
+      this.#firstQuestions = 0;
+    }
+    return this.#lookAtAlive(now);
   }
 
   #lookAtAlive(now: number): boolean {
     const silent = this.silentMs(now);
     if (silent < QUIET_MS) {
-      // The first question may have been lost, or have come before the session was there.
+      // To learn at once whether it answers: the first question may come before the session is there, or
+      // under one that it has forgotten.
       const isAsked = !this.#answers && this.#firstQuestions < LEAST_QUESTIONS;
       if (isAsked) this.#firstQuestions++;
       this.dueAt = isAsked ? now + AGAIN_MS : this.#heardAt + QUIET_MS;
