@@ -115,5 +115,10 @@ export function writeFrameHeader(
   out[at + 2] = length;
   out[at + 3] = type;
   out[at + 4] = flags;
-  for (let i = 0; i < 4; i++) out[at + 5 + i] = stream >>> 24 - 8 * i;
+  writeUint32(out, at + 5, stream);
+}
+
+/** Big-endian. */
+export function writeUint32(out: Uint8Array, at: number, value: number): void {
+  for (let i = 0; i < 4; i++) out[at + i] = value >>> 24 - 8 * i;
 }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { writeUint32 } from "./frames.ts";
 import { MAX_MESSAGE } from "./limits.ts";
 
 /** A field's number and wire type. */
@@ -29,9 +30,8 @@ function varintSize(value: number): number {
 /** Writes what comes before `length` packed bytes, at most 2 MB, into `out` at `at`. */
 export function writeMessagePrefix(out: Uint8Array, at: number, length: number): void {
   const size = varintSize(length);
-  const all = 1 + size + length;
   out[at] = 0;
-  for (let i = 1; i < PREFIX_SIZE; i++) out[at + i] = all >>> 32 - 8 * i;
+  writeUint32(out, at + 1, 1 + size + length);
   out[at + PREFIX_SIZE] = PACKED_TAG;
   for (let i = 0; i < size; i++) {
     const more = i < size - 1 ? 0x80 : 0;

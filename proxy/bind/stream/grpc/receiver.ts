@@ -17,6 +17,7 @@ import {
   SETTING_SIZE,
   WINDOW_UPDATE_SIZE,
   writeFrameHeader,
+  writeUint32,
 } from "./frames.ts";
 import { CALL_STREAM, WINDOW } from "./limits.ts";
 import { MessageReader } from "./messages.ts";
@@ -228,8 +229,7 @@ export class CallReceiver implements FrameUser {
     const frames = new Uint8Array(2 * size);
     for (const [i, stream] of [0, CALL_STREAM].entries()) {
       writeFrameHeader(frames, i * size, WINDOW_UPDATE_SIZE, FrameType.windowUpdate, 0, stream);
-      const at = i * size + FRAME_HEADER_SIZE;
-      for (let k = 0; k < 4; k++) frames[at + k] = increment >>> 24 - 8 * k;
+      writeUint32(frames, i * size + FRAME_HEADER_SIZE, increment);
     }
     this.#user.write(frames);
   }
