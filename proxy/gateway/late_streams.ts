@@ -63,11 +63,9 @@ export class LateStreams {
     }
   }
 
-  /** See {@link GatewayStreams.open}. */
-  async open(relay?: RelayConfig, fallbacks: readonly FallbackConfig[] = []): Promise<void> {
-    if (relay === undefined && fallbacks.length === 0) return;
-    await this.load();
-    await this.#streams!.open(relay, fallbacks);
+  /** See {@link GatewayStreams.open}. To be called when they are loaded, if the configuration has any. */
+  async open(relay: RelayConfig | undefined, fallbacks: readonly FallbackConfig[]): Promise<void> {
+    await this.#streams?.open(relay, fallbacks);
   }
 
   /** See {@link GatewayStreams.reload}. Where there are none, it begins to have none. */
