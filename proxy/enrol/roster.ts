@@ -34,7 +34,7 @@ export class Roster {
     this.#members = new Map(options.members.map((member) => [member.tokenKey.toHex(), member]));
   }
 
-  get all(): Iterable<Member> {
+  get all(): MapIterator<Member> {
     return this.#members.values();
   }
 

@@ -467,7 +467,7 @@ export class Enrolment implements TimeoutSource {
     if (over.length > 0) {
       peerSources.removeAll("enrolled", over.map(([, { tokenKey }]) => tokenKey));
     }
-    const isAsked = heard.size > 0 || some(roster.all, isRenewable);
+    const isAsked = heard.size > 0 || roster.all.some(isRenewable);
     if (isAsked && this.#listener.hasAddress) this.#listener.listen();
     const added = this.#listener.isOpen ? [...heard].filter(([key]) => !this.#tokens.has(key)) : [];
     if (added.length > 0) {
@@ -494,13 +494,10 @@ export class Enrolment implements TimeoutSource {
   #memberAt(address: IpAddress): Member | undefined {
     const peer = this.#options.engine.device.peerAt(address.bytes, 0, address.version);
     if (peer === undefined) return undefined;
-    for (const member of this.#roster?.all ?? []) {
-      if (
-        isEnrolled(member) && isSameKey(member.publicKey, peer.publicKey) &&
-        member.addresses.some((own) => own.equals(address))
-      ) return member;
-    }
-    return undefined;
+    return this.#roster?.all.find((member) =>
+      isEnrolled(member) && isSameKey(member.publicKey, peer.publicKey) &&
+      member.addresses.some((own) => own.equals(address))
+    );
   }
 
   #needRoster(): Roster {
@@ -537,9 +534,4 @@ function revoked(done: string, error?: Error): Revoked {
       "tried again and again, a restart lets it back in",
     unwritten: error.message,
   };
-}
-
-function some<T>(all: Iterable<T>, isIt: (one: T) => boolean): boolean {
-  for (const one of all) if (isIt(one)) return true;
-  return false;
 }
