@@ -1,6 +1,7 @@
 /**
- * Where machines come with a token, and later for another certificate: a port of TCP on the hub's own address, or, where that is a device's, on
- * one of the stack's beside it. It is all that the gate lets tokens reach.
+ * Where machines come with a token, and later for another certificate: a port of TCP on the hub's own
+ * address, or, where that is a device's, on one of the stack's beside it. It is all that the gate lets
+ * tokens reach.
  *
  * @module
  */
