@@ -17,11 +17,10 @@ import { fileURLToPath } from "node:url";
 import { encodeKey, generatePrivateKey, publicKeyOf } from "../proxy/base64.ts";
 import { Process } from "../tests/e2e/process.ts";
 import { startWirestack } from "../tests/proxy/start.ts";
-import { residentBytes } from "./peers/cpu.ts";
+import { between, read, residentBytes } from "./peers/cpu.ts";
+import { median } from "./peers/report.ts";
 import { v8Flags } from "./v8_flags.ts";
 
-/** Of /proc/PID/stat, ticks per second: USER_HZ. */
-const TICKS = 100;
 const SCRAPE_MS = 5_000;
 /** Of a session, fewer than it may have. */
 const TARGETS = 250;
@@ -279,14 +278,9 @@ async function scrape(): Promise<string> {
 
 /** @returns the part of a core that the gateway takes while `work` is done. */
 async function cpu(work: () => Promise<unknown>): Promise<number> {
-  const used = () => {
-    const stat = Deno.readTextFileSync(`/proc/${gateway.worker}/stat`);
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return (Number(fields[11]) + Number(fields[12])) / TICKS; // utime, stime
-  };
-  const [before, at] = [used(), performance.now()];
+  const before = read(gateway.worker);
   await work();
-  return (used() - before) / (performance.now() - at) * 1_000;
+  return between(before, read(gateway.worker)).gateway;
 }
 
 function freePort(): number {
@@ -300,8 +294,4 @@ function sleep(ms: number): Promise<void> {
 
 function percent(part: number): string {
   return `${(100 * part).toFixed(2)} %`;
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1]!;
 }

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { Buffer } from "node:buffer";
 import { createPrivateKey, createPublicKey, sign } from "node:crypto";
 
 /** Of version 0, without a name, before the key; without attributes behind it. */
@@ -40,12 +41,5 @@ function der(tag: number, ...parts: readonly Uint8Array[]): Uint8Array {
     : length < 256
     ? [tag, 0x81, length]
     : [tag, 0x82, length >> 8, length & 0xff];
-  const out = new Uint8Array(head.length + length);
-  out.set(head);
-  let at = head.length;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
+  return Buffer.concat([Uint8Array.from(head), ...parts]);
 }

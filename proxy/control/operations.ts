@@ -14,13 +14,11 @@ import { Errno, Refusal, RequestError } from "./errno.ts";
 
 /** What requests do. */
 export interface ControlHandlers {
-  /** The lines of an answer to `get=1`. */
-  /** Lines, in pieces. */
+  /** The lines of an answer to `get=1`, in pieces. */
   get(): Iterable<string>;
   /** @returns why nothing was changed, if so. */
   set(request: SetRequest): Refusal | undefined;
-  /** Plain values, without a secret. */
-  /** Plain values, but for iterators: arrays that are made piece by piece. */
+  /** Plain values, without a secret, but for iterators: arrays that are made piece by piece. */
   stats(): object | Promise<object>;
   /** Reads the configuration again. @throws {ConfigError} if nothing was changed. */
   reload(): Promise<ReloadLines>;

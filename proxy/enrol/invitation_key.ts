@@ -40,19 +40,9 @@ export function invitationKey(secret: Uint8Array): InvitationKey {
   const ecdh = createECDH("prime256v1");
   ecdh.setPrivateKey(scalar);
   const point = new Uint8Array(ecdh.getPublicKey());
-  const pkcs8 = joined(PKCS8_HEADER, scalar, PKCS8_MIDDLE, point);
-  const spki = joined(SPKI_HEADER, point);
+  const pkcs8 = Uint8Array.of(...PKCS8_HEADER, ...scalar, ...PKCS8_MIDDLE, ...point);
+  const spki = Uint8Array.of(...SPKI_HEADER, ...point);
   material.fill(0);
   scalar.fill(0);
   return { pkcs8, spki, pin: new Uint8Array(createHash("sha256").update(spki).digest()) };
-}
-
-function joined(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { Buffer } from "node:buffer";
 import { replaceFileBeside } from "../state/replace_file.ts";
 import type { Member } from "./member.ts";
 import { formatChange, formatMembers } from "./state_file.ts";
@@ -78,12 +79,6 @@ export class MemberRewrite {
   #takeLate(): Uint8Array {
     const late = this.#late;
     this.#late = [];
-    const bytes = new Uint8Array(late.reduce((sum, { length }) => sum + length, 0));
-    let at = 0;
-    for (const piece of late) {
-      bytes.set(piece, at);
-      at += piece.length;
-    }
-    return bytes;
+    return Buffer.concat(late);
   }
 }

@@ -124,7 +124,7 @@ Deno.test("install.sh takes the options that a gateway has already, or none, and
   const folder = await Deno.makeTempDir();
   try {
     const [binary, root] = [`${folder}/program`, `${folder}/root`];
-    await Deno.writeTextFile(binary, "#!/bin/sh\n", { mode: 0o755 });
+    writeExecutable(binary, "#!/bin/sh\n");
     const install = async (name: string, ...args: string[]) => {
       const config = ["--config", `${folder}/${name}.conf`, "--binary", binary];
       const { code, error } = await script("install.sh", "--root", root, ...config, ...args);
@@ -177,11 +177,11 @@ Deno.test("install.sh that is interrupted takes away what it has begun, and noth
   const folder = await Deno.makeTempDir();
   try {
     const [binary, programs] = [`${folder}/program`, `${folder}/bin`];
-    await Deno.writeTextFile(binary, "#!/bin/sh\n", { mode: 0o755 });
+    writeExecutable(binary, "#!/bin/sh\n");
     await Deno.writeTextFile(`${folder}/wg7.conf`, configText());
     // The one that is told to ends the script that has called it, instead of what it is for.
     await Deno.mkdir(programs);
-    await Deno.writeTextFile(
+    writeExecutable(
       `${programs}/mv`,
       `#!/bin/sh
 count=$(($(cat "$COUNT" 2>/dev/null || echo 0) + 1))
@@ -189,7 +189,6 @@ echo "$count" >"$COUNT"
 [ "$count" = "$LAST" ] && kill -TERM "$PPID" && exit 0
 PATH=$REST exec mv "$@"
 `,
-      { mode: 0o755 },
     );
     const theirs = [`${folder}/key.new`, `${folder}/env.new`];
     for (const path of theirs) await Deno.writeTextFile(path, "theirs");

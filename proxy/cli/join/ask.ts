@@ -8,16 +8,8 @@
 import { encodeKey } from "../../base64.ts";
 import { Farewell, farewellText } from "../../bind/stream/mod.ts";
 import { Wirestack } from "../../embed/wirestack.ts";
-import { readLine, writeText } from "../../enrol/line.ts";
-import {
-  type EnrolAnswer,
-  type EnrolRequest,
-  formatRequest,
-  type Grant,
-  MAX_ANSWER,
-  parseAnswer,
-  type RefusalReason,
-} from "../../enrol/message.ts";
+import { exchange, NOT_UNDERSTOOD } from "../../enrol/exchange.ts";
+import type { EnrolAnswer, EnrolRequest, Grant, RefusalReason } from "../../enrol/message.ts";
 import type { Token } from "../../enrol/token.ts";
 import type { AsGuest } from "../../gateway/streams.ts";
 import { timeText } from "../../log/time_text.ts";
@@ -30,8 +22,6 @@ const OVER_LIMIT_MS = 8_000;
 
 /** For the end of a connection to be told. */
 const LAST_WORDS_MS = 500;
-
-const NOT_UNDERSTOOD = "the hub's answer is not understood, expected one of this version";
 
 /** Why this machine is not taken in, in one line. */
 export class JoinError extends Error {
@@ -100,12 +90,8 @@ async function ask(token: Token, request: EnrolRequest, limitMs: number): Promis
     if (signal.aborted) giveUp();
     timeout = setTimeout(giveUp, Math.max(deadline - performance.now(), 1));
     isOpen = true;
-    await writeText(conn, formatRequest(request));
-    const line = await readLine(conn, MAX_ANSWER);
-    const answer = line === undefined ? undefined : parseAnswer(line);
-    if (answer === undefined) {
-      throw new NoAnswer(NOT_UNDERSTOOD, true);
-    }
+    const answer = await exchange(conn, request);
+    if (answer === undefined) throw new NoAnswer(NOT_UNDERSTOOD, true);
     graceMs = LAST_WORDS_MS;
     return answer;
   } catch (error) {

@@ -8,8 +8,8 @@ import type { ClientIdentity } from "../../bind/stream/tls/mod.ts";
 import { plainRequest } from "../../certificates/plain_request.ts";
 import type { TunnelPlace } from "../../config/checked.ts";
 import type { Engine } from "../../engine/engine.ts";
-import { readLine, writeText } from "../../enrol/line.ts";
-import { formatRequest, MAX_ANSWER, parseAnswer, type RefusalReason } from "../../enrol/message.ts";
+import { exchange, NOT_UNDERSTOOD } from "../../enrol/exchange.ts";
+import type { RefusalReason } from "../../enrol/message.ts";
 import { TunnelConn } from "../../tunnel/conn.ts";
 
 /** For all of it. */
@@ -40,17 +40,13 @@ export async function askForCertificate(
       : await connect(engine, { address, port }, signal);
     signal.addEventListener("abort", giveUp);
     signal.throwIfAborted();
-    await writeText(
-      conn,
-      formatRequest({ publicKey: engine.device.publicKey, certificateRequest, renews: true }),
-    );
-    const line = await readLine(conn, MAX_ANSWER);
-    const answer = line === undefined ? undefined : parseAnswer(line);
+    const { publicKey } = engine.device;
+    const answer = await exchange(conn, { publicKey, certificateRequest, renews: true });
     if (answer !== undefined && "renewed" in answer) return answer.renewed;
     throw new Error(
       answer !== undefined && "refused" in answer
         ? `the hub refuses: ${WORDS[answer.refused] ?? answer.refused}`
-        : "the hub's answer is not understood, expected one of this version",
+        : NOT_UNDERSTOOD,
     );
   } catch (error) {
     if (signal.aborted && !ended.aborted) {

@@ -16,7 +16,6 @@ import type { Peer } from "../../../wireguard/mod.ts";
 import { captureLog } from "../log/capture.ts";
 import { until } from "../pair.ts";
 import { startWirestack } from "../start.ts";
-import { tries } from "../../tries.ts";
 import { ownUdpPort } from "../own_port.ts";
 
 const gatewayKey = generatePrivateKey();
@@ -39,45 +38,44 @@ function startGateway(directory: string, port = 0) {
   }, { stateDirectories: [directory] });
 }
 
-Deno.test("a gateway that starts again calls its peers: an idle client is back within two seconds", () =>
-  tries(5, async () => {
-    using directory = folder();
-    const first = await startGateway(`${directory.path}/state`, ownUdpPort());
-    const { port } = first;
-    await using client = await startWirestack({
-      interface: { privateKey: encodeKey(clientKey), address: "10.9.0.2/24" },
-      peers: [{
-        publicKey: encodeKey(publicKeyOf(gatewayKey)),
-        presharedKey,
-        allowedIps: "10.9.0.1/32",
-        endpoint: `127.0.0.1:${port}`,
-      }],
-    });
-    using listener = first.listen({ port: 80 });
-    using conn = await client.connect({ hostname: "10.9.0.1", port: 80 });
-    using _accepted = await listener.accept();
-    conn.close();
-    const file = endpointFile(`${directory.path}/state`, publicKeyOf(gatewayKey));
-    const written = () => readEndpoints(file);
-    await until(() => written().size === 1, "it is written while the gateway runs");
-    await first.close();
+Deno.test("a gateway that starts again calls its peers: an idle client is back within two seconds", async () => {
+  using directory = folder();
+  const first = await startGateway(`${directory.path}/state`, ownUdpPort());
+  const { port } = first;
+  await using client = await startWirestack({
+    interface: { privateKey: encodeKey(clientKey), address: "10.9.0.2/24" },
+    peers: [{
+      publicKey: encodeKey(publicKeyOf(gatewayKey)),
+      presharedKey,
+      allowedIps: "10.9.0.1/32",
+      endpoint: `127.0.0.1:${port}`,
+    }],
+  });
+  using listener = first.listen({ port: 80 });
+  using conn = await client.connect({ hostname: "10.9.0.1", port: 80 });
+  using _accepted = await listener.accept();
+  conn.close();
+  const file = endpointFile(`${directory.path}/state`, publicKeyOf(gatewayKey));
+  const written = () => readEndpoints(file);
+  await until(() => written().size === 1, "it is written while the gateway runs");
+  await first.close();
 
-    assert.equal(Deno.statSync(file).mode! & 0o777, 0o600);
-    const text = Deno.readTextFileSync(file);
-    assert.ok(text.includes(encodeKey(publicKeyOf(clientKey))));
-    for (const secret of [encodeKey(gatewayKey), encodeKey(clientKey), presharedKey]) {
-      assert.ok(!text.includes(secret));
-    }
-    assert.deepEqual(Array.from(Deno.readDirSync(`${directory.path}/state`)).length, 1);
+  assert.equal(Deno.statSync(file).mode! & 0o777, 0o600);
+  const text = Deno.readTextFileSync(file);
+  assert.ok(text.includes(encodeKey(publicKeyOf(clientKey))));
+  for (const secret of [encodeKey(gatewayKey), encodeKey(clientKey), presharedKey]) {
+    assert.ok(!text.includes(secret));
+  }
+  assert.deepEqual(Array.from(Deno.readDirSync(`${directory.path}/state`)).length, 1);
 
-    const before = client.stats().counters.wireguard!;
-    await using again = await startGateway(`${directory.path}/state`, port);
-    await until(() => again.stats().peers[0]!.lastHandshake > 0, "the client is back", 2000);
-    const after = client.stats().counters.wireguard!;
-    assert.ok(Number.isInteger(again.stats().uptimeMs));
-    assert.equal(after.initiationsSent, before.initiationsSent, "it was called");
-    assert.equal(after.responsesSent, before.responsesSent! + 1);
-  }));
+  const before = client.stats().counters.wireguard!;
+  await using again = await startGateway(`${directory.path}/state`, port);
+  await until(() => again.stats().peers[0]!.lastHandshake > 0, "the client is back", 2000);
+  const after = client.stats().counters.wireguard!;
+  assert.ok(Number.isInteger(again.stats().uptimeMs));
+  assert.equal(after.initiationsSent, before.initiationsSent, "it was called");
+  assert.equal(after.responsesSent, before.responsesSent! + 1);
+});
 
 Deno.test("a peer that is not where it was is called three times, and then may call itself", async () => {
   using directory = folder();

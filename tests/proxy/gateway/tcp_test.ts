@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { createServer, type Socket } from "node:net";
 import { pattern, readAll, SITE, SITE_IPV6, startPair, until, writeAll } from "../pair.ts";
-import { tries } from "../../tries.ts";
 
 /** A listener on this host's loopback. */
 function site(hostname = "127.0.0.1"): Deno.TcpListener & { port: number } {
@@ -106,21 +105,20 @@ Deno.test("a slow target gets all that a client has sent and closed, when the ta
   assert.ok(equal(new Uint8Array(await new Blob(received as BlobPart[]).arrayBuffer()), sent));
 });
 
-Deno.test("a half-closed connection that stays idle is reset on both sides after the limit", () =>
-  tries(5, async () => {
-    await using pair = await startPair({ proxy: { tcpHalfCloseTimeout: 0.3 } });
-    using listener = site();
-    using conn = await pair.client.connect({ hostname: SITE, port: listener.port });
-    using served = await listener.accept();
-    await conn.closeWrite();
-    assert.deepEqual(await readAll(served), new Uint8Array(0));
-    // That activity puts it off is in tests/proxy/forward, with a clock that stands still.
-    await assert.rejects(conn.read(new Uint8Array(1)), Deno.errors.ConnectionReset);
-    await assert.rejects(async () => {
-      for (;;) await served.write(pattern(1));
-    });
-    assert.equal(pair.gateway.stats().counters.tcpForwarder!.halfClosedTooLong, 1);
-  }));
+Deno.test("a half-closed connection that stays idle is reset on both sides after the limit", async () => {
+  await using pair = await startPair({ proxy: { tcpHalfCloseTimeout: 0.3 } });
+  using listener = site();
+  using conn = await pair.client.connect({ hostname: SITE, port: listener.port });
+  using served = await listener.accept();
+  await conn.closeWrite();
+  assert.deepEqual(await readAll(served), new Uint8Array(0));
+  // That activity puts it off is in tests/proxy/forward, with a clock that stands still.
+  await assert.rejects(conn.read(new Uint8Array(1)), Deno.errors.ConnectionReset);
+  await assert.rejects(async () => {
+    for (;;) await served.write(pattern(1));
+  });
+  assert.equal(pair.gateway.stats().counters.tcpForwarder!.halfClosedTooLong, 1);
+});
 
 Deno.test("a closed port is refused", async () => {
   await using pair = await startPair();
@@ -263,18 +261,17 @@ Deno.test("a target that does not answer is given up after the dial limit", asyn
   assert.equal(pair.gateway.stats().counters.tcpForwarder!.timedOut, 1);
 });
 
-Deno.test("more dials than allowed are dropped without a word, and succeed when tried again", () =>
-  tries(5, async () => {
-    await using pair = await startPair({ proxy: { maxDials: 1, tcpDialTimeout: 0.5 } });
-    using silent = await silentSite();
-    using listener = site();
-    const first = pair.client.connect({ hostname: SITE, port: silent.port }).catch(() => {});
-    await until(() => pair.gateway.stats().resources.tcpDials === 1, "a dial is in flight");
-    using conn = await pair.client.connect({ hostname: SITE, port: listener.port });
-    assert.equal(conn.remoteAddr.port, listener.port);
-    assert.ok(pair.gateway.stats().counters.tcpForwarder!.tooManyDials! > 0);
-    await first;
-  }));
+Deno.test("more dials than allowed are dropped without a word, and succeed when tried again", async () => {
+  await using pair = await startPair({ proxy: { maxDials: 1, tcpDialTimeout: 0.5 } });
+  using silent = await silentSite();
+  using listener = site();
+  const first = pair.client.connect({ hostname: SITE, port: silent.port }).catch(() => {});
+  await until(() => pair.gateway.stats().resources.tcpDials === 1, "a dial is in flight");
+  using conn = await pair.client.connect({ hostname: SITE, port: listener.port });
+  assert.equal(conn.remoteAddr.port, listener.port);
+  assert.ok(pair.gateway.stats().counters.tcpForwarder!.tooManyDials! > 0);
+  await first;
+});
 
 Deno.test("after 300 connections, 50 at a time, nothing is left", async () => {
   await using pair = await startPair({ gateway: { tcp: { timeWaitMs: 50 } } });
@@ -297,30 +294,29 @@ Deno.test("after 300 connections, 50 at a time, nothing is left", async () => {
   assert.deepEqual(left(), []);
 });
 
-Deno.test("closing lets connections finish, and resets what has not finished in time", () =>
-  tries(5, async () => {
-    const pair = await startPair();
-    using listener = site();
-    using finishing = await pair.client.connect({ hostname: SITE, port: listener.port });
-    using finishingServed = await listener.accept();
-    using staying = await pair.client.connect({ hostname: SITE, port: listener.port });
-    using stayingServed = await listener.accept();
-    const closing = pair.gateway.close({ graceMs: 400 });
-    await assert.rejects(
-      pair.client.connect({ hostname: SITE, port: listener.port }),
-      Deno.errors.ConnectionRefused,
-    );
-    await writeAll(finishing, pattern(1000));
-    await finishing.closeWrite();
-    assert.deepEqual(await readAll(finishingServed), pattern(1000));
-    await finishingServed.closeWrite();
-    assert.deepEqual(await readAll(finishing), new Uint8Array(0));
-    const reset = assert.rejects(staying.read(new Uint8Array(1)), Deno.errors.ConnectionReset);
-    await closing;
-    await reset;
-    await assert.rejects(stayingServed.read(new Uint8Array(1)), Deno.errors.ConnectionReset);
-    await pair.client.close();
-  }));
+Deno.test("closing lets connections finish, and resets what has not finished in time", async () => {
+  const pair = await startPair();
+  using listener = site();
+  using finishing = await pair.client.connect({ hostname: SITE, port: listener.port });
+  using finishingServed = await listener.accept();
+  using staying = await pair.client.connect({ hostname: SITE, port: listener.port });
+  using stayingServed = await listener.accept();
+  const closing = pair.gateway.close({ graceMs: 400 });
+  await assert.rejects(
+    pair.client.connect({ hostname: SITE, port: listener.port }),
+    Deno.errors.ConnectionRefused,
+  );
+  await writeAll(finishing, pattern(1000));
+  await finishing.closeWrite();
+  assert.deepEqual(await readAll(finishingServed), pattern(1000));
+  await finishingServed.closeWrite();
+  assert.deepEqual(await readAll(finishing), new Uint8Array(0));
+  const reset = assert.rejects(staying.read(new Uint8Array(1)), Deno.errors.ConnectionReset);
+  await closing;
+  await reset;
+  await assert.rejects(stayingServed.read(new Uint8Array(1)), Deno.errors.ConnectionReset);
+  await pair.client.close();
+});
 
 /** Listens, and does not answer: its queue of connections is full. */
 async function silentSite() {

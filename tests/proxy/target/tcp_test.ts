@@ -14,6 +14,9 @@ import type {
 import { HostDialer } from "../../../proxy/target/tcp.ts";
 import { FfiDialer } from "../../../proxy/target/tcp_ffi.ts";
 import { output } from "../../e2e/process.ts";
+import { concat } from "../../netstack/packets.ts";
+import { ownTcpPort } from "../own_port.ts";
+import { pattern } from "../pair.ts";
 
 const LOOPBACK = parseIpAddress("127.0.0.1")!;
 
@@ -105,13 +108,7 @@ class Reader implements StreamHandler {
   }
 
   get bytes(): Uint8Array {
-    const all = new Uint8Array(this.length);
-    let at = 0;
-    for (const chunk of this.chunks) {
-      all.set(chunk, at);
-      at += chunk.length;
-    }
-    return all;
+    return concat(...this.chunks);
   }
 
   get text(): string {
@@ -186,16 +183,6 @@ function nextTurn(): Promise<void> {
 
 function digest(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
-}
-
-/** Bytes that repeat nowhere soon. */
-function pattern(length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
-  for (let i = 0, word = 1; i < length; i++) {
-    word = Math.imul(word, 1_664_525) + 1_013_904_223;
-    bytes[i] = word >>> 24;
-  }
-  return bytes;
 }
 
 both("bytes go both ways, and each direction ends by itself", async ({ open }) => {
@@ -273,11 +260,9 @@ both(
 both("refused and unreachable dials say so, later and once", async ({ open }) => {
   const codes: (string | undefined)[] = [];
   const { dialer, close } = await open((code) => codes.push(code));
-  const free = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = free.addr as Deno.NetAddr;
-  free.close();
+  const port = ownTcpPort();
   const failed: DialError[] = [];
-  // 240.0.0.1 is no address that anything is routed to.
+  // Nothing is routed to the second.
   for (const address of [LOOPBACK, parseIpAddress("255.255.255.255")!]) {
     const { promise, resolve } = Promise.withResolvers<void>();
     let isInCall = true;
@@ -397,13 +382,7 @@ both("everything written arrives before the reset that follows it", async ({ ope
   begin.resolve();
   assert.equal(await reader.closed_, undefined);
   await over.promise;
-  const all = new Uint8Array(chunks.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    all.set(chunk, at);
-    at += chunk.length;
-  }
-  assert.equal(digest(all), digest(sent));
+  assert.equal(digest(concat(...chunks)), digest(sent));
   await close();
 });
 

@@ -7,7 +7,6 @@ import type { Gateway } from "../../../../proxy/gateway/gateway.ts";
 import { applyConfig } from "../../../../proxy/gateway/reload.ts";
 import { updatePeer } from "../../../../proxy/gateway/peer_changes.ts";
 import { until } from "../../pair.ts";
-import { tries } from "../../../tries.ts";
 import { StreamSite } from "../stream_site.ts";
 
 async function start(): Promise<StreamSite> {
@@ -61,34 +60,32 @@ Deno.test("a peer without an Endpoint, or with one whose name is not found, begi
   }
 });
 
-// An answer that is late on a machine with others to serve is none.
-Deno.test("UDP that answers is used, whatever fallbacks there are, and a reload changes them", () =>
-  tries(10, async () => {
-    await using site = await start();
-    const endpoint = `127.0.0.1:${site.hub.port}`;
-    let loaded = loadConfig(config(site, endpoint));
-    const gateway = await site.start(config(site, endpoint));
-    await until(() => statsOf(gateway).lastHandshake > 0, "a handshake");
-    const [peer] = gateway.engine.device.peers();
-    assert.equal(statsOf(gateway).transport, "udp");
-    assert.equal(gateway.peers.paths.of(peer!)!.fallbacks[0]!.state, "closed");
-    const apply = (hasFallback: boolean) => {
-      const next = loadConfig(config(site, endpoint, hasFallback));
-      applyConfig(gateway, loaded.config, next);
-      loaded = next;
-    };
-    apply(false);
-    assert.equal(gateway.peers.paths.of(peer!), undefined);
-    apply(true);
-    const fallback = gateway.peers.paths.of(peer!)!.fallbacks[0]!;
-    apply(true);
-    assert.equal(gateway.peers.paths.of(peer!)!.fallbacks[0], fallback, "the same again");
-    fallback.open();
-    await until(() => fallback.state === "open", "a connection");
-    apply(false);
-    assert.equal(fallback.state, "closed");
-    assert.equal(statsOf(gateway).transport, "udp");
-  }));
+Deno.test("UDP that answers is used, whatever fallbacks there are, and a reload changes them", async () => {
+  await using site = await start();
+  const endpoint = `127.0.0.1:${site.hub.port}`;
+  let loaded = loadConfig(config(site, endpoint));
+  const gateway = await site.start(config(site, endpoint));
+  await until(() => statsOf(gateway).lastHandshake > 0, "a handshake");
+  const [peer] = gateway.engine.device.peers();
+  assert.equal(statsOf(gateway).transport, "udp");
+  assert.equal(gateway.peers.paths.of(peer!)!.fallbacks[0]!.state, "closed");
+  const apply = (hasFallback: boolean) => {
+    const next = loadConfig(config(site, endpoint, hasFallback));
+    applyConfig(gateway, loaded.config, next);
+    loaded = next;
+  };
+  apply(false);
+  assert.equal(gateway.peers.paths.of(peer!), undefined);
+  apply(true);
+  const fallback = gateway.peers.paths.of(peer!)!.fallbacks[0]!;
+  apply(true);
+  assert.equal(gateway.peers.paths.of(peer!)!.fallbacks[0], fallback, "the same again");
+  fallback.open();
+  await until(() => fallback.state === "open", "a connection");
+  apply(false);
+  assert.equal(fallback.state, "closed");
+  assert.equal(statsOf(gateway).transport, "udp");
+});
 
 Deno.test("a change of a running peer that is not about its fallbacks leaves them, and the one in use", async () => {
   await using site = await start();
