@@ -83,8 +83,10 @@ export function openTargetHost(
   const ffiDialer = ffi ? new FfiDialer(hostDialer, onFailed) : undefined;
   return {
     dialer: ffiDialer ?? hostDialer,
-    prepare: () => void ffiDialer?.ready(),
-    look: () => ffiDialer?.look(),
+    ...(ffiDialer && {
+      prepare: () => void ffiDialer.ready(),
+      look: () => ffiDialer.look(),
+    }),
     names: (servers) => servers.length > 0 ? new DnsClient(servers) : new SystemNames(),
     after: hostAfter,
     turn: hostTurn,
