@@ -232,8 +232,7 @@ export class ConfigSource {
     if (origin === undefined) return formatPath(path);
     const isMissing = depth <= inSection(section);
     const missing = isMissing && key !== undefined ? nameBy(origin, key, path) : undefined;
-    if ("flag" in origin) return missing ?? origin.flag;
-    if ("variable" in origin) return missing ?? labelOf(origin);
+    if (!("line" in origin)) return missing ?? labelOf(origin);
     if (origin.isVariable) {
       return missing === undefined ? labelOf(origin) : `${placeOf(origin)}: ${missing}`;
     }
