@@ -13,6 +13,7 @@ import type { IcmpTargets, IcmpTargetsOptions } from "./icmp.ts";
 import { FfiIcmpTargets } from "./icmp_ffi.ts";
 import type { After, NameSource } from "./names.ts";
 import { OwnAddresses } from "./own_address.ts";
+import { mayReachAll } from "./permission.ts";
 import { SystemNames } from "./system_names.ts";
 import { HostDialer } from "./tcp.ts";
 import { FfiDialer } from "./tcp_ffi.ts";
@@ -79,6 +80,7 @@ export function openTargetHost(
   onFailed: (code: string | undefined) => void,
 ): TargetHost {
   const own = new OwnAddresses(now, ffi);
+  const isFree = mayReachAll();
   const hostDialer = new HostDialer(onFailed);
   const ffiDialer = ffi ? new FfiDialer(hostDialer, onFailed) : undefined;
   return {
@@ -90,8 +92,11 @@ export function openTargetHost(
     names: (servers) => servers.length > 0 ? new DnsClient(servers) : new SystemNames(),
     after: hostAfter,
     turn: hostTurn,
-    openUdp: (options) => openUdpTargets(options, ffi),
-    icmpUnavailable: () => ffi ? icmpUnavailable() : "UDP over FFI",
+    openUdp: (options) => openUdpTargets(options, ffi && isFree),
+    icmpUnavailable: () => {
+      if (!ffi) return "UDP over FFI";
+      return isFree ? icmpUnavailable() : "the permission to reach every address (--allow-net)";
+    },
     openIcmp: (options) => new FfiIcmpTargets(options),
     isOwnAddress: (target) => own.isOwn(target),
     ...(ffi && { roundTrips }),

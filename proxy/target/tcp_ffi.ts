@@ -10,6 +10,7 @@ import { TcpSockets } from "../../ffi/mod.ts";
 import type { IpAddress } from "../../netstack/mod.ts";
 import type { Dial, Dialer, DialHandler } from "../flow/stream.ts";
 import { getLogger } from "../log/logger.ts";
+import { mayReachAll } from "./permission.ts";
 import { type FailedHandler, FfiStream, type FfiStreamOwner } from "./tcp_ffi_stream.ts";
 
 const log = getLogger(["wirestack", "tcp"]);
@@ -74,12 +75,6 @@ export class FfiDialer implements Dialer {
     }
     return this.#loop;
   }
-}
-
-/** A permission that names exceptions (`--deny-net`) is granted too, in part. */
-function mayReachAll(): boolean {
-  const { state, partial } = Deno.permissions.querySync({ name: "net" });
-  return state === "granted" && !partial;
 }
 
 /** Hands on what happens at the sockets. */
