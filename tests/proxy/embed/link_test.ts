@@ -68,6 +68,11 @@ Deno.test("wrong uses have their line", async () => {
     /mtu: expected 576 to 65535, got 100/,
   );
   assert.throws(() => net.addLink(given), TypeError);
+  assert.throws(() => net.addLink({} as never), /^TypeError: readable: expected a web stream/);
+  assert.throws(
+    () => net.addLink({ readable: streams().readable } as never),
+    /^TypeError: writable: expected a web stream of packets, got undefined/,
+  );
   assert.deepEqual(net.stats().links.map(({ name }) => name), ["car", "phone"]);
   await link.close();
   await net.close();
