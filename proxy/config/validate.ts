@@ -40,6 +40,7 @@ import {
   statusFields,
   type StatusValues,
 } from "./schema.ts";
+import { refusedAs } from "./refused_prefixes.ts";
 import type { ConfigSource } from "./source.ts";
 import { suggest } from "./suggest.ts";
 import { checkLinks, linkConfig } from "./check_links.ts";
@@ -290,10 +291,17 @@ function checkProxy(source: ConfigSource, proxy: ProxyValues): void {
   }
   const seen = new Map<string, number>();
   map.forEach(({ from, to }, i) => {
-    if (to.address.isUnspecified) {
+    const isSingle = to.length === to.address.bytes.length * 8;
+    const refused = refusedAs(to);
+    if (isSingle && to.address.isUnspecified) {
       source.warn(
         ["proxy", "map", i],
         `${to.address} is this host's loopback: all that listens there can be reached at ${from}`,
+      );
+    } else if (!isSingle && refused !== undefined && refused !== "loopback") {
+      source.warn(
+        ["proxy", "map", i],
+        `${to} is ${refused}: what is sent to ${from} is refused, expected a single address`,
       );
     }
     const first = seen.get(`${from}`);

@@ -7,10 +7,10 @@
 
 import type { Prefix } from "../../netstack/mod.ts";
 import type { GatewayConfig, RuleConfig } from "../config/config.ts";
+import { refusedAs } from "../config/refused_prefixes.ts";
 import type { ConfigSource } from "../config/source.ts";
 import { isSingle } from "../flow/maps.ts";
 import { PrefixList } from "./prefix_list.ts";
-import { refusedAs } from "./refused_prefixes.ts";
 import { Shadows } from "./rule_shadows.ts";
 
 export function adviseRules(config: GatewayConfig, source: ConfigSource): void {
