@@ -32,11 +32,11 @@ export abstract class TcpRelays<R extends StackRelay, Options extends TcpRelaysO
     this.options = options;
   }
 
-  /** Those of its own that are not over, and dials. */
+  /** Its connections that are not over, dials included. */
   abstract connections(): Iterable<R>;
   /** For the log: the dial has succeeded. */
   protected abstract tellConnected(flow: Flow): void;
-  /** The dial is over, its connection not yet. */
+  /** The dial has failed or was given up; the connection is not over yet. */
   protected abstract onDialOver(flow: Flow, why: DialError | FlowEnd): void;
 
   /** For a connection that begins now. */
@@ -83,7 +83,7 @@ export abstract class TcpRelays<R extends StackRelay, Options extends TcpRelaysO
       } else if (flow.state === "half-closed" && isHalfClose) {
         this.deadlines.set(relay, flow.lastActivity + timeouts.tcpHalfCloseMs);
       }
-      // It begins to count anew: not for a change of something else.
+      // This restarts the keepalive timer, so not for a change of something else.
       if (isKeepAlive) endpoint?.setKeepAlive(this.keepAlive);
     }
     this.options.wake();
