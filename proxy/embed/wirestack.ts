@@ -430,7 +430,11 @@ export class Wirestack implements AsyncDisposable {
     return new PacketCapture(Captures.of(this.#gateway).open(options), signal);
   }
 
-  /** Plain values: peers, connections, counters by reason, resources in use. No secret. */
+  /**
+   * Plain values: peers, connections, counters by reason, resources in use. No secret. Figures of flows
+   * are as they are now; with more than 16,384 live ones as they were up to a second ago, their packets
+   * and retransmissions up to a minute.
+   */
   stats(): GatewayStats {
     return this.#gateway.stats();
   }

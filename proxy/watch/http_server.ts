@@ -143,12 +143,12 @@ export class HttpServer {
     socket.on("error", () => socket.destroy());
   }
 
-  /** The oldest that has never been served, or else the oldest. */
+  /** The oldest that neither has been served nor is being answered, or else the oldest. */
   #displace(): void {
     let oldest: Connection | undefined;
     for (const connection of this.#connections) {
       oldest ??= connection;
-      if (connection.isServed) continue;
+      if (connection.isServed || connection.state === "answered") continue;
       oldest = connection;
       break;
     }
@@ -194,11 +194,15 @@ export class HttpServer {
     else this.#respond(connection, head);
   }
 
-  async #respond(connection: Connection, { isLast, ...request }: HttpHead): Promise<void> {
+  /** There is an answer to be made, or taken. What comes meanwhile waits where it costs nothing. */
+  #hold(connection: Connection): void {
     connection.state = "answered";
-    clearTimeout(connection.timer);
-    // What comes meanwhile waits where it costs nothing.
     connection.socket.pause();
+  }
+
+  async #respond(connection: Connection, { isLast, ...request }: HttpHead): Promise<void> {
+    this.#hold(connection);
+    clearTimeout(connection.timer);
     const answer = await this.#answer(request);
     const stays = answer.status < 400 || answer.status === 503;
     if (stays) connection.isServed = true;
@@ -213,7 +217,7 @@ export class HttpServer {
   ): void {
     const { socket } = connection;
     if (socket.destroyed) return;
-    connection.state = "answered";
+    this.#hold(connection);
     const fields = {
       "Content-Type": type,
       "Content-Length": Buffer.byteLength(text),

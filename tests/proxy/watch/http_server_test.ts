@@ -69,6 +69,25 @@ Deno.test("who asks thousands of times and takes no answer has few made, and hol
   await Promise.all(flooding);
 });
 
+Deno.test("who waits for an answer that takes its time keeps its place", async () => {
+  const asked = Promise.withResolvers<void>();
+  const made = Promise.withResolvers<void>();
+  using site = await listening(async () => {
+    asked.resolve();
+    await made.promise;
+    return text("here\n");
+  }, { ...HTTP_LIMITS, connections: 8 });
+  const patient = raw(site.port, LAST);
+  await asked.promise;
+  const slow = await Promise.all(
+    Array.from({ length: 40 }, () => Deno.connect({ port: site.port })),
+  );
+  await until(() => site.server.displaced >= 33, "slow ones make room for slow ones");
+  made.resolve();
+  assert.deepEqual(statuses(await patient), ["200"]);
+  for (const conn of slow) conn.close();
+});
+
 Deno.test("a head that is asked for alone has no body behind it", async () => {
   using site = await listening(() => text("body\n"));
   const answer = await raw(site.port, LAST.replace("GET", "HEAD"));
