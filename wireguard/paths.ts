@@ -11,9 +11,10 @@ import type { Sender } from "./endpoint.ts";
 export interface PeerPaths {
   /**
    * Once after `Peer.awaitTraffic`: something was sent that should be answered. Data after which
-   * nothing has been heard yet, an initiation, or a persistent keepalive.
+   * nothing has been heard yet, an initiation, a persistent keepalive, or somebody's question in its
+   * place.
    *
-   * @param isKeepalive Whether it is that, which the peer does not answer.
+   * @param isKeepalive Whether it is one of the last two, whose answer, if any, says nothing here.
    */
   trafficBegan(isKeepalive: boolean, now: number): void;
 

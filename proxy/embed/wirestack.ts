@@ -347,7 +347,7 @@ export class Wirestack implements AsyncDisposable {
    * const link = net.addLink({ readable, writable, prefixes: "10.0.0.8/32" });
    * await link.closed;
    * ```
-   * @throws {TypeError} if a stream is locked, a name is taken, or a prefix is none.
+   * @throws {TypeError} if a stream is locked, a name is taken, or a prefix is none, or has a place already.
    * @throws {RangeError} for an MTU out of range.
    * @throws {Deno.errors.BadResource} after {@link close}.
    */
