@@ -11,9 +11,10 @@ import type { Sender } from "./endpoint.ts";
 export interface PeerPaths {
   /**
    * Called once after `Peer.awaitTraffic`: something was sent that should be answered. That is data with
-   * nothing heard since, an initiation, or a persistent keepalive.
+   * nothing heard since, an initiation, a persistent keepalive, or a question that somebody sends in its
+   * place.
    *
-   * @param isKeepalive Whether it is a keepalive, which the peer does not answer.
+   * @param isKeepalive Whether it is one of the last two, whose answer, if any, says nothing here.
    */
   trafficBegan(isKeepalive: boolean, now: number): void;
 

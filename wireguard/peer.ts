@@ -338,6 +338,7 @@ export class Peer implements TimerActions {
     this.#probe ??= new Uint8Array(PROBE_DATAGRAM_SIZE);
     writeProbe(this.#probe, DATA_HEADER_SIZE, kind, id);
     this.#seal(keypair, endpoint, this.#probe, DATA_HEADER_SIZE, PROBE_SIZE, now, false);
+    if (kind !== PROBE_ANSWER && endpoint === this.#endpoint) this.timers.questionSent(now);
     return true;
   }
 

@@ -349,7 +349,7 @@ export class Wirestack implements AsyncDisposable {
    * const link = net.addLink({ readable, writable, prefixes: "10.0.0.8/32" });
    * await link.closed;
    * ```
-   * @throws {TypeError} if a stream is locked, a name is taken, or a prefix is none.
+   * @throws {TypeError} if a stream is locked, a name is taken, or a prefix is none, or has a place already.
    * @throws {RangeError} for an MTU out of range.
    * @throws {Deno.errors.BadResource} after {@link close}.
    */
@@ -432,7 +432,11 @@ export class Wirestack implements AsyncDisposable {
     return new PacketCapture(Captures.of(this.#gateway).open(options), signal);
   }
 
-  /** Plain values: peers, connections, counters by reason, resources in use. No secret. */
+  /**
+   * Plain values: peers, connections, counters by reason, resources in use. No secret. Figures of flows
+   * are as they are now; with more than 16,384 live ones as they were up to a second ago, their packets
+   * and retransmissions up to a minute.
+   */
   stats(): GatewayStats {
     return this.#gateway.stats();
   }
