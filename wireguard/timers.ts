@@ -118,6 +118,14 @@ export class PeerTimers implements Deadline {
     this.#arm(this.#persistentKeepaliveAt);
   }
 
+  /**
+   * A question was sent where the peer is, by whoever asks it: it has put the persistent keepalive off, so
+   * whoever waits for that is told, or would never be while the peer is asked again and again.
+   */
+  questionSent(now: number): void {
+    if (this.awaitsTraffic && this.persistentKeepaliveMs > 0) this.#trafficBegan(true, now);
+  }
+
   /** As soon as possible: a keepalive interval has just been set. */
   firePersistentKeepalive(now: number): void {
     this.#persistentKeepaliveAt = now;

@@ -6,6 +6,7 @@
 
 import { publicKeyOf } from "../base64.ts";
 import { ConfigError } from "../config/error.ts";
+import { formOf } from "../config/form.ts";
 import { servedPrefixes } from "../enrol/member.ts";
 import type { Grant } from "../enrol/message.ts";
 import { JoinError, requestGrant } from "./join/ask.ts";
@@ -38,8 +39,14 @@ export async function join(
 ): Promise<number> {
   const token = await readToken(given, options.tokenFile, terminal);
   const out = options.out ?? defaultFile(token.name);
-  if (out === "" || out.includes("\0")) {
+  if (out === "" || out === "-" || out.includes("\0")) {
     throw new ConfigError(["--out: is no path, expected a file"]);
+  }
+  // By its suffix it would be read as what it is not, once the token is used.
+  if (formOf(out) !== "conf") {
+    throw new ConfigError([
+      `--out: ${out}: is written as wg-quick has it, expected another suffix, as .conf`,
+    ]);
   }
   const makeTls = async () => {
     const { makeRequest } = await import("../certificates/request.ts");

@@ -233,7 +233,9 @@ export class Admission {
       if (!isSafeTarget(destination)) return { refusal: "unsafe", rule };
       target = dialledAs(destination);
     }
-    const refusal = this.#checkHost(protocol, target, port, isNamed, inDoubt);
+    let refusal = this.#checkHost(protocol, target, port, isNamed, inDoubt);
+    // Only a map that names it leads to a link-local address, a metadata service and the like.
+    if (map !== undefined && !isNamed && !isSafeTarget(target)) refusal ??= "unsafe";
     return refusal === undefined ? { rule, target, port } : { refusal, rule };
   }
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { constrainedMemory } from "node:process";
+import process from "node:process"; // not by name: an older Deno would end here, unsaid why
 import { MemoryBudget, type MemoryEpisode } from "../../netstack/mod.ts";
 import { getLogger } from "../log/logger.ts";
 
@@ -49,7 +49,7 @@ function memoryOfHost(): number | undefined {
   if (state !== "granted") return undefined;
   const { total } = Deno.systemMemoryInfo();
   // Where there is no limit, it is absurdly large.
-  const limit = constrainedMemory();
+  const limit = process.constrainedMemory();
   return limit > 0 ? Math.min(total, limit) : total;
 }
 

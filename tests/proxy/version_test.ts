@@ -41,3 +41,31 @@ Deno.test("the program and the module check the version before they load anythin
   );
   assert.deepEqual([code, text(stdout)], [0, `Wirestack ${message}\n`]);
 });
+
+Deno.test("nothing is imported by name that the node:process of an older Deno does not have", async () => {
+  // Such an import ends the module before it can check the version, with an error of the linker's.
+  const root = new URL("../../", import.meta.url);
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "info",
+      "--json",
+      "--no-config",
+      "--no-lock",
+      "--no-remote",
+      new URL("mod.ts", root).href,
+    ],
+  }).output();
+  assert.equal(code, 0, new TextDecoder().decode(stderr));
+  const { modules } = JSON.parse(new TextDecoder().decode(stdout)) as {
+    modules: { specifier: string; local?: string }[];
+  };
+  const ours = modules.filter(({ specifier }) => specifier.startsWith(root.href));
+  assert.ok(ours.length > 100, `${ours.length} modules`);
+  for (const { specifier, local } of ours) {
+    assert.doesNotMatch(
+      await Deno.readTextFile(local!),
+      /^import \{[^}]*\} from "node:process"/m,
+      specifier,
+    );
+  }
+});

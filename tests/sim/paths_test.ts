@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { StreamBind } from "../../proxy/bind/stream/mod.ts";
+import { Callers } from "../../proxy/gateway/callers.ts";
 import { Paths } from "../../proxy/gateway/paths/paths.ts";
 import type { EchoClient } from "./applications.ts";
 import type { SimEngine } from "./engine.ts";
@@ -273,6 +274,28 @@ Deno.test("an idle peer with a keepalive notices that UDP is blocked, and can be
   await ways.run(60_000);
   assert.deepEqual(ways.transports, ["udp", "udp"]);
   await ways.close();
+});
+
+Deno.test("so does an agent that asks its hub before each keepalive, which then is not due", async () => {
+  await forSeedsInTurn(SEEDS, async (seed) => {
+    const ways = new TwoWays(seed);
+    const { engine } = ways.client;
+    const [peer] = engine.device.peers();
+    peer!.setPersistentKeepalive(10, ways.now);
+    const callers = new Callers();
+    callers.watch(peer!, true, engine.now());
+    engine.addTimeouts(callers);
+    engine.wake();
+    await ways.run(60_000 + 2_370 * seed);
+    assert.equal(ways.line.dials, 0);
+    ways.block(true);
+    await ways.run(15_000);
+    assert.deepEqual(ways.transports, ["stream", "stream"]);
+    ways.block(false);
+    await ways.run(60_000);
+    assert.deepEqual(ways.transports, ["udp", "udp"]);
+    await ways.close();
+  });
 });
 
 Deno.test("an idle peer without a keepalive opens nothing", async () => {

@@ -46,10 +46,12 @@ export class PendingJoin {
     tokenKey: Uint8Array,
     makeTls?: () => Promise<Requested>,
   ): Promise<PendingJoin> {
-    const files = makeTls === undefined ? [out] : [out, ...Object.values(certificateFiles(out))];
-    for (const file of files) if (isThere(file)) throw alreadyThere(file);
+    if (isThere(out)) throw alreadyThere(out);
     const path = pathOf(out);
     const known = isThere(path) ? readPending(path, tokenKey) : undefined;
+    if (known?.tls !== undefined) removePlaced(out, known.tls.key);
+    const files = makeTls === undefined ? [] : Object.values(certificateFiles(out));
+    for (const file of files) if (isThere(file)) throw alreadyThere(file);
     if (known !== undefined) return new PendingJoin(out, known, true);
     const privateKey = generatePrivateKey();
     const tls = await makeTls?.();
@@ -116,6 +118,21 @@ export class PendingJoin {
 export function certificateFiles(out: string): { readonly key: string; readonly cert: string } {
   const stem = out.replace(/\.conf$/, "");
   return { key: `${stem}.key.pem`, cert: `${stem}.cert.pem` };
+}
+
+/** What a try has put beside the configuration that was ended before it put the configuration there. */
+function removePlaced(out: string, ownKey: string): void {
+  const { key, cert } = certificateFiles(out);
+  if (!isThere(key)) return;
+  let text: string;
+  try {
+    text = Deno.readTextFileSync(key);
+  } catch {
+    return; // it is somebody else's
+  }
+  if (text !== ownKey) return;
+  remove(cert); // which came after the key, so the key says whose both are until the end
+  remove(key);
 }
 
 function pathOf(out: string): string {

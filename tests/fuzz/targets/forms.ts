@@ -18,7 +18,9 @@ import {
   KEYS,
   type Section,
   SECTION_NAMES,
+  VARIABLE_PREFIX,
   variableOf,
+  variableOfList,
 } from "../../../proxy/config/keys.ts";
 import { TreeError } from "../../../proxy/config/tree.ts";
 import { fillFromTree } from "../../../proxy/config/tree_source.ts";
@@ -84,10 +86,10 @@ type Outcome = { readonly config: GatewayConfig } | { readonly faults: readonly 
 function withoutPlace(line: string): string {
   return line.replace(/^[^:]+:\d+: [^ ]+: /, "")
     .replace(/\((?:the first is )?(?:at|on) [^)]*\)/, "")
-    .replace(ELSEWHERE, (whole, section, field, variable, equals) => {
-      const key = section === undefined
+    .replace(ELSEWHERE, (whole, begun, field, variable, equals) => {
+      const key = begun === undefined
         ? VARIABLES.get(variable)
-        : findField(section.toLowerCase() as Section, field);
+        : findField(SECTIONS.get(begun)!, field);
       if (key === undefined) return whole;
       return key.name + (equals === undefined ? "" : " = ");
     });
@@ -100,11 +102,18 @@ const VARIABLES: ReadonlyMap<string, Key> = new Map(
   }),
 );
 
-/** A key as a variable, a list's in a variable, or a tree has it: `rules[1].to`. */
-const SECTIONS = Object.keys(SECTION_NAMES).join("|");
+/** Sections, as a tree calls them, and a variable that has all of a kind. */
+const SECTIONS: ReadonlyMap<string, Section> = new Map(
+  (Object.keys(SECTION_NAMES) as Section[]).flatMap((section) => [
+    [section, section],
+    [variableOfList(section), section],
+  ]),
+);
+
+/** A key as a tree, a list's in a variable, or a variable has it: `rules[1].to`. */
 const ELSEWHERE = new RegExp(
-  `\\b(?:(?:WIRESTACK_)?(${SECTIONS}|${SECTIONS.toUpperCase()})(?:\\[\\d+\\])?\\.(\\w+)|` +
-    `(WIRESTACK_[A-Z0-9_]+))(: |=)?`,
+  `\\b(?:(${[...SECTIONS.keys()].join("|")})(?:\\[\\d+\\])?\\.(\\w+)|` +
+    `(${VARIABLE_PREFIX}[A-Z0-9_]+))(: |=)?`,
   "g",
 );
 

@@ -16,16 +16,12 @@ import type { Peer } from "../../../wireguard/mod.ts";
 import { captureLog } from "../log/capture.ts";
 import { until } from "../pair.ts";
 import { startWirestack } from "../start.ts";
+import { TempFolder } from "../../temp_folder.ts";
 import { ownUdpPort } from "../own_port.ts";
 
 const gatewayKey = generatePrivateKey();
 const clientKey = generatePrivateKey();
 const presharedKey = encodeKey(generatePrivateKey());
-
-function folder(): { path: string } & Disposable {
-  const path = Deno.makeTempDirSync();
-  return { path, [Symbol.dispose]: () => Deno.removeSync(path, { recursive: true }) };
-}
 
 function startGateway(directory: string, port = 0) {
   return startWirestack({
@@ -39,7 +35,7 @@ function startGateway(directory: string, port = 0) {
 }
 
 Deno.test("a gateway that starts again calls its peers: an idle client is back within two seconds", async () => {
-  using directory = folder();
+  using directory = new TempFolder();
   const first = await startGateway(`${directory.path}/state`, ownUdpPort());
   const { port } = first;
   await using client = await startWirestack({
@@ -78,7 +74,7 @@ Deno.test("a gateway that starts again calls its peers: an idle client is back w
 });
 
 Deno.test("a peer that is not where it was is called three times, and then may call itself", async () => {
-  using directory = folder();
+  using directory = new TempFolder();
   const socket = Deno.listenDatagram({ transport: "udp", hostname: "127.0.0.1", port: 0 });
   const { port } = socket.addr as Deno.NetAddr;
   writeEndpoints(
@@ -116,7 +112,7 @@ function memoryOf(directories: readonly string[], peers: readonly Peer[] = []) {
 }
 
 Deno.test("files that nobody has written to for an hour go at the next start, whoever's they are", () => {
-  using directory = folder();
+  using directory = new TempFolder();
   const own = endpointFile(directory.path, publicKeyOf(gatewayKey));
   const wallClock = 1_700_000_000_000;
   const hour = 3_600_000;
@@ -143,7 +139,7 @@ Deno.test("files that nobody has written to for an hour go at the next start, wh
 });
 
 Deno.test("a gateway whose file is gone, because it was silent for long, writes it again", () => {
-  using directory = folder();
+  using directory = new TempFolder();
   const file = endpointFile(directory.path, publicKeyOf(gatewayKey));
   const { ba: peer } = new Pair();
   const { memory, clock } = memoryOf([directory.path], [peer]);
@@ -162,7 +158,7 @@ Deno.test("a gateway whose file is gone, because it was silent for long, writes 
 });
 
 Deno.test("the file is written a second after a change, and not again within ten", () => {
-  using directory = folder();
+  using directory = new TempFolder();
   const { memory, clock } = memoryOf([directory.path]);
   const file = endpointFile(directory.path, publicKeyOf(gatewayKey));
   memory.changed();
@@ -178,7 +174,7 @@ Deno.test("the file is written a second after a change, and not again within ten
 });
 
 Deno.test("of a thousand peers the file is written the more seldom, and all of them are in it", () => {
-  using directory = folder();
+  using directory = new TempFolder();
   const bind = { name: "udp" } as unknown as Bind;
   const peers = Array.from({ length: 1_000 }, (_, i) => ({
     publicKey: new Uint8Array(32).with(0, i).with(1, i >> 8),
@@ -207,7 +203,7 @@ Deno.test("of a thousand peers the file is written the more seldom, and all of t
 });
 
 Deno.test("a peer that stays where it is is written every ten minutes, one that has moved at once", () => {
-  using directory = folder();
+  using directory = new TempFolder();
   const { ba: peer } = new Pair();
   const { memory, clock } = memoryOf([directory.path], [peer]);
   const bind = { name: "udp" } as unknown as Bind;
@@ -234,7 +230,7 @@ Deno.test("a peer that stays where it is is written every ten minutes, one that 
 });
 
 Deno.test("who has been silent for an hour is not called; what is no such file is not used", () => {
-  using directory = folder();
+  using directory = new TempFolder();
   const file = endpointFile(directory.path, publicKeyOf(gatewayKey));
   const key = publicKeyOf(clientKey);
   const write = (ageMs: number) =>
@@ -263,7 +259,7 @@ Deno.test("who has been silent for an hour is not called; what is no such file i
 });
 
 Deno.test("the first folder that can be written to is used; where there is none the gateway goes on", async () => {
-  using directory = folder();
+  using directory = new TempFolder();
   Deno.writeTextFileSync(`${directory.path}/file`, "");
   const blocked = `${directory.path}/file/state`;
   const good = `${directory.path}/good`;
@@ -279,7 +275,7 @@ Deno.test("the first folder that can be written to is used; where there is none 
 });
 
 Deno.test("what cannot be written, on a full disk say, is tried again, later and later, and told once", () => {
-  using directory = folder();
+  using directory = new TempFolder();
   using log = captureLog();
   const { ba: peer } = new Pair();
   const { memory, clock } = memoryOf([directory.path], [peer]);

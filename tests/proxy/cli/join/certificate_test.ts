@@ -2,10 +2,13 @@
 
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
+import { publicKeyOf } from "../../../../proxy/base64.ts";
 import { keyOfRequest, makeRequest } from "../../../../proxy/certificates/request.ts";
 import { readCertificates } from "../../../../proxy/bind/certificates/certificate.ts";
+import { PendingJoin } from "../../../../proxy/cli/join/files.ts";
 import { loadConfig } from "../../../../proxy/config/config.ts";
 import { memberFile, readMembers } from "../../../../proxy/enrol/state_file.ts";
+import { decodeToken } from "../../../../proxy/enrol/token.ts";
 import { checkInvitation } from "../../../../proxy/gateway/enrolment/invitation.ts";
 import { StreamBind } from "../../../../proxy/bind/stream/mod.ts";
 import { TlsDialer } from "../../../../proxy/bind/stream/tls/mod.ts";
@@ -88,6 +91,32 @@ Deno.test("a try that was cut off comes again with the same key, and gets the sa
   const [member] = readMembers(memberFile(first.state, first.gateway.publicKey));
   assert.equal(Deno.readTextFileSync(`${first.folder}/a.cert.pem`), member!.certificate);
   await first[Symbol.asyncDispose]();
+});
+
+Deno.test("a try that was killed between its files comes again with the same key; others' files stay", async () => {
+  using made = await authority();
+  await using hub = await HubLab.start({ sections: made.relay() });
+  const token = await hub.invite("a", "--client", "--fallback", FALLBACK);
+  const path = (name: string) => `${hub.folder}/${name}`;
+  const { privateKey } = decodeToken(token);
+  const begun = await PendingJoin.begin(path("a.conf"), publicKeyOf(privateKey), () => {
+    return makeRequest("a");
+  });
+  const { key } = begun.keys.tls!;
+  Deno.writeTextFileSync(path("a.key.pem"), "theirs");
+  const refused = await hub.join(token, "a.conf");
+  assert.deepEqual([refused.status, refused.error], [
+    2,
+    `--out: ${path("a.key.pem")} is there already, expected a new file\n`,
+  ]);
+  assert.equal(Deno.readTextFileSync(path("a.key.pem")), "theirs");
+  Deno.writeTextFileSync(path("a.key.pem"), key);
+  Deno.writeTextFileSync(path("a.cert.pem"), "of that try");
+  const { status, error } = await hub.join(token, "a.conf");
+  assert.equal(status, 0, error);
+  assert.equal(Deno.readTextFileSync(path("a.key.pem")), key);
+  const [member] = readMembers(memberFile(hub.state, hub.gateway.publicKey));
+  assert.equal(Deno.readTextFileSync(path("a.cert.pem")), member!.certificate);
 });
 
 Deno.test("an authority that cannot sign, and requests that are none", async () => {

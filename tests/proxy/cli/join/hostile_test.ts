@@ -255,6 +255,14 @@ Deno.test("places that the file cannot go to", async () => {
   );
   await refused(lab, () => lab.join(token, "no/a.conf"), /its folder is not there, expected one/);
   await refused(lab, () => lab.join(token, "there.conf/a.conf"), /^--out: .*a.conf/);
+  for (const name of ["a.json", "a.yaml", "a.yml", "a.ENV"]) {
+    const line = new RegExp(
+      `^--out: .*${name}: is written as wg-quick has it, expected another suffix`,
+    );
+    await refused(lab, () => lab.join(token, name), line);
+  }
+  const toOutput = () => runHere(["join", "-", "--no-run", "--out", "-"], token);
+  await refused(lab, toOutput, /^--out: is no path, expected a file$/);
   Deno.symlinkSync("/nonexistent/target", path("link.conf"));
   await refused(lab, () => lab.join(token, "link.conf"), /link.conf is there already/);
   Deno.writeTextFileSync(path("b.conf.joining"), "something else");

@@ -11,7 +11,7 @@ import { GrpcDialer, GrpcListener } from "../../../../../proxy/bind/stream/grpc/
 import type { HttpProxy } from "../../../../../proxy/bind/stream/http_proxy.ts";
 import type { Carrier, CarrierEvents } from "../../../../../proxy/bind/stream/mod.ts";
 import { secure } from "../../../../../proxy/bind/stream/tls/mod.ts";
-import { MadeAuthority } from "../../certificates/made.ts";
+import { type Leaf, MadeAuthority } from "../../certificates/made.ts";
 import { within } from "../../../until.ts";
 
 /** Certificates in files: made once, and gone with the process. */
@@ -19,34 +19,26 @@ const folder = await Deno.makeTempDir({ prefix: "wirestack-grpc-" });
 globalThis.addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
 const authority = await MadeAuthority.make("Ours");
 await Deno.writeTextFile(`${folder}/ca.pem`, authority.cert);
-for (const usage of ["serverAuth", "clientAuth"] as const) {
-  const { cert, key } = await authority.leaf({
-    name: usage,
-    usage,
-    hosts: ["127.0.0.1", "localhost"],
-  });
-  await Deno.writeTextFile(`${folder}/${usage}.pem`, cert);
-  await Deno.writeTextFile(`${folder}/${usage}.key`, key);
+
+async function leaf(usage: "serverAuth" | "clientAuth"): Promise<Leaf> {
+  const made = await authority.leaf({ name: usage, usage, hosts: ["127.0.0.1", "localhost"] });
+  await Deno.writeTextFile(`${folder}/${usage}.pem`, made.cert);
+  await Deno.writeTextFile(`${folder}/${usage}.key`, made.key);
+  return made;
 }
+
+/** Of both sides, in PEM. */
+export const PEM: { readonly ca: string; readonly server: Leaf; readonly client: Leaf } = {
+  ca: authority.cert,
+  server: await leaf("serverAuth"),
+  client: await leaf("clientAuth"),
+};
 
 const CLIENT = {
   certPath: `${folder}/clientAuth.pem`,
   keyPath: `${folder}/clientAuth.key`,
   caPath: `${folder}/ca.pem`,
   pins: [],
-};
-
-/** Of both sides, in PEM. */
-export const FILES: Readonly<Record<"ca" | "serverAuth" | "clientAuth", Uint8Array>> & {
-  readonly keys: Readonly<Record<"serverAuth" | "clientAuth", Uint8Array>>;
-} = {
-  ca: Deno.readFileSync(`${folder}/ca.pem`),
-  serverAuth: Deno.readFileSync(`${folder}/serverAuth.pem`),
-  clientAuth: Deno.readFileSync(`${folder}/clientAuth.pem`),
-  keys: {
-    serverAuth: Deno.readFileSync(`${folder}/serverAuth.key`),
-    clientAuth: Deno.readFileSync(`${folder}/clientAuth.key`),
-  },
 };
 
 /** What accepts. Disposing of it ends everything. */

@@ -13,7 +13,7 @@ import {
 } from "npm:@grpc/grpc-js@1.14.7";
 import { type Datagrams, RelayClient, RelayService } from "../../../../../proto/relay.ts";
 import { until } from "../tls/lab.ts";
-import { dialerOf, FILES, Hub, Told } from "./lab.ts";
+import { dialerOf, Hub, PEM, Told } from "./lab.ts";
 
 const PARTS = [1, 100, 16_366, 16_367, 16_384, 40_000, 65_537];
 const ROUNDS = 20;
@@ -62,9 +62,9 @@ Deno.test("a client that has the schema and grpc-js alone is served", async () =
   const client = new RelayClient(
     `127.0.0.1:${hub.port}`,
     credentials.createSsl(
-      Buffer.from(FILES.ca),
-      Buffer.from(FILES.keys.clientAuth),
-      Buffer.from(FILES.clientAuth),
+      Buffer.from(PEM.ca),
+      Buffer.from(PEM.client.key),
+      Buffer.from(PEM.client.cert),
     ),
     {
       "grpc.max_receive_message_length": 65_600,
@@ -90,9 +90,9 @@ Deno.test("a server that has the schema and grpc-js alone is used", async () => 
   const port = await new Promise<number>((resolve, reject) =>
     server.bindAsync(
       "127.0.0.1:0",
-      ServerCredentials.createSsl(Buffer.from(FILES.ca), [{
-        private_key: Buffer.from(FILES.keys.serverAuth),
-        cert_chain: Buffer.from(FILES.serverAuth),
+      ServerCredentials.createSsl(Buffer.from(PEM.ca), [{
+        private_key: Buffer.from(PEM.server.key),
+        cert_chain: Buffer.from(PEM.server.cert),
       }], true),
       (error, port) => error ? reject(error) : resolve(port),
     )
