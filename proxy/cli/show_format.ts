@@ -6,7 +6,7 @@
 
 import { dropsOf } from "../gateway/drops.ts";
 import type { CarrierStats } from "../bind/stream/mod.ts";
-import type { DeviceStats, GatewayStats, LinkStats } from "../gateway/gateway.ts";
+import type { DeviceStats, GatewayStats, LinkDropStats, LinkStats } from "../gateway/gateway.ts";
 import type { ShownGateway, ShownPeer, ShownTransport } from "./shown.ts";
 
 /** @param now Milliseconds since the Unix epoch. */
@@ -89,7 +89,7 @@ function deviceLines({ name, mtu, bytesIn, bytesOut, drops }: DeviceStats): stri
   ];
 }
 
-function dropLines(drops: Readonly<Record<string, number>>): string[] {
+function dropLines(drops: LinkDropStats): string[] {
   const counted = Object.entries(drops).filter(([, count]) => count > 0)
     .map(([reason, count]) => `${words(reason)} ${count}`);
   return counted.length > 0 ? [`  dropped: ${counted.join(", ")}`] : [];

@@ -103,10 +103,14 @@ Deno.test("addLink of the module takes a NAT, and says what is wrong with one", 
     const [options, message] of [
       [{ nat: "10.0.1" }, /^nat: "10\.0\.1" is not an address, expected one such as 10\.0\.0\.8$/],
       [
-        { nat: "10.0.1.1", natPorts: "9-8" },
+        { nat: "10.0.1.2", natPorts: "9-8" },
         /^natPorts: "9-8" is no range of ports, expected as 20000-24999$/,
       ],
-      [{ nat: "10.0.1.1, 10.0.1.2" }, /^a NAT has one address of a family, or one of each, got/],
+      [
+        { nat: "10.0.1.2", natFiltering: "port" as "address" },
+        /^natFiltering: "port" is unknown, expected endpoint or address or address-port$/,
+      ],
+      [{ nat: "10.0.1.3, 10.0.1.2" }, /^a NAT has one address of a family, or one of each, got/],
       [{ nat: "10.9.0.1" }, /^10\.9\.0\.1 is the stack's own, and cannot be a NAT's too$/],
     ] as const
   ) assert.throws(() => net.addLink({ ...streams(), ...options }), { message });
