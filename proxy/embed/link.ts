@@ -54,6 +54,14 @@ export class TunnelLink implements AsyncDisposable {
     if (!Number.isInteger(mtu) || mtu < 576 || mtu > 65_535) {
       throw new RangeError(`mtu: expected 576 to 65535, got ${mtu}`);
     }
+    for (
+      const [name, hasMethod] of [["readable", "getReader"], ["writable", "getWriter"]] as const
+    ) {
+      const stream = options[name] as unknown as Record<string, unknown> | undefined;
+      if (typeof stream?.[hasMethod] !== "function") {
+        throw new TypeError(`${name}: expected a web stream of packets, got ${typeof stream}`);
+      }
+    }
     if (mtu < MIN_IPV6_MTU && prefixes.some(({ version }) => version === 6)) {
       throw new RangeError(`mtu: expected ${MIN_IPV6_MTU} or more for IPv6, got ${mtu}`);
     }

@@ -6,9 +6,9 @@
  */
 
 import { IpAddress, Prefix } from "../../netstack/mod.ts";
-import { refusedAs } from "./refused_prefixes.ts";
 import { adviseRules } from "./rule_advice.ts";
 import type { GatewayConfig, LoadedConfig, ProxyConfig } from "../config/config.ts";
+import { refusedAs } from "../config/refused_prefixes.ts";
 import type { ConfigSource } from "../config/source.ts";
 
 /** Adds its warnings to the source's. @returns all of them. */

@@ -69,6 +69,11 @@ Deno.test("wrong uses have their line", async () => {
     /mtu: expected 576 to 65535, got 100/,
   );
   assert.throws(() => net.addLink(given), TypeError);
+  assert.throws(() => net.addLink({} as never), /^TypeError: readable: expected a web stream/);
+  assert.throws(
+    () => net.addLink({ readable: streams().readable } as never),
+    /^TypeError: writable: expected a web stream of packets, got undefined/,
+  );
   assert.throws(
     () => net.addLink({ ...streams(), prefixes: "fd00::8/128", mtu: 1279 }),
     /mtu: expected 1280 or more for IPv6, got 1279/,
