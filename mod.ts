@@ -76,8 +76,10 @@ export type {
   CloseOptions,
   CloseResult,
   ConnectionStats,
+  DeviceStats,
   GatewayOptions,
   GatewayStats,
+  LinkDropStats,
   LinkNatStats,
   LinkStats,
   ListRefusal,
@@ -87,6 +89,7 @@ export type {
   PeerState,
   PeerStats,
 } from "./proxy/gateway/gateway.ts";
+export type { CarrierStats, StreamState } from "./proxy/bind/stream/mod.ts";
 export type { ConfigPath } from "./proxy/config/error.ts";
 export type { Resolve } from "./proxy/gateway/resolver.ts";
 export type {

@@ -13,18 +13,13 @@ using netlink = new Netlink();
 netlink.addAddress(tun.index, "192.0.2.1/24");
 netlink.setLink(tun.index, { up: true });
 console.log(`${tun.name} is up: ping 192.0.2.2`);
-
-while (await tun.readable()) {
-  tun.drain((packet, at, length) => {
-    const isEchoRequest = packet[at] === 0x45 && packet[at + 9] === 1 && packet[at + 20] === 8;
-    if (!isEchoRequest) return;
-    const sender = packet.slice(at + 12, at + 16);
-    packet.copyWithin(at + 12, at + 16, at + 20);
-    packet.set(sender, at + 16);
-    packet[at + 20] = 0; // a reply; the checksum grows by what the type has lost (RFC 1624)
-    const sum = (packet[at + 22]! << 8 | packet[at + 23]!) + 0x0800;
-    packet.set([sum >> 8, sum + (sum >> 16) & 0xff], at + 22);
-    tun.write(packet, at, length);
-  });
-  tun.flush();
+for (; await tun.readable(); tun.flush()) {
+  while (tun.next()) {
+    const packet = tun.memory.subarray(tun.offset);
+    if (packet[0] !== 0x45 || packet[9] !== 1 || packet[20] !== 8 || packet[21] !== 0) continue;
+    // Addresses change places; the checksum grows by what the type loses as a reply (RFC 1624).
+    const sum = ((packet[22]! << 8 | packet[23]!) + 0x0800) % 0xffff;
+    packet.set([...packet.subarray(16, 20), ...packet.subarray(12, 16), 0, 0, sum >> 8, sum], 12);
+    tun.write(packet, 0, tun.length);
+  }
 }

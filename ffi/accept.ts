@@ -45,7 +45,10 @@ const IPV6_V6ONLY = 26;
 const SO_ORIGINAL_DST = 80;
 const POLLIN = 1;
 const EFD_CLOEXEC = 0x80000;
-/** Of a connection that ended before it was accepted, or for which there is no memory. */
+/**
+ * Errors that only mean to try again, as of a connection that ended before it was accepted; and
+ * lacks of resources.
+ */
 const PASSING: readonly number[] = [Errno.EINTR, Errno.EPROTO, Errno.ECONNABORTED, Errno.EPERM];
 const EXHAUSTED: readonly number[] = [Errno.ENFILE, Errno.EMFILE, Errno.ENOMEM, Errno.ENOBUFS];
 
@@ -57,11 +60,11 @@ export type Accepted = number | "none" | "exhausted";
 
 export class AcceptSocket {
   readonly port: number;
-  /** Of the connection last accepted, a socket address as words: who connected. */
+  /** Who made the connection last accepted: a socket address, as words. */
   readonly source = new Int32Array(PINNED / 4);
-  /** The same: where it wanted to go, by {@link readOriginal}. */
+  /** Where it wanted to go, set by {@link readOriginal}. */
   readonly original = new Int32Array(PINNED / 4);
-  /** The same: which address of this host took it, by {@link readLocal}. */
+  /** Which address of this host took it, set by {@link readLocal}. */
   readonly local = new Int32Array(PINNED / 4);
   readonly #libc: Libc<typeof CALLS> = openLibc(CALLS);
   readonly #length = new Uint32Array(PINNED / 4);
@@ -172,8 +175,8 @@ export class AcceptSocket {
   }
 
   /**
-   * Listens no more. Idempotent. Who waits is told; connections that wait to be accepted are reset. What
-   * was accepted can still be reset, until {@link free}.
+   * Stops listening. Idempotent. A pending {@link wait} ends, and connections that were not accepted are
+   * reset. Accepted ones can still be reset, until {@link free}.
    */
   close(): void {
     if (this.#isClosed) return;
@@ -187,7 +190,7 @@ export class AcceptSocket {
     this.#libc.symbols.write(this.#end, one, 8n);
   }
 
-  /** Last, when nobody waits any more. */
+  /** Called last, when no {@link wait} is pending. */
   free(): void {
     this.#libc.close();
   }

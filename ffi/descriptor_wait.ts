@@ -39,21 +39,21 @@ const OFF_HEAP = 128;
 /** How long the trick below has to show that it works, ms. */
 const TRIAL_MS = 2_000;
 /**
- * Turns of the event loop in which what has come is handed on, whatever else is ready: the runtime asks
- * the system after 61 tasks.
+ * Turns of the event loop after which everything that had arrived is handed on, whatever else is ready:
+ * the runtime asks the system after 61 tasks.
  */
 const TURNS = 64;
 
 /**
  * Waits until a descriptor is readable. {@link wait} is to be called in the same turn of the event loop
- * as a read that found nothing: what has come before that is forgotten.
+ * as a read that found nothing: an event from before that is lost.
  *
- * A thread of the runtime's does it at first, at some 50 µs of CPU a wake. What takes its place, at 6 µs,
- * is the trick of `udp_wait.ts` with a stream: to Deno a stream is a descriptor number, and its epoll
- * instance goes on watching the open file that had this number when the stream was made, even when the
- * number is made to name another file. Here that is a socket that reads one byte, the token: it is
- * written before each wait, and read when the watched file becomes readable. As this leans on what no
- * documentation promises, it is tried first, with a descriptor that is made readable on purpose.
+ * At first a thread of the runtime's waits, at some 50 µs of CPU a wake. What replaces it, at 6 µs, is the
+ * trick of `udp_wait.ts` with a stream: to Deno a stream is a descriptor number, and its epoll instance
+ * goes on watching the open file that had this number when the stream was made, even when the number is
+ * made to name another file. Here that other file is a socket with one byte to read, the token: it is
+ * written before each wait, and Deno reads it when the watched file becomes readable. No documentation
+ * promises this, so it is tried out first, on a descriptor that is made readable on purpose.
  */
 export class DescriptorWait {
   readonly #libc: WaitLibc = openLibc(CALLS);
@@ -111,11 +111,11 @@ export class DescriptorWait {
   }
 
   async #wait(): Promise<void> {
-    // One that has failed would wake at once, for ever.
+    // A stream that has failed would end every wait at once.
     if (this.#stream?.isClosed && !this.#isClosed) this.#stream = undefined;
     if (this.#stream !== undefined) await this.#stream.wait();
     else {
-      // Below zero: a signal came.
+      // Below zero: interrupted by a signal.
       do this.#thread = this.#libc.symbols.wait(this.#polled, 2n, -1); while (
         await this.#thread < 0
       );
@@ -139,7 +139,7 @@ export class DescriptorWait {
     }
     symbols.close(pipe[0]!);
     symbols.close(pipe[1]!);
-    // What waits meanwhile looks once more, and then waits in the new way.
+    // Ends the thread's wait; the next one is done the new way.
     if (this.#stream !== undefined && this.#thread !== undefined) this.#endThread();
   }
 
@@ -151,7 +151,7 @@ export class DescriptorWait {
       let isOver = false;
       const wait = stream.wait().then(() => isOver = true);
       for (let turn = 0; turn < 8; turn++) await nextTurn();
-      // The first may end at once: a stream that has just been made looks by itself.
+      // The first may end at once: a new stream reads by itself.
       if (isOver && i === 0) continue;
       if (isOver) return false;
       symbols.write(other, byte, 1n);
@@ -182,8 +182,8 @@ interface PipeHandle {
 class TokenStream {
   readonly #libc: WaitLibc;
   /**
-   * What the stream was made of: an epoll instance that watches the file. So an error at the file makes
-   * it readable, as data does; the runtime would not read on for an error alone.
+   * What the stream was made of: an epoll instance that watches the file. It becomes readable for an error
+   * on the file as it does for data; the runtime would not read for an error alone.
    */
   readonly #epoll: number;
   /** The number the stream knows; and where the token is written. */
@@ -191,9 +191,12 @@ class TokenStream {
   readonly #tokens: number;
   readonly #socket: Socket;
   readonly #polled = new Uint8Array(OFF_HEAP);
-  /** It is written, and has not been read. */
+  /** The token is written, and not read yet. */
   #isArmed = false;
-  /** It has been read, and the runtime reads on: a new one would be found too, and wake for nothing. */
+  /**
+   * The token was read, and the runtime still reads on: it would find a new one too, and wake for
+   * nothing.
+   */
   #isReading = false;
   readonly #onTurn = () => {
     setImmediate(this.#onNextTurn);
@@ -202,7 +205,7 @@ class TokenStream {
     this.#isReading = false;
     if (this.#woken === undefined || this.#isArmed || this.#isClosed) return;
     this.#arm();
-    // What came before that has woken nobody.
+    // What arrived before the token was written has woken nobody.
     if (this.#libc.symbols.poll(this.#polled, 1n, 0) > 0) this.#wake();
   };
   #woken: (() => void) | undefined;

@@ -19,18 +19,18 @@ export interface Libc<Symbols extends Deno.ForeignLibraryInterface> {
 }
 
 interface Shared {
-  /** A {@link Libc} of the calls it is known by. */
+  /** The {@link Libc} of these calls. */
   readonly libc: unknown;
   users: number;
 }
 
-/** What is open, by the calls it was opened for. */
+/** Open libraries, by the calls they were opened for. */
 const SHARED = new Map<Deno.ForeignLibraryInterface, Shared>();
 
 /**
- * All who open it with one and the same object call the same functions: V8 makes a direct call of what
- * calls one alone, and a call of the runtime's, 0.9 µs longer, of what calls one for each of several
- * libraries.
+ * Everybody who opens it with the same object shares the same functions. V8 compiles a direct call where
+ * a call site only ever sees one function; with one for each library the call goes through the runtime,
+ * which takes 0.9 µs longer.
  *
  * @returns the C library, to be closed by everybody who has opened it.
  * @throws {Error} without `--allow-ffi`, or if there is no glibc.

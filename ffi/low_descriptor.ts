@@ -1,6 +1,6 @@
 /**
- * A file descriptor's number kept free for a library that waits with select(2): that knows numbers
- * below 1,024 alone, and glibc ends the process for one beyond.
+ * Keeps a low file descriptor free for a library that waits with select(2). That call only knows numbers
+ * below 1,024, and glibc aborts the process for a higher one.
  *
  * @module
  */
@@ -18,12 +18,12 @@ const CALLS = {
 const FD_SETSIZE = 1024;
 const EFD_CLOEXEC = 0x80000;
 const SO_DOMAIN = 39;
-/** So often another thread may be faster. */
+/** How often to try when another thread takes the number first. */
 const ATTEMPTS = 100;
 
 export class LowDescriptor implements Disposable {
   readonly #libc: Libc<typeof CALLS> = openLibc(CALLS);
-  /** Open, so that nobody else gets its number; below 0 if none was low enough. */
+  /** Kept open so that nobody else gets its number; below 0 if none was low enough. */
   #fd = -1;
 
   constructor() {
@@ -46,7 +46,7 @@ export class LowDescriptor implements Disposable {
       this.#fd = -1;
       symbols.close(fd);
       const opened = open();
-      // It has this number, or a lower one; or a thread of the runtime's was faster.
+      // `opened` has this number, or a lower one; otherwise a thread of the runtime's was faster.
       const holder = this.#domainOf(fd);
       if (holder === domain || holder === undefined) return opened;
       close(opened);
@@ -54,7 +54,7 @@ export class LowDescriptor implements Disposable {
     return undefined;
   }
 
-  /** Keeps a number again, once what was opened is closed. */
+  /** Reserves a number again, once what was opened is closed. */
   keep(): void {
     if (this.#fd < 0) this.#reserve();
   }

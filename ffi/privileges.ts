@@ -42,8 +42,8 @@ export interface PrivilegesOptions {
 }
 
 /**
- * Gives up the user, if one is given, on all threads, and every capability but CAP_NET_ADMIN, which the
- * calling thread alone keeps, and those that it starts. Nothing that is executed gets more.
+ * Becomes `user`, if given, on all threads, and gives up every capability but CAP_NET_ADMIN, which only
+ * the calling thread, and threads that it starts, keep. Nothing that is executed gets more.
  *
  * Without `user` the other threads keep the capabilities that they have.
  *

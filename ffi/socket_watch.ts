@@ -1,6 +1,6 @@
 /**
- * Waiting at sockets, many at once, for what Deno's own waits do not wake for: errors, and anything at
- * sockets that Deno did not open.
+ * Waits on many sockets at once for what Deno itself does not report: errors, and anything on sockets
+ * that Deno did not open.
  *
  * @module
  */
@@ -27,15 +27,15 @@ const CALLS = {
 const CLOEXEC = 0x80000;
 const MAX_EVENTS = 64;
 /**
- * A wake by the thread costs several times what a timer and a look do, and the cost is of changing to
- * the thread and back, whatever has come. So while wakes follow each other faster than this, nothing
- * waits: what has come is found by looking, until so many looks in a row by the timer find nothing.
+ * Being woken by the thread costs several times as much as a timer and a look: the price is the switch to
+ * the thread and back, however much has arrived. So while wakes follow each other faster than this, the
+ * thread does not wait: a timer looks, until {@link MAX_EMPTY_LOOKS} looks in a row find nothing.
  */
 const BUSY_MS = 12;
 const MAX_EMPTY_LOOKS = 4;
 /**
- * From one look by the timer to the next: while something is expected, while it is awaited, and while
- * nothing is.
+ * Between two looks by the timer, ms: while something is expected soon, while something is awaited, and
+ * otherwise.
  */
 const EXPECTING_MS = 1;
 const LOOK_MS = 4;
@@ -44,8 +44,8 @@ const REST_MS = 64;
 const END = 0;
 
 /**
- * One epoll instance, and one wait for it on a thread of the runtime's. It reports errors, and of
- * sockets that are to be received from what arrives.
+ * One epoll instance, and one thread of the runtime's that waits on it. It reports errors, and messages
+ * on sockets that were added for them.
  */
 export class SocketWatch {
   readonly #libc: Libc<typeof CALLS> = openLibc(CALLS);
@@ -56,7 +56,7 @@ export class SocketWatch {
   readonly #event = new Uint32Array(32);
   readonly #occurred: (socket: number, hasErrors: boolean) => void;
   readonly #running: Promise<void>;
-  /** Nothing waits: {@link look} and the timer find what has come. */
+  /** The thread does not wait: {@link look} and the timer find what has arrived. */
   #isBusy = false;
   #isExpecting = false;
   /** Looks by the timer since something was found. */
@@ -67,8 +67,8 @@ export class SocketWatch {
   readonly #onTimer = () => this.#lookByTimer();
   #isClosed = false;
   /**
-   * Whether more is to come that somebody waits for. While nothing is, the timer looks rarely: what
-   * comes then was not asked for, or has a look of its owner's own.
+   * Whether somebody waits for more. If not, the timer looks rarely: what comes then was not asked for,
+   * or its owner looks by itself.
    */
   isAwaited = true;
 
@@ -104,12 +104,12 @@ export class SocketWatch {
     }
   }
 
-  /** Whether {@link look} finds something sooner than it is told of. */
+  /** Whether {@link look} may find something before it is reported. */
   get isBusy(): boolean {
     return this.#isBusy && !this.#isClosed;
   }
 
-  /** Has `occurred` called for what has come, while {@link isBusy}. */
+  /** Calls `occurred` for what has arrived, while {@link isBusy}. */
   look(): void {
     if (!this.isBusy) return;
     const count = this.#libc.symbols.poll(this.#epoll, this.#events, MAX_EVENTS, 0);
@@ -147,7 +147,7 @@ export class SocketWatch {
       last = now;
       if (this.isBusy) {
         await this.#lookOften();
-        last = performance.now(); // a thread that is woken soon was given the wait too early
+        last = performance.now(); // if the thread is woken soon after, it began to wait too early
       }
     }
     this.#release();
@@ -171,7 +171,7 @@ export class SocketWatch {
     this.#timer = undefined;
     this.#emptyLooks++;
     this.look();
-    // What is expected and has not come within the time of a near network comes from a far one.
+    // What was expected and is not here by now comes from farther away.
     if (this.#emptyLooks > 0) this.#isExpecting = false;
     if (this.isBusy && this.#emptyLooks < MAX_EMPTY_LOOKS) this.#startTimer();
     else this.#endLooking();

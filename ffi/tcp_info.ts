@@ -18,13 +18,13 @@ const TCP_INFO = 11;
 const RTT = 68 / 4;
 /** Up to tcpi_rttvar. */
 const INFO_BYTES = 76;
-/** So many descriptors in a row that are no TCP sockets: there are no more behind them. */
+/** After this many descriptors in a row that are no TCP sockets, none are expected beyond. */
 const GAP = 4_096;
 
-/** Descriptors that are asked before others have their turn: a third of a millisecond. */
+/** Descriptors to ask before giving way to other work: a third of a millisecond. */
 const STEP = 256;
 
-/** Deno's sockets do not tell their descriptors: they are found by asking each descriptor there may be. */
+/** Deno does not tell the descriptors of its sockets: they are found by asking every possible one. */
 export class TcpInfo {
   readonly #libc: Libc<typeof CALLS> = openLibc(CALLS);
   // More than 64 bytes are never moved.
@@ -33,8 +33,8 @@ export class TcpInfo {
   readonly #length = new Uint32Array(32);
 
   /**
-   * Round trips of the sockets that have one, ms, by their local port. One that two sockets have is left
-   * out. An undefined comes wherever others should have their turn before it goes on.
+   * Round trips of the sockets that have one, ms, by local port. Ports that two sockets share are left out.
+   * Yields undefined wherever other work should have its turn.
    */
   *roundTrips(): Generator<undefined, Map<number, number>, undefined> {
     const found = new Map<number, number>();

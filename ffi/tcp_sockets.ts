@@ -1,8 +1,8 @@
 /**
  * TCP sockets by the system's own calls, and one wait for all of them.
  *
- * A connection of the runtime's is some twenty objects, parts of it native, which only a full collection
- * frees, and each read takes and gives back 64 KiB. Here it is a descriptor.
+ * A connection of the runtime's takes some twenty objects, some of them native, which only a full garbage
+ * collection frees, and each read allocates 64 KiB. Here it is a descriptor and nothing else.
  *
  * @module
  */
@@ -102,8 +102,8 @@ export class TcpSockets {
    * Begins to connect a socket, and to watch it until it is closed.
    *
    * @param address 4 or 16 bytes.
-   * @param number What {@link eventNumber} has for it, 32 bits: descriptors are used again.
-   * @param keepAliveS Idle for so long it is probed, seconds.
+   * @param number What {@link eventNumber} gives for it, 32 bits: descriptors are used again.
+   * @param keepAliveS How long it is idle before it is probed, seconds.
    * @returns its descriptor, non-blocking.
    */
   connect(address: Uint8Array, port: number, number: number, keepAliveS: number): number {
@@ -117,7 +117,7 @@ export class TcpSockets {
     const size = writeSockaddr(this.#address, address, port);
     let failure = 0;
     if (symbols.connect(fd, this.#address, size) !== 0) failure = this.#failure();
-    // Not before: a socket that is not connecting yet has hung up, by epoll.
+    // Added only now: epoll reports a socket that is not connecting yet as hung up.
     if (failure === 0 || failure === -Errno.EINPROGRESS) {
       failure = 0;
       this.#event[0] = (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) >>> 0;

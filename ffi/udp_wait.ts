@@ -10,9 +10,12 @@ import { MSG_DONTWAIT, MSG_PEEK, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK } from 
 import type { UdpLibc } from "./udp_layout.ts";
 import type { UdpSocket } from "./udp.ts";
 
-/** After so many wakes for nothing in a row, the trick below does not work with this runtime. */
+/**
+ * After this many wakes for nothing in a row, the trick below is taken not to work with this
+ * runtime.
+ */
 const MAX_EMPTY_WAKES = 64;
-/** How long a thread waits at a time: closing waits for it. */
+/** How long a thread waits at a time, ms: closing has to wait for it. */
 const THREAD_MS = 200;
 
 /**
@@ -35,12 +38,12 @@ const THREAD_MS = 200;
 export class UdpWait {
   readonly #libc: UdpLibc;
   readonly #socket: UdpSocket;
-  /** What is sent as the token, and peeked at. V8 does not move more than 64 bytes. */
+  /** The token as it is sent, and peeked at. V8 does not move buffers above 64 bytes. */
   readonly #token = new Uint8Array(128);
   readonly #received = new Uint8Array(1);
-  /** The token socket, by a descriptor of its own; -1 for none. */
+  /** The token socket's own descriptor; -1 for none. */
   #lent: number;
-  /** The runtime receives the token, or waits to. */
+  /** The runtime's pending `receive` of the token. */
   #receiving: Promise<void> | undefined;
   #error: unknown;
   #emptyWakes = 0;
@@ -53,12 +56,16 @@ export class UdpWait {
     if (this.#lent >= 0 && !socket.lend(this.#lent)) this.close();
   }
 
-  /** Whether only a thread waits. */
+  /** Whether waiting is done by a thread, without the trick. */
   get isOnThread(): boolean {
     return this.#lent < 0;
   }
 
-  /** After each wake: whether there was nothing to receive, nor an error. */
+  /**
+   * To be called after each wake.
+   *
+   * @param wasEmpty Whether there was neither a datagram nor an error.
+   */
   note(wasEmpty: boolean): void {
     this.#emptyWakes = wasEmpty ? this.#emptyWakes + 1 : 0;
     if (this.#emptyWakes > MAX_EMPTY_WAKES) this.close();
@@ -66,7 +73,7 @@ export class UdpWait {
 
   /**
    * Resolves when there may be something to receive, or the socket is closed. To be called in the same
-   * turn as a receive that found nothing: an earlier wake of the runtime is forgotten.
+   * turn as a receive that found nothing: a wake from before that is lost.
    *
    * @throws What Deno's receive does if it has failed.
    */

@@ -23,9 +23,9 @@ import type { TransitPolice } from "./police.ts";
 import { PROTOCOL_TCP } from "./protocols.ts";
 import { type TransitFilter, TransitPacket } from "./transit.ts";
 
-/** What forwarding needs of what packets come in by. */
+/** What forwarding needs of the input side. */
 export interface ForwardingHost {
-  /** Hands a packet up as if it were for an own address. */
+  /** Hands a packet up as if it were for one of this host's addresses. */
   deliver(
     nic: Nic,
     version: IpVersion,
@@ -35,11 +35,14 @@ export interface ForwardingHost {
     hopLimit: number,
     now: number,
   ): void;
-  /** Takes a packet in that had been put aside, from the same sender as the one at work. */
+  /** Takes in a packet that had been set aside, from the sender of the packet being handled. */
   receive(nic: Nic, version: IpVersion, packet: Uint8Array, now: number): void;
 }
 
-/** In this order: NAT of the destination, rules, size, NAT of the source, rate, one hop, the link. */
+/**
+ * Passes packets on. In this order: NAT of the destination, rules, size, NAT of the source, rate,
+ * hop limit, the link.
+ */
 export class Forwarding {
   readonly #output: Output;
   readonly #counters: IpCounters;

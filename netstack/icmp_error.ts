@@ -97,7 +97,7 @@ const RELAYED: Partial<
   "time-exceeded": { ipv4: [TIME_EXCEEDED, 0], ipv6: [V6_TIME_EXCEEDED, 0], from: "gateway" },
 };
 
-/** What errors are sent with. */
+/** The way out for errors. */
 export interface ReportOutput {
   random(out: Uint8Array): void;
   /** @returns Where in the NIC's queue the message goes, -1 if there is no room for it. */

@@ -18,17 +18,23 @@
 const FILLING = 1 / 4;
 const PRESSURE = 3 / 4;
 const RELIEF = 5 / 8;
-/** From here on everybody has to have {@link MemoryBudget.earned} it, as who is above its share always. */
+/**
+ * Above this, a buffer must have been {@link MemoryBudget.earned}; an owner above its share needs
+ * that sooner.
+ */
 const RESERVE = 7 / 8;
-/** From here on there is nothing for who is above its share. */
+/** Above this, an owner above its share gets nothing. */
 const LAST = 15 / 16;
 /** The least part of the total that is room for buffers. */
 const LEAST_ROOM = 1 / 2;
-/** Of what a connection has moved, the part that it may have as a buffer of the reserve. */
+/** The buffer that a connection may have from the reserve, as a fraction of what it has moved. */
 const EARNED = 1 / 4;
-/** What it may have before it has moved anything, a part of the room: the reserve has 2,048 of these. */
+/**
+ * What it may have before it has moved anything, as a fraction of the room: 2,048 of these fit into
+ * the reserve.
+ */
 const AT_ONCE = 1 / 16_384;
-/** The most that is, a part of the room. */
+/** The most it may have, as a fraction of the room. */
 const MOST_EARNED = 1 / 64;
 /** A connection that moves data and may not have a buffer of this size is starved, bytes. */
 const ENOUGH = 64 << 10;
@@ -56,8 +62,8 @@ export interface MemoryBudgetOptions {
   /** What a connection costs beside its buffers, wherever, bytes; default 0. */
   perConnection?: number;
   /**
-   * Connections more than there are whose cost is kept free: what the first ones have buffered does not
-   * go back when the next ones come. Default 0.
+   * How many further connections room is kept for: what the first ones have buffered cannot be taken
+   * back when more come. Default 0.
    */
   spareConnections?: number;
   /** Called when a period of pressure begins and when it ends, from within the call that did it. */
@@ -172,7 +178,7 @@ export class MemoryBudget {
     return isStarving || this.#outside > 0 && this.used > this.room;
   }
 
-  /** Long before there is pressure: who has moved nothing yet should not hold much. */
+  /** Well before there is pressure: a connection that has moved nothing yet should not hold much. */
   get isFilling(): boolean {
     return this.used >= FILLING * this.room;
   }
@@ -187,7 +193,10 @@ export class MemoryBudget {
     return this.used >= RESERVE * this.room;
   }
 
-  /** The buffer that a connection may have of the reserve once it has moved `bytes` without a pause. */
+  /**
+   * The buffer that a connection may have from the reserve once it has moved `bytes` without a
+   * pause.
+   */
   earned(bytes: number): number {
     const { room } = this;
     return Math.min(Math.max(EARNED * bytes, AT_ONCE * room), MOST_EARNED * room, MOST_BUFFER);

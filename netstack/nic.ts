@@ -71,7 +71,7 @@ export class Nic {
   spoofing: boolean;
   forwarding: boolean;
   readonly keepsHopLimit: boolean;
-  /** Whether that is so for packets that came in here as well. */
+  /** Whether packets that came in here may leave here again. */
   forwardsBack = true;
   /** Where packets that came in here go if no route leads elsewhere: a device that has routes of its own. */
   uplink: Nic | undefined = undefined;

@@ -9,7 +9,10 @@
  * @module
  */
 
-/** Items know their places, each roster's in a property of its own: -1 = not in it, from the start. */
+/**
+ * An item keeps its place in a property, another one for each roster it is in; -1 = not in it, as
+ * at first.
+ */
 export class Roster<T extends { [P in K]: number }, K extends string> {
   readonly #place: K;
   readonly #items: T[] = [];

@@ -202,13 +202,13 @@ export class TransitPacket {
     this.#parseTransport(buffer, chain.offset, 0, isQuoted);
   }
 
-  /** @param place Of the fragment, in units of 8 bytes. */
+  /** @param place The fragment's offset, in units of 8 bytes. */
   #parseTransport(buffer: Uint8Array, at: number, place: number, isQuoted: boolean): void {
     this.transport = at;
     const { protocol, version } = this;
     const left = this.end - at;
     if (place > 0) {
-      // RFC 3128: what would overwrite the flags of a TCP header that was looked at.
+      // RFC 3128: a fragment that would overwrite the flags of a TCP header after it was checked.
       this.kind = protocol === PROTOCOL_TCP && place === 1 ? "malformed" : "fragment";
       return;
     }

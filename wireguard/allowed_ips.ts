@@ -15,17 +15,17 @@ export interface AllowedIp {
 }
 
 /**
- * What a prefix is about that several speak for, whoever holds it at the moment: they hold it in turn,
- * and each of them may send from it at any time.
+ * A prefix that several may hold. One holds it at a time, and they take turns; all of them may send from
+ * it at any time.
  */
 export interface SharedPrefix<T> {
-  /** Whether it is one of them. */
+  /** Whether `value` is one of those who may hold it. */
   has(value: T): boolean;
   /**
-   * Who gets a packet for the prefix. Called for each.
+   * Picks who gets a packet for the prefix. Called for every packet.
    *
-   * @param holder Of the prefix.
-   * @param offset Of the packet.
+   * @param holder Who holds the prefix.
+   * @param offset Where the packet starts.
    */
   choose(
     holder: T,
@@ -35,7 +35,10 @@ export interface SharedPrefix<T> {
     version: 4 | 6,
     now: number,
   ): T;
-  /** A packet has come from the prefix by one that does not hold it, or that is followed. */
+  /**
+   * A packet from the prefix was sent by one that does not hold it, or by a holder that is
+   * followed.
+   */
   arrived(
     from: T,
     buffer: Uint8Array,
@@ -154,8 +157,8 @@ export class AllowedIps<T> {
   }
 
   /**
-   * Says what a prefix is about that several speak for; undefined: one alone does. It lasts, whoever the
-   * prefix is given to, until the prefix is removed.
+   * Makes a prefix one that several may hold; undefined ends that. It stays so, whoever the prefix is
+   * given to, until the prefix is removed.
    *
    * @returns false if nobody holds it.
    */
@@ -167,7 +170,7 @@ export class AllowedIps<T> {
     return true;
   }
 
-  /** Whose exactly this prefix is, whatever longer ones in it are. */
+  /** The owner of exactly this prefix, whoever has longer ones inside it. */
   ownerOf(address: Uint8Array, length: number): T | undefined {
     return this.#exactly(address, length)?.value;
   }
@@ -182,7 +185,7 @@ export class AllowedIps<T> {
     return commonBits(node, key.w0, key.w1, key.w2, key.w3) < length ? undefined : node;
   }
 
-  /** What the prefix is about that {@link lookup} finds; undefined if one alone speaks for it. */
+  /** How the prefix that {@link lookup} finds is shared; undefined if it is not. */
   sharedAt(buffer: Uint8Array, offset: number, version: 4 | 6): SharedPrefix<T> | undefined {
     return this.#find(buffer, offset, version)?.shared;
   }

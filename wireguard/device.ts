@@ -209,8 +209,8 @@ export class Device {
   }
 
   /**
-   * Says that several peers speak for a prefix that one of them holds; undefined: one alone does. Lasts
-   * until nobody holds it any more.
+   * Makes a prefix one that several peers may hold; undefined ends that. Lasts until nobody holds it any
+   * more.
    *
    * @returns false if nobody does.
    * @throws {RangeError} if address or length is out of range.
@@ -515,7 +515,10 @@ export class Device {
     this.#context.sink.receive(peer, buffer, offset, total, now);
   }
 
-  /** What a peer and the holder of an address both speak for; undefined if the holder alone does. */
+  /**
+   * The shared prefix by which a peer may send from an address that another holds; undefined if
+   * there is none.
+   */
   #sharedWith(
     peer: Peer,
     holder: Peer,
@@ -555,8 +558,8 @@ export class Device {
 }
 
 /**
- * Whether a packet tells where the peer is now: what was overtaken on its way, by another path or under
- * an older key, tells where it was.
+ * Whether a packet shows where the peer is now. One that was overtaken on its way, or sent under an older
+ * key, shows where it was.
  */
 function isNewest(keypair: Keypair<Peer>, high: number, low: number): boolean {
   if (!keypair.replay.isGreatest(high, low)) return false;

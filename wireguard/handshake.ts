@@ -37,7 +37,7 @@ export function sendInitiation(context: Context<Peer>, peer: Peer, now: number):
   const other = peer.takeOtherEndpoint();
   const endpoint = other ?? peer.endpoint;
   if (endpoint === undefined || peer.removed) return;
-  // By another path nothing has been tried yet.
+  // Nothing has been tried by another path yet, so it need not wait.
   const earliest = peer.lastSentHandshake + context.settings.rekeyTimeoutMs;
   if (other === undefined && now < earliest) return;
   peer.lastSentHandshake = now;
@@ -71,7 +71,7 @@ export function sendInitiation(context: Context<Peer>, peer: Peer, now: number):
   peer.timers.anyAuthenticatedPacketSent();
   peer.timers.handshakeInitiated(now);
   transmit(context, endpoint, message, 0, INITIATION_SIZE);
-  // By another path one asks one place.
+  // An initiation by another path goes to that one place.
   if (other !== undefined || peer.hasSession && !peer.isSearched) return;
   for (const replica of peer.otherEndpoints) {
     peer.sentBytes += INITIATION_SIZE;

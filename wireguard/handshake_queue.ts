@@ -12,9 +12,10 @@ import { Source, sourceKey } from "./source.ts";
 /** Messages kept at most. */
 export const HANDSHAKE_QUEUE_LIMIT = 4096;
 /**
- * Messages that wait when the device is under load: two seconds' work, more or less. The kernel's module has
- * an eighth of its queue; but the client of a cookie waits 5 s with its next try, so that thousands of
- * peers that come at once, after a hub's restart, are served sooner in turn than one half of them twice.
+ * From this many waiting messages on the device is under load: some two seconds' work. The kernel's
+ * module says so at an eighth of its queue. But a client that is sent a cookie waits 5 s before it tries
+ * again: when thousands of peers come at once, after a hub's restart, serving them in turn is sooner done
+ * than sending half of them away to come twice.
  */
 export const LOADED = HANDSHAKE_QUEUE_LIMIT / 2;
 

@@ -1,6 +1,6 @@
 /**
- * What the owner of a peer is told that can be reached by more than one path, and decides for it. A
- * peer without such an owner roams as the whitepaper says (§2.1).
+ * What is reported about a peer that can be reached by more than one path, to whoever chooses the path
+ * for it. A peer without this roams as the whitepaper says (§2.1).
  *
  * @module
  */
@@ -10,8 +10,8 @@ import type { Sender } from "./endpoint.ts";
 /** Called while a datagram is handled: nothing may be sent from within, `Peer.setEndpoint` is allowed. */
 export interface PeerPaths {
   /**
-   * Once after `Peer.awaitTraffic`: something was sent that should be answered. Data after which
-   * nothing has been heard yet, an initiation, a persistent keepalive, or somebody's question in its
+   * Called once after `Peer.awaitTraffic`: something was sent that should be answered. That is data with
+   * nothing heard since, an initiation, a persistent keepalive, or a question that somebody sends in its
    * place.
    *
    * @param isKeepalive Whether it is one of the last two, whose answer, if any, says nothing here.
@@ -21,8 +21,8 @@ export interface PeerPaths {
   /**
    * Something authentic came from elsewhere than the peer's endpoint.
    *
-   * @param moves Whether it tells where the peer is: no probe, and nothing that was overtaken.
-   * @returns whether the peer moves there; one that does not move stays in any case.
+   * @param moves Whether it shows where the peer is now: a probe, or an overtaken packet, does not.
+   * @returns whether the peer moves there. Without `moves` it stays in any case.
    */
   heardElsewhere(from: Sender, moves: boolean, now: number): boolean;
 

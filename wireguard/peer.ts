@@ -90,11 +90,11 @@ export class Peer implements TimerActions {
   name: string | undefined = undefined;
 
   /**
-   * Whether it is one of several that speak for a prefix (`Device.sharePrefix`): then it is asked of each
-   * packet that would go to it whether another is to have it. Whoever shares a prefix sets it.
+   * Whether it is one of several that may hold a prefix (`Device.sharePrefix`). Each packet that would go
+   * to it may then be for another of them. Set by whoever shares the prefix.
    */
   isTwin = false;
-  /** Whether the prefix is told of packets that have come by it, too, while it is the holder. */
+  /** Whether its packets are reported to `SharedPrefix.arrived` even while it holds the prefix. */
   isFollowed = false;
 
   /** Whole datagrams of this peer, handshakes and keepalives included, as `wg show` counts them. */
@@ -102,13 +102,22 @@ export class Peer implements TimerActions {
   sentBytes = 0;
   /** When the last handshake completed: ms since the Unix epoch, 0 for never. */
   lastHandshake = 0;
-  /** How long the last handshake took that this side began, from its last initiation on: ms; -1 before. */
+  /**
+   * How long the last handshake that this side began took, counted from its last initiation, ms; -1
+   * for none.
+   */
   handshakeMs = -1;
   /** How many probes it has answered. */
   probesAnswered = 0;
-  /** When something authenticated came last, a keepalive too: ms, as every `now`; -Infinity for never. */
+  /**
+   * When something authenticated last came, keepalives included: ms, on the clock of `now`;
+   * -Infinity for never.
+   */
   lastHeard = -Infinity;
-  /** Since when it is heard without a silence as long as a session may last; as {@link lastHeard}. */
+  /**
+   * Since when it has been heard with no silence longer than a session may last; as {@link
+   * lastHeard}.
+   */
   heardSince = -Infinity;
   /** Bytes per second between the last two calls of `Device.sampleRates`. */
   receiveRate = 0;
@@ -118,9 +127,8 @@ export class Peer implements TimerActions {
   paths: PeerPaths | undefined = undefined;
 
   /**
-   * Where initiations are sent as well while there is no session: other addresses at which the peer may
-   * be, or a replica of it with the same key. Whose answer comes first has the session, and the peer is
-   * there.
+   * Where initiations are sent as well while there is no session: other addresses of the peer, or
+   * replicas of it with the same key. The first to answer gets the session, and is where the peer is.
    */
   otherEndpoints: readonly Endpoint[] = [];
   /** Whether {@link otherEndpoints} count although there is a session: nothing is heard under it. */
@@ -335,16 +343,16 @@ export class Peer implements TimerActions {
   }
 
   /**
-   * @internal Whether an initiation from there is to be dropped, since it comes from another of several
-   * replicas than the one that has the session, and that one is there. A replica that was restarted, or
-   * still has a session of its own, knows nothing of the other; to answer it would take the peer away
-   * from all that ends in the other, to and fro. The one with the session is asked first. If nothing has
-   * come of it when the other calls again, which is 5 s later, that one has the peer.
+   * @internal Whether to drop an initiation because it comes from another replica than the one with the
+   * session, while that one is alive. A replica that restarted, or still has a session of its own, knows
+   * nothing of the other: answering both would move the peer to and fro, and break the connections that
+   * end in each. So the replica with the session is probed first. If nothing has been heard of it when
+   * the other calls again, 5 s later, the other gets the peer.
    */
   keepsReplica(from: Sender, now: number): boolean {
     const endpoint = this.#endpoint;
     if (endpoint === undefined || this.isSearched || this.otherEndpoints.length === 0) return false;
-    // By what it says: one that is configured is not the one that was heard.
+    // Compared as text: a configured endpoint and one that was heard are different objects.
     const caller = `${from.toEndpoint()}`;
     if (!this.otherEndpoints.some((other) => `${other}` === caller)) return false;
     const isSilent = this.#replicaAskedAt >= this.lastHeard;

@@ -1,6 +1,6 @@
 /**
- * The protocol without the reference cryptography, for who has cryptography of their own: `@noble/curves`
- * alone is 2 MB of memory.
+ * The protocol without the reference cryptography, for programs that bring their own: `@noble/curves`
+ * alone takes 2 MB of memory.
  *
  * @module
  */

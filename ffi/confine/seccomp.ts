@@ -26,7 +26,7 @@ const PR_CAPBSET_DROP = 24;
 const CAP_LAST = 63;
 const SECCOMP_SET_MODE_FILTER = 1n;
 const FILTER_FLAG_TSYNC = 1n << 0n;
-/** Before Linux 5.16 the whole program would run slower without it: V8 has that mitigation itself. */
+/** No speculation mitigation, which up to Linux 5.15 slows the whole program down: V8 has its own. */
 const FILTER_FLAG_SPEC_ALLOW = 1n << 2n;
 
 /**

@@ -1,8 +1,7 @@
 /**
- * Packets towards the kernel, put together: segments of a TCP connection that follow one another, and
- * datagrams of a UDP flow, go to it in one piece of up to 64 KiB, as a network card would bring them
- * (GRO). Only what the kernel would cut into the same packets again is put together; the order within
- * a flow is kept.
+ * Coalesces packets for the kernel: successive segments of a TCP connection, and datagrams of a UDP flow,
+ * go to it in one piece of up to 64 KiB, as from a network card (GRO). Only packets that the kernel would
+ * get back by cutting the piece are coalesced; the order within a flow is kept.
  *
  * @module
  */
@@ -55,7 +54,7 @@ import {
   writeVnet16,
 } from "./layout.ts";
 
-/** Flows whose packets are put together at once. */
+/** Flows whose packets are coalesced at the same time. */
 export const BINS = 16;
 /** From one bin to the next: a header of the kernel's in front, so that the packet is aligned. */
 export const BIN_BYTES = 16 + 65_536 + 48;
@@ -78,7 +77,7 @@ export type PieceHandler = (bin: number, length: number) => void;
 /** Packets of one flow. */
 class Bin {
   readonly index: number;
-  /** Of the packet; the header is in front. */
+  /** Where its packet starts; the kernel's header is in front of that. */
   readonly at: number;
   isOpen = false;
   isIpv4 = false;
@@ -91,10 +90,10 @@ class Bin {
   /** Bytes of data in each packet but the last, which may have less. */
   segment = 0;
   count = 0;
-  /** Of the next. */
+  /** Sequence number, and IP identification, of the packet that would come next. */
   sequence = 0;
   id = 0;
-  /** The last one ends it: it was short, or has PSH or FIN. */
+  /** No packet may be added: the last one was short, or has PSH or FIN. */
   isEnded = false;
   /** Whether the checksum of the first packet has been looked at, and is right. */
   isChecked = false;
@@ -113,9 +112,9 @@ export class Coalescer {
   readonly #sum: Sum;
   readonly #emit: PieceHandler;
   readonly #bins: readonly Bin[];
-  /** Open ones, from the one opened first. */
+  /** Open bins, oldest first. */
   readonly #open: Bin[] = [];
-  /** For a packet that goes alone. */
+  /** Offset of the room for a packet that goes alone. */
   readonly #alone: number;
   // What the packet at hand is; see #parse.
   #isIpv4 = false;

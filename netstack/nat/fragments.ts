@@ -10,10 +10,10 @@ import { HalfSipHash } from "../siphash.ts";
 import type { TransitPacket } from "../transit.ts";
 import type { NatCounters } from "./counters.ts";
 
-/** Packets of which fragments may still come: all together, of one sender. */
+/** Packets whose fragments may still be arriving: in all, and from one sender. */
 const MOST = 1_024;
 const MOST_OF_SENDER_PACKETS = 256;
-/** What waits for the first of its packet: all together, of one sender, of one packet; bytes. */
+/** Bytes that wait for the first fragment of their packet: in all, from one sender, of one packet. */
 const MOST_BYTES = 1 << 20;
 const MOST_OF_SENDER = 128 << 10;
 const MOST_OF_PACKET = 72 << 10;
@@ -29,14 +29,14 @@ export class FragmentedPacket {
   readonly addresses: Uint8Array;
   readonly sender: number;
   readonly ends: number;
-  /** Whether the first came, and passed. What follows is then said: */
+  /** Whether the first fragment has come, and passed. Only then are the next fields set. */
   isKnown = false;
   /** Addresses that take the place of source and destination; undefined = they stay. */
   source: Uint8Array | undefined = undefined;
   destination: Uint8Array | undefined = undefined;
-  /** The identification it has beyond; -1 = it stays. */
+  /** Its identification on the other side; -1 = unchanged. */
   identificationBeyond = -1;
-  /** Copies of what came before the first, and where it is counted if it came in vain. */
+  /** Copies of what came before the first fragment, and what counts them if that never comes. */
   held: Uint8Array[] = [];
   counters: NatCounters | undefined = undefined;
   heldBytes = 0;
@@ -88,7 +88,10 @@ export class NatFragments {
     }
   }
 
-  /** What is known of a fragment's packet, from then on; fragments of two NICs are not of one. */
+  /**
+   * The packet that a fragment belongs to, remembered from now on. Fragments from two NICs never
+   * belong together.
+   */
   of(packet: TransitPacket, ingress: number, now: number): FragmentedPacket {
     const key = this.#keyOf(packet, ingress);
     const found = this.#packets.get(key);
@@ -120,7 +123,7 @@ export class NatFragments {
     return made;
   }
 
-  /** Keeps a copy until the first comes. @returns Whether there is room for it. */
+  /** Keeps a copy until the first fragment comes. @returns Whether there is room for it. */
   hold(of: FragmentedPacket, packet: TransitPacket, counters: NatCounters): boolean {
     const { buffer, offset, length } = packet;
     const ofSender = this.#bytesOf.get(of.sender) ?? 0;

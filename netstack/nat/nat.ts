@@ -109,7 +109,7 @@ export class Nat {
     let mapping = mappings.find(space, buffer, source, port);
     let session = mapping < 0 ? -1 : this.#session(mapping, space, buffer, remote, remotePort);
     if (session < 0) {
-      // Nothing is reset that is not known: whoever it is for has other ways to find out.
+      // A RST for no known connection goes no further: its receiver has other ways to find out.
       if (isTcp && (flags & RST) !== 0) {
         this.counters.unasked++;
         return -1;
@@ -143,8 +143,8 @@ export class Nat {
     now: number,
   ): number {
     const { flags } = packet;
-    // One that has come through another NAT, or this one, is known here by other ends than it shows:
-    // what its answer depends on could not be told. RFC 5382 REQ-4 a: it is dropped in silence.
+    // A SYN that another NAT has translated, or this one for a hairpin, does not show the ends it is
+    // known by here, and nobody could tell whether it was answered: dropped in silence (RFC 5382 REQ-4 a).
     const mayWait = space < UDP_PORTS && opens(flags) && remoteBuffer === packet.buffer;
     const mapping = this.#mappings.at(space, external);
     if (mapping < 0 || space >= ICMP_IDENTIFIERS && !isReply) {

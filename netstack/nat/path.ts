@@ -53,7 +53,7 @@ export class NatPath {
   readonly #packet = new TransitPacket();
   readonly #quoted = new TransitPacket();
   readonly #rewrite = new Rewrite();
-  /** Whose hosts the packet is from, and for. */
+  /** The NATs that the sender and the receiver are behind. */
   #out: Nat | undefined = undefined;
   #in: Nat | undefined = undefined;
   #ingress = 0;
@@ -61,7 +61,7 @@ export class NatPath {
   /** Of the packet, or of the one that an error is about. */
   #space = NONE;
   #isReply = false;
-  /** The mapping of whom it is from. */
+  /** The sender's mapping. */
   #mapping = -1;
   #fragmented: FragmentedPacket | undefined = undefined;
   /** Fragments that have waited for the packet that has just passed; to be taken in as if they came. */
@@ -165,7 +165,7 @@ export class NatPath {
     if (out !== to) out?.expire(now);
     const verdict = this.#classify(to);
     if (verdict !== "pass") return verdict;
-    // Whom the other NAT says it is from: to be known before this one can say whether it may come.
+    // The sender's external address comes first: this NAT's filter asks for it.
     if (out !== undefined && !this.#mapOut(out, now)) return "drop";
     const mapping = packet.kind === "icmp-error" ? this.#errorIn(to) : this.#mapIn(to, now);
     if (mapping < 0) return "drop";

@@ -59,7 +59,10 @@ export class PortPool {
     return port;
   }
 
-  /** Gives back one that was taken. It rests from now on, however long ago the last one was taken. */
+  /**
+   * Gives back a port that was taken. It rests from now on, even if no port was taken or given back
+   * for long.
+   */
   give(port: number, now: number): void {
     this.#rest(now);
     this.#used[port >> 5]! &= ~(1 << port);
@@ -118,7 +121,7 @@ export class PortPool {
   #rest(now: number): void {
     if (now < this.#periodEnd) return;
     const isLong = now >= this.#periodEnd + REST_MS;
-    // Whenever somebody looks: a port rests for two periods at most, and for one at least.
+    // Periods end when somebody looks, so a port rests for one at least, and two at most.
     this.#periodEnd = isLong ? now + REST_MS : this.#periodEnd + REST_MS;
     [this.#resting, this.#rested] = [this.#rested, this.#resting];
     this.#resting.fill(0);

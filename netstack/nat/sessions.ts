@@ -26,9 +26,9 @@ export class Sessions {
   readonly #links = new ShareLinks();
   readonly #queue = new ShareQueue(this.#links);
   mappings = new Int32Array(0);
-  /** Sixteen bytes each, as in `Mappings`. All zero: of anybody. */
+  /** Sixteen bytes each, as in `Mappings`. All zero: any address. */
   #addresses = new Uint8Array(0);
-  /** 0: of any. */
+  /** 0: any port. */
   #ports = new Uint16Array(0);
   /** TCP's, see `tcp_state.ts`. Of a permit: how many sessions it is for. */
   states = new Int32Array(0);
@@ -45,7 +45,7 @@ export class Sessions {
 
   /**
    * @param lives Of UDP, ICMP, transitory and established TCP, ms.
-   * @param max Sessions; permits are besides.
+   * @param max Sessions; permits are not counted.
    */
   constructor(lives: readonly number[], max: number, random: (out: Uint8Array) => void) {
     this.#lives = lives;
@@ -140,7 +140,7 @@ export class Sessions {
     return session === first ? after : first;
   }
 
-  /** It was used, and by what keeps it: it lasts as long as `life` says from now on. */
+  /** A packet that keeps it alive has passed: its `life` starts again. */
   refresh(session: number, life: number, now: number): void {
     this.#ends[session] = now + this.#lives[life]!;
     if (this.#life[session] === life && this.#latest[life] === session) return;
@@ -158,7 +158,10 @@ export class Sessions {
     this.#queue.touch(session);
   }
 
-  /** Anybody at `address` may send to a mapping of TCP's, while a session with one of its ports is. */
+  /**
+   * Lets an address send to a TCP mapping from any port, as long as there is a session with one of
+   * its ports.
+   */
   permit(mapping: number, buffer: Uint8Array, offset: number, length: number): void {
     let permit = this.find(mapping, buffer, offset, length, 0);
     if (permit < 0) {

@@ -10,7 +10,7 @@ export const SYN = 0x02;
 export const RST = 0x04;
 export const ACK = 0x10;
 
-/** Sent from behind the NAT, from beyond: something, and a FIN. */
+/** Seen from behind the NAT, and from beyond it: any segment, and a FIN. */
 const SEEN_OUT = 1;
 const SEEN_IN = 2;
 const FIN_OUT = 4;

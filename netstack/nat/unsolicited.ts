@@ -12,7 +12,7 @@ import type { TransitPacket } from "../transit.ts";
 const SILENCE_MS = 6_000;
 /** SYNs that wait; more are dropped in silence, as a NAT that reports none would. */
 const MOST = 256;
-/** Of each what an ICMP error quotes: headers with all options they can have. */
+/** Bytes kept of each, for an ICMP error to quote: the headers, with all the options they can have. */
 const QUOTED = 128;
 
 /** Where it came in, and as much of it as is kept. Borrowed. */
@@ -29,7 +29,10 @@ export class UnsolicitedSyns {
   readonly #ingress = new Int32Array(MOST);
   readonly #ends = new Float64Array(MOST);
   readonly #lengths = new Uint8Array(MOST);
-  /** The ports, and where in the packet the remote address is; 0 = it has been asked for. */
+  /**
+   * Ports, and where in the packet the remote address is; 0 = its host has opened the connection
+   * since.
+   */
   readonly #localPorts = new Uint16Array(MOST);
   readonly #remotePorts = new Uint16Array(MOST);
   readonly #addresses = new Uint8Array(MOST);

@@ -43,11 +43,14 @@ const DEFAULT_MSS_V6 = 1_220;
 
 /** Less than 1/16 of the memory held is no progress, see {@link Connection.moved}. */
 const NOTICEABLE = 16;
-/** Whoever moves nothing for so long has earned nothing any more, ms. */
+/** After a pause this long a connection has to earn its buffer again, ms. */
 const PAUSE_MS = 2_000;
 /** What an application should write at once, bytes. */
 const APPETITE = 65_536;
-/** Whoever has moved this without a pause may have as much when memory is short, bytes: over a stalled peer's buffer. */
+/**
+ * A connection that moved this much without a pause may hold as much when memory is short, bytes. A stalled
+ * peer's buffer alone does not take so many.
+ */
 const MOVES = 131_072;
 
 const NO_MEMORY: TcpError = {
@@ -470,7 +473,7 @@ export class Connection implements Flow, EndpointConnection {
     return this.sender.ring.capacity + this.receiver.ring.capacity + this.#held;
   }
 
-  /** What has arrived in order; the window opens for more. */
+  /** Drops what has arrived in order, which nobody will read: the window opens for more. */
   #discard(): void {
     this.receiver.discard();
     if (this.receiver.updateDue) this.ackNow = true;

@@ -1,9 +1,9 @@
 /**
- * Connection requests that their forwarders have yet to hear of, in turns by who sent them.
+ * Connection requests that their forwarders have not been told of yet, taken from each sender in turn.
  *
- * To dial, join and close takes as long as dozens of packets, most of it later than the request. So
- * beside others whose data moves a sender has but a part of the time for it: what it asks for beyond
- * a rate waits. How much time there is the stack cannot know: it is told a rate.
+ * Dialling, joining and closing a connection takes as long as dozens of packets, most of it after the
+ * request. So while others move data, a sender gets only part of the time for it: requests above a rate
+ * wait. The stack cannot know how much time there is, and is told the rate.
  *
  * @module
  */
@@ -11,34 +11,34 @@
 import { Deadlines, type Timed } from "../deadlines.ts";
 import type { HalfOpen } from "./forwarder.ts";
 
-/** What a sender's requests are held back by. */
+/** What decides how far a sender's requests are held back. */
 export interface RequestPacing {
-  /** Bytes that others than a sender have moved so far, both ways. */
+  /** Bytes that all senders but this one have moved so far, both ways. */
   trafficBeside(from: unknown): number;
-  /** Requests a second of a sender beside others whose data moves. Asked for each of them. */
+  /** Requests a second that a sender may make while others move data. Asked for each request. */
   requestRate(now: number): number;
 }
 
-/** Requests that need not wait: a page's, not a flood's. */
+/** Requests that need not wait: as many as a web page makes, not a flood. */
 const BURST = 32;
 /**
- * What others move is looked at this often, ms: longer than a stream stalls that lost a segment. It counts
- * from so many bytes a millisecond, 4 Mbit/s: what has less needs no protection.
+ * How often to look at what others move, ms: longer than a lost segment stalls a stream. Less than
+ * {@link MOVING} bytes a millisecond, 4 Mbit/s, needs no protection.
  */
 const WINDOW_MS = 100;
 const MOVING = 500;
 /**
- * Told in a flush, one after the other: what the connections that there are have to send comes next, and
- * beside a sender whose data moves it should not wait for long.
+ * Requests told in one flush. The segments of existing connections come after them, and should not wait
+ * long while others move data.
  */
 const AT_ONCE = 8;
 const AT_ONCE_PACED = 2;
 
-/** One sender's, in the order in which they came. */
+/** The requests of one sender, oldest first. */
 class Line implements Timed {
   readonly from: unknown;
   readonly requests: HalfOpen[] = [];
-  /** Of the first one that is left. */
+  /** Index of the first one left. */
   head = 0;
   /** When its turn may come, ms. */
   nextAt = -Infinity;
@@ -68,12 +68,12 @@ export class RequestQueue {
   /** How many a flush may take. */
   atOnce = AT_ONCE;
 
-  /** @param pacing Default: nobody is held back. Senders that are no objects never are. */
+  /** @param pacing Default: nobody is held back. A sender that is not an object never is. */
   constructor(pacing?: RequestPacing) {
     this.#pacing = pacing;
   }
 
-  /** Whether {@link take} has one, as far as the time is not needed to tell. */
+  /** Whether {@link take} has one whatever the time is. */
   get isReady(): boolean {
     return this.#ready.length > 0;
   }

@@ -221,10 +221,10 @@ export class Tcp implements TransportProtocol {
   }
 
   /**
-   * What leads to some is another way now: connections to them that were not answered try again at once,
-   * and not when their timeouts, which have doubled each time, are over.
+   * The way to some addresses has changed: connections to them that got no answer try again at once,
+   * instead of waiting for a timeout that has doubled with each attempt.
    *
-   * @param isThere Whether that is so of an address.
+   * @param isThere Whether an address is one of them.
    */
   tryAgain(isThere: (remote: IpAddress) => boolean, now: number): void {
     this.#connections.tryAgain(isThere, now);

@@ -42,14 +42,14 @@ export function handleDeadline(c: Connection, now: number): void {
 }
 
 /**
- * What leads to the peer is another way: what was sent again and again is sent at once, and waits no
- * longer the next time than it did the first.
+ * The way to the peer has changed: what went unanswered is sent again at once, and the timeout starts
+ * over from its first value.
  */
 export function tryAgain(c: Connection, now: number): void {
   const { sender } = c;
   sender.rto.resetBackoff();
   if (sender.timer < Infinity) sender.timer = now;
-  // That was no fault of the peer's: it is not given up sooner for it.
+  // The old way was at fault, not the peer: its attempts are not held against it.
   sender.retries = Math.min(sender.retries, 1);
   c.synRetries = Math.min(c.synRetries, 1);
 }

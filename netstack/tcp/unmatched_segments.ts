@@ -197,7 +197,7 @@ export class UnmatchedSegments implements HalfOpenOwner {
   /**
    * Tells the forwarders of new requests, a few, and of clients that gave up.
    *
-   * @returns whether there are more now. Of those that have to wait {@link pollTimeout} knows.
+   * @returns whether more can be told now. When those that have to wait can, {@link pollTimeout} says.
    */
   dispatch(now: number): boolean {
     for (let told = 0; told < this.#requests.atOnce; told++) {
@@ -235,7 +235,7 @@ export class UnmatchedSegments implements HalfOpenOwner {
     const c = connections.open(path, local, localPort, remote, remotePort, hash, from, above, at);
     // The other side of a relay has coalesced already.
     c.sender.noDelay = true;
-    // Until the client answers, it keeps its place.
+    // It keeps its place among the half-open until the client answers.
     c.isHalfOpen = this.#limits.take(request.limitedAs, from, this.#evict);
     c.limitedAs = request.limitedAs;
     this.#answer(c, request.syn, at);

@@ -14,7 +14,7 @@ import { CaptureError } from "./error.ts";
 import { type FilterNames, type FilterNode, parseFilter } from "./filter.ts";
 import { FilterError } from "./filter_error.ts";
 import { FlowIndex } from "./flow_index.ts";
-import { checkPoint, type PointName } from "./points.ts";
+import { checkPoint, type PointName, pointsOf } from "./points.ts";
 import { compileFilter } from "./predicate.ts";
 
 /** What is captured. */
@@ -131,7 +131,8 @@ export class Captures {
   check(options: CaptureOptions): { readonly at: PointName[]; readonly node?: FilterNode } {
     const { snapLength = 0, filter, keys = false } = options;
     const at = [...new Set(options.at?.length ? options.at : defaultPoints(this.#gateway))];
-    for (const name of at) checkPoint(name, this.#gateway);
+    const there = pointsOf(this.#gateway);
+    for (const name of at) checkPoint(name, there);
     if (!Number.isInteger(snapLength) || snapLength < 0 || snapLength > 65_535) {
       throw new CaptureError("snap", `${snapLength} is out of range, expected 0 to 65535 bytes`);
     }

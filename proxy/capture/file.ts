@@ -25,6 +25,13 @@ export interface Rotation {
   readonly count: number;
 }
 
+/** A user that a process becomes. */
+export interface FileOwner {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+}
+
 /** Secrets that the next file begins with as well; older ones are of sessions that are long over. */
 const MAX_SECRETS = 1_024;
 /** Where in a block of figures the interface's number is. */
@@ -34,7 +41,8 @@ export class CaptureFile {
   readonly #path: string;
   readonly #rotation: Rotation | undefined;
   readonly #splitter = new BlockSplitter();
-  #file: Deno.FsFile;
+  /** Undefined when there is none: closed, or the next could not be opened. */
+  #file: Deno.FsFile | undefined;
   #number = 1;
   #size = 0;
   /** Of what every file begins with. */
@@ -46,11 +54,16 @@ export class CaptureFile {
   /** Of what was written. */
   readonly tally = new Tally();
 
-  /** @throws {CaptureError} if there can be no such file. */
-  constructor(path: string, rotation?: Rotation) {
+  /**
+   * @param owner Who the first file is to belong to, so that this user may replace it.
+   * @throws {CaptureError} if there can be no such file.
+   */
+  constructor(path: string, rotation?: Rotation, owner?: FileOwner) {
     this.#path = path;
     this.#rotation = rotation;
-    this.#file = openPrivately(this.#name());
+    const name = this.#name();
+    this.#file = openPrivately(name);
+    if (owner !== undefined) inPlace(name, () => Deno.chownSync(name, owner.uid, owner.gid));
   }
 
   /** A piece of pcapng, cut anywhere. @throws {Error} of the system, as when the disk is full. */
@@ -59,13 +72,15 @@ export class CaptureFile {
     this.#splitter.push(piece, (piece, blocks) => this.#sort(piece, blocks, writes));
     for (const [i, parts] of writes.entries()) {
       if (i > 0) this.#next();
+      if (this.#file === undefined) throw new CaptureError("write", `${this.#path}: is closed`);
       await writeAll(this.#file, parts.length === 1 ? parts[0]! : concat(parts));
     }
   }
 
-  /** @throws {Error} of the system, if the last figures cannot be written. */
+  /** Idempotent. */
   close(): void {
-    this.#file.close();
+    this.#file?.close();
+    this.#file = undefined;
   }
 
   /** Divides blocks among files. */
@@ -108,7 +123,7 @@ export class CaptureFile {
   }
 
   #next(): void {
-    this.#file.close();
+    this.close();
     this.#number = this.#number % this.#rotation!.count + 1;
     this.#file = openPrivately(this.#name());
   }
@@ -136,23 +151,74 @@ export function captureFiles(path: string, rotation: Rotation | undefined): stri
 }
 
 /**
+ * Whether a capture may be written there: what is there already stays, for it may yet turn out that
+ * nothing is captured.
+ *
+ * @param owner Who has to make the files that take turns.
+ * @throws {CaptureError} if not.
+ */
+export function checkPlace(path: string, rotation: Rotation | undefined, owner?: FileOwner): void {
+  const [first] = captureFiles(path, rotation);
+  const folder = /^(.*\/)[^/]*$/s.exec(path)?.[1] ?? "./";
+  inPlace(first!, () => {
+    if (isDevice(path)) return Deno.openSync(path, { write: true }).close();
+    refuseOthers(first!);
+    const trial = `${folder}.wirestack-${crypto.randomUUID()}`;
+    try {
+      Deno.openSync(trial, { write: true, createNew: true, mode: 0o600 }).close();
+      Deno.removeSync(trial);
+    } catch (error) {
+      throw new Error((error as Error).message.replace(/: \w+ '[^']*'$/, ""));
+    }
+  });
+  if (rotation !== undefined && owner !== undefined && !mayWriteIn(folder, owner)) {
+    throw new CaptureError(
+      "rotate",
+      `the user ${owner.name}, which this process becomes, may make no files in ${folder}, expected ` +
+        "a folder where it may, or one file",
+    );
+  }
+}
+
+/** As the system sees it, access lists and all. */
+function mayWriteIn(folder: string, { uid, gid }: FileOwner): boolean {
+  const args = ["-c", '[ -w "$1" ] && [ -x "$1" ]', "sh", folder];
+  return new Deno.Command("/bin/sh", { args, uid, gid, clearEnv: true }).outputSync().success;
+}
+
+/**
  * A file that its owner alone can read, in place of one with the same name: what another user has made
  * there is not written into, nor followed.
  */
 function openPrivately(path: string): Deno.FsFile {
-  try {
-    if (/^\/dev\//.test(path)) return Deno.openSync(path, { write: true });
-    const kind = kindOf(path);
-    if (kind !== undefined) throw new Error(`is ${kind}, expected the path of a file`);
+  return inPlace(path, () => {
+    if (isDevice(path)) return Deno.openSync(path, { write: true });
+    refuseOthers(path);
     try {
       Deno.removeSync(path);
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
     }
     return Deno.openSync(path, { write: true, createNew: true, mode: 0o600 });
+  });
+}
+
+function inPlace<T>(path: string, run: () => T): T {
+  try {
+    return run();
   } catch (error) {
     throw new CaptureError("write", `${path}: ${(error as Error).message}`);
   }
+}
+
+function isDevice(path: string): boolean {
+  return path.startsWith("/dev/");
+}
+
+/** @throws {Error} for what is there and no file. */
+function refuseOthers(path: string): void {
+  const kind = kindOf(path);
+  if (kind !== undefined) throw new Error(`is ${kind}, expected the path of a file`);
 }
 
 function kindOf(path: string): string | undefined {

@@ -6,6 +6,7 @@
  */
 
 import type { Flow, FlowProtocol } from "../flow/flow.ts";
+import { FlowReview } from "../flow/review.ts";
 import type { FlowTable } from "../flow/table.ts";
 import { SHORT_ID } from "../gateway/flow_stats.ts";
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from "../../netstack/mod.ts";
@@ -52,11 +53,21 @@ export class FlowIndex {
   readonly #isLink: (name: string) => boolean;
   readonly #observers = new Set<FlowBegan>();
   readonly #unobserve: () => void;
+  /** Over the flows that were there before, some in each turn of the event loop. */
+  readonly #walk: FlowReview;
 
   /** @param isLink Whether an owner of this name is a packet link. */
   constructor(table: FlowTable, isLink: (name: string) => boolean) {
     this.#isLink = isLink;
-    for (const flow of table.live) this.#add(flow);
+    this.#walk = new FlowReview(table, {
+      look: (flow) => {
+        this.#add(flow);
+        return true;
+      },
+      finished: () => 0,
+    });
+    this.#walk.begin();
+    this.#walkOn();
     this.#unobserve = table.observe({
       began: (flow) => {
         const entry = this.#add(flow);
@@ -86,6 +97,7 @@ export class FlowIndex {
   /** No flow is noted any more. */
   close(): void {
     this.#unobserve();
+    this.#walk.stop();
     this.#entries.clear();
   }
 
@@ -98,6 +110,15 @@ export class FlowIndex {
   commentOf(packet: CapturedPacket): Uint8Array | undefined {
     const entry = this.#find(packet.quoted ?? packet);
     return entry && this.#comment(entry);
+  }
+
+  #walkOn(): void {
+    if (!this.#walk.isUnderWay) return;
+    setImmediate(() => {
+      if (!this.#walk.isUnderWay) return;
+      this.#walk.step();
+      this.#walkOn();
+    });
   }
 
   #comment(entry: Entry): Uint8Array {

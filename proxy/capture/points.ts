@@ -32,9 +32,22 @@ export function describePoint(name: PointName): string {
   return `the packet link ${name.slice(LINK.length)}`;
 }
 
-/** @throws {CaptureError} unless that is a point that there is now. */
-export function checkPoint(name: PointName, host: PointHost): void {
-  const there = pointsOf(host);
+/** What a gateway has, of which it depends where packets can be looked at. */
+export interface PointsThere {
+  readonly hasWireguard: boolean;
+  readonly hasNic2: boolean;
+  /** The names of links, a device's among them. */
+  readonly links: readonly string[];
+}
+
+/** @throws {CaptureError} unless that is a point that there is. */
+export function checkPoint(name: PointName, { hasWireguard, hasNic2, links }: PointsThere): void {
+  const there = [
+    ...(hasWireguard ? ["nic1"] : []),
+    ...(hasNic2 ? ["nic2"] : []),
+    ...(hasWireguard ? ["outer"] : []),
+    ...links.map((link) => LINK + link),
+  ];
   if (there.includes(name)) return;
   const expected = `expected ${there.join(", ") || "a gateway with one"}`;
   if (name === "nic1" || name === "outer") {
@@ -46,21 +59,20 @@ export function checkPoint(name: PointName, host: PointHost): void {
       `nic2: nothing is proxied, or on NIC 1 itself, ${expected}`,
     );
   }
-  const noLink = name.startsWith(LINK) && host.engine.links.length === 0;
+  const noLink = name.startsWith(LINK) && links.length === 0;
   throw new CaptureError(
     "at",
     `${quote(name)}: there is none, ${expected}${noLink ? "; no link is there" : ""}`,
   );
 }
 
-function pointsOf({ engine, proxy, hasWireguard }: PointHost): readonly string[] {
-  const wireguard = hasWireguard !== false;
-  return [
-    ...(wireguard ? ["nic1"] : []),
-    ...(proxy.nic === undefined ? [] : ["nic2"]),
-    ...(wireguard ? ["outer"] : []),
-    ...engine.links.map(({ link }) => LINK + link.name),
-  ];
+/** What a gateway has now. */
+export function pointsOf({ engine, proxy, hasWireguard = true }: PointHost): PointsThere {
+  return {
+    hasWireguard,
+    hasNic2: proxy.nic !== undefined,
+    links: engine.links.map(({ link }) => link.name),
+  };
 }
 
 /**

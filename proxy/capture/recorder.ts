@@ -12,7 +12,7 @@ import { getLogger } from "../log/logger.ts";
 import type { Capture } from "./capture.ts";
 import { type CaptureOptions, Captures } from "./captures.ts";
 import { CaptureError } from "./error.ts";
-import { CaptureFile } from "./file.ts";
+import { CaptureFile, checkPlace, type FileOwner } from "./file.ts";
 import { CaptureListener } from "./listener.ts";
 import { type CaptureSink, pump, wholly } from "./pump.ts";
 
@@ -20,22 +20,26 @@ const log = getLogger(["wirestack", "capture"]);
 
 export class Recorder {
   readonly #config: CaptureConfig | undefined;
+  readonly #user: FileOwner | undefined;
   #file: CaptureFile | undefined;
   #listener: CaptureListener | undefined;
   #captures: Captures | undefined;
   #pumping: Promise<void> | undefined;
 
   /**
-   * Opens the file or the port: what the system refuses is known before the gateway runs.
+   * Tries the file, opens the port: what the system refuses is known before the gateway runs. A file
+   * that is there stays until {@link begin}.
    *
+   * @param user Whom this process becomes once the gateway runs. Missing: nobody else.
    * @throws {SettingError}
    */
-  constructor(config: CaptureConfig | undefined) {
+  constructor(config: CaptureConfig | undefined, user?: FileOwner) {
     this.#config = config;
+    this.#user = user;
     if (config === undefined) return;
     const { write, rotate } = config;
     inSettings(() => {
-      if (write.to === "file") this.#file = new CaptureFile(write.path, rotate);
+      if (write.to === "file") checkPlace(write.path, rotate, user);
       if (write.to === "tcp") this.#listener = new CaptureListener(write);
     });
   }
@@ -53,7 +57,7 @@ export class Recorder {
       if (this.#listener !== undefined) {
         this.#listener.serve(captures, options, gateway.proxy.listeners);
       } else {
-        const sink = this.#file ?? wholly(Deno.stdout);
+        const sink = this.#open(config);
         this.#pumping = this.#pump(captures.open(options), sink);
       }
     });
@@ -65,6 +69,11 @@ export class Recorder {
     await this.#captures?.close();
     await this.#pumping;
     this.#file?.close();
+  }
+
+  #open({ write, rotate }: CaptureConfig): CaptureSink {
+    if (write.to !== "file") return wholly(Deno.stdout);
+    return this.#file = new CaptureFile(write.path, rotate, rotate && this.#user);
   }
 
   async #pump(capture: Capture, sink: CaptureSink): Promise<void> {

@@ -9,6 +9,7 @@ import { type LoadedConfig, SettingError } from "../config/config.ts";
 import { ConfigError } from "../config/error.ts";
 import { summarize } from "../config/summary.ts";
 import { checkReserved, interfaceNameOf, isInterfaceName } from "../control/socket_path.ts";
+import { DEFAULT_NAME } from "./commands/system_setup.ts";
 import { isDescriptor } from "./read.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -20,6 +21,8 @@ export interface CheckOptions {
   readonly showOrigin?: boolean;
   /** As for `up`. */
   readonly ffi?: boolean;
+  /** By --tun: the name of a device, empty for the gateway's own. */
+  readonly tun?: string;
 }
 
 /** Below it a port may be root's alone. */
@@ -31,9 +34,10 @@ export async function check(
   options: CheckOptions,
   terminal: Terminal,
 ): Promise<void> {
-  const { file, name, showOrigin, ffi } = options;
+  const { file, name, showOrigin, ffi, tun } = options;
   await tryListening(loaded, ffi, terminal);
   await tryToken(loaded);
+  await tryPoints(loaded, tun === undefined ? [] : [deviceName(options)]);
   await tryFilter(loaded);
   const warnings = [...loaded.warnings, ...await tryCertificates(loaded)];
   const isFile = file !== undefined && !isDescriptor(file);
@@ -74,6 +78,33 @@ async function tryCertificates({ config, source }: LoadedConfig): Promise<string
   );
   if (wrong!.length > 0) throw new ConfigError(wrong!);
   return doubtful!;
+}
+
+/** The device that `up --tun` would make. */
+function deviceName({ tun, name, file }: CheckOptions): string {
+  return tun || name || (file && interfaceNameOf(file)) || DEFAULT_NAME;
+}
+
+/** Looks for the places of [Capture] as the gateway would. @param devices Links that are in no file. */
+async function tryPoints(
+  { config, source }: LoadedConfig,
+  devices: readonly string[],
+): Promise<void> {
+  const { capture, privateKey, proxy, links } = config;
+  if (capture === undefined) return;
+  const { checkPoint } = await import("../capture/points.ts");
+  const { CaptureError } = await import("../capture/error.ts");
+  const there = {
+    hasWireguard: privateKey !== undefined,
+    hasNic2: proxy?.interface === "nic2" && proxy.subnets.length > 0,
+    links: [...links.map(({ name }) => name), ...devices],
+  };
+  try {
+    for (const name of capture.at) checkPoint(name, there);
+  } catch (error) {
+    if (!(error instanceof CaptureError)) throw error;
+    throw new ConfigError([`${source.label(["capture", "at"])}: ${error.message}`]);
+  }
 }
 
 /** Reads the filter of [Capture] as the gateway would. */

@@ -5,7 +5,8 @@
  */
 
 import { dropsOf } from "../gateway/drops.ts";
-import type { DeviceStats, GatewayStats, LinkStats } from "../gateway/gateway.ts";
+import type { CarrierStats } from "../bind/stream/mod.ts";
+import type { DeviceStats, GatewayStats, LinkDropStats, LinkStats } from "../gateway/gateway.ts";
 import type { ShownGateway, ShownPeer, ShownTransport } from "./shown.ts";
 
 /** @param now Milliseconds since the Unix epoch. */
@@ -36,6 +37,7 @@ function peerLines(peer: ShownPeer, now: number): string[] {
     ...(peer.presharedKey ? [`  preshared key: ${peer.presharedKey}`] : []),
     ...(peer.endpoint ? [`  endpoint: ${peer.endpoint}`] : []),
     ...(peer.transport ? [transportLine(peer.transport, now)] : []),
+    ...peer.carriers.map(carrierLine),
     `  allowed ips: ${peer.allowedIps.join(", ") || "(none)"}`,
     ...(latestHandshake ? [`  latest handshake: ${formatAgo(latestHandshake, now)}`] : []),
     ...(receivedBytes || sentBytes
@@ -53,6 +55,14 @@ function transportLine({ name, endpoint, since, switches }: ShownTransport, now:
     name === "udp" || endpoint === null ? "" : ` (${endpoint})`
   }, since ` +
     `${formatAgo(since, now)}${switches > 0 ? `, changed ${times}` : ""}`;
+}
+
+function carrierLine({ endpoint, state, problem, name, ...moved }: CarrierStats): string {
+  const { receivedBytes, sentBytes } = moved;
+  const isThere = state === "open" && name !== null;
+  const more = isThere ? ` to ${name}` : problem === null ? "" : ` (${problem})`;
+  return `  carrier: ${endpoint} ${state}${more}, ${formatBytes(receivedBytes)} received, ` +
+    `${formatBytes(sentBytes)} sent`;
 }
 
 function linkLines(link: LinkStats): string[] {
@@ -79,7 +89,7 @@ function deviceLines({ name, mtu, bytesIn, bytesOut, drops }: DeviceStats): stri
   ];
 }
 
-function dropLines(drops: Readonly<Record<string, number>>): string[] {
+function dropLines(drops: LinkDropStats): string[] {
   const counted = Object.entries(drops).filter(([, count]) => count > 0)
     .map(([reason, count]) => `${words(reason)} ${count}`);
   return counted.length > 0 ? [`  dropped: ${counted.join(", ")}`] : [];

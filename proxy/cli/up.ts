@@ -201,7 +201,11 @@ export async function up<G extends RunningGateway>(
     return 1;
   } finally {
     stopCollecting();
-    await recording?.close(); // who reads by the control socket gets the rest
+    try {
+      await recording?.close(); // who reads by the control socket gets the rest
+    } catch (error) {
+      log.error("failed: {error}", { error }); // and this host is given back all the same
+    }
     control?.close();
     surroundings?.down(hasFailed);
     await surroundings?.afterDown();

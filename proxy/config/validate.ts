@@ -40,6 +40,7 @@ import {
   statusFields,
   type StatusValues,
 } from "./schema.ts";
+import { refusedAs } from "./refused_prefixes.ts";
 import type { ConfigSource } from "./source.ts";
 import { suggest } from "./suggest.ts";
 import { checkLinks, linkConfig } from "./check_links.ts";
@@ -82,7 +83,7 @@ export function validateConfig(source: ConfigSource): GatewayConfig | undefined 
   checkPeers(source, iface, peers);
   if (iface?.peerToPeer) checkShared(source, iface, peers);
   if (proxy !== undefined) checkProxy(source, proxy);
-  checkRules(source, rules, [...peers, ...links]);
+  checkRules(source, rules, [...named(peers, source.peers), ...named(links, source.links)]);
   checkLinks(source, links, peers, proxy, iface);
   checkFallbacks(source, peers);
   if (relay !== undefined) checkRelay(source, relay, iface);
@@ -168,6 +169,17 @@ function validateLinks(source: ConfigSource): (LinkValues | undefined)[] {
     return [];
   }
   return links.map((link, i) => validateSection(source, ["links", i], linkFields, link));
+}
+
+/** Peers, or links, with a name: for rules there are also those in which something else is wrong. */
+function named<T extends { readonly name?: string | undefined }>(
+  checked: readonly (T | undefined)[],
+  written: unknown,
+): ({ readonly name?: string | undefined } | undefined)[] {
+  return checked.map((one, i) => {
+    const name = one?.name ?? Object((written as readonly unknown[])[i]).name;
+    return typeof name === "string" ? { name: name.trim() } : undefined;
+  });
 }
 
 /** What is WireGuard's own: with one of them there is a key to be had. */
@@ -290,10 +302,17 @@ function checkProxy(source: ConfigSource, proxy: ProxyValues): void {
   }
   const seen = new Map<string, number>();
   map.forEach(({ from, to }, i) => {
-    if (to.address.isUnspecified) {
+    const isSingle = to.length === to.address.bytes.length * 8;
+    const refused = refusedAs(to);
+    if (isSingle && to.address.isUnspecified) {
       source.warn(
         ["proxy", "map", i],
         `${to.address} is this host's loopback: all that listens there can be reached at ${from}`,
+      );
+    } else if (!isSingle && refused !== undefined && refused !== "loopback") {
+      source.warn(
+        ["proxy", "map", i],
+        `${to} is ${refused}: what is sent to ${from} is refused, expected a single address`,
       );
     }
     const first = seen.get(`${from}`);

@@ -24,6 +24,9 @@ export class ControlServer {
   #handlers: ControlHandlers | undefined;
   readonly #timeouts: ControlTimeouts | undefined;
   readonly #open = new Set<Deno.Conn>();
+  readonly #directory: string;
+  /** A descriptor for one connection when there is no other: who looks why nothing works gets an answer. */
+  #spare: Deno.FsFile | undefined;
   #isFull = false;
   #isClosed = false;
 
@@ -47,17 +50,19 @@ export class ControlServer {
       (path) => Deno.listen({ transport: "unix", path }),
       (listener) => listener.close(),
     );
-    const server = new ControlServer(path, listener, inode, timeouts);
+    const server = new ControlServer(directory, path, listener, inode, timeouts);
     if (handlers !== undefined) server.serve(handlers);
     return server;
   }
 
   private constructor(
+    directory: string,
     path: string,
     listener: Deno.UnixListener,
     inode: number | null,
     timeouts: ControlTimeouts | undefined,
   ) {
+    this.#directory = directory;
     this.path = path;
     this.#listener = listener;
     this.#inode = inode;
@@ -68,6 +73,7 @@ export class ControlServer {
   serve(handlers: ControlHandlers): void {
     if (this.#handlers !== undefined || this.#isClosed) return;
     this.#handlers = handlers;
+    this.#keepSpare();
     this.#accept(handlers);
   }
 
@@ -78,6 +84,7 @@ export class ControlServer {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#giveSpare();
     this.#listener.close();
     for (const conn of this.#open) {
       try {
@@ -102,7 +109,7 @@ export class ControlServer {
     while (!this.#isClosed) {
       try {
         const conn = await this.#listener.accept();
-        isFailing = false;
+        if (this.#spare !== undefined) isFailing = false;
         if (this.#open.size >= MAX_CONNECTIONS) {
           // Said once until there is room again: who does not stop asking would fill the log.
           if (!this.#isFull) {
@@ -116,13 +123,32 @@ export class ControlServer {
         }
         this.#isFull = false;
         this.#open.add(conn);
-        serve(conn, handlers, this.#timeouts).finally(() => this.#open.delete(conn));
+        serve(conn, handlers, this.#timeouts).finally(() => {
+          this.#open.delete(conn);
+          this.#keepSpare();
+        });
       } catch (error) {
         if (this.#isClosed) return;
+        if (this.#giveSpare()) continue; // no descriptor left, most likely
         if (!isFailing) log.warn("{error}", { error }); // once: it may be so for long
         isFailing = true;
-        await new Promise((resolve) => setTimeout(resolve, 100)); // no descriptor left, say
+        await new Promise((resolve) => setTimeout(resolve, 100));
       }
     }
+  }
+
+  #keepSpare(): void {
+    if (this.#spare !== undefined || this.#isClosed) return;
+    try {
+      this.#spare = Deno.openSync(this.#directory);
+    } catch { /* there is none; the next connection's end tries again */ }
+  }
+
+  /** @returns whether there was one. */
+  #giveSpare(): boolean {
+    const spare = this.#spare;
+    this.#spare = undefined;
+    spare?.close();
+    return spare !== undefined;
   }
 }

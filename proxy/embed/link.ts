@@ -7,11 +7,11 @@
 import type { ListInput, UdpFiltering } from "../config/config.ts";
 import type { NatConfig } from "../config/checked.ts";
 import { parseNatAddress, parseNatPorts } from "../config/link_values.ts";
-import { ParseFailure, parsePeerName, splitList } from "../config/values.ts";
+import { oneOf, ParseFailure, parsePeerName, splitList } from "../config/values.ts";
 import type { Gateway, LinkStats } from "../gateway/gateway.ts";
 import type { AttachedLink } from "../gateway/links.ts";
 import { WebStreamsLink } from "../link/web_streams.ts";
-import type { Prefix } from "../../netstack/mod.ts";
+import { type IpAddress, Prefix } from "../../netstack/mod.ts";
 
 /** Where a link's packets come from and go to. */
 export interface AddLinkOptions {
@@ -43,7 +43,7 @@ export class TunnelLink implements AsyncDisposable {
   readonly #ended = Promise.withResolvers<void>();
 
   /**
-   * @throws {TypeError} if a stream is locked, or a name is none or taken.
+   * @throws {TypeError} if a stream is locked, or a name or prefix is none or taken.
    * @throws {RangeError} for an MTU out of range, or a NAT with an address of this end's own.
    */
   constructor(gateway: Gateway, options: AddLinkOptions, prefixes: readonly Prefix[]) {
@@ -54,7 +54,19 @@ export class TunnelLink implements AsyncDisposable {
     if (!Number.isInteger(mtu) || mtu < 576 || mtu > 65_535) {
       throw new RangeError(`mtu: expected 576 to 65535, got ${mtu}`);
     }
+    for (
+      const [name, hasMethod] of [["readable", "getReader"], ["writable", "getWriter"]] as const
+    ) {
+      const stream = options[name] as unknown as Record<string, unknown> | undefined;
+      if (typeof stream?.[hasMethod] !== "function") {
+        throw new TypeError(`${name}: expected a web stream of packets, got ${typeof stream}`);
+      }
+    }
+    if (mtu < MIN_IPV6_MTU && prefixes.some(({ version }) => version === 6)) {
+      throw new RangeError(`mtu: expected ${MIN_IPV6_MTU} or more for IPv6, got ${mtu}`);
+    }
     const nat = natOf(options);
+    checkFree(gateway, prefixes, nat.nat?.addresses ?? []);
     const link = new WebStreamsLink({ name: this.name, mtu, readable, writable });
     this.#gateway = gateway;
     try {
@@ -89,13 +101,33 @@ export class TunnelLink implements AsyncDisposable {
 }
 
 const DEFAULT_MTU = 1500;
+/** RFC 8200 §5. */
+const MIN_IPV6_MTU = 1280;
+
+/** Packets can be routed to one place alone. @throws {TypeError} */
+function checkFree(
+  { routes }: Gateway,
+  prefixes: readonly Prefix[],
+  nat: readonly IpAddress[],
+): void {
+  const check = (what: string, prefix: Prefix, shown: Prefix | IpAddress) => {
+    const holder = routes.holderOf(prefix);
+    if (holder === undefined) return;
+    throw new TypeError(`${what}: ${shown} is ${holder} already, expected it once`);
+  };
+  for (const prefix of prefixes) check("prefixes", prefix, prefix);
+  for (const address of nat) check("nat", Prefix.of(address), address);
+}
+
+const parseFiltering = oneOf("endpoint", "address", "address-port");
 
 function natOf(
-  { nat = [], natFiltering: filtering, natPorts }: AddLinkOptions,
+  { nat = [], natFiltering, natPorts }: AddLinkOptions,
 ): { nat?: NatConfig } {
   const texts = typeof nat === "string" ? splitList(nat) : nat;
   if (texts.length === 0) return {};
   const addresses = texts.map((text) => parsed("nat", parseNatAddress(text)));
+  const filtering = natFiltering && parsed("natFiltering", parseFiltering(natFiltering));
   const ports = natPorts === undefined ? undefined : parsed("natPorts", parseNatPorts(natPorts));
   return { nat: { addresses, ...(filtering && { filtering }), ...(ports && { ports }) } };
 }

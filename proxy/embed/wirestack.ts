@@ -288,6 +288,7 @@ export class Wirestack implements AsyncDisposable {
    */
   updatePeer(publicKey: KeyInput, changes: PeerChanges): void {
     this.#checkOpen();
+    checkObject("updatePeer", changes);
     updatePeer(this.#gateway, publicKey, changes);
   }
 
@@ -334,6 +335,7 @@ export class Wirestack implements AsyncDisposable {
    */
   set(settings: SettingsInput): SetReport {
     this.#checkOpen();
+    checkObject("set", settings);
     return this.#settings.set(settingsOfObject(settings));
   }
 
@@ -347,7 +349,7 @@ export class Wirestack implements AsyncDisposable {
    * const link = net.addLink({ readable, writable, prefixes: "10.0.0.8/32" });
    * await link.closed;
    * ```
-   * @throws {TypeError} if a stream is locked, a name is taken, or a prefix is none.
+   * @throws {TypeError} if a stream is locked, a name is taken, or a prefix is none, or has a place already.
    * @throws {RangeError} for an MTU out of range.
    * @throws {Deno.errors.BadResource} after {@link close}.
    */
@@ -430,7 +432,11 @@ export class Wirestack implements AsyncDisposable {
     return new PacketCapture(Captures.of(this.#gateway).open(options), signal);
   }
 
-  /** Plain values: peers, connections, counters by reason, resources in use. No secret. */
+  /**
+   * Plain values: peers, connections, counters by reason, resources in use. No secret. Figures of flows
+   * are as they are now; with more than 16,384 live ones as they were up to a second ago, their packets
+   * and retransmissions up to a minute.
+   */
   stats(): GatewayStats {
     return this.#gateway.stats();
   }
@@ -546,6 +552,13 @@ function checkPlatform(): void {
 function checkTransport(given: string | undefined, expected: string): void {
   if (given === undefined || given === expected) return;
   throw new TypeError(`transport: expected ${expected}, got ${JSON.stringify(given)}`);
+}
+
+/** For callers without types, as {@link checkTransport}: nothing would be changed, unsaid. */
+function checkObject(operation: string, given: unknown): void {
+  if (typeof given === "object" && given !== null) return;
+  const got = given === null ? "null" : typeof given;
+  throw new TypeError(`${operation}: expected an object with what is to change, got ${got}`);
 }
 
 /** As an option; nothing for every address. */

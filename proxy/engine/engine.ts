@@ -107,8 +107,8 @@ export interface EngineCounters {
 }
 
 /**
- * Turns in a row, while there is more to do, before the runtime's event loop runs. With one alone its
- * own work is a tenth of the CPU of a bulk flow, and what competes with that flow waits longer.
+ * Turns in a row, while there is more to do, before the runtime's event loop runs. If it ran after every
+ * turn it would cost a bulk flow a tenth of its CPU, and what competes with that flow would wait longer.
  */
 const TURNS = 4;
 /** Segments per round of a flush, and handshake messages per turn (each up to half a millisecond). */
@@ -119,7 +119,7 @@ const RESUME_SHARE = 1 / 4;
 /** The share of slots reserved for the stack, every other turn: others send before it in a turn. */
 const RESERVED_SHARE = 1 / 8;
 const LAST_SENDS_MS = 200;
-/** A turn that ended so long ago was not one of many, ms. */
+/** If the last turn ended this long ago, the engine is not in a run of turns, ms. */
 const QUIET_MS = 1;
 
 export class Engine {
@@ -353,9 +353,8 @@ export class Engine {
   }
 
   /**
-   * A turn at once if the last was a while ago: then nothing else is likely to come in this round of the
-   * event loop, and a call of `soon` would cost another round. While there is more to do a turn waits for
-   * what else is there.
+   * Takes a turn at once if the last was a while ago: nothing else is likely to come in this round of the
+   * event loop then, and "soon" would cost another round. In a run of turns it waits, for what else comes.
    */
   #wakeAlone(): void {
     if (this.#isScheduled || this.#isInTurn || this.#isClosed) return;
@@ -397,8 +396,8 @@ export class Engine {
       this.#fault(error);
     }
     this.#isInTurn = false;
-    // There are many, and to ask one costs about as much as a packet's header: once a turn. What became
-    // due since the last turn ended has the next.
+    // There are many, and asking one costs about as much as a packet's header, so it is done once a turn.
+    // What became due since the last turn ended is dealt with in the next.
     this.#sourcesAt = this.#nextOfSources();
     const areDue = !wereDue && this.#sourcesAt <= this.#now;
     if (isMore || areDue || this.#isRoused || this.#hasReady()) return true;
@@ -443,8 +442,8 @@ export class Engine {
     const isDeviceDue = device.pollTimeout() <= now;
     if (isDeviceDue) device.handleTimeout(now);
     if (stack.pollTimeout() <= now) stack.handleTimeout(now);
-    // After the device's in any case: what asks for the same handshake as a timer of its does it before
-    // that is sent, or it would be one too many.
+    // Right after the device's timers: a source may ask for the handshake that one of them has just asked
+    // for. Before that is sent it is the same one; after, it would be a second.
     if (isDeviceDue || this.#sourcesAt <= now) this.#handleTimeouts(now);
     const moreHandshakes = device.handleHandshakes(now, HANDSHAKE_BUDGET);
     const moreSegments = stack.flush(now, FLUSH_BUDGET);

@@ -24,8 +24,8 @@ export interface LinkOptions {
   /** Whose the packets are that come by the link: opaque, as for `Stack.handlePacket`. */
   readonly from?: unknown;
   /**
-   * Whether a packet may come in here, called with each that has an IP header's length. Whoever
-   * refuses counts. Default: all may.
+   * Whether a packet may come in here; called for each that is long enough for an IP header. It counts
+   * what it refuses. Default: all may.
    */
   readonly accepts?: (buffer: Uint8Array, offset: number, length: number) => boolean;
   /** The link has ended by itself; its NIC is gone. */

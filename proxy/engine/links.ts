@@ -47,7 +47,7 @@ export class Links {
     return port;
   }
 
-  /** Whether one has packets, and the tunnel room for them: else they are not read on. */
+  /** Whether a link has packets and the tunnel has room for them; without room they are not read. */
   get hasReady(): boolean {
     for (let i = 0; i < this.#ports.length; i++) {
       if (this.#ports[i]!.link.hasReady && this.#host.hasRoom) return true;
@@ -79,7 +79,7 @@ export class Links {
     }
   }
 
-  /** Moved by all but those of `from`, both ways. */
+  /** Bytes that all links but those of `from` have moved, both ways. */
   bytesBeside(from: unknown): number {
     let total = 0;
     for (let i = 0; i < this.#ports.length; i++) {

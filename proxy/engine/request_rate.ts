@@ -1,18 +1,18 @@
 /**
- * How many connection requests a second a peer may make beside others whose data moves: by what is left
- * of the processor. A gateway with time to spare holds nobody back, one without leaves most of it to
- * the streams.
+ * How many connection requests a second a peer may make while others move data, by how much of the
+ * processor is left. A gateway with time to spare holds nobody back; one without gives most of its time
+ * to the streams.
  *
  * @module
  */
 
 /**
- * Requests a second: what others put up with on a processor that is full, and what is as good as no
- * limit. A connection takes a fast core 0.2 to 0.3 ms.
+ * Requests a second: what others can bear on a busy processor, and what is as good as no limit. A
+ * connection takes 0.2 to 0.3 ms of a fast core.
  */
 export const LEAST_RATE = 500;
 export const MOST_RATE = 16_000;
-/** How often is looked, ms, and how the rate changes each time. */
+/** How often to look, ms, and the factors by which the rate changes then. */
 const WINDOW_MS = 100;
 const MORE = 1.25;
 const LESS = 0.85;
@@ -22,8 +22,7 @@ const SPARE = 0.55;
 const BUSY = 0.68;
 const FULL = 0.85;
 /**
- * A timer that is later than this waited for the processor, ms: another program's, or this one's other
- * work.
+ * A timer later than this, ms, waited for the processor: other programs had it, or other work of this one.
  */
 const LATE_MS = 20;
 
@@ -48,7 +47,7 @@ export class RequestRate {
     const elapsed = now - this.#at;
     if (elapsed < WINDOW_MS || this.#cpuTime === undefined) return this.#rate;
     const used = this.#cpuTime();
-    // The first time, the mean since the start of the process counts for nothing.
+    // The first time this would be the mean since the process started, which says nothing.
     const share = this.#at === -Infinity ? 0 : (used - this.#used) / elapsed;
     const factor = this.#isLate || share > FULL
       ? MUCH_LESS
@@ -57,7 +56,7 @@ export class RequestRate {
       : share < SPARE
       ? MORE
       : 1;
-    // Who is asked rarely looks back as long.
+    // Asked rarely, it makes up for the time in between.
     const rate = this.#rate * factor ** Math.min(elapsed / WINDOW_MS, 100);
     this.#rate = Math.min(MOST_RATE, Math.max(LEAST_RATE, rate));
     this.#at = now;

@@ -1,5 +1,5 @@
 /**
- * All live flows looked at again after a change, some in each turn: of a hundred thousand at once
+ * All live flows looked at, after a change say, some in each turn: of a hundred thousand at once
  * everybody's packets would have to wait.
  *
  * @module
@@ -59,6 +59,13 @@ export class FlowReview {
       ended++;
     }
     return ended;
+  }
+
+  /** Ends it before its end. */
+  stop(): void {
+    this.#walk?.return?.();
+    this.#walk = undefined;
+    this.#isStale = false;
   }
 
   #finish(): number {

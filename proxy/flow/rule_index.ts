@@ -62,6 +62,12 @@ export class RuleIndex {
     this.#sources.ask(answer, source, owner);
     return firstOfBoth(left, answer);
   }
+
+  /** Whether the rule at a place is about flows of this owner and source, wherever they go. */
+  isFrom(place: number, { source, owner }: Pick<FlowRequest, "source" | "owner">): boolean {
+    this.#sources.ask(this.#answer, source, owner);
+    return (this.#answer[place >> 5]! & 1 << place) !== 0;
+  }
 }
 
 class Sources {

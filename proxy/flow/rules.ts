@@ -64,14 +64,15 @@ export class RuleSet {
   /**
    * The first rule that matches.
    *
-   * @param held The state of the rule that a live flow was decided by. What its names stood for then
-   * counts still: a flow does not end because a name has moved.
+   * @param held The state of the rule that a live flow was decided by. What its hosts' names stood for
+   * then counts still: a flow does not end because one has moved. Whose it is counts as it is now.
    */
   match(request: FlowRequest, held?: RuleState): Rule | undefined {
     const place = this.#index.find(request);
     const found = place < 0 ? undefined : this.rules[place];
     const own = held && this.#byState.get(held);
     if (own === undefined || found !== undefined && found.number <= own.number) return found;
-    return own.to.some((to) => typeof to === "string") ? own : found;
+    const hasNames = own.to.some((to) => typeof to === "string");
+    return hasNames && this.#index.isFrom(own.number - 1, request) ? own : found;
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The memory of what waits for the name of its target.
+ * The memory held by packets that wait for their target's name to be resolved.
  *
  * @module
  */
@@ -12,12 +12,12 @@ export class HeldBytes {
   readonly #owners = new Map<FlowOwner, number>();
   #total = 0;
 
-  /** @param max Of all together. A peer alone gets half of it: there is always room for another. */
+  /** @param max Bytes in all. One peer gets at most half, so there is always room for another. */
   constructor(max = 2 << 20) {
     this.#max = max;
   }
 
-  /** @returns whether the peer has no more then than is left for others; then it is taken. */
+  /** @returns whether it was taken: only if the peer then has no more than is left for the others. */
   take(owner: FlowOwner, bytes: number): boolean {
     const own = this.#owners.get(owner) ?? 0;
     if (own + bytes > this.#max - this.#total - bytes) return false;

@@ -43,7 +43,10 @@ const MAX_HELD = 8;
 const MAX_HELD_BYTES = 2_048;
 
 interface HeldRequest {
-  /** Of one that is too large, or there is no room for, the header: it is answered if there is no target. */
+  /**
+   * Only the header if it is too large, or there is no room: enough to report that there is no
+   * target.
+   */
   readonly bytes: Uint8Array;
   readonly isWhole: boolean;
   readonly hopLimit: number;
@@ -116,7 +119,7 @@ export class IcmpSession extends Session implements IcmpTargetHandler {
     } else counters.noBuffer++;
   }
 
-  /** Nothing of an entry waits any more. @returns what has, in order. */
+  /** Ends the wait of an entry's requests. @returns them, oldest first. */
   #release(entry: PingEntry): readonly HeldRequest[] {
     const { held = [] } = entry;
     for (const { bytes, isWhole } of held) {

@@ -1,6 +1,6 @@
 /**
- * Where flows go that need more than a socket to an address: by a name, with a header in front, over a
- * connection that is ready.
+ * Dials for flows that need more than a socket to an address: a name to resolve, a PROXY header to send
+ * first, or a connection that is kept ready.
  *
  * @module
  */
@@ -40,15 +40,15 @@ export interface NamedTargetsOptions {
   /** Milliseconds, monotonic. */
   now(): number;
   readonly after: After;
-  /** Whether this host should have so many connections more that nobody needs yet. */
+  /** Whether there is room on this host for so many more connections that no flow needs yet. */
   hasRoom?(more: number): boolean;
   /**
-   * Calls back when everything that has come by now has been handed on. Default: a timer of no time.
+   * Calls back when everything that has arrived by now has been handed on. Default: a timer of 0 ms.
    */
   readonly turn?: (run: () => void) => void;
 }
 
-/** Names of which the log says that they lead to what is refused; then no more are told apart. */
+/** Names that are logged as leading to a refused address; beyond that no more are. */
 const MAX_TOLD = 1_024;
 
 export class NamedTargets implements FlowDialer {
@@ -57,12 +57,12 @@ export class NamedTargets implements FlowDialer {
   /** Addresses of names that were refused, for what is loopback, this host's own or the like. */
   refusedAddresses = 0;
   readonly #options: NamedTargetsOptions;
-  /** Names of which the log has said so. */
+  /** Names that were logged so. */
   readonly #told = new Set<string>();
   readonly #tools: DialTools;
   readonly #watch: NameWatch;
   #rules: readonly Rule[] = [];
-  /** Of rules that name no target themselves: where their last flow went. */
+  /** Where the last flow of a rule went, for rules that name no target themselves. */
   #learnt = new Map<RuleState, WarmTarget>();
 
   constructor(options: NamedTargetsOptions) {
@@ -137,7 +137,7 @@ export class NamedTargets implements FlowDialer {
    *
    * @param found Called once. With an address also from within the call; never with the reason why
    * there is none, which ends the flow before it has sent anything.
-   * @returns what is to be called when the flow ends before: nothing of it is kept then.
+   * @returns what to call if the flow ends before that: it then forgets the flow.
    */
   resolve(flow: Flow, found: (target: IpAddress | NoTarget) => void): () => void {
     const { dialledName, dialledPort, destination } = flow;
@@ -212,7 +212,7 @@ export class NamedTargets implements FlowDialer {
   }
 }
 
-/** For dials that nobody waits for in the call: what the runtime does not permit fails, as all else does. */
+/** Turns an exception, as for want of a permission, into a dial that fails like any other. */
 function thatNeverThrows(dialer: Dialer): Dialer {
   return {
     dial(to, port, handler) {
@@ -228,14 +228,14 @@ function thatNeverThrows(dialer: Dialer): Dialer {
   };
 }
 
-/** What a rule's rewrite alone says; undefined if it depends on what is asked for. */
+/** The target that a rule's rewrite names; undefined if it depends on the flow. */
 function targetOf({ rewrite, ports, warmConnections: count }: Rule): WarmTarget | undefined {
   const { to, port = ports.find(({ protocol }) => protocol === "tcp")?.first } = rewrite ?? {};
   if (to === undefined || port === undefined) return undefined;
   return { to: typeof to === "string" ? to : dialledAs(to.address), port, count };
 }
 
-/** The dial of one flow: a connection that is ready, or another. */
+/** The dial of one flow: takes a connection that is ready, or makes another. */
 class FlowDial implements Dial {
   readonly #flow: Flow;
   readonly #handler: DialHandler;
@@ -253,7 +253,7 @@ class FlowDial implements Dial {
     this.#dial = this.#dialAnew();
   }
 
-  /** Everything that had come on it has been handed on by now. */
+  /** By now everything that had arrived on `ready` has been handed on. */
   take(ready: WarmConnection): void {
     if (this.#isOver) {
       if (ready.isReady) ready.close();

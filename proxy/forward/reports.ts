@@ -11,8 +11,8 @@ import type { Flow } from "../flow/flow.ts";
 const IPV6_HEADER_EXTRA = 20;
 
 /**
- * The address that a client sees a report come from: its target's own is the destination it asked for,
- * a router's is as it is, and this host is the gateway.
+ * The address that a report seems to come from to the client. The target's becomes the destination that
+ * the client asked for, a router's stays, and this host's becomes the gateway's.
  *
  * @param offender Who reports; undefined: this host.
  * @returns undefined for this gateway.
@@ -28,8 +28,8 @@ export function reporterOf(
 }
 
 /**
- * A path MTU beyond as one for the client's packets: where a map leads from one family to the other
- * the header becomes longer or shorter (RFC 7915 §4.2, §5.2).
+ * A path MTU beyond this host, as one for the client's packets: where a map leads from one IP version to
+ * the other the header grows or shrinks (RFC 7915 §4.2, §5.2).
  */
 export function asSeenBySource(mtu: number, { dialled, destination }: Flow): number {
   if (dialled!.version < destination.version) return mtu + IPV6_HEADER_EXTRA;

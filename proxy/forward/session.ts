@@ -71,7 +71,7 @@ export abstract class Session implements Timed, FlowCarrier {
     this.owner.onEnded(this);
   }
 
-  /** Takes in the entry of an admitted flow; the one last sent to longest ago may have to go for it. */
+  /** Adds the entry of an admitted flow; the one not sent to for longest may have to make room. */
   protected enter(entry: FilterEntry): void {
     entry.flow.carrier = this;
     const forgotten = this.filter.add(entry, this.owner.isCrowded);

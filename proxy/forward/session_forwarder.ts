@@ -40,9 +40,9 @@ interface ForwardedSession extends Timed, Pick<FlowCarrier, "end"> {
   readonly peer: FlowOwner;
 }
 
-/** A session idle for so long may be ended for a descriptor that another needs, ms. */
+/** A session idle for this long may be ended when another needs its descriptor, ms. */
 const GIVE_WAY_MS = 5_000;
-/** When none was, for so long none is looked for, ms. */
+/** When there was none, how long before looking again, ms. */
 const GIVE_WAY_EVERY_MS = 250;
 
 /** Flows per allowed session; with more in all, every session is kept to a few. */

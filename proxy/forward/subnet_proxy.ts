@@ -59,7 +59,7 @@ export interface SubnetProxyOptions extends PeerOwners {
   ownerOf(from: unknown, client: IpAddress): FlowOwner;
   /** Whether what is sent to `client` still goes to `owner`. */
   isHeld(client: IpAddress, owner: FlowOwner): boolean;
-  /** For what passes through to this host's own network. Default: nothing does. */
+  /** Guards this host's own network from packets that pass through. Default: none do. */
   readonly guard?: HostGuard | undefined;
   /** Whether sockets towards targets are over FFI. */
   readonly ffi: boolean;
@@ -70,7 +70,7 @@ export interface SubnetProxyOptions extends PeerOwners {
 export class SubnetProxy {
   readonly tcp: TcpForwarder;
   readonly udp: UdpForwarder;
-  /** What passes through from peer to peer, while something is decided about it. */
+  /** Packets from peer to peer, while there is anything to decide about them. */
   readonly transit: TransitFlows;
   readonly icmp: IcmpForwarder;
   readonly admission: Admission;

@@ -53,10 +53,8 @@ export class TcpForwarder extends TcpRelays<TcpConnection, TcpForwarderOptions>
     return this.options.admission.dials.size;
   }
 
-  *connections(): Iterable<TcpConnection> {
-    for (const { carrier } of this.options.admission.table.live) {
-      if (carrier instanceof TcpConnection) yield carrier;
-    }
+  protected relayOf({ carrier }: Flow): TcpConnection | undefined {
+    return carrier instanceof TcpConnection ? carrier : undefined;
   }
 
   request(request: TcpForwarderRequest): void {

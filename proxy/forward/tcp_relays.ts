@@ -7,6 +7,7 @@
 
 import { Deadlines, type KeepAlive, type TcpEndpoint } from "../../netstack/mod.ts";
 import type { Flow, FlowEnd } from "../flow/flow.ts";
+import { FlowReview } from "../flow/review.ts";
 import type { DialError } from "../flow/stream.ts";
 import type { Relay, RelayOwner } from "../splice/relay.ts";
 import { type ForwarderOptions, type ForwardTimeouts, hasChanged } from "./options.ts";
@@ -27,17 +28,43 @@ export abstract class TcpRelays<R extends StackRelay, Options extends TcpRelaysO
   protected readonly options: Options;
   protected readonly deadlines: Deadlines<R> = new Deadlines<R>();
   protected isClosing = false;
+  /** Kinds of timeouts that have changed, until all connections have them. */
+  readonly #changed = { dial: false, halfClose: false, keepAlive: false };
+  /** Gives them to all connections, some in each turn. */
+  readonly #walk: FlowReview;
+  #stepAt = 0;
 
   constructor(options: Options) {
     this.options = options;
+    this.#walk = new FlowReview(options.admission.table, {
+      look: (flow) => {
+        const relay = this.relayOf(flow);
+        if (relay !== undefined) this.#retime(relay);
+        return true;
+      },
+      finished: () => {
+        if (!this.#walk.isUnderWay) {
+          Object.assign(this.#changed, { dial: false, halfClose: false, keepAlive: false });
+        }
+        return 0;
+      },
+    });
   }
 
-  /** Those of its own that are not over, and dials. */
-  abstract connections(): Iterable<R>;
+  /** The relay of a flow, if it is one of its own. */
+  protected abstract relayOf(flow: Flow): R | undefined;
   /** For the log: the dial has succeeded. */
   protected abstract tellConnected(flow: Flow): void;
-  /** The dial is over, its connection not yet. */
+  /** The dial has failed or was given up; the connection is not over yet. */
   protected abstract onDialOver(flow: Flow, why: DialError | FlowEnd): void;
+
+  /** Its connections that are not over, dials included. */
+  *connections(): Generator<R, void, undefined> {
+    for (const flow of this.options.admission.table.live) {
+      const relay = this.relayOf(flow);
+      if (relay !== undefined) yield relay;
+    }
+  }
 
   /** For a connection that begins now. */
   get keepAlive(): KeepAlive {
@@ -56,19 +83,27 @@ export abstract class TcpRelays<R extends StackRelay, Options extends TcpRelaysO
 
   /** When {@link handleTimeout} is due, ms; Infinity for never. */
   pollTimeout(): number {
-    return this.deadlines.next();
+    return Math.min(this.#walk.isUnderWay ? this.#stepAt : Infinity, this.deadlines.next());
   }
 
   handleTimeout(now: number): void {
+    if (this.#walk.isUnderWay && now >= this.#stepAt) {
+      this.#walk.step();
+      this.#stepAt = now; // there are others, whose turn is before the next
+    }
     for (let relay; (relay = this.deadlines.popDue(now)) !== undefined;) {
       if (relay.isConnected) this.counters.halfClosedTooLong++;
       relay.expire();
     }
   }
 
-  /** Gives connections that are under way the deadlines that they would have by the present timeouts. */
+  /**
+   * Gives connections that are under way the deadlines that they would have by the present timeouts. Of
+   * more than some hundred the rest in the turns that follow.
+   */
   timeoutsChanged(before: ForwardTimeouts): void {
     const { timeouts } = this.options.settings;
+    const changed = this.#changed;
     const isDial = hasChanged(timeouts, before, "tcpDialMs");
     const isHalfClose = hasChanged(timeouts, before, "tcpHalfCloseMs");
     const isKeepAlive = hasChanged(
@@ -76,17 +111,25 @@ export abstract class TcpRelays<R extends StackRelay, Options extends TcpRelaysO
       ...["tcpKeepAliveIdleMs", "tcpKeepAliveIntervalMs", "tcpKeepAliveCount"] as const,
     );
     if (!isDial && !isHalfClose && !isKeepAlive) return;
-    for (const relay of this.connections()) {
-      const { flow, isConnected, endpoint } = relay;
-      if (!isConnected && isDial) {
-        this.deadlines.set(relay, flow.startedAt + timeouts.tcpDialMs);
-      } else if (flow.state === "half-closed" && isHalfClose) {
-        this.deadlines.set(relay, flow.lastActivity + timeouts.tcpHalfCloseMs);
-      }
-      // It begins to count anew: not for a change of something else.
-      if (isKeepAlive) endpoint?.setKeepAlive(this.keepAlive);
-    }
+    changed.dial ||= isDial;
+    changed.halfClose ||= isHalfClose;
+    changed.keepAlive ||= isKeepAlive;
+    this.#walk.begin();
+    this.#stepAt = this.now();
     this.options.wake();
+  }
+
+  #retime(relay: R): void {
+    const { flow, isConnected, endpoint } = relay;
+    const { timeouts } = this.options.settings;
+    const { dial, halfClose, keepAlive } = this.#changed;
+    if (!isConnected && dial) {
+      this.deadlines.set(relay, flow.startedAt + timeouts.tcpDialMs);
+    } else if (flow.state === "half-closed" && halfClose) {
+      this.deadlines.set(relay, flow.lastActivity + timeouts.tcpHalfCloseMs);
+    }
+    // This restarts the keepalive timer, so not for a change of something else.
+    if (keepAlive) endpoint?.setKeepAlive(this.keepAlive);
   }
 
   /** No new connections from now on; those that are stay. */

@@ -42,12 +42,12 @@ export class TransitFlow implements FlowCarrier, Timed {
   readonly hash: number;
   /** In the table's chain. */
   next: TransitFlow | undefined = undefined;
-  /** In the list of its owner's, in the order in which they are given up. */
+  /** Neighbours in its owner's list, which is in the order of eviction. */
   older: TransitFlow | undefined = undefined;
   newer: TransitFlow | undefined = undefined;
   /** Its last activity when it was put at that list's end, ms. */
   seenAt = 0;
-  /** Of the packets: an echo has its identifier at both ends. */
+  /** The other end's port in packets: an echo has its identifier at both ends. */
   readonly #farPort: number;
   readonly #owner: TransitFlowOwner;
   #isAnswered = false;
@@ -68,8 +68,8 @@ export class TransitFlow implements FlowCarrier, Timed {
   }
 
   /**
-   * Whether a packet is this flow's, in the direction of its first one. Of its protocol it is. An echo
-   * request goes this way alone: in the other direction it is another flow's.
+   * Whether a packet, of this flow's protocol, belongs to it in the direction of the first one. Echo
+   * requests only go that way: in the other direction they are another flow's.
    */
   isUp(packet: TransitPacket): boolean {
     const { kind, buffer, version, source, destination, sourcePort, destinationPort } = packet;
@@ -88,7 +88,7 @@ export class TransitFlow implements FlowCarrier, Timed {
       flow.destination.matches(buffer, source, version);
   }
 
-  /** Whether a SYN in its place is another connection's. */
+  /** Whether a SYN with its addresses and ports would begin another connection. */
   get isClosing(): boolean {
     return this.#reset !== undefined || this.#hasFinUp && this.#hasFinDown;
   }
@@ -104,12 +104,12 @@ export class TransitFlow implements FlowCarrier, Timed {
       flow.packetsDown++;
       flow.bytesDown += length;
     }
-    // Both have spoken: what one alone sends as if of a connection that was there is none for long.
+    // Both sides have sent: segments of one side alone, as if of an old connection, are not taken for one.
     if (!this.#isAnswered && flow.packetsUp > 0 && flow.packetsDown > 0) {
       this.#isAnswered = true;
       flow.state = "open";
     }
-    // Data ends nothing; a RST that the receiver did not believe is forgotten with the next packet.
+    // Plain data is no end; a RST that the receiver did not believe is forgotten with the next packet.
     if (flow.protocol === "tcp" && ((flags & (FIN | RST)) !== 0 || this.#reset !== undefined)) {
       this.#noteEnd(isUp, flags);
     }
@@ -126,7 +126,7 @@ export class TransitFlow implements FlowCarrier, Timed {
     this.#owner.remove(this, this.#reset ?? (hasClosed ? "closed" : "idle"));
   }
 
-  /** In silence: what still comes is decided about anew. */
+  /** Nobody is told; further packets are decided on anew. */
   endFlow(_flow: Flow, why: FlowEnd): void {
     this.end(why);
   }

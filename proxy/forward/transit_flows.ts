@@ -54,7 +54,10 @@ export interface TransitOptions extends Pick<ForwarderOptions, "admission" | "ow
 }
 
 const MAX_FLOWS = 32_768;
-/** Connections that were killed, or ended by the guard, and may not notice before they send something. */
+/**
+ * Remembered connections that were killed, or ended by the guard: their ends notice when they next
+ * send.
+ */
 const MAX_KILLED = 256;
 const DNS_PORT = 53;
 
@@ -174,7 +177,7 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
     if (transit === undefined) return this.#begin(packet, now);
     this.#last = transit;
     if (!isUp && (flags & (SYN | ACK)) === SYN) {
-      // Whoever it is that the flow goes to begins a connection: that the flow passed says nothing of it.
+      // The far end opens a connection of its own: that the flow passed does not allow that.
       const refused = this.#refusalOf(packet, now);
       if (refused !== undefined) return refused;
     }
@@ -213,13 +216,13 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
     const isTcp = kind === "tcp";
     const opens = !isTcp || (flags & (SYN | ACK | RST)) === SYN;
     const killed = isTcp ? this.#killedAt(packet) : undefined;
-    if (killed !== undefined && !opens) return "reject"; // which resets whoever sends
+    if (killed !== undefined && !opens) return "reject"; // a RST for its sender
     if (killed !== undefined) this.#killed.delete(killed); // its ports are used again
     const { admission } = this.#options;
     let flow = this.#flowOf(packet, false, now);
     let isUp = true;
     if (!opens && admission.decide(flow).refusal !== undefined) {
-      // In the middle of a connection, as after a start: whoever began it may be at the other end.
+      // The middle of a connection, as after a restart: the other end may be the one that opened it.
       const reverse = this.#flowOf(packet, true, now);
       if (admission.decide(reverse).refusal === undefined) {
         flow = reverse;
@@ -235,7 +238,7 @@ export class TransitFlows implements TransitFilter, TransitFlowOwner {
     return this.#pass(transit, packet, isUp, flags, now);
   }
 
-  /** Without rules, where the filter is there for the guard alone, what that does not cover passes. */
+  /** With no rules the filter only serves the guard: what that does not cover passes. */
   #passesOther({ from, buffer, source, destination, version }: TransitPacket): boolean {
     const { admission, ownerOf, guard } = this.#options;
     return guard !== undefined && admission.rules.isEmpty && !guard.covers({

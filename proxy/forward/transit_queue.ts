@@ -1,17 +1,17 @@
 /**
- * The flows of one owner that pass through, in the order in which they are given up.
+ * The flows of one owner that pass through, in the order of eviction.
  *
  * @module
  */
 
 import type { TransitFlow } from "./transit_flow.ts";
 
-/** So many get a second chance before one is given up, however busy all are. */
+/** At most this many get a second chance before one is evicted, however busy all are. */
 const CHANCES = 8;
 
 /**
- * A clock, and not a list by last use: that would have to be kept at every packet. A flow that was used
- * since it was last looked at goes to the end instead of being given up.
+ * Second-chance (CLOCK) eviction, because a list by last use would have to be updated for every packet. A
+ * flow that was used since it was last looked at goes to the end instead of being evicted.
  */
 export class TransitQueue {
   oldest: TransitFlow | undefined;
@@ -35,7 +35,7 @@ export class TransitQueue {
     transit.older = transit.newer = undefined;
   }
 
-  /** The one to give up: idle longest, or nearly so. */
+  /** The one to evict: idle longest, or nearly so. */
   idlest(): TransitFlow | undefined {
     for (let i = 0; i < CHANCES; i++) {
       const { oldest } = this;

@@ -1,5 +1,5 @@
 /**
- * How many flows that pass through each owner has, and whose goes when there are too many.
+ * How many flows that pass through each owner has, and whose is evicted when there are too many.
  *
  * @module
  */
@@ -39,7 +39,7 @@ export class TransitShares {
     if (queue.oldest === undefined) this.#queues.delete(owner);
   }
 
-  /** Of one owner, any; undefined when there is none left. */
+  /** Any flow; undefined when there is none left. */
   any(): TransitFlow | undefined {
     for (const queue of this.#queues.values()) return queue.oldest;
     return undefined;

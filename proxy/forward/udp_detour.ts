@@ -52,7 +52,7 @@ export class UdpDetour {
     return true;
   }
 
-  /** Nothing waits any more. @returns what has, in order. */
+  /** Ends the wait. @returns the datagrams that waited, oldest first. */
   release(): Uint8Array[] {
     const held = this.#held ?? [];
     this.#held = undefined;

@@ -6,9 +6,9 @@
  */
 
 import { IpAddress, Prefix } from "../../netstack/mod.ts";
-import { refusedAs } from "./refused_prefixes.ts";
 import { adviseRules } from "./rule_advice.ts";
 import type { GatewayConfig, LoadedConfig, ProxyConfig } from "../config/config.ts";
+import { refusedAs } from "../config/refused_prefixes.ts";
 import type { ConfigSource } from "../config/source.ts";
 
 /** Adds its warnings to the source's. @returns all of them. */
@@ -35,7 +35,15 @@ function adviseLinks(
   { links, peers, peerToPeer, privateKey }: GatewayConfig,
   source: ConfigSource,
 ): void {
-  links.forEach(({ prefixes }, i) => {
+  links.forEach(({ prefixes, nat }, i) => {
+    if (nat !== undefined && !peerToPeer) {
+      const path = ["links", i, "nat"];
+      const expected = source.assigned(["interface", "peerToPeer"], "true", path);
+      source.warn(
+        path,
+        `is for what goes to peers and other links, and nothing does, expected ${expected}`,
+      );
+    }
     if (prefixes.length > 0 && !peerToPeer && peers.length + links.length > 1) {
       const path = ["links", i, "prefixes"];
       const expected = source.assigned(["interface", "peerToPeer"], "true", path);

@@ -44,7 +44,7 @@ import type { OwnListener } from "../flow/own_listeners.ts";
 import { parseIpAddress } from "../address.ts";
 import { generatePrivateKey } from "../base64.ts";
 
-export type { DeviceStats, LinkNatStats, LinkStats } from "./stats_links.ts";
+export type { DeviceStats, LinkDropStats, LinkNatStats, LinkStats } from "./stats_links.ts";
 export type { ConnectionStats, GatewayStats, MemoryStats, StatsInSteps } from "./stats.ts";
 export type { PeerState, PeerStats } from "./stats_peers.ts";
 export type { PeerOrigin } from "./peer_sources.ts";
@@ -378,7 +378,7 @@ export class Gateway implements AsyncDisposable {
     return peerStats(this, text, this.machines());
   }
 
-  /** Figures as they are now: all live flows are looked at at once. */
+  /** Figures as they are now; of more than 16,384 live flows as the last sample has them. */
   stats(): GatewayStats {
     this.proxy.statistics.settle();
     return gatewayStats(this, this.#startedAt, [...peerStats(this)]);

@@ -72,6 +72,14 @@ export class GatewayRoutes {
     this.#update(prefix);
   }
 
+  /** Whose a prefix is already, of those that can have but one place; undefined: nobody's. */
+  holderOf(prefix: Prefix): "a link's" | "a peer's" | "proxied" | undefined {
+    const name = `${prefix}`;
+    if (this.#links.has(name)) return "a link's";
+    if (this.#peers.has(name)) return "a peer's";
+    return this.#proxied.has(name) ? "proxied" : undefined;
+  }
+
   #update(prefix: Prefix): void {
     const name = `${prefix}`;
     const nic = this.#proxied.get(name) ?? this.#links.get(name);

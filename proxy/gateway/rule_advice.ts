@@ -7,10 +7,10 @@
 
 import type { Prefix } from "../../netstack/mod.ts";
 import type { GatewayConfig, RuleConfig } from "../config/config.ts";
+import { refusedAs } from "../config/refused_prefixes.ts";
 import type { ConfigSource } from "../config/source.ts";
 import { isSingle } from "../flow/maps.ts";
 import { PrefixList } from "./prefix_list.ts";
-import { refusedAs } from "./refused_prefixes.ts";
 import { Shadows } from "./rule_shadows.ts";
 
 export function adviseRules(config: GatewayConfig, source: ConfigSource): void {
@@ -121,14 +121,14 @@ function advisePeerToPeer(rule: RuleConfig, i: number, world: World, source: Con
         `matches is rejected, expected a ${to} inside ${subnets}`,
     );
   }
-  const needs = rule.sendProxyProtocol !== undefined
-    ? "sendProxyProtocol"
-    : rule.warmConnections > 0
-    ? "warmConnections"
-    : undefined;
-  if (needs !== undefined) {
+  const isGiven = {
+    sendProxyProtocol: rule.sendProxyProtocol !== undefined,
+    warmConnections: rule.warmConnections > 0,
+  };
+  for (const key of ["sendProxyProtocol", "warmConnections"] as const) {
+    if (!isGiven[key]) continue;
     source.warn(
-      ["rules", i, needs],
+      ["rules", i, key],
       "needs a connection that ends at this gateway: no effect on what a peer sends to another",
     );
   }
@@ -136,7 +136,17 @@ function advisePeerToPeer(rule: RuleConfig, i: number, world: World, source: Con
 
 function adviseRewrite({ to, rewrite }: RuleConfig, i: number, source: ConfigSource): void {
   const target = rewrite?.to;
-  if (target === undefined || typeof target === "string" || isSingle(target)) return;
+  if (target === undefined) return;
+  if (typeof target === "string") {
+    if (!/(^|\.)localhost\.?$/i.test(target)) return; // RFC 6761 §6.3: that is loopback
+    source.warn(
+      ["rules", i, "rewrite"],
+      `no name leads to this host itself: what this rule matches is refused, expected its address, ` +
+        "as 127.0.0.1",
+    );
+    return;
+  }
+  if (isSingle(target)) return;
   const what = refusedAs(target);
   if (what !== undefined) {
     const path = ["rules", i, "rewrite"];

@@ -6,6 +6,9 @@
 
 import type { NatCounters } from "../../netstack/mod.ts";
 import type { EngineLink } from "../engine/link_port.ts";
+import type { LinkDropStats } from "../link/drops.ts";
+
+export type { LinkDropStats };
 
 /** A link beside WireGuard as it is now. */
 export interface LinkStats {
@@ -33,7 +36,7 @@ export interface LinkStats {
   /** As {@link packetsIn}. */
   readonly bytesOut: number;
   /** Packets that went nowhere, by reason. */
-  readonly drops: Readonly<Record<string, number>>;
+  readonly drops: LinkDropStats;
   /** Of its NAT; null without one. */
   readonly nat: LinkNatStats | null;
 }
@@ -64,7 +67,7 @@ export interface DeviceStats {
   /** As {@link packetsIn}. */
   readonly bytesOut: number;
   /** Packets that went nowhere, by reason. */
-  readonly drops: Readonly<Record<string, number>>;
+  readonly drops: LinkDropStats;
 }
 
 export function deviceStats({ link, nic }: EngineLink): DeviceStats {

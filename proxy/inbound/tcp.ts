@@ -85,10 +85,8 @@ export class InboundTcp extends TcpRelays<InboundConnection, InboundHost> {
     for (const connection of this.connections()) connection.end("aborted");
   }
 
-  *connections(): Generator<InboundConnection, void, undefined> {
-    for (const { carrier, owner } of this.options.admission.table.live) {
-      if (carrier instanceof InboundConnection && owner === this.#owner) yield carrier;
-    }
+  protected relayOf({ carrier, owner }: Flow): InboundConnection | undefined {
+    return carrier instanceof InboundConnection && owner === this.#owner ? carrier : undefined;
   }
 
   override onConnected(connection: InboundConnection): void {

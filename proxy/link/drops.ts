@@ -6,7 +6,33 @@
 
 import { IPV4_HEADER_LENGTH, IPV6_HEADER_LENGTH } from "../../netstack/mod.ts";
 
-/** What became of packets that went nowhere. */
+/** Packets that went nowhere, by reason. A reason that a kind of link does not know is missing. */
+export interface LinkDropStats {
+  /** Frames without a packet. */
+  readonly empty?: number;
+  /** What is no IP packet. */
+  readonly notIp?: number;
+  /** Larger than the link's MTU. */
+  readonly tooBig?: number;
+  /** From outside of the link's prefixes. */
+  readonly foreignSource?: number;
+  /** No room for what came from another link. */
+  readonly full?: number;
+  /** The other side took nothing for long. */
+  readonly stalled?: number;
+  /** There is no other side. */
+  readonly down?: number;
+  /** From somebody who is not the other side of a link of datagrams. */
+  readonly otherSender?: number;
+  /** What the system did not send, of a link of datagrams. */
+  readonly sendFailed?: number;
+  /** What the kernel of a device handed over and made no sense. */
+  readonly malformed?: number;
+  /** What the kernel of a device did not take. */
+  readonly rejected?: number;
+}
+
+/** Those of every link but a device, as they are counted. */
 export interface LinkDrops {
   /** Frames without a packet. */
   empty: number;
@@ -22,7 +48,6 @@ export interface LinkDrops {
   stalled: number;
   /** There is no other side. */
   down: number;
-  [reason: string]: number;
 }
 
 export function newDrops(): LinkDrops {

@@ -6,6 +6,7 @@
  */
 
 import { type Link, LINK_HEADROOM } from "../../netstack/mod.ts";
+import type { LinkDropStats } from "./drops.ts";
 
 /** What the engine is told by a link. */
 export interface PacketLinkEvents {
@@ -32,7 +33,7 @@ export interface PacketLinkCounters {
   packetsOut: number;
   bytesOut: number;
   /** Towards the other side, by reason, and what came from it and could not be taken. */
-  readonly drops: Readonly<Record<string, number>>;
+  readonly drops: LinkDropStats;
 }
 
 /**

@@ -32,6 +32,8 @@ export interface StreamSource {
   readonly place: string;
   /** Whether it waits for somebody to connect. */
   readonly isListening: boolean;
+  /** Whether a side may be gone without a word, as one whose network fails. Default: none may. */
+  readonly losesSides?: boolean;
   /** @param take Offers a connection; what it returns resolves when that is over. */
   start(take: (connection: StreamConnection, peer: string) => Promise<void>): void;
   close(): void;
@@ -46,6 +48,8 @@ export interface StreamLinkOptions {
   /** Replace {@link STALL_MS} and {@link DEAD_MS}. */
   readonly stallMs?: number;
   readonly deadMs?: number;
+  /** Milliseconds, monotonic. */
+  readonly now?: () => number;
 }
 
 /** Packets handed over in a turn. */
@@ -56,6 +60,8 @@ const MOST_STRANGE = 16;
 const STALL_MS = 1_000;
 /** How long until it is given up. */
 const DEAD_MS = 30_000;
+/** How long a side that may be gone keeps the link against another without being heard. */
+const HOLD_MS = 30_000;
 
 export class StreamLink implements PacketLink {
   readonly name: string;
@@ -78,6 +84,7 @@ export class StreamLink implements PacketLink {
   #isReading = false;
   #isWriting = false;
   #strange = 0;
+  #heardAt = 0;
   /** Somebody has wanted a slot in vain. */
   #wasRefused = false;
   #isStalled = false;
@@ -163,6 +170,7 @@ export class StreamLink implements PacketLink {
 
   async #take(connection: StreamConnection, peer: string): Promise<void> {
     const { name } = this;
+    this.#giveWay(peer);
     if (this.#connection !== undefined || this.#events === undefined) {
       connection.close();
       this.refused++;
@@ -178,12 +186,26 @@ export class StreamLink implements PacketLink {
     }
     this.#connection = connection;
     this.peer = peer;
+    this.#heardAt = this.#now();
     this.connections++;
     log.info("link {link}: {peer} is connected", { link: name, peer });
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#ended = resolve;
     this.#read(connection);
     await promise;
+  }
+
+  /** Who may be gone, and is silent while it is listened to, must not keep itself from coming back. */
+  #giveWay(to: string): void {
+    const { source } = this.#options;
+    if (this.#connection === undefined || !source.losesSides || !this.#isReading) return;
+    const silentMs = this.#now() - this.#heardAt;
+    if (silentMs < HOLD_MS) return;
+    this.#end(`it was silent for ${Math.floor(silentMs / 1000)} s, and ${to} has come`);
+  }
+
+  #now(): number {
+    return (this.#options.now ?? (() => performance.now()))();
   }
 
   #receive(buffer: Uint8Array, offset: number, length: number, now: number): void {
@@ -215,6 +237,7 @@ export class StreamLink implements PacketLink {
           this.#end(`it has closed the connection${rest}`);
           return;
         }
+        this.#heardAt = this.#now();
         reader.filled(count);
       } while (!reader.hasNext);
     } catch (error) {

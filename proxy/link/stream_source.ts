@@ -19,12 +19,14 @@ const ACCEPT_AGAIN_MS = 100;
 export class ListeningSource implements StreamSource {
   readonly place: string;
   readonly isListening = true;
+  readonly losesSides: boolean;
   readonly #listener: Deno.Listener<Deno.Conn>;
   #isClosed = false;
 
   /** @param place For people. */
   constructor(place: string, listener: Deno.Listener<Deno.Conn>) {
     this.place = place;
+    this.losesSides = listener.addr.transport === "tcp";
     this.#listener = listener;
   }
 

@@ -7,6 +7,7 @@
 import { TunDevice, type TunOpenOptions } from "../../ffi/tun/mod.ts";
 import type { Arena } from "../arena/arena.ts";
 import { TransmitPool } from "../arena/transmit_pool.ts";
+import type { LinkDropStats } from "./drops.ts";
 import type { PacketLink, PacketLinkCounters, PacketLinkEvents } from "./packet_link.ts";
 
 /** Packets that a turn hands over: as many as three pieces of the kernel's are cut into. */
@@ -27,7 +28,7 @@ export interface TunLinkOptions extends TunOpenOptions {
 /** The device's figures, as links have them. */
 class TunLinkCounters implements PacketLinkCounters {
   readonly #device: TunDevice;
-  readonly drops: Readonly<Record<string, number>>;
+  readonly drops: LinkDropStats;
 
   constructor(device: TunDevice) {
     const { counters } = device;

@@ -116,7 +116,7 @@ export const SAVE_SCRIPT = `if [ -n "$save" ]; then
     printf '%s\\n' "$saved" | sed '/^${SEPARATOR}$/,$d' |
       grep -E '^(PrivateKey = [A-Za-z0-9+/]{43}=|ListenPort = [0-9]{1,5})$'
     printf '%s\\n' "$WIRESTACK_REST"
-    printf '%s\\n' "$saved" | sed '1,/^${SEPARATOR}$/d' | grep -E '^(|\\[Peer\\]|(PublicKey|PresharedKey) = [A-Za-z0-9+/]{43}=|AllowedIPs = [0-9a-f:./, ]*|Endpoint = [][A-Za-z0-9.:_, -]*|(PersistentKeepalive|Rate[A-Z][a-z]*|Max[A-Za-z]*) = [A-Za-z0-9.]*|Name = [A-Za-z0-9 ._@-]*|Fallback = ((tls|grpc)://[][A-Za-z0-9.:_-]*(, )?)*|(Cert|Key|Ca) = /[A-Za-z0-9 ._@+/-]*|Pin = (sha256/[A-Za-z0-9+/]{43}=(, )?)*)$'
+    printf '%s\\n' "$saved" | sed '1,/^${SEPARATOR}$/d' | grep -E '^(|\\[Peer\\]|(PublicKey|PresharedKey) = [A-Za-z0-9+/]{43}=|AllowedIPs = [0-9a-f:./, ]*|Endpoint = [][A-Za-z0-9.:_, -]*|(PersistentKeepalive|Rate[A-Z][a-z]*|Max[A-Za-z]*) = [A-Za-z0-9.]*|Name = [A-Za-z0-9 ._@-]*|Fallback = ((tls|grpc)://[][A-Za-z0-9.:_-]*(, )?)*|(Cert|Key|Ca) = /[A-Za-z0-9 ._@+/-]*|RenewAt = [][0-9a-f.:]*|Pin = (sha256/[A-Za-z0-9+/]{43}=(, )?)*)$'
   } >"$save.tmp" && grep -q '^PrivateKey = ' "$save.tmp" && mv -f "$save.tmp" "$save" ||
     rm -f "$save.tmp"
 fi

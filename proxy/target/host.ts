@@ -13,24 +13,25 @@ import type { IcmpTargets, IcmpTargetsOptions } from "./icmp.ts";
 import { FfiIcmpTargets } from "./icmp_ffi.ts";
 import type { After, NameSource } from "./names.ts";
 import { OwnAddresses } from "./own_address.ts";
+import { mayReachAll } from "./permission.ts";
 import { SystemNames } from "./system_names.ts";
 import { HostDialer } from "./tcp.ts";
 import { FfiDialer } from "./tcp_ffi.ts";
 import type { UdpTargets, UdpTargetsOptions } from "./udp.ts";
 import { openUdpTargets } from "./udp_open.ts";
 
-/** By the runtime's timers. */
+/** Uses the runtime's timers. */
 export const hostAfter: After = (ms, run) => {
   const timer = setTimeout(run, ms);
   return () => clearTimeout(timer);
 };
 
-/** After so many tasks the runtime asks the system what has come, whatever else is ready. */
+/** After this many tasks the runtime asks the system what has arrived, whatever else is ready. */
 const TASKS_BETWEEN_POLLS = 61;
 
 /**
- * Calls back when everything that had come before the call has been handed on. A timer alone does not
- * do: one that is due already is run before the system is asked.
+ * Calls back when everything that had arrived before the call has been handed on. A timer alone is not
+ * enough: one that is already due runs before the system is asked.
  */
 export function hostTurn(run: () => void): void {
   let left = TASKS_BETWEEN_POLLS + 2;
@@ -38,18 +39,21 @@ export function hostTurn(run: () => void): void {
   setTimeout(next, 0);
 }
 
-/** A simulation has one of its own. */
+/** What {@link openTargetHost} gives; a simulation has its own. */
 export interface TargetHost {
   readonly dialer: Dialer;
-  /** Dials are about to come: what takes a moment before the first is done now. Idempotent. */
+  /** Dials are about to come: does now what would delay the first one. Idempotent. */
   prepare?(): void;
-  /** Hands on what has come on connections. Called in the engine's turns; comes without that too, later. */
+  /**
+   * Hands on what has arrived on connections. Called in the engine's turns; without it that happens
+   * later.
+   */
   look?(): void;
-  /** Whom names are asked of. @param servers None: the system. */
+  /** Where names are looked up. @param servers None: the system's resolver. */
   names(servers: readonly DnsServer[]): NameSource;
   /** A timer. */
   readonly after: After;
-  /** As {@link hostTurn}. Missing: a timer of no time. */
+  /** As {@link hostTurn}. Missing: a timer of 0 ms. */
   readonly turn?: (run: () => void) => void;
   openUdp(options: UdpTargetsOptions): UdpTargets;
   /** What is missing for pings, in words that follow "needs"; undefined if nothing is. */
@@ -64,7 +68,7 @@ export interface TargetHost {
    * Missing where that cannot be known.
    */
   roundTrips?(): Generator<undefined, ReadonlyMap<number, number>, undefined>;
-  /** Last: nothing is dialled any more. Resolves when nothing of its own waits. */
+  /** Called last: nothing is dialled any more. Resolves when nothing of its own is pending. */
   close(): void | Promise<void>;
 }
 
@@ -79,6 +83,7 @@ export function openTargetHost(
   onFailed: (code: string | undefined) => void,
 ): TargetHost {
   const own = new OwnAddresses(now, ffi);
+  const isFree = mayReachAll();
   const hostDialer = new HostDialer(onFailed);
   const ffiDialer = ffi ? new FfiDialer(hostDialer, onFailed) : undefined;
   return {
@@ -90,8 +95,11 @@ export function openTargetHost(
     names: (servers) => servers.length > 0 ? new DnsClient(servers) : new SystemNames(),
     after: hostAfter,
     turn: hostTurn,
-    openUdp: (options) => openUdpTargets(options, ffi),
-    icmpUnavailable: () => ffi ? icmpUnavailable() : "UDP over FFI",
+    openUdp: (options) => openUdpTargets(options, ffi && isFree),
+    icmpUnavailable: () => {
+      if (!ffi) return "UDP over FFI";
+      return isFree ? icmpUnavailable() : "the permission to reach every address (--allow-net)";
+    },
     openIcmp: (options) => new FfiIcmpTargets(options),
     isOwnAddress: (target) => own.isOwn(target),
     ...(ffi && { roundTrips }),

@@ -52,11 +52,11 @@ export class FfiIcmpTargets implements IcmpTargets {
   /** Those with something to receive, in the order of their turns. */
   readonly #ready: FfiIcmpTargetSocket[] = [];
   #lastNumber = 0;
-  /** Requests of the present turn. */
+  /** Requests sent in this turn. */
   #sent = 0;
-  /** Replies that have come in it. */
+  /** Replies received in this turn. */
   #received = 0;
-  /** Requests without a reply, of those since the time beside it. */
+  /** Requests without a reply, of those sent since {@link #awaitedSince}. */
   #awaited = 0;
   #awaitedSince = -Infinity;
 
@@ -102,7 +102,7 @@ export class FfiIcmpTargets implements IcmpTargets {
 
   drain(now: number): void {
     const watch = this.#watch;
-    watch.look(); // in a turn that runs anyway: what has come then needs none of its own
+    watch.look(); // this turn runs anyway: what has come needs none of its own
     let budget = DRAIN_BUDGET;
     while (budget > 0 && this.hasReady) budget -= this.#receive(this.#ready.shift()!, now);
     if (this.#sent > 0 || this.#received > 0) this.#note(now);
@@ -112,7 +112,7 @@ export class FfiIcmpTargets implements IcmpTargets {
     this.sends.flush();
   }
 
-  /** Tells the watch what is to come. A near target's reply has come by now. */
+  /** Tells the watch whether more is to come. The replies of near targets are here by now. */
   #note(now: number): void {
     const watch = this.#watch;
     const unanswered = this.#sent - this.#received;

@@ -11,18 +11,18 @@ export const LEAST_TTL_MS = 1_000;
 /** See {@link LEAST_TTL_MS}. */
 export const MOST_TTL_MS = 300_000;
 
-/** Of configured names alone there are as many as somebody writes; one takes some 200 bytes. */
+/** Entries; one takes some 200 bytes. A configuration may have any number of names. */
 const MAX_ENTRIES = 32_768;
 
 /** What is known of a name in answer to one question. */
 export class NameEntry {
   /** Empty: the name has none of this kind. */
   addresses: readonly IpAddress[] = [];
-  /** Until when it holds, ms; -Infinity before the first answer. */
+  /** When it expires, ms; -Infinity before the first answer. */
   expiresAt = -Infinity;
-  /** Until when it may be used nevertheless if nobody answers, ms. */
+  /** Until when it may still be used after that if no server answers, ms. */
   usableUntil = -Infinity;
-  /** It is not asked again before, ms: the last attempt failed. */
+  /** After a failure: when it may be asked again, ms. */
   retryAt = -Infinity;
   /** Attempts in a row that failed. */
   failures = 0;

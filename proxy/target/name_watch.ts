@@ -1,5 +1,5 @@
 /**
- * Names whose addresses are always known: resolved in the background, and again whenever their time is
+ * Names whose addresses are always known: resolved in the background, and again whenever their TTL is
  * over.
  *
  * @module
@@ -17,12 +17,12 @@ export interface NameWatchOptions {
   changed(name: string, addresses: readonly IpAddress[]): void;
 }
 
-/** Between two looks at a name, ms, at least. */
+/** The least time between two look-ups of a name, ms. */
 const LEAST_MS = 1_000;
 
 export class NameWatch {
   readonly #options: NameWatchOptions;
-  /** What takes back the timer or look-up of each. */
+  /** What cancels the timer or look-up of each name. */
   readonly #watched = new Map<string, () => void>();
   readonly #known = new Map<string, readonly IpAddress[]>();
 

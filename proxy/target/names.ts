@@ -77,7 +77,7 @@ export class Names {
     this.#source = source;
   }
 
-  /** @returns what is asked no more when the handler is not to be called any more. */
+  /** @returns its `cancel` keeps the handler from being called any more. */
   resolve(name: string, handler: NameHandler): { cancel(): void } {
     const source = this.#source;
     const lookup = new Lookup(source.questions.length, this.#options.after, (found, isLast) => {

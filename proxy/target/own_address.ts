@@ -74,7 +74,10 @@ export class OwnAddresses {
   }
 }
 
-/** @returns undefined where the system has no routes to ask about for us: a filter, another kernel. */
+/**
+ * @returns undefined where the system does not tell us its routes: behind a filter, or another
+ * kernel.
+ */
 function openRouteProbe(): Probe | undefined {
   try {
     return new LocalAddressProbe();
@@ -85,9 +88,9 @@ function openRouteProbe(): Probe | undefined {
 }
 
 /**
- * By Deno's own sockets, which cannot be connected without being sent from: an address that can be
- * bound is this host's. Where the system lets foreign ones be bound (`ip_nonlocal_bind`), all are taken
- * for its own. Of IPv6 it does not find what no interface has: a whole prefix that is local, anycast.
+ * By Deno's own sockets, which cannot be connected without sending: an address that can be bound is this
+ * host's. Where the system lets any address be bound (`ip_nonlocal_bind`), all count as its own. It does
+ * not find IPv6 addresses that no interface has: anycast, or a whole prefix that is local.
  */
 class BindProbe implements Probe {
   #hasWarned = false;

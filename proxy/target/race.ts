@@ -44,7 +44,7 @@ export class Race implements Dial {
     return this.#attempts > 0;
   }
 
-  /** @param isLast Whether no more are added. Fails if none was. */
+  /** @param isLast Whether no more will be added. If none ever was, the race fails. */
   add(addresses: readonly IpAddress[], isLast: boolean): void {
     if (this.#isOver) return;
     for (const address of addresses) {

@@ -10,12 +10,15 @@ import { parseIpAddress } from "../address.ts";
 import { Slots } from "./slots.ts";
 import type { NameAnswer, NameSource } from "./names.ts";
 
-/** The system tells no TTL, ms. */
+/** How long an answer is good for, ms: the system tells no TTL. */
 const TTL_MS = 30_000;
-/** Each takes a thread of the runtime's, for as long as the system tries. */
+/** Look-ups at once: each takes a thread of the runtime's for as long as the system tries. */
 const MAX_LOOKUPS = 4;
 
-/** It does not tell a name that is not there from a server that is not: so not for a whole day, ms. */
+/**
+ * How long an old answer may be used, ms. Less than a day: a name that is gone looks like a server
+ * that is down.
+ */
 const STALE_MS = 3_600_000;
 
 /** What the system says, remembered for a while. */

@@ -10,6 +10,7 @@ import { TcpSockets } from "../../ffi/mod.ts";
 import type { IpAddress } from "../../netstack/mod.ts";
 import type { Dial, Dialer, DialHandler } from "../flow/stream.ts";
 import { getLogger } from "../log/logger.ts";
+import { mayReachAll } from "./permission.ts";
 import { type FailedHandler, FfiStream, type FfiStreamOwner } from "./tcp_ffi_stream.ts";
 
 const log = getLogger(["wirestack", "tcp"]);
@@ -19,13 +20,13 @@ const KEEPALIVE_S = 60;
 export class FfiDialer implements Dialer {
   readonly #fallback: Dialer;
   readonly #onFailed: FailedHandler | undefined;
-  /** From the first dial on; null where there is none. */
+  /** Undefined before the first dial; null where the fallback dials. */
   #loop: TcpLoop | null | undefined;
 
   /**
-   * @param fallback Dials until it is known that the event loop can wait for our sockets, and where it
-   * cannot: a thread that waits would cost more than the runtime's sockets do. Also where this process
-   * may not reach every address, which the runtime alone watches over.
+   * @param fallback Dials until it is known that the event loop can wait for our sockets, and for good
+   * where it cannot: a waiting thread would cost more than the runtime's sockets do. Also where this
+   * process may not reach every address: see {@link mayReachAll}.
    * @param onFailed For every dial that failed.
    */
   constructor(fallback: Dialer, onFailed?: FailedHandler) {
@@ -49,14 +50,14 @@ export class FfiDialer implements Dialer {
   }
 
   /**
-   * Hands on what has come, in a turn of the engine's: what is handed on between two of them waits for
-   * the second.
+   * Hands on what has arrived. Called in the engine's turns: what is handed on between two turns has to
+   * wait for the second.
    */
   look(): void {
     this.#loop?.look();
   }
 
-  /** Last: no stream of its own is left. */
+  /** Called last, when none of its streams is left. */
   async close(): Promise<void> {
     const loop = this.#loop;
     this.#loop = null;
@@ -76,27 +77,21 @@ export class FfiDialer implements Dialer {
   }
 }
 
-/** A permission that names exceptions (`--deny-net`) is granted too, in part. */
-function mayReachAll(): boolean {
-  const { state, partial } = Deno.permissions.querySync({ name: "net" });
-  return state === "granted" && !partial;
-}
-
 /** Hands on what happens at the sockets. */
 class TcpLoop implements FfiStreamOwner {
   readonly sockets = new TcpSockets();
   /** By descriptor. */
   readonly #streams: (FfiStream | undefined)[] = [];
-  /** Those that have something to do without an event. */
+  /** Streams that have something to do without waiting for an event. */
   #ready: FfiStream[] = [];
-  /** Those that are closed, whose handlers do not know it yet. */
+  /** Closed streams whose handlers have not been told. */
   #gone: FfiStream[] = [];
   /** How many there are. */
   #open = 0;
   #lastNumber = 0;
   #isScheduled = false;
   #isWaiting = false;
-  /** Events are being handed on: what a handler does may end in a look. */
+  /** Events are being handed on; a handler may end up calling {@link look}. */
   #isLooking = false;
   #isClosed = false;
   // Made once, as all that is called often.
@@ -105,7 +100,7 @@ class TcpLoop implements FfiStreamOwner {
     if (this.#isClosed) return;
     const count = this.#handEvents();
     this.#workOff();
-    // While something happens the next thing is likely to: a look costs less than a wait.
+    // While things happen more is likely to follow, and looking costs less than a wait.
     if (count > 0 || this.#ready.length > 0) this.#soon();
     else if (!this.#isWaiting) {
       this.#isWaiting = true;
@@ -159,7 +154,7 @@ class TcpLoop implements FfiStreamOwner {
   }
 
   scheduleClosed(stream: FfiStream): void {
-    // Not with our own turn, which may have been asked for before the engine's.
+    // Not in our own turn, which may have been scheduled before the engine's.
     if (this.#gone.push(stream) === 1) setImmediate(this.#tellGone);
   }
 
@@ -181,7 +176,7 @@ class TcpLoop implements FfiStreamOwner {
     this.#isLooking = true;
     for (let i = 0; i < count; i++) {
       const stream = this.#streams[sockets.eventDescriptor(i)];
-      // One before it may have closed its socket, and opened another one.
+      // An earlier event's handler may have closed this socket, and its number may be another's.
       if (stream === undefined || stream.number !== sockets.eventNumber(i)) continue;
       try {
         stream.occurred(sockets.eventBits(i));

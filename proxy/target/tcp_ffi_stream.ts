@@ -10,7 +10,10 @@ import { codeOf, dialErrorOf } from "./errno.ts";
 import { READ_BUFFER, READ_SIZES, sizeIndex } from "./read_buffer.ts";
 
 const BIG_SIZES = READ_SIZES.map(BigInt);
-/** What is longer, and lent, is sent in the loop's next turn: what has come by then goes with less calls. */
+/**
+ * Longer writes of a lent buffer wait for the loop's next turn: with what comes until then it takes
+ * fewer calls.
+ */
 const AT_ONCE = 8_192;
 /** Reads of one socket before the others have their turn. */
 const READS = 4;
@@ -18,14 +21,14 @@ const READS = 4;
 /** Is told the system's code, such as `EMFILE`, of a dial that failed. */
 export type FailedHandler = (code: string | undefined) => void;
 
-/** What a stream needs of who hands events to it. */
+/** What a stream needs of the loop that hands events to it. */
 export interface FfiStreamOwner {
   readonly sockets: TcpSockets;
   /** Calls {@link FfiStream.goOn} in the next turn. */
   schedule(stream: FfiStream): void;
   /**
-   * Calls {@link FfiStream.tellClosed} once the engine has had a turn: who resets the other side destroys
-   * what has been handed on and not been sent.
+   * Calls {@link FfiStream.tellClosed} once the engine has had a turn: a handler that resets the other
+   * side would destroy what was handed on and has not been sent.
    */
   scheduleClosed(stream: FfiStream): void;
   /** The descriptor is about to be closed. */
@@ -35,7 +38,7 @@ export interface FfiStreamOwner {
 /** A socket, from the dial on. Its handlers are called from the event loop, never from a call of the owner. */
 export class FfiStream implements ByteStream, Dial {
   readonly appetite = READ_BUFFER.length;
-  /** Below zero: why there is none. */
+  /** Below zero: the errno, negated, for which there is none. */
   readonly fd: number;
   readonly number: number;
   /** For the owner: it is to {@link goOn}. */
@@ -46,7 +49,7 @@ export class FfiStream implements ByteStream, Dial {
   readonly #onFailed: FailedHandler | undefined;
   #handler: StreamHandler | undefined = undefined;
   #isConnected = false;
-  /** There may be something to read, and what there is ends. */
+  /** There may be something to read; and behind that is the end. */
   #isReadable = false;
   #isAtEnd = false;
   /** Nothing is read until {@link resume}. */
@@ -54,15 +57,15 @@ export class FfiStream implements ByteStream, Dial {
   #hasEnded = false;
   /** Written, and not yet taken by the system. */
   #rest: Uint8Array | undefined = undefined;
-  /** It has not been tried. */
+  /** The rest has not been offered to the system yet. */
   #isDeferred = false;
-  /** What is to follow the rest. */
+  /** What is to be done once the rest is sent. */
   #isToEnd = false;
   #isToClose = false;
   #hasShutDown = false;
   #isClosed = false;
   #isBroken = false;
-  /** The target had ended before it was: what it sent is whole. */
+  /** The target had sent its FIN before the failure: what it sent is complete. */
   #hadEnded = false;
 
   constructor(
@@ -262,7 +265,7 @@ export class FfiStream implements ByteStream, Dial {
     this.#rest = undefined;
     this.#isDeferred = false;
     this.#hadEnded = errno === Errno.EPIPE; // or it would be ECONNRESET
-    // What is cut short is not worth waiting for whoever takes no more.
+    // An answer that is cut short is not kept for a handler that takes nothing now.
     const isWanted = this.#hadEnded || !this.#isStopped;
     if (this.#hasEnded || this.#isToClose || this.#handler === undefined || !isWanted) {
       return this.#close();
@@ -284,7 +287,7 @@ export class FfiStream implements ByteStream, Dial {
     this.#owner.scheduleClosed(this);
   }
 
-  /** To close with something unread is to lose what the kernel has still to send. */
+  /** Closing with bytes unread would make the kernel drop what it has yet to send. */
   #discard(): void {
     const { sockets } = this.#owner;
     const most = BIG_SIZES.at(-1)!;

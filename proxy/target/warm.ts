@@ -1,9 +1,9 @@
 /**
- * Warm connections: some to each target that asks for them, kept ready, so that a flow need not wait
- * for its dial.
+ * Warm connections: a few to each target that a rule wants them for, kept ready so that a flow need not
+ * wait for its dial.
  *
- * A target that speaks first, or that closes what is idle, has none that stay: what has arrived on a
- * connection belongs to nobody yet.
+ * With a target that speaks first, or that closes idle connections, none stay ready: what arrives on one
+ * would belong to nobody.
  *
  * @module
  */
@@ -33,7 +33,10 @@ export class WarmPool {
     return size;
   }
 
-  /** Keeps connections to these targets ready and to no others. Of one that comes twice, the most. */
+  /**
+   * Keeps connections to these targets ready, and to no others. Of a target listed twice the larger
+   * count is kept.
+   */
   set(targets: readonly WarmTarget[]): void {
     const wanted = new Map<string, WarmTarget>();
     for (const target of targets) {
@@ -64,7 +67,10 @@ export class WarmPool {
     return this.#targets.get(keyOf(to, port))?.take();
   }
 
-  /** This host has no descriptors left: what nobody needs yet is closed, and not made again for a while. */
+  /**
+   * This host has run out of descriptors: closes connections that no flow uses, and makes none for
+   * a while.
+   */
   giveUp(): void {
     for (const target of this.#targets.values()) target.giveUp();
   }

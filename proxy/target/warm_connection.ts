@@ -7,7 +7,7 @@
 import type { IpAddress } from "../../netstack/mod.ts";
 import type { ByteStream, StreamHandler } from "../flow/stream.ts";
 
-/** It is idle: what comes on it spoils it. */
+/** A connection that nobody uses yet: whatever arrives on it makes it useless. */
 export class WarmConnection implements StreamHandler {
   readonly stream: ByteStream;
   readonly address: IpAddress;

@@ -32,15 +32,18 @@ export interface WarmOptions extends DialTools {
 /** Between attempts that fail, ms. */
 const FIRST_RETRY_MS = 1_000;
 const LAST_RETRY_MS = 60_000;
-/** One that was open for less has failed, ms. */
+/** A connection that was open for less counts as a failure, ms. */
 const SHORT_MS = 5_000;
-/** Failures in a row that are worth a line: seven seconds of them. A target that starts again has fewer. */
+/**
+ * Failures in a row before a line is logged: seven seconds' worth. A target that restarts causes
+ * fewer.
+ */
 const WORTH_SAYING = 4;
-/** Being made at once, to one target. */
+/** Dials to one target at the same time. */
 const MAX_DIALS = 8;
-/** How long one may take, ms. */
+/** How long a dial may take, ms. */
 const DIAL_MS = 10_000;
-/** How often there is another look whether there is room, ms. */
+/** When there was no room, how long before looking again, ms. */
 const NO_ROOM_MS = 5_000;
 
 /** Totals since the start. */
@@ -52,7 +55,7 @@ export interface WarmCounters {
   spoilt: number;
 }
 
-/** Those to one target. */
+/** The connections to one target. */
 export class WarmConnections {
   readonly #target: WarmTarget;
   readonly #options: WarmOptions;
@@ -63,11 +66,11 @@ export class WarmConnections {
   #count = 0;
   #failures = 0;
   readonly #backoff = new Backoff({ firstMs: FIRST_RETRY_MS, lastMs: LAST_RETRY_MS });
-  /** Until the next attempt; undefined if it need not be waited for. */
+  /** Cancels the wait before the next attempt; undefined if none is under way. */
   #stopWaiting: (() => void) | undefined;
   #stopWatching: (() => void) | undefined;
   #hasWarned = false;
-  /** That it is out of reach, once until it is not. */
+  /** The log has said that the target is out of reach. */
   #hasSaidSo = false;
   #isClosed = false;
 
@@ -202,7 +205,7 @@ export class WarmConnections {
     this.#hasSaidSo = false;
   }
 
-  /** Later and later. */
+  /** Tries again, each time after a longer wait. */
   #retry(): void {
     if (this.#stopWaiting !== undefined) return;
     this.#fillAfter(this.#backoff.next());
@@ -215,7 +218,10 @@ export class WarmConnections {
     });
   }
 
-  /** Resolves the name again whenever its time is over, and closes what leads elsewhere now. */
+  /**
+   * Resolves the name again whenever its TTL is over, and closes connections to addresses that it
+   * no longer has.
+   */
   #watch(name: string): void {
     const { names, after, now } = this.#options;
     const found: IpAddress[] = [];

@@ -88,8 +88,9 @@ export class TunnelConn implements Deno.Conn<Deno.NetAddr> {
    * @returns how many, or null at the end of file.
    */
   async read(into: Uint8Array): Promise<number | null> {
-    if (into.length === 0) return 0;
+    checkBytes("read", into);
     for (;;) {
+      if (into.length === 0) return 0; // from the start, or given to somebody else meanwhile
       this.#checkOpen();
       const length = this.#endpoint.read(into, 0, into.length);
       if (length > 0) return length;
@@ -169,6 +170,7 @@ export class TunnelConn implements Deno.Conn<Deno.NetAddr> {
   get writable(): WritableStream<Uint8Array<ArrayBufferLike>> {
     this.#writable ??= new WritableStream<Uint8Array<ArrayBufferLike>>({
       write: async (chunk) => {
+        checkBytes("write", chunk);
         for (let sent = 0; sent < chunk.length;) sent += await this.write(chunk.subarray(sent));
       },
       close: async () => {

@@ -165,6 +165,7 @@ export class TunnelDatagramConn implements AsyncIterable<[Uint8Array<ArrayBuffer
    * @param into Takes its bytes, and cuts off what does not fit. Missing: it comes in its own array.
    */
   async receive(into?: Uint8Array<ArrayBuffer>): Promise<[Uint8Array<ArrayBuffer>, Deno.NetAddr]> {
+    if (into !== undefined) checkBytes("receive", into);
     for (;;) {
       this.#checkOpen();
       const received = this.#received.shift();
@@ -186,6 +187,7 @@ export class TunnelDatagramConn implements AsyncIterable<[Uint8Array<ArrayBuffer
    *
    * @returns its length.
    * @throws {TypeError} if `to` is not an address inside the tunnel, or `bytes` is something else.
+   * @throws {RangeError} if its port is none.
    * @throws {Deno.errors.NetworkUnreachable} if nothing leads there: no peer has the address, or it
    * is not known where that peer is.
    */
@@ -194,6 +196,9 @@ export class TunnelDatagramConn implements AsyncIterable<[Uint8Array<ArrayBuffer
     checkBytes("send", bytes);
     if (to.transport !== "udp") throw new TypeError(`expected a UDP address, got ${to.transport}`);
     const address = tunnelAddress(to.hostname);
+    if (!(Number.isInteger(to.port) && to.port > 0 && to.port < 65536)) {
+      throw new RangeError(`send: a UDP port is 1 to 65535, got ${to.port}`);
+    }
     const { checkReach, now } = this.#options;
     checkReach(address);
     const deadline = now() + SEND_LIMIT_MS;

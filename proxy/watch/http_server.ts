@@ -1,14 +1,16 @@
 /**
  * An HTTP server for a few questions, that nobody can occupy: its connections, the size of a request's
- * head and the time for it are bounded, and who has never asked anything gives way to whoever does.
+ * head and the time for it are bounded, who has never asked anything gives way to whoever does, and who
+ * asks on without waiting is answered one request at a time.
  *
- * `node:http`, since `Deno.serve` waits for a slow head for ever and has no bound on connections.
+ * Over `node:net`: `Deno.serve` waits for a slow head for ever and has no bound on connections, and
+ * `node:http` takes all that a connection has sent, thousands of requests, before anybody has a turn.
  *
  * @module
  */
 
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { Socket } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
+import { type HttpHead, parseHttpHead } from "./http_head.ts";
 
 export interface HttpLimits {
   readonly connections: number;
@@ -30,7 +32,7 @@ export const HTTP_LIMITS: HttpLimits = {
   idleMs: 60_000,
 };
 
-/** What is answered. A status of 400 and above ends the connection. */
+/** What is answered. A status of 400 and above, but for 503, ends the connection. */
 export interface Answer {
   readonly status: number;
   readonly type: string;
@@ -38,19 +40,43 @@ export interface Answer {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-export interface HttpRequest {
-  readonly method: string;
-  /** Without the query. */
-  readonly path: string;
-  readonly host: string | undefined;
-  readonly authorization: string | undefined;
+export type HttpRequest = Omit<HttpHead, "isLast">;
+
+/** How long who has been answered for the last time may take to notice, ms. */
+const LINGER_MS = 1_000;
+/** What may be read from it meanwhile, to be thrown away: with it unread the answer would be lost. */
+const LINGER_BYTES = 256 << 10;
+const REASONS: Readonly<Record<number, string>> = {
+  200: "OK",
+  400: "Bad Request",
+  401: "Unauthorized",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  421: "Misdirected Request",
+  431: "Request Header Fields Too Large",
+  503: "Service Unavailable",
+};
+
+interface Connection {
+  readonly socket: Socket;
+  /** What has come and has no answer yet: a head and a read or two at most. */
+  input: Buffer;
+  /** Whether it has been given an answer that was no refusal. */
+  isServed: boolean;
+  /** `asking` until there is a head, `answered` while there is an answer to be taken. */
+  state: "asking" | "answered" | "over";
+  /** The other side has sent all that it will. */
+  hasEnded: boolean;
+  discarded: number;
+  timer: ReturnType<typeof setTimeout> | undefined;
 }
 
 export class HttpServer {
   readonly #server: Server;
   readonly #limits: HttpLimits;
-  /** In the order in which they came, and whether they have been given an answer that was no refusal. */
-  readonly #connections = new Map<Socket, { isServed: boolean }>();
+  readonly #answer: (request: HttpRequest) => Answer | Promise<Answer>;
+  /** In the order in which they came. */
+  readonly #connections = new Set<Connection>();
   /** Connections that were closed to make room. */
   displaced = 0;
 
@@ -59,21 +85,9 @@ export class HttpServer {
     answer: (request: HttpRequest) => Answer | Promise<Answer>,
     limits: HttpLimits = HTTP_LIMITS,
   ) {
+    this.#answer = answer;
     this.#limits = limits;
-    const { headBytes, headMs, idleMs } = limits;
-    this.#server = createServer({
-      maxHeaderSize: headBytes,
-      headersTimeout: headMs,
-      requestTimeout: headMs,
-      connectionsCheckingInterval: Math.ceil(headMs / 5),
-      keepAliveTimeout: idleMs,
-    }, (request, response) => this.#respond(request, response, answer));
-    this.#server.on("connection", (socket: Socket) => this.#connected(socket));
-    this.#server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
-      if (error.code === "HPE_HEADER_OVERFLOW" && socket.writable) {
-        socket.end("HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n");
-      } else socket.destroy();
-    });
+    this.#server = createServer({ allowHalfOpen: true }, (socket) => this.#connected(socket));
   }
 
   get connections(): number {
@@ -100,60 +114,145 @@ export class HttpServer {
   /** Ends all of it at once. Idempotent. */
   close(): void {
     this.#server.close();
-    for (const socket of this.#connections.keys()) socket.destroy();
+    for (const { socket } of this.#connections) socket.destroy();
   }
 
   #connected(socket: Socket): void {
     while (this.#connections.size >= this.#limits.connections) this.#displace();
-    this.#connections.set(socket, { isServed: false });
-    socket.on("close", () => this.#connections.delete(socket));
+    const connection: Connection = {
+      socket,
+      input: Buffer.alloc(0),
+      isServed: false,
+      state: "asking",
+      hasEnded: false,
+      discarded: 0,
+      timer: undefined,
+    };
+    this.#connections.add(connection);
+    this.#giveTime(connection, this.#limits.headMs);
+    socket.on("data", (bytes: Buffer) => this.#received(connection, bytes));
+    socket.on("end", () => {
+      connection.hasEnded = true;
+      if (connection.state === "over") socket.destroySoon();
+      else this.#look(connection);
+    });
+    socket.on("close", () => {
+      clearTimeout(connection.timer);
+      this.#connections.delete(connection);
+    });
     socket.on("error", () => socket.destroy());
   }
 
-  /** The oldest that has never been served, or else the oldest. */
+  /** The oldest that neither has been served nor is being answered, or else the oldest. */
   #displace(): void {
-    let oldest: Socket | undefined;
-    for (const [socket, { isServed }] of this.#connections) {
-      oldest ??= socket;
-      if (isServed) continue;
-      oldest = socket;
+    let oldest: Connection | undefined;
+    for (const connection of this.#connections) {
+      oldest ??= connection;
+      if (connection.isServed || connection.state === "answered") continue;
+      oldest = connection;
       break;
     }
     this.#connections.delete(oldest!);
-    oldest!.destroy();
+    oldest!.socket.destroy();
     this.displaced++;
   }
 
-  async #respond(
-    request: IncomingMessage,
-    response: ServerResponse,
-    answer: (request: HttpRequest) => Answer | Promise<Answer>,
-  ): Promise<void> {
-    const { socket, headers } = request;
-    // RFC 9112 §3.2.2: a target may be a whole URI, whose host then counts.
-    const [, authority, rest = request.url ?? ""] =
-      /^http:\/\/([^/?#]*)(.*)$/is.exec(request.url ?? "") ?? [];
-    // RFC 9112 §3.2: two of them are for two readers, a proxy in front of this server for one.
-    const hosts = request.rawHeaders.filter((name, i) => i % 2 === 0 && /^host$/i.test(name));
-    const host = hosts.length > 1 ? undefined : authority ?? headers.host;
-    const { status, type, text, headers: more } = await answer({
-      method: request.method ?? "",
-      path: rest.replace(/\?.*$/s, "") || "/",
-      host,
-      authorization: headers.authorization,
-    });
-    const connection = this.#connections.get(socket);
-    const stays = status < 400 || status === 503;
-    if (stays && connection !== undefined) connection.isServed = true;
-    const timer = setTimeout(() => socket.destroy(), this.#limits.answerMs);
-    response.on("close", () => clearTimeout(timer));
-    response.writeHead(status, {
+  /** Ends a connection that is in the same state for longer. */
+  #giveTime(connection: Connection, ms: number): void {
+    clearTimeout(connection.timer);
+    connection.timer = setTimeout(() => connection.socket.destroy(), ms);
+  }
+
+  #received(connection: Connection, bytes: Buffer): void {
+    if (connection.state === "over") {
+      connection.discarded += bytes.length;
+      if (connection.discarded > LINGER_BYTES) connection.socket.destroy();
+      return;
+    }
+    const isFirst = connection.state === "asking" && connection.input.length === 0;
+    if (isFirst && connection.isServed) this.#giveTime(connection, this.#limits.headMs);
+    connection.input = Buffer.concat([connection.input, bytes]);
+    this.#look(connection);
+  }
+
+  /** Answers the next request, if all of its head is there and nobody is being answered. */
+  #look(connection: Connection): void {
+    if (connection.state !== "asking") return;
+    const { headBytes } = this.#limits;
+    // RFC 9112 §2.2: an empty line in front is passed over.
+    const { input: all } = connection;
+    const input = all.subarray(0, 2).equals(CRLF) ? all.subarray(2) : all;
+    const end = input.subarray(0, headBytes).indexOf("\r\n\r\n");
+    if (end < 0) {
+      if (input.length >= headBytes) this.#send(connection, refusal(431), true);
+      else if (connection.hasEnded) connection.socket.destroy();
+      return;
+    }
+    connection.input = input.subarray(end + 4);
+    const head = parseHttpHead(input.toString("latin1", 0, end));
+    if (head === undefined) this.#send(connection, refusal(400), true);
+    else this.#respond(connection, head);
+  }
+
+  /** There is an answer to be made, or taken. What comes meanwhile waits where it costs nothing. */
+  #hold(connection: Connection): void {
+    connection.state = "answered";
+    connection.socket.pause();
+  }
+
+  async #respond(connection: Connection, { isLast, ...request }: HttpHead): Promise<void> {
+    this.#hold(connection);
+    clearTimeout(connection.timer);
+    const answer = await this.#answer(request);
+    const stays = answer.status < 400 || answer.status === 503;
+    if (stays) connection.isServed = true;
+    this.#send(connection, answer, !stays || isLast, request.method === "HEAD");
+  }
+
+  #send(
+    connection: Connection,
+    { status, type, text, headers }: Answer,
+    isLast: boolean,
+    isHead = false,
+  ): void {
+    const { socket } = connection;
+    if (socket.destroyed) return;
+    this.#hold(connection);
+    const fields = {
       "Content-Type": type,
       "Content-Length": Buffer.byteLength(text),
       "Cache-Control": "no-store",
-      ...more,
-      ...(!stays && { "Connection": "close" }),
-    });
-    response.end(request.method === "HEAD" ? undefined : text);
+      "Date": new Date().toUTCString(),
+      ...headers,
+      ...(isLast && { "Connection": "close" }),
+    };
+    const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`);
+    const head = `HTTP/1.1 ${status} ${REASONS[status] ?? ""}\r\n${lines.join("")}\r\n`;
+    this.#giveTime(connection, this.#limits.answerMs);
+    socket.write(isHead ? head : head + text, () => this.#sent(connection, isLast));
   }
+
+  #sent(connection: Connection, isLast: boolean): void {
+    const { socket } = connection;
+    if (socket.destroyed) return;
+    socket.resume();
+    if (isLast) {
+      connection.state = "over";
+      this.#giveTime(connection, LINGER_MS);
+      socket.end();
+      if (connection.hasEnded) socket.destroySoon();
+      return;
+    }
+    connection.state = "asking";
+    const isAsking = connection.input.length > 0;
+    this.#giveTime(connection, isAsking ? this.#limits.headMs : this.#limits.idleMs);
+    // Others have their turn before the next of many that came at once.
+    if (isAsking || connection.hasEnded) setImmediate(() => this.#look(connection));
+  }
+}
+
+const CRLF = Buffer.from("\r\n");
+
+function refusal(status: 400 | 431): Answer {
+  return { status, type: "text/plain; charset=utf-8", text: `${REASONS[status]}\n` };
 }

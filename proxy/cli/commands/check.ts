@@ -51,6 +51,7 @@ export function addCheck({ program, terminal }: CommandLine): void {
       ...(options.name !== undefined && { name: options.name }),
       showOrigin: options.showOrigin,
       ffi: options.ffi ?? program.opts().ffi,
+      ...(options.tun !== undefined && { tun: options.tun }),
     }, terminal);
   });
 }

@@ -158,7 +158,7 @@ async function openRedirect(
     beforeDown: () => redirect.beforeDown(),
     down: () => redirect.down(),
     afterDown: () => redirect.afterDown(),
-    changesUser: ids !== undefined,
+    user: ids,
     writtenFiles: [STATE_DIRECTORY],
   };
 }

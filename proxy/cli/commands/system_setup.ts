@@ -8,6 +8,7 @@ import type { GatewayConfig } from "../../config/config.ts";
 import type { OpenDevice } from "../../gateway/device_link.ts";
 import type { Gateway, GatewayOptions } from "../../gateway/gateway.ts";
 import type { Resolve } from "../../gateway/resolver.ts";
+import type { UserIds } from "../../system/user.ts";
 import type { Surroundings } from "../up.ts";
 
 /** The name that such a gateway has without one. */
@@ -25,8 +26,8 @@ export interface SystemStart {
 
 export interface SystemSetup extends Surroundings {
   up(start: (start: SystemStart) => Promise<Gateway>): Promise<Gateway>;
-  /** Whether this process becomes another user's. */
-  readonly changesUser: boolean;
+  /** Whom this process becomes; undefined: nobody else. */
+  readonly user: UserIds | undefined;
   /** What is written to and removed still, when it ends. */
   readonly writtenFiles: readonly string[];
 }

@@ -127,7 +127,7 @@ export async function openTunnel(loaded: LoadedConfig, flags: TunnelFlags): Prom
     beforeDown: () => tunnel.beforeDown(),
     down: (hasFailed) => tunnel.down(hasFailed),
     afterDown: () => tunnel.afterDown(),
-    changesUser: user !== undefined,
+    user,
     writtenFiles: [STATE_DIRECTORY, "/etc/resolv.conf"],
   };
 }

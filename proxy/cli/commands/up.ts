@@ -123,15 +123,16 @@ export async function runGateway(
       file: isFile ? file : undefined,
     });
   const setup = await (openSetup ?? openDevice)?.(loaded, ffi);
+  const changesUser = setup?.user !== undefined;
   const gatewayOptions = {
     ffi,
     // Another user could not write there.
-    stateDirectories: setup?.changesUser ? [] : stateDirectories(),
+    stateDirectories: changesUser ? [] : stateDirectories(),
     // But to a file that is open by then, which a hub has for who was enrolled.
-    ...(setup?.changesUser && loaded.config.peerToPeer &&
+    ...(changesUser && loaded.config.peerToPeer &&
       { heldStateDirectories: stateDirectories() }),
     ...(crypto && { crypto }),
-    loadsAll: setup?.changesUser ?? false,
+    loadsAll: changesUser,
   };
   return await up(loaded, {
     udp: describeUdp(ffi, reason),
@@ -151,7 +152,7 @@ export async function runGateway(
           })
         ),
     watch: (config) => Watch.open(config),
-    record: (config) => new Recorder(config.capture),
+    record: (config) => new Recorder(config.capture, setup?.user),
     handlers: (gateway, applied) =>
       controlHandlers(gateway, {
         applied,

@@ -3,7 +3,7 @@ import { reset } from "npm:@logtape/logtape@2.4.2";
 import type { SignalHandlers } from "../../../proxy/cli/signals.ts";
 import { StopRequests } from "../../../proxy/cli/signals.ts";
 import type { Terminal } from "../../../proxy/cli/terminal.ts";
-import { type RunningGateway, up } from "../../../proxy/cli/up.ts";
+import { type RunningGateway, type Surroundings, up } from "../../../proxy/cli/up.ts";
 import { loadConfig, SettingError } from "../../../proxy/config/config.ts";
 import { publicKeyOf } from "../../../proxy/base64.ts";
 import type { LogFormat } from "../../../proxy/log/log.ts";
@@ -112,6 +112,16 @@ Deno.test("a gateway that fails ends with status 1 and one line", async () => {
   assert.equal(early.lines().at(-1), "error   wirestack: failed: TypeError: no");
 });
 
+Deno.test("a capture that cannot be ended is logged, and what surrounds the gateway is taken down all the same", async () => {
+  const done: string[] = [];
+  const run = startUp({ record: () => Promise.reject(new Error("the file broke")), done });
+  await run.logged("listening");
+  run.signals.stop();
+  assert.equal(await run.status, 0);
+  assert.equal(run.lines().at(-1), "error   wirestack: failed: Error: the file broke");
+  assert.deepEqual(done, ["claim", "confine", "interrupt", "beforeDown", "down", "afterDown"]);
+});
+
 interface Fake {
   confinement?: string;
   start?: () => Promise<void>;
@@ -120,6 +130,10 @@ interface Fake {
   /** The section. */
   log?: string;
   hasHungUp?: boolean;
+  /** What the capture's end comes to. */
+  record?: () => Promise<void>;
+  /** What has become of the surroundings, in order. */
+  done?: string[];
 }
 
 /** `up` in this process with a gateway that does nothing. */
@@ -166,6 +180,8 @@ function startUp(fake: Fake = {}) {
       enrolment: { invite: () => assert.fail(), invites: () => [], revoke: () => assert.fail() },
     }),
     control: { directory: "off" },
+    ...(fake.record && { record: () => ({ begin() {}, close: fake.record! }) }),
+    ...(fake.done && { surroundings: surroundings(fake.done) }),
     udp: "UDP in batches (FFI)",
     ...(fake.confinement !== undefined && { confinement: fake.confinement }),
     listen(given) {
@@ -190,5 +206,20 @@ function startUp(fake: Fake = {}) {
         await within(wake.promise, `"${text}" is logged, after\n${output}`);
       }
     },
+  };
+}
+
+function surroundings(done: string[]): Surroundings {
+  const note = (what: string) => void done.push(what);
+  return {
+    claim: () => note("claim"),
+    confine() {
+      note("confine");
+      return "confined";
+    },
+    interrupt: () => note("interrupt"),
+    beforeDown: () => Promise.resolve(note("beforeDown")),
+    down: () => note("down"),
+    afterDown: () => Promise.resolve(note("afterDown")),
   };
 }

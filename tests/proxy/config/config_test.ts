@@ -381,7 +381,9 @@ Deno.test("ten thousand peers load quickly", () => {
 
 Deno.test("a map to 0.0.0.0 or :: is loopback's, and said to be", () => {
   const privateKey = encodeKey(new Uint8Array(32).fill(1));
-  const proxy = { subnets: "10.50.0.0/16", map: ["10.50.0.9 -> 0.0.0.0", "10.50.0.8 -> ::"] };
+  // A wide one is not: it does not reach this host.
+  const map = ["10.50.0.9 -> 0.0.0.0", "10.50.0.8 -> ::", "10.50.1.0/24 -> 0.0.0.0/24"];
+  const proxy = { subnets: "10.50.0.0/16", map };
   const { warnings } = loadConfig({ interface: { privateKey }, proxy });
   assert.deepEqual(warnings, [
     "proxy.map[0]: 0.0.0.0 is this host's loopback: all that listens there can be reached at 10.50.0.9/32",

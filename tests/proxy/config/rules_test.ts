@@ -235,6 +235,13 @@ for (const [lines, ...expected] of WRONG) {
   });
 }
 
+Deno.test("a peer in which something else is wrong is there for the rules", () => {
+  const text = HEAD.replace("AllowedIPs = 10.9.0.2/32", "RateUp = fast");
+  assert.deepEqual(problems(`${text}From = my laptop\n`), [
+    `wg0.conf:6: RateUp: "fast" is not a rate, ${EXPECTED_RATE}`,
+  ]);
+});
+
 Deno.test("a Default that is none is an error", () => {
   const text = HEAD.replace("[Rule]", "Default = deny");
   assert.deepEqual(problems(text), [

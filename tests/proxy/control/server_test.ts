@@ -51,6 +51,51 @@ Deno.test("the socket has mode 0700 from the moment it has its name, and is gone
   await Deno.remove(directory);
 });
 
+Deno.test({
+  name: "a gateway that has no descriptor left still answers, one after the other",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    using folder = new TempFolder();
+    const server = JSON.stringify(import.meta.resolve("../../../proxy/control/server.ts"));
+    const program = `
+      import { ControlServer } from ${server};
+      const [directory] = Deno.args;
+      Deno.addSignalListener("SIGTERM", () => Deno.exit(0)); // as \`up\` does: it takes descriptors
+      await ControlServer.open(directory, "wg0", { get: () => "" });
+      const taken = [];
+      try {
+        for (;;) taken.push(Deno.openSync(directory));
+      } catch { /* that was the last */ }
+      console.log(taken.length > 0);`;
+    const file = `${folder.path}/full.ts`;
+    await Deno.writeTextFile(file, program);
+    const flags = ["--no-check", "--quiet", "--no-prompt", "--no-config", "--allow-all"];
+    const child = new Deno.Command("sh", {
+      args: [
+        ...["-c", 'ulimit -n 100 && exec "$@"', "sh"],
+        ...[Deno.execPath(), "run", ...flags, file, folder.path],
+      ],
+      stdout: "piped",
+      stderr: "inherit",
+    }).spawn();
+    const out = child.stdout.getReader();
+    try {
+      assert.equal(new TextDecoder().decode((await out.read()).value), "true\n");
+      for (let i = 0; i < 5; i++) {
+        const path = `${folder.path}/wg0.sock`;
+        const conn = await Deno.connect({ transport: "unix", path });
+        const timer = setTimeout(() => conn.close(), LIMIT_MS);
+        assert.equal(await exchange(conn, new TextEncoder().encode("get=1\n\n")), "errno=0\n\n");
+        clearTimeout(timer);
+      }
+    } finally {
+      child.kill("SIGTERM");
+      await out.cancel();
+      await child.status;
+    }
+  },
+});
+
 Deno.test("a dead process's socket is replaced, a live one's refused, what is no socket left alone", async () => {
   const directory = await Deno.makeTempDir();
   try {

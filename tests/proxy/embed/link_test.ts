@@ -1,6 +1,7 @@
 /** `net.addLink`: this program's own packets beside WireGuard. */
 
 import assert from "node:assert/strict";
+import { generatePrivateKey, publicKeyOf } from "../../../mod.ts";
 import type { Wirestack } from "../../../proxy/embed/wirestack.ts";
 import { readAll, startPair, until } from "../pair.ts";
 import { startWirestack } from "../start.ts";
@@ -68,10 +69,52 @@ Deno.test("wrong uses have their line", async () => {
     /mtu: expected 576 to 65535, got 100/,
   );
   assert.throws(() => net.addLink(given), TypeError);
+  assert.throws(() => net.addLink({} as never), /^TypeError: readable: expected a web stream/);
+  assert.throws(
+    () => net.addLink({ readable: streams().readable } as never),
+    /^TypeError: writable: expected a web stream of packets, got undefined/,
+  );
+  assert.throws(
+    () => net.addLink({ ...streams(), prefixes: "fd00::8/128", mtu: 1279 }),
+    /mtu: expected 1280 or more for IPv6, got 1279/,
+  );
   assert.deepEqual(net.stats().links.map(({ name }) => name), ["car", "phone"]);
   await link.close();
   await net.close();
   assert.throws(() => net.addLink(streams()), Deno.errors.BadResource);
+});
+
+Deno.test("a prefix has one place: what is another link's, a peer's or proxied is refused, and stays there", async () => {
+  await using net = await startWirestack({
+    interface: { privateKey: generatePrivateKey(), address: "10.9.0.1/24" },
+    peers: [{ publicKey: publicKeyOf(generatePrivateKey()), allowedIps: "10.9.0.2/32" }],
+    links: [{ name: "car", listen: "udp:127.0.0.1:0", prefixes: "10.0.0.7/32" }],
+    proxy: { subnets: "10.50.0.0/16" },
+  });
+  const streams = () => {
+    const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+    return { readable, writable };
+  };
+  const link = net.addLink({ ...streams(), prefixes: "10.0.0.8/32", nat: "10.0.0.8" });
+  for (
+    const [options, message] of [
+      [{ prefixes: "10.0.0.8/32" }, "prefixes: 10.0.0.8/32 is a link's already, expected it once"],
+      [
+        { prefixes: "10.1.0.0/16,10.0.0.7/32" },
+        "prefixes: 10.0.0.7/32 is a link's already, expected it once",
+      ],
+      [{ nat: "10.0.0.8" }, "nat: 10.0.0.8 is a link's already, expected it once"],
+      [{ prefixes: "10.9.0.2/32" }, "prefixes: 10.9.0.2/32 is a peer's already, expected it once"],
+      [{ prefixes: "10.50.0.0/16" }, "prefixes: 10.50.0.0/16 is proxied already, expected it once"],
+    ] as const
+  ) {
+    const given = streams();
+    assert.throws(() => net.addLink({ ...given, ...options }), { name: "TypeError", message });
+    assert.equal(given.readable.locked || given.writable.locked, false, "the streams stay free");
+  }
+  await link.close();
+  const again = net.addLink({ ...streams(), prefixes: "10.0.0.8/32" });
+  await again.close();
 });
 
 Deno.test("closing the gateway ends its links", async () => {

@@ -95,6 +95,61 @@ Deno.test("text in place of bytes is a TypeError, and nothing is sent", async ()
     const error = { name: "TypeError", message: new RegExp(`expected bytes .*, got ${got}`) };
     await assert.rejects(conn.write(wrong as never), error);
     await assert.rejects(socket.send(wrong as never, to), error);
+    await assert.rejects(conn.read(wrong as never), error);
+    if (wrong !== undefined) await assert.rejects(socket.receive(wrong as never), error);
+  }
+  // An array, or two bytes for each, would be written past its end.
+  const [accepted] = await Promise.all([listener.accept(), conn.write(pattern(6))]);
+  await assert.rejects(accepted.read(new Uint16Array(3) as never), /expected bytes .*, got object/);
+  const bytes = new Uint8Array(6);
+  for (let at = 0; at < 6;) at += (await accepted.read(bytes.subarray(at)))!;
+  assert.deepEqual(bytes, pattern(6), "none is lost");
+  await assert.rejects(accepted.writable.getWriter().write("text" as never), {
+    name: "TypeError",
+    message: /expected bytes .*, got string/,
+  });
+});
+
+Deno.test("a read ends whose buffer is given away meanwhile", async () => {
+  await using pair = await startPair({ proxy: null });
+  const { gateway, client } = pair;
+  using listener = gateway.listen({ port: 0 });
+  using conn = await client.connect({ hostname: "10.9.0.1", port: listener.addr.port });
+  using accepted = await listener.accept();
+  const into = new Uint8Array(10);
+  const reading = accepted.read(into);
+  structuredClone(into.buffer, { transfer: [into.buffer] });
+  await conn.write(pattern(3));
+  assert.equal(await reading, 0);
+  assert.equal(await accepted.read(new Uint8Array(10)), 3);
+});
+
+Deno.test("a port that there is not is a RangeError, and no datagram goes to another", async () => {
+  await using pair = await startPair({ proxy: null });
+  const { gateway, client } = pair;
+  using socket = client.listenDatagram();
+  using other = gateway.listenDatagram({ port: 70_000 - 65_536 });
+  for (const port of [70_000, 0, -1, 1.5, "9", undefined]) {
+    const to = { transport: "udp", hostname: "10.9.0.1", port } as Deno.NetAddr;
+    await assert.rejects(socket.send(pattern(1), to), {
+      name: "RangeError",
+      message: `send: a UDP port is 1 to 65535, got ${port}`,
+    });
+  }
+  await socket.send(pattern(2), { transport: "udp", hostname: "10.9.0.1", port: other.addr.port });
+  assert.equal((await other.receive())[0].length, 2);
+});
+
+Deno.test("what is no object changes nothing, and is told", async () => {
+  await using pair = await startPair({ proxy: null });
+  const { gateway, client } = pair;
+  for (const [wrong, got] of [[null, "null"], [undefined, "undefined"], [5, "number"]] as const) {
+    const error = (operation: string) => ({
+      name: "TypeError",
+      message: `${operation}: expected an object with what is to change, got ${got}`,
+    });
+    assert.throws(() => gateway.set(wrong as never), error("set"));
+    assert.throws(() => gateway.updatePeer(client.publicKey, wrong as never), error("updatePeer"));
   }
 });
 

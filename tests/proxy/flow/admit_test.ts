@@ -74,6 +74,26 @@ Deno.test("a map to 0.0.0.0 or :: is one to loopback, and a wide one does not re
   assert.equal(verdict(subject, "10.50.0.9", 9228), "127.0.0.1");
 });
 
+Deno.test("a map to one address may lead anywhere, a wide one to nothing that is unsafe", () => {
+  const subject = admission({
+    maps: [
+      map("10.50.0.9", "169.254.169.254"),
+      map("10.51.0.0/16", "169.254.0.0/16"),
+      map("10.52.0.0/16", "224.0.0.0/16"),
+      map("10.53.0.0/16", "100.100.0.0/16"),
+      map("fd50::/96", "64:ff9b::/96"),
+    ],
+  });
+  assert.equal(verdict(subject, "10.50.0.9"), "169.254.169.254");
+  assert.equal(verdict(subject, "10.51.169.254"), "unsafe");
+  assert.equal(verdict(subject, "10.51.0.1"), "unsafe");
+  assert.equal(verdict(subject, "10.52.0.1", 5353, "udp"), "unsafe");
+  assert.equal(verdict(subject, "10.53.100.200"), "unsafe");
+  assert.equal(verdict(subject, "10.53.100.201"), "100.100.100.201");
+  assert.equal(verdict(subject, "fd50::a9fe:a9fe"), "unsafe");
+  assert.equal(verdict(subject, "fd50::a01:203"), "64:ff9b::a01:203");
+});
+
 Deno.test("a listener of this process is refused, whatever map names its address, as long as it listens", () => {
   const listeners = new OwnListeners();
   let port = 51820;

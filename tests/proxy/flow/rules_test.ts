@@ -112,6 +112,30 @@ Deno.test("a listener of this process is refused at the port that is dialled", (
   assert.equal(verdict(subject, "10.50.0.1"), "1 own-listener");
 });
 
+Deno.test("a name in To that moves ends no flow, but a peer that is called otherwise does", () => {
+  let name = "laptop";
+  const owner = new FlowOwner(() => name);
+  const subject = admission({
+    rules: { rules: [rule({ from: ["laptop"], to: ["db.test"] })], defaultAction: "reject" },
+  });
+  subject.rules.setAddresses("db.test", [ip("10.50.0.1")]);
+  const live = flow("10.50.0.1", { owner });
+  assert.equal(subject.admit(live, 0), undefined);
+  const ended: string[] = [];
+  live.carrier = {
+    lastActivity: 0,
+    endFlow: (_flow, why) => void ended.push(why),
+    end() {},
+    inspect: () => assert.fail(),
+  };
+  subject.rules.setAddresses("db.test", [ip("10.50.0.2")]);
+  assert.equal(subject.review(), 0);
+  assert.equal(verdict(subject, "10.50.0.1", { owner }), "- rejected");
+  name = "phone"; // and another may be called laptop
+  assert.equal(subject.review(), 1);
+  assert.deepEqual(ended, ["revoked"]);
+});
+
 Deno.test("a review ends what is no longer allowed or dialled elsewhere, and tells the rest their rule", () => {
   const subject = admission({
     rules: { rules: [rule({ to: ["10.50.0.1"] })], defaultAction: "allow" },

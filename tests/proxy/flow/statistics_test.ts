@@ -266,6 +266,20 @@ Deno.test("a sample of thousands of flows is taken in steps, and nothing that be
   assert.equal(all.live, table.size);
 });
 
+Deno.test("totals of more flows than may be looked at in one go are those of the last sample", () => {
+  const { statistics, peers, begin } = lab();
+  const flows = Array.from({ length: 16_384 }, () => begin(peers[0]!, "10.50.1.1"));
+  for (const flow of flows) flow.bytesUp = 1;
+  statistics.settle();
+  assert.equal(statistics.all.bytesUp, 16_384);
+  flows.push(begin(peers[0]!, "10.50.1.1"));
+  for (const flow of flows) flow.bytesUp = 3;
+  statistics.settle();
+  assert.equal(statistics.all.bytesUp, 16_384);
+  for (let now = 1_000; now < 1_100; now++) statistics.handleTimeout(now);
+  assert.equal(statistics.all.bytesUp, 3 * 16_385);
+});
+
 Deno.test("totals of thousands of flows are settled in steps", () => {
   const table = new CountedTable();
   const { statistics, peers, begin } = lab(undefined, table);

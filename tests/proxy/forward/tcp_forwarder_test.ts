@@ -5,6 +5,7 @@ import type { FlowLimits } from "../../../proxy/flow/admit.ts";
 import { TcpForwarder } from "../../../proxy/forward/tcp_forwarder.ts";
 import type { DialHandler } from "../../../proxy/flow/stream.ts";
 import { HostDialer } from "../../../proxy/target/tcp.ts";
+import type { ForwardTimeouts } from "../../../proxy/forward/options.ts";
 import { forwarderOptions } from "./lab.ts";
 
 const ip = (text: string) => parseIpAddress(text)!;
@@ -32,7 +33,8 @@ function forwarder(
     forwarder.request(request as unknown as TcpForwarderRequest);
     return { answers, request };
   };
-  return { forwarder, request, clock, admission: options.admission };
+  const settings: { timeouts: ForwardTimeouts } = options.settings;
+  return { forwarder, request, clock, settings, admission: options.admission };
 }
 
 /** A dialer whose targets say nothing until they are told to. */
@@ -64,6 +66,32 @@ Deno.test("a client that gave up when the target answers: the target is reset", 
   assert.deepEqual(answers, ["accept"]);
   assert.deepEqual([tcp.dials, tcp.size], [0, 0]);
   listener.close();
+});
+
+Deno.test("other timeouts reach all that is under way, some hundred in each turn, and the last ones count", () => {
+  const count = 600;
+  const { forwarder: tcp, request, settings } = forwarder({}, new SilentDialer());
+  for (let i = 0; i < count; i++) {
+    request(`10.60.${i & 255}.${1 + (i >> 8)}`, 80, `10.9.${i % 200}.2`);
+  }
+  assert.equal(tcp.dials, count);
+  const change = (tcpDialMs: number) => {
+    const before = settings.timeouts;
+    settings.timeouts = { ...before, tcpDialMs };
+    tcp.timeoutsChanged(before);
+  };
+  change(3_000);
+  assert.ok(tcp.pollTimeout() <= 0, "the rest is due at once");
+  tcp.handleTimeout(0);
+  change(1_000);
+  let turns = 0;
+  for (; tcp.pollTimeout() <= 0; turns++) tcp.handleTimeout(0);
+  assert.ok(turns > 2, `${turns} turns`);
+  assert.equal(tcp.pollTimeout(), 1_000);
+  tcp.handleTimeout(999);
+  assert.equal(tcp.dials, count);
+  tcp.handleTimeout(1_000);
+  assert.deepEqual([tcp.dials, tcp.counters.timedOut], [0, count]);
 });
 
 Deno.test("a dial ends at its limit of 5 s, with host unreachable", () => {

@@ -3,7 +3,7 @@ import { encodeKey, generatePrivateKey } from "../../../proxy/base64.ts";
 import { loadConfig } from "../../../proxy/config/config.ts";
 import { isSafeTarget } from "../../../proxy/flow/safe_targets.ts";
 import { advise } from "../../../proxy/gateway/advice.ts";
-import { REFUSED } from "../../../proxy/gateway/refused_prefixes.ts";
+import { REFUSED } from "../../../proxy/config/refused_prefixes.ts";
 import { parsePrefix } from "../../../proxy/address.ts";
 
 const key = () => encodeKey(generatePrivateKey());
@@ -36,6 +36,15 @@ const CASES: readonly [what: string, text: string, lines: readonly RegExp[]][] =
       /^f:5: Subnets: 127\.0\.0\.0\/8 is loopback: .* expected another subnet and a Map to 127\.0\.0\.1/,
       /^f:5: Subnets: ::1\/128 is loopback: .* a Map to ::1/,
       /^f:6: Subnets: 169\.254\.169\.254\/32 is link-local: .*, expected another subnet$/,
+    ],
+  ],
+  [
+    "wide maps to what is refused; one address, or loopback, is not",
+    `${INTERFACE}[Proxy]\nSubnets = 10.50.0.0/16\nMap = 10.50.0.1 -> 169.254.169.254\n` +
+    "Map = 10.50.1.0/24 -> 127.0.0.0/24, 10.50.2.0/24 -> 169.254.7.0/24, 10.50.3.0/24 -> 224.0.0.0/24\n",
+    [
+      /^f:7: Map: 169\.254\.7\.0\/24 is link-local: what is sent to 10\.50\.2\.0\/24 is refused, expected a single address$/,
+      /^f:7: Map: 224\.0\.0\.0\/24 is multicast: /,
     ],
   ],
   [

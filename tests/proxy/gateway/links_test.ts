@@ -354,8 +354,10 @@ Deno.test("whatever one link's other side does, the others hear nothing of it", 
   await odd.send(new Uint8Array(65_535).fill(0x45));
   await odd.send(udp("10.6.0.1", 9, "10.50.0.1", site.port, Uint8Array.of(1)));
   assert.equal((await odd.next()).destination, "10.6.0.1");
-  const { empty, tooBig } = linkOf(net, "bad").drops;
-  assert.deepEqual([empty, tooBig], [1, 1]);
+  const { drops } = linkOf(net, "bad");
+  assert.deepEqual([drops.empty, drops.tooBig], [1, 1]);
+  // @ts-expect-error: figures are typed one by one, by reason too
+  assert.equal(drops.nonsense, undefined);
   for (let i = 0; i < 16; i++) await odd.send(new Uint8Array(50));
   assert.equal(await odd.conn.read(new Uint8Array(1)).catch(() => null), null);
   assert.match(linkOf(net, "bad").lastEnd!, /no IP packet: is Framing right\?/);

@@ -95,6 +95,14 @@ const CASES: readonly [what: string, rules: string, lines: readonly string[]][] 
       "single address",
     ],
   ],
+  [
+    "a rewrite to a name that is always loopback",
+    "[Rule]\nTo = 10.50.0.1\nRewrite = LocalHost:8080\n[Rule]\nTo = 10.50.0.2\nRewrite = localhost.test\n",
+    [
+      "3: Rewrite: no name leads to this host itself: what this rule matches is refused, expected " +
+      "its address, as 127.0.0.1",
+    ],
+  ],
 ];
 
 for (const [what, rules, lines] of CASES) {
@@ -119,6 +127,18 @@ Deno.test("check says what cannot be done with what a peer sends to another", ()
     "5: SendProxyProtocol: needs a connection that ends at this gateway: no effect on what a peer " +
     "sends to another",
     "10: To: 10.8.0.1/32 is neither in Subnets nor a peer's: nobody gets to ask for it",
+  ]);
+});
+
+Deno.test("check says it of each key that has no effect between peers", () => {
+  const head = HEAD.replace("PeerToPeer = false", "PeerToPeer = true");
+  const rules = "[Rule]\nTo = 192.168.7.7\nPorts = tcp/80\nSendProxyProtocol = v1\n" +
+    "WarmConnections = 2\n";
+  const none =
+    "needs a connection that ends at this gateway: no effect on what a peer sends to another";
+  assert.deepEqual(advice(rules, head), [
+    `4: SendProxyProtocol: ${none}`,
+    `5: WarmConnections: ${none}`,
   ]);
 });
 

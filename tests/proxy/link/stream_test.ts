@@ -76,11 +76,20 @@ class Held implements StreamConnection {
 }
 
 /** A source whose other sides are the test's. */
-function linkTo(framing: StreamFraming, options: { stallMs?: number; deadMs?: number } = {}) {
+function linkTo(
+  framing: StreamFraming,
+  { losesSides = false, ...options }: {
+    stallMs?: number;
+    deadMs?: number;
+    now?: () => number;
+    losesSides?: boolean;
+  } = {},
+) {
   let offer: (connection: StreamConnection, peer: string) => Promise<void>;
   const source: StreamSource & { isClosed: boolean } = {
     place: "test",
     isListening: true,
+    losesSides,
     isClosed: false,
     start: (take) => void (offer = take),
     close() {
@@ -198,6 +207,39 @@ Deno.test("one side at a time: a second is refused until the first is gone", asy
   await host.until(() => host.received.length === 1);
   assert.equal(link.connections, 2);
   link.close();
+});
+
+Deno.test("a second takes the place of one that may be gone without a word and was not heard for long", async () => {
+  let now = 1_000;
+  const { link, host, come } = linkTo("length16", { losesSides: true, now: () => now });
+  const first = come("first");
+  now += 20_000;
+  first.held.say(frame(fakePacket(1)));
+  await host.until(() => host.received.length === 1);
+  now += 29_999;
+  const early = come("early");
+  await early.over;
+  assert.deepEqual([early.held.isClosed, first.held.isClosed], [true, false]);
+  now += 1;
+  const second = come("second");
+  await first.over;
+  assert.deepEqual([first.held.isClosed, second.held.isClosed], [true, false]);
+  assert.deepEqual(
+    [link.peer, link.lastEnd],
+    ["second", "it was silent for 30 s, and second has come"],
+  );
+  second.held.say(frame(fakePacket(2)));
+  await host.until(() => host.received.length === 2);
+  assert.deepEqual([link.connections, link.refused], [2, 1]);
+  link.close();
+
+  // A Unix socket's client that is there is there, however silent.
+  const local = linkTo("length16", { now: () => now });
+  const silent = local.come("silent");
+  now += 1_000_000;
+  await local.come("other").over;
+  assert.deepEqual([silent.held.isClosed, local.link.peer], [false, "silent"]);
+  local.link.close();
 });
 
 Deno.test("without another side packets are dropped and counted, and nobody waits for a slot", () => {

@@ -54,13 +54,14 @@ Deno.test("keys and peers are saved, and nothing else that a gateway might say",
       "AllowedIPs = 10.9.0.3/32, fd09::3/128\nEndpoint = [2001:db8::1]:51820\n" +
       "Fallback = tls://hub.example.com:443, grpc://[2001:db8::1]:8443\nCert = /etc/wg/laptop.pem\n" +
       `Key = /etc/wg/laptop.key\nCa = /etc/wg/ca 1.pem\nPin = sha256/${KEY}, sha256/${KEY}\n` +
+      "RenewAt = [fd09::1]:51820\n" +
       "PersistentKeepalive = 25\nRateUp = 20000kbit\nMaxTcpConnections = 7\n";
     const { head, rest } = frameOf(FILE)!;
     assert.equal(await save(`${own}${SEPARATOR}\n${peer}`), `${head}${own}${rest}\n${peer}`);
     assert.equal(Deno.statSync(path).mode! & 0o777, 0o600);
     const forged = `${own}PostUp = evil\n${SEPARATOR}\n[Interface]\nPostUp = evil\n${peer}` +
       "PostUp = evil\nEndpoint = $(evil):1\nAllowedIPs = 10.0.0.0/8`evil`\nCert = evil\n" +
-      "Fallback = tls://$(evil):1\nKey = /etc/`evil`\nPin = sha256/evil\n[Log]\nOutput = /etc/evil\n";
+      "Fallback = tls://$(evil):1\nKey = /etc/`evil`\nPin = sha256/evil\nRenewAt = evil\n[Log]\nOutput = /etc/evil\n";
     assert.ok(!(await save(forged)).includes("evil"));
     assert.equal(await save(""), FILE, "a gateway that says nothing changes nothing");
     assert.equal(await save(`ListenPort = 1\n${SEPARATOR}\n`), FILE, "nor does one without a key");

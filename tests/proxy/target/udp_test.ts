@@ -7,6 +7,7 @@ import { TargetAddress } from "../../../proxy/target/address.ts";
 import { icmpErrorOf } from "../../../proxy/target/errno.ts";
 import type { UdpTargets } from "../../../proxy/target/udp.ts";
 import { openUdpTargets } from "../../../proxy/target/udp_open.ts";
+import { output } from "../../e2e/process.ts";
 import { pattern, until } from "../pair.ts";
 
 /** Sockets that drain and flush themselves, as the engine does. */
@@ -388,6 +389,48 @@ Deno.test({
       assert.equal(failures, 4);
       return Promise.resolve();
     }),
+});
+
+Deno.test({
+  name: "with FFI too, an address that --deny-net names gets no datagram, and no ping",
+  ignore: udpUnavailable() !== undefined,
+  async fn() {
+    using allowed = plain("127.0.0.1");
+    using denied = plain("127.0.0.2");
+    const own = (path: string) => JSON.stringify(import.meta.resolve(`../../../${path}`));
+    const program = `
+      import { openTargetHost } from ${own("proxy/target/host.ts")};
+      import { TargetAddress } from ${own("proxy/target/address.ts")};
+      import { parseIpAddress } from ${own("proxy/address.ts")};
+      const now = () => performance.now();
+      const host = openTargetHost(now, true, () => {});
+      console.log(host.icmpUnavailable());
+      const counters = { sendErrors: 0, noBuffer: 0, receiveErrors: 0 };
+      const sockets = host.openUdp({ counters, now, wake() {}, hasRoom: () => true });
+      const failed = () => console.log("failed");
+      const socket = sockets.open(4, { datagram() {}, report() {}, failed });
+      for (const [ip, port] of [["127.0.0.2", ${denied.port}], ["127.0.0.1", ${allowed.port}]]) {
+        socket.send(new TargetAddress(parseIpAddress(ip), port), new Uint8Array(3), 0, 3, 0);
+        sockets.flush();
+      }
+      const until = now() + 20_000;
+      while (counters.sendErrors === 0 && now() < until) await new Promise((r) => setTimeout(r, 5));
+      console.log(counters.sendErrors);
+      socket.close();
+      await sockets.close();
+      await host.close();`;
+    const flags = ["--no-check", "--quiet", "--no-prompt", "--allow-net", "--deny-net=127.0.0.2"];
+    const command = [Deno.execPath(), "run", ...flags, "--unstable-net", "--allow-ffi", "-"];
+    assert.equal(
+      await output(command, { input: program }),
+      "the permission to reach every address (--allow-net)\n1\n",
+    );
+    assert.equal((await allowed.receive())[0].length, 3);
+    // What was sent before would have come before.
+    using marker = plain("127.0.0.1");
+    await marker.send(new Uint8Array(1), denied.addr);
+    assert.equal((await denied.receive())[0].length, 1);
+  },
 });
 
 /** Does something, and again each second, until it has had its effect. */
