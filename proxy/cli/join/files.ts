@@ -49,9 +49,10 @@ export class PendingJoin {
     if (isThere(out)) throw alreadyThere(out);
     const path = pathOf(out);
     const known = isThere(path) ? readPending(path, tokenKey) : undefined;
-    if (known?.tls !== undefined) removePlaced(out, known.tls.key);
-    const files = makeTls === undefined ? [] : Object.values(certificateFiles(out));
-    for (const file of files) if (isThere(file)) throw alreadyThere(file);
+    const { key, cert } = certificateFiles(out);
+    if (makeTls !== undefined && !isText(key, known?.tls?.key)) {
+      for (const file of [key, cert]) if (isThere(file)) throw alreadyThere(file);
+    }
     if (known !== undefined) return new PendingJoin(out, known, true);
     const privateKey = generatePrivateKey();
     const tls = await makeTls?.();
@@ -82,7 +83,9 @@ export class PendingJoin {
       placed.push(path);
     };
     try {
-      if (certificate !== undefined) {
+      if (certificate !== undefined && isText(key, this.keys.tls!.key)) {
+        this.#place(cert, certificate, true); // a try that was ended here had come so far
+      } else if (certificate !== undefined) {
         place(key, this.keys.tls!.key);
         place(cert, certificate);
       }
@@ -94,12 +97,13 @@ export class PendingJoin {
     remove(this.#path);
   }
 
-  #place(path: string, text: string): void {
+  #place(path: string, text: string, replaces = false): void {
     const next = `${this.#path}-new`;
     try {
       if (isThere(next)) Deno.removeSync(next);
       writeNew(next, text);
-      Deno.linkSync(next, path); // which replaces nothing
+      if (replaces) Deno.renameSync(next, path);
+      else Deno.linkSync(next, path); // which replaces nothing
     } catch (error) {
       if (error instanceof Deno.errors.AlreadyExists && isThere(path)) throw alreadyThere(path);
       throw new ConfigError([`--out: ${path}: ${whyNot(error)}`]);
@@ -120,19 +124,13 @@ export function certificateFiles(out: string): { readonly key: string; readonly 
   return { key: `${stem}.key.pem`, cert: `${stem}.cert.pem` };
 }
 
-/** What a try has put beside the configuration that was ended before it put the configuration there. */
-function removePlaced(out: string, ownKey: string): void {
-  const { key, cert } = certificateFiles(out);
-  if (!isThere(key)) return;
-  let text: string;
+/** Whether a file is there and says that. */
+function isText(path: string, text: string | undefined): boolean {
   try {
-    text = Deno.readTextFileSync(key);
+    return text !== undefined && Deno.readTextFileSync(path) === text;
   } catch {
-    return; // it is somebody else's
+    return false;
   }
-  if (text !== ownKey) return;
-  remove(cert); // which came after the key, so the key says whose both are until the end
-  remove(key);
 }
 
 function pathOf(out: string): string {
