@@ -7,6 +7,7 @@
 
 import type { TurnSource } from "../engine/engine.ts";
 import type { Flow, FlowCarrier, FlowEnd, FlowOwner } from "../flow/flow.ts";
+import { Idlest } from "../flow/idlest.ts";
 import type { Refusal } from "../flow/refusal.ts";
 import type { Shares } from "../flow/shares.ts";
 import { Deadlines, type IpAddress, Roster, type Timed } from "../../netstack/mod.ts";
@@ -57,6 +58,12 @@ export abstract class SessionForwarder<
   protected isClosing = false;
   readonly #sessions = new Roster<Session, "rosterIndex">("rosterIndex");
   readonly #deadlines = new Deadlines<Session>();
+  readonly #idlest = new Idlest<Session>({
+    all: this.#sessions.items,
+    isOf: ({ peer }, owner) => peer === owner,
+    activityOf: ({ lastActivity }) => lastActivity,
+    isLive: ({ rosterIndex }) => rosterIndex >= 0,
+  });
   #sockets: Sockets | undefined;
   /** Flows of all sessions. */
   #flows = 0;
@@ -220,11 +227,6 @@ export abstract class SessionForwarder<
 
   /** The session of a peer that has been idle longest. */
   protected idlest(peer: FlowOwner): Session | undefined {
-    let found: Session | undefined;
-    for (const session of this.#sessions.items) {
-      if (session.peer !== peer) continue;
-      if (found === undefined || session.lastActivity < found.lastActivity) found = session;
-    }
-    return found;
+    return this.#idlest.of(peer);
   }
 }
