@@ -109,6 +109,8 @@ export class Admission {
   readonly #options: AdmissionOptions;
   readonly #quotas: Quotas;
   readonly #review: FlowReview;
+  /** After a review, while it is under way: what is above the limits ends. */
+  #trimming: Generator<undefined, void, undefined> | undefined;
   readonly #maps: AddressMaps;
   #rules: RuleSet;
   /** Until when an owner has no connection that has been idle for long enough. */
@@ -134,7 +136,10 @@ export class Admission {
     this.#quotas = new Quotas(options.table);
     this.#review = new FlowReview(options.table, {
       look: (flow) => this.#mayGoOn(flow),
-      finished: () => this.#trim(),
+      finished: () => {
+        this.#trimming = this.#trim();
+        return this.#trimOn();
+      },
     });
     this.#maps = new AddressMaps(options.maps);
     const { rules, defaultAction } = options.rules ?? NO_RULES;
@@ -413,12 +418,12 @@ export class Admission {
 
   /** Whether {@link reviewOn} has more to look at. */
   get isReviewing(): boolean {
-    return this.#review.isUnderWay;
+    return this.#review.isUnderWay || this.#trimming !== undefined;
   }
 
   /** The next few of a {@link review}. @returns how many have ended. */
   reviewOn(): number {
-    return this.#review.step();
+    return this.#review.isUnderWay ? this.#review.step() : this.#trimOn();
   }
 
   /** Whether a live flow may go on; then it has the rule and the rates that are its own now. */
@@ -433,15 +438,23 @@ export class Admission {
     return true;
   }
 
-  /** Ends what is above limits that have changed, the most idle of it. @returns how many. */
-  #trim(): number {
-    const { limits } = this.#options.settings;
-    return this.#quotas.trimRules(this.#rules.rules) +
-      this.#quotas.trim("tcp", this.connections) +
-      this.#quotas.trim("udp", this.sessions) +
-      this.#quotas.trimTotal("tcp", this.connections, limits.maxTcpConnections) +
-      this.#quotas.trimTotal("udp", this.sessions, limits.maxUdpSessions) +
-      this.#quotas.trimTotal("icmp", this.pings, limits.maxPingSessions);
+  /** The next few of what is above limits that have changed. @returns how many have ended. */
+  #trimOn(): number {
+    const before = this.#quotas.trimmed;
+    if (this.#trimming?.next().done) this.#trimming = undefined;
+    return this.#quotas.trimmed - before;
+  }
+
+  /** Ends what is above limits, the most idle of it. */
+  *#trim(): Generator<undefined, void, undefined> {
+    const { settings } = this.#options;
+    const quotas = this.#quotas;
+    yield* quotas.trimRules(this.#rules.rules);
+    yield* quotas.trim("tcp", this.connections);
+    yield* quotas.trim("udp", this.sessions);
+    yield* quotas.trimTotal("tcp", this.connections, () => settings.limits.maxTcpConnections);
+    yield* quotas.trimTotal("udp", this.sessions, () => settings.limits.maxUdpSessions);
+    yield* quotas.trimTotal("icmp", this.pings, () => settings.limits.maxPingSessions);
   }
 
   #makeRoomForDial(flow: Flow, now: number): Refusal | undefined {

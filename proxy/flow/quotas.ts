@@ -4,6 +4,7 @@
  * @module
  */
 
+import { Deadlines, type Timed } from "../../netstack/mod.ts";
 import { getLogger } from "../log/logger.ts";
 import type { Flow, FlowCarrier, FlowOwner, FlowProtocol } from "./flow.ts";
 import type { Refusal } from "./refusal.ts";
@@ -18,6 +19,17 @@ const IDLE_MS = 10_000;
 /** The least time between two log lines about one peer or rule, ms. */
 const LOG_EVERY_MS = 60_000;
 
+/** Work that is done in one go: of a flow that is looked at 1, of one that is ended more. */
+const STEP = 2_048;
+const END_COST = 8;
+
+/** What may be ended, ordered by when it last moved. */
+interface Idle extends Timed {
+  readonly flow: Flow;
+  readonly carrier: FlowCarrier;
+  foundAt: number;
+}
+
 interface Refused {
   count: number;
   loggedAt: number;
@@ -25,6 +37,9 @@ interface Refused {
 
 export class Quotas {
   readonly #table: FlowTable;
+  /** How many have been ended for being above a limit. */
+  trimmed = 0;
+  #left = STEP;
   /** By peer or state of a rule. */
   readonly #refused = new WeakMap<object, Refused>();
   /** Until when an owner has no session that has been idle for long enough. */
@@ -76,71 +91,101 @@ export class Quotas {
     return "peer-full";
   }
 
-  /** Ends what rules have above their limits, the most idle flows. @returns how many. */
-  trimRules(rules: readonly Rule[]): number {
-    let ended = 0;
-    for (const rule of rules) {
-      const count = rule.state.flows - (rule.maxConnections ?? Infinity);
-      if (count <= 0) continue;
-      const flows: Flow[] = [];
-      for (const flow of this.#table.live) if (flow.rule?.state === rule.state) flows.push(flow);
-      flows.sort((a, b) => a.lastActivity - b.lastActivity);
-      for (const flow of flows.slice(0, count)) flow.carrier?.endFlow(flow, "revoked");
-      ended += count;
-    }
-    return ended;
-  }
-
-  /** Ends what owners have above their limits, the most idle ones. @returns how many. */
-  trim(protocol: FlowProtocol, shares: Shares): number {
-    const excess = new Map<FlowOwner, number>();
-    for (const owner of shares.owners()) {
-      const limit = protocol === "tcp" ? owner.maxTcpConnections : owner.maxUdpSessions;
-      const count = shares.of(owner) - limit;
-      if (count > 0) excess.set(owner, count);
-    }
-    if (excess.size === 0) return 0;
-    const idlest = this.#idlestLast(protocol, (owner) => excess.has(owner));
-    let ended = 0;
-    for (const [owner, count] of excess) {
-      for (const carrier of idlest.get(owner)?.slice(-count) ?? []) {
-        carrier.end("revoked");
-        ended++;
+  /**
+   * Ends the most idle flows that rules have above their limits. Others have their turns where it yields;
+   * {@link trimmed} says how many have ended.
+   */
+  *trimRules(rules: readonly Rule[]): Generator<undefined, void, undefined> {
+    const isOver = ({ state, maxConnections = Infinity }: Rule) => state.flows > maxConnections;
+    const over = new Map(rules.filter(isOver).map((rule) => [rule.state, rule]));
+    if (over.size === 0) return;
+    const idlest = yield* this.#idlest(({ rule }) =>
+      rule !== undefined && over.has(rule.state) ? rule.state : undefined
+    );
+    for (const [state, rule] of over) {
+      for (let idle; isOver(rule) && (idle = takeIdlest(idlest.get(state))) !== undefined;) {
+        idle.carrier.endFlow(idle.flow, "revoked");
+        this.trimmed++;
+        if (this.#isStepOver(END_COST)) yield;
       }
     }
-    return ended;
   }
 
-  /** Ends what is above `limit` in all, the most idle one of who has most each time. @returns how many. */
-  trimTotal(protocol: FlowProtocol, shares: Shares, limit: number): number {
-    if (shares.total <= limit) return 0;
-    const idlest = this.#idlestLast(protocol, () => true);
-    let ended = 0;
-    for (; shares.total > limit; ended++) {
-      const carrier = idlest.get(shares.greediest()!)?.pop();
-      if (carrier === undefined) break;
-      carrier.end("revoked");
+  /** The same of what carries the flows of owners, by their own limits. */
+  *trim(protocol: FlowProtocol, shares: Shares): Generator<undefined, void, undefined> {
+    const isOver = (owner: FlowOwner) =>
+      shares.of(owner) > (protocol === "tcp" ? owner.maxTcpConnections : owner.maxUdpSessions);
+    const over = new Set(shares.owners().filter(isOver));
+    if (over.size === 0) return;
+    const idlest = yield* this.#idlestCarriers(protocol, (owner) => over.has(owner));
+    for (const owner of over) {
+      for (let idle; isOver(owner) && (idle = takeIdlest(idlest.get(owner))) !== undefined;) {
+        idle.carrier.end("revoked");
+        this.trimmed++;
+        if (this.#isStepOver(END_COST)) yield;
+      }
     }
-    return ended;
   }
 
-  /** What carries the flows that end here, by owner, the most idle at the end. */
-  #idlestLast(
+  /**
+   * The same of what is above `limit` in all, the most idle one of who has most each time.
+   *
+   * @param limit Asked again and again, for it may change meanwhile.
+   */
+  *trimTotal(
+    protocol: FlowProtocol,
+    shares: Shares,
+    limit: () => number,
+  ): Generator<undefined, void, undefined> {
+    if (shares.total <= limit()) return;
+    const idlest = yield* this.#idlestCarriers(protocol, () => true);
+    while (shares.total > limit()) {
+      const idle = takeIdlest(idlest.get(shares.greediest()!));
+      if (idle === undefined) return;
+      idle.carrier.end("revoked");
+      this.trimmed++;
+      if (this.#isStepOver(END_COST)) yield;
+    }
+  }
+
+  /** What carries the flows that end here, each once, by owner. */
+  #idlestCarriers(
     protocol: FlowProtocol,
     isOf: (owner: FlowOwner) => boolean,
-  ): ReadonlyMap<FlowOwner, FlowCarrier[]> {
-    const carriers = new Map<FlowOwner, Set<FlowCarrier>>();
-    for (const { owner, protocol: of, isTransit, carrier } of this.#table.live) {
-      if (of !== protocol || isTransit || carrier === undefined || !isOf(owner)) continue;
-      const own = carriers.get(owner);
-      if (own === undefined) carriers.set(owner, new Set([carrier]));
-      else own.add(carrier);
+  ): Generator<undefined, ReadonlyMap<FlowOwner, Deadlines<Idle>>, undefined> {
+    const known = new Set<FlowCarrier>();
+    return this.#idlest(({ owner, protocol: of, isTransit, carrier }) => {
+      if (of !== protocol || isTransit || known.has(carrier!) || !isOf(owner)) return undefined;
+      known.add(carrier!);
+      return owner;
+    });
+  }
+
+  /** Flows by what they are above the limit of: those for which `keyOf` says something. */
+  *#idlest<Key>(
+    keyOf: (flow: Flow) => Key | undefined,
+  ): Generator<undefined, ReadonlyMap<Key, Deadlines<Idle>>, undefined> {
+    const idlest = new Map<Key, Deadlines<Idle>>();
+    for (const flow of this.#table.live) {
+      const { carrier } = flow;
+      const key = carrier && keyOf(flow);
+      if (key !== undefined) {
+        const heap = idlest.get(key) ?? new Deadlines<Idle>();
+        idlest.set(key, heap);
+        const foundAt = carrier!.lastActivity;
+        const idle = { flow, carrier: carrier!, foundAt, deadline: Infinity, heapIndex: -1 };
+        heap.set(idle, foundAt);
+      }
+      if (this.#isStepOver(1)) yield;
     }
-    const sorted = new Map<FlowOwner, FlowCarrier[]>();
-    for (const [owner, own] of carriers) {
-      sorted.set(owner, [...own].sort((a, b) => b.lastActivity - a.lastActivity));
-    }
-    return sorted;
+    return idlest;
+  }
+
+  #isStepOver(cost: number): boolean {
+    this.#left -= cost;
+    if (this.#left > 0) return false;
+    this.#left = STEP;
+    return true;
   }
 
   /** @param of The peer or rule that is full. */
@@ -157,4 +202,16 @@ export class Quotas {
     });
     refused.loggedAt = now;
   }
+}
+
+/** The most idle one that is still there, and takes it out. */
+function takeIdlest(heap: Deadlines<Idle> | undefined): Idle | undefined {
+  for (let idle; (idle = heap?.popDue(Number.MAX_VALUE)) !== undefined;) {
+    const { flow, carrier } = idle;
+    if (flow.carrier !== carrier) continue; // it has ended
+    if (carrier.lastActivity <= idle.foundAt) return idle;
+    idle.foundAt = carrier.lastActivity; // it has moved since
+    heap!.set(idle, idle.foundAt);
+  }
+  return undefined;
 }

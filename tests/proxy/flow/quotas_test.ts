@@ -46,6 +46,21 @@ class Sessions {
   }
 }
 
+/** How many end in all, and at most 256 in one go. */
+function ended(
+  trim: (quotas: Quotas) => Iterable<undefined>,
+  { table }: { table: FlowTable },
+): number {
+  const quotas = new Quotas(table);
+  let before = 0;
+  for (const _ of trim(quotas)) {
+    assert.ok(quotas.trimmed - before <= 256);
+    before = quotas.trimmed;
+  }
+  assert.ok(quotas.trimmed - before <= 256);
+  return quotas.trimmed;
+}
+
 const plans = fc.uniqueArray(
   fc.record({
     owner: fc.nat({ max: 2 }),
@@ -58,7 +73,7 @@ const plans = fc.uniqueArray(
 Deno.test("above a limit of all the most idle one of who has most ends, each time", () => {
   fc.assert(fc.property(plans, fc.nat({ max: 40 }), (plans, limit) => {
     const subject = new Sessions(plans);
-    const count = new Quotas(subject.table).trimTotal("udp", subject.shares, limit);
+    const count = ended((quotas) => quotas.trimTotal("udp", subject.shares, () => limit), subject);
     const plain = new Sessions(plans);
     while (plain.shares.total > limit) {
       plain.table.idlest("udp", plain.shares.greediest()!)!.carrier!.end("revoked");
@@ -82,10 +97,40 @@ Deno.test("above a limit of its own each owner loses its most idle ones, and nob
           .slice(0, limit ?? Infinity)
           .map(({ place }) => place)
       );
-      const count = new Quotas(subject.table).trim("udp", subject.shares);
+      const count = ended((quotas) => quotas.trim("udp", subject.shares), subject);
       const left = plans.map((_, place) => place).filter((place) => !kept.includes(place));
       assert.deepEqual(subject.ended.toSorted((a, b) => a - b), left);
       assert.equal(count, left.length);
     },
   ));
+});
+
+Deno.test("thousands above a limit end some at a time, the most idle first, and what moves meanwhile stays", () => {
+  const subject = new Sessions(
+    Array.from({ length: 6_000 }, (_, i) => ({ owner: i % 2, targets: 1, lastActivity: i })),
+  );
+  let limit = 1_000;
+  const trimming = new Quotas(subject.table).trimTotal("udp", subject.shares, () => limit);
+  let steps = 0;
+  const step = () => {
+    const before = subject.ended.length;
+    const { done } = trimming.next();
+    assert.ok(subject.ended.length - before <= 256);
+    steps++;
+    return !done;
+  };
+  while (subject.ended.length < 2_000) assert.ok(step());
+  const [idle] = subject.table.live;
+  const place = idle!.carrier!.lastActivity;
+  Object.assign(idle!.carrier!, { lastActivity: 10_000 });
+  limit = 3_000; // it may be raised before the end
+  while (step());
+  assert.ok(steps > 10, `${steps} steps`);
+  assert.equal(subject.shares.total, 3_000);
+  const expected = [0, 1].flatMap((owner) =>
+    Array.from({ length: 3_000 }, (_, i) => owner + 2 * i)
+      .filter((one) => one !== place)
+      .slice(0, 1_500)
+  );
+  assert.deepEqual(subject.ended.toSorted((a, b) => a - b), expected.toSorted((a, b) => a - b));
 });

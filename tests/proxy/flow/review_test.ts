@@ -118,8 +118,13 @@ Deno.test("a review of few flows is over at once, of many it goes on, and limits
     OWNER.maxUdpSessions = 90;
     assert.deepEqual([subject.review(), subject.isReviewing], [0, true]);
     assert.deepEqual([subject.reviewOn(), subject.isReviewing], [0, true]);
-    assert.deepEqual([subject.reviewOn(), table.size], [2 * REVIEW_STEP + 10, 90]);
-    assert.equal(subject.isReviewing, false);
+    let ended = 0;
+    while (subject.isReviewing) {
+      const count = subject.reviewOn();
+      assert.ok(count <= 256, `${count} in one step`);
+      ended += count;
+    }
+    assert.deepEqual([ended, table.size], [2 * REVIEW_STEP + 10, 90]);
   } finally {
     OWNER.maxUdpSessions = Infinity;
   }

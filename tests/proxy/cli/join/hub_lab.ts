@@ -14,6 +14,13 @@ import { encodeKey, generatePrivateKey } from "../../../../proxy/base64.ts";
 import { ControlLab } from "../../control/lab.ts";
 import { type Result, runHere } from "../run_here.ts";
 import { ownUdpPort } from "../../own_port.ts";
+import { until } from "../../until.ts";
+
+/**
+ * What a hub takes of one peer: a handshake every 20 ms, and timestamps in steps of 17. Who comes sooner
+ * has to try again after five seconds.
+ */
+const APART_MS = 50;
 
 export interface HubLabOptions {
   /** Lines of [Interface], beside the key. */
@@ -35,6 +42,9 @@ export class HubLab implements AsyncDisposable {
   readonly privateKey: string;
   /** Added to the hub's clock, ms. */
   readonly clock: { ahead: number };
+  /** The one whose files it has taken over: its folders go with this one's. */
+  #before: HubLab | undefined;
+  #lastTry = -Infinity;
 
   private constructor(
     control: ControlLab,
@@ -90,13 +100,25 @@ export class HubLab implements AsyncDisposable {
 
   /** Without running what has joined. */
   join(token: string, out: string, ...args: string[]): Promise<Result> {
-    return runHere(["join", "-", "--no-run", "--out", `${this.folder}/${out}`, ...args], token);
+    const command = ["join", "-", "--no-run", "--out", `${this.folder}/${out}`, ...args];
+    return this.#apart(() => runHere(command, token));
   }
 
   /** Hands a key in as a machine does. */
   handIn(token: string, privateKey: Uint8Array, limitMs?: number): Promise<Grant> {
     const request = { publicKey: publicKeyOf(privateKey) };
-    return requestGrant(decodeToken(token), request, limitMs === undefined ? {} : { limitMs });
+    const options = limitMs === undefined ? {} : { limitMs };
+    return this.#apart(() => requestGrant(decodeToken(token), request, options));
+  }
+
+  /** Tries of one token one after the other are not so close that the second is not heard. */
+  async #apart<T>(attempt: () => Promise<T>): Promise<T> {
+    await until(() => performance.now() - this.#lastTry > APART_MS, "some time has passed");
+    try {
+      return await attempt();
+    } finally {
+      this.#lastTry = performance.now();
+    }
   }
 
   /** `name status`, by name. */
@@ -128,11 +150,14 @@ export class HubLab implements AsyncDisposable {
     this.control.server.close();
     await this.gateway.close();
     const { state, privateKey } = this;
-    return await HubLab.start({ state, privateKey, port });
+    const again = await HubLab.start({ state, privateKey, port });
+    again.#before = this;
+    return again;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.control[Symbol.asyncDispose]().catch(() => {});
+    await this.#before?.[Symbol.asyncDispose]();
     for (const folder of [this.state, this.folder]) {
       try {
         Deno.removeSync(folder, { recursive: true });

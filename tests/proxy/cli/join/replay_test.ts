@@ -87,5 +87,4 @@ Deno.test("all that a machine has sent, sent again: to the hub as it is, and sta
     /used by another machine|no answer/,
   );
   assert.deepEqual(await again.statuses(), ["paris joined"]);
-  Deno.removeSync(first.folder, { recursive: true });
 });

@@ -89,7 +89,6 @@ Deno.test("a hub that is killed when it has written and not answered: the machin
     ["paris.conf"],
     "and nothing is left of the try",
   );
-  Deno.removeSync(first.folder, { recursive: true });
 });
 
 Deno.test("many tokens that are over at once, and many members at a start, are one change of the peers", async () => {
