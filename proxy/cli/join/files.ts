@@ -64,6 +64,7 @@ export class PendingJoin {
     try {
       writeNew(path, `${text}\n`);
     } catch (error) {
+      if (!(error instanceof Deno.errors.AlreadyExists)) remove(path); // what there was room for
       throw new ConfigError([`--out: ${out}: ${whyNot(error)}`]);
     }
     return new PendingJoin(out, { privateKey, ...(tls && { tls }) }, false);
@@ -137,13 +138,20 @@ function pathOf(out: string): string {
   return `${out}.joining`;
 }
 
-/** @throws {ConfigError} if it is another token's, or nothing of this program's. */
-function readPending(path: string, tokenKey: Uint8Array): MachineKeys {
+/**
+ * @returns undefined if it had not begun to be written when its try was ended: no hub knows its key then.
+ * @throws {ConfigError} if it is another token's, or nothing of this program's.
+ */
+function readPending(path: string, tokenKey: Uint8Array): MachineKeys | undefined {
   let text: string;
   try {
     text = Deno.readTextFileSync(path);
   } catch (error) {
     throw new ConfigError([`${path}: ${whyNot(error)}`]);
+  }
+  if (text === "") {
+    remove(path);
+    return undefined;
   }
   const pending = parsePending(text);
   if (pending === undefined) {
