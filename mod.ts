@@ -89,6 +89,7 @@ export type {
   PeerState,
   PeerStats,
 } from "./proxy/gateway/gateway.ts";
+export type { CarrierStats, StreamState } from "./proxy/bind/stream/mod.ts";
 export type { ConfigPath } from "./proxy/config/error.ts";
 export type { Resolve } from "./proxy/gateway/resolver.ts";
 export type {

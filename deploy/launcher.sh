@@ -1,3 +1,6 @@
+# The figures are assigned by what pack.ts writes in front.
+# shellcheck shell=sh disable=SC2154
+#
 # The self-contained executable is: `#!/bin/sh`, the figures that pack.ts measured, this script, padding to one block,
 # the program, the rest that it loads when it has confined itself, each padded to whole blocks, the deno executable. It
 # unpacks them into a private directory of the user, once, and at every start hands over to them with `exec`, after their
@@ -112,7 +115,7 @@ holds() {
     case $name in
       "$program_name") skip=1 count=$program_blocks sha256=$program_sha256 blake2b=$program_blake2b bits=400 ;;
       "$rest_name") skip=$((1 + program_blocks)) count=$rest_blocks sha256=$rest_sha256 blake2b=$rest_blake2b bits=400 ;;
-      *) skip=$((1 + program_blocks + rest_blocks)) count= sha256=$runtime_sha256 blake2b=$runtime_blake2b bits=500 ;;
+      *) skip=$((1 + program_blocks + rest_blocks)) count='' sha256=$runtime_sha256 blake2b=$runtime_blake2b bits=500 ;;
     esac
     if [ -e "$directory/$name" ]; then
       intact "$directory/$name" && continue
@@ -169,7 +172,7 @@ unpack() {
 }
 
 unpack_to() {
-  : >"$1" && chmod 700 "$1" || { echo 'takes no new file' && return 1; }
+  if ! { : >"$1" && chmod 700 "$1"; }; then echo 'takes no new file' && return 1; fi
   # access(2) says no on a file system that is mounted noexec.
   [ -x "$1" ] || { echo 'is mounted noexec' && return 1; }
   message=$(dd if="$self" of="$1" bs="$block" skip="$skip" ${count:+count="$count"} 2>&1) ||

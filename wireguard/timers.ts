@@ -119,11 +119,11 @@ export class PeerTimers implements Deadline {
   }
 
   /**
-   * A question was sent where the peer is, by whoever asks it: it has put the persistent keepalive off, so
-   * whoever waits for that is told, or would never be while the peer is asked again and again.
+   * A question was sent where the peer is, by whoever asks it. It has put the persistent keepalive off, for
+   * which whoever is told might otherwise wait while the peer is asked again and again.
    */
   questionSent(now: number): void {
-    if (this.awaitsTraffic && this.persistentKeepaliveMs > 0) this.#trafficBegan(true, now);
+    if (this.awaitsTraffic) this.#trafficBegan(true, now);
   }
 
   /** As soon as possible: a keepalive interval has just been set. */

@@ -65,11 +65,13 @@ export async function capture(options: CaptureOptions, terminal: Terminal): Prom
     return 1;
   }
   if (keys) terminal.error(KEYS_WARNING);
-  const [, listening] = stream.pairs.find(([key]) => key === "listening") ?? [];
+  const said = (wanted: string) =>
+    stream.pairs.flatMap(([key, value]) => key === wanted ? [decodeURIComponent(value)] : []);
+  const [listening] = said("listening");
   terminal.error(
     listening === undefined
-      ? `capturing at ${options.at?.join(", ") ?? "nic1"} of ${gateway.name}, Ctrl-C ends it\n`
-      : `wireshark -k -i TCP@${decodeURIComponent(listening)}\n`,
+      ? `capturing at ${said("at").join(", ")} of ${gateway.name}, Ctrl-C ends it\n`
+      : `wireshark -k -i TCP@${listening}\n`,
   );
   const status = await receive(stream, sink, durationMs, terminal);
   const counts = sink.counts();

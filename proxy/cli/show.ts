@@ -96,7 +96,12 @@ export function shownInterface(
 /** What a gateway says itself of a peer; one of before an upgrade does not say all of it. */
 type KnownPeer =
   & Pick<PeerStats, "name" | "origin">
-  & Partial<Pick<PeerStats, "endpoint" | "transport" | "transportSince" | "transportSwitches">>;
+  & Partial<
+    Pick<
+      PeerStats,
+      "endpoint" | "transport" | "transportSince" | "transportSwitches" | "carriers"
+    >
+  >;
 
 /** By UDP and never by anything else there is nothing to say. */
 function transportOf(known: KnownPeer | undefined): ShownPeer["transport"] {
@@ -122,6 +127,7 @@ function shownPeer(
     presharedKey: /[^0]/.test(values.get("preshared_key") ?? "") ? "(hidden)" : null,
     endpoint: values.get("endpoint") ?? null,
     transport: transportOf(known.get(publicKey)),
+    carriers: known.get(publicKey)?.carriers ?? [],
     allowedIps: pairs.filter(([key]) => key === "allowed_ip").map(([, value]) => value),
     latestHandshake: number("last_handshake_time_sec"),
     receivedBytes: number("rx_bytes"),

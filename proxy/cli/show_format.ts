@@ -5,6 +5,7 @@
  */
 
 import { dropsOf } from "../gateway/drops.ts";
+import type { CarrierStats } from "../bind/stream/mod.ts";
 import type { DeviceStats, GatewayStats, LinkDropStats, LinkStats } from "../gateway/gateway.ts";
 import type { ShownGateway, ShownPeer, ShownTransport } from "./shown.ts";
 
@@ -36,6 +37,7 @@ function peerLines(peer: ShownPeer, now: number): string[] {
     ...(peer.presharedKey ? [`  preshared key: ${peer.presharedKey}`] : []),
     ...(peer.endpoint ? [`  endpoint: ${peer.endpoint}`] : []),
     ...(peer.transport ? [transportLine(peer.transport, now)] : []),
+    ...peer.carriers.map(carrierLine),
     `  allowed ips: ${peer.allowedIps.join(", ") || "(none)"}`,
     ...(latestHandshake ? [`  latest handshake: ${formatAgo(latestHandshake, now)}`] : []),
     ...(receivedBytes || sentBytes
@@ -53,6 +55,14 @@ function transportLine({ name, endpoint, since, switches }: ShownTransport, now:
     name === "udp" || endpoint === null ? "" : ` (${endpoint})`
   }, since ` +
     `${formatAgo(since, now)}${switches > 0 ? `, changed ${times}` : ""}`;
+}
+
+function carrierLine({ endpoint, state, problem, name, ...moved }: CarrierStats): string {
+  const { receivedBytes, sentBytes } = moved;
+  const isThere = state === "open" && name !== null;
+  const more = isThere ? ` to ${name}` : problem === null ? "" : ` (${problem})`;
+  return `  carrier: ${endpoint} ${state}${more}, ${formatBytes(receivedBytes)} received, ` +
+    `${formatBytes(sentBytes)} sent`;
 }
 
 function linkLines(link: LinkStats): string[] {

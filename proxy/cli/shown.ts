@@ -5,6 +5,7 @@
  */
 
 import type { ControlledStats } from "../control/handlers.ts";
+import type { CarrierStats } from "../bind/stream/mod.ts";
 import type { PeerOrigin } from "../gateway/peer_sources.ts";
 
 /** What is shown. Plain values; secrets are only told to be there. */
@@ -41,6 +42,8 @@ export interface ShownPeer {
   readonly endpoint: string | null;
   /** What its datagrams travel by; null for UDP alone, and for another program's peer. */
   readonly transport: ShownTransport | null;
+  /** What carries them, or would, where that is not UDP. */
+  readonly carriers: readonly CarrierStats[];
   readonly allowedIps: readonly string[];
   /** Seconds since the Unix epoch, 0 for never. */
   readonly latestHandshake: number;

@@ -82,14 +82,6 @@ function checkNat(
     if (prefixes.some((own) => `${own}` === prefix)) continue;
     once(prefix, path, `${address} is somewhere else too, expected it once`);
   }
-  if (iface?.peerToPeer === false) {
-    const path = ["links", i, "nat"];
-    const expected = source.assigned(["interface", "peerToPeer"], "true", path);
-    source.problem(
-      path,
-      `is for what goes to peers and other links, and nothing does, expected ${expected}`,
-    );
-  }
 }
 
 function checkPlace(

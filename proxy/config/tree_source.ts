@@ -192,7 +192,7 @@ function withoutRepeats(
 
 /** A name may be a secret that slipped. */
 function shown(name: string): string {
-  return /^[A-Za-z][A-Za-z0-9]{0,23}$/.test(name) ? name : "line";
+  return /^[A-Za-z][A-Za-z0-9_]{0,23}$/.test(name) ? name : "line";
 }
 
 function isNothing(tree: Tree): boolean {

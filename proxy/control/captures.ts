@@ -22,23 +22,24 @@ export function beginCapture(
   gateway: Gateway,
   request: CaptureRequest,
 ): ReturnType<ControlHandlers["capture"]> {
-  const { at, filter, hasKeys, listen } = request;
+  const { filter, hasKeys, listen } = request;
   const snapLength = parsed("--snap", request.snap, parseSnap);
   const place = parsed("--listen", listen, parseCaptureListen);
   const options: CaptureOptions = {
-    at,
+    at: request.at,
     keys: hasKeys,
     ...(filter !== undefined && { filter }),
     ...(snapLength !== undefined && { snapLength }),
   };
   const captures = Captures.of(gateway);
   try {
-    if (place === undefined) return { stream: streamOf(captures, options) };
-    captures.check(options);
+    const { at } = captures.check(options);
+    if (place === undefined) return { at, stream: streamOf(captures, options) };
     const listener = new CaptureListener(place);
     listener.serve(captures, options, gateway.proxy.listeners);
     const { hostname, port } = listener.address;
     return {
+      at,
       listening: hostAndPort(hostname, port),
       stream: untilStopped(gateway, listener),
     };

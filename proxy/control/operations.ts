@@ -58,7 +58,12 @@ export interface ControlHandlers {
    *
    * @throws {RequestError} saying what is wrong.
    */
-  capture(request: CaptureRequest): { readonly listening?: string; readonly stream: AnswerStream };
+  capture(request: CaptureRequest): {
+    /** Where, also if it was not asked for. */
+    readonly at: readonly string[];
+    readonly listening?: string;
+    readonly stream: AnswerStream;
+  };
   readonly enrolment: EnrolmentHandlers;
 }
 
@@ -238,14 +243,14 @@ function* objectInPieces(key: string, object: object): Iterable<string> {
 }
 
 function captured(handlers: ControlHandlers, values: Arguments): Answer {
-  const { listening, stream } = handlers.capture({
+  const { at, listening, stream } = handlers.capture({
     at: values.get("at") ?? [],
     filter: values.get("filter")?.at(-1),
     snap: values.get("snap")?.at(-1),
     hasKeys: values.has("keys"),
     listen: values.get("listen")?.at(-1),
   });
-  return { lines: listening === undefined ? [] : [texts("listening", [listening])], stream };
+  return { lines: [texts("at", at), texts("listening", listening ? [listening] : [])], stream };
 }
 
 function invitationOf(values: Arguments): InvitationRequest {

@@ -1,71 +1,77 @@
 /**
- * Which flow of an owner has been idle longest, when that is asked again and again because all is full.
+ * Which of an owner's flows or sessions has been idle longest, when that is asked again and again
+ * because all is full.
  *
  * @module
  */
 
-import type { Flow, FlowOwner, FlowProtocol } from "./flow.ts";
+import type { FlowOwner } from "./flow.ts";
 
-/** How many a walk through all flows finds: as many may be ended before the next. */
+/** How many a walk through all finds: as many may be ended before the next. */
 const FOUND = 64;
 
-interface Found {
-  readonly flow: Flow;
+export interface IdlestOptions<T> {
+  readonly all: Iterable<T>;
+  /** Whether one may be found for an owner. */
+  isOf(item: T, owner: FlowOwner): boolean;
+  /** When something last moved, ms: never less than before, and of what begins no less than of others. */
+  activityOf(item: T): number;
+  /** Whether it is still there. */
+  isLive(item: T): boolean;
+}
+
+interface Found<T> {
+  readonly item: T;
   /** When it was found. */
   readonly lastActivity: number;
 }
 
-export class IdlestFlows {
-  readonly #live: Iterable<Flow>;
-  #protocol: FlowProtocol | undefined;
+export class Idlest<T> {
+  readonly #options: IdlestOptions<T>;
   #owner: FlowOwner | undefined;
   /** The most idle at the end. What was not found has not been idle for as long, nor will be. */
-  readonly #found: Found[] = [];
+  readonly #found: Found<T>[] = [];
 
-  /** @param live All flows. */
-  constructor(live: Iterable<Flow>) {
-    this.#live = live;
+  constructor(options: IdlestOptions<T>) {
+    this.#options = options;
   }
 
-  /** Of those that end here; undefined if there is none. */
-  of(protocol: FlowProtocol, owner: FlowOwner): Flow | undefined {
-    if (protocol === this.#protocol && owner === this.#owner) {
-      const flow = this.#stillIdle();
-      if (flow !== undefined) return flow;
+  /** @returns undefined if there is none. */
+  of(owner: FlowOwner): T | undefined {
+    if (owner === this.#owner) {
+      const item = this.#stillIdle();
+      if (item !== undefined) return item;
     }
-    this.#protocol = protocol;
     this.#owner = owner;
-    this.#find(protocol, owner);
-    return this.#found.at(-1)?.flow;
+    this.#find(owner);
+    return this.#found.at(-1)?.item;
   }
 
   /** The most idle of those that were found, live still, and have not moved since. */
-  #stillIdle(): Flow | undefined {
+  #stillIdle(): T | undefined {
     const found = this.#found;
+    const { isLive, activityOf } = this.#options;
     for (let last; (last = found.at(-1)) !== undefined; found.pop()) {
-      const { flow, lastActivity } = last;
-      if (flow.tablePlace >= 0 && activityOf(flow) === lastActivity) return flow;
+      const { item, lastActivity } = last;
+      if (isLive(item) && activityOf(item) === lastActivity) return item;
     }
     return undefined;
   }
 
-  #find(protocol: FlowProtocol, owner: FlowOwner): void {
+  #find(owner: FlowOwner): void {
     const found = this.#found;
+    const { all, isOf, activityOf } = this.#options;
     found.length = 0;
-    for (const flow of this.#live) {
-      if (flow.protocol !== protocol || flow.owner !== owner || flow.isTransit) continue;
-      const lastActivity = activityOf(flow);
+    for (const item of all) {
+      if (!isOf(item, owner)) continue;
+      const lastActivity = activityOf(item);
       if (found.length === FOUND) {
         if (lastActivity >= found[0]!.lastActivity) continue;
         found.shift();
       }
       let at = found.length;
       while (at > 0 && found[at - 1]!.lastActivity <= lastActivity) at--;
-      found.splice(at, 0, { flow, lastActivity });
+      found.splice(at, 0, { item, lastActivity });
     }
   }
-}
-
-function activityOf(flow: Flow): number {
-  return (flow.carrier ?? flow).lastActivity;
 }

@@ -5,7 +5,7 @@
  */
 
 import type { Flow, FlowCarrier, FlowEnd, FlowOwner, FlowProtocol, FlowRequest } from "./flow.ts";
-import { IdlestFlows } from "./idlest.ts";
+import { Idlest } from "./idlest.ts";
 import { LiveFlows } from "./live_flows.ts";
 import type { Refusal } from "./refusal.ts";
 import type { Rule } from "./rule.ts";
@@ -27,7 +27,11 @@ export interface FlowObserver {
 
 export class FlowTable {
   readonly #flows = new LiveFlows();
-  readonly #idlest = new IdlestFlows(this.#flows);
+  readonly #idlest = {
+    tcp: idlestOf("tcp", this.#flows),
+    udp: idlestOf("udp", this.#flows),
+    icmp: idlestOf("icmp", this.#flows),
+  };
   #observers: readonly FlowObserver[] = [];
 
   get size(): number {
@@ -92,8 +96,18 @@ export class FlowTable {
 
   /** The flow of `owner` that has been idle longest, of those that end here. */
   idlest(protocol: FlowProtocol, owner: FlowOwner): Flow | undefined {
-    return this.#idlest.of(protocol, owner);
+    return this.#idlest[protocol].of(owner);
   }
+}
+
+/** Finds what ends here. */
+function idlestOf(protocol: FlowProtocol, all: Iterable<Flow>): Idlest<Flow> {
+  return new Idlest<Flow>({
+    all,
+    isOf: (flow, owner) => flow.protocol === protocol && flow.owner === owner && !flow.isTransit,
+    activityOf: (flow) => (flow.carrier ?? flow).lastActivity,
+    isLive: ({ tablePlace }) => tablePlace >= 0,
+  });
 }
 
 /** Takes over the figures that only the carrier has had until now. */

@@ -7,6 +7,7 @@
 
 import type { TurnSource } from "../engine/engine.ts";
 import type { Flow, FlowCarrier, FlowEnd, FlowOwner } from "../flow/flow.ts";
+import { Idlest } from "../flow/idlest.ts";
 import type { Refusal } from "../flow/refusal.ts";
 import type { Shares } from "../flow/shares.ts";
 import { Deadlines, type IpAddress, Roster, type Timed } from "../../netstack/mod.ts";
@@ -45,6 +46,9 @@ const GIVE_WAY_MS = 5_000;
 /** When there was none, how long before looking again, ms. */
 const GIVE_WAY_EVERY_MS = 250;
 
+/** Sessions that are given other deadlines in one go, some half a millisecond of them. */
+const RETIME_STEP = 1_024;
+
 /** Flows per allowed session; with more in all, every session is kept to a few. */
 const FLOWS_PER_SESSION = 4;
 
@@ -57,7 +61,16 @@ export abstract class SessionForwarder<
   protected isClosing = false;
   readonly #sessions = new Roster<Session, "rosterIndex">("rosterIndex");
   readonly #deadlines = new Deadlines<Session>();
+  readonly #idlest = new Idlest<Session>({
+    all: this.#sessions.items,
+    isOf: ({ peer }, owner) => peer === owner,
+    activityOf: ({ lastActivity }) => lastActivity,
+    isLive: ({ rosterIndex }) => rosterIndex >= 0,
+  });
   #sockets: Sockets | undefined;
+  /** Sessions that have the deadlines of earlier timeouts yet: so many from the first on. */
+  #retimeLeft = 0;
+  #retimeAt = 0;
   /** Flows of all sessions. */
   #flows = 0;
   #busyUntil = -Infinity;
@@ -79,10 +92,11 @@ export abstract class SessionForwarder<
 
   /** When {@link handleTimeout} is due, ms; Infinity for never. */
   pollTimeout(): number {
-    return this.#deadlines.next();
+    return Math.min(this.#retimeLeft > 0 ? this.#retimeAt : Infinity, this.#deadlines.next());
   }
 
   handleTimeout(now: number): void {
+    if (this.#retimeLeft > 0 && now >= this.#retimeAt) this.#retime(now);
     for (let session; (session = this.#deadlines.popDue(now)) !== undefined;) {
       this.counters.idle++;
       session.end("idle");
@@ -210,21 +224,32 @@ export abstract class SessionForwarder<
     this.#flows++;
   }
 
-  /** Gives sessions the deadlines that they would have by the present timeouts. */
+  /**
+   * Gives sessions the deadlines that they would have by the present timeouts. Of more than some thousand
+   * the rest in the turns that follow.
+   */
   timeoutsChanged(before: ForwardTimeouts): void {
     const { timeouts } = this.options.settings;
     if (!hasChanged(timeouts, before, "udpIdleMs", "udpDnsIdleMs", "icmpIdleMs")) return;
-    for (const session of this.#sessions.items) this.touch(session, session.lastActivity);
+    this.#retimeLeft = this.#sessions.size;
+    this.#retime(this.options.now());
     this.options.wake();
+  }
+
+  /** The next few, from the last on: what takes the place of one that goes comes from behind it. */
+  #retime(now: number): void {
+    const { items } = this.#sessions;
+    let left = Math.min(this.#retimeLeft, items.length);
+    for (let count = RETIME_STEP; count > 0 && left > 0; count--) {
+      const session = items[--left]!;
+      this.touch(session, session.lastActivity);
+    }
+    this.#retimeLeft = left;
+    this.#retimeAt = now; // there are others, whose turn is before the next
   }
 
   /** The session of a peer that has been idle longest. */
   protected idlest(peer: FlowOwner): Session | undefined {
-    let found: Session | undefined;
-    for (const session of this.#sessions.items) {
-      if (session.peer !== peer) continue;
-      if (found === undefined || session.lastActivity < found.lastActivity) found = session;
-    }
-    return found;
+    return this.#idlest.of(peer);
   }
 }

@@ -116,8 +116,9 @@ export class UdpForwarder extends SessionForwarder<UdpSession, UdpTargets>
     const session = new UdpSession(this, client, peer, now);
     client.session = session;
     this.begin(session);
-    this.touch(session, now);
-    session.send(session.add(flow), buffer, offset, length, now);
+    const entry = session.add(flow);
+    this.touch(session, now); // whether it talks to a name server is known now
+    session.send(entry, buffer, offset, length, now);
     this.options.wake();
     return "accept";
   }

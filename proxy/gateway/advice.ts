@@ -35,7 +35,15 @@ function adviseLinks(
   { links, peers, peerToPeer, privateKey }: GatewayConfig,
   source: ConfigSource,
 ): void {
-  links.forEach(({ prefixes }, i) => {
+  links.forEach(({ prefixes, nat }, i) => {
+    if (nat !== undefined && !peerToPeer) {
+      const path = ["links", i, "nat"];
+      const expected = source.assigned(["interface", "peerToPeer"], "true", path);
+      source.warn(
+        path,
+        `is for what goes to peers and other links, and nothing does, expected ${expected}`,
+      );
+    }
     if (prefixes.length > 0 && !peerToPeer && peers.length + links.length > 1) {
       const path = ["links", i, "prefixes"];
       const expected = source.assigned(["interface", "peerToPeer"], "true", path);

@@ -8,12 +8,18 @@ import { isRepeated, type Key, KEYS } from "../config/keys.ts";
 import { FIXED_KEYS } from "../config/setting.ts";
 import type { ConfigSource, RawSection } from "../config/source.ts";
 
-/** @returns a line for each key outside `[Peer]` that has another value now; secrets aside. */
-export function changesBetween(before: ConfigSource, after: ConfigSource): string[] {
+/**
+ * @param fixed Names of keys that stay as they are, beside those that always do.
+ * @returns a line for each key outside `[Peer]` that has another value now; secrets aside.
+ */
+export function changesBetween(
+  before: ConfigSource,
+  after: ConfigSource,
+  fixed: readonly string[] = [],
+): string[] {
+  const stay = [...FIXED_KEYS, ...fixed];
   const ofKeys = KEYS.flatMap((key) => {
-    if (isRepeated(key.section) || key.secret || key.inert || FIXED_KEYS.includes(key.name)) {
-      return [];
-    }
+    if (isRepeated(key.section) || key.secret || key.inert || stay.includes(key.name)) return [];
     const change = key.list === undefined
       ? changeOf(textOf(before, key), textOf(after, key))
       : listChange(listOf(before, key), listOf(after, key));

@@ -96,7 +96,7 @@ export interface GatewayOptions {
   readonly loadsAll?: boolean;
   /** Where fallbacks, proxies on the way, and a list's host are dialled. Default: as the system resolves names. */
   readonly dialledAddresses?: (host: string) => readonly IpAddress[];
-  /** Whether the mark of WireGuard's datagrams stays as it is, whatever a reload says. Default: not. */
+  /** Whether the mark of WireGuard's datagrams stays as it is, whatever is set or reloaded. Default: not. */
   readonly keepsMark?: boolean;
   /** Fallbacks show this, whatever files are configured for them. */
   readonly asGuest?: AsGuest;
@@ -140,6 +140,8 @@ export class Gateway implements AsyncDisposable {
   readonly links: GatewayLinks;
   /** Of the operating system, with the configured addresses; undefined for none. */
   readonly device: EngineLink | undefined;
+  /** Whether what goes around the tunnel is known by its mark, which stays as it is. */
+  readonly keepsMark: boolean;
   readonly routes: GatewayRoutes;
   /** How programs of this host get into the tunnel, where there is no device. */
   readonly inbounds: GatewayInbounds;
@@ -203,6 +205,7 @@ export class Gateway implements AsyncDisposable {
       this.engine = engine;
       this.#startedAt = engine.now();
       this.#listen = config;
+      this.keepsMark = options.keepsMark ?? false;
       const routes = new GatewayRoutes(engine.stack.routes, engine.nic1);
       this.routes = routes;
       let device: FlowOwner | undefined;
@@ -300,7 +303,7 @@ export class Gateway implements AsyncDisposable {
   }
 
   /**
-   * Moves WireGuard's socket and marks it, unless a device's routes depend on the mark. Nothing happens
+   * Moves WireGuard's socket and marks it, unless the mark is to stay. Nothing happens
    * when it is there already; any port (0 or missing) keeps the one it has, if that was chosen by the
    * system.
    *
@@ -310,8 +313,7 @@ export class Gateway implements AsyncDisposable {
     const known = this.#listen;
     const { udp } = this;
     const { mark } = udp;
-    // By its mark a device's routes know what goes outside.
-    if (this.device === undefined) orSettingError(() => udp.setMark(to.fwMark ?? 0));
+    if (!this.keepsMark) orSettingError(() => udp.setMark(to.fwMark ?? 0));
     const isSamePort = to.listenPort ? to.listenPort === this.port : !known.listenPort;
     if (isSamePort && to.listenAddress === known.listenAddress) return;
     try {

@@ -105,7 +105,8 @@ export class LiveSettings {
     const report = applyConfig(this.#gateway, this.#started, loaded);
     const refused = this.#refusedBy(loaded);
     const source = withoutSecrets(loaded.source);
-    const changes = changesBetween(this.#source, source);
+    const fixed = this.#gateway.keepsMark ? ["FwMark"] : [];
+    const changes = changesBetween(this.#source, source, fixed);
     if (!isSameKey(publicKey, this.#gateway.publicKey)) changes.unshift("PrivateKey: another one");
     this.#source = source;
     this.#listenPort = loaded.config.listenPort;
@@ -184,6 +185,10 @@ export class LiveSettings {
     }
     if (isSingle(this.#started.proxy) && SUBNETS.includes(key.name)) {
       problems.push(`${label}: cannot change while running on nic1, expected a restart`);
+      return [];
+    }
+    if (this.#gateway.keepsMark && key.name === "FwMark") {
+      problems.push(`${label}: cannot change while running, expected a restart`);
       return [];
     }
     const section = source.section(path);

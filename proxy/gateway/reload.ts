@@ -50,6 +50,7 @@ export function applyConfig(
   applyProxy(gateway, config, !isSingle(started.proxy) && !isSingle(config.proxy));
   const paths = unchanged(started, config);
   if (source.hasDevice) paths.push(...unchangedOfDevice(started, config));
+  if (gateway.keepsMark && started.fwMark !== config.fwMark) paths.push(["interface", "fwMark"]);
   const warnings = paths.map((path) =>
     `${source.label(path)}: cannot change while running, expected a restart; it stays as it was`
   );
@@ -134,8 +135,7 @@ function unchangedOfDevice(started: StartedConfig, next: GatewayConfig): ConfigP
   const keys = (Object.keys(device) as (keyof typeof device)[]).filter((key) =>
     JSON.stringify(started.device[key]) !== JSON.stringify(device[key])
   );
-  return [...keys, ...started.fwMark === next.fwMark ? [] : ["fwMark"]]
-    .map((key) => ["interface", key]);
+  return keys.map((key) => ["interface", key]);
 }
 
 function relayPlaces({ relay }: StartedConfig): string {

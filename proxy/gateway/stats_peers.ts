@@ -7,6 +7,7 @@
 import { IpAddress } from "../../netstack/mod.ts";
 import type { Peer } from "../../wireguard/mod.ts";
 import { encodeKey } from "../base64.ts";
+import type { CarrierStats, HasCarrierStats } from "../bind/stream/mod.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { FlowOwner } from "../flow/flow.ts";
 import type { TotalsStats } from "../flow/totals.ts";
@@ -38,6 +39,8 @@ export interface PeerStats {
   readonly transportSince: number;
   /** How often it has been another before. */
   readonly transportSwitches: number;
+  /** Its fallbacks in their order, in use or not; of one that came in, the connection that it came by. */
+  readonly carriers: readonly CarrierStats[];
   /** Prefixes: `10.9.0.2/32`. */
   readonly allowedIps: readonly string[];
   /** Whole datagrams, as `wg show` counts them. */
@@ -112,6 +115,7 @@ function statsOf(gateway: PeersOf, peer: Peer): PeerStats {
     transport: transport?.name ?? null,
     transportSince: wallTime(transport?.since ?? -Infinity),
     transportSwitches: transport?.switches ?? 0,
+    carriers: carriersOf(peer, peers.paths),
     allowedIps: peer.allowedIps.map(({ address, length }) => `${new IpAddress(address)}/${length}`),
     receivedBytes: peer.receivedBytes,
     sentBytes: peer.sentBytes,
@@ -123,6 +127,13 @@ function statsOf(gateway: PeersOf, peer: Peer): PeerStats {
     sharedPrefixes: twins?.of(peer) ?? [],
     flows: ownerOf(peer).totals?.stats(now) ?? null,
   };
+}
+
+function carriersOf(peer: Peer, paths: Paths): CarrierStats[] {
+  const fallbacks: Iterable<HasCarrierStats> | undefined = paths.of(peer)?.fallbacks;
+  if (fallbacks !== undefined) return Array.from(fallbacks, (end) => end.carrierStats());
+  const end = peer.endpoint as Partial<HasCarrierStats> | undefined;
+  return end?.carrierStats === undefined ? [] : [end.carrierStats()];
 }
 
 function isMatch({ name, publicKey, endpoint, allowedIps }: PeerStats, wanted: string): boolean {

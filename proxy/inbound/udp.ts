@@ -88,8 +88,8 @@ export class InboundUdp<Sockets extends ProgramSockets>
     if (flow === undefined || endpoint === undefined) return undefined;
     const session = new InboundUdpSession(this, endpoint, owner, program, now);
     this.begin(session);
-    this.touch(session, now);
     session.add(flow);
+    this.touch(session, now); // whether it talks to a name server is known now
     this.options.wake();
     return session;
   }

@@ -22,7 +22,7 @@ export function openLineFile(output: string, onTrouble: (trouble: LineTrouble) =
   try {
     return new LineFile({ open: () => openSink(output), onTrouble });
   } catch (error) {
-    throw new OutputError(`${output}: ${(error as Error).message}`, { cause: error });
+    throw new OutputError(`${output}: ${whyNot(error as Error)}`, { cause: error });
   }
 }
 
@@ -38,6 +38,20 @@ function openSink(output: string): LineSink {
   // Opening a pipe would wait for its reader.
   if (kind !== undefined) throw new Error(`is ${kind}, expected the path of a file`);
   return Deno.openSync(output, { append: true, create: true, mode: 0o640 });
+}
+
+/** The system's own text says the name once more, and not what would do. */
+function whyNot(error: Error): string {
+  if (error instanceof Deno.errors.NotFound) {
+    return "its folder is not there, expected a file in one that is";
+  }
+  if (error instanceof Deno.errors.PermissionDenied) {
+    return "permission denied, expected a file that this user may write to";
+  }
+  if (error instanceof Deno.errors.NotCapable) {
+    return "not covered by --allow-write, expected a plain file";
+  }
+  return error.message;
 }
 
 /** Without `close`: it is the process's. */

@@ -31,6 +31,7 @@ const CASES: Readonly<Record<string, number>> = {
   relay: 20,
   streams: 20,
   certificates: 10,
+  http: 20,
 };
 
 for (const target of TARGETS) {

@@ -67,6 +67,8 @@ function nameOf(target: Target): string {
 }
 
 const program = new Command("fuzz")
+  // It would ask the environment, for which there is no permission.
+  .configureOutput({ getOutHasColors: () => false, getErrHasColors: () => false })
   .description("Tries what nobody thought of.")
   .argument("[target...]", "what to fuzz; default: everything")
   .option("--seconds <n>", `how long each target is run; default: ${DEFAULT_SECONDS}`, positive)

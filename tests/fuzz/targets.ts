@@ -6,6 +6,7 @@ import { config } from "./targets/config.ts";
 import { enrolment } from "./targets/enrolment.ts";
 import { forms } from "./targets/forms.ts";
 import { framing } from "./targets/framing.ts";
+import { http } from "./targets/http.ts";
 import { icmp } from "./targets/icmp.ts";
 import { ipv4 } from "./targets/ipv4.ts";
 import { ipv6 } from "./targets/ipv6.ts";
@@ -40,4 +41,5 @@ export const TARGETS: readonly Target[] = [
   relay,
   streams,
   certificates,
+  http,
 ];

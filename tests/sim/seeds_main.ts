@@ -44,6 +44,8 @@ function count(text: string): number {
 }
 
 new Command("test:seeds")
+  // It would ask the environment, for which there is no permission.
+  .configureOutput({ getOutHasColors: () => false, getErrHasColors: () => false })
   .description("Random applications over a random network, seed by seed.")
   .option("--seeds <n>", "how many", count, 10_000)
   .option("--first <n>", "the first of them", count, 1)

@@ -261,3 +261,17 @@ Deno.test("an initiation and a persistent keepalive are traffic as well", () => 
   pair.advance(6_000);
   assert.deepEqual(owner.take(), ["keepalive"]);
 });
+
+Deno.test("a question to where the peer is stands for the keepalive that it puts off: no other, and no answer", () => {
+  const { pair, owner } = owned();
+  const here = pair.ab.endpoint!;
+  pair.ab.awaitTraffic();
+  pair.ab.probe(B2, 1, false, 0);
+  pair.ba.probe(pair.ba.endpoint!, 2, false, 0);
+  pair.a.receive(last(pair.b.sent), pair.b.address);
+  assert.equal(pair.a.device.counters.probesSent, 2, "it has answered");
+  assert.deepEqual(owner.take(), []);
+  pair.ab.probe(here, 3, false, 0);
+  pair.ab.probe(here, 4, true, 0);
+  assert.deepEqual(owner.take(), ["keepalive"], "once");
+});

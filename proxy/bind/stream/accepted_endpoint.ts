@@ -10,6 +10,7 @@ import { getLogger } from "../../log/logger.ts";
 import type { Bind } from "../bind.ts";
 import type { Carrier } from "./carrier.ts";
 import type { BudgetedCarrier, CarrierBudget } from "./carrier_budget.ts";
+import type { StreamState } from "./carrier_stats.ts";
 import { isWorthALine } from "../../log/thinning.ts";
 import { Farewell, farewellFrame } from "./farewell.ts";
 import { StreamEndpoint, type StreamHost } from "./endpoint.ts";
@@ -41,6 +42,10 @@ export class AcceptedEndpoint extends StreamEndpoint implements BudgetedCarrier 
     counters.accepted++;
     log.debug("{endpoint}: {name} has connected", { endpoint: this.#text, name: description });
     this.attach(carrier, place);
+  }
+
+  override get state(): StreamState {
+    return this.isConnected ? "open" : "closed";
   }
 
   /** Others need the room. */

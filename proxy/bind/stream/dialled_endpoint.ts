@@ -9,15 +9,10 @@ import { isWorthALine } from "../../log/thinning.ts";
 import type { Bind } from "../bind.ts";
 import { Backoff } from "./backoff.ts";
 import type { Carrier, CarrierDialer } from "./carrier.ts";
+import type { StreamState } from "./carrier_stats.ts";
 import { StreamEndpoint, type StreamHost } from "./endpoint.ts";
 
 const log = getLogger(["wirestack", "relay"]);
-
-/**
- * `closed`: nothing is wanted. `connecting`: there is no carrier yet, or nothing was heard on it.
- * `open`: something was heard. `waiting`: it failed, and is tried again when the time has come.
- */
-export type StreamState = "closed" | "connecting" | "open" | "waiting";
 
 export class DialledEndpoint extends StreamEndpoint {
   /** Called when {@link state} is another. */
@@ -41,7 +36,7 @@ export class DialledEndpoint extends StreamEndpoint {
     this.#backoff = new Backoff({ random: host.random });
   }
 
-  get state(): StreamState {
+  override get state(): StreamState {
     return this.#state;
   }
 
@@ -50,8 +45,7 @@ export class DialledEndpoint extends StreamEndpoint {
     return this.#dialer.url;
   }
 
-  /** What went wrong last; undefined when it is open. */
-  get problem(): string | undefined {
+  override get problem(): string | undefined {
     return this.#problem;
   }
 

@@ -8,6 +8,7 @@ import type { Endpoint, Sender } from "../../../wireguard/mod.ts";
 import type { Bind, BindEndpoint, DatagramHandler } from "../bind.ts";
 import type { Carrier, CarrierEvents, CarrierRemote } from "./carrier.ts";
 import type { CarrierPlace } from "./carrier_budget.ts";
+import type { CarrierStats, HasCarrierStats, StreamState } from "./carrier_stats.ts";
 import type { StreamCounters } from "./counters.ts";
 import { Farewell, farewellFrame, farewellText } from "./farewell.ts";
 import { FrameReader } from "./frame_reader.ts";
@@ -46,11 +47,12 @@ export interface StreamHost {
   inactive(endpoint: StreamEndpoint): void;
 }
 
-export abstract class StreamEndpoint implements BindEndpoint, Sender {
+export abstract class StreamEndpoint implements BindEndpoint, Sender, HasCarrierStats {
   readonly bind: Bind;
   protected readonly host: StreamHost;
   readonly #reader = new FrameReader();
   readonly #queue: SendQueue;
+  readonly #moved = { receivedDatagrams: 0, receivedBytes: 0, sentDatagrams: 0, sentBytes: 0 };
   #carrier: Carrier | undefined;
   #remote: CarrierRemote | undefined;
   #isReading = true;
@@ -115,6 +117,24 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
       timers.now() - this.#queue.oldestAt < BUSY_MS;
   }
 
+  abstract readonly state: StreamState;
+
+  /** What went wrong last; undefined when it is open. */
+  get problem(): string | undefined {
+    return undefined;
+  }
+
+  carrierStats(): CarrierStats {
+    return {
+      transport: this.bind.name,
+      endpoint: this.toString(),
+      state: this.state,
+      problem: this.problem ?? null,
+      name: this.#remote?.description ?? null,
+      ...this.#moved,
+    };
+  }
+
   abstract toString(): string;
 
   readAddress(out: Uint8Array): number {
@@ -156,6 +176,8 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
       if (chunk === undefined) return;
       counters.sent += chunk.datagrams;
       counters.sentBytes += chunk.datagramBytes;
+      this.#moved.sentDatagrams += chunk.datagrams;
+      this.#moved.sentBytes += chunk.datagramBytes;
       this.#sentAt = now;
       if (chunk.datagrams > 0) this.#usedAt = now;
       if (this.#carrier.write(chunk.bytes, chunk.done, chunk.start)) continue;
@@ -176,6 +198,7 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
   drain(handle: DatagramHandler, out: Uint8Array, offset: number, most: number): number {
     const { counters } = this.host;
     const reader = this.#reader;
+    const { receivedBytes } = counters;
     let count = 0;
     for (; count < most; count++) {
       const length = reader.next(out, offset);
@@ -184,6 +207,8 @@ export abstract class StreamEndpoint implements BindEndpoint, Sender {
       counters.receivedBytes += length;
       handle(out, offset, length, this);
     }
+    this.#moved.receivedDatagrams += count;
+    this.#moved.receivedBytes += counters.receivedBytes - receivedBytes;
     if (!this.#isReading && reader.size < READ_LIMIT / 2) {
       this.#isReading = true;
       this.#carrier?.setReading(true);

@@ -1,5 +1,5 @@
 /**
- * Why a confined gateway may not read a file that its configuration names now.
+ * Why a gateway that has given something up may not read a file that its configuration names now.
  *
  * @module
  */
@@ -14,18 +14,26 @@ const HINT =
 /**
  * Loads a configuration once more.
  *
+ * @param user Whom this process has become, if another than who has started it.
  * @throws {ConfigError} with a line more, if the kernel has refused a file.
  */
 export async function loadConfined<T>(
   load: () => Promise<T>,
   confinement: Confinement | undefined,
+  user?: string,
 ): Promise<T> {
   try {
     return await load();
   } catch (error) {
     const isConfined = confinement !== undefined && confinement.landlock > 0;
-    if (!(error instanceof ConfigError) || !isConfined) throw error;
-    if (!/: permission denied,| may not be read,/.test(error.message)) throw error;
-    throw new ConfigError([...error.problems, HINT]);
+    if (!(error instanceof ConfigError)) throw error;
+    const hint = user !== undefined
+      ? `this gateway is the user ${user} by now: expected files that this one may read, wg syncconf, or a restart`
+      : isConfined
+      ? HINT
+      : undefined;
+    const isRefused = /: permission denied,| may not be read,/.test(error.message);
+    if (hint === undefined || !isRefused) throw error;
+    throw new ConfigError([...error.problems, hint]);
   }
 }

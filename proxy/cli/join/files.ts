@@ -49,9 +49,10 @@ export class PendingJoin {
     if (isThere(out)) throw alreadyThere(out);
     const path = pathOf(out);
     const known = isThere(path) ? readPending(path, tokenKey) : undefined;
-    if (known?.tls !== undefined) removePlaced(out, known.tls.key);
-    const files = makeTls === undefined ? [] : Object.values(certificateFiles(out));
-    for (const file of files) if (isThere(file)) throw alreadyThere(file);
+    const { key, cert } = certificateFiles(out);
+    if (makeTls !== undefined && !isText(key, known?.tls?.key)) {
+      for (const file of [key, cert]) if (isThere(file)) throw alreadyThere(file);
+    }
     if (known !== undefined) return new PendingJoin(out, known, true);
     const privateKey = generatePrivateKey();
     const tls = await makeTls?.();
@@ -63,6 +64,7 @@ export class PendingJoin {
     try {
       writeNew(path, `${text}\n`);
     } catch (error) {
+      if (!(error instanceof Deno.errors.AlreadyExists)) remove(path); // what there was room for
       throw new ConfigError([`--out: ${out}: ${whyNot(error)}`]);
     }
     return new PendingJoin(out, { privateKey, ...(tls && { tls }) }, false);
@@ -82,7 +84,9 @@ export class PendingJoin {
       placed.push(path);
     };
     try {
-      if (certificate !== undefined) {
+      if (certificate !== undefined && isText(key, this.keys.tls!.key)) {
+        this.#place(cert, certificate, true); // a try that was ended here had come so far
+      } else if (certificate !== undefined) {
         place(key, this.keys.tls!.key);
         place(cert, certificate);
       }
@@ -94,12 +98,13 @@ export class PendingJoin {
     remove(this.#path);
   }
 
-  #place(path: string, text: string): void {
+  #place(path: string, text: string, replaces = false): void {
     const next = `${this.#path}-new`;
     try {
       if (isThere(next)) Deno.removeSync(next);
       writeNew(next, text);
-      Deno.linkSync(next, path); // which replaces nothing
+      if (replaces) Deno.renameSync(next, path);
+      else Deno.linkSync(next, path); // which replaces nothing
     } catch (error) {
       if (error instanceof Deno.errors.AlreadyExists && isThere(path)) throw alreadyThere(path);
       throw new ConfigError([`--out: ${path}: ${whyNot(error)}`]);
@@ -120,32 +125,33 @@ export function certificateFiles(out: string): { readonly key: string; readonly 
   return { key: `${stem}.key.pem`, cert: `${stem}.cert.pem` };
 }
 
-/** What a try has put beside the configuration that was ended before it put the configuration there. */
-function removePlaced(out: string, ownKey: string): void {
-  const { key, cert } = certificateFiles(out);
-  if (!isThere(key)) return;
-  let text: string;
+/** Whether a file is there and says that. */
+function isText(path: string, text: string | undefined): boolean {
   try {
-    text = Deno.readTextFileSync(key);
+    return text !== undefined && Deno.readTextFileSync(path) === text;
   } catch {
-    return; // it is somebody else's
+    return false;
   }
-  if (text !== ownKey) return;
-  remove(cert); // which came after the key, so the key says whose both are until the end
-  remove(key);
 }
 
 function pathOf(out: string): string {
   return `${out}.joining`;
 }
 
-/** @throws {ConfigError} if it is another token's, or nothing of this program's. */
-function readPending(path: string, tokenKey: Uint8Array): MachineKeys {
+/**
+ * @returns undefined if it had not begun to be written when its try was ended: no hub knows its key then.
+ * @throws {ConfigError} if it is another token's, or nothing of this program's.
+ */
+function readPending(path: string, tokenKey: Uint8Array): MachineKeys | undefined {
   let text: string;
   try {
     text = Deno.readTextFileSync(path);
   } catch (error) {
     throw new ConfigError([`${path}: ${whyNot(error)}`]);
+  }
+  if (text === "") {
+    remove(path);
+    return undefined;
   }
   const pending = parsePending(text);
   if (pending === undefined) {

@@ -6,11 +6,12 @@
  */
 
 import type { Endpoint, Peer, PeerPaths, Sender } from "../../../wireguard/mod.ts";
+import type { HasCarrierStats } from "../../bind/stream/mod.ts";
 import { type PathActions, PathChooser, type PathState, type SwitchReason } from "./chooser.ts";
 import { CHOOSER_SETTINGS, type ChooserSettings } from "./settings.ts";
 
 /** The end of a fallback, as a `DialledEndpoint`. */
-export interface Fallback extends Endpoint {
+export interface Fallback extends Endpoint, HasCarrierStats {
   readonly state: PathState;
   /** What travels by it: `tls`, `grpc`. */
   readonly bind: { readonly name: string };

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { Captures } from "../../../proxy/capture/captures.ts";
 import { rotatedName } from "../../../proxy/capture/file.ts";
+import { ControlLab } from "../control/lab.ts";
 import { runHere } from "../cli/run_here.ts";
 import { SITE, until } from "../pair.ts";
 import { LiveLab } from "./live_lab.ts";
@@ -286,6 +287,16 @@ Deno.test("a capture with a duration ends by itself; keys are warned of", async 
   const listening = await command(lab, "--listen", "tcp:127.0.0.1:0", "--duration", "0.1");
   assert.equal(listening.status, 0);
   assert.match(listening.error, /^wireshark -k -i .*\n0 packets, 0 were lost\n$/);
+});
+
+Deno.test("without WireGuard a capture is at the links, and says so", async () => {
+  const links = ["phone", "car"].map((name) => ({ name, listen: "udp:127.0.0.1:0" }));
+  await using control = await ControlLab.start({ links, proxy: { subnets: "10.50.0.0/16" } });
+  const file = `${control.directory}/a.pcapng`;
+  const args = ["--control-dir", control.directory, "--write", file, "--duration", "0.1"];
+  const { status, error } = await runHere(["capture", ...args]);
+  assert.equal(status, 0, error);
+  assert.match(error, /^capturing at link:phone, link:car of lab, Ctrl-C ends it\n/);
 });
 
 /** Reads on until the connection is closed. */

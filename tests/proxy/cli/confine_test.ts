@@ -49,10 +49,10 @@ Deno.test("what was given up is said in one line, with what could not be", () =>
 });
 
 Deno.test("a reload that the kernel has refused a file says why", async () => {
-  const problems = async (problem: string, landlock: number) => {
+  const problems = async (problem: string, landlock: number, user?: string) => {
     try {
       const confinement = { landlock, seccomp: true, problems: [] };
-      await loadConfined(() => Promise.reject(new ConfigError([problem])), confinement);
+      await loadConfined(() => Promise.reject(new ConfigError([problem])), confinement, user);
       return [];
     } catch (error) {
       return (error as ConfigError).problems;
@@ -67,8 +67,11 @@ Deno.test("a reload that the kernel has refused a file says why", async () => {
     assert.equal(first, problem);
     assert.match(hint!, /^this gateway is confined to .*: expected .* a restart, or --no-confine$/);
     assert.deepEqual(await problems(problem, 0), [problem]);
+    const [, whose] = await problems(problem, 0, "nobody");
+    assert.match(whose!, /^this gateway is the user nobody by now: expected .*, wg syncconf, or/);
   }
   const other = "wg0.conf:1: MTU: missing";
+  assert.deepEqual(await problems(other, 0, "nobody"), [other]);
   assert.deepEqual(await problems(other, 7), [other]);
 });
 

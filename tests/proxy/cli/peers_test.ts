@@ -18,6 +18,7 @@ function peer(name: string | null, more: Partial<PeerStats> = {}): PeerStats {
     transport: null,
     transportSince: 0,
     transportSwitches: 0,
+    carriers: [],
     allowedIps: [],
     receivedBytes: 0,
     sentBytes: 0,

@@ -51,6 +51,39 @@ Deno.test("show has a paragraph on a whole-system tunnel's device, before the li
   );
 });
 
+Deno.test("show has a line for each carrier of a peer: where to, how it is, what it has carried", () => {
+  const moved = { receivedDatagrams: 3, receivedBytes: 2048, sentDatagrams: 1, sentBytes: 148 };
+  const none = { receivedDatagrams: 0, receivedBytes: 0, sentDatagrams: 0, sentBytes: 0 };
+  const carriers = [
+    {
+      ...{ transport: "tls", endpoint: "tls://hub:443", name: "hub", ...moved },
+      ...{ state: "open" as const, problem: null },
+    },
+    {
+      ...{ transport: "grpc", endpoint: "grpc://hub:8443", name: "hub", ...moved },
+      ...{ state: "waiting" as const, problem: "connection refused" },
+    },
+    {
+      ...{ transport: "grpc", endpoint: "grpc://spare:8443", name: null, ...none },
+      ...{ state: "closed" as const, problem: null },
+    },
+  ];
+  const head = { name: "wg0", publicKey: null, privateKey: null, listenPort: 0, fwMark: 0 };
+  const peer = {
+    ...{ publicKey: "KEY=", name: null, origin: null, presharedKey: null, endpoint: null },
+    ...{ transport: null, allowedIps: ["10.9.0.1/32"], latestHandshake: 0 },
+    ...{ receivedBytes: 0, sentBytes: 0, persistentKeepalive: 0 },
+  };
+  assert.equal(
+    formatGateway({ ...head, peers: [{ ...peer, carriers }], gateway: null }, 0),
+    "interface: wg0\n\npeer: KEY=\n" +
+      "  carrier: tls://hub:443 open to hub, 2.00 KiB received, 148 B sent\n" +
+      "  carrier: grpc://hub:8443 waiting (connection refused), 2.00 KiB received, 148 B sent\n" +
+      "  carrier: grpc://spare:8443 closed, 0 B received, 0 B sent\n" +
+      "  allowed ips: 10.9.0.1/32\n",
+  );
+});
+
 Deno.test("show has wg's blocks and the gateway's, and hides the secrets", async () => {
   await using lab = await ControlLab.start(CONFIG);
   await lab.ask(

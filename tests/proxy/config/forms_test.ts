@@ -123,6 +123,9 @@ const CASES: readonly [name: string, file: string, text: string, lines: readonly
     "wg0.yaml:4: peer: unknown section, did you mean peers?",
     "wg0.yaml:6: proxy.mtu: does not belong in proxy, expected in interface",
   ]],
+  ["names of another program", "wg0.yaml", `${YAML}server_addr: "localhost:8081"\n`, [
+    `wg0.yaml:3: server_addr: unknown section, expected ${SECTIONS} or include`,
+  ]],
   ["keys twice", "wg0.yaml", `${YAML}  mtu: 1420\n  mtu: 1400\nproxy:\nproxy: {}\n`, [
     "wg0.yaml:4: interface.mtu: given twice, expected it once (the first is on line 3)",
     "wg0.yaml:6: proxy: given twice, expected it once (the first is on line 5)",

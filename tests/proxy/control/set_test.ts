@@ -238,3 +238,22 @@ Deno.test("what watches a gateway changes with the rest of a set, or not at all"
   set("Log.Level=error", "Interface.ListenAddress=127.0.0.1");
   assert.deepEqual(levels, ["error"]);
 });
+
+Deno.test("where what goes around the tunnel is known by its mark, that stays as it is", async () => {
+  const options = { keepsMark: true } as const;
+  await using lab = await ControlLab.start(CONFIG, undefined, undefined, undefined, options);
+  const run = (command: string, ...args: string[]) =>
+    runHere([command, "lab", ...args, "--control-dir", lab.directory]);
+  const mark = lab.gateway.fwMark;
+  const { status, error } = await run("set", "Interface.FwMark=7");
+  assert.equal(status, 2);
+  assert.match(error, /^Interface\.FwMark: cannot change while running, expected a restart$/m);
+  assert.equal(lab.gateway.fwMark, mark);
+
+  lab.next = CONFIG.replace("[Interface]", "[Interface]\nFwMark = 7");
+  const reloaded = await run("reload");
+  assert.equal(reloaded.status, 0, reloaded.error);
+  assert.equal(reloaded.out, "lab: reloaded, nothing has changed\n");
+  assert.match(reloaded.error, /FwMark: cannot change while running, expected a restart/);
+  assert.equal(lab.gateway.fwMark, mark);
+});

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { parseIpAddress } from "../../../proxy/address.ts";
 import { Flow, FlowOwner } from "../../../proxy/flow/flow.ts";
-import { IdlestFlows } from "../../../proxy/flow/idlest.ts";
+import { Idlest } from "../../../proxy/flow/idlest.ts";
 import { FlowTable } from "../../../proxy/flow/table.ts";
 
 const ADDRESS = parseIpAddress("10.50.0.1")!;
@@ -65,16 +65,21 @@ Deno.test("who makes room again and again does not look at all flows each time",
     table.add(flow);
   }
   let looks = 0;
-  const idlest = new IdlestFlows({
-    *[Symbol.iterator]() {
-      for (const flow of table.live) {
-        looks++;
-        yield flow;
-      }
+  const idlest = new Idlest<Flow>({
+    all: {
+      *[Symbol.iterator]() {
+        for (const flow of table.live) {
+          looks++;
+          yield flow;
+        }
+      },
     },
+    isOf: ({ owner }, of) => owner === of,
+    activityOf: ({ lastActivity }) => lastActivity,
+    isLive: ({ tablePlace }) => tablePlace >= 0,
   });
   for (let i = 1; i <= 640; i++) {
-    const flow = idlest.of("tcp", owner)!;
+    const flow = idlest.of(owner)!;
     assert.equal(flow.lastActivity, i);
     table.remove(flow, "evicted");
   }

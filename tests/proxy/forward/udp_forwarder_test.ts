@@ -4,7 +4,10 @@ import { parseIpAddress } from "../../../proxy/address.ts";
 import { TargetAddress } from "../../../proxy/target/address.ts";
 import type { UdpTargetHandler } from "../../../proxy/target/udp.ts";
 import { openUdpTargets } from "../../../proxy/target/udp_open.ts";
+import type { ForwardTimeouts } from "../../../proxy/forward/options.ts";
+import { DEFAULT_TIMEOUTS } from "../../../proxy/config/defaults.ts";
 import { UdpForwarder } from "../../../proxy/forward/udp_forwarder.ts";
+import type { UdpSession } from "../../../proxy/forward/udp_session.ts";
 import { preset } from "../../preset.ts";
 import { forwarderOptions, map } from "./lab.ts";
 
@@ -54,6 +57,62 @@ function forwarder(maxUdpSessions: number) {
     },
   };
 }
+
+/** A forwarder whose sockets send nothing, by a clock of its own. */
+function silent(maxUdpSessions: number) {
+  const { options } = forwarderOptions({ maxUdpSessions });
+  const settings: { timeouts: ForwardTimeouts } = options.settings;
+  const clock = { now: 0 };
+  const socket = { send: () => true, close() {} };
+  const udp = new UdpForwarder({
+    ...options,
+    now: () => clock.now,
+    hasRoom: () => true,
+    onNoSocket: (error) => assert.fail(String(error)),
+    openTargets: () => ({ open: () => socket, hasReady: false, drain() {}, flush() {} }) as never,
+  });
+  const begin = (clientPort: number, port = 9) => {
+    const client = { client: ip("10.9.0.2"), clientPort, session: undefined, close() {} };
+    const bytes = new Uint8Array(1);
+    udp.datagram(client as unknown as UdpFlow, ip("10.60.0.1"), port, bytes, 0, 1, clock.now);
+    return client.session as unknown as UdpSession;
+  };
+  return { udp, settings, clock, begin };
+}
+
+Deno.test("a session that has sent once has the time of its own kind", () => {
+  const { udpIdleMs, udpDnsIdleMs } = DEFAULT_TIMEOUTS;
+  const { udp, clock, begin } = silent(2);
+  begin(1);
+  assert.equal(udp.pollTimeout(), udpIdleMs);
+  begin(2, 53);
+  assert.equal(udp.pollTimeout(), udpDnsIdleMs);
+  udp.handleTimeout(clock.now = udpDnsIdleMs);
+  assert.deepEqual([udp.size, udp.pollTimeout()], [1, udpIdleMs]);
+});
+
+Deno.test("other timeouts reach all sessions, some thousand in each turn, whatever begins and ends meanwhile", () => {
+  const { udp, settings, clock, begin } = silent(5_000);
+  const sessions = Array.from({ length: 4_000 }, (_, i) => begin(1 + i));
+  const change = (udpIdleMs: number) => {
+    const before = settings.timeouts;
+    settings.timeouts = { ...before, udpIdleMs };
+    udp.timeoutsChanged(before);
+  };
+  change(30_000);
+  assert.ok(udp.pollTimeout() <= 0, "the rest is due at once");
+  for (const place of [0, 1, 500, 1_500, 2_900, 3_999]) sessions[place]!.end("killed");
+  change(20_000);
+  for (const place of [2, 600, 1_600, 3_000, 3_998]) sessions[place]!.end("killed");
+  for (let i = 0; i < 100; i++) begin(10_000 + i);
+  let turns = 0;
+  for (; udp.pollTimeout() <= 0; turns++) udp.handleTimeout(0);
+  assert.ok(turns >= 2, `${turns} turns`);
+  udp.handleTimeout(clock.now = 19_999);
+  assert.equal(udp.size, 4_000 - 11 + 100);
+  udp.handleTimeout(clock.now = 20_000);
+  assert.deepEqual([udp.size, udp.pollTimeout()], [0, Infinity]);
+});
 
 Deno.test("a peer that opens port after port takes no session from another", async () => {
   await using subject = forwarder(8);

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { ConfigError, type ConfigInput, loadConfig } from "../../../proxy/config/config.ts";
 import type { LinkInput } from "../../../proxy/config/input.ts";
 import type { Wirestack } from "../../../proxy/embed/wirestack.ts";
+import { advise } from "../../../proxy/gateway/advice.ts";
 import { pattern, readAll, until } from "../pair.ts";
 import { startWirestack } from "../start.ts";
 
@@ -172,7 +173,16 @@ Deno.test("each wrong Nat has its line", () => {
       "links[0].nat[0]: 10.9.0.1 is the gateway's own, expected one that nobody has",
     ],
   );
-  assert.deepEqual(problems({ nat: "10.0.1.1" }, { interface: { peerToPeer: false } }), [
+});
+
+Deno.test("a Nat where nothing goes to other links is taken, and warned of", () => {
+  const warnings = (peerToPeer: boolean) =>
+    advise(loadConfig({
+      interface: { peerToPeer },
+      links: [{ name: "phone", ...LISTEN, prefixes: "10.0.0.8/32", nat: "10.0.0.8" }],
+    })).filter((line) => line.includes("nat"));
+  assert.deepEqual(warnings(true), []);
+  assert.deepEqual(warnings(false), [
     "links[0].nat: is for what goes to peers and other links, and nothing does, expected interface.peerToPeer: true",
   ]);
 });

@@ -280,6 +280,13 @@ Deno.test("places that the file cannot go to", async () => {
   const { status } = await lab.join(other, "c.conf");
   assert.equal(status, 0);
   assert.ok(Deno.readTextFileSync(path("c.conf")).includes(key), "that token goes on with its key");
+  // As of a try that was killed, or found a full disk, before its key was in it: nobody knows that.
+  Deno.writeTextFileSync(path("d.conf.joining"), "");
+  assert.equal((await lab.join(token, "d.conf")).status, 0);
+  assert.deepEqual(
+    Array.from(Deno.readDirSync(lab.folder), ({ name }) => name).filter((name) => /^d/.test(name)),
+    ["d.conf"],
+  );
 });
 
 Deno.test("a hub that cannot write its state lets nobody in or on its list, and throws out all the same", async () => {

@@ -48,6 +48,23 @@ Deno.test("nobody answers by UDP: the peer is reached by TLS, and both sides say
   assert.deepEqual([...gateway.peers.paths.switches], [["tls", 1]]);
   await until(() => statsOf(site.hub).transport === "tls", "the hub's word");
   silent.close();
+  // What each side has sent by it, the other has got in the end: nothing else is under way.
+  const carrierOf = (gateway: Gateway) => statsOf(gateway).carriers[0]!;
+  await until(() => {
+    const [here, there] = [carrierOf(gateway), carrierOf(site.hub)];
+    return here.sentBytes > 0 && here.sentBytes === there.receivedBytes &&
+      there.sentBytes > 0 && there.sentBytes === here.receivedBytes;
+  }, "the same figures on both sides");
+  const { endpoint, ...dialled } = carrierOf(gateway);
+  assert.equal(endpoint, site.fallback(0).fallback);
+  const { counters } = [...gateway.streams.binds][0]!;
+  assert.deepEqual(dialled, {
+    ...{ transport: "tls", state: "open", problem: null, name: "hub" },
+    ...{ receivedDatagrams: counters.received, receivedBytes: counters.receivedBytes },
+    ...{ sentDatagrams: counters.sent, sentBytes: counters.sentBytes },
+  });
+  const { state, name, endpoint: from } = carrierOf(site.hub);
+  assert.deepEqual([state, name, from], ["open", "first", statsOf(site.hub).endpoint]);
 });
 
 Deno.test("a peer without an Endpoint, or with one whose name is not found, begins with its fallback", async () => {
