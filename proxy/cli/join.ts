@@ -7,6 +7,7 @@
 import { publicKeyOf } from "../base64.ts";
 import { ConfigError } from "../config/error.ts";
 import { formOf } from "../config/form.ts";
+import { interfaceNameOf, isInterfaceName } from "../control/socket_path.ts";
 import { servedPrefixes } from "../enrol/member.ts";
 import type { Grant } from "../enrol/message.ts";
 import { JoinError, requestGrant } from "./join/ask.ts";
@@ -77,8 +78,8 @@ export async function join(
     return 1;
   }
   terminal.error(`${token.name} has joined: ${describe(grant)}, in ${out}\n`);
-  const args = commandOf(grant, out, options.controlDir);
-  const command = `wirestack ${args.join(" ")}\n`;
+  const args = commandOf(grant, token.name, out, options.controlDir);
+  const command = `wirestack ${args.map(shellWord).join(" ")}\n`;
   if (options.run !== false) {
     // Before it is tried: what a client needs, as the right to a device, may be missing.
     terminal.error(`it is run by: ${command}`);
@@ -98,10 +99,26 @@ function describe(grant: Grant): string {
   return `${own}, an agent that serves ${serves.join(", ")}`;
 }
 
-function commandOf({ isClient }: Grant, out: string, controlDir: string | undefined): string[] {
+/** @param name Of the machine: what runs is called by it where the file's name will not do. */
+function commandOf(
+  { isClient }: Grant,
+  name: string,
+  out: string,
+  controlDir: string | undefined,
+): string[] {
+  const own = isInterfaceName(interfaceNameOf(out))
+    ? undefined
+    : interfaceNameOf(defaultFile(name));
   return [
-    ...(isClient ? ["up", "--tun"] : ["agent"]),
+    ...(isClient
+      ? ["up", own === undefined ? "--tun" : `--tun=${own}`]
+      : ["agent", ...(own === undefined ? [] : ["--name", own])]),
     out,
     ...(controlDir === undefined ? [] : ["--control-dir", controlDir]),
   ];
+}
+
+/** As a shell takes it for one word. */
+function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }

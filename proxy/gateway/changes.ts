@@ -4,6 +4,7 @@
  * @module
  */
 
+import { valueText } from "../config/describe.ts";
 import { isRepeated, type Key, KEYS } from "../config/keys.ts";
 import { FIXED_KEYS } from "../config/setting.ts";
 import type { ConfigSource, RawSection } from "../config/source.ts";
@@ -20,13 +21,19 @@ export function changesBetween(
   const stay = [...FIXED_KEYS, ...fixed];
   const ofKeys = KEYS.flatMap((key) => {
     if (isRepeated(key.section) || key.secret || key.inert || stay.includes(key.name)) return [];
-    const change = key.list === undefined
-      ? changeOf(textOf(before, key), textOf(after, key))
+    const [old, now] = [textOf(before, key), textOf(after, key)];
+    const isWhole = key.list === undefined ||
+      MISSING_IS_ALL.includes(key.field) && (old === undefined) !== (now === undefined);
+    const change = isWhole
+      ? changeOf(old, now)
       : listChange(listOf(before, key), listOf(after, key));
     return change === undefined ? [] : [`${key.name}: ${change}`];
   });
   return [...ofKeys, ...ruleChanges(before, after)];
 }
+
+/** Lists that are not empty where they are missing: nothing is added to them, or removed. */
+const MISSING_IS_ALL: readonly string[] = ["protocols", "accessProtocols"];
 
 /** Rules have no names: they are counted. */
 function ruleChanges(before: ConfigSource, after: ConfigSource): string[] {
@@ -79,7 +86,7 @@ function few(values: readonly string[], what: string): string[] {
 
 function textOf(source: ConfigSource, key: Key): string | undefined {
   const value = valueOf(source, key);
-  return value === undefined ? undefined : String(value).trim();
+  return value === undefined ? undefined : valueText(value).trim();
 }
 
 function listOf(source: ConfigSource, key: Key): string[] {

@@ -8,7 +8,7 @@ import type { DeviceEvent } from "../../wireguard/mod.ts";
 import type { Engine } from "../engine/engine.ts";
 import { getLogger } from "../log/logger.ts";
 import type { Enrolment } from "./enrolment/enrolment.ts";
-import { logForeignSource, logRejection, logUnconfirmed, MoveLog } from "./handshake_log.ts";
+import { logForeignSource, logUnconfirmed, MoveLog, RejectionLog } from "./handshake_log.ts";
 import { peerName } from "./peer_name.ts";
 import type { TunnelPeers } from "./peers.ts";
 
@@ -32,6 +32,7 @@ export class DeviceEvents {
   readonly handshakes: HandshakeTotals = { complete: 0, unanswered: 0, rejected: 0 };
   readonly #gateway: EventfulGateway;
   readonly #moves = new MoveLog();
+  readonly #rejections = new RejectionLog();
 
   constructor(gateway: EventfulGateway) {
     this.#gateway = gateway;
@@ -40,7 +41,7 @@ export class DeviceEvents {
   handle(event: DeviceEvent): void {
     if (event.type === "handshake-rejected") {
       this.handshakes.rejected += 1 + event.suppressed;
-      logRejection(event);
+      this.#rejections.rejected(event, this.#gateway.engine.now());
       return;
     }
     const { type, peer } = event;

@@ -9,7 +9,7 @@ import { IpAddress } from "../../netstack/mod.ts";
 import type { Peer, Rejection, RejectionReason } from "../../wireguard/mod.ts";
 import { encodeKey } from "../base64.ts";
 import { getLogger } from "../log/logger.ts";
-import { LineASecond } from "../log/thinning.ts";
+import { ThinnedLines } from "../log/thinning.ts";
 import { peerName } from "./peer_name.ts";
 
 const log = getLogger(["wirestack", "engine"]);
@@ -24,23 +24,45 @@ const EXPLANATIONS: Record<RejectionReason, string> = {
   "bad-response": "its answer does not authenticate: the preshared keys may differ",
 };
 
-/** The device reports a few per second at most. An unknown key is logged at debug level only. */
-export function logRejection(event: Rejection): void {
-  const { reason, peer, publicKey, suppressed } = event;
-  const properties = {
-    from: `${event.from}`,
-    reason: EXPLANATIONS[reason],
-    ...(peer !== undefined && { peer: peerName(peer) }),
-    ...(suppressed > 0 && { suppressed }),
-  };
-  const text = suppressed > 0 ? " ({suppressed} more went unlogged before)" : "";
-  if (peer === undefined) log.info(`a handshake from {from} refused: {reason}${text}`, properties);
-  else log.warn(`peer {peer}: a handshake from {from} refused: {reason}${text}`, properties);
-  if (publicKey !== undefined) {
-    log.debug("the handshake from {from} claimed the key {publicKey}", {
-      from: properties.from,
-      publicKey: encodeKey(publicKey),
-    });
+/** A peer that is set up wrongly has every handshake of its refused for the same reason, ms. */
+const REJECTION_EVERY_MS = 60_000;
+
+/** Logs handshakes that are refused: of each peer, for each reason, one a minute. */
+export class RejectionLog {
+  readonly #lines = new Map<RejectionReason, ThinnedLines<Peer>>();
+  /** What the device did not report before events that were not logged either. */
+  #unreported = 0;
+
+  /** The device reports a few per second at most. An unknown key is logged at debug level only. */
+  rejected(event: Rejection, now: number): void {
+    const { reason, peer, publicKey } = event;
+    const repeated = peer === undefined ? 0 : this.#linesFor(reason).next(peer, now);
+    this.#unreported += event.suppressed;
+    if (repeated === undefined) return;
+    const suppressed = this.#unreported + repeated;
+    this.#unreported = 0;
+    const properties = {
+      from: `${event.from}`,
+      reason: EXPLANATIONS[reason],
+      ...(peer !== undefined && { peer: peerName(peer) }),
+      ...(suppressed > 0 && { suppressed }),
+    };
+    const text = suppressed > 0 ? " ({suppressed} more went unlogged before)" : "";
+    if (peer === undefined) {
+      log.info(`a handshake from {from} refused: {reason}${text}`, properties);
+    } else log.warn(`peer {peer}: a handshake from {from} refused: {reason}${text}`, properties);
+    if (publicKey !== undefined) {
+      log.debug("the handshake from {from} claimed the key {publicKey}", {
+        from: properties.from,
+        publicKey: encodeKey(publicKey),
+      });
+    }
+  }
+
+  #linesFor(reason: RejectionReason): ThinnedLines<Peer> {
+    let lines = this.#lines.get(reason);
+    if (lines === undefined) this.#lines.set(reason, lines = new ThinnedLines(REJECTION_EVERY_MS));
+    return lines;
   }
 }
 
@@ -71,7 +93,7 @@ export function logForeignSource(peer: Peer, address: Uint8Array, suppressed: nu
 
 /** Logs where peers are. A peer heard from two addresses at once moves with every datagram. */
 export class MoveLog {
-  readonly #lines = new LineASecond<Peer>();
+  readonly #lines = new ThinnedLines<Peer>();
 
   /** Logs it, unless that was done for this peer within the last second. */
   moved(peer: Peer, now: number): void {

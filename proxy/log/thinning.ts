@@ -9,11 +9,15 @@ export function isWorthALine(count: number): boolean {
   return (count & count - 1) === 0;
 }
 
-const LINE_MS = 1_000;
-
-/** Of what happens to each of many again and again: a line a second has the number of the others. */
-export class LineASecond<Key extends WeakKey> {
+/** For what happens to each of many again and again: a line now and then has the number of the others. */
+export class ThinnedLines<Key extends WeakKey> {
   readonly #said = new WeakMap<Key, { at: number; suppressed: number }>();
+  readonly #everyMs: number;
+
+  /** @param everyMs The least time between two lines about one of them. Default: a second. */
+  constructor(everyMs = 1_000) {
+    this.#everyMs = everyMs;
+  }
 
   /**
    * @param now Milliseconds.
@@ -21,7 +25,7 @@ export class LineASecond<Key extends WeakKey> {
    */
   next(key: Key, now: number): number | undefined {
     const said = this.#said.get(key);
-    if (said !== undefined && now < said.at + LINE_MS) {
+    if (said !== undefined && now < said.at + this.#everyMs) {
       said.suppressed++;
       return undefined;
     }

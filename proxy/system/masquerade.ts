@@ -67,9 +67,7 @@ export function planMasquerade(
   const { device, mtu, force } = settings;
   const networks = settings.networks.filter(({ length }) => length > 0);
   const outlets = outletsOf(settings, view);
-  const closed = view.closedChains.filter((chain) =>
-    chain.family === "inet" || outlets[chain.family === "ip" ? 4 : 6] !== undefined
-  );
+  const closed = view.closedChains.filter((chain) => standsInTheWay(chain, outlets));
   const switches = [
     ...(outlets[4] === undefined ? [] : ipv4Switches(device, outlets[4], view)),
     ...(outlets[6] === undefined ? [] : ipv6Switches(device, outlets[6], view)),
@@ -93,14 +91,24 @@ export function planMasquerade(
     ...switches,
     ...(force ? closed.map((chain) => openingStep(chain, device, outlets)) : []),
   ];
-  return { steps, masquerade, warnings: force ? [] : closed.map(warning) };
+  return {
+    steps,
+    masquerade,
+    warnings: force ? [] : closed.map((chain) => closedWarning(chain, device, outlets)),
+  };
+}
 
-  function warning(chain: ForeignChain): string {
-    // On one line, as a shell takes it.
-    const lines = openingCommands(chain, device, outlets).join("; ");
-    return `${chain.family} ${chain.table} ${chain.chain}: drops what is forwarded ` +
-      `(${chain.why}), so no client gets out until it is opened by --masquerade-force, or by: ${lines}`;
-  }
+/** Whether a chain sees packets of a family that gets out. */
+export function standsInTheWay({ family }: ForeignChain, outlets: Outlets): boolean {
+  return family === "inet" || outlets[family === "ip" ? 4 : 6] !== undefined;
+}
+
+/** That a chain drops what clients send, and how it is opened. */
+export function closedWarning(chain: ForeignChain, device: string, outlets: Outlets): string {
+  // On one line, as a shell takes it.
+  const lines = openingCommands(chain, device, outlets).join("; ");
+  return `${chain.family} ${chain.table} ${chain.chain}: drops what is forwarded ` +
+    `(${chain.why}), so no client gets out until it is opened by --masquerade-force, or by: ${lines}`;
 }
 
 const ALL_IPV6 = "net.ipv6.conf.all.forwarding";
@@ -201,7 +209,8 @@ function tunnelSwitch(key: string): Step[] {
   return [{ title: `sysctl ${key}=1`, action: { kind: "sysctl", key, value: "1" } }];
 }
 
-function openingStep(chain: ForeignChain, device: string, outlets: Outlets): Step {
+/** @throws {SystemTunnelError} for a chain that its owner alone can change. */
+export function openingStep(chain: ForeignChain, device: string, outlets: Outlets): Step {
   const { family, table, chain: name } = chain;
   if (chain.isOwned) {
     throw new SystemTunnelError(

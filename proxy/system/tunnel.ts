@@ -58,8 +58,17 @@ export interface SystemTunnelOptions {
   /** Whether to give up system calls. */
   readonly confine: boolean;
   readonly resolve: Resolve;
-  /** Done after the tunnel's own steps; taken back before them. */
-  more?(host: LinuxHost, settings: TunnelSettings, view: HostView): MoreSteps;
+  /**
+   * Done after the tunnel's own steps; taken back before them.
+   *
+   * @param does Does one later, while the tunnel is up.
+   */
+  more?(
+    host: LinuxHost,
+    settings: TunnelSettings,
+    view: HostView,
+    does: (step: Step) => void,
+  ): MoreSteps;
   /** Written anew when the tunnel goes down. Default: no file is. */
   readonly save?: { readonly path: string; readonly frame: ConfigFrame };
   /** Files that go with the tunnel, and which the user it becomes could not remove. */
@@ -184,7 +193,10 @@ export class SystemTunnel {
     }
     try {
       for (const step of steps) this.#steps.do(step);
-      const more = this.#more = this.#options.more?.(host, settings, view);
+      const more = this.#more = this.#options.more?.(
+        ...[host, settings, view] as const,
+        (step) => this.#steps.do(step),
+      );
       for (const step of more?.steps ?? []) this.#steps.do(step);
       log.info("{tunnel}", { tunnel: describeTunnel(settings, view, mark, more?.steps) });
       await this.#hooks.up("postUp");

@@ -11,6 +11,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseConfigFile } from "../../proxy/config/file.ts";
 import { sourceFor } from "../../proxy/config/form.ts";
+import { DIAL_WORDS, REFUSAL_WORDS } from "../../proxy/flow/words.ts";
 import manifest from "../../deno.json" with { type: "json" };
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
@@ -51,6 +52,16 @@ Deno.test("every source file that a page names exists", () => {
   });
   assert.deepEqual(wrong, []);
   assert.ok(named > 300, `${named}`);
+});
+
+Deno.test("docs/monitoring.md says what each verdict and each ending of a flow means", () => {
+  const [, log = ""] = documents.get("docs/monitoring.md")!.split("## Access log");
+  const named = spans(log.split("```").at(-1)!);
+  // Those that are told as one of the others.
+  const dialsOnly = ["host", "net", "prohibited", "exhausted"];
+  const endings = Object.keys(DIAL_WORDS).filter((ending) => !dialsOnly.includes(ending));
+  const wanted = ["allowed", ...Object.keys(REFUSAL_WORDS), ...endings];
+  assert.deepEqual(wanted.filter((word) => !named.includes(word)), []);
 });
 
 Deno.test("each folder that a page names exists", () => {

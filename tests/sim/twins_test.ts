@@ -1,7 +1,9 @@
 /** Two agents for one prefix behind a hub, in simulated time: who has it, and what becomes of flows. */
 
 import assert from "node:assert/strict";
+import { parsePrefix } from "../../proxy/address.ts";
 import { ip, udp } from "../netstack/packets.ts";
+import { captureLog } from "../proxy/log/capture.ts";
 import { echoBehind, EchoClient, Pinger } from "./applications.ts";
 import { EngineWorld, type SimEngine } from "./engine.ts";
 import type { Impairments } from "./network.ts";
@@ -114,6 +116,25 @@ Deno.test("a prefix goes to the next that is alive within 5 s, and back when the
     assert.ok(sim.now - mended <= 45_000, `${sim.now - mended} ms`);
     assert.ok(untilThrough() < 500);
   });
+});
+
+Deno.test("that none is alive is said once, whatever other peers come and go meanwhile", () => {
+  const { sim, lines, twins, peers } = joined(1);
+  using log = captureLog();
+  const said = () => log.lines.filter((line) => /none of its 2 peers is heard/.test(line)).length;
+  const others = () => twins.update([{ prefix: parsePrefix(SHARED)!, peers }]);
+  lines.forEach((line) => line.cut());
+  sim.runFor(20_000);
+  assert.equal(said(), 1, log.lines.join(""));
+  others();
+  sim.runFor(20_000);
+  assert.equal(said(), 1);
+  lines[0]!.mend();
+  sim.runFor(60_000);
+  others();
+  lines[0]!.cut();
+  sim.runFor(20_000);
+  assert.equal(said(), 2, "it was there in between");
 });
 
 Deno.test("connections and sessions that go by the second agent stay there when the first is back", () => {

@@ -105,12 +105,13 @@ export async function openTunnel(loaded: LoadedConfig, flags: TunnelFlags): Prom
     ...(save && { save }),
     files: socket,
     ...(masquerade !== undefined && {
-      more: (host, settings, { sysctl }) =>
-        masqueradeSteps(host, {
-          ...settings,
-          ...wayOut,
-          force: flags.masqueradeForce ?? false,
-        }, sysctl),
+      more: (host, settings, { sysctl }, does) =>
+        masqueradeSteps(
+          host,
+          { ...settings, ...wayOut, force: flags.masqueradeForce ?? false },
+          sysctl,
+          does,
+        ),
     }),
   });
   return {

@@ -6,7 +6,7 @@
 
 import type { Endpoint, Peer } from "../../../wireguard/mod.ts";
 import { getLogger } from "../../log/logger.ts";
-import { LineASecond } from "../../log/thinning.ts";
+import { ThinnedLines } from "../../log/thinning.ts";
 import { peerName } from "../peer_name.ts";
 import type { SwitchReason } from "./chooser.ts";
 import { type ChoiceHost, type Fallback, PeerChoice } from "./peer_choice.ts";
@@ -51,7 +51,7 @@ export class Paths {
   readonly #choices = new Map<Peer, PeerChoice>();
   readonly #transports = new WeakMap<Peer, Transport>();
   /** A peer heard by two transports at once moves with every datagram. */
-  readonly #moves = new LineASecond<Peer>();
+  readonly #moves = new ThinnedLines<Peer>();
   /** When something is due; undefined if it has to be looked for. */
   #next: number | undefined = Infinity;
 

@@ -118,6 +118,7 @@ export class Twins implements TimeoutSource {
       const holder = known?.holder ?? seated.find(({ peer }) => peer === current);
       const route = new SharedRoute(prefix, seated, this.#flows, this.#members, holder);
       route.isHeld = known?.isHeld ?? !calls;
+      route.isReported = known?.isReported ?? false;
       const first = known?.members.find((member) => seated.includes(member));
       if (calls) route.members = nearestFirst(seated, first ?? seated[0]!);
       this.#routes.set(`${prefix}`, route);

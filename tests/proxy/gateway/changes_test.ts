@@ -21,6 +21,16 @@ Deno.test("a reload says how many rules came and went, and that they changed pla
   assert.deepEqual(changes("", "Default = drop\n"), ["Default: default -> drop"]);
 });
 
+Deno.test("a list that means all when it is missing is told as a whole then", () => {
+  assert.deepEqual(changes("Protocols = tcp, udp\n", ""), ["Protocols: tcp, udp -> default"]);
+  assert.deepEqual(changes("", "[Log]\nAccessProtocols = icmp\n"), [
+    "AccessProtocols: default -> icmp",
+  ]);
+  assert.deepEqual(changes("Protocols = tcp, udp\n", "Protocols = udp, icmp\n"), [
+    "Protocols: icmp added, tcp removed",
+  ]);
+});
+
 Deno.test("of a long list some values are named, each once, and the rest are counted", () => {
   const networks = (from: number, to: number) =>
     Array.from({ length: to - from }, (_, i) => `10.51.${from + i}.0/24`);

@@ -10,7 +10,7 @@ import {
 } from "../../../proxy/base64.ts";
 import type { Wirestack } from "../../../proxy/embed/wirestack.ts";
 import { configureLog } from "../../../proxy/log/log.ts";
-import { MoveLog } from "../../../proxy/gateway/handshake_log.ts";
+import { MoveLog, RejectionLog } from "../../../proxy/gateway/handshake_log.ts";
 import { Pair } from "../../wireguard/pair.ts";
 import { until } from "../pair.ts";
 import { startWirestack } from "../start.ts";
@@ -96,5 +96,34 @@ Deno.test("a peer that moves with every datagram has a line a second, with the n
     "now at 192.0.2.2:1002",
     "now at 192.0.2.2:1002 (99 moves went unlogged before)",
     "now at 192.0.2.2:1002 (99 moves went unlogged before)",
+  ]);
+});
+
+Deno.test("a peer whose handshakes are refused has a line a minute for each reason, with the number of the others", async () => {
+  const { ab: peer } = new Pair();
+  const lines: string[] = [];
+  configureLog({ level: "info", format: "text", write: (line) => lines.push(line) });
+  try {
+    const log = new RejectionLog();
+    const from = peer.endpoint!;
+    const event = { type: "handshake-rejected", from, peer, publicKey: undefined } as const;
+    for (let now = 0; now <= 120_000; now += 5_000) {
+      log.rejected({ ...event, reason: "bad-response", suppressed: now === 5_000 ? 7 : 0 }, now);
+      if (now === 10_000) log.rejected({ ...event, reason: "old-timestamp", suppressed: 0 }, now);
+    }
+    // Of strangers each that the device reports.
+    for (let i = 0; i < 2; i++) {
+      log.rejected({ ...event, peer: undefined, reason: "bad-initiation", suppressed: 0 }, 120_000);
+    }
+  } finally {
+    await reset();
+  }
+  assert.deepEqual(lines.map((line) => /refused: .*/.exec(line)![0]), [
+    "refused: its answer does not authenticate: the preshared keys may differ",
+    "refused: it is a replay, or the peer's clock was set back (7 more went unlogged before)",
+    "refused: its answer does not authenticate: the preshared keys may differ (11 more went unlogged before)",
+    "refused: its answer does not authenticate: the preshared keys may differ (11 more went unlogged before)",
+    "refused: it does not decrypt with this gateway's private key",
+    "refused: it does not decrypt with this gateway's private key",
   ]);
 });

@@ -110,3 +110,23 @@ function writeToken({ folder }: HubLab, token: string): string {
   Deno.writeTextFileSync(path, token);
   return path;
 }
+
+Deno.test("the command that runs a machine is one for a shell, whatever its file is called", async () => {
+  await using hub = await HubLab.start();
+  const [client, agent] = [
+    await hub.invite("laptop"),
+    await hub.invite("paris", "--subnet", "192.168.1.0/24"),
+  ];
+  const { folder } = hub;
+  const long = await hub.join(client, "it's my laptop.conf");
+  assert.equal(
+    long.out,
+    `wirestack up --tun=laptop '${folder}/it'\\''s my laptop.conf'\n`,
+    long.error,
+  );
+  const { out } = await hub.join(agent, "an-agent-in-paris.conf", "--control-dir", "/a b");
+  assert.equal(
+    out,
+    `wirestack agent --name paris ${folder}/an-agent-in-paris.conf --control-dir '/a b'\n`,
+  );
+});
