@@ -4,6 +4,7 @@
  * @module
  */
 
+import { Buffer } from "node:buffer";
 import type {
   IpAddress,
   Nic,
@@ -13,14 +14,22 @@ import type {
   UdpEndpoint,
 } from "../../netstack/mod.ts";
 import type { Engine } from "../../proxy/engine/engine.ts";
+import { Random } from "./random.ts";
 
 const CHUNK = 16384;
+
+/** Bytes of a stream that lie side by side in {@link TABLE}, each so many at another place. */
+const BLOCK = 65_521;
+const TABLE = Buffer.from(new Random(0).bytes(2 * BLOCK));
 
 /** The bytes of the stream `seed` from `position` on. No shift or repetition of it looks like it. */
 function stream(seed: number, position: number, length: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(length);
-  const factor = factorOf(seed);
-  for (let i = 0; i < length; i++) bytes[i] = Math.imul(position + i + 1, factor) >>> 24;
+  for (let done = 0; done < length;) {
+    const [from, size] = piece(seed, position + done, length - done);
+    bytes.set(TABLE.subarray(from, from + size), done);
+    done += size;
+  }
   return bytes;
 }
 
@@ -32,15 +41,23 @@ function firstWrong(
   offset: number,
   length: number,
 ): number {
-  const factor = factorOf(seed);
-  for (let i = 0; i < length; i++) {
-    if (buffer[offset + i] !== Math.imul(position + i + 1, factor) >>> 24) return i;
+  for (let done = 0; done < length;) {
+    const [from, size] = piece(seed, position + done, length - done);
+    const right = TABLE.subarray(from, from + size);
+    const there = buffer.subarray(offset + done, offset + done + size);
+    // By the C library: gigabytes are compared.
+    if (!right.equals(there)) return done + right.findIndex((byte, i) => byte !== there[i]);
+    done += size;
   }
   return -1;
 }
 
-function factorOf(seed: number): number {
-  return Math.imul(seed, 0x9e3779b1) | 1;
+/** @returns Where in {@link TABLE} the stream goes on, and for how many of `length` bytes. */
+function piece(seed: number, position: number, length: number): [from: number, size: number] {
+  const within = position % BLOCK;
+  let hash = Math.imul(seed, 0x9e3779b1) ^ Math.imul((position - within) / BLOCK + 1, 0x85ebca6b);
+  hash = Math.imul(hash ^ hash >>> 15, 0x2c1b3c6d);
+  return [(hash >>> 0) % BLOCK + within, Math.min(length, BLOCK - within)];
 }
 
 /** Behind `nic`: answers every TCP connection and every datagram with what it brings. */

@@ -15,6 +15,7 @@ const MTU = 1420;
 /** 100 Mbit/s in packets of the MTU. */
 const DATA_PER_MS = 100_000 / 8 / MTU;
 const FLOOD_PER_MS = 50;
+const PACKET = ipv4Packet("10.0.0.2", "10.0.0.1", MTU);
 
 /** A server with one talking client, one that will come, and strangers. */
 class Lab {
@@ -90,7 +91,7 @@ class Lab {
     if (this.isTalking) this.#credit += (to - from) * DATA_PER_MS;
     for (; this.#credit >= 1; this.#credit--) {
       this.talker.now = from;
-      this.talker.send(ipv4Packet("10.0.0.2", "10.0.0.1", MTU));
+      this.talker.send(PACKET);
       this.talked++;
       for (const datagram of this.talker.outbox.splice(0)) {
         send({ datagram, from: datagram.from, at: from });
