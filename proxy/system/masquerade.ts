@@ -131,11 +131,10 @@ export function outletsOf(
         `--masquerade: ${outlet} is the tunnel itself, expected the device that leads out`,
       );
     }
-    if (!devices.includes(outlet) || !isDevice(outlet)) {
+    if (!devices.includes(outlet) || !isDevice(outlet) || outlet === "lo") {
       const known = devices.filter((name) => name !== "lo" && name !== device);
-      throw new SystemTunnelError(
-        `--masquerade: there is no device ${outlet}, expected one of ${known.join(", ")}`,
-      );
+      const what = outlet === "lo" ? "lo leads nowhere" : `there is no device ${outlet}`;
+      throw new SystemTunnelError(`--masquerade: ${what}, expected one of ${known.join(", ")}`);
     }
   }
   const versions = ([4, 6] as const).filter((version) =>

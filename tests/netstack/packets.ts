@@ -183,7 +183,7 @@ export function tcpSyn(
   return tcpSegment(source, sourcePort, destination, destinationPort, 1000, 0, 0x02, more);
 }
 
-/** A segment without options and data. */
+/** A segment without options. */
 export function tcpSegment(
   source: string,
   sourcePort: number,
@@ -193,6 +193,7 @@ export function tcpSegment(
   acknowledgment: number,
   flags: number,
   more: Partial<PacketOptions> = {},
+  data: Uint8Array = new Uint8Array(0),
 ): Uint8Array {
   const payload = concat(
     uint16(sourcePort),
@@ -200,6 +201,7 @@ export function tcpSegment(
     uint32(sequence),
     uint32(acknowledgment),
     Uint8Array.of(0x50, flags, 0xff, 0xff, 0, 0, 0, 0),
+    data,
   );
   const pseudo = pseudoHeader(source, destination, TCP, payload.length);
   payload.set(uint16(plainChecksum(pseudo, payload)), 16);

@@ -210,6 +210,16 @@ Deno.test("REQ-8, REQ-10, REQ-11: what cannot be translated is prohibited outbou
   assert.equal(lab.nat.counters.otherProtocol, 11);
 });
 
+Deno.test("REQ-9: no policy keeps an error back but the limit of rate that all errors have", () => {
+  const lab = new NatLab();
+  const expired = udp(A, 5000, X, 53, DATA, { hopLimit: 1 });
+  const told = lab.back(...Array.from({ length: 1_000 }, () => expired)).length;
+  assert.ok(told >= 10 && told < 1_000, `${told}`);
+  assert.equal(lab.stack.counters.icmp.errorsRateLimited, 1_000 - told);
+  lab.sim.runFor(10_000);
+  assert.equal(lab.back(expired).length, 1);
+});
+
 Deno.test("REQ-10: a packet whose TTL ends at the NAT is told to its sender on either side as it was sent", () => {
   const lab = new NatLab();
   lab.out(udp(A, 5000, X, 53, DATA));

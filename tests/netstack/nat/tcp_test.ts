@@ -193,6 +193,14 @@ Deno.test("REQ-5: shorter times are refused", () => {
   });
 });
 
+Deno.test("REQ-6: no application's data is looked at or changed", () => {
+  const lab = established();
+  const data = new TextEncoder().encode("PORT 192,168,0,2,19,136\r\n");
+  const [sent] = lab.out(tcpSegment(A, 5000, X, 80, 1001, 2, ACK, {}, data));
+  assert.deepEqual(sent!.payload.slice(20), data);
+  assert.equal(lab.nat.mappings, 1, "and nobody is let in for it");
+});
+
 Deno.test("REQ-7: no two hosts have one port", () => {
   const lab = new NatLab();
   const ports = new Set<number>();

@@ -167,6 +167,10 @@ Deno.test("what stands in the way is told with what is expected", () => {
     "--masquerade: there is no device eth7, expected one of eth0, eth1",
   );
   assert.equal(
+    fails({ outlet: "lo" }, { devices: ["lo", "eth0"] }),
+    "--masquerade: lo leads nowhere, expected one of eth0",
+  );
+  assert.equal(
     fails({ outlet: "wg0" }),
     "--masquerade: wg0 is the tunnel itself, expected the device that leads out",
   );
