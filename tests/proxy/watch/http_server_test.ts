@@ -64,7 +64,7 @@ Deno.test("who asks thousands of times and takes no answer has few made, and hol
   await until(() => count >= floods.length, "the floods have come");
   assert.deepEqual(statuses(await raw(site.port, LAST)), ["200"]);
   // What the system's buffers take of them, and no more.
-  assert.ok(count < 1_000, `${count} answers`);
+  assert.ok(count < 10_000, `${count} answers of 80,000`);
   for (const conn of floods) conn.close();
   await Promise.all(flooding);
 });
