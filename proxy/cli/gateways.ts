@@ -20,7 +20,7 @@ import {
   socketPath,
 } from "../control/socket_path.ts";
 
-/** @param target The name of a gateway, or its configuration file. */
+/** @param target The name of a gateway, its configuration file, or its device. */
 export async function findGateway(
   target: string,
   directory: string | undefined,
@@ -35,11 +35,18 @@ export async function findGateway(
   }
   const given = directory ?? (isFile ? await directoryOf(target) : undefined);
   const candidates = directoriesFor(given);
-  for (const candidate of candidates) {
-    checkDirectory(candidate);
-    if (await isAlive(socketPath(candidate, name))) return new ControlClient(candidate, name);
-  }
-  return new ControlClient(candidates[0]!, name);
+  const running = async (name: string) => {
+    for (const candidate of candidates) {
+      checkDirectory(candidate);
+      if (await isAlive(socketPath(candidate, name))) return new ControlClient(candidate, name);
+    }
+    return undefined;
+  };
+  const named = await running(name);
+  if (named !== undefined) return named;
+  const { gatewayOn } = await import("./on_device.ts");
+  const other = isFile ? undefined : gatewayOn(name);
+  return other !== undefined && await running(other) || new ControlClient(candidates[0]!, name);
 }
 
 /**

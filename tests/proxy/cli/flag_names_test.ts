@@ -32,7 +32,7 @@ const CASES: readonly [args: string[], expected: RegExp][] = [
       ...["check", "--link", "a", "--link-listen", "unix:/x", "--link-framing", "length16"],
       ...["--link-nat", "10.0.0.8", "--peer-to-peer", "false"],
     ],
-    /^--link-nat: is for what goes .* expected --peer-to-peer=true$/m,
+    /^warning: --link-nat: is for what goes .* expected --peer-to-peer=true$/m,
   ],
   [
     ["check", "--peers-from", "https://x.test/list"],

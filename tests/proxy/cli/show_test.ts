@@ -169,7 +169,7 @@ Deno.test("reload says what has changed", async () => {
     status: 0,
     error: "",
     out: "lab: reloaded\n  ListenAddress: default -> 127.0.0.1\n" +
-      "  Subnets: 10.60.0.0/16 added, 10.50.0.0/16 removed\n  Protocols: tcp removed\n" +
+      "  Subnets: 10.60.0.0/16 added, 10.50.0.0/16 removed\n  Protocols: tcp -> default\n" +
       "  Map: 10.60.0.1=127.0.0.1 added\n  MaxDials: default -> 7\n" +
       `  peer ${peer(6).publicKey}: removed\n  peer laptop: changed\n  peer tv: added\n`,
   });

@@ -68,13 +68,9 @@ async function download(connect: () => Promise<TunnelConn>, bytes: number): Prom
   return performance.now() - begin;
 }
 
-/** What V8 has not collected yet is its affair, and goes. */
-function isWithin(pid: number): Promise<void> {
-  return tries(30, async () => {
-    const bytes = await residentBytes(pid);
-    if (bytes >= BUDGET + 100 * MIB) await delay(1_000);
-    assert.ok(bytes < BUDGET + 100 * MIB, `${Math.round(bytes / MIB)} MB`);
-  });
+async function assertWithin(pid: number): Promise<void> {
+  const bytes = await residentBytes(pid);
+  assert.ok(bytes < BUDGET + 100 * MIB, `${Math.round(bytes / MIB)} MB`);
 }
 
 /** Until next to nothing comes any more. */
@@ -139,12 +135,12 @@ Deno.test(
     }
     await gateway.line(/buffers of connections: \d+ of 128 MB in use/);
     await quiet(() => client.stats().peers[0]!.receivedBytes);
-    await isWithin(gateway.worker);
+    await assertWithin(gateway.worker);
     // A busy machine may hold any one of them up.
     await tries(10, async () => {
       const time = await download(connect, DOWNLOAD);
       assert.ok(time < 10 * alone + 3_000, `${time} ms, alone ${alone}`);
     });
-    await isWithin(gateway.worker);
+    await assertWithin(gateway.worker);
   },
 );

@@ -74,7 +74,7 @@ Deno.test("a client goes on by the other hub when the one that it uses is gone, 
     await hubs[used]!.close();
     await ping(2);
     // Not three minutes later, when a session would be over.
-    assert.ok(performance.now() - since < 60_000, `${performance.now() - since} ms`);
+    assert.ok(performance.now() - since < 10_000, `${performance.now() - since} ms`);
     await until(() => {
       const states = client.stats().peers.map(({ state }) => state);
       return holder() === 1 - used &&

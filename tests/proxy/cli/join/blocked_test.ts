@@ -11,7 +11,6 @@ import { invitationKey } from "../../../../proxy/enrol/invitation_key.ts";
 import { LINGER_MS } from "../../../../proxy/enrol/member.ts";
 import { memberFile, readMembers } from "../../../../proxy/enrol/state_file.ts";
 import { decodeToken } from "../../../../proxy/enrol/token.ts";
-import { tries } from "../../../tries.ts";
 import { captureLog } from "../../log/capture.ts";
 import { until } from "../../pair.ts";
 import { startWirestack } from "../../start.ts";
@@ -270,24 +269,23 @@ Deno.test("by an invitation's certificate nobody else's traffic comes in: no oth
   await net.close({ graceMs: 0 });
 });
 
-Deno.test("where nothing gets through, one line says what became of each way", () =>
-  tries(3, async () => {
-    await using site = await Site.start();
-    // One that takes connections and says nothing, for longer than there is time.
-    using mute = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    const mutePlace = `tls://127.0.0.1:${(mute.addr as Deno.NetAddr).port}`;
-    const { port } = site.hub.gateway.streams.places[0]!;
-    const fallbacks = [`tls://127.0.0.1:${port}`, mutePlace].flatMap((url) => ["--fallback", url]);
-    const token = await site.invite("a", ...fallbacks);
-    const { silent, hub } = site;
-    await hub.gateway.close({ graceMs: 0 });
-    const asked = hub.handIn(token, generatePrivateKey(), 10_000);
-    await assert.rejects(asked, ({ message }: Error) => {
-      const [udp, tls, late, ...more] = message.split("; ");
-      assert.ok(udp!.startsWith(`${silent}: no answer, expected a hub there that UDP gets to`));
-      assert.equal(tls, `tls://127.0.0.1:${port}: nobody listens there`);
-      assert.equal(late, `${mutePlace}: nothing came by it in this time`);
-      assert.deepEqual(more, []);
-      return true;
-    });
-  }));
+Deno.test("where nothing gets through, one line says what became of each way", async () => {
+  await using site = await Site.start();
+  // One that takes connections and says nothing, for longer than there is time.
+  using mute = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const mutePlace = `tls://127.0.0.1:${(mute.addr as Deno.NetAddr).port}`;
+  const { port } = site.hub.gateway.streams.places[0]!;
+  const fallbacks = [`tls://127.0.0.1:${port}`, mutePlace].flatMap((url) => ["--fallback", url]);
+  const token = await site.invite("a", ...fallbacks);
+  const { silent, hub } = site;
+  await hub.gateway.close({ graceMs: 0 });
+  const asked = hub.handIn(token, generatePrivateKey(), 10_000);
+  await assert.rejects(asked, ({ message }: Error) => {
+    const [udp, tls, late, ...more] = message.split("; ");
+    assert.ok(udp!.startsWith(`${silent}: no answer, expected a hub there that UDP gets to`));
+    assert.equal(tls, `tls://127.0.0.1:${port}: nobody listens there`);
+    assert.equal(late, `${mutePlace}: nothing came by it in this time`);
+    assert.deepEqual(more, []);
+    return true;
+  });
+});
