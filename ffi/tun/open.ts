@@ -92,13 +92,10 @@ export interface OpenedTun {
 export function openTun(libc: TunLibc, options: TunOpenOptions): OpenedTun {
   const { name = "tun%d", offload = true } = options;
   const encoded = new TextEncoder().encode(name);
-  if (encoded.length === 0 || encoded.length >= IFNAMSIZ || encoded.includes(0)) {
-    throw new RangeError(
-      `an interface name has 1 to ${IFNAMSIZ - 1} bytes, none of them 0, got ${
-        JSON.stringify(name)
-      }`,
-    );
+  if (encoded.length === 0 || encoded.length >= IFNAMSIZ) {
+    throw new RangeError(`an interface name has 1 to ${IFNAMSIZ - 1} bytes, got "${name}"`);
   }
+  if (encoded.includes(0)) throw new RangeError("an interface name has no byte 0");
   const { symbols } = libc;
   const path = new TextEncoder().encode(`${DEVICE}\0`);
   const fd = symbols.open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);

@@ -140,6 +140,7 @@ labTest("a name that is taken, too long or not allowed is refused with the reaso
     () => TunDevice.open({ name: "a-name-of-16-byt" }),
     /1 to 15 bytes, got "a-name-of-16-byt"/,
   );
+  assert.throws(() => TunDevice.open({ name: "a\0b" }), /an interface name has no byte 0/);
   refused("a/b", "bad-name", /"a\/b" cannot be made: the kernel does not take such a name/);
   refused("lo", "name-taken", /"lo" cannot be opened: there is another interface "lo"/);
   await using first = TunDevice.open({ name: NAME });
