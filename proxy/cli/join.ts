@@ -110,9 +110,8 @@ function commandOf(
     ? undefined
     : interfaceNameOf(defaultFile(name));
   return [
-    ...(isClient
-      ? ["up", own === undefined ? "--tun" : `--tun=${own}`]
-      : ["agent", ...(own === undefined ? [] : ["--name", own])]),
+    ...(isClient ? ["up", "--tun"] : ["agent"]),
+    ...(own === undefined ? [] : ["--name", own]),
     out,
     ...(controlDir === undefined ? [] : ["--control-dir", controlDir]),
   ];

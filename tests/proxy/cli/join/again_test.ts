@@ -121,7 +121,7 @@ Deno.test("the command that runs a machine is one for a shell, whatever its file
   const long = await hub.join(client, "it's my laptop.conf");
   assert.equal(
     long.out,
-    `wirestack up --tun=laptop '${folder}/it'\\''s my laptop.conf'\n`,
+    `wirestack up --tun --name laptop '${folder}/it'\\''s my laptop.conf'\n`,
     long.error,
   );
   const { out } = await hub.join(agent, "an-agent-in-paris.conf", "--control-dir", "/a b");
