@@ -144,13 +144,13 @@ export class HubLab implements AsyncDisposable {
     };
   }
 
-  /** As when it is killed: the same hub again, from its files. */
-  async restart(): Promise<HubLab> {
+  /** As when it is killed: the same hub again, from its files. @param options What its own was made of. */
+  async restart(options: HubLabOptions = {}): Promise<HubLab> {
     const { port } = this.gateway;
     this.control.server.close();
     await this.gateway.close();
     const { state, privateKey } = this;
-    const again = await HubLab.start({ state, privateKey, port });
+    const again = await HubLab.start({ ...options, state, privateKey, port });
     again.#before = this;
     return again;
   }

@@ -68,14 +68,9 @@ Deno.test("a machine gets another certificate in time, by a hub that has started
   assert.equal(memberOf(first, "paris").certifiedAt, undefined, "two thirds are not over");
 
   // Nothing but members is left by then.
-  const { state, privateKey, folder } = first;
-  const { port } = first.gateway;
-  first.control.server.close();
-  await first.gateway.close();
-  await using hub = await HubLab.start({ ...options, state, privateKey, port });
+  await using hub = await first.restart(options);
   hub.clock.ahead = HOUR + LINGER_MS;
-  Object.assign(hub, { folder });
-  await using machine = await start(hub, "paris", 250 * DAY);
+  await using machine = await start(first, "paris", 250 * DAY);
   look(machine);
   const now = () => readCertificates(Deno.readTextFileSync(`${path}.cert.pem`))[0]!;
   await until(() => now().serial !== before!.serial, "it is on the disk");

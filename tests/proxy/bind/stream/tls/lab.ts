@@ -41,8 +41,8 @@ export class Side {
   }
 
   /** The next datagram that has not been taken. */
-  async next() {
-    await until(() => this.heard.length > 0);
+  async next(limitMs?: number) {
+    await until(() => this.heard.length > 0, limitMs);
     return this.heard.shift()!;
   }
 
@@ -57,8 +57,8 @@ export class Side {
 }
 
 /** Waits until it holds. */
-export function until(holds: () => boolean): Promise<void> {
-  return untilSo(holds, "what a test of streams waits for");
+export function until(holds: () => boolean, limitMs?: number): Promise<void> {
+  return untilSo(holds, "what a test of streams waits for", limitMs);
 }
 
 export type Transport = "tls" | "grpc";
