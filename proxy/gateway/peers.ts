@@ -174,9 +174,11 @@ export class TunnelPeers implements TimeoutSource {
       ...(presharedKey && { presharedKey }),
     }, this.#engine.now());
     peer.name = name;
-    const known = this.#memory.of(publicKey);
-    const hint = known && this.#udp.endpoint(known.address, known.port);
     const locations = locationsOf(config);
+    // Without an endpoint fallbacks are all there is, whatever there was before.
+    const isByUdp = locations.length > 0 || (config.fallbacks ?? []).length === 0;
+    const known = isByUdp ? this.#memory.of(publicKey) : undefined;
+    const hint = known && this.#udp.endpoint(known.address, known.port);
     this.setFallbacks(peer, config.fallbacks);
     if (locations.length > 0 || hint !== undefined) this.#locate(peer, locations, hint);
     else this.paths.of(peer)?.setUdp(undefined); // it has nothing but fallbacks

@@ -7,6 +7,7 @@ import type { Gateway } from "../../../../proxy/gateway/gateway.ts";
 import { applyConfig } from "../../../../proxy/gateway/reload.ts";
 import { updatePeer } from "../../../../proxy/gateway/peer_changes.ts";
 import { until } from "../../pair.ts";
+import { startGateway } from "../../start.ts";
 import { StreamSite } from "../stream_site.ts";
 
 async function start(): Promise<StreamSite> {
@@ -75,6 +76,28 @@ Deno.test("a peer without an Endpoint, or with one whose name is not found, begi
     assert.equal(statsOf(gateway).transport, "tls");
     await gateway.close();
   }
+});
+
+Deno.test("without an Endpoint the fallbacks are all there is, though it is remembered where the peer was", async () => {
+  await using site = await start();
+  const stateDirectories = [`${site.folder}/state`];
+  const before = await startGateway(
+    loadConfig(config(site, `127.0.0.1:${site.hub.port}`)).config,
+    { stateDirectories },
+  );
+  await until(() => statsOf(before).lastHandshake > 0, "a handshake");
+  assert.equal(statsOf(before).transport, "udp");
+  await before.close();
+  assert.match(
+    Array.from(Deno.readDirSync(stateDirectories[0]!), ({ name }) => name).join(),
+    /^endpoints-/,
+  );
+  const gateway = await startGateway(loadConfig(config(site, undefined)).config, {
+    stateDirectories,
+  });
+  await until(() => statsOf(gateway).lastHandshake > 0, "a handshake");
+  assert.equal(statsOf(gateway).transport, "tls");
+  await gateway.close();
 });
 
 Deno.test("UDP that answers is used, whatever fallbacks there are, and a reload changes them", async () => {
