@@ -64,7 +64,10 @@ export class PendingJoin {
     try {
       writeNew(path, `${text}\n`);
     } catch (error) {
-      if (!(error instanceof Deno.errors.AlreadyExists)) remove(path); // what there was room for
+      if (error instanceof Deno.errors.AlreadyExists) {
+        throw new ConfigError([`${path}: another join has begun there, expected it to end first`]);
+      }
+      remove(path); // what there was room for
       throw new ConfigError([`--out: ${out}: ${whyNot(error)}`]);
     }
     return new PendingJoin(out, { privateKey, ...(tls && { tls }) }, false);

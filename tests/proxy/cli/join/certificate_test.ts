@@ -3,7 +3,11 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { publicKeyOf } from "../../../../proxy/base64.ts";
-import { keyOfRequest, makeRequest } from "../../../../proxy/certificates/request.ts";
+import {
+  keyOfRequest,
+  makeRequest,
+  type Requested,
+} from "../../../../proxy/certificates/request.ts";
 import { readCertificates } from "../../../../proxy/bind/certificates/certificate.ts";
 import { PendingJoin } from "../../../../proxy/cli/join/files.ts";
 import { loadConfig } from "../../../../proxy/config/config.ts";
@@ -117,6 +121,23 @@ Deno.test("a try that was killed between its files comes again with the same key
   assert.equal(Deno.readTextFileSync(path("a.key.pem")), key);
   const [member] = readMembers(memberFile(hub.state, hub.gateway.publicKey));
   assert.equal(Deno.readTextFileSync(path("a.cert.pem")), member!.certificate);
+});
+
+Deno.test("two tries at one place at once: the second is told, and leaves the first alone", async () => {
+  const folder = Deno.makeTempDirSync();
+  const begin = (makeTls: () => Promise<Requested>) =>
+    PendingJoin.begin(`${folder}/a.conf`, new Uint8Array(32), makeTls);
+  let first: PendingJoin | undefined;
+  const second = begin(async () => {
+    first = await begin(() => makeRequest("a"));
+    return await makeRequest("a");
+  });
+  await assert.rejects(second, {
+    message: `${folder}/a.conf.joining: another join has begun there, expected it to end first`,
+  });
+  const pending = JSON.parse(Deno.readTextFileSync(`${folder}/a.conf.joining`));
+  assert.equal(pending.tls.key, first!.keys.tls!.key);
+  Deno.removeSync(folder, { recursive: true });
 });
 
 Deno.test("an authority that cannot sign, and requests that are none", async () => {
