@@ -39,6 +39,7 @@ export function applyPeer(
   );
   // The file's endpoint counts only when it changes: where the peer was last heard is more recent.
   const wanted = locationsOf(config);
+  const hadLocation = peers.locations(peer).length > 0;
   change(!isSameLocations(peers.locations(peer), wanted), () => {
     if (wanted.length === 0) peers.forgetLocation(peer);
     else peers.setLocation(peer, ...wanted);
@@ -48,6 +49,8 @@ export function applyPeer(
     !isSameFallbacks(peers.fallbacks(peer), fallbacks),
     () => peers.setFallbacks(peer, fallbacks),
   );
+  // Without an endpoint fallbacks are all there is; a peer that has none stays where it was heard.
+  if (hadLocation && wanted.length === 0) peers.paths.of(peer)?.setUdp(undefined);
   const own = config.allowedIps.filter(holds);
   const names = new Set(own.map(String));
   const current = peers.allowedIps(peer);

@@ -100,6 +100,28 @@ Deno.test("without an Endpoint the fallbacks are all there is, though it is reme
   await gateway.close();
 });
 
+Deno.test("a reload that takes the Endpoint away leaves the fallbacks, until it is there again", async () => {
+  await using site = await start();
+  const endpoint = `127.0.0.1:${site.hub.port}`;
+  let loaded = loadConfig(config(site, endpoint));
+  const gateway = await site.start(config(site, endpoint));
+  await until(() => statsOf(gateway).lastHandshake > 0, "a handshake");
+  const apply = (endpoint: string | undefined) => {
+    const next = loadConfig(config(site, endpoint));
+    applyConfig(gateway, loaded.config, next);
+    loaded = next;
+  };
+  apply(undefined);
+  assert.equal(statsOf(gateway).transport, "tls");
+  const [peer] = gateway.engine.device.peers();
+  peer!.initiate(gateway.engine.now());
+  gateway.engine.wake();
+  await until(() => statsOf(site.hub).transport === "tls", "the hub's word");
+  assert.equal(gateway.peers.paths.of(peer!)!.udp, undefined);
+  apply(endpoint);
+  assert.equal(gateway.peers.paths.of(peer!)!.udp?.toString(), endpoint);
+});
+
 Deno.test("UDP that answers is used, whatever fallbacks there are, and a reload changes them", async () => {
   await using site = await start();
   const endpoint = `127.0.0.1:${site.hub.port}`;
