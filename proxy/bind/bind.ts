@@ -50,6 +50,8 @@ export interface Bind {
   readonly counters: object;
   /** Whether datagrams wait for {@link drain}. */
   readonly hasReady: boolean;
+  /** Whether {@link drain} has stopped before datagrams that it has received already. Default: never. */
+  readonly holdsMore?: boolean;
   /**
    * Whether what can wait should not be sent now, since it would be lost: for a short time, after which
    * {@link BindEvents.onSent} is called. Default: never.

@@ -118,6 +118,10 @@ export class FfiUdpBind implements UdpBind {
     return this.#waiting === undefined && !this.#hasFailed && this.#closing === undefined;
   }
 
+  get holdsMore(): boolean {
+    return this.hasReady && !this.#ring.isEmpty;
+  }
+
   start(events: BindEvents): void {
     this.#events = events;
     this.#startWaiting();

@@ -436,6 +436,14 @@ export class Engine {
     return this.#links.hasReady;
   }
 
+  /** Whether datagrams have been received that the next turn begins with, at once. */
+  #isMoreAtHand(): boolean {
+    for (let i = 0; i < this.#binds.length; i++) {
+      if (this.#binds[i]!.holdsMore === true) return true;
+    }
+    return false;
+  }
+
   /** @returns whether there is more to do now. */
   #work(now: number): boolean {
     const { device, stack } = this;
@@ -448,7 +456,7 @@ export class Engine {
     const moreHandshakes = device.handleHandshakes(now, HANDSHAKE_BUDGET);
     const moreSegments = stack.flush(now, FLUSH_BUDGET);
     this.#flushBinds();
-    this.#links.flush();
+    this.#links.flush(this.#isMoreAtHand());
     const { pool } = this;
     const { free } = pool;
     this.#needsSlots = free <= this.#reserved; // also to read on from targets, which stops meanwhile

@@ -68,11 +68,11 @@ export class Links {
     }
   }
 
-  flush(): void {
+  flush(isMoreAtHand: boolean): void {
     const ports = this.#ports;
     for (let i = 0; i < ports.length; i++) {
       try {
-        ports[i]!.link.flush();
+        ports[i]!.link.flush(isMoreAtHand);
       } catch (error) {
         this.#host.fault(error);
       }

@@ -55,8 +55,12 @@ export interface PacketLink extends Link {
   readonly hasReady: boolean;
   /** Hands over what has come, a bounded batch of it. Not called while the tunnel has no room. */
   drain(now: number): void;
-  /** The end of a turn: sends what it has collected. */
-  flush(): void;
+  /**
+   * The end of a turn: sends what it has collected.
+   *
+   * @param isMoreAtHand Whether datagrams of the tunnel's are in memory, for the turn that follows at once.
+   */
+  flush(isMoreAtHand: boolean): void;
   /** Idempotent. Calls nobody back from then on. */
   close(): void | Promise<void>;
 }

@@ -35,6 +35,9 @@ export class CableEnd implements PacketLink {
     drops: { full: 0 },
   };
   other!: CableEnd;
+  /** Whether the last flush was told that more is at hand, and how many were. */
+  mayWait = false;
+  mightHaveWaited = 0;
   /** Takes nothing from the other end while it is true. */
   isStalled = false;
   isClosed = false;
@@ -95,7 +98,9 @@ export class CableEnd implements PacketLink {
     return true;
   }
 
-  flush(): void {
+  flush(isMoreAtHand: boolean): void {
+    this.mayWait = isMoreAtHand;
+    if (isMoreAtHand) this.mightHaveWaited++;
     if (this.other.isStalled) return;
     for (const bytes of this.#waiting) {
       this.#underWay++;

@@ -105,6 +105,22 @@ Deno.test("what comes by a link reaches peers, the gateway's own NIC 2 and other
   });
 });
 
+Deno.test("a link is told at a turn's end whether the next one has datagrams at hand", () => {
+  const { sim, gateway, client, phone } = crossing(1);
+  phone.near.mightHaveWaited = 0;
+  const before = gateway.bind.counters.received;
+  const socket = client.engine.stack.bindUdp({});
+  for (let i = 0; i < 300; i++) {
+    assert.ok(socket.send(ip("10.8.0.2"), 9, new Uint8Array(500), 0, 500, client.engine.now()));
+  }
+  client.engine.wake();
+  sim.runFor(1_000);
+  assert.equal(gateway.bind.counters.received - before, 300);
+  // 128 in a turn: after the first and the second there are more.
+  assert.equal(phone.near.mightHaveWaited, 2);
+  assert.equal(phone.near.mayWait, false);
+});
+
 Deno.test("with a NAT a link's hosts appear as its address to peers and other links, and not to NIC 2", () => {
   forSeeds(3, (seed) => {
     const random = new Random(seed);
@@ -258,7 +274,7 @@ Deno.test("a link that is a cable keeps the hop limit, one that is a hop takes o
     };
     const send = (bytes: Uint8Array) => {
       phone.far.forward(bytes, 0, bytes.length);
-      phone.far.flush();
+      phone.far.flush(false);
       sim.runFor(200);
     };
     const data = Uint8Array.of(1, 2, 3);
@@ -292,7 +308,7 @@ Deno.test("what a link may not bring never reaches the stack; observers see both
   const ping = (source: string) => {
     const bytes = icmp(source, "10.9.0.1", 8, 0, uint32(0));
     phone.far.forward(bytes, 0, bytes.length);
-    phone.far.flush();
+    phone.far.flush(false);
     sim.runFor(100);
     return bytes.length;
   };

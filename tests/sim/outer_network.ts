@@ -140,6 +140,10 @@ export class SimBind implements Bind {
     return this.#arrived.length > 0;
   }
 
+  get holdsMore(): boolean {
+    return this.hasReady;
+  }
+
   /** Of the link towards the network, and back: may be changed. */
   get up(): Impairments {
     return this.#near.impairments;

@@ -37,7 +37,7 @@ export class LinkHost {
     setImmediate(() => {
       this.#isScheduled = false;
       if (this.hasRoom && this.link.hasReady) this.link.drain(0);
-      this.link.flush();
+      this.link.flush(false);
       this.turns++;
       if (this.hasRoom && this.link.hasReady) this.wake();
     });

@@ -8,8 +8,11 @@ import type { EngineLink } from "../../../proxy/engine/link_port.ts";
 import { TunLink } from "../../../proxy/link/tun.ts";
 import { eventually, type Host, Lab, labTest, unique } from "../../e2e/lab.ts";
 import { output } from "../../e2e/process.ts";
+import { tcpSegment } from "../../netstack/packets.ts";
 
 const MTU = 1420;
+const ACK = 0x10;
+const DONT_FRAGMENT = 0x4000;
 const FFI = new URL("../../../ffi/mod.ts", import.meta.url).href;
 
 interface EndOptions {
@@ -168,6 +171,40 @@ labTest(
   ["ping"],
 );
 
+labTest(
+  "what is being put together waits for the next turn while more is at hand, not for long",
+  async () => {
+    const link = TunLink.open(openArena(MTU), { name: `ws${Deno.pid}l${unique()}`, mtu: MTU });
+    const { counters } = link.device;
+    const forward = (sequence: number) => {
+      const segment = tcpSegment(
+        ...["192.0.2.1", 7, "192.0.2.2", 9, sequence, 0, ACK] as const,
+        { fragment: DONT_FRAGMENT },
+        new Uint8Array(100),
+      );
+      assert.ok(link.forward(segment, 0, segment.length));
+    };
+    try {
+      for (let turn = 1; turn <= 8; turn++) {
+        forward(turn * 100);
+        link.flush(true);
+        assert.deepEqual(
+          [turn, counters.writes],
+          [turn, turn >> 2],
+          "every fourth turn one piece leaves",
+        );
+      }
+      forward(900);
+      link.flush(true);
+      forward(1_000);
+      link.flush(false);
+      assert.deepEqual([counters.writes, counters.packetsOut], [3, 10]);
+    } finally {
+      await link.close();
+    }
+  },
+);
+
 labTest("the stack's own address on the TUN's NIC answers", async () => {
   await using lab = await Lab.create();
   const host = await lab.host("host");
@@ -212,7 +249,7 @@ labTest("when the interface is deleted the link ends, says why, and its NIC is g
   await using end = await End.open(host, { addresses: ["192.0.2.1/24"], onClosed: resolve });
   assert.equal(end.engine.links.length, 1);
   await host.ip(`link delete ${end.device}`);
-  assert.match(`${await promise}`, /TunError: the TUN interface ws\d+l\d+ is gone/);
+  assert.match(`${await promise}`, /TunError: the TUN interface ws\d+l\w+ is gone/);
   assert.equal(end.engine.links.length, 0);
   assert.deepEqual([...end.engine.stack.nics], [end.engine.nic1]);
 });
