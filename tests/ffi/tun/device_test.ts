@@ -22,6 +22,17 @@ async function* packets(tun: TunDevice): AsyncGenerator<Uint8Array> {
   }
 }
 
+/**
+ * The kernel takes an interface out of its lists a while after its descriptor is closed; and a program that
+ * starts meanwhile holds the descriptor until it is executed.
+ */
+async function areGone(devices: readonly TunDevice[]): Promise<void> {
+  await eventually("interfaces gone", async () => {
+    const links = await output(["ip", "-o", "link"]);
+    return devices.every(({ name }) => !links.includes(` ${name}:`));
+  });
+}
+
 /** Turns an echo request for an address without options into its reply. */
 function answer(packet: Uint8Array): void {
   const is4 = packet[0]! >> 4 === 4;
@@ -82,11 +93,7 @@ labTest(
     assert.equal(tun.next(), false);
     tun.write(new Uint8Array(20));
     assert.equal(tun.counters.packetsOut, 0);
-    // A program that starts at this moment holds the descriptor until it is executed.
-    await eventually("the interface gone", async () => {
-      const links = await output(["ip", "-o", "link"]);
-      return !links.includes(` ${tun.name}:`);
-    });
+    await areGone([tun]);
   },
 );
 
@@ -196,10 +203,6 @@ labTest(
       await Promise.all(devices.map((tun) => tun.close()));
       for (let i = 0; i < 10; i++) assert.throws(() => TunDevice.open({ name: "a/b" }));
       await eventually("all descriptors closed", () => descriptors() <= before);
-      // The kernel takes an interface out of its lists a while after its descriptor is closed.
-      await eventually("all interfaces gone", async () => {
-        const links = await output(["ip", "-o", "link"]);
-        return devices.every(({ name }) => !links.includes(` ${name}:`));
-      });
+      await areGone(devices);
     }),
 );
