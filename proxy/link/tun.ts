@@ -12,8 +12,8 @@ import type { PacketLink, PacketLinkCounters, PacketLinkEvents } from "./packet_
 
 /** Packets that a turn hands over: as many as three pieces of the kernel's are cut into. */
 const DRAIN_BUDGET = 144;
-/** Turns at whose end packets may be held, for those that follow: some 0.3 ms each. */
-const MAX_TURNS_HELD = 4;
+/** Turns in a row, some 0.3 ms each, after which what was put together leaves though more is at hand. */
+const MAX_TURNS = 4;
 /** For packets of the stack's own: each has left its slot when `transmit` returns. */
 const SLOTS = 4;
 
@@ -73,7 +73,8 @@ export class TunLink implements PacketLink {
   /** Something waits for the kernel; nothing is read meanwhile. */
   #isWaiting = false;
   #isClosed = false;
-  #turnsHeld = 0;
+  /** Turns since what is put together last left. */
+  #turns = 0;
   readonly #woken = () => {
     this.#isWaiting = false;
     if (!this.#isClosed) this.#events!.onReadable();
@@ -159,8 +160,8 @@ export class TunLink implements PacketLink {
    * cuts short costs the kernel as much as a full one, and has an acknowledgment of its own.
    */
   flush(isMoreAtHand: boolean): void {
-    if (isMoreAtHand && ++this.#turnsHeld < MAX_TURNS_HELD) return;
-    this.#turnsHeld = 0;
+    if (isMoreAtHand && ++this.#turns < MAX_TURNS) return;
+    this.#turns = 0;
     this.device.flush();
   }
 
