@@ -7,15 +7,15 @@ import { PORTS } from "../ports.ts";
 import { Site, TARGET } from "../site.ts";
 
 const CONNECTIONS = 1000;
-const ROUNDS = 5;
+const ROUNDS = 10;
 const BYTES = 16_384;
 
-labTest("1,000 concurrent connections, five times over, leave nothing behind", async () => {
+labTest("1,000 concurrent connections, ten times over, leave nothing behind", async () => {
   await using site = await Site.start({
     // The target's host takes its time too.
     proxy: ["Subnets = 10.50.0.0/16, fd50::/64", "TcpDialTimeout = 60"],
   });
-  let second = 0;
+  const residents: number[] = [];
   for (let round = 1; round <= ROUNDS; round++) {
     const result = await site.ask("many", TARGET[4], PORTS.echo, CONNECTIONS, BYTES);
     assert.deepEqual(
@@ -28,14 +28,12 @@ labTest("1,000 concurrent connections, five times over, leave nothing behind", a
       async () => leftovers(await site.gateway.stats()).length === 0,
       { intervalMs: 500 },
     );
-    if (round === 2) second = await site.gateway.settledBytes();
+    residents.push(site.gateway.residentBytes());
   }
-  // What is kept is never given back; when the rest goes is V8's affair.
-  await eventually(
-    `as little as the ${second} bytes after the second round`,
-    () => site.gateway.residentBytes() < second * 1.1,
-    { timeoutMs: 180_000, intervalMs: 500 },
-  );
+  // When V8 collects is its own affair, and a program at rest may keep what it has for good. So several
+  // rounds are compared, the first two left out: 8 KiB kept of each connection would be 40 MB more.
+  const [most, least] = [Math.max(...residents.slice(2, 5)), Math.min(...residents.slice(-3))];
+  assert.ok(least < most * 1.1, residents.join(", "));
 });
 
 /** Names and figures of what ought to be zero when nothing goes on. */
