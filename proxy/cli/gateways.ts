@@ -20,12 +20,17 @@ import {
   socketPath,
 } from "../control/socket_path.ts";
 
+/** Whether what a command line names a gateway by is its configuration file. */
+export function isFileName(target: string): boolean {
+  return target.includes("/") || /\.(?:conf|ya?ml|json|env)$/i.test(target);
+}
+
 /** @param target The name of a gateway, its configuration file, or its device. */
 export async function findGateway(
   target: string,
   directory: string | undefined,
 ): Promise<ControlClient> {
-  const isFile = target.includes("/") || /\.(?:conf|ya?ml|json|env)$/i.test(target);
+  const isFile = isFileName(target);
   const name = isFile ? interfaceNameOf(target) : target;
   if (!isInterfaceName(name)) {
     throw new ControlError(

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { resolve } from "node:path";
 import { generatePrivateKey } from "../base64.ts";
 import { type LoadedConfig, loadSource } from "../config/config.ts";
 import { ConfigError } from "../config/error.ts";
@@ -13,7 +14,7 @@ import { ConfigSource, type RawSection } from "../config/source.ts";
 import { findKey, shownVariable, VARIABLE_PREFIX } from "../config/keys.ts";
 import { MAX_CONFIG_BYTES } from "../config/limits.ts";
 import { resolvePaths } from "../config/paths.ts";
-import { readFileText } from "../config/read_file.ts";
+import { readFileText, type Texts } from "../config/read_file.ts";
 import { suggest } from "../config/suggest.ts";
 import { applyVariables, type Variable, VARIABLE_NAMES } from "../config/variables.ts";
 import { shownPath } from "../config/values.ts";
@@ -133,14 +134,28 @@ export class ConfigReader {
   /** What secrets were read from that is there once: standard input, descriptors, pipes. */
   readonly #kept = new Map<string, string>();
   #isRead = false;
+  /** During a {@link load} that was given some. */
+  #texts: Texts | undefined;
 
   constructor(request: ConfigRequest, terminal: Terminal) {
     this.#request = request;
     this.#terminal = terminal;
   }
 
-  /** @throws {ConfigError} naming every problem. */
-  async load(): Promise<LoadedConfig> {
+  /**
+   * @param texts Of files that this process may not be able to read. Not two such calls at once.
+   * @throws {ConfigError} naming every problem.
+   */
+  async load(texts?: Texts): Promise<LoadedConfig> {
+    this.#texts = texts;
+    try {
+      return await this.#load();
+    } finally {
+      this.#texts = undefined;
+    }
+  }
+
+  async #load(): Promise<LoadedConfig> {
     const { file, form, flags = [], variables = [] } = this.#request;
     if (file === undefined && flags.length === 0 && variables.length === 0) {
       throw new ConfigError([
@@ -151,9 +166,8 @@ export class ConfigReader {
       const what = isStandardInput(file) ? "standard input" : "a descriptor";
       throw new ConfigError([`${file}: ${what} cannot be read again, expected a file`]);
     }
-    const text = file === undefined
-      ? undefined
-      : await readText(file, expectedFile(form ?? formOf(file)), this.#terminal, {
+    const text = file === undefined ? undefined : this.#told(file) ??
+      await readText(file, expectedFile(form ?? formOf(file)), this.#terminal, {
         pipes: !this.#isRead,
       });
     const { source, files } = await this.#source(text);
@@ -178,7 +192,7 @@ export class ConfigReader {
     const files: string[] = [];
     let left = MAX_CONFIG_BYTES - (text?.length ?? 0);
     const readPart = async (name: string, expected: string) => {
-      const part = await readFileText(name, expected, { bytes: left });
+      const part = this.#told(name) ?? await readFileText(name, expected, { bytes: left });
       left -= part.length;
       return part;
     };
@@ -198,6 +212,10 @@ export class ConfigReader {
     return { source, files };
   }
 
+  #told(name: string): string | undefined {
+    return this.#texts?.get(resolve(name));
+  }
+
   async #readSecret(name: string, expected: string): Promise<string> {
     const isInput = isStandardInput(name);
     if (isInput && this.#request.file !== undefined && isStandardInput(this.#request.file)) {
@@ -206,7 +224,8 @@ export class ConfigReader {
     const kept = this.#kept.get(name);
     if (kept !== undefined) return kept;
     const limits = { bytes: MAX_SECRET_BYTES, pipes: !this.#isRead };
-    const text = await readText(name, isInput ? "a key" : expected, this.#terminal, limits);
+    const text = this.#told(name) ??
+      await readText(name, isInput ? "a key" : expected, this.#terminal, limits);
     if (isDescriptor(name) || await isPipe(name)) this.#kept.set(name, text);
     return text;
   }

@@ -5,11 +5,14 @@
  * @module
  */
 
-import { gatewayOf } from "./gateways.ts";
+import type { ControlAnswer, ControlClient } from "../control/client.ts";
+import { gatewayOf, isFileName } from "./gateways.ts";
 import type { Terminal } from "./terminal.ts";
+import { textLines, textsOf } from "./texts.ts";
 
 /**
- * @param target The name of a gateway, or its file; missing: the only one that runs.
+ * @param target The name of a gateway, or its file; missing: the only one that runs. A file is read here
+ * if the gateway may not read it any more.
  * @returns the exit status: 2 if the configuration is wrong, and nothing was changed.
  * @throws {ControlError} if there is no such gateway.
  */
@@ -18,7 +21,15 @@ export async function reload(
   directory: string | undefined,
   terminal: Terminal,
 ): Promise<number> {
-  return await change(target, directory, terminal, "wirestack_reload=1", [], "reloaded");
+  const gateway = await gatewayOf(target, "NAME", directory);
+  const operation = "wirestack_reload=1";
+  let answer = await gateway.ask(operation);
+  const isForbidden = answer?.pairs.some(([key]) => key === "forbidden");
+  if (isForbidden && target !== undefined && isFileName(target)) {
+    const texts = await textsOf(target);
+    if (texts !== undefined) answer = await gateway.ask(operation, textLines(texts));
+  }
+  return report(gateway, answer, terminal, "reloaded");
 }
 
 /**
@@ -39,20 +50,17 @@ export async function set(
   }
   const lines = settings.map((setting) => `setting=${encodeURIComponent(setting)}`);
   const target = isNamed ? words[0] : undefined;
-  return await change(target, directory, terminal, "wirestack_set=1", lines, "set");
+  const gateway = await gatewayOf(target, "NAME", directory);
+  return report(gateway, await gateway.ask("wirestack_set=1", lines), terminal, "set");
 }
 
 /** @param done What has happened, in a word. */
-async function change(
-  target: string | undefined,
-  directory: string | undefined,
+function report(
+  gateway: ControlClient,
+  answer: ControlAnswer | undefined,
   terminal: Terminal,
-  operation: string,
-  lines: readonly string[],
   done: string,
-): Promise<number> {
-  const gateway = await gatewayOf(target, "NAME", directory);
-  const answer = await gateway.ask(operation, lines);
+): number {
   if (answer === undefined) {
     terminal.error(`wirestack: ${gateway.name}: is no Wirestack gateway, expected one\n`);
     return 1;

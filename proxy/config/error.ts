@@ -24,6 +24,9 @@ export class ConfigError extends Error {
   }
 }
 
+/** One that names files which this process may not read any more. */
+export class ForbiddenFilesError extends ConfigError {}
+
 /**
  * A well-formed value that the system refuses at start: a port in use, an address that is not this
  * host's. The caller that knows where the value was written puts that before the message.

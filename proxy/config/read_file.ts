@@ -10,6 +10,9 @@ import { ConfigError } from "./error.ts";
 import { MAX_CONFIG_BYTES } from "./limits.ts";
 import { shownPath } from "./values.ts";
 
+/** Texts of files that somebody else has read, by their whole path. */
+export type Texts = ReadonlyMap<string, string>;
+
 export interface ReadLimits {
   /** Default {@link MAX_CONFIG_BYTES}. */
   readonly bytes?: number;

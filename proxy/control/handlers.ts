@@ -16,6 +16,7 @@ import { AmbiguousFlow } from "../gateway/flow_stats.ts";
 import { type Applied, LiveSettings } from "../gateway/live_settings.ts";
 import { Errno, RequestError } from "./errno.ts";
 import type { ControlHandlers } from "./operations.ts";
+import type { Texts } from "../config/read_file.ts";
 import { beginCapture } from "./captures.ts";
 import { uapiGet } from "./uapi_get.ts";
 import { uapiSet } from "./uapi_set.ts";
@@ -41,8 +42,8 @@ export interface HandlerOptions {
   readonly started: LoadedConfig;
   /** Its whole path, if it came from a file. */
   readonly file?: string;
-  /** Reads the configuration again. */
-  load(): Promise<LoadedConfig>;
+  /** Reads the configuration again. @param texts As of {@link ControlHandlers.reload}. */
+  load(texts?: Texts): Promise<LoadedConfig>;
   /** The gateway has taken a configuration over. */
   readonly applied?: Applied;
 }
@@ -54,9 +55,9 @@ export function controlHandlers(
   const { started, file } = options;
   let last: Promise<unknown> = Promise.resolve();
   const settings = new LiveSettings(gateway, started, options.applied);
-  const reload = async () => {
+  const reload = async (texts?: Texts) => {
     try {
-      const loaded = await options.load();
+      const loaded = await options.load(texts);
       const report = settings.reload(loaded);
       const { added, removed, changed } = report;
       const changes = [...report.changes, ...report.links];
@@ -87,8 +88,8 @@ export function controlHandlers(
       reserved: gateway.enrolment?.reserved.map(String) ?? [],
     }),
     /** One after the other: each reads the file when its turn comes. */
-    reload() {
-      const result = last.then(reload, reload);
+    reload(texts) {
+      const result = last.then(() => reload(texts));
       last = result.catch(() => {});
       return result;
     },

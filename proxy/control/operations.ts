@@ -6,7 +6,8 @@
  * @module
  */
 
-import { ConfigError } from "../config/error.ts";
+import { ConfigError, ForbiddenFilesError } from "../config/error.ts";
+import type { Texts } from "../config/read_file.ts";
 import type { Invited, Revoked } from "../gateway/enrolment/enrolment.ts";
 import type { InvitationRequest } from "../gateway/enrolment/invitation.ts";
 import type { SetRequest } from "./uapi_request.ts";
@@ -20,8 +21,13 @@ export interface ControlHandlers {
   set(request: SetRequest): Refusal | undefined;
   /** Plain values, without a secret, but for iterators: arrays that are made piece by piece. */
   stats(): object | Promise<object>;
-  /** Reads the configuration again. @throws {ConfigError} if nothing was changed. */
-  reload(): Promise<ReloadLines>;
+  /**
+   * Reads the configuration again.
+   *
+   * @param texts What stands in for files of these names. Missing: all are read.
+   * @throws {ConfigError} if nothing was changed.
+   */
+  reload(texts?: Texts): Promise<ReloadLines>;
   /**
    * Changes single values until the next reload, all of them or none.
    *
@@ -133,9 +139,10 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operat
     run: async (handlers) => ({ lines: objectInPieces("stats", await handlers.stats()) }),
   }],
   ["wirestack_reload=1", {
-    keys: [],
+    keys: ["texts"],
     // What is wrong with a file has been logged by then, as after SIGHUP.
-    run: (handlers) => changed(() => handlers.reload(), () => undefined),
+    run: (handlers, values) =>
+      changed(() => handlers.reload(textsOf(values.get("texts"))), () => undefined),
   }],
   ["wirestack_set=1", {
     keys: ["setting"],
@@ -281,7 +288,11 @@ async function orProblems(
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     const refusal = new Refusal(Errno.EINVAL, reasonOf(error.problems));
-    return { lines: [texts("problem", error.problems)], refusal };
+    const isForbidden = error instanceof ForbiddenFilesError;
+    return {
+      lines: [texts("problem", error.problems), isForbidden ? "forbidden=1\n" : ""],
+      refusal,
+    };
   }
 }
 
@@ -312,6 +323,22 @@ function changed(
 function unchanged([first, ...others]: readonly string[]): string {
   const more = others.length > 0 ? `, and ${others.length} more` : "";
   return `the configuration stays as it is: ${first}${more}`;
+}
+
+/**
+ * @param parts Of a JSON object, texts by path.
+ * @throws {ConfigError} if it is none.
+ */
+function textsOf(parts: readonly string[] | undefined): Texts | undefined {
+  if (parts === undefined) return undefined;
+  try {
+    const texts: unknown = JSON.parse(parts.join(""));
+    const entries = Object.entries(texts as Record<string, unknown>);
+    if (entries.every((entry): entry is [string, string] => typeof entry[1] === "string")) {
+      return new Map(entries);
+    }
+  } catch { /* said below */ }
+  throw new ConfigError(["texts: expected parts of a JSON object, texts by path"]);
 }
 
 function texts(key: string, values: readonly string[]): string {

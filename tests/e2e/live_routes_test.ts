@@ -44,6 +44,12 @@ labTest(
     await site.isUp();
     const full = await site.state();
 
+    const { code, stderr } = await site.wirestack("reload", "wg0");
+    assert.equal(code, 2);
+    assert.match(
+      stderr,
+      /permission denied.*\n.* the user nobody by now: .* wirestack reload FILE /,
+    );
     await reload(site, `0.0.0.0/0, ${NARROW}`);
     const half = await site.state();
     assert.deepEqual(half.rule, full.rule);

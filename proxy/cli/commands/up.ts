@@ -157,7 +157,7 @@ export async function runGateway(
       controlHandlers(gateway, {
         applied,
         started: loaded,
-        load: () => loadConfined(() => reader.load(), confinement, setup?.user?.name),
+        load: (texts) => loadConfined(() => reader.load(texts), confinement, setup?.user?.name),
         ...(path !== undefined && { file: path }),
       }),
     control: {

@@ -5,7 +5,7 @@
  */
 
 import type { Confinement } from "../../../ffi/confine/mod.ts";
-import { ConfigError } from "../../config/error.ts";
+import { ConfigError, ForbiddenFilesError } from "../../config/error.ts";
 
 const HINT =
   "this gateway is confined to the files and folders that its configuration named when " +
@@ -15,7 +15,8 @@ const HINT =
  * Loads a configuration once more.
  *
  * @param user Whom this process has become, if another than who has started it.
- * @throws {ConfigError} with a line more, if the kernel has refused a file.
+ * @throws {ConfigError} with a line more, if the kernel has refused a file: a ForbiddenFilesError if another
+ * user may read it.
  */
 export async function loadConfined<T>(
   load: () => Promise<T>,
@@ -27,13 +28,15 @@ export async function loadConfined<T>(
   } catch (error) {
     const isConfined = confinement !== undefined && confinement.landlock > 0;
     if (!(error instanceof ConfigError)) throw error;
-    const hint = user !== undefined
-      ? `this gateway is the user ${user} by now: expected files that this one may read, wg syncconf, or a restart`
-      : isConfined
-      ? HINT
-      : undefined;
     const isRefused = /: permission denied,| may not be read,/.test(error.message);
-    if (hint === undefined || !isRefused) throw error;
-    throw new ConfigError([...error.problems, hint]);
+    if (!isRefused) throw error;
+    if (user !== undefined) {
+      throw new ForbiddenFilesError([
+        ...error.problems,
+        `this gateway is the user ${user} by now: expected files that this one may read, wirestack ` +
+        "reload FILE by who may read them, wg syncconf, or a restart",
+      ]);
+    }
+    throw isConfined ? new ConfigError([...error.problems, HINT]) : error;
   }
 }

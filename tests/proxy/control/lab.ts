@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { ConfigInput } from "../../../proxy/config/config.ts";
-import { loadConfig } from "../../../proxy/config/config.ts";
+import { type ConfigInput, loadConfig, type LoadedConfig } from "../../../proxy/config/config.ts";
+import type { Texts } from "../../../proxy/config/read_file.ts";
 import type { ControlTimeouts } from "../../../proxy/control/connection.ts";
 import { controlHandlers } from "../../../proxy/control/handlers.ts";
 import { ControlServer } from "../../../proxy/control/server.ts";
@@ -19,6 +19,8 @@ export class ControlLab implements AsyncDisposable {
   readonly directory: string;
   /** What the next reload reads. */
   next: ConfigInput | string;
+  /** Instead of reading it, if it gives something or throws. */
+  load: (texts: Texts | undefined) => LoadedConfig | undefined = () => undefined;
 
   private constructor(
     gateway: Gateway,
@@ -49,7 +51,8 @@ export class ControlLab implements AsyncDisposable {
     });
     const box: { lab?: ControlLab } = {};
     // deno-lint-ignore require-await -- what is wrong with the text is a rejection
-    const load = async () => loadConfig(box.lab!.next, { file: "wg0.conf" });
+    const load = async (texts?: Texts) =>
+      box.lab!.load(texts) ?? loadConfig(box.lab!.next, { file: "wg0.conf" });
     const handlers = {
       ...controlHandlers(gateway, { started, load, ...(file && { file }) }),
       stop: () => void gateway.close(),
