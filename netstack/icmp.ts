@@ -9,7 +9,7 @@ import { copyBytes, equalBytes, readUint16, readUint32 } from "./bytes.ts";
 import { finish, sum } from "./checksum.ts";
 import type { IcmpCounters } from "./counters.ts";
 import { writeIcmpChecksum } from "./icmp_error.ts";
-import { EchoFlows } from "./icmp_forwarder.ts";
+import { EchoFlows } from "./echo_flows.ts";
 import {
   ECHO_REPLY,
   ECHO_REQUEST,

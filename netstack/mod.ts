@@ -62,7 +62,7 @@ export { Deadlines, type Timed } from "./deadlines.ts";
 export { Roster } from "./roster.ts";
 export { writeIcmpChecksum } from "./icmp_error.ts";
 export { ECHO_REQUEST, type IcmpErrorKind, icmpErrorKind, V6_ECHO_REQUEST } from "./icmp_types.ts";
-export type { EchoFlow, EchoVerdict, IcmpForwarderHandler } from "./icmp_forwarder.ts";
+export type { EchoFlow, EchoVerdict, IcmpForwarderHandler } from "./echo_flows.ts";
 export { IPV4_DESTINATION, IPV4_HEADER_LENGTH, IPV4_SOURCE, writeIpv4Header } from "./ipv4.ts";
 export { IPV6_DESTINATION, IPV6_HEADER_LENGTH, IPV6_SOURCE, writeIpv6Header } from "./ipv6.ts";
 export { type Link, LINK_HEADROOM, LINK_TAILROOM, type NextHop } from "./link.ts";
@@ -93,7 +93,7 @@ export {
   type UdpEndpoint,
   type UdpHandler,
 } from "./udp_endpoint.ts";
-export type { UdpFlow, UdpForwarderHandler, UdpVerdict } from "./udp_forwarder.ts";
+export type { UdpFlow, UdpForwarderHandler, UdpVerdict } from "./udp_flows.ts";
 export { MAX_UDP_DATA_IPV4, MAX_UDP_DATA_IPV6 } from "./udp_header.ts";
 
 export type { TcpCounters } from "./tcp/counters.ts";

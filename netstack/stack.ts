@@ -8,7 +8,7 @@ import { type IpAddress, Prefix } from "./address.ts";
 import { type Sum, sum } from "./checksum.ts";
 import { IcmpCounters, IpCounters, UdpCounters } from "./counters.ts";
 import { type EchoReplyHandler, Icmp } from "./icmp.ts";
-import type { IcmpForwarderHandler } from "./icmp_forwarder.ts";
+import type { IcmpForwarderHandler } from "./echo_flows.ts";
 import { Identification } from "./identification.ts";
 import type { IngressFilter } from "./ingress.ts";
 import { Input } from "./input.ts";
@@ -32,7 +32,7 @@ import type { TransitPolice } from "./police.ts";
 import { type TransportProtocol } from "./transport.ts";
 import { Udp } from "./udp.ts";
 import type { UdpBindOptions, UdpEndpoint } from "./udp_endpoint.ts";
-import type { UdpForwarderHandler } from "./udp_forwarder.ts";
+import type { UdpForwarderHandler } from "./udp_flows.ts";
 
 const DEFAULT_HOP_LIMIT = 64;
 const DEFAULT_MAX_UDP_FLOWS = 65_536;

@@ -15,7 +15,7 @@ import { PROTOCOL_UDP } from "./protocols.ts";
 import type { RouteTable } from "./route.ts";
 import { type Inbound, type TransportProtocol } from "./transport.ts";
 import { PortInUseError, type UdpBindOptions, UdpEndpoint } from "./udp_endpoint.ts";
-import { UdpFlows, type UdpForwarderHandler } from "./udp_forwarder.ts";
+import { UdpFlows, type UdpForwarderHandler } from "./udp_flows.ts";
 import {
   UDP_CHECKSUM,
   UDP_DESTINATION_PORT,

@@ -92,7 +92,7 @@ const LATE = new RegExp(
     "^/proxy/system/(?:tunnel|redirect|masquerade_steps)\\.ts$",
     "^/proxy/watch/(?:status|http_server)\\.ts$",
     "^/proxy/config/yaml\\.ts$",
-    "^/proxy/cli/commands/(?!up|tunnel|system_setup|command_line)",
+    "^/proxy/cli/commands/(?!up|tunnel|system_setup|options)",
     "^/proto/",
     "^npm:(?:yaml|qr|@grpc|@peculiar|@bufbuild|@noble/curves)",
   ].join("|"),

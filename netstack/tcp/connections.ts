@@ -19,7 +19,7 @@ import type { TcpEndpoint, TcpError } from "./endpoint.ts";
 import { Ensembles } from "./ensemble.ts";
 import { HalfOpenLimits } from "./half_open.ts";
 import { MAX_WINDOW_SCALE } from "./header.ts";
-import { Identity } from "./identity.ts";
+import { Identity } from "./keyed_numbers.ts";
 import type { TcpListener } from "./listener.ts";
 import { BLOCKED, DONE, emit } from "./output.ts";
 import { relieve } from "./relief.ts";

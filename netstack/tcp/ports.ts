@@ -6,7 +6,7 @@
 
 import type { IpAddress } from "../address.ts";
 import type { Flow, FlowHash, FlowTable } from "./demux.ts";
-import type { Identity } from "./identity.ts";
+import type { Identity } from "./keyed_numbers.ts";
 import type { TcpSettings } from "./settings.ts";
 import type { TimeWaitTable } from "./time_wait.ts";
 

@@ -9,7 +9,7 @@
 import { Command, CommanderError, Option } from "npm:commander@15.1.0";
 import { ConfigError } from "../config/error.ts";
 import { VERSION } from "../version.ts";
-import type { CommandLine } from "./commands/command_line.ts";
+import type { CommandLine } from "./commands/options.ts";
 import { withOptionalValues } from "./commands/up_options.ts";
 import type { Confinement } from "./confine.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";

@@ -18,5 +18,5 @@ export { DialledEndpoint } from "./dialled_endpoint.ts";
 export { AcceptedEndpoint } from "./accepted_endpoint.ts";
 export { Farewell, farewellFrame, farewellText } from "./farewell.ts";
 export { SILENT_MS, StreamEndpoint } from "./endpoint.ts";
-export { StreamBind, type StreamBindOptions } from "./stream_bind.ts";
+export { StreamBind, type StreamBindOptions } from "./bind.ts";
 export { hostTimers, type StreamTimers } from "./timers.ts";

@@ -5,7 +5,7 @@
  */
 
 import type { CaptureOptions } from "../capture.ts";
-import { type CommandLine, controlDirOption, orNotRunning } from "./command_line.ts";
+import { type CommandLine, controlDirOption, orNotRunning } from "./options.ts";
 
 /** Adds `capture`. */
 export function addCapture({ program, terminal, done }: CommandLine): void {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { CommandLine } from "./command_line.ts";
+import type { CommandLine } from "./options.ts";
 
 /** Adds `gencerts`. */
 export function addCertificates({ program, terminal, done }: CommandLine): void {

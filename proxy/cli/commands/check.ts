@@ -8,7 +8,7 @@ import { Option } from "npm:commander@15.1.0";
 import type { ConfigSource } from "../../config/source.ts";
 import { addConfigFlags } from "../flags.ts";
 import { completeAgent } from "./agent.ts";
-import type { CommandLine } from "./command_line.ts";
+import type { CommandLine } from "./options.ts";
 import { forwardBetweenPeers } from "./hub.ts";
 import { completeRedirect } from "./redirect.ts";
 import { addUpOptions, configReader } from "./up_options.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type CommandLine, controlDirOption, orNotRunning } from "./command_line.ts";
+import { type CommandLine, controlDirOption, orNotRunning } from "./options.ts";
 
 /** Adds `down`. */
 export function addDown({ program, terminal, done }: CommandLine): void {

@@ -5,7 +5,7 @@
  */
 
 import type { Command } from "npm:commander@15.1.0";
-import { type CommandLine, controlDirOption, orNotRunning } from "./command_line.ts";
+import { type CommandLine, controlDirOption, orNotRunning } from "./options.ts";
 
 /**
  * Adds them.

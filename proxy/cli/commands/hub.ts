@@ -8,7 +8,7 @@ import { findKey } from "../../config/keys.ts";
 import type { ConfigSource, RawSection } from "../../config/source.ts";
 import { parseBoolean } from "../../config/values.ts";
 import type { Confinement } from "../confine.ts";
-import type { CommandLine } from "./command_line.ts";
+import type { CommandLine } from "./options.ts";
 import { addRunning } from "./up.ts";
 
 const PEER_TO_PEER = findKey("interface", "PeerToPeer")!;

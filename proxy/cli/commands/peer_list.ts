@@ -6,7 +6,7 @@
 
 import { InvalidArgumentError, Option } from "npm:commander@15.1.0";
 import { PEER_SORT_KEYS } from "../peers_format.ts";
-import { type CommandLine, controlDirOption, orNotRunning } from "./command_line.ts";
+import { type CommandLine, controlDirOption, orNotRunning } from "./options.ts";
 
 /** Adds `peers`. */
 export function addPeerList({ program, terminal, done }: CommandLine): void {

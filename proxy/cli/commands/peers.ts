@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type CommandLine, controlDirOption, orNotRunning } from "./command_line.ts";
+import { type CommandLine, controlDirOption, orNotRunning } from "./options.ts";
 
 /** Adds `add-peer` and `remove-peer`. */
 export function addPeers({ program, terminal, done }: CommandLine): void {

@@ -9,7 +9,7 @@ import { ConfigError } from "../../config/error.ts";
 import { findKey, type Key } from "../../config/keys.ts";
 import type { Confinement } from "../confine.ts";
 import { addConfigFlags, type FlagValue } from "../flags.ts";
-import type { CommandLine } from "./command_line.ts";
+import type { CommandLine } from "./options.ts";
 import { runGateway } from "./up.ts";
 import { addProcessOptions } from "./up_options.ts";
 

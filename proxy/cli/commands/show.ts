@@ -6,7 +6,7 @@
 
 import { type Command, Option } from "npm:commander@15.1.0";
 import { SORT_KEYS } from "../flows_format.ts";
-import { type CommandLine, controlDirOption, orNotRunning } from "./command_line.ts";
+import { type CommandLine, controlDirOption, orNotRunning } from "./options.ts";
 
 /** Adds `show` with `show flows`. */
 export function addShow({ program, terminal, done }: CommandLine): void {

@@ -5,7 +5,7 @@
  */
 
 import type { SignOptions } from "../sign_peers.ts";
-import { type CommandLine, formatOption } from "./command_line.ts";
+import { type CommandLine, formatOption } from "./options.ts";
 
 /** Adds `sign-peers`, `gensignkey` and `pubsignkey`. */
 export function addSigning({ program, terminal, done }: CommandLine): void {

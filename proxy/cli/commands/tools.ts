@@ -5,7 +5,7 @@
  */
 
 import { genkey, genpsk, pubkey } from "../keys.ts";
-import { type CommandLine, formatOption } from "./command_line.ts";
+import { type CommandLine, formatOption } from "./options.ts";
 
 /** Adds `strip`. */
 export function addStrip({ program, terminal, done }: CommandLine): void {

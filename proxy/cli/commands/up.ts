@@ -17,7 +17,7 @@ import { type Confinement, describeConfinement } from "../confine.ts";
 import { loadConfined } from "../confine/reload.ts";
 import { addConfigFlags } from "../flags.ts";
 import { isDescriptor } from "../read.ts";
-import type { CommandLine } from "./command_line.ts";
+import type { CommandLine } from "./options.ts";
 import type { CryptoChoice } from "../../arena/crypto.ts";
 import { DEFAULT_USER } from "../../system/user.ts";
 import type { ConfigReader } from "../load.ts";

@@ -12,7 +12,7 @@ import { DEFAULT_USER } from "../../system/user.ts";
 import type { FlagValue } from "../flags.ts";
 import type { ConfigReader } from "../load.ts";
 import type { Terminal } from "../terminal.ts";
-import { formatOption } from "./command_line.ts";
+import { formatOption } from "./options.ts";
 
 /** Options whose value, if there is one, stands behind `=`: what follows them is the configuration. */
 const OPTIONAL_VALUES = ["--tun", "--masquerade"];

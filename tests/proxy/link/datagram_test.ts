@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { DatagramLink, type DatagramSocket } from "../../../proxy/link/datagram.ts";
-import { fakePacket, LinkHost } from "./link_host.ts";
+import { fakePacket, LinkHost } from "./host.ts";
 
 /** A socket whose datagrams are the test's; sends wait until they are let go. */
 class HeldSocket implements DatagramSocket<string> {

@@ -6,7 +6,7 @@ import {
   type StreamSource,
 } from "../../../proxy/link/stream.ts";
 import { ConnectingSource, ListeningSource } from "../../../proxy/link/stream_source.ts";
-import { fakePacket, LinkHost } from "./link_host.ts";
+import { fakePacket, LinkHost } from "./host.ts";
 
 const MTU = 1500;
 

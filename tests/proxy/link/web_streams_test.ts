@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { WebStreamsLink } from "../../../proxy/link/web_streams.ts";
-import { fakePacket, LinkHost } from "./link_host.ts";
+import { fakePacket, LinkHost } from "./host.ts";
 
 /** A link and the other ends of its streams. */
 function linked(stallMs?: number) {
