@@ -25,6 +25,8 @@ export interface Layout {
   transport: number;
   /** A piece of a datagram. */
   isFragment: boolean;
+  /** Not the first of its pieces: what stands at `transport` is no header. */
+  isLater: boolean;
 }
 
 /** @returns undefined if there is no IP header in it. */
@@ -33,15 +35,19 @@ export function layoutOf(bytes: Uint8Array): Layout | undefined {
   if (version === 4 && bytes.length >= 20) {
     const headerLength = Math.min(bytes.length, Math.max(20, (bytes[0]! & 15) * 4));
     const isFragment = (get16(bytes, 6) & 0x3fff) !== 0;
-    return { version, headerLength, protocol: bytes[9]!, transport: headerLength, isFragment };
+    const isLater = (get16(bytes, 6) & 0x1fff) !== 0;
+    const [protocol, transport] = [bytes[9]!, headerLength];
+    return { version, headerLength, protocol, transport, isFragment, isLater };
   }
   if (version !== 6 || bytes.length < 40) return undefined;
   let protocol = bytes[6]!;
   let transport = 40;
   let isFragment = false;
+  let isLater = false;
   while (transport + 8 <= bytes.length) {
     if (protocol === FRAGMENT) {
       isFragment ||= (get16(bytes, transport + 2) & ~6) !== 0;
+      isLater ||= (get16(bytes, transport + 2) & ~7) !== 0;
       protocol = bytes[transport]!;
       transport += 8;
     } else if (
@@ -53,7 +59,7 @@ export function layoutOf(bytes: Uint8Array): Layout | undefined {
       transport = Math.min(bytes.length, transport + (bytes[transport + 1]! + 1) * 8);
     } else break;
   }
-  return { version, headerLength: 40, protocol, transport, isFragment };
+  return { version, headerLength: 40, protocol, transport, isFragment, isLater };
 }
 
 /** Makes the IP length field, and that of UDP, say how long the packet is. */

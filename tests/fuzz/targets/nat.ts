@@ -209,7 +209,8 @@ class Lab {
     const strangers = SIDES.filter((other) =>
       this.#from !== side && other !== "outside" && other !== side
     );
-    const error = isError(bytes, layout.protocol, layout.transport);
+    // The bytes of a later fragment may look like one.
+    const error = !layout.isLater && isError(bytes, layout.protocol, layout.transport);
     for (const stranger of strangers) {
       hides(net[stranger], at);
       // Nor does an error say who is behind a NAT, if it quotes what went through one.
