@@ -13,11 +13,11 @@ const CALLS = {
 } as const;
 
 const IPPROTO_TCP = 6;
-const TCP_INFO = 11;
+export const TCP_INFO = 11;
 /** Of tcpi_rtt, the smoothed round trip in µs, as an index of 32-bit words. */
-const RTT = 68 / 4;
+export const RTT = 68 / 4;
 /** Up to tcpi_rttvar. */
-const INFO_BYTES = 76;
+export const INFO_BYTES = 76;
 /** After this many descriptors in a row that are no TCP sockets, none are expected beyond. */
 const GAP = 4_096;
 

@@ -22,6 +22,7 @@ import {
 } from "./epoll.ts";
 import { Errno, type Libc, openLibc } from "./libc.ts";
 import { AF_INET, AF_INET6, writeSockaddr } from "./sockaddr.ts";
+import { INFO_BYTES, RTT, TCP_INFO } from "./tcp_info.ts";
 import { SO_LINGER, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET } from "./socket.ts";
 
 const CALLS = {
@@ -189,6 +190,14 @@ export class TcpSockets {
     const { symbols } = this.#libc;
     if (symbols.getsockname(fd, this.#address, this.#length) !== 0) return undefined;
     return this.#address[2]! << 8 | this.#address[3]!;
+  }
+
+  /** Smoothed, in whole µs; 0 if it is not known. */
+  roundTrip(fd: number): number {
+    this.#length[0] = INFO_BYTES;
+    const { symbols } = this.#libc;
+    const result = symbols.getsockopt(fd, IPPROTO_TCP, TCP_INFO, this.#value, this.#length);
+    return result !== 0 || this.#length[0]! < INFO_BYTES ? 0 : this.#value[RTT]!;
   }
 
   closeSocket(fd: number): void {

@@ -77,6 +77,8 @@ export interface FlowCarrier {
   end(why: FlowEnd): void;
   /** Of the socket towards the target; undefined where it is not the flow's alone. */
   readonly localPort?: number | undefined;
+  /** Smoothed round trip to a flow's target, ms; 0 before the first. Missing where nobody measures it. */
+  targetRttMs?(flow: Flow): number;
   /** Figures that are not kept up to date in the flow, but read when needed. */
   inspect(flow: Flow): FlowFigures;
 }
@@ -150,6 +152,8 @@ export class Flow implements FlowRequest {
   packetsUp = 0;
   packetsDown = 0;
   rttMs = 0;
+  /** To the target; 0 where nobody measures it, and until it ends: see {@link FlowCarrier.targetRttMs}. */
+  targetRttMs = 0;
   retransmits = 0;
   outOfOrder = 0;
   /** How long the target took to be connected; -1 until then, and for what is not dialled. */

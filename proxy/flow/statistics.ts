@@ -44,6 +44,8 @@ export class FlowStatistics implements FlowObserver {
   readonly dialTimes: Histogram = new Histogram();
   /** Round trips to the source: one for each connection when it ends, and each minute before. */
   readonly roundTrips: Histogram = new Histogram();
+  /** Round trips to the target, of connections and pings, as often. */
+  readonly targetRoundTrips: Histogram = new Histogram();
   readonly begun: Record<FlowProtocol, number> = { tcp: 0, udp: 0, icmp: 0 };
   readonly endings: Record<FlowProtocol, Reasons<FlowEnd>> = { tcp: {}, udp: {}, icmp: {} };
   readonly refusals: Record<FlowProtocol, Reasons<Refusal>> = { tcp: {}, udp: {}, icmp: {} };
@@ -96,6 +98,7 @@ export class FlowStatistics implements FlowObserver {
     const groups = account.groups(flow.rule?.state);
     countRest(account, groups, flow);
     if (protocol === "tcp") this.#observeRoundTrip(groups, flow.rttMs);
+    this.#observeTargetRoundTrip(groups, flow.targetRttMs);
     for (let i = 0; i < groups.length; i++) groups[i]!.live--;
   }
 
@@ -171,6 +174,7 @@ export class FlowStatistics implements FlowObserver {
     const groups = account.groups(flow.rule?.state);
     countRest(account, groups, figures);
     if (flow.protocol === "tcp") this.#observeRoundTrip(groups, figures.rttMs);
+    this.#observeTargetRoundTrip(groups, flow.carrier.targetRttMs?.(flow) ?? 0);
   }
 
   /** All flows have been looked at: now their groups. */
@@ -212,6 +216,12 @@ export class FlowStatistics implements FlowObserver {
     if (rttMs === 0) return;
     this.roundTrips.observe(rttMs);
     for (let i = 0; i < groups.length; i++) groups[i]!.rtt.observe(rttMs);
+  }
+
+  #observeTargetRoundTrip(groups: readonly Totals[], rttMs: number): void {
+    if (rttMs === 0) return;
+    this.targetRoundTrips.observe(rttMs);
+    for (let i = 0; i < groups.length; i++) groups[i]!.targetRtt.observe(rttMs);
   }
 }
 

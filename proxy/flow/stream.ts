@@ -24,6 +24,11 @@ export interface ByteStream {
   readonly appetite: number;
   /** Of a socket of this host. */
   readonly localPort?: number | undefined;
+  /**
+   * Smoothed round trip to the other end as this host measures it, ms, the last one when it is closed;
+   * 0 before the first. Missing where nobody tells.
+   */
+  readonly rttMs?: number;
 
   /**
    * Sends `length` bytes of `buffer`.

@@ -118,4 +118,5 @@ function keepFigures(flow: Flow, carrier: FlowCarrier): void {
   flow.outOfOrder = outOfOrder;
   flow.packetsUp = packetsUp;
   flow.packetsDown = packetsDown;
+  flow.targetRttMs = carrier.targetRttMs?.(flow) ?? 0;
 }

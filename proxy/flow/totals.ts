@@ -40,6 +40,11 @@ export interface TotalsStats {
   readonly dial: TimeStats;
   /** Round trips to the source, TCP's: one for each connection when it ends, and each minute before. */
   readonly rtt: TimeStats;
+  /**
+   * Round trips to the targets, of TCP and pings: one for each flow when it ends, and each minute before.
+   * Of TCP none over Deno's sockets, which do not tell.
+   */
+  readonly targetRtt: TimeStats;
   /** Bytes per second. */
   readonly rate: RateStats;
 }
@@ -86,6 +91,7 @@ export class Totals {
   outOfOrder = 0;
   readonly dial: Times = new Times();
   readonly rtt: Times = new Times();
+  readonly targetRtt: Times = new Times();
   /** From the first byte on. */
   rates: Rates | undefined = undefined;
   /** Whether its rates are sampled: something moves, or did a moment ago. */
@@ -104,6 +110,7 @@ export class Totals {
     this.outOfOrder += other.outOfOrder;
     this.dial.add(other.dial);
     this.rtt.add(other.rtt);
+    this.targetRtt.add(other.targetRtt);
   }
 
   stats(now: number): TotalsStats {
@@ -119,6 +126,7 @@ export class Totals {
       outOfOrder: this.outOfOrder,
       dial: this.dial.stats(),
       rtt: this.rtt.stats(),
+      targetRtt: this.targetRtt.stats(),
       rate: this.rates?.stats(now) ?? NO_RATES,
     };
   }

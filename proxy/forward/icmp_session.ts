@@ -79,6 +79,11 @@ export class IcmpSession extends Session implements IcmpTargetHandler {
     this.client = client;
   }
 
+  /** A ping's only round trip is the one to its target. */
+  targetRttMs({ rttMs }: Flow): number {
+    return rttMs;
+  }
+
   /** Whether the client has pinged `destination`: then {@link send} needs no new flow. */
   find(destination: IpAddress): FilterEntry | undefined {
     return this.filter.noteSent(destination, 0);

@@ -41,6 +41,10 @@ export class TcpConnection extends Relay {
     return this.#target?.localPort;
   }
 
+  targetRttMs(): number {
+    return this.#target?.rttMs ?? 0;
+  }
+
   /** @throws whatever the runtime throws when it has no permission to. */
   start(dialer: FlowDialer): void {
     // By a variable first: V8 allocates a function that is assigned to a property directly in the old

@@ -50,8 +50,8 @@ export interface FlowStats {
   /** Smoothed round trip to the source, of a ping to the target; null where none was measured. */
   readonly rttMs: number | null;
   /**
-   * Smoothed round trip to the target, as this host's TCP measures it. Null where it was not asked for, or
-   * cannot be known: over Deno's sockets, for others than TCP.
+   * Smoothed round trip to the target: of TCP as this host's kernel measures it. Null where none was, for
+   * UDP, and over Deno's sockets, which do not tell.
    */
   readonly targetRttMs: number | null;
   /** How long the target took to be connected; null until then, and for what is not dialled. */
@@ -65,7 +65,8 @@ export interface FlowStats {
 /**
  * @param now Milliseconds, monotonic, as the flow's own times are.
  * @param wallNow The same moment since the Unix epoch.
- * @param targets Round trips to targets by local port, if they were asked for.
+ * @param targets Round trips to targets by local port, of those whose carriers do not tell, if they
+ * were asked for.
  */
 export function flowStats(
   flow: Flow,
@@ -75,7 +76,6 @@ export function flowStats(
 ): FlowStats {
   const { protocol, state, dialMs, carrier } = flow;
   const figures = carrier?.inspect(flow) ?? flow;
-  const port = targets === undefined ? undefined : carrier?.localPort;
   const rttMs = figures.rttMs > 0 ? microseconds(figures.rttMs) : null;
   const isEndpoint = protocol === "tcp" && dialMs >= 0;
   const rate = flow.account?.rates?.stats(now) ?? NO_RATES;
@@ -99,13 +99,19 @@ export function flowStats(
     packetsDown: figures.packetsDown,
     rate,
     rttMs,
-    targetRttMs: port === undefined
-      ? (protocol === "icmp" ? rttMs : null)
-      : targets?.get(port) ?? null,
+    targetRttMs: targetRtt(flow, targets),
     dialMs: dialMs < 0 ? null : microseconds(dialMs),
     retransmits: figures.retransmits,
     outOfOrder: figures.outOfOrder,
   };
+}
+
+function targetRtt(flow: Flow, targets?: ReadonlyMap<number, number>): number | null {
+  const { carrier } = flow;
+  const told = carrier?.targetRttMs?.(flow) ?? 0;
+  if (told > 0) return microseconds(told);
+  const port = targets === undefined ? undefined : carrier?.localPort;
+  return port === undefined ? null : targets!.get(port) ?? null;
 }
 
 /** Flows whose ids begin with the same digits, where only one was meant. */

@@ -52,6 +52,8 @@ export interface FlowsStats {
   readonly dialTimes: HistogramStats;
   /** Round trips to the clients: one for each connection when it ends, and each minute before. */
   readonly roundTrips: HistogramStats;
+  /** Round trips to the targets, of connections and pings, as often. Of TCP none over Deno's sockets. */
+  readonly targetRoundTrips: HistogramStats;
   /** In the order of the configuration. */
   readonly rules: readonly RuleStats[];
   /** By what was dialled: the hundred where most bytes moved, and the rest together. */
@@ -70,7 +72,7 @@ export function flowsStats(
   rules: readonly Rule[],
   now: number,
 ): FlowsStats {
-  const { all, begun, endings, refusals, dialTimes, roundTrips } = statistics;
+  const { all, begun, endings, refusals, dialTimes, roundTrips, targetRoundTrips } = statistics;
   const ofProtocol = (protocol: keyof typeof begun): ProtocolStats => ({
     begun: begun[protocol],
     ended: { ...endings[protocol] },
@@ -83,6 +85,7 @@ export function flowsStats(
     icmp: ofProtocol("icmp"),
     dialTimes: dialTimes.stats(),
     roundTrips: roundTrips.stats(),
+    targetRoundTrips: targetRoundTrips.stats(),
     rules: rules.slice(0, MAX_RULES).map(({ number, action, state }) => ({
       number,
       action,

@@ -53,6 +53,10 @@ export class InboundConnection extends Relay {
     };
   }
 
+  targetRttMs(flow: Flow): number {
+    return this.inspect(flow).rttMs;
+  }
+
   connected(target: ByteStream): void {
     const incoming = this.#incoming!;
     this.#incoming = undefined;

@@ -63,9 +63,9 @@ export interface TargetHost {
   /** Whether an address, not loopback, is one of this host's; undefined if that is not known. */
   isOwnAddress(target: IpAddress): boolean | undefined;
   /**
-   * Round trips to targets as the kernel measures them, ms, by the local port of the connection. Looks
-   * at every descriptor. An undefined comes wherever others should have their turn before it goes on.
-   * Missing where that cannot be known.
+   * Round trips to targets as the kernel measures them, ms, by the local port of the connection: of
+   * streams that do not tell theirs. Looks at every descriptor if there may be any. An undefined comes
+   * wherever others should have their turn before it goes on. Missing where that cannot be known.
    */
   roundTrips?(): Generator<undefined, ReadonlyMap<number, number>, undefined>;
   /** Called last: nothing is dialled any more. Resolves when nothing of its own is pending. */
@@ -102,13 +102,19 @@ export function openTargetHost(
     },
     openIcmp: (options) => new FfiIcmpTargets(options),
     isOwnAddress: (target) => own.isOwn(target),
-    ...(ffi && { roundTrips }),
+    ...(ffiDialer && {
+      *roundTrips() {
+        return ffiDialer.hasFallenBack ? yield* roundTrips() : NO_ROUND_TRIPS;
+      },
+    }),
     async close() {
       own.close();
       await ffiDialer?.close();
     },
   };
 }
+
+const NO_ROUND_TRIPS: ReadonlyMap<number, number> = new Map();
 
 function* roundTrips(): Generator<undefined, ReadonlyMap<number, number>, undefined> {
   const info = new TcpInfo();

@@ -22,6 +22,8 @@ export class FfiDialer implements Dialer {
   readonly #onFailed: FailedHandler | undefined;
   /** Undefined before the first dial; null where the fallback dials. */
   #loop: TcpLoop | null | undefined;
+  /** Whether the fallback has dialled: its streams do not tell their round trips. */
+  hasFallenBack = false;
 
   /**
    * @param fallback Dials until it is known that the event loop can wait for our sockets, and for good
@@ -44,6 +46,7 @@ export class FfiDialer implements Dialer {
   dial(destination: IpAddress, port: number, handler: DialHandler): Dial {
     const loop = this.#open();
     if (loop === null || loop.sockets.isOnThread) {
+      this.hasFallenBack = true;
       return this.#fallback.dial(destination, port, handler);
     }
     return loop.dial(destination, port, handler, this.#onFailed);

@@ -67,6 +67,8 @@ export class FfiStream implements ByteStream, Dial {
   #isBroken = false;
   /** The target had sent its FIN before the failure: what it sent is complete. */
   #hadEnded = false;
+  /** The last round trip of one that is closed, µs. */
+  #roundTrip = 0;
 
   constructor(
     owner: FfiStreamOwner,
@@ -93,6 +95,10 @@ export class FfiStream implements ByteStream, Dial {
 
   get localPort(): number | undefined {
     return this.#isClosed ? undefined : this.#owner.sockets.localPort(this.fd);
+  }
+
+  get rttMs(): number {
+    return (this.#isClosed ? this.#roundTrip : this.#owner.sockets.roundTrip(this.fd)) / 1_000;
   }
 
   /** For the owner. @param bits {@link TcpEvent} */
@@ -163,8 +169,7 @@ export class FfiStream implements ByteStream, Dial {
   reset(): void {
     this.#handler = undefined;
     if (this.#isClosed || this.fd < 0) return;
-    this.#isClosed = true;
-    this.#owner.remove(this);
+    this.#leave();
     this.#owner.sockets.reset(this.fd);
   }
 
@@ -297,10 +302,16 @@ export class FfiStream implements ByteStream, Dial {
   }
 
   #release(): void {
-    this.#isClosed = true;
     this.#rest = undefined;
-    this.#owner.remove(this);
+    this.#leave();
     this.#owner.sockets.closeSocket(this.fd);
+  }
+
+  /** The descriptor is about to be closed. */
+  #leave(): void {
+    if (this.#isConnected) this.#roundTrip = this.#owner.sockets.roundTrip(this.fd);
+    this.#isClosed = true;
+    this.#owner.remove(this);
   }
 }
 

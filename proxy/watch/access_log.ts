@@ -43,6 +43,8 @@ export interface AccessRecord {
   readonly dialMs: number | null;
   /** Round trip to the source; null where none was measured. */
   readonly rttMs: number | null;
+  /** Round trip to the target, of TCP and pings; null where none was measured. */
+  readonly targetRttMs: number | null;
   readonly bytesUp: number;
   readonly bytesDown: number;
   readonly packetsUp: number;
@@ -97,6 +99,7 @@ export class AccessLog implements FlowObserver {
       durationMs: rounded(at - flow.startedAt),
       dialMs: flow.dialMs < 0 ? null : rounded(flow.dialMs),
       rttMs: flow.rttMs === 0 ? null : rounded(flow.rttMs),
+      targetRttMs: flow.targetRttMs === 0 ? null : rounded(flow.targetRttMs),
       bytesUp: flow.bytesUp,
       bytesDown: flow.bytesDown,
       packetsUp: flow.packetsUp,
@@ -141,6 +144,7 @@ const NOTHING = {
   durationMs: 0,
   dialMs: null,
   rttMs: null,
+  targetRttMs: null,
   bytesUp: 0,
   bytesDown: 0,
   packetsUp: 0,

@@ -90,6 +90,13 @@ export const FLOW_FAMILIES: readonly Family[] = [
       "Round trips of TCP to peers: one for each connection when it ends, and each minute before.",
     collect: (out, { gateway }) => out.times(gateway.proxy.statistics.roundTrips),
   },
+  {
+    name: "wirestack_target_rtt_seconds",
+    type: "histogram",
+    help:
+      "Round trips to targets, of TCP (over FFI) and pings: one for each flow when it ends, and each minute before.",
+    collect: (out, { gateway }) => out.times(gateway.proxy.statistics.targetRoundTrips),
+  },
   single(
     {
       name: "wirestack_tcp_retransmits_total",

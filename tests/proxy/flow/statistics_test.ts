@@ -32,6 +32,7 @@ function lab(networks?: NetworkTable, table: FlowTable = new FlowTable()) {
         packetsUp,
         packetsDown,
       }),
+      targetRttMs: () => protocol === "udp" ? 0 : 5,
     } as unknown as FlowCarrier;
     table.add(flow);
     return flow;
@@ -67,8 +68,17 @@ Deno.test("peers, networks and all together have what their flows did, ended or 
   assert.deepEqual(statistics.refusals.udp, { unsafe: 1 });
   assert.deepEqual(laptop.totals!.stats(0).dial, { count: 1, meanMs: 12, maxMs: 12 });
   assert.deepEqual([statistics.dialTimes.count, statistics.roundTrips.count], [1, 1]);
+  for (const totals of [statistics.all, laptop.totals!, statistics.networks.of(ip("10.50.1.0"))]) {
+    const { rtt, targetRtt } = totals.stats(0);
+    assert.deepEqual(rtt, { count: 1, meanMs: 20, maxMs: 20 });
+    assert.deepEqual(targetRtt, { count: 1, meanMs: 5, maxMs: 5 });
+  }
+  const { count, sumMs } = statistics.targetRoundTrips.stats();
+  assert.deepEqual([count, sumMs], [1, 5]);
   statistics.settle();
   assert.deepEqual(figures(), [3, 2, 1, 107, 5_000, 4, 4, 6], "counted once");
+  table.remove(third, "idle");
+  assert.equal(phone.totals!.targetRtt.count, 0, "nobody measures UDP's");
 });
 
 Deno.test("while bytes move there is a sample a second, and none when nothing does", () => {
@@ -96,6 +106,18 @@ Deno.test("while bytes move there is a sample a second, and none when nothing do
   const rates = peers[0]!.totals!.rates!.stats(6_000);
   assert.equal(rates.upLastSecond, 0);
   assert.ok(rates.upLastMinute > 0);
+});
+
+Deno.test("round trips to both sides of a flow that goes on are counted once a minute", () => {
+  const { statistics, peers, begin } = lab();
+  const flow = begin(peers[0]!, "10.50.1.1");
+  for (let now = 0; now < 120_000; now += 1_000) {
+    flow.bytesUp += 100;
+    if (statistics.pollTimeout() <= now) statistics.handleTimeout(now);
+  }
+  const { rtt, targetRtt } = peers[0]!.totals!.stats(120_000);
+  assert.deepEqual([rtt.count, rtt.meanMs], [2, 20]);
+  assert.deepEqual([targetRtt.count, targetRtt.meanMs], [2, 5]);
 });
 
 Deno.test("a flow counts with the rule that has it, and what it moves later with the one that takes over", () => {

@@ -117,6 +117,7 @@ Deno.test("a ping goes out with the client's hop limit, and its reply comes back
   assert.equal(flow!.protocol, "icmp");
   assert.equal(flow!.sourcePort, 7);
   assert.equal(flow!.carrier!.inspect(flow!).rttMs, 20);
+  assert.equal(flow!.carrier!.targetRttMs!(flow!), 20);
 });
 
 Deno.test("a map leads a ping to another address, its reply comes from the one that was pinged", () => {

@@ -144,6 +144,7 @@ Deno.test("the last bytes of a client that has closed long ago reach a slow targ
   assert.deepEqual([target.seen, flow.end, tcp.size], ["end", "closed", 0]);
   assert.deepEqual([flow.bytesUp, flow.packetsUp, tcp.counters.bytesUp], [7, 3, 7]);
   assert.deepEqual([flow.packetsDown, flow.rttMs, flow.retransmits, flow.outOfOrder], [2, 1, 4, 5]);
+  assert.equal(flow.targetRttMs, 3);
 });
 
 Deno.test("what does not fit into the ring waits, and the end of file behind it", () => {

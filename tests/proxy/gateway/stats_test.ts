@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { GatewayStats } from "../../../proxy/gateway/gateway.ts";
+import { udpUnavailable } from "../../../ffi/mod.ts";
 import { readAll, SITE, startPair, until } from "../pair.ts";
 
 Deno.test("stats has what flows did, by peer, by rule and by network of targets, and how fast", async () => {
@@ -8,7 +9,8 @@ Deno.test("stats has what flows did, by peer, by rule and by network of targets,
   (async () => {
     for await (const conn of listener) conn.readable.pipeTo(conn.writable).catch(() => {});
   })();
-  await using pair = await startPair();
+  const ffi = udpUnavailable() === undefined;
+  await using pair = await startPair({ gateway: { ffi } });
   await pair.gateway.reload({
     interface: {
       privateKey: pair.gatewayKey,
@@ -32,7 +34,7 @@ Deno.test("stats has what flows did, by peer, by rule and by network of targets,
   await until(() => pair.gateway.stats().flows.total.live === 0, "the connection is over");
 
   const stats: GatewayStats = pair.gateway.stats();
-  const { total, tcp, udp, dialTimes, roundTrips, rules, networks } = stats.flows;
+  const { total, tcp, udp, dialTimes, roundTrips, targetRoundTrips, rules, networks } = stats.flows;
   const { flows, refused, bytesUp, bytesDown, packetsUp, packetsDown, dial, rtt } = total;
   assert.deepEqual([flows, bytesUp, bytesDown], [1, 5000, 5000]);
   assert.ok(refused > 0); // a client that got no answer in time has asked again
@@ -40,6 +42,12 @@ Deno.test("stats has what flows did, by peer, by rule and by network of targets,
   assert.deepEqual([dial.count, dialTimes.count], [1, 1]);
   // Once when it ended, and in each minute before.
   assert.ok(rtt.count >= 1 && rtt.count === roundTrips.count, `${rtt.count}`);
+  // To the target as well, with everybody that the connection counts with.
+  const of = [total, stats.peers[0]!.flows!, rules[1]!, networks[0]!].map((each) => each.targetRtt);
+  for (const { count, meanMs } of of) {
+    assert.equal(count, targetRoundTrips.count);
+    if (ffi) assert.ok(count >= 1 && meanMs! > 0 && meanMs! < 10_000, `${count} of ${meanMs} ms`);
+  }
   assert.ok(dial.meanMs! > 0 && dial.meanMs === dial.maxMs);
   assert.equal(dialTimes.buckets.at(-1)!.count, 1);
   assert.deepEqual(tcp, { begun: 1, ended: { closed: 1 }, refused: { rejected: refused } });

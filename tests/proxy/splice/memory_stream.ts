@@ -19,6 +19,7 @@ export interface MemoryStreamOptions {
 export class MemoryStream implements ByteStream {
   handler: StreamHandler | undefined = undefined;
   readonly appetite = 65_536;
+  readonly rttMs = 3;
   /** What the other end sees: nothing yet, the end of file, or a reset. */
   seen: "open" | "end" | "reset" = "open";
   readonly #options: MemoryStreamOptions;

@@ -457,6 +457,32 @@ both("what came before anybody was there to take it is handed on", async ({ open
 });
 
 Deno.test({
+  name: "over FFI sockets: a stream tells its round trip, and the last one when it is closed",
+  ignore: udpUnavailable() !== undefined,
+  async fn() {
+    const { dialer, close } = await KINDS[1]!.open();
+    await using server = await target((socket) => void socket.on("data", (data) => socket.end(data)) // its end comes behind it
+    );
+    const isRoundTrip = (ms: number | undefined) =>
+      assert.ok(ms !== undefined && ms > 0 && ms < 10_000, `${ms} ms`);
+    const [first, second] = [new Reader(), new Reader()];
+    const ended = await dial(dialer, server.port, first);
+    const reset = await dial(dialer, server.port, second);
+    for (const stream of [ended, reset]) {
+      isRoundTrip(stream.rttMs);
+      write(stream, "12345");
+    }
+    await second.until(5);
+    reset.reset();
+    await first.ended_;
+    ended.end();
+    await first.closed_;
+    for (const stream of [ended, reset]) isRoundTrip(stream.rttMs);
+    await close();
+  },
+});
+
+Deno.test({
   name: "over FFI sockets: a target that ended first takes more than its buffers hold",
   ignore: udpUnavailable() !== undefined, // of the runtime's, Deno 2.9.6 loses the write that waits
   async fn() {

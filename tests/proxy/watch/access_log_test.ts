@@ -46,7 +46,13 @@ Deno.test("a flow that has ended is one line, with all that is known of it", () 
   flow.dialled = IpAddress.v4(192, 168, 1, 7);
   flow.dialledPort = 8443;
   flow.dialledName = "web.corp.test";
-  Object.assign(flow, { dialMs: 1.8744, rttMs: 12.5, bytesUp: 10, bytesDown: 20 });
+  Object.assign(flow, {
+    dialMs: 1.8744,
+    rttMs: 12.5,
+    targetRttMs: 1.5,
+    bytesUp: 10,
+    bytesDown: 20,
+  });
   Object.assign(flow, { packetsUp: 1, packetsDown: 2, end: "closed" });
   lab.now += 250.5;
   lab.log.ended(flow);
@@ -66,6 +72,7 @@ Deno.test("a flow that has ended is one line, with all that is known of it", () 
     durationMs: 250.5,
     dialMs: 1.874,
     rttMs: 12.5,
+    targetRttMs: 1.5,
     bytesUp: 10,
     bytesDown: 20,
     packetsUp: 1,
