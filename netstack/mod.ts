@@ -89,7 +89,7 @@ export {
 export type { Path, UnreachableKind } from "./transport.ts";
 export {
   PortInUseError,
-  type UdpBindOptions,
+  type UdpEndpointOptions,
   type UdpEndpoint,
   type UdpHandler,
 } from "./udp_endpoint.ts";

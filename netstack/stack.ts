@@ -31,7 +31,7 @@ import type { TransitFilter } from "./transit.ts";
 import type { TransitPolice } from "./police.ts";
 import { type TransportProtocol } from "./transport.ts";
 import { Udp } from "./udp.ts";
-import type { UdpBindOptions, UdpEndpoint } from "./udp_endpoint.ts";
+import type { UdpEndpointOptions, UdpEndpoint } from "./udp_endpoint.ts";
 import type { UdpForwarderHandler } from "./udp_flows.ts";
 
 const DEFAULT_HOP_LIMIT = 64;
@@ -292,7 +292,7 @@ export class Stack {
    * @throws {RangeError} for a port out of range, or an address that is not the stack's.
    * @throws {PortInUseError} if it is taken, or if none is free.
    */
-  bindUdp(local: UdpBindOptions): UdpEndpoint {
+  bindUdp(local: UdpEndpointOptions): UdpEndpoint {
     if (local.address !== undefined && !this.#owns(local.address)) {
       throw new RangeError(`${local.address} is not an address of this stack`);
     }

@@ -14,7 +14,7 @@ import type { Output } from "./output.ts";
 import { PROTOCOL_UDP } from "./protocols.ts";
 import type { RouteTable } from "./route.ts";
 import { type Inbound, type TransportProtocol } from "./transport.ts";
-import { PortInUseError, type UdpBindOptions, UdpEndpoint } from "./udp_endpoint.ts";
+import { PortInUseError, type UdpEndpointOptions, UdpEndpoint } from "./udp_endpoint.ts";
 import { UdpFlows, type UdpForwarderHandler } from "./udp_flows.ts";
 import {
   UDP_CHECKSUM,
@@ -61,7 +61,7 @@ export class Udp implements TransportProtocol {
    * @throws {RangeError} for a port out of range.
    * @throws {PortInUseError} if it is taken, or if none is free.
    */
-  bind(options: UdpBindOptions): UdpEndpoint {
+  bind(options: UdpEndpointOptions): UdpEndpoint {
     const { address, port = 0 } = options;
     if (!Number.isInteger(port) || port < 0 || port > 0xffff) {
       throw new RangeError(`a UDP port is 0 to 65535, got ${port}`);

@@ -33,7 +33,8 @@ export interface UdpHandler {
   error?(kind: IcmpErrorKind): void;
 }
 
-export interface UdpBindOptions {
+/** Where an endpoint is bound. */
+export interface UdpEndpointOptions {
   /** One of the stack's own; default: all of them. */
   address?: IpAddress;
   /** Default: an ephemeral port. */

@@ -19,7 +19,7 @@ import type { TcpEndpoint, TcpError } from "./endpoint.ts";
 import { Ensembles } from "./ensemble.ts";
 import { HalfOpenLimits } from "./half_open.ts";
 import { MAX_WINDOW_SCALE } from "./header.ts";
-import { Identity } from "./keyed_numbers.ts";
+import { KeyedNumbers } from "./keyed_numbers.ts";
 import type { TcpListener } from "./listener.ts";
 import { BLOCKED, DONE, emit } from "./output.ts";
 import { relieve } from "./relief.ts";
@@ -48,7 +48,7 @@ export class Connections implements TcpContext {
   readonly windowScale: number;
   sentThisFlush = 0;
 
-  readonly identity: Identity;
+  readonly numbers: KeyedNumbers;
   readonly hash: FlowHash;
   readonly flows = new FlowTable<Connection>();
   readonly timeWait: TimeWaitTable;
@@ -75,7 +75,7 @@ export class Connections implements TcpContext {
     this.replies = new Replies(ip, this.counters);
     const random = (out: Uint8Array) => ip.random(out);
     this.challenges = new ChallengeLimiter(settings.challengeAcksPerSecond, random);
-    this.identity = new Identity(random);
+    this.numbers = new KeyedNumbers(random);
     this.hash = new FlowHash(random);
     this.timeWait = new TimeWaitTable(settings.timeWaitMs, settings.maxTimeWait);
     this.halfOpen = new HalfOpenLimits(settings, random);
@@ -104,8 +104,8 @@ export class Connections implements TcpContext {
     now: number,
   ): Connection {
     const c = new Connection(this, path, local, localPort, remote, remotePort, hash, from, now);
-    c.iss = this.identity.initialSequence(local, localPort, remote, remotePort, now);
-    c.tsOffset = this.identity.timestampOffset;
+    c.iss = this.numbers.initialSequence(local, localPort, remote, remotePort, now);
+    c.tsOffset = this.numbers.timestampOffset;
     if (above !== undefined && !after(c.iss, above)) c.iss = (above + 0x10000) | 0;
     c.sender.una = c.iss;
     c.sender.nxt = (c.iss + 1) | 0;
@@ -116,8 +116,8 @@ export class Connections implements TcpContext {
 
   /** The timestamp offset of the flow {@link open} would make. */
   timestampOffset(path: Path, localPort: number, remotePort: number, now: number): number {
-    this.identity.initialSequence(path.source, localPort, path.destination, remotePort, now);
-    return this.identity.timestampOffset;
+    this.numbers.initialSequence(path.source, localPort, path.destination, remotePort, now);
+    return this.numbers.timestampOffset;
   }
 
   /** The limit on connections is reached. */

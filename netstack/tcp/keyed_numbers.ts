@@ -11,7 +11,7 @@ import { SipHash, SIPHASH_KEY_LENGTH } from "./siphash.ts";
 const TICKS_PER_MS = 250;
 
 /** Numbers that others must not be able to guess: sequence numbers, timestamps, ports. */
-export class Identity {
+export class KeyedNumbers {
   readonly #sequences: SipHash;
   readonly #ports: SipHash;
   #portsGiven = 0;

@@ -6,13 +6,13 @@
 
 import type { IpAddress } from "../address.ts";
 import type { Flow, FlowHash, FlowTable } from "./demux.ts";
-import type { Identity } from "./keyed_numbers.ts";
+import type { KeyedNumbers } from "./keyed_numbers.ts";
 import type { TcpSettings } from "./settings.ts";
 import type { TimeWaitTable } from "./time_wait.ts";
 
 /** What is known of connections, open and in TIME-WAIT. */
 export interface KnownFlows {
-  readonly identity: Identity;
+  readonly numbers: KeyedNumbers;
   readonly hash: FlowHash;
   readonly flows: Pick<FlowTable<Flow>, "find">;
   readonly timeWait: TimeWaitTable;
@@ -60,7 +60,7 @@ export class Ports {
     wanted: number | undefined,
     now: number,
   ): number {
-    const { identity, hash: flowHash, flows, timeWait } = this.#known;
+    const { numbers, hash: flowHash, flows, timeWait } = this.#known;
     const free = (port: number) => {
       if (this.#isListening(port)) return false;
       const hash = flowHash.ofFlow(local, port, remote, remotePort);
@@ -74,7 +74,7 @@ export class Ports {
       return wanted;
     }
     const { firstEphemeralPort: first, lastEphemeralPort: last } = this.#settings;
-    const port = identity.ephemeralPort(local, remote, remotePort, first, last, free);
+    const port = numbers.ephemeralPort(local, remote, remotePort, first, last, free);
     if (port === undefined) throw new Error(`no TCP port is free towards ${remote}`);
     return port;
   }
