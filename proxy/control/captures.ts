@@ -12,7 +12,7 @@ import { parseCaptureListen, parseSnap } from "../config/capture_values.ts";
 import { type Parse, ParseFailure } from "../config/values.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import { getLogger } from "../log/logger.ts";
-import { Errno, RequestError } from "./errno.ts";
+import { Errno, RequestError } from "./refusal.ts";
 import type { AnswerStream, CaptureRequest, ControlHandlers } from "./operations.ts";
 
 const log = getLogger(["wirestack", "capture"]);

@@ -8,7 +8,7 @@
  */
 
 import { getLogger } from "../log/logger.ts";
-import { Errno, Refusal } from "./errno.ts";
+import { Errno, Refusal } from "./refusal.ts";
 import { LineReader, ReadFailure } from "./line_reader.ts";
 import {
   type Answer,

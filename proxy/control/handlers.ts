@@ -14,7 +14,7 @@ import { quote } from "../config/values.ts";
 import { findPeer, peerName } from "../gateway/peer_name.ts";
 import { AmbiguousFlow } from "../gateway/flow_stats.ts";
 import { type Applied, LiveSettings } from "../gateway/live_settings.ts";
-import { Errno, RequestError } from "./errno.ts";
+import { Errno, RequestError } from "./refusal.ts";
 import type { ControlHandlers } from "./operations.ts";
 import type { Texts } from "../config/read_file.ts";
 import { beginCapture } from "./captures.ts";

@@ -11,7 +11,7 @@ import type { Texts } from "../config/read_file.ts";
 import type { Invited, Revoked } from "../gateway/enrolment/enrolment.ts";
 import type { InvitationRequest } from "../gateway/enrolment/invitation.ts";
 import type { SetRequest } from "./uapi_request.ts";
-import { Errno, Refusal, RequestError } from "./errno.ts";
+import { Errno, Refusal, RequestError } from "./refusal.ts";
 
 /** What requests do. */
 export interface ControlHandlers {

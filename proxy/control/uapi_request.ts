@@ -8,7 +8,7 @@
 import type { IpAddress, Prefix } from "../../netstack/mod.ts";
 import { parseIpAddress, parsePrefix } from "../address.ts";
 import { ParseFailure, parsePeerName, quote } from "../config/values.ts";
-import { Errno, Refusal } from "./errno.ts";
+import { Errno, Refusal } from "./refusal.ts";
 
 /** A whole request. What it does not name stays as it is. */
 export interface SetRequest {

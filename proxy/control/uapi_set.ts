@@ -14,7 +14,7 @@ import { SettingError } from "../config/error.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import { isSameKey, KEY_LENGTH } from "../base64.ts";
 import type { TunnelPeers } from "../gateway/peers.ts";
-import { Errno, Refusal } from "./errno.ts";
+import { Errno, Refusal } from "./refusal.ts";
 import type { PeerRequest, SetRequest } from "./uapi_request.ts";
 
 /** @returns why nothing was changed, if so. */
