@@ -26,8 +26,6 @@ const IPPROTO_ICMPV6 = 58;
 const IP_MTU_DISCOVER = 10;
 const IP_PMTUDISC_DONT = 0;
 const IP_PMTUDISC_DO = 2;
-// <asm-generic/errno.h>
-const EPROTONOSUPPORT = 93;
 
 /** What the kernel may queue for one socket, bytes: a few pings of the largest size. */
 const RECEIVE_BUFFER = 512 << 10;
@@ -74,7 +72,7 @@ function reasonOf(errno: number): string {
     return "net.ipv4.ping_group_range to include a group of this process: " +
       'sysctl -w net.ipv4.ping_group_range="0 2147483647" lets all, IPv6 too';
   }
-  if (errno === Errno.EAFNOSUPPORT || errno === EPROTONOSUPPORT) {
+  if (errno === Errno.EAFNOSUPPORT || errno === Errno.EPROTONOSUPPORT) {
     return "a kernel with ICMP sockets";
   }
   return `an ICMP socket, which the system does not give (errno ${errno})`;

@@ -76,6 +76,7 @@ function open<const Symbols extends Deno.ForeignLibraryInterface>(symbols: Symbo
 export const Errno = {
   EPERM: 1,
   ENOENT: 2,
+  ESRCH: 3,
   EINTR: 4,
   EIO: 5,
   ENXIO: 6,
@@ -88,10 +89,12 @@ export const Errno = {
   EINVAL: 22,
   ENFILE: 23,
   EMFILE: 24,
+  EROFS: 30,
   EPIPE: 32,
   ENOSYS: 38,
   EPROTO: 71,
   EMSGSIZE: 90,
+  EPROTONOSUPPORT: 93,
   EOPNOTSUPP: 95,
   EAFNOSUPPORT: 97,
   EADDRINUSE: 98,
@@ -107,6 +110,13 @@ export const Errno = {
   EHOSTUNREACH: 113,
   EINPROGRESS: 115,
 } as const;
+
+const NAMES = new Map<number, string>(Object.entries(Errno).map(([name, errno]) => [errno, name]));
+
+/** What an error number is called, as the codes of Deno's and Node's errors are: `EMFILE`. */
+export function errnoName(errno: number): string | undefined {
+  return NAMES.get(errno);
+}
 
 /** The address the kernel knows a buffer by. Keeps nothing alive: hold the buffer as long as that. */
 export function addressOf(buffer: Uint8Array<ArrayBuffer>): number {

@@ -45,11 +45,11 @@ export class SystemCallError extends Error {
 
 const REASONS: Readonly<Record<number, string>> = {
   [Errno.EPERM]: "operation not permitted",
-  2: "no such file",
-  3: "no such process",
+  [Errno.ENOENT]: "no such file",
+  [Errno.ESRCH]: "no such process",
   [Errno.EACCES]: "permission denied",
   [Errno.EINVAL]: "invalid value",
-  30: "read-only file system",
+  [Errno.EROFS]: "read-only file system",
 };
 
 /** Needs `--allow-ffi`. */

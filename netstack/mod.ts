@@ -89,8 +89,8 @@ export {
 export type { Path, UnreachableKind } from "./transport.ts";
 export {
   PortInUseError,
-  type UdpEndpointOptions,
   type UdpEndpoint,
+  type UdpEndpointOptions,
   type UdpHandler,
 } from "./udp_endpoint.ts";
 export type { UdpFlow, UdpForwarderHandler, UdpVerdict } from "./udp_flows.ts";

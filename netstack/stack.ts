@@ -31,7 +31,7 @@ import type { TransitFilter } from "./transit.ts";
 import type { TransitPolice } from "./police.ts";
 import { type TransportProtocol } from "./transport.ts";
 import { Udp } from "./udp.ts";
-import type { UdpEndpointOptions, UdpEndpoint } from "./udp_endpoint.ts";
+import type { UdpEndpoint, UdpEndpointOptions } from "./udp_endpoint.ts";
 import type { UdpForwarderHandler } from "./udp_flows.ts";
 
 const DEFAULT_HOP_LIMIT = 64;

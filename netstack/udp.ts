@@ -14,7 +14,7 @@ import type { Output } from "./output.ts";
 import { PROTOCOL_UDP } from "./protocols.ts";
 import type { RouteTable } from "./route.ts";
 import { type Inbound, type TransportProtocol } from "./transport.ts";
-import { PortInUseError, type UdpEndpointOptions, UdpEndpoint } from "./udp_endpoint.ts";
+import { PortInUseError, UdpEndpoint, type UdpEndpointOptions } from "./udp_endpoint.ts";
 import { UdpFlows, type UdpForwarderHandler } from "./udp_flows.ts";
 import {
   UDP_CHECKSUM,

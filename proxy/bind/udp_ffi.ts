@@ -5,7 +5,7 @@
  */
 
 import {
-  Errno,
+  errnoName,
   MESSAGE_BYTES,
   openUdpLibc,
   ReceiveRing,
@@ -42,9 +42,6 @@ const PAUSE_MS = 100;
 /** How long a thread waits for room to send at a time: closing waits for it. */
 const WRITABLE_MS = 200;
 
-/** Names of errnos, as Deno's errors have them. */
-const CODES = new Map(Object.entries(Errno).map(([name, errno]) => [errno as number, name]));
-
 export class FfiUdpBind implements UdpBind {
   readonly name = "udp";
   readonly counters = newCounters();
@@ -76,7 +73,7 @@ export class FfiUdpBind implements UdpBind {
       this.counters.sent++;
       this.counters.sentBytes += length;
     } else {
-      countSendError(this.counters, CODES.get(errno));
+      countSendError(this.counters, errnoName(errno));
     }
     this.#pool.give(offset);
   };

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { Errno } from "../../ffi/mod.ts";
 import { hostAndPort } from "../address.ts";
 import { type CaptureOptions, Captures } from "../capture/captures.ts";
 import { CaptureError } from "../capture/error.ts";
@@ -12,7 +13,7 @@ import { parseCaptureListen, parseSnap } from "../config/capture_values.ts";
 import { type Parse, ParseFailure } from "../config/values.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import { getLogger } from "../log/logger.ts";
-import { Errno, RequestError } from "./refusal.ts";
+import { RequestError } from "./refusal.ts";
 import type { AnswerStream, CaptureRequest, ControlHandlers } from "./operations.ts";
 
 const log = getLogger(["wirestack", "capture"]);

@@ -7,8 +7,9 @@
  * @module
  */
 
+import { Errno } from "../../ffi/mod.ts";
 import { getLogger } from "../log/logger.ts";
-import { Errno, Refusal } from "./refusal.ts";
+import { Refusal } from "./refusal.ts";
 import { LineReader, ReadFailure } from "./line_reader.ts";
 import {
   type Answer,
@@ -59,7 +60,7 @@ export async function serve(
         await stream(conn, reader, answer, answer.stream, answerMs);
         break;
       }
-      await writeAll(conn, answer ? ended(answer) : [`errno=${Errno.EINVAL}\n\n`], answerMs);
+      await writeAll(conn, answer ? ended(answer) : [errnoLine(Errno.EINVAL)], answerMs);
       if (answer === undefined) {
         log.warn("a request has an unknown operation, closing its connection");
         break;
@@ -69,7 +70,7 @@ export async function serve(
     if (error instanceof ReadFailure) {
       log.debug("connection closed: {reason}", { reason: error.message });
       // As wireguard-go does; a client that was too slow does not get it.
-      await write(conn, `errno=${Errno.EIO}\n\n`, answerMs).catch(() => {});
+      await write(conn, errnoLine(Errno.EIO), answerMs).catch(() => {});
     } else log.error("a defect: {error}", { error });
   } finally {
     try {
@@ -172,7 +173,12 @@ function refusedBy(refusal: Refusal | undefined): { readonly refusal?: Refusal }
 function* ended({ lines, refusal }: Answer): Iterable<string> {
   yield* lines;
   if (refusal?.reason !== undefined) log.warn("{reason}", { reason: refusal.reason });
-  yield `errno=${refusal?.errno ?? 0}\n\n`;
+  yield errnoLine(refusal?.errno ?? 0);
+}
+
+/** The end of an answer. Negative as `wireguard-go` writes it: `wg` makes its message of `-errno`. */
+function errnoLine(errno: number): string {
+  return `errno=${errno === 0 ? 0 : -errno}\n\n`;
 }
 
 /**

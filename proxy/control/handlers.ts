@@ -4,6 +4,7 @@
  * @module
  */
 
+import { Errno } from "../../ffi/mod.ts";
 import type { LoadedConfig } from "../config/config.ts";
 import { ConfigError } from "../config/error.ts";
 import type { Enrolment } from "../gateway/enrolment/enrolment.ts";
@@ -14,7 +15,7 @@ import { quote } from "../config/values.ts";
 import { findPeer, peerName } from "../gateway/peer_name.ts";
 import { AmbiguousFlow } from "../gateway/flow_stats.ts";
 import { type Applied, LiveSettings } from "../gateway/live_settings.ts";
-import { Errno, RequestError } from "./refusal.ts";
+import { RequestError } from "./refusal.ts";
 import type { ControlHandlers } from "./operations.ts";
 import type { Texts } from "../config/read_file.ts";
 import { beginCapture } from "./captures.ts";

@@ -6,12 +6,13 @@
  * @module
  */
 
+import { Errno } from "../../ffi/mod.ts";
 import { ConfigError, ForbiddenFilesError } from "../config/error.ts";
 import type { Texts } from "../config/read_file.ts";
 import type { Invited, Revoked } from "../gateway/enrolment/enrolment.ts";
 import type { InvitationRequest } from "../gateway/enrolment/invitation.ts";
 import type { SetRequest } from "./uapi_request.ts";
-import { Errno, Refusal, RequestError } from "./refusal.ts";
+import { Refusal, RequestError } from "./refusal.ts";
 
 /** What requests do. */
 export interface ControlHandlers {

@@ -5,10 +5,11 @@
  * @module
  */
 
+import { Errno } from "../../ffi/mod.ts";
 import type { IpAddress, Prefix } from "../../netstack/mod.ts";
 import { parseIpAddress, parsePrefix } from "../address.ts";
 import { ParseFailure, parsePeerName, quote } from "../config/values.ts";
-import { Errno, Refusal } from "./refusal.ts";
+import { Refusal } from "./refusal.ts";
 
 /** A whole request. What it does not name stays as it is. */
 export interface SetRequest {

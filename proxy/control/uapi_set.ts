@@ -8,13 +8,14 @@
  * @module
  */
 
+import { Errno } from "../../ffi/mod.ts";
 import type { Peer } from "../../wireguard/mod.ts";
 import { socketAddress } from "../address.ts";
 import { SettingError } from "../config/error.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import { isSameKey, KEY_LENGTH } from "../base64.ts";
 import type { TunnelPeers } from "../gateway/peers.ts";
-import { Errno, Refusal } from "./refusal.ts";
+import { Refusal } from "./refusal.ts";
 import type { PeerRequest, SetRequest } from "./uapi_request.ts";
 
 /** @returns why nothing was changed, if so. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Errno } from "../../ffi/mod.ts";
+import { Errno, errnoName } from "../../ffi/mod.ts";
 import type { IcmpErrorKind } from "../../netstack/mod.ts";
 import type { DialError } from "../flow/stream.ts";
 
@@ -16,7 +16,7 @@ export function dialErrorOf(code: string | undefined): DialError {
 
 /** The code that `node:net` would have for an error number, such as `EMFILE`. */
 export function codeOf(errno: number): string {
-  return CODES.get(errno) ?? `errno ${errno}`;
+  return errnoName(errno) ?? `errno ${errno}`;
 }
 
 /** Whether there are no descriptors left, for this process or for the system. */
@@ -28,8 +28,6 @@ export function isOutOfDescriptors(code: string | undefined): boolean {
 export function icmpErrorOf(errno: number): IcmpErrorKind | undefined {
   return ICMP_ERRORS.get(errno);
 }
-
-const CODES = new Map(Object.entries(Errno).map(([code, errno]) => [errno as number, code]));
 
 const DIAL_ERRORS: Readonly<Record<string, DialError>> = {
   ECONNREFUSED: "refused",
