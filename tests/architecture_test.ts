@@ -7,6 +7,7 @@
 
 import assert from "node:assert/strict";
 import { readdirSync, statSync } from "node:fs";
+import { constants } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -100,6 +101,12 @@ const LATE = new RegExp(
 
 const MAX_FLAT_FILES = 3;
 
+/**
+ * Names that begin as a folder of theirs does and mean something else: the PROXY protocol and its
+ * header, and the variables of the environment that name an HTTP proxy.
+ */
+const PREFIXED = /(?:^|\/)(?:proxy_protocol|proxy_header|proxy_environment)(?:_test)?\.ts$/;
+
 /** What tasks make. */
 const UNTRACKED = ["coverage", "dist", "node_modules"];
 
@@ -156,14 +163,30 @@ Deno.test("a room of proxy/ imports from the rooms before it alone", () => {
   assert.deepEqual(wrong, []);
 });
 
-Deno.test("few files lie flat in proxy/, and no file has a prefix that its folder says", () => {
-  const files = sources("proxy").map((file) => file.split("/").slice(1));
-  const flat = files.filter((path) => path.length === 1);
+Deno.test("few files lie flat in proxy/", () => {
+  const flat = sources("proxy").filter((file) => file.split("/").length === 2);
   assert.ok(flat.length <= MAX_FLAT_FILES, `${flat}`);
-  const prefixed = files.filter((path) =>
-    path.length > 1 && path.at(-1)!.startsWith(`${path[0]}_`)
+});
+
+Deno.test("no file has a prefix that a folder of its path says, in the singular or as it is", () => {
+  const prefixed = TOP_LEVEL.filter((name) => !UNTRACKED.includes(name)).flatMap(sources)
+    .filter((file) => {
+      const [name, ...folders] = file.replace(/_(?:test|soak)\.ts$/, ".ts").split("/").reverse();
+      return folders.some((folder) =>
+        [folder, folder.replace(/s$/, "")].some((said) => name!.startsWith(`${said}_`))
+      );
+    });
+  assert.deepEqual(prefixed.filter((file) => !PREFIXED.test(file)), []);
+});
+
+Deno.test("the numbers of errors have names in one table", () => {
+  const numbered = new RegExp(
+    `\\b(?:${Object.keys(constants.errno).join("|")})\\b\\s*[:=]\\s*-?\\d`,
   );
-  assert.deepEqual(prefixed, []);
+  const tables = Object.keys(IMPORTS).flatMap(sources).filter((file) =>
+    numbered.test(withoutCommentsAndStrings(Deno.readTextFileSync(join(ROOT, file))))
+  );
+  assert.deepEqual(tables, ["ffi/libc.ts"]);
 });
 
 Deno.test("no two files of the product import each other in a circle", () => {
