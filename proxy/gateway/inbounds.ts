@@ -15,11 +15,12 @@ export class GatewayInbounds {
   readonly #host: InboundHost;
   readonly #inbounds: Inbound[] = [];
 
-  constructor(engine: Engine, { admission, settings }: SubnetProxy) {
+  constructor(engine: Engine, { admission, listeners, settings }: SubnetProxy) {
     this.#host = {
       stack: engine.stack,
       counters: this.counters,
       admission,
+      listeners,
       settings,
       now: () => engine.now(),
       wake: () => engine.wake(),

@@ -8,6 +8,7 @@
 
 import type { TimeoutSource, TurnSource } from "../engine/engine.ts";
 import type { FlowOwner } from "../flow/flow.ts";
+import type { OwnListeners } from "../flow/own_listeners.ts";
 import type { InboundCounters } from "./counters.ts";
 import type { ForwarderOptions, ForwardTimeouts } from "../forward/options.ts";
 import type { Stack } from "../../netstack/mod.ts";
@@ -17,6 +18,8 @@ export interface InboundHost extends Omit<ForwarderOptions, "ownerOf"> {
   readonly stack: Stack;
   /** Of all inbounds. */
   readonly counters: InboundCounters;
+  /** Where it listens is to be among them: no peer gets there. */
+  readonly listeners: OwnListeners;
   /** Whether the tunnel takes more. */
   hasRoom(): boolean;
   addTimeouts(source: TimeoutSource): void;

@@ -28,6 +28,7 @@ export class RedirectInbound implements Inbound {
   readonly #tcp: InboundTcp;
   readonly #udp: InboundUdp<UdpCapture>;
   readonly #capture: TcpCapture;
+  readonly #disown: readonly (() => void)[];
 
   /**
    * Listens. What is to arrive here is the packet filter's, which is somebody else's to set up.
@@ -58,6 +59,10 @@ export class RedirectInbound implements Inbound {
       this.#capture.close();
       throw error;
     }
+    const { port: bound } = this.#capture;
+    this.#disown = (["tcp", "udp"] as const).map((protocol) =>
+      host.listeners.add({ protocol, port: bound })
+    );
   }
 
   get port(): number {
@@ -79,5 +84,6 @@ export class RedirectInbound implements Inbound {
     this.close();
     this.#tcp.abort();
     await Promise.all([this.#udp.abort(), this.#capture.close()]);
+    for (const disown of this.#disown) disown();
   }
 }

@@ -9,6 +9,7 @@ import { FlowOwner } from "../../../proxy/flow/flow.ts";
 import { DEFAULT_UDP_FILTERING } from "../../../proxy/config/defaults.ts";
 import type { ForwardTimeouts, UdpFiltering } from "../../../proxy/forward/options.ts";
 import type { FlowLimits } from "../../../proxy/flow/admit.ts";
+import { OwnListeners } from "../../../proxy/flow/own_listeners.ts";
 import { newInboundCounters } from "../../../proxy/inbound/counters.ts";
 import type { InboundHost } from "../../../proxy/inbound/inbound.ts";
 import type { TimeoutSource, TurnSource } from "../../../proxy/engine/engine.ts";
@@ -36,6 +37,7 @@ export function inboundLab(
   const host: InboundHost = {
     stack: here.stack,
     counters: newInboundCounters(),
+    listeners: new OwnListeners(),
     admission: admission({
       isProxied: () => false,
       isTunnels: (address) => address.equals(HERE),
