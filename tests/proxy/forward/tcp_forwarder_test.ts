@@ -6,6 +6,7 @@ import { TcpForwarder } from "../../../proxy/forward/tcp_forwarder.ts";
 import type { DialHandler } from "../../../proxy/flow/stream.ts";
 import { HostDialer } from "../../../proxy/target/tcp.ts";
 import type { ForwardTimeouts } from "../../../proxy/forward/options.ts";
+import { captureLog } from "../log/capture.ts";
 import { forwarderOptions } from "./lab.ts";
 
 const ip = (text: string) => parseIpAddress(text)!;
@@ -155,6 +156,26 @@ Deno.test("addresses and networks that keep timing out are capped, until one ans
   tcp.abort();
 });
 
+Deno.test("in IPv6 the network that is capped is the /64, and no other beside it", () => {
+  const { forwarder: tcp, request, clock } = forwarder({ maxDials: 1024 }, new SilentDialer());
+  const dial = (count: number, network: string) => {
+    const before = tcp.dials;
+    for (let i = 1; i <= count; i++) request(`${network}:${i.toString(16)}::1`, 80);
+    return tcp.dials - before;
+  };
+  for (let i = 0; i < 3; i++) request("2001:db8:0:1::1", 80);
+  clock.now = 5_000;
+  tcp.handleTimeout(5_000);
+  for (let i = 0; i < 100; i++) request("2001:db8:0:1::1", 80);
+  assert.equal(tcp.dials, 16, "one address");
+  for (let i = 2; i < 200; i++) request(`2001:db8:0:1:${i.toString(16)}::1`, 80);
+  assert.equal(tcp.dials, 64, "its /64, whatever the other half of the address");
+  assert.equal(dial(200, "2001:db8:1"), 200, "each of a /64 of its own");
+  assert.deepEqual(request("2001:db8:0:1:ffff::1", 80).answers, ["drop"]);
+  assert.deepEqual(request("2001:db8:0:2::1", 80).answers, [], "the /64 next to it");
+  tcp.abort();
+});
+
 Deno.test("a peer below its share gets the place of the connection that another has not used longest", () => {
   const limits = { maxTcpConnections: 4 };
   const { request, clock, admission, forwarder: tcp } = forwarder(limits, new SilentDialer());
@@ -177,6 +198,38 @@ Deno.test("a peer below its share gets the place of the connection that another 
   tcp.abort();
   assert.equal(tcp.size, 0);
 });
+
+Deno.test("evictions are counted each, and are a line in the log once a minute", () => {
+  using log = captureLog();
+  const limits = { maxTcpConnections: 20 };
+  const { request, clock, forwarder: tcp } = forwarder(limits, new SilentDialer());
+  const open = (client: string, count: number) => {
+    for (let i = 0; i < count; i++) request("10.50.0.1", 80, client);
+  };
+  open("10.9.0.2", 20);
+  clock.now = 10_001;
+  open("10.9.1.2", 10);
+  clock.now = 70_000;
+  open("10.9.2.2", 3);
+  assert.equal(tcp.counters.evicted, 13);
+  const lines = () => log.lines.filter((line) => line.includes("idle ones of")).map(words);
+  const first =
+    "all 20 connections are in use: idle ones of peer 0 were reset for others (1 so far), the last for peer 1";
+  assert.deepEqual(lines(), [first]);
+  clock.now = 70_001;
+  open("10.9.2.2", 1);
+  assert.equal(tcp.counters.evicted, 14);
+  const second = /^all 20 .* idle ones of peer \d .* \(14 so far\), the last for peer 2$/;
+  assert.deepEqual(lines().slice(0, 1), [first]);
+  assert.match(lines()[1]!, second);
+  assert.equal(lines().length, 2);
+  tcp.abort();
+});
+
+/** Without time, level and category. */
+function words(line: string): string {
+  return line.trim().replace(/^\S+ \S+ +\S+ /, "");
+}
 
 Deno.test("when descriptors run out, those there are become all there may be, and are shared", () => {
   const dialer = new SilentDialer();

@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import { createServer, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
+import process from "node:process";
 import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
+import { bufferMemory, openMemoryBudget } from "../../../proxy/gateway/buffer_memory.ts";
 import type { TunnelConn } from "../../../proxy/tunnel/conn.ts";
+import { captureLog } from "../log/capture.ts";
 import { Process } from "../../e2e/process.ts";
 import { SITE } from "../pair.ts";
 import { startWirestack } from "../start.ts";
@@ -81,6 +84,94 @@ async function quiet(received: () => number): Promise<void> {
   }
 }
 
+Deno.test("a period of pressure is one line when it begins and one when it ends, whatever it resets", () => {
+  using log = captureLog();
+  const budget = openMemoryBudget(BUDGET);
+  const account = budget.join("laptop");
+  for (let period = 0; period < 2; period++) {
+    budget.charge("laptop", budget.room);
+    for (let i = 0; i < 1_000; i++) assert.equal(account.take(MIB, MIB, false), false);
+    budget.resets += 300;
+    budget.charge("laptop", -budget.used);
+  }
+  budget.leave(account);
+  assert.deepEqual(log.lines.map((line) => line.trim().replace(/^\S+ /, "")), [
+    "info    proxy: buffers of connections: up to 128 MB in all",
+    ...Array(2).fill([
+      "warning proxy: buffers of connections: 128 of 128 MB in use (MaxBufferMemory): they grow no more",
+      "info    proxy: buffers of connections: 20 of 128 MB in use again, 300 connections were reset",
+    ]).flat(),
+  ]);
+  assert.deepEqual([budget.refusals, budget.resets, budget.episodes], [2_000, 600, 2]);
+});
+
+/** What a gateway says of its budget, which runs until it has said it. */
+async function budgetOf(flags: readonly string[], file = "", prefix: readonly string[] = []) {
+  await using gateway = new Process("gateway", [
+    ...[...prefix, Deno.execPath(), "run", "--quiet", "--no-prompt", "--no-check", "--allow-all"],
+    ...[...FLAGS, "main.ts", "up", "-", "--control-dir", "off", "--no-confine", ...flags],
+  ], {
+    cwd: ROOT,
+    input: `[Interface]\nPrivateKey = ${
+      encodeKey(generatePrivateKey())
+    }\nPeerToPeer = true\n${file}`,
+  });
+  const [, megabytes] = await gateway.line(/buffers of connections: up to (\d+) MB in all/);
+  return Number(megabytes);
+}
+
+Deno.test(
+  "the budget is what the flag says, else the file, else a quarter of the memory there is",
+  {
+    ignore: Deno.build.os !== "linux",
+  },
+  async () => {
+    const file = "[Proxy]\nMaxBufferMemory = 200M\n";
+    assert.equal(await budgetOf(["--max-buffer-memory", "300M"], file), 300);
+    assert.equal(await budgetOf([], file), 200);
+    const [, kilobytes] = /^MemTotal:\s+(\d+) kB$/m.exec(await Deno.readTextFile("/proc/meminfo"))!;
+    const limit = process.constrainedMemory() || Infinity;
+    const expected = Math.floor(Math.min(Number(kilobytes) * 1024, limit) / 4);
+    assert.equal(bufferMemory(undefined), expected);
+    assert.equal(await budgetOf([]), Math.round(expected / MIB));
+  },
+);
+
+/** A cgroup of that much memory; undefined where none can be made. */
+async function memoryGroup(bytes: number) {
+  for (const [parent, key] of GROUPS) {
+    const path = `${parent}/wirestack-${crypto.randomUUID()}`;
+    try {
+      await Deno.mkdir(path);
+    } catch {
+      continue;
+    }
+    const group = { path, [Symbol.asyncDispose]: () => Deno.remove(path) };
+    try {
+      await Deno.writeTextFile(`${path}/${key}`, String(bytes));
+      return group;
+    } catch {
+      await group[Symbol.asyncDispose]();
+    }
+  }
+  return undefined;
+}
+
+/** Of either version: where its groups are, and what limits one. */
+const GROUPS = [
+  ["/sys/fs/cgroup/memory", "memory.limit_in_bytes"],
+  ["/sys/fs/cgroup", "memory.max"],
+] as const;
+
+Deno.test("in a cgroup the budget is a quarter of what that has", {
+  ignore: Deno.build.os !== "linux",
+}, async () => {
+  await using group = await memoryGroup(1 << 30);
+  if (group === undefined) return console.log("skipped: no cgroup can be made here");
+  const enter = ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', group.path];
+  assert.equal(await budgetOf([], "", enter), 256);
+});
+
 Deno.test(
   "2,000 clients that do not read: the gateway stays within 100 MB of its budget, a new one is fast",
   {
@@ -142,5 +233,8 @@ Deno.test(
       assert.ok(time < 10 * alone + 3_000, `${time} ms, alone ${alone}`);
     });
     await assertWithin(gateway.worker);
+    const said = gateway.lines.map((line) => /MB in use (again|\(Max)/.exec(line)?.[1])
+      .filter((word) => word !== undefined);
+    assert.deepEqual(said, said.map((_, i) => i % 2 === 0 ? "(Max" : "again"), "once each");
   },
 );
