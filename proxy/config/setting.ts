@@ -165,11 +165,20 @@ function checked(setting: Setting): Setting | string {
   if (key.section !== "peers" && FIXED_KEYS.includes(key.name)) {
     return `${label}: cannot change while running, expected it in the configuration, and a restart`;
   }
-  if (key.section === "relay") {
+  if (key.section === "relay" || isReadWithOthers(key)) {
     return `${label}: cannot change by itself, expected it in the configuration, and a reload`;
   }
   return setting;
 }
+
+/** Keys that say nothing but together, and name files, which only a start and a reload read. */
+function isReadWithOthers({ section, field }: Key): boolean {
+  return section === "interface" && PEER_LIST_FIELDS.includes(field) ||
+    section === "peers" && FALLBACK_FIELDS.includes(field);
+}
+
+const PEER_LIST_FIELDS: readonly string[] = ["peersFrom", "peersKey", "peersCa", "peersInterval"];
+const FALLBACK_FIELDS: readonly string[] = ["fallback", "cert", "key", "ca", "pin", "renewAt"];
 
 function expectedOf(known: readonly string[], given: string): string {
   const near = suggest(given, known);

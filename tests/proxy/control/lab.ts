@@ -4,7 +4,12 @@
  * @module
  */
 
-import { type ConfigInput, loadConfig, type LoadedConfig } from "../../../proxy/config/config.ts";
+import {
+  type ConfigInput,
+  type GatewayConfig,
+  loadConfig,
+  type LoadedConfig,
+} from "../../../proxy/config/config.ts";
 import type { Texts } from "../../../proxy/config/read_file.ts";
 import type { ControlTimeouts } from "../../../proxy/control/connection.ts";
 import { controlHandlers } from "../../../proxy/control/handlers.ts";
@@ -19,6 +24,8 @@ export class ControlLab implements AsyncDisposable {
   readonly directory: string;
   /** What the next reload reads. */
   next: ConfigInput | string;
+  /** The last that the gateway has taken over, for what watches it. */
+  applied: GatewayConfig | undefined;
   /** Instead of reading it, if it gives something or throws. */
   load: (texts: Texts | undefined) => LoadedConfig | undefined = () => undefined;
 
@@ -53,8 +60,11 @@ export class ControlLab implements AsyncDisposable {
     // deno-lint-ignore require-await -- what is wrong with the text is a rejection
     const load = async (texts?: Texts) =>
       box.lab!.load(texts) ?? loadConfig(box.lab!.next, { file: "wg0.conf" });
+    const applied = (config: GatewayConfig, isTrial = false) => {
+      if (!isTrial) box.lab!.applied = config;
+    };
     const handlers = {
-      ...controlHandlers(gateway, { started, load, ...(file && { file }) }),
+      ...controlHandlers(gateway, { started, load, applied, ...(file && { file }) }),
       stop: () => void gateway.close(),
     };
     const server = await ControlServer.open(directory, "lab", handlers, timeouts);

@@ -149,6 +149,8 @@ Deno.test("whatever is wrong is named with what is expected, and nothing is chan
     ["Interface.MTU=1300", "Interface.MTU: cannot change while running, expected it in the"],
     ["Proxy.Interface=nic1", "Proxy.Interface: cannot change while running"],
     [`Interface.PrivateKey=${privateKey}`, "Interface.PrivateKey: a command line shows it to"],
+    ["Interface.PeersFrom=a.json", "Interface.PeersFrom: cannot change by itself, expected it in"],
+    ["Peer.laptop.Pin=x", "Peer.laptop.Pin: cannot change by itself, expected it in the config"],
     ["Relay.Crl=a.pem", "Relay.Crl: cannot change by itself, expected it in the configuration"],
     ["Interface.DNS=1.1.1.1", "Interface.DNS: cannot change while running"],
     ["Peer.labtop.AllowedIPs=", 'no peer "labtop", did you mean laptop?'],
