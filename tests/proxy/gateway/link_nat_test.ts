@@ -5,6 +5,9 @@ import { ConfigError, type ConfigInput, loadConfig } from "../../../proxy/config
 import type { LinkInput } from "../../../proxy/config/input.ts";
 import type { Wirestack } from "../../../proxy/embed/wirestack.ts";
 import { advise } from "../../../proxy/gateway/advice.ts";
+import { ends } from "../../netstack/nat/lab.ts";
+import { parse } from "../../netstack/packets.ts";
+import { readPcapng } from "../capture/pcapng_reader.ts";
 import { pattern, readAll, until } from "../pair.ts";
 import { startWirestack } from "../start.ts";
 
@@ -89,6 +92,52 @@ Deno.test("two links through one gateway: the phone appears as its NAT's address
   const { counters, resources } = gateway.stats();
   assert.equal(counters.nat.direct, nat!.counters.direct);
   assert.equal(resources.natMappings, 3);
+  for (const net of [phone, car, gateway]) await net.close({ graceMs: 0 });
+});
+
+Deno.test("a capture shows a packet before the NAT at one link and after it at the other, both ways, once each", async () => {
+  const gateway = await startWirestack({
+    interface: { peerToPeer: true },
+    links: [
+      {
+        name: "phone",
+        ...LISTEN,
+        prefixes: "10.0.0.8/32",
+        nat: "10.0.1.1",
+        natPorts: "20000-20000",
+      },
+      { name: "car", ...LISTEN, prefixes: "10.0.0.9/32" },
+    ],
+  });
+  const phone = await program(gateway, "phone", "10.0.0.8/32");
+  const car = await program(gateway, "car", "10.0.0.9/32");
+  const ending = new AbortController();
+  const capture = gateway.capture({
+    at: ["link:phone", "link:car"],
+    filter: "udp",
+    signal: ending.signal,
+  });
+  const file = new Response(capture.pcapng).bytes();
+  using asking = phone.listenDatagram({ port: 6000 });
+  using answering = car.listenDatagram({ port: 53 });
+  await asking.send(Uint8Array.of(1), { transport: "udp", hostname: "10.0.0.9", port: 53 });
+  const [, from] = await answering.receive();
+  await answering.send(Uint8Array.of(2), from);
+  await asking.receive();
+  ending.abort();
+  const { packets } = readPcapng(await file);
+  assert.deepEqual(
+    packets.map(({ at, direction, data }) => {
+      const packet = parse(data);
+      return `${at} ${direction}: ${ends(packet)}, ${packet.payload.at(-1)}`;
+    }),
+    [
+      "link:phone in: 10.0.0.8:6000 > 10.0.0.9:53, 1",
+      "link:car out: 10.0.1.1:20000 > 10.0.0.9:53, 1",
+      "link:car in: 10.0.0.9:53 > 10.0.1.1:20000, 2",
+      "link:phone out: 10.0.0.9:53 > 10.0.0.8:6000, 2",
+    ],
+  );
   for (const net of [phone, car, gateway]) await net.close({ graceMs: 0 });
 });
 
