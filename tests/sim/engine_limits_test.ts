@@ -8,7 +8,7 @@ import { ip } from "../netstack/packets.ts";
 import { EchoClient, Pinger } from "./applications.ts";
 import type { SimEngine, SimEngineOptions } from "./engine.ts";
 import { site } from "./engine_site.ts";
-import { ECHO, SimTargets } from "./targets.ts";
+import { ECHO, SimTargets, SINK, SOURCE } from "./targets.ts";
 
 const TARGET = ip("10.70.0.1");
 /** Of the gateway's way out, and in. */
@@ -28,12 +28,13 @@ function limited(limits: readonly OwnerLimits[], options: Partial<SimEngineOptio
     ...options,
   });
   const targets = new SimTargets(all.sim, { bytesPerMs: 50_000 });
-  const proxy = all.gateway.forward(targets, ["10.70.0.0/16"]);
+  const proxy = all.gateway.forward(targets, ["10.70.0.0/16", "fd70::/64"]);
   const peers = [...all.gateway.engine.device.peers()];
   all.clients.forEach((client, i) => {
     const [hub] = client.engine.device.peers();
     hub!.addAllowedIp({ address: TARGET.bytes, length: 16 });
-    client.route("10.70.0.0/16", client.engine.nic1);
+    hub!.addAllowedIp({ address: ip("fd70::").bytes, length: 64 });
+    for (const subnet of ["10.70.0.0/16", "fd70::/64"]) client.route(subnet, client.engine.nic1);
     set(i, limits[i]!);
   });
   function set(i: number, limits: OwnerLimits) {
@@ -177,6 +178,64 @@ Deno.test("flows of a rule share its rate whoever they are from, and none has mo
   assertNear(shared[1]!, 2e6, 0.1, "shared");
   assertNear(shared[2]!, 1e6, 0.1, "by its peer");
 });
+
+Deno.test("a rule's rate is that of each way by itself: what goes up, and beside it what comes down", () => {
+  const { sim, clients: [one, other], proxy } = limited([{}, {}]);
+  proxy.admission.setRules(rule({ rate: 5e6 }));
+  const bytes = { up: 0, down: 0 };
+  const measure = (ms: number) => {
+    const sum = (direction: "up" | "down") =>
+      proxy.admission.table.flows().reduce(
+        (sum, { bytesUp, bytesDown }) => sum + (direction === "up" ? bytesUp : bytesDown),
+        0,
+      );
+    const before = { ...bytes };
+    sim.runFor(ms);
+    Object.assign(bytes, { up: sum("up"), down: sum("down") });
+    return {
+      up: bitrate(bytes.up - before.up, ms),
+      down: bitrate(bytes.down - before.down, ms),
+    };
+  };
+  new EchoClient(one!.connectTcp(TARGET, SINK), 1e9, 1);
+  measure(1_000);
+  const alone = measure(3_000);
+  assertNear(alone.up, 5e6, 0.05, "up alone");
+  assert.equal(alone.down, 0);
+  new EchoClient(other!.connectTcp(TARGET, SINK), 1e9, 2);
+  for (const client of [one!, other!]) {
+    new EchoClient(client.connectTcp(TARGET, SOURCE), 1e9, 3, { pauseAt: 1 });
+  }
+  measure(1_000);
+  const both = measure(4_000);
+  assertNear(both.up, 5e6, 0.05, "up, of two");
+  assertNear(both.down, 5e6, 0.05, "down beside it");
+});
+
+/** Small, so that headers are half of a packet: bytes of data, of IP and UDP. */
+const SMALL = [
+  { version: 4, target: TARGET, data: 28, headers: 28 },
+  { version: 6, target: ip("fd70::1"), data: 48, headers: 48 },
+] as const;
+
+for (const { version, target, data, headers } of SMALL) {
+  for (const direction of ["up", "down"] as const) {
+    Deno.test(`a peer's rate ${direction} counts IPv${version} packets with their headers, where those are half`, () => {
+      const [bits, seconds] = [1e6, 4];
+      const { sim, clients: [client], proxy } = limited([{ [direction]: rate(bits) }]);
+      const packet = (data + headers) * 8;
+      const count = Math.round(2 * bits * seconds / packet); // twice as many as may pass
+      const flood = new Pinger(client!.engine, target, 5000);
+      for (let i = 0; i < count; i++) sim.after(i * seconds * 1_000 / count, () => flood.ask(data));
+      sim.runFor(seconds * 1_000);
+      const { datagramsUp, datagramsDown, overRate } = proxy.udp.counters;
+      const passed = direction === "up" ? datagramsUp : datagramsDown;
+      assertNear(passed * packet / seconds, bits, 0.06, direction); // and what a burst may have
+      assert.ok(overRate > count / 3, `${overRate} of ${count} dropped`);
+      flood.close();
+    });
+  }
+}
 
 Deno.test("connections beyond a limit of the peer or the rule are reset, and a lower one ends the idlest", () => {
   const { sim, clients: [client], proxy, set } = limited([{ maxTcpConnections: 3 }]);

@@ -33,6 +33,11 @@ export const BREAKING = 83;
 export const BREAKS_AFTER = 20_000;
 /** Takes what it is sent, and never reads more than a buffer of it. */
 export const STALLED = 84;
+/** Takes what it is sent, and sends nothing (RFC 863). */
+export const SINK = 9;
+/** Sends without end, whatever it is sent (RFC 864). */
+export const SOURCE = 19;
+const SENT_BY_SOURCE = new Uint8Array(8_192);
 
 export interface SimTargetsOptions {
   /** To the target and back, ms. */
@@ -197,16 +202,16 @@ class SimStream implements ByteStream {
       this.#close()!.closed(this, "reset");
       return;
     }
-    const chunk = this.#chunks.shift();
+    const chunk = this.#port === SOURCE ? SENT_BY_SOURCE : this.#chunks.shift();
     if (chunk !== undefined) {
-      this.#queued -= chunk.length;
-      this.#isStopped = !handler.data(this, chunk, 0, chunk.length, false);
+      if (this.#port !== SOURCE) this.#queued -= chunk.length;
+      if (this.#port !== SINK) this.#isStopped = !handler.data(this, chunk, 0, chunk.length, false);
       if (this.#isFull && this.#queued <= this.#targets.options.buffer / 2) {
         this.#isFull = false;
         handler.drained(this);
       }
     }
-    if (this.#chunks.length > 0) this.#pump();
+    if (this.#chunks.length > 0 || this.#port === SOURCE) this.#pump();
     else if (this.#hasEnded) {
       handler.ended(this);
       this.#close()?.closed(this, undefined);
