@@ -303,3 +303,24 @@ Deno.test("what goes through comes back as it was sent: any identifier, sequence
     },
   ));
 });
+
+Deno.test("a flow knows who sent its latest request, when its forwarder is asked", () => {
+  const { host, asked } = gateway();
+  const seen: unknown[] = [];
+  const from = (who: unknown, bytes: Uint8Array) => {
+    const before = asked.length;
+    host.stack.handlePacket(host.nic, bytes, 0, bytes.length, host.sim.now, who);
+    host.sim.runFor(0);
+    assert.equal(asked.length, before + 1);
+    seen.push(asked.at(-1)!.flow.from);
+  };
+  const [alice, bob] = [{ name: "alice" }, { name: "bob" }];
+  from(alice, ping("10.9.0.2", "10.50.0.1", 77, 1));
+  from(bob, ping("10.9.0.3", "10.50.0.1", 77, 1));
+  from(alice, ping("fd09::2", "fd50::1", 77, 1));
+  // An address that has become another's.
+  from(bob, ping("10.9.0.2", "10.50.0.1", 77, 2));
+  assert.deepEqual(seen, [alice, bob, alice, bob]);
+  assert.equal(asked[3]!.flow, asked[0]!.flow);
+  assert.equal(host.stack.resources().echoFlows, 3);
+});

@@ -242,6 +242,43 @@ Deno.test("what others hold counts too, and what ended with data unread gives wa
   assert.deepEqual(scene.episodes.map(({ isOver }) => isOver), [false, true]);
 });
 
+Deno.test("of an owner's connections those are reset that hold most and have not moved for longest", () => {
+  const scene = new Scene(4 * MIB, () => {});
+  const { memory } = scene.server;
+  /** Sends so much that nobody reads, and leaves some time before the next does. */
+  const send = (bytes: number) => {
+    const { endpoint } = scene.connect("10.0.0.2", false);
+    endpoint.handler = { connected: () => void endpoint.write(CHUNK, 0, bytes) };
+    scene.sim.runFor(50);
+    return endpoint;
+  };
+  const moving = send(50_000);
+  for (let i = 0; i < 40; i++) {
+    send(5_000);
+    send(50_000);
+  }
+  const [movingHere, ...others] = scene.accepted;
+  for (let i = 0; i < 12; i++) {
+    movingHere!.read(CHUNK, 0, 5_000);
+    moving.write(CHUNK, 0, 5_000);
+    scene.sim.runFor(1_000);
+  }
+  const small = others.filter((_, i) => i % 2 === 0);
+  const big = others.filter((_, i) => i % 2 === 1);
+  assert.deepEqual(new Set(small.map(({ readable }) => readable)), new Set([5_000]));
+  assert.deepEqual(new Set(big.map(({ readable }) => readable)), new Set([50_000]));
+  assert.equal(memory.isPressed, false);
+  memory.charge("alice", scene.charged = Math.ceil(memory.room - memory.used) + 1);
+  scene.connect("10.0.0.3", true); // somebody has to come by
+  scene.sim.runFor(1_000);
+  const { memoryResets } = scene.server.counters.tcp;
+  assert.ok(memoryResets > 5 && memoryResets < 40, `${memoryResets} were reset`);
+  const wasReset = (endpoint: TcpEndpoint) => endpoint.error?.kind === "memory";
+  assert.deepEqual(big.map(wasReset), big.map((_, i) => i < memoryResets), "the oldest first");
+  assert.deepEqual(small.filter(wasReset), [], "they hold little");
+  assert.equal(movingHere!.error, undefined, "it holds as much, and moves");
+});
+
 Deno.test("what an application holds for a connection counts until it is over", () => {
   const scene = new Scene(4 * MIB, () => {});
   const { memory } = scene.server;

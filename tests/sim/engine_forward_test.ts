@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import type { IpAddress } from "../../netstack/mod.ts";
+import { AllowedIps } from "../../wireguard/allowed_ips.ts";
 import type { FlowLimits } from "../../proxy/flow/admit.ts";
 import { icmp, ip, parse } from "../netstack/packets.ts";
 import { EchoClient, Pinger } from "./applications.ts";
@@ -180,3 +181,41 @@ Deno.test("pings of many clients to many targets: each gets its own replies, as 
     assertClean();
   });
 });
+
+Deno.test("allowed IPs are looked up once for a packet in, and not for one out to a peer that is known", () => {
+  const { sim, gateway, clients: [client], proxy } = forwarding(1, 1, {
+    targets: { bytesPerMs: 4_000 },
+  });
+  const pinger = new Pinger(client!.engine, TARGET, 5000);
+  ask(client!, ECHO, 1_000, 1);
+  pinger.ask(100);
+  sim.runFor(2_000);
+  using lookups = countLookups(gateway);
+  const { counters } = gateway.engine.device;
+  const [received, sent] = [counters.packetsReceived, counters.packetsSent];
+  const transfer = ask(client!, ECHO, 1_000_000, 2);
+  for (let i = 0; i < 200; i++) sim.after(10 * i, () => pinger.ask(1_000));
+  assert.ok(sim.runUntil(() => transfer.hasEnded && pinger.answered === 201, 60_000));
+  assert.ok(transfer.isRight);
+  const more = { in: counters.packetsReceived - received, out: counters.packetsSent - sent };
+  assert.ok(more.in > 800 && more.out > 800, `${more.in} packets in, ${more.out} out`);
+  // A new connection's hop is found once.
+  const beside = lookups.count - more.in;
+  assert.ok(beside >= 0 && beside <= 2, `${lookups.count} look-ups for ${more.in} packets in`);
+  assert.equal(proxy.tcp.counters.bytesUp, 1_001_000);
+});
+
+/** Look-ups of an engine's allowed IPs from now on. */
+function countLookups({ engine: { device } }: SimEngine): Disposable & { count: number } {
+  const { lookup } = AllowedIps.prototype;
+  let own: unknown;
+  AllowedIps.prototype.lookup = function (...of) {
+    own ??= this; // the first is the one below
+    if (this === own) counted.count++;
+    return lookup.apply(this, of);
+  };
+  const counted = { count: 0, [Symbol.dispose]: () => void (AllowedIps.prototype.lookup = lookup) };
+  device.peerAt(TARGET.bytes, 0, 4);
+  counted.count = 0;
+  return counted;
+}

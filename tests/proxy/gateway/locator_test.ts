@@ -67,7 +67,7 @@ class Site extends Pair {
 
   constructor(
     resolve: Resolve,
-    options: { keepalive?: number; hostname?: string } = {},
+    options: { keepalive?: number; hostname?: string; remembered?: IpAddress } = {},
   ) {
     super({ a: { endpoint: undefined }, b: { endpoint: endpoint("192.0.2.1", 1001) } });
     tellOfHandshakes(this.a, () => this.locator);
@@ -82,7 +82,7 @@ class Site extends Pair {
     this.locator = new PeerLocator(
       this.ab,
       [{ hostname: options.hostname ?? "gw.test", port: PORT }],
-      undefined,
+      options.remembered && endpoint(options.remembered.bytes, PORT),
       {
         resolve: (hostname) => {
           this.asked.push(this.now);
@@ -200,6 +200,33 @@ Deno.test("an address in the file is not looked up, and a peer that moved is cal
   await site.pass(20_000);
   assert.deepEqual(site.route.slice(0, 2), ["192.0.2.77:7", at(GOOD)]);
   assert.equal(site.ab.hasSession, true);
+});
+
+Deno.test("where the peer was remembered comes behind the file's Endpoint, and is tried three times", async () => {
+  for (const hostname of ["192.0.2.98", "gw.test"]) {
+    const lost = new Site(found(DEAD), { hostname, remembered: DEAD_TOO });
+    await lost.pass(600_000);
+    assert.deepEqual(
+      lost.route.slice(0, 6),
+      [DEAD, DEAD_TOO, DEAD, DEAD_TOO, DEAD, DEAD_TOO].map(at),
+    );
+    assert.ok(lost.route.length > 50);
+    assert.deepEqual(new Set(lost.route.slice(6)), new Set([at(DEAD)]), "the hint is forgotten");
+    assert.equal(
+      `${lost.ab.endpoint}`,
+      at(DEAD),
+      "a configured peer keeps a place to be called at",
+    );
+
+    const moved = new Site(found(DEAD), { hostname, remembered: GOOD });
+    await moved.pass(6_000);
+    assert.deepEqual(moved.route, [at(DEAD), at(GOOD)]);
+    assert.equal(moved.ab.hasSession, true);
+  }
+  const right = new Site(found(GOOD), { hostname: "192.0.2.2", remembered: DEAD });
+  await right.pass(600_000);
+  assert.equal(right.ab.hasSession, true);
+  assert.deepEqual(new Set(right.route), new Set([at(GOOD)]), "what was remembered is not asked");
 });
 
 Deno.test("a name that is not found is looked up again with growing pauses", async () => {
