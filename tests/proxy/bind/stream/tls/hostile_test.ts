@@ -230,16 +230,16 @@ Deno.test("handshakes begin at a rate, and who comes from an address of its own 
     using _log = captureLog();
     const limits = {
       pendingPerAddress: 400,
-      startsPerSecond: 20,
+      startsPerSecond: 5,
       startsAtOnce: 5,
-      handshakeMs: 60_000,
+      handshakeMs: 120_000,
     };
     await using lab = await Lab.start({ limits });
     const hello = await clientHello(lab);
     const sockets: net.Socket[] = [];
     let answered = 0;
     const start = performance.now();
-    for (let i = 0; i < 100; i++) {
+    for (let i = 0; i < 300; i++) {
       const socket = await connection(lab, "127.0.0.9");
       socket.once("data", () => answered++);
       socket.write(hello);
@@ -247,8 +247,9 @@ Deno.test("handshakes begin at a rate, and who comes from an address of its own 
     }
     await isServed(lab);
     const seconds = (performance.now() - start) / 1000;
-    assert.ok(answered < 5 + 20 * seconds + 1, `${answered} in ${seconds} s`);
-    assert.ok(answered < 60, `${answered} before the one from elsewhere`);
+    assert.ok(answered < 5 + 5 * seconds + 1, `${answered} in ${seconds} s`);
+    // All of them would take a minute.
+    assert.ok(answered < 200, `${answered} before the one from elsewhere`);
     for (const socket of sockets) socket.destroy();
     await until(() => lab.listener.server.pending === 0);
   }));
