@@ -19,6 +19,12 @@ export type GuardRefusal = 401 | 421;
 export class Guard {
   #hosts: ReadonlySet<string> = new Set();
   #digest: Uint8Array | undefined;
+  readonly #isEqual: (a: Uint8Array, b: Uint8Array) => boolean;
+
+  /** @param isEqual Takes as long whatever is in the two, which are equally long. */
+  constructor(isEqual: (a: Uint8Array, b: Uint8Array) => boolean = timingSafeEqual) {
+    this.#isEqual = isEqual;
+  }
 
   /** @param allowedHosts In lower case. */
   setHosts(allowedHosts: readonly string[]): void {
@@ -36,7 +42,7 @@ export class Guard {
     if (this.#digest === undefined) return undefined;
     const given = /^Bearer +([^\s]+) *$/i.exec(authorization ?? "")?.[1] ?? "";
     // Of digests, which are equally long: how much of a token is right cannot be told by the time.
-    return timingSafeEqual(digestOf(given), this.#digest) ? undefined : 401;
+    return this.#isEqual(digestOf(given), this.#digest) ? undefined : 401;
   }
 
   #isOurs(host: string): boolean {

@@ -35,6 +35,8 @@ export interface PairOptions {
   readonly gateway?: GatewayOptions;
   readonly client?: GatewayOptions;
   readonly mtu?: number;
+  /** The port that the client sends to, for the gateway's. Default: that one itself. */
+  readonly through?: (port: number) => number;
   /** Further sections of the gateway's. */
   readonly sections?: Partial<Omit<ConfigInput, "interface" | "peers" | "proxy">>;
 }
@@ -65,7 +67,7 @@ export async function startPair(options: PairOptions = {}): Promise<Pair> {
       publicKey: encodeKey(publicKeyOf(gatewayKey)),
       presharedKey,
       allowedIps: ["0.0.0.0/0", "::/0"],
-      endpoint: `127.0.0.1:${gateway.port}`,
+      endpoint: `127.0.0.1:${options.through?.(gateway.port) ?? gateway.port}`,
     }],
   }, options.client);
   return {

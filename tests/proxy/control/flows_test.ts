@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
+import type { ConfigInput } from "../../../proxy/config/config.ts";
 import { ControlServer } from "../../../proxy/control/server.ts";
 import type { ControlHandlers } from "../../../proxy/control/operations.ts";
 import type { Wirestack } from "../../../proxy/embed/wirestack.ts";
@@ -7,8 +8,9 @@ import { Flow, FlowOwner } from "../../../proxy/flow/flow.ts";
 import type { FlowStats } from "../../../proxy/gateway/flow_stats.ts";
 import { parseIpAddress } from "../../../proxy/address.ts";
 import { runHere } from "../cli/run_here.ts";
-import { SITE, until } from "../pair.ts";
+import { pattern, SITE, until, writeAll } from "../pair.ts";
 import { startWirestack } from "../start.ts";
+import { UdpPath } from "../udp_path.ts";
 import { ControlLab, exchange } from "./lab.ts";
 
 interface FlowsLab extends AsyncDisposable {
@@ -22,7 +24,10 @@ interface FlowsLab extends AsyncDisposable {
 }
 
 /** A gateway with a control socket, a peer "laptop", and SITE mapped to this host. */
-async function start(): Promise<FlowsLab> {
+async function start(
+  sections: Pick<ConfigInput, "rules"> = {},
+  through = (port: number) => port,
+): Promise<FlowsLab> {
   const [ours, theirs] = [generatePrivateKey(), generatePrivateKey()];
   const key = encodeKey(publicKeyOf(theirs));
   const lab = await ControlLab.start({
@@ -32,13 +37,14 @@ async function start(): Promise<FlowsLab> {
       { publicKey: publicKeyOf(generatePrivateKey()), name: "phone", allowedIps: "10.9.0.3/32" },
     ],
     proxy: { subnets: "10.50.0.0/16", map: `${SITE} -> 127.0.0.1` },
+    ...sections,
   });
   const client = await startWirestack({
     interface: { privateKey: encodeKey(theirs), address: "10.9.0.2/24" },
     peers: [{
       publicKey: encodeKey(publicKeyOf(ours)),
       allowedIps: "0.0.0.0/0",
-      endpoint: `127.0.0.1:${lab.gateway.port}`,
+      endpoint: `127.0.0.1:${through(lab.gateway.port)}`,
     }],
   });
   const wirestack = (...args: string[]) => runHere([...args, "--control-dir", lab.directory]);
@@ -129,6 +135,35 @@ Deno.test("show flows has a TCP connection with its addresses, figures and times
   assert.match(head!, /^ID {8}PROTO {2}PEER {4}SOURCE +DESTINATION +DIALLED +STATE +UP +DOWN/);
   assert.ok(row!.startsWith(`${id.slice(0, 8)}  tcp    laptop  ${rest.source}  `), row);
   assert.equal(count, "1 flow");
+});
+
+Deno.test("segments out of order and sent again are told of a flow, its peer, its rule and its network", async () => {
+  let path: UdpPath | undefined;
+  await using site = await start({ rules: [{ ports: "tcp" }] }, (port) => {
+    path = new UdpPath(port);
+    return path.port;
+  });
+  using between = path!;
+  using server = echoServer();
+  using conn = await site.client.connect({ hostname: SITE, port: server.port });
+  const bytes = pattern(300_000);
+  [between.swaps, between.losesOneOf] = [true, 20];
+  const sent = writeAll(conn, bytes);
+  const buffer = new Uint8Array(65_536);
+  for (let got = 0; got < bytes.length;) {
+    const length = (await conn.read(buffer))!;
+    assert.deepEqual(buffer.subarray(0, length), bytes.subarray(got, got + length));
+    got += length;
+  }
+  await sent;
+  const [flow] = await site.flows();
+  const { outOfOrder, retransmits } = flow!;
+  assert.ok(outOfOrder > 0 && retransmits > 0, `${outOfOrder}, ${retransmits}`);
+  const { flows, peers } = site.lab.gateway.stats();
+  const laptop = peers.find(({ name }) => name === "laptop")!.flows!;
+  for (const totals of [flows.total, laptop, flows.rules[0]!, flows.networks[0]!]) {
+    assert.deepEqual([totals.outOfOrder, totals.retransmits], [outOfOrder, retransmits]);
+  }
 });
 
 Deno.test("show flows has UDP sessions, a line for each target, and sorts and selects", async () => {

@@ -141,38 +141,42 @@ Deno.test("a name server that lies opens nothing of this host, is told of once, 
   assert.deepEqual(liar.asked.toSorted(), ["A web.test", "AAAA web.test"]);
 });
 
-Deno.test("with version 2 a UDP target gets the header before each datagram, and the client none", async () => {
-  const target = Deno.listenDatagram({ transport: "udp", hostname: "127.0.0.1", port: 0 });
-  const { port } = target.addr as Deno.NetAddr;
-  await using pair = await startPair({
-    sections: {
-      rules: [{
-        to: "10.50.0.9",
-        ports: "udp/5000",
-        rewrite: `127.0.0.1:${port}`,
-        sendProxyProtocol: "v2",
-      }],
-    },
-  });
-  using client = pair.client.listenDatagram({ port: 4_000 });
-  const header = encodeProxyHeader("v2", "udp", {
-    source: parseIpAddress("10.9.0.2")!,
-    sourcePort: 4_000,
-    destination: parseIpAddress("10.50.0.9")!,
-    destinationPort: 5_000,
-  });
-  for (const byte of [1, 2]) {
-    await client.send(Uint8Array.of(byte), {
-      transport: "udp",
-      hostname: "10.50.0.9",
-      port: 5_000,
+/** By family: the client's address, what it asks for, and where the target is. */
+const DATAGRAMS = [
+  ["10.9.0.2", "10.50.0.9", "127.0.0.1", "127.0.0.1"],
+  ["fd09::2", "fd50::9", "::1", "[::1]"],
+] as const;
+
+for (const [source, asked, hostname, place] of DATAGRAMS) {
+  Deno.test(`with version 2 a UDP target gets the header before each datagram to ${asked}, and the client none`, async () => {
+    const target = Deno.listenDatagram({ transport: "udp", hostname, port: 0 });
+    const { port } = target.addr as Deno.NetAddr;
+    await using pair = await startPair({
+      sections: {
+        rules: [{
+          to: asked,
+          ports: "udp/5000",
+          rewrite: `${place}:${port}`,
+          sendProxyProtocol: "v2",
+        }],
+      },
     });
-    const [datagram, from] = await target.receive();
-    assert.deepEqual(datagram, Uint8Array.of(...header, byte));
-    await target.send(Uint8Array.of(byte + 10), from);
-    const [answer, sender] = await client.receive();
-    assert.deepEqual(answer, Uint8Array.of(byte + 10));
-    assert.deepEqual([sender.hostname, sender.port], ["10.50.0.9", 5_000]);
-  }
-  target.close();
-});
+    using client = pair.client.listenDatagram({ hostname: source, port: 4_000 });
+    const header = encodeProxyHeader("v2", "udp", {
+      source: parseIpAddress(source)!,
+      sourcePort: 4_000,
+      destination: parseIpAddress(asked)!,
+      destinationPort: 5_000,
+    });
+    for (const byte of [1, 2]) {
+      await client.send(Uint8Array.of(byte), { transport: "udp", hostname: asked, port: 5_000 });
+      const [datagram, from] = await target.receive();
+      assert.deepEqual(datagram, Uint8Array.of(...header, byte));
+      await target.send(Uint8Array.of(byte + 10), from);
+      const [answer, sender] = await client.receive();
+      assert.deepEqual(answer, Uint8Array.of(byte + 10));
+      assert.deepEqual([sender.hostname, sender.port], [asked, 5_000]);
+    }
+    target.close();
+  });
+}

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { timingSafeEqual } from "node:crypto";
 import { Guard } from "../../../proxy/watch/guard.ts";
 import { isReadableByAll, readToken } from "../../../proxy/watch/token_file.ts";
 
@@ -48,6 +49,31 @@ Deno.test("where there is a token, it is asked for, as a bearer alone; the name 
   assert.equal(check(`Bearer ${token}`, "evil.test"), 421);
   guard.setToken(undefined);
   assert.equal(check(undefined), undefined);
+});
+
+Deno.test("a token is compared once and in constant time, whatever was given and however long", () => {
+  const compared: [number, number][] = [];
+  const guard = new Guard((a, b) => {
+    compared.push([a.length, b.length]);
+    return timingSafeEqual(a, b);
+  });
+  const token = "0123456789abcdef";
+  guard.setToken(token);
+  const given = [
+    undefined,
+    "",
+    "x",
+    token.slice(0, 15),
+    `${token.slice(0, 15)}x`,
+    "y".repeat(4000),
+  ];
+  for (const each of given) {
+    const authorization = each === undefined ? undefined : `Bearer ${each}`;
+    assert.equal(guard.check({ host: "localhost", authorization }), 401, each);
+  }
+  const authorization = `Bearer ${token}`;
+  assert.equal(guard.check({ host: "localhost", authorization }), undefined);
+  assert.deepEqual(compared, Array(given.length + 1).fill([32, 32]));
 });
 
 Deno.test("a token's file holds one line that cannot be guessed, and no message repeats it", async () => {

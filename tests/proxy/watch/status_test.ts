@@ -7,6 +7,8 @@ import { Gateway } from "../../../proxy/gateway/gateway.ts";
 import { loadConfig } from "../../../proxy/config/config.ts";
 import { readToken } from "../../../proxy/watch/token_file.ts";
 import { HTTP_LIMITS } from "../../../proxy/watch/http_server.ts";
+import { UdpPath } from "../udp_path.ts";
+import { VERSION } from "../../../proxy/version.ts";
 import { pattern, readAll, SITE, startPair, until, writeAll } from "../pair.ts";
 
 const KEY = encodeKey(generatePrivateKey());
@@ -116,6 +118,93 @@ Deno.test("a peer's and a rule's figures, and a rate beside its limit", async ()
   );
   assert.ok(!body.includes('limit_bytes_per_second{peer="laptop",direction="up"}'), "it has none");
   conn.close();
+});
+
+Deno.test("what is lost, dropped, held and late has its value, beside its limit", async () => {
+  let path: UdpPath | undefined;
+  await using pair = await startPair({
+    sections: {
+      status: { listen: "127.0.0.1:0" },
+      rules: [{ ports: "udp", action: "reject" }],
+    },
+    proxy: { maxBufferMemory: "64M", maxTcpConnections: 321, maxUdpSessions: 123, maxDials: 45 },
+    through(port) {
+      path = new UdpPath(port);
+      return path.port;
+    },
+  });
+  using between = path!;
+  using site = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  using conn = await pair.client.connect({ hostname: SITE, port: site.addr.port });
+  using served = await site.accept();
+  // Held, for nobody reads it yet; a datagram that is refused; and a loop that is late.
+  const held = writeAll(served, pattern(8 << 20)).catch(() => {});
+  using socket = pair.client.listenDatagram({ port: 0 });
+  const { counters } = pair.gateway.stats();
+  assert.equal(counters.udpForwarder.forbidden, 0);
+  await socket.send(new Uint8Array(5), { transport: "udp", hostname: SITE, port: 9 });
+  await until(() => pair.gateway.stats().counters.udpForwarder.forbidden === 1, "it is refused");
+  const since = performance.now();
+  while (performance.now() - since < 1_200); // the timer for the loop's delay is due meanwhile
+  [between.swaps, between.losesOneOf] = [true, 20];
+  const upload = writeAll(conn, pattern(300_000));
+  const buffer = new Uint8Array(65_536);
+  for (let got = 0; got < 300_000;) got += (await served.read(buffer))!;
+  await upload;
+  for (let got = 0; got < 200_000;) got += (await conn.read(buffer))!;
+  await until(() => pair.gateway.stats().counters.tcp.retransmits > 0, "something is sent again");
+  let { body } = await get(pair.gateway.statusPort!, "/metrics");
+  while (sample(body, "wirestack_event_loop_delay_seconds_sum") < 0.5) { // asked twice a second
+    await new Promise((resolve) => setTimeout(resolve, 110)); // an answer is reused for 100 ms
+    ({ body } = await get(pair.gateway.statusPort!, "/metrics"));
+  }
+  const at = (name: string) => sample(body, name);
+  assert.ok(at("wirestack_tcp_retransmits_total") > 0);
+  assert.ok(at("wirestack_tcp_out_of_order_total") > 0);
+  assert.equal(at('wirestack_drops_total{layer="udp_forwarder",reason="forbidden"}'), 1);
+  const [used, limit] = [at("wirestack_buffer_bytes"), at("wirestack_buffer_limit_bytes")];
+  assert.equal(limit, 64 << 20);
+  assert.ok(used > 50_000 && used < limit, `${used}`);
+  assert.ok(at("wirestack_transmit_slots") > 0);
+  assert.ok(at("wirestack_transmit_slots_used") <= at("wirestack_transmit_slots"));
+  assert.equal(at('wirestack_limited_used{resource="tcp_connections"}'), 1);
+  assert.equal(at('wirestack_limited_limit{resource="tcp_connections"}'), 321);
+  assert.equal(at('wirestack_limited_limit{resource="udp_sessions"}'), 123);
+  assert.equal(at('wirestack_limited_limit{resource="dials"}'), 45);
+  const build = /wirestack_build_info\{version="([^"]+)",deno="([^"]+)",ffi="(true|false)"\} 1\n/
+    .exec(body);
+  assert.deepEqual(build?.slice(1, 3), [VERSION, Deno.version.deno]);
+  conn.close();
+  served.close();
+  await held;
+});
+
+Deno.test("of a thousand rules a hundred have series of their own, and the rest are one", async () => {
+  const rules = Array.from({ length: 1_000 }, (_, i) => ({ ports: `tcp/${i + 1}` }));
+  await using gateway = await Wirestack.start({
+    interface: { privateKey: KEY },
+    rules,
+    proxy: { subnets: "10.50.0.0/16" },
+    status: { listen: "127.0.0.1:0" },
+  }, { ffi: false });
+  const { body } = await get(gateway.statusPort!, "/metrics");
+  for (const family of ["wirestack_rule_flows_total", "wirestack_rule_flow_bytes_total"]) {
+    const labels = body.split("\n").filter((line) => line.startsWith(`${family}{`))
+      .map((line) => /rule="([^"]+)"/.exec(line)![1]);
+    assert.equal(labels.length, 2 * 101, family);
+    assert.equal(new Set(labels).size, 101);
+    assert.ok(labels.includes("(others)"));
+  }
+});
+
+Deno.test("a status listener that is asked for and not placed is on this host's port 9586", () => {
+  const { config } = loadConfig(`[Interface]\nPrivateKey = ${KEY}\n[Status]\nMaxPeers = 7\n`);
+  assert.deepEqual(config.status!.listen, {
+    transport: "tcp",
+    hostname: "127.0.0.1",
+    port: 9_586,
+  });
+  assert.equal(loadConfig(`[Interface]\nPrivateKey = ${KEY}\n`).config.status, undefined);
 });
 
 Deno.test("a peer never reaches the listener, though a map leads to this host's loopback", async () => {
