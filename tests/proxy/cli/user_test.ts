@@ -3,6 +3,10 @@
  */
 
 import assert from "node:assert/strict";
+import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
+import type { FlowStats } from "../../../proxy/gateway/flow_stats.ts";
+import { SITE } from "../pair.ts";
+import { startWirestack } from "../start.ts";
 import { until } from "../until.ts";
 import { Home, IS_ROOT, TASKS, USER } from "./home.ts";
 
@@ -20,6 +24,19 @@ async function appears(file: string, text: string): Promise<void> {
     `"${text}" in ${file}`,
     60_000,
   );
+}
+
+async function mount(...args: string[]): Promise<void> {
+  const { success, stderr } = await new Deno.Command("mount", { args }).output();
+  assert.ok(success, new TextDecoder().decode(stderr));
+}
+
+/** Until the disk that it is on has no page left. */
+function fill(path: string): void {
+  using file = Deno.openSync(path, { write: true, create: true });
+  assert.throws(() => {
+    for (;;) file.writeSync(new Uint8Array(4_096));
+  }, /No space left/);
 }
 
 const ignore = Deno.build.os === "windows";
@@ -102,6 +119,92 @@ for (const task of TASKS) {
       assert.equal((await Deno.stat(file)).mode! & 0o777, 0o640);
     },
   );
+
+  Deno.test(
+    `a full disk ends nothing, and the log goes on when there is room again: ${task}`,
+    { ignore: ignore || !IS_ROOT }, // who else may have a disk of a few pages
+    async () => {
+      await using home = await Home.create(task);
+      const disk = `${home.path}/disk`;
+      await Deno.mkdir(disk);
+      await mount("-t", "tmpfs", "-o", "size=64k,mode=777", "none", disk);
+      try {
+        const file = `${disk}/wirestack.log`;
+        const child = home.start("up", home.file, "--log-file", file);
+        await appears(file, "control socket");
+        fill(`${disk}/filler`);
+        const full = (await Deno.stat(file)).size;
+        // Each says kilobytes, more than is left of the log's last page.
+        for (let i = 0; i < 3; i++) {
+          child.kill("SIGUSR2");
+          const { status, out } = await home.run("show", "wg0");
+          assert.deepEqual([status, out.split("\n")[0]], [0, "interface: wg0"]);
+        }
+        const { size } = await Deno.stat(file);
+        assert.ok(size - full <= 4_096, `${full} bytes, then ${size}`);
+        const { status } = await home.run("set", "wg0", "Proxy.MaxDials=77");
+        assert.equal(status, 0, "it goes on working");
+        await Deno.remove(`${disk}/filler`);
+        await appears(file, "set: Proxy.MaxDials: default -> 77");
+        child.kill("SIGHUP");
+        await appears(file, "reloaded");
+        child.kill("SIGTERM");
+        assert.equal((await child.output()).code, 0);
+        assert.match(await Deno.readTextFile(file), /wirestack: stopped\n$/);
+      } finally {
+        await new Deno.Command("umount", { args: ["--lazy", disk] }).output();
+      }
+    },
+  );
+
+  Deno.test(
+    `an ordinary user sets, shows flows, and ends one: ${task}`,
+    { ignore },
+    async () => {
+      await using home = await Home.create(task);
+      const theirs = generatePrivateKey();
+      const config = await Deno.readTextFile(home.file);
+      await Deno.writeTextFile(
+        home.file,
+        `${config}Map = ${SITE} -> 127.0.0.1\n[Peer]\nName = laptop\n` +
+          `PublicKey = ${encodeKey(publicKeyOf(theirs))}\nAllowedIPs = 10.9.0.2/32\n`,
+      );
+      const gateway = await home.up("control socket");
+      const [, port] = /listening on UDP port (\d+)/.exec(gateway.log)!;
+      const [, publicKey] = /public key: (\S+)/.exec((await home.run("show", "wg0")).out)!;
+      await using client = await startWirestack({
+        interface: { privateKey: theirs, address: "10.9.0.2/24" },
+        peers: [{
+          publicKey: publicKey!,
+          allowedIps: "10.50.0.0/16",
+          endpoint: `127.0.0.1:${port}`,
+        }],
+      });
+      using target = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+      using conn = await client.connect({ hostname: SITE, port: target.addr.port });
+      using _served = await target.accept();
+
+      const shown = await home.run("show", "flows", "wg0", "--json", "--peer", "laptop");
+      assert.deepEqual([shown.status, shown.error], [0, ""]);
+      const [flow, ...others] = JSON.parse(shown.out) as FlowStats[];
+      assert.equal(others.length, 0);
+      assert.equal(flow!.destination, `${SITE}:${target.addr.port}`);
+
+      const set = await home.run("set", "wg0", "Peer.laptop.RateDown=5Mbit", "Proxy.MaxDials=5");
+      assert.deepEqual([set.status, set.error], [0, ""]);
+      assert.equal(
+        set.out,
+        "wg0: set\n  Proxy.MaxDials: default -> 5\n  Peer.laptop.RateDown: 5Mbit\n",
+      );
+
+      const killed = await home.run("kill", flow!.id.slice(0, 8), "wg0");
+      assert.deepEqual([killed.status, killed.error], [0, ""]);
+      await assert.rejects(conn.read(new Uint8Array(1)), Deno.errors.ConnectionReset);
+      assert.equal((await home.run("show", "flows", "wg0", "--json")).out, "[]\n");
+      assert.equal((await gateway.stop()).status, 0);
+    },
+  );
+
   Deno.test(
     `an ordinary user makes certificates, renews them, and hears in a line where it may not: ${task}`,
     { ignore },
