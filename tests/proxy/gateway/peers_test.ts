@@ -132,17 +132,17 @@ Deno.test("rekeys lose no connection", async () => {
   const accepting = listener.accept();
   using conn = await other.connect({ hostname: "10.9.0.2", port: 80 });
   using accepted = await accepting;
-  const started = performance.now();
-  const first = site.stats().peers[0]!.lastHandshake;
+  const handshakes = new Set<number>();
   const buffer = new Uint8Array(8192);
   let sent = 0;
-  while (performance.now() - started < 2000) { // rejected after 900 ms, unless renewed
+  // The first keys are rejected after 900 ms: long before those of the fourth handshake come.
+  while (handshakes.size < 4) {
+    handshakes.add(site.stats().peers[0]!.lastHandshake);
     const bytes = pattern(5000, ++sent);
     await writeAll(conn, bytes);
     for (let length = 0; length < 5000;) length += (await accepted.read(buffer.subarray(length)))!;
     assert.deepEqual(buffer.subarray(0, 5000), bytes);
   }
-  assert.ok(isConnected(site, first), "there was a new handshake");
 });
 
 /** A gateway with two peers, 10.9.0.2 and 10.9.0.3, both connected. */
