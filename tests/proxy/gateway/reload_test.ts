@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createSocket } from "node:dgram";
 import { setImmediate } from "node:timers";
 import { parseIpAddress } from "../../../proxy/address.ts";
 import {
@@ -7,6 +8,7 @@ import {
   generatePrivateKey,
   publicKeyOf,
 } from "../../../proxy/base64.ts";
+import { UdpAddress } from "../../../proxy/bind/udp_address.ts";
 import { loadConfig } from "../../../proxy/config/config.ts";
 import { SettingError } from "../../../proxy/config/error.ts";
 import { Flow, FlowOwner } from "../../../proxy/flow/flow.ts";
@@ -26,6 +28,29 @@ function file(rest: string, head = "Address = 10.9.0.1/24"): string {
   return `[Interface]\nPrivateKey = ${encodeKey(gatewayKey)}\n${head}\n\n` +
     `[Peer]\nPublicKey = ${clientPublic}\nPresharedKey = ${presharedKey}\n` +
     `AllowedIPs = 10.9.0.2/32\n${rest}`;
+}
+
+/** The gateway's figures as they are when they are looked at. */
+function statsOf({ gateway }: ControlLab) {
+  return {
+    counters: () => gateway.stats().counters.udpForwarder!,
+    resources: () => gateway.stats().resources,
+  };
+}
+
+/** Sends every datagram back. */
+async function udpEcho() {
+  const socket = createSocket("udp4");
+  const target = { port: 0, heard: 0 };
+  socket.on("message", (bytes, from) => {
+    target.heard++;
+    socket.send(bytes, from.port, from.address);
+  });
+  await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve));
+  target.port = socket.address().port;
+  return Object.assign(target, {
+    [Symbol.asyncDispose]: () => new Promise<void>((resolve) => socket.close(() => resolve())),
+  });
 }
 
 const PROXY = "[Proxy]\nSubnets = 10.50.0.0/16\nMap = 10.50.0.1 -> 127.0.0.1\n";
@@ -145,6 +170,40 @@ Deno.test("a subnet that goes ends its connections and takes no new ones, one th
   for (const conn of conns) conn.close();
 });
 
+Deno.test("a UDP session whose subnet and map go with a reload ends, while it is busy", async () => {
+  await using lab = await ControlLab.start(file(PROXY));
+  await using site = await connected(lab);
+  await using target = await udpEcho();
+  using socket = site.client.listenDatagram();
+  const to = { transport: "udp", hostname: "10.50.0.1", port: target.port } as const;
+  let received = 0;
+  const receiving = (async () => {
+    for await (const _ of socket) received++;
+  })();
+  const { counters, resources } = statsOf(lab);
+  const busy = async (isOver: () => boolean) => {
+    await until(() => {
+      socket.send(pattern(100), to);
+      return isOver();
+    }, "the session is busy, or over");
+  };
+  await busy(() => received > 5);
+  assert.deepEqual([counters().revoked, resources().udpSessions], [0, 1]);
+  lab.next = file("[Proxy]\nSubnets = 10.60.0.0/16\n");
+  const reloading = lab.ask("wirestack_reload=1\n\n");
+  await busy(() => counters().revoked === 1);
+  assert.match(await reloading, RELOADED);
+  assert.equal(resources().udpSessions, 0);
+  const noRoute = () => lab.gateway.stats().counters.ip.noRoute!;
+  await busy(() => noRoute() > 0); // and what was under way has arrived
+  const [{ heard }, before] = [target, noRoute()];
+  await busy(() => noRoute() > before + 3);
+  assert.equal(target.heard, heard, "nothing reaches the target any more");
+  assert.equal(resources().udpSessions, 0);
+  socket.close();
+  await receiving;
+});
+
 Deno.test("keys, allowed IPs, keepalive and port change; the client's session goes on", async () => {
   await using lab = await ControlLab.start(file(PROXY));
   await using site = await connected(lab);
@@ -168,6 +227,31 @@ Deno.test("keys, allowed IPs, keepalive and port change; the client's session go
     ["10.9.0.2/32", "10.77.0.0/16"],
     ["10.9.0.3/32"],
   ]);
+});
+
+Deno.test({
+  name:
+    "a socket on another port has its peers' link-local endpoints on the interface they were on",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    const { config } = loadConfig({
+      interface: { privateKey: encodeKey(gatewayKey) },
+      peers: [{ publicKey: clientPublic, allowedIps: "10.9.0.2/32" }],
+    });
+    const gateway = await startGateway(config, { ffi: true });
+    try {
+      const { peers, udp } = gateway;
+      const [peer] = gateway.engine.device.peers();
+      peers.paths.setUdpOf(peer!, udp.endpoint(parseIpAddress("fe80::1")!, 51820, 3));
+      const before = peer!.endpoint;
+      gateway.listen({ listenPort: ownUdpPort() });
+      const { endpoint } = peer!;
+      assert.ok(endpoint instanceof UdpAddress && endpoint !== before);
+      assert.deepEqual([`${endpoint}`, endpoint.scope], [`${before}`, 3]);
+    } finally {
+      await gateway.close();
+    }
+  },
 });
 
 Deno.test("what came by the control socket goes by a reload, and where a peer was heard stays", async () => {
