@@ -50,6 +50,39 @@ function ports({ payload }: Parsed): number[] {
   return [view.getUint16(0), view.getUint16(2)];
 }
 
+Deno.test("of a flow's further datagrams an ICMP error's words are kept, not whole headers", () => {
+  const { host, nic, asked } = gateway();
+  for (
+    const [source, destination, least] of [
+      // What tells the destination's address from the last one's, and what the error cannot do without.
+      ["10.9.0.2", "10.50.0.1", 4 + 13],
+      ["fd09::2", "fd50::1", 16 + 12],
+    ] as const
+  ) {
+    const bytes = udp(source, 1000, destination, 53, DATA);
+    host.receive(bytes);
+    let reads = 0;
+    const buffer = new Proxy(bytes, {
+      get(target, name) {
+        if (typeof name !== "string" || !/^\d+$/.test(name)) assert.fail(`${String(name)} is read`);
+        reads++;
+        return target[Number(name)];
+      },
+    });
+    const { flow } = asked.at(-1)!;
+    const version = ip(source).version;
+    const address = version === 4 ? 12 : 8;
+    flow.noteDatagram({
+      ...{ nic, ingress: host.nic, from: "somebody", version, local: false, buffer, ipOffset: 0 },
+      source: address,
+      destination: address + ip(source).bytes.length,
+      transport: version === 4 ? 20 : 40,
+      ...{ length: 8 + DATA.length, hopLimit: 60, trafficClass: 0 },
+    });
+    assert.deepEqual([flow.from, flow.hopLimit, reads], ["somebody", 60, least]);
+  }
+});
+
 Deno.test("one flow for one client address and port, whoever it writes to (RFC 4787 §4.1)", () => {
   const { host, asked } = gateway();
   host.receive(

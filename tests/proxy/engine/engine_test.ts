@@ -118,6 +118,22 @@ Deno.test("a wake with nothing else on the stack has its turn at once, unless tu
   await engine.close();
 });
 
+Deno.test("what an engine asks the event loop for is made once, not for each wake", async () => {
+  const { engine, state } = driven();
+  const asked = new Set<() => void>();
+  const timers = new Set<() => void>();
+  for (let wakes = 0; wakes < 5; wakes++) {
+    state.now += 10;
+    engine.wake();
+    const run = state.soon.shift()!;
+    asked.add(run);
+    run();
+    timers.add(state.later);
+  }
+  assert.deepEqual([asked.size, timers.size], [1, 1]);
+  await engine.close();
+});
+
 Deno.test("a timer that comes while a turn is asked for starts no second series of turns", async () => {
   const { engine, state } = driven();
   engine.wake();
