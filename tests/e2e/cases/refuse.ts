@@ -11,6 +11,9 @@ import { tries } from "../../tries.ts";
 const DIAL_LIMIT = 5000;
 const MARGIN = 1500;
 
+/** When a kernel sends a SYN again that nobody answers, ms (RFC 6298 §2.1). */
+const SYN_AGAIN = 1000;
+
 /** Where a client's kernel may report what the gateway says: by RST or by an ICMP unreachable. */
 const REFUSED = /^(?:ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|EACCES)$/;
 
@@ -111,11 +114,13 @@ labTest(
     // The target's host forwards nothing, and says nothing about it.
     await site.gatewayHost.ip(`route add 10.50.99.0/24 via ${TARGET[4]}`);
     await tries(5, async () => {
-      const { connected } = await site.ask(
+      const { connected, ms } = await site.ask(
         ...["swamp", TARGET[4], PORTS.echo] as const,
         ...["10.50.99.0", 2200] as const,
       );
       assert.equal(connected, 5);
+      const all = ms as number[];
+      assert.ok(all.every((took) => took < SYN_AGAIN), `at once, none by a second SYN: ${all}`);
     });
   },
 );
