@@ -20,7 +20,8 @@ export const USER = IS_ROOT ? 65534 : Deno.build.os === "windows" ? 0 : Deno.uid
 const LIMIT_MS = 300_000;
 
 export const TASKS = ["start", "start:sandbox"] as const;
-export type Task = typeof TASKS[number];
+/** The last is a synonym of the first. */
+export type Task = typeof TASKS[number] | "start:ffi";
 
 interface Program {
   readonly deno: string;

@@ -3,6 +3,7 @@
  */
 
 import assert from "node:assert/strict";
+import { udpUnavailable } from "../../../ffi/mod.ts";
 import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
 import type { FlowStats } from "../../../proxy/gateway/flow_stats.ts";
 import { SITE } from "../pair.ts";
@@ -40,6 +41,27 @@ function fill(path: string): void {
 }
 
 const ignore = Deno.build.os === "windows";
+
+for (
+  const [task, flags, kind] of [
+    ["start:ffi", [], "UDP in batches (FFI)"],
+    ["start", ["--ffi"], "UDP in batches (FFI)"],
+    ["start", ["--no-ffi"], "UDP over Deno's sockets (--no-ffi)"],
+  ] as const
+) {
+  Deno.test(
+    `${[task, ...flags].join(" ")} is accepted, and the line that it listens says which UDP it is`,
+    { ignore: udpUnavailable() !== undefined },
+    async () => {
+      await using home = await Home.create(task);
+      const gateway = await home.up("listening on UDP", ...flags);
+      const { status, log } = await gateway.stop();
+      assert.equal(status, 0, log);
+      const said = log.split("\n").filter((line) => /UDP (?:in batches|over Deno)/.test(line));
+      assert.ok(said.length === 1 && said[0]!.includes(kind), log);
+    },
+  );
+}
 
 for (const task of TASKS) {
   Deno.test(
