@@ -163,6 +163,20 @@ Deno.test("a room of proxy/ imports from the rooms before it alone", () => {
   assert.deepEqual(wrong, []);
 });
 
+Deno.test("docs/design.md's table has the rooms in their order, and proxy/ has no other folder", () => {
+  const page = Deno.readTextFileSync(join(ROOT, "docs/design.md"));
+  const [, section] = page.split(/^## The rooms of `proxy\/`$/m);
+  const [table] = section!.split(/^## /m);
+  const rows = Array.from(table!.matchAll(/^\| (`[^|]*?) +\|/gm), ([, room]) => room!);
+  const written = rows.flatMap((row) =>
+    Array.from(row.matchAll(/`(\w+)\/`/g), ([, room]) => room!)
+  );
+  assert.deepEqual(written, ROOMS);
+  const folders = readdirSync(join(ROOT, "proxy"), { withFileTypes: true })
+    .filter((entry) => entry.isDirectory()).map(({ name }) => name);
+  assert.deepEqual(folders.sort(), [...ROOMS].sort());
+});
+
 Deno.test("few files lie flat in proxy/", () => {
   const flat = sources("proxy").filter((file) => file.split("/").length === 2);
   assert.ok(flat.length <= MAX_FLAT_FILES, `${flat}`);
