@@ -63,6 +63,8 @@ class DenoUdpTargetSocket implements UdpTargetSocket {
   readonly #buffers: DatagramBuffers;
   readonly #options: UdpTargetsOptions;
   readonly #sender = new SenderAddress();
+  /** Those that are not under way. */
+  readonly #sends: Send[] = [];
   #pending = 0;
   #isClosed = false;
 
@@ -85,7 +87,10 @@ class DenoUdpTargetSocket implements UdpTargetSocket {
       this.#options.counters.noBuffer++;
       return false;
     }
-    this.#send(bytes, to.netAddr);
+    this.#pending++;
+    const send = this.#sends.pop() ?? this.#newSend();
+    send.bytes = bytes;
+    this.#conn.send(bytes, to.netAddr).then(send.onDone, send.onFailed);
     return true;
   }
 
@@ -114,14 +119,30 @@ class DenoUdpTargetSocket implements UdpTargetSocket {
     }
   }
 
-  async #send(bytes: Uint8Array, to: Deno.NetAddr): Promise<void> {
-    this.#pending++;
-    try {
-      await this.#conn.send(bytes, to);
-    } catch {
-      if (!this.#isClosed) this.#options.counters.sendErrors++;
-    }
-    this.#pending--;
-    this.#buffers.give(bytes);
+  #newSend(): Send {
+    const send: Send = {
+      bytes: undefined,
+      onDone: () => this.#settle(send),
+      onFailed: () => {
+        if (!this.#isClosed) this.#options.counters.sendErrors++;
+        this.#settle(send);
+      },
+    };
+    return send;
   }
+
+  #settle(send: Send): void {
+    this.#pending--;
+    this.#buffers.give(send.bytes!);
+    send.bytes = undefined;
+    this.#sends.push(send);
+  }
+}
+
+/** A datagram that the runtime is sending: made once, with what its promise calls, and used again. */
+interface Send {
+  /** Undefined while nothing is under way. */
+  bytes: Uint8Array | undefined;
+  readonly onDone: () => void;
+  readonly onFailed: () => void;
 }
