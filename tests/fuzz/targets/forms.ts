@@ -26,7 +26,9 @@ import { TreeError } from "../../../proxy/config/tree.ts";
 import { fillFromTree } from "../../../proxy/config/tree_source.ts";
 import { applyVariables } from "../../../proxy/config/variables.ts";
 import { parseYaml } from "../../../proxy/config/yaml.ts";
-import { written } from "../../proxy/config/forms.ts";
+import { ConfigSource } from "../../../proxy/config/source.ts";
+import { applyFlags } from "../../../proxy/cli/flags.ts";
+import { variables, written } from "../../proxy/config/forms.ts";
 import { Random } from "../../sim/random.ts";
 import { pick } from "../mutate.ts";
 import type { Target } from "../target.ts";
@@ -39,7 +41,7 @@ export const forms: Target = {
   name: "forms",
   about:
     "configurations as a wg-quick file, YAML, JSON and variables: the same, or the same faults; " +
-    "and mutated, no form does more than refuse",
+    "the same by the environment and by flags, or refused; and mutated, no form does more than refuse",
   run(seed) {
     const inputs = fc.sample(configuration, { seed, numRuns: INPUTS });
     const random = new Random(seed);
@@ -48,28 +50,52 @@ export const forms: Target = {
       const texts = written(input);
       const [first, ...others] = Object.entries(texts).map(([file, text]) => load(text, file));
       for (const other of others) assert.deepEqual(other, first);
+      for (const source of [fromEnvironment(input), fromFlags(input)]) {
+        if (source === undefined) continue;
+        const other = outcomeOf(() => source, WITHOUT_FILE, secretsOf(texts["wg0.json"]!));
+        if ("config" in first!) assert.deepEqual(other, first);
+        else assert.ok("faults" in other, JSON.stringify(input));
+      }
       for (const [file, text] of Object.entries(texts)) {
-        const secrets = Array.from(text.matchAll(/[A-Za-z0-9+/]{43}=/g), ([key]) => key);
+        const secrets = secretsOf(text);
         let mutated = text;
         for (let i = 1 + random.below(4); i > 0; i--) mutated = mutate(random, mutated);
         load(mutated, file, secrets);
         load(bytes(random), file, secrets);
       }
-      tried += 12;
+      tried += 14;
     }
     return tried;
   },
 };
 
+function secretsOf(text: string): string[] {
+  return Array.from(text.matchAll(/[A-Za-z0-9+/]{43}=/g), ([key]) => key);
+}
+
 /** What a text comes to: a configuration, or what is wrong without the places. */
 function load(text: string, file: string, secrets: readonly string[] = []): Outcome {
+  const place = new RegExp(`^${file.replace(".", "\\.")}:\\d+: [^\n\r]+$`);
+  return outcomeOf(() => parse(text, file), place, secrets);
+}
+
+/** A flag, a variable, or all of them. */
+const WITHOUT_FILE =
+  /^(?:--[a-z0-9-]+|WIRESTACK_[A-Z0-9_]+|flags|environment)\b[^\n\r]*: [^\n\r]+$/;
+
+/** @param place How every message begins. */
+function outcomeOf(
+  read: () => ConfigSource,
+  place: RegExp,
+  secrets: readonly string[],
+): Outcome {
   try {
-    return { config: loadSource(parse(text, file)).config };
+    return { config: loadSource(read()).config };
   } catch (error) {
     assert.ok(error instanceof ConfigError, error as Error);
     assert.ok(error.problems.length > 0);
     for (const line of error.problems) {
-      assert.match(line, new RegExp(`^${file.replace(".", "\\.")}:\\d+: [^\n\r]+$`));
+      assert.match(line, place);
       for (const secret of secrets) {
         for (let i = 0; i + TELLING <= secret.length; i++) {
           assert.ok(!line.includes(secret.slice(i, i + TELLING)), `a key in a message: ${line}`);
@@ -134,6 +160,46 @@ function parse(text: string, file: string) {
   }
   return source;
 }
+
+function fromEnvironment(input: ConfigInput): ConfigSource {
+  const source = new ConfigSource({ flag: "environment" });
+  const given = variables(input).map(([name, value]) => ({ name, value }));
+  applyVariables(source, given.map((one) => ({ ...one, origin: { variable: one.name } })));
+  return source;
+}
+
+/** Undefined where the first flag of a section, which begins it, would be missing. */
+function fromFlags(input: ConfigInput): ConfigSource | undefined {
+  if (input.links?.some(({ name }) => name === undefined)) return undefined;
+  const of = (section: Section, values: object) =>
+    Object.entries(values).map(([field, value]) => ({
+      key: findField(section, field)!,
+      value: String(value),
+    }));
+  const flags = (Object.entries(input) as [Section, object | object[]][]).flatMap(
+    ([section, values]) => {
+      if (!isRepeated(section)) return of(section, values);
+      const first = FIRST_FLAGS[section];
+      return (values as object[]).flatMap((each) => {
+        const { [first.field]: value = first.otherwise, ...rest } = each as Record<string, unknown>;
+        return of(section, { [first.field]: value, ...rest });
+      });
+    },
+  );
+  const source = new ConfigSource({ flag: "flags" });
+  applyFlags(source, flags);
+  // Secrets are in files, which here are called by what is in them.
+  for (const { section, key, origin, file } of source.secretFiles) {
+    source.set(section, key, file, origin);
+  }
+  return source;
+}
+
+const FIRST_FLAGS = {
+  peers: { field: "publicKey", otherwise: "" },
+  rules: { field: "action", otherwise: "allow" },
+  links: { field: "name", otherwise: "" },
+} as const;
 
 const key = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => bytes.toBase64());
 

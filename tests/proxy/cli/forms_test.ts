@@ -6,6 +6,7 @@ import type { ConfigInput } from "../../../proxy/config/config.ts";
 import { findField, type Section } from "../../../proxy/config/keys.ts";
 import { VARIABLE_NAMES } from "../../../proxy/config/variables.ts";
 import { variables, written } from "../config/forms.ts";
+import { MadeAuthority } from "../bind/certificates/made.ts";
 import { runHere } from "./run_here.ts";
 
 const PRIVATE = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
@@ -102,8 +103,29 @@ const INPUT: ConfigInput = {
     { from: ["a laptop"], ports: ["tcp/80", "tcp/443"] },
     { action: "reject", to: ["10.50.3.0/24"] },
   ],
+  links: [
+    { name: "radio", listen: "udp:127.0.0.1:0", prefixes: ["10.60.0.0/24"], mtu: 1300 },
+    { name: "a phone", listen: "unix:phone.sock", framing: "length32" },
+  ],
   proxy: { subnets: ["10.50.0.0/16"], map: ["10.50.0.1 -> 127.0.0.1"], udpIdleTimeout: 1.5 },
+  relay: {
+    listen: ["tls:127.0.0.1:0", "grpc:127.0.0.1:0"],
+    cert: "hub.pem",
+    key: "hub.key",
+    clientCa: "ca.pem",
+    allowedClients: ["a-laptop"],
+  },
+  status: { listen: "127.0.0.1:0", allowedHosts: ["gateway.example.com"], maxPeers: 7 },
+  capture: { write: "capture.pcapng", at: ["nic1", "outer"], filter: "tcp and port 80", snap: 96 },
+  log: { level: "debug", format: "json", access: "access.log", accessProtocols: ["tcp", "icmp"] },
 };
+
+/** What is in the files that it names. */
+async function certificates(): Promise<Record<string, string>> {
+  const authority = await MadeAuthority.make();
+  const { cert, key } = await authority.leaf({ name: "hub", usage: "serverAuth", hosts: ["hub"] });
+  return { "ca.pem": authority.cert, "hub.pem": cert, "hub.key": key };
+}
 
 /** The flags that say it; secrets are in files. */
 function flags(input: ConfigInput): string[] {
@@ -117,7 +139,10 @@ function flags(input: ConfigInput): string[] {
     ...of("interface", input.interface!),
     ...input.peers!.flatMap((peer) => of("peers", peer)),
     ...input.rules!.flatMap(({ action = "allow", ...rule }) => of("rules", { action, ...rule })),
-    ...of("proxy", input.proxy!),
+    ...input.links!.flatMap((link) => of("links", link)),
+    ...(["proxy", "relay", "status", "capture", "log"] as const).flatMap((section) =>
+      of(section, input[section]!)
+    ),
   ];
 }
 
@@ -125,7 +150,11 @@ Deno.test(
   "a gateway shows the same from a wg-quick file, YAML, JSON, .env, the environment and flags alone",
   { ignore },
   async () => {
-    await using folder = await temporary({ key: PRIVATE, psk: PSK, ...written(INPUT) });
+    await using folder = await temporary({
+      ...{ key: PRIVATE, psk: PSK },
+      ...await certificates(),
+      ...written(INPUT),
+    });
     const shown: Record<string, unknown> = {};
     const show = async (
       name: string,
@@ -135,16 +164,46 @@ Deno.test(
       await using running = await Running.start(folder.path, args, environment);
       const { status, out, error } = await running.ask("show", "site", "--json");
       assert.deepEqual([status, error], [0, ""], running.log);
-      shown[name] = JSON.parse(out, (key, value) => VOLATILE.has(key) ? undefined : value);
+      const { gateway, ...rest } = JSON.parse(out, (key, value) => {
+        if (key === "place") return value.replace(/:\d+$/, ""); // a link's, of any free port
+        return VOLATILE.has(key) ? undefined : value;
+      });
+      // What show does not tell of.
+      const opened = running.log.matchAll(/"event":"(\w+-(?:open(?:ed)?|listening|begun))"/g);
+      const captured = await Deno.stat(`${folder.path}/capture.pcapng`);
+      await Deno.remove(`${folder.path}/capture.pcapng`);
+      await Deno.remove(`${folder.path}/access.log`);
+      shown[name] = {
+        ...rest,
+        gateway,
+        opened: Array.from(opened, ([, event]) => event).sort(),
+        isCaptured: captured.size > 0,
+      };
     };
     for (const name of Object.keys(written(INPUT))) await show(name, [name]);
     await show("environment", [], Object.fromEntries(variables(INPUT)));
     await show("flags", flags(INPUT));
-    const { "wg0.conf": first, ...others } = shown;
-    assert.equal((first as { peers: unknown[] }).peers.length, 2);
+    const { "wg0.conf": first, ...others } = shown as Record<string, Shown>;
+    assert.equal(first!.peers.length, 2);
+    assert.deepEqual(first!.gateway.links.map(({ name }) => name), ["radio", "a phone"]);
+    assert.deepEqual(first!.opened, OPENED);
     for (const [name, other] of Object.entries(others)) assert.deepEqual(other, first, name);
   },
 );
+
+interface Shown {
+  readonly peers: readonly unknown[];
+  readonly gateway: { readonly links: readonly { readonly name: string }[] };
+  readonly opened: readonly string[];
+}
+
+/** The capture, two links, two listeners of the relay, and the status. */
+const OPENED = [
+  ...["capture-begun", "control-open"],
+  ...["link-opened", "link-opened"],
+  ...["relay-listening", "relay-listening"],
+  "status-open",
+];
 
 /** Of the run, not of the configuration. */
 const VOLATILE = new Set([
@@ -157,6 +216,7 @@ const VOLATILE = new Set([
     "uptimeMs",
     "memory",
     "transportSince",
+    "turns",
   ],
 ]);
 

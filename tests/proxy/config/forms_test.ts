@@ -358,6 +358,33 @@ Deno.test("the YAML that the documentation has is a configuration", async () => 
   }
 });
 
+Deno.test("a log's level, format and output in YAML are nested and quoted as others have them", async () => {
+  const { config } = await load(
+    `interface:
+  privateKey: "${PRIVATE}"
+  address: "10.9.0.1/24"
+
+relay:
+  listen: "tls:127.0.0.1:8081"
+  cert: "certs/server/cert.pem"
+  key: "certs/server/key.pem"
+  clientCa: "certs/ca/cert.pem"
+
+log:
+  level: "info"
+  format: "json"
+  output: "stdout"
+`,
+    "wg0.yaml",
+  );
+  const { level, format, output } = config.log;
+  assert.deepEqual([level, format, output], ["info", "json", "stdout"]);
+  const { certPath, keyPath, clientCaPath } = config.relay!;
+  assert.deepEqual([certPath, keyPath, clientCaPath], [
+    ...["certs/server/cert.pem", "certs/server/key.pem", "certs/ca/cert.pem"],
+  ]);
+});
+
 async function problemsOf(text: string, file: string): Promise<readonly string[]> {
   const source = await sourceOf(text, file);
   try {
