@@ -12,6 +12,8 @@ import { forSeeds } from "./seeds.ts";
 import {
   BREAKING,
   ECHO,
+  PATIENCE_MS,
+  PATIENT,
   REFUSING,
   SILENT,
   SimTargets,
@@ -101,6 +103,37 @@ Deno.test("a target that refuses, is silent or breaks off: so it looks to the cl
   assert.deepEqual(endsAt(SILENT), ["unreachable", 5_020]); // the dial's limit
   const { refused, timedOut, resetByTarget } = proxy.tcp.counters;
   assert.deepEqual([refused, timedOut, resetByTarget], [1, 1, 1]);
+  sim.runFor(200_000);
+  assertClean();
+});
+
+Deno.test("10 MB up, the side shut, and an answer 20 s later: it arrives, and nothing else", () => {
+  const { sim, clients: [client], assertClean } = forwarding(1, 1);
+  const upload = new Uint8Array(10_000_000);
+  const endpoint = client!.connectTcp(TARGET, PATIENT);
+  let [sent, shutAt, answer] = [0, 0, ""];
+  const buffer = new Uint8Array(1_000);
+  const send = () => {
+    sent += endpoint.write(upload, sent, upload.length - sent);
+    if (sent < upload.length || shutAt > 0) return;
+    endpoint.shutdownWrite();
+    shutAt = sim.now;
+  };
+  let end: string | undefined;
+  endpoint.handler = {
+    connected: send,
+    writable: send,
+    readable: () => {
+      const count = endpoint.read(buffer);
+      answer += new TextDecoder().decode(buffer.subarray(0, count));
+      if (endpoint.endOfFile) endpoint.close();
+    },
+    closed: (error) => end = error?.kind ?? "well",
+  };
+  assert.ok(sim.runUntil(() => answer !== "", 120_000));
+  assert.ok(sim.now - shutAt >= PATIENCE_MS, `${sim.now - shutAt} ms`);
+  assert.ok(sim.runUntil(() => end !== undefined, 1_000));
+  assert.deepEqual([answer, end], ["10000000 bytes", "well"]);
   sim.runFor(200_000);
   assertClean();
 });

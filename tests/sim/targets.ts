@@ -39,6 +39,10 @@ export const SINK = 9;
 export const SOURCE = 19;
 const SENT_BY_SOURCE = new Uint8Array(8_192);
 
+/** Answers {@link PATIENCE_MS} after the end of what it is sent: how many bytes that was. */
+export const PATIENT = 87;
+export const PATIENCE_MS = 20_000;
+
 export interface SimTargetsOptions {
   /** To the target and back, ms. */
   readonly rttMs?: number;
@@ -205,17 +209,30 @@ class SimStream implements ByteStream {
     const chunk = this.#port === SOURCE ? SENT_BY_SOURCE : this.#chunks.shift();
     if (chunk !== undefined) {
       if (this.#port !== SOURCE) this.#queued -= chunk.length;
-      if (this.#port !== SINK) this.#isStopped = !handler.data(this, chunk, 0, chunk.length, false);
+      const isEchoed = this.#port !== SINK && this.#port !== PATIENT;
+      if (isEchoed) this.#isStopped = !handler.data(this, chunk, 0, chunk.length, false);
       if (this.#isFull && this.#queued <= this.#targets.options.buffer / 2) {
         this.#isFull = false;
         handler.drained(this);
       }
     }
     if (this.#chunks.length > 0 || this.#port === SOURCE) this.#pump();
-    else if (this.#hasEnded) {
-      handler.ended(this);
-      this.#close()?.closed(this, undefined);
-    }
+    else if (this.#hasEnded && this.#port === PATIENT) this.#answerLate();
+    else if (this.#hasEnded) this.#finish(handler);
+  }
+
+  #answerLate(): void {
+    this.#targets.sim.after(PATIENCE_MS, () => {
+      const { handler } = this;
+      const answer = new TextEncoder().encode(`${this.#total} bytes`);
+      handler?.data(this, answer, 0, answer.length, false);
+      if (handler !== undefined) this.#finish(handler);
+    });
+  }
+
+  #finish(handler: StreamHandler): void {
+    handler.ended(this);
+    this.#close()?.closed(this, undefined);
   }
 
   #close(): StreamHandler | undefined {

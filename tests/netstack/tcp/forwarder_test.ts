@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { TcpForwarderRequest } from "../../../netstack/tcp/forwarder.ts";
 import { IpAddress } from "../../../netstack/address.ts";
+import { Host, tcpSegment, tcpSyn, uint16 } from "../packets.ts";
 import { PEER, PEER_PORT, Script, type ScriptOptions } from "./script.ts";
 
 /** A host behind whose NIC every address answers; requests wait for the test. */
@@ -190,6 +191,30 @@ Deno.test("a client that resets instead of finishing the handshake is told to th
   t.flush();
   t.in("R 1");
   assert.deepEqual(t.events, ["closed: reset"]);
+});
+
+Deno.test("after a reset the client's port is free at once, for another target port and for the same", () => {
+  const host = new Host();
+  const proxy = host.addProxyNic("10.50.0.0/16");
+  const asked: number[] = [];
+  host.stack.tcp.setForwarder(proxy, {
+    request: (request) => {
+      asked.push(request.targetPort);
+      request.accept();
+    },
+  });
+  const receive = (bytes: Uint8Array) => {
+    host.stack.handlePacket(host.nic, bytes, 0, bytes.length, host.sim.now);
+    host.sim.runFor(0);
+    return host.take().map(({ payload }) => [...payload.subarray(0, 2), payload[13]!]);
+  };
+  const synAck = (port: number) => [[...uint16(port), 0x12]];
+  assert.deepEqual(receive(tcpSyn("10.9.0.2", 1000, "10.50.0.1", 80)), synAck(80));
+  assert.deepEqual(receive(tcpSegment("10.9.0.2", 1000, "10.50.0.1", 80, 1001, 0, 0x04)), []);
+  assert.deepEqual(receive(tcpSyn("10.9.0.2", 1000, "10.50.0.1", 81)), synAck(81));
+  assert.deepEqual(receive(tcpSyn("10.9.0.2", 1000, "10.50.0.1", 80)), synAck(80));
+  assert.deepEqual(asked, [80, 81, 80]);
+  assert.equal(host.stack.tcp.connectionCount, 2);
 });
 
 Deno.test("data written before the handshake is done goes out with it", () => {

@@ -141,6 +141,28 @@ Deno.test("SACK Panic: an absurd MSS does not multiply our segments (CVE-2019-11
   }
 });
 
+Deno.test("an MSS of 0 is none, and gives 536 bytes; one of 1 gives 88", () => {
+  for (const [mss, size] of [[0, 536], [1, 88]] as const) {
+    const t = new Script();
+    t.listen();
+    t.in(`S 0 mss ${mss}`);
+    t.out("S. 0 ack 1");
+    t.in(". 1 ack 1");
+    t.write(20_000);
+    let taken = 0;
+    while (taken < 20_000) {
+      const segments = t.drop();
+      assert.ok(segments.length > 0, `${taken} bytes`);
+      for (const { length } of segments) {
+        taken += length;
+        assert.ok(length === size || taken === 20_000, `a segment of ${length} bytes, MSS ${mss}`);
+      }
+      t.in(`. 1 ack ${1 + taken}`);
+    }
+    assert.equal(taken, 20_000);
+  }
+});
+
 Deno.test("without an MSS option 536 bytes are assumed (RFC 9293 §3.7.1)", () => {
   const t = new Script();
   t.listen();

@@ -8,6 +8,7 @@ import {
 import { encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
 import type { ShownGateway } from "../../../proxy/cli/shown.ts";
 import { ControlLab, hexKey } from "../control/lab.ts";
+import { ownUdpPort } from "../own_port.ts";
 import { runHere } from "./run_here.ts";
 
 const privateKey = generatePrivateKey();
@@ -173,6 +174,13 @@ Deno.test("reload says what has changed", async () => {
       "  Map: 10.60.0.1=127.0.0.1 added\n  MaxDials: default -> 7\n" +
       `  peer ${peer(6).publicKey}: removed\n  peer laptop: changed\n  peer tv: added\n`,
   });
+  const listenPort = ownUdpPort();
+  lab.next = { ...lab.next, interface: { ...lab.next.interface, listenPort } };
+  assert.equal(
+    (await wirestack("reload", ...folder)).out,
+    `lab: reloaded\n  ListenPort: default -> ${listenPort}\n`,
+  );
+  assert.equal(lab.gateway.port, listenPort);
   lab.next = {
     ...lab.next,
     interface: { ...lab.next.interface, privateKey: encodeKey(generatePrivateKey()) },
