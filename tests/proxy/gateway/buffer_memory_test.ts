@@ -9,6 +9,7 @@ import { captureLog } from "../log/capture.ts";
 import { Process } from "../../e2e/process.ts";
 import { SITE } from "../pair.ts";
 import { startWirestack } from "../start.ts";
+import { TempFolder } from "../../temp_folder.ts";
 import { tries } from "../../tries.ts";
 import config from "../../../deno.json" with { type: "json" };
 
@@ -107,8 +108,19 @@ Deno.test("a period of pressure is one line when it begins and one when it ends,
 
 /** What a gateway says of its budget, which runs until it has said it. */
 async function budgetOf(flags: readonly string[], file = "", prefix: readonly string[] = []) {
+  using state = new TempFolder();
   await using gateway = new Process("gateway", [
-    ...[...prefix, Deno.execPath(), "run", "--quiet", "--no-prompt", "--no-check", "--allow-all"],
+    ...[
+      ...prefix,
+      "env",
+      `STATE_DIRECTORY=${state.path}`,
+      Deno.execPath(),
+      "run",
+      "--quiet",
+      "--no-prompt",
+      "--no-check",
+      "--allow-all",
+    ],
     ...[...FLAGS, "main.ts", "up", "-", "--control-dir", "off", "--no-confine", ...flags],
   ], {
     cwd: ROOT,
