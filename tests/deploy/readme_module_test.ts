@@ -14,7 +14,7 @@ const README = Deno.readTextFileSync(`${ROOT}/README.md`);
 
 /** The first block of that kind that holds `text`. */
 function block(kind: string, text: string): string {
-  const parts = README.split(/^```/m); // what is inside has an odd place
+  const parts = README.split("\n```"); // what is inside has an odd place
   const found = parts.find((part, i) =>
     i % 2 === 1 && part.startsWith(`${kind}\n`) && part.includes(text)
   );
