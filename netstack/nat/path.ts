@@ -228,7 +228,9 @@ export class NatPath {
       case "echo-reply":
         return ICMP_IDENTIFIERS + isIpv6;
       case "other": {
-        if (protocol !== PROTOCOL_ICMP || transport + ICMP_HEADER_LENGTH > end) return NONE;
+        // In IPv6 that protocol is nothing.
+        if (protocol !== PROTOCOL_ICMP || version !== 4) return NONE;
+        if (transport + ICMP_HEADER_LENGTH > end) return NONE;
         const type = buffer[transport]!;
         if (type !== TIMESTAMP && type !== TIMESTAMP_REPLY) return NONE;
         this.#isReply = type === TIMESTAMP_REPLY;

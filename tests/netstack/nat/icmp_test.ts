@@ -196,6 +196,35 @@ Deno.test("REQ-6: an error neither keeps nor ends a mapping", () => {
   assert.equal(lab.nat.mappings, 0);
 });
 
+Deno.test("ICMP in IPv6, and ICMPv6 in IPv4, are protocols that are not translated, in an error too", () => {
+  // A timestamp in IPv6 came out with an IPv4 mapping's address in the place of its source.
+  for (
+    const [inside, external, remote, protocol, types] of [
+      [A6, EXTERNAL6, X6, 1, [13, 14]],
+      [A, EXTERNAL, X, 58, [128, 129]],
+    ] as const
+  ) {
+    const lab = new NatLab();
+    for (const type of types) {
+      const payload = concat(Uint8Array.of(type, 0), uint16(0), uint16(77), new Uint8Array(14));
+      const gone = packet({ source: inside, destination: remote, protocol, payload });
+      const [refused] = lab.back(gone);
+      assert.deepEqual([...refused!.payload.subarray(0, 2)], inside === A ? [3, 13] : [1, 1]);
+      assert.deepEqual(
+        lab.in(packet({ source: remote, destination: external, protocol, payload })),
+        [],
+      );
+      const error = concat(uint32(0), gone);
+      const unreachable = inside === A
+        ? icmp(X, EXTERNAL, 3, 1, error)
+        : icmp(X6, EXTERNAL6, 1, 0, error);
+      assert.deepEqual(lab.in(unreachable), []);
+    }
+    const { otherProtocol, unknownError } = lab.nat.counters;
+    assert.deepEqual([otherProtocol, unknownError, lab.nat.mappings], [4, 2, 0]);
+  }
+});
+
 Deno.test("REQ-8, REQ-10, REQ-11: what cannot be translated is prohibited outbound, and dropped inbound", () => {
   const lab = new NatLab();
   // Information and address mask requests; source quench, redirect, router solicitation.
