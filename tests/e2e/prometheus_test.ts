@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { SITE } from "../proxy/pair.ts";
+import { readAll, SITE, writeAll } from "../proxy/pair.ts";
 import { programTest } from "../with_program.ts";
 import { eventually } from "./lab.ts";
 import { added, flowBytes, Prometheus, ScrapedPair, TOKEN } from "./prometheus.ts";
@@ -124,4 +124,42 @@ Deno.test("10,000 slow clients keep nobody out, cost a bounded number of connect
     await flood.status;
     await output.cancel();
   }
+});
+
+/** Requests that are refused, and how. */
+const REFUSED = [
+  ["401", "Host: localhost\r\nAuthorization: Bearer not-this-one-at-all"],
+  ["401", "Host: localhost"],
+  ["421", `Host: evil.test\r\nAuthorization: Bearer ${TOKEN}`],
+  ["431", `Host: localhost\r\nX: ${"x".repeat(20_000)}`],
+] as const;
+
+Deno.test("wrong tokens, wrong hosts and huge heads are refused again and again, and the tunnel goes on", async () => {
+  await using pair = await ScrapedPair.start();
+  const ask = async (fields: string) => {
+    using conn = await Deno.connect({ hostname: "127.0.0.1", port: pair.statusPort });
+    const request = `GET /metrics HTTP/1.1\r\n${fields}\r\nConnection: close\r\n\r\n`;
+    await writeAll(conn, new TextEncoder().encode(request));
+    return new TextDecoder().decode(await readAll(conn)).split(" ", 2)[1];
+  };
+  await pair.transfer(PAYLOAD);
+  let isOver = false;
+  let refused = 0;
+  const asking = REFUSED.map(async ([status, fields]) => {
+    for (; !isOver; refused++) assert.equal(await ask(fields), status);
+  });
+  try {
+    for (let i = 0; i < 20; i++) {
+      const before = refused;
+      await pair.transfer(PAYLOAD); // every byte comes back
+      await eventually("some are refused meanwhile", () => refused >= before + REFUSED.length);
+    }
+  } finally {
+    isOver = true;
+    await Promise.all(asking);
+  }
+  const { flows } = pair.gateway.stats();
+  assert.deepEqual([flows.total.bytesUp, flows.total.bytesDown], [21 * PAYLOAD, 21 * PAYLOAD]);
+  await eventually("all have ended", () => pair.gateway.stats().flows.tcp.ended.closed === 21);
+  assert.equal(await ask(`Host: localhost\r\nAuthorization: Bearer ${TOKEN}`), "200");
 });

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { Prefix } from "../../netstack/mod.ts";
 import type { OwnerLimits } from "../../proxy/flow/limits.ts";
 import type { RuleOptions } from "../../proxy/flow/rule.ts";
-import { ip } from "../netstack/packets.ts";
+import { icmp, ip } from "../netstack/packets.ts";
 import { EchoClient, Pinger } from "./applications.ts";
 import type { SimEngine, SimEngineOptions } from "./engine.ts";
 import { site } from "./engine_site.ts";
@@ -401,8 +401,8 @@ Deno.test("and one that has not enough uses what it has, and the stream loses no
   assert.ok(connections > 700 && connections < 2_000, `${connections} a second of 4,000`);
 });
 
-Deno.test("with a thousand rules a connection and a session are decided once each, whatever they move", () => {
-  const { sim, clients: [client], proxy } = limited([{}]);
+Deno.test("with a thousand rules a connection, a session, a ping and what goes from peer to peer are decided once each, whatever they move", () => {
+  const { sim, clients: [client, other], proxy } = limited([{}, {}], { forwarding: true });
   const { rules: [everything] } = rule({});
   const others = Array.from({ length: 1_000 }, (_, i) => ({
     ...everything!,
@@ -428,4 +428,34 @@ Deno.test("with a thousand rules a connection and a session are decided once eac
   sim.runFor(1_000);
   assert.deepEqual([pings.answered, verdicts], [200, 2]);
   pings.close();
+
+  for (let n = 0; n < 200; n++) {
+    const request = icmp("10.9.0.2", "10.70.0.1", 8, 0, Uint8Array.of(0, 7, 0, n, 1, 2, 3, 4));
+    client!.engine.link.forward(request, 0, request.length, sim.now);
+    client!.engine.wake();
+    sim.runFor(5);
+  }
+  sim.runFor(1_000);
+  assert.deepEqual([proxy.icmp.counters.replies, verdicts], [200, 3]);
+
+  for (const { engine } of [client!, other!]) {
+    const [hub] = engine.device.peers();
+    hub!.addAllowedIp({ address: ip("10.9.0.0").bytes, length: 24 });
+  }
+  client!.route("10.9.0.3/32", client!.engine.nic1);
+  new EchoClient(other!.connectTcp(TARGET, ECHO), 10, 1); // so that the gateway knows where it is
+  sim.runFor(1_000);
+  assert.equal(verdicts, 4);
+  let received = 0;
+  const socket = other!.engine.stack.bindUdp({ port: 9 });
+  socket.handler = { datagram: () => void received++ };
+  const across = new Pinger(client!.engine, ip("10.9.0.3"), 9);
+  for (let n = 0; n < 200; n++) {
+    across.ask(64);
+    sim.runFor(5);
+  }
+  sim.runFor(1_000);
+  assert.deepEqual([received, verdicts], [200, 5]);
+  across.close();
+  socket.close();
 });

@@ -141,11 +141,13 @@ const WRONG: readonly (readonly [lines: string, ...problems: string[]])[] = [
     'To: "10.50.0" is not an address or prefix, expected one such as 10.50.0.0/24 or fd50::/64',
   ],
   ["To = a..b", 'To: "a..b" is neither, expected a prefix, or a host'],
-  [
-    "To = db.corp.test\nAction = reject",
-    'To: "db.corp.test" is a name, and a rule with Action = reject would let everything through ' +
-    "while it cannot be resolved, expected an address or a prefix",
-  ],
+  ...["reject", "drop"].map((action) =>
+    [
+      `To = db.corp.test\nAction = ${action}`,
+      `To: "db.corp.test" is a name, and a rule with Action = ${action} would let everything through ` +
+      "while it cannot be resolved, expected an address or a prefix",
+    ] as const
+  ),
   ["Ports = 80", 'Ports: "80" is unknown, expected as tcp/80, udp/5000-5100, tcp or icmp'],
   ["Ports = 80/tcp", 'Ports: "80/tcp" is unknown, expected as tcp/80, udp/5000-5100, tcp or icmp'],
   ["Ports = sctp/1", 'Ports: "sctp/1" is unknown, expected as tcp/80, udp/5000-5100, tcp or icmp'],

@@ -3,6 +3,8 @@ import type { IpAddress } from "../../../netstack/mod.ts";
 import { parseIpAddress } from "../../../proxy/address.ts";
 import { NameCache } from "../../../proxy/target/name_cache.ts";
 import { type NameAnswer, Names, type NameSource } from "../../../proxy/target/names.ts";
+import { SystemNames } from "../../../proxy/target/system_names.ts";
+import { until } from "../until.ts";
 import { captureLog } from "../log/capture.ts";
 import { settle, TestClock } from "./clock.ts";
 
@@ -83,6 +85,37 @@ Deno.test("a TTL counts as at least a second and at most five minutes, that ther
   await clock.advance(1);
   resolve("long.test");
   assert.deepEqual(source.asked, ["AAAA long.test", "A long.test"]);
+});
+
+/** The system's, and how often it was asked. */
+class CountedSystem extends SystemNames {
+  asked = 0;
+  answered = 0;
+
+  override ask(name: string): Promise<NameAnswer> {
+    this.asked++;
+    return super.ask(name).finally(() => this.answered++);
+  }
+}
+
+Deno.test("what the system resolves, which tells no TTL, holds for 30 s", async () => {
+  const clock = new TestClock();
+  const source = new CountedSystem();
+  const names = new Names({ source, ...clock });
+  const got: string[] = [];
+  const resolve = () =>
+    void names.resolve("localhost", { found: (addresses) => void got.push(addresses.join(" ")) });
+  resolve();
+  await until(() => got.length === 1, "the system has answered");
+  assert.match(got[0]!, /127\.0\.0\.1|::1/);
+  await clock.advance(29_999);
+  resolve();
+  assert.deepEqual([got.length, source.asked], [2, 1]);
+  await clock.advance(1);
+  resolve();
+  assert.equal(source.asked, 2);
+  await until(() => source.answered === 2, "it has again");
+  await settle();
 });
 
 Deno.test("the other family is waited for 50 ms, and handed on when it comes later", async () => {
