@@ -18,14 +18,20 @@ import { tries } from "../tries.ts";
 const NAME_SERVER = fileURLToPath(new URL("./name_server.ts", import.meta.url));
 /** Where the target is, later. */
 const MOVED = "10.50.0.5";
+const MOVED_IPV6 = "fd50::5";
 /** Addresses of no host: rules lead from there to names. */
 const WEB = "10.60.0.1";
 const OTHER = "10.60.0.2";
 const LIAR = "10.60.0.3";
+const WEB_IPV6 = "fd60::1";
+const LIAR_IPV6 = "fd60::3";
 const MISSING = "10.60.0.4";
 const BOTH = "10.60.0.5";
-const ROUTES = ["10.60.0.0/24"];
-const PROXY = ["Subnets = 10.50.0.0/16, fd50::/64, 10.60.0.0/24", "TcpDialTimeout = 3"];
+const ROUTES = ["10.60.0.0/24", "fd60::/64"];
+const PROXY = [
+  "Subnets = 10.50.0.0/16, fd50::/64, 10.60.0.0/24, fd60::/64",
+  "TcpDialTimeout = 3",
+];
 
 function rules(...lines: string[][]): string[] {
   return lines.flatMap((rule) => ["", "[Rule]", ...rule]);
@@ -107,15 +113,23 @@ for (const subject of SUBJECTS.filter((subject) => subject !== "dist/wirestack")
           [`To = ${WEB}`, "Rewrite = web.corp.test"],
           [`To = ${OTHER}`, "Rewrite = other.corp.test"],
           [`To = ${BOTH}`, "Rewrite = both.corp.test"],
-          [`To = ${LIAR}`, "Rewrite = liar.corp.test"],
+          [`To = ${WEB_IPV6}`, "Rewrite = six.corp.test"],
+          [`To = ${LIAR}, ${LIAR_IPV6}`, "Rewrite = liar.corp.test"],
           [`To = ${MISSING}`, "Rewrite = missing.corp.test"],
         ),
       ],
     });
-    await site.target.addAddresses("site", [`${MOVED}/24`]);
-    await nginx(site, `${TARGET[4]}:8080`, `${MOVED}:8080`, "[fd50::2]:8080");
+    await site.target.addAddresses("site", [`${MOVED}/24`, `${MOVED_IPV6}/64`]);
+    await nginx(
+      site,
+      ...[TARGET[4], MOVED, `[${TARGET[6]}]`, `[${MOVED_IPV6}]`].map((host) => `${host}:8080`),
+    );
     const zone = new Zone(site);
-    await zone.set({ "web.corp.test": [TARGET[4]], "liar.corp.test": ["127.0.0.1", "::1"] });
+    await zone.set({
+      "web.corp.test": [TARGET[4]],
+      "six.corp.test": [TARGET[6]],
+      "liar.corp.test": ["127.0.0.1", "::1"],
+    });
     await zone.serve();
     const logged = (pattern: RegExp) =>
       site.gateway.process.lines.filter((line) => pattern.test(line)).length;
@@ -124,11 +138,14 @@ for (const subject of SUBJECTS.filter((subject) => subject !== "dist/wirestack")
     // UDP as well: what was sent first has waited for the name.
     assert.deepEqual(await site.ask("udp", WEB, PORTS.echo, 1, 1_000), { failures: [] });
 
-    // It moves while a connection runs.
+    assert.match((await get(site, WEB_IPV6, 8080)).body, /^fd50::2 /);
+    // They move while a connection of each family runs.
     await using held = hold(site.client, WEB);
-    await moreEchoes(held);
+    await using heldIpv6 = hold(site.client, WEB_IPV6);
+    await Promise.all([moreEchoes(held), moreEchoes(heldIpv6)]);
     await zone.set({
       "web.corp.test": [MOVED],
+      "six.corp.test": [MOVED_IPV6],
       "liar.corp.test": ["127.0.0.1", "::1"],
       "other.corp.test": ["fd50::2"],
       "both.corp.test": [SILENT[6], TARGET[4]],
@@ -137,8 +154,14 @@ for (const subject of SUBJECTS.filter((subject) => subject !== "dist/wirestack")
       "new flows go to where it is now",
       async () => (await get(site, WEB, 8080)).body.startsWith(`${MOVED} `) ? true : undefined,
     );
-    await moreEchoes(held); // it stays where it was
-    assert.ok((await release(held)).echoes >= 20);
+    await eventually(
+      "those of IPv6 as well",
+      async () =>
+        (await get(site, WEB_IPV6, 8080)).body.startsWith(`${MOVED_IPV6} `) ? true : undefined,
+    );
+    // The old ones stay where they were.
+    await Promise.all([moreEchoes(held), moreEchoes(heldIpv6)]);
+    for (const each of [held, heldIpv6]) assert.ok((await release(each)).echoes >= 20);
     // Of one family alone, and not the client's.
     assert.match((await get(site, OTHER, 8080)).body, /^fd50::2 /);
 
@@ -157,6 +180,7 @@ for (const subject of SUBJECTS.filter((subject) => subject !== "dist/wirestack")
         assert.ok(ms < limitMs, `${ms} ms`);
       });
     for (let i = 0; i < 3; i++) await isRefused(LIAR, 2_000);
+    await isRefused(LIAR_IPV6, 2_000);
     assert.equal(logged(/liar\.corp\.test.*is refused|is refused.*liar\.corp\.test/), 1);
     // No such name: at once.
     await isRefused(MISSING, 2_000);
@@ -165,6 +189,7 @@ for (const subject of SUBJECTS.filter((subject) => subject !== "dist/wirestack")
     await new Promise((resolve) => setTimeout(resolve, 2_500)); // its answers' time, and of none
     for (let i = 0; i < 4; i++) {
       assert.match((await get(site, WEB, 8080)).body, new RegExp(`^${MOVED} `));
+      assert.match((await get(site, WEB_IPV6, 8080)).body, new RegExp(`^${MOVED_IPV6} `));
       await isRefused(MISSING, 3_000 + 1_500);
     }
     assert.equal(logged(/is not resolved/), 1);
