@@ -138,4 +138,11 @@ measuredLabTest("rates of peers and of a rule on a link of 100 Mbit/s", async (t
       assertNear(rates.reduce((sum, rate) => sum + rate), 20, 0.05, "together");
       for (const rate of rates) assertNear(rate, 5, 0.1, "each");
     }));
+  await t.step("the same, up", () =>
+    measured(async () => {
+      const rates = await iperf(site, unlimited, RULED_PORT, "--parallel", "4");
+      console.log(`20 Mbit/s up among four: ${rates.map((rate) => rate.toFixed(2))}`);
+      assertNear(rates.reduce((sum, rate) => sum + rate), 20, 0.05, "together");
+      for (const rate of rates) assertNear(rate, 5, 0.1, "each");
+    }));
 }, ["iperf3", "ping", "tc"]);
