@@ -12,6 +12,7 @@ export type { LinkDropStats };
 
 /** A link beside WireGuard as it is now. */
 export interface LinkStats {
+  /** As configured. */
   readonly name: string;
   /** `unix:/run/phone.sock`; null for one that is no socket of this host, or is not open. */
   readonly place: string | null;
@@ -55,6 +56,7 @@ export interface LinkNatStats {
 
 /** The operating system's device of a whole-system tunnel as it is now. */
 export interface DeviceStats {
+  /** As `ip link` has it. */
   readonly name: string;
   /** Bytes. */
   readonly mtu: number;

@@ -30,6 +30,7 @@ export interface PeerStats {
   readonly name: string | null;
   /** Who says that there is such a peer; `control`: the control socket or an embedder, until a reload. */
   readonly origin: PeerOrigin;
+  /** How it is with it now. */
   readonly state: PeerState;
   /** `ADDRESS:PORT`; null when it is not known. */
   readonly endpoint: string | null;

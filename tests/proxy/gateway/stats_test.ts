@@ -74,3 +74,33 @@ Deno.test("stats has what flows did, by peer, by rule and by network of targets,
   assert.equal(connected, 1);
   listener.close();
 });
+
+/** Where the types of `stats()` and of flows are. */
+const TYPES = [
+  ...["stats", "stats_counters", "stats_flows", "stats_links", "stats_peers", "flow_stats"]
+    .map((name) => `gateway/${name}`),
+  ...["totals", "rates", "histogram"].map((name) => `flow/${name}`),
+];
+
+Deno.test("every field of what stats() gives says what it is, and one that is a time or a size in what", async () => {
+  let fields = 0;
+  for (const name of TYPES) {
+    const text = await Deno.readTextFile(new URL(`../../../proxy/${name}.ts`, import.meta.url));
+    const interfaces = text.matchAll(
+      /^export interface (\w+(?:Stats|Counters))\b[^{]*\{\n(.*?)^\}/gms,
+    );
+    for (const [, type, body] of interfaces) {
+      const lines = body!.split("\n");
+      lines.forEach((line, i) => {
+        const field = /^ {2}readonly (\w+)\??: (.*)/.exec(line);
+        if (field === null) return;
+        fields++;
+        const what = `${type}.${field[1]}`;
+        assert.match(lines[i - 1] ?? "", /\*\/$/, what);
+        const isTime = /(?:uptime|duration|rtt|age|idle|delay)$/i.test(field[1]!);
+        assert.ok(!(isTime && field[2]!.startsWith("number")), `${what}: in what?`);
+      });
+    }
+  }
+  assert.ok(fields > 80, `${fields} fields are seen`);
+});
