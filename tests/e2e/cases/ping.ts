@@ -68,16 +68,18 @@ labTest("a target is pinged through the gateway of an ordinary user, of any size
 labTest("two clients with the same identifier do not get each other's replies", async () => {
   await using site = await NetnsSite.start({ subject: SUBJECT, pingGroups: EVERYBODY });
   const options = ["-e", 4711, "-c", 20, "-i", 0.1, "-w", 60];
-  const [one, two] = await Promise.all([
-    ping(site.n2, TARGET[4], ...options, "-p", "11", "-s", 100),
-    ping(site.inside, TARGET[4], ...options, "-p", "22", "-s", 300),
-  ]);
-  for (const { received, text } of [one!, two!]) {
-    assert.ok(received >= 20, text);
-    assert.doesNotMatch(text, /wrong data|DUP|truncated/);
+  for (const family of FAMILIES) {
+    const [one, two] = await Promise.all([
+      ping(site.n2, TARGET[family], ...options, "-p", "11", "-s", 100),
+      ping(site.inside, TARGET[family], ...options, "-p", "22", "-s", 300),
+    ]);
+    for (const { received, text } of [one!, two!]) {
+      assert.ok(received >= 20, text);
+      assert.doesNotMatch(text, /wrong data|DUP|truncated/);
+    }
+    assert.doesNotMatch(one!.text, /308 bytes/);
+    assert.doesNotMatch(two!.text, /108 bytes/);
   }
-  assert.doesNotMatch(one!.text, /308 bytes/);
-  assert.doesNotMatch(two!.text, /108 bytes/);
 });
 
 labTest(
@@ -233,23 +235,28 @@ labTest(
   ["traceroute"],
 );
 
-labTest("a flood of one peer's pings is cut at its rate, and another's go through", async () => {
-  await using site = await NetnsSite.start({
-    subject: SUBJECT,
-    pingGroups: EVERYBODY,
-    proxy: ["Subnets = 10.50.0.0/16, fd50::/64", "MaxPingRate = 50"],
-  });
-  const start = performance.now();
-  const flood = site.n2.spawn("flood", ["ping", "-q", "-f", "-i", "0.001", TARGET[4]]);
-  const calm = await ping(site.inside, TARGET[4], "-c", 10, "-i", 0.3, "-w", 60);
-  assert.ok(calm.received >= 10, calm.text);
-  // Without replies ping sends a hundred per second.
-  await eventually("many are dropped", async () => {
-    return (await icmpCounters(site.site)).flooded! > 100;
-  });
-  const { requests } = await icmpCounters(site.site);
-  flood.signal("SIGINT");
-  await flood.exit();
-  const seconds = (performance.now() - start) / 1000;
-  assert.ok(requests! < 50 * Math.max(10, seconds + 3), `${requests} sent on in ${seconds} s`);
-});
+for (const family of FAMILIES) {
+  labTest(
+    `a flood of one peer's IPv${family} pings is cut at its rate, and another's go through`,
+    async () => {
+      await using site = await NetnsSite.start({
+        subject: SUBJECT,
+        pingGroups: EVERYBODY,
+        proxy: ["Subnets = 10.50.0.0/16, fd50::/64", "MaxPingRate = 50"],
+      });
+      const start = performance.now();
+      const flood = site.n2.spawn("flood", ["ping", "-q", "-f", "-i", "0.001", TARGET[family]]);
+      const calm = await ping(site.inside, TARGET[family], "-c", 10, "-i", 0.3, "-w", 60);
+      assert.ok(calm.received >= 10, calm.text);
+      // Without replies ping sends a hundred per second.
+      await eventually("many are dropped", async () => {
+        return (await icmpCounters(site.site)).flooded! > 100;
+      });
+      const { requests } = await icmpCounters(site.site);
+      flood.signal("SIGINT");
+      await flood.exit();
+      const seconds = (performance.now() - start) / 1000;
+      assert.ok(requests! < 50 * Math.max(10, seconds + 3), `${requests} sent on in ${seconds} s`);
+    },
+  );
+}
