@@ -154,12 +154,14 @@ labTest("a name that is taken, too long or not allowed is refused with the reaso
   refused(first.name, "name-taken", /cannot be opened: another program has it open/);
 });
 
-labTest("an ordinary user opens its own persistent interface, and no other", async () => {
-  await using lab = await Lab.create();
-  const host = await lab.host("host");
-  const mod = new URL("../../../ffi/tun/mod.ts", import.meta.url).href;
-  const open = (options: unknown) =>
-    `const { TunDevice } = await import("${mod}");
+labTest(
+  "an ordinary user opens its own persistent interface, and no other; without /dev/net/tun nobody does",
+  async () => {
+    await using lab = await Lab.create();
+    const host = await lab.host("host");
+    const mod = new URL("../../../ffi/tun/mod.ts", import.meta.url).href;
+    const open = (options: unknown) =>
+      `const { TunDevice } = await import("${mod}");
      try {
        const tun = TunDevice.open(${JSON.stringify(options)});
        console.log(tun.name, tun.index > 0, tun.hasTso);
@@ -167,30 +169,75 @@ labTest("an ordinary user opens its own persistent interface, and no other", asy
      } catch (error) {
        console.log(error.reason, error.message);
      }`;
-  const script = `${lab.directory}/open.ts`;
-  const run = async (prefix: string[], options: unknown) => {
-    await Deno.writeTextFile(script, open(options));
-    const env = { HOME: lab.directory, DENO_DIR: `${lab.directory}/deno`, NO_COLOR: "1" };
-    const deno = [Deno.execPath(), "run", "--no-config", "--no-lock", "--no-check", "-A", script];
-    return (await host.output([...prefix, ...deno], { env })).trim();
-  };
-  const user = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups"];
-  // Its mode is the distribution's choice: most let everybody open it, and ask when a device is made.
-  const device = `${lab.directory}/tun`;
-  await output(["mknod", "-m", "666", device, "c", "10", "200"]);
-  const mount = `mount --bind ${device} /dev/net/tun && exec "$@"`;
-  const asUser = ["unshare", "--mount", "sh", "-c", mount, "sh", ...user];
-  const own = { name: "own", persistent: true, owner: 12345 };
-  assert.equal(await run([], own), "own true true");
-  await Deno.remove(`${lab.directory}/deno`, { recursive: true });
-  await Deno.chmod(lab.directory, 0o777);
-  assert.equal(await run(asUser, { name: "own" }), "own true true");
-  assert.match(await run(asUser, { name: "other" }), /^no-permission .*needs CAP_NET_ADMIN$/);
-  await Deno.chmod(device, 0o600);
-  assert.equal(await run(asUser, own), "no-permission this user may not open /dev/net/tun");
-  assert.equal(await run([], { name: "own", persistent: false }), "own true true");
-  assert.doesNotMatch(await host.output(["ip", "-oneline", "link"]), / own:/);
-});
+    const script = `${lab.directory}/open.ts`;
+    const run = async (prefix: string[], options: unknown) => {
+      await Deno.writeTextFile(script, open(options));
+      const env = { HOME: lab.directory, DENO_DIR: `${lab.directory}/deno`, NO_COLOR: "1" };
+      const deno = [Deno.execPath(), "run", "--no-config", "--no-lock", "--no-check", "-A", script];
+      return (await host.output([...prefix, ...deno], { env })).trim();
+    };
+    const user = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups"];
+    // Its mode is the distribution's choice: most let everybody open it, and ask when a device is made.
+    const device = `${lab.directory}/tun`;
+    await output(["mknod", "-m", "666", device, "c", "10", "200"]);
+    const mount = `mount --bind ${device} /dev/net/tun && exec "$@"`;
+    const asUser = ["unshare", "--mount", "sh", "-c", mount, "sh", ...user];
+    const own = { name: "own", persistent: true, owner: 12345 };
+    assert.equal(await run([], own), "own true true");
+    await Deno.remove(`${lab.directory}/deno`, { recursive: true });
+    await Deno.chmod(lab.directory, 0o777);
+    assert.equal(await run(asUser, { name: "own" }), "own true true");
+    assert.match(await run(asUser, { name: "other" }), /^no-permission .*needs CAP_NET_ADMIN$/);
+    await Deno.chmod(device, 0o600);
+    assert.equal(await run(asUser, own), "no-permission this user may not open /dev/net/tun");
+    assert.equal(await run([], { name: "own", persistent: false }), "own true true");
+    const without = [
+      "unshare",
+      "--mount",
+      "sh",
+      "-c",
+      'mount -t tmpfs none /dev/net && exec "$@"',
+      "sh",
+    ];
+    assert.equal(
+      await run(without, {}),
+      'no-driver there is no /dev/net/tun: the kernel\'s module "tun" is not loaded, or the container does ' +
+        "not show it",
+    );
+    assert.doesNotMatch(await host.output(["ip", "-oneline", "link"]), / own:/);
+  },
+);
+
+labTest(
+  "a burst of packets is read after one wait, and takes no thread for each",
+  (t) =>
+    alone(t, async () => {
+      await using lab = await Lab.create();
+      const host = await lab.host("host");
+      await using tun = TunDevice.open({ name: NAME });
+      await raise(host, tun);
+      const burst = async (count: number) => {
+        const send = `for i in {1..${count}}; do echo "$i" > /dev/udp/192.0.2.9/9; done`;
+        await host.output(["bash", "-c", send]);
+        let [waits, packets] = [0, 0];
+        for (; packets < count; waits++) {
+          assert.ok(await tun.readable());
+          tun.drain((memory, offset) => {
+            if (memory[offset] === 0x45 && memory[offset + 9] === 17) packets++;
+          }, 1_000);
+        }
+        assert.equal(packets, count);
+        return { waits, threads: [...Deno.readDirSync("/proc/self/task")].length };
+      };
+      const one = await burst(1);
+      // Fewer than the interface's own queue holds.
+      const many = await burst(400);
+      assert.equal(many.waits, 1);
+      // What the runtime starts for itself meanwhile is a few.
+      assert.ok(many.threads < one.threads + 10, `${many.threads} threads, ${one.threads} before`);
+    }),
+  ["bash"],
+);
 
 labTest(
   "a hundred devices leave no file descriptor and no interface",
