@@ -1215,6 +1215,13 @@ export const EVENTS: readonly LogEvent[] = [
     fields: { listener: "text", from: "text", reason: "text", suppressed: "number" },
   },
   {
+    name: "relay-refusing",
+    logger: "relay",
+    level: "warning",
+    message: "{listener}: {name} from {from} goes: the certificate that is shown here {reason}",
+    fields: { listener: "text", name: "text", from: "text", reason: "text", suppressed: "number" },
+  },
+  {
     name: "leftovers-taken-back",
     logger: "system",
     level: "info",

@@ -7,8 +7,8 @@
 import assert from "node:assert/strict";
 import { encodeKey, generatePrivateKey } from "../../mod.ts";
 import { readPcapng } from "../proxy/capture/pcapng_reader.ts";
-import { installation, startGateway } from "./gateway.ts";
-import { Lab, labTest } from "./lab.ts";
+import { installation, startGateway, unprivileged } from "./gateway.ts";
+import { eventually, Lab, labTest } from "./lab.ts";
 import { output } from "./process.ts";
 
 const PORT = 51_820;
@@ -65,6 +65,66 @@ for (const subject of ["deno task start", "deno task start:sandbox"] as const) {
     assert.equal(last, captured, "the figures of the whole capture are in the last file");
   });
 }
+
+labTest("up --capture writes a file, feeds who connects, and tshark behind a pipe", async (t) => {
+  const { root, deno, env } = await installation();
+  await using lab = await Lab.create();
+  const host = await lab.host("recorder");
+  const text = `[Interface]\nPrivateKey = ${
+    encodeKey(generatePrivateKey())
+  }\nListenPort = ${PORT}\n`;
+  const folder = `${lab.directory}/captures`;
+  await Deno.mkdir(folder);
+  await Deno.chown(folder, 65534, 65534);
+  const flags = (to: string) => ["--capture", to, "--capture-at", "outer", "--capture-snap", "64"];
+  const start = (to: string) =>
+    startGateway(host, lab.directory, text, { subject: "deno task start", args: flags(to) });
+  /** What is no WireGuard is shown all the same. */
+  const isSent = (bytes: Uint8Array<ArrayBuffer>) => {
+    const { interfaces, packets } = readPcapng(bytes);
+    assert.deepEqual(interfaces, [{ name: "outer", snapLength: 64 }]);
+    assert.ok(packets.length > 0);
+    for (const { direction, original } of packets) {
+      assert.deepEqual([direction, original], ["in", 1_000 + 28]);
+    }
+  };
+  await t.step("a file", async () => {
+    const gateway = await start(`${folder}/a.pcapng`);
+    await host.output(["bash", "-c", SENDER]);
+    assert.equal(await gateway.stop(), 0);
+    isSent(await Deno.readFile(`${folder}/a.pcapng`));
+  });
+  await t.step("a port", async () => {
+    const gateway = await start("tcp:127.0.0.1:8082");
+    await gateway.process.line(/"message":"captures at 127\.0\.0\.1 port 8082"/);
+    const file = `${folder}/b.pcapng`;
+    const reader = host.spawn("reader", ["socat", "-u", "TCP4:127.0.0.1:8082", `CREATE:${file}`]);
+    await eventually("a header", () => Deno.stat(file).then(({ size }) => size > 0, () => false));
+    await host.output(["bash", "-c", SENDER]);
+    assert.equal(await gateway.stop(), 0);
+    assert.equal((await reader.exit()).code, 0);
+    isSent(await Deno.readFile(file));
+  });
+  await t.step("tshark, as it comes", async () => {
+    const file = `${lab.directory}/piped.conf`;
+    await Deno.writeTextFile(file, text, { mode: 0o600 });
+    await Deno.chown(file, 65534, 65534);
+    const up = ["up", "--control-dir", "off", ...flags("-"), file];
+    const both = host.spawn("up | tshark", [
+      ...["bash", "-c", 'set -o pipefail; "$@" | tshark -l -n -r -', "bash"],
+      ...[...unprivileged(), deno, "task", "start", ...up],
+    ], { cwd: `${root}/source`, env });
+    await both.line(/listening/);
+    await host.output(["bash", "-c", SENDER]);
+    await both.line(/127\.0\.0\.1.*51820/);
+    const gateway = both.descendants.findLast((pid) =>
+      Deno.readTextFileSync(`/proc/${pid}/cmdline`).includes("main.ts\0up")
+    );
+    Deno.kill(gateway!, "SIGTERM");
+    assert.equal((await both.exit()).code, 0, `${both}`);
+    assert.ok(!/cut short|appears to be damaged/.test(`${both}`));
+  });
+}, ["socat", "tshark"]);
 
 labTest("a folder that the gateway may not write to is told before it runs", async () => {
   await installation();

@@ -154,3 +154,49 @@ labTest(
   },
   PROGRAMS,
 );
+
+/** A router advertisement (RFC 4861 §4.2) to a link: a default router for half an hour. */
+const ADVERTISE = `
+import socket, struct, sys
+with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as s:
+    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+    advertisement = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0)
+    s.sendto(advertisement, ("ff02::1", 0, 0, socket.if_nametoindex(sys.argv[1])))
+`;
+
+labTest(
+  "a server whose route came by a router's advertisement keeps it, and hears the next one",
+  async () => {
+    await using site = await ServerSite.start();
+    const { server, router } = site;
+    const advertised = async () =>
+      JSON.parse(await server.output(["ip", "-6", "-j", "route", "show", "default"]))
+        .filter(({ protocol }: { protocol: string }) => protocol === "ra");
+    const advertise = () => router.output(["python3", "-c", ADVERTISE, "server"]);
+    const setting = async (name: string) =>
+      (await server.output(["sysctl", "-n", `net.ipv6.conf.${name}`])).trim();
+    await server.ip("route del ::/0");
+    await server.sysctl("net.ipv6.conf.wan.accept_ra=1");
+    await advertise();
+    await eventually("a route by advertisement", async () => (await advertised()).length === 1);
+
+    // Where a device can forward by itself the others are left alone: not so before Linux 6.17.
+    site.hide("/proc/sys/net/ipv6/conf/wan/force_forwarding");
+    const process = await site.up("masquerade");
+    assert.equal(await setting("wan.accept_ra"), "2");
+    assert.equal(await setting("all.forwarding"), "1");
+    assert.equal((await advertised()).length, 1, "forwarding has not taken it");
+    await site.isUp();
+    assert.equal(await site.seenAs(site.clients[0]!, PUBLIC[1]), SERVER[1]);
+    await server.ip("route del ::/0");
+    await advertise();
+    await eventually("the next one is heard", async () => (await advertised()).length === 1);
+
+    process.signal("SIGTERM");
+    assert.equal((await process.exit()).code, 0, `${process}`);
+    assert.equal(await setting("wan.accept_ra"), "1");
+    assert.equal(await setting("all.forwarding"), "0");
+    assert.equal((await advertised()).length, 1, "nor has its end");
+  },
+  [...PROGRAMS, "python3"],
+);

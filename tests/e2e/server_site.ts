@@ -143,6 +143,11 @@ export class ServerSite implements AsyncDisposable {
     return await this.#own.up(["--masquerade", ...args], { capabilities });
   }
 
+  /** A file that the server, when it masquerades and is started next, cannot open. */
+  hide(path: string): void {
+    this.#own.hidden = path;
+  }
+
   /** Runs another command of ours on the server. */
   wirestack(...args: string[]): Promise<Output> {
     return this.#own.wirestack(...args);

@@ -20,6 +20,8 @@ export class TunnelHost {
   readonly programs: string;
   /** Of what is started next; missing: the tests' own. */
   umask: string | undefined;
+  /** A file that what is started next cannot open; missing: none. */
+  hidden: string | undefined;
   readonly #run: string;
   readonly #directory: string;
   #home: string | undefined;
@@ -75,9 +77,11 @@ export class TunnelHost {
     const options = await installed(this.programs, home);
     return this.host.spawn(
       "wirestack",
-      this.umask === undefined
-        ? wirestack(this.#run, args, capabilities)
-        : ["sh", "-c", 'umask "$0" && exec "$@"', this.umask, ...wirestack(this.#run, args)],
+      [
+        ...this.umask === undefined ? [] : ["sh", "-c", 'umask "$0" && exec "$@"', this.umask],
+        ...this.hidden === undefined ? [] : hiding(this.#run, this.hidden),
+        ...wirestack(this.#run, args, capabilities),
+      ],
       { ...options, env: { ...options.env, ...env } },
     );
   }
@@ -101,6 +105,15 @@ export class TunnelHost {
   /** Runs another command of ours. */
   async wirestack(...args: string[]): Promise<Output> {
     return await this.host.run(wirestack(this.#run, args), await installed(this.programs));
+  }
+
+  /** As {@link wirestack}, where the system shows no /dev/net/tun. */
+  async withoutDevice(...args: string[]): Promise<Output> {
+    const hide = ["sh", "-c", 'mount -t tmpfs none /dev/net && exec "$@"', "sh"];
+    return await this.host.run(
+      [...hide, ...wirestack(this.#run, args)],
+      await installed(this.programs),
+    );
   }
 
   /** Runs a command with this host's /run. */
@@ -134,6 +147,16 @@ export class TunnelHost {
       sockets: await names(`${this.#run}/wireguard`),
     };
   }
+}
+
+/**
+ * A command before another, which then cannot open a file: a device without a driver lies on it.
+ *
+ * @param folder Where there may be one.
+ */
+function hiding(folder: string, path: string): string[] {
+  const hide = 'mknod "$0" c 0 0 && mount --bind "$0" "$1" && shift && exec "$@"';
+  return ["sh", "-c", hide, `${folder}/nothing`, path];
 }
 
 /** Who a public host says asks, or undefined if it cannot be reached. */

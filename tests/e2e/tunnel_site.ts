@@ -182,6 +182,11 @@ export class TunnelSite implements AsyncDisposable {
     return this.#tunnel.wirestack(...args);
   }
 
+  /** As {@link wirestack}, where the system shows no /dev/net/tun. */
+  withoutDevice(...args: string[]): Promise<Output> {
+    return this.#tunnel.withoutDevice(...args);
+  }
+
   /** Changes the configuration of the tunnel that is up, and has it read again. */
   async reload(change: (text: string) => string): Promise<void> {
     await Deno.writeTextFile(this.file, change(await Deno.readTextFile(this.file)));

@@ -69,7 +69,7 @@ export function refuseServer(
   }
   if (pins.length === 0 || pins.some((pin) => isIt(certificate, pin))) return undefined;
   return {
-    farewell: Farewell.BadCertificate,
+    farewell: Farewell.OtherKey,
     reason: `has a key that is not pinned, ${certificate.pinText}`,
   };
 }

@@ -24,6 +24,9 @@ export const Farewell = {
   BadCertificate: 17,
   /** It does not speak this protocol (ALPN). */
   OtherProtocol: 18,
+  /** A server's certificate is for another name, or has a key that is not pinned. */
+  OtherName: 22,
+  OtherKey: 23,
   /** The certificate is that of a token of enrolment. */
   TokenUsed: 19,
   TokenExpired: 20,
@@ -46,10 +49,33 @@ const TEXTS: Readonly<Record<Farewell, string>> = {
     "refused: the certificate that is shown there is not among those that are let in",
   [Farewell.BadCertificate]: "refused: the other side does not accept the certificate shown there",
   [Farewell.OtherProtocol]: "refused: the other side speaks another protocol",
+  [Farewell.OtherName]: "refused: the certificate that is shown there is for another name",
+  [Farewell.OtherKey]: "refused: the certificate that is shown there has a key that is not pinned",
   [Farewell.TokenUsed]: "refused: the token of enrolment was used",
   [Farewell.TokenExpired]: "refused: the token of enrolment has expired",
   [Farewell.TokenRevoked]: "refused: the token of enrolment was revoked",
 };
+
+/** What a client finds wrong with a server's certificate, behind `the certificate that is shown here`. */
+const OF_SERVERS: Readonly<Partial<Record<Farewell, string>>> = {
+  [Farewell.Expired]: "has expired",
+  [Farewell.NotYetValid]: "is not valid yet",
+  [Farewell.OtherAuthority]: "is of an authority that is not trusted there",
+  [Farewell.OtherPurpose]: "is not one for servers",
+  [Farewell.BadCertificate]: "is not accepted there",
+  [Farewell.OtherName]: "is for another name than was asked for",
+  [Farewell.OtherKey]: "has a key that is not pinned there",
+};
+
+/**
+ * Why a client does not accept the certificate of this side; undefined if it does.
+ *
+ * @param bytes The first that it says, of whatever protocol: none begins with a farewell.
+ */
+export function refusalOfServer(bytes: Uint8Array): string | undefined {
+  if (bytes.length !== 3 || bytes[0] !== 0 || bytes[1] !== 1) return undefined;
+  return OF_SERVERS[bytes[2] as Farewell];
+}
 
 /** The last frame. */
 export function farewellFrame(farewell: Farewell): Uint8Array<ArrayBuffer> {

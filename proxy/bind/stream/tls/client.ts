@@ -10,6 +10,7 @@ import type { IpAddress } from "../../../../netstack/mod.ts";
 import { hostAndPort, parseIpAddress } from "../../../address.ts";
 import { refuseServer } from "../../certificates/check.ts";
 import type { Carrier, CarrierDialer } from "../carrier.ts";
+import { Farewell, farewellFrame } from "../farewell.ts";
 import { connectThrough, type HttpProxy } from "../http_proxy.ts";
 import { TlsCarrier } from "./carrier.ts";
 import { type ClientFiles, type ClientIdentity, readClientFiles } from "./files.ts";
@@ -23,6 +24,20 @@ import {
   secured,
   TLS_VERSION,
 } from "./secured.ts";
+
+/** How long a refused server may take to hear why, and to go. */
+const REFUSED_MS = 1_000;
+
+/** A server whose certificate is not accepted. */
+class ServerRefused extends Error {
+  readonly farewell: Farewell;
+
+  /** @param problem One clear line, behind `refused: the server's certificate`. */
+  constructor(problem: string, farewell: Farewell) {
+    super(`refused: the server's certificate${problem}`);
+    this.farewell = farewell;
+  }
+}
 
 export interface SecureOptions extends ClientFiles {
   /** The name that the server's certificate must have, or the address. */
@@ -64,6 +79,7 @@ export async function secure(
     await Promise.race([handshake(tls), ended]);
     return check(tls, gate, identity, options);
   } catch (error) {
+    if (tls !== undefined && error instanceof ServerRefused) await tell(tls, error.farewell);
     tls?.destroy();
     socket.destroy();
     throw signal.aborted ? new Error("called off") : error;
@@ -71,6 +87,17 @@ export async function secure(
     signal.removeEventListener("abort", onAbort);
     socket.off("close", onClose);
   }
+}
+
+/** Says in a frame, whatever the protocol is, why the server is refused: TLS itself has shaken hands. */
+async function tell(tls: TLSSocket, farewell: Farewell): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, REFUSED_MS);
+  tls.once("close", resolve);
+  tls.resume(); // what it says is read, and not looked at: a reset would take away what it is told
+  tls.end(farewellFrame(farewell));
+  await promise;
+  clearTimeout(timer);
 }
 
 function open(gate: Gate, identity: ClientIdentity, { host, protocol }: SecureOptions): TLSSocket {
@@ -84,7 +111,7 @@ function open(gate: Gate, identity: ClientIdentity, { host, protocol }: SecureOp
     ...(identity.ca !== undefined && { ca: identity.ca }),
     minVersion: TLS_VERSION,
     ALPNProtocols: [protocol],
-    // Looked at by check(), which says what is wrong. Nothing is sent before.
+    // Looked at by check(), which says what is wrong. Nothing else is sent before.
     rejectUnauthorized: false,
   });
 }
@@ -116,11 +143,11 @@ function check(
   );
   if (refusal !== undefined) {
     const { description } = certificate;
-    throw new Error(`refused: the server's certificate, ${description}, ${refusal.reason}`);
+    throw new ServerRefused(`, ${description}, ${refusal.reason}`, refusal.farewell);
   }
   if (isOtherName && authorities !== undefined) {
     const names = certificate.x509.subjectAltName ?? "no name";
-    throw new Error(`refused: the server's certificate is not for ${host}, but for ${names}`);
+    throw new ServerRefused(` is not for ${host}, but for ${names}`, Farewell.OtherName);
   }
   if (socket.alpnProtocol !== protocol) {
     throw new Error(`refused: the server does not speak ${protocol}`);

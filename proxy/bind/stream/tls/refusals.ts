@@ -1,6 +1,6 @@
 /**
- * Says who was refused, and why: a line each, but not more than a few a minute, for strangers decide how
- * many there are.
+ * Says who was refused, or refuses, and why: a line each, but not more than a few a minute, for others
+ * decide how many there are.
  *
  * @module
  */
@@ -26,10 +26,7 @@ export class Refusals {
 
   /** @param reason One line. */
   say(from: string, reason: string): void {
-    if (!this.#lines.take(performance.now(), 1)) {
-      this.#suppressed++;
-      return;
-    }
+    if (!this.#mayBeSaid()) return;
     log.warn("{listener}: {from} is refused: {reason}", {
       listener: this.#listener,
       from,
@@ -37,5 +34,29 @@ export class Refusals {
       suppressed: this.#suppressed,
     });
     this.#suppressed = 0;
+  }
+
+  /**
+   * It is the other side that goes.
+   *
+   * @param name Of its own certificate, which is good.
+   * @param reason Behind `the certificate that is shown here`.
+   */
+  sayRefusing(from: string, name: string, reason: string): void {
+    if (!this.#mayBeSaid()) return;
+    log.warn("{listener}: {name} from {from} goes: the certificate that is shown here {reason}", {
+      listener: this.#listener,
+      name,
+      from,
+      reason,
+      suppressed: this.#suppressed,
+    });
+    this.#suppressed = 0;
+  }
+
+  #mayBeSaid(): boolean {
+    const isSaid = this.#lines.take(performance.now(), 1);
+    if (!isSaid) this.#suppressed++;
+    return isSaid;
   }
 }

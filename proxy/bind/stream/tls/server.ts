@@ -10,7 +10,7 @@ import { getLogger } from "../../../log/logger.ts";
 import { BindError } from "../../bind.ts";
 import type { Certificate } from "../../certificates/certificate.ts";
 import type { Refusal } from "../../certificates/check.ts";
-import { Farewell, farewellFrame } from "../farewell.ts";
+import { Farewell, farewellFrame, refusalOfServer } from "../farewell.ts";
 import { Gate } from "./gate.ts";
 import { limitKernelQueue } from "./kernel_queue.ts";
 import { Refusals } from "./refusals.ts";
@@ -72,6 +72,7 @@ export class TlsServer {
   readonly #strangers: Strangers;
   readonly #refusals: Refusals;
   readonly #failures: Refusals;
+  readonly #refusing: Refusals;
   #isClosed = false;
 
   private constructor(options: TlsServerOptions, trust: ServerTrust, server: Server) {
@@ -81,6 +82,7 @@ export class TlsServer {
     this.#server = server;
     this.#refusals = new Refusals(description);
     this.#failures = new Refusals(description);
+    this.#refusing = new Refusals(description);
     this.#strangers = new Strangers(
       { ...STRANGER_LIMITS, ...limits },
       (from, reason) => {
@@ -212,6 +214,12 @@ export class TlsServer {
       return;
     }
     this.counters.secured++;
+    socket.once("data", (bytes: Uint8Array) => {
+      const reason = refusalOfServer(bytes);
+      if (reason === undefined) return;
+      this.#refusing.sayRefusing(from, certificate.description, reason);
+      socket.destroy();
+    });
     take(secured(socket, gate, certificate, guest));
   }
 

@@ -133,7 +133,20 @@ async function dialProblem(lab: Lab, options: Partial<TlsDialerOptions>): Promis
   return problem;
 }
 
-Deno.test("a server whose certificate is wrong is refused, with what is wrong, and hears nothing", async () => {
+/** What the hub's log says, in one line, of whoever does not accept its certificate. */
+async function saidOfHub(log: { readonly lines: readonly string[] }): Promise<string> {
+  const lines = () => log.lines.filter((line) => /goes: the certificate/.test(line));
+  await until(() => lines().length > 0);
+  assert.equal(lines().length, 1);
+  const [, transport, reason] = /(\w+):127\.0\.0\.1:0: laptop from 127\.0\.0\.1:\d+ goes: (.*)$/
+    .exec(
+      lines()[0]!.trimEnd(),
+    )!;
+  return `${transport}: ${reason}`;
+}
+
+Deno.test("a server whose certificate is wrong is refused, with what is wrong, and its log says so", async () => {
+  using log = captureLog();
   await using lab = await Lab.start({ server: { hosts: ["hub.example.com"] } });
   const pem = Deno.readTextFileSync(`${lab.folder}/hub.pem`);
   const [hub] = readCertificates(pem);
@@ -141,16 +154,22 @@ Deno.test("a server whose certificate is wrong is refused, with what is wrong, a
     await dialProblem(lab, {}),
     "refused: the server's certificate is not for localhost, but for DNS:hub.example.com",
   );
+  const said = "tls: the certificate that is shown here";
+  assert.equal(await saidOfHub(log), `${said} is for another name than was asked for`);
+  log.lines.length = 0;
   const other = await MadeAuthority.make("Theirs");
   Deno.writeTextFileSync(`${lab.folder}/other.pem`, other.cert);
   assert.equal(
     await dialProblem(lab, { caPath: `${lab.folder}/other.pem` }),
     'refused: the server\'s certificate, hub, is of another authority, "Ours"',
   );
+  assert.equal(await saidOfHub(log), `${said} is of an authority that is not trusted there`);
+  log.lines.length = 0;
   assert.equal(
     await dialProblem(lab, { pins: [new Uint8Array(32)] }),
     `refused: the server's certificate, hub, has a key that is not pinned, ${hub!.pinText}`,
   );
+  assert.equal(await saidOfHub(log), `${said} has a key that is not pinned there`);
   // A pin of the key is as good as an authority and a name, if the key is all that is asked for.
   const { certPath, keyPath } = await lab.files();
   const pinned = new TlsDialer({
@@ -161,18 +180,42 @@ Deno.test("a server whose certificate is wrong is refused, with what is wrong, a
   assert.equal(lab.hub.heard.length, 0);
 });
 
-for (
-  const [what, server, expected] of [
-    ["has expired", { notAfter: OLD }, "hub, has expired on 2026-01-02"],
-    ["is not valid yet", { notBefore: daysFromNow(3) }, "hub, is not valid before 20"],
-    ["is a client's", { usage: "clientAuth" }, "hub, is not one for servers"],
-  ] as const
-) {
-  Deno.test(`so is one whose certificate ${what}`, async () => {
-    await using lab = await Lab.start({ server });
-    const problem = await dialProblem(lab, {});
-    assert.ok(problem.startsWith(`refused: the server's certificate, ${expected}`), problem);
-  });
+for (const transport of ["tls", "grpc"] as const) {
+  for (
+    const [what, server, expected, said] of [
+      ["has expired", { notAfter: OLD }, ", hub, has expired on 2026-01-02", "has expired"],
+      [
+        "is not valid yet",
+        { notBefore: daysFromNow(3) },
+        ", hub, is not valid before 20",
+        "is not valid yet",
+      ],
+      [
+        "is a client's",
+        { usage: "clientAuth" },
+        ", hub, is not one for servers",
+        "is not one for servers",
+      ],
+      [
+        "is for another name",
+        { hosts: ["hub.example.com"] },
+        " is not for localhost, but for DNS:hub.example.com",
+        "is for another name than was asked for",
+      ],
+    ] as const
+  ) {
+    Deno.test(`${transport}: so is one whose certificate ${what}`, async () => {
+      using log = captureLog();
+      await using lab = await Lab.start({ server, transport });
+      const problem = await dialProblem(lab, {});
+      assert.ok(problem.startsWith(`refused: the server's certificate${expected}`), problem);
+      assert.equal(
+        await saidOfHub(log),
+        `${transport}: the certificate that is shown here ${said}`,
+      );
+      assert.equal(lab.hub.heard.length, 0);
+    });
+  }
 }
 
 Deno.test("a server of an older TLS, of another protocol, or of none, is refused; one that is not there is said to be", async () => {
