@@ -7,6 +7,7 @@
 
 import assert from "node:assert/strict";
 import { writeExecutable } from "../executable.ts";
+import { Recording } from "./capture.ts";
 import { eventually, labTest } from "./lab.ts";
 import { fileHash, hashOf } from "./tunnel_services.ts";
 import { CLIENT, LINKS, PUBLIC, SERVER, SERVER_PORT, TunnelSite } from "./tunnel_site.ts";
@@ -178,6 +179,161 @@ labTest(
   },
   PROGRAMS,
 );
+
+/** Whatever a program may send, and how: by the routes, by the uplink itself, to a group. */
+const LEAKS = `
+import socket, sys
+mac, *targets = sys.argv[1:]
+def attempt(family, kind, to, *options):
+    with socket.socket(family, kind) as s:
+        try:
+            s.setblocking(False)
+            for option in options: s.setsockopt(*option)
+            s.sendto(b"leak", to) if kind == socket.SOCK_DGRAM else s.connect(to)
+        except OSError: pass
+uplink = (socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"wan")
+mark = (socket.SOL_SOCKET, socket.SO_MARK, 7)
+for target in targets:
+    family = socket.AF_INET6 if ":" in target else socket.AF_INET
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        for options in ([], [uplink], [mark], [mark, uplink]):
+            attempt(family, kind, (target, 9), *options)
+attempt(socket.AF_INET, socket.SOCK_DGRAM, ("224.0.0.251", 5353), uplink)
+attempt(socket.AF_INET6, socket.SOCK_DGRAM, ("ff02::fb", 5353, 0, socket.if_nametoindex("wan")), uplink)
+# What asks for an address: a question of DHCP, of both kinds.
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+    s.setsockopt(*uplink)
+    s.bind(("0.0.0.0", 68))
+    s.sendto(b"\\x01\\x01\\x06" + bytes(25) + bytes.fromhex(mac.replace(":", "")) + bytes(202) +
+             bytes.fromhex("63825363350101ff"), ("255.255.255.255", 67))
+with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as s:
+    s.setsockopt(*uplink)
+    s.bind(("::", 546))
+    s.sendto(bytes.fromhex("01000001"), ("ff02::1:2", 547, 0, socket.if_nametoindex("wan")))
+`;
+
+labTest(
+  "with a kill switch nothing is on the wire but the tunnel, DHCP and neighbours, of both families, also after a crash; lo is free",
+  async () => {
+    await using site = await TunnelSite.start("wireguard-go");
+    // Behind the client, which forwards for it.
+    const guest = await site.lab.host("guest");
+    await site.lab.connect(
+      { host: guest, device: "lan", addresses: ["10.44.0.2/24", "fd44::2/64"] },
+      { host: site.client, device: "lan", addresses: ["10.44.0.1/24", "fd44::1/64"] },
+    );
+    await guest.ip("route add default via 10.44.0.1", "route add default via fd44::1");
+    await site.client.sysctl("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1");
+    await site.client.ip(
+      `route replace default via ${LINKS.client}.1`,
+      "route replace default via 2001:db8:1::1",
+    );
+    const process = await site.up(["KillSwitch = true"], { allowedIps: "0.0.0.0/0" });
+    await site.carries("the tunnel carries");
+    const [{ address: mac }] = JSON.parse(
+      await site.client.output(["ip", "-j", "link", "show", "wan"]),
+    );
+
+    const record = async (title: string) => {
+      const recording = await Recording.start(site.router, "client", site.lab.directory);
+      await site.client.output(["python3", "-c", LEAKS, mac, ...PUBLIC, `${LINKS.client}.1`]);
+      await Promise.all(
+        [site.client, guest].flatMap((host) =>
+          [...PUBLIC, `${LINKS.client}.1`, "2001:db8:1::1"].map((address) =>
+            host.run(["ping", "-n", "-c", "1", "-W", "1", address])
+          )
+        ),
+      );
+      for (const address of ["127.0.0.1", "::1", CLIENT[0], CLIENT[1]]) {
+        await site.client.output(["ping", "-n", "-c", "1", "-W", "30", address]);
+      }
+      await recording.stop();
+      const count = async (filter: string) =>
+        (await recording.matching(`eth.src == ${mac} && (${filter})`)).length;
+      const tunnel = `!icmp && !icmpv6 && udp.dstport == ${SERVER_PORT} && ip.dst == ${SERVER[0]}`;
+      const dhcp = "udp.srcport == 68 && udp.dstport == 67";
+      const dhcp6 = "udp.srcport == 546 && udp.dstport == 547";
+      const neighbours = "arp || icmpv6.type in {133, 135, 136}";
+      assert.equal(await count(dhcp), 1, `${title}: DHCP`);
+      assert.equal(await count(dhcp6), 1, `${title}: DHCPv6`);
+      return {
+        tunnel: await count(tunnel),
+        rest: await recording.matching(
+          `eth.src == ${mac} && !(${tunnel}) && !(${dhcp}) && !(${dhcp6}) && !(${neighbours})`,
+        ),
+      };
+    };
+    const held = await record("up");
+    assert.deepEqual(held.rest, []);
+    assert.ok(held.tunnel > 0, "the tunnel goes on");
+    await site.kill(process);
+    assert.deepEqual((await record("after a crash")).rest, []);
+    assert.equal((await site.wirestack("down", "wg0")).code, 0);
+    const open = await record("down");
+    for (const address of PUBLIC) {
+      const seen = open.rest.filter((line) => line.includes(address));
+      assert.ok(seen.length >= 8, `what would have been seen: ${open.rest.join("\n")}`);
+    }
+  },
+  [...PROGRAMS, "python3", "tcpdump", "tshark"],
+);
+
+for (const [family, lines] of [[0, []], [1, ["KillSwitch = true"]]] as const) {
+  const [from, to] = [SERVER[family], SERVER[family].replace(/2$/, "77")];
+  labTest(
+    `a server that goes from ${from} to ${to} is followed, outside${
+      lines.map((line) => `, ${line}`)
+    }`,
+    async () => {
+      const literal = (address: string) => address.includes(":") ? `[${address}]` : address;
+      const endpoint = (address: string) => `${literal(address)}:${SERVER_PORT}`;
+      // The server has something to say: with that the client hears where it is (whitepaper §6.4).
+      const hub = ["PersistentKeepalive = 1"];
+      await using site = await TunnelSite.start(
+        "wirestack",
+        endpoint(from),
+        () => Promise.resolve({ hub }),
+      );
+      const before = await site.state();
+      const process = await site.up([...lines]);
+      await site.isUp();
+      const length = family === 0 ? 24 : 64;
+      const gateway = from.replace(/2$/, "1");
+      await site.server.ip(
+        `address del ${from}/${length} dev wan`,
+        `address add ${to}/${length} dev wan`,
+        `route replace default via ${gateway} dev wan`,
+      );
+      const followed = async () =>
+        (await site.here(["wg", "show", "wg0", "endpoints"])).stdout.trim().split("\t")[1];
+      await eventually("the client follows", async () => await followed() === endpoint(to));
+      for (const [i, address] of PUBLIC.entries()) {
+        const seen = i === family ? to : SERVER[i];
+        await eventually(
+          `the client gets out by ${seen}`,
+          async () => await site.seenAs(address, 3) === seen,
+        );
+      }
+      const bytes = async () => {
+        const [sent] = JSON.parse(
+          await site.client.output(["ip", "-j", "-s", "link", "show", "wan"]),
+        );
+        return sent.stats64.tx.bytes as number;
+      };
+      const sent = await bytes();
+      await site.client.output(["ping", "-n", "-c", "1", "-W", "30", "-s", "1000", PUBLIC[0]]);
+      assert.ok(
+        await bytes() - sent < 10_000,
+        "what goes to the server does not go round in the tunnel",
+      );
+      process.signal("SIGTERM");
+      assert.equal((await process.exit()).code, 0, `${process}`);
+      assert.deepEqual(await site.state(), before);
+    },
+    PROGRAMS,
+  );
+}
 
 labTest(
   "a root whose umask is strict gets everything back too, the kill switch first of all",
@@ -379,6 +535,15 @@ labTest(
     await refused(/^--user root: keeps all/, [], undefined, ["--user", "root"]);
     await refused(/there is no such user/, [], undefined, ["--user", "nobody-here"]);
     await refused(/Table: "x" is no table of routes/, ["Table = x"]);
+    const text = await Deno.readTextFile(site.file);
+    await Deno.writeTextFile(site.file, text.replace("Table = x\n", ""));
+    const without = await site.withoutDevice("up", "--tun", site.file);
+    assert.equal(without.code, 1);
+    assert.match(
+      without.stderr,
+      /^\/dev\/net\/tun: is not there, expected the kernel's module tun \(modprobe tun\), or in a container that device to be passed on$/m,
+    );
+    assert.deepEqual(await site.state(), before, "no device");
     await site.client.ip("link set wan mtu 1300");
     await site.router.ip("link set client mtu 1300");
     const narrow = await site.up([], { isReady: false });
