@@ -1,6 +1,7 @@
 /** Machines that join a hub with a device of the system, by UDP and where that does not get through. */
 
 import assert from "node:assert/strict";
+import { allAnswered } from "./all_answered.ts";
 import { EnrolmentSite } from "./enrolment_site.ts";
 import { block } from "./fallback_site.ts";
 import { Lab, labTest } from "./lab.ts";
@@ -50,6 +51,32 @@ labTest(
     await client.exit();
   },
   ["ping", "bash"],
+);
+
+labTest(
+  "join itself ends as a client's tunnel: the next ping is answered, and all is as before when it ends",
+  async () => {
+    await using lab = await Lab.create();
+    const enrolment = await EnrolmentSite.create(lab, "tls:0.0.0.0:8443");
+    const { machine, site } = enrolment;
+    const process = await enrolment.start();
+    const token = await enrolment.invite("paris");
+    const before = await machine.state("src_valid_mark");
+    const client = await machine.start([
+      ...["join", token, "--out", enrolment.configuration("paris")],
+    ]);
+    await client.line(/paris has joined: 10\.9\.0\.2/);
+    await client.line(/CAP_NET_ADMIN alone/);
+    await allAnswered(site, "10.9.0.1", 3, "-i", "0.2");
+    assert.match(await site.output(["ip", "route", "get", "10.9.0.1"]), / dev paris /);
+    assert.match(await enrolment.ask("invites"), /paris +client +enrolled/);
+    client.signal("SIGTERM");
+    assert.equal((await client.exit()).code, 0, `${client}`);
+    assert.deepEqual(await machine.state("src_valid_mark"), before);
+    process.signal("SIGTERM");
+    assert.equal((await process.exit()).code, 0, `${process}`);
+  },
+  ["ping"],
 );
 
 for (const transport of ["tls", "grpc"]) {

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import jsqr from "npm:jsqr@1.4.0";
 import { withoutPeerSection as withoutPeer } from "../../../proxy/cli/peer_sections.ts";
 import { formatQr } from "../../../proxy/cli/qr.ts";
 import { loadConfig } from "../../../proxy/config/config.ts";
 import { decodeKey, encodeKey, generatePrivateKey, publicKeyOf } from "../../../proxy/base64.ts";
 import { ControlLab } from "../control/lab.ts";
+import { scan } from "./qr_scan.ts";
 import { runHere } from "./run_here.ts";
 
 const privateKey = encodeKey(generatePrivateKey());
@@ -307,27 +307,6 @@ Deno.test("--qr is a code that another program reads", async () => {
     assert.equal(scan(formatQr(text)), text);
   }
 });
-
-// deno-lint-ignore no-control-regex -- that is what is there
-const COLOURS = /\x1b\[[\d;]*m/g;
-
-/** What a camera would read from the terminal: eight pixels for a module. */
-function scan(terminal: string): string {
-  const lines = terminal.trimEnd().split("\n").map((line) => [...line.replace(COLOURS, "")]);
-  const SCALE = 8;
-  const [width, height] = [lines[0]!.length * SCALE, lines.length * 2 * SCALE];
-  const pixels = new Uint8ClampedArray(width * height * 4).fill(255);
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      const row = Math.floor(y / SCALE);
-      const character = lines[row >> 1]![Math.floor(x / SCALE)]!;
-      const isLight = (row & 1) === 0 ? "█▀".includes(character) : "█▄".includes(character);
-      pixels.fill(isLight ? 255 : 0, (y * width + x) * 4, (y * width + x) * 4 + 3);
-    }
-  }
-  const decode = jsqr as unknown as typeof jsqr.default;
-  return decode(pixels, width, height)?.data ?? assert.fail("no code was found");
-}
 
 Deno.test("addresses come from the pool where a family has one, and from the own networks else", async () => {
   const pooled = FILE.replace("ListenPort", "AddressPool = 10.7.0.0/30, 10.8.0.0/30\nListenPort");

@@ -62,6 +62,22 @@ Deno.test("with a ClientCaKey a machine makes its own key for TLS, and gets a ce
   assert.doesNotMatch(JSON.stringify(hub.snapshot()), /PRIVATE KEY.*enrolled-/);
 });
 
+Deno.test("without a ClientCaKey invite says that there is no way but UDP, and there is none in the file", async () => {
+  await using hub = await HubLab.start();
+  const { status, error, out } = await hub.ask(
+    ...["invite", "paris", "--endpoint", hub.endpoint, "--client"],
+  );
+  assert.equal(status, 0, error);
+  assert.match(
+    error,
+    /where UDP does not get through the machine has no other way: there is no \[Relay\] with a ClientCaKey to give it a certificate$/m,
+  );
+  const joined = await hub.join(out.trimEnd().split("\n").at(-1)!, "paris.conf");
+  assert.equal(joined.status, 0, joined.error);
+  const text = Deno.readTextFileSync(`${hub.folder}/paris.conf`);
+  assert.doesNotMatch(text, /^(?:Fallback|Cert|Key|Ca|Pin) =/m);
+});
+
 Deno.test("a try that was cut off comes again with the same key, and gets the same certificate", async () => {
   using made = await authority();
   const first = await HubLab.start({ sections: made.relay() });

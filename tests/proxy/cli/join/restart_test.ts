@@ -7,6 +7,7 @@ import { memberFile, readMembers } from "../../../../proxy/enrol/state_file.ts";
 import { decodeToken } from "../../../../proxy/enrol/token.ts";
 import { until } from "../../pair.ts";
 import { startWirestack } from "../../start.ts";
+import { scan } from "../qr_scan.ts";
 import { HubLab } from "./hub_lab.ts";
 
 const AGENT = ["--subnet", "192.168.1.0/24", "--map", "100.64.1.0/24"];
@@ -222,6 +223,7 @@ Deno.test("a token is in no list, no statistics, no log and no file of the hub's
   const lines = qr.out.trimEnd().split("\n");
   assert.match(lines.at(-1)!, /^wsk1/, "with a QR code too the last line is the token");
   assert.ok(lines.length > 20 && lines.slice(0, -1).every((line) => line.startsWith("\x1b[")));
+  assert.equal(scan(lines.slice(0, -1).join("\n")), lines.at(-1), "which the code is of");
 });
 
 Deno.test("an address that is promised is nobody else's: not the next invitation's, not add-peer's", async () => {
