@@ -295,6 +295,8 @@ for (const [family, lines] of [[0, []], [1, ["KillSwitch = true"]]] as const) {
         endpoint(from),
         () => Promise.resolve({ hub }),
       );
+      // As systemd has it: by the strict one (1) what comes from another server's address is not let in.
+      await site.client.sysctl("net.ipv4.conf.all.rp_filter=2", "net.ipv4.conf.wan.rp_filter=2");
       const before = await site.state();
       const process = await site.up([...lines]);
       await site.isUp();
