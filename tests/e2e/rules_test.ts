@@ -12,7 +12,7 @@ import type { Process } from "./process.ts";
 import { PORTS } from "./ports.ts";
 import { SILENT, Site, TARGET } from "./site.ts";
 import { keyPair } from "./wireguard_go.ts";
-import { tries } from "../tries.ts";
+import { Defect, tries } from "../tries.ts";
 
 const PROBE = fileURLToPath(new URL("./rule_probe.ts", import.meta.url));
 
@@ -310,6 +310,11 @@ labTest("rules: what each of some files lets through, rejects at once, and drops
       await tries(10, async () => {
         const before = await prohibited(site);
         const outcomes = await attempt(site, probe, expected);
+        for (const [what, outcome] of Object.entries(outcomes)) {
+          if (outcome === "passed" && expected[what] !== "passed") {
+            throw new Defect(`${what} passed`);
+          }
+        }
         const byIcmp = Object.entries(expected).filter(([what, outcome]) =>
           outcome === "rejected" && !what.startsWith("tcp")
         );

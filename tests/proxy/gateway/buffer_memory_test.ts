@@ -10,7 +10,6 @@ import { Process } from "../../e2e/process.ts";
 import { SITE } from "../pair.ts";
 import { startWirestack } from "../start.ts";
 import { TempFolder } from "../../temp_folder.ts";
-import { tries } from "../../tries.ts";
 import config from "../../../deno.json" with { type: "json" };
 
 const ROOT = new URL("../../../", import.meta.url).pathname;
@@ -239,11 +238,11 @@ Deno.test(
     await gateway.line(/buffers of connections: \d+ of 128 MB in use/);
     await quiet(() => client.stats().peers[0]!.receivedBytes);
     await assertWithin(gateway.worker);
-    // A busy machine may hold any one of them up.
-    await tries(10, async () => {
-      const time = await download(connect, DOWNLOAD);
-      assert.ok(time < 10 * alone + 3_000, `${time} ms, alone ${alone}`);
-    });
+    // A busy machine may hold any one of them up, and not most of them.
+    const times: number[] = [];
+    for (let i = 0; i < 7; i++) times.push(await download(connect, DOWNLOAD));
+    const median = times.toSorted((a, b) => a - b)[times.length >> 1]!;
+    assert.ok(median < 10 * alone + 3_000, `${times} ms, alone ${alone}`);
     await assertWithin(gateway.worker);
     const said = gateway.lines.map((line) => /MB in use (again|\(Max)/.exec(line)?.[1])
       .filter((word) => word !== undefined);

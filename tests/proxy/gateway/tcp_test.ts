@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createServer, type Socket } from "node:net";
 import type { Wirestack } from "../../../proxy/embed/wirestack.ts";
-import { tries } from "../../tries.ts";
+import { Defect, tries } from "../../tries.ts";
 import { pattern, readAll, SITE, SITE_IPV6, startPair, until, writeAll } from "../pair.ts";
 
 /** A listener on this host's loopback. */
@@ -237,10 +237,14 @@ Deno.test("targets that are not safe are refused, whatever Subnets says", () =>
     using listener = site();
     const hostnames = ["169.254.169.254", "64:ff9b::7f00:1", "2002:7f00:1::1"];
     for (const hostname of hostnames) {
-      await assert.rejects(
-        pair.client.connect({ hostname, port: listener.port }),
-        Deno.errors.ConnectionRefused,
-      );
+      const connecting = pair.client.connect({ hostname, port: listener.port });
+      const connected = connecting.then(() => {
+        throw new Defect(`connected to ${hostname}`);
+      });
+      await assert.rejects(connected, (error) => {
+        if (error instanceof Defect) throw error;
+        return error instanceof Deno.errors.ConnectionRefused;
+      });
     }
     // A refusal that takes a second is asked for twice.
     assert.equal(pair.gateway.stats().counters.tcpForwarder!.forbidden, hostnames.length);
