@@ -8,9 +8,9 @@
 export const VERSION = "0.1.0";
 
 /**
- * The oldest that does what is needed: the tests of `proxy/` pass from here on. 2.7.14 ends with a
- * panic at the first connection that is opened over `node:net`; 2.8.0 starts this program once, and
- * from its cache of compiled code no more (denoland/deno#34307).
+ * The oldest that does what is needed (docs/configuration.md, "Versions of Deno", has what was run with
+ * which). 2.7.14 ends with a panic at the first connection that is opened over `node:net`; 2.8.0 starts
+ * this program once, and from its cache of compiled code no more (denoland/deno#34307).
  */
 export const OLDEST_DENO = "2.8.1";
 

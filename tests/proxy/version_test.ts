@@ -69,3 +69,18 @@ Deno.test("nothing is imported by name that the node:process of an older Deno do
     );
   }
 });
+
+Deno.test("the pages name the oldest version that is accepted, and the one that everything is tested with", async () => {
+  const read = (name: string) => Deno.readTextFile(new URL(`../../${name}`, import.meta.url));
+  const [, section] = (await read("docs/configuration.md")).split("## Versions of Deno\n");
+  const [, oldest, tested] =
+    /^\n([\d.]+) or newer;[^]*?Everything is tested with ([\d.]+)\./.exec(section!) ?? [];
+  assert.equal(oldest, OLDEST_DENO);
+  assert.match(await read("CHANGELOG.md"), new RegExp(`^- Deno ${OLDEST_DENO} or newer`, "m"));
+  const run = await read(".ci/run");
+  for (const page of ["README.md", "CONTRIBUTING.md", "docs/binary.md"]) {
+    const named = Array.from((await read(page)).matchAll(/deno@([\d.]+)/g), ([, at]) => at);
+    assert.deepEqual([...new Set(named)], [tested], page);
+  }
+  assert.ok(run.includes(`deno@${tested} `));
+});
