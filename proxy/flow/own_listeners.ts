@@ -44,7 +44,7 @@ export class OwnListeners {
     if (protocol === "tcp" && port === INSPECTOR_PORT && target.isLoopback) return true;
     for (const listener of this.#listeners) {
       if (listener.protocol !== protocol || listener.port !== port || port === 0) continue;
-      const { address } = listener;
+      const address = listener.address?.unmapped(); // as a target is
       if (address === undefined || address.isUnspecified ? isOwn(target) : address.equals(target)) {
         return true;
       }

@@ -116,6 +116,15 @@ Deno.test("a listener of this process is refused, whatever map names its address
   assert.equal(verdict(subject, "10.70.0.1", 51820, "udp"), "10.70.0.1");
   assert.equal(verdict(subject, "10.50.0.1", 8080), "own-listener");
   assert.equal(verdict(subject, "10.50.0.2", 8080), "127.0.0.1");
+  // As the system shows one that was asked for by its address of IPv6.
+  const removeMapped = listeners.add({
+    protocol: "tcp",
+    port: 8443,
+    address: ip("::ffff:127.0.0.1"),
+  });
+  assert.equal(verdict(subject, "10.50.0.2", 8443), "own-listener");
+  removeMapped();
+  assert.equal(verdict(subject, "10.50.0.2", 8443), "127.0.0.1");
   port = 4;
   remove();
   assert.equal(verdict(subject, "10.50.0.1", 51820, "udp"), "192.0.2.7");
