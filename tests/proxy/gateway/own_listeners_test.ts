@@ -10,9 +10,15 @@ import { IS_ROOT } from "../cli/home.ts";
 import { captureLog } from "../log/capture.ts";
 import { SITE, startPair, until } from "../pair.ts";
 import { startGateway, startWirestack } from "../start.ts";
+import { StreamSite } from "./stream_site.ts";
 
 /** What the gateway refused of either protocol. */
 type Forbidden = () => { readonly tcp: number; readonly udp: number };
+
+function forbiddenBy(gateway: Wirestack): ReturnType<Forbidden> {
+  const { tcpForwarder, udpForwarder } = gateway.stats().counters;
+  return { tcp: tcpForwarder.forbidden, udp: udpForwarder.forbidden };
+}
 
 /** A peer's dial there is refused by what the gateway knows, before anything is sent to this host. */
 async function assertTcpRefused(client: Wirestack, port: number, forbidden: Forbidden) {
@@ -45,10 +51,7 @@ Deno.test("links, a capture's listener, the status listener and WireGuard's sock
     },
   });
   const { client, gateway } = pair;
-  const forbidden = () => {
-    const { tcpForwarder, udpForwarder } = gateway.stats().counters;
-    return { tcp: tcpForwarder.forbidden, udp: udpForwarder.forbidden };
-  };
+  const forbidden = () => forbiddenBy(gateway);
   const portOf = (link: string) => {
     const { place } = gateway.stats().links.find(({ name }) => name === link)!;
     return Number(/:(\d+)$/.exec(place!)![1]);
@@ -59,6 +62,19 @@ Deno.test("links, a capture's listener, the status listener and WireGuard's sock
   await assertTcpRefused(client, portOf("stream"), forbidden);
   await assertUdpRefused(client, portOf("datagrams"), forbidden);
   await assertUdpRefused(client, gateway.port, forbidden);
+});
+
+Deno.test("where a hub listens for WireGuard in TLS and in gRPC is no target", async () => {
+  using log = captureLog();
+  await using site = await StreamSite.make();
+  const { relay } = site.config({ listen: ["tls:127.0.0.1:0", "grpc:127.0.0.1:0"] });
+  await using pair = await startPair({ sections: { relay: relay! } });
+  const ports = log.lines.flatMap((line) =>
+    /(?:tls|grpc):127\.0\.0\.1:(\d+): listening for WireGuard/.exec(line)?.[1] ?? []
+  );
+  assert.equal(ports.length, 2, log.lines.join(""));
+  const forbidden = () => forbiddenBy(pair.gateway);
+  for (const port of ports) await assertTcpRefused(pair.client, Number(port), forbidden);
 });
 
 Deno.test("where redirected connections and datagrams arrive is no target", {
