@@ -3,13 +3,14 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";
-import { type CarrierEvents, SILENT_MS } from "../../../../../proxy/bind/stream/mod.ts";
+import { type CarrierEvents, Farewell, SILENT_MS } from "../../../../../proxy/bind/stream/mod.ts";
 import type { StreamTimers } from "../../../../../proxy/bind/stream/timers.ts";
 import { TlsCarrier } from "../../../../../proxy/bind/stream/tls/carrier.ts";
 import { connectTcp } from "../../../../../proxy/bind/stream/tls/client.ts";
 import { PROTOCOL, secure } from "../../../../../proxy/bind/stream/tls/mod.ts";
 import { alone } from "../../../../alone.ts";
 import { captureLog } from "../../../log/capture.ts";
+import { MadeAuthority } from "../../certificates/made.ts";
 import { programTest } from "../../../../with_program.ts";
 import { Lab, until } from "./lab.ts";
 import { tries } from "../../../../tries.ts";
@@ -136,6 +137,58 @@ programTest(
       "it does not speak wirestack/1",
       "the TLS handshake failed: peer",
     ]);
+  },
+);
+
+programTest(
+  "openssl",
+  "openssl s_client hears what is wrong with each certificate, and so does the log",
+  async () => {
+    using log = captureLog();
+    // The first that the authority signs is the hub's, the next is revoked.
+    await using lab = await Lab.start({ revoked: ["41"], allowed: ["laptop"] });
+    const client = async (files: { certPath: string; keyPath: string }, ...args: string[]) => {
+      const child = new Deno.Command("openssl", {
+        args: [
+          ...["s_client", "-connect", `127.0.0.1:${lab.listener.port}`],
+          ...["-CAfile", `${lab.folder}/ca.pem`, "-quiet"],
+          ...["-cert", files.certPath, "-key", files.keyPath, ...args],
+        ],
+        stdin: "piped", // it ends with the connection, not before
+        stdout: "piped",
+        stderr: "null",
+      }).spawn();
+      const heard = await new Response(child.stdout).bytes();
+      await child.stdin.close().catch(() => {});
+      await child.status;
+      return [...heard];
+    };
+    const alpn = ["-alpn", PROTOCOL];
+    const cases = [
+      [{}, Farewell.Revoked, /laptop, has been revoked$/],
+      [
+        { notAfter: new Date("2026-01-02T00:00:00Z") },
+        Farewell.Expired,
+        /laptop, has expired on 2026-01-02$/,
+      ],
+      [
+        { notBefore: new Date(Date.now() + 5 * 86_400_000) },
+        Farewell.NotYetValid,
+        /laptop, is not valid before 20/,
+      ],
+      [{ usage: "serverAuth" }, Farewell.OtherPurpose, /laptop, is not one for clients$/],
+      [{ name: "tablet" }, Farewell.NotAllowed, /tablet, is not among AllowedClients$/],
+    ] as const;
+    for (const [options, farewell, said] of cases) {
+      const from = log.lines.length;
+      assert.deepEqual(await client(await lab.files(options), ...alpn), [0, 1, farewell]);
+      const lines = log.lines.slice(from).filter((line) => /is refused: its cert/.test(line));
+      assert.equal(lines.length, 1);
+      assert.match(lines[0]!.trimEnd(), said);
+    }
+    const theirs = await lab.files({}, await MadeAuthority.make("Theirs"));
+    assert.deepEqual(await client(theirs, ...alpn), [0, 1, Farewell.OtherAuthority]);
+    assert.ok(log.lines.some((line) => /is of another authority, "Theirs"/.test(line)));
   },
 );
 
