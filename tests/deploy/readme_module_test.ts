@@ -41,7 +41,7 @@ Deno.test("README's hello.ts runs with its site.conf, its add-peer and its permi
   // But for ports: others run tests on this machine too.
   const site = block("ini", "ListenPort = 51820")
     .replace("51820", String(ownUdpPort())) +
-    `[Rule]\nTo = 10.50.0.1\nPorts = tcp/8080\nRewrite = 127.0.0.1:${server.port}\n`;
+    `\n[Rule]\nTo = 10.50.0.1\nPorts = tcp/8080\nRewrite = 127.0.0.1:${server.port}\n`;
   Deno.writeTextFileSync(`${here}/site.conf`, site, { mode: 0o600 });
   const program = block("ts", "Wirestack.start");
   Deno.writeTextFileSync(`${here}/hello.ts`, program);

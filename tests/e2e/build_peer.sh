@@ -4,7 +4,7 @@
 # The last line on standard output is the program. Whoever else builds it is waited for.
 set -euo pipefail
 name=$1 version=$2
-directory=${XDG_CACHE_HOME:-$HOME/.cache}/wirestack/peers/$name-$version
+directory=${XDG_CACHE_HOME:-$HOME/.cache}/wirestack-tests/$name-$version
 mkdir -p "$directory"
 exec 9>"$directory/lock"
 flock 9
