@@ -32,22 +32,20 @@ async function program(gateway: Wirestack, name: string, address: string): Promi
   return net;
 }
 
-Deno.test("two links through one gateway: the phone appears as its NAT's address, and reaches itself by it", async () => {
+/** A phone behind a NAT of 10.0.1.1, and a car, each with a link of one gateway. */
+async function phoneAndCar(nat: Partial<LinkInput>) {
+  const phoneLink = { name: "phone", ...LISTEN, prefixes: "10.0.0.8/32", nat: "10.0.1.1", ...nat };
   const gateway = await startWirestack({
     interface: { peerToPeer: true },
-    links: [
-      {
-        name: "phone",
-        ...LISTEN,
-        prefixes: "10.0.0.8/32",
-        nat: "10.0.1.1",
-        natFiltering: "endpoint",
-      },
-      { name: "car", ...LISTEN, prefixes: "10.0.0.9/32" },
-    ],
+    links: [phoneLink, { name: "car", ...LISTEN, prefixes: "10.0.0.9/32" }],
   });
   const phone = await program(gateway, "phone", "10.0.0.8/32");
   const car = await program(gateway, "car", "10.0.0.9/32");
+  return { gateway, phone, car };
+}
+
+Deno.test("two links through one gateway: the phone appears as its NAT's address, and reaches itself by it", async () => {
+  const { gateway, phone, car } = await phoneAndCar({ natFiltering: "endpoint" });
 
   const sent = pattern(200_000, 3);
   using listener = car.listen({ port: 80 });
@@ -96,21 +94,7 @@ Deno.test("two links through one gateway: the phone appears as its NAT's address
 });
 
 Deno.test("a capture shows a packet before the NAT at one link and after it at the other, both ways, once each", async () => {
-  const gateway = await startWirestack({
-    interface: { peerToPeer: true },
-    links: [
-      {
-        name: "phone",
-        ...LISTEN,
-        prefixes: "10.0.0.8/32",
-        nat: "10.0.1.1",
-        natPorts: "20000-20000",
-      },
-      { name: "car", ...LISTEN, prefixes: "10.0.0.9/32" },
-    ],
-  });
-  const phone = await program(gateway, "phone", "10.0.0.8/32");
-  const car = await program(gateway, "car", "10.0.0.9/32");
+  const { gateway, phone, car } = await phoneAndCar({ natPorts: "20000-20000" });
   const ending = new AbortController();
   const capture = gateway.capture({
     at: ["link:phone", "link:car"],
