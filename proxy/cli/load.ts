@@ -134,8 +134,6 @@ export class ConfigReader {
   /** What secrets were read from that is there once: standard input, descriptors, pipes. */
   readonly #kept = new Map<string, string>();
   #isRead = false;
-  /** During a {@link load} that was given some. */
-  #texts: Texts | undefined;
 
   constructor(request: ConfigRequest, terminal: Terminal) {
     this.#request = request;
@@ -143,19 +141,10 @@ export class ConfigReader {
   }
 
   /**
-   * @param texts Of files that this process may not be able to read. Not two such calls at once.
+   * @param texts Of files that this process may not be able to read.
    * @throws {ConfigError} naming every problem.
    */
   async load(texts?: Texts): Promise<LoadedConfig> {
-    this.#texts = texts;
-    try {
-      return await this.#load();
-    } finally {
-      this.#texts = undefined;
-    }
-  }
-
-  async #load(): Promise<LoadedConfig> {
     const { file, form, flags = [], variables = [] } = this.#request;
     if (file === undefined && flags.length === 0 && variables.length === 0) {
       throw new ConfigError([
@@ -166,11 +155,11 @@ export class ConfigReader {
       const what = isStandardInput(file) ? "standard input" : "a descriptor";
       throw new ConfigError([`${file}: ${what} cannot be read again, expected a file`]);
     }
-    const text = file === undefined ? undefined : this.#told(file) ??
+    const text = file === undefined ? undefined : told(texts, file) ??
       await readText(file, expectedFile(form ?? formOf(file)), this.#terminal, {
         pipes: !this.#isRead,
       });
-    const { source, files } = await this.#source(text);
+    const { source, files } = await this.#source(text, texts);
     this.#isRead = true;
     const loaded = loadSource(source);
     const open = await Promise.all(files.map(isWorldAccessible));
@@ -185,14 +174,14 @@ export class ConfigReader {
     return (await this.#source(text)).source;
   }
 
-  async #source(text: string | undefined) {
+  async #source(text: string | undefined, texts?: Texts) {
     const { file, form, flags = [], variables = [], readsSecrets = true } = this.#request;
     const source = emptySource(this.#request);
     source.hasDevice = this.#request.hasDevice ?? false;
     const files: string[] = [];
     let left = MAX_CONFIG_BYTES - (text?.length ?? 0);
     const readPart = async (name: string, expected: string) => {
-      const part = this.#told(name) ?? await readFileText(name, expected, { bytes: left });
+      const part = told(texts, name) ?? await readFileText(name, expected, { bytes: left });
       left -= part.length;
       return part;
     };
@@ -206,17 +195,13 @@ export class ConfigReader {
     if (!source.isUnreadable) this.#request.complete?.(source);
     if (readsSecrets) {
       files.push(
-        ...await readSecrets(source, (name, expected) => this.#readSecret(name, expected)),
+        ...await readSecrets(source, (name, expected) => this.#readSecret(name, expected, texts)),
       );
     }
     return { source, files };
   }
 
-  #told(name: string): string | undefined {
-    return this.#texts?.get(resolve(name));
-  }
-
-  async #readSecret(name: string, expected: string): Promise<string> {
+  async #readSecret(name: string, expected: string, texts?: Texts): Promise<string> {
     const isInput = isStandardInput(name);
     if (isInput && this.#request.file !== undefined && isStandardInput(this.#request.file)) {
       throw new ConfigError([`${name}: is the configuration already, expected a file with a key`]);
@@ -224,11 +209,16 @@ export class ConfigReader {
     const kept = this.#kept.get(name);
     if (kept !== undefined) return kept;
     const limits = { bytes: MAX_SECRET_BYTES, pipes: !this.#isRead };
-    const text = this.#told(name) ??
+    const text = told(texts, name) ??
       await readText(name, isInput ? "a key" : expected, this.#terminal, limits);
     if (isDescriptor(name) || await isPipe(name)) this.#kept.set(name, text);
     return text;
   }
+}
+
+/** What somebody else has read of a file. */
+function told(texts: Texts | undefined, name: string): string | undefined {
+  return texts?.get(resolve(name));
 }
 
 async function isPipe(name: string): Promise<boolean> {

@@ -143,7 +143,7 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operat
     keys: ["texts"],
     // What is wrong with a file has been logged by then, as after SIGHUP.
     run: (handlers, values) =>
-      changed(() => handlers.reload(textsOf(values.get("texts"))), () => undefined),
+      changed(() => handlers.reload(parseTexts(values.get("texts"))), () => undefined),
   }],
   ["wirestack_set=1", {
     keys: ["setting"],
@@ -330,7 +330,7 @@ function unchanged([first, ...others]: readonly string[]): string {
  * @param parts Of a JSON object, texts by path.
  * @throws {ConfigError} if it is none.
  */
-function textsOf(parts: readonly string[] | undefined): Texts | undefined {
+function parseTexts(parts: readonly string[] | undefined): Texts | undefined {
   if (parts === undefined) return undefined;
   try {
     const texts: unknown = JSON.parse(parts.join(""));

@@ -110,8 +110,8 @@ function targetRtt(flow: Flow, targets?: ReadonlyMap<number, number>): number | 
   const { carrier } = flow;
   const told = carrier?.targetRttMs?.(flow) ?? 0;
   if (told > 0) return microseconds(told);
-  const port = targets === undefined ? undefined : carrier?.localPort;
-  return port === undefined ? null : targets!.get(port) ?? null;
+  if (targets === undefined || carrier?.localPort === undefined) return null;
+  return targets.get(carrier.localPort) ?? null;
 }
 
 /** Flows whose ids begin with the same digits, where only one was meant. */
