@@ -5,6 +5,7 @@
  *     deno task bench:ping --rate 1000 --targets 100 --seconds 20
  *
  * In the first minute V8 still compiles what runs: `--warm-up 60` has the figure of a gateway that runs.
+ * With `--spread` one `fping` has them all, each as far from the next as from the one before.
  *
  * @module
  */
@@ -22,6 +23,7 @@ const { values } = parseArgs({
     seconds: { type: "string", default: "20" },
     /** Before the measurement, s. */
     "warm-up": { type: "string", default: "5" },
+    spread: { type: "boolean", default: false },
   },
 });
 const rate = Number(values.rate);
@@ -41,12 +43,17 @@ await site.target.addAddresses(
 );
 await site.gatewayHost.ip("route add 10.50.1.0/24 dev site");
 
-/** Each target has a `ping` of its own, and so an identifier and a socket: the dearest way. */
-const pings = Array.from({ length: targets }, (_, n) => {
-  const interval = String(targets / rate);
-  const command = ["ping", "-n", "-q", "-i", interval, "-w", String(warmUp + seconds + 5)];
-  return site.client.spawn(`ping ${n}`, [...command, address(n)]);
-});
+const addresses = Array.from({ length: targets }, (_, n) => address(n));
+const gap = 1000 / rate;
+/** Each target has a `ping` of its own, and so an identifier and a socket. */
+const pings = values.spread
+  ? [site.client.spawn("fping", [
+    ...["fping", "-q", "-l", "-r", "0", "-i", `${gap}`, "-p", `${gap * targets}`],
+    ...addresses,
+  ])]
+  : addresses.map((to) =>
+    site.client.spawn(`ping ${to}`, ["ping", "-n", "-q", "-i", String(targets / rate), to])
+  );
 await wait(warmUp);
 const before = await read();
 await wait(seconds);
@@ -63,7 +70,7 @@ console.log(
     ((after.turns - before.turns) / ms * 1000).toFixed(0)
   } turns per second`,
 );
-for (const ping of pings) await ping.exit(60_000);
+for (const ping of pings) await ping[Symbol.asyncDispose]();
 
 async function read() {
   const { counters } = await site.gateway.stats();

@@ -11,6 +11,7 @@ import { EPOLL_CTL_ADD, EPOLLIN } from "./epoll.ts";
 import { type Libc, openLibc } from "./libc.ts";
 import { AF_UNIX } from "./sockaddr.ts";
 import { SOCK_STREAM } from "./socket.ts";
+import { turns, type Waiting } from "./turns.ts";
 
 const CALLS = {
   close: { parameters: ["i32"], result: "i32" },
@@ -48,30 +49,40 @@ const TURNS = 64;
  * Waits until a descriptor is readable. {@link wait} is to be called in the same turn of the event loop
  * as a read that found nothing: an event from before that is lost.
  *
- * At first a thread of the runtime's waits, at some 50 µs of CPU a wake. What replaces it, at 6 µs, is the
- * trick of `udp_wait.ts` with a stream: to Deno a stream is a descriptor number, and its epoll instance
- * goes on watching the open file that had this number when the stream was made, even when the number is
- * made to name another file. Here that other file is a socket with one byte to read, the token: it is
- * written before each wait, and Deno reads it when the watched file becomes readable. No documentation
- * promises this, so it is tried out first, on a descriptor that is made readable on purpose.
+ * At first a thread of the runtime's waits, at some 50 µs of CPU a wake. What replaces it, at 6 µs where
+ * wakes follow each other at once, is a trick with a stream: to Deno a stream is a descriptor number, and
+ * its epoll instance goes on watching the open file that had this number when the stream was made, even
+ * when the number is made to name another file (epoll(7), questions and answers, 6). Here that other file
+ * is a socket with one byte to read, the token: it is written before each wait, and Deno reads it when the
+ * watched file becomes readable. No documentation promises this, so it is tried out first, on a descriptor
+ * that is made readable on purpose. Where wakes are frequent {@link Turns} waits in place of both.
  */
-export class DescriptorWait {
+export class DescriptorWait implements Waiting {
+  readonly fd: number;
   readonly #libc: WaitLibc = openLibc(CALLS);
-  readonly #fd: number;
   /** Readable once this is closed, to end the thread's wait. */
   readonly #end: number;
   /** Two of struct pollfd: int fd, short events, short revents. */
   readonly #polled = new Uint8Array(OFF_HEAP);
+  /** What {@link turns} knows it by; below zero if it does not. */
+  #number = -1;
   #stream: TokenStream | undefined;
-  #thread: Promise<number> | undefined;
-  #waiting: Promise<void> | undefined;
+  #thread: Promise<void> | undefined;
+  #onReadable: (() => void) | undefined;
   readonly #trial: Promise<void>;
   #isClosed = false;
+  readonly #woken = () => {
+    if (this.#number >= 0) turns.woken();
+    this.wake();
+  };
 
-  /** @throws {Error} if the system gives no descriptor. */
-  constructor(fd: number) {
+  /**
+   * @param works Whether waiting by a stream does, or that it will be known; for tests.
+   * @throws {Error} if the system gives no descriptor.
+   */
+  constructor(fd: number, works: boolean | Promise<boolean> = tried ?? tryStreams()) {
     const { symbols } = this.#libc;
-    this.#fd = fd;
+    this.fd = fd;
     this.#end = symbols.eventfd(0, O_NONBLOCK | O_CLOEXEC);
     if (this.#end < 0) {
       const errno = this.#libc.errno();
@@ -79,7 +90,8 @@ export class DescriptorWait {
       throw new Error(`no eventfd: errno ${errno}`);
     }
     new Int32Array(this.#polled.buffer).set([fd, POLLIN, this.#end, POLLIN]);
-    this.#trial = this.#tryStream();
+    if (works === true) this.#open();
+    this.#trial = this.#openWhenTried(works);
   }
 
   /** Whether a thread waits. */
@@ -92,64 +104,117 @@ export class DescriptorWait {
     return this.#trial;
   }
 
-  /** Resolves when the descriptor may be readable, or this is closed. */
-  wait(): Promise<void> {
-    if (this.#isClosed) return Promise.resolve();
-    return this.#waiting ??= this.#wait();
+  get isWaiting(): boolean {
+    return this.#onReadable !== undefined;
+  }
+
+  /** Calls `onReadable` once the descriptor may be readable, or this is closed; the last one it was given. */
+  wait(onReadable: () => void): void {
+    const isWaiting = this.#onReadable !== undefined;
+    this.#onReadable = onReadable;
+    if (isWaiting) return;
+    if (this.#isClosed) queueMicrotask(() => this.wake());
+    else if (this.#number < 0 || !turns.waits(this.#number)) this.#await();
+  }
+
+  /** For {@link turns}. */
+  wake(): void {
+    const onReadable = this.#onReadable;
+    if (onReadable === undefined) return;
+    this.#onReadable = undefined;
+    if (this.#number >= 0) turns.wakes();
+    onReadable();
+  }
+
+  /** For {@link turns}. */
+  arm(): void {
+    if (this.#stream === undefined) this.#await();
+    else this.#stream.armAgain();
   }
 
   /** Resolves when nothing waits any more; the descriptor may be closed then, not before. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#forget();
     this.#endThread();
     this.#stream?.close();
+    this.wake();
     await this.#trial;
-    await this.#waiting;
+    await this.#thread;
     this.#libc.symbols.close(this.#end);
     this.#libc.close();
   }
 
-  async #wait(): Promise<void> {
-    // A stream that has failed would end every wait at once.
-    if (this.#stream?.isClosed && !this.#isClosed) this.#stream = undefined;
-    if (this.#stream !== undefined) await this.#stream.wait();
-    else {
-      // Below zero: interrupted by a signal.
-      do this.#thread = this.#libc.symbols.wait(this.#polled, 2n, -1); while (
-        await this.#thread < 0
-      );
+  /** Leaves the wait to the runtime. */
+  #await(): void {
+    // A stream that has failed would end no wait any more.
+    if (this.#stream?.isClosed) {
+      this.#stream = undefined;
+      this.#forget();
     }
-    this.#waiting = undefined;
+    if (this.#stream === undefined) this.#thread ??= this.#waitOnThread();
+    else this.#stream.arm();
+  }
+
+  /** The waiting is no longer {@link turns}'s. */
+  #forget(): void {
+    if (this.#number >= 0) turns.remove(this.#number);
+    this.#number = -1;
+  }
+
+  async #waitOnThread(): Promise<void> {
+    // Below zero: interrupted by a signal.
+    while (await this.#libc.symbols.wait(this.#polled, 2n, -1) < 0);
+    this.#thread = undefined;
+    if (!this.#isClosed) this.#libc.symbols.read(this.#end, new Uint8Array(OFF_HEAP), 8n);
+    this.wake();
   }
 
   #endThread(): void {
     this.#libc.symbols.write(this.#end, new Uint8Array(8).fill(1), 8n);
   }
 
-  async #tryStream(): Promise<void> {
-    const { symbols } = this.#libc;
-    const pipe = new Int32Array(OFF_HEAP / 4);
-    if (symbols.pipe2(new Uint8Array(pipe.buffer), O_NONBLOCK | O_CLOEXEC) < 0) return;
-    const trial = TokenStream.open(this.#libc, pipe[0]!);
-    if (trial !== undefined) {
-      const works = await this.#works(trial, pipe[0]!, pipe[1]!);
-      trial.close();
-      if (works && !this.#isClosed) this.#stream = TokenStream.open(this.#libc, this.#fd);
-    }
-    symbols.close(pipe[0]!);
-    symbols.close(pipe[1]!);
+  async #openWhenTried(works: boolean | Promise<boolean>): Promise<void> {
+    if (this.#stream !== undefined || !await works || this.#isClosed) return;
+    this.#open();
     // Ends the thread's wait; the next one is done the new way.
     if (this.#stream !== undefined && this.#thread !== undefined) this.#endThread();
   }
 
-  /** Whether a wait ends when the descriptor becomes readable, and not before. */
-  async #works(stream: TokenStream, descriptor: number, other: number): Promise<boolean> {
-    const { symbols } = this.#libc;
-    const byte = new Uint8Array(OFF_HEAP);
-    for (let i = 0; i < 3; i++) {
+  #open(): void {
+    this.#stream = TokenStream.open(this.#libc, this.fd, this.#woken);
+    if (this.#stream !== undefined) this.#number = turns.add(this);
+  }
+}
+
+/** Whether waiting by a stream works with this runtime; undefined until it has been tried. */
+let tried: boolean | undefined;
+let trial: Promise<boolean> | undefined;
+
+/** Tries it, once in a process. What waits is on a thread until then. */
+export function tryStreams(): Promise<boolean> {
+  return trial ??= tryStream().then((works) => tried = works, () => tried = false);
+}
+
+/** Whether a wait for one end of a pipe ends when the other is written to, and not before. */
+async function tryStream(): Promise<boolean> {
+  const libc: WaitLibc = openLibc(CALLS);
+  const { symbols } = libc;
+  const pipe = new Int32Array(OFF_HEAP / 4);
+  if (symbols.pipe2(new Uint8Array(pipe.buffer), O_NONBLOCK | O_CLOEXEC) < 0) {
+    libc.close();
+    return false;
+  }
+  const [descriptor, other] = [pipe[0]!, pipe[1]!];
+  const byte = new Uint8Array(OFF_HEAP);
+  let onWake = () => {};
+  const stream = TokenStream.open(libc, descriptor, () => onWake());
+  try {
+    for (let i = 0; stream !== undefined && i < 3; i++) {
       let isOver = false;
-      const wait = stream.wait().then(() => isOver = true);
+      const wait = new Promise<void>((resolve) => onWake = resolve).then(() => isOver = true);
+      stream.arm();
       for (let turn = 0; turn < 8; turn++) await nextTurn();
       // The first may end at once: a new stream reads by itself.
       if (isOver && i === 0) continue;
@@ -164,7 +229,12 @@ export class DescriptorWait {
       if (!isOver) return false;
       symbols.read(descriptor, byte, 1n);
     }
-    return true;
+    return stream !== undefined;
+  } finally {
+    stream?.close();
+    symbols.close(descriptor);
+    symbols.close(other);
+    libc.close();
   }
 }
 
@@ -203,12 +273,10 @@ class TokenStream {
   };
   readonly #onNextTurn = () => {
     this.#isReading = false;
-    if (this.#woken === undefined || this.#isArmed || this.#isClosed) return;
-    this.#arm();
-    // What arrived before the token was written has woken nobody.
-    if (this.#libc.symbols.poll(this.#polled, 1n, 0) > 0) this.#wake();
+    if (this.#isWanted) this.armAgain();
   };
-  #woken: (() => void) | undefined;
+  readonly #onReadable: () => void;
+  #isWanted = false;
   #isClosed = false;
 
   private constructor(
@@ -217,8 +285,10 @@ class TokenStream {
     epoll: number,
     number: number,
     tokens: number,
+    onReadable: () => void,
   ) {
     this.#libc = libc;
+    this.#onReadable = onReadable;
     this.#epoll = epoll;
     this.#number = number;
     this.#tokens = tokens;
@@ -236,7 +306,11 @@ class TokenStream {
   }
 
   /** @returns undefined where that cannot be done. */
-  static open(libc: WaitLibc, watched: number): TokenStream | undefined {
+  static open(
+    libc: WaitLibc,
+    watched: number,
+    onReadable: () => void,
+  ): TokenStream | undefined {
     const { symbols } = libc;
     const event = new Int32Array(OFF_HEAP / 4);
     const bytes = new Uint8Array(event.buffer);
@@ -250,7 +324,7 @@ class TokenStream {
     let stream: TokenStream | undefined;
     try {
       if (!hasPair) return undefined;
-      stream = new TokenStream(libc, watched, epoll, number, write);
+      stream = new TokenStream(libc, watched, epoll, number, write, onReadable);
       if (symbols.dup3(read, number, O_CLOEXEC) < 0) throw new Error("no second name");
       stream.#socket.resume();
       return stream;
@@ -269,13 +343,19 @@ class TokenStream {
     return this.#isClosed;
   }
 
-  /** Resolves when the file has become readable since, or this is closed. One at a time. */
-  wait(): Promise<void> {
-    if (this.#isClosed) return Promise.resolve();
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#woken = resolve;
-    if (!this.#isArmed && !this.#isReading) this.#arm();
-    return promise;
+  /** `onReadable` is called once, when the file has become readable since. */
+  arm(): void {
+    this.#isWanted = true;
+    if (this.#isArmed || this.#isReading || this.#isClosed) return;
+    this.#isArmed = true;
+    this.#libc.symbols.write(this.#tokens, TOKEN, 1n);
+  }
+
+  /** `onReadable` is called once, when the file is readable. */
+  armAgain(): void {
+    this.arm();
+    // What arrived before the token was written has woken nobody.
+    if (this.#isArmed && this.#libc.symbols.poll(this.#polled, 1n, 0) > 0) this.#wake();
   }
 
   close(): void {
@@ -287,12 +367,7 @@ class TokenStream {
     this.#socket.destroy();
     symbols.close(this.#tokens);
     symbols.close(this.#epoll);
-    this.#woken?.();
-  }
-
-  #arm(): void {
-    this.#isArmed = true;
-    this.#libc.symbols.write(this.#tokens, TOKEN, 1n);
+    this.#wake();
   }
 
   /** The token has been read. @returns whether to read on. */
@@ -305,9 +380,9 @@ class TokenStream {
   }
 
   #wake(): void {
-    const woken = this.#woken;
-    this.#woken = undefined;
-    woken?.();
+    if (!this.#isWanted) return;
+    this.#isWanted = false;
+    this.#onReadable();
   }
 }
 

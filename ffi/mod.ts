@@ -7,6 +7,7 @@
 
 export { type Accepted, AcceptSocket } from "./accept.ts";
 export { readDescriptor } from "./descriptor.ts";
+export { DescriptorWait, tryStreams } from "./descriptor_wait.ts";
 export { descriptorLimit } from "./descriptor_limit.ts";
 export { environmentNames } from "./environment.ts";
 export { LocalAddressProbe } from "./local_address.ts";
@@ -39,4 +40,4 @@ export { LOCAL, ORIGINAL, type UdpLibc } from "./udp_layout.ts";
 export { MESSAGE_BYTES, ReceiveRing } from "./udp_receive.ts";
 export { type Destination, SendBatch, type SettledHandler } from "./udp_send.ts";
 export { UnixDatagramSocket } from "./unix_datagram.ts";
-export { UdpWait } from "./udp_wait.ts";
+export { type Deadline, turns } from "./turns.ts";

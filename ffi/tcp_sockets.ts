@@ -75,13 +75,16 @@ export class TcpSockets {
   readonly #value = new Int32Array(OFF_HEAP / 4);
   readonly #length = new Uint32Array(OFF_HEAP / 4);
 
-  /** @throws {Error} without `--allow-ffi`, or if the system gives no descriptor. */
-  constructor() {
+  /**
+   * @param works As of {@link DescriptorWait}, for tests.
+   * @throws {Error} without `--allow-ffi`, or if the system gives no descriptor.
+   */
+  constructor(works?: boolean) {
     const { symbols } = this.#libc;
     this.#epoll = symbols.epoll_create1(EPOLL_CLOEXEC);
     try {
       if (this.#epoll < 0) throw new Error(`no epoll instance: errno ${this.#libc.errno()}`);
-      this.#wait = new DescriptorWait(this.#epoll);
+      this.#wait = new DescriptorWait(this.#epoll, works);
     } catch (error) {
       if (this.#epoll >= 0) symbols.close(this.#epoll);
       this.#libc.close();
@@ -152,11 +155,11 @@ export class TcpSockets {
   }
 
   /**
-   * Resolves when {@link poll} may find something, or this is closed. To be called in the same turn of
-   * the event loop as a poll that found nothing.
+   * Calls `onEvents` once {@link poll} may find something, or this is closed. To be called in the same
+   * turn of the event loop as a poll that found nothing.
    */
-  wait(): Promise<void> {
-    return this.#wait.wait();
+  wait(onEvents: () => void): void {
+    this.#wait.wait(onEvents);
   }
 
   /** Why a socket has failed, as a positive number; 0 if it has not. */

@@ -29,11 +29,9 @@ const SO_TYPE = 3;
 const SO_SNDBUF = 7;
 const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
-const POLLIN = 0x1;
 const POLLOUT = 0x4;
 // <bits/fcntl-linux.h>
 const F_DUPFD_CLOEXEC = 1030;
-const O_CLOEXEC = 0o2000000;
 
 const BUFFER_BYTES = 4 << 20;
 /** Descriptors that are searched if the socket did not get the expected one. */
@@ -84,11 +82,10 @@ export class UdpSocket {
   readonly #conn: Deno.DatagramConn;
   readonly #option = new Int32Array(32);
   /** Struct pollfd: int fd, short events, short revents. More than 64 bytes are never moved. */
-  readonly #pollIn = new Int32Array(32);
   readonly #pollOut = new Int32Array(32);
   #fd: number;
-  /** The descriptor that Deno has, while {@link fd} is another one. */
-  #lent = -1;
+  /** Deno has closed it, and {@link fd} is all there is. */
+  #isDetached = false;
   #isClosed = false;
 
   /** @throws {Deno.errors.AddrInUse} and what else `Deno.listenDatagram` throws. */
@@ -122,24 +119,17 @@ export class UdpSocket {
   }
 
   /**
-   * Makes the descriptor that Deno has for this socket refer to the socket `other`: {@link receive}
-   * still waits for datagrams at this socket, but then reads from the other. The reason: epoll watches
-   * the open file, not the number it was registered by, as long as the file has any descriptor
-   * (epoll(7), questions and answers, 6). {@link close} restores it.
+   * Takes the socket from Deno, which knows nothing of it from then on: it neither waits for it nor is
+   * woken by it. {@link receive} must not be called any more.
    *
-   * @returns false if the system refuses.
+   * @throws {Error} if the system gives no descriptor.
    */
-  lend(other: number): boolean {
-    const { symbols } = this.#libc;
-    const own = symbols.fcntl(this.#fd, F_DUPFD_CLOEXEC, 0);
-    if (own < 0) return false;
-    if (symbols.dup3(other, this.#fd, O_CLOEXEC) < 0) {
-      symbols.close(own);
-      return false;
-    }
-    this.#lent = this.#fd;
+  detach(): void {
+    const own = this.#libc.symbols.fcntl(this.#fd, F_DUPFD_CLOEXEC, 0);
+    if (own < 0) throw new Error(`no descriptor: errno ${this.#libc.errno()}`);
     this.#fd = own;
-    return true;
+    this.#isDetached = true;
+    this.#conn.close();
   }
 
   /**
@@ -151,19 +141,11 @@ export class UdpSocket {
   }
 
   /**
-   * Waits until there is something to receive, without taking it. On a thread of the runtime's: at a
-   * thousand wakes per second that costs three times what {@link receive} does. One at a time, and
-   * over before the library is closed.
+   * Waits for room in the socket's buffer, on a thread of the runtime's. One at a time, and over before the
+   * library is closed.
    *
-   * @returns false if nothing came within `limitMs`, or the socket is closed.
+   * @returns false if there was none within `limitMs`, or the socket is closed.
    */
-  async readable(limitMs: number): Promise<boolean> {
-    if (this.#isClosed) return false;
-    this.#pollIn.set([this.#fd, POLLIN]);
-    return await this.#libc.symbols.wait(this.#pollIn, 1n, limitMs) !== 0;
-  }
-
-  /** Waits in the same way for room in the socket's buffer. */
   async writable(limitMs: number): Promise<boolean> {
     if (this.#isClosed) return false;
     this.#pollOut.set([this.#fd, POLLOUT]);
@@ -222,11 +204,8 @@ export class UdpSocket {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    if (this.#lent >= 0) { // or the runtime could not take it out of its epoll instance
-      this.#libc.symbols.dup3(this.#fd, this.#lent, O_CLOEXEC);
-      this.#libc.symbols.close(this.#fd);
-    }
-    this.#conn.close();
+    if (this.#isDetached) this.#libc.symbols.close(this.#fd);
+    else this.#conn.close();
   }
 
   /** The descriptor of the socket that Deno opened, which Deno does not expose. */

@@ -378,7 +378,7 @@ function loadedBy(entries: readonly string[]): Set<string> {
 function lateImports(file: string): string[] {
   const text = Deno.readTextFileSync(join(ROOT, file));
   return Array.from(
-    text.matchAll(/\bawait import\("([^"]+)"\)|^ {6}import\("([^"]+)"\),$/gm),
+    text.matchAll(/\bawait import\("([^"]+)"\)|^ {4,6}import\("([^"]+)"\),$/gm),
     ([, one, other]) => join("/", dirname(file), one ?? other!),
   );
 }

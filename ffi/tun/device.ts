@@ -101,6 +101,7 @@ export class TunDevice implements AsyncDisposable {
   readonly #libc: TunLibc;
   readonly #fd: number;
   readonly #wait: DescriptorWait;
+  #waiting: Promise<void> | undefined;
   readonly #cutter: Cutter;
   readonly #coalescer: Coalescer;
   /** Where pieces are read to. */
@@ -210,7 +211,12 @@ export class TunDevice implements AsyncDisposable {
    * @returns false once the device is closed.
    */
   async readable(): Promise<boolean> {
-    await this.#wait.wait();
+    await (this.#waiting ??= new Promise((resolve) =>
+      this.#wait.wait(() => {
+        this.#waiting = undefined;
+        resolve();
+      })
+    ));
     return !this.#isClosed;
   }
 

@@ -5,6 +5,7 @@
  */
 
 import {
+  DescriptorWait,
   errnoName,
   MESSAGE_BYTES,
   openUdpLibc,
@@ -13,7 +14,6 @@ import {
   type SettledHandler,
   type UdpLibc,
   UdpSocket,
-  UdpWait,
 } from "../../ffi/mod.ts";
 import type { IpAddress } from "../../netstack/mod.ts";
 import { ownRegion, type TransmitPool } from "../arena/transmit_pool.ts";
@@ -51,19 +51,20 @@ export class FfiUdpBind implements UdpBind {
   readonly #batch: SendBatch;
   readonly #sender: SocketSender;
   #socket: UdpSocket;
-  #wait: UdpWait;
-  /** A wait for datagrams; nothing is received meanwhile. */
-  #waiting: Promise<void> | undefined;
-  readonly #waited = () => {
-    this.#waiting = undefined;
+  #wait: DescriptorWait;
+  /** For datagrams; nothing is received meanwhile. */
+  #isWaiting = true;
+  readonly #onReadable = () => {
+    this.#isWaiting = false;
     if (this.hasReady) this.#events!.onReadable(true);
   };
   /** A wait for room to send; nothing is sent meanwhile. */
   #blocked: Promise<void> | undefined;
   #mark: number;
   #errors = 0;
-  #hasFailed = false;
-  #resume: (() => void) | undefined;
+  #pause: ReturnType<typeof setTimeout> | undefined;
+  /** Sockets that were left, until nothing waits for them. */
+  #left: Promise<void> = Promise.resolve();
   readonly #lastSend = new LastSend();
   /** Undefined before {@link start}. */
   #events: BindEvents | undefined;
@@ -112,7 +113,7 @@ export class FfiUdpBind implements UdpBind {
   }
 
   get hasReady(): boolean {
-    return this.#waiting === undefined && !this.#hasFailed && this.#closing === undefined;
+    return !this.#isWaiting && this.#closing === undefined;
   }
 
   get holdsMore(): boolean {
@@ -133,7 +134,6 @@ export class FfiUdpBind implements UdpBind {
     if (!this.hasReady) return 0;
     const ring = this.#ring;
     this.#fill(); // first: it is the kernel's queue that overflows
-    this.#wait.note(ring.isEmpty && ring.error === 0);
     let count = 0;
     while (count < DRAIN_BUDGET && ring.next()) {
       count++;
@@ -185,8 +185,9 @@ export class FfiUdpBind implements UdpBind {
     if (this.hasReady) this.#fill();
     this.#socket = next;
     this.#wait = this.#prepare();
-    old.close(); // ends the wait for it, which starts again for the new one
-    oldWait.close();
+    // Ends the wait for it, after which the new one is looked at.
+    const closed = oldWait.close().then(() => old.close());
+    this.#left = Promise.all([this.#left, closed]).then(() => {});
   }
 
   get mark(): number {
@@ -206,11 +207,11 @@ export class FfiUdpBind implements UdpBind {
   async #close(): Promise<void> {
     this.flush();
     await undefined; // from here on #closing is set
-    this.#resume?.();
+    clearTimeout(this.#pause);
+    await this.#wait.close();
     this.#socket.close();
-    this.#wait.close();
+    await this.#left;
     await this.#blocked;
-    await this.#waiting;
     for (let left; (left = this.#batch.shift()) !== undefined;) {
       countSendError(this.counters, undefined);
       this.#pool.give(left.offset);
@@ -231,14 +232,15 @@ export class FfiUdpBind implements UdpBind {
   }
 
   /** Sets a new socket up, before anything has arrived. @returns what waits for it. */
-  #prepare(): UdpWait {
+  #prepare(): DescriptorWait {
     const socket = this.#socket;
     // Bound to one address it sends from that.
     const hasSources = isUnspecified(socket.address.hostname);
     if (hasSources) socket.tellLocal();
     this.#batch.sources = hasSources;
     socket.coalesce();
-    return new UdpWait(this.#libc, socket);
+    socket.detach();
+    return new DescriptorWait(socket.fd);
   }
 
   /** Takes over what the kernel has. */
@@ -249,41 +251,18 @@ export class FfiUdpBind implements UdpBind {
   }
 
   #startWaiting(): void {
-    this.#waiting = this.#untilReadable().then(this.#waited);
-  }
-
-  /** An error of one receive does not end the loop. */
-  async #untilReadable(): Promise<void> {
-    while (this.#closing === undefined) {
-      const socket = this.#socket;
-      try {
-        if (this.#errors >= MAX_ERRORS) await this.#pause(); // then looks before it waits
-        else await this.#wait.wait();
-        if (socket === this.#socket) return;
-      } catch (error) {
-        if (socket !== this.#socket || this.#closing !== undefined) continue;
-        this.#countReceiveError();
-        if (error instanceof Deno.errors.BadResource) {
-          this.#hasFailed = true;
-          this.#events!.onFailed(error);
-          return;
-        }
-      }
+    this.#isWaiting = true;
+    // An error of one receive does not end the loop; after many it looks again a little later.
+    if (this.#errors < MAX_ERRORS) this.#wait.wait(this.#onReadable);
+    else {
+      this.#errors = 0;
+      this.#pause = setTimeout(this.#onReadable, PAUSE_MS);
     }
   }
 
   #countReceiveError(): void {
     this.counters.receiveErrors++;
     this.#errors++;
-  }
-
-  async #pause(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, PAUSE_MS);
-    this.#resume = resolve;
-    await promise;
-    clearTimeout(timer);
-    this.#errors = 0;
   }
 
   /** The socket's buffer is full. Also ends when another socket takes its place. */

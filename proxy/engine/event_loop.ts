@@ -5,7 +5,7 @@
  */
 
 import process from "node:process";
-import { setImmediate } from "node:timers"; // the global is a getter, which is asked each time
+import { type Deadline, turns } from "../../ffi/mod.ts";
 
 export interface Clock {
   /** Milliseconds, monotonic. */
@@ -39,20 +39,32 @@ export const hostClock: Clock = {
 const MAX_DELAY_MS = 0x7fffffff;
 
 /** The runtime's event loop, in which the sockets of targets have their turns too. */
-export class EventLoop implements Scheduler {
+export class EventLoop implements Scheduler, Deadline {
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #run: () => void = () => {};
+  /** When that is due, on the clock of `performance.now()`. */
+  at = Infinity;
+  readonly #onTimer = () => {
+    this.at = Infinity;
+    this.#run();
+  };
 
   soon(run: () => void): void {
-    setImmediate(run);
+    turns.soon(run);
   }
 
   later(run: () => void, delayMs: number): void {
     clearTimeout(this.#timer);
     // Rounded up, or the timer would come before its deadline and find nothing to do.
-    this.#timer = setTimeout(run, Math.min(MAX_DELAY_MS, Math.max(0, Math.ceil(delayMs))));
+    const delay = Math.min(MAX_DELAY_MS, Math.max(0, Math.ceil(delayMs)));
+    this.#run = run;
+    this.at = performance.now() + delay;
+    turns.addDeadline(this);
+    this.#timer = setTimeout(this.#onTimer, delay);
   }
 
   cancel(): void {
     clearTimeout(this.#timer);
+    turns.removeDeadline(this);
   }
 }

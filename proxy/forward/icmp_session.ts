@@ -142,6 +142,7 @@ export class IcmpSession extends Session implements IcmpTargetHandler {
     length: number,
     hopLimit: number,
     now: number,
+    arrivedAt = now,
   ): void {
     const { counters } = this.owner;
     const entry = this.filter.at(senders, sender) as PingEntry | undefined;
@@ -163,7 +164,7 @@ export class IcmpSession extends Session implements IcmpTargetHandler {
     }
     const { flow } = entry;
     if (entry.sequence === sequenceAt(buffer, offset)) {
-      const rttMs = now - entry.sentAt;
+      const rttMs = arrivedAt - entry.sentAt;
       flow.rttMs = flow.packetsDown === 0 ? rttMs : flow.rttMs + (rttMs - flow.rttMs) * RTT_GAIN;
       entry.sequence = -1;
     }

@@ -7,6 +7,7 @@
 import { type Arena, openArena } from "../arena/arena.ts";
 import { NoUdpBind } from "../bind/no_udp.ts";
 import type { UdpBind } from "../bind/udp.ts";
+import { tryStreams } from "../../ffi/mod.ts";
 import { chooseUdp } from "../bind/udp_open.ts";
 import type { GatewayConfig } from "../config/config.ts";
 import { Engine } from "../engine/engine.ts";
@@ -164,6 +165,8 @@ export class Gateway implements AsyncDisposable {
     if (hasStreams(config) && options.asGuest === undefined) {
       (await import("./certificate_files.ts")).requireCertificates(config);
     }
+    // First: a target that is dialled before would be reached over the runtime's sockets.
+    if (chooseUdp(options.ffi).ffi) await tryStreams();
     const gateway = new Gateway(config, options);
     try {
       if (hasStreams(config) || options.loadsAll) await gateway.streams.load();

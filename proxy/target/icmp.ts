@@ -16,6 +16,8 @@ export interface IcmpTargetHandler {
    * @param senders Holds the sender's socket address, its port 0, as words from `sender` on.
    * @param buffer Holds the ICMP message, header included, in `length` bytes from `offset` on.
    * @param hopLimit It came with.
+   * @param now Of the turn.
+   * @param arrivedAt When it came, where that was in the turn. Default: `now`.
    */
   reply(
     senders: Int32Array,
@@ -25,6 +27,7 @@ export interface IcmpTargetHandler {
     length: number,
     hopLimit: number,
     now: number,
+    arrivedAt?: number,
   ): void;
 
   /**

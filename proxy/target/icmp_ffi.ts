@@ -1,5 +1,5 @@
 /**
- * Sockets that ping targets, over FFI. One thread of the runtime's waits for all of them; what has come
+ * Sockets that ping targets, over FFI. One wait is for all of them; what has come
  * is taken over in the engine's next turn, and what a turn sends leaves with one call for each socket.
  *
  * @module
@@ -36,8 +36,6 @@ const log = getLogger(["wirestack", "icmp"]);
 const RING_MESSAGES = 16;
 /** Messages that a turn hands on, of all sockets together. */
 const DRAIN_BUDGET = 128;
-/** Nobody waits for the replies to what was sent so long ago, ms: it may be lost. */
-const FORGOTTEN_MS = 1_000;
 /** Of the sequence number in an ICMP message. */
 const SEQUENCE = 6;
 
@@ -54,12 +52,6 @@ export class FfiIcmpTargets implements IcmpTargets {
   #lastNumber = 0;
   /** Requests sent in this turn. */
   #sent = 0;
-  /** Replies received in this turn. */
-  #received = 0;
-  /** Requests without a reply, of those sent since {@link #awaitedSince}. */
-  #awaited = 0;
-  #awaitedSince = -Infinity;
-
   /** @throws {Error} where there is no FFI; `icmpUnavailable` says why. */
   constructor(options: IcmpTargetsOptions) {
     this.options = options;
@@ -101,29 +93,21 @@ export class FfiIcmpTargets implements IcmpTargets {
   }
 
   drain(now: number): void {
-    const watch = this.#watch;
-    watch.look(); // this turn runs anyway: what has come needs none of its own
+    let arrivedAt = now;
+    if (this.#sent > 0) {
+      this.#sent = 0;
+      // A near target has answered by now: its reply needs no turn of its own.
+      this.#watch.look();
+      arrivedAt = performance.now(); // the turn's time is that of the request
+    }
     let budget = DRAIN_BUDGET;
-    while (budget > 0 && this.hasReady) budget -= this.#receive(this.#ready.shift()!, now);
-    if (this.#sent > 0 || this.#received > 0) this.#note(now);
+    while (budget > 0 && this.hasReady) {
+      budget -= this.#receive(this.#ready.shift()!, now, arrivedAt);
+    }
   }
 
   flush(): void {
     this.sends.flush();
-  }
-
-  /** Tells the watch whether more is to come. The replies of near targets are here by now. */
-  #note(now: number): void {
-    const watch = this.#watch;
-    const unanswered = this.#sent - this.#received;
-    if (now - this.#awaitedSince >= FORGOTTEN_MS) {
-      this.#awaited = 0;
-      this.#awaitedSince = now;
-    }
-    this.#awaited = Math.max(0, this.#awaited + unanswered);
-    this.#sent = this.#received = 0;
-    watch.isAwaited = this.#awaited > 0;
-    if (unanswered > 0) watch.expect();
   }
 
   async close(): Promise<void> {
@@ -146,7 +130,7 @@ export class FfiIcmpTargets implements IcmpTargets {
   }
 
   /** Hands on what a socket has. @returns how much of the turn's budget it took. */
-  #receive(socket: FfiIcmpTargetSocket, now: number): number {
+  #receive(socket: FfiIcmpTargetSocket, now: number, arrivedAt: number): number {
     if (socket.isClosed) return 0;
     const ring = this.#ring;
     let count = 1;
@@ -154,8 +138,7 @@ export class FfiIcmpTargets implements IcmpTargets {
       ring.fill(socket.fd);
       if (ring.error !== 0 && !socket.takeReports()) this.options.counters.receiveErrors++;
       for (; !socket.isClosed && ring.next(); count++) {
-        this.#received++;
-        socket.hand(ring, now);
+        socket.hand(ring, now, arrivedAt);
       }
     } finally {
       while (ring.next()); // after an exception too: the ring must be empty for the next socket
@@ -260,8 +243,9 @@ class FfiIcmpTargetSocket implements IcmpTargetSocket, Sender {
   }
 
   /** Hands on the one that `ring` is at. */
-  hand({ senders, sender, memory, offset, length, hopLimit }: ReceiveRing, now: number): void {
-    this.#handler.reply(senders, sender, memory, offset, length, hopLimit, now);
+  hand(ring: ReceiveRing, now: number, arrivedAt: number): void {
+    const { senders, sender, memory, offset, length, hopLimit } = ring;
+    this.#handler.reply(senders, sender, memory, offset, length, hopLimit, now, arrivedAt);
   }
 }
 

@@ -5,8 +5,7 @@
  * @module
  */
 
-import { setImmediate } from "node:timers"; // the global is a getter, which is asked each time
-import { TcpSockets } from "../../ffi/mod.ts";
+import { TcpSockets, turns } from "../../ffi/mod.ts";
 import type { IpAddress } from "../../netstack/mod.ts";
 import type { Dial, Dialer, DialHandler } from "../flow/stream.ts";
 import { getLogger } from "../log/logger.ts";
@@ -20,6 +19,7 @@ const KEEPALIVE_S = 60;
 export class FfiDialer implements Dialer {
   readonly #fallback: Dialer;
   readonly #onFailed: FailedHandler | undefined;
+  readonly #sockets: () => TcpSockets;
   /** Undefined before the first dial; null where the fallback dials. */
   #loop: TcpLoop | null | undefined;
   /** Whether the fallback has dialled: its streams do not tell their round trips. */
@@ -30,10 +30,16 @@ export class FfiDialer implements Dialer {
    * where it cannot: a waiting thread would cost more than the runtime's sockets do. Also where this
    * process may not reach every address: see {@link mayReachAll}.
    * @param onFailed For every dial that failed.
+   * @param sockets Tests have others.
    */
-  constructor(fallback: Dialer, onFailed?: FailedHandler) {
+  constructor(
+    fallback: Dialer,
+    onFailed?: FailedHandler,
+    sockets: () => TcpSockets = () => new TcpSockets(),
+  ) {
     this.#fallback = fallback;
     this.#onFailed = onFailed;
+    this.#sockets = sockets;
   }
 
   /** Resolves when it is known whether it needs the fallback. @returns whether it does not. */
@@ -71,7 +77,7 @@ export class FfiDialer implements Dialer {
     if (this.#loop === undefined) {
       if (!mayReachAll()) return this.#loop = null;
       try {
-        this.#loop = new TcpLoop();
+        this.#loop = new TcpLoop(this.#sockets());
       } catch { // no descriptor is left, most likely: the next dial tries again
         return null;
       }
@@ -82,7 +88,7 @@ export class FfiDialer implements Dialer {
 
 /** Hands on what happens at the sockets. */
 class TcpLoop implements FfiStreamOwner {
-  readonly sockets = new TcpSockets();
+  readonly sockets: TcpSockets;
   /** By descriptor. */
   readonly #streams: (FfiStream | undefined)[] = [];
   /** Streams that have something to do without waiting for an event. */
@@ -107,7 +113,7 @@ class TcpLoop implements FfiStreamOwner {
     if (count > 0 || this.#ready.length > 0) this.#soon();
     else if (!this.#isWaiting) {
       this.#isWaiting = true;
-      this.sockets.wait().then(this.#onWake);
+      this.sockets.wait(this.#onWake);
     }
   };
   readonly #tellGone = () => {
@@ -119,6 +125,10 @@ class TcpLoop implements FfiStreamOwner {
     this.#isWaiting = false;
     if (!this.#isScheduled) this.#turn();
   };
+
+  constructor(sockets: TcpSockets) {
+    this.sockets = sockets;
+  }
 
   dial(
     { bytes }: IpAddress,
@@ -158,7 +168,7 @@ class TcpLoop implements FfiStreamOwner {
 
   scheduleClosed(stream: FfiStream): void {
     // Not in our own turn, which may have been scheduled before the engine's.
-    if (this.#gone.push(stream) === 1) setImmediate(this.#tellGone);
+    if (this.#gone.push(stream) === 1) turns.soon(this.#tellGone);
   }
 
   async close(): Promise<void> {
@@ -170,7 +180,7 @@ class TcpLoop implements FfiStreamOwner {
   #soon(): void {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    setImmediate(this.#turn);
+    turns.soon(this.#turn);
   }
 
   #handEvents(): number {

@@ -38,12 +38,12 @@ class Descriptor implements Disposable {
   }
 }
 
+const readable = (wait: DescriptorWait) => new Promise<void>((resolve) => wait.wait(resolve));
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 Deno.test("the runtime's own loop waits, and no wake is lost whenever something comes", async () => {
   using descriptor = new Descriptor();
   const wait = new DescriptorWait(descriptor.fd);
-  assert.equal(wait.isOnThread, true);
   await wait.tried;
   assert.equal(wait.isOnThread, false);
   let seen = 0;
@@ -53,7 +53,7 @@ Deno.test("the runtime's own loop waits, and no wake is lost whenever something 
       if (descriptor.read()) seen++;
       else {
         empty++;
-        await wait.wait();
+        await readable(wait);
       }
     }
   })();
@@ -69,26 +69,52 @@ Deno.test("the runtime's own loop waits, and no wake is lost whenever something 
 
 Deno.test("until that has been tried a thread waits, and gives way", async () => {
   using descriptor = new Descriptor();
-  const wait = new DescriptorWait(descriptor.fd);
-  const first = wait.wait();
+  const { promise: tried, resolve: tell } = Promise.withResolvers<boolean>();
+  const wait = new DescriptorWait(descriptor.fd, tried);
+  assert.equal(wait.isOnThread, true);
+  for (let i = 0; i < 3; i++) {
+    const woken = readable(wait);
+    descriptor.write();
+    await woken;
+    assert.equal(descriptor.read(), true);
+  }
+  const last = readable(wait);
+  tell(true);
   await wait.tried;
-  await first; // ended by the change, so that who waits looks again
-  const second = wait.wait();
+  await last; // ended by the change, so that who waits looks again
+  assert.equal(wait.isOnThread, false);
+  const woken = readable(wait);
   descriptor.write();
-  await second;
+  await woken;
   assert.equal(descriptor.read(), true);
+  await wait.close();
+});
+
+Deno.test("where it does not work a thread goes on waiting, and waits again after an end", async () => {
+  using descriptor = new Descriptor();
+  const wait = new DescriptorWait(descriptor.fd, false);
+  await wait.tried;
+  for (let i = 0; i < 3; i++) {
+    let isOver = false;
+    const woken = readable(wait).then(() => isOver = true);
+    for (let turns = 0; turns < 8; turns++) await turn();
+    assert.equal(isOver, false, "nothing is there");
+    descriptor.write();
+    await woken;
+    assert.equal(descriptor.read(), true);
+  }
+  assert.equal(wait.isOnThread, true);
   await wait.close();
 });
 
 Deno.test("closing ends a wait, however soon it comes", async () => {
   using descriptor = new Descriptor();
-  for (const isTried of [false, true]) {
-    const wait = new DescriptorWait(descriptor.fd);
-    if (isTried) await wait.tried;
-    const waiting = wait.wait();
+  for (const works of [false, true]) {
+    const wait = new DescriptorWait(descriptor.fd, works);
+    const waiting = readable(wait);
     await wait.close();
     await waiting;
-    await wait.wait();
+    await readable(wait);
     await wait.close();
   }
 });

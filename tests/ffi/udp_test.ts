@@ -1,6 +1,7 @@
 import { alone } from "../alone.ts";
 import assert from "node:assert/strict";
 import {
+  DescriptorWait,
   type Destination,
   Errno,
   openUdpLibc,
@@ -9,7 +10,6 @@ import {
   type UdpLibc,
   UdpSocket,
   udpUnavailable,
-  UdpWait,
 } from "../../ffi/mod.ts";
 import { eventually, type Host, Lab, labTest } from "../e2e/lab.ts";
 import { pattern } from "../proxy/pair.ts";
@@ -206,118 +206,21 @@ function sendTo(receiver: Side, sender: Side, count: number): Uint8Array[] {
   return sent;
 }
 
-/** Every datagram there is, so that a wait may begin. */
-function takeAll({ ring, socket }: Side): Uint8Array[] {
-  const datagrams: Uint8Array[] = [];
-  do {
-    ring.fill(socket.fd);
-    while (ring.next()) datagrams.push(ring.memory.slice(ring.offset, ring.offset + ring.length));
-  } while (!ring.isExhausted);
-  return datagrams;
-}
-
-linuxTest("a wait ends for what comes, takes none of it, and begins again", async () => {
+linuxTest("what Deno has no more is woken for nothing of it, and ends with it", async () => {
   using sender = new Side("::");
   using receiver = new Side("::");
-  const wait = new UdpWait(receiver.libc, receiver.socket);
-  assert.equal(wait.isOnThread, false);
-  for (const count of [1, 1, 40, 1, 40]) {
-    const waited = wait.wait();
-    const sent = sendTo(receiver, sender, count);
-    await waited;
-    assert.deepEqual(takeAll(receiver), sent);
-  }
-  const closed = wait.wait();
-  receiver.socket.close();
-  await closed;
-  wait.close();
-});
-
-linuxTest("what came while nothing waited is not waited for in vain", async () => {
-  using sender = new Side("::");
-  using receiver = new Side("::");
-  const wait = new UdpWait(receiver.libc, receiver.socket);
-  const sent = sendTo(receiver, sender, 3);
-  await wait.wait();
-  assert.deepEqual(takeAll(receiver), sent);
-  // The runtime has been woken for these, and they are taken before the wait.
-  sendTo(receiver, sender, 3);
-  await new Promise((resolve) => setTimeout(resolve, 0));
-  takeAll(receiver);
-  let isOver = false;
-  const waited = wait.wait().then(() => isOver = true);
-  await new Promise((resolve) => setTimeout(resolve, 0));
-  assert.equal(isOver, false, "nothing is there");
-  const last = sendTo(receiver, sender, 1);
-  await waited;
-  assert.deepEqual(takeAll(receiver), last);
-  receiver.socket.close();
-  wait.close();
-});
-
-linuxTest("wakes for nothing, again and again, make a thread wait", async () => {
-  using sender = new Side("::");
-  using receiver = new Side("::");
-  const wait = new UdpWait(receiver.libc, receiver.socket);
-  for (let i = 0; i < 64; i++) wait.note(true);
-  wait.note(false);
-  for (let i = 0; i < 64; i++) wait.note(true);
-  assert.equal(wait.isOnThread, false);
-  wait.note(true);
-  assert.equal(wait.isOnThread, true);
-  const waited = wait.wait();
+  const { port } = receiver.socket.address;
+  receiver.socket.detach();
   const sent = sendTo(receiver, sender, 5);
-  await waited;
-  assert.deepEqual(takeAll(receiver), sent);
-  const closed = wait.wait();
-  receiver.socket.close();
-  await closed;
+  assert.deepEqual((await receiver.receive(5)).datagrams, sent);
+  const { socket } = receiver;
+  assert.throws(
+    () => Deno.listenDatagram({ transport: "udp", hostname: "::", port }),
+    Deno.errors.AddrInUse,
+  );
+  socket.close();
+  Deno.listenDatagram({ transport: "udp", hostname: "::", port }).close();
 });
-
-labTest(
-  "without loopback, or with a filter on it, a thread waits, and nothing is lost",
-  async () => {
-    await using lab = await Lab.create();
-    const [near, far] = await twoHosts(lab);
-    const drop = ["nft", "add rule inet f out oif lo drop"];
-    await near.ip("link set lo up");
-    using sender = inNamespace(far.namespace, () => new Side("::"));
-    const exchange = async (receiver: Side, wait: UdpWait) => {
-      const to = sender.to("192.0.2.1", receiver.socket.address.port);
-      for (const count of [1, 3, 1]) {
-        const waited = wait.wait();
-        const sent = Array.from({ length: count }, (_, i) => pattern(100, i + 1));
-        for (const bytes of sent) sender.push(to, bytes);
-        sender.flush();
-        await waited;
-        const received = takeAll(receiver);
-        while (received.length < count) {
-          await wait.wait();
-          received.push(...takeAll(receiver));
-        }
-        assert.deepEqual(received, sent);
-      }
-      const last = wait.wait();
-      receiver.socket.close();
-      await last;
-      wait.close();
-    };
-    using filtered = inNamespace(near.namespace, () => new Side("::"));
-    const filteredWait = inNamespace(
-      near.namespace,
-      () => new UdpWait(filtered.libc, filtered.socket),
-    );
-    assert.equal(filteredWait.isOnThread, false);
-    await near.output(["nft", "add table inet f"]);
-    await near.output(["nft", "add chain inet f out { type filter hook output priority 0 ; }"]);
-    await near.output(drop);
-    await exchange(filtered, filteredWait);
-    await near.ip("link set lo down");
-    using lone = inNamespace(near.namespace, () => new Side("::"));
-    await exchange(lone, inNamespace(near.namespace, () => new UdpWait(lone.libc, lone.socket)));
-  },
-  ["nft"],
-);
 
 /** Of a socket that tells: the address of this host that the ring's datagram was sent to. */
 function localOf({ ring, socket }: Side): Uint32Array {
@@ -551,11 +454,15 @@ linuxTest(
       const before = descriptors();
       const sides = Array.from({ length: 100 }, () => new Side("127.0.0.1"));
       assert.equal(new Set(sides.map(({ socket }) => socket.fd)).size, 100);
-      const waits = sides.map(({ libc, socket }) => new UdpWait(libc, socket));
+      for (const { socket } of sides) socket.detach();
+      const waits = sides.map(({ socket }) => new DescriptorWait(socket.fd));
+      await Promise.all(waits.map((wait) => wait.tried));
       assert.equal(waits.filter((wait) => wait.isOnThread).length, 0);
-      const waited = waits.slice(50).map((wait) => wait.wait()); // half of them do, when they are closed
-      for (const side of sides) side.socket.close();
-      for (const wait of waits) wait.close();
+      // Half of them wait when they are closed.
+      const waited = waits.slice(50).map((wait) =>
+        new Promise<void>((resolve) => wait.wait(resolve))
+      );
+      await Promise.all(waits.map((wait) => wait.close()));
       await Promise.all(waited);
       for (const side of sides) side[Symbol.dispose]();
       const taken = Deno.listenDatagram({ transport: "udp", hostname: "127.0.0.1", port: 0 });

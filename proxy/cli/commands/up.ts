@@ -105,7 +105,8 @@ export async function runGateway(
   const { ffi, reason } = await chooseFfi(options.ffi);
   if (!ffi) terminal.giveUpFfi();
   const loaded = await reader.load();
-  const { up, Gateway, Watch, Recorder, chooseCrypto, controlHandlers } = await loadUp();
+  const { up, Gateway, Watch, Recorder, chooseCrypto, controlHandlers, turns } = await loadUp();
+  if (ffi) turns.begin();
   const crypto = await chooseCrypto(options.crypto ?? "auto");
   const { controlDir } = loaded.config;
   const isFile = file !== undefined && !isDescriptor(file);
@@ -189,17 +190,25 @@ function checkMasquerade({ tun, masquerade, masqueradeForce = false }: RunOption
 
 /** Loads what `up` needs. */
 export async function loadUp() {
-  const [{ up }, { Gateway }, { Watch }, { Recorder }, { chooseCrypto }, { controlHandlers }] =
-    await Promise.all([
-      import("../up.ts"),
-      import("../../gateway/gateway.ts"),
-      import("../../watch/watch.ts"),
-      import("../../capture/recorder.ts"),
-      import("../../arena/crypto.ts"),
-      import("../../control/handlers.ts"),
-      import("../load.ts"),
-    ]);
-  return { up, Gateway, Watch, Recorder, chooseCrypto, controlHandlers };
+  const [
+    { up },
+    { Gateway },
+    { Watch },
+    { Recorder },
+    { chooseCrypto },
+    { controlHandlers },
+    { turns },
+  ] = await Promise.all([
+    import("../up.ts"),
+    import("../../gateway/gateway.ts"),
+    import("../../watch/watch.ts"),
+    import("../../capture/recorder.ts"),
+    import("../../arena/crypto.ts"),
+    import("../../control/handlers.ts"),
+    import("../../../ffi/mod.ts"),
+    import("../load.ts"),
+  ]);
+  return { up, Gateway, Watch, Recorder, chooseCrypto, controlHandlers, turns };
 }
 
 /** @param wanted By --ffi or --no-ffi; undefined without either. */

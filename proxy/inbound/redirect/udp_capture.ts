@@ -6,6 +6,7 @@
 
 import {
   AF_INET,
+  DescriptorWait,
   LOCAL,
   MESSAGE_BYTES,
   openUdpLibc,
@@ -14,7 +15,6 @@ import {
   ReceiveRing,
   type UdpLibc,
   UdpSocket,
-  UdpWait,
 } from "../../../ffi/mod.ts";
 import type { IpAddress } from "../../../netstack/mod.ts";
 import { hashOf, ipAt, portAt, TargetAddress } from "../../target/address.ts";
@@ -23,7 +23,6 @@ import type { UdpTargetsOptions } from "../../target/udp.ts";
 import type { InboundUdpSession, UdpProgram } from "../udp_session.ts";
 import type { ProgramSockets } from "../udp.ts";
 import type { CaptureCounters } from "../counters.ts";
-import { Pause } from "./pause.ts";
 import { type ReplySocket, ReplySockets } from "./reply_sockets.ts";
 
 /** Messages that one call receives. */
@@ -55,7 +54,7 @@ export class UdpCapture implements ProgramSockets {
   readonly #libc: UdpLibc = openUdpLibc();
   readonly #ring: ReceiveRing;
   readonly #socket: UdpSocket;
-  readonly #wait: UdpWait;
+  readonly #wait: DescriptorWait;
   readonly #sends: TargetSends;
   readonly #replies: ReplySockets;
   /** By {@link hashOf} their socket addresses; chained. */
@@ -65,10 +64,14 @@ export class UdpCapture implements ProgramSockets {
   readonly #original = new Int32Array(SOCKADDR_WORDS);
   #destination: IpAddress | undefined;
   #destinationPort = 0;
-  #waiting: Promise<void> | undefined;
+  #isWaiting = false;
+  readonly #onReadable = () => {
+    this.#isWaiting = false;
+    if (!this.#isClosed) this.#options.wake();
+  };
   #errors = 0;
   #isClosed = false;
-  readonly #pause = new Pause();
+  #pause: ReturnType<typeof setTimeout> | undefined;
 
   /**
    * @throws {Deno.errors.AddrInUse} if the port is.
@@ -91,7 +94,8 @@ export class UdpCapture implements ProgramSockets {
       libc.close();
       throw error;
     }
-    this.#wait = new UdpWait(libc, this.#socket);
+    this.#socket.detach();
+    this.#wait = new DescriptorWait(this.#socket.fd);
     const sends = this.#sends = new TargetSends(libc);
     if (!this.#socket.hasGso) sends.withoutSegments();
     const { mark, counters: targetCounters, capture: counters } = options;
@@ -100,7 +104,7 @@ export class UdpCapture implements ProgramSockets {
   }
 
   get hasReady(): boolean {
-    return this.#waiting === undefined && !this.#isClosed && this.#options.hasRoom();
+    return !this.#isWaiting && !this.#isClosed && this.#options.hasRoom();
   }
 
   /** Sockets that answer. */
@@ -114,7 +118,6 @@ export class UdpCapture implements ProgramSockets {
     ring.fill(this.#socket.fd);
     if (ring.error !== 0) this.#countError();
     else if (!ring.isEmpty) this.#errors = 0;
-    this.#wait.note(ring.isEmpty && ring.error === 0);
     for (let count = 0; count < DRAIN_BUDGET && ring.next(); count++) this.#hand(ring, now);
     ring.release();
     if (ring.isEmpty && (ring.isExhausted || this.#errors >= MAX_ERRORS)) this.#startWaiting();
@@ -135,12 +138,11 @@ export class UdpCapture implements ProgramSockets {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#pause.end();
+    clearTimeout(this.#pause);
     this.#sends.flush();
     this.#replies.close();
+    await this.#wait.close();
     this.#socket.close();
-    this.#wait.close();
-    await this.#waiting;
     this.#libc.close();
   }
 
@@ -229,19 +231,11 @@ export class UdpCapture implements ProgramSockets {
   }
 
   #startWaiting(): void {
-    this.#waiting = this.#untilReadable().then(() => {
-      this.#waiting = undefined;
-      if (!this.#isClosed) this.#options.wake();
-    });
-  }
-
-  async #untilReadable(): Promise<void> {
-    try {
-      if (this.#errors < MAX_ERRORS) return await this.#wait.wait();
-      await this.#pause.wait(PAUSE_MS);
+    this.#isWaiting = true;
+    if (this.#errors < MAX_ERRORS) this.#wait.wait(this.#onReadable);
+    else {
       this.#errors = 0;
-    } catch {
-      this.#countError();
+      this.#pause = setTimeout(this.#onReadable, PAUSE_MS);
     }
   }
 }

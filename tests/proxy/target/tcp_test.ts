@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { createServer, type Socket } from "node:net";
 import { setImmediate } from "node:timers";
-import { udpUnavailable } from "../../../ffi/mod.ts";
+import { TcpSockets, udpUnavailable } from "../../../ffi/mod.ts";
 import { parseIpAddress } from "../../../proxy/address.ts";
 import type {
   ByteStream,
@@ -667,24 +667,29 @@ Deno.test({
 });
 
 Deno.test({
-  name: "over FFI sockets: who dials before the event loop can wait for them gets the runtime's",
+  name: "over FFI sockets: where the event loop cannot wait for them who dials gets the runtime's",
   ignore: udpUnavailable() !== undefined,
   async fn() {
     await using server = await target((socket) => socket.end("hello"));
     let asked = 0;
     const host = new HostDialer();
-    const dialer = new FfiDialer({
-      dial(...to) {
-        asked++;
-        return host.dial(...to);
+    const dialer = new FfiDialer(
+      {
+        dial(...to) {
+          asked++;
+          return host.dial(...to);
+        },
       },
-    });
+      undefined,
+      () => new TcpSockets(false),
+    );
+    assert.equal(await dialer.ready(), false);
     const reader = new Reader();
     const stream = await dial(dialer, server.port, reader);
     await reader.ended_;
     stream.end();
     await reader.closed_;
-    assert.deepEqual([reader.text, asked], ["hello", 1]);
+    assert.deepEqual([reader.text, asked, dialer.hasFallenBack], ["hello", 1, true]);
     await dialer.close();
   },
 });
