@@ -128,7 +128,7 @@ export class DescriptorWait implements Waiting {
 
   /** For {@link turns}. */
   arm(): void {
-    if (this.#stream === undefined) this.#await();
+    if (this.#stream === undefined || this.#stream.isClosed) this.#await();
     else this.#stream.armAgain();
   }
 

@@ -32,7 +32,7 @@ const MAX_EVENTS = 64;
 const RUNTIME = 0xffff_ffff;
 /** Wakes that follow each other faster than this are waited for in place, ms. */
 const FREQUENT_MS = 20;
-/** The longest time for which the runtime has no turn, ms. */
+/** The longest time for which the runtime has no turn, or what it has to do waits, ms. */
 const REST_MS = 10;
 /** For how long the runtime waits itself after something of its own has happened, ms. */
 const PAUSE_MS = 100;
@@ -65,9 +65,10 @@ export interface Deadline {
  * come 1 ms apart, most of it in code of the runtime's that has left the caches meanwhile; a wait by a
  * call of this thread's own costs 50 and 20. So where wakes follow each other closely, and everybody
  * here waits, this thread waits itself, for all their descriptors and for the runtime's own: its epoll
- * instances are among what is waited for. When one of those becomes readable, which is when the runtime
- * itself has something to do, the wait ends, and for {@link PAUSE_MS} there is no other. A timer of the
- * runtime's may be late by {@link REST_MS}, but for those that tell their deadlines.
+ * instances are among what is waited for. When one of those becomes readable alone, which is when the
+ * runtime itself has something to do, or is so for {@link REST_MS}, the wait ends, and for
+ * {@link PAUSE_MS} there is no other. Timers of the runtime's, but for those that tell their deadlines, and
+ * what promises have to do may be late by {@link REST_MS}.
  */
 export class Turns {
   readonly #queue: (() => void)[] = [];
@@ -91,6 +92,8 @@ export class Turns {
   inPlace = 0;
   #lastWake = -Infinity;
   #pausedUntil = -Infinity;
+  /** Since when every look has found that the runtime has something to do. */
+  #runtimeAt = Infinity;
   #busyTurns = 0;
   /** This thread is to wait, not the runtime. */
   #isOn = false;
@@ -231,7 +234,7 @@ export class Turns {
   /** Hands on what is there, where somebody has something else to do. @returns whether to give it up. */
   #look(): boolean {
     this.#hand(this.#poll(0));
-    return ++this.#busyTurns > MAX_BUSY_TURNS;
+    return this.#isRuntimeKept() || ++this.#busyTurns > MAX_BUSY_TURNS;
   }
 
   /** @returns whether to leave the waiting to the runtime. */
@@ -240,19 +243,43 @@ export class Turns {
     const end = performance.now() + REST_MS;
     for (let now = end - REST_MS; now < end; now = performance.now()) {
       const deadline = this.#deadline();
+      if (deadline <= now) {
+        this.#hand(this.#poll(0));
+        return this.#isRuntimeKept();
+      }
       const until = Math.min(end, deadline);
-      const count = this.#poll(Math.max(1, Math.ceil(until - now)));
+      const count = this.#poll(Math.ceil(until - now));
       if (count === 0 && until === deadline) return false;
       if (count <= 0) return true;
       if (!this.#hand(count)) {
-        this.#pausedUntil = performance.now() + PAUSE_MS;
+        this.#pause();
         return true;
       }
       this.inPlace++;
       for (let round = 0; round < ROUNDS && this.#pending > 0; round++) this.#callAll();
+      if (this.#isRuntimeKept()) return true;
       if (this.#isBusy) return false;
     }
     return false;
+  }
+
+  /**
+   * Whether the runtime has had something to do for {@link REST_MS}; then there is a pause. Its event loop
+   * asks the system in one of some sixty turns while there is more to call, so a turn is not enough.
+   */
+  #isRuntimeKept(): boolean {
+    if (performance.now() - this.#runtimeAt < REST_MS) return false;
+    // What has come for us is taken by now: what the runtime is told now is most likely its own.
+    this.#runtimeAt = Infinity;
+    this.#hand(this.#poll(0));
+    if (this.#runtimeAt === Infinity) return false;
+    this.#pause();
+    return true;
+  }
+
+  #pause(): void {
+    this.#runtimeAt = Infinity;
+    this.#pausedUntil = performance.now() + PAUSE_MS;
   }
 
   #deadline(): number {
@@ -266,19 +293,24 @@ export class Turns {
   }
 
   /**
-   * @returns whether any event was of ours. One of the runtime's beside it may come of the same descriptor,
-   * for which the runtime waits too; if not, the next poll has it alone.
+   * @returns whether any event was of somebody's who waits. One of the runtime's beside it may come of the
+   * same descriptor, for which the runtime waits too; if not, it is told again.
    */
   #hand(count: number): boolean {
+    let isRuntime = false;
     let isOurs = false;
     for (let i = 0; i < count; i++) {
       const number = this.#events[i * EVENT_WORDS + EVENT_DATA]!;
-      if (number === RUNTIME) continue;
+      if (number === RUNTIME) isRuntime = true;
+      const waiting = number === RUNTIME ? undefined : this.#waiting[number];
+      if (!waiting?.isWaiting) continue;
       isOurs = true;
-      const waiting = this.#waiting[number];
-      if (waiting?.isWaiting) waiting.wake();
+      waiting.wake();
     }
-    if (isOurs) this.#lastWake = performance.now();
+    const now = performance.now();
+    if (!isRuntime) this.#runtimeAt = Infinity;
+    else if (this.#runtimeAt === Infinity) this.#runtimeAt = now;
+    if (isOurs) this.#lastWake = now;
     return isOurs;
   }
 

@@ -91,7 +91,7 @@ export class FfiUdpBind implements UdpBind {
     try {
       const { memory, offset, length } = receiveRegion;
       this.#ring = new ReceiveRing(this.#libc, memory, offset, length);
-      this.#socket = this.#open(options.port ?? 0, options.address);
+      [this.#socket, this.#wait] = this.#open(options.port ?? 0, options.address);
     } catch (error) {
       this.#libc.close();
       throw error;
@@ -105,7 +105,7 @@ export class FfiUdpBind implements UdpBind {
     });
     this.#sender = new SocketSender(this, this.#ring.senders, 0);
     this.#batch = new SendBatch(this.#libc, pool.buffer, pool.slots, hasGso);
-    this.#wait = this.#prepare();
+    this.#batch.sources = hasSources(this.#socket);
   }
 
   get port(): number {
@@ -180,11 +180,12 @@ export class FfiUdpBind implements UdpBind {
   rebind({ port = 0, address }: { port?: number; address?: string }): void {
     const old = this.#socket;
     const oldWait = this.#wait;
-    const next = this.#open(port, address);
+    const [next, wait] = this.#open(port, address);
     this.flush();
     if (this.hasReady) this.#fill();
     this.#socket = next;
-    this.#wait = this.#prepare();
+    this.#wait = wait;
+    this.#batch.sources = hasSources(next);
     // Ends the wait for it, after which the new one is looked at.
     const closed = oldWait.close().then(() => old.close());
     this.#left = Promise.all([this.#left, closed]).then(() => {});
@@ -219,28 +220,20 @@ export class FfiUdpBind implements UdpBind {
     this.#libc.close();
   }
 
-  #open(port: number, address: string | undefined): UdpSocket {
+  /** Opens a socket, and sets it up before anything has arrived. @returns what waits for it, too. */
+  #open(port: number, address: string | undefined): [UdpSocket, DescriptorWait] {
     const libc = this.#libc;
     const socket = openOn(address, port, (hostname) => new UdpSocket(libc, { hostname, port }));
     try {
       if (this.#mark !== 0) markSocket(socket, this.#mark);
-      return socket;
+      if (hasSources(socket)) socket.tellLocal();
+      socket.coalesce();
+      socket.detach();
+      return [socket, new DescriptorWait(socket.fd)];
     } catch (error) {
       socket.close();
       throw error;
     }
-  }
-
-  /** Sets a new socket up, before anything has arrived. @returns what waits for it. */
-  #prepare(): DescriptorWait {
-    const socket = this.#socket;
-    // Bound to one address it sends from that.
-    const hasSources = isUnspecified(socket.address.hostname);
-    if (hasSources) socket.tellLocal();
-    this.#batch.sources = hasSources;
-    socket.coalesce();
-    socket.detach();
-    return new DescriptorWait(socket.fd);
   }
 
   /** Takes over what the kernel has. */
@@ -282,7 +275,7 @@ function markSocket(socket: UdpSocket, mark: number): void {
   }
 }
 
-/** Whether a socket bound to it has several addresses to send from. */
-function isUnspecified(hostname: string): boolean {
+/** Whether it has several addresses to send from. Bound to one address it sends from that. */
+function hasSources({ address: { hostname } }: UdpSocket): boolean {
   return hostname === "::" || hostname === "0.0.0.0";
 }

@@ -1,10 +1,11 @@
 /**
  * A process that may wait in place, for `turns_test.ts`: it takes datagrams, answers over the runtime's own
- * sockets, and has timers. It prints its ports, and what it has seen when its standard input ends.
+ * sockets, and has timers; as `flood` it has something to do at any time beside. It prints its ports, and what it has seen when its standard input ends.
  */
 
 import { openUdpLibc, ReceiveRing, tryStreams, turns, UdpSocket } from "../../ffi/mod.ts";
 import { DescriptorWait } from "../../ffi/descriptor_wait.ts";
+import { openLibc } from "../../ffi/libc.ts";
 
 const TIMER_MS = 7;
 
@@ -33,6 +34,17 @@ const onReadable = () => {
   wait.wait(onReadable);
 };
 onReadable();
+
+// A descriptor that is always readable, and takes time each time: datagrams without a pause.
+if (Deno.args[0] === "flood") {
+  const { symbols } = openLibc({ eventfd: { parameters: ["u32", "i32"], result: "i32" } });
+  const flood = new DescriptorWait(symbols.eventfd(1, 0));
+  const onFlood = () => {
+    for (const end = performance.now() + 0.1; performance.now() < end;);
+    flood.wait(onFlood);
+  };
+  onFlood();
+}
 
 let latest = 0;
 let timers = 0;

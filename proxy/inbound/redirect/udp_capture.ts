@@ -89,13 +89,13 @@ export class UdpCapture implements ProgramSockets {
     }
     try {
       receiveForeign(libc, this.#socket.fd, this.#socket.address.hostname.includes(":"));
+      this.#socket.detach();
+      this.#wait = new DescriptorWait(this.#socket.fd);
     } catch (error) {
       this.#socket.close();
       libc.close();
       throw error;
     }
-    this.#socket.detach();
-    this.#wait = new DescriptorWait(this.#socket.fd);
     const sends = this.#sends = new TargetSends(libc);
     if (!this.#socket.hasGso) sends.withoutSegments();
     const { mark, counters: targetCounters, capture: counters } = options;
