@@ -91,7 +91,7 @@ export class DescriptorWait implements Waiting {
     }
     new Int32Array(this.#polled.buffer).set([fd, POLLIN, this.#end, POLLIN]);
     if (works === true) this.#open();
-    this.#trial = this.#openWhenTried(works);
+    this.#trial = works === true ? Promise.resolve() : this.#openWhenTried(works);
   }
 
   /** Whether a thread waits. */
@@ -176,7 +176,7 @@ export class DescriptorWait implements Waiting {
   }
 
   async #openWhenTried(works: boolean | Promise<boolean>): Promise<void> {
-    if (this.#stream !== undefined || !await works || this.#isClosed) return;
+    if (!await works || this.#isClosed) return;
     this.#open();
     // Ends the thread's wait; the next one is done the new way.
     if (this.#stream !== undefined && this.#thread !== undefined) this.#endThread();
