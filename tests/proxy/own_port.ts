@@ -1,6 +1,6 @@
 /**
- * Ports that the system gives nobody by itself: what nobody is to listen on meanwhile, or what is to be
- * listened on again.
+ * Ports that the system gives nobody by itself, for what nobody is to listen on meanwhile or what is to
+ * be listened on again; and one for both protocols.
  *
  * @module
  */
@@ -21,6 +21,20 @@ export function ownUdpPort(): number {
 export function ownTcpPort(): number {
   using listener = onAny((port) => Deno.listen({ hostname: "127.0.0.1", port }));
   return listener.addr.port;
+}
+
+/** One port of both protocols: the one that TCP was given may be another's for UDP. */
+export function listenOnBoth(hostname: string, port = 0): [Deno.TcpListener, Deno.DatagramConn] {
+  for (;;) {
+    const tcp = Deno.listen({ hostname, port });
+    try {
+      const { port } = tcp.addr;
+      return [tcp, Deno.listenDatagram({ transport: "udp", hostname, port })];
+    } catch (error) {
+      tcp.close();
+      if (port !== 0 || !(error instanceof Deno.errors.AddrInUse)) throw error;
+    }
+  }
 }
 
 function onAny<T>(listen: (port: number) => T): T {

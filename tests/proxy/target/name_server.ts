@@ -3,6 +3,7 @@ import { Buffer } from "node:buffer";
 import packet from "npm:dns-packet@5.6.1";
 import { IpAddress } from "../../../netstack/mod.ts";
 import type { DnsServer } from "../../../proxy/target/dns_client.ts";
+import { listenOnBoth } from "../own_port.ts";
 
 export interface Question {
   readonly id: number;
@@ -30,13 +31,13 @@ export class NameServer implements AsyncDisposable, DnsServer {
   readonly asked: string[] = [];
   answer: Answer;
   readonly #udp: Deno.DatagramConn;
-  readonly #tcp: Deno.Listener;
+  readonly #tcp: Deno.TcpListener;
   readonly #running: Promise<unknown>[];
 
   constructor(answer: Answer, hostname = "127.0.0.1", port = 0) {
     this.answer = answer;
-    [this.#tcp, this.#udp] = listen(hostname, port);
-    this.port = (this.#tcp.addr as Deno.NetAddr).port;
+    [this.#tcp, this.#udp] = listenOnBoth(hostname, port);
+    this.port = this.#tcp.addr.port;
     this.#running = [this.#serveUdp(), this.#serveTcp()];
   }
 
@@ -72,20 +73,6 @@ export class NameServer implements AsyncDisposable, DnsServer {
     this.asked.push(`${type} ${name}`);
     const replies = this.answer({ id, name, type }, isTcp) ?? [];
     return [replies].flat().map((reply: Reply) => encodeReply(reply, { id, name, type }));
-  }
-}
-
-/** One port of both protocols: the one that TCP was given may be another's for UDP. */
-function listen(hostname: string, port: number): [Deno.Listener, Deno.DatagramConn] {
-  for (;;) {
-    const tcp = Deno.listen({ hostname, port });
-    try {
-      const { port } = tcp.addr as Deno.NetAddr;
-      return [tcp, Deno.listenDatagram({ transport: "udp", hostname, port })];
-    } catch (error) {
-      tcp.close();
-      if (port !== 0 || !(error instanceof Deno.errors.AddrInUse)) throw error;
-    }
   }
 }
 
