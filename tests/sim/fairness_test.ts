@@ -4,13 +4,13 @@ import { DEFAULTS, transfer } from "./transfer.ts";
 // One seed here; `deno task sim:table fairness` has the others.
 for (const congestion of ["cubic", "newreno"] as const) {
   Deno.test(`64 ${congestion} flows that start within a second share a full link fairly`, () => {
-    const rate = 200e6;
+    const rate = 100e6;
     const run = transfer({
       ...DEFAULTS,
       congestion,
       rate,
       // One bandwidth-delay product.
-      queue: 1_667,
+      queue: 833,
       flows: 64,
       startSpreadMs: 1_000,
       bytes: Infinity,

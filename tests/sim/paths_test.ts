@@ -8,12 +8,12 @@ import type { EchoClient } from "./applications.ts";
 import type { SimEngine } from "./engine.ts";
 import { site, transfer } from "./engine_site.ts";
 import type { Impairments } from "./network.ts";
-import { forSeedsInTurn } from "./seeds.ts";
+import { forSeedsInTurn, longSeeds } from "./seeds.ts";
 import { SimStreamLine } from "./streams.ts";
 
 /** Between steps promises are settled, which the simulation itself knows nothing of. */
 const STEP_MS = 5;
-const SEEDS = 4;
+const SEEDS = longSeeds(8);
 
 /** A client, a hub with an echo behind it, UDP and a stream between them. */
 class TwoWays {

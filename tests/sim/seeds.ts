@@ -1,4 +1,11 @@
 /**
+ * How many seeds of a long test to run: all in CI, elsewhere a quarter, so that `task test` is short.
+ */
+export function longSeeds(count: number): number {
+  return Deno.env.get("CI") === "true" ? count : Math.ceil(count / 4);
+}
+
+/**
  * Runs `test` for `count` seeds, or for the one in the environment variable SEED. A failure names
  * its seed.
  */

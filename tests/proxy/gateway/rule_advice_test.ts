@@ -235,7 +235,7 @@ Deno.test("a rule that is said to be shadowed decides nothing, whatever is asked
 
 Deno.test("ten times as many rules take about ten times as long to be advised on", () => {
   const rules = Array.from(
-    { length: 10_000 },
+    { length: 3_000 },
     (_, i) => `[Rule]\nFrom = laptop\nTo = 10.50.${i >> 8}.${i & 255}\nPorts = tcp/80\n`,
   );
   const timed = (count: number) => {
@@ -246,7 +246,7 @@ Deno.test("ten times as many rules take about ten times as long to be advised on
   };
   // The least of three: other work on the machine only adds. A hundred times, were it quadratic.
   const least = (count: number) => Math.min(timed(count), timed(count), timed(count));
-  const [few, many] = [least(1_000), least(10_000)];
+  const [few, many] = [least(300), least(3_000)];
   assert.ok(many < 50 * few, `${few} ms, ${many} ms`);
 });
 
