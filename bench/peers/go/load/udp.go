@@ -23,6 +23,8 @@ const (
 	drained = 100 * time.Millisecond
 	// searchLength bounds the whole search.
 	searchLength = 40 * time.Second
+	// longTrials: the last is at 0.4 of the rate found, for queues may hold all of a short trial.
+	longTrials = 20
 )
 
 // flood sends datagrams that the service returns, and counts those.
@@ -65,7 +67,7 @@ func udp(o options) error {
 		return fmt.Errorf("loss at every rate")
 	}
 	// What holds for a moment may not hold for long; and what fails once may have been disturbed.
-	for step := range 12 {
+	for step := range longTrials {
 		since := begin()
 		result := f.run(rate, o.length)
 		if result.loss() < tolerated {
