@@ -1,5 +1,6 @@
 /**
- * Filtering (RFC 4787 §5): the targets that a client's port has sent to, and so may get replies from.
+ * What filtering (RFC 4787 §5) asks: the targets that a client's port has sent to. Which of them may
+ * answer from where is decided by the sessions (`udp_session.ts` here and in `inbound/`).
  *
  * @module
  */

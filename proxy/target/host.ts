@@ -13,7 +13,7 @@ import type { IcmpTargets, IcmpTargetsOptions } from "./icmp.ts";
 import { FfiIcmpTargets } from "./icmp_ffi.ts";
 import type { After, NameSource } from "./names.ts";
 import { OwnAddresses } from "./own_address.ts";
-import { mayReachAll } from "./permission.ts";
+import { mayReachAll } from "./runtime_permission.ts";
 import { SystemNames } from "./system_names.ts";
 import { HostDialer } from "./tcp.ts";
 import { FfiDialer } from "./tcp_ffi.ts";

@@ -9,7 +9,7 @@ import { TcpSockets, turns } from "../../ffi/mod.ts";
 import type { IpAddress } from "../../netstack/mod.ts";
 import type { Dial, Dialer, DialHandler } from "../flow/stream.ts";
 import { getLogger } from "../log/logger.ts";
-import { mayReachAll } from "./permission.ts";
+import { mayReachAll } from "./runtime_permission.ts";
 import { type FailedHandler, FfiStream, type FfiStreamOwner } from "./tcp_ffi_stream.ts";
 
 const log = getLogger(["wirestack", "tcp"]);
