@@ -134,6 +134,9 @@ labTest(
     assert.equal(connected, 0);
     const reasons = Object.entries(failures as Record<string, number>);
     assert.equal(reasons.reduce((sum, [, count]) => sum + count, 0), 200);
+    const { counters } = await site.gateway.stats();
+    const { tcpForwarder } = counters as { tcpForwarder: Record<string, number> };
+    assert.equal(tcpForwarder.connected, 0, "and none is taken for one that answers");
     for (const [reason] of reasons) assert.match(reason, /No route to host|timed out/i);
     const unreachable = reasons.filter(([reason]) => /No route/i.test(reason));
     assert.ok(unreachable.length > 0, "and those that get an answer are told why");
