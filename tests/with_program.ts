@@ -4,6 +4,8 @@
  * @module
  */
 
+import { isCi } from "./ci.ts";
+
 /** Those of these programs that are not in PATH. */
 export function notInstalled(programs: readonly string[]): string[] {
   const path = (Deno.env.get("PATH") ?? "").split(":");
@@ -20,6 +22,6 @@ export function notInstalled(programs: readonly string[]): string[] {
 
 /** Registers a test that needs a program: skipped where it is missing, but in CI. */
 export function programTest(program: string, name: string, fn: () => Promise<void>): void {
-  const ignore = notInstalled([program]).length > 0 && Deno.env.get("CI") !== "true";
+  const ignore = notInstalled([program]).length > 0 && !isCi();
   Deno.test({ name: ignore ? `${name} [skipped: no ${program}]` : name, ignore, fn });
 }

@@ -7,6 +7,7 @@
  */
 
 import { alone, isAlone } from "../alone.ts";
+import { isCi } from "../ci.ts";
 import { notInstalled } from "../with_program.ts";
 import { type Output, output, Process, type ProcessOptions, run } from "./process.ts";
 import { Turn } from "./turns.ts";
@@ -69,7 +70,7 @@ function register(
   isPrompt = false,
 ): void {
   const reason = missing([...REQUIRED, ...programs]);
-  const ignore = reason !== undefined && Deno.env.get("CI") !== "true";
+  const ignore = reason !== undefined && !isCi();
   Deno.test({
     name: ignore ? `${name} [skipped: ${reason}]` : name,
     ignore,

@@ -1,8 +1,10 @@
+import { isCi } from "../ci.ts";
+
 /**
  * How many seeds of a long test to run: all in CI, elsewhere a quarter, so that `task test` is short.
  */
 export function longSeeds(count: number): number {
-  return Deno.env.get("CI") === "true" ? count : Math.ceil(count / 4);
+  return isCi() ? count : Math.ceil(count / 4);
 }
 
 /**
