@@ -8,7 +8,7 @@
 import { Socket } from "node:net";
 import process from "node:process";
 import { EPOLL_CTL_ADD, EPOLLIN } from "./epoll.ts";
-import { type Libc, openLibc } from "./libc.ts";
+import { errorOf, type Libc, openLibc } from "./libc.ts";
 import { AF_UNIX } from "./sockaddr.ts";
 import { SOCK_STREAM } from "./socket.ts";
 import { turns, type Waiting } from "./turns.ts";
@@ -66,6 +66,8 @@ export class DescriptorWait implements Waiting {
   readonly #polled = new Uint8Array(OFF_HEAP);
   /** What {@link turns} knows it by; below zero if it does not. */
   #number = -1;
+  /** Whether waiting by a stream does, as far as is known. */
+  #works = false;
   #stream: TokenStream | undefined;
   #thread: Promise<void> | undefined;
   #onReadable: (() => void) | undefined;
@@ -78,19 +80,19 @@ export class DescriptorWait implements Waiting {
 
   /**
    * @param works Whether waiting by a stream does, or that it will be known; for tests.
-   * @throws {Error} if the system gives no descriptor.
+   * @throws {Error} with the system's `code`, if that gives no descriptor.
    */
   constructor(fd: number, works: boolean | Promise<boolean> = tried ?? tryStreams()) {
     const { symbols } = this.#libc;
     this.fd = fd;
     this.#end = symbols.eventfd(0, O_NONBLOCK | O_CLOEXEC);
     if (this.#end < 0) {
-      const errno = this.#libc.errno();
+      const error = errorOf(this.#libc.errno(), "no eventfd");
       this.#libc.close();
-      throw new Error(`no eventfd: errno ${errno}`);
+      throw error;
     }
     new Int32Array(this.#polled.buffer).set([fd, POLLIN, this.#end, POLLIN]);
-    if (works === true) this.#open();
+    if (works === true) this.#onWorks();
     this.#trial = works === true ? Promise.resolve() : this.#openWhenTried(works);
   }
 
@@ -167,7 +169,11 @@ export class DescriptorWait implements Waiting {
     // Below zero: interrupted by a signal.
     while (await this.#libc.symbols.wait(this.#polled, 2n, -1) < 0);
     this.#thread = undefined;
-    if (!this.#isClosed) this.#libc.symbols.read(this.#end, new Uint8Array(OFF_HEAP), 8n);
+    if (!this.#isClosed) {
+      this.#libc.symbols.read(this.#end, new Uint8Array(OFF_HEAP), 8n);
+      // There may be descriptors for it by now.
+      if (this.#works && this.#stream === undefined) this.#open();
+    }
     this.wake();
   }
 
@@ -177,9 +183,14 @@ export class DescriptorWait implements Waiting {
 
   async #openWhenTried(works: boolean | Promise<boolean>): Promise<void> {
     if (!await works || this.#isClosed) return;
-    this.#open();
+    this.#onWorks();
     // Ends the thread's wait; the next one is done the new way.
     if (this.#stream !== undefined && this.#thread !== undefined) this.#endThread();
+  }
+
+  #onWorks(): void {
+    this.#works = true;
+    this.#open();
   }
 
   #open(): void {

@@ -118,6 +118,12 @@ export function errnoName(errno: number): string | undefined {
   return NAMES.get(errno);
 }
 
+/** For `errno` of a call: its `code` is the error's name, as in the errors of Deno and of Node. */
+export function errorOf(errno: number, what: string): Error & { code: string } {
+  const code = errnoName(errno) ?? `errno ${errno}`;
+  return Object.assign(new Error(`${what}: ${code}`), { code });
+}
+
 /** The address the kernel knows a buffer by. Keeps nothing alive: hold the buffer as long as that. */
 export function addressOf(buffer: Uint8Array<ArrayBuffer>): number {
   // User space ends at 2^47 or 2^52: a double holds it exactly.

@@ -1,6 +1,5 @@
 /**
- * Waits on many sockets at once for what Deno itself does not report: errors, and anything on sockets
- * that Deno did not open.
+ * Waits on many sockets at once, which Deno knows nothing of, and for errors on them.
  *
  * @module
  */
@@ -15,7 +14,8 @@ import {
   EVENT_DATA,
   EVENT_WORDS,
 } from "./epoll.ts";
-import { type Libc, openLibc } from "./libc.ts";
+import { errorOf, type Libc, openLibc } from "./libc.ts";
+import { turns } from "./turns.ts";
 
 const CALLS = {
   close: { parameters: ["i32"], result: "i32" },
@@ -25,32 +25,38 @@ const CALLS = {
 } as const;
 
 const MAX_EVENTS = 64;
+/** Of so many events in one turn; for more the event loop has a turn before. */
+const MAX_ROUNDS = 4;
+/** What epoll keeps of a socket are 32 bits. */
+const MAX_NUMBER = 0xffff_ffff;
 
-/**
- * One epoll instance, and one wait for it. It reports errors, and messages on sockets that were added for
- * them.
- */
-export class SocketWatch {
+/** One epoll instance, and one wait for it, for errors on many sockets and for messages. */
+export class SocketWatch<S> {
   readonly #libc: Libc<typeof CALLS> = openLibc(CALLS);
   readonly #epoll: number;
   readonly #wait: DescriptorWait;
   readonly #events = new Uint32Array(MAX_EVENTS * EVENT_WORDS);
   readonly #event = new Uint32Array(32);
-  readonly #occurred: (socket: number, hasErrors: boolean) => void;
+  readonly #occurred: (socket: S, hasErrors: boolean) => void;
   readonly #onEvents = () => this.#take();
+  /** By the number that epoll knows them by: a descriptor may be another socket's soon. */
+  readonly #sockets = new Map<number, S>();
+  #lastNumber: number;
   #isClosed = false;
 
   /**
-   * @param occurred Called with the number of a socket at which errors have come since the last time,
-   * or messages, and whether there are errors.
-   * @throws {Error} if the system gives no descriptor.
+   * @param occurred Called for a socket at which errors have come since the last time, or messages, and
+   * with whether there are errors.
+   * @param lastNumber For tests.
+   * @throws {Error} with the system's `code`, if that gives no descriptor.
    */
-  constructor(occurred: (socket: number, hasErrors: boolean) => void) {
-    const { symbols } = this.#libc;
+  constructor(occurred: (socket: S, hasErrors: boolean) => void, lastNumber = 0) {
+    const { symbols, errno } = this.#libc;
     this.#occurred = occurred;
+    this.#lastNumber = lastNumber;
     this.#epoll = symbols.epoll_create1(EPOLL_CLOEXEC);
     try {
-      if (this.#epoll < 0) throw new Error(`no epoll instance: errno ${this.#libc.errno()}`);
+      if (this.#epoll < 0) throw errorOf(errno(), "no epoll instance");
       this.#wait = new DescriptorWait(this.#epoll);
     } catch (error) {
       if (this.#epoll >= 0) symbols.close(this.#epoll);
@@ -61,20 +67,31 @@ export class SocketWatch {
   }
 
   /**
-   * Watches a descriptor, until that is closed.
+   * Watches a descriptor: for errors, and for messages, of which it tells once when some arrive where a
+   * receive found none.
    *
-   * @param socket What `occurred` is called with, from 1 to 2³² − 1.
-   * @param messages Whether also for messages: once when some arrive where a receive found none.
-   * @throws {Error} if the system's limit is reached.
+   * @returns the number for {@link remove}.
+   * @throws {Error} with the system's `code`, if its limit is reached.
    */
-  add(fd: number, socket: number, messages = false): void {
-    // epoll reports errors whatever the mask.
+  add(fd: number, socket: S): number {
+    do {
+      this.#lastNumber = this.#lastNumber % MAX_NUMBER + 1;
+    } while (this.#sockets.has(this.#lastNumber));
+    const number = this.#lastNumber;
     this.#event.fill(0);
-    this.#event[0] = messages ? EPOLLET | EPOLLIN : EPOLLET;
-    this.#event[EVENT_DATA] = socket;
-    if (this.#libc.symbols.epoll_ctl(this.#epoll, EPOLL_CTL_ADD, fd, this.#event) !== 0) {
-      throw new Error(`epoll: errno ${this.#libc.errno()}`);
+    this.#event[0] = EPOLLET | EPOLLIN; // errors are told of whatever the mask
+    this.#event[EVENT_DATA] = number;
+    const { symbols, errno } = this.#libc;
+    if (symbols.epoll_ctl(this.#epoll, EPOLL_CTL_ADD, fd, this.#event) !== 0) {
+      throw errorOf(errno(), "a socket cannot be watched");
     }
+    this.#sockets.set(number, socket);
+    return number;
+  }
+
+  /** When its descriptor is closed. */
+  remove(number: number): void {
+    this.#sockets.delete(number);
   }
 
   /** Calls `occurred` for what has come, which may be before it is reported. */
@@ -93,19 +110,27 @@ export class SocketWatch {
   }
 
   #take(): void {
-    let count = MAX_EVENTS;
-    while (count === MAX_EVENTS && !this.#isClosed) {
-      count = this.#libc.symbols.epoll_wait(this.#epoll, this.#events, MAX_EVENTS, 0);
-      this.#hand(count);
+    if (this.#isClosed) return;
+    let isMore = true;
+    try {
+      for (let round = 0; isMore && round < MAX_ROUNDS && !this.#isClosed; round++) {
+        const count = this.#libc.symbols.epoll_wait(this.#epoll, this.#events, MAX_EVENTS, 0);
+        isMore = count === MAX_EVENTS;
+        this.#hand(count);
+      }
+    } finally {
+      // Also after a defect of `occurred`: it is of one socket, the wait is for all.
+      if (isMore) turns.soon(this.#onEvents);
+      else if (!this.#isClosed) this.#wait.wait(this.#onEvents);
     }
-    if (!this.#isClosed) this.#wait.wait(this.#onEvents);
   }
 
   /** `count` events have come; at most what is not handed on when the watch is closed is lost. */
   #hand(count: number): void {
     for (let i = 0; i < count && !this.#isClosed; i++) {
       const at = i * EVENT_WORDS;
-      this.#occurred(this.#events[at + EVENT_DATA]!, (this.#events[at]! & EPOLLERR) !== 0);
+      const socket = this.#sockets.get(this.#events[at + EVENT_DATA]!);
+      if (socket !== undefined) this.#occurred(socket, (this.#events[at]! & EPOLLERR) !== 0);
     }
   }
 }

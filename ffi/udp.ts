@@ -1,12 +1,12 @@
 /**
- * A UDP socket of Deno's whose datagrams go in batches: Deno opens it, waits for it and closes it,
- * `recvmmsg` and `sendmmsg` work on the same file descriptor in between. So waiting costs what it
- * costs Deno: no thread, no signal. Needs Linux and `--allow-ffi`, and no privilege.
+ * A UDP socket whose datagrams go in batches, by `recvmmsg` and `sendmmsg`. Deno opens it, for that is
+ * what asks for its permission, and knows nothing of it from then on: it neither waits for it nor is
+ * woken by it. Needs Linux and `--allow-ffi`, and no privilege.
  *
  * @module
  */
 
-import { Errno, openLibc } from "./libc.ts";
+import { Errno, errorOf, openLibc } from "./libc.ts";
 import { AF_INET, AF_INET6 } from "./sockaddr.ts";
 import { SO_MARK, SO_RCVBUF, SOCK_DGRAM, SOL_SOCKET } from "./socket.ts";
 import { IP_RECVERR, IPV6_RECVERR } from "./udp_errors.ts";
@@ -75,33 +75,33 @@ export class UdpSocket {
   /** What the kernel gave, in bytes as it accounts for them, twice what is asked for. */
   readonly receiveBuffer: number;
   readonly sendBuffer: number;
+  /** For `recvmmsg` and `sendmmsg`, non-blocking. Not to be used after {@link close}. */
+  readonly fd: number;
   /** Whether the kernel can coalesce what it receives, and cut what is sent. */
   readonly hasGro: boolean;
   readonly hasGso: boolean;
   readonly #libc: UdpLibc;
-  readonly #conn: Deno.DatagramConn;
   readonly #option = new Int32Array(32);
   /** Struct pollfd: int fd, short events, short revents. More than 64 bytes are never moved. */
   readonly #pollOut = new Int32Array(32);
-  #fd: number;
-  /** Deno has closed it, and {@link fd} is all there is. */
-  #isDetached = false;
   #isClosed = false;
 
-  /** @throws {Deno.errors.AddrInUse} and what else `Deno.listenDatagram` throws. */
+  /**
+   * @throws {Deno.errors.AddrInUse} and what else `Deno.listenDatagram` throws; an `Error` with the system's
+   * `code`, if that gives no descriptor.
+   */
   constructor(libc: UdpLibc, options: UdpSocketOptions) {
     const { hostname, port, receiveBuffer = BUFFER_BYTES, sendBuffer = BUFFER_BYTES } = options;
     this.#libc = libc;
     // A new file gets the lowest free descriptor: `dup` shows which the socket is about to get.
     const lowest = libc.symbols.dup(0);
     if (lowest >= 0) libc.symbols.close(lowest);
-    this.#conn = Deno.listenDatagram({ transport: "udp", hostname, port });
-    this.address = this.#conn.addr as Deno.NetAddr;
+    const conn = Deno.listenDatagram({ transport: "udp", hostname, port });
     try {
-      this.#fd = this.#find(lowest);
-    } catch (error) {
-      this.#conn.close();
-      throw error;
+      this.address = conn.addr as Deno.NetAddr;
+      this.fd = this.#take(this.#find(lowest));
+    } finally {
+      conn.close();
     }
     this.receiveBuffer = this.#setBuffer(SO_RCVBUF, SO_RCVBUFFORCE, receiveBuffer);
     this.sendBuffer = this.#setBuffer(SO_SNDBUF, SO_SNDBUFFORCE, sendBuffer);
@@ -109,35 +109,8 @@ export class UdpSocket {
     this.hasGso = this.#set(SOL_UDP, UDP_SEGMENT, 0); // 0 is "no default", and known since Linux 4.18
   }
 
-  /** For `recvmmsg` and `sendmmsg`, non-blocking. Not to be used after {@link close}. */
-  get fd(): number {
-    return this.#fd;
-  }
-
   get isClosed(): boolean {
     return this.#isClosed;
-  }
-
-  /**
-   * Takes the socket from Deno, which knows nothing of it from then on: it neither waits for it nor is
-   * woken by it. {@link receive} must not be called any more.
-   *
-   * @throws {Error} if the system gives no descriptor.
-   */
-  detach(): void {
-    const own = this.#libc.symbols.fcntl(this.#fd, F_DUPFD_CLOEXEC, 0);
-    if (own < 0) throw new Error(`no descriptor: errno ${this.#libc.errno()}`);
-    this.#fd = own;
-    this.#isDetached = true;
-    this.#conn.close();
-  }
-
-  /**
-   * Waits for a datagram and takes it, as `Deno.DatagramConn` does. Must not run while
-   * {@link coalesce} is on: several would look like one.
-   */
-  receive(into: Uint8Array<ArrayBuffer>): Promise<[Uint8Array, Deno.Addr]> {
-    return this.#conn.receive(into);
   }
 
   /**
@@ -148,7 +121,7 @@ export class UdpSocket {
    */
   async writable(limitMs: number): Promise<boolean> {
     if (this.#isClosed) return false;
-    this.#pollOut.set([this.#fd, POLLOUT]);
+    this.#pollOut.set([this.fd, POLLOUT]);
     return await this.#libc.symbols.wait(this.#pollOut, 1n, limitMs) !== 0;
   }
 
@@ -169,8 +142,7 @@ export class UdpSocket {
 
   /**
    * Has the kernel keep what the network reports about datagrams sent, for an `ErrorQueue`. Until it
-   * is taken from there a report makes one call on the socket fail, {@link receive} too. No datagram
-   * is lost by that.
+   * is taken from there a report makes one call on the socket fail. No datagram is lost by that.
    */
   reportErrors(): void {
     const isIpv6 = this.address.hostname.includes(":");
@@ -200,12 +172,17 @@ export class UdpSocket {
     else this.#set(SOL_IP, IP_TTL, hopLimit);
   }
 
-  /** A pending {@link receive} rejects. */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    if (this.#isDetached) this.#libc.symbols.close(this.#fd);
-    else this.#conn.close();
+    this.#libc.symbols.close(this.fd);
+  }
+
+  /** @returns a descriptor of this object's own, for that of Deno's. */
+  #take(fd: number): number {
+    const own = this.#libc.symbols.fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (own < 0) throw errorOf(this.#libc.errno(), "no descriptor for a socket");
+    return own;
   }
 
   /** The descriptor of the socket that Deno opened, which Deno does not expose. */
@@ -233,13 +210,13 @@ export class UdpSocket {
   /** Past the system's limit if this user may, else up to it. @returns what was got */
   #setBuffer(option: number, force: number, bytes: number): number {
     if (!this.#set(SOL_SOCKET, force, bytes)) this.#set(SOL_SOCKET, option, bytes);
-    return this.#get(this.#fd, SOL_SOCKET, option);
+    return this.#get(this.fd, SOL_SOCKET, option);
   }
 
   #set(level: number, option: number, value: number): boolean {
     if (this.#isClosed) return false; // the descriptor may be another's
     this.#option[0] = value;
-    return this.#libc.symbols.setsockopt(this.#fd, level, option, this.#option, 4) === 0;
+    return this.#libc.symbols.setsockopt(this.fd, level, option, this.#option, 4) === 0;
   }
 
   #get(fd: number, level: number, option: number): number {

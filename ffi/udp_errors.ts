@@ -67,6 +67,8 @@ const REPORT_CONTROL_SIZE = 96;
 
 /** Reports of one call. */
 const MAX_REPORTS = 16;
+/** Of so many reports at once: where they come as fast as they are taken, others have a turn. */
+const MAX_ROUNDS = 16;
 // struct sock_extended_err: uint32 errno, uint8 origin, type, code, padding, uint32 info.
 const EE_ORIGIN = 4;
 const EE_TYPE = 5;
@@ -99,15 +101,15 @@ export class ErrorQueue {
   }
 
   /**
-   * Takes all reports there are. The socket then has no error pending: a pending one makes the next call
-   * on the socket fail, whatever that call is.
+   * Takes the reports there are, a bounded batch. The socket then has no error pending: a pending one makes
+   * the next call on the socket fail, whatever that call is.
    *
    * @returns how many.
    */
   drain(fd: number, handle: ErrorHandler): number {
     const { words, from } = this.#messages;
     let total = 0;
-    for (;;) {
+    for (let round = 0; round < MAX_ROUNDS; round++) {
       for (let i = 0; i < MAX_REPORTS; i++) { // the kernel has overwritten them
         words[i * MMSGHDR_SIZE / 4 + NAME_LENGTH] = SOCKADDR_IN6_SIZE;
         words[i * MMSGHDR_SIZE / 4 + CONTROL_LENGTH] = REPORT_CONTROL_SIZE;
@@ -116,8 +118,9 @@ export class ErrorQueue {
       const count = this.#libc.symbols.recvmmsg(fd, from[0]!, MAX_REPORTS, flags, null);
       for (let i = 0; i < count; i++) this.#report(i, handle);
       total += Math.max(0, count);
-      if (count < MAX_REPORTS) return total;
+      if (count < MAX_REPORTS) break;
     }
+    return total;
   }
 
   #report(n: number, handle: ErrorHandler): void {

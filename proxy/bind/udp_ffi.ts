@@ -228,7 +228,6 @@ export class FfiUdpBind implements UdpBind {
       if (this.#mark !== 0) markSocket(socket, this.#mark);
       if (hasSources(socket)) socket.tellLocal();
       socket.coalesce();
-      socket.detach();
       return [socket, new DescriptorWait(socket.fd)];
     } catch (error) {
       socket.close();

@@ -10,15 +10,12 @@ import {
   ErrorOrigin,
   ErrorQueue,
   IcmpSocket,
-  MESSAGE_BYTES,
   openUdpLibc,
   QUOTED_BYTES,
-  ReceiveRing,
-  SocketWatch,
+  type ReceiveRing,
   type UdpLibc,
 } from "../../ffi/mod.ts";
 import type { IcmpErrorKind, IpVersion } from "../../netstack/mod.ts";
-import { getLogger } from "../log/logger.ts";
 import { ipAt, type TargetAddress } from "./address.ts";
 import { icmpErrorOf } from "./errno.ts";
 import type {
@@ -27,12 +24,11 @@ import type {
   IcmpTargetSocket,
   IcmpTargetsOptions,
 } from "./icmp.ts";
+import { type ReadySocket, ReadySockets } from "./ready_sockets.ts";
 import { reportKind } from "./udp_report.ts";
 import { type Sender, TargetSends } from "./udp_sends.ts";
 
-const log = getLogger(["wirestack", "icmp"]);
-
-/** Messages that one call receives: one socket's part of a turn, before the next one's. */
+/** Messages that one call receives. */
 const RING_MESSAGES = 16;
 /** Messages that a turn hands on, of all sockets together. */
 const DRAIN_BUDGET = 128;
@@ -44,21 +40,21 @@ export class FfiIcmpTargets implements IcmpTargets {
   readonly libc: UdpLibc = openUdpLibc();
   readonly sends: TargetSends = new TargetSends(this.libc);
   readonly errors: ErrorQueue = new ErrorQueue(this.libc);
-  readonly #ring = new ReceiveRing(this.libc, new Uint8Array(RING_MESSAGES * MESSAGE_BYTES));
-  readonly #watch: SocketWatch;
-  readonly #sockets = new Map<number, FfiIcmpTargetSocket>();
-  /** Those with something to receive, in the order of their turns. */
-  readonly #ready: FfiIcmpTargetSocket[] = [];
-  #lastNumber = 0;
+  readonly sockets: ReadySockets<FfiIcmpTargetSocket>;
   /** Requests sent in this turn. */
   #sent = 0;
+  #now = 0;
+  #arrivedAt = 0;
+  readonly #hand = (socket: FfiIcmpTargetSocket, ring: ReceiveRing) =>
+    socket.hand(ring, this.#now, this.#arrivedAt);
+
   /** @throws {Error} where there is no FFI; `icmpUnavailable` says why. */
   constructor(options: IcmpTargetsOptions) {
     this.options = options;
     this.sends.withoutSegments();
-    // Last: it has descriptors and a thread, which nobody would end if something else were thrown.
+    // Last: it has descriptors, which nobody would close if something else were thrown.
     try {
-      this.#watch = new SocketWatch((number, hasErrors) => this.#onEvent(number, hasErrors));
+      this.sockets = new ReadySockets(options, this.libc, RING_MESSAGES);
     } catch (error) {
       this.libc.close();
       throw error;
@@ -66,20 +62,11 @@ export class FfiIcmpTargets implements IcmpTargets {
   }
 
   get hasReady(): boolean {
-    return this.#ready.length > 0 && this.options.hasRoom();
+    return this.sockets.hasReady;
   }
 
   open(version: IpVersion, handler: IcmpTargetHandler): IcmpTargetSocket {
-    const number = ++this.#lastNumber;
-    const socket = new FfiIcmpTargetSocket(this, version, handler, number);
-    this.#sockets.set(number, socket);
-    try {
-      this.#watch.add(socket.fd, number, true);
-    } catch (error) {
-      socket.close();
-      throw error;
-    }
-    return socket;
+    return new FfiIcmpTargetSocket(this, version, handler);
   }
 
   /** For sockets: one has sent a request. */
@@ -87,23 +74,15 @@ export class FfiIcmpTargets implements IcmpTargets {
     this.#sent++;
   }
 
-  /** For sockets. */
-  onClosed(number: number): void {
-    this.#sockets.delete(number);
-  }
-
   drain(now: number): void {
-    let arrivedAt = now;
+    this.#now = this.#arrivedAt = now;
     if (this.#sent > 0) {
       this.#sent = 0;
       // A near target has answered by now: its reply needs no turn of its own.
-      this.#watch.look();
-      arrivedAt = performance.now(); // the turn's time is that of the request
+      this.sockets.look();
+      this.#arrivedAt = performance.now(); // the turn's time is that of the request
     }
-    let budget = DRAIN_BUDGET;
-    while (budget > 0 && this.hasReady) {
-      budget -= this.#receive(this.#ready.shift()!, now, arrivedAt);
-    }
+    this.sockets.drain(DRAIN_BUDGET, this.#hand);
   }
 
   flush(): void {
@@ -111,50 +90,14 @@ export class FfiIcmpTargets implements IcmpTargets {
   }
 
   async close(): Promise<void> {
-    await this.#watch.close();
+    await this.sockets.close();
     this.libc.close();
-  }
-
-  #onEvent(number: number, hasErrors: boolean): void {
-    const socket = this.#sockets.get(number);
-    if (socket === undefined) return;
-    try {
-      if (hasErrors) socket.takeReports();
-    } catch (error) {
-      log.error("a defect: {error}", { error });
-    }
-    if (socket.isReady || socket.isClosed) return;
-    socket.isReady = true;
-    this.#ready.push(socket);
-    this.options.wake();
-  }
-
-  /** Hands on what a socket has. @returns how much of the turn's budget it took. */
-  #receive(socket: FfiIcmpTargetSocket, now: number, arrivedAt: number): number {
-    if (socket.isClosed) return 0;
-    const ring = this.#ring;
-    let count = 1;
-    try {
-      ring.fill(socket.fd);
-      if (ring.error !== 0 && !socket.takeReports()) this.options.counters.receiveErrors++;
-      for (; !socket.isClosed && ring.next(); count++) {
-        socket.hand(ring, now, arrivedAt);
-      }
-    } finally {
-      while (ring.next()); // after an exception too: the ring must be empty for the next socket
-      ring.release();
-      // Only what comes after a receive that took everything is told by the watch.
-      socket.isReady = !ring.isExhausted;
-      if (socket.isReady && !socket.isClosed) this.#ready.push(socket);
-    }
-    return count;
   }
 }
 
-class FfiIcmpTargetSocket implements IcmpTargetSocket, Sender {
+class FfiIcmpTargetSocket implements IcmpTargetSocket, ReadySocket, Sender {
   firstSend = -1;
   lastSend = -1;
-  /** Whether it is in the queue of those with something to receive. */
   isReady = false;
   readonly #owner: FfiIcmpTargets;
   readonly #handler: IcmpTargetHandler;
@@ -167,12 +110,16 @@ class FfiIcmpTargetSocket implements IcmpTargetSocket, Sender {
     owner: FfiIcmpTargets,
     version: IpVersion,
     handler: IcmpTargetHandler,
-    number: number,
   ) {
     this.#owner = owner;
     this.#handler = handler;
-    this.#number = number;
     this.#socket = new IcmpSocket(owner.libc, version);
+    try {
+      this.#number = owner.sockets.add(this);
+    } catch (error) {
+      this.#socket.close();
+      throw error;
+    }
   }
 
   get fd(): number {
@@ -205,7 +152,7 @@ class FfiIcmpTargetSocket implements IcmpTargetSocket, Sender {
     if (this.isClosed) return;
     this.#owner.sends.flushOf(this);
     this.#socket.close();
-    this.#owner.onClosed(this.#number);
+    this.#owner.sockets.remove(this.#number);
   }
 
   refused(to: TargetAddress, errno: number, buffer: Uint8Array, offset: number): void {
@@ -240,6 +187,10 @@ class FfiIcmpTargetSocket implements IcmpTargetSocket, Sender {
       this.#handler.report(errors.names, to, sequence, kind, mtu, from, options.now());
     });
     return isOfNetwork;
+  }
+
+  received(hasFailed: boolean): void {
+    if (hasFailed && !this.takeReports()) this.#owner.options.counters.receiveErrors++;
   }
 
   /** Hands on the one that `ring` is at. */

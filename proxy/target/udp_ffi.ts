@@ -1,9 +1,8 @@
 /**
  * Sockets towards UDP targets over FFI: datagrams in batches, and what the network reports about them.
  *
- * Deno waits for each socket, which takes no thread. What else has come when it wakes is taken over in
- * the engine's next turn, into one ring that all sockets share. What a turn sends is collected, and
- * leaves with one call for each socket.
+ * One watch waits for all of them. What has come is taken over in the engine's next turn, into one ring
+ * that all sockets share. What a turn sends is collected, and leaves with one call for each socket.
  *
  * @module
  */
@@ -12,25 +11,20 @@ import {
   Errno,
   ErrorOrigin,
   ErrorQueue,
-  MESSAGE_BYTES,
   openUdpLibc,
-  ReceiveRing,
-  SocketWatch,
+  type ReceiveRing,
   type UdpLibc,
   UdpSocket,
 } from "../../ffi/mod.ts";
 import type { IpVersion } from "../../netstack/mod.ts";
-import { ReceiveBuffers } from "../arena/datagram_buffers.ts";
-import { getLogger } from "../log/logger.ts";
-import { ipAt, SenderAddress, type TargetAddress } from "./address.ts";
+import { ipAt, type TargetAddress } from "./address.ts";
 import { icmpErrorOf } from "./errno.ts";
+import { type ReadySocket, ReadySockets } from "./ready_sockets.ts";
 import { reportKind } from "./udp_report.ts";
 import { type Sender, TargetSends } from "./udp_sends.ts";
 import type { UdpTargetHandler, UdpTargets, UdpTargetSocket, UdpTargetsOptions } from "./udp.ts";
 
-const log = getLogger(["wirestack", "udp"]);
-
-/** Messages that one call receives: one socket's part of a turn, before the next one's. */
+/** Messages that one call receives. */
 const RING_MESSAGES = 64;
 /** Datagrams that a turn hands on, of all sockets together. */
 const DRAIN_BUDGET = 128;
@@ -42,25 +36,19 @@ const MAX_FAILURES = 16;
 
 export class FfiUdpTargets implements UdpTargets {
   readonly options: UdpTargetsOptions;
-  readonly #watch: SocketWatch;
-  readonly #watched = new Map<number, FfiUdpTargetSocket>();
-  #lastNumber = 0;
   readonly libc: UdpLibc = openUdpLibc();
   readonly sends: TargetSends = new TargetSends(this.libc);
   readonly errors: ErrorQueue = new ErrorQueue(this.libc);
-  readonly buffers: ReceiveBuffers = new ReceiveBuffers();
-  readonly #ring = new ReceiveRing(this.libc, new Uint8Array(RING_MESSAGES * MESSAGE_BYTES));
-  /** Those with something to receive, in the order of their turns. */
-  readonly #ready: FfiUdpTargetSocket[] = [];
-  #waits = 0;
-  #onLastWait: (() => void) | undefined;
+  readonly sockets: ReadySockets<FfiUdpTargetSocket>;
+  #now = 0;
+  readonly #hand = (socket: FfiUdpTargetSocket, ring: ReceiveRing) => socket.hand(ring, this.#now);
 
   /** @throws {Error} where there is no FFI; `udpUnavailable` says why. */
   constructor(options: UdpTargetsOptions) {
     this.options = options;
-    // Last: it has descriptors and a thread, which nobody would end if something else were thrown.
+    // Last: it has descriptors, which nobody would close if something else were thrown.
     try {
-      this.#watch = new SocketWatch((number) => this.#onErrors(number));
+      this.sockets = new ReadySockets(options, this.libc, RING_MESSAGES);
     } catch (error) {
       this.libc.close();
       throw error;
@@ -68,32 +56,16 @@ export class FfiUdpTargets implements UdpTargets {
   }
 
   get hasReady(): boolean {
-    return this.#ready.length > 0 && this.options.hasRoom();
+    return this.sockets.hasReady;
   }
 
   open(version: IpVersion, handler: UdpTargetHandler): UdpTargetSocket {
-    const number = ++this.#lastNumber;
-    const socket = new FfiUdpTargetSocket(this, version, handler, number);
-    try {
-      this.#watch.add(socket.fd, number);
-    } catch (error) {
-      socket.close();
-      socket.release();
-      throw error;
-    }
-    this.#watched.set(number, socket);
-    this.#wait(socket);
-    return socket;
-  }
-
-  /** For sockets. */
-  onClosed(number: number): void {
-    this.#watched.delete(number);
+    return new FfiUdpTargetSocket(this, version, handler);
   }
 
   drain(now: number): void {
-    let budget = DRAIN_BUDGET;
-    while (budget > 0 && this.hasReady) budget -= this.#receive(this.#ready.shift()!, now);
+    this.#now = now;
+    this.sockets.drain(DRAIN_BUDGET, this.#hand);
   }
 
   flush(): void {
@@ -101,86 +73,32 @@ export class FfiUdpTargets implements UdpTargets {
   }
 
   async close(): Promise<void> {
-    await this.#watch.close();
-    if (this.#waits > 0) await new Promise<void>((resolve) => this.#onLastWait = resolve);
+    await this.sockets.close();
     this.libc.close();
-  }
-
-  #onErrors(number: number): void {
-    try {
-      this.#watched.get(number)?.takeReports();
-    } catch (error) {
-      log.error("a defect: {error}", { error });
-    }
-  }
-
-  /** Hands on what a socket has. @returns how much of the turn's budget it took. */
-  #receive(socket: FfiUdpTargetSocket, now: number): number {
-    if (socket.isClosed) {
-      socket.release();
-      return 0;
-    }
-    const ring = this.#ring;
-    let count = 1;
-    try {
-      socket.handDelivered(now);
-      ring.fill(socket.fd);
-      if (ring.error !== 0) socket.takeReports();
-      for (; !socket.isClosed && ring.next(); count++) socket.hand(ring, now);
-    } finally {
-      while (ring.next()); // after an exception too: the ring must be empty for the next socket
-      ring.release();
-      if (socket.isClosed) socket.release();
-      else if (ring.isExhausted || ring.error !== 0) this.#wait(socket);
-      else this.#ready.push(socket);
-    }
-    return count;
-  }
-
-  async #wait(socket: FfiUdpTargetSocket): Promise<void> {
-    this.#waits++;
-    let isReady = false;
-    try {
-      isReady = await socket.wait();
-    } catch (error) {
-      log.error("a defect: {error}", { error });
-    }
-    this.#waits--;
-    if (isReady) {
-      this.#ready.push(socket);
-      this.options.wake();
-    } else socket.release();
-    if (this.#waits === 0) this.#onLastWait?.();
   }
 }
 
-class FfiUdpTargetSocket implements UdpTargetSocket, Sender {
+class FfiUdpTargetSocket implements UdpTargetSocket, ReadySocket, Sender {
   firstSend = -1;
   lastSend = -1;
   isClosed = false;
-  readonly fd: number;
+  isReady = false;
   readonly #number: number;
   readonly #owner: FfiUdpTargets;
   readonly #handler: UdpTargetHandler;
   readonly #socket: UdpSocket;
-  /** For the datagram that comes with the wake. Its pages are the system's until one has come. */
-  #buffer: Uint8Array<ArrayBuffer> | undefined;
-  readonly #sender = new SenderAddress();
-  /** Of that datagram; -1 for none. */
-  #delivered = -1;
+  /** Receives in a row that failed for no reason the network gave. */
   #failures = 0;
   /** What the socket sends with; 0 for the system's own choice. */
   #hopLimit = 0;
 
-  /** @param number What the owner knows it by. */
+  /** @throws if the system has none. */
   constructor(
     owner: FfiUdpTargets,
     version: IpVersion,
     handler: UdpTargetHandler,
-    number: number,
   ) {
     this.#owner = owner;
-    this.#number = number;
     this.#handler = handler;
     this.#socket = new UdpSocket(owner.libc, {
       hostname: version === 4 ? "0.0.0.0" : "::",
@@ -190,8 +108,16 @@ class FfiUdpTargetSocket implements UdpTargetSocket, Sender {
     });
     this.#socket.reportErrors();
     if (!this.#socket.hasGso) owner.sends.withoutSegments();
-    this.fd = this.#socket.fd;
-    this.#buffer = owner.buffers.take();
+    try {
+      this.#number = owner.sockets.add(this);
+    } catch (error) {
+      this.#socket.close();
+      throw error;
+    }
+  }
+
+  get fd(): number {
+    return this.#socket.fd;
   }
 
   send(
@@ -212,7 +138,7 @@ class FfiUdpTargetSocket implements UdpTargetSocket, Sender {
     this.#owner.sends.flushOf(this);
     this.isClosed = true;
     this.#socket.close();
-    this.#owner.onClosed(this.#number);
+    this.#owner.sockets.remove(this.#number);
   }
 
   refused(to: TargetAddress, errno: number): void {
@@ -227,6 +153,7 @@ class FfiUdpTargetSocket implements UdpTargetSocket, Sender {
   }
 
   takeReports(): boolean {
+    if (this.isClosed) return false;
     const { errors, options } = this.#owner;
     let isOfNetwork = false;
     errors.drain(this.fd, (to, origin, type, code, mtu, offender) => {
@@ -241,29 +168,12 @@ class FfiUdpTargetSocket implements UdpTargetSocket, Sender {
     return isOfNetwork;
   }
 
-  /** Waits for a datagram. @returns false once the socket is closed. */
-  async wait(): Promise<boolean> {
-    while (!this.isClosed) {
-      try {
-        const [bytes, from] = await this.#socket.receive(this.#buffer!);
-        this.#sender.set(from as Deno.NetAddr);
-        this.#delivered = bytes.length;
-        this.#failures = 0;
-        return !this.isClosed;
-      } catch {
-        if (!this.isClosed) this.#fail();
-      }
-    }
-    return false;
-  }
-
-  /** Hands on the datagram that came with the wake. */
-  handDelivered(now: number): void {
-    const length = this.#delivered;
-    this.#delivered = -1;
-    if (length >= 0) {
-      this.#handler.datagram(this.#sender.words, 0, this.#buffer!, 0, length, now);
-    }
+  /** A receive fails, most likely, for what the network reports, which ends nothing. */
+  received(hasFailed: boolean): void {
+    this.#failures = !hasFailed || this.takeReports() ? 0 : this.#failures + 1;
+    if (this.#failures < MAX_FAILURES) return;
+    this.#owner.options.counters.receiveErrors++;
+    this.#handler.failed();
   }
 
   /** Hands on the one that `ring` is at. */
@@ -271,24 +181,10 @@ class FfiUdpTargetSocket implements UdpTargetSocket, Sender {
     this.#handler.datagram(senders, sender, memory, offset, length, now);
   }
 
-  /** Gives the buffer back, when nothing waits any more. */
-  release(): void {
-    if (this.#buffer !== undefined) this.#owner.buffers.give(this.#buffer);
-    this.#buffer = undefined;
-  }
-
   /** A client's hop limit hardly ever changes: once for each change is cheaper than with each datagram. */
   #setHopLimit(hopLimit: number): void {
     this.#owner.sends.flushOf(this); // those have the one before
     this.#socket.setHopLimit(hopLimit);
     this.#hopLimit = hopLimit;
-  }
-
-  /** Receiving has failed: most likely for what the network reports, which ends nothing. */
-  #fail(): void {
-    this.#failures = this.takeReports() ? 0 : this.#failures + 1;
-    if (this.#failures < MAX_FAILURES) return;
-    this.#owner.options.counters.receiveErrors++;
-    this.#handler.failed();
   }
 }

@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { openLibc } from "../../ffi/libc.ts";
 import { DescriptorWait } from "../../ffi/descriptor_wait.ts";
+import { fileURLToPath } from "node:url";
+
+const PROGRAM = fileURLToPath(new URL("few_descriptors_process.ts", import.meta.url));
 
 const CALLS = {
   close: { parameters: ["i32"], result: "i32" },
@@ -117,4 +120,17 @@ Deno.test("closing ends a wait, however soon it comes", async () => {
     await readable(wait);
     await wait.close();
   }
+});
+
+Deno.test("a thread waits while there is no descriptor for a stream, and no longer", async () => {
+  const { success, stdout } = await new Deno.Command("sh", {
+    args: [
+      ...["-c", 'ulimit -n 100 && exec "$@"', "sh", Deno.execPath(), "run", "--quiet"],
+      ...["--no-prompt", "--no-check", "--allow-all", "--unstable-net", PROGRAM],
+    ],
+    stdout: "piped",
+    stderr: "inherit",
+  }).output();
+  assert.ok(success);
+  assert.deepEqual(JSON.parse(new TextDecoder().decode(stdout)), [true, true, true, false]);
 });

@@ -11,8 +11,8 @@ class Lab implements AsyncDisposable {
   told = 0;
   received = 0;
   #onTold = () => {};
-  readonly watch = new SocketWatch((number, hasErrors) => {
-    assert.deepEqual([number, hasErrors], [7, false]);
+  readonly watch = new SocketWatch((name: string, hasErrors) => {
+    assert.deepEqual([name, hasErrors], ["a socket", false]);
     this.told++;
     do {
       this.ring.fill(this.socket.fd);
@@ -23,7 +23,7 @@ class Lab implements AsyncDisposable {
   });
 
   constructor() {
-    this.watch.add(this.socket.fd, 7, true);
+    this.watch.add(this.socket.fd, "a socket");
   }
 
   async send(): Promise<void> {
@@ -85,4 +85,62 @@ linuxTest("a watch that is closed tells nothing more", async () => {
   lab.watch.look();
   await closing;
   assert.equal(lab.told, told);
+});
+
+/** So many sockets that one watch waits for, and which of them it has told of. */
+class Many implements AsyncDisposable {
+  readonly libc = openUdpLibc();
+  readonly sender = Deno.listenDatagram({ transport: "udp", hostname: "127.0.0.1", port: 0 });
+  readonly sockets: UdpSocket[];
+  readonly told = new Map<UdpSocket, number>();
+  readonly watch: SocketWatch<UdpSocket>;
+
+  constructor(count: number, lastNumber?: number) {
+    this.watch = new SocketWatch((socket) => {
+      this.told.set(socket, (this.told.get(socket) ?? 0) + 1);
+    }, lastNumber);
+    this.sockets = Array.from(
+      { length: count },
+      () => new UdpSocket(this.libc, { hostname: "127.0.0.1", port: 0, receiveBuffer: 4096 }),
+    );
+  }
+
+  /** @returns their numbers */
+  add(): number[] {
+    return this.sockets.map((socket) => this.watch.add(socket.fd, socket));
+  }
+
+  async sendEach(): Promise<void> {
+    for (const { address } of this.sockets) await this.sender.send(Uint8Array.of(1), address);
+  }
+
+  async [Symbol.asyncDispose]() {
+    await this.watch.close();
+    this.sender.close();
+    for (const socket of this.sockets) socket.close();
+    this.libc.close();
+  }
+}
+
+linuxTest("of more sockets than several calls tell of none is forgotten", async () => {
+  await using many = new Many(400);
+  await many.sendEach();
+  many.add(); // all are ready at once
+  await eventually("all of them", () => many.told.size === 400);
+});
+
+linuxTest("numbers begin anew where those of epoll end", async () => {
+  const last = 0xffff_ffff;
+  await using many = new Many(4, last - 2);
+  assert.deepEqual(many.add(), [last - 1, last, 1, 2]);
+  await many.sendEach();
+  await eventually("all of them", () => many.told.size === 4);
+});
+
+linuxTest("one that was removed is not told of", async () => {
+  await using many = new Many(2);
+  many.watch.remove(many.add()[0]!);
+  await many.sendEach();
+  await eventually("the other", () => many.told.has(many.sockets[1]!));
+  assert.equal(many.told.has(many.sockets[0]!), false);
 });

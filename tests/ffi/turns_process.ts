@@ -13,7 +13,6 @@ turns.begin();
 await tryStreams();
 const libc = openUdpLibc();
 const socket = new UdpSocket(libc, { hostname: "127.0.0.1", port: 0 });
-socket.detach();
 const ring = new ReceiveRing(libc, new Uint8Array(1 << 20));
 const wait = new DescriptorWait(socket.fd);
 const order: number[] = [];

@@ -210,7 +210,6 @@ linuxTest("what Deno has no more is woken for nothing of it, and ends with it", 
   using sender = new Side("::");
   using receiver = new Side("::");
   const { port } = receiver.socket.address;
-  receiver.socket.detach();
   const sent = sendTo(receiver, sender, 5);
   assert.deepEqual((await receiver.receive(5)).datagrams, sent);
   const { socket } = receiver;
@@ -454,7 +453,6 @@ linuxTest(
       const before = descriptors();
       const sides = Array.from({ length: 100 }, () => new Side("127.0.0.1"));
       assert.equal(new Set(sides.map(({ socket }) => socket.fd)).size, 100);
-      for (const { socket } of sides) socket.detach();
       const waits = sides.map(({ socket }) => new DescriptorWait(socket.fd));
       await Promise.all(waits.map((wait) => wait.tried));
       assert.equal(waits.filter((wait) => wait.isOnThread).length, 0);

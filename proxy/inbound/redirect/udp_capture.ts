@@ -89,7 +89,6 @@ export class UdpCapture implements ProgramSockets {
     }
     try {
       receiveForeign(libc, this.#socket.fd, this.#socket.address.hostname.includes(":"));
-      this.#socket.detach();
       this.#wait = new DescriptorWait(this.#socket.fd);
     } catch (error) {
       this.#socket.close();
