@@ -216,7 +216,7 @@ const VOLATILE = new Set([
     "uptimeMs",
     "memory",
     "transportSince",
-    "turns",
+    "engine", // how often it has had a turn, and why
   ],
 ]);
 
