@@ -29,7 +29,7 @@ export interface Sample {
 }
 
 /** What not every subject has. */
-export type Need = "udp" | "start";
+export type Need = "udp" | "ping" | "start";
 
 export interface Scenario {
   readonly name: string;
@@ -74,6 +74,7 @@ export const SCENARIOS: readonly Scenario[] = [
   loaded("rtt-paced", false, ["rtt", "--loaded", "--direction", "paced"]),
   { ...loaded("udp-64", true, ["udp", "--size", "64"]), needs: "udp" },
   { ...loaded("udp-1400", true, ["udp", "--size", "1392"]), needs: "udp" },
+  { ...loaded("ping-1000", false, ["ping", "--size", "56"]), needs: "ping" },
   { name: "idle-10k", saturates: false, rounds: 1, run: idle },
   { name: "start", needs: "start", saturates: false, run: start },
 ];

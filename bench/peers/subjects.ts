@@ -106,7 +106,7 @@ export const SUBJECTS: readonly Subject[] = [
     name: "wireproxy",
     how: "a [TCPServerTunnel] at its address in the tunnel, with one target; no UDP",
     target: `${GATEWAY_IN_TUNNEL}:${SERVICE_PORT}`,
-    lacks: { udp: "it forwards no UDP from the tunnel" },
+    lacks: { udp: "it forwards no UDP from the tunnel", ping: "it forwards no pings" },
     async build() {
       const directory = await buildGo(WIREPROXY.program, WIREPROXY.version);
       const prepare: Built["prepare"] = async ({ directory: files, gatewayKeys, clientKeys }) => {
@@ -132,7 +132,7 @@ export const SUBJECTS: readonly Subject[] = [
     target: `${GATEWAY_AT_SITE}:${SERVICE_PORT}`,
     listens: { network: "tcp", port: SERVICE_PORT },
     reversed: true,
-    lacks: {},
+    lacks: { ping: "it forwards no pings" },
     async build() {
       const directory = await buildRust(ONETUN.crate, ONETUN.version);
       const prepare: Built["prepare"] = async ({ directory: files, gatewayKeys, clientKeys }) => {
@@ -195,6 +195,7 @@ function ours(name: string, flavour: { ffi: boolean }, directory?: string, rules
   return {
     ...FORWARDS,
     name: `${name}${from}${rules === 0 ? "" : `+${rules}`}`,
+    lacks: flavour.ffi ? {} : { ping: "the runtime has no such sockets" },
     from: (directory) => ours(name, flavour, directory),
     withRules: (count) => ours(name, flavour, directory, count),
     build: () => wirestack(flavour, directory ?? REPOSITORY, rules),

@@ -80,7 +80,7 @@ export class Topology implements AsyncDisposable {
         { host: site, device: "gateway", addresses: [`${SITE}/24`] },
       );
       // What a router needs; gateways answer for the site themselves.
-      await gateway.sysctl("net.ipv4.ip_forward=1");
+      await gateway.sysctl("net.ipv4.ip_forward=1", "net.ipv4.ping_group_range=0 2147483647");
       await site.ip(`route add ${CLIENT_IN_TUNNEL}/32 via ${GATEWAY_AT_SITE}`);
       for (const host of [client, site]) {
         const service = host.spawn("service", [

@@ -22,6 +22,7 @@ type options struct {
 	direction   string
 	size        int
 	loaded      bool
+	rate        float64
 }
 
 // Figures of a measurement; what is zero does not apply.
@@ -43,7 +44,7 @@ type figures struct {
 
 func main() {
 	if len(os.Args) < 2 {
-		fail(fmt.Errorf("usage: load serve|bulk|connect|rtt|udp|idle|start|aead [options]"))
+		fail(fmt.Errorf("usage: load serve|bulk|connect|rtt|udp|ping|idle|start|aead [options]"))
 	}
 	var o options
 	set := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
@@ -54,6 +55,7 @@ func main() {
 	set.StringVar(&o.direction, "direction", "down", "down: the service sends; paced: it sends 500 Mbit/s; up: the client; both")
 	set.IntVar(&o.size, "size", 64, "bytes of a datagram's payload")
 	set.BoolVar(&o.loaded, "loaded", false, "beside a bulk flow")
+	set.Float64Var(&o.rate, "rate", 1000, "ping: per second")
 	counter := set.String("counter", "", "file in which the service counts what it read to the end")
 	port := set.Int("port", 0, "serve: port of TCP and UDP; start: port that is waited for")
 	network := set.String("network", "udp", "start: protocol of that port")
@@ -75,6 +77,8 @@ func main() {
 		err = rtt(o)
 	case "udp":
 		err = udp(o)
+	case "ping":
+		err = ping(o)
 	case "idle":
 		err = idle(o)
 	case "start":

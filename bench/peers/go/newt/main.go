@@ -1,5 +1,5 @@
 // Command newt is the gateway that newt runs, without newt's control plane: wireguard-go over
-// netstack2, TCP and UDP forwarded to the targets of one rule.
+// netstack2, TCP, UDP and pings forwarded to the targets of one rule.
 //
 // The configuration is wireguard-go's own (the UAPI's text) on standard input.
 package main
@@ -52,7 +52,7 @@ func run(address, sources, targets string, mtu int) error {
 	logger.GetLogger().SetLevel(logger.ERROR)
 	tun, network, err := netstack2.CreateNetTUNWithOptions(
 		[]netip.Addr{local}, nil, mtu,
-		netstack2.NetTunOptions{EnableTCPProxy: true, EnableUDPProxy: true},
+		netstack2.NetTunOptions{EnableTCPProxy: true, EnableUDPProxy: true, EnableICMPProxy: true},
 	)
 	if err != nil {
 		return err
