@@ -33,6 +33,9 @@ export interface Pair {
 const BY_THEMSELVES = ["aead", "verdict"];
 const QUICK_SUBJECTS = "newt-netstack2,wirestack";
 const QUICK_SCENARIOS = "tcp-down-1,tcp-up-1,tcp-both-1,tcp-connect,rtt-loaded";
+/** An older one may forward no pings. */
+const OF_ANY_CHECKOUT = SCENARIOS.filter(({ needs }) => needs !== "ping").map(({ name }) => name)
+  .join(",");
 
 /** Ends the program, with what was expected, when it is called the wrong way. */
 export function parseOptions(args: string[]): Options {
@@ -59,7 +62,8 @@ function parse(args: string[]): Options {
     },
   });
   const { quick, versus } = values;
-  const scenarios = values.scenarios ?? (quick ? QUICK_SCENARIOS : undefined);
+  const scenarios = values.scenarios ??
+    (quick ? QUICK_SCENARIOS : versus === undefined ? undefined : OF_ANY_CHECKOUT);
   const isByItself = (name: string) => scenarios?.split(",").includes(name);
   const names = scenarios?.split(",").filter((name) => !BY_THEMSELVES.includes(name)).join(",");
   const comparing = versus !== undefined || values.rules !== undefined;
