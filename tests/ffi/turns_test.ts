@@ -79,7 +79,8 @@ Deno.test({
       [seen.datagrams, seen.called, seen.inOrder, seen.queued],
       [lab.sent, lab.sent, true, lab.sent],
     );
-    assert.ok(seen.inPlace > 100, `it waited in place ${seen.inPlace} times`);
+    // Of 800; less where others have the processor, and what was sent meanwhile comes at once.
+    assert.ok(seen.inPlace > 20, `it waited in place ${seen.inPlace} times`);
     assert.ok(seen.timers > 50, `${seen.timers} timers, the latest ${seen.latestMs} ms late`);
   },
 });
