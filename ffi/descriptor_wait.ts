@@ -134,6 +134,15 @@ export class DescriptorWait implements Waiting {
     else this.#stream.armAgain();
   }
 
+  /** Opens a stream, if there was no descriptor for one before, and no thread waits. */
+  retry(): void {
+    if (
+      this.#works && !this.#isClosed && this.#stream === undefined && this.#thread === undefined
+    ) {
+      this.#open();
+    }
+  }
+
   /** Resolves when nothing waits any more; the descriptor may be closed then, not before. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
@@ -171,8 +180,7 @@ export class DescriptorWait implements Waiting {
     this.#thread = undefined;
     if (!this.#isClosed) {
       this.#libc.symbols.read(this.#end, new Uint8Array(OFF_HEAP), 8n);
-      // There may be descriptors for it by now.
-      if (this.#works && this.#stream === undefined) this.#open();
+      this.retry();
     }
     this.wake();
   }
@@ -194,7 +202,11 @@ export class DescriptorWait implements Waiting {
   }
 
   #open(): void {
-    this.#stream = TokenStream.open(this.#libc, this.fd, this.#woken);
+    try {
+      this.#stream = TokenStream.open(this.#libc, this.fd, this.#woken);
+    } catch {
+      this.#works = false;
+    }
     if (this.#stream !== undefined) this.#number = turns.add(this);
   }
 }
@@ -203,26 +215,38 @@ export class DescriptorWait implements Waiting {
 let tried: boolean | undefined;
 let trial: Promise<boolean> | undefined;
 
-/** Tries it, once in a process. What waits is on a thread until then. */
+/**
+ * Tries it, once in a process, or once more if there was no descriptor to try it with. What waits is on a
+ * thread until then.
+ */
 export function tryStreams(): Promise<boolean> {
-  return trial ??= tryStream().then((works) => tried = works, () => tried = false);
+  return trial ??= tryStream().then((works) => {
+    if (works === undefined) trial = undefined;
+    else tried = works;
+    return works ?? false;
+  }, () => tried = false);
 }
 
-/** Whether a wait for one end of a pipe ends when the other is written to, and not before. */
-async function tryStream(): Promise<boolean> {
+/**
+ * Whether a wait for one end of a pipe ends when the other is written to, and not before; undefined for
+ * want of descriptors.
+ */
+async function tryStream(): Promise<boolean | undefined> {
   const libc: WaitLibc = openLibc(CALLS);
   const { symbols } = libc;
   const pipe = new Int32Array(OFF_HEAP / 4);
   if (symbols.pipe2(new Uint8Array(pipe.buffer), O_NONBLOCK | O_CLOEXEC) < 0) {
     libc.close();
-    return false;
+    return undefined;
   }
   const [descriptor, other] = [pipe[0]!, pipe[1]!];
   const byte = new Uint8Array(OFF_HEAP);
   let onWake = () => {};
-  const stream = TokenStream.open(libc, descriptor, () => onWake());
+  let stream: TokenStream | undefined;
   try {
-    for (let i = 0; stream !== undefined && i < 3; i++) {
+    stream = TokenStream.open(libc, descriptor, () => onWake());
+    if (stream === undefined) return undefined;
+    for (let i = 0; i < 3; i++) {
       let isOver = false;
       const wait = new Promise<void>((resolve) => onWake = resolve).then(() => isOver = true);
       stream.arm();
@@ -240,7 +264,7 @@ async function tryStream(): Promise<boolean> {
       if (!isOver) return false;
       symbols.read(descriptor, byte, 1n);
     }
-    return stream !== undefined;
+    return true;
   } finally {
     stream?.close();
     symbols.close(descriptor);
@@ -316,7 +340,10 @@ class TokenStream {
     this.#socket.on("close", () => this.close());
   }
 
-  /** @returns undefined where that cannot be done. */
+  /**
+   * @returns undefined where the system gives no descriptor.
+   * @throws {Error} where the runtime has no such stream.
+   */
   static open(
     libc: WaitLibc,
     watched: number,
@@ -339,9 +366,9 @@ class TokenStream {
       if (symbols.dup3(read, number, O_CLOEXEC) < 0) throw new Error("no second name");
       stream.#socket.resume();
       return stream;
-    } catch {
+    } catch (error) {
       stream?.close();
-      return undefined;
+      throw error;
     } finally {
       if (read >= 0) symbols.close(read);
       if (stream === undefined) {

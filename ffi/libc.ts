@@ -89,6 +89,7 @@ export const Errno = {
   EINVAL: 22,
   ENFILE: 23,
   EMFILE: 24,
+  ENOSPC: 28,
   EROFS: 30,
   EPIPE: 32,
   ENOSYS: 38,

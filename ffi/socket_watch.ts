@@ -1,5 +1,5 @@
 /**
- * Waits on many sockets at once, which Deno knows nothing of, and for errors on them.
+ * Waits for messages and errors on many sockets at once, which Deno knows nothing of.
  *
  * @module
  */
@@ -27,10 +27,10 @@ const CALLS = {
 const MAX_EVENTS = 64;
 /** Of so many events in one turn; for more the event loop has a turn before. */
 const MAX_ROUNDS = 4;
-/** What epoll keeps of a socket are 32 bits. */
+/** One word of what epoll keeps of a socket. */
 const MAX_NUMBER = 0xffff_ffff;
 
-/** One epoll instance, and one wait for it, for errors on many sockets and for messages. */
+/** One epoll instance for many sockets, and one wait for it. */
 export class SocketWatch<S> {
   readonly #libc: Libc<typeof CALLS> = openLibc(CALLS);
   readonly #epoll: number;
@@ -47,7 +47,7 @@ export class SocketWatch<S> {
   /**
    * @param occurred Called for a socket at which errors have come since the last time, or messages, and
    * with whether there are errors.
-   * @param lastNumber For tests.
+   * @param lastNumber That of the last socket added; for tests.
    * @throws {Error} with the system's `code`, if that gives no descriptor.
    */
   constructor(occurred: (socket: S, hasErrors: boolean) => void, lastNumber = 0) {
@@ -127,10 +127,16 @@ export class SocketWatch<S> {
 
   /** `count` events have come; at most what is not handed on when the watch is closed is lost. */
   #hand(count: number): void {
+    let failure: { readonly error: unknown } | undefined;
     for (let i = 0; i < count && !this.#isClosed; i++) {
       const at = i * EVENT_WORDS;
       const socket = this.#sockets.get(this.#events[at + EVENT_DATA]!);
-      if (socket !== undefined) this.#occurred(socket, (this.#events[at]! & EPOLLERR) !== 0);
+      try {
+        if (socket !== undefined) this.#occurred(socket, (this.#events[at]! & EPOLLERR) !== 0);
+      } catch (error) {
+        failure ??= { error }; // of one socket; the others would not be told of again
+      }
     }
+    if (failure !== undefined) throw failure.error;
   }
 }

@@ -20,7 +20,7 @@ import {
   EVENT_DATA,
   EVENT_WORDS,
 } from "./epoll.ts";
-import { Errno, type Libc, openLibc } from "./libc.ts";
+import { Errno, errorOf, type Libc, openLibc } from "./libc.ts";
 import { AF_INET, AF_INET6, writeSockaddr } from "./sockaddr.ts";
 import { INFO_BYTES, RTT, TCP_INFO } from "./tcp_info.ts";
 import { SO_LINGER, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET } from "./socket.ts";
@@ -83,7 +83,7 @@ export class TcpSockets {
     const { symbols } = this.#libc;
     this.#epoll = symbols.epoll_create1(EPOLL_CLOEXEC);
     try {
-      if (this.#epoll < 0) throw new Error(`no epoll instance: errno ${this.#libc.errno()}`);
+      if (this.#epoll < 0) throw errorOf(this.#libc.errno(), "no epoll instance");
       this.#wait = new DescriptorWait(this.#epoll, works);
     } catch (error) {
       if (this.#epoll >= 0) symbols.close(this.#epoll);
@@ -97,7 +97,12 @@ export class TcpSockets {
     return this.#wait.isOnThread;
   }
 
-  /** Resolves when it is known for good whether only a thread waits. */
+  /** Waits without a thread from now on, if want of a descriptor was all that stood in the way. */
+  retry(): void {
+    this.#wait.retry();
+  }
+
+  /** Resolves when it is known whether waiting without a thread works here. */
   get tried(): Promise<void> {
     return this.#wait.tried;
   }

@@ -88,7 +88,7 @@ export class UdpSocket {
 
   /**
    * @throws {Deno.errors.AddrInUse} and what else `Deno.listenDatagram` throws; an `Error` with the system's
-   * `code`, if that gives no descriptor.
+   * `code`, if that gives no descriptor: it takes two until it is made.
    */
   constructor(libc: UdpLibc, options: UdpSocketOptions) {
     const { hostname, port, receiveBuffer = BUFFER_BYTES, sendBuffer = BUFFER_BYTES } = options;

@@ -101,8 +101,9 @@ export class ErrorQueue {
   }
 
   /**
-   * Takes the reports there are, a bounded batch. The socket then has no error pending: a pending one makes
-   * the next call on the socket fail, whatever that call is.
+   * Takes the reports there are, a bounded number. Unless more are left, of which epoll tells again, the
+   * socket then has no error pending: a pending one makes the next call on the socket fail, whatever that
+   * call is.
    *
    * @returns how many.
    */

@@ -87,7 +87,7 @@ export class StateFile implements Disposable {
     const file = openLocked(path, record.device);
     const found = readState(path);
     if (found.steps.length > 0) {
-      file.close();
+      release(file);
       throw new SystemTunnelError(`${path}: ${whyNotFree(found, record.device)}`);
     }
     file.truncateSync(0);
@@ -129,13 +129,13 @@ export class StateFile implements Disposable {
     } catch (error) {
       if (!isRefused(error) && !(error instanceof Deno.errors.NotFound)) throw error;
     }
-    this.#file.close();
+    release(this.#file);
   }
 
   /** Keeps the file, for somebody else to take. */
   [Symbol.dispose](): void {
     try {
-      this.#file.close();
+      release(this.#file);
     } catch {
       // It is closed already.
     }
@@ -267,6 +267,15 @@ function openLocked(path: string, device: string): Deno.FsFile {
       pid === undefined ? "" : ` (process ${pid})`
     }, expected wirestack down ${device} first`,
   );
+}
+
+/**
+ * A lock is of the open file: a process that this one has begun to start, and that does not run its program
+ * yet, would hold it for as long.
+ */
+function release(file: Deno.FsFile): void {
+  file.unlockSync();
+  file.close();
 }
 
 function isLocked(path: string): boolean {

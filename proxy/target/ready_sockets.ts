@@ -13,7 +13,7 @@ const log = getLogger(["wirestack", "target"]);
 export interface ReadySocket {
   readonly fd: number;
   readonly isClosed: boolean;
-  /** Whether it is in the queue of those with something to receive. */
+  /** Set by {@link ReadySockets}: something has come, and no receive has taken everything since. */
   isReady: boolean;
   /** Takes what the network reports of this socket. @returns whether there was any such report. */
   takeReports(): boolean;
@@ -42,8 +42,9 @@ export class ReadySockets<S extends ReadySocket> {
    */
   constructor(receiver: Receiver, libc: UdpLibc, messages: number) {
     this.#receiver = receiver;
-    this.#watch = new SocketWatch((socket, hasErrors) => this.#onEvent(socket, hasErrors));
     this.#ring = new ReceiveRing(libc, new Uint8Array(messages * MESSAGE_BYTES));
+    // Last: it has descriptors, which nobody would close if something else were thrown.
+    this.#watch = new SocketWatch((socket, hasErrors) => this.#onEvent(socket, hasErrors));
   }
 
   /** Whether {@link drain} has something to do. */
@@ -66,7 +67,10 @@ export class ReadySockets<S extends ReadySocket> {
     this.#watch.look();
   }
 
-  /** Calls `hand` for each message, the one that the ring is at, until there is nothing or no room. */
+  /**
+   * Calls `hand` for each message, the one that the ring is at, until there are no more, there is no room,
+   * or so many were handed on; the last receive may exceed that.
+   */
   drain(budget: number, hand: (socket: S, ring: ReceiveRing) => void): void {
     while (budget > 0 && this.hasReady) budget -= this.#receive(this.#queue.shift()!, hand);
   }

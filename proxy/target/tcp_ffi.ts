@@ -51,6 +51,7 @@ export class FfiDialer implements Dialer {
 
   dial(destination: IpAddress, port: number, handler: DialHandler): Dial {
     const loop = this.#open();
+    if (loop?.sockets.isOnThread) loop.sockets.retry();
     if (loop === null || loop.sockets.isOnThread) {
       this.hasFallenBack = true;
       return this.#fallback.dial(destination, port, handler);

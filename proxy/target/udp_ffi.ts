@@ -92,7 +92,7 @@ class FfiUdpTargetSocket implements UdpTargetSocket, ReadySocket, Sender {
   /** What the socket sends with; 0 for the system's own choice. */
   #hopLimit = 0;
 
-  /** @throws if the system has none. */
+  /** @throws if the system gives no socket, or it cannot be watched. */
   constructor(
     owner: FfiUdpTargets,
     version: IpVersion,

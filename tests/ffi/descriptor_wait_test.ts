@@ -122,15 +122,25 @@ Deno.test("closing ends a wait, however soon it comes", async () => {
   }
 });
 
-Deno.test("a thread waits while there is no descriptor for a stream, and no longer", async () => {
-  const { success, stdout } = await new Deno.Command("sh", {
-    args: [
-      ...["-c", 'ulimit -n 100 && exec "$@"', "sh", Deno.execPath(), "run", "--quiet"],
-      ...["--no-prompt", "--no-check", "--allow-all", "--unstable-net", PROGRAM],
-    ],
-    stdout: "piped",
-    stderr: "inherit",
-  }).output();
-  assert.ok(success);
-  assert.deepEqual(JSON.parse(new TextDecoder().decode(stdout)), [true, true, true, false]);
-});
+for (
+  const [how, seen] of Object.entries({
+    // Until the wake after that at which there are descriptors.
+    thread: { onThread: 3, inPlace: false },
+    "in-place": { onThread: 3, inPlace: true },
+    retry: { onThread: 0, inPlace: false },
+    trial: { onThread: 0, inPlace: false },
+  })
+) {
+  Deno.test(`a thread waits while there is no descriptor for a stream, and no longer: ${how}`, async () => {
+    const { success, stdout } = await new Deno.Command("sh", {
+      args: [
+        ...["-c", 'ulimit -n 100 && exec "$@"', "sh", Deno.execPath(), "run", "--quiet"],
+        ...["--no-prompt", "--no-check", "--allow-all", "--unstable-net", PROGRAM, how],
+      ],
+      stdout: "piped",
+      stderr: "inherit",
+    }).output();
+    assert.ok(success);
+    assert.deepEqual(JSON.parse(new TextDecoder().decode(stdout)), seen);
+  });
+}
