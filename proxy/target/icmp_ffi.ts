@@ -114,12 +114,7 @@ class FfiIcmpTargetSocket implements IcmpTargetSocket, ReadySocket, Sender {
     this.#owner = owner;
     this.#handler = handler;
     this.#socket = new IcmpSocket(owner.libc, version);
-    try {
-      this.#number = owner.sockets.add(this);
-    } catch (error) {
-      this.#socket.close();
-      throw error;
-    }
+    this.#number = owner.sockets.add(this, this.#socket);
   }
 
   get fd(): number {

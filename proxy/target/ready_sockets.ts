@@ -52,9 +52,18 @@ export class ReadySockets<S extends ReadySocket> {
     return this.#queue.length > 0 && this.#receiver.hasRoom();
   }
 
-  /** @returns the number for {@link remove}. @throws {Error} if the system's limit is reached. */
-  add(socket: S): number {
-    return this.#watch.add(socket.fd, socket);
+  /**
+   * @param own What is closed where it cannot be watched.
+   * @returns the number for {@link remove}.
+   * @throws {Error} with the system's `code`, if its limit is reached.
+   */
+  add(socket: S, own: { close(): void }): number {
+    try {
+      return this.#watch.add(socket.fd, socket);
+    } catch (error) {
+      own.close();
+      throw error;
+    }
   }
 
   /** When it is closed. */

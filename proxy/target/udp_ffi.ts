@@ -108,12 +108,7 @@ class FfiUdpTargetSocket implements UdpTargetSocket, ReadySocket, Sender {
     });
     this.#socket.reportErrors();
     if (!this.#socket.hasGso) owner.sends.withoutSegments();
-    try {
-      this.#number = owner.sockets.add(this);
-    } catch (error) {
-      this.#socket.close();
-      throw error;
-    }
+    this.#number = owner.sockets.add(this, this.#socket);
   }
 
   get fd(): number {

@@ -12,7 +12,7 @@ class Socket implements ReadySocket {
 
   constructor(readonly lab: Lab) {
     this.socket = new UdpSocket(lab.libc, { hostname: "127.0.0.1", port: 0 });
-    this.#number = lab.sockets.add(this);
+    this.#number = lab.sockets.add(this, this.socket);
   }
 
   get fd(): number {
@@ -152,3 +152,11 @@ linuxTest(
     await lab.seenAll(3);
   },
 );
+
+linuxTest("one that cannot be watched is closed, and the error says why", async () => {
+  await using lab = new Lab();
+  const socket = lab.socket(); // it is watched already
+  let isClosed = false;
+  assert.throws(() => lab.sockets.add(socket, { close: () => isClosed = true }), /EEXIST|errno 17/);
+  assert.equal(isClosed, true);
+});
