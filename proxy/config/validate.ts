@@ -178,7 +178,9 @@ function named<T extends { readonly name?: string | undefined }>(
 ): ({ readonly name?: string | undefined } | undefined)[] {
   return checked.map((one, i) => {
     const name = one?.name ?? Object((written as readonly unknown[])[i]).name;
-    return typeof name === "string" ? { name: name.trim() } : undefined;
+    // As text is read: in YAML and JSON a name may be a number, or true.
+    const isText = ["string", "number", "boolean"].includes(typeof name);
+    return isText ? { name: String(name).trim() } : undefined;
   });
 }
 

@@ -104,7 +104,7 @@ export function encodeToken(token: Token): string {
   }
   bytes.set(checksum(bytes.subarray(0, at)), at);
   const prefix = hubPin === undefined ? PREFIX : PREFIX_WITH_FALLBACKS;
-  return prefix + bytes.toBase64({ alphabet: "base64url", omitPadding: true });
+  return prefix + toBase64(bytes);
 }
 
 /**
@@ -137,8 +137,10 @@ export function decodeToken(given: string): Token {
       `is ${compact.length - expected} characters too long, expected it as it was printed`,
     );
   }
-  const bytes = fromBase64(compact.slice(PREFIX.length));
-  if (bytes === undefined || bytes.length !== length) throw damaged();
+  const encoded = compact.slice(PREFIX.length);
+  const bytes = fromBase64(encoded);
+  // The last character has bits that tell nothing: with others it would be another text of the same token.
+  if (bytes?.length !== length || toBase64(bytes) !== encoded) throw damaged();
   const end = length - CHECKSUM_LENGTH;
   if (end < 0 || !checksum(bytes.subarray(0, end)).every((byte, i) => bytes[end + i] === byte)) {
     throw damaged();
@@ -265,6 +267,10 @@ function text(value: string): Uint8Array {
 /** Against a slip of the hand, not against an enemy: the handshake is that. */
 function checksum(bytes: Uint8Array): Uint8Array {
   return createHash("sha256").update(bytes).digest().subarray(0, CHECKSUM_LENGTH);
+}
+
+function toBase64(bytes: Uint8Array): string {
+  return bytes.toBase64({ alphabet: "base64url", omitPadding: true });
 }
 
 function fromBase64(text: string): Uint8Array | undefined {

@@ -216,7 +216,9 @@ class Lab {
       // Nor does an error say who is behind a NAT, if it quotes what went through one.
       const inner = layout.transport + 8;
       if (isForwarded && error && bytes.length >= inner + at + 2 * size) {
-        hides(net[stranger], inner + at);
+        // It knows what it has sent itself, be that under a name of somebody else's.
+        const isOfReceiver = isSame(bytes, inner + at, at + size, size);
+        if (!isOfReceiver) hides(net[stranger], inner + at);
         hides(net[stranger], inner + at + size);
       }
     }
@@ -310,6 +312,10 @@ function answer(bytes: Uint8Array): Uint8Array {
     swapAt(out, transport, transport + 2, 2);
   }
   return out;
+}
+
+function isSame(bytes: Uint8Array, a: number, b: number, size: number): boolean {
+  return bytes.subarray(a, a + size).every((byte, i) => byte === bytes[b + i]);
 }
 
 function swapAt(bytes: Uint8Array, a: number, b: number, size: number): void {

@@ -97,6 +97,16 @@ Deno.test("a character that is another, or one too many, is noticed", () => {
   assert.throws(() => decodeToken(`${text}A`), /is 1 characters too long/);
 });
 
+Deno.test("a last character with other bits, which tell nothing, is noticed", () => {
+  for (const name of ["a", "ab", "abc"]) {
+    const text = encodeToken({ ...one, name });
+    for (const character of "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") {
+      if (text.endsWith(character)) continue;
+      assert.throws(() => decodeToken(text.slice(0, -1) + character), /damaged/, name);
+    }
+  }
+});
+
 Deno.test("what is no token, or one of another version, is told apart", () => {
   assert.throws(
     () => decodeToken("hello"),
