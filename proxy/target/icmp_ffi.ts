@@ -16,6 +16,7 @@ import {
   type UdpLibc,
 } from "../../ffi/mod.ts";
 import type { IcmpErrorKind, IpVersion } from "../../netstack/mod.ts";
+import { getLogger } from "../log/logger.ts";
 import { ipAt, type TargetAddress } from "./address.ts";
 import { icmpErrorOf } from "./errno.ts";
 import type {
@@ -27,6 +28,8 @@ import type {
 import { type ReadySocket, ReadySockets } from "./ready_sockets.ts";
 import { reportKind } from "./udp_report.ts";
 import { type Sender, TargetSends } from "./udp_sends.ts";
+
+const log = getLogger(["wirestack", "icmp"]);
 
 /** Messages that one call receives. */
 const RING_MESSAGES = 16;
@@ -54,7 +57,9 @@ export class FfiIcmpTargets implements IcmpTargets {
     this.sends.withoutSegments();
     // Last: it has descriptors, which nobody would close if something else were thrown.
     try {
-      this.sockets = new ReadySockets(options, this.libc, RING_MESSAGES);
+      this.sockets = new ReadySockets(options, this.libc, RING_MESSAGES, (error) => {
+        log.error("a defect: {error}", { error });
+      });
     } catch (error) {
       this.libc.close();
       throw error;

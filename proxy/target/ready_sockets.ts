@@ -6,9 +6,6 @@
  */
 
 import { MESSAGE_BYTES, ReceiveRing, SocketWatch, type UdpLibc } from "../../ffi/mod.ts";
-import { getLogger } from "../log/logger.ts";
-
-const log = getLogger(["wirestack", "target"]);
 
 export interface ReadySocket {
   readonly fd: number;
@@ -31,6 +28,7 @@ interface Receiver {
 
 export class ReadySockets<S extends ReadySocket> {
   readonly #receiver: Receiver;
+  readonly #onDefect: (error: unknown) => void;
   readonly #watch: SocketWatch<S>;
   readonly #ring: ReceiveRing;
   /** In the order of their turns. */
@@ -38,10 +36,17 @@ export class ReadySockets<S extends ReadySocket> {
 
   /**
    * @param messages That one call receives: one socket's part of a turn, before the next one's.
+   * @param onDefect Called with what taking a socket's reports has thrown.
    * @throws {Error} with the system's `code`, if that gives no descriptor.
    */
-  constructor(receiver: Receiver, libc: UdpLibc, messages: number) {
+  constructor(
+    receiver: Receiver,
+    libc: UdpLibc,
+    messages: number,
+    onDefect: (error: unknown) => void,
+  ) {
     this.#receiver = receiver;
+    this.#onDefect = onDefect;
     this.#ring = new ReceiveRing(libc, new Uint8Array(messages * MESSAGE_BYTES));
     // Last: it has descriptors, which nobody would close if something else were thrown.
     this.#watch = new SocketWatch((socket, hasErrors) => this.#onEvent(socket, hasErrors));
@@ -92,7 +97,7 @@ export class ReadySockets<S extends ReadySocket> {
     try {
       if (hasErrors) socket.takeReports();
     } catch (error) {
-      log.error("a defect: {error}", { error });
+      this.#onDefect(error);
     }
     if (socket.isReady || socket.isClosed) return;
     socket.isReady = true;

@@ -17,12 +17,15 @@ import {
   UdpSocket,
 } from "../../ffi/mod.ts";
 import type { IpVersion } from "../../netstack/mod.ts";
+import { getLogger } from "../log/logger.ts";
 import { ipAt, type TargetAddress } from "./address.ts";
 import { icmpErrorOf } from "./errno.ts";
 import { type ReadySocket, ReadySockets } from "./ready_sockets.ts";
 import { reportKind } from "./udp_report.ts";
 import { type Sender, TargetSends } from "./udp_sends.ts";
 import type { UdpTargetHandler, UdpTargets, UdpTargetSocket, UdpTargetsOptions } from "./udp.ts";
+
+const log = getLogger(["wirestack", "udp"]);
 
 /** Messages that one call receives. */
 const RING_MESSAGES = 64;
@@ -48,7 +51,9 @@ export class FfiUdpTargets implements UdpTargets {
     this.options = options;
     // Last: it has descriptors, which nobody would close if something else were thrown.
     try {
-      this.sockets = new ReadySockets(options, this.libc, RING_MESSAGES);
+      this.sockets = new ReadySockets(options, this.libc, RING_MESSAGES, (error) => {
+        log.error("a defect: {error}", { error });
+      });
     } catch (error) {
       this.libc.close();
       throw error;

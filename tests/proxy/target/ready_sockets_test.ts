@@ -50,6 +50,9 @@ class Lab implements AsyncDisposable {
     { wake() {}, hasRoom: () => this.hasRoom },
     this.libc,
     4,
+    (error) => {
+      throw error;
+    },
   );
 
   socket(): Socket {
