@@ -119,9 +119,14 @@ export function errnoName(errno: number): string | undefined {
   return NAMES.get(errno);
 }
 
+/** The code that `node:net` would have for an error number, such as `EMFILE`. */
+export function codeOf(errno: number): string {
+  return errnoName(errno) ?? `errno ${errno}`;
+}
+
 /** For `errno` of a call: its `code` is the error's name, as in the errors of Deno and of Node. */
 export function errorOf(errno: number, what: string): Error & { code: string } {
-  const code = errnoName(errno) ?? `errno ${errno}`;
+  const code = codeOf(errno);
   return Object.assign(new Error(`${what}: ${code}`), { code });
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Errno, errnoName } from "../../ffi/mod.ts";
+import { Errno } from "../../ffi/mod.ts";
 import type { IcmpErrorKind } from "../../netstack/mod.ts";
 import type { DialError } from "../flow/stream.ts";
 
@@ -12,11 +12,6 @@ import type { DialError } from "../flow/stream.ts";
 export function dialErrorOf(code: string | undefined): DialError {
   if (isOutOfDescriptors(code)) return "exhausted";
   return DIAL_ERRORS[code ?? ""] ?? "failed";
-}
-
-/** The code that `node:net` would have for an error number, such as `EMFILE`. */
-export function codeOf(errno: number): string {
-  return errnoName(errno) ?? `errno ${errno}`;
 }
 
 /** Whether there are no descriptors left, for this process or for the system. */

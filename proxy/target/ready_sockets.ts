@@ -6,6 +6,7 @@
  */
 
 import { MESSAGE_BYTES, ReceiveRing, SocketWatch, type UdpLibc } from "../../ffi/mod.ts";
+import type { UdpTargetsOptions } from "./udp.ts";
 
 export interface ReadySocket {
   readonly fd: number;
@@ -19,12 +20,7 @@ export interface ReadySocket {
 }
 
 /** What receives: an engine, at the end. */
-interface Receiver {
-  /** Asks for a turn. */
-  wake(): void;
-  /** Whether there is room for what would be received. What there is none for waits in the kernel. */
-  hasRoom(): boolean;
-}
+type Receiver = Pick<UdpTargetsOptions, "wake" | "hasRoom">;
 
 export class ReadySockets<S extends ReadySocket> {
   readonly #receiver: Receiver;

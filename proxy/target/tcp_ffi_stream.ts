@@ -4,9 +4,9 @@
  * @module
  */
 
-import { Errno, TcpEvent, type TcpSockets } from "../../ffi/mod.ts";
+import { codeOf, Errno, TcpEvent, type TcpSockets } from "../../ffi/mod.ts";
 import type { ByteStream, Dial, DialHandler, StreamHandler } from "../flow/stream.ts";
-import { codeOf, dialErrorOf } from "./errno.ts";
+import { dialErrorOf } from "./errno.ts";
 import { READ_BUFFER, READ_SIZES, sizeIndex } from "./read_buffer.ts";
 
 const BIG_SIZES = READ_SIZES.map(BigInt);

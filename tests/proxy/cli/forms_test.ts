@@ -216,7 +216,8 @@ const VOLATILE = new Set([
     "uptimeMs",
     "memory",
     "transportSince",
-    "engine", // how often it has had a turn, and why
+    "turns",
+    "timeouts", // of the engine's turns
   ],
 ]);
 

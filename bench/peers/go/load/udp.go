@@ -131,15 +131,6 @@ func (f *flood) run(rate float64, length time.Duration) trial {
 	return result
 }
 
-// sleep is exact to some 60 µs. time.Sleep ends 1 ms late where the program has nothing else to do, for
-// that is the unit in which the runtime waits for the network: a sender of one datagram every 250 µs
-// then seemed too slow for its rate, the sooner the sooner its answers came.
-func sleep(length time.Duration) {
-	left := unix.NsecToTimespec(int64(length))
-	for unix.Nanosleep(&left, &left) == unix.EINTR {
-	}
-}
-
 // drain waits until nothing more comes back, some time at most.
 func (f *flood) drain() {
 	for since := time.Now(); time.Since(since) < 10*time.Second; {
