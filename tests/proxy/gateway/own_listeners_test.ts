@@ -28,7 +28,8 @@ async function assertTcpRefused(client: Wirestack, port: number, forbidden: Forb
     Deno.errors.ConnectionRefused,
     `${port}`,
   );
-  assert.equal(forbidden().tcp, before + 1, `TCP port ${port}`);
+  // Once for each SYN: where an answer takes longer than a second the client has sent another.
+  assert.ok(forbidden().tcp > before, `TCP port ${port}`);
 }
 
 async function assertUdpRefused(client: Wirestack, port: number, forbidden: Forbidden) {
