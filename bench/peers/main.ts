@@ -18,10 +18,9 @@
  *
  * `--versus DIRECTORY` compares this checkout with another one instead (pings only where their scenario
  * is named, for an older one may have none): seven rounds, so that each is a pair of runs one after the
- * other. Medians, least and greatest, and the ratios within the pairs are
- * printed; what decides is the median of the ratios of CPU per GB. Exit status 1 when one is above
- * 1.03. `--rules N` compares in the same way this checkout with N rules, none of them about the load,
- * and without.
+ * other. Medians, least and greatest, and the ratios within the pairs are printed; what decides is the
+ * median of the ratios of CPU per GB. Exit status 1 when one is above 1.03. `--rules N` compares in the
+ * same way this checkout with N rules, none of them about the load, and without.
  *
  * `deno task bench:peers network` measures a path through two gateways instead: `network.ts`.
  *
