@@ -4,7 +4,7 @@
  * @module
  */
 
-import { confineCommand } from "./proxy/cli/confine.ts";
+import { confineCommand, runsGateway } from "./proxy/cli/confine.ts";
 import { denoProblem } from "./proxy/version.ts";
 
 if (import.meta.main) {
@@ -21,9 +21,12 @@ if (import.meta.main) {
  */
 async function runConfined(args: readonly string[]): Promise<number> {
   // Before the rest is loaded, for it may start the program again.
-  const confinement = await confineCommand(args, import.meta.dirname, async () => {
-    await (await import("./proxy/cli/program.ts")).loadUp();
-  });
+  const confinement = await confineCommand(args, import.meta.dirname, loadGateway);
+  if (runsGateway(args)) await loadGateway();
   const { run } = await import("./proxy/cli/program.ts");
   return await run(args, undefined, confinement, runConfined);
+}
+
+async function loadGateway(): Promise<void> {
+  await import("./proxy/cli/whole.ts");
 }

@@ -13,7 +13,7 @@ export { environmentNames } from "./environment.ts";
 export { LocalAddressProbe } from "./local_address.ts";
 export { type KernelAeadKey, Kernels } from "./kernels/kernels.ts";
 export { IcmpSocket, icmpUnavailable } from "./icmp.ts";
-export { codeOf, Errno, errnoName } from "./libc.ts";
+export { codeOf, Errno, errnoName, keepLibrariesOpen } from "./libc.ts";
 export { Nftables, NftablesError } from "./nftables.ts";
 export {
   hasNetAdmin,

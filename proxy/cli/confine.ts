@@ -59,17 +59,20 @@ export function describeConfinement(given: Confinement | undefined, isWanted = t
 }
 
 /** Commands that run a gateway. */
-const CONFINED = ["up", "hub", "agent", "router"];
+const RUNNING = ["up", "hub", "agent", "router"];
+
+/** Whether a command line runs a gateway, and does not only ask for help. */
+export function runsGateway(args: readonly string[]): boolean {
+  const command = args.find((argument) => !argument.startsWith("-"));
+  return RUNNING.includes(command ?? "") && !["--help", "-h"].some((flag) => args.includes(flag));
+}
 
 /**
- * Whether a command line runs a gateway that may be over FFI, and does not ask to be left alone. One
- * that makes a device of the operating system confines itself when that is done.
+ * Whether it may be over FFI, and does not ask to be left alone. One that makes a device of the operating
+ * system confines itself when that is done.
  */
 export function isToBeConfined(args: readonly string[]): boolean {
   if (args.some((argument) => /^--tun(?:=|$)/.test(argument))) return false;
-  const command = args.find((argument) => !argument.startsWith("-"));
-  const isLeftAlone = ["--no-ffi", "--no-confine", "--help", "-h"].some((flag) =>
-    args.includes(flag)
-  );
-  return CONFINED.includes(command ?? "") && !isLeftAlone;
+  const isLeftAlone = ["--no-ffi", "--no-confine"].some((flag) => args.includes(flag));
+  return runsGateway(args) && !isLeftAlone;
 }

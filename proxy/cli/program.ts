@@ -67,11 +67,6 @@ const COMMANDS: readonly { readonly names: readonly string[]; load(): Promise<Ad
   { names: ["demo"], load: async () => (await import("./commands/tools.ts")).addDemo },
 ];
 
-/** Loads what `up` needs. */
-export async function loadUp(): Promise<void> {
-  await (await import("./commands/up.ts")).loadUp();
-}
-
 /**
  * Runs one command.
  *

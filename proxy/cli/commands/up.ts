@@ -102,11 +102,12 @@ export async function runGateway(
   file?: string,
   openSetup?: OpenSetup,
 ): Promise<number> {
+  const { up, Gateway, Watch, Recorder, chooseCrypto, controlHandlers, linux } = await loadUp();
+  linux.keepLibrariesOpen();
   const { ffi, reason } = await chooseFfi(options.ffi);
   if (!ffi) terminal.giveUpFfi();
   const loaded = await reader.load();
-  const { up, Gateway, Watch, Recorder, chooseCrypto, controlHandlers, turns } = await loadUp();
-  if (ffi) turns.begin();
+  if (ffi) linux.turns.begin();
   const crypto = await chooseCrypto(options.crypto ?? "auto");
   const { controlDir } = loaded.config;
   const isFile = file !== undefined && !isDescriptor(file);
@@ -188,8 +189,8 @@ function checkMasquerade({ tun, masquerade, masqueradeForce = false }: RunOption
   }
 }
 
-/** Loads what `up` needs. */
-export async function loadUp() {
+/** All of it is in ../whole.ts too. */
+async function loadUp() {
   const [
     { up },
     { Gateway },
@@ -197,7 +198,7 @@ export async function loadUp() {
     { Recorder },
     { chooseCrypto },
     { controlHandlers },
-    { turns },
+    linux,
   ] = await Promise.all([
     import("../up.ts"),
     import("../../gateway/gateway.ts"),
@@ -208,7 +209,7 @@ export async function loadUp() {
     import("../../../ffi/mod.ts"),
     import("../load.ts"),
   ]);
-  return { up, Gateway, Watch, Recorder, chooseCrypto, controlHandlers, turns };
+  return { up, Gateway, Watch, Recorder, chooseCrypto, controlHandlers, linux };
 }
 
 /** @param wanted By --ffi or --no-ffi; undefined without either. */
