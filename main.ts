@@ -28,5 +28,5 @@ async function runConfined(args: readonly string[]): Promise<number> {
 }
 
 async function loadGateway(): Promise<void> {
-  await import("./proxy/cli/whole.ts");
+  await (await import("./proxy/cli/program.ts")).loadGateway();
 }

@@ -67,6 +67,11 @@ const COMMANDS: readonly { readonly names: readonly string[]; load(): Promise<Ad
   { names: ["demo"], load: async () => (await import("./commands/tools.ts")).addDemo },
 ];
 
+/** Loads what a command that runs a gateway needs, and would else load bit by bit. */
+export async function loadGateway(): Promise<void> {
+  await import("./whole.ts");
+}
+
 /**
  * Runs one command.
  *

@@ -7,7 +7,6 @@
 
 import "./commands/up.ts";
 import "./load.ts";
-import "./program.ts";
 import "./up.ts";
 import "../arena/crypto.ts";
 import "../bind/udp_open.ts";
