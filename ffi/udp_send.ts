@@ -49,6 +49,8 @@ const MAX_MESSAGES = 64;
 const MAX_SEGMENTS = 64;
 /** Of one message: what IPv4's 16-bit length leaves (RFC 791 §3.1, RFC 768). */
 const MAX_BYTES = 65_507;
+/** What no report from the network leaves at a socket. */
+const OWN: ReadonlySet<number> = new Set([Errno.ENOBUFS, Errno.EPERM, Errno.EINVAL, Errno.EIO]);
 
 /**
  * Datagrams that wait to be sent, in order. Successive ones of one size to one destination leave as
@@ -114,10 +116,12 @@ export class SendBatch {
    * Sends them. One that is refused does not hold up the others.
    *
    * @param stopped Called when the kernel took fewer than it was given. Returns whether it failed for
-   * an error that was queued at the socket, and now no longer is: then it is tried again.
+   * an error that was queued at the socket, and now no longer is: then it is tried again. What may be of
+   * an earlier datagram all the same is tried once more: if the queue was full the error is left alone.
    * @returns false if the socket's buffer was full before all were sent: the rest waits.
    */
   flush(fd: number, settled: SettledHandler, stopped?: () => boolean): boolean {
+    let triedAgain = -1;
     while (this.#first < this.#end) {
       const count = this.#layOut();
       const sent = this.#libc.symbols.sendmmsg(fd, this.#messages.from[0]!, count, MSG_DONTWAIT);
@@ -128,7 +132,10 @@ export class SendBatch {
       }
       const errno = this.#libc.errno();
       if (errno === Errno.EAGAIN) return false;
-      if (errno !== Errno.EINTR && !stopped?.()) this.#refused(errno, settled);
+      if (errno === Errno.EINTR || stopped?.()) continue;
+      const mayBeLeft = stopped !== undefined && !OWN.has(errno);
+      if (mayBeLeft && triedAgain !== this.#first) triedAgain = this.#first;
+      else this.#refused(errno, settled);
     }
     this.#first = this.#end = 0;
     return true;

@@ -248,6 +248,7 @@ export class IcmpSession extends Session implements IcmpTargetHandler {
     this.filter.resolved(entry, new TargetAddress(target, 0));
     entry.stopResolving = undefined;
     for (const { bytes, isWhole, hopLimit, dontFragment } of held) {
+      if (this.hasEnded) break; // to make room for its own socket
       if (isWhole) this.#transmit(entry, hopLimit, dontFragment, bytes, 0, bytes.length, now);
     }
   }
@@ -258,6 +259,7 @@ export class IcmpSession extends Session implements IcmpTargetHandler {
 
   /** The socket of a family, opened when it is first needed. */
   #socket(version: IpVersion): IcmpTargetSocket | undefined {
+    if (this.hasEnded) return undefined;
     const open = version === 4 ? this.#ipv4 : this.#ipv6;
     if (open !== undefined) return open;
     try {

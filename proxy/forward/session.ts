@@ -44,6 +44,10 @@ export abstract class Session implements Timed, FlowCarrier {
     this.lastActivity = now;
   }
 
+  protected get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
   protected abstract readonly owner: SessionOwner<this>;
   /** Of both sides. Called once, before the flows end. */
   protected abstract closeSockets(): void;

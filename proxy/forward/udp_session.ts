@@ -243,7 +243,10 @@ export class UdpSession extends Session implements UdpTargetHandler {
     this.filter.resolved(entry, new TargetAddress(target, dialledPort));
     const held = entry.detour!.release();
     if (entry.detour!.header.length === 0) entry.detour = undefined;
-    for (const datagram of held) this.#send(entry, datagram, 0, datagram.length, now);
+    for (const datagram of held) {
+      if (this.hasEnded) break; // to make room for its own socket
+      this.#send(entry, datagram, 0, datagram.length, now);
+    }
   }
 
   /** The client's address for a sender that it has not sent to; undefined if that is refused. */
@@ -264,6 +267,7 @@ export class UdpSession extends Session implements UdpTargetHandler {
 
   /** The socket of a family, opened when it is first needed. */
   #socket(version: IpVersion): UdpTargetSocket | undefined {
+    if (this.hasEnded) return undefined;
     const open = version === 4 ? this.#ipv4 : this.#ipv6;
     if (open !== undefined) return open;
     try {

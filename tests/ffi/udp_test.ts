@@ -206,6 +206,40 @@ function sendTo(receiver: Side, sender: Side, count: number): Uint8Array[] {
   return sent;
 }
 
+linuxTest("an error that was left at the socket is not the next datagram's", () => {
+  const libc = openUdpLibc();
+  let failures = 0;
+  let calls = 0;
+  const failing = {
+    symbols: {
+      ...libc.symbols,
+      sendmmsg: (...args: Parameters<typeof libc.symbols.sendmmsg>) => {
+        calls++;
+        return failures-- > 0 ? -1 : libc.symbols.sendmmsg(...args);
+      },
+    },
+    errno: () => errno,
+  } as unknown as UdpLibc;
+  using receiver = new Side("::");
+  const memory = new Uint8Array(256);
+  const batch = new SendBatch(failing, memory, 4);
+  const to = receiver.to("127.0.0.1");
+  let errno: number = Errno.EHOSTUNREACH;
+  const send = (before: number) => {
+    failures = before;
+    calls = 0;
+    const settled: number[] = [];
+    batch.push(to, 0, 10);
+    batch.flush(receiver.socket.fd, (_offset, _length, errno) => settled.push(errno), () => false);
+    return [settled, calls];
+  };
+  assert.deepEqual(send(1), [[0], 2], "the kernel has told of another, and forgotten it");
+  assert.deepEqual(send(2), [[Errno.EHOSTUNREACH], 2], "it is told of this one");
+  errno = Errno.ENOBUFS;
+  assert.deepEqual(send(1), [[Errno.ENOBUFS], 1], "that is of no other");
+  libc.close();
+});
+
 linuxTest("what Deno has no more is woken for nothing of it, and ends with it", async () => {
   using sender = new Side("::");
   using receiver = new Side("::");

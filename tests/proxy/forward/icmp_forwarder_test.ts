@@ -29,7 +29,7 @@ interface Socket {
 function lab(
   limits: Partial<FlowLimits> = {},
   more: Parameters<typeof admission>[0] = {},
-  open?: () => never,
+  open?: () => void,
   targetsOf?: IcmpForwarderOptions["targets"],
 ) {
   const { options, clock } = forwarderOptions(limits);
@@ -255,6 +255,44 @@ Deno.test("without a socket a ping is silence, counted, and the next one tries a
   assert.equal(failures.length, 2);
   assert.equal(forwarder.counters.socketErrors, 2);
   assert.equal(forwarder.counters.requests, 0);
+});
+
+Deno.test("a session that ends to make room for its own socket sends nothing more", () => {
+  const found: ((target: IpAddress | "host-unreachable") => void)[] = [];
+  const named = { from: [], to: [], ports: [], action: "allow", warmConnections: 0 } as const;
+  const rules = {
+    rules: [{ ...named, rewrite: { to: "db.test" } }],
+    defaultAction: "allow",
+  } as const;
+  let isOut = false;
+  const { client, ping, sockets, forwarder, clock } = lab(
+    {},
+    { rules },
+    () => {
+      if (!isOut) return;
+      isOut = false;
+      // As for want of a descriptor: whoever has been idle gives way.
+      assert.equal(forwarder.giveWay(session.peer, clock.now), true);
+      throw new Error("no socket");
+    },
+    {
+      resolve: (_flow, tell) => {
+        found.push(tell);
+        return () => {};
+      },
+    },
+  );
+  const from = client("10.9.0.2", 7);
+  ping(from, "11.0.0.1", 1);
+  const session = from.session as unknown as { peer: Parameters<typeof forwarder.giveWay>[0] };
+  found[0]!(ip("11.0.0.9"));
+  ping(from, "11.0.0.2", 2);
+  ping(from, "11.0.0.2", 3);
+  clock.now = 9_000;
+  isOut = true;
+  found[1]!(ip("fd50::9"));
+  assert.deepEqual(sockets.map(({ isClosed }) => isClosed), [true], "no other was opened");
+  assert.deepEqual([forwarder.size, forwarder.counters.requests], [0, 1]);
 });
 
 Deno.test("a gateway that is closing takes no more pings, and ends those there are", async () => {

@@ -8,6 +8,7 @@ import { RuleSet } from "../../../proxy/flow/rules.ts";
 import type { ByteStream, DialHandler, StreamHandler } from "../../../proxy/flow/stream.ts";
 import { NamedTargets } from "../../../proxy/forward/named_targets.ts";
 import { UdpForwarder } from "../../../proxy/forward/udp_forwarder.ts";
+import type { UdpSession } from "../../../proxy/forward/udp_session.ts";
 import { ipAt, portAt } from "../../../proxy/target/address.ts";
 import type { NameSource } from "../../../proxy/target/names.ts";
 import { encodeProxyHeader } from "../../../proxy/target/proxy_protocol.ts";
@@ -214,6 +215,10 @@ function udpLab(rules: readonly RuleOptions[]) {
   const { zone, clock, targets, admission } = lab(rules);
   const sent: string[] = [];
   const handlers: UdpTargetHandler[] = [];
+  const hooks = {
+    onOpen() {},
+    onNoSocket: (error: unknown): boolean => assert.fail(String(error)),
+  };
   const { options } = forwarderOptions();
   const forwarder = new UdpForwarder({
     ...options,
@@ -221,10 +226,11 @@ function udpLab(rules: readonly RuleOptions[]) {
     targets,
     now: clock.now,
     hasRoom: () => true,
-    onNoSocket: (error) => assert.fail(String(error)),
+    onNoSocket: (error) => hooks.onNoSocket(error),
     openTargets: () => ({
       hasReady: false,
       open: (version, handler) => {
+        hooks.onOpen();
         handlers.push(handler);
         return {
           send: (to, buffer, offset, length) => {
@@ -264,8 +270,27 @@ function udpLab(rules: readonly RuleOptions[]) {
       length,
       clock.now(),
     );
-  return { targets, zone, sent, handlers, datagram, forwarder, client, reports, admission, clock };
+  return {
+    ...{ targets, zone, sent, handlers, datagram, forwarder, client, reports, admission, clock },
+    hooks,
+  };
 }
+
+Deno.test("a session that ends to make room for its own socket sends nothing more", async () => {
+  const { zone, sent, datagram, forwarder, client, clock, hooks, handlers } = udpLab(NAMED);
+  zone.addresses.set("db.test", "192.0.2.1");
+  for (const byte of [1, 2, 3]) datagram(byte);
+  hooks.onNoSocket = () => false;
+  hooks.onOpen = () => {
+    hooks.onOpen = () => {};
+    const { peer } = client.session as UdpSession;
+    assert.equal(forwarder.giveWay(peer, clock.now() + 9_000), true);
+    throw new Error("EMFILE");
+  };
+  await settle();
+  assert.deepEqual([sent, handlers.length, forwarder.size], [[], 0, 0]);
+  await forwarder.abort();
+});
 
 Deno.test("datagrams wait until their name is resolved, and leave in order", async () => {
   const { zone, sent, datagram, forwarder, admission } = udpLab(NAMED);
