@@ -45,7 +45,7 @@ export async function set(
   const isNamed = !words[0]!.includes("=");
   const settings = words.slice(isNamed ? 1 : 0);
   if (settings.length === 0) {
-    terminal.error("KEY=VALUE: missing, expected as Proxy.TcpDialTimeout=5\n");
+    terminal.error("SECTION.KEY=VALUE: missing, expected as Proxy.TcpDialTimeout=5\n");
     return 2;
   }
   const lines = settings.map((setting) => `setting=${encodeURIComponent(setting)}`);

@@ -41,9 +41,9 @@ export async function readSecrets(
     const { section, key, origin } = secret;
     const file = secretPath(secret);
     try {
-      const text = await read(file, "a file with a key");
+      const text = (await read(file, "a file with a key")).trim(); // most end with a line break
       source.set(section, key, text, origin);
-      const parsed = parseKey(text.trim());
+      const parsed = parseKey(text);
       // Said here, where the file's name is known.
       if (parsed instanceof ParseFailure) {
         source.problem([...section, key.field], `${shownPath(file)}: ${parsed.message}`);

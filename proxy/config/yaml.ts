@@ -38,8 +38,9 @@ export function parseYamlDocument(
   text: string,
 ): { document: Document.Parsed; lines: LineCounter } {
   const lines = new LineCounter();
+  const read = text.replace(/^\uFEFF/, "");
   const document = withoutEnvironment(() =>
-    parseDocument(text.replace(/^\uFEFF/, ""), {
+    parseDocument(read, {
       schema: "failsafe", // every value is text
       uniqueKeys: false, // found later, with both places
       prettyErrors: false, // these have lines of the file in them, which may be keys
@@ -49,8 +50,16 @@ export function parseYamlDocument(
   );
   const [error] = [...document.errors, ...document.warnings];
   if (error === undefined) return { document, lines };
-  const { line } = lines.linePos(error.pos[0]);
-  throw new TreeError(Math.max(1, line), MESSAGES[error.code] ?? "is not YAML here, expected YAML");
+  const isUnclosed = error.code === "BAD_INDENT" && UNCLOSED.test(error.message);
+  // Where the rest of it was expected there may be nothing, or what belongs to something else.
+  const at = isUnclosed || error.code === "MISSING_CHAR"
+    ? read.slice(0, error.pos[0]).trimEnd().length
+    : error.pos[0];
+  const { line } = lines.linePos(at);
+  const message = isUnclosed
+    ? "has a [ or a { that is not closed, expected the ] or } here at the latest"
+    : MESSAGES[error.code] ?? "is not YAML here, expected YAML";
+  throw new TreeError(Math.max(1, line), message);
 }
 
 /**
@@ -66,6 +75,9 @@ function withoutEnvironment<T>(parse: () => T): T {
     process.env = env;
   }
 }
+
+/** What the library says of a list or an object in brackets that has no end. */
+const UNCLOSED = /^Flow (?:sequence|map) .* end with a [\]}]/;
 
 /** Those of the library may have parts of the text. */
 const MESSAGES: Record<string, string> = {

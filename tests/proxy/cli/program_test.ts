@@ -371,6 +371,27 @@ Deno.test("strip prints what wg takes, and nothing of ours", async () => {
   );
 });
 
+Deno.test("strip prints keys that stand in files of their own, which end with a line break", async () => {
+  using folder = new TempFolder();
+  const secret = { mode: 0o600 };
+  await Deno.writeTextFile(`${folder.path}/key`, `${PRIVATE}\n`, secret);
+  const expected = `[Interface]\nPrivateKey = ${PRIVATE}\n\n[Peer]\nPublicKey = ${
+    PUBLIC.replace("HI", "HJ")
+  }\nPresharedKey = ${PRIVATE}\nAllowedIPs = 10.9.0.2/32\n`;
+  const files = {
+    "a.conf": expected.replace("PrivateKey = " + PRIVATE, "PrivateKeyFile = key")
+      .replace("PresharedKey = " + PRIVATE, "PresharedKeyFile = key"),
+    "a.yaml": "interface:\n  privateKeyFile: key\npeers:\n" +
+      `  - publicKey: ${PUBLIC.replace("HI", "HJ")}\n    presharedKeyFile: key\n` +
+      "    allowedIps: 10.9.0.2/32\n",
+  };
+  for (const [name, text] of Object.entries(files)) {
+    const file = `${folder.path}/${name}`;
+    await Deno.writeTextFile(file, text, secret);
+    assert.deepEqual(await runHere(["strip", file]), { status: 0, out: expected, error: "" });
+  }
+});
+
 Deno.test("genkey makes clamped keys, genpsk any", async () => {
   const { status, out, error } = await runHere(["genkey"]);
   assert.deepEqual([status, error], [0, ""]);

@@ -165,6 +165,18 @@ const CASES: readonly [name: string, file: string, text: string, lines: readonly
   ["a tab", "wg0.yaml", "interface:\n\tmtu: 1\n", [
     "wg0.yaml:2: line: is indented with a tab, expected blanks",
   ]],
+  ["a list without its end", "wg0.yaml", `${YAML}proxy:\n  subnets: [10.50.0.0/16\n\n`, [
+    "wg0.yaml:4: line: has a [ or a { that is not closed, expected the ] or } here at the latest",
+  ]],
+  ["an object without its end", "wg0.yaml", `${YAML}proxy: {mtu:\n  7\npeers: []\n`, [
+    "wg0.yaml:4: line: has a [ or a { that is not closed, expected the ] or } here at the latest",
+  ]],
+  ["a quote without its end", "wg0.yaml", `\uFEFF${YAML}  mtu: "7\n\n`, [
+    "wg0.yaml:3: line: lacks a quote, bracket, comma or colon, expected YAML",
+  ]],
+  ["neighbours", "wg0.yaml", `interface:\n   mtu: 1\n  address: a\n`, [
+    "wg0.yaml:3: line: is indented wrongly, expected it as deep as its neighbours",
+  ]],
   ["a second colon", "wg0.yaml", `interface:\n  privateKey: ${PRIVATE}: x\n`, [
     "wg0.yaml:2: line: has a second `: ` on its line, expected quotes around such a value",
   ]],
