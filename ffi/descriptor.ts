@@ -7,6 +7,10 @@
 
 import { Errno, openLibc } from "./libc.ts";
 
+const CALLS = {
+  pread: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
 const CHUNK = 65536;
 
 /**
@@ -16,9 +20,7 @@ const CHUNK = 65536;
  * @throws {Error} without `--allow-ffi`, if it cannot be read, or beyond the limit.
  */
 export function readDescriptor(descriptor: number, limit: number): Uint8Array {
-  const { symbols, errno, close } = openLibc({
-    pread: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize" },
-  });
+  const { symbols, errno, close } = openLibc(CALLS);
   try {
     const content = new Uint8Array(limit);
     const buffer = new Uint8Array(CHUNK);

@@ -6,14 +6,16 @@
 
 import { openLibc } from "./libc.ts";
 
+const CALLS = {
+  getrlimit: { parameters: ["i32", "buffer"], result: "i32" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
 /** <asm-generic/resource.h> */
 const RLIMIT_NOFILE = 7;
 
 /** @returns Infinity for no limit. @throws {Error} without `--allow-ffi`, or if there is no glibc. */
 export function descriptorLimit(): number {
-  const { symbols, close } = openLibc({
-    getrlimit: { parameters: ["i32", "buffer"], result: "i32" },
-  });
+  const { symbols, close } = openLibc(CALLS);
   try {
     const limits = new BigUint64Array(8); // struct rlimit: the soft one, the hard one
     if (symbols.getrlimit(RLIMIT_NOFILE, limits) !== 0) return Infinity;

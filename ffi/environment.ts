@@ -6,13 +6,17 @@
 
 import { openLibc } from "./libc.ts";
 
+const CALLS = {
+  environ: { type: "pointer" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
 const POINTER_BYTES = 8;
 /** More than any system hands to a program. */
 const MAX_VARIABLES = 100_000;
 
 /** @throws {Error} without `--allow-ffi`, or if there is no glibc. */
 export function environmentNames(): string[] {
-  const libc = openLibc({ environ: { type: "pointer" } });
+  const libc = openLibc(CALLS);
   try {
     // The address of the variable, not what is in it.
     const variable = libc.symbols.environ;

@@ -14,7 +14,7 @@ export interface Libc<Symbols extends Deno.ForeignLibraryInterface> {
    * the runtime may make system calls of its own between two of ours.
    */
   errno(): number;
-  /** The symbols must not be called again by who closes it. */
+  /** The symbols must not be called again by whoever closes it. */
   close(): void;
 }
 
@@ -30,15 +30,15 @@ const SHARED = new Map<Deno.ForeignLibraryInterface, Shared>();
 let staysOpen = false;
 
 /**
- * From now on what nobody uses any more stays open, for who opens it next: the runtime takes 0.2 ms for
- * each function. For a program that has no end but that of its process.
+ * From now on what nobody uses any more stays open for whoever opens it next: the runtime takes 0.2 ms for
+ * each function. For a program that ends with its process.
  */
 export function keepLibrariesOpen(): void {
   staysOpen = true;
 }
 
 /**
- * Everybody who opens it with the same object shares the same functions. V8 compiles a direct call where
+ * Everybody who opens it with the same object, a constant of a module, shares the same functions. V8 compiles a direct call where
  * a call site only ever sees one function; with one for each library the call goes through the runtime,
  * which takes 0.9 µs longer.
  *

@@ -116,8 +116,9 @@ export class SendBatch {
    * Sends them. One that is refused does not hold up the others.
    *
    * @param stopped Called when the kernel took fewer than it was given. Returns whether it failed for
-   * an error that was queued at the socket, and now no longer is: then it is tried again. What may be of
-   * an earlier datagram all the same is tried once more: if the queue was full the error is left alone.
+   * an error that was queued at the socket, and now no longer is: then it is tried again. An error
+   * that may still be an earlier datagram's is tried once more, for a full queue leaves it at the socket
+   * without a report.
    * @returns false if the socket's buffer was full before all were sent: the rest waits.
    */
   flush(fd: number, settled: SettledHandler, stopped?: () => boolean): boolean {

@@ -10,5 +10,6 @@ export {
   type Confinement,
   confineProcess,
   confineSystemCalls,
+  type Needs,
   type ProcessView,
 } from "./process.ts";

@@ -35,10 +35,11 @@ const CALLS = {
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /**
- * Tells the second life what the first has done: `process number:version of Landlock`. Inherited by
- * another process the number is wrong.
+ * Tells the next life what this one has done: `process number:version of Landlock`, or `:again`. Inherited
+ * by another process the number is wrong.
  */
 const MARK = "WIRESTACK_CONFINED";
+const AGAIN = "again";
 
 const O_DIRECTORY = Deno.build.arch === "aarch64" ? 0o40000 : 0o200000;
 const O_CLOEXEC = 0o2000000;
@@ -62,6 +63,13 @@ export interface ProgramArguments {
   readonly next: readonly string[];
 }
 
+/** What a process keeps. */
+export interface Needs {
+  readonly files: readonly FileRule[];
+  /** Asks for one more life like this one before it gives anything up; it gets no third. */
+  readonly again?: boolean;
+}
+
 /** What decides which files are needed, without a permission of Deno's but FFI. */
 export interface ProcessView {
   environment(name: string): string | undefined;
@@ -72,6 +80,8 @@ export interface ProcessView {
   /** The text of a file; "" if it cannot be read. */
   readText(path: string): string;
   isWritable(path: string): boolean;
+  /** Whether this is the life that was asked for by {@link Needs.again}. */
+  readonly isAgain: boolean;
 }
 
 /**
@@ -80,18 +90,18 @@ export interface ProcessView {
  * In its first life it does not return where there is Landlock: the program starts again. So this is
  * to be called before anything else has begun.
  *
- * @param rules Which files are needed still. Asked for in the first life only.
+ * @param needs Asked for before the process gives up its files only.
  * @param args The program's own, if the next life is to have others. Default: the same.
  * @throws {Error} without FFI.
  */
 export async function confineProcess(
-  rules: (view: ProcessView) => Promise<readonly FileRule[]>,
+  needs: (view: ProcessView) => Promise<Needs>,
   args: ProgramArguments = { given: [], next: [] },
 ): Promise<Confinement> {
   const libc = openLibc(CALLS);
   try {
     const problems: string[] = [];
-    const landlock = await confineFiles(libc, rules, args, problems);
+    const landlock = await confineFiles(libc, needs, args, problems);
     const refused = refuseSystemCalls(libc, Deno.build.arch);
     if (refused !== undefined) problems.push(`no seccomp: ${refused}`);
     return { landlock, seccomp: refused === undefined, problems };
@@ -121,22 +131,22 @@ type ProcessLibc = Libc<typeof CALLS>;
 /** @returns the version of Landlock that binds all of this process. */
 async function confineFiles(
   libc: ProcessLibc,
-  rules: (view: ProcessView) => Promise<readonly FileRule[]>,
+  needs: (view: ProcessView) => Promise<Needs>,
   args: ProgramArguments,
   problems: string[],
 ): Promise<number> {
   const view = viewOf(libc, args);
   const [process, version] = view.environment(MARK)?.split(":") ?? [];
-  if (process === String(Deno.pid)) {
+  if (process === String(Deno.pid) && version !== AGAIN) {
     if (isConfined(libc)) return Number(version);
     problems.push("no Landlock: it does not bind");
     setNoNewPrivileges(libc); // seccomp asks for it of an ordinary user
     return 0;
   }
   const available = landlockVersion(libc);
-  let needed: readonly FileRule[] = [];
+  let needed: Needs = { files: [] };
   try {
-    if (available > 0) needed = await rules(view);
+    if (available > 0) needed = await needs(view);
   } catch (error) {
     problems.push(`no Landlock: ${(error as Error).message}`);
     setNoNewPrivileges(libc);
@@ -156,7 +166,11 @@ async function confineFiles(
     problems.push("no Landlock: the program that runs cannot be told (/proc/self/exe)");
     return 0;
   }
-  const errno = restrictFiles(libc, available, needed);
+  if (needed.again && !view.isAgain) {
+    libc.symbols.setenv(cString(MARK), cString(`${Deno.pid}:${AGAIN}`), 1);
+    execute(libc, program, view.arguments); // if it fails, without
+  }
+  const errno = restrictFiles(libc, available, needed.files);
   if (errno !== 0) {
     problems.push(`no Landlock: errno ${errno}`);
     return 0;
@@ -200,6 +214,9 @@ function viewOf(libc: ProcessLibc, { given, next }: ProgramArguments): ProcessVi
     },
     readText: (path) => readText(libc, path),
     isWritable: (path) => symbols.access(cString(path), W_OK) === 0,
+    get isAgain() {
+      return this.environment(MARK) === `${Deno.pid}:${AGAIN}`;
+    },
   };
 }
 

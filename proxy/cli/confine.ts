@@ -34,8 +34,8 @@ export async function confineCommand(
   try {
     return await confineProcess(async (view) => {
       prepareStateDirectory(stateFolders(view)); // no rule without a folder
-      if (load !== undefined) await keepCompiled(view, folder, load);
-      return fileRules(view, args, folder, await configuredFiles(view, args));
+      const again = load !== undefined && !view.isAgain && await keepCompiled(view, folder, load);
+      return { files: fileRules(view, args, folder, await configuredFiles(view, args)), again };
     }, { given: Deno.args, next: args });
   } catch (error) { // No C library, so no FFI either, which the gateway reports.
     return { landlock: 0, seccomp: false, problems: [(error as Error).message] };

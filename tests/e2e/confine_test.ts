@@ -83,6 +83,34 @@ labTest("what a gateway needs no more is refused to it, on all of its threads", 
   );
 });
 
+labTest("the first gateway of a fresh cache gets at what it has compiled", async () => {
+  const { root, deno, env } = await installation();
+  const cache = `${env.HOME}/fresh`;
+  await Deno.mkdir(cache);
+  await output(["cp", "-a", `${root}/cache/npm`, cache]);
+  const file = `${env.HOME}/wg0.conf`;
+  const own = encodeKey(generatePrivateKey());
+  await Deno.writeTextFile(file, `[Interface]\nPrivateKey = ${own}\n`, { mode: 0o600 });
+  for (const path of [cache, file]) await Deno.chown(path, 65534, 65534);
+  for (const start of ["first", "second"]) {
+    await using gateway = new Process("gateway", [
+      ...[...unprivileged(), deno, "task", "--quiet", "start", "up", file, "--control-dir", "off"],
+    ], { cwd: `${root}/source`, env: { ...env, DENO_DIR: cache } });
+    await gateway.line(/confined: files by Landlock \d+, system calls by seccomp/);
+    const process = `/proc/${gateway.worker}/fd`;
+    const open = Array.from(Deno.readDirSync(process), ({ name }) => {
+      try {
+        return Deno.readLinkSync(`${process}/${name}`);
+      } catch {
+        return ""; // closed meanwhile
+      }
+    });
+    assert.ok(open.some((path) => path.startsWith(`${cache}/v8_code_cache`)), start);
+    gateway.signal("SIGTERM");
+    await gateway.exit();
+  }
+});
+
 labTest(
   "a confined gateway is controlled, and reads a configuration that was replaced",
   async () => {

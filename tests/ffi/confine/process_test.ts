@@ -45,12 +45,14 @@ async function confined(calls = "", rules = ""): Promise<Report & { started: num
       const folder = ${JSON.stringify(folder)};
       const confinement = await confineProcess(async (view) => {
         Deno.writeTextFileSync(folder + "/readable", "asked ", { append: true });
+        let again = false;
         ${rules}
         const mapped = view.readText("/proc/self/maps").matchAll(/ (\\/.*)$/gm);
-        return [
+        const files = [
           ...Array.from(mapped, ([, path]) => ({ path, access: "execute" })),
           ...${JSON.stringify(readable)}.map((path) => ({ path, access: "read" })),
         ];
+        return { files, again };
       });
       const attempt = async (what) => {
         try {
@@ -133,6 +135,21 @@ confineTest(
       program: "PermissionDenied",
       thread: "ok",
     });
+  },
+);
+
+confineTest(
+  "a process that asks for it has one more life before it gives anything up",
+  async () => {
+    const { confinement, pid, started, asked, input, results } = await confined(
+      "",
+      "again = true;",
+    );
+    assert.deepEqual(confinement, { ...confinement, seccomp: true, problems: [] });
+    assert.equal(pid, started);
+    assert.equal(asked, "asked asked ", "and no third");
+    assert.equal(input, "input");
+    assert.equal(results.file, "PermissionDenied");
   },
 );
 

@@ -7,11 +7,11 @@ const PROGRAM = `
 import { keepCompiled } from ${JSON.stringify(COMPILED)};
 const view = { environment: (name: string) => Deno.env.get(name), isWritable: () => true };
 let loads = 0;
-await keepCompiled(view as never, import.meta.dirname, async () => {
+const isNew = await keepCompiled(view as never, import.meta.dirname, async () => {
   loads++;
   await import("./proxy/gateway/" + "gateway.ts");
 });
-console.log(loads);
+console.log(loads, isNew);
 `;
 
 Deno.test("a gateway is loaded before it is confined where the runtime has not kept it compiled, or not with these flags", async () => {
@@ -30,19 +30,29 @@ Deno.test("a gateway is loaded before it is confined where the runtime has not k
       return text.decode(stdout).trim() || text.decode(stderr);
     };
     const others = "--v8-flags=--expose-gc";
-    assert.equal(await loads(), "1", "never before");
-    assert.equal(await loads(), "0");
+    assert.equal(await loads(), "1 true", "never before");
+    assert.equal(await loads(), "0 false");
     assert.equal(
       await loads(others),
-      "1",
+      "1 false",
       "V8 takes what it has compiled with the same flags only",
     );
-    assert.equal(await loads(others), "0");
-    assert.equal(await loads(), "1", "what was compiled is the others' now");
-    assert.equal(await loads(), "0");
+    assert.equal(await loads(others), "0 false");
+    assert.equal(await loads(), "1 false", "what was compiled is the others' now");
+    assert.equal(await loads(), "0 false");
     await Deno.writeTextFile(gateway, "export const a: number = 2;\n");
-    assert.equal(await loads(), "1", "the source has changed");
-    assert.equal(await loads(), "0");
+    assert.equal(await loads(), "1 false", "the source has changed");
+    assert.equal(await loads(), "0 false");
+    const ahead = new Date(Date.now() + 86_400_000);
+    await Deno.utime(gateway, ahead, ahead);
+    assert.equal(await loads(), "1 false", "it comes from a clock that is ahead");
+    assert.equal(await loads(), "0 false");
+    for await (const { name } of Deno.readDir(`${folder}/cache`)) {
+      if (name.startsWith("v8_code_cache")) {
+        await Deno.utime(`${folder}/cache/${name}`, ahead, ahead);
+      }
+    }
+    assert.equal(await loads(), "0 false", "a clock was ahead, and has been set right");
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

@@ -257,6 +257,7 @@ function view(args: readonly string[], variables: Record<string, string> = {}): 
     user: 0,
     arguments: ["deno", "run", "main.ts", ...args],
     isWritable: () => false,
+    isAgain: false,
     readText: (path) => path === "/proc/self/maps" ? maps : "",
   };
 }
