@@ -23,6 +23,8 @@ export class TunnelHost {
   /** A file that what is started next cannot open; missing: none. */
   hidden: string | undefined;
   readonly #run: string;
+  /** Root's, in place of the one that this machine's own gateways have. */
+  readonly #state: string;
   readonly #directory: string;
   #home: string | undefined;
 
@@ -31,6 +33,7 @@ export class TunnelHost {
     this.file = `${directory}/wg0.conf`;
     this.programs = `${directory}/bin`;
     this.#run = `${directory}/run`;
+    this.#state = `${directory}/state`;
     this.#directory = directory;
   }
 
@@ -38,7 +41,7 @@ export class TunnelHost {
   static async create(host: Host, directory: string): Promise<TunnelHost> {
     const tunnel = new TunnelHost(host, directory);
     await Deno.mkdir(`${tunnel.#run}/wireguard`, { recursive: true });
-    await Deno.mkdir(tunnel.programs);
+    for (const folder of [tunnel.programs, tunnel.#state]) await Deno.mkdir(folder);
     for (const folder of [directory, tunnel.#run]) await Deno.chmod(folder, 0o755);
     return tunnel;
   }
@@ -82,7 +85,14 @@ export class TunnelHost {
         ...this.hidden === undefined ? [] : hiding(this.#run, this.hidden),
         ...wirestack(this.#run, args, capabilities),
       ],
-      { ...options, env: { ...options.env, ...env } },
+      {
+        ...options,
+        env: {
+          ...options.env,
+          ...capabilities === undefined && { STATE_DIRECTORY: this.#state },
+          ...env,
+        },
+      },
     );
   }
 
