@@ -167,8 +167,9 @@ async function confineFiles(
     return 0;
   }
   if (needed.again && !view.isAgain) {
-    libc.symbols.setenv(cString(MARK), cString(`${Deno.pid}:${AGAIN}`), 1);
-    execute(libc, program, view.arguments); // if it fails, without
+    // If either fails it goes without. Without the mark there would be no end to it.
+    const isMarked = libc.symbols.setenv(cString(MARK), cString(`${Deno.pid}:${AGAIN}`), 1) === 0;
+    if (isMarked) execute(libc, program, view.arguments);
   }
   const errno = restrictFiles(libc, available, needed.files);
   if (errno !== 0) {
