@@ -100,6 +100,23 @@ function lab(
   return { forwarder, clock, sockets, failures, client, ping, answer, told, options };
 }
 
+/** A lab whose pings all go to a name; `found` is to be told where that leads, once for each ping's target. */
+function named(open?: () => void) {
+  const found: ((target: IpAddress | "host-unreachable") => void)[] = [];
+  const rule = { from: [], to: [], ports: [], action: "allow", warmConnections: 0 } as const;
+  const rules = {
+    rules: [{ ...rule, rewrite: { to: "db.test" } }],
+    defaultAction: "allow",
+  } as const;
+  const made = lab({}, { rules }, open, {
+    resolve: (_flow, tell) => {
+      found.push(tell);
+      return () => {};
+    },
+  });
+  return { ...made, found };
+}
+
 Deno.test("a ping goes out with the client's hop limit, and its reply comes back from where it went", () => {
   const { client, ping, answer, sockets, told, forwarder, clock, options } = lab();
   const from = client("10.9.0.2", 7);
@@ -258,30 +275,14 @@ Deno.test("without a socket a ping is silence, counted, and the next one tries a
 });
 
 Deno.test("a session that ends to make room for its own socket sends nothing more", () => {
-  const found: ((target: IpAddress | "host-unreachable") => void)[] = [];
-  const named = { from: [], to: [], ports: [], action: "allow", warmConnections: 0 } as const;
-  const rules = {
-    rules: [{ ...named, rewrite: { to: "db.test" } }],
-    defaultAction: "allow",
-  } as const;
   let isOut = false;
-  const { client, ping, sockets, forwarder, clock } = lab(
-    {},
-    { rules },
-    () => {
-      if (!isOut) return;
-      isOut = false;
-      // As for want of a descriptor: whoever has been idle gives way.
-      assert.equal(forwarder.giveWay(session.peer, clock.now), true);
-      throw new Error("no socket");
-    },
-    {
-      resolve: (_flow, tell) => {
-        found.push(tell);
-        return () => {};
-      },
-    },
-  );
+  const { client, ping, sockets, forwarder, clock, found } = named(() => {
+    if (!isOut) return;
+    isOut = false;
+    // As for want of a descriptor: whoever has been idle gives way.
+    assert.equal(forwarder.giveWay(session.peer, clock.now), true);
+    throw new Error("no socket");
+  });
   const from = client("10.9.0.2", 7);
   ping(from, "11.0.0.1", 1);
   const session = from.session as unknown as { peer: Parameters<typeof forwarder.giveWay>[0] };
@@ -307,18 +308,7 @@ Deno.test("a gateway that is closing takes no more pings, and ends those there a
 });
 
 Deno.test("pings of a name wait for its address, a few of them, and nothing waits for one that leads nowhere", () => {
-  const found: ((target: IpAddress | "host-unreachable") => void)[] = [];
-  const named = { from: [], to: [], ports: [], action: "allow", warmConnections: 0 } as const;
-  const rules = {
-    rules: [{ ...named, rewrite: { to: "db.test" } }],
-    defaultAction: "allow",
-  } as const;
-  const { client, ping, answer, sockets, told, forwarder } = lab({}, { rules }, undefined, {
-    resolve: (_flow, tell) => {
-      found.push(tell);
-      return () => {};
-    },
-  });
+  const { client, ping, answer, sockets, told, forwarder, found } = named();
   const from = client("10.9.0.2", 7);
   for (let n = 1; n <= 10; n++) ping(from, "11.0.0.1", n);
   assert.deepEqual([sockets.length, found.length, forwarder.counters.noBuffer], [0, 1, 2]);
