@@ -38,9 +38,9 @@ export function keepLibrariesOpen(): void {
 }
 
 /**
- * Everybody who opens it with the same object, a constant of a module, shares the same functions. V8 compiles a direct call where
- * a call site only ever sees one function; with one for each library the call goes through the runtime,
- * which takes 0.9 µs longer.
+ * Everybody who opens it with the same object, a constant of a module, shares the same functions. V8
+ * compiles a direct call where a call site only ever sees one function; with one for each library the call
+ * goes through the runtime, which takes 0.9 µs longer.
  *
  * @returns the C library, to be closed by everybody who has opened it.
  * @throws {Error} without `--allow-ffi`, or if there is no glibc.
